@@ -1,11 +1,11 @@
 // The main job through the real things: API process, embedded Postgres, both queue backends, worker and
 // trainer processes, the official SDK; then with the trainer and the worker killed in the middle.
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { WorkerObject } from '@graft/contracts';
+import type { ModelObject, WorkerObject } from '@graft/contracts';
 import { readAdapter } from '@graft/peft-core';
 import {
   afterAll,
@@ -19,7 +19,7 @@ import {
 } from 'vitest';
 import { isAllTier } from '../tier.js';
 import { REDIS as SHARED_REDIS, uniqueName } from '../servers.js';
-import { preferences } from '../tiny-base.js';
+import { preferences, writeChats } from '../tiny-base.js';
 import { unzip } from '../unzip.js';
 import { Installation, until, type Program } from './installation.js';
 
@@ -147,6 +147,39 @@ describe.each(backends)('with the queue in $queue', ({ queue }) => {
       expect(streamed.join('')).toBe(answer.choices[0]?.message.content);
     },
   );
+});
+
+it('a job that learns its data by heart publishes its best evaluation, and keeps the last step', async () => {
+  const graft = on('postgres');
+  const upload = async (from: number): Promise<string> => {
+    const path = join(graft.dir, `chats-${from}.jsonl`);
+    writeChats(path, 6, from);
+    const file = new File([readFileSync(path)], 'chats.jsonl');
+    return (await graft.openai.files.create({ file, purpose: 'fine-tune' })).id;
+  };
+  const { id } = await graft.createJob({
+    model: 'tiny',
+    training_file: await upload(0),
+    validation_file: await upload(200),
+    seed: 3,
+    hyperparameters: { batch_size: 3, n_epochs: 30 },
+    graft: { learning_rate: 0.03, lr_schedule: 'constant', max_steps: 60, eval_steps: 2, base_dtype: 'f32' }, // prettier-ignore
+  });
+  const job = await graft.succeeded(id);
+  const { published_step: step, best } = job.graft;
+  expect(step).toBe(best?.step);
+  expect(step).toBeLessThan(60);
+  const filesOf = async (name: string) => {
+    const { graft: found } = (await graft.openai.models.retrieve(name)) as unknown as ModelObject;
+    return { step: found?.step, files: found?.files };
+  };
+  const name = job.fine_tuned_model ?? '';
+  const published = await filesOf(name);
+  expect(published.step).toBe(step);
+  expect(published).toEqual(await filesOf(`${name}:ckpt-step-${step}`));
+  const last = await filesOf(`${name}:ckpt-step-60`);
+  expect(last.step).toBe(60);
+  expect(last.files).not.toEqual(published.files);
 });
 
 it('a job of preferences is made by the SDK, and gives an adapter that PEFT reads', async () => {

@@ -281,3 +281,51 @@ it('a job on pictures needs no more than its base and its file', () => {
   ) as object;
   expect(found).toMatchObject({ id2label: { 0: 'blue', 1: 'green', 2: 'red' } });
 });
+
+it('has the adapter of the best evaluation, also after a kill behind it', async () => {
+  writeChats(join(dir, 'six.jsonl'), 6);
+  writeChats(join(dir, 'other.jsonl'), 6, 200);
+  const files = { training_file: 'six.jsonl', validation_file: 'other.jsonl' };
+  const hyperparameters = { batch_size: 3, n_epochs: 30 };
+  const graft = { learning_rate: 0.03, lr_schedule: 'constant', max_steps: 60, eval_steps: 2 };
+  const file = job('best', { ...files, hyperparameters, graft });
+  const whole = run(file, 'best').stderr;
+  const of = /adapter: .* \(of step (\d+), the best of its evaluations\)/;
+  const step = Number(of.exec(whole)?.[1]);
+  expect(step).toBeLessThan(50);
+  expect(readFileSync(join(dir, 'best', 'README.md'), 'utf8')).toContain(
+    `after step ${step}, the best`,
+  );
+  const child = spawn(process.execPath, [
+    MAIN,
+    file,
+    '--out',
+    join(dir, 'best-on'),
+    '--threads',
+    '1',
+  ]);
+  const isBehind = (): boolean => {
+    const path = join(dir, 'best-on', 'metrics.jsonl');
+    return existsSync(path) && readFileSync(path, 'utf8').includes(`"step":${step + 3}`);
+  };
+  const code = await new Promise<number | null>((resolve) => {
+    const timer = setInterval(() => {
+      if (!isBehind()) return;
+      clearInterval(timer);
+      child.kill('SIGKILL');
+    }, 2);
+    child.once('exit', resolve);
+  });
+  expect(code).toBeNull();
+  const again = run(file, 'best-on').stderr;
+  expect(again).toMatch(/resuming from step \d+\n/);
+  expect(Number(of.exec(again)?.[1])).toBe(step);
+  expect(hash('best-on')).toBe(hash('best'));
+  const last = job('last', {
+    ...files,
+    hyperparameters,
+    graft: { ...graft, load_best_model_at_end: false },
+  });
+  expect(run(last, 'last').stderr).not.toMatch(of);
+  expect(hash('last')).not.toBe(hash('best'));
+});

@@ -34,7 +34,7 @@ export function jobCard(job: JobObject, seen: Seen, width: number): string {
     ['Time', timeText(job)],
     ['Attempts', attemptsText(job.graft.attempts)],
     ['Checkpoints', checkpointsText(checkpoints)],
-    ['Model', job.fine_tuned_model ?? ''],
+    ['Model', modelText(job)],
     ...trackerRows(job),
     ...job.graft.warnings.map(({ message }): Row => ['Warning', warning(printable(message))]),
   ];
@@ -149,6 +149,15 @@ function checkpointsText(newestFirst: readonly CheckpointObject[]): string {
     .toReversed()
     .map(({ step_number, graft }) => `${step_number}${graft.best ? ' (best)' : ''}`)
     .join(', ');
+}
+
+/** The step only where it is not the last. */
+function modelText({
+  fine_tuned_model: model,
+  graft: { published_step: step, progress },
+}: JobObject): string {
+  if (model === null || step === null || step >= progress.step) return model ?? '';
+  return `${model} (of step ${step}, the best evaluation)`;
 }
 
 function nextCommands(job: JobObject, { checkpoints, use }: Seen): string[] {

@@ -95,6 +95,7 @@ function step(run) {
     end(run, {
       type: 'finished',
       step: run.step,
+      publishedStep: run.step,
       adapter,
       trainedTokens: run.step * 10,
       peakRssBytes: 1000,

@@ -46,13 +46,18 @@ export const GraftOptions = z.strictObject({
     .describe(
       'Eval, or a run of one, that scores each checkpoint: it is asked what that run (of an eval, its newest) asked its model',
     ),
+  load_best_model_at_end: z.boolean().optional().meta({
+    default: true,
+    description:
+      'The model is that of the best evaluation, not of the last step, where the job is evaluated as it trains an adapter',
+  }),
   metric_for_best_model: z
     .string()
     .min(1)
     .max(100)
     .optional()
     .describe(
-      "Metric of the task's evaluations by which a checkpoint is the best, such as wer; left out, the validation loss",
+      "Metric of the task's evaluations by which one is the best, such as wer; left out, the validation loss",
     ),
   measure_forgetting: z.boolean().optional().meta({
     default: false,

@@ -148,6 +148,7 @@ export const JobGraft = z
     ...TrainingOptions.partial().shape,
     init_adapter: z.exactOptional(z.string()),
     eval: z.exactOptional(z.string()),
+    load_best_model_at_end: z.exactOptional(z.boolean()),
     metric_for_best_model: z.exactOptional(z.string()),
     measure_forgetting: z.exactOptional(z.boolean()),
     loss_ledger: z.exactOptional(z.boolean()),
@@ -196,6 +197,10 @@ export const JobGraft = z
       'What the training file is for this base; null where it was not looked at.',
     ),
     best: JobBest.nullable().describe('The lowest validation loss so far and its step.'),
+    published_step: z
+      .number()
+      .nullable()
+      .describe('The step whose weights its model holds; null while it has none.'),
     best_score: JobScore.nullable().describe('Null where no checkpoint has a score.'),
     training_seconds: z
       .number()
@@ -451,6 +456,10 @@ export const ModelObject = z
         base: z.string().nullable(),
         job: z.string().nullable(),
         task: z.string().nullable().describe('Task of that job.'),
+        step: z
+          .number()
+          .nullable()
+          .describe('Step of that job whose weights it holds; null where it was not trained here.'),
         uses: z.array(ModelUse).readonly().describe('Empty while it is being imported.'),
         status: z.enum(['importing', 'ready', 'error']),
         status_details: z.string().nullable(),

@@ -16,6 +16,10 @@ export const Spec = z.strictObject({
   n_epochs: Epochs,
   /** An option that is not there, since an older build wrote the Spec, has its default. */
   ...TrainingOptions.shape,
+  /** Whether its model is that of its best evaluation, not of its last step. */
+  load_best_model_at_end: z.boolean().optional(),
+  /** The metric that tells which one is the best: the least is. Left out: the loss. */
+  metric_for_best_model: z.string().optional(),
   /** Whether it is measured at the end how much of what the base could do is forgotten. */
   measure_forgetting: z.boolean().optional(),
   /** Whether each training example is looked at once more at the end, by itself. */

@@ -29,6 +29,7 @@ const ABILITIES: Readonly<
     (spec: Spec, stacks: readonly StackOptions[], options: ModelOptions | null) => boolean
   >
 > = {
+  'option:load_best_model_at_end': ({ load_best_model_at_end: asked }) => asked === true,
   'option:measure_forgetting': ({ measure_forgetting: asked }) => asked === true,
   'option:loss_ledger': ({ loss_ledger: asked }) => asked === true,
   'option:loss_ledger.batches': ({ loss_ledger: asked, task }) =>

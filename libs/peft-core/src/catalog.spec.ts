@@ -39,13 +39,20 @@ describe('the catalog', () => {
     expect(JSON.parse(out)).toEqual([]);
   });
 
+  /** Options that are of no use to a run, or are left out of a Spec that does not need them. */
+  const OUTSIDE_SPEC = [
+    'pool',
+    'priority',
+    'load_best_model_at_end',
+    'measure_forgetting',
+    'sample_max_tokens',
+    'loss_ledger',
+  ];
+
   it('says the defaults of training options that a job gets', () => {
     const { properties } = z.toJSONSchema(GraftOptions, { io: 'input' });
     const said = Object.entries(properties ?? {}).flatMap(([name, field]) =>
-      typeof field === 'object' &&
-      field.default !== undefined &&
-      // of no use to a run, or said by leaving it out
-      !['pool', 'priority', 'measure_forgetting', 'sample_max_tokens', 'loss_ledger'].includes(name)
+      typeof field === 'object' && field.default !== undefined && !OUTSIDE_SPEC.includes(name)
         ? [[name, field.default] as const]
         : [],
     );

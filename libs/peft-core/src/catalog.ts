@@ -331,6 +331,7 @@ export function resolveSpec(body: CreateJob, facts: JobFacts): Spec {
     peft,
     seed: body.seed ?? DEFAULT_SEED,
     ...sized,
+    ...bestModelOf(body, peft),
     ...(graft.measure_forgetting ? { measure_forgetting: true } : {}),
     ...samplesOf(graft, task),
     ...ledgerOf(graft, sized.n_epochs),
@@ -350,18 +351,37 @@ function checkBestBy({ validation_file: file, graft }: CreateJob, task: Task): v
   throw new DomainError('invalid_value', message, 'graft.metric_for_best_model');
 }
 
+/** What a job lacks to be evaluated as it trains; null: nothing. */
+function lackedToEvaluate({ validation_file: file, graft }: CreateJob): string | null {
+  const { validation_split: split, eval_steps: every } = graft ?? {};
+  if (!file && !split) return 'a validation_file or graft.validation_split';
+  return every ? null : 'graft.eval_steps above 0';
+}
+
 /** What never happens is no promise. */
-function checkPatience({ validation_file: file, graft }: CreateJob): void {
-  const {
-    early_stopping_patience: patience,
-    validation_split: split,
-    eval_steps: every,
-  } = graft ?? {};
-  if (patience == null || ((file || split) && every)) return;
-  const missing =
-    file || split ? 'graft.eval_steps above 0' : 'a validation_file or graft.validation_split';
+function checkPatience(body: CreateJob): void {
+  const missing = lackedToEvaluate(body);
+  if (body.graft?.early_stopping_patience == null || missing === null) return;
   const message = `the run is measured by evaluations: give it ${missing}`;
   throw new DomainError('invalid_value', message, 'graft.early_stopping_patience');
+}
+
+/** On wherever it can be. @throws DomainError where it is asked for and cannot be */
+function bestModelOf(
+  body: CreateJob,
+  peft: PeftConfig,
+): Pick<Spec, 'load_best_model_at_end' | 'metric_for_best_model'> {
+  const { load_best_model_at_end: asked, metric_for_best_model: metric } = body.graft ?? {};
+  if (asked === false) return {};
+  const missing = lackedToEvaluate(body);
+  if (missing === null && peft !== null)
+    return { load_best_model_at_end: true, ...(metric && { metric_for_best_model: metric }) };
+  if (asked === undefined) return {};
+  const message =
+    missing === null
+      ? 'full fine-tuning keeps only its last model; leave it out'
+      : `evaluations tell which model is the best: give the job ${missing}`;
+  throw new DomainError('invalid_value', message, 'graft.load_best_model_at_end');
 }
 
 /** @throws DomainError for an epoch that the run does not come to */

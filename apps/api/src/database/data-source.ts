@@ -91,6 +91,7 @@ import { EventKind1764959100000 } from './migrations/1764959100000-event-kind.js
 import { EvaluationConfusion1764959200000 } from './migrations/1764959200000-evaluation-confusion.js';
 import { EvalTurns1764959300000 } from './migrations/1764959300000-eval-turns.js';
 import { BlobDropped1764960000000 } from './migrations/1764960000000-blob-dropped.js';
+import { PublishedStep1764961000000 } from './migrations/1764961000000-published-step.js';
 import { PreparingClient } from './preparing-client.js';
 
 export const ENTITIES = [
@@ -205,6 +206,7 @@ export function dataSource(url: string, pool: keyof typeof POOLS = 'requests'): 
       EvaluationConfusion1764959200000,
       EvalTurns1764959300000,
       BlobDropped1764960000000,
+      PublishedStep1764961000000,
     ],
     migrationsTableName: 'migration',
     extra: {

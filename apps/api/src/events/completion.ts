@@ -103,6 +103,7 @@ export class Completion {
       files: results,
       trainedTokens: fact.trainedTokens,
       step: fact.step,
+      publishedStep: job.spec.operation ? null : (fact.publishedStep ?? fact.step),
       forgetting: measured(fact.forgetting),
     });
   }

@@ -179,6 +179,7 @@ function graftFields(
     valid_loss: finite(job.valid_loss),
     sparkline: job.sparkline.values,
     best: job.best,
+    published_step: job.published_step,
     best_score: job.best_score,
     warnings: job.warnings,
     data: job.data,

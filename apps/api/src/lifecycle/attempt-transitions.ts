@@ -43,6 +43,8 @@ export interface Result {
   readonly files: readonly string[];
   readonly trainedTokens: number;
   readonly step: number;
+  /** The one whose weights the model holds; null of an operation on adapters. */
+  readonly publishedStep: number | null;
   readonly forgetting: JobForgetting | null;
 }
 
@@ -93,12 +95,12 @@ export class AttemptTransitions {
   async succeed(
     manager: EntityManager,
     job: Job,
-    { model, files, trainedTokens, step, forgetting }: Result,
+    { model, files, trainedTokens, step, publishedStep, forgetting }: Result,
   ): Promise<void> {
     await this.database.query(
       `UPDATE job SET state = 'succeeded', lease_owner = NULL, lease_until = NULL, finished_at = clock_timestamp(),
          fine_tuned_model = $3, trained_tokens = $4, result_files = $5, step = $6, phase_code = 'succeeded', phase_message = 'Done',
-         forgetting = $7
+         forgetting = $7, published_step = $8
        WHERE id = $1 AND attempt = $2 AND state = 'running'`,
       [
         job.id,
@@ -108,12 +110,13 @@ export class AttemptTransitions {
         JSON.stringify(files),
         step,
         forgetting && JSON.stringify(forgetting),
+        publishedStep,
       ],
       manager,
     );
     this.counters.ended('succeeded', job.started_at);
     await closeAttempt(this.database, manager, job, 'done');
-    await this.events.append(manager, job.id, successEvents(job, { model, step }));
+    await this.events.append(manager, job.id, successEvents(job, { model, step, publishedStep }));
     await this.ended(manager, job, 'fine_tuning.job.succeeded');
   }
 

@@ -5,11 +5,20 @@ import type { NewEvent } from './event-log.js';
 /** The last events of a job that has succeeded: what it made, and what its owner should know of it. */
 export function successEvents(
   job: Pick<Job, 'best' | 'valid_loss' | 'warnings' | 'spec' | 'total_steps' | 'end_at_step'>,
-  { model, step }: { readonly model: string; readonly step: number },
+  {
+    model,
+    step,
+    publishedStep,
+  }: { readonly model: string; readonly step: number; readonly publishedStep: number | null },
 ): NewEvent[] {
   const { best, valid_loss, warnings } = job;
   const events: NewEvent[] = [...endedEarly(job, step)];
   events.push({ message: `New fine-tuned model created: ${model}` });
+  if (publishedStep !== null && publishedStep < step)
+    events.push({
+      message: `The model holds the weights after step ${publishedStep}, the best evaluation; those after step ${step} are a checkpoint`,
+      data: { published_step: publishedStep, step },
+    });
   if (best && valid_loss !== null && lossText(valid_loss) !== lossText(best.valid_loss))
     events.push({
       message: `Validation loss was lowest at step ${best.step} (${lossText(best.valid_loss)}); its final value is ${lossText(valid_loss)}`,

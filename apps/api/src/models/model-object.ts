@@ -9,12 +9,18 @@ import { checkpointName } from '../history/history-objects.js';
 /** Folders of the server, and what went wrong with them, are for its administrators. */
 const FOLDER = /^dir:/;
 
-/** @param task of the job that made it */
+/** What a model object says of the job that made it. */
+export interface MadeBy {
+  readonly task: string;
+  readonly published_step: number | null;
+}
+
 export function modelObject(
   model: Model,
   caller: Principal,
-  task: string | null = null,
+  madeBy: MadeBy | null = null,
 ): ModelObject {
+  const { task, published_step: step } = madeBy ?? { task: null, published_step: null };
   const shown = isAdmin(caller) || !FOLDER.test(model.source ?? '');
   return {
     id: model.id,
@@ -27,6 +33,7 @@ export function modelObject(
       base: model.base_id,
       job: model.job_id,
       task,
+      step,
       uses: model.kind === 'export' ? [] : usesOf(model.family, task),
       status: model.status,
       status_details: shown ? model.status_details : model.status_details && HIDDEN,
@@ -62,6 +69,7 @@ export function checkpointModel(
       base: job.base_id,
       job: job.id,
       task: job.spec.task,
+      step: checkpoint.step,
       uses: usesOfTask(job.spec.task),
       status: 'ready',
       status_details: null,

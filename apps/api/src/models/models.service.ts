@@ -16,7 +16,7 @@ import { IS_OPEN, Job, UNTIL_WHEN } from '../database/entities/job.js';
 import { Model, type StoredFile } from '../database/entities/storage.js';
 import { CheckpointsRepository, type NamedCheckpoint } from '../history/checkpoints.repository.js';
 import type { PageQuery } from '../http/parse.js';
-import { checkpointModel, modelObject } from './model-object.js';
+import { checkpointModel, modelObject, type MadeBy } from './model-object.js';
 import { smallText } from './small-file.js';
 
 const ADAPTER_CONFIG = 'adapter_config.json';
@@ -63,9 +63,7 @@ export class ModelsService {
       .getMany();
     const page = rows.slice(0, limit);
     const specs = await this.specsOf(page);
-    const data = page.map((row) =>
-      modelObject(row, caller, specs.get(row.job_id ?? '')?.task ?? null),
-    );
+    const data = page.map((row) => modelObject(row, caller, specs.get(row.job_id ?? '') ?? null));
     return { object: 'list', data, has_more: rows.length > limit };
   }
 
@@ -73,7 +71,7 @@ export class ModelsService {
     if (!isCheckpoint(id)) {
       const row = await this.row(caller, id, 'model');
       const specs = await this.specsOf([row]);
-      return modelObject(row, caller, specs.get(row.job_id ?? '')?.task ?? null);
+      return modelObject(row, caller, specs.get(row.job_id ?? '') ?? null);
     }
     const found = await this.checkpoint(caller, id, 'model');
     return checkpointModel(found, await this.models.findOneBy({ id: found.job.base_id }));
@@ -169,11 +167,11 @@ export class ModelsService {
   }
 
   /** Of the jobs that made the models, by the jobs' ids. */
-  private async specsOf(models: readonly Model[]): Promise<ReadonlyMap<string, JobTask>> {
+  private async specsOf(models: readonly Model[]): Promise<ReadonlyMap<string, JobTask & MadeBy>> {
     const ids = [...new Set(models.flatMap(({ job_id: id }) => id ?? []))];
     if (ids.length === 0) return new Map();
-    const rows = await this.database.query<JobTask & { id: string }>(
-      `SELECT id, spec->>'task' AS task, spec->'task_options' AS task_options FROM job WHERE id = ANY($1)`,
+    const rows = await this.database.query<JobTask & MadeBy & { id: string }>(
+      `SELECT id, spec->>'task' AS task, spec->'task_options' AS task_options, published_step FROM job WHERE id = ANY($1)`,
       [ids],
     );
     return new Map(rows.map((row) => [row.id, row]));

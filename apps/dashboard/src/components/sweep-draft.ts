@@ -25,6 +25,7 @@ const COMMON = [
   'task',
   'task_options',
   'eval',
+  'load_best_model_at_end',
   'metric_for_best_model',
   'validation_split',
   'max_seq_len',

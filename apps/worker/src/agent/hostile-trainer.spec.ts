@@ -40,7 +40,14 @@ function untouched(): void {
 
 const saved = (part: object) => ({ type: 'saved', step: 1, files: [], adapter: [], ...part });
 const END = { type: 'failed', code: 'crash', message: 'over', param: null, retryable: true };
-const FINISHED = { type: 'finished', step: 1, adapter: [ref], trainedTokens: 1, peakRssBytes: 1 };
+const FINISHED = {
+  type: 'finished',
+  step: 1,
+  publishedStep: 1,
+  adapter: [ref],
+  trainedTokens: 1,
+  peakRssBytes: 1,
+};
 
 describe('a hostile trainer', () => {
   it('names a folder elsewhere: nothing there is deleted', async () => {

@@ -111,6 +111,7 @@ export function finished(fact: FinishedFact): EventFact {
       trainedTokens: count(fact.trainedTokens),
       adapter: blobs(fact.adapter),
       peakRssBytes: count(fact.peakRssBytes),
+      publishedStep: count(fact.publishedStep),
       ...forgetting(fact),
     },
   };

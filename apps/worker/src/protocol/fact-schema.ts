@@ -113,6 +113,7 @@ const FACTS = {
     adapter: files,
     trainedTokens: count,
     peakRssBytes: count,
+    publishedStep: count,
     forgetting: z.object({ loss: real, baseLoss: real }).nullish(),
   }),
   failed: z.object({

@@ -307,7 +307,11 @@ class LocalRun {
       `done: ${fact.step} steps, ${fact.trainedTokens} tokens in ${duration(this.trainedSeconds)}, ` +
         `${rate.toFixed(1)} tokens/s, peak memory ${(usedMemory().peakBytes / 2 ** 30).toFixed(2)} GiB`,
     );
-    this.progress.say(`adapter: ${this.options.out}`);
+    const ofBest =
+      fact.publishedStep < fact.step
+        ? ` (of step ${fact.publishedStep}, the best of its evaluations)`
+        : '';
+    this.progress.say(`adapter: ${this.options.out}${ofBest}`);
   }
 }
 

@@ -269,6 +269,7 @@ const finished = (
   return {
     type: 'finished',
     step: 0,
+    publishedStep: 0,
     dir,
     adapter,
     trainedTokens: 0,

@@ -18,6 +18,14 @@ export interface CardFacts {
   readonly isMixed?: boolean;
   /** The quantiser by which its base was packed for it; null or left out: the base's files are as it was trained on them. */
   readonly quantization?: string | null;
+  /** Of the step whose weights it holds, where it is the best one up to then. */
+  readonly evaluation?: CardEvaluation | null;
+}
+
+export interface CardEvaluation {
+  readonly step: number;
+  readonly metric: string;
+  readonly value: number;
 }
 
 export function adapterCard(
@@ -26,7 +34,7 @@ export function adapterCard(
   { taskType, models, pipeline, hasHead = true }: PeftTask,
   facts: CardFacts,
 ): string {
-  const { ggufFile, hasLabels, isMixed = false, quantization = null } = facts;
+  const { ggufFile, hasLabels, isMixed = false, quantization = null, evaluation = null } = facts;
   const packed = quantization === null ? undefined : quantizerFor(quantization).transformers;
   const held = packed ? `, on the base in ${quantization}, as it is loaded here` : '';
   const tags = [
@@ -52,12 +60,16 @@ export function adapterCard(
       : onBase(baseName, hasHead ? `For${models}` : '', facts, packed ? [PACKED] : [])),
     '```',
     '',
+    ...(evaluation ? [bestOf(evaluation), ''] : []),
     '### Framework versions',
     '',
     `- PEFT ${PEFT_VERSION}`,
     '',
   ].join('\n');
 }
+
+const bestOf = ({ step, metric, value }: CardEvaluation): string =>
+  `These are the weights after step ${step}, the best of the run's evaluations up to then (${metric} ${value.toPrecision(4)}).`;
 
 const FOLDER = '"PATH_OF_THIS_FOLDER"';
 

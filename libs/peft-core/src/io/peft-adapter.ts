@@ -24,7 +24,7 @@ import {
 } from '../nn/stack-options.js';
 import { tasks } from '../tasks/registry.js';
 import type { PeftTask } from '../tasks/task.js';
-import { adapterCard, PEFT_VERSION } from './adapter-card.js';
+import { adapterCard, PEFT_VERSION, type CardEvaluation } from './adapter-card.js';
 import { adapterConfig, MAX_CONFIG_BYTES, methodOf, type AdapterConfig } from './adapter-config.js';
 import { storedQuantizer } from '../quant/registry.js';
 import type { Base } from './base-folder.js';
@@ -55,6 +55,8 @@ export interface AdapterFacts {
   readonly vocabulary?: VocabularyFiles | null;
   /** The Spec's `peft`; null after full fine-tuning, which saves a whole model. */
   readonly peft: { readonly peft_type: string } | null;
+  /** Of the step whose weights it holds, where it is the best one up to then. */
+  readonly evaluation?: CardEvaluation | null;
 }
 
 export interface StoredAdapter {
@@ -72,7 +74,15 @@ export interface StoredAdapter {
 export function writeAdapter(
   dir: string,
   adapter: Adapter,
-  { base: given, baseName, task, headConfig = null, vocabulary = null, peft }: AdapterFacts,
+  {
+    base: given,
+    baseName,
+    task,
+    headConfig = null,
+    vocabulary = null,
+    peft,
+    evaluation,
+  }: AdapterFacts,
 ): string[] {
   const base = {
     ...given,
@@ -109,7 +119,7 @@ export function writeAdapter(
   const isPacked = storedQuantizer(base.config) !== null;
   const quantization = (!isPacked && base.model?.quantization) || null;
   const files = new Map([
-    ['README.md', adapterCard(config, baseName, task, { ggufFile: gguf, hasLabels, hasLetters, isMixed, quantization })], // prettier-ignore
+    ['README.md', adapterCard(config, baseName, task, { ggufFile: gguf, hasLabels, hasLetters, isMixed, quantization, evaluation: evaluation ?? null })], // prettier-ignore
     // by itself, because PEFT keeps nothing of labels: transformers' AutoConfig reads it from the folder
     ...(hasLabels ? [[CONFIG, configJson(base.config)] as const] : []),
     ...(vocabulary ? vocabularyTexts(vocabulary) : []),

@@ -3,14 +3,15 @@
 import { createHash } from 'node:crypto';
 import { DomainError, Spec } from '@graft/contracts';
 import { copy_, getThreads, keep, mapSafetensors, noGrad, tidy, type Tensor } from '@graft/kernels';
+import { STATE } from '../io/best-files.js';
 import { commitFolder, readCommitted, type FileFact } from '../io/commit-folder.js';
 import { writeSafetensors } from '../io/safetensors.js';
 import { f32Copy } from '../methods/parameters.js';
 import { computesOtherwise, trainerBuild } from './build-id.js';
+import type { Forgetting } from './forgetting.js';
 import type { WatchState } from './watch.js';
 
 export const FORMAT_VERSION = 1;
-const STATE = 'state.safetensors';
 
 /** What a checkpoint says of the run that it continues; all of it must agree on resume. */
 export interface Identity {
@@ -20,6 +21,15 @@ export interface Identity {
   readonly datasetSha256: string;
 }
 
+/** The evaluation of a run that was the best. */
+export interface Best {
+  readonly step: number;
+  readonly metric: string;
+  readonly value: number;
+  /** What had been forgotten by then, where that is asked for. */
+  readonly forgetting: Forgetting | null;
+}
+
 export interface Position {
   /** Optimiser steps done. */
   readonly step: number;
@@ -27,6 +37,8 @@ export interface Position {
   /** Where in the data the next step starts, for people: it follows from the step. */
   readonly cursor: { readonly epoch: number; readonly from: number };
   readonly watch: WatchState;
+  /** Up to this step; null where there is none, or nobody asks. */
+  readonly best: Best | null;
 }
 
 interface Manifest {
@@ -44,10 +56,12 @@ interface Manifest {
   readonly threads: number;
   /** Not in those of older builds. */
   readonly watch?: WatchState;
+  /** Not in those of runs that look for none. */
+  readonly best?: Best;
 }
 
 /** Where a run goes on; `watch` is null where the checkpoint has none. */
-export type Restored = Pick<Position, 'step' | 'trainedTokens'> & {
+export type Restored = Pick<Position, 'step' | 'trainedTokens' | 'best'> & {
   readonly watch: WatchState | null;
 };
 
@@ -80,6 +94,7 @@ export function saveCheckpoint(
     trainer_build: trainerBuild(),
     threads: getThreads(),
     watch: position.watch,
+    ...(position.best && { best: position.best }),
   };
   const files = commitFolder(
     dir,
@@ -138,8 +153,9 @@ export function restoreCheckpoint(
   } finally {
     file.close();
   }
-  const { step, trained_tokens: trainedTokens, watch = null } = manifest;
-  return { position: { step, trainedTokens, watch }, nondeterminism: nondeterminismOf(manifest) };
+  const { step, trained_tokens: trainedTokens, watch = null, best = null } = manifest;
+  const position = { step, trainedTokens, watch, best };
+  return { position, nondeterminism: nondeterminismOf(manifest) };
 }
 
 /** Why steps may come out otherwise than where the checkpoint was made, and by how much; null if they do not. */

@@ -83,6 +83,8 @@ export type RunFact =
   | {
       readonly type: 'finished';
       readonly step: number;
+      /** The step whose weights the adapter holds: of the best evaluation where that is asked for, else the last. */
+      readonly publishedStep: number;
       readonly dir: string;
       readonly adapter: readonly FileFact[];
       readonly trainedTokens: number;

@@ -65,7 +65,7 @@ export function takeTurn(group: RunGroup, report: Report): void {
       evaluateOrGoOn(member);
     } else if (member.measure()) {
       evaluated(member, evaluation);
-      // it has ended early, and by a sample
+      // it has ended, and by a sample
       if (run.done && !evaluation.full) member.evaluate(run.data.whole);
       else answerOrGoOn(member);
     }
@@ -73,7 +73,7 @@ export function takeTurn(group: RunGroup, report: Report): void {
 
   function evaluateOrGoOn(member: Member): void {
     const { data, step, isToldToEnd } = member.run;
-    const due = isToldToEnd && data.validation.length > 0 ? data.whole : data.evaluationAt(step);
+    const due = isToldToEnd && data.validation.length > 0 ? data.atEnd : data.evaluationAt(step);
     if (due) member.evaluate(due);
     else answerOrGoOn(member);
   }
@@ -104,10 +104,10 @@ export function takeTurn(group: RunGroup, report: Report): void {
   function evaluated({ run, sums }: Member, { full }: Evaluation): void {
     const { step } = run;
     const metrics = run.measured(sums);
-    const confusion = run.confusion(sums);
-    const warnings = run.watch.evaluated({ step, loss: metrics.loss, full });
+    const warnings = run.evaluated(metrics, full);
     // A sample that a run ends by is not told: the whole of its data, at the same step, is.
-    if (full || !run.done) report(run, { type: 'evaluated', step, metrics, full, ...confusion });
+    if (full || !run.done)
+      report(run, { type: 'evaluated', step, metrics, full, ...run.confusion(sums) });
     for (const warning of warnings) report(run, warning);
   }
 }

@@ -78,12 +78,23 @@ export class RunData {
     return { examples: this.validation, full: true };
   }
 
+  /** What evaluations of all steps have in common: they are compared by it. */
+  get sample(): { examples: readonly Example[]; full: boolean } {
+    const { validation } = this;
+    return { examples: validation.slice(0, SAMPLE), full: validation.length <= SAMPLE };
+  }
+
+  /** What a run is measured by first at its end: by the sample where the best of its evaluations is looked for. */
+  get atEnd(): { examples: readonly Example[]; full: boolean } {
+    return this.spec.load_best_model_at_end ? this.sample : this.whole;
+  }
+
   /** Validation examples to look at when so many steps are done: none, a sample, or all of them at the end. */
   evaluationAt(step: number): { examples: readonly Example[]; full: boolean } | null {
     const { validation, spec } = this;
     if (validation.length === 0) return null;
-    if (step >= this.totalSteps) return this.whole;
+    if (step >= this.totalSteps) return this.atEnd;
     if (spec.eval_steps === 0 || step % spec.eval_steps !== 0) return null;
-    return { examples: validation.slice(0, SAMPLE), full: validation.length <= SAMPLE };
+    return this.sample;
   }
 }

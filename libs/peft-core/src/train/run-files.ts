@@ -2,6 +2,7 @@
 import type { Spec } from '@graft/contracts';
 import { usedMemory, type Tensor } from '@graft/kernels';
 import type { Base } from '../io/base-folder.js';
+import { BestFiles } from '../io/best-files.js';
 import { commitFolder } from '../io/commit-folder.js';
 import { writeAdapter } from '../io/peft-adapter.js';
 import type { Adapter, NamedTensors } from '../methods/method.js';
@@ -28,8 +29,11 @@ export interface RunFilesOptions extends HeadFiles {
   readonly workDir: string;
 }
 
+type End = Pick<Position, 'step' | 'trainedTokens' | 'best'>;
+
 export class RunFiles {
   private readonly spec: Spec;
+  private readonly best: BestFiles;
 
   constructor(
     private readonly options: RunFilesOptions,
@@ -37,27 +41,32 @@ export class RunFiles {
     private readonly optimizer: Optimizer,
   ) {
     this.spec = options.identity.spec;
+    this.best = new BestFiles(options.workDir);
   }
 
   checkpoint(position: Position): FactOfRun<'saved'> {
-    const { step } = position;
+    const { step, best } = position;
     const dir = `${this.options.workDir}/checkpoint-${step}`;
-    // A whole model is not written twice: the trainables are it.
-    const write = (tmp: string): readonly string[] =>
-      this.spec.peft === null ? [] : this.write(tmp);
+    const write = (tmp: string): readonly string[] => {
+      if (best && best.step < step) this.best.putInCheckpoint(tmp);
+      // A whole model is not written twice: the trainables are it.
+      return this.spec.peft === null ? [] : this.write(tmp, position);
+    };
     const saved = saveCheckpoint(dir, this.state(), this.options.identity, position, write);
+    if (best?.step === step) this.best.take(dir, saved.adapter);
     return { type: 'saved', step, dir, ...saved };
   }
 
-  /** The adapter as PEFT reads it (or the model, after full fine-tuning). */
-  result({
-    step,
-    trainedTokens,
-  }: Pick<Position, 'step' | 'trainedTokens'>): Omit<FactOfRun<'finished'>, 'forgetting'> {
+  /** The adapter as PEFT reads it (or the model, after full fine-tuning): of the best evaluation, or else of now. */
+  result(end: End): Omit<FactOfRun<'finished'>, 'forgetting'> {
+    const { step, trainedTokens, best } = end;
     const dir = `${this.options.workDir}/adapter`;
-    const adapter = commitFolder(dir, (tmp) => void this.write(tmp), null);
+    const publishedStep = best?.step ?? step;
+    const write = (tmp: string): void =>
+      publishedStep === step ? void this.write(tmp, end) : this.best.copyTo(tmp);
+    const adapter = commitFolder(dir, write, null);
     const { peakBytes: peakRssBytes } = usedMemory();
-    return { type: 'finished', step, dir, adapter, trainedTokens, peakRssBytes };
+    return { type: 'finished', step, publishedStep, dir, adapter, trainedTokens, peakRssBytes };
   }
 
   /**
@@ -66,15 +75,18 @@ export class RunFiles {
    */
   restore(dir: string): { position: Restored; nondeterminism: string | null } {
     const restored = restoreCheckpoint(dir, this.state(), this.options.identity);
-    this.optimizer.steps = restored.position.step;
+    const { step, best } = restored.position;
+    if (best) this.best.takeFromCheckpoint(dir, best.step < step);
+    this.optimizer.steps = step;
     this.trained.adapter.restored?.();
     return restored;
   }
 
-  private write(dir: string): readonly string[] {
+  private write(dir: string, { step, best }: Pick<Position, 'step' | 'best'>): readonly string[] {
     const { base, baseName, task, headConfig, vocabulary } = this.options;
     const { peft } = this.spec;
-    const facts = { base, baseName, task, headConfig, vocabulary, peft };
+    const evaluation = best?.step === step ? best : null;
+    const facts = { base, baseName, task, headConfig, vocabulary, peft, evaluation };
     return writeAdapter(dir, this.trained.adapter, facts);
   }
 

@@ -6,6 +6,7 @@ import type { Adapter, NamedTensors } from '../methods/method.js';
 import type { Model } from '../models/model.js';
 import { addTotals, type Example, type Sums, type Task } from '../tasks/task.js';
 import type { Optimizer } from './adamw.js';
+import type { Best } from './checkpoint.js';
 import { CheckpointSchedule } from './checkpoint-schedule.js';
 import { failureOf, isFatal } from './failure.js';
 import type { FactOfRun, Metrics, StopReason } from './facts.js';
@@ -14,7 +15,7 @@ import type { RunData } from './run-data.js';
 import type { RunFiles } from './run-files.js';
 import { rateAt, warmupSteps } from './schedule.js';
 import type { SideWork } from './side-work.js';
-import { Watch } from './watch.js';
+import { Watch, type Warning } from './watch.js';
 
 export interface RunParts {
   /** Number of the run in its group. */
@@ -52,6 +53,8 @@ export class Run {
   /** Optimiser steps done. */
   step = 0;
   trainedTokens = 0;
+  /** The best evaluation so far, where its model is to be the run's. */
+  private best: Best | null = null;
   /** Set to make the loop take the run out at the next step boundary. */
   stopping: StopReason | null = null;
   /** Set to make it end with what it has once so many steps are done, as if they were all. */
@@ -156,6 +159,19 @@ export class Run {
     return found === null ? {} : { confusion: found };
   }
 
+  /**
+   * Notes an evaluation, and whether it is the best so far: of equal ones the first is, as in transformers' Trainer.
+   * @param full whether it was of all validation data
+   */
+  evaluated(metrics: Metrics, full: boolean): Warning[] {
+    const { step, spec, data, watch } = this;
+    const { load_best_model_at_end: asked, metric_for_best_model: metric = 'loss' } = spec;
+    const value = metrics[metric] ?? NaN;
+    if (asked && full === data.sample.full && value < (this.best?.value ?? Infinity))
+      this.best = { step, metric, value, forgetting: this.forgotten() };
+    return watch.evaluated({ step, loss: metrics.loss, full });
+  }
+
   /** What an evaluation has beside its losses, a forward at a time; of a first few of its examples. */
   *measuring(examples: readonly Example[]): Generator<void, Sums['totals'], undefined> {
     const { task, model, id } = this;
@@ -233,18 +249,27 @@ export class Run {
   get checkpointDue(): boolean {
     // The end of full fine-tuning is the model itself, and its checkpoint would hold nothing else of use.
     if (this.done) return this.spec.peft !== null && !this.isSaved;
+    if (this.best?.step === this.step && !this.isSaved) return true;
     return this.step > 0 && this.schedule.due(this.step, this.data.endsEpoch(this.step));
   }
 
   save(): FactOfRun<'saved'> {
-    const { step, trainedTokens } = this;
+    const { step, trainedTokens, best } = this;
     const { epoch, from } = this.data.cursor(step);
-    const position = { step, trainedTokens, cursor: { epoch, from }, watch: this.watch.state };
+    const position = {
+      step,
+      trainedTokens,
+      cursor: { epoch, from },
+      watch: this.watch.state,
+      best,
+    };
     return this.schedule.timed(step, () => this.files.checkpoint(position));
   }
 
   finish(): FactOfRun<'finished'> {
-    return { ...this.files.result(this), forgetting: this.forgotten() };
+    const { step, trainedTokens, best } = this;
+    const forgetting = best === null ? this.forgotten() : best.forgetting;
+    return { ...this.files.result({ step, trainedTokens, best }), forgetting };
   }
 
   /** A model that is trained is there, whatever this comes to. */
@@ -269,6 +294,7 @@ export class Run {
     const { position, nondeterminism } = this.files.restore(dir);
     this.step = position.step;
     this.trainedTokens = position.trainedTokens;
+    this.best = position.best;
     if (position.watch) this.watch.resume(position.watch);
     if (nondeterminism) warn(`Resumed from a checkpoint made ${nondeterminism}`);
   }

@@ -106,6 +106,8 @@ export class Job {
   @Float(optional) valid_loss!: number | null;
   @Json(optional) best!: JobBest | null;
   @Json(optional) best_score!: JobScore | null;
+  /** The step whose weights its model holds. */
+  @Int(optional) published_step!: number | null;
   @Json(optional) forgetting!: JobForgetting | null;
   /** What was reserved for its run beside the base. */
   @Big(optional) run_bytes!: number | null;

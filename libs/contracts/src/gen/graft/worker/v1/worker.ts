@@ -380,7 +380,11 @@ export interface Finished {
   /** adapter_model.safetensors, adapter_config.json, README.md (or the full model's files). */
   adapter: BlobRef[];
   peakRssBytes: number;
-  forgetting?: Forgetting | undefined;
+  forgetting?:
+    | Forgetting
+    | undefined;
+  /** The step whose weights the adapter holds; left out: the last one. */
+  publishedStep?: number | undefined;
 }
 
 /** The loss of a fixed text with what was trained, and of the base alone. */
@@ -3640,7 +3644,7 @@ export const Saved: MessageFns<Saved> = {
 };
 
 function createBaseFinished(): Finished {
-  return { step: 0, trainedTokens: 0, adapter: [], peakRssBytes: 0, forgetting: undefined };
+  return { step: 0, trainedTokens: 0, adapter: [], peakRssBytes: 0, forgetting: undefined, publishedStep: undefined };
 }
 
 export const Finished: MessageFns<Finished> = {
@@ -3659,6 +3663,9 @@ export const Finished: MessageFns<Finished> = {
     }
     if (message.forgetting !== undefined) {
       Forgetting.encode(message.forgetting, writer.uint32(42).fork()).join();
+    }
+    if (message.publishedStep !== undefined) {
+      writer.uint32(48).uint64(message.publishedStep);
     }
     return writer;
   },
@@ -3716,6 +3723,14 @@ export const Finished: MessageFns<Finished> = {
             message.forgetting = Forgetting.decode(reader, reader.uint32());
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.publishedStep = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3740,6 +3755,7 @@ export const Finished: MessageFns<Finished> = {
     message.forgetting = (object.forgetting !== undefined && object.forgetting !== null)
       ? Forgetting.fromPartial(object.forgetting)
       : undefined;
+    message.publishedStep = object.publishedStep ?? undefined;
     return message;
   },
 };

@@ -1,0 +1,109 @@
+import type { JobEventObject, JobObject, ModelObject, Page } from '@graft/contracts';
+import { buildWords } from '@graft/peft-core/catalog';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { caught, importBase, startTestApi, until, uploadChats, type TestApi } from './fixture.js';
+import { evaluated, ScriptedWorker, started, step } from './scripted-worker.js';
+
+// `load_best_model_at_end`: which jobs have it, and what a job and its model say of the step that was published.
+
+let api: TestApi;
+let pools = 0;
+
+beforeAll(async () => {
+  api = await startTestApi();
+  await importBase(api);
+});
+afterAll(() => api?.close());
+
+const create = async (graft: object, more: object = {}): Promise<JobObject> => {
+  const body = {
+    model: 'tiny',
+    training_file: await uploadChats(api),
+    validation_file: await uploadChats(api),
+    graft,
+    ...more,
+  };
+  return (await api.client.fineTuning.jobs.create(body)) as unknown as JobObject;
+};
+const jobOf = (id: string) => api.get<JobObject>(`/fine_tuning/jobs/${id}`);
+
+/** A job under way, and the Spec that its worker got. */
+async function running(graft: object = {}, more: object = {}) {
+  const pool = `best-${pools++}`;
+  const job = await create({ pool, ...graft }, more);
+  const worker = await new ScriptedWorker(api, { pool }).connect();
+  const lease = await worker.assigned();
+  return { job, worker, lease, spec: JSON.parse(lease.specJson) as Record<string, unknown> };
+}
+
+it('is on for a job that is evaluated as it trains an adapter', async () => {
+  const { job, worker, spec } = await running({ eval_steps: 2 });
+  expect(job.graft.published_step).toBeNull();
+  expect(spec).toMatchObject({ load_best_model_at_end: true });
+  expect(spec).not.toHaveProperty('metric_for_best_model');
+  worker.vanish();
+});
+
+it.each([
+  ['there is no validation data', { eval_steps: 2 }, { validation_file: null }],
+  ['it is evaluated at its end alone', {}, {}],
+  ['it says so', { eval_steps: 2, load_best_model_at_end: false }, {}],
+  ['the whole model is trained', { eval_steps: 2 }, { peft: null }],
+])('is off for a job where %s', async (_, graft, more) => {
+  const { worker, spec } = await running(graft, more);
+  expect(spec).not.toHaveProperty('load_best_model_at_end');
+  worker.vanish();
+});
+
+it.each([
+  [{ eval_steps: 2 }, { validation_file: null }, 'a validation_file or graft.validation_split'],
+  [{}, {}, 'graft.eval_steps above 0'],
+  [{ eval_steps: 2 }, { peft: null }, 'full fine-tuning keeps only its last model'],
+])('is refused where it cannot be: %j %j', async (graft, more, message) => {
+  const asked = create({ ...graft, load_best_model_at_end: true }, more);
+  expect(await caught(asked as Promise<unknown>)).toMatchObject({
+    status: 400,
+    param: 'graft.load_best_model_at_end',
+    message: expect.stringContaining(message),
+  });
+});
+
+it('is not given to a worker of a build that does not know it', async () => {
+  const pool = `best-${pools++}`;
+  const words = buildWords().filter((word) => word !== 'option:load_best_model_at_end');
+  const worker = await new ScriptedWorker(api, { pool, words }).connect();
+  const { id } = await create({ pool, eval_steps: 2 });
+  await until(async () => (await jobOf(id)).graft.phase.code === 'no_able_worker');
+  expect((await jobOf(id)).graft.phase.message).toContain('option load_best_model_at_end');
+  worker.vanish();
+});
+
+it('is said of the job and its model, and by an event', async () => {
+  const { job, worker, lease } = await running({ eval_steps: 1 });
+  await worker.tell(lease, started(0, 3), step(1), evaluated(1, 2), step(2), evaluated(2, 3));
+  await worker.tell(lease, step(3), evaluated(3, 4, true));
+  await worker.finish(lease, 3, { publishedStep: 1 });
+  const { graft, fine_tuned_model: name } = await jobOf(job.id);
+  expect(graft).toMatchObject({ published_step: 1, progress: { step: 3 } });
+  const model = await api.get<ModelObject>(`/models/${encodeURIComponent(name ?? '')}`);
+  expect(model.graft).toMatchObject({ job: job.id, step: 1 });
+  const { data } = await api.get<Page<JobEventObject>>(`/fine_tuning/jobs/${job.id}/events`);
+  const said = data.find(({ message }) => message.startsWith('The model holds'));
+  expect(said).toMatchObject({
+    message:
+      'The model holds the weights after step 1, the best evaluation; those after step 3 are a checkpoint',
+    data: { published_step: 1, step: 3 },
+  });
+  worker.vanish();
+});
+
+it('is the last step where a worker says no other', async () => {
+  const { job, worker, lease } = await running();
+  await worker.tell(lease, started(0, 3), step(1), step(2), step(3));
+  await worker.finish(lease, 3);
+  const { graft } = await jobOf(job.id);
+  expect(graft.published_step).toBe(3);
+  const { data } = await api.get<Page<JobEventObject>>(`/fine_tuning/jobs/${job.id}/events`);
+  expect(data.map(({ message }) => message).join('\n')).not.toContain('The model holds');
+  worker.vanish();
+});
