@@ -26,11 +26,12 @@ import {
   type Adapter,
   type DecoderBatch,
   type ForwardContext,
+  type HfConfig,
   type Model,
   type PackedSequences,
   taskFor,
 } from '@graft/peft-core';
-import { catalog } from '@graft/peft-core/catalog';
+import { catalog, operationsOf } from '@graft/peft-core/catalog';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   baseConfig,
@@ -325,6 +326,7 @@ it('every plug-in has golden cases', () => {
 
 describe.each(families)('%s', (family) => {
   let base: ReturnType<typeof open>;
+  const baseJson = json<HfConfig>(family, 'base', 'config.json');
   const batch = firstBatch(family, RUN);
   beforeAll(() => {
     base = open(family, 'f32');
@@ -350,6 +352,9 @@ describe.each(families)('%s', (family) => {
         const f32 = f32Of(config);
         compare(measure(base.model, batch, adapter, isTraining(family, name)), golden, f32);
         if (config) compareFiles(adapter, config, family, name);
+        const operations =
+          config && operationsOf({ peft: config, task: null, base: baseJson, family: null });
+        if (operations) expect(operations.includes('merge')).toBe(adapter.merged !== undefined);
         if (facts.greedy)
           expect(greedy(base.model, facts.greedy.prompt, facts.greedy.tokens.length)).toEqual(
             facts.greedy.tokens,

@@ -20,16 +20,21 @@ afterAll(async () => {
   await api?.close();
 });
 
-/** A model of a LoRA job; the fixture's adapter_config.json says no more than that. */
-async function trained(): Promise<{ job: string; model: string }> {
+/** A model of a job, with these fields in its adapter_config.json. */
+async function trained(
+  peft: object = {},
+  more: { readonly training_file?: string; readonly graft?: object } = {},
+): Promise<{ job: string; model: string }> {
   const { id } = await api.post<JobObject>('/fine_tuning/jobs', {
     model: 'tiny',
     training_file: await uploadChats(api),
-    graft: { base_dtype: 'f32', quantization: 'nf4' },
+    ...more,
+    graft: { base_dtype: 'f32', quantization: 'nf4', ...more.graft },
   });
   const lease = await worker.assigned();
   await worker.tell(lease, started(0, 1), step(1));
-  await worker.finish(lease, 1);
+  const config = JSON.stringify({ peft_type: 'LORA', ...peft });
+  await worker.finish(lease, 1, {}, { 'adapter_config.json': config });
   const job = await api.get<JobObject>(`/fine_tuning/jobs/${id}`);
   return { job: id, model: job.fine_tuned_model ?? '' };
 }
@@ -296,4 +301,75 @@ it.each([
 ])('%j is refused: %s %s', async (body, param, code) => {
   const refused = await caught(api.client.post('/adapters/operations', { body }));
   expect(refused).toMatchObject({ param, code });
+});
+
+const EXPORTS = ['gguf', 'gguf_adapter', 'vllm'] as const;
+const ALL = ['merge', 'combine', 'convert', ...EXPORTS];
+const bodyOf = (name: string, model: string): object => {
+  if (name === 'merge') return { type: 'merge', model };
+  if (name === 'combine') return { type: 'combine', adapters: [model], weights: [1] };
+  if (name === 'convert') return { type: 'convert', model, rank: 1 };
+  return { type: 'export', model, format: name };
+};
+const CLASSIFIER = { graft: { task: 'seq_cls' } };
+async function uploadClasses(): Promise<string> {
+  const lines = Array.from({ length: 8 }, (_, n) =>
+    JSON.stringify({ text: `text ${n}`, label: 'ab'[n % 2] }),
+  );
+  const file = new File([lines.join('\n')], 'classes.jsonl');
+  return (await api.client.files.create({ file, purpose: 'fine-tune' })).id;
+}
+
+describe('what a model does not support is refused when it is asked for, and not offered', () => {
+  it.each<[string, object, { readonly graft?: object }, readonly string[], RegExp]>([
+    ['a LoRA', {}, {}, ALL, /none/],
+    [
+      'DoRA',
+      { use_dora: true },
+      {},
+      ['merge', 'convert', 'gguf'],
+      /use_dora (has no weighted|has no place in a GGUF|is not what vLLM)/,
+    ],
+    [
+      'prompt tuning',
+      { peft_type: 'PROMPT_TUNING', num_virtual_tokens: 4 },
+      {},
+      [],
+      /PROMPT_TUNING (cannot be merged: virtual tokens|does not convert|has no|is not)/,
+    ],
+    [
+      'a LoRA of the embedding',
+      { target_modules: ['embed_tokens', 'q_proj'] },
+      {},
+      ['combine', 'merge', 'gguf'],
+      /embed_tokens/,
+    ],
+    ['LoHa', { peft_type: 'LOHA' }, {}, ['merge', 'convert', 'gguf'], /convert it to LORA first/],
+    ['aLoRA', { alora_invocation_tokens: [3] }, {}, [], /alora_invocation_tokens/],
+    ['a classifier', {}, CLASSIFIER, ['convert'], /seq_cls/],
+  ])('%s', async (_, peft, job, able, why) => {
+    const more = 'graft' in job ? { ...job, training_file: await uploadClasses() } : {};
+    const { model } = await trained(peft, more);
+    for (const name of ALL) {
+      const body = bodyOf(name, model);
+      if (able.includes(name)) {
+        const { id } = await operate(body);
+        await api.post(`/fine_tuning/jobs/${id}/cancel`);
+        continue;
+      }
+      const refused = await caught(api.client.post('/adapters/operations', { body }));
+      const param = name === 'combine' ? 'adapters[0]' : 'model';
+      expect(refused, name).toMatchObject({ status: 400, param });
+      expect(String(refused), name).toMatch(why);
+    }
+    const { graft } = (await api.client.models.retrieve(model)) as unknown as ModelObject;
+    expect(graft?.operations).toEqual(ALL.filter((name) => able.includes(name)));
+  });
+
+  it('a base is only written as GGUF; lists say nothing of it', async () => {
+    const { graft } = (await api.client.models.retrieve('tiny')) as unknown as ModelObject;
+    expect(graft?.operations).toEqual(['gguf']);
+    const { data } = await api.get<Page<ModelObject>>('/models');
+    expect(data.some((model) => model.graft && 'operations' in model.graft)).toBe(false);
+  });
 });

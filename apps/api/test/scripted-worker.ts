@@ -325,12 +325,14 @@ export class ScriptedWorker {
     more: object = {},
     beside: Readonly<Record<string, string>> = {},
   ): Promise<EventAck> {
-    const adapter = [
-      await this.put(of, 'README.md', '# made by a test\n'),
-      await this.put(of, 'adapter_config.json', '{"peft_type":"LORA"}'),
-      await this.put(of, 'adapter_model.safetensors', `weights of ${of.jobId}`),
-    ];
-    for (const [name, text] of Object.entries(beside)) adapter.push(await this.put(of, name, text));
+    const files = {
+      'README.md': '# made by a test\n',
+      'adapter_config.json': '{"peft_type":"LORA"}',
+      'adapter_model.safetensors': `weights of ${of.jobId}`,
+      ...beside,
+    };
+    const adapter = [];
+    for (const [name, text] of Object.entries(files)) adapter.push(await this.put(of, name, text));
     const fact = finished(step, adapter);
     Object.assign(fact.value, more);
     return this.tell(of, fact);

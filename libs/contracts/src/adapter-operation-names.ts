@@ -27,3 +27,14 @@ export type GgufQuantization = (typeof GGUF_QUANTIZATIONS)[number];
 /** Of other programs. */
 export const EXPORT_FORMATS = ['gguf', 'gguf_adapter', 'vllm'] as const;
 export type ExportFormat = (typeof EXPORT_FORMATS)[number];
+
+/** What can be made of a model: operations by their type, exports by their format. */
+export const MODEL_OPERATIONS = ['merge', 'combine', 'convert', ...EXPORT_FORMATS] as const;
+export type ModelOperation = (typeof MODEL_OPERATIONS)[number];
+
+/** An export goes by its format. */
+export const nameOfOperation = (
+  operation:
+    | { readonly type: 'merge' | 'combine' | 'convert' }
+    | { readonly type: 'export'; readonly format: ExportFormat },
+): ModelOperation => (operation.type === 'export' ? operation.format : operation.type);

@@ -1,5 +1,5 @@
 // The objects of the OpenAI wire contract as Graft serves them. Times are unix seconds.
-import { OperationObject } from './adapter-operation.js';
+import { MODEL_OPERATIONS, OperationObject } from './adapter-operation.js';
 import { FINE_TUNING_METHODS } from './create-job.js';
 import { FileObject } from './file-objects.js';
 import { JobIntegrationObject } from './integrations.js';
@@ -461,6 +461,14 @@ export const ModelObject = z
           .nullable()
           .describe('Step of that job whose weights it holds; null where it was not trained here.'),
         uses: z.array(ModelUse).readonly().describe('Empty while it is being imported.'),
+        operations: z.exactOptional(
+          z
+            .array(z.enum(MODEL_OPERATIONS))
+            .readonly()
+            .describe(
+              'What `POST /adapters/operations` can make of it, exports by their format. Lists leave it out.',
+            ),
+        ),
         status: z.enum(['importing', 'ready', 'error']),
         status_details: z.string().nullable(),
         progress: z.number().nullable().describe('0..1 while importing.'),

@@ -92,6 +92,8 @@ export type { HfConfig } from './models/model.js';
 export { checkTrained, trainedBy } from './train/optimizer.js';
 import { refusePacked } from './plan.js';
 export { continued, isToldByFile, namedAdapters } from './methods/config.js';
+export { checkOperation, operationsOf } from './adapters/supported.js';
+export type { Operand } from './adapters/supported.js';
 export { cutAt, footprintOf, heldAs, residentBytes } from './plan.js';
 export {
   checkWrites,
@@ -254,12 +256,8 @@ export const peftFields = (): string[] =>
 export { invocationOf, promptTasks } from './methods/config.js';
 export { DEFAULT_PEFT } from './methods/registry.js';
 
-/** Whether PEFT's convert_to_lora takes adapters of this method. @throws DomainError where there is no such method */
 /** Whether a base of this model_type is written as GGUF; if not, what is. */
 export { ggufModelTypes } from './models/registry.js';
-
-export const convertsToLora = (peft: { readonly peft_type: string } | null): boolean =>
-  methodFor(peft).convertsToLora === true;
 
 /**
  * A job's PEFT config with its defaults filled in; with a config.json's `modelType`, also checked against the family.

@@ -23,6 +23,12 @@ export interface BaseFootprint {
   /** How often a batch has them at most; left out, once. */
   readonly prompts?: number;
   readonly held?: Held;
+  /** Why the base cannot be merged with it, where its method's adapters can be. */
+  readonly unmerged?: string;
+  /** Path of the token embedding, where it adapts that by factors. */
+  readonly table?: string;
+  /** Path of the first convolution that it adapts. */
+  readonly convolution?: string;
   /** Positions of the base that virtual tokens leave: where examples are cut at the latest. */
   readonly room: number;
   /** Where they are cut when the job does not say. */

@@ -2,13 +2,13 @@ import { Injectable } from '@nestjs/common';
 import {
   CreateOperation,
   DomainError,
+  nameOfOperation,
   parseBody,
   type AdapterOperation,
-  type ExportFormat,
   type Spec,
 } from '@graft/contracts';
 import type { Principal } from '../auth/principal.js';
-import { convertsToLora, ggufModelTypes, resolveSpec } from '../catalog/plugins.js';
+import { checkOperation, resolveSpec } from '../catalog/plugins.js';
 import type { StoredFile } from '../database/entities/storage.js';
 import { priorityWithin } from '../lifecycle/quotas.js';
 import { ModelsService, type Resolved } from '../models/models.service.js';
@@ -57,12 +57,12 @@ export class OperationPlans {
     for (const [name, param] of names)
       named.push({ adapter: await this.operand(caller, request, name, param), param });
     const [first] = named as [Named];
+    if (request.type === 'combine') checkWeights(request);
     for (const one of named) {
       checkTogether(one, first);
-      if (one.adapter.adapter.length > 0)
-        checkMethod(await this.models.peftOf(caller, one.adapter.id, one.param), request, one);
+      const { adapter, param } = one;
+      checkOperation(nameOfOperation(request), await this.models.operand(adapter, param), param);
     }
-    if (request.type === 'export') checkFamily(request.format, first);
     const adapters = named.map(({ adapter }) => adapter);
     const files = adapters.flatMap(({ adapter }, i) =>
       adapter.map((file) => ({ ...file, name: `${i}/${file.name}` })),
@@ -98,50 +98,14 @@ function checkTogether({ adapter, param }: Named, { adapter: first }: Named): vo
   throw new DomainError('invalid_adapter', message, param);
 }
 
-/** Methods whose update is none of the weights. */
-const BY_TEXT = ['XLORA', 'SHADOW'];
-
-function checkMethod(
-  peft: Spec['peft'],
-  request: CreateOperation,
-  { adapter: { id }, param }: Named,
-): void {
-  if (peft === null)
-    throw new DomainError('invalid_adapter', `${id} is a whole model, not an adapter`, param);
-  const refuse = (what: string): never => {
-    throw new DomainError('unsupported', `${param}: ${peft.peft_type} ${what}`, param);
-  };
-  if (request.type === 'combine') {
-    if (request.weights.length !== request.adapters.length)
-      throw new DomainError(
-        'invalid_value',
-        `weights: expected ${request.adapters.length}, one for each adapter, got ${request.weights.length}`,
-        'weights',
-      );
-    if (peft.peft_type !== 'LORA') refuse('has no weighted combination; convert it to LORA first');
-  }
-  const isMerged =
-    request.type === 'merge' || (request.type === 'export' && request.format === 'gguf');
-  if (isMerged && BY_TEXT.includes(peft.peft_type))
-    refuse('cannot be merged: what it does to the base depends on the text');
-  if (request.type === 'export' && request.format !== 'gguf' && peft.peft_type !== 'LORA')
-    refuse(
-      convertsToLora(peft)
-        ? `is not what format "${request.format}" holds; convert it to LORA first`
-        : `is not what format "${request.format}" holds, and does not convert to LORA`,
-    );
-  if (request.type === 'convert' && !convertsToLora(peft))
-    refuse(
-      'does not convert to LORA, in PEFT neither: its update is not a dense matrix added to the weight',
-    );
-}
-
-/** @throws DomainError for a base that is not written as the format asks */
-function checkFamily(format: ExportFormat, { adapter: { base }, param }: Named): void {
-  const types = ggufModelTypes();
-  if (format === 'vllm' || base.family === null || types.includes(base.family)) return;
-  const message = `${param}: ${base.family} models cannot be written as GGUF; those that can: ${types.join(', ')}`;
-  throw new DomainError('unsupported', message, param);
+/** @throws DomainError where there is not one weight for each adapter */
+function checkWeights({ weights, adapters }: Extract<CreateOperation, { type: 'combine' }>): void {
+  if (weights.length === adapters.length) return;
+  throw new DomainError(
+    'invalid_value',
+    `weights: expected ${adapters.length}, one for each adapter, got ${weights.length}`,
+    'weights',
+  );
 }
 
 /** What says how the base is loaded is the first adapter's; what says how to train is not used. */

@@ -1,4 +1,4 @@
-import type { ModelObject, ModelUse } from '@graft/contracts';
+import type { ModelObject, ModelOperation, ModelUse } from '@graft/contracts';
 import { isAdmin, type Principal } from '../auth/principal.js';
 import { usesOfBase, usesOfTask } from '../catalog/plugins.js';
 import type { Model } from '../database/entities/storage.js';
@@ -45,6 +45,11 @@ export function modelObject(
     },
   };
 }
+
+export const withOperations = (
+  { graft, ...model }: ModelObject,
+  operations: readonly ModelOperation[],
+): ModelObject => ({ ...model, ...(graft && { graft: { ...graft, operations } }) });
 
 /** @param task of the job that made the model; null for a base, and where nothing says it */
 export const usesOf = (family: string | null, task: string | null): readonly ModelUse[] =>

@@ -3,20 +3,28 @@ import {
   DomainError,
   type Deleted,
   type ModelObject,
+  type ModelOperation,
   type Page,
   type Spec,
 } from '@graft/contracts';
 import type { EntityManager } from 'typeorm';
 import { Audit } from '../auth/audit.js';
 import { isAdmin, type Principal } from '../auth/principal.js';
-import { adapterConfig, isToldByFile, lettersIn, trainedOptions } from '../catalog/plugins.js';
+import {
+  adapterConfig,
+  isToldByFile,
+  lettersIn,
+  operationsOf,
+  trainedOptions,
+  type Operand,
+} from '../catalog/plugins.js';
 import { BlobStore } from '../blobs/blob-store.js';
 import { Database } from '../database/database.js';
 import { IS_OPEN, Job, UNTIL_WHEN } from '../database/entities/job.js';
 import { Model, type StoredFile } from '../database/entities/storage.js';
 import { CheckpointsRepository, type NamedCheckpoint } from '../history/checkpoints.repository.js';
 import type { PageQuery } from '../http/parse.js';
-import { checkpointModel, modelObject, type MadeBy } from './model-object.js';
+import { checkpointModel, modelObject, withOperations, type MadeBy } from './model-object.js';
 import { smallText } from './small-file.js';
 
 const ADAPTER_CONFIG = 'adapter_config.json';
@@ -68,13 +76,26 @@ export class ModelsService {
   }
 
   async get(caller: Principal, id: string): Promise<ModelObject> {
+    const operations = await this.operations(caller, id);
     if (!isCheckpoint(id)) {
       const row = await this.row(caller, id, 'model');
       const specs = await this.specsOf([row]);
-      return modelObject(row, caller, specs.get(row.job_id ?? '') ?? null);
+      const model = modelObject(row, caller, specs.get(row.job_id ?? '') ?? null);
+      return withOperations(model, operations);
     }
     const found = await this.checkpoint(caller, id, 'model');
-    return checkpointModel(found, await this.models.findOneBy({ id: found.job.base_id }));
+    const base = await this.models.findOneBy({ id: found.job.base_id });
+    return withOperations(checkpointModel(found, base), operations);
+  }
+
+  /** What can be made of it; nothing of one that is not ready, or whose files or base are not there any more. */
+  private async operations(caller: Principal, id: string): Promise<readonly ModelOperation[]> {
+    try {
+      return operationsOf(await this.operand(await this.resolve(caller, id, 'model'), 'model'));
+    } catch (error) {
+      if (error instanceof DomainError && error.code !== 'model_not_found') return [];
+      throw error;
+    }
   }
 
   async remove(caller: Principal, id: string): Promise<Deleted<'model'>> {
@@ -206,6 +227,16 @@ export class ModelsService {
     const job = id === null ? null : await jobs.findOneBy({ id, project_id: caller.projectId });
     const told = job && !job.spec.operation && !isToldByFile(job.spec.peft);
     return told ? job.spec.peft : this.configIn(files, parameter);
+  }
+
+  /** What an operation on it would be done to: as its own file says, which workers read. */
+  async operand({ base, adapter, task }: Resolved, parameter: string): Promise<Operand> {
+    return {
+      peft: adapter.length > 0 ? await this.configIn(adapter, parameter) : null,
+      task: task && { task: task.name, task_options: task.options },
+      base: base.config,
+      family: base.family,
+    };
   }
 
   /** What an adapter's own file says. */

@@ -19,12 +19,11 @@ import {
   type FactorPair,
   type LoraFactors,
 } from './lora-factors.js';
+import { FACTOR_WORDS } from './supported.js';
 import { TorchGenerator } from '../methods/torch-generator.js';
 import { weightedSum } from './task-arithmetic.js';
 import { atOnce } from '../pieces.js';
 import type { Work } from './work.js';
-
-const WORDS = { lacks: 'has no weighted combination', cannot: 'cannot be combined' };
 
 interface Factors {
   readonly a: Tensor;
@@ -55,7 +54,9 @@ export function* combining(
   const { weights } = asked;
   if (weights.length !== adapters.length)
     refuse('weights', `expected ${adapters.length}, one for each adapter, got ${weights.length}`);
-  const sources = adapters.map((adapter, i) => loraFactors(adapter, `adapters[${i}]`, WORDS));
+  const sources = adapters.map((adapter, i) =>
+    loraFactors(adapter, `adapters[${i}]`, FACTOR_WORDS.combine),
+  );
   checkTasks(adapters);
   const how: Combination = adapters.length === 1 ? { weights, combination_type: 'linear' } : asked;
   const paths = [...new Set(sources.flatMap(({ modules }) => [...modules.keys()]))].sort(byNumber);

@@ -16,6 +16,7 @@ import { lora } from '../methods/lora.js';
 import type { Adapter } from '../methods/method.js';
 import { methodFor } from '../methods/registry.js';
 import type { AdapterFile } from './lora-factors.js';
+import { configRefusal } from './supported.js';
 import { atOnce } from '../pieces.js';
 import type { Work } from './work.js';
 
@@ -51,7 +52,8 @@ export function* converting(
   { rank, energy = 1 }: Conversion,
 ): Work<Converted> {
   const config = adapter.resolvedConfig();
-  checkConvertible(peft, config);
+  const why = configRefusal(methodFor(peft), config);
+  if (why !== null) refuse(why);
   if (!adapter.updates)
     refuse(`${peft.peft_type} has no update of a weight here, so no LORA can be made of it`);
   const tensors = ownTensors(adapter, peft);
@@ -107,28 +109,6 @@ const KEPT = [
 ] as const;
 
 const ratio = (rest: number, total: number): number => (total > 0 ? Math.sqrt(rest / total) : 0);
-
-function checkConvertible(
-  { peft_type: name }: NonNullable<PeftConfig>,
-  config: Readonly<Record<string, unknown>>,
-): void {
-  const method = methodFor({ peft_type: name });
-  if (!method.convertsToLora)
-    refuse(
-      `${name} does not convert to LORA, in PEFT neither: its update is not a dense matrix added to the weight`,
-    );
-  if (config['kasa_config']) refuse('kasa_config does not convert to LORA, in PEFT neither');
-  if (config['lora_bias'] === true) refuse('lora_bias has no place in the LORA of a conversion');
-  const { bias = 'none', trainable_token_indices: rows = null } = config;
-  const parameters = config['target_parameters'] as readonly string[] | null | undefined;
-  if (parameters?.length)
-    refuse(`target_parameters (${parameters.join(', ')}) do not convert to LORA, in PEFT neither`);
-  if (bias !== 'none')
-    refuse(
-      `bias "${String(bias)}" does not convert to LORA, in PEFT neither: biases train beside the update`,
-    );
-  if (rows !== null) refuse('trainable_token_indices do not convert to LORA');
-}
 
 /** What trains whole beside the updates. */
 function ownTensors(adapter: Adapter, peft: NonNullable<PeftConfig>): Map<string, Tensor> {

@@ -16,6 +16,7 @@ import type { Model } from '../models/model.js';
 import type { ModelOptions } from '../nn/stack-options.js';
 import { loraFactors, type AdapterFile, type FactorPair } from './lora-factors.js';
 import type { WholeWeight } from './merge.js';
+import { FACTOR_WORDS } from './supported.js';
 import type { Work } from './work.js';
 
 export interface GgufTarget {
@@ -86,10 +87,7 @@ export function* writeGgufModel(
   });
 }
 
-const LORA_WORDS = {
-  lacks: 'has no place in a GGUF adapter',
-  cannot: 'cannot be put in a GGUF adapter',
-};
+const LORA_WORDS = FACTOR_WORDS.gguf_adapter;
 
 /**
  * A LoRA in the layout of llama.cpp's convert_lora_to_gguf: `<module>.weight.lora_a` [r, in] and `.lora_b` [out, r], the

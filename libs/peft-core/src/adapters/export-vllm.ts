@@ -6,8 +6,9 @@
 import { cat, contiguous, mul, noGrad, tidy, zeros, type Tensor } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
 import { loraFactors, type AdapterFile, type FactorPair } from './lora-factors.js';
+import { FACTOR_WORDS } from './supported.js';
 
-const WORDS = { lacks: 'is not what vLLM loads', cannot: 'cannot be given to vLLM' };
+const WORDS = FACTOR_WORDS.vllm;
 
 /** New tensors, in the scope of whoever asks. @throws DomainError naming what vLLM does not load */
 export function forVllm(source: AdapterFile): AdapterFile {

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { tidy, usedMemory, type Tensor } from '@graft/kernels';
 import {
   DomainError,
+  nameOfOperation,
   type AdapterOperation,
   type GgufQuantization,
   type Spec,
@@ -25,6 +26,7 @@ import { checkGguf, writeGgufAdapter, writeGgufModel, type GgufTarget } from './
 import { forVllm } from './export-vllm.js';
 import { changedWeights, mergeBytes, mergedWeights, wholeWeights } from './merge.js';
 import type { AdapterFile } from './lora-factors.js';
+import { checkOperation } from './supported.js';
 import type { Work } from './work.js';
 
 export interface OperationOptions {
@@ -78,6 +80,7 @@ export function* operate(base: Base, spec: Spec, options: OperationOptions): Wor
   if (!operation) throw new Error('the spec has no operation');
   const adapters = options.adapterDirs.map((dir) => readAdapter(dir, base.config));
   try {
+    checkOperands(base, spec, operation, adapters);
     if (operation.type === 'merge') return merged(base, spec, options, only(adapters));
     if (operation.type === 'convert') return yield* converted(base, spec, options, only(adapters));
     if (operation.type === 'export') return yield* exported(base, spec, options, adapters);
@@ -85,6 +88,25 @@ export function* operate(base: Base, spec: Spec, options: OperationOptions): Wor
   } finally {
     for (const adapter of adapters) adapter.dispose();
   }
+}
+
+/** The API refuses these before there is a job, but its build may be another. */
+function checkOperands(
+  base: Base,
+  spec: Spec,
+  operation: AdapterOperation,
+  adapters: readonly StoredAdapter[],
+): void {
+  const name = nameOfOperation(operation);
+  const operands = adapters.length > 0 ? adapters.map(({ peft }) => peft) : [null];
+  operands.forEach((peft, i) => {
+    const param = operation.type === 'combine' ? `adapters[${i}]` : 'model';
+    checkOperation(
+      name,
+      { peft, task: spec, base: base.config, family: base.config.model_type },
+      param,
+    );
+  });
 }
 
 function only([adapter, ...others]: readonly StoredAdapter[]): StoredAdapter {
@@ -188,7 +210,6 @@ function merged(
   options: OperationOptions,
   source: StoredAdapter,
 ): OperationResult {
-  checkWrites(spec);
   const { model } = base;
   const adapter = attached(base, spec, options, source);
   try {
@@ -225,7 +246,6 @@ function* exported(
     const count = [...source.tensors.values()].reduce((sum, { size }) => sum + size, 0);
     return finished(dir, yield* writeGgufAdapter(target, source), count);
   }
-  checkWrites(spec);
   const [source] = adapters;
   if (source === undefined) return yield* wholeGguf(target, new Map(), quantization);
   only(adapters);
@@ -250,14 +270,6 @@ function* wholeGguf(
   } finally {
     for (const tensor of changed.values()) tensor.dispose();
   }
-}
-
-/** @throws DomainError for what has a head of its task */
-function checkWrites(spec: Spec): void {
-  const task = taskFor(spec.task);
-  if (!headOf(spec) && task.peft.hasHead !== false) return;
-  const message = `merging is for models that write text; an adapter of task ${task.name} is used beside its base`;
-  throw new DomainError('unsupported', message, 'model');
 }
 
 const finished = (

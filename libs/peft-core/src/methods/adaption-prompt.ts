@@ -111,6 +111,7 @@ export const adaptionPrompt = defineMethod<Options>({
   options: Options,
   unsupported: {},
   tensors: { [PROMPT]: 'parameter', [GATE]: 'parameter' },
+  unmerged: "what layers attend to besides is not part of the base's weights",
   withoutHeads: 'its config in PEFT has no modules_to_save',
   footprint(outline, options, { modelType }) {
     const { length } = placesIn(outline, outline, options, modelType).places;

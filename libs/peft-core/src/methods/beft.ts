@@ -34,6 +34,10 @@ export const beft = linearMethod<Options>({
   shapes:
     () =>
     ({ outFeatures }) => ({ beft_bias: [1, outFeatures] }),
+  unmergedIn(_, targets) {
+    const bare = targets.find(({ hasBias }) => !hasBias);
+    return bare ? `it trains biases, and ${bare.path} of the base has none` : null;
+  },
   adapt:
     ({ init_weights: neutral }) =>
     ({ outFeatures, bias: base }, parameters) => {

@@ -44,6 +44,7 @@ import {
 import type { TargetFields, Targets } from './targets.js';
 import { againOf, tie, withAgain, withoutAgain } from './weight-tying.js';
 import type { Pair } from './weight-tying.js';
+import { partsTied, placesOf, unmergedBy } from './unmerged.js';
 import { chosenRows, refuseTwice, tableOf, TokenRows } from './token-rows.js';
 import type { ChosenRows } from './token-rows.js';
 
@@ -99,6 +100,8 @@ export interface LinearMethod<
   readonly writesAllTargets?: boolean;
   /** Refuses options that no model fits. @throws DomainError */
   check?(options: O): void;
+  /** Why adapters with these targets cannot be merged, where the method's others can; null: they can. */
+  unmergedIn?(options: O, targets: readonly LinearShape[]): string | null;
   /** Left out where it is little beside what trains, and beside one row of as many numbers as ranks. */
   held?(targets: readonly LinearShape[], options: O): Held;
   /** The parts of one linear's update that train. */
@@ -166,7 +169,8 @@ export function linearMethod<O extends TargetFields, S extends SharedState | und
     },
     footprint(outline, asked, { modelType }) {
       const { options, pairs } = tie(outline, resolvedBy(method, outline, asked, modelType));
-      const { linears: targets, table } = targetsOf(method, outline, options, modelType);
+      const found = targetsOf(method, outline, options, modelType);
+      const { linears: targets, table } = found;
       refuseWeights(method, targets);
       const rows = rowsOf(outline, options, (vocabulary) => vocabulary.rows);
       const invocation = method.invocation?.(options) ?? null;
@@ -178,7 +182,7 @@ export function linearMethod<O extends TargetFields, S extends SharedState | und
       const parts = [...targets.map(shapes), method.shared?.shapes(targets, options) ?? {}];
       if (table && method.embedding) parts.push(method.embedding.shapes(table, options));
       const ofParameters = method.parameters?.shapes(options);
-      const experts = parametersOf(method, outline, options).flatMap(([, found]) => found);
+      const experts = parametersOf(method, outline, options).flatMap(([, each]) => each);
       parts.push(...experts.map((one) => ofParameters?.(one) ?? {}));
       refuseTwice(rows, takenPaths({ linears: targets, table }, own.parameters), ROWS);
       const { columns = 0 } = outline.tokenEmbedding ?? {};
@@ -189,6 +193,8 @@ export function linearMethod<O extends TargetFields, S extends SharedState | und
         ...(experts.length > 0 && { experts: experts.map(({ name }) => name) }),
         virtualTokens: 0,
         ...(method.held && { held: method.held(targets, options) }),
+        ...placesOf(found, partsTied(outline.tied(), found, rows.length)),
+        ...unmergedBy(method.unmergedIn?.(options, targets)),
       };
     },
     fileShapes(outline, asked, modelType) {
@@ -452,7 +458,9 @@ class Attached<O extends TargetFields, S extends SharedState | undefined> {
     const hooks = this.#hooks();
     const penalties = hooks.filter(hasPenalty);
     const stepping = hooks.filter(hasAfterStep);
-    const mergeable = updates.every(({ merged }) => merged) && !this.#partsTied(linears);
+    const mergeable =
+      updates.every(({ merged }) => merged) &&
+      !partsTied(this.model.modules.tied(), { linears, table: this.#table }, this.#rows.length);
     return {
       parameters,
       exported,
@@ -507,15 +515,6 @@ class Attached<O extends TargetFields, S extends SharedState | undefined> {
   #hooks(): readonly SharedState[] {
     const updates = this.#targets.map(({ update }) => update);
     return this.#state ? [...updates, this.#state] : updates;
-  }
-
-  /** Whether a head and its embedding, one tensor in files, become two. */
-  #partsTied(linears: readonly Linear[]): boolean {
-    const tied = this.model.modules.tied().flat();
-    const changed = [...linears, ...(this.#table ? [this.#table] : [])];
-    return (
-      changed.some((module) => tied.includes(module)) || (tied.length > 0 && this.#rows.length > 1)
-    );
   }
 
   #merged(dtype: BaseDtype): Map<string, Tensor> {

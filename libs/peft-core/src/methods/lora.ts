@@ -287,6 +287,12 @@ export const lora = linearMethod<Options>({
       return (target, parameters) => new LoraExperts(target, init, sizes(target.name), parameters);
     },
   },
+  unmergedIn(options, targets) {
+    if (options.alora_invocation_tokens)
+      return 'alora_invocation_tokens has it act on some rows only';
+    const bare = options.lora_bias ? targets.find(({ hasBias }) => !hasBias) : undefined;
+    return bare ? `lora_bias needs a bias of the base, and ${bare.path} has none` : null;
+  },
   held(targets, options) {
     const [rankOf, { monteclora_config: sampled }] = [ranksOf(options), options];
     const held = startHolds(targets, options, rankOf);

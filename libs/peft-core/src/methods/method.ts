@@ -124,6 +124,12 @@ export interface Footprint {
   /** How often a batch has them at most, where they are by task. */
   readonly prompts?: number;
   readonly held?: Held;
+  /** Why this base cannot be merged with it; left out: it can, as far as the method can. */
+  readonly unmerged?: string;
+  /** Path of the token embedding, where it adapts that by factors. */
+  readonly table?: string;
+  /** Path of the first convolution that it adapts. */
+  readonly convolution?: string;
 }
 
 /**
@@ -158,6 +164,8 @@ export interface Method<O = unknown> {
   readonly reasons?: Readonly<Record<string, string>>;
   /** Where virtual tokens come before a sequence, if it has some: as rows, or as keys and values of each layer. */
   readonly virtual?: 'inputs' | 'prefix';
+  /** Why no weight of any base can hold it, so that it cannot be merged; left out, weights can. */
+  readonly unmerged?: string;
   /** Why no head of a task trains beside it; left out, one does. */
   readonly withoutHeads?: string;
   /** Names of the adapters that it is made of, in their order; left out, of none. */

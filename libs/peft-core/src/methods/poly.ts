@@ -74,6 +74,7 @@ export const poly = linearMethod<Options>({
   options: Options,
   unsupported: {},
   asks: 'task_ids',
+  unmerged: 'its update is another for each task',
   tasks: ({ n_tasks: tasks }) => tasks,
   tensors: {
     poly_lora_A: 'parameter',

@@ -110,6 +110,7 @@ export const shadow = defineMethod<Options>({
     const where = `task ${name}, whose loss is not that of the next token`;
     return { field: 'auxiliary_loss_weight', where };
   },
+  unmerged: 'what it does to the base depends on the text',
   withoutHeads: 'it learns by itself through the head for tokens',
   tensors: {
     [DOWN]: 'module',

@@ -193,6 +193,7 @@ export function softPrompt<O extends SoftPromptFields>(method: SoftPromptMethod<
   return defineMethod<O>({
     ...method,
     virtual: place.kind,
+    unmerged: "virtual tokens are not part of the base's weights",
     tensors: { [TABLE]: 'prompt', ...method.tensors },
     footprint(outline, options, { begun }) {
       check(options, outline, { vocabulary: outline.tokenEmbedding?.rows ?? 0, begun });

@@ -11,6 +11,7 @@ import { ModuleParameters, restore } from './parameters.js';
 import { matcher } from './targets.js';
 import { chosenRows, ROWS_PART, tableOf, tokenIndices, TokenRows } from './token-rows.js';
 import type { ChosenRows } from './token-rows.js';
+import { SHARED_WEIGHT } from './unmerged.js';
 
 const Options = z.strictObject({
   token_indices: tokenIndices
@@ -75,6 +76,7 @@ export const trainableTokens = defineMethod<Options>({
     return {
       trainableParameters: rows.reduce((sum, { ids }) => sum + ids.length * width, 0),
       virtualTokens: 0,
+      ...(rows.length > 1 && outline.tied().length > 0 && { unmerged: SHARED_WEIGHT }),
     };
   },
   attach(model, options, { run, seed }) {

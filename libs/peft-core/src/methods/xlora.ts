@@ -289,6 +289,7 @@ export const xlora = defineMethod<Options>({
     use_trainable_adapters: "PEFT's file has nothing of the adapters that it would train",
   },
   tensors: TENSORS,
+  unmerged: 'what it does to the base depends on the text',
   withoutHeads: 'its config has no modules_to_save',
   taskTypes: () => ({ field: 'adapters', types: ['CAUSAL_LM'] }),
   idle({ xlora_depth: depth, xlora_size: width, xlora_dropout_p: p }) {

@@ -1,0 +1,135 @@
+// Which operations an adapter takes: told by its config, its task and config.json of its base. Native-free.
+import { DomainError, MODEL_OPERATIONS, type ModelOperation, type Spec } from '@graft/contracts'; // prettier-ignore
+import { parsePeft, type PeftConfig } from '../methods/config.js';
+import { lora, type LoraOptions } from '../methods/lora.js';
+import type { Method } from '../methods/method.js';
+import { checkPlain, type Words } from '../methods/plain-lora.js';
+import type { HfConfig } from '../models/model.js';
+import { ggufModelTypes } from '../models/registry.js';
+import { footprintOf, type BaseFootprint } from '../plan.js';
+import { headOf } from '../tasks/head-request.js';
+import { taskFor } from '../tasks/registry.js';
+
+/** What an operation is done to. */
+export interface Operand {
+  /** As adapter_config.json has it; null: a whole model. */
+  readonly peft: PeftConfig;
+  /** What it was trained for; null: a base as it is. */
+  readonly task: Pick<Spec, 'task' | 'task_options'> | null;
+  /** config.json of its base; null where nobody has looked at it. */
+  readonly base: HfConfig | null;
+  /** model_type of the base, or of the whole model; null where nobody has looked at it. */
+  readonly family: string | null;
+}
+
+/** How refusals speak of what is no product of two factors. */
+export const FACTOR_WORDS = {
+  combine: { lacks: 'has no weighted combination', cannot: 'cannot be combined' },
+  vllm: { lacks: 'is not what vLLM loads', cannot: 'cannot be given to vLLM' },
+  gguf_adapter: {
+    lacks: 'has no place in a GGUF adapter',
+    cannot: 'cannot be put in a GGUF adapter',
+  },
+} as const satisfies Partial<Record<ModelOperation, Words>>;
+
+/** @throws DomainError unsupported, with the reason, where the operation cannot be done */
+export function checkOperation(operation: ModelOperation, operand: Operand, param: string): void {
+  const why = refusal(operation, operand, param);
+  if (why !== null) throw new DomainError('unsupported', `${param}: ${why}`, param);
+}
+
+/** Those that can be done. */
+export const operationsOf = (operand: Operand): ModelOperation[] =>
+  MODEL_OPERATIONS.filter((operation) => {
+    try {
+      checkOperation(operation, operand, 'model');
+      return true;
+    } catch (error) {
+      if (error instanceof DomainError) return false;
+      throw error;
+    }
+  });
+
+function refusal(operation: ModelOperation, operand: Operand, param: string): string | null {
+  const isGguf = operation === 'gguf' || operation === 'gguf_adapter';
+  const unwritten = isGguf && operand.family !== null ? familyRefusal(operand.family) : null;
+  if (unwritten !== null) return unwritten;
+  const { peft } = operand;
+  if (peft === null && operation !== 'gguf') return 'a whole model is not an adapter';
+  if (operation === 'gguf' || operation === 'merge') return mergeRefusal(operand);
+  return operation === 'convert'
+    ? convertRefusal(operand, peft as NonNullable<PeftConfig>)
+    : factorsRefusal(operand, peft as NonNullable<PeftConfig>, param, FACTOR_WORDS[operation]);
+}
+
+function familyRefusal(family: string): string | null {
+  const types = ggufModelTypes();
+  if (types.includes(family)) return null;
+  return `${family} models cannot be written as GGUF; those that can: ${types.join(', ')}`;
+}
+
+function mergeRefusal({ peft, task, base }: Operand): string | null {
+  if (task && (headOf(task) || taskFor(task.task).peft.hasHead === false))
+    return `merging is for models that write text; an adapter of task ${task.task} is used beside its base`;
+  if (peft === null) return null;
+  const { method } = parsePeft(peft);
+  const why = method.unmerged ?? footprint(peft, task, base)?.unmerged;
+  return why === undefined ? null : `${method.name} cannot be merged: ${why}`;
+}
+
+/** Why PEFT's convert_to_lora, or ours, does not take an adapter of this method with these fields; null: it does. */
+export function configRefusal(
+  { name, convertsToLora }: Pick<Method, 'name' | 'convertsToLora'>,
+  config: Readonly<Record<string, unknown>>,
+): string | null {
+  if (!convertsToLora)
+    return `${name} does not convert to LORA, in PEFT neither: its update is not a dense matrix added to the weight`;
+  if (config['kasa_config']) return 'kasa_config does not convert to LORA, in PEFT neither';
+  if (config['lora_bias'] === true) return 'lora_bias has no place in the LORA of a conversion';
+  const { bias = 'none', trainable_token_indices: rows = null } = config;
+  const parameters = config['target_parameters'] as readonly string[] | null | undefined;
+  if (parameters?.length)
+    return `target_parameters (${parameters.join(', ')}) do not convert to LORA, in PEFT neither`;
+  if (bias !== 'none')
+    return `bias "${String(bias)}" does not convert to LORA, in PEFT neither: biases train beside the update`;
+  return rows === null ? null : 'trainable_token_indices do not convert to LORA';
+}
+
+function convertRefusal({ task, base }: Operand, peft: NonNullable<PeftConfig>): string | null {
+  const { method, options } = parsePeft(peft);
+  const config = options as Readonly<Record<string, unknown>>;
+  const why = configRefusal(method, config);
+  if (why !== null) return why;
+  if (config['alora_invocation_tokens'])
+    return 'alora_invocation_tokens do not convert to LORA: they have it act on some rows only';
+  const { table, convolution } = footprint(peft, task, base) ?? {};
+  if (table) return `${table}: PEFT converts linears only, not an embedding`;
+  if (!convolution) return null;
+  return `${convolution}: the update of a convolution does not convert to LORA`;
+}
+
+function factorsRefusal(
+  { task, base }: Operand,
+  peft: NonNullable<PeftConfig>,
+  param: string,
+  words: Words,
+): string | null {
+  const { method, options } = parsePeft(peft);
+  const { lacks } = words;
+  if (method.name !== lora.name)
+    return method.convertsToLora
+      ? `${method.name} ${lacks}; convert it to LORA first`
+      : `${method.name} ${lacks}, and does not convert to LORA`;
+  if (task && headOf(task)) return `the head of task ${task.task} ${lacks}`;
+  checkPlain(options as LoraOptions, param, words);
+  const { table, convolution } = footprint(peft, task, base) ?? {};
+  if (table && words !== FACTOR_WORDS.combine)
+    return `${table} is an embedding, whose LoRA ${lacks}; merge it instead`;
+  return convolution ? `${convolution} is a convolution, whose update ${lacks}` : null;
+}
+
+const footprint = (
+  peft: PeftConfig,
+  task: Operand['task'],
+  base: HfConfig | null,
+): BaseFootprint | null => base && footprintOf(peft, base, true, task && headOf(task));
