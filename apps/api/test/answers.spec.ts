@@ -163,6 +163,19 @@ describe('answers through the official SDK', () => {
       status: 400,
       param: 'messages',
     });
+    const { max_tokens: _, ...unlimited } = ask;
+    const tooLong = { ...unlimited, max_completion_tokens: 129 };
+    for (const [refused, param] of [
+      [await caught(client.chat.completions.create(tooLong)), 'max_completion_tokens'],
+      [await caught(client.chat.completions.create({ ...ask, max_tokens: 129 })), 'max_tokens'],
+      [
+        await caught(client.completions.create({ model: 'tiny', prompt: 'a', max_tokens: 129 })),
+        'max_tokens',
+      ],
+    ] as const) {
+      expect(refused).toMatchObject({ status: 400, code: 'invalid_value', param });
+      expect(refused.message).toContain(`${param} is 129, but tiny supports at most 128 tokens`);
+    }
     expect(await caught(client.chat.completions.create({ ...ask, model: 'none' }))).toMatchObject({
       status: 404,
       param: 'model',

@@ -1,6 +1,6 @@
 // What graders of an eval find in a sample, and what a run says of how it was made.
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { importBase, startTestApi, until, type TestApi } from './fixture.js';
+import { caught, importBase, startTestApi, until, type TestApi } from './fixture.js';
 import { ScriptedWorker } from './scripted-worker.js';
 
 let api: TestApi;
@@ -99,3 +99,21 @@ it('says with which parameters an answer was sampled, those that nobody chose to
   expect(question).toMatchObject({ temperature: 1, topP: 1, maxTokens: 256 });
   worker.vanish();
 });
+
+it.each(['completions', 'responses'])(
+  '%s: refuses answers longer than the window',
+  async (type) => {
+    const refused = await caught(
+      graded([same('{{sample.output_text}}')], {
+        type,
+        model: 'tiny',
+        source: inline([{ item: { answer: 'x' } }]),
+        input_messages: { type: 'template', template: [{ role: 'user', content: 'Hi' }] },
+        sampling_params: { max_completion_tokens: 129 },
+      }),
+    );
+    const param = 'data_source.sampling_params.max_completion_tokens';
+    expect(refused).toMatchObject({ status: 400, code: 'invalid_value', param });
+    expect(refused.message).toContain(`${param} is 129, but tiny supports at most 128 tokens`);
+  },
+);

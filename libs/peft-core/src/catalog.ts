@@ -94,7 +94,7 @@ import { refusePacked } from './plan.js';
 export { continued, isToldByFile, namedAdapters } from './methods/config.js';
 export { checkOperation, operationsOf } from './adapters/supported.js';
 export type { Operand } from './adapters/supported.js';
-export { cutAt, footprintOf, heldAs, residentBytes } from './plan.js';
+export { cutAt, footprintOf, heldAs, residentBytes, windowOf } from './plan.js';
 export {
   checkWrites,
   continuedOptions,

@@ -6,9 +6,9 @@ import type { PeftConfig } from './methods/config.js';
 import type { Held } from './methods/method.js';
 import { wholeModel } from './methods/modules-to-save.js';
 import { checkVirtual, footprintWithHead, sizeOfHead, withoutHeads } from './methods/own-head.js';
-import { outlineOf, precisionOf } from './models/registry.js';
+import { optionsOf, outlineOf, precisionOf } from './models/registry.js';
 import type { HfConfig, Precision } from './models/model.js';
-import { isPackable } from './nn/outline.js';
+import { inputShape, isPackable } from './nn/outline.js';
 import type { HeadRequest } from './nn/outline.js';
 import { quantizerFor, storedQuantizer } from './quant/registry.js';
 
@@ -34,6 +34,9 @@ export interface BaseFootprint {
   /** Where they are cut when the job does not say. */
   readonly defaultMaxSeqLen: number;
 }
+
+/** How many tokens a prompt and its answer have together at most. */
+export const windowOf = (config: HfConfig): number => inputShape(optionsOf(config)).maxPositions;
 
 /**
  * What a resolved PEFT config takes of a base; `begun`: from an adapter's file; `head`: of the job's task; `adapters`:

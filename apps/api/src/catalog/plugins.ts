@@ -62,6 +62,7 @@ export {
   usesOfBase,
   usesOfTask,
   vectorSize,
+  windowOf,
   withoutUnknown,
   wordsSaid,
 } from '@graft/peft-core/catalog';

@@ -10,6 +10,7 @@ import { openStream } from '../http/event-stream.js';
 import { ModelsService } from '../models/models.service.js';
 import { AnswerChunks, askedModel, type Question } from './answer-chunks.js';
 import { ChatBody, CompletionBody, plainMessages, type Sampling } from './chat-body.js';
+import { checkWindow, limitOf, type Limit } from './limit.js';
 import { chatLogprobs, textLogprobs } from './logprobs.js';
 import { checkUse } from './other-use.js';
 import { formOf } from './response-format.js';
@@ -18,7 +19,7 @@ import { toolsOf } from './tools.js';
 /** Of an answer, where nobody says how many. */
 export const DEFAULT_TOKENS = 256;
 
-type Asked = Sampling & { readonly oneCall?: boolean };
+type Asked = Sampling & { readonly oneCall?: boolean; readonly limit: Limit | null };
 type Input = Pick<
   GenerateRequest,
   'messagesJson' | 'prompt' | 'topLogprobs' | 'formJson' | 'toolsJson'
@@ -99,22 +100,29 @@ export class ChatService {
     const asked = parseBody(CompletionBody, body);
     const { prompt, logprobs } = asked;
     const input = { messagesJson: '', prompt, ...(logprobs != null && { topLogprobs: logprobs }) };
-    await this.answer(caller, asked, input, TEXT, response);
+    await this.answer(caller, { ...asked, limit: limitOf(asked) }, input, TEXT, response);
   }
 
   /**
-   * A whole answer for another part of the API, on someone's behalf: the same checks, turns and limits.
-   * Null where `left` aborts first.
+   * A whole answer for another part of the API, on someone's behalf: the same checks, turns and limits, but a
+   * max_completion_tokens beyond the window means its end. Null where `left` aborts first.
    */
   async ask(caller: Principal, body: unknown, left: AbortSignal): Promise<Said | null> {
     const { asked, input } = chatOf(body);
-    const said = await collected(await this.chunks(caller, asked, input, left));
+    const said = await collected(await this.chunks(caller, { ...asked, limit: null }, input, left));
     return left.aborted ? null : said;
   }
 
-  /** @throws DomainError where the caller has no such model, or it does not chat */
-  async check(caller: Principal, model: string, param: string): Promise<void> {
-    checkUse(await this.models.resolve(caller, model, param), 'chat', param);
+  /** @throws DomainError where the caller has no such model, it does not chat, or the limit exceeds its window */
+  async check(
+    caller: Principal,
+    model: string,
+    param: string,
+    limit: Limit | null = null,
+  ): Promise<void> {
+    const resolved = await this.models.resolve(caller, model, param);
+    checkUse(resolved, 'chat', param);
+    if (limit) checkWindow(limit, resolved);
   }
 
   private async answer(
@@ -146,6 +154,7 @@ export class ChatService {
     refuseTooLarge(input, asked.stop);
     const model = await this.models.resolve(caller, asked.model, 'model');
     checkUse(model, 'chat');
+    if (asked.limit) checkWindow(asked.limit, model);
     const question: Question = {
       ...input,
       ...askedModel(model),
@@ -166,13 +175,18 @@ export class ChatService {
 function chatOf(body: unknown): { readonly asked: Asked; readonly input: Input } {
   const asked = parseBody(ChatBody, body);
   const messagesJson = JSON.stringify(plainMessages(asked.messages));
-  const limit = asked.max_completion_tokens ?? asked.max_tokens ?? DEFAULT_TOKENS;
+  const limit = limitOf(asked);
   const tools = toolsOf(asked);
   const called = tools && { toolsJson: JSON.stringify(tools) };
   const form = formOf(asked.response_format);
   const held = form && { formJson: JSON.stringify(form) };
   return {
-    asked: { ...asked, max_tokens: limit, oneCall: asked.parallel_tool_calls === false },
+    asked: {
+      ...asked,
+      max_tokens: limit?.tokens,
+      limit,
+      oneCall: asked.parallel_tool_calls === false,
+    },
     input: { messagesJson, prompt: undefined, ...topLogprobs(asked), ...held, ...called },
   };
 }

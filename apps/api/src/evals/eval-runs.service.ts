@@ -80,14 +80,17 @@ export class EvalRunsService {
 
   private async checkSource(caller: Principal, source: DataSource): Promise<void> {
     if (source.type === 'jsonl') return;
-    const { input_messages: input, model } = source;
+    const { input_messages: input, model, sampling_params: sampling } = source;
     if (input.type === 'template')
       mapTexts(input.template, 'data_source.input_messages.template', (text, param) => {
         checkTemplate(text, param);
         return text;
       });
     const asked = onBehalf({ project_id: caller.projectId, key_id: caller.keyId });
-    await this.chats.check(asked, model, 'data_source.model');
+    const tokens = sampling?.max_completion_tokens;
+    const param = 'data_source.sampling_params.max_completion_tokens';
+    const limit = tokens == null ? null : { tokens, param };
+    await this.chats.check(asked, model, 'data_source.model', limit);
   }
 
   private async rows(caller: Principal, of: Eval, { source }: DataSource): Promise<EvalRow[]> {

@@ -14,7 +14,7 @@ interface Message {
 interface Options {
   readonly system?: string;
   readonly temperature: number;
-  readonly maxTokens: number;
+  readonly maxTokens?: number;
 }
 
 interface Chunk {
@@ -30,7 +30,7 @@ export function addChat(program: Command): void {
     .argument('[message...]')
     .option('--system <text>', 'system message')
     .option('--temperature <number>', 'sampling temperature; 0 is greedy', decimal, 0)
-    .option('--max-tokens <number>', 'maximum length of an answer', positiveInteger, 256)
+    .option('--max-tokens <number>', 'maximum length of an answer (default: 256)', positiveInteger)
     .action(async (model: string, words: string[], options: Options, command: Command) => {
       const { out, api } = callOf(command);
       const messages: Message[] =

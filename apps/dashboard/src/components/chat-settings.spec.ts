@@ -24,10 +24,10 @@ it('is the body that the API takes', () => {
     model: 'm',
     messages: [{ role: 'user', content: 'hi' }],
     temperature: 0,
-    max_tokens: 256,
   });
   const settings = {
     ...DEFAULTS,
+    max_tokens: '99',
     system: ' be brief ',
     top_p: '0.9',
     seed: '3',
@@ -37,6 +37,7 @@ it('is the body that the API takes', () => {
   expect(chatBody('m', turns, settings)).toMatchObject({
     messages: [{ role: 'system', content: 'be brief' }, { role: 'user' }],
     top_p: 0.9,
+    max_tokens: 99,
     seed: 3,
     stop: ['END'],
     response_format: { type: 'json_schema', json_schema: { schema: { type: 'object' } } },

@@ -79,6 +79,7 @@ export function chatBody(
   const stop = stops(settings);
   const schema = schemaOf(settings);
   const topP = number(settings.top_p);
+  const changed = settings.max_tokens.trim() !== DEFAULTS.max_tokens;
   const body = {
     model,
     messages: [
@@ -87,7 +88,7 @@ export function chatBody(
     ],
     temperature: number(settings.temperature),
     top_p: topP === 1 ? undefined : topP,
-    max_tokens: number(settings.max_tokens),
+    max_tokens: changed ? number(settings.max_tokens) : undefined,
     seed: number(settings.seed),
     stop: stop.length > 0 ? stop : undefined,
     response_format: schema
