@@ -29,12 +29,12 @@ let other: JobObject;
 
 const TOKEN = 'hf_token';
 
-async function trained(): Promise<JobObject> {
+async function trained(config: object = { peft_type: 'LORA' }): Promise<JobObject> {
   const body = { model: 'tiny', training_file: await uploadChats(api) };
   const { id } = await api.post<JobObject>('/fine_tuning/jobs', body);
   const lease = await worker.assigned();
   await worker.tell(lease, started(0, 1), step(1));
-  await worker.finish(lease, 1);
+  await worker.finish(lease, 1, {}, { 'adapter_config.json': JSON.stringify(config) });
   return api.get<JobObject>(`/fine_tuning/jobs/${id}`);
 }
 
@@ -83,6 +83,20 @@ describe.skipIf(!program)('a result in the dashboard', () => {
     expect(await page.getByRole('link', { name: 'Chat with it' }).count()).toBe(0);
     await page.getByText('Use it elsewhere').click();
     await page.getByText('llama-server -m model-Q8_0.gguf').waitFor();
+    expect(tabs.problems()).toEqual([]);
+  });
+
+  it('offers only what can be made of the model', async () => {
+    const { id } = await trained({ peft_type: 'LORA', use_dora: true });
+    const page = await tabs.open(`/jobs/${id}`);
+    await page.getByText('Use it elsewhere').click();
+    expect(await page.getByLabel('Make').locator('option').allTextContents()).toEqual([
+      'GGUF, Q4_K_M (Ollama, llama.cpp; a quarter as large)',
+      'GGUF, Q8_0',
+      'GGUF, F16',
+      'Merged weights for transformers',
+      'LoRA of rank 16, of another method',
+    ]);
     expect(tabs.problems()).toEqual([]);
   });
 

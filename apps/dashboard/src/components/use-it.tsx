@@ -1,4 +1,5 @@
 import type { CreateOperation, ModelObject } from '@graft/contracts';
+import { nameOfOperation } from '@graft/contracts/adapter-operation-names';
 import { modelSnippets } from '@graft/contracts/model-snippets';
 import { useNavigate } from '@tanstack/react-router';
 import { useState, type FormEvent } from 'react';
@@ -59,20 +60,23 @@ export function UseIt({ model, onError }: Props) {
 function MakeFiles({ model, onError }: Props) {
   const navigate = useNavigate();
   const [chosen, setChosen] = useState(0);
-  const [, way] = WAYS[chosen] as (typeof WAYS)[number];
+  const able: readonly string[] = model.graft?.operations ?? [];
+  const ways = WAYS.filter(([, one]) => able.includes(one ? nameOfOperation(one) : 'combine'));
+  const way = ways[chosen]?.[1];
   const make = (event: FormEvent): void => {
     event.preventDefault();
     api
       .operate({ ...way, model: model.id })
       .then(({ id }) => navigate({ to: '/jobs/$id', params: { id } }), onError);
   };
+  if (ways.length === 0) return null;
   return (
     <>
       <form className="bar" onSubmit={make}>
         <label>
           Make{' '}
           <select value={chosen} onChange={(event) => setChosen(Number(event.target.value))}>
-            {WAYS.map(([title], i) => (
+            {ways.map(([title], i) => (
               <option key={title} value={i}>
                 {title}
               </option>
