@@ -55,6 +55,16 @@ describe('the OpenAPI document', () => {
     }
   });
 
+  it('is what generators read: tuples without items: false, errors by status, no JWT', () => {
+    const text = JSON.stringify(document);
+    expect(text.includes('"prefixItems"')).toBe(true);
+    expect(text.includes('"items":false')).toBe(false);
+    expect(text.includes('JWT')).toBe(false);
+    const { responses } = document.paths['/v1/fine_tuning/jobs/{id}']?.['get'] as Operation;
+    for (const status of ['400', '401', '404', '429'])
+      expect(responses[status]?.content, status).toEqual(responses['default']?.content);
+  });
+
   it('has each name of a path among the parameters', () => {
     for (const [name, { parameters = [] }] of operations()) {
       const given = parameters.filter((one) => one.in === 'path').map((one) => `{${one.name}}`);

@@ -162,7 +162,7 @@ export function openApi(app: INestApplication, version: string): OpenAPIObject {
         "OpenAI's files, fine-tuning, evals and answers, and Graft's own beside them.",
       )
       .setVersion(version)
-      .addBearerAuth()
+      .addBearerAuth({ type: 'http', bearerFormat: 'API key' })
       .build(),
     { operationIdFactory: (controller, method) => operationId(controller, method) },
   );
@@ -171,14 +171,47 @@ export function openApi(app: INestApplication, version: string): OpenAPIObject {
     for (const operation of Object.values(methods as Record<string, Operation>)) {
       operation.parameters = withPathParameters(path, operation.parameters);
       operation.responses = {
+        ...errorsOf(operation),
         ...operation.responses,
-        default: { description: 'What went wrong', content: content(schemaOf(ErrorObject)) },
+        default: failure('What went wrong'),
       };
     }
-  return document;
+  return withBoundTuples(document) as OpenAPIObject;
+}
+
+const failure = (description: string): Schema => ({
+  description,
+  content: content(schemaOf(ErrorObject)),
+});
+
+/** What generated clients tell apart; the others come under `default`. */
+function errorsOf({ security, requestBody, parameters }: Operation): Record<string, Schema> {
+  const named = requestBody !== undefined || parameters?.some((one) => one.in === 'path');
+  return {
+    400: failure('A field is wrong, or not supported'),
+    ...(security && { 401: failure('No API key, or not a valid one') }),
+    ...(named && { 404: failure('Nothing has that name') }),
+    429: failure('Too many requests, or a limit is reached; see Retry-After'),
+  };
+}
+
+/** Tuples closed by `maxItems`, where zod writes `items: false`: generators expect a schema there. */
+function withBoundTuples(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(withBoundTuples);
+  if (typeof value !== 'object' || value === null) return value;
+  const copy = Object.fromEntries(
+    Object.entries(value).map(([name, one]) => [name, withBoundTuples(one)]),
+  );
+  const parts = copy['prefixItems'];
+  if (!Array.isArray(parts) || copy['items'] !== false) return copy;
+  const kinds = [...new Map(parts.map((one) => [JSON.stringify(one), one as unknown])).values()];
+  const items = kinds.length === 1 ? kinds[0] : { anyOf: kinds };
+  return { minItems: parts.length, maxItems: parts.length, ...copy, items };
 }
 
 interface Operation {
+  readonly security?: readonly object[];
+  readonly requestBody?: object;
   responses?: Schema;
   parameters?: readonly Parameter[];
 }
