@@ -17,6 +17,15 @@ const runs = (program, ...args) => spawnSync(program, args, { stdio: 'ignore' })
 const PYTHON = process.env.GRAFT_HELM_PYTHON || 'python3';
 const hasHelm = runs(PYTHON, '-c', 'import helm_python, kubernetes_validate, yaml');
 
+/** The workers of a chart with these values. */
+const RENDER = `
+import json, sys
+import helm_python as helm
+with helm.Chart.load(sys.argv[1]) as chart:
+    files = chart.render(json.loads(sys.argv[2]), name='graft', namespace='graft')
+print(next(text for name, text in files.items() if name.endswith('workers.yaml')))
+`;
+
 const known = (path) => new Set(read(path).match(/\b(GRAFT|HF|AWS)_[A-Z0-9_]+\b/g));
 const SETTINGS = {
   api: known('apps/api/src/main.ts'),
@@ -174,6 +183,23 @@ describe('the chart', () => {
           path.split('.').reduce((at, key) => at?.[key], values),
           `${file}: ${path}`,
         ).toBeDefined();
+  });
+
+  const rendered = (pools) =>
+    spawnSync(PYTHON, ['-c', RENDER, join(ROOT, 'deploy/helm/graft'), JSON.stringify({ pools })], {
+      encoding: 'utf8',
+    });
+
+  it.skipIf(!hasHelm)('gives a pool the defaults for what it leaves out, and checks names', () => {
+    const { stdout, stderr } = rendered([{ name: 'default' }, { name: 'second', replicas: 0 }]);
+    const [first, second] = loadAll(stdout).filter((one) => one?.kind === 'Deployment');
+    expect(first?.metadata.name, stderr).toBe('graft-worker-default');
+    expect([first.spec.replicas, second.spec.replicas]).toEqual([1, 0]);
+    const podOf = ({ spec }) => spec.template.spec;
+    expect(podOf(second).containers[0].resources).toEqual(podOf(first).containers[0].resources);
+    expect(podOf(second).volumes).toEqual(podOf(first).volumes);
+    for (const pool of [{ name: 'No_Pool' }, { replicas: 1 }])
+      expect(rendered([pool]).stderr, JSON.stringify(pool)).toMatch(/pools.*name/s);
   });
 
   it.skipIf(!hasHelm)(
