@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { buildDashboard, findBrowser, pill, startBrowser, Tabs } from './browser.js';
+import { buildDashboard, findBrowser, pill, rows, startBrowser, Tabs } from './browser.js';
 import { Installation } from './installation.js';
 
 const program = findBrowser();
@@ -39,11 +39,13 @@ describe.skipIf(!program)('a silent worker', () => {
     const page = await tabs.open(`/jobs/${id}`);
     await pill(page, 'running').waitFor();
     await page.getByText(/^Training: step \d+/).waitFor();
+    // Both are there before: the words stand for some seconds only, until the lease runs out.
+    const list = await tabs.open('/');
+    await rows(list).filter({ hasText: 'running' }).first().waitFor();
     worker.child.kill('SIGSTOP');
     try {
       await page.getByText(/^⚠ its worker has been silent for \d+ s$/).waitFor();
       expect(await page.getByText(/^Training: step/).count()).toBe(0);
-      const list = await tabs.open('/');
       await list.getByText(/its worker has been silent for \d+ s/).waitFor();
       await pill(page, 'queued').waitFor();
       await page.getByRole('tab', { name: 'Log' }).click();
