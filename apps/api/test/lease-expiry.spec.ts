@@ -186,6 +186,40 @@ describe('leases', () => {
     await cancel(id);
   });
 
+  it('stand while a slow database writes the events of their job one after another', async () => {
+    const { id, worker, lease } = await running();
+    worker.keep(lease);
+    await api.query(`CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS
+      'BEGIN PERFORM pg_sleep(0.3); RETURN NEW; END'`);
+    await api.query(`CREATE TRIGGER slowly BEFORE UPDATE OF last_sequence ON attempt
+      FOR EACH ROW EXECUTE FUNCTION slowly()`);
+    try {
+      // The brake has just been on, so it is not raised again for the sake of one process.
+      await api.query(`UPDATE installation SET expire_after = clock_timestamp()`);
+      const over = performance.now() + 3 * LEASE_MS;
+      const end = async (): Promise<number> =>
+        (
+          await api.query<{ until: number }>(
+            'SELECT EXTRACT(EPOCH FROM lease_until)::float8 AS until FROM job WHERE id = $1',
+            [id],
+          )
+        )[0]?.until ?? NaN;
+      let before = await end();
+      for (let n = 2; performance.now() < over; n++) {
+        await worker.tell(lease, step(n));
+        const now = await end();
+        expect(now).toBeGreaterThan(before);
+        before = now;
+      }
+      expect(await outcomes(id)).toEqual([null]);
+    } finally {
+      await api.query('DROP FUNCTION slowly CASCADE');
+    }
+    worker.vanish();
+    await until(() => isTaken(id));
+    await cancel(id);
+  });
+
   it('are not held by a brake from a clock that was ahead, nor by an end in the far future', async () => {
     const { id, worker } = await running();
     worker.vanish();

@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import type { Event, EventBatch, Lease } from '@graft/contracts/grpc';
 import type { EntityManager } from 'typeorm';
 import type { Received } from '../blobs/blob-store.js';
+import { Settings } from '../config.js';
 import { WorkerDatabase } from '../database/database.js';
 import type { Job } from '../database/entities/job.js';
 import { Leases, type Ending } from '../lifecycle/lease.js';
@@ -39,6 +40,7 @@ export class EventIngest {
     private readonly leases: Leases,
     private readonly outbox: Outbox,
     private readonly counters: Counters,
+    private readonly settings: Settings,
   ) {}
 
   /** Writes the batch, attempt by attempt; answers with what the worker is to do of them. */
@@ -179,7 +181,7 @@ export class EventIngest {
       }
     }
     lines.push(...(await this.measurements.write(manager, job, progress)));
-    await applyProgress(this.database, manager, job, progress);
+    await applyProgress(this.database, manager, job, progress, this.settings.leaseMs);
     await this.events.append(manager, job.id, lines);
     // What ends the attempt judges it with this batch's checkpoints counted.
     job.crash_count = progress.crashCount;

@@ -4,6 +4,7 @@ import type { EntityManager } from 'typeorm';
 import type { Database } from '../database/database.js';
 import type { Job, Sparkline } from '../database/entities/job.js';
 import { valueOf } from '../history/metric-values.js';
+import { leaseRenewed } from '../lifecycle/lease.js';
 
 const SPARKLINE_POINTS = 60;
 const MAX_WARNINGS = 20;
@@ -129,17 +130,22 @@ const mean = (before: number | null, value: number): number =>
 const numberOrNull = (value: number | string | null): number | null =>
   value === null ? null : Number(value);
 
+/**
+ * What a worker reports of its run renews the run's lease, as a heartbeat does: heartbeats do not wait for the job's row,
+ * which is locked most of the time where many events are written to a slow disk.
+ */
 export async function applyProgress(
   database: Database,
   manager: EntityManager,
   job: Job,
   progress: Progress,
+  leaseMs: number,
 ): Promise<void> {
   await database.query(
     `UPDATE job SET step = $3, total_steps = $4, phase_code = $5, phase_message = $6, trainable_parameters = $7,
        total_parameters = $8, train_loss = $9, valid_loss = $10, tokens_per_second = $11, seconds_per_step = $12,
        crash_count = $13, sparkline = $14, best = $15, warnings = $16, present_at_deaths = $17, waited_seconds = $18,
-       run_bytes = $19
+       run_bytes = $19, ${leaseRenewed('$20')}
      WHERE id = $1 AND attempt = $2 AND state = 'running'`,
     [
       job.id,
@@ -161,6 +167,7 @@ export async function applyProgress(
       progress.presentAtDeaths,
       progress.waitedSeconds,
       progress.runBytes,
+      leaseMs,
     ],
     manager,
   );

@@ -269,6 +269,10 @@ export const renewLeases = (where = 'true'): string => `owned AS (
     FROM owned LEFT JOIN extended ON extended.id = owned.id
   )`;
 
+/** SQL: what an update of a running job's row sets where its worker has just reported. A placeholder of milliseconds. */
+export const leaseRenewed = (leaseMs: string): string =>
+  `lease_until = GREATEST(lease_until, clock_timestamp() + ${leaseMs} * interval '1 millisecond')`;
+
 export const renewValues = (
   workerId: string,
   leases: readonly Lease[],
