@@ -130,8 +130,14 @@ export class Answers implements OnModuleInit, OnModuleDestroy {
       if (found && found.id !== id) await this.rows.evict(manager, found.id);
       return found;
     });
-    if (last?.id === id) throw full(`${chatQueue} chats wait already`);
+    if (last?.id === id) throw this.queueFull();
     if (last) this.wakeUps.announce(`answers:${last.gatewayId}`);
+  }
+
+  /** Whether it left by itself or was evicted: by a chat of another project, or by an earlier one of its own. */
+  private queueFull(): DomainError {
+    const { chatQueue } = this.settings;
+    return full(`the queue of ${chatQueue} chats is full; projects that have fewer in it go first`);
   }
 
   private async admit(manager: EntityManager, answer: NewAnswer): Promise<void> {
@@ -172,7 +178,7 @@ export class Answers implements OnModuleInit, OnModuleDestroy {
       for (;;) {
         if (left.aborted) return null;
         if (waiting.placed) return { ...answer, worker: waiting.placed };
-        if (waiting.evicted) throw full('another project, with fewer that wait, took its place');
+        if (waiting.evicted) throw this.queueFull();
         if (!waiting.served) throw noWorker(answer);
         const remaining = until - performance.now();
         if (remaining <= 0) throw full(`none had room within ${this.settings.chatWaitMs / 1000} s`);
