@@ -56,6 +56,7 @@ const API_LAYERS = [
   'queue',
   'wake',
   'outbound',
+  'sandbox',
   'webhooks',
   'lifecycle',
   'history',

@@ -20,7 +20,8 @@ RUN node node_modules/tsc7/bin/tsc -b \
  && cd apps/dashboard && node ../../node_modules/vite/bin/vite.js build \
  && cd ../.. && npm prune --omit=dev --no-audit --no-fund
 
-FROM node:22-bookworm-slim
+# util-linux 2.41, whose setpriv knows Landlock and seccomp (docs/deployment.md, "What confines the reading of files")
+FROM node:22-trixie-slim
 ENV NODE_ENV=production
 WORKDIR /graft
 COPY --from=build /graft/package.json ./

@@ -42,6 +42,7 @@ import { log, NestLog } from './log.js';
 import { EvalRunner } from './evals/eval-runner.js';
 import { ModelImport } from './models/import.js';
 import { Retention } from './retention/retention.js';
+import { missingOfSandbox } from './sandbox/reader-sandbox.js';
 import { ExternalScaler } from './scaling/external-scaler.js';
 import { JobStream } from './stream/job-stream.js';
 import { WakeUps } from './wake/wake-ups.js';
@@ -134,7 +135,7 @@ export async function startApi(config: ApiConfig): Promise<RunningApi> {
     closing.push(async () => app.get(JobStream).endAll());
     log.info({ url, grpcUrl, tls: security.tls, queue: queue.backend }, 'control plane is up');
     const warnings = warningsOf(settings, credentials);
-    for (const warning of warnings) log.warn(warning);
+    logWarnings(warnings);
     return {
       url,
       grpcUrl: workerServer.url,
@@ -178,6 +179,13 @@ function warningsOf({ host, home }: Settings, { apiKey }: Credentials): string[]
     `REST and the dashboard listen on ${host} without TLS: API keys and data are sent unencrypted. ` +
       'Outside a private network, leave out --host and put a reverse proxy with TLS in front',
   ];
+}
+
+function logWarnings(warnings: readonly string[]): void {
+  for (const warning of warnings) log.warn(warning);
+  const missing = missingOfSandbox();
+  if (missing.length > 0)
+    log.warn({ missing }, 'files of users are read without some limits; see docs/deployment.md');
 }
 
 /** Everything around the routes, outermost first. */

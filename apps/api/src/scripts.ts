@@ -11,6 +11,8 @@ export const TABLE_PROCESS = scriptAt('./files/table-process.js');
 export const READER_PROCESS = scriptAt('./preview/reader-process.js');
 /** Compiles the schema of an eval's items, in a thread. */
 export const ITEM_SCHEMA_WORKER = scriptAt('./evals/item-schema-worker.js');
+/** What is installed: all packages with their dependencies. */
+export const CHECKOUT = scriptAt('../../..');
 
 function scriptAt(path: string): string {
   return fileURLToPath(new URL(path, import.meta.url));

@@ -423,6 +423,15 @@ describe('creation looks at the data', () => {
     expect(await count()).toBe(after);
   });
 
+  it('reads a file that was uploaded again, whose bytes lie in another one', async () => {
+    const training_file = await uploadChats(api, 19);
+    await preview({ training_file });
+    await api.client.files.delete(training_file);
+    const again = await uploadChats(api, 19);
+    const { steps } = await preview({ training_file: again, graft: { max_seq_len: 40 } });
+    expect(steps).toBeGreaterThan(0);
+  });
+
   it('finds the configuration of a base imported before it was kept', async () => {
     await api.query(`UPDATE model SET config = NULL WHERE id = 'tiny'`);
     const { total_parameters } = await preview({ training_file: await uploadChats(api, 13) });

@@ -33,7 +33,8 @@ export class ArchiveLines {
     return confined({
       owner: this.owner,
       script: ARCHIVE_PROCESS,
-      arguments: [this.container, this.path],
+      arguments: [this.container],
+      path: this.path,
       gone: this.gone,
       deadlineMs: DEADLINE_MS,
       failure: (reason) => unreadable(`the archive cannot be used: ${reason}`),

@@ -1,6 +1,6 @@
 // A process that reads an archive of pictures or sounds and writes its records as JSON Lines on its output, and on stderr
 // what it has to say of the whole.
-import { guard, write } from './confined-guard.js';
+import { fail, guard, write } from './confined-guard.js';
 import { MediaRecords } from './media-records.js';
 
 guard();
@@ -11,8 +11,5 @@ try {
   for await (const record of records.read()) await write(`${JSON.stringify(record)}\n`);
   process.stderr.write(`\n${JSON.stringify({ layout: records.layout, notes: records.notes })}`);
 } catch (error) {
-  // What a damaged file leads a library to is no message for people.
-  const stumbled = error instanceof TypeError || error instanceof RangeError;
-  process.stderr.write(stumbled ? 'it is damaged' : (error as Error).message);
-  process.exitCode = 1;
+  fail(error);
 }

@@ -1,5 +1,5 @@
-// For a program that reads a stranger's file: what the file claims decides what it allocates, beyond the heap, too. One
-// that claims too much is killed without anybody noticing.
+// For a program that reads a stranger's file: what the file claims decides what it allocates, beyond the heap, too. Where
+// the system limits its memory (sandbox/reader-sandbox.ts) it stumbles over that; elsewhere it is killed here.
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 
@@ -9,7 +9,9 @@ const MOST_BYTES = 1.5e9;
 export function guard(): void {
   const watch = `const { ppid } = process;
 setInterval(() => {
-  if (process.memoryUsage.rss() > ${MOST_BYTES} || process.ppid !== ppid) process.kill(process.pid, 'SIGKILL');
+  try {
+    if (process.memoryUsage.rss() > ${MOST_BYTES} || process.ppid !== ppid) process.kill(process.pid, 'SIGKILL');
+  } catch {} // in the sandbox, which has limits of its own and forbids signals
 }, 20);`;
   new Worker(watch, { eval: true, execArgv: [] }).unref();
 }
@@ -17,4 +19,15 @@ setInterval(() => {
 /** Writes it, and waits where nobody reads as fast. */
 export async function write(text: string): Promise<void> {
   if (!process.stdout.write(text)) await once(process.stdout, 'drain');
+}
+
+/** Ends the program with words for people. What a damaged file leads a library to are none. */
+export function fail(error: unknown): void {
+  const { message } = error as Error;
+  const lacksMemory = error instanceof RangeError && /allocation failed/i.test(message);
+  const stumbled = error instanceof TypeError || error instanceof RangeError;
+  process.stderr.write(
+    lacksMemory ? 'it needs too much memory' : stumbled ? 'it is damaged' : message,
+  );
+  process.exitCode = 1;
 }

@@ -1,11 +1,12 @@
-import { spawn, type ChildProcess } from 'node:child_process';
-import { text } from 'node:stream/consumers';
+import type { ChildProcess } from 'node:child_process';
 import type { Readable } from 'node:stream';
+import { startReader } from '../sandbox/reader-sandbox.js';
 import { Slots } from './slots.js';
 
-const HEAP_MB = 1024;
+/** Characters of what a program says. */
+const MOST_SAID = 1e6;
 
-/** Each may take 1.5 GB. One project's may take half an hour, and leave the other slot to the others. */
+/** One project's may take half an hour, and leave the other slot to the others. */
 const slots = new Slots({
   atOnce: 2,
   each: 1,
@@ -20,6 +21,8 @@ export interface Confined {
   /** The program's file. */
   readonly script: string;
   readonly arguments: readonly string[];
+  /** The file. */
+  readonly path: string;
   /** Aborted when nobody waits for it any more. */
   readonly gone: AbortSignal;
   readonly deadlineMs: number;
@@ -42,18 +45,17 @@ export async function* confined(order: Confined): AsyncGenerator<Buffer> {
 async function* output(order: Confined): AsyncGenerator<Buffer> {
   const { gone, deadlineMs, script } = order;
   const late = AbortSignal.timeout(deadlineMs);
-  const program = [`--max-old-space-size=${HEAP_MB}`, script, ...order.arguments];
-  const child = spawn(process.execPath, program, {
-    // It needs no secrets of the API's environment.
-    env: { PATH: process.env['PATH'] },
-    stdio: ['ignore', 'pipe', 'pipe'],
+  const child = startReader({
+    script,
+    arguments: [...order.arguments, order.path],
+    readable: [order.path],
+    speaks: 'output',
     signal: AbortSignal.any([gone, late]),
-    killSignal: 'SIGKILL',
   });
   const ended = endOf(child);
   ended.catch(() => undefined);
   try {
-    yield* child.stdout as AsyncIterable<Buffer>;
+    yield* child.stdout as Readable as AsyncIterable<Buffer>;
     const { code, said } = await ended;
     gone.throwIfAborted();
     if (late.aborted) throw order.failure(`it takes longer than ${deadlineMs / 1000} s`);
@@ -67,7 +69,7 @@ async function* output(order: Confined): AsyncGenerator<Buffer> {
 }
 
 async function endOf(child: ChildProcess): Promise<{ code: number | null; said: string }> {
-  const said = text(child.stderr as Readable).catch(() => '');
+  const said = lastWords(child.stderr as Readable).catch(() => '');
   const code = await new Promise<number | null>((resolve, reject) => {
     child.once('close', resolve);
     child.once('error', (error) => {
@@ -76,4 +78,12 @@ async function endOf(child: ChildProcess): Promise<{ code: number | null; said: 
     });
   });
   return { code, said: await said };
+}
+
+/** No more of it than messages and remarks have. */
+async function lastWords(stream: Readable): Promise<string> {
+  let said = '';
+  for await (const part of stream.setEncoding('utf8') as AsyncIterable<string>)
+    said = (said + part).slice(-MOST_SAID);
+  return said;
 }

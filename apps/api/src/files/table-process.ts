@@ -1,6 +1,6 @@
 // A process that decodes one binary table into JSON Lines on its output.
 import { MAX_LINE_BYTES, MAX_MEDIA_LINE_BYTES } from '@graft/contracts';
-import { guard, write } from './confined-guard.js';
+import { fail, guard, write } from './confined-guard.js';
 
 const BATCH_CHARACTERS = 64 * 1024;
 
@@ -35,8 +35,5 @@ try {
       : (await import('./decode-parquet.js')).decodeParquet;
   for await (const rows of decode(path)) await writeRows(rows);
 } catch (error) {
-  // What a damaged file leads the decoder to is no message for people.
-  const stumbled = error instanceof TypeError || error instanceof RangeError;
-  process.stderr.write(stumbled ? 'it is damaged' : (error as Error).message.slice(0, 200));
-  process.exitCode = 1;
+  fail(error);
 }

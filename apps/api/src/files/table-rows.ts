@@ -22,6 +22,6 @@ export function tableRows(
   const failure = (reason: string): Error =>
     unreadable(`the ${KINDS[kind]} file cannot be read: ${reason.slice(0, 200)}`);
   const script = TABLE_PROCESS;
-  const order = { owner, script, arguments: [kind, path], gone, deadlineMs, failure };
+  const order = { owner, script, arguments: [kind], path, gone, deadlineMs, failure };
   return lineRows(confined(order), MAX_COLUMNS);
 }

@@ -1,34 +1,41 @@
 import { Injectable, type OnModuleDestroy } from '@nestjs/common';
 import { DomainError } from '@graft/contracts';
-import { fork, type ChildProcess } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { statSync } from 'node:fs';
 import { Settings } from '../config.js';
 import { log } from '../log.js';
+import { startReader } from '../sandbox/reader-sandbox.js';
 import { READER_PROCESS } from '../scripts.js';
-import type { ReaderAnswer, ReaderRequest } from './reader-protocol.js';
+import { filesOf, type ReaderAnswer, type ReaderRequest } from './reader-protocol.js';
 
 const IDLE_MS = 60_000;
-const HEAP_MB = 768;
 
 /** Data could not be looked at, through no fault of theirs. */
 export class ReaderFailure extends Error {}
 
-/** Keeps one reader process warm, and ends it when it takes too long or has nothing to do. */
+/**
+ * Keeps one reader process warm for a project and the files that it may read. It is ended when it takes too long, has
+ * nothing to do, or is to read others: what one project's files do to it is nothing to the next one's.
+ */
 @Injectable()
 export class DataReader implements OnModuleDestroy {
   private child: ChildProcess | null = null;
+  /** What it may read, and for whom it has read. */
+  private readable = new Set<string>();
+  private owner: string | null = null;
   private idle: NodeJS.Timeout | undefined;
   private closing = false;
 
   constructor(private readonly settings: Settings) {}
 
   /**
-   * For one thing at a time.
+   * For one thing at a time, of one project.
    * @throws DomainError what is wrong with the data or the base; ReaderFailure when it could not be found out
    */
-  async ask<T>(request: ReaderRequest): Promise<T> {
+  async ask<T>(project: string, request: ReaderRequest): Promise<T> {
     clearTimeout(this.idle);
     try {
-      return value(await this.exchange<T>(request));
+      return value(await this.exchange<T>(project, request));
     } finally {
       this.idle = setTimeout(() => this.end(), IDLE_MS);
       this.idle.unref();
@@ -41,9 +48,13 @@ export class DataReader implements OnModuleDestroy {
     this.end();
   }
 
-  private exchange<T>(request: ReaderRequest): Promise<ReaderAnswer<T>> {
+  private exchange<T>(project: string, request: ReaderRequest): Promise<ReaderAnswer<T>> {
     if (this.closing) return Promise.resolve({ failed: 'the server is stopping' });
-    const child = (this.child ??= this.start());
+    const files = filesOf(request);
+    const asked = files.map(identity);
+    if (this.owner !== project || asked.some((file) => !this.readable.has(file))) this.end();
+    if (this.child === null) [this.owner, this.readable] = [project, new Set(asked)];
+    const child = (this.child ??= this.start(files));
     const { readerMs } = this.settings;
     return new Promise((resolve) => {
       const done = (answer: ReaderAnswer<T>): void => {
@@ -67,13 +78,8 @@ export class DataReader implements OnModuleDestroy {
     });
   }
 
-  private start(): ChildProcess {
-    const child = fork(READER_PROCESS, {
-      execArgv: [`--max-old-space-size=${HEAP_MB}`],
-      // It needs no secrets of the API's environment.
-      env: { PATH: process.env['PATH'] },
-      stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
-    });
+  private start(readable: readonly string[]): ChildProcess {
+    const child = startReader({ script: READER_PROCESS, readable, speaks: 'messages' });
     const gone = (): void => {
       if (this.child === child) this.child = null;
     };
@@ -88,6 +94,12 @@ export class DataReader implements OnModuleDestroy {
     this.child?.kill('SIGKILL');
     this.child = null;
   }
+}
+
+/** Of the file that a path leads to now: what was uploaded again lies in another one, which the process may not read. */
+function identity(path: string): string {
+  const found = statSync(path, { throwIfNoEntry: false });
+  return `${found?.dev}/${found?.ino} ${path}`;
 }
 
 function value<T>(answer: ReaderAnswer<T>): T {

@@ -60,7 +60,7 @@ export class DataReports {
   async config(base: Model, asker: Asker): Promise<HfConfig> {
     if (base.config) return base.config;
     return this.turn(`config of ${base.id}`, asker, async () => {
-      const config = await this.reader.ask<BaseConfig>({
+      const config = await this.reader.ask<BaseConfig>(asker.project, {
         op: 'config',
         base: await this.files(base),
       });
@@ -82,7 +82,12 @@ export class DataReports {
     if (!prompts) return [];
     const key = `prompts of ${base.id} ${sha256(JSON.stringify([prompts, room]))}`;
     return this.turn(key, asker, async () =>
-      this.reader.ask<number[]>({ op: 'prompts', base: await this.files(base), prompts, room }),
+      this.reader.ask<number[]>(asker.project, {
+        op: 'prompts',
+        base: await this.files(base),
+        prompts,
+        room,
+      }),
     );
   }
 
@@ -95,7 +100,7 @@ export class DataReports {
         key,
         asker,
         // Somebody else may have read them meanwhile.
-        async () => (await this.stored(key)) ?? (await this.read(question, key)),
+        async () => (await this.stored(key)) ?? (await this.read(question, key, asker.project)),
       ));
     if ('reports' in outcome) return outcome.reports;
     const { code, message, param } = outcome.refused;
@@ -130,10 +135,10 @@ export class DataReports {
     this.kept.set(key, outcome);
   }
 
-  private async read(question: ReportQuestion, key: string): Promise<Outcome> {
+  private async read(question: ReportQuestion, key: string, project: string): Promise<Outcome> {
     const { base, training, validation, ...asked } = question;
     const outcome = await this.reader
-      .ask<Reports>({
+      .ask<Reports>(project, {
         op: 'report',
         base: await this.files(base),
         training: await this.file(training),

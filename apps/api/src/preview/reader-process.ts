@@ -62,7 +62,9 @@ function attempt(request: ReaderRequest): ReaderAnswer {
 }
 
 // An API that was killed leaves nobody to end a template that hangs.
-const orphaned = `const { ppid } = process; setInterval(() => { if (process.ppid !== ppid) process.kill(process.pid, 'SIGKILL'); }, 1000);`;
+const orphaned = `const { ppid } = process; setInterval(() => {
+  try { if (process.ppid !== ppid) process.kill(process.pid, 'SIGKILL'); } catch {} // the sandbox ends it by itself
+}, 1000);`;
 new Worker(orphaned, { eval: true, execArgv: [] }).unref();
 
 process.on('message', (request: ReaderRequest) => process.send?.(attempt(request)));

@@ -27,6 +27,12 @@ export type ReaderRequest =
       readonly invocation: readonly number[] | null;
     };
 
+/** Paths of all files that are read for an answer. */
+export function filesOf(request: ReaderRequest): readonly string[] {
+  const data = request.op === 'report' ? [request.training, request.validation] : [];
+  return [...request.base, ...data].flatMap((file) => file?.path ?? []);
+}
+
 export type BaseConfig = BaseProcessor['config'];
 export type { DataReports };
 
