@@ -66,7 +66,12 @@ function serve(
 ): void {
   const { workerData } = load('node:worker_threads') as typeof import('node:worker_threads');
   const { port, flag, path } = workerData as { port: MessagePort; flag: Int32Array; path: string };
-  const answer = answering(load, path);
+  let answer: (request: unknown) => Promise<unknown>;
+  try {
+    answer = answering(load, path);
+  } catch (error) {
+    answer = () => Promise.reject(error as Error);
+  }
   const reply = (message: Answer): void => {
     port.postMessage(message);
     Atomics.store(flag, 0, 1);
