@@ -1,6 +1,7 @@
 // OpenAI's python graders, by an interpreter of this machine that runs as nobody; skipped where it cannot be confined.
 import { execFileSync } from 'node:child_process';
-import { chmodSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { caught, startTestApi, until, type TestApi } from './fixture.js';
 
@@ -152,6 +153,55 @@ describe.skipIf(!can())('a python grader', () => {
     expect(data[2]!.results[0]).toMatchObject({
       error: { message: "line 3: KeyError: 'longest'" },
     });
+  });
+});
+
+describe.skipIf(!can())('an interpreter that does not begin', () => {
+  let dir = '';
+  let broken = '';
+  let beside: TestApi;
+  beforeAll(async () => {
+    dir = mkdtempSync('/var/graft-python-');
+    broken = join(dir, 'broken');
+    chmodSync(dir, 0o755);
+    const python = join(dir, 'python');
+    writeFileSync(python, `#!/bin/sh\n[ -e ${broken} ] && exit 1\nexec ${PYTHON} "$@"\n`);
+    chmodSync(python, 0o755);
+    beside = await startTestApi({ python, pythonUser: 'nobody' });
+  });
+  afterAll(async () => {
+    await beside?.close();
+    if (dir) rmSync(dir, { recursive: true });
+  });
+
+  it('says nothing of the answer: the call is refused, and a run of an eval waits', async () => {
+    const { evals, fineTuning } = beside.client;
+    const { id } = await evals.create({
+      data_source_config: { type: 'custom', item_schema: {}, include_sample_schema: true },
+      testing_criteria: [{ type: 'python', name: 'own', source: LENGTH, pass_threshold: 0.5 }],
+    });
+    writeFileSync(broken, '');
+    const refused = await caught(
+      fineTuning.alpha.graders.run({ grader: grader(LENGTH), model_sample: 'a', item: {} }),
+    );
+    expect([refused.status, refused.code]).toEqual([503, 'unavailable']);
+    expect(refused.message).toContain('the interpreter of graders could not be started');
+    const content = [{ item: { longest: 4 }, sample: { output_text: 'abc' } }];
+    const made = await evals.runs.create(id, {
+      data_source: { type: 'jsonl', source: { type: 'file_content', content } },
+    });
+    const waits = async () =>
+      (
+        await beside.query<{ waits: boolean }>(
+          'SELECT waiting_since IS NOT NULL AS waits FROM eval_run WHERE id = $1',
+          [made.id],
+        )
+      )[0]?.waits === true;
+    await until(waits, 30_000);
+    rmSync(broken);
+    const run = () => evals.runs.retrieve(made.id, { eval_id: id });
+    await until(async () => (await run()).status === 'completed', 60_000);
+    expect((await run()).result_counts).toEqual({ total: 1, passed: 1, failed: 0, errored: 0 });
   });
 });
 

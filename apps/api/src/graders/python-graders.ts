@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { DomainError } from '@graft/contracts';
 import { Settings } from '../config.js';
 import { Slots } from '../files/slots.js';
+import { log } from '../log.js';
 import { graded, type Grade } from './grade.js';
 import { confinementOf, LIMITS, runPython, type Confinement } from './python-process.js';
 import type { Grading } from './template.js';
@@ -11,7 +12,10 @@ const AT_ONCE = 2;
 const MOST_WAITING = 1000;
 const MOST_DETAILS = 2000;
 
-/** Hands back one line of JSON, whatever the grader prints. */
+/** What the harness writes before it reads anything. */
+const BEGUN = 'begun';
+
+/** Hands back one line of JSON behind that word, whatever the grader prints. */
 const HARNESS = `
 import ast, json, math, os, symtable, sys, traceback
 def defines_grade(source):
@@ -24,6 +28,8 @@ def defines_grade(source):
     return any(alias.name == '*' for node in imports for alias in node.names)
 out = os.fdopen(os.dup(1), 'w')
 os.dup2(2, 1)
+out.write('${BEGUN}\\n')
+out.flush()
 given = json.load(sys.stdin)
 NO_GRADE = 'source defines no function grade(sample, item)'
 try:
@@ -142,7 +148,10 @@ export class PythonGraders {
     });
   }
 
-  /** Why there is no answer, as a text. */
+  /**
+   * Why there is no answer, as a text.
+   * @throws DomainError where the source was not begun with: that says nothing of it
+   */
   private async run(
     project: string,
     input: object,
@@ -158,10 +167,18 @@ export class PythonGraders {
         JSON.stringify(input),
         stop,
       );
-      const answer = parsed(stdout) as Answer | null;
+      const [begun, line = ''] = stdout.split('\n');
+      const answer = parsed(line) as Answer | null;
       if (answer !== null && ended === null) return answer;
       const last = stderr.trim().split('\n').at(-1);
-      return `${ended ?? 'it gave no score'}${last ? ` (${last})` : ''}`;
+      const why = `${ended ?? 'it gave no score'}${last ? ` (${last})` : ''}`;
+      if (begun === BEGUN || stop.aborted) return why;
+      log.warn({ reason: why }, 'an interpreter of graders did not begin');
+      throw new DomainError(
+        'unavailable',
+        `${param}: the interpreter of graders could not be started; try again later`,
+        param,
+      );
     } finally {
       free();
     }

@@ -128,6 +128,39 @@ describe.skipIf(!can())('code in Python', () => {
     );
   }, 60_000);
 
+  const children = (count: number, work: string): string =>
+    `import os, time\nfor _ in range(${count}):\n  if os.fork() == 0:\n    ${work}\n    os._exit(0)\ntime.sleep(20)`;
+
+  it('has one share of memory and of the processor for all its processes', async () => {
+    const greedy = children(6, 'x = bytearray(60 * 2 ** 20); time.sleep(20)');
+    expect((await run(greedy, { memoryBytes: 256 * 2 ** 20 })).ended).toBe(
+      'its processes used more than 256 MiB of memory',
+    );
+    const busy = children(4, 'while True: pass');
+    expect((await run(busy, { cpuSeconds: 2 })).ended).toBe(
+      'its processes used more than 2 s of the processor',
+    );
+  }, 60_000);
+
+  it('runs although another has as many processes as it may', async () => {
+    const stop = new AbortController();
+    const begun = `import os, time\ntry:\n  while True:\n    if os.fork() == 0: time.sleep(30)\nexcept OSError: pass\nopen('/proc/self/comm', 'w').write('all-there')\ntime.sleep(30)`;
+    const other = run(begun, {}, stop.signal);
+    const isThere = (): boolean =>
+      readdirSync('/proc').some((pid) => {
+        try {
+          return readFileSync(`/proc/${pid}/comm`, 'utf8') === 'all-there\n';
+        } catch {
+          return false; // no process, or it ended meanwhile
+        }
+      });
+    await expect.poll(isThere, { timeout: 10_000 }).toBe(true);
+    const { stdout, stderr } = await run('print("ran")');
+    stop.abort();
+    await other;
+    expect(stdout, stderr).toBe('ran\n');
+  });
+
   it('leaves nothing behind, whatever it has started', async () => {
     const mark = `7${process.hrtime.bigint() % 1_000_000n}`;
     const script = `import os, time\nfor _ in range(5):\n  if os.fork() == 0:\n    os.setsid()\n    time.sleep(${mark})\ntime.sleep(${mark})`;

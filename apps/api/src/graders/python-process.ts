@@ -5,12 +5,13 @@
 import { execFile, spawn } from 'node:child_process';
 import { realpath } from 'node:fs/promises';
 import { promisify } from 'node:util';
+import { usageOfTree } from './process-tree.js';
 
+/** Limits of a run, of all its processes together. */
 export interface Limits {
   /** Of the processor. */
   readonly cpuSeconds: number;
   readonly wallSeconds: number;
-  /** Address space of each process. */
   readonly memoryBytes: number;
   /** Of each of stdout and stderr. */
   readonly outputBytes: number;
@@ -27,6 +28,9 @@ export const LIMITS: Limits = {
   openFiles: 64,
 };
 
+/** Between two looks at what a run's processes take together; the kernel holds each alone to the same limits. */
+const LOOK_MS = 100;
+
 /** Where everybody may write, or where servers' sockets lie. */
 const SHARED = ['/tmp', '/var/tmp', '/dev/shm', '/run'];
 
@@ -36,6 +40,16 @@ const HIDE =
 
 /** The user of GRAFT_PYTHON_USER that means the API's own. */
 export const SELF = 'self';
+
+/**
+ * A user namespace of the run's own counts its processes: all runs are one user, and the kernel counts by user. Where
+ * the system forbids such namespaces, the limit of processes is of all runs together.
+ */
+const OWN_USERS = ['unshare', '--user', '--map-current-user', '--keep-caps'];
+/** It gives its maker every capability there. */
+const NO_CAPABILITIES = ['--ambient-caps=-all', '--inh-caps=-all', '--bounding-set=-all'];
+/** The signal is lost with each change of the user: where the first `unshare` ends, all below ends. */
+const LAST = ['--no-new-privs', '--pdeathsig', 'KILL'];
 
 export interface Confinement {
   readonly command: readonly string[];
@@ -77,17 +91,16 @@ export async function confinementOf(
     `--as=${of.memoryBytes}:${of.memoryBytes}`,
     `--nofile=${of.openFiles}:${of.openFiles}`,
   ];
+  const processes = ['prlimit', `--nproc=${of.processes}:${of.processes}`];
   // The first process of a namespace has no default actions of signals, so that limits would not end it: a shell is.
   const interpreter = ['sh', '-c', '"$@"; exit $?', 'sh', python, '-I', '-B'];
   if (user === SELF) {
     const command = [
-      'unshare',
-      '--user',
-      '--map-current-user',
+      ...OWN_USERS,
       ...spaces,
       ...limits,
-      'setpriv',
-      '--no-new-privs',
+      ...processes,
+      ...['setpriv', ...NO_CAPABILITIES, ...LAST],
       ...interpreter,
     ];
     return { command, uid: process.getuid?.() ?? -1, hidden: [], limits: of };
@@ -95,16 +108,9 @@ export async function confinementOf(
   const [uid, gid] = [await idOf('-u', user), await idOf('-g', user)];
   if (uid === 0) throw new Error('GRAFT_PYTHON_USER must be another user than root');
   const as = [
-    `--reuid=${uid}`,
-    `--regid=${gid}`,
-    '--clear-groups',
-    '--bounding-set=-all',
-    '--no-new-privs',
-    // Kept though the user changes: with `unshare` all below ends.
-    '--pdeathsig',
-    'keep',
+    ...['setpriv', `--reuid=${uid}`, `--regid=${gid}`, '--clear-groups', '--bounding-set=-all'],
   ];
-  const processes = `--nproc=${of.processes}:${of.processes}`;
+  const isAlone = await works([...as, ...OWN_USERS]);
   const hidden = await outermost([...SHARED, ...folders]);
   const command = [
     'unshare',
@@ -112,12 +118,20 @@ export async function confinementOf(
     '--mount-proc',
     ...['sh', '-ec', HIDE, 'sh', String(hidden.length), ...hidden],
     ...limits,
-    processes,
-    'setpriv',
     ...as,
+    ...(isAlone ? OWN_USERS : []),
+    ...processes,
+    ...['setpriv', ...(isAlone ? NO_CAPABILITIES : []), ...LAST],
     ...interpreter,
   ];
   return { command, uid, hidden, limits: of };
+}
+
+async function works([program = '', ...args]: readonly string[]): Promise<boolean> {
+  return promisify(execFile)(program, [...args, 'true']).then(
+    () => true,
+    () => false,
+  );
 }
 
 /** Those of the folders that are there, and in no other of them. */
@@ -150,7 +164,7 @@ export function runPython(
   stop: AbortSignal,
 ): Promise<Finished> {
   const [program = '', ...args] = command;
-  return new Promise((resolve, reject) => {
+  return new Promise((resolve) => {
     const child = spawn(program, [...args, '-c', script], {
       cwd: '/',
       env: { PATH: '/usr/bin:/bin', LANG: 'C.UTF-8' },
@@ -165,6 +179,15 @@ export function runPython(
       () => end(`it took longer than ${limits.wallSeconds} s`),
       limits.wallSeconds * 1000,
     );
+    const looking = setInterval(() => {
+      const { bytes, cpuSeconds } = usageOfTree(child.pid ?? 0);
+      if (bytes > limits.memoryBytes)
+        end(
+          `its processes used more than ${Math.round(limits.memoryBytes / 2 ** 20)} MiB of memory`,
+        );
+      if (cpuSeconds > limits.cpuSeconds)
+        end(`its processes used more than ${limits.cpuSeconds} s of the processor`);
+    }, LOOK_MS);
     const left = (): void => end('nobody waits for it any more');
     stop.addEventListener('abort', left, { once: true });
     const said = { stdout: '', stderr: '' };
@@ -176,9 +199,10 @@ export function runPython(
       });
     // It may end before it has read all.
     child.stdin.on('error', () => undefined).end(input);
-    child.once('error', reject);
+    child.once('error', (error) => end(error.message));
     child.once('close', (code, signal) => {
       clearTimeout(timer);
+      clearInterval(looking);
       stop.removeEventListener('abort', left);
       resolve({ ...said, ended: ended ?? killedBy(code, signal, limits) });
     });
