@@ -3,6 +3,9 @@ import { DomainError, type ProjectLimits } from '@graft/contracts';
 import type { EntityManager } from 'typeorm';
 import { Database } from '../database/database.js';
 
+/** Of a project, before they are added up. */
+const MOST_CHANGES = 100;
+
 /**
  * How much a project's files, checkpoints and results take (`storage_bytes`): each content once, however many rows
  * name it. Bases are everybody's and count for nobody.
@@ -13,7 +16,7 @@ export class StorageQuota {
 
   async used(projectId: string, manager?: EntityManager): Promise<number> {
     const [row] = await this.database.query<{ used: string }>(
-      `SELECT COALESCE(sum(size), 0) AS used FROM (SELECT DISTINCT sha256, size FROM blob_ref WHERE project_id = $1) named`,
+      'SELECT COALESCE(sum(bytes), 0) AS used FROM storage_change WHERE project_id = $1',
       [projectId],
       manager,
     );
@@ -49,6 +52,19 @@ export class StorageQuota {
     const limit = await this.limit(projectId, manager);
     const used = await this.used(projectId, manager);
     if (limit !== null && used > limit) throw exceeded({ limit, used, bytes: 0 });
+  }
+
+  /** Adds up the changes of projects that have many. Two that do so at once leave the same sum. */
+  async addUp(projects: number, most = MOST_CHANGES): Promise<void> {
+    await this.database.query(
+      `WITH many AS (
+         SELECT project_id FROM storage_change GROUP BY project_id HAVING count(*) > $2 LIMIT $1
+       ), gone AS (
+         DELETE FROM storage_change WHERE project_id IN (SELECT project_id FROM many) RETURNING project_id, bytes
+       )
+       INSERT INTO storage_change (project_id, bytes) SELECT project_id, sum(bytes) FROM gone GROUP BY project_id`,
+      [projects, most],
+    );
   }
 
   private async limit(projectId: string, manager?: EntityManager): Promise<number | null> {

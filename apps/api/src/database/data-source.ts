@@ -19,6 +19,8 @@ import {
   BlobRef,
   File,
   Model,
+  ProjectBlob,
+  StorageChange,
   StoredReport,
   Upload,
   UploadPart,
@@ -92,6 +94,7 @@ import { EvaluationConfusion1764959200000 } from './migrations/1764959200000-eva
 import { EvalTurns1764959300000 } from './migrations/1764959300000-eval-turns.js';
 import { BlobDropped1764960000000 } from './migrations/1764960000000-blob-dropped.js';
 import { PublishedStep1764961000000 } from './migrations/1764961000000-published-step.js';
+import { ProjectStorage1764962000000 } from './migrations/1764962000000-project-storage.js';
 import { PreparingClient } from './preparing-client.js';
 
 export const ENTITIES = [
@@ -107,6 +110,8 @@ export const ENTITIES = [
   Idempotency,
   Blob,
   BlobRef,
+  ProjectBlob,
+  StorageChange,
   File,
   Model,
   Artifact,
@@ -207,6 +212,7 @@ export function dataSource(url: string, pool: keyof typeof POOLS = 'requests'): 
       EvalTurns1764959300000,
       BlobDropped1764960000000,
       PublishedStep1764961000000,
+      ProjectStorage1764962000000,
     ],
     migrationsTableName: 'migration',
     extra: {

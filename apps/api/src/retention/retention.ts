@@ -1,5 +1,6 @@
 import { Injectable, type OnModuleDestroy } from '@nestjs/common';
 import { BlobStore } from '../blobs/blob-store.js';
+import { StorageQuota } from '../blobs/storage-quota.js';
 import { Settings } from '../config.js';
 import { Database } from '../database/database.js';
 import { IS_OPEN } from '../database/entities/job.js';
@@ -42,6 +43,7 @@ export class Retention implements OnModuleDestroy {
     private readonly checkpoints: OldCheckpoints,
     private readonly deletedJobs: DeletedJobs,
     private readonly uploads: UploadsService,
+    private readonly quota: StorageQuota,
     private readonly settings: Settings,
   ) {}
 
@@ -54,6 +56,7 @@ export class Retention implements OnModuleDestroy {
   private async run(): Promise<void> {
     try {
       await this.guarded('interrupted', () => this.blobs.sweep());
+      await this.guarded('storage', () => this.quota.addUp(BATCH));
       while (!this.closing && (await this.batch()));
     } catch (error) {
       log.warn({ err: error }, 'could not delete what has expired; retrying later');

@@ -1,5 +1,5 @@
 import type { FileReport } from '@graft/contracts';
-import { Entity, Index, PrimaryColumn } from 'typeorm';
+import { Entity, Index, PrimaryColumn, PrimaryGeneratedColumn } from 'typeorm';
 import type { Columns, HfConfig } from '../../catalog/plugins.js';
 import { Big, DeletedAt, Float, Int, Json, Now, Text, Time, optional } from '../columns.js';
 
@@ -31,6 +31,28 @@ export class BlobRef {
   /** Whose storage it takes; null for what is everybody's. */
   @Text(optional) project_id!: string | null;
   @Big() size!: number;
+}
+
+/** A content that a project's rows name, and how many do; kept by triggers on `blob_ref`. */
+@Entity('project_blob')
+export class ProjectBlob {
+  @PrimaryColumn('text', { primaryKeyConstraintName: 'project_blob_pk' }) project_id!: string;
+  @PrimaryColumn('text', { primaryKeyConstraintName: 'project_blob_pk' }) sha256!: string;
+  @Big() size!: number;
+  @Int() refs!: number;
+}
+
+/** Of what a project stores, in bytes: the sum of its rows is all of it. Kept by triggers on `blob_ref`. */
+@Entity('storage_change')
+@Index('storage_change_project', ['project_id'])
+export class StorageChange {
+  @PrimaryGeneratedColumn('identity', {
+    type: 'bigint',
+    primaryKeyConstraintName: 'storage_change_pk',
+  })
+  id!: string;
+  @Text() project_id!: string;
+  @Big() bytes!: number;
 }
 
 @Entity('file')
