@@ -106,6 +106,21 @@ describe('the records of a file', () => {
     await expect(records(id)).rejects.toThrow('only training data has records');
   });
 
+  it('are read for one request of a project at a time, and not for any number', async () => {
+    const { id } = await upload(`{"text":"${'x'.repeat(500)}"}\n`.repeat(20_000));
+    const asked = Array.from({ length: 60 }, () =>
+      records(id, 'after=19990').then(
+        ({ data }) => data.length,
+        ({ message }: Error) => message,
+      ),
+    );
+    const answers = new Set(await Promise.all(asked));
+    expect([...answers].sort()).toEqual([
+      10,
+      expect.stringContaining('too many records of files are being read for this project'),
+    ]);
+  });
+
   it('keep a page small when lines are long', async () => {
     const long = `{"text":"${'x'.repeat(900_000)}"}\n`;
     const { id } = await upload(long.repeat(5));

@@ -20,6 +20,7 @@ import { IS_OPEN } from '../database/entities/job.js';
 import { File } from '../database/entities/storage.js';
 import { pageQuery } from '../http/parse.js';
 import { newId, unix } from '../ids.js';
+import { lineSlots } from './line-slots.js';
 import { readRecords } from './read-records.js';
 import { receiveTrainingData, type Arrived } from './training-data.js';
 import { readUpload, type UploadedParts } from './upload.js';
@@ -276,7 +277,12 @@ export class FilesService {
         `${id} has purpose ${file.purpose}: only training data has records`,
         'file_id',
       );
-    return readRecords(this.blobs.read(file.sha256), query, file.report?.checked_as);
+    const done = await lineSlots.take(file.project_id, new AbortController().signal);
+    try {
+      return await readRecords(this.blobs.read(file.sha256), query, file.report?.checked_as);
+    } finally {
+      done();
+    }
   }
 
   async content(caller: Principal, id: string): Promise<{ file: File; stream: Readable }> {

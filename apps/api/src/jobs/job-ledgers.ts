@@ -6,8 +6,8 @@ import { Settings } from '../config.js';
 import { Database } from '../database/database.js';
 import { pageQuery } from '../http/parse.js';
 import { beginningOf } from '../files/line-beginning.js';
+import { lineSlots } from '../files/line-slots.js';
 import { LineSplitter } from '../files/line-splitter.js';
-import { Slots } from '../files/slots.js';
 import type { StoredLedger } from '../history/history-objects.js';
 import { JobsRepository } from '../history/jobs.repository.js';
 
@@ -16,15 +16,6 @@ type Row = StoredLedger['rows'][number];
 export const LEDGER_ORDERS = ['worst', 'least_learnt'] as const;
 
 const SHOWN_CHARACTERS = 200;
-
-/** Each reads a file on the API's thread. */
-const slots = new Slots({
-  atOnce: 2,
-  each: 1,
-  waiting: 64,
-  waitingEach: 16,
-  what: 'records of ledgers are being read',
-});
 
 /** Which training examples a job has learnt worst. */
 @Injectable()
@@ -90,7 +81,7 @@ export class JobLedgers {
       [fileId],
     );
     if (!file) return none;
-    const done = await slots.take(project, new AbortController().signal);
+    const done = await lineSlots.take(project, new AbortController().signal);
     try {
       return await this.linesOf(file.sha256, lines);
     } finally {

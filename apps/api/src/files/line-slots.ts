@@ -1,0 +1,10 @@
+import { Slots } from './slots.js';
+
+/** Of requests that show lines of a file: each reads it from its start on the API's thread. */
+export const lineSlots = new Slots({
+  atOnce: 2,
+  each: 1,
+  waiting: 64,
+  waitingEach: 16,
+  what: 'records of files are being read',
+});
