@@ -80,6 +80,9 @@ export interface ApiConfig {
   readonly retentionMs?: number;
   /** How long bytes stay after the last row that named them went. */
   readonly blobGraceMs?: number;
+  /** How long rows of the audit log and deliveries of webhooks stay; null: for ever. */
+  readonly auditDays?: number | null;
+  readonly deliveryDays?: number | null;
   /** How long the body of a request, or a worker's upload, may stand still; tests shorten it. */
   readonly bodyStandsMs?: number;
   /** How long a connection to S3 may stand still; tests shorten it. */
@@ -132,6 +135,8 @@ export class Settings {
   readonly reconcileMs: number;
   readonly retentionMs: number;
   readonly blobGraceMs: number;
+  readonly auditDays: number | null;
+  readonly deliveryDays: number | null;
   readonly bodyStandsMs: number;
   readonly storageStandsMs: number;
   readonly readerMs: number;
@@ -186,6 +191,8 @@ export class Settings {
     this.reconcileMs = config.reconcileMs ?? 3_000;
     this.retentionMs = config.retentionMs ?? 600_000;
     this.blobGraceMs = config.blobGraceMs ?? 24 * 3_600_000;
+    this.auditDays = config.auditDays ?? null;
+    this.deliveryDays = config.deliveryDays === undefined ? 30 : config.deliveryDays;
     this.bodyStandsMs = config.bodyStandsMs ?? 60_000;
     this.storageStandsMs = config.storageStandsMs ?? 60_000;
     this.ledgerBytes = config.ledgerBytes ?? 512 * 1024 * 1024;

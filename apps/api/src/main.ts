@@ -77,6 +77,9 @@ const HELP = `graft-api: the control plane
   --snapshot NAME      of a backup folder (default: the newest)
   --blob-grace-hours N how long bytes stay on the disk after nothing names them any more, for backups
                        (GRAFT_BLOB_GRACE_HOURS, default 24)
+  --audit-days N       how long rows of the audit log stay, 0 = for ever (GRAFT_AUDIT_DAYS, default 0)
+  --delivery-days N    how long deliveries of webhooks stay, 0 = for ever
+                       (GRAFT_DELIVERY_DAYS, default 30)
 
 Prints one line of JSON when it is ready: url, grpc_url, local_grpc_url (for a worker on this
 host), credentials, join_token_file, warnings.
@@ -126,6 +129,8 @@ const { values, positionals } = parseArgs({
     'eval-wait': text,
     'min-run-seconds': text,
     'blob-grace-hours': text,
+    'audit-days': text,
+    'delivery-days': text,
     'migrate-only': { type: 'boolean' },
     snapshot: text,
     help: { type: 'boolean' },
@@ -218,6 +223,8 @@ if (values.help) {
   const joinTokenFile =
     setting(values['join-token-file'], 'GRAFT_JOIN_TOKEN_FILE') ?? join(home, 'join-token');
   const graceHours = optionalWhole(values['blob-grace-hours'], 'GRAFT_BLOB_GRACE_HOURS', 100_000);
+  const auditDays = optionalWhole(values['audit-days'], 'GRAFT_AUDIT_DAYS', 100_000);
+  const deliveryDays = optionalWhole(values['delivery-days'], 'GRAFT_DELIVERY_DAYS', 100_000);
   const chatWait = optionalWhole(values['chat-wait'], 'GRAFT_CHAT_WAIT', 3600);
   const drainSeconds =
     optionalWhole(values['drain-seconds'], 'GRAFT_DRAIN_SECONDS', 3600) ?? DRAIN_SECONDS;
@@ -258,6 +265,8 @@ if (values.help) {
     chatQueue: optionalWhole(values['chat-queue'], 'GRAFT_CHAT_QUEUE', 10_000),
     outboundNetworks: listOf(setting(values['outbound-networks'], 'GRAFT_OUTBOUND_NETWORKS')),
     blobGraceMs: graceHours === undefined ? undefined : graceHours * 3_600_000,
+    auditDays: auditDays === 0 ? null : auditDays,
+    deliveryDays: deliveryDays === 0 ? null : deliveryDays,
     drainMs: drainSeconds * 1000,
     chatWaitMs: chatWait === undefined ? undefined : chatWait * 1000,
     evalWaitMs: evalWait === undefined ? undefined : evalWait * 1000,

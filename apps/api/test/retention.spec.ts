@@ -340,3 +340,22 @@ describe('blobs', () => {
     ).not.toBeNull();
   });
 });
+
+describe('rows of the audit log', () => {
+  it('stay for ever, or as long as is said', async () => {
+    const old = `UPDATE audit SET created_at = created_at - interval '366 days'`;
+    const count = async (): Promise<number> =>
+      (await api.query<{ n: number }>('SELECT count(*)::int AS n FROM audit'))[0]?.n ?? NaN;
+    const before = await count();
+    expect(before).toBeGreaterThan(1);
+    await api.query(old);
+    await rounds();
+    expect(await count()).toBe(before);
+    const other = await startTestApi({ beside: api, retentionMs: 100, auditDays: 365 });
+    try {
+      await until(async () => (await count()) === 0);
+    } finally {
+      await other.close();
+    }
+  });
+});

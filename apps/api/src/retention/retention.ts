@@ -27,7 +27,7 @@ const batchOf = (deleted: number): Batch => ({ deleted, more: deleted >= BATCH }
 /**
  * Deletes what nobody needs any more: files past `expires_after`, checkpoints but the last three and the
  * one with the lowest validation loss at its own step of each job, deleted jobs after a week, blobs that no row has
- * named for an hour, data reports and webhook deliveries of a month ago, what interrupted uploads left. The row that names bytes always goes before them. Safe if
+ * named for an hour, data reports of a month ago, old webhook deliveries and rows of the audit log, what interrupted uploads left. The row that names bytes always goes before them. Safe if
  * two run; an advisory lock makes it one.
  */
 @Injectable()
@@ -74,6 +74,7 @@ export class Retention implements OnModuleDestroy {
       reports: async () => batchOf(await this.oldReports()),
       uploads: async () => batchOf(await this.uploads.expire(BATCH)),
       webhooks: async () => batchOf(await this.oldWebhooks()),
+      audit: async () => batchOf(await this.oldAudit()),
     };
     const more = await this.database.alone(ADVISORY_LOCK, async () => {
       const gone: Record<string, number> = {};
@@ -124,12 +125,23 @@ export class Retention implements OnModuleDestroy {
   }
 
   /** The record of what was sent, or not: long after anybody tries it again. */
-  private async oldWebhooks(): Promise<number> {
+  private oldWebhooks(): Promise<number> {
+    return this.older('webhook_delivery', 'number', this.settings.deliveryDays);
+  }
+
+  private oldAudit(): Promise<number> {
+    return this.older('audit', 'id', this.settings.auditDays);
+  }
+
+  /** Of the oldest rows of a table, those that are older than so many days; none where they stay for ever. */
+  private async older(table: string, key: string, days: number | null): Promise<number> {
+    if (days === null) return 0;
     const gone = await this.database.query(
-      `DELETE FROM webhook_delivery WHERE number IN (
-         SELECT number FROM webhook_delivery WHERE created_at < clock_timestamp() - interval '30 days' LIMIT $1)
-       RETURNING number`,
-      [BATCH],
+      `DELETE FROM ${table} WHERE ${key} IN (
+         SELECT ${key} FROM (SELECT ${key}, created_at FROM ${table} ORDER BY ${key} LIMIT $1) AS oldest
+         WHERE created_at < clock_timestamp() - $2 * interval '1 day')
+       RETURNING ${key}`,
+      [BATCH, days],
     );
     return gone.length;
   }
