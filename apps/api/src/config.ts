@@ -97,6 +97,9 @@ export interface ApiConfig {
   readonly retryBackoffMs?: number;
 }
 
+/** How long running requests may take after the process was told to stop. */
+export const DRAIN_MS = 20_000;
+
 /** The same with every default filled in: what the services see. */
 export class Settings {
   readonly home: string;
@@ -182,7 +185,7 @@ export class Settings {
       config.streamsPerProject ?? Math.max(this.streamsPerKey, Math.floor(this.streams / 2));
     this.chatQueue = config.chatQueue ?? 64;
     this.chatWaitMs = config.chatWaitMs ?? 30_000;
-    this.drainMs = config.drainMs ?? 20_000;
+    this.drainMs = config.drainMs ?? DRAIN_MS;
     this.evalWaitMs = config.evalWaitMs ?? 86_400_000;
     this.evalTurnMs = config.evalTurnMs ?? 30_000;
     this.minRunSeconds = config.minRunSeconds ?? 300;

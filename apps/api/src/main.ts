@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { makeAdminKey } from './admin-key.js';
 import { BACKUP_COMMANDS, backupCommand, type BackupCommand } from './backup/command.js';
+import { DRAIN_MS } from './config.js';
 import { startApi } from './index.js';
 import { log } from './log.js';
 import { migrateOnly } from './migrate-only.js';
@@ -85,7 +86,6 @@ Prints one line of JSON when it is ready: url, grpc_url, local_grpc_url (for a w
 host), credentials, join_token_file, warnings.
 `;
 
-const DRAIN_SECONDS = 20;
 /** For all that comes after: service managers kill the process 30 s after SIGTERM. */
 const CLOSE_SECONDS = 8;
 
@@ -227,7 +227,7 @@ if (values.help) {
   const deliveryDays = optionalWhole(values['delivery-days'], 'GRAFT_DELIVERY_DAYS', 100_000);
   const chatWait = optionalWhole(values['chat-wait'], 'GRAFT_CHAT_WAIT', 3600);
   const drainSeconds =
-    optionalWhole(values['drain-seconds'], 'GRAFT_DRAIN_SECONDS', 3600) ?? DRAIN_SECONDS;
+    optionalWhole(values['drain-seconds'], 'GRAFT_DRAIN_SECONDS', 3600) ?? DRAIN_MS / 1000;
   const evalWait = optionalWhole(values['eval-wait'], 'GRAFT_EVAL_WAIT', 31_536_000);
   const optional = {
     host: setting(values.host, 'GRAFT_HOST'),

@@ -10,4 +10,9 @@ export class Readiness {
 const RETRY_AFTER_SECONDS = 1;
 
 export const stopping = (): DomainError =>
-  new DomainError('unavailable', 'this API process stops; try again', null, RETRY_AFTER_SECONDS);
+  new DomainError(
+    'unavailable',
+    'this API process is stopping; try again',
+    null,
+    RETRY_AFTER_SECONDS,
+  );

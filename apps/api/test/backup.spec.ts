@@ -84,6 +84,7 @@ describe.each([
     await api?.close();
     await s3?.stop();
     vi.unstubAllEnvs();
+    if (backup) rmSync(backup, { recursive: true });
   });
   afterEach(() => {
     for (const path of made.splice(0)) if (path !== backup) rmSync(path, { recursive: true });

@@ -121,7 +121,7 @@ describe('an API process that gets SIGTERM', () => {
     await until(() => read.text.endsWith('(end)'));
     const last = read.text.trimEnd().split('\n\n').at(-2) ?? '';
     expect(JSON.parse(last.replace('data: ', ''))).toMatchObject({
-      error: { code: 'unavailable', message: 'this API process stops; try again' },
+      error: { code: 'unavailable', message: 'this API process is stopping; try again' },
     });
     expect(await exited).toBe(0);
   }, 90_000);
