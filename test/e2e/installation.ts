@@ -65,7 +65,7 @@ export class Installation {
     const database = shared ? await migratedDatabase() : null;
     const whole = {
       home,
-      leaseMs: 3000,
+      leaseMs: 8000,
       reconcileMs: 500,
       retryBackoffMs: 200,
       ...(database === null ? {} : { databaseUrl: `${POSTGRES}/${database}` }),
