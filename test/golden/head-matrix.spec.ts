@@ -80,8 +80,11 @@ const GOLDEN = casesOf('llama').flatMap((name): Config[] => {
 const EXTRA: readonly Config[] = [
   { peft_type: 'LORA', r: 2, target_modules: 'all-linear', lora_dropout: 0.1 },
 ];
-/** Sums of products of other sizes differ (matrix.spec.ts). */
-const SAME = { logits: 6e-6, gradients: 2e-5 };
+/**
+ * Sums of products of other sizes differ (matrix.spec.ts). Gradients: seen 2.13e-5, of FourierFT on ALBERT with
+ * GRAFT_ISA=generic, where all layers' gradients add up in twelve frequencies.
+ */
+const SAME = { logits: 6e-6, gradients: 2.5e-5 };
 const tokenize = (text: string): number[] => [...text].map((letter) => letter.charCodeAt(0) % 90);
 
 function sequences(salt: number, lengths: readonly number[], target: number): Labelled[] {
