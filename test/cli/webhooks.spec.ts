@@ -43,6 +43,8 @@ it('makes an endpoint, tries it, shows what came of it, changes and deletes it',
   expect((await receiver.of(id)).length).toBe(1);
   receiver.answer = (response) => void response.writeHead(418).end();
   const failed = await run('test', id);
+  // No try by itself comes in between.
+  await api.query(`UPDATE webhook_delivery SET next_at = next_at + interval '1 hour'`);
   expect([failed.code, failed.err]).toEqual([
     1,
     expect.stringMatching(/^graft: whd_\d+ failed: answered 418\n$/),
