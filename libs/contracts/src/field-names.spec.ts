@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { CreateJob } from './create-job.js';
-import { fieldPaths, meantField, wayOut } from './field-names.js';
+import { fieldPaths, meantField, nearestNames, wayOut } from './field-names.js';
 
 const known = [...fieldPaths(CreateJob), 'peft.r', 'peft.lora_alpha', 'peft.layer_replication'];
 
@@ -37,4 +37,17 @@ describe('meantField', () => {
 it('says what to do about a field that there is not', () => {
   expect(wayOut('lr', known)).toBe('did you mean graft.learning_rate?');
   expect(wayOut('zz', known)).toBe('leave it out');
+});
+
+it.each([
+  ['gemma3', ['gemma', 'gemma3_text']],
+  ['qwen3_next', ['qwen3']],
+  ['Lama', ['llama']],
+  ['mamba', []],
+  ['swin', []],
+  ['', []],
+  ['x'.repeat(200), []],
+])('finds the names nearest to %s', (typed, nearest) => {
+  const types = ['llama', 'qwen3', 'qwen3_moe', 'gemma', 'gemma3_text', 'vit', 'bert'];
+  expect(nearestNames(typed, types)).toEqual(nearest);
 });

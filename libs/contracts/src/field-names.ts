@@ -44,6 +44,20 @@ export function wayOut(unknown: string, known: readonly string[]): string {
   return meant === null ? 'leave it out' : `did you mean ${meant}?`;
 }
 
+/** At most three of the known names that are most like one that there is not, the likeliest first. */
+export function nearestNames(unknown: string, known: readonly string[]): string[] {
+  if (unknown.length > MOST_CHARACTERS) return [];
+  const typed = unknown.toLowerCase();
+  const isNear = (name: string, edits: number): boolean =>
+    edits <= Math.floor((typed.length + 1) / 3) || typed.startsWith(name) || name.startsWith(typed);
+  return known
+    .map((name) => ({ name, edits: leven(typed, name) }))
+    .filter(({ name, edits }) => typed !== '' && isNear(name, edits))
+    .sort((a, b) => a.edits - b.edits)
+    .slice(0, 3)
+    .map(({ name }) => name);
+}
+
 /** 0 for the same name, then its initials (`lr`), a part of it (`epochs`) (best most of it), a misspelling; Infinity for another. */
 function likeness(typed: string, called: string): number {
   if (typed === called) return 0;

@@ -296,8 +296,8 @@ describe('inspectModelFolder', () => {
     ],
     [
       'an unknown architecture',
-      () => (model(), put('config.json', '{"model_type":"mamba"}')),
-      /unknown model_type "mamba"/,
+      () => (model(), put('config.json', '{"model_type":"qwen3_next"}')),
+      /unknown model_type "qwen3_next"; the nearest are qwen3; supported: llama, /,
     ],
     [
       'an architecture without sizes',

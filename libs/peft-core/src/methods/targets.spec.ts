@@ -8,7 +8,7 @@ import { Modules } from '../nn/modules.js';
 import { Norm } from '../nn/norm.js';
 import { Slot } from '../nn/slots.js';
 import { DenseWeight } from '../nn/weight.js';
-import { findTargets, targetLinears, writtenTargets } from './targets.js';
+import { checkTargets, findTargets, targetLinears, writtenTargets } from './targets.js';
 import type { TargetFields } from './targets.js';
 
 const NOTHING: TargetFields = {
@@ -105,6 +105,18 @@ describe('target_modules', () => {
       ['0.self_attn.q_proj', '1.self_attn.q_proj'],
     ],
   ])('%s', (_, fields, paths) => expect(picked(fields)).toEqual(paths));
+
+  it('says which names transformers 5 renamed', () => {
+    const names = "this model's linears are: q_proj, v_proj, o_proj, down_proj, lm_head";
+    const refusal = (targets: string[]): unknown => picked({ target_modules: targets });
+    expect(() => refusal(['query', 'layers.0.attention.value', 'other'])).toThrow(
+      `${names}; transformers 5 renamed query to q_proj and value to v_proj`,
+    );
+    expect(() => refusal(['other'])).toThrow(new RegExp(`${names}$`));
+    expect(() => checkTargets({ ...NOTHING, target_modules: ['key'] }, ['k_proj'])).toThrow(
+      "this model's linears are: k_proj; transformers 5 renamed key to k_proj",
+    );
+  });
 
   it('all-linear takes all but the head', () => {
     expect(picked({ target_modules: 'All-Linear' })).toHaveLength(8);

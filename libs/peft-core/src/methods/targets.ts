@@ -81,8 +81,8 @@ export function findTargets<L extends NamedLinear, E extends Named>(
   const beside = (fields.target_parameters ?? []).length > 0 && fields.target_modules?.length === 0;
   if (linears.length > 0 || table || beside) return { linears, table };
   const shown = shorten(JSON.stringify(fields.target_modules ?? 'the default'), 200);
-  const names = [...new Set(modules.linears().map(({ path }) => lastSegment(path)))].join(', ');
-  const message = `no module matches target_modules ${shown}; this model's linears are: ${names}`;
+  const names = [...new Set(modules.linears().map(({ path }) => lastSegment(path)))];
+  const message = `no module matches target_modules ${shown}; ${available(names, fields.target_modules)}`;
   throw new DomainError('invalid_value', message, 'peft.target_modules');
 }
 
@@ -109,8 +109,27 @@ export function checkTargets(fields: TargetFields, linears: readonly string[]): 
   }
   const beside = targets.length === 0 && (fields.target_parameters ?? []).length > 0;
   if (beside || targets.some((name: string) => linears.includes(lastSegment(name)))) return;
-  const message = `no module matches target_modules ${shorten(JSON.stringify(targets), 200)}; this model's linears are: ${linears.join(', ')}`;
+  const message = `no module matches target_modules ${shorten(JSON.stringify(targets), 200)}; ${available(linears, targets)}`;
   throw new DomainError('invalid_value', message, 'peft.target_modules');
+}
+
+/** Modules of ViT, DeiT, DINOv2 and AST that transformers 5 renamed, by their names in transformers 4. */
+const RENAMED = new Map([
+  ['query', ['q_proj']],
+  ['key', ['k_proj']],
+  ['value', ['v_proj']],
+  ['dense', ['o_proj', 'fc1', 'fc2']],
+]);
+
+/** Lists the names that a config can target, and those of its own that transformers 5 renamed. */
+function available(linears: readonly string[], targets: TargetFields['target_modules']): string {
+  const names = Array.isArray(targets) ? (targets as readonly string[]) : [];
+  const renamed = [...new Set(names.map(lastSegment))].flatMap((name) => {
+    const now = (RENAMED.get(name) ?? []).filter((one) => linears.includes(one));
+    return now.length === 0 || linears.includes(name) ? [] : [`${name} to ${now.join(', ')}`];
+  });
+  const hint = renamed.length === 0 ? '' : `; transformers 5 renamed ${renamed.join(' and ')}`;
+  return `this model's linears are: ${linears.join(', ')}${hint}`;
 }
 
 export const lastSegment = (path: string): string => path.slice(path.lastIndexOf('.') + 1);

@@ -1,4 +1,4 @@
-import { DomainError } from '@graft/contracts';
+import { DomainError, nearestNames, shorten } from '@graft/contracts';
 import { frontEndBytes } from '../nn/front-ends/registry.js';
 import { Outline } from '../nn/outline.js';
 import type { HeadRequest } from '../nn/outline.js';
@@ -90,10 +90,12 @@ export function forConfig(config: HfConfig): ModelPlugin {
 export function forType(modelType: string): ModelPlugin {
   const found = byType.get(modelType);
   if (found) return found;
-  const known = [...byType.keys()].join(', ');
+  const known = [...byType.keys()];
+  const nearest = nearestNames(modelType, known);
+  const hint = nearest.length === 0 ? '' : `the nearest are ${nearest.join(', ')}; `;
   throw new DomainError(
     'invalid_model',
-    `unknown model_type "${modelType}"; supported: ${known}`,
+    `unknown model_type "${shorten(modelType, 100)}"; ${hint}supported: ${known.join(', ')}`,
     'model',
   );
 }
