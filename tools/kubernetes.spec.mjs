@@ -17,13 +17,13 @@ const runs = (program, ...args) => spawnSync(program, args, { stdio: 'ignore' })
 const PYTHON = process.env.GRAFT_HELM_PYTHON || 'python3';
 const hasHelm = runs(PYTHON, '-c', 'import helm_python, kubernetes_validate, yaml');
 
-/** The workers of a chart with these values. */
+/** One template of the chart with these values. */
 const RENDER = `
 import json, sys
 import helm_python as helm
 with helm.Chart.load(sys.argv[1]) as chart:
     files = chart.render(json.loads(sys.argv[2]), name='graft', namespace='graft')
-print(next(text for name, text in files.items() if name.endswith('workers.yaml')))
+print(next(text for name, text in files.items() if name.endswith(sys.argv[3])))
 `;
 
 const known = (path) => new Set(read(path).match(/\b(GRAFT|HF|AWS)_[A-Z0-9_]+\b/g));
@@ -185,13 +185,18 @@ describe('the chart', () => {
         ).toBeDefined();
   });
 
-  const rendered = (pools) =>
-    spawnSync(PYTHON, ['-c', RENDER, join(ROOT, 'deploy/helm/graft'), JSON.stringify({ pools })], {
-      encoding: 'utf8',
-    });
+  const rendered = (values, template) =>
+    spawnSync(
+      PYTHON,
+      ['-c', RENDER, join(ROOT, 'deploy/helm/graft'), JSON.stringify(values), template],
+      { encoding: 'utf8' },
+    );
 
   it.skipIf(!hasHelm)('gives a pool the defaults for what it leaves out, and checks names', () => {
-    const { stdout, stderr } = rendered([{ name: 'default' }, { name: 'second', replicas: 0 }]);
+    const { stdout, stderr } = rendered(
+      { pools: [{ name: 'default' }, { name: 'second', replicas: 0 }] },
+      'workers.yaml',
+    );
     const [first, second] = loadAll(stdout).filter((one) => one?.kind === 'Deployment');
     expect(first?.metadata.name, stderr).toBe('graft-worker-default');
     expect([first.spec.replicas, second.spec.replicas]).toEqual([1, 0]);
@@ -199,7 +204,26 @@ describe('the chart', () => {
     expect(podOf(second).containers[0].resources).toEqual(podOf(first).containers[0].resources);
     expect(podOf(second).volumes).toEqual(podOf(first).volumes);
     for (const pool of [{ name: 'No_Pool' }, { replicas: 1 }])
-      expect(rendered([pool]).stderr, JSON.stringify(pool)).toMatch(/pools.*name/s);
+      expect(rendered({ pools: [pool] }, 'workers.yaml').stderr, JSON.stringify(pool)).toMatch(
+        /pools.*name/s,
+      );
+  });
+
+  it.skipIf(!hasHelm)('migrates in a hook, with the databases of the API', () => {
+    const [hook] = loadAll(rendered({}, 'migrate.yaml').stdout).filter(Boolean);
+    expect(hook.metadata.annotations['helm.sh/hook']).toBe('pre-install,pre-upgrade');
+    const [api] = loadAll(rendered({}, 'api.yaml').stdout);
+    const [migrate, container] = [hook, api].map(({ spec }) => spec.template.spec.containers[0]);
+    expect(migrate.image).toBe(container.image);
+    expect(migrate.args.at(-1)).toBe('--migrate-only');
+    expect(migrate.env.map(({ name }) => name)).toEqual([
+      'GRAFT_HOME',
+      'GRAFT_DATABASE_URL',
+      'GRAFT_QUEUE_URL',
+    ]);
+    expect(container.env).toEqual(expect.arrayContaining(migrate.env));
+    const none = rendered({ api: { migrateFirst: false } }, 'migrate.yaml').stdout;
+    expect(loadAll(none).filter(Boolean)).toEqual([]);
   });
 
   it.skipIf(!hasHelm)(

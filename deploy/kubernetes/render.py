@@ -25,11 +25,13 @@ GPUS = [
 ]
 TLS = {"tlsSecret": "graft-gateway-tls", "caConfigMap": "graft-ca", "service": {"type": "LoadBalancer", "annotations": {"a": "b"}}}
 INGRESS = {"enabled": True, "className": "nginx", "tlsSecret": "graft-tls"}
+# Without Helm nothing runs hooks: a Job cannot be applied again with another image, so the first pod migrates.
+NO_HOOK = {"api": {"migrateFirst": False}}
 # file, values: the first three are kept, the last is only checked
 CASES = {
-    "graft.yaml": {},
-    "graft-keda.yaml": {"scaling": {"kind": "external"}},
-    "graft-gpus-prometheus.yaml": {"scaling": {"kind": "prometheus"}, "pools": GPUS, "gateway": TLS, "ingress": INGRESS},
+    "graft.yaml": NO_HOOK,
+    "graft-keda.yaml": {**NO_HOOK, "scaling": {"kind": "external"}},
+    "graft-gpus-prometheus.yaml": {**NO_HOOK, "scaling": {"kind": "prometheus"}, "pools": GPUS, "gateway": TLS, "ingress": INGRESS},
     None: {"api": {"blobsClaim": "blobs"}, "image": {"pullSecrets": ["registry"]}, "networkPolicy": {"enabled": False}},
 }
 HEADER = "# Rendered from deploy/helm/graft by deploy/kubernetes/render.py: change it there.\n"

@@ -25,3 +25,10 @@ securityContext:
   readOnlyRootFilesystem: true
   capabilities: { drop: [ALL] }
 {{- end }}
+
+{{- define "graft.databases" -}}
+- name: GRAFT_DATABASE_URL
+  valueFrom: { secretKeyRef: { name: {{ .Values.secrets.api }}, key: database-url } }
+- name: GRAFT_QUEUE_URL
+  valueFrom: { secretKeyRef: { name: {{ .Values.secrets.api }}, key: queue-url, optional: true } }
+{{- end }}
