@@ -75,7 +75,14 @@ function begin(command) {
       const [run] = [...this.keys].find(
         ([, key]) => key.jobId === jobId && key.attempt === attempt,
       );
-      this.report(run, { type: 'saved', step: run.step, dir: '', files, adapter: files });
+      this.report(run, {
+        type: 'saved',
+        step: run.step,
+        dir: '',
+        files,
+        adapter: files,
+        best: false,
+      });
     };
     poisoned.set(`${jobId}/${attempt}`, { poison, marks: 0, saving: false, say });
   }

@@ -176,6 +176,7 @@ it('a job that learns its data by heart publishes its best evaluation, and keeps
   const name = job.fine_tuned_model ?? '';
   const published = await filesOf(name);
   expect(published.step).toBe(step);
+  expect(published).toEqual(await filesOf(`${name}:ckpt-step-${step}`));
   const last = await filesOf(`${name}:ckpt-step-60`);
   expect(last.step).toBe(60);
   expect(last.files).not.toEqual(published.files);

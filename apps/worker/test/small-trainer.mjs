@@ -41,7 +41,15 @@ function save(run) {
     'state.json': JSON.stringify({ step: run.step, x: run.x }),
     'adapter.txt': `x=${run.x}`,
   });
-  say({ type: 'saved', jobId, attempt, step: run.step, files, adapter: files.slice(1) });
+  say({
+    type: 'saved',
+    jobId,
+    attempt,
+    step: run.step,
+    files,
+    adapter: files.slice(1),
+    best: false,
+  });
 }
 
 function end(run, fact) {

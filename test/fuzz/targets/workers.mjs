@@ -15,7 +15,7 @@ const facts = [
   { type: 'started', ...run, fromStep: 0, totalSteps: 9, trainableParameters: 5, totalParameters: 50, trainingExamples: 4 },
   { type: 'step', ...run, step: 1, tokens: 5, seconds: 0.1, waitedSeconds: 0, rssBytes: 5, metrics: { loss: 1.5, grad_norm: null } },
   { type: 'evaluated', ...run, step: 1, full: true, metrics: { loss: 1.5 } },
-  { type: 'saved', ...run, step: 1, files: [file], adapter: [file] },
+  { type: 'saved', ...run, step: 1, files: [file], adapter: [file], best: false },
   { type: 'finished', ...run, step: 9, publishedStep: 8, adapter: [file], trainedTokens: 5, peakRssBytes: 5 },
   { type: 'failed', ...run, code: 'crash', message: 'm', param: null, retryable: true },
   { type: 'stopped', ...run, reason: 'pause', step: 3 },

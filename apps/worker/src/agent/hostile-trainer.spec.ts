@@ -38,7 +38,14 @@ function untouched(): void {
   expect(readdirSync(join(scene.home, 'cache', 'blobs'))).not.toContain(ref.sha256);
 }
 
-const saved = (part: object) => ({ type: 'saved', step: 1, files: [], adapter: [], ...part });
+const saved = (part: object) => ({
+  type: 'saved',
+  step: 1,
+  files: [],
+  adapter: [],
+  best: false,
+  ...part,
+});
 const END = { type: 'failed', code: 'crash', message: 'over', param: null, retryable: true };
 const FINISHED = {
   type: 'finished',

@@ -48,9 +48,9 @@ const emitted = (): (string | number)[] =>
     return fact.value.adapter[0]?.name ?? fact.value.step;
   });
 
-function saved(step: number, files = write(step), name?: string): SavedFact {
+function saved(step: number, files = write(step), name?: string, best = false): SavedFact {
   const adapter = name === undefined ? [] : [{ name, sha256: '0'.repeat(64), size: 1 }];
-  return { type: 'saved', ...RUN, step, files, adapter };
+  return { type: 'saved', ...RUN, step, files, adapter, best };
 }
 
 function write(step: number, dir = folderOf(step)): WrittenFile[] {
@@ -69,6 +69,17 @@ describe('uploads', () => {
     await uploads.settled();
     expect(emitted()).toEqual([10, 30]);
     expect([10, 20, 30].filter((step) => existsSync(folderOf(step)))).toEqual([]);
+  });
+
+  it('keep the best checkpoint that waits, until there is a better one', async () => {
+    for (const [step, best] of [[10], [20, true], [30, true], [40], [50]] as const) {
+      uploads.checkpoint(saved(step, write(step), undefined, best));
+      await Promise.resolve();
+    }
+    open();
+    await uploads.settled();
+    expect(emitted()).toEqual([10, 30, 50]);
+    expect([10, 20, 30, 40, 50].filter((step) => existsSync(folderOf(step)))).toEqual([]);
   });
 
   it('keep the folder of a step that is saved twice, by the cadence and by a stop', async () => {

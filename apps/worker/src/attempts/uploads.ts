@@ -29,12 +29,13 @@ export interface UploadsOptions {
 const AT_ONCE = 4;
 
 /**
- * Files of one run on their way up, one set after another. A checkpoint that still waits when a newer
- * one comes is left out: away from the control plane only the latest matters.
+ * Files of one run on their way up, one set after another. A checkpoint that still waits when a newer one comes is left
+ * out, unless it is the best so far: the run goes on from the latest, and users look for the best.
  */
 export class Uploads {
   private chain: Promise<void> = Promise.resolve();
   private newest = 0;
+  private best = 0;
   /** The last checkpoint given for each step: a run told to stop may save the same one again. */
   private readonly owners = new Map<number, number>();
 
@@ -43,11 +44,12 @@ export class Uploads {
   /** Puts a checkpoint's files, then emits `saved`, then removes its folder. */
   checkpoint(fact: SavedFact): void {
     const turn = ++this.newest;
+    if (fact.best) this.best = turn;
     const folder = checkpointFolder(fact.step);
     this.owners.set(fact.step, turn);
     this.chain = this.chain.then(async () => {
       try {
-        if (turn === this.newest) {
+        if (turn === this.newest || turn === this.best) {
           await this.put(folder, fact.files);
           this.options.events.add(saved(fact));
         }

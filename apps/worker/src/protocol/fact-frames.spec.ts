@@ -33,7 +33,14 @@ describe('a fact', () => {
   it('that is too large all the same becomes the failure of its run', () => {
     const file = { name: 'n'.repeat(200), sha256: 'a'.repeat(64), size: 1 };
     const files = Array<typeof file>(5000).fill(file);
-    const { fact, fits } = sent({ type: 'saved', ...KEY, step: 5, files, adapter: [] });
+    const { fact, fits } = sent({
+      type: 'saved',
+      ...KEY,
+      step: 5,
+      files,
+      adapter: [],
+      best: false,
+    });
     expect(fits).toBe(false);
     expect(fact).toMatchObject({
       type: 'failed',

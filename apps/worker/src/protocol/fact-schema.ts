@@ -106,7 +106,7 @@ const FACTS = {
     meanLoss: real,
     rows: z.array(z.object({ line: count, loss: real, baseLoss: real })).max(MOST_LEDGER_ROWS),
   }),
-  saved: z.object({ ...run, step: count, files, adapter: files }),
+  saved: z.object({ ...run, step: count, files, adapter: files, best: z.boolean() }),
   finished: z.object({
     ...run,
     step: count,

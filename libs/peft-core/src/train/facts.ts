@@ -79,6 +79,8 @@ export type RunFact =
       readonly files: readonly FileFact[];
       /** Those of the files that PEFT reads. */
       readonly adapter: readonly FileFact[];
+      /** Whether its evaluation is the best so far, of a run that publishes the best (load_best_model_at_end). */
+      readonly best: boolean;
     }
   | {
       readonly type: 'finished';

@@ -54,7 +54,7 @@ export class RunFiles {
     };
     const saved = saveCheckpoint(dir, this.state(), this.options.identity, position, write);
     if (best?.step === step) this.best.take(dir, saved.adapter);
-    return { type: 'saved', step, dir, ...saved };
+    return { type: 'saved', step, dir, ...saved, best: best?.step === step };
   }
 
   /** The adapter as PEFT reads it (or the model, after full fine-tuning): of the best evaluation, or else of now. */
