@@ -1,4 +1,4 @@
-import type { JobEventObject, JobObject, ModelObject, Page } from '@graft/contracts';
+import type { JobEventObject, JobObject, ModelObject, Page, SweepObject } from '@graft/contracts';
 import { buildWords } from '@graft/peft-core/catalog';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { caught, importBase, startTestApi, until, uploadChats, type TestApi } from './fixture.js';
@@ -105,5 +105,29 @@ it('is the last step where a worker says no other', async () => {
   expect(graft.published_step).toBe(3);
   const { data } = await api.get<Page<JobEventObject>>(`/fine_tuning/jobs/${job.id}/events`);
   expect(data.map(({ message }) => message).join('\n')).not.toContain('The model holds');
+  worker.vanish();
+});
+
+it('is what trials of a sweep are compared by', async () => {
+  const pool = `best-${pools++}`;
+  const { id } = await api.post<SweepObject>('/sweeps', {
+    model: 'tiny',
+    training_file: await uploadChats(api),
+    validation_file: await uploadChats(api),
+    graft: { pool, eval_steps: 1 },
+    search: { algorithm: 'grid', parameters: { 'peft.r': [1, 2] } },
+  });
+  const worker = await new ScriptedWorker(api, { pool, slots: 2 }).connect();
+  const [early, late] = [await worker.assigned(), await worker.assigned()];
+  await worker.tell(early, started(0, 3), evaluated(1, 1), evaluated(3, 3, true));
+  await worker.finish(early, 3, { publishedStep: 1 });
+  await worker.tell(late, started(0, 3), evaluated(1, 4), evaluated(3, 2, true));
+  await worker.finish(late, 3);
+  const { trials = [], winner } = await api.get<SweepObject>(`/sweeps/${id}`);
+  expect(trials.map(({ job, score }) => [job, score])).toEqual([
+    [early.jobId, 1],
+    [late.jobId, 2],
+  ]);
+  expect(winner).toMatchObject({ job: early.jobId, score: 1 });
   worker.vanish();
 });

@@ -5,9 +5,12 @@ import { Database } from '../database/database.js';
 import { IS_OPEN } from '../database/entities/job.js';
 import { WebhookEvents } from '../webhooks/webhook-events.js';
 
+/** SQL: the step of a job's model, once there is one. */
+export const MODEL_STEP = 'COALESCE(job.published_step, job.step)';
+
 /** SQL: of a job and its sweep: it is done, and the model that it is compared by is still asked. */
 export const IS_SCORING = `sweep.search->>'metric' = '${EVAL_SCORE}' AND job.state = 'succeeded' AND EXISTS (SELECT 1 FROM eval_run
-    WHERE job_id = job.id AND eval_run.step = job.step AND status IN ('queued', 'in_progress'))`;
+    WHERE job_id = job.id AND eval_run.step = ${MODEL_STEP} AND status IN ('queued', 'in_progress'))`;
 
 /** SQL: of a sweep: a trial of it is open, or its model is still asked. */
 const GOES_ON = `EXISTS (SELECT 1 FROM job WHERE sweep_id = sweep.id AND (${IS_OPEN} OR ${IS_SCORING}))`;

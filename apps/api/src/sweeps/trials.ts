@@ -3,7 +3,7 @@ import { EVAL_SCORE, type SweepMetric, type TrialObject, type TrialRung } from '
 import { Database } from '../database/database.js';
 import type { Job } from '../database/entities/job.js';
 import { finite } from '../history/job-object.js';
-import { IS_SCORING } from '../lifecycle/sweep-ends.js';
+import { IS_SCORING, MODEL_STEP } from '../lifecycle/sweep-ends.js';
 
 type OfJob = Pick<
   Job,
@@ -44,11 +44,16 @@ export interface TrialRow extends TrialSummary, OfJob {
   readonly rungs: readonly TrialRung[] | null;
 }
 
-const SUMMARY = `job.id, job.sweep_id, trial, job.state, job.step, total_steps, end_at_step, valid_loss, fine_tuned_model, job.deleted_at,
+/** Of one that succeeded, the loss of its model, which may be that of an earlier step (load_best_model_at_end). */
+const VALID_LOSS = `CASE WHEN job.state = 'succeeded' AND job.published_step < job.step THEN
+    (SELECT ("values"->>'loss')::float8 FROM evaluation WHERE job_id = job.id AND step = job.published_step AND "values" ? 'loss'
+      ORDER BY attempt DESC LIMIT 1) ELSE valid_loss END AS valid_loss`;
+
+const SUMMARY = `job.id, job.sweep_id, trial, job.state, job.step, total_steps, end_at_step, ${VALID_LOSS}, fine_tuned_model, job.deleted_at,
   model.bytes::float8 AS model_bytes,
   CASE WHEN sweep.search->>'metric' = '${EVAL_SCORE}' THEN
     (SELECT ("values"->>'${EVAL_SCORE}')::float8 FROM evaluation WHERE job_id = job.id AND "values" ? '${EVAL_SCORE}'
-      AND (job.state <> 'succeeded' OR evaluation.step = job.step) ORDER BY evaluation.step DESC LIMIT 1) END AS eval_score,
+      AND (job.state <> 'succeeded' OR evaluation.step = ${MODEL_STEP}) ORDER BY evaluation.step DESC LIMIT 1) END AS eval_score,
   ${IS_SCORING} AS scoring`;
 
 const WHOLE = `${SUMMARY}, trial_options, best, job.error, forgetting, run_bytes::float8 AS run_bytes,
