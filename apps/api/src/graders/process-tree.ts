@@ -15,26 +15,34 @@ export interface Usage {
  * without /proc/PID/task/TID/children (CONFIG_PROC_CHILDREN) shows the first process alone.
  */
 export function usageOfTree(pid: number): Usage {
-  try {
-    const children = childrenOf(pid).map(usageOfTree);
-    return [usageOf(pid), ...children].reduce((all, one) => ({
+  // Children go before their parent: if it ends now, its children still count.
+  const children = orElse([], () => childrenOf(pid)).map(usageOfTree);
+  const own = orElse({ bytes: 0, cpuSeconds: 0 }, () => usageOf(pid));
+  return children.reduce(
+    (all, one) => ({
       bytes: all.bytes + one.bytes,
       cpuSeconds: all.cpuSeconds + one.cpuSeconds,
-    }));
+    }),
+    own,
+  );
+}
+
+/** What `read` returns, or `ended` where the process is gone. */
+function orElse<T>(ended: T, read: () => T): T {
+  try {
+    return read();
   } catch {
-    return { bytes: 0, cpuSeconds: 0 };
+    return ended;
   }
 }
 
 function childrenOf(pid: number): number[] {
-  return readdirSync(`/proc/${pid}/task`).flatMap((thread) => {
-    try {
-      const text = readFileSync(`/proc/${pid}/task/${thread}/children`, 'utf8');
-      return text.split(' ').filter(Boolean).map(Number);
-    } catch {
-      return [];
-    }
-  });
+  return readdirSync(`/proc/${pid}/task`).flatMap((thread) =>
+    orElse('', () => readFileSync(`/proc/${pid}/task/${thread}/children`, 'utf8'))
+      .split(' ')
+      .filter(Boolean)
+      .map(Number),
+  );
 }
 
 function usageOf(pid: number): Usage {

@@ -1,5 +1,6 @@
 // What confines a grader's code, tried with code that wants out. Needs Linux, root, util-linux and /usr/bin/python3.
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import {
   chmodSync,
   existsSync,
@@ -159,6 +160,20 @@ describe.skipIf(!can())('code in Python', () => {
     stop.abort();
     await other;
     expect(stdout, stderr).toBe('ran\n');
+  });
+
+  it('is not started where no file descriptors are left, and the answer says so', async () => {
+    const confinement = await confinementOf(PYTHON, 'nobody', []);
+    const self = ['--pid', String(process.pid)];
+    const soft = execFileSync('prlimit', [...self, '--nofile', '--output=SOFT', '--noheadings']);
+    // It starts before the limit, and waits for a line.
+    const restore = spawn('sh', ['-c', `read go; prlimit ${self.join(' ')} --nofile=${soft}`.trim() + ':']); // prettier-ignore
+    execFileSync('prlimit', [...self, '--nofile=3:']);
+    const run = runPython(confinement, 'print(1)', '', never);
+    restore.stdin.end('go\n');
+    await once(restore, 'exit');
+    expect(await run).toEqual({ stdout: '', stderr: '', ended: expect.stringContaining('EMFILE') });
+    expect((await runPython(confinement, 'print(1)', '', never)).stdout).toBe('1\n');
   });
 
   it('leaves nothing behind, whatever it has started', async () => {

@@ -1,9 +1,10 @@
 // One run of an interpreter that the operator has named, confined by util-linux: namespaces of its own without a
 // network, with no process but its own and without folders that others use, limits of the kernel, another user, no way
-// back to privileges. Each of the
-// programs becomes the next; `unshare` stays above, and takes all below with it when it is killed.
+// back to privileges. Each of the programs becomes the next; `unshare` stays above, and takes all below with it when it
+// is killed.
 import { execFile, spawn } from 'node:child_process';
 import { realpath } from 'node:fs/promises';
+import type { Writable } from 'node:stream';
 import { promisify } from 'node:util';
 import { usageOfTree } from './process-tree.js';
 
@@ -175,6 +176,12 @@ export function runPython(
       ended ??= why;
       child.kill('SIGKILL');
     };
+    child.once('error', (error) => end(error.message));
+    // With no file descriptors left, spawn() gives a child without streams that never closes.
+    if ((child.stdin as Writable | undefined) === undefined) {
+      child.once('error', () => resolve({ stdout: '', stderr: '', ended }));
+      return;
+    }
     const timer = setTimeout(
       () => end(`it took longer than ${limits.wallSeconds} s`),
       limits.wallSeconds * 1000,
@@ -199,7 +206,6 @@ export function runPython(
       });
     // It may end before it has read all.
     child.stdin.on('error', () => undefined).end(input);
-    child.once('error', (error) => end(error.message));
     child.once('close', (code, signal) => {
       clearTimeout(timer);
       clearInterval(looking);
