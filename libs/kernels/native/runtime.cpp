@@ -45,6 +45,8 @@ void start_once() {
   std::call_once(once, [] {
     // Training is one synchronous stream: a second pool would only compete for the cores.
     at::set_num_interop_threads(1);
+    // Until the number of threads is set, MKL may take fewer on a busy machine, and sums come out in another order.
+    at::set_num_threads(at::get_num_threads());
     keep_freed_memory();
   });
 }
