@@ -97,7 +97,7 @@ describe('two API processes on one database', () => {
     worker.vanish();
   });
 
-  it('bring a cancel and a pause at one to a worker at the other well before its next heartbeat', async () => {
+  it('bring a cancel and a pause at one to a worker at the other, which sends no heartbeat', async () => {
     const pool = await ledBy(b);
     const worker = await new ScriptedWorker(a, { pool, silent: true }).connect();
     for (const [verb, action] of [
@@ -108,10 +108,8 @@ describe('two API processes on one database', () => {
       const assignment = await worker.assigned();
       expect(assignment.jobId).toBe(job);
       await worker.tell(assignment, started());
-      const before = performance.now();
       await b.post(`/fine_tuning/jobs/${job}/${verb}`);
-      await until(() => worker.commands.some((command) => command.jobId === job), 1_000);
-      expect(performance.now() - before).toBeLessThan(1_000);
+      await until(() => worker.commands.some((command) => command.jobId === job));
       expect(worker.commands.at(-1)).toMatchObject({ jobId: job, attempt: 1, action });
       await worker.beat([]);
     }

