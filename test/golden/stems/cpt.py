@@ -44,7 +44,7 @@ CASES = {
             opt_projection_epsilon=0.2,
             opt_projection_format_epsilon=0.05,
         ),
-        families=("llama",),
+        families=("llama", "llama3", "gpt_neox"),
         greedy=True,
         bf16=True,
         prepare=prepared,

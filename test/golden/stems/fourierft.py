@@ -10,6 +10,10 @@ def fourierft(**fields) -> FourierFTConfig:
 
 CASES = {
     "fourierft": Case(lambda family: fourierft(), families=("llama",), merges=True, greedy=True, bf16=True),
+    # one matrix makes query, key and value
+    "fourierft-fused": Case(
+        lambda family: fourierft(target_modules=["query_key_value", "dense"]), families=("gpt_neox",), merges=True
+    ),
     "fourierft-patterns": Case(
         lambda family: fourierft(
             target_modules=None,
