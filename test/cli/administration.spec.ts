@@ -78,6 +78,35 @@ describe('graft, as an administrator', () => {
     expect((await run('projects', '--archived')).out).toMatch(new RegExp(`${id} +post +archived`));
   });
 
+  it('deletes a project when its name is typed, and restores it', async () => {
+    const id = (await run('projects', 'create', 'old mail')).out.trim();
+    const wrong = await graft(home, ['projects', 'delete', 'old mail'], 'mail\n');
+    expect(wrong).toMatchObject({
+      code: 1,
+      out: '',
+      err: expect.stringContaining('nothing was deleted'),
+    });
+    expect((await run('projects')).out).toMatch(new RegExp(`${id} +old mail +active`));
+    const asked = await graft(home, ['projects', 'delete', 'old mail'], 'old mail\n');
+    expect(asked.err).toMatch(
+      /old mail \(proj-.*\n.*\njobs +0\n.*\nmembers +0\n.*restorable until/s,
+    );
+    expect([asked.code, asked.out]).toEqual([
+      0,
+      expect.stringMatching(new RegExp(`^${id} old mail will be deleted on 20.*Z\n$`)),
+    ]);
+    expect((await run('projects', '--archived')).out).toMatch(
+      new RegExp(`${id} +old mail +deleted on 20`),
+    );
+    expect((await run('projects', 'restore', 'old mail')).out).toBe(`${id} old mail active\n`);
+    expect((await run('projects', 'delete', id, '--yes')).code).toBe(0);
+    const again = await value<ProjectObject>('projects', 'restore', id);
+    expect(again).toMatchObject({ id, status: 'active', graft: { deletes_at: null } });
+    expect((await run('projects', 'delete', 'proj-default', '--yes')).err).toContain(
+      'the default project cannot be deleted',
+    );
+  });
+
   it('adds members with keys, which do what the role says, until they are removed', async () => {
     const project = (await run('projects', 'create', 'lab')).out.trim();
     const added = await run(

@@ -112,6 +112,33 @@ describe.skipIf(!program)('projects in the dashboard', () => {
     expect(tabs.problems(/status of 400/)).toEqual([]);
   });
 
+  it('are deleted by an admin who types the name, and restored', async () => {
+    const { project } = await team('notes', 'owner');
+    const page = await tabs.open(`/projects/${project.id}`);
+    await page.getByRole('button', { name: 'Delete project' }).click();
+    const dialog = page.getByRole('dialog', { name: 'Delete project' });
+    await dialog.getByRole('row', { name: /members 1/ }).waitFor();
+    await picture(page, 'project-delete');
+    const deed = dialog.getByRole('button', { name: 'Delete project' });
+    await dialog.getByLabel('Name of the project to delete').fill('note');
+    expect(await deed.isDisabled()).toBe(true);
+    await dialog.getByLabel('Name of the project to delete').fill('notes');
+    await deed.click();
+    await text(page, /will be deleted on/);
+    expect(await page.getByRole('button', { name: 'Delete project' }).count()).toBe(0);
+    const shown = async () =>
+      (await api.get<ProjectObject>(`/organization/projects/${project.id}`)).graft.deletes_at;
+    expect(await shown()).toEqual(expect.any(Number));
+    await page.getByRole('link', { name: 'All projects' }).click();
+    const row = rows(page).filter({ hasText: 'notes' });
+    await row.getByText(/will be deleted on/).waitFor();
+    await picture(page, 'projects-deleted');
+    await row.getByRole('button', { name: 'Restore' }).click();
+    await row.getByText('active').waitFor();
+    expect(await shown()).toBeNull();
+    expect(tabs.problems()).toEqual([]);
+  });
+
   it('have members and keys that their owner manages, and nobody else', async () => {
     const { project, key } = await team('search', 'owner');
     const page = await tabs.open('/project', { key });

@@ -152,6 +152,7 @@ import { PoolGrants } from './projects/pool-grants.service.js';
 import { PoolsController } from './projects/pools.controller.js';
 import { ProjectKeysController } from './projects/project-keys.controller.js';
 import { LimitsController } from './projects/limits.controller.js';
+import { ProjectDeletions } from './projects/project-deletion.service.js';
 import { ProjectsController } from './projects/projects.controller.js';
 import { ProjectsService } from './projects/projects.service.js';
 import { SweepCreation } from './sweeps/create-sweep.js';
@@ -161,6 +162,7 @@ import { SweepsService } from './sweeps/sweeps.service.js';
 import { Trials } from './sweeps/trials.js';
 import { OldCheckpoints } from './retention/old-checkpoints.js';
 import { DeletedJobs } from './retention/deleted-jobs.js';
+import { DeletedProjects } from './retention/deleted-projects.js';
 import { Retention } from './retention/retention.js';
 import { ExternalScaler } from './scaling/external-scaler.js';
 import { OpenStreams } from './stream/open-streams.js';
@@ -240,6 +242,7 @@ const SERVICES = [
   SweepCreation,
   QueueDepths,
   ProjectsService,
+  ProjectDeletions,
   MembersService,
   PoolGrants,
   AuditLog,
@@ -309,6 +312,7 @@ const SERVICES = [
   OldCheckpoints,
   Retention,
   DeletedJobs,
+  DeletedProjects,
   Gateways,
   RelayKey,
   Relay,

@@ -81,6 +81,9 @@ const HELP = `graft-api: the control plane
   --audit-days N       how long rows of the audit log stay, 0 = for ever (GRAFT_AUDIT_DAYS, default 0)
   --delivery-days N    how long deliveries of webhooks stay, 0 = for ever
                        (GRAFT_DELIVERY_DAYS, default 30)
+  --project-delete-days N
+                       how long a deleted project can be restored (GRAFT_PROJECT_DELETE_DAYS, default 7;
+                       an hour at least)
 
 Prints one line of JSON when it is ready: url, grpc_url, local_grpc_url (for a worker on this
 host), credentials, join_token_file, warnings.
@@ -131,6 +134,7 @@ const { values, positionals } = parseArgs({
     'blob-grace-hours': text,
     'audit-days': text,
     'delivery-days': text,
+    'project-delete-days': text,
     'migrate-only': { type: 'boolean' },
     snapshot: text,
     help: { type: 'boolean' },
@@ -267,6 +271,11 @@ if (values.help) {
     blobGraceMs: graceHours === undefined ? undefined : graceHours * 3_600_000,
     auditDays: auditDays === 0 ? null : auditDays,
     deliveryDays: deliveryDays === 0 ? null : deliveryDays,
+    projectDeleteDays: optionalWhole(
+      values['project-delete-days'],
+      'GRAFT_PROJECT_DELETE_DAYS',
+      100_000,
+    ),
     drainMs: drainSeconds * 1000,
     chatWaitMs: chatWait === undefined ? undefined : chatWait * 1000,
     evalWaitMs: evalWait === undefined ? undefined : evalWait * 1000,

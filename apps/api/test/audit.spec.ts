@@ -141,6 +141,10 @@ describe('every route that changes something', () => {
   };
   const own = 'proj-default';
   const ofProject = (rest: string): string => `/v1/organization/projects/${project.id}${rest}`;
+  const ofNew = async (type: string, rest = '') => {
+    const { id } = await makeProject(api, 'short-lived');
+    return { path: `/v1/organization/projects/${id}${rest}`, type, target: id, project: id };
+  };
 
   /** How to make each change once, by its route. */
   const CHANGES: Readonly<Record<string, () => Change | Promise<Change>>> = {
@@ -252,14 +256,12 @@ describe('every route that changes something', () => {
       target: project.id,
       project: project.id,
     }),
-    'post /v1/organization/projects/{id}/archive': async () => {
-      const { id } = await makeProject(api, 'short-lived');
-      return {
-        path: `/v1/organization/projects/${id}/archive`,
-        type: 'project.archived',
-        target: id,
-        project: id,
-      };
+    'post /v1/organization/projects/{id}/archive': () => ofNew('project.archived', '/archive'),
+    'delete /v1/organization/projects/{id}': () => ofNew('project.deletion_requested'),
+    'post /v1/organization/projects/{id}/restore': async () => {
+      const restored = await ofNew('project.restored', '/restore');
+      await ask(api, api.apiKey, 'delete', `/v1/organization/projects/${restored.target}`);
+      return restored;
     },
     'post /v1/organization/projects/{project}/users': () => ({
       path: ofProject('/users'),

@@ -9,10 +9,15 @@ export const PROJECT = [
 ] as const;
 
 /** The id of a project that a person names by its id or name; without a name the key's own. */
-export async function findProjectId(api: Api, name: string | undefined): Promise<string> {
+export async function findProjectId(
+  api: Api,
+  name: string | undefined,
+  include: { readonly archived?: boolean } = {},
+): Promise<string> {
   if (name === undefined) return (await api.get<OwnKeyObject>('/keys/me')).project.id;
   if (name.startsWith('proj-')) return name;
-  const all = await api.all<ProjectObject>('/organization/projects');
+  const query = include.archived ? '?include_archived=true' : '';
+  const all = await api.all<ProjectObject>(`/organization/projects${query}`);
   return only(all, name, 'project', 'graft projects');
 }
 

@@ -25,6 +25,7 @@ import type {
   Page,
   PoolObject,
   ProjectApiKeyObject,
+  ProjectDeletionObject,
   ProjectObject,
   ProjectUserObject,
   Role,
@@ -231,6 +232,9 @@ export const api = {
   createProject: (body: unknown) => post<ProjectObject>('/organization/projects', body),
   modifyProject: (id: string, body: unknown) => post<ProjectObject>(project(id), body),
   archiveProject: (id: string) => post<ProjectObject>(`${project(id)}/archive`),
+  projectDeletion: (id: string) => get<ProjectDeletionObject>(`${project(id)}/deletion`),
+  deleteProject: (id: string) => remove(project(id)),
+  restoreProject: (id: string) => post<ProjectObject>(`${project(id)}/restore`),
   limitsOf: (id: string) => get<LimitsObject>(`${project(id)}/limits`),
   members: (id: string) => all<ProjectUserObject>(`${project(id)}/users`),
   addMember: (id: string, name: string, role: Role) =>

@@ -1,5 +1,6 @@
 // Administration: OpenAI's objects of /v1/organization, with Graft's own fields under `graft`.
 import { ProjectLimits } from './graft-api.js';
+import { JOB_STATUSES } from './job-status.js';
 import { ROLES } from './scopes.js';
 
 import { z } from 'zod';
@@ -18,10 +19,44 @@ export const ProjectObject = z
       running_jobs: z.number(),
       queued_jobs: z.number(),
       pools: z.array(z.string()).readonly().describe('Pools that it may use.'),
+      deletes_at: z
+        .number()
+        .nullable()
+        .describe('When it is deleted; null unless its deletion was asked for.'),
     }),
   })
   .meta({ id: 'ProjectObject' });
 export type ProjectObject = z.infer<typeof ProjectObject>;
+
+export const ProjectDeletionObject = z
+  .object({
+    object: z.literal('organization.project.deletion'),
+    project_id: z.string(),
+    name: z.string(),
+    requested_at: z.number().nullable().describe('null: nobody has asked for it.'),
+    deletes_at: z.number().describe('Until then the project can be restored.'),
+    deletes: z
+      .object({
+        jobs: z.record(z.enum(JOB_STATUSES), z.number()),
+        events: z.number(),
+        checkpoints: z.number(),
+        files: z.number(),
+        uploads: z.number(),
+        models: z.number(),
+        sweeps: z.number(),
+        evals: z.number(),
+        eval_runs: z.number(),
+        webhook_endpoints: z.number(),
+        integrations: z.number(),
+        api_keys: z.number(),
+        members: z.number(),
+        stored_bytes: z.number(),
+      })
+      .describe('How many of each, deleted jobs that can be restored among them.'),
+    keeps: z.object({ audit_logs: z.number() }),
+  })
+  .meta({ id: 'ProjectDeletionObject', description: 'What the deletion of a project takes.' });
+export type ProjectDeletionObject = z.infer<typeof ProjectDeletionObject>;
 
 export const ProjectUserObject = z
   .object({

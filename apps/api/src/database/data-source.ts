@@ -95,6 +95,7 @@ import { EvalTurns1764959300000 } from './migrations/1764959300000-eval-turns.js
 import { BlobDropped1764960000000 } from './migrations/1764960000000-blob-dropped.js';
 import { PublishedStep1764961000000 } from './migrations/1764961000000-published-step.js';
 import { ProjectStorage1764962000000 } from './migrations/1764962000000-project-storage.js';
+import { ProjectDeletion1764963000002 } from './migrations/1764963000002-project-deletion.js';
 import { PreparingClient } from './preparing-client.js';
 
 export const ENTITIES = [
@@ -213,6 +214,7 @@ export function dataSource(url: string, pool: keyof typeof POOLS = 'requests'): 
       BlobDropped1764960000000,
       PublishedStep1764961000000,
       ProjectStorage1764962000000,
+      ProjectDeletion1764963000002,
     ],
     migrationsTableName: 'migration',
     extra: {

@@ -10,6 +10,7 @@ import {
 import type { Request } from 'express';
 import type { EntityManager } from 'typeorm';
 import type { Readable } from 'node:stream';
+import { requireActive } from '../auth/active-project.js';
 import { Audit } from '../auth/audit.js';
 import type { Principal } from '../auth/principal.js';
 import { BlobStore } from '../blobs/blob-store.js';
@@ -127,6 +128,8 @@ export class FilesService {
     await this.blobs.keep(received, async (manager, blob) => {
       // Written by an earlier run of the transaction, whose connection was lost before that was heard.
       if (await manager.getRepository(File).existsBy({ id })) return;
+      // The upload may have begun before the project was archived or deleted.
+      await requireActive(this.database, manager, caller.projectId);
       const row = {
         id,
         project_id: caller.projectId,

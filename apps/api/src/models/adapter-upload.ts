@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { DomainError, type ModelObject } from '@graft/contracts';
 import type { Request } from 'express';
+import { requireActive } from '../auth/active-project.js';
 import { Audit } from '../auth/audit.js';
 import type { Principal } from '../auth/principal.js';
 import { BlobStore, type Received } from '../blobs/blob-store.js';
@@ -86,6 +87,8 @@ export class AdapterUpload {
     const id = fineTunedName({ ...names, suffix });
     for (const one of [config, weights]) await this.blobs.announce(one);
     const row = await this.database.transaction(async (manager) => {
+      // The upload may have begun before the project was archived or deleted.
+      await requireActive(this.database, manager, caller.projectId);
       await this.models.hold(manager, base.id, 'model');
       const stored = async (file: string, received: Received) => ({
         name: file,

@@ -1,16 +1,20 @@
-import { Body, Controller, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
+import { Body, Controller, Delete, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
 import { ApiBearerAuth, ApiBody, ApiTags } from '@nestjs/swagger';
-import { type Page, ProjectObject } from '@graft/contracts';
+import { type Page, ProjectDeletionObject, ProjectObject } from '@graft/contracts';
 import { Answers, AnswersPage, Asks } from '../http/openapi.js';
 import { Caller, Needs, type Principal } from '../auth/principal.js';
 import { bodySchema } from '../http/parse.js';
+import { ProjectDeletions } from './project-deletion.service.js';
 import { CreateProject, ModifyProject, ProjectsService } from './projects.service.js';
 
 @ApiTags('administration')
 @ApiBearerAuth()
 @Controller('v1/organization/projects')
 export class ProjectsController {
-  constructor(private readonly projects: ProjectsService) {}
+  constructor(
+    private readonly projects: ProjectsService,
+    private readonly deletions: ProjectDeletions,
+  ) {}
 
   @Get()
   @Needs('project:admin')
@@ -58,5 +62,27 @@ export class ProjectsController {
   @Answers(ProjectObject, 'Archives a project: its keys end, its open jobs are cancelled')
   archive(@Caller() caller: Principal, @Param('id') id: string): Promise<ProjectObject> {
     return this.projects.archive(caller, id);
+  }
+
+  @Get(':id/deletion')
+  @Needs('admin')
+  @Answers(ProjectDeletionObject, 'What deleting a project takes, what it keeps, and when')
+  deletion(@Param('id') id: string): Promise<ProjectDeletionObject> {
+    return this.deletions.preview(id);
+  }
+
+  @Delete(':id')
+  @Needs('admin')
+  @Answers(ProjectDeletionObject, 'Archives a project and deletes it after a delay')
+  remove(@Caller() caller: Principal, @Param('id') id: string): Promise<ProjectDeletionObject> {
+    return this.deletions.remove(caller, id);
+  }
+
+  @Post(':id/restore')
+  @HttpCode(200)
+  @Needs('admin')
+  @Answers(ProjectObject, 'Takes back the deletion of a project')
+  restore(@Caller() caller: Principal, @Param('id') id: string): Promise<ProjectObject> {
+    return this.deletions.restore(caller, id);
   }
 }

@@ -60,7 +60,7 @@ type Row = Project & {
   readonly pools: string[];
 };
 
-/** Projects: made, changed and archived, never deleted. */
+/** Projects: made, changed and archived. project-deletion.service deletes them. */
 @Injectable()
 export class ProjectsService {
   constructor(
@@ -193,9 +193,16 @@ function projectObject(row: Row): ProjectObject {
     created_at: unix(row.created_at),
     archived_at: unixOrNull(row.archived_at),
     status: row.archived_at ? 'archived' : 'active',
-    graft: { weight, limits, running_jobs, queued_jobs, pools },
+    graft: {
+      weight,
+      limits,
+      running_jobs,
+      queued_jobs,
+      pools,
+      deletes_at: unixOrNull(row.deletes_at),
+    },
   };
 }
 
-const noSuchProject = (id: string): DomainError =>
+export const noSuchProject = (id: string): DomainError =>
   new DomainError('not_found', `no such project: ${id.slice(0, 60)}`, 'project_id');

@@ -2,6 +2,7 @@ import { Injectable, type OnModuleDestroy } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import { Database } from '../database/database.js';
 import { IS_RESTORABLE, type Job } from '../database/entities/job.js';
+import { IS_DUE } from '../database/entities/tenancy.js';
 import { log } from '../log.js';
 
 /** Jobs that one look takes: each may have a hundred thousand events. */
@@ -9,6 +10,8 @@ const JOBS = 20;
 /** Rows that one statement deletes: a million of them would take longer than a statement may. */
 const ROWS = 2000;
 const IS_PAST = `deleted_at IS NOT NULL AND NOT ${IS_RESTORABLE}`;
+/** SQL: also of a project that is being deleted. */
+const GOES = `((${IS_PAST}) OR project_id IN (SELECT id FROM project WHERE ${IS_DUE}))`;
 /** What has rows of a job, by its id. What an eval has of it stays with the eval. */
 const OF_JOB = [
   'event',
@@ -21,6 +24,8 @@ const OF_JOB = [
   'trace_export',
   'sweep_rung',
   'idempotency',
+  'outbox',
+  'dead_letter',
 ];
 
 type Deleted = Pick<Job, 'id' | 'state' | 'sweep_id' | 'fine_tuned_model' | 'result_files'>;
@@ -47,22 +52,36 @@ export class DeletedJobs implements OnModuleDestroy {
     return { deleted: jobs.length - failed, more };
   }
 
+  /** Some of a project's, which is being deleted; answers with how many. */
+  async ofProject(projectId: string): Promise<number> {
+    const jobs = await this.database.query<{ id: string }>(
+      `SELECT id FROM job WHERE project_id = $1 LIMIT ${JOBS}`,
+      [projectId],
+    );
+    for (const { id } of jobs) if (!this.closing) await this.dropAll(id);
+    return jobs.length;
+  }
+
   onModuleDestroy(): void {
     this.closing = true;
   }
 
   private async drop(id: string): Promise<void> {
     try {
-      for (const table of OF_JOB)
-        while (await this.dropRows(table, id)) {
-          // What is left of it is the next process's.
-          if (this.closing) return;
-        }
-      await this.database.transaction((manager) => this.dropRest(manager, id));
+      await this.dropAll(id);
     } catch (error) {
       this.stuck.add(id);
       log.warn({ err: error, job: id }, 'could not delete a job for good; retrying later');
     }
+  }
+
+  private async dropAll(id: string): Promise<void> {
+    for (const table of OF_JOB)
+      while (await this.dropRows(table, id)) {
+        // What is left of it is the next process's.
+        if (this.closing) return;
+      }
+    await this.database.transaction((manager) => this.dropRest(manager, id));
   }
 
   /** Some of its rows; answers whether there are more. */
@@ -83,7 +102,7 @@ export class DeletedJobs implements OnModuleDestroy {
   /** Under its lock: one that was restored just before the end of its time stays. */
   private async past(manager: EntityManager, id: string): Promise<Deleted | null> {
     const [job] = await this.database.query<Deleted>(
-      `SELECT id, state, sweep_id, fine_tuned_model, result_files FROM job WHERE id = $1 AND ${IS_PAST} FOR UPDATE`,
+      `SELECT id, state, sweep_id, fine_tuned_model, result_files FROM job WHERE id = $1 AND ${GOES} FOR UPDATE`,
       [id],
       manager,
     );

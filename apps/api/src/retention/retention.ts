@@ -9,6 +9,7 @@ import { FilesService } from '../files/files.service.js';
 import { UploadsService } from '../files/uploads.service.js';
 import { log } from '../log.js';
 import { DeletedJobs } from './deleted-jobs.js';
+import { DeletedProjects } from './deleted-projects.js';
 import { OldCheckpoints } from './old-checkpoints.js';
 
 /** Any number that no other user of this database locks. */
@@ -26,7 +27,7 @@ const batchOf = (deleted: number): Batch => ({ deleted, more: deleted >= BATCH }
 
 /**
  * Deletes what nobody needs any more: files past `expires_after`, checkpoints but the last three and the
- * one with the lowest validation loss at its own step of each job, deleted jobs after a week, blobs that no row has
+ * one with the lowest validation loss at its own step of each job, deleted jobs and projects once they cannot be restored any more, blobs that no row has
  * named for an hour, data reports of a month ago, old webhook deliveries and rows of the audit log, what interrupted uploads left. The row that names bytes always goes before them. Safe if
  * two run; an advisory lock makes it one.
  */
@@ -42,6 +43,7 @@ export class Retention implements OnModuleDestroy {
     private readonly files: FilesService,
     private readonly checkpoints: OldCheckpoints,
     private readonly deletedJobs: DeletedJobs,
+    private readonly deletedProjects: DeletedProjects,
     private readonly uploads: UploadsService,
     private readonly quota: StorageQuota,
     private readonly settings: Settings,
@@ -68,6 +70,7 @@ export class Retention implements OnModuleDestroy {
     const kinds: Readonly<Record<string, () => Promise<Batch>>> = {
       files: async () => batchOf(await this.expiredFiles()),
       jobs: () => this.deletedJobs.batch(),
+      projects: () => this.deletedProjects.batch(),
       checkpoints: () => this.checkpoints.batch(),
       artifacts: async () => batchOf(await this.leftArtifacts()),
       blobs: async () => batchOf(await this.unnamedBlobs()),

@@ -1,7 +1,9 @@
-import type { ProjectLimits, ProjectObject } from '@graft/contracts';
+import type { ProjectDeletionObject, ProjectLimits, ProjectObject } from '@graft/contracts';
 import { InvalidArgumentError, type Command } from 'commander';
+import { CliError } from '../cli-error.js';
 import { callOf } from '../command-line.js';
 import { findProjectId, projectPath } from '../find-project.js';
+import { deletionCard, moment, typesName } from '../project-deletion.js';
 import { positiveInteger } from '../parse-number.js';
 import { ago, bytes, printable, table } from '../terminal.js';
 
@@ -85,6 +87,43 @@ export function addProjects(program: Command): void {
         else out.line(`${project.id} ${printable(project.name)} archived`);
       }
     });
+  addDeletion(projects);
+}
+
+function addDeletion(projects: Command): void {
+  projects
+    .command('delete')
+    .description('delete a project after a delay: prints what goes and asks for its name first')
+    .argument('<project>', 'its id or name')
+    .option('-y, --yes', 'do not ask')
+    .action(async (named: string, options: { yes?: boolean }, command: Command) => {
+      const { out, api } = callOf(command);
+      const path = projectPath(await findProjectId(api(), named, { archived: true }));
+      if (!options.yes) {
+        const preview = await api().get<ProjectDeletionObject>(`${path}/deletion`);
+        out.note(deletionCard(preview, out.width));
+        if (!(await typesName(preview.name)))
+          throw new CliError('nothing was deleted: that is not the name of the project');
+      }
+      const deletion = await api().delete<ProjectDeletionObject>(path);
+      if (out.json) return out.value(deletion);
+      const { project_id: id, name, deletes_at: at } = deletion;
+      out.line(`${id} ${printable(name)} will be deleted on ${moment(at)}`);
+      out.note(`until then it comes back with: graft projects restore ${id}`);
+    });
+  projects
+    .command('restore')
+    .description('take back the deletion of projects; jobs that it cancelled stay cancelled')
+    .argument('<project...>', 'their ids or names')
+    .action(async (names: string[], _options: unknown, command: Command) => {
+      const { out, api } = callOf(command);
+      for (const name of names) {
+        const path = projectPath(await findProjectId(api(), name, { archived: true }));
+        const project = await api().post<ProjectObject>(`${path}/restore`);
+        if (out.json) out.value(project);
+        else out.line(`${project.id} ${printable(project.name)} ${project.status}`);
+      }
+    });
 }
 
 /** For commander: one more `NAME=NUMBER` beside those before. */
@@ -116,10 +155,13 @@ const limitsOf = ({ graft }: ProjectObject): string =>
     return `${name}=${name === 'storage_bytes' ? bytes(value).replace(' ', '') : value}`;
   }).join(' ');
 
+const statusOf = ({ status, graft }: ProjectObject): string =>
+  graft.deletes_at ? `deleted on ${moment(graft.deletes_at).slice(0, 10)}` : status;
+
 const row = (project: ProjectObject): string[] => [
   project.id,
   printable(project.name),
-  project.status,
+  statusOf(project),
   String(project.graft.running_jobs),
   String(project.graft.queued_jobs),
   String(project.graft.weight),

@@ -3,6 +3,7 @@ import { useContext, useEffect, useState } from 'react';
 import { api, ApiError } from '../api.js';
 import { AuditLog } from '../components/audit-log.js';
 import { useConfirm } from '../components/confirm.js';
+import { DeleteProjectButton } from '../components/delete-project.js';
 import { Failure } from '../components/failure.js';
 import { Link } from '../components/link.js';
 import { Loading } from '../components/loading.js';
@@ -11,6 +12,7 @@ import { ProjectKeys } from '../components/project-keys.js';
 import { ProjectUse } from '../components/project-limits.js';
 import { Tabs } from '../components/tabs.js';
 import { Trackers } from '../components/trackers.js';
+import { WillBeDeleted } from '../components/will-be-deleted.js';
 import { useLoaded } from '../loading.js';
 import { OwnKey, useMay } from '../own-key.js';
 import { archiveWords } from './projects.js';
@@ -67,6 +69,7 @@ function Project({ id, parameters }: Props) {
       </main>
     );
   const archived = project.value?.status === 'archived';
+  const deletesAt = project.value?.graft.deletes_at ?? null;
   // a key manages the trackers of its own project alone
   const names = manages ? TABS.filter((one) => isOwn || one !== 'Trackers') : (['Use'] as const);
   const asked = names.find((one) => one.toLowerCase() === parameters.get('tab'));
@@ -88,9 +91,13 @@ function Project({ id, parameters }: Props) {
         <span className="faint">
           <code>{id}</code>
         </span>
+        {deletesAt !== null && <WillBeDeleted id={id} at={deletesAt} restored={project.reload} />}
         <span className="grow" />
         {may('admin') && project.value && !archived && id !== 'proj-default' && (
           <button onClick={() => void archive()}>Archive project</button>
+        )}
+        {may('admin') && project.value && deletesAt === null && id !== 'proj-default' && (
+          <DeleteProjectButton id={id} deleted={project.reload} />
         )}
       </div>
       <Failure error={problem ?? project.error} />

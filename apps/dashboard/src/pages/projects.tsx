@@ -11,6 +11,7 @@ import { Link } from '../components/link.js';
 import { Loading } from '../components/loading.js';
 import { Row, Table } from '../components/table.js';
 import { Tabs } from '../components/tabs.js';
+import { WillBeDeleted } from '../components/will-be-deleted.js';
 import { ago, moment } from '../format.js';
 import { useLoaded } from '../loading.js';
 
@@ -50,7 +51,9 @@ function Projects() {
   const projects = useLoaded(['projects'], api.projects, 5000);
   const [archived, setArchived] = useState(false);
   const all = projects.value ?? [];
-  const shown = archived ? all : all.filter(({ status }) => status === 'active');
+  const shown = archived
+    ? all
+    : all.filter(({ status, graft }) => status === 'active' || graft.deletes_at);
   return (
     <>
       <NewProject />
@@ -71,7 +74,7 @@ function Projects() {
       {shown.length > 0 && (
         <Table columns={['Project', 'State', 'Running', 'Queued', 'Weight', 'Pools', 'Created']}>
           {shown.map((project) => (
-            <ProjectRow key={project.id} project={project} />
+            <ProjectRow key={project.id} project={project} changed={projects.reload} />
           ))}
         </Table>
       )}
@@ -83,7 +86,7 @@ function Projects() {
 const of = (used: number, limit: number | undefined): string =>
   limit === undefined ? String(used) : `${used} of ${limit}`;
 
-function ProjectRow({ project }: { project: ProjectObject }) {
+function ProjectRow({ project, changed }: { project: ProjectObject; changed: () => void }) {
   const { id, name, status, created_at: created, graft } = project;
   return (
     <Row>
@@ -97,6 +100,7 @@ function ProjectRow({ project }: { project: ProjectObject }) {
       </td>
       <td className="state">
         <span aria-hidden="true">{status === 'active' ? '●' : '–'}</span> {status}
+        {graft.deletes_at && <WillBeDeleted id={id} at={graft.deletes_at} restored={changed} />}
       </td>
       <td className="numbers">{of(graft.running_jobs, graft.limits.running_jobs)}</td>
       <td className="numbers">{of(graft.queued_jobs, graft.limits.queued_jobs)}</td>

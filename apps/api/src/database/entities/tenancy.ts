@@ -2,12 +2,19 @@ import type { ProjectLimits, Role } from '@graft/contracts';
 import { Column, Entity, Index, PrimaryColumn, PrimaryGeneratedColumn } from 'typeorm';
 import { Big, Float, Int, Json, Now, Text, Time, optional } from '../columns.js';
 
+/** SQL: of a project whose deletion was asked for and can no longer be taken back. */
+export const IS_DUE = `deletes_at <= clock_timestamp()`;
+
 @Entity('project')
 export class Project {
   @PrimaryColumn('text', { primaryKeyConstraintName: 'project_pk' }) id!: string;
   @Text() name!: string;
   @Now() created_at!: Date;
   @Time(optional) archived_at!: Date | null;
+  /** When its deletion was asked for. The request also archives it, unless it was archived before. */
+  @Time(optional) deleted_at!: Date | null;
+  /** From then on its rows are deleted; until then it can be restored. */
+  @Time(optional) deletes_at!: Date | null;
   /** Its share of a pool's slots beside other projects' that wait: twice the weight, twice the share. */
   @Int({ default: 1 }) weight!: number;
   @Json({ default: () => "'{}'" }) limits!: ProjectLimits;

@@ -1,0 +1,160 @@
+import { Injectable } from '@nestjs/common';
+import {
+  DomainError,
+  JOB_STATUSES,
+  type JobStatus,
+  type ProjectDeletionObject,
+  type ProjectObject,
+} from '@graft/contracts';
+import type { EntityManager } from 'typeorm';
+import { DEFAULT_PROJECT } from '../auth/api-keys.service.js';
+import { Audit } from '../auth/audit.js';
+import type { Principal } from '../auth/principal.js';
+import { keepAnAdmin } from '../auth/working-keys.js';
+import { Settings } from '../config.js';
+import { Database } from '../database/database.js';
+import { Project } from '../database/entities/tenancy.js';
+import { unix } from '../ids.js';
+import { ArchivedProjects } from '../workers/archived-projects.js';
+import { noSuchProject, ProjectsService } from './projects.service.js';
+
+/** SQL: a project whose deletion is asked for now goes then. Requests that have begun end within the hour. */
+const DELETES_AT = `clock_timestamp() + GREATEST($2 * interval '1 day', interval '1 hour')`;
+
+/** SQL: how many rows a table has of project $1. */
+const rowsOf = (table: string, name: string): string =>
+  `(SELECT count(*)::int FROM ${table} WHERE project_id = $1) AS ${name}`;
+
+const COUNTS = [
+  rowsOf('file', 'files'),
+  rowsOf('upload', 'uploads'),
+  rowsOf('model', 'models'),
+  rowsOf('sweep', 'sweeps'),
+  rowsOf('eval', 'evals'),
+  rowsOf('eval_run', 'eval_runs'),
+  rowsOf('webhook_endpoint', 'webhook_endpoints'),
+  rowsOf('integration', 'integrations'),
+  rowsOf('api_key', 'api_keys'),
+  rowsOf('member', 'members'),
+  rowsOf('audit', 'audit_logs'),
+  `(SELECT count(*)::int FROM job JOIN checkpoint ON checkpoint.job_id = job.id WHERE project_id = $1) AS checkpoints`,
+  `(SELECT COALESCE(sum(event_counter), 0)::float8 FROM job WHERE project_id = $1) AS events`,
+  `(SELECT COALESCE(sum(bytes), 0)::float8 FROM storage_change WHERE project_id = $1) AS stored_bytes`,
+];
+
+type Counts = Omit<ProjectDeletionObject['deletes'], 'jobs'> & ProjectDeletionObject['keeps'];
+
+/** Deletes projects after a delay, and takes that back. What is due is deleted by retention/deleted-projects. */
+@Injectable()
+export class ProjectDeletions {
+  constructor(
+    private readonly database: Database,
+    private readonly settings: Settings,
+    private readonly audit: Audit,
+    private readonly projects: ProjectsService,
+    private readonly archived: ArchivedProjects,
+  ) {}
+
+  /** What the deletion would take, or will take once it was asked for. */
+  async preview(id: string): Promise<ProjectDeletionObject> {
+    const [project] = await this.database.query<Project & { would_delete_at: Date }>(
+      `SELECT project.*, ${DELETES_AT} AS would_delete_at FROM project WHERE id = $1`,
+      [id, this.settings.projectDeleteDays],
+    );
+    if (!project) throw noSuchProject(id);
+    const [counts] = await this.database.query<Counts>(`SELECT ${COUNTS.join(', ')}`, [id]);
+    const states = await this.database.query<{ state: JobStatus; count: number }>(
+      'SELECT state, count(*)::int AS count FROM job WHERE project_id = $1 GROUP BY state',
+      [id],
+    );
+    const { audit_logs, ...deletes } = counts as Counts;
+    const jobs = JOB_STATUSES.map((status) => [
+      status,
+      states.find(({ state }) => state === status)?.count ?? 0,
+    ]);
+    return {
+      object: 'organization.project.deletion',
+      project_id: id,
+      name: project.name,
+      requested_at: project.deleted_at && unix(project.deleted_at),
+      deletes_at: unix(project.deletes_at ?? project.would_delete_at),
+      deletes: {
+        jobs: Object.fromEntries(jobs) as Record<JobStatus, number>,
+        ...deletes,
+      },
+      keeps: { audit_logs },
+    };
+  }
+
+  /** Archives the project at once; its rows go when the time to restore it is over. */
+  async remove(caller: Principal, id: string): Promise<ProjectDeletionObject> {
+    if (id === DEFAULT_PROJECT)
+      throw new DomainError('conflict', 'the default project cannot be deleted', 'project_id');
+    await this.database.transaction(async (manager) => {
+      const project = await this.locked(manager, id);
+      // An earlier run of the transaction may have been committed and its connection lost before that was heard.
+      if (project.deletes_at) return;
+      if (!project.archived_at)
+        await keepAnAdmin(this.database, manager, (key) => key.project_id === id, `${id} holds`);
+      const [row] = await this.database.query<{ deletes_at: Date }>(
+        `UPDATE project SET deleted_at = now(), archived_at = COALESCE(archived_at, now()), deletes_at = ${DELETES_AT}
+         WHERE id = $1 RETURNING deletes_at`,
+        [id, this.settings.projectDeleteDays],
+        manager,
+      );
+      if (!row) throw noSuchProject(id);
+      await this.told(manager, caller, 'project.deletion_requested', project, {
+        deletes_at: unix(row.deletes_at),
+      });
+    });
+    await this.archived.cancelSome(id);
+    return this.preview(id);
+  }
+
+  /** The project is as it was before: archived if it was. Jobs that the request cancelled stay cancelled. */
+  async restore(caller: Principal, id: string): Promise<ProjectObject> {
+    await this.database.transaction(async (manager) => {
+      const project = await this.locked(manager, id);
+      if (!project.deletes_at) return;
+      const restored = await this.database.query(
+        `UPDATE project SET archived_at = CASE WHEN archived_at = deleted_at THEN NULL ELSE archived_at END,
+           deleted_at = NULL, deletes_at = NULL
+         WHERE id = $1 AND deletes_at > clock_timestamp() RETURNING id`,
+        [id],
+        manager,
+      );
+      if (restored.length === 0)
+        throw new DomainError(
+          'conflict',
+          `${id} is being deleted and can no longer be restored`,
+          'project_id',
+        );
+      await this.told(manager, caller, 'project.restored', project, {});
+    });
+    return this.projects.get(caller, id);
+  }
+
+  private async locked(manager: EntityManager, id: string): Promise<Project> {
+    const found = await manager
+      .getRepository(Project)
+      .findOne({ where: { id }, lock: { mode: 'pessimistic_write' } });
+    if (!found) throw noSuchProject(id);
+    return found;
+  }
+
+  private told(
+    manager: EntityManager,
+    caller: Principal,
+    action: 'project.deletion_requested' | 'project.restored',
+    { id, name }: Project,
+    detail: Readonly<Record<string, unknown>>,
+  ): Promise<void> {
+    return this.audit.write(manager, {
+      caller,
+      action,
+      target: id,
+      detail: { name, ...detail },
+      projectId: id,
+    });
+  }
+}

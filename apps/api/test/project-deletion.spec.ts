@@ -1,0 +1,276 @@
+import type { AuditLogObject, Page, ProjectDeletionObject, ProjectObject } from '@graft/contracts';
+import { Command_Action } from '@graft/contracts/grpc';
+import { once } from 'node:events';
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Audit } from '../dist/auth/audit.js';
+import { dataSource } from '../dist/database/data-source.js';
+import { Database } from '../dist/database/database.js';
+import { DeletedJobs } from '../dist/retention/deleted-jobs.js';
+import { DeletedProjects } from '../dist/retention/deleted-projects.js';
+import { chats, importBase, startTestApi, until, type TestApi } from './fixture.js';
+import { fillTables, rowsOf, unknownReferences } from './project-rows.js';
+import { ask, clientOf, makeProject, type TestProject } from './projects.js';
+import { ScriptedWorker } from './scripted-worker.js';
+
+// Projects are deleted after a delay, with everything that is theirs. Only that time passes is pretended.
+
+let api: TestApi;
+beforeAll(async () => {
+  api = await startTestApi({ reconcileMs: 200, retentionMs: 100, projectDeleteDays: 3 });
+  await importBase(api);
+});
+afterAll(() => api?.close());
+
+const path = (id: string, rest = ''): string => `/v1/organization/projects/${id}${rest}`;
+const works = async (key: string): Promise<boolean> =>
+  (await ask(api, key, 'get', '/v1/models')).status === 200;
+const preview = (id: string) => api.get<ProjectDeletionObject>(path(id, '/deletion').slice(3));
+const project = (id: string) => api.get<ProjectObject>(path(id).slice(3));
+
+async function remove(id: string): Promise<ProjectDeletionObject> {
+  const { status, text } = await ask(api, api.apiKey, 'delete', path(id));
+  expect([status, text]).toEqual([200, text]);
+  return JSON.parse(text) as ProjectDeletionObject;
+}
+
+async function refusal(method: string, at: string, key = api.apiKey): Promise<unknown[]> {
+  const { status, code } = await ask(api, key, method, at);
+  return [status, code];
+}
+
+const isDue = (id: string): Promise<unknown> =>
+  api.query(`UPDATE project SET deletes_at = clock_timestamp() WHERE id = $1`, [id]);
+const isGone = (id: string) =>
+  until(async () => (await api.query('SELECT 1 FROM project WHERE id = $1', [id])).length === 0);
+const deeds = async (id: string): Promise<AuditLogObject[]> => {
+  const { data } = await api.get<Page<AuditLogObject>>(
+    `/organization/audit_logs?limit=100&project_ids[]=${id}`,
+  );
+  return data.filter(({ type }) => type.startsWith('project.')).reverse();
+};
+
+/** A file and a job of the project in a pool of their own. */
+async function withJob({ owner }: TestProject, bytes: number) {
+  const client = clientOf(api, owner.key);
+  const file = await client.files.create({
+    file: new File([`${chats(12)}\n${' '.repeat(bytes)}`], 'a.jsonl'),
+    purpose: 'fine-tune',
+  });
+  const body = { model: 'tiny', training_file: file.id, graft: { pool: `pool-${bytes}` } };
+  const made = await ask(api, owner.key, 'post', '/v1/fine_tuning/jobs', body);
+  expect([made.status, made.text]).toEqual([200, made.text]);
+  return { file, job: JSON.parse(made.text) as { id: string }, pool: body.graft.pool };
+}
+
+describe('the deletion of a project', () => {
+  it('says what goes and when, stops the project at once and can be taken back', async () => {
+    const team = await makeProject(api, 'to be restored');
+    const { file, job, pool } = await withJob(team, 1);
+    const worker = await new ScriptedWorker(api, { pool }).connect();
+    worker.keep(await worker.assigned());
+    const before = await preview(team.id);
+    expect(before).toMatchObject({
+      name: 'to be restored',
+      requested_at: null,
+      deletes: {
+        jobs: { running: 1, queued: 0, succeeded: 0 },
+        files: 1,
+        members: 3,
+        api_keys: 3,
+        models: 0,
+        stored_bytes: file.bytes,
+      },
+      keeps: { audit_logs: expect.any(Number) },
+    });
+    expect((await project(team.id)).graft.deletes_at).toBeNull();
+
+    const asked = await remove(team.id);
+    const days = (asked.deletes_at - asked.requested_at!) / 86_400;
+    expect(days).toBeCloseTo(3, 3);
+    expect(await project(team.id)).toMatchObject({
+      status: 'archived',
+      graft: { deletes_at: asked.deletes_at, running_jobs: 0 },
+    });
+    await until(() =>
+      worker.commands.some(
+        ({ jobId, action }) => jobId === job.id && action === Command_Action.ACTION_CANCEL,
+      ),
+    );
+    expect((await preview(team.id)).deletes.jobs).toMatchObject({ running: 0, cancelled: 1 });
+    expect(await works(team.owner.key)).toBe(false);
+    // Asked for again, it is the same deletion.
+    expect((await remove(team.id)).deletes_at).toBe(asked.deletes_at);
+
+    await api.post(path(team.id, '/restore').slice(3));
+    expect(await project(team.id)).toMatchObject({
+      status: 'active',
+      archived_at: null,
+      graft: { deletes_at: null },
+    });
+    expect(await works(team.owner.key)).toBe(true);
+    const client = clientOf(api, team.owner.key);
+    expect((await client.fineTuning.jobs.retrieve(job.id)).status).toBe('cancelled');
+    expect((await client.files.retrieve(file.id)).bytes).toBe(file.bytes);
+    expect((await deeds(team.id)).map(({ type, actor }) => [type, actor !== null])).toEqual([
+      ['project.created', true],
+      ['project.deletion_requested', true],
+      ['project.restored', true],
+    ]);
+    worker.vanish();
+  });
+
+  it('leaves a project archived that was archived before, and restores nothing that is not deleted', async () => {
+    const { id } = await makeProject(api, 'archived before');
+    await api.post(path(id, '/archive').slice(3));
+    const { archived_at } = await project(id);
+    await remove(id);
+    await api.post(path(id, '/restore').slice(3));
+    expect(await project(id)).toMatchObject({ archived_at, graft: { deletes_at: null } });
+    await api.post(path(id, '/restore').slice(3));
+    expect(await project(id)).toMatchObject({ archived_at, status: 'archived' });
+  });
+
+  it('refuses an upload that ends after the project was stopped', async () => {
+    const team = await makeProject(api, 'in the middle of an upload');
+    const incoming = join(api.home, 'blobs', 'incoming');
+    const stop = new AbortController();
+    const stopped = once(stop.signal, 'abort');
+    const head = (name: string) => `--part\r\nContent-Disposition: form-data; name="${name}"`;
+    async function* body() {
+      yield Buffer.from(`${head('purpose')}\r\n\r\nfine-tune\r\n`);
+      yield Buffer.from(`${head('file')}; filename="a.jsonl"\r\n\r\n${chats(12)}\n`);
+      await stopped;
+      yield Buffer.from(`${chats(2)}\r\n--part--\r\n`);
+    }
+    const upload = fetch(`${api.url}/v1/files`, {
+      method: 'POST',
+      headers: {
+        authorization: `Bearer ${team.owner.key}`,
+        'content-type': 'multipart/form-data; boundary=part',
+      },
+      body: Readable.toWeb(Readable.from(body())) as unknown as BodyInit,
+      duplex: 'half',
+    } as RequestInit);
+    await until(() => readdirSync(incoming).length > 0);
+    await remove(team.id);
+    stop.abort();
+    const refused = await upload;
+    expect([refused.status, await refused.json()]).toEqual([
+      409,
+      { error: expect.objectContaining({ code: 'conflict', param: 'project_id' }) },
+    ]);
+    expect((await preview(team.id)).deletes.files).toBe(0);
+  });
+
+  it('is for administrators, and not of the default project or the last administrator', async () => {
+    const team = await makeProject(api, 'of others');
+    for (const [method, rest] of [
+      ['get', '/deletion'],
+      ['delete', ''],
+      ['post', '/restore'],
+    ] as const) {
+      expect(await refusal(method, path(team.id, rest), team.owner.key)).toEqual([
+        403,
+        'insufficient_scope',
+      ]);
+      expect(await refusal(method, path('proj-none', rest))).toEqual([404, 'not_found']);
+    }
+    expect(await refusal('delete', path('proj-default'))).toEqual([409, 'conflict']);
+    await api.query('UPDATE api_key SET project_id = $1 WHERE scopes @> $2', [
+      team.id,
+      '["admin"]',
+    ]);
+    expect(await refusal('delete', path(team.id))).toEqual([409, 'conflict']);
+    await api.query('UPDATE api_key SET project_id = $1 WHERE scopes @> $2', [
+      'proj-default',
+      '["admin"]',
+    ]);
+    expect((await project(team.id)).status).toBe('active');
+  });
+
+  it('takes the rows of every table that names the project or something of it, and no others', async () => {
+    expect(await unknownReferences(api)).toEqual([]);
+    const [doomed, neighbour] = [
+      await makeProject(api, 'doomed'),
+      await makeProject(api, 'neighbour'),
+    ];
+    const { file } = await withJob(doomed, 2);
+    await withJob(neighbour, 3);
+    await remove(doomed.id);
+    const filled = await fillTables(api, doomed.id);
+    await fillTables(api, neighbour.id);
+    expect(Object.keys(await rowsOf(api, doomed.id))).toEqual(expect.arrayContaining(filled));
+    expect(Object.keys(await rowsOf(api, doomed.id))).toEqual(
+      expect.arrayContaining(['blob_ref', 'project_blob']),
+    );
+    const before = await rowsOf(api, neighbour.id);
+    await isDue(doomed.id);
+    await isGone(doomed.id);
+    expect(Object.keys(await rowsOf(api, doomed.id))).toEqual(['audit']);
+    expect(await rowsOf(api, neighbour.id)).toEqual(before);
+    expect(await api.query('SELECT 1 FROM file WHERE id = $1', [file.id])).toEqual([]);
+    const last = (await deeds(doomed.id)).at(-1);
+    expect(last).toMatchObject({
+      type: 'project.deleted',
+      actor: null,
+      graft: { target: doomed.id, detail: { name: 'doomed' } },
+    });
+    expect(await refusal('get', path(doomed.id))).toEqual([404, 'not_found']);
+  });
+});
+
+describe('two processes that delete the same projects', () => {
+  it('leave nothing of them and say so once', async () => {
+    const other = await startTestApi();
+    const sources = [dataSource(other.databaseUrl), dataSource(other.databaseUrl)];
+    try {
+      const ids: string[] = [];
+      for (let n = 0; n < 3; n++) {
+        const { id } = await makeProject(other, `shared ${n}`);
+        await fillTables(other, id);
+        await other.query(
+          `INSERT INTO event (job_id, number, level, type, message)
+           SELECT $1, number, 'info', 'message', 'one of many' FROM generate_series(2, 6000) AS number`,
+          [`${id} job.id`],
+        );
+        await other.query(
+          `INSERT INTO eval_item (run_id, number, item) SELECT $1, number, '{}' FROM generate_series(2, 2000) AS number`,
+          [`${id} eval_run.id`],
+        );
+        await other.query(
+          'UPDATE project SET archived_at = now(), deleted_at = now(), deletes_at = now() WHERE id = $1',
+          [id],
+        );
+        ids.push(id);
+        // What is due may have begun to go.
+        const restored = await ask(other, other.apiKey, 'post', path(id, '/restore'));
+        expect([restored.status, restored.code]).toEqual([409, 'conflict']);
+      }
+      const deleted = await Promise.all(
+        sources.map(async (source) => {
+          const database = new Database(await source.initialize());
+          const projects = new DeletedProjects(database, new DeletedJobs(database), new Audit());
+          let count = 0;
+          for (let more = true; more;) {
+            const done = await projects.batch();
+            count += done.deleted;
+            more = done.more;
+          }
+          return count;
+        }),
+      );
+      expect(deleted[0]! + deleted[1]!).toBe(3);
+      for (const id of ids) {
+        expect(Object.keys(await rowsOf(other, id))).toEqual(['audit']);
+        const told = `SELECT 1 FROM audit WHERE target = $1 AND action = 'project.deleted'`;
+        expect(await other.query(told, [id])).toHaveLength(1);
+      }
+    } finally {
+      for (const source of sources) if (source.isInitialized) await source.destroy();
+      await other.close();
+    }
+  });
+});

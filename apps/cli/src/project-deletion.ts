@@ -1,0 +1,41 @@
+import type { ProjectDeletionObject } from '@graft/contracts';
+import { createInterface } from 'node:readline/promises';
+import { bytes, printable, table } from './terminal.js';
+
+/** What the deletion of a project takes, what it keeps and until when it can be taken back. */
+export function deletionCard(
+  { project_id: id, name, deletes, keeps, deletes_at: at }: ProjectDeletionObject,
+  width: number,
+): string {
+  const { jobs, stored_bytes: stored, ...counts } = deletes;
+  const byStatus = Object.entries(jobs).filter(([, count]) => count > 0);
+  const all = byStatus.reduce((sum, [, count]) => sum + count, 0);
+  const states = byStatus.map(([status, count]) => `${count} ${status}`).join(', ');
+  const rows = [
+    ['jobs', all === 0 ? '0' : `${all} (${states})`],
+    ...Object.entries(counts).map(([what, count]) => [what.replaceAll('_', ' '), String(count)]),
+    ['stored', bytes(stored)],
+  ];
+  return [
+    `${printable(name)} (${id})`,
+    table(['DELETED', 'HOW MANY'], rows, width).trimEnd(),
+    `kept: ${keeps.audit_logs} rows of the audit log`,
+    `restorable until ${moment(at)}`,
+    '',
+  ].join('\n');
+}
+
+export const moment = (unixSeconds: number): string => new Date(unixSeconds * 1000).toISOString();
+
+/** Whether the person at the terminal, or stdin, types the name. */
+export async function typesName(name: string): Promise<boolean> {
+  const input = createInterface({ input: process.stdin, output: process.stderr });
+  try {
+    input.setPrompt(`Type the name of the project to delete it: `);
+    input.prompt();
+    for await (const line of input) return line.trim() === name;
+    return false;
+  } finally {
+    input.close();
+  }
+}
