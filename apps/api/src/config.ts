@@ -83,6 +83,8 @@ export interface ApiConfig {
   /** How long rows of the audit log and deliveries of webhooks stay; null: for ever. */
   readonly auditDays?: number | null;
   readonly deliveryDays?: number | null;
+  /** How long a deleted job can be restored: its rows and bytes stay. */
+  readonly restoreDays?: number;
   /** How long a project whose deletion was asked for can be restored. */
   readonly projectDeleteDays?: number;
   /** How long the body of a request, or a worker's upload, may stand still; tests shorten it. */
@@ -142,6 +144,7 @@ export class Settings {
   readonly blobGraceMs: number;
   readonly auditDays: number | null;
   readonly deliveryDays: number | null;
+  readonly restoreDays: number;
   readonly projectDeleteDays: number;
   readonly bodyStandsMs: number;
   readonly storageStandsMs: number;
@@ -199,6 +202,7 @@ export class Settings {
     this.blobGraceMs = config.blobGraceMs ?? 24 * 3_600_000;
     this.auditDays = config.auditDays ?? null;
     this.deliveryDays = config.deliveryDays === undefined ? 30 : config.deliveryDays;
+    this.restoreDays = config.restoreDays ?? 7;
     this.projectDeleteDays = config.projectDeleteDays ?? 7;
     this.bodyStandsMs = config.bodyStandsMs ?? 60_000;
     this.storageStandsMs = config.storageStandsMs ?? 60_000;

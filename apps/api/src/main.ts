@@ -81,6 +81,7 @@ const HELP = `graft-api: the control plane
   --audit-days N       how long rows of the audit log stay, 0 = for ever (GRAFT_AUDIT_DAYS, default 0)
   --delivery-days N    how long deliveries of webhooks stay, 0 = for ever
                        (GRAFT_DELIVERY_DAYS, default 30)
+  --restore-days N     how long a deleted job can be restored (GRAFT_RESTORE_DAYS, default 7)
   --project-delete-days N
                        how long a deleted project can be restored (GRAFT_PROJECT_DELETE_DAYS, default 7;
                        an hour at least)
@@ -134,6 +135,7 @@ const { values, positionals } = parseArgs({
     'blob-grace-hours': text,
     'audit-days': text,
     'delivery-days': text,
+    'restore-days': text,
     'project-delete-days': text,
     'migrate-only': { type: 'boolean' },
     snapshot: text,
@@ -271,6 +273,7 @@ if (values.help) {
     blobGraceMs: graceHours === undefined ? undefined : graceHours * 3_600_000,
     auditDays: auditDays === 0 ? null : auditDays,
     deliveryDays: deliveryDays === 0 ? null : deliveryDays,
+    restoreDays: optionalWhole(values['restore-days'], 'GRAFT_RESTORE_DAYS', 100_000),
     projectDeleteDays: optionalWhole(
       values['project-delete-days'],
       'GRAFT_PROJECT_DELETE_DAYS',

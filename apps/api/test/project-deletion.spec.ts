@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Audit } from '../dist/auth/audit.js';
+import { Settings } from '../dist/config.js';
 import { dataSource } from '../dist/database/data-source.js';
 import { Database } from '../dist/database/database.js';
 import { DeletedJobs } from '../dist/retention/deleted-jobs.js';
@@ -252,7 +253,9 @@ describe('two processes that delete the same projects', () => {
       const deleted = await Promise.all(
         sources.map(async (source) => {
           const database = new Database(await source.initialize());
-          const projects = new DeletedProjects(database, new DeletedJobs(database), new Audit());
+          const settings = new Settings({ home: other.home }, other.databaseUrl);
+          const jobs = new DeletedJobs(database, settings);
+          const projects = new DeletedProjects(database, jobs, new Audit());
           let count = 0;
           for (let more = true; more;) {
             const done = await projects.batch();

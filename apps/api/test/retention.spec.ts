@@ -3,6 +3,7 @@ import { readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'no
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { chats, importBase, startTestApi, until, uploadChats, type TestApi } from './fixture.js';
+import { ask } from './projects.js';
 import { evaluated, saved, ScriptedWorker, started, step } from './scripted-worker.js';
 
 // What is deleted, when, and what never is. Rows are made older by hand; nothing else is pretended.
@@ -356,6 +357,50 @@ describe('rows of the audit log', () => {
       await until(async () => (await count()) === 0);
     } finally {
       await other.close();
+    }
+  });
+});
+
+describe('deleted jobs', () => {
+  it('can be restored as long as is said, and go then', async () => {
+    const month = await startTestApi({ retentionMs: 100, restoreDays: 30 });
+    let none: TestApi | null = null;
+    try {
+      none = await startTestApi({ beside: month, retentionMs: 100, restoreDays: 0 });
+      await importBase(month);
+      const body = { model: 'tiny', training_file: await uploadChats(month) };
+      const removed = async (of: TestApi) => {
+        const { id } = await month.post<{ id: string }>('/fine_tuning/jobs', body);
+        await month.post(`/fine_tuning/jobs/${id}/cancel`);
+        const { text } = await ask(of, of.apiKey, 'delete', `/v1/fine_tuning/jobs/${id}`);
+        const { graft } = JSON.parse(text) as { graft: { restorable_until: number } };
+        const days = (graft.restorable_until - Date.now() / 1000) / 86_400;
+        return { id, days: Math.abs(Math.round(days)) };
+      };
+      const age = (id: string, days: number) =>
+        month.query(`UPDATE job SET deleted_at = now() - $2 * interval '1 day' WHERE id = $1`, [
+          id,
+          days,
+        ]);
+      const isGone = async (id: string) =>
+        (await month.query('SELECT 1 FROM job WHERE id = $1', [id])).length === 0;
+
+      const now = await removed(none);
+      expect(now.days).toBe(0);
+      await until(() => isGone(now.id));
+
+      await none.close();
+      none = null;
+      const later = await removed(month);
+      expect(later.days).toBe(30);
+      await age(later.id, 29);
+      await month.post(`/fine_tuning/jobs/${later.id}/restore`);
+      await ask(month, month.apiKey, 'delete', `/v1/fine_tuning/jobs/${later.id}`);
+      await age(later.id, 31);
+      await until(() => isGone(later.id));
+    } finally {
+      await none?.close();
+      await month.close();
     }
   });
 });

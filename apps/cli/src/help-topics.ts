@@ -28,7 +28,7 @@ export const HELP_TOPICS: Readonly<Record<string, Topic>> = {
     text: [
       'A job is queued, running, paused, succeeded, failed or cancelled. graft jobs JOB says what it waits for or does.',
       'It is called by its id, a prefix of the id, its name (graft job rename) or its suffix.',
-      'graft job tag, note and archive keep a long list in order; graft jobs --tag, --sort and --archived find them again. graft job delete takes a job that is over away with what it made; within a week graft job restore takes that back.',
+      'graft job tag, note and archive keep a long list in order; graft jobs --tag, --sort and --archived find them again. graft job delete takes a job that is over away with what it made; graft job restore takes that back, for a week unless the installation says otherwise.',
       'graft compare JOB… sets up to ten beside each other: what they came to, and the options on which they differ.',
       'Checkpoints are saved as it trains. When its worker is lost, it goes on from the newest one elsewhere, by itself. graft pause frees its worker, graft resume goes on from there.',
       'A checkpoint can be used as a model is: graft chat, graft download --step N, graft submit --set graft.init_adapter=….',

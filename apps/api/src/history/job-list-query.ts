@@ -1,7 +1,7 @@
 // SQL of the list of jobs: who is in it, in which order, and where a page begins.
 import { EVAL_SCORE, type JobOrder } from '@graft/contracts';
 import { catalog } from '../catalog/plugins.js';
-import { IS_RESTORABLE } from '../database/entities/job.js';
+import { isRestorable } from '../database/entities/job.js';
 
 export interface JobFilter {
   readonly limit: number;
@@ -64,10 +64,11 @@ const KEYS: Readonly<Record<JobOrder, { readonly sql: string; readonly optional?
 export function jobListQuery(
   projectId: string,
   { limit, after, order, ...filter }: JobFilter,
+  restoreDays: number,
 ): { readonly sql: string; readonly values: readonly unknown[] } {
   const values: unknown[] = [projectId];
   const value = (one: unknown): string => `$${values.push(one)}`;
-  const where = ['job.project_id = $1', ...conditions(filter, value)];
+  const where = ['job.project_id = $1', ...conditions(filter, value, restoreDays)];
   const { sql: key, optional } = KEYS[order.by];
   const way = order.ascending ? 'ASC' : 'DESC';
   let mark = '';
@@ -90,12 +91,13 @@ export function jobListQuery(
 function conditions(
   filter: Omit<JobFilter, 'limit' | 'after' | 'order'>,
   value: (one: unknown) => string,
+  restoreDays: number,
 ): string[] {
   const { metadata, status, tags, model, method, archived, deleted, words } = filter;
   const has = (text: string): string =>
     value(`%${text.replaceAll(/[\\%_]/g, (sign) => `\\${sign}`)}%`);
   return [
-    deleted ? `job.${IS_RESTORABLE}` : 'job.deleted_at IS NULL',
+    deleted ? `job.${isRestorable(restoreDays)}` : 'job.deleted_at IS NULL',
     ...(archived === null ? [] : [`job.archived_at IS ${archived ? 'NOT NULL' : 'NULL'}`]),
     ...(status === null ? [] : [`job.state = ${value(status)}`]),
     ...(model === null ? [] : [`job.model = ${value(model)}`]),

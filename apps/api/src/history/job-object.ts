@@ -12,7 +12,7 @@ import {
 } from '@graft/contracts';
 import { fineTuningMethod, missingInWords } from '../catalog/plugins.js';
 import type { IntegrationRun } from '../database/entities/integrations.js';
-import { RESTORABLE_DAYS, type Attempt, type Job } from '../database/entities/job.js';
+import type { Attempt, Job } from '../database/entities/job.js';
 import { unix, unixOrNull } from '../ids.js';
 import { placeFields, type QueuePlace } from './queue-forecasts.js';
 import { runsAlone } from '../lifecycle/blame.js';
@@ -27,19 +27,24 @@ export interface TimedAttempt extends Attempt {
   readonly shares_with: JobGraft['shares_with'];
 }
 
-/**
- * A job as the API shows it. Ownership (lease) and storage stay inside. A worker that was not heard for
- * `silentAfter` seconds is called silent.
- */
+/** What of the installation's settings a job's object depends on. */
+export interface Times {
+  /** A worker that was not heard for so many seconds is called silent. */
+  readonly silentAfter: number;
+  /** For so long a deleted job can be restored. */
+  readonly restoreDays: number;
+}
+
+/** A job as the API shows it. Ownership (lease) and storage stay inside. */
 export function jobObject(
   job: Job,
   attempts: readonly TimedAttempt[],
-  silentAfter: number,
+  times: Times,
   place: QueuePlace | null,
 ): JobObject {
   const hyperparameters = resolvedNumbers(job.request, job.spec);
   const method = methodObject(hyperparameters, job.spec);
-  const graft = graftFields(job, attempts, silentAfter, place);
+  const graft = graftFields(job, attempts, times, place);
   const eta = graft.progress.eta_seconds;
   return {
     object: 'fine_tuning.job',
@@ -136,7 +141,7 @@ export const echoed = (spec: Spec): Record<string, unknown> =>
 function graftFields(
   job: Job,
   attempts: readonly TimedAttempt[],
-  silentAfter: number,
+  { silentAfter, restoreDays }: Times,
   place: QueuePlace | null,
 ): JobGraft {
   const running = job.state === 'running';
@@ -187,7 +192,7 @@ function graftFields(
     tags: job.tags,
     note: job.note,
     archived: job.archived_at !== null,
-    restorable_until: job.deleted_at && restorableUntil(job.deleted_at),
+    restorable_until: job.deleted_at && restorableUntil(job.deleted_at, restoreDays),
     forgetting: job.forgetting,
     sweep: job.sweep_id === null ? null : { id: job.sweep_id, trial: job.trial ?? 0 },
   };
@@ -201,7 +206,8 @@ function operationOf({ spec, request }: Job): JobGraft['operation'] {
 }
 
 /** Until when a job that was deleted then can be restored. */
-export const restorableUntil = (deleted: Date): number => unix(deleted) + RESTORABLE_DAYS * 86_400;
+export const restorableUntil = (deleted: Date, days: number): number =>
+  unix(deleted) + days * 86_400;
 
 const silence = (seconds: number): string =>
   `No heartbeat from its worker for ${seconds} s; if it stays silent, the job will resume on another worker from its last checkpoint`;

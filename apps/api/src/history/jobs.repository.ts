@@ -12,6 +12,7 @@ import {
   cordonedOff,
   integrationOf,
   jobObject,
+  type Times,
   shutOut,
   unknownToAll,
   warnedOfPool,
@@ -65,10 +66,15 @@ export class JobsRepository {
     return object as JobObject;
   }
 
+  private get times(): Times {
+    const { heartbeatMs, restoreDays } = this.settings;
+    return { silentAfter: (2 * heartbeatMs) / 1000, restoreDays };
+  }
+
   /** A job that this request made, with what is to be said of its pool. */
   async created(job: Job, warning: string | null): Promise<JobObject> {
     const place = await this.forecasts.ofCreated(job);
-    const object = jobObject(job, [], (2 * this.settings.heartbeatMs) / 1000, place);
+    const object = jobObject(job, [], this.times, place);
     const integrations = (await this.integrations([job])).get(job.id) ?? null;
     const whole = { ...object, integrations };
     return warning === null ? whole : warnedOfPool(whole, warning);
@@ -80,7 +86,7 @@ export class JobsRepository {
     const attempts = begun.length === 0 ? [] : await this.attempts(begun);
     const ofJob = new Map<string, TimedAttempt[]>(jobs.map((job) => [job.id, []]));
     for (const attempt of attempts) ofJob.get(attempt.job_id)?.push(attempt);
-    const silentAfter = (2 * this.settings.heartbeatMs) / 1000;
+    const { times } = this;
     const waiting = jobs.filter((job) => job.state === 'queued');
     const held = await this.heldByPool(waiting);
     const withoutPool = await this.withoutPool(waiting);
@@ -90,7 +96,7 @@ export class JobsRepository {
     return jobs.map((job) => {
       const place = places.get(job.id) ?? null;
       const object: JobObject = {
-        ...jobObject(job, ofJob.get(job.id) ?? [], silentAfter, place),
+        ...jobObject(job, ofJob.get(job.id) ?? [], times, place),
         integrations: integrations.get(job.id) ?? null,
       };
       const isShutOut = held.get(job.id);
@@ -192,7 +198,7 @@ export class JobsRepository {
     // One that was deleted since ends the page before all the same.
     if (filter.after)
       await this.row(projectId, filter.after, { parameter: 'after', deleted: true });
-    const { sql, values } = jobListQuery(projectId, filter);
+    const { sql, values } = jobListQuery(projectId, filter, this.settings.restoreDays);
     const ids = (await this.database.query<{ id: string }>(sql, [...values])).map(({ id }) => id);
     const wanted = ids.slice(0, filter.limit);
     const rows = await this.database.manager

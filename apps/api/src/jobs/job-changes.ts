@@ -10,8 +10,9 @@ import {
 import type { EntityManager } from 'typeorm';
 import { Audit } from '../auth/audit.js';
 import type { Principal } from '../auth/principal.js';
+import { Settings } from '../config.js';
 import { Database } from '../database/database.js';
-import { IS_OPEN, IS_RESTORABLE, UNTIL_WHEN, type Job } from '../database/entities/job.js';
+import { IS_OPEN, isRestorable, untilWhen, type Job } from '../database/entities/job.js';
 import { jsonbText } from '../database/jsonb.js';
 import { fineTunedName } from '../history/history-objects.js';
 import { restorableUntil } from '../history/job-object.js';
@@ -29,6 +30,7 @@ export class JobChanges {
     private readonly pools: PoolTerms,
     private readonly events: EventLog,
     private readonly audit: Audit,
+    private readonly settings: Settings,
   ) {}
 
   async update(caller: Principal, id: string, body: unknown): Promise<JobObject> {
@@ -96,7 +98,7 @@ export class JobChanges {
       await this.tell(manager, caller, job, 'job.deleted');
       return deleted.deleted_at;
     });
-    const graft = { restorable_until: restorableUntil(at) };
+    const graft = { restorable_until: restorableUntil(at, this.settings.restoreDays) };
     return { id, object: 'fine_tuning.job', deleted: true, graft };
   }
 
@@ -108,7 +110,7 @@ export class JobChanges {
       if (!job.deleted_at) return this.events.announce(id, job.project_id);
       const [restored] = await this.database.query(
         `UPDATE job SET deleted_at = NULL, updated_at = clock_timestamp()
-         WHERE id = $1 AND ${IS_RESTORABLE} RETURNING id`,
+         WHERE id = $1 AND ${isRestorable(this.settings.restoreDays)} RETURNING id`,
         [id],
         manager,
       );
@@ -157,7 +159,7 @@ export class JobChanges {
     const [user] = await this.database.query<{ what: string }>(
       `SELECT 'job ' || id AS what FROM job
          WHERE project_id = $1 AND ${IS_OPEN} AND strpos(request::text, $3) > 0
-       UNION ALL SELECT 'model ' || id || ${UNTIL_WHEN} FROM model WHERE base_id = $4 AND kind <> 'export'
+       UNION ALL SELECT 'model ' || id || ${untilWhen(this.settings.restoreDays)} FROM model WHERE base_id = $4 AND kind <> 'export'
        UNION ALL SELECT 'eval run ' || id FROM eval_run
          WHERE project_id = $1 AND status IN ('queued', 'in_progress') AND (job_id = $2 OR starts_with(model, $5))
        LIMIT 1`,

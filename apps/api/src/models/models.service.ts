@@ -19,8 +19,9 @@ import {
   type Operand,
 } from '../catalog/plugins.js';
 import { BlobStore } from '../blobs/blob-store.js';
+import { Settings } from '../config.js';
 import { Database } from '../database/database.js';
-import { IS_OPEN, Job, UNTIL_WHEN } from '../database/entities/job.js';
+import { IS_OPEN, Job, untilWhen } from '../database/entities/job.js';
 import { Model, type StoredFile } from '../database/entities/storage.js';
 import { CheckpointsRepository, type NamedCheckpoint } from '../history/checkpoints.repository.js';
 import type { PageQuery } from '../http/parse.js';
@@ -49,6 +50,7 @@ export class ModelsService {
     private readonly blobs: BlobStore,
     private readonly checkpoints: CheckpointsRepository,
     private readonly audit: Audit,
+    private readonly settings: Settings,
   ) {}
 
   private get models() {
@@ -124,7 +126,7 @@ export class ModelsService {
       );
       const [user] = await this.database.query<{ id: string }>(
         `SELECT id FROM job WHERE base_id = $1 AND ${IS_OPEN}
-         UNION ALL SELECT id || ${UNTIL_WHEN} FROM model WHERE base_id = $1 AND kind <> 'export' LIMIT 1`,
+         UNION ALL SELECT id || ${untilWhen(this.settings.restoreDays)} FROM model WHERE base_id = $1 AND kind <> 'export' LIMIT 1`,
         [id],
         manager,
       );

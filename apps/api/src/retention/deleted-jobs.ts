@@ -1,7 +1,8 @@
 import { Injectable, type OnModuleDestroy } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
+import { Settings } from '../config.js';
 import { Database } from '../database/database.js';
-import { IS_RESTORABLE, type Job } from '../database/entities/job.js';
+import { isRestorable, type Job } from '../database/entities/job.js';
 import { IS_DUE } from '../database/entities/tenancy.js';
 import { log } from '../log.js';
 
@@ -9,9 +10,6 @@ import { log } from '../log.js';
 const JOBS = 20;
 /** Rows that one statement deletes: a million of them would take longer than a statement may. */
 const ROWS = 2000;
-const IS_PAST = `deleted_at IS NOT NULL AND NOT ${IS_RESTORABLE}`;
-/** SQL: also of a project that is being deleted. */
-const GOES = `((${IS_PAST}) OR project_id IN (SELECT id FROM project WHERE ${IS_DUE}))`;
 /** What has rows of a job, by its id. What an eval has of it stays with the eval. */
 const OF_JOB = [
   'event',
@@ -37,12 +35,20 @@ export class DeletedJobs implements OnModuleDestroy {
   private readonly stuck = new Set<string>();
   private closing = false;
 
-  constructor(private readonly database: Database) {}
+  /** SQL: it cannot be restored any more. */
+  private readonly isPast: string;
+
+  constructor(
+    private readonly database: Database,
+    settings: Settings,
+  ) {
+    this.isPast = `deleted_at IS NOT NULL AND NOT ${isRestorable(settings.restoreDays)}`;
+  }
 
   /** Answers with how many went, and whether there may be more. */
   async batch(): Promise<{ deleted: number; more: boolean }> {
     const jobs = await this.database.query<{ id: string }>(
-      `SELECT id FROM job WHERE ${IS_PAST} AND id <> ALL($1) ORDER BY deleted_at LIMIT ${JOBS}`,
+      `SELECT id FROM job WHERE ${this.isPast} AND id <> ALL($1) ORDER BY deleted_at LIMIT ${JOBS}`,
       [[...this.stuck]],
     );
     for (const { id } of jobs) await this.drop(id);
@@ -99,10 +105,11 @@ export class DeletedJobs implements OnModuleDestroy {
     });
   }
 
-  /** Under its lock: one that was restored just before the end of its time stays. */
+  /** Under its lock, and of a project that is being deleted any: one that was restored just before the end of its time stays. */
   private async past(manager: EntityManager, id: string): Promise<Deleted | null> {
     const [job] = await this.database.query<Deleted>(
-      `SELECT id, state, sweep_id, fine_tuned_model, result_files FROM job WHERE id = $1 AND ${GOES} FOR UPDATE`,
+      `SELECT id, state, sweep_id, fine_tuned_model, result_files FROM job WHERE id = $1
+         AND ((${this.isPast}) OR project_id IN (SELECT id FROM project WHERE ${IS_DUE})) FOR UPDATE`,
       [id],
       manager,
     );

@@ -23,7 +23,7 @@ export function addJob(program: Command): void {
   eachJob(
     job,
     'delete',
-    'delete jobs that are over, with checkpoints, model and result files; restore takes it back for a week',
+    'delete jobs that are over, with checkpoints, model and result files; restore takes it back for some days',
     async (api, id) => {
       const value = await api.delete<DeletedJobObject>(jobPath(id));
       const until = new Date(value.graft.restorable_until * 1000).toLocaleString();

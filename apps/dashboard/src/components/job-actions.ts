@@ -1,6 +1,7 @@
 import type { JobObject } from '@graft/contracts';
 import { useState } from 'react';
 import { api } from '../api.js';
+import { moment } from '../format.js';
 import { isOver, jobName } from '../job-words.js';
 import { useUndo } from './toasts.js';
 
@@ -60,7 +61,9 @@ export function useJobActions(changed: (job: JobObject) => void): JobActions {
       const { graft } = await api.deleteJob(job.id);
       return { ...job, graft: { ...job.graft, ...graft } };
     });
-    offer(through, `Deleted ${named(through)}; it can be restored for 7 days.`, restore);
+    const until = through[0]?.graft.restorable_until;
+    const long = until ? `; it can be restored until ${moment(until)}` : '';
+    offer(through, `Deleted ${named(through)}${long}.`, restore);
   };
   const tag = async (jobs: readonly JobObject[], tags: readonly string[]) => {
     const before = new Map(jobs.map((job) => [job.id, job.graft.tags]));

@@ -12,7 +12,7 @@ interface Props {
 const SHELF_WORDS = {
   listed: 'Not archived',
   archived: 'Archived',
-  deleted: 'Deleted in the last 7 days',
+  deleted: 'Deleted, restorable',
 } as const;
 
 /** What may be chosen is what has been seen: of jobs that were listed, before a filter left them out, too. */

@@ -23,15 +23,18 @@ export interface Sparkline {
   readonly values: readonly number[];
 }
 
-/** For so long a deleted job can be restored: its rows and bytes stay. */
-export const RESTORABLE_DAYS = 7;
-
-/** SQL: of a deleted job that can be restored yet; afterwards its rows go, in several transactions. */
-export const IS_RESTORABLE = `deleted_at >= clock_timestamp() - interval '${RESTORABLE_DAYS} days'`;
+/**
+ * SQL: of a deleted job that can be restored yet, where so many days are given for it (Settings.restoreDays); afterwards
+ * its rows go, in several transactions.
+ */
+export const isRestorable = (days: number): string =>
+  `deleted_at >= clock_timestamp() - interval '${days} days'`;
 
 /** SQL: said of a model after its id, which no request shows where it was deleted with its job. */
-export const UNTIL_WHEN = `CASE WHEN deleted_at IS NULL THEN '' ELSE ', which was deleted with its job and can be restored until '
-  || to_char((deleted_at + interval '${RESTORABLE_DAYS} days') AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"') END`;
+export const untilWhen = (
+  days: number,
+): string => `CASE WHEN deleted_at IS NULL THEN '' ELSE ', which was deleted with its job and can be restored until '
+  || to_char((deleted_at + interval '${days} days') AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"') END`;
 
 /** SQL: of a job that is not over. */
 export const IS_OPEN = `state IN ('queued', 'running', 'paused')`;
