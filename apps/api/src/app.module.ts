@@ -26,6 +26,7 @@ import { GradersService } from './graders/graders.service.js';
 import { PythonGraders } from './graders/python-graders.js';
 import { CheckpointScore } from './evals/checkpoint-score.js';
 import { EvalClaims } from './evals/eval-claims.js';
+import { DeletedTexts } from './evals/deleted-texts.js';
 import { EvalItems } from './evals/eval-items.js';
 import { EvalRunner } from './evals/eval-runner.js';
 import { EvalRunsService } from './evals/eval-runs.service.js';
@@ -341,6 +342,7 @@ const SERVICES = [
   PythonGraders,
   CheckpointScore,
   EvalClaims,
+  DeletedTexts,
   EvalItems,
   ItemGrading,
   EvalRunner,

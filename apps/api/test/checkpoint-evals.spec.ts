@@ -356,7 +356,7 @@ it('refuses what cannot be a score', async () => {
     [
       { eval: filed.eval_id },
       {},
-      /no eval with a run that asked a model; run it on the base first/,
+      /no eval with a run that asked a model and has its items; run it on the base first/,
     ],
     [{ eval: baseline.id }, { peft: null }, /full fine-tuning cannot be asked/],
   ];

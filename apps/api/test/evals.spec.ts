@@ -274,17 +274,16 @@ describe('a run', () => {
     const file = await upload(lines.map((line) => `${JSON.stringify(line)}\n`).join('\n'));
     expect(file).toMatchObject({ purpose: 'evals', status: 'processed' });
     const { id } = await makeEval({ testing_criteria: [SAME] });
-    const run = await evals.runs.create(id, {
-      data_source: { type: 'jsonl', source: { type: 'file_id', id: file.id } },
-    });
-    await api.client.files.delete(file.id);
-    expect((await ended(id, run.id)).result_counts).toEqual({
-      total: 3,
-      passed: 1,
-      failed: 1,
-      errored: 1,
-    });
+    const create = () =>
+      evals.runs.create(id, {
+        data_source: { type: 'jsonl', source: { type: 'file_id', id: file.id } },
+      });
+    const [run, other] = [await create(), await create()];
+    const counts = { total: 3, passed: 1, failed: 1, errored: 1 };
+    expect((await ended(id, run.id)).result_counts).toEqual(counts);
     const [, , last] = await outputs(id, run.id);
+    await api.client.files.delete(file.id);
+    expect((await ended(id, other.id)).result_counts).toEqual(counts);
     expect(last!.results[0]).toMatchObject({
       error: { code: 'invalid_value', message: expect.stringContaining('nothing was sampled') },
     });

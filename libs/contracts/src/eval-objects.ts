@@ -58,6 +58,11 @@ export const EvalRunObject = EvalRunCounts.extend({
     .object({ code: z.string(), message: z.string() })
     .nullable()
     .describe('Why the run failed: what it waited for did not come.'),
+  graft: z
+    .object({ items_deleted_at: z.number().nullable(), samples_deleted_at: z.number().nullable() })
+    .describe(
+      'When its items were deleted with their file, and its samples with that or with the job of their model. Scores and counts stay.',
+    ),
 }).meta({ id: 'EvalRunObject' });
 export type EvalRunObject = z.infer<typeof EvalRunObject>;
 
@@ -86,7 +91,10 @@ export const EvalOutputItemObject = z
     eval_id: z.string(),
     status: z.enum(['pass', 'fail', 'error']),
     datasource_item_id: z.number().describe("The item's number in its source, from 0."),
-    datasource_item: z.record(z.string(), z.unknown()).readonly(),
+    datasource_item: z
+      .record(z.string(), z.unknown())
+      .readonly()
+      .describe('Empty where it was deleted with its file.'),
     results: z.array(EvalItemResult).readonly(),
     sample: z.record(z.string(), z.unknown()).readonly().nullable(),
   })

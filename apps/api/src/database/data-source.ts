@@ -96,6 +96,7 @@ import { BlobDropped1764960000000 } from './migrations/1764960000000-blob-droppe
 import { PublishedStep1764961000000 } from './migrations/1764961000000-published-step.js';
 import { ProjectStorage1764962000000 } from './migrations/1764962000000-project-storage.js';
 import { ProjectDeletion1764963000002 } from './migrations/1764963000002-project-deletion.js';
+import { EvalTexts1764963100002 } from './migrations/1764963100002-eval-texts.js';
 import { PreparingClient } from './preparing-client.js';
 
 export const ENTITIES = [
@@ -215,6 +216,7 @@ export function dataSource(url: string, pool: keyof typeof POOLS = 'requests'): 
       PublishedStep1764961000000,
       ProjectStorage1764962000000,
       ProjectDeletion1764963000002,
+      EvalTexts1764963100002,
     ],
     migrationsTableName: 'migration',
     extra: {

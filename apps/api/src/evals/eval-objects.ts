@@ -6,7 +6,8 @@ import type {
   TestingCriterionObject,
 } from '@graft/contracts';
 import type { Eval, EvalItem, EvalRun } from '../database/entities/evals.js';
-import { unix } from '../ids.js';
+import { unix, unixOrNull } from '../ids.js';
+import { withoutTexts } from './deleted-texts.js';
 
 export function evalObject(one: Eval): EvalObject {
   const { item_schema: item, include_sample_schema: samples } = one.data_source_config;
@@ -44,6 +45,10 @@ export function runObject(run: EvalRun, counts: EvalRunCounts): EvalRunObject {
     data_source: run.data_source,
     metadata: run.metadata ?? {},
     error: run.error,
+    graft: {
+      items_deleted_at: unixOrNull(run.items_deleted_at),
+      samples_deleted_at: unixOrNull(run.samples_deleted_at),
+    },
   };
 }
 
@@ -56,18 +61,19 @@ export function itemNumber(runId: string, id: string): number | null {
   return id === outputItemId(runId, number) ? number : null;
 }
 
-export const itemObject = (
-  item: EvalItem,
-  run: Pick<EvalRun, 'id' | 'eval_id' | 'model'>,
-): EvalOutputItemObject => ({
-  id: outputItemId(run.id, item.number),
-  object: 'eval.run.output_item',
-  created_at: unix(item.done_at ?? new Date(0)),
-  run_id: run.id,
-  eval_id: run.eval_id,
-  status: item.status as EvalOutputItemObject['status'],
-  datasource_item_id: item.number,
-  datasource_item: item.item,
-  results: item.results,
-  sample: item.sample,
-});
+export const itemObject = (item: EvalItem, run: EvalRun): EvalOutputItemObject =>
+  withoutTexts(
+    {
+      id: outputItemId(run.id, item.number),
+      object: 'eval.run.output_item',
+      created_at: unix(item.done_at ?? new Date(0)),
+      run_id: run.id,
+      eval_id: run.eval_id,
+      status: item.status as EvalOutputItemObject['status'],
+      datasource_item_id: item.number,
+      datasource_item: item.item,
+      results: item.results,
+      sample: item.sample,
+    },
+    run,
+  );

@@ -23,7 +23,7 @@ export class CheckpointEvals {
       `WITH made AS (
          INSERT INTO eval_run (id, eval_id, project_id, key_id, name, model, data_source, job_id, step)
          SELECT $2, eval_id, project_id, key_id, $4, $3, jsonb_set(data_source, '{model}', to_jsonb($3::text)), $5, $6
-         FROM eval_run WHERE id = $1 AND project_id = $7
+         FROM eval_run WHERE id = $1 AND project_id = $7 AND items_deleted_at IS NULL
          ON CONFLICT (job_id, step) WHERE job_id IS NOT NULL DO NOTHING RETURNING id
        )
        INSERT INTO eval_item (run_id, number, item) SELECT made.id, number, item FROM made, eval_item WHERE run_id = $1`,
@@ -38,7 +38,10 @@ export class CheckpointEvals {
       ],
       manager,
     );
-    return (await this.isThere(manager, job, step)) ? [] : [gone(like, step, at)];
+    if (await this.isThere(manager, job, step)) return [];
+    const left = await this.database.query('SELECT 1 FROM eval_run WHERE id = $1', [like], manager);
+    const what = left.length > 0 ? `the items of ${like} were` : `${like} was`;
+    return [unscored(what, step, at)];
   }
 
   private async isThere(
@@ -55,8 +58,8 @@ export class CheckpointEvals {
   }
 }
 
-const gone = (run: string, step: number, at: Date): NewEvent => ({
+const unscored = (what: string, step: number, at: Date): NewEvent => ({
   level: 'warn',
-  message: `The checkpoint at step ${step} has no score: ${run} was deleted`,
+  message: `The checkpoint at step ${step} has no score: ${what} deleted`,
   at,
 });

@@ -231,7 +231,7 @@ export class FilesService {
     return { id, object: 'file', deleted: true };
   }
 
-  /** Deletes a file and its bytes, and tells in the same transaction; answers with the job that keeps it, if one does. */
+  /** Deletes a file with its bytes and what evals have of it, and tells in the same transaction; answers with the job that keeps it, if one does. */
   async drop(
     { id, sha256 }: Pick<File, 'id' | 'sha256'>,
     told?: (manager: EntityManager) => Promise<void>,
@@ -249,12 +249,26 @@ export class FilesService {
         [id],
         manager,
       );
-      if (!job) await manager.getRepository(File).delete({ id });
+      if (!job) {
+        await manager.getRepository(File).delete({ id });
+        await this.dropTexts(manager, id);
+      }
       if (!job && rows.length > 0) await told?.(manager);
       return job?.id ?? null;
     });
     if (user === null) await this.blobs.release(sha256);
     return user;
+  }
+
+  /** Runs of evals lose the items that they have of the file, and what was answered to them. */
+  private async dropTexts(manager: EntityManager, id: string): Promise<void> {
+    await this.database.query(
+      `UPDATE eval_run SET items_deleted_at = clock_timestamp(), to_erase = true,
+         samples_deleted_at = COALESCE(samples_deleted_at, clock_timestamp())
+       WHERE data_source->'source'->>'id' = $1 AND items_deleted_at IS NULL`,
+      [id],
+      manager,
+    );
   }
 
   /** Keeps files from being deleted until the transaction has a job that uses them. */

@@ -23,7 +23,7 @@ export class JobEval {
       throw refusal(`models of task ${spec.task} write no answers to grade`);
     const [run] = await this.database.query<{ id: string; type: string }>(
       `SELECT id, data_source->>'type' AS type FROM eval_run
-       WHERE project_id = $1 AND (id = $2 OR (eval_id = $2 AND data_source->>'type' <> 'jsonl'))
+       WHERE project_id = $1 AND items_deleted_at IS NULL AND (id = $2 OR (eval_id = $2 AND data_source->>'type' <> 'jsonl'))
        ORDER BY created_at DESC, id DESC LIMIT 1`,
       [projectId, id],
     );
@@ -34,7 +34,7 @@ export class JobEval {
     throw new DomainError(
       'not_found',
       id.startsWith('eval_')
-        ? `${shown} is no eval with a run that asked a model; run it on the base first, which is what checkpoints are then compared with`
+        ? `${shown} is no eval with a run that asked a model and has its items; run it on the base first, which is what checkpoints are then compared with`
         : `No such Run: ${shown}`,
       PARAM,
     );

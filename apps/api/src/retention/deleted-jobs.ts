@@ -4,13 +4,14 @@ import { Settings } from '../config.js';
 import { Database } from '../database/database.js';
 import { isRestorable, type Job } from '../database/entities/job.js';
 import { IS_DUE } from '../database/entities/tenancy.js';
+import { fineTunedName } from '../history/history-objects.js';
 import { log } from '../log.js';
 
 /** Jobs that one look takes: each may have a hundred thousand events. */
 const JOBS = 20;
 /** Rows that one statement deletes: a million of them would take longer than a statement may. */
 const ROWS = 2000;
-/** What has rows of a job, by its id. What an eval has of it stays with the eval. */
+/** What has rows of a job, by its id. Of evals' runs the samples go (below), the scores stay. */
 const OF_JOB = [
   'event',
   'metric',
@@ -26,7 +27,17 @@ const OF_JOB = [
   'dead_letter',
 ];
 
-type Deleted = Pick<Job, 'id' | 'state' | 'sweep_id' | 'fine_tuned_model' | 'result_files'>;
+type Deleted = Pick<
+  Job,
+  | 'id'
+  | 'state'
+  | 'sweep_id'
+  | 'fine_tuned_model'
+  | 'result_files'
+  | 'base_id'
+  | 'project_id'
+  | 'suffix'
+>;
 
 /** Deletes for good the jobs that cannot be restored any more; their bytes follow once no row names them. */
 @Injectable()
@@ -108,7 +119,7 @@ export class DeletedJobs implements OnModuleDestroy {
   /** Under its lock, and of a project that is being deleted any: one that was restored just before the end of its time stays. */
   private async past(manager: EntityManager, id: string): Promise<Deleted | null> {
     const [job] = await this.database.query<Deleted>(
-      `SELECT id, state, sweep_id, fine_tuned_model, result_files FROM job WHERE id = $1
+      `SELECT id, state, sweep_id, fine_tuned_model, result_files, base_id, project_id, suffix FROM job WHERE id = $1
          AND ((${this.isPast}) OR project_id IN (SELECT id FROM project WHERE ${IS_DUE})) FOR UPDATE`,
       [id],
       manager,
@@ -132,6 +143,7 @@ export class DeletedJobs implements OnModuleDestroy {
       [id, job.result_files],
       manager,
     );
+    await this.dropSamples(manager, job);
     const { sweep_id: sweep, state } = job;
     await this.database.query(
       'UPDATE sweep SET gone = gone || to_jsonb($2::text) WHERE id = $1 AND NOT gone ? $2',
@@ -139,5 +151,15 @@ export class DeletedJobs implements OnModuleDestroy {
       manager,
     );
     await this.database.query('DELETE FROM job WHERE id = $1', [id], manager);
+  }
+
+  /** What its model, or a checkpoint of it, answered to evals. */
+  private async dropSamples(manager: EntityManager, job: Deleted): Promise<void> {
+    await this.database.query(
+      `UPDATE eval_run SET samples_deleted_at = clock_timestamp(), to_erase = true
+       WHERE project_id = $1 AND samples_deleted_at IS NULL AND (job_id = $2 OR starts_with(model, $3))`,
+      [job.project_id, job.id, fineTunedName(job)],
+      manager,
+    );
   }
 }

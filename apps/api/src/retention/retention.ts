@@ -5,6 +5,7 @@ import { Settings } from '../config.js';
 import { Database } from '../database/database.js';
 import { IS_OPEN } from '../database/entities/job.js';
 import type { File } from '../database/entities/storage.js';
+import { DeletedTexts } from '../evals/deleted-texts.js';
 import { FilesService } from '../files/files.service.js';
 import { UploadsService } from '../files/uploads.service.js';
 import { log } from '../log.js';
@@ -44,6 +45,7 @@ export class Retention implements OnModuleDestroy {
     private readonly checkpoints: OldCheckpoints,
     private readonly deletedJobs: DeletedJobs,
     private readonly deletedProjects: DeletedProjects,
+    private readonly texts: DeletedTexts,
     private readonly uploads: UploadsService,
     private readonly quota: StorageQuota,
     private readonly settings: Settings,
@@ -71,6 +73,7 @@ export class Retention implements OnModuleDestroy {
       files: async () => batchOf(await this.expiredFiles()),
       jobs: () => this.deletedJobs.batch(),
       projects: () => this.deletedProjects.batch(),
+      texts: () => this.texts.batch(),
       checkpoints: () => this.checkpoints.batch(),
       artifacts: async () => batchOf(await this.leftArtifacts()),
       blobs: async () => batchOf(await this.unnamedBlobs()),

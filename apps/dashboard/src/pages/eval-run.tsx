@@ -135,6 +135,7 @@ function Counts({ run }: { run: EvalRunObject }) {
         {errored > 0 && <Figure name="not graded" value={count(errored)} />}
       </dl>
       {run.error && <p className="bad">{run.error.message}</p>}
+      <Deleted run={run} />
       {isOpen(run) && (
         <p>
           <progress value={total - left} max={Math.max(1, total)} aria-label="graded" />{' '}
@@ -147,6 +148,17 @@ function Counts({ run }: { run: EvalRunObject }) {
       )}
     </>
   );
+}
+
+function Deleted({ run }: { run: EvalRunObject }) {
+  // An API process of an older build answers without it.
+  const samples = run.graft?.samples_deleted_at;
+  const items = run.graft?.items_deleted_at;
+  if (!samples) return null;
+  const words = items
+    ? `Items and answers were deleted with their file on ${moment(items)}.`
+    : `Answers were deleted with the job of their model on ${moment(samples)}.`;
+  return <p className="faint">{words} Scores and counts stay.</p>;
 }
 
 function ByGrader({ run }: { run: EvalRunObject }) {

@@ -1,5 +1,5 @@
 import type { EvalItemResult, EvalRunStatus } from '@graft/contracts';
-import { Entity, Index, PrimaryColumn } from 'typeorm';
+import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 import { Int, Json, Now, Text, Time, optional } from '../columns.js';
 
 /** What models are asked again and again: the form of its items, and how answers are graded. */
@@ -21,6 +21,9 @@ export class Eval {
 @Index('eval_run_eval', ['eval_id', 'created_at', 'id'])
 @Index('eval_run_open', ['created_at'], { where: "status IN ('queued', 'in_progress')" })
 @Index('eval_run_turn', ['project_id', 'taken_at'], { where: 'taken_at IS NOT NULL' })
+@Index('eval_run_to_erase', ['id'], { where: 'to_erase' })
+// By an expression, which TypeORM does not know: data_source->'source'->>'id'.
+@Index('eval_run_file', { synchronize: false })
 @Index('eval_run_checkpoint', ['job_id', 'step'], { unique: true, where: 'job_id IS NOT NULL' })
 export class EvalRun {
   @PrimaryColumn('text', { primaryKeyConstraintName: 'eval_run_pk' }) id!: string;
@@ -50,6 +53,11 @@ export class EvalRun {
   /** Whose checkpoint it scores, and of which step. */
   @Text(optional) job_id!: string | null;
   @Int(optional) step!: number | null;
+  /** When its items were deleted with their file, and its samples with that or with the job of their model. */
+  @Time(optional) items_deleted_at!: Date | null;
+  @Time(optional) samples_deleted_at!: Date | null;
+  /** What was deleted is there yet, though shown to nobody. */
+  @Column({ type: 'boolean', default: false }) to_erase!: boolean;
   @Now() created_at!: Date;
 }
 

@@ -1,0 +1,188 @@
+// What evals have of a file, or of a model, goes with it; scores and counts stay.
+import type { EvalOutputItemObject, EvalRunObject, JobObject, Page } from '@graft/contracts';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { caught, importBase, startTestApi, until, uploadChats, type TestApi } from './fixture.js';
+import { ask } from './projects.js';
+import { saved, ScriptedWorker, started, step } from './scripted-worker.js';
+
+/** In every item and every answer, and nowhere else: what must be gone. */
+const SECRET = 'xyzzy';
+
+let api: TestApi;
+let worker: ScriptedWorker;
+let answers: NodeJS.Timeout;
+/** False: nothing is answered for now. */
+let answering = true;
+
+beforeAll(async () => {
+  api = await startTestApi({ retentionMs: 100 });
+  await importBase(api);
+  worker = await new ScriptedWorker(api, { maxChats: 8 }).connect();
+  let seen = 0;
+  answers = setInterval(() => {
+    for (; answering && seen < worker.questions.length; seen++)
+      worker.say(worker.questions[seen]!.id, `${SECRET} answered`);
+  }, 20);
+});
+afterEach(() => {
+  answering = true;
+});
+afterAll(async () => {
+  clearInterval(answers);
+  worker?.vanish();
+  await api?.close();
+});
+
+const SAME = {
+  type: 'string_check',
+  name: 'same',
+  operation: 'eq',
+  input: '{{sample.output_text}}',
+  reference: '{{item.answer}}',
+};
+const JUDGE = {
+  type: 'score_model',
+  name: 'judge',
+  model: 'tiny',
+  input: [{ role: 'user', content: '{{item.word}}' }],
+};
+
+async function makeEval(criteria: object[] = [SAME]): Promise<string> {
+  const { id } = await api.client.evals.create({
+    data_source_config: { type: 'custom', item_schema: {}, include_sample_schema: true },
+    testing_criteria: criteria as never,
+  });
+  return id;
+}
+
+async function upload(): Promise<string> {
+  const right = { word: SECRET, answer: `${SECRET} answered` };
+  const wrong = { word: SECRET, answer: SECRET };
+  const lines = [right, wrong].map((item) => JSON.stringify({ item })).join('\n');
+  const file = new File([lines], 'items.jsonl');
+  return (await api.client.files.create({ file, purpose: 'evals' })).id;
+}
+
+const ofFile = (id: string) => ({ type: 'file_id', id });
+const inline = { type: 'file_content', content: [{ item: { word: SECRET, answer: SECRET } }] };
+
+async function begin(of: string, source: object, model = 'tiny'): Promise<string> {
+  const template = [{ role: 'user', content: '{{item.word}}' }];
+  const input_messages = { type: 'template', template };
+  const data_source = { type: 'completions', model, source, input_messages } as never;
+  return (await api.client.evals.runs.create(of, { data_source })).id;
+}
+
+const run = (of: string, id: string) => api.get<EvalRunObject>(`/evals/${of}/runs/${id}`);
+const items = async (of: string, id: string) =>
+  (await api.get<Page<EvalOutputItemObject>>(`/evals/${of}/runs/${id}/output_items`)).data;
+const ended = (of: string, id: string) =>
+  until(async () => (await run(of, id)).status === 'completed', 20_000);
+/** Rows of a run that still hold the text, whatever the API shows. */
+const rowsWithText = (id: string) =>
+  api.query(
+    `SELECT number FROM eval_item AS one WHERE run_id = $1 AND strpos(to_jsonb(one)::text, $2) > 0`,
+    [id, SECRET],
+  );
+
+describe('a file that is deleted', () => {
+  it('takes the items and samples of its runs along, and leaves the scores', async () => {
+    const of = await makeEval([SAME, JUDGE]);
+    const file = await upload();
+    const [doomed, kept] = [await begin(of, ofFile(file)), await begin(of, inline)];
+    await ended(of, doomed);
+    await ended(of, kept);
+    const [before, neighbour] = [await run(of, doomed), await items(of, kept)];
+    expect(before.graft).toEqual({ items_deleted_at: null, samples_deleted_at: null });
+    const scores = (all: readonly EvalOutputItemObject[]) =>
+      all.map(({ status, results }) => [
+        status,
+        results.map(({ name, score, passed }) => [name, score, passed]),
+      ]);
+    const scored = scores(await items(of, doomed));
+    expect(JSON.stringify(await items(of, doomed))).toContain(SECRET);
+
+    await api.client.files.delete(file);
+    // At once for whoever asks, and soon in the database.
+    expect(JSON.stringify(await items(of, doomed))).not.toContain(SECRET);
+    await until(async () => (await rowsWithText(doomed)).length === 0);
+    const after = await run(of, doomed);
+    expect(after).toEqual({
+      ...before,
+      graft: { items_deleted_at: expect.any(Number), samples_deleted_at: expect.any(Number) },
+    });
+    const shown = await items(of, doomed);
+    expect(scores(shown)).toEqual(scored);
+    expect(shown.map(({ datasource_item, sample }) => [datasource_item, sample])).toEqual([
+      [{}, null],
+      [{}, null],
+    ]);
+    expect(await items(of, kept)).toEqual(neighbour);
+  });
+
+  it('lets a run that asks its items end first', async () => {
+    const of = await makeEval();
+    answering = false;
+    const file = await upload();
+    const id = await begin(of, ofFile(file));
+    await until(async () => (await run(of, id)).status === 'in_progress');
+    await api.client.files.delete(file);
+    answering = true;
+    await ended(of, id);
+    expect((await run(of, id)).result_counts).toMatchObject({ total: 2, passed: 1, failed: 1 });
+    await until(async () => (await rowsWithText(id)).length === 0);
+  });
+
+  it('leaves no run that checkpoints can repeat', async () => {
+    const of = await makeEval();
+    const file = await upload();
+    const id = await begin(of, ofFile(file));
+    await ended(of, id);
+    await api.client.files.delete(file);
+    for (const name of [of, id]) {
+      const body = { model: 'tiny', training_file: await uploadChats(api), graft: { eval: name } };
+      const refused = await caught(api.client.fineTuning.jobs.create(body as never));
+      expect([refused.status, refused.param]).toEqual([404, 'graft.eval']);
+    }
+  });
+});
+
+describe('a job that is deleted for good', () => {
+  it('takes what its model and its checkpoints answered along, and leaves items and scores', async () => {
+    const pool = 'for-a-job';
+    const trainer = await new ScriptedWorker(api, { pool }).connect();
+    const body = { model: 'tiny', training_file: await uploadChats(api), graft: { pool } };
+    const { id } = await api.post<JobObject>('/fine_tuning/jobs', body);
+    const lease = await trainer.assigned();
+    const config = await trainer.put(lease, 'adapter_config.json', '{"peft_type":"LORA"}');
+    const state = await trainer.put(lease, 'state.safetensors', `state of ${id}`);
+    await trainer.tell(lease, started(0, 2), step(1));
+    await trainer.tell(lease, saved(1, [config, state], [config]), step(2));
+    await trainer.finish(lease, 2);
+    const { fine_tuned_model: model } = await api.get<JobObject>(`/fine_tuning/jobs/${id}`);
+    const of = await makeEval();
+    const runs = [];
+    for (const name of [model!, `${model}:ckpt-step-1`, 'tiny'])
+      runs.push(await begin(of, inline, name));
+    for (const one of runs) await ended(of, one);
+    const others = await items(of, runs[2]!);
+    await ask(api, api.apiKey, 'delete', `/v1/fine_tuning/jobs/${id}`);
+    // Until it is gone for good, it can be restored as it was.
+    expect((await items(of, runs[0]!))[0]!.sample).not.toBeNull();
+    await api.query(`UPDATE job SET deleted_at = now() - interval '8 days' WHERE id = $1`, [id]);
+    for (const one of runs.slice(0, 2)) {
+      await until(async () => (await run(of, one)).graft.samples_deleted_at !== null);
+      const answered = `SELECT 1 FROM eval_item WHERE run_id = $1 AND sample IS NOT NULL`;
+      await until(async () => (await api.query(answered, [one])).length === 0);
+      const [item] = await items(of, one);
+      expect(item).toMatchObject({
+        status: 'fail',
+        datasource_item: { word: SECRET },
+        sample: null,
+      });
+      expect((await run(of, one)).graft.items_deleted_at).toBeNull();
+    }
+    expect(await items(of, runs[2]!)).toEqual(others);
+    trainer.vanish();
+  });
+});
