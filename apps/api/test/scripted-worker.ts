@@ -279,6 +279,15 @@ export class ScriptedWorker {
     return Buffer.concat(parts);
   }
 
+  /** Of these blobs, those that its cache is to lose. */
+  deletedOf(sha256s: string[], session = this.session): Promise<string[]> {
+    return new Promise((resolve, reject) =>
+      this.client.findDeletedBlobs({ sha256s }, bearer(session), (error, deleted) =>
+        error ? reject(error) : resolve(deleted.sha256s),
+      ),
+    );
+  }
+
   /** The next question that it is asked. */
   async asked(limitMs?: number): Promise<GenerateRequest> {
     const have = this.taken++;

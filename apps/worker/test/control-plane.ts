@@ -62,6 +62,10 @@ export class ControlPlane {
   readonly putOffsets: number[] = [];
   /** Where a worker is sent for a blob. */
   readonly urls = new Map<string, string>();
+  /** Names of blobs that are deleted; null: it is a build that cannot say so. */
+  deleted: Set<string> | null = new Set();
+  /** What workers said that their caches hold. */
+  readonly held: string[][] = [];
   private readonly partial = new Map<string, Buffer>();
   private readonly cut = new Set<string>();
   private readonly lines = new Set<Line>();
@@ -75,6 +79,11 @@ export class ControlPlane {
       putBlob: (call, answer) => this.putBlob(call, answer),
       putBlobState: ({ request }, answer) =>
         answer(null, { received: this.partial.get(request.blob?.sha256 ?? '')?.length ?? 0 }),
+      findDeletedBlobs: ({ request: { sha256s } }, answer) => {
+        this.held.push(sha256s);
+        if (this.deleted === null) return answer({ code: status.UNIMPLEMENTED });
+        answer(null, { sha256s: sha256s.filter((name) => this.deleted?.has(name)) });
+      },
     } satisfies WorkerServiceServer);
     this.port = await new Promise<number>((resolve, reject) =>
       this.server.bindAsync(

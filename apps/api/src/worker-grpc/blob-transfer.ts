@@ -4,18 +4,24 @@ import { DomainError } from '@graft/contracts';
 import type {
   FetchBlobRequest,
   FetchBlobResponse,
+  FindDeletedBlobsRequest,
+  FindDeletedBlobsResponse,
   PutBlobHeader,
   PutBlobRequest,
   PutBlobResponse,
   PutBlobStateResponse,
 } from '@graft/contracts/grpc';
 import { once } from 'node:events';
+import { poolAllowed } from '../auth/pools.js';
 import { CutOff } from '../blobs/blob-receiver.js';
 import { BlobStore, type WriteRow } from '../blobs/blob-store.js';
 import { StorageQuota } from '../blobs/storage-quota.js';
 import { Settings } from '../config.js';
 import { Database } from '../database/database.js';
 import { Leases } from '../lifecycle/lease.js';
+
+/** Names of blobs that one question may have. */
+const MOST_NAMES = 1000;
 
 /** A file's own name: no folder, nothing hidden. */
 const NAME = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,199}$/;
@@ -132,6 +138,22 @@ export class BlobTransfer {
       [projectId, sha256],
     );
     return rows.length > 0;
+  }
+
+  /** Those that no row names of a project that may use the worker's pool: its cache is to lose them. */
+  async deleted(
+    workerId: string,
+    { sha256s }: FindDeletedBlobsRequest,
+  ): Promise<FindDeletedBlobsResponse> {
+    if (sha256s.length > MOST_NAMES)
+      throw new DomainError('invalid_value', `sha256s: at most ${MOST_NAMES} names`);
+    const rows = await this.database.query<{ sha256: string }>(
+      `SELECT held.sha256 FROM unnest($1::text[]) AS held(sha256) WHERE NOT EXISTS (
+         SELECT 1 FROM blob_ref JOIN worker ON worker.id = $2 WHERE blob_ref.sha256 = held.sha256
+           AND (blob_ref.project_id IS NULL OR ${poolAllowed('worker.pool', 'blob_ref.project_id')}))`,
+      [sha256s, workerId],
+    );
+    return { sha256s: rows.map(({ sha256 }) => sha256) };
   }
 
   /** How much is here of a blob whose upload was cut. */

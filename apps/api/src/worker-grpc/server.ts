@@ -99,6 +99,14 @@ export class WorkerGrpcServer implements OnModuleDestroy {
             (error: unknown) => callback(grpcError(error)),
           );
       },
+      findDeletedBlobs: (call, callback) => {
+        this.joined(call.metadata)
+          .then((workerId) => this.blobs.deleted(workerId, call.request))
+          .then(
+            (deleted) => callback(null, deleted),
+            (error: unknown) => callback(grpcError(error)),
+          );
+      },
     };
   }
 

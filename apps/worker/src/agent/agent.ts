@@ -41,6 +41,8 @@ export interface AgentOptions {
 }
 
 const SPOOL_BYTES = 64 << 20;
+/** How often the cache is held against what is deleted, beside each time that the line comes up. */
+const DELETED_MS = 600_000;
 /** A batch that waits longer than this for its acknowledgement is lost with its stream. */
 const ACK_MS = 60_000;
 
@@ -64,6 +66,7 @@ export class Agent {
   private readonly heartbeat: Heartbeat;
   private readonly devices: Devices;
   private draining = false;
+  private askedDeletedAt = 0;
 
   constructor(private readonly options: AgentOptions) {
     const { settings, log, backoff } = options;
@@ -261,6 +264,12 @@ export class Agent {
     if (this.draining)
       this.connection.send({ $case: 'draining', value: { reason: 'the worker is stopping' } });
     this.heartbeat.pull();
+    this.dropDeleted();
+  }
+
+  private dropDeleted(): void {
+    this.askedDeletedAt = performance.now();
+    void this.blobs.dropDeleted();
   }
 
   private keepKey(key: string): void {
@@ -316,6 +325,7 @@ export class Agent {
       return this.connection.restart('the control plane fell silent');
     if (isUp && this.feed.waitingMs > ACK_MS)
       return this.connection.restart('events were not acknowledged');
+    if (isUp && performance.now() - this.askedDeletedAt > DELETED_MS) this.dropDeleted();
     if (!isUp && silenceMs >= this.settings.offlineLimitMs) this.attempts.stopAll();
   }
 }

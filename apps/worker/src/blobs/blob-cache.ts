@@ -78,6 +78,12 @@ export class BlobCache {
     return this.entries.has(sha256);
   }
 
+  /** Names of all that is here, whole or half downloaded. */
+  async held(): Promise<string[]> {
+    const partial = await readdir(join(this.options.folder, 'partial'));
+    return [...new Set([...this.entries.keys(), ...partial])];
+  }
+
   path(sha256: string): string {
     return join(this.options.folder, 'blobs', sha256);
   }
@@ -206,6 +212,15 @@ export class BlobCache {
     } finally {
       await file.close();
     }
+  }
+
+  /** Drops a blob that was deleted, unless something uses it. True if something was dropped. */
+  async forget(sha256: string): Promise<boolean> {
+    if (this.downloads.has(sha256)) return false;
+    await rm(join(this.options.folder, 'partial', sha256), { force: true });
+    if (this.entries.get(sha256)?.pins !== 0) return false;
+    await this.drop(sha256);
+    return true;
   }
 
   /** Drops all that no run uses. */

@@ -10,6 +10,9 @@ import {
 import { READ_WRITTEN } from './written-folder.js';
 import type { Connection } from '../connection/connection.js';
 
+/** How long the control plane may take for a short answer. */
+const ANSWER_MS = 30_000;
+
 /** Where blobs travel: the client of the connection, and the session as its metadata. */
 export type Line = Pick<Connection, 'client' | 'metadata'>;
 
@@ -77,6 +80,21 @@ export function putState(
   return new Promise((resolve) =>
     client.putBlobState({ ...lease, blob: ref, offset: 0 }, metadata, (error, state) =>
       resolve(error === null ? state.received : 0),
+    ),
+  );
+}
+
+/** Of these blobs, those that the control plane has deleted. Fails with the transport's error. */
+export function findDeleted(
+  { client, metadata }: Line,
+  sha256s: readonly string[],
+): Promise<readonly string[]> {
+  return new Promise((resolve, reject) =>
+    client.findDeletedBlobs(
+      { sha256s: [...sha256s] },
+      metadata,
+      { deadline: Date.now() + ANSWER_MS },
+      (error, deleted) => (error === null ? resolve(deleted.sha256s) : reject(error)),
     ),
   );
 }

@@ -1,7 +1,8 @@
 import { credentials, Metadata } from '@grpc/grpc-js';
 import { WorkerServiceClient, type BlobRef } from '@graft/contracts/grpc';
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -29,7 +30,7 @@ beforeEach(async () => {
     line: line(),
     folder: join(folder, 'cache'),
     capBytes: 1e9,
-    makeFolder: () => Promise.resolve(),
+    makeFolder: (path) => mkdir(path, { recursive: true }).then(() => undefined),
     log: pino({ level: 'silent' }),
     backoff: { minMs: 5, maxMs: 10 },
   });
@@ -88,4 +89,60 @@ it('fetches from where it is sent, from any byte on, and takes failures there fo
     fetchBlob(line(), ref.sha256, 0, never)[Symbol.asyncIterator]().next(),
   ).rejects.toMatchObject({ code: 14 });
   expect(answers).toBe(2);
+});
+
+/** A blob of the control plane that lies in the cache, in use by a folder until that is released. */
+async function fetched(name: string) {
+  const ref = plane.blob(name, randomBytes(100));
+  const { release } = await blobs.folder(join(folder, name), [ref], never);
+  return { sha256: ref.sha256, release };
+}
+const cached = (): string[] => readdirSync(join(folder, 'cache', 'blobs')).sort();
+
+it('deletes from the cache what was deleted and nothing uses', async () => {
+  await blobs.open();
+  const [kept, gone, used] = [await fetched('kept'), await fetched('gone'), await fetched('used')];
+  await kept.release();
+  await gone.release();
+  const cut = createHash('sha256').update('half').digest('hex');
+  writeFileSync(join(folder, 'cache', 'partial', cut), 'ha');
+  plane.deleted = new Set([gone.sha256, used.sha256, cut, '../../state']);
+  writeFileSync(join(folder, 'state'), 'of somebody else');
+  await blobs.dropDeleted();
+  expect(plane.held.flat().sort()).toEqual(
+    [kept, gone, used]
+      .map((one) => one.sha256)
+      .concat(cut)
+      .sort(),
+  );
+  expect(cached()).toEqual([kept.sha256, used.sha256].sort());
+  expect(readdirSync(join(folder, 'cache', 'partial'))).toEqual([]);
+  await used.release();
+  await blobs.dropDeleted();
+  expect(cached()).toEqual([kept.sha256]);
+});
+
+it('asks about many blobs in several questions', async () => {
+  mkdirSync(join(folder, 'cache', 'blobs'), { recursive: true });
+  const names = Array.from({ length: 1001 }, (_, n) =>
+    createHash('sha256').update(String(n)).digest('hex'),
+  );
+  for (const name of names) writeFileSync(join(folder, 'cache', 'blobs', name), '');
+  await blobs.open();
+  plane.deleted = new Set(names);
+  await blobs.dropDeleted();
+  expect(plane.held.map((part) => part.length)).toEqual([1000, 1]);
+  expect(cached()).toEqual([]);
+});
+
+it('keeps its cache where the control plane cannot say what is deleted, or is away', async () => {
+  await blobs.open();
+  const one = await fetched('one');
+  await one.release();
+  plane.deleted = null;
+  await blobs.dropDeleted();
+  expect(plane.held).toEqual([[one.sha256]]);
+  plane.vanish();
+  await blobs.dropDeleted();
+  expect(cached()).toEqual([one.sha256]);
 });

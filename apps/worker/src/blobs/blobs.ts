@@ -1,10 +1,18 @@
 import type { BlobRef } from '@graft/contracts/grpc';
+import { status } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import { Backoff, pause, type BackoffRange } from '../connection/backoff.js';
 import { isFull, isTransient } from '../connection/connection-error.js';
 import { BlobCache } from './blob-cache.js';
 import { assemble, type BlobFolder, type OnProgress } from './blob-folder.js';
-import { fetchBlob, putBlob, putState, type Line, type PutUnder } from './blob-transfer.js';
+import {
+  fetchBlob,
+  findDeleted,
+  putBlob,
+  putState,
+  type Line,
+  type PutUnder,
+} from './blob-transfer.js';
 
 export interface BlobsOptions {
   readonly line: Line;
@@ -17,12 +25,16 @@ export interface BlobsOptions {
   readonly backoff?: BackoffRange;
 }
 
+/** Names of blobs that one question may have. */
+const MOST_NAMES = 1000;
+
 /** Waits of an upload that the control plane has no room for; each reason is given as often as it is tried again. */
 export type OnWait = (reason: string) => void;
 
 /** Files by sha256 on their way between the control plane, this node's cache and the folders of trainers. */
 export class Blobs {
   private readonly cache: BlobCache;
+  private dropping: Promise<void> | null = null;
 
   constructor(private readonly options: BlobsOptions) {
     const { line, folder, capBytes } = options;
@@ -90,6 +102,37 @@ export class Blobs {
     } catch (error) {
       this.options.log.warn({ err: error }, 'could not drop what no run uses from the cache');
     }
+  }
+
+  /**
+   * Asks the control plane which blobs of the cache are deleted, and deletes those that nothing uses; the others are
+   * asked about again the next time. Never rejects.
+   */
+  dropDeleted(): Promise<void> {
+    this.dropping ??= this.findAndDrop()
+      .catch((error: unknown) => this.keepDeleted(error))
+      .finally(() => (this.dropping = null));
+    return this.dropping;
+  }
+
+  private async findAndDrop(): Promise<void> {
+    const names = await this.cache.held();
+    let dropped = 0;
+    for (let from = 0; from < names.length; from += MOST_NAMES) {
+      const asked = names.slice(from, from + MOST_NAMES);
+      const deleted = new Set(await findDeleted(this.options.line, asked));
+      for (const sha256 of asked)
+        if (deleted.has(sha256) && (await this.cache.forget(sha256))) dropped++;
+    }
+    if (dropped > 0)
+      this.options.log.info({ dropped }, 'deleted from the cache what Graft deleted');
+  }
+
+  private keepDeleted(error: unknown): void {
+    const isOlder =
+      error instanceof Error && 'code' in error && error.code === status.UNIMPLEMENTED;
+    if (isOlder) this.options.log.debug('the API process cannot say what is deleted: it is older');
+    else this.options.log.warn({ err: error }, 'could not ask what is deleted; asking again later');
   }
 
   private async retryUntilConnected(error: unknown, signal: AbortSignal): Promise<void> {

@@ -596,6 +596,15 @@ export interface PutBlobStateResponse {
   received: number;
 }
 
+export interface FindDeletedBlobsRequest {
+  /** Names of at most 1,000 blobs. */
+  sha256s: string[];
+}
+
+export interface FindDeletedBlobsResponse {
+  sha256s: string[];
+}
+
 export interface PutBlobResponse {
   sha256: string;
   size: number;
@@ -5691,6 +5700,116 @@ export const PutBlobStateResponse: MessageFns<PutBlobStateResponse> = {
   },
 };
 
+function createBaseFindDeletedBlobsRequest(): FindDeletedBlobsRequest {
+  return { sha256s: [] };
+}
+
+export const FindDeletedBlobsRequest: MessageFns<FindDeletedBlobsRequest> = {
+  encode(message: FindDeletedBlobsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.sha256s) {
+      writer.uint32(10).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FindDeletedBlobsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFindDeletedBlobsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.sha256s.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<FindDeletedBlobsRequest>): FindDeletedBlobsRequest {
+    return FindDeletedBlobsRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FindDeletedBlobsRequest>): FindDeletedBlobsRequest {
+    const message = createBaseFindDeletedBlobsRequest();
+    message.sha256s = object.sha256s?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseFindDeletedBlobsResponse(): FindDeletedBlobsResponse {
+  return { sha256s: [] };
+}
+
+export const FindDeletedBlobsResponse: MessageFns<FindDeletedBlobsResponse> = {
+  encode(message: FindDeletedBlobsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.sha256s) {
+      writer.uint32(10).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FindDeletedBlobsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFindDeletedBlobsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.sha256s.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<FindDeletedBlobsResponse>): FindDeletedBlobsResponse {
+    return FindDeletedBlobsResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FindDeletedBlobsResponse>): FindDeletedBlobsResponse {
+    const message = createBaseFindDeletedBlobsResponse();
+    message.sha256s = object.sha256s?.map((e) => e) || [];
+    return message;
+  },
+};
+
 function createBasePutBlobResponse(): PutBlobResponse {
   return { sha256: "", size: 0 };
 }
@@ -5804,6 +5923,21 @@ export const WorkerServiceService = {
       Buffer.from(PutBlobStateResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): PutBlobStateResponse => PutBlobStateResponse.decode(value),
   },
+  /**
+   * Which of the blobs in the worker's cache are deleted: no row names them that its pool may see. The worker deletes
+   * those that nothing uses.
+   */
+  findDeletedBlobs: {
+    path: "/graft.worker.v1.WorkerService/FindDeletedBlobs" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: FindDeletedBlobsRequest): Buffer =>
+      Buffer.from(FindDeletedBlobsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): FindDeletedBlobsRequest => FindDeletedBlobsRequest.decode(value),
+    responseSerialize: (value: FindDeletedBlobsResponse): Buffer =>
+      Buffer.from(FindDeletedBlobsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): FindDeletedBlobsResponse => FindDeletedBlobsResponse.decode(value),
+  },
 } as const;
 
 export interface WorkerServiceServer extends UntypedServiceImplementation {
@@ -5818,6 +5952,11 @@ export interface WorkerServiceServer extends UntypedServiceImplementation {
   putBlob: handleClientStreamingCall<PutBlobRequest, PutBlobResponse>;
   /** How much of a PutBlob with this header has arrived that was cut: the next one goes on from there by its offset. */
   putBlobState: handleUnaryCall<PutBlobHeader, PutBlobStateResponse>;
+  /**
+   * Which of the blobs in the worker's cache are deleted: no row names them that its pool may see. The worker deletes
+   * those that nothing uses.
+   */
+  findDeletedBlobs: handleUnaryCall<FindDeletedBlobsRequest, FindDeletedBlobsResponse>;
 }
 
 export interface WorkerServiceClient extends Client {
@@ -5867,6 +6006,25 @@ export interface WorkerServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: PutBlobStateResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Which of the blobs in the worker's cache are deleted: no row names them that its pool may see. The worker deletes
+   * those that nothing uses.
+   */
+  findDeletedBlobs(
+    request: FindDeletedBlobsRequest,
+    callback: (error: ServiceError | null, response: FindDeletedBlobsResponse) => void,
+  ): ClientUnaryCall;
+  findDeletedBlobs(
+    request: FindDeletedBlobsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: FindDeletedBlobsResponse) => void,
+  ): ClientUnaryCall;
+  findDeletedBlobs(
+    request: FindDeletedBlobsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: FindDeletedBlobsResponse) => void,
   ): ClientUnaryCall;
 }
 
