@@ -82,7 +82,12 @@ async function side(together) {
       seed: id,
       peft,
       hyperparameters: { batch_size: batch, n_epochs: 1 },
-      graft: { learning_rate: 1e-4, max_seq_len: CUT, max_steps: stepsOf(isShort) },
+      graft: {
+        learning_rate: 1e-4,
+        max_seq_len: CUT,
+        max_steps: stepsOf(isShort),
+        validation_split: null,
+      },
     };
     const given = core.resolveSpec(body, { trainingRecords: RECORDS });
     const to = { id, baseId: 'base', trainFile, workDir: join(folder, String(id)) };

@@ -65,6 +65,7 @@ function measure({ path, quantization, recomputed }, data, work) {
     hyperparameters: { batch_size: Number(options.batch), n_epochs: 1 },
     graft: {
       task: 'causal_lm',
+      validation_split: null,
       learning_rate: 2e-4,
       lr_schedule: 'constant',
       max_seq_len: Number(options.length ?? 512),

@@ -42,7 +42,7 @@ function open(trainFile, batch, max) {
     seed: id,
     peft: { peft_type: 'LORA', r: 8 },
     hyperparameters: { batch_size: batch, n_epochs: 1 },
-    graft: { learning_rate: 1e-4, ...(max && { max_steps: max }) },
+    graft: { learning_rate: 1e-4, validation_split: null, ...(max && { max_steps: max }) },
   };
   const spec = resolveSpec(body, { trainingRecords: max ? steps : 64 });
   return openRun(base, spec, { id, baseId: 'base', trainFile, workDir: join(dir, `work-${id}`) });

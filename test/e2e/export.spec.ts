@@ -55,7 +55,7 @@ beforeAll(async () => {
     model: 'small',
     training_file: id,
     peft: { peft_type: 'LORA', r: 8, target_modules: 'all-linear', rank_pattern: { q_proj: 4 } },
-    graft: { max_steps: 90, learning_rate: 0.005, base_dtype: 'f32' },
+    graft: { max_steps: 90, learning_rate: 0.005, base_dtype: 'f32', validation_split: null },
   });
   tuned = (await graft.succeeded(job.id)).fine_tuned_model ?? '';
 });

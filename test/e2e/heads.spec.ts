@@ -1,6 +1,6 @@
 // A base that is an encoder, and jobs that give it a head: previewed, trained, evaluated, downloaded; and refused where it
 // would have to write.
-import type { JobPreviewObject } from '@graft/contracts';
+import type { JobConfusionObject, JobPreviewObject, MetricsObject } from '@graft/contracts';
 import { afterAll, beforeAll, expect, it, onTestFailed } from 'vitest';
 import { labelled } from '../tiny-base.js';
 import { Installation } from './installation.js';
@@ -32,6 +32,37 @@ function column(files: ReadonlyMap<string, Buffer>, title: string): number[] {
 
 const object = (bytes: Buffer | undefined): object =>
   JSON.parse(bytes?.toString() ?? '{}') as object;
+
+it('an encoder is measured on a tenth of its labels that is held out by default, in their proportion', async () => {
+  onTestFailed(() => console.error(graft.tails()));
+  const training_file = await upload(labelled(60));
+  const { id } = await graft.createJob({
+    model: 'tiny-bert',
+    training_file,
+    seed: 7,
+    peft: { peft_type: 'LORA', r: 4, target_modules: 'all-linear' },
+    hyperparameters: { batch_size: 6, n_epochs: 8 },
+    graft: { learning_rate: 0.01, base_dtype: 'f32' },
+  });
+  const job = await graft.succeeded(id);
+  expect(job.graft).toMatchObject({
+    validation_split: 0.1,
+    stratify_by_column: 'label',
+    eval_steps: 9,
+    data: { examples: 54 },
+  });
+  const { evaluations } = await graft.openai.get<MetricsObject>(`/fine_tuning/jobs/${id}/metrics`);
+  expect(evaluations.map(({ step }) => step)).toEqual([9, 18, 27, 36, 45, 54, 63, 72]);
+  const published = evaluations.find(({ step }) => step === job.graft.published_step);
+  expect(published?.loss).toBe(Math.min(...evaluations.map(({ loss }) => loss ?? NaN)));
+  expect(published?.['accuracy']).toBe(1);
+  const told = await graft.openai.get<JobConfusionObject>(`/fine_tuning/jobs/${id}/confusion`);
+  expect(told).toMatchObject({ examples: 6, examples_file: training_file });
+  expect(told.classes.map(({ label, support }) => [label, support])).toEqual([
+    ['even', 3],
+    ['odd', 3],
+  ]);
+});
 
 it('an encoder learns to label texts, and its labels are found in the data', async () => {
   onTestFailed(() => console.error(graft.tails()));

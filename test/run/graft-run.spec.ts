@@ -41,6 +41,15 @@ const run = (file: string, out: string, ...more: string[]) =>
     encoding: 'utf8',
   });
 
+/** Starts a run that is killed once a file of it is there. */
+async function killedAfter(path: string, file: string, out: string): Promise<void> {
+  const child = spawn(process.execPath, [MAIN, file, '--out', join(dir, out), '--threads', '1']);
+  const timer = setInterval(() => existsSync(join(dir, path)) && child.kill('SIGKILL'), 2);
+  const code = await new Promise<number | null>((resolve) => void child.once('exit', resolve));
+  clearInterval(timer);
+  expect(code).toBeNull();
+}
+
 const metrics = (out: string): Record<string, number>[] =>
   readFileSync(join(dir, out, 'metrics.jsonl'), 'utf8')
     .trim()
@@ -171,6 +180,27 @@ it('trains on what is not held out, as if these were two files', () => {
   expect(metrics('split').at(-1)?.['valid_loss']).toBe(metrics('files').at(-1)?.['valid_loss']);
   const both = run(job('both', { ...files, graft }), 'both');
   expect(both.stderr).toContain('leave one of the two out [graft.validation_split]');
+});
+
+it('holds out a tenth of 50 records or more, and goes on as it began where nothing was', async () => {
+  writeChats(join(dir, 'sixty.jsonl'), 60);
+  const of = { training_file: 'sixty.jsonl' };
+  const held = run(job('held', of), 'held');
+  expect(held.stderr).toContain('54 examples');
+  expect(held.stderr).toContain('6 examples held out for validation');
+  const steps = metrics('held').flatMap(({ valid_loss, step }) => (valid_loss ? [step] : []));
+  expect(steps).toEqual([14, 28]);
+
+  // What a build before left: a checkpoint of a run that holds nothing out, of which the job says nothing.
+  const saving = { ...JOB.graft, save_steps: 10 };
+  const whole = job('sixty', { ...of, graft: { ...saving, validation_split: null } });
+  expect(run(whole, 'whole').status).toBe(0);
+  await killedAfter(join('as-before', '.checkpoint', 'checkpoint-10'), whole, 'as-before');
+  const again = run(job('unsaid', { ...of, graft: saving }), 'as-before');
+  expect(again.stderr).toMatch(/resuming from step \d+/);
+  expect(again.stderr).not.toContain('held out');
+  expect(again.status).toBe(0);
+  expect(hash('as-before')).toBe(hash('whole'));
 });
 
 it('ends early where evaluations show nothing better, and at the same step after a resume', async () => {

@@ -160,7 +160,7 @@ it('refuses an evaluation of every few steps by which the prompts would be answe
     training_file: await uploadChats(api, 1_100),
     hyperparameters: { n_epochs: 1, batch_size: 1 },
   };
-  const asked = { sample_prompts: PROMPTS, eval_steps: 1 };
+  const asked = { sample_prompts: PROMPTS, eval_steps: 1, validation_split: null };
   for (const [steps, graft] of [
     [1_100, asked],
     [1_000, { ...asked, max_steps: 1_000 }],

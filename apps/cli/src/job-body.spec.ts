@@ -2,8 +2,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { CreateJob, hyperparametersOf } from '@graft/contracts';
+import { Command } from 'commander';
 import { describe, expect, it } from 'vitest';
-import { bodyOf as bodyOfCall, type JobFlags } from './job-body.js';
+import { bodyOf as bodyOfCall, withJobFlags, type JobFlags } from './job-body.js';
 
 const bodyOf = (file: string | undefined, flags: JobFlags) =>
   bodyOfCall(file, flags, 'POST /v1/fine_tuning/jobs');
@@ -28,6 +29,16 @@ describe('bodyOf', () => {
       peft: { peft_type: 'PREFIX_TUNING', num_virtual_tokens: 20 },
       graft: { validation_split: 0.1, learning_rate: 2e-4, pool: 'gpu' },
     });
+  });
+
+  it.each([
+    [[], undefined],
+    [['--validation-split', '0.2'], { validation_split: 0.2 }],
+    [['--no-validation-split'], { validation_split: null }],
+  ])('holds out what the flags say: %j', (flags, graft) => {
+    const command = withJobFlags(new Command());
+    const given = command.parse(['-m', 'm', '-t', 'file-1', ...flags], { from: 'user' });
+    expect(bodyOf(undefined, given.opts<JobFlags>())['graft']).toEqual(graft);
   });
 
   it('names trackers', () => {

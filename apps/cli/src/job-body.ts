@@ -1,4 +1,5 @@
 import { valueOf } from '@graft/contracts/sweep-values';
+import { HELD_OUT, HELD_OUT_FROM } from '@graft/contracts/validation';
 import type { Command } from 'commander';
 import { CliError, EXIT } from './cli-error.js';
 import { readBody, type Body } from './read-body.js';
@@ -9,7 +10,8 @@ export interface JobFlags {
   readonly model?: string;
   readonly train?: string;
   readonly valid?: string;
-  readonly validationSplit?: string;
+  /** False: nothing is held out. */
+  readonly validationSplit?: string | false;
   readonly method?: string;
   readonly task?: string;
   readonly taskOption?: readonly string[];
@@ -33,8 +35,9 @@ export const withJobFlags = (command: Command): Command =>
     .option('--valid <file>', 'validation data: a local file or a file id')
     .option(
       '--validation-split <share>',
-      'hold out that share of the training data for validation, e.g. 0.1',
+      `hold out that share of the training data for validation (default: ${HELD_OUT} from ${HELD_OUT_FROM} records on)`,
     )
+    .option('--no-validation-split', 'hold nothing out: train on all of the training data')
     .option('--map <part=column>', MAP_HELP, mapped, {})
     .option('--method <peft_type>', 'peft_type of a method, as GET /v1/catalog lists them, or FULL')
     .option(
@@ -78,7 +81,8 @@ export function overBody(body: Body, options: JobFlags): Body {
   assign('suffix', options.suffix);
   assign('seed', integer('--seed', options.seed));
   assign('graft.task', options.task);
-  assign('graft.validation_split', number('--validation-split', options.validationSplit));
+  const { validationSplit: split } = options;
+  assign('graft.validation_split', split === false ? null : number('--validation-split', split));
   const settings = (options.set ?? []).map(setting);
   const numbers = hyperparametersPath(body, settings);
   assign(`${numbers}.n_epochs`, integer('--epochs', options.epochs));

@@ -16,6 +16,14 @@ export function lineOf(preview: JobPreviewObject): string {
   });
 }
 
+/** What is held out of the training file; null where nothing is. */
+export function heldOutText({ graft, validation }: JobPreviewObject): string | null {
+  if (!graft['validation_split'] || !validation) return null;
+  const { examples } = validation;
+  const by = graft['stratify_by_column'] === 'label' ? ', stratified by label' : '';
+  return `${examples.toLocaleString('en')} example${examples === 1 ? '' : 's'} held out for validation${by}`;
+}
+
 /** A preview as a short card: the line, what stands behind it, and what to know before submitting. */
 export function planCard(preview: JobPreviewObject): string {
   const { hyperparameters, graft, peft, training, validation } = preview;
@@ -35,6 +43,7 @@ export function planCard(preview: JobPreviewObject): string {
     ['training', dataWords(training)],
     ['letters', lettersText(graft) ?? ''],
     ...(validation ? ([['validation', dataWords(validation)]] as [string, string][]) : []),
+    ['held out', heldOutText(preview) ?? ''],
     ...preview.warnings.map((warning): [string, string] => ['warning', warning]),
   ];
   const lines = rows

@@ -10,13 +10,16 @@ export type AskedIntegration = Asked<JobIntegrationObject>;
 export const askedIntegrations = (job: JobObject): AskedIntegration[] | null =>
   job.integrations?.map(({ graft: _, ...one }) => one) ?? null;
 
+/** Options whose default depends on the data: null is another thing than to leave them out. */
+export const BY_DATA: readonly string[] = ['validation_split', 'stratify_by_column'];
+
 /**
  * The create call that would make this job again.
  * @param options names of what may be asked for under `graft`
  */
 export function createBody(job: JobObject, options: readonly string[]): Record<string, unknown> {
   const asked = Object.entries(job.graft).filter(
-    ([name, value]) => options.includes(name) && value !== null,
+    ([name, value]) => options.includes(name) && (value !== null || BY_DATA.includes(name)),
   );
   const integrations = askedIntegrations(job);
   return {

@@ -4,6 +4,7 @@ import { POOL_NAME, POOL_NAME_RULE } from './pool-name.js';
 import { grouped } from './problem.js';
 import { SAMPLE_TOKENS, SampleOptions } from './sample-prompts.js';
 import { asked, BatchSize, Epochs, TrainingOptions } from './training-options.js';
+import { HELD_OUT, HELD_OUT_FROM } from './validation.js';
 
 // The body of POST /v1/fine_tuning/jobs: OpenAI's fields plus `peft` and `graft`
 // (reference: docs/api.md). `peft` is checked by the method's own schema, not here.
@@ -30,9 +31,25 @@ export const FINE_TUNING_METHODS = Object.keys(METHOD_HYPERPARAMETERS) as FineTu
 
 const options = asked(TrainingOptions.shape);
 
+/** A field whose default in a request depends on the data: leaving it out is not the same as null. */
+const byData = <F extends z.ZodType>(field: F, more: string): z.ZodOptional<F> =>
+  field.describe(`${field.description}. ${more}`).optional();
+
 export const GraftOptions = z.strictObject({
   ...options,
   learning_rate: options.learning_rate.unwrap().max(10).optional(),
+  validation_split: byData(
+    TrainingOptions.shape.validation_split.unwrap(),
+    `null: nothing is held out. Default: ${HELD_OUT} from ${HELD_OUT_FROM} records on`,
+  ),
+  eval_steps: byData(
+    TrainingOptions.shape.eval_steps.unwrap(),
+    'Default: an epoch where something is held out by default, else 0',
+  ),
+  stratify_by_column: byData(
+    TrainingOptions.shape.stratify_by_column.unwrap(),
+    'Default: label, where each record has one',
+  ),
   init_adapter: z
     .string()
     .max(LONGEST_NAME)

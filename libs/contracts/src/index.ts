@@ -40,6 +40,7 @@ export * from './sweeps.js';
 export * from './trace.js';
 export * from './training-options.js';
 export * from './update-job.js';
+export * from './validation.js';
 export * from './webhook-objects.js';
 export * from './webhooks.js';
 export * from './worker-command.js';

@@ -86,6 +86,13 @@ export const TrainingOptions = z.strictObject({
       'Share of the training file that is held out as validation data, e.g. 0.1; equal records stay together',
     )
     .default(null),
+  stratify_by_column: z
+    .enum(['label'])
+    .nullable()
+    .describe(
+      "label: what is held out has each label in the same proportion as the training file (datasets' word); null: records are drawn whatever their label",
+    )
+    .optional(),
   eval_steps: z.int().min(0).describe('Steps between evaluations; 0: only at the end').default(0),
   early_stopping_patience: z
     .int()

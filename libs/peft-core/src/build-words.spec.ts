@@ -14,7 +14,7 @@ import { methods } from './methods/registry.js';
 import { OLDEST_WORDS } from './oldest-words.js';
 
 const specOf = (more: Partial<CreateJob> = {}) =>
-  resolveSpec({ model: 'tiny', training_file: 'file-1', ...more }, { trainingRecords: 100 });
+  resolveSpec({ model: 'tiny', training_file: 'file-1', ...more }, { trainingRecords: 10 });
 const needed = (more: Partial<CreateJob> = {}) => neededWords(specOf(more), null);
 
 it('knows every method of the registry, their fields and choices', () => {
@@ -60,6 +60,16 @@ it('needs what a job uses, and nothing that has its default', () => {
       ...['option:validation_split', 'quantization:nf4', 'task:orpo', 'task:orpo.beta'],
     ]),
   );
+});
+
+it('a split by labels is a thing of its own', () => {
+  const graft = { task: 'seq_cls', validation_split: 0.1 };
+  expect(needed({ graft })).toEqual(
+    expect.arrayContaining(['option:stratify_by_column', 'option:stratify_by_column=label']),
+  );
+  const random = needed({ graft: { ...graft, stratify_by_column: null } });
+  expect(random.filter((word) => word.includes('stratify'))).toEqual([]);
+  expect(OLDEST_WORDS.filter((word) => word.includes('stratify'))).toEqual([]);
 });
 
 it('an operation needs no more than itself', () => {

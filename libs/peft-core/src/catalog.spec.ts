@@ -341,8 +341,9 @@ describe('a Spec', () => {
       lora_alpha: 32,
       target_modules: 'all-linear',
     });
+    // for the 90 records that are not held out
     expect(spec).toMatchObject({
-      batch_size: 3,
+      batch_size: 2,
       n_epochs: 3,
       learning_rate: 2e-4,
       base_dtype: 'bf16',

@@ -51,8 +51,9 @@ import { autoNumbers } from './train/auto.js';
 import { totalSteps } from './train/cursor.js';
 import { checkOptimizer } from './train/optimizer.js';
 import { runMetrics } from './train/run-metrics.js';
+import { stratifiedBy, withEvaluations, withHeldOut } from './train/validation-defaults.js';
 
-export { heldOutCount, splitOf } from './data/held-out.js';
+export { heldOut, heldOutCount, splitOf } from './data/held-out.js';
 export type { Split } from './data/held-out.js';
 export { LineRanges } from './data/line-ranges.js';
 export { readJsonObject, readLine } from './data/records.js';
@@ -76,6 +77,7 @@ export { adapterConfig } from './io/adapter-config.js';
 export { inspectAdapter } from './io/inspect-adapter.js';
 export { inspectModelFolder } from './io/inspect.js';
 export type { ModelInspection } from './io/inspect.js';
+export { taskFor } from './tasks/registry.js';
 export { TaskFit } from './tasks/task-fit.js';
 export {
   defaultOptions,
@@ -105,6 +107,7 @@ export {
 } from './tasks/head-request.js';
 export { lettersIn } from './data/audio/made-vocabulary.js';
 export { totalSteps };
+export { hasOneLabel, holdsOutByDefault, withoutHeldOut } from './train/validation-defaults.js';
 export {
   answerSizes,
   reservedForBase,
@@ -293,13 +296,12 @@ const DEFAULT_SEED = 42;
  * A Spec with every "auto" and every default resolved.
  * @throws DomainError naming the field that is wrong
  */
-export function resolveSpec(body: CreateJob, facts: JobFacts): Spec {
-  const peft = checkPeft(body.peft === undefined ? DEFAULT_PEFT : body.peft, facts.modelType);
+export function resolveSpec(request: CreateJob, facts: JobFacts): Spec {
+  const peft = checkPeft(request.peft === undefined ? DEFAULT_PEFT : request.peft, facts.modelType);
+  const task = askedTask(request, facts.modelType);
+  const { body, sized, records } = paced(request, facts, task);
   const graft = body.graft ?? {};
-  const numbers = hyperparametersOf(body);
-  const records = trainedRecords(body, facts);
   checkPatience(body);
-  const task = askedTask(body, facts.modelType);
   checkTaskType(body.peft, task);
   checkBestBy(body, task);
   checkTask(methodFor(peft), task, tasks);
@@ -312,17 +314,20 @@ export function resolveSpec(body: CreateJob, facts: JobFacts): Spec {
   checkQuantization(graft.quantization ?? null, peft);
   checkStart(peft, task, facts.begun ?? false);
   const asked = TRAINING_OPTIONS.flatMap((name) =>
-    graft[name] === undefined ? [] : [[name, graft[name]] as const],
+    graft[name] === undefined || name === 'stratify_by_column'
+      ? []
+      : [[name, graft[name]] as const],
   );
   checkOptimizer({
     peft,
     optimizer: graft.optimizer ?? 'adamw',
     loraplus_lr_ratio: graft.loraplus_lr_ratio ?? null,
   });
-  const sized = sizes(numbers, graft, records, task);
+  const { learning_rate_multiplier: multiplier } = hyperparametersOf(body);
   const spec = Spec.parse({
-    learning_rate: defaultRate(peft, task) * given(numbers.learning_rate_multiplier, 1),
+    learning_rate: defaultRate(peft, task) * given(multiplier, 1),
     ...Object.fromEntries(asked),
+    ...stratifiedBy(body, task),
     model: body.model,
     task: task.name,
     task_options: taskOptions(task, body),
@@ -335,6 +340,18 @@ export function resolveSpec(body: CreateJob, facts: JobFacts): Spec {
     ...ledgerOf(graft, sized.n_epochs),
   });
   return { ...spec, peft: forSteps(spec.peft, totalSteps(spec, records)) };
+}
+
+/** A request with what is held out by default and when that is measured, and how long its job trains on the rest. */
+function paced(request: CreateJob, facts: JobFacts, task: Task) {
+  const body = withHeldOut(request, facts);
+  const records = trainedRecords(body, facts);
+  const graft = body.graft ?? {};
+  const sized = sizes(hyperparametersOf(body), graft, records, task);
+  if (body === request) return { body, records, sized };
+  const { gradient_accumulation_steps = 1, max_steps = null } = graft;
+  const pace = { ...sized, gradient_accumulation_steps, max_steps };
+  return { body: withEvaluations(body, pace, records), records, sized };
 }
 
 /** @throws DomainError for a metric that no evaluation of the task has, or of which less is not better */

@@ -30,6 +30,7 @@ export { Norm } from './nn/norm.js';
 export type { ParameterOverride } from './nn/rows.js';
 export type { VirtualInputs, VirtualPrefix } from './nn/slots.js';
 export { checkPeft, resolveSpec } from './catalog.js';
+export { storedSpec } from './train/checkpoint.js';
 export type { PeftConfig } from './methods/config.js';
 export { methodFor, methods } from './methods/registry.js';
 export { buildModel, forConfig, models, outlineOf } from './models/registry.js';

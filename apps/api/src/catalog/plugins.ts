@@ -13,6 +13,7 @@ export {
   defaultOptions,
   fineTuningMethod,
   footprintOf,
+  hasOneLabel,
   headOf,
   heldAs,
   inputRecords,
@@ -63,6 +64,7 @@ export {
   usesOfTask,
   vectorSize,
   windowOf,
+  withoutHeldOut,
   withoutUnknown,
   wordsSaid,
 } from '@graft/peft-core/catalog';

@@ -1,4 +1,5 @@
 import {
+  BY_DATA,
   hyperparametersOf,
   METHOD_HYPERPARAMETERS,
   TRAINING_OPTIONS,
@@ -136,7 +137,13 @@ export function unknownToAll(job: JobObject, missing: readonly string[]): JobObj
 
 /** Options that a user may set under `graft`, with what they resolved to. */
 export const echoed = (spec: Spec): Record<string, unknown> =>
-  Object.fromEntries(TRAINING_OPTIONS.map((name) => [name, spec[name]]));
+  Object.fromEntries(
+    // A Spec of an older build lacks some, and null is not their default.
+    TRAINING_OPTIONS.map((name) => {
+      const isUnsaid = spec[name] === undefined && BY_DATA.includes(name);
+      return [name, isUnsaid ? null : spec[name]];
+    }),
+  );
 
 function graftFields(
   job: Job,

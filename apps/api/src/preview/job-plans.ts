@@ -15,6 +15,7 @@ import {
   continued,
   continuedOptions,
   footprintOf,
+  hasOneLabel,
   headOf,
   heldAs,
   inOrderOf,
@@ -26,6 +27,7 @@ import {
   resolveSpec,
   splitOf,
   totalSteps,
+  withoutHeldOut,
   type BaseFootprint,
 } from '../catalog/plugins.js';
 import type { File } from '../database/entities/storage.js';
@@ -96,8 +98,24 @@ export class JobPlans {
    * @throws DomainError naming the field, or the lines of a file, that are wrong
    */
   async of(caller: Principal, body: unknown, gone?: AbortSignal): Promise<JobPlan> {
-    let request = parseBody(CreateJob, body, peftFields);
+    const request = parseBody(CreateJob, body, peftFields);
     if (request.metadata) parseBody(Metadata, { metadata: request.metadata });
+    try {
+      return await this.planned(caller, request, gone);
+    } catch (error) {
+      const isOfSplit = error instanceof DomainError && error.param === 'graft.validation_split';
+      if (!isOfSplit || request.graft?.validation_split !== undefined) throw error;
+      // A default must not refuse a job: nothing can be held out of these records.
+      return this.planned(caller, withoutHeldOut(request), gone);
+    }
+  }
+
+  private async planned(
+    caller: Principal,
+    asked: CreateJob,
+    gone: AbortSignal | undefined,
+  ): Promise<JobPlan> {
+    let request = asked;
     const pool = request.graft?.pool ?? DEFAULT_POOL;
     const terms = await this.pools.of(caller.projectId, pool, 'graft.pool');
     const priority = priorityWithin(caller.projectId, terms.limits, request.graft?.priority);
@@ -108,7 +126,7 @@ export class JobPlans {
     const validation = request.validation_file
       ? await this.usable(caller, request.validation_file, 'validation_file')
       : null;
-    const asked = {
+    const resolvable = {
       ...request,
       model: base.base.id,
       ...(await this.samePeft(caller, request, start)),
@@ -118,7 +136,7 @@ export class JobPlans {
       begun: start !== null,
       ...(base.base.family ? { modelType: base.base.family } : {}),
     };
-    const resolved = resolveSpec(asked, facts);
+    const resolved = resolveSpec(resolvable, facts);
     const parts = await adapterParts(this.models, caller, { peft: resolved.peft, base, start });
     const adapters = parts.map(({ config }) => config);
     const made = (of: Spec): Spec => {
@@ -126,7 +144,7 @@ export class JobPlans {
       return { ...of, task_options, ...(adapters.length > 0 && { adapters }) };
     };
     const spec = made(resolved);
-    const exact = (heldOut: number): Spec => made(resolveSpec(asked, { ...facts, heldOut }));
+    const exact = (heldOut: number): Spec => made(resolveSpec(resolvable, { ...facts, heldOut }));
     request = await this.evals.resolved(caller.projectId, request, spec);
     checkTask(training, spec, 'training_file');
     if (validation) checkTask(validation, spec, 'validation_file');
@@ -180,6 +198,7 @@ export class JobPlans {
       if (split && data.validation) spec = heldAs(plan.exact(data.validation.examples), config);
       // of labels, how many there are may be, too
       spec = { ...spec, task_options: { ...inOrderOf(config, data.taskOptions, taskOptions) } };
+      if (!hasOneLabel(spec.task_options)) spec = { ...spec, stratify_by_column: null };
       footprint = footprintOf(spec.peft, config, start !== null, headOf(spec), spec.adapters);
       const answers = answerSizes(spec, config, prompts, footprint.virtualTokens);
       const rows = data.training.largest_rows;

@@ -4,15 +4,13 @@ import {
   DomainError,
   EVAL_SCORE,
   fieldPaths,
+  HELD_OUT,
   wayOut,
   type SweepMetric,
   type SweepSearch,
 } from '@graft/contracts';
 import { DEFAULT_PEFT, peftFields, triedMethods } from '../catalog/plugins.js';
 import { withOptions, type Options } from './search-space.js';
-
-/** Of the training file, where nothing else is given to measure by. */
-const HELD_OUT = 0.1;
 
 /** What trials cannot differ in: by it they are compared, or it is what they share. */
 const COMMON = [
@@ -23,6 +21,7 @@ const COMMON = [
   'graft.task',
   'graft.eval',
   'graft.validation_split',
+  'graft.stratify_by_column',
   'integrations',
   'metadata',
 ];

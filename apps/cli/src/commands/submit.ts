@@ -4,7 +4,7 @@ import { ApiError, type Api } from '../api.js';
 import { removeFiles, withFiles } from '../body-files.js';
 import { callOf, type Call } from '../command-line.js';
 import { bodyOf, withJobFlags, type JobFlags } from '../job-body.js';
-import { lineOf, planCard } from '../plan-card.js';
+import { heldOutText, lineOf, planCard } from '../plan-card.js';
 import type { Body } from '../read-body.js';
 import { printable, type Output } from '../terminal.js';
 import type { Mapping } from '../upload.js';
@@ -78,6 +78,8 @@ async function announce(api: Api, sent: Body, out: Output): Promise<void> {
   try {
     const preview = await api.post<JobPreviewObject>(PREVIEW, sent);
     out.note(lineOf(preview));
+    const heldOut = heldOutText(preview);
+    if (heldOut !== null) out.note(`${heldOut}; --no-validation-split trains on all of them`);
     for (const warning of preview.warnings) out.note(`warning: ${printable(warning)}`);
   } catch (error) {
     const silent = error instanceof ApiError && (error.status >= 500 || error.code === 'not_found');

@@ -9,6 +9,7 @@ import { Failure } from './failure.js';
 import type { Refusal } from './field-problem.js';
 import { Pick, Text } from './fields.js';
 import { FileReport } from './file-report.js';
+import { HeldOut } from './held-out.js';
 import type { Draft } from './job-draft.js';
 import { sampleFile } from './sample.js';
 
@@ -62,14 +63,9 @@ export function TrainingData({ draft, change, wrong, files, filesChanged }: Data
           none="none"
           help="Held out: used to measure the loss, never trained on"
         />
-        <Text
-          id="graft.validation_split"
-          label="validation_split"
-          value={draft.graft['validation_split'] ?? ''}
-          wrong={wrong}
-          change={(share) => change({ graft: { ...draft.graft, validation_split: share } })}
-          placeholder="none"
-          help="Or hold out a share of the training file, such as 0.1"
+        <HeldOut
+          {...{ draft, change, wrong }}
+          file={files.find(({ id }) => id === draft.training_file)}
         />
       </div>
       {uploads.tables.map((table) => (

@@ -70,3 +70,21 @@ it('has the trackers of the job that it begins as, which may be left out', () =>
     'integrations',
   );
 });
+
+it('says of a job that holds nothing out that the next one does not, either', () => {
+  const split = { anyOf: [{ type: 'number' }, { type: 'null' }] };
+  const stratify = { anyOf: [{ enum: ['label'], type: 'string' }, { type: 'null' }] };
+  const schema = {
+    properties: { ...properties, validation_split: split, stratify_by_column: stratify },
+  };
+  const known = { ...catalog, graft_schema: schema } as unknown as Catalog;
+  const begun = (graft: object) => {
+    const one = job(null);
+    const draft = draftOf({ ...one, graft: { ...one.graft, ...graft } }, known, undefined);
+    return bodyOf(draft, { method, task: tasks[0], file: undefined }, known)['graft'];
+  };
+  const nothing = { validation_split: null, stratify_by_column: null };
+  expect(begun(nothing)).toEqual({ eval_steps: 4, ...nothing });
+  const some = { validation_split: 0.1, stratify_by_column: 'label' };
+  expect(begun(some)).toEqual({ eval_steps: 4, ...some });
+});

@@ -7,9 +7,9 @@ import type {
   JobObject,
   ModelObject,
 } from '@graft/contracts';
-import { askedIntegrations, type AskedIntegration } from '@graft/contracts/compared-jobs';
+import { askedIntegrations, BY_DATA, type AskedIntegration } from '@graft/contracts/compared-jobs';
 import { asksChats, linesOf, promptsOf } from './prompt-lines.js';
-import { collect, fieldsOf } from './schema-form.js';
+import { collect, fieldsOf, NONE } from './schema-form.js';
 
 type Values = Readonly<Record<string, string>>;
 
@@ -55,6 +55,10 @@ const typed = (values: Readonly<Record<string, unknown>>): Values =>
       .map(([k, v]) => [k, typeof v === 'string' ? v : JSON.stringify(v)]),
   );
 
+/** Options that are null of a job, where leaving them out would mean something else. */
+const nothingOf = (graft: Readonly<Record<string, unknown>>): Values =>
+  Object.fromEntries(BY_DATA.filter((name) => graft[name] === null).map((name) => [name, NONE]));
+
 /**
  * The form as the job was made; only options the catalog knows are taken over.
  * @param file the training file, where it is still there
@@ -81,7 +85,11 @@ export function draftOf(job: JobObject, catalog: Catalog, file: FileObject | und
     task: String(task ?? ''),
     task_options: typed((options ?? {}) as Record<string, unknown>),
     peft: typed(peft),
-    graft: { ...typed(rest), sample_prompts: linesOf(prompts, asksChats(file)) },
+    graft: {
+      ...typed(rest),
+      ...nothingOf(rest),
+      sample_prompts: linesOf(prompts, asksChats(file)),
+    },
     integrations: askedIntegrations(job),
   };
 }

@@ -35,3 +35,9 @@ it('holds nothing out of the training file beside a validation file', () => {
     pool: 'gpu',
   });
 });
+
+it('leaves it alone that nothing is to be held out', () => {
+  const draft = { ...BLANK, graft: { validation_split: 'none' } };
+  expect(withPreset(draft, fieldsOf('Balanced')).graft).toMatchObject({ validation_split: 'none' });
+  expect(isAs(draft, fieldsOf('Balanced'))).toBe(true);
+});

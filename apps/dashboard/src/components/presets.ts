@@ -1,12 +1,13 @@
 // Ways to train that a newcomer can choose among. Each fills in fields of the form, where they are seen and changed.
 import type { JobPreviewObject } from '@graft/contracts';
+import { HELD_OUT } from '@graft/contracts/validation';
 import type { Draft } from './job-draft.js';
+import { NONE } from './schema-form.js';
 
 /** The most that the API takes. */
 const MOST_PASSES = 50;
 /** So many evaluations in a run that looks for its best step. */
 const EVALUATIONS = 20;
-const HELD_OUT = 0.1;
 
 /** The fields that a preset sets; one that it leaves out is as the server has it. */
 export interface PresetFields {
@@ -58,6 +59,7 @@ const typed = (value: number | undefined): string => (value === undefined ? '' :
 /** What becomes of the form; where a validation file is chosen, nothing is held out besides. */
 export function withPreset(draft: Draft, fields: PresetFields): Partial<Draft> {
   const { n_epochs: passes, validation_split: split, ...rest } = fields;
+  const isRefused = draft.graft['validation_split'] === NONE;
   return {
     n_epochs: typed(passes),
     batch_size: '',
@@ -67,7 +69,8 @@ export function withPreset(draft: Draft, fields: PresetFields): Partial<Draft> {
       max_steps: typed(rest.max_steps),
       eval_steps: typed(rest.eval_steps),
       early_stopping_patience: typed(rest.early_stopping_patience),
-      validation_split: draft.validation_file === '' ? typed(split) : '',
+      validation_split:
+        isRefused && split === undefined ? NONE : draft.validation_file === '' ? typed(split) : '',
     },
   };
 }

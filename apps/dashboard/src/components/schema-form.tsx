@@ -72,6 +72,9 @@ export function fieldsOf(schema: JsonSchema): Field[] {
   });
 }
 
+/** Stands for null in a field whose default is another. */
+export const NONE = 'none';
+
 /**
  * What the user typed, as the API wants it; undefined where the field was left alone. A list may be
  * typed with commas; where several kinds are allowed, what reads as JSON (true, 3, ["a"]) is taken as such.
@@ -79,6 +82,7 @@ export function fieldsOf(schema: JsonSchema): Field[] {
 export function parsed(field: Field, typed: string): unknown {
   const text = typed.trim();
   if (text === '') return undefined;
+  if (text === NONE && field.nullable && field.fallback === undefined) return null;
   if (field.kind === 'flag') return text === 'true';
   if (field.kind === 'integer' || field.kind === 'number')
     return Number.isNaN(Number(text)) ? text : Number(text);

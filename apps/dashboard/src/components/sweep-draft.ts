@@ -28,6 +28,7 @@ const COMMON = [
   'load_best_model_at_end',
   'metric_for_best_model',
   'validation_split',
+  'stratify_by_column',
   'max_seq_len',
   'gradient_checkpointing',
   'init_adapter',

@@ -101,7 +101,14 @@ function draftFrom(
 }
 
 /** Options of `graft` with a place of their own in the form. */
-const ELSEWHERE = ['learning_rate', 'task', 'task_options', 'validation_split', 'sample_prompts'];
+const ELSEWHERE = [
+  'learning_rate',
+  'task',
+  'task_options',
+  'validation_split',
+  'stratify_by_column',
+  'sample_prompts',
+];
 
 /** The fields of `graft`, where a pool is chosen of those that the project may use, and of the one that was asked for. */
 function optionFields(catalog: Catalog, pools: readonly string[], asked?: string): Field[] {

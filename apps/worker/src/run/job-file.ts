@@ -5,10 +5,17 @@ import { CreateJob, DomainError, parseBody, type Spec } from '@graft/contracts';
 import {
   adapterConfig,
   continued,
+  heldOut,
+  holdsOutByDefault,
   inspectModelFolder,
   namedAdapters,
   peftFields,
+  promptTasks,
   resolveSpec,
+  splitOf,
+  taskFor,
+  withoutHeldOut,
+  type JobFacts,
 } from '@graft/peft-core/catalog';
 
 export interface LocalJob {
@@ -22,9 +29,12 @@ export interface LocalJob {
   readonly adapterDirs: readonly string[];
 }
 
-/** @throws DomainError naming the field that is wrong */
-export function readJobFile(path: string): LocalJob {
-  const body = parse(path);
+/**
+ * @param resumed the Spec of the checkpoint that the run goes on from: what was held out then is held out now
+ * @throws DomainError naming the field that is wrong
+ */
+export function readJobFile(path: string, resumed: Spec | null = null): LocalJob {
+  const body = asResumed(parse(path), resumed);
   const find = (value: string, param: string): string =>
     existing(value, param, dirname(resolve(path)));
   const local = (value: string, param: string): string => {
@@ -49,7 +59,7 @@ export function readJobFile(path: string): LocalJob {
   const { family: modelType } = inspectModelFolder(basePath);
   const init = body.graft?.init_adapter;
   const initAdapterDir = init === undefined ? null : local(init, 'graft.init_adapter');
-  const spec = resolveSpec(begunFrom(initAdapterDir, body), {
+  const spec = resolved(begunFrom(initAdapterDir, body), trainFile, {
     trainingRecords: countRecords(trainFile),
     begun: initAdapterDir !== null,
     ...(modelType === '' ? {} : { modelType }),
@@ -67,6 +77,32 @@ export function readJobFile(path: string): LocalJob {
     initAdapterDir,
     adapterDirs,
   };
+}
+
+function asResumed(body: CreateJob, resumed: Spec | null): CreateJob {
+  if (resumed === null) return body;
+  const { validation_split, stratify_by_column = null, eval_steps } = resumed;
+  const isOpen = !body.validation_file && body.graft?.validation_split === undefined;
+  const held = { ...(isOpen && { validation_split, eval_steps }), stratify_by_column };
+  return { ...body, graft: { ...held, ...body.graft } };
+}
+
+/** Holds nothing out by default where no record can be. */
+function resolved(body: CreateJob, trainFile: string, facts: JobFacts): Spec {
+  const spec = resolveSpec(body, facts);
+  if (!holdsOutByDefault(body, facts) || canHoldOut(spec, trainFile)) return spec;
+  return resolveSpec(withoutHeldOut(body), facts);
+}
+
+function canHoldOut(spec: Spec, trainFile: string): boolean {
+  const use = { task: taskFor(spec.task), tasks: promptTasks(spec.peft) };
+  const split = splitOf(spec);
+  try {
+    return split !== null && heldOut(trainFile, use, split).size > 0;
+  } catch (error) {
+    if (error instanceof DomainError && error.param === 'graft.validation_split') return false;
+    throw error;
+  }
 }
 
 /** What the job's `peft` leaves out is as the adapter was trained; a whole model has no file that says it. */

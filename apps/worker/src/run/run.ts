@@ -3,7 +3,7 @@ import { copyFileSync, mkdirSync, renameSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { DomainError, duration, mediaSpeeds, planLine } from '@graft/contracts';
+import { DomainError, duration, mediaSpeeds, planLine, type Spec } from '@graft/contracts';
 import {
   kernelsInfo,
   listNumbered,
@@ -14,6 +14,7 @@ import {
   RunGroup,
   setDevice,
   setThreads,
+  storedSpec,
   sweepTemporary,
   takeTurn,
   type FactOfRun,
@@ -143,7 +144,7 @@ class LocalRun {
   }
 
   async train(): Promise<number> {
-    const job = readJobFile(this.options.job);
+    const job = readJobFile(this.options.job, this.resumed());
     this.mixed = job.adapterDirs;
     setThreads(this.options.threads);
     setDevice(deviceFor(this.options.device));
@@ -172,21 +173,38 @@ class LocalRun {
     return this.outcome;
   }
 
+  /** The folder of the checkpoint to go on from. */
+  private get newest(): string | null {
+    return listNumbered(this.checkpoints, 'checkpoint-')[0]?.dir ?? null;
+  }
+
+  private resumed(): Spec | null {
+    const { newest } = this;
+    return newest === null ? null : this.resuming(newest, () => storedSpec(newest));
+  }
+
   private open(base: ReturnType<typeof loadBase>, job: LocalJob): Run {
-    const [newest] = listNumbered(this.checkpoints, 'checkpoint-');
-    try {
-      return openRun(base, job.spec, {
+    const { newest } = this;
+    return this.resuming(newest, () =>
+      openRun(base, job.spec, {
         ...job,
         id: 1,
         baseId: job.basePath,
-        checkpointDir: newest?.dir ?? null,
+        checkpointDir: newest,
         workDir: this.checkpoints,
         onPhase: (_, message, share) => this.progress.waitFor(message, share),
         onLog: (level, message) => this.progress.say(`${level}: ${message}`),
-      });
+      }),
+    );
+  }
+
+  /** Says the way out where a checkpoint cannot be used. */
+  private resuming<T>(newest: string | null, work: () => T): T {
+    try {
+      return work();
     } catch (error) {
       if (
-        newest &&
+        newest !== null &&
         error instanceof DomainError &&
         ['invalid_state', 'io_error', 'damaged_checkpoint'].includes(error.code)
       ) {
@@ -213,6 +231,9 @@ class LocalRun {
         total: parameterCount,
       }),
     );
+    const held = run.data.validation.length;
+    if (run.spec.validation_split !== null)
+      this.progress.say(`${held} example${held === 1 ? '' : 's'} held out for validation`);
     this.progress.say(`${family} in ${dtype}; libtorch ${libtorch}, ${threads} threads`);
     if (run.fromStep > 0) this.progress.say(`resuming from step ${run.fromStep}`);
   }

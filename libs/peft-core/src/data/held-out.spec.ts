@@ -1,9 +1,12 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, expect, it } from 'vitest';
+import { afterAll, describe, expect, it } from 'vitest';
 import { causalLm } from '../tasks/causal-lm.js';
-import { heldOut, heldOutCount } from './held-out.js';
+import { kto } from '../tasks/kto.js';
+import { seqCls } from '../tasks/seq-cls.js';
+import type { Task } from '../tasks/task.js';
+import { heldOut, heldOutCount, splitOf } from './held-out.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'graft-held-out-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -75,4 +78,120 @@ it.each([
   [0, 0.5, 0],
 ])('of %i records a share of %f is %i', (records, share, count) => {
   expect(heldOutCount(records, share)).toBe(count);
+});
+
+describe('stratified by label', () => {
+  const labelled = (counts: Readonly<Record<string, number>>) =>
+    Object.entries(counts).flatMap(([label, count]) =>
+      Array.from({ length: count }, (_, i) => JSON.stringify({ text: `${label} ${i}`, label })),
+    );
+  /** Places of what is held out, in order. */
+  const places = (lines: readonly string[], share: number, seed = 42, task = seqCls as Task) => {
+    const path = join(folder, 'labelled.jsonl');
+    writeFileSync(path, lines.join('\n'));
+    const split = { share, seed, stratified: true } as const;
+    return [...heldOut(path, { task, tasks: null }, split)].sort((a, b) => a - b);
+  };
+  const labelsOf = (lines: readonly string[], at: readonly number[]) => {
+    const counts: Record<string, number> = {};
+    for (const place of at) {
+      const { label } = JSON.parse(lines[place] as string) as { label: string };
+      counts[label] = (counts[label] ?? 0) + 1;
+    }
+    return counts;
+  };
+
+  it.each([
+    [{ a: 50, b: 50, c: 50 }, 0.1, { a: 5, b: 5, c: 5 }],
+    [{ a: 80, b: 20 }, 0.1, { a: 8, b: 2 }],
+    [{ a: 70, b: 20, c: 10 }, 0.25, { a: 18, b: 5, c: 2 }],
+  ])('holds out %j by %f as %j, whatever the seed', (counts, share, expected) => {
+    const lines = labelled(counts);
+    for (let seed = 0; seed < 10; seed++) {
+      const found = labelsOf(lines, places(lines, share, seed));
+      // of two labels that are equally due, the seed decides
+      for (const [label, count] of Object.entries(expected))
+        expect(Math.abs((found[label] ?? 0) - count)).toBeLessThanOrEqual(share === 0.25 ? 1 : 0);
+    }
+  });
+
+  it('is the same each time, by the seed, and a larger share contains a smaller one', () => {
+    const lines = labelled({ a: 37, b: 11, c: 5 });
+    const first = places(lines, 0.1);
+    expect(first).toHaveLength(5);
+    expect(places(lines, 0.1)).toEqual(first);
+    expect(places(lines, 0.1, 43)).not.toEqual(first);
+    for (const share of [0.2, 0.5, 0.9])
+      expect(places(lines, share)).toEqual(expect.arrayContaining(first));
+  });
+
+  it('trains on a record of each label, and on the only one of a label', () => {
+    const lines = labelled({ a: 40, b: 9, alone: 1 });
+    for (let seed = 0; seed < 20; seed++) {
+      expect(places(lines, 0.1, seed)).not.toContain(49);
+      expect(labelsOf(lines, places(lines, 0.99, seed))).toEqual({ a: 39, b: 8 });
+    }
+  });
+
+  it('keeps equal records on one side', () => {
+    const pairs = labelled({ a: 20, b: 20 }).flatMap((line) => [line, line.replace(':', ' : ')]);
+    for (let seed = 0; seed < 20; seed++) {
+      const found = places(pairs, 0.25, seed);
+      expect(labelsOf(pairs, found)).toEqual({ a: 10, b: 10 });
+      for (const place of found) expect(found).toContain(place ^ 1);
+    }
+  });
+
+  it('goes by good and bad answers, too', () => {
+    const lines = Array.from({ length: 40 }, (_, i) =>
+      JSON.stringify({ prompt: `p${i}`, completion: 'c', label: i % 4 === 0 }),
+    );
+    expect(labelsOf(lines, places(lines, 0.2, 42, kto as Task))).toEqual({ true: 2, false: 6 });
+  });
+
+  it.each([
+    ['lists', (i: number) => ['a', 'b'].slice(0, 1 + (i % 2))],
+    ['measures', (i: number) => i / 4],
+    ['measures of a table', (i: number) => String(i / 4)],
+  ])('does not go by %s', (_, label) => {
+    const lines = Array.from({ length: 40 }, (__, i) =>
+      JSON.stringify({ text: `t${i}`, label: label(i) }),
+    );
+    const path = join(folder, 'other.jsonl');
+    writeFileSync(path, lines.join('\n'));
+    const plain = heldOut(path, { task: seqCls, tasks: null }, { share: 0.2, seed: 42 });
+    expect(new Set(places(lines, 0.2))).toEqual(plain);
+  });
+
+  it('draws whatever the label where no label has two records that differ', () => {
+    const lines = labelled({ a: 1, b: 1, c: 1 }).flatMap((line) => [line, line]);
+    const path = join(folder, 'alone.jsonl');
+    writeFileSync(path, lines.join('\n'));
+    const plain = heldOut(path, { task: seqCls, tasks: null }, { share: 0.4, seed: 42 });
+    expect(plain.size).toBe(2);
+    expect(new Set(places(lines, 0.4))).toEqual(plain);
+    expect(() => places(['{"text":"a","label":"a"}'], 0.5)).toThrow(/at least two records/);
+  });
+});
+
+it('goes by what a Spec says: one of an older build knows no labels', () => {
+  const spec = { validation_split: 0.1, seed: 7 } as Parameters<typeof splitOf>[0];
+  expect(splitOf(spec)).toEqual({ share: 0.1, seed: 7 });
+  expect(splitOf({ ...spec, stratify_by_column: null })).toEqual({ share: 0.1, seed: 7 });
+  expect(splitOf({ ...spec, stratify_by_column: 'label' })).toEqual({
+    share: 0.1,
+    seed: 7,
+    stratified: true,
+  });
+  expect(splitOf({ ...spec, validation_split: null })).toBeNull();
+});
+
+it('holds out by the first rule what it always has', () => {
+  const lines = Array.from({ length: 20 }, (_, i) =>
+    JSON.stringify({ text: `t${i}`, label: i % 2 ? 'a' : 'b' }),
+  );
+  const path = join(folder, 'first-rule.jsonl');
+  writeFileSync(path, lines.join('\n'));
+  const found = heldOut(path, { task: seqCls, tasks: null }, { share: 0.2, seed: 42 });
+  expect([...found].sort((a, b) => a - b)).toEqual([1, 7, 12, 16]);
 });

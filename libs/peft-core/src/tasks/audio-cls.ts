@@ -13,7 +13,7 @@ import type { HeadShare } from './head-outputs.js';
 import type { Labelled } from './label-losses.js';
 import { LabelSurvey } from './label-survey.js';
 import { chanceOf, labelAnswers, labelLoss, LABEL_METRICS, targetOf, TOP_5 } from './label-task.js';
-import { labelConfig, labelNames } from './labels.js';
+import { labelConfig, labelFact, labelNames } from './labels.js';
 import { AT_LEAST_TWO, checkLabelled, labelOf, mediaInput, problemType } from './media-records.js';
 import { refuseProblems } from './record-checks.js';
 import { heardOf, sequenceOf, type SoundExample } from './sounds.js';
@@ -61,12 +61,14 @@ export const audioCls = defineTask<LabelledSound, Prepared, Options>({
       learnt: ['label'],
     },
   ],
+  labelled: true,
   check: (record) => checkLabelled(record, 'audio', FORMATS),
   facts: (record) => ({
     format: 'sound',
     ignored: [],
     identity: [record['audio'] as string, JSON.stringify(labelOf(record))],
     chats: [],
+    ...labelFact(labelOf(record)),
   }),
   survey(options) {
     const survey = new LabelSurvey(options, { measures: false });

@@ -12,7 +12,7 @@ import type { HeadShare } from './head-outputs.js';
 import type { Labelled } from './label-losses.js';
 import { LabelSurvey } from './label-survey.js';
 import { chanceOf, labelAnswers, labelLoss, LABEL_METRICS, targetOf, TOP_5 } from './label-task.js';
-import { labelConfig, labelNames } from './labels.js';
+import { labelConfig, labelFact, labelNames } from './labels.js';
 import { AT_LEAST_TWO, mediaInput, problemType } from './media-records.js';
 import { checkPictureRecord, pictureRecord, PICTURE_RECORDS } from './picture-records.js';
 import { askedPictures, featureOf, pictureOf, pixelsOf, problemOf, seenOf } from './pictures.js';
@@ -55,10 +55,12 @@ export const imageCls = defineTask<LabelledPicture, Prepared, Options>({
   },
   options: Options,
   records: PICTURE_RECORDS,
+  labelled: true,
   check: checkPictureRecord,
   facts(record) {
     const { format, image, label, ignored } = pictureRecord(record);
-    return { format, ignored, identity: [image, JSON.stringify(label)], chats: [] };
+    const identity = [image, JSON.stringify(label)];
+    return { format, ignored, identity, chats: [], ...labelFact(label) };
   },
   survey(options) {
     const labels = new LabelSurvey(options, { measures: false });

@@ -67,6 +67,7 @@ export const kto = defineTask<JudgedExample, PreparedAnswer, Options>({
   options: Options,
   records: JUDGED,
   check: checkJudged,
+  labelled: true,
   facts: judgedFacts,
   balance: labelBalance,
   prepare: (record, { tokenizer }) => ({

@@ -26,6 +26,17 @@ export function realOf(label: unknown): number | null {
   return typeof label === 'string' && REAL.test(label) ? Number(label) : null;
 }
 
+/** Whether these are measures and no names: numbers, some of them with fractions. */
+export function areMeasures(labels: Iterable<string>): boolean {
+  let hasFraction = false;
+  for (const label of labels) {
+    const real = realOf(label);
+    if (real === null) return false;
+    hasFraction ||= !Number.isInteger(real);
+  }
+  return hasFraction;
+}
+
 /**
  * Lists of labels make a problem of several labels, numbers with fractions a regression, all else one of a single label.
  */

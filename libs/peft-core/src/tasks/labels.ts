@@ -25,6 +25,10 @@ export const isLabel = (value: unknown): value is Label =>
   (typeof value === 'number' && Number.isFinite(value)) ||
   typeof value === 'boolean';
 
+/** Of a record's facts: its label, where it has one and not a list of them. */
+export const labelFact = (label: unknown): { readonly label?: string } =>
+  isLabel(label) ? { label: String(label) } : {};
+
 const WHOLE = /^-?\d{1,15}$/;
 
 /** Numbers by their size, other names by their letters: the same for every order of the records. */

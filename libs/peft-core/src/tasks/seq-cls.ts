@@ -23,7 +23,7 @@ import {
   LABEL_METRICS,
   targetOf,
 } from './label-task.js';
-import { labelConfig, labelNames } from './labels.js';
+import { labelConfig, labelFact, labelNames } from './labels.js';
 import { checkText, missingFormat, unknownKey } from './record-checks.js';
 import { defineTask, type Encoded, type EncodeOptions, type Example, type Share } from './task.js';
 
@@ -90,6 +90,7 @@ export const seqCls = defineTask<LabelledText, Prepared, Options>({
       learnt: ['label'],
     },
   ],
+  labelled: true,
   check(record) {
     if (!Object.hasOwn(record, 'label')) return missingFormat(record, FORMATS);
     const { text, text_pair: pair, label } = record;
@@ -109,6 +110,7 @@ export const seqCls = defineTask<LabelledText, Prepared, Options>({
       JSON.stringify(label),
     ],
     chats: [],
+    ...labelFact(label),
   }),
   survey: (options) => new LabelSurvey(options),
   prepare: (record, _, options) => ({

@@ -45,7 +45,7 @@ export interface RecordFacts {
   readonly identity: readonly string[];
   /** what the base's chat template is asked to render; none for plain texts */
   readonly chats: readonly Chat[];
-  /** which of the task's labels it has, where their balance in a file matters */
+  /** which label it has, of tasks whose records have one each; left out where it has several */
   readonly label?: string;
 }
 
@@ -249,6 +249,8 @@ export interface Task<E extends Example = Example, P = unknown, O = unknown> {
   /** Options of its own, `graft.task_options` of a job. */
   readonly options: z.ZodType<O>;
   readonly records: readonly RecordFormat[];
+  /** Whether its records have one label each, by which the validation split can be stratified: `facts` has it. */
+  readonly labelled?: true;
   /** Why a record cannot be learnt from, or null. */
   check(record: JsonObject): string | null;
   /** Of a record that passed `check`. */

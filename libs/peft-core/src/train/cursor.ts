@@ -9,15 +9,23 @@ export interface Cursor {
   readonly to: number;
 }
 
-export function examplesPerStep(spec: Spec): number {
+/** The options that decide how many steps a run has. */
+export type Pace = Pick<
+  Spec,
+  'batch_size' | 'n_epochs' | 'gradient_accumulation_steps' | 'max_steps'
+>;
+
+type StepSize = Omit<Pace, 'n_epochs' | 'max_steps'>;
+
+export function examplesPerStep(spec: StepSize): number {
   return spec.batch_size * spec.gradient_accumulation_steps;
 }
 
-export function stepsPerEpoch(spec: Spec, examples: number): number {
+export function stepsPerEpoch(spec: StepSize, examples: number): number {
   return Math.ceil(examples / examplesPerStep(spec));
 }
 
-export function totalSteps(spec: Spec, examples: number): number {
+export function totalSteps(spec: Pace, examples: number): number {
   const whole = spec.n_epochs * stepsPerEpoch(spec, examples);
   return spec.max_steps === null ? whole : Math.min(spec.max_steps, whole);
 }

@@ -1,0 +1,143 @@
+// What a new job holds out unless it says otherwise, and by which rule.
+import type { JobObject, JobPreviewObject, Spec } from '@graft/contracts';
+import { buildWords } from '@graft/peft-core/catalog';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { caught, chats, importBase, startTestApi, until, type TestApi } from './fixture.js';
+import { ScriptedWorker } from './scripted-worker.js';
+
+let api: TestApi;
+let pools = 0;
+
+beforeAll(async () => {
+  api = await startTestApi();
+  await importBase(api);
+});
+afterAll(() => api?.close());
+
+async function upload(text: string): Promise<string> {
+  const file = new File([text], 'data.jsonl');
+  return (await api.client.files.create({ file, purpose: 'fine-tune' })).id;
+}
+
+const labelled = (counts: Readonly<Record<string, number>>): string =>
+  Object.entries(counts)
+    .flatMap(([label, count]) =>
+      Array.from({ length: count }, (_, n) => JSON.stringify({ text: `${label} ${n}`, label })),
+    )
+    .join('\n');
+
+const pool = () => `held-out-${pools++}`;
+const preview = (body: object) =>
+  api.post<JobPreviewObject>('/fine_tuning/jobs/preview', { model: 'tiny', ...body });
+const create = (body: object) =>
+  api.post<JobObject>('/fine_tuning/jobs', { model: 'tiny', ...body });
+const jobOf = (id: string) => api.get<JobObject>(`/fine_tuning/jobs/${id}`);
+const eventsOf = async (id: string) =>
+  (await api.client.fineTuning.jobs.listEvents(id)).data.map(({ message }) => message);
+
+/** What a worker gets of the job that waits in a pool. */
+async function assigned(of: string) {
+  const worker = await new ScriptedWorker(api, { pool: of }).connect();
+  const lease = await worker.assigned();
+  return { worker, lease, spec: JSON.parse(lease.specJson) as Spec };
+}
+
+it('holds out a tenth of 50 records or more, and says so beforehand', async () => {
+  const body = { training_file: await upload(chats(60)), graft: { pool: pool() } };
+  const plan = await preview(body);
+  expect(plan).toMatchObject({ training: { examples: 54 }, validation: { examples: 6 } });
+  const told = { validation_split: 0.1, eval_steps: Math.ceil(54 / plan.hyperparameters.batch_size as number) }; // prettier-ignore
+  expect(plan.graft).toMatchObject(told);
+  const job = await create(body);
+  expect(job.graft).toMatchObject({ ...told, stratify_by_column: null });
+  expect(await eventsOf(job.id)).toContain(
+    `Validated training file: ${body.training_file}; held out for validation: 6 of its 60 examples`,
+  );
+  const { worker, spec } = await assigned(body.graft.pool);
+  expect(spec).toMatchObject({ ...told, load_best_model_at_end: true });
+  expect(spec).not.toHaveProperty('stratify_by_column');
+  worker.vanish();
+});
+
+it.each([
+  ['of 49 records', () => upload(chats(49)), {}],
+  ['where the job says so', () => upload(chats(60)), { validation_split: null }],
+  // A default refuses no job.
+  ['of records that are all the same', () => upload(chats(1).repeat(60)), {}],
+])('holds out nothing %s', async (_, file, graft) => {
+  const body = { training_file: await file(), graft: { pool: pool(), ...graft } };
+  const plan = await preview(body);
+  expect(plan).toMatchObject({ validation: null, graft: { validation_split: null } });
+  expect((await create(body)).graft).toMatchObject({ validation_split: null, eval_steps: 0 });
+});
+
+it('refuses a share that cannot be had where it is asked for', async () => {
+  const training_file = await upload(chats(1).repeat(60));
+  const asked = api.client.fineTuning.jobs.create({
+    model: 'tiny',
+    training_file,
+    graft: { validation_split: 0.1 },
+  } as never);
+  expect(await caught(asked as Promise<unknown>)).toMatchObject({
+    status: 400,
+    param: 'graft.validation_split',
+  });
+});
+
+it('stratifies by label, and another rule is for jobs that name it', async () => {
+  const training_file = await upload(labelled({ bad: 45, good: 15 }));
+  const [by, without] = [pool(), pool()];
+  const job = await create({ training_file, graft: { task: 'seq_cls', pool: by } });
+  expect(job.graft).toMatchObject({ validation_split: 0.1, stratify_by_column: 'label' });
+  const first = await assigned(by);
+  expect(first.spec).toMatchObject({ stratify_by_column: 'label' });
+  first.worker.vanish();
+
+  const graft = { task: 'seq_cls', pool: without, stratify_by_column: null };
+  const other = await create({ training_file, graft });
+  expect(other.graft).toMatchObject({ validation_split: 0.1, stratify_by_column: null });
+  const second = await assigned(without);
+  expect(second.spec).not.toHaveProperty('stratify_by_column');
+  second.worker.vanish();
+});
+
+it('does not stratify what is measured', async () => {
+  const lines = Array.from({ length: 60 }, (_, n) =>
+    JSON.stringify({ text: `text ${n}`, label: n / 8 }),
+  );
+  const training_file = await upload(lines.join('\n'));
+  const { graft } = await create({ training_file, graft: { task: 'seq_cls', pool: pool() } });
+  expect(graft).toMatchObject({
+    validation_split: 0.1,
+    stratify_by_column: null,
+    task_options: { problem_type: 'regression' },
+  });
+});
+
+it('is not given to a worker of a build that does not know the rule', async () => {
+  const of = pool();
+  const words = buildWords().filter((word) => !word.startsWith('option:stratify_by_column'));
+  const worker = await new ScriptedWorker(api, { pool: of, words }).connect();
+  const training_file = await upload(labelled({ bad: 30, good: 30 }));
+  const { id } = await create({ training_file, graft: { task: 'seq_cls', pool: of } });
+  await until(async () => (await jobOf(id)).graft.phase.code === 'no_able_worker');
+  expect((await jobOf(id)).graft.phase.message).toContain('option stratify_by_column');
+  worker.vanish();
+});
+
+it('leaves a job of an older build as it was', async () => {
+  const of = pool();
+  const training_file = await upload(labelled({ bad: 30, good: 30 }));
+  const graft = { task: 'seq_cls', validation_split: 0.1, pool: of };
+  const { id } = await create({ training_file, graft });
+  // What such a build writes.
+  await api.query(`UPDATE job SET spec = spec - 'stratify_by_column', words = '{}' WHERE id = $1`, [
+    id,
+  ]);
+  const { worker, spec } = await assigned(of);
+  expect(spec).toMatchObject({ validation_split: 0.1 });
+  expect(spec).not.toHaveProperty('stratify_by_column');
+  // Who makes it again makes it with the same rule.
+  expect((await jobOf(id)).graft).toMatchObject({ stratify_by_column: null });
+  worker.vanish();
+});

@@ -1,0 +1,68 @@
+import type { CreateJob } from '@graft/contracts';
+import { expect, it } from 'vitest';
+import { resolveSpec, type JobFacts } from '../catalog.js';
+
+const specOf = (graft: CreateJob['graft'], facts: Partial<JobFacts> = {}, more: object = {}) =>
+  resolveSpec(
+    { model: 'tiny', training_file: 'file-1', ...more, graft },
+    { trainingRecords: 100, ...facts },
+  );
+const HELD = { validation_split: 0.1, load_best_model_at_end: true };
+
+it('holds out a tenth from 50 records on, and measures it after each epoch', () => {
+  const spec = specOf({});
+  // 90 are left: batches of 2, and 3 passes of 45 steps
+  expect(spec).toMatchObject({ ...HELD, batch_size: 2, n_epochs: 3, eval_steps: 45 });
+  expect(specOf({}, { trainingRecords: 50 })).toMatchObject(HELD);
+  expect(specOf({}, { trainingRecords: 49 })).toMatchObject({
+    validation_split: null,
+    eval_steps: 0,
+  });
+  // How many are held out is known once somebody has looked: here records that are the same stand together.
+  expect(specOf({}, { heldOut: 20 }).eval_steps).toBe(40);
+});
+
+it.each([
+  ['it says so', { validation_split: null }, {}, {}],
+  ['it has a validation file', {}, {}, { validation_file: 'file-2' }],
+  ['it begins from an adapter, which may have learnt any record', {}, { begun: true }, {}],
+])('holds nothing out of a job where %s', (_, graft, facts, more) => {
+  expect(specOf(graft, facts, more)).toMatchObject({ validation_split: null, eval_steps: 0 });
+});
+
+it('leaves alone when the job is to be evaluated', () => {
+  expect(specOf({ eval_steps: 7 }).eval_steps).toBe(7);
+  const atEnd = specOf({ eval_steps: 0 });
+  expect(atEnd).toMatchObject({ validation_split: 0.1, eval_steps: 0 });
+  expect(atEnd).not.toHaveProperty('load_best_model_at_end');
+  // a single pass is evaluated at its end
+  expect(specOf({}, {}, { hyperparameters: { n_epochs: 1 } }).eval_steps).toBe(0);
+  expect(specOf({ max_steps: 10 }).eval_steps).toBe(0);
+  expect(specOf({ validation_split: 0.2 })).toMatchObject({ validation_split: 0.2, eval_steps: 0 });
+  // evaluations that there are now can be waited for
+  expect(specOf({ early_stopping_patience: 2 })).toMatchObject({ early_stopping_patience: 2 });
+});
+
+it('stratifies by label where records have one', () => {
+  expect(specOf({ task: 'seq_cls' }).stratify_by_column).toBe('label');
+  expect(specOf({ task: 'kto' }).stratify_by_column).toBe('label');
+  expect(specOf({ task: 'seq_cls', validation_split: 0.3 }).stratify_by_column).toBe('label');
+  for (const graft of [
+    {},
+    { task: 'token_cls' },
+    { task: 'seq_cls', validation_split: null },
+    { task: 'seq_cls', stratify_by_column: null },
+    { task: 'seq_cls', task_options: { problem_type: 'regression' } },
+    { task: 'seq_cls', task_options: { problem_type: 'multi_label_classification' } },
+  ] as const)
+    expect(specOf(graft)).not.toHaveProperty('stratify_by_column');
+});
+
+it('refuses to stratify by a label that records do not have', () => {
+  expect(() => specOf({ stratify_by_column: 'label' })).toThrow(
+    expect.objectContaining({
+      param: 'graft.stratify_by_column',
+      message: expect.stringContaining('records of task causal_lm do not have one label each'),
+    }),
+  );
+});
