@@ -53,9 +53,11 @@ it('an encoder is measured on a tenth of its labels that is held out by default,
   });
   const { evaluations } = await graft.openai.get<MetricsObject>(`/fine_tuning/jobs/${id}/metrics`);
   expect(evaluations.map(({ step }) => step)).toEqual([9, 18, 27, 36, 45, 54, 63, 72]);
+  for (const { majority_accuracy: chance } of evaluations) expect(chance).toBe(0.5);
   const published = evaluations.find(({ step }) => step === job.graft.published_step);
   expect(published?.loss).toBe(Math.min(...evaluations.map(({ loss }) => loss ?? NaN)));
   expect(published?.['accuracy']).toBe(1);
+  expect(job.graft.best).toMatchObject({ accuracy: 1, majority_accuracy: 0.5 });
   const told = await graft.openai.get<JobConfusionObject>(`/fine_tuning/jobs/${id}/confusion`);
   expect(told).toMatchObject({ examples: 6, examples_file: training_file });
   expect(told.classes.map(({ label, support }) => [label, support])).toEqual([

@@ -48,6 +48,7 @@ it('is of the best evaluation or a chosen one, with how well each label is told'
     step_number: null,
     full: null,
     examples: null,
+    majority_accuracy: null,
     classes: [],
     confused: [],
   });
@@ -86,6 +87,7 @@ it('is of the best evaluation or a chosen one, with how well each label is told'
     step_number: 2,
     full: true,
     examples: 5,
+    majority_accuracy: 0.4,
     examples_file: expect.stringMatching(/^file-/) as string,
     classes: [
       {

@@ -1,9 +1,16 @@
-// What a new job holds out unless it says otherwise, and by which rule.
-import type { JobObject, JobPreviewObject, Spec } from '@graft/contracts';
+// The validation split of new jobs: its default, its rule, and the accuracy beside that of the most frequent label.
+import type {
+  JobConfusionObject,
+  JobObject,
+  JobPreviewObject,
+  MetricsObject,
+  Spec,
+} from '@graft/contracts';
 import { buildWords } from '@graft/peft-core/catalog';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { graft } from '../../../test/cli/graft.js';
 import { caught, chats, importBase, startTestApi, until, type TestApi } from './fixture.js';
-import { ScriptedWorker } from './scripted-worker.js';
+import { ScriptedWorker, started, step, told } from './scripted-worker.js';
 
 let api: TestApi;
 let pools = 0;
@@ -130,14 +137,53 @@ it('leaves a job of an older build as it was', async () => {
   const training_file = await upload(labelled({ bad: 30, good: 30 }));
   const graft = { task: 'seq_cls', validation_split: 0.1, pool: of };
   const { id } = await create({ training_file, graft });
-  // What such a build writes.
+  // An older build writes neither the field nor its word.
   await api.query(`UPDATE job SET spec = spec - 'stratify_by_column', words = '{}' WHERE id = $1`, [
     id,
   ]);
   const { worker, spec } = await assigned(of);
   expect(spec).toMatchObject({ validation_split: 0.1 });
   expect(spec).not.toHaveProperty('stratify_by_column');
-  // Who makes it again makes it with the same rule.
+  // A clone sends this null, so it keeps the rule.
   expect((await jobOf(id)).graft).toMatchObject({ stratify_by_column: null });
+  worker.vanish();
+});
+
+it('tells the accuracy beside that of the most frequent label', async () => {
+  const of = pool();
+  const training_file = await upload(labelled({ bad: 45, good: 15 }));
+  const body = { training_file, suffix: 'chance', graft: { task: 'seq_cls', pool: of } };
+  const { id } = await create(body);
+  const { worker, lease } = await assigned(of);
+  const evaluation = (at: number, loss: number, right: readonly [number, number]) => {
+    const classes = [right[0], 2 - right[1], 4 - right[0], right[1], 4 - right[0], 2 - right[1]];
+    const fact = told(at, loss, { classes, cells: [] });
+    const accuracy = (right[0] + right[1]) / 6;
+    return { ...fact, value: { ...fact.value, metrics: { loss, accuracy } } } as typeof fact;
+  };
+  await worker.tell(lease, started(0, 2), step(1), evaluation(1, 0.9, [2, 1]));
+  await worker.tell(lease, step(2), evaluation(2, 0.5, [4, 1]));
+
+  const { evaluations } = await api.get<MetricsObject>(`/fine_tuning/jobs/${id}/metrics`);
+  expect(evaluations).toEqual([
+    { step: 1, loss: 0.9, accuracy: 0.5, majority_accuracy: 4 / 6 },
+    { step: 2, loss: 0.5, accuracy: 5 / 6, majority_accuracy: 4 / 6 },
+  ]);
+  expect((await jobOf(id)).graft.best).toEqual({
+    step: 2,
+    valid_loss: 0.5,
+    accuracy: 5 / 6,
+    majority_accuracy: 4 / 6,
+  });
+  const confusion = await api.get<JobConfusionObject>(`/fine_tuning/jobs/${id}/confusion`);
+  expect(confusion).toMatchObject({ step_number: 2, examples: 6, majority_accuracy: 4 / 6 });
+  const shown = await graft(api.home, ['jobs', 'chance'], '', {
+    GRAFT_URL: api.url,
+    GRAFT_API_KEY: api.apiKey,
+  });
+  expect(shown).toMatchObject({ code: 0 });
+  expect(shown.out.replace(/\s+/g, ' ')).toContain(
+    'Validation accuracy 83 % (always answering the most frequent label: 67 %) at step 2',
+  );
   worker.vanish();
 });

@@ -4,6 +4,7 @@ import { baseText, methodTitle } from '@graft/contracts/job-method';
 import { duration } from '@graft/contracts/duration';
 import { lossText } from '@graft/contracts/loss-text';
 import { placeText } from '@graft/contracts/queue-place';
+import { accuracyText, beatsChance, labelEvaluation } from '@graft/contracts/validation';
 import { callName, ownName } from './find-job.js';
 import { faint, failure, state, strong, warning } from './style.js';
 import { bar, printable, wrap } from './terminal.js';
@@ -31,6 +32,7 @@ export function jobCard(job: JobObject, seen: Seen, width: number): string {
     ...dataRows(job),
     ['Steps', stepsText(job)],
     ['Loss', lossesText(job)],
+    ['Validation', bestAccuracy(job) ?? ''],
     ['Time', timeText(job)],
     ['Attempts', attemptsText(job.graft.attempts)],
     ['Checkpoints', checkpointsText(checkpoints)],
@@ -127,6 +129,14 @@ export function lossesText({ graft: { train_loss, valid_loss, best } }: JobObjec
   ]
     .filter((part) => part !== '')
     .join(', ');
+}
+
+/** "accuracy 91 % (always answering the most frequent label: 17 %) at step 40"; null where labels are not told. */
+export function bestAccuracy({ graft: { best } }: JobObject): string | null {
+  const found = best && labelEvaluation({ ...best });
+  if (!found) return null;
+  const text = `${accuracyText(found)} at step ${found.step}`;
+  return beatsChance(found) ? text : warning(text);
 }
 
 function timeText({ created_at, finished_at, graft }: JobObject): string {

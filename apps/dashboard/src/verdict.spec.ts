@@ -1,6 +1,8 @@
 import type { JobObject, MetricsObject } from '@graft/contracts';
 import { expect, it } from 'vitest';
-import { verdict } from './verdict.js';
+import { verdict as found } from './verdict.js';
+
+const verdict = (...given: Parameters<typeof found>) => found(...given)?.words ?? null;
 
 interface Given {
   readonly status?: JobObject['status'];
@@ -9,6 +11,10 @@ interface Given {
   readonly validation?: boolean;
   /** Of the training data, held out. */
   readonly split?: number;
+  /** Of one label for each input. */
+  readonly labels?: readonly string[];
+  readonly published?: number;
+  readonly examples?: number;
 }
 
 const job = ({
@@ -17,6 +23,9 @@ const job = ({
   score,
   validation = true,
   split,
+  labels,
+  published,
+  examples = 100,
 }: Given = {}) =>
   ({
     status,
@@ -26,6 +35,9 @@ const job = ({
       progress: { total_steps: 80 },
       warnings: warnings.map((code) => ({ code, message: '', step: null })),
       best_score: score ?? null,
+      published_step: published ?? null,
+      data: { examples },
+      task_options: labels ? { problem_type: 'single_label_classification', labels } : {},
     },
   }) as unknown as JobObject;
 
@@ -49,11 +61,11 @@ const FELL = metrics([
 
 it('says from what to what the validation loss fell, and where it was best', () =>
   expect(verdict(job(), FELL)).toBe(
-    'Validation 2.310 → 1.870, best at step 60 of 80, no sign of overfitting.',
+    'Validation loss 2.310 → 1.870, best at step 60 of 80, no sign of overfitting.',
   ));
 it('says that it overfits where the run was warned of that', () =>
   expect(verdict(job({ warnings: ['overfitting'] }), FELL)).toBe(
-    'Validation 2.310 → 1.870, best at step 60 of 80, overfitting since then.',
+    'Validation loss 2.310 → 1.870, best at step 60 of 80, overfitting since then.',
   ));
 it('says that more steps may do better while the last is the best, once it is over', () => {
   const falling = metrics([
@@ -62,7 +74,7 @@ it('says that more steps may do better while the last is the best, once it is ov
   ]);
   expect(verdict(job(), falling)).toContain('still falling at the end');
   expect(verdict(job({ status: 'running' }), falling)).toBe(
-    'So far: validation 3.000 → 2.000, best at step 80 of 80, no sign of overfitting.',
+    'So far: validation loss 3.000 → 2.000, best at step 80 of 80, no sign of overfitting.',
   );
 });
 it('says that it never got better', () =>
@@ -74,15 +86,15 @@ it('says that it never got better', () =>
         [40, 5.34],
       ]),
     ),
-  ).toBe('Validation never got better than 5.120 at step 0, now 5.340.'));
+  ).toBe('Validation loss never got better than 5.120 at step 0, now 5.340.'));
 it('says what a single evaluation found beside the training loss', () =>
   expect(verdict(job(), metrics([[80, 2.5]], [3, 0.1]))).toBe(
-    'Training loss 3.000 → 0.1000; validation 2.500 at step 80.',
+    'Training loss 3.000 → 0.1000; validation loss 2.500 at step 80.',
   ));
 it('goes by means of the training loss where nothing was validated, and says what that leaves open', () => {
   const losses = [4, 2, ...Array.from({ length: 16 }, () => 1.5), 0.9, 1.1];
   expect(verdict(job({ validation: false }), metrics([], losses))).toBe(
-    'Training loss 3.000 → 1.000; without validation data nothing says whether it overfits.',
+    'Training loss 3.000 → 1.000; not validated: nothing was held out.',
   );
 });
 it('says nothing of missing validation where a share is held out that was not measured yet', () =>
@@ -93,10 +105,75 @@ it('names what went wrong first, and the score of an eval last', () =>
   expect(
     verdict(job({ warnings: ['diverged'], score: { step: 60, eval_score: 0.756 } }), FELL),
   ).toBe(
-    'This run went wrong, see the warnings; validation 2.310 → 1.870, best at step 60 of 80, no sign of overfitting; best eval score 76 % at step 60.',
+    'This run went wrong, see the warnings; validation loss 2.310 → 1.870, best at step 60 of 80, no sign of overfitting; best eval score 76 % at step 60.',
   ));
 it.each([
   ['of a job that failed', job({ status: 'failed' }), FELL],
   ['before anything was measured', job({ status: 'running' }), metrics([], [])],
   ['of one step', job({ status: 'running' }), metrics([[0, null]], [3])],
 ])('has no words %s', (_, one, measured) => expect(verdict(one, measured)).toBeNull());
+
+const LABELS = ['a', 'b', 'c', 'd', 'e', 'f'];
+
+/** Evaluations that tell labels: step, loss, accuracy, that of the most frequent label. */
+const told = (
+  evaluations: readonly (readonly [
+    step: number,
+    loss: number,
+    accuracy: number,
+    chance?: number,
+  ])[],
+  losses: readonly number[] = [],
+) =>
+  ({
+    ...metrics([], losses),
+    evaluations: evaluations.map(([step, loss, accuracy, chance]) => ({
+      step,
+      loss,
+      accuracy,
+      ...(chance !== undefined && { majority_accuracy: chance }),
+    })),
+  }) as unknown as MetricsObject;
+
+it('tells of labels how many are right, and what the most frequent label gives', () => {
+  const learnt = told([
+    [20, 1.2, 0.6, 1 / 6],
+    [40, 0.4, 0.911, 1 / 6],
+    [80, 0.5, 0.9, 1 / 6],
+  ]);
+  const one = found(job({ labels: LABELS, split: 0.1, published: 40 }), learnt);
+  expect(one?.isBad).toBe(false);
+  expect(one?.words).toBe(
+    'Validation accuracy 91 % (always answering the most frequent label: 17 %) at step 40; validation loss 1.200 → 0.4000, best at step 40 of 80, no sign of overfitting.',
+  );
+});
+it('is of the step whose weights the model holds', () => {
+  const learnt = told([
+    [40, 0.4, 0.8, 0.5],
+    [80, 0.5, 0.9, 0.5],
+  ]);
+  const words = (published?: number) => verdict(job({ labels: LABELS, split: 0.1, ...(published && { published }) }), learnt); // prettier-ignore
+  expect(words(80)).toContain('accuracy 90 % (always answering the most frequent label: 50 %) at step 80'); // prettier-ignore
+  expect(words()).toContain('at step 40');
+});
+it('calls no success what is no better than chance', () => {
+  const one = found(job({ labels: LABELS, split: 0.1 }), told([[80, 1.51, 0.2, 0.3]], [1.81, 1.5]));
+  expect(one?.isBad).toBe(true);
+  expect(one?.words).toBe(
+    'Validation accuracy 20 %, no better than chance (always answering the most frequent label: 30 %) at step 80; validation loss 1.510 at step 80.',
+  );
+  const good = found(job({ labels: LABELS, split: 0.1 }), told([[80, 1.51, 0.2]]));
+  expect(good).toMatchObject({ isBad: false, words: expect.stringContaining('(guessing among 6 labels: 17 %)') as string }); // prettier-ignore
+});
+it('tells of labels that were not validated what guessing gives', () => {
+  const of = job({ labels: LABELS, validation: false, examples: 30 });
+  const one = found(of, metrics([], [1.813, 1.792]));
+  expect(one).toEqual({
+    isBad: true,
+    words:
+      'Training loss 1.813 → 1.792 (guessing among 6 labels: 1.792); not validated: of fewer than 50 examples nothing is held out by default.',
+  });
+  expect(found(of, metrics([], [1.813, 1.5]))?.isBad).toBe(false);
+});
+it('calls no success what went wrong', () =>
+  expect(found(job({ warnings: ['diverged'] }), FELL)?.isBad).toBe(true));

@@ -40,6 +40,10 @@ export const JobConfusionObject = z
       .nullable()
       .describe('Whether all of the validation data were looked at, or a sample.'),
     examples: z.number().nullable(),
+    majority_accuracy: z
+      .number()
+      .nullable()
+      .describe('The accuracy of always answering the most frequent label of these examples.'),
     examples_file: z
       .string()
       .nullable()

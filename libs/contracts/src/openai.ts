@@ -99,11 +99,20 @@ export const JobWarning = z
   });
 export type JobWarning = z.infer<typeof JobWarning>;
 
-export const JobBest = z.object({ step: z.number(), valid_loss: z.number() }).meta({
-  id: 'JobBest',
-  description:
-    'The lowest validation loss so far and its step: of samples and of the whole file alike, the earliest of equal ones.',
-});
+export const JobBest = z
+  .object({
+    step: z.number(),
+    valid_loss: z.number(),
+    accuracy: z.exactOptional(z.number()).describe('Of tasks with one label for each input.'),
+    majority_accuracy: z
+      .exactOptional(z.number())
+      .describe('The accuracy of always answering the most frequent label of the same examples.'),
+  })
+  .meta({
+    id: 'JobBest',
+    description:
+      'The lowest validation loss so far and its step: of samples and of the whole file alike, the earliest of equal ones.',
+  });
 export type JobBest = z.infer<typeof JobBest>;
 
 export const JobScore = z.object({ step: z.number(), eval_score: z.number() }).meta({

@@ -1,10 +1,10 @@
 import { Injectable } from '@nestjs/common';
-import { lossText } from '@graft/contracts';
+import { lossText, type JobBest } from '@graft/contracts';
 import type { Evaluated, Step } from '@graft/contracts/grpc';
 import type { EntityManager } from 'typeorm';
 import { Database } from '../database/database.js';
 import type { Job } from '../database/entities/job.js';
-import { confusionText } from '../history/confusions.js';
+import { confusionText, majorityOf } from '../history/confusions.js';
 import { openAiValues, valueOf, valuesText } from '../history/metric-values.js';
 import type { NewEvent } from '../lifecycle/event-log.js';
 import { ENDING, Rungs } from '../lifecycle/rungs.js';
@@ -66,24 +66,18 @@ export class Measurements {
   }
 
   async evaluated(fact: Evaluated, { manager, job, progress, at }: Reported): Promise<NewEvent[]> {
+    const confusion = confusionText(fact.confusion, job.spec);
     await this.database.query(
       `INSERT INTO evaluation (job_id, attempt, step, "full", "values", confusion)
        SELECT id, attempt, $3, $4, $5, $6 FROM job WHERE id = $1 AND attempt = $2 AND state = 'running'
        ON CONFLICT (job_id, attempt, step) DO UPDATE
        SET "full" = true, "values" = evaluation."values" || excluded."values", confusion = excluded.confusion
        WHERE excluded."full" AND NOT evaluation."full"`,
-      [
-        job.id,
-        job.attempt,
-        fact.step,
-        fact.full,
-        valuesText(fact.metrics),
-        confusionText(fact.confusion, job.spec),
-      ],
+      [job.id, job.attempt, fact.step, fact.full, valuesText(fact.metrics), confusion],
       manager,
     );
     const loss = valueOf(fact.metrics, 'loss');
-    progress.evaluated(fact.step, loss);
+    progress.evaluated(fact.step, loss, accuracyOf(fact, confusion));
     const rung = await this.rungs.reached(manager, job, {
       metric: 'valid_loss',
       step: fact.step,
@@ -114,6 +108,17 @@ export class Measurements {
       ...decided,
     ];
   }
+}
+
+/** How many of the labels were right, and how many of them the most frequent label would be; nothing of other tasks. */
+function accuracyOf(
+  { metrics, confusion }: Evaluated,
+  stored: string | null,
+): Pick<JobBest, 'accuracy' | 'majority_accuracy'> {
+  const accuracy = valueOf(metrics, 'accuracy');
+  const majority = stored === null || !confusion ? null : majorityOf(confusion.classes);
+  if (majority === null || !Number.isFinite(accuracy)) return {};
+  return { accuracy, majority_accuracy: majority };
 }
 
 function stepEvent(

@@ -89,10 +89,10 @@ export class Progress {
     return step <= this.reported;
   }
 
-  evaluated(step: number, loss: number): void {
+  evaluated(step: number, loss: number, more: Omit<JobBest, 'step' | 'valid_loss'>): void {
     this.validLoss = loss;
     if (Number.isFinite(loss) && (this.best === null || loss < this.best.valid_loss))
-      this.best = { step, valid_loss: loss };
+      this.best = { step, valid_loss: loss, ...more };
   }
 
   /** A warning stands once, however often attempts repeat it. Returns whether it is news. */

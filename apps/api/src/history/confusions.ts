@@ -28,7 +28,15 @@ export function confusionText(
     examples.length % 3 === 0 &&
     examples.length <= 3 * MOST_NAMED &&
     [...cells, ...examples].every((one, i) => i % 3 === 2 || one < count);
-  return fits ? JSON.stringify({ classes, cells, examples }) : null;
+  if (!fits) return null;
+  return JSON.stringify({ classes, cells, examples, majority: majorityOf(classes) });
+}
+
+/** The accuracy of always answering the most frequent label; null where it is not known how often each label is there. */
+export function majorityOf(classes: readonly number[]): number | null {
+  const supports = threes(classes).map(([tp, , fn]) => tp + fn);
+  const all = supports.reduce((sum, support) => sum + support, 0);
+  return all === 0 ? null : Math.max(...supports) / all;
 }
 
 /** Null where the job's data were not read before it began: the worker alone knew them. */
@@ -37,7 +45,7 @@ function labelsOf({ task_options: options }: Pick<Spec, 'task_options'>): readon
   return labels ?? null;
 }
 
-type Shown = Pick<JobConfusionObject, 'examples' | 'classes' | 'confused'>;
+type Shown = Pick<JobConfusionObject, 'examples' | 'majority_accuracy' | 'classes' | 'confused'>;
 
 export function shownConfusion(
   { classes, cells, examples = [] }: Confusion,
@@ -64,6 +72,7 @@ export function shownConfusion(
   }));
   return {
     examples: rated.length > 0 ? rated.reduce((sum, { support }) => sum + support, 0) : null,
+    majority_accuracy: majorityOf(classes),
     classes: rated,
     confused: threes(cells).map(([label, predicted, count]) => ({
       label: name(label),

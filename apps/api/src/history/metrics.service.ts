@@ -18,7 +18,10 @@ interface StepRow {
   readonly rss_bytes: number;
 }
 
-type EvaluationRow = Pick<StepRow, 'step' | 'values'>;
+interface EvaluationRow extends Pick<StepRow, 'step' | 'values'> {
+  /** The accuracy of always answering the most frequent label; null where that is not known. */
+  readonly majority: number | null;
+}
 
 /** A job's curve: for each step what the newest attempt measured. */
 @Injectable()
@@ -47,7 +50,10 @@ export class JobMetrics {
       tokens: summed(steps, 'tokens'),
       seconds: summed(steps, 'seconds'),
       peak_rss_bytes: steps.length === 0 ? null : Math.max(...steps.map((row) => row.rss_bytes)),
-      evaluations: evaluations.map(({ step, values }) => measured(step, values)),
+      evaluations: evaluations.map(({ step, values, majority }) => ({
+        ...measured(step, values),
+        ...(majority !== null && { majority_accuracy: majority }),
+      })),
       marks,
     };
   }
@@ -74,7 +80,8 @@ export class JobMetrics {
 
   private evaluations(jobId: string, manager?: EntityManager): Promise<EvaluationRow[]> {
     return this.database.query<EvaluationRow>(
-      `SELECT DISTINCT ON (step) step, "values" FROM evaluation WHERE job_id = $1 ORDER BY step, attempt DESC, "full" DESC`,
+      `SELECT DISTINCT ON (step) step, "values", (confusion->>'majority')::float8 AS majority
+       FROM evaluation WHERE job_id = $1 ORDER BY step, attempt DESC, "full" DESC`,
       [jobId],
       manager,
     );

@@ -41,7 +41,7 @@ export class JobConfusions {
           [job.id, asked.attempt, asked.step],
         )
       : [];
-    const nothing = { examples: null, classes: [], confused: [] };
+    const nothing = { examples: null, majority_accuracy: null, classes: [], confused: [] };
     return {
       object: 'fine_tuning.job.confusion',
       job_id: job.id,

@@ -6,6 +6,7 @@ import type { Api } from '../api.js';
 import { CliError, EXIT } from '../cli-error.js';
 import { callOf } from '../command-line.js';
 import { findJobId } from '../find-job.js';
+import { bestAccuracy } from '../job-card.js';
 import { followJob, isOver } from '../job-progress.js';
 import { warning } from '../style.js';
 import { printable, type Output } from '../terminal.js';
@@ -57,13 +58,16 @@ export function ending(job: JobObject): string {
   const waited = (job.finished_at ?? 0) - job.created_at - training_seconds;
   const took = ` in ${duration(training_seconds)}${waited < 10 ? '' : ` (waited ${duration(waited)})`}`;
   const loss = train_loss === null ? '' : `, loss ${lossText(train_loss)}`;
+  const isUnvalidated = valid_loss === null && job.training_file !== null;
   const valid = valid_loss === null ? '' : `, validation ${lossText(valid_loss)}`;
+  const accuracy = bestAccuracy(job);
   const lowest =
     best === null || best.valid_loss === valid_loss
       ? ''
       : ` (lowest ${lossText(best.valid_loss)} at step ${best.step})`;
   return [
-    `${job.id} succeeded${took}: ${progress.step} steps${loss}${valid}${lowest}`,
+    `${job.id} succeeded${took}: ${progress.step} steps${loss}${valid}${lowest}${isUnvalidated ? ', not validated' : ''}`,
+    ...(accuracy === null ? [] : [accuracy]),
     ...warnings.map(({ message }) => warning(`warning: ${printable(message)}`)),
     `model ${job.fine_tuned_model}`,
   ].join('\n');

@@ -34,6 +34,8 @@ export function drawn(
   const measured = evaluations.flatMap((evaluation) => Object.keys(evaluation));
   const others = new Set([...Object.keys(series), ...measured].filter((name) => !known.has(name)));
   others.delete('step');
+  // The same at each evaluation: it is told in words beside the accuracy.
+  others.delete('majority_accuracy');
   return [
     ...described.filter(({ name, draw }) => draw !== null && series[name] !== undefined),
     ...[...others].map((name) => ({

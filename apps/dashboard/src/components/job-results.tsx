@@ -10,6 +10,8 @@ import { UseIt } from './use-it.js';
 interface Props {
   readonly job: JobObject;
   readonly use: ModelUse;
+  /** Whether the run is a success. */
+  readonly isGood: boolean;
   readonly onError: (error: Error) => void;
 }
 
@@ -21,7 +23,7 @@ const TRY = {
 } as const;
 
 /** What a job has made: to try, and to take home in one piece or file by file. */
-export function Results({ job, use, onError }: Props) {
+export function Results({ job, use, isGood, onError }: Props) {
   const may = useMay();
   const readable = may('files:read') ? job.result_files : [];
   const files = useLoaded(['files-of', ...readable], () =>
@@ -33,7 +35,7 @@ export function Results({ job, use, onError }: Props) {
   );
   const canTry = shown.value !== null && shown.value.graft?.kind !== 'export';
   return (
-    <section className="card good" aria-label="Result">
+    <section className={isGood ? 'card good' : 'card'} aria-label="Result">
       <div className="bar">
         <b className="break">{model}</b>
         <span className="grow" />

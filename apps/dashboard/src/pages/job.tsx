@@ -1,4 +1,4 @@
-import type { Catalog, CatalogTask, JobObject, PoolObject } from '@graft/contracts';
+import type { Catalog, CatalogTask, JobObject, ModelUse, PoolObject } from '@graft/contracts';
 import { useNavigate } from '@tanstack/react-router';
 import { useEffect, useState } from 'react';
 import { api, ApiError } from '../api.js';
@@ -7,7 +7,7 @@ import { useKeys } from '../keyboard.js';
 import { useLoaded } from '../loading.js';
 import { useMay } from '../own-key.js';
 import { useConfirm } from '../components/confirm.js';
-import { verdict } from '../verdict.js';
+import { verdict, type Verdict } from '../verdict.js';
 import { StreamLost } from '../components/contact-banner.js';
 import { EventLog } from '../components/event-log.js';
 import { Failure } from '../components/failure.js';
@@ -92,7 +92,7 @@ export function JobPage({ id, tab }: { id: string; tab: string | null }) {
       {job.status === 'queued' && <JobQueue job={job} changed={setJob} onError={setProblem} />}
       {job.status === 'queued' && !isWarnedOfPool(job) && <NobodyThere pool={job.graft.pool} />}
       <Failure error={problem ?? error ?? catalog.error} />
-      <Verdict words={verdict(job, data.metrics)} />
+      <VerdictWords of={verdict(job, data.metrics)} />
       <Warnings warnings={job.graft.warnings} />
       {job.error && (
         <p className="notice bad" role="alert">
@@ -100,7 +100,7 @@ export function JobPage({ id, tab }: { id: string; tab: string | null }) {
           <span className="pre">{job.error.message}</span>
         </p>
       )}
-      {job.status === 'succeeded' && <Results job={job} use={use} onError={setProblem} />}
+      {job.status === 'succeeded' && <Made data={data} use={use} onError={setProblem} />}
       <Tabs
         label="Parts of the job"
         names={TABS.filter((name) => isThere(name, data))}
@@ -149,8 +149,19 @@ function useParts(id: string) {
 }
 
 /** What the run came to. It is there again with each step, and is not read aloud each time. */
-const Verdict = ({ words }: { words: string | null }) =>
-  words === null ? null : <p className="verdict">{words}</p>;
+const VerdictWords = ({ of }: { of: Verdict | null }) =>
+  of === null ? null : <p className={of.isBad ? 'verdict doubtful' : 'verdict'}>{of.words}</p>;
+
+interface MadeProps {
+  readonly data: JobData;
+  readonly use: ModelUse;
+  readonly onError: (error: Error) => void;
+}
+
+/** What came of it: in green unless the run went wrong or learnt no more than chance. */
+const Made = ({ data: { job, metrics }, ...rest }: MadeProps) => (
+  <Results job={job} isGood={verdict(job, metrics)?.isBad !== true} {...rest} />
+);
 
 const taskOf = (catalog: Catalog | null, { graft }: JobObject): CatalogTask | undefined =>
   catalog?.tasks.find(({ name }) => name === graft['task']);

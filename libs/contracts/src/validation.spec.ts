@@ -1,0 +1,34 @@
+import { expect, it } from 'vitest';
+import { accuracyText, beatsChance, labelEvaluation } from './validation.js';
+
+it('tells an accuracy beside that of the most frequent label', () => {
+  const found = labelEvaluation({ step: 4, accuracy: 0.911, majority_accuracy: 1 / 6 });
+  expect(found && accuracyText(found)).toBe(
+    'accuracy 91 % (always answering the most frequent label: 17 %)',
+  );
+  expect(found && beatsChance(found)).toBe(true);
+});
+
+it.each([
+  [0.5, 0.5],
+  [0.3, 0.5],
+])('%f is no better than chance where the most frequent label gives %f', (accuracy, majority) => {
+  const found = labelEvaluation({ step: 4, accuracy, majority_accuracy: majority });
+  expect(found && beatsChance(found)).toBe(false);
+  expect(found && accuracyText(found)).toBe(
+    `accuracy ${100 * accuracy} %, no better than chance (always answering the most frequent label: 50 %)`,
+  );
+});
+
+it('goes by the number of labels where nobody knows how often each is there', () => {
+  const found = labelEvaluation({ step: 4, accuracy: 0.5 }, 4);
+  expect(found && accuracyText(found)).toBe('accuracy 50 % (guessing among 4 labels: 25 %)');
+});
+
+it.each([
+  [{ step: 4, loss: 1 }, 4],
+  [{ step: 4, accuracy: null, majority_accuracy: 0.5 }, 4],
+  [{ step: 4, accuracy: 0.5 }, null],
+])('has nothing to say of %j', (found, labels) => {
+  expect(labelEvaluation(found, labels)).toBeNull();
+});
