@@ -1,10 +1,8 @@
 // Every page at every width, in light and dark, with names as long as they get: nothing is cut, overlaps or must
 // be pushed, and axe-core finds nothing.
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { createRequire } from 'node:module';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { AxeResults, RunOptions } from 'axe-core';
 import type { JobObject } from '@graft/contracts';
 import type { Assignment } from '@graft/contracts/grpc';
 import type { Browser, Page } from 'playwright-core';
@@ -26,10 +24,9 @@ import { isAllTier } from '../tier.js';
 import { colourPng, dataUrl } from '../tiny-pictures.js';
 import { buildDashboard, findBrowser, picture, startBrowser, Tabs } from './browser.js';
 import { makeGraded } from './graded.js';
-import { cutChoices, overlapping, tooWide, unreadable } from './looks.js';
+import { cutChoices, overlapping, tooWide, unreadable, violations } from './looks.js';
 
 const program = findBrowser();
-const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const BASE = 'SmolLM2-135M-Instruct';
 const LONG = 'a-long-suffix-of-a-sweep-that-says-it-all-lr-1e-4-r-16';
 /** The narrowest and the widest, one in each scheme. axe-core, which takes long, looks at these: at both, or at one in turn. */
@@ -82,21 +79,6 @@ const drawnAnew = (page: Page): Promise<void> =>
         requestAnimationFrame(() => requestAnimationFrame(() => resolve()));
       }),
   );
-
-const RULES: RunOptions = {
-  runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'],
-  // Most of a page passes, which nobody reads: axe need not describe it.
-  resultTypes: ['violations'],
-};
-
-async function violations(page: Page): Promise<string[]> {
-  if (!(await page.evaluate(() => 'axe' in window))) await page.evaluate(axe);
-  return page.evaluate(async (options) => {
-    const here = window as unknown as { axe: { run(o: RunOptions): Promise<AxeResults> } };
-    const { violations: found } = await here.axe.run(options);
-    return found.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' | ')}`);
-  }, RULES);
-}
 
 describe.skipIf(!program)('the looks of the dashboard', () => {
   beforeAll(async () => {

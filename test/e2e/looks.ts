@@ -1,4 +1,7 @@
-// What a page looks like, in numbers: ink on a canvas, contrast of texts (WCAG 2.2).
+// What a page looks like, in numbers: ink on a canvas, contrast of texts (WCAG 2.2), what axe-core finds.
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import type { AxeResults, RunOptions } from 'axe-core';
 import type { Page } from 'playwright-core';
 
 /** Pixels of the first chart that are not blank. */
@@ -102,3 +105,21 @@ export const cutChoices = (page: Page): Promise<string[]> =>
         return needed > room + 1 ? [`"${words}" ${Math.round(needed)} > ${Math.round(room)}`] : [];
       });
   });
+
+let axe: string | null = null;
+const RULES: RunOptions = {
+  runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'],
+  // Most of a page passes, which nobody reads: axe need not describe it.
+  resultTypes: ['violations'],
+};
+
+/** What axe-core finds. */
+export async function violations(page: Page): Promise<string[]> {
+  axe ??= readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+  if (!(await page.evaluate(() => 'axe' in window))) await page.evaluate(axe);
+  return page.evaluate(async (options) => {
+    const here = window as unknown as { axe: { run(o: RunOptions): Promise<AxeResults> } };
+    const { violations: found } = await here.axe.run(options);
+    return found.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' | ')}`);
+  }, RULES);
+}
