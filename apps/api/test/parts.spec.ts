@@ -123,3 +123,26 @@ it('refuses by what a part announces one that is too large, or more than the pro
   await api.query(`UPDATE project SET limits = '{}'`);
   await api.client.uploads.cancel(upload.id);
 });
+
+it('that is a table is completed again once somebody says which column is what', async () => {
+  const table = `nr,frage,antwort\n${Array.from({ length: 12 }, (_, n) => `${n},${n} + 1?,${n + 1}\n`).join('')}`;
+  const upload = await api.client.uploads.create({
+    bytes: table.length,
+    filename: 'fragen.csv',
+    mime_type: 'text/csv',
+    purpose: 'fine-tune',
+  });
+  const { id } = await api.client.uploads.parts.create(upload.id, { data: new File([table], 'p') });
+  const complete = (columns?: object) =>
+    api.client.post<UploadObject>(`/uploads/${upload.id}/complete`, {
+      body: { part_ids: [id], ...(columns && { graft: { columns } }) },
+    });
+  const asks = { param: 'columns', error: { columns: ['nr', 'frage', 'antwort'] } };
+  expect(await caught(complete())).toMatchObject(asks);
+  expect(await caught(complete({ nothing: 'frage' }))).toMatchObject({ param: 'columns' });
+  const { file } = await complete({ prompt: 'frage', completion: 'antwort' });
+  expect(file).toMatchObject({
+    status: 'processed',
+    graft: { records: 12, converted_from: 'csv' },
+  });
+});

@@ -40,6 +40,7 @@ const CreateUpload = z.strictObject({
 const CompleteUpload = z.strictObject({
   part_ids: z.array(z.string()).min(1).max(MAX_PARTS),
   md5: z.string().optional(),
+  graft: z.strictObject({ columns: Columns.optional() }).optional(),
 });
 
 /** Training data in parts, each of which may be sent again: OpenAI's Uploads. */
@@ -167,10 +168,15 @@ export class UploadsService {
     );
   }
 
-  /** Makes the parts a file, checked like one that arrives whole. Again after that: the same answer. */
+  /**
+   * Makes the parts a file, checked like one that arrives whole. Again after that: the same answer. A table that was
+   * refused until somebody says which column is what is completed again with `graft.columns`: its parts are kept.
+   */
   async complete(caller: Principal, id: string, body: unknown): Promise<UploadObject> {
     const upload = await this.row(caller, id);
-    const { part_ids: ids } = parseBody(CompleteUpload, body);
+    const { part_ids: ids, graft } = parseBody(CompleteUpload, body);
+    const columns = graft?.columns ?? upload.columns;
+    checkColumns(columns);
     if (upload.status === 'completed') return this.get(caller, id);
     if (upload.status !== 'pending') throw notPending(id);
     const found = await this.database.manager.getRepository(UploadPart).findBy({ upload_id: id });
@@ -196,6 +202,7 @@ export class UploadsService {
     }
     await this.files.store(caller, content(), {
       ...upload,
+      columns,
       upload: id,
       completes: async (manager, fileId) => {
         // The parts' room is the file's from now on.
