@@ -244,10 +244,10 @@ describe.skipIf(!program)('files in the dashboard', () => {
     const column = (part: string) => form.getByLabel(part, { exact: true });
     await column('prompt').selectOption('frage');
     await column('completion').selectOption('frage');
-    expect(await form.getByRole('button', { name: 'Upload with' }).isDisabled()).toBe(true);
+    expect(await form.getByRole('button', { name: 'Read with' }).isDisabled()).toBe(true);
     await column('completion').selectOption('antwort');
     await picture(page, 'files-columns');
-    await form.getByRole('button', { name: 'Upload with' }).click();
+    await form.getByRole('button', { name: 'Read with' }).click();
     await text(page, '12 prompts with completions, read from CSV');
     await rows(page).getByRole('link', { name: 'fragen.csv' }).click();
     await examples(page).first().getByText('Was ist 0 + 1?').waitFor();
@@ -266,7 +266,7 @@ describe.skipIf(!program)('files in the dashboard', () => {
     expect(await form.getByLabel('text', { exact: true }).inputValue()).toBe('message');
     await form.getByLabel('label', { exact: true }).selectOption('category');
     await picture(page, 'files-columns-labels');
-    await form.getByRole('button', { name: 'Upload with' }).click();
+    await form.getByRole('button', { name: 'Read with' }).click();
     await text(page, /12 labelled texts.* read from CSV/);
     expect(tabs.problems(/status of 400/)).toEqual([]);
   });
@@ -281,7 +281,7 @@ describe.skipIf(!program)('files in the dashboard', () => {
     expect(await form.getByRole('radio', { name: 'Plain texts' }).isChecked()).toBe(true);
     expect(await form.getByLabel('text', { exact: true }).inputValue()).toBe('strophe');
     await picture(page, 'files-columns-text');
-    await form.getByRole('button', { name: 'Upload with' }).click();
+    await form.getByRole('button', { name: 'Read with' }).click();
     await text(page, '12 plain texts, read from CSV');
     expect(tabs.problems(/status of 400/)).toEqual([]);
   });

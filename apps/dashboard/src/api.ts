@@ -78,7 +78,8 @@ async function ask(path: string, init: RequestInit): Promise<Response> {
   }
 }
 
-async function refusal(response: Response): Promise<ApiError> {
+/** Why the API refused a request. */
+export async function refusal(response: Response): Promise<ApiError> {
   const text = await response.text();
   try {
     const { error } = JSON.parse(text) as ErrorBody;
@@ -95,9 +96,12 @@ async function refusal(response: Response): Promise<ApiError> {
   }
 }
 
-/** One request to /v1 with this tab's key; throws ApiError on any refusal, NoAnswer without an answer, and signs out on a refused key. */
-export async function request(path: string, init: RequestInit = {}): Promise<Response> {
-  const key = apiKey();
+/** One request to /v1, with this tab's key unless another is given; throws ApiError on any refusal, NoAnswer without an answer, and signs out on a refused key. */
+export async function request(
+  path: string,
+  init: RequestInit = {},
+  key = apiKey(),
+): Promise<Response> {
   const headers = new Headers(init.headers);
   headers.set('authorization', `Bearer ${key ?? ''}`);
   const response = await ask(`/v1${path}`, { ...init, headers });
@@ -315,16 +319,6 @@ export const api = {
   operate: (body: unknown) => post<JobObject>('/adapters/operations', body),
   importModel: (source: string) => post<ModelObject>('/models', { source }),
   deleteModel: (id: string) => remove(`/models/${encodeURIComponent(id)}`),
-  upload: async (
-    file: File,
-    columns: Readonly<Record<string, string>> = {},
-  ): Promise<FileObject> => {
-    const form = new FormData();
-    form.append('purpose', 'fine-tune');
-    for (const [part, name] of Object.entries(columns)) form.append(`columns[${part}]`, name);
-    form.append('file', file, file.name);
-    return (await request('/files', { method: 'POST', body: form })).json() as Promise<FileObject>;
-  },
 };
 
 async function save(response: Response, name: string): Promise<void> {

@@ -6,6 +6,7 @@ import { NotAllowed } from './components/not-allowed.js';
 import { OfferedKey } from './components/offered-key.js';
 import { PageHeader } from './components/page-header.js';
 import { Shortcuts } from './components/shortcuts.js';
+import { UploadTray } from './components/upload-tray.js';
 import { useKeys } from './keyboard.js';
 import { GROUPS, PLACES, type Place } from './navigation.js';
 import { lacking, OwnKey, useOwnKey } from './own-key.js';
@@ -82,6 +83,7 @@ export function App() {
                 </RecordFormats>
               )}
             </div>
+            <UploadTray />
           </div>
         ) : (
           <SignInPage refused={session === 'refused'} />

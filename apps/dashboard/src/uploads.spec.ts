@@ -1,34 +1,135 @@
 // @vitest-environment happy-dom
-import { act, cleanup, renderHook } from '@testing-library/react';
-import { afterEach, expect, it, vi } from 'vitest';
-import { api } from './api.js';
-import { useUploads } from './uploads.js';
+import type { FileObject } from '@graft/contracts';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { ApiError } from './api.js';
+import { PartUpload } from './part-upload.js';
+import { signIn, signOut } from './session.js';
+import {
+  continueUpload,
+  currentUploads,
+  dropUpload,
+  pickColumns,
+  takeUpload,
+  upload,
+} from './uploads.js';
 
+/** What the upload under way waits for. */
+let finish: (made?: Partial<FileObject>) => void;
+let refuse: (why: Error) => void;
+const cancelled = vi.fn(() => Promise.resolve());
+const asked = vi.fn();
+
+beforeEach(() => {
+  signIn('sk-one');
+  vi.spyOn(PartUpload.prototype, 'cancel').mockImplementation(cancelled);
+  vi.spyOn(PartUpload.prototype, 'send').mockImplementation(
+    (columns, signal) =>
+      new Promise((resolve, reject) => {
+        asked(columns);
+        finish = (made) => resolve({ id: 'file-1', status: 'processed', ...made } as FileObject);
+        refuse = reject;
+        signal.addEventListener('abort', () => reject(signal.reason as Error));
+      }),
+  );
+});
 afterEach(() => {
-  cleanup();
+  for (const { id } of currentUploads()) dropUpload(id);
   vi.restoreAllMocks();
+  cancelled.mockClear();
+  asked.mockClear();
 });
 
-it('takes nothing more while it uploads, and again once it is done', async () => {
-  const sent: string[] = [];
-  let finish = () => {};
-  vi.spyOn(api, 'upload').mockImplementation((file) => {
-    sent.push(file.name);
-    return new Promise((resolve) => {
-      finish = () => resolve({ id: `file-${file.name}`, filename: file.name } as never);
-    });
-  });
-  const { result } = renderHook(() => useUploads(() => undefined));
-  const upload = (...names: string[]) =>
-    act(async () => void result.current.upload(names.map((name) => new File(['x'], name))));
-  await upload('a', 'b');
-  expect(result.current.busy).toBe('a');
-  await upload('c');
-  await act(async () => finish());
-  await act(async () => finish());
-  expect(sent).toEqual(['a', 'b']);
-  expect(result.current.busy).toBeNull();
-  expect(result.current.fresh.map(({ filename }) => filename)).toEqual(['a', 'b']);
-  await upload('c');
-  expect(sent).toEqual(['a', 'b', 'c']);
+const files = (...names: string[]) => names.map((name) => new File(['x'], name));
+const states = () => currentUploads().map(({ name, state }) => `${name} ${state}`);
+/** Lets what was decided take effect. */
+const settled = () => new Promise((resolve) => setTimeout(resolve));
+const isWarning = (): boolean => {
+  const leaving = new Event('beforeunload', { cancelable: true });
+  window.dispatchEvent(leaving);
+  return leaving.defaultPrevented;
+};
+
+it('uploads one after the other, what is chosen meanwhile too, and warns who leaves', async () => {
+  expect(isWarning()).toBe(false);
+  upload(files('a', 'b'));
+  expect(states()).toEqual(['a sending', 'b waiting']);
+  upload(files('c'));
+  expect(states()).toEqual(['a sending', 'b waiting', 'c waiting']);
+  for (const _ of 'abc') {
+    expect(isWarning()).toBe(true);
+    finish();
+    await settled();
+  }
+  expect(states()).toEqual(['a done', 'b done', 'c done']);
+  expect(isWarning()).toBe(false);
+  // What was seen makes room.
+  upload(files('d'));
+  expect(states()).toEqual(['d sending']);
+});
+
+it('goes on with the next where one fails, and tries that again when asked', async () => {
+  upload(files('a', 'b'));
+  refuse(new ApiError(429, 'The project has no room.', null, 'insufficient_quota'));
+  await settled();
+  expect(states()).toEqual(['a failed', 'b sending']);
+  expect(currentUploads()[0]?.error?.message).toBe('The project has no room.');
+  continueUpload(currentUploads()[0]!.id);
+  expect(states()).toEqual(['a waiting', 'b sending']);
+  finish();
+  await settled();
+  expect(states()).toEqual(['a sending', 'b done']);
+  finish();
+  await settled();
+  expect(states()).toEqual(['a done', 'b done']);
+});
+
+it('asks which column is what, and sends the answer', async () => {
+  upload(files('a.csv'));
+  refuse(new ApiError(400, 'name the columns', 'columns', 'invalid_value', ['question', 'said']));
+  await settled();
+  const [table] = currentUploads();
+  expect(table).toMatchObject({ state: 'asks', columns: ['question', 'said'] });
+  pickColumns(table!.id, { prompt: 'question', completion: 'said' });
+  expect(asked).toHaveBeenLastCalledWith({ prompt: 'question', completion: 'said' });
+});
+
+it('cancels one, on the server too, and goes on with the next', async () => {
+  upload(files('a', 'b'));
+  dropUpload(currentUploads()[0]!.id);
+  await settled();
+  expect(states()).toEqual(['b sending']);
+  expect(cancelled).toHaveBeenCalledTimes(1);
+  finish();
+  await settled();
+  // A file that has arrived stays when its line is closed.
+  dropUpload(currentUploads()[0]!.id);
+  expect(cancelled).toHaveBeenCalledTimes(1);
+  expect(states()).toEqual([]);
+});
+
+it('ends with the session, and another key sees nothing of it', async () => {
+  upload(files('a', 'b'));
+  finish();
+  await settled();
+  expect(states()).toEqual(['a done', 'b sending']);
+  signOut();
+  expect(states()).toEqual([]);
+  expect(cancelled).toHaveBeenCalledTimes(1);
+  signIn('sk-two');
+  await settled();
+  upload(files('c'));
+  expect(states()).toEqual(['c sending']);
+});
+
+it('keeps what a form has yet to choose', async () => {
+  history.pushState(null, '', '/new');
+  upload(files('a'));
+  history.pushState(null, '', '/files');
+  finish();
+  await settled();
+  upload(files('b'));
+  expect(states()).toEqual(['a done', 'b sending']);
+  takeUpload(currentUploads()[0]!.id);
+  upload(files('c'));
+  expect(states()).toEqual(['b sending', 'c waiting']);
 });

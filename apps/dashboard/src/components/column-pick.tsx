@@ -4,13 +4,12 @@ import { RecordFormats, tableFormats } from '../record-formats.js';
 interface Props {
   readonly filename: string;
   readonly columns: readonly string[];
-  readonly busy: boolean;
   readonly onPick: (columns: Readonly<Record<string, string>>) => void;
   readonly onLeave: () => void;
 }
 
-/** Asks which column of a table is what, after its upload was refused for that. */
-export function ColumnPick({ filename, columns, busy, onPick, onLeave }: Props) {
+/** Asks which column of a table is what. It has arrived already, and is read when that is known. */
+export function ColumnPick({ filename, columns, onPick, onLeave }: Props) {
   const id = useId();
   const known = tableFormats(useContext(RecordFormats));
   const kinds = known.filter(({ fields }) => fields.length <= Math.max(1, columns.length));
@@ -59,16 +58,11 @@ export function ColumnPick({ filename, columns, busy, onPick, onLeave }: Props) 
         ))}
       </div>
       <div className="bar">
-        <button
-          type="button"
-          className="main"
-          disabled={busy || twice}
-          onClick={() => onPick(picked)}
-        >
-          Upload with {kind.fields.length === 1 ? 'this' : 'these'}
+        <button type="button" className="main" disabled={twice} onClick={() => onPick(picked)}>
+          Read with {kind.fields.length === 1 ? 'this' : 'these'}
         </button>
         <button type="button" onClick={onLeave}>
-          Don’t upload
+          Discard the file
         </button>
         {twice && <span className="faint">Choose two different columns.</span>}
       </div>

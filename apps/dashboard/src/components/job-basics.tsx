@@ -1,8 +1,17 @@
 import type { FileObject, JobPreviewObject, ModelObject } from '@graft/contracts';
-import { useContext, useEffect } from 'react';
+import { useContext, useEffect, useState } from 'react';
 import { useMay } from '../own-key.js';
 import { namesOf, RecordFormats } from '../record-formats.js';
-import { ACCEPTED, useUploads } from '../uploads.js';
+import {
+  ACCEPTED,
+  dropUpload,
+  pickColumns,
+  placeNow,
+  takeUpload,
+  upload,
+  useUploads,
+  type Upload,
+} from '../uploads.js';
 import { ago, bytes, count } from '../format.js';
 import { ColumnPick } from './column-pick.js';
 import { Failure } from './failure.js';
@@ -31,15 +40,18 @@ const nameOf = (file: FileObject): string => {
 
 /** What is learnt from. */
 export function TrainingData({ draft, change, wrong, files, filesChanged }: DataProps) {
-  const uploads = useUploads(filesChanged);
+  const uploads = useOwnUploads();
   const expected = namesOf(useContext(RecordFormats));
   const data = files
     .filter((f) => f.purpose === 'fine-tune' && f.status !== 'error')
     .map((f) => [f.id, nameOf(f)] as const);
-  const [made] = uploads.fresh;
+  const arrived = uploads.findLast(({ state }) => state === 'done');
   useEffect(() => {
-    if (made && made.status !== 'error') change({ training_file: made.id });
-  }, [made]);
+    if (!arrived?.file || arrived.isTaken) return;
+    takeUpload(arrived.id);
+    filesChanged();
+    if (arrived.file.status !== 'error') change({ training_file: arrived.file.id });
+  }, [arrived]);
   const picked = (name: 'training_file' | 'validation_file') => ({
     label: name,
     value: draft[name],
@@ -56,7 +68,7 @@ export function TrainingData({ draft, change, wrong, files, filesChanged }: Data
           none="Choose or upload one"
           help={`${expected.charAt(0).toUpperCase()}${expected.slice(1)}`}
         />
-        <Upload uploads={uploads} />
+        <UploadField uploads={uploads} />
         <Pick
           {...picked('validation_file')}
           choices={data}
@@ -68,17 +80,18 @@ export function TrainingData({ draft, change, wrong, files, filesChanged }: Data
           file={files.find(({ id }) => id === draft.training_file)}
         />
       </div>
-      {uploads.tables.map((table) => (
-        <ColumnPick
-          key={table.file.name}
-          filename={table.file.name}
-          columns={table.names}
-          busy={uploads.busy !== null}
-          onLeave={() => uploads.leave(table)}
-          onPick={(columns) => void uploads.pick(table, columns)}
-        />
-      ))}
-      {made && <FileReport file={made} />}
+      {uploads
+        .filter(({ state }) => state === 'asks')
+        .map(({ id, name, columns }) => (
+          <ColumnPick
+            key={id}
+            filename={name}
+            columns={columns}
+            onLeave={() => dropUpload(id)}
+            onPick={(picked) => pickColumns(id, picked)}
+          />
+        ))}
+      {arrived?.file && <FileReport file={arrived.file} />}
     </div>
   );
 }
@@ -116,12 +129,16 @@ export function BaseModel({
   );
 }
 
+/** Those that were begun in this form, before another page was looked at, too. */
+function useOwnUploads(): readonly Upload[] {
+  const [place] = useState(placeNow);
+  return useUploads().filter((one) => one.place === place);
+}
+
 /** A file of this computer's as training data, or the sample. */
-function Upload({ uploads }: { uploads: ReturnType<typeof useUploads> }) {
-  const { busy, fresh, error, upload } = uploads;
+function UploadField({ uploads }: { uploads: readonly Upload[] }) {
   if (!useMay()('files:write')) return null;
-  const [made] = fresh;
-  const said = made ? `✓ ${made.filename} uploaded` : 'The sample has 24 arithmetic examples';
+  const last = uploads.at(-1);
   return (
     <div className="field">
       <b className="label">Upload training data</b>
@@ -131,23 +148,30 @@ function Upload({ uploads }: { uploads: ReturnType<typeof useUploads> }) {
           className="unseen"
           type="file"
           accept={ACCEPTED}
-          disabled={busy !== null}
           onChange={(e) => {
-            void upload([...(e.target.files ?? [])]);
+            upload([...(e.target.files ?? [])]);
             e.target.value = ''; // the same file may be chosen again once it is mended
           }}
         />
         <label htmlFor="upload" className="button">
           Choose a file…
         </label>
-        <button type="button" disabled={busy !== null} onClick={() => void upload([sampleFile()])}>
+        <button type="button" onClick={() => upload([sampleFile()])}>
           Use a sample data set
         </button>
       </span>
-      <small role="status">{busy ? `Uploading ${busy}…` : said}</small>
-      <Failure error={error} />
+      <small>{last ? saidOf(last) : 'The sample has 24 arithmetic examples'}</small>
+      <Failure error={last?.error ?? null} />
     </div>
   );
+}
+
+function saidOf({ name, state }: Upload): string {
+  if (state === 'done') return `✓ ${name} uploaded`;
+  if (state === 'failed') return `${name} was not uploaded`;
+  return state === 'asks'
+    ? `${name} is a table: which column is what?`
+    : `${name} is being uploaded. You may look at other pages meanwhile; the form takes it once it is there.`;
 }
 
 interface PaceProps extends FieldsProps {

@@ -3,6 +3,8 @@ import { useId, useRef, useState } from 'react';
 import { useMedia } from '../media.js';
 import type { Group, Place } from '../navigation.js';
 import { signOut } from '../session.js';
+import { currentUploads, isUnfinished } from '../uploads.js';
+import { useConfirm } from './confirm.js';
 import { Link } from './link.js';
 import { Tip } from './tip.js';
 
@@ -63,7 +65,19 @@ function Places({ groups, here }: Props) {
   );
 }
 
+/** Uploads that are under way end with the session, which is asked about. */
+function useSignOut(): () => void {
+  const confirm = useConfirm();
+  return () => {
+    const open = currentUploads().filter(isUnfinished).length;
+    if (open === 0) return signOut();
+    const many = open === 1 ? 'One upload is' : `${open} uploads are`;
+    confirm(`Sign out? ${many} under way and will be cancelled.`, 'Sign out', signOut);
+  };
+}
+
 function Rest({ openHelp }: Pick<Props, 'openHelp'>) {
+  const leave = useSignOut();
   return (
     <div className="rest">
       <a className="quiet" href="/docs" target="_blank" rel="noreferrer">
@@ -74,7 +88,7 @@ function Rest({ openHelp }: Pick<Props, 'openHelp'>) {
           ?
         </button>
       </Tip>
-      <button className="quiet" onClick={signOut}>
+      <button className="quiet" onClick={leave}>
         Sign out
       </button>
     </div>

@@ -1,8 +1,8 @@
 import type { FileObject } from '@graft/contracts';
 import { useNavigate } from '@tanstack/react-router';
-import { useContext, useRef, type DragEvent } from 'react';
+import { useContext, useEffect, useRef, useState, type DragEvent } from 'react';
 import { api, download } from '../api.js';
-import { ACCEPTED, useUploads } from '../uploads.js';
+import { ACCEPTED, dropUpload, pickColumns, upload, useUploads } from '../uploads.js';
 import { useLoaded } from '../loading.js';
 import { useMay } from '../own-key.js';
 import { namesOf, RecordFormats } from '../record-formats.js';
@@ -24,16 +24,21 @@ const PURPOSES = [
 
 export function FilesPage({ purpose }: { purpose: string }) {
   const files = useLoaded(['files', purpose], async () => (await api.files(purpose)).data, 5000);
-  const uploads = useUploads(files.reload);
-  const { error, setError, busy, fresh, tables, upload, leave, pick } = uploads;
+  const uploads = useUploads();
+  const [error, setError] = useState<Error | null>(null);
   const picker = useRef<HTMLInputElement>(null);
   const may = useMay();
   const mayWrite = may('files:write');
   const formats = useContext(RecordFormats);
+  const fresh = uploads.flatMap(({ file }) => file ?? []);
+  const { reload } = files;
+  useEffect(() => {
+    if (fresh.length > 0) reload();
+  }, [fresh.length, reload]);
 
   const drop = (event: DragEvent) => {
     event.preventDefault();
-    if (mayWrite) void upload([...event.dataTransfer.files]);
+    if (mayWrite) upload([...event.dataTransfer.files]);
   };
 
   return (
@@ -49,12 +54,12 @@ export function FilesPage({ purpose }: { purpose: string }) {
             multiple
             hidden
             onChange={(e) => {
-              void upload([...(e.target.files ?? [])]);
+              upload([...(e.target.files ?? [])]);
               e.target.value = ''; // the same file may be chosen again once it is mended
             }}
           />
-          <button className="main" disabled={busy !== null} onClick={() => picker.current?.click()}>
-            {busy ? `Uploading ${busy}…` : 'Upload data'}
+          <button className="main" onClick={() => picker.current?.click()}>
+            Upload data
           </button>
           <span className="faint">
             or drop files here: JSON Lines, JSON, CSV, Parquet or Arrow with {namesOf(formats)};
@@ -63,16 +68,17 @@ export function FilesPage({ purpose }: { purpose: string }) {
         </div>
       )}
       <Failure error={error ?? files.error} />
-      {tables.map((table) => (
-        <ColumnPick
-          key={table.file.name}
-          filename={table.file.name}
-          columns={table.names}
-          busy={busy !== null}
-          onLeave={() => leave(table)}
-          onPick={(columns) => void pick(table, columns)}
-        />
-      ))}
+      {uploads
+        .filter(({ state }) => state === 'asks')
+        .map(({ id, name, columns }) => (
+          <ColumnPick
+            key={id}
+            filename={name}
+            columns={columns}
+            onLeave={() => dropUpload(id)}
+            onPick={(picked) => pickColumns(id, picked)}
+          />
+        ))}
       {fresh.map((file) => (
         <FileReport key={file.id} file={file} />
       ))}
@@ -90,8 +96,8 @@ export function FilesPage({ purpose }: { purpose: string }) {
       ) : (
         files.value.length > 0 && (
           <>
-            <Unusable files={files.value} onError={setError} reload={files.reload} />
-            <FileTable files={files.value} onError={setError} reload={files.reload} />
+            <Unusable files={files.value} onError={setError} reload={reload} />
+            <FileTable files={files.value} onError={setError} reload={reload} />
           </>
         )
       )}
