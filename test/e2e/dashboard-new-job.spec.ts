@@ -245,9 +245,12 @@ describe.skipIf(!program)('the new-job form', () => {
     await page.getByLabel('training_file', { exact: true }).selectOption(file);
     await suffix.fill('kept');
     await passes.fill('3');
+    await page.getByText('Several jobs at once').click();
+    await page.getByLabel('Methods', { exact: true }).selectOption('DoRA');
     await page.reload();
     await line(page).getByText('3 passes').waitFor();
     expect(await typed()).toEqual(['kept', '3']);
+    await page.getByRole('button', { name: 'Leave out DoRA' }).waitFor();
     await page.getByRole('link', { name: 'Models' }).click();
     await page.waitForURL(/\/models/);
     await page.goBack();

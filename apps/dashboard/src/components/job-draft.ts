@@ -10,6 +10,7 @@ import type {
 import { askedIntegrations, BY_DATA, type AskedIntegration } from '@graft/contracts/compared-jobs';
 import { asksChats, linesOf, promptsOf } from './prompt-lines.js';
 import { collect, fieldsOf, NONE } from './schema-form.js';
+import { NO_SWEEP, type SweepDraft } from './sweep-draft.js';
 
 type Values = Readonly<Record<string, string>>;
 
@@ -30,6 +31,8 @@ export interface Draft {
   readonly graft: Values;
   /** null: those that are set up for every job. */
   readonly integrations: readonly AskedIntegration[] | null;
+  /** What several jobs would differ in. */
+  readonly sweep: SweepDraft;
 }
 
 export const BLANK: Draft = {
@@ -46,6 +49,7 @@ export const BLANK: Draft = {
   peft: {},
   graft: {},
   integrations: null,
+  sweep: NO_SWEEP,
 };
 
 const typed = (values: Readonly<Record<string, unknown>>): Values =>
@@ -91,6 +95,7 @@ export function draftOf(job: JobObject, catalog: Catalog, file: FileObject | und
       sample_prompts: linesOf(prompts, asksChats(file)),
     },
     integrations: askedIntegrations(job),
+    sweep: NO_SWEEP,
   };
 }
 

@@ -3,7 +3,6 @@ import { useState } from 'react';
 import { described, FieldProblem, isOf, type Refusal } from './field-problem.js';
 import { Fold } from './fold.js';
 import {
-  NO_SWEEP,
   triedMethods,
   valuesHint,
   variedFields,
@@ -23,23 +22,21 @@ interface Props {
   readonly chosen: { readonly method: CatalogMethod; readonly task: CatalogTask };
   readonly wrong: Refusal | null;
   readonly busy: boolean;
-  readonly changed: () => void;
+  readonly draft: SweepDraft;
+  readonly change: (draft: SweepDraft) => void;
   readonly start: (search: SweepDraft) => void;
 }
 
 /** Several jobs in place of one, which differ in methods or in options. */
-export function SweepForm({ catalog, chosen, wrong, busy, changed, start }: Props) {
-  const [draft, setDraft] = useState(NO_SWEEP);
-  const change = (part: Partial<SweepDraft>) => {
-    changed();
-    setDraft((was) => ({ ...was, ...part }));
-  };
+export function SweepForm({ catalog, chosen, wrong, busy, draft, start, ...props }: Props) {
+  const change = (part: Partial<SweepDraft>) => props.change({ ...draft, ...part });
   const { values } = draft;
   const fields = variedFields(catalog, chosen, draft);
   const tried = fields.filter(({ path }) => values[path] !== undefined);
   const isWrong = wrong?.param?.startsWith('search') === true;
+  const [isKept] = useState(tried.length > 0 || draft.methods.length > 0);
   return (
-    <Fold className="card" title="Several jobs at once: a sweep" reason={isWrong ? wrong : null}>
+    <Fold className="card" title="Several jobs at once: a sweep" reason={isWrong ? wrong : isKept}>
       <p className="faint">
         Jobs as this one, but for what you name here, compared by their validation loss: on the
         validation data, or else on a tenth of the training data.
@@ -146,6 +143,8 @@ interface MethodListProps {
 function MethodList({ draft: { methods: chosen, values }, change, methods }: MethodListProps) {
   // An option of one method is none of another.
   const others = Object.entries(values).filter(([path]) => !path.startsWith('peft.'));
+  const known = triedMethods(methods);
+  const titleOf = (type: string) => known.find(({ name }) => name === type)?.title ?? type;
   return (
     <div className="bar">
       <label htmlFor="sweep-methods">Methods</label>
@@ -154,10 +153,10 @@ function MethodList({ draft: { methods: chosen, values }, change, methods }: Met
           key={type}
           type="button"
           className="small"
-          aria-label={`Leave out ${type}`}
+          aria-label={`Leave out ${titleOf(type)}`}
           onClick={() => change({ methods: chosen.filter((one) => one !== type) })}
         >
-          {type} <span aria-hidden="true">×</span>
+          {titleOf(type)} <span aria-hidden="true">×</span>
         </button>
       ))}
       <select
@@ -168,7 +167,7 @@ function MethodList({ draft: { methods: chosen, values }, change, methods }: Met
         }
       >
         <option value="">{chosen.length === 0 ? 'the one above' : 'and…'}</option>
-        {triedMethods(methods)
+        {known
           .filter(({ name }) => !chosen.includes(name))
           .map(({ name, title }) => (
             <option key={name} value={name}>

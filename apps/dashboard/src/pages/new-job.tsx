@@ -210,7 +210,6 @@ function JobForm({ catalog, models, files, pools, start, ...given }: FormProps) 
     void send('/jobs/$id', api.createJob(body));
   };
   const sweep = (made: object) => void send('/sweeps/$id', api.createSweep(made));
-  const tryMethods = () => sweep(methodsOf(body));
   const now = { draft, change, wrong };
   return (
     <main>
@@ -246,12 +245,13 @@ function JobForm({ catalog, models, files, pools, start, ...given }: FormProps) 
           <MoreOptions {...now} fields={graftFields} />
           <SweepForm
             chosen={{ method, task }}
-            changed={() => setError(null)}
+            draft={draft.sweep}
+            change={(sweep) => change({ sweep })}
             start={(search) => sweep(sweepOf(body, search))}
             {...{ catalog, wrong, busy }}
           />
         </div>
-        <Check {...{ preview, error, busy, tryMethods }} />
+        <Check {...{ preview, error, busy }} tryMethods={() => sweep(methodsOf(body))} />
       </form>
     </main>
   );
