@@ -53,10 +53,19 @@ it('each makes the job that its options say', async () => {
   expect(equal).toMatchObject({ weights: [0.5, 0.5], combination_type: 'svd' });
   const card = await run('jobs', 'whole');
   expect(card.out).toContain(model);
-  expect(card.out).toMatch(/Method +merge\n/);
-  expect(card.out).not.toContain('Steps');
+  expect(card.out).toMatch(/Makes +Merge\n +From +ft:tiny:/);
+  expect(card.out).toMatch(/Time +took 0 s, waited/);
+  expect(card.out).not.toMatch(/Steps|Method|Loss|trained/);
   // no steps before its age
-  expect((await run('jobs', '-s', 'whole')).out).toMatch(/queued +merge +ft:tiny:\S+ +\d+ \w+\n/);
+  expect((await run('jobs', '-s', 'whole')).out).toMatch(/queued +Merge +ft:tiny:\S+ +\d+ \w+\n/);
+  const kinds = await run('jobs', '--kind', 'combine');
+  expect(kinds.out.match(/Combination of 2 by \w+/g)?.sort()).toEqual([
+    'Combination of 2 by svd',
+    'Combination of 2 by ties',
+  ]);
+  expect(kinds.out).not.toMatch(/Merge|LoRA r/);
+  expect((await run('jobs', '--kind', 'training')).out).not.toMatch(/Merge|Co(mb|nv)|Export/);
+  expect((await run('jobs', '--kind', 'export')).out).toBe('no matching jobs\n');
 });
 
 it('what is wrong is said by its field', async () => {

@@ -138,6 +138,47 @@ it('what is merged is a whole model, which no packing is remembered of', async (
   expect(rows).toEqual([{ kind: 'full', base_dtype: 'f32', quantization: null }]);
 });
 
+it('are listed by their kind, are of no method, and count the time that a worker had them', async () => {
+  const { job: training, model } = await trained();
+  const { id: merge } = await operate({ type: 'merge', model });
+  const merging = await worker.assigned();
+  const { id: convert } = await operate({ type: 'convert', model, rank: 2 });
+  const converting = await worker.assigned();
+  const list = async (query: string) =>
+    (await api.get<Page<JobObject>>(`/fine_tuning/jobs?limit=1000&${query}`)).data.map(
+      ({ id }) => id,
+    );
+  const among = async (query: string) => {
+    const found = await list(query);
+    return [training, merge, convert].filter((id) => found.includes(id));
+  };
+  expect(await among('kind=training')).toEqual([training]);
+  expect(await among('kind=merge')).toEqual([merge]);
+  expect(await among('kind=')).toEqual([training, merge, convert]);
+  expect(await among('method=lora')).toEqual([training]);
+  expect(await among('method=full')).toEqual([]);
+  expect(await among('search=merge')).toEqual([merge]);
+  await expect(list('kind=jobs')).rejects.toThrow('kind: expected one of training, export, merge');
+
+  await api.query(
+    `UPDATE attempt SET assigned_at = assigned_at - interval '90 s' WHERE job_id = $1`,
+    [merge],
+  );
+  const files = [await worker.put(merging, 'config.json', '{}')];
+  await worker.tell(merging, started(0, 0), finished(0, files));
+  const { fine_tuned_model: made, graft } = await api.get<JobObject>(`/fine_tuning/jobs/${merge}`);
+  expect(graft.training_seconds).toBeGreaterThanOrEqual(90);
+  expect(graft.attempts[0]?.started_at).toBeLessThan(Date.now() / 1000 - 80);
+  const whole = await api.get<ModelObject>(`/models/${encodeURIComponent(made ?? '')}`);
+  expect(whole.graft?.operation).toEqual({ type: 'merge', adapters: [model] });
+  const { data } = await api.get<Page<ModelObject>>('/models');
+  expect(data.find(({ id }) => id === made)?.graft?.operation?.type).toBe('merge');
+  expect(data.find(({ id }) => id === model)?.graft?.operation).toBeNull();
+
+  const lora = [await worker.put(converting, 'adapter_config.json', '{"peft_type":"LORA"}')];
+  await worker.tell(converting, started(0, 0), finished(0, lora));
+});
+
 it('an equal call with the same key makes no second job', async () => {
   const { model } = await trained();
   const call = () =>

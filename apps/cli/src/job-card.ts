@@ -2,6 +2,7 @@ import type { CheckpointObject, JobAttempt, JobObject } from '@graft/contracts';
 import { amount, lettersText } from '@graft/contracts/plan-line';
 import { baseText, methodTitle } from '@graft/contracts/job-method';
 import { duration } from '@graft/contracts/duration';
+import { operationTitle } from '@graft/contracts/job-kinds';
 import { lossText } from '@graft/contracts/loss-text';
 import { placeText } from '@graft/contracts/queue-place';
 import { accuracyText, beatsChance, labelEvaluation } from '@graft/contracts/validation';
@@ -27,12 +28,7 @@ export function jobCard(job: JobObject, seen: Seen, width: number): string {
     ['State', stateText(job)],
     ['Tags', printable(job.graft.tags.join(', '))],
     ['Note', printable(job.graft.note ?? '')],
-    ['Base', baseText(job)],
-    ['Method', methodText(job)],
-    ...dataRows(job),
-    ['Steps', stepsText(job)],
-    ['Loss', lossesText(job)],
-    ['Validation', bestAccuracy(job) ?? ''],
+    ...(job.graft.operation ? operationRows(job.graft.operation) : trainingRows(job)),
     ['Time', timeText(job)],
     ['Attempts', attemptsText(job.graft.attempts)],
     ['Checkpoints', checkpointsText(checkpoints)],
@@ -44,6 +40,21 @@ export function jobCard(job: JobObject, seen: Seen, width: number): string {
   const next = nextCommands(job, seen).map((command) => `  ${command}`);
   return [strong(printable(title)), ...lines, '', faint('Next:'), ...next].join('\n');
 }
+
+const trainingRows = (job: JobObject): Row[] => [
+  ['Base', baseText(job)],
+  ['Method', methodText(job)],
+  ...dataRows(job),
+  ['Steps', stepsText(job)],
+  ['Loss', lossesText(job)],
+  ['Validation', bestAccuracy(job) ?? ''],
+];
+
+/** What is made of finished adapters has no data, steps or losses. */
+const operationRows = (operation: NonNullable<JobObject['graft']['operation']>): Row[] => [
+  ['Makes', operationTitle(operation)],
+  ['From', printable(operation.adapters.join(', '))],
+];
 
 const line = ([label, text]: Row, width: number): string =>
   `  ${label.padEnd(LABEL_WIDTH)}${wrap(text, width - LABEL_WIDTH - 2, ' '.repeat(LABEL_WIDTH + 2))}`;
@@ -66,7 +77,6 @@ const SAID = ['r', 'lora_alpha', 'num_virtual_tokens', 'encoder_hidden_size', 't
 
 function methodText(job: JobObject): string {
   const { peft, graft } = job;
-  if (graft.operation) return methodTitle(job);
   const fields = SAID.flatMap((name) => {
     const value = peft?.[name];
     if (value === null || value === undefined) return [];
@@ -83,13 +93,12 @@ function methodText(job: JobObject): string {
 }
 
 function dataRows({ training_file, validation_file, graft }: JobObject): Row[] {
-  if (training_file === null) return [['Adapters', graft.operation?.adapters.join(', ') ?? '']];
   const report = graft.data;
   const found = report
     ? `: ${report.examples} examples, ${report.sampled ? 'about ' : ''}${amount(report.tokens)} tokens, the longest ${report.longest}`
     : '';
   return [
-    ['Data', training_file + found],
+    ['Data', `${training_file}${found}`],
     ['Letters', printable(lettersText(graft) ?? '')],
     ...(report?.warnings ?? []).map((text): Row => ['', warning(printable(text))]),
     ['Validation', validation_file ?? ''],
@@ -142,7 +151,8 @@ export function bestAccuracy({ graft: { best } }: JobObject): string | null {
 function timeText({ created_at, finished_at, graft }: JobObject): string {
   const trained = graft.training_seconds;
   const waited = (finished_at ?? Date.now() / 1000) - created_at - trained;
-  return `trained ${duration(trained)}, waited ${duration(waited)}`;
+  const verb = graft.operation ? 'took' : 'trained';
+  return `${verb} ${duration(trained)}, waited ${duration(waited)}`;
 }
 
 function attemptsText(attempts: readonly JobAttempt[]): string {

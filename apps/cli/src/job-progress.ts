@@ -19,9 +19,10 @@ export function progressLine(
   last: Measured | null,
   described: readonly MetricDescription[] = [],
 ): string {
-  const { progress, phase, train_loss } = job.graft;
+  const { operation, progress, phase, train_loss } = job.graft;
   const step = Math.max(progress.step, last?.step ?? 0);
-  if (job.status !== 'running' || (step === 0 && progress.total_steps === null))
+  const isBefore = step === 0 && progress.total_steps === null;
+  if (job.status !== 'running' || operation || isBefore)
     return [`${job.status}: ${printable(phase.message)}`, placeText(job.graft)]
       .filter((part) => part !== '')
       .join('; ');

@@ -198,6 +198,7 @@ const brief = ({ id, status, model, user_provided_suffix, peft, graft, ...job }:
   phase: graft.phase.message,
   model,
   fine_tuned_model: job.fine_tuned_model,
+  kind: graft.operation?.type ?? 'training',
   method: methodOf({ peft, graft }),
   step: graft.progress.step,
   total_steps: graft.progress.total_steps,

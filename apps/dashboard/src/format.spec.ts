@@ -51,6 +51,6 @@ describe('format', () => {
     );
     expect(of(null)).toBe('full');
     const operation = { type: 'export', format: 'gguf', adapters: ['base'] } as const;
-    expect(methodName({ peft: null, graft: { operation } })).toBe('export');
+    expect(methodName({ peft: null, graft: { operation } })).toBe('Export to GGUF F16');
   });
 });

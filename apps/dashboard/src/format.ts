@@ -41,7 +41,7 @@ export function short(n: number | null | undefined): string {
   return size < 0.001 ? n.toExponential(2) : n.toPrecision(4);
 }
 
-/** "DoRA r 16" from PEFT's config, which full fine-tuning has none of; "export" and the like of an operation on adapters. */
+/** "DoRA r 16" from PEFT's config, which full fine-tuning has none of; "Export to GGUF F16" of an operation on adapters. */
 export function methodName(job: Parameters<typeof methodTitle>[0]): string {
   const { peft, graft } = job;
   if (graft.operation) return methodTitle(job);

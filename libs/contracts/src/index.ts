@@ -15,6 +15,7 @@ export * from './graft-api.js';
 export * from './hub-push.js';
 export * from './integrations.js';
 export * from './limits.js';
+export * from './job-kinds.js';
 export * from './job-method.js';
 export * from './job-orders.js';
 export * from './job-status.js';

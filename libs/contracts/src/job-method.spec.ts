@@ -21,7 +21,9 @@ it.each([
   expect(methodTitle({ peft, graft: { operation: null, quantization } })).toBe(name);
 });
 
-it('calls an operation on adapters by its type', () => {
+it('calls an operation on adapters by what it makes', () => {
   const operation = { type: 'export', format: 'gguf', adapters: ['a'] } as const;
-  expect(methodTitle({ peft: { peft_type: 'LORA' }, graft: { operation } })).toBe('export');
+  expect(methodTitle({ peft: { peft_type: 'LORA' }, graft: { operation } })).toBe(
+    'Export to GGUF F16',
+  );
 });

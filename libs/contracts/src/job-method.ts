@@ -1,3 +1,4 @@
+import { operationTitle } from './job-kinds.js';
 import type { JobObject } from './openai.js';
 
 type Peft = Readonly<Record<string, unknown>>;
@@ -63,9 +64,9 @@ export const fieldsOfTitle = (peft: Peft): readonly string[] => [
   ...variantsOf(peft).map(([, field]) => field),
 ];
 
-/** What makes a job's model, as people call it: its method, FULL, or the type of an operation on adapters. */
+/** What makes a job's model, as people call it: its method, FULL, or an operation on adapters. */
 export function methodTitle({ peft, graft: { operation, quantization } }: Made): string {
-  if (operation) return operation.type;
+  if (operation) return operationTitle(operation);
   return peft === null ? 'FULL' : peftTitle(peft, quantization);
 }
 

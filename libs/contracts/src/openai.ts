@@ -214,7 +214,7 @@ export const JobGraft = z
     training_seconds: z
       .number()
       .describe(
-        "Seconds in which attempts trained (from their first step's beginning to their end); waiting is not in it.",
+        "Seconds in which attempts trained (from their first step's beginning to their end); waiting is not in it. Of an operation on adapters, seconds in which a worker had it.",
       ),
     worker_silent_seconds: z
       .number()
@@ -469,6 +469,9 @@ export const ModelObject = z
           .number()
           .nullable()
           .describe('Step of that job whose weights it holds; null where it was not trained here.'),
+        operation: OperationObject.nullable().describe(
+          'What made it of finished adapters; null where none did: a base, or what was trained.',
+        ),
         uses: z.array(ModelUse).readonly().describe('Empty while it is being imported.'),
         operations: z.exactOptional(
           z

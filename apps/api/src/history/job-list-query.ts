@@ -1,5 +1,5 @@
 // SQL of the list of jobs: who is in it, in which order, and where a page begins.
-import { EVAL_SCORE, type JobOrder } from '@graft/contracts';
+import { EVAL_SCORE, JOB_KINDS, type JobKind, type JobOrder } from '@graft/contracts';
 import { catalog } from '../catalog/plugins.js';
 import { isRestorable } from '../database/entities/job.js';
 
@@ -15,6 +15,7 @@ export interface JobFilter {
   readonly tags: readonly string[];
   readonly model: string | null;
   readonly method: string | null;
+  readonly kind: JobKind | null;
   /** null: either. */
   readonly archived: boolean | null;
   /** Those that can be restored, and no others. */
@@ -23,7 +24,10 @@ export interface JobFilter {
   readonly words: readonly string[];
 }
 
-const METHOD = `coalesce(job.spec->'peft'->>'peft_type', 'full')`;
+const OPERATION = `job.spec->'operation'->>'type'`;
+const KIND = `coalesce(${OPERATION}, 'training')`;
+/** An operation on adapters is of no method: it goes by its type. */
+const METHOD = `coalesce(${OPERATION}, job.spec->'peft'->>'peft_type', 'full')`;
 
 const SEARCHED = `concat_ws(' ', job.id, job.state, job.model, job.fine_tuned_model, job.name, job.suffix, job.pool,
   job.error->>'message', job.tags::text, job.note, job.metadata::text, job.training_file, job.validation_file, job.sweep_id)`;
@@ -39,7 +43,11 @@ function searched(word: string, like: string): string {
 
 let names: readonly string[] | null = null;
 const methodNames = (): readonly string[] =>
-  (names ??= ['full', ...catalog().methods.map((method) => method.peft_type.toLowerCase())]);
+  (names ??= [
+    'full',
+    ...JOB_KINDS,
+    ...catalog().methods.map((method) => method.peft_type.toLowerCase()),
+  ]);
 
 /** What is not finite has no place in an order: JSON shows it as null, too. */
 const finite = (column: string): string => `CASE WHEN ${column} < 'Infinity' THEN ${column} END`;
@@ -93,7 +101,7 @@ function conditions(
   value: (one: unknown) => string,
   restoreDays: number,
 ): string[] {
-  const { metadata, status, tags, model, method, archived, deleted, words } = filter;
+  const { metadata, status, tags, model, method, kind, archived, deleted, words } = filter;
   const has = (text: string): string =>
     value(`%${text.replaceAll(/[\\%_]/g, (sign) => `\\${sign}`)}%`);
   return [
@@ -102,6 +110,7 @@ function conditions(
     ...(status === null ? [] : [`job.state = ${value(status)}`]),
     ...(model === null ? [] : [`job.model = ${value(model)}`]),
     ...(method === null ? [] : [`lower(${METHOD}) = lower(${value(method)})`]),
+    ...(kind === null ? [] : [`${KIND} = ${value(kind)}`]),
     ...(tags.length === 0 ? [] : [`job.tags @> ${value(JSON.stringify(tags))}::jsonb`]),
     ...(metadata === undefined
       ? []

@@ -22,6 +22,8 @@ import { runsAlone } from '../lifecycle/blame.js';
 export interface TimedAttempt extends Attempt {
   /** From its first step's beginning to its end, or until now. */
   readonly seconds: number;
+  /** The same from when a worker got it. */
+  readonly assigned_seconds: number;
   /** Seconds since its worker was heard, while it lasts and the worker is known. */
   readonly silent: number | null;
   /** While it trains: who else is in its process. */
@@ -160,7 +162,7 @@ function graftFields(
   return {
     ...options,
     ...echoed(job.spec),
-    operation: operationOf(job),
+    operation: operationObject(job),
     phase: {
       code: job.phase_code,
       message: silent === null ? job.phase_message : silence(silent),
@@ -174,8 +176,8 @@ function graftFields(
           ? left * job.seconds_per_step
           : null,
     },
-    attempts: attempts.map(attemptObject),
-    training_seconds: tenths(attempts.reduce((sum, { seconds }) => sum + seconds, 0)),
+    attempts: attempts.map((attempt) => attemptObject(job, attempt)),
+    training_seconds: tenths(workSeconds(job, attempts)),
     worker_silent_seconds: silent,
     process: running ? (current?.process ?? null) : null,
     shares_with: running ? (current?.shares_with ?? null) : null,
@@ -205,7 +207,11 @@ function graftFields(
   };
 }
 
-function operationOf({ spec, request }: Job): JobGraft['operation'] {
+/** What a job makes of finished adapters; null of one that trains. */
+export function operationObject({
+  spec,
+  request,
+}: Pick<Job, 'spec' | 'request'>): JobGraft['operation'] {
   const { operation } = spec;
   if (!operation) return null;
   const { adapters, model } = request as { adapters?: readonly string[]; model?: string };
@@ -221,11 +227,19 @@ const silence = (seconds: number): string =>
 
 const tenths = (value: number): number => Math.round(value * 10) / 10;
 
-function attemptObject(attempt: Attempt): JobAttempt {
+/** An operation on adapters has no first step: all of its attempts counts. */
+const workSeconds = ({ spec }: Job, attempts: readonly TimedAttempt[]): number =>
+  attempts.reduce(
+    (sum, { seconds, assigned_seconds: whole }) => sum + (spec.operation ? whole : seconds),
+    0,
+  );
+
+function attemptObject({ spec }: Job, attempt: Attempt): JobAttempt {
+  const { assigned_at: assigned, started_at: started } = attempt;
   return {
     number: attempt.number,
     worker: attempt.worker_name,
-    started_at: unixOrNull(attempt.started_at ?? attempt.assigned_at),
+    started_at: unixOrNull(spec.operation ? assigned : (started ?? assigned)),
     ended_at: unixOrNull(attempt.ended_at),
     outcome: attempt.outcome,
     from_step: attempt.from_step,

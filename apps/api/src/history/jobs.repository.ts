@@ -187,6 +187,7 @@ export class JobsRepository {
              WHERE other.process = attempt.process AND other.worker_id = attempt.worker_id
                AND other.ended_at IS NULL AND other.job_id <> attempt.job_id) AS beside) END AS shares_with,
          COALESCE(EXTRACT(EPOCH FROM COALESCE(ended_at, clock_timestamp()) - started_at), 0)::float8 AS seconds,
+         COALESCE(EXTRACT(EPOCH FROM COALESCE(ended_at, clock_timestamp()) - assigned_at), 0)::float8 AS assigned_seconds,
          CASE WHEN ended_at IS NULL THEN EXTRACT(EPOCH FROM clock_timestamp() - last_seen_at)::float8 END AS silent
        FROM attempt LEFT JOIN worker ON worker.id = worker_id WHERE job_id = ANY($1) ORDER BY job_id, number`,
       [jobIds],

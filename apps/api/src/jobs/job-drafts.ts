@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { DomainError } from '@graft/contracts';
+import { DomainError, operationTitle } from '@graft/contracts';
 import type { EntityManager } from 'typeorm';
 import type { Deed } from '../auth/audit.js';
 import type { Principal } from '../auth/principal.js';
@@ -87,9 +87,11 @@ export class JobDrafts {
         trial: trial ?? null,
       },
       [
-        { message: `Created fine-tuning job: ${id}` },
+        { message: `Created ${job.spec.operation ? '' : 'fine-tuning '}job: ${id}` },
         ...notes,
-        { message: 'Files validated, moving job to queued state' },
+        {
+          message: `${job.spec.operation ? 'Adapters' : 'Files'} validated, moving job to queued state`,
+        },
       ],
       deed,
     );
@@ -188,7 +190,8 @@ export function operationDraft({
   ...plan
 }: OperationPlan): Draft {
   const { suffix = null, metadata = null } = request;
-  const names = adapters.map(({ id }) => id).join(', ');
+  const names = adapters.map(({ id }) => id);
+  const title = spec.operation && operationTitle({ ...spec.operation, adapters: names });
   return {
     job: {
       base_id: base.id,
@@ -212,7 +215,7 @@ export function operationDraft({
       blobs: adapter.map(({ sha256 }) => sha256),
     })),
     integrations: [],
-    notes: [{ message: `Operation ${request.type} on ${names}` }],
+    notes: [{ message: `${title} of ${names.join(', ')}` }],
     neverJoined,
   };
 }

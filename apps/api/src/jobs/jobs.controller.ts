@@ -17,6 +17,7 @@ import {
   ChromeTrace,
   CreateJob,
   DeletedJobObject,
+  JOB_KINDS,
   JOB_ORDERS,
   JOB_STATUSES,
   JobEventObject,
@@ -142,6 +143,11 @@ export class JobsController {
   })
   @Asks('model', { type: 'string', description: 'What they were created with as `model`' })
   @Asks('method', { type: 'string', description: 'A peft_type, or full' })
+  @Asks('kind', {
+    type: 'string',
+    enum: JOB_KINDS,
+    description: 'Jobs that train, or operations on adapters of one type',
+  })
   @Asks('archived', { type: 'string', enum: ['false', 'true', 'any'], default: 'false' })
   @Asks('deleted', {
     type: 'string',

@@ -1,5 +1,5 @@
 // The query of GET /v1/fine_tuning/jobs.
-import { DomainError, JOB_ORDERS, JOB_STATUSES, JOB_WORDS } from '@graft/contracts';
+import { DomainError, JOB_KINDS, JOB_ORDERS, JOB_STATUSES, JOB_WORDS } from '@graft/contracts';
 import type { JobFilter } from '../history/job-list-query.js';
 import { pageQuery } from '../http/parse.js';
 
@@ -20,6 +20,7 @@ export function jobFilter(query: Query): JobFilter {
     tags: tagsFilter(query),
     model: text(query, 'model'),
     method: text(query, 'method'),
+    kind: oneOf(query, 'kind', JOB_KINDS),
     archived: ARCHIVED[oneOf(query, 'archived', ['false', 'true', 'any']) ?? 'false'],
     deleted: oneOf(query, 'deleted', ['false', 'true']) === 'true',
     words: searchWords(query['search']),

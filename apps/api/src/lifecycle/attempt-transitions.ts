@@ -85,11 +85,8 @@ export class AttemptTransitions {
       manager,
     );
     const worker = attempt?.worker_name;
-    const message =
-      (attempt?.earlier ?? 0) > 0
-        ? `Resumed from step ${fromStep} on worker ${worker}`
-        : 'Fine-tuning job started';
-    return { message, worker };
+    const isFirst = (attempt?.earlier ?? 0) === 0;
+    return { message: startedWords(job, isFirst, fromStep, worker), worker };
   }
 
   async succeed(
@@ -203,4 +200,15 @@ export class AttemptTransitions {
       { level: how.level, message: how.message, ...(paused && { kind: 'paused' as const }) },
     ]);
   }
+}
+
+/** An operation on adapters has no steps: another attempt begins anew. */
+function startedWords(
+  { spec }: Pick<Job, 'spec'>,
+  isFirst: boolean,
+  fromStep: number,
+  worker: string | undefined,
+): string {
+  if (spec.operation) return isFirst ? 'Job started' : `Begun anew on worker ${worker}`;
+  return isFirst ? 'Fine-tuning job started' : `Resumed from step ${fromStep} on worker ${worker}`;
 }

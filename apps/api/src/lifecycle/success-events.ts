@@ -13,7 +13,8 @@ export function successEvents(
 ): NewEvent[] {
   const { best, valid_loss, warnings } = job;
   const events: NewEvent[] = [...endedEarly(job, step)];
-  events.push({ message: `New fine-tuned model created: ${model}` });
+  const kind = job.spec.operation ? '' : 'fine-tuned ';
+  events.push({ message: `New ${kind}model created: ${model}` });
   if (publishedStep !== null && publishedStep < step)
     events.push({
       message: `The model holds the weights after step ${publishedStep}, the best evaluation; those after step ${step} are a checkpoint`,

@@ -1,4 +1,4 @@
-import type { ModelObject, ModelOperation, ModelUse } from '@graft/contracts';
+import type { ModelObject, ModelOperation, ModelUse, OperationObject } from '@graft/contracts';
 import { isAdmin, type Principal } from '../auth/principal.js';
 import { usesOfBase, usesOfTask } from '../catalog/plugins.js';
 import type { Model } from '../database/entities/storage.js';
@@ -13,6 +13,7 @@ const FOLDER = /^dir:/;
 export interface MadeBy {
   readonly task: string;
   readonly published_step: number | null;
+  readonly operation: OperationObject | null;
 }
 
 export function modelObject(
@@ -20,7 +21,7 @@ export function modelObject(
   caller: Principal,
   madeBy: MadeBy | null = null,
 ): ModelObject {
-  const { task, published_step: step } = madeBy ?? { task: null, published_step: null };
+  const { task = null, published_step: step = null, operation = null } = madeBy ?? {};
   const shown = isAdmin(caller) || !FOLDER.test(model.source ?? '');
   return {
     id: model.id,
@@ -34,6 +35,7 @@ export function modelObject(
       job: model.job_id,
       task,
       step,
+      operation,
       uses: model.kind === 'export' ? [] : usesOf(model.family, task),
       status: model.status,
       status_details: shown ? model.status_details : model.status_details && HIDDEN,
@@ -75,6 +77,7 @@ export function checkpointModel(
       job: job.id,
       task: job.spec.task,
       step: checkpoint.step,
+      operation: null,
       uses: usesOfTask(job.spec.task),
       status: 'ready',
       status_details: null,

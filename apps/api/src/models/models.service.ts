@@ -24,6 +24,7 @@ import { Database } from '../database/database.js';
 import { IS_OPEN, Job, untilWhen } from '../database/entities/job.js';
 import { Model, type StoredFile } from '../database/entities/storage.js';
 import { CheckpointsRepository, type NamedCheckpoint } from '../history/checkpoints.repository.js';
+import { operationObject } from '../history/job-object.js';
 import type { PageQuery } from '../http/parse.js';
 import { checkpointModel, modelObject, withOperations, type MadeBy } from './model-object.js';
 import { smallText } from './small-file.js';
@@ -193,11 +194,16 @@ export class ModelsService {
   private async specsOf(models: readonly Model[]): Promise<ReadonlyMap<string, JobTask & MadeBy>> {
     const ids = [...new Set(models.flatMap(({ job_id: id }) => id ?? []))];
     if (ids.length === 0) return new Map();
-    const rows = await this.database.query<JobTask & MadeBy & { id: string }>(
-      `SELECT id, spec->>'task' AS task, spec->'task_options' AS task_options, published_step FROM job WHERE id = ANY($1)`,
+    const rows = await this.database.query<
+      JobTask & Omit<MadeBy, 'operation'> & Pick<Job, 'id' | 'spec' | 'request'>
+    >(
+      `SELECT id, spec->>'task' AS task, spec->'task_options' AS task_options, published_step,
+         jsonb_build_object('operation', spec->'operation') AS spec,
+         CASE WHEN spec->'operation' IS NOT NULL THEN request END AS request
+       FROM job WHERE id = ANY($1)`,
       [ids],
     );
-    return new Map(rows.map((row) => [row.id, row]));
+    return new Map(rows.map((row) => [row.id, { ...row, operation: operationObject(row) }]));
   }
 
   /** What a job trained its model for. Letters of the data that nobody had looked at before are those that its files name. */

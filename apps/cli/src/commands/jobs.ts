@@ -1,4 +1,5 @@
-import type { JobObject, JobOrder, JobStatus } from '@graft/contracts';
+import type { JobKind, JobObject, JobOrder, JobStatus } from '@graft/contracts';
+import { JOB_KINDS } from '@graft/contracts/job-kinds';
 import { JOB_ORDERS } from '@graft/contracts/job-orders';
 import { JOB_STATUSES } from '@graft/contracts/job-status';
 import { lossText } from '@graft/contracts/loss-text';
@@ -21,6 +22,7 @@ interface Options {
   readonly tag?: readonly string[];
   readonly model?: string;
   readonly method?: string;
+  readonly kind?: JobKind;
   readonly archived?: boolean;
   readonly deleted?: boolean;
   readonly sort?: JobOrder;
@@ -41,6 +43,11 @@ export function addJobs(program: Command): void {
     .option('--tag <tag...>', 'only jobs that have all of these tags')
     .option('--model <model>', 'only jobs of this base or adapter, as it was named')
     .option('--method <peft_type>', 'only jobs of this method; full is full fine-tuning')
+    .addOption(
+      new Option('--kind <kind>', 'only training runs, or only operations of one type').choices(
+        JOB_KINDS,
+      ),
+    )
     .option('--archived', 'archived jobs instead of the others')
     .option('--deleted', 'deleted jobs that graft job restore can take back')
     .addOption(new Option('--sort <column>', 'order by this').choices(JOB_ORDERS))
@@ -85,9 +92,16 @@ async function list(api: Api, options: Options, out: Output): Promise<void> {
 }
 
 function queryOf(options: Options): URLSearchParams {
-  const { search = '', state: status = '', model = '', method = '', sort = '' } = options;
+  const {
+    search = '',
+    state: status = '',
+    model = '',
+    method = '',
+    kind = '',
+    sort = '',
+  } = options;
   return new URLSearchParams([
-    ...Object.entries({ search, status, model, method, order_by: sort }),
+    ...Object.entries({ search, status, model, method, kind, order_by: sort }),
     ['archived', options.deleted ? 'any' : String(options.archived === true)],
     ['deleted', String(options.deleted === true)],
     ['order', options.ascending ? 'asc' : 'desc'],
@@ -96,8 +110,8 @@ function queryOf(options: Options): URLSearchParams {
 }
 
 function nothing({ state: status, ...options }: Options): string {
-  const { search, tag, model, method, archived, deleted } = options;
-  if (search ?? tag ?? model ?? method) return 'no matching jobs';
+  const { search, tag, model, method, kind, archived, deleted } = options;
+  if (search ?? tag ?? model ?? method ?? kind) return 'no matching jobs';
   if (status) return `no ${status} jobs`;
   if (deleted) return 'no deleted jobs';
   if (archived) return 'no archived jobs';

@@ -1,5 +1,6 @@
 import type { JobObject } from '@graft/contracts';
 import { duration } from '@graft/contracts/duration';
+import { operationTitle } from '@graft/contracts/job-kinds';
 import { lossText } from '@graft/contracts/loss-text';
 import type { Command } from 'commander';
 import type { Api } from '../api.js';
@@ -42,19 +43,24 @@ export async function succeeded(api: Api, id: string, out: Output): Promise<JobO
       EXIT.interrupted,
     );
   if (out.json && job.status !== 'succeeded') out.value(job);
-  const at = `at step ${job.graft.progress.step}`;
+  const at = atStep(job);
   if (job.status === 'failed')
     throw new CliError(
-      `${job.id} failed ${at}: ${printable(job.error?.message ?? 'no reason given')}`,
+      `${job.id} failed${at}: ${printable(job.error?.message ?? 'no reason given')}`,
     );
-  if (job.status === 'cancelled') throw new CliError(`${job.id} was cancelled ${at}`);
+  if (job.status === 'cancelled') throw new CliError(`${job.id} was cancelled${at}`);
   return job;
 }
 
+/** Nothing of an operation on adapters, which has no steps. */
+const atStep = ({ graft: { operation, progress } }: JobObject): string =>
+  operation ? '' : ` at step ${progress.step}`;
+
 /** A few lines about a job that is over. */
 export function ending(job: JobObject): string {
-  const { progress, train_loss, valid_loss, best, training_seconds, warnings } = job.graft;
-  if (job.status !== 'succeeded') return `${job.id} ${job.status} at step ${progress.step}`;
+  const { operation, progress, train_loss, valid_loss, best, training_seconds, warnings } =
+    job.graft;
+  if (job.status !== 'succeeded') return `${job.id} ${job.status}${atStep(job)}`;
   const waited = (job.finished_at ?? 0) - job.created_at - training_seconds;
   const took = ` in ${duration(training_seconds)}${waited < 10 ? '' : ` (waited ${duration(waited)})`}`;
   const loss = train_loss === null ? '' : `, loss ${lossText(train_loss)}`;
@@ -65,8 +71,11 @@ export function ending(job: JobObject): string {
     best === null || best.valid_loss === valid_loss
       ? ''
       : ` (lowest ${lossText(best.valid_loss)} at step ${best.step})`;
+  const made = operation
+    ? operationTitle(operation)
+    : `${progress.step} steps${loss}${valid}${lowest}${isUnvalidated ? ', not validated' : ''}`;
   return [
-    `${job.id} succeeded${took}: ${progress.step} steps${loss}${valid}${lowest}${isUnvalidated ? ', not validated' : ''}`,
+    `${job.id} succeeded${took}: ${made}`,
     ...(accuracy === null ? [] : [accuracy]),
     ...warnings.map(({ message }) => warning(`warning: ${printable(message)}`)),
     `model ${job.fine_tuned_model}`,
