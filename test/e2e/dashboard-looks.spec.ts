@@ -15,6 +15,7 @@ import {
 } from '../../apps/api/test/fixture.js';
 import {
   evaluated,
+  finished,
   saved,
   ScriptedWorker,
   started,
@@ -71,6 +72,17 @@ async function trained(suffix: string | null, steps: number): Promise<[JobObject
   return [job, lease];
 }
 
+/** A GGUF of the model that the job has made. */
+async function makeGguf(job: string): Promise<JobObject> {
+  const { fine_tuned_model: model } = await api.get<JobObject>(`/fine_tuning/jobs/${job}`);
+  const body = { type: 'export', format: 'gguf', quantization: 'Q4_K_M', model };
+  const made = await api.post<JobObject>('/adapters/operations', body);
+  const lease = await worker.assigned();
+  const file = await worker.put(lease, 'model-Q4_K_M.gguf', 'GGUF');
+  await worker.tell(lease, started(0, 0), finished(0, [file]));
+  return made;
+}
+
 /** Waits until what depends on the width has been drawn: charts are, two frames after. */
 const drawnAnew = (page: Page): Promise<void> =>
   page.evaluate(
@@ -90,6 +102,7 @@ describe.skipIf(!program)('the looks of the dashboard', () => {
     worker = await new ScriptedWorker(api, { name: 'a-worker-with-a-long-name-42' }).connect();
     const [done, first] = await trained(LONG, 40);
     await worker.finish(first, 40);
+    const exported = await makeGguf(done.id);
     const [unnamed] = await trained(null, 300); // and runs on
     const file = await uploadChats(api);
     const waiting = { model: BASE, training_file: file, graft: { pool: 'nobody' } };
@@ -149,6 +162,8 @@ describe.skipIf(!program)('the looks of the dashboard', () => {
       ['jobs', '/', 'tbody tr'],
       ['jobs-found', '/?q=nothing-has-this', 'text=No matching jobs'],
       ['job-done', `/jobs/${done.id}`, '.chart canvas'],
+      ['job-export', `/jobs/${exported.id}`, 'text=Use it elsewhere'],
+      ['jobs-exports', '/?kind=export', 'tbody tr'],
       ['job-running', `/jobs/${unnamed.id}`, '.chart canvas'],
       ['job-queued', `/jobs/${queued.id}`, 'text=/No worker (of|has ever joined) pool/'],
       ['job-log', `/jobs/${done.id}?tab=log`, '.log'],

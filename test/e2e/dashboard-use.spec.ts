@@ -81,7 +81,6 @@ describe.skipIf(!program)('a result in the dashboard', () => {
     await worker.tell(lease, started(0, 0), finished(0, files));
     await page.getByRole('button', { name: 'Download .zip' }).waitFor();
     expect(await page.getByRole('link', { name: 'Chat with it' }).count()).toBe(0);
-    await page.getByText('Use it elsewhere').click();
     await page.getByText('llama-server -m model-Q8_0.gguf').waitFor();
     expect(tabs.problems()).toEqual([]);
   });

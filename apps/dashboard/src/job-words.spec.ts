@@ -2,9 +2,11 @@ import type { JobObject } from '@graft/contracts';
 import { describe, expect, it } from 'vitest';
 import {
   company,
+  jobName,
   lowestValidation,
   outcomeWords,
   queuePlace,
+  shortName,
   silence,
   timeSpent,
   validationWords,
@@ -28,6 +30,20 @@ describe('validation', () => {
   });
   it('takes the first of equals', () =>
     expect(lowestValidation(overfitted)).toEqual({ step: 10, loss: 2.23 }));
+});
+
+describe('a name', () => {
+  const operation = { type: 'merge', adapters: ['ft:tiny:default:pirate:1a2b3c4d'] } as const;
+  const merge = (graft: Partial<JobObject['graft']>) =>
+    job({ id: 'ftjob-1', user_provided_suffix: null }, { name: null, ...graft });
+
+  it('is what a job makes and of what, where nobody gave it one', () => {
+    expect(jobName(merge({ operation }))).toBe('Merge of pirate · 1a2b3c4d');
+    expect(shortName(merge({ operation }))).toBe('pirate · 1a2b3c4d');
+    expect(jobName(merge({ operation: null }))).toBe('ftjob-1');
+    expect(jobName(merge({ operation, name: 'whole' }))).toBe('whole');
+    expect(shortName(merge({ operation, name: 'whole' }))).toBe('whole');
+  });
 });
 
 describe('a silent worker', () => {
@@ -55,6 +71,19 @@ describe('time', () => {
     expect(timeSpent(job({}, { started_at: 1000, training_seconds: 59.8 }), 1060)).toBe(
       'trained 1 min',
     ));
+  it('is not of training where nothing is trained', () =>
+    expect(
+      timeSpent(
+        job(
+          { status: 'succeeded', finished_at: 1010 },
+          {
+            started_at: 1000,
+            training_seconds: 8,
+            operation: { type: 'merge', adapters: [] },
+          },
+        ),
+      ),
+    ).toBe('took 8 s, waited 2 s'));
   it('has not begun before the first start', () =>
     expect(timeSpent(job({}, { started_at: null, training_seconds: 0 }), 1060)).toBeNull());
 });

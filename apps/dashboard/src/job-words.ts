@@ -2,14 +2,33 @@
 import type { JobObject, MetricsObject } from '@graft/contracts';
 import { TERMINAL_STATUSES } from '@graft/contracts/job-status';
 import { duration } from '@graft/contracts/duration';
+import { kindOf, operationTitle } from '@graft/contracts/job-kinds';
 import { placeText } from '@graft/contracts/queue-place';
-import { short } from './format.js';
+import { modelTitle, short } from './format.js';
 
 export const isOver = (job: JobObject): boolean => TERMINAL_STATUSES.includes(job.status);
 
-/** What it was renamed to, else its suffix, or its id where it has neither. */
+/** What is made of finished adapters has no checkpoints: it would begin anew. */
+export const canPause = (job: JobObject): boolean => kindOf(job) === 'training';
+
+/** What it was renamed to, else its suffix, else what it makes of finished adapters, or its id where it trains. */
 export const jobName = (job: JobObject): string =>
-  job.graft.name ?? job.user_provided_suffix ?? job.id;
+  job.graft.name ?? job.user_provided_suffix ?? operationName(job) ?? job.id;
+
+/** The same where what it makes stands beside it: then its source is enough. */
+export function shortName(job: JobObject): string {
+  const [only, ...others] = job.graft.operation?.adapters ?? [];
+  const own = job.graft.name ?? job.user_provided_suffix;
+  return own ?? (only === undefined || others.length > 0 ? jobName(job) : modelTitle(only));
+}
+
+/** "Export to GGUF Q8_0 of pirate · 1a2b3c4d"; null of a job that trains. */
+function operationName({ graft: { operation } }: JobObject): string | null {
+  if (!operation) return null;
+  const [only, ...others] = operation.adapters;
+  const of = only === undefined || others.length > 0 ? '' : ` of ${modelTitle(only)}`;
+  return `${operationTitle(operation)}${of}`;
+}
 
 /** "its worker has been silent for 9 s"; null while it is heard. */
 export function silence(job: JobObject): string | null {
@@ -42,13 +61,14 @@ export function validationWords(evaluations: MetricsObject['evaluations']): stri
   return `${short(last.loss)}${better}`;
 }
 
-/** "trained 8 s, waited 7 min 32 s": what was training apart from all that was not; null before the first start. */
+/** "trained 8 s, waited 7 min 32 s" ("took 8 s" where nothing is trained): what was training apart from all that was not; null before the first start. */
 export function timeSpent(job: JobObject, now = Date.now() / 1000): string | null {
   const { training_seconds: trained, started_at: started } = job.graft;
   const end = isOver(job) ? job.finished_at : now;
   if (started === null || end === null) return null;
   const waited = Math.round(end - job.created_at - trained);
-  return `trained ${duration(trained)}${waited > 0 ? `, waited ${duration(waited)}` : ''}`;
+  const verb = job.graft.operation ? 'took' : 'trained';
+  return `${verb} ${duration(trained)}${waited > 0 ? `, waited ${duration(waited)}` : ''}`;
 }
 
 /** "3rd of 12, starts in about 4 min (2 min to 8 min)"; null of a job that does not wait its turn. */

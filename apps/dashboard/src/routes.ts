@@ -19,7 +19,7 @@ const words =
     given as Readonly<Partial<Record<Name, string>>>;
 
 type AuditWords = 'tab' | 'type' | 'actor' | 'resource' | 'from' | 'to';
-type JobWords = 'q' | 'status' | 'model' | 'method' | 'show' | 'sort' | 'order';
+type JobWords = 'q' | 'status' | 'model' | 'method' | 'kind' | 'show' | 'sort' | 'order';
 
 export const root = createRootRoute();
 const getParentRoute = () => root;

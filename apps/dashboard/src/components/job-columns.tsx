@@ -1,5 +1,6 @@
 // Columns of the table of jobs: what each says, how wide it is, and which are there unless somebody chooses others.
 import type { JobObject } from '@graft/contracts';
+import { KIND_NOUNS, kindOf } from '@graft/contracts/job-kinds';
 import { baseText } from '@graft/contracts/job-method';
 import {
   columnVisibilityFeature,
@@ -8,7 +9,7 @@ import {
   tableFeatures,
 } from '@tanstack/react-table';
 import { age, count, methodName, moment, short } from '../format.js';
-import { jobName, silence, timeSpent } from '../job-words.js';
+import { jobName, shortName, silence, timeSpent } from '../job-words.js';
 import { Ends } from './ends.js';
 import { Link } from './link.js';
 import { Progress } from './progress.js';
@@ -51,7 +52,13 @@ const COLUMNS: Readonly<Record<string, Shown>> = {
     usual: true,
     cell: (job) => <span title={baseText(job)}>{baseText(job)}</span>,
   },
-  method: { title: 'Method', min: 76, grow: 2, usual: true, cell: (job) => methodName(job) },
+  method: {
+    title: 'Method',
+    min: 76,
+    grow: 2,
+    usual: true,
+    cell: (job) => <Method job={job} />,
+  },
   train_loss: {
     title: 'Loss',
     min: 88,
@@ -178,7 +185,7 @@ function Name({ job }: { job: JobObject }) {
     <span className="line">
       <Tip words={jobName(job)}>
         <Link to="/jobs/$id" params={{ id: job.id }} aria-label={jobName(job)}>
-          <Ends name={jobName(job)} />
+          <Ends name={shortName(job)} />
         </Link>
       </Tip>
       {job.error && (
@@ -192,6 +199,18 @@ function Name({ job }: { job: JobObject }) {
         </span>
       )}
     </span>
+  );
+}
+
+/** What is made of finished adapters is of no method. */
+function Method({ job }: { job: JobObject }) {
+  const name = methodName(job);
+  return job.graft.operation ? (
+    <span className="tag" title={name}>
+      {KIND_NOUNS[kindOf(job)]}
+    </span>
+  ) : (
+    <span title={name}>{name}</span>
   );
 }
 

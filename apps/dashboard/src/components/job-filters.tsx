@@ -1,4 +1,6 @@
 import type { JobObject } from '@graft/contracts';
+import { JOB_KINDS, KIND_NOUNS, kindOf } from '@graft/contracts/job-kinds';
+import { methodOf } from '@graft/contracts/job-method';
 import { JOB_STATUSES } from '@graft/contracts/job-status';
 import { useRef } from 'react';
 import { isFiltered, SHELVES, type JobQuery } from '../pages/job-query.js';
@@ -26,10 +28,10 @@ function useSeen(jobs: readonly JobObject[], query: JobQuery) {
   for (const tag of query.tags) tags.add(tag);
   if (query.model) models.add(query.model);
   if (query.method) methods.add(query.method);
-  for (const { model, peft, graft } of jobs) {
-    for (const tag of graft.tags) tags.add(tag);
-    models.add(model);
-    methods.add(typeof peft?.['peft_type'] === 'string' ? peft['peft_type'] : 'full');
+  for (const job of jobs) {
+    for (const tag of job.graft.tags) tags.add(tag);
+    models.add(job.model);
+    if (kindOf(job) === 'training') methods.add(methodOf(job).replace(/^FULL$/, 'full'));
   }
   const sorted = (values: Set<string>) => [...values].sort((a, b) => a.localeCompare(b));
   return { tags: sorted(tags), models: sorted(models), methods: sorted(methods) };
@@ -44,6 +46,13 @@ export function JobFilters({ query, change, jobs }: Props) {
         value={query.status}
         values={JOB_STATUSES}
         choose={(status) => change({ status })}
+      />
+      <Choice
+        label="Kind"
+        value={query.kind}
+        values={JOB_KINDS}
+        words={KIND_NOUNS}
+        choose={(kind) => change({ kind: JOB_KINDS.find((one) => one === kind) ?? '' })}
       />
       <Choice
         label="Method"
@@ -87,7 +96,9 @@ export function JobFilters({ query, change, jobs }: Props) {
       {isFiltered(query) && (
         <button
           className="small"
-          onClick={() => change({ status: '', method: '', model: '', tags: [], shelf: 'listed' })}
+          onClick={() =>
+            change({ status: '', method: '', kind: '', model: '', tags: [], shelf: 'listed' })
+          }
         >
           Clear filters
         </button>
@@ -100,10 +111,12 @@ interface ChoiceProps {
   readonly label: string;
   readonly value: string;
   readonly values: readonly string[];
+  /** What stands for a value, where that is not itself. */
+  readonly words?: Readonly<Record<string, string>>;
   readonly choose: (value: string) => void;
 }
 
-const Choice = ({ label, value, values, choose }: ChoiceProps) => (
+const Choice = ({ label, value, values, words, choose }: ChoiceProps) => (
   <select
     aria-label={`Filter by ${label.toLowerCase()}`}
     value={value}
@@ -113,7 +126,7 @@ const Choice = ({ label, value, values, choose }: ChoiceProps) => (
     <option value="">{label}: any</option>
     {values.map((one) => (
       <option key={one} value={one}>
-        {one}
+        {words?.[one] ?? one}
       </option>
     ))}
   </select>

@@ -1,11 +1,22 @@
 import type { JobObject, MetricsObject } from '@graft/contracts';
+import { KIND_NOUNS, kindOf, operationTitle } from '@graft/contracts/job-kinds';
 import { baseText } from '@graft/contracts/job-method';
 import { forgettingText } from '@graft/contracts/sweep-text';
-import { isOver, jobName, queuePlace, silence, timeSpent, validationWords } from '../job-words.js';
+import type { ReactNode } from 'react';
+import {
+  canPause,
+  isOver,
+  jobName,
+  queuePlace,
+  silence,
+  timeSpent,
+  validationWords,
+} from '../job-words.js';
 import { useMay } from '../own-key.js';
 import { ago, bytes, count, methodName, moment, short } from '../format.js';
 import { CopyButton } from './copy-button.js';
 import { Link } from './link.js';
+import { ModelSize, SourceModels } from './model-facts.js';
 import { Progress } from './progress.js';
 import { StatePill } from './state-pill.js';
 
@@ -20,11 +31,13 @@ interface Props {
 export function JobHeader({ job, metrics, cancel, hold }: Props) {
   const silent = silence(job);
   const may = useMay();
+  const { operation } = job.graft;
   return (
     <div className="sticky">
       <div className="bar">
         <StatePill status={job.status} />
         <h1 className="name">{jobName(job)}</h1>
+        {operation && <span className="tag">{KIND_NOUNS[kindOf(job)]}</span>}
         {job.graft.sweep && (
           <Link to="/sweeps/$id" params={{ id: job.graft.sweep.id }}>
             trial {job.graft.sweep.trial} of a sweep
@@ -43,15 +56,19 @@ export function JobHeader({ job, metrics, cancel, hold }: Props) {
         </span>
         <span className="actions">
           {may('jobs:write') && <Actions job={job} cancel={cancel} hold={hold} />}
-          {may('jobs:write', 'models:read', 'files:read') && (
+          {!operation && may('jobs:write', 'models:read', 'files:read') && (
             <Link className="button" to="/new" search={{ from: job.id }}>
               Clone
             </Link>
           )}
         </span>
       </div>
-      {job.graft.progress.total_steps !== null && <Progress job={job} />}
-      <Facts facts={factsOf(job, metrics)} />
+      {!operation && job.graft.progress.total_steps !== null && <Progress job={job} />}
+      <Facts
+        facts={
+          operation ? operationFacts(job, operation, metrics.peak_rss_bytes) : factsOf(job, metrics)
+        }
+      />
       {job.metadata && Object.keys(job.metadata).length > 0 && (
         <section className="metadata" aria-label="Metadata">
           <span className="faint">Metadata</span>
@@ -81,14 +98,14 @@ function Words({ of: { tags, note } }: { of: Pick<JobObject['graft'], 'tags' | '
 function Actions({ job, cancel, hold }: Omit<Props, 'metrics'>) {
   return (
     <>
-      {job.status === 'running' && <button onClick={hold}>Pause</button>}
+      {job.status === 'running' && canPause(job) && <button onClick={hold}>Pause</button>}
       {job.status === 'paused' && <button onClick={hold}>Resume</button>}
       {!isOver(job) && <button onClick={cancel}>Cancel</button>}
     </>
   );
 }
 
-function Facts({ facts }: { facts: readonly (readonly [string, string, string?])[] }) {
+function Facts({ facts }: { facts: readonly Fact[] }) {
   return (
     <dl className="facts">
       {facts.map(([name, value, title]) => (
@@ -101,7 +118,7 @@ function Facts({ facts }: { facts: readonly (readonly [string, string, string?])
   );
 }
 
-type Fact = [name: string, value: string, title?: string];
+type Fact = readonly [name: string, value: ReactNode, title?: string];
 
 function factsOf(job: JobObject, { evaluations, peak_rss_bytes: peak }: Props['metrics']): Fact[] {
   const validation = validationWords(evaluations);
@@ -117,18 +134,37 @@ function factsOf(job: JobObject, { evaluations, peak_rss_bytes: peak }: Props['m
     ...forgettingOf(job),
     isOver(job) ? ['trained on', tokens(job)] : ['speed', speed(job)],
     ['time', timeSpent(job) ?? '–'],
-    ...(peak === null
-      ? []
-      : [
-          [
-            'memory',
-            bytes(peak),
-            'The most that its process had, with what else ran in it',
-          ] as Fact,
-        ]),
-    ['created', ago(job.created_at), moment(job.created_at)],
+    ...memoryOf(peak),
+    createdOf(job),
   ];
 }
+
+/** Of what is made of finished adapters: nothing is trained. */
+function operationFacts(
+  job: JobObject,
+  operation: NonNullable<JobObject['graft']['operation']>,
+  peak: number | null,
+): Fact[] {
+  const place = queuePlace(job);
+  return [
+    ...(place === null ? [] : [['place in queue', place] as const]),
+    ['makes', operationTitle(operation)],
+    ['from', <SourceModels names={operation.adapters} />],
+    ...(job.fine_tuned_model === null
+      ? []
+      : [['size', <ModelSize name={job.fine_tuned_model} />] as const]),
+    ['time', timeSpent(job) ?? '–'],
+    ...memoryOf(peak),
+    createdOf(job),
+  ];
+}
+
+const memoryOf = (peak: number | null): Fact[] =>
+  peak === null
+    ? []
+    : [['memory', bytes(peak), 'The most that its process had, with what else ran in it']];
+
+const createdOf = ({ created_at: at }: JobObject): Fact => ['created', ago(at), moment(at)];
 
 /** What the loss of a fixed text has become. */
 const forgettingOf = ({ graft: { forgetting } }: JobObject): [string, string][] =>

@@ -5,6 +5,7 @@ import { useMay } from '../own-key.js';
 import { bytes } from '../format.js';
 import { Failure } from './failure.js';
 import { Link } from './link.js';
+import { useModel } from './model-facts.js';
 import { UseIt } from './use-it.js';
 
 interface Props {
@@ -30,9 +31,7 @@ export function Results({ job, use, isGood, onError }: Props) {
     Promise.all(readable.map((file) => api.file(file))),
   );
   const model = job.fine_tuned_model;
-  const shown = useLoaded(['model', model, may('models:read')], () =>
-    model && may('models:read') ? api.model(model) : Promise.resolve(null),
-  );
+  const shown = useModel(model);
   const canTry = shown.value !== null && shown.value.graft?.kind !== 'export';
   return (
     <section className={isGood ? 'card good' : 'card'} aria-label="Result">

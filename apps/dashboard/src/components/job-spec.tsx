@@ -1,5 +1,6 @@
 import type { JobObject } from '@graft/contracts';
 import { createBody } from '@graft/contracts/compared-jobs';
+import { operationBody } from '@graft/contracts/job-kinds';
 import { api } from '../api.js';
 import { useLoaded } from '../loading.js';
 import { CopyButton } from './copy-button.js';
@@ -10,13 +11,15 @@ export function SpecView({ job }: { job: JobObject }) {
   const catalog = useLoaded(['catalog'], api.catalog);
   if (!catalog.value) return <Loading error={catalog.error} />;
   const options = fieldsOf(catalog.value.graft_schema).map(({ name }) => name);
-  const text = JSON.stringify(createBody(job, options), null, 2);
+  const operation = operationBody(job);
+  const text = JSON.stringify(operation ?? createBody(job, options), null, 2);
   return (
     <>
       <p className="bar">
         <CopyButton text={text} label="Copy spec" />
         <span className="faint">
-          The body of POST /v1/fine_tuning/jobs that makes this job again.
+          The body of POST /v1/{operation ? 'adapters/operations' : 'fine_tuning/jobs'} that makes
+          this job again.
         </span>
       </p>
       <pre className="spec" tabIndex={0} role="region" aria-label="The body of the request">

@@ -4,8 +4,8 @@ import { duration } from '@graft/contracts/duration';
 
 export function Progress({ job }: { job: JobObject }) {
   const { step, total_steps: total, eta_seconds: eta } = job.graft.progress;
-  // Why a failed job failed stands elsewhere already.
-  if (total === null)
+  // Why a failed job failed stands elsewhere already, and what is made of adapters has no steps.
+  if (total === null || job.graft.operation)
     return (
       <span className="faint">
         {TERMINAL_STATUSES.includes(job.status) ? '–' : job.graft.phase.message}

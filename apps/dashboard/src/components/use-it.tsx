@@ -40,7 +40,8 @@ export function UseIt({ model, onError }: Props) {
   const names = files.map(({ name }) => name);
   const snippets = modelSnippets({ id: model.id, kind, uses, base, files: names }, location.origin);
   return (
-    <Fold title="Use it elsewhere" reason={null}>
+    // An export is for nothing else.
+    <Fold title="Use it elsewhere" reason={kind === 'export'}>
       {kind === 'adapter' && may('jobs:write') && <MakeFiles model={model} onError={onError} />}
       {kind !== 'base' && may('files:read') && <PushToHub model={model.id} />}
       {snippets.map(({ title, code }) => (

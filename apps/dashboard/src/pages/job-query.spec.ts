@@ -10,11 +10,11 @@ const usual = parsed('/');
 
 describe('what the list shows', () => {
   it('stands in the address and comes back from it', () => {
-    const path = '/?q=a%20b&status=failed&model=tiny&method=LORA&show=archived&sort=name&order=asc&tag=x&tag=y%26z'; // prettier-ignore
+    const path = '/?q=a%20b&status=failed&model=tiny&method=LORA&kind=training&show=archived&sort=name&order=asc&tag=x&tag=y%26z'; // prettier-ignore
     expect(pathOf(parsed(path))).toBe(path);
     expect(parsed(path)).toMatchObject({ search: 'a b', shelf: 'archived', tags: ['x', 'y&z'] });
     expect(pathOf(usual)).toBe('/');
-    expect(parsed('/?sort=colour&show=x&order=up')).toEqual(usual);
+    expect(parsed('/?sort=colour&show=x&order=up&kind=jobs')).toEqual(usual);
   });
 
   it('is asked for in the API’s words', () => {
@@ -26,7 +26,14 @@ describe('what the list shows', () => {
 
   it('is filtered by anything but words and order', () => {
     expect(isFiltered(parsed('/?q=x&sort=name&order=asc'))).toBe(false);
-    for (const part of ['tag=x', 'status=failed', 'model=a', 'method=full', 'show=deleted'])
+    for (const part of [
+      'tag=x',
+      'status=failed',
+      'model=a',
+      'method=full',
+      'kind=export',
+      'show=deleted',
+    ])
       expect([part, isFiltered(parsed(`/?${part}`))]).toEqual([part, true]);
   });
 });
@@ -42,7 +49,7 @@ const job = (id: string, created_at: number, graft: object = {}, more: object = 
     ...more,
   }) as unknown as JobObject;
 
-it('has the jobs that fit: by tags, state, base, method and shelf', () => {
+it('has the jobs that fit: by tags, state, base, method, kind and shelf', () => {
   const of = (query: string, graft: object, more?: object) => fits(job('a', 1, graft, more), parsed(query)); // prettier-ignore
   expect(of('/', {})).toBe(true);
   expect(of('/', { archived: true })).toBe(false);
@@ -54,6 +61,11 @@ it('has the jobs that fit: by tags, state, base, method and shelf', () => {
   expect(of('/?status=failed', {})).toBe(false);
   expect(of('/?method=lora', {})).toBe(true);
   expect(of('/?method=full', {}, { peft: null })).toBe(true);
+  const merge = { operation: { type: 'merge', adapters: ['a'] } };
+  expect(of('/?method=full', merge, { peft: null })).toBe(false);
+  expect(of('/?kind=merge', merge, { peft: null })).toBe(true);
+  expect(of('/?kind=training', merge, { peft: null })).toBe(false);
+  expect(of('/?kind=training', {})).toBe(true);
   expect(of('/?model=other', {})).toBe(false);
 });
 

@@ -1,5 +1,7 @@
 // What the list of jobs shows, as it stands in the address: filters, order, and which shelf.
 import type { JobObject } from '@graft/contracts';
+import { JOB_KINDS, kindOf, type JobKind } from '@graft/contracts/job-kinds';
+import { methodOf } from '@graft/contracts/job-method';
 import { JOB_ORDERS, type JobOrder } from '@graft/contracts/job-orders';
 import { methodName } from '../format.js';
 
@@ -11,6 +13,8 @@ export interface JobQuery {
   readonly tags: readonly string[];
   readonly model: string;
   readonly method: string;
+  /** '': any. */
+  readonly kind: JobKind | '';
   readonly shelf: (typeof SHELVES)[number];
   readonly sort: JobOrder;
   readonly ascending: boolean;
@@ -25,6 +29,7 @@ export const parseQuery = (parameters: URLSearchParams): JobQuery => ({
   tags: parameters.getAll('tag'),
   model: parameters.get('model') ?? '',
   method: parameters.get('method') ?? '',
+  kind: JOB_KINDS.find((kind) => kind === parameters.get('kind')) ?? '',
   shelf: oneOf(SHELVES, parameters.get('show')),
   sort: oneOf(JOB_ORDERS, parameters.get('sort')),
   ascending: parameters.get('order') === 'asc',
@@ -32,12 +37,13 @@ export const parseQuery = (parameters: URLSearchParams): JobQuery => ({
 
 /** The page's address; what is as usual is left out. */
 export function pathOf(query: JobQuery): string {
-  const { search: q, status, model, method, shelf, sort, ascending } = query;
+  const { search: q, status, model, method, kind, shelf, sort, ascending } = query;
   const parts = {
     q,
     status,
     model,
     method,
+    kind,
     show: shelf === 'listed' ? '' : shelf,
     sort: sort === 'created_at' ? '' : sort,
     order: ascending ? 'asc' : '',
@@ -66,15 +72,16 @@ export const isFiltered = (query: JobQuery): boolean =>
   pathOf({ ...query, search: '', sort: 'created_at', ascending: false }) !== '/';
 
 /** Whether a job belongs to the list, but for the words: the server looks for those in more than a browser knows. */
-export function fits({ status, model, peft, graft }: JobObject, query: JobQuery): boolean {
-  const method = typeof peft?.['peft_type'] === 'string' ? peft['peft_type'] : 'full';
+export function fits(job: JobObject, query: JobQuery): boolean {
+  const { status, model, graft } = job;
   const deleted = graft.restorable_until !== null;
   const shelf = deleted ? 'deleted' : graft.archived ? 'archived' : 'listed';
   return (
     shelf === query.shelf &&
     (query.status === '' || query.status === status) &&
     (query.model === '' || query.model === model) &&
-    (query.method === '' || query.method.toLowerCase() === method.toLowerCase()) &&
+    (query.method === '' || query.method.toLowerCase() === methodOf(job).toLowerCase()) &&
+    (query.kind === '' || query.kind === kindOf(job)) &&
     query.tags.every((tag) => graft.tags.includes(tag))
   );
 }

@@ -1,8 +1,9 @@
 import type { Catalog, CatalogTask, JobObject, ModelUse, PoolObject } from '@graft/contracts';
+import { KIND_NOUNS, kindOf } from '@graft/contracts/job-kinds';
 import { useNavigate } from '@tanstack/react-router';
 import { useEffect, useState } from 'react';
 import { api, ApiError } from '../api.js';
-import { isOver, jobName } from '../job-words.js';
+import { canPause, isOver, jobName } from '../job-words.js';
 import { useKeys } from '../keyboard.js';
 import { useLoaded } from '../loading.js';
 import { useMay } from '../own-key.js';
@@ -40,8 +41,13 @@ const TABS = [
 ] as const;
 type Tab = (typeof TABS)[number];
 
-const CANCEL =
-  'Cancel this job? It cannot be resumed. Saved checkpoints are kept: you can download them and use them.';
+/** Of what makes something of finished adapters. */
+const OPERATION_TABS: readonly Tab[] = ['Log', 'Attempts', 'Spec'];
+
+const cancelWords = (job: JobObject): string =>
+  job.graft.operation
+    ? `Cancel this ${KIND_NOUNS[kindOf(job)]}? What it has made so far is lost.`
+    : 'Cancel this job? It cannot be resumed. Saved checkpoints are kept: you can download them and use them.';
 
 function pageTitle(job: JobObject | undefined): string {
   if (!job) return 'Graft';
@@ -67,10 +73,11 @@ export function JobPage({ id, tab }: { id: string; tab: string | null }) {
     return action().then(setJob, setProblem);
   };
   const confirm = useConfirm();
-  const cancel = () => confirm(CANCEL, 'Cancel job', () => act(() => api.cancel(id)));
+  const cancel = () =>
+    job && confirm(cancelWords(job), 'Cancel job', () => act(() => api.cancel(id)));
   const setTab = useParts(id);
   const hold = () => {
-    if (job?.status === 'running') void act(() => api.pause(id));
+    if (job?.status === 'running' && canPause(job)) void act(() => api.pause(id));
     if (job?.status === 'paused') void act(() => api.resume(id));
   };
   useKeys({
@@ -80,8 +87,7 @@ export function JobPage({ id, tab }: { id: string; tab: string | null }) {
   });
 
   if (!data || !job) return <NoJob id={id} error={error} />;
-  const asked = TABS.find((name) => name.toLowerCase() === tab);
-  const open = asked ?? (job.status === 'failed' ? 'Log' : 'Charts');
+  const open = openTab(tab, job);
   const task = taskOf(catalog.value, job);
   const use = task?.use ?? 'chat';
   return (
@@ -166,8 +172,21 @@ const Made = ({ data: { job, metrics }, ...rest }: MadeProps) => (
 const taskOf = (catalog: Catalog | null, { graft }: JobObject): CatalogTask | undefined =>
   catalog?.tasks.find(({ name }) => name === graft['task']);
 
+/** Nothing is trained by what makes something of finished adapters. */
+const isForOthers = (tab: Tab, job: JobObject): boolean =>
+  kindOf(job) !== 'training' && !OPERATION_TABS.includes(tab);
+
+/** What the address asks for, where the job has such a part. */
+function openTab(tab: string | null, job: JobObject): Tab {
+  const asked = TABS.find((name) => name.toLowerCase() === tab);
+  if (asked !== undefined && !isForOthers(asked, job)) return asked;
+  return job.status === 'failed' || kindOf(job) !== 'training' ? 'Log' : 'Charts';
+}
+
 /** Of one label for each input it is told how each is. */
-function isThere(tab: Tab, { job: { graft }, metrics }: JobData): boolean {
+function isThere(tab: Tab, { job, metrics }: JobData): boolean {
+  const { graft } = job;
+  if (isForOthers(tab, job)) return false;
   if (tab === 'Samples') return graft.sample_prompts !== undefined;
   if (tab !== 'Labels') return true;
   const { problem_type: problem } = (graft.task_options ?? {}) as { problem_type?: unknown };

@@ -1,6 +1,7 @@
 import type { ModelObject } from '@graft/contracts';
+import { operationTitle } from '@graft/contracts/job-kinds';
 import { useState, type FormEvent } from 'react';
-import { api } from '../api.js';
+import { api, archive } from '../api.js';
 import { useLoaded } from '../loading.js';
 import { useMay } from '../own-key.js';
 import { useConfirm } from '../components/confirm.js';
@@ -8,7 +9,7 @@ import { Failure } from '../components/failure.js';
 import { Link } from '../components/link.js';
 import { Loading } from '../components/loading.js';
 import { Row, Table } from '../components/table.js';
-import { ago, bytes, count } from '../format.js';
+import { ago, bytes, count, modelTitle } from '../format.js';
 
 const USE = {
   chat: 'Chat',
@@ -92,6 +93,18 @@ function ModelTable({ models, onError, reload }: TableProps) {
   );
 }
 
+/** What a model is, or what made it and of which others. */
+function Kind({ model: { graft } }: { model: ModelObject }) {
+  const { kind, operation } = graft ?? {};
+  if (!operation) return kind === 'full' ? 'fine-tuned, full' : (kind ?? '–');
+  return (
+    <>
+      {operationTitle(operation)}
+      <div className="faint">from {operation.adapters.map(modelTitle).join(', ')}</div>
+    </>
+  );
+}
+
 function ModelRow({
   model,
   onError,
@@ -118,7 +131,9 @@ function ModelRow({
   return (
     <Row>
       <td className="break">{model.id}</td>
-      <td>{kind === 'full' ? 'fine-tuned, full' : (kind ?? '–')}</td>
+      <td>
+        <Kind model={model} />
+      </td>
       <td>{family ?? '–'}</td>
       <td className="break">{base ?? '–'}</td>
       <td className="numbers">{parameters ? count(parameters) : '–'}</td>
@@ -143,6 +158,14 @@ function ModelRow({
           <Link className="button" to="/chat" search={{ model: model.id }}>
             {USE[uses?.[0] ?? 'chat']}
           </Link>
+        )}
+        {kind === 'export' && may('files:read') && (
+          <button
+            aria-label={`Download ${model.id}`}
+            onClick={() => archive(model.id).catch(onError)}
+          >
+            Download
+          </button>
         )}
         {may(kind === 'base' ? 'admin' : 'models:write') && (
           <button

@@ -1,0 +1,200 @@
+// Exports, merges and conversions are shown as what they are: nothing of them is trained.
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { JobObject } from '@graft/contracts';
+import type { Browser, Page } from 'playwright-core';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import {
+  importBase,
+  startTestApi,
+  uploadChats,
+  type TestApi,
+} from '../../apps/api/test/fixture.js';
+import { finished, ScriptedWorker, started, step } from '../../apps/api/test/scripted-worker.js';
+import {
+  answer,
+  buildDashboard,
+  downloaded,
+  findBrowser,
+  picture,
+  pill,
+  rows,
+  startBrowser,
+  Tabs,
+} from './browser.js';
+import { until } from './installation.js';
+import { tooWide } from './looks.js';
+
+const program = findBrowser();
+let dir: string;
+let api: TestApi;
+let browser: Browser;
+let tabs: Tabs;
+let worker: ScriptedWorker;
+/** That of a training run called "pirate". */
+let model: string;
+
+const names = (page: Page): Promise<string[]> =>
+  rows(page)
+    .locator('td a')
+    .evaluateAll((links) => links.map((link) => link.getAttribute('aria-label') ?? ''));
+const facts = (page: Page): Promise<string[]> =>
+  page.locator('.sticky .facts dt').allTextContents();
+const operate = (body: object): Promise<JobObject> =>
+  api.post<JobObject>('/adapters/operations', body);
+
+describe.skipIf(!program)('operations on adapters in the dashboard', () => {
+  beforeAll(async () => {
+    dir = mkdtempSync(join(tmpdir(), 'graft-dashboard-operations-'));
+    buildDashboard(join(dir, 'built'));
+    api = await startTestApi({ dashboardDir: join(dir, 'built') });
+    await importBase(api);
+    worker = await new ScriptedWorker(api).connect();
+    const body = { model: 'tiny', training_file: await uploadChats(api), suffix: 'pirate' };
+    const { id } = await api.post<JobObject>('/fine_tuning/jobs', body);
+    const lease = await worker.assigned();
+    await worker.tell(lease, started(0, 1), step(1));
+    await worker.finish(lease, 1, {}, { 'adapter_config.json': '{"peft_type":"LORA"}' });
+    model = (await api.get<JobObject>(`/fine_tuning/jobs/${id}`)).fine_tuned_model ?? '';
+    browser = await startBrowser();
+    tabs = new Tabs(browser, api);
+  });
+  afterAll(async () => {
+    worker?.vanish();
+    await browser?.close();
+    await api?.close();
+    if (dir) rmSync(dir, { recursive: true, force: true });
+  });
+  afterEach(async ({ task }) => {
+    if (task.result?.state === 'fail') {
+      console.error(tabs.problems().join('\n'));
+      await tabs.pictures(`failed-${task.name.replaceAll(/\W+/g, '-')}`);
+    }
+    await tabs.close();
+  });
+
+  it('an export has its source, its file and how to use it, and nothing of training', async () => {
+    const made = await operate({ type: 'export', format: 'gguf', quantization: 'Q8_0', model });
+    const lease = await worker.assigned();
+    const page = await tabs.open(`/jobs/${made.id}?tab=charts`);
+    const title = /^Export to GGUF Q8_0 of pirate · \w{8}$/;
+    await page.getByRole('heading', { level: 1, name: title }).waitFor();
+    await pill(page, 'running').waitFor();
+    expect(await page.getByRole('tab').allTextContents()).toEqual(['Log', 'Attempts', 'Spec']);
+    expect(await page.getByRole('tab', { selected: true }).textContent()).toBe('Log');
+    expect(await page.getByRole('button', { name: 'Pause' }).count()).toBe(0);
+    await picture(page, 'export-running');
+
+    const content = 'GGUF'.repeat(1000);
+    const file = await worker.put(lease, 'model-Q8_0.gguf', content);
+    await worker.tell(lease, started(0, 0), finished(0, [file]));
+    const result = page.getByRole('region', { name: 'Result' });
+    const [download] = await Promise.all([
+      page.waitForEvent('download'),
+      result.getByRole('button', { name: 'model-Q8_0.gguf' }).click(),
+    ]);
+    expect(String(await downloaded(download))).toBe(content);
+    const shown = await facts(page);
+    expect(shown.filter((fact) => fact !== 'memory')).toEqual(['makes', 'from', 'size', 'time', 'created']); // prettier-ignore
+    await page.locator('.facts').getByText('4.0 kB').waitFor();
+    await page
+      .locator('.facts')
+      .getByText(/^took \d+ s/)
+      .waitFor();
+    expect(await page.locator('.sticky progress').count()).toBe(0);
+    expect(await page.getByRole('link', { name: 'Clone' }).count()).toBe(0);
+    expect(await page.locator('main').innerText()).not.toMatch(/train|loss|curves|checkpoint/i);
+    for (const width of [390, 1024, 1440])
+      for (const colorScheme of ['light', 'dark'] as const) {
+        await page.setViewportSize({ width, height: 900 });
+        await page.emulateMedia({ colorScheme });
+        expect(await tooWide(page)).toEqual([]);
+        await picture(page, `export-done-${width}-${colorScheme}`);
+      }
+
+    // What is called the body that makes it again does.
+    await page.getByRole('tab', { name: 'Spec' }).click();
+    await page.getByText('POST /v1/adapters/operations').waitFor();
+    const body = JSON.parse((await page.locator('.spec').textContent())!) as object;
+    const again = await operate(body);
+    expect(again.graft.operation).toEqual(made.graft.operation);
+    await worker.assigned();
+    await api.post(`/fine_tuning/jobs/${again.id}/cancel`);
+
+    // Its source is a click away.
+    await page
+      .locator('.facts')
+      .getByRole('link', { name: /^pirate/ })
+      .click();
+    await page.getByRole('heading', { level: 1, name: 'pirate' }).waitFor();
+    await page.getByRole('tab', { name: 'Charts' }).waitFor();
+    expect(tabs.problems()).toEqual([]);
+  });
+
+  it('the table of jobs says what each is, and shows one kind of them', async () => {
+    const { id } = await operate({ type: 'merge', model, suffix: 'whole' });
+    const lease = await worker.assigned();
+    const other = await operate({ type: 'convert', model, rank: 2 });
+    await worker.assigned();
+    const page = await tabs.open('/');
+    const row = rows(page).filter({ has: page.getByRole('link', { name: 'whole', exact: true }) });
+    await row.getByText('merge', { exact: true }).waitFor();
+    await rows(page).getByTitle('Conversion to LoRA r 2').getByText('conversion').waitFor();
+    expect(await names(page)).toContain('pirate');
+    await picture(page, 'jobs-of-all-kinds');
+    const kind = page.getByLabel('Filter by kind');
+    expect(await kind.locator('option').allTextContents()).toEqual([
+      'Kind: any',
+      'training run',
+      'export',
+      'merge',
+      'combination',
+      'conversion',
+    ]);
+    await kind.selectOption('merge');
+    await until('the merge alone', async () => (await names(page)).join() === 'whole');
+    expect(page.url()).toContain('?kind=merge');
+    // What changes meanwhile is of its kind, too.
+    const files = [await worker.put(lease, 'config.json', '{}')];
+    await worker.tell(lease, started(0, 0), finished(0, files));
+    await row.getByText('succeeded').waitFor();
+    await kind.selectOption('training');
+    await until('the training alone', async () => (await names(page)).join() === 'pirate');
+    await page.reload();
+    await until('the training alone', async () => (await names(page)).join() === 'pirate');
+    await page.getByRole('button', { name: 'Clear filters' }).click();
+    await until('all', async () => (await names(page)).length > 3);
+
+    await api.post(`/fine_tuning/jobs/${other.id}/cancel`);
+
+    await page.goto(`${api.url}/models`);
+    const { fine_tuned_model: made } = await api.get<JobObject>(`/fine_tuning/jobs/${id}`);
+    const merged = rows(page).filter({ hasText: made! });
+    await merged
+      .getByText(/^Merge/)
+      .first()
+      .waitFor();
+    await merged.getByText(/^from pirate · /).waitFor();
+    expect(await merged.getByRole('link', { name: 'Job' }).getAttribute('href')).toBe(`/jobs/${id}`); // prettier-ignore
+    const exported = rows(page).filter({ hasText: 'Export to GGUF Q8_0' });
+    const [download] = await Promise.all([
+      page.waitForEvent('download'),
+      exported.getByRole('button', { name: 'Download' }).click(),
+    ]);
+    expect(download.suggestedFilename()).toMatch(/\.zip$/);
+    await picture(page, 'models-of-all-kinds');
+    expect(tabs.problems()).toEqual([]);
+  });
+
+  it('a conversion that is cancelled is said to lose what it has made', async () => {
+    const { id } = await operate({ type: 'convert', model, rank: 4 });
+    await worker.assigned();
+    const page = await tabs.open(`/jobs/${id}`);
+    await pill(page, 'running').waitFor();
+    await page.getByRole('button', { name: 'Cancel' }).click();
+    expect(await answer(page)).toBe('Cancel this conversion? What it has made so far is lost.');
+    await pill(page, 'cancelled').waitFor();
+    expect(tabs.problems()).toEqual([]);
+  });
+});
