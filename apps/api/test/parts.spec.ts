@@ -50,6 +50,19 @@ it('becomes a file of its parts in the order that is given, across a restart', a
   expect(blobs()).toBe(1);
 });
 
+it('is completed once where clients ask at the same time, and each is told of the same file', async () => {
+  const upload = await create();
+  const ids: string[] = [];
+  for (const data of [bytes(0, 70_000), bytes(70_000, TEXT.length)])
+    ids.push((await api.client.uploads.parts.create(upload.id, { data })).id);
+  const asked = Array.from({ length: 4 }, () =>
+    api.client.uploads.complete(upload.id, { part_ids: ids }),
+  );
+  const [first, ...others] = await Promise.all(asked);
+  expect(first).toMatchObject({ status: 'completed', file: { bytes: TEXT.length } });
+  for (const other of others) expect(other).toEqual(first);
+});
+
 it('is refused where parts are missing, strange or too large', async () => {
   const upload = await create();
   const part = await api.client.uploads.parts.create(upload.id, { data: bytes(0, 1000) });

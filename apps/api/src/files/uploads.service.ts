@@ -196,27 +196,34 @@ export class UploadsService {
         `the parts have ${bytes} bytes together; the upload was created for ${upload.bytes}`,
         'part_ids',
       );
-    const { blobs } = this;
-    async function* content(): AsyncGenerator<Buffer> {
-      for (const part of parts) yield* blobs.read(part.sha256) as AsyncIterable<Buffer>;
+    try {
+      await this.files.store(caller, this.contentOf(parts), {
+        ...upload,
+        columns,
+        upload: id,
+        completes: (manager, fileId) => this.becomes(manager, id, fileId),
+      });
+    } catch (error) {
+      // Another call may have been faster: a client that was not answered asks again.
+      if ((await this.row(caller, id)).status !== 'completed') throw error;
     }
-    await this.files.store(caller, content(), {
-      ...upload,
-      columns,
-      upload: id,
-      completes: async (manager, fileId) => {
-        // The parts' room is the file's from now on.
-        await this.dropParts(id, manager);
-        const rows = await this.database.query(
-          `UPDATE upload SET status = 'completed', file_id = $2 WHERE id = $1 AND status = 'pending' RETURNING id`,
-          [id, fileId],
-          manager,
-        );
-        if (rows.length === 0) throw notPending(id);
-      },
-    });
     for (const part of found) await this.blobs.release(part.sha256);
     return this.get(caller, id);
+  }
+
+  private async *contentOf(parts: readonly UploadPart[]): AsyncGenerator<Buffer> {
+    for (const part of parts) yield* this.blobs.read(part.sha256) as AsyncIterable<Buffer>;
+  }
+
+  private async becomes(manager: EntityManager, id: string, fileId: string): Promise<void> {
+    // The parts' room is the file's from now on.
+    await this.dropParts(id, manager);
+    const rows = await this.database.query(
+      `UPDATE upload SET status = 'completed', file_id = $2 WHERE id = $1 AND status = 'pending' RETURNING id`,
+      [id, fileId],
+      manager,
+    );
+    if (rows.length === 0) throw notPending(id);
   }
 
   async cancel(caller: Principal, id: string): Promise<UploadObject> {
