@@ -86,7 +86,7 @@ function plant(copy, { file, find, replace, specs, tests }) {
     path,
     original.replace(find, () => replace),
   );
-  if (isNative(file)) isAddonStale = true;
+  outdate(file);
   try {
     const failure = compile(copy);
     if (failure !== null) return `not planted: it does not compile\n${failure}`;
@@ -94,13 +94,22 @@ function plant(copy, { file, find, replace, specs, tests }) {
     return red === null ? 'survived' : `caught by ${red}`;
   } finally {
     writeFileSync(path, original);
-    if (isNative(file)) isAddonStale = true;
+    outdate(file);
   }
 }
 
 const isNative = (file) => file.startsWith('libs/kernels/native/');
 /** Whether the copy's addon is of other sources than it has. */
 let isAddonStale = false;
+const APPS = ['api', 'worker', 'cli'];
+/** Programs whose bundles are of other sources than the copy has. */
+const staleApps = new Set(APPS);
+
+function outdate(file) {
+  if (isNative(file)) isAddonStale = true;
+  const [, app] = /^apps\/(\w+)\//.exec(file) ?? [];
+  for (const one of APPS) if (app === undefined || app === one) staleApps.add(one);
+}
 
 /** Compiles what has changed. @returns what the compilers say, or null */
 function compile(copy) {
@@ -111,9 +120,10 @@ function compile(copy) {
   }
   const compiled = run(copy, ['node_modules/tsc7/bin/tsc', '-b']);
   if (compiled.status !== 0) return compiled.stdout;
-  for (const app of ['api', 'worker', 'cli']) {
+  for (const app of staleApps) {
     const bundled = run(copy, ['tools/bundle.mjs', app]);
     if (bundled.status !== 0) return bundled.stderr;
+    staleApps.delete(app);
   }
   return null;
 }
