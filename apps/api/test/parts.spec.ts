@@ -1,4 +1,5 @@
 // Training data in parts, by OpenAI's own SDK.
+import { createHash } from 'node:crypto';
 import { readdirSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
@@ -61,6 +62,23 @@ it('is completed once where clients ask at the same time, and each is told of th
   const [first, ...others] = await Promise.all(asked);
   expect(first).toMatchObject({ status: 'completed', file: { bytes: TEXT.length } });
   for (const other of others) expect(other).toEqual(first);
+});
+
+it('becomes a file only with the MD5 that the client says', async () => {
+  const upload = await create();
+  const part = await api.client.uploads.parts.create(upload.id, { data: bytes(0, TEXT.length) });
+  const complete = (md5: string) =>
+    api.client.uploads.complete(upload.id, { part_ids: [part.id], md5 });
+  const md5 = createHash('md5').update(TEXT).digest('hex');
+  const other = createHash('md5').update('another').digest('hex');
+  expect(await caught(complete(other))).toMatchObject({
+    status: 400,
+    param: 'md5',
+    message: expect.stringContaining(`have ${md5}, not ${other}`) as unknown,
+  });
+  expect(await caught(complete('none'))).toMatchObject({ status: 400, param: 'md5' });
+  expect((await api.get<UploadObject>(`/uploads/${upload.id}`)).status).toBe('pending');
+  expect((await complete(md5.toUpperCase())).status).toBe('completed');
 });
 
 it('is refused where parts are missing, strange or too large', async () => {

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
 import { DomainError, parseBody, type UploadObject, type UploadPartObject } from '@graft/contracts';
 import type { Request } from 'express';
@@ -39,7 +40,10 @@ const CreateUpload = z.strictObject({
 });
 const CompleteUpload = z.strictObject({
   part_ids: z.array(z.string()).min(1).max(MAX_PARTS),
-  md5: z.string().optional(),
+  md5: z
+    .string()
+    .regex(/^[0-9a-f]{32}$/i, 'expected 32 hex digits')
+    .optional(),
   graft: z.strictObject({ columns: Columns.optional() }).optional(),
 });
 
@@ -174,7 +178,7 @@ export class UploadsService {
    */
   async complete(caller: Principal, id: string, body: unknown): Promise<UploadObject> {
     const upload = await this.row(caller, id);
-    const { part_ids: ids, graft } = parseBody(CompleteUpload, body);
+    const { part_ids: ids, md5, graft } = parseBody(CompleteUpload, body);
     const columns = graft?.columns ?? upload.columns;
     checkColumns(columns);
     if (upload.status === 'completed') return this.get(caller, id);
@@ -197,7 +201,7 @@ export class UploadsService {
         'part_ids',
       );
     try {
-      await this.files.store(caller, this.contentOf(parts), {
+      await this.files.store(caller, this.contentOf(parts, md5), {
         ...upload,
         columns,
         upload: id,
@@ -211,8 +215,24 @@ export class UploadsService {
     return this.get(caller, id);
   }
 
-  private async *contentOf(parts: readonly UploadPart[]): AsyncGenerator<Buffer> {
-    for (const part of parts) yield* this.blobs.read(part.sha256) as AsyncIterable<Buffer>;
+  /** @throws DomainError after the last byte where they have another MD5 than the client says */
+  private async *contentOf(
+    parts: readonly UploadPart[],
+    md5: string | undefined,
+  ): AsyncGenerator<Buffer> {
+    const hash = createHash('md5');
+    for (const part of parts)
+      for await (const chunk of this.blobs.read(part.sha256) as AsyncIterable<Buffer>) {
+        hash.update(chunk);
+        yield chunk;
+      }
+    const came = hash.digest('hex');
+    if (md5 === undefined || md5.toLowerCase() === came) return;
+    throw new DomainError(
+      'invalid_value',
+      `md5: the parts in this order have ${came}, not ${md5}`,
+      'md5',
+    );
   }
 
   private async becomes(manager: EntityManager, id: string, fileId: string): Promise<void> {
