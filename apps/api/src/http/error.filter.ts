@@ -2,6 +2,7 @@ import { Catch, HttpException, type ArgumentsHost, type ExceptionFilter } from '
 import { DomainError, type ErrorBody, type ErrorCode } from '@graft/contracts';
 import type { Request, Response } from 'express';
 import { diskFull } from '../blobs/disk-full.js';
+import { isDatabaseAway } from '../database/database-away.js';
 import { log } from '../log.js';
 import { REFUSED } from './json-body.js';
 
@@ -50,7 +51,7 @@ const BY_STATUS: Readonly<Record<number, ErrorCode>> = {
 
 function asDomainError(error: unknown, request: Request): DomainError {
   if (error instanceof DomainError) return error;
-  if (databaseAway(error)) {
+  if (isDatabaseAway(error)) {
     return new DomainError('unavailable', 'the database is not responding; try again', null, 2);
   }
   if (/^(22021|22P05|22003)$/.test(String((error as { code?: unknown } | null)?.code))) {
@@ -76,15 +77,5 @@ function asDomainError(error: unknown, request: Request): DomainError {
   return new DomainError(
     'internal_error',
     'internal error; the server log has the details under this request id',
-  );
-}
-
-function databaseAway(error: unknown): boolean {
-  const code = String((error as { code?: unknown } | null)?.code ?? '');
-  return (
-    /^(ECONNREFUSED|ECONNRESET|57P0[123]|08...|53300|25006)$/.test(code) ||
-    /timeout exceeded when trying to connect|Connection terminated/.test(
-      String((error as Error | null)?.message),
-    )
   );
 }
