@@ -4,6 +4,7 @@ import { isUngraded } from '@graft/contracts/evals';
 import { randomInt } from 'node:crypto';
 import type { Principal } from '../auth/principal.js';
 import { ChatService, DEFAULT_TOKENS } from '../chat/chat.service.js';
+import { isDatabaseAway } from '../database/database-away.js';
 import type { Eval, EvalItem, EvalRun } from '../database/entities/evals.js';
 import { log } from '../log.js';
 import { addUsage, type Grade, type Tokens } from '../graders/grade.js';
@@ -44,6 +45,7 @@ export class ItemGrading {
   /**
    * Null where `stop` aborts first. Goes on from what an earlier call got before it had to wait.
    * Never rejects for anything that is the item's own.
+   * @throws while the database is away, which says nothing of the item
    */
   async grade(
     { run, criteria }: { readonly run: EvalRun; readonly criteria: Eval['testing_criteria'] },
@@ -119,7 +121,7 @@ export class ItemGrading {
       return { sample, usage: added({}, { [model]: said.usage }), failed: false };
     } catch (error) {
       if (stop.aborted) return null;
-      if (mustWait(error)) throw error;
+      if (mustWait(error) || isDatabaseAway(error)) throw error;
       const sample = { model, input: [], output: [], ...sampling, error: shown(error) };
       return { sample, usage: {}, failed: true };
     }
@@ -150,7 +152,7 @@ export class ItemGrading {
       return { result, usage: grade.usage };
     } catch (error) {
       if (stop.aborted) return null;
-      if (mustWait(error)) throw error;
+      if (mustWait(error) || isDatabaseAway(error)) throw error;
       return { result: { ...failed, error: shown(error) }, usage: {} };
     }
   }

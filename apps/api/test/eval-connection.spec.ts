@@ -1,0 +1,45 @@
+import type { EvalRunObject } from '@graft/contracts';
+import { afterEach, expect, it } from 'vitest';
+import { FaultyProxy } from '../../../test/chaos/battery/faulty-proxy.js';
+import { importBase, POSTGRES_PORT, startTestApi, until, type TestApi } from './fixture.js';
+import { loseConnection } from './lost-connection.js';
+import { ScriptedWorker } from './scripted-worker.js';
+
+// A run of an eval whose API process loses its connections to the database while it asks the model.
+
+let api: TestApi | undefined;
+let proxy: FaultyProxy | undefined;
+let worker: ScriptedWorker | undefined;
+afterEach(async () => {
+  worker?.vanish();
+  await api?.close();
+  proxy?.close();
+});
+
+it('goes on, and its items are not blamed', async () => {
+  const line = (proxy = await FaultyProxy.to(POSTGRES_PORT));
+  const graft = (api = await startTestApi({ databasePort: line.port, leaseMs: 1_500 }));
+  await importBase(graft);
+  const { id } = await graft.post<{ id: string }>('/evals', {
+    data_source_config: { type: 'custom', item_schema: {}, include_sample_schema: true },
+    testing_criteria: [
+      { type: 'string_check', name: 'same', operation: 'eq', input: '{{sample.output_text}}', reference: 'A' }, // prettier-ignore
+    ],
+  });
+  const run = await graft.post<EvalRunObject>(`/evals/${id}/runs`, {
+    data_source: {
+      type: 'completions',
+      model: 'tiny',
+      source: { type: 'file_content', content: [{ item: {} }] },
+      input_messages: { type: 'template', template: [{ role: 'user', content: 'Say A' }] },
+    },
+  });
+  // There is no worker yet, so that the run tries again and again.
+  await loseConnection(graft, 'model', () => line.reset());
+  worker = await new ScriptedWorker(graft).connect();
+  const answering = worker.asked(30_000).then((question) => worker?.say(question.id, 'A'));
+  answering.catch(() => undefined);
+  const now = () => graft.get<EvalRunObject>(`/evals/${id}/runs/${run.id}`).catch(() => null);
+  await until(async () => (await now())?.status === 'completed', 30_000);
+  expect((await now())?.result_counts).toEqual({ total: 1, passed: 1, failed: 0, errored: 0 });
+});

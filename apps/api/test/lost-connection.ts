@@ -1,0 +1,32 @@
+// Connections to the database that are lost in the middle of a statement.
+import { until, type TestApi } from './fixture.js';
+
+/**
+ * Locks a table until a statement of the API waits for it, and loses the connections of those that wait.
+ * @param lose how; absent: PostgreSQL ends them
+ */
+export async function loseConnection(
+  api: TestApi,
+  table: string,
+  lose?: () => void,
+): Promise<void> {
+  const locks = `pg_locks WHERE relation = '${table}'::regclass
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`;
+  const count = async (which: string): Promise<number> =>
+    (await api.query(`SELECT 1 FROM ${locks} AND ${which}`)).length;
+  const end = (which: string): Promise<unknown> =>
+    api.query(`SELECT pg_terminate_backend(pid) FROM ${locks} AND ${which}`);
+  const holding = `mode = 'AccessExclusiveLock' AND granted`;
+  api.query(`BEGIN; LOCK TABLE ${table}; SELECT pg_sleep(60)`).catch(() => undefined);
+  await until(async () => (await count(holding)) > 0);
+  await until(async () => (await count('NOT granted')) > 0);
+  if (lose) lose();
+  else await end('NOT granted');
+  // The test's own connection may be lost as well.
+  await until(() =>
+    end(holding).then(
+      () => true,
+      () => false,
+    ),
+  );
+}
