@@ -11,6 +11,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import { exported } from '../../../test/llama-cpp/exported.js';
 import { writeTinyBase } from '../../../test/tiny-base.js';
 import { startTestApi, until, type TestApi } from './fixture.js';
+import { loseConnection } from './lost-connection.js';
 
 // An import belongs to one API process at a time, and goes on at another when that one is gone.
 
@@ -185,6 +186,17 @@ it('fails when no more bytes come, and says which file it was', async () => {
   letGo();
   await ask(api.url);
   await until(async () => (await model())?.status === 'ready');
+});
+
+it('goes on where a connection to the database is lost', async () => {
+  stuck = 'model.safetensors';
+  await ask(api.url);
+  await until(() => waiting.length > 0);
+  const lost = loseConnection(api, 'blob');
+  letGo();
+  await lost;
+  await until(async () => (await model())?.status !== 'importing');
+  expect(await model()).toMatchObject({ status: 'ready', status_details: null });
 });
 
 it('has a GGUF base looked at again that an older build imported, so that its blocks can be used', async () => {

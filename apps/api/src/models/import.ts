@@ -7,6 +7,7 @@ import { BlobStore, type WriteRow } from '../blobs/blob-store.js';
 import { diskFull } from '../blobs/disk-full.js';
 import { Settings } from '../config.js';
 import { Database } from '../database/database.js';
+import { isDatabaseAway } from '../database/database-away.js';
 import { Model, type StoredFile } from '../database/entities/storage.js';
 import { log } from '../log.js';
 import { ImportClaims, lost, type Claim } from './import-claims.js';
@@ -136,7 +137,8 @@ export class ModelImport implements OnModuleDestroy {
   }
 
   private async failed(claim: Claim, error: unknown): Promise<void> {
-    if (this.closing) return this.claims.leave(claim);
+    // Neither says anything of the source: whoever looks next goes on.
+    if (this.closing || isDatabaseAway(error)) return this.claims.leave(claim);
     const reason =
       diskFull(error)?.message ?? (error instanceof Error ? error.message : String(error));
     log.warn({ model: claim.id, err: error }, 'import failed');
