@@ -26,6 +26,8 @@ let asked: string[] = [];
 /** Answers to this file stop half-way, until they are let go. */
 let stuck: string | null = null;
 let waiting: (() => void)[] = [];
+/** What is let go breaks off. */
+let breaksOff = false;
 
 /** Gives the whole content, or half of it and the rest when it is let go. */
 function give(response: ServerResponse, content: Buffer, isStuck: boolean): void {
@@ -33,7 +35,7 @@ function give(response: ServerResponse, content: Buffer, isStuck: boolean): void
   if (!isStuck) return void response.end(content);
   const half = Math.floor(content.length / 2);
   response.write(content.subarray(0, half));
-  waiting.push(() => response.end(content.subarray(half)));
+  waiting.push(() => (breaksOff ? response.destroy() : response.end(content.subarray(half))));
 }
 
 function serveHub(folder: string): Server {
@@ -77,6 +79,7 @@ beforeEach(async () => {
   asked = [];
   stuck = null;
   waiting = [];
+  breaksOff = false;
   api = await startTestApi({ leaseMs: LEASE_MS, importStallMs: 60_000, hubUrl: hubUrl() });
 });
 afterEach(async () => {
@@ -186,6 +189,16 @@ it('fails when no more bytes come, and says which file it was', async () => {
   letGo();
   await ask(api.url);
   await until(async () => (await model())?.status === 'ready');
+});
+
+it('fails when the hub breaks off, and says in which file', async () => {
+  stuck = 'model.safetensors';
+  await ask(api.url);
+  await until(() => waiting.length > 0);
+  breaksOff = true;
+  letGo();
+  await until(async () => (await model())?.status === 'error');
+  expect((await model())?.status_details).toContain(`${hubUrl()}: model.safetensors broke off`);
 });
 
 it('goes on where a connection to the database is lost', async () => {

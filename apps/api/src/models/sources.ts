@@ -109,10 +109,16 @@ async function openHubFile(
 ): Promise<AsyncIterable<Buffer>> {
   const blob = await downloadFile({ ...where, path, xet: false });
   if (!blob) throw new DomainError('invalid_model', `${where.repo.name} has no ${path}`, 'source');
-  return chunks(blob.stream() as unknown as AsyncIterable<Uint8Array>);
+  return chunks(blob.stream() as unknown as AsyncIterable<Uint8Array>, `${where.hubUrl}: ${path}`);
 }
 
-async function* chunks(stream: AsyncIterable<Uint8Array>): AsyncGenerator<Buffer> {
-  for await (const chunk of stream)
-    yield Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+/** @throws DomainError that says which file broke off: what fetch says of it is "terminated" */
+async function* chunks(stream: AsyncIterable<Uint8Array>, file: string): AsyncGenerator<Buffer> {
+  try {
+    for await (const chunk of stream)
+      yield Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+  } catch (error) {
+    const { message } = error as Error;
+    throw new DomainError('unavailable', `${file} broke off (${message}); import it again`);
+  }
 }
