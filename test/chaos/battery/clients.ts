@@ -1,23 +1,18 @@
 // Clients that create, pause, resume, cancel, chat and watch, at either API process, and write down what they were told.
 import { randomUUID } from 'node:crypto';
 import { StreamClient } from '../../../apps/api/test/stream-client.js';
+import { call, type Answer } from './call.js';
 import type { Cluster } from './cluster.js';
 import type { Watched } from './checker.js';
 import type { Entry, History } from './history.js';
 import type { Random } from './random.js';
 
 const MOST_OPEN = 10;
-const ANSWER_MS = 15_000;
 
 /** A kind of job, of which a run that nobody touched was made before. */
 export interface Control {
   readonly name: string;
   readonly body: object;
-}
-
-interface Answer {
-  readonly id?: string;
-  readonly status?: string;
 }
 
 export class Clients {
@@ -49,24 +44,9 @@ export class Clients {
     return this.watches.map(({ job, seen }) => ({ job, seen }));
   }
 
-  async call(method: string, path: string, body?: object, key?: string): Promise<Answer> {
-    const { url } = this.random.of(this.cluster.apis);
-    const response = await fetch(`${url}/v1${path}`, {
-      method,
-      headers: {
-        ...this.cluster.headers,
-        'content-type': 'application/json',
-        ...(key === undefined ? {} : { 'idempotency-key': key }),
-      },
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-      signal: AbortSignal.timeout(ANSWER_MS),
-    });
-    const answer = (await response.json()) as Answer & { error?: { message: string } };
-    if (!response.ok)
-      throw Object.assign(new Error(answer.error?.message ?? 'refused'), {
-        status: response.status,
-      });
-    return answer;
+  call(method: string, path: string, body?: object, key?: string): Promise<Answer> {
+    const asked = { method, path, ...(body && { body }), ...(key !== undefined && { key }) };
+    return call(this.cluster, this.random, asked);
   }
 
   private async run(): Promise<void> {
