@@ -50,7 +50,7 @@ const QUICK = {
   ],
   isolated: [
     'test/e2e/one-more-number.spec.ts',
-    'test/chaos/checker.spec.ts',
+    'test/chaos/{checker,kinds}.spec.ts',
     'libs/kernels/src/{native,recompute}.spec.ts',
   ],
 } as const;

@@ -17,6 +17,7 @@ const SHORT: Plan = {
   faultMs: 0,
   pauseMs: [300, 1000],
   steps: 64,
+  load: { least: 1, most: 1, pauseMs: [0, 3000] },
   settleMs: 180_000,
   only: [
     'kill -9 of a trainer',
@@ -37,6 +38,7 @@ const LONG: Plan = {
   faultMs: minutes * 60_000,
   pauseMs: [500, 4000],
   steps: 400,
+  load: { least: 1, most: Infinity, pauseMs: [1000, 8000] },
   settleMs: 240_000,
 };
 

@@ -59,7 +59,8 @@ const CLEAN: Evidence = {
   events: new Map([['job-1', [1, 2, 3]]]),
   watched: [{ job: 'job-1', seen: [1, 2, 3] }],
   named: [{ owner: 'model 1', sha256: 'aa' }],
-  blobs: ['aa'],
+  // So has a row without a file, which is committed before the bytes.
+  blobs: ['aa', 'cc'],
   // A file without a row is what a process that was killed leaves for the sweep.
   files: new Map([
     ['aa', 'aa'],
@@ -143,7 +144,7 @@ const PLANTED: readonly (readonly [Invariant, string, Partial<Evidence>])[] = [
     },
   ],
   ['I6', 'a name has no row', { blobs: [] }],
-  ['I6', 'a row has no file', { files: new Map() }],
+  ['I6', 'a name has no file', { files: new Map() }],
   ['I6', 'a bit of a file is another', { files: new Map([['aa', 'ac']]) }],
   ['I7', 'two attempts overlap', { attempts: [{ ...FIRST, endedMs: 22 }, SECOND] }],
   ['I7', 'an attempt never ends', { attempts: [FIRST, { ...SECOND, endedMs: null }] }],

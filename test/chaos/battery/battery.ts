@@ -5,10 +5,12 @@ import { copyFileSync, writeFileSync } from 'node:fs';
 import { check, type Evidence, type Violation } from './checker.js';
 import { Clients } from './clients.js';
 import { Cluster, type Size } from './cluster.js';
-import { makeControls } from './controls.js';
+import { makeControls, makeTraining } from './controls.js';
 import { eventNumbers, evidence, installWitness, jobRows, unsent } from './evidence.js';
 import { FAULTS, type Fault, type Kill } from './faults.js';
 import { History } from './history.js';
+import type { Place } from './kinds/kind.js';
+import { Load, type Pace } from './load.js';
 import { Random } from './random.js';
 
 export interface Plan extends Size {
@@ -22,6 +24,8 @@ export interface Plan extends Size {
   /** Names of faults; absent: all that this machine can do. */
   readonly only?: readonly string[];
   readonly steps: number;
+  /** Of what is not training. */
+  readonly load: Pace;
   /** How long everything may take to end once it is healed. */
   readonly settleMs: number;
 }
@@ -35,6 +39,7 @@ export interface Report {
   readonly calls: Readonly<Record<string, number>>;
   readonly jobs: Readonly<Record<string, number>>;
   readonly failures: readonly string[];
+  readonly others: Readonly<Record<string, number>>;
   readonly attempts: Readonly<Record<string, number>>;
   readonly steps: number;
   readonly replayedSteps: number;
@@ -59,32 +64,39 @@ const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(
 export async function runBattery(plan: Plan, keep?: string): Promise<Report> {
   const random = new Random(plan.seed);
   const began = performance.now();
-  const cluster = await Cluster.start(plan);
+  const load = new Load();
+  const cluster = await Cluster.start(plan, await load.configure());
   try {
     const history = new History(keep ? join(keep, 'history.ndjson') : null);
     await installWitness(cluster);
-    const controls = await makeControls(cluster, plan.steps);
+    const training = await makeTraining(cluster, random.fork());
+    const place: Place = { cluster, random: random.fork(), training, adapters: [] };
+    await load.listen(place);
+    const { controls, adapters } = await makeControls(place, plan.steps);
+    await load.begin({ ...place, adapters });
     const clients = new Clients(cluster, history, random.fork(), controls);
     clients.start();
-    const load = [loadavg()[0] as number];
+    load.start({ ...place, adapters }, plan.load);
+    const machine = [loadavg()[0] as number];
     const kills: Kill[] = [];
     const faults = await injectFaults(cluster, random.fork(), plan, kills, (name) =>
       keep ? console.log(`${new Date().toISOString().slice(11, 19)} ${name}`) : undefined,
     );
-    load.push(loadavg()[0] as number);
-    await clients.stop();
+    machine.push(loadavg()[0] as number);
+    await Promise.all([clients.stop(), load.stop()]);
     const healed = performance.now();
-    const left = await settle(cluster, clients, plan.settleMs);
+    const left = await settle(clients, load, place, plan.settleMs);
     const settledMs = performance.now() - healed;
     const numbers = await eventNumbers(cluster);
     const watched = await clients.watched((id) => numbers.get(id)?.length ?? 0);
     const waiting = await unsent(cluster);
+    const others = await load.violations(place);
     await cluster.quiesce();
     const found = await evidence(cluster, history, watched, waiting);
     const report: Report = {
       seed: plan.seed,
       minutes: Math.round((performance.now() - began) / 6000) / 10,
-      load,
+      load: machine,
       faults,
       impossible: FAULTS.filter(({ possible }) => possible?.(cluster) === false).map(
         ({ name }) => name,
@@ -94,9 +106,11 @@ export async function runBattery(plan: Plan, keep?: string): Promise<Report> {
       ),
       settledMs: Math.round(settledMs),
       ...figures(found, kills),
+      others: load.counts(),
       violations: [
         ...left.map((what): Violation => ({ invariant: 'I2', subject: what, what: 'did not end' })),
         ...check(found),
+        ...others,
       ],
     };
     if (keep) writeFileSync(join(keep, 'report.json'), JSON.stringify(report, null, 2));
@@ -106,6 +120,7 @@ export async function runBattery(plan: Plan, keep?: string): Promise<Report> {
       for (const { name } of cluster.programs)
         copyFileSync(join(cluster.dir, `${name}.log`), join(keep, `${name}.log`));
     await cluster.remove();
+    await load.close();
   }
 }
 
@@ -139,15 +154,22 @@ async function injectFaults(
 }
 
 /** Resumes what is paused until everything is over. @returns what is not in time */
-async function settle(cluster: Cluster, clients: Clients, ms: number): Promise<string[]> {
+async function settle(
+  clients: Clients,
+  load: Load,
+  place: Place,
+  ms: number,
+): Promise<readonly string[]> {
   const end = performance.now() + ms;
   for (;;) {
-    const open = (await jobRows(cluster).catch(() => null))?.filter(
+    const jobs = (await jobRows(place.cluster).catch(() => null))?.filter(
       ({ state }) => !['succeeded', 'failed', 'cancelled'].includes(state),
     );
-    if (open?.length === 0) return [];
-    if (performance.now() > end) return (open ?? []).map(({ id, state }) => `${id} (${state})`);
-    for (const { id } of (open ?? []).filter(({ state }) => state === 'paused'))
+    const others = await load.open(place).catch(() => null);
+    if (jobs?.length === 0 && others?.length === 0) return [];
+    if (performance.now() > end)
+      return [...(jobs ?? []).map(({ id, state }) => `${id} (${state})`), ...(others ?? [])];
+    for (const { id } of (jobs ?? []).filter(({ state }) => state === 'paused'))
       await clients.call('POST', `/fine_tuning/jobs/${id}/resume`).catch(() => undefined);
     await wait(500);
   }

@@ -69,7 +69,8 @@ export class Cluster {
   private where!: Where;
   private closing: (() => unknown)[] = [];
 
-  static async start({ workers, leaseMs }: Size): Promise<Cluster> {
+  /** @param settings of the API processes, beside those that every battery has */
+  static async start({ workers, leaseMs }: Size, settings: object = {}): Promise<Cluster> {
     const cluster = new Cluster();
     // As root the embedded Postgres runs as another user, who must get in here.
     chmodSync(cluster.dir, 0o755);
@@ -77,7 +78,8 @@ export class Cluster {
     cluster.pool = new pg.Pool({ connectionString: cluster.postgres.url, max: 4 });
     cluster.pool.on('error', () => undefined);
     if (haveRedisServer) cluster.redis = await RedisServer.start();
-    for (const name of ['api-a', 'api-b']) cluster.apis.push(await cluster.api(name, leaseMs));
+    for (const name of ['api-a', 'api-b'])
+      cluster.apis.push(await cluster.api(name, { leaseMs, ...settings }));
     for (let n = 1; n <= workers; n++) cluster.workers.push(await cluster.worker(`worker-${n}`));
     return cluster;
   }
@@ -147,7 +149,7 @@ export class Cluster {
     return new Preload(join(this.dir, name), this.shim);
   }
 
-  private async api(name: string, leaseMs: number): Promise<ApiProcess> {
+  private async api(name: string, settings: object): Promise<ApiProcess> {
     const url = new URL(this.postgres.url);
     const database = await this.proxy(Number(url.port));
     url.port = String(database.port);
@@ -158,12 +160,12 @@ export class Cluster {
       databaseUrl: url.href,
       ...(queue ? { queueUrl: `redis://127.0.0.1:${queue.port}` } : {}),
       queuePrefix: 'battery',
-      leaseMs,
       reconcileMs: 1000,
       retryBackoffMs: 200,
       retentionMs: 20_000,
       minRunSeconds: 5,
       requestsPerMinute: 0,
+      ...settings,
     };
     const preload = this.preload(name);
     let ports = {};

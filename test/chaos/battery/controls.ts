@@ -3,30 +3,19 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { until } from '../../e2e/installation.js';
 import { writeChats, writeTinyBase } from '../../tiny-base.js';
+import { call } from './call.js';
 import type { Control } from './clients.js';
 import type { Cluster } from './cluster.js';
+import type { Place } from './kinds/kind.js';
+import type { Random } from './random.js';
 
-/** A base, data, and a run of each kind that nobody touches. */
-export async function makeControls(cluster: Cluster, steps: number): Promise<Control[]> {
-  const { url } = cluster.apis[0] as Cluster['apis'][number];
-  const call = async <T>(path: string, init: RequestInit): Promise<T> => {
-    const response = await fetch(`${url}/v1${path}`, {
-      ...init,
-      headers: { ...cluster.headers, ...init.headers },
-    });
-    if (!response.ok) throw new Error(`${path}: ${await response.text()}`);
-    return (await response.json()) as T;
-  };
-  const post = <T>(path: string, body: object): Promise<T> =>
-    call(path, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify(body),
-    });
+export async function makeTraining(cluster: Cluster, random: Random): Promise<Place['training']> {
   const source = `dir:${writeTinyBase(join(cluster.dir, 'tiny'))}`;
-  await post('/models', { id: 'tiny', source });
+  const body = { id: 'tiny', source };
+  await call(cluster, random, { method: 'POST', path: '/models', body });
   await until('the base', async () => {
-    const { graft } = await call<{ graft: { status: string } }>('/models/tiny', {});
+    const asked = { path: '/models/tiny' };
+    const { graft } = await call<{ graft: { status: string } }>(cluster, random, asked);
     return graft.status === 'ready';
   });
   const form = new FormData();
@@ -35,15 +24,20 @@ export async function makeControls(cluster: Cluster, steps: number): Promise<Con
     'file',
     new File([readFileSync(writeChats(join(cluster.dir, 'chats.jsonl'), 40))], 'chats.jsonl'),
   );
-  const { id: training_file } = await call<{ id: string }>('/files', {
-    method: 'POST',
-    body: form,
-  });
-  const kinds = [11, 12, 13].map((seed) => ({
+  const { id } = await call(cluster, random, { method: 'POST', path: '/files', body: form });
+  return { model: 'tiny', file: id ?? '' };
+}
+
+/** @returns the kinds, and the adapters that their runs made */
+export async function makeControls(
+  { cluster, random, training }: Place,
+  steps: number,
+): Promise<{ controls: readonly Control[]; adapters: readonly string[] }> {
+  const controls = [11, 12, 13].map((seed): Control => ({
     name: `seed ${seed}`,
     body: {
-      model: 'tiny',
-      training_file,
+      model: training.model,
+      training_file: training.file,
       seed,
       // Four chats are more rows than share a forward: not a bit depends on the company.
       hyperparameters: { batch_size: 4, n_epochs: 50 },
@@ -56,27 +50,33 @@ export async function makeControls(cluster: Cluster, steps: number): Promise<Con
       },
     },
   }));
-  const controls = [];
-  for (const { name, body } of kinds)
-    controls.push({
-      name,
-      ...(await post<{ id: string }>('/fine_tuning/jobs', {
-        ...body,
-        metadata: { control: name },
-      })),
-    });
-  for (const { name, id } of controls)
+  const ids: string[] = [];
+  for (const { name, body } of controls) {
+    const path = '/fine_tuning/jobs';
+    const named = { ...body, metadata: { control: name } };
+    const { id } = await call(cluster, random, { method: 'POST', path, body: named });
+    ids.push(id ?? '');
+  }
+  const adapters: string[] = [];
+  for (const id of ids)
     await until(
-      `the control of ${name}`,
+      `the control ${id}`,
       async () => {
-        const { status, error } = await call<{ status: string; error: unknown }>(
-          `/fine_tuning/jobs/${id}`,
-          {},
-        );
+        const {
+          status,
+          error,
+          fine_tuned_model: model,
+        } = await call<{
+          status: string;
+          error: unknown;
+          fine_tuned_model: string | null;
+        }>(cluster, random, { path: `/fine_tuning/jobs/${id}` });
         if (status === 'failed') throw new Error(JSON.stringify(error));
-        return status === 'succeeded';
+        if (status !== 'succeeded' || model === null) return false;
+        adapters.push(model);
+        return true;
       },
       120_000,
     );
-  return kinds;
+  return { controls, adapters };
 }

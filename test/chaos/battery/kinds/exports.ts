@@ -1,0 +1,122 @@
+// Operations on finished adapters: merged, converted and exported, whose files are those that runs without faults made.
+import { randomUUID } from 'node:crypto';
+import { until } from '../../../e2e/installation.js';
+import type { Violation } from '../checker.js';
+import { insist, post, type Kind, type Place } from './kind.js';
+
+/** Of two adapters. */
+const OPERATIONS: Readonly<Record<string, (first: string, second: string) => object>> = {
+  merge: (model) => ({ type: 'merge', model }),
+  export: (model) => ({ type: 'export', format: 'gguf_adapter', model }),
+  combine: (...adapters) => ({ type: 'combine', adapters, weights: [1, 0.5], svd_rank: 4 }),
+};
+
+/** Hashes by the names of files. */
+export type Made = Readonly<Record<string, string>>;
+
+export interface OperationRow {
+  readonly id: string;
+  /** What its creation called it by. */
+  readonly token: string | null;
+  readonly operation: string;
+  readonly state: string;
+  readonly files: Made | null;
+  readonly error: { readonly message: string } | null;
+}
+
+export interface ExportEvidence {
+  readonly operations: readonly OperationRow[];
+  /** What each comes to where there are no faults. */
+  readonly quiet: Readonly<Record<string, Made>>;
+  /** By token, the id that its client was told. */
+  readonly told: ReadonlyMap<string, string>;
+}
+
+/** Each operation that was acknowledged is there, once; it has succeeded; and its files have the bytes of a quiet one. */
+export function* checkExports({
+  operations,
+  quiet,
+  told,
+}: ExportEvidence): Generator<[subject: string, what: string]> {
+  const tokens = operations.flatMap(({ token }) => token ?? []);
+  if (new Set(tokens).size !== tokens.length) yield ['operations', 'one creation made two'];
+  for (const [token, id] of told)
+    if (!operations.some((row) => row.id === id && row.token === token))
+      yield [id, 'acknowledged, and not there'];
+  for (const { id, operation, state, files } of operations) {
+    if (state !== 'succeeded') yield [id, `${operation} is ${state}`];
+    else if (listOf(files) !== listOf(quiet[operation] ?? null))
+      yield [id, `${operation} made ${listOf(files)}, and quiet ones ${listOf(quiet[operation] ?? null)}`]; // prettier-ignore
+  }
+}
+
+const listOf = (made: Made | null): string => JSON.stringify(Object.entries(made ?? {}).sort());
+
+/** The card names the job and the day. */
+const ROWS = `
+  SELECT job.id, job.metadata->>'key' AS token, job.metadata->>'operation' AS operation, job.state, job.error,
+    (SELECT json_object_agg(part->>'name', part->>'sha256') FROM model, jsonb_array_elements(model.files) AS part
+     WHERE model.id = fine_tuned_model AND part->>'name' <> 'README.md') AS files
+  FROM job WHERE job.metadata ? 'operation'`;
+
+export class Exports implements Kind {
+  readonly name = 'exports';
+  private quiet: Readonly<Record<string, Made>> = {};
+  private readonly told = new Map<string, string>();
+  private operations: readonly OperationRow[] = [];
+
+  async begin(place: Place): Promise<void> {
+    for (const operation of Object.keys(OPERATIONS))
+      await post(place, '/adapters/operations', this.body(place, operation));
+    const rows = (): Promise<OperationRow[]> => place.cluster.query<OperationRow>(ROWS);
+    await until(
+      'the quiet operations',
+      async () => {
+        const all = await rows();
+        const failed = all.find(({ state }) => state === 'failed');
+        if (failed) throw new Error(`${failed.operation}: ${JSON.stringify(failed.error)}`);
+        return all.every(({ state }) => state === 'succeeded');
+      },
+      120_000,
+    );
+    this.quiet = Object.fromEntries((await rows()).map((row) => [row.operation, row.files ?? {}]));
+  }
+
+  async act(place: Place): Promise<void> {
+    const key = randomUUID();
+    const body = this.body(place, place.random.of(Object.keys(OPERATIONS)), key);
+    const asked = { method: 'POST', path: '/adapters/operations', body, key };
+    const job = await insist(place, asked);
+    if (job?.id !== undefined) this.told.set(key, job.id);
+  }
+
+  /** Jobs: the battery waits for all of them. */
+  open(): Promise<string[]> {
+    return Promise.resolve([]);
+  }
+
+  async look({ cluster }: Place): Promise<Violation[]> {
+    this.operations = await cluster.query<OperationRow>(ROWS);
+    const { operations, quiet, told } = this;
+    return [...checkExports({ operations, quiet, told })].map(([subject, what]) => ({
+      invariant: 'I20',
+      subject,
+      what,
+    }));
+  }
+
+  counts(): Record<string, number> {
+    return { operations: this.operations.length - Object.keys(this.quiet).length };
+  }
+
+  private body(
+    { adapters: [first = '', second = ''] }: Place,
+    operation: string,
+    key?: string,
+  ): object {
+    return {
+      ...OPERATIONS[operation]?.(first, second),
+      metadata: { operation, ...(key !== undefined && { key }) },
+    };
+  }
+}

@@ -1,0 +1,205 @@
+// Uploads: whole files and files in parts, over connections that clients cut, some of which are never finished.
+import { createHash, randomUUID } from 'node:crypto';
+import { request } from 'node:http';
+import type { UploadObject, UploadPartObject } from '@graft/contracts';
+import type { Violation } from '../checker.js';
+import { ask, insist, isRefusal, pause, post, type Kind, type Place } from './kind.js';
+
+const PARTS = 3;
+const LINES = 900;
+
+/** What a client sent under one name, and what it was told. */
+export interface Sent {
+  readonly filename: string;
+  readonly sha256: string;
+  readonly bytes: number;
+  /** `finished`: it was told so. `unfinished`: it never sent all. `unknown`: it sent all, and was not told. */
+  readonly outcome: 'finished' | 'unfinished' | 'unknown';
+  /** Of the file that it was told of. */
+  readonly id: string | null;
+  /** How often it asked for a file of it; an upload in parts becomes one file, however often it is asked for. */
+  readonly times: number;
+}
+
+interface FileRow {
+  readonly id: string;
+  readonly filename: string;
+  readonly sha256: string;
+  readonly bytes: number;
+}
+
+export interface UploadEvidence {
+  readonly sent: readonly Sent[];
+  readonly files: readonly FileRow[];
+}
+
+/** What is a file has the bytes that were sent; what was finished is one; what was not finished is none. */
+export function* checkUploads({
+  sent,
+  files,
+}: UploadEvidence): Generator<[subject: string, what: string]> {
+  for (const { filename, sha256, bytes, outcome, id, times } of sent) {
+    const own = files.filter((file) => file.filename === filename);
+    for (const file of own)
+      if (file.sha256 !== sha256 || file.bytes !== bytes)
+        yield [file.id, `${filename} has ${file.bytes} bytes ${file.sha256}, not ${bytes} bytes ${sha256}`]; // prettier-ignore
+    if (outcome === 'unfinished' && own.length > 0)
+      yield [filename, `was not finished, and is ${own.length} files`];
+    if (own.length > times) yield [filename, `is ${own.length} files of ${times} requests`];
+    if (outcome === 'finished' && !own.some((file) => file.id === id))
+      yield [filename, `is acknowledged as ${id}, and not there`];
+  }
+}
+
+export class Uploads implements Kind {
+  readonly name = 'uploads';
+  private readonly sent: Sent[] = [];
+
+  async act(place: Place): Promise<void> {
+    const filename = `upload-${randomUUID()}.jsonl`;
+    const text = chats(filename);
+    const sha256 = createHash('sha256').update(text).digest('hex');
+    const known = { filename, sha256, bytes: text.length };
+    const came =
+      place.random.next() < 0.6 ? inParts(place, known, text) : whole(place, known, text);
+    this.sent.push({ ...known, ...(await came) });
+  }
+
+  open(): Promise<string[]> {
+    return Promise.resolve([]);
+  }
+
+  async look({ cluster }: Place): Promise<Violation[]> {
+    const files = await cluster.query<FileRow>(
+      `SELECT id, filename, sha256, bytes::float8 AS bytes FROM file WHERE filename LIKE 'upload-%'`,
+    );
+    return [...checkUploads({ sent: this.sent, files })].map(([subject, what]) => ({
+      invariant: 'I19',
+      subject,
+      what,
+    }));
+  }
+
+  counts(): Record<string, number> {
+    const count = (wanted: Sent['outcome']): number =>
+      this.sent.filter(({ outcome }) => outcome === wanted).length;
+    return {
+      'uploads finished': count('finished'),
+      'uploads unfinished': count('unfinished'),
+      'uploads unknown': count('unknown'),
+    };
+  }
+}
+
+type Known = Pick<Sent, 'filename' | 'bytes'>;
+type Came = Pick<Sent, 'outcome' | 'id' | 'times'>;
+const UNFINISHED: Came = { outcome: 'unfinished', id: null, times: 0 };
+
+/** Chats that no other file has. */
+function chats(token: string): string {
+  const line = (n: number): string =>
+    JSON.stringify({
+      messages: [
+        { role: 'user', content: `${token} ${n}` },
+        { role: 'assistant', content: `${n}` },
+      ],
+    });
+  return `${Array.from({ length: LINES }, (_, n) => line(n)).join('\n')}\n`;
+}
+
+async function whole(place: Place, { filename }: Known, text: string): Promise<Came> {
+  if (place.random.next() < 0.3) {
+    await cut(place, '/files', form('file', filename, text, { purpose: 'fine-tune' }));
+    return UNFINISHED;
+  }
+  for (let times = 1; times <= 6; times++) {
+    const body = new FormData();
+    body.set('purpose', 'fine-tune');
+    body.set('file', new File([text], filename));
+    try {
+      const { id = null } = await ask(place, { method: 'POST', path: '/files', body });
+      return { outcome: 'finished', id, times };
+    } catch (error) {
+      if (isRefusal(error)) throw error;
+    }
+    await pause(500);
+  }
+  return { outcome: 'unknown', id: null, times: 6 };
+}
+
+async function inParts(place: Place, { filename, bytes }: Known, text: string): Promise<Came> {
+  const { random } = place;
+  const body = { bytes, filename, mime_type: 'application/jsonl', purpose: 'fine-tune' };
+  const upload = await insist<UploadObject>(place, { method: 'POST', path: '/uploads', body });
+  if (upload === null) return UNFINISHED;
+  const path = `/uploads/${upload.id}`;
+  const ids: string[] = [];
+  const size = Math.ceil(bytes / PARTS);
+  for (let at = 0; at < bytes; at += size) {
+    const part = text.slice(at, at + size);
+    if (random.next() < 0.3) await cut(place, `${path}/parts`, form('data', 'part', part, {}));
+    const data = new FormData();
+    data.set('data', new File([part], 'part'));
+    const asked = { method: 'POST', path: `${path}/parts`, body: data };
+    const told = await insist<UploadPartObject>(place, asked);
+    if (told === null || random.next() < 0.05) return UNFINISHED;
+    ids.push(told.id);
+  }
+  if (random.next() < 0.1) {
+    await post(place, `${path}/cancel`, {}).catch(() => undefined);
+    return UNFINISHED;
+  }
+  return complete(place, path, ids);
+}
+
+/** Now and then at both API processes at once, as a client does that has given up on the first. */
+async function complete(place: Place, path: string, part_ids: readonly string[]): Promise<Came> {
+  const asked = { method: 'POST', path: `${path}/complete`, body: { part_ids } };
+  const urls = place.cluster.apis.map(({ url }) => url);
+  const chosen = place.random.next() < 0.4 ? urls : [undefined];
+  const answers = await Promise.all(
+    chosen.map((url) => insist<UploadObject>(place, { ...asked, ...(url && { url }) })),
+  );
+  const done = answers.find((answer) => answer?.status === 'completed');
+  return { outcome: done ? 'finished' : 'unknown', id: done?.file?.id ?? null, times: 1 };
+}
+
+interface Form {
+  readonly boundary: string;
+  readonly content: Buffer;
+}
+
+function form(
+  name: string,
+  filename: string,
+  text: string,
+  fields: Readonly<Record<string, string>>,
+): Form {
+  const boundary = `battery-${randomUUID()}`;
+  const parts = [
+    ...Object.entries(fields).map(
+      ([field, value]) => `--${boundary}\r\ncontent-disposition: form-data; name="${field}"\r\n\r\n${value}\r\n`, // prettier-ignore
+    ),
+    `--${boundary}\r\ncontent-disposition: form-data; name="${name}"; filename="${filename}"\r\n\r\n${text}\r\n`,
+    `--${boundary}--\r\n`,
+  ];
+  return { boundary, content: Buffer.from(parts.join('')) };
+}
+
+/** Sends a request up to somewhere in its middle, and breaks the connection. */
+function cut({ cluster, random }: Place, path: string, { boundary, content }: Form): Promise<void> {
+  return new Promise((resolve) => {
+    const sending = request(`${random.of(cluster.apis).url}/v1${path}`, {
+      method: 'POST',
+      headers: {
+        ...cluster.headers,
+        'content-type': `multipart/form-data; boundary=${boundary}`,
+        'content-length': content.length,
+      },
+    });
+    sending.on('error', () => undefined);
+    sending.on('close', () => resolve());
+    const sent = content.subarray(0, Math.floor(content.length * random.between(0.1, 0.9)));
+    sending.write(sent, () => sending.destroy());
+  });
+}

@@ -1,0 +1,87 @@
+// A hub whose files come in pieces with pauses between them, and now and then break off, so that faults meet imports half-way.
+import { once } from 'node:events';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { createServer, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+
+const PIECES = 6;
+const PAUSE_MS = 80;
+
+export class SlowHub {
+  /** Whether the file that is asked for now shall break off in its middle. */
+  breaks: () => boolean = () => false;
+
+  private constructor(
+    private readonly server: Server,
+    private readonly folders: ReadonlyMap<string, string>,
+  ) {
+    server.on('request', (request, response) =>
+      this.answer(String(request.url), request, response),
+    );
+  }
+
+  /** @param folders by the names of the repositories */
+  static async open(folders: ReadonlyMap<string, string>): Promise<SlowHub> {
+    const server = createServer().listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    return new SlowHub(server, folders);
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${(this.server.address() as AddressInfo).port}`;
+  }
+
+  async close(): Promise<void> {
+    this.server.closeAllConnections();
+    await new Promise((resolve) => this.server.close(resolve));
+  }
+
+  private answer(
+    url: string,
+    { method, headers }: { method?: string; headers: { range?: string } },
+    response: ServerResponse,
+  ): void {
+    const path = decodeURIComponent(url.split('?')[0] ?? '');
+    const [, listed] = /^\/api\/models\/([\w-]+\/[\w-]+)\/tree\/main/.exec(path) ?? [];
+    const [, repo = listed, name = ''] =
+      /^\/([\w-]+\/[\w-]+)\/resolve\/main\/([\w.-]+)$/.exec(path) ?? [];
+    const folder = this.folders.get(repo ?? '');
+    if (folder === undefined) return void response.writeHead(404).end('{}');
+    if (listed !== undefined)
+      return void response.setHeader('content-type', 'application/json').end(listOf(folder));
+    const content = readFileSync(join(folder, name));
+    response.setHeader('etag', `"${name}"`).setHeader('accept-ranges', 'bytes');
+    const [, from, to] = /^bytes=(\d+)-(\d*)$/.exec(headers.range ?? '') ?? [];
+    if (method === 'HEAD') return void response.setHeader('content-length', content.length).end();
+    if (from === undefined) return void this.give(response, content);
+    const end = to ? Math.min(Number(to), content.length - 1) : content.length - 1;
+    response.statusCode = 206;
+    response.setHeader('content-range', `bytes ${from}-${end}/${content.length}`);
+    void this.give(response, content.subarray(Number(from), end + 1));
+  }
+
+  private async give(response: ServerResponse, content: Buffer): Promise<void> {
+    response.setHeader('content-length', content.length);
+    // The client asks for one byte to learn the size.
+    if (content.length < PIECES) return void response.end(content);
+    const piece = Math.ceil(content.length / PIECES);
+    const last = this.breaks() ? Math.floor(content.length / 2) : content.length;
+    for (let at = 0; at < last && !response.destroyed; at += piece) {
+      response.write(content.subarray(at, Math.min(at + piece, last)));
+      await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+    }
+    if (last < content.length) response.destroy();
+    else response.end();
+  }
+}
+
+const listOf = (folder: string): string =>
+  JSON.stringify(
+    readdirSync(folder).map((path) => ({
+      type: 'file',
+      path,
+      size: statSync(join(folder, path)).size,
+      oid: path,
+    })),
+  );

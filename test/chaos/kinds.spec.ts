@@ -1,0 +1,238 @@
+// Each invariant of what the battery does beside training has planted violations that turn it red, and a clean record has none.
+import { describe, expect, it } from 'vitest';
+import { checkEvals, type RunEvidence } from './battery/kinds/evals.js';
+import { checkExports, type ExportEvidence } from './battery/kinds/exports.js';
+import { checkImports, type ImportEvidence } from './battery/kinds/imports.js';
+import { checkSweeps, type SweepEvidence } from './battery/kinds/sweeps.js';
+import { checkTrackers, type TrackerEvidence } from './battery/kinds/trackers.js';
+import { checkUploads, type UploadEvidence } from './battery/kinds/uploads.js';
+import { checkWebhooks, type WebhookEvidence } from './battery/kinds/webhooks.js';
+
+type Finding = readonly [subject: string, what: string];
+
+/** What the check says of a clean record with one thing changed. */
+function plants<Found>(
+  name: string,
+  check: (found: Found) => Iterable<Finding>,
+  clean: Found,
+  planted: readonly (readonly [title: string, broken: Found, what: string | RegExp])[],
+): void {
+  describe(name, () => {
+    it('finds nothing in a clean record', () => expect([...check(clean)]).toEqual([]));
+    it.each(planted)('finds that %s', (_, broken, what) => {
+      const found = [...check(broken)].map(([, said]) => said);
+      expect(found).toContainEqual(expect.stringMatching(what));
+    });
+  });
+}
+
+const DONE = { type: 'fine_tuning.job.succeeded', target: 'job-1' };
+const TOLD = { ...DONE, endpoint: 'all', id: 'evt-1', isSigned: true, isTaken: true };
+const WEBHOOKS: WebhookEvidence = {
+  endpoints: { all: [DONE.type, 'eval.run.succeeded'], runs: ['eval.run.succeeded'] },
+  // It was refused at first.
+  deliveries: [{ ...TOLD, isTaken: false }, TOLD],
+  facts: [DONE],
+};
+const delivered = (...more: WebhookEvidence['deliveries']): WebhookEvidence => ({
+  ...WEBHOOKS,
+  deliveries: [...WEBHOOKS.deliveries, ...more],
+});
+plants('webhooks', checkWebhooks, WEBHOOKS, [
+  ['an end was never told', { ...WEBHOOKS, deliveries: [] }, 'all was not told of'],
+  [
+    'an end was sent and never taken',
+    { ...WEBHOOKS, deliveries: [{ ...TOLD, isTaken: false }] },
+    'all was not told of',
+  ],
+  ['a repeat has another id', delivered({ ...TOLD, id: 'evt-2' }), 'has the ids evt-1 and evt-2'],
+  ['a signature is wrong', delivered({ ...TOLD, isSigned: false }), 'without a valid signature'],
+  [
+    'something was told that did not happen',
+    delivered({ ...TOLD, type: 'fine_tuning.job.failed', id: 'evt-2' }),
+    'told and did not happen',
+  ],
+  ['somebody was told who did not ask', delivered({ ...TOLD, endpoint: 'runs' }), 'did not ask'],
+]);
+
+const LOSSES = [
+  { step: 1, loss: 2 },
+  { step: 2, loss: 1 },
+];
+const RUN = { type: 'wandb', job: 'job-1', ending: '0', losses: LOSSES } as const;
+const TRACKERS: TrackerEvidence = {
+  jobs: [
+    { id: 'job-1', state: 'succeeded', hasStarted: true, losses: LOSSES },
+    { id: 'job-2', state: 'cancelled', hasStarted: false, losses: [] },
+  ],
+  runs: [RUN, { ...RUN, type: 'mlflow', ending: 'FINISHED' }],
+};
+const tracked = (...runs: TrackerEvidence['runs']): TrackerEvidence => ({ ...TRACKERS, runs });
+const [WANDB, MLFLOW] = TRACKERS.runs as [(typeof TRACKERS.runs)[0], (typeof TRACKERS.runs)[0]];
+plants('trackers', checkTrackers, TRACKERS, [
+  ['a job has no run', tracked(MLFLOW), '0 runs at wandb'],
+  ['a job has two', tracked(WANDB, MLFLOW, MLFLOW), '2 runs at mlflow'],
+  ['a job that never began has one', tracked(WANDB, MLFLOW, { ...WANDB, job: 'job-2' }), 'never'],
+  ['a run is of no job', tracked(WANDB, MLFLOW, { ...WANDB, job: 'job-3' }), 'a run of no job'],
+  ['the end is another', tracked({ ...WANDB, ending: '1' }, MLFLOW), 'wandb says 1'],
+  [
+    'the last loss is missing',
+    tracked({ ...WANDB, losses: LOSSES.slice(0, 1) }, MLFLOW),
+    'wandb has 1 losses',
+  ],
+  [
+    'a loss is there twice',
+    tracked(WANDB, { ...MLFLOW, losses: [...LOSSES, ...LOSSES.slice(1)] }),
+    'mlflow has 3 losses',
+  ],
+]);
+
+const ITEM = {
+  number: 0,
+  status: 'pass',
+  results: [
+    { name: 'same', passed: true },
+    { name: 'close', passed: true },
+  ],
+  written: 1,
+  writtenLate: 0,
+  calls: 0,
+  error: null as string | null,
+};
+const EVAL: RunEvidence = {
+  id: 'run-1',
+  status: 'completed',
+  passing: 1,
+  size: 1,
+  items: [ITEM],
+  shown: { total: 1, passed: 1, failed: 0, errored: 0 },
+};
+const item = (changes: Partial<typeof ITEM>): RunEvidence[] => [
+  { ...EVAL, items: [{ ...ITEM, ...changes }] },
+];
+plants(
+  'evals',
+  checkEvals,
+  [EVAL],
+  [
+    ['a run goes on', [{ ...EVAL, status: 'in_progress' }], 'is in_progress'],
+    ['a run failed', [{ ...EVAL, status: 'failed' }], 'is failed'],
+    ['an item is lost', [{ ...EVAL, items: [] }], 'has 0 items of 1'],
+    ['an item was not graded', item({ status: 'queued' }), 'was not graded'],
+    [
+      'an item could not be graded',
+      item({ status: 'error', error: 'internal_error' }),
+      'could not be graded: internal_error',
+    ],
+    ['an item was graded twice', item({ written: 2 }), 'written 2 times'],
+    ['a cancelled run was graded on', item({ writtenLate: 1 }), 'when its run was not at work'],
+    ['a criterion is missing', item({ results: ITEM.results.slice(1) }), 'was graded by close$'],
+    ['a result is another', item({ status: 'fail' }), 'is fail, which its results are not'],
+    [
+      'a call counts twice',
+      [{ ...EVAL, passing: null, items: [{ ...ITEM, calls: 2 }] }],
+      '2 times',
+    ],
+    ['too few pass', [{ ...EVAL, passing: 0 }], '1 items passed, not 0'],
+    ['the counts are others', [{ ...EVAL, shown: { ...EVAL.shown, passed: 0 } }], /^shows/],
+  ],
+);
+
+const trial = (number: number, loss: number) => ({
+  job: `job-${number}`,
+  number,
+  state: 'succeeded',
+  rate: number,
+  loss,
+  hasModel: true,
+});
+const SWEEP: SweepEvidence = {
+  id: 'sweep-1',
+  token: 'token-1',
+  size: 2,
+  isCancelled: false,
+  hasEnded: true,
+  trials: [trial(1, 2), trial(2, 1)],
+  shown: { status: 'succeeded', winner: { trial: 2, job: 'job-2', score: 1, model: 'ft:2' } },
+};
+const ACKNOWLEDGED = new Map([['token-1', 'sweep-1']]);
+const sweep = (changes: Partial<SweepEvidence>): SweepEvidence[] => [{ ...SWEEP, ...changes }];
+plants(
+  'sweeps',
+  (sweeps: readonly SweepEvidence[]) => checkSweeps(sweeps, ACKNOWLEDGED),
+  [SWEEP],
+  [
+    ['a sweep is lost', [], 'acknowledged, and there are none'],
+    ['one creation made two', [SWEEP, { ...SWEEP, id: 'sweep-2' }], 'one creation made two'],
+    ['a sweep goes on', sweep({ hasEnded: false }), 'has not ended'],
+    ['a trial is lost', sweep({ trials: SWEEP.trials.slice(1) }), 'has the trials 2 of 2'],
+    ['a trial has two jobs', sweep({ trials: [...SWEEP.trials, trial(2, 3)] }), '1,2,2 of 2'],
+    ['there is no winner', sweep({ shown: { status: 'succeeded', winner: null } }), 'names null'],
+    [
+      'the winner is not the best',
+      sweep({ shown: { ...SWEEP.shown, winner: { trial: 1, job: 'job-1', score: 2, model: 'ft:1' } } }), // prettier-ignore
+      'the best loss is 1',
+    ],
+    ['the end is another', sweep({ isCancelled: true }), 'is succeeded, not cancelled'],
+    [
+      'a trial scores otherwise in another sweep',
+      [SWEEP, { ...SWEEP, id: 'sweep-2', token: 'token-2', trials: [trial(1, 2.5), trial(2, 1)] }],
+      'its loss is 2.5, and 2 in another',
+    ],
+  ],
+);
+
+const FILES = [{ name: 'config.json', sha256: 'aa', size: 1 }];
+const IMPORT: ImportEvidence = { id: 'import-1', status: 'ready', reason: null, files: FILES, source: FILES }; // prettier-ignore
+const BAD = { ...IMPORT, id: 'import-2', status: 'error', reason: 'why', files: [], source: null };
+const imported = (changes: Partial<ImportEvidence>): ImportEvidence[] => [{ ...IMPORT, ...changes }]; // prettier-ignore
+plants('imports', (models: readonly ImportEvidence[]) => checkImports(models, ['import-1']), [IMPORT, BAD], [
+  ['an import is lost', [BAD], 'acknowledged, and not there'],
+  ['an import never ends', imported({ status: 'importing' }), 'is importing'],
+  ['a file is missing', imported({ files: [] }), /^has \[\]/],
+  ['a file has other bytes', imported({ files: [{ ...FILES[0]!, sha256: 'ab' }] }), '"ab"'],
+  ['what cannot be used is ready', imported({ source: null }), 'cannot be used'],
+  ['a failure has no reason', [IMPORT, { ...BAD, reason: null }], 'failed without a reason'],
+  ['a failure keeps files', [IMPORT, { ...BAD, files: FILES }], 'failed, and has 1 files'],
+]); // prettier-ignore
+
+const SENT = { filename: 'a.jsonl', sha256: 'aa', bytes: 10, outcome: 'finished', id: 'file-1', times: 1 } as const; // prettier-ignore
+const CUT = { ...SENT, filename: 'b.jsonl', outcome: 'unfinished', id: null, times: 0 } as const;
+const FILE = { id: 'file-1', filename: 'a.jsonl', sha256: 'aa', bytes: 10 };
+const UPLOADS: UploadEvidence = { sent: [SENT, CUT], files: [FILE] };
+plants('uploads', checkUploads, UPLOADS, [
+  ['a file is lost', { ...UPLOADS, files: [] }, 'acknowledged as file-1, and not there'],
+  ['a file has other bytes', { ...UPLOADS, files: [{ ...FILE, sha256: 'ab' }] }, 'bytes ab, not'],
+  ['a file is cut', { ...UPLOADS, files: [{ ...FILE, bytes: 9 }] }, 'has 9 bytes'],
+  ['one upload made two', { ...UPLOADS, files: [FILE, { ...FILE, id: 'file-2' }] }, '2 files of 1'],
+  [
+    'an unfinished upload is a file',
+    { ...UPLOADS, files: [FILE, { ...FILE, filename: 'b.jsonl' }] },
+    'was not finished, and is 1 files',
+  ],
+]);
+
+const OPERATION = { id: 'job-1', token: 'token-1', operation: 'merge', state: 'succeeded', files: { a: 'aa' }, error: null }; // prettier-ignore
+const EXPORTS: ExportEvidence = {
+  operations: [OPERATION],
+  quiet: { merge: { a: 'aa' } },
+  told: new Map([['token-1', 'job-1']]),
+};
+plants('exports', checkExports, EXPORTS, [
+  ['an operation is lost', { ...EXPORTS, operations: [] }, 'acknowledged, and not there'],
+  [
+    'one creation made two',
+    { ...EXPORTS, operations: [OPERATION, { ...OPERATION, id: 'job-2' }] },
+    'one creation made two',
+  ],
+  [
+    'an operation failed',
+    { ...EXPORTS, operations: [{ ...OPERATION, state: 'failed' }] },
+    'merge is failed',
+  ],
+  [
+    'a file has other bytes',
+    { ...EXPORTS, operations: [{ ...OPERATION, files: { a: 'ab' } }] },
+    'merge made',
+  ],
+]);
