@@ -1,7 +1,8 @@
 import pg from 'pg';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { EVAL, RUN } from './eval-changes.js';
-import { startTestApi, until, type TestApi } from './fixture.js';
+import { importBase, startTestApi, until, type TestApi } from './fixture.js';
+import { ScriptedWorker } from './scripted-worker.js';
 
 // Who takes the runs of evals.
 
@@ -40,4 +41,69 @@ it('a run that is cancelled while somebody takes it stays cancelled', async () =
   const ended = async () => (await api.get<{ status: string }>(`/evals/${of}/runs/${next}`)).status;
   await until(async () => (await ended()) === 'completed');
   expect(await status()).toBe('canceled');
+});
+
+/** A run of one item that asks the model. */
+const ASKS = {
+  data_source: {
+    ...RUN.data_source,
+    type: 'completions',
+    model: 'tiny',
+    input_messages: { type: 'template', template: [{ role: 'user', content: 'hello' }] },
+  },
+};
+
+it('a project has one run at work, and the next after it', async () => {
+  await importBase(api);
+  const worker = await new ScriptedWorker(api, { maxChats: 8 }).connect();
+  try {
+    const { id: of } = await api.post<{ id: string }>('/evals', EVAL);
+    const begin = () => api.post<{ id: string }>(`/evals/${of}/runs`, ASKS);
+    const status = async ({ id }: { id: string }) =>
+      (await api.get<{ status: string }>(`/evals/${of}/runs/${id}`)).status;
+    const first = await begin();
+    const question = await worker.asked();
+    const second = await begin();
+    // A process that took it as well would do so in this time.
+    await new Promise((resolve) => setTimeout(resolve, 700));
+    expect([await status(first), await status(second)]).toEqual(['in_progress', 'queued']);
+    worker.say(question.id, 'one');
+    await until(() => worker.questions.length === 2, 20_000);
+    worker.say(worker.questions[1]!.id, 'two');
+    for (const run of [first, second])
+      await until(async () => (await status(run)) === 'completed', 20_000);
+  } finally {
+    worker.vanish();
+  }
+});
+
+it('what a process does of a run that another has taken does not count', async () => {
+  const worker = await new ScriptedWorker(api).connect();
+  try {
+    const { id: of } = await api.post<{ id: string }>('/evals', EVAL);
+    const { id } = await api.post<{ id: string }>(`/evals/${of}/runs`, ASKS);
+    const first = await worker.asked();
+    const give = (owner: string | null, until: string) =>
+      api.query(`UPDATE eval_run SET owner = $2, owner_until = ${until} WHERE id = $1`, [
+        id,
+        owner,
+      ]);
+    await give('another', `clock_timestamp() + interval '1 hour'`);
+    worker.say(first.id, 'one');
+    // A process that wrote the answer down would do so in this time.
+    await new Promise((resolve) => setTimeout(resolve, 700));
+    await give(null, 'NULL');
+    await until(() => worker.questions.length === 2, 20_000);
+    worker.say(worker.questions[1]!.id, 'two');
+    const status = async () =>
+      (await api.get<{ status: string }>(`/evals/${of}/runs/${id}`)).status;
+    await until(async () => (await status()) === 'completed', 20_000);
+    const items = await api.query<{ said: string }>(
+      `SELECT sample->>'output_text' AS said FROM eval_item WHERE run_id = $1`,
+      [id],
+    );
+    expect(items).toEqual([{ said: 'two' }]);
+  } finally {
+    worker.vanish();
+  }
 });

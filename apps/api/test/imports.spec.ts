@@ -199,6 +199,7 @@ it('fails when the hub breaks off, and says in which file', async () => {
   letGo();
   await until(async () => (await model())?.status === 'error');
   expect((await model())?.status_details).toContain(`${hubUrl()}: model.safetensors broke off`);
+  expect(await api.query('SELECT files FROM model')).toEqual([{ files: [] }]);
 });
 
 it('goes on where a connection to the database is lost', async () => {

@@ -6,7 +6,8 @@ import { afterEach, expect, it } from 'vitest';
 import { importBase, startTestApi, until, uploadChats, type TestApi } from './fixture.js';
 import { WebhookReceiver } from './webhook-receiver.js';
 
-// An API process that is killed in the middle of its deliveries: another sends them again, and none is lost.
+// An API process that is killed, or loses an endpoint, in the middle of its deliveries: another sends them again, and none
+// is lost.
 
 /** More than one process delivers to at once. */
 const ENDPOINTS = 20;
@@ -78,4 +79,29 @@ it('are sent by another, as the same event', async () => {
   expect(all).toHaveLength(ENDPOINTS + cut);
   expect(new Set(all.map(({ path }) => path)).size).toBe(ENDPOINTS);
   expect(new Set(all.map(({ headers }) => headers['webhook-id'])).size).toBe(1);
+});
+
+it('are sent again where their endpoint went to another process while they were answered', async () => {
+  api = await startTestApi({ outboundNetworks: ['127.0.0.0/8'], leaseMs: 1_500 });
+  receiver = await WebhookReceiver.open();
+  let answered = (): void => undefined;
+  receiver.answer = (response) => void (answered = () => response.writeHead(204).end());
+  const { id } = await api.post<{ id: string }>('/webhook_endpoints', {
+    name: 'ours',
+    url: receiver.url,
+  });
+  await api.post(`/webhook_endpoints/${id}/test`);
+  await receiver.of(id);
+  const give = (until: string): Promise<unknown> =>
+    api.query(
+      `UPDATE webhook_endpoint SET owner = 'another', owner_until = clock_timestamp() ${until}`,
+    );
+  await give(`+ interval '1 hour'`);
+  receiver.answer = (response) => void response.writeHead(204).end();
+  answered();
+  // A process that wrote down what came of it would do so in this time.
+  await new Promise((resolve) => setTimeout(resolve, 700));
+  await give(`- interval '1 second'`);
+  const all = await receiver.of(id, 2);
+  expect(new Set(all.map(({ event }) => event.id)).size).toBe(1);
 });

@@ -36,4 +36,11 @@ it('names the best that has a model and a score; of equal ones the first', () =>
   ];
   expect(bestOf(rows, 'eval_score')?.trial).toBe(2);
   expect(bestOf(rows, 'valid_loss')).toBeNull();
+  const measured = [
+    row({ trial: 6, eval_score: 0.6, valid_loss: 2 }),
+    row({ trial: 7, eval_score: 0.4, valid_loss: 1 }),
+    row({ trial: 8, eval_score: 0.3, valid_loss: 3 }),
+  ];
+  expect(bestOf([...rows, ...measured], 'eval_score')?.trial).toBe(6);
+  expect(bestOf([...rows, ...measured], 'valid_loss')?.trial).toBe(7);
 });
