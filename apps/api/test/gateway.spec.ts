@@ -60,7 +60,12 @@ async function assigned(pool = `pool-${pools++}`) {
 
 describe('the gateway', () => {
   it('answers no method but Connect without the session of a joined worker', async () => {
-    expect(METHODS.map(([name]) => name)).toEqual(['fetchBlob', 'putBlob', 'putBlobState']);
+    expect(METHODS.map(([name]) => name)).toEqual([
+      'fetchBlob',
+      'putBlob',
+      'putBlobState',
+      'findDeletedBlobs',
+    ]);
     const worker = await new ScriptedWorker(api).connect();
     const [prefix, kind, id, secret] = worker.session.split('-') as [
       string,

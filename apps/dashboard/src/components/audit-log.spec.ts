@@ -13,7 +13,7 @@ it('offers every deed that the API writes down, and no other', () => {
     .filter((source) => /audit|action: '/i.test(source))
     .flatMap((source) => [
       ...source.matchAll(
-        /'((?:api_key|file|job|join_token|model|pool|project|upload|user|worker)\.[a-z]+ed)'/g,
+        /'((?:api_key|file|job|join_token|model|pool|project|upload|user|worker)\.[a-z_]+ed)'/g,
       ),
     ])
     .map(([, deed]) => deed);

@@ -21,6 +21,7 @@ export const DEEDS = [
   ...['pool.opened', 'pool.closed', 'pool.granted', 'pool.revoked'],
   ...['pool.cordoned', 'pool.uncordoned'],
   ...['project.created', 'project.updated', 'project.archived'],
+  ...['project.deletion_requested', 'project.restored', 'project.deleted'],
   ...['upload.created', 'upload.continued', 'upload.completed', 'upload.cancelled'],
   ...['user.added', 'user.updated', 'user.deleted'],
   ...['worker.drained', 'worker.cordoned', 'worker.uncordoned', 'worker.deleted'],
