@@ -8,6 +8,8 @@ type Texts = Pick<EvalRun, 'items_deleted_at' | 'samples_deleted_at'>;
 /** Runs that one look takes, and items of one statement. */
 const RUNS = 20;
 const ITEMS = 1000;
+/** Runs whose file one statement looks for: each may have brought 64 MiB of items along. */
+const FOUND = 20;
 
 /** SQL: results with verdicts and scores alone: what a grading model said, and what an error quotes, is text. */
 const BARE = `(SELECT COALESCE(jsonb_agg(
@@ -25,21 +27,33 @@ export class DeletedTexts {
 
   /** Answers with how many runs were erased, and whether there may be more. */
   async batch(): Promise<{ deleted: number; more: boolean }> {
+    const found = await this.findFiles();
     await this.markNew();
     const runs = await this.database.query<{ id: string }>(
       `SELECT id FROM eval_run WHERE to_erase AND status NOT IN ('queued', 'in_progress') ORDER BY id LIMIT ${RUNS}`,
     );
     for (const { id } of runs) await this.erase(id);
-    return { deleted: runs.length, more: runs.length === RUNS };
+    return { deleted: runs.length, more: runs.length === RUNS || found === FOUND };
   }
 
-  /** A run may be made in the moment in which its file is deleted, which then does not see it. */
+  /** Some of the runs that an older build made before the column was there; answers with how many. */
+  private async findFiles(): Promise<number> {
+    const rows = await this.database.query(
+      `UPDATE eval_run SET source_file = COALESCE(data_source->'source'->>'id', '')
+       WHERE id IN (SELECT id FROM eval_run WHERE source_file IS NULL LIMIT ${FOUND} FOR UPDATE SKIP LOCKED) RETURNING id`,
+    );
+    return rows.length;
+  }
+
+  /**
+   * A run may be made in the moment in which its file is deleted, which then does not see it. Runs of checkpoints have
+   * the items of another run and lose them with it.
+   */
   private async markNew(): Promise<void> {
     await this.database.query(
       `UPDATE eval_run SET items_deleted_at = now(), samples_deleted_at = COALESCE(samples_deleted_at, now()), to_erase = true
-       WHERE created_at > now() - interval '1 hour' AND items_deleted_at IS NULL
-         AND data_source->'source'->>'type' = 'file_id'
-         AND NOT EXISTS (SELECT 1 FROM file WHERE file.id = data_source->'source'->>'id')`,
+       WHERE created_at > now() - interval '1 hour' AND items_deleted_at IS NULL AND source_file <> '' AND job_id IS NULL
+         AND NOT EXISTS (SELECT 1 FROM file WHERE file.id = source_file)`,
     );
   }
 

@@ -22,8 +22,7 @@ export class Eval {
 @Index('eval_run_open', ['created_at'], { where: "status IN ('queued', 'in_progress')" })
 @Index('eval_run_turn', ['project_id', 'taken_at'], { where: 'taken_at IS NOT NULL' })
 @Index('eval_run_to_erase', ['id'], { where: 'to_erase' })
-// By an expression, which TypeORM does not know: data_source->'source'->>'id'.
-@Index('eval_run_file', { synchronize: false })
+@Index('eval_run_file', ['source_file'])
 @Index('eval_run_checkpoint', ['job_id', 'step'], { unique: true, where: 'job_id IS NOT NULL' })
 export class EvalRun {
   @PrimaryColumn('text', { primaryKeyConstraintName: 'eval_run_pk' }) id!: string;
@@ -53,6 +52,8 @@ export class EvalRun {
   /** Whose checkpoint it scores, and of which step. */
   @Text(optional) job_id!: string | null;
   @Int(optional) step!: number | null;
+  /** The file that its items came from, by a trigger: '' where there is none, null until the service has looked. */
+  @Text(optional) source_file!: string | null;
   /** When its items were deleted with their file, and its samples with that or with the job of their model. */
   @Time(optional) items_deleted_at!: Date | null;
   @Time(optional) samples_deleted_at!: Date | null;
