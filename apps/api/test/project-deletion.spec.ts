@@ -192,6 +192,13 @@ describe('the deletion of a project', () => {
     expect((await project(team.id)).status).toBe('active');
   });
 
+  /** Of people and keys, in the audit log. */
+  const namesIn = (project: string) =>
+    api.query(
+      `SELECT detail->>'name' AS name FROM audit WHERE project_id = $1 AND action ~ '^(user|api_key)[.]' AND detail ? 'name'`,
+      [project],
+    );
+
   it('takes the rows of every table that names the project or something of it, and no others', async () => {
     expect(await unknownReferences(api)).toEqual([]);
     const [doomed, neighbour] = [
@@ -211,6 +218,8 @@ describe('the deletion of a project', () => {
     await isDue(doomed.id);
     await isGone(doomed.id);
     expect(Object.keys(await rowsOf(api, doomed.id))).toEqual(['audit']);
+    expect(await namesIn(doomed.id)).toEqual([]);
+    expect(await namesIn(neighbour.id)).not.toEqual([]);
     expect(await rowsOf(api, neighbour.id)).toEqual(before);
     expect(await api.query('SELECT 1 FROM file WHERE id = $1', [file.id])).toEqual([]);
     const last = (await deeds(doomed.id)).at(-1);

@@ -121,7 +121,18 @@ export class DeletedProjects implements OnModuleDestroy {
     }
     for (const table of OF_PROJECT)
       if ((await this.dropRows(table, 'project_id', id)) === ROWS) return true;
-    return false;
+    return (await this.forgetNames(id)) === ROWS;
+  }
+
+  /** The audit log stays, without the names of people and keys; answers with how many rows lost theirs. */
+  private async forgetNames(id: string): Promise<number> {
+    const rows = await this.database.query(
+      `UPDATE audit SET detail = detail - 'name' WHERE id IN (
+         SELECT id FROM audit WHERE project_id = $1 AND action ~ '^(user|api_key)[.]' AND detail ? 'name' LIMIT ${ROWS})
+       RETURNING id`,
+      [id],
+    );
+    return rows.length;
   }
 
   private async dropOwner(
