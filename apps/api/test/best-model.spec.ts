@@ -129,5 +129,8 @@ it('is what trials of a sweep are compared by', async () => {
     [late.jobId, 2],
   ]);
   expect(winner).toMatchObject({ job: early.jobId, score: 1 });
+  // Where the published step was not measured, the last one counts.
+  await api.query('DELETE FROM evaluation WHERE job_id = $1 AND step = 1', [early.jobId]);
+  expect((await api.get<SweepObject>(`/sweeps/${id}`)).winner).toMatchObject({ job: late.jobId });
   worker.vanish();
 });

@@ -10,7 +10,7 @@ export const MODEL_STEP = 'COALESCE(job.published_step, job.step)';
 
 /** SQL: of a job and its sweep: it is done, and the model that it is compared by is still asked. */
 export const IS_SCORING = `sweep.search->>'metric' = '${EVAL_SCORE}' AND job.state = 'succeeded' AND EXISTS (SELECT 1 FROM eval_run
-    WHERE job_id = job.id AND eval_run.step = ${MODEL_STEP} AND status IN ('queued', 'in_progress'))`;
+    WHERE job_id = job.id AND eval_run.step IN (${MODEL_STEP}, job.step) AND status IN ('queued', 'in_progress'))`;
 
 /** SQL: of a sweep: a trial of it is open, or its model is still asked. */
 const GOES_ON = `EXISTS (SELECT 1 FROM job WHERE sweep_id = sweep.id AND (${IS_OPEN} OR ${IS_SCORING}))`;

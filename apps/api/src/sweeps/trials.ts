@@ -26,7 +26,7 @@ type Summed =
 export interface TrialSummary extends Pick<OfJob, Summed> {
   readonly sweep_id: string;
   readonly trial: number;
-  /** Where they are compared by it; of one that succeeded, of its model alone. */
+  /** Where they are compared by it; of one that succeeded, of its model, or of its last step where that has no score. */
   readonly eval_score: number | null;
   /** Whether it is done, and its model is still asked. */
   readonly scoring: boolean;
@@ -44,16 +44,20 @@ export interface TrialRow extends TrialSummary, OfJob {
   readonly rungs: readonly TrialRung[] | null;
 }
 
-/** Of one that succeeded, the loss of its model, which may be that of an earlier step (load_best_model_at_end). */
+/**
+ * Of one that succeeded, the loss of its model, which may be that of an earlier step (load_best_model_at_end); where that
+ * was not measured, the last one.
+ */
 const VALID_LOSS = `CASE WHEN job.state = 'succeeded' AND job.published_step < job.step THEN
-    (SELECT ("values"->>'loss')::float8 FROM evaluation WHERE job_id = job.id AND step = job.published_step AND "values" ? 'loss'
-      ORDER BY attempt DESC LIMIT 1) ELSE valid_loss END AS valid_loss`;
+    COALESCE((SELECT ("values"->>'loss')::float8 FROM evaluation WHERE job_id = job.id AND step = job.published_step
+      AND "values" ? 'loss' ORDER BY attempt DESC LIMIT 1), valid_loss) ELSE valid_loss END AS valid_loss`;
 
 const SUMMARY = `job.id, job.sweep_id, trial, job.state, job.step, total_steps, end_at_step, ${VALID_LOSS}, fine_tuned_model, job.deleted_at,
   model.bytes::float8 AS model_bytes,
   CASE WHEN sweep.search->>'metric' = '${EVAL_SCORE}' THEN
     (SELECT ("values"->>'${EVAL_SCORE}')::float8 FROM evaluation WHERE job_id = job.id AND "values" ? '${EVAL_SCORE}'
-      AND (job.state <> 'succeeded' OR evaluation.step = ${MODEL_STEP}) ORDER BY evaluation.step DESC LIMIT 1) END AS eval_score,
+      AND (job.state <> 'succeeded' OR evaluation.step IN (${MODEL_STEP}, job.step))
+      ORDER BY evaluation.step = ${MODEL_STEP} DESC, evaluation.step DESC LIMIT 1) END AS eval_score,
   ${IS_SCORING} AS scoring`;
 
 const WHOLE = `${SUMMARY}, trial_options, best, job.error, forgetting, run_bytes::float8 AS run_bytes,
