@@ -286,6 +286,8 @@ export interface JobFacts {
   readonly heldOut?: number;
   /** Whether it begins from an adapter. */
   readonly begun?: boolean;
+  /** Whether another job made the base. */
+  readonly fineTuned?: boolean;
   /** model_type of the base's config.json, when it is known. */
   readonly modelType?: string;
 }

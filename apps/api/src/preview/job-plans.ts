@@ -134,6 +134,7 @@ export class JobPlans {
     const facts = {
       trainingRecords: training.records,
       begun: start !== null,
+      fineTuned: base.base.job_id !== null,
       ...(base.base.family ? { modelType: base.base.family } : {}),
     };
     const resolved = resolveSpec(resolvable, facts);

@@ -9,14 +9,20 @@ export interface HeldOutFacts {
   readonly trainingRecords: number;
   /** Whether the job begins from an adapter, which may have learnt any of them. */
   readonly begun?: boolean;
+  /** Whether another job made its base, which may have learnt any of them, too. */
+  readonly fineTuned?: boolean;
 }
 
 /** Whether part of the training file is held out although the request does not say so. */
 export const holdsOutByDefault = (
   { validation_file: file, graft }: CreateJob,
-  { trainingRecords, begun = false }: HeldOutFacts,
+  { trainingRecords, begun = false, fineTuned = false }: HeldOutFacts,
 ): boolean =>
-  !file && graft?.validation_split === undefined && !begun && trainingRecords >= HELD_OUT_FROM;
+  !file &&
+  graft?.validation_split === undefined &&
+  !begun &&
+  !fineTuned &&
+  trainingRecords >= HELD_OUT_FROM;
 
 const withGraft = (body: CreateJob, graft: CreateJob['graft']): CreateJob => ({
   ...body,
