@@ -83,6 +83,23 @@ it('goes on with the next where one fails, and tries that again when asked', asy
   expect(states()).toEqual(['a done', 'b done']);
 });
 
+it('goes on by itself where the server restarts, and fails where that takes too long', async () => {
+  vi.useFakeTimers();
+  try {
+    upload(files('a'));
+    for (let times = 1; times <= 6; times++) {
+      expect(asked).toHaveBeenCalledTimes(times);
+      refuse(new ApiError(503, 'The server is shutting down.', null, 'unavailable'));
+      await vi.advanceTimersByTimeAsync(0);
+      if (times < 6) expect(states()).toEqual(['a interrupted']);
+      await vi.advanceTimersByTimeAsync(16_000);
+    }
+    expect(states()).toEqual(['a failed']);
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
 it('asks which column is what, and sends the answer', async () => {
   upload(files('a.csv'));
   refuse(new ApiError(400, 'name the columns', 'columns', 'invalid_value', ['question', 'said']));

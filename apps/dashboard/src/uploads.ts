@@ -172,14 +172,31 @@ async function send(id: number): Promise<void> {
   }
 }
 
+/** What a server that restarts, or a proxy before it, answers for a while. */
+const PASSING = [502, 503, 504];
+const PAUSES_MS = [1_000, 2_000, 4_000, 8_000, 16_000];
+
 /** Goes on by itself when a server that went away is back. */
 async function throughOutages<T>(id: number, attempt: () => Promise<T>): Promise<T> {
+  const pauses = [...PAUSES_MS];
   for (;;) {
     const sending = sendings.get(id);
     if (sending) sending.since = null;
     try {
       return await attempt();
     } catch (failure) {
+      const pauseMs =
+        failure instanceof ApiError && PASSING.includes(failure.status)
+          ? pauses.shift()
+          : undefined;
+      if (pauseMs !== undefined) {
+        change(id, { state: 'interrupted', rate: null, secondsLeft: null });
+        await Promise.race([
+          new Promise((resolve) => setTimeout(resolve, pauseMs)),
+          aborted(sending?.stop.signal),
+        ]);
+        continue;
+      }
       if (!(failure instanceof NoAnswer)) throw failure;
       await probe();
       if (!isLost()) throw failure;

@@ -191,6 +191,10 @@ export function bodyOf(
   // The form has the field for tasks whose models write text.
   const sample_prompts = task.use === 'chat' ? promptsOf(prompts, asksChats(file)) : '';
   const peft = { peft_type: method.peft_type, ...collect(fieldsOf(method.schema), draft.peft) };
+  const trainingOptions = collect(fieldsOf(catalog.graft_schema), { ...graft, sample_prompts });
+  // Tasks that have labels are stratified by default, and the others refuse to be.
+  if (trainingOptions['stratify_by_column'] === 'label')
+    delete trainingOptions['stratify_by_column'];
   return {
     model: draft.model,
     training_file: draft.training_file,
@@ -203,7 +207,7 @@ export function bodyOf(
     graft: {
       ...(!isUsual && { task: task.name }),
       ...(Object.keys(options).length > 0 && { task_options: options }),
-      ...collect(fieldsOf(catalog.graft_schema), { ...graft, sample_prompts }),
+      ...trainingOptions,
     },
   };
 }
