@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
+import { createReadStream, rmSync } from 'node:fs';
 import { chmod, link, mkdir, open, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DomainError } from '@graft/contracts';
@@ -217,7 +217,8 @@ export class BlobCache {
   /** Drops a blob that was deleted, unless something uses it. True if something was dropped. */
   async forget(sha256: string): Promise<boolean> {
     if (this.downloads.has(sha256)) return false;
-    await rm(join(this.options.folder, 'partial', sha256), { force: true });
+    // At once: a download that begins while this is awaited would lose its file.
+    rmSync(join(this.options.folder, 'partial', sha256), { force: true });
     if (this.entries.get(sha256)?.pins !== 0) return false;
     await this.drop(sha256);
     return true;
