@@ -6,7 +6,7 @@ import type {
   MetricsObject,
   Spec,
 } from '@graft/contracts';
-import { buildWords } from '@graft/peft-core/catalog';
+import { buildWords, splitOf } from '@graft/peft-core/catalog';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { graft } from '../../../test/cli/graft.js';
 import { caught, chats, importBase, startTestApi, until, type TestApi } from './fixture.js';
@@ -64,6 +64,29 @@ it('holds out a tenth of 50 records or more, and says so beforehand', async () =
   expect(spec).toMatchObject({ ...told, load_best_model_at_end: true });
   expect(spec).not.toHaveProperty('stratify_by_column');
   worker.vanish();
+});
+
+it('holds out the same records of a file, whatever the seed of the job', async () => {
+  const training_file = await upload(chats(60));
+  const specs = await Promise.all(
+    [1, 2].map(async (seed) => {
+      const graft = { pool: pool() };
+      expect((await create({ training_file, seed, graft })).graft).toMatchObject({
+        split_seed: 42,
+      });
+      const { worker, spec } = await assigned(graft.pool);
+      worker.vanish();
+      return spec;
+    }),
+  );
+  expect(specs).toMatchObject([1, 2].map((seed) => ({ seed, split_seed: 42 })));
+  expect(splitOf(specs[0] as Spec)).toEqual(splitOf(specs[1] as Spec));
+  const body = { training_file, graft: { pool: pool(), split_seed: -1 } };
+  const refused = api.client.fineTuning.jobs.create({ model: 'tiny', ...body } as never);
+  expect(await caught(refused as Promise<unknown>)).toMatchObject({
+    status: 400,
+    param: 'graft.split_seed',
+  });
 });
 
 it.each([

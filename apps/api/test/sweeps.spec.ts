@@ -117,9 +117,12 @@ describe('a sweep', () => {
       'have it in common',
     ],
     [
-      { search: { algorithm: 'grid', parameters: { seed: [1, 2] } } },
+      {
+        search: { algorithm: 'grid', parameters: { seed: [1, 2] } },
+        graft: { split_seed: null },
+      },
       'search.parameters.seed',
-      'give a validation_file',
+      'leave graft.split_seed out',
     ],
     [
       { search: { algorithm: 'grid', parameters: { 'peft.r': { min: 1, max: 4 } } } },

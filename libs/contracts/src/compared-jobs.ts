@@ -11,7 +11,7 @@ export const askedIntegrations = (job: JobObject): AskedIntegration[] | null =>
   job.integrations?.map(({ graft: _, ...one }) => one) ?? null;
 
 /** Options whose default depends on the data: null is another thing than to leave them out. */
-export const BY_DATA: readonly string[] = ['validation_split', 'stratify_by_column'];
+export const BY_DATA: readonly string[] = ['validation_split', 'stratify_by_column', 'split_seed'];
 
 /**
  * The create call that would make this job again.

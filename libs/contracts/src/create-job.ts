@@ -3,8 +3,8 @@ import { JobIntegrations } from './integrations.js';
 import { POOL_NAME, POOL_NAME_RULE } from './pool-name.js';
 import { grouped } from './problem.js';
 import { SAMPLE_TOKENS, SampleOptions } from './sample-prompts.js';
-import { asked, BatchSize, Epochs, TrainingOptions } from './training-options.js';
-import { HELD_OUT, HELD_OUT_FROM } from './validation.js';
+import { asked, BatchSize, Epochs, Seed, TrainingOptions } from './training-options.js';
+import { HELD_OUT, HELD_OUT_FROM, SPLIT_SEED } from './validation.js';
 
 // The body of POST /v1/fine_tuning/jobs: OpenAI's fields plus `peft` and `graft`
 // (reference: docs/api.md). `peft` is checked by the method's own schema, not here.
@@ -49,6 +49,10 @@ export const GraftOptions = z.strictObject({
   stratify_by_column: byData(
     TrainingOptions.shape.stratify_by_column.unwrap(),
     'Default: label, where each record has one',
+  ),
+  split_seed: byData(
+    TrainingOptions.shape.split_seed.unwrap(),
+    `Default: ${SPLIT_SEED}, where something is held out`,
   ),
   init_adapter: z
     .string()
@@ -149,7 +153,7 @@ export const CreateJob = z.strictObject({
   training_file: z.string().min(1).max(LONGEST_NAME),
   validation_file: z.string().min(1).max(LONGEST_NAME).nullish(),
   suffix: z.string().min(1).max(64).nullish(),
-  seed: z.int().min(0).max(2147483647).nullish(),
+  seed: Seed.nullish(),
   metadata: z.record(z.string().max(64), z.string().max(512)).nullish(),
   integrations: JobIntegrations.nullish(),
   hyperparameters: Hyperparameters.nullish(),

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { AdapterOperation } from './adapter-operation.js';
 import { SampleOptions } from './sample-prompts.js';
-import { BatchSize, Epochs, TrainingOptions } from './training-options.js';
+import { BatchSize, Epochs, Seed, TrainingOptions } from './training-options.js';
 
 /** Everything that defines a run, with every "auto" resolved. Travels to the worker as JSON. */
 export const Spec = z.strictObject({
@@ -11,7 +11,7 @@ export const Spec = z.strictObject({
   peft: z.looseObject({ peft_type: z.string() }).nullable(),
   /** Configs of the adapters that `peft` names, of a method that makes one of several; in their order. */
   adapters: z.array(z.looseObject({ peft_type: z.string() })).optional(),
-  seed: z.int().min(0).max(2147483647),
+  seed: Seed,
   batch_size: BatchSize,
   n_epochs: Epochs,
   /** An option that is not there, since an older build wrote the Spec, has its default. */

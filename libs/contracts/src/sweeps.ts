@@ -1,5 +1,6 @@
 // Several jobs that differ in some of their fields: the body of POST /v1/sweeps, and what is answered.
 import { z } from 'zod';
+import { Seed } from './training-options.js';
 import { CreateJob } from './create-job.js';
 import { JobBest, JobError, JobForgetting, JobStatus } from './openai.js';
 
@@ -57,7 +58,7 @@ export const SweepSearch = z
       .max(MOST_TRIALS)
       .optional()
       .describe('Default: all of a grid, else 16, or fewer where there are no more combinations'),
-    seed: z.int().min(0).max(2147483647).optional().describe('Of what is drawn. Default: 42'),
+    seed: Seed.optional().describe('Of what is drawn. Default: 42'),
     metric: SweepMetric.optional().describe(
       'What trials are compared by: the validation loss (the default), or the score of graft.eval',
     ),

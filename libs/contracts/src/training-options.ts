@@ -5,6 +5,7 @@ import { z } from 'zod';
 /** OpenAI's bounds. */
 export const BatchSize = z.int().min(1).max(256);
 export const Epochs = z.int().min(1).max(50);
+export const Seed = z.int().min(0).max(2147483647);
 
 /** As a Spec holds them; one with a default may be left out of a create call. */
 export const TrainingOptions = z.strictObject({
@@ -91,6 +92,11 @@ export const TrainingOptions = z.strictObject({
     .nullable()
     .describe(
       "label: what is held out has each label in the same proportion as the training file (datasets' word); null: records are drawn whatever their label",
+    )
+    .optional(),
+  split_seed: Seed.nullable()
+    .describe(
+      'Seed by which the held-out records are drawn. Jobs on one file that have it in common hold out the same records; null: by `seed`',
     )
     .optional(),
   eval_steps: z.int().min(0).describe('Steps between evaluations; 0: only at the end').default(0),

@@ -3,6 +3,9 @@
 /** The share of the training file that is held out by default. */
 export const HELD_OUT = 0.1;
 
+/** Draws the records that are held out, unless the job says otherwise. */
+export const SPLIT_SEED = 42;
+
 /** The default holds for training files of at least so many records. */
 export const HELD_OUT_FROM = 50;
 

@@ -72,6 +72,12 @@ it('a split by labels is a thing of its own', () => {
   expect(OLDEST_WORDS.filter((word) => word.includes('stratify'))).toEqual([]);
 });
 
+it('a split by a seed of its own is a thing of its own', () => {
+  const graft = { validation_split: 0.1 };
+  expect(needed({ graft })).toContain('option:split_seed');
+  expect(needed({ graft: { ...graft, split_seed: null } })).not.toContain('option:split_seed');
+});
+
 it('an operation needs no more than itself', () => {
   const operation = { type: 'export', format: 'gguf', quantization: 'Q4_K_M' } as const;
   expect(neededWords({ ...specOf(), operation }, null)).toEqual([

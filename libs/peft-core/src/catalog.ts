@@ -51,7 +51,12 @@ import { autoNumbers } from './train/auto.js';
 import { totalSteps } from './train/cursor.js';
 import { checkOptimizer } from './train/optimizer.js';
 import { runMetrics } from './train/run-metrics.js';
-import { stratifiedBy, withEvaluations, withHeldOut } from './train/validation-defaults.js';
+import {
+  splitSeed,
+  stratifiedBy,
+  withEvaluations,
+  withHeldOut,
+} from './train/validation-defaults.js';
 
 export { heldOut, heldOutCount, splitOf } from './data/held-out.js';
 export type { Split } from './data/held-out.js';
@@ -294,6 +299,9 @@ export interface JobFacts {
 
 const DEFAULT_SEED = 42;
 
+/** Options that a Spec has only where something is held out. */
+const OF_SPLIT: readonly string[] = ['stratify_by_column', 'split_seed'];
+
 /**
  * A Spec with every "auto" and every default resolved.
  * @throws DomainError naming the field that is wrong
@@ -316,9 +324,7 @@ export function resolveSpec(request: CreateJob, facts: JobFacts): Spec {
   checkQuantization(graft.quantization ?? null, peft);
   checkStart(peft, task, facts.begun ?? false);
   const asked = TRAINING_OPTIONS.flatMap((name) =>
-    graft[name] === undefined || name === 'stratify_by_column'
-      ? []
-      : [[name, graft[name]] as const],
+    graft[name] === undefined || OF_SPLIT.includes(name) ? [] : [[name, graft[name]] as const],
   );
   checkOptimizer({
     peft,
@@ -330,6 +336,7 @@ export function resolveSpec(request: CreateJob, facts: JobFacts): Spec {
     learning_rate: defaultRate(peft, task) * given(multiplier, 1),
     ...Object.fromEntries(asked),
     ...stratifiedBy(body, task),
+    ...splitSeed(body),
     model: body.model,
     task: task.name,
     task_options: taskOptions(task, body),

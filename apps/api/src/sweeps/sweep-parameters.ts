@@ -22,6 +22,7 @@ const COMMON = [
   'graft.eval',
   'graft.validation_split',
   'graft.stratify_by_column',
+  'graft.split_seed',
   'integrations',
   'metadata',
 ];
@@ -117,10 +118,10 @@ function measured(job: Options, metric: SweepMetric, parameters: Options): Optio
     );
   }
   if (job['validation_file']) return job;
-  if (parameters['seed'] !== undefined)
+  if (parameters['seed'] !== undefined && graft['split_seed'] === null)
     throw new DomainError(
       'invalid_value',
-      'search.parameters.seed: the seed decides what is held out for validation, and trials are compared by the same data; give a validation_file',
+      'search.parameters.seed: graft.split_seed is null, so each seed would hold out other records, and trials are compared on the same ones; leave graft.split_seed out',
       'search.parameters.seed',
     );
   return typeof graft['validation_split'] === 'number'

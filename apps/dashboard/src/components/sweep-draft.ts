@@ -29,6 +29,7 @@ const COMMON = [
   'metric_for_best_model',
   'validation_split',
   'stratify_by_column',
+  'split_seed',
   'max_seq_len',
   'gradient_checkpointing',
   'init_adapter',

@@ -81,9 +81,9 @@ export function readJobFile(path: string, resumed: Spec | null = null): LocalJob
 
 function asResumed(body: CreateJob, resumed: Spec | null): CreateJob {
   if (resumed === null) return body;
-  const { validation_split, stratify_by_column = null, eval_steps } = resumed;
+  const { validation_split, stratify_by_column = null, split_seed = null, eval_steps } = resumed;
   const isOpen = !body.validation_file && body.graft?.validation_split === undefined;
-  const held = { ...(isOpen && { validation_split, eval_steps }), stratify_by_column };
+  const held = { ...(isOpen && { validation_split, eval_steps }), stratify_by_column, split_seed };
   return { ...body, graft: { ...held, ...body.graft } };
 }
 

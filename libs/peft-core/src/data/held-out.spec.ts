@@ -183,6 +183,7 @@ it('goes by what a Spec says: one of an older build knows no labels', () => {
     seed: 7,
     stratified: true,
   });
+  expect(splitOf({ ...spec, split_seed: 42 })).toEqual({ share: 0.1, seed: 42 });
   expect(splitOf({ ...spec, validation_split: null })).toBeNull();
 });
 

@@ -29,8 +29,10 @@ export interface RecordUse {
 export const splitOf = ({
   validation_split: share,
   stratify_by_column: column,
+  split_seed,
   seed,
-}: Spec): Split | null => (share ? { share, seed, ...(column && { stratified: true }) } : null);
+}: Spec): Split | null =>
+  share ? { share, seed: split_seed ?? seed, ...(column && { stratified: true }) } : null;
 
 /** How many of so many records a share is; one of two equal ones may bring the other along, or leave it. */
 export const heldOutCount = (records: number, share: number): number =>

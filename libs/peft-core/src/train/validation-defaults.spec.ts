@@ -58,6 +58,17 @@ it('stratifies by label where records have one', () => {
     expect(specOf(graft)).not.toHaveProperty('stratify_by_column');
 });
 
+it.each([
+  [{}, 42],
+  [{ validation_split: 0.3 }, 42],
+  [{ split_seed: 7 }, 7],
+  [{ split_seed: null }, undefined],
+  [{ validation_split: null }, undefined],
+  [{ validation_split: null, split_seed: 7 }, undefined],
+])('draws the held-out records of %j by seed %s, whatever the seed of the job', (graft, seed) => {
+  expect(specOf(graft).split_seed).toBe(seed);
+});
+
 it('refuses to stratify by a label that records do not have', () => {
   expect(() => specOf({ stratify_by_column: 'label' })).toThrow(
     expect.objectContaining({

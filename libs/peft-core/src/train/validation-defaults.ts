@@ -1,6 +1,13 @@
 // The defaults of the validation split and of eval_steps. They are resolved once, when the job is created, and stored in
 // its Spec, so resumed runs and clones keep them.
-import { DomainError, HELD_OUT, HELD_OUT_FROM, type CreateJob, type Spec } from '@graft/contracts';
+import {
+  DomainError,
+  HELD_OUT,
+  HELD_OUT_FROM,
+  SPLIT_SEED,
+  type CreateJob,
+  type Spec,
+} from '@graft/contracts';
 import type { Task } from '../tasks/task.js';
 import { stepsPerEpoch, totalSteps, type Pace } from './cursor.js';
 
@@ -56,6 +63,12 @@ export function stratifiedBy({ graft }: CreateJob, task: Task): Pick<Spec, 'stra
   }
   const isStratified = share && asked !== null && task.labelled && hasOneLabel(options);
   return isStratified ? { stratify_by_column: 'label' } : {};
+}
+
+/** The seed of the split is not the job's own, so that jobs that differ in `seed` are scored on the same records. */
+export function splitSeed({ graft }: CreateJob): Pick<Spec, 'split_seed'> {
+  const { split_seed: asked = SPLIT_SEED, validation_split: share } = graft ?? {};
+  return share && asked !== null ? { split_seed: asked } : {};
 }
 
 /** Whether each record has one label, as far as a task's options say it. */
