@@ -158,7 +158,9 @@ export default defineConfig({
         order: 1,
       }),
       project('installations', {
-        include: ['test/{cli,docs,e2e,fuzz,mutations,parity,run,trainer,upgrade}/**/*.spec.ts'],
+        include: [
+          'test/{bench,cli,docs,e2e,fuzz,mutations,parity,run,trainer,upgrade}/**/*.spec.ts',
+        ],
         exclude: [...ISOLATED, ...BROWSERS],
         quick: QUICK.installations,
         limit: 120,

@@ -10,6 +10,7 @@
 // --cpu-prof: a profile of the API for each part, to open in a browser's developer tools.
 import { credentials, Metadata } from '@grpc/grpc-js';
 import { PROTOCOL, WorkerServiceClient } from '@graft/contracts/grpc';
+import { buildWords } from '@graft/peft-core/catalog';
 import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
@@ -305,6 +306,7 @@ class ScriptedWorker {
       tasks: [],
       libtorch: 'none',
       trainerBuild: 'none',
+      words: buildWords(),
       leases: [],
     });
   }

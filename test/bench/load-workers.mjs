@@ -1,6 +1,7 @@
 // The workers of load.mjs, as many as it asks for, in a process beside it. They train nothing.
 import { credentials, Metadata } from '@grpc/grpc-js';
 import { PROTOCOL, WorkerServiceClient } from '@graft/contracts/grpc';
+import { buildWords } from '@graft/peft-core/catalog';
 import { randomUUID } from 'node:crypto';
 
 const [address, joinToken] = process.argv.slice(2);
@@ -49,6 +50,7 @@ class Worker {
       tasks: [],
       libtorch: 'none',
       trainerBuild: 'none',
+      words: buildWords(),
       leases: [],
     });
   }

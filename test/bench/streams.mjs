@@ -7,6 +7,7 @@
 // memory and CPU of both processes, Postgres' CPU and the transactions that it commits. Clients share the machine.
 import { credentials, Metadata } from '@grpc/grpc-js';
 import { PROTOCOL, WorkerServiceClient } from '@graft/contracts/grpc';
+import { buildWords } from '@graft/peft-core/catalog';
 import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
@@ -110,6 +111,7 @@ class Worker {
       tasks: [],
       libtorch: 'none',
       trainerBuild: 'none',
+      words: buildWords(),
       leases: [],
     });
     this.beating = setInterval(() => this.beat(), 4_000);
