@@ -1,10 +1,11 @@
 #!/usr/bin/env node
 // The control plane under load: a real API process (apps/api/test/process.mjs) on a real Postgres, nothing trained:
 //   node test/bench/api.mjs [--database postgres://postgres@127.0.0.1:5432] [--redis redis://127.0.0.1:6379]
-//                           [--clients 8] [--jobs 800] [--upload-mb 64] [--listed 10000] [--cpu-prof FOLDER]
+//                           [--clients 8] [--jobs 800] [--upload-mb 64] [--chats 2000] [--listed 10000] [--cpu-prof FOLDER]
 // --database: a server on which it may create and drop a database. --redis: the queue in Redis instead of Postgres.
 // Prints jobs created a second with p50 and p99; MB/s of an upload whose lines are checked; the time from submit to
-// the worker's start (a worker scripted here, over gRPC, that trains nothing); p99 of a page of 20 jobs with --listed
+// the worker's start (a worker scripted here, over gRPC, that trains nothing); chats a second that a scripted worker answers
+// at once, so that only the control plane is measured; p99 of a page of 20 jobs with --listed
 // jobs in the table. Beside each the CPU seconds of the API and of Postgres (Linux, same machine), which hold on a
 // busy machine too; the times only mean something when the load before is near 0. Clients share the machine.
 // --cpu-prof: a profile of the API for each part, to open in a browser's developer tools.
@@ -32,6 +33,8 @@ const TICKS_PER_SECOND = 100;
 const WARM_UP = 100;
 const STARTS = 20;
 const LISTS = 500;
+/** Chats that the scripted worker takes at once. */
+const MAX_CHATS = 64;
 /** A pool that no worker serves: its jobs stay queued. */
 const IDLE_POOL = 'idle';
 
@@ -42,6 +45,7 @@ const { values: options } = parseArgs({
     clients: { type: 'string', default: '8' },
     jobs: { type: 'string', default: '800' },
     'upload-mb': { type: 'string', default: '64' },
+    chats: { type: 'string', default: '2000' },
     listed: { type: 'string', default: '10000' },
     'cpu-prof': { type: 'string' },
   },
@@ -306,6 +310,7 @@ class ScriptedWorker {
       tasks: [],
       libtorch: 'none',
       trainerBuild: 'none',
+      maxChats: MAX_CHATS,
       words: buildWords(),
       leases: [],
     });
@@ -330,6 +335,16 @@ class ScriptedWorker {
         }),
       5_000,
     );
+  }
+
+  /** Answers every chat with one word at once, in any number. */
+  answer() {
+    this.stream.on('data', ({ body }) => {
+      if (body?.$case !== 'generate') return;
+      const { id } = body.value;
+      const counts = { promptTokens: 9, completionTokens: 1 };
+      this.send('generated', { id, text: 'Ahoy', finishReason: 'stop', ...counts });
+    });
   }
 
   async assigned() {
@@ -363,6 +378,32 @@ async function measureStarts(graft, file) {
   console.log(
     `start        ${quantile(took, 0.5).toFixed(0)} ms from submit to the worker, median of ${STARTS}; worst ${Math.max(...took).toFixed(0)} ms`,
   );
+}
+
+async function measureChats(graft) {
+  const worker = new ScriptedWorker(graft);
+  await once(worker.stream, 'data');
+  worker.answer();
+  worker.beat();
+  worker.send('pull', {
+    freeSlots: 1,
+    residentBases: [],
+    freeMemoryBytes: 1e9,
+    freeChats: MAX_CHATS,
+  });
+  const [count, times] = [Number(options.clients), Number(options.chats)];
+  const messages = [{ role: 'user', content: 'Greet the crew.' }];
+  const chat = () => graft.call('POST', '/chat/completions', { model: 'tiny', messages });
+  await clients(count, WARM_UP, chat);
+  const before = await graft.cpu();
+  const from = performance.now();
+  const took = await clients(count, times, chat);
+  const seconds = (performance.now() - from) / 1000;
+  worker.end();
+  console.log(
+    `chat         ${(times / seconds).toFixed(1)}/s with ${count} clients, p50 ${quantile(took, 0.5).toFixed(0)} ms, p99 ${quantile(took, 0.99).toFixed(0)} ms, answered at once; ${await graft.used(before, times)}`,
+  );
+  await graft.endPart();
 }
 
 /** The table filled with copies of one ended job, so that they differ in id and time only. */
@@ -406,6 +447,7 @@ try {
   await measureCreates(graft, file);
   await measureUpload(graft);
   await measureStarts(graft, file);
+  await measureChats(graft);
   await measureList(graft);
 } finally {
   await graft.stop();

@@ -12,8 +12,19 @@ const hasPostgres = await listens(POSTGRES_PORT);
 it.skipIf(!hasPostgres).each([
   {
     bench: 'api.mjs',
-    sizes: ['--jobs', '20', '--clients', '2', '--upload-mb', '1', '--listed', '200'],
-    lines: ['create job ', 'upload ', 'start ', 'list 20 jobs '],
+    sizes: [
+      '--jobs',
+      '20',
+      '--clients',
+      '2',
+      '--upload-mb',
+      '1',
+      '--chats',
+      '20',
+      '--listed',
+      '200',
+    ],
+    lines: ['create job ', 'upload ', 'start ', 'chat ', 'list 20 jobs '],
   },
   {
     bench: 'load.mjs',
