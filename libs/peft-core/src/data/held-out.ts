@@ -1,7 +1,7 @@
-// Which records of a training file are held out for validation: a function of its records, the share and the seed alone,
-// so that a run that resumes, and whoever looks at the data before it, find the same ones. Records of which training
-// gets the same stand on one side: else the validation loss would praise what was learnt by heart. A rule never changes:
-// a run that resumes on another build must hold out the same records.
+// Chooses the records of a training file that are held out for validation. The choice depends only on the records, the
+// share, the seed and whether it is stratified, so a resumed run and the API's preview choose the same ones. Records that
+// give the same training example stay together; otherwise the validation loss would include memorised examples. These
+// rules must not change: a run that resumes on another build has to hold out the same records.
 import { createHash } from 'node:crypto';
 import { DomainError, type Spec } from '@graft/contracts';
 import { areMeasures } from '../tasks/label-survey.js';
@@ -15,17 +15,17 @@ export interface Split {
   /** Of the records, above 0 and below 1. */
   readonly share: number;
   readonly seed: number;
-  /** Whether each label is held out in the proportion that it has in the file; left out: labels are not looked at. */
+  /** Whether each label keeps its proportion in the file; left out, labels are ignored. */
   readonly stratified?: true;
 }
 
 export interface RecordUse {
   readonly task: Pick<Task, 'check' | 'facts' | 'inputs'>;
-  /** How many tasks the method's prompts are by; null: by none. */
+  /** The number of tasks that the method has prompts for; null where it has none. */
   readonly tasks: number | null;
 }
 
-/** What a job asks for; null: nothing is held out. */
+/** The split that a job asks for; null where nothing is held out. */
 export const splitOf = ({
   validation_split: share,
   stratify_by_column: column,
@@ -34,11 +34,11 @@ export const splitOf = ({
 }: Spec): Split | null =>
   share ? { share, seed: split_seed ?? seed, ...(column && { stratified: true }) } : null;
 
-/** How many of so many records a share is; one of two equal ones may bring the other along, or leave it. */
+/** The number of records in a share. The real number may differ by a few, because equal records stay together. */
 export const heldOutCount = (records: number, share: number): number =>
   Math.min(Math.max(1, Math.round(records * share)), Math.max(0, records - 1));
 
-/** Where prompts are by task, what task a record is of is read. */
+/** The facts of a record, with its task id as part of its identity where the method has prompts for tasks. */
 export function factsOf(record: JsonObject, { task, tasks }: RecordUse): RecordFacts {
   const facts = task.facts(record);
   if (tasks === null || record[TASK_IDS] === undefined) return facts;
@@ -49,13 +49,13 @@ export function factsOf(record: JsonObject, { task, tasks }: RecordUse): RecordF
   };
 }
 
-/** 48 bits, the same for records of which training gets the same. */
+/** A hash of 48 bits; records that give the same training example have the same one. */
 export const hashOf = (identity: readonly string[]): number =>
   createHash('sha1').update(JSON.stringify(identity)).digest().readUIntBE(0, 6);
 
 /**
- * Places of the records that are held out, counted from 0; blank lines do not count.
- * @throws DomainError where a line is no record of the task, or where nothing can be held out
+ * Returns the indices of the held-out records, from 0, not counting blank lines.
+ * @throws DomainError if a line is not a record of the task, or if nothing can be held out
  */
 export function heldOut(path: string, use: RecordUse, split: Split): Set<number> {
   const { hashes, labels } = read(path, use, split);
@@ -66,22 +66,22 @@ export function heldOut(path: string, use: RecordUse, split: Split): Set<number>
   const held = new Set<number>();
   let least: Uint32Array | null = null;
   for (const group of groups) {
-    // The last group of a label is learnt from, whatever the share.
+    // The last group of a label stays in the training data, whatever the share.
     if (held.size >= wanted || ranks?.[group[0] as number] === Infinity) break;
     if (group.length < (least?.length ?? order.length)) least = group;
     if (held.size + group.length <= wanted) group.forEach((place) => held.add(place));
   }
-  // fewer than the smallest group were wanted
+  // Every group is larger than the share, so the smallest one is held out.
   if (held.size === 0) least?.forEach((place) => held.add(place));
   if (held.size > 0 || order.length === 0) return held;
   const message = `expected at least two records that differ, to hold one out; the training file has ${order.length === 1 ? 'one record' : `${order.length} times the same`}`;
   throw new DomainError('invalid_training_file', message, 'graft.validation_split');
 }
 
-/** Of each record its hash and, where the split goes by them, its label. */
+/** The hash of each record and, for a stratified split, its label. */
 interface Read {
   readonly hashes: readonly number[];
-  /** Null where the split does not go by labels, a record has none or several, or they are measures. */
+  /** Null if the split is not stratified, if a record has no label or several, or if labels are numbers to predict. */
   readonly labels: readonly string[] | null;
 }
 
@@ -91,7 +91,7 @@ function read(path: string, use: RecordUse, { seed, stratified }: Split): Read {
   for (const { number, line } of readLines(path)) {
     if (line.trim() === '') continue;
     const { identity, label } = factsOf(parseRecord(line, number, checks), use);
-    // by the seed it is a random order, in which equal records are neighbours
+    // Sorting by a hash with the seed gives a random order in which equal records are neighbours.
     hashes.push(hashOf([String(seed), ...identity]));
     if (stratified && label !== undefined) labels.push(label);
   }
@@ -99,16 +99,16 @@ function read(path: string, use: RecordUse, { seed, stratified }: Split): Read {
   return { hashes, labels: isByLabel ? labels : null };
 }
 
-/** Places by rank, of equal ranks by hash. */
+/** Indices of the records, sorted by rank and then by hash. */
 function sorted(hashes: readonly number[], ranks: Float64Array | null = null): Uint32Array {
   const hash = (place: number): number => hashes[place] as number;
   const rank = (place: number): number => ranks?.[place] ?? 0;
-  // Infinity less itself is no number
+  // Infinity minus Infinity is NaN, so equal ranks are compared first.
   const byRank = (a: number, b: number): number => (rank(a) === rank(b) ? 0 : rank(a) - rank(b));
   return Uint32Array.from(hashes.keys()).sort((a, b) => byRank(a, b) || hash(a) - hash(b) || a - b);
 }
 
-/** Neighbours of which training gets the same. */
+/** Groups of neighbours with the same hash. */
 function* groupsIn(order: Uint32Array, hashes: readonly number[]): Generator<Uint32Array> {
   for (let from = 0, to = 0; from < order.length; from = to) {
     const hash = hashes[order[from] as number];
@@ -118,10 +118,10 @@ function* groupsIn(order: Uint32Array, hashes: readonly number[]): Generator<Uin
 }
 
 /**
- * A rank for each record by which any first part of them has each label in its proportion (Sainte-Laguë's rule): that of
- * the k-th of n records of a label is (k - ½) / n, of equal records the middle. The last group of a label is never held
- * out: Infinity.
- * @returns null where no label has two records that differ: then labels cannot be gone by
+ * Ranks records so that every prefix of the sorted records has each label in its proportion (Sainte-Laguë's method). The
+ * k-th of n records of a label has rank (k - ½) / n; equal records share the middle of theirs. The last group of a label
+ * has rank Infinity, because it is never held out.
+ * @returns null if no label has two different records, so that the split cannot be stratified
  */
 function ranksByLabel(
   order: Uint32Array,
