@@ -17,6 +17,8 @@ export const MAX_COMMAND_BYTES = MAX_MEDIA_ORDER_BYTES + 64 * 1024;
 export const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
 /** and of the API's to a worker. */
 export const MAX_DOWN_BYTES = MAX_COMMAND_BYTES + 1024 * 1024;
+/** A FindDeletedBlobs request names at most so many blobs. */
+export const MAX_BLOB_NAMES = 1000;
 
 /** Of a line of a training file, its newline and the pictures and sounds in it (data URLs) not counted. */
 export const MAX_LINE_BYTES = 1_048_576;

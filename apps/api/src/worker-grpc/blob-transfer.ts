@@ -1,6 +1,6 @@
 import type { ServerReadableStream, ServerWritableStream } from '@grpc/grpc-js';
 import { Injectable } from '@nestjs/common';
-import { DomainError } from '@graft/contracts';
+import { DomainError, MAX_BLOB_NAMES } from '@graft/contracts';
 import type {
   FetchBlobRequest,
   FetchBlobResponse,
@@ -19,9 +19,6 @@ import { StorageQuota } from '../blobs/storage-quota.js';
 import { Settings } from '../config.js';
 import { Database } from '../database/database.js';
 import { Leases } from '../lifecycle/lease.js';
-
-/** Names of blobs that one question may have. */
-const MOST_NAMES = 1000;
 
 /** A file's own name: no folder, nothing hidden. */
 const NAME = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,199}$/;
@@ -145,8 +142,8 @@ export class BlobTransfer {
     workerId: string,
     { sha256s }: FindDeletedBlobsRequest,
   ): Promise<FindDeletedBlobsResponse> {
-    if (sha256s.length > MOST_NAMES)
-      throw new DomainError('invalid_value', `sha256s: at most ${MOST_NAMES} names`);
+    if (sha256s.length > MAX_BLOB_NAMES)
+      throw new DomainError('invalid_value', `sha256s: at most ${MAX_BLOB_NAMES} names`);
     const rows = await this.database.query<{ sha256: string }>(
       `SELECT held.sha256 FROM unnest($1::text[]) AS held(sha256) WHERE NOT EXISTS (
          SELECT 1 FROM blob_ref JOIN worker ON worker.id = $2 WHERE blob_ref.sha256 = held.sha256

@@ -1,3 +1,4 @@
+import { MAX_BLOB_NAMES } from '@graft/contracts';
 import type { BlobRef } from '@graft/contracts/grpc';
 import { status } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
@@ -24,9 +25,6 @@ export interface BlobsOptions {
   readonly log: Logger;
   readonly backoff?: BackoffRange;
 }
-
-/** Names of blobs that one question may have. */
-const MOST_NAMES = 1000;
 
 /** Waits of an upload that the control plane has no room for; each reason is given as often as it is tried again. */
 export type OnWait = (reason: string) => void;
@@ -118,8 +116,8 @@ export class Blobs {
   private async findAndDrop(): Promise<void> {
     const names = await this.cache.held();
     let dropped = 0;
-    for (let from = 0; from < names.length; from += MOST_NAMES) {
-      const asked = names.slice(from, from + MOST_NAMES);
+    for (let from = 0; from < names.length; from += MAX_BLOB_NAMES) {
+      const asked = names.slice(from, from + MAX_BLOB_NAMES);
       const deleted = new Set(await findDeleted(this.options.line, asked));
       for (const sha256 of asked)
         if (deleted.has(sha256) && (await this.cache.forget(sha256))) dropped++;
