@@ -49,7 +49,7 @@ export function nearestNames(unknown: string, known: readonly string[]): string[
   if (unknown.length > MOST_CHARACTERS) return [];
   const typed = unknown.toLowerCase();
   const isNear = (name: string, edits: number): boolean =>
-    edits <= Math.floor((typed.length + 1) / 3) || typed.startsWith(name) || name.startsWith(typed);
+    edits <= mostEdits(typed) || typed.startsWith(name) || name.startsWith(typed);
   return known
     .map((name) => ({ name, edits: leven(typed, name) }))
     .filter(({ name, edits }) => typed !== '' && isNear(name, edits))
@@ -66,8 +66,11 @@ function likeness(typed: string, called: string): number {
   if (typed.length > 1 && `_${called}_`.includes(`_${typed}_`))
     return 3 - typed.length / called.length;
   const edits = leven(typed, called);
-  return edits <= Math.floor((typed.length + 1) / 3) ? 2 + edits : Infinity;
+  return edits <= mostEdits(typed) ? 2 + edits : Infinity;
 }
+
+/** A name with more edits than this is another name, not a misspelling. */
+const mostEdits = (typed: string): number => Math.floor((typed.length + 1) / 3);
 
 function split(path: string): [parent: string, name: string] {
   const dot = path.lastIndexOf('.');
