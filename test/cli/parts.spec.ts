@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { Api, ApiError } from '../../apps/cli/src/api.js';
-import { uploadInParts } from '../../apps/cli/src/part-upload.js';
+import { uploadInParts, WHOLE_BYTES } from '../../apps/cli/src/part-upload.js';
+import { uploaded } from '../../apps/cli/src/upload.js';
 import { chats, startTestApi, type TestApi } from '../../apps/api/test/fixture.js';
 
 const PART_BYTES = 40_000;
@@ -61,4 +62,12 @@ it('begins anew when the file has changed, or the upload is gone', async () => {
       expect(again.sent).toBe(parts);
     }
   }
+});
+
+it('says how to name the columns of a large table, too', async () => {
+  const path = join(home, 'table.csv');
+  const rows = Buffer.alloc(WHOLE_BYTES, '1,what is asked,what is answered\n');
+  writeFileSync(path, Buffer.concat([Buffer.from('nr,frage,antwort\n'), rows]));
+  const client = new Api({ url: `${api.url}/v1`, apiKey: api.apiKey });
+  await expect(uploaded(client, path, {})).rejects.toThrow(/graft\.columns[^]*--map text=COLUMN/);
 });

@@ -168,9 +168,15 @@ it('that is a table is completed again once somebody says which column is what',
     api.client.post<UploadObject>(`/uploads/${upload.id}/complete`, {
       body: { part_ids: [id], ...(columns && { graft: { columns } }) },
     });
-  const asks = { param: 'columns', error: { columns: ['nr', 'frage', 'antwort'] } };
-  expect(await caught(complete())).toMatchObject(asks);
-  expect(await caught(complete({ nothing: 'frage' }))).toMatchObject({ param: 'columns' });
+  expect(await caught(complete())).toMatchObject({
+    param: 'graft.columns',
+    message: expect.stringContaining('such as graft.columns.text and graft.columns.label,'),
+    error: { columns: ['nr', 'frage', 'antwort'] },
+  });
+  expect(await caught(complete({ nothing: 'frage' }))).toMatchObject({ param: 'graft.columns' });
+  expect(await caught(complete({ prompt: 'nr', completion: 'none' }))).toMatchObject({
+    param: 'graft.columns.completion',
+  });
   const { file } = await complete({ prompt: 'frage', completion: 'antwort' });
   expect(file).toMatchObject({
     status: 'processed',

@@ -11,6 +11,9 @@ export type Mapping = Readonly<Record<string, string>>;
 export const MAP_HELP =
   'map a field of the examples to a table column, such as text=message or label=category (repeatable)';
 
+/** The field that says which column is what: of a file sent whole, and of one sent in parts. */
+const OF_COLUMNS = ['columns', 'graft.columns'];
+
 /** `--map prompt=question --map completion=answer`. */
 export function mapped(value: string, before: Mapping): Mapping {
   const [, part, column] = /^(\w+)=(.+)$/.exec(value) ?? [];
@@ -30,7 +33,7 @@ export async function uploaded(api: Api, path: string, columns: Mapping): Promis
       ? await uploadInParts(api, path, columns)
       : await api.upload(path, columns);
   } catch (error) {
-    if (error instanceof ApiError && error.param === 'columns')
+    if (error instanceof ApiError && OF_COLUMNS.includes(error.param ?? ''))
       throw new CliError(
         `${path}: ${error.message}\nWith graft: --map text=COLUMN --map label=COLUMN, --map prompt=COLUMN --map completion=COLUMN, or --map text=COLUMN`,
       );

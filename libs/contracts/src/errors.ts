@@ -114,16 +114,31 @@ export class DomainError extends Error {
   }
 }
 
-/** A table of training data whose columns have to be named: `columns` of the upload says which is what. */
+/** A table of training data whose columns have to be named: a field of the upload says which is what. */
 export class UnknownColumns extends DomainError {
+  /** @param at the field as the request has it: a form's `columns[text]`, or `graft.columns` of a JSON body */
   constructor(
-    message: string,
-    readonly columns: readonly string[],
+    private readonly names: readonly string[],
+    at: 'columns' | 'graft.columns' = 'columns',
   ) {
-    super('invalid_training_file', message, 'columns');
+    const shown = names.slice(0, 40).map((name) => JSON.stringify(name.slice(0, 60)));
+    const of = (field: string): string =>
+      at === 'columns' ? `columns[${field}]` : `${at}.${field}`;
+    super(
+      'invalid_training_file',
+      `cannot tell which column is what; the columns are ${shown.join(', ')}. Name them, such as ${of('text')} and ${of('label')}, ${of('prompt')} and ${of('completion')}, or ${of('text')} alone`,
+      at,
+    );
+  }
+
+  /** The same error where the field is `graft.columns`. */
+  underGraft(): UnknownColumns {
+    return new UnknownColumns(this.names, 'graft.columns');
   }
 
   override body(): ErrorBody {
-    return { error: { ...super.body().error, columns: this.columns } };
+    // A longer name cannot be meant, and would only fill the answer.
+    const columns = this.names.filter((name) => name.length <= 200).slice(0, 200);
+    return { error: { ...super.body().error, columns } };
   }
 }

@@ -100,11 +100,6 @@ export class Conversion {
       return { name: 'records', note: null, convert: (record) => ({ record, ignored: [] }) };
     const shape = shapeOf(keys, columns);
     if (shape) return shape;
-    const names = keys.slice(0, 40).map((key) => JSON.stringify(key.slice(0, 60)));
-    throw new UnknownColumns(
-      `cannot tell which column is what; the columns are ${names.join(', ')}. Name them, such as columns[text] and columns[label], columns[prompt] and columns[completion], or columns[text] alone`,
-      // A longer one cannot be meant, and would only fill the answer.
-      keys.filter((key) => key.length <= 200).slice(0, 200),
-    );
+    throw new UnknownColumns(keys);
   }
 }

@@ -1,6 +1,12 @@
 import { createHash } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
-import { DomainError, parseBody, type UploadObject, type UploadPartObject } from '@graft/contracts';
+import {
+  DomainError,
+  parseBody,
+  UnknownColumns,
+  type UploadObject,
+  type UploadPartObject,
+} from '@graft/contracts';
 import type { Request } from 'express';
 import type { EntityManager } from 'typeorm';
 import { z } from 'zod';
@@ -60,7 +66,7 @@ export class UploadsService {
 
   async create(caller: Principal, body: unknown): Promise<UploadObject> {
     const { bytes, filename, purpose, expires_after, graft } = parseBody(CreateUpload, body);
-    checkColumns(graft?.columns ?? {});
+    checkGraftColumns(graft?.columns ?? {});
     await this.quota.guard(caller.projectId, bytes);
     const id = newId('upload_');
     await this.database.transaction(async (manager) => {
@@ -180,7 +186,7 @@ export class UploadsService {
     const upload = await this.row(caller, id);
     const { part_ids: ids, md5, graft } = parseBody(CompleteUpload, body);
     const columns = graft?.columns ?? upload.columns;
-    checkColumns(columns);
+    checkGraftColumns(columns);
     if (upload.status === 'completed') return this.get(caller, id);
     if (upload.status !== 'pending') throw notPending(id);
     const found = await this.database.manager.getRepository(UploadPart).findBy({ upload_id: id });
@@ -209,7 +215,7 @@ export class UploadsService {
       });
     } catch (error) {
       // Another call may have been faster: a client that was not answered asks again.
-      if ((await this.row(caller, id)).status !== 'completed') throw error;
+      if ((await this.row(caller, id)).status !== 'completed') throw underGraft(error);
     }
     for (const part of found) await this.blobs.release(part.sha256);
     return this.get(caller, id);
@@ -300,6 +306,22 @@ export class UploadsService {
       throw new DomainError('not_found', `No such Upload object: ${id.slice(0, 60)}`, 'upload_id');
     return upload;
   }
+}
+
+function checkGraftColumns(columns: z.infer<typeof Columns>): void {
+  try {
+    checkColumns(columns);
+  } catch (error) {
+    throw underGraft(error);
+  }
+}
+
+/** What is wrong with `columns` of a form is wrong with `graft.columns` of these requests. */
+function underGraft(error: unknown): unknown {
+  if (error instanceof UnknownColumns) return error.underGraft();
+  if (error instanceof DomainError && /^columns(?:[.]|$)/.test(error.param ?? ''))
+    return new DomainError(error.code, error.message, `graft.${error.param}`);
+  return error;
 }
 
 const notPending = (id: string): DomainError =>
