@@ -4,22 +4,27 @@ import { bytes, printable, table } from './terminal.js';
 
 /** What the deletion of a project takes, what it keeps and until when it can be taken back. */
 export function deletionCard(
-  { project_id: id, name, deletes, keeps, deletes_at: at }: ProjectDeletionObject,
+  { project_id: id, name, deletes, keeps, at_least, deletes_at: at }: ProjectDeletionObject,
   width: number,
 ): string {
   const { jobs, stored_bytes: stored, ...counts } = deletes;
   const byStatus = Object.entries(jobs).filter(([, count]) => count > 0);
   const all = byStatus.reduce((sum, [, count]) => sum + count, 0);
   const states = byStatus.map(([status, count]) => `${count} ${status}`).join(', ');
+  const many = (what: string, count: number): string =>
+    at_least.includes(what) ? `at least ${count}` : String(count);
   const rows = [
-    ['jobs', all === 0 ? '0' : `${all} (${states})`],
-    ...Object.entries(counts).map(([what, count]) => [what.replaceAll('_', ' '), String(count)]),
+    ['jobs', all === 0 ? '0' : `${many('jobs', all)} (${states})`],
+    ...Object.entries(counts).map(([what, count]) => [
+      what.replaceAll('_', ' '),
+      many(what, count),
+    ]),
     ['stored', bytes(stored)],
   ];
   return [
     `${printable(name)} (${id})`,
     table(['DELETED', 'HOW MANY'], rows, width).trimEnd(),
-    `kept: ${keeps.audit_logs} rows of the audit log`,
+    `kept: ${many('audit_logs', keeps.audit_logs)} rows of the audit log`,
     `restorable until ${moment(at)}`,
     '',
   ].join('\n');

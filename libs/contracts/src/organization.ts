@@ -54,6 +54,11 @@ export const ProjectDeletionObject = z
       })
       .describe('How many of each, deleted jobs that can be restored among them.'),
     keeps: z.object({ audit_logs: z.number() }),
+    at_least: z
+      .array(z.string())
+      .describe(
+        'Names of `deletes` and `keeps` of which there may be more than the number: nothing is counted past 10,000 jobs or rows.',
+      ),
   })
   .meta({ id: 'ProjectDeletionObject', description: 'What the deletion of a project takes.' });
 export type ProjectDeletionObject = z.infer<typeof ProjectDeletionObject>;

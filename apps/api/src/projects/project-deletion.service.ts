@@ -1,48 +1,21 @@
 import { Injectable } from '@nestjs/common';
-import {
-  DomainError,
-  JOB_STATUSES,
-  type JobStatus,
-  type ProjectDeletionObject,
-  type ProjectObject,
-} from '@graft/contracts';
+import { DomainError, type ProjectDeletionObject, type ProjectObject } from '@graft/contracts';
 import type { EntityManager } from 'typeorm';
 import { DEFAULT_PROJECT } from '../auth/api-keys.service.js';
 import { Audit } from '../auth/audit.js';
 import type { Principal } from '../auth/principal.js';
 import { keepAnAdmin } from '../auth/working-keys.js';
+import { StorageQuota } from '../blobs/storage-quota.js';
 import { Settings } from '../config.js';
 import { Database } from '../database/database.js';
 import { Project } from '../database/entities/tenancy.js';
 import { unix } from '../ids.js';
 import { ArchivedProjects } from '../workers/archived-projects.js';
+import { contentsOf } from './project-contents.js';
 import { noSuchProject, ProjectsService } from './projects.service.js';
 
 /** SQL: a project whose deletion is asked for now goes then. Requests that have begun end within the hour. */
 const DELETES_AT = `clock_timestamp() + GREATEST($2 * interval '1 day', interval '1 hour')`;
-
-/** SQL: how many rows a table has of project $1. */
-const rowsOf = (table: string, name: string): string =>
-  `(SELECT count(*)::int FROM ${table} WHERE project_id = $1) AS ${name}`;
-
-const COUNTS = [
-  rowsOf('file', 'files'),
-  rowsOf('upload', 'uploads'),
-  rowsOf('model', 'models'),
-  rowsOf('sweep', 'sweeps'),
-  rowsOf('eval', 'evals'),
-  rowsOf('eval_run', 'eval_runs'),
-  rowsOf('webhook_endpoint', 'webhook_endpoints'),
-  rowsOf('integration', 'integrations'),
-  rowsOf('api_key', 'api_keys'),
-  rowsOf('member', 'members'),
-  rowsOf('audit', 'audit_logs'),
-  `(SELECT count(*)::int FROM job JOIN checkpoint ON checkpoint.job_id = job.id WHERE project_id = $1) AS checkpoints`,
-  `(SELECT COALESCE(sum(event_counter), 0)::float8 FROM job WHERE project_id = $1) AS events`,
-  `(SELECT COALESCE(sum(bytes), 0)::float8 FROM storage_change WHERE project_id = $1) AS stored_bytes`,
-];
-
-type Counts = Omit<ProjectDeletionObject['deletes'], 'jobs'> & ProjectDeletionObject['keeps'];
 
 /** Deletes projects after a delay, and takes that back. What is due is deleted by retention/deleted-projects. */
 @Injectable()
@@ -51,6 +24,7 @@ export class ProjectDeletions {
     private readonly database: Database,
     private readonly settings: Settings,
     private readonly audit: Audit,
+    private readonly storage: StorageQuota,
     private readonly projects: ProjectsService,
     private readonly archived: ArchivedProjects,
   ) {}
@@ -62,32 +36,21 @@ export class ProjectDeletions {
       [id, this.settings.projectDeleteDays],
     );
     if (!project) throw noSuchProject(id);
-    const [counts] = await this.database.query<Counts>(`SELECT ${COUNTS.join(', ')}`, [id]);
-    const states = await this.database.query<{ state: JobStatus; count: number }>(
-      'SELECT state, count(*)::int AS count FROM job WHERE project_id = $1 GROUP BY state',
-      [id],
-    );
-    const { audit_logs, ...deletes } = counts as Counts;
-    const jobs = JOB_STATUSES.map((status) => [
-      status,
-      states.find(({ state }) => state === status)?.count ?? 0,
-    ]);
     return {
       object: 'organization.project.deletion',
       project_id: id,
       name: project.name,
       requested_at: project.deleted_at && unix(project.deleted_at),
       deletes_at: unix(project.deletes_at ?? project.would_delete_at),
-      deletes: {
-        jobs: Object.fromEntries(jobs) as Record<JobStatus, number>,
-        ...deletes,
-      },
-      keeps: { audit_logs },
+      ...(await contentsOf(this.database, id, await this.storage.used(id))),
     };
   }
 
-  /** Archives the project at once; its rows go when the time to restore it is over. */
-  async remove(caller: Principal, id: string): Promise<ProjectDeletionObject> {
+  /**
+   * Archives the project at once; its rows go when the time to restore it is over. It does not count them: a count
+   * could take too long after the deletion was accepted.
+   */
+  async remove(caller: Principal, id: string): Promise<ProjectObject> {
     if (id === DEFAULT_PROJECT)
       throw new DomainError('conflict', 'the default project cannot be deleted', 'project_id');
     await this.database.transaction(async (manager) => {
@@ -108,7 +71,7 @@ export class ProjectDeletions {
       });
     });
     await this.archived.cancelSome(id);
-    return this.preview(id);
+    return this.projects.get(caller, id);
   }
 
   /** The project is as it was before: archived if it was. Jobs that the request cancelled stay cancelled. */

@@ -73,8 +73,8 @@ export class ProjectsController {
 
   @Delete(':id')
   @Needs('admin')
-  @Answers(ProjectDeletionObject, 'Archives a project and deletes it after a delay')
-  remove(@Caller() caller: Principal, @Param('id') id: string): Promise<ProjectDeletionObject> {
+  @Answers(ProjectObject, 'Archives a project and deletes it after a delay')
+  remove(@Caller() caller: Principal, @Param('id') id: string): Promise<ProjectObject> {
     return this.deletions.remove(caller, id);
   }
 

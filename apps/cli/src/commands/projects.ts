@@ -105,10 +105,11 @@ function addDeletion(projects: Command): void {
         if (!(await typesName(preview.name)))
           throw new CliError('nothing was deleted: that is not the name of the project');
       }
-      const deletion = await api().delete<ProjectDeletionObject>(path);
-      if (out.json) return out.value(deletion);
-      const { project_id: id, name, deletes_at: at } = deletion;
-      out.line(`${id} ${printable(name)} will be deleted on ${moment(at)}`);
+      const project = await api().delete<ProjectObject>(path);
+      if (out.json) return out.value(project);
+      const { id, name, graft } = project;
+      if (graft.deletes_at === null) throw new CliError(`${id} has been restored meanwhile`);
+      out.line(`${id} ${printable(name)} will be deleted on ${moment(graft.deletes_at)}`);
       out.note(`until then it comes back with: graft projects restore ${id}`);
     });
   projects

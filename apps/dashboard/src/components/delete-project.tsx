@@ -52,13 +52,13 @@ function DeleteProject({
           <p>
             Its keys stop working and its open jobs are cancelled now. What the table lists is
             deleted on {moment(value.deletes_at)}; until then the project can be restored. Its{' '}
-            {count(value.keeps.audit_logs)} rows of the audit log stay.
+            {many(value, 'audit_logs', value.keeps.audit_logs)} rows of the audit log stay.
           </p>
           <Table columns={['What is deleted', 'How many']}>
-            {partsOf(value).map(([what, many]) => (
+            {partsOf(value).map(([what, number]) => (
               <Row key={what}>
                 <td>{what}</td>
-                <td className="numbers">{many}</td>
+                <td className="numbers">{number}</td>
               </Row>
             ))}
           </Table>
@@ -86,16 +86,20 @@ function DeleteProject({
   );
 }
 
-function partsOf({ deletes }: ProjectDeletionObject): (readonly [string, string])[] {
-  const { jobs, stored_bytes: stored, ...counts } = deletes;
+/** The API stops counting at a number. */
+const many = ({ at_least }: ProjectDeletionObject, what: string, number: number): string =>
+  at_least.includes(what) ? `at least ${count(number)}` : count(number);
+
+function partsOf(deletion: ProjectDeletionObject): (readonly [string, string])[] {
+  const { jobs, stored_bytes: stored, ...counts } = deletion.deletes;
   const words = (name: string): string => name.replaceAll('_', ' ');
   return [
     ...Object.entries(jobs)
-      .filter(([, many]) => many > 0)
-      .map(([status, many]) => [`jobs, ${status}`, count(many)] as const),
+      .filter(([, number]) => number > 0)
+      .map(([status, number]) => [`jobs, ${status}`, many(deletion, 'jobs', number)] as const),
     ...Object.entries(counts)
-      .filter(([, many]) => many > 0)
-      .map(([name, many]) => [words(name), count(many)] as const),
+      .filter(([, number]) => number > 0)
+      .map(([name, number]) => [words(name), many(deletion, name, number)] as const),
     ['stored', bytes(stored)],
   ];
 }
