@@ -5,6 +5,7 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import pg from 'pg';
+import type { DataSource } from 'typeorm';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Audit } from '../dist/auth/audit.js';
 import { Settings } from '../dist/config.js';
@@ -264,6 +265,54 @@ describe('the deletion of a project', () => {
   });
 });
 
+async function deleter({ home, databaseUrl }: TestApi, source: DataSource) {
+  const database = new Database(await source.initialize());
+  const jobs = new DeletedJobs(database, new Settings({ home }, databaseUrl));
+  return new DeletedProjects(database, jobs, new Audit());
+}
+
+describe('a project with many rows', () => {
+  it('is deleted in rounds, each of which goes on where the last one stopped', async () => {
+    const other = await startTestApi();
+    const source = dataSource(other.databaseUrl);
+    try {
+      const { id } = await makeProject(other, 'many rows');
+      await fillTables(other, id);
+      await other.query(
+        `INSERT INTO file (id, project_id, filename, purpose, bytes, sha256, status)
+         SELECT $1 || n, $1, 'a', 'fine-tune', 1, $1 || n, 'processed' FROM generate_series(1, 1200) AS n`,
+        [id],
+      );
+      await other.query(
+        `INSERT INTO audit (project_id, action, target, detail, request_id)
+         SELECT $1, 'user.added', 'user', '{"name": "ada"}', $1 || n FROM generate_series(1, 6000) AS n`,
+        [id],
+      );
+      await other.query(
+        'UPDATE project SET archived_at = now(), deleted_at = now(), deletes_at = now() WHERE id = $1',
+        [id],
+      );
+      const rows = async (table: string): Promise<number> => (await rowsOf(other, id))[table] ?? 0;
+      const projects = await deleter(other, source);
+      while ((await rows('file')) > 1000) await projects.batch();
+      expect(await rows('eval')).toBe(0);
+      await other.query(
+        `INSERT INTO eval (id, project_id, name, data_source_config, testing_criteria) VALUES ('late', $1, '', '{}', '[]')`,
+        [id],
+      );
+      await projects.batch();
+      expect(await rows('eval')).toBe(1);
+      while ((await projects.batch()).more);
+      expect(Object.keys(await rowsOf(other, id))).toEqual(['audit']);
+      const named = `SELECT 1 FROM audit WHERE project_id = $1 AND action ~ '^user' AND detail ? 'name'`;
+      expect(await other.query(named, [id])).toEqual([]);
+    } finally {
+      if (source.isInitialized) await source.destroy();
+      await other.close();
+    }
+  });
+});
+
 describe('two processes that delete the same projects', () => {
   it('leave nothing of them and say so once', async () => {
     const other = await startTestApi();
@@ -293,10 +342,7 @@ describe('two processes that delete the same projects', () => {
       }
       const deleted = await Promise.all(
         sources.map(async (source) => {
-          const database = new Database(await source.initialize());
-          const settings = new Settings({ home: other.home }, other.databaseUrl);
-          const jobs = new DeletedJobs(database, settings);
-          const projects = new DeletedProjects(database, jobs, new Audit());
+          const projects = await deleter(other, source);
           let count = 0;
           for (let more = true; more;) {
             const done = await projects.batch();

@@ -11,13 +11,17 @@ import { DeletedJobs } from './deleted-jobs.js';
 const ROWS = 500;
 /** Rows with parts that one look takes. */
 const OWNERS = 50;
+/** Rows of the audit log that one statement reads. */
+const AUDIT_ROWS = 5000;
 
 /** What has parts in another table: the ids of project $1, and the table and column that name such an id. */
-const WITH_PARTS: readonly {
+interface WithParts {
   readonly table: string;
   readonly ids: string;
   readonly parts: readonly [table: string, column: string];
-}[] = [
+}
+
+const WITH_PARTS: readonly WithParts[] = [
   {
     table: 'eval_run',
     // There is an index of an eval's runs, and none of a project's.
@@ -69,6 +73,15 @@ const LAST = [
   'DELETE FROM member WHERE project_id = $1',
 ];
 
+/** How far a project is deleted. */
+interface Progress {
+  readonly project: string;
+  /** What is not done yet, in order. Each deletes some rows and answers whether there may be more of the kind. */
+  readonly left: (() => Promise<boolean>)[];
+  /** The row of the audit log up to which names are gone. */
+  auditId: string;
+}
+
 /**
  * Deletes the rows of projects that can no longer be restored, some at a time, the project's own row last: what a
  * process leaves unfinished, the next one goes on with. The bytes follow once no row names them.
@@ -77,6 +90,8 @@ const LAST = [
 export class DeletedProjects implements OnModuleDestroy {
   /** Those that could not be deleted; the next round tries them again. */
   private readonly stuck = new Set<string>();
+  /** Of the project that the last round was about. */
+  private progress: Progress | null = null;
   private closing = false;
 
   constructor(
@@ -95,13 +110,16 @@ export class DeletedProjects implements OnModuleDestroy {
     );
     if (!project || this.closing) {
       this.stuck.clear();
+      this.progress = null;
       return { deleted: 0, more: false };
     }
+    if (this.progress?.project !== project.id) this.progress = this.begun(project.id);
     try {
-      const gone = !(await this.dropSome(project.id)) && (await this.dropRest(project.id));
+      const gone = !(await this.dropSome(this.progress)) && (await this.dropRest(this.progress));
       return { deleted: gone ? 1 : 0, more: true };
     } catch (error) {
       this.stuck.add(project.id);
+      this.progress = null;
       log.warn({ err: error, project: project.id }, 'could not delete a project; retrying later');
       return { deleted: 0, more: true };
     }
@@ -111,28 +129,52 @@ export class DeletedProjects implements OnModuleDestroy {
     this.closing = true;
   }
 
-  /** Answers whether there was anything to delete. */
-  private async dropSome(id: string): Promise<boolean> {
-    if ((await this.jobs.ofProject(id)) > 0) return true;
-    for (const { table, ids, parts } of WITH_PARTS) {
-      const owners = await this.database.query<{ id: string }>(`${ids} LIMIT ${OWNERS}`, [id]);
-      for (const owner of owners) await this.dropOwner(table, owner.id, parts);
-      if (owners.length > 0) return true;
-    }
-    for (const table of OF_PROJECT)
-      if ((await this.dropRows(table, 'project_id', id)) === ROWS) return true;
-    return (await this.forgetNames(id)) === ROWS;
+  private begun(project: string): Progress {
+    const progress: Progress = {
+      project,
+      left: [
+        async () => (await this.jobs.ofProject(project)) > 0,
+        ...WITH_PARTS.map((one) => () => this.dropOwners(one, project)),
+        ...OF_PROJECT.map(
+          (table) => async () => (await this.dropRows(table, 'project_id', project)) === ROWS,
+        ),
+        () => this.forgetNames(progress),
+      ],
+      auditId: '0',
+    };
+    return progress;
   }
 
-  /** The audit log stays, without the names of people and keys; answers with how many rows lost theirs. */
-  private async forgetNames(id: string): Promise<number> {
-    const rows = await this.database.query(
-      `UPDATE audit SET detail = detail - 'name' WHERE id IN (
-         SELECT id FROM audit WHERE project_id = $1 AND action ~ '^(user|api_key)[.]' AND detail ? 'name' LIMIT ${ROWS})
-       RETURNING id`,
-      [id],
+  /** Goes on where the last round stopped; answers whether there is anything left to do. */
+  private async dropSome({ left }: Progress): Promise<boolean> {
+    for (let [next] = left; next; [next] = left) {
+      if (await next()) return true;
+      left.shift();
+    }
+    return false;
+  }
+
+  private async dropOwners({ table, ids, parts }: WithParts, id: string): Promise<boolean> {
+    const owners = await this.database.query<{ id: string }>(`${ids} LIMIT ${OWNERS}`, [id]);
+    for (const owner of owners) await this.dropOwner(table, owner.id, parts);
+    return owners.length > 0;
+  }
+
+  /** The audit log stays, without the names of people and keys. Answers whether there are more rows to look at. */
+  private async forgetNames(progress: Progress, manager?: EntityManager): Promise<boolean> {
+    const [page] = await this.database.query<{ rows: number; last: string | null }>(
+      `WITH page AS (
+         SELECT id, action, detail FROM audit WHERE project_id = $1 AND id > $2 ORDER BY id LIMIT ${AUDIT_ROWS}
+       ), forgotten AS (
+         UPDATE audit SET detail = audit.detail - 'name' FROM page
+         WHERE audit.id = page.id AND page.action ~ '^(user|api_key)[.]' AND page.detail ? 'name'
+       )
+       SELECT count(*)::int AS rows, max(id) AS last FROM page`,
+      [progress.project, progress.auditId],
+      manager,
     );
-    return rows.length;
+    progress.auditId = page?.last ?? progress.auditId;
+    return page?.rows === AUDIT_ROWS;
   }
 
   private async dropOwner(
@@ -160,7 +202,8 @@ export class DeletedProjects implements OnModuleDestroy {
   }
 
   /** Under the project's lock: what came since, its keys and members, and the project itself. */
-  private dropRest(id: string): Promise<boolean> {
+  private dropRest(progress: Progress): Promise<boolean> {
+    const { project: id } = progress;
     return this.database.transaction(async (manager) => {
       const [project] = await this.database.query<{ name: string }>(
         `SELECT name FROM project WHERE id = $1 AND ${IS_DUE} FOR UPDATE`,
@@ -178,6 +221,9 @@ export class DeletedProjects implements OnModuleDestroy {
       for (const table of OF_PROJECT)
         await this.database.query(`DELETE FROM ${table} WHERE project_id = $1`, [id], manager);
       for (const statement of LAST) await this.database.query(statement, [id], manager);
+      // The transaction may be tried again, and begins at the same row then.
+      const rest = { ...progress };
+      while (await this.forgetNames(rest, manager));
       await this.told(manager, id, project.name);
       await this.database.query('DELETE FROM project WHERE id = $1', [id], manager);
       return true;
