@@ -97,6 +97,7 @@ import { PublishedStep1764961000000 } from './migrations/1764961000000-published
 import { ProjectStorage1764962000000 } from './migrations/1764962000000-project-storage.js';
 import { ProjectDeletion1764963000002 } from './migrations/1764963000002-project-deletion.js';
 import { EvalTexts1764963100002 } from './migrations/1764963100002-eval-texts.js';
+import { EvalRunModel1764963200000 } from './migrations/1764963200000-eval-run-model.js';
 import { PreparingClient } from './preparing-client.js';
 
 export const ENTITIES = [
@@ -217,6 +218,7 @@ export function dataSource(url: string, pool: keyof typeof POOLS = 'requests'): 
       ProjectStorage1764962000000,
       ProjectDeletion1764963000002,
       EvalTexts1764963100002,
+      EvalRunModel1764963200000,
     ],
     migrationsTableName: 'migration',
     extra: {

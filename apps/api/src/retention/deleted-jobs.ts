@@ -155,11 +155,13 @@ export class DeletedJobs implements OnModuleDestroy {
 
   /** What its model, or a checkpoint of it, answered to evals. */
   private async dropSamples(manager: EntityManager, job: Deleted): Promise<void> {
-    // There is an index of an eval's runs, and none of a project's. Runs of a project that is being deleted go whole.
+    // Names of checkpoints are the model's, ':' and more; ';' is the next character. Runs of a project that is being
+    // deleted go whole.
     await this.database.query(
       `UPDATE eval_run SET samples_deleted_at = clock_timestamp(), to_erase = true
-       FROM eval WHERE eval.id = eval_id AND eval.project_id = $1 AND samples_deleted_at IS NULL
-         AND (job_id = $2 OR starts_with(model, $3)) AND NOT EXISTS (SELECT 1 FROM project WHERE id = $1 AND ${IS_DUE})`,
+       WHERE project_id = $1 AND samples_deleted_at IS NULL
+         AND (job_id = $2 OR model COLLATE "C" >= $3 AND model COLLATE "C" < $3 || ';')
+         AND NOT EXISTS (SELECT 1 FROM project WHERE id = $1 AND ${IS_DUE})`,
       [job.project_id, job.id, fineTunedName(job)],
       manager,
     );

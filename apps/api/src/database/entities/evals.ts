@@ -23,6 +23,8 @@ export class Eval {
 @Index('eval_run_turn', ['project_id', 'taken_at'], { where: 'taken_at IS NOT NULL' })
 @Index('eval_run_to_erase', ['id'], { where: 'to_erase' })
 @Index('eval_run_file', ['source_file'])
+// Its migration gives it the collation "C", in which a name's beginning is a range.
+@Index('eval_run_model', ['model'])
 @Index('eval_run_checkpoint', ['job_id', 'step'], { unique: true, where: 'job_id IS NOT NULL' })
 export class EvalRun {
   @PrimaryColumn('text', { primaryKeyConstraintName: 'eval_run_pk' }) id!: string;
