@@ -1,4 +1,4 @@
-/** Whether a statement failed because the database, or the connection to it, is away: the same may succeed later. */
+/** Tells whether a statement failed because the database cannot be reached. The same statement may succeed later. */
 export function isDatabaseAway(error: unknown): boolean {
   const code = String((error as { code?: unknown } | null)?.code ?? '');
   return (

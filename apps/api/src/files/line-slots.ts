@@ -1,6 +1,6 @@
 import { Slots } from './slots.js';
 
-/** Of requests that show lines of a file: each reads it from its start on the API's thread. */
+/** Limits the requests that show lines of a file, since each reads the file from its start on the API's thread. */
 export const lineSlots = new Slots({
   atOnce: 2,
   each: 1,

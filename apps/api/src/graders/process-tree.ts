@@ -1,21 +1,21 @@
 import { readdirSync, readFileSync } from 'node:fs';
 
-/** In stat, times are in hundredths of a second on every Linux (USER_HZ). */
+/** /proc/PID/stat gives times in hundredths of a second on every Linux (USER_HZ). */
 const TICKS = 100;
 
 export interface Usage {
-  /** Memory that is no file's. What processes share after a fork counts for each of them. */
+  /** Anonymous and shared memory. Pages that processes share after a fork count for each of them. */
   readonly bytes: number;
-  /** Of the processor, those that have ended and were waited for included. */
+  /** Time on the processor, including that of children that have ended and were waited for. */
   readonly cpuSeconds: number;
 }
 
 /**
- * What a process and all that it has started take together, by proc(5). What ends meanwhile counts no more. A kernel
- * without /proc/PID/task/TID/children (CONFIG_PROC_CHILDREN) shows the first process alone.
+ * Reads from proc(5) what a process and all its descendants use together. A process that ends meanwhile does not count.
+ * A kernel without /proc/PID/task/TID/children (CONFIG_PROC_CHILDREN) shows only the first process.
  */
 export function usageOfTree(pid: number): Usage {
-  // Children go before their parent: if it ends now, its children still count.
+  // Children are read before their parent, so that they count even if the parent ends now.
   const children = orElse([], () => childrenOf(pid)).map(usageOfTree);
   const own = orElse({ bytes: 0, cpuSeconds: 0 }, () => usageOf(pid));
   return children.reduce(
@@ -27,7 +27,7 @@ export function usageOfTree(pid: number): Usage {
   );
 }
 
-/** What `read` returns, or `ended` where the process is gone. */
+/** Returns what `read` returns, or `ended` if the process is gone. */
 function orElse<T>(ended: T, read: () => T): T {
   try {
     return read();
@@ -48,7 +48,7 @@ function childrenOf(pid: number): number[] {
 function usageOf(pid: number): Usage {
   const status = readFileSync(`/proc/${pid}/status`, 'utf8');
   const kilobytes = [...status.matchAll(/^Rss(?:Anon|Shmem):\s+(\d+) kB$/gm)];
-  // Behind the name, which may hold anything, comes the third field: utime, stime, cutime and cstime are 14 to 17.
+  // The name may hold any characters; the third field follows it. utime, stime, cutime and cstime are fields 14 to 17.
   const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
   const times = stat
     .slice(stat.lastIndexOf(')') + 2)

@@ -18,27 +18,27 @@ import { unix, unixOrNull } from '../ids.js';
 import { placeFields, type QueuePlace } from './queue-forecasts.js';
 import { runsAlone } from '../lifecycle/blame.js';
 
-/** An attempt and what the database's clock says of it. */
+/** An attempt, with durations by the database's clock. */
 export interface TimedAttempt extends Attempt {
-  /** From its first step's beginning to its end, or until now. */
+  /** Seconds from the beginning of its first step to its end, or until now. */
   readonly seconds: number;
-  /** The same from when a worker got it. */
+  /** Seconds from its assignment to a worker to its end, or until now. */
   readonly assigned_seconds: number;
-  /** Seconds since its worker was heard, while it lasts and the worker is known. */
+  /** Seconds since its worker was last heard; null once the attempt is over, and if the worker is not known. */
   readonly silent: number | null;
-  /** While it trains: who else is in its process. */
+  /** The other jobs in the trainer process, while the attempt trains. */
   readonly shares_with: JobGraft['shares_with'];
 }
 
-/** What of the installation's settings a job's object depends on. */
+/** The settings of the installation that a job's object depends on. */
 export interface Times {
-  /** A worker that was not heard for so many seconds is called silent. */
+  /** A worker that was not heard for this many seconds is called silent. */
   readonly silentAfter: number;
-  /** For so long a deleted job can be restored. */
+  /** A deleted job can be restored for this many days. */
   readonly restoreDays: number;
 }
 
-/** A job as the API shows it. Ownership (lease) and storage stay inside. */
+/** Builds a job as the API shows it, without its lease and its storage. */
 export function jobObject(
   job: Job,
   attempts: readonly TimedAttempt[],
@@ -75,7 +75,7 @@ export function jobObject(
   };
 }
 
-/** A tracker that a job is written to, in OpenAI's words. */
+/** A tracker that a job is written to, in OpenAI's form. */
 export function integrationOf(run: IntegrationRun): JobIntegrationObject {
   const { type, status, url, error } = run;
   const { project, name, entity, tags } = run.settings;
@@ -107,7 +107,7 @@ export function warnedOfPool(job: JobObject, message: string): JobObject {
   return { ...job, graft: { ...job.graft, warnings: [...job.graft.warnings, warning] } };
 }
 
-/** OpenAI's numbers with every "auto" resolved; the multiplier is in the rate already. */
+/** OpenAI's hyperparameters with every "auto" resolved. The learning rate includes the multiplier already. */
 export function resolvedNumbers(
   request: Pick<CreateJob, 'hyperparameters' | 'method'>,
   spec: Spec,
@@ -119,7 +119,7 @@ export function resolvedNumbers(
   };
 }
 
-/** OpenAI's method with its hyperparameters; what a method has beyond the common ones are options of the task. */
+/** OpenAI's method with its hyperparameters. Those that only one method has are options of the task. */
 function methodObject(
   hyperparameters: JobPreviewObject['hyperparameters'],
   { task, task_options: options }: Spec,
@@ -131,7 +131,7 @@ function methodObject(
   return { type, [type]: { hyperparameters: { ...of, ...hyperparameters } } };
 }
 
-/** A job that waits, and needs what the builds of its pool's workers do not know. */
+/** A job that waits, and needs something that the builds of its pool's workers do not have. */
 export function unknownToAll(job: JobObject, missing: readonly string[]): JobObject {
   const message = `Waiting for a worker that knows ${missingInWords(missing)}: those of pool ${job.graft.pool} are of an older build`;
   return { ...job, graft: { ...job.graft, phase: { code: 'no_able_worker', message } } };
@@ -207,7 +207,7 @@ function graftFields(
   };
 }
 
-/** What a job makes of finished adapters; null of one that trains. */
+/** The operation on finished adapters that a job carries out; null if the job trains. */
 export function operationObject({
   spec,
   request,
@@ -218,7 +218,7 @@ export function operationObject({
   return { ...operation, adapters: adapters ?? (model === undefined ? [] : [model]) };
 }
 
-/** Until when a job that was deleted then can be restored. */
+/** The time until which a deleted job can be restored. */
 export const restorableUntil = (deleted: Date, days: number): number =>
   unix(deleted) + days * 86_400;
 
@@ -227,7 +227,7 @@ const silence = (seconds: number): string =>
 
 const tenths = (value: number): number => Math.round(value * 10) / 10;
 
-/** An operation on adapters has no first step: all of its attempts counts. */
+/** An operation on adapters has no first step, so the whole time of its attempts counts. */
 const workSeconds = ({ spec }: Job, attempts: readonly TimedAttempt[]): number =>
   attempts.reduce(
     (sum, { seconds, assigned_seconds: whole }) => sum + (spec.operation ? whole : seconds),

@@ -14,7 +14,7 @@ type Named = Row & {
 
 const PREFIX = 'audit_log-';
 
-/** Reads what Audit wrote: administrators all of it, owners what their project did and what was done to it. */
+/** Reads the audit log. Administrators see all of it; owners see what their project did and what was done to it. */
 @Injectable()
 export class AuditLog {
   constructor(private readonly database: Database) {}
@@ -56,7 +56,7 @@ export class AuditLog {
       values,
     );
     const page = pageOf(rows, limit, auditObject);
-    // The page before is found from its end.
+    // A page before a row is read backwards, beginning at that row.
     if (before === undefined || after !== null) return page;
     const data = [...page.data].reverse();
     return { ...page, data, first_id: data[0]?.id ?? null, last_id: data.at(-1)?.id ?? null };

@@ -17,7 +17,7 @@ export class LimitsController {
     private readonly storage: StorageQuota,
   ) {}
 
-  /** What the caller's own project may have, and has. */
+  /** Answers with the limits of the caller's own project, and with what it uses of them. */
   @Get('limits')
   @Needs('jobs:read')
   @Answers(LimitsObject, 'Limits of the key’s project, and what it uses')
@@ -25,7 +25,7 @@ export class LimitsController {
     return this.of(projectId);
   }
 
-  /** The same of any project that the caller manages. */
+  /** Answers with the limits and the use of any project that the caller manages. */
   @Get('organization/projects/:id/limits')
   @Needs('project:admin')
   @Answers(LimitsObject, 'Limits of a project, and what it uses')

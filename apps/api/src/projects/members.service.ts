@@ -101,7 +101,7 @@ export class MembersService {
     return this.get(caller, projectId, id);
   }
 
-  /** Their keys are revoked with them. */
+  /** Removes a member and revokes the member's keys. */
   async remove(
     caller: Principal,
     projectId: string,

@@ -32,7 +32,7 @@ interface Granted {
   readonly created_at: Date;
 }
 
-/** Whose jobs and chats a pool takes. */
+/** Lists pools, and changes which projects' jobs and chats each of them takes. */
 @Injectable()
 export class PoolGrants {
   constructor(
@@ -43,7 +43,7 @@ export class PoolGrants {
     private readonly wakeUps: WakeUps,
   ) {}
 
-  /** An administrator sees all, everybody else those that their project may use; by a name, that one or none. */
+  /** Administrators see all pools; everybody else sees those that their project may use. A name leaves only that pool. */
   async list(caller: Principal, name: unknown): Promise<Page<PoolObject>> {
     const one = typeof name === 'string' && name !== '' ? name : null;
     return { object: 'list', data: await this.objects(caller, one), has_more: false };
@@ -55,7 +55,7 @@ export class PoolGrants {
     return { ...pool, load: await this.load.lastHour(name) };
   }
 
-  /** Opens a pool to every project, or closes it but for its grants. */
+  /** Opens a pool to every project, or closes it to all projects that have no grant. */
   async modify(caller: Principal, name: string, body: unknown): Promise<PoolObject> {
     const { open } = parseBody(ModifyPool, body);
     await this.database.transaction(async (manager) => {
@@ -68,7 +68,7 @@ export class PoolGrants {
     return this.get(caller, name);
   }
 
-  /** Its workers get nothing more until it is uncordoned, whenever they join; what they run goes on. */
+  /** Workers of a cordoned pool get nothing new until it is uncordoned, whenever they join. What they run goes on. */
   async cordon(caller: Principal, name: string, cordoned: boolean): Promise<PoolObject> {
     await this.database.transaction(async (manager) => {
       await this.locked(manager, name);
@@ -80,7 +80,7 @@ export class PoolGrants {
     return this.get(caller, name);
   }
 
-  /** Grants a pool, which need not have a worker yet. From the first grant on it is for those alone. */
+  /** Grants a pool, which need not have a worker yet. From its first grant on, only projects with a grant may use it. */
   async grant(caller: Principal, name: string, body: unknown): Promise<PoolObject> {
     const { project_id } = parseBody(GrantPool, body);
     if (!POOL_NAME.test(name))
@@ -101,7 +101,7 @@ export class PoolGrants {
     return this.get(caller, name);
   }
 
-  /** The pool stays closed; what waits in it waits on, and what runs is not stopped. */
+  /** Takes back a grant. The pool stays closed, jobs that wait in it go on waiting, and nothing that runs is stopped. */
   async revoke(caller: Principal, name: string, projectId: string): Promise<PoolObject> {
     const grant = { pool: name, project_id: projectId };
     if (!(await this.database.manager.getRepository(PoolGrant).existsBy(grant)))
@@ -136,8 +136,8 @@ export class PoolGrants {
   }
 
   /**
-   * What waits in the pool may be given now, or waits for another reason: who watches it looks again. Whoever holds a
-   * job's row is about to change it, and announces it himself.
+   * Tells watchers of the pool's waiting jobs to look again: such a job may be leased now, or waits for another
+   * reason. A job whose row is locked is left out, because the process that holds the lock announces the job itself.
    */
   private async announce(manager: EntityManager, pool: string): Promise<void> {
     const jobs = await this.database.query<{ id: string; project_id: string }>(
@@ -186,7 +186,7 @@ export class PoolGrants {
 const rounded = (seconds: number | null | undefined): number | null =>
   seconds == null ? null : Math.round(seconds);
 
-/** Absent: the pool was made this moment. */
+/** A pool that has no load yet was made a moment ago. */
 const loadOf = (load: Load | undefined) => ({
   queued: load?.queued ?? 0,
   longest_wait: rounded(load?.longest),

@@ -14,10 +14,10 @@ import { ArchivedProjects } from '../workers/archived-projects.js';
 import { contentsOf } from './project-contents.js';
 import { noSuchProject, ProjectsService } from './projects.service.js';
 
-/** SQL: a project whose deletion is asked for now goes then. Requests that have begun end within the hour. */
+/** SQL: when a project goes whose deletion is requested now. Requests that have begun end within the hour. */
 const DELETES_AT = `clock_timestamp() + GREATEST($2 * interval '1 day', interval '1 hour')`;
 
-/** Deletes projects after a delay, and takes that back. What is due is deleted by retention/deleted-projects. */
+/** Requests the deletion of projects, and takes requests back. retention/deleted-projects deletes what is due. */
 @Injectable()
 export class ProjectDeletions {
   constructor(
@@ -29,7 +29,7 @@ export class ProjectDeletions {
     private readonly archived: ArchivedProjects,
   ) {}
 
-  /** What the deletion would take, or will take once it was asked for. */
+  /** Says what the deletion of a project takes, whether it was requested or not. */
   async preview(id: string): Promise<ProjectDeletionObject> {
     const [project] = await this.database.query<Project & { would_delete_at: Date }>(
       `SELECT project.*, ${DELETES_AT} AS would_delete_at FROM project WHERE id = $1`,
@@ -55,7 +55,7 @@ export class ProjectDeletions {
       throw new DomainError('conflict', 'the default project cannot be deleted', 'project_id');
     await this.database.transaction(async (manager) => {
       const project = await this.locked(manager, id);
-      // An earlier run of the transaction may have been committed and its connection lost before that was heard.
+      // The connection may have been lost after an earlier run of this transaction was committed.
       if (project.deletes_at) return;
       if (!project.archived_at)
         await keepAnAdmin(this.database, manager, (key) => key.project_id === id, `${id} holds`);
@@ -74,7 +74,7 @@ export class ProjectDeletions {
     return this.projects.get(caller, id);
   }
 
-  /** The project is as it was before: archived if it was. Jobs that the request cancelled stay cancelled. */
+  /** Takes the request back. A project that was archived before stays archived, and cancelled jobs stay cancelled. */
   async restore(caller: Principal, id: string): Promise<ProjectObject> {
     await this.database.transaction(async (manager) => {
       const project = await this.locked(manager, id);

@@ -60,7 +60,7 @@ type Row = Project & {
   readonly pools: string[];
 };
 
-/** Projects: made, changed and archived. project-deletion.service deletes them. */
+/** Makes, changes and archives projects. project-deletion.service deletes them. */
 @Injectable()
 export class ProjectsService {
   constructor(
@@ -69,7 +69,7 @@ export class ProjectsService {
     private readonly archived: ArchivedProjects,
   ) {}
 
-  /** An administrator sees all, everybody else their own. */
+  /** Administrators see all projects; everybody else sees their own. */
   async list(caller: Principal, query: Record<string, unknown>): Promise<Page<ProjectObject>> {
     const { limit, after } = pageQuery(query, 20, 100);
     const archived = query['include_archived'] === 'true';
@@ -100,7 +100,7 @@ export class ProjectsService {
     return this.get({ ...caller, projectId: id }, id);
   }
 
-  /** Its name is its owner's to change, its share and limits are the administrator's. */
+  /** Owners may change a project's name; only administrators may change its weight and limits. */
   async modify(caller: Principal, id: string, body: unknown): Promise<ProjectObject> {
     const { name, graft } = parseBody(ModifyProject, body);
     if (graft !== undefined && !isAdmin(caller))
@@ -127,8 +127,8 @@ export class ProjectsService {
   }
 
   /**
-   * Its keys stop, its pools are closed to it and its open jobs are cancelled, of more than a hundred the rest
-   * soon after; files, models and history stay.
+   * Archives a project: its keys stop working, its pools are closed to it, and its open jobs are cancelled, up to a
+   * hundred at once and the others soon after. Files, models and history stay.
    */
   async archive(caller: Principal, id: string): Promise<ProjectObject> {
     if (id === DEFAULT_PROJECT)

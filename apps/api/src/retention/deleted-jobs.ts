@@ -7,11 +7,11 @@ import { IS_DUE } from '../database/entities/tenancy.js';
 import { fineTunedName } from '../history/history-objects.js';
 import { log } from '../log.js';
 
-/** Jobs that one look takes: each may have a hundred thousand events. */
+/** One round deletes at most so many jobs, since each may have a hundred thousand events. */
 const JOBS = 20;
-/** Rows that one statement deletes: a million of them would take longer than a statement may. */
+/** One statement deletes at most so many rows. A million would take longer than a statement may. */
 const ROWS = 2000;
-/** What has rows of a job, by its id. Of evals' runs the samples go (below), the scores stay. */
+/** Tables whose rows name a job in job_id. Runs of evals lose their samples (dropSamples) and keep their scores. */
 const OF_JOB = [
   'event',
   'metric',
@@ -39,14 +39,14 @@ type Deleted = Pick<
   | 'suffix'
 >;
 
-/** Deletes for good the jobs that cannot be restored any more; their bytes follow once no row names them. */
+/** Deletes the jobs that can no longer be restored. Retention deletes their bytes once no row names them. */
 @Injectable()
 export class DeletedJobs implements OnModuleDestroy {
-  /** Those that could not be deleted: the others are first, then they are tried again. */
+  /** Jobs that could not be deleted. They are tried again after all others. */
   private readonly stuck = new Set<string>();
   private closing = false;
 
-  /** SQL: it cannot be restored any more. */
+  /** SQL: whether a job can no longer be restored. */
   private readonly isPast: string;
 
   constructor(
@@ -56,7 +56,7 @@ export class DeletedJobs implements OnModuleDestroy {
     this.isPast = `deleted_at IS NOT NULL AND NOT ${isRestorable(settings.restoreDays)}`;
   }
 
-  /** Answers with how many went, and whether there may be more. */
+  /** Deletes some jobs. Answers with how many are gone, and whether there may be more. */
   async batch(): Promise<{ deleted: number; more: boolean }> {
     const jobs = await this.database.query<{ id: string }>(
       `SELECT id FROM job WHERE ${this.isPast} AND id <> ALL($1) ORDER BY deleted_at LIMIT ${JOBS}`,
@@ -69,7 +69,7 @@ export class DeletedJobs implements OnModuleDestroy {
     return { deleted: jobs.length - failed, more };
   }
 
-  /** Some of a project's, which is being deleted; answers with how many. */
+  /** Deletes some jobs of a project that is being deleted. Answers with how many it found. */
   async ofProject(projectId: string): Promise<number> {
     const jobs = await this.database.query<{ id: string }>(
       `SELECT id FROM job WHERE project_id = $1 LIMIT ${JOBS}`,
@@ -95,13 +95,13 @@ export class DeletedJobs implements OnModuleDestroy {
   private async dropAll(id: string): Promise<void> {
     for (const table of OF_JOB)
       while (await this.dropRows(table, id)) {
-        // What is left of it is the next process's.
+        // The next process deletes the rest of this job.
         if (this.closing) return;
       }
     await this.database.transaction((manager) => this.dropRest(manager, id));
   }
 
-  /** Some of its rows; answers whether there are more. */
+  /** Deletes some rows of a job. Answers whether there are more. */
   private dropRows(table: string, id: string): Promise<boolean> {
     return this.database.transaction(async (manager) => {
       if (!(await this.past(manager, id))) return false;
@@ -116,7 +116,10 @@ export class DeletedJobs implements OnModuleDestroy {
     });
   }
 
-  /** Under its lock, and of a project that is being deleted any: one that was restored just before the end of its time stays. */
+  /**
+   * Locks the job and returns it if it is to be deleted: it can no longer be restored, or its project is being
+   * deleted. A job that was restored at the last moment stays.
+   */
   private async past(manager: EntityManager, id: string): Promise<Deleted | null> {
     const [job] = await this.database.query<Deleted>(
       `SELECT id, state, sweep_id, fine_tuned_model, result_files, base_id, project_id, suffix FROM job WHERE id = $1
@@ -130,7 +133,7 @@ export class DeletedJobs implements OnModuleDestroy {
   private async dropRest(manager: EntityManager, id: string): Promise<void> {
     const job = await this.past(manager, id);
     if (!job) return;
-    // what came since
+    // Rows may have been added since the last round.
     for (const table of OF_JOB)
       await this.database.query(`DELETE FROM ${table} WHERE job_id = $1`, [id], manager);
     await this.database.query(
@@ -153,10 +156,10 @@ export class DeletedJobs implements OnModuleDestroy {
     await this.database.query('DELETE FROM job WHERE id = $1', [id], manager);
   }
 
-  /** What its model, or a checkpoint of it, answered to evals. */
+  /** Deletes what the job's model and its checkpoints answered to evals. */
   private async dropSamples(manager: EntityManager, job: Deleted): Promise<void> {
-    // Names of checkpoints are the model's, ':' and more; ';' is the next character. Runs of a project that is being
-    // deleted go whole.
+    // A checkpoint's name is the model's name, ':' and its step, and ';' is the character after ':'. Whole runs are
+    // deleted with their project.
     await this.database.query(
       `UPDATE eval_run SET samples_deleted_at = clock_timestamp(), to_erase = true
        WHERE project_id = $1 AND samples_deleted_at IS NULL

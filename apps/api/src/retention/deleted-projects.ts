@@ -7,14 +7,14 @@ import { IS_DUE } from '../database/entities/tenancy.js';
 import { log } from '../log.js';
 import { DeletedJobs } from './deleted-jobs.js';
 
-/** Rows that one statement deletes: a million of them would take longer than a statement may. */
+/** One statement deletes at most so many rows. A million would take longer than a statement may. */
 const ROWS = 500;
-/** Rows with parts that one look takes. */
+/** One round deletes at most so many rows that have parts in another table. */
 const OWNERS = 50;
-/** Rows of the audit log that one statement reads. */
+/** One statement reads at most so many rows of the audit log. */
 const AUDIT_ROWS = 5000;
 
-/** What has parts in another table: the ids of project $1, and the table and column that name such an id. */
+/** A table whose rows have parts in another table: SQL for its ids of project $1, and where the parts name such an id. */
 interface WithParts {
   readonly table: string;
   readonly ids: string;
@@ -24,7 +24,7 @@ interface WithParts {
 const WITH_PARTS: readonly WithParts[] = [
   {
     table: 'eval_run',
-    // There is an index of an eval's runs, and none of a project's.
+    // eval_run has an index by eval, and none by project.
     ids: 'SELECT eval_run.id FROM eval JOIN eval_run ON eval_run.eval_id = eval.id WHERE eval.project_id = $1',
     parts: ['eval_item', 'run_id'],
   },
@@ -45,7 +45,7 @@ const WITH_PARTS: readonly WithParts[] = [
   },
 ];
 
-/** What names its project. The sums of what it stores come last: triggers write them as the others go. */
+/** Tables with a project_id. storage_change comes last, because triggers write to it as rows of others are deleted. */
 const OF_PROJECT = [
   'eval',
   'eval_run',
@@ -66,31 +66,31 @@ const OF_PROJECT = [
   'storage_change',
 ];
 
-/** What of its keys and itself has a row. The audit log stays. */
+/** SQL: deletes the keys and members of project $1, and the counters of their requests. */
 const LAST = [
   'DELETE FROM bucket WHERE key_id = $1 OR key_id IN (SELECT id FROM api_key WHERE project_id = $1)',
   'DELETE FROM api_key WHERE project_id = $1',
   'DELETE FROM member WHERE project_id = $1',
 ];
 
-/** How far a project is deleted. */
+/** How far the deletion of a project has come. */
 interface Progress {
   readonly project: string;
-  /** What is not done yet, in order. Each deletes some rows and answers whether there may be more of the kind. */
+  /** The steps that are left, in order. Each deletes some rows and answers whether there may be more of them. */
   readonly left: (() => Promise<boolean>)[];
-  /** The row of the audit log up to which names are gone. */
+  /** Rows of the audit log up to this one have lost their names. */
   auditId: string;
 }
 
 /**
- * Deletes the rows of projects that can no longer be restored, some at a time, the project's own row last: what a
- * process leaves unfinished, the next one goes on with. The bytes follow once no row names them.
+ * Deletes the rows of projects that can no longer be restored, some at a time. The project's own row goes last, so that
+ * the next process finishes what this one leaves. Retention deletes the bytes once no row names them.
  */
 @Injectable()
 export class DeletedProjects implements OnModuleDestroy {
-  /** Those that could not be deleted; the next round tries them again. */
+  /** Projects that could not be deleted. The sweeper's next run tries them again. */
   private readonly stuck = new Set<string>();
-  /** Of the project that the last round was about. */
+  /** The progress of the project that the last round was about. */
   private progress: Progress | null = null;
   private closing = false;
 
@@ -100,7 +100,7 @@ export class DeletedProjects implements OnModuleDestroy {
     private readonly audit: Audit,
   ) {}
 
-  /** A part of one project; answers with how many projects are gone, and whether there may be more to do. */
+  /** Deletes a part of one project. Answers with how many projects are gone, and whether there may be more to do. */
   async batch(): Promise<{ deleted: number; more: boolean }> {
     const [project] = await this.database.query<{ id: string }>(
       `SELECT id FROM project WHERE ${IS_DUE} AND id <> ALL($1)
@@ -160,7 +160,7 @@ export class DeletedProjects implements OnModuleDestroy {
     return owners.length > 0;
   }
 
-  /** The audit log stays, without the names of people and keys. Answers whether there are more rows to look at. */
+  /** Takes the names of people and keys out of the audit log, which stays. Answers whether there are more rows to read. */
   private async forgetNames(progress: Progress, manager?: EntityManager): Promise<boolean> {
     const [page] = await this.database.query<{ rows: number; last: string | null }>(
       `WITH page AS (
@@ -185,12 +185,12 @@ export class DeletedProjects implements OnModuleDestroy {
     while ((await this.dropRows(parts, column, id)) === ROWS) if (this.closing) return;
     await this.database.transaction(async (manager) => {
       await this.database.query(`DELETE FROM ${table} WHERE id = $1`, [id], manager);
-      // What came since.
+      // Parts may have been added since.
       await this.database.query(`DELETE FROM ${parts} WHERE ${column} = $1`, [id], manager);
     });
   }
 
-  /** Answers with how many went. */
+  /** Deletes some rows. Answers with how many are gone. */
   private async dropRows(table: string, column: string, id: string): Promise<number> {
     const [gone] = await this.database.query<{ rows: number }>(
       `WITH gone AS (DELETE FROM ${table} WHERE ctid = ANY(ARRAY(
@@ -201,7 +201,7 @@ export class DeletedProjects implements OnModuleDestroy {
     return gone?.rows ?? 0;
   }
 
-  /** Under the project's lock: what came since, its keys and members, and the project itself. */
+  /** Locks the project and deletes rows that were added meanwhile, its keys, its members and the project itself. */
   private dropRest(progress: Progress): Promise<boolean> {
     const { project: id } = progress;
     return this.database.transaction(async (manager) => {
@@ -210,7 +210,7 @@ export class DeletedProjects implements OnModuleDestroy {
         [id],
         manager,
       );
-      // Another process was faster.
+      // Another process has deleted it.
       if (!project) return false;
       for (const { ids, parts } of WITH_PARTS)
         await this.database.query(
@@ -221,7 +221,7 @@ export class DeletedProjects implements OnModuleDestroy {
       for (const table of OF_PROJECT)
         await this.database.query(`DELETE FROM ${table} WHERE project_id = $1`, [id], manager);
       for (const statement of LAST) await this.database.query(statement, [id], manager);
-      // The transaction may be tried again, and begins at the same row then.
+      // A transaction that is tried again must begin at the same row.
       const rest = { ...progress };
       while (await this.forgetNames(rest, manager));
       await this.told(manager, id, project.name);
