@@ -13,6 +13,7 @@ let worker: ScriptedWorker;
 let answers: NodeJS.Timeout;
 /** False: nothing is answered for now. */
 let answering = true;
+let pools = 0;
 
 beforeAll(async () => {
   api = await startTestApi({ retentionMs: 100 });
@@ -144,6 +145,84 @@ describe('a file that is deleted', () => {
       const refused = await caught(api.client.fineTuning.jobs.create(body as never));
       expect([refused.status, refused.param]).toEqual([404, 'graft.eval']);
     }
+  });
+});
+
+describe('a model that is deleted', () => {
+  /** An adapter of a job, which is not deleted. */
+  async function trainedModel(): Promise<string> {
+    const training_file = await uploadChats(api);
+    const pool = `pool-${pools++}`;
+    const body = { model: 'tiny', training_file, graft: { pool } };
+    const { id } = await api.post<JobObject>('/fine_tuning/jobs', body);
+    const trainer = await new ScriptedWorker(api, { pool }).connect();
+    const lease = await trainer.assigned();
+    await trainer.tell(lease, started(0, 1), step(1));
+    await trainer.finish(lease, 1);
+    trainer.vanish();
+    return (await api.get<JobObject>(`/fine_tuning/jobs/${id}`)).fine_tuned_model!;
+  }
+  const remove = (model: string) =>
+    api.client.models.delete(model).then(() => null, (error: { status: number; message: string }) => error); // prettier-ignore
+
+  it('takes along what it answered', async () => {
+    const model = await trainedModel();
+    const of = await makeEval();
+    const [doomed, kept] = [await begin(of, inline, model), await begin(of, inline)];
+    await ended(of, doomed);
+    await ended(of, kept);
+    const others = await items(of, kept);
+    expect((await items(of, doomed))[0]!.sample).not.toBeNull();
+    expect(await remove(model)).toBeNull();
+    expect((await items(of, doomed))[0]).toMatchObject({ status: 'fail', sample: null });
+    const answered = `SELECT 1 FROM eval_item WHERE run_id = $1 AND sample IS NOT NULL`;
+    await until(async () => (await api.query(answered, [doomed])).length === 0);
+    expect(await items(of, kept)).toEqual(others);
+  });
+
+  it('is kept while a run asks it or grades with it, and while a job is to be scored by it', async () => {
+    const model = await trainedModel();
+    const graded = await makeEval([{ ...JUDGE, model }]);
+    const template = await begin(graded, inline);
+    await ended(graded, template);
+    answering = false;
+    const of = await makeEval();
+    const runs = [await begin(of, inline, model), await begin(graded, inline)];
+    const job = await api.post<JobObject>('/fine_tuning/jobs', {
+      model: 'tiny',
+      training_file: await uploadChats(api),
+      graft: { pool: `pool-${pools++}`, eval: template },
+    });
+    const refused = await remove(model);
+    expect(refused?.status).toBe(409);
+    for (const user of [...runs, `${job.id} (graft.eval)`])
+      expect(refused?.message).toContain(user);
+    answering = true;
+    await ended(of, runs[0]!);
+    await ended(graded, runs[1]!);
+    await api.post(`/fine_tuning/jobs/${job.id}/cancel`);
+    expect(await remove(model)).toBeNull();
+  });
+
+  it('is kept while a checkpoint needs it as its base', async () => {
+    const pool = `pool-${pools++}`;
+    const training_file = await uploadChats(api);
+    const { id } = await api.post<JobObject>('/fine_tuning/jobs', {
+      model: 'tiny',
+      training_file,
+      graft: { pool },
+    });
+    const trainer = await new ScriptedWorker(api, { pool }).connect();
+    const lease = await trainer.assigned();
+    await trainer.tell(lease, started(0, 2), step(1));
+    const [config, state] = [
+      await trainer.put(lease, 'adapter_config.json', '{"peft_type":"LORA"}'),
+      await trainer.put(lease, 'state', 'at 1'),
+    ];
+    await trainer.tell(lease, saved(1, [config, state], [config]));
+    await api.post(`/fine_tuning/jobs/${id}/cancel`);
+    trainer.vanish();
+    expect((await remove('tiny'))?.message).toContain(id);
   });
 });
 

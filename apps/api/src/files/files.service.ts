@@ -252,6 +252,8 @@ export class FilesService {
       if (!job) {
         await manager.getRepository(File).delete({ id });
         await this.dropTexts(manager, id);
+        // The upload's row has the file's name.
+        await this.database.query('DELETE FROM upload WHERE file_id = $1', [id], manager);
       }
       if (!job && rows.length > 0) await told?.(manager);
       return job?.id ?? null;

@@ -21,12 +21,13 @@ import {
 import { BlobStore } from '../blobs/blob-store.js';
 import { Settings } from '../config.js';
 import { Database } from '../database/database.js';
-import { IS_OPEN, Job, untilWhen } from '../database/entities/job.js';
+import { Job } from '../database/entities/job.js';
 import { Model, type StoredFile } from '../database/entities/storage.js';
 import { CheckpointsRepository, type NamedCheckpoint } from '../history/checkpoints.repository.js';
 import { operationObject } from '../history/job-object.js';
 import type { PageQuery } from '../http/parse.js';
 import { checkpointModel, modelObject, withOperations, type MadeBy } from './model-object.js';
+import { modelUsers } from './model-users.js';
 import { smallText } from './small-file.js';
 
 const ADAPTER_CONFIG = 'adapter_config.json';
@@ -125,14 +126,11 @@ export class ModelsService {
         [id],
         manager,
       );
-      const [user] = await this.database.query<{ id: string }>(
-        `SELECT id FROM job WHERE base_id = $1 AND ${IS_OPEN}
-         UNION ALL SELECT id || ${untilWhen(this.settings.restoreDays)} FROM model WHERE base_id = $1 AND kind <> 'export' LIMIT 1`,
-        [id],
-        manager,
-      );
-      if (user) throw new DomainError('conflict', `${id} is in use by ${user.id}`, 'model');
+      const { restoreDays } = this.settings;
+      const users = await modelUsers(this.database, id, restoreDays, manager);
+      if (users) throw new DomainError('conflict', `${id} is in use by ${users}`, 'model');
       await manager.getRepository(Model).delete({ id });
+      if (model.project_id !== null) await this.dropSamples(manager, id);
       if (rows.length > 0)
         await this.audit.write(manager, {
           caller,
@@ -143,6 +141,16 @@ export class ModelsService {
     });
     for (const file of model.files) await this.blobs.release(file.sha256);
     return { id, object: 'model', deleted: true };
+  }
+
+  /** Deletes what the model answered to evals; their scores stay. */
+  private async dropSamples(manager: EntityManager, id: string): Promise<void> {
+    await this.database.query(
+      `UPDATE eval_run SET samples_deleted_at = clock_timestamp(), to_erase = true
+       WHERE model COLLATE "C" = $1 AND samples_deleted_at IS NULL`,
+      [id],
+      manager,
+    );
   }
 
   /** Keeps a base from being deleted until the transaction has a job that uses it. */
