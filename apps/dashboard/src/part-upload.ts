@@ -31,6 +31,11 @@ export class PartUpload {
     this.partBytes = Math.max(PART_BYTES, Math.ceil(file.size / MOST_PARTS));
   }
 
+  /** How many parts the API has. */
+  get arrived(): number {
+    return this.parts.length;
+  }
+
   /**
    * Sends what the API does not have yet, and has it checked. After a failure it may be called again.
    * @param columns of a table, where somebody said which column is what

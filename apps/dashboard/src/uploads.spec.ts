@@ -100,6 +100,31 @@ it('goes on by itself where the server restarts, and fails where that takes too 
   }
 });
 
+it('has all its pauses again for the next outage once a part has arrived', async () => {
+  vi.useFakeTimers();
+  try {
+    const arrived = vi.spyOn(PartUpload.prototype, 'arrived', 'get').mockReturnValue(0);
+    const interrupted = async () => {
+      refuse(new ApiError(503, 'The server is shutting down.', null, 'unavailable'));
+      await vi.advanceTimersByTimeAsync(0);
+    };
+    upload(files('a'));
+    for (let outage = 1; outage <= 2; outage++) {
+      for (let pause = 1; pause <= 5; pause++) {
+        await interrupted();
+        expect(states()).toEqual(['a interrupted']);
+        await vi.advanceTimersByTimeAsync(16_000);
+      }
+      arrived.mockReturnValue(outage);
+    }
+    finish();
+    await vi.advanceTimersByTimeAsync(0);
+    expect(states()).toEqual(['a done']);
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
 it('asks which column is what, and sends the answer', async () => {
   upload(files('a.csv'));
   refuse(new ApiError(400, 'name the columns', 'columns', 'invalid_value', ['question', 'said']));

@@ -161,7 +161,7 @@ async function send(id: number): Promise<void> {
   const { part, stop } = sending;
   change(id, { state: 'sending', error: null });
   try {
-    const file = await throughOutages(id, () => part.send(sending.columns, stop.signal));
+    const file = await throughOutages(id, sending, () => part.send(sending.columns, stop.signal));
     sendings.delete(id);
     change(id, { state: 'done', file });
   } catch (failure) {
@@ -176,15 +176,20 @@ async function send(id: number): Promise<void> {
 const PASSING = [502, 503, 504];
 const PAUSES_MS = [1_000, 2_000, 4_000, 8_000, 16_000];
 
-/** Goes on by itself when a server that went away is back. */
-async function throughOutages<T>(id: number, attempt: () => Promise<T>): Promise<T> {
-  const pauses = [...PAUSES_MS];
+/** Goes on by itself when a server that went away is back. A part that arrives ends an outage. */
+async function throughOutages<T>(
+  id: number,
+  sending: Sending,
+  attempt: () => Promise<T>,
+): Promise<T> {
+  let pauses = [...PAUSES_MS];
   for (;;) {
-    const sending = sendings.get(id);
-    if (sending) sending.since = null;
+    sending.since = null;
+    const { arrived } = sending.part;
     try {
       return await attempt();
     } catch (failure) {
+      if (sending.part.arrived > arrived) pauses = [...PAUSES_MS];
       const pauseMs =
         failure instanceof ApiError && PASSING.includes(failure.status)
           ? pauses.shift()
@@ -193,7 +198,7 @@ async function throughOutages<T>(id: number, attempt: () => Promise<T>): Promise
         change(id, { state: 'interrupted', rate: null, secondsLeft: null });
         await Promise.race([
           new Promise((resolve) => setTimeout(resolve, pauseMs)),
-          aborted(sending?.stop.signal),
+          aborted(sending.stop.signal),
         ]);
         continue;
       }
@@ -201,13 +206,13 @@ async function throughOutages<T>(id: number, attempt: () => Promise<T>): Promise
       await probe();
       if (!isLost()) throw failure;
       change(id, { state: 'interrupted', rate: null, secondsLeft: null });
-      await Promise.race([whenBack(), aborted(sending?.stop.signal)]);
+      await Promise.race([whenBack(), aborted(sending.stop.signal)]);
     }
   }
 }
 
-const aborted = (signal: AbortSignal | undefined): Promise<void> =>
-  new Promise((resolve) => signal?.addEventListener('abort', () => resolve(), { once: true }));
+const aborted = (signal: AbortSignal): Promise<void> =>
+  new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
 
 /** Tries again what failed; what the server has already is not sent again. */
 export function continueUpload(id: number): void {
