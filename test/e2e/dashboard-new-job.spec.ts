@@ -168,6 +168,15 @@ describe.skipIf(!program)('the new-job form', () => {
     await vary('peft.r', '8, 0');
     await vary('graft.learning_rate', '1e-5..1e-3:log');
     await vary('method.supervised.hyperparameters.n_epochs', '1, 2');
+    // Both are left out before the form is drawn again.
+    await vary('peft.lora_alpha', '8, 16');
+    await vary('peft.lora_dropout', '0, 0.1');
+    const leftOut = page.getByRole('button', { name: /^Leave out peft\.lora_/ });
+    await leftOut.evaluateAll((buttons) => {
+      for (const button of buttons) (button as HTMLElement).click();
+    });
+    await leftOut.first().waitFor({ state: 'detached' });
+    expect(await leftOut.count()).toBe(0);
     await page.getByLabel('Which of them').selectOption('random');
     await page.getByLabel('At most').fill('3');
     await start.click();

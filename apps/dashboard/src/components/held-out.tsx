@@ -1,5 +1,6 @@
 import type { FileObject } from '@graft/contracts';
 import { HELD_OUT, HELD_OUT_FROM } from '@graft/contracts/validation';
+import type { Change } from './change.js';
 import { Text } from './fields.js';
 import type { Refusal } from './field-problem.js';
 import type { Draft } from './job-draft.js';
@@ -7,7 +8,7 @@ import { NONE } from './schema-form.js';
 
 interface Props {
   readonly draft: Draft;
-  readonly change: (part: Partial<Draft>) => void;
+  readonly change: Change<Draft>;
   readonly wrong: Refusal | null;
   /** The training file, where one is chosen. */
   readonly file: FileObject | undefined;
@@ -32,7 +33,8 @@ export function HeldOut({ draft, change, wrong, file }: Props) {
   const isHeld = typed === '' ? byDefault : typed !== NONE;
   const hasFile = draft.validation_file !== '';
   const share = Number(typed) > 0 ? Number(typed) : HELD_OUT;
-  const set = (value: string) => change({ graft: { ...draft.graft, validation_split: value } });
+  const set = (value: string) =>
+    change(({ graft }) => ({ graft: { ...graft, validation_split: value } }));
   return (
     <>
       <div className="field">

@@ -13,6 +13,7 @@ import {
   type Upload,
 } from '../uploads.js';
 import { ago, bytes, count } from '../format.js';
+import type { Change } from './change.js';
 import { ColumnPick } from './column-pick.js';
 import { Failure } from './failure.js';
 import type { Refusal } from './field-problem.js';
@@ -24,7 +25,7 @@ import { sampleFile } from './sample.js';
 
 interface FieldsProps {
   readonly draft: Draft;
-  readonly change: (part: Partial<Draft>) => void;
+  readonly change: Change<Draft>;
   readonly wrong: Refusal | null;
 }
 
@@ -207,7 +208,7 @@ export function Pace({ draft, change, wrong, defaultRate, plan }: PaceProps) {
           label="learning_rate"
           value={draft.graft['learning_rate'] ?? ''}
           wrong={wrong}
-          change={(rate) => change({ graft: { ...draft.graft, learning_rate: rate } })}
+          change={(rate) => change(({ graft }) => ({ graft: { ...graft, learning_rate: rate } }))}
           placeholder={String(defaultRate)}
           help="Peak learning rate"
         />

@@ -1,11 +1,12 @@
 import type { AskedIntegration } from '@graft/contracts/compared-jobs';
 import { INTEGRATION_NAMES } from '@graft/contracts/integration-names';
+import type { Change } from './change.js';
 import { FieldProblem, isOf, type Refusal } from './field-problem.js';
 import type { Draft } from './job-draft.js';
 
 interface Props {
   readonly draft: Draft;
-  readonly change: (part: Partial<Draft>) => void;
+  readonly change: Change<Draft>;
   readonly wrong: Refusal | null;
   /** Those of the job that the form began as. */
   readonly offered: Draft['integrations'];
@@ -20,8 +21,8 @@ const whereTo = (one: AskedIntegration): string =>
 export function JobTrackers({ draft, change, wrong, offered }: Props) {
   const bad = isOf(wrong, ID);
   if (!offered?.length) return null;
-  const isChosen = ({ type }: AskedIntegration) =>
-    draft.integrations?.some((one) => one.type === type) ?? false;
+  const isChosen = ({ type }: AskedIntegration, { integrations }: Draft) =>
+    integrations?.some((one) => one.type === type) ?? false;
   return (
     <div className="card" role="group" aria-label={ID}>
       <div className={bad ? 'field wrong' : 'field'}>
@@ -30,14 +31,12 @@ export function JobTrackers({ draft, change, wrong, offered }: Props) {
           <label key={one.type}>
             <input
               type="checkbox"
-              checked={isChosen(one)}
+              checked={isChosen(one, draft)}
               aria-invalid={bad}
-              onChange={({ target }) =>
-                change({
-                  integrations: offered.filter((it) =>
-                    it === one ? target.checked : isChosen(it),
-                  ),
-                })
+              onChange={({ target: { checked } }) =>
+                change((now) => ({
+                  integrations: offered.filter((it) => (it === one ? checked : isChosen(it, now))),
+                }))
               }
             />{' '}
             Write it to {INTEGRATION_NAMES[one.type]}, {whereTo(one)}

@@ -1,11 +1,12 @@
 import { useState } from 'react';
+import type { Change } from './change.js';
 import type { Draft } from './job-draft.js';
 import { isAs, PRESETS, withPreset, type PresetFields } from './presets.js';
 import type { Preview } from './use-preview.js';
 
 interface Props {
   readonly draft: Draft;
-  readonly change: (part: Partial<Draft>) => void;
+  readonly change: Change<Draft>;
   readonly preview: Preview;
 }
 
@@ -29,7 +30,7 @@ export function PresetChoice({ draft, change, preview: { plan, asking } }: Props
               if (plan === null) return;
               const filled = fields(plan);
               setSet({ name, fields: filled });
-              change(withPreset(draft, filled));
+              change((now) => withPreset(now, filled));
             }}
           />
           <b>{name}</b>

@@ -1,11 +1,12 @@
 import type { CatalogTask, FileObject } from '@graft/contracts';
+import type { Change } from './change.js';
 import { described, FieldProblem, isOf, type Refusal } from './field-problem.js';
 import type { Draft } from './job-draft.js';
 import { asksChats } from './prompt-lines.js';
 
 interface Props {
   readonly draft: Draft;
-  readonly change: (part: Partial<Draft>) => void;
+  readonly change: Change<Draft>;
   readonly wrong: Refusal | null;
   readonly task: CatalogTask;
   /** The training file: where it holds chats, a line is a message to answer, else a text to continue. */
@@ -29,8 +30,8 @@ export function SamplePrompts({ draft, change, wrong, task, file }: Props) {
           placeholder="none"
           aria-invalid={bad}
           aria-describedby={described(ID, { help: true, bad })}
-          onChange={({ target }) =>
-            change({ graft: { ...draft.graft, sample_prompts: target.value } })
+          onChange={({ target: { value } }) =>
+            change((now) => ({ graft: { ...now.graft, sample_prompts: value } }))
           }
         />
         {bad && <FieldProblem id={ID} wrong={wrong} />}

@@ -1,5 +1,6 @@
 import type { Catalog, CatalogMethod, CatalogTask } from '@graft/contracts';
 import { useState } from 'react';
+import type { Change } from './change.js';
 import { described, FieldProblem, isOf, type Refusal } from './field-problem.js';
 import { Fold } from './fold.js';
 import {
@@ -23,13 +24,12 @@ interface Props {
   readonly wrong: Refusal | null;
   readonly busy: boolean;
   readonly draft: SweepDraft;
-  readonly change: (draft: SweepDraft) => void;
+  readonly change: Change<SweepDraft>;
   readonly start: (search: SweepDraft) => void;
 }
 
 /** Several jobs in place of one, which differ in methods or in options. */
-export function SweepForm({ catalog, chosen, wrong, busy, draft, start, ...props }: Props) {
-  const change = (part: Partial<SweepDraft>) => props.change({ ...draft, ...part });
+export function SweepForm({ catalog, chosen, wrong, busy, draft, change, start }: Props) {
   const { values } = draft;
   const fields = variedFields(catalog, chosen, draft);
   const tried = fields.filter(({ path }) => values[path] !== undefined);
@@ -48,11 +48,10 @@ export function SweepForm({ catalog, chosen, wrong, busy, draft, start, ...props
           varied={varied}
           text={values[varied.path] ?? ''}
           wrong={wrong}
-          change={(text) => change({ values: { ...values, [varied.path]: text } })}
-          remove={() => {
-            const { [varied.path]: _, ...others } = values;
-            change({ values: others });
-          }}
+          change={(text) => change((now) => ({ values: { ...now.values, [varied.path]: text } }))}
+          remove={() =>
+            change(({ values: { [varied.path]: _, ...others } }) => ({ values: others }))
+          }
         />
       ))}
       <Search
@@ -80,13 +79,13 @@ const onlyOf = (fields: readonly Varied[], values: SweepDraft['values']): SweepD
 
 interface SearchProps {
   readonly draft: SweepDraft;
-  readonly change: (part: Partial<SweepDraft>) => void;
+  readonly change: Change<SweepDraft>;
   readonly rest: readonly Varied[];
   readonly wrong: Refusal | null;
 }
 
 /** What else to try, and which combinations of it. */
-function Search({ draft: { values, algorithm, max_trials }, change, rest, wrong }: SearchProps) {
+function Search({ draft: { algorithm, max_trials }, change, rest, wrong }: SearchProps) {
   const bad = isOf(wrong, 'search.max_trials');
   return (
     <div className="fields">
@@ -95,7 +94,9 @@ function Search({ draft: { values, algorithm, max_trials }, change, rest, wrong 
         <select
           id="sweep-field"
           value=""
-          onChange={(event) => change({ values: { ...values, [event.target.value]: '' } })}
+          onChange={({ target: { value: path } }) =>
+            change(({ values }) => ({ values: { ...values, [path]: '' } }))
+          }
         >
           <option value="">a field…</option>
           {rest.map(({ path }) => (
@@ -134,15 +135,17 @@ function Search({ draft: { values, algorithm, max_trials }, change, rest, wrong 
   );
 }
 
+/** An option of one method is none of another. */
+const withoutPeft = (values: SweepDraft['values']): SweepDraft['values'] =>
+  Object.fromEntries(Object.entries(values).filter(([path]) => !path.startsWith('peft.')));
+
 interface MethodListProps {
   readonly draft: SweepDraft;
-  readonly change: (part: Partial<SweepDraft>) => void;
+  readonly change: Change<SweepDraft>;
   readonly methods: readonly CatalogMethod[];
 }
 
-function MethodList({ draft: { methods: chosen, values }, change, methods }: MethodListProps) {
-  // An option of one method is none of another.
-  const others = Object.entries(values).filter(([path]) => !path.startsWith('peft.'));
+function MethodList({ draft: { methods: chosen }, change, methods }: MethodListProps) {
   const known = triedMethods(methods);
   const titleOf = (type: string) => known.find(({ name }) => name === type)?.title ?? type;
   return (
@@ -154,7 +157,7 @@ function MethodList({ draft: { methods: chosen, values }, change, methods }: Met
           type="button"
           className="small"
           aria-label={`Leave out ${titleOf(type)}`}
-          onClick={() => change({ methods: chosen.filter((one) => one !== type) })}
+          onClick={() => change((now) => ({ methods: now.methods.filter((one) => one !== type) }))}
         >
           {titleOf(type)} <span aria-hidden="true">×</span>
         </button>
@@ -163,7 +166,10 @@ function MethodList({ draft: { methods: chosen, values }, change, methods }: Met
         id="sweep-methods"
         value=""
         onChange={({ target: { value: type } }) =>
-          change({ methods: [...chosen, type], values: Object.fromEntries(others) })
+          change(({ methods: tried, values }) => ({
+            methods: [...tried, type],
+            values: withoutPeft(values),
+          }))
         }
       >
         <option value="">{chosen.length === 0 ? 'the one above' : 'and…'}</option>

@@ -1,5 +1,6 @@
 import type { Catalog, CatalogTask } from '@graft/contracts';
 import { useMemo } from 'react';
+import type { Change } from './change.js';
 import { FieldProblem, isOf, type Refusal } from './field-problem.js';
 import { Fold } from './fold.js';
 import { misfitOf, type Draft, type Misfit, type TaskSubject } from './job-draft.js';
@@ -10,7 +11,7 @@ interface TaskChoiceProps {
   readonly chosen: CatalogTask;
   readonly subject: TaskSubject;
   readonly draft: Draft;
-  readonly change: (part: Partial<Draft>) => void;
+  readonly change: Change<Draft>;
   readonly wrong: Refusal | null;
 }
 
@@ -48,7 +49,9 @@ export function TaskChoice({ catalog, chosen, subject, draft, change, wrong }: T
             fields={fields}
             values={options}
             wrong={wrong}
-            change={(name, value) => change({ task_options: { ...options, [name]: value } })}
+            change={(name, value) =>
+              change((now) => ({ task_options: { ...now.task_options, [name]: value } }))
+            }
           />
         </div>
       )}

@@ -5,6 +5,7 @@ import { api, ApiError } from '../api.js';
 import { useLoaded } from '../loading.js';
 import { Failure } from '../components/failure.js';
 import { Fold } from '../components/fold.js';
+import { changed, type Change } from '../components/change.js';
 import { BaseModel, Pace, TrainingData } from '../components/job-basics.js';
 import {
   BLANK,
@@ -165,8 +166,8 @@ function useDraft(start: Draft) {
   useEffect(() => {
     if (isTyped.current) keepDraft(draft);
   }, [draft]);
-  const set = (part: Partial<Draft>) => setDraft((now) => ({ ...now, ...part }));
-  const type = (part: Partial<Draft>) => {
+  const set: Change<Draft> = (part) => setDraft((now) => changed(now, part));
+  const type: Change<Draft> = (part) => {
     isTyped.current = true;
     set(part);
   };
@@ -190,7 +191,7 @@ function JobForm({ catalog, models, files, pools, start, ...given }: FormProps) 
   const preview = usePreview(draft.model && draft.training_file && body ? body : null);
   const problem = error ?? preview.refused;
   const wrong = problem instanceof ApiError ? problem : null;
-  const change = (part: Partial<Draft>) => {
+  const change: Change<Draft> = (part) => {
     setError(null);
     type(part);
   };
@@ -235,7 +236,7 @@ function JobForm({ catalog, models, files, pools, start, ...given }: FormProps) 
             method={method}
             values={draft.peft}
             wrong={wrong}
-            change={(name, value) => change({ peft: { ...draft.peft, [name]: value } })}
+            change={(name, value) => change((now) => ({ peft: { ...now.peft, [name]: value } }))}
           />
           <h3>How thoroughly</h3>
           <PresetChoice draft={draft} change={change} preview={preview} />
@@ -246,7 +247,7 @@ function JobForm({ catalog, models, files, pools, start, ...given }: FormProps) 
           <SweepForm
             chosen={{ method, task }}
             draft={draft.sweep}
-            change={(sweep) => change({ sweep })}
+            change={(part) => change((now) => ({ sweep: changed(now.sweep, part) }))}
             start={(search) => sweep(sweepOf(body, search))}
             {...{ catalog, wrong, busy }}
           />
@@ -279,7 +280,7 @@ function Start({ from, unfounded }: { from: string | undefined; unfounded: Error
 
 interface MoreProps {
   readonly draft: Draft;
-  readonly change: (part: Partial<Draft>) => void;
+  readonly change: Change<Draft>;
   readonly wrong: ApiError | null;
   readonly fields: Field[];
 }
@@ -292,7 +293,7 @@ const MoreOptions = ({ draft: { graft }, change, wrong, fields }: MoreProps) => 
       fields={fields}
       values={graft}
       wrong={wrong}
-      change={(name, value) => change({ graft: { ...graft, [name]: value } })}
+      change={(name, value) => change((now) => ({ graft: { ...now.graft, [name]: value } }))}
     />
   </Fold>
 );
