@@ -79,6 +79,7 @@ describe('graft jobs JOB', () => {
       `pirate  ${done.id}`,
       /State +succeeded/,
       /Base +tiny/,
+      new RegExp(`Validation +${done.validation_file}: 12 validation examples`),
       /Method +LoRA, r 16, lora_alpha 32, all-linear/,
       /Steps +▕█+▏ 40\/40/,
       /Loss +training 0\.001260, validation 4\.270, lowest 2\.230 at step 10/,

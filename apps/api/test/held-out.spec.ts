@@ -56,7 +56,8 @@ it('holds out a tenth of 50 records or more, and says so beforehand', async () =
   const told = { validation_split: 0.1, eval_steps: Math.ceil(54 / plan.hyperparameters.batch_size as number) }; // prettier-ignore
   expect(plan.graft).toMatchObject(told);
   const job = await create(body);
-  expect(job.graft).toMatchObject({ ...told, stratify_by_column: null });
+  const data = { examples: 54, validation_examples: 6 };
+  expect(job.graft).toMatchObject({ ...told, stratify_by_column: null, data });
   expect(await eventsOf(job.id)).toContain(
     `Validated training file: ${body.training_file}; held out for validation: 6 of its 60 examples`,
   );

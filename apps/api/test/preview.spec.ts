@@ -210,7 +210,7 @@ describe('a preview', () => {
     expect(found.warnings.join()).toContain('6 of 9 examples of the training split repeat');
     const job = await create(body);
     expect(job).toMatchObject({ validation_file: null, peft: found.peft });
-    expect(job.graft.data).toEqual(found.training);
+    expect(job.graft.data).toEqual({ ...found.training, validation_examples: 1 });
     expect((await events(job.id)).map(({ message }) => message)).toContain(
       `Validated training file: ${training_file}; held out for validation: 1 of its 10 examples`,
     );

@@ -5,7 +5,12 @@ import { duration } from '@graft/contracts/duration';
 import { operationTitle } from '@graft/contracts/job-kinds';
 import { lossText } from '@graft/contracts/loss-text';
 import { placeText } from '@graft/contracts/queue-place';
-import { accuracyText, beatsChance, labelEvaluation } from '@graft/contracts/validation';
+import {
+  accuracyText,
+  beatsChance,
+  labelEvaluation,
+  validationExamples,
+} from '@graft/contracts/validation';
 import { callName, ownName } from './find-job.js';
 import { faint, failure, state, strong, warning } from './style.js';
 import { bar, printable, wrap } from './terminal.js';
@@ -92,7 +97,8 @@ function methodText(job: JobObject): string {
   return printable([method, ...fields].join(', ')) + counts;
 }
 
-function dataRows({ training_file, validation_file, graft }: JobObject): Row[] {
+function dataRows(job: JobObject): Row[] {
+  const { training_file, validation_file, graft } = job;
   const report = graft.data;
   const found = report
     ? `: ${report.examples} examples, ${report.sampled ? 'about ' : ''}${amount(report.tokens)} tokens, the longest ${report.longest}`
@@ -101,7 +107,10 @@ function dataRows({ training_file, validation_file, graft }: JobObject): Row[] {
     ['Data', `${training_file}${found}`],
     ['Letters', printable(lettersText(graft) ?? '')],
     ...(report?.warnings ?? []).map((text): Row => ['', warning(printable(text))]),
-    ['Validation', validation_file ?? ''],
+    [
+      'Validation',
+      [validation_file, validationExamples(job)].filter((part) => part !== null).join(': '),
+    ],
   ];
 }
 

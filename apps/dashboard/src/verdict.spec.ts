@@ -15,6 +15,8 @@ interface Given {
   readonly labels?: readonly string[];
   readonly published?: number;
   readonly examples?: number;
+  /** Of the validation data. */
+  readonly on?: number;
 }
 
 const job = ({
@@ -26,6 +28,7 @@ const job = ({
   labels,
   published,
   examples = 100,
+  on,
 }: Given = {}) =>
   ({
     status,
@@ -36,7 +39,7 @@ const job = ({
       warnings: warnings.map((code) => ({ code, message: '', step: null })),
       best_score: score ?? null,
       published_step: published ?? null,
-      data: { examples },
+      data: { examples, ...(on && { validation_examples: on }) },
       task_options: labels ? { problem_type: 'single_label_classification', labels } : {},
     },
   }) as unknown as JobObject;
@@ -63,6 +66,22 @@ it('says from what to what the validation loss fell, and where it was best', () 
   expect(verdict(job(), FELL)).toBe(
     'Validation loss 2.310 → 1.870, best at step 60 of 80, no sign of overfitting.',
   ));
+it('says on how many examples that was measured', () => {
+  expect(verdict(job({ on: 25 }), FELL)).toBe(
+    'Validation loss 2.310 → 1.870 on 25 validation examples, best at step 60 of 80, no sign of overfitting.',
+  );
+  const heldOut = job({ validation: false, split: 0.1, on: 1200 });
+  expect(verdict(heldOut, metrics([[80, 2.5]]))).toBe(
+    'Validation loss 2.500 on 1,200 held-out examples (64 of them before the end) at step 80.',
+  );
+  const rose = metrics([
+    [0, 5.12],
+    [40, 5.34],
+  ]);
+  expect(verdict(heldOut, rose)).toContain(
+    'loss on 1,200 held-out examples (64 of them before the end) never got better than',
+  );
+});
 it('says that it overfits where the run was warned of that', () =>
   expect(verdict(job({ warnings: ['overfitting'] }), FELL)).toBe(
     'Validation loss 2.310 → 1.870, best at step 60 of 80, overfitting since then.',
@@ -141,10 +160,11 @@ it('tells of labels how many are right, and what the most frequent label gives',
     [40, 0.4, 0.911, 1 / 6],
     [80, 0.5, 0.9, 1 / 6],
   ]);
-  const one = found(job({ labels: LABELS, split: 0.1, published: 40 }), learnt);
+  const heldOut = { validation: false, split: 0.1, on: 25 };
+  const one = found(job({ labels: LABELS, ...heldOut, published: 40 }), learnt);
   expect(one?.isBad).toBe(false);
   expect(one?.words).toBe(
-    'Validation accuracy 91 % (always answering the most frequent label: 17 %) at step 40; validation loss 1.200 → 0.4000, best at step 40 of 80, no sign of overfitting.',
+    'Validation accuracy 91 % (always answering the most frequent label: 17 %) on 25 held-out examples at step 40; validation loss 1.200 → 0.4000, best at step 40 of 80, no sign of overfitting.',
   );
 });
 it('is of the step whose weights the model holds', () => {

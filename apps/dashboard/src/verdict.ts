@@ -5,6 +5,7 @@ import {
   beatsChance,
   HELD_OUT_FROM,
   labelEvaluation,
+  validationExamples,
 } from '@graft/contracts/validation';
 import { count, short } from './format.js';
 import { isOver, lowestValidation } from './job-words.js';
@@ -49,18 +50,32 @@ function afterBest(job: JobObject, isLast: boolean): string {
   return 'no sign of overfitting';
 }
 
-/** "validation loss 2.310 → 1.870, best at step 60 of 80, no sign of overfitting"; null before the first evaluation. */
-function validationVerdict(job: JobObject, { evaluations }: MetricsObject): string | null {
+/** " on 25 held-out examples" */
+function onExamples(job: JobObject): string {
+  const examples = validationExamples(job);
+  return examples === null ? '' : ` on ${examples}`;
+}
+
+/**
+ * "validation loss 2.310 → 1.870 on 25 held-out examples, best at step 60 of 80, no sign of overfitting"; null before
+ * the first evaluation.
+ * @param on what it was measured on, where that was not said yet
+ */
+function validationVerdict(
+  job: JobObject,
+  { evaluations }: MetricsObject,
+  on: string,
+): string | null {
   const measured = evaluations.filter(({ loss }) => loss !== null);
   const [first, last, best] = [measured[0], measured.at(-1), lowestValidation(evaluations)];
   if (!first || !last || !best) return null;
   if (measured.length === 1)
-    return `validation loss ${short(last.loss)} at step ${count(last.step)}`;
+    return `validation loss ${short(last.loss)}${on} at step ${count(last.step)}`;
   if (best.step === first.step)
-    return `validation loss never got better than ${short(best.loss)} at step ${count(best.step)}, now ${short(last.loss)}`;
+    return `validation loss${on} never got better than ${short(best.loss)} at step ${count(best.step)}, now ${short(last.loss)}`;
   const total = job.graft.progress.total_steps;
   const of = total === null ? '' : ` of ${count(total)}`;
-  return `validation loss ${short(first.loss)} → ${short(best.loss)}, best at step ${count(best.step)}${of}, ${afterBest(job, best.step === last.step)}`;
+  return `validation loss ${short(first.loss)} → ${short(best.loss)}${on}, best at step ${count(best.step)}${of}, ${afterBest(job, best.step === last.step)}`;
 }
 
 /** The eval score that was reached, where the job has an eval. */
@@ -80,7 +95,7 @@ function accuracyPart(job: JobObject, { evaluations }: MetricsObject): Part | nu
   const accuracy = found ? labelEvaluation(found, labelsOf(job)) : null;
   if (accuracy === null) return null;
   return {
-    words: `validation ${accuracyText(accuracy)} at step ${count(accuracy.step)}`,
+    words: `validation ${accuracyText(accuracy)}${onExamples(job)} at step ${count(accuracy.step)}`,
     isBad: !beatsChance(accuracy),
   };
 }
@@ -111,7 +126,7 @@ export function verdict(job: JobObject, metrics: MetricsObject): Verdict | null 
     ['diverged', 'loss_at_chance', 'zero_gradient'].includes(code),
   );
   const accuracy = accuracyPart(job, metrics);
-  const validation = validationVerdict(job, metrics);
+  const validation = validationVerdict(job, metrics, accuracy ? '' : onExamples(job));
   const isCurve = metrics.evaluations.filter(({ loss }) => loss !== null).length > 1;
   const isUnvalidated =
     job.validation_file === null && !job.graft.validation_split && validation === null;

@@ -59,6 +59,9 @@ export const DataReport = z
       ),
     cut_lines: z.array(z.number()).readonly(),
     duplicates: z.number(),
+    validation_examples: z
+      .exactOptional(z.number())
+      .describe('Of a job with validation data: how many examples they have.'),
     overlap: z.number().describe('Examples that the training file has, too; of a validation file.'),
     formats: z.record(z.string(), z.number()).readonly(),
     ignored_fields: z

@@ -1,5 +1,6 @@
 import { expect, it } from 'vitest';
-import { accuracyText, beatsChance, labelEvaluation } from './validation.js';
+import type { JobObject } from './openai.js';
+import { accuracyText, beatsChance, labelEvaluation, validationExamples } from './validation.js';
 
 it('tells an accuracy beside that of the most frequent label', () => {
   const found = labelEvaluation({ step: 4, accuracy: 0.911, majority_accuracy: 1 / 6 });
@@ -32,3 +33,21 @@ it.each([
 ])('has nothing to say of %j', (found, labels) => {
   expect(labelEvaluation(found, labels)).toBeNull();
 });
+
+const job = (validation_file: string | null, data: object | null) =>
+  ({ validation_file, graft: { data } }) as unknown as JobObject;
+
+it.each([
+  [null, { validation_examples: 25 }, '25 held-out examples'],
+  [null, { validation_examples: 1 }, '1 held-out example'],
+  ['file-2', { validation_examples: 64 }, '64 validation examples'],
+  [
+    'file-2',
+    { validation_examples: 1200 },
+    '1,200 validation examples (64 of them before the end)',
+  ],
+  [null, {}, null],
+  [null, null, null],
+])('says how many examples a job is validated on: %s, %j', (file, data, words) =>
+  expect(validationExamples(job(file, data))).toBe(words),
+);

@@ -1,4 +1,6 @@
-// The default validation split, and the accuracy of a classifier beside that of chance. No zod: the dashboard bundles this.
+// The default validation split, how many examples a job is validated on, and the accuracy of a classifier beside that of
+// chance. No zod: the dashboard bundles this.
+import type { JobObject } from './openai.js';
 
 /** The share of the training file that is held out by default. */
 export const HELD_OUT = 0.1;
@@ -8,6 +10,22 @@ export const SPLIT_SEED = 42;
 
 /** The default holds for training files of at least so many records. */
 export const HELD_OUT_FROM = 50;
+
+/** Evaluations before the end of a run are of at most so many of the validation examples: the first. */
+export const EVALUATED_BEFORE_END = 64;
+
+/** "25 held-out examples", or "1,200 validation examples (64 of them before the end)"; null where nobody knows. */
+export function validationExamples({
+  validation_file: file,
+  graft: { data },
+}: Pick<JobObject, 'validation_file' | 'graft'>): string | null {
+  const examples = data?.validation_examples;
+  if (examples === undefined) return null;
+  const noun = `${file === null ? 'held-out' : 'validation'} example${examples === 1 ? '' : 's'}`;
+  const sample =
+    examples > EVALUATED_BEFORE_END ? ` (${EVALUATED_BEFORE_END} of them before the end)` : '';
+  return `${examples.toLocaleString('en')} ${noun}${sample}`;
+}
 
 /** An evaluation of a task that gives each input one label. */
 export interface LabelEvaluation {

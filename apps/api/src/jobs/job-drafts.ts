@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { DomainError, operationTitle } from '@graft/contracts';
+import { DomainError, operationTitle, type DataReport } from '@graft/contracts';
 import type { EntityManager } from 'typeorm';
 import type { Deed } from '../auth/audit.js';
 import type { Principal } from '../auth/principal.js';
@@ -148,7 +148,7 @@ export function draftOf(plan: JobPlan): Draft {
       spec,
       words: neededWords(spec, base.base.config),
       init_adapter: named.flatMap((one) => one.files),
-      data: data?.training ?? null,
+      data: data && reportOf(data),
       estimated_tokens: data && plannedTokens(spec, data.training).tokens,
       training_file: training.id,
       validation_file: validation?.id ?? null,
@@ -172,6 +172,12 @@ export function draftOf(plan: JobPlan): Draft {
     neverJoined,
   };
 }
+
+/** What the job keeps of its data: the report on what it learns from, and how many examples it is validated on. */
+const reportOf = ({ training, validation }: NonNullable<JobPlan['data']>): DataReport => ({
+  ...training,
+  ...(validation && { validation_examples: validation.examples }),
+});
 
 function filesInWords({ training, validation, data, spec }: JobPlan): string {
   const files = `training file: ${training.id}${validation ? ` and validation file: ${validation.id}` : ''}`;

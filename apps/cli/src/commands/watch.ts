@@ -2,6 +2,7 @@ import type { JobObject } from '@graft/contracts';
 import { duration } from '@graft/contracts/duration';
 import { operationTitle } from '@graft/contracts/job-kinds';
 import { lossText } from '@graft/contracts/loss-text';
+import { validationExamples } from '@graft/contracts/validation';
 import type { Command } from 'commander';
 import type { Api } from '../api.js';
 import { CliError, EXIT } from '../cli-error.js';
@@ -65,7 +66,9 @@ export function ending(job: JobObject): string {
   const took = ` in ${duration(training_seconds)}${waited < 10 ? '' : ` (waited ${duration(waited)})`}`;
   const loss = train_loss === null ? '' : `, loss ${lossText(train_loss)}`;
   const isUnvalidated = valid_loss === null && job.training_file !== null;
-  const valid = valid_loss === null ? '' : `, validation ${lossText(valid_loss)}`;
+  const examples = validationExamples(job);
+  const on = examples === null ? '' : ` on ${examples}`;
+  const valid = valid_loss === null ? '' : `, validation ${lossText(valid_loss)}${on}`;
   const accuracy = bestAccuracy(job);
   const lowest =
     best === null || best.valid_loss === valid_loss

@@ -1,12 +1,9 @@
 // What a run learns from, and which of it a step sees.
-import type { Spec } from '@graft/contracts';
+import { EVALUATED_BEFORE_END, type Spec } from '@graft/contracts';
 import { permutation } from '../data/permutation.js';
 import type { MediaStore } from '../data/media-store.js';
 import type { Example } from '../tasks/task.js';
 import { cursorAt, stepsPerEpoch, totalSteps, type Cursor } from './cursor.js';
-
-/** At most this many validation examples are used before the end. */
-const SAMPLE = 64;
 
 export interface RunDataParts {
   /** Lines of the training examples in their file, where somebody asks for them. */
@@ -81,7 +78,8 @@ export class RunData {
   /** What evaluations of all steps have in common: they are compared by it. */
   get sample(): { examples: readonly Example[]; full: boolean } {
     const { validation } = this;
-    return { examples: validation.slice(0, SAMPLE), full: validation.length <= SAMPLE };
+    const examples = validation.slice(0, EVALUATED_BEFORE_END);
+    return { examples, full: examples.length === validation.length };
   }
 
   /** What a run is measured by first at its end: by the sample where the best of its evaluations is looked for. */
