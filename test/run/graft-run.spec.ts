@@ -125,7 +125,7 @@ it('gives the same bytes again, and other bytes for another seed', () => {
 it('saves on Ctrl-C and goes on to the same bytes', async () => {
   const file = job('long', {
     hyperparameters: { batch_size: 2, n_epochs: 6 },
-    graft: { ...JOB.graft, validation_split: 0.2 },
+    graft: { ...JOB.graft, validation_split: 0.2, eval_steps: 0 },
   });
   expect(run(file, 'uninterrupted').status).toBe(0);
   const child = spawn(process.execPath, [

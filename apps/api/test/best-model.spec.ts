@@ -36,17 +36,26 @@ async function running(graft: object = {}, more: object = {}) {
   return { job, worker, lease, spec: JSON.parse(lease.specJson) as Record<string, unknown> };
 }
 
-it('is on for a job that is evaluated as it trains an adapter', async () => {
-  const { job, worker, spec } = await running({ eval_steps: 2 });
-  expect(job.graft.published_step).toBeNull();
-  expect(spec).toMatchObject({ load_best_model_at_end: true });
-  expect(spec).not.toHaveProperty('metric_for_best_model');
-  worker.vanish();
-});
+it.each([
+  ['it says when', { eval_steps: 2 }, 2],
+  // 12 examples and batches of one
+  ['it leaves that to the defaults', {}, 12],
+])(
+  'is on for a job that is evaluated as it trains an adapter, where %s',
+  async (_, graft, every) => {
+    const { job, worker, spec } = await running(graft);
+    expect(spec).toMatchObject({ eval_steps: every });
+    expect(job.graft.published_step).toBeNull();
+    expect(spec).toMatchObject({ load_best_model_at_end: true });
+    expect(spec).not.toHaveProperty('metric_for_best_model');
+    worker.vanish();
+  },
+);
 
 it.each([
   ['there is no validation data', { eval_steps: 2 }, { validation_file: null }],
-  ['it is evaluated at its end alone', {}, {}],
+  ['it is evaluated at its end alone', { eval_steps: 0 }, {}],
+  ['it passes over its data once', {}, { hyperparameters: { n_epochs: 1 } }],
   ['it says so', { eval_steps: 2, load_best_model_at_end: false }, {}],
   ['the whole model is trained', { eval_steps: 2 }, { peft: null }],
 ])('is off for a job where %s', async (_, graft, more) => {
@@ -57,7 +66,7 @@ it.each([
 
 it.each([
   [{ eval_steps: 2 }, { validation_file: null }, 'a validation_file or graft.validation_split'],
-  [{}, {}, 'graft.eval_steps above 0'],
+  [{ eval_steps: 0 }, {}, 'graft.eval_steps above 0'],
   [{ eval_steps: 2 }, { peft: null }, 'full fine-tuning keeps only its last model'],
 ])('is refused where it cannot be: %j %j', async (graft, more, message) => {
   const asked = create({ ...graft, load_best_model_at_end: true }, more);

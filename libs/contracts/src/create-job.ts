@@ -44,7 +44,7 @@ export const GraftOptions = z.strictObject({
   ),
   eval_steps: byData(
     TrainingOptions.shape.eval_steps.unwrap(),
-    'Default: an epoch where something is held out by default, else 0',
+    'Default: an epoch where the job has validation data, else 0',
   ),
   stratify_by_column: byData(
     TrainingOptions.shape.stratify_by_column.unwrap(),

@@ -351,13 +351,12 @@ export function resolveSpec(request: CreateJob, facts: JobFacts): Spec {
   return { ...spec, peft: forSteps(spec.peft, totalSteps(spec, records)) };
 }
 
-/** A request with what is held out by default and when that is measured, and how long its job trains on the rest. */
+/** A request with what is held out and when it is evaluated by default, and how long its job trains on the rest. */
 function paced(request: CreateJob, facts: JobFacts, task: Task) {
   const body = withHeldOut(request, facts);
   const records = trainedRecords(body, facts);
   const graft = body.graft ?? {};
   const sized = sizes(hyperparametersOf(body), graft, records, task);
-  if (body === request) return { body, records, sized };
   const { gradient_accumulation_steps = 1, max_steps = null } = graft;
   const pace = { ...sized, gradient_accumulation_steps, max_steps };
   return { body: withEvaluations(body, pace, records), records, sized };

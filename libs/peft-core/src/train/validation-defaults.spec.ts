@@ -27,7 +27,22 @@ it.each([
   ['it has a validation file', {}, {}, { validation_file: 'file-2' }],
   ['it begins from an adapter, which may have learnt any record', {}, { begun: true }, {}],
 ])('holds nothing out of a job where %s', (_, graft, facts, more) => {
-  expect(specOf(graft, facts, more)).toMatchObject({ validation_split: null, eval_steps: 0 });
+  expect(specOf(graft, facts, more)).toMatchObject({ validation_split: null });
+});
+
+it('measures validation data that it is given after each epoch, too', () => {
+  const file = { validation_file: 'file-2' };
+  // 100 are left: batches of 3, and passes of 34 steps
+  expect(specOf({}, {}, file)).toMatchObject({ eval_steps: 34, load_best_model_at_end: true });
+  expect(specOf({}, { begun: true }, file).eval_steps).toBe(34);
+  expect(specOf({ validation_split: 0.2 })).toMatchObject({ ...HELD, validation_split: 0.2, eval_steps: 40 }); // prettier-ignore
+  // a single pass is evaluated at its end
+  expect(specOf({}, {}, { ...file, hyperparameters: { n_epochs: 1 } }).eval_steps).toBe(0);
+  expect(specOf({ max_steps: 10 }, {}, file).eval_steps).toBe(0);
+  expect(specOf({ eval_steps: 0 }, {}, file).eval_steps).toBe(0);
+  // without validation data there is nothing to measure
+  expect(specOf({ validation_split: null }).eval_steps).toBe(0);
+  expect(specOf({}, { begun: true }).eval_steps).toBe(0);
 });
 
 it('leaves alone when the job is to be evaluated', () => {
@@ -38,7 +53,6 @@ it('leaves alone when the job is to be evaluated', () => {
   // a single pass is evaluated at its end
   expect(specOf({}, {}, { hyperparameters: { n_epochs: 1 } }).eval_steps).toBe(0);
   expect(specOf({ max_steps: 10 }).eval_steps).toBe(0);
-  expect(specOf({ validation_split: 0.2 })).toMatchObject({ validation_split: 0.2, eval_steps: 0 });
   // evaluations that there are now can be waited for
   expect(specOf({ early_stopping_patience: 2 })).toMatchObject({ early_stopping_patience: 2 });
 });

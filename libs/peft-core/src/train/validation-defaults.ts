@@ -44,10 +44,12 @@ export const withoutHeldOut = (body: CreateJob): CreateJob =>
 export const withHeldOut = (body: CreateJob, facts: HeldOutFacts): CreateJob =>
   holdsOutByDefault(body, facts) ? withGraft(body, { validation_split: HELD_OUT }) : body;
 
-/** The request of a job that holds something out by default, with an evaluation at the end of each epoch but for the last. */
+/** The request of a job with validation data, with an evaluation at the end of each epoch. That of the last is the run's end. */
 export function withEvaluations(body: CreateJob, pace: Pace, examples: number): CreateJob {
+  const { validation_file: file, graft } = body;
+  if (graft?.eval_steps !== undefined || (!file && !graft?.validation_split)) return body;
   const every = stepsPerEpoch(pace, examples);
-  if (body.graft?.eval_steps !== undefined || totalSteps(pace, examples) <= every) return body;
+  if (totalSteps(pace, examples) <= every) return body;
   return withGraft(body, { eval_steps: every });
 }
 
