@@ -66,6 +66,7 @@ describe.skipIf(!program)('evals in the dashboard', () => {
       '67 %',
     ]);
     await runs.getByRole('link', { name: 'before' }).click();
+    await page.locator('.crumb').getByRole('link', { name: 'listed words', exact: true }).waitFor();
     const graders = page.getByRole('region', { name: 'By grader' });
     await graders.locator('tbody tr').first().waitFor();
     expect(await graders.getByRole('cell').allTextContents()).toEqual([

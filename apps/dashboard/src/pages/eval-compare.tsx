@@ -11,6 +11,7 @@ import {
   runName,
   VerdictPill,
 } from '../components/eval-results.js';
+import { EvalCrumb } from '../components/eval-crumb.js';
 import { Failure } from '../components/failure.js';
 import { Figure } from '../components/figure.js';
 import { Link } from '../components/link.js';
@@ -42,12 +43,7 @@ export function EvalComparePage({ id, left, right }: Props) {
   }, [value]);
   return (
     <main>
-      <p className="crumb">
-        <Link to="/evals">Evals</Link> /{' '}
-        <Link to="/evals/$id" params={{ id }}>
-          {id}
-        </Link>
-      </p>
+      <EvalCrumb id={id} />
       <h1>Two runs compared</h1>
       <Failure error={loaded.error} />
       {value === null ? (

@@ -13,9 +13,9 @@ import {
   RunPill,
   VerdictPill,
 } from '../components/eval-results.js';
+import { EvalCrumb } from '../components/eval-crumb.js';
 import { Failure } from '../components/failure.js';
 import { Figure } from '../components/figure.js';
-import { Link } from '../components/link.js';
 import { Loading } from '../components/loading.js';
 import { Row, Table } from '../components/table.js';
 import { Tabs } from '../components/tabs.js';
@@ -96,12 +96,7 @@ function Head({ run, reload, onError }: HeadProps) {
   };
   return (
     <>
-      <p className="crumb">
-        <Link to="/evals">Evals</Link> /{' '}
-        <Link to="/evals/$id" params={{ id: of }}>
-          {of}
-        </Link>
-      </p>
+      <EvalCrumb id={of} />
       <div className="bar head">
         <h1 className="name">{runName(run)}</h1>
         <RunPill status={run.status} />
