@@ -28,7 +28,7 @@ const metrics = (steps: number[], loss: (number | null)[], evaluations: object[]
 
 const two = [
   { job: job('a', null), metrics: metrics([1, 2, 4], [3, 2, 1], [{ step: 4, loss: 1.5 }]) },
-  { job: job('b', null, { progress: { total_steps: 8 } }), metrics: metrics([2, 8], [5, null], [{ step: 8, loss: 2, accuracy: 0.5 }]) }, // prettier-ignore
+  { job: job('b', null, { progress: { total_steps: 8 } }), metrics: metrics([2, 8], [5, null], [{ step: 8, loss: 2, accuracy: 0.5, majority_accuracy: 0.25 }]) }, // prettier-ignore
 ];
 
 it('lays curves over one axis', () => {

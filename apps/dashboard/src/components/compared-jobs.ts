@@ -69,7 +69,7 @@ export const inValidation =
   ({ evaluations }: MetricsObject): [number, number | null][] =>
     evaluations.map((measured: Measured) => [measured.step, measured[name] ?? null]);
 
-/** Numbers that at least one of the jobs has, those of training first. */
+/** Numbers that at least one of the jobs has, those of training first; none that is the same at each evaluation. */
 export function comparedNumbers(all: readonly MetricsObject[]): {
   training: string[];
   validation: string[];
@@ -78,7 +78,9 @@ export function comparedNumbers(all: readonly MetricsObject[]): {
   return {
     training: named(all.flatMap(({ series }) => Object.keys(series))),
     validation: named(
-      all.flatMap(({ evaluations }) => evaluations.flatMap(({ step: _, ...rest }) => Object.keys(rest))), // prettier-ignore
+      all.flatMap(({ evaluations }) =>
+        evaluations.flatMap(({ step: _, majority_accuracy: __, ...rest }) => Object.keys(rest)),
+      ),
     ),
   };
 }
