@@ -427,6 +427,11 @@ describe.skipIf(!program)('a job in the dashboard', () => {
     await shown('red');
     await page.getByRole('columnheader', { name: 'Note' }).waitFor();
     expect(new URL(page.url()).search).toBe('?q=kept-&sort=train_loss&tag=red');
+    // On a phone each job is a card, with its button on the right.
+    await page.setViewportSize({ width: 390, height: 900 });
+    const edit = rows(page).locator('td.act');
+    await until(() => edit.evaluate((cell) => getComputedStyle(cell).display === 'block'));
+    expect(await edit.evaluate((cell) => getComputedStyle(cell).textAlign)).toBe('right');
     expect(tabs.problems()).toEqual([]);
   });
 

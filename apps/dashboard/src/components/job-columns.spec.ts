@@ -1,6 +1,7 @@
 // @vitest-environment happy-dom
+import type { JobObject } from '@graft/contracts';
 import { expect, it } from 'vitest';
-import { ALL_COLUMNS, columnWidths, USUAL_COLUMNS } from './job-columns.js';
+import { ALL_COLUMNS, columnWidths, USUAL_COLUMNS, withoutEmpty } from './job-columns.js';
 
 const sum = (widths: readonly number[]) => widths.reduce((all, one) => all + one, 0);
 
@@ -16,4 +17,17 @@ it('gives what is left over to the columns that have most to say, and no column 
   // every usual column has room on a tablet
   expect(sum(least)).toBeLessThan(1024 - 24 - 32 - 62 - 2);
   expect(columnWidths(ALL_COLUMNS, 100)).toEqual(columnWidths(ALL_COLUMNS, 0));
+});
+
+it('has room for what a waiting job waits for', () => {
+  const ids = USUAL_COLUMNS.filter((id) => id !== 'tags');
+  const atDesk = columnWidths(ids, 1440 - 184 - 40 - 32 - 62 - 2);
+  expect(atDesk[ids.indexOf('progress')]).toBeGreaterThan(200);
+});
+
+it('has no column for tags where no job has any', () => {
+  const job = (...tags: string[]) => ({ graft: { tags } }) as unknown as JobObject;
+  expect(withoutEmpty(['name', 'tags', 'pool'], [job(), job()])).toEqual(['name', 'pool']);
+  expect(withoutEmpty(['name', 'tags', 'pool'], [job(), job('red')])).toContain('tags');
+  expect(withoutEmpty(['tags'], [job()])).toEqual(['tags']);
 });

@@ -55,14 +55,14 @@ const COLUMNS: Readonly<Record<string, Shown>> = {
   method: {
     title: 'Method',
     min: 76,
-    grow: 2,
+    grow: 1,
     usual: true,
     cell: (job) => <Method job={job} />,
   },
   train_loss: {
     title: 'Loss',
     min: 88,
-    grow: 3,
+    grow: 2,
     usual: true,
     className: 'numbers',
     cell: ({ graft }) => (
@@ -97,7 +97,7 @@ const COLUMNS: Readonly<Record<string, Shown>> = {
   progress: {
     title: 'Progress',
     min: 112,
-    grow: 1.5,
+    grow: 6,
     usual: true,
     cell: (job) => <Progress job={job} />,
   },
@@ -167,6 +167,12 @@ export const columnTitle = (id: string): string => COLUMNS[id]?.title ?? '';
 export const columnClass = (id: string): string | undefined => COLUMNS[id]?.className;
 export const ALL_COLUMNS: readonly string[] = Object.keys(COLUMNS);
 export const USUAL_COLUMNS: readonly string[] = ALL_COLUMNS.filter((id) => COLUMNS[id]?.usual);
+
+/** Tags have a column where one of the jobs has some, or there is no other. */
+export const withoutEmpty = (ids: readonly string[], jobs: readonly JobObject[]): string[] =>
+  ids.filter(
+    (id) => id !== 'tags' || ids.length === 1 || jobs.some(({ graft }) => graft.tags.length > 0),
+  );
 
 /** Of so many pixels; where they are too few, each has its least and the table is wider than its place. */
 export function columnWidths(ids: readonly string[], available: number): number[] {

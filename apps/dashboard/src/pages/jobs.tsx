@@ -1,6 +1,6 @@
 import type { JobObject, OverviewObject } from '@graft/contracts';
 import { useNavigate } from '@tanstack/react-router';
-import { useEffect, useRef, useState, type KeyboardEvent } from 'react';
+import { useEffect, useMemo, useRef, useState, type KeyboardEvent } from 'react';
 import { api } from '../api.js';
 import { isOver } from '../job-words.js';
 import { useJobViews, type JobViews } from '../job-views.js';
@@ -11,6 +11,7 @@ import { StreamLost } from '../components/contact-banner.js';
 import { EditJob } from '../components/edit-job.js';
 import { Failure } from '../components/failure.js';
 import { useJobActions } from '../components/job-actions.js';
+import { withoutEmpty } from '../components/job-columns.js';
 import { JobFilters } from '../components/job-filters.js';
 import { JobTable } from '../components/job-table.js';
 import { Link } from '../components/link.js';
@@ -36,6 +37,7 @@ export function JobsPage({ query }: { query: JobQuery }) {
     );
   const { current, open } = useCurrent(jobs.list, pick);
 
+  const shown = useMemo(() => withoutEmpty(views.columns, jobs.list), [views.columns, jobs.list]);
   const isSought = query.search !== '' || isFiltered(query);
   const act =
     query.shelf === 'deleted'
@@ -54,7 +56,7 @@ export function JobsPage({ query }: { query: JobQuery }) {
       {jobs.list.length > 0 && (
         <JobTable
           jobs={jobs.list}
-          shown={views.columns}
+          shown={shown}
           query={query}
           sort={(by) => show({ ...query, ...by })}
           selected={current?.id ?? null}
