@@ -1,8 +1,8 @@
 // Uploads: whole files and files in parts, over connections that clients cut, some of which are never finished.
 import { createHash, randomUUID } from 'node:crypto';
-import { request } from 'node:http';
 import type { UploadObject, UploadPartObject } from '@graft/contracts';
 import type { Violation } from '../checker.js';
+import { cut } from '../cut.js';
 import { ask, insist, isRefusal, pause, post, type Kind, type Place } from './kind.js';
 
 const PARTS = 3;
@@ -109,7 +109,8 @@ function chats(token: string): string {
 
 async function whole(place: Place, { filename }: Known, text: string): Promise<Came> {
   if (place.random.next() < 0.3) {
-    await cut(place, '/files', form('file', filename, text, { purpose: 'fine-tune' }));
+    const file = { name: 'file', filename, content: text };
+    await cut(place, '/files', { purpose: 'fine-tune' }, [file]);
     return UNFINISHED;
   }
   for (let times = 1; times <= 6; times++) {
@@ -137,7 +138,8 @@ async function inParts(place: Place, { filename, bytes }: Known, text: string): 
   const size = Math.ceil(bytes / PARTS);
   for (let at = 0; at < bytes; at += size) {
     const part = text.slice(at, at + size);
-    if (random.next() < 0.3) await cut(place, `${path}/parts`, form('data', 'part', part, {}));
+    if (random.next() < 0.3)
+      await cut(place, `${path}/parts`, {}, [{ name: 'data', filename: 'part', content: part }]);
     const data = new FormData();
     data.set('data', new File([part], 'part'));
     const asked = { method: 'POST', path: `${path}/parts`, body: data };
@@ -162,44 +164,4 @@ async function complete(place: Place, path: string, part_ids: readonly string[])
   );
   const done = answers.find((answer) => answer?.status === 'completed');
   return { outcome: done ? 'finished' : 'unknown', id: done?.file?.id ?? null, times: 1 };
-}
-
-interface Form {
-  readonly boundary: string;
-  readonly content: Buffer;
-}
-
-function form(
-  name: string,
-  filename: string,
-  text: string,
-  fields: Readonly<Record<string, string>>,
-): Form {
-  const boundary = `battery-${randomUUID()}`;
-  const parts = [
-    ...Object.entries(fields).map(
-      ([field, value]) => `--${boundary}\r\ncontent-disposition: form-data; name="${field}"\r\n\r\n${value}\r\n`, // prettier-ignore
-    ),
-    `--${boundary}\r\ncontent-disposition: form-data; name="${name}"; filename="${filename}"\r\n\r\n${text}\r\n`,
-    `--${boundary}--\r\n`,
-  ];
-  return { boundary, content: Buffer.from(parts.join('')) };
-}
-
-/** Sends a request up to somewhere in its middle, and breaks the connection. */
-function cut({ cluster, random }: Place, path: string, { boundary, content }: Form): Promise<void> {
-  return new Promise((resolve) => {
-    const sending = request(`${random.of(cluster.apis).url}/v1${path}`, {
-      method: 'POST',
-      headers: {
-        ...cluster.headers,
-        'content-type': `multipart/form-data; boundary=${boundary}`,
-        'content-length': content.length,
-      },
-    });
-    sending.on('error', () => undefined);
-    sending.on('close', () => resolve());
-    const sent = content.subarray(0, Math.floor(content.length * random.between(0.1, 0.9)));
-    sending.write(sent, () => sending.destroy());
-  });
 }
