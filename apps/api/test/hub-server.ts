@@ -1,17 +1,29 @@
 // What of the Hugging Face Hub's paths an upload needs: create, preupload, LFS batch, the files themselves, and the commit.
 import { once } from 'node:events';
-import { createServer, type IncomingMessage, type Server } from 'node:http';
+import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
 export interface Commit {
+  readonly repo: string;
   readonly summary: string;
   /** By path: small ones as they came, large ones by their LFS object. */
   readonly files: ReadonlyMap<string, Buffer>;
 }
 
+/** What a repository was created with. */
+interface Created {
+  readonly name: string;
+  readonly organization: string;
+  readonly visibility?: string;
+}
+
+/** Of which repository a request is, and what it wants there. */
+const PATH =
+  /^\/(?:api\/models\/)?([^/]+\/[^/]+?)(?:\.git\/info\/lfs\/objects)?\/(preupload\/main|batch|commit\/main)$/;
+
 export class Hub {
   readonly commits: Commit[] = [];
-  readonly created: unknown[] = [];
+  readonly created: Created[] = [];
   /** Where large files go; null: here. */
   filesAt: string | null = null;
   /** Whether large files are taken and never answered. */
@@ -21,6 +33,11 @@ export class Hub {
   /** How many of those there were, and how many of their senders have left. */
   held = 0;
   left = 0;
+  /** Before and after a request is done; what they throw is the answer. */
+  asked: () => Promise<void> | void = () => undefined;
+  done: () => Promise<void> | void = () => undefined;
+  /** Answers what is read; null: nothing is there to be read. */
+  reads: RequestListener | null = null;
   private readonly objects = new Map<string, Buffer>();
   private constructor(
     private readonly server: Server,
@@ -34,6 +51,8 @@ export class Hub {
     const { port } = server.address() as AddressInfo;
     const hub = new Hub(server, `http://127.0.0.1:${port}`);
     server.on('request', (request, response) => {
+      if (hub.reads && (request.method === 'GET' || request.method === 'HEAD'))
+        return hub.reads(request, response);
       void hub.answer(request, token).then(
         ([status, body]) =>
           response
@@ -51,25 +70,34 @@ export class Hub {
 
   private async answer(request: IncomingMessage, token: string): Promise<[number, unknown]> {
     const body = Buffer.concat(await request.toArray());
-    const { url = '', method } = request;
+    await this.asked();
+    const answer = await this.take(request, body, token);
+    await this.done();
+    return answer;
+  }
+
+  private async take(
+    { url = '', method, headers, socket }: IncomingMessage,
+    body: Buffer,
+    token: string,
+  ): Promise<[number, unknown]> {
     if (url.startsWith('/lfs/')) {
       this.objects.set(url.slice('/lfs/'.length), body);
       // A token for the hub is none for where its files lie.
-      if (request.headers.authorization !== undefined) return [400, { error: 'Unasked-for token' }];
+      if (headers.authorization !== undefined) return [400, { error: 'Unasked-for token' }];
       if (!this.holds) return [200, {}];
       this.held++;
-      await once(request.socket, 'close');
+      await once(socket, 'close');
       this.left++;
       return [500, {}];
     }
-    const said = request.headers.authorization;
+    const said = headers.authorization;
     if (said !== `Bearer ${token}`) return [401, { error: `Invalid token: ${said}` }];
-    if (method === 'POST' && url === '/api/repos/create') {
-      if (this.created.length > 0) return [409, { error: 'You already created this model repo' }];
-      this.created.push(JSON.parse(String(body)));
-      return [200, { url: `${this.url}/someone/tuned`, id: '1' }];
-    }
-    if (url === '/api/models/someone/tuned/preupload/main') {
+    if (method === 'POST' && url === '/api/repos/create')
+      return this.create(JSON.parse(String(body)) as Created);
+    const [, repo = '', what] = PATH.exec(url) ?? [];
+    if (!this.created.some((one) => nameOf(one) === repo)) return [404, { error: `no ${repo}` }];
+    if (what === 'preupload/main') {
       const { files } = JSON.parse(String(body)) as { files: { path: string; size: number }[] };
       const modes = files.map(({ path, size }) => ({
         path,
@@ -77,7 +105,7 @@ export class Hub {
       }));
       return [200, { files: modes }];
     }
-    if (url === '/someone/tuned.git/info/lfs/objects/batch') {
+    if (what === 'batch') {
       const { objects } = JSON.parse(String(body)) as { objects: { oid: string; size: number }[] };
       const places = objects.map((one) => ({
         ...one,
@@ -85,18 +113,21 @@ export class Hub {
       }));
       return [200, { transfer: 'basic', objects: places }];
     }
-    if (url === '/api/models/someone/tuned/commit/main') {
-      this.commits.push(this.commit(String(body)));
-      return [
-        200,
-        { success: true, commitOid: '1', commitUrl: `${this.url}/someone/tuned/commit/1` },
-      ];
-    }
-    return [404, { error: `${method} ${url}` }];
+    this.commits.push(this.commit(repo, String(body)));
+    const commitUrl = `${this.url}/${repo}/commit/1`;
+    return [200, { success: true, commitOid: '1', commitUrl }];
+  }
+
+  private create(asked: Created): [number, unknown] {
+    const repo = nameOf(asked);
+    if (this.created.some((one) => nameOf(one) === repo))
+      return [409, { error: 'You already created this model repo' }];
+    this.created.push(asked);
+    return [200, { url: `${this.url}/${repo}`, id: '1' }];
   }
 
   /** A line each: what it says, and its files. */
-  private commit(lines: string): Commit {
+  private commit(repo: string, lines: string): Commit {
     const files = new Map<string, Buffer>();
     let summary = '';
     for (const line of lines.trim().split('\n')) {
@@ -108,6 +139,8 @@ export class Hub {
       else if (key === 'file') files.set(value.path, Buffer.from(value.content, 'base64'));
       else files.set(value.path, this.objects.get(value.oid) ?? Buffer.from('missing'));
     }
-    return { summary, files };
+    return { repo, summary, files };
   }
 }
+
+const nameOf = ({ organization, name }: Created): string => `${organization}/${name}`;

@@ -8,6 +8,7 @@ import { Sweeps } from './kinds/sweeps.js';
 import { Trackers } from './kinds/trackers.js';
 import { Uploads } from './kinds/uploads.js';
 import { Webhooks } from './kinds/webhooks.js';
+import { SlowHub } from './slow-hub.js';
 
 export interface Pace {
   /** Of each kind at most so many; and no more once the faults are over, but this many. */
@@ -20,12 +21,13 @@ export interface Pace {
 type Named = readonly [invariant: Invariant, kind: Kind];
 
 export class Load {
+  private readonly hub = new SlowHub();
   private readonly kinds: readonly Named[] = [
     ['I14', new Webhooks()],
     ['I15', new Trackers()],
     ['I16', new Evals()],
     ['I17', new Sweeps()],
-    ['I18', new Imports()],
+    ['I18', new Imports(this.hub)],
     ['I19', new Uploads()],
     ['I20', new Exports()],
   ];

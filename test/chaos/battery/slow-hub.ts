@@ -1,47 +1,33 @@
-// A hub whose files come in pieces with pauses between them, and now and then break off, so that faults meet imports half-way.
-import { once } from 'node:events';
+// The hub of imports and pushes. What is read comes in pieces with pauses between them, and now and then breaks off, so
+// that faults meet imports half-way.
 import { readdirSync, readFileSync, statSync } from 'node:fs';
-import { createServer, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { join } from 'node:path';
+import { Hub } from '../../../apps/api/test/hub-server.js';
 
 const PIECES = 6;
 const PAUSE_MS = 80;
 
+export const HUB_TOKEN = 'hf_battery';
+
 export class SlowHub {
   /** Whether the file that is asked for now shall break off in its middle. */
   breaks: () => boolean = () => false;
+  /** What can be read, by the names of the repositories. */
+  readonly folders = new Map<string, string>();
+  /** What takes pushes. */
+  pushed!: Hub;
 
-  private constructor(
-    private readonly server: Server,
-    private readonly folders: ReadonlyMap<string, string>,
-  ) {
-    server.on('request', (request, response) =>
-      this.answer(String(request.url), request, response),
-    );
+  async open(): Promise<void> {
+    this.pushed = await Hub.start(HUB_TOKEN);
+    this.pushed.reads = (request, response) => this.answer(request, response);
   }
 
-  /** @param folders by the names of the repositories */
-  static async open(folders: ReadonlyMap<string, string>): Promise<SlowHub> {
-    const server = createServer().listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    return new SlowHub(server, folders);
+  close(): void {
+    this.pushed.stop();
   }
 
-  get url(): string {
-    return `http://127.0.0.1:${(this.server.address() as AddressInfo).port}`;
-  }
-
-  async close(): Promise<void> {
-    this.server.closeAllConnections();
-    await new Promise((resolve) => this.server.close(resolve));
-  }
-
-  private answer(
-    url: string,
-    { method, headers }: { method?: string; headers: { range?: string } },
-    response: ServerResponse,
-  ): void {
+  private answer({ url = '', method, headers }: IncomingMessage, response: ServerResponse): void {
     const path = decodeURIComponent(url.split('?')[0] ?? '');
     const [, listed] = /^\/api\/models\/([\w-]+\/[\w-]+)\/tree\/main/.exec(path) ?? [];
     const [, repo = listed, name = ''] =

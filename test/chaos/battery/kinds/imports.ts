@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { writeTinyBase } from '../../../tiny-base.js';
 import type { Violation } from '../checker.js';
-import { SlowHub } from '../slow-hub.js';
+import type { SlowHub } from '../slow-hub.js';
 import { insist, type Kind, type Place } from './kind.js';
 
 interface Stored {
@@ -51,18 +51,16 @@ export class Imports implements Kind {
   private readonly dir = mkdtempSync(join(tmpdir(), 'graft-battery-bases-'));
   private readonly good = writeTinyBase(join(this.dir, 'good'));
   private readonly bad = writeBadBase(join(this.dir, 'bad'));
-  private hub!: SlowHub;
   private readonly usable = new Map<string, boolean>();
   private readonly told: string[] = [];
   private models: readonly ImportEvidence[] = [];
 
+  constructor(private readonly hub: SlowHub) {}
+
   async configure(): Promise<object> {
-    const folders = new Map([
-      ['Org/Good', this.good],
-      ['Org/Bad', this.bad],
-    ]);
-    this.hub = await SlowHub.open(folders);
-    return { hubUrl: this.hub.url };
+    await this.hub.open();
+    this.hub.folders.set('Org/Good', this.good).set('Org/Bad', this.bad);
+    return { hubUrl: this.hub.pushed.url };
   }
 
   async act(place: Place): Promise<void> {
@@ -115,9 +113,10 @@ export class Imports implements Kind {
     };
   }
 
-  async close(): Promise<void> {
-    await this.hub.close();
+  close(): Promise<void> {
+    this.hub.close();
     rmSync(this.dir, { recursive: true });
+    return Promise.resolve();
   }
 }
 
