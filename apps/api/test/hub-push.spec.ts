@@ -1,6 +1,16 @@
 // A model's files go to a repository of the Hugging Face Hub, here a server of its paths: whole, by a token that is kept
 // nowhere, as long as the caller stays, and nowhere else than the hub without the operator's leave.
-import { readFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
 import type { ErrorBody, HubPushObject, JobObject } from '@graft/contracts';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import { importBase, startTestApi, until, uploadChats, type TestApi } from './fixture.js';
@@ -11,6 +21,7 @@ import { ScriptedWorker, finished, started } from './scripted-worker.js';
 const TOKEN = 'hf_aTokenThatIsKeptNowhere';
 const WEIGHTS = 'w'.repeat(300_000);
 
+const blobs = mkdtempSync(join(tmpdir(), 'graft-push-blobs-'));
 let api: TestApi;
 let hub: Hub;
 let other: Hub;
@@ -18,7 +29,7 @@ let model: string;
 beforeAll(async () => {
   hub = await Hub.start(TOKEN);
   other = await Hub.start(TOKEN);
-  api = await startTestApi({ hubUrl: hub.url });
+  api = await startTestApi({ hubUrl: hub.url, blobs });
   await importBase(api);
   const worker = await new ScriptedWorker(api).connect();
   const body = { model: 'tiny', training_file: await uploadChats(api) };
@@ -35,7 +46,7 @@ beforeAll(async () => {
   worker.vanish();
 });
 beforeEach(() => {
-  Object.assign(hub, { filesAt: null, holds: false });
+  Object.assign(hub, { filesAt: null, holds: false, asked: () => undefined });
   hub.commits.length = 0;
 });
 afterEach(async () => {
@@ -53,6 +64,7 @@ afterAll(async () => {
   await api?.close();
   hub?.stop();
   other?.stop();
+  rmSync(blobs, { recursive: true });
 });
 
 const send = (body: object, signal?: AbortSignal): Promise<Response> =>
@@ -92,6 +104,36 @@ it('says how far it is to a caller that asks for a stream', async () => {
   const told = chunks.slice(0, -1).map((chunk) => JSON.parse(chunk) as HubPushObject);
   expect(told[0]).toMatchObject({ status: 'running', bytes_sent: 0, url: null });
   expect(told.at(-1)).toMatchObject({ status: 'succeeded', url: `${hub.url}/someone/tuned` });
+});
+
+/** Others store the same bytes while it is on its way, or the model goes. */
+const eachBlob = (change: (path: string) => void): void => {
+  for (const name of readdirSync(blobs, { recursive: true, encoding: 'utf8' }))
+    if (/^[0-9a-f]{64}$/.test(basename(name))) change(join(blobs, name));
+};
+
+it('goes on where other files with the same bytes take the place of its own', async () => {
+  hub.asked = () =>
+    eachBlob((path) => {
+      copyFileSync(path, `${path}.new`);
+      renameSync(`${path}.new`, path);
+    });
+  const answer = await send({ stream: true });
+  expect(await answer.text()).toContain('"status":"succeeded"');
+  expect(String(hub.commits[0]?.files.get('adapter_model.safetensors'))).toBe(WEIGHTS);
+});
+
+it('fails where its files go while it is on its way, and names no path', async () => {
+  const away = `${blobs}-away`;
+  hub.asked = () => void (existsSync(blobs) && renameSync(blobs, away));
+  try {
+    const answer = await send({ stream: true });
+    const text = await answer.text();
+    expect(text).toContain('a file of the model is not there any more');
+    expect(text).not.toContain(blobs);
+  } finally {
+    renameSync(away, blobs);
+  }
 });
 
 it('ends when the caller leaves: nothing is committed', async () => {

@@ -1,4 +1,4 @@
-import { openAsBlob } from 'node:fs';
+import { pathToFileURL } from 'node:url';
 import { createRepo, HubApiError, uploadFiles } from '@huggingface/hub';
 import { Injectable, type OnModuleDestroy } from '@nestjs/common';
 import { DomainError, HubPush, parseBody, type HubPushObject } from '@graft/contracts';
@@ -74,7 +74,7 @@ export class HubPushes implements OnModuleDestroy {
       );
       tell(now('running', null));
       await this.note(caller, model, repo);
-      const files = await filesOf(archive);
+      const files = filesOf(archive);
       const how = { commitTitle: COMMIT_TITLE, useXet: false, abortSignal: signal };
       await uploadFiles({ ...where, hubUrl, files, ...how });
     } catch (error) {
@@ -100,13 +100,12 @@ export class HubPushes implements OnModuleDestroy {
 const totalBytes = ({ contents }: Archive): number =>
   contents.reduce((sum, one) => sum + ('text' in one ? one.text.length : one.size), 0);
 
-const filesOf = ({ contents }: Archive): Promise<{ path: string; content: Blob }[]> =>
-  Promise.all(
-    contents.map(async (one) => ({
-      path: one.name,
-      content: 'text' in one ? new Blob([new Uint8Array(one.text)]) : await openAsBlob(one.path),
-    })),
-  );
+/** By their addresses: openAsBlob refuses a file that another one with the same bytes replaced, and knows sizes to 4 GiB only. */
+const filesOf = ({ contents }: Archive): { path: string; content: Blob | URL }[] =>
+  contents.map((one) => ({
+    path: one.name,
+    content: 'text' in one ? new Blob([new Uint8Array(one.text)]) : pathToFileURL(one.path),
+  }));
 
 interface Failed {
   readonly signal: AbortSignal;
@@ -128,5 +127,7 @@ function reasonOf(error: unknown): string {
   if (error instanceof NotAllowed)
     return `it wants files at an address that requests may not go to: ${error.message}`;
   if (error instanceof AggregateError && error.errors.length > 0) return reasonOf(error.errors[0]);
+  if ((error as NodeJS.ErrnoException).code === 'ENOENT')
+    return 'a file of the model is not there any more';
   return error instanceof Error ? error.message : String(error);
 }
