@@ -1,8 +1,10 @@
 // Each invariant of what the battery does beside training has planted violations that turn it red, and a clean record has none.
 import { describe, expect, it } from 'vitest';
+import { checkAdapters, type AdapterEvidence } from './battery/kinds/adapters.js';
 import { checkEvals, type RunEvidence } from './battery/kinds/evals.js';
 import { checkExports, type ExportEvidence } from './battery/kinds/exports.js';
 import { checkImports, type ImportEvidence } from './battery/kinds/imports.js';
+import { checkPushes, type PushEvidence } from './battery/kinds/pushes.js';
 import { checkSweeps, type SweepEvidence } from './battery/kinds/sweeps.js';
 import { checkTrackers, type TrackerEvidence } from './battery/kinds/trackers.js';
 import { checkUploads, type UploadEvidence } from './battery/kinds/uploads.js';
@@ -234,5 +236,92 @@ plants('exports', checkExports, EXPORTS, [
     'a file has other bytes',
     { ...EXPORTS, operations: [{ ...OPERATION, files: { a: 'ab' } }] },
     'merge made',
+  ],
+]);
+
+const WEIGHTS = [{ name: 'adapter_model.safetensors', size: 8, sha256: 'aa' as string | null }];
+const SENT_ADAPTER = { suffix: 'a', files: WEIGHTS, outcome: 'finished', id: 'ft:tiny:default:a:1', times: 1 } as const; // prettier-ignore
+const CUT_ADAPTER = { ...SENT_ADAPTER, suffix: 'b', outcome: 'unfinished', id: null, times: 0 } as const; // prettier-ignore
+const UPLOADED = { id: SENT_ADAPTER.id, files: WEIGHTS };
+const ADAPTERS: AdapterEvidence = {
+  sent: [SENT_ADAPTER, CUT_ADAPTER],
+  models: [UPLOADED],
+  listed: [UPLOADED.id, 'tiny'],
+};
+const withModels = (...models: AdapterEvidence['models']): AdapterEvidence => ({
+  ...ADAPTERS,
+  models,
+  listed: models.map(({ id }) => id),
+});
+plants('adapters', checkAdapters, ADAPTERS, [
+  ['an adapter is lost', withModels(), `acknowledged as ${UPLOADED.id}, and not there`],
+  ['a file is missing', withModels({ ...UPLOADED, files: [] }), /^has \[\], and was sent/],
+  [
+    'a file has other bytes',
+    withModels({ ...UPLOADED, files: [{ ...WEIGHTS[0]!, sha256: 'ab' }] }),
+    '"ab"',
+  ],
+  ['a file has no bytes', withModels({ ...UPLOADED, files: [{ ...WEIGHTS[0]!, sha256: null }] }), 'null'],
+  ['it is not listed', { ...ADAPTERS, listed: ['tiny'] }, 'is listed 0 times'],
+  ['it is listed twice', { ...ADAPTERS, listed: [UPLOADED.id, UPLOADED.id] }, 'is listed 2 times'],
+  [
+    'one upload made two',
+    withModels(UPLOADED, { ...UPLOADED, id: 'ft:tiny:default:a:2' }),
+    'is 2 models of 1 requests',
+  ],
+  [
+    'a cut upload is a model',
+    withModels(UPLOADED, { ...UPLOADED, id: 'ft:tiny:default:b:2' }),
+    'was not finished, and is 1 models',
+  ],
+]); // prettier-ignore
+
+const PUSH = {
+  repo: 'battery/1',
+  model: 'ft:1',
+  tries: [
+    { ends: ['failed'], isWhole: true, bytes: null },
+    { ends: [], isWhole: false, bytes: null },
+    { ends: ['succeeded'], isWhole: true, bytes: 8 },
+  ],
+} as const;
+const COMMIT = { repo: PUSH.repo, files: { weights: 'aa' } };
+const PUSHES: PushEvidence = {
+  pushes: [PUSH],
+  models: { 'ft:1': { files: COMMIT.files, bytes: 8 } },
+  // One was not told of; the first failed before it was noted.
+  commits: [COMMIT, COMMIT],
+  noted: [PUSH.repo, PUSH.repo],
+};
+const tried = (changes: Partial<PushEvidence['pushes'][0]['tries'][0]>): PushEvidence => ({
+  ...PUSHES,
+  pushes: [{ ...PUSH, tries: [...PUSH.tries.slice(0, 2), { ...PUSH.tries[2], ...changes }] }],
+});
+plants('pushes', checkPushes, PUSHES, [
+  ['a push ends twice', tried({ ends: ['succeeded', 'failed'] }), 'one push ended 2 times'],
+  ['a push never ends', tried({ ends: [], bytes: null }), 'one push ended 0 times'],
+  ['a success is short', tried({ bytes: 7 }), 'succeeded with 7 bytes of 8'],
+  ['a success is no commit', { ...PUSHES, commits: [] }, 'succeeded 1 times, in 0 commits'],
+  [
+    'one push made two commits',
+    { ...PUSHES, commits: [COMMIT, COMMIT, COMMIT, COMMIT] },
+    'is 4 commits of 3 pushes',
+  ],
+  ['a file is missing', { ...PUSHES, commits: [{ ...COMMIT, files: {} }] }, /^has \[\], and ft:1/],
+  [
+    'a file has other bytes',
+    { ...PUSHES, commits: [COMMIT, { ...COMMIT, files: { weights: 'ab' } }] },
+    '"ab"',
+  ],
+  [
+    'a commit is of no push',
+    { ...PUSHES, commits: [...PUSHES.commits, { ...COMMIT, repo: 'battery/2' }] },
+    'is a commit of no push',
+  ],
+  ['a commit was not noted', { ...PUSHES, noted: [PUSH.repo] }, 'and noted 1 times'],
+  [
+    'a push was noted twice',
+    { ...PUSHES, noted: [...PUSHES.noted, PUSH.repo, PUSH.repo] },
+    'and noted 4 times',
   ],
 ]);

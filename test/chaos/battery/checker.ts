@@ -62,7 +62,8 @@ export interface Evidence {
 
 type OfJobs = 'I1' | 'I2' | 'I3' | 'I4' | 'I5' | 'I6' | 'I7' | 'I8' | 'I9' | 'I13';
 /** Those from I14 on are each looked at by a file of `kinds`. */
-export type Invariant = OfJobs | 'I14' | 'I15' | 'I16' | 'I17' | 'I18' | 'I19' | 'I20';
+export type Invariant =
+  OfJobs | 'I14' | 'I15' | 'I16' | 'I17' | 'I18' | 'I19' | 'I20' | 'I21' | 'I22';
 
 export interface Violation {
   readonly invariant: Invariant;

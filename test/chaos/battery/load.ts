@@ -1,9 +1,11 @@
 // What the cluster is loaded with beside training jobs and chats: each kind is a file of `kinds`.
 import type { Invariant, Violation } from './checker.js';
+import { Adapters } from './kinds/adapters.js';
 import { Evals } from './kinds/evals.js';
 import { Exports } from './kinds/exports.js';
 import { Imports } from './kinds/imports.js';
 import { pause, type Kind, type Place } from './kinds/kind.js';
+import { Pushes } from './kinds/pushes.js';
 import { Sweeps } from './kinds/sweeps.js';
 import { Trackers } from './kinds/trackers.js';
 import { Uploads } from './kinds/uploads.js';
@@ -30,6 +32,8 @@ export class Load {
     ['I18', new Imports(this.hub)],
     ['I19', new Uploads()],
     ['I20', new Exports()],
+    ['I21', new Adapters()],
+    ['I22', new Pushes(this.hub)],
   ];
   private readonly refusals: Violation[] = [];
   private work: Promise<unknown> = Promise.resolve();
