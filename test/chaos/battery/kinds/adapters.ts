@@ -6,10 +6,9 @@ import { downloadZip } from 'client-zip';
 import type { Violation } from '../checker.js';
 import type { Cluster } from '../cluster.js';
 import { cut, type Part } from '../cut.js';
-import { ask, insist, isRefusal, pause, type Kind, type Place } from './kind.js';
+import { ask, insist, isRefusal, pause, TRIES, type Kind, type Place } from './kind.js';
 
 const NAMES = ['adapter_config.json', 'adapter_model.safetensors'] as const;
-const TRIES = 6;
 
 export interface StoredFile {
   readonly name: string;

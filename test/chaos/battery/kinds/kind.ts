@@ -36,7 +36,7 @@ export interface Kind {
 }
 
 /** Longer than an API process takes to come back. */
-const TRIES = 30;
+export const TRIES = 30;
 
 export const ask = <Body = Answer>({ cluster, random }: Place, asked: Asked): Promise<Body> =>
   call<Body>(cluster, random, asked);

@@ -3,9 +3,8 @@ import { createHash, randomUUID } from 'node:crypto';
 import type { Violation } from '../checker.js';
 import type { Cluster } from '../cluster.js';
 import { HUB_TOKEN, type SlowHub } from '../slow-hub.js';
-import { pause, type Kind, type Place } from './kind.js';
+import { pause, TRIES, type Kind, type Place } from './kind.js';
 
-const TRIES = 6;
 /** Longer than faults last, and than the API waits for a hub that is silent. */
 const ANSWER_MS = 120_000;
 
