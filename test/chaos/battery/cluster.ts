@@ -69,9 +69,11 @@ export class Cluster {
   private where!: Where;
   private closing: (() => unknown)[] = [];
 
+  private constructor(readonly leaseMs: number) {}
+
   /** @param settings of the API processes, beside those that every battery has */
   static async start({ workers, leaseMs }: Size, settings: object = {}): Promise<Cluster> {
-    const cluster = new Cluster();
+    const cluster = new Cluster(leaseMs);
     // As root the embedded Postgres runs as another user, who must get in here.
     chmodSync(cluster.dir, 0o755);
     cluster.postgres = await startEmbeddedPostgres(join(cluster.dir, 'database'));

@@ -107,7 +107,8 @@ const processes: readonly Fault[] = [
         )
         .catch(() => []);
       record.kill({ atMs: Date.now(), jobs });
-      await program.restart('SIGKILL', random.of([0, 500, 3000, 20_000]));
+      // At most until after its leases have expired.
+      await program.restart('SIGKILL', random.of([0, 500, 3000, (cluster.leaseMs * 4) / 3]));
     },
   },
   {
