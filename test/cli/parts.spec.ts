@@ -1,5 +1,5 @@
 // A large file on its way from the command line, interrupted.
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
@@ -62,6 +62,19 @@ it('begins anew when the file has changed, or the upload is gone', async () => {
       expect(again.sent).toBe(parts);
     }
   }
+});
+
+it('uploads all of a file of more than 4 GiB', async () => {
+  const path = join(home, 'large.jsonl');
+  const bytes = 2 ** 32 + 10;
+  writeFileSync(path, '');
+  // A sparse file: it takes no room on the disk.
+  truncateSync(path, bytes);
+  await expect(uploaded(new Counting(1), path, {})).rejects.toThrow('interrupted');
+  const [upload] = await api.query<{ bytes: string }>(
+    `SELECT bytes FROM upload WHERE filename = 'large.jsonl'`,
+  );
+  expect(upload).toEqual({ bytes: String(bytes) });
 });
 
 it('says how to name the columns of a large table, too', async () => {

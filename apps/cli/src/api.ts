@@ -160,12 +160,18 @@ export async function blobOf(path: string): Promise<Blob> {
     if ((await stat(path)).isDirectory()) throw new Error('it is a directory');
     return await openAsBlob(path);
   } catch (error) {
-    throw new CliError(
-      `cannot read ${path}: ${reasonOf(error as NodeJS.ErrnoException)}`,
-      EXIT.usage,
-    );
+    throw unreadable(path, error);
   }
 }
+
+/** In bytes, also of a file whose Blob has another size, as those of 4 GiB and more do in Node 20. */
+export async function sizeOf(path: string): Promise<number> {
+  await blobOf(path);
+  return (await stat(path)).size;
+}
+
+export const unreadable = (path: string, error: unknown): CliError =>
+  new CliError(`cannot read ${path}: ${reasonOf(error as NodeJS.ErrnoException)}`, EXIT.usage);
 
 const reasonOf = ({ code, message }: NodeJS.ErrnoException): string =>
   code === 'ENOENT' ? 'no such file' : message;

@@ -1,8 +1,8 @@
 // A folder to the Hugging Face Hub (or what HF_ENDPOINT names), with the library that Hugging Face keeps for it. The token
 // is the person's own (HF_TOKEN), and never goes to Graft.
-import { openAsBlob } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { join, relative } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { CliError } from './cli-error.js';
 
 export interface HubTarget {
@@ -51,9 +51,7 @@ export async function pushToHub(
       .filter((entry) => entry.isFile())
       .map((entry) => relative(folder, join(entry.parentPath, entry.name)))
       .sort();
-    const files = await Promise.all(
-      names.map(async (path) => ({ path, content: await openAsBlob(join(folder, path)) })),
-    );
+    const files = names.map((path) => ({ path, content: pathToFileURL(join(folder, path)) }));
     const commitTitle = 'Upload from Graft';
     await uploadFiles({ repo, accessToken, hubUrl, files, commitTitle, useXet: false });
   } catch (error) {

@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
-import { mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, open, readFile, rm, writeFile, type FileHandle } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FileObject, UploadObject, UploadPartObject } from '@graft/contracts';
-import { ApiError, blobOf, type Api } from './api.js';
+import { ApiError, unreadable, type Api } from './api.js';
 import { CliError } from './cli-error.js';
 
 /** Larger files go in parts, so that an interruption costs one of them. */
@@ -25,9 +25,27 @@ export async function uploadInParts(
   columns: Readonly<Record<string, string>>,
   partBytes = PART_BYTES,
 ): Promise<FileObject> {
-  const blob = await blobOf(path);
-  const { mtimeMs } = await stat(path);
-  const what = [api.credentials.url, resolve(path), blob.size, mtimeMs, columns];
+  const file = await open(path).catch((error: unknown) => {
+    throw unreadable(path, error);
+  });
+  try {
+    return await uploaded(api, { path, file, columns, partBytes });
+  } finally {
+    await file.close();
+  }
+}
+
+interface Source {
+  readonly path: string;
+  readonly file: FileHandle;
+  readonly columns: Readonly<Record<string, string>>;
+  readonly partBytes: number;
+}
+
+async function uploaded(api: Api, { path, file, columns, partBytes }: Source): Promise<FileObject> {
+  // A Blob of a file (openAsBlob) has its size modulo 4 GiB in Node 20.
+  const { size, mtimeMs } = await file.stat();
+  const what = [api.credentials.url, resolve(path), size, mtimeMs, columns];
   const memory = join(
     process.env['GRAFT_HOME'] || join(homedir(), '.graft'),
     'uploads',
@@ -36,7 +54,7 @@ export async function uploadInParts(
   const upload =
     (await begun(api, memory)) ??
     (await api.post<UploadObject>('/uploads', {
-      bytes: blob.size,
+      bytes: size,
       filename: basename(path),
       mime_type: 'application/octet-stream',
       purpose: 'fine-tune',
@@ -46,14 +64,29 @@ export async function uploadInParts(
   await writeFile(memory, JSON.stringify({ id: upload.id, path: resolve(path) }));
   const there = new Map(upload.graft.parts.map((part) => [part.sha256, part.id]));
   const ids: string[] = [];
-  for (let at = 0; at < blob.size; at += partBytes) {
-    const bytes = new Uint8Array(await blob.slice(at, at + partBytes).arrayBuffer());
+  for (let at = 0; at < size; at += partBytes) {
+    const bytes = await read(file, at, Math.min(partBytes, size - at));
     ids.push(there.get(sha256(bytes)) ?? (await sent(api, upload.id, bytes)));
   }
   const done = await api.post<UploadObject>(`/uploads/${upload.id}/complete`, { part_ids: ids });
   await rm(memory, { force: true });
   if (done.file === null) throw new CliError(`${path}: its file was deleted meanwhile`);
   return done.file;
+}
+
+/** @throws CliError if the file has become shorter */
+async function read(
+  file: FileHandle,
+  at: number,
+  length: number,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const bytes = new Uint8Array(length);
+  for (let filled = 0; filled < length;) {
+    const { bytesRead } = await file.read(bytes, filled, length - filled, at + filled);
+    if (bytesRead === 0) throw new CliError('the file became shorter while it was uploaded');
+    filled += bytesRead;
+  }
+  return bytes;
 }
 
 /** The upload that an earlier call began, if it can still go on. */

@@ -1,6 +1,6 @@
 import type { FileObject } from '@graft/contracts';
 import { InvalidArgumentError } from 'commander';
-import { ApiError, blobOf, type Api } from './api.js';
+import { ApiError, sizeOf, type Api } from './api.js';
 import { CliError } from './cli-error.js';
 import { isFolder, zipped } from './dataset-folder.js';
 import { uploadInParts, WHOLE_BYTES } from './part-upload.js';
@@ -28,8 +28,7 @@ export function mapped(value: string, before: Mapping): Mapping {
 export async function uploaded(api: Api, path: string, columns: Mapping): Promise<FileObject> {
   if (isFolder(path)) return zipped(path, (zip) => uploaded(api, zip, columns));
   try {
-    const { size } = await blobOf(path);
-    return size > WHOLE_BYTES
+    return (await sizeOf(path)) > WHOLE_BYTES
       ? await uploadInParts(api, path, columns)
       : await api.upload(path, columns);
   } catch (error) {
