@@ -1,6 +1,7 @@
 // What the service stands on goes away while a job is prepared for its worker.
 import { mkdirSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
+import { status } from '@grpc/grpc-js';
 import type { Assignment } from '@graft/contracts/grpc';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { importBase, startTestApi, until, uploadChats, type TestApi } from './fixture.js';
@@ -89,6 +90,38 @@ it.each([
   const { status, graft } = await job(id);
   expect(status).toBe('succeeded');
   expect(graft.attempts.map(({ outcome }) => outcome)).toEqual(['drained', 'not_prepared', 'done']);
+  worker.leave();
+});
+
+it('a job without a checkpoint waits for its base and data, and its worker asks for them again', async () => {
+  const { id } = await api.post<{ id: string }>('/fine_tuning/jobs', {
+    model: 'tiny',
+    training_file: await uploadChats(api),
+    graft: { pool: 'fresh' },
+  });
+  renameSync(blobs(), away());
+  const worker = await new ScriptedWorker(api, { pool: 'fresh' }).connect();
+  try {
+    worker.pull();
+    await until(async () => (await job(id)).graft.attempts[0]?.outcome === 'not_prepared');
+    expect((await job(id)).graft.phase.message).toMatch(/^Storage is not available; the job /);
+    expect(worker.assignments).toEqual([]);
+  } finally {
+    back();
+  }
+  const lease = await worker.assigned(30_000);
+  worker.keep(lease);
+  const { sha256, size } = lease.trainingFile!;
+  renameSync(blobs(), away());
+  try {
+    await expect(worker.fetch(sha256)).rejects.toMatchObject({ code: status.UNAVAILABLE });
+  } finally {
+    back();
+  }
+  expect((await worker.fetch(sha256)).length).toBe(size);
+  await expect(worker.fetch('0'.repeat(64))).rejects.toMatchObject({ code: status.NOT_FOUND });
+  expect(await counts(id)).toEqual([{ crash_count: 0, infra_count: 0 }]);
+  await api.post(`/fine_tuning/jobs/${id}/cancel`);
   worker.leave();
 });
 

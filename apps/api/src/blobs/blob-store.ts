@@ -166,8 +166,12 @@ export class BlobStore {
     return this.backend.read(named(sha256), offset);
   }
 
+  /** @throws DomainError when it is the whole place of the blobs that is gone */
   async has(sha256: string): Promise<boolean> {
-    return SHA256.test(sha256) && (await this.backend.size(sha256)) !== null;
+    if (!SHA256.test(sha256)) return false;
+    if ((await this.backend.size(sha256)) !== null) return true;
+    await this.prove();
+    return false;
   }
 
   /** @throws DomainError, or what the disk or S3 says, while the place of the blobs is not there */

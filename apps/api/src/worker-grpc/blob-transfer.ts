@@ -34,7 +34,10 @@ export class BlobTransfer {
     private readonly settings: Settings,
   ) {}
 
-  /** Sends a blob that this worker has a use for; any other is treated as not there. */
+  /**
+   * Sends a blob that this worker has a use for; any other is treated as not there.
+   * @throws DomainError "unavailable", after which the worker asks again, while the place of the blobs is not there
+   */
   async fetch(
     workerId: string,
     call: ServerWritableStream<FetchBlobRequest, FetchBlobResponse>,

@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { DomainError, MAX_ORDER_BYTES } from '@graft/contracts';
 import type { Assignment, BlobRef } from '@graft/contracts/grpc';
+import { BlobStore } from '../blobs/blob-store.js';
 import { lackedWords, withoutUnknown } from '../catalog/plugins.js';
 import { WorkerDatabase } from '../database/database.js';
 import type { Checkpoint } from '../database/entities/job.js';
@@ -26,15 +27,18 @@ export class Assignments {
 
   constructor(
     private readonly database: WorkerDatabase,
+    private readonly blobs: BlobStore,
     private readonly damaged: DamagedCheckpoints,
   ) {}
 
   /**
    * Everything the worker needs to begin, or to go on from the newest committed checkpoint.
    * @param worker what its build does not know it refuses even where it is not used
-   * @throws DomainError where it is more than can be sent
+   * @throws DomainError where it is more than can be sent, and what says that something is away
    */
   async of(taken: Taken, worker: Pick<Candidate, 'workerId' | 'build'>): Promise<Assignment> {
+    // The worker fetches the base, the data and the adapter. One look at the place costs less than one at each file.
+    await this.blobs.prove();
     const [base] = await this.database.query<Pick<Model, 'files' | 'source' | 'config'>>(
       'SELECT files, source, config FROM model WHERE id = $1',
       [taken.base_id],

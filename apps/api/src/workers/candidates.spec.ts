@@ -3,6 +3,7 @@ import { buildWords, resolveSpec } from '@graft/peft-core/catalog';
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
 import { insertJobs, scratchDatabase, type ScratchDatabase } from '../../test/scratch-database.js';
 import { Pools } from '../auth/pools.js';
+import type { BlobStore } from '../blobs/blob-store.js';
 import type { Settings } from '../config.js';
 import { WorkerDatabase } from '../database/database.js';
 import type { DamagedCheckpoints } from '../events/damaged-checkpoints.js';
@@ -32,7 +33,8 @@ beforeAll(async () => {
   workers = new Workers(database, settings, new Pools(database), new WorkerKeys(database));
   leases = new Leases(database, settings, { announce: () => undefined } as unknown as WakeUps);
   candidates = new Candidates(database, settings, { shunned: [] as string[] } as Relay);
-  assignments = new Assignments(database, null as unknown as DamagedCheckpoints);
+  const blobs = { prove: async () => undefined } as unknown as BlobStore;
+  assignments = new Assignments(database, blobs, null as unknown as DamagedCheckpoints);
   await ask(`INSERT INTO join_token (id, hash, name) VALUES ('token', 'hash', 'token')`);
   await ask(`INSERT INTO gateway (id, address) VALUES ('gateway', 'here:1')`);
   await ask(`INSERT INTO project (id, name) VALUES ('a', 'a')`);
