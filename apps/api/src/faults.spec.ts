@@ -1,43 +1,102 @@
 import { DomainError, ERROR_CODES, type ErrorCode } from '@graft/contracts';
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { faultOf } from './faults.js';
+import { faultOf, Outage, outageOf, PARTS, type Fault, type Part } from './faults.js';
 
-/** Ends of a run that are its own doing, though HTTP would answer them with 5xx. */
-const OWN: readonly ErrorCode[] = [
-  'no_memory',
-  'oom_host',
-  'oom_heap',
-  'oom_gpu',
-  'damaged_checkpoint',
-  'invalid_report',
-  'preparation_failed',
-  'nonfinite',
-  'hang',
-  'crash',
-];
+/** Every code that is not the asker's own; `asked` in place of the part that was asked. */
+const NOT_OWN: Partial<Record<ErrorCode, Fault | 'asked'>> = {
+  unavailable: 'asked',
+  io_error: 'asked',
+  disk_full: 'disk',
+  no_worker: 'relay',
+  queue_full: 'relay',
+  lost_worker: 'relay',
+  displaced: 'relay',
+  no_memory: 'relay',
+  oom_host: 'relay',
+  hang: 'relay',
+  insufficient_quota: 'limit',
+  rate_limit_exceeded: 'limit',
+  internal_error: 'bug',
+};
+
+const DOCS = readFileSync(new URL('../../../docs/reliability.md', import.meta.url), 'utf8').replace(
+  /^[^]*\n## What waits, and what is blamed\n|\n## [^]*$/g,
+  '',
+);
 
 describe('whose fault an error is', () => {
   it.each(Object.keys(ERROR_CODES) as ErrorCode[])('%s', (code) => {
-    const isOwn = ERROR_CODES[code].status < 500 || OWN.includes(code);
-    const fault = code === 'disk_full' ? 'disk' : isOwn ? 'own' : 'storage';
-    expect(faultOf(new DomainError(code, 'as it came'), 'storage')).toBe(fault);
+    const error = new DomainError(code, 'as it came');
+    const fault = NOT_OWN[code] ?? 'own';
+    for (const asked of [...(Object.keys(PARTS) as Part[]), 'own'] as const)
+      expect(faultOf(error, asked)).toBe(fault === 'asked' ? asked : fault);
+    expect(DOCS.includes(`\`${code}\``)).toBe(fault !== 'own');
+  });
+
+  it.each(Object.keys(PARTS) as Part[])('an outage of %s knows its part', (part) => {
+    expect(faultOf(new Outage(part, 'as it came'), 'own')).toBe(part);
   });
 
   it.each([
-    [{ code: 'ENOSPC' }, 'disk'],
-    [{ code: '53100' }, 'disk'],
-    [{ code: '55P03' }, 'database'],
-    [{ code: 'XX000' }, 'database'],
+    ['ENOSPC', 'disk'],
+    ['EDQUOT', 'disk'],
+    ['53100', 'disk'],
+    // lock_timeout and statement_timeout, a deadlock, an I/O error, too many connections, a shutdown, a standby
+    ['55P03', 'database'],
+    ['57014', 'database'],
+    ['40P01', 'database'],
+    ['58030', 'database'],
+    ['53300', 'database'],
+    ['57P01', 'database'],
+    ['25006', 'database'],
+    ['08006', 'database'],
+    ['XX000', 'database'],
+    ['22P05', 'own'],
+    ['23505', 'own'],
+    ['54000', 'own'],
+    ['42601', 'bug'],
+    ['ECONNREFUSED', 'database'],
+    ['ECONNRESET', 'database'],
+    ['ETIMEDOUT', 'database'],
+    ['EHOSTUNREACH', 'database'],
+    ['EPIPE', 'database'],
+    ['EAI_AGAIN', 'database'],
+    ['EIO', 'storage'],
+    ['ENOENT', 'storage'],
+    ['ESTALE', 'storage'],
+    ['EACCES', 'storage'],
+    ['E2BIG', 'unknown'],
+    ['ERR_STREAM_PREMATURE_CLOSE', 'unknown'],
+  ] as const)('a foreign %s', (code, fault) => {
+    expect(faultOf(Object.assign(new Error('as it came'), { code }), 'relay')).toBe(fault);
+  });
+
+  it.each([
     [new Error('Connection terminated unexpectedly'), 'database'],
-    [{ code: 'EIO' }, 'storage'],
-    [{ code: 'EPERM' }, 'storage'],
-    [{ code: 'E2BIG' }, 'storage'],
+    [new Error('timeout exceeded when trying to connect'), 'database'],
+    [{ code: 'ETIMEDOUT', syscall: 'stat', path: '/mnt/blobs' }, 'storage'],
+    [{ code: 'ENOENT', syscall: 'spawn python', path: 'python' }, 'unknown'],
     [{ name: 'ServiceUnavailable', $metadata: { httpStatusCode: 503 } }, 'storage'],
-    [new TypeError('fetch failed', { cause: { code: 'ECONNREFUSED' } }), 'storage'],
+    [{ name: 'TimeoutError', code: 'ECONNRESET', $metadata: { attempts: 3 } }, 'storage'],
+    [{ name: 'CredentialsProviderError', message: 'no credentials' }, 'storage'],
+    [new TypeError('fetch failed', { cause: { code: 'ECONNREFUSED' } }), 'unknown'],
     [new TypeError('files.map is not a function'), 'bug'],
+    [new ReferenceError('files is not defined'), 'bug'],
     [new RangeError('Invalid array length'), 'bug'],
-    [null, 'storage'],
-  ])('%o', (error, fault) => {
-    expect(faultOf(error, 'storage')).toBe(fault);
+    [new Error('as it came'), 'unknown'],
+    [null, 'unknown'],
+  ] as const)('%o', (error, fault) => {
+    expect(faultOf(error, 'graders')).toBe(fault);
+  });
+
+  it('is told in words where it is an outage', () => {
+    const told = (code: string): string | undefined =>
+      outageOf(Object.assign(new Error('secret'), { code }))?.message;
+    expect(told('EIO')).toBe('storage is not available; try again');
+    expect(told('57014')).toBe('the database is not responding; try again');
+    expect(told('ENOSPC')).toMatch(/^the server's disk is full/);
+    expect(told('22P05')).toBeUndefined();
+    expect(outageOf(new DomainError('unavailable', 'as it came'))).toBeNull();
   });
 });

@@ -5,7 +5,7 @@ import { importBase, POSTGRES_PORT, startTestApi, until, type TestApi } from './
 import { loseConnection } from './lost-connection.js';
 import { ScriptedWorker } from './scripted-worker.js';
 
-// A run of an eval whose API process loses its connections to the database while it asks the model.
+// A run of an eval whose API process loses the database while it asks the model.
 
 let api: TestApi | undefined;
 let proxy: FaultyProxy | undefined;
@@ -16,7 +16,15 @@ afterEach(async () => {
   proxy?.close();
 });
 
-it('goes on, and its items are not blamed', async () => {
+/** As the limits of a lock or a statement do. */
+const endStatements = (graft: TestApi): Promise<unknown> =>
+  graft.query(`SELECT pg_cancel_backend(pid) FROM pg_locks WHERE relation = 'model'::regclass AND NOT granted
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`);
+
+it.each([
+  ['its connections are reset', (_: TestApi, line: FaultyProxy) => line.reset()],
+  ['PostgreSQL ends its statements', endStatements],
+])('goes on where %s, and its items are not blamed', async (_, lose) => {
   const line = (proxy = await FaultyProxy.to(POSTGRES_PORT));
   const graft = (api = await startTestApi({ databasePort: line.port, leaseMs: 1_500 }));
   await importBase(graft);
@@ -35,7 +43,7 @@ it('goes on, and its items are not blamed', async () => {
     },
   });
   // There is no worker yet, so that the run tries again and again.
-  await loseConnection(graft, 'model', () => line.reset());
+  await loseConnection(graft, 'model', () => lose(graft, line));
   worker = await new ScriptedWorker(graft).connect();
   const answering = worker.asked(30_000).then((question) => worker?.say(question.id, 'A'));
   answering.catch(() => undefined);

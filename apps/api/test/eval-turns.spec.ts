@@ -139,6 +139,18 @@ it('a run that waits outlives a restart, and is cancelled', async () => {
   expect((await of(left)).status).toBe('canceled');
 }, 90_000);
 
+it.each(['io_error', 'disk_full', 'no_memory', 'hang', 'oom_host'])(
+  'an item waits where the worker says %s, which is not about the item',
+  async (code) => {
+    let refused = 0;
+    await answering(() => (refused++ < 1 ? { code } : 'A'));
+    const run = await makeRun(clients[0]!, asksModel(1));
+    await until(hasStatus(run, 'completed'), 30_000);
+    expect((await run.get()).result_counts).toMatchObject({ total: 1, errored: 0 });
+    expect(refused).toBe(2);
+  },
+);
+
 it('keeps an answer whose grader has to wait', async () => {
   let refused = 0;
   const { asked } = await answering((question) =>

@@ -8,7 +8,7 @@ import { until, type TestApi } from './fixture.js';
 export async function loseConnection(
   api: TestApi,
   table: string,
-  lose?: () => void,
+  lose?: () => unknown,
 ): Promise<void> {
   const locks = `pg_locks WHERE relation = '${table}'::regclass
     AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`;
@@ -20,7 +20,7 @@ export async function loseConnection(
   api.query(`BEGIN; LOCK TABLE ${table}; SELECT pg_sleep(60)`).catch(() => undefined);
   await until(async () => (await count(holding)) > 0);
   await until(async () => (await count('NOT granted')) > 0);
-  if (lose) lose();
+  if (lose) await lose();
   else await end('NOT granted');
   // The test's own connection may be lost as well.
   await until(() =>

@@ -1,10 +1,11 @@
 // What the service stands on goes away while a job is prepared for its worker.
-import { mkdirSync, renameSync, rmSync, symlinkSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { status } from '@grpc/grpc-js';
 import type { Assignment } from '@graft/contracts/grpc';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { importBase, startTestApi, until, uploadChats, type TestApi } from './fixture.js';
+import { caught, importBase, startTestApi, until, uploadChats, type TestApi } from './fixture.js';
+import { writeTinyBase } from '../../../test/tiny-base.js';
 import { saved, ScriptedWorker, started, step } from './scripted-worker.js';
 
 interface Seen {
@@ -123,6 +124,49 @@ it('a job without a checkpoint waits for its base and data, and its worker asks 
   expect(await counts(id)).toEqual([{ crash_count: 0, infra_count: 0 }]);
   await api.post(`/fine_tuning/jobs/${id}/cancel`);
   worker.leave();
+});
+
+it('requests for files are answered with 503, and an import goes on once the place is back', async () => {
+  const file = await uploadChats(api);
+  const dir = writeTinyBase(join(api.home, 'another'));
+  const ask = (path: string): Promise<Response> =>
+    fetch(`${api.url}/v1${path}`, { headers: api.headers });
+  const model = async (): Promise<unknown> =>
+    (await api.get<{ graft: { status: string } }>('/models/later')).graft.status;
+  renameSync(blobs(), away());
+  try {
+    for (const path of [`/files/${file}/records`, `/files/${file}/content`]) {
+      const answer = await ask(path);
+      const { error } = (await answer.json()) as { error: { code: string; message: string } };
+      expect([path, answer.status, error.code]).toEqual([path, 503, 'unavailable']);
+      expect(error.message).toMatch(/^storage is not available/);
+      expect(error.message).not.toContain(api.home);
+    }
+    expect(await caught(uploadChats(api))).toMatchObject({ status: 503, code: 'unavailable' });
+    await api.post('/models', { id: 'later', source: `dir:${dir}` });
+    await until(async () => {
+      const free = `SELECT 1 FROM model WHERE id = 'later' AND import_owner IS NULL`;
+      return (await model()) !== 'importing' || (await api.query(free)).length > 0;
+    });
+    expect(await model()).toBe('importing');
+  } finally {
+    back();
+  }
+  await until(async () => (await model()) === 'ready', 30_000);
+});
+
+it('an import of what cannot be read fails, and is no outage', async () => {
+  const dir = mkdtempSync(join(api.home, 'unreadable-'));
+  // A link to itself.
+  symlinkSync(join(dir, 'config.json'), join(dir, 'config.json'));
+  await api.post('/models', { id: 'unreadable', source: `dir:${dir}` });
+  const model = () =>
+    api.get<{ graft: { status: string; status_details: string } }>('/models/unreadable');
+  await until(async () => (await model()).graft.status !== 'importing');
+  expect((await model()).graft).toMatchObject({
+    status: 'error',
+    status_details: expect.stringContaining(`${dir} cannot be read: ELOOP`) as unknown,
+  });
 });
 
 it('a checkpoint that the disk cannot look at is not taken for a lost one', async () => {

@@ -1,6 +1,6 @@
-import { DomainError } from '@graft/contracts';
 import type { EntityManager } from 'typeorm';
 import type { Database } from '../database/database.js';
+import { Outage } from '../faults.js';
 import { randomText } from '../ids.js';
 import { log } from '../log.js';
 import type { BlobBackend } from './blob-backend.js';
@@ -37,14 +37,11 @@ export async function settleMarker(database: Database, backend: BlobBackend): Pr
   });
 }
 
-/** @throws DomainError while the place of the blobs is not there, such as a folder that is not mounted any more */
+/** @throws Outage while the place of the blobs is not there, such as a folder that is not mounted any more */
 export async function proveMarker(database: Database, backend: BlobBackend): Promise<void> {
   if ((await backend.marker()) === (await markerOf(database))) return;
   log.error({ place: backend.place }, 'the blobs are not in their place any more');
-  throw new DomainError(
-    'unavailable',
-    'storage is not available: the blobs are not in their place',
-  );
+  throw new Outage('storage', 'storage is not available: the blobs are not in their place');
 }
 
 async function markerOf(

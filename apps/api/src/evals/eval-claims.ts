@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import type { DomainError, ErrorCode } from '@graft/contracts';
+import type { DomainError } from '@graft/contracts';
 import type { EntityManager } from 'typeorm';
 import { poolAllowed } from '../auth/pools.js';
 import { Settings } from '../config.js';
@@ -9,7 +9,7 @@ import { jsonbText } from '../database/jsonb.js';
 import { newId } from '../ids.js';
 import { SweepEnds } from '../lifecycle/sweep-ends.js';
 import { CheckpointScore } from './checkpoint-score.js';
-import type { Halted } from './grade-item.js';
+import type { Halted, Wait } from './grade-item.js';
 import { WebhookEvents } from '../webhooks/webhook-events.js';
 
 /** A run that this process does: what it writes names the claim, and so changes nothing once it is another's. */
@@ -27,9 +27,6 @@ const ADVISORY_LOCK = 7_240_261;
 
 /** SQL: the run while it is the claim's ($1 the run, $2 the owner); meanwhile it may be cancelled or deleted. */
 const MINE = `id = $1 AND owner = $2 AND status = 'in_progress'`;
-
-/** What more workers would not change. */
-const NOT_FOR_WORKERS: readonly ErrorCode[] = ['insufficient_quota', 'rate_limit_exceeded'];
 
 /**
  * SQL: the pool that is to answer the run `eval_run`: of those that its project may use and that take work, the one that
@@ -144,7 +141,7 @@ export class EvalClaims {
    * Gives the run back until there may be what it waits for; the longer it has waited, the longer it is left alone, up to
    * half a minute. A run that has waited as long as runs may fails. Answers with the pause in milliseconds; null: it ended.
    */
-  async wait(claim: RunClaim, waitsFor: DomainError): Promise<number | null> {
+  async wait(claim: RunClaim, { error, fault }: Wait): Promise<number | null> {
     const { id, owner } = claim;
     const [run] = await this.database.query<{ pause: number | null }>(
       `UPDATE eval_run SET owner = NULL, owner_until = NULL, waiting_since = COALESCE(waiting_since, clock_timestamp()),
@@ -153,10 +150,11 @@ export class EvalClaims {
          wanted_pool = CASE WHEN $4 THEN (${POOL}) END
        WHERE ${MINE} AND ${WAITED} < $3 * interval '1 millisecond'
        RETURNING EXTRACT(EPOCH FROM resume_at - clock_timestamp())::float8 * 1000 AS pause`,
-      [id, owner, this.settings.evalWaitMs, !NOT_FOR_WORKERS.includes(waitsFor.code)],
+      // More workers change nothing about any other part.
+      [id, owner, this.settings.evalWaitMs, fault === 'relay'],
     );
     if (run) return run.pause;
-    await this.fail(claim, waitsFor);
+    await this.fail(claim, error);
     return null;
   }
 

@@ -1,4 +1,3 @@
-import type { DomainError } from '@graft/contracts';
 import { Injectable, type OnModuleDestroy } from '@nestjs/common';
 import { Settings } from '../config.js';
 import { Database } from '../database/database.js';
@@ -6,7 +5,7 @@ import { Eval, type EvalItem, type EvalRun } from '../database/entities/evals.js
 import { log } from '../log.js';
 import { EvalClaims, type RunClaim } from './eval-claims.js';
 import { EvalItems } from './eval-items.js';
-import { ItemGrading } from './grade-item.js';
+import { ItemGrading, type Wait } from './grade-item.js';
 
 /** At work in this process, each of another project. */
 const MOST_RUNS = 8;
@@ -107,7 +106,7 @@ export class EvalRunner implements OnModuleDestroy {
     const next = this.each(run, stop);
     const turnEnds = performance.now() + this.settings.evalTurnMs;
     let waits = run.waiting_since !== null;
-    const halted: DomainError[] = [];
+    const halted: Wait[] = [];
     const isOver = (): boolean =>
       stop.aborted ||
       halted.length > 0 ||

@@ -1,11 +1,11 @@
 import { Injectable } from '@nestjs/common';
-import { DomainError, type ErrorCode, type EvalItemResult } from '@graft/contracts';
+import { DomainError, type EvalItemResult } from '@graft/contracts';
 import { isUngraded } from '@graft/contracts/evals';
 import { randomInt } from 'node:crypto';
 import type { Principal } from '../auth/principal.js';
 import { ChatService, DEFAULT_TOKENS } from '../chat/chat.service.js';
-import { isDatabaseAway } from '../database/database-away.js';
 import type { Eval, EvalItem, EvalRun } from '../database/entities/evals.js';
+import { faultOf, isPart, outageOf, type Fault, type Part } from '../faults.js';
 import { log } from '../log.js';
 import { addUsage, type Grade, type Tokens } from '../graders/grade.js';
 import type { TestingCriterion } from '../graders/grader.js';
@@ -17,21 +17,22 @@ import type { Graded } from './eval-claims.js';
 type Sampled = Exclude<DataSource, { type: 'jsonl' }>;
 type Usage = Readonly<Record<string, Readonly<Record<string, number>>>>;
 
-/** Says nothing about the item, which waits. */
-const WAIT: readonly ErrorCode[] = [
-  'queue_full',
-  'insufficient_quota',
-  'rate_limit_exceeded',
-  'no_worker',
-  'unavailable',
-  'request_timeout',
-  'lost_worker',
-  'displaced',
-];
-
 /** An item that cannot be graded now, with what there is of it. */
 export interface Halted extends Pick<EvalItem, 'number' | 'sample' | 'results' | 'usage'> {
-  readonly waitsFor: DomainError;
+  readonly waitsFor: Wait;
+}
+
+/** What says nothing about the item, which waits until it is over. */
+export interface Wait {
+  readonly error: DomainError;
+  readonly fault: Part | 'limit';
+}
+
+/** What ends the grading of an item that waits. */
+class Waits extends Error {
+  constructor(readonly wait: Wait) {
+    super(wait.error.message);
+  }
 }
 
 /** Asks the model for an item's answer, if the run has one, and has it graded. */
@@ -45,7 +46,6 @@ export class ItemGrading {
   /**
    * Null where `stop` aborts first. Goes on from what an earlier call got before it had to wait.
    * Never rejects for anything that is the item's own.
-   * @throws while the database is away, which says nothing of the item
    */
   async grade(
     { run, criteria }: { readonly run: EvalRun; readonly criteria: Eval['testing_criteria'] },
@@ -77,8 +77,8 @@ export class ItemGrading {
         usage = added(usage, result.usage);
       }
     } catch (error) {
-      if (!mustWait(error)) throw error;
-      return stop.aborted ? null : { number, sample, usage, results, waitsFor: error };
+      if (!(error instanceof Waits)) throw error;
+      return stop.aborted ? null : { number, sample, usage, results, waitsFor: error.wait };
     }
     const status = results.some(isUngraded)
       ? 'error'
@@ -88,7 +88,7 @@ export class ItemGrading {
     return { number, sample, usage, results, status };
   }
 
-  /** @throws DomainError where the model cannot be asked now */
+  /** @throws Waits where the model cannot be asked now */
   private async sampled(
     caller: Principal,
     source: Sampled,
@@ -121,13 +121,13 @@ export class ItemGrading {
       return { sample, usage: added({}, { [model]: said.usage }), failed: false };
     } catch (error) {
       if (stop.aborted) return null;
-      if (mustWait(error) || isDatabaseAway(error)) throw error;
+      throwToWait(error, 'relay');
       const sample = { model, input: [], output: [], ...sampling, error: shown(error) };
       return { sample, usage: {}, failed: true };
     }
   }
 
-  /** @throws DomainError where it cannot be graded now */
+  /** @throws Waits where it cannot be graded now */
   private async result(
     caller: Principal,
     criterion: TestingCriterion,
@@ -152,7 +152,7 @@ export class ItemGrading {
       return { result, usage: grade.usage };
     } catch (error) {
       if (stop.aborted) return null;
-      if (mustWait(error) || isDatabaseAway(error)) throw error;
+      throwToWait(error, type === 'python' ? 'graders' : 'relay');
       return { result: { ...failed, error: shown(error) }, usage: {} };
     }
   }
@@ -192,8 +192,17 @@ export const onBehalf = ({
   at: new Date(),
 });
 
-const mustWait = (error: unknown): error is DomainError =>
-  error instanceof DomainError && WAIT.includes(error.code);
+/**
+ * Returns where the error is the item's.
+ * @throws Waits
+ */
+function throwToWait(error: unknown, asked: Part): void {
+  const fault = faultOf(error, asked);
+  const told = error instanceof DomainError ? error : outageOf(error);
+  if (told && mayPass(fault)) throw new Waits({ error: told, fault });
+}
+
+const mayPass = (fault: Fault): fault is Part | 'limit' => isPart(fault) || fault === 'limit';
 
 /** The messages that the model is asked. */
 function inputOf({ input_messages: input }: Sampled, { item }: EvalItem): readonly object[] {

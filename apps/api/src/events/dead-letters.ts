@@ -1,25 +1,22 @@
 import { Injectable } from '@nestjs/common';
-import { DomainError } from '@graft/contracts';
 import type { Event } from '@graft/contracts/grpc';
 import type { EntityManager } from 'typeorm';
 import { Database } from '../database/database.js';
 import type { Job } from '../database/entities/job.js';
 import { storableText } from '../database/jsonb.js';
+import { faultOf, isPart } from '../faults.js';
 import { AttemptOutcomes } from '../lifecycle/attempt-outcomes.js';
 import { log } from '../log.js';
 import { Counters } from '../metrics/counters.js';
 
-/** SQLSTATEs of data that no second try will make acceptable: data exceptions, constraints, limits of the server. */
-const OF_DATA = /^(22|23|54)...$/;
 /** Kept of a batch, in characters. */
 const MOST_EVENTS = 64 << 10;
 const MOST_ERROR = 1000;
 
 /** Whether what was thrown comes of the facts themselves, so that the same facts would end in it again. */
 export function isOfData(error: unknown): boolean {
-  if (error instanceof DomainError) return error.status < 500;
-  if (error instanceof TypeError || error instanceof RangeError) return true;
-  return OF_DATA.test(String((error as { code?: unknown } | null)?.code));
+  const fault = faultOf(error, 'database');
+  return !isPart(fault) && fault !== 'unknown';
 }
 
 /** Facts that cannot be stored end their attempt, not their worker: they are kept here for whoever looks into it. */

@@ -306,6 +306,9 @@ export class FilesService {
 
   async content(caller: Principal, id: string): Promise<{ file: File; stream: Readable }> {
     const file = await this.row(caller, id);
+    // Once an answer has begun it can only be broken off.
+    if (!(await this.blobs.has(file.sha256)))
+      throw new DomainError('internal_error', `the bytes of ${id} are lost`);
     return { file, stream: this.blobs.read(file.sha256) };
   }
 }

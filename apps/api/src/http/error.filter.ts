@@ -1,8 +1,7 @@
 import { Catch, HttpException, type ArgumentsHost, type ExceptionFilter } from '@nestjs/common';
 import { DomainError, type ErrorBody, type ErrorCode } from '@graft/contracts';
 import type { Request, Response } from 'express';
-import { diskFull } from '../blobs/disk-full.js';
-import { isDatabaseAway } from '../database/database-away.js';
+import { isPart, faultOf, outageOf } from '../faults.js';
 import { log } from '../log.js';
 import { REFUSED } from './json-body.js';
 
@@ -17,12 +16,10 @@ export class ErrorFilter implements ExceptionFilter {
 
 export function respondWithError(request: Request, response: Response, error: unknown): void {
   const domain = asDomainError(error, request);
-  if (domain.status >= 500 && domain.code === 'internal_error') {
-    log.error(
-      { err: error, path: request.path, requestId: response.getHeader('x-request-id') },
-      'request failed',
-    );
-  }
+  const about = { err: error, path: request.path, requestId: response.getHeader('x-request-id') };
+  if (domain.code === 'internal_error') log.error(about, 'request failed');
+  else if (domain !== error && isPart(faultOf(error, 'own')))
+    log.warn(about, 'request failed: something that the server stands on is away');
   if (response.headersSent) {
     response.destroy();
     return;
@@ -51,17 +48,12 @@ const BY_STATUS: Readonly<Record<number, ErrorCode>> = {
 
 function asDomainError(error: unknown, request: Request): DomainError {
   if (error instanceof DomainError) return error;
-  if (isDatabaseAway(error)) {
-    return new DomainError('unavailable', 'the database is not responding; try again', null, 2);
-  }
   if (/^(22021|22P05|22003)$/.test(String((error as { code?: unknown } | null)?.code))) {
     return new DomainError(
       'invalid_value',
       'a value contains characters or numbers that cannot be stored',
     );
   }
-  const full = diskFull(error);
-  if (full) return full;
   const status =
     error instanceof HttpException
       ? error.getStatus()
@@ -74,6 +66,8 @@ function asDomainError(error: unknown, request: Request): DomainError {
     return new DomainError('not_found', `unknown URL: ${request.method} ${request.path}`);
   const code = BY_STATUS[status];
   if (code) return new DomainError(code, (error as Error).message);
+  const outage = outageOf(error);
+  if (outage) return outage;
   return new DomainError(
     'internal_error',
     'internal error; the server log has the details under this request id',

@@ -4,11 +4,10 @@ import { z } from 'zod';
 import { Audit } from '../auth/audit.js';
 import type { Principal } from '../auth/principal.js';
 import { BlobStore, type WriteRow } from '../blobs/blob-store.js';
-import { diskFull } from '../blobs/disk-full.js';
 import { Settings } from '../config.js';
 import { Database } from '../database/database.js';
-import { isDatabaseAway } from '../database/database-away.js';
 import { Model, type StoredFile } from '../database/entities/storage.js';
+import { faultOf, outageOf } from '../faults.js';
 import { log } from '../log.js';
 import { ImportClaims, lost, type Claim } from './import-claims.js';
 import { inspectFiles } from './inspect-files.js';
@@ -137,10 +136,14 @@ export class ModelImport implements OnModuleDestroy {
   }
 
   private async failed(claim: Claim, error: unknown): Promise<void> {
-    // Neither says anything of the source: whoever looks next goes on.
-    if (this.closing || isDatabaseAway(error)) return this.claims.leave(claim);
+    const fault = faultOf(error, 'own');
+    if (this.closing || fault === 'database' || fault === 'storage') {
+      // None of it says anything of the source: whoever looks next goes on.
+      log.warn({ model: claim.id, err: error }, 'an import stopped; it goes on later');
+      return this.claims.leave(claim);
+    }
     const reason =
-      diskFull(error)?.message ?? (error instanceof Error ? error.message : String(error));
+      outageOf(error)?.message ?? (error instanceof Error ? error.message : String(error));
     log.warn({ model: claim.id, err: error }, 'import failed');
     await this.claims.fail(claim, reason.slice(0, 1000));
   }

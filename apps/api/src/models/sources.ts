@@ -50,16 +50,9 @@ async function localFiles(path: string): Promise<SourceFile[]> {
   const entry = await stat(path).catch(() => null);
   if (!entry)
     throw new DomainError('invalid_model', `${path} does not exist on the server`, 'source');
-  const names = entry.isDirectory() ? await readdir(path) : [basename(path)];
-  const files: SourceFile[] = [];
-  for (const name of names.filter((candidate) => WANTED.test(candidate)).sort()) {
-    const full = entry.isDirectory() ? join(path, name) : path;
-    // The hub's cache folder is made of links to its blobs, so links are followed; to files only.
-    const target = await realpath(full);
-    const found = await lstat(target);
-    if (found.isFile())
-      files.push({ name, size: found.size, open: async () => createReadStream(target) });
-  }
+  const files = await filesIn(path, entry.isDirectory()).catch((error: unknown) => {
+    throw unreadable(path, error);
+  });
   if (files.length === 0)
     throw new DomainError(
       'invalid_model',
@@ -68,6 +61,31 @@ async function localFiles(path: string): Promise<SourceFile[]> {
     );
   return files;
 }
+
+async function filesIn(path: string, isFolder: boolean): Promise<SourceFile[]> {
+  const names = isFolder ? await readdir(path) : [basename(path)];
+  const files: SourceFile[] = [];
+  for (const name of names.filter((candidate) => WANTED.test(candidate)).sort()) {
+    // The hub's cache folder is made of links to its blobs, so links are followed; to files only.
+    const target = await realpath(isFolder ? join(path, name) : path);
+    const found = await lstat(target);
+    if (found.isFile())
+      files.push({ name, size: found.size, open: async () => localChunks(target) });
+  }
+  return files;
+}
+
+/** @throws DomainError that names the file: what the system says would be taken for an outage of our own storage */
+async function* localChunks(path: string): AsyncGenerator<Buffer> {
+  try {
+    yield* createReadStream(path) as AsyncIterable<Buffer>;
+  } catch (error) {
+    throw unreadable(path, error);
+  }
+}
+
+const unreadable = (path: string, error: unknown): DomainError =>
+  new DomainError('invalid_model', `${path} cannot be read: ${(error as Error).message}`, 'source');
 
 async function hubFiles(repo: string, hubUrl: string): Promise<SourceFile[]> {
   if (!/^[\w.-]{1,96}\/[\w.-]{1,96}$/.test(repo)) {
@@ -107,7 +125,13 @@ async function openHubFile(
   where: { repo: { type: 'model'; name: string }; hubUrl: string },
   path: string,
 ): Promise<AsyncIterable<Buffer>> {
-  const blob = await downloadFile({ ...where, path, xet: false });
+  const blob = await downloadFile({ ...where, path, xet: false }).catch((error: unknown) => {
+    throw new DomainError(
+      'unavailable',
+      hubProblem(where.repo.name, where.hubUrl, error),
+      'source',
+    );
+  });
   if (!blob) throw new DomainError('invalid_model', `${where.repo.name} has no ${path}`, 'source');
   return chunks(blob.stream() as unknown as AsyncIterable<Uint8Array>, `${where.hubUrl}: ${path}`);
 }

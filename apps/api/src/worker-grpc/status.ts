@@ -1,6 +1,6 @@
 import { status, type ServiceError } from '@grpc/grpc-js';
 import { DomainError, type ErrorCode } from '@graft/contracts';
-import { diskFull } from '../blobs/disk-full.js';
+import { outageOf } from '../faults.js';
 import { log } from '../log.js';
 
 const STATUS: Partial<Record<ErrorCode, status>> = {
@@ -20,9 +20,9 @@ const STATUS: Partial<Record<ErrorCode, status>> = {
 
 /** An error as gRPC tells it: our own in words, anything else without its details. */
 export function grpcError(error: unknown): Partial<ServiceError> {
-  const domain = error instanceof DomainError ? error : diskFull(error);
+  const domain = error instanceof DomainError ? error : outageOf(error);
+  if (domain !== error) log.error({ err: error }, 'gRPC call failed');
   if (domain) return { code: STATUS[domain.code] ?? status.INTERNAL, details: domain.message };
-  log.error({ err: error }, 'gRPC call failed');
   return {
     code: status.UNAVAILABLE,
     details: 'the control plane could not handle this call; try again',

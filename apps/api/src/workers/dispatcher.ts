@@ -8,7 +8,7 @@ import { PoolLeadership } from './pool-leadership.js';
 import { PoolPauses } from './pool-pauses.js';
 import { WorkerLink } from './worker-link.js';
 import { Workers } from './workers.js';
-import { faultOf, type Part } from '../faults.js';
+import { faultOf, isPart, type Part } from '../faults.js';
 import { log } from '../log.js';
 import { AttemptOutcomes } from '../lifecycle/attempt-outcomes.js';
 import { DISPATCH_QUEUE, type DispatchQueueRef } from '../queue/dispatch-queue-ref.js';
@@ -182,10 +182,13 @@ export class Dispatcher implements OnModuleDestroy {
       value = await this.assignments.of(taken, worker);
     } catch (error) {
       const fault = faultOf(error, 'storage');
-      if (fault === 'bug') return this.unprepared(taken, worker, error);
-      if (fault !== 'own') return this.putOff(taken, worker, { fault, error });
+      if (isPart(fault)) return this.putOff(taken, worker, { fault, error });
+      // Disks and S3 have errors that nobody has met yet.
+      if (fault === 'unknown') return this.putOff(taken, worker, { fault: 'storage', error });
+      if (!(error instanceof DomainError) || fault === 'bug')
+        return this.unprepared(taken, worker, error);
       // It cannot be sent to any worker, however often it is tried.
-      return this.unassignable(taken, worker, error as DomainError);
+      return this.unassignable(taken, worker, error);
     }
     this.pauses.worked(worker.pool);
     return this.send(taken, worker, value);

@@ -71,6 +71,17 @@ it('answers so many at once, has twice as many wait, and refuses the next with t
   expect(await until('the fifth to end', () => end('fifth'))).toMatchObject({ errorCode: '' });
 });
 
+it('an adapter that cannot be fetched is an error of the way, not of the question', async () => {
+  await scene.startAgent({ maxChats: 1 });
+  await scene.pulled();
+  const adapter = [{ name: 'adapter.safetensors', sha256: '0'.repeat(64), size: 1 }];
+  ask('chat', 5, question(5), { adapter });
+  expect(await until('the chat to end', () => end('chat'))).toMatchObject({
+    errorCode: 'io_error',
+    errorMessage: expect.stringContaining('NOT_FOUND') as unknown,
+  });
+});
+
 it('holds no memory for an answer that never began', async () => {
   const bytes = 1e9;
   await scene.startAgent({}, { freeMemory: () => bytes, totalMemory: () => bytes });

@@ -328,10 +328,10 @@ function toldError(error: unknown): Pick<DomainError, 'code' | 'message'> {
   if (error instanceof DomainError) return error;
   if (isDiskFull(error))
     return { code: 'disk_full', message: "the worker's disk is full; try again later" };
-  return {
-    code: 'internal_error',
-    message: error instanceof Error ? error.message : String(error),
-  };
+  // Errors of the system and of the line have codes; so have some of Node's for defects.
+  const isBug = error instanceof TypeError || error instanceof RangeError;
+  const code = error instanceof Error && 'code' in error && !isBug ? 'io_error' : 'internal_error';
+  return { code, message: error instanceof Error ? error.message : String(error) };
 }
 
 function chunk(id: string, part: Partial<GenerateChunk>): GenerateChunk {
