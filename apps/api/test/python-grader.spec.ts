@@ -165,7 +165,10 @@ describe.skipIf(!can())('an interpreter that does not begin', () => {
     broken = join(dir, 'broken');
     chmodSync(dir, 0o755);
     const python = join(dir, 'python');
-    writeFileSync(python, `#!/bin/sh\n[ -e ${broken} ] && exit 1\nexec ${PYTHON} "$@"\n`);
+    writeFileSync(
+      python,
+      `#!/bin/sh\n[ -e ${broken} ] && { echo "python: cannot allocate memory" >&2; exit 1; }\nexec ${PYTHON} "$@"\n`,
+    );
     chmodSync(python, 0o755);
     beside = await startTestApi({ python, pythonUser: 'nobody' });
   });
@@ -200,6 +203,42 @@ describe.skipIf(!can())('an interpreter that does not begin', () => {
     await until(waits, 30_000);
     rmSync(broken);
     const run = () => evals.runs.retrieve(made.id, { eval_id: id });
+    await until(async () => (await run()).status === 'completed', 60_000);
+    expect((await run()).result_counts).toEqual({ total: 1, passed: 1, failed: 0, errored: 0 });
+  });
+
+  it('says nothing of what confines it either, after the API was started again', async () => {
+    const { evals } = beside.client;
+    const { id } = await evals.create({
+      data_source_config: { type: 'custom', item_schema: {}, include_sample_schema: true },
+      testing_criteria: [{ type: 'python', name: 'own', source: LENGTH, pass_threshold: 0.5 }],
+    });
+    await beside.restart();
+    writeFileSync(broken, '');
+    const refused = await caught(
+      beside.client.fineTuning.alpha.graders.validate({ grader: grader(LENGTH) }),
+    );
+    expect([refused.status, refused.code, refused.param]).toEqual([
+      503,
+      'unavailable',
+      'grader.source',
+    ]);
+    const content = [{ item: { longest: 4 }, sample: { output_text: 'abc' } }];
+    const made = await beside.client.evals.runs.create(id, {
+      data_source: { type: 'jsonl', source: { type: 'file_content', content } },
+    });
+    const row = async () =>
+      (
+        await beside.query<{ waits: boolean; wanted_pool: string | null }>(
+          'SELECT waiting_since IS NOT NULL AS waits, wanted_pool FROM eval_run WHERE id = $1',
+          [made.id],
+        )
+      )[0];
+    await until(async () => (await row())?.waits === true, 30_000);
+    // More workers would change nothing.
+    expect((await row())?.wanted_pool).toBeNull();
+    rmSync(broken);
+    const run = () => beside.client.evals.runs.retrieve(made.id, { eval_id: id });
     await until(async () => (await run()).status === 'completed', 60_000);
     expect((await run()).result_counts).toEqual({ total: 1, passed: 1, failed: 0, errored: 0 });
   });

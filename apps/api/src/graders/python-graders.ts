@@ -1,16 +1,21 @@
 import { Injectable } from '@nestjs/common';
 import { DomainError } from '@graft/contracts';
 import { Settings } from '../config.js';
+import { Outage } from '../faults.js';
 import { Slots } from '../files/slots.js';
 import { log } from '../log.js';
 import { graded, type Grade } from './grade.js';
-import { confinementOf, LIMITS, runPython, type Confinement } from './python-process.js';
+import { confinementOf, LIMITS, NotTried, runPython, type Confinement } from './python-process.js';
 import type { Grading } from './template.js';
 
 /** At once, of all projects: each is a processor's work. */
 const AT_ONCE = 2;
 const MOST_WAITING = 1000;
 const MOST_DETAILS = 2000;
+
+/** What a system says that forbids the namespaces, or lacks a program or an option of it. */
+const FOR_GOOD =
+  /Operation not permitted|No such file or directory|ENOENT|not found|(unrecognized|invalid) option/;
 
 /** What the harness writes before it reads anything. */
 const BEGUN = 'begun';
@@ -150,7 +155,7 @@ export class PythonGraders {
 
   /**
    * Why there is no answer, as a text.
-   * @throws DomainError where the source was not begun with: that says nothing of it
+   * @throws Outage where the source was not begun with: that says nothing of it
    */
   private async run(
     project: string,
@@ -174,26 +179,27 @@ export class PythonGraders {
       const why = `${ended ?? 'it gave no score'}${last ? ` (${last})` : ''}`;
       if (begun === BEGUN || stop.aborted) return why;
       log.warn({ reason: why }, 'an interpreter of graders did not begin');
-      throw new DomainError(
-        'unavailable',
-        `${param}: the interpreter of graders could not be started; try again later`,
-        param,
-      );
+      throw notStarted(param);
     } finally {
       free();
     }
   }
 
+  /** @throws Outage where the probe did not come to its end, DomainError where there is no confinement here */
   private async confinement(param: string): Promise<Confinement> {
     try {
       return await (this.confined ??= this.tried());
     } catch (error) {
       // What is mended outside, such as a user that was missing, is found at the next try.
       this.confined = null;
-      const reason = error instanceof Error ? error.message : String(error);
+      const { message } = error as Error;
+      if (error instanceof NotTried) {
+        log.warn({ reason: message }, 'the confinement of graders could not be tried');
+        throw notStarted(param);
+      }
       throw new DomainError(
         'unsupported',
-        `${param}: code in Python is not run here: ${reason}`,
+        `${param}: code in Python is not run here: ${message}`,
         param,
       );
     }
@@ -213,11 +219,11 @@ export class PythonGraders {
       new AbortController().signal,
     );
     const found = parsed(stdout) as Probe | null;
-    const said = stderr.trim().split('\n').at(-1);
-    if (found === null)
-      throw new Error(
-        `it cannot be confined: ${said || (ended ?? 'the interpreter says nothing')}`,
-      );
+    if (found === null) {
+      const said = stderr.trim().split('\n').at(-1) || (ended ?? 'the interpreter says nothing');
+      if (FOR_GOOD.test(said)) throw new Error(`it cannot be confined: ${said}`);
+      throw new NotTried(said);
+    }
     const limits = { CPU: LIMITS.cpuSeconds, AS: LIMITS.memoryBytes, FSIZE: 0, CORE: 0 };
     const loose = Object.entries(limits).find(([name, most]) => found.limits[name] !== most);
     if (loose) throw new Error(`its limit ${loose[0]} cannot be set`);
@@ -229,6 +235,13 @@ export class PythonGraders {
     return confinement;
   }
 }
+
+const notStarted = (param: string): Outage =>
+  new Outage(
+    'graders',
+    `${param}: the interpreter of graders could not be started; try again later`,
+    param,
+  );
 
 function parsed(text: string): unknown {
   try {

@@ -61,9 +61,12 @@ export interface Confinement {
   readonly limits: Limits;
 }
 
+/** A program could not be started: that says nothing of what the system can do. */
+export class NotTried extends Error {}
+
 /**
  * @param folders whose files may be readable for any user, and are not the code's to read
- * @throws Error with what is missing, for whoever is refused
+ * @throws Error with what is missing, for whoever is refused; NotTried where nobody can tell
  */
 export async function confinementOf(
   python: string,
@@ -111,7 +114,7 @@ export async function confinementOf(
   const as = [
     ...['setpriv', `--reuid=${uid}`, `--regid=${gid}`, '--clear-groups', '--bounding-set=-all'],
   ];
-  const isAlone = await works([...as, ...OWN_USERS]);
+  const isAlone = (await outputOf([...as, ...OWN_USERS, 'true'])) !== null;
   const hidden = await outermost([...SHARED, ...folders]);
   const command = [
     'unshare',
@@ -128,11 +131,15 @@ export async function confinementOf(
   return { command, uid, hidden, limits: of };
 }
 
-async function works([program = '', ...args]: readonly string[]): Promise<boolean> {
-  return promisify(execFile)(program, [...args, 'true']).then(
-    () => true,
-    () => false,
-  );
+/** What the program writes; null where it fails. @throws NotTried where it did not come to that */
+async function outputOf([program = '', ...args]: readonly string[]): Promise<string | null> {
+  try {
+    return (await promisify(execFile)(program, args)).stdout;
+  } catch (error) {
+    const { code, message } = error as { code?: unknown; message: string };
+    if (typeof code === 'number' || code === 'ENOENT') return null;
+    throw new NotTried(message);
+  }
 }
 
 /** Those of the folders that are there, and in no other of them. */
@@ -143,11 +150,9 @@ async function outermost(folders: readonly string[]): Promise<string[]> {
 }
 
 async function idOf(flag: string, user: string): Promise<number> {
-  try {
-    return Number((await promisify(execFile)('id', [flag, '--', user])).stdout);
-  } catch {
-    throw new Error(`there is no user "${user}" on this system (GRAFT_PYTHON_USER)`);
-  }
+  const id = await outputOf(['id', flag, '--', user]);
+  if (id === null) throw new Error(`there is no user "${user}" on this system (GRAFT_PYTHON_USER)`);
+  return Number(id);
 }
 
 export interface Finished {
