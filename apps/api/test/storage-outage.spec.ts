@@ -133,6 +133,11 @@ it('requests for files are answered with 503, and an import goes on once the pla
     fetch(`${api.url}/v1${path}`, { headers: api.headers });
   const model = async (): Promise<unknown> =>
     (await api.get<{ graft: { status: string } }>('/models/later')).graft.status;
+  const ready = async (): Promise<unknown[]> => {
+    const answer = await fetch(`${api.url}/readyz`);
+    return [answer.status, ((await answer.json()) as { storage: string }).storage];
+  };
+  await until(async () => (await ready()).join() === '200,ok');
   renameSync(blobs(), away());
   try {
     for (const path of [`/files/${file}/records`, `/files/${file}/content`]) {
@@ -142,6 +147,7 @@ it('requests for files are answered with 503, and an import goes on once the pla
       expect(error.message).toMatch(/^storage is not available/);
       expect(error.message).not.toContain(api.home);
     }
+    expect(await ready()).toEqual([200, 'down']);
     expect(await caught(uploadChats(api))).toMatchObject({ status: 503, code: 'unavailable' });
     await api.post('/models', { id: 'later', source: `dir:${dir}` });
     await until(async () => {

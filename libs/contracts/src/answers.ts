@@ -165,6 +165,9 @@ export const ReadyObject = z
     database: z.enum(['ok', 'down']),
     queue: z.enum(['ok', 'down']),
     notifications: z.enum(['ok', 'down']),
+    storage: z
+      .enum(['ok', 'down'])
+      .describe('Of the blobs; down does not make the process unready'),
   })
   .meta({ id: 'Ready' });
 export type ReadyObject = z.infer<typeof ReadyObject>;

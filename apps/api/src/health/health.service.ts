@@ -1,6 +1,8 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { OverviewObject, ReadyObject } from '@graft/contracts';
+import { setTimeout } from 'node:timers/promises';
 import { Answers } from '../chat/answers.js';
+import { BlobStore } from '../blobs/blob-store.js';
 import { poolAllowed } from '../auth/pools.js';
 import { isAdmin, type Principal } from '../auth/principal.js';
 import { VERSION } from '../config.js';
@@ -17,10 +19,16 @@ import { Readiness } from '../readiness.js';
 /** SQL: of a pool that the project $1 may use; an administrator ($2) sees all. */
 const seen = (table: 'job' | 'worker'): string => `($2 OR ${poolAllowed(`${table}.pool`, '$1')})`;
 
+/** Balancers wait a second or two for an answer. */
+const STORAGE_MS = 500;
+
 @Injectable()
 export class HealthService {
+  private looking: Promise<void> | null = null;
+
   constructor(
     private readonly database: Database,
+    private readonly blobs: BlobStore,
     private readonly wakeUps: WakeUps,
     private readonly connections: Connections,
     private readonly counters: Counters,
@@ -38,12 +46,26 @@ export class HealthService {
         () => 'ok' as const,
         () => 'down' as const,
       );
-    const [database, queue] = await Promise.all([
+    const [database, queue, storage] = await Promise.all([
       ok(this.database.query('SELECT 1')),
       ok(this.dispatch.queue.depth('default')),
+      ok(this.storage()),
     ]);
     const notifications = this.wakeUps.alive ? 'ok' : 'down';
-    return { process: this.readiness.state, database, queue, notifications };
+    return { process: this.readiness.state, database, queue, notifications, storage };
+  }
+
+  /** Rejects while the place of the blobs is away or does not answer. One look at a time: each may hang for long. */
+  private storage(): Promise<void> {
+    this.looking ??= Promise.resolve()
+      .then(() => this.blobs.prove())
+      .finally(() => (this.looking = null));
+    return Promise.race([
+      this.looking,
+      setTimeout(STORAGE_MS, null, { ref: false }).then(() => {
+        throw new Error('the place of the blobs does not answer');
+      }),
+    ]);
   }
 
   /** Anyone may name a pool, so that only those that some worker has served get a label of their own. */
