@@ -56,19 +56,24 @@ describe('/metrics', () => {
     expect(jobs.status).toBe(403);
   });
 
-  it('counts queues, workers, ends of jobs and lost leases, and labels nothing that users choose', async () => {
+  it('counts queues, workers, ends of jobs and lost leases, and labels no pool for ever that users choose', async () => {
     const worker = await new ScriptedWorker(api, { pool: 'gpu' }).connect();
     const done = await submit('gpu');
     const lease = await worker.assigned();
     worker.keep(lease);
     const waiting = await submit('gpu');
-    await submit('chosen-by-a-user');
+    const chosen = await submit('chosen-by-a-user');
     await worker.tell(lease, started(), step(1));
     const running = await figures(api.apiKey);
     expect(running.get('graft_jobs{pool="gpu",state="running"}')).toBe(1);
     expect(running.get('graft_jobs{pool="gpu",state="queued"}')).toBe(1);
     expect(running.get('graft_jobs{pool="other",state="queued"}')).toBe(1);
     expect(running.get('graft_workers{state="online"}')).toBe(1);
+    // A scaler must find the pool before any worker has served it, and nobody once its jobs are gone.
+    for (const name of ['graft_queue_depth', 'graft_pool_wanted_slots'])
+      expect([name, running.get(`${name}{pool="chosen-by-a-user"}`)]).toEqual([name, 1]);
+    expect(running.get('graft_queue_wait_seconds{pool="chosen-by-a-user"}')).toBeGreaterThan(0);
+    await api.post(`/fine_tuning/jobs/${chosen}/cancel`);
     await api.post(`/fine_tuning/jobs/${waiting}/cancel`);
     await worker.finish(lease, 10);
     const over = await figures(api.apiKey);

@@ -68,7 +68,7 @@ export class HealthService {
     ]);
   }
 
-  /** Anyone may name a pool, so that only those that some worker has served get a label of their own. */
+  /** Anyone may name a pool, so that only those that some worker has served have a label of `graft_jobs`. */
   async metrics(): Promise<string> {
     const { jobs, workers, connected, chats, registry } = this.counters;
     const [byPool, byState] = await Promise.all([
@@ -98,15 +98,19 @@ export class HealthService {
       this.counters;
     for (const gauge of [queueDepth, queueWait, poolWorkers, poolSlots, poolFreeSlots, poolWanted])
       gauge.reset();
-    for (const load of (await this.load.now()).values()) {
+    const named = await this.load.now();
+    // They are what a scaler on these figures wakes a pool by that no worker has served yet.
+    for (const { pool, queued, longest } of [...named.values(), ...(await this.load.unnamed())]) {
+      queueDepth.set({ pool }, queued);
+      queueWait.set({ pool }, longest ?? 0);
+      poolWanted.set({ pool }, await this.load.wanted(pool));
+    }
+    for (const load of named.values()) {
       const { pool } = load;
-      queueDepth.set({ pool }, load.queued);
-      queueWait.set({ pool }, load.longest ?? 0);
       for (const state of ['online', 'draining', 'cordoned', 'offline'] as const)
         poolWorkers.set({ pool, state }, load[state]);
       poolSlots.set({ pool }, load.slots);
       poolFreeSlots.set({ pool }, load.free_slots);
-      poolWanted.set({ pool }, await this.load.wanted(pool));
     }
   }
 

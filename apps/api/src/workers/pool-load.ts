@@ -52,6 +52,9 @@ const RUNNING = `SELECT 1 FROM job WHERE pool = $1 AND state = 'running'`;
 const WAITING_EVALS = `SELECT project_id FROM eval_run WHERE wanted_pool = $1 AND status = 'in_progress'
   AND NOT EXISTS (SELECT 1 FROM pool WHERE name = $1 AND cordoned)`;
 
+/** Pools without a name of their own that are told of. */
+const MOST_UNNAMED = 100;
+
 /** How much waits in each pool, and how much room its workers have. */
 @Injectable()
 export class PoolLoad {
@@ -68,6 +71,18 @@ export class PoolLoad {
         ? await this.database.query<Load>(loads('$1'), [leaseMs])
         : await this.database.query<Load>(`${loads('$1')} WHERE pool.name = $2`, [leaseMs, pool]);
     return new Map(rows.map((row) => [row.pool, row]));
+  }
+
+  /**
+   * Of pools that only queued jobs name, those with the oldest jobs. Whoever may create jobs may name any number of
+   * pools, so there are never more than a hundred.
+   */
+  async unnamed(): Promise<readonly Pick<Load, 'pool' | 'queued' | 'longest'>[]> {
+    return this.database.query(
+      `SELECT pool, count(*)::int AS queued, EXTRACT(EPOCH FROM max(clock_timestamp() - queued_at))::float8 AS longest
+       FROM job WHERE state = 'queued' AND NOT EXISTS (SELECT 1 FROM pool WHERE name = job.pool)
+       GROUP BY pool ORDER BY longest DESC, pool LIMIT ${MOST_UNNAMED}`,
+    );
   }
 
   /**
