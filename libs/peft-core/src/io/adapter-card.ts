@@ -2,7 +2,7 @@
 import { peftTitle } from '@graft/contracts';
 import { basename, dirname } from 'node:path';
 import { quantizerFor } from '../quant/registry.js';
-import type { PeftTask } from '../tasks/task.js';
+import { autoModel, autoPeftModel, type PeftTask } from '../tasks/task.js';
 
 /** The PEFT release whose files these are. */
 export const PEFT_VERSION = '0.21.2';
@@ -31,7 +31,7 @@ export interface CardEvaluation {
 export function adapterCard(
   peft: { readonly peft_type: string } & Readonly<Record<string, unknown>>,
   baseName: string,
-  { taskType, models, pipeline, hasHead = true }: PeftTask,
+  task: PeftTask,
   facts: CardFacts,
 ): string {
   const { ggufFile, hasLabels, isMixed = false, quantization = null, evaluation = null } = facts;
@@ -46,7 +46,7 @@ export function adapterCard(
     '---',
     `base_model: ${JSON.stringify(baseName)}`,
     'library_name: peft',
-    `pipeline_tag: ${pipeline}`,
+    `pipeline_tag: ${task.pipeline}`,
     'tags:',
     ...tags.map((tag) => `- ${JSON.stringify(tag)}`),
     '---',
@@ -56,8 +56,8 @@ export function adapterCard(
     '```python',
     ...(packed ? ['from transformers import BitsAndBytesConfig', `quantization = ${packed}`] : []),
     ...(ggufFile === null && !hasLabels && !isMixed
-      ? withPeft(taskType === null ? '' : `For${models}`, packed ? [PACKED] : [])
-      : onBase(baseName, hasHead ? `For${models}` : '', facts, packed ? [PACKED] : [])),
+      ? withPeft(autoPeftModel(task), packed ? [PACKED] : [])
+      : onBase(baseName, autoModel(task), facts, packed ? [PACKED] : [])),
     '```',
     '',
     ...(evaluation ? [bestOf(evaluation), ''] : []),
@@ -76,13 +76,10 @@ const FOLDER = '"PATH_OF_THIS_FOLDER"';
 /** Of the variable `quantization`. */
 const PACKED = 'quantization_config=quantization';
 
-/**
- * Code that loads an adapter and the base that its config names.
- * @param kind of the AutoPeftModel; empty for a task without a task_type, which has none: PEFT goes by auto_mapping
- */
-const withPeft = (kind: string, more: readonly string[]): string[] => [
-  `from peft import AutoPeftModel${kind}`,
-  `model = AutoPeftModel${kind}.from_pretrained(${[FOLDER, ...more].join(', ')})`,
+/** Code that loads an adapter and the base that its config names. */
+const withPeft = (autoClass: string, more: readonly string[]): string[] => [
+  `from peft import ${autoClass}`,
+  `model = ${autoClass}.from_pretrained(${[FOLDER, ...more].join(', ')})`,
 ];
 
 /**
@@ -91,7 +88,7 @@ const withPeft = (kind: string, more: readonly string[]): string[] => [
  */
 function onBase(
   baseName: string,
-  kind: string,
+  autoClass: string,
   { ggufFile, hasLabels, hasLetters = false, isMixed = false }: CardFacts,
   more: readonly string[],
 ): string[] {
@@ -106,9 +103,9 @@ function onBase(
   ];
   return [
     `from peft import ${isMixed ? 'PeftConfig, ' : ''}PeftModel`,
-    `from transformers import ${hasLabels ? 'AutoConfig, ' : ''}AutoModel${kind}${hasLetters ? ', AutoTokenizer' : ''}`,
+    `from transformers import ${hasLabels ? 'AutoConfig, ' : ''}${autoClass}${hasLetters ? ', AutoTokenizer' : ''}`,
     ...(hasLabels ? [`config = AutoConfig.from_pretrained(${FOLDER})`] : []),
-    `base = AutoModel${kind}.from_pretrained(${given.join(', ')})`,
+    `base = ${autoClass}.from_pretrained(${given.join(', ')})`,
     ...(isMixed ? ofParts() : [`model = PeftModel.from_pretrained(base, ${FOLDER})`]),
     ...(hasLetters ? [`tokenizer = AutoTokenizer.from_pretrained(${FOLDER})`] : []),
   ];

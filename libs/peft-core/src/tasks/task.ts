@@ -127,6 +127,14 @@ export interface PeftTask {
   readonly hasHead?: boolean;
 }
 
+/** The class of transformers that loads a task's models. */
+export const autoModel = ({ models, hasHead = true }: PeftTask): string =>
+  hasHead ? `AutoModelFor${models}` : 'AutoModel';
+
+/** The class of PEFT that loads a task's adapters with their base; without a task_type, PEFT goes by auto_mapping. */
+export const autoPeftModel = ({ taskType, models }: PeftTask): string =>
+  taskType === null ? 'AutoPeftModel' : `AutoPeftModelFor${models}`;
+
 /** The loss of guessing. */
 export interface Chance {
   /** Infinity: nobody can tell. */
