@@ -67,8 +67,11 @@ describe.skipIf(!program)('a result in the dashboard', () => {
     await page.getByText('Use it elsewhere').click();
     const curl = page.getByRole('region', { name: 'curl' });
     await curl.getByText(job.fine_tuned_model ?? 'none').waitFor();
-    for (const name of ['Python', 'TypeScript', 'PEFT', 'vLLM', 'llama.cpp', 'Ollama'])
+    for (const name of ['Python', 'TypeScript', 'PEFT', 'transformers', 'vLLM', 'Ollama'])
       await page.getByRole('region', { name }).waitFor();
+    for (const name of ['llama.cpp', 'llama.cpp, beside its base'])
+      await page.getByRole('region', { name, exact: true }).waitFor();
+    await page.getByText('--max-lora-rank 8 ').waitFor();
     await picture(page, 'use-it');
     await page.getByLabel('Make').selectOption({ label: 'GGUF, Q8_0' });
     await page.getByRole('button', { name: 'Start' }).click();
@@ -96,6 +99,9 @@ describe.skipIf(!program)('a result in the dashboard', () => {
       'Merged weights for transformers',
       'LoRA of rank 16, of another method',
     ]);
+    await page.getByRole('region', { name: 'Ollama' }).waitFor();
+    expect(await page.getByRole('region', { name: 'vLLM' }).count()).toBe(0);
+    expect(await page.getByRole('region', { name: 'beside its base' }).count()).toBe(0);
     expect(tabs.problems()).toEqual([]);
   });
 

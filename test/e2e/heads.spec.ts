@@ -4,6 +4,7 @@ import type { JobConfusionObject, JobPreviewObject, MetricsObject } from '@graft
 import { afterAll, beforeAll, expect, it, onTestFailed } from 'vitest';
 import { labelled } from '../tiny-base.js';
 import { Installation } from './installation.js';
+import { runSnippets } from './run-snippets.js';
 
 let graft: Installation;
 
@@ -129,6 +130,10 @@ it('an encoder learns to label texts, and its labels are found in the data', asy
   // Between the tokens that begin and end each.
   const tokens = held.reduce((sum, { text }) => sum + text.length + 2, 0);
   expect(usage).toEqual({ prompt_tokens: tokens, total_tokens: tokens, completion_tokens: 0 });
+  const { curl, typescript } = await runSnippets(graft, job.fine_tuned_model!);
+  expect(JSON.parse(curl)).toMatchObject({ data: [{ index: 0, num_classes: 2 }] });
+  expect(typescript).toMatch(/label: '(even|odd)'/);
+
   const one = await classify({ text: held[0]!.text, text_pair: 'and this' });
   expect(one.usage.prompt_tokens).toBe(held[0]!.text.length + 'and this'.length + 3);
   expect(one.data).toHaveLength(1);
@@ -262,6 +267,8 @@ it('an encoder learns where a context answers a question', async () => {
     graft.openai.post<{ data: object[] }>('/classify', {
       body: { model: job.fine_tuned_model, input },
     });
+  const { curl } = await runSnippets(graft, job.fine_tuned_model!);
+  expect(JSON.parse(curl)).toMatchObject({ data: [{ index: 0, answer: expect.any(String) }] });
   const asked = { question: 'key?', context: 'so k7 it is' };
   // Longer than the base is: it is read in windows, and places count in all of it.
   const long = `${'it is so now '.repeat(8)}it is now k3 then`;

@@ -405,11 +405,12 @@ describe('what a model does not support is refused when it is asked for, and not
     }
     const { graft } = (await api.client.models.retrieve(model)) as unknown as ModelObject;
     expect(graft?.operations).toEqual(ALL.filter((name) => able.includes(name)));
+    expect(graft?.lora_rank).toBe('peft_type' in peft ? null : 8);
   });
 
   it('a base is only written as GGUF; lists say nothing of it', async () => {
     const { graft } = (await api.client.models.retrieve('tiny')) as unknown as ModelObject;
-    expect(graft?.operations).toEqual(['gguf']);
+    expect(graft).toMatchObject({ operations: ['gguf'], lora_rank: null });
     const { data } = await api.get<Page<ModelObject>>('/models');
     expect(data.some((model) => model.graft && 'operations' in model.graft)).toBe(false);
   });

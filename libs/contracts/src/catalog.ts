@@ -76,6 +76,10 @@ export const CatalogTask = z
     use: ModelUse.describe('How its models are used.'),
     stacks: z.array(StackKind).readonly().describe('What its bases may be made of.'),
     inputs: InputKind.describe('What its bases read.'),
+    auto_model: z
+      .string()
+      .describe("transformers' class that loads its models: `AutoModelForCausalLM` and the like."),
+    auto_peft_model: z.string().describe("PEFT's class that loads its adapters with their base."),
     learning_rate_scale: z
       .number()
       .describe("What a method's default learning rate is multiplied by."),

@@ -1,41 +1,118 @@
 import { execFileSync } from 'node:child_process';
 import { expect, it } from 'vitest';
-import { modelSnippets } from './model-snippets.js';
+import { modelSnippets, type UsedModel, type UsedTask } from './model-snippets.js';
 
-const adapter = {
+const adapter: UsedModel = {
   id: "ft:tiny:default:it's $HOME:abcd1234",
   kind: 'adapter',
   uses: ['chat'],
   base: 'tiny',
+  operations: ['merge', 'combine', 'convert', 'gguf', 'gguf_adapter', 'vllm'],
+  loraRank: 16,
   files: ['adapter_model.safetensors'],
 };
-const titles = (model: typeof adapter): string[] =>
-  modelSnippets(model, 'http://h:1').map(({ title }) => title);
+const writer: UsedTask = {
+  inputs: 'tokens',
+  record_formats: [],
+  auto_model: 'AutoModelForCausalLM',
+  auto_peft_model: 'AutoPeftModelForCausalLM',
+};
+const OVER_API = ['curl', 'Python', 'TypeScript'];
+const titles = (model: UsedModel, task: UsedTask | null = writer): string[] =>
+  modelSnippets(model, task, 'http://h:1').map(({ title }) => title);
+const codeOf = (title: string, model: UsedModel, task: UsedTask | null = writer): string =>
+  modelSnippets(model, task, 'http://h:1').find((one) => one.title === title)?.code ?? '';
 
-it('says how each kind is used', () => {
+it('shows the exports that a model supports, and no others', () => {
   expect(titles(adapter)).toEqual([
-    'curl',
-    'Python',
-    'TypeScript',
+    ...OVER_API,
     'PEFT',
+    'transformers',
     'vLLM',
     'llama.cpp',
     'Ollama',
+    'llama.cpp, beside its base',
   ]);
-  expect(titles({ ...adapter, kind: 'full' })).toEqual(['curl', 'Python', 'TypeScript']);
-  expect(titles({ ...adapter, uses: ['embed'] })).toEqual([]);
-  const mixed = { ...adapter, files: ['adapter_config.json', '0/adapter_config.json'] };
-  expect(titles(mixed)).toEqual(['curl', 'Python', 'TypeScript', 'PEFT']);
-  expect(modelSnippets(mixed, '').at(-1)?.code).toContain('config.adapters = {name: ');
-  const [llama] = modelSnippets({ ...adapter, uses: [], files: ['Modelfile', 'adapter.gguf'] }, '');
+  expect(titles({ ...adapter, operations: [] })).toEqual([...OVER_API, 'PEFT']);
+  expect(titles({ ...adapter, operations: ['merge', 'convert', 'gguf'] })).toEqual([
+    ...OVER_API,
+    'PEFT',
+    'transformers',
+    'llama.cpp',
+    'Ollama',
+  ]);
+  const merged: UsedModel = { ...adapter, kind: 'full', operations: ['gguf'], loraRank: null };
+  expect(titles(merged)).toEqual([...OVER_API, 'transformers', 'llama.cpp', 'Ollama']);
+  expect(codeOf('transformers', merged)).toContain('# graft download ');
+  expect(codeOf('transformers', adapter)).toContain(' --format merged ');
+  expect(titles({ ...merged, kind: 'base', operations: [] }, null)).toEqual(OVER_API);
+});
+
+it('a GGUF file is for llama.cpp and Ollama alone', () => {
+  const made: UsedModel = { ...adapter, kind: 'export', uses: [], operations: [] };
+  expect(titles({ ...made, files: ['model-Q8_0.gguf'] })).toEqual(['llama.cpp', 'Ollama']);
+  const [llama] = modelSnippets({ ...made, files: ['Modelfile', 'adapter.gguf'] }, null, '');
   expect(llama?.code).toContain('--lora adapter.gguf');
 });
 
+it('vLLM is told a rank that it knows, and serves no others', () => {
+  const shown = (loraRank: number): string => codeOf('vLLM', { ...adapter, loraRank });
+  expect(shown(4)).toContain('--max-lora-rank 8 ');
+  expect(shown(64)).toContain('--max-lora-rank 64 ');
+  expect(shown(65)).toContain('--max-lora-rank 128 ');
+  expect(shown(1024)).toBe('');
+  const translator = { ...writer, auto_model: 'AutoModelForSeq2SeqLM' };
+  expect(titles(adapter, translator)).not.toContain('vLLM');
+});
+
+it('an adapter is loaded by the classes of its task, with the labels beside it', () => {
+  const translator: UsedTask = {
+    ...writer,
+    auto_model: 'AutoModelForSeq2SeqLM',
+    auto_peft_model: 'AutoPeftModelForSeq2SeqLM',
+  };
+  expect(codeOf('PEFT', adapter, translator)).toContain(
+    'AutoPeftModelForSeq2SeqLM.from_pretrained("./adapter")',
+  );
+  const speller = { ...writer, auto_model: 'AutoModelForCTC', auto_peft_model: 'AutoPeftModel' };
+  const files = ['adapter_config.json', 'config.json', 'vocab.json'];
+  const code = codeOf('PEFT', { ...adapter, uses: ['transcribe'], files }, speller);
+  expect(code).toContain('import AutoConfig, AutoModelForCTC, AutoTokenizer');
+  expect(code).toContain('ignore_mismatched_sizes=True');
+  const mixed = codeOf('PEFT', { ...adapter, files: ['0/adapter_config.json'] });
+  expect(mixed).toContain('peft.adapters = {name: ');
+});
+
+it('each use has its endpoint, and each input its form', () => {
+  const classifier: UsedModel = { ...adapter, uses: ['classify'], operations: [] };
+  expect(titles(classifier)).toEqual([...OVER_API, 'PEFT']);
+  expect(codeOf('curl', classifier)).toContain(`"input":"Hello"`);
+  const questions: UsedTask = {
+    ...writer,
+    record_formats: [
+      {
+        name: 'question_answering',
+        nouns: ['question', 'questions'],
+        line: '{"question":"…","context":"…","answers":{}}',
+        learnt: ['answers'],
+      },
+    ],
+  };
+  expect(codeOf('curl', classifier, questions)).toContain('"input":{"question":"…","context":"…"}');
+  const pictures: UsedTask = { ...writer, inputs: 'image' };
+  expect(codeOf('curl', classifier, pictures)).toContain("/v1/classify' -H");
+  expect(codeOf('curl', classifier, pictures)).toContain('-F file=@picture.jpg');
+  expect(codeOf('Python', classifier, pictures)).toContain('data:image/jpeg;base64,{data}');
+  const embedder: UsedModel = { ...adapter, uses: ['embed'] };
+  expect(codeOf('curl', embedder)).toContain("/v1/embeddings'");
+  expect(codeOf('TypeScript', embedder)).toContain('client.embeddings.create');
+  const writesDown: UsedModel = { ...adapter, uses: ['transcribe'] };
+  expect(codeOf('curl', writesDown)).toContain("/v1/audio/transcriptions'");
+});
+
 it('a shell reads the name as it is', () => {
-  const [curl] = modelSnippets(adapter, 'http://h:1');
-  const sent = execFileSync('sh', ['-c', (curl?.code ?? '').replace(/^curl/, "printf '%s\\n'")], {
-    encoding: 'utf8',
-  });
+  const run = codeOf('curl', adapter).replace(/^curl/, "printf '%s\\n'");
+  const sent = execFileSync('sh', ['-c', run], { encoding: 'utf8' });
   const body = JSON.parse(sent.trim().split('\n').at(-1) ?? '') as { model: string };
   expect(body.model).toBe(adapter.id);
 });

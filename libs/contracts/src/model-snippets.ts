@@ -1,108 +1,160 @@
 // How a model is used, as text to copy: over the API, and by the programs that its files are for. Nothing of it is run here.
+import type { ModelOperation } from './adapter-operation-names.js';
+import type { Catalog, CatalogTask } from './catalog.js';
+import { overApi, shell, type Snippet } from './api-snippets.js';
+import type { ModelObject, ModelUse } from './openai.js';
 
 /** What of a model object they depend on. */
 export interface UsedModel {
   readonly id: string;
   readonly kind: string;
   /** By `POST /chat/completions` and the like; empty of an export. */
-  readonly uses: readonly string[];
+  readonly uses: readonly ModelUse[];
   readonly base: string | null;
+  /** What can be made of it. */
+  readonly operations: readonly ModelOperation[];
+  /** The highest rank of its LoRA; null where it is none. */
+  readonly loraRank: number | null;
   /** Names of its files. */
   readonly files: readonly string[];
 }
 
-export interface Snippet {
-  readonly title: string;
-  readonly language: 'sh' | 'python' | 'typescript';
-  readonly code: string;
-}
+export type UsedTask = Pick<
+  CatalogTask,
+  'inputs' | 'record_formats' | 'auto_model' | 'auto_peft_model'
+>;
 
 /** @param url of the API, without /v1 */
-export function modelSnippets(model: UsedModel, url: string): readonly Snippet[] {
+export function snippetsOfModel(
+  { id, graft }: ModelObject,
+  { tasks }: Catalog,
+  url: string,
+): readonly Snippet[] {
+  if (!graft) return [];
+  const { kind, uses, base, operations = [], lora_rank: loraRank = null } = graft;
+  const files = graft.files.map(({ name }) => name);
+  const task = tasks.find(({ name }) => name === graft.task) ?? null;
+  return modelSnippets({ id, kind, uses, base, operations, loraRank, files }, task, url);
+}
+
+/**
+ * @param task as the catalogue has it; null where nothing says what the model was trained for
+ * @param url of the API, without /v1
+ */
+export function modelSnippets(
+  model: UsedModel,
+  task: UsedTask | null,
+  url: string,
+): readonly Snippet[] {
   const gguf = model.files.find((name) => name.endsWith('.gguf'));
   if (gguf !== undefined) return ofGguf(model, gguf);
-  const chats = model.uses.includes('chat') ? overApi(model.id, url) : [];
-  return [...chats, ...(model.kind === 'adapter' && chats.length > 0 ? ofAdapter(model) : [])];
-}
-
-const quoted = (text: string): string => JSON.stringify(text);
-/** For a shell: nothing in it is expanded. */
-const shell = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`;
-
-function overApi(id: string, url: string): Snippet[] {
-  const body = JSON.stringify({ model: id, messages: [{ role: 'user', content: 'Hello' }] });
-  const curl = [
-    `curl ${shell(`${url}/v1/chat/completions`)} \\`,
-    '  -H "Authorization: Bearer $GRAFT_API_KEY" -H \'Content-Type: application/json\' \\',
-    `  -d ${shell(body)}`,
-  ];
-  const python = [
-    'import os',
-    'from openai import OpenAI',
-    `client = OpenAI(base_url=${quoted(`${url}/v1`)}, api_key=os.environ["GRAFT_API_KEY"])`,
-    'answer = client.chat.completions.create(',
-    `    model=${quoted(id)}, messages=[{"role": "user", "content": "Hello"}]`,
-    ')',
-    'print(answer.choices[0].message.content)',
-  ];
-  const typescript = [
-    "import OpenAI from 'openai';",
-    `const client = new OpenAI({ baseURL: ${quoted(`${url}/v1`)}, apiKey: process.env.GRAFT_API_KEY });`,
-    'const answer = await client.chat.completions.create({',
-    `  model: ${quoted(id)},`,
-    "  messages: [{ role: 'user', content: 'Hello' }],",
-    '});',
-    'console.log(answer.choices[0].message.content);',
-  ];
+  const use = model.uses.includes('chat') ? 'chat' : model.uses[0];
   return [
-    { title: 'curl', language: 'sh', code: curl.join('\n') },
-    { title: 'Python', language: 'python', code: python.join('\n') },
-    { title: 'TypeScript', language: 'typescript', code: typescript.join('\n') },
+    ...(use === undefined ? [] : overApi(model.id, use, task, url)),
+    ...(task && model.kind === 'adapter' ? [inPeft(model, task)] : []),
+    ...(task ? inTransformers(model, task) : []),
+    ...(task ? inVllm(model, task) : []),
+    ...ofExports(model),
   ];
 }
 
-/** Of one that is made of adapters, which lie in folders of its own. */
-const mixed = (base: string | null): string[] => [
-  'from peft import PeftConfig, PeftModel',
-  'from transformers import AutoModelForCausalLM',
-  'config = PeftConfig.from_pretrained("./adapter")',
-  'config.adapters = {name: f"./adapter/{name}" for name in config.adapters}',
-  `base = AutoModelForCausalLM.from_pretrained(${quoted(base ?? 'BASE')})`,
-  'base.config.use_cache = False',
-  'model = PeftModel.from_pretrained(base, "./adapter", config=config)',
-];
-
-function ofAdapter({ id, base, files }: UsedModel): Snippet[] {
-  const peft = [
-    'from peft import AutoPeftModelForCausalLM',
-    'model = AutoPeftModelForCausalLM.from_pretrained("./adapter")',
-  ];
-  const exported = `# graft export ${shell(id)} --out adapter`;
+function inPeft({ id, files }: UsedModel, task: UsedTask): Snippet {
   const isMixed = files.includes('0/adapter_config.json');
-  const inPython: Snippet = {
+  const isWhole = !isMixed && !files.includes('config.json');
+  const code = isWhole
+    ? [
+        `from peft import ${task.auto_peft_model}`,
+        `model = ${task.auto_peft_model}.from_pretrained("./adapter")`,
+      ]
+    : onBase(task.auto_model, files, isMixed);
+  return {
     title: 'PEFT',
     language: 'python',
-    code: [exported, ...(isMixed ? mixed(base) : peft)].join('\n'),
+    code: [`# graft export ${shell(id)} --out adapter`, ...code].join('\n'),
   };
-  // neither merged nor one LoRA
-  if (isMixed) return [inPython];
-  const vllm = [
-    `graft export ${shell(id)} --format vllm --out adapter`,
-    `vllm serve ${shell(base ?? 'BASE')} --enable-lora --max-lora-rank 64 --lora-modules tuned=./adapter`,
+}
+
+/** With the base loaded apart: config.json beside an adapter has its labels, and what is made of adapters has them in folders. */
+function onBase(autoModel: string, files: readonly string[], isMixed: boolean): string[] {
+  const hasConfig = files.includes('config.json');
+  const hasLetters = files.includes('vocab.json');
+  const classes = [
+    ...(hasConfig ? ['AutoConfig'] : []),
+    autoModel,
+    ...(hasLetters ? ['AutoTokenizer'] : []),
   ];
-  const llama = [
-    `graft export ${shell(id)} --format gguf --quantization Q4_K_M --out tuned`,
-    'llama-server -m tuned/model-Q4_K_M.gguf --jinja',
-  ];
-  const ollama = [
-    `graft export ${shell(id)} --format gguf --quantization Q4_K_M --out tuned`,
-    'cd tuned && ollama create tuned -f Modelfile && ollama run tuned',
+  const given = [
+    'peft.base_model_name_or_path',
+    ...(hasConfig ? ['config=AutoConfig.from_pretrained("./adapter")'] : []),
+    // A base may have a head for other letters.
+    ...(hasLetters ? ['ignore_mismatched_sizes=True'] : []),
   ];
   return [
-    inPython,
-    { title: 'vLLM', language: 'sh', code: vllm.join('\n') },
-    { title: 'llama.cpp', language: 'sh', code: llama.join('\n') },
-    { title: 'Ollama', language: 'sh', code: ollama.join('\n') },
+    'from peft import PeftConfig, PeftModel',
+    `from transformers import ${classes.join(', ')}`,
+    'peft = PeftConfig.from_pretrained("./adapter")',
+    ...(isMixed ? ['peft.adapters = {name: f"./adapter/{name}" for name in peft.adapters}'] : []),
+    `base = ${autoModel}.from_pretrained(${given.join(', ')})`,
+    ...(isMixed ? ['base.config.use_cache = False'] : []),
+    'model = PeftModel.from_pretrained(base, "./adapter", config=peft)',
+    ...(hasLetters ? ['tokenizer = AutoTokenizer.from_pretrained("./adapter")'] : []),
+  ];
+}
+
+function inTransformers({ id, kind, operations }: UsedModel, task: UsedTask): Snippet[] {
+  const isMerged = operations.includes('merge');
+  if (kind !== 'full' && !isMerged) return [];
+  const saved =
+    kind === 'full'
+      ? `graft download ${shell(id)} --out model`
+      : `graft export ${shell(id)} --format merged --out model`;
+  const code = [
+    `# ${saved}`,
+    `from transformers import ${task.auto_model}`,
+    `model = ${task.auto_model}.from_pretrained("./model")`,
+  ];
+  return [{ title: 'transformers', language: 'python', code: code.join('\n') }];
+}
+
+/** What vLLM's --max-lora-rank may be. */
+const VLLM_RANKS = [8, 16, 32, 64, 128, 256, 320, 512];
+
+function inVllm({ id, base, operations, loraRank }: UsedModel, task: UsedTask): Snippet[] {
+  const rank = VLLM_RANKS.find((most) => most >= (loraRank ?? Infinity));
+  // vLLM serves no encoder-decoder, and answers by the base's own head.
+  const isServed = task.auto_model === 'AutoModelForCausalLM';
+  if (!operations.includes('vllm') || !isServed || rank === undefined) return [];
+  const code = [
+    `graft export ${shell(id)} --format vllm --out adapter`,
+    `vllm serve ${shell(base ?? 'BASE')} --enable-lora --max-lora-rank ${rank} --lora-modules tuned=./adapter`,
+  ];
+  return [{ title: 'vLLM', language: 'sh', code: code.join('\n') }];
+}
+
+function ofExports({ id, base, operations }: UsedModel): Snippet[] {
+  const whole = `graft export ${shell(id)} --format gguf --quantization Q4_K_M --out tuned`;
+  const beside = [
+    `graft export ${shell(base ?? 'BASE')} --format gguf --out base`,
+    `graft export ${shell(id)} --format gguf_adapter --out adapter`,
+    'llama-server -m base/model-F16.gguf --lora adapter/adapter.gguf --jinja',
+  ];
+  const ofWhole: Snippet[] = [
+    {
+      title: 'llama.cpp',
+      language: 'sh',
+      code: `${whole}\nllama-server -m tuned/model-Q4_K_M.gguf --jinja`,
+    },
+    {
+      title: 'Ollama',
+      language: 'sh',
+      code: `${whole}\ncd tuned && ollama create tuned -f Modelfile && ollama run tuned`,
+    },
+  ];
+  return [
+    ...(operations.includes('gguf') ? ofWhole : []),
+    ...(operations.includes('gguf_adapter')
+      ? [{ title: 'llama.cpp, beside its base', language: 'sh', code: beside.join('\n') } as const]
+      : []),
   ];
 }
 

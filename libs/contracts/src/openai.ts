@@ -484,6 +484,9 @@ export const ModelObject = z
               'What `POST /adapters/operations` can make of it, exports by their format. Lists leave it out.',
             ),
         ),
+        lora_rank: z
+          .exactOptional(z.number().nullable())
+          .describe('The highest rank of its LoRA; null where it is none. Lists leave it out.'),
         status: z.enum(['importing', 'ready', 'error']),
         status_details: z.string().nullable(),
         progress: z.number().nullable().describe('0..1 while importing.'),

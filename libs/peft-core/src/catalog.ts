@@ -46,7 +46,7 @@ import { checkBase, inputsOf, stacksOf, taskFor, taskOf, tasks } from './tasks/r
 import { parseOptions } from './plug-in-options.js';
 import { likest } from './tasks/task-fit.js';
 import { useOf } from './tasks/use.js';
-import type { RecordFormat, Task } from './tasks/task.js';
+import { autoModel, autoPeftModel, type RecordFormat, type Task } from './tasks/task.js';
 import { autoNumbers } from './train/auto.js';
 import { totalSteps } from './train/cursor.js';
 import { checkOptimizer } from './train/optimizer.js';
@@ -99,7 +99,7 @@ export type { HfConfig } from './models/model.js';
 export { checkTrained, trainedBy } from './train/optimizer.js';
 import { refusePacked } from './plan.js';
 export { continued, isToldByFile, namedAdapters } from './methods/config.js';
-export { checkOperation, operationsOf } from './adapters/supported.js';
+export { checkOperation, loraRank, operationsOf } from './adapters/supported.js';
 export type { Operand } from './adapters/supported.js';
 export { cutAt, footprintOf, heldAs, residentBytes, windowOf } from './plan.js';
 export {
@@ -150,6 +150,8 @@ function describeTask(task: Task): CatalogTask {
     use: useOf(task),
     stacks: stacksOf(task),
     inputs: inputsOf(task),
+    auto_model: autoModel(task.peft),
+    auto_peft_model: autoPeftModel(task.peft),
     learning_rate_scale: learningRateScale,
     record_formats: task.records.map(({ name, nouns, line, learnt }) => ({
       name,

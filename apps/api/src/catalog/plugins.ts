@@ -34,6 +34,7 @@ export {
   namedAdapters,
   neededWords,
   OLDEST_WORDS,
+  loraRank,
   operationsOf,
   peftFields,
   invocationOf,

@@ -48,10 +48,16 @@ export function modelObject(
   };
 }
 
-export const withOperations = (
+/** What is read of a model's own files, and left out in lists. */
+export interface Operable {
+  readonly operations: readonly ModelOperation[];
+  readonly lora_rank: number | null;
+}
+
+export const withOperable = (
   { graft, ...model }: ModelObject,
-  operations: readonly ModelOperation[],
-): ModelObject => ({ ...model, ...(graft && { graft: { ...graft, operations } }) });
+  operable: Operable,
+): ModelObject => ({ ...model, ...(graft && { graft: { ...graft, ...operable } }) });
 
 /** @param task of the job that made the model; null for a base, and where nothing says it */
 export const usesOf = (family: string | null, task: string | null): readonly ModelUse[] =>

@@ -3,7 +3,6 @@ import {
   DomainError,
   type Deleted,
   type ModelObject,
-  type ModelOperation,
   type Page,
   type Spec,
 } from '@graft/contracts';
@@ -14,6 +13,7 @@ import {
   adapterConfig,
   isToldByFile,
   lettersIn,
+  loraRank,
   operationsOf,
   trainedOptions,
   type Operand,
@@ -26,7 +26,13 @@ import { Model, type StoredFile } from '../database/entities/storage.js';
 import { CheckpointsRepository, type NamedCheckpoint } from '../history/checkpoints.repository.js';
 import { operationObject } from '../history/job-object.js';
 import type { PageQuery } from '../http/parse.js';
-import { checkpointModel, modelObject, withOperations, type MadeBy } from './model-object.js';
+import {
+  checkpointModel,
+  modelObject,
+  withOperable,
+  type MadeBy,
+  type Operable,
+} from './model-object.js';
 import { modelUsers } from './model-users.js';
 import { smallText } from './small-file.js';
 
@@ -80,24 +86,26 @@ export class ModelsService {
   }
 
   async get(caller: Principal, id: string): Promise<ModelObject> {
-    const operations = await this.operations(caller, id);
+    const operable = await this.operable(caller, id);
     if (!isCheckpoint(id)) {
       const row = await this.row(caller, id, 'model');
       const specs = await this.specsOf([row]);
       const model = modelObject(row, caller, specs.get(row.job_id ?? '') ?? null);
-      return withOperations(model, operations);
+      return withOperable(model, operable);
     }
     const found = await this.checkpoint(caller, id, 'model');
     const base = await this.models.findOneBy({ id: found.job.base_id });
-    return withOperations(checkpointModel(found, base), operations);
+    return withOperable(checkpointModel(found, base), operable);
   }
 
   /** What can be made of it; nothing of one that is not ready, or whose files or base are not there any more. */
-  private async operations(caller: Principal, id: string): Promise<readonly ModelOperation[]> {
+  private async operable(caller: Principal, id: string): Promise<Operable> {
     try {
-      return operationsOf(await this.operand(await this.resolve(caller, id, 'model'), 'model'));
+      const operand = await this.operand(await this.resolve(caller, id, 'model'), 'model');
+      return { operations: operationsOf(operand), lora_rank: loraRank(operand) };
     } catch (error) {
-      if (error instanceof DomainError && error.code !== 'model_not_found') return [];
+      if (error instanceof DomainError && error.code !== 'model_not_found')
+        return { operations: [], lora_rank: null };
       throw error;
     }
   }

@@ -1,9 +1,10 @@
 import type { CreateOperation, ModelObject } from '@graft/contracts';
 import { nameOfOperation } from '@graft/contracts/adapter-operation-names';
-import { modelSnippets } from '@graft/contracts/model-snippets';
+import { snippetsOfModel } from '@graft/contracts/model-snippets';
 import { useNavigate } from '@tanstack/react-router';
 import { useState, type FormEvent } from 'react';
 import { api } from '../api.js';
+import { useLoaded } from '../loading.js';
 import { useMay } from '../own-key.js';
 import { CombineAdapters } from './combine-adapters.js';
 import { CopyButton } from './copy-button.js';
@@ -36,9 +37,9 @@ interface Props {
 /** Beside a result: how programs use it, and what can be made of it for others. */
 export function UseIt({ model, onError }: Props) {
   const may = useMay();
-  const { kind = 'adapter', uses = [], base = null, files = [] } = model.graft ?? {};
-  const names = files.map(({ name }) => name);
-  const snippets = modelSnippets({ id: model.id, kind, uses, base, files: names }, location.origin);
+  const kind = model.graft?.kind ?? 'adapter';
+  const catalog = useLoaded(['catalog'], api.catalog);
+  const snippets = catalog.value ? snippetsOfModel(model, catalog.value, location.origin) : [];
   return (
     // An export is for nothing else.
     <Fold title="Use it elsewhere" reason={kind === 'export'}>

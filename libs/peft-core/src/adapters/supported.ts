@@ -50,6 +50,15 @@ export const operationsOf = (operand: Operand): ModelOperation[] =>
     }
   });
 
+/** The highest rank of a LoRA's modules; null of other methods. */
+export function loraRank({ peft }: Operand): number | null {
+  if (peft === null) return null;
+  const { method, options } = parsePeft(peft);
+  if (method.name !== lora.name) return null;
+  const { r, rank_pattern: ranks } = options as LoraOptions;
+  return Math.max(r, ...Object.values(ranks));
+}
+
 function refusal(operation: ModelOperation, operand: Operand, param: string): string | null {
   const isGguf = operation === 'gguf' || operation === 'gguf_adapter';
   const unwritten = isGguf && operand.family !== null ? familyRefusal(operand.family) : null;
