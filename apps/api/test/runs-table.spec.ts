@@ -1,4 +1,10 @@
-import type { DeletedJobObject, JobObject, MetricsObject, Page } from '@graft/contracts';
+import {
+  NAMED_METHODS,
+  type DeletedJobObject,
+  type JobObject,
+  type MetricsObject,
+  type Page,
+} from '@graft/contracts';
 import pg from 'pg';
 import request from 'supertest';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -210,6 +216,25 @@ describe('a list of jobs', () => {
       '400 status: expected one of queued, running, succeeded, failed, cancelled, paused, got bogus',
     );
     expect(await list(`${own}&status=&tag=&method=&model=&archived=&order_by=`)).toHaveLength(4);
+  });
+
+  it('finds a LoRA by the name of its variant', async () => {
+    const made = async (peft: object, graft: object = {}) => {
+      const body = { peft: { peft_type: 'LORA', ...peft }, metadata: { of: 'variants' } };
+      return (await create({ priority: 900, ...graft }, body)).id;
+    };
+    const plain = await made({});
+    const dora = await made({ use_dora: true });
+    const fast = await made({ init_lora_weights: 'pissa_niter_4' });
+    const packed = await made({ use_dora: true }, { quantization: 'nf4' });
+    const found = (query: string) => list(`metadata[of]=variants&${query}`);
+    expect(await found('method=lora')).toEqual([packed, fast, dora, plain]);
+    for (const query of ['method=DoRA', 'method=dora', 'search=dora'])
+      expect(await found(query), query).toEqual([packed, dora]);
+    expect(await found('method=pissa')).toEqual([fast]);
+    expect(await found('search=qlora')).toEqual([packed]);
+    for (const { name } of NAMED_METHODS)
+      expect(await found(`method=${name}&status=failed`), name).toEqual([]);
   });
 
   it('is sorted by any column, page by page, with what has none at its end', async () => {

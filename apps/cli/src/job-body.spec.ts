@@ -53,6 +53,15 @@ describe('bodyOf', () => {
     });
   });
 
+  it.each([
+    ['dora', { peft_type: 'LORA', use_dora: true }],
+    ['RSLORA', { peft_type: 'LORA', use_rslora: true }],
+    ['LoRA-GA', { peft_type: 'LORA', init_lora_weights: 'lora_ga' }],
+    ['qlora', { peft_type: 'QLORA' }],
+  ])('takes a variant of LoRA by its name: %s', (method, peft) => {
+    expect(bodyOf(undefined, { model: 'm', train: 'f', method })['peft']).toEqual(peft);
+  });
+
   it('gives a task its options, and the numbers to whatever method it is', () => {
     const job = { model: 'm', train: 'file-1', epochs: '2' };
     const named = bodyOf(undefined, { ...job, task: 'dpo', taskOption: ['beta=0.2', 'kind=x'] });

@@ -1,3 +1,4 @@
+import { methodCalled } from '@graft/contracts/job-method';
 import { valueOf } from '@graft/contracts/sweep-values';
 import { HELD_OUT, HELD_OUT_FROM } from '@graft/contracts/validation';
 import type { Command } from 'commander';
@@ -39,7 +40,10 @@ export const withJobFlags = (command: Command): Command =>
     )
     .option('--no-validation-split', 'hold nothing out: train on all of the training data')
     .option('--map <part=column>', MAP_HELP, mapped, {})
-    .option('--method <peft_type>', 'peft_type of a method, as GET /v1/catalog lists them, or FULL')
+    .option(
+      '--method <peft_type>',
+      'peft_type of a method, as GET /v1/catalog lists them, a variant of LoRA (DoRA, rsLoRA, PiSSA, …), or FULL',
+    )
     .option(
       '--task <name>',
       'what the model learns (`graft files show` lists the tasks a file fits)',
@@ -141,7 +145,11 @@ function hyperparametersPath(
 function peftOf(method: string, given: unknown): Body | null {
   const name = method.toUpperCase().replaceAll('-', '_');
   if (name === 'FULL') return null;
-  return { ...(given as Body | null | undefined), peft_type: name };
+  const asked = given as Body | null | undefined;
+  const { variant = null, isPacked = false } = methodCalled(method) ?? {};
+  // A packed base, or a configuration, takes more than a name: the API says what.
+  if (variant?.value === undefined || isPacked) return { ...asked, peft_type: name };
+  return { ...asked, peft_type: 'LORA', [variant.field]: variant.value };
 }
 
 function assignPath(body: Body, path: string, value: unknown): void {

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { methodTitle } from './job-method.js';
+import { methodCalled, methodNames, methodTitle } from './job-method.js';
 
 it.each([
   [{ peft_type: 'LORA', use_dora: false, init_lora_weights: true }, null, 'LoRA'],
@@ -26,4 +26,22 @@ it('calls an operation on adapters by what it makes', () => {
   expect(methodTitle({ peft: { peft_type: 'LORA' }, graft: { operation } })).toBe(
     'Export to GGUF F16',
   );
+});
+
+it('finds a method by each of its names', () => {
+  const names = (peft: object | null, quantization: string | null = null) =>
+    methodNames({ peft: peft && { peft_type: 'LORA', ...peft }, graft: { operation: null, quantization } }); // prettier-ignore
+  expect(names({})).toEqual(['LORA']);
+  expect(names({ use_dora: true })).toEqual(['LORA', 'DoRA']);
+  expect(names({ use_dora: true }, 'nf4')).toEqual(['LORA', 'DoRA', 'QLoRA', 'QDoRA']);
+  expect(names({ init_lora_weights: 'pissa_niter_4' })).toEqual(['LORA', 'PiSSA']);
+  expect(names({ peft_type: 'IA3', use_dora: true }, 'nf4')).toEqual(['IA3']);
+  expect(names(null)).toEqual(['full']);
+});
+
+it('knows a variant whatever its capitals and hyphens', () => {
+  expect(methodCalled('DORA')).toMatchObject({ name: 'DoRA', variant: { field: 'use_dora' } });
+  expect(methodCalled('lora_ga')).toMatchObject({ name: 'LoRA-GA', isPacked: false });
+  expect(methodCalled('qlora')).toMatchObject({ name: 'QLoRA', isPacked: true });
+  expect(methodCalled('LORA')).toBeUndefined();
 });

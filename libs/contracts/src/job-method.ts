@@ -30,29 +30,64 @@ const CONFIGURED: Readonly<Record<string, string>> = {
 
 const TITLES: Readonly<Record<string, string>> = { LORA: 'LoRA', ADALORA: 'AdaLoRA' };
 
-/** Names of a LoRA's variants, each with the field that it says. */
-function variantsOf(peft: Peft): [name: string, field: string][] {
-  if (peft['peft_type'] !== 'LORA') return [];
-  const init = peft['init_lora_weights'];
-  const isPissa = typeof init === 'string' && init.startsWith('pissa_niter_');
-  const whole: Peft = isPissa ? { ...peft, init_lora_weights: 'pissa' } : peft;
-  return [
-    ...Object.entries(LORA_VARIANTS).flatMap(([name, fields]) =>
-      Object.entries(fields)
-        .filter(([field, value]) => whole[field] === value)
-        .map(([field]): [string, string] => [name, field]),
-    ),
-    ...Object.entries(CONFIGURED).filter(
-      ([, field]) => peft[field] !== undefined && peft[field] !== null && peft[field] !== false,
-    ),
-  ];
+/** A LoRA with a name of its own: by a field that has this value, or, without one, any but null and false. */
+export interface LoraVariant {
+  readonly name: string;
+  readonly field: string;
+  readonly value?: unknown;
 }
+
+const VARIANTS: readonly LoraVariant[] = [
+  ...Object.entries(LORA_VARIANTS).flatMap(([name, fields]) =>
+    Object.entries(fields).map(([field, value]) => ({ name, field, value })),
+  ),
+  ...Object.entries(CONFIGURED).map(([name, field]) => ({ name, field })),
+];
+
+/** PiSSA by so many iterations of a fast SVD. */
+export const FAST_PISSA = 'pissa_niter_';
+
+/** Adapters on a packed base, which the same method makes. */
+const PACKED = { QLoRA: null, QDoRA: 'DoRA' } as const;
+
+/** A method that people call by a name that is no peft_type. */
+export interface NamedMethod {
+  readonly name: string;
+  readonly variant: LoraVariant | null;
+  /** Whether its base is packed (`graft.quantization`). */
+  readonly isPacked: boolean;
+}
+
+export const NAMED_METHODS: readonly NamedMethod[] = [
+  ...VARIANTS.map((variant) => ({ name: variant.name, variant, isPacked: false })),
+  ...Object.entries(PACKED).map(([name, of]) => ({
+    name,
+    variant: VARIANTS.find((variant) => variant.name === of) ?? null,
+    isPacked: true,
+  })),
+];
+
+const plain = (name: string): string => name.toLowerCase().replaceAll(/[-_ ]/g, '');
+
+/** Whatever the capitals and hyphens. */
+export const methodCalled = (name: string): NamedMethod | undefined =>
+  NAMED_METHODS.find((method) => plain(method.name) === plain(name));
+
+function isVariant(peft: Peft, { field, value }: LoraVariant): boolean {
+  const given = peft[field];
+  if (value === undefined) return given !== undefined && given !== null && given !== false;
+  const isFast = typeof given === 'string' && given.startsWith(FAST_PISSA);
+  return (isFast ? 'pissa' : given) === value;
+}
+
+const variantsOf = (peft: Peft): readonly LoraVariant[] =>
+  peft['peft_type'] === 'LORA' ? VARIANTS.filter((variant) => isVariant(peft, variant)) : [];
 
 /** What people call a method: LoRA by its variants, and on a packed base QLoRA; most others by their peft_type. */
 export function peftTitle(peft: Peft, quantization: unknown = null): string {
   const type = String(peft['peft_type']);
   if (type !== 'LORA') return TITLES[type] ?? type;
-  const names = variantsOf(peft).map(([name]) => name);
+  const names = variantsOf(peft).map(({ name }) => name);
   const isPacked = typeof quantization === 'string';
   if (names[0] !== 'DoRA' && (isPacked || names.length === 0)) names.unshift('LoRA');
   return `${isPacked ? 'Q' : ''}${names.join(' + ')}`;
@@ -61,7 +96,7 @@ export function peftTitle(peft: Peft, quantization: unknown = null): string {
 /** Fields that the title says, and that need not be told again. */
 export const fieldsOfTitle = (peft: Peft): readonly string[] => [
   'peft_type',
-  ...variantsOf(peft).map(([, field]) => field),
+  ...variantsOf(peft).map(({ field }) => field),
 ];
 
 /** What makes a job's model, as people call it: its method, FULL, or an operation on adapters. */
@@ -75,6 +110,18 @@ export function methodOf({ peft, graft: { operation } }: Made): string {
   if (operation) return operation.type;
   const type = peft?.['peft_type'];
   return typeof type === 'string' ? type : 'FULL';
+}
+
+/** All names by which a list finds a job's method: its peft_type, and what people call it; `full`; or an operation's type. */
+export function methodNames({ peft, graft: { operation, quantization } }: Made): readonly string[] {
+  if (operation) return [operation.type];
+  if (peft === null) return ['full'];
+  const variants = variantsOf(peft);
+  const isPacked = peft['peft_type'] === 'LORA' && typeof quantization === 'string';
+  const isCalled = ({ variant, isPacked: packed }: NamedMethod): boolean =>
+    (isPacked || !packed) && (variant === null || variants.includes(variant));
+  const named = NAMED_METHODS.filter(isCalled).map(({ name }) => name);
+  return [String(peft['peft_type']), ...named];
 }
 
 /** A job's base, and how it is held where it is packed: "smollm2 in nf4". */

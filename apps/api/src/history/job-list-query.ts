@@ -1,5 +1,15 @@
 // SQL of the list of jobs: who is in it, in which order, and where a page begins.
-import { EVAL_SCORE, JOB_KINDS, type JobKind, type JobOrder } from '@graft/contracts';
+import {
+  EVAL_SCORE,
+  FAST_PISSA,
+  JOB_KINDS,
+  methodCalled,
+  NAMED_METHODS,
+  type JobKind,
+  type JobOrder,
+  type LoraVariant,
+  type NamedMethod,
+} from '@graft/contracts';
 import { catalog } from '../catalog/plugins.js';
 import { isRestorable } from '../database/entities/job.js';
 
@@ -29,15 +39,34 @@ const KIND = `coalesce(${OPERATION}, 'training')`;
 /** An operation on adapters is of no method: it goes by its type. */
 const METHOD = `coalesce(${OPERATION}, job.spec->'peft'->>'peft_type', 'full')`;
 
+const PEFT = `job.spec->'peft'`;
+
+/** Whether a job is of a method that has a name beside its peft_type. Names are this file's own, never a caller's. */
+function isNamed({ variant, isPacked }: NamedMethod): string {
+  const is = [`${OPERATION} IS NULL`, `${PEFT}->>'peft_type' = 'LORA'`];
+  if (variant) is.push(isVariant(variant));
+  if (isPacked) is.push(`job.spec->>'quantization' IS NOT NULL`);
+  return `(${is.join(' AND ')})`;
+}
+
+function isVariant({ field, value }: LoraVariant): string {
+  const given = `${PEFT}->>'${field}'`;
+  if (value === undefined) return `coalesce(${given}, 'false') <> 'false'`;
+  const is = `${given} = '${String(value)}'`;
+  return value === 'pissa' ? `(${is} OR starts_with(${given}, '${FAST_PISSA}'))` : is;
+}
+
 const SEARCHED = `concat_ws(' ', job.id, job.state, job.model, job.fine_tuned_model, job.name, job.suffix, job.pool,
   job.error->>'message', job.tags::text, job.note, job.metadata::text, job.training_file, job.validation_file, job.sweep_id)`;
 
 /** Of a word. A spec is unpacked only where a method could be meant, and files are looked up once, not for each job. */
 function searched(word: string, like: string): string {
-  const named = `job.training_file IN (SELECT id FROM file WHERE file.project_id = $1 AND filename ILIKE ${like})`;
-  const places = [`${SEARCHED} ILIKE ${like}`, named];
+  const ofFile = `job.training_file IN (SELECT id FROM file WHERE file.project_id = $1 AND filename ILIKE ${like})`;
+  const places = [`${SEARCHED} ILIKE ${like}`, ofFile];
   if (methodNames().some((name) => name.includes(word.toLowerCase())))
     places.push(`${METHOD} ILIKE ${like}`);
+  const named = NAMED_METHODS.filter(({ name }) => name.toLowerCase().includes(word.toLowerCase()));
+  places.push(...named.map(isNamed));
   return `(${places.join(' OR ')})`;
 }
 
@@ -102,6 +131,7 @@ function conditions(
   restoreDays: number,
 ): string[] {
   const { metadata, status, tags, model, method, kind, archived, deleted, words } = filter;
+  const named = method === null ? undefined : methodCalled(method);
   const has = (text: string): string =>
     value(`%${text.replaceAll(/[\\%_]/g, (sign) => `\\${sign}`)}%`);
   return [
@@ -109,7 +139,8 @@ function conditions(
     ...(archived === null ? [] : [`job.archived_at IS ${archived ? 'NOT NULL' : 'NULL'}`]),
     ...(status === null ? [] : [`job.state = ${value(status)}`]),
     ...(model === null ? [] : [`job.model = ${value(model)}`]),
-    ...(method === null ? [] : [`lower(${METHOD}) = lower(${value(method)})`]),
+    ...(named ? [isNamed(named)] : []),
+    ...(method === null || named ? [] : [`lower(${METHOD}) = lower(${value(method)})`]),
     ...(kind === null ? [] : [`${KIND} = ${value(kind)}`]),
     ...(tags.length === 0 ? [] : [`job.tags @> ${value(JSON.stringify(tags))}::jsonb`]),
     ...(metadata === undefined

@@ -142,7 +142,10 @@ export class JobsController {
     description: 'Jobs that have them all, each as tag=TEXT',
   })
   @Asks('model', { type: 'string', description: 'What they were created with as `model`' })
-  @Asks('method', { type: 'string', description: 'A peft_type, or full' })
+  @Asks('method', {
+    type: 'string',
+    description: 'A peft_type, the name of a variant of LoRA (dora, rslora, qlora, …), or full',
+  })
   @Asks('kind', {
     type: 'string',
     enum: JOB_KINDS,

@@ -42,7 +42,10 @@ export function addJobs(program: Command): void {
     .addOption(new Option('--state <state>', 'only jobs in this state').choices(JOB_STATUSES))
     .option('--tag <tag...>', 'only jobs that have all of these tags')
     .option('--model <model>', 'only jobs of this base or adapter, as it was named')
-    .option('--method <peft_type>', 'only jobs of this method; full is full fine-tuning')
+    .option(
+      '--method <peft_type>',
+      'only jobs of this method or variant of LoRA (dora, qlora); full is full fine-tuning',
+    )
     .addOption(
       new Option('--kind <kind>', 'only training runs, or only operations of one type').choices(
         JOB_KINDS,

@@ -1,6 +1,6 @@
 import type { JobObject } from '@graft/contracts';
 import { JOB_KINDS, KIND_NOUNS, kindOf } from '@graft/contracts/job-kinds';
-import { methodOf } from '@graft/contracts/job-method';
+import { methodNames } from '@graft/contracts/job-method';
 import { JOB_STATUSES } from '@graft/contracts/job-status';
 import { useRef } from 'react';
 import { isFiltered, SHELVES, type JobQuery } from '../pages/job-query.js';
@@ -31,7 +31,7 @@ function useSeen(jobs: readonly JobObject[], query: JobQuery) {
   for (const job of jobs) {
     for (const tag of job.graft.tags) tags.add(tag);
     models.add(job.model);
-    if (kindOf(job) === 'training') methods.add(methodOf(job).replace(/^FULL$/, 'full'));
+    if (kindOf(job) === 'training') for (const name of methodNames(job)) methods.add(name);
   }
   const sorted = (values: Set<string>) => [...values].sort((a, b) => a.localeCompare(b));
   return { tags: sorted(tags), models: sorted(models), methods: sorted(methods) };

@@ -49,6 +49,19 @@ const job = (id: string, created_at: number, graft: object = {}, more: object = 
     ...more,
   }) as unknown as JobObject;
 
+it('finds a LoRA by the name of its variant, and on a packed base as QLoRA', () => {
+  const dora = job(
+    'a',
+    1,
+    { quantization: 'nf4' },
+    { peft: { peft_type: 'LORA', use_dora: true } },
+  );
+  for (const method of ['LORA', 'lora', 'DoRA', 'QLoRA', 'QDoRA'])
+    expect([method, fits(dora, parsed(`/?method=${method}`))]).toEqual([method, true]);
+  for (const method of ['rsLoRA', 'full'])
+    expect([method, fits(dora, parsed(`/?method=${method}`))]).toEqual([method, false]);
+});
+
 it('has the jobs that fit: by tags, state, base, method, kind and shelf', () => {
   const of = (query: string, graft: object, more?: object) => fits(job('a', 1, graft, more), parsed(query)); // prettier-ignore
   expect(of('/', {})).toBe(true);

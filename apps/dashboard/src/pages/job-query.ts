@@ -1,7 +1,7 @@
 // What the list of jobs shows, as it stands in the address: filters, order, and which shelf.
 import type { JobObject } from '@graft/contracts';
 import { JOB_KINDS, kindOf, type JobKind } from '@graft/contracts/job-kinds';
-import { methodOf } from '@graft/contracts/job-method';
+import { methodNames } from '@graft/contracts/job-method';
 import { JOB_ORDERS, type JobOrder } from '@graft/contracts/job-orders';
 import { methodName } from '../format.js';
 
@@ -80,11 +80,14 @@ export function fits(job: JobObject, query: JobQuery): boolean {
     shelf === query.shelf &&
     (query.status === '' || query.status === status) &&
     (query.model === '' || query.model === model) &&
-    (query.method === '' || query.method.toLowerCase() === methodOf(job).toLowerCase()) &&
+    (query.method === '' || isOfMethod(job, query.method)) &&
     (query.kind === '' || query.kind === kindOf(job)) &&
     query.tags.every((tag) => graft.tags.includes(tag))
   );
 }
+
+const isOfMethod = (job: JobObject, method: string): boolean =>
+  methodNames(job).some((name) => name.toLowerCase() === method.toLowerCase());
 
 /** What the server looks through, but for the file's name. */
 const searchText = (job: JobObject): string =>
@@ -96,6 +99,7 @@ const searchText = (job: JobObject): string =>
     job.graft.name,
     job.user_provided_suffix,
     methodName(job),
+    ...methodNames(job),
     job.graft.pool,
     job.error?.message,
     ...job.graft.tags,

@@ -1,12 +1,24 @@
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { NAMED_METHODS } from '@graft/contracts';
 import { expect, it } from 'vitest';
-import { methods } from './registry.js';
+import { methodFor, methods } from './registry.js';
 
-const ROOT = join(import.meta.dirname, '../../../..');
+it.each([
+  ['DORA', 'DoRA is "peft_type": "LORA" with "use_dora": true'],
+  ['pissa', 'PiSSA is "peft_type": "LORA" with "init_lora_weights": "pissa"'],
+  ['KASA', 'KaSA is "peft_type": "LORA" with "kasa_config": …'],
+  ['QLORA', 'QLoRA is "peft_type": "LORA" with a graft.quantization such as "nf4"'],
+  ['QDORA', 'with "use_dora": true and a graft.quantization such as "nf4"'],
+  ['NONE', 'supported: LORA, '],
+])('says how %s is made', (peft_type, why) => {
+  expect(() => methodFor({ peft_type })).toThrow(
+    expect.objectContaining({
+      message: expect.stringContaining(why),
+      param: 'peft.peft_type',
+    }),
+  );
+});
 
-it.each(methods.map(({ title }) => [title]))("README's table names %s", (title) => {
-  const [row = ''] =
-    readFileSync(join(ROOT, 'README.md'), 'utf8').match(/^\| methods \|.*$/m) ?? [];
-  expect(row.toLowerCase()).toContain(title.toLowerCase());
+it('no variant has the name of a method', () => {
+  const named = new Set(NAMED_METHODS.map(({ name }) => name.toUpperCase()));
+  expect(methods.filter(({ name }) => named.has(name))).toEqual([]);
 });

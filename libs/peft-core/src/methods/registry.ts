@@ -1,4 +1,4 @@
-import { DomainError, shorten } from '@graft/contracts';
+import { DomainError, methodCalled, shorten, type NamedMethod } from '@graft/contracts';
 import { registry } from '../plugin.js';
 import { adaptionPrompt } from './adaption-prompt.js';
 import { adalora } from './adalora.js';
@@ -109,10 +109,22 @@ export function methodFor(peft: { readonly peft_type: string } | null): Method {
   const name = peft?.peft_type ?? WITHOUT_ADAPTER;
   const found = byName.get(name);
   if (found) return found;
-  const known = methods.map((method) => method.name).join(', ');
+  const named = methodCalled(name);
+  const why = named
+    ? `${named.name} is "peft_type": "LORA" with ${howMade(named)}`
+    : `supported: ${methods.map((method) => method.name).join(', ')}`;
   throw new DomainError(
     'invalid_value',
-    `unknown peft_type "${shorten(name, 200)}"; supported: ${known}`,
+    `unknown peft_type "${shorten(name, 200)}"; ${why}`,
     'peft.peft_type',
   );
+}
+
+/** The fields of a request that make a method with a name of its own. */
+function howMade({ variant, isPacked }: NamedMethod): string {
+  const value = JSON.stringify(variant?.value) ?? '…';
+  return [
+    ...(variant ? [`"${variant.field}": ${value}`] : []),
+    ...(isPacked ? ['a graft.quantization such as "nf4"'] : []),
+  ].join(' and ');
 }
