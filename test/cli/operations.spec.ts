@@ -40,6 +40,8 @@ it('each makes the job that its options say', async () => {
     rank: 4,
     adapters: [model],
   });
+  const nowhere = await run('merge', model, '--pool', 'nowhere');
+  expect(nowhere.err).toContain('warning: No worker has ever joined pool nowhere: ');
   const [ties] = [['-w', '0.7,-0.3', '-t', 'ties', '--density', '0.5', '--sign', 'frequency']];
   expect(operationOf(await run('--json', 'combine', model, model, ...ties))).toEqual({
     type: 'combine',

@@ -460,6 +460,9 @@ describe('graft sweeps', () => {
     expect(refused.err).toContain('trial 2 (peft.r 0): peft.r');
     const made = await run('sweeps', 'create', ...job, '--vary', 'peft.r=8,4,2', '--algorithm', 'random'); // prettier-ignore
     expect(made.out).toMatch(/^sweep-\w{22} queued: 3 trials\n$/);
+    const unknown = 'No worker has ever joined pool cli-sweeps: ';
+    expect(made.err).toContain(`warning: ${unknown}`);
+    expect((await run('sweeps', 'show', 'ranks')).out).toContain(unknown);
     expect((await run('sweeps', 'winner', 'ranks')).err).toMatch(
       /no trial of sweep-\w+ has a model with a score yet; it is queued/,
     );

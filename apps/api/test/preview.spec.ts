@@ -5,6 +5,7 @@ import type {
   JobObject,
   JobPreviewObject,
   ModelObject,
+  SweepObject,
 } from '@graft/contracts';
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -185,8 +186,15 @@ describe('a preview', () => {
     expect(graft.warnings).toEqual(warnings);
     const read = () => api.get<JobObject>(`/fine_tuning/jobs/${id}`);
     expect((await read()).graft.warnings).toEqual(warnings);
+    const search = { algorithm: 'grid', parameters: { 'peft.r': [2, 4] } };
+    const body = { model: 'tiny', ...job('gpuu'), search };
+    const sweep = await api.post<SweepObject>('/sweeps', body);
+    expect(sweep.warnings).toEqual(warnings);
+    const readSweep = () => api.get<SweepObject>(`/sweeps/${sweep.id}`);
+    expect((await readSweep()).warnings).toEqual(warnings);
     const worker = await new ScriptedWorker(api, { pool: 'gpuu' }).connect();
     expect((await read()).graft.warnings).toEqual([]);
+    expect((await readSweep()).warnings).toEqual([]);
     worker.vanish();
   });
 

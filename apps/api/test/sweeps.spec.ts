@@ -85,7 +85,7 @@ describe('a sweep', () => {
       },
     });
     const { data } = await api.get<Page<SweepObject>>('/sweeps?limit=1');
-    const { trials: _, ...listed } = made;
+    const { trials: _, warnings: __, ...listed } = made;
     expect(data).toEqual([listed]);
     const found = await api.get<Page<JobObject>>(`/fine_tuning/jobs?search=${made.id}`);
     expect(found.data).toHaveLength(4);

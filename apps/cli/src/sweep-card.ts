@@ -8,12 +8,12 @@ import {
   trialCountsText,
   trialOptionsText,
 } from '@graft/contracts/sweep-text';
-import { faint, strong } from './style.js';
+import { faint, strong, warning } from './style.js';
 import { ago, bytes, printable, table } from './terminal.js';
 
 /** A sweep, then its trials, the best first. */
 export function sweepCard(sweep: SweepObject, width: number): string {
-  const { search, winner, model } = sweep;
+  const { search, winner, model, warnings = [] } = sweep;
   const rungs = search.rungs.length > 0 ? `, rungs at steps ${search.rungs.join(', ')}` : '';
   const best = winner && `trial ${winner.trial}, ${scoreText(winner.score, search.metric)}`;
   const head = [
@@ -22,6 +22,7 @@ export function sweepCard(sweep: SweepObject, width: number): string {
     `  search   ${search.algorithm} by ${METRIC_NAMES[search.metric]}${rungs}`,
     `  status   ${sweep.status}: ${trialCountsText(sweep)}`,
     `  winner   ${winner ? `${best}: ${winner.model}` : '–'}`,
+    ...warnings.map(({ message }) => `  ${warning(printable(message))}`),
   ];
   return [...head, '', trialTable(sweep, width)].join('\n');
 }

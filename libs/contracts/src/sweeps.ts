@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { Seed } from './training-options.js';
 import { CreateJob } from './create-job.js';
-import { JobBest, JobError, JobForgetting, JobStatus } from './openai.js';
+import { JobBest, JobError, JobForgetting, JobStatus, JobWarning } from './openai.js';
 
 export const MOST_TRIALS = 100;
 const MOST_RUNGS = 8;
@@ -180,6 +180,9 @@ export const SweepObject = z
       .object({ trial: z.number(), job: z.string(), score: z.number(), model: z.string() })
       .nullable()
       .describe('The best of the trials that are done, so far.'),
+    warnings: z
+      .exactOptional(z.array(JobWarning).readonly())
+      .describe('What keeps its trials from starting. Not in lists.'),
     trials: z.exactOptional(z.array(TrialObject).readonly()).describe('Not in lists.'),
   })
   .meta({ id: 'SweepObject', description: 'Several jobs that differ in some of their fields.' });

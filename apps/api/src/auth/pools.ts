@@ -12,6 +12,9 @@ export const poolAllowed = (pool: string, project: string): string =>
    AND NOT EXISTS (SELECT 1 FROM pool closed WHERE closed.name = ${pool} AND NOT closed.open AND NOT EXISTS (
      SELECT 1 FROM pool_grant WHERE pool_grant.pool = closed.name AND pool_grant.project_id = ${project})))`;
 
+/** The code of that warning. */
+export const POOL_NEVER_JOINED = 'pool_never_joined';
+
 /** What is said of a pool that does not exist; jobs may wait there. */
 export function neverJoined(pool: string, others: readonly string[]): string {
   const wayOut =
@@ -46,6 +49,18 @@ export class Pools {
       manager,
     );
     return rows.map(({ name }) => name);
+  }
+
+  /** Of each pool that trials of a sweep wait in and no worker has ever joined, what is to be said of it. */
+  async neverJoinedBy(projectId: string, sweep: string): Promise<string[]> {
+    const rows = await this.database.query<{ pool: string }>(
+      `SELECT DISTINCT pool FROM job WHERE sweep_id = $1 AND state = 'queued' AND deleted_at IS NULL
+         AND NOT EXISTS (SELECT 1 FROM pool WHERE pool.name = job.pool) ORDER BY pool`,
+      [sweep],
+    );
+    if (rows.length === 0) return [];
+    const others = await this.allowed(projectId);
+    return rows.map(({ pool }) => neverJoined(pool, others));
   }
 
   /** What a project is told that may not use a pool: which ones it may. */

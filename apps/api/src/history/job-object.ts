@@ -11,6 +11,7 @@ import {
   type JobPreviewObject,
   type Spec,
 } from '@graft/contracts';
+import { POOL_NEVER_JOINED } from '../auth/pools.js';
 import { fineTuningMethod, missingInWords } from '../catalog/plugins.js';
 import type { IntegrationRun } from '../database/entities/integrations.js';
 import type { Attempt, Job } from '../database/entities/job.js';
@@ -103,7 +104,7 @@ export function cordonedOff(job: JobObject): JobObject {
 
 /** A job that waits in a pool that no worker has ever joined. */
 export function warnedOfPool(job: JobObject, message: string): JobObject {
-  const warning = { code: 'pool_never_joined', message, step: null };
+  const warning = { code: POOL_NEVER_JOINED, message, step: null };
   return { ...job, graft: { ...job.graft, warnings: [...job.graft.warnings, warning] } };
 }
 

@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { DomainError, type Page, type SweepObject, type SweepStatus } from '@graft/contracts';
 import { Command_Action } from '@graft/contracts/grpc';
 import { Audit } from '../auth/audit.js';
+import { Pools, POOL_NEVER_JOINED } from '../auth/pools.js';
 import type { Principal } from '../auth/principal.js';
 import { Database } from '../database/database.js';
 import { IS_OPEN, type Job } from '../database/entities/job.js';
@@ -20,6 +21,7 @@ export class SweepsService {
     private readonly transitions: JobTransitions,
     private readonly link: WorkerLink,
     private readonly audit: Audit,
+    private readonly pools: Pools,
   ) {}
 
   /** Newest first, without their trials. */
@@ -40,7 +42,9 @@ export class SweepsService {
     const row = await this.row(caller, id);
     const rows = await this.trials.of(id);
     const trials = rows.filter(isShown).map((trial) => trialObject(trial, row.search.metric));
-    return { ...sweepObject(row, rows), trials };
+    const messages = await this.pools.neverJoinedBy(caller.projectId, id);
+    const warnings = messages.map((message) => ({ code: POOL_NEVER_JOINED, message, step: null }));
+    return { ...sweepObject(row, rows), warnings, trials };
   }
 
   /** Its trials that are not over are cancelled as jobs are; models of the others stay. */

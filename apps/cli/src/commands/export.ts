@@ -6,6 +6,7 @@ import { saveModel, type Target } from '../archive.js';
 import { CliError, EXIT } from '../cli-error.js';
 import { callOf } from '../command-line.js';
 import { hubTarget, pushToHub } from '../hub-push.js';
+import { noteWarnings } from '../note-warnings.js';
 import type { Output } from '../terminal.js';
 import { succeeded } from './watch.js';
 
@@ -89,7 +90,8 @@ async function exported(api: Api, model: string, options: Options, out: Output):
     format === 'merged'
       ? { type: 'merge', model, ...job }
       : { type: 'export', format, ...(quantization && { quantization }), model, ...job };
-  const { id } = await api.post<JobObject>('/adapters/operations', body);
+  const { id, graft } = await api.post<JobObject>('/adapters/operations', body);
+  noteWarnings(out, graft.warnings);
   const { fine_tuned_model: made } = await succeeded(api, id, out);
   if (made === null) throw new CliError(`${id} made no model`);
   return made;

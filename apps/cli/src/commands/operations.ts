@@ -2,6 +2,7 @@ import type { CreateOperation, JobObject } from '@graft/contracts';
 import { COMBINATION_TYPES } from '@graft/contracts/adapter-operation-names';
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { callOf } from '../command-line.js';
+import { noteWarnings } from '../note-warnings.js';
 import { decimal, positiveInteger } from '../parse-number.js';
 import { watchToEnd } from './watch.js';
 
@@ -107,6 +108,7 @@ const jobFields = ({ suffix, pool }: OfJob): { suffix?: string; pool?: string } 
 async function create(body: CreateOperation, { watch }: OfJob, command: Command): Promise<void> {
   const { out, api } = callOf(command);
   const job = await api().post<JobObject>('/adapters/operations', body);
+  noteWarnings(out, job.graft.warnings);
   if (watch === true) return watchToEnd(api(), job.id, out);
   if (out.json) return out.value(job);
   out.line(`${job.id} ${job.status}: ${job.graft.phase.message}`);

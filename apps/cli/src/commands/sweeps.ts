@@ -8,6 +8,7 @@ import { CliError, EXIT } from '../cli-error.js';
 import { callOf } from '../command-line.js';
 import { findSweepId, sweepPath } from '../find-sweep.js';
 import { bodyOf, withJobFlags, type JobFlags } from '../job-body.js';
+import { noteWarnings } from '../note-warnings.js';
 import { positiveInteger } from '../parse-number.js';
 import { sweepCard, sweepRow } from '../sweep-card.js';
 import { searchOf, withSearchFlags, type SearchFlags } from '../sweep-search.js';
@@ -80,6 +81,7 @@ function addCreate(sweeps: Command): void {
       const sweep = await withFiles(api(), { body, columns }, out, ({ sent }) =>
         api().post<SweepObject>('/sweeps', sent),
       );
+      noteWarnings(out, sweep.warnings ?? []);
       if (options.watch === true) return watch({ out, api: api(), id: sweep.id });
       if (out.json) return out.value(sweep);
       out.line(`${sweep.id} ${sweep.status}: ${sweep.trial_counts.total} trials`);

@@ -17,6 +17,7 @@ import { COSTS, pointsOf } from '../components/pareto.js';
 import { ParetoChart } from '../components/pareto-chart.js';
 import { StatePill } from '../components/state-pill.js';
 import { TrialTable } from '../components/trial-table.js';
+import { Warnings } from '../components/warnings.js';
 import { ago, moment } from '../format.js';
 import { useLoaded } from '../loading.js';
 import { useMay } from '../own-key.js';
@@ -74,6 +75,7 @@ export function SweepPage({ id }: { id: string }) {
         <span title={moment(value.created_at)}>added {ago(value.created_at)}</span>
       </p>
       <Failure error={error ?? found.error} />
+      <Warnings warnings={value.warnings ?? []} />
       <Winner sweep={value} />
       <Tradeoff sweep={value} />
       <TrialTable sweep={value} />
