@@ -132,6 +132,26 @@ describe('without --allow-changes', () => {
     expect(preview).toMatchObject({ examples: 12 });
   });
 
+  it('lists the names of the catalogue, and tells one of them whole', async () => {
+    const names = await ask(client, 'get_catalog');
+    expect(names).toMatchObject({
+      methods: { LORA: expect.any(String), IA3: expect.any(String) },
+      tasks: { causal_lm: expect.any(String) },
+      families: { llama: expect.any(String) },
+      quantizers: { nf4: expect.any(String) },
+    });
+    expect(JSON.stringify(names)).not.toContain('schema');
+    const lora = await ask(client, 'get_catalog', { name: 'lora' });
+    expect(lora).toMatchObject({ peft_type: 'LORA', schema: { properties: { r: {} } } });
+    const dpo = await ask(client, 'get_catalog', { name: 'dpo' });
+    expect(dpo).toMatchObject({ name: 'dpo', schema: { properties: { beta: {} } } });
+    const graftOptions = await ask(client, 'get_catalog', { name: 'graft' });
+    expect(graftOptions).toMatchObject({ properties: { learning_rate: {} } });
+    expect(await refusal(client, 'get_catalog', { name: 'nobody' })).toBe(
+      'the catalogue has nothing named nobody; get_catalog without a name lists the names',
+    );
+  });
+
   it('says what is wrong in the words of the API', async () => {
     const nobody = await refusal(client, 'get_job', { job: 'nobody' });
     expect(nobody).toBe('no job named nobody; see graft jobs');

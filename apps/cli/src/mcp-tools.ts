@@ -1,6 +1,7 @@
 import {
   JOB_STATUSES,
   methodOf,
+  type Catalog,
   type CheckpointObject,
   type FileObject,
   type JobEventObject,
@@ -14,6 +15,7 @@ import type { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import type { CallToolResult } from '@modelcontextprotocol/sdk/types.js';
 import { z } from 'zod';
 import type { Api } from './api.js';
+import { CliError } from './cli-error.js';
 import { findJob, findJobId, jobPath } from './find-job.js';
 import { findSweepId, sweepPath } from './find-sweep.js';
 
@@ -101,17 +103,33 @@ export function addReadingTools(server: McpServer, api: Api): void {
     {},
     async () => (await api.get<Page<unknown>>('/workers')).data,
   );
-  tool(
-    'get_catalog',
-    'Methods, model families and tasks that jobs may name, with their options',
-    {},
-    () => api.get('/catalog'),
-  );
+  addCatalogTool(tool, api);
   tool(
     'preview_job',
     'What creating a job would do: steps, tokens, time, memory, warnings, and what is wrong with it. Creates nothing',
     { body },
     ({ body: asked }) => api.post<JobPreviewObject>('/fine_tuning/jobs/preview', asked),
+  );
+}
+
+function addCatalogTool(tool: ReturnType<typeof toolOf>, api: Api): void {
+  tool(
+    'get_catalog',
+    'Methods, tasks, model families and quantizers that jobs may name; with a name, all of that one with the JSON schema of its options',
+    {
+      name: z
+        .string()
+        .min(1)
+        .max(100)
+        .optional()
+        .describe(
+          'One of the names that the call without it lists, or graft: options of any job. Default: names alone',
+        ),
+    },
+    async ({ name }) => {
+      const catalog = await api.get<Catalog>('/catalog');
+      return name === undefined ? catalogNames(catalog) : catalogEntry(catalog, name);
+    },
   );
 }
 
@@ -188,6 +206,28 @@ const toolOf =
       },
     );
   };
+
+/** Titles by name. */
+const catalogNames = ({ methods, tasks, families, quantizers }: Catalog) => ({
+  methods: Object.fromEntries(methods.map(({ peft_type: name, title }) => [name, title])),
+  tasks: Object.fromEntries(tasks.map(({ name, title }) => [name, title])),
+  families: Object.fromEntries(families.map(({ name, title }) => [name, title])),
+  quantizers: Object.fromEntries(quantizers.map(({ name, title }) => [name, title])),
+  graft: 'Options of any job',
+});
+
+function catalogEntry(catalog: Catalog, asked: string): object {
+  const { methods, tasks, families, quantizers, graft_schema: graft } = catalog;
+  if (asked === 'graft') return graft;
+  const is = (name: string): boolean => name.toLowerCase() === asked.toLowerCase();
+  const found =
+    methods.find(({ peft_type: name }) => is(name)) ??
+    [...tasks, ...families, ...quantizers].find(({ name }) => is(name));
+  if (found) return found;
+  throw new CliError(
+    `the catalogue has nothing named ${asked}; get_catalog without a name lists the names`,
+  );
+}
 
 const brief = ({ id, status, model, user_provided_suffix, peft, graft, ...job }: JobObject) => ({
   id,
