@@ -117,3 +117,54 @@ it.each(['completions', 'responses'])(
     expect(refused.message).toContain(`${param} is 129, but tiny supports at most 128 tokens`);
   },
 );
+
+it.each<[string, unknown, object, string, string]>([
+  [
+    'a picture',
+    [{ type: 'input_image', image_url: '{{item.picture}}' }],
+    {},
+    'input_messages.template.0.content.0.type',
+    '"input_image" is not supported, only parts of text are',
+  ],
+  [
+    'a sound',
+    { type: 'input_audio', input_audio: { data: 'x', format: 'mp3' } },
+    {},
+    'input_messages.template.0.content.type',
+    '"input_audio" is not supported',
+  ],
+  [
+    'a tool',
+    'Hi',
+    { tools: [{ type: 'function', name: 'find' }] },
+    'sampling_params.tools',
+    'the answers of a run call no tools',
+  ],
+])('refuses %s by its field', async (_, content, sampling, field, message) => {
+  const refused = await caught(
+    graded([same('{{sample.output_text}}')], {
+      type: 'responses',
+      model: 'tiny',
+      source: inline([{ item: { answer: 'x', picture: 'data:' } }]),
+      input_messages: { type: 'template', template: [{ role: 'user', content }] },
+      sampling_params: sampling,
+    }),
+  );
+  expect(refused).toMatchObject({ status: 400, param: `data_source.${field}` });
+  expect(refused.message).toContain(message);
+});
+
+it('an item whose messages have a picture is in error, with the reason', async () => {
+  const chat = [{ role: 'user', content: [{ type: 'input_image', image_url: 'data:' }] }];
+  const { counts, items } = await graded([same('{{sample.output_text}}')], {
+    type: 'responses',
+    model: 'tiny',
+    source: inline([{ item: { answer: 'x', chat } }]),
+    input_messages: { type: 'item_reference', item_reference: 'item.chat' },
+  });
+  expect(counts).toMatchObject({ total: 1, errored: 1 });
+  expect(items[0]?.sample.error).toMatchObject({
+    code: 'invalid_value',
+    message: 'messages.0.content.0.type: only text parts are supported',
+  });
+});

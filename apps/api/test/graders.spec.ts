@@ -313,7 +313,7 @@ describe('what is wrong with a grader is said at once', () => {
       score({ input: [{ role: 'user', content: { type: 'input_image', image_url: 'x' } }] }),
       'grader.input.0.content.type',
       'invalid_value',
-      'only parts of text',
+      '"input_image" is not supported, only parts of text are: input_text and output_text',
     ],
     [label({ passing_labels: ['fine'] }), 'grader.passing_labels', 'invalid_value', 'got fine'],
     [

@@ -1,3 +1,4 @@
+import { shorten } from '@graft/contracts';
 import { z } from 'zod';
 import { NOT_DONE_IN_CHAT, notDone } from '../chat/not-done.js';
 import { METRICS } from './similarity.js';
@@ -41,8 +42,14 @@ const textSimilarity = {
   pass_threshold: Pass,
 };
 
+/** `input_image`, `input_audio` and whatever else is no text. */
+const TextType = z.enum(['input_text', 'output_text'], {
+  error: ({ input }) =>
+    `${shorten(JSON.stringify(input) ?? 'nothing', 40)} is not supported, only parts of text are: input_text and output_text. Models that answer or grade in evals read text alone`,
+});
+
 const Part = z.strictObject({
-  type: z.enum(['input_text', 'output_text'], 'only parts of text are supported'),
+  type: TextType,
   text: Template,
 });
 
