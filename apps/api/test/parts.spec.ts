@@ -1,8 +1,11 @@
 // Training data in parts, by OpenAI's own SDK.
 import { createHash } from 'node:crypto';
-import { readdirSync } from 'node:fs';
+import { readdirSync, renameSync } from 'node:fs';
+import { request, type ClientRequest } from 'node:http';
 import { connect } from 'node:net';
 import { join } from 'node:path';
+import type { APIError } from 'openai';
+import pg from 'pg';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { FileObject, UploadObject } from '@graft/contracts';
 import { caught, chats, startTestApi, until, type TestApi } from './fixture.js';
@@ -79,6 +82,49 @@ it('becomes a file only with the MD5 that the client says', async () => {
   expect(await caught(complete('none'))).toMatchObject({ status: 400, param: 'md5' });
   expect((await api.get<UploadObject>(`/uploads/${upload.id}`)).status).toBe('pending');
   expect((await complete(md5.toUpperCase())).status).toBe('completed');
+});
+
+it('is not read again for an MD5 that is known to be wrong', async () => {
+  const upload = await create();
+  const part = await api.client.uploads.parts.create(upload.id, { data: bytes(0, TEXT.length) });
+  const wrong = () =>
+    caught(api.client.uploads.complete(upload.id, { part_ids: [part.id], md5: '0'.repeat(32) }));
+  expect(await wrong()).toMatchObject({ status: 400, param: 'md5' });
+  const [sent] = (await api.get<UploadObject>(`/uploads/${upload.id}`)).graft.parts;
+  const path = join(api.home, 'blobs', sent!.sha256.slice(0, 2), sent!.sha256);
+  renameSync(path, `${path}.away`);
+  expect(await wrong()).toMatchObject({ status: 400, param: 'md5' });
+  renameSync(`${path}.away`, path);
+  await api.client.uploads.cancel(upload.id);
+});
+
+it('is completed one at a time of a project, and no more wait than may', async () => {
+  const upload = await create();
+  const part = await api.client.uploads.parts.create(upload.id, { data: bytes(0, TEXT.length) });
+  const lock = new pg.Client({ connectionString: api.databaseUrl });
+  await lock.connect();
+  try {
+    await lock.query('BEGIN');
+    // The one that is at work waits for this row.
+    await lock.query('SELECT 1 FROM upload WHERE id = $1 FOR UPDATE', [upload.id]);
+    const refused: APIError[] = [];
+    const asked = Array.from({ length: 18 }, () =>
+      api.client.uploads
+        .complete(upload.id, { part_ids: [part.id] })
+        .catch((error: unknown) => void refused.push(error as APIError)),
+    );
+    await until(() => refused.length === 1);
+    expect(refused[0]).toMatchObject({
+      status: 503,
+      message: expect.stringContaining('too many uploads are being completed for this project'),
+    });
+    await lock.query('ROLLBACK');
+    const done = await Promise.all(asked);
+    expect(new Set(done.filter(Boolean).map((one) => one?.file?.id)).size).toBe(1);
+    expect(refused).toHaveLength(1);
+  } finally {
+    await lock.end();
+  }
 });
 
 it('is refused where parts are missing, strange or too large', async () => {
@@ -182,4 +228,33 @@ it('that is a table is completed again once somebody says which column is what',
     status: 'processed',
     graft: { records: 12, converted_from: 'csv' },
   });
+});
+
+it('that come whole are received so many at a time, and no more of a project wait than may', async () => {
+  const open: ClientRequest[] = [];
+  const answers: string[] = [];
+  for (let n = 0; n < 8 + 64 + 1; n++) {
+    const sending = request(`${api.url}/v1/files`, {
+      method: 'POST',
+      headers: {
+        ...api.headers,
+        'content-type': 'multipart/form-data; boundary=b',
+        'content-length': 1000,
+      },
+    });
+    sending.on('error', () => undefined);
+    sending.on('response', async (response) => {
+      let text = '';
+      for await (const chunk of response.setEncoding('utf8')) text += String(chunk);
+      answers.push(text);
+    });
+    sending.write('--b\r\ncontent-disposition: form-data; name="file"; filename="a"\r\n\r\n');
+    open.push(sending);
+  }
+  await until(() => answers.length === 1);
+  expect(answers[0]).toContain('too many files are being received for this project: 64 wait');
+  for (const sending of open) sending.destroy();
+  // Who has gone leaves the queue, and its slot.
+  const file = await api.client.files.create({ file: new File([TEXT], 'a'), purpose: 'fine-tune' });
+  expect(file.status).toBe('processed');
 });

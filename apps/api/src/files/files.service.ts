@@ -25,6 +25,7 @@ import { lineSlots } from './line-slots.js';
 import { readRecords } from './read-records.js';
 import { receiveTrainingData, type Arrived } from './training-data.js';
 import { readUpload, type UploadedParts } from './upload.js';
+import { receivingSlots } from './upload-slots.js';
 
 export const TRAINING_PURPOSE = 'fine-tune';
 export const EVALS_PURPOSE = 'evals';
@@ -61,6 +62,7 @@ export class FilesService {
     const least = Math.max(0, announced - MOST_FRAMING_BYTES);
     const within = await this.quota.guard(caller.projectId, least);
     request.res?.once('close', () => gone.abort());
+    const done = await receivingSlots.take(caller.projectId, gone.signal);
     try {
       let columns = '';
       const parts = await readUpload(
@@ -88,6 +90,7 @@ export class FilesService {
     } finally {
       for (const arrived of await Promise.allSettled(arriving))
         if (arrived.status === 'fulfilled') await this.blobs.discard(arrived.value.blob);
+      done();
     }
   }
 

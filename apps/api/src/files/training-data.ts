@@ -8,6 +8,7 @@ import { arrayRows, lineRows } from './json-rows.js';
 import { LineCheck } from './line-check.js';
 import { peek } from './peek.js';
 import type { NumberedRow } from './rows.js';
+import { inTurns } from './upload-slots.js';
 import { WholeFile } from './whole-file.js';
 
 export interface Arrived {
@@ -36,7 +37,8 @@ export async function receiveTrainingData(
   columns: Columns,
   { uploader, gone, announced, within }: Circumstances,
 ): Promise<Arrived> {
-  const { head, all: source } = await peek(part);
+  const { head, all } = await peek(part);
+  const source = inTurns(all, uploader, gone);
   const format = formatOf(head, filename, columns);
   const convert = async (conversion: Conversion, rows: AsyncIterable<NumberedRow>) => {
     const blob = await blobs.receive(conversion.lines(rows), { uploader, within });

@@ -19,7 +19,9 @@ import { Database } from '../database/database.js';
 import { Upload, UploadPart } from '../database/entities/storage.js';
 import { newId, unix } from '../ids.js';
 import { FilesService, MOST_FRAMING_BYTES, TRAINING_PURPOSE } from './files.service.js';
+import { PartMd5s } from './part-md5s.js';
 import { readUpload } from './upload.js';
+import { completingSlots } from './upload-slots.js';
 
 /** As OpenAI's. */
 const MAX_PART_BYTES = 64 * 1024 * 1024;
@@ -56,6 +58,8 @@ const CompleteUpload = z.strictObject({
 /** Training data in parts, each of which may be sent again: OpenAI's Uploads. */
 @Injectable()
 export class UploadsService {
+  private readonly md5s = new PartMd5s();
+
   constructor(
     private readonly database: Database,
     private readonly blobs: BlobStore,
@@ -183,49 +187,51 @@ export class UploadsService {
    * refused until somebody says which column is what is completed again with `graft.columns`: its parts are kept.
    */
   async complete(caller: Principal, id: string, body: unknown): Promise<UploadObject> {
-    const upload = await this.row(caller, id);
-    const { part_ids: ids, md5, graft } = parseBody(CompleteUpload, body);
-    const columns = graft?.columns ?? upload.columns;
-    checkGraftColumns(columns);
-    if (upload.status === 'completed') return this.get(caller, id);
+    const asked = parseBody(CompleteUpload, body);
+    const { columns, status } = await this.row(caller, id);
+    checkGraftColumns(asked.graft?.columns ?? columns);
+    if (status === 'completed') return this.get(caller, id);
+    const done = await completingSlots.take(caller.projectId, new AbortController().signal);
+    try {
+      // Another call may have completed it while this one waited.
+      const upload = await this.row(caller, id);
+      if (upload.status !== 'completed') await this.makeFile(caller, upload, asked);
+    } finally {
+      done();
+    }
+    return this.get(caller, id);
+  }
+
+  private async makeFile(
+    caller: Principal,
+    upload: Upload,
+    { part_ids: ids, md5, graft }: z.infer<typeof CompleteUpload>,
+  ): Promise<void> {
+    const { id } = upload;
     if (upload.status !== 'pending') throw notPending(id);
     const found = await this.database.manager.getRepository(UploadPart).findBy({ upload_id: id });
-    const parts = ids.map((partId) => {
-      const part = found.find((one) => one.id === partId);
-      if (part) return part;
-      throw new DomainError(
-        'invalid_value',
-        `part_ids: ${partId.slice(0, 60)} is no part of this upload`,
-        'part_ids',
-      );
-    });
-    const bytes = parts.reduce((sum, part) => sum + part.size, 0);
-    if (bytes !== upload.bytes)
-      throw new DomainError(
-        'invalid_value',
-        `the parts have ${bytes} bytes together; the upload was created for ${upload.bytes}`,
-        'part_ids',
-      );
+    const parts = partsOf(upload, ids, found);
     try {
       await this.files.store(caller, this.contentOf(parts, md5), {
         ...upload,
-        columns,
+        columns: graft?.columns ?? upload.columns,
         upload: id,
         completes: (manager, fileId) => this.becomes(manager, id, fileId),
       });
     } catch (error) {
-      // Another call may have been faster: a client that was not answered asks again.
+      // Another API process may have been faster: a client that was not answered asks again.
       if ((await this.row(caller, id)).status !== 'completed') throw underGraft(error);
     }
     for (const part of found) await this.blobs.release(part.sha256);
-    return this.get(caller, id);
   }
 
-  /** @throws DomainError after the last byte where they have another MD5 than the client says */
+  /** @throws DomainError where they have another MD5 than the client says: after the last byte, or at once where it is known */
   private async *contentOf(
     parts: readonly UploadPart[],
     md5: string | undefined,
   ): AsyncGenerator<Buffer> {
+    const known = this.md5s.of(parts);
+    if (known !== null) checkMd5(known, md5);
     const hash = createHash('md5');
     for (const part of parts)
       for await (const chunk of this.blobs.read(part.sha256) as AsyncIterable<Buffer>) {
@@ -233,12 +239,8 @@ export class UploadsService {
         yield chunk;
       }
     const came = hash.digest('hex');
-    if (md5 === undefined || md5.toLowerCase() === came) return;
-    throw new DomainError(
-      'invalid_value',
-      `md5: the parts in this order have ${came}, not ${md5}`,
-      'md5',
-    );
+    this.md5s.keep(parts, came);
+    checkMd5(came, md5);
   }
 
   private async becomes(manager: EntityManager, id: string, fileId: string): Promise<void> {
@@ -326,3 +328,36 @@ function underGraft(error: unknown): unknown {
 
 const notPending = (id: string): DomainError =>
   new DomainError('invalid_state', `${id} is complete, cancelled or expired`, 'upload_id');
+
+function partsOf(
+  { bytes: announced }: Upload,
+  ids: readonly string[],
+  found: readonly UploadPart[],
+): UploadPart[] {
+  const known = new Map(found.map((part) => [part.id, part]));
+  const parts = ids.map((partId) => {
+    const part = known.get(partId);
+    if (part) return part;
+    throw new DomainError(
+      'invalid_value',
+      `part_ids: ${partId.slice(0, 60)} is no part of this upload`,
+      'part_ids',
+    );
+  });
+  const bytes = parts.reduce((sum, part) => sum + part.size, 0);
+  if (bytes === announced) return parts;
+  throw new DomainError(
+    'invalid_value',
+    `the parts have ${bytes} bytes together; the upload was created for ${announced}`,
+    'part_ids',
+  );
+}
+
+function checkMd5(came: string, md5: string | undefined): void {
+  if (md5 === undefined || md5.toLowerCase() === came) return;
+  throw new DomainError(
+    'invalid_value',
+    `md5: the parts in this order have ${came}, not ${md5}`,
+    'md5',
+  );
+}

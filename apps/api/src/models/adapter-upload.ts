@@ -10,6 +10,7 @@ import { inspectAdapter } from '../catalog/plugins.js';
 import { Database } from '../database/database.js';
 import { Model } from '../database/entities/storage.js';
 import { readUploads } from '../files/upload.js';
+import { receivingSlots } from '../files/upload-slots.js';
 import { fineTunedName } from '../history/history-objects.js';
 import { newId } from '../ids.js';
 import { CONFIG, isZip, unpack, wantedName, WEIGHTS } from './adapter-files.js';
@@ -36,6 +37,9 @@ export class AdapterUpload {
     const within = await this.quota.guard(uploader, announced);
     const arriving: Promise<Received>[] = [];
     const unpacked = new Map<string, Received>();
+    const gone = new AbortController();
+    request.res?.once('close', () => gone.abort());
+    const done = await receivingSlots.take(uploader, gone.signal);
     try {
       const { fields, parts } = await readUploads(
         request,
@@ -58,6 +62,7 @@ export class AdapterUpload {
       for (const arrived of await Promise.allSettled(arriving))
         if (arrived.status === 'fulfilled') await this.blobs.discard(arrived.value);
       for (const received of unpacked.values()) await this.blobs.discard(received);
+      done();
     }
   }
 

@@ -1,0 +1,47 @@
+import { Slots } from './slots.js';
+
+/** Of requests that bring a file. Each keeps the beginning of a line, and hashes of its records, in memory. */
+export const receivingSlots = new Slots({
+  atOnce: 64,
+  each: 8,
+  waiting: 256,
+  waitingEach: 64,
+  what: 'files are being received',
+});
+
+/** Of uploads whose parts become a file: each reads all of them and writes them again. */
+export const completingSlots = new Slots({
+  atOnce: 16,
+  each: 1,
+  waiting: 64,
+  waitingEach: 16,
+  what: 'uploads are being completed',
+});
+
+/** As many wait as the slots above let in, each for one chunk. */
+const checkingSlots = new Slots({
+  atOnce: 2,
+  each: 1,
+  waiting: Infinity,
+  waitingEach: Infinity,
+  what: 'files are being checked',
+});
+
+/**
+ * Passes on chunks that are checked on the API's thread. A project has one at a time, from when it is passed on until
+ * the next is asked for; no turn is held while a client sends.
+ */
+export async function* inTurns(
+  source: AsyncIterable<Buffer>,
+  project: string,
+  gone: AbortSignal,
+): AsyncGenerator<Buffer> {
+  for await (const chunk of source) {
+    const done = await checkingSlots.take(project, gone);
+    try {
+      yield chunk;
+    } finally {
+      done();
+    }
+  }
+}
