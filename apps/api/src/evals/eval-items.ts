@@ -3,26 +3,29 @@ import { Injectable } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import { Database } from '../database/database.js';
 import type { EvalItem } from '../database/entities/evals.js';
-import { jsonbText } from '../database/jsonb.js';
-import type { EvalRow } from './eval-body.js';
-
-/** In one statement. */
-const BATCH = 500;
+import type { ItemBatch } from './item-batches.js';
 
 /** The rows of a run's items. */
 @Injectable()
 export class EvalItems {
   constructor(private readonly database: Database) {}
 
-  async insert(manager: EntityManager, runId: string, rows: readonly EvalRow[]): Promise<void> {
-    for (let from = 0; from < rows.length; from += BATCH)
+  async insert(
+    manager: EntityManager,
+    runId: string,
+    batches: readonly ItemBatch[],
+  ): Promise<void> {
+    let from = 0;
+    for (const { count, json } of batches) {
       await this.database.query(
         `INSERT INTO eval_item (run_id, number, item, sample)
          SELECT $1, $2 + ordinality - 1, line->'item', NULLIF(line->'sample', 'null')
          FROM jsonb_array_elements($3::jsonb) WITH ORDINALITY AS one(line, ordinality) ON CONFLICT DO NOTHING`,
-        [runId, from, jsonbText(rows.slice(from, from + BATCH))],
+        [runId, from, new TextDecoder().decode(json)],
         manager,
       );
+      from += count;
+    }
   }
 
   /** The next that nobody has graded, after a number. */

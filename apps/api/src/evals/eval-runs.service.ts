@@ -14,16 +14,23 @@ import { pageOf, pageQuery } from '../http/parse.js';
 import { newId } from '../ids.js';
 import { SweepEnds } from '../lifecycle/sweep-ends.js';
 import { WebhookEvents } from '../webhooks/webhook-events.js';
-import { CreateRunBody, type DataSource, type EvalRow } from './eval-body.js';
+import { CreateRunBody, type DataSource } from './eval-body.js';
 import { EvalItems } from './eval-items.js';
 import { itemNumber, itemObject, runObject } from './eval-objects.js';
 import { EvalRunner } from './eval-runner.js';
 import { EvalsService, oneOf } from './evals.service.js';
 import { onBehalf } from './grade-item.js';
-import { checkedRows, fileRows } from './source-rows.js';
+import type { ItemBatch } from './item-batches.js';
+import { checkedRows, fileRows, runSlots } from './source-rows.js';
 
 type Shown = ReturnType<typeof runObject>;
 type Query = Record<string, unknown>;
+
+interface RunToBe {
+  readonly name: string;
+  readonly metadata: Readonly<Record<string, string>> | null | undefined;
+  readonly source: DataSource;
+}
 
 @Injectable()
 export class EvalRunsService {
@@ -44,22 +51,38 @@ export class EvalRunsService {
     const of = await this.evals.row(caller, evalId);
     const { name = '', metadata, data_source: source } = parseBody(CreateRunBody, body);
     await this.checkSource(caller, source);
-    const rows = await this.rows(caller, of, source);
+    const done = await runSlots.take(caller.projectId, new AbortController().signal);
+    try {
+      const id = await this.insert(caller, of, { name, metadata, source });
+      const made = await this.get(caller, evalId, id);
+      this.runner.look();
+      return made;
+    } finally {
+      done();
+    }
+  }
+
+  private async insert(
+    caller: Principal,
+    of: Eval,
+    { name, metadata, source }: RunToBe,
+  ): Promise<string> {
+    const batches = await this.batches(caller, of, source);
     const id = newId('evalrun_');
     await this.database.transaction(async (manager) => {
       const held = await this.database.query(
         'SELECT 1 FROM eval WHERE id = $1 FOR KEY SHARE',
-        [evalId],
+        [of.id],
         manager,
       );
       if (held.length === 0)
-        throw new DomainError('not_found', `No such Eval: ${evalId}`, 'eval_id');
+        throw new DomainError('not_found', `No such Eval: ${of.id}`, 'eval_id');
       await this.database.query(
         `INSERT INTO eval_run (id, eval_id, project_id, key_id, name, model, data_source, metadata)
          VALUES ($1, $2, $3, $4, $5, $6, $7::jsonb, $8::jsonb) ON CONFLICT DO NOTHING`,
         [
           id,
-          evalId,
+          of.id,
           caller.projectId,
           caller.keyId,
           name,
@@ -69,13 +92,12 @@ export class EvalRunsService {
         ],
         manager,
       );
-      await this.items.insert(manager, id, rows);
-      const detail = { eval: evalId, items: rows.length };
+      await this.items.insert(manager, id, batches);
+      const items = batches.reduce((sum, { count }) => sum + count, 0);
+      const detail = { eval: of.id, items };
       await this.audit.write(manager, { caller, action: 'eval_run.created', target: id, detail });
     });
-    const made = await this.get(caller, evalId, id);
-    this.runner.look();
-    return made;
+    return id;
   }
 
   private async checkSource(caller: Principal, source: DataSource): Promise<void> {
@@ -93,14 +115,16 @@ export class EvalRunsService {
     await this.chats.check(asked, model, 'data_source.model', limit);
   }
 
-  private async rows(caller: Principal, of: Eval, { source }: DataSource): Promise<EvalRow[]> {
+  private async batches(caller: Principal, of: Eval, { source }: DataSource): Promise<ItemBatch[]> {
     const schema = of.data_source_config['item_schema'] as Readonly<Record<string, unknown>>;
     const form = { project: caller.projectId, schema };
     if (source.type === 'file_content')
       return checkedRows(source.content, form, 'data_source.source.content');
     const file = await this.files.row(caller, source.id, 'data_source.source.id');
-    if (file.purpose === EVALS_PURPOSE)
-      return fileRows(this.blobs.read(file.sha256), form, 'data_source.source.id');
+    if (file.purpose === EVALS_PURPOSE) {
+      const path = await this.blobs.file({ sha256: file.sha256, size: file.bytes });
+      return fileRows(path, form, 'data_source.source.id');
+    }
     throw new DomainError(
       'invalid_value',
       `${source.id} has purpose ${file.purpose}; upload it with purpose ${EVALS_PURPOSE}`,

@@ -54,7 +54,7 @@ function withFormats(ajv: Validator): Validator {
   return ajv;
 }
 
-type Schema = Readonly<Record<string, unknown>>;
+export type Schema = Readonly<Record<string, unknown>>;
 
 /** What a schema refuses first of some items. */
 export interface ItemProblem {
@@ -71,14 +71,25 @@ export function checkSchema(schema: Schema, param: string): void {
  * Which of some items the schema refuses first, and why, or null.
  * @throws DomainError where the schema takes too long
  */
-export function itemProblem(
+export const itemProblem = (
   items: readonly Schema[],
   schema: Schema,
   param: string,
-): ItemProblem | null {
+): ItemProblem | null => itemCheck(schema, param)(items);
+
+/** The same of items that come some at a time; all of them together have as long as a schema may take. */
+export function itemCheck(
+  schema: Schema,
+  param: string,
+): (items: readonly Schema[]) => ItemProblem | null {
   const validate = compiled(schema, param);
-  const index = timed(() => items.findIndex((item) => !validate(item)), param);
-  return index < 0 ? null : { index, problem: problemOf(validate.errors?.[0], items[index]) };
+  let leftMs = MOST_MS;
+  return (items) => {
+    const began = performance.now();
+    const index = timed(() => items.findIndex((item) => !validate(item)), param, leftMs);
+    leftMs -= performance.now() - began;
+    return index < 0 ? null : { index, problem: problemOf(validate.errors?.[0], items[index]) };
+  };
 }
 
 function compiled(schema: Schema, param: string): ValidateFunction {
@@ -107,7 +118,7 @@ function compiled(schema: Schema, param: string): ValidateFunction {
 }
 
 /** V8 ends what takes longer, in the middle of a regular expression too. */
-function timed<T>(work: () => T, param: string): T {
+function timed<T>(work: () => T, param: string, mostMs = MOST_MS): T {
   let result: { readonly value: T } | null = null;
   const sandbox = createContext({
     work: () => {
@@ -115,7 +126,7 @@ function timed<T>(work: () => T, param: string): T {
     },
   });
   try {
-    new Script('work()').runInContext(sandbox, { timeout: MOST_MS });
+    new Script('work()').runInContext(sandbox, { timeout: Math.max(1, Math.ceil(mostMs)) });
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ERR_SCRIPT_EXECUTION_TIMEOUT')
       throw wrong(param, `takes more than ${MOST_MS / 1000} s to check: make it simpler`);

@@ -3,9 +3,8 @@ import { Worker } from 'node:worker_threads';
 import { DomainError } from '@graft/contracts';
 import { Slots } from '../files/slots.js';
 import { ITEM_SCHEMA_WORKER } from '../scripts.js';
-import type { ItemProblem } from './item-schema.js';
-
-type Schema = Readonly<Record<string, unknown>>;
+import type { ItemBatch, ItemForm } from './item-batches.js';
+import type { ItemProblem, Schema } from './item-schema.js';
 
 export interface SchemaQuestion {
   /** Whose schema it is. */
@@ -16,17 +15,24 @@ export interface SchemaQuestion {
   readonly items: readonly Schema[] | null;
 }
 
-/** Of the thread: what the items have wrong, or the schema. */
-export type SchemaAnswer =
+export interface FileQuestion extends ItemForm {
+  readonly path: string;
+}
+
+/** Of the thread: what the items have wrong, the items of a file, or what is refused. */
+export type ThreadAnswer =
   | { readonly found: ItemProblem | null }
+  | { readonly batches: readonly ItemBatch[] }
   | { readonly refused: { readonly message: string; readonly param: string | null } };
 
 const HEAP_MB = 1024;
+/** A file's items are in it one batch at a time. */
+const FILE_HEAP_MB = 256;
 
 /** Each takes a processor for some seconds at most. */
 const slots = new Slots({
   atOnce: 2,
-  each: 2,
+  each: 1,
   waiting: 100,
   waitingEach: 50,
   what: 'schemas are being checked',
@@ -38,16 +44,37 @@ const slots = new Slots({
  */
 export async function askSchema(question: SchemaQuestion): Promise<ItemProblem | null> {
   const free = await slots.take(question.project, new AbortController().signal);
-  const { param } = question;
+  try {
+    const answer = await askThread(question, question.param, HEAP_MB);
+    return 'found' in answer ? answer.found : null;
+  } finally {
+    free();
+  }
+}
+
+/**
+ * The items of a file, which a schema may refuse.
+ * @throws DomainError that names the line, or as above
+ */
+export async function askFile(question: FileQuestion): Promise<ItemBatch[]> {
+  const answer = await askThread(question, question.schemaParam, FILE_HEAP_MB);
+  return 'batches' in answer ? [...answer.batches] : [];
+}
+
+async function askThread(
+  question: SchemaQuestion | FileQuestion,
+  param: string,
+  heapMb: number,
+): Promise<Exclude<ThreadAnswer, { refused: unknown }>> {
   const worker = new Worker(ITEM_SCHEMA_WORKER, {
     workerData: question,
     execArgv: [],
     env: {},
-    resourceLimits: { maxOldGenerationSizeMb: HEAP_MB },
+    resourceLimits: { maxOldGenerationSizeMb: heapMb },
   });
   try {
-    const [answer] = (await once(worker, 'message')) as [SchemaAnswer];
-    if ('found' in answer) return answer.found;
+    const [answer] = (await once(worker, 'message')) as [ThreadAnswer];
+    if (!('refused' in answer)) return answer;
     throw new DomainError('invalid_value', answer.refused.message, answer.refused.param);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ERR_WORKER_OUT_OF_MEMORY') throw error;
@@ -55,6 +82,5 @@ export async function askSchema(question: SchemaQuestion): Promise<ItemProblem |
     throw new DomainError('invalid_value', message, param);
   } finally {
     void worker.terminate();
-    free();
   }
 }
