@@ -1,10 +1,11 @@
 // How much a project may ask of evals: runs that are made at once, runs that wait, and what their items take.
+import type { LimitsObject } from '@graft/contracts';
 import type OpenAI from 'openai';
 import type { APIError } from 'openai';
 import pg from 'pg';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { EVAL } from './eval-changes.js';
-import { startTestApi, until, type TestApi } from './fixture.js';
+import { caught, startTestApi, until, type TestApi } from './fixture.js';
 
 let api: TestApi;
 let evals: OpenAI['evals'];
@@ -48,4 +49,35 @@ it('makes one run of a project at a time, and no more wait than may', async () =
   } finally {
     await lock.end();
   }
+});
+
+it('refuses runs beyond eval_runs, and takes more once some are over', async () => {
+  const { project } = await api.get<{ project: { id: string } }>('/keys/me');
+  const limit = (eval_runs: number | null) =>
+    api.post(`/organization/projects/${project.id}`, { graft: { limits: { eval_runs } } });
+  const used = async () =>
+    (await api.get<LimitsObject>('/limits')).data.find(({ name }) => name === 'eval_runs');
+  const open = (runs: number) =>
+    api.query(
+      `INSERT INTO eval_run (id, eval_id, project_id, key_id, name, model, data_source, owner, owner_until, status)
+       SELECT 'open-' || n, $1, $2, '', '', '', '{}', 'nobody', 'infinity', 'in_progress'
+       FROM generate_series(1, $3) AS n ON CONFLICT DO NOTHING`,
+      [evalId, project.id, runs],
+    );
+  await until(async () => (await used())?.used === 0);
+  await open(2);
+  await limit(2);
+  expect(await used()).toEqual({ name: 'eval_runs', limit: 2, used: 2 });
+  expect(await caught(create())).toMatchObject({
+    status: 429,
+    code: 'insufficient_quota',
+    message: expect.stringContaining('2 runs of evals of this project are not over; its limit'),
+  });
+  await evals.runs.cancel('open-1', { eval_id: evalId });
+  expect((await create()).object).toBe('eval.run');
+  await limit(null);
+  await open(1000);
+  await api.query(`UPDATE eval_run SET status = 'in_progress' WHERE id = 'open-1'`);
+  expect(await caught(create())).toMatchObject({ status: 429, code: 'queue_full' });
+  await api.query(`DELETE FROM eval_run WHERE owner = 'nobody'`);
 });

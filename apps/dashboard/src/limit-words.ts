@@ -8,6 +8,7 @@ export const LIMIT_NAMES: Readonly<Record<keyof ProjectLimits, string>> = {
   running_jobs: 'Running jobs',
   queued_jobs: 'Queued jobs',
   chats: 'Chats at once',
+  eval_runs: 'Runs of evals',
   tokens_per_day: 'Tokens a day',
   storage_bytes: 'Storage',
   priority: 'Highest priority',

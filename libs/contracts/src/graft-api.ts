@@ -260,6 +260,9 @@ export const ProjectLimits = z
       .exactOptional(z.number())
       .describe('Trained and generated, by the day in UTC.'),
     chats: z.exactOptional(z.number()).describe('Answers in progress.'),
+    eval_runs: z
+      .exactOptional(z.number())
+      .describe('Runs of evals that are not over, but for those of checkpoints.'),
     priority: z
       .exactOptional(z.number())
       .describe(

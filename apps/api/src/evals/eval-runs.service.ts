@@ -12,6 +12,7 @@ import { mapTexts } from '../graders/graders.service.js';
 import { checkTemplate } from '../graders/template.js';
 import { pageOf, pageQuery } from '../http/parse.js';
 import { newId } from '../ids.js';
+import { Quotas } from '../lifecycle/quotas.js';
 import { SweepEnds } from '../lifecycle/sweep-ends.js';
 import { WebhookEvents } from '../webhooks/webhook-events.js';
 import { CreateRunBody, type DataSource } from './eval-body.js';
@@ -42,6 +43,7 @@ export class EvalRunsService {
     private readonly chats: ChatService,
     private readonly evals: EvalsService,
     private readonly items: EvalItems,
+    private readonly quotas: Quotas,
     private readonly runner: EvalRunner,
     private readonly webhooks: WebhookEvents,
     private readonly sweeps: SweepEnds,
@@ -77,6 +79,7 @@ export class EvalRunsService {
       );
       if (held.length === 0)
         throw new DomainError('not_found', `No such Eval: ${of.id}`, 'eval_id');
+      await this.quotas.admitEvalRun(manager, caller.projectId);
       await this.database.query(
         `INSERT INTO eval_run (id, eval_id, project_id, key_id, name, model, data_source, metadata)
          VALUES ($1, $2, $3, $4, $5, $6, $7::jsonb, $8::jsonb) ON CONFLICT DO NOTHING`,

@@ -10,6 +10,12 @@ import { Usage } from './usage.js';
 /** Priority of a job that names none. */
 const DEFAULT_PRIORITY = 100;
 
+/** Runs of evals of a project that are not over: each has up to 64 MiB of items. */
+const MOST_EVAL_RUNS = 1_000;
+/** SQL: a run counts until it is over. Those of checkpoints come from jobs, which have limits of their own. */
+const OPEN_RUNS = `SELECT count(*)::int FROM eval_run
+  WHERE project_id = $1 AND job_id IS NULL AND status IN ('queued', 'in_progress')`;
+
 /** How much of what it may have a project has. */
 export interface ProjectUse {
   readonly weight: number;
@@ -18,11 +24,19 @@ export interface ProjectUse {
   readonly queuedJobs: number;
   /** Answers in progress, and those that wait. */
   readonly chats: number;
+  readonly evalRuns: number;
   readonly tokensToday: number;
   readonly tokensResetAt: Date;
 }
 
-/** What a project may not have more of, of jobs and tokens; `running_jobs` makes jobs wait instead (next-job). */
+interface Counts {
+  readonly running: number;
+  readonly queued: number;
+  readonly chats: number;
+  readonly runs: number;
+}
+
+/** What a project may not have more of, of jobs, runs of evals and tokens; `running_jobs` makes jobs wait instead (next-job). */
 @Injectable()
 export class Quotas {
   constructor(
@@ -33,10 +47,11 @@ export class Quotas {
   async use(projectId: string): Promise<ProjectUse> {
     const { weight, limits } = await this.project(projectId);
     const { tokens, resetsAt } = await this.usage.today(projectId);
-    const [jobs] = await this.database.query<{ running: number; queued: number; chats: number }>(
+    const [jobs] = await this.database.query<Counts>(
       `SELECT count(*) FILTER (WHERE state = 'running')::int AS running,
          count(*) FILTER (WHERE state = 'queued')::int AS queued,
-         (SELECT count(*)::int FROM answer WHERE project_id = $1 AND until > clock_timestamp()) AS chats
+         (SELECT count(*)::int FROM answer WHERE project_id = $1 AND until > clock_timestamp()) AS chats,
+         (${OPEN_RUNS}) AS runs
        FROM job WHERE project_id = $1 AND state IN ('running', 'queued')`,
       [projectId],
     );
@@ -46,6 +61,7 @@ export class Quotas {
       runningJobs: jobs?.running ?? 0,
       queuedJobs: jobs?.queued ?? 0,
       chats: jobs?.chats ?? 0,
+      evalRuns: jobs?.runs ?? 0,
       tokensToday: tokens,
       tokensResetAt: resetsAt,
     };
@@ -72,6 +88,38 @@ export class Quotas {
       throw new DomainError(
         'insufficient_quota',
         `${row?.queued ?? 0} jobs of this project are queued; its limit (queued_jobs) is ${limit}. Wait until some have started`,
+        null,
+        60,
+      );
+  }
+
+  /** Call it in the transaction that makes a run of an eval. */
+  async admitEvalRun(manager: EntityManager, projectId: string): Promise<void> {
+    const { limits } = await requireActive(this.database, manager, projectId);
+    // Else runs that are made at once would each be the last one.
+    await this.database.query(
+      'SELECT pg_advisory_xact_lock(hashtextextended($1, 0))',
+      [`eval runs ${projectId}`],
+      manager,
+    );
+    const [row] = await this.database.query<{ runs: number }>(
+      `SELECT (${OPEN_RUNS}) AS runs`,
+      [projectId],
+      manager,
+    );
+    const runs = row?.runs ?? 0;
+    const limit = limits.eval_runs ?? MOST_EVAL_RUNS;
+    if (runs >= MOST_EVAL_RUNS)
+      throw new DomainError(
+        'queue_full',
+        `${MOST_EVAL_RUNS} runs of evals are not over yet; wait until some are`,
+        null,
+        60,
+      );
+    if (runs >= limit)
+      throw new DomainError(
+        'insufficient_quota',
+        `${runs} runs of evals of this project are not over; its limit (eval_runs) is ${limit}. Wait until some are`,
         null,
         60,
       );

@@ -49,6 +49,7 @@ export class LimitsController {
           used: await this.storage.used(projectId),
         },
         { name: 'chats', limit: limits.chats ?? null, used: use.chats },
+        { name: 'eval_runs', limit: limits.eval_runs ?? null, used: use.evalRuns },
         {
           name: 'tokens_per_day',
           limit: limits.tokens_per_day ?? null,

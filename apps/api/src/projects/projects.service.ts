@@ -31,6 +31,7 @@ const Limits = z.strictObject({
   queued_jobs: Count,
   tokens_per_day: Amount,
   chats: Count,
+  eval_runs: Count,
   priority: z
     .int()
     .min(1)

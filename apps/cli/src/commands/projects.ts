@@ -13,6 +13,7 @@ const LIMITS = [
   'queued_jobs',
   'tokens_per_day',
   'chats',
+  'eval_runs',
   'priority',
 ] as const satisfies readonly (keyof ProjectLimits)[];
 const LIMIT_HELP = `a limit as NAME=NUMBER or NAME=none; NAME is ${LIMITS.join(', ')}; k, M, G and T are understood`;

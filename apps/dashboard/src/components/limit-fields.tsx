@@ -10,6 +10,7 @@ const HELP: Readonly<Record<Name, string>> = {
   running_jobs: 'Jobs beyond it wait',
   queued_jobs: 'Beyond it creating a job is refused',
   chats: 'Answers in progress; beyond it chats are refused',
+  eval_runs: 'That are not over; beyond it a new one is refused',
   tokens_per_day: 'Trained and generated, by the day in UTC',
   storage_bytes: 'In GB: files, checkpoints and results',
   priority: 'The lowest number that its jobs may ask for',
