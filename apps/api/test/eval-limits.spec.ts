@@ -81,3 +81,42 @@ it('refuses runs beyond eval_runs, and takes more once some are over', async () 
   expect(await caught(create())).toMatchObject({ status: 429, code: 'queue_full' });
   await api.query(`DELETE FROM eval_run WHERE owner = 'nobody'`);
 });
+
+it('counts the items of a run as stored: its answers once it is over, nothing once it is deleted', async () => {
+  const { project } = await api.get<{ project: { id: string } }>('/keys/me');
+  const limit = (storage_bytes: number | null) =>
+    api.post(`/organization/projects/${project.id}`, { graft: { limits: { storage_bytes } } });
+  const stored = async () =>
+    (await api.get<LimitsObject>('/limits')).data.find(({ name }) => name === 'storage_bytes')!
+      .used;
+  const taken = async () =>
+    (
+      await api.query<{ taken: number }>(
+        `SELECT sum(pg_column_size(item) + pg_column_size(sample) + pg_column_size(results))::int AS taken FROM eval_item`,
+      )
+    )[0]?.taken;
+  const over = async ({ id }: { id: string }) =>
+    (await evals.runs.retrieve(id, { eval_id: evalId })).status === 'completed';
+  await api.query(`DELETE FROM eval_item`);
+  await api.query(`DELETE FROM eval_run`);
+  const before = await stored();
+  const run = await create(answers(1000, 'x'.repeat(100)));
+  await until(() => over(run));
+  expect((await stored()) - before).toBe(await taken());
+  expect((await stored()) - before).toBeGreaterThan(100_000);
+  // The results of its items are among what it takes.
+  await api.query(`UPDATE eval_run SET to_erase = true WHERE id = $1`, [run.id]);
+  await api.query(`UPDATE eval_item SET sample = NULL, results = '[]'`);
+  await api.query(`UPDATE eval_run SET to_erase = false WHERE id = $1`, [run.id]);
+  expect((await stored()) - before).toBeLessThan(100_000);
+
+  await limit(await stored());
+  const rows = async () => (await api.query('SELECT 1 FROM eval_item')).length;
+  expect(await rows()).toBe(1000);
+  expect(await caught(create())).toMatchObject({ status: 429, code: 'insufficient_quota' });
+  expect(await rows()).toBe(1000);
+  await evals.runs.delete(run.id, { eval_id: evalId });
+  expect(await stored()).toBe(before);
+  expect((await create()).object).toBe('eval.run');
+  await limit(null);
+});

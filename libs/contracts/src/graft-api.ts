@@ -253,7 +253,9 @@ export type JoinTokenObject = z.infer<typeof JoinTokenObject>;
 
 export const ProjectLimits = z
   .object({
-    storage_bytes: z.exactOptional(z.number()).describe('Files, checkpoints and results.'),
+    storage_bytes: z
+      .exactOptional(z.number())
+      .describe('Files, checkpoints, results and items of evals.'),
     running_jobs: z.exactOptional(z.number()),
     queued_jobs: z.exactOptional(z.number()),
     tokens_per_day: z

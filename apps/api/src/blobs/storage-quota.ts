@@ -8,7 +8,7 @@ const MOST_CHANGES = 100;
 
 /**
  * How much a project's files, checkpoints and results take (`storage_bytes`): each content once, however many rows
- * name it. Bases are everybody's and count for nobody.
+ * name it. The items of its runs of evals count, too. Bases are everybody's and count for nobody.
  */
 @Injectable()
 export class StorageQuota {
@@ -82,6 +82,6 @@ const exceeded = (of: { limit: number; used: number; bytes: number }): DomainErr
   const more = of.bytes > 0 ? `, and this takes ${bytes} more` : ' with this';
   return new DomainError(
     'insufficient_quota',
-    `this project stores ${used} bytes${more}; its limit (storage_bytes) is ${limit}. Delete files or models that are not needed`,
+    `this project stores ${used} bytes${more}; its limit (storage_bytes) is ${limit}. Delete files, models or runs of evals that are not needed`,
   );
 };

@@ -98,6 +98,7 @@ import { ProjectStorage1764962000000 } from './migrations/1764962000000-project-
 import { ProjectDeletion1764963000002 } from './migrations/1764963000002-project-deletion.js';
 import { EvalTexts1764963100002 } from './migrations/1764963100002-eval-texts.js';
 import { EvalRunModel1764963200000 } from './migrations/1764963200000-eval-run-model.js';
+import { EvalStorage1764963300000 } from './migrations/1764963300000-eval-storage.js';
 import { PreparingClient } from './preparing-client.js';
 
 export const ENTITIES = [
@@ -219,6 +220,7 @@ export function dataSource(url: string, pool: keyof typeof POOLS = 'requests'): 
       ProjectDeletion1764963000002,
       EvalTexts1764963100002,
       EvalRunModel1764963200000,
+      EvalStorage1764963300000,
     ],
     migrationsTableName: 'migration',
     extra: {

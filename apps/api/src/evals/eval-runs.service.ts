@@ -3,6 +3,7 @@ import { DomainError, parseBody, type Page } from '@graft/contracts';
 import { Audit } from '../auth/audit.js';
 import type { Principal } from '../auth/principal.js';
 import { BlobStore } from '../blobs/blob-store.js';
+import { StorageQuota } from '../blobs/storage-quota.js';
 import { ChatService } from '../chat/chat.service.js';
 import { Database } from '../database/database.js';
 import { EvalRun, type Eval } from '../database/entities/evals.js';
@@ -44,6 +45,7 @@ export class EvalRunsService {
     private readonly evals: EvalsService,
     private readonly items: EvalItems,
     private readonly quotas: Quotas,
+    private readonly storage: StorageQuota,
     private readonly runner: EvalRunner,
     private readonly webhooks: WebhookEvents,
     private readonly sweeps: SweepEnds,
@@ -96,6 +98,7 @@ export class EvalRunsService {
         manager,
       );
       await this.items.insert(manager, id, batches);
+      await this.storage.settle(manager, caller.projectId);
       const items = batches.reduce((sum, { count }) => sum + count, 0);
       const detail = { eval: of.id, items };
       await this.audit.write(manager, { caller, action: 'eval_run.created', target: id, detail });

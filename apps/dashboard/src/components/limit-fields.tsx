@@ -12,7 +12,7 @@ const HELP: Readonly<Record<Name, string>> = {
   chats: 'Answers in progress; beyond it chats are refused',
   eval_runs: 'That are not over; beyond it a new one is refused',
   tokens_per_day: 'Trained and generated, by the day in UTC',
-  storage_bytes: 'In GB: files, checkpoints and results',
+  storage_bytes: 'In GB: files, checkpoints, results and items of evals',
   priority: 'The lowest number that its jobs may ask for',
 };
 const NAMES = Object.keys(HELP) as readonly Name[];

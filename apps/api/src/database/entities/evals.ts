@@ -1,6 +1,6 @@
 import type { EvalItemResult, EvalRunStatus } from '@graft/contracts';
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
-import { Int, Json, Now, Text, Time, optional } from '../columns.js';
+import { Big, Int, Json, Now, Text, Time, optional } from '../columns.js';
 
 /** An eval: the form of its items, and how answers of models are graded. */
 @Entity('eval')
@@ -64,6 +64,8 @@ export class EvalRun {
   @Time(optional) samples_deleted_at!: Date | null;
   /** Whether deleted texts are still stored. They are no longer shown. */
   @Column({ type: 'boolean', default: false }) to_erase!: boolean;
+  /** What its items take, by triggers: answers count once the run is over. */
+  @Big({ default: 0 }) bytes!: number;
   @Now() created_at!: Date;
 }
 

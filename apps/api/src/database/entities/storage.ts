@@ -42,7 +42,8 @@ export class ProjectBlob {
   @Int() refs!: number;
 }
 
-/** Of what a project stores, in bytes: the sum of its rows is all of it. Kept by triggers on `blob_ref`. */
+/** Of what a project stores, in bytes: the sum of its rows is all of it. Kept by triggers on `blob_ref` and on
+ * `eval_run`. */
 @Entity('storage_change')
 @Index('storage_change_project', ['project_id'])
 export class StorageChange {
