@@ -28,6 +28,9 @@ export type DueDelivery = WebhookDelivery &
 /** Longer than a try takes. */
 const CLAIM_MS = 3 * DEADLINE_MS;
 
+/** SQL: nobody delivers to the endpoint. Also where a row is locked: it may have been taken since it was looked for. */
+const FREE = `(owner IS NULL OR owner_until < clock_timestamp())`;
+
 /** Which process delivers to which endpoint, and what came of it. All times are the database's. */
 @Injectable()
 export class WebhookClaims {
@@ -37,17 +40,26 @@ export class WebhookClaims {
     private readonly audit: Audit,
   ) {}
 
-  /** Takes endpoints for which an event is due, and that nobody delivers to: first those left longest ago. */
+  /**
+   * Takes endpoints for which an event is due, and that nobody delivers to. Projects take turns: first the one that has
+   * fewest at work, and of its endpoints the one left longest ago.
+   */
   async take(room: number): Promise<EndpointClaim[]> {
     if (room <= 0) return [];
     return this.database.query<EndpointClaim>(
       `UPDATE webhook_endpoint SET owner = $1, owner_until = clock_timestamp() + $2 * interval '1 millisecond'
        WHERE id IN (
-         SELECT id FROM webhook_endpoint AS endpoint
-         WHERE ${IS_TOLD} AND (owner IS NULL OR owner_until < clock_timestamp()) AND EXISTS (
-           SELECT 1 FROM webhook_delivery WHERE endpoint_id = endpoint.id AND status = 'pending'
-             AND next_at <= clock_timestamp())
-         ORDER BY owner_until NULLS FIRST LIMIT $3 FOR UPDATE SKIP LOCKED)
+         SELECT id FROM webhook_endpoint JOIN (
+           SELECT id, owner_until AS left_at,
+             (SELECT count(*) FROM webhook_endpoint AS busy WHERE busy.project_id = endpoint.project_id
+               AND busy.owner IS NOT NULL AND busy.owner_until >= clock_timestamp())
+             + row_number() OVER (PARTITION BY project_id ORDER BY owner_until NULLS FIRST, id) AS turn
+           FROM webhook_endpoint AS endpoint
+           WHERE ${IS_TOLD} AND ${FREE} AND EXISTS (
+             SELECT 1 FROM webhook_delivery WHERE endpoint_id = endpoint.id AND status = 'pending'
+               AND next_at <= clock_timestamp())
+         ) AS due USING (id) WHERE ${FREE}
+         ORDER BY turn, left_at NULLS FIRST LIMIT $3 FOR UPDATE OF webhook_endpoint SKIP LOCKED)
        RETURNING id, owner`,
       [newId('webhooks-'), CLAIM_MS, room],
     );

@@ -15,7 +15,7 @@ const TURN_MS = 5_000;
 /** For requests in progress, when the process ends: what they come to is written, or tried again. */
 const PATIENCE_MS = 3_000;
 
-/** Sends what is due: to each endpoint one event at a time, by one API process at a time, and to all in turns. */
+/** Sends what is due: to each endpoint one event at a time, by one API process at a time, and to all in turns, by project. */
 @Injectable()
 export class WebhookDeliverer implements OnModuleDestroy {
   private readonly work = new Set<Promise<void>>();
