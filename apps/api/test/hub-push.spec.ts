@@ -96,6 +96,23 @@ it('goes there whole, in one commit, and the audit log says so', async () => {
   expect(JSON.stringify(log.data)).toContain('someone/tuned');
 });
 
+it('is one of so many at a time, and no more of a project wait than may', async () => {
+  hub.holds = true;
+  const leaving = new AbortController();
+  const answers: Promise<ErrorBody>[] = [];
+  for (let n = 0; n < 4 + 16 + 1; n++)
+    answers.push(send({}, leaving.signal).then((answer) => answer.json() as Promise<ErrorBody>));
+  const { error } = await Promise.any(answers);
+  expect(error).toMatchObject({
+    code: 'unavailable',
+    message: expect.stringContaining('too many models are being pushed for this project: 16 wait'),
+  });
+  leaving.abort();
+  await Promise.allSettled(answers);
+  hub.holds = false;
+  expect((await send({})).status).toBe(200);
+});
+
 it('says how far it is to a caller that asks for a stream', async () => {
   const answer = await send({ stream: true });
   expect(answer.headers.get('content-type')).toContain('text/event-stream');

@@ -6,11 +6,21 @@ import { Audit } from '../auth/audit.js';
 import type { Principal } from '../auth/principal.js';
 import { Settings } from '../config.js';
 import { Database } from '../database/database.js';
+import { Slots } from '../files/slots.js';
 import { NotAllowed } from '../outbound/outbound.js';
 import { OutboundFetch } from '../outbound/outbound-fetch.js';
 import { Archives, type Archive } from './archives.service.js';
 
 const COMMIT_TITLE = 'Upload from Graft';
+
+/** Each sends files for as long as the hub takes. */
+const slots = new Slots({
+  atOnce: 16,
+  each: 4,
+  waiting: 64,
+  waitingEach: 16,
+  what: 'models are being pushed',
+});
 
 /** One push as its caller sees it: what there is to say, and an end when the caller has left. */
 export interface Watched {
@@ -45,10 +55,24 @@ export class HubPushes implements OnModuleDestroy {
     body: unknown,
     { signal: left, tell }: Watched,
   ): Promise<HubPushObject> {
-    const archive = await this.archives.of(caller, model);
-    const { repo, token, private: isPrivate = false } = parseBody(HubPush, body);
-    const hub = new URL(this.settings.hubUrl);
+    const asked = parseBody(HubPush, body);
     const signal = AbortSignal.any([left, this.closing.signal]);
+    const done = await slots.take(caller.projectId, signal);
+    try {
+      return await this.send(caller, model, asked, { signal, tell });
+    } finally {
+      done();
+    }
+  }
+
+  private async send(
+    caller: Principal,
+    model: string,
+    { repo, token, private: isPrivate = false }: HubPush,
+    { signal, tell }: Watched,
+  ): Promise<HubPushObject> {
+    const archive = await this.archives.of(caller, model);
+    const hub = new URL(this.settings.hubUrl);
     const total = totalBytes(archive);
     let sent = 0;
     const now = (status: HubPushObject['status'], url: string | null): HubPushObject => {
