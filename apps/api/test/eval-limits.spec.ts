@@ -120,3 +120,21 @@ it('counts the items of a run as stored: its answers once it is over, nothing on
   expect((await create()).object).toBe('eval.run');
   await limit(null);
 });
+
+it('refuses a file that is too large before it reads one', async () => {
+  const line = JSON.stringify({ item: { word: 'w' } });
+  const { id } = await api.client.files.create({
+    file: new File([line], 'i.jsonl'),
+    purpose: 'evals',
+  });
+  const source = { type: 'file_id', id };
+  const run = () => evals.runs.create(evalId, { data_source: { type: 'jsonl', source } } as never);
+  await api.query('UPDATE file SET bytes = 67108865 WHERE id = $1', [id]);
+  expect(await caught(run())).toMatchObject({
+    status: 400,
+    param: 'data_source.source.id',
+    message: expect.stringContaining('expected at most 67108864 bytes, got 67108865') as string,
+  });
+  await api.query('UPDATE file SET bytes = $2 WHERE id = $1', [id, line.length]);
+  expect((await run()).object).toBe('eval.run');
+});

@@ -22,7 +22,7 @@ import { itemNumber, itemObject, runObject } from './eval-objects.js';
 import { EvalRunner } from './eval-runner.js';
 import { EvalsService, oneOf } from './evals.service.js';
 import { onBehalf } from './grade-item.js';
-import type { ItemBatch } from './item-batches.js';
+import { MOST_BYTES, type ItemBatch } from './item-batches.js';
 import { checkedRows, fileRows, runSlots } from './source-rows.js';
 
 type Shown = ReturnType<typeof runObject>;
@@ -128,6 +128,8 @@ export class EvalRunsService {
       return checkedRows(source.content, form, 'data_source.source.content');
     const file = await this.files.row(caller, source.id, 'data_source.source.id');
     if (file.purpose === EVALS_PURPOSE) {
+      // Before it is fetched from where blobs lie.
+      if (file.bytes > MOST_BYTES) throw tooLarge(file.bytes);
       const path = await this.blobs.file({ sha256: file.sha256, size: file.bytes });
       return fileRows(path, form, 'data_source.source.id');
     }
@@ -243,6 +245,13 @@ export class EvalRunsService {
 }
 
 const STATUSES = ['queued', 'in_progress', 'completed', 'canceled', 'failed'] as const;
+
+const tooLarge = (bytes: number): DomainError =>
+  new DomainError(
+    'invalid_value',
+    `data_source.source.id: expected at most ${MOST_BYTES} bytes, got ${bytes}`,
+    'data_source.source.id',
+  );
 
 const noItem = (id: string, param: string): DomainError =>
   new DomainError('not_found', `No such OutputItem: ${id.slice(0, 60)}`, param);

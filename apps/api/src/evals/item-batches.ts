@@ -5,7 +5,7 @@ import { EvalRow } from './eval-body.js';
 import { itemCheck, type Schema } from './item-schema.js';
 
 const MOST_ITEMS = 10_000;
-const MOST_BYTES = 64 * 1024 * 1024;
+export const MOST_BYTES = 64 * 1024 * 1024;
 
 /** Of one statement: whichever is reached first. */
 const BATCH = { items: 500, bytes: 1024 * 1024 };
