@@ -135,6 +135,13 @@ module.exports = {
       'the API sees the native-free catalogue only',
     ),
     {
+      name: 'one-file-imports-the-catalogue',
+      comment: 'so that what the API takes of it is listed in one place',
+      severity: 'error',
+      from: { path: project('api'), pathNot: '/catalog/plugins\\.|\\.spec\\.ts$' },
+      to: { path: '^libs/peft-core/(src|dist)/catalog\\.' },
+    },
+    {
       name: 'only-the-reader-process-reads-data',
       comment: 'templates of strangers run in a process of their own (docs/adr/0009)',
       severity: 'error',

@@ -1,6 +1,6 @@
 import { DomainError } from '@graft/contracts';
 import type { BaseRef, BlobRef } from '@graft/contracts/grpc';
-import { residentBytes } from '@graft/peft-core/catalog';
+import { residentBytes } from '../catalog/plugins.js';
 import type { Model, StoredFile } from '../database/entities/storage.js';
 import { nameOrPath } from './sources.js';
 
