@@ -18,6 +18,7 @@ const PROGRAMS = {
     'evals/item-schema-worker',
     'files/archive-process',
     'files/table-process',
+    'files/unpack-process',
     'preview/reader-process',
   ],
   worker: ['main', 'run/main', 'trainer/main', 'trainer/sound-thread'],

@@ -402,6 +402,16 @@ describe('what pandas, pyarrow and datasets wrote', () => {
 });
 
 describe('what cannot be read', () => {
+  it.each(['state.json', 'data'])('is a zip whose %s is damaged', async (name) => {
+    const state = Buffer.from('{"_data_files":[{"filename":"data"}]}');
+    const zip = deflatedZip({ 'state.json': state, data: Buffer.from('data') });
+    // its first block is of a kind that deflate does not have
+    zip[zip.indexOf(name) + name.length] = 0x07;
+    expect((await refused(zip, 'a.zip')).message).toBe(
+      'the ZIP archive cannot be read: invalid block type',
+    );
+  });
+
   it('is called by its name', async () => {
     const message = async (content: string | Buffer) => (await refused(content, 'data')).message;
     expect(await message(gzipSync('{}'))).toBe('this is a gzip archive: unpack it first');

@@ -2,6 +2,8 @@
 // the system limits its memory (sandbox/reader-sandbox.ts) it stumbles over that; elsewhere it is killed here.
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
+import { DomainError } from '@graft/contracts';
+import type { ConfinedAnswer } from './confined-answer.js';
 
 const MOST_BYTES = 1.5e9;
 
@@ -17,8 +19,21 @@ setInterval(() => {
 }
 
 /** Writes it, and waits where nobody reads as fast. */
-export async function write(text: string): Promise<void> {
-  if (!process.stdout.write(text)) await once(process.stdout, 'drain');
+export async function write(content: string | Uint8Array): Promise<void> {
+  if (!process.stdout.write(content)) await once(process.stdout, 'drain');
+}
+
+/** Writes what the work finds, or what it refuses, for `confinedAnswer`. */
+export async function answer(work: () => unknown): Promise<void> {
+  let found: ConfinedAnswer<unknown>;
+  try {
+    found = { value: await work() };
+  } catch (error) {
+    if (!(error instanceof DomainError)) throw error;
+    const { code, message, param } = error;
+    found = { refused: { code, message, param } };
+  }
+  await write(JSON.stringify(found));
 }
 
 /** Ends the program with words for people. What a damaged file leads a library to are none. */

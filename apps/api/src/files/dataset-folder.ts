@@ -1,16 +1,14 @@
-// A folder of Hugging Face's datasets (save_to_disk) in a zip: state.json names its shards, which are Arrow streams.
-import type { Readable } from 'node:stream';
-import { buffer } from 'node:stream/consumers';
-import { DomainError } from '@graft/contracts';
-import { openPromise, type Entry, type ZipFile } from 'yauzl';
+// A folder of Hugging Face's datasets (save_to_disk) in a zip: its shards are Arrow streams.
 import type { BlobStore, Received } from '../blobs/blob-store.js';
+import { UNPACK_PROCESS } from '../scripts.js';
+import { confinedAnswer } from './confined-answer.js';
 import { unpackedWithin } from './packed.js';
 import { unreadable, type NumberedRow } from './rows.js';
 import { tableRows } from './table-rows.js';
+import { zipEntry, type ZipEntry } from './zip-entries.js';
 
-const MOST_ENTRIES = 10_000;
-const MOST_STATE_BYTES = 2 ** 20;
-const STATE = 'state.json';
+const LOOK_MS = 60_000;
+const UNPACK_MS = 30 * 60_000;
 
 interface Circumstances {
   readonly uploader: string;
@@ -19,110 +17,52 @@ interface Circumstances {
   readonly within?: (bytes: number) => void;
 }
 
-/** The rows of the one split that the zip has, shard after shard. */
+const failure = (reason: string): Error =>
+  unreadable(`the ZIP archive cannot be read: ${reason.slice(0, 200)}`);
+
+/** The shards of the one split that the zip has; null: it holds pictures or sounds. */
+export const datasetShards = (
+  { temporary: path }: Received,
+  { uploader: owner, gone }: Circumstances,
+): Promise<readonly ZipEntry[] | null> =>
+  confinedAnswer({
+    script: UNPACK_PROCESS,
+    arguments: ['shards'],
+    ...{ owner, path, gone, deadlineMs: LOOK_MS, failure },
+  });
+
+/** The rows of the shards, one shard after the other. */
 export async function* datasetRows(
   blobs: BlobStore,
-  { temporary, size }: Received,
-  { uploader, gone, within }: Circumstances,
+  zip: Received,
+  shards: readonly ZipEntry[],
+  of: Circumstances,
 ): AsyncGenerator<NumberedRow> {
-  const zip = await reading(openPromise(temporary, { autoClose: false }));
-  try {
-    const shards = await shardsOf(zip);
-    const bytes = shards.reduce((sum, entry) => sum + entry.uncompressedSize, 0);
-    unpackedWithin(size)(bytes);
-    within?.(bytes);
-    let before = 0;
-    for (const entry of shards) {
-      let last = 0;
-      for await (const row of shardRows(blobs, zip, entry, { uploader, gone })) {
-        last = row.number;
-        yield { ...row, number: before + row.number };
-      }
-      before += last;
+  const bytes = shards.reduce((sum, { size }) => sum + size, 0);
+  unpackedWithin(zip.size)(bytes);
+  of.within?.(bytes);
+  let before = 0;
+  for (const shard of shards) {
+    let last = 0;
+    for await (const row of shardRows(blobs, zip, shard, of)) {
+      last = row.number;
+      yield { ...row, number: before + row.number };
     }
-  } finally {
-    zip.close();
+    before += last;
   }
 }
 
 async function* shardRows(
   blobs: BlobStore,
-  zip: ZipFile,
-  entry: Entry,
-  { uploader, gone }: Circumstances,
+  { temporary: path }: Received,
+  shard: ZipEntry,
+  { uploader, gone, within }: Circumstances,
 ): AsyncGenerator<NumberedRow> {
-  const content: Readable = await reading(zip.openReadStreamPromise(entry));
-  const shard = await reading(
-    blobs.receive(content, { uploader, announced: entry.uncompressedSize }),
-  );
+  const content = zipEntry(shard, { owner: uploader, path, gone, deadlineMs: UNPACK_MS, failure });
+  const table = await blobs.receive(content, { uploader, announced: shard.size, within });
   try {
-    yield* tableRows('arrow', shard.temporary, { uploader, gone });
+    yield* tableRows('arrow', table.temporary, { uploader, gone });
   } finally {
-    await blobs.discard(shard);
-  }
-}
-
-/** @throws DomainError for an archive of anything else, with the way out */
-async function shardsOf(zip: ZipFile): Promise<Entry[]> {
-  if (zip.entryCount > MOST_ENTRIES)
-    throw unreadable(`the ZIP archive has more than ${MOST_ENTRIES} files`);
-  const entries = new Map<string, Entry>();
-  for await (const entry of zip.eachEntry()) entries.set(entry.fileName, entry);
-  if (entries.has('[Content_Types].xml'))
-    throw unreadable('this is an Excel workbook: save the table as CSV');
-  const states = [...entries.keys()].filter((name) => name.split('/').at(-1) === STATE);
-  const [state] = states;
-  if (state === undefined)
-    throw unreadable(
-      `this is a ZIP archive without pictures or sounds, and without ${STATE}, which a folder of Hugging Face's datasets has (save_to_disk): unpack it first`,
-    );
-  const folders = states.map((name) => name.slice(0, -STATE.length));
-  if (folders.length > 1) {
-    const splits = folders.map((folder) => folder.split('/').at(-2) ?? '').sort();
-    throw unreadable(
-      `the folder has several splits (${splits.slice(0, 10).join(', ')}): send the folder of one`,
-    );
-  }
-  const files = dataFiles(await textOf(zip, entries.get(state) as Entry));
-  return files.map((file) => {
-    const entry = entries.get(`${folders[0]}${file}`);
-    if (entry) return entry;
-    throw unreadable(`${STATE} names ${file.slice(0, 100)}, which is not in the archive`);
-  });
-}
-
-async function textOf(zip: ZipFile, entry: Entry): Promise<string> {
-  if (entry.uncompressedSize > MOST_STATE_BYTES)
-    throw unreadable(`${STATE} is larger than ${MOST_STATE_BYTES} bytes`);
-  return (await reading(zip.openReadStreamPromise(entry).then(buffer))).toString('utf8');
-}
-
-/** Names of the shards, in their order. */
-function dataFiles(text: string): readonly string[] {
-  const state = objectOf(text);
-  const { _data_files: files, _indices_data_files: indices } = state;
-  if (Array.isArray(indices) && indices.length > 0)
-    throw unreadable('the dataset is a selection of another: call flatten_indices() and save it');
-  const names = Array.isArray(files)
-    ? files.map((file: { readonly filename?: unknown } | null) => file?.filename)
-    : [];
-  if (names.length > 0 && names.every((name) => typeof name === 'string')) return names;
-  throw unreadable(`${STATE} names no files of data`);
-}
-
-function objectOf(text: string): Readonly<Record<string, unknown>> {
-  try {
-    return (JSON.parse(text) ?? {}) as Readonly<Record<string, unknown>>;
-  } catch {
-    throw unreadable(`${STATE} is not JSON`);
-  }
-}
-
-async function reading<T>(work: Promise<T>): Promise<T> {
-  try {
-    return await work;
-  } catch (error) {
-    if (error instanceof DomainError || (error as NodeJS.ErrnoException).code) throw error;
-    throw unreadable(`the ZIP archive cannot be read: ${(error as Error).message}`);
+    await blobs.discard(table);
   }
 }

@@ -1,20 +1,19 @@
 // Training data in formats that are read from their end, or in an order of their own: only once all of it is on disk.
-import { createReadStream } from 'node:fs';
-import { pipeline } from 'node:stream';
-import { createGunzip } from 'node:zlib';
 import type { BlobStore, Received } from '../blobs/blob-store.js';
 import type { Columns } from '../catalog/plugins.js';
-import { ArchiveLines, holdsMedia } from './archive-lines.js';
+import { ArchiveLines } from './archive-lines.js';
+import { confined } from './confined-process.js';
 import { Conversion } from './conversion.js';
-import { datasetRows } from './dataset-folder.js';
-import { isTar, type WholeFormat } from './format.js';
+import { datasetRows, datasetShards } from './dataset-folder.js';
+import type { WholeFormat } from './format.js';
 import { LineCheck } from './line-check.js';
 import { unpackedWithin } from './packed.js';
 import { unreadable, type NumberedRow } from './rows.js';
 import { tableRows } from './table-rows.js';
+import { UNPACK_PROCESS } from '../scripts.js';
 import type { Arrived, Circumstances } from './training-data.js';
 
-const BLOCK = 512;
+const UNPACK_MS = 30 * 60_000;
 
 /** What came, as JSON Lines that are checked while they are written. */
 export class WholeFile {
@@ -43,14 +42,16 @@ export class WholeFile {
       case 'arrow':
       case 'parquet':
         return this.table(kind, tableRows(kind, whole.temporary, { uploader, gone }));
-      case 'zip':
-        return (await holdsMedia(whole.temporary))
+      case 'zip': {
+        const shards = await datasetShards(whole, { uploader, gone });
+        return shards === null
           ? this.archive('zip', whole)
-          : this.table('arrow', datasetRows(blobs, whole, { uploader, gone, within }));
+          : this.table('arrow', datasetRows(blobs, whole, shards, { uploader, gone, within }));
+      }
       case 'tar':
         return this.archive('tar', whole);
       case 'gzip': {
-        const tar = await blobs.receive(unpackedTar(whole.temporary), { uploader, within });
+        const tar = await blobs.receive(this.unpackedTar(), { uploader, within });
         try {
           return await this.archive('tar', tar);
         } finally {
@@ -82,26 +83,23 @@ export class WholeFile {
     });
     return { blob, checked: check.end(lines.remarks?.layout, lines.remarks?.notes) };
   }
-}
 
-/** What is packed by gzip. @throws DomainError where that is no tar */
-async function* unpackedTar(path: string): AsyncGenerator<Buffer> {
-  const unpacking = createGunzip();
-  // an error of either ends both, and the loop
-  pipeline(createReadStream(path), unpacking, () => undefined);
-  let head: Buffer | null = Buffer.alloc(0);
-  try {
-    for await (const chunk of unpacking as AsyncIterable<Buffer>) {
-      if (head === null) yield chunk;
-      else if ((head = Buffer.concat([head, chunk])).length >= BLOCK) {
-        if (!isTar(head)) break;
-        yield head;
-        head = null;
-      }
+  /** What is packed by gzip. @throws DomainError where that is no tar */
+  private async *unpackedTar(): AsyncGenerator<Buffer> {
+    let isEmpty = true;
+    const unpacked = confined({
+      owner: this.uploader,
+      script: UNPACK_PROCESS,
+      arguments: ['tar'],
+      path: this.whole.temporary,
+      gone: this.gone,
+      deadlineMs: UNPACK_MS,
+      failure: (reason) => unreadable(`the gzip archive cannot be read: ${reason.slice(0, 200)}`),
+    });
+    for await (const chunk of unpacked) {
+      isEmpty = false;
+      yield chunk;
     }
-  } catch (error) {
-    if (!String((error as NodeJS.ErrnoException).code).startsWith('Z_')) throw error;
-    throw unreadable('the gzip archive cannot be read: it is damaged or cut off');
+    if (isEmpty) throw unreadable('this is a gzip archive: unpack it first');
   }
-  if (head !== null) throw unreadable('this is a gzip archive: unpack it first');
 }
