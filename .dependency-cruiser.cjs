@@ -138,7 +138,10 @@ module.exports = {
       name: 'one-file-imports-the-catalogue',
       comment: 'so that what the API takes of it is listed in one place',
       severity: 'error',
-      from: { path: project('api'), pathNot: '/catalog/plugins\\.|\\.spec\\.ts$' },
+      from: {
+        path: project('api'),
+        pathNot: '/(catalog/plugins|models/inspect-process)\\.|\\.spec\\.ts$',
+      },
       to: { path: '^libs/peft-core/(src|dist)/catalog\\.' },
     },
     {
@@ -164,11 +167,35 @@ module.exports = {
       to: { path: '/files/(archive-process|media-records)\\.' },
     },
     {
-      name: 'nobody-imports-the-reader-process',
+      name: 'only-confined-processes-unpack',
+      comment: 'archives of strangers are unpacked in processes of their own (docs/adr/0009)',
+      severity: 'error',
+      from: {
+        path: project('api'),
+        pathNot:
+          '/(files/(tar-archive|zip-archive|zip-contents|unpack-process)|models/adapter-zip)\\.',
+      },
+      to: { path: 'node_modules/(@types/)?(tar-stream|yauzl)/' },
+    },
+    {
+      name: 'confined-processes-alone-import-what-unpacks',
+      severity: 'error',
+      from: {
+        path: project('api'),
+        pathNot:
+          '/(files/(media-records|unpack-process|zip-contents)|models/inspect-process)\\.|\\.spec\\.ts$',
+      },
+      to: {
+        path: '/(files/(tar-archive|zip-archive|zip-contents)|models/adapter-zip)\\.',
+        dependencyTypesNot: ['type-only'],
+      },
+    },
+    {
+      name: 'nobody-imports-a-confined-process',
       comment: 'it is started, not imported',
       severity: 'error',
       from: { path: project('api') },
-      to: { path: '/preview/reader-process\\.' },
+      to: { path: '/(files/(table|unpack)|models/inspect|preview/reader)-process\\.' },
     },
     ...layers(
       'api',

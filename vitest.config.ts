@@ -10,7 +10,7 @@ const tier = process.env['GRAFT_TEST_TIER'];
 // These need a process of their own:
 const ISOLATED = [
   // measure by how much the memory of their process grows
-  'apps/api/test/parquet.spec.ts',
+  'apps/api/test/{hostile-files,parquet}.spec.ts',
   'libs/kernels/src/{native,recompute,safetensors}.spec.ts',
   // watches the queries of the API in its process, which is another build than the other specs have
   'apps/api/test/stream-sharing.spec.ts',

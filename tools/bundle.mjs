@@ -19,6 +19,7 @@ const PROGRAMS = {
     'files/archive-process',
     'files/table-process',
     'files/unpack-process',
+    'models/inspect-process',
     'preview/reader-process',
   ],
   worker: ['main', 'run/main', 'trainer/main', 'trainer/sound-thread'],

@@ -80,6 +80,7 @@ export { argumentsGrammar, type AnswerForm } from './generate/constrained/answer
 export { OLDEST_WORDS } from './oldest-words.js';
 export { adapterConfig } from './io/adapter-config.js';
 export { inspectAdapter } from './io/inspect-adapter.js';
+export type { AdapterInspection } from './io/inspect-adapter.js';
 export { inspectModelFolder } from './io/inspect.js';
 export type { ModelInspection } from './io/inspect.js';
 export { taskFor } from './tasks/registry.js';

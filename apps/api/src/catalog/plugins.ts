@@ -1,4 +1,5 @@
-// The one file that touches peft-core, and only its native-free catalogue (beside preview/reader-process.ts: ADR 0009).
+// The one file of the API's own process that imports peft-core, and only its native-free catalogue. The processes that read
+// files of strangers import what they need of it (ADR 0009).
 export {
   adapterConfig,
   answerSizes,
@@ -19,8 +20,6 @@ export {
   inputRecords,
   inOrderOf,
   inputsOfTask,
-  inspectAdapter,
-  inspectModelFolder,
   isToldByFile,
   lackedWords,
   checkWrites,
@@ -70,12 +69,14 @@ export {
   wordsSaid,
 } from '@graft/peft-core/catalog';
 export type {
+  AdapterInspection,
   AnswerForm,
   AnswerSizes,
   AnswerTools,
   BaseFootprint,
   Columns,
   HfConfig,
+  ModelInspection,
   Operand,
   Shape,
   Split,

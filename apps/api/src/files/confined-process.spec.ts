@@ -3,13 +3,16 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, it } from 'vitest';
-import { confined } from './confined-process.js';
+import { confined, type Confined } from './confined-process.js';
 
 const dir = mkdtempSync(join(tmpdir(), 'graft-confined-'));
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
 /** What a program wrote, and its remarks. */
-async function run(program: string): Promise<{ output: string; remarks: string | null }> {
+async function run(
+  program: string,
+  more: Partial<Confined> = {},
+): Promise<{ output: string; remarks: string | null }> {
   const script = join(dir, 'program.mjs');
   writeFileSync(script, program);
   let remarks: string | null = null;
@@ -23,6 +26,7 @@ async function run(program: string): Promise<{ output: string; remarks: string |
     deadlineMs: 20_000,
     failure: (reason: string) => new Error(`failed: ${reason}`),
     remarks: (said: string) => void (remarks = said),
+    ...more,
   };
   for await (const part of confined(order)) parts.push(part);
   return { output: Buffer.concat(parts).toString(), remarks };
@@ -38,7 +42,7 @@ it('fails with the program’s own words', async () => {
   await expect(run(program)).rejects.toThrow('failed: it is damaged');
 });
 
-it('a project whose files take for ever leaves room for another’s', async () => {
+it('a project whose files take for ever leaves room for another’s, and for what is short of its own', async () => {
   const slow = join(dir, 'slow.mjs');
   writeFileSync(slow, `process.stdout.write('begun'); setInterval(() => {}, 1000);`);
   const leaving = new AbortController();
@@ -61,6 +65,8 @@ it('a project whose files take for ever leaves room for another’s', async () =
   try {
     await begun;
     expect((await run(`process.stdout.write('rows')`)).output).toBe('rows');
+    const short = { owner: 'proj-slow', isShort: true };
+    expect((await run(`process.stdout.write('facts')`, short)).output).toBe('facts');
   } finally {
     leaving.abort();
   }

@@ -15,17 +15,28 @@ const slots = new Slots({
   what: 'files are being converted',
 });
 
+/** What is over soon does not wait for conversions, of which a project's may take half an hour. */
+const shortSlots = new Slots({
+  atOnce: 1,
+  each: 1,
+  waiting: 1024,
+  waitingEach: 512,
+  what: 'models are being looked at',
+});
+
 export interface Confined {
   /** The project whose file it is. */
   readonly owner: string;
   /** The program's file. */
   readonly script: string;
   readonly arguments: readonly string[];
-  /** The file. */
+  /** The file, or the folder of files. */
   readonly path: string;
   /** Aborted when nobody waits for it any more. */
   readonly gone: AbortSignal;
   readonly deadlineMs: number;
+  /** It is over soon, whatever the file holds. */
+  readonly isShort?: boolean;
   /** What is thrown where it ends early, with its own words or ours. */
   failure(reason: string): Error;
   /** Gets its last word on stderr where all went well: libraries may have warned before. */
@@ -34,7 +45,7 @@ export interface Confined {
 
 /** What a process of its own writes about a file of a stranger, which ends it alone at worst. */
 export async function* confined(order: Confined): AsyncGenerator<Buffer> {
-  const done = await slots.take(order.owner, order.gone);
+  const done = await (order.isShort ? shortSlots : slots).take(order.owner, order.gone);
   try {
     yield* output(order);
   } finally {

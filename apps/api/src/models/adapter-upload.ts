@@ -6,16 +6,17 @@ import { Audit } from '../auth/audit.js';
 import type { Principal } from '../auth/principal.js';
 import { BlobStore, type Received } from '../blobs/blob-store.js';
 import { StorageQuota } from '../blobs/storage-quota.js';
-import { inspectAdapter } from '../catalog/plugins.js';
 import { Database } from '../database/database.js';
 import { Model } from '../database/entities/storage.js';
 import { readUploads } from '../files/upload.js';
 import { receivingSlots } from '../files/upload-slots.js';
 import { fineTunedName } from '../history/history-objects.js';
 import { newId } from '../ids.js';
-import { CONFIG, isZip, unpack, wantedName, WEIGHTS } from './adapter-files.js';
+import { CONFIG, isZip, wantedName, WEIGHTS } from './adapter-files.js';
+import { inspectAdapterFiles } from './inspect-files.js';
 import { modelObject } from './model-object.js';
 import { ModelsService } from './models.service.js';
+import { unpack } from './unpack-adapter.js';
 
 const SUFFIX = /^[^:]{1,64}$/;
 
@@ -37,9 +38,10 @@ export class AdapterUpload {
     const within = await this.quota.guard(uploader, announced);
     const arriving: Promise<Received>[] = [];
     const unpacked = new Map<string, Received>();
-    const gone = new AbortController();
-    request.res?.once('close', () => gone.abort());
-    const done = await receivingSlots.take(uploader, gone.signal);
+    const left = new AbortController();
+    const gone = left.signal;
+    request.res?.once('close', () => left.abort());
+    const done = await receivingSlots.take(uploader, gone);
     try {
       const { fields, parts } = await readUploads(
         request,
@@ -55,9 +57,9 @@ export class AdapterUpload {
       );
       for (const { filename, content } of parts)
         if (isZip(filename))
-          await unpack(this.blobs, content.temporary, { uploader, within }, unpacked);
+          await unpack(this.blobs, content.temporary, { uploader, gone, within }, unpacked);
         else unpacked.set(wantedName(filename), content);
-      return await this.keep(caller, fields, unpacked);
+      return await this.keep(caller, fields, unpacked, gone);
     } finally {
       for (const arrived of await Promise.allSettled(arriving))
         if (arrived.status === 'fulfilled') await this.blobs.discard(arrived.value);
@@ -70,6 +72,7 @@ export class AdapterUpload {
     caller: Principal,
     { model: name, suffix = '' }: Readonly<Record<string, string>>,
     files: ReadonlyMap<string, Received>,
+    gone: AbortSignal,
   ): Promise<ModelObject> {
     if (!name) throw new DomainError('missing_required_parameter', 'model is required', 'model');
     if (suffix !== '' && !SUFFIX.test(suffix))
@@ -84,10 +87,10 @@ export class AdapterUpload {
         `${name} has not been looked at yet; try again`,
         'model',
       );
-    const found = inspectAdapter(
-      { config: config.temporary, weights: weights.temporary },
-      base.config,
-    );
+    const found = await inspectAdapterFiles(this.blobs, { config, weights }, base.config, {
+      uploader: caller.projectId,
+      gone,
+    });
     const names = { id: newId(''), base_id: base.id, project_id: caller.projectId };
     const id = fineTunedName({ ...names, suffix });
     for (const one of [config, weights]) await this.blobs.announce(one);

@@ -163,7 +163,7 @@ export class ModelImport implements OnModuleDestroy {
       if (await this.isStored(file, stored)) moved(file.size);
       else await this.store(claim, file, stored, { moved, signal });
     }
-    const facts = await inspectFiles(this.blobs, stored);
+    const facts = await inspectFiles(this.blobs, stored, signal);
     const wanted = stored.filter((file) => facts.files.includes(file.name));
     await this.claims.finish(claim, { ...facts, files: wanted });
     log.info({ model: claim.id, family: facts.family, files: wanted.length }, 'model imported');

@@ -28,7 +28,7 @@ export class OlderImports {
 
   private async note({ id, files }: Pick<Model, 'id' | 'files'>): Promise<void> {
     try {
-      const { config } = await inspectFiles(this.blobs, files);
+      const { config } = await inspectFiles(this.blobs, files, new AbortController().signal);
       await this.database.query(
         `UPDATE model SET config = config || jsonb_build_object('gguf', $2::jsonb)
          WHERE id = $1 AND status = 'ready' AND files = $3::jsonb`,

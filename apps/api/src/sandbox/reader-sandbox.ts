@@ -19,8 +19,8 @@ import { systemCallFilter } from './system-call-filter.js';
 const MOST_BYTES = 1.5e9;
 /** Pictures of some megapixels are decoded with less, but not many at once. */
 const LEAST_BYTES = 700e6;
-/** Of the memory that the API may use: three such processes can run at once. */
-const SHARE = 1 / 4;
+/** Of the memory that the API may use: four such processes can run at once. */
+const SHARE = 1 / 5;
 /** Of a process's memory: what its JavaScript may take, without what it decodes. */
 const HEAP_SHARE = 0.6;
 const OPEN_FILES = 256;
@@ -59,7 +59,7 @@ export interface Reading {
   /** The program's file. */
   readonly script: string;
   readonly arguments?: readonly string[];
-  /** Files that it may open. */
+  /** Files that it may open, and folders of such files. */
   readonly readable: readonly string[];
   /** It writes its results to stdout and its errors to stderr, or sends and receives messages. */
   readonly speaks: 'output' | 'messages';
