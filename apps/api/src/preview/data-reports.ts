@@ -6,9 +6,10 @@ import { Settings } from '../config.js';
 import { Database } from '../database/database.js';
 import { Model, type File } from '../database/entities/storage.js';
 import { jsonbText } from '../database/jsonb.js';
+import type { Refusal } from '../files/confined-answer.js';
 import { sha256 } from '../ids.js';
 import { DataReader, ReaderFailure } from './data-reader.js';
-import type { BaseConfig, DataReports as Reports, Refusal } from './reader-protocol.js';
+import type { BaseConfig, DataReports as Reports } from './reader-protocol.js';
 import { TooManyWaiting, Turns, type Asker } from './turns.js';
 
 /** Raised when a report would come out otherwise: what is stored then no longer counts. */

@@ -1,5 +1,6 @@
 import type { BaseProcessor, DataFile, DataReports, NamedFile, Split } from '@graft/peft-core/data';
-import type { ErrorCode, SamplePrompt } from '@graft/contracts';
+import type { SamplePrompt } from '@graft/contracts';
+import type { ConfinedAnswer } from '../files/confined-answer.js';
 
 /** What the API asks its reader process, one at a time. */
 export type ReaderRequest =
@@ -36,16 +37,8 @@ export function filesOf(request: ReaderRequest): readonly string[] {
 export type BaseConfig = BaseProcessor['config'];
 export type { DataReports };
 
-/** What is wrong with the data or the base, for whoever sent it. */
-export interface Refusal {
-  readonly code: ErrorCode;
-  readonly message: string;
-  readonly param: string | null;
-}
-
 export type ReaderAnswer<T = unknown> =
-  | { readonly value: T }
-  | { readonly refused: Refusal }
+  | ConfinedAnswer<T>
   /** The reader's own trouble, in words for whoever sent the data. */
   | { readonly failed: string }
   /** An error that nobody foresaw, in words for the log. */
