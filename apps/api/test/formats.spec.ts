@@ -247,6 +247,23 @@ describe('a table', () => {
     });
   });
 
+  it('has lists, truth values and texts in its cells, as the fields are', async () => {
+    const cell = (value: string) => `"${value.replaceAll('"', '""')}"`;
+    const tagged = `words,marks\n${numbers.map((n) => `${cell(`["${n}","odd"]`)},${cell('["B","O"]')}\n`).join('')}`;
+    const fields = { 'columns[tokens]': 'words', 'columns[tags]': 'marks' };
+    const words = await upload(tagged, 'a.csv', fields);
+    expect(words.lines[1]).toEqual({ tokens: ['1', 'odd'], tags: ['B', 'O'] });
+    expect(words.graft).toMatchObject({ problems: [], formats: { tagged_words: rows } });
+    const judged = `prompt,completion,label\n${numbers.map((n) => `${n}?,a,${n % 2}\n`).join('')}`;
+    const { graft, lines } = await upload(judged, 'a.csv');
+    expect(lines[1]).toEqual({ prompt: '1?', completion: 'a', label: true });
+    expect(graft).toMatchObject({ problems: [], formats: { judged_completion: rows } });
+    const json = `anchor,positive\n${numbers.map((n) => `${cell(`{"n":${n}}`)},${n}\n`).join('')}`;
+    const pairs = await upload(json, 'a.csv');
+    expect(pairs.lines[1]).toEqual({ anchor: '{"n":1}', positive: '1' });
+    expect(pairs.graft).toMatchObject({ problems: [], formats: { pair: rows } });
+  });
+
   it('of texts beside what looks like a label says that only the texts were read', async () => {
     const csv = `text,category,id\n${numbers.map((n) => `is ${n} odd?,${n % 2},${n}\n`).join('')}`;
     const { graft } = await upload(csv, 'a.csv');

@@ -123,4 +123,55 @@ describe('shapeOf', () => {
       ignored: [],
     });
   });
+
+  it('reads each cell as its field is', () => {
+    expect(convert({ tokens: '["Ann","came"]', tags: '["B-PER","O"]' })).toEqual({
+      record: { tokens: ['Ann', 'came'], tags: ['B-PER', 'O'] },
+      ignored: [],
+    });
+    const tagged = { tokens: 'words', tags: 'marks' };
+    expect(convert({ words: '["Ann"]', marks: '[1]' }, tagged)).toEqual({
+      record: { tokens: ['Ann'], tags: [1] },
+      ignored: [],
+    });
+    expect(convert({ words: "['Ann']", marks: '[1]' }, tagged)).toBe(
+      `"words" must be a list or an object in JSON; got "['Ann']"`,
+    );
+    const labelled = { text: 'body', label: 'topics' };
+    for (const [topics, label] of [
+      ['["a","b"]', ['a', 'b']],
+      ['[a]', '[a]'],
+      ['3', '3'],
+    ])
+      expect(convert({ body: '{"a":1}', topics }, labelled)).toEqual({
+        record: { text: '{"a":1}', label },
+        ignored: [],
+      });
+    const json = '[{"a":1}]';
+    expect(convert({ anchor: json, positive: '{"b":2}', negative: 5 })).toEqual({
+      record: { anchor: json, positive: '{"b":2}', negative: '5' },
+      ignored: [],
+    });
+    for (const [label, good] of [
+      ['1', true],
+      [0, false],
+      ['True', 'True'],
+      ['', ''],
+    ])
+      // prettier-ignore
+      expect(convert({ prompt: 'a', completion: json, label })).toEqual({
+        record: { prompt: 'a', completion: json, label: good },
+        ignored: [],
+      });
+    expect(
+      convert({ prompt: 1, chosen: '[{"role":"assistant","content":"b"}]', rejected: '[]' }),
+    ).toEqual({
+      record: { prompt: '1', chosen: messages(['assistant', 'b']), rejected: '[]' },
+      ignored: [],
+    });
+    expect(convert({ q: 'a', n: '3' }, { text: 'q', task_ids: 'n' })).toEqual({
+      record: { text: 'a', task_ids: 3 },
+      ignored: [],
+    });
+  });
 });

@@ -3,6 +3,7 @@
 import { DomainError } from '@graft/contracts';
 import { scanJson, shown } from './json-scan.js';
 import type { RecordFormat } from '../tasks/task.js';
+import { readCell, textOf } from './cells.js';
 import { LIMITS, type JsonObject } from './records.js';
 
 /** Names of a table's columns by the fields of a record that they are. */
@@ -90,7 +91,7 @@ function mappedShape(
   if (Object.keys(columns).every((field) => TEXTS.includes(field)))
     return tableShape(columns, null);
   const more = (format.more ?? []).filter((field) => columns[field] !== undefined);
-  return recordShape(new Map(Object.entries(columns)), { keys: format.keys, more });
+  return recordShape(new Map(Object.entries(columns)), { ...format, more });
 }
 
 function tableShape(columns: Columns, note: string | null): Shape {
@@ -125,27 +126,29 @@ function formatOf(
   return found.sort((a, b) => b.keys.length - a.keys.length)[0] ?? null;
 }
 
-/** Records in a table: cells as they are, or as JSON text; a table has a null where a message lacks a field. */
+/** Records in a table: each cell is read as its field is. */
 function recordShape(
   named: ReadonlyMap<string, string>,
-  { keys, more = [] }: Pick<RecordFormat, 'keys' | 'more'>,
+  { keys, more = [], cells = {} }: Pick<RecordFormat, 'keys' | 'more' | 'cells'>,
 ): Shape {
-  const fields = [...keys, ...more];
-  const columns = fields.map((field) => named.get(field) ?? field);
+  const fields = [...keys, ...more].map((name) => ({
+    name,
+    column: named.get(name) ?? name,
+    kind: cells[name] ?? 'text',
+  }));
+  const columns = fields.map(({ column }) => column);
   return {
     name: 'records',
     note: null,
     convert(row) {
-      const cells = parsed(row, columns);
-      if (typeof cells === 'string') return cells;
-      const record = fields.map((field, i) => {
-        const cell = row[columns[i] as string];
-        return [field, withoutNulls(typeof cell === 'string' ? structured(cells[i], cell) : cell)];
-      });
-      const kept = record.filter(
-        ([field, value]) => keys.includes(field as string) || (value != null && value !== ''),
-      );
-      return { record: Object.fromEntries(kept), ignored: others(row, columns) };
+      const record: Record<string, unknown> = {};
+      for (const { name, column, kind } of fields) {
+        const cell = readCell(row[column], kind, column);
+        if (typeof cell === 'string') return cell;
+        const { value } = cell;
+        if (keys.includes(name) || (value != null && value !== '')) record[name] = value;
+      }
+      return { record, ignored: others(row, columns) };
     },
   };
 }
@@ -239,13 +242,6 @@ function others(row: JsonObject, used: readonly string[]): string[] {
   );
 }
 
-/** A cell as text; null where it is none. */
-function textOf(value: unknown): string | null {
-  if (value == null) return '';
-  if (typeof value === 'string') return value;
-  return typeof value === 'number' || typeof value === 'boolean' ? String(value) : null;
-}
-
 /** What JSON text in these cells stands for, anything else as it is; or why it must not be read. */
 function parsed(row: JsonObject, keys: readonly string[]): unknown[] | string {
   const values: unknown[] = [];
@@ -267,26 +263,3 @@ function jsonOf(text: string): unknown {
     return text;
   }
 }
-
-/** What JSON text stands for where that is made of objects; other text is text. */
-function structured(value: unknown, text: string): unknown {
-  const [inner] = Array.isArray(value) ? (value as unknown[]) : [value];
-  return typeof inner === 'object' && inner !== null ? value : text;
-}
-
-/** A cell's messages, or the object that has them, without the fields that they lack. */
-function withoutNulls(cell: unknown): unknown {
-  if (Array.isArray(cell)) return (cell as unknown[]).map(stripped);
-  const object = stripped(cell);
-  if (object === null || typeof object !== 'object') return object;
-  const entries = Object.entries(object).map(([key, value]) => [
-    key,
-    Array.isArray(value) ? (value as unknown[]).map(stripped) : (value as unknown),
-  ]);
-  return Object.fromEntries(entries);
-}
-
-const stripped = (value: unknown): unknown =>
-  value === null || typeof value !== 'object' || Array.isArray(value)
-    ? value
-    : Object.fromEntries(Object.entries(value).filter(([, inner]) => inner !== null));

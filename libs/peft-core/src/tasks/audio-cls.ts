@@ -56,6 +56,7 @@ export const audioCls = defineTask<LabelledSound, Prepared, Options>({
       name: 'sound',
       keys: ['audio', 'label'],
       more: ['labels'],
+      cells: { label: 'label', labels: 'json' },
       nouns: ['labelled sound', 'labelled sounds'],
       line: '{"audio":"data:audio/wav;base64,…","label":"…"}',
       learnt: ['label'],

@@ -49,6 +49,7 @@ export const causalLm = defineTask({
       name: 'text',
       keys: ['text'],
       more: [TASK_IDS],
+      cells: { [TASK_IDS]: 'integer' },
       nouns: ['plain text', 'plain texts'],
       line: '{"text":"…"}',
       learnt: ['text'],

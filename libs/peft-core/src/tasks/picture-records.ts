@@ -19,6 +19,7 @@ export const PICTURE_RECORDS: readonly RecordFormat[] = [
     name: 'picture',
     keys: ['image', 'label'],
     more: ['labels'],
+    cells: { label: 'label', labels: 'json' },
     nouns: ['labelled picture', 'labelled pictures'],
     line: '{"image":"data:image/jpeg;base64,…","label":"…"}',
     learnt: ['label'],
@@ -26,6 +27,7 @@ export const PICTURE_RECORDS: readonly RecordFormat[] = [
   {
     name: 'picture chat',
     keys: ['messages'],
+    cells: { messages: 'json' },
     nouns: ['chat about a picture', 'chats about pictures'],
     line: '{"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:image/jpeg;base64,…"}}]},{"role":"assistant","content":"…"}]}',
     learnt: ['messages'],

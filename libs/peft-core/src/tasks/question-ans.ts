@@ -86,6 +86,7 @@ export const questionAns = defineTask<QuestionExample, Prepared, Options>({
       keys: KEYS,
       commonKeys: true,
       more: MORE,
+      cells: { answers: 'json' },
       nouns: ['question with its answer', 'questions with answers'],
       line: '{"question":"…","context":"…","answers":{"text":["…"],"answer_start":[0]}}',
       learnt: ['answers'],

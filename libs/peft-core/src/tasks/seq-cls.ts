@@ -85,6 +85,7 @@ export const seqCls = defineTask<LabelledText, Prepared, Options>({
       keys: ['text', 'label'],
       commonKeys: true,
       more: ['text_pair'],
+      cells: { label: 'label' },
       nouns: ['labelled text', 'labelled texts'],
       line: '{"text":"…","label":"…"}',
       learnt: ['label'],

@@ -27,7 +27,20 @@ export interface RecordFormat extends RecordFormatDescription {
   readonly commonKeys?: true;
   /** Further keys that it may have. */
   readonly more?: readonly string[];
+  /** How a table's cell is read as the value of a key; left out: as text. */
+  readonly cells?: Readonly<Record<string, CellKind>>;
 }
+
+/**
+ * What the cell of a table holds:
+ * - `text`: text as it is, JSON or not.
+ * - `label`: a name or a number, or several of them as a list in JSON.
+ * - `boolean`: true or false, also as 1 or 0.
+ * - `integer`: a number, also as text.
+ * - `json`: a list or an object, also as JSON text.
+ * - `text_or_messages`: text as it is, but for a list of messages in JSON.
+ */
+export type CellKind = 'text' | 'label' | 'boolean' | 'integer' | 'json' | 'text_or_messages';
 
 /** A chat that a base's template renders of a record. */
 export interface Chat {

@@ -80,6 +80,7 @@ export const tokenCls = defineTask<TaggedWords, Prepared, Options>({
     {
       name: 'tagged_words',
       keys: KEYS,
+      cells: { tokens: 'json', tags: 'json' },
       commonKeys: true,
       nouns: ['sentence with its tags', 'sentences with tags'],
       line: '{"tokens":["…","…"],"tags":["O","B-PER"]}',
