@@ -174,4 +174,10 @@ describe('shapeOf', () => {
       ignored: [],
     });
   });
+
+  it('refuses one column for two fields', () => {
+    expect(() => shapeOf(['a'], { text: 'a', label: 'a' })).toThrow(
+      'column "a" is named for text already; name another one',
+    );
+  });
 });

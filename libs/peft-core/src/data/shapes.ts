@@ -57,10 +57,11 @@ export function shapeOf(
 
 /**
  * The form of records that has exactly these fields.
- * @throws DomainError that names the forms, where there is none
+ * @throws DomainError that names the forms, where there is none, or a column that is named twice
  */
 export function mappedFormat(columns: Columns, formats: readonly RecordFormat[]): RecordFormat {
   const fields = Object.keys(columns);
+  checkDistinct(columns);
   const format = formats.find(
     ({ keys, more = [] }) =>
       keys.every((key) => fields.includes(key)) &&
@@ -73,6 +74,21 @@ export function mappedFormat(columns: Columns, formats: readonly RecordFormat[])
     `no form of training data has the fields ${fields.map((field) => shown(field)).join(', ')}; name the columns of one form: ${[...forms].join('; ')}`,
     'columns',
   );
+}
+
+/** @throws DomainError where one column is named for two fields */
+function checkDistinct(columns: Columns): void {
+  const fields = new Map<string, string>();
+  for (const [field, column] of Object.entries(columns)) {
+    const other = fields.get(column);
+    if (other !== undefined)
+      throw new DomainError(
+        'invalid_value',
+        `column ${shown(column)} is named for ${other} already; name another one`,
+        `columns.${field}`,
+      );
+    fields.set(column, field);
+  }
 }
 
 function mappedShape(
