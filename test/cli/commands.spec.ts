@@ -161,13 +161,19 @@ describe('graft, against a running API', () => {
     const asked = await run('files', 'upload', path);
     expect(asked).toMatchObject({ code: 1, out: '' });
     expect(asked.err).toMatch(
-      /the columns are "frage", "antwort".*\nWith graft: --map text=COLUMN --map label=COLUMN/,
+      /the columns are "frage", "antwort".*\nWith graft: --map prompt=frage --map completion=antwort\n/,
+    );
+    const labels = join(home, 'labels.csv');
+    const tickets = Array.from({ length: 12 }, (_, n) => `Ticket ${n},${n % 3}\n`).join('');
+    writeFileSync(labels, `the message,category\n${tickets}`);
+    expect((await run('files', 'upload', labels)).err).toMatch(
+      /\nWith graft: --map 'text=the message' --map label=category\n/,
     );
     const wrong = await run('files', 'upload', path, '--map', 'question=frage');
     expect(wrong.err).toContain('no form of training data has the fields "question"');
     expect(await run('files', 'upload', path, '--map', 'frage')).toMatchObject({ code: 2 });
-    const labels = ['--map', 'text=frage', '--map', 'label=antwort'];
-    const [labelled = ''] = (await run('files', 'upload', path, ...labels)).out.split(' ');
+    const asLabels = ['--map', 'text=frage', '--map', 'label=antwort'];
+    const [labelled = ''] = (await run('files', 'upload', path, ...asLabels)).out.split(' ');
     expect((await run('files', 'show', labelled, '--json')).out).toMatch(/"classification": *12/);
     const map = ['--map', 'prompt=frage', '--map', 'completion=antwort'];
     const [id = ''] = (await run('files', 'upload', path, ...map)).out.split(' ');
@@ -284,7 +290,7 @@ describe('graft, against a running API', () => {
     const table = join(home, 'planned.csv');
     writeFileSync(table, `frage,antwort\n${'a?,b\n'.repeat(12)}`);
     const asked = await run('submit', '-m', 'planned', '-t', table, '--dry-run');
-    expect(asked.err).toMatch(/With graft: --map text=COLUMN/);
+    expect(asked.err).toContain('With graft: --map prompt=frage --map completion=antwort\n');
     const map = ['--map', 'prompt=frage', '--map', 'completion=antwort'];
     const read = await run('submit', '-m', 'planned', '-t', table, ...map, '--dry-run');
     expect(read.out).toMatch(/^12 examples · /);

@@ -209,11 +209,12 @@ describe('a table', () => {
     const csv = `frage,antwort,quelle\n${numbers.map((n) => `${n} + 1?,${n + 1},x\n`).join('')}`;
     expect(await refused(csv, 'a.csv')).toEqual({
       message:
-        'cannot tell which column is what; the columns are "frage", "antwort", "quelle". Name them, such as columns[text] and columns[label], columns[prompt] and columns[completion], or columns[text] alone',
+        'cannot tell which column is what; the columns are "frage", "antwort", "quelle". Name those of one form of training data, such as columns[prompt]=frage and columns[completion]=antwort',
       type: 'invalid_request_error',
       param: 'columns',
       code: 'invalid_training_file',
       columns: ['frage', 'antwort', 'quelle'],
+      suggested_columns: { prompt: 'frage', completion: 'antwort' },
     });
     const columns = { 'columns[prompt]': 'frage', 'columns[completion]': 'antwort' };
     expect((await upload(csv, 'a.csv', columns)).lines).toEqual(numbers.map(pair));
@@ -237,6 +238,9 @@ describe('a table', () => {
   it('whose columns are named holds records of any form', async () => {
     const csv = `message,category\n${numbers.map((n) => `is ${n} odd?,${n % 2}\n`).join('')}`;
     const columns = { 'columns[text]': 'message', 'columns[label]': 'category' };
+    const { message, suggested_columns: suggested } = await refused(csv, 'a.csv');
+    expect(message).toMatch(/such as columns\[text\]=message and columns\[label\]=category$/);
+    expect(suggested).toEqual({ text: 'message', label: 'category' });
     const { graft, lines } = await upload(csv, 'a.csv', columns);
     expect(lines[0]).toEqual({ text: 'is 0 odd?', label: '0' });
     expect(graft?.formats).toEqual({ classification: numbers.length });

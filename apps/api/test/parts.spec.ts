@@ -214,11 +214,17 @@ it('that is a table is completed again once somebody says which column is what',
     api.client.post<UploadObject>(`/uploads/${upload.id}/complete`, {
       body: { part_ids: [id], ...(columns && { graft: { columns } }) },
     });
-  expect(await caught(complete())).toMatchObject({
+  const asks = {
     param: 'graft.columns',
-    message: expect.stringContaining('such as graft.columns.text and graft.columns.label,'),
-    error: { columns: ['nr', 'frage', 'antwort'] },
-  });
+    message: expect.stringContaining(
+      'such as graft.columns.prompt=frage and graft.columns.completion=antwort',
+    ),
+    error: {
+      columns: ['nr', 'frage', 'antwort'],
+      suggested_columns: { prompt: 'frage', completion: 'antwort' },
+    },
+  };
+  expect(await caught(complete())).toMatchObject(asks);
   expect(await caught(complete({ nothing: 'frage' }))).toMatchObject({ param: 'graft.columns' });
   expect(await caught(complete({ prompt: 'nr', completion: 'none' }))).toMatchObject({
     param: 'graft.columns.completion',

@@ -18,6 +18,8 @@ export class ApiError extends CliError {
     readonly param: string | null,
     message: string,
     readonly retryAfterSeconds: number | null,
+    /** Of a table that was refused: which of its columns may be meant as what. */
+    readonly suggestedColumns: Readonly<Record<string, string>> | null = null,
   ) {
     const said = param === null || OF_PATHS.includes(param) || message.includes(param);
     super(said ? message : `${message} (${param})`);
@@ -203,7 +205,8 @@ async function refusal(answer: Response): Promise<ApiError> {
         : '';
     const missing = /^(Could not find fine tune|No such File object): (\S+)$/.exec(error.message);
     if (missing) return new ApiError(answer.status, error.code, null, notThere(missing), wait);
-    return new ApiError(answer.status, error.code, error.param, error.message + hint, wait);
+    const { message, code, param, suggested_columns: suggested = null } = error;
+    return new ApiError(answer.status, code, param, message + hint, wait, suggested);
   } catch {
     return new ApiError(
       answer.status,

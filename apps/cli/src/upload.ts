@@ -33,9 +33,20 @@ export async function uploaded(api: Api, path: string, columns: Mapping): Promis
       : await api.upload(path, columns);
   } catch (error) {
     if (error instanceof ApiError && OF_COLUMNS.includes(error.param ?? ''))
-      throw new CliError(
-        `${path}: ${error.message}\nWith graft: --map text=COLUMN --map label=COLUMN, --map prompt=COLUMN --map completion=COLUMN, or --map text=COLUMN`,
-      );
+      throw new CliError(`${path}: ${error.message}\nWith graft: ${flags(error.suggestedColumns)}`);
     throw error;
   }
 }
+
+/** Which flags may be meant, or the forms that there are most often. */
+function flags(suggested: Mapping | null): string {
+  if (suggested === null)
+    return '--map text=COLUMN --map label=COLUMN, --map prompt=COLUMN --map completion=COLUMN, or --map text=COLUMN';
+  return Object.entries(suggested)
+    .map(([field, column]) => `--map ${quoted(`${field}=${column}`)}`)
+    .join(' ');
+}
+
+/** As a shell takes it. */
+const quoted = (word: string): string =>
+  /^[\w=.,:/@+-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;

@@ -13,6 +13,11 @@ export const ErrorObject = z
         .readonly()
         .exactOptional()
         .describe('Of a table that was refused because nobody can tell which is what'),
+      suggested_columns: z
+        .record(z.string(), z.string())
+        .readonly()
+        .exactOptional()
+        .describe('Of such a table: columns that may be meant, by the fields of a record'),
     }),
   })
   .meta({ id: 'Error', description: 'The one shape of all errors, which is OpenAI’s.' });

@@ -7,6 +7,8 @@ export interface ErrorBody {
     readonly code: string | null;
     /** Of a table that was refused because nobody can tell which of its columns is what. */
     readonly columns?: readonly string[];
+    /** Of such a table: columns that may be meant, by the fields of a record. */
+    readonly suggested_columns?: Readonly<Record<string, string>>;
   };
 }
 
@@ -116,29 +118,35 @@ export class DomainError extends Error {
 
 /** A table of training data whose columns have to be named: a field of the upload says which is what. */
 export class UnknownColumns extends DomainError {
-  /** @param at the field as the request has it: a form's `columns[text]`, or `graft.columns` of a JSON body */
+  /**
+   * @param told the message; a field of `columns` is named by a function, as the request has it
+   * @param suggested columns by field that may be meant; null if nobody can tell
+   * @param at the field of the request: `columns[text]` of a form, `graft.columns.text` of a JSON body
+   */
   constructor(
-    private readonly names: readonly string[],
+    private readonly told: (named: (field: string) => string) => string,
+    readonly columns: readonly string[],
+    readonly suggested: Readonly<Record<string, string>> | null,
     at: 'columns' | 'graft.columns' = 'columns',
   ) {
-    const shown = names.slice(0, 40).map((name) => JSON.stringify(name.slice(0, 60)));
-    const of = (field: string): string =>
+    const named = (field: string): string =>
       at === 'columns' ? `columns[${field}]` : `${at}.${field}`;
-    super(
-      'invalid_training_file',
-      `cannot tell which column is what; the columns are ${shown.join(', ')}. Name them, such as ${of('text')} and ${of('label')}, ${of('prompt')} and ${of('completion')}, or ${of('text')} alone`,
-      at,
-    );
+    super('invalid_training_file', told(named), at);
   }
 
   /** The same error where the field is `graft.columns`. */
   underGraft(): UnknownColumns {
-    return new UnknownColumns(this.names, 'graft.columns');
+    return new UnknownColumns(this.told, this.columns, this.suggested, 'graft.columns');
   }
 
   override body(): ErrorBody {
-    // A longer name cannot be meant, and would only fill the answer.
-    const columns = this.names.filter((name) => name.length <= 200).slice(0, 200);
-    return { error: { ...super.body().error, columns } };
+    const { columns, suggested } = this;
+    return {
+      error: {
+        ...super.body().error,
+        columns,
+        ...(suggested && { suggested_columns: suggested }),
+      },
+    };
   }
 }

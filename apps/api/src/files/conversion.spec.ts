@@ -45,3 +45,38 @@ it('keeps names of columns in a form that fits the report', async () => {
   expect(names.slice(1)).toEqual(['x\ufffd\ufffd', '\ufffd']);
   expect(JSON.stringify(report).length).toBeLessThan(10_000);
 });
+
+const sentence = (n: number) => `This is what ticket ${n} says.`;
+
+it.each<[what: string, row: (n: number) => Row, suggested: object]>([
+  [
+    'the column of few values is the label',
+    (n) => ({ id: `t${n}`, message: sentence(n), category: `c${n % 3}` }),
+    { text: 'message', label: 'category' },
+  ],
+  [
+    'a name that says so goes first',
+    (n) => ({ lang: n % 2 ? 'de' : 'en', body: sentence(n), topic: `c${n % 3}` }),
+    { text: 'body', label: 'topic' },
+  ],
+  [
+    'two texts are a prompt and its completion',
+    (n) => ({ nr: n, frage: sentence(n), antwort: `Answer ${n}` }),
+    { prompt: 'frage', completion: 'antwort' },
+  ],
+  ['one column is a text', (n) => ({ strophe: sentence(n) }), { text: 'strophe' }],
+])('suggests which column is what: %s', async (_, row, suggested) => {
+  const rows = Array.from({ length: 30 }, (__, n) => row(n));
+  await expect(convert(rows)).rejects.toMatchObject({ columns: Object.keys(row(0)), suggested });
+});
+
+it('looks at the first rows of a table to suggest its columns, and at no more', async () => {
+  let read = 0;
+  async function* rows() {
+    for (let n = 1; n < 5000; n++)
+      yield await Promise.resolve({ number: (read = n), row: { frage: `${n}?`, antwort: `${n}` } });
+  }
+  const conversion = new Conversion({ container: 'csv', noun: 'row', columns: {} });
+  await expect(conversion.lines(rows()).next()).rejects.toMatchObject({ param: 'columns' });
+  expect(read).toBe(1000);
+});

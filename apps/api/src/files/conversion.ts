@@ -1,13 +1,16 @@
-import { UnknownColumns } from '@graft/contracts';
+import { shorten, UnknownColumns } from '@graft/contracts';
 import { meantAsRecord, shapeOf, type Columns, type Shape } from '../catalog/plugins.js';
+import { ColumnValues } from './column-values.js';
 import { FileCheck, type Checked } from './file-check.js';
 import type { NumberedRow, Row } from './rows.js';
 
 const BATCH_CHARACTERS = 64 * 1024;
-/** A column with so many different values, each of so many rows on average, may be a label. */
-const MOST_LABELS = 50;
-const ROWS_PER_LABEL = 2;
-const LABEL_CHARACTERS = 100;
+/** Of a table whose columns nobody can tell, so much is looked at to suggest what they may be. */
+const SAMPLE_ROWS = 1_000;
+const SAMPLE_CHARACTERS = 1024 * 1024;
+/** A longer name of a column cannot be meant, and would only fill the answer. */
+const NAME_CHARACTERS = 200;
+const MOST_NAMES = 200;
 
 interface Source {
   readonly container: 'arrow' | 'csv' | 'json' | 'parquet';
@@ -20,9 +23,8 @@ interface Source {
 export class Conversion {
   private readonly check: FileCheck;
   private shape: Shape | null = null;
-  private rows = 0;
-  /** Values of columns that are left out; null of one that has too many. */
-  private readonly values = new Map<string, Set<string> | null>();
+  /** Of columns that are left out. */
+  private readonly leftOut = new ColumnValues();
 
   constructor(private readonly source: Source) {
     this.check = new FileCheck(source.noun);
@@ -30,12 +32,19 @@ export class Conversion {
 
   async *lines(rows: AsyncIterable<NumberedRow>): AsyncGenerator<Buffer> {
     let batch = '';
+    let unknown: Sample | null = null;
     for await (const numbered of rows) {
+      if (numbered.row && !this.shape) {
+        unknown ??= this.begin(numbered.row);
+        if (unknown?.isEnough(numbered.row)) break;
+        if (unknown) continue;
+      }
       batch += `${this.line(numbered)}\n`;
       if (batch.length < BATCH_CHARACTERS) continue;
       yield Buffer.from(batch);
       batch = '';
     }
+    if (unknown) throw unknown.refusal();
     if (batch !== '') yield Buffer.from(batch);
   }
 
@@ -49,28 +58,13 @@ export class Conversion {
   /** Plain texts beside what looks like their labels: nobody should train on the texts alone by mistake. */
   private labelNote(): string | null {
     const text = this.shape?.onlyText;
-    if (text === undefined) return null;
-    for (const [column, values] of this.values) {
-      if (!values || values.size < 2 || this.rows < values.size * ROWS_PER_LABEL) continue;
-      return (
-        `Only column ${JSON.stringify(text)} was read, as plain texts. Column ${JSON.stringify(column)} has ${values.size} different values: ` +
-        `to learn it as a label, upload the file with columns[text]=${text} and columns[label]=${column} (graft: --map text=${text} --map label=${column}).`
-      );
-    }
-    return null;
-  }
-
-  private count(row: Row, left: readonly string[]): void {
-    this.rows++;
-    for (const column of left) {
-      const value = row[column];
-      const seen = this.values.get(column) ?? new Set<string>();
-      if (this.values.get(column) === null) continue;
-      const isLabel = ['string', 'number', 'boolean'].includes(typeof value);
-      seen.add(String(value).slice(0, LABEL_CHARACTERS + 1));
-      const fits = isLabel && String(value).length <= LABEL_CHARACTERS && seen.size <= MOST_LABELS;
-      this.values.set(column, fits ? seen : null);
-    }
+    const label = text === undefined ? null : this.leftOut.label();
+    if (text === undefined || label === null) return null;
+    const columns = { text, label: label.name };
+    return (
+      `Only column ${JSON.stringify(text)} was read, as plain texts. Column ${JSON.stringify(label.name)} has ${label.values} different values: ` +
+      `to learn it as a label, upload the file with ${asFields(columns)} (graft: ${asFlags(columns)}).`
+    );
   }
 
   private line({ number, row, reason }: NumberedRow): string {
@@ -78,8 +72,8 @@ export class Conversion {
       this.check.refuse(reason ?? 'it cannot be read', number);
       return 'null';
     }
-    this.shape ??= this.shapeFor(row);
-    const converted = this.shape.convert(row);
+    const shape = this.shape as Shape;
+    const converted = shape.convert(row);
     if (typeof converted === 'string') {
       this.check.refuse(converted, number);
       return JSON.stringify(row);
@@ -87,19 +81,69 @@ export class Conversion {
     const text = JSON.stringify(converted.record);
     this.check.take(text, Buffer.byteLength(text), number);
     for (const field of converted.ignored) this.check.ignore(field);
-    if (this.shape.onlyText !== undefined) this.count(row, converted.ignored);
+    if (shape.onlyText !== undefined) this.leftOut.take(row, converted.ignored);
     return text;
   }
 
-  private shapeFor(row: Row): Shape {
+  /** Finds how rows with the keys of the first are read; a sample begins where nobody can tell. */
+  private begin(row: Row): Sample | null {
     const keys = Object.keys(row);
     const { container, columns } = this.source;
     const mapped = Object.keys(columns).length > 0;
     // In JSON an unknown key may be a slip, and is refused; a table has columns of all kinds.
-    if (container === 'json' && !mapped && meantAsRecord(keys))
-      return { name: 'records', note: null, convert: (record) => ({ record, ignored: [] }) };
-    const shape = shapeOf(keys, columns);
-    if (shape) return shape;
-    throw new UnknownColumns(keys);
+    this.shape =
+      container === 'json' && !mapped && meantAsRecord(keys)
+        ? { name: 'records', note: null, convert: (record) => ({ record, ignored: [] }) }
+        : shapeOf(keys, columns);
+    return this.shape ? null : new Sample(keys);
   }
 }
+
+/** The first rows of a table whose columns nobody can tell. */
+class Sample {
+  private readonly values = new ColumnValues();
+  private rows = 0;
+  private characters = 0;
+  /** Those that can be named. */
+  private readonly columns: readonly string[];
+
+  constructor(private readonly keys: readonly string[]) {
+    const canBeNamed = ({ length }: string): boolean => length > 0 && length <= NAME_CHARACTERS;
+    this.columns = keys.filter(canBeNamed).slice(0, MOST_NAMES);
+  }
+
+  /** The next row; whether no more are needed. */
+  isEnough(row: Row): boolean {
+    this.values.take(row, this.columns);
+    for (const value of Object.values(row)) this.characters += String(value).length;
+    return ++this.rows >= SAMPLE_ROWS || this.characters >= SAMPLE_CHARACTERS;
+  }
+
+  refusal(): UnknownColumns {
+    const suggested = this.values.suggested();
+    const names = this.keys.slice(0, 40).map((key) => JSON.stringify(key.slice(0, 60)));
+    const such = (named: Named): string =>
+      suggested ? `, such as ${asFields(suggested, named)}` : '';
+    return new UnknownColumns(
+      (named) =>
+        `cannot tell which column is what; the columns are ${names.join(', ')}. Name those of one form of training data${such(named)}`,
+      this.columns,
+      suggested,
+    );
+  }
+}
+
+/** A field of the upload's columns as a request has it. */
+type Named = (field: string) => string;
+
+/** `columns[text]=message and columns[label]=category` */
+const asFields = (columns: Columns, named: Named = (field) => `columns[${field}]`): string =>
+  Object.entries(columns)
+    .map(([field, column]) => `${named(field)}=${shorten(column, 60)}`)
+    .join(' and ');
+
+/** `--map text=message --map label=category` */
+const asFlags = (columns: Columns): string =>
+  Object.entries(columns)
+    .map(([field, column]) => `--map ${field}=${shorten(column, 60)}`)
+    .join(' ');
