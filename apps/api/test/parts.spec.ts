@@ -201,6 +201,34 @@ it('refuses by what a part announces one that is too large, or more than the pro
   await api.client.uploads.cancel(upload.id);
 });
 
+it('of texts beside what looks like their labels asks which column is what, where it is told to', async () => {
+  const table = `text,category\n${Array.from({ length: 12 }, (_, n) => `Ticket ${n},${n % 3}\n`).join('')}`;
+  const upload = await api.client.uploads.create({
+    bytes: table.length,
+    filename: 'tickets.csv',
+    mime_type: 'text/csv',
+    purpose: 'fine-tune',
+  });
+  const { id } = await api.client.uploads.parts.create(upload.id, { data: new File([table], 'p') });
+  const complete = (graft: object) =>
+    api.client.post<UploadObject>(`/uploads/${upload.id}/complete`, {
+      body: { part_ids: [id], graft },
+    });
+  expect(await caught(complete({ ask_columns: true }))).toMatchObject({
+    param: 'columns',
+    error: {
+      message:
+        'column "category" looks like labels of column "text". Name the columns, such as columns[text]=text and columns[label]=category, or columns[text] alone',
+      columns: ['text', 'category'],
+      suggested_columns: { text: 'text', label: 'category' },
+    },
+  });
+  expect(readdirSync(join(api.home, 'blobs', 'incoming'))).toEqual([]);
+  const { file } = await complete({ ask_columns: true, columns: { text: 'text' } });
+  expect(file).toMatchObject({ graft: { formats: { text: 12 } } });
+  expect(file?.graft?.warnings.join('\n')).not.toContain('different values');
+});
+
 it('that is a table is completed again once somebody says which column is what', async () => {
   const table = `nr,frage,antwort\n${Array.from({ length: 12 }, (_, n) => `${n},${n} + 1?,${n + 1}\n`).join('')}`;
   const upload = await api.client.uploads.create({

@@ -80,3 +80,12 @@ it('looks at the first rows of a table to suggest its columns, and at no more', 
   await expect(conversion.lines(rows()).next()).rejects.toMatchObject({ param: 'columns' });
   expect(read).toBe(1000);
 });
+
+it('says of a table whose columns it guessed that labels were left out', async () => {
+  const row = (n: number) => ({ question: sentence(n), category: `c${n % 3}`, answer: `A${n}` });
+  const { report } = await convert(Array.from({ length: 30 }, (_, n) => row(n)));
+  expect(report.warnings.slice(0, 2)).toEqual([
+    'Column "question" was read as the prompt, "answer" as the completion.',
+    'Column "category" was left out; it has 3 different values: to learn it as a label, upload the file with columns[text]=question and columns[label]=category (graft: --map text=question --map label=category).',
+  ]);
+});

@@ -17,12 +17,16 @@ interface Source {
   /** What people count in it. */
   readonly noun: 'line' | 'row' | 'element';
   readonly columns: Columns;
+  /** Whether plain texts beside what looks like their labels are refused, for somebody to say which column is what. */
+  readonly asks?: boolean;
 }
 
 /** Rows of another format as JSON Lines, checked while they pass. A row that is no record stays as it came. */
 export class Conversion {
   private readonly check: FileCheck;
   private shape: Shape | null = null;
+  /** Of the first row. */
+  private keys: readonly string[] = [];
   /** Of columns that are left out. */
   private readonly leftOut = new ColumnValues();
 
@@ -45,6 +49,7 @@ export class Conversion {
       batch = '';
     }
     if (unknown) throw unknown.refusal();
+    if (this.source.asks) this.refuseUnlabelled();
     if (batch !== '') yield Buffer.from(batch);
   }
 
@@ -55,15 +60,38 @@ export class Conversion {
     return this.check.end(shaped && name ? name : this.source.container, notes);
   }
 
-  /** Plain texts beside what looks like their labels: nobody should train on the texts alone by mistake. */
-  private labelNote(): string | null {
-    const text = this.shape?.onlyText;
+  /** Texts beside what looks like their labels, as these columns; null where there are none. */
+  private labelled(): { readonly columns: Columns; readonly values: number } | null {
+    const text = this.shape?.unlabelled;
     const label = text === undefined ? null : this.leftOut.label();
     if (text === undefined || label === null) return null;
-    const columns = { text, label: label.name };
+    return { columns: { text, label: label.name }, values: label.values };
+  }
+
+  /** Nobody should train on the texts alone by mistake. */
+  private labelNote(): string | null {
+    const found = this.labelled();
+    if (!found) return null;
+    const { columns, values } = found;
+    const read = this.shape?.note
+      ? ''
+      : `Only column ${JSON.stringify(columns['text'])} was read, as plain texts. `;
     return (
-      `Only column ${JSON.stringify(text)} was read, as plain texts. Column ${JSON.stringify(label.name)} has ${label.values} different values: ` +
+      `${read}Column ${JSON.stringify(columns['label'])} ${read === '' ? 'was left out; it ' : ''}has ${values} different values: ` +
       `to learn it as a label, upload the file with ${asFields(columns)} (graft: ${asFlags(columns)}).`
+    );
+  }
+
+  /** @throws UnknownColumns where only plain texts were read beside what looks like their labels */
+  private refuseUnlabelled(): void {
+    const found = this.labelled();
+    if (!found || this.shape?.note) return;
+    const { columns } = found;
+    throw new UnknownColumns(
+      (named) =>
+        `column ${JSON.stringify(columns['label'])} looks like labels of column ${JSON.stringify(columns['text'])}. Name the columns, such as ${asFields(columns, named)}, or ${named('text')} alone`,
+      nameable(this.keys),
+      columns,
     );
   }
 
@@ -81,13 +109,13 @@ export class Conversion {
     const text = JSON.stringify(converted.record);
     this.check.take(text, Buffer.byteLength(text), number);
     for (const field of converted.ignored) this.check.ignore(field);
-    if (shape.onlyText !== undefined) this.leftOut.take(row, converted.ignored);
+    if (shape.unlabelled !== undefined) this.leftOut.take(row, converted.ignored);
     return text;
   }
 
   /** Finds how rows with the keys of the first are read; a sample begins where nobody can tell. */
   private begin(row: Row): Sample | null {
-    const keys = Object.keys(row);
+    const keys = (this.keys = Object.keys(row));
     const { container, columns } = this.source;
     const mapped = Object.keys(columns).length > 0;
     // In JSON an unknown key may be a slip, and is refused; a table has columns of all kinds.
@@ -104,12 +132,10 @@ class Sample {
   private readonly values = new ColumnValues();
   private rows = 0;
   private characters = 0;
-  /** Those that can be named. */
   private readonly columns: readonly string[];
 
   constructor(private readonly keys: readonly string[]) {
-    const canBeNamed = ({ length }: string): boolean => length > 0 && length <= NAME_CHARACTERS;
-    this.columns = keys.filter(canBeNamed).slice(0, MOST_NAMES);
+    this.columns = nameable(keys);
   }
 
   /** The next row; whether no more are needed. */
@@ -132,6 +158,10 @@ class Sample {
     );
   }
 }
+
+/** Columns that somebody can name. */
+const nameable = (keys: readonly string[]): string[] =>
+  keys.filter(({ length }) => length > 0 && length <= NAME_CHARACTERS).slice(0, MOST_NAMES);
 
 /** A field of the upload's columns as a request has it. */
 type Named = (field: string) => string;

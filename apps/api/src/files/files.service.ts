@@ -23,7 +23,7 @@ import { pageQuery } from '../http/parse.js';
 import { newId, unix } from '../ids.js';
 import { lineSlots } from './line-slots.js';
 import { readRecords } from './read-records.js';
-import { receiveTrainingData, type Arrived } from './training-data.js';
+import { receiveTrainingData, type Arrived, type Circumstances } from './training-data.js';
 import { readUpload, type UploadedParts } from './upload.js';
 import { receivingSlots } from './upload-slots.js';
 
@@ -44,6 +44,12 @@ interface FileToBe {
   /** Id of the upload that brought its parts. */
   readonly upload?: string;
   readonly completes?: (manager: EntityManager, id: string) => Promise<void>;
+}
+
+/** How training data that lies here already is read. */
+interface StoredAs extends Pick<Circumstances, 'asks'> {
+  readonly bytes: number;
+  readonly columns: Columns;
 }
 
 @Injectable()
@@ -106,12 +112,13 @@ export class FilesService {
   async store(
     caller: Principal,
     content: AsyncIterable<Buffer>,
-    { columns, ...as }: FileToBe & { readonly bytes: number; readonly columns: Columns },
+    { columns, asks, ...as }: FileToBe & StoredAs,
   ): Promise<FileObject> {
     const arrived = await receiveTrainingData(this.blobs, content, as.filename, columns, {
       uploader: caller.projectId,
       gone: new AbortController().signal,
       announced: as.bytes,
+      asks,
     });
     try {
       return await this.name(caller, arrived, as);

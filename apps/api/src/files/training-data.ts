@@ -25,6 +25,8 @@ export interface Circumstances {
   readonly announced?: number;
   /** Throws when so many bytes are too many. */
   readonly within?: (bytes: number) => void;
+  /** Whether plain texts beside what looks like their labels are refused, for somebody to say which column is what. */
+  readonly asks?: boolean;
 }
 
 /**
@@ -35,7 +37,7 @@ export async function receiveTrainingData(
   part: AsyncIterable<Buffer>,
   filename: string,
   columns: Columns,
-  { uploader, gone, announced, within }: Circumstances,
+  { uploader, gone, announced, within, asks }: Circumstances,
 ): Promise<Arrived> {
   const { head, all } = await peek(part);
   const source = inTurns(all, uploader, gone);
@@ -57,23 +59,23 @@ export async function receiveTrainingData(
     }
     case 'lines':
       return convert(
-        new Conversion({ container: 'json', noun: 'line', columns }),
+        new Conversion({ container: 'json', noun: 'line', columns, asks }),
         lineRows(source),
       );
     case 'array':
       return convert(
-        new Conversion({ container: 'json', noun: 'element', columns }),
+        new Conversion({ container: 'json', noun: 'element', columns, asks }),
         arrayRows(source),
       );
     case 'csv':
       return convert(
-        new Conversion({ container: 'csv', noun: 'row', columns }),
+        new Conversion({ container: 'csv', noun: 'row', columns, asks }),
         csvRows(source, format.delimiter),
       );
     default: {
       const whole = await blobs.receive(source, { uploader, announced, within });
       try {
-        return await new WholeFile(blobs, whole, columns, { uploader, gone, within }).convert(
+        return await new WholeFile(blobs, whole, columns, { uploader, gone, within, asks }).convert(
           format.kind,
         );
       } finally {

@@ -52,7 +52,13 @@ const CompleteUpload = z.strictObject({
     .string()
     .regex(/^[0-9a-f]{32}$/i, 'expected 32 hex digits')
     .optional(),
-  graft: z.strictObject({ columns: Columns.optional() }).optional(),
+  graft: z
+    .strictObject({
+      columns: Columns.optional(),
+      /** Plain texts beside what looks like their labels are refused. */
+      ask_columns: z.boolean().optional(),
+    })
+    .optional(),
 });
 
 /** Training data in parts, each of which may be sent again: OpenAI's Uploads. */
@@ -215,6 +221,7 @@ export class UploadsService {
       await this.files.store(caller, this.contentOf(parts, md5), {
         ...upload,
         columns: graft?.columns ?? upload.columns,
+        asks: graft?.ask_columns ?? false,
         upload: id,
         completes: (manager, fileId) => this.becomes(manager, id, fileId),
       });

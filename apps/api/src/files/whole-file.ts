@@ -19,16 +19,18 @@ const UNPACK_MS = 30 * 60_000;
 export class WholeFile {
   private readonly uploader: string;
   private readonly gone: AbortSignal;
+  private readonly asks: boolean | undefined;
   private readonly within: (bytes: number) => void;
 
   constructor(
     private readonly blobs: BlobStore,
     private readonly whole: Received,
     private readonly columns: Columns,
-    { uploader, gone, within }: Circumstances,
+    { uploader, gone, within, asks }: Circumstances,
   ) {
     this.uploader = uploader;
     this.gone = gone;
+    this.asks = asks;
     const unpacked = unpackedWithin(whole.size);
     this.within = (bytes) => {
       unpacked(bytes);
@@ -65,7 +67,8 @@ export class WholeFile {
     container: 'arrow' | 'parquet',
     rows: AsyncIterable<NumberedRow>,
   ): Promise<Arrived> {
-    const conversion = new Conversion({ container, noun: 'row', columns: this.columns });
+    const { columns, asks } = this;
+    const conversion = new Conversion({ container, noun: 'row', columns, asks });
     const blob = await this.blobs.receive(conversion.lines(rows), {
       uploader: this.uploader,
       within: this.within,

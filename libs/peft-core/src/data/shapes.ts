@@ -11,8 +11,8 @@ export type Columns = Readonly<Record<string, string>>;
 
 export interface Shape {
   readonly name: 'records' | 'sharegpt' | 'alpaca' | 'columns';
-  /** The column that was read as plain texts; null where more than that was read. */
-  readonly onlyText?: string | undefined;
+  /** The column that was read as texts without being asked to: labels of them may have been left out. */
+  readonly unlabelled?: string;
   /** What was guessed, a sentence for people. */
   readonly note: string | null;
   /** A record and the fields left out of it, or why there is none. */
@@ -49,10 +49,12 @@ export function shapeOf(
   if (prompt !== undefined && completion !== undefined) {
     const plain = prompt === 'prompt' && completion === 'completion';
     const note = `Column ${shown(prompt)} was read as the prompt, ${shown(completion)} as the completion.`;
-    return tableShape({ prompt, completion }, plain ? null : note);
+    return plain
+      ? tableShape({ prompt, completion }, null)
+      : { ...tableShape({ prompt, completion }, note), unlabelled: prompt };
   }
   const text = named.get('text');
-  return text === undefined ? null : tableShape({ text }, null);
+  return text === undefined ? null : { ...tableShape({ text }, null), unlabelled: text };
 }
 
 /**
@@ -116,7 +118,6 @@ function tableShape(columns: Columns, note: string | null): Shape {
   return {
     name: 'columns',
     note,
-    onlyText: parts.length === 1 ? used[0] : undefined,
     convert(row) {
       const record: Record<string, string> = {};
       for (const [part, key] of parts) {
