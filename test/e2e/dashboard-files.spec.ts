@@ -242,7 +242,7 @@ describe.skipIf(!program)('files in the dashboard', () => {
     await page.getByLabel('Files to upload').setInputFiles([path]);
     const form = page.getByRole('region', { name: 'Columns of fragen.csv' });
     const column = (part: string) => form.getByLabel(part, { exact: true });
-    await column('prompt').selectOption('frage');
+    expect(await column('prompt').inputValue()).toBe('frage');
     await column('completion').selectOption('frage');
     expect(await form.getByRole('button', { name: 'Read with' }).isDisabled()).toBe(true);
     await column('completion').selectOption('antwort');
@@ -262,12 +262,60 @@ describe.skipIf(!program)('files in the dashboard', () => {
     const page = await open('/files');
     await page.getByLabel('Files to upload').setInputFiles([path]);
     const form = page.getByRole('region', { name: 'Columns of tickets.csv' });
-    await form.getByRole('radio', { name: 'Labelled texts' }).check();
-    expect(await form.getByLabel('text', { exact: true }).inputValue()).toBe('message');
-    await form.getByLabel('label', { exact: true }).selectOption('category');
+    // What the API suggests is chosen already.
+    const column = (part: string) => form.getByLabel(part, { exact: true }).inputValue();
+    expect(await form.getByLabel('Record format').inputValue()).toBe('classification');
+    expect(await Promise.all(['text', 'label', 'text_pair'].map(column))).toEqual([
+      'message',
+      'category',
+      '',
+    ]);
     await picture(page, 'files-columns-labels');
     await form.getByRole('button', { name: 'Read with' }).click();
     await text(page, /12 labelled texts.* read from CSV/);
+    expect(tabs.problems(/status of 400/)).toEqual([]);
+  });
+
+  it('asks what a column is that looks like labels of plain texts', async () => {
+    const path = join(dir, 'text-category.csv');
+    const lines = Array.from({ length: 12 }, (_, n) => `Ticket ${n},${n % 3}\n`).join('');
+    writeFileSync(path, `text,category\n${lines}`);
+    const page = await open('/files');
+    await page.getByLabel('Files to upload').setInputFiles([path]);
+    const form = page.getByRole('region', { name: 'Columns of text-category.csv' });
+    expect(await form.getByLabel('label', { exact: true }).inputValue()).toBe('category');
+    await form.getByRole('button', { name: 'Read with' }).click();
+    await text(page, /12 labelled texts.* read from CSV/);
+    expect(tabs.problems(/status of 400/)).toEqual([]);
+  });
+
+  it('reads a table as any form of training data, with its optional fields', async () => {
+    const path = join(dir, 'words.csv');
+    const cell = (value: string) => `"${value.replaceAll('"', '""')}"`;
+    const lines = Array.from(
+      { length: 12 },
+      (_, n) => `${cell(`["Ann","saw","${n}"]`)},${cell('["B-PER","O","O"]')},Was ist ${n}?\n`,
+    );
+    writeFileSync(path, `words,marks,frage\n${lines.join('')}`);
+    const page = await open('/files');
+    await page.getByLabel('Files to upload').setInputFiles([path]);
+    const form = page.getByRole('region', { name: 'Columns of words.csv' });
+    const ids = form.getByLabel('task_ids', { exact: true });
+    await form.getByLabel('Record format').selectOption('Prompts with completions');
+    expect(await ids.inputValue()).toBe('');
+    const offered = await form.getByLabel('Record format').locator('option').allTextContents();
+    expect(offered).toEqual(
+      expect.arrayContaining([
+        ...['Chats', 'Preferences', 'Judged chats', 'Questions with answers'],
+        ...['Labelled pictures', 'Labelled sounds', 'Sounds with their texts'],
+      ]),
+    );
+    await form.getByLabel('Record format').selectOption('Sentences with tags');
+    await form.getByLabel('tokens', { exact: true }).selectOption('words');
+    await form.getByLabel('tags', { exact: true }).selectOption('marks');
+    await picture(page, 'files-columns-tags');
+    await form.getByRole('button', { name: 'Read with' }).click();
+    await text(page, /12 sentences with tags, read from CSV/);
     expect(tabs.problems(/status of 400/)).toEqual([]);
   });
 
@@ -278,7 +326,7 @@ describe.skipIf(!program)('files in the dashboard', () => {
     const page = await open('/files');
     await page.getByLabel('Files to upload').setInputFiles([path]);
     const form = page.getByRole('region', { name: 'Columns of strophen.csv' });
-    expect(await form.getByRole('radio', { name: 'Plain texts' }).isChecked()).toBe(true);
+    expect(await form.getByLabel('Record format').inputValue()).toBe('text');
     expect(await form.getByLabel('text', { exact: true }).inputValue()).toBe('strophe');
     await picture(page, 'files-columns-text');
     await form.getByRole('button', { name: 'Read with' }).click();

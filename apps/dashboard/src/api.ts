@@ -47,8 +47,11 @@ export class ApiError extends Error {
     message: string,
     readonly param: string | null,
     readonly code: string | null,
-    /** Of a table that was refused until somebody says which column is what. */
-    readonly columns: readonly string[] | null = null,
+    /** Columns of a table that was refused until somebody says which is what, and which may be what. */
+    readonly table: {
+      readonly columns: readonly string[];
+      readonly suggested: Readonly<Record<string, string>> | null;
+    } | null = null,
     /** Seconds after which it may be asked again, where that is worth while. */
     readonly retryAfter: number | null = null,
   ) {
@@ -83,9 +86,10 @@ export async function refusal(response: Response): Promise<ApiError> {
   const text = await response.text();
   try {
     const { error } = JSON.parse(text) as ErrorBody;
-    const { message, param, code, columns } = error;
+    const { message, param, code, columns, suggested_columns: suggested = null } = error;
+    const table = columns ? { columns, suggested } : null;
     const after = Number(response.headers.get('retry-after')) || null;
-    return new ApiError(response.status, message, param, code, columns ?? null, after);
+    return new ApiError(response.status, message, param, code, table, after);
   } catch {
     return new ApiError(
       response.status,

@@ -52,7 +52,10 @@ export class PartUpload {
       this.parts.push((await this.sendPart(this.id, data, sent, signal)).id);
     }
     this.progress.checking();
-    const body = { part_ids: this.parts, ...(columns && { graft: { columns } }) };
+    const body = {
+      part_ids: this.parts,
+      graft: columns ? { columns } : { ask_columns: true },
+    };
     const { file } = await this.post<UploadObject>(`/uploads/${this.id}/complete`, body, signal);
     if (file === null) throw new Error(`${this.file.name} was deleted after its upload.`);
     return file;

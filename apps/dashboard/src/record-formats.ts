@@ -28,21 +28,52 @@ export function namesOf(formats: readonly RecordFormatDescription[]): string {
   return names.length > 0 ? `${names.join(', ')} or ${last}` : last;
 }
 
-/** A format that a table may hold: its fields are cells of text. */
-export interface TableFormat {
-  readonly name: string;
-  readonly title: string;
-  readonly fields: readonly string[];
-  readonly learnt: readonly string[];
+/** Columns of a table, by the fields of a record that they are; '': an optional field that none is. */
+export type Picked = Readonly<Record<string, string>>;
+
+export const titleOf = ({ nouns: [, many] }: RecordFormatDescription): string =>
+  many.charAt(0).toUpperCase() + many.slice(1);
+
+export const fieldsOf = ({ keys, optional_keys: more }: RecordFormatDescription): string[] => [
+  ...keys,
+  ...more,
+];
+
+/** The format that is asked about first: that of the suggested fields, or one whose keys are names of columns. */
+export function likeliest(
+  formats: readonly RecordFormatDescription[],
+  columns: readonly string[],
+  suggested: Picked | null,
+): RecordFormatDescription | undefined {
+  const among = (names: readonly string[]) =>
+    formats.find(({ keys }) => keys.every((key) => names.includes(key)));
+  const fields = Object.keys(suggested ?? {});
+  const exact = formats.find(
+    ({ keys }) => keys.length === fields.length && keys.every((key) => fields.includes(key)),
+  );
+  return exact ?? among(columns) ?? formats[0];
 }
 
-/** Those whose example line has texts and truth values only, no lists, pictures or sounds. */
-export const tableFormats = (formats: readonly RecordFormatDescription[]): TableFormat[] =>
-  formats.flatMap(({ name, nouns: [, many], line, learnt }) => {
-    const example = JSON.parse(line) as Record<string, unknown>;
-    const isCell = (value: unknown): boolean =>
-      typeof value === 'boolean' || (typeof value === 'string' && !value.startsWith('data:'));
-    if (!Object.values(example).every(isCell)) return [];
-    const title = many.charAt(0).toUpperCase() + many.slice(1);
-    return [{ name, title, fields: Object.keys(example), learnt }];
-  });
+/** What is chosen for each field; else what is suggested, the column of its name, or one that is no other field's. */
+export function pickedOf(
+  format: RecordFormatDescription,
+  columns: readonly string[],
+  suggested: Picked | null,
+  chosen: Picked,
+): Picked {
+  const fields = fieldsOf(format);
+  const given = (field: string): string | undefined =>
+    chosen[field] ?? suggested?.[field] ?? columns.find((column) => column === field);
+  const taken = new Set(fields.map(given));
+  // The fields of its example go without saying, optional ones, too.
+  const shown = Object.keys(JSON.parse(format.line) as object);
+  return Object.fromEntries(
+    fields.map((field) => {
+      const isExpected = format.keys.includes(field) || shown.includes(field);
+      const rest = isExpected ? columns.find((column) => !taken.has(column)) : undefined;
+      const column = given(field) ?? rest ?? (format.keys.includes(field) ? columns[0] : '') ?? '';
+      taken.add(column);
+      return [field, column];
+    }),
+  );
+}

@@ -127,10 +127,14 @@ it('has all its pauses again for the next outage once a part has arrived', async
 
 it('asks which column is what, and sends the answer', async () => {
   upload(files('a.csv'));
-  refuse(new ApiError(400, 'name the columns', 'columns', 'invalid_value', ['question', 'said']));
+  const asks = {
+    columns: ['question', 'said'],
+    suggested: { prompt: 'question', completion: 'said' },
+  };
+  refuse(new ApiError(400, 'name the columns', 'columns', 'invalid_value', asks));
   await settled();
   const [table] = currentUploads();
-  expect(table).toMatchObject({ state: 'asks', columns: ['question', 'said'] });
+  expect(table).toMatchObject({ state: 'asks', ...asks });
   pickColumns(table!.id, { prompt: 'question', completion: 'said' });
   expect(asked).toHaveBeenLastCalledWith({ prompt: 'question', completion: 'said' });
 });

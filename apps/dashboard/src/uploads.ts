@@ -26,6 +26,8 @@ export interface Upload {
   readonly secondsLeft: number | null;
   /** Of a table that asks. */
   readonly columns: readonly string[];
+  /** Which of them may be meant as what. */
+  readonly suggested: Columns | null;
   /** Why it failed. */
   readonly error: Error | null;
   /** What it became. */
@@ -119,6 +121,7 @@ function begin(file: File, by: string): Upload {
     rate: null,
     secondsLeft: null,
     columns: [],
+    suggested: null,
     error: null,
     file: null,
     isTaken: false,
@@ -166,8 +169,8 @@ async function send(id: number): Promise<void> {
     change(id, { state: 'done', file });
   } catch (failure) {
     if (stop.signal.aborted) return;
-    const columns = failure instanceof ApiError ? failure.columns : null;
-    if (columns) change(id, { state: 'asks', columns });
+    const table = failure instanceof ApiError ? failure.table : null;
+    if (table) change(id, { state: 'asks', ...table });
     else change(id, { state: 'failed', error: failure as Error });
   }
 }

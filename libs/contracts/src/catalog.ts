@@ -25,6 +25,8 @@ export const RecordFormatDescription = z
       .array(z.string())
       .readonly()
       .describe('Keys of what is learnt; the others are given, or what is not to be written.'),
+    keys: z.array(z.string()).readonly().describe('Keys by which a record is told to be one.'),
+    optional_keys: z.array(z.string()).readonly().describe('Further keys that it may have.'),
   })
   .meta({
     id: 'RecordFormatDescription',

@@ -154,11 +154,13 @@ function describeTask(task: Task): CatalogTask {
     auto_model: autoModel(task.peft),
     auto_peft_model: autoPeftModel(task.peft),
     learning_rate_scale: learningRateScale,
-    record_formats: task.records.map(({ name, nouns, line, learnt }) => ({
+    record_formats: task.records.map(({ name, nouns, line, learnt, keys, more = [] }) => ({
       name,
       nouns,
       line,
       learnt,
+      keys,
+      optional_keys: more,
     })),
     schema: z.toJSONSchema(options, { io: 'input' }),
     metrics: describeMetrics(task),

@@ -7,6 +7,8 @@ const format = (name: string, one: string, many: string): RecordFormatDescriptio
   name,
   nouns: [one, many],
   line: '{}',
+  keys: [],
+  optional_keys: [],
   learnt: [name],
 });
 const chats = format('messages', 'chat', 'chats');

@@ -2,16 +2,7 @@ import type { FileObject, JobPreviewObject, ModelObject } from '@graft/contracts
 import { useContext, useEffect, useState } from 'react';
 import { useMay } from '../own-key.js';
 import { namesOf, RecordFormats } from '../record-formats.js';
-import {
-  ACCEPTED,
-  dropUpload,
-  pickColumns,
-  placeNow,
-  takeUpload,
-  upload,
-  useUploads,
-  type Upload,
-} from '../uploads.js';
+import { ACCEPTED, placeNow, takeUpload, upload, useUploads, type Upload } from '../uploads.js';
 import { ago, bytes, count } from '../format.js';
 import type { Change } from './change.js';
 import { ColumnPick } from './column-pick.js';
@@ -83,14 +74,8 @@ export function TrainingData({ draft, change, wrong, files, filesChanged }: Data
       </div>
       {uploads
         .filter(({ state }) => state === 'asks')
-        .map(({ id, name, columns }) => (
-          <ColumnPick
-            key={id}
-            filename={name}
-            columns={columns}
-            onLeave={() => dropUpload(id)}
-            onPick={(picked) => pickColumns(id, picked)}
-          />
+        .map((one) => (
+          <ColumnPick key={one.id} table={one} />
         ))}
       {arrived?.file && <FileReport file={arrived.file} />}
     </div>

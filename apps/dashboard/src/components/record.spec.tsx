@@ -11,6 +11,8 @@ const learning = (...learnt: string[]): RecordFormatDescription => ({
   name: learnt.join(),
   nouns: ['example', 'examples'],
   line: '{}',
+  keys: [],
+  optional_keys: [],
   learnt,
 });
 const FORMATS = [

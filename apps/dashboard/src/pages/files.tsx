@@ -2,7 +2,7 @@ import type { FileObject } from '@graft/contracts';
 import { useNavigate } from '@tanstack/react-router';
 import { useContext, useEffect, useRef, useState, type DragEvent } from 'react';
 import { api, download } from '../api.js';
-import { ACCEPTED, dropUpload, pickColumns, upload, useUploads } from '../uploads.js';
+import { ACCEPTED, upload, useUploads } from '../uploads.js';
 import { useLoaded } from '../loading.js';
 import { useMay } from '../own-key.js';
 import { namesOf, RecordFormats } from '../record-formats.js';
@@ -70,14 +70,8 @@ export function FilesPage({ purpose }: { purpose: string }) {
       <Failure error={error ?? files.error} />
       {uploads
         .filter(({ state }) => state === 'asks')
-        .map(({ id, name, columns }) => (
-          <ColumnPick
-            key={id}
-            filename={name}
-            columns={columns}
-            onLeave={() => dropUpload(id)}
-            onPick={(picked) => pickColumns(id, picked)}
-          />
+        .map((one) => (
+          <ColumnPick key={one.id} table={one} />
         ))}
       {fresh.map((file) => (
         <FileReport key={file.id} file={file} />

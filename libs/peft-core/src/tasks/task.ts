@@ -20,12 +20,10 @@ import type { StackKinds, TaskHeadKind } from '../nn/stack-options.js';
 import type { Writing } from './writer.js';
 
 /** A form in which a task's records come. */
-export interface RecordFormat extends RecordFormatDescription {
-  /** Keys by which a record shows that it is meant as one. */
-  readonly keys: readonly string[];
+export interface RecordFormat extends Omit<RecordFormatDescription, 'optional_keys'> {
   /** Other tables have columns of these names, too: one key alone shows nothing. */
   readonly commonKeys?: true;
-  /** Further keys that it may have. */
+  /** `optional_keys`. */
   readonly more?: readonly string[];
   /** How a table's cell is read as the value of a key; left out: as text. */
   readonly cells?: Readonly<Record<string, CellKind>>;
