@@ -58,6 +58,14 @@ export const FileReport = z
       .describe(
         'What was read when it was not JSON Lines of one of the formats: `csv`, `json`, `sharegpt`, `alpaca`, `parquet`, `arrow` (and folders of datasets), `imagefolder`, `audiofolder`.',
       ),
+    columns: z
+      .exactOptional(z.record(z.string(), z.string()).readonly())
+      .describe('Of a table whose upload named its columns: which is what.'),
+    label_warning: z
+      .exactOptional(z.string())
+      .describe(
+        'Of a table that was read as texts beside a column that looks like their labels: what was left out, and how to map it. It is among `warnings`, too.',
+      ),
     warnings: z.array(z.string()).readonly().describe('A sentence each, for people.'),
   })
   .meta({

@@ -2,16 +2,17 @@ import { expect, it } from 'vitest';
 import { Conversion } from './conversion.js';
 import type { Row } from './rows.js';
 
-async function convert(rows: readonly Row[]) {
+async function convert(rows: readonly Row[], columns: Readonly<Record<string, string>> = {}) {
   async function* numbered() {
     for (const [i, row] of rows.entries()) yield await Promise.resolve({ number: i + 1, row });
   }
-  const conversion = new Conversion({ container: 'csv', noun: 'row', columns: {} });
+  const conversion = new Conversion({ container: 'csv', noun: 'row', columns });
   let text = '';
   for await (const part of conversion.lines(numbered())) text += part.toString();
   return { lines: text.trimEnd().split('\n'), ...conversion.end() };
 }
 
+const sentence = (n: number) => `This is what ticket ${n} says.`;
 const deep = `${'['.repeat(100_000)}${']'.repeat(100_000)}`;
 const chat = '[{"role":"user","content":"a"},{"role":"assistant","content":"b"}]';
 
@@ -46,7 +47,17 @@ it('keeps names of columns in a form that fits the report', async () => {
   expect(JSON.stringify(report).length).toBeLessThan(10_000);
 });
 
-const sentence = (n: number) => `This is what ticket ${n} says.`;
+it('keeps a warning of labels that were left out, and columns that were named, in such a form', async () => {
+  const row = (n: number) => ({ text: sentence(n), 'x\u0000y': `c${n % 3}` });
+  const rows = Array.from({ length: 30 }, (_, n) => row(n));
+  const { report } = await convert(rows);
+  expect(report.label_warning).toContain('columns[label]=x\ufffdy');
+  expect(report.warnings).toContain(report.label_warning);
+  expect(JSON.stringify(report)).not.toContain('\\u0000"');
+  const { report: named } = await convert(rows, { text: 'text', label: 'x\u0000y' });
+  expect(named.columns).toEqual({ text: 'text', label: 'x\ufffdy' });
+  expect(named.label_warning).toBeUndefined();
+});
 
 it.each<[what: string, row: (n: number) => Row, suggested: object]>([
   [

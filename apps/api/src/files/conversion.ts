@@ -1,7 +1,7 @@
-import { shorten, UnknownColumns } from '@graft/contracts';
+import { UnknownColumns } from '@graft/contracts';
 import { meantAsRecord, shapeOf, type Columns, type Shape } from '../catalog/plugins.js';
 import { ColumnValues } from './column-values.js';
-import { FileCheck, type Checked } from './file-check.js';
+import { FileCheck, kept, type Checked } from './file-check.js';
 import type { NumberedRow, Row } from './rows.js';
 
 const BATCH_CHARACTERS = 64 * 1024;
@@ -56,8 +56,14 @@ export class Conversion {
   end(): Checked {
     const { name = null, note = null } = this.shape ?? {};
     const shaped = this.source.container === 'json' && name !== 'records' && name !== 'columns';
-    const notes = [note, this.labelNote()].filter((one) => one !== null);
-    return this.check.end(shaped && name ? name : this.source.container, notes);
+    const warning = this.labelWarning();
+    const notes = [note, warning].filter((one) => one !== null);
+    const { container } = this.source;
+    const columns = Object.entries(this.source.columns).map(([field, one]) => [field, kept(one)]);
+    return this.check.end(shaped && name ? name : container, notes, {
+      ...(columns.length > 0 ? { columns: Object.fromEntries(columns) } : {}),
+      ...(warning === null ? {} : { label_warning: warning }),
+    });
   }
 
   /** Texts beside what looks like their labels, as these columns; null where there are none. */
@@ -69,7 +75,7 @@ export class Conversion {
   }
 
   /** Nobody should train on the texts alone by mistake. */
-  private labelNote(): string | null {
+  private labelWarning(): string | null {
     const found = this.labelled();
     if (!found) return null;
     const { columns, values } = found;
@@ -169,11 +175,11 @@ type Named = (field: string) => string;
 /** `columns[text]=message and columns[label]=category` */
 const asFields = (columns: Columns, named: Named = (field) => `columns[${field}]`): string =>
   Object.entries(columns)
-    .map(([field, column]) => `${named(field)}=${shorten(column, 60)}`)
+    .map(([field, column]) => `${named(field)}=${kept(column)}`)
     .join(' and ');
 
 /** `--map text=message --map label=category` */
 const asFlags = (columns: Columns): string =>
   Object.entries(columns)
-    .map(([field, column]) => `--map ${field}=${shorten(column, 60)}`)
+    .map(([field, column]) => `--map ${field}=${kept(column)}`)
     .join(' ');

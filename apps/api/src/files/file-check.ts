@@ -66,7 +66,11 @@ export class FileCheck {
       this.ignored.set(name, (this.ignored.get(name) ?? 0) + 1);
   }
 
-  end(convertedFrom: string | null = null, notes: readonly string[] = []): Checked {
+  end(
+    convertedFrom: string | null = null,
+    notes: readonly string[] = [],
+    table: Pick<FileReport, 'columns' | 'label_warning'> = {},
+  ): Checked {
     const none = this.records === 0 && this.problems.none;
     const problems = none ? ['the file contains no records'] : this.problems.sentences();
     const labels = [...this.labels.all].map(([name, n]) => [kept(name), n] as const);
@@ -82,6 +86,7 @@ export class FileCheck {
       longest_line: this.longest.line > 0 ? this.longest : null,
       converted_from: convertedFrom,
       ...(labels.length > 0 ? { labels: Object.fromEntries(labels) } : {}),
+      ...table,
     };
     const warnings = [...notes, ...warningsOf(counted, this.duplicates.label('line'))];
     return {
@@ -104,7 +109,7 @@ export class FileCheck {
 }
 
 /** A name as it fits the report: its length is bounded, and PostgreSQL's JSON holds neither NUL nor half a pair. */
-const kept = (name: string): string =>
+export const kept = (name: string): string =>
   shorten(name, 100)
     .toWellFormed()
     .replaceAll(/\p{Cc}/gu, '\ufffd');

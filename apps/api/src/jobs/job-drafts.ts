@@ -156,6 +156,7 @@ export function draftOf(plan: JobPlan): Draft {
       metadata: request.metadata ?? null,
       pool: request.graft?.pool ?? DEFAULT_POOL,
       priority,
+      warnings: [...plan.warnings],
     },
     files: [
       { id: training.id, param: 'training_file' },
@@ -167,6 +168,7 @@ export function draftOf(plan: JobPlan): Draft {
     integrations: plan.integrations,
     notes: [
       { message: `Validated ${filesInWords(plan)}` },
+      ...plan.warnings.map(({ message }) => ({ level: 'warn' as const, message })),
       ...dataWarnings(plan).map((message) => ({ level: 'warn' as const, message })),
     ],
     neverJoined,
@@ -212,6 +214,7 @@ export function operationDraft({
       validation_file: null,
       suffix,
       metadata,
+      warnings: [],
       ...plan,
     },
     files: [],

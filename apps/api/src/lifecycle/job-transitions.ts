@@ -31,6 +31,7 @@ export type NewJob = Pick<
   | 'metadata'
   | 'pool'
   | 'priority'
+  | 'warnings'
   | 'received_at'
   | 'traceparent'
   | 'tracestate'
@@ -83,13 +84,13 @@ export class JobTransitions {
       `WITH created AS (
          INSERT INTO job (id, project_id, base_id, model, request, spec, init_adapter, data, estimated_tokens, training_file,
            validation_file, suffix, metadata, pool, priority, received_at, traceparent, tracestate, words, state, event_counter,
-           phase_code, phase_message, sweep_id, trial, trial_options, queued_at, created_at)
+           phase_code, phase_message, sweep_id, trial, trial_options, warnings, queued_at, created_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, 'queued', $20, 'queued',
-           'Waiting for a worker in pool ' || $14, $21, $22, $23, clock_timestamp(),
+           'Waiting for a worker in pool ' || $14, $21, $22, $23, $24, clock_timestamp(),
            clock_timestamp())
          RETURNING *
-       ), told AS (${insertEvents('created.id', '0', 'created', 24)}),
-       ${deed ? `noted AS (${insertAudit(30)}),` : ''}
+       ), told AS (${insertEvents('created.id', '0', 'created', 25)}),
+       ${deed ? `noted AS (${insertAudit(31)}),` : ''}
        token AS (INSERT INTO outbox (job_id, attempt, pool, not_before) SELECT id, attempt, pool, clock_timestamp() FROM created)
        SELECT * FROM created`,
       [
@@ -116,6 +117,7 @@ export class JobTransitions {
         job.trial?.sweep ?? null,
         job.trial?.number ?? null,
         job.trial && jsonbText(job.trial.options),
+        jsonbText(job.warnings),
         ...eventColumns(events),
         ...(deed ? auditValues(deed) : []),
       ],

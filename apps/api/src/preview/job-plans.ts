@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import {
   CreateJob,
   DomainError,
+  type JobWarning,
   type MemoryForecast,
   type Spec,
   parseBody,
@@ -45,6 +46,7 @@ import { requireRoom } from './pool-room.js';
 import { PoolTerms, type Terms } from './pool-terms.js';
 import { checkSampledSteps } from './sampled-steps.js';
 import { adapterParts, type AdapterPart } from './adapter-parts.js';
+import { tableWarnings } from './table-warnings.js';
 import type { Asker } from './turns.js';
 
 /** What a create call asks for, checked and resolved; nothing is written yet. */
@@ -69,6 +71,8 @@ export interface JobPlan {
   readonly unread: string | null;
   /** That no worker has ever joined the pool; null where one has. */
   readonly neverJoined: string | null;
+  /** What to know of the files, whatever the base. */
+  readonly warnings: readonly JobWarning[];
 }
 
 /** What is known once base and data were looked at. */
@@ -160,6 +164,7 @@ export class JobPlans {
       priority,
       integrations,
       neverJoined: terms.neverJoined,
+      warnings: tableWarnings([training, validation]),
     };
     const asker = this.reports.asker(caller.projectId, gone);
     const looked = await this.lookedAt({ ...named, exact }, terms, asker);

@@ -58,6 +58,7 @@ export class JobPreviews {
       validation,
       warnings: [
         ...(neverJoined === null ? [] : [neverJoined]),
+        ...plan.warnings.map(({ message }) => message),
         ...warningsOf(training.examples, steps, seconds),
         ...training.warnings,
         ...(validation?.warnings ?? []),
