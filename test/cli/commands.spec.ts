@@ -294,6 +294,12 @@ describe('graft, against a running API', () => {
     const map = ['--map', 'prompt=frage', '--map', 'completion=antwort'];
     const read = await run('submit', '-m', 'planned', '-t', table, ...map, '--dry-run');
     expect(read.out).toMatch(/^12 examples · /);
+    const tickets = join(home, 'tickets.csv');
+    const rows = Array.from({ length: 12 }, (_, n) => `Ticket ${n},${n % 3}\n`).join('');
+    writeFileSync(tickets, `message,category\n${rows}`);
+    const labels = ['--map', 'text=message', '--map', 'label=category'];
+    const taken = await run('submit', '-m', 'planned', '-t', tickets, ...labels, '--dry-run');
+    expect(taken.out).toMatch(/graft\.task was left out: the job trains seq_cls, the only task/);
 
     const submitted = await run('submit', '-m', 'planned', '-t', chats);
     expect(submitted.code).toBe(0);

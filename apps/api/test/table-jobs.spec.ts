@@ -1,5 +1,5 @@
-// Jobs on tables: what they say of columns that were left out.
-import type { JobObject, JobPreviewObject } from '@graft/contracts';
+// Jobs on tables: what a job learns of columns that were named, and what it says of those that were left out.
+import type { ErrorBody, JobObject, JobPreviewObject } from '@graft/contracts';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { importBase, startTestApi, type TestApi } from './fixture.js';
 
@@ -14,6 +14,14 @@ const preview = (body: object) =>
   api.post<JobPreviewObject>('/fine_tuning/jobs/preview', { model: 'tiny', ...body });
 const create = (body: object) =>
   api.post<JobObject>('/fine_tuning/jobs', { model: 'tiny', ...body, graft: { pool: 'nobody' } });
+const refused = async (path: string, body: object) => {
+  const answer = await fetch(`${api.url}/v1${path}`, {
+    method: 'POST',
+    headers: { ...api.headers, 'content-type': 'application/json' },
+    body: JSON.stringify({ model: 'tiny', ...body }),
+  });
+  return { status: answer.status, ...((await answer.json()) as ErrorBody).error };
+};
 const events = async (job: string) =>
   (await api.get<{ data: { level: string; message: string }[] }>(`/fine_tuning/jobs/${job}/events`))
     .data;
@@ -38,4 +46,28 @@ it('on a table that is read as texts beside what looks like their labels warns, 
   const { id, graft } = await create({ training_file });
   expect(graft.warnings).toContainEqual({ code: 'labels_left_out', message, step: null });
   expect(await events(id)).toContainEqual(expect.objectContaining({ level: 'warn', message }));
+});
+
+it('trains the only task that its table fits where columns were named, and says so', async () => {
+  const training_file = await table('message,category', { text: 'message', label: 'category' });
+  const message = `graft.task was left out: the job trains seq_cls, the only task that tickets.csv (${training_file}) fits, whose columns were named (text is message, label is category).`;
+  const plan = await preview({ training_file });
+  expect(plan.graft.task).toBe('seq_cls');
+  expect(plan.warnings).toContain(message);
+  const { id, graft } = await create({ training_file });
+  expect(graft.task).toBe('seq_cls');
+  expect(graft.warnings).toContainEqual({ code: 'task_of_file', message, step: null });
+  expect(await events(id)).toContainEqual(expect.objectContaining({ level: 'warn', message }));
+  const named = await preview({ training_file, graft: { task: 'seq_cls' } });
+  expect(named.warnings.join()).not.toContain('graft.task');
+});
+
+it('is refused where nobody named the columns of its table, or it names another task', async () => {
+  const wrong = { status: 400, message: expect.stringContaining('fits graft.task seq_cls') };
+  const path = '/fine_tuning/jobs/preview';
+  const unnamed = await table('text,label');
+  expect(await refused(path, { training_file: unnamed })).toMatchObject(wrong);
+  const training_file = await table('message,category', { text: 'message', label: 'category' });
+  for (const more of [{ graft: { task: 'causal_lm' } }, { method: { type: 'supervised' } }])
+    expect(await refused(path, { training_file, ...more })).toMatchObject(wrong);
 });

@@ -464,7 +464,10 @@ const defaultRate = (peft: PeftConfig, { learningRateScale = 1 }: Task): number 
 const given = <T>(value: T | 'auto' | undefined, otherwise: T): T =>
   value === undefined || value === 'auto' ? otherwise : value;
 
-function askedTask({ graft, method }: CreateJob, modelType: string | undefined): Task {
+function askedTask(
+  { graft, method }: Pick<CreateJob, 'graft' | 'method'>,
+  modelType: string | undefined,
+): Task {
   const base = modelType === undefined ? undefined : modelKind(forType(modelType).paths);
   const task =
     graft?.task === undefined ? taskOf(method?.type ?? 'supervised', base) : taskFor(graft.task);
@@ -473,6 +476,9 @@ function askedTask({ graft, method }: CreateJob, modelType: string | undefined):
   const message = `task ${task.name} is trained by method ${task.method}, and method.type is ${method.type}`;
   throw new DomainError('invalid_value', message, 'method.type');
 }
+
+/** What a job trains that names neither task nor method. */
+export const usualTask = (modelType: string | undefined): string => askedTask({}, modelType).name;
 
 /** Of OpenAI's hyperparameters those that are the task's own, and `graft.task_options`. */
 function taskOptions(task: Task, body: CreateJob): Record<string, unknown> {

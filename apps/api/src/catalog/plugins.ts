@@ -62,6 +62,7 @@ export {
   triedMethods,
   usesOfBase,
   usesOfTask,
+  usualTask,
   vectorSize,
   windowOf,
   withoutHeldOut,

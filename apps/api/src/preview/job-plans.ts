@@ -46,7 +46,7 @@ import { requireRoom } from './pool-room.js';
 import { PoolTerms, type Terms } from './pool-terms.js';
 import { checkSampledSteps } from './sampled-steps.js';
 import { adapterParts, type AdapterPart } from './adapter-parts.js';
-import { tableWarnings } from './table-warnings.js';
+import { takenTask, tableWarnings } from './table-warnings.js';
 import type { Asker } from './turns.js';
 
 /** What a create call asks for, checked and resolved; nothing is written yet. */
@@ -120,7 +120,7 @@ export class JobPlans {
     gone: AbortSignal | undefined,
   ): Promise<JobPlan> {
     let request = asked;
-    const pool = request.graft?.pool ?? DEFAULT_POOL;
+    const pool = asked.graft?.pool ?? DEFAULT_POOL;
     const terms = await this.pools.of(caller.projectId, pool, 'graft.pool');
     const priority = priorityWithin(caller.projectId, terms.limits, request.graft?.priority);
     const integrations = await this.integrations.of(caller, request.integrations);
@@ -130,6 +130,9 @@ export class JobPlans {
     const validation = request.validation_file
       ? await this.usable(caller, request.validation_file, 'validation_file')
       : null;
+    const modelType = base.base.family ?? undefined;
+    const taken = takenTask(asked, training, modelType);
+    if (taken) request = { ...asked, graft: { ...asked.graft, task: taken.task } };
     const resolvable = {
       ...request,
       model: base.base.id,
@@ -139,7 +142,7 @@ export class JobPlans {
       trainingRecords: training.records,
       begun: start !== null,
       fineTuned: base.base.job_id !== null,
-      ...(base.base.family ? { modelType: base.base.family } : {}),
+      ...(modelType === undefined ? {} : { modelType }),
     };
     const resolved = resolveSpec(resolvable, facts);
     const parts = await adapterParts(this.models, caller, { peft: resolved.peft, base, start });
@@ -164,7 +167,7 @@ export class JobPlans {
       priority,
       integrations,
       neverJoined: terms.neverJoined,
-      warnings: tableWarnings([training, validation]),
+      warnings: [...(taken ? [taken.warning] : []), ...tableWarnings([training, validation])],
     };
     const asker = this.reports.asker(caller.projectId, gone);
     const looked = await this.lookedAt({ ...named, exact }, terms, asker);

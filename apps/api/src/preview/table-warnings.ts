@@ -1,18 +1,30 @@
-import type { JobWarning } from '@graft/contracts';
+import type { CreateJob, JobWarning } from '@graft/contracts';
+import { usualTask } from '../catalog/plugins.js';
 import type { File } from '../database/entities/storage.js';
 
-/** The one task that fits a table whose columns somebody named; null where there are several, or nobody did. */
-export function onlyTaskOf({ report }: Pick<File, 'report'>): string | null {
-  const fitting = (report?.tasks ?? []).filter(({ fits }) => fits);
-  const [only] = fitting;
-  return report?.columns && only && fitting.length === 1 ? only.task : null;
+/** What a job trains that names no task, where that is another than the usual one. */
+interface Taken {
+  readonly task: string;
+  readonly warning: JobWarning;
 }
 
-export const takenTask = ({ id, filename }: File, task: string): JobWarning => ({
-  code: 'task_of_file',
-  message: `graft.task was left out: the job trains ${task}, the only task that ${filename} (${id}) fits with the columns that were named for it.`,
-  step: null,
-});
+/**
+ * The only task that a table fits whose columns were named for it: whoever named them said what is learnt. Null where
+ * the request names a task or a method, where the usual task fits or several do, and where no columns were named.
+ */
+export function takenTask(
+  { graft, method }: CreateJob,
+  { id, filename, report }: File,
+  modelType: string | undefined,
+): Taken | null {
+  if (graft?.task !== undefined || method || !report?.columns) return null;
+  const [only, ...others] = (report.tasks ?? []).filter(({ fits }) => fits);
+  if (!only || others.length > 0 || only.task === usualTask(modelType)) return null;
+  const { task } = only;
+  const named = Object.entries(report.columns).map(([field, column]) => `${field} is ${column}`);
+  const message = `graft.task was left out: the job trains ${task}, the only task that ${filename} (${id}) fits, whose columns were named (${named.join(', ')}).`;
+  return { task, warning: { code: 'task_of_file', message, step: null } };
+}
 
 /** Labels of a table that were left out, of each file that a job learns from or is measured on. */
 export const tableWarnings = (files: readonly (File | null)[]): JobWarning[] => {
