@@ -117,10 +117,7 @@ describe('a sweep', () => {
       'have it in common',
     ],
     [
-      {
-        search: { algorithm: 'grid', parameters: { seed: [1, 2] } },
-        graft: { split_seed: null },
-      },
+      { search: { algorithm: 'grid', parameters: { seed: [1, 2] } }, graft: { split_seed: null } }, // prettier-ignore
       'search.parameters.seed',
       'leave graft.split_seed out',
     ],

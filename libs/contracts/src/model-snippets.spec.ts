@@ -95,6 +95,8 @@ it('each use has its endpoint, and each input its form', () => {
         nouns: ['question', 'questions'],
         line: '{"question":"…","context":"…","answers":{}}',
         learnt: ['answers'],
+        keys: ['question', 'context', 'answers'],
+        optional_keys: [],
       },
     ],
   };
