@@ -111,7 +111,7 @@ export function methodFor(peft: { readonly peft_type: string } | null): Method {
   if (found) return found;
   const named = methodCalled(name);
   const why = named
-    ? `${named.name} is "peft_type": "LORA" with ${howMade(named)}`
+    ? `${named.name} is "peft_type": "${lora.name}" with ${howMade(named)}`
     : `supported: ${methods.map((method) => method.name).join(', ')}`;
   throw new DomainError(
     'invalid_value',
@@ -125,6 +125,6 @@ function howMade({ variant, isPacked }: NamedMethod): string {
   const value = JSON.stringify(variant?.value) ?? '…';
   return [
     ...(variant ? [`"${variant.field}": ${value}`] : []),
-    ...(isPacked ? ['a graft.quantization such as "nf4"'] : []),
+    ...(isPacked ? ['a graft.quantization'] : []),
   ].join(' and ');
 }
