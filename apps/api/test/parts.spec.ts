@@ -215,10 +215,10 @@ it('of texts beside what looks like their labels asks which column is what, wher
       body: { part_ids: [id], graft },
     });
   expect(await caught(complete({ ask_columns: true }))).toMatchObject({
-    param: 'columns',
+    param: 'graft.columns',
     error: {
       message:
-        'column "category" looks like labels of column "text". Name the columns, such as columns[text]=text and columns[label]=category, or columns[text] alone',
+        'column "category" looks like labels of column "text". Name the columns, such as graft.columns.text=text and graft.columns.label=category, or graft.columns.text alone',
       columns: ['text', 'category'],
       suggested_columns: { text: 'text', label: 'category' },
     },

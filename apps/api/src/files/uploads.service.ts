@@ -193,8 +193,8 @@ export class UploadsService {
    * refused until somebody says which column is what is completed again with `graft.columns`: its parts are kept.
    */
   async complete(caller: Principal, id: string, body: unknown): Promise<UploadObject> {
-    const asked = parseBody(CompleteUpload, body);
     const { columns, status } = await this.row(caller, id);
+    const asked = parseBody(CompleteUpload, body);
     checkGraftColumns(asked.graft?.columns ?? columns);
     if (status === 'completed') return this.get(caller, id);
     const done = await completingSlots.take(caller.projectId, new AbortController().signal);

@@ -32,6 +32,12 @@ export interface Watched {
  * A model's files to a repository of the hub that the operator has named (HF_ENDPOINT), in one commit. It lives as long as
  * its request, since the token does (docs/adr/0024): nothing of it is stored but that it was begun.
  */
+/** A request whose model has been found. */
+interface Push extends HubPush {
+  readonly model: string;
+  readonly archive: Archive;
+}
+
 @Injectable()
 export class HubPushes implements OnModuleDestroy {
   private readonly closing = new AbortController();
@@ -55,11 +61,12 @@ export class HubPushes implements OnModuleDestroy {
     body: unknown,
     { signal: left, tell }: Watched,
   ): Promise<HubPushObject> {
+    const archive = await this.archives.of(caller, model);
     const asked = parseBody(HubPush, body);
     const signal = AbortSignal.any([left, this.closing.signal]);
     const done = await slots.take(caller.projectId, signal);
     try {
-      return await this.send(caller, model, asked, { signal, tell });
+      return await this.send(caller, { ...asked, model, archive }, { signal, tell });
     } finally {
       done();
     }
@@ -67,11 +74,9 @@ export class HubPushes implements OnModuleDestroy {
 
   private async send(
     caller: Principal,
-    model: string,
-    { repo, token, private: isPrivate = false }: HubPush,
+    { model, archive, repo, token, private: isPrivate = false }: Push,
     { signal, tell }: Watched,
   ): Promise<HubPushObject> {
-    const archive = await this.archives.of(caller, model);
     const hub = new URL(this.settings.hubUrl);
     const total = totalBytes(archive);
     let sent = 0;
