@@ -53,6 +53,7 @@ describe('whose fault an error is', () => {
     ['08006', 'database'],
     ['XX000', 'database'],
     ['22P05', 'own'],
+    ['P0001', 'bug'],
     ['23505', 'own'],
     ['54000', 'own'],
     ['42601', 'bug'],

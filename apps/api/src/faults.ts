@@ -68,9 +68,9 @@ const FOREIGN: readonly (readonly [RegExp, Fault])[] = [
   [/^(ENOSPC|EDQUOT|53100)$/, 'disk'],
   // Values that cannot be stored, constraints, and limits of the server.
   [/^(22|23|54)...$/, 'own'],
-  // Statements that PostgreSQL does not understand.
-  [/^42...$/, 'bug'],
-  [/^(?=.{5}$)(\d|F0|HV|P0|XX)[0-9A-Z]+$/, 'database'],
+  // Statements that PostgreSQL does not understand, and errors that its functions raise.
+  [/^(42|P0)...$/, 'bug'],
+  [/^(?=.{5}$)(\d|F0|HV|XX)[0-9A-Z]+$/, 'database'],
   [/Connection terminated|timeout exceeded when trying to connect/, 'database'],
   // The connections of others fail with errors of their own.
   [
