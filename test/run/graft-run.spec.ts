@@ -5,6 +5,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { SPLIT_SEED } from '@graft/contracts';
 import { causalLm } from '@graft/peft-core';
 import { heldOut } from '../../libs/peft-core/src/data/held-out.js';
 import { writeChats, writeTinyBase } from '../tiny-base.js';
@@ -165,7 +166,7 @@ it('saves on Ctrl-C and goes on to the same bytes', async () => {
 
 it('trains on what is not held out, as if these were two files', () => {
   const chats = readFileSync(join(dir, 'train.jsonl'), 'utf8').trim().split('\n');
-  const split = { share: 0.25, seed: JOB.seed };
+  const split = { share: 0.25, seed: SPLIT_SEED };
   const held = heldOut(join(dir, 'train.jsonl'), { task: causalLm, tasks: null }, split);
   const part = (of: boolean) => chats.filter((_, place) => held.has(place) === of).join('\n');
   writeFileSync(join(dir, 'rest.jsonl'), part(false));
