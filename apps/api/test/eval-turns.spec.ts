@@ -139,7 +139,7 @@ it('a run that waits outlives a restart, and is cancelled', async () => {
   expect((await of(left)).status).toBe('canceled');
 }, 90_000);
 
-it.each(['io_error', 'disk_full', 'no_memory', 'hang', 'oom_host'])(
+it.each(['io_error', 'disk_full'])(
   'an item waits where the worker says %s, which is not about the item',
   async (code) => {
     let refused = 0;
@@ -148,6 +148,18 @@ it.each(['io_error', 'disk_full', 'no_memory', 'hang', 'oom_host'])(
     await until(hasStatus(run, 'completed'), 30_000);
     expect((await run.get()).result_counts).toMatchObject({ total: 1, errored: 0 });
     expect(refused).toBe(2);
+  },
+);
+
+it.each(['no_memory', 'oom_host', 'hang'])(
+  'an item is blamed where the worker says %s, and the run goes on',
+  async (code) => {
+    let asked = 0;
+    await answering(() => (asked++ < 1 ? { code } : 'A'));
+    const run = await makeRun(clients[0]!, asksModel(2));
+    await until(hasStatus(run, 'completed'), 30_000);
+    expect((await run.get()).result_counts).toMatchObject({ total: 2, errored: 1 });
+    expect(asked).toBe(2);
   },
 );
 
