@@ -4,7 +4,7 @@ import type { EntityManager } from 'typeorm';
 import { Database } from '../database/database.js';
 import type { Job } from '../database/entities/job.js';
 import { storableText } from '../database/jsonb.js';
-import { faultOf, isPart } from '../faults.js';
+import { faultOf } from '../faults.js';
 import { AttemptOutcomes } from '../lifecycle/attempt-outcomes.js';
 import { log } from '../log.js';
 import { Counters } from '../metrics/counters.js';
@@ -13,10 +13,14 @@ import { Counters } from '../metrics/counters.js';
 const MOST_EVENTS = 64 << 10;
 const MOST_ERROR = 1000;
 
-/** Whether what was thrown comes of the facts themselves, so that the same facts would end in it again. */
+/**
+ * Whether the facts themselves are to blame, so that they would fail again. Code that meets facts of a wrong shape throws
+ * a TypeError or a RangeError. Other defects are the server's: the worker sends its facts again.
+ */
 export function isOfData(error: unknown): boolean {
   const fault = faultOf(error, 'database');
-  return !isPart(fault) && fault !== 'unknown';
+  const isOfShape = error instanceof TypeError || error instanceof RangeError;
+  return fault === 'own' || (fault === 'bug' && isOfShape);
 }
 
 /** Facts that cannot be stored end their attempt, not their worker: they are kept here for whoever looks into it. */
