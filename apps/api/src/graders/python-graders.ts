@@ -5,17 +5,20 @@ import { Outage } from '../faults.js';
 import { Slots } from '../files/slots.js';
 import { log } from '../log.js';
 import { graded, type Grade } from './grade.js';
-import { confinementOf, LIMITS, NotTried, runPython, type Confinement } from './python-process.js';
+import {
+  confinementOf,
+  isTransient,
+  LIMITS,
+  NotTried,
+  runPython,
+  type Confinement,
+} from './python-process.js';
 import type { Grading } from './template.js';
 
 /** At once, of all projects: each is a processor's work. */
 const AT_ONCE = 2;
 const MOST_WAITING = 1000;
 const MOST_DETAILS = 2000;
-
-/** What a system says that forbids the namespaces, or lacks a program or an option of it. */
-const FOR_GOOD =
-  /Operation not permitted|No such file or directory|ENOENT|not found|(unrecognized|invalid) option/;
 
 /** What the harness writes before it reads anything. */
 const BEGUN = 'begun';
@@ -221,8 +224,8 @@ export class PythonGraders {
     const found = parsed(stdout) as Probe | null;
     if (found === null) {
       const said = stderr.trim().split('\n').at(-1) || (ended ?? 'the interpreter says nothing');
-      if (FOR_GOOD.test(said)) throw new Error(`it cannot be confined: ${said}`);
-      throw new NotTried(said);
+      if (isTransient(`${stderr}\n${ended ?? ''}`)) throw new NotTried(said);
+      throw new Error(`it cannot be confined: ${said}`);
     }
     const limits = { CPU: LIMITS.cpuSeconds, AS: LIMITS.memoryBytes, FSIZE: 0, CORE: 0 };
     const loose = Object.entries(limits).find(([name, most]) => found.limits[name] !== most);

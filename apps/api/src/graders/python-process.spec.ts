@@ -15,7 +15,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { confinementOf, LIMITS, runPython, type Limits } from './python-process.js';
+import { confinementOf, isTransient, LIMITS, runPython, type Limits } from './python-process.js';
 
 const PYTHON = '/usr/bin/python3';
 const can = (): boolean => {
@@ -45,6 +45,36 @@ it.skipIf(process.getuid?.() !== 0)(
       await expect(confinementOf(PYTHON, user, [])).rejects.toThrow(message);
   },
 );
+
+it.each([
+  ['unshare: unshare failed: No space left on device', false],
+  ['unshare: unshare failed: Invalid argument', false],
+  ['unshare: unshare failed: Function not implemented', false],
+  ['unshare: unshare failed: Permission denied', false],
+  ['unshare: unshare failed: Operation not permitted', false],
+  ["unshare: unrecognized option '--map-current-user'", false],
+  ['setpriv: failed to execute sh: No such file or directory', false],
+  ['spawn unshare ENOENT', false],
+  ['spawn setpriv EACCES', false],
+  ['it ended with 1', false],
+  ['the interpreter says nothing', false],
+  ['unshare: fork failed: Cannot allocate memory', true],
+  ['unshare: fork failed: Resource temporarily unavailable', true],
+  ['python: cannot allocate memory', true],
+  ['sh: 1: Cannot fork', true],
+  ['MemoryError', true],
+  ['spawn ENOMEM', true],
+  ['spawn id EAGAIN', true],
+  ['spawn unshare EMFILE', true],
+  ['sh: error while loading shared libraries: libc.so.6: Too many open files', true],
+  ['Killed', true],
+  ['it used more than 20 s of the processor, or was killed', true],
+  ['it ended with SIGTERM', true],
+  ['it took longer than 30 s', true],
+  ['mount: /tmp: Connection timed out', true],
+])('a trial that says "%s" may end otherwise later: %s', (said, expected) => {
+  expect(isTransient(said)).toBe(expected);
+});
 
 describe.skipIf(!can())('code in Python', () => {
   it('is another user, without groups, capabilities, environment or a way back', async () => {

@@ -64,6 +64,18 @@ export interface Confinement {
 /** A program could not be started: that says nothing of what the system can do. */
 export class NotTried extends Error {}
 
+/** What programs, Node.js and this file say where memory, processes, file descriptors or time have run out. */
+const TRANSIENT = [
+  /\b(ENOMEM|EAGAIN|EMFILE|ENFILE|MemoryError)\b/,
+  /cannot allocate memory|resource temporarily unavailable|too many open files|cannot fork/i,
+  /\bkilled\b|\bSIG(KILL|TERM)\b/i,
+  /timed out|it took longer than/i,
+];
+
+/** Whether the system may do later what it did not do now. Every other failure lasts until somebody changes the system. */
+export const isTransient = (said: string): boolean =>
+  TRANSIENT.some((pattern) => pattern.test(said));
+
 /**
  * @param folders whose files may be readable for any user, and are not the code's to read
  * @throws Error with what is missing, for whoever is refused; NotTried where nobody can tell
@@ -131,14 +143,14 @@ export async function confinementOf(
   return { command, uid, hidden, limits: of };
 }
 
-/** What the program writes; null where it fails. @throws NotTried where it did not come to that */
+/** What the program writes; null where it fails. @throws NotTried where it may do better later */
 async function outputOf([program = '', ...args]: readonly string[]): Promise<string | null> {
   try {
     return (await promisify(execFile)(program, args)).stdout;
   } catch (error) {
-    const { code, message } = error as { code?: unknown; message: string };
-    if (typeof code === 'number' || code === 'ENOENT') return null;
-    throw new NotTried(message);
+    const { message, signal } = error as Error & { readonly signal?: string | null };
+    if (isTransient(`${message}\n${signal ?? ''}`)) throw new NotTried(message);
+    return null;
   }
 }
 
