@@ -100,6 +100,23 @@ describe('/metrics', () => {
   });
 });
 
+it('labels at most 20 pools that only jobs name, those whose jobs have waited longest', async () => {
+  const training_file = await uploadChats(api);
+  const ids: string[] = [];
+  for (let n = 1; n <= 22; n++) {
+    const graft = { pool: `invented-${n}` };
+    const body = { model: 'tiny', training_file, graft };
+    ids.push((await api.post<{ id: string }>('/fine_tuning/jobs', body)).id);
+  }
+  const found = await figures(api.apiKey);
+  const labelled = (n: number): boolean =>
+    found.has(`graft_pool_wanted_slots{pool="invented-${n}"}`);
+  expect(ids.map((_, at) => at + 1).filter(labelled)).toEqual(
+    Array.from({ length: 20 }, (_, at) => at + 1),
+  );
+  for (const id of ids) await api.post(`/fine_tuning/jobs/${id}/cancel`);
+});
+
 describe('what is sent elsewhere', () => {
   const WEBHOOKS = (state: string) => `graft_webhook_endpoints{state="${state}"}`;
   const WANDB = 'graft_integrations{type="wandb",state="failing"}';

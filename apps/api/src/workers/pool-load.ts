@@ -52,8 +52,8 @@ const RUNNING = `SELECT 1 FROM job WHERE pool = $1 AND state = 'running'`;
 const WAITING_EVALS = `SELECT project_id FROM eval_run WHERE wanted_pool = $1 AND status = 'in_progress'
   AND NOT EXISTS (SELECT 1 FROM pool WHERE name = $1 AND cordoned)`;
 
-/** Pools without a name of their own that are told of. */
-const MOST_UNNAMED = 100;
+/** The most pools without a name of their own that `unnamed` lists. Each costs `/metrics` a query for `wanted`. */
+const MOST_UNNAMED = 20;
 
 /** How much waits in each pool, and how much room its workers have. */
 @Injectable()
@@ -75,7 +75,7 @@ export class PoolLoad {
 
   /**
    * Of pools that only queued jobs name, those with the oldest jobs. Whoever may create jobs may name any number of
-   * pools, so there are never more than a hundred.
+   * pools, so at most MOST_UNNAMED are listed.
    */
   async unnamed(): Promise<readonly Pick<Load, 'pool' | 'queued' | 'longest'>[]> {
     return this.database.query(
