@@ -1,6 +1,6 @@
 import { DomainError, type ErrorCode } from '@graft/contracts';
 
-/** What the service stands on, in words for whoever waits for it. */
+/** The parts that the service depends on, each with the message that users read while it is away. */
 export const PARTS = {
   storage: 'Storage is not available',
   disk: "The server's disk is full",
@@ -12,18 +12,18 @@ export const PARTS = {
 export type Part = keyof typeof PARTS;
 
 /**
- * - `own`: of what was asked for; it fails however often it is tried.
- * - `limit`: of the project, which has used up what it may use for now.
- * - `bug`: a defect of the server or of a worker.
- * - `unknown`: of none of the errors below.
- * - a part: it may work again later.
+ * - `own`: the request itself is to blame. It fails however often it is tried.
+ * - `limit`: the project has reached one of its limits. It may go on later.
+ * - `bug`: the server or a worker has a defect.
+ * - `unknown`: no entry of the tables below matches the error.
+ * - a part: this part is away. It may work again later.
  */
 export type Fault = 'own' | 'limit' | 'bug' | 'unknown' | Part;
 
-/** What was asked for may be tried again later; that it failed says nothing of it. */
+/** Whether a part is away. The request is not to blame and may be tried again later. */
 export const isPart = (fault: Fault): fault is Part => Object.hasOwn(PARTS, fault);
 
-/** A part that is away, from whoever knows which. */
+/** An error that knows which part is away. */
 export class Outage extends DomainError {
   constructor(
     readonly part: Part,
@@ -35,7 +35,7 @@ export class Outage extends DomainError {
   }
 }
 
-/** Our own codes that are not the asker's fault. `asked`: of whoever was asked. Every other code is `own`. */
+/** Our own codes that do not blame the request. `asked` means the part that was asked. Every other code is `own`. */
 const CODES: Partial<Record<ErrorCode, Fault | 'asked'>> = {
   unavailable: 'asked',
   io_error: 'asked',
@@ -53,23 +53,23 @@ interface Foreign {
   readonly name?: unknown;
   readonly code?: unknown;
   readonly message?: unknown;
-  /** Of a file. */
+  /** The path of the file that an operation failed on. */
   readonly path?: unknown;
   readonly syscall?: unknown;
-  /** Of every error of the S3 client. */
+  /** Every error of the S3 client has it. */
   readonly $metadata?: unknown;
 }
 
-/** SQLSTATEs, codes of the system, and the database driver's words where it has no code. The first that fits counts. */
+/** SQLSTATEs, error codes of the system, and messages of driver errors without a code. The first match counts. */
 const FOREIGN: readonly (readonly [RegExp, Fault])[] = [
   [/^(ENOSPC|EDQUOT|53100)$/, 'disk'],
-  // Values that cannot be stored, constraints, and limits of the server.
+  // These are values that cannot be stored, violated constraints and limits of PostgreSQL.
   [/^(22|23|54)...$/, 'own'],
-  // Statements that PostgreSQL does not understand, and errors that its functions raise.
+  // PostgreSQL does not understand the statement, or a function in the database raised an error.
   [/^(42|P0)...$/, 'bug'],
   [/^(?=.{5}$)(\d|F0|HV|XX)[0-9A-Z]+$/, 'database'],
   [/Connection terminated|timeout exceeded when trying to connect/, 'database'],
-  // The connections of others fail with errors of their own.
+  // Connections to S3 and to workers fail with other errors.
   [
     /^(ECONNREFUSED|ECONNRESET|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|EPIPE|EAI_AGAIN|ENOTFOUND)$/,
     'database',
@@ -81,8 +81,8 @@ const FOREIGN: readonly (readonly [RegExp, Fault])[] = [
 ];
 
 /**
- * Whose fault an error is: the one table for everything that decides between waiting and blaming.
- * @param asked who was asked, for codes that do not say whose they are
+ * Says whose fault an error is. All code that decides between waiting and blaming calls it.
+ * @param asked the part that was asked, for codes that do not say which part is away
  */
 export function faultOf(error: unknown, asked: Part | 'own'): Fault {
   if (error instanceof Outage) return error.part;
@@ -93,15 +93,15 @@ export function faultOf(error: unknown, asked: Part | 'own'): Fault {
   if (isBug(error)) return 'bug';
   const foreign = (error ?? {}) as Foreign;
   if (isOfS3(foreign)) return 'storage';
-  // A program that is not there is no file of ours.
+  // A missing program does not mean that storage is away.
   if (String(foreign.syscall).startsWith('spawn')) return 'unknown';
   const said = String(foreign.code ?? foreign.message);
   const fault = FOREIGN.find(([pattern]) => pattern.test(said))?.[1] ?? 'unknown';
-  // A network's file system fails as its network does.
+  // A network file system fails with the errors of its network.
   return fault === 'database' && typeof foreign.path === 'string' ? 'storage' : fault;
 }
 
-/** An outage that the system, the database or S3 tells of, in our words; null for any other error. */
+/** Turns an outage of the system, the database or S3 into an error of ours. Returns null for any other error. */
 export function outageOf(error: unknown): DomainError | null {
   if (error instanceof DomainError) return null;
   switch (faultOf(error, 'own')) {
@@ -119,7 +119,7 @@ export function outageOf(error: unknown): DomainError | null {
   }
 }
 
-/** `fetch` throws a TypeError, too, for a network that fails, but names its cause. */
+/** `fetch` also throws a TypeError when the network fails, but that error has a cause. */
 const isBug = (error: unknown): boolean =>
   (error instanceof TypeError || error instanceof ReferenceError || error instanceof RangeError) &&
   error.cause === undefined;

@@ -7,26 +7,27 @@ import { itemCheck, type Schema } from './item-schema.js';
 const MOST_ITEMS = 10_000;
 export const MOST_BYTES = 64 * 1024 * 1024;
 
-/** Of one statement: whichever is reached first. */
+/** The limits of a batch. It ends when it reaches one of them. */
 const BATCH = { items: 500, bytes: 1024 * 1024 };
 
-/** Items as one statement inserts them. */
+/** Items that one statement inserts. */
 export interface ItemBatch {
   readonly count: number;
   /** A JSON array of rows, in UTF-8. */
   readonly json: Uint8Array<ArrayBuffer>;
 }
 
-/** What a file's items are held to. */
+/** The schema that a file's items must match, and the parameters that errors name. */
 export interface ItemForm {
   readonly schema: Schema;
-  /** Who named the schema, and who the file. */
+  /** The request's parameter with the schema. */
   readonly schemaParam: string;
+  /** The request's parameter with the file. */
   readonly param: string;
 }
 
 /**
- * The items of a file, a line each, `{"item": {…}, "sample": {…}}`. One batch is parsed at a time.
+ * Reads the items of a file. Each line is an item: `{"item": {…}, "sample": {…}}`. One batch is parsed at a time.
  * @throws DomainError that names the line
  */
 export async function readItems(
@@ -104,7 +105,7 @@ class ItemReader {
     const found = this.check(this.batch.map(({ item }) => item));
     if (found) throw this.wrong(`line ${this.batch[found.index]?.line}: ${found.problem}`);
     const json = new TextEncoder().encode(`[${this.batch.map((row) => row.json).join()}]`);
-    // Numbers may be longer than they were written: 1e20 has 21 digits.
+    // A number may become longer than it was in the file: 1e20 becomes 21 digits.
     this.bytes += json.length;
     if (this.bytes > MOST_BYTES) throw this.wrong(`more than ${MOST_BYTES} bytes of items`);
     this.done.push({ count: this.batch.length, json });
@@ -117,7 +118,7 @@ class ItemReader {
   }
 }
 
-/** Rows that a request brought and that were checked. */
+/** Makes batches of the rows of a request's body, which were checked before. */
 export function batchesOf(rows: readonly EvalRow[]): ItemBatch[] {
   const batches: ItemBatch[] = [];
   for (let from = 0; from < rows.length; from += BATCH.items) {

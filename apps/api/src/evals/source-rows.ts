@@ -4,7 +4,7 @@ import type { EvalRow } from './eval-body.js';
 import { batchesOf, type ItemBatch } from './item-batches.js';
 import { askSchema, askFile, type SchemaQuestion } from './item-schemas.js';
 
-/** Of runs of evals that are being made: each has up to 64 MiB of items in memory until they are rows. */
+/** Limits the eval runs that are created at once. Each keeps up to 64 MiB of items in memory until they are stored. */
 export const runSlots = new Slots({
   atOnce: 2,
   each: 1,
@@ -15,10 +15,10 @@ export const runSlots = new Slots({
 
 const SCHEMA = 'data_source_config.item_schema';
 
-/** What a project's items are held to. */
+/** The schema that items must match, and the project that they belong to. */
 type Form = Pick<SchemaQuestion, 'project' | 'schema'>;
 
-/** The items that a request brought. @throws DomainError that names the row */
+/** Checks the items of a request's body. @throws DomainError that names the row */
 export async function checkedRows(
   rows: readonly EvalRow[],
   form: Form,
@@ -31,6 +31,6 @@ export async function checkedRows(
   throw new DomainError('invalid_value', message, param);
 }
 
-/** The items of a file. @throws DomainError that names the line */
+/** Reads and checks the items of a file. @throws DomainError that names the line */
 export const fileRows = (path: string, { schema }: Form, param: string): Promise<ItemBatch[]> =>
   askFile({ path, schema, schemaParam: SCHEMA, param });

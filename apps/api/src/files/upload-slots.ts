@@ -1,6 +1,6 @@
 import { Slots } from './slots.js';
 
-/** Of requests that bring a file. Each keeps the beginning of a line, and hashes of its records, in memory. */
+/** Limits requests that upload a file. Each keeps an unfinished line and the hashes of its records in memory. */
 export const receivingSlots = new Slots({
   atOnce: 64,
   each: 8,
@@ -9,7 +9,7 @@ export const receivingSlots = new Slots({
   what: 'files are being received',
 });
 
-/** Of uploads whose parts become a file: each reads all of them and writes them again. */
+/** Limits uploads whose parts are joined into a file. Each reads all its parts and writes them again. */
 export const completingSlots = new Slots({
   atOnce: 16,
   each: 1,
@@ -18,7 +18,7 @@ export const completingSlots = new Slots({
   what: 'uploads are being completed',
 });
 
-/** As many wait as the slots above let in, each for one chunk. */
+/** The slots above limit how many requests wait here. Each waits to have one chunk checked. */
 const checkingSlots = new Slots({
   atOnce: 2,
   each: 1,

@@ -7,22 +7,22 @@ import { Database } from '../database/database.js';
 import type { Project } from '../database/entities/tenancy.js';
 import { Usage } from './usage.js';
 
-/** Priority of a job that names none. */
+/** The priority of a job that sets none. */
 const DEFAULT_PRIORITY = 100;
 
-/** Runs of evals of a project that are not over: each has up to 64 MiB of items. */
+/** The most unfinished eval runs of a project. Each has up to 64 MiB of items. */
 const MOST_EVAL_RUNS = 1_000;
-/** SQL: a run counts until it is over. Those of checkpoints come from jobs, which have limits of their own. */
+/** SQL: counts a project's unfinished eval runs. Jobs create the runs of checkpoints, and jobs have their own limits. */
 const OPEN_RUNS = `SELECT count(*)::int FROM eval_run
   WHERE project_id = $1 AND job_id IS NULL AND status IN ('queued', 'in_progress')`;
 
-/** How much of what it may have a project has. */
+/** How much a project uses of each of its limits. */
 export interface ProjectUse {
   readonly weight: number;
   readonly limits: ProjectLimits;
   readonly runningJobs: number;
   readonly queuedJobs: number;
-  /** Answers in progress, and those that wait. */
+  /** Answers that are in progress or wait. */
   readonly chats: number;
   readonly evalRuns: number;
   readonly tokensToday: number;
@@ -36,7 +36,7 @@ interface Counts {
   readonly runs: number;
 }
 
-/** What a project may not have more of, of jobs, runs of evals and tokens; `running_jobs` makes jobs wait instead (next-job). */
+/** Refuses jobs, eval runs and tokens beyond a project's limits. `running_jobs` makes jobs wait instead (next-job.ts). */
 @Injectable()
 export class Quotas {
   constructor(
@@ -67,13 +67,13 @@ export class Quotas {
     };
   }
 
-  /** Call it in the transaction that creates a job: no archived project has one that nobody cancels. */
+  /** Call it in the transaction that creates a job, so that no job is created in a project that was just archived. */
   async admitJob(manager: EntityManager, projectId: string): Promise<void> {
     const { limits } = await requireActive(this.database, manager, projectId);
     const { queued_jobs: limit } = limits;
     await this.admitTokensWithin(limits, projectId, manager);
     if (limit === undefined) return;
-    // Else jobs that are created at once would each be the last one.
+    // Without the lock, jobs that are created at the same time would each count as the last one.
     await this.database.query(
       'SELECT pg_advisory_xact_lock(hashtextextended($1, 0))',
       [`queued ${projectId}`],
@@ -93,10 +93,10 @@ export class Quotas {
       );
   }
 
-  /** Call it in the transaction that makes a run of an eval. */
+  /** Call it in the transaction that creates an eval run. */
   async admitEvalRun(manager: EntityManager, projectId: string): Promise<void> {
     const { limits } = await requireActive(this.database, manager, projectId);
-    // Else runs that are made at once would each be the last one.
+    // Without the lock, runs that are created at the same time would each count as the last one.
     await this.database.query(
       'SELECT pg_advisory_xact_lock(hashtextextended($1, 0))',
       [`eval runs ${projectId}`],
@@ -125,7 +125,7 @@ export class Quotas {
       );
   }
 
-  /** Refuses what would make more tokens where those of today are used up: a job, an answer. */
+  /** Refuses a job or an answer where the project has used up the tokens of today. */
   async admitTokens(projectId: string, manager?: EntityManager): Promise<void> {
     await this.admitTokensWithin(
       (await this.project(projectId, manager)).limits,
@@ -165,13 +165,13 @@ export class Quotas {
   }
 }
 
-/** The lowest number that a project's jobs may have. Only the operator's own project passes others without being let. */
+/** The lowest number that a project's jobs may have as priority. By default only the operator's project may pass others. */
 export const highestPriority = (projectId: string, { priority }: ProjectLimits): number =>
   priority ?? (projectId === DEFAULT_PROJECT ? 1 : DEFAULT_PRIORITY);
 
 /**
- * The priority of a job that asks for it, or for none.
- * @throws DomainError where the project may not ask for so high a one
+ * The priority of a job, given the one that its request asks for, if any.
+ * @throws DomainError where the project may not ask for so high a priority
  */
 export function priorityWithin(
   projectId: string,

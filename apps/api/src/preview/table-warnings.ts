@@ -2,15 +2,15 @@ import type { CreateJob, JobWarning } from '@graft/contracts';
 import { usualTask } from '../catalog/plugins.js';
 import type { File } from '../database/entities/storage.js';
 
-/** What a job trains that names no task, where that is another than the usual one. */
+/** The task of a job whose request names none, where it is not the usual task, and the warning that says so. */
 interface Taken {
   readonly task: string;
   readonly warning: JobWarning;
 }
 
 /**
- * The only task that a table fits whose columns were named for it: whoever named them said what is learnt. Null where
- * the request names a task or a method, where the usual task fits or several do, and where no columns were named.
+ * Chooses the only task that a table fits, if the user named the table's columns. Returns null where the request names a
+ * task or a method, where the usual task or several tasks fit, and where no columns were named.
  */
 export function takenTask(
   { graft, method }: CreateJob,
@@ -26,7 +26,7 @@ export function takenTask(
   return { task, warning: { code: 'task_of_file', message, step: null } };
 }
 
-/** Labels of a table that were left out, of each file that a job learns from or is measured on. */
+/** Warns of labels that were left out of tables, for each training and validation file of a job. */
 export const tableWarnings = (files: readonly (File | null)[]): JobWarning[] => {
   const said = files.flatMap((file) =>
     file?.report?.label_warning ? [`${file.filename}: ${file.report.label_warning}`] : [],
