@@ -71,7 +71,9 @@ it('refuses runs beyond eval_runs, and takes more once some are over', async () 
   expect(await caught(create())).toMatchObject({
     status: 429,
     code: 'insufficient_quota',
-    message: expect.stringContaining('2 runs of evals of this project are not over; its limit'),
+    message: expect.stringContaining(
+      'This project has 2 unfinished eval runs; its limit (eval_runs) is 2.',
+    ),
   });
   await evals.runs.cancel('open-1', { eval_id: evalId });
   expect((await create()).object).toBe('eval.run');

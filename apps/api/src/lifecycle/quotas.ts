@@ -112,14 +112,14 @@ export class Quotas {
     if (runs >= MOST_EVAL_RUNS)
       throw new DomainError(
         'queue_full',
-        `${MOST_EVAL_RUNS} runs of evals are not over yet; wait until some are`,
+        `This project has ${runs} unfinished eval runs; the most is ${MOST_EVAL_RUNS}. Wait until some have finished.`,
         null,
         60,
       );
     if (runs >= limit)
       throw new DomainError(
         'insufficient_quota',
-        `${runs} runs of evals of this project are not over; its limit (eval_runs) is ${limit}. Wait until some are`,
+        `This project has ${runs} unfinished eval runs; its limit (eval_runs) is ${limit}. Wait until some have finished.`,
         null,
         60,
       );
