@@ -4,6 +4,7 @@ import type {
   ChromeTrace,
   JobEventObject,
   JobObject,
+  LimitsObject,
   MetricsObject,
   Page,
   SweepObject,
@@ -290,6 +291,31 @@ it('reaches a tracker though it is written at the moment at which the run there 
     await tracker.stop();
   }
 }, 90_000);
+
+it('ends its job where the project may store no more than its checkpoints', async () => {
+  const { project } = await api.get<{ project: { id: string } }>('/keys/me');
+  const limit = (storage_bytes: number | null) =>
+    api.post(`/organization/projects/${project.id}`, { graft: { limits: { storage_bytes } } });
+  const stored = async () =>
+    (await api.get<LimitsObject>('/limits')).data.find(({ name }) => name === 'storage_bytes')!
+      .used;
+  const padding = 'x'.repeat(1_000);
+  const content = source.content.map(({ item }) => ({ item: { ...item, padding } }));
+  const { id: run } = await runOnBase({ ...asking, source: { ...source, content } });
+  const { id } = await create({ eval: run });
+  const lease = await worker.assigned();
+  worker.keep(lease);
+  await worker.tell(lease, started(0, 20));
+  const before = await stored();
+  // There is room for what a few checkpoints and the results take, and for less than the items of one run.
+  await limit(before + 4_000);
+  right = 2;
+  for (const at of [10, 20]) expect((await checkpoint(lease, at)).data).toMatchObject({ step: at });
+  expect(await stored()).toBeLessThan(before + 1_000);
+  await worker.finish(lease, 20);
+  expect((await jobOf(id)).status).toBe('succeeded');
+  await limit(null);
+}, 60_000);
 
 it('gives no score where an item cannot be graded, or where the run is gone, and says so', async () => {
   const { eval_id, id: run } = await runOnBase(asking, [SAME, JUDGE]);

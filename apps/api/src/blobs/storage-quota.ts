@@ -8,7 +8,8 @@ const MOST_CHANGES = 100;
 
 /**
  * How much a project's files, checkpoints and results take (`storage_bytes`): each content once, however many rows
- * name it. The items of its runs of evals count, too. Bases are everybody's and count for nobody.
+ * name it. The items of its runs of evals count, too, but for runs of checkpoints. Bases are everybody's and count for
+ * nobody.
  */
 @Injectable()
 export class StorageQuota {

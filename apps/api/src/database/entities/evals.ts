@@ -64,7 +64,7 @@ export class EvalRun {
   @Time(optional) samples_deleted_at!: Date | null;
   /** Whether deleted texts are still stored. They are no longer shown. */
   @Column({ type: 'boolean', default: false }) to_erase!: boolean;
-  /** What its items take, by triggers: answers count once the run is over. */
+  /** What its items take, by triggers: answers count once the run is over. 0 for runs of checkpoints. */
   @Big({ default: 0 }) bytes!: number;
   @Now() created_at!: Date;
 }
