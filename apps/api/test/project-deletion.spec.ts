@@ -156,6 +156,36 @@ describe('the deletion of a project', () => {
     }
   });
 
+  it('cancels the jobs of an archived project while a run of its evals is locked, and all runs in the end', async () => {
+    const team = await makeProject(api, 'many runs');
+    const { job } = await withJob(team, 4);
+    await api.query(
+      `INSERT INTO eval_run (id, eval_id, project_id, key_id, name, model, data_source, owner, owner_until, status)
+       SELECT 'many-' || n, 'none', $1, '', '', '', '{}', 'nobody', 'infinity', 'in_progress' FROM generate_series(1, 25) AS n`,
+      [team.id],
+    );
+    const lock = new pg.Client({ connectionString: api.databaseUrl });
+    await lock.connect();
+    const open = async () =>
+      (
+        await api.query<{ id: string }>(
+          `SELECT id FROM eval_run WHERE project_id = $1 AND status <> 'canceled'`,
+          [team.id],
+        )
+      ).map(({ id }) => id);
+    try {
+      await lock.query('BEGIN');
+      await lock.query(`SELECT 1 FROM eval_run WHERE id = 'many-1' FOR UPDATE`);
+      await api.post(path(team.id, '/archive').slice(3));
+      const jobs = await api.query('SELECT state FROM job WHERE id = $1', [job.id]);
+      expect(jobs).toEqual([{ state: 'cancelled' }]);
+      await until(async () => String(await open()) === 'many-1');
+    } finally {
+      await lock.end();
+    }
+    await until(async () => (await open()).length === 0);
+  });
+
   it('leaves a project archived that was archived before, and restores nothing that is not deleted', async () => {
     const { id } = await makeProject(api, 'archived before');
     await api.post(path(id, '/archive').slice(3));
