@@ -99,6 +99,7 @@ import { ProjectDeletion1764963000002 } from './migrations/1764963000002-project
 import { EvalTexts1764963100002 } from './migrations/1764963100002-eval-texts.js';
 import { EvalRunModel1764963200000 } from './migrations/1764963200000-eval-run-model.js';
 import { EvalStorage1764963300000 } from './migrations/1764963300000-eval-storage.js';
+import { UploadFile1764963400000 } from './migrations/1764963400000-upload-file.js';
 import { PreparingClient } from './preparing-client.js';
 
 export const ENTITIES = [
@@ -221,6 +222,7 @@ export function dataSource(url: string, pool: keyof typeof POOLS = 'requests'): 
       EvalTexts1764963100002,
       EvalRunModel1764963200000,
       EvalStorage1764963300000,
+      UploadFile1764963400000,
     ],
     migrationsTableName: 'migration',
     extra: {

@@ -115,6 +115,7 @@ export class Model {
 /** A file that arrives in parts. */
 @Entity('upload')
 @Index('upload_pending', ['expires_at'], { where: "status = 'pending'" })
+@Index('upload_file', ['file_id'], { where: 'file_id IS NOT NULL' })
 export class Upload {
   @PrimaryColumn('text', { primaryKeyConstraintName: 'upload_pk' }) id!: string;
   @Text() project_id!: string;
