@@ -1,5 +1,6 @@
 // What evals have of a file, or of a model, goes with it; scores and counts stay.
 import type { EvalOutputItemObject, EvalRunObject, JobObject, Page } from '@graft/contracts';
+import pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { caught, importBase, startTestApi, until, uploadChats, type TestApi } from './fixture.js';
 import { ask } from './projects.js';
@@ -202,6 +203,33 @@ describe('a model that is deleted', () => {
     await ended(graded, runs[1]!);
     await api.post(`/fine_tuning/jobs/${job.id}/cancel`);
     expect(await remove(model)).toBeNull();
+  });
+
+  it('is neither asked nor graded with by a run that is made at the same moment', async () => {
+    const judge = await makeEval([{ ...JUDGE, model: await trainedModel() }]);
+    const { testing_criteria } = await api.client.evals.retrieve(judge);
+    const { model: judging } = testing_criteria[0] as { model: string };
+    const asked = await trainedModel();
+    const waits = `SELECT 1 FROM pg_stat_activity WHERE datname = current_database()
+      AND wait_event_type = 'Lock' AND query LIKE '%FROM model%FOR KEY SHARE'`;
+    const deletion = new pg.Client({ connectionString: api.databaseUrl });
+    await deletion.connect();
+    try {
+      for (const [of, model, gone, param] of [
+        [await makeEval(), asked, asked, 'data_source.model'],
+        [judge, 'tiny', judging, 'testing_criteria.0.model'],
+      ] as const) {
+        await deletion.query('BEGIN');
+        await deletion.query('SELECT 1 FROM model WHERE id = $1 FOR UPDATE', [gone]);
+        const refused = caught(begin(of, inline, model));
+        await until(async () => (await api.query(waits)).length === 1);
+        await deletion.query('DELETE FROM model WHERE id = $1', [gone]);
+        await deletion.query('COMMIT');
+        expect(await refused).toMatchObject({ status: 404, code: 'model_not_found', param });
+      }
+    } finally {
+      await deletion.end();
+    }
   });
 
   it('is kept while a checkpoint needs it as its base', async () => {

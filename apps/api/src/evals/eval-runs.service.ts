@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { DomainError, parseBody, type Page } from '@graft/contracts';
+import type { EntityManager } from 'typeorm';
 import { Audit } from '../auth/audit.js';
 import type { Principal } from '../auth/principal.js';
 import { BlobStore } from '../blobs/blob-store.js';
@@ -15,6 +16,7 @@ import { pageOf, pageQuery } from '../http/parse.js';
 import { newId } from '../ids.js';
 import { Quotas } from '../lifecycle/quotas.js';
 import { SweepEnds } from '../lifecycle/sweep-ends.js';
+import { isCheckpoint, ModelsService } from '../models/models.service.js';
 import { WebhookEvents } from '../webhooks/webhook-events.js';
 import { CreateRunBody, type DataSource } from './eval-body.js';
 import { EvalItems } from './eval-items.js';
@@ -42,6 +44,7 @@ export class EvalRunsService {
     private readonly blobs: BlobStore,
     private readonly files: FilesService,
     private readonly chats: ChatService,
+    private readonly models: ModelsService,
     private readonly evals: EvalsService,
     private readonly items: EvalItems,
     private readonly quotas: Quotas,
@@ -81,6 +84,7 @@ export class EvalRunsService {
       );
       if (held.length === 0)
         throw new DomainError('not_found', `No such Eval: ${of.id}`, 'eval_id');
+      await this.holdModels(manager, of, source);
       await this.quotas.admitEvalRun(manager, caller.projectId);
       await this.database.query(
         `INSERT INTO eval_run (id, eval_id, project_id, key_id, name, model, data_source, metadata)
@@ -104,6 +108,17 @@ export class EvalRunsService {
       await this.audit.write(manager, { caller, action: 'eval_run.created', target: id, detail });
     });
     return id;
+  }
+
+  /** What the run asks and grades with stays until the run is written: deletions look at the runs that are there. */
+  private async holdModels(manager: EntityManager, of: Eval, source: DataSource): Promise<void> {
+    const named = new Map<string, string>();
+    for (const [i, { model }] of of.testing_criteria.entries())
+      if (typeof model === 'string') named.set(model, `testing_criteria.${i}.model`);
+    if (source.type !== 'jsonl') named.set(source.model, 'data_source.model');
+    // A checkpoint has no row of its own, and nobody deletes it by its name.
+    for (const id of [...named.keys()].filter((one) => !isCheckpoint(one)).sort())
+      await this.models.hold(manager, id, named.get(id)!);
   }
 
   private async checkSource(caller: Principal, source: DataSource): Promise<void> {

@@ -128,7 +128,7 @@ export class ModelsService {
       );
     }
     await this.database.transaction(async (manager) => {
-      // First the row's lock, which a job's creation takes too; then a look at the jobs that won.
+      // First the row's lock, which the creation of a job or a run takes too; then a look at those that won.
       const rows = await this.database.query(
         'SELECT 1 FROM model WHERE id = $1 FOR UPDATE',
         [id],
@@ -161,7 +161,7 @@ export class ModelsService {
     );
   }
 
-  /** Keeps a base from being deleted until the transaction has a job that uses it. */
+  /** Keeps a model from being deleted until the transaction has written the job or run that uses it. */
   async hold(manager: EntityManager, id: string, parameter: string): Promise<void> {
     const rows = await this.database.query(
       'SELECT 1 FROM model WHERE id = $1 AND deleted_at IS NULL FOR KEY SHARE',
