@@ -75,6 +75,10 @@ it('refuses runs beyond eval_runs, and takes more once some are over', async () 
       'This project has 2 unfinished eval runs; its limit (eval_runs) is 2.',
     ),
   });
+  // The items are not read for that.
+  const source = { type: 'file_id', id: 'file-none' };
+  const unread = evals.runs.create(evalId, { data_source: { type: 'jsonl', source } } as never);
+  expect((await caught(unread)).code).toBe('insufficient_quota');
   await evals.runs.cancel('open-1', { eval_id: evalId });
   expect((await create()).object).toBe('eval.run');
   await limit(null);
@@ -82,6 +86,43 @@ it('refuses runs beyond eval_runs, and takes more once some are over', async () 
   await api.query(`UPDATE eval_run SET status = 'in_progress' WHERE id = 'open-1'`);
   expect(await caught(create())).toMatchObject({ status: 429, code: 'queue_full' });
   await api.query(`DELETE FROM eval_run WHERE owner = 'nobody'`);
+});
+
+it('lets others of the project be counted while the items of a run are written, and counts it then', async () => {
+  const { project } = await api.get<{ project: { id: string } }>('/keys/me');
+  const other = new pg.Client({ connectionString: api.databaseUrl });
+  await other.connect();
+  const open = `SELECT 1 FROM eval_run WHERE status IN ('queued', 'in_progress')`;
+  await until(async () => (await api.query(open)).length === 0);
+  const waiting = `SELECT 1 FROM pg_stat_activity WHERE datname = current_database()
+    AND wait_event_type = 'Lock' AND query LIKE '%INSERT INTO eval_item%'`;
+  try {
+    await other.query('BEGIN');
+    await other.query('LOCK TABLE eval_item IN SHARE MODE');
+    const making = caught(create());
+    await until(async () => (await api.query(waiting)).length === 1);
+    const { rows } = await other.query(
+      'SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0)) AS free',
+      [`eval runs ${project.id}`],
+    );
+    expect(rows).toEqual([{ free: true }]);
+    // Another process has made the last run that may be.
+    await other.query(
+      `INSERT INTO eval_run (id, eval_id, project_id, key_id, name, model, data_source, owner, owner_until, status)
+       VALUES ('other', $1, $2, '', '', '', '{}', 'nobody', 'infinity', 'in_progress')`,
+      [evalId, project.id],
+    );
+    await other.query(`UPDATE project SET limits = '{"eval_runs": 1}' WHERE id = $1`, [project.id]);
+    await other.query('COMMIT');
+    expect(await making).toMatchObject({ status: 429, code: 'insufficient_quota' });
+    expect((await api.query(`DELETE FROM eval_run WHERE id = 'other' RETURNING id`)).length).toBe(
+      1,
+    );
+    expect((await create()).object).toBe('eval.run');
+  } finally {
+    await other.end();
+    await api.query(`UPDATE project SET limits = '{}' WHERE id = $1`, [project.id]);
+  }
 });
 
 it('counts the items of a run as stored: its answers once it is over, nothing once it is deleted', async () => {

@@ -74,6 +74,7 @@ export class EvalRunsService {
     of: Eval,
     { name, metadata, source }: RunToBe,
   ): Promise<string> {
+    await this.quotas.checkEvalRuns(caller.projectId);
     const batches = await this.batches(caller, of, source);
     const id = newId('evalrun_');
     await this.database.transaction(async (manager) => {
@@ -85,7 +86,6 @@ export class EvalRunsService {
       if (held.length === 0)
         throw new DomainError('not_found', `No such Eval: ${of.id}`, 'eval_id');
       await this.holdModels(manager, of, source);
-      await this.quotas.admitEvalRun(manager, caller.projectId);
       await this.database.query(
         `INSERT INTO eval_run (id, eval_id, project_id, key_id, name, model, data_source, metadata)
          VALUES ($1, $2, $3, $4, $5, $6, $7::jsonb, $8::jsonb) ON CONFLICT DO NOTHING`,
@@ -102,6 +102,8 @@ export class EvalRunsService {
         manager,
       );
       await this.items.insert(manager, id, batches);
+      // After the items, whose insertion takes long: other runs of the project wait from here on.
+      await this.quotas.admitEvalRun(manager, caller.projectId, id);
       await this.storage.settle(manager, caller.projectId);
       const items = batches.reduce((sum, { count }) => sum + count, 0);
       const detail = { eval: of.id, items };

@@ -93,8 +93,13 @@ export class Quotas {
       );
   }
 
-  /** Call it in the transaction that creates an eval run. */
-  async admitEvalRun(manager: EntityManager, projectId: string): Promise<void> {
+  /** Refuses a run of an eval before its items are read. Runs that are made at once may all pass it. */
+  async checkEvalRuns(projectId: string): Promise<void> {
+    await this.admitRunsWithin((await this.project(projectId)).limits, projectId, null);
+  }
+
+  /** Call it in the transaction that has made a run of an eval: others of the project wait until that ends. */
+  async admitEvalRun(manager: EntityManager, projectId: string, made: string): Promise<void> {
     const { limits } = await requireActive(this.database, manager, projectId);
     // Without the lock, runs that are created at the same time would each count as the last one.
     await this.database.query(
@@ -102,9 +107,19 @@ export class Quotas {
       [`eval runs ${projectId}`],
       manager,
     );
+    await this.admitRunsWithin(limits, projectId, made, manager);
+  }
+
+  /** Counts the runs beside the one that was just made. */
+  private async admitRunsWithin(
+    limits: ProjectLimits,
+    projectId: string,
+    made: string | null,
+    manager?: EntityManager,
+  ): Promise<void> {
     const [row] = await this.database.query<{ runs: number }>(
-      `SELECT (${OPEN_RUNS}) AS runs`,
-      [projectId],
+      `SELECT (${OPEN_RUNS} AND id IS DISTINCT FROM $2) AS runs`,
+      [projectId, made],
       manager,
     );
     const runs = row?.runs ?? 0;
