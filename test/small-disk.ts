@@ -5,8 +5,10 @@ import {
   mkdirSync,
   mkdtempSync,
   openSync,
+  readFileSync,
   rmSync,
   statfsSync,
+  writeFileSync,
   writeSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -20,6 +22,15 @@ export class SmallDisk {
     const options = ['-t', 'tmpfs', '-o', `size=${megabytes}m,mode=755`, 'graft-test', path];
     execFileSync('mount', options, { stdio: 'ignore' });
     return new SmallDisk(path);
+  }
+
+  /** Mounts one in place of an API's blobs. The marker by which the API knows them goes along. */
+  static mountOverBlobs(blobs: string, megabytes: number): SmallDisk {
+    const marker = readFileSync(join(blobs, 'installation'));
+    const disk = SmallDisk.mount(blobs, megabytes);
+    mkdirSync(join(blobs, 'incoming'));
+    writeFileSync(join(blobs, 'installation'), marker);
+    return disk;
   }
 
   get free(): number {

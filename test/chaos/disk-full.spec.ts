@@ -1,7 +1,7 @@
 // Full disks: what cannot be stored is refused in words, what was stored stays whole, and everything goes on
 // when there is room again.
 import { createHash } from 'node:crypto';
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { status } from '@grpc/grpc-js';
@@ -23,22 +23,13 @@ const WORKER = fileURLToPath(new URL('./poison-worker.mjs', import.meta.url));
 const PAGE = 4096;
 const MEGABYTES = 4;
 
-/** Mounts a small disk in place of an API's blobs. The marker by which the API knows them goes along. */
-function mountOverBlobs(blobs: string, megabytes: number): SmallDisk {
-  const marker = readFileSync(join(blobs, 'installation'));
-  const disk = SmallDisk.mount(blobs, megabytes);
-  mkdirSync(join(disk.path, 'incoming'));
-  writeFileSync(join(disk.path, 'installation'), marker);
-  return disk;
-}
-
 describe.skipIf(!canMount)("the blob store's disk", () => {
   let api: TestApi;
   let disk: SmallDisk;
 
   beforeAll(async () => {
     api = await startTestApi({ leaseMs: 60_000, reconcileMs: 300 });
-    disk = mountOverBlobs(join(api.home, 'blobs'), MEGABYTES);
+    disk = SmallDisk.mountOverBlobs(join(api.home, 'blobs'), MEGABYTES);
     await importBase(api);
   });
   afterAll(async () => {
@@ -155,7 +146,7 @@ describe.skipIf(!canMount)("a real worker's job, when the disk", { timeout: 300_
   beforeAll(async () => {
     // A slow machine must not look like a worker that was lost.
     graft = await Installation.start({ leaseMs: 15_000 });
-    serverDisk = mountOverBlobs(join(graft.dir, 'api', 'blobs'), 24);
+    serverDisk = SmallDisk.mountOverBlobs(join(graft.dir, 'api', 'blobs'), 24);
     disk = SmallDisk.mount(graft.workerHome('small'), 24);
     graft.startWorkerOf(WORKER, 'small', { GRAFT_TEST_DIR: graft.dir });
     await graft.importTinyBase();

@@ -1,6 +1,6 @@
 // Room on the blobs' disk while several write to it: what is announced takes none from others.
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, readdirSync, statSync } from 'node:fs';
+import { readdirSync, statSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { status } from '@grpc/grpc-js';
@@ -39,8 +39,7 @@ describe.skipIf(!canMount)('on a disk of 64 MB, an upload', () => {
 
   beforeAll(async () => {
     api = await startTestApi({ leaseMs: 60_000 });
-    disk = SmallDisk.mount(join(api.home, 'blobs'), DISK_MB);
-    mkdirSync(join(disk.path, 'incoming'));
+    disk = SmallDisk.mountOverBlobs(join(api.home, 'blobs'), DISK_MB);
     await importBase(api);
     theirs = await makeProject(api, 'theirs');
     await api.post('/fine_tuning/jobs', { model: 'tiny', training_file: await uploadChats(api) });
