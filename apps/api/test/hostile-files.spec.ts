@@ -1,7 +1,7 @@
 import type { ModelObject } from '@graft/contracts';
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { ChildProcess } from 'node:child_process';
-import { cpSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { gzipSync } from 'node:zlib';
@@ -10,7 +10,7 @@ import { pack } from 'tar-stream';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { writeTinyBase } from '../../../test/tiny-base.js';
 import { deflatedZip } from './deflated-zip.js';
-import { importBase, startTestApi, until, type TestApi } from './fixture.js';
+import { chats, importBase, startTestApi, until, type TestApi } from './fixture.js';
 
 // What strangers send is parsed in processes of its own, which see that file alone; the API's memory does not grow by it.
 
@@ -116,6 +116,28 @@ describe('a process of its own reads', () => {
     expect((await send(packed, 'a.tar.gz')).status).toBe(400);
     expect(programs()).toEqual(['unpack-process tar', 'archive-process tar']);
   });
+});
+
+it.each([
+  ['eight archives', () => send(deflatedZip({ 'a.txt': Buffer.from('no picture') }), 'a.zip')],
+  ['eight zips of adapters', () => upload({ 'a.zip': deflatedZip({ [CONFIG]: config }) })],
+])('%s of a project that wait for their turn leave room for its other files', async (_, call) => {
+  const stop = (message: unknown): void => {
+    const { process: reader } = message as { process: ChildProcess };
+    // It has its id by then.
+    process.nextTick(() => reader.kill('SIGSTOP'));
+  };
+  subscribe('child_process', stop);
+  const calls = Array.from({ length: 8 }, async () => (await call()).status);
+  try {
+    const incoming = (): string[] => readdirSync(join(api.home, 'blobs', 'incoming'));
+    await until(() => started.length === 1 && incoming().length === 8);
+    expect((await send(Buffer.from(chats(3)), 'chats.jsonl')).status).toBe(200);
+  } finally {
+    unsubscribe('child_process', stop);
+    for (const reader of started) reader.kill('SIGCONT');
+  }
+  expect(new Set(await Promise.all(calls))).toEqual(new Set([400]));
 });
 
 describe('a hostile file is refused, and the memory of the API does not grow', () => {

@@ -80,6 +80,8 @@ export class FilesService {
             gone: gone.signal,
             announced,
             within,
+            // Conversions have slots of their own, and wait for hours.
+            received: done,
           });
           arriving.push(arrived);
           return arrived;

@@ -20,14 +20,17 @@ export class Slots {
   constructor(private readonly bounds: Bounds) {}
 
   /**
-   * Waits for a slot; call what comes back to free it.
+   * Waits for a slot; call what comes back to free it. To call it again changes nothing.
    * @throws DomainError where too many wait
    */
   async take(owner: string, signal: AbortSignal): Promise<() => void> {
     signal.throwIfAborted();
     if (this.hasRoom(owner)) this.count(owner, 1);
     else await this.wait(owner, signal);
+    let isFree = false;
     return () => {
+      if (isFree) return;
+      isFree = true;
       this.count(owner, -1);
       this.next();
     };

@@ -25,6 +25,8 @@ export interface Circumstances {
   readonly announced?: number;
   /** Throws when so many bytes are too many. */
   readonly within?: (bytes: number) => void;
+  /** Called once the last byte has come: what follows reads a file of ours. */
+  readonly received?: () => void;
   /** Whether plain texts beside what looks like their labels are refused, for somebody to say which column is what. */
   readonly asks?: boolean;
 }
@@ -37,7 +39,7 @@ export async function receiveTrainingData(
   part: AsyncIterable<Buffer>,
   filename: string,
   columns: Columns,
-  { uploader, gone, announced, within, asks }: Circumstances,
+  { uploader, gone, announced, within, received, asks }: Circumstances,
 ): Promise<Arrived> {
   const { head, all } = await peek(part);
   const source = inTurns(all, uploader, gone);
@@ -74,6 +76,7 @@ export async function receiveTrainingData(
       );
     default: {
       const whole = await blobs.receive(source, { uploader, announced, within });
+      received?.();
       try {
         return await new WholeFile(blobs, whole, columns, { uploader, gone, within, asks }).convert(
           format.kind,

@@ -1,6 +1,9 @@
 import { Slots } from './slots.js';
 
-/** Limits requests that upload a file. Each keeps an unfinished line and the hashes of its records in memory. */
+/**
+ * Limits requests while their file arrives. Each keeps an unfinished line and the hashes of its records in memory.
+ * Conversions and inspections that follow have slots of their own (confined-process.ts).
+ */
 export const receivingSlots = new Slots({
   atOnce: 64,
   each: 8,

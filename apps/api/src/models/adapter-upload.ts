@@ -55,6 +55,8 @@ export class AdapterUpload {
         'file',
         2,
       );
+      // Looks at them have slots of their own, and wait for others.
+      done();
       for (const { filename, content } of parts)
         if (isZip(filename))
           await unpack(this.blobs, content.temporary, { uploader, gone, within }, unpacked);
