@@ -90,6 +90,19 @@ it('one that answers without end, in other words or not at all has failed', asyn
   const endless = `for (;;) await new Promise((done) => process.stdout.write('x'.repeat(65536), done));`;
   await expect(ask(endless)).rejects.toThrow('failed: there is too much to say of it');
   await expect(ask(`process.stdout.write('{');`)).rejects.toThrow('failed: it is damaged');
+  const others = [
+    null,
+    [],
+    {},
+    { refused: null },
+    { refused: { code: 'of another kind', message: 'no', param: null } },
+    { refused: { code: 'unsupported', message: 'x'.repeat(16_385), param: null } },
+    { refused: { code: 'unsupported', message: 'no' } },
+  ];
+  for (const other of others)
+    await expect(
+      ask(`process.stdout.write(${JSON.stringify(JSON.stringify(other))});`),
+    ).rejects.toThrow('failed: it is damaged');
   await expect(ask('')).rejects.toThrow('failed: it is damaged');
   await expect(ask(`process.abort();`)).rejects.toThrow('failed: it needs too much memory');
 });

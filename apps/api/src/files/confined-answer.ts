@@ -1,9 +1,24 @@
 // One answer of a program that reads a stranger's file, as JSON. What the file lacks is an answer, too: the refusal keeps
 // its code and its field.
-import { DomainError, type ErrorCode } from '@graft/contracts';
+import { DomainError, isErrorCode, type ErrorCode } from '@graft/contracts';
+import { z } from 'zod';
 import { confined, type Confined } from './confined-process.js';
 
 const MOST_BYTES = 8 * 2 ** 20;
+/** Characters of a refusal. */
+const MOST_SAID = 16_384;
+
+/** A program that a file has taken over may say anything. */
+const Answer = z.union([
+  z.strictObject({ value: z.unknown() }).refine((answer) => 'value' in answer),
+  z.strictObject({
+    refused: z.strictObject({
+      code: z.string().refine(isErrorCode),
+      message: z.string().max(MOST_SAID),
+      param: z.string().max(MOST_SAID).nullable(),
+    }),
+  }),
+]);
 
 /** What is wrong with a file, for whoever sent it. */
 export interface Refusal {
@@ -32,7 +47,8 @@ export async function confinedAnswer<T>(order: Confined): Promise<T> {
 
 function parsed<T>(text: string): ConfinedAnswer<T> | null {
   try {
-    return JSON.parse(text) as ConfinedAnswer<T>;
+    const answer = Answer.safeParse(JSON.parse(text));
+    return answer.success ? (answer.data as ConfinedAnswer<T>) : null;
   } catch {
     // The program was stopped half-way, or says what the file made it say.
     return null;
