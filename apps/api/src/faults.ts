@@ -7,6 +7,7 @@ export const PARTS = {
   database: 'The database is not available',
   graders: 'Graders in Python cannot be run',
   relay: 'No worker can be asked',
+  readers: 'Files cannot be read for now',
 } as const;
 
 export type Part = keyof typeof PARTS;

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, it } from 'vitest';
+import { faultOf } from '../faults.js';
 import { confined, type Confined } from './confined-process.js';
 
 const dir = mkdtempSync(join(tmpdir(), 'graft-confined-'));
@@ -42,6 +43,13 @@ it('fails with the program’s own words', async () => {
   await expect(run(program)).rejects.toThrow('failed: it is damaged');
 });
 
+it('a process that cannot be started is an outage, and says nothing of the file', async () => {
+  // Longer than any argument of a program may be: E2BIG.
+  const start = run('', { arguments: ['x'.repeat(2 ** 18)] });
+  const error: unknown = await start.catch((reason: unknown) => reason);
+  expect([faultOf(error, 'own'), error]).toMatchObject(['readers', { code: 'unavailable' }]);
+});
+
 it('a project whose files take for ever leaves room for another’s, and for what is short of its own', async () => {
   const slow = join(dir, 'slow.mjs');
   writeFileSync(slow, `process.stdout.write('begun'); setInterval(() => {}, 1000);`);
@@ -61,7 +69,9 @@ it('a project whose files take for ever leaves room for another’s, and for wha
   const read = async (): Promise<void> => {
     for await (const _ of confined(order)) begin();
   };
-  const ends = Array.from({ length: 40 }, () => read().catch((error: Error) => error.message));
+  const ends = Array.from({ length: 40 }, () =>
+    read().catch((error: Error) => (faultOf(error, 'own') === 'readers' ? error.message : '')),
+  );
   try {
     await begun;
     expect((await run(`process.stdout.write('rows')`)).output).toBe('rows');

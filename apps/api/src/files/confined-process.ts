@@ -1,6 +1,9 @@
 import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
 import type { Readable } from 'node:stream';
-import { startReader } from '../sandbox/reader-sandbox.js';
+import { Outage } from '../faults.js';
+import { log } from '../log.js';
+import { startReader, type Reading } from '../sandbox/reader-sandbox.js';
 import { Slots } from './slots.js';
 
 /** Characters of what a program says. */
@@ -13,6 +16,7 @@ const slots = new Slots({
   waiting: 256,
   waitingEach: 16,
   what: 'files are being converted',
+  part: 'readers',
 });
 
 /** What is over soon does not wait for conversions, of which a project's may take half an hour. */
@@ -22,6 +26,7 @@ const shortSlots = new Slots({
   waiting: 1024,
   waitingEach: 512,
   what: 'models are being looked at',
+  part: 'readers',
 });
 
 export interface Confined {
@@ -43,7 +48,10 @@ export interface Confined {
   remarks?(said: string): void;
 }
 
-/** What a process of its own writes about a file of a stranger, which ends it alone at worst. */
+/**
+ * What a process of its own writes about a file of a stranger, which ends it alone at worst.
+ * @throws Outage where too many wait or no process can be started: that says nothing of the file
+ */
 export async function* confined(order: Confined): AsyncGenerator<Buffer> {
   const done = await (order.isShort ? shortSlots : slots).take(order.owner, order.gone);
   try {
@@ -56,7 +64,7 @@ export async function* confined(order: Confined): AsyncGenerator<Buffer> {
 async function* output(order: Confined): AsyncGenerator<Buffer> {
   const { gone, deadlineMs, script } = order;
   const late = AbortSignal.timeout(deadlineMs);
-  const child = startReader({
+  const child = await started({
     script,
     arguments: [...order.arguments, order.path],
     readable: [order.path],
@@ -64,7 +72,6 @@ async function* output(order: Confined): AsyncGenerator<Buffer> {
     signal: AbortSignal.any([gone, late]),
   });
   const ended = endOf(child);
-  ended.catch(() => undefined);
   try {
     yield* child.stdout as Readable as AsyncIterable<Buffer>;
     const { code, said } = await ended;
@@ -79,15 +86,24 @@ async function* output(order: Confined): AsyncGenerator<Buffer> {
   }
 }
 
+/** Some errors of a start are thrown, and others are told of later, where there may be no streams either. */
+async function started(reading: Reading): Promise<ChildProcess> {
+  try {
+    const child = startReader(reading);
+    if (child.pid === undefined) throw (await once(child, 'error'))[0];
+    // One that runs ends by its signal, and closes.
+    child.on('error', () => undefined);
+    return child;
+  } catch (error) {
+    if (!String((error as NodeJS.ErrnoException).syscall).startsWith('spawn')) throw error;
+    log.warn({ err: error }, 'a process that reads files could not be started');
+    throw new Outage('readers', 'the file cannot be read for now; try again', null, 2);
+  }
+}
+
 async function endOf(child: ChildProcess): Promise<{ code: number | null; said: string }> {
   const said = lastWords(child.stderr as Readable).catch(() => '');
-  const code = await new Promise<number | null>((resolve, reject) => {
-    child.once('close', resolve);
-    child.once('error', (error) => {
-      // One that runs ends by its signal, and closes.
-      if (child.pid === undefined) reject(error);
-    });
-  });
+  const code = await new Promise<number | null>((resolve) => child.once('close', resolve));
   return { code, said: await said };
 }
 

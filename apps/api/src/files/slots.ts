@@ -1,4 +1,5 @@
 import { DomainError } from '@graft/contracts';
+import { Outage, type Part } from '../faults.js';
 
 export interface Bounds {
   readonly atOnce: number;
@@ -9,6 +10,8 @@ export interface Bounds {
   readonly waitingEach: number;
   /** What there is too much of, such as `files are being converted`. */
   readonly what: string;
+  /** What is away while too many wait, for those who try again by themselves. */
+  readonly part?: Part;
 }
 
 /** Lets so many work at once. Others wait for a slot, and so many at most; their owners, which are projects, take turns. */
@@ -70,12 +73,16 @@ export class Slots {
   private refuseTooMany(own: number): void {
     const { waiting, waitingEach, what } = this.bounds;
     if (own >= waitingEach)
-      throw new DomainError(
-        'unavailable',
+      throw this.refusal(
         `too many ${what} for this project: ${own} wait; try again when they are done`,
       );
     if (sum([...this.waiting.values()].map(({ size }) => size)) >= waiting)
-      throw new DomainError('unavailable', `too many ${what}; try again later`);
+      throw this.refusal(`too many ${what}; try again later`);
+  }
+
+  private refusal(message: string): DomainError {
+    const { part } = this.bounds;
+    return part ? new Outage(part, message) : new DomainError('unavailable', message);
   }
 
   private leave(owner: string, called: () => void): void {

@@ -7,7 +7,7 @@ import { BlobStore, type WriteRow } from '../blobs/blob-store.js';
 import { Settings } from '../config.js';
 import { Database } from '../database/database.js';
 import { Model, type StoredFile } from '../database/entities/storage.js';
-import { faultOf, outageOf } from '../faults.js';
+import { faultOf, outageOf, type Fault } from '../faults.js';
 import { log } from '../log.js';
 import { ImportClaims, lost, type Claim } from './import-claims.js';
 import { inspectFiles } from './inspect-files.js';
@@ -35,6 +35,9 @@ export const ImportModel = z.strictObject({
 const UPLOADER = 'imports';
 const HUB_PATIENCE_MS = 20_000;
 const PROGRESS_EVERY_MS = 500;
+
+/** Faults that an import waits out. */
+const GO_ON: ReadonlySet<Fault> = new Set<Fault>(['database', 'storage', 'readers']);
 
 /** Copies base models into the blob store, in the background: each import by one API process at a time. */
 @Injectable()
@@ -137,7 +140,7 @@ export class ModelImport implements OnModuleDestroy {
 
   private async failed(claim: Claim, error: unknown): Promise<void> {
     const fault = faultOf(error, 'own');
-    if (this.closing || fault === 'database' || fault === 'storage') {
+    if (this.closing || GO_ON.has(fault)) {
       // None of it says anything of the source: whoever looks next goes on.
       log.warn({ model: claim.id, err: error }, 'an import stopped; it goes on later');
       return this.claims.leave(claim);
