@@ -1,6 +1,7 @@
 // What the service stands on goes away while a job is prepared for its worker.
 import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { status } from '@grpc/grpc-js';
 import type { Assignment } from '@graft/contracts/grpc';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -100,6 +101,8 @@ it('a job without a checkpoint waits for its base and data, and its worker asks 
     training_file: await uploadChats(api),
     graft: { pool: 'fresh' },
   });
+  // A look at the place, for a job that was given before, counts for a second.
+  await setTimeout(1100);
   renameSync(blobs(), away());
   const worker = await new ScriptedWorker(api, { pool: 'fresh' }).connect();
   try {

@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { DomainError, MAX_ORDER_BYTES } from '@graft/contracts';
 import type { Assignment, BlobRef } from '@graft/contracts/grpc';
 import { BlobStore } from '../blobs/blob-store.js';
+import { sharedLook } from '../blobs/shared-look.js';
 import { lackedWords, withoutUnknown } from '../catalog/plugins.js';
 import { WorkerDatabase } from '../database/database.js';
 import type { Checkpoint } from '../database/entities/job.js';
@@ -19,17 +20,24 @@ const MOST_CHECKPOINTS = 20;
 /** Builds of workers that are remembered. */
 const MOST_BUILDS = 64;
 
+/** A look at the blobs' place counts for so long. */
+const PROVED_MS = 1000;
+
 /** What a worker is sent with a lease. */
 @Injectable()
 export class Assignments {
   /** What builds cannot do and ours can, by Candidate.build. */
   private readonly lacked = new Map<string, readonly string[]>();
 
+  private readonly prove: () => Promise<void>;
+
   constructor(
     private readonly database: WorkerDatabase,
-    private readonly blobs: BlobStore,
+    blobs: BlobStore,
     private readonly damaged: DamagedCheckpoints,
-  ) {}
+  ) {
+    this.prove = sharedLook(() => blobs.prove(), PROVED_MS);
+  }
 
   /**
    * Everything the worker needs to begin, or to go on from the newest committed checkpoint.
@@ -38,7 +46,7 @@ export class Assignments {
    */
   async of(taken: Taken, worker: Pick<Candidate, 'workerId' | 'build'>): Promise<Assignment> {
     // The worker fetches the base, the data and the adapter. One look at the place costs less than one at each file.
-    await this.blobs.prove();
+    await this.prove();
     const [base] = await this.database.query<Pick<Model, 'files' | 'source' | 'config'>>(
       'SELECT files, source, config FROM model WHERE id = $1',
       [taken.base_id],
