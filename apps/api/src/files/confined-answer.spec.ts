@@ -29,7 +29,7 @@ function ask<T>(program: string): Promise<T> {
     path: folder,
     gone: new AbortController().signal,
     deadlineMs: 60_000,
-    isShort: true,
+    kind: 'adapter',
     failure: (reason) => new Error(`failed: ${reason}`),
   });
 }

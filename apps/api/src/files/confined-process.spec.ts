@@ -75,12 +75,34 @@ it('a project whose files take for ever leaves room for another’s, and for wha
   try {
     await begun;
     expect((await run(`process.stdout.write('rows')`)).output).toBe('rows');
-    const short = { owner: 'proj-slow', isShort: true };
-    expect((await run(`process.stdout.write('facts')`, short)).output).toBe('facts');
+    for (const kind of ['adapter', 'import'] as const) {
+      const look = { owner: 'proj-slow', kind };
+      expect((await run(`process.stdout.write('facts')`, look)).output).toBe('facts');
+    }
   } finally {
     leaving.abort();
   }
   const messages = (await Promise.all(ends)).filter((end) => /for this project/.test(end ?? ''));
   // one was read and 16 waited
   expect(messages).toHaveLength(23);
+});
+
+it('a look at a base that takes for ever leaves room for adapters, and an adapter for another’s', async () => {
+  const slow = join(dir, 'look.mjs');
+  writeFileSync(slow, `process.stdout.write('begun'); setInterval(() => {}, 1000);`);
+  const leaving = new AbortController();
+  const begin = (owner: string, kind: 'adapter' | 'import') => {
+    const failure = (reason: string) => new Error(reason);
+    const order = { owner, kind, script: slow, arguments: [], path: slow, failure };
+    return confined({ ...order, gone: leaving.signal, deadlineMs: 60_000 });
+  };
+  const looks = [begin('imports', 'import'), begin('proj-slow', 'adapter')];
+  try {
+    for (const look of looks) await look.next();
+    const look = { owner: 'proj-other', kind: 'adapter' } as const;
+    expect((await run(`process.stdout.write('facts')`, look)).output).toBe('facts');
+  } finally {
+    leaving.abort();
+  }
+  for (const look of looks) await expect(look.next()).rejects.toThrow(/abort/);
 });

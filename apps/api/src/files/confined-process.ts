@@ -21,13 +21,25 @@ const slots = new Slots({
 
 /** What is over soon does not wait for conversions, of which a project's may take half an hour. */
 const shortSlots = new Slots({
-  atOnce: 1,
+  atOnce: 2,
   each: 1,
   waiting: 1024,
   waitingEach: 512,
-  what: 'models are being looked at',
+  what: 'adapters are being looked at',
   part: 'readers',
 });
+
+/** A base's look takes minutes. Bases are everybody's: their imports take turns as one project does. */
+const importSlots = new Slots({
+  atOnce: 1,
+  each: 1,
+  waiting: 512,
+  waitingEach: 512,
+  what: 'bases are being looked at',
+  part: 'readers',
+});
+
+const SLOTS = { conversion: slots, adapter: shortSlots, import: importSlots };
 
 export interface Confined {
   /** The project whose file it is. */
@@ -40,8 +52,8 @@ export interface Confined {
   /** Aborted when nobody waits for it any more. */
   readonly gone: AbortSignal;
   readonly deadlineMs: number;
-  /** It is over soon, whatever the file holds. */
-  readonly isShort?: boolean;
+  /** Whose slots it waits for; a conversion's where left out. */
+  readonly kind?: keyof typeof SLOTS;
   /** What is thrown where it ends early, with its own words or ours. */
   failure(reason: string): Error;
   /** Gets its last word on stderr where all went well: libraries may have warned before. */
@@ -53,7 +65,7 @@ export interface Confined {
  * @throws Outage where too many wait or no process can be started: that says nothing of the file
  */
 export async function* confined(order: Confined): AsyncGenerator<Buffer> {
-  const done = await (order.isShort ? shortSlots : slots).take(order.owner, order.gone);
+  const done = await SLOTS[order.kind ?? 'conversion'].take(order.owner, order.gone);
   try {
     yield* output(order);
   } finally {

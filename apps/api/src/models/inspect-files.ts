@@ -14,7 +14,7 @@ import { BASE_CONFIG, CONFIG, WEIGHTS } from './adapter-files.js';
 const MODEL_MS = 5 * 60_000;
 const ADAPTER_MS = 60_000;
 
-/** Bases are everybody's: their imports take turns as one project does. */
+/** The owner of every look at a base. */
 const IMPORTS = 'imports';
 
 /** @throws DomainError for what cannot be used */
@@ -61,7 +61,12 @@ const inspect = <T>(
   what: 'model' | 'adapter',
   order: Omit<Confined, 'script' | 'arguments'>,
 ): Promise<T> =>
-  confinedAnswer<T>({ ...order, script: INSPECT_PROCESS, arguments: [what], isShort: true });
+  confinedAnswer<T>({
+    ...order,
+    script: INSPECT_PROCESS,
+    arguments: [what],
+    kind: what === 'model' ? 'import' : 'adapter',
+  });
 
 async function inFolder<T>(blobs: BlobStore, work: (folder: string) => Promise<T>): Promise<T> {
   const folder = join(blobs.scratch, `inspect-${randomText()}`);

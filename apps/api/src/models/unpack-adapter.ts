@@ -30,7 +30,7 @@ export async function unpack(
   { uploader, gone, within }: Circumstances,
   received: Map<string, Received>,
 ): Promise<void> {
-  const order = { owner: uploader, path, gone, isShort: true, failure };
+  const order = { owner: uploader, path, gone, kind: 'adapter', failure } as const;
   const entries = await confinedAnswer<readonly AdapterEntry[]>({
     ...order,
     script: INSPECT_PROCESS,

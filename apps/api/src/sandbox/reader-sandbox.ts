@@ -19,8 +19,8 @@ import { systemCallFilter } from './system-call-filter.js';
 const MOST_BYTES = 1.5e9;
 /** Pictures of some megapixels are decoded with less, but not many at once. */
 const LEAST_BYTES = 700e6;
-/** Of the memory that the API may use: four such processes can run at once. */
-const SHARE = 1 / 5;
+/** Of the memory that the API may use: six such processes can run at once. */
+const SHARE = 1 / 7;
 /** Of a process's memory: what its JavaScript may take, without what it decodes. */
 const HEAP_SHARE = 0.6;
 const OPEN_FILES = 256;
