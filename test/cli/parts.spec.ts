@@ -82,5 +82,7 @@ it('says how to name the columns of a large table, too', async () => {
   const rows = Buffer.alloc(WHOLE_BYTES, '1,what is asked,what is answered\n');
   writeFileSync(path, Buffer.concat([Buffer.from('nr,frage,antwort\n'), rows]));
   const client = new Api({ url: `${api.url}/v1`, apiKey: api.apiKey });
-  await expect(uploaded(client, path, {})).rejects.toThrow(/graft\.columns[^]*--map prompt=frage --map completion=antwort/);
+  await expect(uploaded(client, path, {})).rejects.toThrow(
+    /graft\.columns[^]*--map prompt=frage --map completion=antwort/,
+  );
 });
