@@ -1,6 +1,6 @@
 // The API of the build before the newest migration, made from the repository's history.
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, symlinkSync } from 'node:fs';
+import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import type { ApiConfig } from '@graft/api';
@@ -26,7 +26,7 @@ export function previousCommit(): string | null {
 
 /** Compiles that commit's API with the packages that are installed here. @returns its folder */
 export function buildPrevious(commit: string): string {
-  const folder = join(ROOT, '.cache', 'previous-build', commit.slice(0, 12));
+  const folder = join(ROOT, '.cache', 'previous-builds', commit.slice(0, 12));
   if (existsSync(folder)) return folder;
   const fresh = `${folder}.${process.pid}`;
   mkdirSync(fresh, { recursive: true });
@@ -44,10 +44,7 @@ export function buildPrevious(commit: string): string {
       'package.json',
     );
     execFileSync('tar', ['-xf', archive, '-C', fresh]);
-    linkPackages(join(ROOT, 'node_modules'), join(fresh, 'node_modules'));
-    for (const app of ['apps/api', 'libs/contracts', 'libs/peft-core', 'libs/kernels'])
-      if (existsSync(join(ROOT, app, 'node_modules')))
-        symlinkSync(join(ROOT, app, 'node_modules'), join(fresh, app, 'node_modules'));
+    linkPackages(fresh);
     const compiler = join(ROOT, 'node_modules', 'tsc7', 'bin', 'tsc');
     execFileSync(process.execPath, [compiler, '-b', 'apps/api'], { cwd: fresh, stdio: 'inherit' });
     renameSync(fresh, folder);
@@ -57,18 +54,14 @@ export function buildPrevious(commit: string): string {
   }
 }
 
-/** All packages but ours, which are the old ones. */
-function linkPackages(from: string, to: string): void {
-  mkdirSync(join(to, '@graft'), { recursive: true });
-  for (const name of readdirSync(from))
-    if (name !== '@graft' && !name.startsWith('.')) symlinkSync(join(from, name), join(to, name));
-  for (const [name, at] of Object.entries({
-    api: 'apps',
-    contracts: 'libs',
-    kernels: 'libs',
-    'peft-core': 'libs',
-  }))
-    symlinkSync(join('..', '..', at, name), join(to, '@graft', name));
+/**
+ * Hard links, because the sandbox of the old build can open only files of its own folder. The links to our packages are
+ * relative, so they lead to the old ones.
+ */
+function linkPackages(folder: string): void {
+  for (const at of ['.', 'apps/api', 'libs/contracts', 'libs/peft-core', 'libs/kernels'])
+    if (existsSync(join(ROOT, at, 'node_modules')))
+      execFileSync('cp', ['-al', join(ROOT, at, 'node_modules'), join(folder, at)]);
 }
 
 export interface PreviousApi {
