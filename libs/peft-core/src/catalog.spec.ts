@@ -7,7 +7,7 @@ import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { catalog, checkPeft, resolveSpec } from './catalog.js';
 import type { PeftConfig } from './catalog.js';
-import { parsePeft } from './methods/config.js';
+import { parsePeft } from './methods/frame/config.js';
 import { methods } from './methods/registry.js';
 
 const body: CreateJob = { model: 'smollm2', training_file: 'file-1' };

@@ -25,12 +25,12 @@ import { z } from 'zod';
 import { heldOutCount } from './data/held-out.js';
 import { shown } from './data/json-scan.js';
 import type { JsonObject } from './data/records.js';
-import { parsePeft, withJobDefaults } from './methods/config.js';
-import type { PeftConfig } from './methods/config.js';
+import { parsePeft, withJobDefaults } from './methods/frame/config.js';
+import type { PeftConfig } from './methods/frame/config.js';
 import type { Method } from './methods/method.js';
-import { checkPatternSizes } from './methods/pattern.js';
+import { checkPatternSizes } from './methods/targets/pattern.js';
 import { DEFAULT_PEFT, methodFor, methods } from './methods/registry.js';
-import { checkIdle, checkTask, checkTaskOptions, takesTask } from './methods/task-needs.js';
+import { checkIdle, checkTask, checkTaskOptions, takesTask } from './methods/frame/task-needs.js';
 import { forType, models } from './models/registry.js';
 import {
   fitsBoth,
@@ -95,14 +95,20 @@ export {
   usesOfTask,
   vectorSize,
 } from './tasks/use.js';
-export type { PeftConfig } from './methods/config.js';
+export type { PeftConfig } from './methods/frame/config.js';
 export type { HfConfig } from './models/model.js';
 export { checkTrained, trainedBy } from './train/optimizer.js';
-import { refusePacked } from './plan.js';
-export { continued, isToldByFile, namedAdapters } from './methods/config.js';
+import { refusePacked } from './methods/frame/base-footprint.js';
+export { continued, isToldByFile, namedAdapters } from './methods/frame/config.js';
 export { checkOperation, loraRank, operationsOf } from './adapters/supported.js';
 export type { Operand } from './adapters/supported.js';
-export { cutAt, footprintOf, heldAs, residentBytes, windowOf } from './plan.js';
+export {
+  cutAt,
+  footprintOf,
+  heldAs,
+  residentBytes,
+  windowOf,
+} from './methods/frame/base-footprint.js';
 export {
   checkWrites,
   continuedOptions,
@@ -122,7 +128,7 @@ export {
   tooLarge,
 } from './train/run-bytes.js';
 export type { AnswerSizes, RunBytes, RunSizes } from './train/run-bytes.js';
-export type { BaseFootprint } from './plan.js';
+export type { BaseFootprint } from './methods/frame/base-footprint.js';
 
 /** GET /v1/catalog. */
 export function catalog(): Catalog {
@@ -266,7 +272,7 @@ export function recordProblem(record: JsonObject, meant?: string): string | null
 export const peftFields = (): string[] =>
   methods.flatMap(({ options }) => fieldPaths(options, 'peft.'));
 
-export { invocationOf, promptTasks } from './methods/config.js';
+export { invocationOf, promptTasks } from './methods/frame/config.js';
 export { DEFAULT_PEFT } from './methods/registry.js';
 
 /** Whether a base of this model_type is written as GGUF; if not, what is. */

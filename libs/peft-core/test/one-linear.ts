@@ -14,7 +14,7 @@ import {
   type Dtype,
   type Tensor,
 } from '@graft/kernels';
-import { attachMethod } from '../src/build.js';
+import { attachMethod } from '../src/methods/frame/attach-method.js';
 import { footprintOf } from '../src/catalog.js';
 import type { HfConfig, Model } from '../src/models/model.js';
 import { buildModel } from '../src/models/registry.js';

@@ -20,7 +20,7 @@ import {
   type LoraFactors,
 } from './lora-factors.js';
 import { FACTOR_WORDS } from './supported.js';
-import { TorchGenerator } from '../methods/torch-generator.js';
+import { TorchGenerator } from '../methods/reference-math/torch-generator.js';
 import { weightedSum } from './task-arithmetic.js';
 import { atOnce } from '../pieces.js';
 import type { Work } from './work.js';

@@ -11,7 +11,7 @@ import { contiguous, mul, narrow, noGrad, svd, tidy } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
 import type { Conversion } from '@graft/contracts';
-import type { PeftConfig } from '../methods/config.js';
+import type { PeftConfig } from '../methods/frame/config.js';
 import { lora } from '../methods/lora.js';
 import type { Adapter } from '../methods/method.js';
 import { methodFor } from '../methods/registry.js';

@@ -1,10 +1,10 @@
 // A LoRA's file as products of two factors, which is what can be combined and what other programs take: ΔW = scale B A.
 import { DomainError } from '@graft/contracts';
 import type { Tensor } from '@graft/kernels';
-import { parsePeft, type PeftConfig } from '../methods/config.js';
+import { parsePeft, type PeftConfig } from '../methods/frame/config.js';
 import { lora, loraSizes, type LoraOptions } from '../methods/lora.js';
-import { checkPlain } from '../methods/plain-lora.js';
-import type { Words } from '../methods/plain-lora.js';
+import { checkPlain } from '../methods/lora/plain-lora.js';
+import type { Words } from '../methods/lora/plain-lora.js';
 import type { NamedTensors } from '../methods/method.js';
 
 /** An adapter as its file has it; tensors by Graft's names. */

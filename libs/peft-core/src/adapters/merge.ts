@@ -3,7 +3,7 @@ import { dtypeSize, noGrad, tidy, to, type Tensor } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
 import type { LazyTensor } from '../io/shards.js';
 import type { Adapter } from '../methods/method.js';
-import { stored } from '../methods/modules-to-save.js';
+import { stored } from '../methods/targets/modules-to-save.js';
 import type { Model } from '../models/model.js';
 import { storedShape } from '../nn/outline.js';
 

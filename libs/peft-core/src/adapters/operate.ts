@@ -8,7 +8,7 @@ import {
   type GgufQuantization,
   type Spec,
 } from '@graft/contracts';
-import { attachMethod } from '../build.js';
+import { attachMethod } from '../methods/frame/attach-method.js';
 import type { Base } from '../io/base-folder.js';
 import { commitFolder, folderBytes, type FileFact } from '../io/commit-folder.js';
 import { writeWeights } from '../io/model-folder.js';

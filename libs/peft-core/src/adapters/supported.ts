@@ -1,12 +1,12 @@
 // Which operations an adapter takes: told by its config, its task and config.json of its base. Native-free.
 import { DomainError, MODEL_OPERATIONS, type ModelOperation, type Spec } from '@graft/contracts'; // prettier-ignore
-import { parsePeft, type PeftConfig } from '../methods/config.js';
+import { parsePeft, type PeftConfig } from '../methods/frame/config.js';
 import { lora, type LoraOptions } from '../methods/lora.js';
 import type { Method } from '../methods/method.js';
-import { checkPlain, type Words } from '../methods/plain-lora.js';
+import { checkPlain, type Words } from '../methods/lora/plain-lora.js';
 import type { HfConfig } from '../models/model.js';
 import { ggufModelTypes } from '../models/registry.js';
-import { footprintOf, type BaseFootprint } from '../plan.js';
+import { footprintOf, type BaseFootprint } from '../methods/frame/base-footprint.js';
 import { headOf } from '../tasks/head-request.js';
 import { taskFor } from '../tasks/registry.js';
 

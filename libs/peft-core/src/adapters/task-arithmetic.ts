@@ -31,7 +31,7 @@ import {
 import type { Tensor } from '@graft/kernels';
 import { pruningOf } from '@graft/contracts';
 import type { Combination } from '@graft/contracts';
-import type { TorchGenerator } from '../methods/torch-generator.js';
+import type { TorchGenerator } from '../methods/reference-math/torch-generator.js';
 
 type Signs = NonNullable<Combination['majority_sign_method']>;
 

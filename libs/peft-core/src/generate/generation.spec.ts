@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { mapSafetensors } from '@graft/kernels';
 import { afterAll, expect, it, vi } from 'vitest';
 import type { Tokenizer } from '../data/tokenizer.js';
-import { attachMethod } from '../build.js';
+import { attachMethod } from '../methods/frame/attach-method.js';
 import type { HfConfig } from '../models/model.js';
 import { buildModel } from '../models/registry.js';
 import { Generation, stepTogether } from './generation.js';

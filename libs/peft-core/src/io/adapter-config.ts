@@ -2,7 +2,7 @@
 import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
 import { parseJson, type Json } from '../data/tokenizer-files.js';
-import { BOOKKEEPING } from '../methods/fields.js';
+import { BOOKKEEPING } from '../methods/frame/fields.js';
 import type { Method } from '../methods/method.js';
 import { methodFor } from '../methods/registry.js';
 

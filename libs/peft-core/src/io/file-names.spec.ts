@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { mapSafetensors } from '@graft/kernels';
 import { expect, it } from 'vitest';
-import { attachMethod } from '../build.js';
+import { attachMethod } from '../methods/frame/attach-method.js';
 import type { HfConfig } from '../models/model.js';
 import { buildModel } from '../models/registry.js';
 import { taskFor } from '../tasks/registry.js';

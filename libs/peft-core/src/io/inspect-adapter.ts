@@ -2,10 +2,10 @@
 import { readFileSync, statSync } from 'node:fs';
 import { DomainError } from '@graft/contracts';
 import { KernelError, safetensorsHeader } from '@graft/kernels';
-import { parsePeft } from '../methods/config.js';
+import { parsePeft } from '../methods/frame/config.js';
 import type { HfConfig } from '../models/model.js';
 import { outlineOf } from '../models/registry.js';
-import { footprintOf } from '../plan.js';
+import { footprintOf } from '../methods/frame/base-footprint.js';
 import { adapterConfig, MAX_CONFIG_BYTES, type AdapterConfig } from './adapter-config.js';
 import { namesInside } from './peft-names.js';
 

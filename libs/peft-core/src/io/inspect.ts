@@ -6,7 +6,7 @@ import { safetensorsHeader } from '@graft/kernels';
 import { checkProcessor } from '../data/processor.js';
 import { PREPROCESSOR, PROCESSOR, processorFiles, VOCABULARY } from '../data/processor-files.js';
 import { checkTokens, TOKENIZER, TOKENIZER_CONFIG, tokenCount } from '../data/tokenizer-files.js';
-import { wholeModel } from '../methods/modules-to-save.js';
+import { wholeModel } from '../methods/targets/modules-to-save.js';
 import { weightProblems } from '../models/check-weights.js';
 import { forConfig, optionsOf, outlineOf } from '../models/registry.js';
 import type { HfConfig } from '../models/model.js';

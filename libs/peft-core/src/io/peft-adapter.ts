@@ -9,7 +9,7 @@ import { processorFiles, type VocabularyFiles } from '../data/processor-files.js
 import { parseJson, type Json } from '../data/tokenizer-files.js';
 import type { Adapter } from '../methods/method.js';
 import { methodFor, WITHOUT_ADAPTER } from '../methods/registry.js';
-import { matcher } from '../methods/targets.js';
+import { matcher } from '../methods/targets/targets.js';
 import type { HfConfig } from '../models/model.js';
 import { forConfig } from '../models/registry.js';
 import {

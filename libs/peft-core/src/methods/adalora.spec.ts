@@ -2,10 +2,10 @@ import { copy_, noGrad, setThreads, tensor as tensorOf } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { largest, OneLinear, refusal, worst } from '../../test/one-linear.js';
-import { attachMethod } from '../build.js';
+import { attachMethod } from './frame/attach-method.js';
 import { checkPeft, resolveSpec } from '../catalog.js';
 import { AdamW } from '../train/adamw.js';
-import { budgetAt } from './adalora-budget.js';
+import { budgetAt } from './parts/adalora-budget.js';
 import type { Adapter } from './method.js';
 
 const random = { peft_type: 'ADALORA', init_r: 4, target_r: 2, init_lora_weights: false };

@@ -29,7 +29,7 @@ import type { Tensor } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
 import type { Linear, LinearContext, Role } from '../nn/linear.js';
-import { Budget, Triplets } from './adalora-budget.js';
+import { Budget, Triplets } from './parts/adalora-budget.js';
 import {
   checkLayers,
   dropout,
@@ -40,10 +40,10 @@ import {
   scale,
   targetFields,
   trainedBiases,
-} from './fields.js';
-import { linearMethod } from './linear-method.js';
-import type { LinearUpdate, Merged } from './linear-method.js';
-import type { ModuleParameters } from './parameters.js';
+} from './frame/fields.js';
+import { linearMethod } from './frame/linear-method.js';
+import type { LinearUpdate, Merged } from './frame/linear-method.js';
+import type { ModuleParameters } from './frame/parameters.js';
 
 const share = z.number().gt(0).lt(1).default(0.85);
 const steps = z.int().min(0).default(0);

@@ -12,9 +12,9 @@ import {
 } from '@graft/kernels';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { configOf, largest, OneLinear, refusal, worst } from '../../test/one-linear.js';
-import { attachMethod } from '../build.js';
+import { attachMethod } from './frame/attach-method.js';
 import { checkPeft } from '../catalog.js';
-import { footprintOf } from '../plan.js';
+import { footprintOf } from './frame/base-footprint.js';
 import type { Adapter } from './method.js';
 
 let q: OneLinear;

@@ -31,14 +31,14 @@ import {
 import type { Tensor } from '@graft/kernels';
 import { z } from 'zod';
 import type { Linear, LinearContext } from '../nn/linear.js';
-import { Allocation } from './adamss-allocation.js';
-import { clustersOf, overlap, sizesOf } from './adamss-clusters.js';
-import { checkLayers, layerFields, modulesToSave, rank, targetNames } from './fields.js';
-import { linearMethod } from './linear-method.js';
-import { decompositionNumbers } from './linear-sizes.js';
-import type { LinearUpdate, Merged } from './linear-method.js';
+import { Allocation } from './parts/adamss-allocation.js';
+import { clustersOf, overlap, sizesOf } from './parts/adamss-clusters.js';
+import { checkLayers, layerFields, modulesToSave, rank, targetNames } from './frame/fields.js';
+import { linearMethod } from './frame/linear-method.js';
+import { decompositionNumbers } from './frame/linear-sizes.js';
+import type { LinearUpdate, Merged } from './frame/linear-method.js';
 import type { NamedTensors } from './method.js';
-import { placed, type ModuleParameters } from './parameters.js';
+import { placed, type ModuleParameters } from './frame/parameters.js';
 
 const share = z.number().gt(0).lt(1).default(0.85);
 

@@ -3,12 +3,12 @@ import { fill_, mapSafetensors, memory, noGrad, setThreads, tidy } from '@graft/
 import type { Tensor } from '@graft/kernels';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { configOf, refusal } from '../../test/one-linear.js';
-import { attachMethod } from '../build.js';
+import { attachMethod } from './frame/attach-method.js';
 import { catalog } from '../catalog.js';
 import type { Model } from '../models/model.js';
 import type { Linear } from '../nn/linear.js';
 import { buildModel } from '../models/registry.js';
-import { footprintOf } from '../plan.js';
+import { footprintOf } from './frame/base-footprint.js';
 
 const BASE = join(import.meta.dirname, '../../../../test/golden/llama/base/model.safetensors');
 const peft = { peft_type: 'ADAPTION_PROMPT', adapter_len: 3, adapter_layers: 1 };

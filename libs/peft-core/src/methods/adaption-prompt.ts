@@ -8,7 +8,7 @@ import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
 import type { StackShape } from '../nn/outline.js';
 import { defineMethod } from '../plugin.js';
-import { normal, parameter, restore } from './parameters.js';
+import { normal, parameter, restore } from './frame/parameters.js';
 
 const Options = z.strictObject({
   adapter_len: z

@@ -5,8 +5,8 @@
  */
 import { add, tidy, to, view } from '@graft/kernels';
 import { z } from 'zod';
-import { modulesToSave, targetNames } from './fields.js';
-import { linearMethod } from './linear-method.js';
+import { modulesToSave, targetNames } from './frame/fields.js';
+import { linearMethod } from './frame/linear-method.js';
 
 const Options = z.strictObject({
   target_modules: targetNames('value'),

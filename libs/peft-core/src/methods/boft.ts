@@ -34,14 +34,14 @@ import {
   modulesToSave,
   targetFields,
   trainedBiases,
-} from './fields.js';
-import { linearMethod } from './linear-method.js';
-import { inputsOf, outputsOf } from './linear-sizes.js';
-import type { LinearUpdate, Merged } from './linear-method.js';
-import { normal } from './parameters.js';
-import type { ModuleParameters } from './parameters.js';
-import { cayley, rotationNumbers, turnBlocks } from './rotations.js';
-import type { Blocks } from './rotations.js';
+} from './frame/fields.js';
+import { linearMethod } from './frame/linear-method.js';
+import { inputsOf, outputsOf } from './frame/linear-sizes.js';
+import type { LinearUpdate, Merged } from './frame/linear-method.js';
+import { normal } from './frame/parameters.js';
+import type { ModuleParameters } from './frame/parameters.js';
+import { cayley, rotationNumbers, turnBlocks } from './parts/rotations.js';
+import type { Blocks } from './parts/rotations.js';
 
 const Options = z
   .strictObject({

@@ -28,12 +28,18 @@ import type { Tensor } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
 import type { LinearShape } from '../nn/outline.js';
-import { checkLayers, layerFields, modulesToSave, targetNames, trainedBiases } from './fields.js';
-import { linearMethod } from './linear-method.js';
-import { inputsOf, outputsOf } from './linear-sizes.js';
-import type { LinearUpdate, Merged } from './linear-method.js';
-import type { ModuleParameters } from './parameters.js';
-import { valueByEnd } from './pattern.js';
+import {
+  checkLayers,
+  layerFields,
+  modulesToSave,
+  targetNames,
+  trainedBiases,
+} from './frame/fields.js';
+import { linearMethod } from './frame/linear-method.js';
+import { inputsOf, outputsOf } from './frame/linear-sizes.js';
+import type { LinearUpdate, Merged } from './frame/linear-method.js';
+import type { ModuleParameters } from './frame/parameters.js';
+import { valueByEnd } from './targets/pattern.js';
 
 const Options = z
   .strictObject({

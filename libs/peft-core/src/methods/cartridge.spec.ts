@@ -3,7 +3,7 @@ import { mapSafetensors, setThreads, tidy } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { configOf, refusal } from '../../test/one-linear.js';
-import { attachMethod } from '../build.js';
+import { attachMethod } from './frame/attach-method.js';
 import { footprintOf } from '../catalog.js';
 import type { Model } from '../models/model.js';
 import { buildModel } from '../models/registry.js';

@@ -9,10 +9,10 @@
 import { cat, narrow } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { z } from 'zod';
-import { resolvedFields, virtualTokens } from './fields.js';
-import { normal } from './parameters.js';
-import type { PartShapes } from './parameters.js';
-import { PREFIX, softPrompt, TABLE } from './soft-prompt.js';
+import { resolvedFields, virtualTokens } from './frame/fields.js';
+import { normal } from './frame/parameters.js';
+import type { PartShapes } from './frame/parameters.js';
+import { PREFIX, softPrompt, TABLE } from './frame/soft-prompt.js';
 
 const Options = z
   .strictObject({

@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { checkPeft } from '../catalog.js';
 import { adapterConfig } from '../io/adapter-config.js';
-import { continued, parsePeft, type PeftConfig } from './config.js';
+import { continued, parsePeft, type PeftConfig } from './frame/config.js';
 import { methods } from './registry.js';
 
 type Fields = Readonly<Record<string, unknown>>;

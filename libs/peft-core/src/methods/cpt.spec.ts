@@ -2,12 +2,12 @@ import { add, mapSafetensors, norm, setThreads, tidy, type Tensor } from '@graft
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { configOf, refusal } from '../../test/one-linear.js';
-import { attachMethod } from '../build.js';
+import { attachMethod } from './frame/attach-method.js';
 import { catalog, resolveSpec } from '../catalog.js';
 import type { Model } from '../models/model.js';
 import { buildModel } from '../models/registry.js';
 import { packBatch } from '../data/pack.js';
-import { footprintOf } from '../plan.js';
+import { footprintOf } from './frame/base-footprint.js';
 import { tasks } from '../tasks/registry.js';
 import { packedLoss } from '../tasks/token-loss.js';
 import { makeOptimizer } from '../train/optimizer.js';

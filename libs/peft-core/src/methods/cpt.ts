@@ -16,9 +16,9 @@ import type { Tensor } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
 import type { LearntToken } from '../batch.js';
-import { resolvedFields } from './fields.js';
-import { rowsOf } from './prompt-text.js';
-import { INPUTS, softPrompt, TABLE } from './soft-prompt.js';
+import { resolvedFields } from './frame/fields.js';
+import { rowsOf } from './frame/prompt-text.js';
+import { INPUTS, softPrompt, TABLE } from './frame/soft-prompt.js';
 
 /** Most tokens of a prompt. */
 const MOST = 10_000;

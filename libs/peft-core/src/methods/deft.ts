@@ -36,11 +36,11 @@ import {
   rank,
   targetFields,
   trainedBiases,
-} from './fields.js';
-import { linearMethod } from './linear-method.js';
-import { inputsOf, outputsOf } from './linear-sizes.js';
-import type { LinearUpdate, Merged } from './linear-method.js';
-import type { ModuleParameters } from './parameters.js';
+} from './frame/fields.js';
+import { linearMethod } from './frame/linear-method.js';
+import { inputsOf, outputsOf } from './frame/linear-sizes.js';
+import type { LinearUpdate, Merged } from './frame/linear-method.js';
+import type { ModuleParameters } from './frame/parameters.js';
 
 const Options = z
   .strictObject({

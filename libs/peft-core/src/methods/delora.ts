@@ -38,11 +38,11 @@ import {
   scale,
   targetFields,
   trainedBiases,
-} from './fields.js';
-import { linearMethod } from './linear-method.js';
-import type { LinearUpdate, Merged, SharedState } from './linear-method.js';
-import type { ModuleParameters } from './parameters.js';
-import { valueByEnd } from './pattern.js';
+} from './frame/fields.js';
+import { linearMethod } from './frame/linear-method.js';
+import type { LinearUpdate, Merged, SharedState } from './frame/linear-method.js';
+import type { ModuleParameters } from './frame/parameters.js';
+import { valueByEnd } from './targets/pattern.js';
 
 const SMALLEST_NORM = 1e-4;
 

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { clone, mapSafetensors, setDevice } from '@graft/kernels';
 import { afterAll, afterEach, expect, it } from 'vitest';
-import { attachMethod } from '../build.js';
+import { attachMethod } from './frame/attach-method.js';
 import type { HfConfig, Model } from '../models/model.js';
 import { buildModel } from '../models/registry.js';
 import type { Adapter } from './method.js';

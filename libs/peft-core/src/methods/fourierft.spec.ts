@@ -1,7 +1,7 @@
 import { setThreads } from '@graft/kernels';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { configOf, largest, OneLinear, refusal, worst } from '../../test/one-linear.js';
-import { footprintOf } from '../plan.js';
+import { footprintOf } from './frame/base-footprint.js';
 
 let q: OneLinear;
 beforeAll(() => {

@@ -30,13 +30,13 @@ import {
   scale,
   targetFields,
   trainedBiases,
-} from './fields.js';
-import { linearMethod } from './linear-method.js';
-import { numbersIn } from './linear-sizes.js';
-import type { LinearUpdate, Merged } from './linear-method.js';
-import type { ModuleParameters } from './parameters.js';
-import { valueByEnd } from './pattern.js';
-import { checkPlaces, drawPlaces, indices } from './spectrum.js';
+} from './frame/fields.js';
+import { linearMethod } from './frame/linear-method.js';
+import { numbersIn } from './frame/linear-sizes.js';
+import type { LinearUpdate, Merged } from './frame/linear-method.js';
+import type { ModuleParameters } from './frame/parameters.js';
+import { valueByEnd } from './targets/pattern.js';
+import { checkPlaces, drawPlaces, indices } from './parts/spectrum.js';
 
 const count = z.int().min(1);
 

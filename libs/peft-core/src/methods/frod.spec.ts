@@ -11,9 +11,9 @@ import {
 } from '@graft/kernels';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { configOf, largest, OneLinear, refusal, worst } from '../../test/one-linear.js';
-import { attachMethod } from '../build.js';
-import { footprintOf } from '../plan.js';
-import { categoriesOf, categoryOf } from './frod-basis.js';
+import { attachMethod } from './frame/attach-method.js';
+import { footprintOf } from './frame/base-footprint.js';
+import { categoriesOf, categoryOf } from './parts/frod-basis.js';
 import type { Adapter } from './method.js';
 
 let q: OneLinear;

@@ -49,13 +49,13 @@ import {
   modulesToSave,
   targetNames,
   trainedBiases,
-} from './fields.js';
-import { Bases, categoriesOf, onCpu, placesOf } from './frod-basis.js';
-import type { Basis } from './frod-basis.js';
-import { linearMethod } from './linear-method.js';
-import { decompositionNumbers, numbersIn } from './linear-sizes.js';
-import type { LinearUpdate, Merged } from './linear-method.js';
-import type { ModuleParameters } from './parameters.js';
+} from './frame/fields.js';
+import { Bases, categoriesOf, onCpu, placesOf } from './parts/frod-basis.js';
+import type { Basis } from './parts/frod-basis.js';
+import { linearMethod } from './frame/linear-method.js';
+import { decompositionNumbers, numbersIn } from './frame/linear-sizes.js';
+import type { LinearUpdate, Merged } from './frame/linear-method.js';
+import type { ModuleParameters } from './frame/parameters.js';
 
 const Options = z
   .strictObject({

@@ -13,11 +13,11 @@ import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
 import type { Linear } from '../nn/linear.js';
 import type { LinearShape } from '../nn/outline.js';
-import { modulesToSave, rank, targetNames, trainedBiases } from './fields.js';
-import { linearMethod } from './linear-method.js';
-import { numbersIn } from './linear-sizes.js';
-import type { LinearUpdate } from './linear-method.js';
-import type { ModuleParameters, PartShapes } from './parameters.js';
+import { modulesToSave, rank, targetNames, trainedBiases } from './frame/fields.js';
+import { linearMethod } from './frame/linear-method.js';
+import { numbersIn } from './frame/linear-sizes.js';
+import type { LinearUpdate } from './frame/linear-method.js';
+import type { ModuleParameters, PartShapes } from './frame/parameters.js';
 
 const Options = z.strictObject({
   r: rank.default(8).describe('Rank of the paths that are "lora"'),

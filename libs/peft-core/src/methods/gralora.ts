@@ -37,10 +37,10 @@ import {
   scale,
   targetNames,
   trainedBiases,
-} from './fields.js';
-import { linearMethod } from './linear-method.js';
-import type { LinearUpdate, Merged } from './linear-method.js';
-import type { ModuleParameters, PartShapes } from './parameters.js';
+} from './frame/fields.js';
+import { linearMethod } from './frame/linear-method.js';
+import type { LinearUpdate, Merged } from './frame/linear-method.js';
+import type { ModuleParameters, PartShapes } from './frame/parameters.js';
 
 const Options = z
   .strictObject({

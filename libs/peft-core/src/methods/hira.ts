@@ -30,13 +30,13 @@ import {
   modulesToSave,
   rank,
   targetFields,
-} from './fields.js';
-import { linearMethod } from './linear-method.js';
-import { numbersIn } from './linear-sizes.js';
-import type { LinearUpdate } from './linear-method.js';
-import { flat } from './lora-convolution.js';
-import { factorShapes } from './lora-variants.js';
-import type { ModuleParameters } from './parameters.js';
+} from './frame/fields.js';
+import { linearMethod } from './frame/linear-method.js';
+import { numbersIn } from './frame/linear-sizes.js';
+import type { LinearUpdate } from './frame/linear-method.js';
+import { flat } from './lora/lora-convolution.js';
+import { factorShapes } from './lora/lora-variants.js';
+import type { ModuleParameters } from './frame/parameters.js';
 
 const Options = z
   .strictObject({

@@ -1,7 +1,7 @@
 import { setThreads } from '@graft/kernels';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { largest, OneLinear, refusal, worst } from '../../test/one-linear.js';
-import { withJobDefaults } from './config.js';
+import { withJobDefaults } from './frame/config.js';
 
 const stirred = { peft_type: 'HRA', init_weights: false };
 

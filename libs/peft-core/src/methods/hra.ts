@@ -37,12 +37,12 @@ import {
   rank,
   targetFields,
   trainedBiases,
-} from './fields.js';
-import { linearMethod } from './linear-method.js';
-import { inputsOf } from './linear-sizes.js';
-import type { LinearUpdate, Merged } from './linear-method.js';
-import { uniform } from './parameters.js';
-import type { ModuleParameters } from './parameters.js';
+} from './frame/fields.js';
+import { linearMethod } from './frame/linear-method.js';
+import { inputsOf } from './frame/linear-sizes.js';
+import type { LinearUpdate, Merged } from './frame/linear-method.js';
+import { uniform } from './frame/parameters.js';
+import type { ModuleParameters } from './frame/parameters.js';
 
 const Options = z
   .strictObject({

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { mapSafetensors, setThreads, tidy } from '@graft/kernels';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { attachMethod } from '../build.js';
+import { attachMethod } from './frame/attach-method.js';
 import { checkPeft } from '../catalog.js';
 import type { HfConfig } from '../models/model.js';
 import { buildModel } from '../models/registry.js';

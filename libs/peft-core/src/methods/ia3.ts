@@ -11,10 +11,10 @@ import type { Tensor } from '@graft/kernels';
 import { z } from 'zod';
 import type { Linear, Role } from '../nn/linear.js';
 import type { LinearShape } from '../nn/outline.js';
-import { moduleNames, modulesToSave, targetFields } from './fields.js';
-import { linearMethod } from './linear-method.js';
-import type { LinearUpdate, RoleNames } from './linear-method.js';
-import { wholeMatcher } from './pattern.js';
+import { moduleNames, modulesToSave, targetFields } from './frame/fields.js';
+import { linearMethod } from './frame/linear-method.js';
+import type { LinearUpdate, RoleNames } from './frame/linear-method.js';
+import { wholeMatcher } from './targets/pattern.js';
 
 const Options = z
   .strictObject({

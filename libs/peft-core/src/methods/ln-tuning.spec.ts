@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { footprintOf } from '../plan.js';
+import { footprintOf } from './frame/base-footprint.js';
 import type { HfConfig } from '../models/model.js';
 
 const configOf = (family: string): HfConfig =>

@@ -6,10 +6,15 @@ import type { ModuleIndex } from '../nn/outline.js';
 import type { Role } from '../nn/linear.js';
 import type { Norm } from '../nn/norm.js';
 import { defineMethod } from '../plugin.js';
-import { moduleNames, modulesToSave } from './fields.js';
-import { inDtype, ModuleSizes, ModulesToSave, trainModulesToSave } from './modules-to-save.js';
-import { ModuleParameters, restore } from './parameters.js';
-import { matcher } from './targets.js';
+import { moduleNames, modulesToSave } from './frame/fields.js';
+import {
+  inDtype,
+  ModuleSizes,
+  ModulesToSave,
+  trainModulesToSave,
+} from './targets/modules-to-save.js';
+import { ModuleParameters, restore } from './frame/parameters.js';
+import { matcher } from './targets/targets.js';
 
 const Options = z.strictObject({
   target_modules: moduleNames

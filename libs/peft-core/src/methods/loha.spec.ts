@@ -10,7 +10,7 @@ import {
 } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { attachMethod } from '../build.js';
+import { attachMethod } from './frame/attach-method.js';
 import { footprintOf } from '../catalog.js';
 import type { HfConfig, Model } from '../models/model.js';
 import { buildModel } from '../models/registry.js';

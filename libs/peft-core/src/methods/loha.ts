@@ -29,11 +29,11 @@ import type { Tensor } from '@graft/kernels';
 import { z } from 'zod';
 import type { LinearContext } from '../nn/linear.js';
 import type { LinearShape } from '../nn/outline.js';
-import { checkLayers, rank } from './fields.js';
-import { linearMethod } from './linear-method.js';
-import type { LinearUpdate, Merged } from './linear-method.js';
-import { alphasOf, isLeftOut, keptRows, lycorisFields, ranksOf } from './lycoris.js';
-import type { ModuleParameters } from './parameters.js';
+import { checkLayers, rank } from './frame/fields.js';
+import { linearMethod } from './frame/linear-method.js';
+import type { LinearUpdate, Merged } from './frame/linear-method.js';
+import { alphasOf, isLeftOut, keptRows, lycorisFields, ranksOf } from './parts/lycoris.js';
+import type { ModuleParameters } from './frame/parameters.js';
 
 const Options = z
   .strictObject({

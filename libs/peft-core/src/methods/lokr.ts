@@ -19,13 +19,13 @@ import type { Tensor } from '@graft/kernels';
 import { z } from 'zod';
 import type { LinearContext } from '../nn/linear.js';
 import type { LinearShape } from '../nn/outline.js';
-import { checkLayers, rank } from './fields.js';
-import { linearMethod } from './linear-method.js';
-import { numbersIn } from './linear-sizes.js';
-import type { LinearUpdate, Merged } from './linear-method.js';
-import { flat } from './lora-convolution.js';
-import { alphasOf, isLeftOut, keptRows, lycorisFields, ranksOf } from './lycoris.js';
-import type { ModuleParameters, PartShapes } from './parameters.js';
+import { checkLayers, rank } from './frame/fields.js';
+import { linearMethod } from './frame/linear-method.js';
+import { numbersIn } from './frame/linear-sizes.js';
+import type { LinearUpdate, Merged } from './frame/linear-method.js';
+import { flat } from './lora/lora-convolution.js';
+import { alphasOf, isLeftOut, keptRows, lycorisFields, ranksOf } from './parts/lycoris.js';
+import type { ModuleParameters, PartShapes } from './frame/parameters.js';
 
 /** Factors that are near the square root of a size. */
 const BALANCED = -1;

@@ -12,16 +12,16 @@ import {
   ranks,
   scale,
   targetFields,
-} from './fields.js';
-import { checkConvolution, magnitudeShape } from './lora-convolution.js';
-import { embeddingShapes, LoraEmbedding } from './lora-embedding.js';
-import { cordaConfig } from './lora-corda.js';
-import { evaConfig, evaOf, evaPatterns } from './lora-eva.js';
-import { loraGaConfig } from './lora-ga.js';
-import { checkRank, initLoraWeights, loftqConfig, takesFromWeight } from './lora-init.js';
-import type { LoraSize } from './lora-init.js';
-import { LoraExperts, parameterShapes, resolveParameters } from './lora-experts.js';
-import { LoraLinear } from './lora-linear.js';
+} from './frame/fields.js';
+import { checkConvolution, magnitudeShape } from './lora/lora-convolution.js';
+import { embeddingShapes, LoraEmbedding } from './lora/lora-embedding.js';
+import { cordaConfig } from './lora/lora-corda.js';
+import { evaConfig, evaOf, evaPatterns } from './lora/lora-eva.js';
+import { loraGaConfig } from './lora/lora-ga.js';
+import { checkRank, initLoraWeights, loftqConfig, takesFromWeight } from './lora/lora-init.js';
+import type { LoraSize } from './lora/lora-init.js';
+import { LoraExperts, parameterShapes, resolveParameters } from './lora/lora-experts.js';
+import { LoraLinear } from './lora/lora-linear.js';
 import {
   bdLora,
   blocksOf,
@@ -31,7 +31,7 @@ import {
   kasaShapes,
   velora,
   checkVelora,
-} from './lora-variants.js';
+} from './lora/lora-variants.js';
 import {
   checkStart,
   startConfigs,
@@ -39,18 +39,18 @@ import {
   startNeeds,
   startObserver,
   unusedStarts,
-} from './lora-starts.js';
+} from './lora/lora-starts.js';
 import {
   monteclora,
   monteCloraNumbers,
   MONTECLORA_PARTS,
   monteCloraShapes,
-} from './lora-monteclora.js';
-import { linearMethod } from './linear-method.js';
-import type { PartShapes } from './parameters.js';
-import { valueByEnd } from './pattern.js';
-import { ALL_LINEAR } from './targets.js';
-import { ROWS_PART, tokenIndices } from './token-rows.js';
+} from './lora/lora-monteclora.js';
+import { linearMethod } from './frame/linear-method.js';
+import type { PartShapes } from './frame/parameters.js';
+import { valueByEnd } from './targets/pattern.js';
+import { ALL_LINEAR } from './targets/targets.js';
+import { ROWS_PART, tokenIndices } from './targets/token-rows.js';
 
 const targetModules = z
   .union([moduleNames, z.array(z.never())])

@@ -41,10 +41,10 @@ import {
   rank,
   targetFields,
   trainedBiases,
-} from './fields.js';
-import { linearMethod } from './linear-method.js';
-import { numbersIn } from './linear-sizes.js';
-import type { LinearUpdate } from './linear-method.js';
+} from './frame/fields.js';
+import { linearMethod } from './frame/linear-method.js';
+import { numbersIn } from './frame/linear-sizes.js';
+import type { LinearUpdate } from './frame/linear-method.js';
 
 const Options = z
   .strictObject({

@@ -3,14 +3,14 @@ import { mapSafetensors, matmul, mul, noGrad, select, setThreads, tidy } from '@
 import type { Tensor } from '@graft/kernels';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { configOf, refusal } from '../../test/one-linear.js';
-import { attachMethod } from '../build.js';
+import { attachMethod } from './frame/attach-method.js';
 import { catalog, resolveSpec } from '../catalog.js';
 import { taskIdProblem } from '../data/task-ids.js';
 import type { Tokenizer } from '../data/tokenizer.js';
 import { Generation } from '../generate/generation.js';
 import type { Model } from '../models/model.js';
 import { buildModel } from '../models/registry.js';
-import { footprintOf } from '../plan.js';
+import { footprintOf } from './frame/base-footprint.js';
 import type { Adapter } from './method.js';
 
 const BASE = join(import.meta.dirname, '../../../../test/golden/llama/base/model.safetensors');

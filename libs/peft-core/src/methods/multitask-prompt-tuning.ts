@@ -11,12 +11,12 @@ import { mean, mul, matmul, narrow, select, tidy } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
-import { rank, resolvedFields, virtualTokens } from './fields.js';
-import { normal } from './parameters.js';
-import type { PartShapes } from './parameters.js';
-import { checkText, rowsOfText, textFields } from './prompt-text.js';
+import { rank, resolvedFields, virtualTokens } from './frame/fields.js';
+import { normal } from './frame/parameters.js';
+import type { PartShapes } from './frame/parameters.js';
+import { checkText, rowsOfText, textFields } from './frame/prompt-text.js';
 import type { ModelShape } from '../nn/outline.js';
-import { INPUTS, softPrompt, TABLE } from './soft-prompt.js';
+import { INPUTS, softPrompt, TABLE } from './frame/soft-prompt.js';
 
 const Options = z
   .strictObject({

@@ -36,14 +36,14 @@ import {
   modulesToSave,
   targetFields,
   trainedBiases,
-} from './fields.js';
-import { linearMethod } from './linear-method.js';
-import { inputsOf } from './linear-sizes.js';
-import type { LinearUpdate, Merged } from './linear-method.js';
-import type { ModuleParameters } from './parameters.js';
-import { cayley, neumann, rotationNumbers, skew, turnBlocks } from './rotations.js';
-import type { Blocks } from './rotations.js';
-import { ALL_LINEAR } from './targets.js';
+} from './frame/fields.js';
+import { linearMethod } from './frame/linear-method.js';
+import { inputsOf } from './frame/linear-sizes.js';
+import type { LinearUpdate, Merged } from './frame/linear-method.js';
+import type { ModuleParameters } from './frame/parameters.js';
+import { cayley, neumann, rotationNumbers, skew, turnBlocks } from './parts/rotations.js';
+import type { Blocks } from './parts/rotations.js';
+import { ALL_LINEAR } from './targets/targets.js';
 
 const Options = z
   .strictObject({

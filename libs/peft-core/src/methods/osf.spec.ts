@@ -1,8 +1,8 @@
 import { setThreads } from '@graft/kernels';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { configOf, largest, OneLinear, refusal, worst } from '../../test/one-linear.js';
-import { attachMethod } from '../build.js';
-import { footprintOf } from '../plan.js';
+import { attachMethod } from './frame/attach-method.js';
+import { footprintOf } from './frame/base-footprint.js';
 
 let q: OneLinear;
 beforeAll(() => {

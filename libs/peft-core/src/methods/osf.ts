@@ -33,13 +33,13 @@ import { z } from 'zod';
 import type { BaseDtype } from '../models/model.js';
 import type { Linear, LinearContext, Role } from '../nn/linear.js';
 import type { LinearShape } from '../nn/outline.js';
-import { modulesToSave, targetNames } from './fields.js';
-import { linearMethod } from './linear-method.js';
-import { decompositionNumbers, inputsOf, outputsOf } from './linear-sizes.js';
-import type { LinearUpdate, Merged, SharedState } from './linear-method.js';
-import type { ModuleParameters } from './parameters.js';
-import { valueByPart } from './pattern.js';
-import { ALL_LINEAR } from './targets.js';
+import { modulesToSave, targetNames } from './frame/fields.js';
+import { linearMethod } from './frame/linear-method.js';
+import { decompositionNumbers, inputsOf, outputsOf } from './frame/linear-sizes.js';
+import type { LinearUpdate, Merged, SharedState } from './frame/linear-method.js';
+import type { ModuleParameters } from './frame/parameters.js';
+import { valueByPart } from './targets/pattern.js';
+import { ALL_LINEAR } from './targets/targets.js';
 
 /** A number of directions, or a part of the smaller side. */
 const kept = z.number().refine((value) => value > 0 && (value < 1 || Number.isInteger(value)), {

@@ -20,9 +20,9 @@ import type { Tensor } from '@graft/kernels';
 import { z } from 'zod';
 import type { RowContext } from '../nn/context.js';
 import type { StackShape } from '../nn/outline.js';
-import { resolvedFields, virtualTokens } from './fields.js';
-import { normal, uniform } from './parameters.js';
-import { INPUTS, softPrompt } from './soft-prompt.js';
+import { resolvedFields, virtualTokens } from './frame/fields.js';
+import { normal, uniform } from './frame/parameters.js';
+import { INPUTS, softPrompt } from './frame/soft-prompt.js';
 
 const Options = z.strictObject({
   num_virtual_tokens: virtualTokens,

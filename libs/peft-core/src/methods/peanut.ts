@@ -23,11 +23,18 @@ import {
 import type { Tensor } from '@graft/kernels';
 import { z } from 'zod';
 import type { Linear } from '../nn/linear.js';
-import { checkLayers, layerFields, modulesToSave, rank, scale, targetFields } from './fields.js';
-import { linearMethod } from './linear-method.js';
-import { numbersIn } from './linear-sizes.js';
-import type { LinearUpdate, Merged } from './linear-method.js';
-import type { ModuleParameters, PartShapes } from './parameters.js';
+import {
+  checkLayers,
+  layerFields,
+  modulesToSave,
+  rank,
+  scale,
+  targetFields,
+} from './frame/fields.js';
+import { linearMethod } from './frame/linear-method.js';
+import { numbersIn } from './frame/linear-sizes.js';
+import type { LinearUpdate, Merged } from './frame/linear-method.js';
+import type { ModuleParameters, PartShapes } from './frame/parameters.js';
 
 const ACTIVATIONS = {
   gelu: (t: Tensor) => gelu(t),

@@ -2,15 +2,15 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { copy_, mapSafetensors, mul, noGrad, tidy } from '@graft/kernels';
 import { expect, it } from 'vitest';
-import { attachMethod } from '../build.js';
+import { attachMethod } from './frame/attach-method.js';
 import { packRows } from '../data/pack.js';
 import type { Tokenizer } from '../data/tokenizer.js';
 import { Generation, stepTogether } from '../generate/generation.js';
 import { readAdapter } from '../io/peft-adapter.js';
 import type { HfConfig } from '../models/model.js';
 import { buildModel } from '../models/registry.js';
-import { footprintOf } from '../plan.js';
-import { promptTasks } from './config.js';
+import { footprintOf } from './frame/base-footprint.js';
+import { promptTasks } from './frame/config.js';
 
 const LLAMA = {
   model_type: 'llama',

@@ -32,10 +32,10 @@ import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
 import type { LinearContext } from '../nn/linear.js';
 import type { LinearShape } from '../nn/outline.js';
-import { modulesToSave, rank, targetFields } from './fields.js';
-import { linearMethod } from './linear-method.js';
-import type { LinearUpdate } from './linear-method.js';
-import type { ModuleParameters, PartShapes } from './parameters.js';
+import { modulesToSave, rank, targetFields } from './frame/fields.js';
+import { linearMethod } from './frame/linear-method.js';
+import type { LinearUpdate } from './frame/linear-method.js';
+import type { ModuleParameters, PartShapes } from './frame/parameters.js';
 
 const Options = z.strictObject({
   r: rank.default(8).describe('Rank of each skill'),

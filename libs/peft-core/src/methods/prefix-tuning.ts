@@ -8,10 +8,10 @@
  */
 import { linear, tanh, tidy, zeros } from '@graft/kernels';
 import { z } from 'zod';
-import { resolvedFields, virtualTokens } from './fields.js';
-import { normal, uniform } from './parameters.js';
-import type { PartShapes } from './parameters.js';
-import { keySize, PREFIX, softPrompt } from './soft-prompt.js';
+import { resolvedFields, virtualTokens } from './frame/fields.js';
+import { normal, uniform } from './frame/parameters.js';
+import type { PartShapes } from './frame/parameters.js';
+import { keySize, PREFIX, softPrompt } from './frame/soft-prompt.js';
 
 const Options = z.strictObject({
   num_virtual_tokens: virtualTokens,

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { mapSafetensors, noGrad, tidy } from '@graft/kernels';
 import { expect, it } from 'vitest';
-import { attachMethod } from '../build.js';
+import { attachMethod } from './frame/attach-method.js';
 import type { HfConfig, Model } from '../models/model.js';
 import { buildModel } from '../models/registry.js';
 

@@ -3,10 +3,10 @@
  */
 import { counterUniform } from '@graft/kernels';
 import { z } from 'zod';
-import { resolvedFields, virtualTokens } from './fields.js';
-import { key, normal } from './parameters.js';
-import { checkText, rowsOf, rowsOfText, textFields } from './prompt-text.js';
-import { INPUTS, softPrompt, TABLE } from './soft-prompt.js';
+import { resolvedFields, virtualTokens } from './frame/fields.js';
+import { key, normal } from './frame/parameters.js';
+import { checkText, rowsOf, rowsOfText, textFields } from './frame/prompt-text.js';
+import { INPUTS, softPrompt, TABLE } from './frame/soft-prompt.js';
 
 const NAME = 'embedding.weight';
 

@@ -49,13 +49,13 @@ import {
   modulesToSave,
   rank,
   targetFields,
-} from './fields.js';
-import { linearMethod } from './linear-method.js';
-import { decompositionNumbers, inputsOf, outputsOf } from './linear-sizes.js';
-import type { LinearUpdate, Merged } from './linear-method.js';
-import { normal } from './parameters.js';
-import type { ModuleParameters, PartShapes } from './parameters.js';
-import { cayley, neumann, rotationNumbers, skew } from './rotations.js';
+} from './frame/fields.js';
+import { linearMethod } from './frame/linear-method.js';
+import { decompositionNumbers, inputsOf, outputsOf } from './frame/linear-sizes.js';
+import type { LinearUpdate, Merged } from './frame/linear-method.js';
+import { normal } from './frame/parameters.js';
+import type { ModuleParameters, PartShapes } from './frame/parameters.js';
+import { cayley, neumann, rotationNumbers, skew } from './parts/rotations.js';
 
 const Options = z
   .strictObject({

@@ -33,11 +33,11 @@ import {
   rank,
   targetNames,
   trainedBiases,
-} from './fields.js';
-import { linearMethod } from './linear-method.js';
-import type { LinearUpdate, Merged } from './linear-method.js';
-import type { ModuleParameters } from './parameters.js';
-import { projectionNumbers, Projections } from './projections.js';
+} from './frame/fields.js';
+import { linearMethod } from './frame/linear-method.js';
+import type { LinearUpdate, Merged } from './frame/linear-method.js';
+import type { ModuleParameters } from './frame/parameters.js';
+import { projectionNumbers, Projections } from './parts/projections.js';
 
 const Options = z
   .strictObject({

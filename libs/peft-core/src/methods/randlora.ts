@@ -41,12 +41,12 @@ import {
   scale,
   targetNames,
   trainedBiases,
-} from './fields.js';
-import { linearMethod } from './linear-method.js';
-import type { LinearUpdate, Merged, SharedState } from './linear-method.js';
-import type { ModuleParameters } from './parameters.js';
-import { largest } from './projections.js';
-import { TorchGenerator } from './torch-generator.js';
+} from './frame/fields.js';
+import { linearMethod } from './frame/linear-method.js';
+import type { LinearUpdate, Merged, SharedState } from './frame/linear-method.js';
+import type { ModuleParameters } from './frame/parameters.js';
+import { largest } from './parts/projections.js';
+import { TorchGenerator } from './reference-math/torch-generator.js';
 
 /** Of three numbers one is not zero. */
 const SPARSE = 3;

@@ -27,11 +27,11 @@ import type { Tensor } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
 import type { LinearShape } from '../nn/outline.js';
-import { modulesToSave, targetNames } from './fields.js';
-import { linearMethod } from './linear-method.js';
-import { outputsOf } from './linear-sizes.js';
-import type { LinearUpdate } from './linear-method.js';
-import { normal } from './parameters.js';
+import { modulesToSave, targetNames } from './frame/fields.js';
+import { linearMethod } from './frame/linear-method.js';
+import { outputsOf } from './frame/linear-sizes.js';
+import type { LinearUpdate } from './frame/linear-method.js';
+import { normal } from './frame/parameters.js';
 
 const Options = z.strictObject({
   variant: z

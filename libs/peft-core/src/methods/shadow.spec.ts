@@ -3,12 +3,12 @@ import { mapSafetensors, noGrad, setThreads, tidy } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { configOf, largest, worst } from '../../test/one-linear.js';
-import { attachMethod } from '../build.js';
+import { attachMethod } from './frame/attach-method.js';
 import { catalog } from '../catalog.js';
 import { packBatch } from '../data/pack.js';
 import type { Model } from '../models/model.js';
 import { buildModel } from '../models/registry.js';
-import { footprintOf } from '../plan.js';
+import { footprintOf } from './frame/base-footprint.js';
 import { packedLoss } from '../tasks/token-loss.js';
 
 const GOLDEN = join(import.meta.dirname, '../../../../test/golden');

@@ -23,12 +23,12 @@ import type { ModuleIndex } from '../nn/outline.js';
 import type { Role } from '../nn/linear.js';
 import type { SideNetwork, SidePass } from '../nn/side-network.js';
 import { defineMethod } from '../plugin.js';
-import { moduleNames, modulesToSave, rank } from './fields.js';
+import { moduleNames, modulesToSave, rank } from './frame/fields.js';
 import type { NamedTensors } from './method.js';
-import { ModuleSizes, ModulesToSave, trainModulesToSave } from './modules-to-save.js';
-import { ModuleParameters, restore, uniform } from './parameters.js';
-import { Backbone, backboneOutline, backboneSize, sharesTable } from './shadow-backbone.js';
-import { matcher } from './targets.js';
+import { ModuleSizes, ModulesToSave, trainModulesToSave } from './targets/modules-to-save.js';
+import { ModuleParameters, restore, uniform } from './frame/parameters.js';
+import { Backbone, backboneOutline, backboneSize, sharesTable } from './parts/shadow-backbone.js';
+import { matcher } from './targets/targets.js';
 
 const size = z.int().min(1).max(1_000_000).nullable().default(null);
 

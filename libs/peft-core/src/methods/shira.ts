@@ -26,14 +26,14 @@ import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
 import type { LinearContext } from '../nn/linear.js';
 import type { LinearShape } from '../nn/outline.js';
-import { fanInFanOut, modulesToSave, rank, targetNames } from './fields.js';
-import { linearMethod } from './linear-method.js';
-import { numbersIn } from './linear-sizes.js';
-import type { LinearUpdate, Merged } from './linear-method.js';
+import { fanInFanOut, modulesToSave, rank, targetNames } from './frame/fields.js';
+import { linearMethod } from './frame/linear-method.js';
+import { numbersIn } from './frame/linear-sizes.js';
+import type { LinearUpdate, Merged } from './frame/linear-method.js';
 import type { NamedTensors } from './method.js';
-import type { ModuleParameters } from './parameters.js';
-import { placesIn, scattered } from './spectrum.js';
-import { DEFAULT_SEED, TorchGenerator } from './torch-generator.js';
+import type { ModuleParameters } from './frame/parameters.js';
+import { placesIn, scattered } from './parts/spectrum.js';
+import { DEFAULT_SEED, TorchGenerator } from './reference-math/torch-generator.js';
 
 const Options = z.strictObject({
   r: rank

@@ -2,8 +2,8 @@ import { abs, copy_, noGrad, setThreads, tensor, tidy } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { configOf, largest, OneLinear, refusal, worst } from '../../test/one-linear.js';
-import { attachMethod } from '../build.js';
-import { footprintOf } from '../plan.js';
+import { attachMethod } from './frame/attach-method.js';
+import { footprintOf } from './frame/base-footprint.js';
 
 const random = { peft_type: 'SUPERTUNING', sparsity: 0.9, init_weights: false };
 const supra = { ...random, r: 2, lora_alpha: 3 };

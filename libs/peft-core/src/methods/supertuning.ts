@@ -29,13 +29,13 @@ import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
 import type { Linear, LinearContext } from '../nn/linear.js';
 import type { LinearShape } from '../nn/outline.js';
-import { dropout, modulesToSave, rank, scale, targetNames } from './fields.js';
-import { linearMethod } from './linear-method.js';
-import { numbersIn } from './linear-sizes.js';
-import type { LinearUpdate, Merged } from './linear-method.js';
+import { dropout, modulesToSave, rank, scale, targetNames } from './frame/fields.js';
+import { linearMethod } from './frame/linear-method.js';
+import { numbersIn } from './frame/linear-sizes.js';
+import type { LinearUpdate, Merged } from './frame/linear-method.js';
 import type { NamedTensors } from './method.js';
-import type { ModuleParameters, PartShapes } from './parameters.js';
-import { scattered } from './spectrum.js';
+import type { ModuleParameters, PartShapes } from './frame/parameters.js';
+import { scattered } from './parts/spectrum.js';
 
 const Options = z
   .strictObject({

@@ -39,12 +39,12 @@ import {
   scale,
   targetNames,
   trainedBiases,
-} from './fields.js';
-import { linearMethod } from './linear-method.js';
-import { decompositionNumbers, inputsOf } from './linear-sizes.js';
-import type { LinearUpdate, SharedState } from './linear-method.js';
-import type { ModuleParameters } from './parameters.js';
-import { TorchGenerator } from './torch-generator.js';
+} from './frame/fields.js';
+import { linearMethod } from './frame/linear-method.js';
+import { decompositionNumbers, inputsOf } from './frame/linear-sizes.js';
+import type { LinearUpdate, SharedState } from './frame/linear-method.js';
+import type { ModuleParameters } from './frame/parameters.js';
+import { TorchGenerator } from './reference-math/torch-generator.js';
 
 const Options = z
   .strictObject({

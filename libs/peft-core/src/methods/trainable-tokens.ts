@@ -5,13 +5,13 @@ import { z } from 'zod';
 import type { ModuleIndex } from '../nn/outline.js';
 import type { Role } from '../nn/linear.js';
 import { defineMethod } from '../plugin.js';
-import { moduleNames } from './fields.js';
+import { moduleNames } from './frame/fields.js';
 import type { NamedTensors } from './method.js';
-import { ModuleParameters, restore } from './parameters.js';
-import { matcher } from './targets.js';
-import { chosenRows, ROWS_PART, tableOf, tokenIndices, TokenRows } from './token-rows.js';
-import type { ChosenRows } from './token-rows.js';
-import { SHARED_WEIGHT } from './unmerged.js';
+import { ModuleParameters, restore } from './frame/parameters.js';
+import { matcher } from './targets/targets.js';
+import { chosenRows, ROWS_PART, tableOf, tokenIndices, TokenRows } from './targets/token-rows.js';
+import type { ChosenRows } from './targets/token-rows.js';
+import { SHARED_WEIGHT } from './frame/unmerged.js';
 
 const Options = z.strictObject({
   token_indices: tokenIndices

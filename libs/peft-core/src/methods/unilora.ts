@@ -37,12 +37,12 @@ import {
   scale,
   targetNames,
   trainedBiases,
-} from './fields.js';
-import { linearMethod } from './linear-method.js';
-import { inputsOf } from './linear-sizes.js';
-import type { LinearUpdate, SharedState } from './linear-method.js';
-import { NumpyGenerator } from './numpy-generator.js';
-import type { ModuleParameters } from './parameters.js';
+} from './frame/fields.js';
+import { linearMethod } from './frame/linear-method.js';
+import { inputsOf } from './frame/linear-sizes.js';
+import type { LinearUpdate, SharedState } from './frame/linear-method.js';
+import { NumpyGenerator } from './reference-math/numpy-generator.js';
+import type { ModuleParameters } from './frame/parameters.js';
 
 const Options = z
   .strictObject({

@@ -39,11 +39,11 @@ import {
   scale,
   targetFields,
   trainedBiases,
-} from './fields.js';
-import { linearMethod } from './linear-method.js';
-import { inputsOf, outputsOf } from './linear-sizes.js';
-import type { LinearUpdate, Merged, SharedState } from './linear-method.js';
-import type { ModuleParameters } from './parameters.js';
+} from './frame/fields.js';
+import { linearMethod } from './frame/linear-method.js';
+import { inputsOf, outputsOf } from './frame/linear-sizes.js';
+import type { LinearUpdate, Merged, SharedState } from './frame/linear-method.js';
+import type { ModuleParameters } from './frame/parameters.js';
 
 const Options = z
   .strictObject({

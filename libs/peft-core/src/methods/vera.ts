@@ -29,12 +29,12 @@ import {
   rank,
   targetNames,
   trainedBiases,
-} from './fields.js';
-import { linearMethod } from './linear-method.js';
-import type { LinearUpdate } from './linear-method.js';
-import type { ModuleParameters } from './parameters.js';
-import { projectionNumbers, Projections } from './projections.js';
-import { ALL_LINEAR } from './targets.js';
+} from './frame/fields.js';
+import { linearMethod } from './frame/linear-method.js';
+import type { LinearUpdate } from './frame/linear-method.js';
+import type { ModuleParameters } from './frame/parameters.js';
+import { projectionNumbers, Projections } from './parts/projections.js';
+import { ALL_LINEAR } from './targets/targets.js';
 
 const Options = z
   .strictObject({

@@ -1,9 +1,9 @@
 import { setThreads } from '@graft/kernels';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { configOf, largest, OneLinear, refusal, worst } from '../../test/one-linear.js';
-import { footprintOf } from '../plan.js';
-import { FILTERS, synthesis } from './wavelets.js';
-import type { Wavelet } from './wavelets.js';
+import { footprintOf } from './frame/base-footprint.js';
+import { FILTERS, synthesis } from './reference-math/wavelets.js';
+import type { Wavelet } from './reference-math/wavelets.js';
 
 let q: OneLinear;
 beforeAll(() => {

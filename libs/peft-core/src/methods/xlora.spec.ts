@@ -2,12 +2,12 @@ import { join } from 'node:path';
 import { mapSafetensors, setThreads } from '@graft/kernels';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { configOf } from '../../test/one-linear.js';
-import { attachMethod } from '../build.js';
+import { attachMethod } from './frame/attach-method.js';
 import { readAdapter } from '../io/peft-adapter.js';
 import type { Model } from '../models/model.js';
 import { buildModel } from '../models/registry.js';
-import { footprintOf } from '../plan.js';
-import { namedAdapters, parsePeft } from './config.js';
+import { footprintOf } from './frame/base-footprint.js';
+import { namedAdapters, parsePeft } from './frame/config.js';
 
 const GOLDEN = join(import.meta.dirname, '../../../../test/golden');
 const file = mapSafetensors(join(GOLDEN, 'llama/base/model.safetensors'));

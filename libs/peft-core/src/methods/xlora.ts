@@ -32,17 +32,17 @@ import type { Linear, Role } from '../nn/linear.js';
 import type { ModelShape, ModuleIndex } from '../nn/outline.js';
 import type { Scaler } from '../nn/scalings.js';
 import { defineMethod } from '../plugin.js';
-import { rank, scale } from './fields.js';
+import { rank, scale } from './frame/fields.js';
 import { lora, loraSizes } from './lora.js';
 import type { LoraOptions } from './lora.js';
-import type { LoraSize } from './lora-init.js';
-import { MixedLinear, STREAMS } from './mixed-linear.js';
-import type { Factors } from './mixed-linear.js';
+import type { LoraSize } from './lora/lora-init.js';
+import { MixedLinear, STREAMS } from './parts/mixed-linear.js';
+import type { Factors } from './parts/mixed-linear.js';
 import type { NamedTensors, PartKind, PartOfAdapter } from './method.js';
-import { ModuleParameters, restore, sizeOf } from './parameters.js';
-import type { PartShapes } from './parameters.js';
-import { checkPlain } from './plain-lora.js';
-import { findTargets } from './targets.js';
+import { ModuleParameters, restore, sizeOf } from './frame/parameters.js';
+import type { PartShapes } from './frame/parameters.js';
+import { checkPlain } from './lora/plain-lora.js';
+import { findTargets } from './targets/targets.js';
 
 /** More than that PEFT puts in another order when it reads them: it sorts names as texts. */
 const MOST_ADAPTERS = 10;

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { mapSafetensors, noGrad, tidy } from '@graft/kernels';
 import { expect, it } from 'vitest';
 import type { Linear } from '../nn/linear.js';
-import { footprintOf } from '../plan.js';
+import { footprintOf } from '../methods/frame/base-footprint.js';
 import type { HfConfig } from './model.js';
 import { buildModel, outlineOf } from './registry.js';
 

@@ -2,7 +2,7 @@ import { keep, tensor, tidy, type Tensor } from '@graft/kernels';
 import { expect, it } from 'vitest';
 import { mergedWeights } from '../adapters/merge.js';
 import { footprintOf } from '../catalog.js';
-import { attachMethod } from '../build.js';
+import { attachMethod } from '../methods/frame/attach-method.js';
 import type { Model } from './model.js';
 import { buildModel, outlineOf } from './registry.js';
 

@@ -2,8 +2,8 @@ import { mapSafetensors } from '@graft/kernels';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { attachMethod } from '../build.js';
-import { footprintOf } from '../plan.js';
+import { attachMethod } from '../methods/frame/attach-method.js';
+import { footprintOf } from '../methods/frame/base-footprint.js';
 import type { HfConfig } from './model.js';
 import { buildModel, outlineOf } from './registry.js';
 

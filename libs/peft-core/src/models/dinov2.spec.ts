@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, expect, it } from 'vitest';
 import { resolveSpec } from '../catalog.js';
 import { loadBase } from '../io/base-folder.js';
-import { cutAt, footprintOf } from '../plan.js';
+import { cutAt, footprintOf } from '../methods/frame/base-footprint.js';
 import { headOf } from '../tasks/head-request.js';
 import { openRun } from '../train/open-run.js';
 import { takeTurn } from '../train/loop.js';

@@ -3,10 +3,10 @@ import { join } from 'node:path';
 import { mapSafetensors, memory, noGrad, tidy } from '@graft/kernels';
 import { describe, expect, it } from 'vitest';
 import { ggmlType } from '../io/ggml-types.js';
-import { attachMethod } from '../build.js';
+import { attachMethod } from '../methods/frame/attach-method.js';
 import { ggufModel } from '../io/gguf-architecture.js';
 import type { GgufHeader } from '../io/gguf-header.js';
-import { footprintOf } from '../plan.js';
+import { footprintOf } from '../methods/frame/base-footprint.js';
 import type { HfConfig, Model } from './model.js';
 import { buildModel, outlineOf } from './registry.js';
 

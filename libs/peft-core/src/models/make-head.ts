@@ -4,7 +4,7 @@
  */
 import { div, keep, ones, tidy, to, zeros } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
-import { normal } from '../methods/parameters.js';
+import { normal } from '../methods/frame/parameters.js';
 import { Embedding } from '../nn/embedding.js';
 import { Linear } from '../nn/linear.js';
 import { Norm } from '../nn/norm.js';

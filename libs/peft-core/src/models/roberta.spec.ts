@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { footprintOf } from '../plan.js';
+import { footprintOf } from '../methods/frame/base-footprint.js';
 import type { HfConfig } from './model.js';
 import { outlineOf } from './registry.js';
 

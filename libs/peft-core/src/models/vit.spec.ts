@@ -4,9 +4,9 @@ import type { Tensor } from '@graft/kernels';
 import { expect, it } from 'vitest';
 import { convertToLora } from '../adapters/convert.js';
 import { loraFactors } from '../adapters/lora-factors.js';
-import { attachMethod } from '../build.js';
+import { attachMethod } from '../methods/frame/attach-method.js';
 import { asFilesCall } from '../io/file-names.js';
-import { footprintOf, residentBytes } from '../plan.js';
+import { footprintOf, residentBytes } from '../methods/frame/base-footprint.js';
 import { buildModel, optionsOf, outlineOf } from './registry.js';
 import { storedShape, tableName } from '../nn/outline.js';
 

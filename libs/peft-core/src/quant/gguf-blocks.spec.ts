@@ -5,7 +5,7 @@ import { dequantizeGgml, fromBytes, tidy } from '@graft/kernels';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { writeGgufModel } from '../adapters/export-gguf.js';
 import { wholeWeights } from '../adapters/merge.js';
-import { attachMethod } from '../build.js';
+import { attachMethod } from '../methods/frame/attach-method.js';
 import { runRows } from '../batch.js';
 import type { DecoderBatch } from '../batch.js';
 import { residentBytes } from '../catalog.js';

@@ -6,7 +6,7 @@ import { copy_, getThreads, keep, mapSafetensors, noGrad, tidy, type Tensor } fr
 import { STATE } from '../io/best-files.js';
 import { commitFolder, readCommitted, type FileFact } from '../io/commit-folder.js';
 import { writeSafetensors } from '../io/safetensors.js';
-import { f32Copy } from '../methods/parameters.js';
+import { f32Copy } from '../methods/frame/parameters.js';
 import { computesOtherwise, trainerBuild } from './build-id.js';
 import type { Forgetting } from './forgetting.js';
 import type { WatchState } from './watch.js';

@@ -1,7 +1,7 @@
 // Makes a run: reads and encodes its data, attaches its method, and resumes where a checkpoint is given.
 import { isDeepStrictEqual } from 'node:util';
 import { DomainError, SAMPLE_TOKENS, type Spec } from '@graft/contracts';
-import { attachingMethod } from '../build.js';
+import { attachingMethod } from '../methods/frame/attach-method.js';
 import { lettersIn } from '../data/audio/made-vocabulary.js';
 import { loadExamples } from '../data/examples.js';
 import { samplePromptTokens } from '../data/prompt.js';
@@ -12,13 +12,13 @@ import type { Base } from '../io/base-folder.js';
 import { hashFile } from '../io/commit-folder.js';
 import { isWholeModel, readAdapter, storedLetters } from '../io/peft-adapter.js';
 import type { Adapter, NamedTensors } from '../methods/method.js';
-import { checkUnwritten, invocationOf, promptTasks } from '../methods/config.js';
+import { checkUnwritten, invocationOf, promptTasks } from '../methods/frame/config.js';
 import { methodFor, WITHOUT_ADAPTER } from '../methods/registry.js';
 import type { HfConfig } from '../models/model.js';
 import { stackKinds } from '../nn/stack-options.js';
 import { surveyed } from '../data/survey.js';
 import { atOnce } from '../pieces.js';
-import { footprintOf, type BaseFootprint } from '../plan.js';
+import { footprintOf, type BaseFootprint } from '../methods/frame/base-footprint.js';
 import {
   checkWrites,
   continuedOptions,

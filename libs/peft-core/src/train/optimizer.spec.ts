@@ -3,8 +3,8 @@ import { DomainError } from '@graft/contracts';
 import { expect, it } from 'vitest';
 import { configOf } from '../../test/one-linear.js';
 import { outlineOf } from '../models/registry.js';
-import { parameter } from '../methods/parameters.js';
-import { footprintOf } from '../plan.js';
+import { parameter } from '../methods/frame/parameters.js';
+import { footprintOf } from '../methods/frame/base-footprint.js';
 import { checkOptimizer, checkTrained, makeOptimizer, trainedBy } from './optimizer.js';
 import type { OptimizerSpec } from './optimizer.js';
 

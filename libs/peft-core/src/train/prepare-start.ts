@@ -2,10 +2,10 @@
 // micro-batch at a time. It is a function of spec, base and data, so that one that was killed begins again to the same.
 import type { Spec } from '@graft/contracts';
 import { noGrad, tensor, tidy, toDevice, device, type Tensor } from '@graft/kernels';
-import { parsePeft } from '../methods/config.js';
+import { parsePeft } from '../methods/frame/config.js';
 import type { NamedTensors } from '../methods/method.js';
-import { withoutHeads } from '../methods/own-head.js';
-import type { Preparation } from '../methods/preparation.js';
+import { withoutHeads } from '../methods/frame/own-head.js';
+import type { Preparation } from '../methods/frame/preparation.js';
 import type { Model } from '../models/model.js';
 import type { HeadRequest } from '../nn/outline.js';
 import type { Example, Task } from '../tasks/task.js';

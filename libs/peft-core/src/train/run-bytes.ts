@@ -24,7 +24,7 @@ import { keptLayers, keptOfConvolutions, keptOfRow } from '../nn/kept-rows.js';
 import type { Outline } from '../nn/outline.js';
 import type { ExpertsShape } from '../nn/experts.js';
 import type { HfConfig } from '../models/model.js';
-import { footprintOf } from '../plan.js';
+import { footprintOf } from '../methods/frame/base-footprint.js';
 import { headOf } from '../tasks/head-request.js';
 import { taskFor } from '../tasks/registry.js';
 import type { Example } from '../tasks/task.js';

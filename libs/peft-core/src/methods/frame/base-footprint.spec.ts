@@ -1,0 +1,27 @@
+import { readFileSync } from 'node:fs';
+import { expect, it } from 'vitest';
+import type { HfConfig } from '../../models/model.js';
+import { footprintOf, residentBytes } from './base-footprint.js';
+
+const GOLDEN = new URL('../../../../../test/golden/', import.meta.url);
+const config = (family: string): HfConfig =>
+  JSON.parse(readFileSync(new URL(`${family}/base/config.json`, GOLDEN), 'utf8')) as HfConfig;
+
+it('refuses to train a base whole whose files are packed', () => {
+  expect(footprintOf(null, config('llama')).trainableParameters).toBeGreaterThan(10_000);
+  expect(() => footprintOf(null, config('llama-nf4'))).toThrow(
+    "the base's files are quantised (nf4), so it cannot be trained whole; choose a method in `peft`",
+  );
+});
+
+it('counts a base as it lies in memory, packed or not', () => {
+  const asked = { dtype: 'f32', quantization: null } as const;
+  const dense = residentBytes(config('llama'), asked);
+  const packed = residentBytes(config('llama'), { ...asked, quantization: 'nf4' });
+  const stored = residentBytes(config('llama-nf4'), asked);
+  expect(dense).toBeGreaterThan(packed);
+  expect(stored).toBe(residentBytes(config('llama-nf4'), { ...asked, quantization: 'nf4' }));
+  expect(() => residentBytes(config('llama'), { ...asked, quantization: 'int3' })).toThrow(
+    "unknown quantization 'int3'",
+  );
+});

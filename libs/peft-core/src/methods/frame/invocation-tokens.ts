@@ -1,0 +1,37 @@
+/** Tokens that invoke an adapter (nn/invocation.ts): which models and targets they are for. */
+import { DomainError } from '@graft/contracts';
+import type { Model } from '../../models/model.js';
+import type { TableShape } from '../../nn/outline.js';
+
+const FIELD = 'alora_invocation_tokens';
+
+const refuse = (code: 'unsupported' | 'invalid_value', message: string): never => {
+  throw new DomainError(code, message, `peft.${FIELD}`);
+};
+
+/** @throws DomainError for tokens that a model does not have, and for targets that see single rows */
+export function checkInvocation(
+  tokens: readonly number[],
+  { rows }: Pick<TableShape, 'rows'>,
+  targets: readonly { readonly path: string; readonly role: string }[],
+): void {
+  const beyond = tokens.find((token) => token >= rows);
+  if (beyond !== undefined)
+    refuse(
+      'invalid_value',
+      `${FIELD}: expected ids below ${rows}, the base's tokens, got ${beyond}`,
+    );
+  const head = targets.find(({ role }) => role === 'head');
+  if (head)
+    refuse(
+      'unsupported',
+      `${FIELD} does not go with ${head.path} in target_modules: a head is given single rows and not where they stand`,
+    );
+}
+
+/** @throws DomainError for a model that does not write on */
+export function invoke(model: Model, run: number, tokens: readonly number[]): void {
+  if (model.stacks.encoder || !model.outputHeads.has('lm'))
+    refuse('unsupported', `${FIELD} is for models that continue a text, as in PEFT; leave it out`);
+  model.modules.invocation.attach(run, { tokens });
+}

@@ -1,0 +1,46 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { mapSafetensors } from '@graft/kernels';
+import { afterAll, describe, expect, it } from 'vitest';
+import { attachMethod } from './attach-method.js';
+import { buildModel } from '../../models/registry.js';
+import type { HfConfig } from '../../models/model.js';
+import { footprintOf } from './base-footprint.js';
+
+const BASE = join(import.meta.dirname, '../../../../../test/golden/t5/base');
+const config = JSON.parse(readFileSync(join(BASE, 'config.json'), 'utf8')) as HfConfig;
+const file = mapSafetensors(join(BASE, 'model.safetensors'));
+afterAll(() => file.close());
+
+describe('beside an encoder with fewer layers than the decoder', () => {
+  const deeper: HfConfig = { ...config, num_layers: 1, num_decoder_layers: 2 };
+  const prefix = { peft_type: 'PREFIX_TUNING', num_virtual_tokens: 3 };
+  const refused = expect.objectContaining({
+    code: 'unsupported',
+    param: 'peft.peft_type',
+    message:
+      "PREFIX_TUNING supports no base whose decoder has more layers (2) than its encoder (1): PEFT's file has none for the others; choose another method",
+  });
+  const errorOf = (fn: () => unknown): unknown => {
+    try {
+      return fn();
+    } catch (error) {
+      return error;
+    }
+  };
+
+  it('a prefix is refused from the config alone', () => {
+    expect(errorOf(() => footprintOf(prefix, deeper))).toEqual(refused);
+    expect(footprintOf(prefix, config).virtualTokens).toBe(3);
+    const shallower = { ...config, num_decoder_layers: 1 };
+    expect(footprintOf(prefix, shallower).virtualTokens).toBe(3);
+  });
+
+  it('and on the model, where other virtual tokens are none of its business', () => {
+    const model = buildModel(deeper, file.tensors, { dtype: 'f32', quantization: null });
+    const attach = (peft: typeof prefix) => attachMethod(model, peft, { run: 1, seed: 1 });
+    expect(errorOf(() => attach(prefix))).toEqual(refused);
+    attach({ ...prefix, peft_type: 'PROMPT_TUNING' }).detach();
+    model.dispose();
+  });
+});

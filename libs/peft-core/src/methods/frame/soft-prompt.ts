@@ -1,0 +1,352 @@
+/**
+ * The frame of methods that train virtual tokens. A method says what makes their table; sizes, the slot it goes to,
+ * files, loading and detaching are written here, once.
+ *
+ *   table = make(parts)    [p, columns]; what makes it is folded away on export
+ */
+import { copy_, keep, narrow, noGrad, split, tidy, to, view } from '@graft/kernels';
+import type { Tensor } from '@graft/kernels';
+import { DomainError } from '@graft/contracts';
+import type { LearntToken } from '../../batch.js';
+import type { Model } from '../../models/model.js';
+import type { RowContext } from '../../nn/context.js';
+import type { ModelShape } from '../../nn/outline.js';
+import { defineMethod } from '../../plugin.js';
+import type { AttachContext, Method, NamedTensors } from '../method.js';
+import { f32Copy, parameter, placed, sizeOf } from './parameters.js';
+import type { PartShapes } from './parameters.js';
+
+/** PEFT's name of the table in adapter files. */
+export const TABLE = 'prompt_embeddings';
+
+/** What PEFT resolves from the model and writes in the file. */
+interface Resolved {
+  readonly num_layers: number;
+  readonly token_dim: number;
+  readonly num_attention_heads: number;
+  readonly num_transformer_submodules: number;
+}
+
+export type SoftPromptFields = { readonly num_virtual_tokens: number | null } & Readonly<
+  Record<keyof Resolved, number | null>
+>;
+
+/** Where a table goes. */
+export interface Place {
+  readonly kind: 'inputs' | 'prefix';
+  /** Why there is none in a model. */
+  lacking?(model: ModelShape): string | null;
+  resolved(model: ModelShape): Resolved;
+  /** Rows of the table for p virtual tokens. */
+  rows(model: ModelShape, p: number): number;
+  /** Numbers of a virtual token. */
+  columns(model: ModelShape): number;
+  attach(model: Model, run: number, prompt: Prompt): void;
+}
+
+/** What a run puts there. */
+interface Prompt {
+  /** p */
+  readonly length: number;
+  table(ctx: RowContext, taskId: number): Tensor;
+  readonly learnt: readonly LearntToken[];
+  /** How many prompts there are, one a task; undefined: one for all. */
+  readonly tasks: number | undefined;
+}
+
+/**
+ * Rows before the first block of the stack that reads the input. Beside an encoder PEFT's table has rows for the
+ * decoder, too, which it never uses; they are kept, for its files.
+ */
+export const INPUTS: Place = {
+  kind: 'inputs',
+  resolved: (model) => ({
+    num_layers: model.layers,
+    token_dim: model.embeddingSize,
+    num_attention_heads: model.heads,
+    num_transformer_submodules: model.stackCount,
+  }),
+  rows: ({ stackCount }, p) => stackCount * p,
+  columns: ({ embeddingSize }) => embeddingSize,
+  attach: (model, run, { length, table, learnt, tasks }) =>
+    model.modules.inputs.attach(run, {
+      length,
+      learnt,
+      ...(tasks !== undefined && { tasks }),
+      embeddings(ctx, taskId) {
+        const all = table(ctx, taskId);
+        return model.stackCount === 1 ? all : narrow(all, 0, 0, length);
+      },
+    }),
+};
+
+/** Size of a prefix's keys in a layer, and of its values. */
+export const keySize = ({ prefixHeads, headDim }: ModelShape): number => prefixHeads * headDim;
+
+/**
+ * Keys and values before those of every layer. Column ((2 layer + kv) · heads + head) · size + i; kv 0 is the key. Keys
+ * are not rotated. Beside an encoder of L layers, layer i of the decoder takes the pair 2i mod L: PEFT splits its list of
+ * pairs in fours, two for cross-attention, which it then throws away.
+ */
+export const PREFIX: Place = {
+  kind: 'prefix',
+  lacking: ({ layers, attendingLayers, attendsThroughout }) => {
+    if (!attendsThroughout)
+      return 'no base with layers that do not attend: they have no keys and values';
+    return attendingLayers <= layers
+      ? null
+      : `no base whose decoder has more layers (${attendingLayers}) than its encoder (${layers}): PEFT's file has none for the others`;
+  },
+  resolved: (model) => ({
+    ...INPUTS.resolved(model),
+    token_dim: keySize(model),
+    num_attention_heads: model.prefixHeads,
+  }),
+  rows: (_, p) => p,
+  columns: (model) => 2 * model.layers * keySize(model),
+  attach: (model, run, { length, table }) =>
+    model.modules.prefix.attach(run, {
+      length,
+      open(ctx) {
+        const parts = split(to(table(ctx, 0), model.dtype), keySize(model), 1);
+        const heads = (part: number): Tensor =>
+          view(parts[part] as Tensor, [length, model.prefixHeads, model.headDim]);
+        const pair = (layer: number): number =>
+          model.stackCount === 1 ? layer : (2 * layer) % model.layers;
+        return (layer) => ({ k: heads(2 * pair(layer)), v: heads(2 * pair(layer) + 1) });
+      },
+    }),
+};
+
+/** What options must go with. */
+interface Given {
+  /** Token ids lie below it. */
+  readonly vocabulary: number;
+  /** Whether the job goes on from an adapter's file, as far as that is known. */
+  readonly begun: boolean;
+}
+
+/** A part by its name. */
+export type PartOf = (name: string) => Tensor;
+
+type Framed = 'footprint' | 'attach' | 'tensors' | 'virtual';
+
+export interface SoftPromptMethod<O extends SoftPromptFields>
+  extends Omit<Method<O>, Framed>, Partial<Pick<Method<O>, 'tensors'>> {
+  readonly place: Place;
+  /** How many virtual tokens there are; left out, `num_virtual_tokens`. */
+  length?(options: O): number;
+  /** Refuses options that do not go with a model and a start. @throws DomainError */
+  fits?(options: O, given: Given): void;
+  /** What trains from scratch, by PEFT's names. */
+  shapes(options: O, model: ModelShape): PartShapes;
+  /** What the table is made of besides, and does not train. */
+  frozen?(options: O, model: ModelShape): PartShapes;
+  /** What a part starts at. */
+  start(name: string, shape: readonly number[], setup: Setup<O>): Tensor;
+  /** The table [p, columns] that the parts make, of a task where they are by task. */
+  table(part: PartOf, setup: Setup<O>, ctx: RowContext, taskId: number): Tensor;
+  /** The parts by a file's; left out, its table trains as it is, by PEFT's name. Checkpoints are keyed by these names. */
+  begin?(stored: PartOf, setup: Setup<O>): Readonly<Record<string, Tensor>>;
+  /** What files have, and what shapes, where that is not the table that the parts make; -1: of any size. */
+  readonly file?: {
+    shapes(options: O, model: ModelShape): PartShapes;
+    parts(part: PartOf): Readonly<Record<string, Tensor>>;
+  };
+  /** Which virtual tokens are learnt themselves; left out, none. */
+  learnt?(options: O): readonly LearntToken[];
+  /** What follows each optimiser step. */
+  afterStep?(part: PartOf, setup: Setup<O>): void;
+  /** Fields of adapter_config.json that PEFT resolves for this method. */
+  resolved?(options: O, model: ModelShape): Partial<O>;
+}
+
+/** What a method makes its table of. */
+export interface Setup<O> extends AttachContext {
+  readonly model: Model;
+  readonly options: O;
+}
+
+const AT_REST: RowContext = {
+  training: false,
+  key: { seed: 0, step: 0 },
+  module: 0,
+  active: null,
+  scalings: null,
+  tasks: () => [],
+  alone: true,
+};
+
+export function softPrompt<O extends SoftPromptFields>(method: SoftPromptMethod<O>): Method<O> {
+  const { place } = method;
+  const lengthOf = (options: O): number =>
+    method.length?.(options) ?? (options.num_virtual_tokens as number);
+  const check = (options: O, model: ModelShape, given: Given): void => {
+    checkPlace(method, model);
+    checkSizes(options, place.resolved(model));
+    checkRoom(
+      place.kind === 'inputs' ? model.alikePositions : model.maxPositions,
+      lengthOf(options),
+    );
+    method.fits?.(options, given);
+  };
+  return defineMethod<O>({
+    ...method,
+    virtual: place.kind,
+    unmerged: "virtual tokens are not part of the base's weights",
+    tensors: { [TABLE]: 'prompt', ...method.tensors },
+    footprint(outline, options, { begun }) {
+      check(options, outline, { vocabulary: outline.tokenEmbedding?.rows ?? 0, begun });
+      const virtualTokens = lengthOf(options);
+      const isFlat = begun && !method.begin;
+      const shapes = isFlat
+        ? { [TABLE]: [place.rows(outline, virtualTokens), place.columns(outline)] }
+        : method.shapes(options, outline);
+      const frozen = sizeOf(method.frozen?.(options, outline) ?? {});
+      return {
+        trainableParameters: sizeOf(shapes),
+        virtualTokens,
+        ...(method.tasks && { prompts: method.tasks(options) }),
+        ...(frozen > 0 && { held: { numbers: frozen } }),
+      };
+    },
+    attach(model, options, init) {
+      check(options, model, { vocabulary: model.vocabSize, begun: true });
+      const length = lengthOf(options);
+      const setup: Setup<O> = { ...init, model, options };
+      const parts = new Parts(method, setup);
+      const table = (ctx: RowContext, taskId = 0): Tensor =>
+        parts.trained.get(TABLE) ?? method.table(parts.get, setup, ctx, taskId);
+      place.attach(model, init.run, {
+        length,
+        table,
+        learnt: method.learnt?.(options) ?? [],
+        tasks: method.tasks?.(options),
+      });
+      return {
+        get parameters() {
+          return parts.trained;
+        },
+        exported: () =>
+          noGrad(
+            () =>
+              new Map(Object.entries(method.file?.parts(parts.get) ?? { [TABLE]: table(AT_REST) })),
+          ),
+        load(stored) {
+          const flat = { [TABLE]: [place.rows(model, length), place.columns(model)] };
+          checkStored(stored, method.file?.shapes(options, model) ?? flat);
+          parts.begin(stored);
+        },
+        ...(method.afterStep && { afterStep: () => method.afterStep?.(parts.get, setup) }),
+        resolvedConfig: () => ({
+          ...options,
+          ...place.resolved(model),
+          ...method.resolved?.(options, model),
+          ...method.unsupported,
+        }),
+        detach() {
+          model.modules.detach(init.run);
+          parts.dispose();
+        },
+      };
+    },
+  });
+}
+
+/** What a run's table is made of, by PEFT's names. */
+class Parts<O extends SoftPromptFields> {
+  trained: ReadonlyMap<string, Tensor>;
+  readonly #frozen: ReadonlyMap<string, Tensor>;
+
+  constructor(
+    private readonly method: SoftPromptMethod<O>,
+    private readonly setup: Setup<O>,
+  ) {
+    const { options, model } = setup;
+    this.trained = this.#started(method.shapes(options, model), parameter);
+    this.#frozen = this.#started(method.frozen?.(options, model) ?? {}, (values) =>
+      keep(f32Copy(values)),
+    );
+  }
+
+  readonly get: PartOf = (name) => (this.#frozen.get(name) ?? this.trained.get(name)) as Tensor;
+
+  /** Goes on from what a file has. */
+  begin(stored: NamedTensors): void {
+    const of = (name: string): Tensor => stored.get(name) as Tensor;
+    const begun = this.method.begin?.(of, this.setup) ?? { [TABLE]: of(TABLE) };
+    const trained = Object.entries(begun).filter(([name]) => !this.#frozen.has(name));
+    noGrad(() =>
+      this.#frozen.forEach((values, name) => copy_(values, placed(begun[name] as Tensor))),
+    );
+    this.#disposeTrained();
+    this.trained = new Map(trained.map(([name, values]) => [name, parameter(values)]));
+  }
+
+  dispose(): void {
+    this.#disposeTrained();
+    this.#frozen.forEach((values) => values.dispose());
+  }
+
+  #disposeTrained(): void {
+    this.trained.forEach((values) => values.dispose());
+  }
+
+  #started(shapes: PartShapes, made: (values: Tensor) => Tensor): Map<string, Tensor> {
+    return new Map(
+      Object.entries(shapes).map(([name, shape]) => [
+        name,
+        tidy(() => made(this.method.start(name, shape, this.setup))),
+      ]),
+    );
+  }
+}
+
+/** @throws DomainError when the model has no place for the table */
+function checkPlace({ name, place }: { name: string; place: Place }, model: ModelShape): void {
+  const lacking = model.inputKind === 'tokens' ? (place.lacking?.(model) ?? null) : UNREAD;
+  if (lacking === null) return;
+  const message = `${name} supports ${lacking}; choose another method`;
+  throw new DomainError('unsupported', message, 'peft.peft_type');
+}
+
+/** PEFT finds where tokens are embedded, and knows no other place. */
+const UNREAD = 'no base that reads pictures or sounds: virtual tokens stand among tokens';
+
+/** @throws DomainError when a config names sizes that are not the model's */
+function checkSizes(given: Readonly<Record<keyof Resolved, number | null>>, sizes: Resolved): void {
+  for (const name of Object.keys(sizes) as (keyof Resolved)[]) {
+    const value = given[name];
+    if (value !== null && value !== sizes[name]) {
+      const advice = `${name} is ${value}, but the model's is ${sizes[name]}; leave it out`;
+      throw new DomainError('invalid_value', advice, `peft.${name}`);
+    }
+  }
+}
+
+/** @throws DomainError when the virtual tokens leave no room for real ones */
+function checkRoom(positions: number, virtualTokens: number): void {
+  if (virtualTokens < positions) return;
+  const advice = `${virtualTokens} virtual tokens leave no positions for input: the model has ${positions}`;
+  throw new DomainError('invalid_value', advice, 'peft.num_virtual_tokens');
+}
+
+/** @throws DomainError where a file's tensors are others than these, or have other shapes; -1: of any size */
+function checkStored(stored: NamedTensors, shapes: PartShapes): void {
+  const names = Object.keys(shapes);
+  if ([...stored.keys()].sort().join() !== [...names].sort().join()) {
+    const found = [...stored.keys()].slice(0, 5).join(', ') || 'nothing';
+    const message = `the adapter must contain only ${names.join(', ')}; found ${found}`;
+    throw new DomainError('invalid_adapter', message);
+  }
+  for (const [name, wanted] of Object.entries(shapes)) {
+    const { shape } = stored.get(name) as Tensor;
+    const fits = (size: number, i: number): boolean => size === -1 || size === shape[i];
+    if (shape.length === wanted.length && wanted.every(fits)) continue;
+    const [got, want] = [shape, wanted.map((size) => (size === -1 ? 'any' : size))].map((each) =>
+      each.join(', '),
+    );
+    const message = `the adapter's ${name} has shape [${got}], expected [${want}]`;
+    throw new DomainError('invalid_adapter', message);
+  }
+}

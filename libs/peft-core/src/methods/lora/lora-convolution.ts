@@ -1,0 +1,55 @@
+/**
+ * LoRA of a convolution K: [out, C, …window].      ΔK = s B A     A: [r, C, …window], as K but of r outputs     B: [out, r, 1, …]
+ *
+ * On windows as rows (nn/linear.ts) that is LoRA of a linear; only files have the parts in these shapes. DoRA's m is
+ * [1, out, 1, …] there.
+ */
+import { DomainError } from '@graft/contracts';
+import { reshape } from '@graft/kernels';
+import type { Tensor } from '@graft/kernels';
+import type { LinearShape } from '../../nn/outline.js';
+import type { LoraInit } from './lora-init.js';
+
+interface Options {
+  readonly init_lora_weights: LoraInit;
+  readonly use_bdlora: unknown;
+  readonly kasa_config: unknown;
+  readonly velora_config: unknown;
+  readonly monteclora_config: unknown;
+  readonly alora_invocation_tokens: unknown;
+}
+
+const FOR_LINEARS = [
+  'use_bdlora',
+  'kasa_config',
+  'velora_config',
+  'monteclora_config',
+  'alora_invocation_tokens',
+] as const;
+
+/** @throws DomainError for what a convolution cannot have, in PEFT neither */
+export function checkConvolution(
+  { path, kernel }: Pick<LinearShape, 'path' | 'kernel'>,
+  options: Options,
+): void {
+  if (!kernel) return;
+  const { init_lora_weights: init } = options;
+  const refuse = (field: string): never => {
+    const message = `${field} does not go with ${path} in target_modules: it is for linears, and this is a convolution`;
+    throw new DomainError('unsupported', message, `peft.${field}`);
+  };
+  const field = FOR_LINEARS.find((one) => options[one]);
+  if (field) refuse(field);
+  if (typeof init === 'string' && init !== 'gaussian') refuse('init_lora_weights');
+}
+
+/** DoRA's m as files have it. */
+export const magnitudeShape = ({
+  outFeatures,
+  kernel,
+}: Pick<LinearShape, 'outFeatures' | 'kernel'>): number[] =>
+  kernel ? [1, outFeatures, ...kernel.slice(1).map(() => 1)] : [outFeatures];
+
+/** A factor as a matrix. */
+export const flat = (factor: Tensor): Tensor =>
+  factor.shape.length === 2 ? factor : reshape(factor, [factor.shape[0] as number, -1]);

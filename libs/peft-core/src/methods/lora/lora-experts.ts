@@ -1,0 +1,154 @@
+/**
+ * LoRA of a router or of experts.       y = x W_eᵀ + s (x A_eᵀ) B_eᵀ       for each expert e
+ *
+ * W: [E, out, in], a router's [out, in] with E = 1;  A: [E r, in], of which A_e is the e-th r rows;  B: [out, r E], of which
+ * B_e is every E-th column from e on. PEFT adds s B_e A_e to W_e before each product, which has no place for dropout.
+ */
+import {
+  add,
+  addmm,
+  contiguous,
+  linear,
+  matmul,
+  mul,
+  permute,
+  reshape,
+  split,
+  tidy,
+  to,
+  transpose,
+} from '@graft/kernels';
+import type { Dtype, Tensor } from '@graft/kernels';
+import { DomainError } from '@graft/contracts';
+import type { AfterExpert } from '../../nn/experts.js';
+import type { LoraInit, LoraSize } from './lora-init.js';
+import type { ModuleParameters, PartShapes } from '../frame/parameters.js';
+import { renamed } from '../targets/target-parameters.js';
+import type {
+  ParameterMethod,
+  ParameterShape,
+  ParameterUpdate,
+} from '../targets/target-parameters.js';
+import type { TargetFields } from '../targets/targets.js';
+
+/** What a config has that goes with it, and what does not. */
+interface Options extends TargetFields {
+  readonly r: number;
+  readonly lora_alpha: number;
+  readonly rank_pattern: Readonly<Record<string, number>>;
+  readonly alpha_pattern: Readonly<Record<string, number>>;
+  readonly init_lora_weights: LoraInit;
+  readonly lora_dropout: number;
+  readonly [field: string]: unknown;
+}
+
+/** Options as PEFT has them on a model with experts. @throws DomainError for what parameters cannot have */
+export function resolveParameters<O extends Options>(
+  model: Parameters<ParameterMethod<O>['resolve']>[0],
+  options: O,
+): O {
+  const { target_parameters: given = null } = options;
+  if (model.experts().length === 0) return options;
+  const { modules, parameters } = renamed(model, options);
+  const all = [...new Set([...(given ?? []), ...parameters.keys()])];
+  if (all.length > 0) refuseWith(options, given === null);
+  const fused = [...parameters].filter(([, olds]) => olds.length > 1);
+  const times = (value: number): [string, number][] =>
+    fused.map(([name, olds]) => [`.*\\.${name}`, olds.length * value]);
+  return {
+    ...options,
+    // nothing of its own where there are parameters
+    ...(options.target_modules !== null || all.length > 0 ? { target_modules: modules } : {}),
+    target_parameters: all,
+    rank_pattern: { ...options.rank_pattern, ...Object.fromEntries(times(options.r)) },
+    alpha_pattern: { ...options.alpha_pattern, ...Object.fromEntries(times(options.lora_alpha)) },
+  };
+}
+
+/** What PEFT refuses beside parameters, or leaves out without a word. */
+const APART: Readonly<Record<string, unknown>> = {
+  lora_dropout: 0,
+  fan_in_fan_out: false,
+  lora_bias: false,
+  use_dora: false,
+  use_bdlora: null,
+  velora_config: null,
+  alora_invocation_tokens: null,
+  kasa_config: null,
+  monteclora_config: null,
+};
+
+function refuseWith(options: Options, isRenamed: boolean): void {
+  const means = isRenamed
+    ? 'the experts and routers that target_modules means here too; list linears of attention in it, such as q_proj, or leave the option out'
+    : 'target_parameters; leave it out';
+  const refuse = (field: string, what: string): never => {
+    const message = `${what} does not go with ${means}`;
+    throw new DomainError('unsupported', message, `peft.${field}`);
+  };
+  for (const [field, unused] of Object.entries(APART))
+    if (options[field] !== unused) refuse(field, field);
+  const { init_lora_weights: init } = options;
+  if (typeof init === 'string' && init !== 'gaussian')
+    refuse('init_lora_weights', `init_lora_weights "${init}"`);
+}
+
+export const parameterShapes = (
+  { matrices, inFeatures, outFeatures }: ParameterShape,
+  r: number,
+): PartShapes => ({
+  lora_A: [matrices * r, inFeatures],
+  lora_B: [outFeatures, r * matrices],
+});
+
+export class LoraExperts implements ParameterUpdate {
+  readonly #a: Tensor;
+  readonly #b: Tensor;
+
+  constructor(
+    private readonly target: ParameterShape,
+    init: LoraInit,
+    private readonly size: LoraSize,
+    parameters: ModuleParameters,
+  ) {
+    const { inFeatures, matrices } = target;
+    const { r } = size;
+    const { lora_A: down, lora_B: up } = parameterShapes(target, r) as Record<string, number[]>;
+    this.#a =
+      init === 'gaussian'
+        ? parameters.normal('lora_A', down as number[], 1 / r)
+        : parameters.uniform('lora_A', down as number[], 1 / Math.sqrt(inFeatures));
+    this.#b =
+      init === false
+        ? parameters.uniform('lora_B', up as number[], 1 / Math.sqrt(r * matrices))
+        : parameters.zeros('lora_B', up as number[]);
+  }
+
+  open(dtype: Dtype): AfterExpert {
+    const { r, scale } = this.size;
+    const { outFeatures } = this.target;
+    const downs = split(to(this.#a, dtype), r);
+    const ups = split(to(this.#ups(), dtype), outFeatures);
+    return (y, x, expert) =>
+      tidy(() => {
+        const low = linear(x, downs[expert] as Tensor);
+        return addmm(y, low, transpose(ups[expert] as Tensor, 0, 1), { alpha: scale });
+      });
+  }
+
+  merged(weight: Tensor): Tensor {
+    const { matrices, inFeatures, outFeatures } = this.target;
+    const { r, scale } = this.size;
+    const downs = reshape(this.#a, [matrices, r, inFeatures]);
+    const ups = reshape(this.#ups(), [matrices, outFeatures, r]);
+    return add(weight, reshape(mul(matmul(ups, downs), scale), weight.shape));
+  }
+
+  /** All B_e, one below the other: [E out, r] */
+  #ups(): Tensor {
+    const { matrices, outFeatures } = this.target;
+    const { r } = this.size;
+    const byExpert = permute(reshape(this.#b, [outFeatures, r, matrices]), [2, 0, 1]);
+    return reshape(contiguous(byExpert), [matrices * outFeatures, r]);
+  }
+}

@@ -1,0 +1,213 @@
+/**
+ * LoRA-GA, arXiv:2407.05000: A and B start along the gradient of the whole weight, so that their first steps are those of
+ * full fine-tuning.      G = ∂loss/∂W [out, in], mean over micro-batches of the training data;  G ≈ U Σ Vᵀ of 4r parts
+ *
+ *   direction   ArB2r: A = V₁…ᵣ, B = U Σ of r+1…2r;  A2rBr: the other way round;  ArBr: A = V of 2, 4, …, B of 1, 3, …;
+ *               random: the same r of the first 2r for both
+ *   scale       stable: B · out^¼ / √γ;  weight_svd: B · ‖W‖₂ / its first σ;  gd_scale: A / s and B / s;  unit: as they are
+ *
+ * s B₀A₀ is taken from W, as lora-init.ts does it. The decomposition is PEFT's (4 rounds of subspace iteration), from random
+ * numbers of the run's seed; ‖W‖₂ is exact. Signs are those of signs.ts: other ones would begin elsewhere.
+ */
+import { DomainError } from '@graft/contracts';
+import {
+  add,
+  add_,
+  contiguous,
+  div,
+  indexSelect,
+  keep,
+  matmul,
+  mul,
+  noGrad,
+  svd,
+  tensor,
+  tidy,
+  to,
+  toDevice,
+  transpose,
+  zeros,
+} from '@graft/kernels';
+import type { Tensor } from '@graft/kernels';
+import { z } from 'zod';
+import type { Linear, LinearAdapter } from '../../nn/linear.js';
+import { lowRankSvd } from './lora-init.js';
+import type { LoraSize } from './lora-init.js';
+import { key, normal } from '../frame/parameters.js';
+import type { Observer } from '../frame/preparation.js';
+import { canonical } from '../reference-math/signs.js';
+import { TorchGenerator } from '../reference-math/torch-generator.js';
+
+export const loraGaConfig = z
+  .strictObject({
+    direction: z.enum(['ArBr', 'A2rBr', 'ArB2r', 'random']).default('ArB2r'),
+    scale: z.enum(['stable', 'weight_svd', 'gd_scale', 'unit']).default('stable'),
+    stable_gamma: z.int().min(1).default(16),
+  })
+  .nullable()
+  .default(null)
+  .describe(
+    "LoRA-GA: which of the gradient's singular parts A and B start with, and at what scale",
+  );
+export type LoraGaConfig = NonNullable<z.infer<typeof loraGaConfig>>;
+
+const DEFAULTS: LoraGaConfig = loraGaConfig.unwrap().unwrap().parse({});
+export const loraGaOf = (config: LoraGaConfig | null): LoraGaConfig => config ?? DEFAULTS;
+
+/** The paper's 64 batches of 2. */
+const EXAMPLES = 128;
+const ROUNDS = 4;
+
+/** What a linear's gradient is made of, of one forward. */
+interface Pass {
+  readonly path: string;
+  /** [n, in] */
+  readonly x: Tensor;
+  /** Zeros beside y [n, out], whose gradient is y's. */
+  readonly beside: Tensor;
+}
+
+export class LoraGaObserver implements Observer {
+  readonly differentiates = true;
+  readonly apart = false;
+  readonly learntOnly = false;
+  readonly examples = EXAMPLES;
+  /** Σ ∂loss/∂W [out, in], by linear. */
+  readonly #gradients = new Map<string, Tensor>();
+  #passes: Pass[] = [];
+  #samples = 0;
+
+  constructor(
+    private readonly targets: readonly Linear[],
+    private readonly sizeOf: (path: string) => LoraSize,
+    private readonly config: LoraGaConfig,
+    private readonly seed: number,
+  ) {}
+
+  of({ path }: Linear): LinearAdapter {
+    return {
+      after: (y, x) => {
+        const beside = keep(zeros(y.shape, y.dtype, y.device));
+        beside.requiresGrad = true;
+        this.#passes.push({ path, x: keep(noGrad(() => x.detach())), beside });
+        return add(y, beside);
+      },
+    };
+  }
+
+  begin(): void {
+    this.#free();
+  }
+
+  end(): boolean {
+    this.#samples += 1;
+    noGrad(() =>
+      tidy(() => {
+        for (const { path, x, beside } of this.#passes) {
+          const { grad } = beside;
+          if (!grad) continue;
+          const own = matmul(transpose(to(grad, 'f32'), 0, 1), to(x, 'f32'));
+          const sum = this.#gradients.get(path);
+          if (sum) add_(sum, own);
+          else this.#gradients.set(path, keep(contiguous(own)));
+        }
+      }),
+    );
+    this.#free();
+    return false;
+  }
+
+  found(onModule?: (done: number, of: number) => void): Map<string, Tensor> {
+    const found = new Map<string, Tensor>();
+    try {
+      for (const [i, linear] of this.targets.entries()) {
+        const { path } = linear;
+        const sum = this.#gradients.get(path);
+        if (!sum) throw unreached(path);
+        const [a, b] = noGrad(() => tidy(() => this.#factors(linear, div(sum, this.#samples))));
+        found.set(`${path}.lora_A`, keep(a)).set(`${path}.lora_B`, keep(b));
+        onModule?.(i + 1, this.targets.length);
+      }
+    } catch (error) {
+      found.forEach((tensor) => tensor.dispose());
+      throw error;
+    }
+    return found;
+  }
+
+  dispose(): void {
+    this.#free();
+    for (const gradient of this.#gradients.values()) gradient.dispose();
+  }
+
+  #free(): void {
+    for (const { x, beside } of this.#passes) [x, beside].forEach((one) => one.dispose());
+    this.#passes = [];
+  }
+
+  /** A₀ [r, in] and B₀ [out, r] */
+  #factors(linear: Linear, gradient: Tensor): [Tensor, Tensor] {
+    const { path } = linear;
+    const { r, scale } = this.sizeOf(path);
+    const smaller = Math.min(...gradient.shape);
+    const start = normal([smaller, Math.min(4 * r, smaller)], 1, this.seed, `${path}.lora_ga`);
+    const { u, s, vh } = lowRankSvd(gradient, start, ROUNDS);
+    if (!Number.isFinite(s.toArray()[0] as number)) throw unreached(path);
+    const signed = canonical(u, vh);
+    const [ofA, ofB] = this.#places(r, path).map((places) =>
+      toDevice(tensor(places, [r], 'i64'), gradient.device),
+    ) as [Tensor, Tensor];
+    const sigma = indexSelect(s, 0, ofB);
+    const a = indexSelect(signed.vh, 0, ofA);
+    const b = mul(indexSelect(signed.u, 1, ofB), sigma);
+    const [down, up] = this.#scales(linear, scale, (sigma.toArray() as Float32Array)[0] as number);
+    return [contiguous(mul(a, down)), contiguous(mul(b, up))];
+  }
+
+  /** Which parts A takes, and which B. */
+  #places(r: number, path: string): [number[], number[]] {
+    const list = (first: number, step: number): number[] =>
+      Array.from({ length: r }, (_, i) => first + step * i);
+    switch (this.config.direction) {
+      case 'ArB2r':
+        return [list(0, 1), list(r, 1)];
+      case 'A2rBr':
+        return [list(r, 1), list(0, 1)];
+      case 'ArBr':
+        return [list(1, 2), list(0, 2)];
+      case 'random': {
+        const { site } = key(this.seed, `${path}.lora_ga`);
+        const drawn = [...new TorchGenerator(this.seed + site).permutation(2 * r, r)];
+        return [drawn, drawn];
+      }
+    }
+  }
+
+  /** Of A and of B. @param first the first σ of B */
+  #scales(linear: Linear, s: number, first: number): [number, number] {
+    const { weight, transposed, inFeatures, outFeatures } = linear;
+    switch (this.config.scale) {
+      case 'stable':
+        // of a weight that is stored [in, out], PEFT takes the inputs for the outputs
+        return [
+          1,
+          (transposed ? inFeatures : outFeatures) ** 0.25 / this.config.stable_gamma ** 0.5,
+        ];
+      case 'weight_svd': {
+        const largest = (svd(weight.dense('f32')).s.toArray() as Float32Array)[0] as number;
+        return [1, first > 0 ? largest / first : 1];
+      }
+      case 'gd_scale':
+        return [1 / s, 1 / s];
+      case 'unit':
+        return [1, 1];
+    }
+  }
+}
+
+const unreached = (path: string): DomainError =>
+  new DomainError(
+    'invalid_value',
+    `init_lora_weights "lora_ga" finds no gradient of ${path} in the training data; leave it out of target_modules`,
+    'peft.target_modules',
+  );

@@ -1,0 +1,234 @@
+/**
+ * What may be done to LoRA's two factors; a run has one of these, DoRA or MiCA at most.
+ *
+ *   BD-LoRA  A or B has blocks on its diagonal and zeros elsewhere, so that it can be split over devices that serve it.
+ *            Kept as [r, in / k] or [out, r / k], k blocks one below the other.
+ *   VeLoRA   arXiv:2405.17991.  y as LoRA's; A's gradient is that of x̂, made of x's part along a direction v of each group of
+ *            features. A backward pass keeps these parts in place of x.
+ *   KaSA     arXiv:2412.06071.  y = x W'ᵀ + s ((x Aᵀ) ⊙ d) Bᵀ,  W' = W without its r smallest singular parts,  d: [r] ~ N(0, 1).
+ *            The run's loss has  β ‖d‖² + γ (‖BᵀB - I‖ + ‖A Aᵀ - I‖)  of every linear. The base stays: the update takes
+ *            those parts from what W gives.
+ */
+import {
+  add,
+  cat,
+  div,
+  eye,
+  keep,
+  linear,
+  matmul,
+  mul,
+  narrow,
+  neg,
+  noGrad,
+  norm,
+  reshape,
+  square,
+  sub,
+  sum,
+  svd,
+  tidy,
+  to,
+  transpose,
+  unsqueeze,
+  zeros,
+} from '@graft/kernels';
+import type { Dtype, Tensor } from '@graft/kernels';
+import { DomainError } from '@graft/contracts';
+import { z } from 'zod';
+import type { Linear } from '../../nn/linear.js';
+import type { LinearShape } from '../../nn/outline.js';
+import type { ModuleParameters, PartShapes } from '../frame/parameters.js';
+
+const patterns = z.array(z.string().min(1)).nullable().default(null);
+
+export const bdLora = z
+  .strictObject({
+    target_modules_bd_a: patterns,
+    target_modules_bd_b: patterns,
+    nblocks: z.int().min(1).max(1024).default(1),
+    match_strict: z.boolean().default(true),
+  })
+  .nullable()
+  .default(null)
+  .describe(
+    "BD-LoRA: blocks on the diagonal of A or B, where a linear's path has one of these texts in it",
+  );
+export const kasa = z
+  .strictObject({
+    beta: z.number().min(0).default(1e-4),
+    gamma: z.number().min(0).default(1e-3),
+  })
+  .nullable()
+  .default(null)
+  .describe(
+    "KaSA: the smallest singular parts of each weight make room for the update's own; weights of the penalties on its singular values and on factors that are not orthogonal",
+  );
+
+export const velora = z
+  .strictObject({
+    num_groups: z.int().min(1).max(65_536).default(64),
+    scale: z.number().positive().default(1),
+    init_type: z.enum(['batch_average', 'batch_average_once', 'random']).default('batch_average'),
+  })
+  .nullable()
+  .default(null)
+  .describe(
+    'VeLoRA: A learns from inputs of which num_groups numbers a row are kept; init_type "random" (the direction that they are taken along)',
+  );
+
+export const invocationTokens = z
+  .array(z.int().min(0))
+  .min(1)
+  .nullable()
+  .default(null)
+  .describe(
+    'aLoRA: token ids from the last of which on, in a sequence, the update acts; of a chat, the last in its prompt. What comes before stays as the base has it, and every example has them before what is learnt',
+  );
+
+/** @throws DomainError for a direction that is the mean of a forward's rows */
+export function checkVelora(config: z.infer<typeof velora>): void {
+  if (!config || config.init_type === 'random') return;
+  const message = `velora_config.init_type "${config.init_type}", PEFT's default, takes the mean of all rows of a forward: what a job learns would depend on how its batches are cut and on who trains beside it; use "random"`;
+  throw new DomainError('unsupported', message, 'peft.velora_config');
+}
+
+/** What VeLoRA keeps of a linear's inputs: G numbers of each row, each along one direction v of its group of M features. */
+export class Compression {
+  readonly #v: Tensor;
+  readonly #groups: number;
+  readonly #size: number;
+  readonly #scale: number;
+
+  constructor(
+    { inFeatures }: Pick<Place, 'inFeatures'>,
+    config: NonNullable<z.infer<typeof velora>>,
+    parameters: ModuleParameters,
+  ) {
+    checkVelora(config);
+    this.#groups = config.num_groups;
+    this.#scale = config.scale;
+    this.#size = Math.ceil(inFeatures / this.#groups);
+    this.#v = parameters.constant('lora_velora_embed', () => {
+      const drawn = parameters.noise('lora_velora_embed', [this.#size]);
+      return div(drawn, norm(drawn));
+    });
+  }
+
+  /** x Aᵀ, whose gradient to A is that of x̂ = scale (x · v) ⊗ v, group by group, and to x that of A. */
+  product(x: Tensor, a: Tensor): Tensor {
+    const kept = noGrad(() => this.#along(x, x.dtype).detach());
+    const u = linear(kept, this.#along(a, x.dtype));
+    // nothing but a gradient
+    const learnt = mul(sub(u, u.detach()), this.#scale);
+    return add(linear(x, to(a.detach(), x.dtype)), learnt);
+  }
+
+  /** Rows [n, in] → [n, G] */
+  #along(rows: Tensor, dtype: Dtype): Tensor {
+    const [n, features] = rows.shape as [number, number];
+    const lacking = this.#groups * this.#size - features;
+    const filled =
+      lacking === 0 ? rows : cat([rows, zeros([n, lacking], rows.dtype, rows.device)], 1);
+    const grouped = to(reshape(filled, [n, this.#groups, this.#size]), dtype);
+    return matmul(grouped, to(this.#v, dtype));
+  }
+}
+
+/** Which factor has how many blocks. */
+export interface Blocks {
+  readonly part: 'a' | 'b';
+  readonly count: number;
+}
+
+type Place = Pick<LinearShape, 'path' | 'inFeatures' | 'outFeatures' | 'transposed' | 'kernel'>;
+
+/** @throws DomainError for a linear that PEFT refuses */
+export function blocksOf(
+  { path, inFeatures, outFeatures }: Place,
+  config: z.infer<typeof bdLora>,
+  r: number,
+): Blocks | null {
+  if (config === null) return null;
+  const refuse = (what: string): never => {
+    throw new DomainError('invalid_value', `use_bdlora: ${path} ${what}`, 'peft.use_bdlora');
+  };
+  const has = (texts: readonly string[] | null): boolean =>
+    (texts ?? []).some((text) => path.includes(text));
+  const [a, b] = [has(config.target_modules_bd_a), has(config.target_modules_bd_b)];
+  if (a && b) refuse('is in both target_modules_bd_a and target_modules_bd_b');
+  if (!a && !b && config.match_strict)
+    refuse('is in neither target_modules_bd_a nor target_modules_bd_b; set match_strict to false');
+  if (!a && !b) return null;
+  const count = config.nblocks;
+  const sizes = a ? [inFeatures, r] : [r, outFeatures];
+  if (sizes.some((size) => size % count !== 0))
+    refuse(`has a factor [${sizes.reverse().join(', ')}], which ${count} blocks do not divide`);
+  return { part: a ? 'a' : 'b', count };
+}
+
+/** Sizes of a linear's factors. */
+export function factorShapes(
+  { inFeatures, outFeatures, kernel }: Place,
+  blocks: Blocks | null,
+  r: number,
+): { readonly lora_A: readonly number[]; readonly lora_B: readonly number[] } {
+  // A convolves as W does, and B's window is one place
+  if (kernel)
+    return { lora_A: [r, ...kernel], lora_B: [outFeatures, r, ...kernel.slice(1).map(() => 1)] };
+  const of = (part: Blocks['part']): number => (blocks?.part === part ? blocks.count : 1);
+  return { lora_A: [r, inFeatures / of('a')], lora_B: [outFeatures, r / of('b')] };
+}
+
+/** @throws DomainError for a linear that KaSA does not fit */
+export function kasaShapes(
+  { path, inFeatures, outFeatures, transposed }: Place,
+  r: number,
+): PartShapes {
+  const refuse = (code: 'unsupported' | 'invalid_value', what: string): never => {
+    throw new DomainError(code, `kasa_config: ${path} ${what}`, 'peft.kasa_config');
+  };
+  if (transposed)
+    refuse('unsupported', 'is stored as [in, out] (Conv1D), which PEFT does not take');
+  const most = Math.min(inFeatures, outFeatures) - 1;
+  if (r > most) refuse('invalid_value', `takes a rank of at most ${most}, not ${r}`);
+  return { lora_diag: [r] };
+}
+
+/** The smallest singular parts of W, as factors: -B₀A₀ s of them is -W's own. Owned by the caller. */
+export function smallestParts(
+  { weight }: Linear,
+  { r, scale }: { readonly r: number; readonly scale: number },
+): { readonly a: Tensor; readonly b: Tensor } {
+  return noGrad(() =>
+    tidy(() => {
+      const { u, s, vh } = svd(weight.dense('f32'));
+      const from = (s.shape[0] as number) - r;
+      const sigma = narrow(s, 0, from, r);
+      return {
+        a: keep(mul(narrow(vh, 0, from, r), unsqueeze(sigma, 1))),
+        b: keep(mul(neg(narrow(u, 1, from, r)), 1 / scale)),
+      };
+    }),
+  );
+}
+
+/** Of one linear. */
+export function kasaPenalty(
+  a: Tensor,
+  b: Tensor,
+  d: Tensor,
+  { beta, gamma }: { readonly beta: number; readonly gamma: number },
+): Tensor {
+  return tidy(() => {
+    const one = eye(d.shape[0] as number, 'f32', d.device);
+    const away = (gram: Tensor): Tensor => norm(sub(gram, one));
+    const turned = (t: Tensor): Tensor => transpose(t, 0, 1);
+    const apart = add(away(matmul(turned(b), b)), away(matmul(a, turned(a))));
+    return add(mul(sum(square(d)), beta), mul(apart, gamma));
+  });
+}
+
+/** d, which B = 0 keeps from acting at the start. */
+export const kasaDiagonal = (parameters: ModuleParameters, r: number): Tensor =>
+  parameters.normal('lora_diag', [r], 1);

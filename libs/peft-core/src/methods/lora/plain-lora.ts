@@ -1,0 +1,49 @@
+// Which LoRAs are products of two factors on the base as it is, and nothing beside.
+import { DomainError } from '@graft/contracts';
+import { takesFromWeight } from './lora-init.js';
+import type { LoraOptions } from '../lora.js';
+
+/** How a refusal speaks of what has no place where factors go. */
+export interface Words {
+  readonly lacks: string;
+  readonly cannot: string;
+}
+
+/** @throws DomainError for what is no product of two factors, or none on the base as it is */
+export function checkPlain(options: LoraOptions, param: string, { lacks, cannot }: Words): void {
+  const { bias, modules_to_save: saved, trainable_token_indices: rows } = options;
+  const parameters = options.target_parameters ?? [];
+  const convert = 'convert it to LORA first';
+  if (options.use_dora) refuse(param, `use_dora ${lacks}; ${convert}`);
+  if (options.use_bdlora) refuse(param, `use_bdlora ${lacks}; ${convert}`);
+  if (options.alora_invocation_tokens)
+    refuse(param, `alora_invocation_tokens ${lacks}: it acts on some rows only`);
+  if (options.velora_config) refuse(param, `velora_config ${lacks}; ${convert}`);
+  if (options.monteclora_config) refuse(param, `monteclora_config ${lacks}; ${convert}`);
+  if (options.kasa_config) refuse(param, `kasa_config ${lacks}`);
+  if (options.lora_bias) refuse(param, `lora_bias ${lacks}`);
+  if (bias !== 'none') refuse(param, `bias "${bias}" ${lacks}`);
+  if (parameters.length > 0)
+    refuse(
+      param,
+      `target_parameters (${parameters.join(', ')}) ${lacks}, in PEFT neither`,
+      'unsupported',
+    );
+  if (saved !== null && saved.length > 0)
+    refuse(param, `modules_to_save (${saved.join(', ')}) are whole: they ${cannot}`);
+  if (rows !== null) refuse(param, `trainable_token_indices are whole rows: they ${cannot}`);
+  if (options.init_lora_weights === 'loftq')
+    refuse(
+      param,
+      `init_lora_weights "loftq" is for a base that is packed, which others have as it was trained; ${convert}`,
+    );
+  if (takesFromWeight(options.init_lora_weights))
+    refuse(
+      param,
+      `init_lora_weights "${String(options.init_lora_weights)}" is for a base that has lost a part, which others have not`,
+    );
+}
+
+function refuse(param: string, what: string, code: DomainError['code'] = 'invalid_value'): never {
+  throw new DomainError(code, `${param}: ${what}`, param);
+}

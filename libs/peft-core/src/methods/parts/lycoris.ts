@@ -1,0 +1,50 @@
+/** What LyCORIS' methods (LoHa, LoKr) have in common in PEFT: fields, and two kinds of dropout on a whole update. */
+import { clamp, counterUniform, div, gt, mean, to } from '@graft/kernels';
+import type { Tensor } from '@graft/kernels';
+import { z } from 'zod';
+import type { RowContext } from '../../nn/context.js';
+import { alphas, layerFields, modulesToSave, ranks, scale, targetFields } from '../frame/fields.js';
+import { valueByEnd } from '../targets/pattern.js';
+
+const probability = z.number().min(0).lt(1).default(0);
+
+export const lycorisFields = {
+  alpha: scale.default(8).describe('The update is scaled by alpha / r'),
+  rank_dropout: probability.describe("Share of the update's rows that training drops"),
+  module_dropout: probability.describe('How often training leaves out the update of a linear'),
+  ...targetFields('query and value'),
+  modules_to_save: modulesToSave,
+  ...layerFields,
+  rank_pattern: ranks,
+  alpha_pattern: alphas('alpha'),
+};
+
+interface Sizes {
+  readonly r: number;
+  readonly alpha: number;
+  readonly rank_pattern: Readonly<Record<string, number>>;
+  readonly alpha_pattern: Readonly<Record<string, number>>;
+}
+
+/** The rank at a path. @throws DomainError for a pattern that is none */
+export const ranksOf = (options: Sizes): ((path: string) => number) =>
+  valueByEnd(options.rank_pattern, 'peft.rank_pattern', options.r);
+
+/** The alpha at a path. @throws DomainError for a pattern that is none */
+export const alphasOf = (options: Sizes): ((path: string) => number) =>
+  valueByEnd(options.alpha_pattern, 'peft.alpha_pattern', options.alpha);
+
+/** [out]: 0 with probability p, else 1, or, `weighed`, 1 over the share of those that are not 0. */
+export function keptRows(
+  { key, module }: RowContext,
+  p: number,
+  out: number,
+  weighed: boolean,
+): Tensor {
+  const kept = to(gt(counterUniform([out], { ...key, site: module }), p), 'f32');
+  return weighed ? div(kept, clamp(mean(kept), 1 / out)) : kept;
+}
+
+/** Whether this forward goes without the update; drawn after the rows' numbers in their stream. */
+export const isLeftOut = ({ key, module }: RowContext, p: number, out: number): boolean =>
+  counterUniform([1], { ...key, site: module }, out).item() < p;

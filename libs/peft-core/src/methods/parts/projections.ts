@@ -1,0 +1,84 @@
+/**
+ * Random matrices that all targets of a method share, as VeRA's: PEFT draws them from a key, A before B, uniform
+ * within ±√(6 / fan_in), as large as the largest target; each target takes the first columns of A and rows of B.
+ *
+ *   A: [rows, max in]  B: [max out, r]      rounded to the base's dtype, as in PEFT, and kept in f32
+ */
+import { keep, narrow, noGrad, tensor, tidy, to } from '@graft/kernels';
+import type { Dtype, Tensor } from '@graft/kernels';
+import type { BaseDtype } from '../../models/model.js';
+import type { LinearShape } from '../../nn/outline.js';
+import type { SharedState } from '../frame/linear-method.js';
+import type { ModuleParameters } from '../frame/parameters.js';
+import { TorchGenerator } from '../reference-math/torch-generator.js';
+
+type Size = Pick<LinearShape, 'inFeatures' | 'outFeatures'>;
+
+export interface ProjectionOptions {
+  /** Names of A and B in the file. */
+  readonly parts: readonly [a: string, b: string];
+  /** Rows of A, and columns of B. */
+  readonly rows: number;
+  readonly r: number;
+  readonly key: number;
+  readonly saved: boolean;
+  readonly dtype: BaseDtype;
+}
+
+/** Numbers in both matrices, and in copies of another dtype. */
+export function projectionNumbers(targets: readonly Size[], rows: number, r: number): number {
+  const { inFeatures, outFeatures } = largest(targets);
+  return 2 * (rows * inFeatures + r * outFeatures);
+}
+
+/** As one target that is as large as any on each side. */
+export const largest = (targets: readonly Size[]): Size => ({
+  inFeatures: Math.max(...targets.map(({ inFeatures }) => inFeatures)),
+  outFeatures: Math.max(...targets.map(({ outFeatures }) => outFeatures)),
+});
+
+export class Projections implements SharedState {
+  readonly #a: Tensor;
+  readonly #b: Tensor;
+  /** Both in another dtype: all targets' products take them from here. */
+  readonly #copies = new Map<Dtype, readonly [Tensor, Tensor]>();
+
+  constructor(
+    targets: readonly Size[],
+    { parts: [a, b], rows, r, key, saved, dtype }: ProjectionOptions,
+    parameters: ModuleParameters,
+  ) {
+    const { inFeatures, outFeatures } = largest(targets);
+    const generator = new TorchGenerator(key);
+    const draw = (height: number, width: number): Tensor => {
+      const bound = Math.sqrt(3) * (Math.SQRT2 / Math.sqrt(width));
+      return to(tensor(generator.uniform(height * width, -bound, bound), [height, width]), dtype);
+    };
+    this.#a = parameters.constant(a, () => draw(rows, inFeatures), saved);
+    this.#b = parameters.constant(b, () => draw(outFeatures, r), saved);
+  }
+
+  /** A[:, :in] and B[:out] in `dtype`. */
+  of({ inFeatures, outFeatures }: Size, dtype: Dtype): [Tensor, Tensor] {
+    const [a, b] = dtype === 'f32' ? [this.#a, this.#b] : this.#copy(dtype);
+    return [narrow(a, 1, 0, inFeatures), narrow(b, 0, 0, outFeatures)];
+  }
+
+  loaded(): void {
+    this.dispose();
+  }
+
+  dispose(): void {
+    for (const copy of this.#copies.values()) copy.forEach((tensor) => tensor.dispose());
+    this.#copies.clear();
+  }
+
+  #copy(dtype: Dtype): readonly [Tensor, Tensor] {
+    const made = this.#copies.get(dtype);
+    if (made) return made;
+    const cast = (t: Tensor): Tensor => keep(noGrad(() => tidy(() => to(t, dtype))));
+    const copies = [cast(this.#a), cast(this.#b)] as const;
+    this.#copies.set(dtype, copies);
+    return copies;
+  }
+}

@@ -1,0 +1,240 @@
+/** Modules a run trains whole, and biases: copies of the base's parameters that act on the run's rows only. */
+import { contiguous, noGrad, tidy, to } from '@graft/kernels';
+import type { Tensor } from '@graft/kernels';
+import { DomainError } from '@graft/contracts';
+import type { Experts, ExpertsShape } from '../../nn/experts.js';
+import { tableName } from '../../nn/outline.js';
+import type { LinearShape, ModuleIndex, NormShape, Routed, TableShape } from '../../nn/outline.js';
+import type { Embedding } from '../../nn/embedding.js';
+import { asMatrix, asStored } from '../../nn/linear.js';
+import type { Linear, Role } from '../../nn/linear.js';
+import type { Norm } from '../../nn/norm.js';
+import { parameter } from '../frame/parameters.js';
+
+interface Named {
+  readonly path: string;
+}
+interface NamedLinear extends Named {
+  readonly role: Role;
+}
+interface NamedTable extends Named {
+  readonly parameter?: readonly number[] | undefined;
+}
+
+/** Trains modules of a model whole, or counts what that would be; W: what an embedding leaves for a tied head. */
+export interface TrainsModules<L extends NamedLinear, N extends Named, E extends NamedTable, W> {
+  readonly parameters: ReadonlyMap<string, unknown>;
+  trainLinear(module: L, tied?: W): void;
+  trainNorm(module: N): void;
+  trainEmbedding(module: E): W;
+  /** Trains the bias of a linear whose weight stays; nothing where it has none or is trained whole. */
+  trainBias(module: L): void;
+  trainNormBias(module: N): void;
+}
+
+export class ModulesToSave implements TrainsModules<Linear, Norm, Embedding, Tensor> {
+  /** `<path>.weight` and `<path>.bias`, in the orientation of the model's files. */
+  readonly parameters = new Map<string, Tensor>();
+
+  constructor(private readonly run: number) {}
+
+  trainLinear(module: Linear, tied?: Tensor): void {
+    const weight = tied ?? this.#parameter(`${module.path}.weight`, () => stored(module));
+    const bias = module.bias;
+    const own = bias && this.#parameter(`${module.path}.bias`, () => bias);
+    module.attach(this.run, {
+      weight: (_, dtype) => asMatrix(module, to(weight, dtype)),
+      ...(own && { bias: () => own }),
+    });
+  }
+
+  trainNorm(module: Norm): void {
+    const bias = module.bias;
+    module.attach(this.run, {
+      weight: this.#parameter(`${module.path}.weight`, () => module.weight),
+      ...(bias && { bias: this.#parameter(`${module.path}.bias`, () => bias) }),
+    });
+  }
+
+  trainEmbedding(module: Embedding): Tensor {
+    const weight = this.#parameter(module.name, () => module.weight);
+    module.attach(this.run, { weight });
+    return weight;
+  }
+
+  trainExperts(module: Experts): void {
+    const own = [...module.parameters].map(
+      ([name, frozen]) => [name, this.#parameter(name, () => frozen)] as const,
+    );
+    module.attach(this.run, { parameters: new Map(own) });
+  }
+
+  trainBias(module: Linear): void {
+    const name = `${module.path}.bias`;
+    const base = module.bias;
+    if (!base || this.parameters.has(name)) return;
+    const own = this.#parameter(name, () => base);
+    module.attach(this.run, { bias: () => own });
+  }
+
+  trainNormBias(module: Norm): void {
+    const name = `${module.path}.bias`;
+    const base = module.bias;
+    if (!base || this.parameters.has(name)) return;
+    module.attach(this.run, { bias: this.#parameter(name, () => base) });
+  }
+
+  dispose(): void {
+    for (const parameter of this.parameters.values()) parameter.dispose();
+  }
+
+  #parameter(name: string, values: () => Tensor): Tensor {
+    const made = tidy(() => parameter(values()));
+    this.parameters.set(name, made);
+    return made;
+  }
+}
+
+/** Sizes of what ModulesToSave would make of modules of these shapes. */
+export class ModuleSizes implements TrainsModules<LinearShape, NormShape, TableShape, true> {
+  readonly parameters = new Map<string, number>();
+
+  trainLinear(shape: LinearShape, tied?: true): void {
+    if (!tied) this.parameters.set(`${shape.path}.weight`, shape.inFeatures * shape.outFeatures);
+    this.trainBias(shape);
+  }
+
+  trainNorm(shape: NormShape): void {
+    this.parameters.set(`${shape.path}.weight`, shape.features);
+    this.trainNormBias(shape);
+  }
+
+  trainEmbedding(shape: TableShape): true {
+    this.parameters.set(tableName(shape), shape.rows * shape.columns);
+    return true;
+  }
+
+  trainExperts({ shapes }: ExpertsShape): void {
+    for (const [name, shape] of shapes)
+      this.parameters.set(
+        name,
+        shape.reduce((product, n) => product * n, 1),
+      );
+  }
+
+  trainBias({ path, outFeatures, hasBias }: LinearShape): void {
+    if (hasBias) this.parameters.set(`${path}.bias`, outFeatures);
+  }
+
+  trainNormBias({ path, features, hasBias }: NormShape): void {
+    if (hasBias) this.parameters.set(`${path}.bias`, features);
+  }
+
+  get total(): number {
+    return [...this.parameters.values()].reduce((sum, size) => sum + size, 0);
+  }
+}
+
+/** The weight of a linear as files have it. */
+export function stored(module: Linear): Tensor {
+  return contiguous(asStored(module, module.weight.dense()));
+}
+
+/**
+ * PEFT's modules_to_save: every module whose path ends with a name, without regard to dots, so "norm" names
+ * "input_layernorm" too. @throws DomainError for a name that fits nothing
+ * @param pairs heads that train as one with their embedding
+ */
+export function trainModulesToSave<L extends NamedLinear, N extends Named, E extends NamedTable, W>(
+  own: TrainsModules<L, N, E, W>,
+  modules: ModuleIndex<L, N, E>,
+  names: readonly string[],
+  pairs: readonly (readonly [head: L, embedding: E])[] = [],
+): void {
+  const embedded = new Map<E, W>();
+  for (const name of new Set(names)) {
+    const isSaved = ({ path }: Named): boolean => {
+      const parts = path.split('.');
+      return parts.some((_, i) =>
+        parts
+          .slice(0, i + 1)
+          .join('.')
+          .endsWith(name),
+      );
+    };
+    const fresh = <S extends Named>(list: readonly S[]): S[] =>
+      list.filter((module) => isSaved(module) && !own.parameters.has(`${module.path}.weight`));
+    const [linears, norms, embeddings] = [modules.linears(), modules.norms(), modules.embeddings()];
+    const bare = embeddings.find((one) => one.parameter && isSaved(one));
+    if (bare) {
+      const message = `modules_to_save: "${name}" names what holds ${bare.path}, which is trained with all of a model and not alone; name modules within it`;
+      throw new DomainError('unsupported', message, 'peft.modules_to_save');
+    }
+    if (![...linears, ...norms, ...embeddings].some(isSaved)) {
+      const routed = modules.experts().flatMap(({ shapes }) => [...shapes.keys()]);
+      if (routed.some((tensor) => isSaved({ path: tensor }))) {
+        const message = `modules_to_save: "${name}" names experts or their router, which are trained with all of a model and not alone`;
+        throw new DomainError('unsupported', message, 'peft.modules_to_save');
+      }
+      const message = `modules_to_save: no module path ends with "${name}"`;
+      throw new DomainError('invalid_value', message, 'peft.modules_to_save');
+    }
+    fresh(linears).forEach((module) => own.trainLinear(module));
+    fresh(norms).forEach((module) => own.trainNorm(module));
+    fresh(embeddings).forEach((module) => embedded.set(module, own.trainEmbedding(module)));
+  }
+  for (const [head, embedding] of pairs) own.trainLinear(head, embedded.get(embedding));
+}
+
+/** Biases that PEFT's field of that name asks for: none, all, or (`<method>_only`) those of targets. */
+export function trainBiases<L extends NamedLinear, N extends Named>(
+  own: Pick<TrainsModules<L, N, never, never>, 'trainBias' | 'trainNormBias'>,
+  bias: string | undefined,
+  targets: readonly L[],
+  modules: Pick<ModuleIndex<L, N, never>, 'linears' | 'norms'>,
+): void {
+  if (bias === undefined || bias === 'none') return;
+  const all = bias === 'all';
+  for (const module of all ? modules.linears() : targets) own.trainBias(module);
+  if (all) modules.norms().forEach((module) => own.trainNormBias(module));
+}
+
+/** All parameters of a model; tied ones once, under the embedding's name. */
+export function trainAll<
+  L extends NamedLinear,
+  N extends Named,
+  E extends NamedTable,
+  W,
+  X extends Routed,
+>(
+  own: TrainsModules<L, N, E, W> & { trainExperts(module: X): void },
+  modules: ModuleIndex<L, N, E, X>,
+): void {
+  const embedded = new Map(
+    modules.embeddings().map((module) => [module, own.trainEmbedding(module)]),
+  );
+  const tied = new Map(modules.tied().map(([head, embedding]) => [head, embedded.get(embedding)]));
+  for (const module of modules.linears()) own.trainLinear(module, tied.get(module));
+  for (const module of modules.norms()) own.trainNorm(module);
+  for (const module of modules.experts()) own.trainExperts(module);
+}
+
+/** Numbers of a whole model; tied ones count once. */
+export function wholeModel(
+  outline: ModuleIndex<LinearShape, NormShape, TableShape, ExpertsShape>,
+): number {
+  const sizes = new ModuleSizes();
+  trainAll(sizes, outline);
+  return sizes.total;
+}
+
+/** Copies in the base's dtype, outside autograd. */
+export function inDtype(
+  parameters: ReadonlyMap<string, Tensor>,
+  dtype: 'bf16' | 'f32',
+): Map<string, Tensor> {
+  return noGrad(
+    () =>
+      new Map([...parameters].map(([name, parameter]) => [name, to(parameter, dtype).detach()])),
+  );
+}

@@ -1,0 +1,37 @@
+/** Linears whose weights PEFT keeps in a form that a method does not take. */
+import { DomainError } from '@graft/contracts';
+import type { LinearShape } from '../../nn/outline.js';
+
+interface Takes {
+  readonly name: string;
+  readonly conv1d: boolean;
+  readonly convolutions?: readonly number[];
+  readonly noConvolutions?: string;
+}
+
+type Target = Pick<LinearShape, 'path' | 'transposed' | 'kernel' | 'adaptable'>;
+
+/** @throws DomainError where PEFT could not read the file, or run what it read */
+export function refuseWeights(method: Takes, targets: readonly Target[]): void {
+  const { name, convolutions = [], noConvolutions: reason } = method;
+  const refuse = (what: string, param: string): never => {
+    throw new DomainError('unsupported', `${name} does not adapt ${what}`, param);
+  };
+  const others = 'leave it out of target_modules, or choose another method';
+  for (const { path, kernel, transposed, adaptable } of targets) {
+    if (kernel && !convolutions.includes(kernel.length - 1)) {
+      const why = reason ?? `in PEFT neither (Conv${kernel.length - 1}d)`;
+      refuse(`${path}, which is a convolution: ${why}; ${others}`, 'peft.target_modules');
+    }
+    if (adaptable === false)
+      refuse(
+        `${path}: transformers reads its stride, which PEFT's layers do not have, so that no adapted model runs there; leave it out of target_modules, or train it whole by modules_to_save`,
+        'peft.target_modules',
+      );
+    if (transposed && !method.conv1d)
+      refuse(
+        `${path}: this model stores its weights as [in, out] (Conv1D), which PEFT does not support for this method; choose another method`,
+        'peft.peft_type',
+      );
+  }
+}
