@@ -45,7 +45,7 @@ import { mappedFormat, shapeOf as shapeAmong, type Columns, type Shape } from '.
 import { checkBase, inputsOf, stacksOf, taskFor, taskOf, tasks } from './tasks/registry.js';
 import { parseOptions } from './plug-in-options.js';
 import { likest } from './tasks/task-fit.js';
-import { useOf } from './tasks/use.js';
+import { useOf } from './tasks/heads/model-use.js';
 import { autoModel, autoPeftModel, type RecordFormat, type Task } from './tasks/task.js';
 import { autoNumbers } from './train/auto.js';
 import { totalSteps } from './train/cursor.js';
@@ -94,7 +94,7 @@ export {
   usesOfBase,
   usesOfTask,
   vectorSize,
-} from './tasks/use.js';
+} from './tasks/heads/model-use.js';
 export type { PeftConfig } from './methods/frame/config.js';
 export type { HfConfig } from './models/model.js';
 export { checkTrained, trainedBy } from './train/optimizer.js';
@@ -116,7 +116,7 @@ export {
   inOrderOf,
   learntOn,
   trainedOptions,
-} from './tasks/head-request.js';
+} from './tasks/heads/head-request.js';
 export { lettersIn } from './data/audio/made-vocabulary.js';
 export { totalSteps };
 export { hasOneLabel, holdsOutByDefault, withoutHeldOut } from './train/validation-defaults.js';

@@ -1,6 +1,6 @@
 """What transformers' text normalisers of Whisper make of sentences, and jiwer's error rates.
 
-The table of spellings is the one that Graft has (libs/peft-core/src/data/audio/english-spellings.ts).
+The table of spellings is the one that Graft has (libs/peft-core/src/tasks/text-metrics/english-spellings.ts).
 """
 
 import json
@@ -61,7 +61,7 @@ PAIRS = [
 
 
 def write_transcripts() -> None:
-    table = (ROOT / "libs/peft-core/src/data/audio/english-spellings.ts").read_text()
+    table = (ROOT / "libs/peft-core/src/tasks/text-metrics/english-spellings.ts").read_text()
     spellings = dict(pair.split("=") for pair in re.search(r"`(.*)`", table, re.S)[1].split())
     english, basic = EnglishTextNormalizer(spellings), BasicTextNormalizer()
     texts = [{"text": text, "english": english(text), "basic": basic(text)} for text in SENTENCES]

@@ -16,7 +16,7 @@ import { readAdapter, writeAdapter, type StoredAdapter } from '../io/peft-adapte
 import { pythonJson } from '../io/python-json.js';
 import { writeWholeText } from '../io/whole-file.js';
 import type { Adapter } from '../methods/method.js';
-import { headFilesOf, headOf } from '../tasks/head-request.js';
+import { headFilesOf, headOf } from '../tasks/heads/head-request.js';
 import { taskFor } from '../tasks/registry.js';
 import type { FactOfRun } from '../train/facts.js';
 import type { RunBytes } from '../train/run-bytes.js';

@@ -7,7 +7,7 @@ import { checkPlain, type Words } from '../methods/lora/plain-lora.js';
 import type { HfConfig } from '../models/model.js';
 import { ggufModelTypes } from '../models/registry.js';
 import { footprintOf, type BaseFootprint } from '../methods/frame/base-footprint.js';
-import { headOf } from '../tasks/head-request.js';
+import { headOf } from '../tasks/heads/head-request.js';
 import { taskFor } from '../tasks/registry.js';
 
 /** What an operation is done to. */

@@ -4,9 +4,9 @@
 // rules must not change: a run that resumes on another build has to hold out the same records.
 import { createHash } from 'node:crypto';
 import { DomainError, type Spec } from '@graft/contracts';
-import { areMeasures } from '../tasks/label-survey.js';
+import { areMeasures } from '../tasks/labels/label-survey.js';
 import type { RecordFacts, Task } from '../tasks/task.js';
-import { TASK_IDS } from '../tasks/supervised-records.js';
+import { TASK_IDS } from '../tasks/records/supervised-records.js';
 import { readLines } from './lines.js';
 import { parseRecord, withMore, type JsonObject } from './records.js';
 import { taskIdProblem } from './task-ids.js';

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { permutation } from './permutation.js';
-import { packBatch } from './pack.js';
+import { packBatch } from '../tasks/batches/pack.js';
 
 describe('permutation', () => {
   it('is the identity without shuffling', () => {

@@ -1,5 +1,5 @@
 // Records of jobs whose method has a prompt for each task: they say which task they are of.
-import { TASK_IDS } from '../tasks/supervised-records.js';
+import { TASK_IDS } from '../tasks/records/supervised-records.js';
 import type { JsonObject } from './records.js';
 
 /**

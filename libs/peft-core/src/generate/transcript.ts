@@ -9,7 +9,7 @@ import { quietEnd } from '../data/audio/windows.js';
 import type { Processor } from '../data/processor.js';
 import type { Model } from '../models/model.js';
 import type { Example, Inference } from '../tasks/task.js';
-import type { SaidSegment, TranscriptOptions, Writer } from '../tasks/writer.js';
+import type { SaidSegment, TranscriptOptions, Writer } from '../tasks/speech/writer.js';
 import { virtualTokens } from '../train/virtual-tokens.js';
 import { answersTo } from './inference.js';
 import { Spoken } from './spoken-text.js';

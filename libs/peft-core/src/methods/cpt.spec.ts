@@ -6,10 +6,10 @@ import { attachMethod } from './frame/attach-method.js';
 import { catalog, resolveSpec } from '../catalog.js';
 import type { Model } from '../models/model.js';
 import { buildModel } from '../models/registry.js';
-import { packBatch } from '../data/pack.js';
+import { packBatch } from '../tasks/batches/pack.js';
 import { footprintOf } from './frame/base-footprint.js';
 import { tasks } from '../tasks/registry.js';
-import { packedLoss } from '../tasks/token-loss.js';
+import { packedLoss } from '../tasks/losses/token-loss.js';
 import { makeOptimizer } from '../train/optimizer.js';
 
 const BASE = join(import.meta.dirname, '../../../../test/golden/llama/base/model.safetensors');

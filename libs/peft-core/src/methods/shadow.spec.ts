@@ -5,11 +5,11 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { configOf, largest, worst } from '../../test/one-linear.js';
 import { attachMethod } from './frame/attach-method.js';
 import { catalog } from '../catalog.js';
-import { packBatch } from '../data/pack.js';
+import { packBatch } from '../tasks/batches/pack.js';
 import type { Model } from '../models/model.js';
 import { buildModel } from '../models/registry.js';
 import { footprintOf } from './frame/base-footprint.js';
-import { packedLoss } from '../tasks/token-loss.js';
+import { packedLoss } from '../tasks/losses/token-loss.js';
 
 const GOLDEN = join(import.meta.dirname, '../../../../test/golden');
 const BASE = join(GOLDEN, 'llama/base/model.safetensors');

@@ -6,7 +6,7 @@ import { afterAll, expect, it } from 'vitest';
 import { resolveSpec } from '../catalog.js';
 import { loadBase } from '../io/base-folder.js';
 import { cutAt, footprintOf } from '../methods/frame/base-footprint.js';
-import { headOf } from '../tasks/head-request.js';
+import { headOf } from '../tasks/heads/head-request.js';
 import { openRun } from '../train/open-run.js';
 import { takeTurn } from '../train/loop.js';
 import { RunGroup } from '../train/run-group.js';

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { keep, mapSafetensors, mul, noGrad, tensor, tidy, type Tensor } from '@graft/kernels';
 import { expect, it } from 'vitest';
-import { packBatch } from '../data/pack.js';
+import { packBatch } from '../tasks/batches/pack.js';
 import type { HfConfig } from './model.js';
 import { buildModel } from './registry.js';
 

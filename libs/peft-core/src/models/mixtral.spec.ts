@@ -5,7 +5,7 @@ import { afterEach, expect, it } from 'vitest';
 import { attachMethod } from '../methods/frame/attach-method.js';
 import { checkPeft } from '../catalog.js';
 import { footprintOf, residentBytes } from '../methods/frame/base-footprint.js';
-import { packRows } from '../data/pack.js';
+import { packRows } from '../tasks/batches/pack.js';
 import type { HfConfig, Model } from './model.js';
 import { buildModel, outlineOf } from './registry.js';
 

@@ -8,15 +8,28 @@ import { mediaBytes } from '../data/data-url.js';
 import type { Processor } from '../data/processor.js';
 import type { Model } from '../models/model.js';
 import type { BatchContext } from '../nn/context.js';
-import { confusionOf } from './confusion.js';
-import type { HeadShare } from './head-outputs.js';
-import type { Labelled } from './label-losses.js';
-import { LabelSurvey } from './label-survey.js';
-import { chanceOf, labelAnswers, labelLoss, LABEL_METRICS, targetOf, TOP_5 } from './label-task.js';
-import { labelConfig, labelFact, labelNames } from './labels.js';
-import { AT_LEAST_TWO, checkLabelled, labelOf, mediaInput, problemType } from './media-records.js';
-import { refuseProblems } from './record-checks.js';
-import { heardOf, sequenceOf, type SoundExample } from './sounds.js';
+import { confusionOf } from './labels/confusion.js';
+import type { HeadShare } from './heads/head-outputs.js';
+import type { Labelled } from './labels/label-losses.js';
+import { LabelSurvey } from './labels/label-survey.js';
+import {
+  chanceOf,
+  labelAnswers,
+  labelLoss,
+  LABEL_METRICS,
+  targetOf,
+  TOP_5,
+} from './labels/label-task.js';
+import { labelConfig, labelFact, labelNames } from './labels/labels.js';
+import {
+  AT_LEAST_TWO,
+  checkLabelled,
+  labelOf,
+  mediaInput,
+  problemType,
+} from './records/media-records.js';
+import { refuseProblems } from './records/record-checks.js';
+import { heardOf, sequenceOf, type SoundExample } from './speech/sounds.js';
 import { defineTask, type Encoded, type EncodeOptions, type Share } from './task.js';
 
 interface LabelledSound extends SoundExample, Labelled {}

@@ -8,12 +8,12 @@
 import { z } from 'zod';
 import { chatSpans } from '../data/chat-spans.js';
 import type { ChatMessage } from '../data/chat-template.js';
-import { packBatch } from '../data/pack.js';
-import { packShared } from '../data/pack-shared.js';
+import { packBatch } from './batches/pack.js';
+import { packShared } from './batches/pack-shared.js';
 import { countLabels, cut, tokenize, UNSUPERVISED } from '../data/supervised-text.js';
 import type { SupervisedText, TokenSequence } from '../data/supervised-text.js';
-import { TOKEN_METRICS, tokenChance, tokenSums } from './next-token.js';
-import { checkText, missingFormat, unknownKey } from './record-checks.js';
+import { TOKEN_METRICS, tokenChance, tokenSums } from './losses/next-token.js';
+import { checkText, missingFormat, unknownKey } from './records/record-checks.js';
 import {
   chatFacts,
   checkChat,
@@ -24,7 +24,7 @@ import {
   PROMPT_COMPLETION,
   TASK_IDS,
   unreadIds,
-} from './supervised-records.js';
+} from './records/supervised-records.js';
 import { defineTask, type Example } from './task.js';
 
 const FORMATS = 'one of {"messages"}, {"prompt","completion"} or {"text"}';

@@ -8,21 +8,21 @@
  * SimPO itself is loss_type "simpo" with cpo_alpha 0. There is no reference: a forward is half of DPO's.
  */
 import { z } from 'zod';
-import { labelSmoothing, LOSS_TYPES, pairLoss, smoothed } from './pair-losses.js';
-import { encodePairs, sequencesOfPair } from './preference-pairs.js';
-import type { PreferencePair, PreparedPair } from './preference-pairs.js';
+import { labelSmoothing, LOSS_TYPES, pairLoss, smoothed } from './losses/pair-losses.js';
+import { encodePairs, sequencesOfPair } from './losses/preference-pairs.js';
+import type { PreferencePair, PreparedPair } from './losses/preference-pairs.js';
 import {
   checkPreference,
   preferenceFacts,
   PREFERENCES,
   preparePreference,
-} from './preference-records.js';
+} from './records/preference-records.js';
 import {
   REFERENCE_FREE_METRICS,
   referenceFreeLoss,
   type AnswerLogP,
   type PairObjective,
-} from './reference-free.js';
+} from './losses/reference-free.js';
 import { defineTask } from './task.js';
 
 const GAMMA = 0.5;

@@ -20,16 +20,16 @@ import {
 import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
 import type { CtcTokenizer } from '../data/audio/ctc-tokenizer.js';
-import { basicText } from '../data/audio/text-normalizer.js';
+import { basicText } from './text-metrics/text-normalizer.js';
 import { MAX_VALUES } from '../data/audio/sound.js';
 import type { Heard } from '../data/audio/sounds.js';
 import { mediaBytes } from '../data/data-url.js';
-import { packFeatures } from '../data/pack.js';
+import { packFeatures } from './batches/pack.js';
 import type { Processor } from '../data/processor.js';
 import type { Model } from '../models/model.js';
 import type { BatchContext } from '../nn/context.js';
 import type { CtcOptions } from '../nn/stack-options.js';
-import { mediaInput } from './media-records.js';
+import { mediaInput } from './records/media-records.js';
 import {
   letterHead,
   LetterNotes,
@@ -38,13 +38,13 @@ import {
   ownBlank,
   ownLetters,
   tokenizerOf,
-} from './own-letters.js';
-import { refuseProblems } from './record-checks.js';
-import { heardOf, sequenceOf, windowOf, type SoundExample } from './sounds.js';
+} from './speech/own-letters.js';
+import { refuseProblems } from './records/record-checks.js';
+import { heardOf, sequenceOf, windowOf, type SoundExample } from './speech/sounds.js';
 import { addTotals, defineTask, mean } from './task.js';
 import type { Encoded, EncodeOptions, OwnLetters, Share, Sums } from './task.js';
-import { TRANSCRIPT_METRICS, transcriptErrors } from './transcript-errors.js';
-import { transcripts } from './transcript-records.js';
+import { TRANSCRIPT_METRICS, transcriptErrors } from './text-metrics/transcript-errors.js';
+import { transcripts } from './records/transcript-records.js';
 
 interface SpeltSound extends SoundExample {
   readonly target: Int32Array;

@@ -7,19 +7,24 @@
  * π is the run; π₀ the base: the same rows once more without the run's adapter, of which nothing is kept.
  */
 import { z } from 'zod';
-import { packPairs } from '../data/pack-pairs.js';
-import { labelSmoothing, LOSS_TYPES, pairLoss } from './pair-losses.js';
-import { encodePairs, PAIR_METRICS, sequencesOfPair, sumsOfPairs } from './preference-pairs.js';
-import type { PreferencePair, PreparedPair, ScoredPair } from './preference-pairs.js';
+import { packPairs } from './batches/pack-pairs.js';
+import { labelSmoothing, LOSS_TYPES, pairLoss } from './losses/pair-losses.js';
+import {
+  encodePairs,
+  PAIR_METRICS,
+  sequencesOfPair,
+  sumsOfPairs,
+} from './losses/preference-pairs.js';
+import type { PreferencePair, PreparedPair, ScoredPair } from './losses/preference-pairs.js';
 import {
   checkPreference,
   preferenceFacts,
   PREFERENCES,
   preparePreference,
-} from './preference-records.js';
-import { pairReferenceLosses, score, sum, targetsOfAnswer } from './sequence-log-p.js';
+} from './records/preference-records.js';
+import { pairReferenceLosses, score, sum, targetsOfAnswer } from './losses/sequence-log-p.js';
 import { defineTask, type Share } from './task.js';
-import type { Targets } from './token-loss.js';
+import type { Targets } from './losses/token-loss.js';
 
 const Options = z
   .strictObject({

@@ -8,7 +8,7 @@ import { answersTo } from '../generate/inference.js';
 import type { HfConfig } from '../models/model.js';
 import { buildModel } from '../models/registry.js';
 import { featureExtraction } from './feature-extraction.js';
-import { vectorSize } from './use.js';
+import { vectorSize } from './heads/model-use.js';
 
 // A token a character, between one that begins a text and one that ends it, as BERT has them.
 const [BEGIN, END] = [1, 2];

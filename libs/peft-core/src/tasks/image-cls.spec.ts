@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { TaskFit } from './task-fit.js';
 import { imageCls } from './image-cls.js';
-import { learnt } from './label-losses.js';
+import { learnt } from './labels/label-losses.js';
 import { tensor, tidy } from '@graft/kernels';
 
 const URL_ = 'data:image/png;base64,aGVsbG8=';

@@ -7,16 +7,30 @@ import { mediaBytes } from '../data/data-url.js';
 import { augmentationOptions, drawn, type Augmentation } from '../data/image/augment.js';
 import type { Picture } from '../data/image/pictures.js';
 import type { Processor } from '../data/processor.js';
-import { confusionOf } from './confusion.js';
-import type { HeadShare } from './head-outputs.js';
-import type { Labelled } from './label-losses.js';
-import { LabelSurvey } from './label-survey.js';
-import { chanceOf, labelAnswers, labelLoss, LABEL_METRICS, targetOf, TOP_5 } from './label-task.js';
-import { labelConfig, labelFact, labelNames } from './labels.js';
-import { AT_LEAST_TWO, mediaInput, problemType } from './media-records.js';
-import { checkPictureRecord, pictureRecord, PICTURE_RECORDS } from './picture-records.js';
-import { askedPictures, featureOf, pictureOf, pixelsOf, problemOf, seenOf } from './pictures.js';
-import { refuseProblems } from './record-checks.js';
+import { confusionOf } from './labels/confusion.js';
+import type { HeadShare } from './heads/head-outputs.js';
+import type { Labelled } from './labels/label-losses.js';
+import { LabelSurvey } from './labels/label-survey.js';
+import {
+  chanceOf,
+  labelAnswers,
+  labelLoss,
+  LABEL_METRICS,
+  targetOf,
+  TOP_5,
+} from './labels/label-task.js';
+import { labelConfig, labelFact, labelNames } from './labels/labels.js';
+import { AT_LEAST_TWO, mediaInput, problemType } from './records/media-records.js';
+import { checkPictureRecord, pictureRecord, PICTURE_RECORDS } from './records/picture-records.js';
+import {
+  askedPictures,
+  featureOf,
+  pictureOf,
+  pixelsOf,
+  problemOf,
+  seenOf,
+} from './records/pictures.js';
+import { refuseProblems } from './records/record-checks.js';
 import { defineTask, type Encoded, type EncodeOptions, type Example, type Share } from './task.js';
 
 interface LabelledPicture extends Example, Labelled {

@@ -9,18 +9,25 @@ import type { Sequence } from '../batch.js';
 import { dataUrlProblem, mediaBytes } from '../data/data-url.js';
 import { augmentationOptions, drawn, type Augmentation } from '../data/image/augment.js';
 import type { Picture } from '../data/image/pictures.js';
-import { packFeatures } from '../data/pack.js';
+import { packFeatures } from './batches/pack.js';
 import type { Processor } from '../data/processor.js';
 import type { Origin } from '../data/media-store.js';
 import type { JsonObject } from '../data/records.js';
 import type { Model } from '../models/model.js';
 import type { BatchContext } from '../nn/context.js';
-import { mediaInput } from './media-records.js';
-import { askedPictures, featureOf, pictureOf, pixelsOf, problemOf, seenOf } from './pictures.js';
-import { pooledRows } from './pooling.js';
-import { RANKED_KEYS, rankingChance, rankingLoss, rankingOptions } from './ranking.js';
-import { RANKING_METRICS, vectorAnswers, type Embedder, type Part } from './ranking.js';
-import { missingFormat, refuseProblems, unknownKey } from './record-checks.js';
+import { mediaInput } from './records/media-records.js';
+import {
+  askedPictures,
+  featureOf,
+  pictureOf,
+  pixelsOf,
+  problemOf,
+  seenOf,
+} from './records/pictures.js';
+import { pooledRows } from './heads/pooling.js';
+import { RANKED_KEYS, rankingChance, rankingLoss, rankingOptions } from './losses/ranking.js';
+import { RANKING_METRICS, vectorAnswers, type Embedder, type Part } from './losses/ranking.js';
+import { missingFormat, refuseProblems, unknownKey } from './records/record-checks.js';
 import { defineTask, type Encoded, type EncodeOptions, type Example, type Share } from './task.js';
 
 interface Pictured {

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { Processor } from '../data/processor.js';
 import type { Tokenizer } from '../data/tokenizer.js';
 import { kto } from './kto.js';
-import { labelBalance } from './label-balance.js';
+import { labelBalance } from './losses/label-balance.js';
 
 const user = (content: string) => ({ role: 'user', content });
 const assistant = (content: string) => ({ role: 'assistant', content });

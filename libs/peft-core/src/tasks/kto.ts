@@ -13,17 +13,17 @@
  */
 import { noGrad, tidy } from '@graft/kernels';
 import { z } from 'zod';
-import { packBatch } from '../data/pack.js';
+import { packBatch } from './batches/pack.js';
 import { countLabels, cut, tokenize } from '../data/supervised-text.js';
 import type { SupervisedText, SupervisedTokens, TokenSequence } from '../data/supervised-text.js';
 import type { Model } from '../models/model.js';
 import type { BatchContext } from '../nn/context.js';
-import { checkJudged, JUDGED, judgedFacts, judgedText, labelOf } from './judged-records.js';
-import { labelBalance } from './label-balance.js';
-import { sigmoid } from './pair-losses.js';
-import { numbered, pieces } from './pieces.js';
-import { LOSS } from './preference-pairs.js';
-import { referenceLosses, score, sum, targetsBySequence } from './sequence-log-p.js';
+import { checkJudged, JUDGED, judgedFacts, judgedText, labelOf } from './records/judged-records.js';
+import { labelBalance } from './losses/label-balance.js';
+import { sigmoid } from './losses/pair-losses.js';
+import { numbered, pieces } from './batches/split-batch.js';
+import { LOSS } from './losses/preference-pairs.js';
+import { referenceLosses, score, sum, targetsBySequence } from './losses/sequence-log-p.js';
 import { defineTask, mean, type Example, type Share, type Sums } from './task.js';
 
 export interface JudgedExample extends Example {

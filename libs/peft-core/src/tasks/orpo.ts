@@ -8,16 +8,20 @@
  * There is no reference: a forward is half of DPO's.
  */
 import { z } from 'zod';
-import { sigmoid, softplus } from './pair-losses.js';
-import { encodePairs, sequencesOfPair } from './preference-pairs.js';
-import type { PreferencePair, PreparedPair } from './preference-pairs.js';
+import { sigmoid, softplus } from './losses/pair-losses.js';
+import { encodePairs, sequencesOfPair } from './losses/preference-pairs.js';
+import type { PreferencePair, PreparedPair } from './losses/preference-pairs.js';
 import {
   checkPreference,
   preferenceFacts,
   PREFERENCES,
   preparePreference,
-} from './preference-records.js';
-import { REFERENCE_FREE_METRICS, referenceFreeLoss, type PairObjective } from './reference-free.js';
+} from './records/preference-records.js';
+import {
+  REFERENCE_FREE_METRICS,
+  referenceFreeLoss,
+  type PairObjective,
+} from './losses/reference-free.js';
 import { defineTask } from './task.js';
 
 const Options = z.strictObject({

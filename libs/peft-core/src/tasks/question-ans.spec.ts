@@ -3,7 +3,7 @@ import { wordPieceTokenizer } from '../../test/word-piece.js';
 import { Processor } from '../data/processor.js';
 import type { JsonObject } from '../data/records.js';
 import { questionAns } from './question-ans.js';
-import { exactMatch, sharedWords } from './squad.js';
+import { exactMatch, sharedWords } from './text-metrics/squad.js';
 
 const tokenizer = wordPieceTokenizer(['hello', 'world', '##ly', 'friend', 'a', 'b', 'c']);
 const processor = new Processor({ tokenizer });

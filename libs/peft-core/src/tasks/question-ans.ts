@@ -23,10 +23,17 @@ import type { JsonObject } from '../data/records.js';
 import type { Tokenizer } from '../data/tokenizer.js';
 import type { Model } from '../models/model.js';
 import type { BatchContext } from '../nn/context.js';
-import { placesOf, windowsOf, type Window } from './context-windows.js';
-import { headOutputs } from './head-outputs.js';
-import { checkText, missingFormat, unknownKey } from './record-checks.js';
-import { answersIn, exactMatch, part, pointsIn, sharedWords, type Answer } from './squad.js';
+import { placesOf, windowsOf, type Window } from './heads/context-windows.js';
+import { headOutputs } from './heads/head-outputs.js';
+import { checkText, missingFormat, unknownKey } from './records/record-checks.js';
+import {
+  answersIn,
+  exactMatch,
+  part,
+  pointsIn,
+  sharedWords,
+  type Answer,
+} from './text-metrics/squad.js';
 import { defineTask, mean, type Encoded, type Example } from './task.js';
 import type { Share, Sums } from './task.js';
 

@@ -6,14 +6,14 @@
  * end with the end of text.
  */
 import { z } from 'zod';
-import { messageText } from './messages.js';
+import { messageText } from '../data/text/messages.js';
 import type { ChatMessage } from '../data/chat-template.js';
-import { packBatch, packRows } from '../data/pack.js';
+import { packBatch, packRows } from './batches/pack.js';
 import { tokenize, UNSUPERVISED } from '../data/supervised-text.js';
 import type { SupervisedText, TokenSequence } from '../data/supervised-text.js';
 import type { Tokenizer } from '../data/tokenizer.js';
-import { TOKEN_METRICS, tokenChance, tokenSums } from './next-token.js';
-import { missingFormat } from './record-checks.js';
+import { TOKEN_METRICS, tokenChance, tokenSums } from './losses/next-token.js';
+import { missingFormat } from './records/record-checks.js';
 import {
   chatFacts,
   checkChat,
@@ -21,7 +21,7 @@ import {
   MESSAGES,
   pairFacts,
   PROMPT_COMPLETION,
-} from './supervised-records.js';
+} from './records/supervised-records.js';
 import { defineTask, type Example } from './task.js';
 
 interface SequencePair extends Example {

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { JsonObject } from '../data/records.js';
 import { wordPieceTokenizer } from '../../test/word-piece.js';
 import { Processor } from '../data/processor.js';
-import { macroF1, matthews, pearson } from './label-metrics.js';
+import { macroF1, matthews, pearson } from './labels/label-metrics.js';
 import { seqCls } from './seq-cls.js';
 
 const tokenizer = wordPieceTokenizer(['hello', 'world', '##ly', 'friend', 'a', 'b', 'c']);

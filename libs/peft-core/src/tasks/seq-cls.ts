@@ -10,11 +10,11 @@ import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
 import type { JsonObject } from '../data/records.js';
 import type { Tokenizer } from '../data/tokenizer.js';
-import { confusionOf } from './confusion.js';
-import type { HeadShare, TypedSequence } from './head-outputs.js';
-import type { Labelled } from './label-losses.js';
-import { matthews, pearson } from './label-metrics.js';
-import { LabelSurvey, PROBLEMS } from './label-survey.js';
+import { confusionOf } from './labels/confusion.js';
+import type { HeadShare, TypedSequence } from './heads/head-outputs.js';
+import type { Labelled } from './labels/label-losses.js';
+import { matthews, pearson } from './labels/label-metrics.js';
+import { LabelSurvey, PROBLEMS } from './labels/label-survey.js';
 import {
   chanceOf,
   checkLabel,
@@ -22,9 +22,9 @@ import {
   labelLoss,
   LABEL_METRICS,
   targetOf,
-} from './label-task.js';
-import { labelConfig, labelFact, labelNames } from './labels.js';
-import { checkText, missingFormat, unknownKey } from './record-checks.js';
+} from './labels/label-task.js';
+import { labelConfig, labelFact, labelNames } from './labels/labels.js';
+import { checkText, missingFormat, unknownKey } from './records/record-checks.js';
 import { defineTask, type Encoded, type EncodeOptions, type Example, type Share } from './task.js';
 
 /** A text or a pair with its target. */

@@ -7,25 +7,29 @@
 import { z } from 'zod';
 import { MAX_VALUES } from '../data/audio/sound.js';
 import type { Heard } from '../data/audio/sounds.js';
-import { basicText, englishText } from '../data/audio/text-normalizer.js';
+import { basicText, englishText } from './text-metrics/text-normalizer.js';
 import { mediaBytes } from '../data/data-url.js';
-import { packBatch, packFeatures } from '../data/pack.js';
+import { packBatch, packFeatures } from './batches/pack.js';
 import type { Processor, Writing } from '../data/processor.js';
 import { UNSUPERVISED } from '../data/supervised-text.js';
 import type { TokenSequence } from '../data/supervised-text.js';
 import type { Tokenizer } from '../data/tokenizer.js';
-import { TOKEN_METRICS, tokenChance, tokenSums } from './next-token.js';
-import { mediaInput } from './media-records.js';
-import { refuseProblems } from './record-checks.js';
-import type { FeatureSequence } from './head-outputs.js';
-import { heardOf, sequenceOf, windowOf, type SoundExample } from './sounds.js';
-import { prefixOf } from './speech-tokens.js';
-import { SpeechWriter } from './speech-writer.js';
+import { TOKEN_METRICS, tokenChance, tokenSums } from './losses/next-token.js';
+import { mediaInput } from './records/media-records.js';
+import { refuseProblems } from './records/record-checks.js';
+import type { FeatureSequence } from './heads/head-outputs.js';
+import { heardOf, sequenceOf, windowOf, type SoundExample } from './speech/sounds.js';
+import { prefixOf } from './speech/speech-tokens.js';
+import { SpeechWriter } from './speech/speech-writer.js';
 import { defineTask, type Encoded, type EncodeOptions } from './task.js';
-import { timesOf } from './timestamps.js';
-import { transcribe, transcribing } from './transcribe.js';
-import { TRANSCRIPT_METRICS, transcriptErrors, type Normalize } from './transcript-errors.js';
-import { transcripts } from './transcript-records.js';
+import { timesOf } from './speech/timestamps.js';
+import { transcribe, transcribing } from './speech/transcribe.js';
+import {
+  TRANSCRIPT_METRICS,
+  transcriptErrors,
+  type Normalize,
+} from './text-metrics/transcript-errors.js';
+import { transcripts } from './records/transcript-records.js';
 
 interface SpokenText extends SoundExample {
   readonly target: Int32Array;

@@ -17,7 +17,7 @@ import type { Model } from '../models/model.js';
 import type { BatchContext } from '../nn/context.js';
 import type { InputKind } from '../nn/front-ends/registry.js';
 import type { StackKinds, TaskHeadKind } from '../nn/stack-options.js';
-import type { Writing } from './writer.js';
+import type { Writing } from './speech/writer.js';
 
 /** A form in which a task's records come. */
 export interface RecordFormat extends Omit<RecordFormatDescription, 'optional_keys'> {

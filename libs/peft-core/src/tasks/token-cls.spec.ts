@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { wordPieceTokenizer } from '../../test/word-piece.js';
 import { Processor } from '../data/processor.js';
 import type { JsonObject } from '../data/records.js';
-import { entitiesOf } from './entities.js';
+import { entitiesOf } from './labels/entities.js';
 import { tokenCls } from './token-cls.js';
 
 const tokenizer = wordPieceTokenizer(['hello', 'world', '##ly', 'friend', 'a', 'b']);

@@ -21,8 +21,8 @@ import type { JsonObject } from '../data/records.js';
 import type { Tokenizer } from '../data/tokenizer.js';
 import type { Model } from '../models/model.js';
 import type { BatchContext } from '../nn/context.js';
-import { entitiesOf, hasEntities, keyOf } from './entities.js';
-import { headOutputs, type TypedSequence } from './head-outputs.js';
+import { entitiesOf, hasEntities, keyOf } from './labels/entities.js';
+import { headOutputs, type TypedSequence } from './heads/head-outputs.js';
 import {
   inOrder,
   isAmong,
@@ -33,8 +33,8 @@ import {
   notAmong,
   numberOf,
   type Label,
-} from './labels.js';
-import { missingFormat, unknownKey } from './record-checks.js';
+} from './labels/labels.js';
+import { missingFormat, unknownKey } from './records/record-checks.js';
 import { defineTask, mean, type Encoded, type EncodeOptions, type Example } from './task.js';
 import type { Share, Sums, Survey } from './task.js';
 

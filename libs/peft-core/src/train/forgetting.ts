@@ -9,7 +9,7 @@ import { BARE_BASE } from '../batch.js';
 import type { Base } from '../io/base-folder.js';
 import type { Model } from '../models/model.js';
 import { causalLm, type TokenExample } from '../tasks/causal-lm.js';
-import { TASK_IDS } from '../tasks/supervised-records.js';
+import { TASK_IDS } from '../tasks/records/supervised-records.js';
 import { addSums, NO_SUMS } from '../tasks/task.js';
 import { FIXED_TEXTS } from './fixed-texts.js';
 

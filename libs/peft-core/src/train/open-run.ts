@@ -26,7 +26,7 @@ import {
   headOf,
   inOrderOf,
   learntOn,
-} from '../tasks/head-request.js';
+} from '../tasks/heads/head-request.js';
 import { checkBase, inputsOf, taskFor } from '../tasks/registry.js';
 import type { Example, Task } from '../tasks/task.js';
 import { foundIn } from './checkpoint.js';

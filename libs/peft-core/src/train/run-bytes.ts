@@ -25,7 +25,7 @@ import type { Outline } from '../nn/outline.js';
 import type { ExpertsShape } from '../nn/experts.js';
 import type { HfConfig } from '../models/model.js';
 import { footprintOf } from '../methods/frame/base-footprint.js';
-import { headOf } from '../tasks/head-request.js';
+import { headOf } from '../tasks/heads/head-request.js';
 import { taskFor } from '../tasks/registry.js';
 import type { Example } from '../tasks/task.js';
 import { DEFAULT_LIMITS } from './micro-batches.js';
@@ -70,7 +70,7 @@ export interface AnswerSizes {
 /** Rows of prompts that one forward reads. */
 export const SAMPLE_ROWS = 128;
 
-/** Rows of logits at once (tasks/token-loss.ts). */
+/** Rows of logits at once (tasks/losses/token-loss.ts). */
 const CHUNK_ROWS = 256;
 /** What the allocator rounds up to, and what a run has besides tensors. */
 const SLACK_BYTES = 24 << 20;

@@ -6,7 +6,7 @@ import { BestFiles } from '../io/best-files.js';
 import { commitFolder } from '../io/commit-folder.js';
 import { writeAdapter } from '../io/peft-adapter.js';
 import type { Adapter, NamedTensors } from '../methods/method.js';
-import type { HeadFiles } from '../tasks/head-request.js';
+import type { HeadFiles } from '../tasks/heads/head-request.js';
 import type { PeftTask } from '../tasks/task.js';
 import type { Optimizer } from './adamw.js';
 import {

@@ -1,0 +1,41 @@
+// What of a sequence's last hidden states is its vector.
+import { indexSelect, matmul, tensor, to, type Tensor } from '@graft/kernels';
+import type { Sequence } from '../../batch.js';
+
+/** The mean of its rows, the first or the last. */
+export type Pooling = 'mean' | 'cls' | 'lasttoken';
+
+/** [sequences, D] in f32, each as its mode says. */
+export function pooledRows(
+  hidden: Tensor,
+  sequences: readonly Sequence[],
+  modes: readonly Pooling[],
+): Tensor {
+  return modes.includes('mean')
+    ? averaged(to(hidden, 'f32'), sequences, modes)
+    : to(indexSelect(hidden, 0, rowsOf(sequences, modes)), 'f32');
+}
+
+const rowsOf = (sequences: readonly Sequence[], modes: readonly Pooling[]): Tensor =>
+  tensor(
+    BigInt64Array.from(sequences, ({ start, length }, i) =>
+      BigInt(modes[i] === 'cls' ? start : start + length - 1),
+    ),
+    [sequences.length],
+  );
+
+/** By a matrix of weights [sequences, T]: 1 / length in each row of a mean, 1 in the row that is taken alone. */
+function averaged(
+  hidden: Tensor,
+  sequences: readonly Sequence[],
+  modes: readonly Pooling[],
+): Tensor {
+  const rows = hidden.shape[0] as number;
+  const weights = new Float32Array(sequences.length * rows);
+  for (const [i, { start, length }] of sequences.entries()) {
+    const at = i * rows + start;
+    if (modes[i] === 'mean') weights.fill(1 / length, at, at + length);
+    else weights[modes[i] === 'cls' ? at : at + length - 1] = 1;
+  }
+  return matmul(tensor(weights, [sequences.length, rows]), hidden);
+}

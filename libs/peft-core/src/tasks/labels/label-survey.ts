@@ -1,0 +1,127 @@
+// What a file of labelled records is: which problem it poses, and which labels there are.
+import { DomainError } from '@graft/contracts';
+import { shown } from '../../data/json-scan.js';
+import type { JsonObject } from '../../data/records.js';
+import { inOrder, isAmong, MOST_LABELS, notAmong, type Label } from './labels.js';
+import type { Survey } from '../task.js';
+
+/** transformers' problem_type. */
+export const PROBLEMS = [
+  'single_label_classification',
+  'multi_label_classification',
+  'regression',
+] as const;
+export type Problem = (typeof PROBLEMS)[number];
+
+export interface LabelOptions {
+  readonly problem_type: Problem | null;
+  readonly labels: readonly string[] | null;
+}
+
+const REAL = /^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$/;
+
+/** A label as a number; tables have them as text. */
+export function realOf(label: unknown): number | null {
+  if (typeof label === 'number') return label;
+  return typeof label === 'string' && REAL.test(label) ? Number(label) : null;
+}
+
+/** Whether these are measures and no names: numbers, some of them with fractions. */
+export function areMeasures(labels: Iterable<string>): boolean {
+  let hasFraction = false;
+  for (const label of labels) {
+    const real = realOf(label);
+    if (real === null) return false;
+    hasFraction ||= !Number.isInteger(real);
+  }
+  return hasFraction;
+}
+
+/**
+ * Lists of labels make a problem of several labels, numbers with fractions a regression, all else one of a single label.
+ */
+export class LabelSurvey<O extends LabelOptions> implements Survey<O> {
+  readonly #found = new Set<string>();
+  #isList: boolean | null = null;
+  /** The first label that is a number with a fraction. */
+  #fraction: Label | null = null;
+  /** The first label that is no number. */
+  #word: Label | null = null;
+
+  constructor(
+    private readonly given: O,
+    private readonly takes: { readonly measures: boolean } = { measures: true },
+  ) {}
+
+  see({ label }: JsonObject): string | null {
+    const isList = Array.isArray(label);
+    const { problem_type: problem } = this.given;
+    const wanted = problem === null ? this.#isList : problem === 'multi_label_classification';
+    if (wanted !== null && wanted !== isList)
+      return isList
+        ? '"label" is a list, and it is one label in the records before it, or by problem_type'
+        : '"label" must be a list, as in the records before it, or by problem_type';
+    this.#isList = isList;
+    for (const one of (isList ? label : [label]) as readonly Label[]) {
+      const wrong = this.#take(one);
+      if (wrong !== null) return wrong;
+    }
+    return null;
+  }
+
+  options(): O {
+    const { given } = this;
+    this.#refuseMeasures();
+    const problem = given.problem_type ?? this.#problem();
+    if (problem === 'regression') return { ...given, problem_type: problem };
+    const labels = given.labels ?? inOrder(this.#found);
+    const least = problem === 'single_label_classification' ? 2 : 1;
+    if (labels.length >= least) return { ...given, problem_type: problem, labels };
+    const what =
+      labels[0] === undefined
+        ? 'no record has a label'
+        : `every record has the label ${shown(labels[0])}`;
+    throw new DomainError(
+      'invalid_training_file',
+      `${what}: there is nothing to tell apart`,
+      'training_file',
+    );
+  }
+
+  #take(label: Label): string | null {
+    const { problem_type: problem, labels } = this.given;
+    const real = realOf(label);
+    if (problem === 'regression')
+      return real === null ? `"label" must be a number, got ${shown(label)}` : null;
+    if (real === null) this.#word ??= label;
+    else if (!Number.isInteger(real)) this.#fraction ??= label;
+    if (labels !== null) return isAmong(label, labels) ? null : notAmong(label, labels);
+    if (this.#found.size <= MOST_LABELS) this.#found.add(String(label));
+    return null;
+  }
+
+  /** Numbers, some with fractions, that nobody lists as names. */
+  get #areMeasures(): boolean {
+    return this.#fraction !== null && this.#word === null && this.given.labels === null;
+  }
+
+  #refuseMeasures(): void {
+    if (this.takes.measures || !this.#areMeasures) return;
+    throw new DomainError(
+      'invalid_training_file',
+      `labels with fractions, such as ${shown(this.#fraction)}, are measures, which this task does not learn; if they are names of classes, list them in graft.task_options.labels`,
+      'training_file',
+    );
+  }
+
+  #problem(): Problem {
+    if (this.#isList) return 'multi_label_classification';
+    if (this.#areMeasures) return 'regression';
+    if (this.#found.size <= MOST_LABELS) return 'single_label_classification';
+    throw new DomainError(
+      'invalid_training_file',
+      `there are more than ${MOST_LABELS} different labels${this.takes.measures ? '; if they are measures, set problem_type to "regression"' : ''}`,
+      'training_file',
+    );
+  }
+}

@@ -1,0 +1,114 @@
+// What tasks share that label whole inputs: the label of a record, its target, loss, answers and numbers.
+import { add, backward, mul, tidy, to, type Tensor } from '@graft/kernels';
+import type { Model } from '../../models/model.js';
+import type { BatchContext } from '../../nn/context.js';
+import { headOutputs, type HeadShare } from '../heads/head-outputs.js';
+import { answers, learnt, type Labelled } from './label-losses.js';
+import { macroF1 } from './label-metrics.js';
+import { realOf, type LabelOptions } from './label-survey.js';
+import { isLabel, numberOf, type Label } from './labels.js';
+import { mean, type Chance, type Metric, type Share, type Sums } from '../task.js';
+
+/** Why a label cannot be learnt, or null. */
+export function checkLabel(label: unknown): string | null {
+  const list = Array.isArray(label) ? (label as unknown[]) : null;
+  if (list === null)
+    return isLabel(label)
+      ? null
+      : '"label" must be a name of at most 200 characters, a number, or a list of such';
+  const wrong = list.findIndex((one) => !isLabel(one));
+  if (wrong >= 0) return `"label"[${wrong}] must be a name of at most 200 characters or a number`;
+  return new Set(list.map(String)).size === list.length ? null : '"label" has a label twice';
+}
+
+/** @throws DomainError for a label that there is not */
+export function targetOf(
+  label: unknown,
+  { problem_type: problem, labels }: LabelOptions,
+): Float64Array {
+  const names = labels ?? [];
+  if (problem === 'regression') return Float64Array.of(realOf(label) ?? NaN);
+  if (problem !== 'multi_label_classification')
+    return Float64Array.of(numberOf(label as Label, names));
+  const target = new Float64Array(names.length);
+  for (const one of label as readonly Label[]) target[numberOf(one, names)] = 1;
+  return target;
+}
+
+/** What the head makes of the inputs of each share, [inputs, labels] in f32. */
+const outputsOf = (model: Model, shares: readonly HeadShare[], ctx: BatchContext): Tensor[] =>
+  headOutputs(model, shares, ctx).map((logits) => to(logits, 'f32'));
+
+type Labels<E, O> = readonly Share<E, O>[];
+
+/** @param read the shares' inputs, as the head reads them */
+export function labelLoss<E extends Labelled, O extends LabelOptions>(
+  model: Model,
+  shares: Labels<E, O>,
+  read: readonly HeadShare[],
+  ctx: BatchContext,
+  scales: ReadonlyMap<number, number> | null,
+): Map<number, Sums> {
+  const outputs = outputsOf(model, read, ctx);
+  const sums = new Map<number, Sums>();
+  const weighed = shares.map(({ run, examples, options }, i) => {
+    const found = learnt(outputs[i] as Tensor, examples, options);
+    sums.set(run, { units: examples.length, totals: found.totals });
+    return mul(found.loss, scales?.get(run) ?? 0);
+  });
+  if (scales) backward([weighed.reduce((a, b) => add(a, b))], [null]);
+  return sums;
+}
+
+export const labelAnswers = <E, O extends LabelOptions>(
+  model: Model,
+  shares: Labels<E, O>,
+  read: readonly HeadShare[],
+  ctx: BatchContext,
+): unknown[] =>
+  tidy(() => {
+    const outputs = outputsOf(model, read, ctx);
+    return shares.flatMap(({ options }, i) => answers(outputs[i] as Tensor, options));
+  });
+
+/** A new head knows nothing: a run begins at chance. */
+export function chanceOf({ problem_type: problem, labels }: LabelOptions): Chance {
+  if (problem === 'regression') return { loss: Infinity, of: 'a measure', isStart: true };
+  if (problem === 'multi_label_classification')
+    return { loss: Math.LN2, of: 'whether each label holds', isStart: true };
+  const count = labels?.length ?? 2;
+  return { loss: Math.log(count), of: `among ${count} labels`, isStart: true };
+}
+
+export const LABEL_METRICS: readonly Metric[] = [
+  {
+    name: 'loss',
+    title: 'Loss',
+    unit: null,
+    draw: { smooth: true, log: true },
+    of: mean('loss'),
+  },
+  {
+    name: 'accuracy',
+    title: 'Accuracy',
+    unit: '%',
+    draw: { smooth: true, log: false },
+    of: (sums) => (sums.totals['right'] === undefined ? null : mean('right')(sums)),
+  },
+  {
+    name: 'f1',
+    title: 'F1, mean of the labels',
+    unit: '%',
+    draw: { smooth: true, log: false },
+    of: macroF1,
+  },
+];
+
+/** Of one label each, among at least six. */
+export const TOP_5: Metric = {
+  name: 'top_5_accuracy',
+  title: 'Accuracy of the five likeliest',
+  unit: '%',
+  draw: { smooth: true, log: false },
+  of: (sums) => (sums.totals['top5'] === undefined ? null : mean('top5')(sums)),
+};

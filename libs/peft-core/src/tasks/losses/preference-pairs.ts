@@ -1,0 +1,107 @@
+// Two answers to a prompt, one of them preferred, as token ids; and what a loss on them is measured by.
+import { countLabels, cut, tokenize } from '../../data/supervised-text.js';
+import type { SupervisedText, TokenSequence } from '../../data/supervised-text.js';
+import type { Pair } from '../batches/pack-pairs.js';
+import type { Tokenizer } from '../../data/tokenizer.js';
+import { mean, type Encoded, type EncodeOptions, type Example, type Metric } from '../task.js';
+import type { Sums } from '../task.js';
+
+export interface PreferencePair extends Example {
+  readonly chosen: TokenSequence;
+  readonly rejected: TokenSequence;
+}
+
+/** The preferred answer and the other, each after the prompt. */
+export type PreparedPair = readonly [chosen: SupervisedText, rejected: SupervisedText];
+
+/** @param passes how often a forward runs over each: twice where the base is the reference */
+export function encodePairs(
+  prepared: readonly PreparedPair[],
+  tokenizer: Tokenizer,
+  { maxSeqLen }: EncodeOptions,
+  passes: number,
+): Encoded<PreferencePair>[] {
+  const whole = tokenize(prepared.flat(), tokenizer);
+  return prepared.map((_, i) => {
+    const both = whole.slice(2 * i, 2 * i + 2);
+    const [chosen, rejected] = both.map((tokens) => cut(tokens, maxSeqLen)) as [
+      TokenSequence,
+      TokenSequence,
+    ];
+    const tokenCount = chosen.tokens.length + rejected.tokens.length;
+    const learnt = [countLabels(chosen), countLabels(rejected)] as const;
+    return {
+      example: { chosen, rejected, tokenCount, rows: passes * tokenCount },
+      longest: Math.max(...both.map(({ tokens }) => tokens.length)),
+      supervised: learnt[0] + learnt[1],
+      lost: learnt.includes(0),
+    };
+  });
+}
+
+export const sequencesOfPair = ({ chosen, rejected }: PreferencePair): Pair => [chosen, rejected];
+
+/** What a pair came to. */
+export interface ScoredPair {
+  readonly run: number;
+  readonly loss: number;
+  /** Rewards of the answers. */
+  readonly chosen: number;
+  readonly rejected: number;
+  /** -log π of the preferred one, where that is learnt. */
+  readonly nll?: number;
+}
+
+export function sumsOfPairs(pairs: readonly ScoredPair[]): Map<number, Sums> {
+  const sums = new Map<number, { units: number; totals: Record<string, number> }>();
+  for (const { run, loss, chosen, rejected, nll = 0 } of pairs) {
+    const margin = chosen - rejected;
+    const found = { loss, chosen, rejected, margin, right: Number(margin > 0), nll };
+    const sum = sums.get(run) ?? { units: 0, totals: {} };
+    sums.set(run, sum);
+    sum.units++;
+    for (const [name, value] of Object.entries(found))
+      sum.totals[name] = (sum.totals[name] ?? 0) + value;
+  }
+  return sums;
+}
+
+export const LOSS: Metric = {
+  name: 'loss',
+  title: 'Loss',
+  unit: null,
+  draw: { smooth: true, log: true },
+  of: mean('loss'),
+};
+
+export const PAIR_METRICS: readonly Metric[] = [
+  LOSS,
+  {
+    name: 'rewards_margin',
+    title: 'Reward margin',
+    unit: null,
+    draw: { smooth: true, log: false },
+    of: mean('margin'),
+  },
+  {
+    name: 'rewards_chosen',
+    title: 'Reward of the preferred',
+    unit: null,
+    draw: { smooth: true, log: false },
+    of: mean('chosen'),
+  },
+  {
+    name: 'rewards_rejected',
+    title: 'Reward of the other',
+    unit: null,
+    draw: { smooth: true, log: false },
+    of: mean('rejected'),
+  },
+  {
+    name: 'accuracy',
+    title: 'Preference accuracy',
+    unit: '%',
+    draw: { smooth: true, log: false },
+    of: mean('right'),
+  },
+];

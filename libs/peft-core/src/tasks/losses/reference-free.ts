@@ -1,0 +1,130 @@
+/**
+ * Losses on pairs of answers that need no reference. Of a batch of B pairs:
+ *   loss = 1/B Σ f(y_w, y_l) + α · nll        nll = -1/N Σ log π(t)
+ * over the N tokens t of the preferred answers, or of those with their prompts. N is of the whole batch (`batch_size`
+ * records), as in TRL; with gradient accumulation a step has several batches, whose losses it averages. A batch of more
+ * rows than a forward takes goes through in pieces: nothing but N is of all of it, and that is known before.
+ */
+import { tidy } from '@graft/kernels';
+import { packPairs, type PackedAnswer } from '../batches/pack-pairs.js';
+import { countLabels } from '../../data/supervised-text.js';
+import type { Model } from '../../models/model.js';
+import type { BatchContext } from '../../nn/context.js';
+import { numbered, pieces } from '../batches/split-batch.js';
+import { PAIR_METRICS, sequencesOfPair, sumsOfPairs } from './preference-pairs.js';
+import type { PreferencePair, ScoredPair } from './preference-pairs.js';
+import { score, sum, targetsOfAnswer } from './sequence-log-p.js';
+import { mean, type Metric, type Share, type Sums } from '../task.js';
+import type { Targets } from './token-loss.js';
+
+/** log π of an answer, and of how many tokens that is the sum. */
+export interface AnswerLogP {
+  readonly log: number;
+  readonly tokens: number;
+}
+
+export interface PairScore {
+  readonly loss: number;
+  /** Rewards. */
+  readonly chosen: number;
+  readonly rejected: number;
+  /** dloss/d(log π), of the preferred and the other. */
+  readonly slopes: readonly [chosen: number, rejected: number];
+}
+
+export interface PairObjective<O> {
+  /** α */
+  weight(options: O): number;
+  /** Whether the tokens of the nll are those of the prompts, too: all but a text's first. */
+  readonly ofPrompts: boolean;
+  score(chosen: AnswerLogP, rejected: AnswerLogP, options: O): PairScore;
+}
+
+/** A pair on its way through the base. */
+interface Item<O> {
+  readonly run: number;
+  readonly options: O;
+  readonly example: PreferencePair;
+  /** B / N of its batch */
+  readonly perToken: number;
+}
+
+export function referenceFreeLoss<O>(
+  objective: PairObjective<O>,
+  model: Model,
+  shares: readonly Share<PreferencePair, O>[],
+  ctx: BatchContext,
+  scales: ReadonlyMap<number, number> | null,
+): Map<number, Sums> {
+  const items = shares.flatMap(({ run, options, examples }) => {
+    const tokens = examples.reduce((n, one) => n + learntTokens(objective, one), 0);
+    const perToken = examples.length / Math.max(1, tokens);
+    return examples.map((example): Item<O> => ({ run, options, example, perToken }));
+  });
+  const forwards = pieces(items, ({ example }) => example.rows);
+  return sumsOfPairs(
+    forwards.flatMap((piece, i) => {
+      const here = forwards.length === 1 ? ctx : numbered(ctx, i);
+      return tidy(() => pieceLoss(objective, model, piece, here, scales));
+    }),
+  );
+}
+
+const learntTokens = <O>({ ofPrompts }: PairObjective<O>, { chosen }: PreferencePair): number =>
+  ofPrompts ? chosen.tokens.length - 1 : countLabels(chosen);
+
+function pieceLoss<O>(
+  objective: PairObjective<O>,
+  model: Model,
+  piece: readonly Item<O>[],
+  ctx: BatchContext,
+  scales: ReadonlyMap<number, number> | null,
+): ScoredPair[] {
+  const { batch, answers } = packPairs(
+    model,
+    piece.map(({ run, example }) => ({ run, pairs: [sequencesOfPair(example)] })),
+  );
+  const { hidden } = model.forward(batch, ctx).decoder;
+  const isWhole = (i: number): boolean => objective.ofPrompts && i % 2 === 0;
+  const targets = answers.map((answer, i) =>
+    isWhole(i) ? everyToken(answer) : targetsOfAnswer(answer),
+  );
+  const { losses: found, learn } = score(model, hidden, targets, ctx, scales !== null);
+  const weights: Float32Array[] = [];
+  const pairs = piece.map(({ run, options, perToken }, i): ScoredPair => {
+    const [all, other] = [found[2 * i], found[2 * i + 1]] as [Float32Array, Float32Array];
+    const { labels } = answers[2 * i] as PackedAnswer;
+    // every token but the first is a target, or those alone that are wanted
+    const isAnswer = (at: number): boolean => !isWhole(2 * i) || (labels[at] as number) >= 0;
+    const answer = all.filter((_, at) => isAnswer(at));
+    const logP = (some: Float32Array): AnswerLogP => ({ log: -sum(some), tokens: some.length });
+    const { loss, slopes, ...rewards } = objective.score(logP(answer), logP(other), options);
+    const nll = perToken * sum(all);
+    const alpha = objective.weight(options);
+    const scale = scales?.get(run) ?? 0;
+    weights.push(
+      all.map((_, at) => scale * (alpha * perToken - (isAnswer(at) ? slopes[0] : 0))),
+      other.map(() => -scale * slopes[1]),
+    );
+    return { run, loss: loss + alpha * nll, ...rewards, nll };
+  });
+  if (scales) learn(weights);
+  return pairs;
+}
+
+/** What is wanted after each token of a sequence but its last. */
+function everyToken({ run, rows, tokens }: PackedAnswer): Targets {
+  const labels = [...tokens.subarray(1)];
+  return { rows: [...rows.subarray(0, -1)], labels, runs: labels.map(() => run) };
+}
+
+export const REFERENCE_FREE_METRICS: readonly Metric[] = [
+  ...PAIR_METRICS,
+  {
+    name: 'nll',
+    title: 'Loss of the preferred as text',
+    unit: null,
+    draw: { smooth: true, log: true },
+    of: mean('nll'),
+  },
+];

@@ -1,0 +1,87 @@
+// Records of pictures with their labels: keys of their own, or OpenAI's chats with an image_url.
+import { dataUrlProblem } from '../../data/data-url.js';
+import type { JsonObject } from '../../data/records.js';
+import { checkLabel } from '../labels/label-task.js';
+import { checkLabelled, labelOf } from './media-records.js';
+import { isObject, unknownKey } from './record-checks.js';
+import type { RecordFormat } from '../task.js';
+
+export interface PictureRecord {
+  /** Name of its format. */
+  readonly format: string;
+  readonly image: string;
+  readonly label: unknown;
+  readonly ignored: readonly string[];
+}
+
+export const PICTURE_RECORDS: readonly RecordFormat[] = [
+  {
+    name: 'picture',
+    keys: ['image', 'label'],
+    more: ['labels'],
+    cells: { label: 'label', labels: 'json' },
+    nouns: ['labelled picture', 'labelled pictures'],
+    line: '{"image":"data:image/jpeg;base64,…","label":"…"}',
+    learnt: ['label'],
+  },
+  {
+    name: 'picture chat',
+    keys: ['messages'],
+    cells: { messages: 'json' },
+    nouns: ['chat about a picture', 'chats about pictures'],
+    line: '{"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:image/jpeg;base64,…"}}]},{"role":"assistant","content":"…"}]}',
+    learnt: ['messages'],
+  },
+];
+
+const FORMATS = '{"image","label"}, {"image","labels"} or {"messages"} with an image_url';
+const KINDS: readonly unknown[] = ['image_url', 'text'];
+const TEXT_BESIDE = 'messages[].content[].text';
+
+/** Why a record cannot be learnt from, or null. */
+export function checkPictureRecord(record: JsonObject): string | null {
+  if (Object.hasOwn(record, 'messages')) return checkChat(record);
+  return checkLabelled(record, 'image', FORMATS);
+}
+
+/** Of one that passed the check. */
+export function pictureRecord(record: JsonObject): PictureRecord {
+  const { image, messages } = record;
+  if (messages === undefined)
+    return { format: 'picture', image: image as string, label: labelOf(record), ignored: [] };
+  const turns = messages as readonly JsonObject[];
+  const parts = turns.at(-2)?.['content'] as readonly JsonObject[];
+  const isText = parts.some(({ type }) => type === 'text');
+  return {
+    format: 'picture chat',
+    image: urlOf(parts.find(({ type }) => type === 'image_url') as JsonObject) as string,
+    label: turns.at(-1)?.['content'],
+    ignored: [...(isText ? [TEXT_BESIDE] : []), ...(turns.length > 2 ? ['messages[0]'] : [])],
+  };
+}
+
+const urlOf = ({ image_url: value }: JsonObject): unknown =>
+  isObject(value) ? value['url'] : value;
+
+/** A user's message with one picture, and the label as the assistant's; what a system says is not learnt from. */
+function checkChat(record: JsonObject): string | null {
+  const { messages } = record;
+  const unknown = unknownKey(record, ['messages']);
+  if (unknown !== null) return unknown;
+  if (!Array.isArray(messages) || !messages.every(isObject))
+    return '"messages" must be a list of messages';
+  const turns = messages as readonly JsonObject[];
+  const roles = turns.map(({ role }) => (role === 'developer' ? 'system' : role));
+  if (!['user,assistant', 'system,user,assistant'].includes(roles.join()))
+    return 'messages must be one of the user, with the picture, and one of the assistant, with the label';
+  const [user, assistant] = turns.slice(-2) as [JsonObject, JsonObject];
+  const parts: readonly unknown[] = Array.isArray(user['content']) ? user['content'] : [];
+  if (!parts.every((part) => isObject(part) && KINDS.includes(part['type'])))
+    return `parts of the user's "content" must be objects whose type is ${KINDS.join(' or ')}`;
+  const pictures = (parts as readonly JsonObject[]).filter(({ type }) => type === 'image_url');
+  const [picture] = pictures;
+  if (picture === undefined || pictures.length > 1)
+    return `expected one picture (image_url) in the user's message, got ${pictures.length}`;
+  if (typeof assistant['content'] !== 'string') return '"content" of the assistant must be a label';
+  return dataUrlProblem('image_url', urlOf(picture), 'image') ?? checkLabel(assistant['content']);
+}

@@ -1,0 +1,13 @@
+import { expect, it } from 'vitest';
+import { ctc } from '../ctc.js';
+import { speechSeq2Seq } from '../speech-seq-2-seq.js';
+
+const audio = 'data:audio/wav;base64,UklGRg==';
+
+it.each([ctc, speechSeq2Seq])('$name takes texts that can be said in ten minutes', ({ check }) => {
+  expect(check({ audio, text: 'a'.repeat(100_000) })).toBeNull();
+  expect(check({ audio, text: 'a'.repeat(100_001) })).toBe(
+    '"text" has 100,001 characters; a transcript has 100,000 at most: cut it, and its sound',
+  );
+  expect(check({ audio, text: '' })).toBe('"text" is empty: there is nothing to learn');
+});

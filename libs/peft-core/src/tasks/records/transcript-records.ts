@@ -1,0 +1,42 @@
+// Records of what is said in sounds.
+import { dataUrlProblem } from '../../data/data-url.js';
+import { checkText, missingFormat, unknownKey } from './record-checks.js';
+import type { Task } from '../task.js';
+
+/** UTF-16 units of a text: some ten times what can be said in ten minutes, which is as long as a sound may be. */
+const MOST_LETTERS = 100_000;
+
+function tooLong(text: unknown): string | null {
+  const { length } = text as string;
+  if (length <= MOST_LETTERS) return null;
+  const [has, most] = [length, MOST_LETTERS].map((n) => n.toLocaleString('en-US'));
+  return `"text" has ${has} characters; a transcript has ${most} at most: cut it, and its sound`;
+}
+
+export const transcripts: Pick<Task, 'records' | 'check' | 'facts'> = {
+  records: [
+    {
+      name: 'transcript',
+      keys: ['audio', 'text'],
+      nouns: ['sound with its text', 'sounds with their texts'],
+      line: '{"audio":"data:audio/wav;base64,…","text":"…"}',
+      learnt: ['text'],
+    },
+  ],
+  check(record) {
+    const { audio, text } = record;
+    if (audio === undefined || text === undefined) return missingFormat(record, '{"audio","text"}');
+    return (
+      unknownKey(record, ['audio', 'text']) ??
+      dataUrlProblem('audio', audio, 'audio') ??
+      checkText('text', text) ??
+      tooLong(text)
+    );
+  },
+  facts: ({ audio, text }) => ({
+    format: 'transcript',
+    ignored: [],
+    identity: [audio as string, text as string],
+    chats: [],
+  }),
+};

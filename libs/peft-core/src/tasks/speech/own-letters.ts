@@ -1,0 +1,192 @@
+// Letters that a job makes of its texts, for a base that has none or others: its options, and what is found in the data.
+import { isDeepStrictEqual } from 'node:util';
+import { DomainError } from '@graft/contracts';
+import { z } from 'zod';
+import { CtcTokenizer } from '../../data/audio/ctc-tokenizer.js';
+import {
+  blankOf,
+  DELIMITER,
+  lettersOf,
+  vocabularyOf,
+  vocabularySize,
+} from '../../data/audio/made-vocabulary.js';
+import { shown } from '../../data/json-scan.js';
+import type { Processor } from '../../data/processor.js';
+import type { JsonObject } from '../../data/records.js';
+import type { Notes, OwnHead, OwnLetters, Survey } from '../task.js';
+
+/** Chinese newspapers have some 5,000. */
+const MOST_LETTERS = 8192;
+
+const isCharacter = (letter: string): boolean =>
+  Array.from(letter).length === 1 && !isUnwritten(letter);
+
+/** What neither a file nor a database keeps: half a surrogate pair, and NUL. */
+const isUnwritten = (letter: string): boolean => letter === '\0' || !letter.isWellFormed();
+
+export const letterOptions = {
+  vocabulary_from_data: z
+    .boolean()
+    .default(false)
+    .describe(
+      "Whether the letters are those of the training file's texts, each character one, in place of the base's: then lm_head is new and trains. A base without letters gets them in any case",
+    ),
+  letters: z
+    .array(
+      z
+        .string()
+        .refine(isCharacter, 'expected one character')
+        .refine((one) => one !== DELIMITER, `${DELIMITER} stands between words: leave it out`),
+    )
+    .min(1)
+    .max(MOST_LETTERS)
+    .refine((all) => new Set(all).size === all.length, 'a letter stands twice')
+    .nullable()
+    .default(null)
+    .describe(
+      'Letters in the order of their numbers, in place of those of the base or of the training file; left out, those',
+    ),
+};
+
+export interface LetterOptions {
+  readonly vocabulary_from_data: boolean;
+  /** Null: the base's, or not found yet. */
+  readonly letters: readonly string[] | null;
+}
+
+/** Options of older builds have none. */
+const madeIn = ({ letters = null }: Partial<LetterOptions>): readonly string[] | null => letters;
+
+const asksNew = (options: LetterOptions): boolean =>
+  madeIn(options) !== null || Boolean(options.vocabulary_from_data);
+
+/** Of the head, before the texts were read: as many letters as transformers' configs have by themselves. */
+const USUAL = 32;
+
+export const letterHead: OwnHead<LetterOptions> = {
+  kind: 'ctc',
+  outputs(options) {
+    const letters = madeIn(options);
+    if (letters !== null) return vocabularySize(letters);
+    return asksNew(options) ? USUAL : null;
+  },
+  config(options) {
+    const letters = madeIn(options) ?? [];
+    return { vocab_size: vocabularySize(letters), pad_token_id: blankOf(letters) };
+  },
+};
+
+export const ownLetters: OwnLetters<LetterOptions> = {
+  on: (options, { ctc }) =>
+    ctc || asksNew(options) ? options : { ...options, vocabulary_from_data: true },
+  continued(options, begun) {
+    const letters = madeIn(options);
+    if (begun === null && !asksNew(options)) return options;
+    if (begun !== null && (letters ? isDeepStrictEqual(letters, begun) : !asksNew(options)))
+      return { ...options, vocabulary_from_data: false, letters: begun };
+    const [field, whose] = [
+      letters === null ? 'vocabulary_from_data' : 'letters',
+      begun === null ? 'the letters of its base' : `letters of its own (${inWords(begun)})`,
+    ];
+    const message = `the adapter to begin from spells with ${whose}, which it keeps; leave it out`;
+    throw new DomainError('invalid_value', message, `graft.task_options.${field}`);
+  },
+  trained: (options, stored) =>
+    asksNew(options) && madeIn(options) === null ? { ...options, letters: stored() } : options,
+  files: (options) => {
+    const letters = madeIn(options);
+    return letters && vocabularyOf(letters);
+  },
+};
+
+/** Of the run's own letters; null: the token is the base's. */
+export const ownBlank = (options: LetterOptions): number | null => {
+  const letters = madeIn(options);
+  return letters && blankOf(letters);
+};
+
+const tokenizers = new WeakMap<readonly string[], CtcTokenizer>();
+
+/** @throws DomainError where the base has no letters and the options have none */
+export function tokenizerOf(options: LetterOptions, processor: Processor): CtcTokenizer {
+  const letters = madeIn(options);
+  if (letters === null) return processor.letters;
+  let known = tokenizers.get(letters);
+  if (!known) {
+    const written = { blank: blankOf(letters), vocabSize: vocabularySize(letters) };
+    tokenizers.set(letters, (known = new CtcTokenizer(vocabularyOf(letters), written)));
+  }
+  return known;
+}
+
+/** The characters of the texts that are trained on. */
+export class LetterSurvey<O extends LetterOptions> implements Survey<O> {
+  readonly isIdle: boolean;
+  readonly #found = new Set<string>();
+
+  constructor(private readonly given: O) {
+    this.isIdle = madeIn(given) !== null || !asksNew(given);
+  }
+
+  see({ text }: JsonObject, isTrained = true): string | null {
+    if (!isTrained) return null;
+    for (const letter of text as string) {
+      if (isUnwritten(letter))
+        return `"text" has ${shown(letter)}, which can be no letter: take it out`;
+      this.#found.add(letter);
+    }
+    return null;
+  }
+
+  options(): O {
+    const letters = lettersOf(this.#found);
+    const refuse = (message: string): DomainError =>
+      new DomainError('invalid_training_file', message, 'training_file');
+    if (letters.length === 1) throw refuse('no text has a letter: there is nothing to spell');
+    if (letters.length <= MOST_LETTERS) return { ...this.given, letters };
+    const [has, most] = [letters.length, MOST_LETTERS].map((n) => n.toLocaleString('en-US'));
+    throw refuse(
+      `the texts have ${has} different characters, and a vocabulary has ${most} at most`,
+    );
+  }
+}
+
+/** Which characters of a file's texts have no letter. */
+export class LetterNotes implements Notes {
+  /** How many texts have each. */
+  readonly #texts = new Map<string, number>();
+  readonly #letters: CtcTokenizer;
+  readonly #base: CtcTokenizer | null;
+
+  constructor(options: LetterOptions, processor: Processor) {
+    this.#letters = tokenizerOf(options, processor);
+    // letters that are named may be those of an adapter to begin from, which stay
+    const isAsked = Boolean(options.vocabulary_from_data);
+    this.#base = isAsked && processor.has('letters') ? processor.letters : null;
+  }
+
+  see({ text }: JsonObject): void {
+    for (const letter of new Set(text as string))
+      this.#texts.set(letter, (this.#texts.get(letter) ?? 0) + 1);
+  }
+
+  warnings(name: string, isTrained: boolean): string[] {
+    const among = (letters: CtcTokenizer) => ([letter]: readonly [string, number]): boolean => letters.knows(letter); // prettier-ignore
+    const all = [...this.#texts];
+    const unknown = all.filter((one) => !among(this.#letters)(one)).sort(([, a], [, b]) => b - a);
+    const some = unknown.slice(0, 8).map(([letter, n]) => `${shown(letter)} (${n.toLocaleString('en')})`); // prettier-ignore
+    const more = unknown.length > 8 ? ', …' : '';
+    const one = unknown.length === 1;
+    const told = `${unknown.length} character${one ? '' : 's'} of the ${name} ${one ? 'is' : 'are'} no letter of this job, and each is ${isTrained ? 'learnt' : 'measured'} as the unknown one. Examples that have ${one ? 'it' : 'them'}: ${some.join(', ')}${more}.`;
+    const isIdle = isTrained && this.#base !== null && all.every(among(this.#base));
+    return [
+      ...(unknown.length > 0 ? [told] : []),
+      ...(isIdle ? ['The base has all letters of the texts already, and a head for them: without vocabulary_from_data they are learnt with it, which takes fewer examples.'] : []), // prettier-ignore
+    ];
+  }
+}
+
+function inWords(letters: readonly string[]): string {
+  const some = letters.filter((letter) => letter !== ' ').slice(0, 8);
+  return letters.length > 9 ? `${some.join(' ')} …` : some.join(' ');
+}

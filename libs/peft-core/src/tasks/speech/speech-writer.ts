@@ -1,0 +1,231 @@
+// What Whisper writes of a window of a sound, in transformers' order: a prompt, the start token, language and task, then
+// text, with its times or without.
+import { DomainError } from '@graft/contracts';
+import { logSoftmax, tensor, type Tensor } from '@graft/kernels';
+import { BARE_BASE } from '../../batch.js';
+import type { Writing } from '../../data/processor.js';
+import type { Tokenizer } from '../../data/tokenizer.js';
+import { sample } from '../../generate/sample.js';
+import { TextStream } from '../../generate/text-stream.js';
+import type { Model } from '../../models/model.js';
+import type { FeatureSequence } from '../heads/head-outputs.js';
+import { languagesOf, tokenId } from './speech-tokens.js';
+import { holdToTimes, logSumExp, partsOf, timesOf, type Times } from './timestamps.js';
+import { Dictation, writtenPositions } from './transcribe.js';
+import type { SaidTimes, WindowOptions, Writer } from './writer.js';
+
+export interface SpeechWindow {
+  readonly run: number;
+  readonly tokenizer: Tokenizer;
+  readonly writing: Pick<Writing, 'suppressed' | 'suppressedFirst'>;
+  /** Between the start token and the text, as the model was trained. */
+  readonly prefix: Int32Array;
+  /** That it was trained with. */
+  readonly language: string | null;
+  hear(): FeatureSequence;
+}
+
+/** OpenAI's names of the token for silence, the newer first. */
+const SILENCE = ['nospeech', 'nocaptions'];
+
+export class SpeechWriter implements Writer {
+  language: string | null;
+  /** Written so far: text and times, the end left out. */
+  private readonly ids: number[] = [];
+  private readonly dictation: Dictation;
+  private readonly stream: TextStream;
+  private readonly clock: Times | null;
+  private readonly start: number;
+  /** The prompt, which stands before the start token. */
+  private readonly prompt: readonly number[];
+  private readonly silence: number | null;
+  private pending: readonly number[];
+  /** How many more there is room for behind what stands before the text. */
+  private most = 0;
+  /** Languages of which one is to be heard first. */
+  private unheard: ReadonlyMap<number, string> | null;
+  private logprobs = 0;
+  private noSpeech: number | null = null;
+  private count = 0;
+  /** Ids whose text was given out, where there are times. */
+  private told = 0;
+
+  /** @throws DomainError for what of `asked` the base has no token for */
+  constructor(
+    private readonly model: Model,
+    private readonly window: SpeechWindow,
+    private readonly asked: WindowOptions,
+  ) {
+    const { tokenizer, run } = window;
+    const languages = languagesOf(tokenizer, model.vocabSize);
+    this.start = model.startToken ?? 0;
+    this.clock = asked.timed ? clockOf(tokenizer) : null;
+    this.language = asked.language ?? window.language;
+    this.prompt = promptIds(tokenizer, asked.prompt, writtenPositions(model, run));
+    const [silence = null] = SILENCE.flatMap((name) => tokenId(tokenizer, name) ?? []);
+    this.silence = silence;
+    const isOpen = this.language === null && run === BARE_BASE && languages.size > 1;
+    this.unheard = isOpen ? languages : null;
+    this.pending = isOpen ? [this.start] : this.begin(languages);
+    this.stream = new TextStream(tokenizer, []);
+    this.dictation = new Dictation(model, run, () => window.hear());
+  }
+
+  get tokens(): number {
+    return this.count;
+  }
+
+  step(): { readonly text: string; readonly isLast: boolean } {
+    if (this.unheard) return this.hearLanguage(this.unheard);
+    const id = this.dictation.next(this.pending, (logits) => this.choose(logits));
+    this.count += 1;
+    const isEnd = this.window.tokenizer.eosIds.includes(id);
+    if (!isEnd) this.ids.push(id);
+    this.pending = [id];
+    const isLast = isEnd || this.ids.length >= this.most;
+    if (isLast) this.close();
+    return { text: this.clock ? this.timedText(isLast) : this.text(id, isEnd, isLast), isLast };
+  }
+
+  times(): SaidTimes {
+    const { parts, until } = this.parts();
+    const segments = parts.map(({ start, end, ids }) => ({
+      start,
+      end,
+      tokens: ids,
+      text: this.textOf(ids),
+      avgLogprob: this.logprobs / Math.max(1, this.count),
+      noSpeechProb: this.noSpeech,
+    }));
+    return { segments, until };
+  }
+
+  close(): void {
+    this.dictation.close();
+  }
+
+  private parts(): ReturnType<typeof partsOf> {
+    if (!this.clock) throw new DomainError('internal_error', 'the transcript has no times');
+    return partsOf(this.ids, this.clock.first, this.asked.seconds);
+  }
+
+  /** All that stands before the text. @throws DomainError */
+  private begin(languages: ReadonlyMap<number, string>): readonly number[] {
+    const prefix = this.prefix(languages);
+    const clock = this.clock;
+    const own = clock ? prefix.filter((id) => id !== clock.none) : prefix;
+    const begin = [...this.prompt, this.start, ...own];
+    this.most = writtenPositions(this.model, this.window.run) - begin.length;
+    return begin;
+  }
+
+  private prefix(languages: ReadonlyMap<number, string>): readonly number[] {
+    const { language, window } = this;
+    if (language === null || language === window.language) return [...window.prefix];
+    // a base that knows English alone has no other beginning
+    if (languages.size < 2 && language === 'en') return [...window.prefix];
+    const [id] = [...languages].find(([, code]) => code === language) ?? [];
+    const task = tokenId(window.tokenizer, 'transcribe');
+    const none = tokenId(window.tokenizer, 'notimestamps');
+    if (id !== undefined && task !== null && none !== null) return [id, task, none];
+    const all = [...languages.values()].join(', ') || 'en';
+    throw new DomainError(
+      'invalid_value',
+      `language: the base does not know ${language}; expected ${all}, or leave it out`,
+      'language',
+    );
+  }
+
+  /** By its token behind the start token alone, as transformers does. */
+  private hearLanguage(languages: ReadonlyMap<number, string>): { text: string; isLast: boolean } {
+    const id = this.dictation.next(this.pending, (logits) => {
+      const scores = scoresOf(logits(0));
+      return [...languages.keys()].reduce((a, b) => ((scores[b] ?? 0) > (scores[a] ?? 0) ? b : a));
+    });
+    this.dictation.again();
+    this.language = languages.get(id) ?? null;
+    this.unheard = null;
+    this.pending = this.begin(languages);
+    return { text: '', isLast: false };
+  }
+
+  private choose(logits: (place: number) => Tensor): number {
+    const { ids, clock, asked, pending, silence } = this;
+    const isFirst = this.count === 0;
+    if (isFirst && silence !== null)
+      this.noSpeech = Math.exp(scoresOf(logits(pending.indexOf(this.start)))[silence] as number);
+    const scores = scoresOf(logits(pending.length - 1));
+    this.suppress(scores);
+    if (clock) holdToTimes(scores, ids, clock);
+    const { temperature, seed } = asked;
+    const id =
+      temperature > 0
+        ? sample(tensor(scores, [scores.length]), { temperature, topP: 1, seed }, ids.length)
+        : scores.reduce((best, score, at) => (score > (scores[best] as number) ? at : best), 0);
+    this.logprobs += (scores[id] as number) - logSumExp(scores);
+    return id;
+  }
+
+  /** An adapter writes what it has learnt. */
+  private suppress(scores: Float32Array): void {
+    const { run, writing } = this.window;
+    if (run !== BARE_BASE) return;
+    for (const id of writing.suppressed) scores[id] = -Infinity;
+    if (this.ids.length === 0) for (const id of writing.suppressedFirst) scores[id] = -Infinity;
+  }
+
+  private text(id: number, isEnd: boolean, isLast: boolean): string {
+    return (isEnd ? '' : this.stream.push(id)) + (isLast ? this.stream.end() : '');
+  }
+
+  /** Of parts that are whole: what stands behind the last may be written anew, in another window. */
+  private timedText(isLast: boolean): string {
+    const { ids, told, clock } = this;
+    const first = clock?.first ?? 0;
+    const isTime = (at: number): boolean => (ids.at(at) ?? -1) >= first;
+    const end = isLast
+      ? this.parts().parts.reduce((sum, part) => sum + part.ids.length, 0)
+      : ids.length > 1 && isTime(-1) && isTime(-2)
+        ? ids.length - 1
+        : told;
+    this.told = Math.max(told, end);
+    return this.textOf(ids.slice(told, end));
+  }
+
+  private textOf(ids: readonly number[]): string {
+    const first = this.clock?.first ?? Infinity;
+    return this.window.tokenizer.decode(ids.filter((id) => id < first));
+  }
+}
+
+/** ln p [V] */
+const scoresOf = (logits: Tensor): Float32Array =>
+  logSoftmax(logits, -1, 'f32').toArray() as Float32Array;
+
+function clockOf(tokenizer: Tokenizer): Times {
+  const times = timesOf(tokenizer);
+  if (times) return times;
+  const message = 'the base has no tokens for times: ask for response_format json or text';
+  throw new DomainError('unsupported', message, 'response_format');
+}
+
+/** As transformers' get_prompt_ids: no token but of text; of a long one the end, which leaves half of the positions. */
+function promptIds(tokenizer: Tokenizer, prompt: string | null, positions: number): number[] {
+  if (prompt === null || prompt.trim() === '') return [];
+  const before = tokenId(tokenizer, 'startofprev');
+  const most = Math.floor(positions / 2) - 1;
+  if (before === null || most <= 0)
+    throw new DomainError('unsupported', 'prompt: the base reads none; leave it out', 'prompt');
+  const ids = tokenizer.encode(` ${prompt.trim()}`);
+  const own = ownToken(tokenizer, ids, prompt);
+  if (own === undefined) return [before, ...ids.slice(-most)];
+  const message = `prompt: expected text, got the base's own token ${own}`;
+  throw new DomainError('invalid_value', message, 'prompt');
+}
+
+/** A special token that the text spells; what is unknown to the base is one that it does not. */
+const ownToken = (tokenizer: Tokenizer, ids: readonly number[], text: string): string | undefined =>
+  ids
+    .filter((id) => tokenizer.decode([id]) === '')
+    .map((id) => tokenizer.decode([id], { skipSpecial: false }))
+    .find((spelt) => spelt !== '' && text.includes(spelt));

@@ -1,0 +1,44 @@
+// What transformers 5.24 leaves of a step's tokens, and makes of a window's (test/golden/whisper_times.py).
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import { holdToTimes, partsOf } from './timestamps.js';
+
+interface Golden {
+  readonly end: number;
+  readonly none: number;
+  readonly first: number;
+  readonly left: readonly { ids: number[]; scores: number[]; left: number[] }[];
+  readonly parts: readonly { ids: number[]; parts: readonly object[]; until: number }[];
+}
+const path = join(import.meta.dirname, '../../../../../test/golden/whisper-times.json');
+const { end, none, first, left, parts } = JSON.parse(readFileSync(path, 'utf8')) as Golden;
+
+it.each(left)(
+  'after $ids come the tokens that transformers leaves',
+  ({ ids, scores, left: kept }) => {
+    const own = Float32Array.from(scores);
+    holdToTimes(own, ids, { first, none, ends: [end] });
+    expect([...own.keys()].filter((id) => own[id] !== -Infinity)).toEqual(kept);
+  },
+);
+
+it.each(parts)(
+  '$ids of a window are the parts that transformers makes',
+  ({ ids, parts: wanted, until }) => {
+    const found = partsOf(ids, first, 3);
+    const rounded = (value: number): number => Math.round(100 * value) / 100;
+    expect(
+      found.parts.map((one) => ({ ...one, start: rounded(one.start), end: rounded(one.end) })),
+    ).toEqual(wanted);
+    expect(rounded(found.until)).toBe(until);
+  },
+);
+
+it('no time lies behind the end of the sound', () => {
+  // a base writes of 30 s whatever there is
+  expect(partsOf([first, 1, first + 90], first, 0.5)).toEqual({
+    parts: [{ start: 0, end: 0.5, ids: [first, 1, first + 90] }],
+    until: 0.5,
+  });
+});

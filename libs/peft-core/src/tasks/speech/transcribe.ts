@@ -1,0 +1,116 @@
+// Writes what a decoder makes of a sound: the encoder hears it once, and each forward goes on from the last.
+import { argmax, narrow, noGrad, tidy, type Tensor } from '@graft/kernels';
+import { packFeatures } from '../batches/pack.js';
+import { atOnce } from '../../pieces.js';
+import type { PackedRows } from '../../batch.js';
+import type { Model } from '../../models/model.js';
+import type { KvCache } from '../../nn/kv-cache.js';
+import { virtualTokens } from '../../train/virtual-tokens.js';
+import type { FeatureSequence } from '../heads/head-outputs.js';
+
+export interface Heard {
+  readonly run: number;
+  readonly heard: FeatureSequence;
+  /** After the start token. */
+  readonly prefix: Int32Array;
+  /** Tokens that end a text. */
+  readonly ends: readonly number[];
+}
+
+/** How many tokens a decoder reads and writes of one sound. */
+export const writtenPositions = (model: Model, run: number): number =>
+  (model.targetPositions ?? 0) - virtualTokens(model, run);
+
+/** A decoder beside what an encoder has heard. */
+export class Dictation {
+  readonly #cache: KvCache;
+  readonly #handle: number;
+  #isHeard = false;
+  #position = 0;
+
+  /** @param hear gives the sound when the first forward wants it */
+  constructor(
+    private readonly model: Model,
+    private readonly run: number,
+    private readonly hear: () => FeatureSequence,
+  ) {
+    this.#cache = model.cache();
+    this.#handle = this.#cache.open(run, model.targetPositions ?? 0);
+  }
+
+  /** What `read` makes of logits [1, V] behind the tokens that follow the earlier ones, by their place among them. */
+  next<T>(tokens: readonly number[], read: (logits: (place: number) => Tensor) => T): T {
+    const { model, run } = this;
+    const ctx = { training: false, runs: new Map([[run, { seed: 0, step: 0 }]]) };
+    const found = noGrad(() =>
+      tidy(() => {
+        const encoder = this.#isHeard ? null : this.#source();
+        const { hidden } = model.forward(
+          { encoder, decoder: this.#rows(tokens) },
+          ctx,
+          this.#cache,
+        ).decoder;
+        const rows = [{ run, start: 0, length: 1 }];
+        return read((place) => model.head('lm', narrow(hidden, 0, place, 1), { ...ctx, rows }));
+      }),
+    );
+    this.#isHeard = true;
+    this.#position += tokens.length;
+    return found;
+  }
+
+  /** Forgets what was read and written; what was heard stays. */
+  again(): void {
+    this.#cache.rewind(this.#handle, 0);
+    this.#position = 0;
+  }
+
+  close(): void {
+    this.#cache.dispose();
+  }
+
+  #source(): PackedRows {
+    const packed = packFeatures([{ run: this.run, ...this.hear() }]);
+    return {
+      ...packed,
+      sequences: packed.sequences.map((one) => ({ ...one, cache: this.#handle })),
+    };
+  }
+
+  #rows(tokens: readonly number[]): PackedRows {
+    const { run } = this;
+    return {
+      inputs: Int32Array.from(tokens),
+      positions: Int32Array.from(tokens, (_, i) => this.#position + i),
+      sequences: [{ run, start: 0, length: tokens.length, cache: this.#handle }],
+    };
+  }
+}
+
+/** Ids of the likeliest text, without what it began and ends with. */
+export const transcribe = (model: Model, heard: Heard): number[] =>
+  atOnce(transcribing(model, heard));
+
+/** The same a forward at a time. */
+export function* transcribing(
+  model: Model,
+  { run, heard, prefix, ends }: Heard,
+): Generator<void, number[], undefined> {
+  const dictation = new Dictation(model, run, () => heard);
+  const ids: number[] = [];
+  let pending = [model.startToken ?? 0, ...prefix];
+  const most = writtenPositions(model, run) - pending.length;
+  try {
+    while (ids.length < most) {
+      const last = pending.length - 1;
+      const id = dictation.next(pending, (logits) => argmax(logits(last)).item());
+      if (ends.includes(id)) break;
+      ids.push(id);
+      pending = [id];
+      yield;
+    }
+  } finally {
+    dictation.close();
+  }
+  return ids;
+}
