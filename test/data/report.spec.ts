@@ -8,8 +8,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { FileCheck } from '../../apps/api/src/files/file-check.js';
-import { heldBytes } from '../../libs/peft-core/src/data/held-bytes.js';
-import { LengthBound } from '../../libs/peft-core/src/data/length-bound.js';
+import { heldBytes } from '../../libs/peft-core/src/datasets/held-bytes.js';
+import { LengthBound } from '../../libs/peft-core/src/datasets/length-bound.js';
 import { writeTinyBase } from '../tiny-base.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'graft-report-'));

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { SPLIT_SEED } from '@graft/contracts';
 import { causalLm } from '@graft/peft-core';
-import { heldOut } from '../../libs/peft-core/src/data/held-out.js';
+import { heldOut } from '../../libs/peft-core/src/datasets/held-out.js';
 import { writeChats, writeTinyBase } from '../tiny-base.js';
 import { writePictures, writeTinyImageBase } from '../tiny-pictures.js';
 

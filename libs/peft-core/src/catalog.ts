@@ -22,9 +22,9 @@ import type {
   MetricDescription,
 } from '@graft/contracts';
 import { z } from 'zod';
-import { heldOutCount } from './data/held-out.js';
+import { heldOutCount } from './datasets/held-out.js';
 import { shown } from './data/json-scan.js';
-import type { JsonObject } from './data/records.js';
+import type { JsonObject } from './datasets/records.js';
 import { parsePeft, withJobDefaults } from './methods/frame/config.js';
 import type { PeftConfig } from './methods/frame/config.js';
 import type { Method } from './methods/method.js';
@@ -41,10 +41,15 @@ import {
   type StackPaths,
 } from './nn/stack-options.js';
 import { quantizerFor, quantizers } from './quant/registry.js';
-import { mappedFormat, shapeOf as shapeAmong, type Columns, type Shape } from './data/shapes.js';
+import {
+  mappedFormat,
+  shapeOf as shapeAmong,
+  type Columns,
+  type Shape,
+} from './datasets/shapes.js';
 import { checkBase, inputsOf, stacksOf, taskFor, taskOf, tasks } from './tasks/registry.js';
 import { parseOptions } from './plug-in-options.js';
-import { likest } from './tasks/task-fit.js';
+import { likest } from './datasets/task-fit.js';
 import { useOf } from './tasks/heads/model-use.js';
 import { autoModel, autoPeftModel, type RecordFormat, type Task } from './tasks/task.js';
 import { autoNumbers } from './train/auto.js';
@@ -58,12 +63,12 @@ import {
   withHeldOut,
 } from './train/validation-defaults.js';
 
-export { heldOut, heldOutCount, splitOf } from './data/held-out.js';
-export type { Split } from './data/held-out.js';
+export { heldOut, heldOutCount, splitOf } from './datasets/held-out.js';
+export type { Split } from './datasets/held-out.js';
 export { LineRanges } from './data/line-ranges.js';
-export { readJsonObject, readLine } from './data/records.js';
-export type { JsonObject } from './data/records.js';
-export type { Columns, Shape } from './data/shapes.js';
+export { readJsonObject, readLine } from './datasets/records.js';
+export type { JsonObject } from './datasets/records.js';
+export type { Columns, Shape } from './datasets/shapes.js';
 export {
   buildWords,
   ENDS_EARLY,
@@ -84,7 +89,7 @@ export type { AdapterInspection } from './io/inspect-adapter.js';
 export { inspectModelFolder } from './io/inspect.js';
 export type { ModelInspection } from './io/inspect.js';
 export { taskFor } from './tasks/registry.js';
-export { TaskFit } from './tasks/task-fit.js';
+export { TaskFit } from './datasets/task-fit.js';
 export {
   defaultOptions,
   inputRecords,

@@ -1,8 +1,8 @@
 /** Reading a base's configuration and looking over data with its tokenizer: no libtorch, for a process of its own. */
-export { reportData } from './data/report.js';
-export type { DataFile, DataReports, ReportOptions } from './data/report.js';
-export type { Split } from './data/held-out.js';
-export { samplePromptTokens } from './data/prompt.js';
+export { reportData } from './datasets/report.js';
+export type { DataFile, DataReports, ReportOptions } from './datasets/report.js';
+export type { Split } from './datasets/held-out.js';
+export { samplePromptTokens } from './data/text/prompt.js';
 export { readBaseProcessor } from './io/base-processor.js';
 export type { BaseProcessor, NamedFile } from './io/base-processor.js';
 export { taskFor } from './tasks/registry.js';

@@ -8,7 +8,7 @@ import { quantizers } from './quant/registry.js';
 
 const names = [...methods, ...models, ...quantizers].map(({ name }) => name);
 /** Names of other things that are called the same: GGUF's architectures and tokenizers. */
-const OTHERS = /^io\/gguf/;
+const OTHERS = /^(data|io)\/gguf/;
 
 const files = readdirSync(import.meta.dirname, { recursive: true, encoding: 'utf8' })
   .filter((name) => name.endsWith('.ts') && !name.endsWith('.spec.ts') && !OTHERS.test(name))

@@ -1,5 +1,5 @@
 // BERT's tokenizer over a few words, as its tokenizer.json has it.
-import { Tokenizer } from '../src/data/tokenizer.js';
+import { Tokenizer } from '../src/data/text/tokenizer.js';
 
 const SPECIAL = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]'];
 

@@ -8,7 +8,7 @@ import {
   tokenizerFiles,
   type Json,
   type TokenizerFiles,
-} from './tokenizer-files.js';
+} from './text/tokenizer-files.js';
 
 /** How pictures and sounds are read, as transformers 4 saves it. */
 export const PREPROCESSOR = 'preprocessor_config.json';

@@ -5,8 +5,8 @@ import { AudioProcessor } from './audio/audio-processor.js';
 import { ImageProcessor } from './image/image-processor.js';
 import { CtcTokenizer } from './audio/ctc-tokenizer.js';
 import { PREPROCESSOR, PROCESSOR, VOCABULARY, type ProcessorFiles } from './processor-files.js';
-import { Tokenizer } from './tokenizer.js';
-import { checkTokens, TOKENIZER, tokenCount, type TokenizerFiles } from './tokenizer-files.js';
+import { Tokenizer } from './text/tokenizer.js';
+import { checkTokens, TOKENIZER, tokenCount, type TokenizerFiles } from './text/tokenizer-files.js';
 
 export interface ProcessorParts {
   readonly tokenizer?: Tokenizer | null;

@@ -1,7 +1,7 @@
 import { DomainError } from '@graft/contracts';
-import type { Tokenizer } from '../data/tokenizer.js';
+import type { Tokenizer } from '../data/text/tokenizer.js';
 import type { AnswerForm } from './constrained/answer-form.js';
-import type { ToolFormat } from '../data/tool-format.js';
+import type { ToolFormat } from '../data/text/tool-format.js';
 
 /** A tool in OpenAI's form, as templates take it. */
 export interface Tool {

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { mapSafetensors } from '@graft/kernels';
 import { afterAll, expect, it, vi } from 'vitest';
-import type { Tokenizer } from '../data/tokenizer.js';
+import type { Tokenizer } from '../data/text/tokenizer.js';
 import { attachMethod } from '../methods/frame/attach-method.js';
 import type { HfConfig } from '../models/model.js';
 import { buildModel } from '../models/registry.js';

@@ -3,9 +3,9 @@
 import { DomainError } from '@graft/contracts';
 import { indexSelect, narrow, noGrad, tensor, tidy } from '@graft/kernels';
 import { BARE_BASE, runRows, type Batch, type PackedRows, type Rows } from '../batch.js';
-import { encodePrompt } from '../data/prompt.js';
-import type { ChatMessage } from '../data/chat-template.js';
-import type { Tokenizer } from '../data/tokenizer.js';
+import { encodePrompt } from '../data/text/prompt.js';
+import type { ChatMessage } from '../data/text/chat-template.js';
+import type { Tokenizer } from '../data/text/tokenizer.js';
 import type { Model } from '../models/model.js';
 import { invokedAt } from '../nn/invocation.js';
 import type { KvCache } from '../nn/kv-cache.js';
@@ -14,7 +14,7 @@ import { toolFormat, type AnswerTools } from './answer-tools.js';
 import type { Constraint } from './constrained/constraint.js';
 import { idLogprob, told, type IdLogprob, type TokenLogprob } from './logprobs.js';
 import { sample, type Sampling } from './sample.js';
-import { TextStream } from './text-stream.js';
+import { TextStream } from '../data/text/text-stream.js';
 import { ToolCallReader, type ToolCall } from './tool-calls.js';
 
 export interface GenerationRequest extends Sampling {

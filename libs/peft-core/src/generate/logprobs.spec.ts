@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { keep, mapSafetensors, setThreads, tensor } from '@graft/kernels';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import type { Tokenizer } from '../data/tokenizer.js';
+import type { Tokenizer } from '../data/text/tokenizer.js';
 import type { HfConfig } from '../models/model.js';
 import { buildModel } from '../models/registry.js';
 import { Generation, type GenerationRequest } from './generation.js';

@@ -1,5 +1,5 @@
 // How chat templates have a model call tools: in which form it writes a call, and what of its text is one.
-import { shared, type ToolFormat } from '../data/tool-format.js';
+import { shared, type ToolFormat } from '../data/text/tool-format.js';
 
 export interface ToolCall {
   readonly name: string;

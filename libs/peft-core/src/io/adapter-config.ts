@@ -1,7 +1,7 @@
 // What adapter_config.json says. Native-free.
 import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
-import { parseJson, type Json } from '../data/tokenizer-files.js';
+import { parseJson, type Json } from '../data/text/tokenizer-files.js';
 import { BOOKKEEPING } from '../methods/frame/fields.js';
 import type { Method } from '../methods/method.js';
 import { methodFor } from '../methods/registry.js';

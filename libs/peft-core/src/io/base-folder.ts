@@ -5,9 +5,14 @@ import {
   type ProcessorFiles,
   type VocabularyFiles,
 } from '../data/processor-files.js';
-import { checkTokens, parseJson, type Json, type TokenizerFiles } from '../data/tokenizer-files.js';
+import {
+  checkTokens,
+  parseJson,
+  type Json,
+  type TokenizerFiles,
+} from '../data/text/tokenizer-files.js';
 import { Processor } from '../data/processor.js';
-import type { Tokenizer } from '../data/tokenizer.js';
+import type { Tokenizer } from '../data/text/tokenizer.js';
 import { buildModel, precisionOf } from '../models/registry.js';
 import type { HfConfig, Model, Precision, Tensors } from '../models/model.js';
 import { readGguf } from './gguf.js';

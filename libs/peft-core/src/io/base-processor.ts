@@ -2,14 +2,14 @@
 // them. Native-free but for the tokenizers package.
 import { readFileSync } from 'node:fs';
 import { processorFiles } from '../data/processor-files.js';
-import { parseJson } from '../data/tokenizer-files.js';
-import { Tokenizer } from '../data/tokenizer.js';
+import { parseJson } from '../data/text/tokenizer-files.js';
+import { Tokenizer } from '../data/text/tokenizer.js';
 import { Processor } from '../data/processor.js';
 import type { HfConfig } from '../models/model.js';
 import { outlineOf } from '../models/registry.js';
-import { checkedHeader } from './gguf-checked.js';
+import { checkedHeader } from '../data/gguf/gguf-checked.js';
 import { ggufModel } from './gguf-architecture.js';
-import { ggufTokenizer } from './gguf-tokenizer.js';
+import { ggufTokenizer } from '../data/gguf/gguf-tokenizer.js';
 import { invalid } from './weight-files.js';
 
 export interface NamedFile {

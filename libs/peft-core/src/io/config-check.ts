@@ -2,7 +2,7 @@
 // ask for code are refused, unless the family's files are known to; all others are never looked at. Native-free.
 import { DomainError } from '@graft/contracts';
 import { scanJson } from '../data/json-scan.js';
-import type { Json } from '../data/tokenizer-files.js';
+import type { Json } from '../data/text/tokenizer-files.js';
 import { COMMON, hfProblems } from '../models/hf-config.js';
 import type { HfConfig, ModelPlugin } from '../models/model.js';
 import { models } from '../models/registry.js';

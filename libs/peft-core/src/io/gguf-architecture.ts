@@ -5,7 +5,7 @@ import type { GgufFacts, GgufFormat, GgufModule } from '../models/gguf-format.js
 import type { HfConfig } from '../models/model.js';
 import { models } from '../models/registry.js';
 import { registry } from '../plugin.js';
-import type { GgufHeader, GgufTensor } from './gguf-header.js';
+import type { GgufHeader, GgufTensor } from '../data/gguf/gguf-header.js';
 import { rowOrder, type RowOrder } from './gguf-rows.js';
 
 const FORMATS = registry(

@@ -7,9 +7,9 @@ import {
   specialToken,
   type Json,
   type TokenizerFiles,
-} from '../data/tokenizer-files.js';
+} from '../data/text/tokenizer-files.js';
 import type { GgufField } from '../models/gguf-format.js';
-import { splittingOf } from './gguf-tokenizer.js';
+import { splittingOf } from '../data/gguf/gguf-tokenizer.js';
 
 export interface VocabularyFacts {
   /** Rows of the embedding: at least as many as there are tokens. */

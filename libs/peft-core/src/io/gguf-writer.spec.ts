@@ -8,7 +8,7 @@ import { operate } from '../adapters/operate.js';
 import type { Work } from '../adapters/work.js';
 import { atOnce } from '../pieces.js';
 import { loadBase, type Base } from './base-folder.js';
-import { readGgufHeader } from './gguf-header.js';
+import { readGgufHeader } from '../data/gguf/gguf-header.js';
 import { layoutOf } from './gguf-layouts.js';
 
 // Layouts and bits by llama.cpp's own llama-quantize; test/golden/gguf_quantize.py says how.

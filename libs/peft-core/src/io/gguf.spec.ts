@@ -2,9 +2,9 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { Tokenizer } from '../data/tokenizer.js';
-import { checkedHeader } from './gguf-checked.js';
-import { readGgufHeader } from './gguf-header.js';
+import { Tokenizer } from '../data/text/tokenizer.js';
+import { checkedHeader } from '../data/gguf/gguf-checked.js';
+import { readGgufHeader } from '../data/gguf/gguf-header.js';
 import { readGguf } from './gguf.js';
 
 // Numbers by the official Python package; gguf.golden.json says how they were made.

@@ -1,13 +1,13 @@
 import { fromBytes } from '@graft/kernels';
 import type { GgmlMatrix, Tensor } from '@graft/kernels';
 import type { BaseDtype, HfConfig, Tensors } from '../models/model.js';
-import { checkedHeader } from './gguf-checked.js';
-import { FileCursor } from './file-cursor.js';
+import { checkedHeader } from '../data/gguf/gguf-checked.js';
+import { FileCursor } from '../data/gguf/file-cursor.js';
 import { ggufModel, llama3Scaling } from './gguf-architecture.js';
 import type { GgufWeight } from './gguf-architecture.js';
-import type { GgufHeader, GgufTensor } from './gguf-header.js';
-import { ggufTokenizer } from './gguf-tokenizer.js';
-import type { GgufTokenizer } from './gguf-tokenizer.js';
+import type { GgufHeader, GgufTensor } from '../data/gguf/gguf-header.js';
+import { ggufTokenizer } from '../data/gguf/gguf-tokenizer.js';
+import type { GgufTokenizer } from '../data/gguf/gguf-tokenizer.js';
 
 export interface Gguf extends GgufTokenizer {
   readonly metadata: GgufHeader['metadata'];

@@ -5,7 +5,12 @@ import { DomainError } from '@graft/contracts';
 import { safetensorsHeader } from '@graft/kernels';
 import { checkProcessor } from '../data/processor.js';
 import { PREPROCESSOR, PROCESSOR, processorFiles, VOCABULARY } from '../data/processor-files.js';
-import { checkTokens, TOKENIZER, TOKENIZER_CONFIG, tokenCount } from '../data/tokenizer-files.js';
+import {
+  checkTokens,
+  TOKENIZER,
+  TOKENIZER_CONFIG,
+  tokenCount,
+} from '../data/text/tokenizer-files.js';
 import { wholeModel } from '../methods/targets/modules-to-save.js';
 import { weightProblems } from '../models/check-weights.js';
 import { forConfig, optionsOf, outlineOf } from '../models/registry.js';
@@ -13,8 +18,8 @@ import type { HfConfig } from '../models/model.js';
 import type { StoredTensor } from '../nn/stored-names.js';
 import { configProblems } from './config-check.js';
 import { ggufModel } from './gguf-architecture.js';
-import { checkedHeader } from './gguf-checked.js';
-import { ggufTokenizer } from './gguf-tokenizer.js';
+import { checkedHeader } from '../data/gguf/gguf-checked.js';
+import { ggufTokenizer } from '../data/gguf/gguf-tokenizer.js';
 import { locate } from './locate.js';
 import { fullNames, INDEX, weightFiles } from './weight-files.js';
 

@@ -7,7 +7,7 @@ import {
   TOKENIZER_CONFIG,
   type Json,
   type TokenizerFiles,
-} from '../data/tokenizer-files.js';
+} from '../data/text/tokenizer-files.js';
 import type { HfConfig } from '../models/model.js';
 import { asFilesCall } from './file-names.js';
 import { pythonJson } from './python-json.js';

@@ -1,5 +1,5 @@
 // The file that Ollama makes a model of: which GGUF, and how a chat becomes text, token by token as training had it.
-import { specialToken, templateIn, type TokenizerFiles } from '../data/tokenizer-files.js';
+import { specialToken, templateIn, type TokenizerFiles } from '../data/text/tokenizer-files.js';
 import type { Base } from './base-folder.js';
 import { chatFrame, ollamaTemplate } from './ollama-template.js';
 

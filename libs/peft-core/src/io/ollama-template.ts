@@ -7,7 +7,7 @@
  * A template that is more than that (of which a turn depends on others, or on its number) is found out on trial chats,
  * and has none here. The BOS token is left out where it is the reader that puts it before the text. Native-free.
  */
-import type { ChatMessage, RenderOptions } from '../data/chat-template.js';
+import type { ChatMessage, RenderOptions } from '../data/text/chat-template.js';
 
 export type Render = (messages: readonly ChatMessage[], options: RenderOptions) => string;
 

@@ -6,7 +6,7 @@ import { clone, KernelError, mapSafetensors, noGrad, tidy, to } from '@graft/ker
 import type { Dtype, Tensor } from '@graft/kernels';
 import { lettersIn } from '../data/audio/made-vocabulary.js';
 import { processorFiles, type VocabularyFiles } from '../data/processor-files.js';
-import { parseJson, type Json } from '../data/tokenizer-files.js';
+import { parseJson, type Json } from '../data/text/tokenizer-files.js';
 import type { Adapter } from '../methods/method.js';
 import { methodFor, WITHOUT_ADAPTER } from '../methods/registry.js';
 import { matcher } from '../methods/targets/targets.js';

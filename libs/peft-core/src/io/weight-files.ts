@@ -2,7 +2,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { DomainError } from '@graft/contracts';
-import { parseJson } from '../data/tokenizer-files.js';
+import { parseJson } from '../data/text/tokenizer-files.js';
 
 export const SINGLE = 'model.safetensors';
 export const INDEX = 'model.safetensors.index.json';

@@ -17,7 +17,7 @@ import {
 } from '@graft/kernels';
 import type { Dtype, MappedSafetensors, Tensor } from '@graft/kernels';
 import type { Tensors } from '../models/model.js';
-import { FileCursor } from './file-cursor.js';
+import { FileCursor } from '../data/gguf/file-cursor.js';
 import { fullNames, INDEX, invalid, weightFiles } from './weight-files.js';
 
 export interface Weights extends Tensors {

@@ -4,7 +4,7 @@ import { copy_, mapSafetensors, mul, noGrad, tidy } from '@graft/kernels';
 import { expect, it } from 'vitest';
 import { attachMethod } from './frame/attach-method.js';
 import { packRows } from '../tasks/batches/pack.js';
-import type { Tokenizer } from '../data/tokenizer.js';
+import type { Tokenizer } from '../data/text/tokenizer.js';
 import { Generation, stepTogether } from '../generate/generation.js';
 import { readAdapter } from '../io/peft-adapter.js';
 import type { HfConfig } from '../models/model.js';

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { ggmlType } from '../io/ggml-types.js';
+import { ggmlType } from '../data/gguf/ggml-types.js';
 import { ggufModel } from '../io/gguf-architecture.js';
-import { ggufTokenizer } from '../io/gguf-tokenizer.js';
-import type { GgufHeader } from '../io/gguf-header.js';
+import { ggufTokenizer } from '../data/gguf/gguf-tokenizer.js';
+import type { GgufHeader } from '../data/gguf/gguf-header.js';
 import { outlineOf } from './registry.js';
 
 const bloom560m = {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { ggmlType } from '../io/ggml-types.js';
+import { ggmlType } from '../data/gguf/ggml-types.js';
 import { ggufModel } from '../io/gguf-architecture.js';
-import type { GgufHeader } from '../io/gguf-header.js';
+import type { GgufHeader } from '../data/gguf/gguf-header.js';
 import { outlineOf } from './registry.js';
 
 /** Parameters, tied ones once. */

@@ -10,7 +10,7 @@ import { runRows } from '../batch.js';
 import type { DecoderBatch } from '../batch.js';
 import { residentBytes } from '../catalog.js';
 import { loadBase } from '../io/base-folder.js';
-import { ggmlType } from '../io/ggml-types.js';
+import { ggmlType } from '../data/gguf/ggml-types.js';
 import { inspectModelFolder } from '../io/inspect.js';
 import type { Base } from '../io/base-folder.js';
 import type { BaseDtype } from '../models/model.js';

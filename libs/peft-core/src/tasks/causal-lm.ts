@@ -2,16 +2,16 @@
  * Next-token prediction:
  *   loss = -1/N Σ log p(y_i | y_<i)     over the N supervised tokens of a whole optimiser step
  * Supervised is what the model would write itself: for chats what the template adds for an assistant turn after its
- * generation prompt (data/chat-spans.ts), for prompt and completion the completion and the end of text, for plain text
+ * generation prompt (data/text/chat-spans.ts), for prompt and completion the completion and the end of text, for plain text
  * all of it.
  */
 import { z } from 'zod';
-import { chatSpans } from '../data/chat-spans.js';
-import type { ChatMessage } from '../data/chat-template.js';
+import { chatSpans } from '../data/text/chat-spans.js';
+import type { ChatMessage } from '../data/text/chat-template.js';
 import { packBatch } from './batches/pack.js';
 import { packShared } from './batches/pack-shared.js';
-import { countLabels, cut, tokenize, UNSUPERVISED } from '../data/supervised-text.js';
-import type { SupervisedText, TokenSequence } from '../data/supervised-text.js';
+import { countLabels, cut, tokenize, UNSUPERVISED } from '../data/text/supervised-text.js';
+import type { SupervisedText, TokenSequence } from '../data/text/supervised-text.js';
 import { TOKEN_METRICS, tokenChance, tokenSums } from './losses/next-token.js';
 import { checkText, missingFormat, unknownKey } from './records/record-checks.js';
 import {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { Processor } from '../data/processor.js';
-import type { Tokenizer } from '../data/tokenizer.js';
+import type { Tokenizer } from '../data/text/tokenizer.js';
 import { dpo } from './dpo.js';
 
 const user = (content: string) => ({ role: 'user', content });

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { mapSafetensors } from '@graft/kernels';
 import { describe, expect, it } from 'vitest';
 import { Processor } from '../data/processor.js';
-import type { Tokenizer } from '../data/tokenizer.js';
+import type { Tokenizer } from '../data/text/tokenizer.js';
 import { answersTo } from '../generate/inference.js';
 import type { HfConfig } from '../models/model.js';
 import { buildModel } from '../models/registry.js';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { TaskFit } from './task-fit.js';
+import { TaskFit } from '../datasets/task-fit.js';
 import { imageCls } from './image-cls.js';
 import { learnt } from './labels/label-losses.js';
 import { tensor, tidy } from '@graft/kernels';

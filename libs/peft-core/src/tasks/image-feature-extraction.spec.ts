@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { featureExtraction } from './feature-extraction.js';
 import { imageFeatureExtraction as task } from './image-feature-extraction.js';
-import { TaskFit } from './task-fit.js';
+import { TaskFit } from '../datasets/task-fit.js';
 
 const url = (letters: string): string => `data:image/png;base64,${letters}`;
 const [A, B, C] = ['aGVsbG8=', 'aGVsbA==', 'aGVs'].map(url) as [string, string, string];

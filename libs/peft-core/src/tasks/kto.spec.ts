@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { Processor } from '../data/processor.js';
-import type { Tokenizer } from '../data/tokenizer.js';
+import type { Tokenizer } from '../data/text/tokenizer.js';
 import { kto } from './kto.js';
 import { labelBalance } from './losses/label-balance.js';
 

@@ -14,8 +14,12 @@
 import { noGrad, tidy } from '@graft/kernels';
 import { z } from 'zod';
 import { packBatch } from './batches/pack.js';
-import { countLabels, cut, tokenize } from '../data/supervised-text.js';
-import type { SupervisedText, SupervisedTokens, TokenSequence } from '../data/supervised-text.js';
+import { countLabels, cut, tokenize } from '../data/text/supervised-text.js';
+import type {
+  SupervisedText,
+  SupervisedTokens,
+  TokenSequence,
+} from '../data/text/supervised-text.js';
 import type { Model } from '../models/model.js';
 import type { BatchContext } from '../nn/context.js';
 import { checkJudged, JUDGED, judgedFacts, judgedText, labelOf } from './records/judged-records.js';

@@ -19,8 +19,8 @@ import {
 } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { z } from 'zod';
-import type { JsonObject } from '../data/records.js';
-import type { Tokenizer } from '../data/tokenizer.js';
+import type { JsonObject } from '../datasets/records.js';
+import type { Tokenizer } from '../data/text/tokenizer.js';
 import type { Model } from '../models/model.js';
 import type { BatchContext } from '../nn/context.js';
 import { placesOf, windowsOf, type Window } from './heads/context-windows.js';

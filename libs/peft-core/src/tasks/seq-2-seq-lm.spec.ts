@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { Processor } from '../data/processor.js';
-import type { Tokenizer } from '../data/tokenizer.js';
+import type { Tokenizer } from '../data/text/tokenizer.js';
 import { seq2SeqLm } from './seq-2-seq-lm.js';
 
 const user = { role: 'user', content: '2 + 2?' };

@@ -8,8 +8,8 @@
  */
 import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
-import type { JsonObject } from '../data/records.js';
-import type { Tokenizer } from '../data/tokenizer.js';
+import type { JsonObject } from '../datasets/records.js';
+import type { Tokenizer } from '../data/text/tokenizer.js';
 import { confusionOf } from './labels/confusion.js';
 import type { HeadShare, TypedSequence } from './heads/head-outputs.js';
 import type { Labelled } from './labels/label-losses.js';

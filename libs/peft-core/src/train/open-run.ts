@@ -3,9 +3,9 @@ import { isDeepStrictEqual } from 'node:util';
 import { DomainError, SAMPLE_TOKENS, type Spec } from '@graft/contracts';
 import { attachingMethod } from '../methods/frame/attach-method.js';
 import { lettersIn } from '../data/audio/made-vocabulary.js';
-import { loadExamples } from '../data/examples.js';
-import { samplePromptTokens } from '../data/prompt.js';
-import { heldOut, splitOf } from '../data/held-out.js';
+import { loadExamples } from '../datasets/examples.js';
+import { samplePromptTokens } from '../data/text/prompt.js';
+import { heldOut, splitOf } from '../datasets/held-out.js';
 import { MediaStore } from '../data/media-store.js';
 import { linesInWords } from '../data/line-ranges.js';
 import type { Base } from '../io/base-folder.js';
@@ -16,7 +16,7 @@ import { checkUnwritten, invocationOf, promptTasks } from '../methods/frame/conf
 import { methodFor, WITHOUT_ADAPTER } from '../methods/registry.js';
 import type { HfConfig } from '../models/model.js';
 import { stackKinds } from '../nn/stack-options.js';
-import { surveyed } from '../data/survey.js';
+import { surveyed } from '../datasets/survey.js';
 import { atOnce } from '../pieces.js';
 import { footprintOf, type BaseFootprint } from '../methods/frame/base-footprint.js';
 import {

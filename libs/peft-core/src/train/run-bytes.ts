@@ -18,7 +18,7 @@
  * test/trainer/run-bytes.spec.ts holds it against what real runs take.
  */
 import { DomainError, gigabytes, SAMPLE_TOKENS, type DataReport, type Spec } from '@graft/contracts'; // prettier-ignore
-import { heldBytes } from '../data/held-bytes.js';
+import { heldBytes } from '../datasets/held-bytes.js';
 import { inputBytesOf, optionsOf, outlineOf } from '../models/registry.js';
 import { keptLayers, keptOfConvolutions, keptOfRow } from '../nn/kept-rows.js';
 import type { Outline } from '../nn/outline.js';

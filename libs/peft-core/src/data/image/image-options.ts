@@ -3,7 +3,7 @@ import { DomainError } from '@graft/contracts';
 import type { Resampling } from '@graft/kernels';
 import { z } from 'zod';
 import { shown } from '../json-scan.js';
-import type { Json } from '../tokenizer-files.js';
+import type { Json } from '../text/tokenizer-files.js';
 
 export interface ImageOptions {
   /** Null: they are taken as large as they are. */

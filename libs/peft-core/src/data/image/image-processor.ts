@@ -22,7 +22,7 @@ import {
   cat,
   type Tensor,
 } from '@graft/kernels';
-import type { Json } from '../tokenizer-files.js';
+import type { Json } from '../text/tokenizer-files.js';
 import { imageOptions, type ImageOptions } from './image-options.js';
 import type { Pixels } from './picture-files.js';
 

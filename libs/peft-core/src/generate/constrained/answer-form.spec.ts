@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { toolFormatOf, type ToolFormat } from '../../data/tool-format.js';
+import { toolFormatOf, type ToolFormat } from '../../data/text/tool-format.js';
 import { answerGrammar, argumentsGrammar } from './answer-form.js';
 import { Automaton } from './automaton.js';
 import { EVERY_BYTE } from './grammar.js';

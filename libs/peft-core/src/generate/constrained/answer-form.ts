@@ -1,5 +1,5 @@
 import { DomainError } from '@graft/contracts';
-import type { ToolFormat } from '../../data/tool-format.js';
+import type { ToolFormat } from '../../data/text/tool-format.js';
 import { choice, literal, sequence, type Node } from './grammar.js';
 import { ANY_OBJECT } from './json-grammar.js';
 import { schemaGrammar } from './schema-grammar.js';

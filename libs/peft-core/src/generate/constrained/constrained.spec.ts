@@ -1,7 +1,7 @@
 // What a form allows is compared with ajv's word on the same schema, and with JavaScript's own JSON.parse and RegExp.
 import { createRequire } from 'node:module';
 import { describe, expect, it } from 'vitest';
-import type { TokenWriting } from '../../data/token-bytes.js';
+import type { TokenWriting } from '../../data/text/token-bytes.js';
 import { Automaton } from './automaton.js';
 import { Constraints, type Constraint } from './constraint.js';
 import { EVERY_BYTE, type Node } from './grammar.js';

@@ -2,7 +2,7 @@
 // Every state that is reached can be brought to an end with tokens of one byte, so that some token is always allowed.
 import { DomainError } from '@graft/contracts';
 import { logicalNot, maskedFill, tensor, tidy, type Tensor } from '@graft/kernels';
-import type { Tokenizer } from '../../data/tokenizer.js';
+import type { Tokenizer } from '../../data/text/tokenizer.js';
 import { answerGrammar, type AnswerForm } from './answer-form.js';
 import { Automaton, DEAD, Room } from './automaton.js';
 import { VocabularyTrie } from './vocabulary-trie.js';

@@ -2,7 +2,7 @@ import type { DecoderBatch } from '../../batch.js';
 import type { Model } from '../../models/model.js';
 import { packRows } from './pack.js';
 import { sharedStart } from './shared-start.js';
-import type { TokenSequence } from '../../data/supervised-text.js';
+import type { TokenSequence } from '../../data/text/supervised-text.js';
 
 /** A prompt with one answer and with another. */
 export type Pair = readonly [TokenSequence, TokenSequence];

@@ -1,7 +1,7 @@
 import type { Model } from '../../models/model.js';
 import { packBatch, type PackedSequences, type Part } from './pack.js';
 import { sharedStart } from './shared-start.js';
-import { UNSUPERVISED, type TokenSequence } from '../../data/supervised-text.js';
+import { UNSUPERVISED, type TokenSequence } from '../../data/text/supervised-text.js';
 
 /**
  * As `packBatch`, but what all sequences of a run begin with, a system prompt say, stands there once, and each goes on

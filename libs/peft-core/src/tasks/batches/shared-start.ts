@@ -1,5 +1,5 @@
 import type { Model } from '../../models/model.js';
-import { UNSUPERVISED, type TokenSequence } from '../../data/supervised-text.js';
+import { UNSUPERVISED, type TokenSequence } from '../../data/text/supervised-text.js';
 
 /** Fewer tokens are not shared, as a sequence of their own is not free either: a guess, nobody measured where it pays. */
 const LEAST_SHARED = 8;

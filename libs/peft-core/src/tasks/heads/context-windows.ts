@@ -2,7 +2,7 @@
  * A question with its context, in as many windows as the context needs: each has the question and a stretch of the context
  * that begins before the one before has ended, as transformers' `truncation="only_second"` with `stride` makes them.
  */
-import type { EncodedInput } from '../../data/tokenizer.js';
+import type { EncodedInput } from '../../data/text/tokenizer.js';
 import type { TypedSequence } from './head-outputs.js';
 
 export interface Window extends TypedSequence {

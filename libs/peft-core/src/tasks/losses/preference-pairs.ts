@@ -1,8 +1,8 @@
 // Two answers to a prompt, one of them preferred, as token ids; and what a loss on them is measured by.
-import { countLabels, cut, tokenize } from '../../data/supervised-text.js';
-import type { SupervisedText, TokenSequence } from '../../data/supervised-text.js';
+import { countLabels, cut, tokenize } from '../../data/text/supervised-text.js';
+import type { SupervisedText, TokenSequence } from '../../data/text/supervised-text.js';
 import type { Pair } from '../batches/pack-pairs.js';
-import type { Tokenizer } from '../../data/tokenizer.js';
+import type { Tokenizer } from '../../data/text/tokenizer.js';
 import { mean, type Encoded, type EncodeOptions, type Example, type Metric } from '../task.js';
 import type { Sums } from '../task.js';
 

@@ -7,7 +7,7 @@
  */
 import { tidy } from '@graft/kernels';
 import { packPairs, type PackedAnswer } from '../batches/pack-pairs.js';
-import { countLabels } from '../../data/supervised-text.js';
+import { countLabels } from '../../data/text/supervised-text.js';
 import type { Model } from '../../models/model.js';
 import type { BatchContext } from '../../nn/context.js';
 import { numbered, pieces } from '../batches/split-batch.js';

@@ -6,7 +6,7 @@ import { BARE_BASE } from '../../batch.js';
 import type { DecoderBatch } from '../../batch.js';
 import { packBatch, type PackedSequences } from '../batches/pack.js';
 import { packPairs, type PackedAnswer, type Pair } from '../batches/pack-pairs.js';
-import type { TokenSequence } from '../../data/supervised-text.js';
+import type { TokenSequence } from '../../data/text/supervised-text.js';
 import type { Model } from '../../models/model.js';
 import type { BatchContext } from '../../nn/context.js';
 import { openLosses, targetLosses, type Targets } from './token-loss.js';

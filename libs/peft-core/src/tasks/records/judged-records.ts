@@ -1,10 +1,10 @@
 // Records of single answers, each judged good or bad: a prompt with a completion (texts or messages), or a chat.
-import { chatSpans } from '../../data/chat-spans.js';
-import type { ChatMessage } from '../../data/chat-template.js';
+import { chatSpans } from '../../data/text/chat-spans.js';
+import type { ChatMessage } from '../../data/text/chat-template.js';
 import { shown } from '../../data/json-scan.js';
-import type { JsonObject } from '../../data/records.js';
-import type { SupervisedText } from '../../data/supervised-text.js';
-import type { Tokenizer } from '../../data/tokenizer.js';
+import type { JsonObject } from '../../datasets/records.js';
+import type { SupervisedText } from '../../data/text/supervised-text.js';
+import type { Tokenizer } from '../../data/text/tokenizer.js';
 import { checkMessageList, messagesIdentity } from '../../data/text/messages.js';
 import { checkAnswer, checkPrompt, checkTools } from './preference-records.js';
 import { checkText, missingFormat, unknownKey } from './record-checks.js';

@@ -1,8 +1,8 @@
 // Records of preferences: a prompt with an answer that is preferred and one that is not, under OpenAI's names or TRL's.
-import { chatSpans } from '../../data/chat-spans.js';
-import type { ChatMessage } from '../../data/chat-template.js';
-import type { JsonObject } from '../../data/records.js';
-import type { SupervisedText } from '../../data/supervised-text.js';
+import { chatSpans } from '../../data/text/chat-spans.js';
+import type { ChatMessage } from '../../data/text/chat-template.js';
+import type { JsonObject } from '../../datasets/records.js';
+import type { SupervisedText } from '../../data/text/supervised-text.js';
 import type { Processor } from '../../data/processor.js';
 import { checkMessageList, messagesIdentity } from '../../data/text/messages.js';
 import { isObject, missingFormat, unknownKey } from './record-checks.js';

@@ -1,7 +1,7 @@
 // Whisper's tokens beside those of a text: languages, what is to be written, times.
 import { DomainError } from '@graft/contracts';
 import type { Processor } from '../../data/processor.js';
-import type { Tokenizer } from '../../data/tokenizer.js';
+import type { Tokenizer } from '../../data/text/tokenizer.js';
 
 /** Entries of OpenAI's models that know English alone: their tokenizer has tokens of the other languages, too. */
 const ENGLISH_ONLY = 51_864;

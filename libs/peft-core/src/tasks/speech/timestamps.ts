@@ -3,7 +3,7 @@
  *   a text begins and ends with a time; two times in a row end one part and begin the next; none lies before another;
  *   the first lies within a second; where all times together are likelier than any text, it is a time.
  */
-import type { Tokenizer } from '../../data/tokenizer.js';
+import type { Tokenizer } from '../../data/text/tokenizer.js';
 import { tokenId } from './speech-tokens.js';
 
 /** Seconds between two tokens. */

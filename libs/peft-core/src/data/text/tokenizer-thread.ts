@@ -1,5 +1,5 @@
 // The official tokenizers package, whose tokenizers live in one thread. Texts go in batches: a call has its price.
-import { AskedThread } from './asked-thread.js';
+import { AskedThread } from '../asked-thread.js';
 
 /** Token ids of several texts, joined. */
 export interface Encoded {

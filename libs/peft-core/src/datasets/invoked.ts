@@ -1,8 +1,8 @@
 /** What an adapter that acts from its invocation tokens on (nn/invocation.ts) can learn of examples. */
 import { DomainError } from '@graft/contracts';
 import { invokedAt } from '../nn/invocation.js';
-import { linesInWords } from './line-ranges.js';
-import type { TokenSequence } from './supervised-text.js';
+import { linesInWords } from '../data/line-ranges.js';
+import type { TokenSequence } from '../data/text/supervised-text.js';
 
 /** Whether something is learnt behind the tokens in each of an example's sequences. */
 export const learnsBehind = (

@@ -1,10 +1,10 @@
 import { DomainError } from '@graft/contracts';
-import { checkedHeader } from '../io/gguf-checked.js';
-import { ggufTokenizer } from '../io/gguf-tokenizer.js';
+import { checkedHeader } from '../gguf/gguf-checked.js';
+import { ggufTokenizer } from '../gguf/gguf-tokenizer.js';
 import { ChatTemplate } from './chat-template.js';
 import type { ChatMessage, RenderOptions } from './chat-template.js';
 import { toolFormatOf, type ToolFormat } from './tool-format.js';
-import { shown } from './json-scan.js';
+import { shown } from '../json-scan.js';
 import { parseJson, specialToken, templateIn, tokenizerFiles } from './tokenizer-files.js';
 import type { Json, TokenizerFiles } from './tokenizer-files.js';
 import { tokenBytes, tokenWriting, type TokenWriting } from './token-bytes.js';

@@ -1,6 +1,6 @@
 // Checks one line of a training file. Native-free: the API runs it on every line of an upload.
 import { DomainError, MAX_LINE_BYTES, MAX_MEDIA_LINE_BYTES } from '@graft/contracts';
-import { scanJson, shown } from './json-scan.js';
+import { scanJson, shown } from '../data/json-scan.js';
 import type { Task } from '../tasks/task.js';
 
 export const LIMITS = { depth: 16, keys: 64, items: 65_536 };

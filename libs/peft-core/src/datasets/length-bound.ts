@@ -1,8 +1,8 @@
 // How many tokens a line of a file can have at most, told from its bytes: what cannot reach the cut need not be
 // tokenised. A token covers at least one byte of the text it stands for, normalised, and the text is the line's strings
 // (never longer than their JSON) in the frame that the template puts around messages.
-import type { Tokenizer } from './tokenizer.js';
-import type { ChatMessage, RenderOptions } from './chat-template.js';
+import type { Tokenizer } from '../data/text/tokenizer.js';
+import type { ChatMessage, RenderOptions } from '../data/text/chat-template.js';
 import type { Chat } from '../tasks/task.js';
 
 /** Tokens that the tokenizer and the end of text add. */

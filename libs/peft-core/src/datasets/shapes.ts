@@ -1,7 +1,7 @@
 // Shapes in which others write training examples, read as records that a task checks: ShareGPT's conversations,
 // Alpaca's instructions, and tables with one column for the prompt and one for the completion.
 import { DomainError } from '@graft/contracts';
-import { scanJson, shown } from './json-scan.js';
+import { scanJson, shown } from '../data/json-scan.js';
 import type { RecordFormat } from '../tasks/task.js';
 import { readCell, textOf } from './cells.js';
 import { LIMITS, type JsonObject } from './records.js';

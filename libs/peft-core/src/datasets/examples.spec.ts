@@ -7,9 +7,9 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { causalLm, type TokenExample } from '../tasks/causal-lm.js';
 import { loadExamples } from './examples.js';
 import type { JsonObject } from './records.js';
-import { UNSUPERVISED } from './supervised-text.js';
-import { Processor } from './processor.js';
-import { Tokenizer } from './tokenizer.js';
+import { UNSUPERVISED } from '../data/text/supervised-text.js';
+import { Processor } from '../data/processor.js';
+import { Tokenizer } from '../data/text/tokenizer.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'graft-examples-'));
 afterAll(() => rmSync(folder, { recursive: true }));

@@ -2,7 +2,7 @@
 // generation prompt and Q(i) that of the messages up to and including i, what assistant turn i adds is Q(i) without its
 // beginning P(i), and it lies at the same place in the whole rendering, which begins with Q(i).
 import { DomainError } from '@graft/contracts';
-import { messageText } from './text/messages.js';
+import { messageText } from './messages.js';
 import type { ChatMessage } from './chat-template.js';
 
 /** Renders messages as the model's chat template does. */

@@ -1,8 +1,8 @@
 // Which optional fields of chat records a base's template reads: a field that makes no difference to any rendering
 // looked at is not learnt from, and its owner should know.
 import type { Chat, RecordFacts } from '../tasks/task.js';
-import type { ChatMessage } from './chat-template.js';
-import type { Tokenizer } from './tokenizer.js';
+import type { ChatMessage } from '../data/text/chat-template.js';
+import type { Tokenizer } from '../data/text/tokenizer.js';
 
 /** Renderings compared for a field before it counts as unused. */
 const PROBES = 20;

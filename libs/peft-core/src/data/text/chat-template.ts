@@ -1,7 +1,7 @@
 // A model's own chat template, as transformers renders it (trim_blocks, lstrip_blocks, special tokens as variables).
 import { DomainError } from '@graft/contracts';
 import { Template } from '@huggingface/jinja';
-import { messageText } from './text/messages.js';
+import { messageText } from './messages.js';
 import { specialToken } from './tokenizer-files.js';
 import type { Json } from './tokenizer-files.js';
 

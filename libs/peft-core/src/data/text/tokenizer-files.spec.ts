@@ -45,7 +45,7 @@ it.each([
   [
     'a byte-level one',
     readFileSync(
-      join(import.meta.dirname, '../../../../examples/tiny-base/tokenizer.json'),
+      join(import.meta.dirname, '../../../../../examples/tiny-base/tokenizer.json'),
       'utf8',
     ),
     undefined,

@@ -36,7 +36,7 @@ it('says where decoding puts something between tokens', () => {
 });
 
 it('of a real tokenizer’s tokens, joined, are the text', () => {
-  const tokenizer = Tokenizer.load(join(import.meta.dirname, '../../../../examples/tiny-base'));
+  const tokenizer = Tokenizer.load(join(import.meta.dirname, '../../../../../examples/tiny-base'));
   const said = 'A line,\n and "another": {1} é ✓ 😀';
   const bytes = tokenizer.encode(said).map((id) => tokenizer.bytesOf(id));
   expect(Buffer.concat(bytes).toString()).toBe(tokenizer.decode(tokenizer.encode(said)));

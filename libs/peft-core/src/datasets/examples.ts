@@ -1,11 +1,11 @@
 // From a file of records to a task's examples.
 import { DomainError } from '@graft/contracts';
 import type { Encoded, EncodeOptions, Example, Task } from '../tasks/task.js';
-import { refuseBroken } from './broken-lines.js';
+import { refuseBroken } from '../data/broken-lines.js';
 import { learnsBehind, notInvoked } from './invoked.js';
-import { linesInWords } from './line-ranges.js';
+import { linesInWords } from '../data/line-ranges.js';
 import { readLines } from './lines.js';
-import type { Processor } from './processor.js';
+import type { Processor } from '../data/processor.js';
 import { parseRecord, withMore } from './records.js';
 import type { JsonObject } from './records.js';
 import { taskIdProblem } from './task-ids.js';

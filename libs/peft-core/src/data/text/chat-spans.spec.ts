@@ -5,7 +5,7 @@ import type { Renderer } from './chat-spans.js';
 import { ChatTemplate } from './chat-template.js';
 import type { ChatMessage } from './chat-template.js';
 
-const GOLDEN = new URL('../../../../test/golden/chat/', import.meta.url);
+const GOLDEN = new URL('../../../../../test/golden/chat/', import.meta.url);
 const read = (name: string): unknown => JSON.parse(readFileSync(new URL(name, GOLDEN), 'utf8'));
 
 interface Golden {

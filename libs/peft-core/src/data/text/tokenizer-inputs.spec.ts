@@ -1,6 +1,6 @@
 // What transformers 5.24's BertTokenizer gives for the same words, with truncation.
 import { expect, it } from 'vitest';
-import { wordPieceTokenizer } from '../../test/word-piece.js';
+import { wordPieceTokenizer } from '../../../test/word-piece.js';
 
 // [PAD] [UNK] [CLS] [SEP] [MASK] are 0 to 4
 const tokenizer = wordPieceTokenizer(['hello', 'world', '##ly', 'friend', 'a', 'b', 'c']);
