@@ -1,6 +1,6 @@
 /** The kinds of plug-in: each is one file and one line in its registry. */
 import type { Method } from './methods/method.js';
-import type { HfTable } from './models/hf-config.js';
+import type { HfTable } from './models/frame/hf-config.js';
 import type { ModelPlugin } from './models/model.js';
 import type { Quantizer } from './quant/quantizer.js';
 

@@ -11,7 +11,7 @@ import { ggufVocabulary } from '../io/gguf-vocabulary.js';
 import { writeGguf, type GgufOut } from '../io/gguf-writer.js';
 import { writeWholeText } from '../io/whole-file.js';
 import { endsOf, ollamaModelfile, templateOf } from '../io/ollama-modelfile.js';
-import type { GgufField } from '../models/gguf-format.js';
+import type { GgufField } from '../models/frame/gguf-format.js';
 import type { Model } from '../models/model.js';
 import type { ModelOptions } from '../nn/stack-options.js';
 import { loraFactors, type AdapterFile, type FactorPair } from './lora-factors.js';

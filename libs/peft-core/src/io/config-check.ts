@@ -3,7 +3,7 @@
 import { DomainError } from '@graft/contracts';
 import { scanJson } from '../data/json-scan.js';
 import type { Json } from '../data/text/tokenizer-files.js';
-import { COMMON, hfProblems } from '../models/hf-config.js';
+import { COMMON, hfProblems } from '../models/frame/hf-config.js';
 import type { HfConfig, ModelPlugin } from '../models/model.js';
 import { models } from '../models/registry.js';
 import { storedQuantizer } from '../quant/registry.js';

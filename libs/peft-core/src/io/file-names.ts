@@ -2,7 +2,7 @@
 import { cat, chunk, tidy } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import type { HfConfig } from '../models/model.js';
-import { inFiles, inModules } from '../models/aliases.js';
+import { inFiles, inModules } from '../nn/outline/aliases.js';
 import { forConfig, optionsOf, outlineOf } from '../models/registry.js';
 import { joined, partsOf } from '../nn/expert-files.js';
 import { lackingAlone, pathWith, pathWithout, type Lacking } from '../nn/stack-options.js';

@@ -1,7 +1,7 @@
 // What a GGUF's metadata and tensor names say about the model, in Hugging Face's words: the formats of the registry's
 // families, read. Native-free.
 import { DomainError } from '@graft/contracts';
-import type { GgufFacts, GgufFormat, GgufModule } from '../models/gguf-format.js';
+import type { GgufFacts, GgufFormat, GgufModule } from '../models/frame/gguf-format.js';
 import type { HfConfig } from '../models/model.js';
 import { models } from '../models/registry.js';
 import { registry } from '../plugin.js';

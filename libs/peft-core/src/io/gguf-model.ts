@@ -2,7 +2,12 @@
 // inverse of gguf-architecture.ts. Native-free but for the table of frequencies.
 import { div, tensor, tidy, type Tensor } from '@graft/kernels';
 import { DomainError, type GgufQuantization } from '@graft/contracts';
-import type { GgufField, GgufFormat, GgufModule, GgufWriting } from '../models/gguf-format.js';
+import type {
+  GgufField,
+  GgufFormat,
+  GgufModule,
+  GgufWriting,
+} from '../models/frame/gguf-format.js';
 import { ggufModelTypes, models } from '../models/registry.js';
 import type { ModelOptions, StackOptions } from '../nn/stack-options.js';
 import { frequencies, type RopeOptions } from '../nn/rope.js';

@@ -1,5 +1,5 @@
 // Which row of Hugging Face's a stored row of a GGUF file is; gguf-format.ts has the orders. Native-free.
-import type { GgufRows } from '../models/gguf-format.js';
+import type { GgufRows } from '../models/frame/gguf-format.js';
 
 /** Where a stored row belongs. */
 export type RowOrder = (row: number) => number;

@@ -8,7 +8,7 @@ import {
   type Json,
   type TokenizerFiles,
 } from '../data/text/tokenizer-files.js';
-import type { GgufField } from '../models/gguf-format.js';
+import type { GgufField } from '../models/frame/gguf-format.js';
 import { splittingOf } from '../data/gguf/gguf-tokenizer.js';
 
 export interface VocabularyFacts {

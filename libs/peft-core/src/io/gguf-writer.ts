@@ -11,7 +11,7 @@ import {
   to,
   type Tensor,
 } from '@graft/kernels';
-import type { GgufField } from '../models/gguf-format.js';
+import type { GgufField } from '../models/frame/gguf-format.js';
 import { LAYOUTS, type LayoutName } from './gguf-layouts.js';
 import type { RowOrder } from './gguf-rows.js';
 

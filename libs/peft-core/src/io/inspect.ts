@@ -12,7 +12,7 @@ import {
   tokenCount,
 } from '../data/text/tokenizer-files.js';
 import { wholeModel } from '../methods/targets/modules-to-save.js';
-import { weightProblems } from '../models/check-weights.js';
+import { weightProblems } from '../models/frame/check-weights.js';
 import { forConfig, optionsOf, outlineOf } from '../models/registry.js';
 import type { HfConfig } from '../models/model.js';
 import type { StoredTensor } from '../nn/stored-names.js';

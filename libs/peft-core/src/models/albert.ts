@@ -6,8 +6,8 @@
 import { DomainError } from '@graft/contracts';
 import { defineModel } from '../plugin.js';
 import { BERT_KEYS, bertEncoder } from './bert.js';
-import { fraction, LAYERS, optional, or, required, SIZE, word } from './hf-config.js';
-import type { HfValues } from './hf-config.js';
+import { fraction, LAYERS, optional, or, required, SIZE, word } from './frame/hf-config.js';
+import type { HfValues } from './frame/hf-config.js';
 
 const hf = {
   ...BERT_KEYS,

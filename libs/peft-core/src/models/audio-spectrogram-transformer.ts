@@ -5,7 +5,7 @@
 import type { StackPaths } from '../nn/stack-options.js';
 import { spectrogramPatches } from '../nn/front-ends/spectrogram-patches.js';
 import { defineModel } from '../plugin.js';
-import { or, SIZE } from './hf-config.js';
+import { or, SIZE } from './frame/hf-config.js';
 import { VIT_KEYS, vitAliases, vitOptions, vitPaths } from './vit.js';
 
 const PREFIX = 'audio_spectrogram_transformer';

@@ -20,7 +20,7 @@ import {
   SIZE,
   VOCABULARY,
   word,
-} from './hf-config.js';
+} from './frame/hf-config.js';
 
 export const bart = defineModel({
   name: 'bart',

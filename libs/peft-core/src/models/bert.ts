@@ -20,8 +20,8 @@ import {
   SIZE,
   VOCABULARY,
   word,
-} from './hf-config.js';
-import type { HfTable, HfValues } from './hf-config.js';
+} from './frame/hf-config.js';
+import type { HfTable, HfValues } from './frame/hf-config.js';
 
 /** What BERT and its kin read of config.json. */
 export const BERT_KEYS = {

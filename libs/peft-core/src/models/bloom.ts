@@ -18,8 +18,8 @@ import {
   POSITIONS,
   SIZE,
   VOCABULARY,
-} from './hf-config.js';
-import type { HfValues } from './hf-config.js';
+} from './frame/hf-config.js';
+import type { HfValues } from './frame/hf-config.js';
 
 /** No length is the model's last; this bounds what a job may ask for, and the other is what it was trained at. */
 const MAX_POSITIONS = 16_384;

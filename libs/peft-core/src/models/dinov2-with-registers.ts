@@ -4,7 +4,7 @@
  */
 import { defineModel } from '../plugin.js';
 import { DINOV2_KEYS, dinov2Aliases, dinov2Options, dinov2Paths } from './dinov2.js';
-import { integer, or } from './hf-config.js';
+import { integer, or } from './frame/hf-config.js';
 
 export const dinov2WithRegisters = defineModel({
   name: 'dinov2_with_registers',

@@ -7,7 +7,7 @@ import type { z } from 'zod';
 import { LARGEST_SIDE, patchesIn } from '../nn/front-ends/patches.js';
 import type { ModelOptions, ModelPaths } from '../nn/stack-options.js';
 import { defineModel } from '../plugin.js';
-import type { Aliases, FilePart } from './aliases.js';
+import type { Aliases, FilePart } from '../nn/outline/aliases.js';
 import {
   activation,
   CHANNELS,
@@ -25,8 +25,8 @@ import {
   sides,
   SIZE,
   word,
-} from './hf-config.js';
-import type { HfTable, HfValues } from './hf-config.js';
+} from './frame/hf-config.js';
+import type { HfTable, HfValues } from './frame/hf-config.js';
 
 /** What DINOv2 and the one with registers read of config.json. */
 export const DINOV2_KEYS = {

@@ -16,7 +16,7 @@ import {
   SIZE,
   VOCABULARY,
   word,
-} from './hf-config.js';
+} from './frame/hf-config.js';
 
 const embeddings = (name: string): string => `distilbert.embeddings.${name}`;
 const layer = (name: string): string => `distilbert.transformer.layer.{n}.${name}`;

@@ -4,7 +4,7 @@
  */
 import { DomainError } from '@graft/contracts';
 import { defineModel } from '../plugin.js';
-import type { GgufFacts, GgufFormat } from './gguf-format.js';
+import type { GgufFacts, GgufFormat } from './frame/gguf-format.js';
 import {
   activation,
   EPSILON,
@@ -22,8 +22,8 @@ import {
   SIZE,
   VOCABULARY,
   word,
-} from './hf-config.js';
-import type { HfTable, HfValues } from './hf-config.js';
+} from './frame/hf-config.js';
+import type { HfTable, HfValues } from './frame/hf-config.js';
 import { llamaPaths } from './llama.js';
 
 /** Keys of all versions. */

@@ -20,9 +20,9 @@ import {
   ropeOptions,
   word,
   words,
-} from './hf-config.js';
-import type { HfValues } from './hf-config.js';
-import type { GgufField } from './gguf-format.js';
+} from './frame/hf-config.js';
+import type { HfValues } from './frame/hf-config.js';
+import type { GgufField } from './frame/gguf-format.js';
 import type { ModelOptions, StackOptions } from '../nn/stack-options.js';
 
 const CAP = real(1e6);

@@ -21,8 +21,8 @@ import {
   SIZE,
   VOCABULARY,
   word,
-} from './hf-config.js';
-import type { HfValues } from './hf-config.js';
+} from './frame/hf-config.js';
+import type { HfValues } from './frame/hf-config.js';
 
 const hf = {
   vocab_size: required(VOCABULARY),

@@ -14,7 +14,7 @@ import {
   SIZE,
   VOCABULARY,
   word,
-} from './hf-config.js';
+} from './frame/hf-config.js';
 
 export const gpt2 = defineModel({
   name: 'gpt2',

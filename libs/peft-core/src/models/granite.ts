@@ -1,7 +1,7 @@
 /** Granite 3 and 4 without experts: LLaMA with multipliers of its embeddings, scores, residuals and logits. */
 import { defineModel } from '../plugin.js';
-import type { GgufFacts } from './gguf-format.js';
-import { or, real } from './hf-config.js';
+import type { GgufFacts } from './frame/gguf-format.js';
+import { or, real } from './frame/hf-config.js';
 import { LLAMA_KEYS, llamaDecoder, llamaGguf, llamaPaths } from './llama.js';
 
 const MULTIPLIER = or(real(1e6), 1);

@@ -23,8 +23,8 @@ import {
   SIZE,
   VOCABULARY,
   words,
-} from './hf-config.js';
-import type { HfValues } from './hf-config.js';
+} from './frame/hf-config.js';
+import type { HfValues } from './frame/hf-config.js';
 import { llamaPaths } from './llama.js';
 
 const hf = {

@@ -5,7 +5,7 @@
 import { DomainError } from '@graft/contracts';
 import type { ModelPaths } from '../nn/stack-options.js';
 import { defineModel } from '../plugin.js';
-import type { GgufFormat, GgufWriting } from './gguf-format.js';
+import type { GgufFormat, GgufWriting } from './frame/gguf-format.js';
 import {
   activation,
   EPSILON,
@@ -26,8 +26,8 @@ import {
   VOCABULARY,
   word,
   words,
-} from './hf-config.js';
-import type { HfTable, HfValues } from './hf-config.js';
+} from './frame/hf-config.js';
+import type { HfTable, HfValues } from './frame/hf-config.js';
 
 interface Derivative {
   /** transformers' name of its causal model. */

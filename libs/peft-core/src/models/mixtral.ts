@@ -4,8 +4,17 @@
 import { DomainError } from '@graft/contracts';
 import type { ModelPaths } from '../nn/stack-options.js';
 import { defineModel } from '../plugin.js';
-import { flag, fraction, HEADS, integer, nullable, optional, or, POSITIONS } from './hf-config.js';
-import type { HfTable } from './hf-config.js';
+import {
+  flag,
+  fraction,
+  HEADS,
+  integer,
+  nullable,
+  optional,
+  or,
+  POSITIONS,
+} from './frame/hf-config.js';
+import type { HfTable } from './frame/hf-config.js';
 import { LLAMA_KEYS, llamaDecoder, llamaPaths } from './llama.js';
 
 /** What models with experts say of their training, which has a loss of the router's own where they ask for it. */

@@ -10,9 +10,9 @@ import type { Masking } from '../nn/front-ends/masking.js';
 import type { InputKind } from '../nn/front-ends/registry.js';
 import type { HeadRequest } from '../nn/outline.js';
 import type { Stack } from '../nn/stack.js';
-import type { Aliases } from './aliases.js';
-import type { GgufFormat } from './gguf-format.js';
-import type { HfTable, HfValues } from './hf-config.js';
+import type { Aliases } from '../nn/outline/aliases.js';
+import type { GgufFormat } from './frame/gguf-format.js';
+import type { HfTable, HfValues } from './frame/hf-config.js';
 
 /** A config.json of transformers, versions 4 and 5. */
 export type HfConfig = Readonly<Record<string, unknown>> & { readonly model_type: string };

@@ -6,7 +6,7 @@ import { attachMethod } from '../methods/frame/attach-method.js';
 import { footprintOf } from '../methods/frame/base-footprint.js';
 import type { HfConfig } from './model.js';
 import { buildModel, forConfig, outlineOf } from './registry.js';
-import { readHf } from './hf-config.js';
+import { readHf } from './frame/hf-config.js';
 
 /** What answerdotai/ModernBERT-base says differently from its defaults. */
 const base: HfConfig = { model_type: 'modernbert', classifier_pooling: 'mean' };

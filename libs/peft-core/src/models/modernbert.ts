@@ -25,8 +25,8 @@ import {
   VOCABULARY,
   word,
   words,
-} from './hf-config.js';
-import type { HfValues } from './hf-config.js';
+} from './frame/hf-config.js';
+import type { HfValues } from './frame/hf-config.js';
 
 const { rope_theta: _, ...ropeKeys } = ROPE_KEYS;
 const hf = {

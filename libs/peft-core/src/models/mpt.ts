@@ -23,7 +23,7 @@ import {
   SIZE,
   VOCABULARY,
   word,
-} from './hf-config.js';
+} from './frame/hf-config.js';
 
 const hf = {
   vocab_size: or(VOCABULARY, 50368),

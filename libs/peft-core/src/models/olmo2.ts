@@ -3,7 +3,7 @@
  * normed as whole rows; norms scale in f32.
  */
 import { defineModel } from '../plugin.js';
-import { EPSILON, or } from './hf-config.js';
+import { EPSILON, or } from './frame/hf-config.js';
 import { LLAMA_KEYS, llamaDecoder, llamaGguf, llamaPaths } from './llama.js';
 
 const { mlp_bias: _, ...keys } = LLAMA_KEYS;

@@ -16,7 +16,7 @@ import {
   SIZE,
   VOCABULARY,
   word,
-} from './hf-config.js';
+} from './frame/hf-config.js';
 
 const path = (name: string): string => `model.decoder.layers.{n}.${name}`;
 

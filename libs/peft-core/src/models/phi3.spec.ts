@@ -7,7 +7,7 @@ import { Generation, stepTogether } from '../generate/generation.js';
 import { ModelOptions } from '../nn/stack-options.js';
 import { footprintOf } from '../methods/frame/base-footprint.js';
 import { phi3 } from './phi3.js';
-import { readHf } from './hf-config.js';
+import { readHf } from './frame/hf-config.js';
 import type { HfConfig, Model } from './model.js';
 import { buildModel, outlineOf } from './registry.js';
 

@@ -8,8 +8,8 @@
 import { DomainError } from '@graft/contracts';
 import { shown } from '../data/json-scan.js';
 import { defineModel } from '../plugin.js';
-import { EPSILON, fraction, optional, or, POSITIONS, ropeOptions } from './hf-config.js';
-import type { HfValues } from './hf-config.js';
+import { EPSILON, fraction, optional, or, POSITIONS, ropeOptions } from './frame/hf-config.js';
+import type { HfValues } from './frame/hf-config.js';
 import { LLAMA_KEYS, llamaDecoder, llamaPaths } from './llama.js';
 
 const { attention_bias: _, mlp_bias: __, ...keys } = LLAMA_KEYS;

@@ -10,7 +10,7 @@ import {
   or,
   POSITIONS,
   SIZE,
-} from './hf-config.js';
+} from './frame/hf-config.js';
 import { LLAMA_KEYS, llamaDecoder, llamaPaths } from './llama.js';
 import { refuseRouterLoss, ROUTER_KEYS } from './mixtral.js';
 

@@ -4,7 +4,7 @@
  */
 import { defineModel } from '../plugin.js';
 import { BERT_KEYS, bertEncoder, encoderPaths } from './bert.js';
-import { integer, or } from './hf-config.js';
+import { integer, or } from './frame/hf-config.js';
 
 export const roberta = defineModel({
   name: 'roberta',

@@ -25,8 +25,8 @@ import {
   sides,
   SIZE,
   word,
-} from './hf-config.js';
-import type { HfTable, HfValues } from './hf-config.js';
+} from './frame/hf-config.js';
+import type { HfTable, HfValues } from './frame/hf-config.js';
 
 /** Of the tower; transformers has defaults for all. */
 const VISION = {

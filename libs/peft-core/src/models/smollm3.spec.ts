@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { ModelOptions } from '../nn/stack-options.js';
-import { readHf } from './hf-config.js';
+import { readHf } from './frame/hf-config.js';
 import type { HfConfig } from './model.js';
 import { outlineOf } from './registry.js';
 import { smollm3 } from './smollm3.js';

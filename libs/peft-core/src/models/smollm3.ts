@@ -12,8 +12,8 @@ import {
   or,
   POSITIONS,
   words,
-} from './hf-config.js';
-import type { HfValues } from './hf-config.js';
+} from './frame/hf-config.js';
+import type { HfValues } from './frame/hf-config.js';
 import { LLAMA_KEYS, llamaDecoder, llamaGguf, llamaPaths } from './llama.js';
 
 const hf = {

@@ -23,7 +23,7 @@ import {
   SIZE,
   VOCABULARY,
   word,
-} from './hf-config.js';
+} from './frame/hf-config.js';
 
 /**
  * Distances beyond the largest bucket look alike, so no length is the model's last; this bounds what a job may ask for.

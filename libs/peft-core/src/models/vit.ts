@@ -6,7 +6,7 @@ import type { z } from 'zod';
 import { patchesIn } from '../nn/front-ends/patches.js';
 import type { ModelOptions, ModelPaths } from '../nn/stack-options.js';
 import { defineModel } from '../plugin.js';
-import type { Aliases } from './aliases.js';
+import type { Aliases } from '../nn/outline/aliases.js';
 import {
   activation,
   CHANNELS,
@@ -22,8 +22,8 @@ import {
   sides,
   SIZE,
   word,
-} from './hf-config.js';
-import type { HfTable, HfValues } from './hf-config.js';
+} from './frame/hf-config.js';
+import type { HfTable, HfValues } from './frame/hf-config.js';
 
 /** What ViT and its kin read of config.json. */
 export const VIT_KEYS = {

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { mapSafetensors } from '@graft/kernels';
 import { expect, it } from 'vitest';
 import { footprintOf } from '../catalog.js';
-import { weightProblems } from './check-weights.js';
+import { weightProblems } from './frame/check-weights.js';
 import type { HfConfig } from './model.js';
 import { buildModel, outlineOf } from './registry.js';
 

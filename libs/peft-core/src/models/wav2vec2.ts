@@ -19,7 +19,7 @@ import {
   VOCABULARY,
   word,
   words,
-} from './hf-config.js';
+} from './frame/hf-config.js';
 
 const layer = (name: string): string => `wav2vec2.encoder.layers.{n}.${name}`;
 const extractor = (name: string): string => `wav2vec2.feature_extractor.conv_layers.{i}.${name}`;

@@ -25,7 +25,7 @@ import {
   VOCABULARY,
   word,
   words,
-} from './hf-config.js';
+} from './frame/hf-config.js';
 
 /** The encoder's second convolution stands at every other frame. */
 const FRAMES_A_ROW = 2;

@@ -1,6 +1,6 @@
 /**
  * A model's modules, described once and made twice: by their shapes alone, known from config.json without any weights,
- * and on the weights of a checkpoint (models/assemble.ts).
+ * and on the weights of a checkpoint (models/frame/assemble.ts).
  */
 import { DomainError } from '@graft/contracts';
 import { describeFrontEnd, frontEndRows, inputKindOf } from './front-ends/registry.js';

@@ -4,10 +4,10 @@
  */
 import { div, keep, ones, tidy, to, zeros } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
-import { normal } from '../methods/frame/parameters.js';
-import { Embedding } from '../nn/embedding.js';
-import { Linear } from '../nn/linear.js';
-import { Norm } from '../nn/norm.js';
+import { normal } from '../../methods/frame/parameters.js';
+import { Embedding } from '../../nn/embedding.js';
+import { Linear } from '../../nn/linear.js';
+import { Norm } from '../../nn/norm.js';
 import {
   headNormShape,
   headPaths,
@@ -15,12 +15,12 @@ import {
   layerWeightsShape,
   madeShapes,
   poolerShape,
-} from '../nn/outline.js';
-import type { HeadRequest, LinearShape, NormShape, Pooler, TableShape } from '../nn/outline.js';
-import type { ModelOptions, ModelPaths } from '../nn/stack-options.js';
-import { TaskHead } from '../nn/task-head.js';
-import { DenseWeight } from '../nn/weight.js';
-import type { Model } from './model.js';
+} from '../../nn/outline.js';
+import type { HeadRequest, LinearShape, NormShape, Pooler, TableShape } from '../../nn/outline.js';
+import type { ModelOptions, ModelPaths } from '../../nn/stack-options.js';
+import { TaskHead } from '../../nn/task-head.js';
+import { DenseWeight } from '../../nn/weight.js';
+import type { Model } from '../model.js';
 
 export interface HeadPlan extends HeadRequest {
   readonly options: ModelOptions;

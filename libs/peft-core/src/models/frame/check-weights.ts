@@ -1,15 +1,15 @@
 /** Whether files hold what a model is made of, by their headers: what assemble.ts takes of them, looked for. Native-free. */
 import { DomainError } from '@graft/contracts';
-import { packedRefusal, partsOf } from '../nn/expert-files.js';
-import type { ExpertsShape } from '../nn/experts.js';
-import { describe, isPackable, storedShape } from '../nn/outline.js';
-import type { LinearShape, ModuleMaker, NormShape, TableShape } from '../nn/outline.js';
-import { isShaped, lacking, misshapen, StoredNames } from '../nn/stored-names.js';
-import type { StoredTensor } from '../nn/stored-names.js';
-import type { Quantizer } from '../quant/quantizer.js';
-import { storedQuantizer } from '../quant/registry.js';
-import type { HfConfig } from './model.js';
-import { forConfig, optionsOf } from './registry.js';
+import { packedRefusal, partsOf } from '../../nn/expert-files.js';
+import type { ExpertsShape } from '../../nn/experts.js';
+import { describe, isPackable, storedShape } from '../../nn/outline.js';
+import type { LinearShape, ModuleMaker, NormShape, TableShape } from '../../nn/outline.js';
+import { isShaped, lacking, misshapen, StoredNames } from '../../nn/stored-names.js';
+import type { StoredTensor } from '../../nn/stored-names.js';
+import type { Quantizer } from '../../quant/quantizer.js';
+import { storedQuantizer } from '../../quant/registry.js';
+import type { HfConfig } from '../model.js';
+import { forConfig, optionsOf } from '../registry.js';
 
 /** More are not counted: how many there are config.json alone says. */
 const MOST = 1000;

@@ -1,8 +1,8 @@
 import { counterNormal, keep, tensor, tidy, to, type Dtype, type Tensor } from '@graft/kernels';
 import { expect, it } from 'vitest';
-import type { Quantizer } from '../quant/quantizer.js';
-import type { LinearShape } from './outline.js';
-import { DenseWeight } from './weight.js';
+import type { Quantizer } from '../../quant/quantizer.js';
+import type { LinearShape } from '../../nn/outline.js';
+import { DenseWeight } from '../../nn/weight.js';
 import { WeightReader, type WeightReaderOptions } from './weight-reader.js';
 
 const linear: LinearShape = {

@@ -16,18 +16,18 @@ import {
   type Tensor,
 } from '@graft/kernels';
 import { afterAll, describe, expect, it } from 'vitest';
-import { writeGgufModel } from '../adapters/export-gguf.js';
-import { wholeWeights } from '../adapters/merge.js';
-import { loadBase } from '../io/base-folder.js';
-import { inspectModelFolder } from '../io/inspect.js';
-import { fullNames } from '../io/weight-files.js';
-import { quantizers } from '../quant/registry.js';
+import { writeGgufModel } from '../../adapters/export-gguf.js';
+import { wholeWeights } from '../../adapters/merge.js';
+import { loadBase } from '../../io/base-folder.js';
+import { inspectModelFolder } from '../../io/inspect.js';
+import { fullNames } from '../../io/weight-files.js';
+import { quantizers } from '../../quant/registry.js';
 import { weightProblems } from './check-weights.js';
-import { isAllTier } from '../../../../test/tier.js';
-import type { HfConfig } from './model.js';
-import { buildModel, models, outlineOf } from './registry.js';
+import { isAllTier } from '../../../../../test/tier.js';
+import type { HfConfig } from '../model.js';
+import { buildModel, models, outlineOf } from '../registry.js';
 
-const GOLDENS = join(import.meta.dirname, '../../../../test/golden');
+const GOLDENS = join(import.meta.dirname, '../../../../../test/golden');
 const bases = readdirSync(GOLDENS).filter((name) =>
   existsSync(join(GOLDENS, name, 'base', 'model.safetensors')),
 );
@@ -219,7 +219,7 @@ describe('experts that bitsandbytes packed', () => {
 describe('a GGUF file', () => {
   const folder = mkdtempSync(join(tmpdir(), 'graft-check-weights-'));
   afterAll(() => rmSync(folder, { recursive: true }));
-  const base = loadBase(join(import.meta.dirname, '../../../../examples/tiny-base'), {
+  const base = loadBase(join(import.meta.dirname, '../../../../../examples/tiny-base'), {
     dtype: 'f32',
     quantization: null,
   });

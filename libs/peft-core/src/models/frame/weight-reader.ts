@@ -1,15 +1,15 @@
 import { device, keep, narrow, tidy, to, toDevice } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
-import type { BaseDtype, Tensors } from '../models/model.js';
-import type { Aliases } from '../models/aliases.js';
-import type { Quantizer } from '../quant/quantizer.js';
-import { joined, packedRefusal, partsOf } from './expert-files.js';
-import type { ExpertsShape } from './experts.js';
-import { isPackable, storedShape } from './outline.js';
-import type { LinearShape, TableShape } from './outline.js';
-import { checkShape, lacking, StoredNames } from './stored-names.js';
-import { DenseWeight } from './weight.js';
-import type { TableWeight, Weight } from './weight.js';
+import type { BaseDtype, Tensors } from '../model.js';
+import type { Aliases } from '../../nn/outline/aliases.js';
+import type { Quantizer } from '../../quant/quantizer.js';
+import { joined, packedRefusal, partsOf } from '../../nn/expert-files.js';
+import type { ExpertsShape } from '../../nn/experts.js';
+import { isPackable, storedShape } from '../../nn/outline.js';
+import type { LinearShape, TableShape } from '../../nn/outline.js';
+import { checkShape, lacking, StoredNames } from '../../nn/stored-names.js';
+import { DenseWeight } from '../../nn/weight.js';
+import type { TableWeight, Weight } from '../../nn/weight.js';
 
 export interface WeightReaderOptions {
   readonly dtype: BaseDtype;

@@ -1,18 +1,18 @@
 /** Builds a model's modules on the weights of a checkpoint. */
 import { tidy, to } from '@graft/kernels';
-import { Experts } from '../nn/experts.js';
-import { Embedding } from '../nn/embedding.js';
-import { Linear } from '../nn/linear.js';
-import { Modules } from '../nn/modules.js';
-import { Norm } from '../nn/norm.js';
-import { describe } from '../nn/outline.js';
-import type { Description, LinearShape, ModuleMaker, NormShape } from '../nn/outline.js';
-import { Stack } from '../nn/stack.js';
-import type { ModelOptions, ModelPaths, StackOptions } from '../nn/stack-options.js';
-import type { Weight } from '../nn/weight.js';
-import { WeightReader } from '../nn/weight-reader.js';
-import type { WeightReaderOptions } from '../nn/weight-reader.js';
-import type { BaseDtype, HfConfig, Model, Stacks, Tensors } from './model.js';
+import { Experts } from '../../nn/experts.js';
+import { Embedding } from '../../nn/embedding.js';
+import { Linear } from '../../nn/linear.js';
+import { Modules } from '../../nn/modules.js';
+import { Norm } from '../../nn/norm.js';
+import { describe } from '../../nn/outline.js';
+import type { Description, LinearShape, ModuleMaker, NormShape } from '../../nn/outline.js';
+import { Stack } from '../../nn/stack.js';
+import type { ModelOptions, ModelPaths, StackOptions } from '../../nn/stack-options.js';
+import type { Weight } from '../../nn/weight.js';
+import { WeightReader } from './weight-reader.js';
+import type { WeightReaderOptions } from './weight-reader.js';
+import type { BaseDtype, HfConfig, Model, Stacks, Tensors } from '../model.js';
 import { Transformer } from './transformer.js';
 import type { TransformerParts } from './transformer.js';
 

@@ -1,9 +1,9 @@
 /** config.json of transformers, read by a table: each key that a family reads, with its type, its range and its default. */
 import { DomainError } from '@graft/contracts';
 import type { z } from 'zod';
-import { shown } from '../data/json-scan.js';
-import type { RopeOptions } from '../nn/rope.js';
-import type { HfConfig } from './model.js';
+import { shown } from '../../data/json-scan.js';
+import type { RopeOptions } from '../../nn/rope.js';
+import type { HfConfig } from '../model.js';
 
 /** What a value should be, or null where it is. */
 type Check = (value: unknown) => string | null;

@@ -1,11 +1,11 @@
 import { layerNorm, linear, mean, mul, narrow, ones, tensor, tidy, zeros } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { expect, it } from 'vitest';
-import { headOutputs } from '../tasks/heads/head-outputs.js';
-import { storedShape, tableName } from '../nn/outline.js';
+import { headOutputs } from '../../tasks/heads/head-outputs.js';
+import { storedShape, tableName } from '../../nn/outline.js';
 import { assemble } from './assemble.js';
-import { optionsOf, outlineOf } from './registry.js';
-import { vit } from './vit.js';
+import { optionsOf, outlineOf } from '../registry.js';
+import { vit } from '../vit.js';
 
 const CONFIG = {
   model_type: 'vit',
