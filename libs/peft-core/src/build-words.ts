@@ -14,8 +14,8 @@ import { methods } from './methods/registry.js';
 import type { HfConfig } from './models/model.js';
 import { models, optionsOf } from './models/registry.js';
 import { OLDEST_WORDS } from './oldest-words.js';
-import { RopeOptions } from './nn/rope.js';
-import { alikeIn, type ModelOptions, type StackOptions } from './nn/stack-options.js';
+import { RopeOptions } from './nn/layers/rope.js';
+import { alikeIn, type ModelOptions, type StackOptions } from './nn/outline/stack-options.js';
 import { quantizers } from './quant/registry.js';
 import { tasks } from './tasks/registry.js';
 

@@ -39,7 +39,7 @@ import {
   linearNames,
   modelKind,
   type StackPaths,
-} from './nn/stack-options.js';
+} from './nn/outline/stack-options.js';
 import { quantizerFor, quantizers } from './quant/registry.js';
 import {
   mappedFormat,

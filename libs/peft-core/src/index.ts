@@ -6,8 +6,16 @@ export { mergedWeights } from './adapters/merge.js';
 export { operate, operationBytes, operationInWords } from './adapters/operate.js';
 export type { OperationOptions, OperationResult } from './adapters/operate.js';
 export type { Work } from './adapters/work.js';
-export { BARE_BASE, runRows } from './batch.js';
-export type { Batch, DecoderBatch, Outputs, PackedRows, Rows, RunRows, Sequence } from './batch.js';
+export { BARE_BASE, runRows } from './nn/batch.js';
+export type {
+  Batch,
+  DecoderBatch,
+  Outputs,
+  PackedRows,
+  Rows,
+  RunRows,
+  Sequence,
+} from './nn/batch.js';
 export type { Adapter, AttachContext, Method, NamedTensors } from './methods/method.js';
 export type {
   BaseDtype,
@@ -18,17 +26,17 @@ export type {
   Precision,
   Tensors,
 } from './models/model.js';
-export type { HeadRequest } from './nn/outline.js';
+export type { HeadRequest } from './nn/outline/outline.js';
 export type { BatchContext, ForwardContext, RowContext, DropoutKey } from './nn/context.js';
-export { invokedAt } from './nn/invocation.js';
+export { invokedAt } from './nn/sites/invocation.js';
 export { KvCache } from './nn/kv-cache.js';
-export { Embedding } from './nn/embedding.js';
-export { Linear } from './nn/linear.js';
-export type { LinearAdapter, Role } from './nn/linear.js';
-export { Modules } from './nn/modules.js';
-export { Norm } from './nn/norm.js';
+export { Embedding } from './nn/layers/embedding.js';
+export { Linear } from './nn/layers/linear.js';
+export type { LinearAdapter, Role } from './nn/layers/linear.js';
+export { Modules } from './nn/sites/modules.js';
+export { Norm } from './nn/layers/norm.js';
 export type { ParameterOverride } from './nn/rows.js';
-export type { VirtualInputs, VirtualPrefix } from './nn/slots.js';
+export type { VirtualInputs, VirtualPrefix } from './nn/sites/slots.js';
 export { checkPeft, resolveSpec } from './catalog.js';
 export { storedSpec } from './train/checkpoint.js';
 export type { PeftConfig } from './methods/frame/config.js';
@@ -95,7 +103,7 @@ export { headOutputs } from './tasks/heads/head-outputs.js';
 export { tokenizerOf } from './tasks/speech/own-letters.js';
 export { taskFor } from './tasks/registry.js';
 export type { Example, Inference, Share, Sums, Task } from './tasks/task.js';
-export { virtualTokens } from './train/virtual-tokens.js';
+export { virtualTokens } from './nn/sites/virtual-tokens.js';
 export { packedLoss } from './tasks/losses/token-loss.js';
 export type { LossSum } from './tasks/losses/token-loss.js';
 export { Run } from './train/run.js';

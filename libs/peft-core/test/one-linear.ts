@@ -18,7 +18,7 @@ import { attachMethod } from '../src/methods/frame/attach-method.js';
 import { footprintOf } from '../src/catalog.js';
 import type { HfConfig, Model } from '../src/models/model.js';
 import { buildModel } from '../src/models/registry.js';
-import type { Linear } from '../src/nn/linear.js';
+import type { Linear } from '../src/nn/layers/linear.js';
 
 const GOLDEN = join(import.meta.dirname, '../../../test/golden');
 const ROWS = 40;

@@ -13,7 +13,7 @@ import { writeWholeText } from '../io/whole-file.js';
 import { endsOf, ollamaModelfile, templateOf } from '../io/ollama-modelfile.js';
 import type { GgufField } from '../models/frame/gguf-format.js';
 import type { Model } from '../models/model.js';
-import type { ModelOptions } from '../nn/stack-options.js';
+import type { ModelOptions } from '../nn/outline/stack-options.js';
 import { loraFactors, type AdapterFile, type FactorPair } from './lora-factors.js';
 import type { WholeWeight } from './merge.js';
 import { FACTOR_WORDS } from './supported.js';

@@ -5,7 +5,7 @@ import type { LazyTensor } from '../io/shards.js';
 import type { Adapter } from '../methods/method.js';
 import { stored } from '../methods/targets/modules-to-save.js';
 import type { Model } from '../models/model.js';
-import { storedShape } from '../nn/outline.js';
+import { storedShape } from '../nn/outline/outline.js';
 
 /** A weight that is made when it is written. */
 export interface WholeWeight extends LazyTensor {

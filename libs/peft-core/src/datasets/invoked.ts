@@ -1,6 +1,6 @@
-/** What an adapter that acts from its invocation tokens on (nn/invocation.ts) can learn of examples. */
+/** What an adapter that acts from its invocation tokens on (nn/sites/invocation.ts) can learn of examples. */
 import { DomainError } from '@graft/contracts';
-import { invokedAt } from '../nn/invocation.js';
+import { invokedAt } from '../nn/sites/invocation.js';
 import { linesInWords } from '../data/line-ranges.js';
 import type { TokenSequence } from '../data/text/supervised-text.js';
 

@@ -2,18 +2,18 @@
 // first, then a token each), so that a trainer can answer chats between training steps.
 import { DomainError } from '@graft/contracts';
 import { indexSelect, narrow, noGrad, tensor, tidy } from '@graft/kernels';
-import { BARE_BASE, runRows, type Batch, type PackedRows, type Rows } from '../batch.js';
+import { BARE_BASE, runRows, type Batch, type PackedRows, type Rows } from '../nn/batch.js';
 import { encodePrompt } from '../data/text/prompt.js';
 import type { ChatMessage } from '../data/text/chat-template.js';
 import type { Tokenizer } from '../data/text/tokenizer.js';
 import type { Model } from '../models/model.js';
-import { invokedAt } from '../nn/invocation.js';
+import { invokedAt } from '../nn/sites/invocation.js';
 import type { KvCache } from '../nn/kv-cache.js';
-import { virtualTokens } from '../train/virtual-tokens.js';
+import { virtualTokens } from '../nn/sites/virtual-tokens.js';
 import { toolFormat, type AnswerTools } from './answer-tools.js';
 import type { Constraint } from './constrained/constraint.js';
 import { idLogprob, told, type IdLogprob, type TokenLogprob } from './logprobs.js';
-import { sample, type Sampling } from './sample.js';
+import { sample, type Sampling } from '../nn/sample.js';
 import { TextStream } from '../data/text/text-stream.js';
 import { ToolCallReader, type ToolCall } from './tool-calls.js';
 

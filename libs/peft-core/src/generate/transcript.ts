@@ -4,13 +4,13 @@
  * window is cut at the quietest place of its last sixth. Each step is one forward.
  */
 import { DomainError } from '@graft/contracts';
-import { BARE_BASE } from '../batch.js';
+import { BARE_BASE } from '../nn/batch.js';
 import { quietEnd } from '../data/audio/windows.js';
 import type { Processor } from '../data/processor.js';
 import type { Model } from '../models/model.js';
 import type { Example, Inference } from '../tasks/task.js';
 import type { SaidSegment, TranscriptOptions, Writer } from '../tasks/speech/writer.js';
-import { virtualTokens } from '../train/virtual-tokens.js';
+import { virtualTokens } from '../nn/sites/virtual-tokens.js';
 import { answersTo } from './inference.js';
 import { Spoken } from './spoken-text.js';
 

@@ -4,8 +4,8 @@ import type { Tensor } from '@graft/kernels';
 import type { HfConfig } from '../models/model.js';
 import { inFiles, inModules } from '../nn/outline/aliases.js';
 import { forConfig, optionsOf, outlineOf } from '../models/registry.js';
-import { joined, partsOf } from '../nn/expert-files.js';
-import { lackingAlone, pathWith, pathWithout, type Lacking } from '../nn/stack-options.js';
+import { joined, partsOf } from '../nn/outline/expert-files.js';
+import { lackingAlone, pathWith, pathWithout, type Lacking } from '../nn/outline/stack-options.js';
 import type { LazyTensor } from './shards.js';
 
 /** Tensors by the names of files; those of experts apart, as files have them. */

@@ -9,8 +9,8 @@ import type {
   GgufWriting,
 } from '../models/frame/gguf-format.js';
 import { ggufModelTypes, models } from '../models/registry.js';
-import type { ModelOptions, StackOptions } from '../nn/stack-options.js';
-import { frequencies, type RopeOptions } from '../nn/rope.js';
+import type { ModelOptions, StackOptions } from '../nn/outline/stack-options.js';
+import { frequencies, type RopeOptions } from '../nn/layers/rope.js';
 import { registry } from '../plugin.js';
 import { FILE_TYPES } from './gguf-layouts.js';
 import { rowOrder, type RowOrder } from './gguf-rows.js';

@@ -15,7 +15,7 @@ import { wholeModel } from '../methods/targets/modules-to-save.js';
 import { weightProblems } from '../models/frame/check-weights.js';
 import { forConfig, optionsOf, outlineOf } from '../models/registry.js';
 import type { HfConfig } from '../models/model.js';
-import type { StoredTensor } from '../nn/stored-names.js';
+import type { StoredTensor } from '../nn/outline/stored-names.js';
 import { configProblems } from './config-check.js';
 import { ggufModel } from './gguf-architecture.js';
 import { checkedHeader } from '../data/gguf/gguf-checked.js';

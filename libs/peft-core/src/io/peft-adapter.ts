@@ -21,7 +21,7 @@ import {
   patternWithout,
   type Lacking,
   type ModelPaths,
-} from '../nn/stack-options.js';
+} from '../nn/outline/stack-options.js';
 import { tasks } from '../tasks/registry.js';
 import type { PeftTask } from '../tasks/task.js';
 import { adapterCard, PEFT_VERSION, type CardEvaluation } from './adapter-card.js';

@@ -14,7 +14,7 @@
 // begin after that name. So do those of an encoder in a model with a head on it alone.
 import { DomainError } from '@graft/contracts';
 import type { PartKind } from '../methods/method.js';
-import { LAYER_WEIGHTS, pathWith, pathWithout, type Lacking } from '../nn/stack-options.js';
+import { LAYER_WEIGHTS, pathWith, pathWithout, type Lacking } from '../nn/outline/stack-options.js';
 
 const PREFIX = 'base_model.model.';
 const SHARED = 'base_model.';

@@ -28,7 +28,7 @@ import {
 import type { Tensor } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
-import type { Linear, LinearContext, Role } from '../nn/linear.js';
+import type { Linear, LinearContext, Role } from '../nn/layers/linear.js';
 import { Budget, Triplets } from './parts/adalora-budget.js';
 import {
   checkLayers,

@@ -30,7 +30,7 @@ import {
 } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { z } from 'zod';
-import type { Linear, LinearContext } from '../nn/linear.js';
+import type { Linear, LinearContext } from '../nn/layers/linear.js';
 import { Allocation } from './parts/adamss-allocation.js';
 import { clustersOf, overlap, sizesOf } from './parts/adamss-clusters.js';
 import { checkLayers, layerFields, modulesToSave, rank, targetNames } from './frame/fields.js';

@@ -6,7 +6,7 @@ import { configOf, refusal } from '../../test/one-linear.js';
 import { attachMethod } from './frame/attach-method.js';
 import { catalog } from '../catalog.js';
 import type { Model } from '../models/model.js';
-import type { Linear } from '../nn/linear.js';
+import type { Linear } from '../nn/layers/linear.js';
 import { buildModel } from '../models/registry.js';
 import { footprintOf } from './frame/base-footprint.js';
 

@@ -1,12 +1,12 @@
 /**
  * LLaMA-Adapter, arXiv:2303.16199.  In the last layers queries attend to a trained prompt besides, by a gate that begins
- * at zero (nn/gated-prompts.ts). Of a layer: P [p, D] from N(0, 1), g [1] from 0.
+ * at zero (nn/sites/gated-prompts.ts). Of a layer: P [p, D] from N(0, 1), g [1] from 0.
  */
 import { tidy, zeros } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
-import type { StackShape } from '../nn/outline.js';
+import type { StackShape } from '../nn/outline/outline.js';
 import { defineMethod } from '../plugin.js';
 import { normal, parameter, restore } from './frame/parameters.js';
 

@@ -27,7 +27,7 @@ import {
 import type { Tensor } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
-import type { LinearShape } from '../nn/outline.js';
+import type { LinearShape } from '../nn/outline/outline.js';
 import {
   checkLayers,
   layerFields,

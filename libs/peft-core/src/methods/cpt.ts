@@ -15,7 +15,7 @@ import { add, clamp, copy_, div, mul, noGrad, norm, tensor, tidy, zeros } from '
 import type { Tensor } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
-import type { LearntToken } from '../batch.js';
+import type { LearntToken } from '../nn/batch.js';
 import { resolvedFields } from './frame/fields.js';
 import { rowsOf } from './frame/prompt-text.js';
 import { INPUTS, softPrompt, TABLE } from './frame/soft-prompt.js';

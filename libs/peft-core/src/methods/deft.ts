@@ -26,7 +26,7 @@ import {
 import type { Tensor } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
-import type { Linear, LinearContext } from '../nn/linear.js';
+import type { Linear, LinearContext } from '../nn/layers/linear.js';
 import {
   checkLayers,
   dropout,

@@ -27,7 +27,7 @@ import {
 import type { Tensor } from '@graft/kernels';
 import { z } from 'zod';
 import type { BaseDtype } from '../models/model.js';
-import type { Linear, LinearContext } from '../nn/linear.js';
+import type { Linear, LinearContext } from '../nn/layers/linear.js';
 import {
   checkLayers,
   dropout,

@@ -21,7 +21,7 @@ import {
 } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { z } from 'zod';
-import type { Linear, LinearContext, Role } from '../nn/linear.js';
+import type { Linear, LinearContext, Role } from '../nn/layers/linear.js';
 import {
   checkLayers,
   fanInFanOut,

@@ -40,7 +40,7 @@ import {
 import type { Dtype, Tensor } from '@graft/kernels';
 import { z } from 'zod';
 import type { BaseDtype } from '../models/model.js';
-import type { Linear, LinearContext } from '../nn/linear.js';
+import type { Linear, LinearContext } from '../nn/layers/linear.js';
 import {
   checkLayers,
   dropout,

@@ -9,8 +9,8 @@
 import { mul, repeatInterleave, scaleRows, tidy, view } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { z } from 'zod';
-import type { Linear, Role } from '../nn/linear.js';
-import type { LinearShape } from '../nn/outline.js';
+import type { Linear, Role } from '../nn/layers/linear.js';
+import type { LinearShape } from '../nn/outline/outline.js';
 import { moduleNames, modulesToSave, targetFields } from './frame/fields.js';
 import { linearMethod } from './frame/linear-method.js';
 import type { LinearUpdate, RoleNames } from './frame/linear-method.js';

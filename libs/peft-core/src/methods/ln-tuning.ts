@@ -2,9 +2,9 @@
 import type { Tensor } from '@graft/kernels';
 import { DomainError, shorten } from '@graft/contracts';
 import { z } from 'zod';
-import type { ModuleIndex } from '../nn/outline.js';
-import type { Role } from '../nn/linear.js';
-import type { Norm } from '../nn/norm.js';
+import type { ModuleIndex } from '../nn/outline/outline.js';
+import type { Role } from '../nn/layers/linear.js';
+import type { Norm } from '../nn/layers/norm.js';
 import { defineMethod } from '../plugin.js';
 import { moduleNames, modulesToSave } from './frame/fields.js';
 import {

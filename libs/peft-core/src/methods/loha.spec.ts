@@ -14,7 +14,7 @@ import { attachMethod } from './frame/attach-method.js';
 import { footprintOf } from '../catalog.js';
 import type { HfConfig, Model } from '../models/model.js';
 import { buildModel } from '../models/registry.js';
-import type { Linear } from '../nn/linear.js';
+import type { Linear } from '../nn/layers/linear.js';
 
 const BASE = join(import.meta.dirname, '../../../../test/golden/llama/base');
 const config = JSON.parse(readFileSync(join(BASE, 'config.json'), 'utf8')) as HfConfig;

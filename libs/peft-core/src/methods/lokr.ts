@@ -17,8 +17,8 @@
 import { add, linear, matmul, mul, reshape, tidy, to, transpose, unsqueeze } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { z } from 'zod';
-import type { LinearContext } from '../nn/linear.js';
-import type { LinearShape } from '../nn/outline.js';
+import type { LinearContext } from '../nn/layers/linear.js';
+import type { LinearShape } from '../nn/outline/outline.js';
 import { checkLayers, rank } from './frame/fields.js';
 import { linearMethod } from './frame/linear-method.js';
 import { numbersIn } from './frame/linear-sizes.js';

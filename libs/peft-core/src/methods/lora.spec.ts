@@ -1,7 +1,7 @@
 import { copy_, counterNormal, keep, mul, noGrad, tidy } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import type { DecoderBatch } from '../batch.js';
+import type { DecoderBatch } from '../nn/batch.js';
 import { attachMethod } from './frame/attach-method.js';
 import { buildModel } from '../models/registry.js';
 import type { Model } from '../models/model.js';

@@ -1,7 +1,7 @@
 /** LoRA, the config and the parts: what it does at a linear is in lora-linear.ts, at the embedding in lora-embedding.ts. */
 import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
-import type { LinearShape } from '../nn/outline.js';
+import type { LinearShape } from '../nn/outline/outline.js';
 import {
   alphas,
   checkLayers,

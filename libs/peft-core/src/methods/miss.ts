@@ -31,8 +31,8 @@ import {
 import type { Tensor } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
-import type { LinearContext } from '../nn/linear.js';
-import type { LinearShape } from '../nn/outline.js';
+import type { LinearContext } from '../nn/layers/linear.js';
+import type { LinearShape } from '../nn/outline/outline.js';
 import {
   checkLayers,
   dropout,

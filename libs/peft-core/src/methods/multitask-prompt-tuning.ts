@@ -15,7 +15,7 @@ import { rank, resolvedFields, virtualTokens } from './frame/fields.js';
 import { normal } from './frame/parameters.js';
 import type { PartShapes } from './frame/parameters.js';
 import { checkText, rowsOfText, textFields } from './frame/prompt-text.js';
-import type { ModelShape } from '../nn/outline.js';
+import type { ModelShape } from '../nn/outline/outline.js';
 import { INPUTS, softPrompt, TABLE } from './frame/soft-prompt.js';
 
 const Options = z

@@ -31,8 +31,8 @@ import {
 import type { Tensor } from '@graft/kernels';
 import { z } from 'zod';
 import type { BaseDtype } from '../models/model.js';
-import type { Linear, LinearContext, Role } from '../nn/linear.js';
-import type { LinearShape } from '../nn/outline.js';
+import type { Linear, LinearContext, Role } from '../nn/layers/linear.js';
+import type { LinearShape } from '../nn/outline/outline.js';
 import { modulesToSave, targetNames } from './frame/fields.js';
 import { linearMethod } from './frame/linear-method.js';
 import { decompositionNumbers, inputsOf, outputsOf } from './frame/linear-sizes.js';

@@ -19,7 +19,7 @@ import {
 import type { Tensor } from '@graft/kernels';
 import { z } from 'zod';
 import type { RowContext } from '../nn/context.js';
-import type { StackShape } from '../nn/outline.js';
+import type { StackShape } from '../nn/outline/outline.js';
 import { resolvedFields, virtualTokens } from './frame/fields.js';
 import { normal, uniform } from './frame/parameters.js';
 import { INPUTS, softPrompt } from './frame/soft-prompt.js';

@@ -22,7 +22,7 @@ import {
 } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { z } from 'zod';
-import type { Linear } from '../nn/linear.js';
+import type { Linear } from '../nn/layers/linear.js';
 import {
   checkLayers,
   layerFields,

@@ -30,8 +30,8 @@ import {
 import type { Tensor } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
-import type { LinearContext } from '../nn/linear.js';
-import type { LinearShape } from '../nn/outline.js';
+import type { LinearContext } from '../nn/layers/linear.js';
+import type { LinearShape } from '../nn/outline/outline.js';
 import { modulesToSave, rank, targetFields } from './frame/fields.js';
 import { linearMethod } from './frame/linear-method.js';
 import type { LinearUpdate } from './frame/linear-method.js';

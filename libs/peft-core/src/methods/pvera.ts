@@ -23,7 +23,7 @@ import {
 } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { z } from 'zod';
-import type { Linear, LinearContext } from '../nn/linear.js';
+import type { Linear, LinearContext } from '../nn/layers/linear.js';
 import {
   checkLayers,
   dropout,

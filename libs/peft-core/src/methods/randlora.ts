@@ -29,8 +29,8 @@ import {
 import type { Tensor } from '@graft/kernels';
 import { z } from 'zod';
 import type { BaseDtype } from '../models/model.js';
-import type { LinearContext } from '../nn/linear.js';
-import type { LinearShape } from '../nn/outline.js';
+import type { LinearContext } from '../nn/layers/linear.js';
+import type { LinearShape } from '../nn/outline/outline.js';
 import {
   checkLayers,
   dropout,

@@ -26,7 +26,7 @@ import {
 import type { Tensor } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
-import type { LinearShape } from '../nn/outline.js';
+import type { LinearShape } from '../nn/outline/outline.js';
 import { modulesToSave, targetNames } from './frame/fields.js';
 import { linearMethod } from './frame/linear-method.js';
 import { outputsOf } from './frame/linear-sizes.js';

@@ -15,13 +15,13 @@ import { add, counterDropout, gelu, linear, mul, sigmoid, sub, tidy, to } from '
 import type { Tensor } from '@graft/kernels';
 import { DomainError, shorten } from '@graft/contracts';
 import { z } from 'zod';
-import type { TaughtRows } from '../batch.js';
+import type { TaughtRows } from '../nn/batch.js';
 import type { Model } from '../models/model.js';
 import { rowContext } from '../nn/rows.js';
 import type { RowContext } from '../nn/context.js';
-import type { ModuleIndex } from '../nn/outline.js';
-import type { Role } from '../nn/linear.js';
-import type { SideNetwork, SidePass } from '../nn/side-network.js';
+import type { ModuleIndex } from '../nn/outline/outline.js';
+import type { Role } from '../nn/layers/linear.js';
+import type { SideNetwork, SidePass } from '../nn/sites/side-network.js';
 import { defineMethod } from '../plugin.js';
 import { moduleNames, modulesToSave, rank } from './frame/fields.js';
 import type { NamedTensors } from './method.js';

@@ -27,8 +27,8 @@ import {
 import type { Dtype, Tensor } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
-import type { Linear, LinearContext } from '../nn/linear.js';
-import type { LinearShape } from '../nn/outline.js';
+import type { Linear, LinearContext } from '../nn/layers/linear.js';
+import type { LinearShape } from '../nn/outline/outline.js';
 import { dropout, modulesToSave, rank, scale, targetNames } from './frame/fields.js';
 import { linearMethod } from './frame/linear-method.js';
 import { numbersIn } from './frame/linear-sizes.js';

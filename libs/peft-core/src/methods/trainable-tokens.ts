@@ -2,8 +2,8 @@
 import type { Tensor } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
-import type { ModuleIndex } from '../nn/outline.js';
-import type { Role } from '../nn/linear.js';
+import type { ModuleIndex } from '../nn/outline/outline.js';
+import type { Role } from '../nn/layers/linear.js';
 import { defineMethod } from '../plugin.js';
 import { moduleNames } from './frame/fields.js';
 import type { NamedTensors } from './method.js';

@@ -1,6 +1,6 @@
 /**
  * X-LoRA, arXiv:2402.07148.  Trained LoRAs that stay as they are, mixed row by row by a classifier of what a first pass
- * through the base makes of the row (nn/scalings.ts).
+ * through the base makes of the row (nn/sites/scalings.ts).
  *
  *   y = x Wᵀ + b + g Σ_i s_i ⊙ scale_i (x A_iᵀ) B_iᵀ        s = softmax(classifier(h) / T) [n, N]
  *
@@ -28,9 +28,9 @@ import type { Tensor } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
 import type { RowContext } from '../nn/context.js';
-import type { Linear, Role } from '../nn/linear.js';
-import type { ModelShape, ModuleIndex } from '../nn/outline.js';
-import type { Scaler } from '../nn/scalings.js';
+import type { Linear, Role } from '../nn/layers/linear.js';
+import type { ModelShape, ModuleIndex } from '../nn/outline/outline.js';
+import type { Scaler } from '../nn/sites/scalings.js';
 import { defineMethod } from '../plugin.js';
 import { rank, scale } from './frame/fields.js';
 import { lora, loraSizes } from './lora.js';

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { mapSafetensors, noGrad, tidy } from '@graft/kernels';
 import { expect, it } from 'vitest';
-import type { Linear } from '../nn/linear.js';
+import type { Linear } from '../nn/layers/linear.js';
 import { footprintOf } from '../methods/frame/base-footprint.js';
 import type { HfConfig } from './model.js';
 import { buildModel, outlineOf } from './registry.js';

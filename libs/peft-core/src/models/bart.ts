@@ -4,7 +4,7 @@
  * embedding's matrix; to its logits a vector is added that never trains.
  */
 import type { z } from 'zod';
-import type { StackOptions, StackPaths } from '../nn/stack-options.js';
+import type { StackOptions, StackPaths } from '../nn/outline/stack-options.js';
 import { defineModel } from '../plugin.js';
 import {
   activation,

@@ -4,7 +4,7 @@
  */
 import { DomainError } from '@graft/contracts';
 import type { z } from 'zod';
-import type { ModelPaths, StackOptions } from '../nn/stack-options.js';
+import type { ModelPaths, StackOptions } from '../nn/outline/stack-options.js';
 import { defineModel } from '../plugin.js';
 import {
   activation,

@@ -23,7 +23,7 @@ import {
 } from './frame/hf-config.js';
 import type { HfValues } from './frame/hf-config.js';
 import type { GgufField } from './frame/gguf-format.js';
-import type { ModelOptions, StackOptions } from '../nn/stack-options.js';
+import type { ModelOptions, StackOptions } from '../nn/outline/stack-options.js';
 
 const CAP = real(1e6);
 

@@ -3,7 +3,7 @@
  * and 3 (2505.09388), TinyLlama, SmolLM, Seed-OSS, CWM, IQuest-Coder. Derivatives are lines of a table.
  */
 import { DomainError } from '@graft/contracts';
-import type { ModelPaths } from '../nn/stack-options.js';
+import type { ModelPaths } from '../nn/outline/stack-options.js';
 import { defineModel } from '../plugin.js';
 import type { GgufFormat, GgufWriting } from './frame/gguf-format.js';
 import {

@@ -2,7 +2,7 @@
  * Mixtral (arXiv:2401.04088): Mistral whose feed-forward parts are experts, of which each row has a few.
  */
 import { DomainError } from '@graft/contracts';
-import type { ModelPaths } from '../nn/stack-options.js';
+import type { ModelPaths } from '../nn/outline/stack-options.js';
 import { defineModel } from '../plugin.js';
 import {
   flag,

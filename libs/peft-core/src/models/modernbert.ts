@@ -5,7 +5,7 @@
  */
 import { DomainError } from '@graft/contracts';
 import { shown } from '../data/json-scan.js';
-import type { TaskHeadPaths } from '../nn/stack-options.js';
+import type { TaskHeadPaths } from '../nn/outline/stack-options.js';
 import { defineModel } from '../plugin.js';
 import {
   activation,

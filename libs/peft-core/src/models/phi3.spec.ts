@@ -4,7 +4,7 @@ import { mapSafetensors, noGrad, tidy } from '@graft/kernels';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { attachMethod } from '../methods/frame/attach-method.js';
 import { Generation, stepTogether } from '../generate/generation.js';
-import { ModelOptions } from '../nn/stack-options.js';
+import { ModelOptions } from '../nn/outline/stack-options.js';
 import { footprintOf } from '../methods/frame/base-footprint.js';
 import { phi3 } from './phi3.js';
 import { readHf } from './frame/hf-config.js';

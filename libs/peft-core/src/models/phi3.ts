@@ -3,7 +3,7 @@
  * one matrix, gate and up in another, and heads of which a part may be rotated.
  *
  * Long variants (LongRoPE) rotate sequences up to the length they were first made for by one set of factors, and longer
- * ones, from their first token on, by another (nn/rope.ts).
+ * ones, from their first token on, by another (nn/layers/rope.ts).
  */
 import { DomainError } from '@graft/contracts';
 import { shown } from '../data/json-scan.js';

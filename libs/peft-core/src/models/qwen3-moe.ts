@@ -1,5 +1,5 @@
 /** Qwen 3 with experts (arXiv:2505.09388): of its layers all have them, or every n-th, or all but those named. */
-import type { ModelPaths } from '../nn/stack-options.js';
+import type { ModelPaths } from '../nn/outline/stack-options.js';
 import { defineModel } from '../plugin.js';
 import {
   flag,

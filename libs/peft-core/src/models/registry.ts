@@ -1,8 +1,8 @@
 import { DomainError, nearestNames, shorten } from '@graft/contracts';
 import { frontEndBytes } from '../nn/front-ends/registry.js';
-import { Outline } from '../nn/outline.js';
-import type { HeadRequest } from '../nn/outline.js';
-import { ModelOptions } from '../nn/stack-options.js';
+import { Outline } from '../nn/outline/outline.js';
+import type { HeadRequest } from '../nn/outline/outline.js';
+import { ModelOptions } from '../nn/outline/stack-options.js';
 import { registry } from '../plugin.js';
 import { quantizerFor, storedQuantizer } from '../quant/registry.js';
 import { albert } from './albert.js';

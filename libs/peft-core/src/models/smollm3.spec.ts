@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { ModelOptions } from '../nn/stack-options.js';
+import { ModelOptions } from '../nn/outline/stack-options.js';
 import { readHf } from './frame/hf-config.js';
 import type { HfConfig } from './model.js';
 import { outlineOf } from './registry.js';

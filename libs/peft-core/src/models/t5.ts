@@ -5,7 +5,7 @@
  */
 import { DomainError } from '@graft/contracts';
 import type { z } from 'zod';
-import type { StackOptions, StackPaths } from '../nn/stack-options.js';
+import type { StackOptions, StackPaths } from '../nn/outline/stack-options.js';
 import { defineModel } from '../plugin.js';
 import {
   activation,

@@ -8,7 +8,7 @@ import { attachMethod } from '../methods/frame/attach-method.js';
 import { asFilesCall } from '../io/file-names.js';
 import { footprintOf, residentBytes } from '../methods/frame/base-footprint.js';
 import { buildModel, optionsOf, outlineOf } from './registry.js';
-import { storedShape, tableName } from '../nn/outline.js';
+import { storedShape, tableName } from '../nn/outline/outline.js';
 
 const CONFIG = {
   model_type: 'vit',

@@ -5,8 +5,8 @@
  * encoder alone, as transformers' WhisperForAudioClassification tells them.
  */
 import type { z } from 'zod';
-import { withoutDecoder } from '../nn/stack-options.js';
-import type { ModelOptions, StackOptions } from '../nn/stack-options.js';
+import { withoutDecoder } from '../nn/outline/stack-options.js';
+import type { ModelOptions, StackOptions } from '../nn/outline/stack-options.js';
 import { defineModel } from '../plugin.js';
 import { attentionPaths, stackPaths } from './bart.js';
 import {

@@ -1,7 +1,7 @@
 import type { Recomputation, Tensor } from '@graft/kernels';
-import type { RunRows, Sequence } from '../batch.js';
-import type { SummedLayers } from './layer-sum.js';
-import type { Scalings } from './scalings.js';
+import type { RunRows, Sequence } from './batch.js';
+import type { SummedLayers } from './layers/layer-sum.js';
+import type { Scalings } from './sites/scalings.js';
 
 /** What dropout of one run is keyed by, besides the module and the element. */
 export interface DropoutKey {

@@ -1,5 +1,5 @@
 /** How many numbers a sequence that is continued keeps in a stack (kv-cache.ts). Native-free. */
-import type { StackOptions } from './stack-options.js';
+import type { StackOptions } from './outline/stack-options.js';
 
 /** How many of the layers before one have keys and values. */
 export const keptLayers = (

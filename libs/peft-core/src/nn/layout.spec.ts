@@ -1,9 +1,9 @@
 import { zeros } from '@graft/kernels';
 import { expect, it } from 'vitest';
-import type { PackedRows, Sequence } from '../batch.js';
+import type { PackedRows, Sequence } from './batch.js';
 import { PackedLayout } from './layout.js';
 import type { VirtualSlots } from './layout.js';
-import { Slot } from './slots.js';
+import { Slot } from './sites/slots.js';
 
 const slots = (): VirtualSlots => ({ inputs: new Slot(), prefix: new Slot() });
 const nothing = { k: zeros([1]), v: zeros([1]) };

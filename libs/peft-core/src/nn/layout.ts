@@ -1,9 +1,9 @@
 /** How a stack's rows lie in memory on their way through it: its sequences, and the rows of virtual tokens. */
 import { DomainError } from '@graft/contracts';
-import { isFeatures, runRows } from '../batch.js';
-import type { PackedRows, RunRows, Sequence } from '../batch.js';
+import { isFeatures, runRows } from './batch.js';
+import type { PackedRows, RunRows, Sequence } from './batch.js';
 import type { KvCache } from './kv-cache.js';
-import type { Slot, VirtualInputs, VirtualPrefix } from './slots.js';
+import type { Slot, VirtualInputs, VirtualPrefix } from './sites/slots.js';
 
 /** Consecutive rows that attend to each other. */
 export interface Segment {

@@ -1,7 +1,7 @@
 /** A batch's rows by run: a module lets each run's adapter act on that run's rows only. Letters: n rows at hand. */
 import { cat, split } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
-import type { RunRows } from '../batch.js';
+import type { RunRows } from './batch.js';
 import type { DropoutKey, ForwardContext, RowContext } from './context.js';
 
 /** One run's own parameters of a norm or an embedding; what is left out is the base's. */

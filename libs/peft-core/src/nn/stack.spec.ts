@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { BiasCache, mapSafetensors, memory, noGrad } from '@graft/kernels';
 import { expect, it, vi } from 'vitest';
-import { BARE_BASE } from '../batch.js';
+import { BARE_BASE } from './batch.js';
 import type { HfConfig } from '../models/model.js';
 import { buildModel } from '../models/registry.js';
 

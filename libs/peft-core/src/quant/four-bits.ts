@@ -26,9 +26,9 @@ import {
 import type { Dtype, FourBitCode, Nf4Matrix, Tensor } from '@graft/kernels';
 import { z } from 'zod';
 import type { Tensors } from '../models/model.js';
-import type { LinearShape } from '../nn/outline.js';
-import { lacking } from '../nn/stored-names.js';
-import type { Stored, StoredTensor } from '../nn/stored-names.js';
+import type { LinearShape } from '../nn/outline/outline.js';
+import { lacking } from '../nn/outline/stored-names.js';
+import type { Stored, StoredTensor } from '../nn/outline/stored-names.js';
 import type { Weight } from '../nn/weight.js';
 import { defineQuantizer } from '../plugin.js';
 

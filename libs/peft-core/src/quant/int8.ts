@@ -18,8 +18,8 @@ import {
 } from '@graft/kernels';
 import type { Dtype, Int8Matrix, Tensor } from '@graft/kernels';
 import type { Tensors } from '../models/model.js';
-import type { LinearShape } from '../nn/outline.js';
-import type { Stored, StoredTensor } from '../nn/stored-names.js';
+import type { LinearShape } from '../nn/outline/outline.js';
+import type { Stored, StoredTensor } from '../nn/outline/stored-names.js';
 import type { Weight } from '../nn/weight.js';
 import { defineQuantizer } from '../plugin.js';
 

@@ -10,7 +10,7 @@ import {
 } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { afterAll, describe, expect, it } from 'vitest';
-import type { LinearShape } from '../nn/outline.js';
+import type { LinearShape } from '../nn/outline/outline.js';
 import type { Weight } from '../nn/weight.js';
 import { nf4 } from './nf4.js';
 

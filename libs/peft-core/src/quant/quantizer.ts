@@ -1,7 +1,7 @@
 import type { Tensor } from '@graft/kernels';
 import type { HfConfig, Tensors } from '../models/model.js';
-import type { LinearShape } from '../nn/outline.js';
-import type { Stored } from '../nn/stored-names.js';
+import type { LinearShape } from '../nn/outline/outline.js';
+import type { Stored } from '../nn/outline/stored-names.js';
 import type { Weight } from '../nn/weight.js';
 
 /** Packs frozen matrices. A quantised base is a property of its weights: no method knows of it. */

@@ -28,7 +28,7 @@ import { packFeatures } from './batches/pack.js';
 import type { Processor } from '../data/processor.js';
 import type { Model } from '../models/model.js';
 import type { BatchContext } from '../nn/context.js';
-import type { CtcOptions } from '../nn/stack-options.js';
+import type { CtcOptions } from '../nn/outline/stack-options.js';
 import { mediaInput } from './records/media-records.js';
 import {
   letterHead,

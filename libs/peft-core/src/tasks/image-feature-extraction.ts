@@ -5,7 +5,7 @@
 import { DomainError } from '@graft/contracts';
 import { cat, indexSelect, tensor, to, view, type Tensor } from '@graft/kernels';
 import { z } from 'zod';
-import type { Sequence } from '../batch.js';
+import type { Sequence } from '../nn/batch.js';
 import { dataUrlProblem, mediaBytes } from '../data/data-url.js';
 import { augmentationOptions, drawn, type Augmentation } from '../data/image/augment.js';
 import type { Picture } from '../data/image/pictures.js';

@@ -5,7 +5,7 @@
  *   L = -1/N Σ log p(y_i | y_<i)     over the N tokens of FIXED_TEXTS, each text by itself
  */
 import { noGrad, tidy } from '@graft/kernels';
-import { BARE_BASE } from '../batch.js';
+import { BARE_BASE } from '../nn/batch.js';
 import type { Base } from '../io/base-folder.js';
 import type { Model } from '../models/model.js';
 import { causalLm, type TokenExample } from '../tasks/causal-lm.js';

@@ -15,7 +15,7 @@ import type { Adapter, NamedTensors } from '../methods/method.js';
 import { checkUnwritten, invocationOf, promptTasks } from '../methods/frame/config.js';
 import { methodFor, WITHOUT_ADAPTER } from '../methods/registry.js';
 import type { HfConfig } from '../models/model.js';
-import { stackKinds } from '../nn/stack-options.js';
+import { stackKinds } from '../nn/outline/stack-options.js';
 import { surveyed } from '../datasets/survey.js';
 import { atOnce } from '../pieces.js';
 import { footprintOf, type BaseFootprint } from '../methods/frame/base-footprint.js';

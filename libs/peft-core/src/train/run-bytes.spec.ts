@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { Spec, type DataReport } from '@graft/contracts';
 import { expect, it } from 'vitest';
 import { mapSafetensors } from '@graft/kernels';
-import { BARE_BASE } from '../batch.js';
+import { BARE_BASE } from '../nn/batch.js';
 import type { HfConfig } from '../models/model.js';
 import { buildModel } from '../models/registry.js';
 import { answerSizes, runBytes, sizesOf, sizesOfReports, tooLarge } from './run-bytes.js';

@@ -21,8 +21,8 @@ import { DomainError, gigabytes, SAMPLE_TOKENS, type DataReport, type Spec } fro
 import { heldBytes } from '../datasets/held-bytes.js';
 import { inputBytesOf, optionsOf, outlineOf } from '../models/registry.js';
 import { keptLayers, keptOfConvolutions, keptOfRow } from '../nn/kept-rows.js';
-import type { Outline } from '../nn/outline.js';
-import type { ExpertsShape } from '../nn/experts.js';
+import type { Outline } from '../nn/outline/outline.js';
+import type { ExpertsShape } from '../nn/layers/experts.js';
 import type { HfConfig } from '../models/model.js';
 import { footprintOf } from '../methods/frame/base-footprint.js';
 import { headOf } from '../tasks/heads/head-request.js';

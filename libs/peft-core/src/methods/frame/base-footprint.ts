@@ -8,8 +8,8 @@ import { wholeModel } from '../targets/modules-to-save.js';
 import { checkVirtual, footprintWithHead, sizeOfHead, withoutHeads } from './own-head.js';
 import { optionsOf, outlineOf, precisionOf } from '../../models/registry.js';
 import type { HfConfig, Precision } from '../../models/model.js';
-import { inputShape, isPackable } from '../../nn/outline.js';
-import type { HeadRequest } from '../../nn/outline.js';
+import { inputShape, isPackable } from '../../nn/outline/outline.js';
+import type { HeadRequest } from '../../nn/outline/outline.js';
 import { quantizerFor, storedQuantizer } from '../../quant/registry.js';
 
 export interface BaseFootprint {

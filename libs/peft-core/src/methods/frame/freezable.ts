@@ -1,7 +1,7 @@
 /** Updates of an adapter that answers are made with, and that trains no more, on a base in bf16. */
 import { roundedFactors } from '@graft/kernels';
 import type { Factors } from '@graft/kernels';
-import type { Linear } from '../../nn/linear.js';
+import type { Linear } from '../../nn/layers/linear.js';
 
 /** An update whose factors, in f32, are to be rounded. */
 export interface Freezable {

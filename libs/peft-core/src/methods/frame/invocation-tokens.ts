@@ -1,7 +1,7 @@
-/** Tokens that invoke an adapter (nn/invocation.ts): which models and targets they are for. */
+/** Tokens that invoke an adapter (nn/sites/invocation.ts): which models and targets they are for. */
 import { DomainError } from '@graft/contracts';
 import type { Model } from '../../models/model.js';
-import type { TableShape } from '../../nn/outline.js';
+import type { TableShape } from '../../nn/outline/outline.js';
 
 const FIELD = 'alora_invocation_tokens';
 

@@ -20,7 +20,7 @@ import { z } from 'zod';
 import { attachMethod } from './attach-method.js';
 import type { HfConfig, Model } from '../../models/model.js';
 import { buildModel, outlineOf } from '../../models/registry.js';
-import type { Linear } from '../../nn/linear.js';
+import type { Linear } from '../../nn/layers/linear.js';
 import { modulesToSave, targetFields } from './fields.js';
 import { linearMethod } from './linear-method.js';
 import type { LinearUpdate, SharedState } from './linear-method.js';

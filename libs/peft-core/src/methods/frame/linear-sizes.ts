@@ -1,5 +1,5 @@
 // What methods count with when they say what they hold: numbers of some linears.
-import type { LinearShape } from '../../nn/outline.js';
+import type { LinearShape } from '../../nn/outline/outline.js';
 
 /** Numbers in the weights of these linears. */
 export const numbersIn = (linears: readonly LinearShape[]): number =>

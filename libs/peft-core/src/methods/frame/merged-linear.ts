@@ -2,8 +2,8 @@
 import { contiguous, noGrad, sub, tidy, to } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import type { BaseDtype } from '../../models/model.js';
-import { asStored } from '../../nn/linear.js';
-import type { Linear } from '../../nn/linear.js';
+import { asStored } from '../../nn/layers/linear.js';
+import type { Linear } from '../../nn/layers/linear.js';
 import type { WeightUpdate } from '../method.js';
 
 export interface Merged {

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { attachMethod } from './attach-method.js';
 import type { HfConfig, Model } from '../../models/model.js';
 import { buildModel } from '../../models/registry.js';
-import type { HeadRequest } from '../../nn/outline.js';
+import type { HeadRequest } from '../../nn/outline/outline.js';
 import type { Adapter } from '../method.js';
 
 const BASE = join(import.meta.dirname, '../../../../../test/golden/bert/base');

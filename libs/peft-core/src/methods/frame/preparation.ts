@@ -1,7 +1,7 @@
 /** What an adapter's start sees of its run's training data before the adapter is made. */
 import type { Tensor } from '@graft/kernels';
 import type { Model } from '../../models/model.js';
-import type { Linear, LinearAdapter } from '../../nn/linear.js';
+import type { Linear, LinearAdapter } from '../../nn/layers/linear.js';
 import type { NamedTensors } from '../method.js';
 
 /** What looks at the linears that an adapter will act on, while examples go through the base. */

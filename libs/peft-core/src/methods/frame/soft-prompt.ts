@@ -7,10 +7,10 @@
 import { copy_, keep, narrow, noGrad, split, tidy, to, view } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
-import type { LearntToken } from '../../batch.js';
+import type { LearntToken } from '../../nn/batch.js';
 import type { Model } from '../../models/model.js';
 import type { RowContext } from '../../nn/context.js';
-import type { ModelShape } from '../../nn/outline.js';
+import type { ModelShape } from '../../nn/outline/outline.js';
 import { defineMethod } from '../../plugin.js';
 import type { AttachContext, Method, NamedTensors } from '../method.js';
 import { f32Copy, parameter, placed, sizeOf } from './parameters.js';

@@ -1,5 +1,5 @@
 // Why a base cannot be merged with an adapter whose method can be, told from shapes alone.
-import type { LinearShape, TableShape } from '../../nn/outline.js';
+import type { LinearShape, TableShape } from '../../nn/outline/outline.js';
 import type { Footprint } from '../method.js';
 import type { Targets } from '../targets/targets.js';
 

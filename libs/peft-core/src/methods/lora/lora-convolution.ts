@@ -1,13 +1,13 @@
 /**
  * LoRA of a convolution K: [out, C, …window].      ΔK = s B A     A: [r, C, …window], as K but of r outputs     B: [out, r, 1, …]
  *
- * On windows as rows (nn/linear.ts) that is LoRA of a linear; only files have the parts in these shapes. DoRA's m is
+ * On windows as rows (nn/layers/linear.ts) that is LoRA of a linear; only files have the parts in these shapes. DoRA's m is
  * [1, out, 1, …] there.
  */
 import { DomainError } from '@graft/contracts';
 import { reshape } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
-import type { LinearShape } from '../../nn/outline.js';
+import type { LinearShape } from '../../nn/outline/outline.js';
 import type { LoraInit } from './lora-init.js';
 
 interface Options {

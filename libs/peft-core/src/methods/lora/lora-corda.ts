@@ -36,7 +36,7 @@ import {
 } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { z } from 'zod';
-import type { Linear, LinearAdapter } from '../../nn/linear.js';
+import type { Linear, LinearAdapter } from '../../nn/layers/linear.js';
 import type { LoraSize } from './lora-init.js';
 import type { Observer } from '../frame/preparation.js';
 import { canonical } from '../reference-math/signs.js';

@@ -7,8 +7,8 @@
 import { addmm, embedding, tidy, to, transpose, zeros } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
-import type { Embedding } from '../../nn/embedding.js';
-import type { TableShape } from '../../nn/outline.js';
+import type { Embedding } from '../../nn/layers/embedding.js';
+import type { TableShape } from '../../nn/outline/outline.js';
 import type { LoraInit, LoraSize } from './lora-init.js';
 import { takesFromWeight } from './lora-init.js';
 import type { ModuleParameters, PartShapes } from '../frame/parameters.js';

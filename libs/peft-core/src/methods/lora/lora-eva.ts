@@ -26,7 +26,7 @@ import {
 } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { z } from 'zod';
-import type { Linear, LinearAdapter } from '../../nn/linear.js';
+import type { Linear, LinearAdapter } from '../../nn/layers/linear.js';
 import { Directions, IncrementalPca } from '../reference-math/incremental-pca.js';
 import type { NamedTensors } from '../method.js';
 import type { Observer } from '../frame/preparation.js';

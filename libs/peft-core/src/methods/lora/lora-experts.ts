@@ -20,7 +20,7 @@ import {
 } from '@graft/kernels';
 import type { Dtype, Tensor } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
-import type { AfterExpert } from '../../nn/experts.js';
+import type { AfterExpert } from '../../nn/layers/experts.js';
 import type { LoraInit, LoraSize } from './lora-init.js';
 import type { ModuleParameters, PartShapes } from '../frame/parameters.js';
 import { renamed } from '../targets/target-parameters.js';

@@ -30,7 +30,7 @@ import {
 } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { z } from 'zod';
-import type { Linear, LinearAdapter } from '../../nn/linear.js';
+import type { Linear, LinearAdapter } from '../../nn/layers/linear.js';
 import { lowRankSvd } from './lora-init.js';
 import type { LoraSize } from './lora-init.js';
 import { key, normal } from '../frame/parameters.js';

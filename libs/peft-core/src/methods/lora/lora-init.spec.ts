@@ -13,7 +13,7 @@ import {
 } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { Linear } from '../../nn/linear.js';
+import { Linear } from '../../nn/layers/linear.js';
 import { DenseWeight } from '../../nn/weight.js';
 import { lowRankSvd, makeFactors, takesFromWeight } from './lora-init.js';
 import type { LoraInit, LoraStart } from './lora-init.js';

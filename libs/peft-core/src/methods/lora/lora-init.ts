@@ -45,8 +45,8 @@ import {
 import type { Tensor } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
-import type { Linear } from '../../nn/linear.js';
-import type { LinearShape } from '../../nn/outline.js';
+import type { Linear } from '../../nn/layers/linear.js';
+import type { LinearShape } from '../../nn/outline/outline.js';
 import { factorShapes } from './lora-variants.js';
 import type { Blocks } from './lora-variants.js';
 import type { NamedTensors } from '../method.js';

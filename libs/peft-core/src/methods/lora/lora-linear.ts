@@ -1,7 +1,7 @@
 /**
  * LoRA, arXiv:2106.09685.       y = x Wᵀ + b + s (x Aᵀ) Bᵀ          s = α/r, or α/√r (rank-stabilised, arXiv:2312.03732)
  * DoRA, arXiv:2402.09353.       y = g ⊙ (x Wᵀ + s (x Aᵀ) Bᵀ) + b    g = m / n,  n = ‖W + s B A‖ by row, not differentiated
- * aLoRA, arXiv:2504.12397, acts on rows from its tokens on (nn/invocation.ts). A bias of the update's (lora_bias) adds s b'. How A and B start, and what that takes from W: lora-init.ts. Factors with
+ * aLoRA, arXiv:2504.12397, acts on rows from its tokens on (nn/sites/invocation.ts). A bias of the update's (lora_bias) adds s b'. How A and B start, and what that takes from W: lora-init.ts. Factors with
  * blocks or a diagonal between them: lora-variants.ts; an A that is drawn: lora-monteclora.ts.
  *
  * x: [n, in]  W: [out, in]  A: [r, in]  B: [out, r]  m, n, b, b': [out]. Dropout acts on the x that A sees; with DoRA on
@@ -34,7 +34,7 @@ import {
 import type { Dtype, LowRank, Tensor } from '@graft/kernels';
 import type { z } from 'zod';
 import type { RowContext } from '../../nn/context.js';
-import type { Linear, LinearContext } from '../../nn/linear.js';
+import type { Linear, LinearContext } from '../../nn/layers/linear.js';
 import type { Weight } from '../../nn/weight.js';
 import type { Freezable } from '../frame/freezable.js';
 import type { LinearUpdate, Merged } from '../frame/linear-method.js';

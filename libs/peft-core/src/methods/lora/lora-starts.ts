@@ -1,6 +1,6 @@
 /** LoRA's starts that look at the training data, or want weights as they were trained: which they are, and what each needs. */
-import type { Linear } from '../../nn/linear.js';
-import type { LinearShape } from '../../nn/outline.js';
+import type { Linear } from '../../nn/layers/linear.js';
+import type { LinearShape } from '../../nn/outline/outline.js';
 import { cordaOf, CordaObserver } from './lora-corda.js';
 import type { CordaConfig } from './lora-corda.js';
 import { checkEva, directionsOf, evaOf, EvaObserver } from './lora-eva.js';

@@ -36,8 +36,8 @@ import {
 import type { Dtype, Tensor } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
-import type { Linear } from '../../nn/linear.js';
-import type { LinearShape } from '../../nn/outline.js';
+import type { Linear } from '../../nn/layers/linear.js';
+import type { LinearShape } from '../../nn/outline/outline.js';
 import type { ModuleParameters, PartShapes } from '../frame/parameters.js';
 
 const patterns = z.array(z.string().min(1)).nullable().default(null);

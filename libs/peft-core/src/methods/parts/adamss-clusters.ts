@@ -25,8 +25,8 @@ import {
   unsqueeze,
 } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
-import type { Linear } from '../../nn/linear.js';
-import type { LinearShape } from '../../nn/outline.js';
+import type { Linear } from '../../nn/layers/linear.js';
+import type { LinearShape } from '../../nn/outline/outline.js';
 import { kMeans } from '../reference-math/k-means.js';
 import { lowRankSvd } from '../lora/lora-init.js';
 import { TorchGenerator } from '../reference-math/torch-generator.js';

@@ -33,8 +33,8 @@ import {
 } from '@graft/kernels';
 import type { Dtype, Tensor } from '@graft/kernels';
 import type { BaseDtype } from '../../models/model.js';
-import type { Linear } from '../../nn/linear.js';
-import type { LinearShape } from '../../nn/outline.js';
+import type { Linear } from '../../nn/layers/linear.js';
+import type { LinearShape } from '../../nn/outline/outline.js';
 import type { SharedState } from '../frame/linear-method.js';
 import type { NamedTensors } from '../method.js';
 import type { ModuleParameters } from '../frame/parameters.js';

@@ -21,7 +21,7 @@ import {
   transpose,
 } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
-import type { LinearAdapter, LinearContext } from '../../nn/linear.js';
+import type { LinearAdapter, LinearContext } from '../../nn/layers/linear.js';
 import type { LoraSize } from '../lora/lora-init.js';
 import { f32Copy } from '../frame/parameters.js';
 

@@ -7,7 +7,7 @@
 import { keep, narrow, noGrad, tensor, tidy, to } from '@graft/kernels';
 import type { Dtype, Tensor } from '@graft/kernels';
 import type { BaseDtype } from '../../models/model.js';
-import type { LinearShape } from '../../nn/outline.js';
+import type { LinearShape } from '../../nn/outline/outline.js';
 import type { SharedState } from '../frame/linear-method.js';
 import type { ModuleParameters } from '../frame/parameters.js';
 import { TorchGenerator } from '../reference-math/torch-generator.js';

@@ -5,14 +5,14 @@
 import { ones, tensor, tidy, to, zeros } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
-import type { PackedRows } from '../../batch.js';
+import type { PackedRows } from '../../nn/batch.js';
 import type { HfConfig, Model, Tensors } from '../../models/model.js';
 import { buildModel, forConfig, outlineOf } from '../../models/registry.js';
 import type { BatchContext } from '../../nn/context.js';
 import type { CacheShape, KvCache } from '../../nn/kv-cache.js';
-import { headPrefix } from '../../nn/stack-options.js';
-import type { Role } from '../../nn/linear.js';
-import type { ModuleIndex, Outline } from '../../nn/outline.js';
+import { headPrefix } from '../../nn/outline/stack-options.js';
+import type { Role } from '../../nn/layers/linear.js';
+import type { ModuleIndex, Outline } from '../../nn/outline/outline.js';
 import type { Stack } from '../../nn/stack.js';
 import { ModuleSizes, ModulesToSave } from '../targets/modules-to-save.js';
 import type { TrainsModules } from '../targets/modules-to-save.js';

@@ -5,7 +5,7 @@
 import { DomainError } from '@graft/contracts';
 import { call, keep, reshape, tensor, tidy, zeros } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
-import type { LinearShape } from '../../nn/outline.js';
+import type { LinearShape } from '../../nn/outline/outline.js';
 import { TorchGenerator, WIDE_PERMUTATION } from '../reference-math/torch-generator.js';
 
 type Size = Pick<LinearShape, 'path' | 'inFeatures' | 'outFeatures'>;

@@ -2,13 +2,19 @@
 import { contiguous, noGrad, tidy, to } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
-import type { Experts, ExpertsShape } from '../../nn/experts.js';
-import { tableName } from '../../nn/outline.js';
-import type { LinearShape, ModuleIndex, NormShape, Routed, TableShape } from '../../nn/outline.js';
-import type { Embedding } from '../../nn/embedding.js';
-import { asMatrix, asStored } from '../../nn/linear.js';
-import type { Linear, Role } from '../../nn/linear.js';
-import type { Norm } from '../../nn/norm.js';
+import type { Experts, ExpertsShape } from '../../nn/layers/experts.js';
+import { tableName } from '../../nn/outline/outline.js';
+import type {
+  LinearShape,
+  ModuleIndex,
+  NormShape,
+  Routed,
+  TableShape,
+} from '../../nn/outline/outline.js';
+import type { Embedding } from '../../nn/layers/embedding.js';
+import { asMatrix, asStored } from '../../nn/layers/linear.js';
+import type { Linear, Role } from '../../nn/layers/linear.js';
+import type { Norm } from '../../nn/layers/norm.js';
 import { parameter } from '../frame/parameters.js';
 
 interface Named {

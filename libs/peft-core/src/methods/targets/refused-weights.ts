@@ -1,6 +1,6 @@
 /** Linears whose weights PEFT keeps in a form that a method does not take. */
 import { DomainError } from '@graft/contracts';
-import type { LinearShape } from '../../nn/outline.js';
+import type { LinearShape } from '../../nn/outline/outline.js';
 
 interface Takes {
   readonly name: string;

@@ -5,9 +5,9 @@
 import { all, eq, noGrad, tidy, to } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
-import type { Embedding } from '../../nn/embedding.js';
-import type { Linear } from '../../nn/linear.js';
-import type { TableShape } from '../../nn/outline.js';
+import type { Embedding } from '../../nn/layers/embedding.js';
+import type { Linear } from '../../nn/layers/linear.js';
+import type { TableShape } from '../../nn/outline/outline.js';
 import type { NamedTensors } from '../method.js';
 import { stored } from './modules-to-save.js';
 import { placed } from '../frame/parameters.js';

@@ -4,7 +4,7 @@
  */
 import type { Dtype, Tensor } from '@graft/kernels';
 import { DomainError, shorten } from '@graft/contracts';
-import type { AfterExpert, ExpertsShape } from '../../nn/experts.js';
+import type { AfterExpert, ExpertsShape } from '../../nn/layers/experts.js';
 import type { ModuleParameters, PartShapes } from '../frame/parameters.js';
 import { isAllLinear, isOrEndsWith, lastSegment, matcher } from './targets.js';
 import type { TargetFields } from './targets.js';

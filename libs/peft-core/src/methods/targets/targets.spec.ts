@@ -1,12 +1,12 @@
 import { zeros } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
 import { describe, expect, it } from 'vitest';
-import { Embedding } from '../../nn/embedding.js';
-import { Linear } from '../../nn/linear.js';
-import type { Role } from '../../nn/linear.js';
-import { Modules } from '../../nn/modules.js';
-import { Norm } from '../../nn/norm.js';
-import { Slot } from '../../nn/slots.js';
+import { Embedding } from '../../nn/layers/embedding.js';
+import { Linear } from '../../nn/layers/linear.js';
+import type { Role } from '../../nn/layers/linear.js';
+import { Modules } from '../../nn/sites/modules.js';
+import { Norm } from '../../nn/layers/norm.js';
+import { Slot } from '../../nn/sites/slots.js';
 import { DenseWeight } from '../../nn/weight.js';
 import { checkTargets, findTargets, targetLinears, writtenTargets } from './targets.js';
 import type { TargetFields } from './targets.js';

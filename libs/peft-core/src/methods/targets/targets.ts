@@ -1,8 +1,8 @@
 /** Which linears a config means: PEFT's rules of matching by module path. */
 import { DomainError, shorten } from '@graft/contracts';
-import type { ModuleIndex } from '../../nn/outline.js';
-import type { Linear, Role } from '../../nn/linear.js';
-import type { Modules } from '../../nn/modules.js';
+import type { ModuleIndex } from '../../nn/outline/outline.js';
+import type { Linear, Role } from '../../nn/layers/linear.js';
+import type { Modules } from '../../nn/sites/modules.js';
 import { layerReader, wholeMatcher } from './pattern.js';
 import type { TokenChoice } from './token-rows.js';
 

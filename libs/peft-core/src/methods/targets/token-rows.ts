@@ -24,9 +24,9 @@ import {
 import type { Tensor } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
-import type { Embedding } from '../../nn/embedding.js';
-import type { Linear, LinearAdapter, Role } from '../../nn/linear.js';
-import type { ModuleIndex } from '../../nn/outline.js';
+import type { Embedding } from '../../nn/layers/embedding.js';
+import type { Linear, LinearAdapter, Role } from '../../nn/layers/linear.js';
+import type { ModuleIndex } from '../../nn/outline/outline.js';
 import type { ModuleParameters } from '../frame/parameters.js';
 
 export const ROWS_PART = 'trainable_tokens_delta';

@@ -4,8 +4,8 @@
  */
 import { DomainError } from '@graft/contracts';
 import type { Tensor } from '@graft/kernels';
-import type { Role } from '../../nn/linear.js';
-import type { ModuleIndex } from '../../nn/outline.js';
+import type { Role } from '../../nn/layers/linear.js';
+import type { ModuleIndex } from '../../nn/outline/outline.js';
 import type { NamedTensors } from '../method.js';
 import { findTargets } from './targets.js';
 import type { TargetFields } from './targets.js';

@@ -1,14 +1,14 @@
 /** Builds a model's modules on the weights of a checkpoint. */
 import { tidy, to } from '@graft/kernels';
-import { Experts } from '../../nn/experts.js';
-import { Embedding } from '../../nn/embedding.js';
-import { Linear } from '../../nn/linear.js';
-import { Modules } from '../../nn/modules.js';
-import { Norm } from '../../nn/norm.js';
-import { describe } from '../../nn/outline.js';
-import type { Description, LinearShape, ModuleMaker, NormShape } from '../../nn/outline.js';
+import { Experts } from '../../nn/layers/experts.js';
+import { Embedding } from '../../nn/layers/embedding.js';
+import { Linear } from '../../nn/layers/linear.js';
+import { Modules } from '../../nn/sites/modules.js';
+import { Norm } from '../../nn/layers/norm.js';
+import { describe } from '../../nn/outline/outline.js';
+import type { Description, LinearShape, ModuleMaker, NormShape } from '../../nn/outline/outline.js';
 import { Stack } from '../../nn/stack.js';
-import type { ModelOptions, ModelPaths, StackOptions } from '../../nn/stack-options.js';
+import type { ModelOptions, ModelPaths, StackOptions } from '../../nn/outline/stack-options.js';
 import type { Weight } from '../../nn/weight.js';
 import { WeightReader } from './weight-reader.js';
 import type { WeightReaderOptions } from './weight-reader.js';

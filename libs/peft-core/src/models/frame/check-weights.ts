@@ -1,11 +1,11 @@
 /** Whether files hold what a model is made of, by their headers: what assemble.ts takes of them, looked for. Native-free. */
 import { DomainError } from '@graft/contracts';
-import { packedRefusal, partsOf } from '../../nn/expert-files.js';
-import type { ExpertsShape } from '../../nn/experts.js';
-import { describe, isPackable, storedShape } from '../../nn/outline.js';
-import type { LinearShape, ModuleMaker, NormShape, TableShape } from '../../nn/outline.js';
-import { isShaped, lacking, misshapen, StoredNames } from '../../nn/stored-names.js';
-import type { StoredTensor } from '../../nn/stored-names.js';
+import { packedRefusal, partsOf } from '../../nn/outline/expert-files.js';
+import type { ExpertsShape } from '../../nn/layers/experts.js';
+import { describe, isPackable, storedShape } from '../../nn/outline/outline.js';
+import type { LinearShape, ModuleMaker, NormShape, TableShape } from '../../nn/outline/outline.js';
+import { isShaped, lacking, misshapen, StoredNames } from '../../nn/outline/stored-names.js';
+import type { StoredTensor } from '../../nn/outline/stored-names.js';
 import type { Quantizer } from '../../quant/quantizer.js';
 import { storedQuantizer } from '../../quant/registry.js';
 import type { HfConfig } from '../model.js';

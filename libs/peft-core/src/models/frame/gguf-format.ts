@@ -1,5 +1,5 @@
 /** How llama.cpp's files hold a family: what a model file says of it. Reading and writing them is io's. */
-import type { ModelOptions } from '../../nn/stack-options.js';
+import type { ModelOptions } from '../../nn/outline/stack-options.js';
 
 /** What a file says of its model. */
 export interface GgufFacts {

@@ -2,7 +2,7 @@ import { layerNorm, linear, mean, mul, narrow, ones, tensor, tidy, zeros } from 
 import type { Tensor } from '@graft/kernels';
 import { expect, it } from 'vitest';
 import { headOutputs } from '../../tasks/heads/head-outputs.js';
-import { storedShape, tableName } from '../../nn/outline.js';
+import { storedShape, tableName } from '../../nn/outline/outline.js';
 import { assemble } from './assemble.js';
 import { optionsOf, outlineOf } from '../registry.js';
 import { vit } from '../vit.js';

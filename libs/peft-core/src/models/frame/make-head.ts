@@ -5,9 +5,9 @@
 import { div, keep, ones, tidy, to, zeros } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { normal } from '../../methods/frame/parameters.js';
-import { Embedding } from '../../nn/embedding.js';
-import { Linear } from '../../nn/linear.js';
-import { Norm } from '../../nn/norm.js';
+import { Embedding } from '../../nn/layers/embedding.js';
+import { Linear } from '../../nn/layers/linear.js';
+import { Norm } from '../../nn/layers/norm.js';
 import {
   headNormShape,
   headPaths,
@@ -15,10 +15,16 @@ import {
   layerWeightsShape,
   madeShapes,
   poolerShape,
-} from '../../nn/outline.js';
-import type { HeadRequest, LinearShape, NormShape, Pooler, TableShape } from '../../nn/outline.js';
-import type { ModelOptions, ModelPaths } from '../../nn/stack-options.js';
-import { TaskHead } from '../../nn/task-head.js';
+} from '../../nn/outline/outline.js';
+import type {
+  HeadRequest,
+  LinearShape,
+  NormShape,
+  Pooler,
+  TableShape,
+} from '../../nn/outline/outline.js';
+import type { ModelOptions, ModelPaths } from '../../nn/outline/stack-options.js';
+import { TaskHead } from '../../nn/layers/task-head.js';
 import { DenseWeight } from '../../nn/weight.js';
 import type { Model } from '../model.js';
 

@@ -2,22 +2,27 @@
 import { add, div, mul, tanh, tidy } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
-import { runRows } from '../../batch.js';
-import type { Batch, Outputs, Sequence } from '../../batch.js';
+import { runRows } from '../../nn/batch.js';
+import type { Batch, Outputs, Sequence } from '../../nn/batch.js';
 import type { BatchContext, ForwardContext } from '../../nn/context.js';
 import { KvCache } from '../../nn/kv-cache.js';
-import type { Linear } from '../../nn/linear.js';
-import type { Embedding } from '../../nn/embedding.js';
+import type { Linear } from '../../nn/layers/linear.js';
+import type { Embedding } from '../../nn/layers/embedding.js';
 import type { Masking } from '../../nn/front-ends/masking.js';
 import { maskingOf } from '../../nn/front-ends/registry.js';
 import type { InputKind } from '../../nn/front-ends/registry.js';
-import type { Modules, ModulesParts } from '../../nn/modules.js';
-import type { Norm } from '../../nn/norm.js';
-import { modulesWith, optionsWith, Outline, targetPositions } from '../../nn/outline.js';
-import type { Description, HeadRequest } from '../../nn/outline.js';
-import { PoolingHead } from '../../nn/pooling-head.js';
+import type { Modules, ModulesParts } from '../../nn/sites/modules.js';
+import type { Norm } from '../../nn/layers/norm.js';
+import { modulesWith, optionsWith, Outline, targetPositions } from '../../nn/outline/outline.js';
+import type { Description, HeadRequest } from '../../nn/outline/outline.js';
+import { PoolingHead } from '../../nn/layers/pooling-head.js';
 import type { Stack } from '../../nn/stack.js';
-import type { CtcOptions, ModelOptions, ModelPaths, StackOptions } from '../../nn/stack-options.js';
+import type {
+  CtcOptions,
+  ModelOptions,
+  ModelPaths,
+  StackOptions,
+} from '../../nn/outline/stack-options.js';
 import { makeHead } from './make-head.js';
 import type { BaseDtype, HeadKind, HfConfig, Model, Precision, Stacks } from '../model.js';
 

@@ -1,7 +1,7 @@
 import { counterNormal, keep, tensor, tidy, to, type Dtype, type Tensor } from '@graft/kernels';
 import { expect, it } from 'vitest';
 import type { Quantizer } from '../../quant/quantizer.js';
-import type { LinearShape } from '../../nn/outline.js';
+import type { LinearShape } from '../../nn/outline/outline.js';
 import { DenseWeight } from '../../nn/weight.js';
 import { WeightReader, type WeightReaderOptions } from './weight-reader.js';
 

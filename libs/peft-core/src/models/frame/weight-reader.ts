@@ -3,11 +3,11 @@ import type { Tensor } from '@graft/kernels';
 import type { BaseDtype, Tensors } from '../model.js';
 import type { Aliases } from '../../nn/outline/aliases.js';
 import type { Quantizer } from '../../quant/quantizer.js';
-import { joined, packedRefusal, partsOf } from '../../nn/expert-files.js';
-import type { ExpertsShape } from '../../nn/experts.js';
-import { isPackable, storedShape } from '../../nn/outline.js';
-import type { LinearShape, TableShape } from '../../nn/outline.js';
-import { checkShape, lacking, StoredNames } from '../../nn/stored-names.js';
+import { joined, packedRefusal, partsOf } from '../../nn/outline/expert-files.js';
+import type { ExpertsShape } from '../../nn/layers/experts.js';
+import { isPackable, storedShape } from '../../nn/outline/outline.js';
+import type { LinearShape, TableShape } from '../../nn/outline/outline.js';
+import { checkShape, lacking, StoredNames } from '../../nn/outline/stored-names.js';
 import { DenseWeight } from '../../nn/weight.js';
 import type { TableWeight, Weight } from '../../nn/weight.js';
 

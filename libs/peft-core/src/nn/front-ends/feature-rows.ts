@@ -1,7 +1,7 @@
 /** What a front end reads of a batch, and the ranges of rows that it makes on the way, which are not those of the stack. */
 import type { Tensor } from '@graft/kernels';
-import { runRows } from '../../batch.js';
-import type { Sequence } from '../../batch.js';
+import { runRows } from '../batch.js';
+import type { Sequence } from '../batch.js';
 import type { BaseDtype } from '../../models/model.js';
 import type { ForwardContext } from '../context.js';
 

@@ -9,8 +9,8 @@ import { cat, gelu, reshape, stack, to, transpose, unfold, view, zeros } from '@
 import type { Tensor } from '@graft/kernels';
 import { z } from 'zod';
 import type { ForwardContext } from '../context.js';
-import type { Linear } from '../linear.js';
-import type { ModuleMaker } from '../outline.js';
+import type { Linear } from '../layers/linear.js';
+import type { ModuleMaker } from '../outline/outline.js';
 import type { FeatureRows } from './feature-rows.js';
 import { featureContext } from './feature-rows.js';
 

@@ -9,10 +9,10 @@ import {
 } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { expect, it } from 'vitest';
-import { runRows } from '../../batch.js';
-import type { Sequence } from '../../batch.js';
-import { Embedding } from '../embedding.js';
-import { Linear } from '../linear.js';
+import { runRows } from '../batch.js';
+import type { Sequence } from '../batch.js';
+import { Embedding } from '../layers/embedding.js';
+import { Linear } from '../layers/linear.js';
 import { DenseWeight } from '../weight.js';
 import { embedPatches, patchRows, PatchesOptions } from './patches.js';
 import type { PatchesModules } from './patches.js';

@@ -24,9 +24,9 @@ import {
 import type { Tensor } from '@graft/kernels';
 import { z } from 'zod';
 import type { ForwardContext } from '../context.js';
-import type { Embedding } from '../embedding.js';
-import type { Linear } from '../linear.js';
-import type { ModuleMaker } from '../outline.js';
+import type { Embedding } from '../layers/embedding.js';
+import type { Linear } from '../layers/linear.js';
+import type { ModuleMaker } from '../outline/outline.js';
 import { byRun } from '../rows.js';
 import type { FeatureRows } from './feature-rows.js';
 import { featureContext } from './feature-rows.js';

@@ -2,9 +2,9 @@
 import type { Tensor } from '@graft/kernels';
 import { z } from 'zod';
 import type { ForwardContext } from '../context.js';
-import type { Embedding } from '../embedding.js';
-import type { Linear } from '../linear.js';
-import type { ModuleMaker } from '../outline.js';
+import type { Embedding } from '../layers/embedding.js';
+import type { Linear } from '../layers/linear.js';
+import type { ModuleMaker } from '../outline/outline.js';
 import type { FeatureRows } from './feature-rows.js';
 import { describeFrames, embedFrames, frameRows, FramesOptions } from './frames.js';
 import type { FramesModules, FramesPaths } from './frames.js';
@@ -26,7 +26,7 @@ import {
   waveformRows,
 } from './waveform.js';
 import type { WaveformModules, WaveformPaths } from './waveform.js';
-import type { Norm } from '../norm.js';
+import type { Norm } from '../layers/norm.js';
 
 export const FrontEndOptions = z.discriminatedUnion('kind', [
   PatchesOptions,

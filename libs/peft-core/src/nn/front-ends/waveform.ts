@@ -35,10 +35,10 @@ import {
 import type { Tensor } from '@graft/kernels';
 import { z } from 'zod';
 import type { ForwardContext } from '../context.js';
-import type { Embedding } from '../embedding.js';
-import type { Linear } from '../linear.js';
-import type { Norm } from '../norm.js';
-import type { ModuleMaker, NormShape } from '../outline.js';
+import type { Embedding } from '../layers/embedding.js';
+import type { Linear } from '../layers/linear.js';
+import type { Norm } from '../layers/norm.js';
+import type { ModuleMaker, NormShape } from '../outline/outline.js';
 import type { FeatureRows } from './feature-rows.js';
 import { Masking } from './masking.js';
 

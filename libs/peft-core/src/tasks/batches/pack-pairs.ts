@@ -1,4 +1,4 @@
-import type { DecoderBatch } from '../../batch.js';
+import type { DecoderBatch } from '../../nn/batch.js';
 import type { Model } from '../../models/model.js';
 import { packRows } from './pack.js';
 import { sharedStart } from './shared-start.js';

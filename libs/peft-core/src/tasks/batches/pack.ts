@@ -1,5 +1,5 @@
 import type { Tensor } from '@graft/kernels';
-import type { DecoderBatch, Features, PackedRows, Sequence } from '../../batch.js';
+import type { DecoderBatch, Features, PackedRows, Sequence } from '../../nn/batch.js';
 import type { TokenSequence } from '../../data/text/supervised-text.js';
 
 /** A sequence that may go on from another of its run's, and at which position. */

@@ -14,11 +14,11 @@ import {
   type Tensor,
 } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
-import type { PackedRows, Rows } from '../../batch.js';
+import type { PackedRows, Rows } from '../../nn/batch.js';
 import { packFeatures, packRows } from '../batches/pack.js';
 import type { Model } from '../../models/model.js';
 import type { BatchContext } from '../../nn/context.js';
-import type { TaskHead } from '../../nn/task-head.js';
+import type { TaskHead } from '../../nn/layers/task-head.js';
 
 /** A sequence that a head reads. */
 export interface TypedSequence {

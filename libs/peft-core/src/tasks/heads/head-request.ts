@@ -3,8 +3,8 @@ import type { VocabularyFiles } from '../../data/processor-files.js';
 import type { JsonObject } from '../../datasets/records.js';
 import type { HfConfig } from '../../models/model.js';
 import { forConfig, optionsOf, outlineOf } from '../../models/registry.js';
-import type { HeadRequest } from '../../nn/outline.js';
-import { modelKind } from '../../nn/stack-options.js';
+import type { HeadRequest } from '../../nn/outline/outline.js';
+import { modelKind } from '../../nn/outline/stack-options.js';
 import { fits, taskFor, tasks } from '../registry.js';
 import { useOf } from './model-use.js';
 

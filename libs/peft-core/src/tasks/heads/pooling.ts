@@ -1,6 +1,6 @@
 // What of a sequence's last hidden states is its vector.
 import { indexSelect, matmul, tensor, to, type Tensor } from '@graft/kernels';
-import type { Sequence } from '../../batch.js';
+import type { Sequence } from '../../nn/batch.js';
 
 /** The mean of its rows, the first or the last. */
 export type Pooling = 'mean' | 'cls' | 'lasttoken';

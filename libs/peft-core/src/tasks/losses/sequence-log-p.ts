@@ -2,8 +2,8 @@
  * log π of whole sequences, for losses on it: log π(y|x) = Σ log π(y_i | x, y_<i) over the supervised tokens of y.
  */
 import { noGrad, tidy } from '@graft/kernels';
-import { BARE_BASE } from '../../batch.js';
-import type { DecoderBatch } from '../../batch.js';
+import { BARE_BASE } from '../../nn/batch.js';
+import type { DecoderBatch } from '../../nn/batch.js';
 import { packBatch, type PackedSequences } from '../batches/pack.js';
 import { packPairs, type PackedAnswer, type Pair } from '../batches/pack-pairs.js';
 import type { TokenSequence } from '../../data/text/supervised-text.js';

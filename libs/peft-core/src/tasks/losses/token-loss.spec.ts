@@ -11,7 +11,7 @@ import {
   to,
 } from '@graft/kernels';
 import { expect, it } from 'vitest';
-import type { Sequence, VirtualRows } from '../../batch.js';
+import type { Sequence, VirtualRows } from '../../nn/batch.js';
 import type { PackedSequences } from '../batches/pack.js';
 import type { Model } from '../../models/model.js';
 import { CHUNK_ROWS, packedLoss } from './token-loss.js';

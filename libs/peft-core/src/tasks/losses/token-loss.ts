@@ -16,12 +16,12 @@ import {
   to,
   type Tensor,
 } from '@graft/kernels';
-import { runRows } from '../../batch.js';
-import type { Rows, RunRows, Sequence, VirtualRows } from '../../batch.js';
+import { runRows } from '../../nn/batch.js';
+import type { Rows, RunRows, Sequence, VirtualRows } from '../../nn/batch.js';
 import type { PackedSequences } from '../batches/pack.js';
 import type { Model } from '../../models/model.js';
 import type { BatchContext, ForwardContext } from '../../nn/context.js';
-import type { Linear } from '../../nn/linear.js';
+import type { Linear } from '../../nn/layers/linear.js';
 
 /** Rows of logits at once: 256 of 49k classes are 25 MB in bf16. Two cores multiply 128 rows a fifth slower. */
 export const CHUNK_ROWS = 256;

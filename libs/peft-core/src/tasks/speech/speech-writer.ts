@@ -2,10 +2,10 @@
 // text, with its times or without.
 import { DomainError } from '@graft/contracts';
 import { logSoftmax, tensor, type Tensor } from '@graft/kernels';
-import { BARE_BASE } from '../../batch.js';
+import { BARE_BASE } from '../../nn/batch.js';
 import type { Writing } from '../../data/processor.js';
 import type { Tokenizer } from '../../data/text/tokenizer.js';
-import { sample } from '../../generate/sample.js';
+import { sample } from '../../nn/sample.js';
 import { TextStream } from '../../data/text/text-stream.js';
 import type { Model } from '../../models/model.js';
 import type { FeatureSequence } from '../heads/head-outputs.js';

@@ -2,10 +2,10 @@
 import { argmax, narrow, noGrad, tidy, type Tensor } from '@graft/kernels';
 import { packFeatures } from '../batches/pack.js';
 import { atOnce } from '../../pieces.js';
-import type { PackedRows } from '../../batch.js';
+import type { PackedRows } from '../../nn/batch.js';
 import type { Model } from '../../models/model.js';
 import type { KvCache } from '../../nn/kv-cache.js';
-import { virtualTokens } from '../../train/virtual-tokens.js';
+import { virtualTokens } from '../../nn/sites/virtual-tokens.js';
 import type { FeatureSequence } from '../heads/head-outputs.js';
 
 export interface Heard {

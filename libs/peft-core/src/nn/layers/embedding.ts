@@ -1,11 +1,11 @@
 import { embedding, mul, Tensor, tensor, to } from '@graft/kernels';
 import type { Dtype } from '@graft/kernels';
-import type { ForwardContext } from './context.js';
-import { tableName } from './outline.js';
-import { byRun, touches } from './rows.js';
-import type { ParameterOverride } from './rows.js';
-import { DenseWeight } from './weight.js';
-import type { TableWeight, Weight } from './weight.js';
+import type { ForwardContext } from '../context.js';
+import { tableName } from '../outline/outline.js';
+import { byRun, touches } from '../rows.js';
+import type { ParameterOverride } from '../rows.js';
+import { DenseWeight } from '../weight.js';
+import type { TableWeight, Weight } from '../weight.js';
 
 /** What one run's adapter makes of a table: rows of its own, and another output [n, D] for its ids [n], in y's dtype. */
 export interface EmbeddingAdapter extends Pick<ParameterOverride, 'weight'> {

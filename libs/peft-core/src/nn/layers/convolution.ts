@@ -19,14 +19,14 @@ import {
   zeros,
 } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
-import type { ForwardContext } from './context.js';
+import type { ForwardContext } from '../context.js';
 import type { Embedding } from './embedding.js';
-import type { KvCache } from './kv-cache.js';
-import type { PackedLayout, Segment } from './layout.js';
+import type { KvCache } from '../kv-cache.js';
+import type { PackedLayout, Segment } from '../layout.js';
 import type { Linear } from './linear.js';
 import type { Norm } from './norm.js';
-import type { ConvolutionModules } from './outline.js';
-import { byRun } from './rows.js';
+import type { ConvolutionModules } from '../outline/outline.js';
+import { byRun } from '../rows.js';
 
 export type Convolving = ConvolutionModules<Linear, Norm, Embedding>;
 

@@ -7,12 +7,12 @@
  */
 import { gelu, relu, tanh, tidy } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
-import type { ForwardContext } from './context.js';
+import type { ForwardContext } from '../context.js';
 import type { Embedding } from './embedding.js';
 import type { LastOfSum } from './layer-sum.js';
 import type { Linear } from './linear.js';
 import type { Norm } from './norm.js';
-import type { HeadPool, TaskHeadKind, TaskHeadPaths } from './stack-options.js';
+import type { HeadPool, TaskHeadKind, TaskHeadPaths } from '../outline/stack-options.js';
 
 type Activation = NonNullable<TaskHeadPaths['hidden']>['activation'];
 

@@ -21,10 +21,10 @@ import {
   transpose,
 } from '@graft/kernels';
 import type { Dtype, LowRank, LowRankCall, LowRankRows, Tensor } from '@graft/kernels';
-import type { ForwardContext, RowContext } from './context.js';
-import { areSame, rowContext, touches } from './rows.js';
+import type { ForwardContext, RowContext } from '../context.js';
+import { areSame, rowContext, touches } from '../rows.js';
 import type { RunRows } from '../batch.js';
-import type { Weight } from './weight.js';
+import type { Weight } from '../weight.js';
 
 /** What a linear does in its layer; families that fuse query, key and value have one `qkv`. */
 export type Role =

@@ -1,11 +1,11 @@
 import { add, mul, noGrad, tensor, tidy, to } from '@graft/kernels';
 import type { LowRank, Tensor } from '@graft/kernels';
 import { expect, it } from 'vitest';
-import type { ForwardContext } from './context.js';
+import type { ForwardContext } from '../context.js';
 import { Linear } from './linear.js';
 import type { LinearAdapter } from './linear.js';
-import { DenseWeight } from './weight.js';
-import type { Weight } from './weight.js';
+import { DenseWeight } from '../weight.js';
+import type { Weight } from '../weight.js';
 
 /** W = [[1, 2], [3, 4]], counting how many rows each product has. */
 class CountingWeight implements Weight {

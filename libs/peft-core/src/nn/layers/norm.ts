@@ -1,9 +1,9 @@
 import { add, layerNorm, rmsNorm, to } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
-import type { ForwardContext } from './context.js';
-import { byRun, touches } from './rows.js';
-import type { ParameterOverride } from './rows.js';
-import type { NormKind } from './stack-options.js';
+import type { ForwardContext } from '../context.js';
+import { byRun, touches } from '../rows.js';
+import type { ParameterOverride } from '../rows.js';
+import type { NormKind } from '../outline/stack-options.js';
 
 /** A norm over the last dimension: LayerNorm, or an RMSNorm. */
 export class Norm {

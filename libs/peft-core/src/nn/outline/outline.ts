@@ -3,12 +3,12 @@
  * and on the weights of a checkpoint (models/frame/assemble.ts).
  */
 import { DomainError } from '@graft/contracts';
-import { describeFrontEnd, frontEndRows, inputKindOf } from './front-ends/registry.js';
-import type { FrontEndModules, FrontEndPaths, InputKind } from './front-ends/registry.js';
+import { describeFrontEnd, frontEndRows, inputKindOf } from '../front-ends/registry.js';
+import type { FrontEndModules, FrontEndPaths, InputKind } from '../front-ends/registry.js';
 import { blocks, lmHeadShape, normShape } from './outline-block.js';
-import type { Experts, ExpertsShape } from './experts.js';
-import type { Role } from './linear.js';
-import { describePoolingHead, type PoolingHeadModules } from './pooling-head.js';
+import type { Experts, ExpertsShape } from '../layers/experts.js';
+import type { Role } from '../layers/linear.js';
+import { describePoolingHead, type PoolingHeadModules } from '../layers/pooling-head.js';
 import { alikeIn, headPrefix, LAYER_WEIGHTS, taskHeads, withoutDecoder } from './stack-options.js';
 import type {
   CtcOptions,

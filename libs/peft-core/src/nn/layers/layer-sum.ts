@@ -8,8 +8,8 @@
  */
 import { add, mul, narrow, softmax, tidy, to } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
-import type { ForwardContext } from './context.js';
-import { byRun } from './rows.js';
+import type { ForwardContext } from '../context.js';
+import { byRun } from '../rows.js';
 
 /** Which of the last hidden states the sum takes: the normed ones, or those that are not. */
 export type LastOfSum = 'normed' | 'as_made';

@@ -11,12 +11,12 @@ import type { Tensor } from '@graft/kernels';
 import type { Sequence } from '../batch.js';
 import type { Embedding } from './embedding.js';
 import { feedForward } from './feed-forward.js';
-import type { ForwardContext } from './context.js';
+import type { ForwardContext } from '../context.js';
 import type { Linear } from './linear.js';
 import type { Norm } from './norm.js';
-import type { ModuleMaker } from './outline.js';
-import { byRun } from './rows.js';
-import type { StackOptions } from './stack-options.js';
+import type { ModuleMaker } from '../outline/outline.js';
+import { byRun } from '../rows.js';
+import type { StackOptions } from '../outline/stack-options.js';
 
 export interface PoolingHeadPaths {
   readonly probe: string;

@@ -2,7 +2,7 @@
 import { cat, narrow, split } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import type { PackedRows, VirtualRows, WholeRows } from '../batch.js';
-import type { PackedLayout, Segment } from './layout.js';
+import type { PackedLayout, Segment } from '../layout.js';
 import type { Slot, VirtualInputs } from './slots.js';
 
 const joined = (parts: readonly Tensor[]): Tensor =>

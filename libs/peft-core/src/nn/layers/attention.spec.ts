@@ -3,9 +3,9 @@ import type { Dtype, Tensor } from '@graft/kernels';
 import { describe, expect, it } from 'vitest';
 import type { PackedRows, Sequence } from '../batch.js';
 import { selfAttention } from './attention.js';
-import { PackedLayout } from './layout.js';
-import { Slot } from './slots.js';
-import type { VirtualInputs, VirtualPrefix } from './slots.js';
+import { PackedLayout } from '../layout.js';
+import { Slot } from '../sites/slots.js';
+import type { VirtualInputs, VirtualPrefix } from '../sites/slots.js';
 
 const SIZE = 8;
 const LENGTHS = [5, 1, 7];

@@ -7,9 +7,9 @@ import { cat, narrow, noGrad } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { isFeatures } from '../batch.js';
 import type { PackedRows, Rows, Sequence } from '../batch.js';
-import type { BatchContext, RowContext } from './context.js';
-import type { KvCache } from './kv-cache.js';
-import { rowContext } from './rows.js';
+import type { BatchContext, RowContext } from '../context.js';
+import type { KvCache } from '../kv-cache.js';
+import { rowContext } from '../rows.js';
 import type { Slot } from './slots.js';
 
 /** What weighs a run's adapters. */

@@ -21,10 +21,10 @@ import {
   topk,
 } from '@graft/kernels';
 import type { Dtype, Tensor } from '@graft/kernels';
-import type { ForwardContext } from './context.js';
+import type { ForwardContext } from '../context.js';
 import { gate } from './feed-forward.js';
-import { byRun, touches } from './rows.js';
-import type { ExpertOptions, ExpertPaths, StackOptions } from './stack-options.js';
+import { byRun, touches } from '../rows.js';
+import type { ExpertOptions, ExpertPaths, StackOptions } from '../outline/stack-options.js';
 
 /** Parameters by name, with their shapes. */
 export interface ExpertsShape {

@@ -1,6 +1,6 @@
 /** The modules of a block, in the order in which it uses them. */
-import { expertsShape } from './experts.js';
-import type { Role } from './linear.js';
+import { expertsShape } from '../layers/experts.js';
+import type { Role } from '../layers/linear.js';
 import type {
   AttentionModules,
   Block,

@@ -6,9 +6,9 @@ import { narrow } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { isFeatures, runRows } from '../batch.js';
 import type { PackedRows, TaughtRows } from '../batch.js';
-import type { BatchContext, ForwardContext } from './context.js';
-import type { CacheShape, KvCache } from './kv-cache.js';
-import { byRun } from './rows.js';
+import type { BatchContext, ForwardContext } from '../context.js';
+import type { CacheShape, KvCache } from '../kv-cache.js';
+import { byRun } from '../rows.js';
 import type { Slot } from './slots.js';
 
 export interface SideNetwork {

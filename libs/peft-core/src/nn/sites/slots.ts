@@ -1,7 +1,7 @@
 /** Where a run puts something of its own into a model, besides adapters of its modules. p virtual tokens, D hidden size. */
 import type { Tensor } from '@graft/kernels';
 import type { LearntToken } from '../batch.js';
-import type { RowContext } from './context.js';
+import type { RowContext } from '../context.js';
 
 /**
  * Virtual tokens of one run: rows put before block 0, computed once per batch and seen by all its sequences, or by those

@@ -1,17 +1,17 @@
-import type { Experts } from './experts.js';
-import type { Embedding } from './embedding.js';
+import type { Experts } from '../layers/experts.js';
+import type { Embedding } from '../layers/embedding.js';
 import type { GatedPrompts } from './gated-prompts.js';
 import type { Invocation } from './invocation.js';
-import type { Linear, Role } from './linear.js';
-import type { Norm } from './norm.js';
-import { ofRoles } from './outline.js';
-import type { ModuleIndex } from './outline.js';
-import type { VirtualSlots } from './layout.js';
+import type { Linear, Role } from '../layers/linear.js';
+import type { Norm } from '../layers/norm.js';
+import { ofRoles } from '../outline/outline.js';
+import type { ModuleIndex } from '../outline/outline.js';
+import type { VirtualSlots } from '../layout.js';
 import type { SideNetwork } from './side-network.js';
 import type { Scaler } from './scalings.js';
 import { Slot } from './slots.js';
 import type { VirtualInputs, VirtualPrefix } from './slots.js';
-import type { TaskHead } from './task-head.js';
+import type { TaskHead } from '../layers/task-head.js';
 
 /** What a stack holds of runs. */
 interface RunSlots extends VirtualSlots {

@@ -21,8 +21,8 @@ import {
 } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { BARE_BASE } from '../batch.js';
-import type { ForwardContext } from './context.js';
-import type { KvCache } from './kv-cache.js';
+import type { ForwardContext } from '../context.js';
+import type { KvCache } from '../kv-cache.js';
 import type { Slot } from './slots.js';
 
 /** What a run adds to attention. */

@@ -2,7 +2,7 @@ import { tidy } from '@graft/kernels';
 import type { AttentionBias, Tensor } from '@graft/kernels';
 import { expect, it } from 'vitest';
 import { PassBiases } from './pass-biases.js';
-import type { StackOptions } from './stack-options.js';
+import type { StackOptions } from '../outline/stack-options.js';
 
 const floats = (tensor: Tensor): number[] => [...(tensor.toArray() as Float32Array)];
 

@@ -1,6 +1,6 @@
 import { tidy } from '@graft/kernels';
 import { expect, it } from 'vitest';
-import { packRows } from '../tasks/batches/pack.js';
+import { packRows } from '../../tasks/batches/pack.js';
 import { runRows, type PackedRows } from '../batch.js';
 import { activeRows, invokedAt } from './invocation.js';
 import type { Invocation } from './invocation.js';

@@ -2,7 +2,7 @@
 import { arange, BiasCache, div, mul, tensor, to, unsqueeze } from '@graft/kernels';
 import type { AttentionBias, Tensor } from '@graft/kernels';
 import type { Embedding } from './embedding.js';
-import type { StackOptions } from './stack-options.js';
+import type { StackOptions } from '../outline/stack-options.js';
 
 /** What a pass has worked out of its biases, by their numbers: one table serves all layers. */
 export class PassBiases {

@@ -1,4 +1,4 @@
-import type { Model } from '../models/model.js';
+import type { Model } from '../../models/model.js';
 
 /** Positions that a run's virtual tokens or prefix take. */
 export function virtualTokens(model: Model, run: number): number {

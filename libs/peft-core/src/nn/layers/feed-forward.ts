@@ -1,10 +1,10 @@
 /** A block's feed-forward part: down(act(gate(n)) ⊙ up(n)), or down(act(up(n))) where it has no gate. n: [T, D] */
 import { gelu, mul, relu, silu, siluMul, split } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
-import type { ForwardContext } from './context.js';
+import type { ForwardContext } from '../context.js';
 import { Linear } from './linear.js';
-import type { DenseFeedForward } from './outline.js';
-import type { StackOptions } from './stack-options.js';
+import type { DenseFeedForward } from '../outline/outline.js';
+import type { StackOptions } from '../outline/stack-options.js';
 
 const ACTIVATIONS: Readonly<Record<StackOptions['activation'], (x: Tensor) => Tensor>> = {
   silu,

@@ -1,9 +1,9 @@
 /** LayerScale (arXiv:2103.17239): what a part of a block made, multiplied feature by feature. */
 import { mul, to } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
-import type { ForwardContext } from './context.js';
+import type { ForwardContext } from '../context.js';
 import type { Embedding } from './embedding.js';
-import { byRun } from './rows.js';
+import { byRun } from '../rows.js';
 
 /** λ ⊙ rows [n, D], λ [D] being the base's or a run's own. */
 export const layerScaled = (scale: Embedding, rows: Tensor, ctx: ForwardContext): Tensor =>

@@ -1,8 +1,8 @@
 import { z } from 'zod';
-import { frontEndLinears, FrontEndOptions, inputKindOf } from './front-ends/registry.js';
-import type { FrontEndPaths, InputKind } from './front-ends/registry.js';
-import type { PoolingHeadPaths } from './pooling-head.js';
-import { alikePositions, RopeOptions } from './rope.js';
+import { frontEndLinears, FrontEndOptions, inputKindOf } from '../front-ends/registry.js';
+import type { FrontEndPaths, InputKind } from '../front-ends/registry.js';
+import type { PoolingHeadPaths } from '../layers/pooling-head.js';
+import { alikePositions, RopeOptions } from '../layers/rope.js';
 
 const size = z.int().min(1);
 

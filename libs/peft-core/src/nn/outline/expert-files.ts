@@ -2,7 +2,7 @@
 import { DomainError } from '@graft/contracts';
 import { cat, contiguous, narrow, select, stack, tidy } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
-import type { ExpertsShape } from './experts.js';
+import type { ExpertsShape } from '../layers/experts.js';
 import type { Stored } from './stored-names.js';
 
 /** A tensor of a file, and what it is of the model's. */

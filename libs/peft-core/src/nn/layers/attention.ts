@@ -18,8 +18,8 @@ import {
   split,
 } from '@graft/kernels';
 import type { AttentionBias, AttentionSegment, Tensor } from '@graft/kernels';
-import type { KvCache } from './kv-cache.js';
-import type { PackedLayout, Segment } from './layout.js';
+import type { KvCache } from '../kv-cache.js';
+import type { PackedLayout, Segment } from '../layout.js';
 import type { RotaryCache } from './rope.js';
 
 export interface KeysValues {

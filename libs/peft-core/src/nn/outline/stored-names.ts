@@ -1,8 +1,8 @@
 /** What files call the parameters of a model, and whether their shapes are its own. Native-free. */
 import { DomainError } from '@graft/contracts';
 import type { Dtype } from '@graft/kernels';
-import { inFiles } from './outline/aliases.js';
-import type { Aliases, FilePart } from './outline/aliases.js';
+import { inFiles } from './aliases.js';
+import type { Aliases, FilePart } from './aliases.js';
 
 /** What is known of a tensor before it is read. */
 export interface StoredTensor {
