@@ -1,4 +1,4 @@
-"""What llama-quantize makes of examples/tiny-base: libs/peft-core/src/io/gguf-writer.golden.json.
+"""What llama-quantize makes of examples/tiny-base: libs/peft-core/src/io/gguf/gguf-writer.golden.json.
 
     python3 test/golden/gguf_quantize.py FOLDER F32.gguf
 
@@ -46,7 +46,7 @@ def main():
                 ]
                 for tensor in gguf.GGUFReader(out).tensors
             }
-    target = Path(__file__).parents[2] / "libs/peft-core/src/io/gguf-writer.golden.json"
+    target = Path(__file__).parents[2] / "libs/peft-core/src/io/gguf/gguf-writer.golden.json"
     target.write_text(json.dumps(golden) + "\n")
 
 

@@ -83,11 +83,11 @@ export type { AnswerTools } from './generate/answer-tools.js';
 export { SchemaBudget } from './generate/constrained/schema-limits.js';
 export { argumentsGrammar, type AnswerForm } from './generate/constrained/answer-form.js';
 export { OLDEST_WORDS } from './oldest-words.js';
-export { adapterConfig } from './io/adapter-config.js';
-export { inspectAdapter } from './io/inspect-adapter.js';
-export type { AdapterInspection } from './io/inspect-adapter.js';
-export { inspectModelFolder } from './io/inspect.js';
-export type { ModelInspection } from './io/inspect.js';
+export { adapterConfig } from './io/adapter/adapter-config.js';
+export { inspectAdapter } from './io/adapter/inspect-adapter.js';
+export type { AdapterInspection } from './io/adapter/inspect-adapter.js';
+export { inspectModelFolder } from './io/base/inspect.js';
+export type { ModelInspection } from './io/base/inspect.js';
 export { taskFor } from './tasks/registry.js';
 export { TaskFit } from './datasets/task-fit.js';
 export {

@@ -5,11 +5,11 @@ import { join } from 'node:path';
 import { checkPeft, footprintOf } from '@graft/peft-core/catalog';
 import { headerLength, parseHeader } from '../../../libs/kernels/dist/safetensors-header.js';
 import { Tokenizer } from '../../../libs/peft-core/dist/data/text/tokenizer.js';
-import { configProblems } from '../../../libs/peft-core/dist/io/config-check.js';
-import { ggufModel } from '../../../libs/peft-core/dist/io/gguf-architecture.js';
+import { configProblems } from '../../../libs/peft-core/dist/io/base/config-check.js';
+import { ggufModel } from '../../../libs/peft-core/dist/io/gguf/gguf-architecture.js';
 import { readGgufHeader } from '../../../libs/peft-core/dist/data/gguf/gguf-header.js';
 import { ggufTokenizer } from '../../../libs/peft-core/dist/data/gguf/gguf-tokenizer.js';
-import { readAdapterConfig } from '../../../libs/peft-core/dist/io/peft-adapter.js';
+import { readAdapterConfig } from '../../../libs/peft-core/dist/io/adapter/peft-adapter.js';
 import { plainRefusal } from '../fuzz.mjs';
 import { bytes, json } from '../mutate.mjs';
 

@@ -1,4 +1,4 @@
-// That expanded blocks are the numbers that ggml's own library reads: libs/peft-core/src/io/gguf.spec.ts.
+// That expanded blocks are the numbers that ggml's own library reads: libs/peft-core/src/io/gguf/gguf.spec.ts.
 import { describe, expect, it } from 'vitest';
 import { onEachSet, random } from '../../test/own-kernel.js';
 import { comparePacked } from '../../test/packed-products.js';

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { matmul, mul, sub, tidy } from '@graft/kernels';
 import { expect, it } from 'vitest';
-import { readAdapter } from '../io/peft-adapter.js';
+import { readAdapter } from '../io/adapter/peft-adapter.js';
 import { forVllm } from './export-vllm.js';
 import { loraFactors, type AdapterFile } from './lora-factors.js';
 

@@ -1,7 +1,7 @@
 /** A whole model with an adapter in its weights: W' of what the adapter changes, W of all else, in the base's dtype. */
 import { dtypeSize, noGrad, tidy, to, type Tensor } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
-import type { LazyTensor } from '../io/shards.js';
+import type { LazyTensor } from '../io/base/shards.js';
 import type { Adapter } from '../methods/method.js';
 import { stored } from '../methods/targets/modules-to-save.js';
 import type { Model } from '../models/model.js';

@@ -9,10 +9,10 @@ import {
   type Spec,
 } from '@graft/contracts';
 import { attachMethod } from '../methods/frame/attach-method.js';
-import type { Base } from '../io/base-folder.js';
+import type { Base } from '../io/base/base-folder.js';
 import { commitFolder, folderBytes, type FileFact } from '../io/commit-folder.js';
-import { writeWeights } from '../io/model-folder.js';
-import { readAdapter, writeAdapter, type StoredAdapter } from '../io/peft-adapter.js';
+import { writeWeights } from '../io/base/model-folder.js';
+import { readAdapter, writeAdapter, type StoredAdapter } from '../io/adapter/peft-adapter.js';
 import { pythonJson } from '../io/python-json.js';
 import { writeWholeText } from '../io/whole-file.js';
 import type { Adapter } from '../methods/method.js';

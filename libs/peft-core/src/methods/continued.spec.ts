@@ -5,7 +5,7 @@ import { DomainError } from '@graft/contracts';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { checkPeft } from '../catalog.js';
-import { adapterConfig } from '../io/adapter-config.js';
+import { adapterConfig } from '../io/adapter/adapter-config.js';
 import { continued, parsePeft, type PeftConfig } from './frame/config.js';
 import { methods } from './registry.js';
 

@@ -6,7 +6,7 @@ import { attachMethod } from './frame/attach-method.js';
 import { packRows } from '../tasks/batches/pack.js';
 import type { Tokenizer } from '../data/text/tokenizer.js';
 import { Generation, stepTogether } from '../generate/generation.js';
-import { readAdapter } from '../io/peft-adapter.js';
+import { readAdapter } from '../io/adapter/peft-adapter.js';
 import type { HfConfig } from '../models/model.js';
 import { buildModel } from '../models/registry.js';
 import { footprintOf } from './frame/base-footprint.js';

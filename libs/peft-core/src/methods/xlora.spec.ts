@@ -3,7 +3,7 @@ import { mapSafetensors, setThreads } from '@graft/kernels';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { configOf } from '../../test/one-linear.js';
 import { attachMethod } from './frame/attach-method.js';
-import { readAdapter } from '../io/peft-adapter.js';
+import { readAdapter } from '../io/adapter/peft-adapter.js';
 import type { Model } from '../models/model.js';
 import { buildModel } from '../models/registry.js';
 import { footprintOf } from './frame/base-footprint.js';

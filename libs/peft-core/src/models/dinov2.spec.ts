@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, it } from 'vitest';
 import { resolveSpec } from '../catalog.js';
-import { loadBase } from '../io/base-folder.js';
+import { loadBase } from '../io/base/base-folder.js';
 import { cutAt, footprintOf } from '../methods/frame/base-footprint.js';
 import { headOf } from '../tasks/heads/head-request.js';
 import { openRun } from '../train/open-run.js';

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { ggmlType } from '../data/gguf/ggml-types.js';
-import { ggufModel } from '../io/gguf-architecture.js';
+import { ggufModel } from '../io/gguf/gguf-architecture.js';
 import type { GgufHeader } from '../data/gguf/gguf-header.js';
 import { outlineOf } from './registry.js';
 

@@ -4,7 +4,7 @@ import { mapSafetensors, memory, noGrad, tidy } from '@graft/kernels';
 import { describe, expect, it } from 'vitest';
 import { ggmlType } from '../data/gguf/ggml-types.js';
 import { attachMethod } from '../methods/frame/attach-method.js';
-import { ggufModel } from '../io/gguf-architecture.js';
+import { ggufModel } from '../io/gguf/gguf-architecture.js';
 import type { GgufHeader } from '../data/gguf/gguf-header.js';
 import { footprintOf } from '../methods/frame/base-footprint.js';
 import type { HfConfig, Model } from './model.js';

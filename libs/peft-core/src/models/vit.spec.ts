@@ -5,7 +5,7 @@ import { expect, it } from 'vitest';
 import { convertToLora } from '../adapters/convert.js';
 import { loraFactors } from '../adapters/lora-factors.js';
 import { attachMethod } from '../methods/frame/attach-method.js';
-import { asFilesCall } from '../io/file-names.js';
+import { asFilesCall } from '../io/base/file-names.js';
 import { footprintOf, residentBytes } from '../methods/frame/base-footprint.js';
 import { buildModel, optionsOf, outlineOf } from './registry.js';
 import { storedShape, tableName } from '../nn/outline/outline.js';

@@ -9,10 +9,10 @@ import { attachMethod } from '../methods/frame/attach-method.js';
 import { runRows } from '../nn/batch.js';
 import type { DecoderBatch } from '../nn/batch.js';
 import { residentBytes } from '../catalog.js';
-import { loadBase } from '../io/base-folder.js';
+import { loadBase } from '../io/base/base-folder.js';
 import { ggmlType } from '../data/gguf/ggml-types.js';
-import { inspectModelFolder } from '../io/inspect.js';
-import type { Base } from '../io/base-folder.js';
+import { inspectModelFolder } from '../io/base/inspect.js';
+import type { Base } from '../io/base/base-folder.js';
 import type { BaseDtype } from '../models/model.js';
 
 const TINY = join(import.meta.dirname, '../../../../examples/tiny-base');
@@ -39,7 +39,7 @@ const logits = ({ model }: Base): Float32Array =>
 describe('expanded blocks', () => {
   // numbers by the official Python package, as in gguf.spec.ts
   const golden = JSON.parse(
-    readFileSync(new URL('../io/gguf.golden.json', import.meta.url), 'utf8'),
+    readFileSync(new URL('../io/gguf/gguf.golden.json', import.meta.url), 'utf8'),
   ) as { types: Record<string, { code: number; shape: number[]; raw: string; f32: string }> };
   const inBlocks = Object.entries(golden.types).filter(
     ([, { code }]) => (ggmlType(code)?.blockSize ?? 1) > 1,

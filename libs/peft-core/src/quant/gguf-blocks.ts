@@ -6,7 +6,7 @@ import type { HfConfig } from '../models/model.js';
 import type { TableWeight } from '../nn/weight.js';
 import { defineQuantizer } from '../plugin.js';
 
-/** What io/gguf-architecture.ts says of a file. */
+/** What io/gguf/gguf-architecture.ts says of a file. */
 const Stored = z.object({ bytes_per_weight: z.number().positive() });
 
 const stored = (config: HfConfig): z.infer<typeof Stored> | undefined =>

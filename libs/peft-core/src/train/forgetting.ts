@@ -6,7 +6,7 @@
  */
 import { noGrad, tidy } from '@graft/kernels';
 import { BARE_BASE } from '../nn/batch.js';
-import type { Base } from '../io/base-folder.js';
+import type { Base } from '../io/base/base-folder.js';
 import type { Model } from '../models/model.js';
 import { causalLm, type TokenExample } from '../tasks/causal-lm.js';
 import { TASK_IDS } from '../tasks/records/supervised-records.js';

@@ -1,10 +1,10 @@
 // What a run leaves on disk: checkpoints to resume from, and the adapter (or the model, after full fine-tuning).
 import type { Spec } from '@graft/contracts';
 import { usedMemory, type Tensor } from '@graft/kernels';
-import type { Base } from '../io/base-folder.js';
+import type { Base } from '../io/base/base-folder.js';
 import { BestFiles } from '../io/best-files.js';
 import { commitFolder } from '../io/commit-folder.js';
-import { writeAdapter } from '../io/peft-adapter.js';
+import { writeAdapter } from '../io/adapter/peft-adapter.js';
 import type { Adapter, NamedTensors } from '../methods/method.js';
 import type { HeadFiles } from '../tasks/heads/head-request.js';
 import type { PeftTask } from '../tasks/task.js';

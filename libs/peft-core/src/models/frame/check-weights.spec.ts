@@ -18,9 +18,9 @@ import {
 import { afterAll, describe, expect, it } from 'vitest';
 import { writeGgufModel } from '../../adapters/export-gguf.js';
 import { wholeWeights } from '../../adapters/merge.js';
-import { loadBase } from '../../io/base-folder.js';
-import { inspectModelFolder } from '../../io/inspect.js';
-import { fullNames } from '../../io/weight-files.js';
+import { loadBase } from '../../io/base/base-folder.js';
+import { inspectModelFolder } from '../../io/base/inspect.js';
+import { fullNames } from '../../io/base/weight-files.js';
 import { quantizers } from '../../quant/registry.js';
 import { weightProblems } from './check-weights.js';
 import { isAllTier } from '../../../../../test/tier.js';

@@ -1,0 +1,57 @@
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { DomainError } from '@graft/contracts';
+import { describe, expect, it } from 'vitest';
+import type { HfConfig } from '../../models/model.js';
+import { inspectAdapter } from './inspect-adapter.js';
+
+const GOLDEN = new URL('../../../../../test/golden/', import.meta.url).pathname;
+const CONFIG = 'adapter_config.json';
+const WEIGHTS = 'adapter_model.safetensors';
+
+const configOf = (family: string): HfConfig =>
+  JSON.parse(readFileSync(join(GOLDEN, family, 'base/config.json'), 'utf8')) as HfConfig;
+
+/** Adapters that PEFT wrote, of bases that are one model. */
+const ADAPTERS = readdirSync(GOLDEN)
+  .filter((family) => existsSync(join(GOLDEN, family, 'base/config.json')))
+  .flatMap((family) =>
+    readdirSync(join(GOLDEN, family))
+      .filter((name) => existsSync(join(GOLDEN, family, name, WEIGHTS)))
+      .map((name) => [family, name] as const),
+  );
+
+describe("adapters of PEFT's", () => {
+  it.each(ADAPTERS)('%s/%s has the shapes that its config says', (family, name) => {
+    const folder = join(GOLDEN, family, name);
+    const files = { config: join(folder, CONFIG), weights: join(folder, WEIGHTS) };
+    try {
+      expect(inspectAdapter(files, configOf(family)).parameters).toBeGreaterThan(0);
+    } catch (error) {
+      // Adapters with a head, or made of others, are refused for what they are.
+      expect((error as DomainError).message).toMatch(
+        /^(task_type |modules_to_save:|adapters names )/,
+      );
+    }
+  });
+});
+
+it('an adapter whose ranks are not those of its config is refused, with the tensor and both shapes', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'graft-inspect-adapter-'));
+  try {
+    const from = join(GOLDEN, 'llama/lora');
+    const peft = JSON.parse(readFileSync(join(from, CONFIG), 'utf8')) as { r: number };
+    const config = join(folder, CONFIG);
+    writeFileSync(config, JSON.stringify({ ...peft, r: peft.r + 1 }));
+    const inspect = () =>
+      inspectAdapter({ config, weights: join(from, WEIGHTS) }, configOf('llama'));
+    expect(inspect).toThrow(
+      new RegExp(
+        String.raw`^base_model\.model\.model\.layers\.0\.\S+\.lora_A\.weight has shape \[${peft.r}, (\d+)\], but with this adapter_config\.json and base it is \[${peft.r + 1}, \1\]$`,
+      ),
+    );
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});

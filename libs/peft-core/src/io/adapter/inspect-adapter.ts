@@ -1,0 +1,73 @@
+// Looks at an adapter's files for a base before they are kept: natively nothing runs, no weight is read.
+import { readFileSync, statSync } from 'node:fs';
+import { DomainError } from '@graft/contracts';
+import { KernelError, safetensorsHeader } from '@graft/kernels';
+import { parsePeft } from '../../methods/frame/config.js';
+import type { HfConfig } from '../../models/model.js';
+import { outlineOf } from '../../models/registry.js';
+import { footprintOf } from '../../methods/frame/base-footprint.js';
+import { adapterConfig, MAX_CONFIG_BYTES, type AdapterConfig } from './adapter-config.js';
+import { namesInside } from './peft-names.js';
+
+export interface AdapterInspection {
+  readonly peft: AdapterConfig;
+  /** Numbers in its tensors. */
+  readonly parameters: number;
+}
+
+/** Their models write text, and their adapters have no head. */
+const TASK_TYPES: ReadonlySet<unknown> = new Set([null, 'CAUSAL_LM', 'SEQ_2_SEQ_LM']);
+
+/**
+ * @param base config.json of the base
+ * @throws DomainError saying what is wrong with the file, or which field does not fit the base
+ */
+export function inspectAdapter(
+  files: { readonly config: string; readonly weights: string },
+  base: HfConfig,
+): AdapterInspection {
+  if (statSync(files.config).size > MAX_CONFIG_BYTES)
+    throw invalid(`adapter_config.json is larger than ${MAX_CONFIG_BYTES} bytes`);
+  const peft = adapterConfig(readFileSync(files.config, 'utf8'), 'adapter_config.json');
+  const task = peft['task_type'] ?? null;
+  if (!TASK_TYPES.has(task)) {
+    const message = `task_type ${String(task)}: adapters with a head or for vectors are not taken up, since nothing in their files says what they were trained for`;
+    throw new DomainError('unsupported', message, 'peft.task_type');
+  }
+  const { method, options } = parsePeft(peft);
+  footprintOf(peft, base, true);
+  const entries = headerOf(files.weights);
+  const names = namesInside(
+    entries.map(({ name }) => name),
+    method.tensors,
+  );
+  const shapes = method.fileShapes?.(outlineOf(base), options, base.model_type) ?? [];
+  const expected = new Map(
+    [...shapes].flatMap(([path, parts]) =>
+      Object.entries(parts).map(([part, shape]) => [`${path}.${part}`, shape]),
+    ),
+  );
+  for (const { name, shape } of entries) {
+    const want = expected.get(names.get(name) ?? '') ?? shape;
+    if (want.join() === shape.join()) continue;
+    throw invalid(
+      `${name} has shape [${shape.join(', ')}], but with this adapter_config.json and base it is [${want.join(', ')}]`,
+    );
+  }
+  const numbers = entries.map(({ shape }) => shape.reduce((a, b) => a * b, 1));
+  return { peft, parameters: numbers.reduce((sum, n) => sum + n, 0) };
+}
+
+function headerOf(path: string): ReturnType<typeof safetensorsHeader>['entries'] {
+  try {
+    return safetensorsHeader(path).entries;
+  } catch (error) {
+    if (!(error instanceof KernelError)) throw error;
+    const why = error.message.replace(/^safetensorsHeader\(.*?\): /, '');
+    throw invalid(
+      `adapter_model.safetensors is no safetensors file, whatever its name says: ${why}`,
+    );
+  }
+}
+
+const invalid = (what: string): DomainError => new DomainError('invalid_adapter', what, 'file');

@@ -1,0 +1,364 @@
+// Adapters as Hugging Face PEFT 0.21 saves and loads them: adapter_config.json, adapter_model.safetensors, README.md.
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { DomainError } from '@graft/contracts';
+import { clone, KernelError, mapSafetensors, noGrad, tidy, to } from '@graft/kernels';
+import type { Dtype, Tensor } from '@graft/kernels';
+import { lettersIn } from '../../data/audio/made-vocabulary.js';
+import { processorFiles, type VocabularyFiles } from '../../data/processor-files.js';
+import { parseJson, type Json } from '../../data/text/tokenizer-files.js';
+import type { Adapter } from '../../methods/method.js';
+import { methodFor, WITHOUT_ADAPTER } from '../../methods/registry.js';
+import { matcher } from '../../methods/targets/targets.js';
+import type { HfConfig } from '../../models/model.js';
+import { forConfig } from '../../models/registry.js';
+import {
+  headPrefix,
+  lackingAlone,
+  pathWith,
+  pathWithout,
+  patternWith,
+  patternWithout,
+  type Lacking,
+  type ModelPaths,
+} from '../../nn/outline/stack-options.js';
+import { tasks } from '../../tasks/registry.js';
+import type { PeftTask } from '../../tasks/task.js';
+import { adapterCard, PEFT_VERSION, type CardEvaluation } from './adapter-card.js';
+import { adapterConfig, MAX_CONFIG_BYTES, methodOf, type AdapterConfig } from './adapter-config.js';
+import { storedQuantizer } from '../../quant/registry.js';
+import type { Base } from '../base/base-folder.js';
+import { asModulesCall } from '../base/file-names.js';
+import { configJson, vocabularyTexts, writeModel } from '../base/model-folder.js';
+import { lacksIn, namesInside, namesOnDisk } from './peft-names.js';
+import { pythonJson } from '../python-json.js';
+import { writeSafetensors } from '../safetensors.js';
+import { openCheckpoint } from '../base/weights.js';
+import { writeWholeText } from '../whole-file.js';
+
+export const ADAPTER_CONFIG = 'adapter_config.json';
+export const ADAPTER_WEIGHTS = 'adapter_model.safetensors';
+const CONFIG = 'config.json';
+
+export interface AdapterFacts {
+  readonly base: Pick<Base, 'config' | 'tokenizerFiles'> &
+    Partial<Pick<Base, 'ggufFile' | 'preprocessor' | 'vocabularyFiles'>> & {
+      readonly model?: Pick<Base['model'], 'quantization'>;
+    };
+  /** base_model_name_or_path: the hub's id or a path, by which transformers finds the base again. */
+  readonly baseName: string;
+  /** Of which the adapter was trained. */
+  readonly task: PeftTask;
+  /** What config.json says of the head that the task has. */
+  readonly headConfig?: Json | null;
+  /** What its head's letters are read from, where they are not the base's. */
+  readonly vocabulary?: VocabularyFiles | null;
+  /** The Spec's `peft`; null after full fine-tuning, which saves a whole model. */
+  readonly peft: { readonly peft_type: string } | null;
+  /** Of the step whose weights it holds, where it is the best one up to then. */
+  readonly evaluation?: CardEvaluation | null;
+}
+
+export interface StoredAdapter {
+  /** adapter_config.json; for the folder of a fully fine-tuned model, the peft_type of `"peft": null` alone */
+  readonly peft: Json & { readonly peft_type: string };
+  /** Copies, floating ones in f32, by Graft's names: what `Adapter.load` takes. Owned by the caller's scope. */
+  readonly tensors: ReadonlyMap<string, Tensor>;
+  /** Those that it is made of, where folders in its own have them: `0`, `1` and so on. */
+  readonly adapters: readonly StoredAdapter[];
+  /** Frees the tensors. */
+  dispose(): void;
+}
+
+/** Writes an adapter as PEFT's save_pretrained does. Returns the names of the files. */
+export function writeAdapter(
+  dir: string,
+  adapter: Adapter,
+  {
+    base: given,
+    baseName,
+    task,
+    headConfig = null,
+    vocabulary = null,
+    peft,
+    evaluation,
+  }: AdapterFacts,
+): string[] {
+  const base = {
+    ...given,
+    ...(headConfig && { config: withHead(given.config, task, headConfig) }),
+    ...(vocabulary && { vocabularyFiles: vocabulary }),
+  };
+  const hasLabels = headConfig !== null;
+  if (peft === null)
+    return tidy(() => writeModel(dir, adapter.merged?.() ?? adapter.exported(), base));
+  const lacking = lackedBy(base.config, task, hasLabels);
+  tidy(() => {
+    const exported = adapter.exported();
+    const names = namesOnDisk([...exported.keys()], methodFor(peft).tensors, {
+      lacking,
+      adapted: adapter.adapted ?? [],
+    });
+    const onDisk = [...exported].map(([name, tensor]): [string, Tensor] => [
+      names.get(name) ?? name,
+      tensor,
+    ]);
+    writeSafetensors(join(dir, ADAPTER_WEIGHTS), new Map(onDisk), { format: 'pt' });
+  });
+  const resolved = unambiguous(adapter, unreadIn(base.config, task));
+  const config = {
+    ...(task.taskType === null && { auto_mapping: classOf(base.config) }),
+    ...(lacking ? pathsWithout(lacking, resolved) : resolved),
+    peft_type: peft.peft_type,
+    task_type: task.taskType,
+  };
+  writeAdapterConfig(dir, config, baseName);
+  const gguf = base.ggufFile ?? null;
+  const isMixed = methodFor(peft).adapters !== undefined;
+  const hasLetters = vocabulary !== null;
+  const isPacked = storedQuantizer(base.config) !== null;
+  const quantization = (!isPacked && base.model?.quantization) || null;
+  const files = new Map([
+    ['README.md', adapterCard(config, baseName, task, { ggufFile: gguf, hasLabels, hasLetters, isMixed, quantization, evaluation: evaluation ?? null })], // prettier-ignore
+    // by itself, because PEFT keeps nothing of labels: transformers' AutoConfig reads it from the folder
+    ...(hasLabels ? [[CONFIG, configJson(base.config)] as const] : []),
+    ...(vocabulary ? vocabularyTexts(vocabulary) : []),
+  ]);
+  for (const [name, text] of files) writeWholeText(join(dir, name), text);
+  return [ADAPTER_CONFIG, ADAPTER_WEIGHTS, ...files.keys()].sort();
+}
+
+/** Fields that say by names or a pattern which linears are adapted. */
+const NAMING: ReadonlySet<string> = new Set(['target_modules', 'feedforward_modules']);
+
+/** An adapter's config, with whole paths in place of names that PEFT would find in what is not read here, too. */
+function unambiguous(
+  adapter: Pick<Adapter, 'adapted' | 'resolvedConfig'>,
+  unread: readonly string[],
+): Json {
+  const { adapted = [] } = adapter;
+  return Object.fromEntries(
+    Object.entries(adapter.resolvedConfig()).map(([field, value]) => {
+      if (!NAMING.has(field) || value === null) return [field, value];
+      const means = matcher(value as readonly string[] | string, `peft.${field}`);
+      const isOthers = unread.some((path) => means(path.replace('{n}', '0')));
+      return [field, isOthers && adapted.length > 0 ? adapted.filter(means) : value];
+    }),
+  );
+}
+
+/** Linears of transformers' class that are not read here. */
+function unreadIn(config: HfConfig, { hasHead }: Pick<PeftTask, 'hasHead'>): readonly string[] {
+  const { inAll = [], inHeadless = [] } = forConfig(config).paths.unread ?? {};
+  return hasHead === false ? [...inAll, ...inHeadless] : inAll;
+}
+
+/** Whether a tensor of an adapter's file is of a linear that is not read here. */
+const isUnread = (name: string, unread: readonly string[]): boolean =>
+  unread.some((path) => name.replace(/\.\d+\./, '.{n}.').includes(`.${path}.`));
+
+/** Whether a folder is what full fine-tuning saves. */
+export const isWholeModel = (dir: string): boolean => !existsSync(join(dir, ADAPTER_CONFIG));
+
+/** Letters of its own that an adapter's folder names; null: it has none. @throws DomainError for files that are none */
+export function storedLetters(dir: string): readonly string[] | null {
+  const { vocabulary } = processorFiles(dir);
+  return vocabulary && lettersIn(vocabulary);
+}
+
+/** config.json of a base with the head of a task: 'BertForMaskedLM' → 'BertForSequenceClassification'. */
+function withHead(config: HfConfig, { models }: PeftTask, headConfig: Json): HfConfig {
+  const { architectures } = config;
+  const [name] = Array.isArray(architectures) ? (architectures as unknown[]) : [];
+  if (typeof name !== 'string') return { ...config, ...headConfig };
+  const family = name.replace(/(For[A-Z]\w*|LMHeadModel|Model)$/, '');
+  const { classes = {} } = forConfig(config);
+  const named = classes[models] ?? models;
+  return { ...config, ...headConfig, architectures: [`${family}For${named}`] };
+}
+
+/** By which PEFT finds the class of a model that no task_type names. */
+function classOf({ architectures, model_type: type }: HfConfig): Json {
+  const [name = null] = Array.isArray(architectures) ? (architectures as unknown[]) : [];
+  const module = type.replaceAll('-', '_');
+  return {
+    base_model_class: name,
+    parent_library: `transformers.models.${module}.modeling_${module}`,
+  };
+}
+
+/** What paths lack in the files of a task's adapters; null: nothing. */
+function lackedBy(config: HfConfig, { hasHead }: PeftTask, isLabelled: boolean): Lacking | null {
+  const { paths } = forConfig(config);
+  if (hasHead === false) return headless(paths);
+  return isLabelled ? lackingAlone(paths) : null;
+}
+
+const headless = (paths: ModelPaths): Lacking => ({ prefix: headPrefix(paths), before: '' });
+
+/** Fields whose text is a pattern of whole paths. */
+const PATTERNS: ReadonlySet<string> = new Set(['target_modules', 'exclude_modules']);
+
+/** A config whose lists name modules without what paths begin with, and so its patterns and what it says of parameters. */
+const pathsWithout = (lacking: Lacking, config: Json): Json =>
+  Object.fromEntries(
+    Object.entries(config).map(([field, value]) => [
+      field,
+      Array.isArray(value)
+        ? value.map((item: unknown) =>
+            typeof item === 'string' ? pathWithout(item, lacking) : item,
+          )
+        : typeof value === 'string' && PATTERNS.has(field)
+          ? patternWithout(lacking.prefix, value)
+          : ofParameters(value, (name) => pathWithout(name, lacking)),
+    ]),
+  );
+
+/** What is read of a model without a head; its lists name modules by the ends of their paths. */
+const pathsWith = (lacking: Lacking, config: StoredAdapter['peft']): StoredAdapter['peft'] =>
+  Object.fromEntries(
+    Object.entries(config).map(([field, value]) => [
+      field,
+      typeof value === 'string' && PATTERNS.has(field)
+        ? patternWith(lacking.prefix, value)
+        : ofParameters(value, (name) => pathWith(name, lacking)),
+    ]),
+  ) as StoredAdapter['peft'];
+
+/** AdaLoRA's rank_pattern names parameters whole, where others' patterns match them. */
+function ofParameters(value: unknown, rename: (name: string) => string): unknown {
+  const isTable = typeof value === 'object' && value !== null && !Array.isArray(value);
+  if (!isTable || !Object.values(value).every(Array.isArray)) return value;
+  return Object.fromEntries(Object.entries(value).map(([name, list]) => [rename(name), list]));
+}
+
+/** adapter_config.json with the fields every method has. */
+export function writeAdapterConfig(dir: string, fields: Json, baseName: string | null): void {
+  // PEFT refuses to read a config that starts from a text without naming a tokenizer
+  const fromText =
+    fields['prompt_tuning_init'] === 'TEXT' && fields['tokenizer_name_or_path'] === null;
+  const config = {
+    auto_mapping: null,
+    revision: null,
+    ...fields,
+    ...(fromText && { tokenizer_name_or_path: baseName }),
+    base_model_name_or_path: baseName === '' ? null : baseName,
+    inference_mode: true,
+    peft_version: PEFT_VERSION,
+  };
+  // Python tells 0.0 from 0; readers of the file may look
+  writeWholeText(
+    join(dir, ADAPTER_CONFIG),
+    pythonJson(config, (key) => key.endsWith('dropout')),
+  );
+}
+
+/**
+ * Reads an adapter in PEFT's format, or a model saved after full fine-tuning. Which tensors there must be is for
+ * `Adapter.load`; here every tensor must be one that a method of Graft's could have.
+ * @param config of the base, by which the names in a file of a model without a head are understood
+ * @throws DomainError `invalid_adapter` naming the file and what is wrong with it.
+ */
+export function readAdapter(dir: string, config?: HfConfig): StoredAdapter {
+  if (isWholeModel(dir)) return readFull(dir);
+  const peft = readAdapterConfig(dir);
+  const file = openWeights(dir);
+  try {
+    const unread = config ? unreadIn(config, { hasHead: false }) : [];
+    const tensors = [...file.tensors].filter(([name]) => !isUnread(name, unread));
+    const inFile = tensors.map(([name]) => name);
+    const lacking = config ? lackedIn(config, peft, inFile) : null;
+    const names = namesInside(inFile, methodOf(peft).tensors, lacking);
+    return stored(
+      lacking ? pathsWith(lacking, peft) : peft,
+      tensors.map(([name, tensor]) => [names.get(name) ?? name, () => tensor]),
+      methodOf(peft).adapters ? adaptersIn(dir, config) : [],
+    );
+  } finally {
+    file.close();
+  }
+}
+
+/** What paths lack in the file of an adapter; null: nothing. */
+function lackedIn(config: HfConfig, peft: AdapterConfig, names: readonly string[]): Lacking | null {
+  const { paths } = forConfig(config);
+  const isHeadless = tasks.some(
+    (task) => task.peft.hasHead === false && task.peft.taskType === peft['task_type'],
+  );
+  if (isHeadless) return headless(paths);
+  const lacking = lackingAlone(paths);
+  return lacking && names.some((name) => lacksIn(name, lacking)) ? lacking : null;
+}
+
+function adaptersIn(dir: string, config: HfConfig | undefined): StoredAdapter[] {
+  const found: StoredAdapter[] = [];
+  for (let at = join(dir, '0'); existsSync(at); at = join(dir, String(found.length)))
+    found.push(readAdapter(at, config));
+  return found;
+}
+
+/** @throws DomainError `invalid_adapter` */
+export function readAdapterConfig(dir: string): AdapterConfig {
+  const path = join(dir, ADAPTER_CONFIG);
+  if (statSync(path).size > MAX_CONFIG_BYTES)
+    throw invalid(`${path} is larger than ${MAX_CONFIG_BYTES} bytes`);
+  return adapterConfig(readFileSync(path, 'utf8'), path);
+}
+
+function openWeights(dir: string): ReturnType<typeof mapSafetensors> {
+  const path = join(dir, ADAPTER_WEIGHTS);
+  if (!existsSync(path)) {
+    const pickle = readdirSync(dir).find((name) =>
+      /^adapter_model\.(bin|pt|pth|pkl|ckpt)$/.test(name),
+    );
+    const found =
+      pickle === undefined
+        ? ''
+        : `, only ${pickle}, a pickle file, which can run code; convert it to safetensors`;
+    throw invalid(`${dir} has no ${ADAPTER_WEIGHTS}${found}`);
+  }
+  try {
+    return mapSafetensors(path);
+  } catch (error) {
+    if (error instanceof KernelError) throw invalid(error.message);
+    throw error;
+  }
+}
+
+function readFull(dir: string): StoredAdapter {
+  if (!existsSync(join(dir, 'config.json'))) throw invalid(`${dir} has no ${ADAPTER_CONFIG}`);
+  const weights = openCheckpoint(dir, null);
+  try {
+    const config = parseJson(readFileSync(join(dir, CONFIG), 'utf8'), CONFIG) as HfConfig;
+    return stored(
+      { peft_type: WITHOUT_ADAPTER },
+      asModulesCall(weights.names, (name) => weights.get(name) as Tensor, config),
+    );
+  } finally {
+    weights.close();
+  }
+}
+
+const FLOATING: ReadonlySet<Dtype> = new Set<Dtype>(['f32', 'bf16', 'f16', 'f64']);
+
+function stored(
+  peft: StoredAdapter['peft'],
+  entries: readonly (readonly [name: string, read: () => Tensor])[],
+  adapters: readonly StoredAdapter[] = [],
+): StoredAdapter {
+  const copied = (read: () => Tensor): Tensor =>
+    tidy(() => {
+      const t = read();
+      return clone(FLOATING.has(t.dtype) ? to(t, 'f32') : t);
+    });
+  const tensors = noGrad(() => new Map(entries.map(([name, read]) => [name, copied(read)])));
+  const dispose = (): void => {
+    tensors.forEach((tensor) => tensor.dispose());
+    for (const adapter of adapters) adapter.dispose();
+  };
+  return { peft, tensors, adapters, dispose };
+}
+
+function invalid(what: string): DomainError {
+  return new DomainError('invalid_adapter', what);
+}

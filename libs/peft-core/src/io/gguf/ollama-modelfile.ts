@@ -1,0 +1,66 @@
+// The file that Ollama makes a model of: which GGUF, and how a chat becomes text, token by token as training had it.
+import { specialToken, templateIn, type TokenizerFiles } from '../../data/text/tokenizer-files.js';
+import type { Base } from '../base/base-folder.js';
+import { chatFrame, ollamaTemplate } from './ollama-template.js';
+
+/** The chat template's source; null where there is none. */
+export const templateOf = ({ chatTemplate, tokenizerConfig = {} }: TokenizerFiles): string | null =>
+  chatTemplate ?? templateIn(tokenizerConfig);
+
+type Text = Pick<Base, 'tokenizer' | 'tokenizerFiles'>;
+
+/** What a reader is to put around a text by itself: what the tokenizer does, and the chat template does not undo. */
+export function endsOf({ tokenizer, tokenizerFiles }: Text): {
+  bos: string | null;
+  isClosed: boolean;
+} {
+  const plain = tokenizer.encode('a').join();
+  const whole = tokenizer.encode('a', { special: true });
+  const config = tokenizerFiles?.tokenizerConfig ?? {};
+  const bos = whole.slice(1).join() === plain ? specialToken(config, 'bos_token') : null;
+  const isClosed = whole.slice(0, -1).join() === plain && !tokenizer.hasTemplate;
+  return { bos: bos !== null && chatsBeginWith(bos, tokenizer) ? bos : null, isClosed };
+}
+
+function chatsBeginWith(bos: string, tokenizer: Text['tokenizer']): boolean {
+  if (!tokenizer.hasTemplate) return true;
+  try {
+    const messages = [{ role: 'user', content: 'a' }];
+    return tokenizer.render(messages, { addGenerationPrompt: true }).startsWith(bos);
+  } catch {
+    return false; // one that refuses a first turn of the user's
+  }
+}
+
+export interface ModelfileFiles {
+  readonly from: string;
+  readonly adapter: string | null;
+}
+
+export function ollamaModelfile(
+  base: Text,
+  { from, adapter }: ModelfileFiles,
+  onLog?: (level: 'info' | 'warn', message: string) => void,
+): string {
+  const { tokenizer } = base;
+  const lines = [`FROM ./${from}`, ...(adapter === null ? [] : [`ADAPTER ./${adapter}`])];
+  if (!tokenizer.hasTemplate) {
+    // what was trained without a template is continued as it is
+    lines.push('TEMPLATE """{{ .Prompt }}"""');
+    return ended(lines);
+  }
+  const frame = chatFrame((messages, options) => tokenizer.render(messages, options));
+  if (frame) lines.push(`TEMPLATE """${ollamaTemplate(frame, endsOf(base).bos)}"""`);
+  else
+    onLog?.(
+      'warn',
+      "The Modelfile has no TEMPLATE: this model's chat template is more than a frame around each turn, and Ollama's is not the same language",
+    );
+  for (const id of tokenizer.eosIds) {
+    const text = tokenizer.decode([id], { skipSpecial: false });
+    lines.push(`PARAMETER stop ${JSON.stringify(text)}`);
+  }
+  return ended(lines);
+}
+
+const ended = (lines: readonly string[]): string => `${lines.join('\n')}\n`;
