@@ -54,7 +54,7 @@ import { useOf } from './tasks/heads/model-use.js';
 import { autoModel, autoPeftModel, type RecordFormat, type Task } from './tasks/task.js';
 import { autoNumbers } from './train/auto.js';
 import { totalSteps } from './train/cursor.js';
-import { checkOptimizer } from './train/optimizer.js';
+import { checkOptimizer } from './train/optimizer/optimizer.js';
 import { runMetrics } from './train/run-metrics.js';
 import {
   splitSeed,
@@ -102,7 +102,7 @@ export {
 } from './tasks/heads/model-use.js';
 export type { PeftConfig } from './methods/frame/config.js';
 export type { HfConfig } from './models/model.js';
-export { checkTrained, trainedBy } from './train/optimizer.js';
+export { checkTrained, trainedBy } from './train/optimizer/optimizer.js';
 import { refusePacked } from './methods/frame/base-footprint.js';
 export { continued, isToldByFile, namedAdapters } from './methods/frame/config.js';
 export { checkOperation, loraRank, operationsOf } from './adapters/supported.js';

@@ -38,7 +38,7 @@ export { Norm } from './nn/layers/norm.js';
 export type { ParameterOverride } from './nn/rows.js';
 export type { VirtualInputs, VirtualPrefix } from './nn/sites/slots.js';
 export { checkPeft, resolveSpec } from './catalog.js';
-export { storedSpec } from './train/checkpoint.js';
+export { storedSpec } from './train/checkpoint/checkpoint.js';
 export type { PeftConfig } from './methods/frame/config.js';
 export { methodFor, methods } from './methods/registry.js';
 export { buildModel, forConfig, models, outlineOf } from './models/registry.js';
@@ -79,10 +79,10 @@ export { writeModel, writeWeights } from './io/base/model-folder.js';
 export { readAdapter, storedLetters, writeAdapter } from './io/adapter/peft-adapter.js';
 export type { StoredAdapter } from './io/adapter/peft-adapter.js';
 export { writeSafetensors } from './io/safetensors.js';
-export { AdamW, decaysIn } from './train/adamw.js';
-export { makeOptimizer } from './train/optimizer.js';
-export type { OptimizerSpec } from './train/optimizer.js';
-export { trainerBuild } from './train/build-id.js';
+export { AdamW, decaysIn } from './train/optimizer/adamw.js';
+export { makeOptimizer } from './train/optimizer/optimizer.js';
+export type { OptimizerSpec } from './train/optimizer/optimizer.js';
+export { trainerBuild } from './train/checkpoint/build-id.js';
 export type { FactOfRun, Metrics, RunFact, StopReason } from './train/facts.js';
 export { failureOf, isFatal } from './train/failure.js';
 export { takeTurn } from './train/loop.js';
@@ -109,7 +109,7 @@ export type { LossSum } from './tasks/losses/token-loss.js';
 export { Run } from './train/run.js';
 export { reservedForBase, tooLarge } from './train/run-bytes.js';
 export type { RunBytes } from './train/run-bytes.js';
-export { rateAt, warmupSteps } from './train/schedule.js';
+export { rateAt, warmupSteps } from './train/optimizer/schedule.js';
 export {
   allocatedBytes,
   kernelsInfo,

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { largest, OneLinear, refusal, worst } from '../../test/one-linear.js';
 import { attachMethod } from './frame/attach-method.js';
 import { checkPeft, resolveSpec } from '../catalog.js';
-import { AdamW } from '../train/adamw.js';
+import { AdamW } from '../train/optimizer/adamw.js';
 import { budgetAt } from './parts/adalora-budget.js';
 import type { Adapter } from './method.js';
 

@@ -10,7 +10,7 @@ import { packBatch } from '../tasks/batches/pack.js';
 import { footprintOf } from './frame/base-footprint.js';
 import { tasks } from '../tasks/registry.js';
 import { packedLoss } from '../tasks/losses/token-loss.js';
-import { makeOptimizer } from '../train/optimizer.js';
+import { makeOptimizer } from '../train/optimizer/optimizer.js';
 
 const BASE = join(import.meta.dirname, '../../../../test/golden/llama/base/model.safetensors');
 const IDS = [5, 17, 42, 8, 23, 9, 31];

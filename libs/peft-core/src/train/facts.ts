@@ -1,6 +1,6 @@
 // What the loop reports of a run, in the order it happens.
 import type { Confusion, ErrorCode } from '@graft/contracts';
-import type { Forgetting } from './forgetting.js';
+import type { Forgetting } from './side-work/forgetting.js';
 import type { FileFact } from '../io/commit-folder.js';
 
 /** What train/watch.ts looks for. */

@@ -4,7 +4,7 @@ import { addTotals, NO_SUMS, type Example, type Sums } from '../tasks/task.js';
 import { microBatches, wholeBatches, type MicroBatch } from './micro-batches.js';
 import type { RunData } from './run-data.js';
 import type { Run } from './run.js';
-import type { SideWork } from './side-work.js';
+import type { SideWork } from './side-work/side-work.js';
 
 export type Evaluation = NonNullable<ReturnType<RunData['evaluationAt']>>;
 

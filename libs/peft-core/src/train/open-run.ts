@@ -29,16 +29,16 @@ import {
 } from '../tasks/heads/head-request.js';
 import { checkBase, inputsOf, taskFor } from '../tasks/registry.js';
 import type { Example, Task } from '../tasks/task.js';
-import { foundIn } from './checkpoint.js';
-import { decaysIn } from './adamw.js';
-import { checkTrained, makeOptimizer } from './optimizer.js';
+import { foundIn } from './checkpoint/checkpoint.js';
+import { decaysIn } from './optimizer/adamw.js';
+import { checkTrained, makeOptimizer } from './optimizer/optimizer.js';
 import { prepareStart, startsFromData } from './prepare-start.js';
-import { Ledger } from './ledger.js';
+import { Ledger } from './side-work/ledger.js';
 import { RunData, type RunDataParts } from './run-data.js';
-import { RunFiles } from './run-files.js';
-import { forgetting } from './forgetting.js';
+import { RunFiles } from './checkpoint/run-files.js';
+import { forgetting } from './side-work/forgetting.js';
 import { Run, type RunParts } from './run.js';
-import { Samples } from './samples.js';
+import { Samples } from './side-work/samples.js';
 import { answerSizes, runBytes, sizesOf, type RunBytes } from './run-bytes.js';
 
 export interface RunOptions {

@@ -5,16 +5,16 @@ import { tidy } from '@graft/kernels';
 import type { Adapter, NamedTensors } from '../methods/method.js';
 import type { Model } from '../models/model.js';
 import { addTotals, type Example, type Sums, type Task } from '../tasks/task.js';
-import type { Optimizer } from './adamw.js';
-import type { Best } from './checkpoint.js';
-import { CheckpointSchedule } from './checkpoint-schedule.js';
+import type { Optimizer } from './optimizer/adamw.js';
+import type { Best } from './checkpoint/checkpoint.js';
+import { CheckpointSchedule } from './checkpoint/checkpoint-schedule.js';
 import { failureOf, isFatal } from './failure.js';
 import type { FactOfRun, Metrics, StopReason } from './facts.js';
-import type { Forgetting } from './forgetting.js';
+import type { Forgetting } from './side-work/forgetting.js';
 import type { RunData } from './run-data.js';
-import type { RunFiles } from './run-files.js';
-import { rateAt, warmupSteps } from './schedule.js';
-import type { SideWork } from './side-work.js';
+import type { RunFiles } from './checkpoint/run-files.js';
+import { rateAt, warmupSteps } from './optimizer/schedule.js';
+import type { SideWork } from './side-work/side-work.js';
 import { Watch, type Warning } from './watch.js';
 
 export interface RunParts {

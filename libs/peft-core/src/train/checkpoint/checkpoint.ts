@@ -3,13 +3,13 @@
 import { createHash } from 'node:crypto';
 import { DomainError, Spec } from '@graft/contracts';
 import { copy_, getThreads, keep, mapSafetensors, noGrad, tidy, type Tensor } from '@graft/kernels';
-import { STATE } from '../io/best-files.js';
-import { commitFolder, readCommitted, type FileFact } from '../io/commit-folder.js';
-import { writeSafetensors } from '../io/safetensors.js';
-import { f32Copy } from '../methods/frame/parameters.js';
+import { STATE } from '../../io/best-files.js';
+import { commitFolder, readCommitted, type FileFact } from '../../io/commit-folder.js';
+import { writeSafetensors } from '../../io/safetensors.js';
+import { f32Copy } from '../../methods/frame/parameters.js';
 import { computesOtherwise, trainerBuild } from './build-id.js';
-import type { Forgetting } from './forgetting.js';
-import type { WatchState } from './watch.js';
+import type { Forgetting } from '../side-work/forgetting.js';
+import type { WatchState } from '../watch.js';
 
 export const FORMAT_VERSION = 1;
 

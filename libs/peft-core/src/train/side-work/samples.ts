@@ -1,11 +1,11 @@
 // What a run answers to its sample prompts, greedily and all of them together: a forward at a time, as a turn is, so that
 // others train and are answered in between. It reads the adapter and changes nothing.
 import type { SamplePrompt } from '@graft/contracts';
-import { promptOf } from '../data/text/prompt.js';
-import { Generation, stepTogether, type GenerationBase } from '../generate/generation.js';
-import type { KvCache } from '../nn/kv-cache.js';
-import type { FactOfRun, Sample } from './facts.js';
-import { SAMPLE_ROWS } from './run-bytes.js';
+import { promptOf } from '../../data/text/prompt.js';
+import { Generation, stepTogether, type GenerationBase } from '../../generate/generation.js';
+import type { KvCache } from '../../nn/kv-cache.js';
+import type { FactOfRun, Sample } from '../facts.js';
+import { SAMPLE_ROWS } from '../run-bytes.js';
 import type { SideWork } from './side-work.js';
 
 export interface SampleRequest {

@@ -6,9 +6,9 @@
  */
 import { DomainError, type Spec } from '@graft/contracts';
 import type { Tensor } from '@graft/kernels';
-import { parsePeft } from '../methods/frame/config.js';
-import type { Footprint } from '../methods/method.js';
-import { lora, loraSizes, type LoraOptions } from '../methods/lora.js';
+import { parsePeft } from '../../methods/frame/config.js';
+import type { Footprint } from '../../methods/method.js';
+import { lora, loraSizes, type LoraOptions } from '../../methods/lora.js';
 import { AdamW, type AdamWOptions, type Optimizer } from './adamw.js';
 import { LoraFa } from './lora-fa.js';
 

@@ -8,11 +8,11 @@
  *                                                 batch_size in the order of the file, as an evaluation has them
  */
 import { noGrad, tidy } from '@graft/kernels';
-import { BARE_BASE } from '../nn/batch.js';
-import type { Model } from '../models/model.js';
-import type { Example, Task } from '../tasks/task.js';
-import type { FactOfRun } from './facts.js';
-import type { RunData } from './run-data.js';
+import { BARE_BASE } from '../../nn/batch.js';
+import type { Model } from '../../models/model.js';
+import type { Example, Task } from '../../tasks/task.js';
+import type { FactOfRun } from '../facts.js';
+import type { RunData } from '../run-data.js';
 import type { SideWork } from './side-work.js';
 
 /** Kept of all examples: as many as somebody might read. */

@@ -1,4 +1,4 @@
-import type { RunFact } from './facts.js';
+import type { RunFact } from '../facts.js';
 
 /** What a run does beside its steps and evaluations, a piece in each of its turns. */
 export interface SideWork {

@@ -5,12 +5,12 @@
  *   L = -1/N Σ log p(y_i | y_<i)     over the N tokens of FIXED_TEXTS, each text by itself
  */
 import { noGrad, tidy } from '@graft/kernels';
-import { BARE_BASE } from '../nn/batch.js';
-import type { Base } from '../io/base/base-folder.js';
-import type { Model } from '../models/model.js';
-import { causalLm, type TokenExample } from '../tasks/causal-lm.js';
-import { TASK_IDS } from '../tasks/records/supervised-records.js';
-import { addSums, NO_SUMS } from '../tasks/task.js';
+import { BARE_BASE } from '../../nn/batch.js';
+import type { Base } from '../../io/base/base-folder.js';
+import type { Model } from '../../models/model.js';
+import { causalLm, type TokenExample } from '../../tasks/causal-lm.js';
+import { TASK_IDS } from '../../tasks/records/supervised-records.js';
+import { addSums, NO_SUMS } from '../../tasks/task.js';
 import { FIXED_TEXTS } from './fixed-texts.js';
 
 /** Longer texts are cut there: memory is reserved for what the run itself needs. */

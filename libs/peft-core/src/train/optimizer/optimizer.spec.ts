@@ -1,10 +1,10 @@
 import { mul, ones, sum, tidy, type Tensor } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
 import { expect, it } from 'vitest';
-import { configOf } from '../../test/one-linear.js';
-import { outlineOf } from '../models/registry.js';
-import { parameter } from '../methods/frame/parameters.js';
-import { footprintOf } from '../methods/frame/base-footprint.js';
+import { configOf } from '../../../test/one-linear.js';
+import { outlineOf } from '../../models/registry.js';
+import { parameter } from '../../methods/frame/parameters.js';
+import { footprintOf } from '../../methods/frame/base-footprint.js';
 import { checkOptimizer, checkTrained, makeOptimizer, trainedBy } from './optimizer.js';
 import type { OptimizerSpec } from './optimizer.js';
 

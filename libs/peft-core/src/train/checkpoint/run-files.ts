@@ -1,14 +1,14 @@
 // What a run leaves on disk: checkpoints to resume from, and the adapter (or the model, after full fine-tuning).
 import type { Spec } from '@graft/contracts';
 import { usedMemory, type Tensor } from '@graft/kernels';
-import type { Base } from '../io/base/base-folder.js';
-import { BestFiles } from '../io/best-files.js';
-import { commitFolder } from '../io/commit-folder.js';
-import { writeAdapter } from '../io/adapter/peft-adapter.js';
-import type { Adapter, NamedTensors } from '../methods/method.js';
-import type { HeadFiles } from '../tasks/heads/head-request.js';
-import type { PeftTask } from '../tasks/task.js';
-import type { Optimizer } from './adamw.js';
+import type { Base } from '../../io/base/base-folder.js';
+import { BestFiles } from '../../io/best-files.js';
+import { commitFolder } from '../../io/commit-folder.js';
+import { writeAdapter } from '../../io/adapter/peft-adapter.js';
+import type { Adapter, NamedTensors } from '../../methods/method.js';
+import type { HeadFiles } from '../../tasks/heads/head-request.js';
+import type { PeftTask } from '../../tasks/task.js';
+import type { Optimizer } from '../optimizer/adamw.js';
 import {
   FOUND,
   restoreCheckpoint,
@@ -17,7 +17,7 @@ import {
   type Position,
 } from './checkpoint.js';
 import type { Restored, State } from './checkpoint.js';
-import type { FactOfRun } from './facts.js';
+import type { FactOfRun } from '../facts.js';
 
 export interface RunFilesOptions extends HeadFiles {
   readonly base: Base;

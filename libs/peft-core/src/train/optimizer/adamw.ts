@@ -11,7 +11,7 @@ import {
   zeros,
   type Tensor,
 } from '@graft/kernels';
-import type { NormKind } from '../nn/outline/stack-options.js';
+import type { NormKind } from '../../nn/outline/stack-options.js';
 
 export interface AdamWOptions {
   readonly weightDecay: number;
