@@ -48,7 +48,7 @@ import {
   type Shape,
 } from './datasets/shapes.js';
 import { checkBase, inputsOf, stacksOf, taskFor, taskOf, tasks } from './tasks/registry.js';
-import { parseOptions } from './plug-in-options.js';
+import { parseOptions } from './parse-options.js';
 import { likest } from './datasets/task-fit.js';
 import { useOf } from './tasks/heads/model-use.js';
 import { autoModel, autoPeftModel, type RecordFormat, type Task } from './tasks/task.js';

@@ -45,7 +45,7 @@ export { buildModel, forConfig, models, outlineOf } from './models/registry.js';
 export { DenseWeight } from './nn/weight.js';
 export type { Weight } from './nn/weight.js';
 export { attachingMethod, attachMethod } from './methods/frame/attach-method.js';
-export { atOnce } from './pieces.js';
+export { atOnce } from './interruptible-work.js';
 export { parsePeft } from './methods/frame/config.js';
 export { characterErrors, wordErrors } from './tasks/text-metrics/error-rate.js';
 export { basicText, englishText } from './tasks/text-metrics/text-normalizer.js';

@@ -22,7 +22,7 @@ import {
 import { FACTOR_WORDS } from './supported.js';
 import { TorchGenerator } from '../methods/reference-math/torch-generator.js';
 import { weightedSum } from './task-arithmetic.js';
-import { atOnce } from '../pieces.js';
+import { atOnce } from '../interruptible-work.js';
 import type { Work } from './work.js';
 
 interface Factors {

@@ -17,7 +17,7 @@ import type { Adapter } from '../methods/method.js';
 import { methodFor } from '../methods/registry.js';
 import type { AdapterFile } from './lora-factors.js';
 import { configRefusal } from './supported.js';
-import { atOnce } from '../pieces.js';
+import { atOnce } from '../interruptible-work.js';
 import type { Work } from './work.js';
 
 export interface ConvertedModule {

@@ -2,7 +2,7 @@ import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { atOnce } from '../pieces.js';
+import { atOnce } from '../interruptible-work.js';
 import { canMount, SmallDisk } from '../../../../test/small-disk.js';
 import { MediaStore, type Make } from './media-store.js';
 

@@ -7,7 +7,7 @@ import type { Tensor } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
 import type { StackShape } from '../nn/outline/outline.js';
-import { defineMethod } from '../plugin.js';
+import { defineMethod } from '../plug-in-registry.js';
 import { normal, parameter, restore } from './frame/parameters.js';
 
 const Options = z.strictObject({

@@ -1,5 +1,5 @@
 import { DomainError, methodCalled, shorten, type NamedMethod } from '@graft/contracts';
-import { registry } from '../plugin.js';
+import { registry } from '../plug-in-registry.js';
 import { adaptionPrompt } from './adaption-prompt.js';
 import { adalora } from './adalora.js';
 import { adamss } from './adamss.js';

@@ -22,7 +22,7 @@ import type { RowContext } from '../nn/context.js';
 import type { ModuleIndex } from '../nn/outline/outline.js';
 import type { Role } from '../nn/layers/linear.js';
 import type { SideNetwork, SidePass } from '../nn/sites/side-network.js';
-import { defineMethod } from '../plugin.js';
+import { defineMethod } from '../plug-in-registry.js';
 import { moduleNames, modulesToSave, rank } from './frame/fields.js';
 import type { NamedTensors } from './method.js';
 import { ModuleSizes, ModulesToSave, trainModulesToSave } from './targets/modules-to-save.js';

@@ -4,7 +4,7 @@
  */
 import { DomainError } from '@graft/contracts';
 import { shown } from '../data/json-scan.js';
-import { defineModel } from '../plugin.js';
+import { defineModel } from '../plug-in-registry.js';
 import {
   EPSILON,
   flag,

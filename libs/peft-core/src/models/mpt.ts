@@ -6,7 +6,7 @@
  * otherwise is refused.
  */
 import { DomainError } from '@graft/contracts';
-import { defineModel } from '../plugin.js';
+import { defineModel } from '../plug-in-registry.js';
 import {
   EPSILON,
   flag,

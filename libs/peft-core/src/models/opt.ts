@@ -3,7 +3,7 @@
  * and a bias everywhere. OPT-350M alone norms after each part and embeds in another width.
  */
 import { DomainError } from '@graft/contracts';
-import { defineModel } from '../plugin.js';
+import { defineModel } from '../plug-in-registry.js';
 import {
   activation,
   flag,

@@ -3,7 +3,7 @@ import { frontEndBytes } from '../nn/front-ends/registry.js';
 import { Outline } from '../nn/outline/outline.js';
 import type { HeadRequest } from '../nn/outline/outline.js';
 import { ModelOptions } from '../nn/outline/stack-options.js';
-import { registry } from '../plugin.js';
+import { registry } from '../plug-in-registry.js';
 import { quantizerFor, storedQuantizer } from '../quant/registry.js';
 import { albert } from './albert.js';
 import { assemble } from './frame/assemble.js';

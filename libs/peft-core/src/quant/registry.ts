@@ -1,6 +1,6 @@
 import { DomainError } from '@graft/contracts';
 import type { HfConfig } from '../models/model.js';
-import { registry } from '../plugin.js';
+import { registry } from '../plug-in-registry.js';
 import { fp4 } from './fp4.js';
 import { ggufBlocks } from './gguf-blocks.js';
 import { int8 } from './int8.js';

@@ -17,7 +17,7 @@ import { methodFor, WITHOUT_ADAPTER } from '../methods/registry.js';
 import type { HfConfig } from '../models/model.js';
 import { stackKinds } from '../nn/outline/stack-options.js';
 import { surveyed } from '../datasets/survey.js';
-import { atOnce } from '../pieces.js';
+import { atOnce } from '../interruptible-work.js';
 import { footprintOf, type BaseFootprint } from '../methods/frame/base-footprint.js';
 import {
   checkWrites,

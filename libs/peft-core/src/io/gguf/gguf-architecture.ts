@@ -4,7 +4,7 @@ import { DomainError } from '@graft/contracts';
 import type { GgufFacts, GgufFormat, GgufModule } from '../../models/frame/gguf-format.js';
 import type { HfConfig } from '../../models/model.js';
 import { models } from '../../models/registry.js';
-import { registry } from '../../plugin.js';
+import { registry } from '../../plug-in-registry.js';
 import type { GgufHeader, GgufTensor } from '../../data/gguf/gguf-header.js';
 import { rowOrder, type RowOrder } from './gguf-rows.js';
 

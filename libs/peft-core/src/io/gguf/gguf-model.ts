@@ -11,7 +11,7 @@ import type {
 import { ggufModelTypes, models } from '../../models/registry.js';
 import type { ModelOptions, StackOptions } from '../../nn/outline/stack-options.js';
 import { frequencies, type RopeOptions } from '../../nn/layers/rope.js';
-import { registry } from '../../plugin.js';
+import { registry } from '../../plug-in-registry.js';
 import { FILE_TYPES } from './gguf-layouts.js';
 import { rowOrder, type RowOrder } from './gguf-rows.js';
 

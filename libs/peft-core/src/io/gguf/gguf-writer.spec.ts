@@ -6,7 +6,7 @@ import { GGUF_QUANTIZATIONS, type GgufQuantization, type Spec } from '@graft/con
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { operate } from '../../adapters/operate.js';
 import type { Work } from '../../adapters/work.js';
-import { atOnce } from '../../pieces.js';
+import { atOnce } from '../../interruptible-work.js';
 import { loadBase, type Base } from '../base/base-folder.js';
 import { readGgufHeader } from '../../data/gguf/gguf-header.js';
 import { layoutOf } from './gguf-layouts.js';

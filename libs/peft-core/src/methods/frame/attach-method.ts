@@ -6,7 +6,7 @@ import { parsePeft, partsOf } from './config.js';
 import type { PeftConfig } from './config.js';
 import { attaching, attachingWithHead, checkVirtual, withoutHeads } from './own-head.js';
 import type { Model } from '../../models/model.js';
-import { atOnce } from '../../pieces.js';
+import { atOnce } from '../../interruptible-work.js';
 import { tasks } from '../../tasks/registry.js';
 
 /** What attaching needs besides the model and the config. */

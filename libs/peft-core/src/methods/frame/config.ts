@@ -1,7 +1,7 @@
 /** Turns a PEFT config, typed by a person or read from a file, into a method's options. */
 import { isDeepStrictEqual } from 'node:util';
 import { DomainError, shorten } from '@graft/contracts';
-import { parseOptions } from '../../plug-in-options.js';
+import { parseOptions } from '../../parse-options.js';
 import { tasks } from '../../tasks/registry.js';
 import { BOOKKEEPING } from './fields.js';
 import type { Method, PartOfAdapter } from '../method.js';

@@ -9,8 +9,8 @@ import type { BaseDtype, Model } from '../../models/model.js';
 import type { Linear, LinearAdapter, Role } from '../../nn/layers/linear.js';
 import type { Embedding } from '../../nn/layers/embedding.js';
 import type { LinearShape, ModuleIndex, Routed, TableShape } from '../../nn/outline/outline.js';
-import { atOnce, Pieces } from '../../pieces.js';
-import { defineMethod } from '../../plugin.js';
+import { atOnce, Pieces } from '../../interruptible-work.js';
+import { defineMethod } from '../../plug-in-registry.js';
 import type {
   Adapter,
   AttachContext,

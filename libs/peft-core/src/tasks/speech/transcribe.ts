@@ -1,7 +1,7 @@
 // Writes what a decoder makes of a sound: the encoder hears it once, and each forward goes on from the last.
 import { argmax, narrow, noGrad, tidy, type Tensor } from '@graft/kernels';
 import { packFeatures } from '../batches/pack.js';
-import { atOnce } from '../../pieces.js';
+import { atOnce } from '../../interruptible-work.js';
 import type { PackedRows } from '../../nn/batch.js';
 import type { Model } from '../../models/model.js';
 import type { KvCache } from '../../nn/kv-cache.js';
