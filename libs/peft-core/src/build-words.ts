@@ -11,7 +11,7 @@ import type { JsonSchema, Spec } from '@graft/contracts';
 import { z } from 'zod';
 import { full } from './methods/full.js';
 import { methods } from './methods/registry.js';
-import type { HfConfig } from './models/model.js';
+import type { HfConfig } from './nn/hf-files.js';
 import { models, optionsOf } from './models/registry.js';
 import { OLDEST_WORDS } from './oldest-words.js';
 import { RopeOptions } from './nn/layers/rope.js';

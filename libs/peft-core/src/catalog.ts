@@ -101,7 +101,7 @@ export {
   vectorSize,
 } from './tasks/heads/model-use.js';
 export type { PeftConfig } from './methods/frame/config.js';
-export type { HfConfig } from './models/model.js';
+export type { HfConfig } from './nn/hf-files.js';
 export { checkTrained, trainedBy } from './train/optimizer/optimizer.js';
 import { refusePacked } from './methods/frame/base-footprint.js';
 export { continued, isToldByFile, namedAdapters } from './methods/frame/config.js';

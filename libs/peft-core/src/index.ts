@@ -17,15 +17,9 @@ export type {
   Sequence,
 } from './nn/batch.js';
 export type { Adapter, AttachContext, Method, NamedTensors } from './methods/method.js';
-export type {
-  BaseDtype,
-  HeadKind,
-  HfConfig,
-  Model,
-  ModelPlugin,
-  Precision,
-  Tensors,
-} from './models/model.js';
+export type { HeadKind, Model, ModelPlugin } from './models/model.js';
+export type { HfConfig, Tensors } from './nn/hf-files.js';
+export type { BaseDtype, Precision } from './nn/precision.js';
 export type { HeadRequest } from './nn/outline/outline.js';
 export type { BatchContext, ForwardContext, RowContext, DropoutKey } from './nn/context.js';
 export { invokedAt } from './nn/sites/invocation.js';

@@ -16,7 +16,8 @@ import {
 } from '@graft/kernels';
 import { attachMethod } from '../src/methods/frame/attach-method.js';
 import { footprintOf } from '../src/catalog.js';
-import type { HfConfig, Model } from '../src/models/model.js';
+import type { Model } from '../src/models/model.js';
+import type { HfConfig } from '../src/nn/hf-files.js';
 import { buildModel } from '../src/models/registry.js';
 import type { Linear } from '../src/nn/layers/linear.js';
 

@@ -4,7 +4,7 @@ import { parsePeft, type PeftConfig } from '../methods/frame/config.js';
 import { lora, type LoraOptions } from '../methods/lora.js';
 import type { Method } from '../methods/method.js';
 import { checkPlain, type Words } from '../methods/lora/plain-lora.js';
-import type { HfConfig } from '../models/model.js';
+import type { HfConfig } from '../nn/hf-files.js';
 import { ggufModelTypes } from '../models/registry.js';
 import { footprintOf, type BaseFootprint } from '../methods/frame/base-footprint.js';
 import { headOf } from '../tasks/heads/head-request.js';

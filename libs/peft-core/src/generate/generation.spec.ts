@@ -4,7 +4,7 @@ import { mapSafetensors } from '@graft/kernels';
 import { afterAll, expect, it, vi } from 'vitest';
 import type { Tokenizer } from '../data/text/tokenizer.js';
 import { attachMethod } from '../methods/frame/attach-method.js';
-import type { HfConfig } from '../models/model.js';
+import type { HfConfig } from '../nn/hf-files.js';
 import { buildModel } from '../models/registry.js';
 import { Generation, stepTogether } from './generation.js';
 import type { GenerationRequest } from './generation.js';

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { keep, mapSafetensors, setThreads, tensor } from '@graft/kernels';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { Tokenizer } from '../data/text/tokenizer.js';
-import type { HfConfig } from '../models/model.js';
+import type { HfConfig } from '../nn/hf-files.js';
 import { buildModel } from '../models/registry.js';
 import { Generation, type GenerationRequest } from './generation.js';
 import { idLogprob, type TokenLogprob } from './logprobs.js';

@@ -26,7 +26,7 @@ import {
 } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { z } from 'zod';
-import type { BaseDtype } from '../models/model.js';
+import type { BaseDtype } from '../nn/precision.js';
 import type { Linear, LinearContext } from '../nn/layers/linear.js';
 import {
   checkLayers,

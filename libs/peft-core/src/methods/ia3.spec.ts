@@ -4,7 +4,7 @@ import { mapSafetensors, setThreads, tidy } from '@graft/kernels';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { attachMethod } from './frame/attach-method.js';
 import { checkPeft } from '../catalog.js';
-import type { HfConfig } from '../models/model.js';
+import type { HfConfig } from '../nn/hf-files.js';
 import { buildModel } from '../models/registry.js';
 
 const GOLDEN = join(import.meta.dirname, '../../../../test/golden');

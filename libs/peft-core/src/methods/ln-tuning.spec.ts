@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { footprintOf } from './frame/base-footprint.js';
-import type { HfConfig } from '../models/model.js';
+import type { HfConfig } from '../nn/hf-files.js';
 
 const configOf = (family: string): HfConfig =>
   JSON.parse(

@@ -12,7 +12,8 @@ import type { Tensor } from '@graft/kernels';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { attachMethod } from './frame/attach-method.js';
 import { footprintOf } from '../catalog.js';
-import type { HfConfig, Model } from '../models/model.js';
+import type { Model } from '../models/model.js';
+import type { HfConfig } from '../nn/hf-files.js';
 import { buildModel } from '../models/registry.js';
 import type { Linear } from '../nn/layers/linear.js';
 

@@ -1,6 +1,7 @@
 import type { Tensor } from '@graft/kernels';
 import type { z } from 'zod';
-import type { HfConfig, Model } from '../models/model.js';
+import type { Model } from '../models/model.js';
+import type { HfConfig } from '../nn/hf-files.js';
 import type { PartShapes } from './frame/parameters.js';
 import type { HeadRequest, Outline } from '../nn/outline/outline.js';
 import type { Preparation, StartNeeds } from './frame/preparation.js';

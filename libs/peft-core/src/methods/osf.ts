@@ -30,7 +30,7 @@ import {
 } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { z } from 'zod';
-import type { BaseDtype } from '../models/model.js';
+import type { BaseDtype } from '../nn/precision.js';
 import type { Linear, LinearContext, Role } from '../nn/layers/linear.js';
 import type { LinearShape } from '../nn/outline/outline.js';
 import { modulesToSave, targetNames } from './frame/fields.js';

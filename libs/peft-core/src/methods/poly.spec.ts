@@ -7,7 +7,7 @@ import { packRows } from '../tasks/batches/pack.js';
 import type { Tokenizer } from '../data/text/tokenizer.js';
 import { Generation, stepTogether } from '../generate/generation.js';
 import { readAdapter } from '../io/adapter/peft-adapter.js';
-import type { HfConfig } from '../models/model.js';
+import type { HfConfig } from '../nn/hf-files.js';
 import { buildModel } from '../models/registry.js';
 import { footprintOf } from './frame/base-footprint.js';
 import { promptTasks } from './frame/config.js';

@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import { mapSafetensors, noGrad, tidy } from '@graft/kernels';
 import { expect, it } from 'vitest';
 import { attachMethod } from './frame/attach-method.js';
-import type { HfConfig, Model } from '../models/model.js';
+import type { Model } from '../models/model.js';
+import type { HfConfig } from '../nn/hf-files.js';
 import { buildModel } from '../models/registry.js';
 
 const BASE = join(import.meta.dirname, '../../../../test/golden/gemma/base');

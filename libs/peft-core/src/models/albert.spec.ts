@@ -4,7 +4,7 @@ import { mapSafetensors, noGrad, tidy } from '@graft/kernels';
 import { expect, it } from 'vitest';
 import type { Linear } from '../nn/layers/linear.js';
 import { footprintOf } from '../methods/frame/base-footprint.js';
-import type { HfConfig } from './model.js';
+import type { HfConfig } from '../nn/hf-files.js';
 import { buildModel, outlineOf } from './registry.js';
 
 /** albert/albert-base-v2 */

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { attachMethod } from '../methods/frame/attach-method.js';
 import { footprintOf } from '../methods/frame/base-footprint.js';
-import type { HfConfig } from './model.js';
+import type { HfConfig } from '../nn/hf-files.js';
 import { buildModel, outlineOf } from './registry.js';
 
 const base: HfConfig = {

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { keep, mapSafetensors, mul, noGrad, tensor, tidy, type Tensor } from '@graft/kernels';
 import { expect, it } from 'vitest';
 import { packBatch } from '../tasks/batches/pack.js';
-import type { HfConfig } from './model.js';
+import type { HfConfig } from '../nn/hf-files.js';
 import { buildModel } from './registry.js';
 
 const BASE = join(import.meta.dirname, '../../../../test/golden/gpt2/base');

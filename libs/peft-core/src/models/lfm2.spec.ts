@@ -7,7 +7,8 @@ import { attachMethod } from '../methods/frame/attach-method.js';
 import { ggufModel } from '../io/gguf/gguf-architecture.js';
 import type { GgufHeader } from '../data/gguf/gguf-header.js';
 import { footprintOf } from '../methods/frame/base-footprint.js';
-import type { HfConfig, Model } from './model.js';
+import type { Model } from './model.js';
+import type { HfConfig } from '../nn/hf-files.js';
 import { buildModel, outlineOf } from './registry.js';
 
 const FOLDER = join(import.meta.dirname, '../../../../test/golden/lfm2/base');

@@ -6,7 +6,8 @@ import { attachMethod } from '../methods/frame/attach-method.js';
 import { checkPeft } from '../catalog.js';
 import { footprintOf, residentBytes } from '../methods/frame/base-footprint.js';
 import { packRows } from '../tasks/batches/pack.js';
-import type { HfConfig, Model } from './model.js';
+import type { Model } from './model.js';
+import type { HfConfig } from '../nn/hf-files.js';
 import { buildModel, outlineOf } from './registry.js';
 
 const mixtral = {

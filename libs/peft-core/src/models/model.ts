@@ -1,9 +1,11 @@
-import type { GgmlMatrix, Tensor } from '@graft/kernels';
+import type { Tensor } from '@graft/kernels';
 import type { z } from 'zod';
 import type { Batch, Outputs, Sequence } from '../nn/batch.js';
 import type { BatchContext, ForwardContext } from '../nn/context.js';
 import type { KvCache } from '../nn/kv-cache.js';
 import type { CtcOptions, ModelOptions, ModelPaths } from '../nn/outline/stack-options.js';
+import type { HfConfig } from '../nn/hf-files.js';
+import type { BaseDtype } from '../nn/precision.js';
 import type { Linear } from '../nn/layers/linear.js';
 import type { Modules } from '../nn/sites/modules.js';
 import type { Masking } from '../nn/front-ends/masking.js';
@@ -13,29 +15,6 @@ import type { Stack } from '../nn/stack.js';
 import type { Aliases } from '../nn/outline/aliases.js';
 import type { GgufFormat } from './frame/gguf-format.js';
 import type { HfTable, HfValues } from './frame/hf-config.js';
-
-/** A config.json of transformers, versions 4 and 5. */
-export type HfConfig = Readonly<Record<string, unknown>> & { readonly model_type: string };
-
-export type BaseDtype = 'bf16' | 'f32';
-
-/**
- * Weights by their Hugging Face names, as a file has them. One that is used where it lies belongs to its source, one
- * that is read anew to the current scope.
- */
-export interface Tensors {
-  has(name: string): boolean;
-  get(name: string): Tensor | undefined;
-  /** A matrix in the blocks that a GGUF file has it in; undefined where it has none. */
-  blocks?(name: string): GgmlMatrix | undefined;
-}
-
-/** How a base's numbers are held. */
-export interface Precision {
-  readonly dtype: BaseDtype;
-  /** Name of the quantiser of the blocks' matrices; null: they have the dtype. */
-  readonly quantization: string | null;
-}
 
 /** What the head of a base is for: `lm` gives logits [n, V] of the next token, or of the letter of each row. */
 export type HeadKind = 'lm';

@@ -8,7 +8,8 @@ import { ModelOptions } from '../nn/outline/stack-options.js';
 import { footprintOf } from '../methods/frame/base-footprint.js';
 import { phi3 } from './phi3.js';
 import { readHf } from './frame/hf-config.js';
-import type { HfConfig, Model } from './model.js';
+import type { Model } from './model.js';
+import type { HfConfig } from '../nn/hf-files.js';
 import { buildModel, outlineOf } from './registry.js';
 
 const phi4mini = {

@@ -38,7 +38,9 @@ import { vit } from './vit.js';
 import { audioSpectrogramTransformer } from './audio-spectrogram-transformer.js';
 import { wav2vec2 } from './wav2vec2.js';
 import { whisper } from './whisper.js';
-import type { HfConfig, Model, ModelPlugin, Precision, Tensors } from './model.js';
+import type { Model, ModelPlugin } from './model.js';
+import type { HfConfig, Tensors } from '../nn/hf-files.js';
+import type { Precision } from '../nn/precision.js';
 
 /** Every model family there is. Derivatives under other names are entries of `modelTypes`. */
 export const models: readonly ModelPlugin[] = [

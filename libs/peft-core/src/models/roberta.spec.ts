@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { footprintOf } from '../methods/frame/base-footprint.js';
-import type { HfConfig } from './model.js';
+import type { HfConfig } from '../nn/hf-files.js';
 import { outlineOf } from './registry.js';
 
 // as FacebookAI/roberta-base and distilbert/distilbert-base-uncased have it

@@ -1,7 +1,7 @@
 import { mapSafetensors, tidy, to } from '@graft/kernels';
 import { readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
-import type { HfConfig } from './model.js';
+import type { HfConfig } from '../nn/hf-files.js';
 import { buildModel } from './registry.js';
 
 const GOLDEN = new URL('../../../../test/golden/siglip/base/', import.meta.url).pathname;

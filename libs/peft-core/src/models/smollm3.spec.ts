@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { ModelOptions } from '../nn/outline/stack-options.js';
 import { readHf } from './frame/hf-config.js';
-import type { HfConfig } from './model.js';
+import type { HfConfig } from '../nn/hf-files.js';
 import { outlineOf } from './registry.js';
 import { smollm3 } from './smollm3.js';
 

@@ -4,7 +4,7 @@ import { mapSafetensors } from '@graft/kernels';
 import { expect, it } from 'vitest';
 import { footprintOf } from '../catalog.js';
 import { weightProblems } from './frame/check-weights.js';
-import type { HfConfig } from './model.js';
+import type { HfConfig } from '../nn/hf-files.js';
 import { buildModel, outlineOf } from './registry.js';
 
 const base = { model_type: 'wav2vec2' };

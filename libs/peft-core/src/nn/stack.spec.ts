@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { BiasCache, mapSafetensors, memory, noGrad } from '@graft/kernels';
 import { expect, it, vi } from 'vitest';
 import { BARE_BASE } from './batch.js';
-import type { HfConfig } from '../models/model.js';
+import type { HfConfig } from './hf-files.js';
 import { buildModel } from '../models/registry.js';
 
 const BASE = join(import.meta.dirname, '../../../../test/golden/t5/base');

@@ -29,7 +29,7 @@ import type { Tensor } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
 import { isFeatures } from './batch.js';
 import type { Features, PackedRows, Rows, VirtualRows, WholeRows } from './batch.js';
-import type { BaseDtype } from '../models/model.js';
+import type { BaseDtype } from './precision.js';
 import { crossAttention, nextRows, selfAttention } from './layers/attention.js';
 import type { AttentionPattern, KeysValues } from './layers/attention.js';
 import type { BatchContext, ForwardContext } from './context.js';

@@ -25,7 +25,7 @@ import {
 } from '@graft/kernels';
 import type { Dtype, FourBitCode, Nf4Matrix, Tensor } from '@graft/kernels';
 import { z } from 'zod';
-import type { Tensors } from '../models/model.js';
+import type { Tensors } from '../nn/hf-files.js';
 import type { LinearShape } from '../nn/outline/outline.js';
 import { lacking } from '../nn/outline/stored-names.js';
 import type { Stored, StoredTensor } from '../nn/outline/stored-names.js';

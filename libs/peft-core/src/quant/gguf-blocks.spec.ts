@@ -13,7 +13,7 @@ import { loadBase } from '../io/base/base-folder.js';
 import { ggmlType } from '../data/gguf/ggml-types.js';
 import { inspectModelFolder } from '../io/base/inspect.js';
 import type { Base } from '../io/base/base-folder.js';
-import type { BaseDtype } from '../models/model.js';
+import type { BaseDtype } from '../nn/precision.js';
 
 const TINY = join(import.meta.dirname, '../../../../examples/tiny-base');
 const folder = mkdtempSync(join(tmpdir(), 'graft-gguf-blocks-'));

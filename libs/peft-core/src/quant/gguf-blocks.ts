@@ -2,7 +2,7 @@
 import { dequantizeGgml, device, indexSelect, keep, linearGgml, tidy } from '@graft/kernels';
 import type { Dtype, GgmlMatrix, Tensor } from '@graft/kernels';
 import { z } from 'zod';
-import type { HfConfig } from '../models/model.js';
+import type { HfConfig } from '../nn/hf-files.js';
 import type { TableWeight } from '../nn/weight.js';
 import { defineQuantizer } from '../plug-in-registry.js';
 

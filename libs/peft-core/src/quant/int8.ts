@@ -17,7 +17,7 @@ import {
   toDevice,
 } from '@graft/kernels';
 import type { Dtype, Int8Matrix, Tensor } from '@graft/kernels';
-import type { Tensors } from '../models/model.js';
+import type { Tensors } from '../nn/hf-files.js';
 import type { LinearShape } from '../nn/outline/outline.js';
 import type { Stored, StoredTensor } from '../nn/outline/stored-names.js';
 import type { Weight } from '../nn/weight.js';

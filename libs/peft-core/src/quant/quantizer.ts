@@ -1,5 +1,5 @@
 import type { Tensor } from '@graft/kernels';
-import type { HfConfig, Tensors } from '../models/model.js';
+import type { HfConfig, Tensors } from '../nn/hf-files.js';
 import type { LinearShape } from '../nn/outline/outline.js';
 import type { Stored } from '../nn/outline/stored-names.js';
 import type { Weight } from '../nn/weight.js';

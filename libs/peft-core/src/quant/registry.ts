@@ -1,5 +1,5 @@
 import { DomainError } from '@graft/contracts';
-import type { HfConfig } from '../models/model.js';
+import type { HfConfig } from '../nn/hf-files.js';
 import { registry } from '../plug-in-registry.js';
 import { fp4 } from './fp4.js';
 import { ggufBlocks } from './gguf-blocks.js';

@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { Processor } from '../data/processor.js';
 import type { Tokenizer } from '../data/text/tokenizer.js';
 import { answersTo } from '../generate/inference.js';
-import type { HfConfig } from '../models/model.js';
+import type { HfConfig } from '../nn/hf-files.js';
 import { buildModel } from '../models/registry.js';
 import { featureExtraction } from './feature-extraction.js';
 import { vectorSize } from './heads/model-use.js';

@@ -14,7 +14,7 @@ import { isWholeModel, readAdapter, storedLetters } from '../io/adapter/peft-ada
 import type { Adapter, NamedTensors } from '../methods/method.js';
 import { checkUnwritten, invocationOf, promptTasks } from '../methods/frame/config.js';
 import { methodFor, WITHOUT_ADAPTER } from '../methods/registry.js';
-import type { HfConfig } from '../models/model.js';
+import type { HfConfig } from '../nn/hf-files.js';
 import { stackKinds } from '../nn/outline/stack-options.js';
 import { surveyed } from '../datasets/survey.js';
 import { atOnce } from '../interruptible-work.js';

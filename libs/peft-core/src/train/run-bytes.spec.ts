@@ -3,7 +3,7 @@ import { Spec, type DataReport } from '@graft/contracts';
 import { expect, it } from 'vitest';
 import { mapSafetensors } from '@graft/kernels';
 import { BARE_BASE } from '../nn/batch.js';
-import type { HfConfig } from '../models/model.js';
+import type { HfConfig } from '../nn/hf-files.js';
 import { buildModel } from '../models/registry.js';
 import { answerSizes, runBytes, sizesOf, sizesOfReports, tooLarge } from './run-bytes.js';
 

@@ -23,7 +23,7 @@ import { inputBytesOf, optionsOf, outlineOf } from '../models/registry.js';
 import { keptLayers, keptOfConvolutions, keptOfRow } from '../nn/kept-rows.js';
 import type { Outline } from '../nn/outline/outline.js';
 import type { ExpertsShape } from '../nn/layers/experts.js';
-import type { HfConfig } from '../models/model.js';
+import type { HfConfig } from '../nn/hf-files.js';
 import { footprintOf } from '../methods/frame/base-footprint.js';
 import { headOf } from '../tasks/heads/head-request.js';
 import { taskFor } from '../tasks/registry.js';

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { DomainError } from '@graft/contracts';
 import { describe, expect, it } from 'vitest';
-import type { HfConfig } from '../../models/model.js';
+import type { HfConfig } from '../../nn/hf-files.js';
 import { inspectAdapter } from './inspect-adapter.js';
 
 const GOLDEN = new URL('../../../../../test/golden/', import.meta.url).pathname;

@@ -3,7 +3,7 @@ import { readFileSync, statSync } from 'node:fs';
 import { DomainError } from '@graft/contracts';
 import { KernelError, safetensorsHeader } from '@graft/kernels';
 import { parsePeft } from '../../methods/frame/config.js';
-import type { HfConfig } from '../../models/model.js';
+import type { HfConfig } from '../../nn/hf-files.js';
 import { outlineOf } from '../../models/registry.js';
 import { footprintOf } from '../../methods/frame/base-footprint.js';
 import { adapterConfig, MAX_CONFIG_BYTES, type AdapterConfig } from './adapter-config.js';

@@ -13,7 +13,7 @@ import { mapSafetensors, tensor, tidy } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { afterAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Adapter } from '../../methods/method.js';
-import type { HfConfig } from '../../models/model.js';
+import type { HfConfig } from '../../nn/hf-files.js';
 import { causalLm } from '../../tasks/causal-lm.js';
 import { ctc } from '../../tasks/ctc.js';
 import { tasks } from '../../tasks/registry.js';

@@ -10,7 +10,7 @@ import { parseJson, type Json } from '../../data/text/tokenizer-files.js';
 import type { Adapter } from '../../methods/method.js';
 import { methodFor, WITHOUT_ADAPTER } from '../../methods/registry.js';
 import { matcher } from '../../methods/targets/targets.js';
-import type { HfConfig } from '../../models/model.js';
+import type { HfConfig } from '../../nn/hf-files.js';
 import { forConfig } from '../../models/registry.js';
 import {
   headPrefix,

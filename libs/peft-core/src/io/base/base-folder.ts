@@ -14,7 +14,9 @@ import {
 import { Processor } from '../../data/processor.js';
 import type { Tokenizer } from '../../data/text/tokenizer.js';
 import { buildModel, precisionOf } from '../../models/registry.js';
-import type { HfConfig, Model, Precision, Tensors } from '../../models/model.js';
+import type { Model } from '../../models/model.js';
+import type { HfConfig, Tensors } from '../../nn/hf-files.js';
+import type { Precision } from '../../nn/precision.js';
 import { readGguf } from '../gguf/gguf.js';
 import { locate } from './locate.js';
 import { invalid } from './weight-files.js';

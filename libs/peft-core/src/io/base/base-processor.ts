@@ -5,7 +5,7 @@ import { processorFiles } from '../../data/processor-files.js';
 import { parseJson } from '../../data/text/tokenizer-files.js';
 import { Tokenizer } from '../../data/text/tokenizer.js';
 import { Processor } from '../../data/processor.js';
-import type { HfConfig } from '../../models/model.js';
+import type { HfConfig } from '../../nn/hf-files.js';
 import { outlineOf } from '../../models/registry.js';
 import { checkedHeader } from '../../data/gguf/gguf-checked.js';
 import { ggufModel } from '../gguf/gguf-architecture.js';

@@ -4,7 +4,8 @@ import { DomainError } from '@graft/contracts';
 import { scanJson } from '../../data/json-scan.js';
 import type { Json } from '../../data/text/tokenizer-files.js';
 import { COMMON, hfProblems } from '../../models/frame/hf-config.js';
-import type { HfConfig, ModelPlugin } from '../../models/model.js';
+import type { ModelPlugin } from '../../models/model.js';
+import type { HfConfig } from '../../nn/hf-files.js';
 import { models } from '../../models/registry.js';
 import { storedQuantizer } from '../../quant/registry.js';
 

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { mapSafetensors } from '@graft/kernels';
 import { expect, it } from 'vitest';
 import { attachMethod } from '../../methods/frame/attach-method.js';
-import type { HfConfig } from '../../models/model.js';
+import type { HfConfig } from '../../nn/hf-files.js';
 import { buildModel } from '../../models/registry.js';
 import { taskFor } from '../../tasks/registry.js';
 import { readAdapter, writeAdapter } from '../adapter/peft-adapter.js';

@@ -1,7 +1,7 @@
 /** What files of a family call the tensors of its modules, and back. */
 import { cat, chunk, tidy } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
-import type { HfConfig } from '../../models/model.js';
+import type { HfConfig } from '../../nn/hf-files.js';
 import { inFiles, inModules } from '../../nn/outline/aliases.js';
 import { forConfig, optionsOf, outlineOf } from '../../models/registry.js';
 import { joined, partsOf } from '../../nn/outline/expert-files.js';

@@ -14,7 +14,7 @@ import {
 import { wholeModel } from '../../methods/targets/modules-to-save.js';
 import { weightProblems } from '../../models/frame/check-weights.js';
 import { forConfig, optionsOf, outlineOf } from '../../models/registry.js';
-import type { HfConfig } from '../../models/model.js';
+import type { HfConfig } from '../../nn/hf-files.js';
 import type { StoredTensor } from '../../nn/outline/stored-names.js';
 import { configProblems } from './config-check.js';
 import { ggufModel } from '../gguf/gguf-architecture.js';

@@ -8,7 +8,7 @@ import {
   type Json,
   type TokenizerFiles,
 } from '../../data/text/tokenizer-files.js';
-import type { HfConfig } from '../../models/model.js';
+import type { HfConfig } from '../../nn/hf-files.js';
 import { asFilesCall } from './file-names.js';
 import { pythonJson } from '../python-json.js';
 import { writeShards } from './shards.js';

@@ -16,7 +16,7 @@ import {
   view,
 } from '@graft/kernels';
 import type { Dtype, MappedSafetensors, Tensor } from '@graft/kernels';
-import type { Tensors } from '../../models/model.js';
+import type { Tensors } from '../../nn/hf-files.js';
 import { FileCursor } from '../../data/gguf/file-cursor.js';
 import { fullNames, INDEX, invalid, weightFiles } from './weight-files.js';
 

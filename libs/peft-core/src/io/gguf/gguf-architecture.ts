@@ -2,7 +2,7 @@
 // families, read. Native-free.
 import { DomainError } from '@graft/contracts';
 import type { GgufFacts, GgufFormat, GgufModule } from '../../models/frame/gguf-format.js';
-import type { HfConfig } from '../../models/model.js';
+import type { HfConfig } from '../../nn/hf-files.js';
 import { models } from '../../models/registry.js';
 import { registry } from '../../plug-in-registry.js';
 import type { GgufHeader, GgufTensor } from '../../data/gguf/gguf-header.js';

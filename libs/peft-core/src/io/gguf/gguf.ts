@@ -1,6 +1,7 @@
 import { fromBytes } from '@graft/kernels';
 import type { GgmlMatrix, Tensor } from '@graft/kernels';
-import type { BaseDtype, HfConfig, Tensors } from '../../models/model.js';
+import type { HfConfig, Tensors } from '../../nn/hf-files.js';
+import type { BaseDtype } from '../../nn/precision.js';
 import { checkedHeader } from '../../data/gguf/gguf-checked.js';
 import { FileCursor } from '../../data/gguf/file-cursor.js';
 import { ggufModel, llama3Scaling } from './gguf-architecture.js';

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
-import type { HfConfig } from '../../models/model.js';
+import type { HfConfig } from '../../nn/hf-files.js';
 import { footprintOf, residentBytes } from './base-footprint.js';
 
 const GOLDEN = new URL('../../../../../test/golden/', import.meta.url);

@@ -5,7 +5,8 @@
 import { add, noGrad, tidy, to } from '@graft/kernels';
 import type { Dtype, Tensor } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
-import type { BaseDtype, Model } from '../../models/model.js';
+import type { Model } from '../../models/model.js';
+import type { BaseDtype } from '../../nn/precision.js';
 import type { Linear, LinearAdapter, Role } from '../../nn/layers/linear.js';
 import type { Embedding } from '../../nn/layers/embedding.js';
 import type { LinearShape, ModuleIndex, Routed, TableShape } from '../../nn/outline/outline.js';

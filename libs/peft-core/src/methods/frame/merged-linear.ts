@@ -1,7 +1,7 @@
 /** A linear with an update in it, as files have it, and what the update adds to its weight. */
 import { contiguous, noGrad, sub, tidy, to } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
-import type { BaseDtype } from '../../models/model.js';
+import type { BaseDtype } from '../../nn/precision.js';
 import { asStored } from '../../nn/layers/linear.js';
 import type { Linear } from '../../nn/layers/linear.js';
 import type { WeightUpdate } from '../method.js';

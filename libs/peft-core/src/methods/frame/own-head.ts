@@ -4,7 +4,8 @@
  */
 import { DomainError } from '@graft/contracts';
 import type { Tensor } from '@graft/kernels';
-import type { HfConfig, Model } from '../../models/model.js';
+import type { Model } from '../../models/model.js';
+import type { HfConfig } from '../../nn/hf-files.js';
 import { forConfig } from '../../models/registry.js';
 import { headPaths } from '../../nn/outline/outline.js';
 import type { HeadRequest, Outline } from '../../nn/outline/outline.js';

@@ -4,7 +4,7 @@ import { mapSafetensors } from '@graft/kernels';
 import { afterAll, describe, expect, it } from 'vitest';
 import { attachMethod } from './attach-method.js';
 import { buildModel } from '../../models/registry.js';
-import type { HfConfig } from '../../models/model.js';
+import type { HfConfig } from '../../nn/hf-files.js';
 import { footprintOf } from './base-footprint.js';
 
 const BASE = join(import.meta.dirname, '../../../../../test/golden/t5/base');

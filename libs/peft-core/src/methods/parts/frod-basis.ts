@@ -32,7 +32,7 @@ import {
   zeros,
 } from '@graft/kernels';
 import type { Dtype, Tensor } from '@graft/kernels';
-import type { BaseDtype } from '../../models/model.js';
+import type { BaseDtype } from '../../nn/precision.js';
 import type { Linear } from '../../nn/layers/linear.js';
 import type { LinearShape } from '../../nn/outline/outline.js';
 import type { SharedState } from '../frame/linear-method.js';

@@ -6,7 +6,7 @@
  */
 import { keep, narrow, noGrad, tensor, tidy, to } from '@graft/kernels';
 import type { Dtype, Tensor } from '@graft/kernels';
-import type { BaseDtype } from '../../models/model.js';
+import type { BaseDtype } from '../../nn/precision.js';
 import type { LinearShape } from '../../nn/outline/outline.js';
 import type { SharedState } from '../frame/linear-method.js';
 import type { ModuleParameters } from '../frame/parameters.js';

@@ -12,7 +12,9 @@ import type { ModelOptions, ModelPaths, StackOptions } from '../../nn/outline/st
 import type { Weight } from '../../nn/weight.js';
 import { WeightReader } from './weight-reader.js';
 import type { WeightReaderOptions } from './weight-reader.js';
-import type { BaseDtype, HfConfig, Model, Stacks, Tensors } from '../model.js';
+import type { Model, Stacks } from '../model.js';
+import type { HfConfig, Tensors } from '../../nn/hf-files.js';
+import type { BaseDtype } from '../../nn/precision.js';
 import { Transformer } from './transformer.js';
 import type { TransformerParts } from './transformer.js';
 

@@ -24,7 +24,7 @@ import { fullNames } from '../../io/base/weight-files.js';
 import { quantizers } from '../../quant/registry.js';
 import { weightProblems } from './check-weights.js';
 import { isAllTier } from '../../../../../test/tier.js';
-import type { HfConfig } from '../model.js';
+import type { HfConfig } from '../../nn/hf-files.js';
 import { buildModel, models, outlineOf } from '../registry.js';
 
 const GOLDENS = join(import.meta.dirname, '../../../../../test/golden');

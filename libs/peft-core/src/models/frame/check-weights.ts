@@ -8,7 +8,7 @@ import { isShaped, lacking, misshapen, StoredNames } from '../../nn/outline/stor
 import type { StoredTensor } from '../../nn/outline/stored-names.js';
 import type { Quantizer } from '../../quant/quantizer.js';
 import { storedQuantizer } from '../../quant/registry.js';
-import type { HfConfig } from '../model.js';
+import type { HfConfig } from '../../nn/hf-files.js';
 import { forConfig, optionsOf } from '../registry.js';
 
 /** More are not counted: how many there are config.json alone says. */

@@ -3,7 +3,7 @@ import { DomainError } from '@graft/contracts';
 import type { z } from 'zod';
 import { shown } from '../../data/json-scan.js';
 import type { RopeOptions } from '../../nn/layers/rope.js';
-import type { HfConfig } from '../model.js';
+import type { HfConfig } from '../../nn/hf-files.js';
 
 /** What a value should be, or null where it is. */
 type Check = (value: unknown) => string | null;

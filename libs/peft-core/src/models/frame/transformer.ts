@@ -24,7 +24,9 @@ import type {
   StackOptions,
 } from '../../nn/outline/stack-options.js';
 import { makeHead } from './make-head.js';
-import type { BaseDtype, HeadKind, HfConfig, Model, Precision, Stacks } from '../model.js';
+import type { HeadKind, Model, Stacks } from '../model.js';
+import type { HfConfig } from '../../nn/hf-files.js';
+import type { BaseDtype, Precision } from '../../nn/precision.js';
 
 const SILENT =
   'this base is an encoder and writes no text; chat with a base that has a decoder, or train a task on it';

@@ -1,6 +1,7 @@
 import { device, keep, narrow, tidy, to, toDevice } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
-import type { BaseDtype, Tensors } from '../model.js';
+import type { Tensors } from '../../nn/hf-files.js';
+import type { BaseDtype } from '../../nn/precision.js';
 import type { Aliases } from '../../nn/outline/aliases.js';
 import type { Quantizer } from '../../quant/quantizer.js';
 import { joined, packedRefusal, partsOf } from '../../nn/outline/expert-files.js';

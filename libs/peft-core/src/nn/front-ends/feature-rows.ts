@@ -2,7 +2,7 @@
 import type { Tensor } from '@graft/kernels';
 import { runRows } from '../batch.js';
 import type { Sequence } from '../batch.js';
-import type { BaseDtype } from '../../models/model.js';
+import type { BaseDtype } from '../precision.js';
 import type { ForwardContext } from '../context.js';
 
 export interface FeatureRows {

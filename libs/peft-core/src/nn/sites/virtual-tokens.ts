@@ -1,6 +1,6 @@
-import type { Model } from '../../models/model.js';
+import type { Modules } from './modules.js';
 
 /** Positions that a run's virtual tokens or prefix take. */
-export function virtualTokens(model: Model, run: number): number {
-  return (model.modules.inputs.of(run)?.length ?? 0) + (model.modules.prefix.of(run)?.length ?? 0);
+export function virtualTokens({ modules }: { readonly modules: Modules }, run: number): number {
+  return (modules.inputs.of(run)?.length ?? 0) + (modules.prefix.of(run)?.length ?? 0);
 }
