@@ -24,7 +24,7 @@ import type {
 import { z } from 'zod';
 import { heldOutCount } from './datasets/held-out.js';
 import { shown } from './data/json-scan.js';
-import type { JsonObject } from './datasets/records.js';
+import type { JsonObject } from './data/json-line.js';
 import { parsePeft, withJobDefaults } from './methods/frame/config.js';
 import type { PeftConfig } from './methods/frame/config.js';
 import type { Method } from './methods/method.js';
@@ -66,8 +66,8 @@ import {
 export { heldOut, heldOutCount, splitOf } from './datasets/held-out.js';
 export type { Split } from './datasets/held-out.js';
 export { LineRanges } from './data/line-ranges.js';
-export { readJsonObject, readLine } from './datasets/records.js';
-export type { JsonObject } from './datasets/records.js';
+export { readJsonObject, readLine } from './data/json-line.js';
+export type { JsonObject } from './data/json-line.js';
 export type { Columns, Shape } from './datasets/shapes.js';
 export {
   buildWords,

@@ -1,7 +1,7 @@
 // Cells of a table as values of a record: CSV has texts alone, where a field may be a list, a truth value or a number.
 import type { CellKind } from '../tasks/task.js';
 import { scanJson, shown } from '../data/json-scan.js';
-import { LIMITS, type JsonObject } from './records.js';
+import { LIMITS, type JsonObject } from '../data/json-line.js';
 
 /** What a cell becomes; or, as a text, why it becomes nothing. */
 export type Cell = { readonly value: unknown } | string;

@@ -6,7 +6,7 @@ import { byteLevelAlphabet, Tokenizer as Official } from 'tokenizers';
 import { afterAll, describe, expect, it } from 'vitest';
 import { causalLm, type TokenExample } from '../tasks/causal-lm.js';
 import { loadExamples } from './examples.js';
-import type { JsonObject } from './records.js';
+import type { JsonObject } from '../data/json-line.js';
 import { UNSUPERVISED } from '../data/text/supervised-text.js';
 import { Processor } from '../data/processor.js';
 import { Tokenizer } from '../data/text/tokenizer.js';

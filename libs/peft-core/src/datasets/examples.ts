@@ -7,7 +7,7 @@ import { linesInWords } from '../data/line-ranges.js';
 import { readLines } from './lines.js';
 import type { Processor } from '../data/processor.js';
 import { parseRecord, withMore } from './records.js';
-import type { JsonObject } from './records.js';
+import type { JsonObject } from '../data/json-line.js';
 import { taskIdProblem } from './task-ids.js';
 
 export interface LoadOptions<O = unknown> extends EncodeOptions {

@@ -8,7 +8,8 @@ import { areMeasures } from '../tasks/labels/label-survey.js';
 import type { RecordFacts, Task } from '../tasks/task.js';
 import { TASK_IDS } from '../tasks/records/supervised-records.js';
 import { readLines } from './lines.js';
-import { parseRecord, withMore, type JsonObject } from './records.js';
+import { parseRecord, withMore } from './records.js';
+import { type JsonObject } from '../data/json-line.js';
 import { taskIdProblem } from './task-ids.js';
 
 export interface Split {

@@ -2,7 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { causalLm } from '../tasks/causal-lm.js';
 import { taskFor } from '../tasks/registry.js';
 import { MAX_LINE_BYTES, MAX_MEDIA_LINE_BYTES } from '@graft/contracts';
-import { checkedRecord, parseRecord, readLine } from './records.js';
+import { checkedRecord, parseRecord } from './records.js';
+import { readLine } from '../data/json-line.js';
 
 const check = (line: string, number = 2): string | null => {
   const checked = checkedRecord(line, number, causalLm);

@@ -17,7 +17,7 @@ import { readLines } from './lines.js';
 import type { Processor } from '../data/processor.js';
 import { PictureSizes } from '../data/image/picture-sizes.js';
 import { parseRecord, withMore } from './records.js';
-import type { JsonObject } from './records.js';
+import type { JsonObject } from '../data/json-line.js';
 import { surveyed } from './survey.js';
 import { reportWarnings } from './report-warnings.js';
 import { taskIdProblem } from './task-ids.js';

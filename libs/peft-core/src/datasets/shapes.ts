@@ -4,7 +4,7 @@ import { DomainError } from '@graft/contracts';
 import { scanJson, shown } from '../data/json-scan.js';
 import type { RecordFormat } from '../tasks/task.js';
 import { readCell, textOf } from './cells.js';
-import { LIMITS, type JsonObject } from './records.js';
+import { LIMITS, type JsonObject } from '../data/json-line.js';
 
 /** Names of a table's columns by the fields of a record that they are. */
 export type Columns = Readonly<Record<string, string>>;

@@ -1,7 +1,8 @@
 // Which tasks the records of a file fit, told in one pass. A task falls out at its first record that it cannot learn
 // from, as long as another stands; the last to stand goes on, and says what is wrong with each further one.
 import type { FileTask } from '@graft/contracts';
-import { taskProblem, type JsonObject } from './records.js';
+import { taskProblem } from './records.js';
+import { type JsonObject } from '../data/json-line.js';
 import { tasks } from '../tasks/registry.js';
 import type { RecordFacts, Task } from '../tasks/task.js';
 

@@ -1,6 +1,6 @@
 // Records of jobs whose method has a prompt for each task: they say which task they are of.
 import { TASK_IDS } from '../tasks/records/supervised-records.js';
-import type { JsonObject } from './records.js';
+import type { JsonObject } from '../data/json-line.js';
 
 /**
  * Why a record's `task_ids` does not go with so many tasks, or null.

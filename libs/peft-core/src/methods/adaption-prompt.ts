@@ -7,8 +7,9 @@ import type { Tensor } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
 import type { StackShape } from '../nn/outline/outline.js';
-import { defineMethod } from '../plug-in-registry.js';
-import { normal, parameter, restore } from './frame/parameters.js';
+import { defineMethod } from './method.js';
+import { parameter, restore } from './frame/parameters.js';
+import { normal } from '../nn/random-init.js';
 
 const Options = z.strictObject({
   adapter_len: z

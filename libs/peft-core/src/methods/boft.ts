@@ -38,7 +38,7 @@ import {
 import { linearMethod } from './frame/linear-method.js';
 import { inputsOf, outputsOf } from './frame/linear-sizes.js';
 import type { LinearUpdate, Merged } from './frame/linear-method.js';
-import { normal } from './frame/parameters.js';
+import { normal } from '../nn/random-init.js';
 import type { ModuleParameters } from './frame/parameters.js';
 import { cayley, rotationNumbers, turnBlocks } from './parts/rotations.js';
 import type { Blocks } from './parts/rotations.js';

@@ -10,7 +10,7 @@ import { cat, narrow } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { z } from 'zod';
 import { resolvedFields, virtualTokens } from './frame/fields.js';
-import { normal } from './frame/parameters.js';
+import { normal } from '../nn/random-init.js';
 import type { PartShapes } from './frame/parameters.js';
 import { PREFIX, softPrompt, TABLE } from './frame/soft-prompt.js';
 

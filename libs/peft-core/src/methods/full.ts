@@ -1,6 +1,6 @@
 /** Full fine-tuning: the run trains its own f32 copy of every parameter; the shared base stays as it is. */
 import { z } from 'zod';
-import { defineMethod } from '../plug-in-registry.js';
+import { defineMethod } from './method.js';
 import { restore } from './frame/parameters.js';
 import { inDtype, ModulesToSave, trainAll, wholeModel } from './targets/modules-to-save.js';
 

@@ -41,7 +41,7 @@ import {
 import { linearMethod } from './frame/linear-method.js';
 import { inputsOf } from './frame/linear-sizes.js';
 import type { LinearUpdate, Merged } from './frame/linear-method.js';
-import { uniform } from './frame/parameters.js';
+import { uniform } from '../nn/random-init.js';
 import type { ModuleParameters } from './frame/parameters.js';
 
 const Options = z

@@ -5,7 +5,7 @@ import { z } from 'zod';
 import type { ModuleIndex } from '../nn/outline/outline.js';
 import type { Role } from '../nn/layers/linear.js';
 import type { Norm } from '../nn/layers/norm.js';
-import { defineMethod } from '../plug-in-registry.js';
+import { defineMethod } from './method.js';
 import { moduleNames, modulesToSave } from './frame/fields.js';
 import {
   inDtype,

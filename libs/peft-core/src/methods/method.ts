@@ -218,3 +218,6 @@ export interface Method<O = unknown> {
    */
   prepare?(model: Model, options: O, init: Pick<AttachContext, 'run' | 'seed'>): Preparation | null;
 }
+
+/** Gives a method its type. */
+export const defineMethod = <O>(method: Method<O>): Method<O> => method;

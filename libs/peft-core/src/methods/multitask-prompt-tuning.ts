@@ -12,7 +12,7 @@ import type { Tensor } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
 import { rank, resolvedFields, virtualTokens } from './frame/fields.js';
-import { normal } from './frame/parameters.js';
+import { normal } from '../nn/random-init.js';
 import type { PartShapes } from './frame/parameters.js';
 import { checkText, rowsOfText, textFields } from './frame/prompt-text.js';
 import type { ModelShape } from '../nn/outline/outline.js';

@@ -21,7 +21,7 @@ import { z } from 'zod';
 import type { RowContext } from '../nn/context.js';
 import type { StackShape } from '../nn/outline/outline.js';
 import { resolvedFields, virtualTokens } from './frame/fields.js';
-import { normal, uniform } from './frame/parameters.js';
+import { normal, uniform } from '../nn/random-init.js';
 import { INPUTS, softPrompt } from './frame/soft-prompt.js';
 
 const Options = z.strictObject({

@@ -9,7 +9,7 @@
 import { linear, tanh, tidy, zeros } from '@graft/kernels';
 import { z } from 'zod';
 import { resolvedFields, virtualTokens } from './frame/fields.js';
-import { normal, uniform } from './frame/parameters.js';
+import { normal, uniform } from '../nn/random-init.js';
 import type { PartShapes } from './frame/parameters.js';
 import { keySize, PREFIX, softPrompt } from './frame/soft-prompt.js';
 

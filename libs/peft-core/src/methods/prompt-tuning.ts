@@ -4,7 +4,7 @@
 import { counterUniform } from '@graft/kernels';
 import { z } from 'zod';
 import { resolvedFields, virtualTokens } from './frame/fields.js';
-import { key, normal } from './frame/parameters.js';
+import { key, normal } from '../nn/random-init.js';
 import { checkText, rowsOf, rowsOfText, textFields } from './frame/prompt-text.js';
 import { INPUTS, softPrompt, TABLE } from './frame/soft-prompt.js';
 

@@ -53,7 +53,7 @@ import {
 import { linearMethod } from './frame/linear-method.js';
 import { decompositionNumbers, inputsOf, outputsOf } from './frame/linear-sizes.js';
 import type { LinearUpdate, Merged } from './frame/linear-method.js';
-import { normal } from './frame/parameters.js';
+import { normal } from '../nn/random-init.js';
 import type { ModuleParameters, PartShapes } from './frame/parameters.js';
 import { cayley, neumann, rotationNumbers, skew } from './parts/rotations.js';
 

@@ -31,7 +31,7 @@ import { modulesToSave, targetNames } from './frame/fields.js';
 import { linearMethod } from './frame/linear-method.js';
 import { outputsOf } from './frame/linear-sizes.js';
 import type { LinearUpdate } from './frame/linear-method.js';
-import { normal } from './frame/parameters.js';
+import { normal } from '../nn/random-init.js';
 
 const Options = z.strictObject({
   variant: z

@@ -22,11 +22,12 @@ import type { RowContext } from '../nn/context.js';
 import type { ModuleIndex } from '../nn/outline/outline.js';
 import type { Role } from '../nn/layers/linear.js';
 import type { SideNetwork, SidePass } from '../nn/sites/side-network.js';
-import { defineMethod } from '../plug-in-registry.js';
+import { defineMethod } from './method.js';
 import { moduleNames, modulesToSave, rank } from './frame/fields.js';
 import type { NamedTensors } from './method.js';
 import { ModuleSizes, ModulesToSave, trainModulesToSave } from './targets/modules-to-save.js';
-import { ModuleParameters, restore, uniform } from './frame/parameters.js';
+import { ModuleParameters, restore } from './frame/parameters.js';
+import { uniform } from '../nn/random-init.js';
 import { Backbone, backboneOutline, backboneSize, sharesTable } from './parts/shadow-backbone.js';
 import { matcher } from './targets/targets.js';
 

@@ -4,7 +4,7 @@ import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
 import type { ModuleIndex } from '../nn/outline/outline.js';
 import type { Role } from '../nn/layers/linear.js';
-import { defineMethod } from '../plug-in-registry.js';
+import { defineMethod } from './method.js';
 import { moduleNames } from './frame/fields.js';
 import type { NamedTensors } from './method.js';
 import { ModuleParameters, restore } from './frame/parameters.js';

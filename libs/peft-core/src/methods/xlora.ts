@@ -31,7 +31,7 @@ import type { RowContext } from '../nn/context.js';
 import type { Linear, Role } from '../nn/layers/linear.js';
 import type { ModelShape, ModuleIndex } from '../nn/outline/outline.js';
 import type { Scaler } from '../nn/sites/scalings.js';
-import { defineMethod } from '../plug-in-registry.js';
+import { defineMethod } from './method.js';
 import { rank, scale } from './frame/fields.js';
 import { lora, loraSizes } from './lora.js';
 import type { LoraOptions } from './lora.js';

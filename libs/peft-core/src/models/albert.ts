@@ -4,7 +4,7 @@
  * its layer is passed.
  */
 import { DomainError } from '@graft/contracts';
-import { defineModel } from '../plug-in-registry.js';
+import { defineModel } from './model.js';
 import { BERT_KEYS, bertEncoder } from './bert.js';
 import { fraction, LAYERS, optional, or, required, SIZE, word } from './frame/hf-config.js';
 import type { HfValues } from './frame/hf-config.js';

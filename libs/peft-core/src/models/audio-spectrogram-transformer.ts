@@ -4,7 +4,7 @@
  */
 import type { StackPaths } from '../nn/outline/stack-options.js';
 import { spectrogramPatches } from '../nn/front-ends/spectrogram-patches.js';
-import { defineModel } from '../plug-in-registry.js';
+import { defineModel } from './model.js';
 import { or, SIZE } from './frame/hf-config.js';
 import { VIT_KEYS, vitAliases, vitOptions, vitPaths } from './vit.js';
 

@@ -5,7 +5,7 @@
 import { DomainError } from '@graft/contracts';
 import type { z } from 'zod';
 import type { ModelPaths, StackOptions } from '../nn/outline/stack-options.js';
-import { defineModel } from '../plug-in-registry.js';
+import { defineModel } from './model.js';
 import {
   activation,
   EPSILON,

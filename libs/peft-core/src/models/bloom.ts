@@ -6,7 +6,7 @@
  * difference but for bf16's rounding of far places.
  */
 import { DomainError } from '@graft/contracts';
-import { defineModel } from '../plug-in-registry.js';
+import { defineModel } from './model.js';
 import {
   EPSILON,
   flag,

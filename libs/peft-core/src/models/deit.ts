@@ -2,7 +2,7 @@
  * DeiT (arXiv:2012.12877): ViT with a second token before the patches, which a teacher was imitated by. The head of a task
  * reads that of the class, as transformers' DeiTForImageClassification does.
  */
-import { defineModel } from '../plug-in-registry.js';
+import { defineModel } from './model.js';
 import { VIT_KEYS, vitAliases, vitOptions, vitPaths } from './vit.js';
 
 export const deit = defineModel({

@@ -2,7 +2,7 @@
  * DINOv2 with registers (arXiv:2309.16588): rows of its own between the class token and the patches, where attention may
  * put what belongs to no patch. The head of a task passes them over.
  */
-import { defineModel } from '../plug-in-registry.js';
+import { defineModel } from './model.js';
 import { DINOV2_KEYS, dinov2Aliases, dinov2Options, dinov2Paths } from './dinov2.js';
 import { integer, or } from './frame/hf-config.js';
 

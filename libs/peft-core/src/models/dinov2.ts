@@ -6,7 +6,7 @@
 import type { z } from 'zod';
 import { LARGEST_SIDE, patchesIn } from '../nn/front-ends/patches.js';
 import type { ModelOptions, ModelPaths } from '../nn/outline/stack-options.js';
-import { defineModel } from '../plug-in-registry.js';
+import { defineModel } from './model.js';
 import type { Aliases, FilePart } from '../nn/outline/aliases.js';
 import {
   activation,

@@ -2,7 +2,7 @@
  * DistilBERT (arXiv:1910.01108): BERT's blocks, half as many, without token types and pooler. Its positions are learned, or
  * sines that lie in the same table.
  */
-import { defineModel } from '../plug-in-registry.js';
+import { defineModel } from './model.js';
 import {
   activation,
   flag,

@@ -4,7 +4,7 @@
  * norm or two; RW has ALiBi, biases, and the two parts one after the other.
  */
 import { DomainError } from '@graft/contracts';
-import { defineModel } from '../plug-in-registry.js';
+import { defineModel } from './model.js';
 import {
   activation,
   EPSILON,

@@ -3,7 +3,7 @@
  * feed-forward, and heads may have any size.
  */
 import { DomainError } from '@graft/contracts';
-import { defineModel } from '../plug-in-registry.js';
+import { defineModel } from './model.js';
 import type { GgufFacts, GgufFormat } from './frame/gguf-format.js';
 import {
   activation,

@@ -4,7 +4,7 @@
  * its layers rotate by one of two bases.
  */
 import { DomainError } from '@graft/contracts';
-import { defineModel } from '../plug-in-registry.js';
+import { defineModel } from './model.js';
 import { GEMMA_KEYS, gemmaDecoder, gemmaFacts, gemmaModules } from './gemma.js';
 import {
   activation,

@@ -3,7 +3,7 @@
  * feed-forward in parallel, a part of each head rotated, query, key and value of a head together in one matrix.
  */
 import { DomainError } from '@graft/contracts';
-import { defineModel } from '../plug-in-registry.js';
+import { defineModel } from './model.js';
 import {
   activation,
   EPSILON,

@@ -1,5 +1,5 @@
 /** GPT-2 ("Language Models are Unsupervised Multitask Learners", 2019): learned positions, LayerNorm, fused qkv. */
-import { defineModel } from '../plug-in-registry.js';
+import { defineModel } from './model.js';
 import {
   activation,
   EPSILON,

@@ -1,5 +1,5 @@
 /** Granite 3 and 4 without experts: LLaMA with multipliers of its embeddings, scores, residuals and logits. */
-import { defineModel } from '../plug-in-registry.js';
+import { defineModel } from './model.js';
 import type { GgufFacts } from './frame/gguf-format.js';
 import { or, real } from './frame/hf-config.js';
 import { LLAMA_KEYS, llamaDecoder, llamaGguf, llamaPaths } from './llama.js';

@@ -4,7 +4,7 @@
  */
 import { DomainError } from '@graft/contracts';
 import { shown } from '../data/json-scan.js';
-import { defineModel } from '../plug-in-registry.js';
+import { defineModel } from './model.js';
 import {
   EPSILON,
   flag,

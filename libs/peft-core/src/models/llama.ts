@@ -4,7 +4,7 @@
  */
 import { DomainError } from '@graft/contracts';
 import type { ModelPaths } from '../nn/outline/stack-options.js';
-import { defineModel } from '../plug-in-registry.js';
+import { defineModel } from './model.js';
 import type { GgufFormat, GgufWriting } from './frame/gguf-format.js';
 import {
   activation,

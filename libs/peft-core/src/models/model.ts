@@ -124,3 +124,6 @@ export interface ModelPlugin<T extends HfTable = HfTable> {
   /** How llama.cpp's files hold it. */
   readonly gguf?: readonly GgufFormat[];
 }
+
+/** Gives a model family its type. */
+export const defineModel = <T extends HfTable>(model: ModelPlugin<T>): ModelPlugin<T> => model;

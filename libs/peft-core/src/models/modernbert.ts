@@ -6,7 +6,7 @@
 import { DomainError } from '@graft/contracts';
 import { shown } from '../data/json-scan.js';
 import type { TaskHeadPaths } from '../nn/outline/stack-options.js';
-import { defineModel } from '../plug-in-registry.js';
+import { defineModel } from './model.js';
 import {
   activation,
   EPSILON,

@@ -6,7 +6,7 @@
  * otherwise is refused.
  */
 import { DomainError } from '@graft/contracts';
-import { defineModel } from '../plug-in-registry.js';
+import { defineModel } from './model.js';
 import {
   EPSILON,
   flag,

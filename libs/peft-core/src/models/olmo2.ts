@@ -2,7 +2,7 @@
  * OLMo 2 (arXiv:2501.00656). What attention and feed-forward make is normed, not what they read; queries and keys are
  * normed as whole rows; norms scale in f32.
  */
-import { defineModel } from '../plug-in-registry.js';
+import { defineModel } from './model.js';
 import { EPSILON, or } from './frame/hf-config.js';
 import { LLAMA_KEYS, llamaDecoder, llamaGguf, llamaPaths } from './llama.js';
 

@@ -3,7 +3,7 @@
  * and a bias everywhere. OPT-350M alone norms after each part and embeds in another width.
  */
 import { DomainError } from '@graft/contracts';
-import { defineModel } from '../plug-in-registry.js';
+import { defineModel } from './model.js';
 import {
   activation,
   flag,

@@ -7,7 +7,7 @@
  */
 import { DomainError } from '@graft/contracts';
 import { shown } from '../data/json-scan.js';
-import { defineModel } from '../plug-in-registry.js';
+import { defineModel } from './model.js';
 import { EPSILON, fraction, optional, or, POSITIONS, ropeOptions } from './frame/hf-config.js';
 import type { HfValues } from './frame/hf-config.js';
 import { LLAMA_KEYS, llamaDecoder, llamaPaths } from './llama.js';

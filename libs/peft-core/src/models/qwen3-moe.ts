@@ -1,6 +1,6 @@
 /** Qwen 3 with experts (arXiv:2505.09388): of its layers all have them, or every n-th, or all but those named. */
 import type { ModelPaths } from '../nn/outline/stack-options.js';
-import { defineModel } from '../plug-in-registry.js';
+import { defineModel } from './model.js';
 import {
   flag,
   integer,

@@ -2,7 +2,7 @@
  * RoBERTa (arXiv:1907.11692), XLM-R (1911.02116) and CamemBERT (1911.03894): BERT's encoder, whose positions begin after the padding's, and whose
  * head for sentences has a hidden linear of its own instead of a pooler.
  */
-import { defineModel } from '../plug-in-registry.js';
+import { defineModel } from './model.js';
 import { BERT_KEYS, bertEncoder, encoderPaths } from './bert.js';
 import { integer, or } from './frame/hf-config.js';
 

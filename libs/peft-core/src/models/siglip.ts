@@ -7,7 +7,7 @@ import { DomainError } from '@graft/contracts';
 import type { z } from 'zod';
 import { patchesIn } from '../nn/front-ends/patches.js';
 import type { ModelOptions } from '../nn/outline/stack-options.js';
-import { defineModel } from '../plug-in-registry.js';
+import { defineModel } from './model.js';
 import {
   activation,
   CHANNELS,

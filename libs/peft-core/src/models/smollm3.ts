@@ -1,7 +1,7 @@
 /** SmolLM3: LLaMA of which some layers, every fourth one as a rule, do not rotate (arXiv:2501.18795). */
 import { DomainError } from '@graft/contracts';
 import { shown } from '../data/json-scan.js';
-import { defineModel } from '../plug-in-registry.js';
+import { defineModel } from './model.js';
 import {
   flag,
   flags,

@@ -5,7 +5,7 @@
 import type { z } from 'zod';
 import { patchesIn } from '../nn/front-ends/patches.js';
 import type { ModelOptions, ModelPaths } from '../nn/outline/stack-options.js';
-import { defineModel } from '../plug-in-registry.js';
+import { defineModel } from './model.js';
 import type { Aliases } from '../nn/outline/aliases.js';
 import {
   activation,

@@ -2,7 +2,7 @@
  * wav2vec 2.0 (arXiv:2006.11477): an encoder of samples, whose rows convolutions make, a fiftieth of a second each. Its
  * blocks norm what a part reads, and the stack's last rows; or the residual, and what the first block reads.
  */
-import { defineModel } from '../plug-in-registry.js';
+import { defineModel } from './model.js';
 import {
   activation,
   EPSILON,

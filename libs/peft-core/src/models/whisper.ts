@@ -7,7 +7,7 @@
 import type { z } from 'zod';
 import { withoutDecoder } from '../nn/outline/stack-options.js';
 import type { ModelOptions, StackOptions } from '../nn/outline/stack-options.js';
-import { defineModel } from '../plug-in-registry.js';
+import { defineModel } from './model.js';
 import { attentionPaths, stackPaths } from './bart.js';
 import {
   activation,

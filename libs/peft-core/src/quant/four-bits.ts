@@ -30,7 +30,7 @@ import type { LinearShape } from '../nn/outline/outline.js';
 import { lacking } from '../nn/outline/stored-names.js';
 import type { Stored, StoredTensor } from '../nn/outline/stored-names.js';
 import type { Weight } from '../nn/weight.js';
-import { defineQuantizer } from '../plug-in-registry.js';
+import { defineQuantizer } from './quantizer.js';
 
 type MatrixShape = Pick<LinearShape, 'outFeatures' | 'inFeatures'>;
 

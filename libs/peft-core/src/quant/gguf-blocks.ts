@@ -4,7 +4,7 @@ import type { Dtype, GgmlMatrix, Tensor } from '@graft/kernels';
 import { z } from 'zod';
 import type { HfConfig } from '../nn/hf-files.js';
 import type { TableWeight } from '../nn/weight.js';
-import { defineQuantizer } from '../plug-in-registry.js';
+import { defineQuantizer } from './quantizer.js';
 
 /** What io/gguf/gguf-architecture.ts says of a file. */
 const Stored = z.object({ bytes_per_weight: z.number().positive() });

@@ -21,7 +21,7 @@ import type { Tensors } from '../nn/hf-files.js';
 import type { LinearShape } from '../nn/outline/outline.js';
 import type { Stored, StoredTensor } from '../nn/outline/stored-names.js';
 import type { Weight } from '../nn/weight.js';
-import { defineQuantizer } from '../plug-in-registry.js';
+import { defineQuantizer } from './quantizer.js';
 
 type MatrixShape = Pick<LinearShape, 'outFeatures' | 'inFeatures'>;
 

@@ -44,3 +44,6 @@ export interface Quantizer {
     shape: Pick<LinearShape, 'outFeatures' | 'inFeatures'>,
   ): Weight | null;
 }
+
+/** Gives a quantiser its type. */
+export const defineQuantizer = (quantizer: Quantizer): Quantizer => quantizer;

@@ -4,7 +4,7 @@ import type { Tensor } from '@graft/kernels';
 import { z } from 'zod';
 import { dataUrlProblem } from '../data/data-url.js';
 import { packRows } from './batches/pack.js';
-import type { JsonObject } from '../datasets/records.js';
+import type { JsonObject } from '../data/json-line.js';
 import type { Tokenizer } from '../data/text/tokenizer.js';
 import type { Model } from '../models/model.js';
 import type { BatchContext } from '../nn/context.js';

@@ -12,7 +12,7 @@ import type { Picture } from '../data/image/pictures.js';
 import { packFeatures } from './batches/pack.js';
 import type { Processor } from '../data/processor.js';
 import type { Origin } from '../data/media-store.js';
-import type { JsonObject } from '../datasets/records.js';
+import type { JsonObject } from '../data/json-line.js';
 import type { Model } from '../models/model.js';
 import type { BatchContext } from '../nn/context.js';
 import { mediaInput } from './records/media-records.js';

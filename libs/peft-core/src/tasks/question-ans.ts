@@ -19,7 +19,7 @@ import {
 } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { z } from 'zod';
-import type { JsonObject } from '../datasets/records.js';
+import type { JsonObject } from '../data/json-line.js';
 import type { Tokenizer } from '../data/text/tokenizer.js';
 import type { Model } from '../models/model.js';
 import type { BatchContext } from '../nn/context.js';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { JsonObject } from '../datasets/records.js';
+import type { JsonObject } from '../data/json-line.js';
 import { wordPieceTokenizer } from '../../test/word-piece.js';
 import { Processor } from '../data/processor.js';
 import { macroF1, matthews, pearson } from './labels/label-metrics.js';

@@ -8,7 +8,7 @@
  */
 import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
-import type { JsonObject } from '../datasets/records.js';
+import type { JsonObject } from '../data/json-line.js';
 import type { Tokenizer } from '../data/text/tokenizer.js';
 import { confusionOf } from './labels/confusion.js';
 import type { HeadShare, TypedSequence } from './heads/head-outputs.js';

@@ -10,7 +10,7 @@ import type { ChatMessage } from '../data/text/chat-template.js';
 import type { DrawKey } from '../data/permutation.js';
 import type { Processor } from '../data/processor.js';
 import type { VocabularyFiles } from '../data/processor-files.js';
-import type { JsonObject } from '../datasets/records.js';
+import type { JsonObject } from '../data/json-line.js';
 import type { TokenSequence } from '../data/text/supervised-text.js';
 import type { MediaStore, Origin } from '../data/media-store.js';
 import type { Model } from '../models/model.js';

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { wordPieceTokenizer } from '../../test/word-piece.js';
 import { Processor } from '../data/processor.js';
-import type { JsonObject } from '../datasets/records.js';
+import type { JsonObject } from '../data/json-line.js';
 import { entitiesOf } from './labels/entities.js';
 import { tokenCls } from './token-cls.js';
 

@@ -1,6 +1,6 @@
 // OpenAI's chat messages, as far as they may stand in a training file.
 import { shown } from '../json-scan.js';
-import type { JsonObject } from '../../datasets/records.js';
+import type { JsonObject } from '../json-line.js';
 
 const ROLES = ['system', 'developer', 'user', 'assistant', 'tool'] as const;
 const KEYS = ['role', 'content', 'name', 'weight', 'tool_calls', 'tool_call_id', 'refusal'];

@@ -2,8 +2,7 @@
  * The frame of methods that adapt linears. A method says what it does at one linear; which linears those are,
  * modules_to_save, biases, names on disk, merged weights, the resolved config and detaching are written here, once.
  */
-import { add, noGrad, tidy, to } from '@graft/kernels';
-import type { Dtype, Tensor } from '@graft/kernels';
+import { add, noGrad, tidy, to, type Dtype, type Tensor } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
 import type { Model } from '../../models/model.js';
 import type { BaseDtype } from '../../nn/precision.js';
@@ -11,7 +10,7 @@ import type { Linear, LinearAdapter, Role } from '../../nn/layers/linear.js';
 import type { Embedding } from '../../nn/layers/embedding.js';
 import type { LinearShape, ModuleIndex, Routed, TableShape } from '../../nn/outline/outline.js';
 import { atOnce, Pieces } from '../../interruptible-work.js';
-import { defineMethod } from '../../plug-in-registry.js';
+import { defineMethod } from '../method.js';
 import type {
   Adapter,
   AttachContext,
@@ -27,18 +26,14 @@ import {
   trainBiases,
   trainModulesToSave,
 } from '../targets/modules-to-save.js';
-import { freeze } from './freezable.js';
-import type { Freezes } from './freezable.js';
+import { freeze, type Freezes } from './freezable.js';
 import { checkInvocation, invoke } from './invocation-tokens.js';
-import { mergedLinear, updateOf } from './merged-linear.js';
-import type { Merged } from './merged-linear.js';
-import { ModuleParameters, restore, sizeOf, sizesByPart } from './parameters.js';
+import { mergedLinear, updateOf, type Merged } from './merged-linear.js';
+import { ModuleParameters, restore, sizeOf, sizesByPart, type PartShapes } from './parameters.js';
 import { refuseWeights } from '../targets/refused-weights.js';
-import type { PartShapes } from './parameters.js';
 import { savedWeights, withoutWeights } from '../targets/target-embedding.js';
 import type { EmbeddingMethod, EmbeddingUpdate } from '../targets/target-embedding.js';
-import { Preparation } from './preparation.js';
-import type { Observer } from './preparation.js';
+import { Preparation, type Observer } from './preparation.js';
 import { findParameters } from '../targets/target-parameters.js';
 import type { ParameterMethod, ParameterUpdate } from '../targets/target-parameters.js';
 import {
@@ -50,8 +45,7 @@ import {
   writtenTargets,
 } from '../targets/targets.js';
 import type { TargetFields, Targets } from '../targets/targets.js';
-import { againOf, tie, withAgain, withoutAgain } from '../targets/weight-tying.js';
-import type { Pair } from '../targets/weight-tying.js';
+import { againOf, tie, withAgain, withoutAgain, type Pair } from '../targets/weight-tying.js';
 import { partsTied, placesOf, unmergedBy } from './unmerged.js';
 import { chosenRows, refuseTwice, tableOf, TokenRows } from '../targets/token-rows.js';
 import type { ChosenRows } from '../targets/token-rows.js';

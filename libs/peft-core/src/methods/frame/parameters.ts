@@ -4,15 +4,11 @@ import {
   clone,
   contiguous,
   copy_,
-  counterNormal,
-  counterUniform,
   device,
   keep,
-  mul,
   narrow,
   noGrad,
   ones,
-  sub,
   tidy,
   to,
   toDevice,
@@ -20,6 +16,7 @@ import {
 } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
+import { normal, uniform } from '../../nn/random-init.js';
 import type { NamedTensors } from '../method.js';
 
 /** An f32 copy on the process's device that trains and that its adapter disposes. */
@@ -41,35 +38,6 @@ export const f32Copy = (values: Tensor): Tensor =>
 /** On the process's device: files are read on the CPU. */
 export const placed = (values: Tensor): Tensor =>
   values.device === device() ? values : toDevice(values, device());
-
-/** Stream number of a parameter: FNV-1a of its name, so that an initial value depends on nothing else. */
-function stream(name: string): number {
-  let hash = 0x811c9dc5;
-  for (let i = 0; i < name.length; i++) hash = Math.imul(hash ^ name.charCodeAt(i), 0x01000193);
-  return hash >>> 0;
-}
-
-export const key = (seed: number, name: string): { seed: number; step: number; site: number } => ({
-  seed,
-  step: 0,
-  site: stream(name),
-});
-
-/** U(-bound, bound) */
-export const uniform = (
-  shape: readonly number[],
-  bound: number,
-  seed: number,
-  name: string,
-): Tensor => tidy(() => mul(sub(counterUniform(shape, key(seed, name)), 0.5), 2 * bound));
-
-/** N(0, deviation²) */
-export const normal = (
-  shape: readonly number[],
-  deviation: number,
-  seed: number,
-  name: string,
-): Tensor => tidy(() => mul(counterNormal(shape, key(seed, name)), deviation));
 
 /** Sizes of parts that train, by name. */
 export type PartShapes = Readonly<Record<string, readonly number[]>>;

@@ -11,7 +11,7 @@ import type { LearntToken } from '../../nn/batch.js';
 import type { Model } from '../../models/model.js';
 import type { RowContext } from '../../nn/context.js';
 import type { ModelShape } from '../../nn/outline/outline.js';
-import { defineMethod } from '../../plug-in-registry.js';
+import { defineMethod } from '../method.js';
 import type { AttachContext, Method, NamedTensors } from '../method.js';
 import { f32Copy, parameter, placed, sizeOf } from './parameters.js';
 import type { PartShapes } from './parameters.js';

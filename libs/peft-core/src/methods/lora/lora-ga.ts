@@ -33,7 +33,7 @@ import { z } from 'zod';
 import type { Linear, LinearAdapter } from '../../nn/layers/linear.js';
 import { lowRankSvd } from './lora-init.js';
 import type { LoraSize } from './lora-init.js';
-import { key, normal } from '../frame/parameters.js';
+import { key, normal } from '../../nn/random-init.js';
 import type { Observer } from '../frame/preparation.js';
 import { canonical } from '../reference-math/signs.js';
 import { TorchGenerator } from '../reference-math/torch-generator.js';

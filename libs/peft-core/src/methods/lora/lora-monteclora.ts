@@ -38,7 +38,7 @@ import {
 import type { Tensor } from '@graft/kernels';
 import { z } from 'zod';
 import type { RowContext } from '../../nn/context.js';
-import { key } from '../frame/parameters.js';
+import { key } from '../../nn/random-init.js';
 import type { ModuleParameters, PartShapes } from '../frame/parameters.js';
 
 export const monteclora = z

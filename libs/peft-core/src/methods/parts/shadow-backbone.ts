@@ -17,7 +17,7 @@ import type { ModuleIndex, Outline } from '../../nn/outline/outline.js';
 import type { Stack } from '../../nn/stack.js';
 import { ModuleSizes, ModulesToSave } from '../targets/modules-to-save.js';
 import type { TrainsModules } from '../targets/modules-to-save.js';
-import { normal } from '../frame/parameters.js';
+import { normal } from '../../nn/random-init.js';
 
 /** What a config says of it. */
 export interface BackboneOptions {

@@ -4,7 +4,7 @@
  */
 import { div, keep, ones, tidy, to, zeros } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
-import { normal } from '../../methods/frame/parameters.js';
+import { normal } from '../../nn/random-init.js';
 import { Embedding } from '../../nn/layers/embedding.js';
 import { Linear } from '../../nn/layers/linear.js';
 import { Norm } from '../../nn/layers/norm.js';

@@ -1,6 +1,6 @@
 import { DomainError, type Spec } from '@graft/contracts';
 import type { VocabularyFiles } from '../../data/processor-files.js';
-import type { JsonObject } from '../../datasets/records.js';
+import type { JsonObject } from '../../data/json-line.js';
 import type { HfConfig } from '../../nn/hf-files.js';
 import { forConfig, optionsOf, outlineOf } from '../../models/registry.js';
 import type { HeadRequest } from '../../nn/outline/outline.js';

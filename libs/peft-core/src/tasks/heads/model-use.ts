@@ -1,6 +1,6 @@
 // What models are used for, told from their task, or from what a base is made of. Native-free.
 import { DomainError, type InputKind, type ModelUse } from '@graft/contracts';
-import type { JsonObject } from '../../datasets/records.js';
+import type { JsonObject } from '../../data/json-line.js';
 import type { HfConfig } from '../../nn/hf-files.js';
 import { models, outlineOf } from '../../models/registry.js';
 import { modelKind } from '../../nn/outline/stack-options.js';

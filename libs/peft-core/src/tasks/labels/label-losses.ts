@@ -13,7 +13,7 @@ import {
   view,
   type Tensor,
 } from '@graft/kernels';
-import type { JsonObject } from '../../datasets/records.js';
+import type { JsonObject } from '../../data/json-line.js';
 import { confusedAs, seenAs } from './confusion.js';
 import { countOf } from './label-metrics.js';
 import type { LabelOptions, Problem } from './label-survey.js';

@@ -1,7 +1,7 @@
 // What a file of labelled records is: which problem it poses, and which labels there are.
 import { DomainError } from '@graft/contracts';
 import { shown } from '../../data/json-scan.js';
-import type { JsonObject } from '../../datasets/records.js';
+import type { JsonObject } from '../../data/json-line.js';
 import { inOrder, isAmong, MOST_LABELS, notAmong, type Label } from './labels.js';
 import type { Survey } from '../task.js';
 

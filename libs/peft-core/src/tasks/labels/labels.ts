@@ -2,7 +2,7 @@
 import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
 import { shown } from '../../data/json-scan.js';
-import type { JsonObject } from '../../datasets/records.js';
+import type { JsonObject } from '../../data/json-line.js';
 
 export const MOST_LABELS = 4096;
 

@@ -2,7 +2,7 @@
 import { chatSpans } from '../../data/text/chat-spans.js';
 import type { ChatMessage } from '../../data/text/chat-template.js';
 import { shown } from '../../data/json-scan.js';
-import type { JsonObject } from '../../datasets/records.js';
+import type { JsonObject } from '../../data/json-line.js';
 import type { SupervisedText } from '../../data/text/supervised-text.js';
 import type { Tokenizer } from '../../data/text/tokenizer.js';
 import { checkMessageList, messagesIdentity } from '../../data/text/messages.js';

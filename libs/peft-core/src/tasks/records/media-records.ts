@@ -2,7 +2,7 @@
 import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
 import { dataUrlProblem } from '../../data/data-url.js';
-import type { JsonObject } from '../../datasets/records.js';
+import type { JsonObject } from '../../data/json-line.js';
 import type { LabelOptions } from '../labels/label-survey.js';
 import { checkLabel } from '../labels/label-task.js';
 import { isObject, missingFormat, unknownKey } from './record-checks.js';

@@ -1,6 +1,6 @@
 // Records of pictures with their labels: keys of their own, or OpenAI's chats with an image_url.
 import { dataUrlProblem } from '../../data/data-url.js';
-import type { JsonObject } from '../../datasets/records.js';
+import type { JsonObject } from '../../data/json-line.js';
 import { checkLabel } from '../labels/label-task.js';
 import { checkLabelled, labelOf } from './media-records.js';
 import { isObject, unknownKey } from './record-checks.js';

@@ -6,7 +6,7 @@ import type { Augmentation } from '../../data/image/augment.js';
 import { lookAtAll, tooManyPixels, type Looked } from '../../data/image/picture-files.js';
 import { keepPictures, readPictures, type Picture } from '../../data/image/pictures.js';
 import type { Processor } from '../../data/processor.js';
-import type { JsonObject } from '../../datasets/records.js';
+import type { JsonObject } from '../../data/json-line.js';
 import type { EncodeOptions } from '../task.js';
 
 /** Each to be read by a step, or what it is where it was looked at alone, or why it cannot be used. */

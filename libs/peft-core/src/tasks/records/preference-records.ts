@@ -1,7 +1,7 @@
 // Records of preferences: a prompt with an answer that is preferred and one that is not, under OpenAI's names or TRL's.
 import { chatSpans } from '../../data/text/chat-spans.js';
 import type { ChatMessage } from '../../data/text/chat-template.js';
-import type { JsonObject } from '../../datasets/records.js';
+import type { JsonObject } from '../../data/json-line.js';
 import type { SupervisedText } from '../../data/text/supervised-text.js';
 import type { Processor } from '../../data/processor.js';
 import { checkMessageList, messagesIdentity } from '../../data/text/messages.js';

@@ -1,6 +1,6 @@
 import { DomainError } from '@graft/contracts';
 import { shown } from '../../data/json-scan.js';
-import type { JsonObject } from '../../datasets/records.js';
+import type { JsonObject } from '../../data/json-line.js';
 import type { Encoded } from '../task.js';
 
 export function isObject(value: unknown): value is JsonObject {

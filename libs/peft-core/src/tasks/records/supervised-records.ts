@@ -1,7 +1,7 @@
 // Records of supervised tasks: chats whose assistant turns are learnt, and prompts with completions.
 import type { ChatMessage } from '../../data/text/chat-template.js';
 import { shown } from '../../data/json-scan.js';
-import type { JsonObject } from '../../datasets/records.js';
+import type { JsonObject } from '../../data/json-line.js';
 import { checkMessages, messagesIdentity } from '../../data/text/messages.js';
 import { checkText, isObject, unknownKey } from './record-checks.js';
 import type { RecordFacts, RecordFormat } from '../task.js';

@@ -12,7 +12,7 @@ import {
 } from '../../data/audio/made-vocabulary.js';
 import { shown } from '../../data/json-scan.js';
 import type { Processor } from '../../data/processor.js';
-import type { JsonObject } from '../../datasets/records.js';
+import type { JsonObject } from '../../data/json-line.js';
 import type { Notes, OwnHead, OwnLetters, Survey } from '../task.js';
 
 /** Chinese newspapers have some 5,000. */
