@@ -94,6 +94,21 @@ const WORKER_LAYERS = [
   'agent',
 ];
 
+/** docs/adr/0032 says what each is for. */
+const CORE_LAYERS = [
+  'nn',
+  'quant',
+  'data',
+  'models',
+  'tasks',
+  'datasets',
+  'generate',
+  'methods',
+  'io',
+  'train',
+  'adapters',
+];
+
 const servers = packages('servers', ['bullmq', 'ioredis', '@nestjs', 'typeorm', 'pg']);
 
 /** @type {import('dependency-cruiser').IConfiguration} */
@@ -117,6 +132,11 @@ module.exports = {
     ),
     never('peft-core', ours(['api', 'worker', 'cli', 'dashboard']), 'nothing imports upward'),
     never('peft-core', servers, 'the core knows no servers'),
+    ...layers(
+      'peft-core',
+      ['interruptible-work', 'parse-options', 'plug-in-registry'],
+      CORE_LAYERS,
+    ),
     never(
       'worker',
       ours(['api', 'cli', 'dashboard', 'kernels']),
