@@ -3,10 +3,10 @@ import { DomainError } from '@graft/contracts';
 import type { Model } from '../../models/model.js';
 import type { TableShape } from '../../nn/outline/outline.js';
 
-const FIELD = 'alora_invocation_tokens';
+export const INVOCATION_FIELD = 'alora_invocation_tokens';
 
 const refuse = (code: 'unsupported' | 'invalid_value', message: string): never => {
-  throw new DomainError(code, message, `peft.${FIELD}`);
+  throw new DomainError(code, message, `peft.${INVOCATION_FIELD}`);
 };
 
 /** @throws DomainError for tokens that a model does not have, and for targets that see single rows */
@@ -19,19 +19,22 @@ export function checkInvocation(
   if (beyond !== undefined)
     refuse(
       'invalid_value',
-      `${FIELD}: expected ids below ${rows}, the base's tokens, got ${beyond}`,
+      `${INVOCATION_FIELD}: expected ids below ${rows}, the base's tokens, got ${beyond}`,
     );
   const head = targets.find(({ role }) => role === 'head');
   if (head)
     refuse(
       'unsupported',
-      `${FIELD} does not go with ${head.path} in target_modules: a head is given single rows and not where they stand`,
+      `${INVOCATION_FIELD} does not go with ${head.path} in target_modules: a head is given single rows and not where they stand`,
     );
 }
 
 /** @throws DomainError for a model that does not write on */
 export function invoke(model: Model, run: number, tokens: readonly number[]): void {
   if (model.stacks.encoder || !model.outputHeads.has('lm'))
-    refuse('unsupported', `${FIELD} is for models that continue a text, as in PEFT; leave it out`);
+    refuse(
+      'unsupported',
+      `${INVOCATION_FIELD} is for models that continue a text, as in PEFT; leave it out`,
+    );
   model.modules.invocation.attach(run, { tokens });
 }

@@ -1,5 +1,5 @@
 /** Modules a run trains whole, and biases: copies of the base's parameters that act on the run's rows only. */
-import { contiguous, noGrad, tidy, to } from '@graft/kernels';
+import { contiguous, noGrad, to } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
 import type { Experts, ExpertsShape } from '../../nn/layers/experts.js';
@@ -15,7 +15,7 @@ import type { Embedding } from '../../nn/layers/embedding.js';
 import { asMatrix, asStored } from '../../nn/layers/linear.js';
 import type { Linear, Role } from '../../nn/layers/linear.js';
 import type { Norm } from '../../nn/layers/norm.js';
-import { parameter } from '../frame/parameters.js';
+import { ModuleParameters } from '../frame/parameters.js';
 
 interface Named {
   readonly path: string;
@@ -39,10 +39,15 @@ export interface TrainsModules<L extends NamedLinear, N extends Named, E extends
 }
 
 export class ModulesToSave implements TrainsModules<Linear, Norm, Embedding, Tensor> {
-  /** `<path>.weight` and `<path>.bias`, in the orientation of the model's files. */
-  readonly parameters = new Map<string, Tensor>();
+  /** Their initial values are the base's: no seed decides them. */
+  readonly set = new ModuleParameters(null, 0);
 
   constructor(private readonly run: number) {}
+
+  /** `<path>.weight` and `<path>.bias`, in the orientation of the model's files. */
+  get parameters(): ReadonlyMap<string, Tensor> {
+    return this.set.trained;
+  }
 
   trainLinear(module: Linear, tied?: Tensor): void {
     const weight = tied ?? this.#parameter(`${module.path}.weight`, () => stored(module));
@@ -91,13 +96,11 @@ export class ModulesToSave implements TrainsModules<Linear, Norm, Embedding, Ten
   }
 
   dispose(): void {
-    for (const parameter of this.parameters.values()) parameter.dispose();
+    this.set.dispose();
   }
 
   #parameter(name: string, values: () => Tensor): Tensor {
-    const made = tidy(() => parameter(values()));
-    this.parameters.set(name, made);
-    return made;
+    return this.set.parameter(name, values);
   }
 }
 
