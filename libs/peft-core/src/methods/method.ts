@@ -3,7 +3,8 @@ import type { z } from 'zod';
 import type { Model } from '../models/model.js';
 import type { HfConfig } from '../nn/hf-files.js';
 import type { PartShapes } from './frame/parameters.js';
-import type { HeadRequest, Outline } from '../nn/outline/outline.js';
+import type { HeadRequest } from '../nn/outline/head-shapes.js';
+import type { Outline } from '../nn/outline/model-outline.js';
 import type { Preparation, StartNeeds } from './frame/preparation.js';
 import type { Asked, Task } from '../tasks/task.js';
 

@@ -10,7 +10,7 @@ import type { Linear } from '../nn/layers/linear.js';
 import type { Modules } from '../nn/sites/modules.js';
 import type { Masking } from '../nn/front-ends/masking.js';
 import type { InputKind } from '../nn/front-ends/registry.js';
-import type { HeadRequest } from '../nn/outline/outline.js';
+import type { HeadRequest } from '../nn/outline/head-shapes.js';
 import type { Stack } from '../nn/stack.js';
 import type { Aliases } from '../nn/outline/aliases.js';
 import type { GgufFormat } from './frame/gguf-format.js';

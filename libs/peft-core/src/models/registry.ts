@@ -1,7 +1,7 @@
 import { DomainError, nearestNames, shorten } from '@graft/contracts';
 import { frontEndBytes } from '../nn/front-ends/registry.js';
-import { Outline } from '../nn/outline/outline.js';
-import type { HeadRequest } from '../nn/outline/outline.js';
+import { Outline } from '../nn/outline/model-outline.js';
+import type { HeadRequest } from '../nn/outline/head-shapes.js';
 import { ModelOptions } from '../nn/outline/stack-options.js';
 import { registry } from '../plug-in-registry.js';
 import { quantizerFor, storedQuantizer } from '../quant/registry.js';

@@ -7,7 +7,7 @@ import type { NamedTensors } from '../methods/method.js';
 import { withoutHeads } from '../methods/frame/own-head.js';
 import type { Preparation } from '../methods/frame/preparation.js';
 import type { Model } from '../models/model.js';
-import type { HeadRequest } from '../nn/outline/outline.js';
+import type { HeadRequest } from '../nn/outline/head-shapes.js';
 import type { Example, Task } from '../tasks/task.js';
 import { examplesPerStep } from './cursor.js';
 import { DEFAULT_LIMITS, microBatches, wholeBatches } from './micro-batches.js';

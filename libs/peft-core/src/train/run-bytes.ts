@@ -21,7 +21,7 @@ import { DomainError, gigabytes, SAMPLE_TOKENS, type DataReport, type Spec } fro
 import { heldBytes } from '../datasets/held-bytes.js';
 import { inputBytesOf, optionsOf, outlineOf } from '../models/registry.js';
 import { keptLayers, keptOfConvolutions, keptOfRow } from '../nn/kept-rows.js';
-import type { Outline } from '../nn/outline/outline.js';
+import type { Outline } from '../nn/outline/model-outline.js';
 import type { ExpertsShape } from '../nn/layers/experts.js';
 import type { HfConfig } from '../nn/hf-files.js';
 import { footprintOf } from '../methods/frame/base-footprint.js';

@@ -10,7 +10,7 @@ import { optionsOf, outlineOf, precisionOf } from '../../models/registry.js';
 import type { HfConfig } from '../../nn/hf-files.js';
 import type { Precision } from '../../nn/precision.js';
 import { inputShape, isPackable } from '../../nn/outline/outline.js';
-import type { HeadRequest } from '../../nn/outline/outline.js';
+import type { HeadRequest } from '../../nn/outline/head-shapes.js';
 import { quantizerFor, storedQuantizer } from '../../quant/registry.js';
 
 export interface BaseFootprint {

@@ -6,7 +6,7 @@ import { attachMethod } from './attach-method.js';
 import type { Model } from '../../models/model.js';
 import type { HfConfig } from '../../nn/hf-files.js';
 import { buildModel } from '../../models/registry.js';
-import type { HeadRequest } from '../../nn/outline/outline.js';
+import type { HeadRequest } from '../../nn/outline/head-shapes.js';
 import type { Adapter } from '../method.js';
 
 const BASE = join(import.meta.dirname, '../../../../../test/golden/bert/base');

@@ -2,8 +2,10 @@
 import { DomainError } from '@graft/contracts';
 import { packedRefusal, partsOf } from '../../nn/outline/expert-files.js';
 import type { ExpertsShape } from '../../nn/layers/experts.js';
-import { describe, isPackable, storedShape } from '../../nn/outline/outline.js';
-import type { LinearShape, ModuleMaker, NormShape, TableShape } from '../../nn/outline/outline.js';
+import { describe } from '../../nn/outline/description.js';
+import { isPackable, storedShape } from '../../nn/outline/outline.js';
+import type { ModuleMaker } from '../../nn/outline/description.js';
+import type { LinearShape, NormShape, TableShape } from '../../nn/outline/outline.js';
 import { isShaped, lacking, misshapen, StoredNames } from '../../nn/outline/stored-names.js';
 import type { StoredTensor } from '../../nn/outline/stored-names.js';
 import type { Quantizer } from '../../quant/quantizer.js';

@@ -11,18 +11,13 @@ import { Norm } from '../../nn/layers/norm.js';
 import {
   headNormShape,
   headPaths,
-  headWidth,
   layerWeightsShape,
   madeShapes,
   poolerShape,
-} from '../../nn/outline/outline.js';
-import type {
-  HeadRequest,
-  LinearShape,
-  NormShape,
-  Pooler,
-  TableShape,
-} from '../../nn/outline/outline.js';
+} from '../../nn/outline/head-shapes.js';
+import { headWidth } from '../../nn/outline/outline.js';
+import type { HeadRequest, Pooler } from '../../nn/outline/head-shapes.js';
+import type { LinearShape, NormShape, TableShape } from '../../nn/outline/outline.js';
 import type { ModelOptions, ModelPaths } from '../../nn/outline/stack-options.js';
 import { TaskHead } from '../../nn/layers/task-head.js';
 import { DenseWeight } from '../../nn/weight.js';

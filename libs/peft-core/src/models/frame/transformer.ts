@@ -13,8 +13,11 @@ import { maskingOf } from '../../nn/front-ends/registry.js';
 import type { InputKind } from '../../nn/front-ends/registry.js';
 import type { Modules, ModulesParts } from '../../nn/sites/modules.js';
 import type { Norm } from '../../nn/layers/norm.js';
-import { modulesWith, optionsWith, Outline, targetPositions } from '../../nn/outline/outline.js';
-import type { Description, HeadRequest } from '../../nn/outline/outline.js';
+import { modulesWith, optionsWith } from '../../nn/outline/head-shapes.js';
+import { Outline } from '../../nn/outline/model-outline.js';
+import { targetPositions } from '../../nn/outline/outline.js';
+import type { Description } from '../../nn/outline/description.js';
+import type { HeadRequest } from '../../nn/outline/head-shapes.js';
 import { PoolingHead } from '../../nn/layers/pooling-head.js';
 import type { Stack } from '../../nn/stack.js';
 import type {

@@ -10,7 +10,7 @@ import type { Tensor } from '@graft/kernels';
 import { z } from 'zod';
 import type { ForwardContext } from '../context.js';
 import type { Linear } from '../layers/linear.js';
-import type { ModuleMaker } from '../outline/outline.js';
+import type { ModuleMaker } from '../outline/description.js';
 import type { FeatureRows } from './feature-rows.js';
 import { featureContext } from './feature-rows.js';
 

@@ -4,7 +4,7 @@ import { z } from 'zod';
 import type { ForwardContext } from '../context.js';
 import type { Embedding } from '../layers/embedding.js';
 import type { Linear } from '../layers/linear.js';
-import type { ModuleMaker } from '../outline/outline.js';
+import type { ModuleMaker } from '../outline/description.js';
 import type { FeatureRows } from './feature-rows.js';
 import { describeFrames, embedFrames, frameRows, FramesOptions } from './frames.js';
 import type { FramesModules, FramesPaths } from './frames.js';

@@ -13,7 +13,7 @@ import { z } from 'zod';
 import type { ForwardContext } from '../context.js';
 import type { Embedding } from '../layers/embedding.js';
 import type { Linear } from '../layers/linear.js';
-import type { ModuleMaker } from '../outline/outline.js';
+import type { ModuleMaker } from '../outline/description.js';
 import { byRun } from '../rows.js';
 import type { FeatureRows } from './feature-rows.js';
 import { featureContext } from './feature-rows.js';

@@ -38,7 +38,8 @@ import type { ForwardContext } from '../context.js';
 import type { Embedding } from '../layers/embedding.js';
 import type { Linear } from '../layers/linear.js';
 import type { Norm } from '../layers/norm.js';
-import type { ModuleMaker, NormShape } from '../outline/outline.js';
+import type { ModuleMaker } from '../outline/description.js';
+import type { NormShape } from '../outline/outline.js';
 import type { FeatureRows } from './feature-rows.js';
 import { Masking } from './masking.js';
 

@@ -25,7 +25,7 @@ import type { KvCache } from '../kv-cache.js';
 import type { PackedLayout, Segment } from '../layout.js';
 import type { Linear } from './linear.js';
 import type { Norm } from './norm.js';
-import type { ConvolutionModules } from '../outline/outline.js';
+import type { ConvolutionModules } from '../outline/description.js';
 import { byRun } from '../rows.js';
 
 export type Convolving = ConvolutionModules<Linear, Norm, Embedding>;

@@ -3,7 +3,7 @@ import { gelu, mul, relu, silu, siluMul, split } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import type { ForwardContext } from '../context.js';
 import { Linear } from './linear.js';
-import type { DenseFeedForward } from '../outline/outline.js';
+import type { DenseFeedForward } from '../outline/description.js';
 import type { StackOptions } from '../outline/stack-options.js';
 
 const ACTIVATIONS: Readonly<Record<StackOptions['activation'], (x: Tensor) => Tensor>> = {

@@ -14,7 +14,7 @@ import { feedForward } from './feed-forward.js';
 import type { ForwardContext } from '../context.js';
 import type { Linear } from './linear.js';
 import type { Norm } from './norm.js';
-import type { ModuleMaker } from '../outline/outline.js';
+import type { ModuleMaker } from '../outline/description.js';
 import { byRun } from '../rows.js';
 import type { StackOptions } from '../outline/stack-options.js';
 

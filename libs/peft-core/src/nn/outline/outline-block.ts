@@ -6,10 +6,9 @@ import type {
   Block,
   ConvolutionModules,
   DenseFeedForward,
-  LinearShape,
   ModuleMaker,
-  NormShape,
-} from './outline.js';
+} from './description.js';
+import type { LinearShape, NormShape } from './outline.js';
 import type { ModelOptions, StackOptions, StackPaths } from './stack-options.js';
 
 export const normShape = (

@@ -6,7 +6,8 @@ import type { Tensor } from '@graft/kernels';
 import type { BaseDtype, Model } from '../../../models/model.js';
 import type { Embedding } from '../../../nn/layers/embedding.js';
 import type { Linear } from '../../../nn/layers/linear.js';
-import type { LinearShape, Outline, TableShape } from '../../../nn/outline/outline.js';
+import type { Outline } from '../../../nn/outline/model-outline.js';
+import type { LinearShape, TableShape } from '../../../nn/outline/outline.js';
 import type { NamedTensors } from '../../method.js';
 import {
   inDtype,

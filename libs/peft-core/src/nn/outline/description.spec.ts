@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { Outline } from './outline.js';
+import { Outline } from './model-outline.js';
 import { ModelOptions } from './stack-options.js';
 import type { StackPaths } from './stack-options.js';
 

@@ -1,0 +1,118 @@
+/** Heads of tasks: what of them the files of a base have, and the shapes of what is made for a run. */
+import { DomainError } from '@graft/contracts';
+import { normShape } from './outline-block.js';
+import type { LinearShape, NormShape, TableShape } from './outline.js';
+import { LAYER_WEIGHTS, taskHeads, withoutDecoder } from './stack-options.js';
+import type {
+  ModelOptions,
+  ModelPaths,
+  StackOptions,
+  TaskHeadKind,
+  TaskHeadPaths,
+} from './stack-options.js';
+
+/** What rows go through before the output of a task's head. */
+export interface Pooler<L, N> {
+  readonly linear: L;
+  readonly norm: N | null;
+}
+
+/** A head that a task wants, and how many numbers it shall give. */
+export interface HeadRequest {
+  readonly kind: TaskHeadKind;
+  readonly outputs: number;
+}
+
+/** @throws DomainError for a model that has no such head */
+export function headPaths(paths: ModelPaths, kind: TaskHeadKind): TaskHeadPaths {
+  const found = taskHeads(paths)[kind];
+  if (found) return found;
+  const message = `this model has no head for ${kind.replace('_', ' ')}; use another task or base`;
+  throw new DomainError('unsupported', message, 'graft.task');
+}
+
+/** What a model is with the head of a task: an encoder alone where the head reads that. */
+export const optionsWith = (
+  options: ModelOptions,
+  paths: ModelPaths,
+  kind: TaskHeadKind,
+): ModelOptions => (headPaths(paths, kind).lacks ? withoutDecoder(options) : options);
+
+/** The modules of a model that heads of tasks add to or replace. */
+interface Headed<L, N> {
+  readonly linears: readonly L[];
+  readonly norms: readonly N[];
+  readonly lmHead: L | null;
+  readonly poolers: ReadonlyMap<string, Pooler<L, N>>;
+}
+
+/** Of a model's modules those that it has with the head of a task instead of its lm head. */
+export function modulesWith<L, N>(
+  { linears, norms, lmHead, poolers }: Headed<L, N>,
+  paths: ModelPaths,
+  kind: TaskHeadKind,
+): { linears: L[]; norms: N[] } {
+  const pooler = poolers.get(headPaths(paths, kind).hidden?.path ?? '');
+  const others = new Set([lmHead, ...[...poolers.values()].map(({ linear }) => linear)]);
+  const found = linears.filter((linear) => linear === pooler?.linear || !others.has(linear));
+  return {
+    linears: pooler && !found.includes(pooler.linear) ? [...found, pooler.linear] : found,
+    norms: pooler?.norm ? [...norms, pooler.norm] : [...norms],
+  };
+}
+
+/** What the files of a base do not have of a task's head, in the order in which it acts. */
+export function madeShapes(
+  { pool, hidden, output, hasBias }: TaskHeadPaths,
+  { outputs }: HeadRequest,
+  width: number,
+  { headBias, headSize = width }: Pick<ModelOptions, 'headBias' | 'headSize'>,
+): LinearShape[] {
+  const isMade = hidden !== undefined && !hidden.isStored;
+  const last: LinearShape = {
+    path: output,
+    role: 'head',
+    layer: null,
+    inFeatures: isMade ? headSize : pool === 'first_and_mean' ? 2 * width : width,
+    outFeatures: outputs,
+    hasBias,
+    transposed: false,
+  };
+  if (!isMade) return [last];
+  return [{ ...poolerShape(hidden.path, width, headBias, headSize), role: 'head' }, last];
+}
+
+/** Of what weighs the layers that a head reads; null where it reads the last alone. */
+export const layerWeightsShape = (
+  { layerSum, encoder, decoder }: ModelOptions,
+  kind: TaskHeadKind,
+): TableShape | null => {
+  if (!layerSum || kind !== 'classification') return null;
+  const rows = ((encoder ?? decoder) as StackOptions).layers + 1;
+  return { path: LAYER_WEIGHTS, rows, columns: 1, parameter: [rows] };
+};
+
+/** Of the norm of a head, which is as those of its stack; null where it has none. */
+export const headNormShape = (
+  options: ModelOptions,
+  path: string | undefined,
+  width: number,
+): NormShape | null =>
+  path === undefined
+    ? null
+    : normShape((options.encoder ?? options.decoder) as StackOptions, path, width);
+
+export const poolerShape = (
+  path: string,
+  width: number,
+  hasBias: boolean,
+  size = width,
+): LinearShape => ({
+  path,
+  role: 'pooler',
+  layer: null,
+  inFeatures: width,
+  outFeatures: size,
+  hasBias,
+  transposed: false,
+});
