@@ -32,14 +32,14 @@ import { checkPatternSizes } from './methods/targets/pattern.js';
 import { DEFAULT_PEFT, methodFor, methods } from './methods/registry.js';
 import { checkIdle, checkTask, checkTaskOptions, takesTask } from './methods/frame/task-needs.js';
 import { forType, models } from './models/registry.js';
+import { fitsBoth } from './methods/targets/pattern-prefix.js';
 import {
-  fitsBoth,
   headPrefix,
   lackingAlone,
   linearNames,
   modelKind,
   type StackPaths,
-} from './nn/outline/stack-options.js';
+} from './nn/outline/model-paths.js';
 import { quantizerFor, quantizers } from './quant/registry.js';
 import {
   mappedFormat,

@@ -2,7 +2,7 @@
  * Audio Spectrogram Transformer (arXiv:2104.01778): ViT on patches of a spectrogram, which overlap, behind the tokens of a
  * class and of a teacher. The head of a task norms the mean of both.
  */
-import type { StackPaths } from '../nn/outline/stack-options.js';
+import type { StackPaths } from '../nn/outline/model-paths.js';
 import { spectrogramPatches } from '../nn/front-ends/spectrogram-patches.js';
 import { defineModel } from './model.js';
 import { or, SIZE } from './frame/hf-config.js';

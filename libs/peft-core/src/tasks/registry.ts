@@ -1,7 +1,7 @@
 import { DomainError, type FineTuningMethod } from '@graft/contracts';
 import { shown } from '../data/json-scan.js';
 import type { InputKind } from '../nn/front-ends/registry.js';
-import type { ModelKind, StackKinds } from '../nn/outline/stack-options.js';
+import type { ModelKind, StackKinds } from '../nn/outline/model-paths.js';
 import { registry } from '../plug-in-registry.js';
 import { audioCls } from './audio-cls.js';
 import { causalLm } from './causal-lm.js';

@@ -16,7 +16,7 @@ import type { MediaStore, Origin } from '../data/media-store.js';
 import type { Model } from '../models/model.js';
 import type { BatchContext } from '../nn/context.js';
 import type { InputKind } from '../nn/front-ends/registry.js';
-import type { StackKinds, TaskHeadKind } from '../nn/outline/stack-options.js';
+import type { StackKinds, TaskHeadKind } from '../nn/outline/model-paths.js';
 import type { Writing } from './speech/writer.js';
 
 /** A form in which a task's records come. */

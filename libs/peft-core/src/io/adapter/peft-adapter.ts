@@ -12,16 +12,15 @@ import { methodFor, WITHOUT_ADAPTER } from '../../methods/registry.js';
 import { matcher } from '../../methods/targets/targets.js';
 import type { HfConfig } from '../../nn/hf-files.js';
 import { forConfig } from '../../models/registry.js';
+import { patternWith, patternWithout } from '../../methods/targets/pattern-prefix.js';
 import {
   headPrefix,
   lackingAlone,
   pathWith,
   pathWithout,
-  patternWith,
-  patternWithout,
   type Lacking,
   type ModelPaths,
-} from '../../nn/outline/stack-options.js';
+} from '../../nn/outline/model-paths.js';
 import { tasks } from '../../tasks/registry.js';
 import type { PeftTask } from '../../tasks/task.js';
 import { adapterCard, PEFT_VERSION, type CardEvaluation } from './adapter-card.js';

@@ -19,7 +19,7 @@ import {
   pathWith,
   pathWithout,
   type Lacking,
-} from '../../nn/outline/stack-options.js';
+} from '../../nn/outline/model-paths.js';
 
 const PREFIX = 'base_model.model.';
 const SHARED = 'base_model.';

@@ -5,12 +5,7 @@ import type { HfConfig } from '../../nn/hf-files.js';
 import { inFiles, inModules } from '../../nn/outline/aliases.js';
 import { forConfig, optionsOf, outlineOf } from '../../models/registry.js';
 import { joined, partsOf } from '../../nn/outline/expert-files.js';
-import {
-  lackingAlone,
-  pathWith,
-  pathWithout,
-  type Lacking,
-} from '../../nn/outline/stack-options.js';
+import { lackingAlone, pathWith, pathWithout, type Lacking } from '../../nn/outline/model-paths.js';
 import type { LazyTensor } from './shards.js';
 
 /** Tensors by the names of files; those of experts apart, as files have them. */

@@ -11,7 +11,7 @@ import type { HfConfig, Tensors } from '../../nn/hf-files.js';
 import { buildModel, forConfig, outlineOf } from '../../models/registry.js';
 import type { BatchContext } from '../../nn/context.js';
 import type { CacheShape, KvCache } from '../../nn/kv-cache.js';
-import { headPrefix } from '../../nn/outline/stack-options.js';
+import { headPrefix } from '../../nn/outline/model-paths.js';
 import type { Role } from '../../nn/layers/linear.js';
 import type { Outline } from '../../nn/outline/model-outline.js';
 import type { ModuleIndex } from '../../nn/outline/outline.js';

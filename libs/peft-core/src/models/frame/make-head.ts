@@ -18,7 +18,8 @@ import {
 import { headWidth } from '../../nn/outline/outline.js';
 import type { HeadRequest, Pooler } from '../../nn/outline/head-shapes.js';
 import type { LinearShape, NormShape, TableShape } from '../../nn/outline/outline.js';
-import type { ModelOptions, ModelPaths } from '../../nn/outline/stack-options.js';
+import type { ModelPaths } from '../../nn/outline/model-paths.js';
+import type { ModelOptions } from '../../nn/outline/stack-options.js';
 import { TaskHead } from '../../nn/layers/task-head.js';
 import { DenseWeight } from '../../nn/weight.js';
 import type { Model } from '../model.js';

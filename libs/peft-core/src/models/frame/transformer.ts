@@ -20,12 +20,8 @@ import type { Description } from '../../nn/outline/description.js';
 import type { HeadRequest } from '../../nn/outline/head-shapes.js';
 import { PoolingHead } from '../../nn/layers/pooling-head.js';
 import type { Stack } from '../../nn/stack.js';
-import type {
-  CtcOptions,
-  ModelOptions,
-  ModelPaths,
-  StackOptions,
-} from '../../nn/outline/stack-options.js';
+import type { ModelPaths } from '../../nn/outline/model-paths.js';
+import type { CtcOptions, ModelOptions, StackOptions } from '../../nn/outline/stack-options.js';
 import { makeHead } from './make-head.js';
 import type { HeadKind, Model, Stacks } from '../model.js';
 import type { HfConfig } from '../../nn/hf-files.js';

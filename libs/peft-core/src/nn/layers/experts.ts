@@ -24,7 +24,8 @@ import type { Dtype, Tensor } from '@graft/kernels';
 import type { ForwardContext } from '../context.js';
 import { gate } from './feed-forward.js';
 import { byRun, touches } from '../rows.js';
-import type { ExpertOptions, ExpertPaths, StackOptions } from '../outline/stack-options.js';
+import type { ExpertPaths } from '../outline/model-paths.js';
+import type { ExpertOptions, StackOptions } from '../outline/stack-options.js';
 
 /** Parameters by name, with their shapes. */
 export interface ExpertsShape {

@@ -12,7 +12,7 @@ import type { Embedding } from './embedding.js';
 import type { LastOfSum } from './layer-sum.js';
 import type { Linear } from './linear.js';
 import type { Norm } from './norm.js';
-import type { HeadPool, TaskHeadKind, TaskHeadPaths } from '../outline/stack-options.js';
+import type { HeadPool, TaskHeadKind, TaskHeadPaths } from '../outline/model-paths.js';
 
 type Activation = NonNullable<TaskHeadPaths['hidden']>['activation'];
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { Outline } from './model-outline.js';
 import { ModelOptions } from './stack-options.js';
-import type { StackPaths } from './stack-options.js';
+import type { StackPaths } from './model-paths.js';
 
 const decoder = {
   hiddenSize: 8,

@@ -12,14 +12,9 @@ import { inputShape, headWidth } from './outline.js';
 import type { LinearShape, NormShape, TableShape } from './outline.js';
 import { blocks, lmHeadShape, normShape } from './outline-block.js';
 import { describePoolingHead, type PoolingHeadModules } from '../layers/pooling-head.js';
-import { headPrefix, taskHeads } from './stack-options.js';
-import type {
-  ModelOptions,
-  ModelPaths,
-  StackOptions,
-  StackPaths,
-  TaskHeadPaths,
-} from './stack-options.js';
+import { headPrefix, taskHeads } from './model-paths.js';
+import type { ModelPaths, StackPaths, TaskHeadPaths } from './model-paths.js';
+import type { ModelOptions, StackOptions } from './stack-options.js';
 
 /** Makes each module of a description. */
 export interface ModuleMaker<L, N, E, X = Experts> {

@@ -2,14 +2,10 @@
 import { DomainError } from '@graft/contracts';
 import { normShape } from './outline-block.js';
 import type { LinearShape, NormShape, TableShape } from './outline.js';
-import { LAYER_WEIGHTS, taskHeads, withoutDecoder } from './stack-options.js';
-import type {
-  ModelOptions,
-  ModelPaths,
-  StackOptions,
-  TaskHeadKind,
-  TaskHeadPaths,
-} from './stack-options.js';
+import { LAYER_WEIGHTS, taskHeads } from './model-paths.js';
+import { withoutDecoder } from './stack-options.js';
+import type { ModelPaths, TaskHeadKind, TaskHeadPaths } from './model-paths.js';
+import type { ModelOptions, StackOptions } from './stack-options.js';
 
 /** What rows go through before the output of a task's head. */
 export interface Pooler<L, N> {

@@ -21,7 +21,8 @@ import type {
   StackShape,
   TableShape,
 } from './outline.js';
-import type { CtcOptions, ModelOptions, ModelPaths } from './stack-options.js';
+import type { ModelPaths } from './model-paths.js';
+import type { CtcOptions, ModelOptions } from './stack-options.js';
 
 /** A model's modules by their shapes. */
 export class Outline

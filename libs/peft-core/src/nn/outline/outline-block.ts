@@ -9,7 +9,8 @@ import type {
   ModuleMaker,
 } from './description.js';
 import type { LinearShape, NormShape } from './outline.js';
-import type { ModelOptions, StackOptions, StackPaths } from './stack-options.js';
+import type { StackPaths } from './model-paths.js';
+import type { ModelOptions, StackOptions } from './stack-options.js';
 
 export const normShape = (
   { norm, normEps, normBias }: StackOptions,

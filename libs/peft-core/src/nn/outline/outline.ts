@@ -4,7 +4,8 @@ import { frontEndRows, inputKindOf } from '../front-ends/registry.js';
 import type { InputKind } from '../front-ends/registry.js';
 import type { Role } from '../layers/linear.js';
 import { alikeIn } from './stack-options.js';
-import type { ModelOptions, ModelPaths, NormKind, StackOptions } from './stack-options.js';
+import type { ModelPaths } from './model-paths.js';
+import type { ModelOptions, NormKind, StackOptions } from './stack-options.js';
 
 export interface LinearShape {
   /** Module path as transformers has it. */

@@ -4,7 +4,7 @@ import type { JsonObject } from '../../data/json-line.js';
 import type { HfConfig } from '../../nn/hf-files.js';
 import { forConfig, optionsOf, outlineOf } from '../../models/registry.js';
 import type { HeadRequest } from '../../nn/outline/head-shapes.js';
-import { modelKind } from '../../nn/outline/stack-options.js';
+import { modelKind } from '../../nn/outline/model-paths.js';
 import { fits, taskFor, tasks } from '../registry.js';
 import { useOf } from './model-use.js';
 

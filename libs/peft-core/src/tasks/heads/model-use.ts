@@ -3,7 +3,7 @@ import { DomainError, type InputKind, type ModelUse } from '@graft/contracts';
 import type { JsonObject } from '../../data/json-line.js';
 import type { HfConfig } from '../../nn/hf-files.js';
 import { models, outlineOf } from '../../models/registry.js';
-import { modelKind } from '../../nn/outline/stack-options.js';
+import { modelKind } from '../../nn/outline/model-paths.js';
 import { fits, inputsOf, taskFor, tasks } from '../registry.js';
 import type { Task } from '../task.js';
 

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { patternWith, patternWithout } from './stack-options.js';
+import { patternWith, patternWithout } from './pattern-prefix.js';
 
 it.each([
   ['model.', 'model\\.(?:layers.*q_proj)', 'layers.*q_proj'],
