@@ -1,0 +1,103 @@
+/** Checks of a job's PEFT config against its base and its task. */
+import { DomainError } from '@graft/contracts';
+import type { CreateJob } from '@graft/contracts';
+import { parsePeft, withJobDefaults } from '../methods/frame/config.js';
+import type { PeftConfig } from '../methods/frame/config.js';
+import { fitsBoth } from '../methods/targets/pattern-prefix.js';
+import { checkPatternSizes } from '../methods/targets/pattern.js';
+import { forType } from '../models/registry.js';
+import {
+  headPrefix,
+  lackingAlone,
+  linearNames,
+  type StackPaths,
+} from '../nn/outline/model-paths.js';
+import { refusePacked } from '../methods/frame/base-footprint.js';
+import { quantizerFor } from '../quant/registry.js';
+import type { Task } from '../tasks/task.js';
+
+/**
+ * A job's PEFT config with its defaults filled in; with a config.json's `modelType`, also checked against the family.
+ * @throws DomainError with param `peft.<field>`, or invalid_model for an unknown `modelType`
+ */
+export function checkPeft(peft: PeftConfig, modelType?: string): PeftConfig {
+  const { method, options } = parsePeft(withJobDefaults(peft));
+  checkPatternSizes(options as object | null);
+  if (modelType !== undefined) {
+    const { paths } = forType(modelType);
+    const { tokenEmbedding: table = null } = paths;
+    const embedding = table && table.slice(table.lastIndexOf('.') + 1);
+    method.check?.(options, linearNames(paths), embedding);
+  }
+  return peft === null ? null : { ...(options as object), peft_type: method.name };
+}
+
+/** A config that was copied from an adapter names the task that it was trained for. */
+export function checkTaskType(peft: CreateJob['peft'], { name, peft: { taskType } }: Task): void {
+  const type = peft?.['task_type'] ?? null;
+  if (type === null || type === taskType) return;
+  const message = `task_type is ${JSON.stringify(type)}, and task ${name} is ${taskType}; leave it out`;
+  throw new DomainError('invalid_value', message, 'peft.task_type');
+}
+
+/** What PEFT does not find on a model without a head. */
+export function checkWithoutHead(
+  peft: PeftConfig,
+  { name }: Task,
+  modelType: string | undefined,
+): void {
+  if (peft === null || modelType === undefined) return;
+  const { paths } = forType(modelType);
+  const head = paths.lmHead;
+  for (const field of ['target_modules', 'modules_to_save']) {
+    const named = peft[field];
+    if (head === undefined || !Array.isArray(named)) continue;
+    if (!named.some((one) => one === head || head.endsWith(`.${String(one)}`))) continue;
+    const message = `${field} names ${head}, and task ${name} trains the model without its head; leave it out`;
+    throw new DomainError('invalid_value', message, `peft.${field}`);
+  }
+  const prefix = headPrefix(paths);
+  checkPatterns(peft, prefix, `task ${name}, whose adapters are of a model without its head`);
+  const { layers_to_transform: layers = null, layers_pattern: pattern = null } = peft;
+  const { norm } = (paths.encoder ?? (paths.decoder as StackPaths)).attention;
+  const [list, number] = norm.slice(prefix.length).split('.');
+  if (layers === null || pattern !== null || number !== '{n}') return;
+  const message = `PEFT finds the layers of a model without a head (${list}.0) by layers_pattern alone: add "layers_pattern": "${list}"`;
+  throw new DomainError('invalid_value', message, 'peft.layers_to_transform');
+}
+
+/** What PEFT does not find on an encoder alone. */
+export function checkAlone(peft: PeftConfig, { name }: Task, modelType: string | undefined): void {
+  const lacking = modelType === undefined ? null : lackingAlone(forType(modelType).paths);
+  if (!lacking) return;
+  checkPatterns(peft, lacking.prefix, `task ${name} on ${modelType}, whose adapters are of the encoder alone`); // prettier-ignore
+}
+
+/** @throws DomainError for a pattern that cannot be told for paths that lack the prefix */
+function checkPatterns(peft: PeftConfig, prefix: string, whose: string): void {
+  for (const field of ['target_modules', 'exclude_modules']) {
+    const pattern = peft?.[field];
+    if (typeof pattern !== 'string' || fitsBoth(prefix, pattern)) continue;
+    const message = `a pattern of ${whose}, begins with ${prefix} or with .*, and has no choices but in parentheses`;
+    throw new DomainError('invalid_value', message, `peft.${field}`);
+  }
+}
+
+/** @throws DomainError for a start that looks at rows that are learnt, where nobody can tell which are */
+export function checkStart(peft: PeftConfig, { name, learntRows }: Task, begun: boolean): void {
+  const { method, options } = parsePeft(peft);
+  const { learntOnly, shown } = method.needs?.(options) ?? {};
+  if (begun || learntOnly === undefined || learntRows) return;
+  const message = `${shown}: which rows are learnt is nothing to task ${name}; set ${learntOnly} to false`;
+  throw new DomainError('invalid_value', message, `peft.${learntOnly}`);
+}
+
+export function checkQuantization(name: string | null, peft: PeftConfig): void {
+  if (name === null) return;
+  quantizerFor(name);
+  refusePacked(peft, 'leave graft.quantization out');
+  if (peft !== null) return;
+  const message =
+    'a quantised base cannot be trained whole; choose a method in `peft` or leave quantization out';
+  throw new DomainError('invalid_value', message, 'graft.quantization');
+}

@@ -1,0 +1,272 @@
+/** A job's Spec, with every default filled in and all checks made that need no native code. */
+import {
+  DomainError,
+  Hyperparameters,
+  hyperparametersOf,
+  SAMPLE_TOKENS,
+  Spec,
+  TRAINING_OPTIONS,
+} from '@graft/contracts';
+import type { CreateJob, FineTuningMethod, GraftOptions } from '@graft/contracts';
+import {
+  checkAlone,
+  checkPeft,
+  checkQuantization,
+  checkStart,
+  checkTaskType,
+  checkWithoutHead,
+} from './check-peft.js';
+import { heldOutCount } from '../datasets/held-out.js';
+import { shown } from '../data/json-scan.js';
+import { parsePeft } from '../methods/frame/config.js';
+import type { PeftConfig } from '../methods/frame/config.js';
+import { DEFAULT_PEFT, methodFor } from '../methods/registry.js';
+import { checkIdle, checkTask, checkTaskOptions } from '../methods/frame/task-needs.js';
+import { forType } from '../models/registry.js';
+import { modelKind } from '../nn/outline/model-paths.js';
+import { parseOptions } from '../parse-options.js';
+import { checkBase, taskFor, taskOf, tasks } from '../tasks/registry.js';
+import type { Task } from '../tasks/task.js';
+import { useOf } from '../tasks/heads/model-use.js';
+import { autoNumbers } from '../train/auto.js';
+import { totalSteps } from '../train/cursor.js';
+import { checkOptimizer } from '../train/optimizer/optimizer.js';
+import {
+  splitSeed,
+  stratifiedBy,
+  withEvaluations,
+  withHeldOut,
+} from '../train/validation-defaults.js';
+
+/** What is known of a job when its Spec is resolved. */
+export interface JobFacts {
+  /** Of the training file. */
+  readonly trainingRecords: number;
+  /** How many of them are held out for validation, once somebody has looked. */
+  readonly heldOut?: number;
+  /** Whether it begins from an adapter. */
+  readonly begun?: boolean;
+  /** Whether another job made the base. */
+  readonly fineTuned?: boolean;
+  /** model_type of the base's config.json, when it is known. */
+  readonly modelType?: string;
+}
+
+const DEFAULT_SEED = 42;
+
+/** Options that a Spec has only where something is held out. */
+const OF_SPLIT: readonly string[] = ['stratify_by_column', 'split_seed'];
+
+/**
+ * A Spec with every "auto" and every default resolved.
+ * @throws DomainError naming the field that is wrong
+ */
+export function resolveSpec(request: CreateJob, facts: JobFacts): Spec {
+  const peft = checkPeft(request.peft === undefined ? DEFAULT_PEFT : request.peft, facts.modelType);
+  const task = askedTask(request, facts.modelType);
+  const { body, sized, records } = paced(request, facts, task);
+  const graft = body.graft ?? {};
+  checkPatience(body);
+  checkTaskType(body.peft, task);
+  checkBestBy(body, task);
+  checkTask(methodFor(peft), task, tasks);
+  const { method, options } = parsePeft(peft);
+  checkTaskOptions(method, options, task);
+  // What it begins from may be a file of PEFT's, which refuses none of it.
+  if (!facts.begun) checkIdle(method, options, task);
+  if (task.peft.hasHead === false) checkWithoutHead(peft, task, facts.modelType);
+  if (task.head) checkAlone(peft, task, facts.modelType);
+  checkQuantization(graft.quantization ?? null, peft);
+  checkStart(peft, task, facts.begun ?? false);
+  const asked = TRAINING_OPTIONS.flatMap((name) =>
+    graft[name] === undefined || OF_SPLIT.includes(name) ? [] : [[name, graft[name]] as const],
+  );
+  checkOptimizer({
+    peft,
+    optimizer: graft.optimizer ?? 'adamw',
+    loraplus_lr_ratio: graft.loraplus_lr_ratio ?? null,
+  });
+  const { learning_rate_multiplier: multiplier } = hyperparametersOf(body);
+  const spec = Spec.parse({
+    learning_rate: defaultRate(peft, task) * given(multiplier, 1),
+    ...Object.fromEntries(asked),
+    ...stratifiedBy(body, task),
+    ...splitSeed(body),
+    model: body.model,
+    task: task.name,
+    task_options: taskOptions(task, body),
+    peft,
+    seed: body.seed ?? DEFAULT_SEED,
+    ...sized,
+    ...bestModelOf(body, peft),
+    ...(graft.measure_forgetting ? { measure_forgetting: true } : {}),
+    ...samplesOf(graft, task),
+    ...ledgerOf(graft, sized.n_epochs),
+  });
+  return { ...spec, peft: forSteps(spec.peft, totalSteps(spec, records)) };
+}
+
+/** A request with what is held out and when it is evaluated by default, and how long its job trains on the rest. */
+function paced(request: CreateJob, facts: JobFacts, task: Task) {
+  const body = withHeldOut(request, facts);
+  const records = trainedRecords(body, facts);
+  const graft = body.graft ?? {};
+  const sized = sizes(hyperparametersOf(body), graft, records, task);
+  const { gradient_accumulation_steps = 1, max_steps = null } = graft;
+  const pace = { ...sized, gradient_accumulation_steps, max_steps };
+  return { body: withEvaluations(body, pace, records), records, sized };
+}
+
+/** @throws DomainError for a metric that no evaluation of the task has, or of which less is not better */
+function checkBestBy({ validation_file: file, graft }: CreateJob, task: Task): void {
+  const asked = graft?.metric_for_best_model;
+  const names = task.metrics.filter((one) => one.less_is_better).map(({ name }) => name);
+  const known = ['loss', ...names];
+  if (asked === undefined || (known.includes(asked) && (file || graft?.validation_split))) return;
+  const message = known.includes(asked)
+    ? 'evaluations measure it: give the job a validation_file or graft.validation_split'
+    : `expected ${known.join(' or ')} for task ${task.name}, got ${shown(asked)}`;
+  throw new DomainError('invalid_value', message, 'graft.metric_for_best_model');
+}
+
+/** What a job lacks to be evaluated as it trains; null: nothing. */
+function lackedToEvaluate({ validation_file: file, graft }: CreateJob): string | null {
+  const { validation_split: split, eval_steps: every } = graft ?? {};
+  if (!file && !split) return 'a validation_file or graft.validation_split';
+  return every ? null : 'graft.eval_steps above 0';
+}
+
+/** What never happens is no promise. */
+function checkPatience(body: CreateJob): void {
+  const missing = lackedToEvaluate(body);
+  if (body.graft?.early_stopping_patience == null || missing === null) return;
+  const message = `the run is measured by evaluations: give it ${missing}`;
+  throw new DomainError('invalid_value', message, 'graft.early_stopping_patience');
+}
+
+/** On wherever it can be. @throws DomainError where it is asked for and cannot be */
+function bestModelOf(
+  body: CreateJob,
+  peft: PeftConfig,
+): Pick<Spec, 'load_best_model_at_end' | 'metric_for_best_model'> {
+  const { load_best_model_at_end: asked, metric_for_best_model: metric } = body.graft ?? {};
+  if (asked === false) return {};
+  const missing = lackedToEvaluate(body);
+  if (missing === null && peft !== null)
+    return { load_best_model_at_end: true, ...(metric && { metric_for_best_model: metric }) };
+  if (asked === undefined) return {};
+  const message =
+    missing === null
+      ? 'full fine-tuning keeps only its last model; leave it out'
+      : `evaluations tell which model is the best: give the job ${missing}`;
+  throw new DomainError('invalid_value', message, 'graft.load_best_model_at_end');
+}
+
+/** @throws DomainError for an epoch that the run does not come to */
+function ledgerOf(
+  { loss_ledger: asked, loss_ledger_epochs: epochs }: GraftOptions,
+  most: number,
+): Pick<Spec, 'loss_ledger' | 'loss_ledger_epochs'> {
+  if (epochs === undefined) return asked ? { loss_ledger: true } : {};
+  const refuse = (message: string) =>
+    new DomainError('invalid_value', message, 'graft.loss_ledger_epochs');
+  if (asked === false) throw refuse('graft.loss_ledger is false: leave one of them out');
+  const beyond = epochs.find((epoch) => epoch > most);
+  if (beyond !== undefined)
+    throw refuse(`expected epochs of the job, which has ${most}, got ${beyond}`);
+  const sorted = [...new Set(epochs)].sort((a, b) => a - b);
+  return { loss_ledger: true, loss_ledger_epochs: sorted };
+}
+
+/** @throws DomainError for a task whose models write nothing */
+function samplesOf(
+  { sample_prompts: prompts, sample_max_tokens: most = SAMPLE_TOKENS }: GraftOptions,
+  task: Task,
+): Pick<Spec, 'sample_prompts' | 'sample_max_tokens'> {
+  if (!prompts) return {};
+  if (useOf(task) === 'chat') return { sample_prompts: prompts, sample_max_tokens: most };
+  const message = `models of task ${task.name} write no answers; leave it out`;
+  throw new DomainError('invalid_value', message, 'graft.sample_prompts');
+}
+
+function trainedRecords(
+  { validation_file: file, graft }: CreateJob,
+  { trainingRecords: all, heldOut }: JobFacts,
+): number {
+  const share = graft?.validation_split ?? null;
+  if (share === null) return all;
+  if (!file) return all - (heldOut ?? heldOutCount(all, share));
+  const message = 'the job has a validation_file, too; leave one of the two out';
+  throw new DomainError('invalid_value', message, 'graft.validation_split');
+}
+
+/** A config whose method goes by the number of steps. */
+function forSteps(peft: PeftConfig, steps: number): PeftConfig {
+  if (peft === null) return null;
+  const { method, options } = parsePeft(peft);
+  if (!method.forSteps) return peft;
+  return { ...(method.forSteps(options, steps) as object), peft_type: method.name };
+}
+
+const defaultRate = (peft: PeftConfig, { learningRateScale = 1 }: Task): number =>
+  Number((methodFor(peft).defaultLearningRate * learningRateScale).toPrecision(6));
+
+const given = <T>(value: T | 'auto' | undefined, otherwise: T): T =>
+  value === undefined || value === 'auto' ? otherwise : value;
+
+function askedTask(
+  { graft, method }: Pick<CreateJob, 'graft' | 'method'>,
+  modelType: string | undefined,
+): Task {
+  const base = modelType === undefined ? undefined : modelKind(forType(modelType).paths);
+  const task =
+    graft?.task === undefined ? taskOf(method?.type ?? 'supervised', base) : taskFor(graft.task);
+  if (base) checkBase(task, base, modelType as string);
+  if (!method || method.type === task.method) return task;
+  const message = `task ${task.name} is trained by method ${task.method}, and method.type is ${method.type}`;
+  throw new DomainError('invalid_value', message, 'method.type');
+}
+
+/** OpenAI's method of fine-tuning that a job of this task is; of a task that this build lacks, the usual one. */
+export const fineTuningMethod = (task: string): FineTuningMethod =>
+  tasks.find(({ name }) => name === task)?.method ?? 'supervised';
+
+/** What a job trains that names neither task nor method. */
+export const usualTask = (modelType: string | undefined): string => askedTask({}, modelType).name;
+
+/** Of OpenAI's hyperparameters those that are the task's own, and `graft.task_options`. */
+function taskOptions(task: Task, body: CreateJob): Record<string, unknown> {
+  const options: Record<string, unknown> = {};
+  for (const [name, value] of Object.entries(hyperparametersOf(body)))
+    if (!Object.hasOwn(Hyperparameters.shape, name) && value !== 'auto') options[name] = value;
+  for (const [name, value] of Object.entries(body.graft?.task_options ?? {})) {
+    if (options[name] !== undefined && options[name] !== value) {
+      const message = `${name} is ${JSON.stringify(options[name])} in method.${body.method?.type}.hyperparameters, too; leave one of them out`;
+      throw new DomainError('invalid_value', message, `graft.task_options.${name.slice(0, 100)}`);
+    }
+    options[name] = value;
+  }
+  const place = { owner: `task ${task.name}`, path: 'graft.task_options' };
+  return parseOptions(task.options, options, place) as Record<string, unknown>;
+}
+
+function sizes(
+  { batch_size, n_epochs }: Hyperparameters,
+  graft: GraftOptions,
+  records: number,
+  { name, leastBatch = 1 }: Task,
+): Pick<Spec, 'batch_size' | 'n_epochs'> {
+  if (typeof batch_size === 'number' && batch_size < leastBatch) {
+    const message = `task ${name} learns from the other examples of a batch: batch_size must be at least ${leastBatch}, got ${batch_size}`;
+    throw new DomainError('invalid_value', message, 'hyperparameters.batch_size');
+  }
+  const { batchSize, epochs } = autoNumbers({
+    records,
+    leastBatch,
+    accumulation: graft.gradient_accumulation_steps ?? 1,
+    maxSteps: graft.max_steps ?? null,
+    ...(typeof batch_size === 'number' ? { batchSize: batch_size } : {}),
+    ...(typeof n_epochs === 'number' ? { epochs: n_epochs } : {}),
+  });
+  return { batch_size: batchSize, n_epochs: epochs };
+}
