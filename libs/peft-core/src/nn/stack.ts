@@ -12,19 +12,7 @@
  * x ← x + norm(attention(x)), x ← x + norm'(attention(norm(x))) and so on.
  * T rows of the batch (virtual tokens included), D hidden size, H heads of size d, Hkv key heads, V vocabulary.
  */
-import {
-  add_,
-  clamp,
-  isGradEnabled,
-  mul,
-  narrow,
-  reshape,
-  split,
-  tensor,
-  tidy,
-  to,
-  view,
-} from '@graft/kernels';
+import { add_, isGradEnabled, mul, narrow, tensor, tidy, to } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
 import { isFeatures } from './batch.js';
@@ -33,27 +21,22 @@ import type { BaseDtype } from './precision.js';
 import { crossAttention, nextRows, selfAttention } from './layers/attention.js';
 import type { AttentionPattern, KeysValues } from './layers/attention.js';
 import type { BatchContext, ForwardContext } from './context.js';
-import { convolve } from './layers/convolution.js';
-import type { Convolving } from './layers/convolution.js';
 import type { Embedding } from './layers/embedding.js';
-import { embedFeatures, frontEndRows, hasClassToken, inputKindOf } from './front-ends/registry.js';
-import type { InputKind } from './front-ends/registry.js';
-import { feedForward } from './layers/feed-forward.js';
-import { withGatedPrompts } from './sites/gated-prompts.js';
+import { embedFeatures } from './front-ends/registry.js';
 import type { GatedPrompts } from './sites/gated-prompts.js';
 import { activeRows } from './sites/invocation.js';
 import type { Invocation } from './sites/invocation.js';
 import { keptLayers, keptOfConvolutions } from './kept-rows.js';
 import type { KvCache } from './kv-cache.js';
-import { layerScaled } from './layers/layer-scale.js';
 import { LayerSum } from './layers/layer-sum.js';
 import { PackedLayout } from './layout.js';
-import { Linear } from './layers/linear.js';
+import type { Linear } from './layers/linear.js';
 import type { Norm } from './layers/norm.js';
-import type { AttentionModules, Block, StackModules } from './outline/description.js';
+import type { StackModules } from './outline/description.js';
+import { stackShape } from './outline/outline.js';
 import type { StackShape } from './outline/outline.js';
 import { PassBiases } from './layers/pass-biases.js';
-import { applyRotary, rotaryCache } from './layers/rope.js';
+import { rotaryCache } from './layers/rope.js';
 import type { RopeOptions, RotaryCache, RowPlaces } from './layers/rope.js';
 import { rowContext } from './rows.js';
 import { openSides } from './sites/side-network.js';
@@ -62,7 +45,6 @@ import { scalingsOf } from './sites/scalings.js';
 import type { Scaler } from './sites/scalings.js';
 import { Slot } from './sites/slots.js';
 import type { VirtualInputs, VirtualPrefix } from './sites/slots.js';
-import { alikeIn } from './outline/stack-options.js';
 import type { StackOptions } from './outline/stack-options.js';
 import { placesOf, realOf, takenApart, withVirtual } from './sites/virtual-rows.js';
 
@@ -78,26 +60,9 @@ export interface StackParts {
   readonly virtualModule: number;
 }
 
-/** A part of a block. */
-interface Normed {
-  readonly norm: Norm | null;
-  readonly normAfter: Norm | null;
-}
-
-/** One forward: what all layers share. */
-interface Pass {
-  readonly layout: PackedLayout;
-  readonly ctx: ForwardContext;
-  /** By layer. */
-  readonly rotary: readonly (RotaryCache | null)[];
-  readonly bias: AttentionPattern['bias'];
-  readonly prefix: (layer: number) => (run: number) => KeysValues | undefined;
-  readonly cache: KvCache | undefined;
-  readonly memory: WholeRows | null;
-}
-
-export class Stack implements StackShape {
+export class Stack {
   readonly kind: 'encoder' | 'decoder';
+  readonly shape: StackShape;
   readonly inputs = new Slot<VirtualInputs>();
   readonly prefix = new Slot<VirtualPrefix>();
   readonly invocation = new Slot<Invocation>();
@@ -106,78 +71,24 @@ export class Stack implements StackShape {
   readonly scaling = new Slot<Scaler>();
   readonly #parts: StackParts;
   readonly #options: StackOptions;
+  readonly #blocks: Blocks;
 
   constructor(parts: StackParts) {
     this.#parts = parts;
     this.#options = parts.options;
     this.kind = parts.kind;
-  }
-
-  get layers(): number {
-    return this.#options.layers;
-  }
-
-  get hiddenSize(): number {
-    return this.#options.hiddenSize;
-  }
-
-  get embeddingSize(): number {
-    return this.#options.embeddingSize ?? this.hiddenSize;
+    this.shape = stackShape(parts.options);
+    this.#blocks = new Blocks(parts.options, this.attention);
   }
 
   /** How many layers have keys and values. */
   get keptLayers(): number {
-    return keptLayers(this.#options, this.layers);
-  }
-
-  get attendsThroughout(): boolean {
-    return this.keptLayers === this.layers;
+    return keptLayers(this.#options, this.shape.layers);
   }
 
   /** Numbers that layers that convolve keep of a sequence. */
   get stateNumbers(): number {
     return keptOfConvolutions(this.#options);
-  }
-
-  get heads(): number {
-    return this.#options.heads;
-  }
-
-  get kvHeads(): number {
-    return this.#options.kvHeads;
-  }
-
-  get prefixHeads(): number {
-    return this.#options.prefixHeads ?? this.kvHeads;
-  }
-
-  get headDim(): number {
-    return this.#options.headDim;
-  }
-
-  get maxPositions(): number {
-    return this.#options.maxPositions;
-  }
-
-  get alikePositions(): number {
-    return alikeIn(this.#options);
-  }
-
-  get hasClassToken(): boolean {
-    return hasClassToken(this.#options.frontEnd);
-  }
-
-  get inputKind(): InputKind {
-    return inputKindOf(this.#options.frontEnd);
-  }
-
-  inputRows(shape: readonly number[]): number {
-    const { frontEnd } = this.#options;
-    return frontEnd ? frontEndRows(frontEnd, shape) : (shape[0] as number);
-  }
-
-  get defaultMaxSeqLen(): number | undefined {
-    return this.#options.defaultMaxSeqLen;
   }
 
   /** Hidden states of the rows. */
@@ -207,7 +118,7 @@ export class Stack implements StackShape {
           sum?.add(layer, before);
           x = tidy(() => {
             const read = sides?.before(layer, before) ?? before;
-            const through = (x: Tensor) => this.#block(block, layer, x, this.#at(layer, pass));
+            const through = (x: Tensor) => this.#blocks.forward(block, layer, x, pass);
             return recomputation?.through(read, through) ?? through(read);
           });
           before.dispose();
@@ -240,7 +151,7 @@ export class Stack implements StackShape {
     tidy(() => {
       for (const { cross } of this.#parts.modules.blocks) {
         if (!cross) continue;
-        const { k, v } = this.#memoryKeys(cross, memory, given);
+        const { k, v } = this.#blocks.memoryKeys(cross, memory, given);
         memory.sequences.forEach(({ start, length }, i) => {
           const handle = handles[i];
           const rows = (t: Tensor): Tensor => narrow(t, 0, start, length);
@@ -319,8 +230,8 @@ export class Stack implements StackShape {
       const x = modules.tokenTypes ? add_(this.#typed(modules.tokenTypes, layout, ctx), led) : led;
       if (!modules.positions) return x;
       const { positions, furthest } = layout;
-      if (furthest >= this.maxPositions) {
-        const message = `position ${furthest} (virtual tokens included) exceeds the model's ${this.maxPositions}; shorten the input`;
+      if (furthest >= this.shape.maxPositions) {
+        const message = `position ${furthest} (virtual tokens included) exceeds the model's ${this.shape.maxPositions}; shorten the input`;
         throw new DomainError('invalid_value', message, 'graft.max_seq_len');
       }
       const places = positions.map((position) => positionOffset + position);
@@ -348,7 +259,7 @@ export class Stack implements StackShape {
     if (!modules.frontEnd || !options.frontEnd)
       throw new DomainError('internal_error', 'batch: the model reads tokens alone');
     for (const [i, { length }] of sequences.entries()) {
-      const rows = this.inputRows(features[i]?.shape ?? []);
+      const rows = this.shape.inputRows(features[i]?.shape ?? []);
       if (rows === length) continue;
       const message = `batch: sequence ${i} has ${length} rows, its input makes ${rows}`;
       throw new DomainError('internal_error', message);
@@ -369,177 +280,6 @@ export class Stack implements StackShape {
       const given = this.inputs.of(run) as VirtualInputs;
       return to(given.embeddings(rowContext(ctx, run, virtualModule), taskId), dtype);
     });
-  }
-
-  /** A block that layers share has randomness of its own in each. */
-  #at(layer: number, pass: Pass): Pass {
-    const { blocks } = this.#options;
-    const repeat = blocks ? blocks.indexOf(blocks[layer] as string) : layer;
-    return repeat === layer ? pass : { ...pass, ctx: { ...pass.ctx, repeat: layer } };
-  }
-
-  #block(block: Block<Linear, Norm, Embedding>, layer: number, x: Tensor, pass: Pass): Tensor {
-    const { attention, convolution, cross, feedForward, scales } = block;
-    if (attention && this.#options.parallelResidual) {
-      const n = this.#read(attention.norm, x, pass);
-      const attended = this.#attend(attention, layer, n, pass);
-      const fed = this.#options.sharedNorm ? n : this.#read(feedForward.norm, x, pass);
-      return add_(add_(this.#feed(feedForward, fed, pass), attended), x);
-    }
-    const middle = tidy(() => {
-      const part = (attention ?? convolution) as Normed;
-      const n = this.#read(part.norm, x, pass);
-      const made = attention
-        ? this.#attend(attention, layer, n, pass)
-        : convolve(convolution as Convolving, n, { ...pass, layer });
-      return this.#added(part, scales ? layerScaled(scales[0], made, pass.ctx) : made, x, pass);
-    });
-    const informed = cross
-      ? tidy(() => this.#added(cross, this.#attendAcross(cross, layer, middle, pass), middle, pass))
-      : middle;
-    return tidy(() => {
-      const n = this.#read(feedForward.norm, informed, pass);
-      const made = this.#feed(feedForward, n, pass);
-      const scaled = scales ? layerScaled(scales[1], made, pass.ctx) : made;
-      return this.#added(feedForward, scaled, informed, pass);
-    });
-  }
-
-  /** What a part reads of the residual x. */
-  #read(norm: Norm | null, x: Tensor, { ctx }: Pass): Tensor {
-    const { normPlace } = this.#options;
-    return norm && (normPlace === 'pre' || normPlace === 'around') ? norm.forward(x, ctx) : x;
-  }
-
-  /** The residual with what a part made of it. */
-  #added({ norm, normAfter }: Normed, output: Tensor, x: Tensor, { ctx }: Pass): Tensor {
-    const { normPlace, residualScale } = this.#options;
-    const made = residualScale === 1 ? output : mul(output, residualScale);
-    switch (normPlace) {
-      case 'pre':
-        return add_(made, x);
-      case 'post':
-        return (norm as Norm).forward(add_(made, x), ctx);
-      case 'made':
-        return add_((norm as Norm).forward(made, ctx), x);
-      case 'around':
-        return add_((normAfter as Norm).forward(made, ctx), x);
-    }
-  }
-
-  #attend(modules: AttentionModules<Linear, Norm>, layer: number, n: Tensor, pass: Pass): Tensor {
-    const { ctx, layout, cache } = pass;
-    const rotary = pass.rotary[layer] ?? null;
-    const [q, k, v] = this.#projected(modules.qkv, n, ctx);
-    const normed = {
-      q: this.#qkNormed(modules.qNorm, q, ctx),
-      k: this.#qkNormed(modules.kNorm, k, ctx),
-    };
-    const pattern = this.#pattern(layer, pass);
-    const around = { layout, kept: this.#kept(layer), prefix: pass.prefix(layer), cache };
-    const hasPrompts = ctx.rows.some(({ run }) => this.attention.of(run));
-    const next = hasPrompts
-      ? null
-      : nextRows(normed.q, { k: normed.k, v }, rotary, pattern, around);
-    if (next) return modules.o.forward(next, ctx);
-    const positioned = (x: Tensor): Tensor => (rotary ? applyRotary(x, rotary) : x);
-    const keys = positioned(normed.k);
-    const queries = positioned(normed.q);
-    const output = selfAttention(queries, { k: keys, v }, pattern, around);
-    return withGatedPrompts(modules.o.forward(output, ctx), queries, this.attention, layer, ctx, {
-      qkv: (rows, bare) => this.#projected(modules.qkv, rows, bare),
-      output: (rows, bare) => modules.o.forward(rows, bare),
-      cache,
-    });
-  }
-
-  /** How many of the layers before one have keys and values: its number in the cache. */
-  #kept(layer: number): number {
-    return keptLayers(this.#options, layer);
-  }
-
-  #pattern(layer: number, { bias }: Pass): AttentionPattern {
-    const { windows, attention, attentionSoftcap: softcap = null } = this.#options;
-    const causal = attention === 'causal';
-    const window = windows?.[layer] ?? null;
-    return { scale: this.#scale(layer), causal, window, softcap, ...(bias && { bias }) };
-  }
-
-  #scale(layer: number): number {
-    const { headDim, attentionScale = 1 / Math.sqrt(headDim), scaleByLayer } = this.#options;
-    return attentionScale / (scaleByLayer ? layer + 1 : 1);
-  }
-
-  #attendAcross(
-    modules: AttentionModules<Linear, Norm>,
-    layer: number,
-    x: Tensor,
-    pass: Pass,
-  ): Tensor {
-    const { heads, headDim } = this.#options;
-    const { ctx, layout, cache, memory } = pass;
-    const n = this.#read(modules.norm, x, pass);
-    const [toQ] = modules.qkv;
-    const q = view(toQ.forward(n, ctx), [x.shape[0] as number, heads, headDim]);
-    const keys = memory && !cache ? this.#memoryKeys(modules, memory, ctx) : null;
-    const output = crossAttention(
-      q,
-      memory && keys && { ...keys, rows: memory.sequences },
-      { scale: this.#scale(layer), causal: false },
-      { layout, kept: layer, cache },
-    );
-    return modules.o.forward(output, ctx);
-  }
-
-  /** Keys and values of an encoder's rows in one layer. */
-  #memoryKeys(
-    { qkv }: AttentionModules<Linear, Norm>,
-    { hidden, rows, sequences }: WholeRows,
-    given: BatchContext,
-  ): KeysValues {
-    const { kvHeads, headDim } = this.#options;
-    const [, toK, toV] = qkv as readonly [Linear, Linear, Linear];
-    const ctx = { ...given, rows, sequences };
-    const byHead = (linear: Linear): Tensor =>
-      view(linear.forward(hidden, ctx), [hidden.shape[0] as number, kvHeads, headDim]);
-    return { k: byHead(toK), v: byHead(toV) };
-  }
-
-  /** Queries [T, H, d], keys and values [T, Hkv, d]. */
-  #projected(
-    qkv: AttentionModules<Linear, Norm>['qkv'],
-    n: Tensor,
-    ctx: ForwardContext,
-  ): [Tensor, Tensor, Tensor] {
-    const { heads, kvHeads, headDim, clipQkv: most } = this.#options;
-    const rows = n.shape[0] as number;
-    const made = Linear.each(qkv, n, ctx).map((projected) =>
-      most === undefined ? projected : clamp(projected, -most, most),
-    );
-    if (this.#options.qkv === 'interleaved') {
-      const group = (heads / kvHeads) * headDim;
-      const byKeyHead = view(made[0] as Tensor, [rows, kvHeads, group + 2 * headDim]);
-      const [q, k, v] = split(byKeyHead, [group, headDim, headDim], 2) as [Tensor, Tensor, Tensor];
-      return [reshape(q, [rows, heads, headDim]), k, v];
-    }
-    const sizes = [heads * headDim, kvHeads * headDim, kvHeads * headDim];
-    const each = made.length === 1 ? split(made[0] as Tensor, sizes, 1) : made;
-    const [q, k, v] = each as [Tensor, Tensor, Tensor];
-    const byKeyHead = (t: Tensor): Tensor => view(t, [rows, kvHeads, headDim]);
-    return [view(q, [rows, heads, headDim]), byKeyHead(k), byKeyHead(v)];
-  }
-
-  #qkNormed(norm: Norm | null, x: Tensor, ctx: ForwardContext): Tensor {
-    if (!norm) return x;
-    if (this.#options.qkNorm === 'head') return norm.forward(x, ctx);
-    const [rows, heads, size] = x.shape as [number, number, number];
-    return view(norm.forward(reshape(x, [rows, heads * size]), ctx), x.shape);
-  }
-
-  #feed(modules: Block<Linear, Norm, Embedding>['feedForward'], n: Tensor, { ctx }: Pass): Tensor {
-    return modules.experts
-      ? modules.experts.forward(n, ctx)
-      : feedForward(modules, n, this.#options, ctx);
   }
 
   #finish(x: Tensor, { layout, ctx }: Pass): Rows {
@@ -568,7 +308,7 @@ export class Stack implements StackShape {
 
   /** Only stacks without virtual rows are read so. */
   #summed({ hidden, whole, virtual }: Rows, made: Tensor, sum: LayerSum): Rows {
-    const total = sum.total(this.layers, made, hidden);
+    const total = sum.total(this.shape.layers, made, hidden);
     return { hidden: total, virtual, whole: { ...whole, hidden: total } };
   }
 

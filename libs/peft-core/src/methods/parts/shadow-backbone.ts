@@ -145,7 +145,8 @@ export class Backbone {
     );
     this.#table = shared ? modules.tokenEmbedding : null;
     this.#stack = this.#model.stacks.decoder as Stack;
-    const { keptLayers, kvHeads, headDim, hiddenSize } = this.#stack;
+    const { keptLayers, shape } = this.#stack;
+    const { kvHeads, headDim, hiddenSize } = shape;
     this.hiddenSize = hiddenSize;
     this.cache = { layers: keptLayers, headsOf: () => kvHeads, headDim, dtype };
   }

@@ -9,13 +9,14 @@ import { KvCache } from '../../nn/kv-cache.js';
 import type { Linear } from '../../nn/layers/linear.js';
 import type { Embedding } from '../../nn/layers/embedding.js';
 import type { Masking } from '../../nn/front-ends/masking.js';
-import { maskingOf } from '../../nn/front-ends/registry.js';
+import { hasClassToken, maskingOf } from '../../nn/front-ends/registry.js';
 import type { InputKind } from '../../nn/front-ends/registry.js';
 import type { Modules, ModulesParts } from '../../nn/sites/modules.js';
 import type { Norm } from '../../nn/layers/norm.js';
 import { modulesWith, optionsWith } from '../../nn/outline/head-shapes.js';
 import { Outline } from '../../nn/outline/model-outline.js';
 import { targetPositions } from '../../nn/outline/outline.js';
+import type { StackShape } from '../../nn/outline/outline.js';
 import type { Description } from '../../nn/outline/description.js';
 import type { HeadRequest } from '../../nn/outline/head-shapes.js';
 import { PoolingHead } from '../../nn/layers/pooling-head.js';
@@ -95,9 +96,9 @@ export class Transformer implements Model {
     this.#parts = parts;
   }
 
-  /** The stack that reads the input. */
-  get #input(): Stack {
-    return (this.stacks.encoder ?? this.stacks.decoder) as Stack;
+  /** Sizes of the stack that reads the input. */
+  get #input(): StackShape {
+    return ((this.stacks.encoder ?? this.stacks.decoder) as Stack).shape;
   }
 
   get vocabSize(): number {
@@ -149,7 +150,7 @@ export class Transformer implements Model {
   }
 
   get attendingLayers(): number {
-    return this.stacks.encoder ? (this.stacks.decoder?.layers ?? 0) : 0;
+    return this.stacks.encoder ? (this.stacks.decoder?.shape.layers ?? 0) : 0;
   }
 
   get attendsThroughout(): boolean {
@@ -162,7 +163,8 @@ export class Transformer implements Model {
   }
 
   get hasClassToken(): boolean {
-    return this.#input.hasClassToken;
+    const { encoder, decoder } = this.options;
+    return hasClassToken((encoder ?? decoder)?.frontEnd);
   }
 
   get inputKind(): InputKind {
@@ -252,7 +254,8 @@ export class Transformer implements Model {
     if (!this.outputHeads.has('lm'))
       throw new DomainError('unsupported', this.stacks.decoder ? NO_HEAD : SILENT, 'model');
     const stack = this.#stack('decoder');
-    const { keptLayers: layers, kvHeads, prefixHeads, headDim, prefix, side, scaling } = stack;
+    const { keptLayers: layers, prefix, side, scaling } = stack;
+    const { kvHeads, prefixHeads, headDim } = stack.shape;
     const headsOf = (run: number): number => (prefix.of(run) ? prefixHeads : kvHeads);
     const besideOf = (run: number): number => {
       const prompts = [...(stack.attention.of(run)?.layers.values() ?? [])];

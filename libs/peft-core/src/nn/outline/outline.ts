@@ -132,12 +132,7 @@ export interface ModelShape extends StackShape {
   readonly attendingLayers: number;
 }
 
-/** Of the stack that reads the input. */
-export const inputShape = ({
-  encoder,
-  decoder,
-}: ModelOptions): StackShape & Pick<StackOptions, 'blocks'> => {
-  const options = (encoder ?? decoder) as StackOptions;
+export const stackShape = (options: StackOptions): StackShape & Pick<StackOptions, 'blocks'> => {
   const { hiddenSize, embeddingSize = hiddenSize, kvHeads, prefixHeads = kvHeads } = options;
   const attendsThroughout = !options.convolutions?.layers.includes(true);
   const alikePositions = alikeIn(options);
@@ -152,6 +147,10 @@ export const inputShape = ({
     inputRows: (shape) => (frontEnd ? frontEndRows(frontEnd, shape) : (shape[0] as number)),
   };
 };
+
+/** Of the stack that reads the input. */
+export const inputShape = ({ encoder, decoder }: ModelOptions): ReturnType<typeof stackShape> =>
+  stackShape((encoder ?? decoder) as StackOptions);
 
 /** Of a decoder beside an encoder. */
 export const targetPositions = ({ encoder, decoder }: ModelOptions): number | null =>
