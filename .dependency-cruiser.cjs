@@ -107,6 +107,7 @@ const CORE_LAYERS = [
   'io',
   'train',
   'adapters',
+  'catalog',
 ];
 
 const servers = packages('servers', ['bullmq', 'ioredis', '@nestjs', 'typeorm', 'pg']);

@@ -88,4 +88,4 @@ export {
   meantAsRecord,
   recordProblem,
   shapeOf,
-} from './tasks/records/record-formats.js';
+} from './datasets/record-formats.js';

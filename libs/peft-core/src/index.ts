@@ -20,7 +20,7 @@ export type { Adapter, AttachContext, Method, NamedTensors } from './methods/met
 export type { HeadKind, Model, ModelPlugin } from './models/model.js';
 export type { HfConfig, Tensors } from './nn/hf-files.js';
 export type { BaseDtype, Precision } from './nn/precision.js';
-export type { HeadRequest } from './nn/outline/outline.js';
+export type { HeadRequest } from './nn/outline/head-shapes.js';
 export type { BatchContext, ForwardContext, RowContext, DropoutKey } from './nn/context.js';
 export { invokedAt } from './nn/sites/invocation.js';
 export { KvCache } from './nn/kv-cache.js';

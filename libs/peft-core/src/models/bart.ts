@@ -4,7 +4,7 @@
  * embedding's matrix; to its logits a vector is added that never trains.
  */
 import type { z } from 'zod';
-import type { StackOptions, StackPaths } from '../nn/outline/stack-options.js';
+import type { StackOptions } from '../nn/outline/stack-options.js';
 import { defineModel } from './model.js';
 import {
   activation,
@@ -21,6 +21,7 @@ import {
   VOCABULARY,
   word,
 } from './frame/hf-config.js';
+import type { StackPaths } from '../nn/outline/model-paths.js';
 
 export const bart = defineModel({
   name: 'bart',

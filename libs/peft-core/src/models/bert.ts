@@ -4,7 +4,7 @@
  */
 import { DomainError } from '@graft/contracts';
 import type { z } from 'zod';
-import type { ModelPaths, StackOptions } from '../nn/outline/stack-options.js';
+import type { StackOptions } from '../nn/outline/stack-options.js';
 import { defineModel } from './model.js';
 import {
   activation,
@@ -22,6 +22,7 @@ import {
   word,
 } from './frame/hf-config.js';
 import type { HfTable, HfValues } from './frame/hf-config.js';
+import type { ModelPaths } from '../nn/outline/model-paths.js';
 
 /** What BERT and its kin read of config.json. */
 export const BERT_KEYS = {

@@ -5,7 +5,7 @@
  */
 import type { z } from 'zod';
 import { LARGEST_SIDE, patchesIn } from '../nn/front-ends/patches.js';
-import type { ModelOptions, ModelPaths } from '../nn/outline/stack-options.js';
+import type { ModelOptions } from '../nn/outline/stack-options.js';
 import { defineModel } from './model.js';
 import type { Aliases, FilePart } from '../nn/outline/aliases.js';
 import {
@@ -27,6 +27,7 @@ import {
   word,
 } from './frame/hf-config.js';
 import type { HfTable, HfValues } from './frame/hf-config.js';
+import type { ModelPaths } from '../nn/outline/model-paths.js';
 
 /** What DINOv2 and the one with registers read of config.json. */
 export const DINOV2_KEYS = {

@@ -3,7 +3,6 @@
  * and 3 (2505.09388), TinyLlama, SmolLM, Seed-OSS, CWM, IQuest-Coder. Derivatives are lines of a table.
  */
 import { DomainError } from '@graft/contracts';
-import type { ModelPaths } from '../nn/outline/stack-options.js';
 import { defineModel } from './model.js';
 import type { GgufFormat, GgufWriting } from './frame/gguf-format.js';
 import {
@@ -28,6 +27,7 @@ import {
   words,
 } from './frame/hf-config.js';
 import type { HfTable, HfValues } from './frame/hf-config.js';
+import type { ModelPaths } from '../nn/outline/model-paths.js';
 
 interface Derivative {
   /** transformers' name of its causal model. */

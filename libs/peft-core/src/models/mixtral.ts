@@ -2,7 +2,6 @@
  * Mixtral (arXiv:2401.04088): Mistral whose feed-forward parts are experts, of which each row has a few.
  */
 import { DomainError } from '@graft/contracts';
-import type { ModelPaths } from '../nn/outline/stack-options.js';
 import { defineModel } from './model.js';
 import {
   flag,
@@ -16,6 +15,7 @@ import {
 } from './frame/hf-config.js';
 import type { HfTable } from './frame/hf-config.js';
 import { LLAMA_KEYS, llamaDecoder, llamaPaths } from './llama.js';
+import type { ModelPaths } from '../nn/outline/model-paths.js';
 
 /** What models with experts say of their training, which has a loss of the router's own where they ask for it. */
 export const ROUTER_KEYS = {

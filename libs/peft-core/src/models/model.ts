@@ -3,7 +3,7 @@ import type { z } from 'zod';
 import type { Batch, Outputs, Sequence } from '../nn/batch.js';
 import type { BatchContext, ForwardContext } from '../nn/context.js';
 import type { KvCache } from '../nn/kv-cache.js';
-import type { CtcOptions, ModelOptions, ModelPaths } from '../nn/outline/stack-options.js';
+import type { CtcOptions, ModelOptions } from '../nn/outline/stack-options.js';
 import type { HfConfig } from '../nn/hf-files.js';
 import type { BaseDtype } from '../nn/precision.js';
 import type { Linear } from '../nn/layers/linear.js';
@@ -15,6 +15,7 @@ import type { Stack } from '../nn/stack.js';
 import type { Aliases } from '../nn/outline/aliases.js';
 import type { GgufFormat } from './frame/gguf-format.js';
 import type { HfTable, HfValues } from './frame/hf-config.js';
+import type { ModelPaths } from '../nn/outline/model-paths.js';
 
 /** What the head of a base is for: `lm` gives logits [n, V] of the next token, or of the letter of each row. */
 export type HeadKind = 'lm';

@@ -5,7 +5,6 @@
  */
 import { DomainError } from '@graft/contracts';
 import { shown } from '../data/json-scan.js';
-import type { TaskHeadPaths } from '../nn/outline/stack-options.js';
 import { defineModel } from './model.js';
 import {
   activation,
@@ -27,6 +26,7 @@ import {
   words,
 } from './frame/hf-config.js';
 import type { HfValues } from './frame/hf-config.js';
+import type { TaskHeadPaths } from '../nn/outline/model-paths.js';
 
 const { rope_theta: _, ...ropeKeys } = ROPE_KEYS;
 const hf = {

@@ -1,5 +1,4 @@
 /** Qwen 3 with experts (arXiv:2505.09388): of its layers all have them, or every n-th, or all but those named. */
-import type { ModelPaths } from '../nn/outline/stack-options.js';
 import { defineModel } from './model.js';
 import {
   flag,
@@ -13,6 +12,7 @@ import {
 } from './frame/hf-config.js';
 import { LLAMA_KEYS, llamaDecoder, llamaPaths } from './llama.js';
 import { refuseRouterLoss, ROUTER_KEYS } from './mixtral.js';
+import type { ModelPaths } from '../nn/outline/model-paths.js';
 
 const path = (name: string): string => `model.layers.{n}.${name}`;
 

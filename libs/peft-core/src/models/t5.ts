@@ -5,7 +5,7 @@
  */
 import { DomainError } from '@graft/contracts';
 import type { z } from 'zod';
-import type { StackOptions, StackPaths } from '../nn/outline/stack-options.js';
+import type { StackOptions } from '../nn/outline/stack-options.js';
 import { defineModel } from './model.js';
 import {
   activation,
@@ -24,6 +24,7 @@ import {
   VOCABULARY,
   word,
 } from './frame/hf-config.js';
+import type { StackPaths } from '../nn/outline/model-paths.js';
 
 /**
  * Distances beyond the largest bucket look alike, so no length is the model's last; this bounds what a job may ask for.

@@ -4,7 +4,7 @@
  */
 import type { z } from 'zod';
 import { patchesIn } from '../nn/front-ends/patches.js';
-import type { ModelOptions, ModelPaths } from '../nn/outline/stack-options.js';
+import type { ModelOptions } from '../nn/outline/stack-options.js';
 import { defineModel } from './model.js';
 import type { Aliases } from '../nn/outline/aliases.js';
 import {
@@ -24,6 +24,7 @@ import {
   word,
 } from './frame/hf-config.js';
 import type { HfTable, HfValues } from './frame/hf-config.js';
+import type { ModelPaths } from '../nn/outline/model-paths.js';
 
 /** What ViT and its kin read of config.json. */
 export const VIT_KEYS = {

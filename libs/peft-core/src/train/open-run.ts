@@ -15,7 +15,6 @@ import type { Adapter, NamedTensors } from '../methods/method.js';
 import { checkUnwritten, invocationOf, promptTasks } from '../methods/frame/config.js';
 import { methodFor, WITHOUT_ADAPTER } from '../methods/registry.js';
 import type { HfConfig } from '../nn/hf-files.js';
-import { stackKinds } from '../nn/outline/stack-options.js';
 import { surveyed } from '../datasets/survey.js';
 import { atOnce } from '../interruptible-work.js';
 import { footprintOf, type BaseFootprint } from '../methods/frame/base-footprint.js';
@@ -40,6 +39,7 @@ import { forgetting } from './side-work/forgetting.js';
 import { Run, type RunParts } from './run.js';
 import { Samples } from './side-work/samples.js';
 import { answerSizes, runBytes, sizesOf, type RunBytes } from './run-bytes.js';
+import { stackKinds } from '../nn/outline/model-paths.js';
 
 export interface RunOptions {
   /** Number of the run in its group. */

@@ -1,7 +1,7 @@
 /** A method's updates on the modules of a model, attached for one run. */
 import { add, tidy } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
-import type { BaseDtype, Model } from '../../models/model.js';
+import type { Model } from '../../models/model.js';
 import type { Embedding } from '../../nn/layers/embedding.js';
 import type { Linear } from '../../nn/layers/linear.js';
 import type { Pieces } from '../../interruptible-work.js';
@@ -24,6 +24,7 @@ import type { TargetFields, Targets } from '../targets/targets.js';
 import { tableOf } from '../targets/token-rows.js';
 import { partsTied } from './unmerged.js';
 import type { Pair } from '../targets/weight-tying.js';
+import type { BaseDtype } from '../../nn/precision.js';
 
 interface Setup extends Pick<AttachContext, 'run' | 'seed' | 'found' | 'onModule'> {
   readonly targets: Targets<Linear, Embedding>;

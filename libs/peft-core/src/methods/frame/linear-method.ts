@@ -2,52 +2,25 @@
  * The frame of methods that adapt linears. A method says what it does at one linear (linear-update.ts). Which linears those
  * are, modules_to_save, biases, names on disk, merged weights, the resolved config and detaching are the same for all.
  */
-import { add, noGrad, tidy, to, type Dtype, type Tensor } from '@graft/kernels';
-import { DomainError } from '@graft/contracts';
 import type { Model } from '../../models/model.js';
-import type { BaseDtype } from '../../nn/precision.js';
-import type { Linear, LinearAdapter, Role } from '../../nn/layers/linear.js';
-import type { Embedding } from '../../nn/layers/embedding.js';
-import type { LinearShape, ModuleIndex, Routed, TableShape } from '../../nn/outline/outline.js';
+import type { Outline } from '../../nn/outline/model-outline.js';
 import { atOnce, Pieces } from '../../interruptible-work.js';
-import { defineMethod } from '../method.js';
-import type {
-  Adapter,
-  AttachContext,
-  Held,
-  Method,
-  NamedTensors,
-  WeightUpdate,
-} from '../method.js';
-import {
-  inDtype,
-  ModulesToSave,
-  ModuleSizes,
-  trainBiases,
-  trainModulesToSave,
-} from '../targets/modules-to-save.js';
-import { freeze, type Freezes } from './freezable.js';
-import { checkInvocation, invoke } from './invocation-tokens.js';
-import { mergedLinear, updateOf, type Merged } from './merged-linear.js';
-import { ModuleParameters, restore, sizeOf, sizesByPart, type PartShapes } from './parameters.js';
+import { checkInvocation, INVOCATION_FIELD } from './invocation-tokens.js';
+import { LinearMethodAdapter } from './linear-adapter.js';
+import { parametersOf, resolvedBy, startedBy, targetsOf } from './linear-targets.js';
+import type { LinearMethod, SharedState } from './linear-update.js';
+import type { Adapter, AttachContext, Footprint, Method } from '../method.js';
+import { sizeOf, sizesByPart } from './parameters.js';
+import { Preparation } from './preparation.js';
 import { refuseWeights } from '../targets/refused-weights.js';
-import { savedWeights, withoutWeights } from '../targets/target-embedding.js';
-import type { EmbeddingMethod, EmbeddingUpdate } from '../targets/target-embedding.js';
-import { Preparation, type Observer } from './preparation.js';
-import { findParameters } from '../targets/target-parameters.js';
-import type { ParameterMethod, ParameterUpdate } from '../targets/target-parameters.js';
-import {
-  ALL_LINEAR,
-  checkTargets,
-  findTargets,
-  resolvedTargets,
-  roleNames,
-  writtenTargets,
-} from '../targets/targets.js';
-import type { TargetFields, Targets } from '../targets/targets.js';
-import { againOf, tie, withAgain, withoutAgain, type Pair } from '../targets/weight-tying.js';
+import { checkRows, rowsOf } from '../targets/kinds/token-rows.js';
+import { wholeModuleSizes } from '../targets/kinds/whole-modules.js';
+import { checkTargets } from '../targets/targets.js';
+import type { TargetFields } from '../targets/targets.js';
+import { tableOf } from '../targets/token-rows.js';
 import { partsTied, placesOf, unmergedBy } from './unmerged.js';
 import { tie } from '../targets/weight-tying.js';
+import { defineMethod } from '../method.js';
 
 export type { LinearMethod, LinearUpdate, RoleNames, SharedState } from './linear-update.js';
 export type { Merged } from './merged-linear.js';

@@ -1,6 +1,5 @@
 /** What a method of linears is: what it does at one linear, and what all its targets share (linear-method.ts). */
 import type { Tensor } from '@graft/kernels';
-import type { BaseDtype } from '../../models/model.js';
 import type { Embedding } from '../../nn/layers/embedding.js';
 import type { Linear, LinearAdapter, Role } from '../../nn/layers/linear.js';
 import type { LinearShape } from '../../nn/outline/outline.js';
@@ -12,6 +11,7 @@ import type { Observer } from './preparation.js';
 import type { EmbeddingMethod } from '../targets/target-embedding.js';
 import type { ParameterMethod } from '../targets/target-parameters.js';
 import type { ALL_LINEAR, TargetFields, Targets } from '../targets/targets.js';
+import type { BaseDtype } from '../../nn/precision.js';
 
 /** What the frame tells whoever holds more than parameters. */
 interface Hooks {

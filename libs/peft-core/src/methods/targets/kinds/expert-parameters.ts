@@ -1,12 +1,12 @@
 /** Parameters of routers and experts as targets: PEFT's `target_parameters`. */
 import { noGrad, tidy, to } from '@graft/kernels';
 import type { Dtype, Tensor } from '@graft/kernels';
-import type { BaseDtype } from '../../../models/model.js';
 import type { Experts } from '../../../nn/layers/experts.js';
 import type { AttachContext } from '../../method.js';
 import { ModuleParameters } from '../../frame/parameters.js';
 import type { ParameterMethod, ParameterShape, ParameterUpdate } from '../target-parameters.js';
 import { exportedBy, type TargetKind } from './target-kind.js';
+import type { BaseDtype } from '../../../nn/precision.js';
 
 export class ExpertParameterTargets implements TargetKind {
   readonly sets: ModuleParameters[] = [];

@@ -1,6 +1,5 @@
 /** Linear layers as targets: each has the method's update, attached for one run. */
 import type { Tensor } from '@graft/kernels';
-import type { BaseDtype } from '../../../models/model.js';
 import type { Linear } from '../../../nn/layers/linear.js';
 import type { Pieces } from '../../../interruptible-work.js';
 import type { LinearUpdate } from '../../frame/linear-update.js';
@@ -8,6 +7,7 @@ import { mergedLinear } from '../../frame/merged-linear.js';
 import type { AttachContext, NamedTensors } from '../../method.js';
 import { ModuleParameters } from '../../frame/parameters.js';
 import type { TargetKind } from './target-kind.js';
+import type { BaseDtype } from '../../../nn/precision.js';
 
 interface Target {
   readonly linear: Linear;

@@ -1,6 +1,6 @@
 import type { Tensor } from '@graft/kernels';
-import type { BaseDtype } from '../../../models/model.js';
 import type { ModuleParameters } from '../../frame/parameters.js';
+import type { BaseDtype } from '../../../nn/precision.js';
 
 /** The targets of one kind that a run's adapter trains, such as its linears or its rows of the vocabulary. */
 export interface TargetKind {

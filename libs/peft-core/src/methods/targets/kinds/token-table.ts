@@ -1,12 +1,12 @@
 /** The token embedding as a target. */
 import { noGrad, tidy, to } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
-import type { BaseDtype } from '../../../models/model.js';
 import type { Embedding } from '../../../nn/layers/embedding.js';
 import type { AttachContext } from '../../method.js';
 import { ModuleParameters } from '../../frame/parameters.js';
 import type { EmbeddingMethod, EmbeddingUpdate } from '../target-embedding.js';
 import { exportedBy, type TargetKind } from './target-kind.js';
+import type { BaseDtype } from '../../../nn/precision.js';
 
 export class TokenTableTarget implements TargetKind {
   readonly sets: ModuleParameters[] = [];

@@ -3,7 +3,7 @@
  * one, the file contains that matrix under both names.
  */
 import type { Tensor } from '@graft/kernels';
-import type { BaseDtype, Model } from '../../../models/model.js';
+import type { Model } from '../../../models/model.js';
 import type { Embedding } from '../../../nn/layers/embedding.js';
 import type { Linear } from '../../../nn/layers/linear.js';
 import type { Outline } from '../../../nn/outline/model-outline.js';
@@ -20,6 +20,7 @@ import type { ModuleParameters } from '../../frame/parameters.js';
 import type { TargetFields } from '../targets.js';
 import { againOf, withAgain, withoutAgain, type Pair } from '../weight-tying.js';
 import { exportedBy, type TargetKind } from './target-kind.js';
+import type { BaseDtype } from '../../../nn/precision.js';
 
 /** Sizes of what WholeModules would train. @param pairs heads that train as one with their embedding */
 export function wholeModuleSizes(

@@ -1,14 +1,9 @@
 /** Formats of records, of all tasks together: which of them a row of a table or a record is in. */
-import type { JsonObject } from '../../data/json-line.js';
-import {
-  mappedFormat,
-  shapeOf as shapeAmong,
-  type Columns,
-  type Shape,
-} from '../../datasets/shapes.js';
-import { tasks } from '../registry.js';
-import { likest } from '../../datasets/task-fit.js';
-import type { RecordFormat } from '../task.js';
+import type { JsonObject } from '../data/json-line.js';
+import { mappedFormat, shapeOf as shapeAmong, type Columns, type Shape } from './shapes.js';
+import { tasks } from '../tasks/registry.js';
+import { likest } from './task-fit.js';
+import type { RecordFormat } from '../tasks/task.js';
 
 /** Formats of records, each once. */
 const formats: readonly RecordFormat[] = [
