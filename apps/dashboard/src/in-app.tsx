@@ -7,9 +7,9 @@ import {
   RouterProvider,
 } from '@tanstack/react-router';
 import { createContext, useContext, useState, type ReactNode } from 'react';
-import { Above } from './components/above.js';
+import { Above } from './ui/above.js';
 import { parseSearch, stringifySearch } from './address.js';
-import { Answers } from './loading.js';
+import { Answers } from './api/loaded.js';
 
 const Shown = createContext<ReactNode>(null);
 

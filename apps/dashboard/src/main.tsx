@@ -1,10 +1,10 @@
 import { RouterProvider } from '@tanstack/react-router';
 import { StrictMode } from 'react';
 import { createRoot } from 'react-dom/client';
-import { ErrorBoundary } from './components/error-boundary.js';
-import { Answers } from './loading.js';
+import { ErrorBoundary } from './shell/error-boundary.js';
+import { Answers } from './api/loaded.js';
 import { fetchPages, router } from './router.js';
-import { shareBetweenTabs, takeKeyFromAddress } from './session.js';
+import { shareBetweenTabs, takeKeyFromAddress } from './api/session.js';
 import './styles.css';
 
 takeKeyFromAddress();

@@ -1,13 +1,13 @@
 // What stands at each address. A page's code is fetched when it is first gone to; what the first page needs comes alone.
 import { createRouter, lazyRouteComponent, type AsyncRouteComponent } from '@tanstack/react-router';
 import { parametersOf, parseSearch, stringifySearch } from './address.js';
-import { App } from './app.js';
-import { Broken } from './components/error-boundary.js';
-import { isLost, probe, whenBack } from './contact.js';
-import { Loading } from './components/loading.js';
-import { PageNotFound } from './components/page-not-found.js';
+import { App } from './shell/app.js';
+import { Broken } from './shell/error-boundary.js';
+import { isLost, probe, whenBack } from './api/contact.js';
+import { Loading } from './ui/loading.js';
+import { PageNotFound } from './shell/page-not-found.js';
 import * as routes from './routes.js';
-import { parseQuery } from './pages/job-query.js';
+import { parseQuery } from './job-list/job-query.js';
 
 /** Code that does not come because the server is away is asked for again when it is back. */
 async function fetched<Module>(load: () => Promise<Module>): Promise<Module> {

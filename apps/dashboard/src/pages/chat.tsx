@@ -1,15 +1,15 @@
 import type { Catalog, InputKind, ModelObject, ModelUse } from '@graft/contracts';
 import { useState, type ReactNode } from 'react';
-import { api } from '../api.js';
-import { ClassifyBox, EmbedBox } from '../components/ask-box.js';
-import { DEFAULTS } from '../components/chat-settings.js';
-import { Conversation } from '../components/conversation.js';
-import { Failure } from '../components/failure.js';
-import { Link } from '../components/link.js';
-import { Loading } from '../components/loading.js';
-import { ComparedPictures, LabelledPictures } from '../components/picture-box.js';
-import { SoundLabelBox, TranscriptBox } from '../components/sound-box.js';
-import { useLoaded } from '../loading.js';
+import { api } from '../api/api.js';
+import { ClassifyBox, EmbedBox } from '../chat/ask-box.js';
+import { DEFAULTS } from '../chat/chat-settings.js';
+import { Conversation } from '../chat/conversation.js';
+import { Failure } from '../ui/failure.js';
+import { Link } from '../ui/link.js';
+import { Loading } from '../ui/loading.js';
+import { ComparedPictures, LabelledPictures } from '../chat/picture-box.js';
+import { SoundLabelBox, TranscriptBox } from '../chat/sound-box.js';
+import { useLoaded } from '../api/loaded.js';
 
 const TITLE: Readonly<Record<ModelUse, string>> = {
   chat: 'Chat',

@@ -2,8 +2,8 @@ import type { Catalog, JobObject, MetricsObject } from '@graft/contracts';
 import { comparedOptions, MOST_COMPARED } from '@graft/contracts/compared-jobs';
 import { duration } from '@graft/contracts/duration';
 import { useEffect, useRef, useState } from 'react';
-import { api } from '../api.js';
-import { Chart } from '../components/chart.js';
+import { api } from '../api/api.js';
+import { Chart } from '../charts/chart.js';
 import {
   AXES,
   comparedCurves,
@@ -11,19 +11,19 @@ import {
   inTraining,
   inValidation,
   type Axis,
-} from '../components/compared-jobs.js';
-import { percent } from '../components/job-charts.js';
-import { Failure } from '../components/failure.js';
-import { Link } from '../components/link.js';
-import { Loading } from '../components/loading.js';
-import { fieldsOf } from '../components/schema-form.js';
-import { fittedWeight } from '../components/smoothed.js';
-import { StatePill } from '../components/state-pill.js';
-import { Row, Table } from '../components/table.js';
+} from '../job/compared-jobs.js';
+import { percent } from '../job/job-charts.js';
+import { Failure } from '../ui/failure.js';
+import { Link } from '../ui/link.js';
+import { Loading } from '../ui/loading.js';
+import { fieldsOf } from '../forms/schema-form.js';
+import { fittedWeight } from '../charts/smoothed.js';
+import { StatePill } from '../ui/state-pill.js';
+import { Row, Table } from '../ui/table.js';
 import { bytes, count, methodName, short } from '../format.js';
-import { isOver, jobName, lowestValidation } from '../job-words.js';
-import { useLoaded } from '../loading.js';
-import { useMay } from '../own-key.js';
+import { isOver, jobName, lowestValidation } from '../job/job-words.js';
+import { useLoaded } from '../api/loaded.js';
+import { useMay } from '../api/own-key.js';
 
 /** While one of them trains, all are asked for this often. */
 const POLL_MS = 5000;

@@ -1,7 +1,7 @@
 import type { ComparedItem, EvalRunObject } from '@graft/contracts';
 import { compareRuns } from '@graft/contracts/compare-runs';
 import { useEffect, useState } from 'react';
-import { api } from '../api.js';
+import { api } from '../api/api.js';
 import {
   Answer,
   ItemFields,
@@ -10,16 +10,16 @@ import {
   passShare,
   runName,
   VerdictPill,
-} from '../components/eval-results.js';
-import { EvalCrumb } from '../components/eval-crumb.js';
-import { Failure } from '../components/failure.js';
-import { Figure } from '../components/figure.js';
-import { Link } from '../components/link.js';
-import { Loading } from '../components/loading.js';
-import { Row, Table } from '../components/table.js';
-import { Tabs } from '../components/tabs.js';
+} from '../evals/eval-results.js';
+import { EvalCrumb } from '../evals/eval-crumb.js';
+import { Failure } from '../ui/failure.js';
+import { Figure } from '../ui/figure.js';
+import { Link } from '../ui/link.js';
+import { Loading } from '../ui/loading.js';
+import { Row, Table } from '../ui/table.js';
+import { Tabs } from '../ui/tabs.js';
 import { count } from '../format.js';
-import { useLoaded } from '../loading.js';
+import { useLoaded } from '../api/loaded.js';
 
 /** At once on the page; more are a press away. */
 const SHOWN = 100;

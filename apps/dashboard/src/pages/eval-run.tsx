@@ -1,8 +1,8 @@
 import type { EvalOutputItemObject, EvalRunObject } from '@graft/contracts';
 import { useNavigate } from '@tanstack/react-router';
 import { useEffect, useState } from 'react';
-import { api } from '../api.js';
-import { useConfirm } from '../components/confirm.js';
+import { api } from '../api/api.js';
+import { useConfirm } from '../ui/confirm.js';
 import {
   Answer,
   isOpen,
@@ -12,16 +12,16 @@ import {
   runName,
   RunPill,
   VerdictPill,
-} from '../components/eval-results.js';
-import { EvalCrumb } from '../components/eval-crumb.js';
-import { Failure } from '../components/failure.js';
-import { Figure } from '../components/figure.js';
-import { Loading } from '../components/loading.js';
-import { Row, Table } from '../components/table.js';
-import { Tabs } from '../components/tabs.js';
+} from '../evals/eval-results.js';
+import { EvalCrumb } from '../evals/eval-crumb.js';
+import { Failure } from '../ui/failure.js';
+import { Figure } from '../ui/figure.js';
+import { Loading } from '../ui/loading.js';
+import { Row, Table } from '../ui/table.js';
+import { Tabs } from '../ui/tabs.js';
 import { ago, count, moment } from '../format.js';
-import { useLoaded } from '../loading.js';
-import { useMay } from '../own-key.js';
+import { useLoaded } from '../api/loaded.js';
+import { useMay } from '../api/own-key.js';
 
 const PAGE = 50;
 const KINDS = ['all', 'fail', 'error', 'pass'] as const;

@@ -1,9 +1,9 @@
 import type { EvalObject, EvalRunObject, ModelObject } from '@graft/contracts';
 import { useNavigate } from '@tanstack/react-router';
 import { useEffect, useState, type FormEvent } from 'react';
-import { api } from '../api.js';
-import { useConfirm } from '../components/confirm.js';
-import { CopyButton } from '../components/copy-button.js';
+import { api } from '../api/api.js';
+import { useConfirm } from '../ui/confirm.js';
+import { CopyButton } from '../ui/copy-button.js';
 import {
   criterionWords,
   modelWords,
@@ -11,14 +11,14 @@ import {
   passShare,
   runName,
   RunPill,
-} from '../components/eval-results.js';
-import { Failure } from '../components/failure.js';
-import { Link } from '../components/link.js';
-import { Loading } from '../components/loading.js';
-import { Row, Table } from '../components/table.js';
+} from '../evals/eval-results.js';
+import { Failure } from '../ui/failure.js';
+import { Link } from '../ui/link.js';
+import { Loading } from '../ui/loading.js';
+import { Row, Table } from '../ui/table.js';
 import { ago, moment } from '../format.js';
-import { useLoaded } from '../loading.js';
-import { useMay } from '../own-key.js';
+import { useLoaded } from '../api/loaded.js';
+import { useMay } from '../api/own-key.js';
 
 /** One eval: how it grades, its runs, and a run of another model. */
 export function EvalPage({ id }: { id: string }) {

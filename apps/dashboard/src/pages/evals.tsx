@@ -1,10 +1,10 @@
-import { api } from '../api.js';
-import { Failure } from '../components/failure.js';
-import { Link } from '../components/link.js';
-import { Loading } from '../components/loading.js';
-import { Row, Table } from '../components/table.js';
+import { api } from '../api/api.js';
+import { Failure } from '../ui/failure.js';
+import { Link } from '../ui/link.js';
+import { Loading } from '../ui/loading.js';
+import { Row, Table } from '../ui/table.js';
 import { ago, moment } from '../format.js';
-import { useLoaded } from '../loading.js';
+import { useLoaded } from '../api/loaded.js';
 
 /** What models are graded by. */
 export function EvalsPage() {

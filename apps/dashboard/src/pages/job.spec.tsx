@@ -7,11 +7,11 @@ import type { AddressInfo } from 'node:net';
 import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest';
 import type { ReactNode } from 'react';
 import { InApp } from '../in-app.js';
-import { OwnKey } from '../own-key.js';
-import { RecordFormats } from '../record-formats.js';
-import { ContactBanner } from '../components/contact-banner.js';
-import { ErrorBoundary } from '../components/error-boundary.js';
-import { drawn } from '../components/job-charts.js';
+import { OwnKey } from '../api/own-key.js';
+import { RecordFormats } from '../files/record-formats.js';
+import { ContactBanner } from '../shell/contact-banner.js';
+import { ErrorBoundary } from '../shell/error-boundary.js';
+import { drawn } from '../job/job-charts.js';
 import { JobPage } from './job.js';
 
 const job: JobObject = {

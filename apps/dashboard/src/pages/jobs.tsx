@@ -1,25 +1,25 @@
 import type { JobObject, OverviewObject } from '@graft/contracts';
 import { useNavigate } from '@tanstack/react-router';
 import { useEffect, useMemo, useRef, useState, type KeyboardEvent } from 'react';
-import { api } from '../api.js';
-import { isOver } from '../job-words.js';
-import { useJobViews, type JobViews } from '../job-views.js';
-import { useKeys } from '../keyboard.js';
-import { useLoaded } from '../loading.js';
-import { useMay } from '../own-key.js';
-import { StreamLost } from '../components/contact-banner.js';
-import { EditJob } from '../components/edit-job.js';
-import { Failure } from '../components/failure.js';
-import { useJobActions } from '../components/job-actions.js';
-import { withoutEmpty } from '../components/job-columns.js';
-import { JobFilters } from '../components/job-filters.js';
-import { JobTable } from '../components/job-table.js';
-import { Link } from '../components/link.js';
-import { Loading } from '../components/loading.js';
-import { PickedJobs } from '../components/picked-jobs.js';
-import { ColumnMenu, ViewMenu } from '../components/view-menus.js';
-import { useJobList, type JobList } from './job-list.js';
-import { isFiltered, pathOf, type JobQuery } from './job-query.js';
+import { api } from '../api/api.js';
+import { isOver } from '../job/job-words.js';
+import { useJobViews, type JobViews } from '../job-list/job-views.js';
+import { useKeys } from '../browser/keyboard.js';
+import { useLoaded } from '../api/loaded.js';
+import { useMay } from '../api/own-key.js';
+import { StreamLost } from '../shell/contact-banner.js';
+import { EditJob } from '../job-list/edit-job.js';
+import { Failure } from '../ui/failure.js';
+import { useJobActions } from '../job-list/job-actions.js';
+import { withoutEmpty } from '../job-list/job-columns.js';
+import { JobFilters } from '../job-list/job-filters.js';
+import { JobTable } from '../job-list/job-table.js';
+import { Link } from '../ui/link.js';
+import { Loading } from '../ui/loading.js';
+import { PickedJobs } from '../job-list/picked-jobs.js';
+import { ColumnMenu, ViewMenu } from '../job-list/view-menus.js';
+import { useJobList, type JobList } from '../job-list/job-list.js';
+import { isFiltered, pathOf, type JobQuery } from '../job-list/job-query.js';
 
 /** The table of all jobs. What it shows stands in the address. */
 export function JobsPage({ query }: { query: JobQuery }) {

@@ -1,15 +1,15 @@
 import type { ApiKeyObject, JoinTokenObject } from '@graft/contracts';
 import { PROJECT_SCOPES } from '@graft/contracts/scopes';
 import { useContext, useState, type FormEvent } from 'react';
-import { api } from '../api.js';
-import { useLoaded } from '../loading.js';
-import { OwnKey } from '../own-key.js';
-import { useConfirm } from '../components/confirm.js';
-import { Failure } from '../components/failure.js';
-import { GatewayReach, JoinTokenForm } from '../components/join-token.js';
-import { Loading } from '../components/loading.js';
-import { Secret } from '../components/secret.js';
-import { Row, Table } from '../components/table.js';
+import { api } from '../api/api.js';
+import { useLoaded } from '../api/loaded.js';
+import { OwnKey } from '../api/own-key.js';
+import { useConfirm } from '../ui/confirm.js';
+import { Failure } from '../ui/failure.js';
+import { GatewayReach, JoinTokenForm } from '../workers/join-token.js';
+import { Loading } from '../ui/loading.js';
+import { Secret } from '../ui/secret.js';
+import { Row, Table } from '../ui/table.js';
 import { ago, moment } from '../format.js';
 
 /** Who may use this Graft, and which workers may join it; for admins. */

@@ -1,14 +1,14 @@
 import type { ModelObject } from '@graft/contracts';
 import { operationTitle } from '@graft/contracts/job-kinds';
 import { useState, type FormEvent } from 'react';
-import { api, archive } from '../api.js';
-import { useLoaded } from '../loading.js';
-import { useMay } from '../own-key.js';
-import { useConfirm } from '../components/confirm.js';
-import { Failure } from '../components/failure.js';
-import { Link } from '../components/link.js';
-import { Loading } from '../components/loading.js';
-import { Row, Table } from '../components/table.js';
+import { api, archive } from '../api/api.js';
+import { useLoaded } from '../api/loaded.js';
+import { useMay } from '../api/own-key.js';
+import { useConfirm } from '../ui/confirm.js';
+import { Failure } from '../ui/failure.js';
+import { Link } from '../ui/link.js';
+import { Loading } from '../ui/loading.js';
+import { Row, Table } from '../ui/table.js';
 import { ago, bytes, count, modelTitle } from '../format.js';
 
 const USE = {

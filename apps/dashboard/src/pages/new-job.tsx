@@ -1,34 +1,27 @@
 import type { Catalog, FileObject, JobObject, ModelObject } from '@graft/contracts';
 import { useNavigate } from '@tanstack/react-router';
 import { useEffect, useMemo, useRef, useState, type FormEvent } from 'react';
-import { api, ApiError } from '../api.js';
-import { useLoaded } from '../loading.js';
-import { Failure } from '../components/failure.js';
-import { Fold } from '../components/fold.js';
-import { changed, type Change } from '../components/change.js';
-import { BaseModel, Pace, TrainingData } from '../components/job-basics.js';
-import {
-  BLANK,
-  bodyOf,
-  defaultRate,
-  draftOf,
-  taskOf,
-  type Draft,
-} from '../components/job-draft.js';
-import { forgetDraft, keepDraft, keptDraft } from '../components/kept-draft.js';
-import { LimitsNear } from '../components/limits-near.js';
-import { JobPlan } from '../components/job-plan.js';
-import { JobTrackers } from '../components/job-trackers.js';
-import { Loading } from '../components/loading.js';
-import { MethodChoice, MethodOptions } from '../components/method-choice.js';
-import { PresetChoice } from '../components/preset-choice.js';
-import { fieldsOf, SchemaForm, wrongIn, type Field } from '../components/schema-form.js';
-import { SamplePrompts } from '../components/sample-prompts.js';
-import { sweepOf } from '../components/sweep-draft.js';
-import { SweepForm } from '../components/sweep-form.js';
-import { StepHead } from '../components/step-head.js';
-import { TaskChoice } from '../components/task-choice.js';
-import { usePreview, type Preview } from '../components/use-preview.js';
+import { api, ApiError } from '../api/api.js';
+import { useLoaded } from '../api/loaded.js';
+import { Failure } from '../ui/failure.js';
+import { Fold } from '../ui/fold.js';
+import { changed, type Change } from '../forms/change.js';
+import { BaseModel, Pace, TrainingData } from '../new-job/job-basics.js';
+import { BLANK, bodyOf, defaultRate, draftOf, taskOf, type Draft } from '../new-job/job-draft.js';
+import { forgetDraft, keepDraft, keptDraft } from '../new-job/kept-draft.js';
+import { LimitsNear } from '../projects/limits-near.js';
+import { JobPlan } from '../new-job/job-plan.js';
+import { JobTrackers } from '../new-job/job-trackers.js';
+import { Loading } from '../ui/loading.js';
+import { MethodChoice, MethodOptions } from '../new-job/method-choice.js';
+import { PresetChoice } from '../new-job/preset-choice.js';
+import { fieldsOf, SchemaForm, wrongIn, type Field } from '../forms/schema-form.js';
+import { SamplePrompts } from '../new-job/sample-prompts.js';
+import { sweepOf } from '../new-job/sweep-draft.js';
+import { SweepForm } from '../new-job/sweep-form.js';
+import { StepHead } from '../ui/step-head.js';
+import { TaskChoice } from '../new-job/task-choice.js';
+import { usePreview, type Preview } from '../new-job/use-preview.js';
 
 interface NewJobProps {
   /** A job to begin as. */

@@ -1,14 +1,14 @@
 import { useEffect, useState } from 'react';
-import { api, ApiError } from '../api.js';
-import { useConfirm } from '../components/confirm.js';
-import { Failure } from '../components/failure.js';
-import { Link } from '../components/link.js';
-import { Loading } from '../components/loading.js';
-import { accessWords, PoolAccess } from '../components/pool-access.js';
-import { PoolLoad } from '../components/pool-load.js';
-import { WorkerTable } from '../components/worker-table.js';
-import { useLoaded } from '../loading.js';
-import { useMay } from '../own-key.js';
+import { api, ApiError } from '../api/api.js';
+import { useConfirm } from '../ui/confirm.js';
+import { Failure } from '../ui/failure.js';
+import { Link } from '../ui/link.js';
+import { Loading } from '../ui/loading.js';
+import { accessWords, PoolAccess } from '../workers/pool-access.js';
+import { PoolLoad } from '../workers/pool-load.js';
+import { WorkerTable } from '../workers/worker-table.js';
+import { useLoaded } from '../api/loaded.js';
+import { useMay } from '../api/own-key.js';
 
 /** One pool: how it is doing, its workers, and which projects may use it. */
 export function PoolPage({ name }: { name: string }) {

@@ -1,12 +1,12 @@
 import type { PoolObject } from '@graft/contracts';
-import { api } from '../api.js';
-import { Failure } from '../components/failure.js';
-import { Link } from '../components/link.js';
-import { Loading } from '../components/loading.js';
-import { accessWords } from '../components/pool-access.js';
-import { waitWords, workerWords } from '../components/pool-load.js';
-import { Row, Table } from '../components/table.js';
-import { useLoaded } from '../loading.js';
+import { api } from '../api/api.js';
+import { Failure } from '../ui/failure.js';
+import { Link } from '../ui/link.js';
+import { Loading } from '../ui/loading.js';
+import { accessWords } from '../workers/pool-access.js';
+import { waitWords, workerWords } from '../workers/pool-load.js';
+import { Row, Table } from '../ui/table.js';
+import { useLoaded } from '../api/loaded.js';
 
 /** Groups of workers, and whose jobs they take. */
 export function PoolsPage() {

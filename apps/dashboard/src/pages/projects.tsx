@@ -1,19 +1,19 @@
 import type { ProjectObject } from '@graft/contracts';
 import { useNavigate } from '@tanstack/react-router';
 import { useState, type FormEvent } from 'react';
-import { api, ApiError } from '../api.js';
-import { AuditLog } from '../components/audit-log.js';
-import { Failure } from '../components/failure.js';
-import { Text } from '../components/fields.js';
-import { Fold } from '../components/fold.js';
-import { LimitFields, limitsBody, type TypedLimits } from '../components/limit-fields.js';
-import { Link } from '../components/link.js';
-import { Loading } from '../components/loading.js';
-import { Row, Table } from '../components/table.js';
-import { Tabs } from '../components/tabs.js';
-import { WillBeDeleted } from '../components/will-be-deleted.js';
+import { api, ApiError } from '../api/api.js';
+import { AuditLog } from '../projects/audit-log.js';
+import { Failure } from '../ui/failure.js';
+import { Text } from '../forms/fields.js';
+import { Fold } from '../ui/fold.js';
+import { LimitFields, limitsBody, type TypedLimits } from '../projects/limit-fields.js';
+import { Link } from '../ui/link.js';
+import { Loading } from '../ui/loading.js';
+import { Row, Table } from '../ui/table.js';
+import { Tabs } from '../ui/tabs.js';
+import { WillBeDeleted } from '../projects/will-be-deleted.js';
 import { ago, moment } from '../format.js';
-import { useLoaded } from '../loading.js';
+import { useLoaded } from '../api/loaded.js';
 
 const TABS = ['Projects', 'Audit'] as const;
 

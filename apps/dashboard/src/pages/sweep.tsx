@@ -7,20 +7,20 @@ import {
   trialCountsText,
 } from '@graft/contracts/sweep-text';
 import { useEffect, useState } from 'react';
-import { api } from '../api.js';
-import { useConfirm } from '../components/confirm.js';
-import { CopyButton } from '../components/copy-button.js';
-import { Failure } from '../components/failure.js';
-import { Link } from '../components/link.js';
-import { Loading } from '../components/loading.js';
-import { COSTS, pointsOf } from '../components/pareto.js';
-import { ParetoChart } from '../components/pareto-chart.js';
-import { StatePill } from '../components/state-pill.js';
-import { TrialTable } from '../components/trial-table.js';
-import { Warnings } from '../components/warnings.js';
+import { api } from '../api/api.js';
+import { useConfirm } from '../ui/confirm.js';
+import { CopyButton } from '../ui/copy-button.js';
+import { Failure } from '../ui/failure.js';
+import { Link } from '../ui/link.js';
+import { Loading } from '../ui/loading.js';
+import { COSTS, pointsOf } from '../sweeps/pareto.js';
+import { ParetoChart } from '../sweeps/pareto-chart.js';
+import { StatePill } from '../ui/state-pill.js';
+import { TrialTable } from '../sweeps/trial-table.js';
+import { Warnings } from '../ui/warnings.js';
 import { ago, moment } from '../format.js';
-import { useLoaded } from '../loading.js';
-import { useMay } from '../own-key.js';
+import { useLoaded } from '../api/loaded.js';
+import { useMay } from '../api/own-key.js';
 
 const POLL_MS = 3000;
 

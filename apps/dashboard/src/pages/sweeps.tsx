@@ -1,12 +1,12 @@
 import { scoreText, trialCountsText } from '@graft/contracts/sweep-text';
-import { api } from '../api.js';
-import { Failure } from '../components/failure.js';
-import { Link } from '../components/link.js';
-import { Loading } from '../components/loading.js';
-import { StatePill } from '../components/state-pill.js';
-import { Row, Table } from '../components/table.js';
+import { api } from '../api/api.js';
+import { Failure } from '../ui/failure.js';
+import { Link } from '../ui/link.js';
+import { Loading } from '../ui/loading.js';
+import { StatePill } from '../ui/state-pill.js';
+import { Row, Table } from '../ui/table.js';
 import { ago, moment } from '../format.js';
-import { useLoaded } from '../loading.js';
+import { useLoaded } from '../api/loaded.js';
 
 /** Jobs that differ in some of their fields, to be compared. */
 export function SweepsPage() {

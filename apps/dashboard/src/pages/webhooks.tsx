@@ -1,14 +1,14 @@
 import type { WebhookDeliveryObject, WebhookEndpointObject } from '@graft/contracts';
 import { WEBHOOK_EVENT_TYPES, type WebhookEventType } from '@graft/contracts/webhooks';
 import { useState, type FormEvent } from 'react';
-import { api } from '../api.js';
-import { useConfirm } from '../components/confirm.js';
-import { Failure } from '../components/failure.js';
-import { Loading } from '../components/loading.js';
-import { Secret } from '../components/secret.js';
-import { Row, Table } from '../components/table.js';
+import { api } from '../api/api.js';
+import { useConfirm } from '../ui/confirm.js';
+import { Failure } from '../ui/failure.js';
+import { Loading } from '../ui/loading.js';
+import { Secret } from '../ui/secret.js';
+import { Row, Table } from '../ui/table.js';
 import { ago, moment } from '../format.js';
-import { useLoaded } from '../loading.js';
+import { useLoaded } from '../api/loaded.js';
 
 const REFRESH_MS = 3_000;
 

@@ -1,14 +1,14 @@
 import type { GatewayObject } from '@graft/contracts';
 import { workerCommand } from '@graft/contracts/worker-command';
-import { api } from '../api.js';
-import { useLoaded } from '../loading.js';
-import { useMay } from '../own-key.js';
-import { Failure } from '../components/failure.js';
-import { Fold } from '../components/fold.js';
-import { GatewayReach, JoinTokenForm } from '../components/join-token.js';
-import { Link } from '../components/link.js';
-import { Loading } from '../components/loading.js';
-import { WorkerTable } from '../components/worker-table.js';
+import { api } from '../api/api.js';
+import { useLoaded } from '../api/loaded.js';
+import { useMay } from '../api/own-key.js';
+import { Failure } from '../ui/failure.js';
+import { Fold } from '../ui/fold.js';
+import { GatewayReach, JoinTokenForm } from '../workers/join-token.js';
+import { Link } from '../ui/link.js';
+import { Loading } from '../ui/loading.js';
+import { WorkerTable } from '../workers/worker-table.js';
 
 export function WorkersPage() {
   const workers = useLoaded(['workers'], async () => (await api.workers()).data, 3000);

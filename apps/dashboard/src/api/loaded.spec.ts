@@ -1,0 +1,62 @@
+// @vitest-environment happy-dom
+import { act, cleanup, renderHook } from '@testing-library/react';
+import { afterEach, expect, it } from 'vitest';
+import { NoAnswer } from './api.js';
+import { Answers, useLoaded } from './loaded.js';
+import { signIn } from './session.js';
+
+afterEach(cleanup);
+afterEach(() => sessionStorage.clear());
+
+/** Answers that come when the test says so, in the order in which they were asked for. */
+function answers() {
+  const asked: { succeed: (value: string) => void; fail: (error: Error) => void }[] = [];
+  const fetcher = () => new Promise<string>((succeed, fail) => void asked.push({ succeed, fail }));
+  return { asked, fetcher };
+}
+const settled = () => new Promise((resolve) => setTimeout(resolve));
+
+it('heeds the newest request only: an older one that fails late changes nothing', async () => {
+  const { asked, fetcher } = answers();
+  const { result } = renderHook(() => useLoaded(['one'], fetcher), { wrapper: Answers });
+  await act(async () => asked[0]?.succeed('first'));
+  await act(settled);
+  act(() => result.current.reload());
+  act(() => result.current.reload());
+  await act(async () => asked[2]?.succeed('new'));
+  await act(async () => asked[1]?.fail(new Error('old')));
+  await act(settled);
+  expect(result.current.value).toBe('new');
+  expect(result.current.error).toBeNull();
+});
+
+it('keeps saying what was refused until there is another answer, and leaves an outage to the banner', async () => {
+  const { asked, fetcher } = answers();
+  const { result } = renderHook(() => useLoaded(['one'], fetcher), { wrapper: Answers });
+  await act(async () => asked[0]?.fail(new Error('refused')));
+  await act(settled);
+  expect(result.current.error?.message).toBe('refused');
+  act(() => result.current.reload());
+  expect(result.current.error?.message).toBe('refused');
+  await act(async () => asked[1]?.fail(new NoAnswer({})));
+  await act(settled);
+  expect(result.current.error?.message).toBe('refused');
+  act(() => result.current.reload());
+  await act(async () => asked[2]?.succeed('now'));
+  await act(settled);
+  expect(result.current).toMatchObject({ value: 'now', error: null });
+});
+
+it('keeps nothing of one key for another', async () => {
+  act(() => signIn('sk-one'));
+  const { asked, fetcher } = answers();
+  const { result } = renderHook(() => useLoaded(['one'], fetcher), { wrapper: Answers });
+  await act(async () => asked[0]?.succeed('of the first key'));
+  await act(settled);
+  expect(result.current.value).toBe('of the first key');
+  act(() => signIn('sk-two'));
+  expect(result.current.value).toBeNull();
+  await act(async () => asked[1]?.succeed('of the second'));
+  await act(settled);
+  expect(result.current.value).toBe('of the second');
+});

@@ -1,0 +1,216 @@
+import { useEffect, useRef, useState, type DragEvent, type ReactNode } from 'react';
+import { modelTitle } from '../format.js';
+import { FIRST_BYTES, mediaType, mediaUrl, type MediaUrl } from '../media/media-url.js';
+import { Share, type Label } from './ask-box.js';
+import { Failure } from '../ui/failure.js';
+import { Media } from '../media/media.js';
+
+const MOST_LABELS = 5;
+
+/** Says what a model makes of a picture or sound, more than once where it comes in parts. */
+export type Ask<T> = (
+  model: string,
+  file: File,
+  tell: (answer: T) => void,
+  signal: AbortSignal,
+) => Promise<void>;
+
+/** Of a model; null until it has said something. */
+type Said<T> = T | Error | null;
+
+interface Given<T> {
+  readonly key: number;
+  readonly name: string;
+  readonly url: string;
+  /** Of each model, in their order. */
+  readonly answers: readonly Said<T>[];
+}
+
+/** What a box takes, and how it speaks of it. */
+export interface Taken {
+  readonly medium: MediaUrl['medium'];
+  /** What browsers let choose. */
+  readonly accept: string;
+  /** "Choose pictures…" */
+  readonly several: string;
+  /** "This is no picture." */
+  readonly one: string;
+  readonly hint: string;
+  readonly waiting: string;
+}
+
+interface BoxProps<T> {
+  readonly taken: Taken;
+  readonly models: readonly string[];
+  readonly ask: Ask<T>;
+  /** @param first of what was given first, by the same model */
+  readonly show: (answer: T, first: T) => ReactNode;
+  /** Another way to give one. */
+  readonly beside?: (take: (file: File) => void, fail: (error: Error) => void) => ReactNode;
+}
+
+/** Asks all models of a file, and keeps what they say. */
+function useGiven<T>(models: readonly string[], ask: Ask<T>) {
+  const [given, setGiven] = useState<readonly Given<T>[]>([]);
+  const next = useRef(0);
+  const left = useRef(new AbortController());
+  useEffect(() => {
+    const now = (left.current = new AbortController());
+    return () => now.abort();
+  }, []);
+  const give = async (file: File) => {
+    const key = next.current++;
+    const { signal } = left.current;
+    const url = await dataUrlOf(file);
+    setGiven((now) => [{ key, name: file.name, url, answers: models.map(() => null) }, ...now]);
+    const set = (at: number, answer: T | Error) =>
+      setGiven((now) =>
+        now.map((one) =>
+          one.key === key ? { ...one, answers: one.answers.with(at, answer) } : one,
+        ),
+      );
+    await Promise.all(
+      models.map((model, at) =>
+        ask(model, file, (answer) => set(at, answer), signal).catch((error: Error) => {
+          if (!signal.aborted) set(at, error);
+        }),
+      ),
+    );
+  };
+  return { given, give };
+}
+
+/** Pictures or sounds dropped, chosen or made, and what each model says of them. */
+export function MediaBox<T>({ taken, models, ask, show, beside }: BoxProps<T>) {
+  const { given, give } = useGiven(models, ask);
+  const [failure, setFailure] = useState<Error | null>(null);
+  const take = (files: Iterable<File>) => {
+    setFailure(null);
+    for (const file of files) give(file).catch(setFailure);
+  };
+  const drop = (event: DragEvent) => {
+    event.preventDefault();
+    take(event.dataTransfer.files);
+  };
+  return (
+    <div onDragOver={(event) => event.preventDefault()} onDrop={drop}>
+      <div className="dropping">
+        <input
+          id="media"
+          className="unseen"
+          type="file"
+          accept={taken.accept}
+          multiple
+          onChange={(event) => {
+            take(event.target.files ?? []);
+            event.target.value = ''; // the same one may be asked for again
+          }}
+        />
+        <label htmlFor="media" className="button main">
+          Choose {taken.several}…
+        </label>
+        {beside?.((file) => take([file]), setFailure)}
+        <span className="faint">or drop them here: {taken.hint}</span>
+      </div>
+      <Failure error={failure} />
+      <div role="status" aria-atomic="false" aria-label="Answers">
+        <ol className="pictured" aria-label="Answers">
+          {given.map((one) => (
+            <Shown
+              key={one.key}
+              given={one}
+              first={given.at(-1) ?? one}
+              taken={taken}
+              models={models}
+              show={show}
+            />
+          ))}
+        </ol>
+      </div>
+    </div>
+  );
+}
+
+interface ShownProps<T> extends Pick<BoxProps<T>, 'taken' | 'models' | 'show'> {
+  readonly given: Given<T>;
+  readonly first: Given<T>;
+}
+
+function Shown<T>({ given: { name, url, answers }, first, taken, models, show }: ShownProps<T>) {
+  const media = mediaUrl(url);
+  return (
+    <li className="card">
+      <figure>
+        {media?.medium === taken.medium ? (
+          <Media media={media} what={name} />
+        ) : (
+          <p className="bad">This is no {taken.one}.</p>
+        )}
+        <figcaption className="break faint">{name}</figcaption>
+      </figure>
+      <div className="said-of">
+        {models.map((model, at) => (
+          <section key={model} aria-label={`${model} on ${name}`}>
+            {models.length > 1 && <h2 className="break">{modelTitle(model)}</h2>}
+            <Answer
+              answer={answers[at] ?? null}
+              first={first.answers[at] ?? null}
+              waiting={taken.waiting}
+              show={show}
+            />
+          </section>
+        ))}
+      </div>
+    </li>
+  );
+}
+
+interface AnswerProps<T> extends Pick<BoxProps<T>, 'show'> {
+  readonly answer: Said<T>;
+  readonly first: Said<T>;
+  readonly waiting: string;
+}
+
+function Answer<T>({ answer, first, waiting, show }: AnswerProps<T>) {
+  if (answer === null) return <p className="faint">{waiting}</p>;
+  if (answer instanceof Error) return <Failure error={answer} />;
+  return show(answer, first === null || first instanceof Error ? answer : first);
+}
+
+/** What a model says of one picture or sound. */
+export function Labels({ answer }: { answer: Label }) {
+  const { label, labels, probabilities } = answer;
+  const said = typeof label === 'string' ? label : Array.isArray(labels) ? labels.join(', ') : null;
+  return (
+    <>
+      <p>
+        <b className="break">{said === null ? JSON.stringify(answer) : said || 'none'}</b>
+      </p>
+      <ul className="shares">
+        {likeliest(probabilities).map(([name, probability]) => (
+          <li key={name}>
+            <span>{name}</span>
+            <Share value={probability} />
+          </li>
+        ))}
+      </ul>
+    </>
+  );
+}
+
+/** Labels by their probability, most first. */
+function likeliest(probabilities: unknown): readonly (readonly [string, number])[] {
+  const all = Object.entries((probabilities ?? {}) as Readonly<Record<string, number>>);
+  return all.sort(([, a], [, b]) => b - a).slice(0, MOST_LABELS);
+}
+
+async function dataUrlOf(file: File): Promise<string> {
+  const first = new Uint8Array(await file.slice(0, FIRST_BYTES).arrayBuffer());
+  const shown = new Blob([file], { type: mediaType(first) ?? file.type });
+  return new Promise((resolve, reject) => {
+    const reader = new FileReader();
+    reader.onload = () => resolve(reader.result as string);
+    reader.onerror = () => reject(reader.error ?? new Error(`${file.name} cannot be read`));
+    reader.readAsDataURL(shown);
+  });
+}

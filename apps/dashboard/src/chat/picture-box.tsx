@@ -1,0 +1,44 @@
+import { api } from '../api/api.js';
+import { cosine, Share, type Label } from './ask-box.js';
+import { Labels, MediaBox, type Taken } from './media-box.js';
+
+type Vector = readonly number[];
+
+const PICTURES: Taken = {
+  medium: 'image',
+  accept: 'image/jpeg,image/png,image/gif,image/webp',
+  several: 'pictures',
+  one: 'picture',
+  hint: 'JPEG, PNG, GIF or WebP of at most 25 MB',
+  waiting: 'Looking at it…',
+};
+
+/** Of pictures their labels. */
+export const LabelledPictures = ({ models }: { models: readonly string[] }) => (
+  <MediaBox<Label>
+    taken={PICTURES}
+    models={models}
+    ask={async (model, file, tell, signal) => {
+      const [answer] = await api.classifyFile(model, file, signal);
+      tell(answer ?? {});
+    }}
+    show={(answer) => <Labels answer={answer} />}
+  />
+);
+
+/** Vectors say little to a person: how near each picture is to the first. */
+export const ComparedPictures = ({ models }: { models: readonly string[] }) => (
+  <MediaBox<Vector>
+    taken={PICTURES}
+    models={models}
+    ask={async (model, file, tell, signal) => {
+      const [vector] = await api.embedFile(model, file, signal);
+      tell(vector ?? []);
+    }}
+    show={(vector, first) => (
+      <p>
+        Cosine to the first: <Share value={cosine(first, vector)} />
+      </p>
+    )}
+  />
+);

@@ -1,0 +1,66 @@
+import { useEffect, useRef, useState } from 'react';
+import { MOST_SECONDS, Recording } from './recording.js';
+
+interface Props {
+  readonly onSound: (file: File) => void;
+  readonly onError: (error: Error) => void;
+}
+
+/** Records from the microphone until it is pressed again, or longer sounds would not be taken. */
+export function RecordButton({ onSound, onError }: Props) {
+  const [recording, setRecording] = useState<Recording | null>(null);
+  const [seconds, setSeconds] = useState(0);
+  const count = useRef(0);
+  const isLeft = useRef(false);
+  useEffect(() => {
+    isLeft.current = false;
+    return () => {
+      isLeft.current = true;
+    };
+  }, []);
+  useEffect(() => {
+    if (!recording) return;
+    const timer = setInterval(() => setSeconds(recording.seconds), 250);
+    return () => clearInterval(timer);
+  }, [recording]);
+  // who leaves the page leaves the microphone, too
+  const open = useRef<Recording | null>(null);
+  open.current = recording;
+  useEffect(() => () => open.current?.close(), []);
+  const stop = (now: Recording) => {
+    setRecording(null);
+    void now.end(`recording-${++count.current}.wav`).then((file) => {
+      if (now.seconds > 0 && !isLeft.current) onSound(file);
+    });
+  };
+  const start = async () => {
+    try {
+      const begun = await Recording.start();
+      if (isLeft.current) return begun.close();
+      setSeconds(0);
+      setRecording(begun);
+    } catch (error) {
+      onError(inWords(error));
+    }
+  };
+  useEffect(() => {
+    if (recording && seconds >= MOST_SECONDS) stop(recording);
+  });
+  return recording ? (
+    <button type="button" aria-pressed="true" onClick={() => stop(recording)}>
+      Stop recording ({Math.floor(seconds)} s)
+    </button>
+  ) : (
+    <button type="button" aria-pressed="false" onClick={() => void start()}>
+      Record
+    </button>
+  );
+}
+
+function inWords(error: unknown): Error {
+  const { name = '', message = String(error) } = error as Partial<Error>;
+  if (name === 'NotAllowedError')
+    return new Error('The browser may not use the microphone: allow it for this page, and try again.'); // prettier-ignore
+  if (name === 'NotFoundError') return new Error('There is no microphone.');
+  return new Error(`The microphone cannot be used: ${message}`);
+}

@@ -1,0 +1,77 @@
+import type { ErrorBody, TranscriptionEvent } from '@graft/contracts';
+import { api, ApiError } from '../api/api.js';
+import { readEvents } from '../api/sse.js';
+import type { Label } from './ask-box.js';
+import { Labels, MediaBox, type Ask, type Taken } from './media-box.js';
+import { RecordButton } from './record-button.js';
+
+const SOUNDS: Taken = {
+  medium: 'audio',
+  accept: 'audio/wav,audio/x-wav,audio/flac,audio/x-flac,.wav,.flac',
+  several: 'sounds',
+  one: 'sound',
+  hint: 'WAV or FLAC of at most 25 MB and ten minutes',
+  waiting: 'Listening…',
+};
+
+const record = (take: (file: File) => void, fail: (error: Error) => void) => (
+  <RecordButton onSound={take} onError={fail} />
+);
+
+/** Labels of sounds. */
+export function SoundLabelBox({ models }: { models: readonly string[] }) {
+  return (
+    <MediaBox<Label>
+      taken={SOUNDS}
+      beside={record}
+      models={models}
+      ask={async (model, file, tell, signal) => {
+        const [answer] = await api.classifyFile(model, file, signal);
+        tell(answer ?? {});
+      }}
+      show={(answer) => <Labels answer={answer} />}
+    />
+  );
+}
+
+interface Transcript {
+  readonly text: string;
+  readonly isWhole: boolean;
+}
+
+/** What is said in sounds, as it is written. */
+export function TranscriptBox({ models }: { models: readonly string[] }) {
+  return (
+    <MediaBox<Transcript>
+      taken={SOUNDS}
+      beside={record}
+      models={models}
+      ask={transcribed}
+      show={({ text, isWhole }) => (
+        <p className="break" aria-busy={!isWhole}>
+          {text || (isWhole ? <i>nothing</i> : '')}
+        </p>
+      )}
+    />
+  );
+}
+
+const transcribed: Ask<Transcript> = async (model, file, tell, signal) => {
+  let text = '';
+  let failure: Error | null = null;
+  let isWhole = false;
+  await readEvents(await api.transcribe(model, file, signal), ({ data }) => {
+    if (data === '[DONE]') return;
+    const event = JSON.parse(data) as TranscriptionEvent | ErrorBody;
+    if ('error' in event) {
+      const { message, param, code } = event.error;
+      failure = new ApiError(500, message, param, code);
+      return;
+    }
+    isWhole = event.type === 'transcript.text.done';
+    text = event.type === 'transcript.text.done' ? event.text : text + event.delta;
+    tell({ text, isWhole });
+  });
+  if (failure !== null) throw failure as Error;
+  if (!isWhole) throw new Error('The connection was cut before the transcript was whole.');
+};

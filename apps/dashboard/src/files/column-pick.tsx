@@ -1,0 +1,77 @@
+import { useContext, useId, useState } from 'react';
+import {
+  fieldsOf,
+  likeliest,
+  pickedOf,
+  RecordFormats,
+  titleOf,
+  type Picked,
+} from './record-formats.js';
+import { dropUpload, pickColumns, type Upload } from './uploads.js';
+
+/** Asks which column of a table is what. It has arrived already, and is read when that is known. */
+export function ColumnPick({ table }: { table: Upload }) {
+  const { name: filename, columns, suggested } = table;
+  const id = useId();
+  const known = useContext(RecordFormats);
+  const formats = known.filter(({ keys }) => keys.length <= Math.max(1, columns.length));
+  const [name, setName] = useState<string | null>(null);
+  const [chosen, setChosen] = useState<Picked>({});
+  const format = formats.find((one) => one.name === name) ?? likeliest(formats, columns, suggested);
+  if (!format) return null;
+  const picked = pickedOf(format, columns, suggested, chosen);
+  const read = Object.entries(picked).filter(([, column]) => column !== '');
+  const twice = new Set(read.map(([, column]) => column)).size < read.length;
+  return (
+    // No form of its own: it may stand inside one.
+    <section className="card" aria-label={`Columns of ${filename}`}>
+      <h2 className="break">Which columns of {filename}?</h2>
+      <div className="field">
+        <label htmlFor={`${id}format`}>Record format</label>
+        <select
+          id={`${id}format`}
+          value={format.name}
+          onChange={(event) => setName(event.target.value)}
+        >
+          {formats.map((one) => (
+            <option key={one.name} value={one.name}>
+              {titleOf(one)}
+            </option>
+          ))}
+        </select>
+      </div>
+      <p className="faint">The model learns: {format.learnt.join(', ')}.</p>
+      <div className="bar">
+        {fieldsOf(format).map((field) => (
+          <div className="field" key={field}>
+            <label htmlFor={`${id}${field}`}>{field}</label>
+            <select
+              id={`${id}${field}`}
+              value={picked[field]}
+              onChange={(event) => setChosen((now) => ({ ...now, [field]: event.target.value }))}
+            >
+              {!format.keys.includes(field) && <option value="">none</option>}
+              {columns.map((column) => (
+                <option key={column}>{column}</option>
+              ))}
+            </select>
+          </div>
+        ))}
+      </div>
+      <div className="bar">
+        <button
+          type="button"
+          className="main"
+          disabled={twice}
+          onClick={() => pickColumns(table.id, Object.fromEntries(read))}
+        >
+          Read with {read.length === 1 ? 'this' : 'these'}
+        </button>
+        <button type="button" onClick={() => dropUpload(table.id)}>
+          Discard the file
+        </button>
+        {twice && <span className="faint">Choose different columns.</span>}
+      </div>
+    </section>
+  );
+}

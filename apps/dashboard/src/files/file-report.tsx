@@ -1,0 +1,85 @@
+import type { FileObject, FileReport as Report, RecordFormatDescription } from '@graft/contracts';
+import { useContext } from 'react';
+import { count } from '../format.js';
+import { RecordFormats } from './record-formats.js';
+
+const SOURCES: Readonly<Record<string, string>> = {
+  csv: 'CSV',
+  json: 'JSON',
+  sharegpt: 'ShareGPT',
+  alpaca: 'Alpaca',
+  parquet: 'Parquet',
+  arrow: 'Arrow',
+  imagefolder: 'ImageFolder',
+  audiofolder: 'AudioFolder',
+};
+
+/** Examples of each format and its name, most first; before the catalogue is there they are examples. */
+export function kindsIn(
+  { formats }: Pick<Report, 'formats'>,
+  known: readonly RecordFormatDescription[],
+): readonly (readonly [n: number, name: string])[] {
+  return Object.entries(formats)
+    .sort(([x, a], [y, b]) => b - a || x.localeCompare(y))
+    .map(([kind, n]) => {
+      const nouns = known.find(({ name }) => name === kind)?.nouns;
+      const other = known.length === 0 ? `example${n === 1 ? '' : 's'}` : kind.replaceAll('_', ' ');
+      return [n, nouns?.[n === 1 ? 0 : 1] ?? other] as const;
+    });
+}
+
+/** "36 chats, 4 plain texts". */
+export const examplesIn = (report: Report, known: readonly RecordFormatDescription[]): string =>
+  kindsIn(report, known)
+    .map(([n, name]) => `${count(n)} ${name}`)
+    .join(', ') || 'no examples';
+
+/** "3 labels" */
+export function labelsIn(labels: NonNullable<Report['labels']>): string {
+  const n = Object.keys(labels).length;
+  return `${count(n)} label${n === 1 ? '' : 's'}`;
+}
+
+/** "CSV", of a file that was converted. */
+export const sourceOf = ({ converted_from: from }: Report): string | null =>
+  from === null ? null : (SOURCES[from] ?? from);
+
+/** Why a file cannot be used, a sentence for each reason. */
+export const problemsOf = (file: FileObject): readonly string[] =>
+  file.status === 'error'
+    ? (file.graft?.problems ?? [file.status_details ?? 'no reason given'])
+    : [];
+
+/** What an upload found, in a few lines: what is in the file, what may spoil the result, or why it cannot be used. */
+export function FileReport({ file }: { file: FileObject }) {
+  const formats = useContext(RecordFormats);
+  const report = file.graft;
+  if (file.status === 'error')
+    return (
+      <div className="notice bad" role="alert">
+        <b className="break">{file.filename} cannot be used for training</b>
+        <Sentences of={problemsOf(file)} />
+      </div>
+    );
+  if (!report) return null;
+  const source = sourceOf(report);
+  return (
+    <div className="notice">
+      <b className="break">{file.filename}</b>: {examplesIn(report, formats)}
+      {report.labels && `, ${labelsIn(report.labels)}`}
+      {source && `, read from ${source}`}
+      <Sentences of={report.warnings} />
+    </div>
+  );
+}
+
+export function Sentences({ of: sentences }: { of: readonly string[] }) {
+  if (sentences.length === 0) return null;
+  return (
+    <ul className="report">
+      {sentences.map((sentence) => (
+        <li key={sentence}>{sentence}</li>
+      ))}
+    </ul>
+  );
+}

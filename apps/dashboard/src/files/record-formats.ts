@@ -1,0 +1,79 @@
+import type { Catalog, RecordFormatDescription } from '@graft/contracts';
+import { useQuery } from '@tanstack/react-query';
+import { createContext, useMemo } from 'react';
+import { api } from '../api/api.js';
+
+/** Forms of training data that this server knows; none until it has said so. */
+export const RecordFormats = createContext<readonly RecordFormatDescription[]>([]);
+
+/** The formats, while somebody is signed in. */
+export function useRecordFormats(isIn: boolean): readonly RecordFormatDescription[] {
+  const { data } = useQuery({ queryKey: ['catalog'], queryFn: api.catalog, enabled: isIn });
+  return useMemo(() => (data ? formatsOf(data) : []), [data]);
+}
+
+/** Those of all tasks, each once. */
+export const formatsOf = ({
+  tasks,
+}: Pick<Catalog, 'tasks'>): readonly RecordFormatDescription[] => [
+  ...new Map(
+    tasks.flatMap(({ record_formats: formats }) => formats.map((format) => [format.name, format])),
+  ).values(),
+];
+
+/** "chats, plain texts or preferences" */
+export function namesOf(formats: readonly RecordFormatDescription[]): string {
+  const names = formats.map(({ nouns: [, many] }) => many);
+  const last = names.pop() ?? 'examples';
+  return names.length > 0 ? `${names.join(', ')} or ${last}` : last;
+}
+
+/** Columns of a table, by the fields of a record that they are; '': an optional field that none is. */
+export type Picked = Readonly<Record<string, string>>;
+
+export const titleOf = ({ nouns: [, many] }: RecordFormatDescription): string =>
+  many.charAt(0).toUpperCase() + many.slice(1);
+
+export const fieldsOf = ({ keys, optional_keys: more }: RecordFormatDescription): string[] => [
+  ...keys,
+  ...more,
+];
+
+/** The format that is asked about first: that of the suggested fields, or one whose keys are names of columns. */
+export function likeliest(
+  formats: readonly RecordFormatDescription[],
+  columns: readonly string[],
+  suggested: Picked | null,
+): RecordFormatDescription | undefined {
+  const among = (names: readonly string[]) =>
+    formats.find(({ keys }) => keys.every((key) => names.includes(key)));
+  const fields = Object.keys(suggested ?? {});
+  const exact = formats.find(
+    ({ keys }) => keys.length === fields.length && keys.every((key) => fields.includes(key)),
+  );
+  return exact ?? among(columns) ?? formats[0];
+}
+
+/** What is chosen for each field; else what is suggested, the column of its name, or one that is no other field's. */
+export function pickedOf(
+  format: RecordFormatDescription,
+  columns: readonly string[],
+  suggested: Picked | null,
+  chosen: Picked,
+): Picked {
+  const fields = fieldsOf(format);
+  const given = (field: string): string | undefined =>
+    chosen[field] ?? suggested?.[field] ?? columns.find((column) => column === field);
+  const taken = new Set(fields.map(given));
+  // The fields of its example go without saying, optional ones, too.
+  const shown = Object.keys(JSON.parse(format.line) as object);
+  return Object.fromEntries(
+    fields.map((field) => {
+      const isExpected = format.keys.includes(field) || shown.includes(field);
+      const rest = isExpected ? columns.find((column) => !taken.has(column)) : undefined;
+      const column = given(field) ?? rest ?? (format.keys.includes(field) ? columns[0] : '') ?? '';
+      taken.add(column);
+      return [field, column];
+    }),
+  );
+}

@@ -1,0 +1,67 @@
+// @vitest-environment happy-dom
+import type { RecordFormatDescription } from '@graft/contracts';
+import { cleanup, render } from '@testing-library/react';
+import { afterEach, expect, it } from 'vitest';
+import { RecordFormats } from './record-formats.js';
+import { TrainingRecord } from './record.js';
+
+afterEach(cleanup);
+
+const learning = (...learnt: string[]): RecordFormatDescription => ({
+  name: learnt.join(),
+  nouns: ['example', 'examples'],
+  line: '{}',
+  keys: [],
+  optional_keys: [],
+  learnt,
+});
+const FORMATS = [
+  learning('messages'),
+  learning('completion'),
+  learning('text'),
+  learning('preferred_output'),
+  learning('chosen'),
+];
+
+function tinted(record: Record<string, unknown>): (string | null)[] {
+  const { container } = render(
+    <RecordFormats value={FORMATS}>
+      <TrainingRecord item={{ line: 1, record, problem: null, text: null }} />
+    </RecordFormats>,
+  );
+  return [...container.querySelectorAll('.learnt')].map((one) => one.textContent);
+}
+
+const user = { role: 'user', content: 'question' };
+const says = (content: string, more: object = {}) => ({ role: 'assistant', content, ...more });
+
+it.each([
+  ['a chat', { messages: [user, says('a'), user, says('b', { weight: 0 })] }, ['a']],
+  ['a pair', { prompt: 'p', completion: 'c' }, ['c']],
+  ['a text', { text: 't' }, ['t']],
+  [
+    'a preference',
+    {
+      input: { messages: [user, says('before'), user] },
+      preferred_output: [says('good')],
+      non_preferred_output: [says('bad')],
+    },
+    ['good'],
+  ],
+  ['texts to choose from', { prompt: 'p', chosen: 'good', rejected: 'bad' }, ['good']],
+  [
+    'chats to choose from after a prompt',
+    { prompt: [user, says('before'), user], chosen: [says('good')], rejected: [says('bad')] },
+    ['good'],
+  ],
+  [
+    'chats to choose from that begin with their prompt',
+    {
+      chosen: [user, says('before'), user, says('good')],
+      rejected: [user, says('before'), user, says('bad')],
+    },
+    ['good'],
+  ],
+])('tints what is learnt of %s, and nothing else', (_, record, learnt) =>
+  expect(tinted(record)).toEqual(learnt),
+);

@@ -1,0 +1,163 @@
+import type { FileRecordObject } from '@graft/contracts';
+import { Fragment, useContext, useState, type ReactNode } from 'react';
+import { count } from '../format.js';
+import { mediaUrl, type MediaUrl } from '../media/media-url.js';
+import { RecordFormats } from './record-formats.js';
+import { Media } from '../media/media.js';
+
+type Fields = Readonly<Record<string, unknown>>;
+
+const LONG = 1200;
+
+/** One training example as people read it. What is learnt is tinted. */
+export function TrainingRecord({ item }: { item: FileRecordObject }) {
+  const learnt = new Set(useContext(RecordFormats).flatMap((format) => format.learnt));
+  return (
+    <li className={`example${item.problem ? ' wrong' : ''}`} id={`line-${item.line}`}>
+      <div className="line">
+        <span className="faint">line</span> {count(item.line)}
+      </div>
+      <div className="turns">
+        {item.record === null ? (
+          <>
+            <p className="bad">{item.problem}</p>
+            {item.text !== null && <pre className="pre">{item.text}</pre>}
+          </>
+        ) : (
+          parts(item.record, learnt)
+        )}
+      </div>
+    </li>
+  );
+}
+
+/** A record's fields, whatever its format: lists of messages, objects that hold one, and texts. */
+function parts(record: Fields, learnt: ReadonlySet<string>): ReactNode {
+  const fields = Object.entries(record);
+  return fields.map(([key, value]) => {
+    const own = learnt.has(key);
+    if (key === 'tools' && Array.isArray(value)) return <Tools key={key} tools={value} />;
+    if (isMessages(value)) {
+      const given = key === 'chosen' ? sharedTurns(record) : 0;
+      return (
+        <Fragment key={key}>
+          {key !== 'messages' && <p className="faint">{key}</p>}
+          {value.map((message, i) => (
+            <Message key={i} message={message} learnt={own && i >= given} />
+          ))}
+        </Fragment>
+      );
+    }
+    const media = mediaUrl(value);
+    if (media) return <Media key={key} media={media} what={key} />;
+    if (typeof value === 'string')
+      return (
+        <Said key={key} who={key} learnt={own}>
+          {value}
+        </Said>
+      );
+    const inner = typeof value === 'object' && value !== null && !Array.isArray(value);
+    return inner && <Fragment key={key}>{parts(value as Fields, NOTHING)}</Fragment>;
+  });
+}
+
+const NOTHING: ReadonlySet<string> = new Set();
+
+/** Without a prompt of its own, turns that both answers begin with are the prompt. */
+function sharedTurns({ prompt, chosen, rejected }: Fields): number {
+  if (prompt !== undefined || !isMessages(chosen) || !isMessages(rejected)) return 0;
+  const different = chosen.findIndex(
+    (message, i) => JSON.stringify(message) !== JSON.stringify(rejected[i]),
+  );
+  return different < 0 ? chosen.length : different;
+}
+
+const isMessages = (value: unknown): value is Fields[] =>
+  Array.isArray(value) &&
+  value.every((one) => typeof one === 'object' && one !== null && 'role' in one);
+
+function Tools({ tools }: { tools: readonly unknown[] }) {
+  if (tools.length === 0) return null;
+  return (
+    <p className="faint">
+      {tools.length} {tools.length === 1 ? 'tool' : 'tools'} offered: {toolNames(tools)}
+    </p>
+  );
+}
+
+function Message({ message, learnt }: { message: Fields; learnt: boolean }) {
+  const { role, content, weight, tool_calls: calls, name } = message;
+  const assistant = role === 'assistant';
+  const who = `${String(role)}${name ? ` ${String(name)}` : ''}`;
+  const text = textOf(content);
+  return (
+    <Said
+      who={assistant && weight === 0 ? `${who} (not trained on)` : who}
+      learnt={learnt && assistant && weight !== 0}
+      media={mediaOf(content)}
+    >
+      {[text, ...callsOf(calls)].filter(Boolean).join('\n')}
+    </Said>
+  );
+}
+
+interface SaidProps {
+  readonly who: string;
+  readonly learnt?: boolean;
+  /** Pictures beside the words. */
+  readonly media?: readonly MediaUrl[];
+  readonly children: string;
+}
+
+function Said({ who, learnt, media = [], children }: SaidProps) {
+  const [all, setAll] = useState(false);
+  const cut = !all && children.length > LONG + 200;
+  return (
+    <div className="said">
+      <span className="who">{who}</span>
+      <div className={`bubble${learnt ? ' learnt' : ''}`}>
+        {media.map((one, i) => (
+          <Media key={i} media={one} what={who} />
+        ))}
+        <div className="pre">
+          {children === '' && media.length === 0 && <span className="faint">empty</span>}
+          {cut ? `${children.slice(0, LONG)}…` : children}
+        </div>
+        {cut && (
+          <button className="small" onClick={() => setAll(true)}>
+            Show all {count(children.length)} characters
+          </button>
+        )}
+      </div>
+    </div>
+  );
+}
+
+function textOf(content: unknown): string {
+  if (typeof content === 'string') return content;
+  if (!Array.isArray(content)) return '';
+  return (content as { text?: string }[]).map(({ text }) => text ?? '').join('');
+}
+
+/** OpenAI's parts of a message that are no text. */
+const mediaOf = (content: unknown): MediaUrl[] =>
+  Array.isArray(content)
+    ? (content as { image_url?: { url?: unknown } }[]).flatMap(
+        ({ image_url: image }) => mediaUrl(image?.url) ?? [],
+      )
+    : [];
+
+interface Call {
+  readonly function?: { readonly name?: string; readonly arguments?: unknown };
+}
+
+function callsOf(calls: unknown): string[] {
+  if (!Array.isArray(calls)) return [];
+  return (calls as Call[]).map(({ function: called }) => {
+    const given = called?.arguments;
+    return `→ ${called?.name}(${typeof given === 'string' ? given : JSON.stringify(given)})`;
+  });
+}
+
+const toolNames = (tools: unknown): string =>
+  (tools as Call[]).map((tool) => tool.function?.name ?? 'unnamed').join(', ');

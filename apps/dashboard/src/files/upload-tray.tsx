@@ -1,0 +1,162 @@
+import { duration } from '@graft/contracts/duration';
+import { useLocation } from '@tanstack/react-router';
+import { parseSearch } from '../address.js';
+import { bytes } from '../format.js';
+import { useMay } from '../api/own-key.js';
+import { continueUpload, dropUpload, placeNow, useUploads, type Upload } from './uploads.js';
+import type { files, newJob } from '../routes.js';
+import { Ends } from '../ui/ends.js';
+import { Link } from '../ui/link.js';
+
+type NewJobSearch = (typeof newJob)['types']['fullSearchSchema'];
+type FilesSearch = (typeof files)['types']['fullSearchSchema'];
+
+/** Uploads of all pages, below whatever page is shown. */
+export function UploadTray() {
+  const uploads = useUploads();
+  // What is offered depends on the page.
+  useLocation();
+  return (
+    <>
+      {/* Without percentages, which nobody wants to be read every moment. */}
+      <div className="unseen uploads-status" role="status">
+        {uploads.map((upload) => `${upload.name}: ${stateWords(upload)}`).join('. ')}
+      </div>
+      {uploads.length > 0 && (
+        <section className="uploads" aria-label="Uploads">
+          <ul>
+            {uploads.map((upload) => (
+              <Row key={upload.id} upload={upload} />
+            ))}
+          </ul>
+        </section>
+      )}
+    </>
+  );
+}
+
+const WORDS = {
+  waiting: 'waiting for the upload before it',
+  sending: 'uploading',
+  interrupted: 'interrupted; it continues when Graft responds again',
+  checking: 'being checked',
+  asks: 'which column is what?',
+  done: 'uploaded',
+} as const;
+
+function stateWords({ state, error, file }: Upload): string {
+  if (state === 'failed') return `not uploaded: ${error?.message ?? 'no reason given'}`;
+  return file?.status === 'error' ? 'uploaded, but it cannot be used for training' : WORDS[state];
+}
+
+function Row({ upload }: { upload: Upload }) {
+  const { name, state, file } = upload;
+  const isBad = state === 'failed' || file?.status === 'error';
+  const isMoving = state === 'sending' || state === 'interrupted' || state === 'checking';
+  return (
+    <li>
+      <span className="upload-state">
+        <b className="upload-name" title={name}>
+          <Ends name={name} />
+        </b>
+        {isMoving && <Meter upload={upload} />}
+        {state === 'sending' ? (
+          <span className="numbers faint">{progressWords(upload)}</span>
+        ) : (
+          <span className={isBad ? 'bad break' : 'faint'}>
+            <span aria-hidden="true">{isBad ? '✕ ' : state === 'done' ? '✓ ' : ''}</span>
+            {stateWords(upload)}
+          </span>
+        )}
+      </span>
+      <span className="actions">
+        <Actions upload={upload} />
+      </span>
+    </li>
+  );
+}
+
+/** While a file is checked nobody knows how far that is. */
+const Meter = ({ upload: { name, state, sent, size } }: { upload: Upload }) => (
+  <progress
+    aria-label={`Upload of ${name}`}
+    {...(state === 'checking' ? {} : { value: sent, max: Math.max(1, size) })}
+  />
+);
+
+/** "12.3 of 45.6 MB, 27 %, 1.2 MB/s, 28 s left" */
+export function progressWords({ sent, size, rate, secondsLeft }: Upload): string {
+  return [
+    `${bytes(sent)} of ${bytes(size)}`,
+    `${Math.floor((100 * sent) / Math.max(1, size))} %`,
+    ...(rate === null ? [] : [`${bytes(Math.round(rate))}/s`]),
+    ...(secondsLeft === null ? [] : [`${duration(secondsLeft)} left`]),
+  ].join(', ');
+}
+
+function Actions({ upload }: { upload: Upload }) {
+  const { id, name, state } = upload;
+  const isOver = state === 'done' || state === 'failed';
+  return (
+    <>
+      {state === 'failed' && (
+        <button
+          className="small"
+          aria-label={`Try again to upload ${name}`}
+          onClick={() => continueUpload(id)}
+        >
+          Try again
+        </button>
+      )}
+      {state === 'asks' && upload.place !== placeNow() && (
+        <BeganAt place={upload.place}>Choose columns</BeganAt>
+      )}
+      {state === 'done' && <Made upload={upload} />}
+      <button
+        className="small"
+        aria-label={isOver ? `Close ${name}` : `Cancel the upload of ${name}`}
+        onClick={() => dropUpload(id)}
+      >
+        {isOver ? <span aria-hidden="true">×</span> : 'Cancel'}
+      </button>
+    </>
+  );
+}
+
+/** Leads to what was uploaded, and to what can be done with it. */
+function Made({ upload: { file, place } }: { upload: Upload }) {
+  const may = useMay();
+  if (!file) return null;
+  const isForm = place.startsWith('/new');
+  return (
+    <>
+      <Link to="/files/$id" params={{ id: file.id }}>
+        Show the file
+      </Link>
+      {file.status !== 'error' &&
+        may('jobs:write', 'models:read') &&
+        (!isForm ? (
+          <Link to="/new" search={{ training_file: file.id }}>
+            Use for a new job
+          </Link>
+        ) : (
+          place !== placeNow() && <BeganAt place={place}>Back to the new job</BeganAt>
+        ))}
+    </>
+  );
+}
+
+/** Leads back to the page that an upload was begun on: a form goes on as it was left. */
+function BeganAt({ place, children }: { place: string; children: string }) {
+  const [path, query = ''] = place.split('?');
+  const search = parseSearch(query);
+  return path === '/new' ? (
+    <Link to="/new" search={search as NewJobSearch}>
+      {children}
+    </Link>
+  ) : (
+    <Link to="/files" search={search as FilesSearch}>
+      {children}
+    </Link>
+  );
+}

@@ -1,0 +1,95 @@
+import type { JobObject } from '@graft/contracts';
+import { useState, type FormEvent } from 'react';
+import { api } from '../api/api.js';
+import { jobName } from '../job/job-words.js';
+import { Failure } from '../ui/failure.js';
+import { Modal } from '../ui/modal.js';
+
+/** "red, big": as tags are typed. */
+export const tagsOf = (text: string): string[] => [
+  ...new Set(
+    text
+      .split(',')
+      .map((tag) => tag.trim())
+      .filter(Boolean),
+  ),
+];
+
+interface Props {
+  readonly job: JobObject;
+  readonly changed: (job: JobObject) => void;
+  readonly archive: () => void;
+  /** null: it is not over yet. */
+  readonly remove: (() => void) | null;
+  readonly close: () => void;
+}
+
+/** Name, tags and note of a job; and where it can be put away. */
+export function EditJob({ job, changed, archive, remove, close }: Props) {
+  const [name, setName] = useState(job.graft.name ?? job.user_provided_suffix ?? '');
+  const [tags, setTags] = useState(job.graft.tags.join(', '));
+  const [note, setNote] = useState(job.graft.note ?? '');
+  const [error, setError] = useState<Error | null>(null);
+  const save = (event: FormEvent) => {
+    event.preventDefault();
+    const own = name.trim();
+    const words = {
+      name: own === '' || own === job.user_provided_suffix ? null : own,
+      tags: tagsOf(tags),
+      note: note.trim() === '' ? null : note,
+    };
+    api.changeJob(job.id, words).then((answer) => {
+      changed(answer);
+      close();
+    }, setError);
+  };
+  const then = (work: () => void) => () => {
+    work();
+    close();
+  };
+  return (
+    <Modal className="edit" label={`Edit ${jobName(job)}`} close={close}>
+      <form onSubmit={save}>
+        <h2>Edit job</h2>
+        <label>
+          Name
+          <input
+            value={name}
+            maxLength={128}
+            placeholder={job.id}
+            onChange={(e) => setName(e.target.value)}
+          />
+        </label>
+        <label>
+          Tags, with commas between them
+          <input value={tags} onChange={(e) => setTags(e.target.value)} />
+        </label>
+        <label>
+          Note
+          <textarea
+            rows={4}
+            value={note}
+            maxLength={10_000}
+            onChange={(e) => setNote(e.target.value)}
+          />
+        </label>
+        <Failure error={error} />
+        <div className="bar">
+          <button className="main">Save</button>
+          <button type="button" onClick={close}>
+            Leave as it is
+          </button>
+          <span className="grow" />
+          <button type="button" onClick={then(archive)}>
+            {job.graft.archived ? 'Unarchive' : 'Archive'}
+          </button>
+          {remove && (
+            <button type="button" onClick={then(remove)}>
+              Delete
+            </button>
+          )}
+        </div>
+      </form>
+    </Modal>
+  );
+}

@@ -1,0 +1,84 @@
+import type { JobObject } from '@graft/contracts';
+import { useState } from 'react';
+import { api } from '../api/api.js';
+import { moment } from '../format.js';
+import { isOver, jobName } from '../job/job-words.js';
+import { useUndo } from '../ui/toasts.js';
+
+export interface JobActions {
+  readonly archive: (jobs: readonly JobObject[], archived: boolean) => void;
+  readonly remove: (jobs: readonly JobObject[]) => void;
+  readonly restore: (jobs: readonly JobObject[]) => void;
+  /** Adds tags to those that jobs have. */
+  readonly tag: (jobs: readonly JobObject[], tags: readonly string[]) => void;
+  readonly error: Error | null;
+}
+
+/** "2 jobs", or the name of one. */
+const named = (jobs: readonly JobObject[]): string =>
+  jobs.length === 1 ? jobName(jobs[0]!) : `${jobs.length} jobs`;
+
+/** What is done to one job or to several, each told of in a toast that takes it back. */
+export function useJobActions(changed: (job: JobObject) => void): JobActions {
+  const offerUndo = useUndo();
+  const [error, setError] = useState<Error | null>(null);
+
+  /** One after the other; `refused` hears of what is not done, and the others are. */
+  const each = async (
+    jobs: readonly JobObject[],
+    work: (job: JobObject) => Promise<JobObject>,
+    refused: (error: Error) => void = setError,
+  ): Promise<JobObject[]> => {
+    const through: JobObject[] = [];
+    setError(null);
+    for (const job of jobs)
+      await work(job).then((answer) => {
+        changed(answer);
+        through.push(answer);
+      }, refused);
+    return through;
+  };
+  const offer = (
+    through: readonly JobObject[],
+    text: string,
+    back: (job: JobObject) => Promise<JobObject>,
+  ) => {
+    if (through.length === 0) return;
+    offerUndo(text, async () => {
+      const refusals: Error[] = [];
+      await each(through, back, (error) => refusals.push(error));
+      if (refusals[0]) throw refusals[0];
+    });
+  };
+  const archive = async (jobs: readonly JobObject[], archived: boolean) => {
+    const set = (to: boolean) => (job: JobObject) => api.changeJob(job.id, { archived: to });
+    const through = await each(jobs, set(archived));
+    offer(through, `${archived ? 'Archived' : 'Unarchived'} ${named(through)}.`, set(!archived));
+  };
+  const restore = (job: JobObject) => api.restoreJob(job.id);
+  const remove = async (jobs: readonly JobObject[]) => {
+    const through = await each(jobs, async (job) => {
+      const { graft } = await api.deleteJob(job.id);
+      return { ...job, graft: { ...job.graft, ...graft } };
+    });
+    const until = through[0]?.graft.restorable_until;
+    const long = until ? `; it can be restored until ${moment(until)}` : '';
+    offer(through, `Deleted ${named(through)}${long}.`, restore);
+  };
+  const tag = async (jobs: readonly JobObject[], tags: readonly string[]) => {
+    const before = new Map(jobs.map((job) => [job.id, job.graft.tags]));
+    const through = await each(jobs, (job) =>
+      api.changeJob(job.id, { tags: [...job.graft.tags, ...tags] }),
+    );
+    offer(through, `Tagged ${named(through)}.`, (job) =>
+      api.changeJob(job.id, { tags: [...(before.get(job.id) ?? [])] }),
+    );
+  };
+  return {
+    archive: (jobs, archived) => void archive(jobs, archived),
+    remove: (jobs) => void remove(jobs.filter(isOver)),
+    restore: (jobs) => void each(jobs, restore),
+    tag: (jobs, tags) => void tag(jobs, tags),
+    error,
+  };
+}

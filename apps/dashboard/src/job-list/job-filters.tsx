@@ -1,0 +1,133 @@
+import type { JobObject } from '@graft/contracts';
+import { JOB_KINDS, KIND_NOUNS, kindOf } from '@graft/contracts/job-kinds';
+import { methodNames } from '@graft/contracts/job-method';
+import { JOB_STATUSES } from '@graft/contracts/job-status';
+import { useRef } from 'react';
+import { isFiltered, SHELVES, type JobQuery } from './job-query.js';
+
+interface Props {
+  readonly query: JobQuery;
+  readonly change: (part: Partial<JobQuery>) => void;
+  readonly jobs: readonly JobObject[];
+}
+
+const SHELF_WORDS = {
+  listed: 'Not archived',
+  archived: 'Archived',
+  deleted: 'Deleted, restorable',
+} as const;
+
+/** What may be chosen is what has been seen: of jobs that were listed, before a filter left them out, too. */
+function useSeen(jobs: readonly JobObject[], query: JobQuery) {
+  const seen = useRef({
+    tags: new Set<string>(),
+    models: new Set<string>(),
+    methods: new Set<string>(),
+  });
+  const { tags, models, methods } = seen.current;
+  for (const tag of query.tags) tags.add(tag);
+  if (query.model) models.add(query.model);
+  if (query.method) methods.add(query.method);
+  for (const job of jobs) {
+    for (const tag of job.graft.tags) tags.add(tag);
+    models.add(job.model);
+    if (kindOf(job) === 'training') for (const name of methodNames(job)) methods.add(name);
+  }
+  const sorted = (values: Set<string>) => [...values].sort((a, b) => a.localeCompare(b));
+  return { tags: sorted(tags), models: sorted(models), methods: sorted(methods) };
+}
+
+export function JobFilters({ query, change, jobs }: Props) {
+  const seen = useSeen(jobs, query);
+  return (
+    <>
+      <Choice
+        label="State"
+        value={query.status}
+        values={JOB_STATUSES}
+        choose={(status) => change({ status })}
+      />
+      <Choice
+        label="Kind"
+        value={query.kind}
+        values={JOB_KINDS}
+        words={KIND_NOUNS}
+        choose={(kind) => change({ kind: JOB_KINDS.find((one) => one === kind) ?? '' })}
+      />
+      <Choice
+        label="Method"
+        value={query.method}
+        values={seen.methods}
+        choose={(method) => change({ method })}
+      />
+      <Choice
+        label="Base"
+        value={query.model}
+        values={seen.models}
+        choose={(model) => change({ model })}
+      />
+      <Choice
+        label="Tag"
+        value=""
+        values={seen.tags.filter((tag) => !query.tags.includes(tag))}
+        choose={(tag) => change({ tags: [...query.tags, tag] })}
+      />
+      {query.tags.map((tag) => (
+        <button
+          key={tag}
+          className="small"
+          aria-label={`Leave out the filter by tag ${tag}`}
+          onClick={() => change({ tags: query.tags.filter((one) => one !== tag) })}
+        >
+          {tag} <span aria-hidden="true">×</span>
+        </button>
+      ))}
+      <select
+        aria-label="Which jobs"
+        value={query.shelf}
+        onChange={(e) => change({ shelf: SHELVES.find((one) => one === e.target.value)! })}
+      >
+        {SHELVES.map((shelf) => (
+          <option key={shelf} value={shelf}>
+            {SHELF_WORDS[shelf]}
+          </option>
+        ))}
+      </select>
+      {isFiltered(query) && (
+        <button
+          className="small"
+          onClick={() =>
+            change({ status: '', method: '', kind: '', model: '', tags: [], shelf: 'listed' })
+          }
+        >
+          Clear filters
+        </button>
+      )}
+    </>
+  );
+}
+
+interface ChoiceProps {
+  readonly label: string;
+  readonly value: string;
+  readonly values: readonly string[];
+  /** What stands for a value, where that is not itself. */
+  readonly words?: Readonly<Record<string, string>>;
+  readonly choose: (value: string) => void;
+}
+
+const Choice = ({ label, value, values, words, choose }: ChoiceProps) => (
+  <select
+    aria-label={`Filter by ${label.toLowerCase()}`}
+    value={value}
+    disabled={values.length === 0}
+    onChange={(e) => choose(e.target.value)}
+  >
+    <option value="">{label}: any</option>
+    {values.map((one) => (
+      <option key={one} value={one}>
+        {words?.[one] ?? one}
+      </option>
+    ))}
+  </select>
+);

@@ -1,0 +1,162 @@
+// @vitest-environment happy-dom
+import type { JobObject } from '@graft/contracts';
+import { act, cleanup, configure, render, waitFor } from '@testing-library/react';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { listOf, serve, type Served } from '../../test/served.js';
+import { Answers } from '../api/loaded.js';
+import { useJobList, withJob, type JobList } from './job-list.js';
+import { parseQuery } from './job-query.js';
+
+const job = (id: string, created_at: number, status = 'queued'): JobObject =>
+  ({ id, created_at, status }) as JobObject;
+const shown = [job('e', 50), job('d', 40), job('c', 30)];
+const ids = (jobs: readonly JobObject[]) => jobs.map(({ id }) => id).join('');
+
+describe('a job that the stream reports', () => {
+  it('takes its own place when it is shown already', () => {
+    const changed = withJob(shown, job('d', 40, 'running'), true);
+    expect(ids(changed)).toBe('edc');
+    expect(changed[1]?.status).toBe('running');
+  });
+
+  it('is put on top when it is the newest', () =>
+    expect(ids(withJob(shown, job('f', 60), true))).toBe('fedc'));
+
+  it('is put between those before and after it', () =>
+    expect(ids(withJob(shown, job('x', 45), true))).toBe('exdc'));
+
+  it('is left out when it belongs to a page that was not asked for', () =>
+    expect(ids(withJob(shown, job('a', 10), true))).toBe('edc'));
+
+  it('is put at the end when all are shown', () =>
+    expect(ids(withJob(shown, job('a', 10), false))).toBe('edca'));
+
+  it('is the first of an empty list', () =>
+    expect(ids(withJob([], job('a', 10), false))).toBe('a'));
+
+  it('has one place among those of the same second', () => {
+    const [two, one] = [job('b', 40), job('a', 40)];
+    expect(withJob([two], one, false)).toEqual(withJob([one], two, false));
+  });
+
+  it('leaves the list in order whatever the order of arrival', () => {
+    const all = Array.from({ length: 30 }, (_, n) => job(String(n), 100 + n));
+    const page = all.slice(10).reverse();
+    // One hundred changes of jobs in any order: what is shown stays a run of the newest.
+    const after = Array.from({ length: 100 }, (_, n) => all[(n * 7) % 30]!).reduce(
+      (now, changed) => withJob(now, changed, true) as JobObject[],
+      page,
+    );
+    expect(after.map((one) => one.created_at)).toEqual(
+      Array.from({ length: 20 }, (_, n) => 129 - n),
+    );
+  });
+});
+
+describe('a long list', () => {
+  /** Of the server, the newest first. */
+  const ALL = Array.from({ length: 350 }, (_, n) => job(`job-${n}`, 1000 - n));
+  let served: Served;
+  /** Pages after these jobs, and the first one ('first'), are answered when the test says so. */
+  const held = new Map<string, Promise<void>>();
+  const hold = (after: string) => {
+    let answer = () => undefined as void;
+    held.set(after, new Promise((resolve) => (answer = resolve)));
+    return answer;
+  };
+  beforeAll(async () => {
+    served = await serve(async ({ pathname, searchParams }) => {
+      if (pathname !== '/v1/fine_tuning/jobs') return undefined;
+      const after = searchParams.get('after');
+      const from = ALL.findIndex(({ id }) => id === after) + 1;
+      const to = from + Number(searchParams.get('limit'));
+      const page = listOf(ALL.slice(from, to), to < ALL.length);
+      await held.get(after ?? 'first');
+      return page;
+    });
+    configure({ asyncUtilTimeout: 10_000 }); // the machine may be busy
+  });
+  afterAll(() => served.close());
+  beforeEach(() => {
+    held.clear();
+    served.asked.length = 0;
+  });
+  afterEach(cleanup);
+
+  let now: JobList;
+  const List = () => {
+    now = useJobList(parseQuery(new URLSearchParams()));
+    return null;
+  };
+  const page = (isOpen: boolean) => <Answers>{isOpen && <List />}</Answers>;
+  const more = () => act(() => now.more?.());
+  /** The first so many, none of them left out. */
+  const isWhole = (length: number) =>
+    waitFor(() =>
+      expect(now.list.map(({ id }) => id)).toEqual(ALL.slice(0, length).map(({ id }) => id)),
+    );
+  const asks = (after: string) =>
+    waitFor(() => expect(served.asked.some((path) => path.includes(`after=${after}`))).toBe(true));
+  /** What is asked from here on has been answered. */
+  const quiet = () => act(() => new Promise((resolve) => setTimeout(resolve, 100)));
+
+  async function ofTwoPages() {
+    const shown = render(page(true));
+    await isWhole(100);
+    more();
+    await isWhole(200);
+    return shown;
+  }
+
+  it('is as long as it was where it is gone back to, and when the server is back', async () => {
+    const { rerender } = await ofTwoPages();
+    rerender(page(false));
+    served.asked.length = 0;
+    rerender(page(true));
+    await quiet();
+    await isWhole(200);
+    const lists = () => served.asked.filter((path) => path.startsWith('/v1/fine_tuning/jobs'));
+    // in one answer
+    expect(lists()).toEqual([expect.stringContaining('limit=200')]);
+    act(() => void dispatchEvent(new Event('graft:back')));
+    await waitFor(() => expect(lists()).toHaveLength(2));
+    await quiet();
+    await isWhole(200);
+    more();
+    await isWhole(300);
+    more();
+    await isWhole(350);
+    expect(now.more).toBeNull();
+  });
+
+  it('has no gap where the next page comes while it is asked for again', async () => {
+    const { rerender } = await ofTwoPages();
+    rerender(page(false));
+    const [first, third] = [hold('first'), hold('job-199')];
+    served.asked.length = 0;
+    rerender(page(true));
+    more();
+    await asks('job-199');
+    first();
+    await quiet();
+    third();
+    await quiet();
+    await isWhole(300);
+  });
+
+  it('takes no page behind another job than the one it was asked for, and asks again', async () => {
+    await ofTwoPages();
+    const third = hold('job-199');
+    more();
+    await asks('job-199');
+    const [removed] = ALL.splice(199, 1);
+    act(() => now.changed({ ...removed!, graft: { archived: true } } as JobObject));
+    third();
+    await quiet();
+    await isWhole(199);
+    ALL.splice(199, 0, removed!);
+    held.clear();
+    more();
+    await isWhole(299);
+  });
+});

@@ -1,0 +1,188 @@
+import type { JobObject, Page } from '@graft/contracts';
+import { useCallback, useEffect, useRef, useState } from 'react';
+import { api } from '../api/api.js';
+import { useLoaded } from '../api/loaded.js';
+import { follow } from '../api/sse.js';
+import { isVisible } from '../browser/visibility.js';
+import { withPulse } from '../job/job-data.js';
+import { apiQuery, fits, hasWords, type JobQuery } from './job-query.js';
+
+/** A search is sent once the typing has paused. */
+const SEARCH_PAUSE_MS = 200;
+/** A worker that says nothing is no event: while jobs run it is asked for this often. */
+const PULSE_MS = 5000;
+
+const newerFirst = (a: JobObject, b: JobObject): number =>
+  b.created_at - a.created_at || (a.id < b.id ? 1 : -1);
+
+/**
+ * Replaces the job where it stands, or puts it where its time belongs. One that is older than all that are
+ * shown belongs to a page that has not been asked for: it is left out while there is such a page.
+ */
+export function withJob(
+  jobs: readonly JobObject[],
+  changed: JobObject,
+  hasOlder: boolean,
+): readonly JobObject[] {
+  if (jobs.some((job) => job.id === changed.id))
+    return jobs.map((job) => (job.id === changed.id ? changed : job));
+  const at = jobs.findIndex((job) => newerFirst(changed, job) < 0);
+  if (at === -1) return hasOlder ? jobs : [...jobs, changed];
+  return jobs.toSpliced(at, 0, changed);
+}
+
+/**
+ * A list with a job as it is now. One that is not in it comes in where the newest come first; in another order its
+ * place is the server's to say, when the list is asked for again.
+ */
+export function changedList(
+  jobs: readonly JobObject[],
+  changed: JobObject,
+  query: JobQuery,
+  hasMore: boolean,
+): readonly JobObject[] {
+  const known = jobs.some(({ id }) => id === changed.id);
+  if (!fits(changed, query)) return known ? jobs.filter(({ id }) => id !== changed.id) : jobs;
+  const isByTime = query.sort === 'created_at' && !query.ascending;
+  return known || (isByTime && hasWords(changed, query.search))
+    ? withJob(jobs, changed, hasMore)
+    : jobs;
+}
+
+/** A page of jobs, or several as one, with a job as it is now. */
+const changedPage = (page: Page<JobObject>, job: JobObject, query: JobQuery): Page<JobObject> => ({
+  ...page,
+  data: changedList(page.data, job, query, page.has_more),
+});
+
+/** The jobs of a list with those of the page after it; what moved meanwhile is there once. */
+function withPage(list: Page<JobObject>, page: Page<JobObject>): Page<JobObject> {
+  const known = new Set(list.data.map(({ id }) => id));
+  return { ...page, data: [...list.data, ...page.data.filter(({ id }) => !known.has(id))] };
+}
+
+/** Whole pages, as many jobs as the API gives in one answer. */
+const atOnce = (jobs: number): number => Math.min(1000, Math.max(1, Math.ceil(jobs / 100)) * 100);
+
+/** From the first on, as many as there are already: a list that is asked for again is as long as it was. */
+async function asLong(query: JobQuery, shown: () => number): Promise<Page<JobObject>> {
+  const parameters = apiQuery(query);
+  let list = await api.jobs(parameters, undefined, atOnce(shown()));
+  for (let grows = true; grows && list.has_more && list.data.length < shown();) {
+    const limit = atOnce(shown() - list.data.length);
+    const longer = withPage(list, await api.jobs(parameters, list.data.at(-1)?.id, limit));
+    grows = longer.data.length > list.data.length;
+    list = longer;
+  }
+  return list;
+}
+
+export interface JobList {
+  readonly list: readonly JobObject[];
+  readonly loading: boolean;
+  readonly empty: boolean;
+  readonly error: Error | null;
+  readonly connected: boolean;
+  /** Fetches the next page; null when all are here. */
+  readonly more: (() => void) | null;
+  /** Takes in what a change answered with. */
+  readonly changed: (job: JobObject) => void;
+}
+
+const pulsed = (job: JobObject, answers: readonly JobObject[]): JobObject => {
+  const answer = answers.find(({ id }) => id === job.id);
+  return answer ? withPulse(job, answer) : job;
+};
+
+const NONE: readonly JobObject[] = [];
+
+/** What is asked for: a search once the typing has paused, all else at once. */
+function useSettled(wanted: JobQuery): JobQuery {
+  const [settled, setSettled] = useState(wanted);
+  const key = apiQuery(wanted).toString();
+  const latest = useRef(wanted);
+  latest.current = wanted;
+  const isTyped = wanted.search !== settled.search;
+  useEffect(() => {
+    const timer = setTimeout(() => setSettled(latest.current), isTyped ? SEARCH_PAUSE_MS : 0);
+    return () => clearTimeout(timer);
+  }, [key, isTyped]);
+  return settled;
+}
+
+/** The jobs that a query finds, page by page, kept current by the project's stream. */
+export function useJobList(wanted: JobQuery): JobList {
+  const query = useSettled(wanted);
+  const key = apiQuery(query).toString();
+  /** What the stream told while the list was asked for, which may know less. */
+  const heard = useRef(new Map<string, JobObject>());
+  const first = useLoaded<Page<JobObject>>(
+    ['jobs', key],
+    async (now) => {
+      heard.current.clear();
+      const list = await asLong(query, () => now()?.data.length ?? 0);
+      return [...heard.current.values()].reduce((all, job) => changedPage(all, job, query), list);
+    },
+    0,
+    true,
+  );
+  const [connected, setConnected] = useState(true);
+  const [problem, setProblem] = useState<Error | null>(null);
+  const { set } = first;
+  /** What is asked for. */
+  const current = useRef({ key, query });
+  if (current.current.key !== key) current.current = { key, query };
+  /** The last job of the list whose next page is being fetched. */
+  const fetching = useRef<string | null>(null);
+  useEffect(() => void (fetching.current = null), [key]);
+  const changed = useCallback(
+    (job: JobObject) => {
+      heard.current.set(job.id, job);
+      set((now) => changedPage(now, job, current.current.query));
+    },
+    [set],
+  );
+  useEffect(() => {
+    const stop = new AbortController();
+    const event = ({ kind, data }: { kind: string; data: string }) => {
+      if (kind === 'job') changed(JSON.parse(data) as JobObject);
+    };
+    follow('/stream', { event, connected: setConnected }, stop.signal).catch(setProblem);
+    return () => stop.abort();
+  }, [changed]);
+
+  const list = first.value?.data ?? NONE;
+  const running = list.some(({ status }) => status === 'running');
+  useEffect(() => {
+    if (!running) return;
+    const answered = ({ data }: Page<JobObject>) =>
+      set((now) => ({ ...now, data: now.data.map((job) => pulsed(job, data)) }));
+    const ask = () => void (isVisible() && api.runningJobs().then(answered, () => undefined));
+    const timer = setInterval(ask, PULSE_MS);
+    return () => clearInterval(timer);
+  }, [running, set]);
+  const last = list.at(-1)?.id;
+  const more = useCallback(() => {
+    const asked = current.current;
+    if (last === undefined || fetching.current === last) return;
+    fetching.current = last;
+    const add = (page: Page<JobObject>) => {
+      if (current.current !== asked) return;
+      // Behind another job than the one it was asked for, it would leave out those between.
+      set((now) => (now.data.at(-1)?.id === last ? withPage(now, page) : now));
+    };
+    const settled = () => {
+      if (fetching.current === last) fetching.current = null;
+    };
+    api.jobs(apiQuery(asked.query), last).then(add).catch(setProblem).finally(settled);
+  }, [last, set]);
+  return {
+    list,
+    connected,
+    error: first.error ?? problem,
+    loading: first.value === null,
+    empty: first.value?.data.length === 0,
+    more: first.value?.has_more ? more : null,
+    changed,
+  };
+}

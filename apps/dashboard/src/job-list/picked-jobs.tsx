@@ -1,0 +1,86 @@
+import type { JobObject } from '@graft/contracts';
+import { MOST_COMPARED } from '@graft/contracts/compared-jobs';
+import { useState } from 'react';
+import { isOver } from '../job/job-words.js';
+import { tagsOf } from './edit-job.js';
+import type { JobActions } from './job-actions.js';
+import { Link } from '../ui/link.js';
+
+interface Props {
+  readonly picked: readonly JobObject[];
+  readonly clear: () => void;
+  /** null: the key may not change them. */
+  readonly actions: JobActions | null;
+}
+
+/** What is made of adapters has no curves. */
+const canCompare = (job: JobObject): boolean => job.graft.operation === null;
+
+/** What can be done with the jobs that are chosen. */
+export function PickedJobs({ picked, clear, actions }: Props) {
+  const [tags, setTags] = useState('');
+  if (picked.length === 0) return null;
+  const deleted = picked.some(({ graft }) => graft.restorable_until !== null);
+  const archived = picked.every(({ graft }) => graft.archived);
+  const over = picked.filter(isOver);
+  const then = (work: () => void) => () => {
+    work();
+    clear();
+  };
+  return (
+    <div className="bar picked" role="group" aria-label="Chosen jobs">
+      <b>{picked.length} chosen</b>
+      <button onClick={clear}>Clear</button>
+      {!deleted && <Compare jobs={picked.filter(canCompare)} />}
+      <span className="grow" />
+      {actions && deleted && <button onClick={then(() => actions.restore(picked))}>Restore</button>}
+      {actions && !deleted && (
+        <>
+          <form
+            className="bar"
+            onSubmit={(event) => {
+              event.preventDefault();
+              if (tagsOf(tags).length > 0) actions.tag(picked, tagsOf(tags));
+              setTags('');
+            }}
+          >
+            <input
+              aria-label="Tags to add"
+              placeholder="tag, tag"
+              value={tags}
+              onChange={(e) => setTags(e.target.value)}
+            />
+            <button disabled={tagsOf(tags).length === 0}>Add tags</button>
+          </form>
+          <button onClick={then(() => actions.archive(picked, !archived))}>
+            {archived ? 'Unarchive' : 'Archive'}
+          </button>
+          <button
+            disabled={over.length === 0}
+            title={over.length < picked.length ? 'Those that are over' : undefined}
+            onClick={then(() => actions.remove(picked))}
+          >
+            Delete{over.length > 0 && over.length < picked.length ? ` ${over.length}` : ''}
+          </button>
+        </>
+      )}
+    </div>
+  );
+}
+
+function Compare({ jobs }: { jobs: readonly JobObject[] }) {
+  const many = jobs.length > MOST_COMPARED;
+  if (jobs.length < 2 || many)
+    return (
+      <span className="faint" role="status">
+        {many
+          ? `${jobs.length} chosen; at most ${MOST_COMPARED} are compared`
+          : 'Choose one more to compare'}
+      </span>
+    );
+  return (
+    <Link className="button" to="/compare" search={{ jobs: jobs.map(({ id }) => id).join() }}>
+      Compare {jobs.length} jobs
+    </Link>
+  );
+}

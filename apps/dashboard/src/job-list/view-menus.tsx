@@ -1,0 +1,83 @@
+import { useNavigate } from '@tanstack/react-router';
+import { useState } from 'react';
+import type { JobViews } from './job-views.js';
+import { ALL_COLUMNS, columnTitle, USUAL_COLUMNS } from './job-columns.js';
+import { Menu } from '../ui/menu.js';
+
+/** Which columns the table of jobs has. */
+export function ColumnMenu({ columns, setColumns }: Pick<JobViews, 'columns' | 'setColumns'>) {
+  return (
+    <Menu label="Columns">
+      {ALL_COLUMNS.map((id) => (
+        <label key={id}>
+          <input
+            type="checkbox"
+            checked={columns.includes(id)}
+            disabled={columns.length === 1 && columns.includes(id)}
+            onChange={(e) =>
+              setColumns(e.target.checked ? [...columns, id] : columns.filter((one) => one !== id))
+            }
+          />{' '}
+          {columnTitle(id)}
+        </label>
+      ))}
+      <button className="small" onClick={() => setColumns(USUAL_COLUMNS)}>
+        As usual
+      </button>
+    </Menu>
+  );
+}
+
+/** Views that were saved in this browser: filters, order and columns under a name. */
+export function ViewMenu({ views, path }: { views: JobViews; path: string }) {
+  const [name, setName] = useState('');
+  const navigate = useNavigate();
+  return (
+    <Menu label="Views">
+      {views.views.length === 0 && (
+        <p className="faint">
+          None yet. A view keeps filters, order and columns under a name, in this browser.
+        </p>
+      )}
+      {views.views.map((view) => (
+        <div className="bar" key={view.name}>
+          <button
+            className="quiet"
+            onClick={() => {
+              views.setColumns(view.columns);
+              void navigate({ href: view.path });
+            }}
+          >
+            {view.name}
+          </button>
+          <span className="grow" />
+          <button
+            className="small"
+            aria-label={`Delete view ${view.name}`}
+            onClick={() => views.drop(view.name)}
+          >
+            Delete
+          </button>
+        </div>
+      ))}
+      <form
+        className="bar"
+        onSubmit={(event) => {
+          event.preventDefault();
+          if (name.trim() === '') return;
+          views.save(name.trim(), path);
+          setName('');
+        }}
+      >
+        <input
+          aria-label="Name of the view"
+          placeholder="Name"
+          maxLength={60}
+          value={name}
+          onChange={(e) => setName(e.target.value)}
+        />
+        <button disabled={name.trim() === ''}>Save view</button>
+      </form>
+    </Menu>
+  );
+}

@@ -1,0 +1,93 @@
+import type { FileRecordObject } from '@graft/contracts';
+import { useEffect, useRef } from 'react';
+import { api } from '../api/api.js';
+import { count } from '../format.js';
+import { useLoaded } from '../api/loaded.js';
+import { Failure } from '../ui/failure.js';
+import { Link } from '../ui/link.js';
+import { Loading } from '../ui/loading.js';
+import { galleryOf, MediaGallery } from '../media/media-gallery.js';
+import { TrainingRecord } from '../files/record.js';
+
+/** Examples of a label that were told rightly, or taken for another. */
+export interface Pair {
+  readonly label: string;
+  readonly predicted: string;
+  readonly times: number;
+  /** Of some of them, in their file. */
+  readonly lines: readonly number[];
+}
+
+interface Props {
+  readonly file: string | null;
+  readonly pair: Pair;
+}
+
+/** What the examples of a cell are: pictures, sounds or texts, as their file has them. */
+export function ConfusedExamples({ file, pair }: Props) {
+  const { label, predicted, times, lines } = pair;
+  const place = useRef<HTMLElement>(null);
+  const key = JSON.stringify([file, label, predicted, lines]);
+  // some browsers answer with a promise, which is no way to clean up
+  useEffect(() => void place.current?.scrollIntoView({ block: 'nearest' }), [key]);
+  const { value, error } = useLoaded(['confused-examples', key], () => recordsAt(file, lines));
+  const title =
+    label === predicted ? `“${label}” told rightly` : `“${label}” taken for “${predicted}”`;
+  return (
+    <section ref={place} aria-label="Examples of the cell" className="of-cell">
+      <div className="bar">
+        <h2 className="grow break">{title}</h2>
+        <span className="faint">
+          {lines.length < times
+            ? `the first ${count(lines.length)} of ${count(times)}`
+            : count(times)}
+        </span>
+      </div>
+      {file === null ? (
+        <p className="faint">Their file is deleted.</p>
+      ) : (
+        <>
+          <Failure error={error} />
+          {value === null ? <Loading error={error} /> : <Records items={value} />}
+          <Lines file={file} lines={lines} />
+        </>
+      )}
+    </section>
+  );
+}
+
+/** One by one: they may stand anywhere in a large file. */
+async function recordsAt(
+  file: string | null,
+  lines: readonly number[],
+): Promise<readonly FileRecordObject[]> {
+  if (file === null) return [];
+  const pages = await Promise.all(lines.map((line) => api.records(file, line - 1, 1)));
+  return pages.flatMap(({ data }) => data);
+}
+
+function Records({ items }: { readonly items: readonly FileRecordObject[] }) {
+  const gallery = galleryOf(items);
+  return gallery ? (
+    <MediaGallery items={gallery} />
+  ) : (
+    <ol className="examples">
+      {items.map((item) => (
+        <TrainingRecord key={item.line} item={item} />
+      ))}
+    </ol>
+  );
+}
+
+function Lines({ file, lines }: { readonly file: string; readonly lines: readonly number[] }) {
+  return (
+    <p className="jump">
+      In their file:
+      {lines.map((line) => (
+        <Link key={line} to="/files/$id" params={{ id: file }} search={{ after: String(line - 1) }}>
+          {count(line)}
+        </Link>
+      ))}
+    </p>
+  );
+}

@@ -1,0 +1,182 @@
+import type { MetricDescription, MetricsObject } from '@graft/contracts';
+import { EVAL_SCORE } from '@graft/contracts/evals';
+import { useState } from 'react';
+import { lowestValidation } from './job-words.js';
+import { short } from '../format.js';
+import { Chart } from '../charts/chart.js';
+import { fittedWeight } from '../charts/smoothed.js';
+
+/** Columns over all steps at which something was measured, in training or in validation. */
+export function columns({ steps, series, evaluations }: MetricsObject): {
+  x: number[];
+  of: (name: string) => (number | null)[];
+  validation: (name: string) => (number | null)[];
+} {
+  const x = [...new Set([...steps, ...evaluations.map((e) => e.step)])].sort((a, b) => a - b);
+  const row = new Map(steps.map((step, i) => [step, i]));
+  const measured = new Map(evaluations.map((e) => [e.step, e]));
+  return {
+    x,
+    of: (name) => x.map((step) => series[name]?.[row.get(step) ?? -1] ?? null),
+    validation: (name) => x.map((step) => measured.get(step)?.[name] ?? null),
+  };
+}
+
+/** Lines of a chart each, in turn; the loss has the first. */
+const COLORS = ['--accent', '--rate', '--speed', '--norm'];
+
+/** What the catalogue says of the job's numbers, and those that only a newer worker knows. */
+export function drawn(
+  { series, evaluations }: MetricsObject,
+  described: readonly MetricDescription[],
+): MetricDescription[] {
+  const known = new Set(described.map(({ name }) => name));
+  const measured = evaluations.flatMap((evaluation) => Object.keys(evaluation));
+  const others = new Set([...Object.keys(series), ...measured].filter((name) => !known.has(name)));
+  others.delete('step');
+  // The same at each evaluation: it is told in words beside the accuracy.
+  others.delete('majority_accuracy');
+  return [
+    ...described.filter(({ name, draw }) => draw !== null && series[name] !== undefined),
+    ...[...others].map((name) => ({
+      name,
+      title: name === EVAL_SCORE ? 'Eval score' : name,
+      unit: null,
+      draw: { smooth: true, log: false },
+    })),
+  ];
+}
+
+interface ChartsProps {
+  readonly metrics: MetricsObject;
+  /** Of the job's task, from the catalogue. */
+  readonly described: readonly MetricDescription[];
+  readonly over: boolean;
+}
+
+export function JobCharts({ metrics, described, over }: ChartsProps) {
+  const [chosen, setChosen] = useState<number | null>(null);
+  const [log, setLog] = useState(false);
+  if (metrics.steps.length === 0) return <NoStepYet over={over} />;
+  const { x, of, validation } = columns(metrics);
+  const lowest = lowestValidation(metrics.evaluations);
+  const weight = chosen ?? fittedWeight(metrics.steps.length);
+  const marks = metrics.marks.filter((mark) => mark.step >= (x[0] ?? 0));
+  return (
+    <>
+      <Controls
+        weight={weight}
+        choose={setChosen}
+        fitted={chosen === null}
+        log={log}
+        setLog={setLog}
+      />
+      <div className="charts">
+        {drawn(metrics, described).map(({ name, title, unit, draw }, n) => {
+          const held = percent(unit, validation(name));
+          const trained = percent(unit, of(name));
+          return (
+            <Chart
+              key={name}
+              steps={x}
+              marks={marks}
+              weight={weight}
+              title={unit === null ? title : `${title}, ${unit}`}
+              log={log && draw?.log === true}
+              series={[
+                // of an eval's score there is no more than its points
+                ...(metrics.series[name] === undefined
+                  ? []
+                  : [
+                      {
+                        label: name.replaceAll('_', ' '),
+                        values: trained,
+                        color: COLORS[n % COLORS.length] as string,
+                        smooth: draw?.smooth === true,
+                      },
+                    ]),
+                ...(held.some((value) => value !== null)
+                  ? [{ label: 'validation', values: held, color: '--held', dots: true }]
+                  : []),
+              ]}
+              ring={
+                name === 'loss' && lowest
+                  ? {
+                      step: lowest.step,
+                      value: lowest.loss,
+                      label: `lowest ${short(lowest.loss)}`,
+                      color: '--held',
+                    }
+                  : null
+              }
+            />
+          );
+        })}
+      </div>
+      <p className="faint">
+        By optimiser step. Faint: each step; bold: moving average. Drag to zoom, double-click to
+        reset.
+        {lowest && ' Ring: the lowest validation loss.'}
+        {marks.some((m) => m.kind === 'checkpoint') && ' Dotted line: a saved checkpoint.'}
+        {marks.some((m) => m.kind === 'attempt') && ' Dashed line: a new attempt started.'}
+      </p>
+    </>
+  );
+}
+
+/** A fraction as people read it. */
+export const percent = (
+  unit: string | null,
+  values: readonly (number | null)[],
+): readonly (number | null)[] =>
+  unit === '%' ? values.map((value) => value && 100 * value) : values;
+
+/** As high as the charts will be, so that nothing moves when they come. */
+function NoStepYet({ over }: { over: boolean }) {
+  if (over) return <p className="faint">No training steps were run.</p>;
+  return (
+    <div className="charts">
+      <div className="chart">
+        <p className="faint">No training steps yet. Curves appear here once training starts.</p>
+      </div>
+    </div>
+  );
+}
+
+interface ControlsProps {
+  readonly weight: number;
+  readonly choose: (weight: number | null) => void;
+  readonly fitted: boolean;
+  readonly log: boolean;
+  readonly setLog: (log: boolean) => void;
+}
+
+function Controls({ weight, choose, fitted, log, setLog }: ControlsProps) {
+  return (
+    <div className="bar controls">
+      <label htmlFor="smoothing">Smoothing</label>
+      <input
+        id="smoothing"
+        type="range"
+        min="0"
+        max="0.99"
+        step="0.01"
+        value={weight}
+        onChange={(e) => choose(Number(e.target.value))}
+      />
+      <output className="numbers" htmlFor="smoothing">
+        {weight.toFixed(2)}
+      </output>
+      {fitted ? (
+        <span className="faint">automatic</span>
+      ) : (
+        <button className="small" onClick={() => choose(null)}>
+          Automatic
+        </button>
+      )}
+      <label>
+        <input type="checkbox" checked={log} onChange={(e) => setLog(e.target.checked)} /> log scale
+      </label>
+    </div>
+  );
+}

@@ -1,0 +1,137 @@
+import type { CheckpointObject, JobObject, MetricsObject, ModelUse } from '@graft/contracts';
+import { EVAL_SCORE } from '@graft/contracts/evals';
+import { archive } from '../api/api.js';
+import { isOver, lowestValidation } from './job-words.js';
+import { useMay } from '../api/own-key.js';
+import { ago, bytes, moment, short } from '../format.js';
+import { Link } from '../ui/link.js';
+import { Row, Table } from '../ui/table.js';
+
+const COLUMNS = ['Step', 'Model', 'Training loss', 'Validation loss', 'Size', 'Saved', ''];
+
+interface Props {
+  readonly rows: readonly CheckpointObject[];
+  readonly evaluations: MetricsObject['evaluations'];
+  readonly job: JobObject;
+  readonly use: ModelUse;
+  readonly onError: (error: Error) => void;
+}
+
+/** Validation loss at the steps where it was measured, saved or not. */
+const measured = (evaluations: MetricsObject['evaluations']): ReadonlyMap<number, number> =>
+  new Map(evaluations.flatMap(({ step, loss }) => (loss === null ? [] : [[step, loss]])));
+
+/** The step of the checkpoint to take, or null where no two can be compared. */
+function bestStep({ rows, evaluations }: Pick<Props, 'rows' | 'evaluations'>): number | null {
+  const marked = rows.find((row) => row.graft.best);
+  const losses = measured(evaluations);
+  const compared = rows.filter(
+    (row) => losses.has(row.step_number) || row.metrics[EVAL_SCORE] !== undefined,
+  );
+  if (compared.length < 2) return null;
+  if (marked) return marked.step_number;
+  const kept = evaluations.filter(({ step }) => compared.some((row) => row.step_number === step));
+  return lowestValidation(kept)?.step ?? null;
+}
+
+/** The validation loss, and the score of the job's eval where it has one. */
+function measuredText(loss: number | undefined, { metrics }: CheckpointObject): string {
+  const score = metrics[EVAL_SCORE];
+  if (score === undefined) return short(loss);
+  const passing = `${Math.round(100 * score)} % pass`;
+  return loss === undefined ? passing : `${short(loss)}, ${passing}`;
+}
+
+function noneSaved(job: JobObject): string {
+  if (!isOver(job)) return 'No checkpoints yet.';
+  return job.graft.progress.step > 0
+    ? 'No checkpoints: the run ended before its first one.'
+    : 'No checkpoints.';
+}
+
+export function Checkpoints(props: Props) {
+  const { rows, evaluations } = props;
+  if (rows.length === 0) return <p className="faint">{noneSaved(props.job)}</p>;
+  const best = bestStep(props);
+  const losses = measured(evaluations);
+  return (
+    <Table columns={COLUMNS}>
+      {rows.map((row) => (
+        <Row key={row.id}>
+          <td className="numbers">
+            {row.step_number}
+            {row.step_number === best && (
+              <b className="best">
+                {' '}
+                <span aria-hidden="true">★</span> best
+              </b>
+            )}
+          </td>
+          <td className="break">
+            <code>{row.fine_tuned_model_checkpoint}</code>
+          </td>
+          <td className="numbers">
+            {row.step_number === 0 ? '–' : short(row.metrics['train_loss'])}
+          </td>
+          <td className="numbers">{measuredText(losses.get(row.step_number), row)}</td>
+          <td className="numbers">{row.graft ? bytes(row.graft.bytes) : '–'}</td>
+          <td className="numbers" title={moment(row.created_at)}>
+            {ago(row.created_at)}
+          </td>
+          <td className="actions">
+            <Actions row={row} job={props.job} use={props.use} onError={props.onError} />
+          </td>
+        </Row>
+      ))}
+    </Table>
+  );
+}
+
+const TRY = {
+  chat: 'Chat',
+  embed: 'Embed',
+  classify: 'Classify',
+  transcribe: 'Transcribe',
+} as const;
+
+interface ActionsProps extends Pick<Props, 'job' | 'use' | 'onError'> {
+  readonly row: CheckpointObject;
+}
+
+function Actions({ row, job, use, onError }: ActionsProps) {
+  const name = row.fine_tuned_model_checkpoint;
+  const may = useMay();
+  if (row.graft.usable === false) return <span className="faint">for resuming only</span>;
+  return (
+    <>
+      {may('files:read') && (
+        <button
+          aria-label={`Download step ${row.step_number}`}
+          onClick={() => archive(name).catch(onError)}
+        >
+          Download
+        </button>
+      )}
+      {may('models:read') && (
+        <Link
+          className="button"
+          aria-label={`${TRY[use]} with step ${row.step_number}`}
+          to="/chat"
+          search={{ model: name }}
+        >
+          {TRY[use]}
+        </Link>
+      )}
+      {may('jobs:write', 'models:read', 'files:read') && (
+        <Link
+          className="button"
+          aria-label={`Branch from step ${row.step_number}`}
+          to="/new"
+          search={{ from: job.id, checkpoint: name }}
+        >
+          Branch
+        </Link>
+      )}
+    </>
+  );
+}

@@ -1,0 +1,39 @@
+import type { JobObject } from '@graft/contracts';
+import { Fragment } from 'react';
+import { company, isOver, waitedForOthers } from './job-words.js';
+import { Link } from '../ui/link.js';
+
+/** Who else is in a job's process and what that costs it, or why it has one to itself. */
+export function JobCompany({ job }: { job: JobObject }) {
+  const others = company(job);
+  const waited = waitedForOthers(job);
+  const alone = job.graft.alone === true && !isOver(job);
+  if (!others && !waited && !alone) return null;
+  return (
+    <div className="notice" role="group" aria-label="Company in its process">
+      {alone && (
+        <div>
+          {job.status === 'running' ? 'It has' : 'It will have'} a process to itself: its work may
+          have ended the processes that it shared before. Only what it does itself counts against it
+          now, and a new checkpoint lifts this.
+        </div>
+      )}
+      {others && (
+        <div>
+          It shares its process with{' '}
+          {others.jobs.map((id, i) => (
+            <Fragment key={id}>
+              {i > 0 && (i === others.jobs.length - 1 && !others.rest ? ' and ' : ', ')}
+              <Link to="/jobs/$id" params={{ id }}>
+                {id}
+              </Link>
+            </Fragment>
+          ))}
+          {others.rest && `${others.jobs.length > 0 ? ' and ' : ''}${others.rest}`}. They take turns
+          by time; that changes nothing in its result.
+        </div>
+      )}
+      {waited && <div>It {waited}.</div>}
+    </div>
+  );
+}

@@ -1,0 +1,250 @@
+import type { JobConfusionObject, JobObject } from '@graft/contracts';
+import { useState } from 'react';
+import { api } from '../api/api.js';
+import { count } from '../format.js';
+import { useLoaded } from '../api/loaded.js';
+import { ConfusedExamples, type Pair } from './confused-examples.js';
+import { Failure } from '../ui/failure.js';
+import { Loading } from '../ui/loading.js';
+import { Row, Table } from '../ui/table.js';
+import './confusion.css';
+
+/** More labels make no matrix that is read: the pairs that are most confused say it. */
+const MOST_LABELS = 50;
+const MOST_PAIRS = 20;
+const RATED = ['Label', 'Examples', 'Precision', 'Recall', 'F1'];
+const PAIRS = ['Label', 'Taken for', 'Times'];
+
+interface Props {
+  readonly job: JobObject;
+  /** Of what was measured on validation data. */
+  readonly evaluations: readonly unknown[];
+}
+
+/** How well the job tells each label, and which it takes for which, at its best evaluation or a chosen one. */
+export function JobConfusion({ job, evaluations }: Props) {
+  /** null: the best. */
+  const [asked, ask] = useState<number | null>(null);
+  /** Of which pair examples are shown, as keyOf. */
+  const [open, setOpen] = useState<string | null>(null);
+  // kept until the next is there: a job's new evaluation takes nobody's place, or sound, away
+  const { value: known, error } = useLoaded(
+    ['job-confusion', job.id, evaluations.length, asked],
+    () => api.confusion(job.id, asked),
+    0,
+    true,
+  );
+  const value = known?.job_id === job.id ? known : null;
+  if (!value)
+    return (
+      <>
+        <Failure error={error} />
+        <Loading error={error} />
+      </>
+    );
+  if (value.step_number === null)
+    return <p className="faint">No evaluation has told labels yet.</p>;
+  const { classes, confused } = value;
+  const shown = pairsOf(value).get(open ?? '');
+  const toggle = (key: string) => setOpen(key === open ? null : key);
+  return (
+    <section aria-label="Labels">
+      <Failure error={error} />
+      <StepPick found={value} asked={asked} pick={ask} />
+      {classes.length > 0 && classes.length <= MOST_LABELS ? (
+        <Matrix found={value} open={open} toggle={toggle} />
+      ) : (
+        <Pairs confused={confused} open={open} toggle={toggle} />
+      )}
+      {shown && <ConfusedExamples file={value.examples_file} pair={shown} />}
+      {classes.length > 0 && (
+        <Table columns={RATED}>
+          {classes.map(({ label, support, precision, recall, f1 }) => (
+            <Row key={label}>
+              <td className="break">{label}</td>
+              <td className="numbers">{count(support)}</td>
+              {[precision, recall, f1].map((one, i) => (
+                <td key={RATED[i + 2]} className="numbers">
+                  {percent(one)}
+                </td>
+              ))}
+            </Row>
+          ))}
+        </Table>
+      )}
+    </section>
+  );
+}
+
+const percent = (share: number | null): string =>
+  share === null ? '–' : `${(100 * share).toFixed(1)} %`;
+
+interface StepPickProps {
+  readonly found: JobConfusionObject;
+  readonly asked: number | null;
+  readonly pick: (step: number) => void;
+}
+
+function StepPick({ found, asked, pick }: StepPickProps) {
+  const { steps, best_step: best, step_number: shown, full, examples } = found;
+  return (
+    <p className="bar">
+      <label htmlFor="confusion-step">Evaluation after step</label>
+      <select
+        id="confusion-step"
+        value={String(asked ?? shown)}
+        onChange={(event) => pick(Number(event.target.value))}
+      >
+        {steps.map((step) => (
+          <option key={step} value={step}>
+            {step === best ? `${step} (lowest loss)` : step}
+          </option>
+        ))}
+      </select>
+      <span className="faint">
+        {examples === null ? '' : `${count(examples)} examples, `}
+        {full ? 'all of the validation data' : 'a sample of the validation data'}
+      </span>
+    </p>
+  );
+}
+
+const keyOf = (label: string, predicted: string): string => JSON.stringify([label, predicted]);
+
+/** All of which examples are counted, those told rightly among them. */
+const pairsOf = ({ classes, confused }: JobConfusionObject): ReadonlyMap<string, Pair> =>
+  new Map(
+    [
+      ...classes.map(({ label, correct, lines }) => ({
+        label,
+        predicted: label,
+        times: correct,
+        lines,
+      })),
+      ...confused.map(({ count: times, ...pair }) => ({ ...pair, times })),
+    ].map((pair) => [keyOf(pair.label, pair.predicted), pair]),
+  );
+
+interface Choice {
+  readonly open: string | null;
+  readonly toggle: (key: string) => void;
+}
+
+/** Rows are what examples have, columns what they were taken for. */
+function Matrix({ found, ...choice }: Choice & { readonly found: JobConfusionObject }) {
+  const { classes } = found;
+  const pairs = pairsOf(found);
+  return (
+    <div className="scroll" tabIndex={0} role="region" aria-label="Confusion matrix">
+      <table className="confusion">
+        <caption className="faint">
+          A row is what examples have, a column what they were taken for. A number shows examples.
+        </caption>
+        <thead>
+          <tr>
+            <td />
+            {classes.map(({ label }) => (
+              <th key={label} scope="col" title={label}>
+                {label}
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {classes.map(({ label, support }) => (
+            <tr key={label}>
+              <th scope="row" title={label}>
+                {label}
+              </th>
+              {classes.map(({ label: taken }) => (
+                <Cell
+                  key={taken}
+                  pair={pairs.get(keyOf(label, taken)) ?? none(label, taken)}
+                  support={support}
+                  {...choice}
+                />
+              ))}
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+const none = (label: string, predicted: string): Pair => ({
+  label,
+  predicted,
+  times: 0,
+  lines: [],
+});
+
+interface CellProps extends Choice {
+  readonly pair: Pair;
+  readonly support: number;
+}
+
+/** The more of a label's examples, the stronger its colour. */
+function Cell({ pair, support, open, toggle }: CellProps) {
+  const { label, predicted: taken, times, lines } = pair;
+  const key = keyOf(label, taken);
+  const isRight = label === taken;
+  const share = support > 0 ? times / support : 0;
+  const words = isRight
+    ? `${times} of ${support} “${label}” told rightly`
+    : `${times} of ${support} “${label}” taken for “${taken}”`;
+  return (
+    <td
+      className={isRight ? 'right' : 'wrong'}
+      title={words}
+      style={{ '--share': `${Math.round(55 * share)}%` } as Record<string, string>}
+    >
+      {lines.length > 0 ? (
+        <button
+          type="button"
+          aria-label={words}
+          aria-expanded={key === open}
+          onClick={() => toggle(key)}
+        >
+          {times}
+        </button>
+      ) : times === 0 ? (
+        <span className="faint">0</span>
+      ) : (
+        times
+      )}
+    </td>
+  );
+}
+
+function Pairs({ confused, open, toggle }: Choice & Pick<JobConfusionObject, 'confused'>) {
+  if (confused.length === 0) return <p>No label was taken for another.</p>;
+  return (
+    <Table columns={PAIRS}>
+      {confused.slice(0, MOST_PAIRS).map(({ label, predicted, count: times, lines }) => {
+        const key = keyOf(label, predicted);
+        return (
+          <Row key={key}>
+            <td className="break">{label}</td>
+            <td className="break">{predicted}</td>
+            <td className="numbers">
+              {lines.length === 0 ? (
+                count(times)
+              ) : (
+                <button
+                  type="button"
+                  className="small"
+                  aria-label={`${times} “${label}” taken for “${predicted}”`}
+                  aria-expanded={key === open}
+                  onClick={() => toggle(key)}
+                >
+                  {count(times)}
+                </button>
+              )}
+            </td>
+          </Row>
+        );
+      })}
+    </Table>
+  );
+}

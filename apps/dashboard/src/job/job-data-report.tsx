@@ -1,0 +1,130 @@
+import type {
+  DataReport,
+  JobEventObject,
+  JobObject,
+  RecordFormatDescription,
+} from '@graft/contracts';
+import { lettersText } from '@graft/contracts/plan-line';
+import { useContext } from 'react';
+import { api } from '../api/api.js';
+import { useLoaded } from '../api/loaded.js';
+import { useMay } from '../api/own-key.js';
+import { count } from '../format.js';
+import { RecordFormats } from '../files/record-formats.js';
+import { Figure } from '../ui/figure.js';
+import { kindsIn, Sentences } from '../files/file-report.js';
+import { JobLedger } from './job-ledger.js';
+import { Lines } from '../files/lines.js';
+import { Link } from '../ui/link.js';
+
+interface Props {
+  readonly job: JobObject;
+  readonly log: readonly JobEventObject[];
+}
+
+/** What a job learns from: its files, and what they are for its base. */
+export function JobDataReport({ job, log }: Props) {
+  const { data } = job.graft;
+  const letters = lettersText(job.graft);
+  if (job.training_file === null) return null;
+  return (
+    <section aria-label="Data">
+      <p className="facts">
+        <TrainingFile id={job.training_file} name="Training file" />
+        {job.validation_file && <TrainingFile id={job.validation_file} name="Validation file" />}
+      </p>
+      {letters !== null && (
+        <p className="facts">
+          <span>
+            <span className="faint">Letters</span> {letters}
+          </span>
+        </p>
+      )}
+      {data ? (
+        <Found report={data} file={job.training_file} />
+      ) : (
+        <p className="faint">The data was not analysed.</p>
+      )}
+      {(job.graft.loss_ledger || job.graft.loss_ledger_epochs) && <JobLedger job={job} log={log} />}
+    </section>
+  );
+}
+
+/** By name where the key may know it; a file may have been deleted since. */
+function TrainingFile({ id, name }: { id: string; name: string }) {
+  const may = useMay()('files:read');
+  const file = useLoaded(['file', id, may], async () => (may ? await api.file(id) : null));
+  return (
+    <span className="break">
+      <span className="faint">{name}</span>{' '}
+      {file.value ? (
+        <Link to="/files/$id" params={{ id }}>
+          {file.value.filename}
+        </Link>
+      ) : (
+        <>
+          <code>{id}</code>
+          {file.error && <span className="faint"> (deleted)</span>}
+        </>
+      )}
+    </span>
+  );
+}
+
+function Found({ report, file }: { report: DataReport; file: string }) {
+  const may = useMay();
+  const formats = useContext(RecordFormats);
+  const { cut_lines: lines, cut } = report;
+  return (
+    <>
+      <dl className="strip">
+        {figuresOf(report, formats).map(([name, value]) => (
+          <Figure key={name} name={name} value={value} />
+        ))}
+      </dl>
+      {report.warnings.length > 0 && (
+        <div className="notice warn">
+          <Sentences of={report.warnings} />
+          {may('files:read') && <Lines file={file} lines={lines} all={cut} what="truncated" />}
+        </div>
+      )}
+      {report.sampled && (
+        <p className="faint">Token counts are estimated from a sample of the examples.</p>
+      )}
+    </>
+  );
+}
+
+function figuresOf(
+  report: DataReport,
+  formats: readonly RecordFormatDescription[],
+): readonly (readonly [name: string, value: string])[] {
+  const { examples, tokens, supervised_tokens: learnt, cut, duplicates, overlap } = report;
+  const kinds = kindsIn(report, formats);
+  const about = report.sampled ? '≈ ' : '';
+  const what = [
+    ...(kinds.length === 1 ? [] : [['examples', count(examples)] as const]),
+    ...kinds.map(([n, kind]) => [kind, count(n)] as const),
+  ];
+  const again = [
+    [duplicates === 1 ? 'duplicate' : 'duplicates', count(duplicates)],
+    ...(overlap > 0 ? [['also in the training data', count(overlap)] as const] : []),
+  ] as const;
+  if (report.pictures) return [...what, ...sizesOf(report.pictures), ...again];
+  return [
+    ...what,
+    ['tokens per pass', `${about}${count(tokens)}`],
+    ['trained on', `${about}${count(learnt)}`],
+    ['tokens in the longest', count(report.longest)],
+    [`truncated at ${count(report.max_seq_len)} tokens`, count(cut)],
+    ...again,
+  ];
+}
+
+const sizesOf = ({ smallest, largest }: NonNullable<DataReport['pictures']>) => {
+  const size = ({ width, height }: typeof smallest): string => `${width} × ${height}`;
+  return [
+    ['smallest, in pixels', size(smallest)],
+    ['largest, in pixels', size(largest)],
+  ] as const;
+};

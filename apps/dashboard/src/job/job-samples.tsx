@@ -1,0 +1,69 @@
+import type { JobEventObject, JobObject, JobSampleObject } from '@graft/contracts';
+import { useEffect } from 'react';
+import { api } from '../api/api.js';
+import { useLoaded } from '../api/loaded.js';
+import { moment } from '../format.js';
+import { Failure } from '../ui/failure.js';
+import { Loading } from '../ui/loading.js';
+import { Row, Table } from '../ui/table.js';
+
+type Prompt = JobSampleObject['data'][number]['prompt'];
+
+const LONGEST = 80;
+
+/** What is asked: a text, or the last message of a chat. */
+function asked(prompt: Prompt): string {
+  const text = typeof prompt === 'string' ? prompt : (prompt.at(-1)?.content ?? '');
+  return text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text;
+}
+
+interface Props {
+  readonly job: JobObject;
+  /** Newest first; some tell of answers. */
+  readonly log: readonly JobEventObject[];
+}
+
+/** What the adapter answered to the job's prompts as it was trained: a row a step, a column a prompt. */
+export function JobSamples({ job, log }: Props) {
+  const newest = log.find(({ graft }) => graft.kind === 'sample')?.id;
+  const { value, error, reload } = useLoaded<readonly JobSampleObject[]>(
+    ['samples', job.id],
+    (now) => api.samples(job.id, now()),
+  );
+  useEffect(reload, [newest, reload]);
+  if (!value)
+    return (
+      <>
+        <Failure error={error} />
+        <Loading error={error} />
+      </>
+    );
+  if (value.length === 0)
+    return (
+      <p className="faint">
+        No answers yet. The adapter answers the job’s prompts before its first step and at each
+        evaluation.
+      </p>
+    );
+  const prompts = job.graft.sample_prompts ?? [];
+  return (
+    <>
+      <Failure error={error} />
+      <Table columns={['Step', ...prompts.map((prompt, i) => `${i + 1}. ${asked(prompt)}`)]}>
+        {value.map((row) => (
+          <Row key={row.id}>
+            <td className="numbers" title={moment(row.created_at)}>
+              {row.step_number}
+            </td>
+            {row.data.map(({ text, finish_reason: reason }, i) => (
+              <td key={i} className="break">
+                <span className="pre">{text === '' ? '–' : text}</span>
+                {reason === 'length' && <span className="faint">…</span>}
+              </td>
+            ))}
+          </Row>
+        ))}
+      </Table>
+    </>
+  );
+}

@@ -1,0 +1,134 @@
+import type { CombinationType, JobObject, ModelObject } from '@graft/contracts';
+import { useNavigate } from '@tanstack/react-router';
+import { useState, type FormEvent } from 'react';
+import { api } from '../api/api.js';
+import { useLoaded } from '../api/loaded.js';
+import { Failure } from '../ui/failure.js';
+
+/** PEFT's ways of it, in the order of how often they are wanted. */
+const WAYS: Readonly<Record<CombinationType, string>> = {
+  svd: 'svd: the sum, at the rank of the largest',
+  cat: 'cat: the sum, exactly; ranks add up',
+  linear: 'linear: a rough sum, at equal ranks',
+  ties: 'ties: large numbers whose signs agree',
+  dare_linear: 'dare_linear: numbers drawn at random',
+  dare_ties: 'dare_ties: drawn at random, and of the sign that wins',
+  magnitude_prune: 'magnitude_prune: the largest numbers',
+  ties_svd: 'ties_svd: ties of whole updates',
+  dare_linear_svd: 'dare_linear_svd: dare_linear of whole updates',
+  dare_ties_svd: 'dare_ties_svd: dare_ties of whole updates',
+  magnitude_prune_svd: 'magnitude_prune_svd: magnitude_prune of whole updates',
+};
+const TYPES = Object.keys(WAYS) as CombinationType[];
+const isPruned = (type: CombinationType): boolean => /ties|dare|prune/.test(type);
+
+interface Part {
+  readonly name: string;
+  readonly weight: string;
+}
+
+/** Makes one LoRA of several on a base, each with a weight: a job, whose page is gone to. */
+export function CombineAdapters({ model }: { readonly model: ModelObject }) {
+  const navigate = useNavigate();
+  const models = useLoaded(['models'], async () => (await api.models()).data);
+  const [parts, setParts] = useState<readonly Part[]>([{ name: model.id, weight: '1' }]);
+  const [type, setType] = useState<CombinationType>('svd');
+  const [density, setDensity] = useState('0.5');
+  const [error, setError] = useState<Error | null>(null);
+  const base = model.graft?.base;
+  const others = (models.value ?? []).filter(
+    ({ id, graft }) =>
+      graft?.kind === 'adapter' && graft.base === base && !parts.some(({ name }) => name === id),
+  );
+  const combine = (event: FormEvent): void => {
+    event.preventDefault();
+    setError(null);
+    const body = {
+      type: 'combine',
+      adapters: parts.map(({ name }) => name),
+      weights: parts.map(({ weight }) => Number(weight)),
+      combination_type: type,
+      ...(isPruned(type) && { density: Number(density) }),
+    };
+    api.operate(body).then(({ id }: JobObject) => {
+      void navigate({ to: '/jobs/$id', params: { id } });
+    }, setError);
+  };
+  return (
+    <form className="stack" aria-label="Combination" onSubmit={combine}>
+      {parts.map((part) => (
+        <Weighed
+          key={part.name}
+          part={part}
+          change={(weight) =>
+            setParts((now) => now.map((one) => (one === part ? { ...one, weight } : one)))
+          }
+          remove={() => setParts((now) => now.filter((one) => one !== part))}
+        />
+      ))}
+      <label>
+        With{' '}
+        <select
+          value=""
+          onChange={({ target: { value: name } }) =>
+            setParts((now) => [...now, { name, weight: '1' }])
+          }
+        >
+          <option value="">
+            {others.length > 0 ? 'another adapter…' : `no other adapter on ${base}`}
+          </option>
+          {others.map(({ id }) => (
+            <option key={id}>{id}</option>
+          ))}
+        </select>
+      </label>
+      <label>
+        How{' '}
+        <select value={type} onChange={(e) => setType(e.target.value as CombinationType)}>
+          {TYPES.map((one) => (
+            <option key={one} value={one}>
+              {WAYS[one]}
+            </option>
+          ))}
+        </select>
+      </label>
+      {isPruned(type) && (
+        <label>
+          Share of the numbers to keep{' '}
+          <input
+            value={density}
+            inputMode="decimal"
+            size={5}
+            onChange={(e) => setDensity(e.target.value)}
+          />
+        </label>
+      )}
+      <Failure error={error ?? models.error} />
+      <button disabled={parts.length < 2}>Combine</button>
+    </form>
+  );
+}
+
+interface WeighedProps {
+  readonly part: Part;
+  readonly change: (weight: string) => void;
+  readonly remove: () => void;
+}
+
+function Weighed({ part: { name, weight }, change, remove }: WeighedProps) {
+  return (
+    <div className="bar">
+      <input
+        aria-label={`Weight of ${name}`}
+        value={weight}
+        inputMode="decimal"
+        size={5}
+        onChange={(e) => change(e.target.value)}
+      />
+      <span className="break">× {name}</span>
+      <button type="button" className="small" aria-label={`Leave out ${name}`} onClick={remove}>
+        <span aria-hidden="true">×</span>
+      </button>
+    </div>
+  );
+}

@@ -1,0 +1,136 @@
+import type { ErrorBody, HubPushObject } from '@graft/contracts';
+import { useEffect, useRef, useState, type FormEvent } from 'react';
+import { request } from '../api/api.js';
+import { bytes } from '../format.js';
+import { readEvents } from '../api/sse.js';
+import { Failure } from '../ui/failure.js';
+
+interface Asked {
+  readonly repo: string;
+  readonly token: string;
+  readonly private: boolean;
+}
+
+/** Follows a push to its end; rejects with why it was refused or ended. */
+async function push(
+  model: string,
+  asked: Asked,
+  tell: (now: HubPushObject) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  const response = await request(`/models/${encodeURIComponent(model)}/push`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ ...asked, stream: true }),
+    signal,
+  });
+  let last: HubPushObject | null = null;
+  let refused: Error | null = null;
+  await readEvents(response, ({ data }) => {
+    if (data === '[DONE]') return;
+    const said = JSON.parse(data) as HubPushObject | ErrorBody;
+    if ('error' in said) refused = new Error(said.error.message);
+    else tell((last = said));
+  });
+  if (refused) throw refused as Error;
+  if ((last as HubPushObject | null)?.status !== 'succeeded')
+    throw new Error(
+      'The connection was lost, which ends a push. Push again: what has arrived is kept.',
+    );
+}
+
+/** A model to a repository of one's own on the Hugging Face Hub, by a token that is asked for each time. */
+export function PushToHub({ model }: { readonly model: string }) {
+  const [repo, setRepo] = useState('');
+  const [token, setToken] = useState('');
+  const [isPrivate, setPrivate] = useState(true);
+  const [now, setNow] = useState<HubPushObject | null>(null);
+  const [error, setError] = useState<Error | null>(null);
+  const going = useRef<AbortController | null>(null);
+  const [isGoing, setGoing] = useState(false);
+  useEffect(() => () => going.current?.abort(), []);
+
+  const submit = (event: FormEvent): void => {
+    event.preventDefault();
+    const controller = new AbortController();
+    going.current = controller;
+    setGoing(true);
+    setError(null);
+    setNow(null);
+    push(
+      model,
+      { repo: repo.trim(), token: token.trim(), private: isPrivate },
+      setNow,
+      controller.signal,
+    )
+      .then(
+        () => setToken(''),
+        (reason: unknown) => {
+          setNow(null);
+          setError(controller.signal.aborted ? null : (reason as Error));
+        },
+      )
+      .finally(() => setGoing(false));
+  };
+  return (
+    <form className="stack" aria-label="Push to the Hugging Face Hub" onSubmit={submit}>
+      <b>Hugging Face Hub</b>
+      <div className="bar">
+        <input
+          aria-label="Repository"
+          placeholder="OWNER/NAME"
+          required
+          value={repo}
+          onChange={(event) => setRepo(event.target.value)}
+        />
+        <input
+          aria-label="Token"
+          type="password"
+          autoComplete="off"
+          placeholder="hf_… that may write"
+          required
+          value={token}
+          onChange={(event) => setToken(event.target.value)}
+        />
+        <label>
+          <input
+            type="checkbox"
+            checked={isPrivate}
+            onChange={(event) => setPrivate(event.target.checked)}
+          />{' '}
+          private, if it is new
+        </label>
+        {isGoing ? (
+          // an element of its own: the other one's click submits
+          <button key="stop" type="button" onClick={() => going.current?.abort()}>
+            Stop
+          </button>
+        ) : (
+          <button key="push">Push</button>
+        )}
+      </div>
+      <small>
+        The token goes with this one request and is kept nowhere. Leaving the page ends the push.
+      </small>
+      <Failure error={error} />
+      {now && <Pushed {...now} />}
+    </form>
+  );
+}
+
+function Pushed({ status, bytes_sent: sent, total_bytes: total, url }: HubPushObject) {
+  if (status === 'succeeded' && url !== null)
+    return (
+      <p role="status">
+        Pushed to{' '}
+        <a href={url} rel="noreferrer">
+          {url}
+        </a>
+      </p>
+    );
+  return (
+    <p role="status" className="progress">
+      <progress value={sent} max={total || 1} aria-label="pushed" /> {bytes(sent)} of {bytes(total)}
+    </p>
+  );
+}

@@ -1,0 +1,215 @@
+import type { FileObject, JobPreviewObject, ModelObject } from '@graft/contracts';
+import { useContext, useEffect, useState } from 'react';
+import { useMay } from '../api/own-key.js';
+import { namesOf, RecordFormats } from '../files/record-formats.js';
+import {
+  ACCEPTED,
+  placeNow,
+  takeUpload,
+  upload,
+  useUploads,
+  type Upload,
+} from '../files/uploads.js';
+import { ago, bytes, count } from '../format.js';
+import type { Change } from '../forms/change.js';
+import { ColumnPick } from '../files/column-pick.js';
+import { Failure } from '../ui/failure.js';
+import type { Refusal } from '../forms/field-problem.js';
+import { Pick, Text } from '../forms/fields.js';
+import { FileReport } from '../files/file-report.js';
+import { HeldOut } from './held-out.js';
+import type { Draft } from './job-draft.js';
+import { sampleFile } from './sample.js';
+
+interface FieldsProps {
+  readonly draft: Draft;
+  readonly change: Change<Draft>;
+  readonly wrong: Refusal | null;
+}
+
+interface DataProps extends FieldsProps {
+  readonly files: readonly FileObject[];
+  readonly filesChanged: () => void;
+}
+
+const nameOf = (file: FileObject): string => {
+  const records = file.graft ? ` · ${count(file.graft.records)} examples` : '';
+  return `${file.filename}${records} · ${bytes(file.bytes)} · ${ago(file.created_at)}`;
+};
+
+/** What is learnt from. */
+export function TrainingData({ draft, change, wrong, files, filesChanged }: DataProps) {
+  const uploads = useOwnUploads();
+  const expected = namesOf(useContext(RecordFormats));
+  const data = files
+    .filter((f) => f.purpose === 'fine-tune' && f.status !== 'error')
+    .map((f) => [f.id, nameOf(f)] as const);
+  const arrived = uploads.findLast(({ state }) => state === 'done');
+  useEffect(() => {
+    if (!arrived?.file || arrived.isTaken) return;
+    takeUpload(arrived.id);
+    filesChanged();
+    if (arrived.file.status !== 'error') change({ training_file: arrived.file.id });
+  }, [arrived]);
+  const picked = (name: 'training_file' | 'validation_file') => ({
+    label: name,
+    value: draft[name],
+    wrong,
+    change: (value: string) => change({ [name]: value }),
+  });
+  return (
+    <div className="card">
+      <div className="fields">
+        <Pick
+          {...picked('training_file')}
+          required
+          choices={data}
+          none="Choose or upload one"
+          help={`${expected.charAt(0).toUpperCase()}${expected.slice(1)}`}
+        />
+        <UploadField uploads={uploads} />
+        <Pick
+          {...picked('validation_file')}
+          choices={data}
+          none="none"
+          help="Held out: used to measure the loss, never trained on"
+        />
+        <HeldOut
+          {...{ draft, change, wrong }}
+          file={files.find(({ id }) => id === draft.training_file)}
+        />
+      </div>
+      {uploads
+        .filter(({ state }) => state === 'asks')
+        .map((one) => (
+          <ColumnPick key={one.id} table={one} />
+        ))}
+      {arrived?.file && <FileReport file={arrived.file} />}
+    </div>
+  );
+}
+
+/** What is trained, and what comes out of it. */
+export function BaseModel({
+  draft,
+  change,
+  wrong,
+  bases,
+}: FieldsProps & { readonly bases: readonly ModelObject[] }) {
+  return (
+    <div className="card">
+      <div className="fields">
+        <Pick
+          label="model"
+          value={draft.model}
+          wrong={wrong}
+          change={(model) => change({ model })}
+          required
+          choices={bases.map(({ id }) => [id, id])}
+          none="Import a base first (Models)"
+          help="The frozen base model that the adapter is trained on"
+        />
+        <Text
+          id="suffix"
+          value={draft.suffix}
+          wrong={wrong}
+          change={(suffix) => change({ suffix })}
+          placeholder="none"
+          help="Suffix of the new model's name"
+        />
+      </div>
+    </div>
+  );
+}
+
+/** Those that were begun in this form, before another page was looked at, too. */
+function useOwnUploads(): readonly Upload[] {
+  const [place] = useState(placeNow);
+  return useUploads().filter((one) => one.place === place);
+}
+
+/** A file of this computer's as training data, or the sample. */
+function UploadField({ uploads }: { uploads: readonly Upload[] }) {
+  if (!useMay()('files:write')) return null;
+  const last = uploads.at(-1);
+  return (
+    <div className="field">
+      <b className="label">Upload training data</b>
+      <span className="upload">
+        <input
+          id="upload"
+          className="unseen"
+          type="file"
+          accept={ACCEPTED}
+          onChange={(e) => {
+            upload([...(e.target.files ?? [])]);
+            e.target.value = ''; // the same file may be chosen again once it is mended
+          }}
+        />
+        <label htmlFor="upload" className="button">
+          Choose a file…
+        </label>
+        <button type="button" onClick={() => upload([sampleFile()])}>
+          Use a sample data set
+        </button>
+      </span>
+      <small>{last ? saidOf(last) : 'The sample has 24 arithmetic examples'}</small>
+      <Failure error={last?.error ?? null} />
+    </div>
+  );
+}
+
+function saidOf({ name, state }: Upload): string {
+  if (state === 'done') return `✓ ${name} uploaded`;
+  if (state === 'failed') return `${name} was not uploaded`;
+  return state === 'asks'
+    ? `${name} is a table: which column is what?`
+    : `${name} is being uploaded. You may look at other pages meanwhile; the form takes it once it is there.`;
+}
+
+interface PaceProps extends FieldsProps {
+  readonly defaultRate: number;
+  /** What "auto" becomes for the chosen data, once it is known. */
+  readonly plan: JobPreviewObject | null;
+}
+
+/** How long and how fast it learns. What is left alone shows what it becomes. */
+export function Pace({ draft, change, wrong, defaultRate, plan }: PaceProps) {
+  const auto = (value: number | undefined) => (value === undefined ? 'auto' : `auto: ${value}`);
+  const field = (name: 'n_epochs' | 'batch_size' | 'seed') => ({
+    id: name,
+    value: draft[name],
+    wrong,
+    change: (value: string) => change({ [name]: value }),
+  });
+  return (
+    <div className="card">
+      <div className="fields">
+        <Text
+          {...field('n_epochs')}
+          placeholder={auto(plan?.hyperparameters.n_epochs)}
+          help="Passes over the data, 1 to 50"
+        />
+        <Text
+          {...field('batch_size')}
+          placeholder={auto(plan?.hyperparameters.batch_size)}
+          help="Examples per step"
+        />
+        <Text
+          id="graft.learning_rate"
+          label="learning_rate"
+          value={draft.graft['learning_rate'] ?? ''}
+          wrong={wrong}
+          change={(rate) => change(({ graft }) => ({ graft: { ...graft, learning_rate: rate } }))}
+          placeholder={String(defaultRate)}
+          help="Peak learning rate"
+        />
+        <Text
+          {...field('seed')}
+          placeholder="42"
+          help="Seed for data order, dropout and new weights"
+        />
+      </div>
+    </div>
+  );
+}

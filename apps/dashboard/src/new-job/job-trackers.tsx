@@ -1,0 +1,49 @@
+import type { AskedIntegration } from '@graft/contracts/compared-jobs';
+import { INTEGRATION_NAMES } from '@graft/contracts/integration-names';
+import type { Change } from '../forms/change.js';
+import { FieldProblem, isOf, type Refusal } from '../forms/field-problem.js';
+import type { Draft } from './job-draft.js';
+
+interface Props {
+  readonly draft: Draft;
+  readonly change: Change<Draft>;
+  readonly wrong: Refusal | null;
+  /** Those of the job that the form began as. */
+  readonly offered: Draft['integrations'];
+}
+
+const ID = 'integrations';
+
+const whereTo = (one: AskedIntegration): string =>
+  one.type === 'wandb' ? `project ${one.wandb.project}` : `experiment ${one.mlflow.experiment}`;
+
+/** The trackers that the job is written to as the one was that it begins as; each may be left out. */
+export function JobTrackers({ draft, change, wrong, offered }: Props) {
+  const bad = isOf(wrong, ID);
+  if (!offered?.length) return null;
+  const isChosen = ({ type }: AskedIntegration, { integrations }: Draft) =>
+    integrations?.some((one) => one.type === type) ?? false;
+  return (
+    <div className="card" role="group" aria-label={ID}>
+      <div className={bad ? 'field wrong' : 'field'}>
+        <b className="label">{ID}</b>
+        {offered.map((one) => (
+          <label key={one.type}>
+            <input
+              type="checkbox"
+              checked={isChosen(one, draft)}
+              aria-invalid={bad}
+              onChange={({ target: { checked } }) =>
+                change((now) => ({
+                  integrations: offered.filter((it) => (it === one ? checked : isChosen(it, now))),
+                }))
+              }
+            />{' '}
+            Write it to {INTEGRATION_NAMES[one.type]}, {whereTo(one)}
+          </label>
+        ))}
+        {bad && <FieldProblem id={ID} wrong={wrong} />}
+      </div>
+    </div>
+  );
+}

@@ -1,0 +1,116 @@
+// Which jobs a sweep of the new-job form makes: what was typed, and the body of the create call.
+import type { Catalog, CatalogMethod, CatalogTask, SweepSearch } from '@graft/contracts';
+import { LORA_VARIANTS } from '@graft/contracts/job-method';
+import { sweepValuesOf } from '@graft/contracts/sweep-values';
+import { fieldsOf, type Field } from '../forms/schema-form.js';
+
+export interface SweepDraft {
+  readonly algorithm: SweepSearch['algorithm'];
+  readonly max_trials: string;
+  /** By peft_type, or by the name of a LoRA's variant; none: that of the form. */
+  readonly methods: readonly string[];
+  /** Values as typed, by the path of their field. */
+  readonly values: Readonly<Record<string, string>>;
+}
+
+export const NO_SWEEP: SweepDraft = { algorithm: 'asha', max_trials: '', methods: [], values: {} };
+
+export interface Varied {
+  readonly path: string;
+  readonly field: Field;
+}
+
+/** What trials are compared by, what decides where they run, and what is for people: the same for all. */
+const COMMON = [
+  'task',
+  'task_options',
+  'eval',
+  'load_best_model_at_end',
+  'metric_for_best_model',
+  'validation_split',
+  'stratify_by_column',
+  'split_seed',
+  'max_seq_len',
+  'gradient_checkpointing',
+  'init_adapter',
+  'pool',
+  'priority',
+  'sample_prompts',
+  'sample_max_tokens',
+  'loss_ledger',
+  'loss_ledger_epochs',
+  'measure_forgetting',
+];
+
+const NUMBERS: readonly Field[] = ['n_epochs', 'batch_size'].map((name) => ({
+  name,
+  kind: 'integer',
+  choices: [],
+  help: '',
+  fallback: undefined,
+  nullable: false,
+}));
+
+/** The fields in which trials may differ, of the chosen method where that is one. */
+export function variedFields(
+  catalog: Catalog,
+  { method, task }: { readonly method: CatalogMethod; readonly task: CatalogTask },
+  { methods }: SweepDraft,
+): readonly Varied[] {
+  const within = (prefix: string, fields: readonly Field[]): Varied[] =>
+    fields.map((field) => ({ path: `${prefix}.${field.name}`, field }));
+  const options = fieldsOf(catalog.graft_schema).filter(({ name }) => !COMMON.includes(name));
+  return [
+    ...(methods.length > 0 ? [] : within('peft', fieldsOf(method.schema))),
+    ...within('graft', options),
+    ...within(`method.${task.method}.hyperparameters`, NUMBERS),
+  ];
+}
+
+/** Variants of LoRA that need nothing but their name. */
+const TRIED: readonly string[] = ['DoRA', 'rsLoRA', 'PiSSA', 'OLoRA', 'EVA'];
+
+/** What trials may be made with, LoRA's variants after itself. */
+export const triedMethods = (
+  methods: readonly CatalogMethod[],
+): readonly { readonly name: string; readonly title: string }[] =>
+  methods
+    .filter(({ peft_type: type }) => type !== 'FULL')
+    .flatMap(({ peft_type: name, title }) => [
+      { name, title },
+      ...(name === 'LORA' ? TRIED.map((variant) => ({ name: variant, title: variant })) : []),
+    ]);
+
+function adapterOf(name: string): object {
+  const variant = Object.entries(LORA_VARIANTS).find(([title]) => title === name);
+  return variant ? { peft_type: 'LORA', ...variant[1] } : { peft_type: name };
+}
+
+/** What may be typed for a field. */
+export function valuesHint({ kind, choices }: Field): string {
+  if (kind === 'flag') return 'true, false';
+  if (kind === 'choice') return choices.slice(0, 3).join(', ');
+  if (kind === 'integer') return '8, 16, 64 or 8..64:integer';
+  return kind === 'number' ? '0.1, 0.2 or 1e-5..1e-3:log' : 'values, separated by commas';
+}
+
+/** The body of the create call: a job's, in which what trials differ in is left to them. */
+export function sweepOf(
+  job: Readonly<Record<string, unknown>>,
+  { algorithm, max_trials: most, methods, values }: SweepDraft,
+): object {
+  const { peft, graft, ...rest } = job;
+  // Each method has a rate of its own.
+  const { learning_rate: _, ...withoutRate } = (graft ?? {}) as Record<string, unknown>;
+  const typed = Object.entries(values).filter(([, text]) => text.trim() !== '');
+  const parameters = {
+    ...(methods.length > 0 && { peft: methods.map(adapterOf) }),
+    ...Object.fromEntries(typed.map(([path, text]) => [path, sweepValuesOf(text)])),
+  };
+  return {
+    ...rest,
+    ...(methods.length === 0 && { peft }),
+    graft: methods.length > 0 ? withoutRate : graft,
+    search: { algorithm, parameters, ...(most && { max_trials: Number(most) }) },
+  };
+}

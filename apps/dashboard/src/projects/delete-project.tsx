@@ -1,0 +1,105 @@
+import type { ProjectDeletionObject } from '@graft/contracts';
+import { useState, type FormEvent } from 'react';
+import { api } from '../api/api.js';
+import { bytes, count, moment } from '../format.js';
+import { useLoaded } from '../api/loaded.js';
+import { Failure } from '../ui/failure.js';
+import { Loading } from '../ui/loading.js';
+import { Modal } from '../ui/modal.js';
+import { Row, Table } from '../ui/table.js';
+
+export function DeleteProjectButton({ id, deleted }: { id: string; deleted: () => void }) {
+  const [isOpen, setIsOpen] = useState(false);
+  const close = () => setIsOpen(false);
+  const done = () => {
+    close();
+    deleted();
+  };
+  return (
+    <>
+      <button onClick={() => setIsOpen(true)}>Delete project</button>
+      {isOpen && <DeleteProject id={id} close={close} deleted={done} />}
+    </>
+  );
+}
+
+/** What goes with a project, and the field for its name without which nothing is deleted. */
+function DeleteProject({
+  id,
+  close,
+  deleted,
+}: {
+  id: string;
+  close: () => void;
+  deleted: () => void;
+}) {
+  const deletion = useLoaded(['project-deletion', id], () => api.projectDeletion(id));
+  const [typed, setTyped] = useState('');
+  const [error, setError] = useState<Error | null>(null);
+  const { value } = deletion;
+  const submit = (event: FormEvent) => {
+    event.preventDefault();
+    api.deleteProject(id).then(deleted, setError);
+  };
+  return (
+    <Modal label="Delete project" close={close}>
+      <h2 className="break">Delete {value?.name ?? id}?</h2>
+      <Failure error={error ?? deletion.error} />
+      {value === null ? (
+        <Loading error={deletion.error} />
+      ) : (
+        <form onSubmit={submit}>
+          <p>
+            Its keys stop working and its open jobs are cancelled now. What the table lists is
+            deleted on {moment(value.deletes_at)}; until then the project can be restored. Its{' '}
+            {many(value, 'audit_logs', value.keeps.audit_logs)} rows of the audit log stay.
+          </p>
+          <Table columns={['What is deleted', 'How many']}>
+            {partsOf(value).map(([what, number]) => (
+              <Row key={what}>
+                <td>{what}</td>
+                <td className="numbers">{number}</td>
+              </Row>
+            ))}
+          </Table>
+          <label className="field">
+            Type {value.name} to confirm
+            <input
+              aria-label="Name of the project to delete"
+              autoComplete="off"
+              value={typed}
+              onChange={(e) => setTyped(e.target.value)}
+            />
+          </label>
+          <div className="bar">
+            <span className="grow" />
+            <button type="button" onClick={close}>
+              Leave it
+            </button>
+            <button className="main" disabled={typed.trim() !== value.name}>
+              Delete project
+            </button>
+          </div>
+        </form>
+      )}
+    </Modal>
+  );
+}
+
+/** The API stops counting at a number. */
+const many = ({ at_least }: ProjectDeletionObject, what: string, number: number): string =>
+  at_least.includes(what) ? `at least ${count(number)}` : count(number);
+
+function partsOf(deletion: ProjectDeletionObject): (readonly [string, string])[] {
+  const { jobs, stored_bytes: stored, ...counts } = deletion.deletes;
+  const words = (name: string): string => name.replaceAll('_', ' ');
+  return [
+    ...Object.entries(jobs)
+      .filter(([, number]) => number > 0)
+      .map(([status, number]) => [`jobs, ${status}`, many(deletion, 'jobs', number)] as const),
+    ...Object.entries(counts)
+      .filter(([, number]) => number > 0)
+      .map(([name, number]) => [words(name), many(deletion, name, number)] as const),
+    ['stored', bytes(stored)],
+  ];
+}

@@ -1,0 +1,57 @@
+// What a project's limits and their use mean, in words.
+import type { LimitsObject, ProjectLimits } from '@graft/contracts';
+import { bytes, count } from '../format.js';
+
+export type Limit = LimitsObject['data'][number];
+
+export const LIMIT_NAMES: Readonly<Record<keyof ProjectLimits, string>> = {
+  running_jobs: 'Running jobs',
+  queued_jobs: 'Queued jobs',
+  chats: 'Chats at once',
+  eval_runs: 'Runs of evals',
+  tokens_per_day: 'Tokens a day',
+  storage_bytes: 'Storage',
+  priority: 'Highest priority',
+};
+
+/** "9.8 GB" or "1,200", as a limit's numbers are read. */
+export const figure = (name: keyof ProjectLimits, value: number): string =>
+  name === 'storage_bytes' ? bytes(value) : count(value);
+
+/** From here on a limit is mentioned. */
+const NEAR = 0.8;
+
+const isNear = ({ limit, used }: Limit): boolean => limit !== null && used >= NEAR * limit;
+
+/** What a limit that is reached, or nearly, means for a new job; null of one that is far away. */
+export function nearness(of: Limit): { readonly refuses: boolean; readonly words: string } | null {
+  const { name, limit, used } = of;
+  if (limit === null || !isNear(of)) return null;
+  const full = used >= limit;
+  const [has, most] = [figure(name, used), figure(name, limit)];
+  if (name === 'queued_jobs')
+    return {
+      refuses: full,
+      words: `${has} queued ${used === 1 ? 'job' : 'jobs'} in this project, of at most ${most}${full ? ': another is refused until one has started.' : '.'}`,
+    };
+  if (name === 'tokens_per_day')
+    return {
+      refuses: full,
+      words: `${has} tokens used today in this project, of at most ${most}${full ? `: new jobs are refused until ${resetTime(of)}.` : '.'}`,
+    };
+  if (name === 'storage_bytes')
+    return {
+      refuses: false,
+      words: `${has} stored in this project, of at most ${most}: beyond it neither files nor checkpoints are stored. Delete what is not needed.`,
+    };
+  if (name === 'running_jobs' && full)
+    return {
+      refuses: false,
+      words: `${has} running ${used === 1 ? 'job' : 'jobs'} in this project, of at most ${most}: this one waits until one has ended.`,
+    };
+  return null;
+}
+
+/** "00:00 UTC" */
+export const resetTime = ({ resets_at: at }: Limit): string =>
+  at === undefined ? 'later' : `${new Date(at * 1000).toISOString().slice(11, 16)} UTC`;

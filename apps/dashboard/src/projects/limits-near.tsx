@@ -1,0 +1,27 @@
+import { api } from '../api/api.js';
+import { nearness } from './limit-words.js';
+import { useLoaded } from '../api/loaded.js';
+import { useMay } from '../api/own-key.js';
+
+/** What of the project's limits is used up, or nearly, before a job is submitted. */
+export function LimitsNear() {
+  const may = useMay();
+  const isAllowed = may('jobs:read');
+  const limits = useLoaded(
+    ['limits', 'near', isAllowed],
+    async () => (isAllowed ? (await api.limits()).data : []),
+    10_000,
+  );
+  const near = (limits.value ?? []).flatMap((limit) => nearness(limit) ?? []);
+  if (near.length === 0) return null;
+  return (
+    <div
+      className={near.some(({ refuses }) => refuses) ? 'notice bad' : 'notice warn'}
+      role="status"
+    >
+      {near.map(({ words }) => (
+        <div key={words}>{words}</div>
+      ))}
+    </div>
+  );
+}

@@ -1,0 +1,33 @@
+import { useState } from 'react';
+import { api } from '../api/api.js';
+import { moment } from '../format.js';
+import { useMay } from '../api/own-key.js';
+import { Failure } from '../ui/failure.js';
+
+/** When a project is deleted, and the button that takes that back. */
+export function WillBeDeleted({
+  id,
+  at,
+  restored,
+}: {
+  id: string;
+  at: number;
+  restored: () => void;
+}) {
+  const may = useMay();
+  const [error, setError] = useState<Error | null>(null);
+  return (
+    <span className="faint">
+      will be deleted on {moment(at)}
+      {may('admin') && (
+        <>
+          {' · '}
+          <button onClick={() => void api.restoreProject(id).then(restored, setError)}>
+            Restore
+          </button>
+        </>
+      )}
+      <Failure error={error} />
+    </span>
+  );
+}

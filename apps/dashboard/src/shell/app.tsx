@@ -1,0 +1,100 @@
+import { Outlet, useMatches, useNavigate } from '@tanstack/react-router';
+import { useEffect, useRef, useState } from 'react';
+import { Above } from '../ui/above.js';
+import { ContactBanner } from './contact-banner.js';
+import { NotAllowed } from './not-allowed.js';
+import { OfferedKey } from './offered-key.js';
+import { PageHeader } from './page-header.js';
+import { Shortcuts } from './shortcuts.js';
+import { UploadTray } from '../files/upload-tray.js';
+import { useKeys } from '../browser/keyboard.js';
+import { GROUPS, PLACES, type Place } from './navigation.js';
+import { lacking, OwnKey, useOwnKey } from '../api/own-key.js';
+import { SignInPage } from './sign-in.js';
+import { RecordFormats, useRecordFormats } from '../files/record-formats.js';
+import { useSession } from '../api/session.js';
+
+/** Names the tab after the page, and moves the focus there from where it was chosen. */
+function useArrival(here: Place | undefined, session: string): void {
+  const { pathname, isTitled } = useMatches({
+    select: (matches) => ({
+      pathname: matches.at(-1)?.pathname,
+      isTitled: matches.at(-1)?.staticData.isTitled === true,
+    }),
+    structuralSharing: true,
+  });
+  const before = useRef(pathname);
+  useEffect(() => {
+    if (!isTitled) document.title = here ? `${here.label} · Graft` : 'Graft';
+    const content = document.getElementById('content');
+    if (before.current !== pathname && !content?.contains(document.activeElement))
+      content?.focus({ preventScroll: true });
+    before.current = pathname;
+  }, [pathname, isTitled, here, session]);
+}
+
+/** The place of the page that is shown. */
+function useHere(): Place | undefined {
+  const place = useMatches({ select: (matches) => matches.at(-1)?.staticData.place });
+  return PLACES.find(({ label }) => label === place);
+}
+
+export function App() {
+  const navigate = useNavigate();
+  const session = useSession();
+  const key = useOwnKey(session === 'in');
+  const formats = useRecordFormats(session === 'in');
+  const [help, setHelp] = useState(false);
+  // Until it is known what the key may do: one's own project or all of them, not both.
+  const admin = key === null || key.scopes.includes('admin');
+  const isAllowed = ({ needs, unless }: Place) =>
+    lacking(key, needs).length === 0 && !(unless === 'admin' && admin);
+  const groups = GROUPS.map(({ label, places }) => ({
+    label,
+    places: places.filter(isAllowed),
+  })).filter(({ places }) => places.length > 0);
+  const allowed = groups.flatMap(({ places }) => places);
+  useKeys({
+    ...Object.fromEntries(allowed.map(({ key, to }) => [key, () => void navigate({ to })])),
+    '?': () => setHelp((open) => !open),
+  });
+  const here = useHere();
+  useArrival(here, session);
+  const lacks = lacking(key, here?.needs ?? []);
+  return (
+    <Above>
+      <OwnKey value={key}>
+        {session === 'in' && (
+          <a className="skip" href="#content">
+            Skip to content
+          </a>
+        )}
+        <ContactBanner />
+        <OfferedKey />
+        {session === 'in' ? (
+          <div className="shell">
+            <PageHeader groups={groups} here={here} openHelp={() => setHelp(true)} />
+            <div id="content" tabIndex={-1}>
+              {here && lacks.length > 0 ? (
+                <NotAllowed page={here.label} lacks={lacks} />
+              ) : (
+                <RecordFormats value={formats}>
+                  <Outlet />
+                </RecordFormats>
+              )}
+            </div>
+            <UploadTray />
+          </div>
+        ) : (
+          <SignInPage refused={session === 'refused'} />
+        )}
+        {help && (
+          <Shortcuts
+            pages={allowed.map(({ key, label }) => [key, label])}
+            close={() => setHelp(false)}
+          />
+        )}
+      </OwnKey>
+    </Above>
+  );
+}

@@ -1,0 +1,29 @@
+import { duration } from '@graft/contracts/duration';
+import { useContact, useLost } from '../api/contact.js';
+
+/** On every page, while the server does not answer. The seconds are not read aloud one by one. */
+export function ContactBanner() {
+  const silentFor = useContact();
+  return (
+    <div role="status" className={silentFor === null ? undefined : 'banner'}>
+      {silentFor !== null && (
+        <>
+          <span aria-hidden="true">⚠</span> <b>Graft is not responding</b>
+          <span aria-hidden="true"> (for {duration(silentFor)})</span>. What is shown may be old;
+          this page keeps trying.
+        </>
+      )}
+    </div>
+  );
+}
+
+/** The stream alone is cut, while the server answers. */
+export function StreamLost({ connected }: { connected: boolean }) {
+  const lost = useLost();
+  if (connected || lost) return null;
+  return (
+    <p className="notice" role="status">
+      Live updates are interrupted; reconnecting. This page may be out of date.
+    </p>
+  );
+}

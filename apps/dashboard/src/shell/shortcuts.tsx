@@ -1,0 +1,43 @@
+import { setShortcuts, useShortcuts } from '../browser/keyboard.js';
+import { Modal } from '../ui/modal.js';
+
+const ROWS = [
+  ['/', 'Search jobs'],
+  ['j k', 'Next / previous job'],
+  ['Enter', 'Open job'],
+  ['x', 'Choose job, to compare'],
+  ['c', 'Cancel job (asks first)'],
+  ['Shift P', 'Pause or resume job'],
+  ['f', 'Follow log'],
+] as const;
+
+/** What the keys do, and whether they do it: who dictates or slips must be able to turn them off. */
+export function Shortcuts({
+  pages,
+  close,
+}: {
+  pages: readonly (readonly [key: string, page: string])[];
+  close: () => void;
+}) {
+  const on = useShortcuts();
+  return (
+    <Modal label="Keyboard shortcuts" close={close}>
+      <h2>Keyboard shortcuts</h2>
+      <label>
+        <input type="checkbox" checked={on} onChange={(e) => setShortcuts(e.target.checked)} />{' '}
+        enable single-key shortcuts
+      </label>
+      <dl className={on ? 'keys' : 'keys off'}>
+        {[...pages, ...ROWS].map(([key, what]) => (
+          <div key={key}>
+            <dt>
+              <kbd>{key}</kbd>
+            </dt>
+            <dd>{what}</dd>
+          </div>
+        ))}
+      </dl>
+      <button onClick={close}>Close</button>
+    </Modal>
+  );
+}

@@ -1,0 +1,108 @@
+import type { SweepMetric } from '@graft/contracts';
+import { METRIC_NAMES, scoreText } from '@graft/contracts/sweep-text';
+import { useEffect, useRef } from 'react';
+import uPlot from 'uplot';
+import { tick } from '../format.js';
+import { color, drawRing, useScheme } from '../charts/chart.js';
+import type { Cost, Point } from './pareto.js';
+
+interface Props {
+  readonly points: readonly Point[];
+  readonly cost: Cost;
+  readonly metric: SweepMetric;
+  /** The trial that stands out. */
+  readonly winner: number | null;
+}
+
+const HEIGHT = 280;
+
+const capital = (text: string): string => `${text.charAt(0).toUpperCase()}${text.slice(1)}`;
+
+function options(shown: () => Props, width: number): uPlot.Options {
+  const { cost, metric } = shown();
+  const [ink, all, best] = ['--ink-soft', '--run-1', '--run-2'].map(color) as [string, string, string]; // prettier-ignore
+  const grid = { stroke: color('--line'), width: 1 };
+  const at = (idx: number | null): string => {
+    const point = idx === null ? undefined : shown().points[idx];
+    return point ? `trial ${point.trial.number}: ${scoreText(point.score, metric)}` : '–';
+  };
+  return {
+    title: `${capital(METRIC_NAMES[metric])} over ${cost.name.toLowerCase()}`,
+    width,
+    height: HEIGHT,
+    scales: { x: { time: false, range: padded } },
+    axes: [
+      { stroke: ink, grid, ticks: grid, space: 90, values: (_, ticks) => ticks.map(cost.text) },
+      { stroke: ink, grid, ticks: grid, size: 64, values: (_, ticks) => ticks.map(tick) },
+    ],
+    series: [
+      { label: cost.name, value: (_, value: number | null) => (value === null ? '–' : cost.text(value)) },
+      { label: 'Trial', stroke: all, width: 0, paths: () => null, points: { show: true, size: 8, fill: all }, value: (_, __, ___, idx) => at(idx) },
+      { label: 'Best for its cost', stroke: best, width: 1.5, spanGaps: true, points: { show: true, size: 10, fill: best }, value: (_, value: number | null) => (value === null ? '–' : scoreText(value, metric)) },
+    ],
+    hooks: { draw: [(plot) => drawRing(plot, ringOf(shown()))] },
+  }; // prettier-ignore
+}
+
+/** Points at the edges are whole. */
+function padded(_: uPlot, min: number, max: number): [number, number] {
+  const edge = (max - min || Math.abs(max) || 1) * 0.06;
+  return [min - edge, max + edge];
+}
+
+function ringOf({ points, winner }: Props): Parameters<typeof drawRing>[1] {
+  const point = points.find(({ trial }) => trial.number === winner);
+  return point
+    ? { step: point.cost, value: point.score, label: `trial ${winner}`, color: '--run-2' }
+    : null;
+}
+
+const data = ({ points }: Props): uPlot.AlignedData => [
+  points.map(({ cost }) => cost),
+  points.map(({ score }) => score),
+  points.map(({ score, isBest }) => (isBest ? score : null)),
+];
+
+/** "Validation loss over training time of 6 trials; best for their cost: trial 3 (8 s, 2.310), trial 1 (…)" */
+function described({ points, cost, metric }: Props): string {
+  const best = points
+    .filter(({ isBest }) => isBest)
+    .map((one) => `trial ${one.trial.number} (${cost.text(one.cost)}, ${scoreText(one.score, metric)})`); // prettier-ignore
+  return `${capital(METRIC_NAMES[metric])} over ${cost.name.toLowerCase()} of ${points.length} trials; best for their cost: ${best.join(', ')}`;
+}
+
+/** Trials by what they cost and how good they are; those that nothing cheaper beats are joined by a line. */
+export function ParetoChart(props: Props) {
+  const box = useRef<HTMLDivElement>(null);
+  const plot = useRef<uPlot | null>(null);
+  const scheme = useScheme();
+  const latest = useRef(props);
+  latest.current = props;
+  useEffect(() => {
+    const element = box.current;
+    if (!element) return;
+    const shown = () => latest.current;
+    const made = new uPlot(options(shown, element.clientWidth || 600), data(shown()), element);
+    plot.current = made;
+    const resized = new ResizeObserver(
+      () => element.clientWidth > 0 && made.setSize({ width: element.clientWidth, height: HEIGHT }),
+    );
+    resized.observe(element);
+    return () => {
+      resized.disconnect();
+      made.destroy();
+      plot.current = null;
+    };
+  }, [props.cost, props.metric, scheme]);
+  useEffect(() => plot.current?.setData(data(props)), [props]);
+  return (
+    <figure
+      className="chart"
+      role="img"
+      aria-label={described(props)}
+      data-points={props.points.length}
+    >
+      <div ref={box} />
+    </figure>
+  );
+}

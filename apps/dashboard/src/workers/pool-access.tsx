@@ -1,0 +1,114 @@
+import type { PoolGrantObject, PoolObject } from '@graft/contracts';
+import { useState, type FormEvent } from 'react';
+import { api } from '../api/api.js';
+import { ago, moment } from '../format.js';
+import { useLoaded } from '../api/loaded.js';
+import { useConfirm } from '../ui/confirm.js';
+import { Failure } from '../ui/failure.js';
+import { Link } from '../ui/link.js';
+import { Row, Table } from '../ui/table.js';
+
+/** "all projects", or how many it is granted to; what an owner is told is only whether it is open. */
+export function accessWords({ open, grants }: PoolObject): string {
+  if (open) return 'all projects';
+  if (!grants) return 'granted to this project';
+  if (grants.length === 0) return 'no project';
+  return grants.length === 1 ? (grants[0]?.project_name ?? '') : `${grants.length} projects`;
+}
+
+/** Which projects may use a pool, for admins to change. */
+export function PoolAccess({ pool, changed }: { pool: PoolObject; changed: () => void }) {
+  const projects = useLoaded(['projects'], api.projects);
+  const [chosen, setChosen] = useState('');
+  const [error, setError] = useState<Error | null>(null);
+  const act = (work: Promise<unknown>) => {
+    setError(null);
+    work.then(changed, setError);
+  };
+  const grants = pool.grants ?? [];
+  const rest = (projects.value ?? []).filter(
+    ({ id, status }) =>
+      status === 'active' && grants.every(({ project_id: granted }) => granted !== id),
+  );
+  const target = rest.find(({ id }) => id === chosen) ?? rest[0];
+  const confirm = useConfirm();
+  const grant = (event: FormEvent) => {
+    event.preventDefault();
+    if (!target) return;
+    const words = `Grant ${pool.id} to ${target.name} alone? Until now every project may use it: from then on the jobs of all others wait, and running ones go on.`;
+    const work = () => act(api.grantPool(pool.id, target.id));
+    if (pool.open) confirm(words, 'Grant', work);
+    else work();
+  };
+  const revoke = (id: string, name: string) => {
+    const last = grants.length === 1 ? ' No project may use the pool then.' : '';
+    const words = `Take ${pool.id} from ${name}? Its queued jobs in this pool wait until it is granted again; running ones go on.${last}`;
+    confirm(words, 'Take away', () => act(api.revokePool(pool.id, id)));
+  };
+  const open = () => {
+    const words = `Open ${pool.id} to all projects, those that are created later included?`;
+    confirm(words, 'Open', () => act(api.setPoolOpen(pool.id, true)));
+  };
+  return (
+    <>
+      <p className="bar">
+        {pool.open
+          ? 'Every project may use this pool. Granting it to one closes it to all others.'
+          : grants.length === 0
+            ? 'No project may use this pool.'
+            : 'Only these projects may use this pool.'}
+        {!pool.open && <button onClick={open}>Open to all projects</button>}
+      </p>
+      {target && (
+        <form className="bar" onSubmit={grant}>
+          <label className="field">
+            Project
+            <select
+              aria-label="Project to grant it to"
+              value={target.id}
+              onChange={(e) => setChosen(e.target.value)}
+            >
+              {rest.map(({ id, name }) => (
+                <option key={id} value={id}>
+                  {name}
+                </option>
+              ))}
+            </select>
+          </label>
+          <button className="bottom">Grant</button>
+        </form>
+      )}
+      <Failure error={error ?? projects.error} />
+      {!pool.open && grants.length > 0 && <Grants grants={grants} revoke={revoke} />}
+    </>
+  );
+}
+
+interface GrantsProps {
+  readonly grants: readonly PoolGrantObject[];
+  readonly revoke: (id: string, name: string) => void;
+}
+
+function Grants({ grants, revoke }: GrantsProps) {
+  return (
+    <Table columns={['Project', 'Granted', '']}>
+      {grants.map(({ project_id: id, project_name: name, granted_at: at }) => (
+        <Row key={id}>
+          <td className="break">
+            <Link to="/projects/$id" params={{ id }}>
+              {name}
+            </Link>
+          </td>
+          <td className="numbers" title={moment(at)}>
+            {ago(at)}
+          </td>
+          <td className="actions">
+            <button aria-label={`Revoke ${name}`} onClick={() => revoke(id, name)}>
+              Revoke
+            </button>
+          </td>
+        </Row>
+      ))}
+    </Table>
+  );
+}
