@@ -110,6 +110,28 @@ const CORE_LAYERS = [
   'catalog',
 ];
 
+/** `ui`, `forms`, `charts` and `media` know no feature; a feature is a folder, and `pages` put features together. */
+const DASHBOARD_LAYERS = [
+  'browser',
+  'api',
+  'ui',
+  'forms',
+  'charts',
+  'media',
+  'files',
+  'models',
+  'projects',
+  'workers',
+  'sweeps',
+  'evals',
+  'chat',
+  'job',
+  'job-list',
+  'new-job',
+  'shell',
+  'pages',
+];
+
 const servers = packages('servers', ['bullmq', 'ioredis', '@nestjs', 'typeorm', 'pg']);
 
 /** @type {import('dependency-cruiser').IConfiguration} */
@@ -233,6 +255,7 @@ module.exports = {
       ours(['kernels', 'peft-core', 'api', 'worker', 'cli']),
       'the dashboard speaks through the API',
     ),
+    ...layers('dashboard', ['address', 'format', 'routes'], DASHBOARD_LAYERS),
   ],
   options: {
     tsPreCompilationDeps: true,
