@@ -16,7 +16,7 @@ import { chatBody, settingsProblem, type ChatSettings } from './chat-settings.js
 import './workbench.css';
 
 /** Loaded with the first answer: nobody else needs it. */
-const Markdown = lazy(async () => ({ default: (await import('../ui/markdown.js')).Markdown }));
+const Markdown = lazy(async () => ({ default: (await import('./markdown.js')).Markdown }));
 
 interface Turn {
   readonly role: 'user' | 'assistant';

@@ -19,7 +19,7 @@ import { fieldsOf, SchemaForm, wrongIn, type Field } from '../forms/schema-form.
 import { SamplePrompts } from '../new-job/sample-prompts.js';
 import { sweepOf } from '../new-job/sweep-draft.js';
 import { SweepForm } from '../new-job/sweep-form.js';
-import { StepHead } from '../ui/step-head.js';
+import { StepHead } from '../forms/step-head.js';
 import { TaskChoice } from '../new-job/task-choice.js';
 import { usePreview, type Preview } from '../new-job/use-preview.js';
 
