@@ -1,7 +1,7 @@
 // @vitest-environment happy-dom
 import { act, cleanup, renderHook } from '@testing-library/react';
 import { afterEach, expect, it } from 'vitest';
-import { NoAnswer } from './api.js';
+import { NoAnswer } from './request.js';
 import { Answers, useLoaded } from './loaded.js';
 import { signIn } from './session.js';
 

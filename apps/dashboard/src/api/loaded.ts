@@ -16,7 +16,7 @@ import {
   useSyncExternalStore,
   type ReactNode,
 } from 'react';
-import { NoAnswer } from './api.js';
+import { NoAnswer } from './request.js';
 import { onBack } from './contact.js';
 import { apiKey, onSession } from './session.js';
 

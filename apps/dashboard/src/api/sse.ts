@@ -1,5 +1,5 @@
 import { eventParser, type ServerEvent } from '@graft/contracts/sse';
-import { ApiError, request } from './api.js';
+import { ApiError, request } from './request.js';
 import { onVisibility, whenVisible } from '../browser/visibility.js';
 
 /** Reads one response to its end, event by event; `heard` is called for every piece, heartbeats too. */

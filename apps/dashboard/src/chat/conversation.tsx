@@ -8,7 +8,7 @@ import {
   useState,
   type FormEvent,
 } from 'react';
-import { ApiError, request } from '../api/api.js';
+import { ApiError, request } from '../api/request.js';
 import { modelTitle } from '../format.js';
 import { readEvents } from '../api/sse.js';
 import { ChatPanel } from './chat-panel.js';

@@ -1,5 +1,6 @@
 import type { ErrorBody, TranscriptionEvent } from '@graft/contracts';
-import { api, ApiError } from '../api/api.js';
+import { api } from '../api/api.js';
+import { ApiError } from '../api/request.js';
 import { readEvents } from '../api/sse.js';
 import type { Label } from './ask-box.js';
 import { Labels, MediaBox, type Ask, type Taken } from './media-box.js';

@@ -1,6 +1,6 @@
 // Sends one file in parts (`/v1/uploads`), so that an interruption costs at most one of them.
 import type { FileObject, UploadObject, UploadPartObject } from '@graft/contracts';
-import { NoAnswer, refusal, request } from '../api/api.js';
+import { NoAnswer, refusal, request } from '../api/request.js';
 import { answered, probe } from '../api/contact.js';
 import { keyRefused } from '../api/session.js';
 

@@ -1,7 +1,7 @@
 // @vitest-environment happy-dom
 import type { FileObject } from '@graft/contracts';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import { ApiError } from '../api/api.js';
+import { ApiError } from '../api/request.js';
 import { PartUpload } from './part-upload.js';
 import { signIn, signOut } from '../api/session.js';
 import {

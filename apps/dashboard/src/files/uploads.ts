@@ -2,7 +2,7 @@
 // other ones.
 import type { FileObject } from '@graft/contracts';
 import { useSyncExternalStore } from 'react';
-import { ApiError, NoAnswer } from '../api/api.js';
+import { ApiError, NoAnswer } from '../api/request.js';
 import { isLost, probe, whenBack } from '../api/contact.js';
 import { PartUpload, type Columns, type PartProgress } from './part-upload.js';
 import { apiKey, onSession } from '../api/session.js';

@@ -1,6 +1,6 @@
 import type { JobObject } from '@graft/contracts';
 import { duration } from '@graft/contracts/duration';
-import { trace } from '../api/api.js';
+import { trace } from '../api/download.js';
 import { outcomeWords } from './job-words.js';
 import { moment } from '../format.js';
 import { Row, Table } from '../ui/table.js';

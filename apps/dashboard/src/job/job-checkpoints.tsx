@@ -1,6 +1,6 @@
 import type { CheckpointObject, JobObject, MetricsObject, ModelUse } from '@graft/contracts';
 import { EVAL_SCORE } from '@graft/contracts/evals';
-import { archive } from '../api/api.js';
+import { archive } from '../api/download.js';
 import { isOver, lowestValidation } from './job-words.js';
 import { useMay } from '../api/own-key.js';
 import { ago, bytes, moment, short } from '../format.js';

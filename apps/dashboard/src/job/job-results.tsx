@@ -1,5 +1,6 @@
 import type { JobObject, ModelUse } from '@graft/contracts';
-import { api, archive, download } from '../api/api.js';
+import { api } from '../api/api.js';
+import { archive, download } from '../api/download.js';
 import { useLoaded } from '../api/loaded.js';
 import { useMay } from '../api/own-key.js';
 import { bytes } from '../format.js';

@@ -1,6 +1,6 @@
 import type { ErrorBody, HubPushObject } from '@graft/contracts';
 import { useEffect, useRef, useState, type FormEvent } from 'react';
-import { request } from '../api/api.js';
+import { request } from '../api/request.js';
 import { bytes } from '../format.js';
 import { readEvents } from '../api/sse.js';
 import { Failure } from '../ui/failure.js';

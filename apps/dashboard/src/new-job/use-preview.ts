@@ -1,6 +1,7 @@
 import type { JobPreviewObject } from '@graft/contracts';
 import { useEffect, useRef, useState } from 'react';
-import { api, NoAnswer } from '../api/api.js';
+import { api } from '../api/api.js';
+import { NoAnswer } from '../api/request.js';
 import { onBack } from '../api/contact.js';
 
 /** What the API says would come of a create call; of the last body it has answered. */

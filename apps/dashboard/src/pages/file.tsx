@@ -8,7 +8,8 @@ import type {
 } from '@graft/contracts';
 import { useNavigate } from '@tanstack/react-router';
 import { useContext, useEffect, useState } from 'react';
-import { api, download } from '../api/api.js';
+import { api } from '../api/api.js';
+import { download } from '../api/download.js';
 import { useLoaded } from '../api/loaded.js';
 import { useMay } from '../api/own-key.js';
 import { RecordFormats } from '../files/record-formats.js';

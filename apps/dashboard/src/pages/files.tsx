@@ -1,7 +1,8 @@
 import type { FileObject } from '@graft/contracts';
 import { useNavigate } from '@tanstack/react-router';
 import { useContext, useEffect, useRef, useState, type DragEvent } from 'react';
-import { api, download } from '../api/api.js';
+import { api } from '../api/api.js';
+import { download } from '../api/download.js';
 import { ACCEPTED, upload, useUploads } from '../files/uploads.js';
 import { useLoaded } from '../api/loaded.js';
 import { useMay } from '../api/own-key.js';

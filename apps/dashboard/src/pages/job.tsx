@@ -2,7 +2,8 @@ import type { Catalog, CatalogTask, JobObject, ModelUse, PoolObject } from '@gra
 import { KIND_NOUNS, kindOf } from '@graft/contracts/job-kinds';
 import { useNavigate } from '@tanstack/react-router';
 import { useEffect, useState } from 'react';
-import { api, ApiError } from '../api/api.js';
+import { api } from '../api/api.js';
+import { ApiError } from '../api/request.js';
 import { canPause, isOver, jobName } from '../job/job-words.js';
 import { useKeys } from '../browser/keyboard.js';
 import { useLoaded } from '../api/loaded.js';

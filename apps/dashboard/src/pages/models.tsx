@@ -1,7 +1,8 @@
 import type { ModelObject } from '@graft/contracts';
 import { operationTitle } from '@graft/contracts/job-kinds';
 import { useState, type FormEvent } from 'react';
-import { api, archive } from '../api/api.js';
+import { api } from '../api/api.js';
+import { archive } from '../api/download.js';
 import { useLoaded } from '../api/loaded.js';
 import { useMay } from '../api/own-key.js';
 import { useConfirm } from '../ui/confirm.js';

@@ -1,7 +1,8 @@
 import type { Catalog, FileObject, JobObject, ModelObject } from '@graft/contracts';
 import { useNavigate } from '@tanstack/react-router';
 import { useEffect, useMemo, useRef, useState, type FormEvent } from 'react';
-import { api, ApiError } from '../api/api.js';
+import { api } from '../api/api.js';
+import { ApiError } from '../api/request.js';
 import { useLoaded } from '../api/loaded.js';
 import { Failure } from '../ui/failure.js';
 import { Fold } from '../ui/fold.js';

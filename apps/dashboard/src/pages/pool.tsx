@@ -1,5 +1,6 @@
 import { useEffect, useState } from 'react';
-import { api, ApiError } from '../api/api.js';
+import { api } from '../api/api.js';
+import { ApiError } from '../api/request.js';
 import { useConfirm } from '../ui/confirm.js';
 import { Failure } from '../ui/failure.js';
 import { Link } from '../ui/link.js';

@@ -1,6 +1,7 @@
 import { useNavigate } from '@tanstack/react-router';
 import { useContext, useEffect, useState } from 'react';
-import { api, ApiError } from '../api/api.js';
+import { api } from '../api/api.js';
+import { ApiError } from '../api/request.js';
 import { AuditLog } from '../projects/audit-log.js';
 import { useConfirm } from '../ui/confirm.js';
 import { DeleteProjectButton } from '../projects/delete-project.js';

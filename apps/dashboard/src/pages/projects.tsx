@@ -1,7 +1,8 @@
 import type { ProjectObject } from '@graft/contracts';
 import { useNavigate } from '@tanstack/react-router';
 import { useState, type FormEvent } from 'react';
-import { api, ApiError } from '../api/api.js';
+import { api } from '../api/api.js';
+import { ApiError } from '../api/request.js';
 import { AuditLog } from '../projects/audit-log.js';
 import { Failure } from '../ui/failure.js';
 import { Text } from '../forms/fields.js';

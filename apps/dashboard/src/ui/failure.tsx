@@ -1,4 +1,4 @@
-import { ApiError } from '../api/api.js';
+import { ApiError } from '../api/request.js';
 
 /** What went wrong with a request, in the server's own words. */
 export function Failure({ error }: { error: Error | null }) {

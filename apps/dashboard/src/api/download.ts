@@ -1,0 +1,24 @@
+import { request } from './request.js';
+
+async function save(response: Response, name: string): Promise<void> {
+  const link = document.createElement('a');
+  link.href = URL.createObjectURL(await response.blob());
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}
+
+/** Saves a stored file under its own name. */
+export const download = async (id: string, name: string): Promise<void> =>
+  save(await request(`/files/${id}/content`), name);
+
+/** Saves a job's time as trace viewers open it. */
+export const trace = async (job: string): Promise<void> =>
+  save(await request(`/fine_tuning/jobs/${encodeURIComponent(job)}/trace`), `${job}.trace.json`);
+
+/** Saves a model or a checkpoint in one piece, as a zip under a name that file systems take. */
+export const archive = async (model: string): Promise<void> =>
+  save(
+    await request(`/models/${encodeURIComponent(model)}/archive`),
+    `${model.replaceAll(/[^\w.-]+/g, '-')}.zip`,
+  );

@@ -1,0 +1,59 @@
+import type { Catalog, JobObject, ModelObject, Page } from '@graft/contracts';
+import { get, post, remove, request } from './request.js';
+
+/** A picture as it lies on disk: a body of JSON has no room for large ones. */
+async function sendFile<T>(
+  path: string,
+  { model, file }: { readonly model: string; readonly file: File },
+  signal: AbortSignal,
+): Promise<T[]> {
+  const form = new FormData();
+  form.append('model', model);
+  form.append('file', file, file.name);
+  const response = await request(path, { method: 'POST', body: form, signal });
+  return ((await response.json()) as { data: T[] }).data;
+}
+
+export const modelsApi = {
+  catalog: () => get<Catalog>('/catalog'),
+  models: () => get<Page<ModelObject>>('/models'),
+  model: (id: string) => get<ModelObject>(`/models/${encodeURIComponent(id)}`),
+  importModel: (source: string) => post<ModelObject>('/models', { source }),
+  deleteModel: (id: string) => remove(`/models/${encodeURIComponent(id)}`),
+  operate: (body: unknown) => post<JobObject>('/adapters/operations', body),
+  embed: async (model: string, input: readonly string[], signal: AbortSignal) => {
+    const body = { model, input, encoding_format: 'float' };
+    const { data } = await post<{ data: readonly { readonly embedding: readonly number[] }[] }>(
+      '/embeddings',
+      body,
+      signal,
+    );
+    return data.map(({ embedding }) => embedding);
+  },
+  embedFile: async (model: string, file: File, signal: AbortSignal) =>
+    (
+      await sendFile<{ readonly embedding: readonly number[] }>(
+        '/embeddings',
+        { model, file },
+        signal,
+      )
+    ).map(({ embedding }) => embedding),
+  classify: async (model: string, input: readonly unknown[], signal: AbortSignal) =>
+    (
+      await post<{ data: Readonly<Record<string, unknown>>[] }>(
+        '/classify',
+        { model, input },
+        signal,
+      )
+    ).data,
+  classifyFile: (model: string, file: File, signal: AbortSignal) =>
+    sendFile<Readonly<Record<string, unknown>>>('/classify', { model, file }, signal),
+  /** What is said in a sound, as it is written. */
+  transcribe: (model: string, file: File, signal: AbortSignal) => {
+    const form = new FormData();
+    form.append('model', model);
+    form.append('stream', 'true');
+    form.append('file', file, file.name);
+    return request('/audio/transcriptions', { method: 'POST', body: form, signal });
+  },
+};

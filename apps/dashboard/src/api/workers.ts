@@ -1,0 +1,33 @@
+import type {
+  JoinTokenObject,
+  OverviewObject,
+  Page,
+  PoolObject,
+  WorkerObject,
+} from '@graft/contracts';
+import { get, post, remove } from './request.js';
+
+const pool = (name: string): string => `/pools/${encodeURIComponent(name)}`;
+
+export const workersApi = {
+  overview: () => get<OverviewObject>('/overview'),
+  workers: () => get<Page<WorkerObject>>('/workers?limit=500'),
+  orderWorker: (id: string, order: 'drain' | 'cordon' | 'uncordon') =>
+    post<WorkerObject>(`/workers/${encodeURIComponent(id)}/${order}`),
+  removeWorker: (id: string) => remove(`/workers/${encodeURIComponent(id)}`),
+  pools: () => get<Page<PoolObject>>('/pools'),
+  /** The pool of a name, which need not be there. */
+  poolNamed: (name: string) => get<Page<PoolObject>>(`/pools?name=${encodeURIComponent(name)}`),
+  pool: (name: string) => get<PoolObject>(pool(name)),
+  cordonPool: (name: string, cordoned: boolean) =>
+    post<PoolObject>(`${pool(name)}/${cordoned ? 'cordon' : 'uncordon'}`),
+  setPoolOpen: (name: string, open: boolean) => post<PoolObject>(pool(name), { open }),
+  grantPool: (name: string, projectId: string) =>
+    post<PoolObject>(`${pool(name)}/grants`, { project_id: projectId }),
+  revokePool: (name: string, projectId: string) =>
+    remove(`${pool(name)}/grants/${encodeURIComponent(projectId)}`),
+  joinTokens: () => get<Page<JoinTokenObject>>('/join_tokens'),
+  createJoinToken: (name: string, pool: string | null) =>
+    post<JoinTokenObject>('/join_tokens', { name, pool }),
+  revokeJoinToken: (id: string) => remove(`/join_tokens/${id}`),
+};
