@@ -3,9 +3,9 @@ import { mkdtempSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
-import { Api, ApiError } from '../../apps/cli/src/api.js';
-import { uploadInParts, WHOLE_BYTES } from '../../apps/cli/src/part-upload.js';
-import { uploaded } from '../../apps/cli/src/upload.js';
+import { Api, ApiError } from '../../apps/cli/src/client/api.js';
+import { uploadInParts, WHOLE_BYTES } from '../../apps/cli/src/client/part-upload.js';
+import { uploaded } from '../../apps/cli/src/client/upload.js';
 import { chats, startTestApi, type TestApi } from '../../apps/api/test/fixture.js';
 
 const PART_BYTES = 40_000;

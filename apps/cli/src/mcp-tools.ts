@@ -14,10 +14,10 @@ import {
 import type { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import type { CallToolResult } from '@modelcontextprotocol/sdk/types.js';
 import { z } from 'zod';
-import type { Api } from './api.js';
+import type { Api } from './client/api.js';
 import { CliError } from './cli-error.js';
-import { findJob, findJobId, jobPath } from './find-job.js';
-import { findSweepId, sweepPath } from './find-sweep.js';
+import { findJob, findJobId, jobPath } from './find/find-job.js';
+import { findSweepId, sweepPath } from './find/find-sweep.js';
 
 // What an assistant may ask of Graft, over its REST API: each tool answers with JSON.
 

@@ -4,8 +4,8 @@ import { openAsBlob } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { CliError } from '../cli-error.js';
-import { callOf } from '../command-line.js';
-import { useCommand } from '../model-use.js';
+import { callOf } from '../command-line/command-line.js';
+import { useCommand } from '../find/model-use.js';
 
 /** What of a PEFT folder is its adapter. */
 const FILES = ['adapter_config.json', 'adapter_model.safetensors'];

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
-import { runApiProgram } from '../api-program.js';
+import { runApiProgram } from '../system/api-program.js';
 import { CliError } from '../cli-error.js';
-import { callOf } from '../command-line.js';
+import { callOf } from '../command-line/command-line.js';
 
 export function addAdminKey(program: Command): void {
   program

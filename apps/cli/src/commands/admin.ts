@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
-import { runApiProgram } from '../api-program.js';
+import { runApiProgram } from '../system/api-program.js';
 import { CliError } from '../cli-error.js';
-import { callOf } from '../command-line.js';
+import { callOf } from '../command-line/command-line.js';
 
 /** What is done on the server's machine, with the API's own program. */
 export function addAdmin(program: Command): void {

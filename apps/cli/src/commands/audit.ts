@@ -1,9 +1,9 @@
 import type { AuditLogObject } from '@graft/contracts';
 import type { Command } from 'commander';
-import { callOf } from '../command-line.js';
-import { findProjectId } from '../find-project.js';
-import { positiveInteger } from '../parse-number.js';
-import { printable, table } from '../terminal.js';
+import { callOf } from '../command-line/command-line.js';
+import { findProjectId } from '../find/find-project.js';
+import { positiveInteger } from '../command-line/parse-number.js';
+import { printable, table } from '../output/terminal.js';
 
 interface Options {
   readonly limit: number;

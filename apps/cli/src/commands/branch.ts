@@ -1,12 +1,12 @@
 import type { Catalog, CheckpointObject, JobObject, ModelObject } from '@graft/contracts';
 import { createBody } from '@graft/contracts/compared-jobs';
 import type { Command } from 'commander';
-import type { Api } from '../api.js';
+import type { Api } from '../client/api.js';
 import { CliError, EXIT } from '../cli-error.js';
-import { callOf } from '../command-line.js';
-import { callName, findJob } from '../find-job.js';
-import { overBody, type JobFlags } from '../job-body.js';
-import type { Body } from '../read-body.js';
+import { callOf } from '../command-line/command-line.js';
+import { callName, findJob } from '../find/find-job.js';
+import { overBody, type JobFlags } from '../requests/job-body.js';
+import type { Body } from '../requests/read-body.js';
 import { checkpointsOf, checkpointAt } from './download.js';
 import { send, withSending, type SubmitOptions } from './submit.js';
 

@@ -1,10 +1,10 @@
 import { createInterface } from 'node:readline/promises';
 import { serverEvents } from '@graft/contracts/sse';
 import type { Command } from 'commander';
-import { ApiError, type Api } from '../api.js';
-import { callOf } from '../command-line.js';
-import { decimal, positiveInteger } from '../parse-number.js';
-import { printable, type Output } from '../terminal.js';
+import { ApiError, type Api } from '../client/api.js';
+import { callOf } from '../command-line/command-line.js';
+import { decimal, positiveInteger } from '../command-line/parse-number.js';
+import { printable, type Output } from '../output/terminal.js';
 
 interface Message {
   readonly role: 'system' | 'user' | 'assistant';

@@ -1,11 +1,11 @@
 import { basename } from 'node:path';
 import type { Command } from 'commander';
-import type { Api } from '../api.js';
+import type { Api } from '../client/api.js';
 import { CliError, EXIT } from '../cli-error.js';
 import { taggedText } from '@graft/contracts/tagged-text';
-import { callOf } from '../command-line.js';
-import { ofFiles } from '../media-files.js';
-import { printable, table } from '../terminal.js';
+import { callOf } from '../command-line/command-line.js';
+import { ofFiles } from '../requests/media-files.js';
+import { printable, table } from '../output/terminal.js';
 
 type Answer = Readonly<Record<string, unknown>>;
 

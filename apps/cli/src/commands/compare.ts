@@ -1,11 +1,11 @@
 import type { Catalog, FileObject, JobObject, MetricsObject } from '@graft/contracts';
 import { comparedOptions, MOST_COMPARED } from '@graft/contracts/compared-jobs';
 import type { Command } from 'commander';
-import type { Api } from '../api.js';
+import type { Api } from '../client/api.js';
 import { CliError, EXIT } from '../cli-error.js';
-import { callOf } from '../command-line.js';
-import { comparison, type ComparedJob } from '../comparison.js';
-import { findJob, jobPath } from '../find-job.js';
+import { callOf } from '../command-line/command-line.js';
+import { comparison, type ComparedJob } from '../output/comparison.js';
+import { findJob, jobPath } from '../find/find-job.js';
 
 export function addCompare(program: Command): void {
   program

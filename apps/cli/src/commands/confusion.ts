@@ -1,9 +1,9 @@
 import type { JobConfusionObject } from '@graft/contracts';
 import type { Command } from 'commander';
-import { callOf } from '../command-line.js';
-import { findJobId, jobPath } from '../find-job.js';
-import { positiveInteger } from '../parse-number.js';
-import { printable, table } from '../terminal.js';
+import { callOf } from '../command-line/command-line.js';
+import { findJobId, jobPath } from '../find/find-job.js';
+import { positiveInteger } from '../command-line/parse-number.js';
+import { printable, table } from '../output/terminal.js';
 
 /** Pairs that are shown; --json has all. */
 const SHOWN = 10;

@@ -1,12 +1,12 @@
 import type { CheckpointObject, JobObject, Page } from '@graft/contracts';
 import type { Command } from 'commander';
-import type { Api } from '../api.js';
-import { saveModel, type Target } from '../archive.js';
+import type { Api } from '../client/api.js';
+import { saveModel, type Target } from '../client/archive.js';
 import { CliError } from '../cli-error.js';
-import { callOf } from '../command-line.js';
-import { callName, findJob, jobPath } from '../find-job.js';
-import { useCommand } from '../model-use.js';
-import { positiveInteger } from '../parse-number.js';
+import { callOf } from '../command-line/command-line.js';
+import { callName, findJob, jobPath } from '../find/find-job.js';
+import { useCommand } from '../find/model-use.js';
+import { positiveInteger } from '../command-line/parse-number.js';
 
 interface Options extends Target {
   readonly step?: number;

@@ -1,9 +1,9 @@
 import { basename } from 'node:path';
 import type { Command } from 'commander';
 import { CliError, EXIT } from '../cli-error.js';
-import { callOf } from '../command-line.js';
-import { ofFiles } from '../media-files.js';
-import { printable, table } from '../terminal.js';
+import { callOf } from '../command-line/command-line.js';
+import { ofFiles } from '../requests/media-files.js';
+import { printable, table } from '../output/terminal.js';
 
 interface Embedding {
   readonly embedding: readonly number[];

@@ -2,14 +2,14 @@ import { basename } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { EvalObject, EvalOutputItemObject, EvalRunObject } from '@graft/contracts';
 import type { Command } from 'commander';
-import { blobOf, type Api } from '../api.js';
+import { blobOf, type Api } from '../client/api.js';
 import { CliError, EXIT } from '../cli-error.js';
-import { callOf } from '../command-line.js';
-import { comparison, evalCard, passed, runCard } from '../eval-card.js';
-import { evalPath, findEval, findRun, runPath } from '../find-eval.js';
-import { positiveInteger } from '../parse-number.js';
-import { readBody, type Body } from '../read-body.js';
-import { ago, printable, table, type Output } from '../terminal.js';
+import { callOf } from '../command-line/command-line.js';
+import { comparison, evalCard, passed, runCard } from '../output/eval-card.js';
+import { evalPath, findEval, findRun, runPath } from '../find/find-eval.js';
+import { positiveInteger } from '../command-line/parse-number.js';
+import { readBody, type Body } from '../requests/read-body.js';
+import { ago, printable, table, type Output } from '../output/terminal.js';
 
 export function addEvals(program: Command): void {
   const evals = program

@@ -1,13 +1,13 @@
 import type { CreateOperation, GgufQuantization, JobObject } from '@graft/contracts';
 import { EXPORT_FORMATS, GGUF_QUANTIZATIONS } from '@graft/contracts/adapter-operation-names';
 import { Option, type Command } from 'commander';
-import type { Api } from '../api.js';
-import { saveModel, type Target } from '../archive.js';
+import type { Api } from '../client/api.js';
+import { saveModel, type Target } from '../client/archive.js';
 import { CliError, EXIT } from '../cli-error.js';
-import { callOf } from '../command-line.js';
-import { hubTarget, pushToHub } from '../hub-push.js';
-import { noteWarnings } from '../note-warnings.js';
-import type { Output } from '../terminal.js';
+import { callOf } from '../command-line/command-line.js';
+import { hubTarget, pushToHub } from '../client/hub-push.js';
+import { noteWarnings } from '../output/note-warnings.js';
+import type { Output } from '../output/terminal.js';
 import { succeeded } from './watch.js';
 
 /** Beside what an export makes: the adapter as it is, and merged into its base. */

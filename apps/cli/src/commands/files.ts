@@ -1,13 +1,13 @@
 import type { FileObject } from '@graft/contracts';
 import type { Command } from 'commander';
-import type { Api } from '../api.js';
+import type { Api } from '../client/api.js';
 import { CliError, EXIT } from '../cli-error.js';
-import { callOf } from '../command-line.js';
-import { contentsOf, fileCard, problemsOf } from '../file-card.js';
-import { saveFile } from '../save-file.js';
-import { positiveInteger } from '../parse-number.js';
-import { ago, bytes, printable, table } from '../terminal.js';
-import { MAP_HELP, mapped, uploaded, type Mapping } from '../upload.js';
+import { callOf } from '../command-line/command-line.js';
+import { contentsOf, fileCard, problemsOf } from '../output/file-card.js';
+import { saveFile } from '../client/save-file.js';
+import { positiveInteger } from '../command-line/parse-number.js';
+import { ago, bytes, printable, table } from '../output/terminal.js';
+import { MAP_HELP, mapped, uploaded, type Mapping } from '../client/upload.js';
 
 export function addFiles(program: Command): void {
   const files = program.command('files').description('manage training data and result files');

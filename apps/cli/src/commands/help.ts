@@ -1,8 +1,8 @@
 import type { Catalog } from '@graft/contracts';
 import type { Command } from 'commander';
 import { CliError, EXIT } from '../cli-error.js';
-import { callOf } from '../command-line.js';
-import { CATALOG_TOPICS, HELP_TOPICS, topicText, type Topic } from '../help-topics.js';
+import { callOf } from '../command-line/command-line.js';
+import { CATALOG_TOPICS, HELP_TOPICS, topicText, type Topic } from '../command-line/help-topics.js';
 
 const TOPICS = [...Object.keys(HELP_TOPICS), ...Object.keys(CATALOG_TOPICS)];
 

@@ -1,9 +1,9 @@
 import type { Command } from 'commander';
 import { CliError, EXIT } from '../cli-error.js';
-import { callOf } from '../command-line.js';
+import { callOf } from '../command-line/command-line.js';
 import { MODEL_MAP_HELP, modelMapped, type ModelMap } from '../openai-import/model-names.js';
 import { show, summary } from '../openai-import/outcome.js';
-import type { Output } from '../terminal.js';
+import type { Output } from '../output/terminal.js';
 
 interface Options {
   readonly model?: string;

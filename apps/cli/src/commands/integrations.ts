@@ -1,10 +1,10 @@
 import type { IntegrationObject, IntegrationType, Page } from '@graft/contracts';
 import { INTEGRATION_NAMES, INTEGRATION_TYPES } from '@graft/contracts/integration-names';
 import { Argument, type Command } from 'commander';
-import { callOf } from '../command-line.js';
+import { callOf } from '../command-line/command-line.js';
 import { CliError, EXIT } from '../cli-error.js';
-import { failure } from '../style.js';
-import { ago, printable, table, type Output } from '../terminal.js';
+import { failure } from '../output/style.js';
+import { ago, printable, table, type Output } from '../output/terminal.js';
 
 interface Changes {
   readonly apiKeyEnv?: string;

@@ -1,11 +1,11 @@
 import type { DeletedJobObject, JobObject } from '@graft/contracts';
 import { placeText } from '@graft/contracts/queue-place';
 import type { Command } from 'commander';
-import type { Api } from '../api.js';
-import { callOf } from '../command-line.js';
-import { AMONG, findJob, findJobId, jobPath, ownName } from '../find-job.js';
-import { positiveInteger } from '../parse-number.js';
-import { printable, type Output } from '../terminal.js';
+import type { Api } from '../client/api.js';
+import { callOf } from '../command-line/command-line.js';
+import { AMONG, findJob, findJobId, jobPath, ownName } from '../find/find-job.js';
+import { positiveInteger } from '../command-line/parse-number.js';
+import { printable, type Output } from '../output/terminal.js';
 
 export function addJob(program: Command): void {
   const job = program

@@ -5,14 +5,14 @@ import { JOB_STATUSES } from '@graft/contracts/job-status';
 import { lossText } from '@graft/contracts/loss-text';
 import { baseText, methodTitle } from '@graft/contracts/job-method';
 import { Option, type Command } from 'commander';
-import type { Api } from '../api.js';
-import { callOf } from '../command-line.js';
-import { findJob, findJobId, jobPath, ownName } from '../find-job.js';
-import { jobCard } from '../job-card.js';
-import { useCommand } from '../model-use.js';
-import { positiveInteger } from '../parse-number.js';
-import { state, warning } from '../style.js';
-import { ago, printable, table, type Output } from '../terminal.js';
+import type { Api } from '../client/api.js';
+import { callOf } from '../command-line/command-line.js';
+import { findJob, findJobId, jobPath, ownName } from '../find/find-job.js';
+import { jobCard } from '../output/job-card.js';
+import { useCommand } from '../find/model-use.js';
+import { positiveInteger } from '../command-line/parse-number.js';
+import { state, warning } from '../output/style.js';
+import { ago, printable, table, type Output } from '../output/terminal.js';
 import { checkpointsOf } from './download.js';
 
 interface Options {

@@ -1,10 +1,10 @@
 import type { ApiKeyObject, OwnKeyObject, ProjectApiKeyObject } from '@graft/contracts';
 import { SCOPES } from '@graft/contracts/scopes';
 import { Option, type Command } from 'commander';
-import type { Api } from '../api.js';
-import { callOf } from '../command-line.js';
-import { findMemberId, findProjectId, PROJECT, projectPath } from '../find-project.js';
-import { ago, printable, table } from '../terminal.js';
+import type { Api } from '../client/api.js';
+import { callOf } from '../command-line/command-line.js';
+import { findMemberId, findProjectId, PROJECT, projectPath } from '../find/find-project.js';
+import { ago, printable, table } from '../output/terminal.js';
 
 interface Options {
   readonly project?: string;

@@ -1,10 +1,10 @@
 import type { JobLedgerObject } from '@graft/contracts';
 import { lossText } from '@graft/contracts/loss-text';
 import { Option, type Command } from 'commander';
-import { callOf } from '../command-line.js';
-import { findJobId, jobPath } from '../find-job.js';
-import { positiveInteger } from '../parse-number.js';
-import { printable, table } from '../terminal.js';
+import { callOf } from '../command-line/command-line.js';
+import { findJobId, jobPath } from '../find/find-job.js';
+import { positiveInteger } from '../command-line/parse-number.js';
+import { printable, table } from '../output/terminal.js';
 
 const SHOWN = 60;
 

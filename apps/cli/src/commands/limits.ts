@@ -1,8 +1,8 @@
 import type { LimitsObject } from '@graft/contracts';
 import type { Command } from 'commander';
-import { callOf } from '../command-line.js';
-import { findProjectId, projectPath } from '../find-project.js';
-import { table } from '../terminal.js';
+import { callOf } from '../command-line/command-line.js';
+import { findProjectId, projectPath } from '../find/find-project.js';
+import { table } from '../output/terminal.js';
 
 export function addLimits(program: Command): void {
   program

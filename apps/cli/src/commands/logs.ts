@@ -1,10 +1,10 @@
 import type { JobEventObject, JobObject } from '@graft/contracts';
 import type { Command } from 'commander';
-import { callOf } from '../command-line.js';
-import { findJobId, jobPath } from '../find-job.js';
-import { isOver } from '../job-progress.js';
-import { failure, warning } from '../style.js';
-import { printable, type Output } from '../terminal.js';
+import { callOf } from '../command-line/command-line.js';
+import { findJobId, jobPath } from '../find/find-job.js';
+import { isOver } from '../output/job-progress.js';
+import { failure, warning } from '../output/style.js';
+import { printable, type Output } from '../output/terminal.js';
 
 export function addLogs(program: Command): void {
   program

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { callOf } from '../command-line.js';
+import { callOf } from '../command-line/command-line.js';
 
 export function addMcp(program: Command): void {
   program

@@ -1,9 +1,9 @@
 import type { ProjectApiKeyObject, ProjectUserObject, Role } from '@graft/contracts';
 import { ROLES } from '@graft/contracts/scopes';
 import { Argument, Option, type Command } from 'commander';
-import { callOf } from '../command-line.js';
-import { findMemberId, findProjectId, PROJECT, projectPath } from '../find-project.js';
-import { ago, printable, table } from '../terminal.js';
+import { callOf } from '../command-line/command-line.js';
+import { findMemberId, findProjectId, PROJECT, projectPath } from '../find/find-project.js';
+import { ago, printable, table } from '../output/terminal.js';
 
 interface Options {
   readonly project?: string;

@@ -3,10 +3,10 @@ import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ModelObject } from '@graft/contracts';
 import type { Command } from 'commander';
-import type { Api } from '../api.js';
+import type { Api } from '../client/api.js';
 import { CliError } from '../cli-error.js';
-import { callOf } from '../command-line.js';
-import { ago, bar, bytes, printable, table, type Output } from '../terminal.js';
+import { callOf } from '../command-line/command-line.js';
+import { ago, bar, bytes, printable, table, type Output } from '../output/terminal.js';
 
 export function addModels(program: Command): void {
   const models = program.command('models').description('manage base and fine-tuned models');

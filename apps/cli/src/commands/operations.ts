@@ -1,9 +1,9 @@
 import type { CreateOperation, JobObject } from '@graft/contracts';
 import { COMBINATION_TYPES } from '@graft/contracts/adapter-operation-names';
 import { InvalidArgumentError, Option, type Command } from 'commander';
-import { callOf } from '../command-line.js';
-import { noteWarnings } from '../note-warnings.js';
-import { decimal, positiveInteger } from '../parse-number.js';
+import { callOf } from '../command-line/command-line.js';
+import { noteWarnings } from '../output/note-warnings.js';
+import { decimal, positiveInteger } from '../command-line/parse-number.js';
 import { watchToEnd } from './watch.js';
 
 interface OfJob {

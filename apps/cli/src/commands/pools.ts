@@ -1,9 +1,9 @@
 import type { PoolObject } from '@graft/contracts';
 import type { Command } from 'commander';
-import type { Api } from '../api.js';
-import { callOf } from '../command-line.js';
-import { findProjectId } from '../find-project.js';
-import { ago, printable, table } from '../terminal.js';
+import type { Api } from '../client/api.js';
+import { callOf } from '../command-line/command-line.js';
+import { findProjectId } from '../find/find-project.js';
+import { ago, printable, table } from '../output/terminal.js';
 
 export function addPools(program: Command): void {
   const pools = program

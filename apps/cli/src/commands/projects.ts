@@ -1,11 +1,11 @@
 import type { ProjectDeletionObject, ProjectLimits, ProjectObject } from '@graft/contracts';
 import { InvalidArgumentError, type Command } from 'commander';
 import { CliError } from '../cli-error.js';
-import { callOf } from '../command-line.js';
-import { findProjectId, projectPath } from '../find-project.js';
-import { deletionCard, moment, typesName } from '../project-deletion.js';
-import { positiveInteger } from '../parse-number.js';
-import { ago, bytes, printable, table } from '../terminal.js';
+import { callOf } from '../command-line/command-line.js';
+import { findProjectId, projectPath } from '../find/find-project.js';
+import { deletionCard, moment, typesName } from '../output/project-deletion.js';
+import { positiveInteger } from '../command-line/parse-number.js';
+import { ago, bytes, printable, table } from '../output/terminal.js';
 
 const LIMITS = [
   'storage_bytes',

@@ -1,9 +1,9 @@
 import type { JobSampleObject } from '@graft/contracts';
 import type { Command } from 'commander';
 import { CliError, EXIT } from '../cli-error.js';
-import { callOf } from '../command-line.js';
-import { findJobId, jobPath } from '../find-job.js';
-import { printable } from '../terminal.js';
+import { callOf } from '../command-line/command-line.js';
+import { findJobId, jobPath } from '../find/find-job.js';
+import { printable } from '../output/terminal.js';
 
 export function addSamples(program: Command): void {
   program

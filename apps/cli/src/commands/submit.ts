@@ -1,13 +1,13 @@
 import type { JobObject, JobPreviewObject } from '@graft/contracts';
 import type { Command } from 'commander';
-import { ApiError, type Api } from '../api.js';
-import { removeFiles, withFiles } from '../body-files.js';
-import { callOf, type Call } from '../command-line.js';
-import { bodyOf, withJobFlags, type JobFlags } from '../job-body.js';
-import { heldOutText, lineOf, planCard } from '../plan-card.js';
-import type { Body } from '../read-body.js';
-import { printable, type Output } from '../terminal.js';
-import type { Mapping } from '../upload.js';
+import { ApiError, type Api } from '../client/api.js';
+import { removeFiles, withFiles } from '../requests/body-files.js';
+import { callOf, type Call } from '../command-line/command-line.js';
+import { bodyOf, withJobFlags, type JobFlags } from '../requests/job-body.js';
+import { heldOutText, lineOf, planCard } from '../output/plan-card.js';
+import type { Body } from '../requests/read-body.js';
+import { printable, type Output } from '../output/terminal.js';
+import type { Mapping } from '../client/upload.js';
 import { watchToEnd } from './watch.js';
 
 /** What becomes of a job's body. */

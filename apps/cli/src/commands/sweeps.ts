@@ -2,17 +2,17 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { SweepObject } from '@graft/contracts';
 import { scoreText, trialCountsText } from '@graft/contracts/sweep-text';
 import type { Command } from 'commander';
-import type { Api } from '../api.js';
-import { withFiles } from '../body-files.js';
+import type { Api } from '../client/api.js';
+import { withFiles } from '../requests/body-files.js';
 import { CliError, EXIT } from '../cli-error.js';
-import { callOf } from '../command-line.js';
-import { findSweepId, sweepPath } from '../find-sweep.js';
-import { bodyOf, withJobFlags, type JobFlags } from '../job-body.js';
-import { noteWarnings } from '../note-warnings.js';
-import { positiveInteger } from '../parse-number.js';
-import { sweepCard, sweepRow } from '../sweep-card.js';
-import { searchOf, withSearchFlags, type SearchFlags } from '../sweep-search.js';
-import { table, type Output } from '../terminal.js';
+import { callOf } from '../command-line/command-line.js';
+import { findSweepId, sweepPath } from '../find/find-sweep.js';
+import { bodyOf, withJobFlags, type JobFlags } from '../requests/job-body.js';
+import { noteWarnings } from '../output/note-warnings.js';
+import { positiveInteger } from '../command-line/parse-number.js';
+import { sweepCard, sweepRow } from '../output/sweep-card.js';
+import { searchOf, withSearchFlags, type SearchFlags } from '../requests/sweep-search.js';
+import { table, type Output } from '../output/terminal.js';
 
 const EVERY_MS = 1000;
 

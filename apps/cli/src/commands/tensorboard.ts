@@ -4,12 +4,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { JobObject } from '@graft/contracts';
 import { TERMINAL_STATUSES } from '@graft/contracts/job-status';
 import type { Command } from 'commander';
-import { ApiError, type Api } from '../api.js';
+import { ApiError, type Api } from '../client/api.js';
 import { CliError, EXIT } from '../cli-error.js';
-import { callOf } from '../command-line.js';
-import { callName, findJob, jobPath } from '../find-job.js';
-import { lockFolder } from '../folder-lock.js';
-import type { Output } from '../terminal.js';
+import { callOf } from '../command-line/command-line.js';
+import { callName, findJob, jobPath } from '../find/find-job.js';
+import { lockFolder } from '../system/folder-lock.js';
+import type { Output } from '../output/terminal.js';
 
 /** TensorBoard itself looks for more every 5 s. */
 const PAUSE_MS = 3_000;

@@ -1,8 +1,8 @@
 import { writeFile } from 'node:fs/promises';
 import type { ChromeTrace } from '@graft/contracts';
 import type { Command } from 'commander';
-import { callOf } from '../command-line.js';
-import { callName, findJob, jobPath } from '../find-job.js';
+import { callOf } from '../command-line/command-line.js';
+import { callName, findJob, jobPath } from '../find/find-job.js';
 
 interface Options {
   readonly output?: string;

@@ -2,11 +2,11 @@ import { basename } from 'node:path';
 import type { ErrorBody, TranscriptionEvent } from '@graft/contracts';
 import { serverEvents } from '@graft/contracts/sse';
 import { Option, type Command } from 'commander';
-import { blobOf, type Api } from '../api.js';
+import { blobOf, type Api } from '../client/api.js';
 import { CliError, EXIT } from '../cli-error.js';
-import { callOf } from '../command-line.js';
-import { decimal } from '../parse-number.js';
-import { printable, type Output } from '../terminal.js';
+import { callOf } from '../command-line/command-line.js';
+import { decimal } from '../command-line/parse-number.js';
+import { printable, type Output } from '../output/terminal.js';
 
 interface Options {
   readonly model: string;

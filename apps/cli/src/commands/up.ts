@@ -1,10 +1,10 @@
 import { Option, type Command } from 'commander';
 import { CliError, EXIT } from '../cli-error.js';
-import { callOf } from '../command-line.js';
+import { callOf } from '../command-line/command-line.js';
 import { runExample } from '../example/example.js';
 import { EXAMPLES, exampleNamed, exampleNames } from '../example/examples.js';
-import type { Settings } from '../settings.js';
-import type { Output } from '../terminal.js';
+import type { Settings } from '../config/settings.js';
+import type { Output } from '../output/terminal.js';
 import { Installation } from '../up/installation.js';
 
 interface Options {

@@ -4,14 +4,14 @@ import { operationTitle } from '@graft/contracts/job-kinds';
 import { lossText } from '@graft/contracts/loss-text';
 import { validationExamples } from '@graft/contracts/validation';
 import type { Command } from 'commander';
-import type { Api } from '../api.js';
+import type { Api } from '../client/api.js';
 import { CliError, EXIT } from '../cli-error.js';
-import { callOf } from '../command-line.js';
-import { findJobId } from '../find-job.js';
-import { bestAccuracy } from '../job-card.js';
-import { followJob, isOver } from '../job-progress.js';
-import { warning } from '../style.js';
-import { printable, type Output } from '../terminal.js';
+import { callOf } from '../command-line/command-line.js';
+import { findJobId } from '../find/find-job.js';
+import { bestAccuracy } from '../output/job-card.js';
+import { followJob, isOver } from '../output/job-progress.js';
+import { warning } from '../output/style.js';
+import { printable, type Output } from '../output/terminal.js';
 
 export function addWatch(program: Command): void {
   program

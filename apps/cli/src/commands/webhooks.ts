@@ -5,10 +5,10 @@ import type {
 } from '@graft/contracts';
 import { WEBHOOK_EVENT_TYPES } from '@graft/contracts/webhooks';
 import { Option, type Command } from 'commander';
-import type { Api } from '../api.js';
+import type { Api } from '../client/api.js';
 import { CliError } from '../cli-error.js';
-import { callOf } from '../command-line.js';
-import { ago, printable, table, type Output } from '../terminal.js';
+import { callOf } from '../command-line/command-line.js';
+import { ago, printable, table, type Output } from '../output/terminal.js';
 
 interface Changes {
   readonly name?: string;

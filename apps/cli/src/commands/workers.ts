@@ -1,9 +1,9 @@
 import type { Deleted, Page, WorkerObject } from '@graft/contracts';
 import type { Command } from 'commander';
-import type { Api } from '../api.js';
-import { callOf } from '../command-line.js';
-import { only } from '../find-project.js';
-import { ago, bytes, printable, table } from '../terminal.js';
+import type { Api } from '../client/api.js';
+import { callOf } from '../command-line/command-line.js';
+import { only } from '../find/find-project.js';
+import { ago, bytes, printable, table } from '../output/terminal.js';
 
 export function addWorkers(program: Command): void {
   const workers = program

@@ -1,4 +1,4 @@
-import { bar } from '../terminal.js';
+import { bar } from '../output/terminal.js';
 import type { Answers, Asking, HeldOut } from './kind.js';
 import { patiently } from './patience.js';
 

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import type { Output } from '../terminal.js';
+import type { Output } from '../output/terminal.js';
 import { readDeb } from './deb.js';
 import { fetchPinned } from './download.js';
 import type { TarEntry } from './tar.js';

@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import type { Output } from '../terminal.js';
+import type { Output } from '../output/terminal.js';
 import { fetchPinned, type Pinned } from './download.js';
 
 const content = Buffer.alloc(300_000, 'as it is packed ');

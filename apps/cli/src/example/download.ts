@@ -3,7 +3,7 @@ import { createReadStream, existsSync } from 'node:fs';
 import { mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { CliError } from '../cli-error.js';
-import { bytes, type Output } from '../terminal.js';
+import { bytes, type Output } from '../output/terminal.js';
 
 /** A file that must have exactly these bytes. */
 export interface Pinned {

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { CliError } from '../cli-error.js';
-import type { Output } from '../terminal.js';
+import type { Output } from '../output/terminal.js';
 import { debianFiles } from './debian.js';
 import { greyPng } from './grey-png.js';
 import type { ExampleData, HeldOut } from './kind.js';

@@ -1,6 +1,6 @@
 import type { JobObject } from '@graft/contracts';
-import type { Api } from '../api.js';
-import type { Output } from '../terminal.js';
+import type { Api } from '../client/api.js';
+import type { Output } from '../output/terminal.js';
 
 /** What `graft models import` is given, and how the example speaks of it. */
 export interface ExampleBase {

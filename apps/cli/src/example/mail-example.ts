@@ -1,4 +1,4 @@
-import { bar } from '../terminal.js';
+import { bar } from '../output/terminal.js';
 import { smolLm2 } from './smollm2.js';
 import type { Answers, Asking, ExampleKind } from './kind.js';
 import { patiently } from './patience.js';

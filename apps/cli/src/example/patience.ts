@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ApiError } from '../api.js';
+import { ApiError } from '../client/api.js';
 
 const MOST_TRIES = 60;
 

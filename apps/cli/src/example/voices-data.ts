@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { CliError } from '../cli-error.js';
-import type { Output } from '../terminal.js';
+import type { Output } from '../output/terminal.js';
 import { debianFiles } from './debian.js';
 import { decodeGsm, GSM_FRAME, GSM_SAMPLES, GSM_SAMPLING_RATE } from './gsm.js';
 import type { ExampleData, HeldOut } from './kind.js';

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { CliError } from '../cli-error.js';
-import type { Output } from '../terminal.js';
+import type { Output } from '../output/terminal.js';
 import { fetchPinned } from './download.js';
 
 /** A file of the Python package index. */

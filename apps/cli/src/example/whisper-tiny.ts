@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Output } from '../terminal.js';
+import type { Output } from '../output/terminal.js';
 import { readCTranslate2 } from './ctranslate2.js';
 import { hubHas } from './hub.js';
 import type { ExampleBase } from './kind.js';

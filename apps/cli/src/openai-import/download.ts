@@ -5,7 +5,7 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import OpenAI, { APIConnectionError, APIError } from 'openai';
 import { CliError, EXIT } from '../cli-error.js';
-import { printable } from '../terminal.js';
+import { printable } from '../output/terminal.js';
 
 export interface Source {
   /** Ends in /v1. */

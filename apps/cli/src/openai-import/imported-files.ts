@@ -3,11 +3,11 @@ import { createReadStream, openAsBlob } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import type { FileObject, Page } from '@graft/contracts';
-import type { Api } from '../api.js';
+import type { Api } from '../client/api.js';
 import { CliError } from '../cli-error.js';
-import { problemsOf } from '../file-card.js';
-import { WHOLE_BYTES } from '../part-upload.js';
-import { uploaded } from '../upload.js';
+import { problemsOf } from '../output/file-card.js';
+import { WHOLE_BYTES } from '../client/part-upload.js';
+import { uploaded } from '../client/upload.js';
 import { fileName, type DataFile, type Found, type Json } from './found.js';
 import type { Done } from './outcome.js';
 

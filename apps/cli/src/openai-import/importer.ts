@@ -1,7 +1,7 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { JobObject, ModelObject, Page } from '@graft/contracts';
-import { ApiError, type Api } from '../api.js';
+import { ApiError, type Api } from '../client/api.js';
 import { CliError, EXIT } from '../cli-error.js';
 import { evalBody, recordedRows, runBody, type Criterion, type RunBody } from './evals.js';
 import {

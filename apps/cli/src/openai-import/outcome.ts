@@ -1,5 +1,5 @@
-import { faint, failure, strong, warning } from '../style.js';
-import { printable, wrap, type Output } from '../terminal.js';
+import { faint, failure, strong, warning } from '../output/style.js';
+import { printable, wrap, type Output } from '../output/terminal.js';
 
 export type State = 'made' | 'there' | 'draft' | 'no counterpart' | 'failed';
 

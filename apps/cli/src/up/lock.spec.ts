@@ -2,7 +2,7 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { commandOf } from '../process-command.js';
+import { commandOf } from '../system/process-command.js';
 import { lockHome } from './lock.js';
 
 const home = mkdtempSync(join(tmpdir(), 'graft-up-lock-'));

@@ -2,7 +2,7 @@ import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CliError } from '../cli-error.js';
-import { commandOf } from '../process-command.js';
+import { commandOf } from '../system/process-command.js';
 
 interface Held {
   readonly pid: number;

@@ -1,8 +1,8 @@
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { CliError } from '../cli-error.js';
-import { readCredentials, type Kept } from '../credentials.js';
-import type { Settings } from '../settings.js';
+import { readCredentials, type Kept } from '../config/credentials.js';
+import type { Settings } from '../config/settings.js';
 
 interface Port {
   readonly usual: number;

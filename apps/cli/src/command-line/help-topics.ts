@@ -1,7 +1,7 @@
 import type { Catalog } from '@graft/contracts';
-import { SETTINGS } from './settings.js';
-import { strong } from './style.js';
-import { wrap } from './terminal.js';
+import { SETTINGS } from '../config/settings.js';
+import { strong } from '../output/style.js';
+import { wrap } from '../output/terminal.js';
 
 export interface Topic {
   readonly title: string;

@@ -5,7 +5,7 @@ import { basename, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FileObject, UploadObject, UploadPartObject } from '@graft/contracts';
 import { ApiError, unreadable, type Api } from './api.js';
-import { CliError } from './cli-error.js';
+import { CliError } from '../cli-error.js';
 
 /** Larger files go in parts, so that an interruption costs one of them. */
 export const WHOLE_BYTES = 64 * 1024 * 1024;

@@ -1,8 +1,8 @@
 import type { Command } from 'commander';
-import { Api } from './api.js';
-import { credentialsOf } from './credentials.js';
-import { readSettings, SETTINGS, type SettingKey, type Settings } from './settings.js';
-import { terminal, type Output } from './terminal.js';
+import { Api } from '../client/api.js';
+import { credentialsOf } from '../config/credentials.js';
+import { readSettings, SETTINGS, type SettingKey, type Settings } from '../config/settings.js';
+import { terminal, type Output } from '../output/terminal.js';
 
 /** What every command works with. */
 export interface Call {

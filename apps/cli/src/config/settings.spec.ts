@@ -76,7 +76,7 @@ describe('credentialsOf', () => {
 describe('docs/configuration.md', () => {
   it('lists every setting with its flag and its variable', () => {
     const text = readFileSync(
-      fileURLToPath(new URL('../../../docs/configuration.md', import.meta.url)),
+      fileURLToPath(new URL('../../../../docs/configuration.md', import.meta.url)),
       'utf8',
     );
     for (const { key, env, inFile } of SETTINGS) {

@@ -1,8 +1,8 @@
 import type { SweepSearch } from '@graft/contracts';
 import { sweepValuesOf, valueOf } from '@graft/contracts/sweep-values';
-import { CliError, EXIT } from './cli-error.js';
+import { CliError, EXIT } from '../cli-error.js';
 import { collect } from './job-body.js';
-import { positiveInteger } from './parse-number.js';
+import { positiveInteger } from '../command-line/parse-number.js';
 import type { Body } from './read-body.js';
 import { Option, type Command } from 'commander';
 

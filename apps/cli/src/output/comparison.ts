@@ -3,7 +3,7 @@ import { amount } from '@graft/contracts/plan-line';
 import { duration } from '@graft/contracts/duration';
 import { lossText } from '@graft/contracts/loss-text';
 import { methodTitle } from '@graft/contracts/job-method';
-import { ownName } from './find-job.js';
+import { ownName } from '../find/find-job.js';
 import { faint, state, strong } from './style.js';
 import { bytes, printable, table } from './terminal.js';
 

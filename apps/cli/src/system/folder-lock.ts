@@ -1,6 +1,6 @@
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { CliError } from './cli-error.js';
+import { CliError } from '../cli-error.js';
 import { commandOf } from './process-command.js';
 
 /** Of this process. */

@@ -1,7 +1,7 @@
 import type { FileObject } from '@graft/contracts';
 import { InvalidArgumentError } from 'commander';
 import { ApiError, sizeOf, type Api } from './api.js';
-import { CliError } from './cli-error.js';
+import { CliError } from '../cli-error.js';
 import { isFolder, zipped } from './dataset-folder.js';
 import { uploadInParts, WHOLE_BYTES } from './part-upload.js';
 

@@ -1,10 +1,10 @@
 import { existsSync } from 'node:fs';
-import type { Api } from './api.js';
-import { CliError, EXIT } from './cli-error.js';
-import { problemsOf } from './file-card.js';
+import type { Api } from '../client/api.js';
+import { CliError, EXIT } from '../cli-error.js';
+import { problemsOf } from '../output/file-card.js';
 import type { Body } from './read-body.js';
-import { printable, type Output } from './terminal.js';
-import { uploaded as uploadedFile, type Mapping } from './upload.js';
+import { printable, type Output } from '../output/terminal.js';
+import { uploaded as uploadedFile, type Mapping } from '../client/upload.js';
 
 export interface Sent {
   readonly sent: Body;

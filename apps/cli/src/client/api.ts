@@ -4,8 +4,8 @@ import { basename } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { serverEvents } from '@graft/contracts/sse';
 import type { ErrorBody, FileObject, Page, ServerEvent } from '@graft/contracts';
-import { CliError, EXIT } from './cli-error.js';
-import type { Credentials } from './credentials.js';
+import { CliError, EXIT } from '../cli-error.js';
+import type { Credentials } from '../config/credentials.js';
 
 /** Parameters that stand in an address, and not in what a person writes. */
 const OF_PATHS: readonly string[] = ['fine_tune_id', 'fine_tuning_job_id', 'file_id'];

@@ -1,9 +1,9 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { CliError } from './cli-error.js';
-import { API_MAIN } from './paths.js';
-import type { Settings } from './settings.js';
+import { CliError } from '../cli-error.js';
+import { API_MAIN } from '../paths.js';
+import type { Settings } from '../config/settings.js';
 
 /** Runs the API's own program on this machine, for what needs its database, and shows what it says. @returns whether it succeeded */
 export async function runApiProgram(settings: Settings, args: readonly string[]): Promise<boolean> {

@@ -11,7 +11,7 @@ import {
   labelEvaluation,
   validationExamples,
 } from '@graft/contracts/validation';
-import { callName, ownName } from './find-job.js';
+import { callName, ownName } from '../find/find-job.js';
 import { faint, failure, state, strong, warning } from './style.js';
 import { bar, printable, wrap } from './terminal.js';
 

@@ -2,9 +2,9 @@ import { methodCalled } from '@graft/contracts/job-method';
 import { valueOf } from '@graft/contracts/sweep-values';
 import { HELD_OUT, HELD_OUT_FROM } from '@graft/contracts/validation';
 import type { Command } from 'commander';
-import { CliError, EXIT } from './cli-error.js';
+import { CliError, EXIT } from '../cli-error.js';
 import { readBody, type Body } from './read-body.js';
-import { MAP_HELP, mapped, type Mapping } from './upload.js';
+import { MAP_HELP, mapped, type Mapping } from '../client/upload.js';
 
 /** Flags that say what a job is. */
 export interface JobFlags {

@@ -5,7 +5,7 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { openPromise } from 'yauzl';
 import type { Api } from './api.js';
-import { CliError } from './cli-error.js';
+import { CliError } from '../cli-error.js';
 
 export interface Target {
   /** Default: the archive's own name, here. */

@@ -1,6 +1,6 @@
 import type { JobObject } from '@graft/contracts';
-import type { Api } from './api.js';
-import { CliError, EXIT } from './cli-error.js';
+import type { Api } from '../client/api.js';
+import { CliError, EXIT } from '../cli-error.js';
 
 const WHOLE_ID = /^ftjob-[0-9A-Za-z]{22}$/;
 const MOST_LOOKED_AT = 1000;

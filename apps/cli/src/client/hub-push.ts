@@ -3,7 +3,7 @@
 import { readdir } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { CliError } from './cli-error.js';
+import { CliError } from '../cli-error.js';
 
 export interface HubTarget {
   /** OWNER/NAME. */

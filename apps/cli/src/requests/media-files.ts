@@ -1,8 +1,8 @@
 // Pictures and sounds as they lie on disk, sent to an endpoint that answers with data: a body of JSON has no room for large ones.
 import { openAsBlob } from 'node:fs';
 import { basename } from 'node:path';
-import type { Api } from './api.js';
-import { CliError, EXIT } from './cli-error.js';
+import type { Api } from '../client/api.js';
+import { CliError, EXIT } from '../cli-error.js';
 
 /** One after another: each may be as large as a request. */
 export async function ofFiles<T>(

@@ -4,7 +4,7 @@ import { lossText } from '@graft/contracts/loss-text';
 import { TERMINAL_STATUSES } from '@graft/contracts/job-status';
 import type { Catalog, JobObject, Measured, MetricDescription } from '@graft/contracts';
 import { placeText } from '@graft/contracts/queue-place';
-import type { Api } from './api.js';
+import type { Api } from '../client/api.js';
 import { bar, printable, type Output } from './terminal.js';
 
 export const isOver = (job: JobObject): boolean =>

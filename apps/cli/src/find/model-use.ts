@@ -1,5 +1,5 @@
 import type { ModelObject } from '@graft/contracts';
-import type { Api } from './api.js';
+import type { Api } from '../client/api.js';
 
 /** How to try a model: what writes no text is not chatted with, and what is for other programs is only downloaded: null. */
 export async function useCommand(api: Api, model: string): Promise<string | null> {

@@ -1,6 +1,6 @@
 import type { EvalObject, EvalRunObject } from '@graft/contracts';
-import type { Api } from './api.js';
-import { CliError, EXIT } from './cli-error.js';
+import type { Api } from '../client/api.js';
+import { CliError, EXIT } from '../cli-error.js';
 
 /** The eval that a person means: by its id, the beginning of one, or its name. */
 export async function findEval(api: Api, name: string): Promise<EvalObject> {

@@ -13,7 +13,7 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { isNamedMedia } from '@graft/contracts/media-names';
 import { makeZip } from 'client-zip';
-import { CliError, EXIT } from './cli-error.js';
+import { CliError, EXIT } from '../cli-error.js';
 
 export const isFolder = (path: string): boolean => existsSync(path) && statSync(path).isDirectory();
 

@@ -1,6 +1,6 @@
 import type { OwnKeyObject, ProjectObject, ProjectUserObject } from '@graft/contracts';
-import type { Api } from './api.js';
-import { CliError } from './cli-error.js';
+import type { Api } from '../client/api.js';
+import { CliError } from '../cli-error.js';
 
 /** For commander. */
 export const PROJECT = [
