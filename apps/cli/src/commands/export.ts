@@ -8,7 +8,7 @@ import { callOf } from '../command-line/command-line.js';
 import { hubTarget, pushToHub } from '../client/hub-push.js';
 import { noteWarnings } from '../output/note-warnings.js';
 import type { Output } from '../output/terminal.js';
-import { succeeded } from './watch.js';
+import { succeeded } from '../output/watch-job.js';
 
 /** Beside what an export makes: the adapter as it is, and merged into its base. */
 const FORMATS = ['peft', 'merged', ...EXPORT_FORMATS] as const;

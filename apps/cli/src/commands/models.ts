@@ -1,12 +1,10 @@
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { ModelObject } from '@graft/contracts';
 import type { Command } from 'commander';
-import type { Api } from '../client/api.js';
-import { CliError } from '../cli-error.js';
 import { callOf } from '../command-line/command-line.js';
-import { ago, bar, bytes, printable, table, type Output } from '../output/terminal.js';
+import { importModel } from '../requests/import-model.js';
+import { ago, bytes, printable, table } from '../output/terminal.js';
 
 export function addModels(program: Command): void {
   const models = program.command('models').description('manage base and fine-tuned models');
@@ -57,29 +55,6 @@ export function addModels(program: Command): void {
 
 const sourceOf = (source: string): string =>
   !/^[a-z]+:/.test(source) && existsSync(source) ? `dir:${resolve(source)}` : source;
-
-/** Starts an import and waits until it is ready, showing how far it is. */
-export async function importModel(
-  api: Api,
-  asked: { readonly source: string; readonly id?: string },
-  out: Output,
-): Promise<ModelObject> {
-  const { source } = asked;
-  let model = await api.post<ModelObject>('/models', asked);
-  while (model.graft?.status === 'importing') {
-    const fraction = model.graft.progress ?? 0;
-    out.draw(`importing ${model.id} ${bar(fraction)} ${Math.round(fraction * 100)} %`);
-    await sleep(400);
-    model = await api.get<ModelObject>(`/models/${encodeURIComponent(model.id)}`);
-  }
-  out.draw('');
-  if (model.graft?.status === 'error') {
-    throw new CliError(
-      `import of ${source} failed: ${printable(model.graft.status_details ?? 'no reason given')}`,
-    );
-  }
-  return model;
-}
 
 function row(model: ModelObject): string[] {
   const { graft } = model;

@@ -4,7 +4,7 @@ import { InvalidArgumentError, Option, type Command } from 'commander';
 import { callOf } from '../command-line/command-line.js';
 import { noteWarnings } from '../output/note-warnings.js';
 import { decimal, positiveInteger } from '../command-line/parse-number.js';
-import { watchToEnd } from './watch.js';
+import { watchToEnd } from '../output/watch-job.js';
 
 interface OfJob {
   readonly suffix?: string;

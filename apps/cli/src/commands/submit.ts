@@ -8,7 +8,7 @@ import { heldOutText, lineOf, planCard } from '../output/plan-card.js';
 import type { Body } from '../requests/read-body.js';
 import { printable, type Output } from '../output/terminal.js';
 import type { Mapping } from '../client/upload.js';
-import { watchToEnd } from './watch.js';
+import { watchToEnd } from '../output/watch-job.js';
 
 /** What becomes of a job's body. */
 export interface SubmitOptions {

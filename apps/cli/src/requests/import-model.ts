@@ -1,0 +1,28 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { ModelObject } from '@graft/contracts';
+import { CliError } from '../cli-error.js';
+import type { Api } from '../client/api.js';
+import { bar, printable, type Output } from '../output/terminal.js';
+
+/** Starts an import and waits until it is ready, showing how far it is. */
+export async function importModel(
+  api: Api,
+  asked: { readonly source: string; readonly id?: string },
+  out: Output,
+): Promise<ModelObject> {
+  const { source } = asked;
+  let model = await api.post<ModelObject>('/models', asked);
+  while (model.graft?.status === 'importing') {
+    const fraction = model.graft.progress ?? 0;
+    out.draw(`importing ${model.id} ${bar(fraction)} ${Math.round(fraction * 100)} %`);
+    await sleep(400);
+    model = await api.get<ModelObject>(`/models/${encodeURIComponent(model.id)}`);
+  }
+  out.draw('');
+  if (model.graft?.status === 'error') {
+    throw new CliError(
+      `import of ${source} failed: ${printable(model.graft.status_details ?? 'no reason given')}`,
+    );
+  }
+  return model;
+}
