@@ -132,6 +132,21 @@ const DASHBOARD_LAYERS = [
   'pages',
 ];
 
+/** `command-line` is options and arguments, `requests` what a command sends. */
+const CLI_LAYERS = [
+  'config',
+  'client',
+  'find',
+  'output',
+  'command-line',
+  'requests',
+  'system',
+  'openai-import',
+  'up',
+  'example',
+  'commands',
+];
+
 const servers = packages('servers', ['bullmq', 'ioredis', '@nestjs', 'typeorm', 'pg']);
 
 /** @type {import('dependency-cruiser').IConfiguration} */
@@ -250,6 +265,7 @@ module.exports = {
       ours(['kernels', 'peft-core', 'api', 'worker', 'dashboard']),
       'the CLI speaks through the API',
     ),
+    ...layers('cli', ['cli-error', 'mcp-tools', 'paths'], CLI_LAYERS),
     never(
       'dashboard',
       ours(['kernels', 'peft-core', 'api', 'worker', 'cli']),
