@@ -160,15 +160,24 @@ module.exports = {
     },
     never(
       'contracts',
-      ours(['kernels', 'peft-core', 'api', 'worker', 'cli', 'dashboard']),
+      ours(['kernels', 'peft-core', 'examples', 'api', 'worker', 'cli', 'dashboard']),
       'contracts knows nothing of ours',
     ),
     never(
       'kernels',
-      ours(['contracts', 'peft-core', 'api', 'worker', 'cli', 'dashboard']),
+      ours(['contracts', 'peft-core', 'examples', 'api', 'worker', 'cli', 'dashboard']),
       'kernels knows nothing of ours',
     ),
-    never('peft-core', ours(['api', 'worker', 'cli', 'dashboard']), 'nothing imports upward'),
+    never(
+      'examples',
+      ours(['contracts', 'kernels', 'peft-core', 'api', 'worker', 'cli', 'dashboard']),
+      'the examples are data and models to train on, and know nothing of ours',
+    ),
+    never(
+      'peft-core',
+      ours(['examples', 'api', 'worker', 'cli', 'dashboard']),
+      'nothing imports upward',
+    ),
     never('peft-core', servers, 'the core knows no servers'),
     ...layers(
       'peft-core',
@@ -177,12 +186,16 @@ module.exports = {
     ),
     never(
       'worker',
-      ours(['api', 'cli', 'dashboard', 'kernels']),
+      ours(['examples', 'api', 'cli', 'dashboard', 'kernels']),
       'a worker has peft-core and contracts',
     ),
     ...layers('worker', ['scripts'], WORKER_LAYERS),
     never('worker', servers, 'a worker has no database and no queue (docs/adr/0003)'),
-    never('api', ours(['worker', 'cli', 'dashboard', 'kernels']), 'the API computes nothing'),
+    never(
+      'api',
+      ours(['examples', 'worker', 'cli', 'dashboard', 'kernels']),
+      'the API computes nothing',
+    ),
     never(
       'api',
       {
@@ -268,7 +281,7 @@ module.exports = {
     ...layers('cli', ['cli-error', 'mcp-tools', 'paths'], CLI_LAYERS),
     never(
       'dashboard',
-      ours(['kernels', 'peft-core', 'api', 'worker', 'cli']),
+      ours(['kernels', 'peft-core', 'examples', 'api', 'worker', 'cli']),
       'the dashboard speaks through the API',
     ),
     ...layers('dashboard', ['address', 'format', 'routes'], DASHBOARD_LAYERS),

@@ -6,6 +6,7 @@ import tseslint from 'typescript-eslint';
 const PROJECTS = {
   'libs/contracts': ['@graft/*'],
   'libs/kernels': ['@graft/*'],
+  'libs/examples': ['@graft/*'],
   'libs/peft-core': [
     '@graft/api',
     '@graft/worker',

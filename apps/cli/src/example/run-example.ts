@@ -11,20 +11,21 @@ import { followJob } from '../output/job-progress.js';
 import { graftFor, type Settings } from '../config/settings.js';
 import { printable, table, type Output } from '../output/terminal.js';
 import type { Installation } from '../up/installation.js';
-import { score, type Answers, type ExampleData, type ExampleKind, type HeldOut } from './kind.js';
+import { askModel, type Answers } from './ask-model.js';
+import type { Example, ExampleData, HeldOut } from './examples.js';
 
 /** What a first run leaves for the next: nothing of it is done twice. */
 interface Kept {
   readonly base: string;
   readonly trainFile: string;
   readonly heldOutFile: string;
-  /** Null: the base cannot be asked. */
+  /** Null: the base is not asked. */
   readonly before: Answers | null;
 }
 
 /** What all steps need. */
 interface Call {
-  readonly kind: ExampleKind;
+  readonly kind: Example;
   readonly installation: Installation;
   readonly api: Api;
   readonly home: string;
@@ -36,7 +37,7 @@ interface Call {
 
 /** The main job, end to end, through the public API; prints what it did and what came of it. */
 export async function runExample(
-  kind: ExampleKind,
+  kind: Example,
   installation: Installation,
   settings: Settings,
   out: Output,
@@ -63,11 +64,14 @@ export async function runExample(
   const folder = join(home, 'adapters', ended.id);
   await saveModel(api, ended.fine_tuned_model, { out: folder });
   const title = 'evaluating the fine-tuned model';
-  const after = await kind.ask({ api, model: ended.fine_tuned_model, data, title, out, signal });
+  const after = await ask(call, ended.fine_tuned_model, title);
   if (signal.aborted) return;
   report(call, { before: kept.before, after, base: kept.base, model: ended.fine_tuned_model });
   nextSteps(call, ended, folder);
 }
+
+const ask = ({ api, kind, data, out, signal }: Call, model: string, title: string) =>
+  askModel({ api, model, question: kind.question, examples: data.heldOut, title, out, signal });
 
 async function prepare(call: Call): Promise<Kept> {
   const { kind, api, cache, data, out, signal } = call;
@@ -80,8 +84,7 @@ async function prepare(call: Call): Promise<Kept> {
     `data: ${basename(data.trainFile)} (${train.id}) and ${basename(data.heldOutFile)} (${heldOut.id}), ${kind.licence}`,
   );
   const title = 'evaluating the base model';
-  const asking = { api, model: model.id, data, title, out, signal };
-  const before = kind.askBase && (await kind.askBase(asking));
+  const before = kind.asksBase ? await ask(call, model.id, title) : null;
   if (signal.aborted) throw new CliError('interrupted', 130);
   const kept: Kept = { base: model.id, trainFile: train.id, heldOutFile: heldOut.id, before };
   await writeFile(keptPath(call), JSON.stringify({ ...kept, data: data.trainFile }));
@@ -97,7 +100,7 @@ async function keptFrom(call: Call): Promise<Kept | null> {
     const kept = JSON.parse(readFileSync(keptPath(call), 'utf8')) as Kept & { data: string };
     if (
       kept.data !== data.trainFile ||
-      kept.before?.length !== (kind.askBase ? data.heldOut.length : undefined)
+      kept.before?.length !== (kind.asksBase ? data.heldOut.length : undefined)
     )
       return null;
     const model = await api.get<ModelObject>(`/models/${encodeURIComponent(kept.base)}`);
@@ -116,6 +119,10 @@ const submit = ({ api, kind }: Call, kept: Kept): Promise<JobObject> =>
     training_file: kept.trainFile,
     validation_file: kept.heldOutFile,
   });
+
+/** Share of right answers. */
+const score = ({ isRight }: Example, answers: Answers, examples: readonly HeldOut[]): number =>
+  examples.filter((example, at) => isRight(answers[at] ?? '', example)).length / examples.length;
 
 interface Outcome {
   readonly before: Answers | null;

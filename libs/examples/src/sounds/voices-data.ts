@@ -1,12 +1,10 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import { CliError } from '../cli-error.js';
-import type { Output } from '../output/terminal.js';
-import { debianFiles } from './debian.js';
-import { decodeGsm, GSM_FRAME, GSM_SAMPLES, GSM_SAMPLING_RATE } from './gsm.js';
-import type { ExampleData, HeldOut } from './kind.js';
-import { labelledData, type Labelled } from './labelled-data.js';
-import { wavFile } from './wav.js';
+import { debianFiles } from '../download/debian.js';
+import { decodeGsm, GSM_FRAME, GSM_SAMPLES, GSM_SAMPLING_RATE } from '../formats/gsm.js';
+import type { ExampleData, HeldOut, Progress } from '../example.js';
+import { labelledData, type Labelled } from '../labelled-data.js';
+import { wavFile } from '../formats/wav.js';
 
 const CORE = 'asterisk-core-sounds/asterisk-core-sounds';
 
@@ -87,7 +85,7 @@ const ONE = 'held-out.wav';
 export const oneSound = ({ heldOutFile }: ExampleData): string => join(heldOutFile, '..', ONE);
 
 /** The example's two files in `cache`, made from Debian's packages the first time. */
-export const voicesData = (cache: string, out: Output): Promise<ExampleData<HeldOutSound>> =>
+export const voicesData = (cache: string, progress: Progress): Promise<ExampleData<HeldOutSound>> =>
   labelledData<Sound>(join(cache, `voices-${TRAIN_EACH}-${HELD_OUT_EACH}-r${RECIPE}`), {
     name: 'voices',
     one: ONE,
@@ -96,7 +94,7 @@ export const voicesData = (cache: string, out: Output): Promise<ExampleData<Held
       const train: Sound[][] = [];
       const heldOut: Sound[][] = [];
       for (const voice of VOICES) {
-        const spoken = await spokenBy(voice, cache, out);
+        const spoken = await spokenBy(voice, cache, progress);
         const chosen = choose(voice.label, spoken);
         const labelled = (name: string): Sound => {
           const wav = wavFile(decodeGsm(spoken.get(name) as Buffer), GSM_SAMPLING_RATE);
@@ -113,12 +111,16 @@ export const voicesData = (cache: string, out: Output): Promise<ExampleData<Held
 async function spokenBy(
   { label, licence, path, sha256 }: Voice,
   cache: string,
-  out: Output,
+  progress: Progress,
 ): Promise<Map<string, Buffer>> {
   const [, name = ''] = /\/(.+)_.+_/.exec(path) ?? [];
   const what = `announcements by ${label} (${licence}, Debian package ${name})`;
   const found = new Map<string, Buffer>();
-  for (const file of await debianFiles({ path: `pool/main/a/${path}`, sha256, what }, cache, out)) {
+  for (const file of await debianFiles(
+    { path: `pool/main/a/${path}`, sha256, what },
+    cache,
+    progress,
+  )) {
     const [, announcement] = /\/sounds\/.*?([^/]+)\.gsm$/.exec(file.name) ?? [];
     if (announcement !== undefined && !UNFIT.test(file.name)) found.set(announcement, file.data);
   }
@@ -138,7 +140,7 @@ export function choose(
   const train = names.filter((name) => !HELD_OUT.test(name)).slice(0, TRAIN_EACH);
   const heldOut = names.filter((name) => HELD_OUT.test(name)).slice(0, HELD_OUT_EACH);
   if (train.length < TRAIN_EACH || heldOut.length < HELD_OUT_EACH)
-    throw new CliError(
+    throw new Error(
       `too few announcements by ${label}: found ${train.length} to learn from and ${heldOut.length} to hold out`,
     );
   return { train, heldOut };

@@ -1,11 +1,9 @@
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
-import { CliError } from '../cli-error.js';
-import type { Output } from '../output/terminal.js';
-import { debianFiles } from './debian.js';
-import { greyPng } from './grey-png.js';
-import type { ExampleData, HeldOut } from './kind.js';
-import { labelledData, type Labelled } from './labelled-data.js';
+import { debianFiles } from '../download/debian.js';
+import { greyPng } from '../formats/grey-png.js';
+import type { ExampleData, HeldOut, Progress } from '../example.js';
+import { labelledData, type Labelled } from '../labelled-data.js';
 
 // Fashion-MNIST (Zalando SE, MIT) as Debian packs it: photographs of Zalando's goods, 28 pixels square, in grey.
 const DEB = {
@@ -49,14 +47,17 @@ const ONE = 'held-out.png';
 export const onePicture = ({ heldOutFile }: ExampleData): string => join(heldOutFile, '..', ONE);
 
 /** The example's two files in `cache`, made from Debian's package the first time. */
-export const fashionData = (cache: string, out: Output): Promise<ExampleData<HeldOutPicture>> =>
+export const fashionData = (
+  cache: string,
+  progress: Progress,
+): Promise<ExampleData<HeldOutPicture>> =>
   labelledData<Picture>(join(cache, `fashion-${TRAIN_EACH}-${HELD_OUT_EACH}-r${RECIPE}`), {
     name: 'fashion',
     one: ONE,
     mediaOf: ({ image }) => image,
     make: async () => {
       const files = new Map<string, Buffer>();
-      for (const { name, data } of await debianFiles(DEB, cache, out))
+      for (const { name, data } of await debianFiles(DEB, cache, progress))
         if (name.endsWith('-ubyte.gz')) files.set(name.slice(name.lastIndexOf('/') + 1), data);
       return {
         train: firstOfEach(files, 'train', TRAIN_EACH),
@@ -73,7 +74,7 @@ export function firstOfEach(
 ): Picture[] {
   const unpacked = (name: string): Buffer => {
     const file = files.get(`${part}-${name}-ubyte.gz`);
-    if (!file) throw new CliError(`the package of Fashion-MNIST has no ${part}-${name}-ubyte.gz`);
+    if (!file) throw new Error(`the package of Fashion-MNIST has no ${part}-${name}-ubyte.gz`);
     return gunzipSync(file);
   };
   const pixels = unpacked('images-idx3').subarray(IMAGE_HEADER);
@@ -89,6 +90,6 @@ export function firstOfEach(
     found.push({ image, label: LABELS[number] ?? '' });
   }
   if (found.length !== each * LABELS.length)
-    throw new CliError(`Fashion-MNIST is short of pictures: found ${found.length}`);
+    throw new Error(`Fashion-MNIST is short of pictures: found ${found.length}`);
   return found;
 }

@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import type { Output } from '../output/terminal.js';
+import type { Progress } from '../example.js';
 import { fetchPinned, type Pinned } from './download.js';
 
 const content = Buffer.alloc(300_000, 'as it is packed ');
@@ -16,14 +16,14 @@ let asked: number;
 let dir: string;
 let path: string;
 let notes: string[];
-let out: Output;
+let progress: Progress;
 let pinned: Pinned;
 
 beforeEach(async () => {
   dir = mkdtempSync(join(tmpdir(), 'graft-download-'));
   path = join(dir, 'package.deb');
   [notes, asked] = [[], 0];
-  out = { draw: () => undefined, note: (text: string) => void notes.push(text) } as Partial<Output> as Output; // prettier-ignore
+  progress = { draw: () => undefined, note: (text: string) => void notes.push(text) }; // prettier-ignore
   server = createServer((_, response) => {
     asked += 1;
     answer(response);
@@ -44,18 +44,18 @@ afterEach(() => {
 
 it('fetches a file once, and again where the one that is there was changed', async () => {
   answer = (response) => response.end(content);
-  await fetchPinned(pinned, path, out);
-  await fetchPinned(pinned, path, out);
+  await fetchPinned(pinned, path, progress);
+  await fetchPinned(pinned, path, progress);
   expect(asked).toBe(1);
   expect(notes).toEqual([expect.stringMatching(/^a package: .* downloaded, sha256 verified$/)]);
   writeFileSync(path, 'other bytes');
-  await fetchPinned(pinned, path, out);
+  await fetchPinned(pinned, path, progress);
   expect([asked, readFileSync(path).equals(content)]).toEqual([2, true]);
 });
 
 it('keeps nothing of other bytes, and calls them verified nowhere', async () => {
   answer = (response) => response.end(content.subarray(1));
-  await expect(fetchPinned(pinned, path, out)).rejects.toThrow(
+  await expect(fetchPinned(pinned, path, progress)).rejects.toThrow(
     new RegExp(`^a package from .* has sha256 .*, expected ${pinned.digest}; discarded$`),
   );
   expect([notes, readdirSync(dir)]).toEqual([[], []]);
@@ -66,7 +66,7 @@ it('says which download broke off, and why', async () => {
     response.writeHead(200, { 'content-length': content.length });
     response.write(content.subarray(0, 100_000), () => response.destroy());
   };
-  await expect(fetchPinned(pinned, path, out)).rejects.toThrow(
+  await expect(fetchPinned(pinned, path, progress)).rejects.toThrow(
     /^the download of a package from http.* broke off: (?!terminated)./,
   );
   expect([notes, readdirSync(dir)]).toEqual([[], []]);

@@ -1,9 +1,9 @@
 import { readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import type { Output } from '../output/terminal.js';
-import { readDeb } from './deb.js';
+import type { Progress } from '../example.js';
+import { readDeb } from '../formats/deb.js';
 import { fetchPinned } from './download.js';
-import type { TarEntry } from './tar.js';
+import type { TarEntry } from '../formats/tar.js';
 
 /** A package of Debian's archive. */
 export interface DebianPackage {
@@ -18,11 +18,11 @@ export interface DebianPackage {
 export async function debianFiles(
   { path, sha256, what }: DebianPackage,
   cache: string,
-  out: Output,
+  progress: Progress,
 ): Promise<Generator<TarEntry>> {
   const mirror = process.env.GRAFT_DEBIAN_MIRROR || 'https://deb.debian.org/debian';
   const deb = join(cache, basename(path));
   const url = `${mirror.replace(/\/+$/, '')}/${path}`;
-  await fetchPinned({ url, algorithm: 'sha256', digest: sha256, what }, deb, out);
+  await fetchPinned({ url, algorithm: 'sha256', digest: sha256, what }, deb, progress);
   return readDeb(await readFile(deb));
 }

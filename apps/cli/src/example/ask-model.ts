@@ -1,0 +1,90 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ApiError, type Api } from '../client/api.js';
+import { bar, type Output } from '../output/terminal.js';
+import type { HeldOut, Message, Question } from './examples.js';
+
+const MOST_TRIES = 60;
+/** Chats that are open at a time: the trainer generates their tokens together. */
+const CHATS_AT_ONCE = 4;
+/** Inputs of a request for labels. They are not sent in one request, so that there is progress to show. */
+const INPUTS_AT_ONCE = 10;
+
+interface Asking<H extends HeldOut> {
+  readonly api: Api;
+  readonly model: string;
+  readonly question: Question<H>;
+  readonly examples: readonly H[];
+  /** Of the progress bar. */
+  readonly title: string;
+  readonly out: Output;
+  readonly signal: AbortSignal;
+}
+
+/** A model's answer to each held-out example, in their order. */
+export type Answers = readonly string[];
+
+interface Completion {
+  readonly choices: readonly { readonly message: { readonly content: string | null } }[];
+}
+
+export async function askModel<H extends HeldOut>(asking: Asking<H>): Promise<Answers> {
+  const { api, model, question, examples, title, out, signal } = asking;
+  const draw = (done: number): void =>
+    out.draw(`${title} ${bar(done / examples.length)} ${done}/${examples.length}`);
+  const answers: string[] = [];
+  if (question.kind === 'chat') {
+    let next = 0;
+    let done = 0;
+    const take = async (): Promise<void> => {
+      for (let at = next++; at < examples.length && !signal.aborted; at = next++) {
+        const messages = question.messages(examples[at] as H);
+        answers[at] = await chat(api, { model, messages, max_tokens: question.maxTokens }, signal);
+        done += 1;
+        draw(done);
+      }
+    };
+    await Promise.all(Array.from({ length: CHATS_AT_ONCE }, take));
+  } else {
+    while (answers.length < examples.length && !signal.aborted) {
+      const some = examples.slice(answers.length, answers.length + INPUTS_AT_ONCE);
+      const body = { model, input: some.map((example) => question.input(example)) };
+      const { data } = await patiently(signal, () =>
+        api.post<{ data: readonly { readonly label: string }[] }>('/classify', body),
+      );
+      answers.push(...data.map(({ label }) => label));
+      draw(answers.length);
+    }
+  }
+  out.draw('');
+  return answers;
+}
+
+async function chat(
+  api: Api,
+  asked: { model: string; messages: readonly Message[]; max_tokens: number },
+  signal: AbortSignal,
+): Promise<string> {
+  const body = { ...asked, temperature: 0 };
+  const answer = await patiently(signal, () =>
+    api.raw('POST', '/chat/completions', { body, signal }),
+  );
+  const { choices } = (await answer.json()) as Completion;
+  return (choices[0]?.message.content ?? '').trim();
+}
+
+/** Asks again while the worker loads the base (503) or has no capacity (429). */
+async function patiently<T>(signal: AbortSignal, ask: () => Promise<T>): Promise<T> {
+  for (let tries = 0; ; tries += 1) {
+    try {
+      return await ask();
+    } catch (error) {
+      if (
+        !(error instanceof ApiError) ||
+        (error.status !== 503 && error.status !== 429) ||
+        tries >= MOST_TRIES
+      )
+        throw error;
+      await sleep((error.retryAfterSeconds ?? 1) * 1000, undefined, { signal });
+    }
+  }
+}
