@@ -3,26 +3,32 @@ import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ExampleData } from './example.js';
 
-export interface Labelled {
-  readonly label: string;
-}
+export type Medium = 'image' | 'audio';
 
-export interface LabelledData<T extends Labelled> {
+/** The file of a held-out picture or sound by itself, to try. */
+export const SINGLE_FILE = { image: 'held-out.png', audio: 'held-out.wav' } as const;
+
+/** A picture or a sound as a data URL, and its label. */
+export type Labelled<M extends Medium> = Readonly<Record<M, string>> & { readonly label: string };
+
+export type LabelledHeldOut<M extends Medium> = Labelled<M> & { readonly shown: string };
+
+interface LabelledData<M extends Medium> {
+  readonly medium: M;
   /** What its files' names begin with. */
   readonly name: string;
-  /** The file of a held-out example by itself, to try, */
-  readonly one: string;
-  /** and the data URL that it is made of. */
-  readonly mediaOf: (example: T) => string;
-  /** Called where the folder is not there yet. */
-  readonly make: () => Promise<{ readonly train: readonly T[]; readonly heldOut: readonly T[] }>;
+  /** Called when the folder is not there yet. */
+  readonly make: () => Promise<{
+    readonly train: readonly Labelled<M>[];
+    readonly heldOut: readonly Labelled<M>[];
+  }>;
 }
 
 /** Labelled pictures or sounds as two files in `folder`, which is there whole or not at all. */
-export async function labelledData<T extends Labelled>(
+export async function labelledData<M extends Medium>(
   folder: string,
-  { name, one, mediaOf, make }: LabelledData<T>,
-): Promise<ExampleData<T & { readonly shown: string }>> {
+  { medium, name, make }: LabelledData<M>,
+): Promise<ExampleData<LabelledHeldOut<M>>> {
   const files = { train: `${name}-train.jsonl`, heldOut: `${name}-held-out.jsonl` };
   if (!existsSync(folder)) {
     const { train, heldOut } = await make();
@@ -30,18 +36,18 @@ export async function labelledData<T extends Labelled>(
     await mkdir(partial, { recursive: true });
     await writeFile(join(partial, files.train), linesOf(train));
     await writeFile(join(partial, files.heldOut), linesOf(heldOut));
-    const [, base64 = ''] = heldOut[0] ? mediaOf(heldOut[0]).split(',') : [];
-    await writeFile(join(partial, one), Buffer.from(base64, 'base64'));
+    const [, base64 = ''] = heldOut[0]?.[medium].split(',') ?? [];
+    await writeFile(join(partial, SINGLE_FILE[medium]), Buffer.from(base64, 'base64'));
     await rename(partial, folder);
   }
   const heldOutFile = join(folder, files.heldOut);
   const lines = (await readFile(heldOutFile, 'utf8')).trimEnd().split('\n');
   const heldOut = lines.map((line, at) => ({
-    ...(JSON.parse(line) as T),
+    ...(JSON.parse(line) as Labelled<M>),
     shown: `line ${at + 1} of ${files.heldOut}`,
   }));
   return { trainFile: join(folder, files.train), heldOutFile, heldOut };
 }
 
-const linesOf = (examples: readonly Labelled[]): string =>
+const linesOf = (examples: readonly unknown[]): string =>
   examples.map((one) => `${JSON.stringify(one)}\n`).join('');

@@ -2,8 +2,8 @@ import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { debianFiles } from '../download/debian.js';
 import { greyPng } from '../formats/grey-png.js';
-import type { ExampleData, HeldOut, Progress } from '../example.js';
-import { labelledData, type Labelled } from '../labelled-data.js';
+import type { ExampleData, Progress } from '../example.js';
+import { labelledData, type Labelled, type LabelledHeldOut } from '../labelled-data.js';
 
 // Fashion-MNIST (Zalando SE, MIT) as Debian packs it: photographs of Zalando's goods, 28 pixels square, in grey.
 const DEB = {
@@ -32,29 +32,16 @@ const LABELS = [
   'Ankle boot',
 ];
 
-export interface HeldOutPicture extends HeldOut {
-  /** A data URL. */
-  readonly image: string;
-}
-
-interface Picture extends Labelled {
-  readonly image: string;
-}
-
-const ONE = 'held-out.png';
-
-/** A held-out picture by itself, to try. */
-export const onePicture = ({ heldOutFile }: ExampleData): string => join(heldOutFile, '..', ONE);
+type Picture = Labelled<'image'>;
 
 /** The example's two files in `cache`, made from Debian's package the first time. */
 export const fashionData = (
   cache: string,
   progress: Progress,
-): Promise<ExampleData<HeldOutPicture>> =>
-  labelledData<Picture>(join(cache, `fashion-${TRAIN_EACH}-${HELD_OUT_EACH}-r${RECIPE}`), {
+): Promise<ExampleData<LabelledHeldOut<'image'>>> =>
+  labelledData(join(cache, `fashion-${TRAIN_EACH}-${HELD_OUT_EACH}-r${RECIPE}`), {
+    medium: 'image',
     name: 'fashion',
-    one: ONE,
-    mediaOf: ({ image }) => image,
     make: async () => {
       const files = new Map<string, Buffer>();
       for (const { name, data } of await debianFiles(DEB, cache, progress))

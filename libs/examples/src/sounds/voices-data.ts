@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { debianFiles } from '../download/debian.js';
 import { decodeGsm, GSM_FRAME, GSM_SAMPLES, GSM_SAMPLING_RATE } from '../formats/gsm.js';
-import type { ExampleData, HeldOut, Progress } from '../example.js';
-import { labelledData, type Labelled } from '../labelled-data.js';
+import type { ExampleData, Progress } from '../example.js';
+import { labelledData, type Labelled, type LabelledHeldOut } from '../labelled-data.js';
 import { wavFile } from '../formats/wav.js';
 
 const CORE = 'asterisk-core-sounds/asterisk-core-sounds';
@@ -70,26 +70,16 @@ const UNFIT = /\/(silence|letters|digits|phonetic)\/|\/spy-/;
 const HELD_OUT = /^conf/;
 const [SHORTEST, LONGEST] = [1, 6];
 
-export interface HeldOutSound extends HeldOut {
-  /** A data URL. */
-  readonly audio: string;
-}
-
-interface Sound extends Labelled {
-  readonly audio: string;
-}
-
-const ONE = 'held-out.wav';
-
-/** A held-out announcement by itself, to try. */
-export const oneSound = ({ heldOutFile }: ExampleData): string => join(heldOutFile, '..', ONE);
+type Sound = Labelled<'audio'>;
 
 /** The example's two files in `cache`, made from Debian's packages the first time. */
-export const voicesData = (cache: string, progress: Progress): Promise<ExampleData<HeldOutSound>> =>
-  labelledData<Sound>(join(cache, `voices-${TRAIN_EACH}-${HELD_OUT_EACH}-r${RECIPE}`), {
+export const voicesData = (
+  cache: string,
+  progress: Progress,
+): Promise<ExampleData<LabelledHeldOut<'audio'>>> =>
+  labelledData(join(cache, `voices-${TRAIN_EACH}-${HELD_OUT_EACH}-r${RECIPE}`), {
+    medium: 'audio',
     name: 'voices',
-    one: ONE,
-    mediaOf: ({ audio }) => audio,
     make: async () => {
       const train: Sound[][] = [];
       const heldOut: Sound[][] = [];
