@@ -55,8 +55,8 @@ export function addImportOpenai(program: Command): void {
       const planned = options.dryRun === true;
       // Loaded when they are needed: every other command starts without them.
       const { find } = await import('../openai-import/found.js');
-      const { Importer } = await import('../openai-import/importer.js');
-      const importer = new Importer(
+      const { importFound } = await import('../openai-import/importer.js');
+      const outcomes = await importFound(
         api(),
         await find(all),
         {
@@ -70,7 +70,6 @@ export function addImportOpenai(program: Command): void {
         },
         (outcome) => out.json || show(out, planned, outcome),
       );
-      const outcomes = await importer.run();
       if (out.json) out.value(outcomes);
       else out.note(summary(outcomes, planned));
       const failed = outcomes.filter(({ state }) => state === 'failed').length;
