@@ -1,2 +1,2 @@
-// libs/examples is no npm package: only the CLI uses it, and the bundle takes it in. Its path is written here alone.
+// libs/examples is not an npm workspace, because only the CLI uses it. This file alone imports it by its path.
 export * from '../../../../libs/examples/dist/index.js';
