@@ -6,7 +6,8 @@ import type { Tokenizer } from '../data/text/tokenizer.js';
 import { attachMethod } from '../methods/frame/attach-method.js';
 import type { HfConfig } from '../nn/hf-files.js';
 import { buildModel } from '../models/registry.js';
-import { Generation, stepTogether } from './generation.js';
+import { Generation } from './generation.js';
+import { stepTogether } from './step-together.js';
 import type { GenerationRequest } from './generation.js';
 
 const GOLDEN = join(import.meta.dirname, '../../../../test/golden');

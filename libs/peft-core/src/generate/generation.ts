@@ -1,5 +1,4 @@
-// An answer in the making. Each step is one forward of the sequences that are open (a piece of the prompt at
-// first, then a token each), so that a trainer can answer chats between training steps.
+// One answer in the making: what it has read and written, and what its next forward needs.
 import { DomainError } from '@graft/contracts';
 import { indexSelect, narrow, noGrad, tensor, tidy } from '@graft/kernels';
 import { BARE_BASE, runRows, type Batch, type PackedRows, type Rows } from '../nn/batch.js';
@@ -49,7 +48,7 @@ export interface GenerationStep {
   readonly toolCalls?: readonly ToolCall[];
 }
 
-interface Drawn {
+export interface Drawn {
   readonly id: number;
   readonly logprob: IdLogprob | null;
 }
@@ -67,13 +66,8 @@ export interface GenerationBase {
   readonly tokenizer: Tokenizer;
 }
 
-/** Rows of one forward: a long prompt takes several, and between them others have their turn. */
-const FORWARD_ROWS = 512;
-/** Rows that the head makes logits of at once: a product of few rows has the bits of each alone. */
-const HEAD_ROWS = 24;
-
 /** What an answer gives to a forward. */
-interface NextRows {
+export interface NextRows {
   /** Of an encoder, which reads them once. */
   readonly source: readonly number[];
   readonly tokens: readonly number[];
@@ -244,12 +238,22 @@ export class Generation {
     this.position = 0;
   }
 
+  /** Internal: a step that brings nothing new. */
+  idle(): GenerationStep {
+    return {
+      text: '',
+      finishReason: this.finishReason,
+      promptTokens: this.promptTokens,
+      completionTokens: this.ids.length,
+    };
+  }
+
   /** Internal: goes on with what was drawn. */
   take(drawn: Drawn | null): GenerationStep {
     this.position += this.given;
     this.source = [];
     this.pending = this.pending.slice(this.given);
-    if (drawn === null) return idle(this);
+    if (drawn === null) return this.idle();
     const { id, logprob } = drawn;
     this.ids.push(id);
     this.pending = [id];
@@ -276,112 +280,6 @@ export class Generation {
   }
 }
 
-/**
- * One forward for several answers of one cache; results in their order. Those that write have a row each, and what is
- * left of `rows` is for prompts, in order.
- */
-export function stepTogether(
-  base: GenerationBase,
-  cache: KvCache,
-  answers: readonly Generation[],
-  rows = FORWARD_ROWS,
-): GenerationStep[] {
-  const chosen = choose(answers, rows).sort((a, b) => a.answer.run - b.answer.run);
-  const held = chosen.map(({ answer }) => answer.heldRows);
-  let drawn: (Drawn | null)[];
-  try {
-    drawn = forward(base, cache, chosen);
-  } catch (error) {
-    // It may be one answer's fault: none has moved, and each may be stepped again by itself.
-    chosen.forEach(({ answer }, i) => answer.rewind(held[i] as number));
-    throw error;
-  }
-  const steps = new Map(
-    chosen.map(({ answer }, i) => [answer, answer.take(drawn[i] as Drawn | null)]),
-  );
-  return answers.map((answer) => steps.get(answer) ?? idle(answer));
-}
-
-/** What is drawn for each; null where nothing is yet. */
-function forward(
-  base: GenerationBase,
-  cache: KvCache,
-  chosen: readonly Chosen[],
-): (Drawn | null)[] {
-  return noGrad(() =>
-    tidy(() => {
-      const { batch, last } = joined(chosen);
-      const ctx = {
-        training: false,
-        runs: new Map(chosen.map(({ answer: { run } }) => [run, { seed: 0, step: 0 }])),
-      };
-      const { hidden } = base.model.forward(batch, ctx, cache).decoder as Rows;
-      const writing = [...chosen.keys()].filter((i) => chosen[i]?.answer.writes);
-      const drawn = chosen.map((): Drawn | null => null);
-      for (let at = 0; at < writing.length; at += HEAD_ROWS)
-        tidy(() => {
-          const some = writing.slice(at, at + HEAD_ROWS);
-          const answers = some.map((i) => (chosen[i] as Chosen).answer);
-          const places = some.map((i) => BigInt(last[i] as number));
-          const read = indexSelect(hidden, 0, tensor(BigInt64Array.from(places), [some.length]));
-          const rows = runRows(answers.map(({ run }, start) => ({ run, start, length: 1 })));
-          const logits = base.model.head('lm', read, { ...ctx, rows });
-          for (const [row, i] of some.entries())
-            drawn[i] = (answers[row] as Generation).draw(narrow(logits, 0, row, 1));
-        });
-      return drawn;
-    }),
-  );
-}
-
-interface Chosen {
-  readonly answer: Generation;
-  readonly rows: number;
-}
-
-function choose(answers: readonly Generation[], rows: number): Chosen[] {
-  const open = answers.filter(({ done }) => !done);
-  const chosen = open
-    .filter(({ waitingRows }) => waitingRows === 1)
-    .map((answer): Chosen => ({ answer, rows: 1 }));
-  let left = rows - chosen.length;
-  for (const answer of open.filter(({ waitingRows }) => waitingRows > 1)) {
-    // The first goes on in any case.
-    const room = chosen.length === 0 ? Math.max(1, left) : left;
-    const given = answer.isWhole ? answer.waitingRows : Math.min(room, answer.waitingRows);
-    if (given <= 0 || (given > room && chosen.length > 0)) continue;
-    chosen.push({ answer, rows: given });
-    left -= given;
-  }
-  return chosen;
-}
-
-/** One forward of several answers: prompts that an encoder has to read yet, and the next rows of each. */
-function joined(chosen: readonly Chosen[]): { batch: Batch; last: number[] } {
-  const next = chosen.map(({ answer, rows }) => ({ run: answer.run, ...answer.next(rows) }));
-  const unread = next.filter(({ source }) => source.length > 0);
-  const encoder = packed(unread.map((each) => ({ ...each, tokens: each.source, position: 0 })));
-  const decoder = packed(next);
-  return {
-    batch: { encoder: unread.length > 0 ? encoder : null, decoder },
-    last: decoder.sequences.map(({ start, length }) => start + length - 1),
-  };
-}
-
-function packed(all: readonly (Omit<NextRows, 'source'> & { readonly run: number })[]): PackedRows {
-  let start = 0;
-  return {
-    inputs: Int32Array.from(all.flatMap(({ tokens }) => [...tokens])),
-    positions: Int32Array.from(
-      all.flatMap(({ tokens, position }) => tokens.map((_, i) => position + i)),
-    ),
-    sequences: all.map(({ run, tokens: { length }, handle, invokedAt: from, taskId, whole }) => {
-      start += length;
-      return { run, taskId, start: start - length, length, cache: handle, invokedAt: from, whole };
-    }),
-  };
-}
-
 /** @throws DomainError with param `graft.task_ids` where an adapter has no such task, or none was said of several */
 function taskOf(model: Model, run: number, asked: number | null): number {
   const tasks = model.modules.tasks.of(run);
@@ -395,16 +293,6 @@ function taskOf(model: Model, run: number, asked: number | null): number {
   if (asked !== null && asked >= tasks)
     refuse(`${among}: expected an integer from 0 to ${tasks - 1}, got ${asked}`);
   return asked ?? 0;
-}
-
-/** Nothing new. */
-function idle(answer: Generation): GenerationStep {
-  return {
-    text: '',
-    finishReason: answer.finishReason,
-    promptTokens: answer.promptTokens,
-    completionTokens: answer.ids.length,
-  };
 }
 
 const callReader = (tokenizer: Tokenizer, { tools }: AnswerTools): ToolCallReader =>

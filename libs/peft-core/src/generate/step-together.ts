@@ -1,0 +1,117 @@
+// One step of several answers. It is one forward of the sequences that are open (a piece of the prompt at first, then a
+// token each), so that a trainer can answer chats between training steps.
+import { indexSelect, narrow, noGrad, tensor, tidy } from '@graft/kernels';
+import { runRows, type Batch, type PackedRows, type Rows } from '../batch.js';
+import type { KvCache } from '../nn/kv-cache.js';
+import type { Drawn, Generation, GenerationBase, GenerationStep, NextRows } from './generation.js';
+
+/** Rows of one forward: a long prompt takes several, and between them others have their turn. */
+const FORWARD_ROWS = 512;
+/** Rows that the head makes logits of at once: a product of few rows has the bits of each alone. */
+const HEAD_ROWS = 24;
+
+/**
+ * One forward for several answers of one cache; results in their order. Those that write have a row each, and what is
+ * left of `rows` is for prompts, in order.
+ */
+export function stepTogether(
+  base: GenerationBase,
+  cache: KvCache,
+  answers: readonly Generation[],
+  rows = FORWARD_ROWS,
+): GenerationStep[] {
+  const chosen = choose(answers, rows).sort((a, b) => a.answer.run - b.answer.run);
+  const held = chosen.map(({ answer }) => answer.heldRows);
+  let drawn: (Drawn | null)[];
+  try {
+    drawn = forward(base, cache, chosen);
+  } catch (error) {
+    // It may be one answer's fault: none has moved, and each may be stepped again by itself.
+    chosen.forEach(({ answer }, i) => answer.rewind(held[i] as number));
+    throw error;
+  }
+  const steps = new Map(
+    chosen.map(({ answer }, i) => [answer, answer.take(drawn[i] as Drawn | null)]),
+  );
+  return answers.map((answer) => steps.get(answer) ?? answer.idle());
+}
+
+/** What is drawn for each; null where nothing is yet. */
+function forward(
+  base: GenerationBase,
+  cache: KvCache,
+  chosen: readonly Chosen[],
+): (Drawn | null)[] {
+  return noGrad(() =>
+    tidy(() => {
+      const { batch, last } = joined(chosen);
+      const ctx = {
+        training: false,
+        runs: new Map(chosen.map(({ answer: { run } }) => [run, { seed: 0, step: 0 }])),
+      };
+      const { hidden } = base.model.forward(batch, ctx, cache).decoder as Rows;
+      const writing = [...chosen.keys()].filter((i) => chosen[i]?.answer.writes);
+      const drawn = chosen.map((): Drawn | null => null);
+      for (let at = 0; at < writing.length; at += HEAD_ROWS)
+        tidy(() => {
+          const some = writing.slice(at, at + HEAD_ROWS);
+          const answers = some.map((i) => (chosen[i] as Chosen).answer);
+          const places = some.map((i) => BigInt(last[i] as number));
+          const read = indexSelect(hidden, 0, tensor(BigInt64Array.from(places), [some.length]));
+          const rows = runRows(answers.map(({ run }, start) => ({ run, start, length: 1 })));
+          const logits = base.model.head('lm', read, { ...ctx, rows });
+          for (const [row, i] of some.entries())
+            drawn[i] = (answers[row] as Generation).draw(narrow(logits, 0, row, 1));
+        });
+      return drawn;
+    }),
+  );
+}
+
+interface Chosen {
+  readonly answer: Generation;
+  readonly rows: number;
+}
+
+function choose(answers: readonly Generation[], rows: number): Chosen[] {
+  const open = answers.filter(({ done }) => !done);
+  const chosen = open
+    .filter(({ waitingRows }) => waitingRows === 1)
+    .map((answer): Chosen => ({ answer, rows: 1 }));
+  let left = rows - chosen.length;
+  for (const answer of open.filter(({ waitingRows }) => waitingRows > 1)) {
+    // The first goes on in any case.
+    const room = chosen.length === 0 ? Math.max(1, left) : left;
+    const given = answer.isWhole ? answer.waitingRows : Math.min(room, answer.waitingRows);
+    if (given <= 0 || (given > room && chosen.length > 0)) continue;
+    chosen.push({ answer, rows: given });
+    left -= given;
+  }
+  return chosen;
+}
+
+/** One forward of several answers: prompts that an encoder has to read yet, and the next rows of each. */
+function joined(chosen: readonly Chosen[]): { batch: Batch; last: number[] } {
+  const next = chosen.map(({ answer, rows }) => ({ run: answer.run, ...answer.next(rows) }));
+  const unread = next.filter(({ source }) => source.length > 0);
+  const encoder = packed(unread.map((each) => ({ ...each, tokens: each.source, position: 0 })));
+  const decoder = packed(next);
+  return {
+    batch: { encoder: unread.length > 0 ? encoder : null, decoder },
+    last: decoder.sequences.map(({ start, length }) => start + length - 1),
+  };
+}
+
+function packed(all: readonly (Omit<NextRows, 'source'> & { readonly run: number })[]): PackedRows {
+  let start = 0;
+  return {
+    inputs: Int32Array.from(all.flatMap(({ tokens }) => [...tokens])),
+    positions: Int32Array.from(
+      all.flatMap(({ tokens, position }) => tokens.map((_, i) => position + i)),
+    ),
+    sequences: all.map(({ run, tokens: { length }, handle, invokedAt: from, taskId, whole }) => {
+      start += length;
+      return { run, taskId, start: start - length, length, cache: handle, invokedAt: from, whole };
+    }),
+  };
+}
