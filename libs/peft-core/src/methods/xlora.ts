@@ -6,25 +6,8 @@
  *
  * h: [n, D], the last hidden states  N: LoRAs, each of its own rank and at linears of its own  g: global_scaling_weight.
  * With layerwise_scalings s is another at each linear. top_k_lora sets all but the largest of s to 0, and
- * enable_softmax_topk takes the softmax of what is not 0. The classifier is linears with ReLU and dropout between them,
- * in f32, where PEFT has it in the base's dtype; products of LoRAs run in x's dtype.
+ * enable_softmax_topk takes the softmax of what is not 0. Products of LoRAs run in x's dtype.
  */
-import {
-  call,
-  counterDropout,
-  div,
-  full,
-  linear,
-  mul,
-  relu,
-  reshape,
-  softmax,
-  tidy,
-  to,
-  topk,
-  zerosLike,
-} from '@graft/kernels';
-import type { Tensor } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
 import type { RowContext } from '../nn/context.js';
@@ -46,7 +29,6 @@ import { findTargets } from './targets/targets.js';
 
 /** More than that PEFT puts in another order when it reads them: it sorts names as texts. */
 const MOST_ADAPTERS = 10;
-const MOST_LAYERS = 16;
 /** PEFT's defaults. */
 const [WIDTH, DROPOUT] = [2048, 0.2];
 
@@ -130,12 +112,6 @@ const Options = z
       refuse('scaling_pass_value', 'does not go with top_k_lora: none of equal weights is largest');
   });
 type Options = z.infer<typeof Options>;
-
-/** How many LoRAs are mixed. */
-const countOf = ({ adapters }: Options): number => Object.keys(adapters ?? {}).length;
-
-const PART = 'internal_xlora_classifier.layers';
-const RELU_AND_DROPOUT = 2;
 
 /** A LoRA, and the linears that it is at. */
 interface PlainLora<L> {
@@ -221,36 +197,6 @@ function plainLora<L extends { readonly path: string; readonly role: Role }>(
 
 const PARAM = 'peft.adapters';
 
-/** The classifier's linears, as PEFT numbers them among what stands between. */
-function classifierShapes(
-  options: Options,
-  hiddenSize: number,
-  linears: number,
-): readonly (readonly [number: number, inputs: number, outputs: number])[] {
-  const { xlora_depth: depth, xlora_size: size, layerwise_scalings: layerwise } = options;
-  const between = options.xlora_dropout_p > 0 ? RELU_AND_DROPOUT : 1;
-  const outputs = countOf(options) * (layerwise ? linears : 1);
-  return Array.from({ length: depth }, (_, i) => [
-    i * (1 + between),
-    i === 0 ? hiddenSize : size,
-    i === depth - 1 ? outputs : size,
-  ]);
-}
-
-const partsOf = (shapes: ReturnType<typeof classifierShapes>): PartShapes =>
-  Object.fromEntries(
-    shapes.flatMap(([number, inputs, outputs]) => [
-      [`${PART}.${number}.weight`, [outputs, inputs]],
-      [`${PART}.${number}.bias`, [outputs]],
-    ]),
-  );
-
-const TENSORS: Readonly<Record<string, PartKind>> = Object.fromEntries(
-  Array.from({ length: 1 + (MOST_LAYERS - 1) * (1 + RELU_AND_DROPOUT) }, (_, number) =>
-    ['weight', 'bias'].map((part) => [`${PART}.${number}.${part}`, 'shared'] as const),
-  ).flat(),
-);
-
 /** @throws DomainError for a size that is not the model's, and for a model of two stacks, of which PEFT finds no hidden states */
 function checkSizes(
   { hidden_size: asked }: Options,
@@ -288,7 +234,7 @@ export const xlora = defineMethod<Options>({
   reasons: {
     use_trainable_adapters: "PEFT's file has nothing of the adapters that it would train",
   },
-  tensors: TENSORS,
+  tensors: CLASSIFIER_TENSORS,
   unmerged: 'what it does to the base depends on the text',
   withoutHeads: 'its config has no modules_to_save',
   taskTypes: () => ({ field: 'adapters', types: ['CAUSAL_LM'] }),
@@ -369,20 +315,6 @@ export const xlora = defineMethod<Options>({
   },
 });
 
-/** PEFT takes the numbers of the classifier's linears for names of adapters when it saves. @throws DomainError */
-function refuseLost(
-  stored: NamedTensors,
-  shapes: ReturnType<typeof classifierShapes>,
-  adapters: number,
-): void {
-  const lost = shapes.find(
-    ([number]) => number < adapters && !stored.has(`${PART}.${number}.weight`),
-  );
-  if (!lost) return;
-  const message = `the adapter lacks ${PART}.${lost[0]}: PEFT leaves it out when it saves X-LoRA, because an adapter has that name; save it with all of the classifier's tensors`;
-  throw new DomainError('invalid_adapter', message);
-}
-
 /** Of a LoRA at a linear; null where it is not at it. @throws DomainError where its file lacks them */
 function factorsAt(
   { path }: Linear,
@@ -395,61 +327,3 @@ function factorsAt(
   if (a && b) return { a, b, ...sizes(path), dropout: options.lora_dropout };
   throw new DomainError('invalid_adapter', `${which} lacks its factors of ${path}`, PARAM);
 }
-
-class Classifier implements Scaler {
-  readonly #layers: readonly { readonly weight: Tensor; readonly bias: Tensor }[];
-  readonly #count: number;
-
-  constructor(
-    private readonly options: Options,
-    shapes: ReturnType<typeof classifierShapes>,
-    own: ModuleParameters,
-  ) {
-    this.#count = countOf(options);
-    this.#layers = shapes.map(([number, inputs, outputs]) => ({
-      weight: own.uniform(`${PART}.${number}.weight`, [outputs, inputs], 1 / Math.sqrt(inputs)),
-      bias: own.uniform(`${PART}.${number}.bias`, [outputs], 1 / Math.sqrt(inputs)),
-    }));
-  }
-
-  /** [n, places, N] */
-  first(rows: number): Tensor | null {
-    const { scaling_pass_value: value } = this.options;
-    return value === 0 ? null : this.#chosen(full([rows, this.#places, this.#count], value, 'f32'));
-  }
-
-  second(hidden: Tensor, { training, key, module }: RowContext): Tensor {
-    const { options } = this;
-    const { xlora_dropout_p: p, softmax_temperature: temperature } = options;
-    return tidy(() => {
-      const drop = (x: Tensor, i: number): Tensor =>
-        training && p > 0 ? counterDropout(x, p, { ...key, site: module + i * STREAMS }) : x;
-      const logits = this.#layers.reduce(
-        (x, { weight, bias }, i) => linear(i === 0 ? x : drop(relu(x), i), weight, bias),
-        to(hidden, 'f32'),
-      );
-      const apart = reshape(logits, [-1, this.#places, this.#count]);
-      return this.#chosen(options.enable_softmax ? softmax(div(apart, temperature)) : apart);
-    });
-  }
-
-  get #places(): number {
-    const last = this.#layers.at(-1) as { readonly bias: Tensor };
-    return last.bias.size / this.#count;
-  }
-
-  /** The weights that are taken. */
-  #chosen(weights: Tensor): Tensor {
-    const { top_k_lora: k, enable_softmax_topk: again } = this.options;
-    const left = k === null ? weights : mul(weights, largest(weights, k));
-    if (!again) return left;
-    const none = call('aten::eq.Scalar', left, 0) as Tensor;
-    const masked = (t: Tensor, by: number): Tensor =>
-      call('aten::masked_fill.Scalar', t, none, by) as Tensor;
-    return masked(softmax(masked(left, -Infinity)), 0);
-  }
-}
-
-/** 1 at the k largest of the last dimension, else 0. */
-const largest = (weights: Tensor, k: number): Tensor =>
-  call('aten::scatter.value', zerosLike(weights), -1, topk(weights, k).indices, 1) as Tensor;
