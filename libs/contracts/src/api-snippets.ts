@@ -1,6 +1,6 @@
 // How a model is asked over the API, as text to copy: by curl, and by OpenAI's libraries for Python and TypeScript.
 import type { CatalogTask, InputKind } from './catalog.js';
-import type { ModelUse } from './openai.js';
+import type { ModelUse } from './model-objects.js';
 
 export interface Snippet {
   readonly title: string;

@@ -1,5 +1,5 @@
 import { FINE_TUNING_METHODS } from './create-job.js';
-import { ModelUse } from './openai.js';
+import { ModelUse } from './model-objects.js';
 
 import { z } from 'zod';
 

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { comparedOptions, createBody } from './compared-jobs.js';
 import { CreateJob } from './create-job.js';
-import type { JobObject } from './openai.js';
+import type { JobObject } from './job-objects.js';
 
 const WANDB = {
   type: 'wandb',

@@ -1,6 +1,6 @@
 // What tells jobs apart. Without zod, since the dashboard's bundle has it.
 import type { JobIntegrationObject } from './integrations.js';
-import type { JobObject } from './openai.js';
+import type { JobObject } from './job-objects.js';
 
 type Asked<One> = One extends unknown ? Omit<One, 'graft'> : never;
 /** A tracker, as a create call names it. */

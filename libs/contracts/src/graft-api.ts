@@ -1,5 +1,5 @@
 // Answers of Graft's own endpoints, beside OpenAI's.
-import { DataReport } from './openai.js';
+import { DataReport } from './data-report.js';
 import { TrainingOptions } from './training-options.js';
 import { ROLES } from './scopes.js';
 

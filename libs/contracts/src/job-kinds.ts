@@ -1,5 +1,5 @@
 // Jobs train, or make something of finished adapters (docs/adr/0018). Without zod, since the dashboard's bundle has it.
-import type { JobObject } from './openai.js';
+import type { JobObject } from './job-objects.js';
 
 type Operation = NonNullable<JobObject['graft']['operation']>;
 

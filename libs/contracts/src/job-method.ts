@@ -1,5 +1,5 @@
 import { operationTitle } from './job-kinds.js';
-import type { JobObject } from './openai.js';
+import type { JobObject } from './job-objects.js';
 
 type Peft = Readonly<Record<string, unknown>>;
 type Made = Pick<JobObject, 'peft'> & {

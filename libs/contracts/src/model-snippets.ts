@@ -2,7 +2,7 @@
 import type { ModelOperation } from './adapter-operation-names.js';
 import type { Catalog, CatalogTask } from './catalog.js';
 import { overApi, shell, type Snippet } from './api-snippets.js';
-import type { ModelObject, ModelUse } from './openai.js';
+import type { ModelObject, ModelUse } from './model-objects.js';
 
 /** What of a model object they depend on. */
 export interface UsedModel {

@@ -1,5 +1,5 @@
 import { duration } from './duration.js';
-import type { JobGraft } from './openai.js';
+import type { JobGraft } from './job-objects.js';
 
 type Place = Partial<
   Pick<JobGraft, 'queue_position' | 'queue_length' | 'estimated_start' | 'estimated_start_range'>

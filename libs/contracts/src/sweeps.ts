@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { Seed } from './training-options.js';
 import { CreateJob } from './create-job.js';
-import { JobBest, JobError, JobForgetting, JobStatus, JobWarning } from './openai.js';
+import { JobBest, JobError, JobForgetting, JobStatus, JobWarning } from './job-objects.js';
 
 export const MOST_TRIALS = 100;
 const MOST_RUNGS = 8;

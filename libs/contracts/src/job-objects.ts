@@ -1,28 +1,12 @@
-// The objects of the OpenAI wire contract as Graft serves them. Times are unix seconds.
-import { MODEL_OPERATIONS, OperationObject } from './adapter-operation.js';
+/** Fine-tuning jobs and their checkpoints, as the API answers them. Times are unix seconds. */
+import { z } from 'zod';
+import { OperationObject } from './adapter-operation.js';
 import { FINE_TUNING_METHODS } from './create-job.js';
-import { FileObject } from './file-objects.js';
+import { DataReport } from './data-report.js';
 import { JobIntegrationObject } from './integrations.js';
 import { JOB_STATUSES } from './job-status.js';
-import { SampleOptions, SamplePrompt } from './sample-prompts.js';
+import { SampleOptions } from './sample-prompts.js';
 import { TrainingOptions } from './training-options.js';
-
-import { z } from 'zod';
-
-export interface Page<T> {
-  readonly object: 'list';
-  readonly data: readonly T[];
-  readonly has_more: boolean;
-  readonly first_id?: string | null;
-  readonly last_id?: string | null;
-}
-
-/** Answer of a DELETE. */
-export interface Deleted<Kind extends string = string> {
-  readonly id: string;
-  readonly object: Kind;
-  readonly deleted: true;
-}
 
 export const JobStatus = z.enum(JOB_STATUSES).meta({
   id: 'JobStatus',
@@ -30,64 +14,6 @@ export const JobStatus = z.enum(JOB_STATUSES).meta({
     "OpenAI's `validating_files` is not among them: files are checked when they are uploaded, and for the base in the request that creates the job, so that a job begins in `queued`.",
 });
 export type JobStatus = z.infer<typeof JobStatus>;
-
-export const DataReport = z
-  .object({
-    examples: z.number(),
-    tokens: z
-      .number()
-      .describe('Tokens of one pass, as cut; extrapolated from a sample where `sampled`.'),
-    supervised_tokens: z.number(),
-    sampled: z.boolean(),
-    longest: z
-      .number()
-      .describe(
-        'Tokens of the longest example before cutting (of those looked at), and where examples are cut.',
-      ),
-    largest_rows: z
-      .number()
-      .optional()
-      .describe(
-        'Rows of tokens, patches or frames that the largest example (of those looked at) puts through the base, as cut.',
-      ),
-    memory_bytes: z.number().optional().describe('What its examples take in a trainer.'),
-    max_seq_len: z.number(),
-    cut: z
-      .number()
-      .describe(
-        'Examples cut at their end, and the lines of the first twenty. None has lost all it teaches: those are refused.',
-      ),
-    cut_lines: z.array(z.number()).readonly(),
-    duplicates: z.number(),
-    validation_examples: z
-      .exactOptional(z.number())
-      .describe('Of a job with validation data: how many examples they have.'),
-    overlap: z.number().describe('Examples that the training file has, too; of a validation file.'),
-    formats: z.record(z.string(), z.number()).readonly(),
-    ignored_fields: z
-      .record(z.string(), z.number())
-      .readonly()
-      .describe(
-        "Fields that this base's template does not use (such as `tools`), and how many records have them.",
-      ),
-    pictures: z
-      .object({
-        looked_at: z.number(),
-        smallest: z.object({ width: z.number(), height: z.number() }),
-        largest: z.object({ width: z.number(), height: z.number() }),
-      })
-      .optional()
-      .describe(
-        'Of pictures: how many were decoded to be looked at, and in which sizes they come.',
-      ),
-    warnings: z.array(z.string()).readonly().describe('A sentence each, for people.'),
-  })
-  .meta({
-    id: 'DataReport',
-    description:
-      'What a training or validation file is for one base: found when a job is created, or asked for by a preview.',
-  });
-export type DataReport = z.infer<typeof DataReport>;
 
 export const JobWarning = z
   .object({
@@ -338,85 +264,6 @@ export const DeletedJobObject = z
   });
 export type DeletedJobObject = z.infer<typeof DeletedJobObject>;
 
-export const EventKind = z
-  .enum(['step', 'evaluation', 'sample', 'ledger', 'checkpoint', 'attempt', 'paused', 'resumed'])
-  .meta({
-    id: 'EventKind',
-    description:
-      'What an event is, where a program may want to know: a step, an evaluation, answers to the job’s sample prompts, its loss ledger, a saved checkpoint, an attempt that begins to train, the job paused or queued again after a pause.',
-  });
-export type EventKind = z.infer<typeof EventKind>;
-
-export const JobEventObject = z
-  .object({
-    object: z.literal('fine_tuning.job.event'),
-    id: z.string(),
-    created_at: z.number(),
-    level: z.enum(['info', 'warn', 'error']),
-    message: z.string(),
-    type: z.enum(['message', 'metrics']),
-    data: z.record(z.string(), z.unknown()).readonly().nullable(),
-    graft: z.object({ kind: EventKind.nullable() }),
-  })
-  .meta({ id: 'JobEventObject' });
-export type JobEventObject = z.infer<typeof JobEventObject>;
-
-export const JobSampleObject = z
-  .object({
-    object: z.literal('fine_tuning.job.sample'),
-    id: z.string().describe('Of its event.'),
-    created_at: z.number(),
-    step_number: z.number(),
-    data: z
-      .array(
-        z.object({
-          prompt: SamplePrompt,
-          text: z.string(),
-          finish_reason: z.enum(['stop', 'length']),
-          completion_tokens: z.number(),
-        }),
-      )
-      .readonly()
-      .describe('Of each prompt, in their order.'),
-  })
-  .meta({
-    id: 'JobSampleObject',
-    description: 'What a job’s adapter answered to its `sample_prompts` at a step, greedily.',
-  });
-export type JobSampleObject = z.infer<typeof JobSampleObject>;
-
-export const UploadObject = z
-  .object({
-    object: z.literal('upload'),
-    id: z.string(),
-    bytes: z.number().describe('Of the whole file.'),
-    created_at: z.number(),
-    expires_at: z.number(),
-    filename: z.string(),
-    purpose: z.string(),
-    status: z.enum(['pending', 'completed', 'cancelled', 'expired']),
-    file: FileObject.nullable(),
-    graft: z.object({
-      parts: z
-        .array(z.object({ id: z.string(), bytes: z.number(), sha256: z.string() }))
-        .readonly()
-        .describe('Those that have arrived, in that order; none once it is not pending.'),
-    }),
-  })
-  .meta({ id: 'UploadObject' });
-export type UploadObject = z.infer<typeof UploadObject>;
-
-export const UploadPartObject = z
-  .object({
-    object: z.literal('upload.part'),
-    id: z.string(),
-    created_at: z.number(),
-    upload_id: z.string(),
-    graft: z.object({ sha256: z.string() }),
-  })
-  .meta({ id: 'UploadPartObject' });
-export type UploadPartObject = z.infer<typeof UploadPartObject>;
-
 export const CheckpointObject = z
   .object({
     object: z.literal('fine_tuning.job.checkpoint'),
@@ -442,62 +289,3 @@ export const CheckpointObject = z
   })
   .meta({ id: 'CheckpointObject' });
 export type CheckpointObject = z.infer<typeof CheckpointObject>;
-
-export const ModelUse = z.enum(['chat', 'embed', 'classify', 'transcribe']).meta({
-  id: 'ModelUse',
-  description:
-    'By `POST /chat/completions`, `POST /embeddings`, `POST /classify` or `POST /audio/transcriptions`.',
-});
-export type ModelUse = z.infer<typeof ModelUse>;
-
-export const ModelObject = z
-  .object({
-    id: z.string(),
-    object: z.literal('model'),
-    created: z.number(),
-    owned_by: z.string(),
-    graft: z.exactOptional(
-      z.object({
-        kind: z
-          .enum(['base', 'adapter', 'full', 'export'])
-          .describe('`export`: files for other programs, to download.'),
-        family: z
-          .string()
-          .nullable()
-          .describe('Model family ("llama") of a base; null while it is being imported.'),
-        base: z.string().nullable(),
-        job: z.string().nullable(),
-        task: z.string().nullable().describe('Task of that job.'),
-        step: z
-          .number()
-          .nullable()
-          .describe('Step of that job whose weights it holds; null where it was not trained here.'),
-        operation: OperationObject.nullable().describe(
-          'What made it of finished adapters; null where none did: a base, or what was trained.',
-        ),
-        uses: z.array(ModelUse).readonly().describe('Empty while it is being imported.'),
-        operations: z.exactOptional(
-          z
-            .array(z.enum(MODEL_OPERATIONS))
-            .readonly()
-            .describe(
-              'What `POST /adapters/operations` can make of it, exports by their format. Lists leave it out.',
-            ),
-        ),
-        lora_rank: z
-          .exactOptional(z.number().nullable())
-          .describe('The highest rank of its LoRA; null where it is none. Lists leave it out.'),
-        status: z.enum(['importing', 'ready', 'error']),
-        status_details: z.string().nullable(),
-        progress: z.number().nullable().describe('0..1 while importing.'),
-        parameters: z.number().nullable(),
-        bytes: z.number(),
-        source: z.string().nullable(),
-        files: z
-          .array(z.object({ name: z.string(), size: z.number(), sha256: z.string() }))
-          .readonly(),
-      }),
-    ),
-  })
-  .meta({ id: 'ModelObject' });
-export type ModelObject = z.infer<typeof ModelObject>;

@@ -1,0 +1,14 @@
+export interface Page<T> {
+  readonly object: 'list';
+  readonly data: readonly T[];
+  readonly has_more: boolean;
+  readonly first_id?: string | null;
+  readonly last_id?: string | null;
+}
+
+/** Answer of a DELETE. */
+export interface Deleted<Kind extends string = string> {
+  readonly id: string;
+  readonly object: Kind;
+  readonly deleted: true;
+}
