@@ -12,6 +12,9 @@ export * from './ops/nn.js';
 export * from './ops/shape.js';
 // Graft's own kernels (native/ops), each beside the composition that other devices and dtypes take
 export * from './ops/attention.js';
+export { BiasCache, relativeBuckets } from './ops/attention-bias.js';
+export type { AttentionBias } from './ops/attention-bias.js';
+export type { AttentionSegment } from './ops/attention-pattern.js';
 export * from './ops/gate.js';
 export * from './ops/ggml.js';
 export * from './ops/loss.js';
