@@ -1,0 +1,34 @@
+import type { ModuleMetadata } from '@nestjs/common';
+import { AttemptOutcomes } from './attempt-outcomes.js';
+import { AttemptTransitions } from './attempt-transitions.js';
+import { EventLog } from './event-log.js';
+import { JobTransitions } from './job-transitions.js';
+import { LeaseBatch } from './lease-batch.js';
+import { Leases } from './lease.js';
+import { LemonWorkers } from './lemon-workers.js';
+import { Outbox } from './outbox.js';
+import { Preemption } from './preemption.js';
+import { Quotas } from './quotas.js';
+import { RestoreGuard } from './restore-guard.js';
+import { Rungs } from './rungs.js';
+import { SweepEnds } from './sweep-ends.js';
+import { Usage } from './usage.js';
+
+export const LIFECYCLE: ModuleMetadata = {
+  providers: [
+    EventLog,
+    JobTransitions,
+    AttemptTransitions,
+    AttemptOutcomes,
+    LemonWorkers,
+    Leases,
+    LeaseBatch,
+    Preemption,
+    Rungs,
+    SweepEnds,
+    Quotas,
+    Usage,
+    Outbox,
+    RestoreGuard,
+  ],
+};
