@@ -15,6 +15,7 @@ import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { Spec } from '@graft/contracts';
 import {
   loadBase,
   methods,
@@ -144,10 +145,9 @@ function ours(name, init) {
   const base = baseOf(dtype);
   const adapterDirs = Object.values(said(name)?.adapters ?? {});
   const configIn = (dir) => JSON.parse(readFileSync(join(dir, 'adapter_config.json'), 'utf8'));
-  const spec = {
+  const spec = Spec.parse({
     model: 'base',
     task: 'causal_lm',
-    task_options: {},
     peft: said(name),
     adapters: adapterDirs.map(configIn),
     seed: id,
@@ -157,22 +157,11 @@ function ours(name, init) {
     learning_rate: 2e-4,
     lr_schedule: 'constant',
     warmup_ratio: 0,
-    optimizer: 'adamw',
     weight_decay: 0.01,
-    max_grad_norm: 1,
-    gradient_accumulation_steps: 1,
-    gradient_checkpointing: false,
     max_seq_len: 512,
     shuffle: false,
-    validation_split: null,
-    eval_steps: 0,
-    early_stopping_patience: null,
-    save_steps: 0,
     base_dtype: dtype,
-    quantization: null,
-    loraplus_lr_ratio: null,
-    loraplus_lr_embedding: 1e-6,
-  };
+  });
   const run = openRun(base, spec, {
     id,
     baseId: 'base',

@@ -9,6 +9,7 @@ import type { Spec } from '@graft/contracts';
 import { listNumbered, readCommitted } from '@graft/peft-core';
 import { TrainerProcess } from '@graft/worker';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { testSpec } from '../test-spec.js';
 import { isAllTier } from '../tier.js';
 import { writeChats, writeTinyBase } from '../tiny-base.js';
 
@@ -25,34 +26,19 @@ beforeAll(() => {
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
 // Dropout, shuffling, accumulation and an epoch whose last step is short: all that could depend on history.
-const SPEC: Spec = {
+const SPEC = testSpec({
   model: 'base-1',
-  task: 'causal_lm',
-  task_options: {},
   peft: { peft_type: 'LORA', r: 4, lora_alpha: 8, lora_dropout: 0.2, target_modules: 'all-linear' },
   seed: 11,
   batch_size: 2,
   n_epochs: 6,
-  max_steps: null,
-  learning_rate: 0.01,
   lr_schedule: 'cosine',
   warmup_ratio: 0.1,
-  optimizer: 'adamw',
   weight_decay: 0.01,
-  loraplus_lr_ratio: null,
-  loraplus_lr_embedding: 1e-6,
-  max_grad_norm: 1,
   gradient_accumulation_steps: 2,
-  gradient_checkpointing: false,
-  max_seq_len: null,
-  shuffle: true,
-  validation_split: null,
-  eval_steps: 0,
-  early_stopping_patience: null,
   save_steps: 4,
   base_dtype: 'bf16',
-  quantization: null,
-};
+});
 
 interface Outcome {
   readonly sha256: string;

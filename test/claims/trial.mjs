@@ -7,6 +7,7 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Spec } from '@graft/contracts';
 import { noGrad, tidy } from '@graft/kernels';
 import {
   BARE_BASE,
@@ -55,35 +56,24 @@ function train(trial) {
   const file = join(work, `train-${id}.jsonl`);
   const records = readFileSync(trial.train, 'utf8').trim().split('\n');
   writeFileSync(file, records.slice(0, trial.examples ?? records.length).join('\n'));
-  const spec = {
+  const spec = Spec.parse({
     model: 'base',
     task: trial.task,
     task_options: taskFor(trial.task).options.parse(trial.options ?? {}),
     peft: trial.peft,
     seed: trial.seed ?? 1,
     batch_size: trial.batch ?? 8,
-    n_epochs: 10_000,
+    n_epochs: 1,
     max_steps: trial.steps ?? 100_000,
     learning_rate: trial.learningRate ?? methodFor(trial.peft).defaultLearningRate,
     lr_schedule: trial.seconds ? 'constant' : 'linear',
-    warmup_ratio: 0.05,
-    optimizer: 'adamw',
+    warmup_ratio: trial.seconds ? 0 : 0.05,
     weight_decay: 0.01,
-    loraplus_lr_ratio: null,
-    loraplus_lr_embedding: 1e-6,
-    max_grad_norm: 1,
-    gradient_accumulation_steps: 1,
-    gradient_checkpointing: false,
     max_seq_len: trial.maxSeqLen,
-    shuffle: true,
-    validation_split: null,
-    eval_steps: 0,
-    early_stopping_patience: null,
     save_steps: 1_000_000,
     base_dtype: dtype,
-    quantization: null,
-  };
-  if (trial.seconds) spec.warmup_ratio = 0;
+  });
+  spec.n_epochs = 10_000; // more than a job may ask for: the steps or the seconds end it
   const run = openRun(base, spec, { id, baseId: 'base', trainFile: file, validFile: trial.heldOut ?? null, workDir: join(work, `${id}`) }); // prettier-ignore
   const group = new RunGroup(base.model);
   group.add(run);

@@ -3,7 +3,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Catalog, JobEventObject, MetricsObject, Page, Spec } from '@graft/contracts';
+import type { Catalog, JobEventObject, MetricsObject, Page } from '@graft/contracts';
 import { causalLm, loadBase, openRun, RunGroup, takeTurn } from '@graft/peft-core';
 import type { FactOfRun, RunFact } from '@graft/peft-core';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
@@ -15,6 +15,7 @@ import {
 } from '../../apps/api/test/fixture.js';
 import { finished, saved, ScriptedWorker, started } from '../../apps/api/test/scripted-worker.js';
 import * as wire from '../../apps/worker/src/events/wire-facts.js';
+import { testSpec } from '../test-spec.js';
 import { writeChats, writeTinyBase } from '../tiny-base.js';
 
 // The API's bundle has a registry of its own; its compiled files share the one below.
@@ -48,34 +49,10 @@ afterAll(async () => {
   rmSync(dir, { recursive: true, force: true });
 });
 
-const spec: Spec = {
-  model: 'base',
-  task: 'causal_lm',
-  task_options: {},
+const spec = testSpec({
   peft: { peft_type: 'LORA', r: 2 },
-  seed: 1,
-  batch_size: 4,
-  n_epochs: 1,
-  max_steps: null,
-  learning_rate: 0.01,
-  lr_schedule: 'linear',
-  warmup_ratio: 0,
-  optimizer: 'adamw',
-  weight_decay: 0,
-  loraplus_lr_ratio: null,
-  loraplus_lr_embedding: 1e-6,
-  max_grad_norm: 1,
-  gradient_accumulation_steps: 1,
-  gradient_checkpointing: false,
-  max_seq_len: null,
   shuffle: false,
-  validation_split: null,
-  eval_steps: 0,
-  early_stopping_patience: null,
-  save_steps: 0,
-  base_dtype: 'f32',
-  quantization: null,
-};
+});
 
 /** What a real run of eight chats reports. */
 function trained(): RunFact[] {

@@ -2,7 +2,6 @@
 // pack: runs that share a base give what each gives alone. In the default tier a method by itself meets bases of
 // different kinds (covering.ts), and in one batch with all others every base.
 import { join } from 'node:path';
-import type { Spec } from '@graft/contracts';
 import {
   add,
   backward,
@@ -49,6 +48,7 @@ import {
   json,
   largest,
 } from './golden-case.js';
+import { testSpec } from '../test-spec.js';
 import { isAllTier } from '../tier.js';
 import { covering } from './covering.js';
 import { LISTED, type Config } from './matrix-configs.js';
@@ -81,18 +81,7 @@ function examples(salt: number, lengths: readonly number[]): TokenSequence[] {
 
 /** What the start of a config finds in data of its own; nothing where it looks at none. */
 function foundBy(model: Model, peft: Config, run: number): NamedTensors {
-  const spec = {
-    task: 'causal_lm',
-    task_options: {},
-    peft,
-    seed: run,
-    batch_size: 4,
-    gradient_accumulation_steps: 1,
-    gradient_checkpointing: false,
-    n_epochs: 1,
-    max_steps: null,
-    shuffle: false,
-  } as unknown as Spec;
+  const spec = testSpec({ peft, seed: run, shuffle: false });
   if (!startsFromData(spec)) return new Map();
   const learnt = examples(run, [9, 14, 11, 8]).map((one) => ({
     ...one,

@@ -3,7 +3,6 @@
 // column of B are compared with PEFT's sign, which is one for both.
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Spec } from '@graft/contracts';
 import {
   copy_,
   mapSafetensors,
@@ -33,6 +32,7 @@ import {
   type NamedTensors,
 } from '@graft/peft-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { testSpec } from '../test-spec.js';
 import { difference, example, floats, HERE, json, largest, ourName } from './golden-case.js';
 import { RUN, train, worst, type HfSequence, type Trajectory } from './steps.js';
 
@@ -99,18 +99,7 @@ describe.each(cases)('%s', (name) => {
       return { ...made, rows: made.tokens.length, tokenCount: made.tokens.length };
     }),
   );
-  const spec = {
-    task: 'causal_lm',
-    task_options: {},
-    peft,
-    seed: 3,
-    batch_size: batches[0]!.length,
-    gradient_accumulation_steps: 1,
-    gradient_checkpointing: false,
-    n_epochs: 1,
-    max_steps: null,
-    shuffle: false,
-  } as unknown as Spec;
+  const spec = testSpec({ peft, seed: 3, batch_size: batches[0]!.length, shuffle: false });
   let model: Model;
   let golden: NamedTensors;
   let found: NamedTensors | null = null;

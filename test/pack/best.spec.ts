@@ -15,6 +15,7 @@ import {
   type RunFact,
 } from '@graft/peft-core';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { testSpec } from '../test-spec.js';
 import { writeChats, writeTinyBase } from '../tiny-base.js';
 
 let dir: string;
@@ -33,35 +34,17 @@ afterAll(() => {
 });
 
 /** It learns its few examples by heart, so that later evaluations are worse. */
-const SPEC: Spec = {
-  model: 'base',
-  task: 'causal_lm',
-  task_options: {},
+const SPEC = testSpec({
   peft: { peft_type: 'LORA', r: 4, target_modules: 'all-linear', lora_dropout: 0.1 },
-  seed: 1,
   batch_size: 3,
   n_epochs: 30,
   max_steps: 40,
   learning_rate: 0.03,
   lr_schedule: 'constant',
-  warmup_ratio: 0,
-  optimizer: 'adamw',
-  weight_decay: 0,
-  loraplus_lr_ratio: null,
-  loraplus_lr_embedding: 1e-6,
-  max_grad_norm: 1,
-  gradient_accumulation_steps: 1,
-  gradient_checkpointing: false,
-  max_seq_len: null,
-  shuffle: true,
-  validation_split: null,
   eval_steps: 2,
-  early_stopping_patience: null,
   save_steps: 7,
-  base_dtype: 'f32',
-  quantization: null,
   load_best_model_at_end: true,
-};
+});
 
 interface Opened {
   readonly valid?: string;

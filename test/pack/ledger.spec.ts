@@ -16,6 +16,7 @@ import {
   type RunFact,
 } from '@graft/peft-core';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { testSpec } from '../test-spec.js';
 import { writeChats, writeTinyBase } from '../tiny-base.js';
 
 const RECORDS = 9;
@@ -38,35 +39,13 @@ afterAll(() => {
   rmSync(dir, { recursive: true, force: true });
 });
 
-const SPEC: Spec = {
-  model: 'base',
-  task: 'causal_lm',
-  task_options: {},
+const SPEC = testSpec({
   peft: { peft_type: 'LORA', r: 4, lora_dropout: 0.1 },
-  seed: 1,
   batch_size: 3,
   n_epochs: 2,
-  max_steps: null,
-  learning_rate: 0.01,
   lr_schedule: 'constant',
-  warmup_ratio: 0,
-  optimizer: 'adamw',
-  weight_decay: 0,
-  loraplus_lr_ratio: null,
-  loraplus_lr_embedding: 1e-6,
-  max_grad_norm: 1,
-  gradient_accumulation_steps: 1,
-  gradient_checkpointing: false,
-  max_seq_len: null,
-  shuffle: true,
-  validation_split: null,
-  eval_steps: 0,
-  early_stopping_patience: null,
-  save_steps: 0,
-  base_dtype: 'f32',
-  quantization: null,
   loss_ledger: true,
-};
+});
 
 let opened = 0;
 function open(changes: Partial<Spec> = {}, files: object = {}): Run {

@@ -14,35 +14,16 @@ import {
   type Run,
   type RunFact,
 } from '@graft/peft-core';
+import { testSpec } from '../test-spec.js';
 
-export const mediaSpec = (task: string): Spec => ({
-  model: 'base',
-  task,
-  task_options: {},
-  peft: { peft_type: 'LORA', r: 4, target_modules: ['q_proj', 'v_proj'], lora_dropout: 0.1 },
-  seed: 1,
-  batch_size: 4,
-  n_epochs: 4,
-  max_steps: null,
-  learning_rate: 0.03,
-  lr_schedule: 'constant',
-  warmup_ratio: 0,
-  optimizer: 'adamw',
-  weight_decay: 0,
-  loraplus_lr_ratio: null,
-  loraplus_lr_embedding: 1e-6,
-  max_grad_norm: 1,
-  gradient_accumulation_steps: 1,
-  gradient_checkpointing: false,
-  max_seq_len: null,
-  shuffle: true,
-  validation_split: null,
-  eval_steps: 0,
-  early_stopping_patience: null,
-  save_steps: 0,
-  base_dtype: 'f32',
-  quantization: null,
-});
+export const mediaSpec = (task: string): Spec =>
+  testSpec({
+    task,
+    peft: { peft_type: 'LORA', r: 4, target_modules: ['q_proj', 'v_proj'], lora_dropout: 0.1 },
+    n_epochs: 4,
+    learning_rate: 0.03,
+    lr_schedule: 'constant',
+  });
 
 /** What each run told. @param until pauses from this step on */
 export function train(

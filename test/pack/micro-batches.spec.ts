@@ -2,10 +2,10 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Spec } from '@graft/contracts';
 import { setThreads } from '@graft/kernels';
 import { loadBase, openRun, RunGroup, takeTurn, type Base } from '@graft/peft-core';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { testSpec } from '../test-spec.js';
 import { writeChats, writeTinyBase } from '../tiny-base.js';
 
 let dir: string;
@@ -21,34 +21,13 @@ afterAll(() => {
   rmSync(dir, { recursive: true, force: true });
 });
 
-const SPEC: Spec = {
-  model: 'base',
-  task: 'causal_lm',
-  task_options: {},
+const SPEC = testSpec({
   peft: { peft_type: 'LORA', r: 2, target_modules: 'all-linear' },
   seed: 3,
   batch_size: 3,
   n_epochs: 3,
-  max_steps: null,
-  learning_rate: 0.01,
-  lr_schedule: 'linear',
-  warmup_ratio: 0,
-  optimizer: 'adamw',
-  weight_decay: 0,
-  loraplus_lr_ratio: null,
-  loraplus_lr_embedding: 1e-6,
-  max_grad_norm: 1,
   gradient_accumulation_steps: 2,
-  gradient_checkpointing: false,
-  max_seq_len: null,
-  shuffle: true,
-  validation_split: null,
-  eval_steps: 0,
-  early_stopping_patience: null,
-  save_steps: 0,
-  base_dtype: 'f32',
-  quantization: null,
-};
+});
 
 /** Loss and gradient norm of each step. @param budget most rows of a forward */
 function train(budget: number): { losses: number[]; norms: number[] } {

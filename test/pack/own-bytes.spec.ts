@@ -2,7 +2,7 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { DomainError, type Spec } from '@graft/contracts';
+import { DomainError } from '@graft/contracts';
 import { setThreads } from '@graft/kernels';
 import {
   loadBase,
@@ -14,6 +14,7 @@ import {
   type RunFact,
 } from '@graft/peft-core';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { testSpec } from '../test-spec.js';
 import { writeRandomBase } from '../trainer/random-base.js';
 
 let dir: string;
@@ -33,34 +34,10 @@ afterAll(() => {
   rmSync(dir, { recursive: true, force: true });
 });
 
-const SPEC: Spec = {
-  model: 'base',
-  task: 'causal_lm',
-  task_options: {},
-  peft: { peft_type: 'LORA', r: 4 },
-  seed: 1,
+const SPEC = testSpec({
   batch_size: 2,
   n_epochs: 2,
-  max_steps: null,
-  learning_rate: 0.01,
-  lr_schedule: 'linear',
-  warmup_ratio: 0,
-  optimizer: 'adamw',
-  weight_decay: 0,
-  loraplus_lr_ratio: null,
-  loraplus_lr_embedding: 1e-6,
-  max_grad_norm: 1,
-  gradient_accumulation_steps: 1,
-  gradient_checkpointing: false,
-  max_seq_len: null,
-  shuffle: true,
-  validation_split: null,
-  eval_steps: 0,
-  early_stopping_patience: null,
-  save_steps: 0,
-  base_dtype: 'f32',
-  quantization: null,
-};
+});
 
 let count = 0;
 const open = (data: string): Run =>

@@ -17,6 +17,7 @@ import {
   type RunFact,
 } from '@graft/peft-core';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { testSpec } from '../test-spec.js';
 import { writeChats, writeTinyBase } from '../tiny-base.js';
 
 let dir: string;
@@ -33,34 +34,16 @@ afterAll(() => {
   rmSync(dir, { recursive: true, force: true });
 });
 
-const SPEC: Spec = {
-  model: 'base',
-  task: 'causal_lm',
-  task_options: {},
+const SPEC = testSpec({
   peft: { peft_type: 'LORA', r: 4, lora_dropout: 0.1, target_modules: 'all-linear' },
-  seed: 1,
   batch_size: 3,
   n_epochs: 3,
   max_steps: 9,
   learning_rate: 0.03,
   lr_schedule: 'constant',
-  warmup_ratio: 0,
-  optimizer: 'adamw',
-  weight_decay: 0,
-  loraplus_lr_ratio: null,
-  loraplus_lr_embedding: 1e-6,
-  max_grad_norm: 1,
-  gradient_accumulation_steps: 1,
-  gradient_checkpointing: false,
-  max_seq_len: null,
-  shuffle: true,
-  validation_split: null,
   eval_steps: 4,
-  early_stopping_patience: null,
   save_steps: 4,
-  base_dtype: 'f32',
-  quantization: null,
-};
+});
 const SAMPLED: Partial<Spec> = {
   sample_prompts: ['what is', [{ role: 'user', content: 'what is 3 plus 3?' }]],
   sample_max_tokens: 6,

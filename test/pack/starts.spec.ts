@@ -20,6 +20,7 @@ import {
   type RunOptions,
 } from '@graft/peft-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { testSpec } from '../test-spec.js';
 import { writeChats, writeTinyBase } from '../tiny-base.js';
 
 let dir: string;
@@ -37,35 +38,14 @@ afterAll(() => {
   rmSync(dir, { recursive: true, force: true });
 });
 
-const spec = (start: object, changes: Partial<Spec> = {}): Spec => ({
-  model: 'base',
-  task: 'causal_lm',
-  task_options: {},
-  peft: { peft_type: 'LORA', r: 2, lora_dropout: 0.1, target_modules: ['q_proj', 'k_proj', 'down_proj'], ...start }, // prettier-ignore
-  seed: 1,
-  batch_size: 3,
-  n_epochs: 1,
-  max_steps: 5,
-  learning_rate: 0.01,
-  lr_schedule: 'linear',
-  warmup_ratio: 0,
-  optimizer: 'adamw',
-  weight_decay: 0,
-  loraplus_lr_ratio: null,
-  loraplus_lr_embedding: 1e-6,
-  max_grad_norm: 1,
-  gradient_accumulation_steps: 1,
-  gradient_checkpointing: false,
-  max_seq_len: null,
-  shuffle: true,
-  validation_split: null,
-  eval_steps: 0,
-  early_stopping_patience: null,
-  save_steps: 2,
-  base_dtype: 'f32',
-  quantization: null,
-  ...changes,
-});
+const spec = (start: object, changes: Partial<Spec> = {}): Spec =>
+  testSpec({
+    peft: { peft_type: 'LORA', r: 2, lora_dropout: 0.1, target_modules: ['q_proj', 'k_proj', 'down_proj'], ...start }, // prettier-ignore
+    batch_size: 3,
+    max_steps: 5,
+    save_steps: 2,
+    ...changes,
+  });
 
 let opened = 0;
 const phases: string[] = [];

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Spec } from '@graft/contracts';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { testSpec } from '../test-spec.js';
 import { isAllTier } from '../tier.js';
 import { dataUrl } from '../tiny-pictures.js';
 import { tone } from '../tiny-sounds.js';
@@ -74,34 +75,13 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
-const SPEC: Spec = {
-  model: 'base',
-  task: 'causal_lm',
-  task_options: {},
+const SPEC = testSpec({
   peft: { peft_type: 'LORA', r: 8, lora_dropout: 0 },
-  seed: 1,
   batch_size: 2,
-  n_epochs: 1,
   max_steps: 2,
   learning_rate: 0.001,
-  lr_schedule: 'linear',
-  warmup_ratio: 0,
-  optimizer: 'adamw',
-  weight_decay: 0,
-  loraplus_lr_ratio: null,
-  loraplus_lr_embedding: 1e-6,
-  max_grad_norm: 1,
-  gradient_accumulation_steps: 1,
-  gradient_checkpointing: false,
-  max_seq_len: null,
-  shuffle: true,
-  validation_split: null,
-  eval_steps: 0,
-  early_stopping_patience: null,
-  save_steps: 0,
   base_dtype: 'bf16',
-  quantization: null,
-};
+});
 
 /** Bytes of a run on the base of a folder: a process's own memory, so that two may run beside each other. */
 async function measured(folder: string, data: string, changes: Partial<Spec>) {

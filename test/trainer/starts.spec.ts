@@ -3,9 +3,9 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Spec } from '@graft/contracts';
 import { TrainerProcess } from '@graft/worker';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { testSpec } from '../test-spec.js';
 import { writeChats, writeTinyBase } from '../tiny-base.js';
 
 type Fact = Parameters<Parameters<TrainerProcess['onFact']>[0]>[0];
@@ -19,34 +19,11 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
-const SPEC: Spec = {
+const SPEC = testSpec({
   model: 'base-1',
-  task: 'causal_lm',
-  task_options: {},
   peft: { peft_type: 'LORA', r: 2 },
-  seed: 1,
-  batch_size: 4,
-  n_epochs: 1,
   max_steps: 4,
-  learning_rate: 0.01,
-  lr_schedule: 'linear',
-  warmup_ratio: 0,
-  optimizer: 'adamw',
-  weight_decay: 0,
-  loraplus_lr_ratio: null,
-  loraplus_lr_embedding: 1e-6,
-  max_grad_norm: 1,
-  gradient_accumulation_steps: 1,
-  gradient_checkpointing: false,
-  max_seq_len: null,
-  shuffle: true,
-  validation_split: null,
-  eval_steps: 0,
-  early_stopping_patience: null,
-  save_steps: 0,
-  base_dtype: 'f32',
-  quantization: null,
-};
+});
 /** Directions never settle as well as that: it looks for as long as it is let. */
 const ENDLESS = { init_lora_weights: 'eva', eva_config: { tau: 1 }, target_modules: 'all-linear' };
 

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { grouped, MAX_COMMAND_BYTES, type Spec } from '@graft/contracts';
 import { TrainerProcess } from '@graft/worker';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
+import { testSpec } from '../test-spec.js';
 import { writeChats, writeTinyBase } from '../tiny-base.js';
 
 type Trainer = TrainerProcess;
@@ -29,34 +30,10 @@ afterEach(async () => {
   alive.clear();
 });
 
-const SPEC: Spec = {
+const SPEC = testSpec({
   model: 'base-1',
-  task: 'causal_lm',
-  task_options: {},
-  peft: { peft_type: 'LORA', r: 4 },
-  seed: 1,
-  batch_size: 4,
   n_epochs: 3,
-  max_steps: null,
-  learning_rate: 0.01,
-  lr_schedule: 'linear',
-  warmup_ratio: 0,
-  optimizer: 'adamw',
-  weight_decay: 0,
-  loraplus_lr_ratio: null,
-  loraplus_lr_embedding: 1e-6,
-  max_grad_norm: 1,
-  gradient_accumulation_steps: 1,
-  gradient_checkpointing: false,
-  max_seq_len: null,
-  shuffle: true,
-  validation_split: null,
-  eval_steps: 0,
-  early_stopping_patience: null,
-  save_steps: 0,
-  base_dtype: 'f32',
-  quantization: null,
-};
+});
 
 function trainer(): {
   it: Trainer;

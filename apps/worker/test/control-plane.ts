@@ -22,6 +22,7 @@ import {
   type Pull,
   type PutBlobRequest,
 } from '@graft/contracts/grpc';
+import { testSpec } from '../../../test/test-spec.js';
 
 type Line = ServerDuplexStream<ConnectRequest, ConnectResponse>;
 type Down = NonNullable<ConnectResponse['body']>;
@@ -304,34 +305,15 @@ export class ControlPlane {
 
 const NOT_JOINED = { code: status.UNAUTHENTICATED, details: 'not the session of a joined worker' };
 
-const SPEC: Spec = {
+const SPEC = testSpec({
   model: 'base-a',
-  task: 'causal_lm',
-  task_options: {},
   peft: { peft_type: 'LORA' },
   seed: 7,
   batch_size: 1,
-  n_epochs: 1,
-  max_steps: null,
   learning_rate: 0.1,
   lr_schedule: 'constant',
-  warmup_ratio: 0,
-  optimizer: 'adamw',
-  weight_decay: 0,
-  loraplus_lr_ratio: null,
-  loraplus_lr_embedding: 1e-6,
   max_grad_norm: 0,
-  gradient_accumulation_steps: 1,
-  gradient_checkpointing: false,
-  max_seq_len: null,
-  shuffle: true,
-  validation_split: null,
-  eval_steps: 0,
-  early_stopping_patience: null,
-  save_steps: 0,
-  base_dtype: 'f32',
-  quantization: null,
-};
+});
 
 /** Waits until `look` gives something; fails naming what was awaited. */
 export async function until<T>(

@@ -1,0 +1,20 @@
+import { Spec } from '@graft/contracts';
+
+/**
+ * A complete Spec for a test: LoRA on an f32 base, without warm-up. Every other option has the default of its schema,
+ * so a new option needs no change here or in the tests.
+ */
+export function testSpec(changes: Partial<Spec> = {}): Spec {
+  return Spec.parse({
+    model: 'base',
+    task: 'causal_lm',
+    peft: { peft_type: 'LORA', r: 4 },
+    seed: 1,
+    batch_size: 4,
+    n_epochs: 1,
+    learning_rate: 0.01,
+    warmup_ratio: 0,
+    base_dtype: 'f32',
+    ...changes,
+  });
+}
