@@ -6,19 +6,7 @@
  * F⁻¹ is the inverse transform over both dimensions. c: [n], f32; ΔW is made whole in f32, and its product runs in x's
  * dtype.
  */
-import {
-  add,
-  addmm,
-  addmm_,
-  ifft2,
-  indexPut,
-  mul,
-  real,
-  tidy,
-  to,
-  transpose,
-  zeros,
-} from '@graft/kernels';
+import { ifft2, indexPut, mul, real, zeros } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { z } from 'zod';
 import type { Linear, LinearContext, Role } from '../nn/layers/linear.js';
@@ -42,35 +30,16 @@ const count = z.int().min(1);
 
 const Options = z
   .strictObject({
-    n_frequency: count
-      .default(1000)
-      .describe('Numbers that train for each linear, at random places of its spectrum'),
+    n_frequency: frequencyCount(1000, 'of its spectrum'),
     scaling: scale.default(150).describe('Scales the update'),
-    random_loc_seed: z
-      .int()
-      .min(0)
-      .max(2 ** 32 - 1)
-      .default(777)
-      .describe('Tells the places; an adapter fits no other'),
-    ...targetFields('query and value, on GPT-2 the last linear of the feed-forward'),
-    bias: trainedBiases('fourierft_only'),
-    modules_to_save: modulesToSave,
     init_weights: z
       .boolean()
       .default(false)
       .describe('true: the update starts at zero; false: at random'),
-    ...layerFields,
-    n_frequency_pattern: z
-      .record(z.string(), count)
-      .default({})
-      .describe('Other n_frequency for some modules: name or pattern → number'),
-    fan_in_fan_out: fanInFanOut,
+    ...spectrumOptions('fourierft_only'),
   })
   .superRefine(checkLayers);
 type Options = z.infer<typeof Options>;
-
-/** Of models for which PEFT's default is another. */
-const TARGETS: Readonly<Record<string, readonly Role[]>> = { gpt2: ['down'] };
 
 export const fourierft = linearMethod<Options>({
   name: 'FOURIERFT',
@@ -84,7 +53,7 @@ export const fourierft = linearMethod<Options>({
   unwritten: () => ['random_loc_seed'],
   convertsToLora: true,
   tensors: { fourierft_spectrum: 'parameter' },
-  defaultTargets: (modelType) => TARGETS[modelType] ?? ['q', 'v'],
+  defaultTargets: spectrumTargets,
   conv1d: true,
   // ΔW, its transform while it is made, and the places, in lists while they are drawn
   held(targets, options) {
@@ -104,10 +73,7 @@ export const fourierft = linearMethod<Options>({
   },
 });
 
-const countsOf = (options: Options): ((path: string) => number) =>
-  valueByEnd(options.n_frequency_pattern, 'peft.n_frequency_pattern', options.n_frequency);
-
-class FourierLinear implements LinearUpdate {
+class FourierLinear extends SpectrumUpdate {
   readonly #spectrum: Tensor;
   readonly #places: readonly Tensor[];
 
@@ -117,6 +83,7 @@ class FourierLinear implements LinearUpdate {
     places: number,
     parameters: ModuleParameters,
   ) {
+    super();
     this.#spectrum = options.init_weights
       ? parameters.zeros('fourierft_spectrum', [places])
       : parameters.normal('fourierft_spectrum', [places], 1);
@@ -128,20 +95,11 @@ class FourierLinear implements LinearUpdate {
     );
   }
 
-  after(y: Tensor, x: Tensor, { alone }: LinearContext): Tensor {
-    return tidy(() => (alone ? addmm_ : addmm)(y, x, transpose(to(this.#update(), x.dtype), 0, 1)));
-  }
-
-  merged(weight: Tensor): Merged {
-    return { weight: add(weight, this.#update()) };
-  }
-
   dispose(): void {
     for (const tensor of this.#places) tensor.dispose();
   }
 
-  /** ΔW */
-  #update(): Tensor {
+  protected update(): Tensor {
     const { outFeatures, inFeatures } = this.target;
     const dense = indexPut(zeros([outFeatures, inFeatures]), this.#places, this.#spectrum);
     return mul(real(ifft2(dense)), this.options.scaling);

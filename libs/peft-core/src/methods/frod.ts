@@ -82,19 +82,15 @@ const Options = z
         'Save the basis in the adapter; false: smaller, it is made again from the base, which another processor may do otherwise',
       ),
     frod_dropout: dropout,
-    target_modules: targetNames('query and value'),
-    bias: trainedBiases('frod_only'),
-    modules_to_save: modulesToSave,
     init_weights: z
       .boolean()
       .default(true)
       .describe('true: starts as the base; false: random, for tests'),
-    ...layerFields,
-    fan_in_fan_out: fanInFanOut,
     progressbar: z
       .boolean()
       .default(true)
       .describe("Whether PEFT shows how far it is; kept for PEFT's file"),
+    ...targetOptions('query and value', 'frod_only'),
   })
   .superRefine(checkLayers);
 type Options = z.infer<typeof Options>;

@@ -48,7 +48,6 @@ const Options = z
       .default(32)
       .describe('Rank of the update, divided among the blocks; its own reaches k r'),
     hybrid_r: z.int().min(0).max(4096).default(0).describe('Rank of a LoRA that is added to it'),
-    target_modules: targetNames('query and value'),
     alpha: scale.default(64).describe('The update is scaled by alpha / (r + hybrid_r)'),
     gralora_dropout: dropout,
     gralora_k: z
@@ -56,14 +55,11 @@ const Options = z
       .min(1)
       .default(2)
       .describe('Parts of the inputs and of the outputs; 2 up to rank 32, 4 above is advised'),
-    fan_in_fan_out: fanInFanOut,
-    bias: trainedBiases('gralora_only'),
-    modules_to_save: modulesToSave,
     init_weights: z
       .boolean()
       .default(true)
       .describe('true: the update starts at zero; false: random, for tests'),
-    ...layerFields,
+    ...targetOptions('query and value', 'gralora_only'),
   })
   .superRefine(checkLayers)
   .superRefine(({ r, gralora_k: k }, ctx) => {

@@ -42,25 +42,14 @@ import { projectionNumbers, Projections } from './parts/projections.js';
 const Options = z
   .strictObject({
     r: rank.default(256).describe('Rank of the shared random matrices'),
-    target_modules: targetNames('query and value'),
-    projection_prng_key: z
-      .int()
-      .default(0)
-      .describe('What the random matrices are drawn from; PEFT draws the same'),
-    save_projection: z
-      .boolean()
-      .default(true)
-      .describe('Save the random matrices in the adapter; false: smaller, they are drawn again'),
+    ...projectionFields,
     pvera_dropout: dropout,
     d_initial: z.number().default(0.1).describe('What the scales between the matrices start at'),
-    fan_in_fan_out: fanInFanOut,
-    bias: trainedBiases('pvera_only'),
-    modules_to_save: modulesToSave,
     init_weights: z
       .boolean()
       .default(true)
       .describe('true: the update starts at zero; false: random, for tests'),
-    ...layerFields,
+    ...targetOptions('query and value', 'pvera_only'),
   })
   .superRefine(checkLayers);
 type Options = z.infer<typeof Options>;

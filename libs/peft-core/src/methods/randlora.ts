@@ -54,32 +54,21 @@ const SPARSE = 3;
 const Options = z
   .strictObject({
     r: rank.default(32).describe('Rank of each random matrix: the lower, the more of them train'),
-    target_modules: targetNames('query and value'),
-    projection_prng_key: z
-      .int()
-      .default(0)
-      .describe('What the random matrices are drawn from; PEFT draws the same'),
-    save_projection: z
-      .boolean()
-      .default(true)
-      .describe('Save the random matrices in the adapter; false: smaller, they are drawn again'),
+    ...projectionFields,
     sparse: z.boolean().default(false).describe('Random matrices of -1, 0 and 1, a third not 0'),
     very_sparse: z
       .boolean()
       .default(false)
       .describe('Random matrices of -1, 0 and 1, fewer than with sparse not 0'),
     randlora_dropout: dropout,
-    fan_in_fan_out: fanInFanOut,
     randlora_alpha: scale
       .default(640)
       .describe('The update is scaled by randlora_alpha / r; twenty times r is advised'),
-    bias: trainedBiases('randlora_only'),
-    modules_to_save: modulesToSave,
     init_weights: z
       .boolean()
       .default(true)
       .describe('true: the update starts at zero; false: random, for tests'),
-    ...layerFields,
+    ...targetOptions('query and value', 'randlora_only'),
   })
   .superRefine(checkLayers);
 type Options = z.infer<typeof Options>;

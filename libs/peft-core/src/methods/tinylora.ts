@@ -72,9 +72,6 @@ const Options = z
       .default(true)
       .describe('Keep those matrices in the file; else they are made again from the seed'),
     tinylora_dropout: dropout,
-    target_modules: targetNames('query and value'),
-    bias: trainedBiases('tinylora_only'),
-    modules_to_save: modulesToSave,
     init_weights: z
       .union([z.boolean(), z.literal('uniform')])
       .default(true)
@@ -82,8 +79,7 @@ const Options = z
         'true: numbers start at zero; "uniform": within init_v_bound; false: at random, for tests',
       ),
     init_v_bound: scale.default(0.02).describe('Bound of numbers that start evenly'),
-    ...layerFields,
-    fan_in_fan_out: fanInFanOut,
+    ...targetOptions('query and value', 'tinylora_only'),
   })
   .superRefine(checkLayers);
 type Options = z.infer<typeof Options>;

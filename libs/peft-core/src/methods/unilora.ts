@@ -59,16 +59,12 @@ const Options = z
       .default(42)
       .describe('Tells where those numbers stand; an adapter fits no other'),
     unilora_dropout: dropout,
-    target_modules: targetNames('query and value'),
-    bias: trainedBiases('unilora_only'),
-    modules_to_save: modulesToSave,
     init_weights: z
       .boolean()
       .default(true)
       .describe('true: numbers start within init_theta_d_bound of zero; false: normal, for tests'),
     init_theta_d_bound: scale.default(0.02).describe('Bound of the numbers at the start'),
-    ...layerFields,
-    fan_in_fan_out: fanInFanOut,
+    ...targetOptions('query and value', 'unilora_only'),
   })
   .superRefine(checkLayers);
 type Options = z.infer<typeof Options>;

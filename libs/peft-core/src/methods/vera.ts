@@ -41,28 +41,17 @@ const Options = z
     r: rank
       .default(256)
       .describe('Rank of the shared random matrices; a file is small whatever it is'),
-    target_modules: targetNames('query and value'),
-    projection_prng_key: z
-      .int()
-      .default(0)
-      .describe('What the random matrices are drawn from; PEFT draws the same'),
-    save_projection: z
-      .boolean()
-      .default(true)
-      .describe('Save the random matrices in the adapter; false: smaller, they are drawn again'),
+    ...projectionFields,
     vera_dropout: dropout,
     d_initial: z
       .number()
       .default(0.1)
       .describe('What the scales between the two matrices start at'),
-    fan_in_fan_out: fanInFanOut,
-    bias: trainedBiases('vera_only'),
-    modules_to_save: modulesToSave,
     init_weights: z
       .boolean()
       .default(true)
       .describe('true: the update starts at zero; false: random, for tests'),
-    ...layerFields,
+    ...targetOptions('query and value', 'vera_only'),
   })
   .superRefine(checkLayers);
 type Options = z.infer<typeof Options>;

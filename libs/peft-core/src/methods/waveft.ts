@@ -9,9 +9,6 @@
  * product runs in x's dtype.
  */
 import {
-  add,
-  addmm,
-  addmm_,
   convTranspose2d,
   indexPut,
   keep,
@@ -22,8 +19,6 @@ import {
   stack,
   tensor,
   tidy,
-  to,
-  transpose,
   unsqueeze,
   zeros,
 } from '@graft/kernels';
@@ -48,13 +43,9 @@ import { checkPlaces, drawPlaces, indices } from './parts/spectrum.js';
 import { FILTERS, synthesis } from './reference-math/wavelets.js';
 import type { Wavelet } from './reference-math/wavelets.js';
 
-const count = z.int().min(1);
-
 const Options = z
   .strictObject({
-    n_frequency: count
-      .default(2592)
-      .describe('Numbers that train for each linear, at random places among its wavelets'),
+    n_frequency: frequencyCount(2592, 'among its wavelets'),
     scaling: scale.default(25).describe('Scales the update'),
     wavelet_family: z
       .enum(Object.keys(FILTERS) as [Wavelet, ...Wavelet[]])
@@ -64,31 +55,14 @@ const Options = z
       .boolean()
       .default(true)
       .describe('false: the numbers are those of the update itself, a sparse matrix'),
-    random_loc_seed: z
-      .int()
-      .min(0)
-      .max(2 ** 32 - 1)
-      .default(777)
-      .describe('Tells the places; an adapter fits no other'),
-    ...targetFields('query and value, on GPT-2 the last linear of the feed-forward'),
-    bias: trainedBiases('waveft_only'),
-    modules_to_save: modulesToSave,
     init_weights: z
       .boolean()
       .default(true)
       .describe('true: the update starts at zero; false: at random'),
-    ...layerFields,
-    n_frequency_pattern: z
-      .record(z.string(), count)
-      .default({})
-      .describe('Other n_frequency for some modules: name or pattern → number'),
-    fan_in_fan_out: fanInFanOut,
+    ...spectrumOptions('waveft_only'),
   })
   .superRefine(checkLayers);
 type Options = z.infer<typeof Options>;
-
-/** Of models for which PEFT's default is another. */
-const TARGETS: Readonly<Record<string, readonly Role[]>> = { gpt2: ['down'] };
 
 export const waveft = linearMethod<Options>({
   name: 'WAVEFT',
@@ -104,7 +78,7 @@ export const waveft = linearMethod<Options>({
   unwritten: () => ['random_loc_seed', 'wavelet_family', 'use_idwt'],
   convertsToLora: true,
   tensors: { waveft_spectrum: 'parameter' },
-  defaultTargets: (modelType) => TARGETS[modelType] ?? ['q', 'v'],
+  defaultTargets: spectrumTargets,
   conv1d: true,
   // ΔW, what it is transformed from, and the places, in lists while they are drawn
   held(targets, options) {
@@ -124,10 +98,7 @@ export const waveft = linearMethod<Options>({
   },
 });
 
-const countsOf = (options: Options): ((path: string) => number) =>
-  valueByEnd(options.n_frequency_pattern, 'peft.n_frequency_pattern', options.n_frequency);
-
-class WaveletLinear implements LinearUpdate {
+class WaveletLinear extends SpectrumUpdate {
   readonly #spectrum: Tensor;
   readonly #transform: Transform;
 
@@ -137,26 +108,18 @@ class WaveletLinear implements LinearUpdate {
     places: number,
     parameters: ModuleParameters,
   ) {
+    super();
     this.#spectrum = options.init_weights
       ? parameters.zeros('waveft_spectrum', [places])
       : parameters.normal('waveft_spectrum', [places], 0.01);
     this.#transform = (options.use_idwt ? wavelets : sparse)(options, target, places);
   }
 
-  after(y: Tensor, x: Tensor, { alone }: LinearContext): Tensor {
-    return tidy(() => (alone ? addmm_ : addmm)(y, x, transpose(to(this.#update(), x.dtype), 0, 1)));
-  }
-
-  merged(weight: Tensor): Merged {
-    return { weight: add(weight, this.#update()) };
-  }
-
   dispose(): void {
     this.#transform.dispose();
   }
 
-  /** ΔW */
-  #update(): Tensor {
+  protected update(): Tensor {
     return mul(this.#transform.update(this.#spectrum), this.options.scaling);
   }
 }

@@ -70,6 +70,19 @@ export const fanInFanOut = z
   .default(false)
   .describe("Whether weights are stored [in, out]; known from the model, kept for PEFT's file");
 
+/**
+ * PEFT's fields that most methods on linears have.
+ * @param usual what null means as target_modules
+ * @param ownBias the value of `bias` that means the biases of the adapted linears
+ */
+export const targetOptions = (usual: string, ownBias: string) => ({
+  target_modules: targetNames(usual),
+  bias: trainedBiases(ownBias),
+  modules_to_save: modulesToSave,
+  ...layerFields,
+  fan_in_fan_out: fanInFanOut,
+});
+
 export const rank = z.int().min(1).max(4096);
 export const scale = z.number().positive();
 

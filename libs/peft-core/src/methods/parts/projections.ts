@@ -14,6 +14,18 @@ import { TorchGenerator } from '../reference-math/torch-generator.js';
 
 type Size = Pick<LinearShape, 'inFeatures' | 'outFeatures'>;
 
+/** PEFT's fields of the random matrices. */
+export const projectionFields = {
+  projection_prng_key: z
+    .int()
+    .default(0)
+    .describe('What the random matrices are drawn from; PEFT draws the same'),
+  save_projection: z
+    .boolean()
+    .default(true)
+    .describe('Save the random matrices in the adapter; false: smaller, they are drawn again'),
+};
+
 export interface ProjectionOptions {
   /** Names of A and B in the file. */
   readonly parts: readonly [a: string, b: string];

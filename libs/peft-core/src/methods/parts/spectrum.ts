@@ -3,12 +3,80 @@
  * on a CPU. They are not in files; a seed tells them.
  */
 import { DomainError } from '@graft/contracts';
-import { call, keep, reshape, tensor, tidy, zeros } from '@graft/kernels';
+import {
+  add,
+  addmm,
+  addmm_,
+  call,
+  keep,
+  reshape,
+  tensor,
+  tidy,
+  to,
+  transpose,
+  zeros,
+} from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import type { LinearShape } from '../../nn/outline/outline.js';
 import { TorchGenerator, WIDE_PERMUTATION } from '../reference-math/torch-generator.js';
 
 type Size = Pick<LinearShape, 'path' | 'inFeatures' | 'outFeatures'>;
+
+const frequencies = z.int().min(1);
+
+/** Places trained for each linear; `usual` is the default. */
+export const frequencyCount = (usual: number, where: string) =>
+  frequencies
+    .default(usual)
+    .describe(`Numbers that train for each linear, at random places ${where}`);
+
+const USUAL = 'query and value, on GPT-2 the last linear of the feed-forward';
+
+/** PEFT's fields of methods that train some places of a spectrum. @param ownBias as in `targetOptions` */
+export const spectrumOptions = (ownBias: string) => ({
+  random_loc_seed: z
+    .int()
+    .min(0)
+    .max(2 ** 32 - 1)
+    .default(777)
+    .describe('Tells the places; an adapter fits no other'),
+  ...targetFields(USUAL),
+  ...targetOptions(USUAL, ownBias),
+  n_frequency_pattern: z
+    .record(z.string(), frequencies)
+    .default({})
+    .describe('Other n_frequency for some modules: name or pattern → number'),
+});
+
+interface Counts {
+  readonly n_frequency: number;
+  readonly n_frequency_pattern: Readonly<Record<string, number>>;
+}
+
+/** Places trained in the linear with a path. @throws DomainError where a pattern is wrong */
+export const countsOf = (options: Counts): ((path: string) => number) =>
+  valueByEnd(options.n_frequency_pattern, 'peft.n_frequency_pattern', options.n_frequency);
+
+/** The targets of model types for which PEFT's default is not query and value. */
+const TARGETS: Readonly<Record<string, readonly Role[]>> = { gpt2: ['down'] };
+
+export const spectrumTargets = (modelType: string): readonly Role[] =>
+  TARGETS[modelType] ?? ['q', 'v'];
+
+/** y = x Wᵀ + b + x ΔWᵀ, where ΔW is computed whole in each forward. */
+export abstract class SpectrumUpdate implements LinearUpdate {
+  /** ΔW: [out, in], f32 */
+  protected abstract update(): Tensor;
+  abstract dispose(): void;
+
+  after(y: Tensor, x: Tensor, { alone }: LinearContext): Tensor {
+    return tidy(() => (alone ? addmm_ : addmm)(y, x, transpose(to(this.update(), x.dtype), 0, 1)));
+  }
+
+  merged(weight: Tensor): Merged {
+    return { weight: add(weight, this.update()) };
+  }
+}
 
 /** Numbers of a linear, among which places are drawn. @throws DomainError where they are too many */
 export function placesIn({ path, inFeatures, outFeatures }: Size): number {
