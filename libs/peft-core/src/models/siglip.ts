@@ -9,7 +9,6 @@ import { patchesIn } from '../nn/front-ends/patches.js';
 import type { ModelOptions } from '../nn/outline/stack-options.js';
 import { defineModel } from './model.js';
 import {
-  activation,
   CHANNELS,
   EPSILON,
   flag,
@@ -51,25 +50,9 @@ function vision(hf: HfValues<typeof VISION>, factor: number): z.input<typeof Mod
     throw new DomainError('unsupported', message, 'model');
   }
   return {
-    vocabSize: 0,
+    ...vitOptions({ ...hf, qkv_bias: true }, 0),
     poolingHead: hf.vision_use_head,
     headDeviation: factor / Math.sqrt(hf.hidden_size),
-    encoder: {
-      frontEnd: { kind: 'patches', channels: hf.num_channels, picture, patch },
-      hiddenSize: hf.hidden_size,
-      intermediateSize: hf.intermediate_size,
-      layers: hf.num_hidden_layers,
-      heads: hf.num_attention_heads,
-      kvHeads: hf.num_attention_heads,
-      headDim: hf.hidden_size / hf.num_attention_heads,
-      norm: 'layer',
-      normEps: hf.layer_norm_eps,
-      activation: activation(hf.hidden_act),
-      gated: false,
-      attention: 'bidirectional',
-      maxPositions: patchesIn(picture, patch),
-      biases: ['q', 'k', 'v', 'o', 'up', 'down'],
-    },
   };
 }
 

@@ -45,7 +45,10 @@ export const VIT_KEYS = {
 
 /** @param tokens learned rows before those of patches */
 export function vitOptions(
-  hf: HfValues<typeof VIT_KEYS>,
+  hf: Omit<
+    HfValues<typeof VIT_KEYS>,
+    'initializer_range' | 'hidden_dropout_prob' | 'attention_probs_dropout_prob'
+  >,
   tokens: number,
 ): z.input<typeof ModelOptions> {
   const [picture, patch] = [sides(hf.image_size), sides(hf.patch_size)];

@@ -92,20 +92,8 @@ export const cpo = defineTask<PreferencePair, PreparedPair, Options>({
   title: 'Contrastive preference optimisation, SimPO',
   summary:
     'Learn which of two answers is preferred, without a reference: half of DPO’s rows in a forward.',
-  peft: { taskType: 'CAUSAL_LM', models: 'CausalLM', pipeline: 'text-generation' },
-  method: 'dpo',
-  learningRateScale: 0.1,
   options: Options,
-  records: PREFERENCES,
-  check: checkPreference,
-  facts: preferenceFacts,
-  prepare: preparePreference,
-  encode: (prepared, { tokenizer }, options) => encodePairs(prepared, tokenizer, options, 1),
-  sequences: sequencesOfPair,
-  units: () => 1,
-  wholeBatches: true,
-  loss: (model, shares, ctx, scales) => referenceFreeLoss(objective, model, shares, ctx, scales),
+  ...referenceFree(objective),
   // Without a reference a base may be far on either side of guessing.
   chance: () => ({ loss: Infinity, of: 'which answer is preferred', isStart: true }),
-  metrics: REFERENCE_FREE_METRICS,
 });

@@ -79,20 +79,12 @@ export const seq2SeqLm = defineTask<SequencePair, Texts, Record<string, never>>(
   },
   units: ({ target }) => target.length,
   loss(model, shares, ctx, scales) {
-    const start = model.startToken ?? 0;
     const encoder = packRows(
       shares.flatMap(({ run, examples }) =>
         examples.map((example) => ({ run, tokens: example.source })),
       ),
     );
-    const packed = packBatch(
-      shares.map(({ run, examples }) => ({
-        run,
-        examples: examples.map(({ target }) => written(target, start)),
-      })),
-    );
-    const { decoder } = model.forward({ encoder, decoder: packed.batch.decoder }, ctx);
-    return tokenSums(model, decoder, packed, ctx, scales);
+    return targetSums(model, encoder, shares, ctx, scales);
   },
   chance: tokenChance,
   metrics: TOKEN_METRICS,
@@ -124,11 +116,4 @@ const source = (
 ): SupervisedText => ({
   ...whole(tokenizer.render(messages, { addGenerationPrompt: true, tools })),
   special: false,
-});
-
-/** What the decoder sees of a target, and writes. */
-const written = (target: Int32Array, start: number): TokenSequence => ({
-  tokens: Int32Array.from(target, (_, i) => (i === 0 ? start : (target[i - 1] as number))),
-  labels: target,
-  first: UNSUPERVISED,
 });

@@ -81,20 +81,12 @@ export const speechSeq2Seq = defineTask<SpokenText, Prepared, Options>({
   varied: (example, key) => ({ ...example, key }),
   units: ({ target }) => target.length,
   loss(model, shares, ctx, scales) {
-    const start = model.startToken ?? 0;
     const encoder = packFeatures(
       shares.flatMap(({ run, examples }) =>
         examples.map((example) => ({ run, ...sequenceOf(example, model, ctx) })),
       ),
     );
-    const packed = packBatch(
-      shares.map(({ run, examples }) => ({
-        run,
-        examples: examples.map(({ target }) => written(target, start)),
-      })),
-    );
-    const { decoder } = model.forward({ encoder, decoder: packed.batch.decoder }, ctx);
-    return tokenSums(model, decoder, packed, ctx, scales);
+    return targetSums(model, encoder, shares, ctx, scales);
   },
   *measuring(model, run, example) {
     const { prefix, tokenizer, text, normalize } = example;
@@ -206,10 +198,3 @@ function encoded(
 /** Bases of several languages have a token for each. */
 const isEnglish = (tokenizer: Tokenizer, language: string | null): boolean =>
   language === null ? tokenizer.encode('<|de|>').length > 1 : language === 'en';
-
-/** What the decoder sees of a target, and writes. */
-const written = (target: Int32Array, start: number): TokenSequence => ({
-  tokens: Int32Array.from(target, (_, i) => (i === 0 ? start : (target[i - 1] as number))),
-  labels: target,
-  first: UNSUPERVISED,
-});

@@ -23,7 +23,6 @@ import {
   mean,
   mul,
   narrow,
-  noGrad,
   norm,
   sqrt,
   sub,
@@ -111,21 +110,15 @@ export class CordaObserver implements Observer {
   }
 
   found(onModule?: (done: number, of: number) => void): Map<string, Tensor> {
-    const found = new Map<string, Tensor>();
-    try {
-      for (const [i, linear] of this.targets.entries()) {
-        const { path } = linear;
-        const seen = this.#seen.get(this.#leaders.get(path) ?? '');
-        if (!seen) throw unseen(path);
-        const [a, b] = noGrad(() => tidy(() => this.#factors(linear, seen)));
-        found.set(`${path}.lora_A`, keep(a)).set(`${path}.lora_B`, keep(b));
-        onModule?.(i + 1, this.targets.length);
-      }
-    } catch (error) {
-      found.forEach((tensor) => tensor.dispose());
-      throw error;
-    }
-    return found;
+    return startingFactors(
+      this.targets,
+      (linear) => {
+        const seen = this.#seen.get(this.#leaders.get(linear.path) ?? '');
+        if (!seen) throw unseen(linear.path);
+        return this.#factors(linear, seen);
+      },
+      onModule,
+    );
   }
 
   dispose(): void {

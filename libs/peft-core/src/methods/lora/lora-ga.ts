@@ -118,21 +118,15 @@ export class LoraGaObserver implements Observer {
   }
 
   found(onModule?: (done: number, of: number) => void): Map<string, Tensor> {
-    const found = new Map<string, Tensor>();
-    try {
-      for (const [i, linear] of this.targets.entries()) {
-        const { path } = linear;
-        const sum = this.#gradients.get(path);
-        if (!sum) throw unreached(path);
-        const [a, b] = noGrad(() => tidy(() => this.#factors(linear, div(sum, this.#samples))));
-        found.set(`${path}.lora_A`, keep(a)).set(`${path}.lora_B`, keep(b));
-        onModule?.(i + 1, this.targets.length);
-      }
-    } catch (error) {
-      found.forEach((tensor) => tensor.dispose());
-      throw error;
-    }
-    return found;
+    return startingFactors(
+      this.targets,
+      (linear) => {
+        const sum = this.#gradients.get(linear.path);
+        if (!sum) throw unreached(linear.path);
+        return this.#factors(linear, div(sum, this.#samples));
+      },
+      onModule,
+    );
   }
 
   dispose(): void {

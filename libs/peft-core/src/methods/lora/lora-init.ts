@@ -22,6 +22,7 @@ import {
   contiguous,
   dequantizeNf4,
   div,
+  keep,
   matmul,
   mul,
   narrow,
@@ -348,4 +349,27 @@ export function lowRankSvd(w: Tensor, start: Tensor, rounds: number): ReturnType
   const { u, s, vh } = svd(matmul(transpose(q, 0, 1), tall));
   const left = matmul(q, u);
   return m < n ? { u: transpose(vh, 0, 1), s, vh: transpose(left, 0, 1) } : { u: left, s, vh };
+}
+
+/**
+ * A and B that a start computes for each linear, by the name of their part. The caller disposes them.
+ * @param onModule called after each linear
+ */
+export function startingFactors(
+  linears: readonly Linear[],
+  factors: (linear: Linear) => readonly [a: Tensor, b: Tensor],
+  onModule?: (done: number, of: number) => void,
+): Map<string, Tensor> {
+  const made = new Map<string, Tensor>();
+  try {
+    for (const [i, linear] of linears.entries()) {
+      const [a, b] = noGrad(() => tidy(() => factors(linear)));
+      made.set(`${linear.path}.lora_A`, keep(a)).set(`${linear.path}.lora_B`, keep(b));
+      onModule?.(i + 1, linears.length);
+    }
+  } catch (error) {
+    made.forEach((tensor) => tensor.dispose());
+    throw error;
+  }
+  return made;
 }

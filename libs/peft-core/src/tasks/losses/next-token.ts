@@ -13,6 +13,31 @@ export function tokenSums(...of: Parameters<typeof packedLoss>): Map<number, Sum
   );
 }
 
+/** The same for targets that a decoder writes from its start token on. */
+export function targetSums(
+  model: Model,
+  encoder: PackedRows,
+  shares: readonly Share<{ readonly target: Int32Array }, unknown>[],
+  ctx: BatchContext,
+  scales: ReadonlyMap<number, number> | null,
+): Map<number, Sums> {
+  const packed = packBatch(
+    shares.map(({ run, examples }) => ({
+      run,
+      examples: examples.map(({ target }) => decoderInput(target, model.startToken ?? 0)),
+    })),
+  );
+  const { decoder } = model.forward({ encoder, decoder: packed.batch.decoder }, ctx);
+  return tokenSums(model, decoder, packed, ctx, scales);
+}
+
+/** The decoder reads the target shifted to the right by one. */
+const decoderInput = (target: Int32Array, start: number): TokenSequence => ({
+  tokens: Int32Array.from(target, (_, i) => (i === 0 ? start : (target[i - 1] as number))),
+  labels: target,
+  first: UNSUPERVISED,
+});
+
 export const tokenChance: Task['chance'] = ({ vocabSize }) => ({
   loss: Math.log(vocabSize),
   of: `among ${grouped(vocabSize)} tokens`,

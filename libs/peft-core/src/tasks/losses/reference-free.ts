@@ -49,7 +49,7 @@ interface Item<O> {
   readonly perToken: number;
 }
 
-export function referenceFreeLoss<O>(
+function referenceFreeLoss<O>(
   objective: PairObjective<O>,
   model: Model,
   shares: readonly Share<PreferencePair, O>[],
@@ -118,7 +118,7 @@ function everyToken({ run, rows, tokens }: PackedAnswer): Targets {
   return { rows: [...rows.subarray(0, -1)], labels, runs: labels.map(() => run) };
 }
 
-export const REFERENCE_FREE_METRICS: readonly Metric[] = [
+const METRICS: readonly Metric[] = [
   ...PAIR_METRICS,
   {
     name: 'nll',
@@ -128,3 +128,23 @@ export const REFERENCE_FREE_METRICS: readonly Metric[] = [
     of: mean('nll'),
   },
 ];
+
+/** The members that the tasks with such a loss have in common. */
+export const referenceFree = <O extends Readonly<Record<string, unknown>>>(
+  objective: PairObjective<O>,
+) =>
+  ({
+    peft: { taskType: 'CAUSAL_LM', models: 'CausalLM', pipeline: 'text-generation' },
+    method: 'dpo',
+    learningRateScale: 0.1,
+    records: PREFERENCES,
+    check: checkPreference,
+    facts: preferenceFacts,
+    prepare: preparePreference,
+    encode: (prepared, { tokenizer }, options) => encodePairs(prepared, tokenizer, options, 1),
+    sequences: sequencesOfPair,
+    units: () => 1,
+    wholeBatches: true,
+    loss: (model, shares, ctx, scales) => referenceFreeLoss(objective, model, shares, ctx, scales),
+    metrics: METRICS,
+  }) satisfies Partial<Task<PreferencePair, PreparedPair, O>>;
