@@ -3,7 +3,14 @@ import { JobIntegrations } from './integrations.js';
 import { POOL_NAME, POOL_NAME_RULE } from './pool-name.js';
 import { grouped } from './problem.js';
 import { SAMPLE_TOKENS, SampleOptions } from './sample-prompts.js';
-import { asked, BatchSize, Epochs, Seed, TrainingOptions } from './training-options.js';
+import {
+  asked,
+  BatchSize,
+  Epochs,
+  SAME_IN_SWEEP,
+  Seed,
+  TrainingOptions,
+} from './training-options.js';
 import { HELD_OUT, HELD_OUT_FROM, SPLIT_SEED } from './validation.js';
 
 // The body of POST /v1/fine_tuning/jobs: OpenAI's fields plus `peft` and `graft`
@@ -58,7 +65,8 @@ export const GraftOptions = z.strictObject({
     .string()
     .max(LONGEST_NAME)
     .optional()
-    .describe('Continue from this fine-tuned model (or dir:PATH locally)'),
+    .describe('Continue from this fine-tuned model (or dir:PATH locally)')
+    .meta(SAME_IN_SWEEP),
   eval: z
     .string()
     .min(1)
@@ -66,12 +74,17 @@ export const GraftOptions = z.strictObject({
     .optional()
     .describe(
       'Eval, or a run of one, that scores each checkpoint: it is asked what that run (of an eval, its newest) asked its model',
-    ),
-  load_best_model_at_end: z.boolean().optional().meta({
-    default: true,
-    description:
-      'The model is that of the best evaluation, not of the last step, where the job is evaluated as it trains an adapter',
-  }),
+    )
+    .meta(SAME_IN_SWEEP),
+  load_best_model_at_end: z
+    .boolean()
+    .optional()
+    .meta({
+      ...SAME_IN_SWEEP,
+      default: true,
+      description:
+        'The model is that of the best evaluation, not of the last step, where the job is evaluated as it trains an adapter',
+    }),
   metric_for_best_model: z
     .string()
     .min(1)
@@ -79,26 +92,39 @@ export const GraftOptions = z.strictObject({
     .optional()
     .describe(
       "Metric of the task's evaluations by which one is the best, such as wer; left out, the validation loss",
-    ),
-  measure_forgetting: z.boolean().optional().meta({
-    default: false,
-    description: 'At the end, the loss of a fixed text with the adapter and without it',
-  }),
-  loss_ledger: z.boolean().optional().meta({
-    default: false,
-    description:
-      'At the end, the loss of each training example by itself: which rows are worst, and which were never learnt',
-  }),
+    )
+    .meta(SAME_IN_SWEEP),
+  measure_forgetting: z
+    .boolean()
+    .optional()
+    .meta({
+      ...SAME_IN_SWEEP,
+      default: false,
+      description: 'At the end, the loss of a fixed text with the adapter and without it',
+    }),
+  loss_ledger: z
+    .boolean()
+    .optional()
+    .meta({
+      ...SAME_IN_SWEEP,
+      default: false,
+      description:
+        'At the end, the loss of each training example by itself: which rows are worst, and which were never learnt',
+    }),
   loss_ledger_epochs: z
     .array(Epochs)
     .min(1)
     .max(50)
     .optional()
-    .describe('A loss ledger also after these epochs, such as [1, 3]'),
-  sample_prompts: SampleOptions.shape.sample_prompts.describe(
-    'At most 8 prompts that the adapter answers at the start, each evaluation and the end: texts to continue, or lists of messages',
-  ),
+    .describe('A loss ledger also after these epochs, such as [1, 3]')
+    .meta(SAME_IN_SWEEP),
+  sample_prompts: SampleOptions.shape.sample_prompts
+    .describe(
+      'At most 8 prompts that the adapter answers at the start, each evaluation and the end: texts to continue, or lists of messages',
+    )
+    .meta(SAME_IN_SWEEP),
   sample_max_tokens: SampleOptions.shape.sample_max_tokens.meta({
+    ...SAME_IN_SWEEP,
     default: SAMPLE_TOKENS,
     description: 'Tokens of an answer to one of them, at most',
   }),
@@ -106,13 +132,13 @@ export const GraftOptions = z.strictObject({
     .string()
     .regex(POOL_NAME, POOL_NAME_RULE)
     .optional()
-    .meta({ default: 'default', description: 'Worker pool that runs the job' }),
+    .meta({ ...SAME_IN_SWEEP, default: 'default', description: 'Worker pool that runs the job' }),
   priority: z
     .int()
     .min(1)
     .max(1000)
     .optional()
-    .meta({ default: 100, description: 'Jobs with a lower number run first' }),
+    .meta({ ...SAME_IN_SWEEP, default: 100, description: 'Jobs with a lower number run first' }),
 });
 export type GraftOptions = z.infer<typeof GraftOptions>;
 

@@ -7,15 +7,23 @@ export const BatchSize = z.int().min(1).max(256);
 export const Epochs = z.int().min(1).max(50);
 export const Seed = z.int().min(0).max(2147483647);
 
+/**
+ * A field of this kind has the same value in all trials of a sweep: they are compared by it, it decides where they run,
+ * or it does not change the model. The dashboard reads the keyword from the JSON schema.
+ */
+export const SAME_IN_SWEEP = { 'x-same-in-sweep': true } as const;
+
 /** As a Spec holds them; one with a default may be left out of a create call. */
 export const TrainingOptions = z.strictObject({
   task: z
     .string()
     .max(100)
-    .describe("What the model learns to do. Default: the task of OpenAI's `method`"),
+    .describe("What the model learns to do. Default: the task of OpenAI's `method`")
+    .meta(SAME_IN_SWEEP),
   task_options: z
     .record(z.string().max(100), z.unknown())
     .describe("The task's own options")
+    .meta(SAME_IN_SWEEP)
     .default({}),
   learning_rate: z
     .number()
@@ -64,12 +72,14 @@ export const TrainingOptions = z.strictObject({
     .describe(
       'Compute each layer once more on the way back instead of keeping what it made: far less memory, up to half more time, the same numbers',
     )
+    .meta(SAME_IN_SWEEP)
     .default(false),
   max_seq_len: z
     .int()
     .min(8)
     .nullable()
     .describe('Longer examples are truncated to this many tokens')
+    .meta(SAME_IN_SWEEP)
     .default(null),
   max_steps: z
     .int()
@@ -86,6 +96,7 @@ export const TrainingOptions = z.strictObject({
     .describe(
       'Share of the training file that is held out as validation data, e.g. 0.1; equal records stay together',
     )
+    .meta(SAME_IN_SWEEP)
     .default(null),
   stratify_by_column: z
     .enum(['label'])
@@ -93,11 +104,13 @@ export const TrainingOptions = z.strictObject({
     .describe(
       "label: what is held out has each label in the same proportion as the training file (datasets' word); null: records are drawn whatever their label",
     )
+    .meta(SAME_IN_SWEEP)
     .optional(),
   split_seed: Seed.nullable()
     .describe(
       'Seed by which the held-out records are drawn. Jobs on one file that have it in common hold out the same records; null: by `seed`',
     )
+    .meta(SAME_IN_SWEEP)
     .optional(),
   eval_steps: z.int().min(0).describe('Steps between evaluations; 0: only at the end').default(0),
   early_stopping_patience: z

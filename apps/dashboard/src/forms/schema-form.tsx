@@ -9,6 +9,8 @@ export interface Field {
   readonly help: string;
   readonly fallback: unknown;
   readonly nullable: boolean;
+  /** Whether all trials of a sweep must have the same value. */
+  readonly sameInSweep: boolean;
 }
 
 type Node = { readonly [key: string]: unknown };
@@ -67,6 +69,7 @@ export function fieldsOf(schema: JsonSchema): Field[] {
         help: String(node['description'] ?? ''),
         fallback: node['default'],
         nullable,
+        sameInSweep: node['x-same-in-sweep'] === true,
       },
     ];
   });

@@ -20,28 +20,6 @@ export interface Varied {
   readonly field: Field;
 }
 
-/** What trials are compared by, what decides where they run, and what is for people: the same for all. */
-const COMMON = [
-  'task',
-  'task_options',
-  'eval',
-  'load_best_model_at_end',
-  'metric_for_best_model',
-  'validation_split',
-  'stratify_by_column',
-  'split_seed',
-  'max_seq_len',
-  'gradient_checkpointing',
-  'init_adapter',
-  'pool',
-  'priority',
-  'sample_prompts',
-  'sample_max_tokens',
-  'loss_ledger',
-  'loss_ledger_epochs',
-  'measure_forgetting',
-];
-
 const NUMBERS: readonly Field[] = ['n_epochs', 'batch_size'].map((name) => ({
   name,
   kind: 'integer',
@@ -49,6 +27,7 @@ const NUMBERS: readonly Field[] = ['n_epochs', 'batch_size'].map((name) => ({
   help: '',
   fallback: undefined,
   nullable: false,
+  sameInSweep: false,
 }));
 
 /** The fields in which trials may differ, of the chosen method where that is one. */
@@ -59,7 +38,7 @@ export function variedFields(
 ): readonly Varied[] {
   const within = (prefix: string, fields: readonly Field[]): Varied[] =>
     fields.map((field) => ({ path: `${prefix}.${field.name}`, field }));
-  const options = fieldsOf(catalog.graft_schema).filter(({ name }) => !COMMON.includes(name));
+  const options = fieldsOf(catalog.graft_schema).filter(({ sameInSweep }) => !sameInSweep);
   return [
     ...(methods.length > 0 ? [] : within('peft', fieldsOf(method.schema))),
     ...within('graft', options),
