@@ -1,11 +1,28 @@
+import { createParamDecorator, type ExecutionContext } from '@nestjs/common';
 import { DomainError } from '@graft/contracts';
+import type { Request } from 'express';
+import { traceParentOf, type TraceParent } from '../traces/trace-parent.js';
 import type { RetryMarks } from './repeated-calls.js';
 
-/** By headers: Idempotency-Key, and what the SDKs of OpenAI count their retries in. */
-export const retryMarks = (key: string | undefined, retries: string | undefined): RetryMarks => ({
-  idempotencyKey: idempotencyKey(key),
-  sdkRetry: Number(retries ?? 0) > 0,
-});
+/** What the headers of a create call say. */
+export interface CallHeaders {
+  readonly marks: RetryMarks;
+  readonly parent: TraceParent;
+}
+
+/** The headers of a create call: its idempotency key, the retry count of OpenAI's SDKs, and its trace. */
+export const CreateHeaders = createParamDecorator(
+  (_: unknown, context: ExecutionContext): CallHeaders => {
+    const request = context.switchToHttp().getRequest<Request>();
+    return {
+      marks: {
+        idempotencyKey: idempotencyKey(request.header('idempotency-key')),
+        sdkRetry: Number(request.header('x-stainless-retry-count') ?? 0) > 0,
+      },
+      parent: traceParentOf(request.headers),
+    };
+  },
+);
 
 const LONGEST_KEY = 255;
 

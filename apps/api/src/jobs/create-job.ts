@@ -5,18 +5,12 @@ import type { Principal } from '../auth/principal.js';
 import { Database } from '../database/database.js';
 import { Outbox } from '../lifecycle/outbox.js';
 import { newId } from '../ids.js';
-import type { TraceParent } from '../traces/trace-parent.js';
 import { JobPlans } from '../preview/job-plans.js';
 import { JobsRepository } from '../history/jobs.repository.js';
 import { draftOf, JobDrafts, operationDraft, type Draft } from './job-drafts.js';
 import { OperationPlans } from './operation-plans.js';
-import { callOf, RepeatedCalls, type RetryMarks } from './repeated-calls.js';
-
-/** What the headers of a create call say. */
-export interface CallHeaders {
-  readonly marks: RetryMarks;
-  readonly parent: TraceParent;
-}
+import { callOf, RepeatedCalls } from './repeated-calls.js';
+import type { CallHeaders } from './create-headers.js';
 
 @Injectable()
 export class JobCreation {

@@ -3,7 +3,6 @@ import {
   Controller,
   Delete,
   Get,
-  Headers,
   HttpCode,
   Param,
   Post,
@@ -38,10 +37,9 @@ import { Caller, Needs, type Principal } from '../auth/principal.js';
 import { bodySchema } from '../http/parse.js';
 import { JobPreviews } from '../preview/job-previews.js';
 import { JobStream } from '../stream/job-stream.js';
-import { Traced, type TraceParent } from '../traces/trace-parent.js';
 import { JobCreation } from './create-job.js';
 import { EventFiles } from './event-files.js';
-import { retryMarks } from './retry-marks.js';
+import { CreateHeaders, type CallHeaders } from './create-headers.js';
 import { TraceFiles } from '../traces/trace-files.js';
 import { JobChanges } from './job-changes.js';
 import { JobConfusions } from './job-confusions.js';
@@ -94,11 +92,9 @@ export class JobsController {
   create(
     @Caller() caller: Principal,
     @Body() body: unknown,
-    @Headers('idempotency-key') key: string | undefined,
-    @Headers('x-stainless-retry-count') retries: string | undefined,
-    @Traced() parent: TraceParent,
+    @CreateHeaders() headers: CallHeaders,
   ): Promise<JobObject> {
-    return this.creation.create(caller, body, { marks: retryMarks(key, retries), parent });
+    return this.creation.create(caller, body, headers);
   }
 
   /** What creating would do; the same body and the same errors. */

@@ -1,12 +1,11 @@
-import { Body, Controller, Headers, HttpCode, Post } from '@nestjs/common';
+import { Body, Controller, HttpCode, Post } from '@nestjs/common';
 import { ApiBearerAuth, ApiBody, ApiTags } from '@nestjs/swagger';
 import { CreateOperation, JobObject } from '@graft/contracts';
 import { Answers } from '../http/openapi.js';
 import { Caller, Needs, type Principal } from '../auth/principal.js';
 import { bodySchema } from '../http/parse.js';
-import { Traced, type TraceParent } from '../traces/trace-parent.js';
 import { JobCreation } from './create-job.js';
-import { retryMarks } from './retry-marks.js';
+import { CreateHeaders, type CallHeaders } from './create-headers.js';
 
 const CREATE_OPERATION_EXAMPLE = { type: 'merge', model: 'ft:smollm2-135m::abc123' };
 
@@ -25,10 +24,8 @@ export class OperationsController {
   create(
     @Caller() caller: Principal,
     @Body() body: unknown,
-    @Headers('idempotency-key') key: string | undefined,
-    @Headers('x-stainless-retry-count') retries: string | undefined,
-    @Traced() parent: TraceParent,
+    @CreateHeaders() headers: CallHeaders,
   ): Promise<JobObject> {
-    return this.creation.operate(caller, body, { marks: retryMarks(key, retries), parent });
+    return this.creation.operate(caller, body, headers);
   }
 }

@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { DomainError, type Spec } from '@graft/contracts';
 import { BlobStore } from '../blobs/blob-store.js';
-import type { HfConfig, Split } from '../catalog/plugins.js';
+import type { HfConfig } from '../catalog/plugins.js';
 import { Settings } from '../config.js';
 import { Database } from '../database/database.js';
 import { Model, type File } from '../database/entities/storage.js';
@@ -9,7 +9,7 @@ import { jsonbText } from '../database/jsonb.js';
 import type { Refusal } from '../files/confined-answer.js';
 import { sha256 } from '../ids.js';
 import { DataReader, ReaderFailure } from './data-reader.js';
-import type { BaseConfig, DataReports as Reports } from './reader-protocol.js';
+import type { BaseConfig, DataReports as Reports, ReportOptions } from './reader-protocol.js';
 import { TooManyWaiting, Turns, type Asker } from './turns.js';
 
 /** Raised when a report would come out otherwise: what is stored then no longer counts. */
@@ -17,19 +17,10 @@ const VERSION = 4;
 /** Reports in memory, some kilobytes each: jobs are submitted in series on the same data. */
 const KEPT = 200;
 
-export interface ReportQuestion {
+export interface ReportQuestion extends ReportOptions {
   readonly base: Model;
   readonly training: File;
   readonly validation: File | null;
-  readonly task: string;
-  readonly taskOptions: Readonly<Record<string, unknown>>;
-  readonly maxSeqLen: number;
-  /** How many tasks the method's prompts are by; null: by none. */
-  readonly tasks: number | null;
-  /** What of the training file is held out for validation; null: nothing. */
-  readonly split: Split | null;
-  /** Tokens from which on the method acts; null: everywhere. */
-  readonly invocation: readonly number[] | null;
 }
 
 type Outcome = { readonly reports: Reports } | { readonly refused: Refusal };

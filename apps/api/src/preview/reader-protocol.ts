@@ -2,6 +2,19 @@ import type { BaseProcessor, DataFile, DataReports, NamedFile, Split } from '@gr
 import type { SamplePrompt } from '@graft/contracts';
 import type { ConfinedAnswer } from '../files/confined-answer.js';
 
+/** Besides the files, what a report on data depends on. */
+export interface ReportOptions {
+  readonly task: string;
+  readonly taskOptions: Readonly<Record<string, unknown>>;
+  readonly maxSeqLen: number;
+  /** How many tasks the method's prompts are by; null: by none. */
+  readonly tasks: number | null;
+  /** What of the training file is held out for validation; null: nothing. */
+  readonly split: Split | null;
+  /** Tokens from which on the method acts; null: everywhere. */
+  readonly invocation: readonly number[] | null;
+}
+
 /** What the API asks its reader process, one at a time. */
 export type ReaderRequest =
   | { readonly op: 'config'; readonly base: readonly NamedFile[] }
@@ -12,21 +25,12 @@ export type ReaderRequest =
       /** Tokens that a sequence of the run may have. */
       readonly room: number;
     }
-  | {
+  | (ReportOptions & {
       readonly op: 'report';
       readonly base: readonly NamedFile[];
       readonly training: DataFile;
       readonly validation: DataFile | null;
-      readonly task: string;
-      readonly taskOptions: Readonly<Record<string, unknown>>;
-      readonly maxSeqLen: number;
-      /** How many tasks the method's prompts are by; null: by none. */
-      readonly tasks: number | null;
-      /** What of the training file is held out for validation; null: nothing. */
-      readonly split: Split | null;
-      /** Tokens from which on the method acts; null: everywhere. */
-      readonly invocation: readonly number[] | null;
-    };
+    });
 
 /** Paths of all files that are read for an answer. */
 export function filesOf(request: ReaderRequest): readonly string[] {

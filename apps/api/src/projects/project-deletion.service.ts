@@ -12,7 +12,8 @@ import { Project } from '../database/entities/tenancy.js';
 import { unix } from '../ids.js';
 import { ArchivedProjects } from '../workers/archived-projects.js';
 import { contentsOf } from './project-contents.js';
-import { noSuchProject, ProjectsService } from './projects.service.js';
+import { lockedProject, noSuchProject } from './own-project.js';
+import { ProjectsService } from './projects.service.js';
 
 /** SQL: when a project goes whose deletion is requested now. Requests that have begun end within the hour. */
 const DELETES_AT = `clock_timestamp() + GREATEST($2 * interval '1 day', interval '1 hour')`;
@@ -54,7 +55,7 @@ export class ProjectDeletions {
     if (id === DEFAULT_PROJECT)
       throw new DomainError('conflict', 'the default project cannot be deleted', 'project_id');
     await this.database.transaction(async (manager) => {
-      const project = await this.locked(manager, id);
+      const project = await lockedProject(manager, id);
       // The connection may have been lost after an earlier run of this transaction was committed.
       if (project.deletes_at) return;
       if (!project.archived_at)
@@ -77,7 +78,7 @@ export class ProjectDeletions {
   /** Takes the request back. A project that was archived before stays archived, and cancelled jobs stay cancelled. */
   async restore(caller: Principal, id: string): Promise<ProjectObject> {
     await this.database.transaction(async (manager) => {
-      const project = await this.locked(manager, id);
+      const project = await lockedProject(manager, id);
       if (!project.deletes_at) return;
       const restored = await this.database.query(
         `UPDATE project SET archived_at = CASE WHEN archived_at = deleted_at THEN NULL ELSE archived_at END,
@@ -95,14 +96,6 @@ export class ProjectDeletions {
       await this.told(manager, caller, 'project.restored', project, {});
     });
     return this.projects.get(caller, id);
-  }
-
-  private async locked(manager: EntityManager, id: string): Promise<Project> {
-    const found = await manager
-      .getRepository(Project)
-      .findOne({ where: { id }, lock: { mode: 'pessimistic_write' } });
-    if (!found) throw noSuchProject(id);
-    return found;
   }
 
   private told(

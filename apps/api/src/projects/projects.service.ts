@@ -18,7 +18,7 @@ import { Project } from '../database/entities/tenancy.js';
 import { pageOf, pageQuery } from '../http/parse.js';
 import { newId, unix, unixOrNull } from '../ids.js';
 import { ArchivedProjects } from '../workers/archived-projects.js';
-import { ownProject } from './own-project.js';
+import { lockedProject, noSuchProject, ownProject } from './own-project.js';
 
 const limit = (most: number) =>
   z.int().min(0).max(most).nullish().describe('null: not limited; absent: as it was');
@@ -111,7 +111,7 @@ export class ProjectsService {
         'graft',
       );
     await this.database.transaction(async (manager) => {
-      const project = await this.locked(manager, ownProject(caller, id));
+      const project = await lockedProject(manager, ownProject(caller, id));
       if (project.archived_at)
         throw new DomainError('conflict', `${id} is archived and cannot be changed`, 'project_id');
       await manager.getRepository(Project).update(
@@ -135,7 +135,7 @@ export class ProjectsService {
     if (id === DEFAULT_PROJECT)
       throw new DomainError('conflict', 'the default project cannot be archived', 'project_id');
     await this.database.transaction(async (manager) => {
-      const { archived_at } = await this.locked(manager, id);
+      const { archived_at } = await lockedProject(manager, id);
       if (archived_at === null)
         await keepAnAdmin(this.database, manager, (key) => key.project_id === id, `${id} holds`);
       await this.database.query(
@@ -147,14 +147,6 @@ export class ProjectsService {
     });
     await this.archived.cancelSome(id);
     return this.get(caller, id);
-  }
-
-  private async locked(manager: EntityManager, id: string): Promise<Project> {
-    const found = await manager
-      .getRepository(Project)
-      .findOne({ where: { id }, lock: { mode: 'pessimistic_write' } });
-    if (!found) throw noSuchProject(id);
-    return found;
   }
 
   private told(
@@ -204,6 +196,3 @@ function projectObject(row: Row): ProjectObject {
     },
   };
 }
-
-export const noSuchProject = (id: string): DomainError =>
-  new DomainError('not_found', `no such project: ${id.slice(0, 60)}`, 'project_id');

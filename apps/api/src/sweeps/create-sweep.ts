@@ -8,7 +8,7 @@ import { Database } from '../database/database.js';
 import { jsonbText } from '../database/jsonb.js';
 import { newId } from '../ids.js';
 import { draftOf, JobDrafts, type Draft } from '../jobs/job-drafts.js';
-import type { CallHeaders } from '../jobs/create-job.js';
+import type { CallHeaders } from '../jobs/create-headers.js';
 import { callOf, RepeatedCalls } from '../jobs/repeated-calls.js';
 import { Outbox } from '../lifecycle/outbox.js';
 import { inWords } from './search-space.js';

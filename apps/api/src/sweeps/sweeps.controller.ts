@@ -1,11 +1,10 @@
-import { Body, Controller, Get, Headers, HttpCode, Param, Post, Query } from '@nestjs/common';
+import { Body, Controller, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
 import { ApiBearerAuth, ApiBody, ApiTags } from '@nestjs/swagger';
 import { CreateSweep, SweepObject, type Page } from '@graft/contracts';
 import { Answers, AnswersPage } from '../http/openapi.js';
 import { Caller, Needs, type Principal } from '../auth/principal.js';
 import { bodySchema } from '../http/parse.js';
-import { retryMarks } from '../jobs/retry-marks.js';
-import { Traced, type TraceParent } from '../traces/trace-parent.js';
+import { CreateHeaders, type CallHeaders } from '../jobs/create-headers.js';
 import { SweepCreation } from './create-sweep.js';
 import { SweepsService } from './sweeps.service.js';
 
@@ -40,11 +39,9 @@ export class SweepsController {
   create(
     @Caller() caller: Principal,
     @Body() body: unknown,
-    @Headers('idempotency-key') key: string | undefined,
-    @Headers('x-stainless-retry-count') retries: string | undefined,
-    @Traced() parent: TraceParent,
+    @CreateHeaders() headers: CallHeaders,
   ): Promise<SweepObject> {
-    return this.creation.create(caller, body, { marks: retryMarks(key, retries), parent });
+    return this.creation.create(caller, body, headers);
   }
 
   @Get()

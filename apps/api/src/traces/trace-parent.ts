@@ -1,4 +1,3 @@
-import { createParamDecorator, type ExecutionContext } from '@nestjs/common';
 import { TraceFlags } from '@opentelemetry/api';
 import { parseTraceParent } from '@opentelemetry/core';
 import type { Request } from 'express';
@@ -25,8 +24,3 @@ export const isSampled = ({ traceparent }: TraceParent): boolean => {
   const parent = traceparent === null ? null : parseTraceParent(traceparent);
   return parent === null || (parent.traceFlags & TraceFlags.SAMPLED) !== 0;
 };
-
-/** The trace that a route's request is part of. */
-export const Traced = createParamDecorator((_: unknown, context: ExecutionContext): TraceParent =>
-  traceParentOf(context.switchToHttp().getRequest<Request>().headers),
-);
