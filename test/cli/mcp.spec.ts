@@ -29,7 +29,7 @@ beforeAll(async () => {
   writeFileSync(join(home, 'credentials.json'), JSON.stringify(credentials));
   await importBase(api);
   file = await uploadChats(api);
-  const { id } = await create({ suffix: 'pirate' });
+  const { id } = await create({ suffix: 'pirate', peft: { peft_type: 'LORA', use_dora: true } });
   done = id;
   const worker = await new ScriptedWorker(api).connect();
   const lease = await worker.assigned();
@@ -105,7 +105,7 @@ describe('without --allow-changes', () => {
 
   it('reads jobs, their events and curves, models, files and workers', async () => {
     expect(await ask(client, 'list_jobs', { status: 'succeeded' })).toMatchObject([
-      { id: done, suffix: 'pirate', method: 'LORA', step: 100, total_steps: 100 },
+      { id: done, suffix: 'pirate', method: 'DoRA', step: 100, total_steps: 100 },
     ]);
     expect(await ask(client, 'list_jobs', { search: 'nothing like it' })).toEqual([]);
     const job = await ask<JobObject>(client, 'get_job', { job: 'pirate' });

@@ -1,6 +1,6 @@
 import {
   JOB_STATUSES,
-  methodOf,
+  methodTitle,
   type Catalog,
   type CheckpointObject,
   type FileObject,
@@ -239,7 +239,7 @@ const brief = ({ id, status, model, user_provided_suffix, peft, graft, ...job }:
   model,
   fine_tuned_model: job.fine_tuned_model,
   kind: graft.operation?.type ?? 'training',
-  method: methodOf({ peft, graft }),
+  method: methodTitle({ peft, graft }),
   step: graft.progress.step,
   total_steps: graft.progress.total_steps,
   train_loss: graft.train_loss,

@@ -105,13 +105,6 @@ export function methodTitle({ peft, graft: { operation, quantization } }: Made):
   return peft === null ? 'FULL' : peftTitle(peft, quantization);
 }
 
-/** The same in the words of a request: the peft_type. */
-export function methodOf({ peft, graft: { operation } }: Made): string {
-  if (operation) return operation.type;
-  const type = peft?.['peft_type'];
-  return typeof type === 'string' ? type : 'FULL';
-}
-
 /** All names by which a list finds a job's method: its peft_type, and what people call it; `full`; or an operation's type. */
 export function methodNames({ peft, graft: { operation, quantization } }: Made): readonly string[] {
   if (operation) return [operation.type];
