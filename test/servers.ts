@@ -1,8 +1,8 @@
 // The PostgreSQL and the Redis that the specs share: at the usual ports, unless the run has started its own
 // (tools/setup/services.mjs).
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
-import { createServer, type AddressInfo } from 'node:net';
+import { readFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 
 export const POSTGRES_PORT = Number(process.env['GRAFT_TEST_POSTGRES_PORT'] ?? 5432);
 export const POSTGRES = `postgres://postgres@127.0.0.1:${POSTGRES_PORT}`;
@@ -13,12 +13,35 @@ export const REDIS = `redis://127.0.0.1:${REDIS_PORT}`;
 export const uniqueName = (purpose: string): string =>
   `graft_test_${process.env['GRAFT_TEST_RUN'] ?? process.pid}_${purpose}_${randomBytes(5).toString('hex')}`;
 
-/** A port of 127.0.0.1 at which nothing listens right now. */
+/** First port and number of ports that the system does not give to clients. */
+function fixedPorts(): readonly [first: number, count: number] {
+  let [low, high] = [32_768, 60_999];
+  try {
+    const range = readFileSync('/proc/sys/net/ipv4/ip_local_port_range', 'utf8');
+    [low, high] = range.trim().split(/\s+/).map(Number) as [number, number];
+  } catch {
+    // not Linux: the usual range
+  }
+  return low > 20_000 ? [10_000, low - 10_000] : [high + 1, 65_535 - high];
+}
+
+/** How many ports each process tries before it comes to those of the next process id. */
+const PORTS_PER_PROCESS = 64;
+let taken = 0;
+
+/**
+ * A port of 127.0.0.1 at which nothing listens. It is outside the range that the system takes clients' ports from, and
+ * processes try different ports, so a server that is killed gets it back when it starts again.
+ */
 export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
+  const [first, count] = fixedPorts();
+  for (;;) {
+    const port = first + ((process.pid * PORTS_PER_PROCESS + taken++) % count);
+    const server = createServer();
+    const isFree = await new Promise<boolean>((resolve) => {
+      server.once('error', () => resolve(false));
+      server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
+    });
+    if (isFree) return port;
+  }
 }

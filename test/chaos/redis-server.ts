@@ -1,12 +1,11 @@
 // A Redis of a test's own, which it may empty, kill and start again at the same port.
 import { spawn, type ChildProcess } from 'node:child_process';
-import { randomInt } from 'node:crypto';
 import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { Redis } from 'ioredis';
 import { listens, until } from '../../apps/api/test/fixture.js';
+import { freePort } from '../servers.js';
 
 /** Whether this machine has one to start. */
 export const haveRedisServer = (process.env['PATH'] ?? '')
@@ -76,18 +75,5 @@ export class RedisServer {
   async remove(): Promise<void> {
     await this.kill();
     rmSync(this.dir, { recursive: true, force: true });
-  }
-}
-
-/** Below the ports that the system gives to clients: nobody takes it while the server is down. */
-async function freePort(): Promise<number> {
-  for (;;) {
-    const port = randomInt(10_000, 30_000);
-    const server = createServer();
-    const isFree = await new Promise<boolean>((resolve) => {
-      server.once('error', () => resolve(false));
-      server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
-    });
-    if (isFree) return port;
   }
 }

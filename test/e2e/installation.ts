@@ -13,6 +13,7 @@ import {
   POSTGRES,
   POSTGRES_PORT,
 } from '../../apps/api/test/test-databases.js';
+import { freePort } from '../servers.js';
 import { writeChats, writeTinyBase } from '../tiny-base.js';
 
 const API = fileURLToPath(new URL('../../apps/api/test/process.mjs', import.meta.url));
@@ -69,6 +70,8 @@ export class Installation {
       reconcileMs: 500,
       retryBackoffMs: 200,
       ...(database === null ? {} : { databaseUrl: `${POSTGRES}/${database}` }),
+      port: await freePort(),
+      grpcPort: await freePort(),
       ...config,
     };
     const api = run([API, JSON.stringify(whole)]);
@@ -90,10 +93,8 @@ export class Installation {
     this.api.child.kill('SIGKILL');
     await this.api.exited;
     await new Promise((resolve) => setTimeout(resolve, downMs));
-    const { url, grpcUrl } = this.where;
-    const ports = { port: Number(new URL(url).port), grpcPort: Number(grpcUrl.split(':')[1]) };
     const leaseMs = Math.max(15_000, this.config.leaseMs);
-    this.api = run([API, JSON.stringify({ ...this.config, ...ports, leaseMs })]);
+    this.api = run([API, JSON.stringify({ ...this.config, leaseMs })]);
     this.programs.unshift(this.api);
     await lineFrom(this.api, READY, START_MS);
   }

@@ -9,6 +9,7 @@ import {
   type EmbeddedPostgres,
 } from '../../../apps/api/src/database/embedded-postgres.js';
 import { until } from '../../e2e/installation.js';
+import { freePort } from '../../servers.js';
 import { haveRedisServer, RedisServer } from '../redis-server.js';
 import { FaultyProxy } from './faulty-proxy.js';
 import { compileShim, Preload } from './preload.js';
@@ -167,13 +168,14 @@ export class Cluster {
       retentionMs: 20_000,
       minRunSeconds: 5,
       requestsPerMinute: 0,
+      port: await freePort(),
+      grpcPort: await freePort(),
       ...settings,
     };
     const preload = this.preload(name);
-    let ports = {};
     const program = new Program(
       name,
-      () => [API, JSON.stringify({ ...config, ...ports })],
+      () => [API, JSON.stringify(config)],
       preload.env,
       join(this.dir, `${name}.log`),
     );
@@ -181,9 +183,7 @@ export class Cluster {
     await until(`${name} to be ready`, () => READY.test(program.text), 90_000);
     const where = JSON.parse(READY.exec(program.text)?.[1] ?? '') as Where;
     this.where ??= where;
-    const grpcPort = Number(where.grpcUrl.split(':')[1]);
-    ports = { port: Number(new URL(where.url).port), grpcPort };
-    return { program, url: where.url, grpcPort, database, queue, preload };
+    return { program, url: where.url, grpcPort: config.grpcPort, database, queue, preload };
   }
 
   private async worker(name: string): Promise<WorkerProcess> {
