@@ -373,7 +373,7 @@ it('drops at any step, each time another part', () => {
     run.step = step;
     const [member] = group.next() as [Member];
     group.forward([member]);
-    expect(member.isThrough).toBe(true);
+    expect(member.needsForward).toBe(false);
     const { loss } = member.sums.totals;
     member.repeatAlone();
     return loss;

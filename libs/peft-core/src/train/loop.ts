@@ -1,11 +1,11 @@
-// The training loop. One call is one turn: a forward (and backward) of the run whose turn it is, and what comes with
-// it. Who calls it takes messages, lets runs join and answers chats in between.
+// The training loop. A run passes through a table of states; one call of takeTurn gives one run a turn in its state. The
+// caller handles messages, adds runs and answers chats between two turns.
 import { DomainError } from '@graft/contracts';
 import { usedMemory } from '@graft/kernels';
 import type { Sums } from '../tasks/task.js';
 import type { FactOfRun, RunFact } from './facts.js';
 import { failureOf, isFatal } from './failure.js';
-import type { Evaluation, Member } from './member.js';
+import type { Evaluation, Member, State } from './member.js';
 import type { RunGroup } from './run-group.js';
 import { mediaSpeed } from './run-metrics.js';
 import type { Run, SeenByStep } from './run.js';
@@ -13,136 +13,187 @@ import type { SideWork } from './side-work/side-work.js';
 
 export type Report = (run: Run, fact: RunFact) => void;
 
+interface Loop {
+  readonly group: RunGroup;
+  readonly report: Report;
+}
+
+interface StateRow {
+  /** Begins the state. False: it has nothing to do now, and the member enters the next state at once. */
+  enter(loop: Loop, member: Member): boolean;
+  /** What a turn does once its forward, if it needs one, is done. True: this was the last turn of the state. */
+  turn?(loop: Loop, member: Member): boolean;
+  readonly next: State;
+  /** Whether a run that is told to pause stops in this state. Otherwise it first finishes the state. */
+  readonly interruptible: boolean;
+}
+
+/** States without a turn do their work when they are entered. */
+const STATES: Readonly<Record<State, StateRow>> = {
+  starting: { enter: () => true, next: 'stepping', interruptible: true },
+  // An interrupted step is taken again from its beginning.
+  stepping: { enter: () => true, turn: finishStep, next: 'evaluating', interruptible: true },
+  evaluating: { enter: beginEvaluation, turn: measure, next: 'answering', interruptible: false },
+  answering: { enter: beginSamples, turn: doSideWork, next: 'ledger', interruptible: false },
+  // The ledger of an epoch. It precedes the checkpoint, so a run that resumes need not ask whether it was made.
+  ledger: { enter: beginEpochLedger, turn: doSideWork, next: 'saving', interruptible: false },
+  saving: { enter: save, next: 'finalLedger', interruptible: false },
+  // The ledger of the whole run, which a resumed run makes again from its last checkpoint.
+  finalLedger: { enter: beginFinalLedger, turn: doSideWork, next: 'done', interruptible: true },
+  // A run with steps left is not done: it begins the next one.
+  done: { enter: finish, next: 'stepping', interruptible: false },
+};
+
 /**
- * One turn: forward, backward, and after the last micro-batch of a step clip, step, evaluate, save, report. A run that
- * fails, finishes or is told to stop leaves the group; the others do not notice. Where a forward that several share
- * fails, each of them takes its step again by itself, and the one whose work it was fails alone.
- * @throws what has broken the device for everybody
+ * Takes one turn: a forward (and backward) of the run whose turn it is, or one piece of other work. A run that fails,
+ * finishes or is told to stop leaves the group and does not affect the others. Where a forward of several runs fails,
+ * each takes its step again alone, so that only the run at fault fails.
+ * @throws what has broken the device for every run
  */
 export function takeTurn(group: RunGroup, report: Report): void {
-  const leave = (run: Run, last: RunFact): void => {
-    // One that has left may still be found to have taken too much.
-    if (!group.has(run)) return;
-    report(run, last);
-    group.remove(run);
-  };
-  const working = (members: readonly Member[], work: () => void, failed: (e: unknown) => void) => {
-    try {
-      group.spend(members, work);
-    } catch (error) {
-      if (isFatal(error)) throw error;
-      failed(error);
-    }
-  };
-  const alone = (member: Member, work: () => void): void =>
-    working([member], work, (error) => leave(member.run, failureOf(error)));
-  for (const member of group.all) {
-    const { run, isBetweenSteps, beside } = member;
-    // An evaluation that has begun belongs to the step that is done, as answers do; a step that has begun is taken again.
-    if (run.stopping && (run.stopping === 'cancel' || !isBetweenSteps))
-      alone(member, () => leave(run, stop(run, report)));
-    // Resumed from its last checkpoint, or told to end where it is: a step that has begun is not taken then.
-    else if (run.done && !isBetweenSteps && !beside) alone(member, () => evaluateOrGoOn(member));
-    else if (run.step === 0 && !isBetweenSteps) beginAnswers(member);
-  }
+  const loop = { group, report };
+  for (const member of group.all) beginTurn(loop, member);
   const members = group.next();
   const [first] = members;
   if (first === undefined) return;
-  const { beside } = first;
-  if (beside) return alone(first, () => isDone(first.run, beside, report) && goOn(first));
-  if (first.evaluation && first.isThrough) return alone(first, () => complete(first));
-  const forward = () => group.forward(members);
-  if (members.length === 1) alone(first, forward);
-  else working(members, forward, () => members.forEach((member) => member.repeatAlone()));
+  if (first.needsForward) {
+    const forward = () => group.forward(members);
+    if (members.length === 1) alone(loop, first, forward);
+    else guarded(group, members, forward, () => members.forEach((member) => member.repeatAlone()));
+  }
   for (const member of members)
-    if (member.isThrough && group.has(member.run)) alone(member, () => complete(member));
-
-  function complete(member: Member): void {
-    const { run, evaluation } = member;
-    if (evaluation === null) {
-      run.backwardPenalty();
-      step(member);
-      evaluateOrGoOn(member);
-    } else if (member.measure()) {
-      evaluated(member, evaluation);
-      // it has ended, and by a sample
-      if (run.done && !evaluation.full) member.evaluate(run.data.whole);
-      else answerOrGoOn(member);
-    }
-  }
-
-  function evaluateOrGoOn(member: Member): void {
-    const { data, step, isToldToEnd } = member.run;
-    const due = isToldToEnd && data.validation.length > 0 ? data.atEnd : data.evaluationAt(step);
-    if (due) member.evaluate(due);
-    else answerOrGoOn(member);
-  }
-
-  function answerOrGoOn(member: Member): void {
-    if (!beginAnswers(member)) goOn(member);
-  }
-
-  function goOn(member: Member): void {
-    const { run } = member;
-    member.end();
-    // Before its checkpoint: a run that goes on from that need not ask whether this was done.
-    if (!run.done && beginLedger(member)) return;
-    if (run.checkpointDue) report(run, run.save());
-    if (run.done && !beginLedger(member)) leave(run, run.finish());
-  }
-
-  function step(member: Member): void {
-    const { run } = member;
-    const update = timedStep(run, clipAndStep(run, member.sums), member.report());
-    report(run, update);
-    const { loss, grad_norm: gradNorm } = update.metrics;
-    const speed = update.tokens / update.seconds;
-    const seen = { step: update.step, loss, gradNorm, speed, company: group.size };
-    for (const warning of run.watch.step(seen)) report(run, warning);
-  }
-
-  function evaluated({ run, sums }: Member, { full }: Evaluation): void {
-    const { step } = run;
-    const metrics = run.measured(sums);
-    const warnings = run.evaluated(metrics, full);
-    // A sample that a run ends by is not told: the whole of its data, at the same step, is.
-    if (full || !run.done)
-      report(run, { type: 'evaluated', step, metrics, full, ...run.confusion(sums) });
-    for (const warning of warnings) report(run, warning);
-  }
+    if (group.has(member.run) && !member.needsForward)
+      alone(loop, member, () => work(loop, member));
 }
 
-/** Whether its sample prompts are to be answered now: each turn is then a piece of that. */
-function beginAnswers(member: Member): boolean {
-  const samples = member.run.beginSamples();
-  if (samples) member.turnTo(samples);
-  return samples !== null;
+/** Stops a run that is told to stop, ends one that takes no further step, and chooses the state of a new one. */
+function beginTurn(loop: Loop, member: Member): void {
+  const { run, state } = member;
+  const isBeforeStep = state === 'starting' || state === 'stepping';
+  if (run.stopping === 'cancel' || (run.stopping && STATES[state].interruptible))
+    alone(loop, member, () => leave(loop, run, stop(loop, run)));
+  // Resumed from its last checkpoint, or told to end at this step.
+  else if (run.done && isBeforeStep) alone(loop, member, () => enter(loop, member, 'evaluating'));
+  else if (state === 'starting') enter(loop, member, run.step === 0 ? 'answering' : 'stepping');
 }
 
-/** The same for its ledger; that of its end is the last thing that a run does. */
-function beginLedger(member: Member): boolean {
-  const ledger = member.run.beginLedger();
-  if (ledger) member.turnTo(ledger);
-  return ledger !== null;
+function work(loop: Loop, member: Member): void {
+  const { turn, next } = STATES[member.state];
+  if (turn?.(loop, member)) enter(loop, member, next);
 }
 
-/** One piece of it. Whether that was the last, or there is none. */
-function isDone(run: Run, work: SideWork, report: Report): boolean {
+/** Enters a state, or the first one after it that has something to do. */
+function enter(loop: Loop, member: Member, state: State): void {
+  member.end();
+  member.state = state;
+  if (!STATES[state].enter(loop, member)) enter(loop, member, STATES[state].next);
+}
+
+function finishStep({ group, report }: Loop, member: Member): boolean {
+  const { run } = member;
+  run.backwardPenalty();
+  const update = timedStep(run, clipAndStep(run, member.sums), member.report());
+  report(run, update);
+  const { loss, grad_norm: gradNorm } = update.metrics;
+  const speed = update.tokens / update.seconds;
+  const seen = { step: update.step, loss, gradNorm, speed, company: group.size };
+  for (const warning of run.watch.step(seen)) report(run, warning);
+  return true;
+}
+
+function beginEvaluation(_: Loop, member: Member): boolean {
+  const { data, step, isToldToEnd } = member.run;
+  const due = isToldToEnd && data.validation.length > 0 ? data.atEnd : data.evaluationAt(step);
+  if (due) member.evaluate(due);
+  return due !== null;
+}
+
+function measure(loop: Loop, member: Member): boolean {
+  const { run, evaluation } = member;
+  if (evaluation === null || !member.measure()) return evaluation === null;
+  reportEvaluation(loop, member, evaluation);
+  if (!run.done || evaluation.full) return true;
+  // A run that ends with an evaluation of a sample is then evaluated on all of the data.
+  member.evaluate(run.data.whole);
+  return false;
+}
+
+function reportEvaluation({ report }: Loop, { run, sums }: Member, { full }: Evaluation): void {
+  const { step } = run;
+  const metrics = run.measured(sums);
+  const warnings = run.evaluated(metrics, full);
+  // At the end only the evaluation of all data is reported: a sample has the same step.
+  if (full || !run.done)
+    report(run, { type: 'evaluated', step, metrics, full, ...run.confusion(sums) });
+  for (const warning of warnings) report(run, warning);
+}
+
+function beginSamples(_: Loop, member: Member): boolean {
+  return member.startSideWork(member.run.beginSamples());
+}
+
+function beginEpochLedger(_: Loop, member: Member): boolean {
+  return !member.run.done && member.startSideWork(member.run.beginLedger());
+}
+
+function beginFinalLedger(_: Loop, member: Member): boolean {
+  return member.run.done && member.startSideWork(member.run.beginLedger());
+}
+
+/** One piece of the answers or of the ledger. A failure ends that work, not the run. */
+function doSideWork({ report }: Loop, { run, sideWork }: Member): boolean {
+  if (sideWork === null) return true;
   try {
-    const fact = work.next();
+    const fact = sideWork.next();
     if (fact) report(run, fact);
     return fact !== null;
   } catch (error) {
-    run.notDone(work.what, error);
+    run.notDone(sideWork.what, error);
     return true;
   }
 }
 
+function save({ report }: Loop, { run }: Member): boolean {
+  if (run.checkpointDue) report(run, run.save());
+  return false;
+}
+
+function finish(loop: Loop, { run }: Member): boolean {
+  if (run.done) leave(loop, run, run.finish());
+  return run.done;
+}
+
+/** Does work that belongs to one run, which leaves with a failure if the work throws. */
+function alone(loop: Loop, member: Member, work: () => void): void {
+  guarded(loop.group, [member], work, (error) => leave(loop, member.run, failureOf(error)));
+}
+
+function guarded(
+  group: RunGroup,
+  members: readonly Member[],
+  work: () => void,
+  onFailure: (error: unknown) => void,
+): void {
+  try {
+    group.spend(members, work);
+  } catch (error) {
+    if (isFatal(error)) throw error;
+    onFailure(error);
+  }
+}
+
+function leave({ group, report }: Loop, run: Run, last: RunFact): void {
+  // A run that has left may still be found to have used too much memory.
+  if (!group.has(run)) return;
+  report(run, last);
+  group.remove(run);
+}
+
 /**
- * What a run that was told to stop ends with; a paused or drained one leaves a checkpoint. One of this very step stays
- * as it is: its files may be on their way up.
+ * The last fact of a run that is told to stop. A run that is not cancelled leaves a checkpoint; a checkpoint of this very
+ * step stays as it is, because its files may be uploading.
  */
-function stop(run: Run, report: Report): FactOfRun<'stopped'> {
+function stop({ report }: Loop, run: Run): FactOfRun<'stopped'> {
   const reason = run.stopping ?? 'cancel';
   if (reason !== 'cancel' && !run.isSaved) report(run, run.save());
   return { type: 'stopped', reason, step: run.step };

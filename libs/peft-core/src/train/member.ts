@@ -1,4 +1,4 @@
-// Where a run of a group stands between two turns: in a step, or in an evaluation after one; and what time it has had.
+// A run in a group: its state between two turns, its pass over the base, and the time spent on it.
 import { noGrad } from '@graft/kernels';
 import { addTotals, NO_SUMS, type Example, type Sums } from '../tasks/task.js';
 import { microBatches, wholeBatches, type MicroBatch } from './micro-batches.js';
@@ -8,13 +8,24 @@ import type { SideWork } from './side-work/side-work.js';
 
 export type Evaluation = NonNullable<ReturnType<RunData['evaluationAt']>>;
 
+/** What a run does in its next turn: loop.ts has the table. */
+export type State =
+  | 'starting'
+  | 'stepping'
+  | 'evaluating'
+  | 'answering'
+  | 'ledger'
+  | 'saving'
+  | 'finalLedger'
+  | 'done';
+
 /** A step's examples, or those of an evaluation, on their way through the base. */
 interface Pass {
   readonly evaluation: Evaluation | null;
-  readonly pieces: readonly MicroBatch<Example>[];
+  readonly microBatches: readonly MicroBatch<Example>[];
   /** What a loss is multiplied with so that the micro-batches of a step add up to a mean. */
   readonly scale: number;
-  through: number;
+  forwardsDone: number;
   /** They grow: labels that are taken for others are many, and are not copied for each micro-batch. */
   readonly sums: { units: number; readonly totals: Record<string, number> };
   /** What is measured beside its forwards, once it has begun. */
@@ -35,6 +46,7 @@ const MARGIN_TIMES = 1.5;
 const MARGIN_BYTES = 128 << 20;
 
 export class Member {
+  state: State = 'starting';
   /** Its micro-batches share no forward: one that they shared has failed. */
   alone = false;
   /** Of the forward that failed, some gradients may be there. */
@@ -65,15 +77,15 @@ export class Member {
     return MARGIN_TIMES * bytes + MARGIN_BYTES - grown;
   }
 
-  /** What it gives to the next forward. */
-  get piece(): MicroBatch<Example> {
-    const { pieces, through } = (this.pass ??= this.step());
-    return pieces[through] as MicroBatch<Example>;
+  /** The micro-batch of its next forward. */
+  get microBatch(): MicroBatch<Example> {
+    const { microBatches, forwardsDone } = (this.pass ??= this.step());
+    return microBatches[forwardsDone] as MicroBatch<Example>;
   }
 
-  /** Which forward of its step or evaluation is the next one. */
-  get count(): number {
-    return this.pass?.through ?? 0;
+  /** Forwards of its step or evaluation that are done. */
+  get forwardsDone(): number {
+    return this.pass?.forwardsDone ?? 0;
   }
 
   get scale(): number {
@@ -89,25 +101,22 @@ export class Member {
     return this.pass?.evaluation ?? null;
   }
 
-  /** What it does beside its steps and evaluations, which comes first. */
-  get beside(): SideWork | null {
+  /** Its answers or its ledger, while it is at work on them. */
+  get sideWork(): SideWork | null {
     return this.side;
   }
 
-  /** Whether what it does belongs to the step that is done. */
-  get isBetweenSteps(): boolean {
-    return this.evaluation !== null || this.side?.isOfStep === true;
-  }
-
-  get isThrough(): boolean {
-    return this.pass !== null && this.pass.through >= this.pass.pieces.length;
+  /** Whether its step or evaluation has micro-batches left. */
+  get needsForward(): boolean {
+    if (this.side) return false;
+    return this.pass === null || this.pass.forwardsDone < this.pass.microBatches.length;
   }
 
   take(sums: Sums): void {
     const pass = this.pass as Pass;
     pass.sums.units += sums.units;
     addTotals(pass.sums.totals, sums.totals);
-    pass.through += 1;
+    pass.forwardsDone += 1;
   }
 
   /** One piece of what its evaluation measures beside its forwards. Whether that was the last, or there is none. */
@@ -124,11 +133,13 @@ export class Member {
     this.pass = this.begin(evaluation.examples, evaluation);
   }
 
-  turnTo(work: SideWork): void {
+  /** Whether there is such work. */
+  startSideWork(work: SideWork | null): boolean {
     this.side = work;
+    return work !== null;
   }
 
-  /** The step, with what came after it, is over: what comes next is the next step. */
+  /** Frees what its state holds: another one begins. */
   end(): void {
     this.side?.dispose();
     this.side = null;
@@ -182,15 +193,14 @@ export class Member {
 
   private begin(examples: readonly Example[], evaluation: Evaluation | null): Pass {
     const { task, spec } = this.run;
-    const pieces = task.wholeBatches
-      ? wholeBatches(examples, spec.batch_size)
-      : microBatches(examples, this.terms.budget);
     const scale = 1 / this.run.unitsIn(examples);
     return {
       evaluation,
-      pieces,
+      microBatches: task.wholeBatches
+        ? wholeBatches(examples, spec.batch_size)
+        : microBatches(examples, this.terms.budget),
       scale,
-      through: 0,
+      forwardsDone: 0,
       sums: { units: 0, totals: {} },
       measuring: null,
     };

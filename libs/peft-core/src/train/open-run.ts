@@ -285,7 +285,7 @@ function ledgerOf(
 ): RunParts['ledger'] {
   if (!asked) return null;
   const of = { model, run, task, taskOptions, data, batchSize };
-  return (step, isLast) => new Ledger({ ...of, step, isLast });
+  return (step) => new Ledger({ ...of, step });
 }
 
 function readData(

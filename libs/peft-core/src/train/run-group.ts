@@ -82,23 +82,24 @@ export class RunGroup {
   }
 
   /**
-   * Those of the next forward: the run that has had least time, and, where its micro-batch is short, all of its task
-   * whose next ones are short too.
+   * The members of the next turn: the run that has had the least time, and, where its micro-batch is short, all runs of
+   * its task whose next micro-batches are short too.
    */
   next(): Member[] {
     const first = this.turns.next();
     if (first === null) return [];
-    if (first.beside || !this.joins(first)) return [first];
-    let { rows } = first.piece;
-    const kin = new Set([first]);
+    if (!this.sharesForwards(first)) return [first];
+    let { rows } = first.microBatch;
+    const together = new Set([first]);
     for (const other of this.turns.members) {
-      if (kin.has(other) || other.run.task !== first.run.task || !this.joins(other)) continue;
-      if (rows + other.piece.rows > this.limits.budget) continue;
-      kin.add(other);
-      rows += other.piece.rows;
+      if (together.has(other) || other.run.task !== first.run.task) continue;
+      if (!this.sharesForwards(other)) continue;
+      if (rows + other.microBatch.rows > this.limits.budget) continue;
+      together.add(other);
+      rows += other.microBatch.rows;
     }
-    // By the order in which they came: whose turn it was must not decide in which order rows lie.
-    return this.all.filter((member) => kin.has(member));
+    // In the order in which they joined: the order of the rows must not depend on whose turn it is.
+    return this.all.filter((member) => together.has(member));
   }
 
   /** What is done for these is their time; of a forward that several share each has an equal part. */
@@ -141,14 +142,14 @@ export class RunGroup {
     const [{ run: first, evaluation }] = members as [Member, ...Member[]];
     const isStep = evaluation === null;
     for (const member of members) member.makeReady();
-    const shares = members.map(({ run, piece: { examples } }) => ({
+    const shares = members.map(({ run, microBatch: { examples } }) => ({
       run: run.id,
       examples,
       options: run.spec.task_options,
     }));
-    const keys = members.map(({ run: { id, spec, step }, count }) => {
+    const keys = members.map(({ run: { id, spec, step }, forwardsDone }) => {
       // Counted by run: what the others have must not change its dropout.
-      const forward = step * FORWARDS_PER_STEP + (count % FORWARDS_PER_STEP);
+      const forward = step * FORWARDS_PER_STEP + (forwardsDone % FORWARDS_PER_STEP);
       return [id, { seed: spec.seed, step: isStep ? forward : 0 }] as const;
     });
     // one that asks for it decides for all: what is computed once more has the same bits
@@ -166,13 +167,9 @@ export class RunGroup {
     for (const member of members) member.take(sums.get(member.run.id) ?? NO_SUMS);
   }
 
-  private joins(member: Member): boolean {
-    return (
-      !member.alone &&
-      member.beside === null &&
-      member.evaluation === null &&
-      member.piece.rows < this.limits.shareBelow
-    );
+  private sharesForwards(member: Member): boolean {
+    if (member.alone || member.state !== 'stepping') return false;
+    return member.microBatch.rows < this.limits.shareBelow;
   }
 }
 

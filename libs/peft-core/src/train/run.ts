@@ -36,7 +36,7 @@ export interface RunParts {
   /** Begins to answer its sample prompts, where it has any. */
   readonly samples: ((step: number) => SideWork) | null;
   /** Begins its loss ledger, where that is asked for. */
-  readonly ledger: ((step: number, isLast: boolean) => SideWork) | null;
+  readonly ledger: ((step: number) => SideWork) | null;
   readonly onWarning: (message: string) => void;
 }
 
@@ -231,7 +231,7 @@ export class Run {
     const isDue = done || this.data.endsLedgerEpoch(step);
     if (!ledger || !isDue || this.ledgerStep === step) return null;
     this.ledgerStep = step;
-    return ledger(step, done);
+    return ledger(step);
   }
 
   /** What is trained is worth more than what is looked at. @throws what has broken the device */

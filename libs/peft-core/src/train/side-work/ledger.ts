@@ -29,7 +29,6 @@ export interface LedgerOptions {
   readonly batchSize: number;
   /** That is done. */
   readonly step: number;
-  readonly isLast: boolean;
 }
 
 /** What one run makes of some examples. */
@@ -44,15 +43,12 @@ interface Look {
 
 export class Ledger implements SideWork {
   readonly what = 'Its loss ledger';
-  /** The last one is made anew from the run's last checkpoint; one before it belongs to its step. */
-  readonly isOfStep: boolean;
   private readonly own: Look;
   /** Of the worst, by place, and what the base makes of them. */
   private worst: readonly number[] = [];
   private base: Look | null = null;
 
   constructor(private readonly options: LedgerOptions) {
-    this.isOfStep = !options.isLast;
     const all = Array.from(options.data.examples.keys());
     this.own = this.look(options.run, all);
   }

@@ -19,7 +19,6 @@ export interface SampleRequest {
 
 export class Samples implements SideWork {
   readonly what = 'Answers to its sample prompts';
-  readonly isOfStep = true;
   private readonly cache: KvCache;
   private readonly answers: Generation[] = [];
   private readonly texts: string[];

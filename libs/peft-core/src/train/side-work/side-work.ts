@@ -1,12 +1,10 @@
 import type { RunFact } from '../facts.js';
 
-/** What a run does beside its steps and evaluations, a piece in each of its turns. */
+/** What a run does beside its steps and evaluations, one piece in each of its turns. */
 export interface SideWork {
-  /** "Its loss ledger", for who is told that it could not be done. */
+  /** Its name in a message that it failed, such as "Its loss ledger". */
   readonly what: string;
-  /** Whether it belongs to the step that is done, so that a run which is told to stop ends it first. */
-  readonly isOfStep: boolean;
-  /** One piece. Null until it is done, then what came of it. */
+  /** Does one piece. Null until the work is done, then its result. */
   next(): RunFact | null;
   dispose(): void;
 }
