@@ -1,0 +1,90 @@
+// Resolves a run: its spec with what only the data and the adapter to continue from can tell, and what that takes of its
+// base. Reads the files of the run, encodes nothing.
+import { isDeepStrictEqual } from 'node:util';
+import type { Spec } from '@graft/contracts';
+import { lettersIn } from '../data/audio/made-vocabulary.js';
+import { heldOut, splitOf } from '../data/held-out.js';
+import { surveyed } from '../data/survey.js';
+import type { Base } from '../io/base-folder.js';
+import { isWholeModel, storedLetters } from '../io/peft-adapter.js';
+import { promptTasks } from '../methods/config.js';
+import type { HeadRequest } from '../nn/outline.js';
+import { stackKinds } from '../nn/stack-options.js';
+import { footprintOf, type BaseFootprint } from '../plan.js';
+import {
+  checkWrites,
+  continuedOptions,
+  headOf,
+  inOrderOf,
+  learntOn,
+} from '../tasks/head-request.js';
+import { checkBase, taskFor } from '../tasks/registry.js';
+import type { Task } from '../tasks/task.js';
+import { checkTrained } from './optimizer.js';
+
+export interface RunOptions {
+  /** Number of the run in its group. */
+  readonly id: number;
+  /** Id of the base, in checkpoints: they go on on the same one only. */
+  readonly baseId: string;
+  /** What the adapter's config calls the base: a hub's id or a path. Default: its id. */
+  readonly baseName?: string;
+  readonly trainFile: string;
+  readonly validFile?: string | null;
+  /** Folder of an adapter to begin from. */
+  readonly initAdapterDir?: string | null;
+  /** Folders of the adapters that the run's is made of, in their order. */
+  readonly adapterDirs?: readonly string[];
+  /** Folder of a checkpoint to resume from. */
+  readonly checkpointDir?: string | null;
+  /** Where checkpoints and the adapter are written. */
+  readonly workDir: string;
+  readonly onPhase?: (code: string, message: string, progress: number | null) => void;
+  readonly onLog?: (level: 'info' | 'warn', message: string) => void;
+}
+
+export interface ResolvedRun {
+  readonly task: Task;
+  readonly spec: Spec;
+  /** The head of its task, where it has one. */
+  readonly head: HeadRequest | null;
+  readonly footprint: BaseFootprint;
+  /** Places of the records of the training file that are held out for validation; null: none. */
+  readonly heldOut: ReadonlySet<number> | null;
+}
+
+/** @throws DomainError for data and options that a user can mend */
+export function resolveRun(base: Base, asked: Spec, options: RunOptions): ResolvedRun {
+  const { config, model } = base;
+  const { trainFile, validFile = null, initAdapterDir } = options;
+  const task = taskFor(asked.task);
+  const stacks = stackKinds(model.stacks);
+  checkBase(task, { stacks, inputs: model.inputKind }, config.model_type);
+  checkWrites(asked, config);
+  const split = splitOf(asked);
+  const records = { task, tasks: promptTasks(asked.peft) };
+  const held = split && heldOut(trainFile, records, split);
+  const continued = withStoredLetters(asked, initAdapterDir, base);
+  const known = learntOn(continued, config);
+  const open = known.task_options as unknown;
+  const found = surveyed(task, open, trainFile, validFile, held ?? undefined);
+  const ordered = inOrderOf(config, found as Spec['task_options'], known.task_options);
+  const spec = { ...known, task_options: ordered };
+  const head = headOf(spec);
+  const footprint = footprintOf(spec.peft, config, Boolean(initAdapterDir), head, spec.adapters);
+  checkTrained(spec.optimizer, footprint);
+  return { task, spec, head, footprint, heldOut: held };
+}
+
+/** A run keeps the letters of the adapter it begins from. A whole model that has its base's letters has none of its own. */
+function withStoredLetters(
+  spec: Spec,
+  dir: string | null | undefined,
+  { vocabularyFiles }: Base,
+): Spec {
+  if (!dir || !taskFor(spec.task).letters) return spec;
+  const letters = storedLetters(dir);
+  const ofBase = vocabularyFiles && lettersIn(vocabularyFiles);
+  const isBases = !headOf(spec) && isWholeModel(dir) && isDeepStrictEqual(letters, ofBase);
+  return { ...spec, task_options: continuedOptions(spec, isBases ? null : letters) };
+}
