@@ -77,6 +77,7 @@ export type {
   BaseFootprint,
   Columns,
   HfConfig,
+  JobFacts,
   ModelInspection,
   Operand,
   Shape,

@@ -11,21 +11,11 @@ import { z } from 'zod';
 import type { Principal } from '../auth/principal.js';
 import {
   answerSizes,
-  checkTrained,
   cutAt,
   continued,
-  continuedOptions,
-  footprintOf,
-  hasOneLabel,
-  headOf,
-  heldAs,
-  inOrderOf,
   invocationOf,
-  checkWrites,
-  learntOn,
   peftFields,
   promptTasks,
-  resolveSpec,
   splitOf,
   totalSteps,
   withoutHeldOut,
@@ -41,6 +31,7 @@ import { ReaderFailure } from './data-reader.js';
 import { DataReports } from './data-reports.js';
 import type { DataReports as Reports } from './reader-protocol.js';
 import { JobEval } from './job-eval.js';
+import { resolveJob, resolveOnBase, type AskedJob } from './job-spec.js';
 import { memoryForecast } from './memory-forecast.js';
 import { requireRoom } from './pool-room.js';
 import { PoolTerms, type Terms } from './pool-terms.js';
@@ -116,11 +107,11 @@ export class JobPlans {
 
   private async planned(
     caller: Principal,
-    asked: CreateJob,
+    body: CreateJob,
     gone: AbortSignal | undefined,
   ): Promise<JobPlan> {
-    let request = asked;
-    const pool = asked.graft?.pool ?? DEFAULT_POOL;
+    let request = body;
+    const pool = body.graft?.pool ?? DEFAULT_POOL;
     const terms = await this.pools.of(caller.projectId, pool, 'graft.pool');
     const priority = priorityWithin(caller.projectId, terms.limits, request.graft?.priority);
     const integrations = await this.integrations.of(caller, request.integrations);
@@ -131,28 +122,27 @@ export class JobPlans {
       ? await this.usable(caller, request.validation_file, 'validation_file')
       : null;
     const modelType = base.base.family ?? undefined;
-    const taken = takenTask(asked, training, modelType);
-    if (taken) request = { ...asked, graft: { ...asked.graft, task: taken.task } };
-    const resolvable = {
-      ...request,
-      model: base.base.id,
-      ...(await this.samePeft(caller, request, start)),
+    const taken = takenTask(body, training, modelType);
+    if (taken) request = { ...body, graft: { ...body.graft, task: taken.task } };
+    const asked: AskedJob = {
+      request: {
+        ...request,
+        model: base.base.id,
+        ...(await this.samePeft(caller, request, start)),
+      },
+      facts: {
+        trainingRecords: training.records,
+        begun: start !== null,
+        fineTuned: base.base.job_id !== null,
+        ...(modelType === undefined ? {} : { modelType }),
+      },
+      start,
+      adapters: [],
     };
-    const facts = {
-      trainingRecords: training.records,
-      begun: start !== null,
-      fineTuned: base.base.job_id !== null,
-      ...(modelType === undefined ? {} : { modelType }),
-    };
-    const resolved = resolveSpec(resolvable, facts);
-    const parts = await adapterParts(this.models, caller, { peft: resolved.peft, base, start });
-    const adapters = parts.map(({ config }) => config);
-    const made = (of: Spec): Spec => {
-      const task_options = sameLetters(of, start);
-      return { ...of, task_options, ...(adapters.length > 0 && { adapters }) };
-    };
-    const spec = made(resolved);
-    const exact = (heldOut: number): Spec => made(resolveSpec(resolvable, { ...facts, heldOut }));
+    const { peft } = resolveJob(asked);
+    const parts = await adapterParts(this.models, caller, { peft, base, start });
+    const job = { ...asked, adapters: parts.map(({ config }) => config) };
+    const spec = resolveJob(job);
     request = await this.evals.resolved(caller.projectId, request, spec);
     checkTask(training, spec, 'training_file');
     if (validation) checkTask(validation, spec, 'validation_file');
@@ -170,53 +160,46 @@ export class JobPlans {
       warnings: [...(taken ? [taken.warning] : []), ...tableWarnings([training, validation])],
     };
     const asker = this.reports.asker(caller.projectId, gone);
-    const looked = await this.lookedAt({ ...named, exact }, terms, asker);
+    const looked = await this.lookedAt(named, job, terms, asker);
     const examples = looked.data?.training.examples ?? training.records;
     checkSampledSteps(looked.spec, totalSteps(looked.spec, examples));
     return { ...named, ...looked };
   }
 
   private async lookedAt(
-    plan: Omit<JobPlan, LookedAt> & {
-      /** The spec where so many records are held out for validation. */
-      readonly exact: (heldOut: number) => Spec;
-    },
+    plan: Omit<JobPlan, LookedAt>,
+    job: AskedJob,
     terms: Terms,
     asker: Asker,
   ): Promise<Pick<JobPlan, 'spec' | LookedAt>> {
     const { start, training, validation } = plan;
     const { base } = plan.base;
-    let { spec } = plan;
-    let footprint: BaseFootprint | null = null;
+    const pool = plan.request.graft?.pool ?? DEFAULT_POOL;
+    const begun = start !== null;
+    let known: Pick<JobPlan, 'spec' | 'footprint'> = { spec: plan.spec, footprint: null };
     try {
       const config = await this.reports.config(base, asker);
-      checkWrites(spec, config);
-      spec = learntOn(heldAs(spec, config), config);
-      footprint = footprintOf(spec.peft, config, start !== null, headOf(spec), spec.adapters);
-      checkTrained(spec.optimizer, footprint);
+      const onBase = resolveOnBase(job, config);
+      known = onBase;
+      const { spec, footprint } = onBase;
       const maxSeqLen = cutAt(spec, footprint);
-      const pool = plan.request.graft?.pool ?? DEFAULT_POOL;
-      requireRoom(terms, pool, spec, config, start !== null);
+      requireRoom(terms, pool, spec, config, begun);
       const prompts = await this.reports.promptTokens(base, spec, footprint.room, asker);
       const { task, task_options: taskOptions } = spec;
       const [tasks, split] = [promptTasks(spec.peft), splitOf(spec)];
       const method = { tasks, split, invocation: invocationOf(spec.peft) };
       const question = { base, training, validation, task, taskOptions, maxSeqLen, ...method };
       const data = await this.reports.of(question, asker);
-      // equal records stay together: how many are held out is known only now
-      if (split && data.validation) spec = heldAs(plan.exact(data.validation.examples), config);
-      // of labels, how many there are may be, too
-      spec = { ...spec, task_options: { ...inOrderOf(config, data.taskOptions, taskOptions) } };
-      if (!hasOneLabel(spec.task_options)) spec = { ...spec, stratify_by_column: null };
-      footprint = footprintOf(spec.peft, config, start !== null, headOf(spec), spec.adapters);
-      const answers = answerSizes(spec, config, prompts, footprint.virtualTokens);
+      const exact = resolveOnBase(job, config, data);
+      known = exact;
+      const answers = answerSizes(exact.spec, config, prompts, exact.footprint.virtualTokens);
       const rows = data.training.largest_rows;
-      requireRoom(terms, pool, spec, config, start !== null, { rows, answers });
-      const memory = memoryForecast(spec, config, { ...data, answers }, start !== null);
-      return { spec, footprint, data, memory, unread: null };
+      requireRoom(terms, pool, exact.spec, config, begun, { rows, answers });
+      const memory = memoryForecast(exact.spec, config, { ...data, answers }, begun);
+      return { ...exact, data, memory, unread: null };
     } catch (error) {
       if (!(error instanceof ReaderFailure)) throw error;
-      return { spec, footprint, data: null, memory: null, unread: error.message };
+      return { ...known, data: null, memory: null, unread: error.message };
     }
   }
 
@@ -278,13 +261,6 @@ export class JobPlans {
     }
     return file;
   }
-}
-
-/** Letters that an adapter to begin from has of its own stay. @throws DomainError for others */
-function sameLetters(spec: Spec, start: Resolved | null): Spec['task_options'] {
-  if (start?.task?.name !== spec.task) return spec.task_options;
-  const { letters } = start.task.options as { readonly letters?: readonly string[] | null };
-  return continuedOptions(spec, letters ?? null);
 }
 
 /** Steps of a run on so many examples, and tokens of all passes, or of as many examples as max_steps lets pass. */
