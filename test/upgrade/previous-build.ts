@@ -1,4 +1,4 @@
-// The API of the build before the newest migration, made from the repository's history.
+// The API of the build before the newest migration, built from the repository's history.
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -14,10 +14,16 @@ const git = (...args: string[]): string =>
     stdio: ['ignore', 'pipe', 'pipe'],
   }).trim();
 
-/** The commit before the one that added the newest migration; null where the history does not go back so far. */
+/**
+ * The commit before the one that added the newest migration, or HEAD while there is only the initial one; null where the
+ * history does not go back so far.
+ */
 export function previousCommit(): string | null {
   try {
-    const newest = git('log', '--diff-filter=A', '--format=%H', '-1', '--', MIGRATIONS);
+    const present = git('ls-tree', '--name-only', 'HEAD', `${MIGRATIONS}/`).match(/[.]ts$/gm);
+    if (present?.length === 1) return git('rev-parse', 'HEAD');
+    const paths = `:(glob)${MIGRATIONS}/*.ts`;
+    const newest = git('log', '--diff-filter=A', '--format=%H', '-1', '--', paths);
     return git('rev-parse', '--verify', `${newest}^`);
   } catch {
     return null;

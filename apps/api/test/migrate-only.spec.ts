@@ -3,8 +3,10 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import pg from 'pg';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { dataSource } from '../src/database/data-source.js';
+import type { MigrationInterface, QueryRunner } from 'typeorm';
+import { dataSource, MIGRATIONS } from '../src/database/data-source.js';
 import { createLargeIndex } from '../src/database/large-index.js';
+import { migrate } from '../src/database/migrate.js';
 import { whileNoOtherStarts } from '../src/database/start-lock.js';
 import { until } from './fixture.js';
 import {
@@ -29,6 +31,21 @@ function start(databaseUrl: string) {
     said,
     over: once(child, 'close').then(([code]) => ({ code: code as number, ...said })),
   };
+}
+
+const adds = (table: string) => ({
+  up: (runner: QueryRunner) => runner.query(`ALTER TABLE "${table}" ADD "later" text`),
+  down: (runner: QueryRunner) => runner.query(`ALTER TABLE "${table}" DROP COLUMN "later"`),
+});
+class First1999000000000 implements MigrationInterface {
+  readonly name = 'First1999000000000';
+  readonly up = adds('metric').up;
+  readonly down = adds('metric').down;
+}
+class Second1999000000001 implements MigrationInterface {
+  readonly name = 'Second1999000000001';
+  readonly up = adds('evaluation').up;
+  readonly down = adds('evaluation').down;
 }
 
 describe.skipIf(!(await listens(POSTGRES_PORT)))('migrations on their own', () => {
@@ -77,18 +94,20 @@ describe.skipIf(!(await listens(POSTGRES_PORT)))('migrations on their own', () =
 
   it('wait for a locked table, hold nobody up meanwhile, and keep those that are done', async () => {
     name = await migratedDatabase();
-    const source = await dataSource(url()).initialize();
     const holder = await connect();
     const other = await connect();
     const done = async (): Promise<string[]> =>
-      (await other.query<{ name: string }>('SELECT name FROM migration')).rows.map(
+      (await other.query<{ name: string }>('SELECT name FROM migration ORDER BY id')).rows.map(
         (row) => row.name,
       );
-    while ((await done()).includes('EventKind1764959100000')) await source.undoLastMigration();
-    await source.destroy();
+    const before = await done();
     await holder.query('BEGIN; SELECT 1 FROM evaluation');
-    const { over } = start(url());
-    await until(async () => (await done()).includes('EventKind1764959100000'));
+    const over = migrate(url(), undefined, [
+      ...MIGRATIONS,
+      First1999000000000,
+      Second1999000000001,
+    ]);
+    await until(async () => (await done()).includes('First1999000000000'));
     await until(async () => {
       const waiting = `SELECT 1 FROM pg_locks WHERE relation = 'evaluation'::regclass AND NOT granted`;
       return (await other.query(waiting)).rowCount === 1;
@@ -96,8 +115,23 @@ describe.skipIf(!(await listens(POSTGRES_PORT)))('migrations on their own', () =
     // Behind the one that waits, until that gives up for a while.
     await other.query('SELECT 1 FROM evaluation');
     await holder.query('COMMIT');
-    expect(await over).toMatchObject({ code: 0 });
-    expect(await done()).toContain('EvaluationConfusion1764959200000');
+    await over;
+    expect(await done()).toEqual([...before, 'First1999000000000', 'Second1999000000001']);
+  });
+
+  it('refuse a database that a build from before 0.1.0 made, and leave it as it is', async () => {
+    name = await emptyDatabase();
+    const client = await connect();
+    await client.query(
+      `CREATE TABLE migration (id serial, "timestamp" bigint, name text);
+       INSERT INTO migration ("timestamp", name) VALUES (1764000000000, 'Initial1764000000000')`,
+    );
+    expect(await start(url()).over).toMatchObject({
+      code: 1,
+      err: expect.stringMatching(/before 0\.1\.0, .*Start with an empty database/) as string,
+    });
+    const tables = await client.query(`SELECT 1 FROM pg_tables WHERE schemaname = 'public'`);
+    expect(tables.rowCount).toBe(1);
   });
 
   it('say what is wrong, and exit with 1', async () => {

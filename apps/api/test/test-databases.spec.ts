@@ -39,7 +39,7 @@ describe.skipIf(!(await listens(POSTGRES_PORT)))('databases of tests', () => {
     const client = new pg.Client({ connectionString: `${POSTGRES}/${name}` });
     await client.connect();
     const rows = async (table: string) => (await client.query(`SELECT FROM ${table}`)).rowCount;
-    expect(await rows('migration')).toBeGreaterThan(40);
+    expect(await rows('migration')).toBeGreaterThan(0);
     expect(await rows('installation')).toBe(0);
     await client.end();
     await dropDatabase(name);

@@ -152,9 +152,12 @@ async function makeSchema(url: string): Promise<void> {
 
 function schemaHash(): string {
   const folder = new URL('../src/database/', import.meta.url);
-  const migrations = readdirSync(new URL('migrations', folder)).sort();
+  const migrations = readdirSync(new URL('migrations', folder), { recursive: true })
+    .map((name) => `migrations/${name.toString()}`)
+    .filter((name) => name.endsWith('.ts'))
+    .sort();
   const hash = createHash('sha256');
-  for (const file of ['data-source.ts', ...migrations.map((name) => `migrations/${name}`)])
+  for (const file of ['data-source.ts', ...migrations])
     hash.update(`${file}\0`).update(readFileSync(new URL(file, folder)));
   // The queue's migrations come with its package.
   const { resolve } = createRequire(import.meta.url);

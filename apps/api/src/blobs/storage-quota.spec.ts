@@ -1,7 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { randomFrom, scratchDatabase, type ScratchDatabase } from '../../test/scratch-database.js';
 import { Database } from '../database/database.js';
-import { ProjectStorage1764962000000 } from '../database/migrations/1764962000000-project-storage.js';
 import { StorageQuota } from './storage-quota.js';
 
 describe('what a project stores', () => {
@@ -71,25 +70,6 @@ describe('what a project stores', () => {
       expect(row?.bytes).toBeGreaterThan(0);
       expect(await quota.used(project), project).toBe(row?.bytes);
     }
-  });
-
-  it('is counted by the migration where rows were there before', async () => {
-    const migration = new ProjectStorage1764962000000();
-    const runner = scratch.source.createQueryRunner();
-    try {
-      await migration.down(runner);
-      await name('a', 'one', ['x', 100], ['y', 20]);
-      await name('a', 'two', ['x', 100]);
-      await name(null, 'base', ['w', 5000]);
-      await migration.up(runner);
-    } finally {
-      await runner.release();
-    }
-    expect(await quota.used('a')).toBe(120);
-    await forget('two');
-    expect(await quota.used('a')).toBe(120);
-    await forget('one');
-    expect(await quota.used('a')).toBe(0);
   });
 
   it('stays a sum of few rows', async () => {

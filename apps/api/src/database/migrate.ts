@@ -1,6 +1,6 @@
-import { MigrationExecutor, type QueryRunner } from 'typeorm';
+import { MigrationExecutor, type MigrationInterface, type QueryRunner } from 'typeorm';
 import { log } from '../log.js';
-import { dataSource } from './data-source.js';
+import { dataSource, MIGRATIONS } from './data-source.js';
 
 /** Whoever comes after a statement that waits for a table waits, too: the wait is short, and tried again. */
 const LOCK_TIMEOUT = '2s';
@@ -9,6 +9,11 @@ const PATIENCE_MS = 10 * 60_000;
 /** SQLSTATEs of a lock that was not had in time, and of a deadlock. */
 const LOCKED = /^(55P03|40P01)$/;
 
+const BEFORE_RELEASE =
+  'this database was made by a development build from before 0.1.0, whose schema cannot be upgraded; nothing in it was ' +
+  'changed. Start with an empty database instead (another --home, or another --database-url), and keep this one with ' +
+  'the build that made it if you need what is in it';
+
 /** Called after each migration that was run. */
 export type Report = (migration: string, seconds: number) => void;
 
@@ -16,18 +21,25 @@ export type Report = (migration: string, seconds: number) => void;
  * Brings the schema up to date. Each migration is a transaction, so locks of one are gone before the next begins, and
  * one that fails keeps those before it. It has as long as it needs, but waits for locks only briefly: it is rolled back
  * and tried again until others let it in. Callers hold the start lock (start-lock.ts).
- * @throws Error of the database, or where a table stays locked for ten minutes
+ * @throws Error of the database, where a table stays locked for ten minutes, or where a build from before 0.1.0 made the
+ *   schema
  */
 export async function migrate(
   databaseUrl: string,
   report: Report = () => undefined,
+  migrations: readonly (new () => MigrationInterface)[] = MIGRATIONS,
 ): Promise<void> {
-  const source = await dataSource(databaseUrl).initialize();
+  const source = await dataSource(databaseUrl)
+    .setOptions({ migrations: [...migrations] })
+    .initialize();
   try {
     const runner = source.createQueryRunner();
     await runner.query(`SET statement_timeout = 0`);
     await runner.query(`SET lock_timeout = '${LOCK_TIMEOUT}'`);
     const executor = new MigrationExecutor(source, runner);
+    const done = await executor.getExecutedMigrations();
+    if (done.length > 0 && !done.some(({ name }) => name === MIGRATIONS[0]?.name))
+      throw new Error(BEFORE_RELEASE);
     for (const migration of await executor.getPendingMigrations()) {
       const began = performance.now();
       await whenUnlocked(migration.name, () =>

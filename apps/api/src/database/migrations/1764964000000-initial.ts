@@ -1,0 +1,44 @@
+import type { MigrationInterface, QueryRunner } from 'typeorm';
+import { BLOB_REFS } from './initial/blob-refs.js';
+import { DISPATCH } from './initial/dispatch.js';
+import { EVALS } from './initial/evals.js';
+import { INSTALLATION } from './initial/installation.js';
+import { INTEGRATIONS } from './initial/integrations.js';
+import { JOBS } from './initial/jobs.js';
+import { STORAGE } from './initial/storage.js';
+import { SWEEPS } from './initial/sweeps.js';
+import { TENANCY } from './initial/tenancy.js';
+import { TRACES } from './initial/traces.js';
+import { WEBHOOKS } from './initial/webhooks.js';
+
+const STATEMENTS = [
+  ...INSTALLATION,
+  ...TENANCY,
+  ...STORAGE,
+  ...JOBS,
+  ...SWEEPS,
+  ...DISPATCH,
+  ...EVALS,
+  ...WEBHOOKS,
+  ...INTEGRATIONS,
+  ...TRACES,
+  ...BLOB_REFS,
+];
+
+/** Names that the statements create, by what follows CREATE. */
+const created = (what: RegExp): string =>
+  STATEMENTS.flatMap((statement) => what.exec(statement)?.[1] ?? []).join(', ');
+
+/** The schema of the first release. Once 0.1.0 is released, change the schema in a migration of its own. */
+export class Initial1764964000000 implements MigrationInterface {
+  readonly name = 'Initial1764964000000';
+
+  async up(runner: QueryRunner): Promise<void> {
+    for (const statement of STATEMENTS) await runner.query(statement);
+  }
+
+  async down(runner: QueryRunner): Promise<void> {
+    await runner.query(`DROP TABLE ${created(/^CREATE (?:UNLOGGED )?TABLE ("\w+")/)}`);
+    await runner.query(`DROP FUNCTION ${created(/^CREATE FUNCTION (\w+)/)}`);
+  }
+}
