@@ -10,8 +10,8 @@
 // busy machine too; the times only mean something when the load before is near 0. Clients share the machine.
 // --cpu-prof: a profile of the API for each part, to open in a browser's developer tools.
 import { credentials, Metadata } from '@grpc/grpc-js';
-import { PROTOCOL, WorkerServiceClient } from '@graft/contracts/grpc';
-import { buildWords } from '@graft/peft-core/catalog';
+import { SCHEMA_VERSION } from '@graft/contracts';
+import { WorkerServiceClient } from '@graft/contracts/grpc';
 import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
@@ -299,19 +299,16 @@ class ScriptedWorker {
     this.stream = this.client.connect(metadata);
     this.stream.on('error', () => undefined);
     this.send('hello', {
-      protocolMin: PROTOCOL.min,
-      protocolMax: PROTOCOL.max,
+      schemaVersion: SCHEMA_VERSION,
       instanceId: randomUUID(),
       name: 'bench',
       pool: 'default',
       slots: 1,
       memoryBytes: 1e9,
       devices: ['cpu'],
-      tasks: [],
       libtorch: 'none',
       trainerBuild: 'none',
       maxChats: MAX_CHATS,
-      words: buildWords(),
       leases: [],
     });
   }

@@ -1,7 +1,7 @@
 // The workers of load.mjs, as many as it asks for, in a process beside it. They train nothing.
 import { credentials, Metadata } from '@grpc/grpc-js';
-import { PROTOCOL, WorkerServiceClient } from '@graft/contracts/grpc';
-import { buildWords } from '@graft/peft-core/catalog';
+import { SCHEMA_VERSION } from '@graft/contracts';
+import { WorkerServiceClient } from '@graft/contracts/grpc';
 import { randomUUID } from 'node:crypto';
 
 const [address, joinToken] = process.argv.slice(2);
@@ -39,18 +39,15 @@ class Worker {
     });
     this.stream.on('data', ({ body }) => this.received(body));
     this.send('hello', {
-      protocolMin: PROTOCOL.min,
-      protocolMax: PROTOCOL.max,
+      schemaVersion: SCHEMA_VERSION,
       instanceId: randomUUID(),
       name,
       pool,
       slots,
       memoryBytes: 1e9,
       devices: ['cpu'],
-      tasks: [],
       libtorch: 'none',
       trainerBuild: 'none',
-      words: buildWords(),
       leases: [],
     });
   }

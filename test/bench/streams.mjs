@@ -6,8 +6,8 @@
 // Prints how long a step takes from there to a watcher of its job, whether any was lost or came twice, and meanwhile the
 // memory and CPU of both processes, Postgres' CPU and the transactions that it commits. Clients share the machine.
 import { credentials, Metadata } from '@grpc/grpc-js';
-import { PROTOCOL, WorkerServiceClient } from '@graft/contracts/grpc';
-import { buildWords } from '@graft/peft-core/catalog';
+import { SCHEMA_VERSION } from '@graft/contracts';
+import { WorkerServiceClient } from '@graft/contracts/grpc';
 import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
@@ -100,18 +100,15 @@ class Worker {
       if (body?.$case === 'assignment') this.leases.push(body.value);
     });
     this.send('hello', {
-      protocolMin: PROTOCOL.min,
-      protocolMax: PROTOCOL.max,
+      schemaVersion: SCHEMA_VERSION,
       instanceId: randomUUID(),
       name: 'bench',
       pool: 'default',
       slots: JOBS,
       memoryBytes: 1e9,
       devices: ['cpu'],
-      tasks: [],
       libtorch: 'none',
       trainerBuild: 'none',
-      words: buildWords(),
       leases: [],
     });
     this.beating = setInterval(() => this.beat(), 4_000);

@@ -92,21 +92,6 @@ describe('answers through the official SDK', () => {
     expect(await failing).toMatchObject({ status: 503, code: 'unavailable' });
   });
 
-  it('gives an answer to no worker of a build that does not know what it asks for', async () => {
-    const old = await new ScriptedWorker(api, { tasks: [] }).connect();
-    const error = await caught(client.chat.completions.create({ ...ask, logprobs: true }));
-    expect(error).toMatchObject({ status: 503, code: 'no_worker' });
-    expect(error.message).toContain('has a build that knows logprobs');
-    const worker = await new ScriptedWorker(api).connect();
-    const answer = client.chat.completions.create({ ...ask, logprobs: true, top_logprobs: 2 });
-    await until(() => worker.questions.length === 1);
-    expect(worker.questions[0]?.topLogprobs).toBe(2);
-    expect(old.questions).toEqual([]);
-    worker.vanish();
-    await caught(answer);
-    old.vanish();
-  });
-
   it('asks for an adapter on the base it was trained on, and for a base on any copy of it', async () => {
     const file = JSON.stringify([
       { name: 'adapter_model.safetensors', sha256: 'a'.repeat(64), size: 1 },

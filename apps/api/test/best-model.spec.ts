@@ -1,7 +1,6 @@
 import type { JobEventObject, JobObject, ModelObject, Page, SweepObject } from '@graft/contracts';
-import { buildWords } from '@graft/peft-core/catalog';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { caught, importBase, startTestApi, until, uploadChats, type TestApi } from './fixture.js';
+import { caught, importBase, startTestApi, uploadChats, type TestApi } from './fixture.js';
 import { evaluated, ScriptedWorker, started, step } from './scripted-worker.js';
 
 // `load_best_model_at_end`: which jobs have it, and what a job and its model say of the step that was published.
@@ -75,16 +74,6 @@ it.each([
     param: 'graft.load_best_model_at_end',
     message: expect.stringContaining(message),
   });
-});
-
-it('is not given to a worker of a build that does not know it', async () => {
-  const pool = `best-${pools++}`;
-  const words = buildWords().filter((word) => word !== 'option:load_best_model_at_end');
-  const worker = await new ScriptedWorker(api, { pool, words }).connect();
-  const { id } = await create({ pool, eval_steps: 2 });
-  await until(async () => (await jobOf(id)).graft.phase.code === 'no_able_worker');
-  expect((await jobOf(id)).graft.phase.message).toContain('option load_best_model_at_end');
-  worker.vanish();
 });
 
 it('is said of the job and its model, and by an event', async () => {

@@ -123,39 +123,6 @@ describe('a chat through another API process', () => {
     expect(text.value).not.toContain('[DONE]');
   });
 
-  it('is given to no worker behind a process of a build that hands on less than it asks for', async () => {
-    const worker = await join();
-    const gateway = async (id: string): Promise<void> => {
-      await a.query('UPDATE worker SET gateway_id = $1', [id]);
-    };
-    const [{ id = '' } = {}] = await a.query<{ id: string }>(
-      'SELECT gateway_id AS id FROM worker WHERE id = $1',
-      [worker.welcome?.workerId],
-    );
-    // What such a process writes of itself: it knows no column of abilities.
-    await a.query(
-      `INSERT INTO gateway (id, address, certificate, last_seen_at)
-       SELECT 'older', address, certificate, clock_timestamp() + interval '1 minute' FROM gateway WHERE id = $1`,
-      [id],
-    );
-    await gateway('older');
-    const asked = { ...ask, logprobs: true, top_logprobs: 2 };
-    const refused = b.client.chat.completions.create(asked, { timeout: 10_000 });
-    expect(await caught(refused)).toMatchObject({ status: 503, code: 'no_worker' });
-    expect(worker.questions).toEqual([]);
-    const plain = b.client.chat.completions.create(ask);
-    worker.say((await worker.asked()).id, 'plain');
-    expect((await plain).choices[0]?.message.content).toBe('plain');
-
-    await gateway(id);
-    const told = b.client.chat.completions.create(asked);
-    const question = await worker.asked();
-    expect(question.topLogprobs).toBe(2);
-    worker.say(question.id, 'told');
-    await told;
-    await a.query(`DELETE FROM gateway WHERE id = 'older'`);
-  });
-
   it('waits where all are full, for room that ends up free elsewhere', async () => {
     const worker = await join({ maxChats: 1 });
     const first = a.client.chat.completions.create(ask);

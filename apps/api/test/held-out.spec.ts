@@ -6,10 +6,10 @@ import type {
   MetricsObject,
   Spec,
 } from '@graft/contracts';
-import { buildWords, splitOf } from '@graft/peft-core/catalog';
+import { splitOf } from '@graft/peft-core/catalog';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { graft } from '../../../test/cli/graft.js';
-import { caught, chats, importBase, startTestApi, until, type TestApi } from './fixture.js';
+import { caught, chats, importBase, startTestApi, type TestApi } from './fixture.js';
 import { ScriptedWorker, started, step, told } from './scripted-worker.js';
 
 let api: TestApi;
@@ -145,26 +145,12 @@ it('does not stratify what is measured', async () => {
   });
 });
 
-it('is not given to a worker of a build that does not know the rule', async () => {
-  const of = pool();
-  const words = buildWords().filter((word) => !word.startsWith('option:stratify_by_column'));
-  const worker = await new ScriptedWorker(api, { pool: of, words }).connect();
-  const training_file = await upload(labelled({ bad: 30, good: 30 }));
-  const { id } = await create({ training_file, graft: { task: 'seq_cls', pool: of } });
-  await until(async () => (await jobOf(id)).graft.phase.code === 'no_able_worker');
-  expect((await jobOf(id)).graft.phase.message).toContain('option stratify_by_column');
-  worker.vanish();
-});
-
-it('leaves a job of an older build as it was', async () => {
+it('leaves a job of an earlier version as it was', async () => {
   const of = pool();
   const training_file = await upload(labelled({ bad: 30, good: 30 }));
   const graft = { task: 'seq_cls', validation_split: 0.1, pool: of };
   const { id } = await create({ training_file, graft });
-  // An older build writes neither the field nor its word.
-  await api.query(`UPDATE job SET spec = spec - 'stratify_by_column', words = '{}' WHERE id = $1`, [
-    id,
-  ]);
+  await api.query(`UPDATE job SET spec = spec - 'stratify_by_column' WHERE id = $1`, [id]);
   const { worker, spec } = await assigned(of);
   expect(spec).toMatchObject({ validation_split: 0.1 });
   expect(spec).not.toHaveProperty('stratify_by_column');

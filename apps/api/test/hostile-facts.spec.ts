@@ -202,7 +202,7 @@ it('ends the call, and only that, of a worker that says a number beyond 2^53', a
       const metadata = bearer(api.joinToken);
       const stream = client.makeBidiStreamRequest(connect.path, raw, raw, metadata);
       stream.on('error', ended).on('data', () => stream.write(inside(3, first)));
-      const hello = { protocolMin: 1, protocolMax: 99, instanceId: 'numbers', name: 'numbers' };
+      const hello = { schemaVersion: 1, instanceId: 'numbers', name: 'numbers' };
       const value = { ...hello, pool: 'numbers', slots: 1 };
       const message = ConnectRequest.fromPartial({ body: { $case: 'hello', value } });
       stream.write(Buffer.from(ConnectRequest.encode(message).finish()));

@@ -93,66 +93,6 @@ async function trained(task: string, ...lines: object[]): Promise<string> {
   return model ?? '';
 }
 
-describe('a worker of an older build', () => {
-  const embedding = () => client.embeddings.create({ model: 'tiny', input: 'abc' });
-
-  it('that came back through an API process of an older build is not taken for the newer one before', async () => {
-    const worker = await join({ silent: true, maxChats: 4 });
-    // What a Hello there writes: it knows no column of tasks.
-    await api.query(
-      `UPDATE worker SET session_id = 'older', session_hash = 'x', free_slots = 2, connected_at = clock_timestamp(),
-         last_seen_at = clock_timestamp() + interval '1 minute' WHERE id = $1`,
-      [worker.welcome?.workerId],
-    );
-    expect(await caught(embedding())).toMatchObject({ status: 503, code: 'no_worker' });
-    expect(worker.questions).toEqual([]);
-    await api.query(`UPDATE worker SET state = 'offline' WHERE id = $1`, [
-      worker.welcome?.workerId,
-    ]);
-  });
-
-  it('is not asked: the reason says what is missing, and chats go on', async () => {
-    const old = await join({ tasks: [], maxChats: 4 });
-    const error = await caught(embedding());
-    expect(error).toMatchObject({ status: 503, code: 'no_worker' });
-    expect(error.message).toContain(
-      'can load tiny and has a build that answers for task feature_extraction; start one with graft-worker, of this version or newer',
-    );
-    expect(old.questions).toEqual([]);
-    const abort = new AbortController();
-    const chat = client.chat.completions.create(
-      { model: 'tiny', messages: [{ role: 'user', content: 'hi' }] },
-      { signal: abort.signal },
-    );
-    expect((await old.asked()).inference).toBeUndefined();
-    abort.abort();
-    await caught(chat);
-  });
-
-  it('is passed over for one that can, which a full one keeps waiting without keeping chats', async () => {
-    const old = await join({ name: 'old', tasks: [], slots: 8, maxChats: 8 });
-    const able = await join({ name: 'able', maxChats: 1 });
-    const first = embedding();
-    const question = await able.asked();
-    const second = embedding();
-    await until(
-      async () => (await api.query('SELECT 1 FROM answer WHERE worker_id IS NULL')).length === 1,
-    );
-    const abort = new AbortController();
-    const chat = client.chat.completions.create(
-      { model: 'tiny', messages: [{ role: 'user', content: 'hi' }] },
-      { signal: abort.signal },
-    );
-    expect((await old.asked()).inference).toBeUndefined();
-    infer(able, question, [packed([0.5])]);
-    expect((await first).data[0]?.embedding).toEqual([0.5]);
-    infer(able, await able.asked(), [packed([1])]);
-    expect((await second).data[0]?.embedding).toEqual([1]);
-    abort.abort();
-    await caught(chat);
-  });
-});
-
 describe('embeddings', () => {
   it('are vectors of texts and of token ids, as numbers and in base64', async () => {
     const worker = await join();

@@ -1,7 +1,7 @@
 import { truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { status } from '@grpc/grpc-js';
-import { PROTOCOL, type Lease } from '@graft/contracts/grpc';
+import type { Lease } from '@graft/contracts/grpc';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { REDIS_PORT } from '../../../test/servers.js';
 import { importBase, listens, startTestApi, until, uploadChats, type TestApi } from './fixture.js';
@@ -459,18 +459,11 @@ function ownership(redis: boolean): void {
     back.vanish();
   });
 
-  it('refuses wrong tokens, other pools, and other protocols in words', async () => {
+  it('refuses wrong tokens, other pools, and a Hello without a version in words', async () => {
     const wrong = await new ScriptedWorker(api, { token: 'jt-graft-nope' }).connect();
     expect(wrong.ended).toContain('join token');
-    const others = [PROTOCOL.min - 1, PROTOCOL.max + 1].map(async (protocol) => {
-      const other = await new ScriptedWorker(api, { protocol }).connect();
-      expect(other.ended).toContain(
-        `the control plane speaks worker protocols ${PROTOCOL.min} to ${PROTOCOL.max}, ` +
-          `the worker ${protocol} to ${protocol}; install the same version on both`,
-      );
-      other.vanish();
-    });
-    await Promise.all(others);
+    const nameless = await new ScriptedWorker(api, { schemaVersion: 0 }).connect();
+    expect(nameless.ended).toContain('the Hello message has no schema_version');
     const { secret, id } = await api.post<{ secret: string; id: string }>('/join_tokens', {
       name: 'gpu',
       pool: 'gpus',
@@ -478,15 +471,11 @@ function ownership(redis: boolean): void {
     const elsewhere = await new ScriptedWorker(api, { token: secret }).connect();
     expect(elsewhere.ended).toContain('valid for pool gpus only');
     const right = await new ScriptedWorker(api, { token: secret, pool: 'gpus' }).connect();
-    expect(right.welcome).toMatchObject({
-      protocol: PROTOCOL.max,
-      leaseMs: LEASE_MS,
-      maxUnacked: 8,
-    });
+    expect(right.welcome).toMatchObject({ leaseMs: LEASE_MS, maxUnacked: 8 });
     await fetch(`${api.url}/v1/join_tokens/${id}`, { method: 'DELETE', headers: api.headers });
     const revoked = await new ScriptedWorker(api, { token: secret, pool: 'gpus' }).connect();
     expect(revoked.ended).toContain('revoked');
-    for (const worker of [wrong, elsewhere, right, revoked]) worker.vanish();
+    for (const worker of [wrong, nameless, elsewhere, right, revoked]) worker.vanish();
   });
 
   it('gives workers no blob but those of models and running jobs, and takes none that is not what it says', async () => {

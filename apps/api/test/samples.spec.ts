@@ -1,9 +1,8 @@
 // Answers of a run to its sample prompts, from a worker whose facts the test decides.
 import type { JobEventObject, JobObject, JobSampleObject, Page } from '@graft/contracts';
-import { buildWords } from '@graft/peft-core/catalog';
 import type { Event } from '@graft/contracts/grpc';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
-import { caught, importBase, startTestApi, until, uploadChats, type TestApi } from './fixture.js';
+import { caught, importBase, startTestApi, uploadChats, type TestApi } from './fixture.js';
 import { foundByIndex } from './long-history.js';
 import { evaluated, ScriptedWorker, started, step } from './scripted-worker.js';
 
@@ -128,19 +127,6 @@ it('has each step once, however often it is made, and nothing that answers other
     [0, ['a', 'b']],
   ]);
   await cancel(job.id);
-});
-
-it('waits for a worker that answers prompts, and says so', async () => {
-  const words = buildWords().filter((word) => !word.startsWith('option:sample_'));
-  worker = await new ScriptedWorker(api, { words }).connect();
-  const [asking, plain] = [await create({ sample_prompts: PROMPTS }), await create({})];
-  const lease = await worker.assigned();
-  expect(lease.jobId).toBe(plain.id);
-  expect(JSON.parse(lease.specJson)).not.toHaveProperty('sample_prompts');
-  const waits = () => api.get<JobObject>(`/fine_tuning/jobs/${asking.id}`);
-  await until(async () => (await waits()).graft.phase.code === 'no_able_worker');
-  expect((await waits()).graft.phase.message).toContain('option sample_prompts');
-  for (const { id } of [asking, plain]) await cancel(id);
 });
 
 it.each([

@@ -1,7 +1,6 @@
 // A worker whose every move the test decides, over the real generated client.
 import { credentials, Metadata, type ClientDuplexStream } from '@grpc/grpc-js';
 import {
-  PROTOCOL,
   WorkerServiceClient,
   type Assignment,
   type Event,
@@ -15,25 +14,10 @@ import {
   type Lease,
   type Welcome,
 } from '@graft/contracts/grpc';
-import {
-  ANSWER_ABILITIES,
-  MAX_DOWN_BYTES,
-  OPERATION_TYPES,
-  operationTask,
-  type Confusion,
-} from '@graft/contracts';
-import { buildWords, tasksUsedTo } from '@graft/peft-core/catalog';
+import { MAX_DOWN_BYTES, SCHEMA_VERSION, type Confusion } from '@graft/contracts';
 import { createHash, randomUUID } from 'node:crypto';
 import type { TestApi } from './fixture.js';
 import { until } from './fixture.js';
-
-const TASKS = [
-  ...tasksUsedTo('embed'),
-  ...tasksUsedTo('classify'),
-  ...tasksUsedTo('transcribe'),
-  ...OPERATION_TYPES.map(operationTask),
-  ...ANSWER_ABILITIES,
-];
 
 /** Of a blob in one message. */
 const PART_BYTES = 2 ** 20;
@@ -72,14 +56,11 @@ export class ScriptedWorker {
       token?: string;
       instance?: string;
       slots?: number;
-      protocol?: number;
+      /** Of its build; this one's, if absent. */
+      schemaVersion?: number;
       /** Answers that it makes at once; absent: it does not say. */
       maxChats?: number;
       memoryBytes?: number;
-      /** Of which it makes vectors and labels; those of this build, if absent. */
-      tasks?: string[];
-      /** What its build knows of jobs; all that this one does, if absent. */
-      words?: string[];
       leases?: Lease[];
       /** What an earlier Welcome gave. */
       key?: string;
@@ -103,7 +84,6 @@ export class ScriptedWorker {
     const {
       name = 'scripted',
       pool = 'default',
-      protocol = PROTOCOL.max,
       instance = randomUUID(),
       slots = 2,
       leases = [],
@@ -111,8 +91,7 @@ export class ScriptedWorker {
     this.send({
       $case: 'hello',
       value: {
-        protocolMin: protocol,
-        protocolMax: protocol,
+        schemaVersion: this.options.schemaVersion ?? SCHEMA_VERSION,
         instanceId: instance,
         name,
         pool,
@@ -122,8 +101,6 @@ export class ScriptedWorker {
         libtorch: 'test',
         trainerBuild: 'test',
         leases,
-        tasks: this.options.tasks ?? TASKS,
-        words: this.options.words ?? buildWords(),
         ...(this.options.maxChats === undefined ? {} : { maxChats: this.options.maxChats }),
         workerKey: this.options.key,
       },

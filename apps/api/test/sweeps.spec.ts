@@ -1,7 +1,6 @@
 // Sweeps over the API, with workers whose every number the test decides.
 import type { JobEventObject, JobObject, Page, SweepObject, TrialObject } from '@graft/contracts';
 import { Command_Action, type Assignment } from '@graft/contracts/grpc';
-import { buildWords, ENDS_EARLY } from '@graft/peft-core/catalog';
 import request from 'supertest';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { chats, importBase, startTestApi, until, uploadChats, type TestApi } from './fixture.js';
@@ -437,21 +436,6 @@ describe('successive halving', () => {
     expect(finishOf(worker, short!)).toBeUndefined();
     const [one] = await trialsOf(id);
     expect(one).toMatchObject({ status: 'succeeded', ended_at_step: null, score: 4 });
-  });
-
-  it('waits for workers whose build ends runs early', async () => {
-    const known = buildWords().filter((word) => word !== ENDS_EARLY);
-    const body = asha({ 'peft.r': [1, 2] });
-    const { pool } = body.graft as unknown as { pool: string };
-    const old = await new ScriptedWorker(api, { pool, slots: 9, words: known }).connect();
-    workers.push(old);
-    const { trials = [] } = await create(body);
-    const grid = await create({ ...body, search: { algorithm: 'grid', parameters: { 'peft.r': [1] } } }); // prettier-ignore
-    expect((await old.assigned()).jobId).toBe(grid.trials![0]!.job);
-    expect((await jobOf(trials[0]!.job)).graft.phase.message).toContain('knows command finish');
-    expect(old.assignments).toHaveLength(1);
-    const able = await workerFor(body);
-    expect(trials.map(({ job }) => job)).toContain((await able.assigned()).jobId);
   });
 
   it('decides once of a trial, whatever a later attempt measures there', async () => {

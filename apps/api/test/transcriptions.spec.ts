@@ -7,7 +7,7 @@ import type OpenAI from 'openai';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { tone, writeSounds, writeTinySoundBase, writeTinySpeechBase, writeTinySpellingBase } from '../../../test/tiny-sounds.js'; // prettier-ignore
 import { importBase, startTestApi, until, type TestApi } from './fixture.js';
-import { ANSWER_ABILITIES, type JobObject } from '@graft/contracts';
+import type { JobObject } from '@graft/contracts';
 import { ScriptedWorker, started, step } from './scripted-worker.js';
 
 let api: TestApi;
@@ -258,20 +258,6 @@ describe('who answers', () => {
       code: 'invalid_model',
       message: expect.stringContaining('its vocab.json is 5000007 bytes') as string,
     });
-  });
-
-  it('are workers whose build knows how', async () => {
-    worker.vanish();
-    await until(
-      async () => (await api.query(`SELECT 1 FROM worker WHERE state <> 'offline'`)).length === 0,
-    );
-    const tasks = ['speech_seq_2_seq', ...ANSWER_ABILITIES.filter((one) => one !== 'answer:media')]; // prettier-ignore
-    const older = await new ScriptedWorker(api, { tasks }).connect();
-    await expect(
-      transcriptions.create({ model: 'whisper', file: file() }, { maxRetries: 0 }),
-    ).rejects.toMatchObject({ status: 503, code: 'no_worker' });
-    older.vanish();
-    worker = await new ScriptedWorker(api).connect();
   });
 });
 

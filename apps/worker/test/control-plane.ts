@@ -200,7 +200,6 @@ export class ControlPlane {
             $case: 'welcome',
             value: {
               workerId: 'w1',
-              protocol: 3,
               heartbeatMs: this.heartbeatMs,
               leaseMs: 15000,
               maxUnacked: this.maxUnacked,

@@ -136,10 +136,6 @@ export type AdapterOperation = z.infer<typeof AdapterOperation>;
 
 export const OPERATION_TYPES = AdapterOperation.options.map(({ shape }) => shape.type.value);
 
-/** What a worker's Hello says, among the tasks that its build does, of an operation. */
-export const OPERATION_TASK = 'operation:';
-export const operationTask = (type: AdapterOperation['type']): string => `${OPERATION_TASK}${type}`;
-
 const of = {
   adapters: z.array(z.string()).readonly().describe('Names of those that it is made of'),
 };

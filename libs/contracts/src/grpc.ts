@@ -17,7 +17,5 @@ export {
   type ScaledObjectRef,
 } from './gen/externalscaler/externalscaler.js';
 
-/** Versions of the worker protocol this build speaks; a worker outside them is refused in words. */
-export const PROTOCOL = { min: 3, max: 3 } as const;
 /** Bytes per chunk when a blob travels. */
 export const BLOB_CHUNK_BYTES = 256 * 1024;

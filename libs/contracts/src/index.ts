@@ -1,5 +1,4 @@
 export * from './adapter-operation.js';
-export * from './answer-abilities.js';
 export * from './answers.js';
 export * from './catalog.js';
 export * from './compare-runs.js';
@@ -37,6 +36,7 @@ export * from './plan-line.js';
 export * from './pool-name.js';
 export * from './problem.js';
 export * from './sample-prompts.js';
+export * from './schema-version.js';
 export * from './scopes.js';
 export * from './spec.js';
 export * from './sse.js';

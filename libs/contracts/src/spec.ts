@@ -14,7 +14,7 @@ export const Spec = z.strictObject({
   seed: Seed,
   batch_size: BatchSize,
   n_epochs: Epochs,
-  /** An option that is not there, since an older build wrote the Spec, has its default. */
+  /** An option that is absent has its default: an earlier version of the API may have written the Spec. */
   ...TrainingOptions.shape,
   /** Whether its model is that of its best evaluation, not of its last step. */
   load_best_model_at_end: z.boolean().optional(),

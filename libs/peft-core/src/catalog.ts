@@ -8,20 +8,10 @@ export { LineRanges } from './data/line-ranges.js';
 export { readJsonObject, readLine } from './data/json-line.js';
 export type { JsonObject } from './data/json-line.js';
 export type { Columns, Shape } from './datasets/shapes.js';
-export {
-  buildWords,
-  ENDS_EARLY,
-  lackedWords,
-  missingInWords,
-  neededWords,
-  withoutUnknown,
-  wordsSaid,
-} from './build-words.js';
 export { schemaGrammar } from './generate/constrained/schema-grammar.js';
 export type { AnswerTools } from './generate/answer-tools.js';
 export { SchemaBudget } from './generate/constrained/schema-limits.js';
 export { argumentsGrammar, type AnswerForm } from './generate/constrained/answer-form.js';
-export { OLDEST_WORDS } from './oldest-words.js';
 export { adapterConfig } from './io/adapter/adapter-config.js';
 export { inspectAdapter } from './io/adapter/inspect-adapter.js';
 export type { AdapterInspection } from './io/adapter/inspect-adapter.js';

@@ -1,5 +1,4 @@
 import { Injectable } from '@nestjs/common';
-import { newestAbility, type AnswerAbility } from '@graft/contracts';
 import type { GenerateChunk, GenerateRequest } from '@graft/contracts/grpc';
 import type { Principal } from '../auth/principal.js';
 import { stopping } from '../readiness.js';
@@ -8,15 +7,6 @@ import type { Resolved } from '../models/models.service.js';
 import { Generations } from '../workers/generations.js';
 import { NotBegun } from '../workers/pending-generations.js';
 import { Answers } from './answers.js';
-
-/** What not every build of a worker knows. */
-const needed = ({ topLogprobs, formJson, toolsJson, inference }: Question): AnswerAbility[] => [
-  ...(topLogprobs === undefined ? [] : (['answer:logprobs'] as const)),
-  ...(formJson === undefined ? [] : (['answer:response_format'] as const)),
-  ...(toolsJson === undefined ? [] : (['answer:tools'] as const)),
-  ...(inference?.transcriptJson === undefined ? [] : (['answer:transcription'] as const)),
-  ...(inference?.mediaBytes === undefined ? [] : (['answer:media'] as const)),
-];
 
 /** What a worker is asked, but for the answer's id. */
 export type Question = Omit<GenerateRequest, 'id'>;
@@ -89,17 +79,9 @@ export class AnswerChunks {
     tokensOf: (chunk: GenerateChunk) => number,
     media: readonly Uint8Array[],
   ): AsyncGenerator<GenerateChunk> {
-    const { base, adapter, inference } = question;
+    const { base, adapter } = question;
     const blobs = [...(base?.files ?? []), ...adapter].map(({ sha256 }) => sha256);
-    let answer = await this.answers.begin(
-      {
-        projectId,
-        baseId: base?.id ?? '',
-        task: newestAbility(needed(question)) ?? inference?.task ?? null,
-        blobs,
-      },
-      left,
-    );
+    let answer = await this.answers.begin({ projectId, baseId: base?.id ?? '', blobs }, left);
     const { id = '' } = answer ?? {};
     let begun = false;
     let tokens = 0;

@@ -1,8 +1,8 @@
+import { SCHEMA_VERSION } from '@graft/contracts';
 import { Injectable } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import { poolAllowed } from '../auth/pools.js';
 import { Database } from '../database/database.js';
-import { TASKS } from '../lifecycle/fit-worker.js';
 import { Usage } from '../lifecycle/usage.js';
 import { DEAD_AFTER_MS } from '../workers/gateways.js';
 import type { WorkerAddress } from '../workers/worker-link.js';
@@ -11,8 +11,6 @@ export interface NewAnswer {
   readonly id: string;
   readonly projectId: string;
   readonly baseId: string;
-  /** Whose vectors or labels are asked for, or what is of a text that not every worker gives; null: a text. */
-  readonly task: string | null;
   /** The process that the client is connected to. */
   readonly gatewayId: string;
   /** SHA-256s of all that a worker needs for it. */
@@ -28,13 +26,15 @@ export interface PlacedRow extends WaitingRow {
   readonly worker: WorkerAddress;
 }
 
+/** Whether workers may answer, with or without room: some, only ones of a lower schema version, or none. */
+export type Served = 'yes' | 'outdated' | 'no';
+
 /** What there is beside an answer that comes. */
 export interface Seen {
   /** Of the project's answers, those that wait included; null: none. */
   readonly limit: number | null;
   readonly mine: number;
-  /** Whether any worker may give the project such an answer, with or without room. */
-  readonly served: boolean;
+  readonly served: Served;
 }
 
 export interface Found extends Pick<Seen, 'served'> {
@@ -51,20 +51,22 @@ const MAX_CHATS = 8;
 const LIVES = 'until > clock_timestamp()';
 
 /**
- * Workers that may answer for a project: its stream is heard and ends at an API process that lives, its token stands, its
- * pool is open or granted to the project, nothing is held back from it, and its build does the task, if there is one. Of an
- * ability, that process's build must know it, too: it would hand the question on without what asks for it.
- * Placeholders of the project, the task and a lease's milliseconds.
+ * SQL: workers that may answer for a project, whatever their version: their streams are heard and end at an API process that
+ * lives, their tokens stand, their pools are open or granted to the project, and nothing is held back from them.
+ * Placeholders of the project and a lease's milliseconds.
  */
-const mayAnswer = (project: string, task: string, leaseMs: string): string =>
+const mayAnswer = (project: string, leaseMs: string): string =>
   `worker JOIN join_token ON join_token.id = join_token_id JOIN gateway ON gateway.id = worker.gateway_id
    WHERE worker.state = 'online' AND NOT worker.cordoned AND revoked_at IS NULL
      AND worker.last_seen_at > clock_timestamp() - ${leaseMs} * interval '1 millisecond'
      AND gateway.last_seen_at > clock_timestamp() - ${DEAD_AFTER_MS} * interval '1 millisecond'
      AND NOT EXISTS (SELECT 1 FROM pool held WHERE held.name = worker.pool AND held.cordoned)
-     AND (${task}::text IS NULL OR ${TASKS} ? ${task})
-     AND (COALESCE(${task}, '') NOT LIKE 'answer:%' OR gateway.abilities ? ${task})
      AND ${poolAllowed('worker.pool', project)}`;
+
+/** SQL: `Served` of an answer; placeholders or columns as above, and the schema version that its worker must have. */
+const servedBy = (project: string, leaseMs: string, version: string): string =>
+  `CASE WHEN EXISTS (SELECT 1 FROM ${mayAnswer(project, leaseMs)} AND worker.schema_version >= ${version}) THEN 'yes'
+     WHEN EXISTS (SELECT 1 FROM ${mayAnswer(project, leaseMs)}) THEN 'outdated' ELSE 'no' END`;
 
 /** SQL: how many answers a worker could begin. */
 const ROOM = `LEAST(COALESCE(max_chats, ${MAX_CHATS}) - (SELECT count(*) FROM answer
@@ -76,11 +78,12 @@ const ROOM = `LEAST(COALESCE(max_chats, ${MAX_CHATS}) - (SELECT count(*) FROM an
  * last that anybody got). Placeholders of a lease's milliseconds and of the only answer that is asked for, or null.
  */
 const NEXT = `WITH free AS MATERIALIZED (SELECT id FROM worker WHERE state = 'online' AND ${ROOM} > 0)
-  SELECT answer.id, project_id, base_id, gateway_id, task, COALESCE(weight, 1) AS weight,
+  SELECT answer.id, project_id, base_id, gateway_id, schema_version, COALESCE(weight, 1) AS weight,
     GREATEST(COALESCE(finish, 0), (SELECT COALESCE(max(start), 0) FROM chat_turn)) AS turn
   FROM answer LEFT JOIN project ON project.id = project_id LEFT JOIN chat_turn USING (project_id)
   WHERE worker_id IS NULL AND ${LIVES} AND ($2::text IS NULL OR answer.id = $2)
-    AND EXISTS (SELECT 1 FROM ${mayAnswer('answer.project_id', 'answer.task', '$1')} AND worker.id IN (SELECT id FROM free))
+    AND EXISTS (SELECT 1 FROM ${mayAnswer('answer.project_id', '$1')} AND worker.schema_version >= answer.schema_version
+      AND worker.id IN (SELECT id FROM free))
   ORDER BY turn, answer.created_at, answer.id LIMIT 1`;
 
 /**
@@ -115,14 +118,14 @@ export class AnswerRows {
 
   async seen(
     manager: EntityManager,
-    { id, projectId, task }: Pick<NewAnswer, 'id' | 'projectId' | 'task'>,
+    { id, projectId }: Pick<NewAnswer, 'id' | 'projectId'>,
     leaseMs: number,
   ): Promise<Seen> {
     const [row] = await this.database.query<Seen>(
       `SELECT (SELECT (limits->>'chats')::int FROM project WHERE id = $1) AS "limit",
          (SELECT count(*)::int FROM answer WHERE project_id = $1 AND id <> $3 AND ${LIVES}) AS mine,
-         EXISTS (SELECT 1 FROM ${mayAnswer('$1', '$4', '$2')}) AS served`,
-      [projectId, leaseMs, id, task],
+         ${servedBy('$1', '$2', '$4')} AS served`,
+      [projectId, leaseMs, id, SCHEMA_VERSION],
       manager,
     );
     return row as Seen;
@@ -151,14 +154,14 @@ export class AnswerRows {
 
   async insert(
     manager: EntityManager,
-    { id, projectId, baseId, gatewayId, blobs, task }: NewAnswer,
+    { id, projectId, baseId, gatewayId, blobs }: NewAnswer,
     leaseMs: number,
   ): Promise<void> {
     await this.database.query(
-      `INSERT INTO answer (id, project_id, base_id, gateway_id, blobs, task, created_at, until)
+      `INSERT INTO answer (id, project_id, base_id, gateway_id, blobs, schema_version, created_at, until)
        SELECT $1, $2, $3, $4, $5, $7, at, at + $6 * interval '1 millisecond' FROM clock_timestamp() AS at
        ON CONFLICT (id) DO NOTHING`,
-      [id, projectId, baseId, gatewayId, JSON.stringify(blobs), leaseMs, task],
+      [id, projectId, baseId, gatewayId, JSON.stringify(blobs), leaseMs, SCHEMA_VERSION],
       manager,
     );
   }
@@ -200,14 +203,14 @@ export class AnswerRows {
   /** Of the workers with room: one that holds the base already, else the one with most room. */
   private async take(
     manager: EntityManager,
-    { id, project_id, base_id, task, turn, weight }: Next,
+    { id, project_id, base_id, schema_version, turn, weight }: Next,
     leaseMs: number,
   ): Promise<WorkerAddress | null> {
     const [best] = await this.database.query<{ id: string }>(
-      `SELECT worker.id FROM ${mayAnswer('$1', '$2', '$3')} AND ${ROOM} > 0
+      `SELECT worker.id FROM ${mayAnswer('$1', '$3')} AND worker.schema_version >= $2 AND ${ROOM} > 0
        ORDER BY resident_bases @> to_jsonb($4::text) DESC, ${ROOM} DESC, worker.id LIMIT 1
        FOR NO KEY UPDATE OF worker`,
-      [project_id, task, leaseMs, base_id],
+      [project_id, schema_version, leaseMs, base_id],
       manager,
     );
     if (!best) return null;
@@ -253,9 +256,9 @@ export class AnswerRows {
   /** Of those asked for, the ones that are still there. */
   async found(ids: readonly string[], leaseMs: number): Promise<Map<string, Found>> {
     if (ids.length === 0) return new Map();
-    const rows = await this.database.query<{ id: string; served: boolean } & WorkerAddress>(
+    const rows = await this.database.query<{ id: string; served: Served } & WorkerAddress>(
       `SELECT answer.id, maker.id AS "workerId", session_id AS "sessionId", maker.gateway_id AS "gatewayId",
-         EXISTS (SELECT 1 FROM ${mayAnswer('answer.project_id', 'answer.task', '$2')}) AS served
+         ${servedBy('answer.project_id', '$2', 'answer.schema_version')} AS served
        FROM answer LEFT JOIN worker maker ON maker.id = worker_id WHERE answer.id = ANY($1)`,
       [ids, leaseMs],
     );
@@ -282,7 +285,7 @@ interface Next {
   readonly project_id: string;
   readonly base_id: string;
   readonly gateway_id: string;
-  readonly task: string | null;
+  readonly schema_version: number;
   readonly turn: number;
   readonly weight: number;
 }

@@ -1,5 +1,5 @@
 import { Injectable, type OnModuleDestroy, type OnModuleInit } from '@nestjs/common';
-import { DomainError } from '@graft/contracts';
+import { DomainError, SCHEMA_VERSION } from '@graft/contracts';
 import type { EntityManager } from 'typeorm';
 import { Settings } from '../config.js';
 import { Database } from '../database/database.js';
@@ -9,7 +9,7 @@ import { log } from '../log.js';
 import { WakeUps } from '../wake/wake-ups.js';
 import { Gateways } from '../workers/gateways.js';
 import type { WorkerAddress } from '../workers/worker-link.js';
-import { AnswerRows, type NewAnswer, type PlacedRow } from './answer-rows.js';
+import { AnswerRows, type NewAnswer, type PlacedRow, type Served } from './answer-rows.js';
 
 /** Between two looks for a worker, even if nothing was announced. */
 const LOOK_MS = 1_000;
@@ -20,7 +20,7 @@ export interface PlacedAnswer extends Asked {
   readonly worker: WorkerAddress;
 }
 
-type Asked = Pick<NewAnswer, 'id' | 'projectId' | 'baseId' | 'task'>;
+type Asked = Pick<NewAnswer, 'id' | 'projectId' | 'baseId'>;
 
 /** One that waits in this process. */
 interface Waiting {
@@ -29,8 +29,7 @@ interface Waiting {
   entered: boolean;
   /** or is gone: another took its place in the queue. */
   evicted: boolean;
-  /** Whether any worker may answer at all. */
-  served: boolean;
+  served: Served;
   wake: () => void;
 }
 
@@ -150,7 +149,7 @@ export class Answers implements OnModuleInit, OnModuleDestroy {
         RETRY_AFTER_SECONDS,
       );
     await this.quotas.admitTokens(answer.projectId, manager);
-    if (!seen.served) throw noWorker(answer);
+    if (seen.served !== 'yes') throw noWorker(answer, seen.served);
   }
 
   /** Waits for the row that `enter` writes to have a worker. */
@@ -164,7 +163,7 @@ export class Answers implements OnModuleInit, OnModuleDestroy {
       placed: null,
       entered: false,
       evicted: false,
-      served: true,
+      served: 'yes',
       wake: () => undefined,
     };
     const wake = (): void => waiting.wake();
@@ -179,7 +178,7 @@ export class Answers implements OnModuleInit, OnModuleDestroy {
         if (left.aborted) return null;
         if (waiting.placed) return { ...answer, worker: waiting.placed };
         if (waiting.evicted) throw this.queueFull();
-        if (!waiting.served) throw noWorker(answer);
+        if (waiting.served !== 'yes') throw noWorker(answer, waiting.served);
         const remaining = until - performance.now();
         if (remaining <= 0) throw full(`none had room within ${this.settings.chatWaitMs / 1000} s`);
         this.lookSoon();
@@ -257,8 +256,8 @@ export class Answers implements OnModuleInit, OnModuleDestroy {
         const row = found.get(id);
         waiting.placed ??= row?.worker ?? null;
         waiting.evicted = row === undefined;
-        waiting.served = row?.served ?? true;
-        if (waiting.placed || waiting.evicted || !waiting.served) waiting.wake();
+        waiting.served = row?.served ?? 'yes';
+        if (waiting.placed || waiting.evicted || waiting.served !== 'yes') waiting.wake();
       }
     }
   }
@@ -287,15 +286,12 @@ const full = (why: string): DomainError =>
     RETRY_AFTER_SECONDS,
   );
 
-const does = (task: string): string =>
-  task.startsWith('answer:') ? `knows ${task.slice('answer:'.length)}` : `answers for task ${task}`;
-
-const noWorker = ({ baseId, task }: Pick<Asked, 'baseId' | 'task'>): DomainError =>
+const noWorker = ({ baseId }: Pick<Asked, 'baseId'>, served: Exclude<Served, 'yes'>): DomainError =>
   new DomainError(
     'no_worker',
-    task === null
-      ? `no connected worker that this project may use can load ${baseId}; start one with graft-worker`
-      : `no connected worker that this project may use can load ${baseId} and has a build that ${does(task)}; start one with graft-worker, of this version or newer`,
+    served === 'outdated'
+      ? `no connected worker that this project may use is of schema version ${SCHEMA_VERSION} or newer; upgrade the workers`
+      : `no connected worker that this project may use can load ${baseId}; start one with graft-worker`,
     null,
     RETRY_AFTER_SECONDS,
   );

@@ -18,8 +18,6 @@ export const Float = (options: ColumnOptions = {}): PropertyDecorator =>
   Column({ type: 'float8', ...options });
 export const Json = (options: ColumnOptions = {}): PropertyDecorator =>
   Column({ type: 'jsonb', ...options });
-export const Words = (): PropertyDecorator =>
-  Column({ type: 'text', array: true, default: () => "'{}'" });
 export const Time = (options: ColumnOptions = {}): PropertyDecorator =>
   Column({ type: 'timestamptz', ...options });
 export const Now = (): PropertyDecorator => Column({ type: 'timestamptz', default: () => 'now()' });

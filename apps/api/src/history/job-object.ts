@@ -12,7 +12,7 @@ import {
   type Spec,
 } from '@graft/contracts';
 import { POOL_NEVER_JOINED } from '../auth/pools.js';
-import { fineTuningMethod, missingInWords } from '../catalog/plugins.js';
+import { fineTuningMethod } from '../catalog/plugins.js';
 import type { IntegrationRun } from '../database/entities/integrations.js';
 import type { Attempt, Job } from '../database/entities/job.js';
 import { unix, unixOrNull } from '../ids.js';
@@ -132,16 +132,16 @@ function methodObject(
   return { type, [type]: { hyperparameters: { ...of, ...hyperparameters } } };
 }
 
-/** A job that waits, and needs something that the builds of its pool's workers do not have. */
-export function unknownToAll(job: JobObject, missing: readonly string[]): JobObject {
-  const message = `Waiting for a worker that knows ${missingInWords(missing)}: those of pool ${job.graft.pool} are of an older build`;
+/** A job that waits while all workers of its pool are older than the API process that made it. */
+export function outdatedPool(job: JobObject, schemaVersion: number): JobObject {
+  const message = `Waiting for a worker of schema version ${schemaVersion} or newer in pool ${job.graft.pool}: upgrade its workers`;
   return { ...job, graft: { ...job.graft, phase: { code: 'no_able_worker', message } } };
 }
 
 /** Options that a user may set under `graft`, with what they resolved to. */
 export const echoed = (spec: Spec): Record<string, unknown> =>
   Object.fromEntries(
-    // A Spec of an older build lacks some, and null is not their default.
+    // A Spec of an earlier version lacks some, and null is not their default.
     TRAINING_OPTIONS.map((name) => {
       const isUnsaid = spec[name] === undefined && BY_DATA.includes(name);
       return [name, isUnsaid ? null : spec[name]];

@@ -14,11 +14,11 @@ import {
   jobObject,
   type Times,
   shutOut,
-  unknownToAll,
+  outdatedPool,
   warnedOfPool,
   type TimedAttempt,
 } from './job-object.js';
-import { buildsOf, takesJobs } from '../lifecycle/fit-worker.js';
+import { takesJobs } from '../lifecycle/fit-worker.js';
 
 export const noSuchJob = (id: string, parameter = 'fine_tune_id'): DomainError =>
   new DomainError('fine_tune_not_found', `Could not find fine tune: ${id.slice(0, 60)}`, parameter);
@@ -90,7 +90,7 @@ export class JobsRepository {
     const waiting = jobs.filter((job) => job.state === 'queued');
     const held = await this.heldByPool(waiting);
     const withoutPool = await this.withoutPool(waiting);
-    const unknown = await this.unknown(waiting);
+    const tooNew = await this.tooNew(waiting);
     const places = await this.forecasts.of(jobs);
     const integrations = await this.integrations(jobs);
     return jobs.map((job) => {
@@ -103,8 +103,7 @@ export class JobsRepository {
       if (isShutOut !== undefined) return isShutOut ? shutOut(object) : cordonedOff(object);
       const others = withoutPool.get(job.id);
       if (others) return warnedOfPool(object, neverJoined(job.pool, others));
-      const missing = unknown.get(job.id);
-      return missing ? unknownToAll(object, missing) : object;
+      return tooNew.has(job.id) ? outdatedPool(object, job.schema_version) : object;
     });
   }
 
@@ -156,24 +155,17 @@ export class JobsRepository {
     );
   }
 
-  /**
-   * Of the jobs that wait, those that no worker of their pool has a build for, where there is a worker: what the one
-   * lacks that lacks least.
-   */
-  private async unknown(waiting: readonly Job[]): Promise<ReadonlyMap<string, readonly string[]>> {
-    if (waiting.length === 0) return new Map();
-    const rows = await this.database.query<{ id: string; missing: string[] }>(
-      `WITH builds AS MATERIALIZED (${buildsOf(takesJobs('$2'))}),
-       missing AS (
-         SELECT job.id, ARRAY(SELECT word FROM unnest(words) AS word WHERE NOT knows ? word) AS missing
-         FROM job JOIN builds USING (pool) WHERE job.id = ANY($1)
+  /** Of the jobs that wait, those whose pool has workers, but only ones of a lower schema version. */
+  private async tooNew(waiting: readonly Job[]): Promise<ReadonlySet<string>> {
+    if (waiting.length === 0) return new Set();
+    const rows = await this.database.query<{ id: string }>(
+      `WITH newest AS MATERIALIZED (
+         SELECT pool, max(schema_version) AS version FROM worker WHERE ${takesJobs('$2')} GROUP BY pool
        )
-       SELECT DISTINCT ON (id) id, missing FROM missing ORDER BY id, cardinality(missing), missing`,
+       SELECT id FROM job JOIN newest USING (pool) WHERE job.id = ANY($1) AND job.schema_version > newest.version`,
       [waiting.map((job) => job.id), this.settings.leaseMs],
     );
-    return new Map(
-      rows.filter(({ missing }) => missing.length > 0).map(({ id, missing }) => [id, missing]),
-    );
+    return new Set(rows.map(({ id }) => id));
   }
 
   /** All that several jobs had, in one statement, with what only the database's clock can tell. */

@@ -4,7 +4,6 @@ import type { EntityManager } from 'typeorm';
 import type { Deed } from '../auth/audit.js';
 import type { Principal } from '../auth/principal.js';
 import { JobIntegrations, type JobRun } from '../integrations/job-integrations.js';
-import { neededWords } from '../catalog/plugins.js';
 import { BlobStore } from '../blobs/blob-store.js';
 import { Database } from '../database/database.js';
 import type { Job } from '../database/entities/job.js';
@@ -146,7 +145,6 @@ export function draftOf(plan: JobPlan): Draft {
       // Those of every job, too: whoever has none needs no look at their runs.
       request: { ...request, integrations: plan.integrations.map(({ type }) => type) },
       spec,
-      words: neededWords(spec, base.base.config),
       init_adapter: named.flatMap((one) => one.files),
       data: data && reportOf(data),
       estimated_tokens: data && plannedTokens(spec, data.training).tokens,
@@ -206,7 +204,6 @@ export function operationDraft({
       model: request.type === 'combine' ? base.id : request.model,
       request: request as Record<string, unknown>,
       spec,
-      words: neededWords(spec, base.config),
       init_adapter: [...files],
       data: null,
       estimated_tokens: null,

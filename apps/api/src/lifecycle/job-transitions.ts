@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { DomainError } from '@graft/contracts';
+import { DomainError, SCHEMA_VERSION } from '@graft/contracts';
 import type { EntityManager } from 'typeorm';
 import { auditValues, insertAudit, type Deed } from '../auth/audit.js';
 import { Database } from '../database/database.js';
@@ -21,7 +21,6 @@ export type NewJob = Pick<
   | 'model'
   | 'request'
   | 'spec'
-  | 'words'
   | 'init_adapter'
   | 'data'
   | 'estimated_tokens'
@@ -83,7 +82,7 @@ export class JobTransitions {
     const [created] = await this.database.query<Job>(
       `WITH created AS (
          INSERT INTO job (id, project_id, base_id, model, request, spec, init_adapter, data, estimated_tokens, training_file,
-           validation_file, suffix, metadata, pool, priority, received_at, traceparent, tracestate, words, state, event_counter,
+           validation_file, suffix, metadata, pool, priority, received_at, traceparent, tracestate, schema_version, state, event_counter,
            phase_code, phase_message, sweep_id, trial, trial_options, warnings, queued_at, created_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, 'queued', $20, 'queued',
            'Waiting for a worker in pool ' || $14, $21, $22, $23, $24, clock_timestamp(),
@@ -112,7 +111,7 @@ export class JobTransitions {
         job.received_at,
         job.traceparent,
         job.tracestate,
-        job.words,
+        SCHEMA_VERSION,
         events.length,
         job.trial?.sweep ?? null,
         job.trial?.number ?? null,

@@ -1,3 +1,4 @@
+import { SCHEMA_VERSION } from '@graft/contracts';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import {
   insertJobs,
@@ -15,7 +16,7 @@ const worker = (
   n: number,
   freeSlots: number,
   residentBases: string[] = [],
-  lacks: string[] = [],
+  schemaVersion = SCHEMA_VERSION,
 ) => ({
   workerId: `w${n}`,
   sessionId: `s${n}`,
@@ -23,7 +24,7 @@ const worker = (
   pool: 'pool',
   residentBases,
   freeSlots,
-  lacks,
+  schemaVersion,
 });
 
 describe('several leases at once', () => {
@@ -196,8 +197,7 @@ describe('who is given which job', () => {
     attempt: 0,
     base_id,
     limited,
-    needs: null,
-    words: [],
+    schema_version: SCHEMA_VERSION,
   });
   const matched = (...of: Parameters<typeof match>) =>
     match(...of).map((pair) => [pair.job.id, pair.worker.workerId]);
@@ -218,16 +218,11 @@ describe('who is given which job', () => {
     ]);
   });
 
-  it('ends before a job that not every build can do', () => {
-    const operation = { ...job('b'), needs: 'operation:merge' };
-    expect(matched([job('a'), operation, job('c')], [worker(1, 9)])).toEqual([['a', 'w1']]);
-  });
-
-  it('ends before a job that the build of whoever is next lacks something for', () => {
-    const picky = { ...job('b'), words: ['peft:VERA', 'peft:VERA.r'] };
-    const [old, able] = [worker(1, 9, [], ['peft:VERA']), worker(2, 8, [], ['peft:FROD'])];
-    expect(matched([job('a'), picky, job('c')], [old, able])).toEqual([['a', 'w1']]);
-    expect(matched([job('a'), picky, job('c')], [able])).toHaveLength(3);
+  it('ends before a job of a higher schema version than that of whoever is next', () => {
+    const newer = { ...job('b'), schema_version: SCHEMA_VERSION + 1 };
+    const [old, able] = [worker(1, 9), worker(2, 8, [], SCHEMA_VERSION + 1)];
+    expect(matched([job('a'), newer, job('c')], [old, able])).toEqual([['a', 'w1']]);
+    expect(matched([job('a'), newer, job('c')], [able])).toHaveLength(3);
   });
 
   it('ends where a job of another base might pass, since the worker holds that', () => {

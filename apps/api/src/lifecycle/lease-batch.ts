@@ -17,9 +17,7 @@ export interface NextJob {
   readonly base_id: string;
   /** Its project has a limit of running jobs, which is counted under a lock: one at a time. */
   readonly limited: boolean;
-  /** What its worker's build must be able to do; null where any will do. */
-  readonly needs: string | null;
-  readonly words: readonly string[];
+  readonly schema_version: number;
 }
 
 export interface Pair<Worker> {
@@ -43,7 +41,7 @@ export class LeaseBatch {
   /** The jobs that a pool is to give next, in order. */
   next(pool: string): Promise<NextJob[]> {
     return this.database.query<NextJob>(
-      `SELECT id, attempt, base_id, limited, needs, words FROM (${nextJobs('$1', AT_ONCE)}) AS next ORDER BY place LIMIT ${AT_ONCE}`,
+      `SELECT id, attempt, base_id, limited, schema_version FROM (${nextJobs('$1', AT_ONCE)}) AS next ORDER BY place LIMIT ${AT_ONCE}`,
       [pool],
     );
   }
@@ -107,11 +105,11 @@ export class LeaseBatch {
 
 /**
  * Which worker is given which of the jobs, one after the other: one that holds the job's base, else the one with most
- * free slots, then by id. It ends where the order alone does not decide: before a job whose project has a limit or that
- * not every worker's build can do, and where a job of a base that the worker holds may pass this one.
+ * free slots, then by id. It ends where the order alone does not decide: before a job whose project has a limit or whose
+ * schema version is higher than the worker's, and where a job of a base that the worker holds may pass this one.
  */
 export function match<
-  Worker extends LeaseHolder & { readonly freeSlots: number; readonly lacks: readonly string[] },
+  Worker extends LeaseHolder & { readonly freeSlots: number; readonly schemaVersion: number },
 >(jobs: readonly NextJob[], workers: readonly Worker[]): Pair<Worker>[] {
   const room = workers.map((worker) => ({ worker, free: worker.freeSlots }));
   const pairs: Pair<Worker>[] = [];
@@ -126,8 +124,7 @@ export function match<
         if (best.free !== one.free) return one.free > best.free ? one : best;
         return one.worker.workerId < best.worker.workerId ? one : best;
       }, null);
-    if (best === null || job.limited || job.needs !== null) break;
-    if (best.worker.lacks.some((word) => job.words.includes(word))) break;
+    if (best === null || job.limited || job.schema_version > best.worker.schemaVersion) break;
     if (!holds(best) && best.worker.residentBases.length > 0) break;
     best.free--;
     pairs.push({ job, worker: best.worker });

@@ -18,13 +18,10 @@ export interface LeaseHolder {
   readonly residentBases: readonly string[];
 }
 
-/** Of a worker: that it holds a base, if one does, and that its build can do something. */
+/** What a job wants of its worker: its base, if one holds it, and at least its schema version. */
 export interface Wants {
   readonly baseId: string;
-  /** Beside training. */
-  readonly needs: string | null;
-  /** Of peft-core's build-words. */
-  readonly words: readonly string[];
+  readonly schemaVersion: number;
 }
 
 export interface Taken {
@@ -80,7 +77,7 @@ export class Leases {
   /** What the job wants of its worker that a pool is to give next, or null where none may start now. */
   async nextWants(pool: string): Promise<Wants | null> {
     const [row] = await this.database.query<Wants>(
-      `SELECT base_id AS "baseId", needs, words FROM (${nextJobs('$1', 1)}) AS next ORDER BY place LIMIT 1`,
+      `SELECT base_id AS "baseId", schema_version AS "schemaVersion" FROM (${nextJobs('$1', 1)}) AS next ORDER BY place LIMIT 1`,
       [pool],
     );
     return row ?? null;

@@ -1,5 +1,5 @@
 import { poolAllowed } from '../auth/pools.js';
-import { KNOWS, NEEDS, TASKS } from './fit-worker.js';
+import { TAKES_VERSION } from './fit-worker.js';
 import { USE_HALVES_SECONDS } from './close-attempt.js';
 
 /** SQL: of a job that may start as far as it alone is concerned. The index job_waiting has its first half. */
@@ -9,10 +9,6 @@ export const IS_DUE = `job.state = 'queued' AND job.desired_state = 'run'
 /** SQL: the most jobs of a project that may run at once; null where any number may. */
 export const RUNNING_LIMIT = `(project.limits->>'running_jobs')::int`;
 
-const canDo = (worker: string): string =>
-  `(NOT spec ? 'operation' OR (SELECT ${TASKS} FROM worker WHERE id = ${worker}) ? (${NEEDS}))
-   AND (SELECT ${KNOWS} FROM worker WHERE id = ${worker}) ?& words`;
-
 /** SQL: slot seconds that a row of pool_use comes to now. */
 export const usedLately = `seconds * power(0.5, EXTRACT(EPOCH FROM statement_timestamp() - at)::float8 / ${USE_HALVES_SECONDS})`;
 
@@ -20,11 +16,11 @@ export const usedLately = `seconds * power(0.5, EXTRACT(EPOCH FROM statement_tim
  * SQL: jobs of a pool in the order in which they are to be given (docs/adr/0016), those that may start now alone.
  * Lower priorities first; then the project that would hold the least of the pool for its weight, all of its own jobs
  * before this one counted as running; then the one that held least lately; then the older job. Columns: id, attempt,
- * project_id, base_id, priority, passed_over, `needs` (NEEDS), `words`, `place` from 1, and `limited`: the project has a limit of
+ * project_id, base_id, priority, passed_over, schema_version, `place` from 1, and `limited`: the project has a limit of
  * running jobs.
  * @param pool a placeholder
  * @param window how many of each project's jobs are looked at: one, where only the first of all is asked for
- * @param worker a placeholder: only what its build can do
+ * @param worker a placeholder: only jobs that it can be given
  */
 export const nextJobs = (pool: string, window: number | null, worker?: string): string =>
   `WITH running AS MATERIALIZED (
@@ -34,7 +30,7 @@ export const nextJobs = (pool: string, window: number | null, worker?: string): 
      SELECT project_id, ${usedLately} AS seconds
      FROM pool_use WHERE pool_use.pool = ${pool}
    )
-   SELECT next.id, next.attempt, project.id AS project_id, next.base_id, next.priority, next.passed_over, next.needs, next.words,
+   SELECT next.id, next.attempt, project.id AS project_id, next.base_id, next.priority, next.passed_over, next.schema_version,
      ${RUNNING_LIMIT} IS NOT NULL AS limited,
      row_number() OVER (ORDER BY next.priority,
        (COALESCE(running.here, 0) + next.nth - 1) / GREATEST(project.weight, 1)::float8,
@@ -43,8 +39,13 @@ export const nextJobs = (pool: string, window: number | null, worker?: string): 
    CROSS JOIN LATERAL (
      SELECT job.*, row_number() OVER (ORDER BY job.priority, job.created_at, job.id) AS nth
      FROM (
-       SELECT id, attempt, base_id, priority, passed_over, created_at, words, ${NEEDS} AS needs FROM job
-       WHERE job.pool = ${pool} AND job.project_id = project.id AND ${IS_DUE}${worker === undefined ? '' : ` AND ${canDo(worker)}`}
+       SELECT id, attempt, base_id, priority, passed_over, created_at, schema_version FROM job
+       WHERE job.pool = ${pool} AND job.project_id = project.id AND ${IS_DUE}${
+         worker === undefined
+           ? ''
+           : `
+         AND schema_version <= (SELECT ${TAKES_VERSION} FROM worker WHERE id = ${worker})`
+       }
        ORDER BY job.priority, job.created_at, job.id ${window === null ? '' : `LIMIT ${window}`}
      ) AS job
    ) AS next

@@ -1,16 +1,16 @@
+import { SCHEMA_VERSION } from '@graft/contracts';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { insertJobs, scratchDatabase, type ScratchDatabase } from '../../test/scratch-database.js';
 import type { Settings } from '../config.js';
 import { Database } from '../database/database.js';
 import type { WakeUps } from '../wake/wake-ups.js';
 import { EventLog } from './event-log.js';
-import { asKeys } from './fit-worker.js';
 import { Preemption } from './preemption.js';
 
-const OLD = ['peft:LORA'];
-const NEW = ['peft:LORA', 'peft:NEWER'];
+const OLD = SCHEMA_VERSION - 1;
+const NEW = SCHEMA_VERSION;
 
-describe('in a pool of workers of two builds, a job that only the newer can do', () => {
+describe('in a pool of workers of two schema versions, a job that only the newer can do', () => {
   let scratch: ScratchDatabase;
   let database: Database;
   let preemption: Preemption;
@@ -28,21 +28,25 @@ describe('in a pool of workers of two builds, a job that only the newer can do',
   afterAll(() => scratch?.close());
   beforeEach(() => ask('TRUNCATE job, attempt, event, worker'));
 
-  const worker = (id: string, words: string[], freeSlots: number) =>
+  const worker = (id: string, version: number, freeSlots: number) =>
     ask(
       `INSERT INTO worker (id, instance_id, name, pool, state, slots, free_slots, devices, memory_bytes, libtorch,
-         trainer_build, session_id, words, build, words_session)
-       VALUES ($1, $1, $1, 'pool', 'online', 4, $2, '[]', 1, '', '', $1, $3, $4, $1)`,
-      [id, freeSlots, asKeys(words), words.join()],
+         trainer_build, session_id, schema_version)
+       VALUES ($1, $1, $1, 'pool', 'online', 4, $2, '[]', 1, '', '', $1, $3)`,
+      [id, freeSlots, version],
     );
-  async function waits(id: string, priority: number, words: string[]): Promise<void> {
+  async function waits(id: string, priority: number, version: number): Promise<void> {
     await insertJobs(ask, [{ id, project: 'a', priority }]);
-    await ask('UPDATE job SET words = $2 WHERE id = $1', [id, words]);
+    await ask('UPDATE job SET schema_version = $2 WHERE id = $1', [id, version]);
   }
-  /** A job of no word, which any build can do. */
+  /** A job of the older version, which any worker can do. */
   async function runs(id: string, on: string, priority: number): Promise<void> {
     await insertJobs(ask, [{ id, project: 'a', priority, state: 'running' }]);
-    await ask('UPDATE job SET lease_owner = $2, attempt = 1 WHERE id = $1', [id, on]);
+    await ask('UPDATE job SET lease_owner = $2, attempt = 1, schema_version = $3 WHERE id = $1', [
+      id,
+      on,
+      OLD,
+    ]);
     await ask(
       `INSERT INTO attempt (job_id, number, worker_id, worker_name, started_at)
        VALUES ($1, 1, $2, $2, clock_timestamp() - interval '1 hour')`,

@@ -4,7 +4,7 @@ import { Settings } from '../config.js';
 import { Database } from '../database/database.js';
 import type { Job } from '../database/entities/job.js';
 import { EventLog } from './event-log.js';
-import { BUILD, buildsOf, takesJobs } from './fit-worker.js';
+import { takesJobs, TAKES_VERSION } from './fit-worker.js';
 import { nextJobs } from './next-job.js';
 
 /** Preemptions in a row after which a job keeps its slot. */
@@ -83,22 +83,19 @@ export class Preemption {
   private async look(manager: EntityManager, pool: string): Promise<Look> {
     const order = `job.priority DESC, held.jobs / GREATEST(project.weight, 1)::float8 DESC, attempt.started_at DESC, job.id`;
     const [look] = await this.database.query<Look>(
-      `WITH builds AS MATERIALIZED (${buildsOf(`worker.pool = $1 AND ${takesJobs('$2')}`)}),
-       waiting AS MATERIALIZED (
-         SELECT next.priority, next.place, ARRAY(SELECT build FROM builds
-           WHERE (next.needs IS NULL OR tasks ? next.needs) AND knows ?& next.words) AS builds
-         FROM (${nextJobs('$1', WINDOW)}) AS next
+      `WITH waiting AS MATERIALIZED (
+         SELECT next.priority, next.place, next.schema_version AS version FROM (${nextJobs('$1', WINDOW)}) AS next
        ), slot AS (
-         SELECT ${BUILD} AS build, free_slots AS free FROM worker WHERE worker.pool = $1 AND ${takesJobs('$2')}
-         UNION ALL SELECT ${BUILD}, 1 FROM job JOIN worker ON worker.id = job.lease_owner
+         SELECT ${TAKES_VERSION} AS version, free_slots AS free FROM worker WHERE worker.pool = $1 AND ${takesJobs('$2')}
+         UNION ALL SELECT ${TAKES_VERSION}, 1 FROM job JOIN worker ON worker.id = job.lease_owner
          WHERE job.pool = $1 AND job.state = 'running' AND preempting_at IS NOT NULL
        ), slots AS (
-         SELECT build, sum(free) AS free FROM slot GROUP BY build
+         SELECT version, sum(free) AS free FROM slot GROUP BY version
        ), held AS (
          SELECT project_id, count(*) AS jobs FROM job WHERE job.pool = $1 AND state = 'running' GROUP BY project_id
        ), candidate AS (
-         SELECT job.id, job.attempt, job.priority, ${BUILD} AS build, row_number() OVER (ORDER BY ${order}) AS n,
-           row_number() OVER (PARTITION BY ${BUILD} ORDER BY ${order}) AS nth
+         SELECT job.id, job.attempt, job.priority, ${TAKES_VERSION} AS version, row_number() OVER (ORDER BY ${order}) AS n,
+           row_number() OVER (PARTITION BY ${TAKES_VERSION} ORDER BY ${order}) AS nth
          FROM job JOIN attempt ON attempt.job_id = job.id AND attempt.number = job.attempt
            JOIN worker ON worker.id = job.lease_owner JOIN project ON project.id = job.project_id
            JOIN held ON held.project_id = job.project_id
@@ -107,7 +104,7 @@ export class Preemption {
            AND attempt.started_at <= clock_timestamp() - $3 * interval '1 second'
        )
        SELECT COALESCE((SELECT json_agg(waiting ORDER BY place) FROM waiting), '[]') AS waiting,
-         COALESCE((SELECT json_agg(slots) FROM slots), '[]') AS slots,
+         COALESCE((SELECT json_agg(slots ORDER BY version) FROM slots), '[]') AS slots,
          COALESCE((SELECT json_agg(candidate ORDER BY n) FROM candidate
            WHERE nth <= (SELECT count(*) FROM waiting)), '[]') AS running`,
       [pool, this.settings.leaseMs, this.settings.minRunSeconds],
@@ -117,55 +114,52 @@ export class Preemption {
   }
 }
 
-/** A pool as it is when victims are chosen, everything in its order. A build is one of `buildsOf`. */
+/** A pool as it is when victims are chosen, everything in its order. Versions are schema versions. */
 interface Look {
   readonly waiting: readonly Waiting[];
+  /** The lowest version first. */
   readonly slots: readonly Slots[];
   readonly running: readonly Running[];
 }
 
-/** A job, and which builds can do it. */
+/** A job, and the version that its worker must have at least. */
 interface Waiting {
   readonly priority: number;
-  readonly builds: readonly string[];
+  readonly version: number;
 }
 
-/** Of workers of a build: those that are free or coming. */
+/** Slots of workers of a version that are free or about to be. */
 interface Slots {
-  readonly build: string;
+  readonly version: number;
   readonly free: number;
 }
 
-/** A job that may be preempted, and of which build its worker is. */
+/** A job that may be preempted, and the version of its worker. */
 interface Running {
   readonly id: string;
   readonly attempt: number;
   readonly priority: number;
-  readonly build: string;
+  readonly version: number;
 }
 
 /**
- * Those that make way: of workers whose build can do what waits, as only such a slot is of use to it. Of several free
- * slots a job counts for the one that the fewest others could use.
+ * Those that make way: jobs on workers that can be given what waits, as only such a slot is of use to it. A waiting job
+ * counts for the free slot of the lowest version that suffices, and leaves newer ones to jobs that need them.
  */
 export function makeWay(
   waiting: readonly Waiting[],
   slots: readonly Slots[],
   running: readonly Running[],
 ): Running[] {
-  const users = ({ build }: Slots): number =>
-    waiting.filter(({ builds }) => builds.includes(build)).length;
-  const room = slots
-    .map((of) => ({ ...of, users: users(of) }))
-    .toSorted((a, b) => a.users - b.users);
+  const room = slots.map((of) => ({ ...of }));
   const victims = new Set<Running>();
-  for (const { priority, builds } of waiting) {
-    const slot = room.find(({ build, free }) => free > 0 && builds.includes(build));
+  for (const { priority, version } of waiting) {
+    const slot = room.find((one) => one.free > 0 && one.version >= version);
     if (slot) {
       slot.free--;
       continue;
     }
-    const victim = running.find((one) => builds.includes(one.build) && !victims.has(one));
+    const victim = running.find((one) => one.version >= version && !victims.has(one));
     if (victim && victim.priority > priority) victims.add(victim);
   }
   return [...victims];

@@ -3,7 +3,6 @@ import type { SweepObject } from '@graft/contracts';
 import type { EntityManager } from 'typeorm';
 import { Audit } from '../auth/audit.js';
 import type { Principal } from '../auth/principal.js';
-import { ENDS_EARLY } from '../catalog/plugins.js';
 import { Database } from '../database/database.js';
 import { jsonbText } from '../database/jsonb.js';
 import { newId } from '../ids.js';
@@ -42,8 +41,7 @@ export class SweepCreation {
     const drafts = plan.trials.map((trial, n) => {
       const draft = draftOf(trial.plan);
       const message = `Trial ${n + 1} of ${id}: ${inWords(trial.options)}`;
-      const words = [...draft.job.words, ...(plan.search.rungs.length > 0 ? [ENDS_EARLY] : [])];
-      return { ...draft, job: { ...draft.job, words }, notes: [{ message }, ...draft.notes] };
+      return { ...draft, notes: [{ message }, ...draft.notes] };
     });
     // Before the transaction, which may run again after it was committed.
     const jobs = drafts.map(() => newId('ftjob-'));

@@ -2,7 +2,6 @@ import type { ServerDuplexStream } from '@grpc/grpc-js';
 import { DomainError, POOL_NAME } from '@graft/contracts';
 import {
   Command_Action,
-  PROTOCOL,
   type ConnectRequest,
   type ConnectResponse,
   type EventBatch,
@@ -180,14 +179,6 @@ export class Session implements Connection {
   }
 
   private async register(hello: Hello): Promise<void> {
-    const protocol = Math.min(PROTOCOL.max, hello.protocolMax);
-    if (protocol < Math.max(PROTOCOL.min, hello.protocolMin)) {
-      throw new DomainError(
-        'unsupported',
-        `the control plane speaks worker protocols ${PROTOCOL.min} to ${PROTOCOL.max}, the worker ` +
-          `${hello.protocolMin} to ${hello.protocolMax}; install the same version on both`,
-      );
-    }
     const pool = hello.pool || 'default';
     if (!POOL_NAME.test(pool))
       throw new DomainError('invalid_value', `"${pool.slice(0, 80)}" is not a valid pool name`);
@@ -199,6 +190,8 @@ export class Session implements Connection {
     }
     if (!hello.instanceId)
       throw new DomainError('invalid_value', 'the Hello message has no instance_id');
+    if (hello.schemaVersion < 1)
+      throw new DomainError('invalid_value', 'the Hello message has no schema_version');
     const { settings, leases, expiry, workers, connections, gateways } = this.services;
     this.name = hello.name.slice(0, 200) || 'worker';
     this.pool = pool;
@@ -214,7 +207,6 @@ export class Session implements Connection {
       $case: 'welcome',
       value: {
         workerId: this.workerId,
-        protocol,
         heartbeatMs: settings.heartbeatMs,
         leaseMs: settings.leaseMs,
         maxUnacked: MAX_UNACKED,

@@ -3,22 +3,16 @@ import { DomainError, MAX_ORDER_BYTES } from '@graft/contracts';
 import type { Assignment, BlobRef } from '@graft/contracts/grpc';
 import { BlobStore } from '../blobs/blob-store.js';
 import { sharedLook } from '../blobs/shared-look.js';
-import { lackedWords, withoutUnknown } from '../catalog/plugins.js';
 import { WorkerDatabase } from '../database/database.js';
 import type { Checkpoint } from '../database/entities/job.js';
 import type { Model } from '../database/entities/storage.js';
 import { DamagedCheckpoints } from '../events/damaged-checkpoints.js';
 import { runsAlone } from '../lifecycle/blame.js';
-import { BUILD, KNOWS } from '../lifecycle/fit-worker.js';
 import type { Taken } from '../lifecycle/lease.js';
 import { baseRef, blobRefs } from '../models/base-ref.js';
-import type { Candidate } from './candidates.js';
 
 /** More than are ever kept of a job. */
 const MOST_CHECKPOINTS = 20;
-
-/** Builds of workers that are remembered. */
-const MOST_BUILDS = 64;
 
 /** A look at the blobs' place counts for so long. */
 const PROVED_MS = 1000;
@@ -26,9 +20,6 @@ const PROVED_MS = 1000;
 /** What a worker is sent with a lease. */
 @Injectable()
 export class Assignments {
-  /** What builds cannot do and ours can, by Candidate.build. */
-  private readonly lacked = new Map<string, readonly string[]>();
-
   private readonly prove: () => Promise<void>;
 
   constructor(
@@ -41,10 +32,9 @@ export class Assignments {
 
   /**
    * Everything the worker needs to begin, or to go on from the newest committed checkpoint.
-   * @param worker what its build does not know it refuses even where it is not used
    * @throws DomainError where it is more than can be sent, and what says that something is away
    */
-  async of(taken: Taken, worker: Pick<Candidate, 'workerId' | 'build'>): Promise<Assignment> {
+  async of(taken: Taken): Promise<Assignment> {
     // The worker fetches the base, the data and the adapter. One look at the place costs less than one at each file.
     await this.prove();
     const [base] = await this.database.query<Pick<Model, 'files' | 'source' | 'config'>>(
@@ -52,7 +42,7 @@ export class Assignments {
       [taken.base_id],
     );
     const checkpoint = await this.newestWhole(taken.id);
-    const specJson = JSON.stringify(withoutUnknown(taken.spec, await this.lacks(worker)));
+    const specJson = JSON.stringify(taken.spec);
     const bytes = Buffer.byteLength(specJson);
     if (bytes > MAX_ORDER_BYTES)
       throw new DomainError(
@@ -74,21 +64,6 @@ export class Assignments {
       checkpointStep: checkpoint?.step ?? 0,
       ...(runsAlone(taken) ? { alone: true } : {}),
     };
-  }
-
-  /** Where its build is another by now, the session that the assignment is for is over. */
-  private async lacks({ workerId, build }: Pick<Candidate, 'workerId' | 'build'>) {
-    const lacked = this.lacked.get(build);
-    if (lacked) return lacked;
-    const [row] = await this.database.query<{ knows: Readonly<Record<string, true>> }>(
-      `SELECT ${KNOWS} AS knows FROM worker WHERE id = $1 AND ${BUILD} = $2`,
-      [workerId, build],
-    );
-    if (!row) return [];
-    if (this.lacked.size >= MOST_BUILDS) this.lacked.clear();
-    const lacks = lackedWords(Object.keys(row.knows));
-    this.lacked.set(build, lacks);
-    return lacks;
   }
 
   /** A checkpoint whose bytes are lost is passed over for the one before. */

@@ -1,21 +1,17 @@
-import { PROTOCOL } from '@graft/contracts/grpc';
-import { buildWords, resolveSpec } from '@graft/peft-core/catalog';
+import { SCHEMA_VERSION } from '@graft/contracts';
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
 import { insertJobs, scratchDatabase, type ScratchDatabase } from '../../test/scratch-database.js';
 import { Pools } from '../auth/pools.js';
-import type { BlobStore } from '../blobs/blob-store.js';
 import type { Settings } from '../config.js';
 import { WorkerDatabase } from '../database/database.js';
-import type { DamagedCheckpoints } from '../events/damaged-checkpoints.js';
-import { Leases, type Taken, type Wants } from '../lifecycle/lease.js';
+import { Leases, type Wants } from '../lifecycle/lease.js';
 import type { WakeUps } from '../wake/wake-ups.js';
-import { Assignments } from './assignments.js';
 import { Candidates } from './candidates.js';
 import type { Relay } from './relay.js';
 import { WorkerKeys } from './worker-keys.js';
 import { Workers } from './workers.js';
 
-// Workers of several builds, while API processes of several builds run.
+// Workers of several schema versions.
 
 const settings = { leaseMs: 600_000 } as Settings;
 let scratch: ScratchDatabase;
@@ -23,7 +19,6 @@ let database: WorkerDatabase;
 let workers: Workers;
 let leases: Leases;
 let candidates: Candidates;
-let assignments: Assignments;
 const ask = <Row>(sql: string, values: unknown[] = []): Promise<Row[]> =>
   database.query<Row>(sql, values);
 
@@ -33,8 +28,6 @@ beforeAll(async () => {
   workers = new Workers(database, settings, new Pools(database), new WorkerKeys(database));
   leases = new Leases(database, settings, { announce: () => undefined } as unknown as WakeUps);
   candidates = new Candidates(database, settings, { shunned: [] as string[] } as Relay);
-  const blobs = { prove: async () => undefined } as unknown as BlobStore;
-  assignments = new Assignments(database, blobs, null as unknown as DamagedCheckpoints);
   await ask(`INSERT INTO join_token (id, hash, name) VALUES ('token', 'hash', 'token')`);
   await ask(`INSERT INTO gateway (id, address) VALUES ('gateway', 'here:1')`);
   await ask(`INSERT INTO project (id, name) VALUES ('a', 'a')`);
@@ -42,10 +35,12 @@ beforeAll(async () => {
 afterAll(() => scratch?.close());
 beforeEach(() => ask('TRUNCATE job, attempt, worker'));
 
-async function join(name: string, words: string[], freeSlots = 1): Promise<string> {
+const OLD = SCHEMA_VERSION - 1;
+const NEW = SCHEMA_VERSION;
+
+async function join(name: string, schemaVersion: number, freeSlots = 1): Promise<string> {
   const hello = {
-    protocolMin: PROTOCOL.min,
-    protocolMax: PROTOCOL.max,
+    schemaVersion,
     instanceId: name,
     name,
     pool: 'pool',
@@ -55,62 +50,48 @@ async function join(name: string, words: string[], freeSlots = 1): Promise<strin
     libtorch: '',
     trainerBuild: '',
     leases: [],
-    tasks: [],
-    words,
   };
   const joined = await workers.hello(hello, 'pool', 'token', 'gateway');
   await workers.pulled(joined, { freeSlots, residentBases: [], freeMemoryBytes: 1 });
   return joined.workerId;
 }
-async function queued(...jobs: string[][]): Promise<void> {
+async function queued(...versions: number[]): Promise<void> {
   await insertJobs(
     ask,
-    jobs.map((_, n) => ({ id: `job-${n}`, project: 'a', created: n })),
+    versions.map((_, n) => ({ id: `job-${n}`, project: 'a', created: n })),
   );
-  for (const [n, words] of jobs.entries())
-    await ask('UPDATE job SET words = $2 WHERE id = $1', [`job-${n}`, words]);
+  for (const [n, version] of versions.entries())
+    await ask('UPDATE job SET schema_version = $2 WHERE id = $1', [`job-${n}`, version]);
 }
 /** What the dispatcher asks, in its order. */
 const asked = async () => candidates.best('pool', (await leases.nextWants('pool')) as Wants);
 
-it('are given what they know and the API process that they said it to does not', async () => {
-  await join('ours', buildWords(), 8);
-  await join('later', [...buildWords(), 'peft:FROM_THE_FUTURE']);
-  await queued(['peft:FROM_THE_FUTURE']);
+it('that are new enough are asked first, and older ones take no job above their version', async () => {
+  await join('old', OLD, 8);
+  await join('new', NEW);
+  await queued(NEW);
   const [first, second] = await asked();
-  expect([first?.name, first?.lacks]).toEqual(['later', []]);
-  expect([second?.name, second?.lacks]).toEqual(['ours', ['peft:FROM_THE_FUTURE']]);
+  expect([first?.name, second?.name]).toEqual(['new', 'old']);
   expect(await leases.take(second as NonNullable<typeof second>)).toBe('none');
   expect(await leases.take(first as NonNullable<typeof first>)).toMatchObject({ id: 'job-0' });
 });
 
-it('count as of the oldest build where an API process took their Hello that keeps no words', async () => {
-  const id = await join('before', buildWords());
-  // What such a process writes: the session, and nothing of columns that it does not know.
-  await ask(`UPDATE worker SET session_id = 'another' WHERE id = $1`, [id]);
-  await queued(['peft:VERA'], ['peft:LORA', 'peft:LORA.r']);
-  const [before] = await asked();
-  if (!before) throw new Error('nobody is asked');
-  expect(before.lacks).toEqual(['peft:VERA']);
-  const taken = (await leases.take(before)) as Taken;
-  expect(taken.id).toBe('job-1');
-  const job = { model: 'tiny', training_file: 'file-1' };
-  const spec = resolveSpec(job, { trainingRecords: 100 });
-  expect(spec).toHaveProperty('loraplus_lr_embedding');
-  const { specJson } = await assignments.of({ ...taken, spec }, before);
-  expect(JSON.parse(specJson)).not.toHaveProperty('loraplus_lr_embedding');
-  expect(JSON.parse(specJson)).toHaveProperty('learning_rate');
-  const again = await join('before', buildWords());
-  expect(again).toBe(id);
-  expect(await asked()).toMatchObject([{ lacks: [] }]);
-});
-
-it('are asked for a job behind, however many of older builds are before the one that can do it', async () => {
-  const without = (word: RegExp) => buildWords().filter((one) => !word.test(one));
-  for (let n = 0; n < 20; n++) await join(`older-${n}`, without(/VERA|HRA/), 8);
-  await join('newer', without(/VERA/));
-  await queued(['peft:VERA'], ['peft:HRA']);
+it('are asked for a job behind, however many of them cannot take the first one', async () => {
+  for (let n = 0; n < 20; n++) await join(`old-${n}`, OLD, 8);
+  await queued(NEW, OLD);
   const offers = await asked();
   const taken = await Promise.all(offers.map((one) => leases.take(one)));
-  expect(taken).toEqual(['none', expect.objectContaining({ id: 'job-1' })]);
+  expect(taken).toEqual([expect.objectContaining({ id: 'job-1' })]);
+});
+
+it('count as no newer than the API process that their streams end at, and that which gives the job', async () => {
+  const id = await join('later', NEW + 1);
+  expect(await ask('SELECT schema_version FROM worker WHERE id = $1', [id])).toEqual([
+    { schema_version: NEW },
+  ]);
+  // An API process of the next version has taken its Hello; this one gives it jobs.
+  await ask('UPDATE worker SET schema_version = $2 WHERE id = $1', [id, NEW + 1]);
+  await queued(NEW + 1, NEW);
+  const [later] = await asked();
+  expect(await leases.take(later as NonNullable<typeof later>)).toMatchObject({ id: 'job-1' });
 });

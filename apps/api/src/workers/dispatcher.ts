@@ -129,8 +129,7 @@ export class Dispatcher implements OnModuleDestroy {
     const jobs = await this.batches.next(pool);
     if (jobs.length < 2) return false;
     const bases = [...new Set(jobs.map((job) => job.base_id))];
-    const words = [...new Set(jobs.flatMap((job) => job.words))];
-    const pairs = match(jobs, await this.candidates.withRoom(pool, bases, words, jobs.length));
+    const pairs = match(jobs, await this.candidates.withRoom(pool, bases, jobs.length));
     if (pairs.length < 2) return false;
     const given = await this.batches.take(pool, pairs);
     this.drop(pool, given.length);
@@ -179,7 +178,7 @@ export class Dispatcher implements OnModuleDestroy {
   private async prepare(taken: Taken, worker: Candidate): Promise<void> {
     let value: Assignment;
     try {
-      value = await this.assignments.of(taken, worker);
+      value = await this.assignments.of(taken);
     } catch (error) {
       const fault = faultOf(error, 'storage');
       if (isPart(fault)) return this.putOff(taken, worker, { fault, error });

@@ -1,5 +1,4 @@
 import { Injectable, type OnModuleDestroy } from '@nestjs/common';
-import { ANSWER_ABILITIES } from '@graft/contracts';
 import { Client, type QueryResultRow } from 'pg';
 import { Settings } from '../config.js';
 import { newId } from '../ids.js';
@@ -100,14 +99,14 @@ export class Gateways implements OnModuleDestroy {
     if (!own) return;
     const rows = await this.query<Gateway>(
       `WITH own AS (
-         INSERT INTO gateway (id, address, certificate, abilities) VALUES ($1, $2, $3, $5)
+         INSERT INTO gateway (id, address, certificate) VALUES ($1, $2, $3)
          ON CONFLICT (id) DO UPDATE SET last_seen_at = clock_timestamp()
        ), gone AS (
          DELETE FROM gateway WHERE last_seen_at < clock_timestamp() - interval '1 hour' AND id <> $1
        )
        SELECT id, address, certificate FROM gateway
        WHERE id <> $1 AND last_seen_at > clock_timestamp() - $4 * interval '1 millisecond'`,
-      [this.id, own.address, own.certificate, DEAD_AFTER_MS, JSON.stringify(ANSWER_ABILITIES)],
+      [this.id, own.address, own.certificate, DEAD_AFTER_MS],
     );
     this.peers = new Map(rows.map((row) => [row.id, row]));
   }

@@ -1,13 +1,12 @@
 import { Injectable } from '@nestjs/common';
-import { DomainError } from '@graft/contracts';
+import { DomainError, SCHEMA_VERSION } from '@graft/contracts';
 import type { Heartbeat, Hello, Pull } from '@graft/contracts/grpc';
 import { Settings } from '../config.js';
 import { Pools } from '../auth/pools.js';
-import { wordsSaid } from '../catalog/plugins.js';
 import { makeSecret, sameHash, secretId } from '../auth/secret-format.js';
 import { WorkerDatabase } from '../database/database.js';
 import { newId, sha256 } from '../ids.js';
-import { asKeys, fitWorker } from '../lifecycle/fit-worker.js';
+import { fitWorker } from '../lifecycle/fit-worker.js';
 import {
   renewal,
   renewLeases,
@@ -35,8 +34,6 @@ export interface Joined {
 /** What a worker says of itself is shown to people, and kept short. */
 const LONGEST_TEXT = 200;
 const MAX_DEVICES = 64;
-const MAX_TASKS = 64;
-const MAX_WORDS = 16_384;
 
 /** SQL: a worker's current session, while its join token stands. */
 const SESSION = `SELECT 1 FROM worker JOIN join_token ON join_token.id = join_token_id
@@ -70,20 +67,17 @@ export class Workers {
     const { id: sessionId, text: session, hash } = makeSecret('ws-graft');
     await this.pools.ensure(pool, this.database.manager);
     const isKnown = await this.keys.recognise(hello);
-    const tasks = hello.tasks.slice(0, MAX_TASKS).map(cut);
-    const words = wordsSaid(hello.words.slice(0, MAX_WORDS).map(cut), tasks);
     const [row] = await this.database.query<{ id: string }>(
       `INSERT INTO worker (id, instance_id, name, pool, state, slots, devices, memory_bytes, libtorch, trainer_build,
-         join_token_id, session_id, session_hash, max_chats, gateway_id, tasks, tasks_session, words, build, words_session)
-       VALUES ($1, $2, $3, $4, 'online', $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $11, $16, $17, $11)
+         join_token_id, session_id, session_hash, max_chats, gateway_id, schema_version)
+       VALUES ($1, $2, $3, $4, 'online', $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
        ON CONFLICT (instance_id) DO UPDATE SET name = excluded.name, pool = excluded.pool,
          state = CASE WHEN worker.drain_instance = excluded.instance_id THEN 'draining' ELSE 'online' END,
          slots = excluded.slots, devices = excluded.devices, memory_bytes = excluded.memory_bytes,
          libtorch = excluded.libtorch, trainer_build = excluded.trainer_build, join_token_id = excluded.join_token_id,
          session_id = excluded.session_id, session_hash = excluded.session_hash,
-         max_chats = excluded.max_chats, free_chats = NULL, tasks = excluded.tasks, tasks_session = excluded.tasks_session,
-         words = excluded.words, build = excluded.build, words_session = excluded.words_session,
-         gateway_id = excluded.gateway_id, free_slots = 0,
+         max_chats = excluded.max_chats, free_chats = NULL, gateway_id = excluded.gateway_id,
+         schema_version = excluded.schema_version, free_slots = 0,
          connected_at = clock_timestamp(), last_seen_at = clock_timestamp()
        RETURNING id`,
       [
@@ -101,9 +95,8 @@ export class Workers {
         hash,
         clamped(hello.maxChats),
         gatewayId,
-        JSON.stringify(tasks),
-        asKeys(words),
-        sha256(JSON.stringify([words.toSorted(), tasks.toSorted()])),
+        // This process hands on and takes in nothing that is newer than itself.
+        Math.min(hello.schemaVersion, SCHEMA_VERSION),
       ],
     );
     const workerId = row?.id ?? '';

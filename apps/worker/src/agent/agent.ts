@@ -1,8 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
-import { ANSWER_ABILITIES, OPERATION_TYPES, operationTask } from '@graft/contracts';
-import { PROTOCOL, type Hello, type Welcome } from '@graft/contracts/grpc';
-import { buildWords, tasksUsedTo } from '@graft/peft-core/catalog';
+import { SCHEMA_VERSION } from '@graft/contracts';
+import type { Hello, Welcome } from '@graft/contracts/grpc';
 import type { Logger } from 'pino';
 import { Attempts } from '../attempts/attempts.js';
 import { Blobs } from '../blobs/blobs.js';
@@ -230,21 +229,12 @@ export class Agent {
   private hello({ libtorch, trainerBuild }: ReadyFact): Hello {
     const { name, pool, slots, maxChats } = this.settings;
     return {
-      protocolMin: PROTOCOL.min,
-      protocolMax: PROTOCOL.max,
+      schemaVersion: SCHEMA_VERSION,
       instanceId: this.instanceId,
       name,
       pool,
       slots,
       maxChats,
-      tasks: [
-        ...tasksUsedTo('embed'),
-        ...tasksUsedTo('classify'),
-        ...tasksUsedTo('transcribe'),
-        ...OPERATION_TYPES.map(operationTask),
-        ...ANSWER_ABILITIES,
-      ],
-      words: buildWords(),
       memoryBytes: this.devices.totalBytes,
       devices: this.devices.titles,
       libtorch,
@@ -254,11 +244,11 @@ export class Agent {
     };
   }
 
-  private up({ workerId, protocol, heartbeatMs, maxUnacked, workerKey }: Welcome): void {
+  private up({ workerId, heartbeatMs, maxUnacked, workerKey }: Welcome): void {
     const { pool } = this.settings;
     const { address } = this.connection;
     if (workerKey) this.keepKey(workerKey);
-    this.log.info({ worker: workerId, protocol, address, pool }, 'connected');
+    this.log.info({ worker: workerId, address, pool }, 'connected');
     this.heartbeat.start(heartbeatMs);
     this.feed.connected(maxUnacked || 8);
     if (this.draining)

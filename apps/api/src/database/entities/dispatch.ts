@@ -46,15 +46,8 @@ export class Worker {
   /** Answers that it makes at once, and those it could begin now, as it says; null: it does not say. */
   @Int(optional) max_chats!: number | null;
   @Int(optional) free_chats!: number | null;
-  /** What its build does beside training: vectors and labels of tasks, operations; an older one says none. */
-  @Json({ default: () => "'[]'" }) tasks!: string[];
-  /** The session whose Hello said so: they hold of no other. */
-  @Text(optional) tasks_session!: string | null;
-  /** What its build can do (peft-core's build-words): keys, each true. `build` is their hash, with that of its tasks. */
-  @Json({ default: () => "'{}'" }) words!: Readonly<Record<string, true>>;
-  @Text(optional) build!: string | null;
-  /** The session whose Hello said so: they hold of no other. */
-  @Text(optional) words_session!: string | null;
+  /** The schema version (contracts) of its build or of the API process that its stream ends at, whichever is lower. */
+  @Int({ default: 1 }) schema_version!: number;
   @Json() devices!: string[];
   @Big() memory_bytes!: number;
   @Big(optional) rss_bytes!: number | null;
@@ -95,8 +88,6 @@ export class Gateway {
   @Text() address!: string;
   /** The one (PEM) that they must find there, and no other; null: no TLS. */
   @Text(optional) certificate!: string | null;
-  /** Which of contracts' ANSWER_ABILITIES it hands on; one of a build from before there were any writes none. */
-  @Json({ default: () => "'[]'" }) abilities!: string[];
   @Now() started_at!: Date;
   @Now() last_seen_at!: Date;
 }
@@ -112,8 +103,8 @@ export class Answer {
   @Text(optional) worker_id!: string | null;
   /** The API process that the client is connected to. */
   @Text() gateway_id!: string;
-  /** Whose vectors or labels it is, or an ability of contracts' ANSWER_ABILITIES; null: a text that needs none. */
-  @Text(optional) task!: string | null;
+  /** That of the API process that the client is connected to (contracts' SCHEMA_VERSION). */
+  @Int({ default: 1 }) schema_version!: number;
   /** SHA-256s of what the worker may fetch for it. */
   @Json() blobs!: string[];
   @Now() created_at!: Date;

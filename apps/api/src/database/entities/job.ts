@@ -11,7 +11,7 @@ import type {
   Confusion,
 } from '@graft/contracts';
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
-import { Big, DeletedAt, Float, Int, Json, Now, Text, Time, Words, optional } from '../columns.js';
+import { Big, DeletedAt, Float, Int, Json, Now, Text, Time, optional } from '../columns.js';
 import type { StoredFile } from './storage.js';
 
 /** Numbers by name; what is not finite is its name, as PostgreSQL makes jsonb of a float8. */
@@ -73,8 +73,8 @@ export class Job {
   @Text(optional) fine_tuned_model!: string | null;
   @Json() request!: Record<string, unknown>;
   @Json() spec!: Spec;
-  /** What a worker's build must be able to do for it (peft-core's build-words). */
-  @Words() words!: string[];
+  /** That of the API process that made it (contracts' SCHEMA_VERSION): its workers must have at least this one. */
+  @Int({ default: 1 }) schema_version!: number;
   @Json({ default: () => "'[]'" }) init_adapter!: StoredFile[];
   /** What the training file is for this base; null where it could not be looked at. */
   @Json(optional) data!: DataReport | null;

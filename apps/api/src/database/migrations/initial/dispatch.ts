@@ -46,11 +46,7 @@ export const DISPATCH = [
     "free_chats" integer,
     "key_hash" text,
     "drain_instance" text,
-    "tasks" jsonb DEFAULT '[]' NOT NULL,
-    "tasks_session" text,
-    "words" jsonb DEFAULT '{}' NOT NULL,
-    "build" text,
-    "words_session" text,
+    "schema_version" integer DEFAULT 1 NOT NULL,
     CONSTRAINT "worker_pk" PRIMARY KEY ("id")
   )`,
   `CREATE UNIQUE INDEX "worker_instance" ON "worker" ("instance_id")`,
@@ -74,7 +70,6 @@ export const DISPATCH = [
     "started_at" timestamptz DEFAULT now() NOT NULL,
     "last_seen_at" timestamptz DEFAULT now() NOT NULL,
     "certificate" text,
-    "abilities" jsonb DEFAULT '[]' NOT NULL,
     CONSTRAINT "gateway_pk" PRIMARY KEY ("id")
   )`,
 
@@ -87,7 +82,7 @@ export const DISPATCH = [
     "blobs" jsonb NOT NULL,
     "created_at" timestamptz DEFAULT now() NOT NULL,
     "until" timestamptz NOT NULL,
-    "task" text,
+    "schema_version" integer DEFAULT 1 NOT NULL,
     CONSTRAINT "answer_pk" PRIMARY KEY ("id")
   )`,
   `CREATE INDEX "answer_worker" ON "answer" ("worker_id")`,

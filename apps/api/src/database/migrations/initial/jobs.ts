@@ -56,7 +56,7 @@ export const JOBS = [
     "received_at" timestamptz,
     "traceparent" text,
     "tracestate" text,
-    "words" text[] DEFAULT '{}' NOT NULL,
+    "schema_version" integer DEFAULT 1 NOT NULL,
     "name" text,
     "tags" jsonb DEFAULT '[]' NOT NULL,
     "note" text,

@@ -91,8 +91,8 @@ export interface GoAway {
 
 /** First message on the stream. `instance_id` is new at every start of the worker process. */
 export interface Hello {
-  protocolMin: number;
-  protocolMax: number;
+  /** SCHEMA_VERSION of the worker's build (libs/contracts): it takes jobs and requests of up to this version. */
+  schemaVersion: number;
   instanceId: string;
   name: string;
   pool: string;
@@ -113,25 +113,11 @@ export interface Hello {
     | string
     | undefined;
   /** Answers that it makes at once. Absent: the worker does not say. */
-  maxChats?:
-    | number
-    | undefined;
-  /**
-   * What its build does beside training and chats: tasks of which it makes an Inference by their names, operations on
-   * adapters as "operation:TYPE", and what its answers may have as "answer:…". Empty: one that knows of none, and would
-   * take an Inference for a chat.
-   */
-  tasks: string[];
-  /**
-   * What its build knows of what a job may ask for, as words (libs/peft-core/src/build-words.ts). Empty: a build from
-   * before there were any.
-   */
-  words: string[];
+  maxChats?: number | undefined;
 }
 
 export interface Welcome {
   workerId: string;
-  protocol: number;
   heartbeatMs: number;
   leaseMs: number;
   /** The most event batches that may be unacknowledged at once. */
@@ -1021,8 +1007,7 @@ export const GoAway: MessageFns<GoAway> = {
 
 function createBaseHello(): Hello {
   return {
-    protocolMin: 0,
-    protocolMax: 0,
+    schemaVersion: 0,
     instanceId: "",
     name: "",
     pool: "",
@@ -1034,57 +1019,46 @@ function createBaseHello(): Hello {
     leases: [],
     workerKey: undefined,
     maxChats: undefined,
-    tasks: [],
-    words: [],
   };
 }
 
 export const Hello: MessageFns<Hello> = {
   encode(message: Hello, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.protocolMin !== 0) {
-      writer.uint32(8).uint32(message.protocolMin);
-    }
-    if (message.protocolMax !== 0) {
-      writer.uint32(16).uint32(message.protocolMax);
+    if (message.schemaVersion !== 0) {
+      writer.uint32(8).uint32(message.schemaVersion);
     }
     if (message.instanceId !== "") {
-      writer.uint32(26).string(message.instanceId);
+      writer.uint32(18).string(message.instanceId);
     }
     if (message.name !== "") {
-      writer.uint32(34).string(message.name);
+      writer.uint32(26).string(message.name);
     }
     if (message.pool !== "") {
-      writer.uint32(42).string(message.pool);
+      writer.uint32(34).string(message.pool);
     }
     if (message.slots !== 0) {
-      writer.uint32(48).uint32(message.slots);
+      writer.uint32(40).uint32(message.slots);
     }
     if (message.memoryBytes !== 0) {
-      writer.uint32(56).uint64(message.memoryBytes);
+      writer.uint32(48).uint64(message.memoryBytes);
     }
     for (const v of message.devices) {
-      writer.uint32(66).string(v!);
+      writer.uint32(58).string(v!);
     }
     if (message.libtorch !== "") {
-      writer.uint32(74).string(message.libtorch);
+      writer.uint32(66).string(message.libtorch);
     }
     if (message.trainerBuild !== "") {
-      writer.uint32(82).string(message.trainerBuild);
+      writer.uint32(74).string(message.trainerBuild);
     }
     for (const v of message.leases) {
-      Lease.encode(v!, writer.uint32(90).fork()).join();
+      Lease.encode(v!, writer.uint32(82).fork()).join();
     }
     if (message.workerKey !== undefined) {
-      writer.uint32(98).string(message.workerKey);
+      writer.uint32(90).string(message.workerKey);
     }
     if (message.maxChats !== undefined) {
-      writer.uint32(104).uint32(message.maxChats);
-    }
-    for (const v of message.tasks) {
-      writer.uint32(114).string(v!);
-    }
-    for (const v of message.words) {
-      writer.uint32(122).string(v!);
+      writer.uint32(96).uint32(message.maxChats);
     }
     return writer;
   },
@@ -1107,15 +1081,15 @@ export const Hello: MessageFns<Hello> = {
               break;
             }
 
-            message.protocolMin = reader.uint32();
+            message.schemaVersion = reader.uint32();
             continue;
           }
           case 2: {
-            if (tag !== 16) {
+            if (tag !== 18) {
               break;
             }
 
-            message.protocolMax = reader.uint32();
+            message.instanceId = reader.string();
             continue;
           }
           case 3: {
@@ -1123,7 +1097,7 @@ export const Hello: MessageFns<Hello> = {
               break;
             }
 
-            message.instanceId = reader.string();
+            message.name = reader.string();
             continue;
           }
           case 4: {
@@ -1131,15 +1105,15 @@ export const Hello: MessageFns<Hello> = {
               break;
             }
 
-            message.name = reader.string();
+            message.pool = reader.string();
             continue;
           }
           case 5: {
-            if (tag !== 42) {
+            if (tag !== 40) {
               break;
             }
 
-            message.pool = reader.string();
+            message.slots = reader.uint32();
             continue;
           }
           case 6: {
@@ -1147,15 +1121,15 @@ export const Hello: MessageFns<Hello> = {
               break;
             }
 
-            message.slots = reader.uint32();
+            message.memoryBytes = longToNumber(reader.uint64());
             continue;
           }
           case 7: {
-            if (tag !== 56) {
+            if (tag !== 58) {
               break;
             }
 
-            message.memoryBytes = longToNumber(reader.uint64());
+            message.devices.push(reader.string());
             continue;
           }
           case 8: {
@@ -1163,7 +1137,7 @@ export const Hello: MessageFns<Hello> = {
               break;
             }
 
-            message.devices.push(reader.string());
+            message.libtorch = reader.string();
             continue;
           }
           case 9: {
@@ -1171,7 +1145,7 @@ export const Hello: MessageFns<Hello> = {
               break;
             }
 
-            message.libtorch = reader.string();
+            message.trainerBuild = reader.string();
             continue;
           }
           case 10: {
@@ -1179,7 +1153,7 @@ export const Hello: MessageFns<Hello> = {
               break;
             }
 
-            message.trainerBuild = reader.string();
+            message.leases.push(Lease.decode(reader, reader.uint32()));
             continue;
           }
           case 11: {
@@ -1187,39 +1161,15 @@ export const Hello: MessageFns<Hello> = {
               break;
             }
 
-            message.leases.push(Lease.decode(reader, reader.uint32()));
-            continue;
-          }
-          case 12: {
-            if (tag !== 98) {
-              break;
-            }
-
             message.workerKey = reader.string();
             continue;
           }
-          case 13: {
-            if (tag !== 104) {
+          case 12: {
+            if (tag !== 96) {
               break;
             }
 
             message.maxChats = reader.uint32();
-            continue;
-          }
-          case 14: {
-            if (tag !== 114) {
-              break;
-            }
-
-            message.tasks.push(reader.string());
-            continue;
-          }
-          case 15: {
-            if (tag !== 122) {
-              break;
-            }
-
-            message.words.push(reader.string());
             continue;
           }
         }
@@ -1239,8 +1189,7 @@ export const Hello: MessageFns<Hello> = {
   },
   fromPartial(object: DeepPartial<Hello>): Hello {
     const message = createBaseHello();
-    message.protocolMin = object.protocolMin ?? 0;
-    message.protocolMax = object.protocolMax ?? 0;
+    message.schemaVersion = object.schemaVersion ?? 0;
     message.instanceId = object.instanceId ?? "";
     message.name = object.name ?? "";
     message.pool = object.pool ?? "";
@@ -1252,14 +1201,12 @@ export const Hello: MessageFns<Hello> = {
     message.leases = object.leases?.map((e) => Lease.fromPartial(e)) || [];
     message.workerKey = object.workerKey ?? undefined;
     message.maxChats = object.maxChats ?? undefined;
-    message.tasks = object.tasks?.map((e) => e) || [];
-    message.words = object.words?.map((e) => e) || [];
     return message;
   },
 };
 
 function createBaseWelcome(): Welcome {
-  return { workerId: "", protocol: 0, heartbeatMs: 0, leaseMs: 0, maxUnacked: 0, session: "", workerKey: undefined };
+  return { workerId: "", heartbeatMs: 0, leaseMs: 0, maxUnacked: 0, session: "", workerKey: undefined };
 }
 
 export const Welcome: MessageFns<Welcome> = {
@@ -1267,23 +1214,20 @@ export const Welcome: MessageFns<Welcome> = {
     if (message.workerId !== "") {
       writer.uint32(10).string(message.workerId);
     }
-    if (message.protocol !== 0) {
-      writer.uint32(16).uint32(message.protocol);
-    }
     if (message.heartbeatMs !== 0) {
-      writer.uint32(24).uint32(message.heartbeatMs);
+      writer.uint32(16).uint32(message.heartbeatMs);
     }
     if (message.leaseMs !== 0) {
-      writer.uint32(32).uint32(message.leaseMs);
+      writer.uint32(24).uint32(message.leaseMs);
     }
     if (message.maxUnacked !== 0) {
-      writer.uint32(40).uint32(message.maxUnacked);
+      writer.uint32(32).uint32(message.maxUnacked);
     }
     if (message.session !== "") {
-      writer.uint32(50).string(message.session);
+      writer.uint32(42).string(message.session);
     }
     if (message.workerKey !== undefined) {
-      writer.uint32(58).string(message.workerKey);
+      writer.uint32(50).string(message.workerKey);
     }
     return writer;
   },
@@ -1314,7 +1258,7 @@ export const Welcome: MessageFns<Welcome> = {
               break;
             }
 
-            message.protocol = reader.uint32();
+            message.heartbeatMs = reader.uint32();
             continue;
           }
           case 3: {
@@ -1322,7 +1266,7 @@ export const Welcome: MessageFns<Welcome> = {
               break;
             }
 
-            message.heartbeatMs = reader.uint32();
+            message.leaseMs = reader.uint32();
             continue;
           }
           case 4: {
@@ -1330,27 +1274,19 @@ export const Welcome: MessageFns<Welcome> = {
               break;
             }
 
-            message.leaseMs = reader.uint32();
-            continue;
-          }
-          case 5: {
-            if (tag !== 40) {
-              break;
-            }
-
             message.maxUnacked = reader.uint32();
             continue;
           }
-          case 6: {
-            if (tag !== 50) {
+          case 5: {
+            if (tag !== 42) {
               break;
             }
 
             message.session = reader.string();
             continue;
           }
-          case 7: {
-            if (tag !== 58) {
+          case 6: {
+            if (tag !== 50) {
               break;
             }
 
@@ -1375,7 +1311,6 @@ export const Welcome: MessageFns<Welcome> = {
   fromPartial(object: DeepPartial<Welcome>): Welcome {
     const message = createBaseWelcome();
     message.workerId = object.workerId ?? "";
-    message.protocol = object.protocol ?? 0;
     message.heartbeatMs = object.heartbeatMs ?? 0;
     message.leaseMs = object.leaseMs ?? 0;
     message.maxUnacked = object.maxUnacked ?? 0;
