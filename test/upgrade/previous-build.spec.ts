@@ -1,6 +1,5 @@
 // A rolling upgrade: the new build has migrated the database, and API processes of the build before still serve.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import OpenAI from 'openai';
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 import { MIGRATIONS } from '../../apps/api/src/database/data-source.js';
 import { migrate } from '../../apps/api/src/database/migrate.js';
@@ -18,12 +17,8 @@ import {
   started,
   step,
 } from '../../apps/api/test/scripted-worker.js';
-import {
-  buildPrevious,
-  previousCommit,
-  startPrevious,
-  type PreviousApi,
-} from './previous-build.js';
+import { startApiProcess, type ApiProcess } from './api-process.js';
+import { buildPrevious, previousCommit } from './previous-build.js';
 
 /** What a next release may add: it is there for the old build even while no release has a second migration. */
 class Next1999000000000 implements MigrationInterface {
@@ -48,7 +43,7 @@ if (commit === null)
 
 describe.skipIf(commit === null)('the previous build', { timeout: 300_000 }, () => {
   let api: TestApi;
-  let previous: PreviousApi;
+  let previous: ApiProcess;
   /** The old process, for helpers that know the new one. */
   let old: TestApi;
   const workers: ScriptedWorker[] = [];
@@ -57,31 +52,8 @@ describe.skipIf(commit === null)('the previous build', { timeout: 300_000 }, () 
     const folder = buildPrevious(commit ?? '');
     api = await startTestApi();
     await migrate(api.databaseUrl, undefined, [...MIGRATIONS, Next1999000000000]);
-    previous = await startPrevious(folder, api.config);
-    const client = new OpenAI({
-      apiKey: api.apiKey,
-      baseURL: `${previous.url}/v1`,
-      maxRetries: 0,
-    });
-    const call = async <T>(method: string, path: string, body?: unknown): Promise<T> => {
-      const answer = await fetch(`${previous.url}/v1${path}`, {
-        method,
-        headers: { ...api.headers, 'content-type': 'application/json' },
-        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-      });
-      const text = await answer.text();
-      expect(answer.status, `${method} ${path}: ${text}`).toBeLessThan(300);
-      return JSON.parse(text) as T;
-    };
-    old = {
-      home: api.home,
-      url: previous.url,
-      grpcUrl: previous.grpcUrl,
-      joinToken: api.joinToken,
-      client,
-      get: (path: string) => call('GET', path),
-      post: (path: string, body?: unknown) => call('POST', path, body),
-    } as unknown as TestApi;
+    previous = await startApiProcess(folder, api);
+    old = previous.api as TestApi;
   }, 300_000);
   afterAll(async () => {
     for (const worker of workers) worker.vanish();
@@ -162,7 +134,7 @@ describe.skipIf(commit === null)('the previous build', { timeout: 300_000 }, () 
   });
 
   it('answers every list', async () => {
-    const answer = await fetch(`${previous.url}/docs-json`);
+    const answer = await fetch(`${old.url}/docs-json`);
     const { paths } = (await answer.json()) as { paths: Record<string, { get?: unknown }> };
     const lists = Object.entries(paths)
       .filter(([path, { get }]) => get && path.startsWith('/v1/') && !/[{]|stream/.test(path))

@@ -1,9 +1,8 @@
 // The API of the build before the newest migration, built from the repository's history.
-import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath, pathToFileURL } from 'node:url';
-import type { ApiConfig } from '@graft/api';
+import { fileURLToPath } from 'node:url';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const MIGRATIONS = 'apps/api/src/database/migrations';
@@ -68,47 +67,4 @@ function linkPackages(folder: string): void {
   for (const at of ['.', 'apps/api', 'libs/contracts', 'libs/peft-core', 'libs/kernels'])
     if (existsSync(join(ROOT, at, 'node_modules')))
       execFileSync('cp', ['-al', join(ROOT, at, 'node_modules'), join(folder, at)]);
-}
-
-export interface PreviousApi {
-  readonly url: string;
-  readonly grpcUrl: string;
-  /** Lines of its log from `error` on. */
-  readonly errors: () => string[];
-  stop(): Promise<void>;
-}
-
-/** Starts the old API as a process of its own. */
-export async function startPrevious(folder: string, config: ApiConfig): Promise<PreviousApi> {
-  const index = pathToFileURL(join(folder, 'apps', 'api', 'dist', 'index.js')).href;
-  const program = `const { startApi } = await import(${JSON.stringify(index)});
-    const { close, ...where } = await startApi(${JSON.stringify(config)});
-    console.log('ready ' + JSON.stringify(where));
-    process.on('SIGTERM', () => void close().then(() => process.exit(0)));`;
-  const child = spawn(process.execPath, ['--input-type=module', '-e', program], {
-    env: { ...process.env, GRAFT_LOG_LEVEL: 'error' },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  let [out, log] = ['', ''];
-  child.stderr.on('data', (data: Buffer) => (log += data.toString()));
-  const where = await new Promise<{ url: string; grpcUrl: string }>((resolve, reject) => {
-    child.stdout.on('data', (data: Buffer) => {
-      out += data.toString();
-      const ready = /^ready (.*)\n/m.exec(out)?.[1];
-      if (ready) resolve(JSON.parse(ready) as { url: string; grpcUrl: string });
-    });
-    child.once('exit', (code) => reject(new Error(`the old API ended (${code}): ${out}${log}`)));
-  });
-  return {
-    ...where,
-    errors: () => `${out}${log}`.split('\n').filter((line) => /"level":(5|6)0|Error/.test(line)),
-    stop: () => ended(child),
-  };
-}
-
-async function ended(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null) return;
-  const over = new Promise((resolve) => child.once('exit', resolve));
-  child.kill('SIGTERM');
-  await over;
 }

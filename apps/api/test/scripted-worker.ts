@@ -168,6 +168,12 @@ export class ScriptedWorker {
     this.kept = [...this.kept, { jobId, attempt, step: 0 }];
   }
 
+  /** Numbers the events of an attempt on from where another stream of the same worker left off. */
+  goOn(from: ScriptedWorker, { jobId, attempt }: Pick<Assignment, 'jobId' | 'attempt'>): void {
+    const key = `${jobId} ${attempt}`;
+    this.sequences.set(key, from.sequences.get(key) ?? 0);
+  }
+
   pull(freeSlots = 1, residentBases: string[] = []): void {
     this.held = residentBases;
     this.send({ $case: 'pull', value: { freeSlots, residentBases, freeMemoryBytes: 1e9 } });
