@@ -337,10 +337,17 @@ class ScriptedWorker {
   /** Answers every chat with one word at once, in any number. */
   answer() {
     this.stream.on('data', ({ body }) => {
-      if (body?.$case !== 'generate') return;
+      if (body?.$case !== 'modelRequest') return;
       const { id } = body.value;
-      const counts = { promptTokens: 9, completionTokens: 1 };
-      this.send('generated', { id, text: 'Ahoy', finishReason: 'stop', ...counts });
+      const counts = { prompt_tokens: 9, completion_tokens: 1 };
+      const piece = { text: 'Ahoy', finish_reason: 'stop', ...counts };
+      const empty = { errorCode: '', errorMessage: '', phase: '' };
+      this.send('modelResponse', {
+        id,
+        pieces: [Buffer.from(JSON.stringify(piece))],
+        last: true,
+        ...empty,
+      });
     });
   }
 

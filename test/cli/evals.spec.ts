@@ -115,7 +115,7 @@ it('asks a model by flags, shows how far it is, and cancels', async () => {
   const watched = run('run', 'Words in capitals', ...flags, '--name', 'asked', '--watch');
   for (let n = 0; n < ROWS.length; n++) {
     const question = await worker.asked();
-    const [, word = ''] = /In capitals: (\w+)/.exec(question.messagesJson) ?? [];
+    const [, word = ''] = /In capitals: (\w+)/.exec(JSON.stringify(question.messages)) ?? [];
     worker.say(question.id, word.toUpperCase());
   }
   expect(await watched).toMatchObject({ code: 0, out: expect.stringContaining('3 of 3 (100 %)') });

@@ -17,20 +17,7 @@ afterAll(() => api?.close());
 async function answering<T>(work: Promise<T>, answers: readonly unknown[]): Promise<T> {
   const worker = await new ScriptedWorker(api).connect();
   const { id } = await worker.asked();
-  worker.send({
-    $case: 'generated',
-    value: {
-      id,
-      text: '',
-      finishReason: 'stop',
-      promptTokens: 7,
-      completionTokens: 0,
-      errorCode: '',
-      errorMessage: '',
-      phase: '',
-      inferred: { json: answers.map((one) => JSON.stringify(one)) },
-    },
-  });
+  worker.reply(id, { answers, prompt_tokens: 7 });
   const done = await work;
   worker.vanish();
   return done;

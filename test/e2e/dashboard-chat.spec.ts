@@ -88,10 +88,15 @@ describe.skipIf(!program)('the chat in the dashboard', () => {
     const questions = [await worker.asked(), await worker.asked()];
     expect(questions.map(({ base }) => base?.id).sort()).toEqual(['other', 'tiny']);
     for (const question of questions) {
-      expect(question).toMatchObject({ topP: 0.9, maxTokens: 99, seed: 5, stop: ['END', 'STOP'] });
+      expect(question).toMatchObject({
+        top_p: 0.9,
+        max_tokens: 99,
+        seed: 5,
+        stop: ['END', 'STOP'],
+      });
       expect(question.temperature).toBeCloseTo(0.7);
-      expect(JSON.parse(question.formJson ?? '')).toMatchObject({ schema: { type: 'object' } });
-      const messages = JSON.parse(question.messagesJson) as unknown;
+      expect(question.response_format).toMatchObject({ schema: { type: 'object' } });
+      const { messages } = question;
       expect(messages).toEqual([
         { role: 'system', content: 'Be brief.' },
         { role: 'user', content: 'How?' },

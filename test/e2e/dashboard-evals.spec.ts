@@ -149,7 +149,7 @@ describe.skipIf(!program)('evals in the dashboard', () => {
     const worker = await new ScriptedWorker(api, { maxChats: 4 }).connect();
     for (let n = 0; n < WORDS.length; n++) {
       const question = await worker.asked();
-      const [, word = ''] = /Say (\w+)/.exec(question.messagesJson) ?? [];
+      const [, word = ''] = /Say (\w+)/.exec(JSON.stringify(question.messages)) ?? [];
       worker.say(question.id, word === 'bcd' ? 'no' : word.toUpperCase());
     }
     await text(page, 'completed');

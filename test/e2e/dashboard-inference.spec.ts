@@ -33,20 +33,7 @@ const TOLD = {
 async function answer(times: number, answersOf: (isBase: boolean) => readonly unknown[]) {
   for (let n = 0; n < times; n++) {
     const { id, adapter } = await worker.asked();
-    worker.send({
-      $case: 'generated',
-      value: {
-        id,
-        text: '',
-        finishReason: 'stop',
-        promptTokens: 7,
-        completionTokens: 0,
-        errorCode: '',
-        errorMessage: '',
-        phase: '',
-        inferred: { json: answersOf(adapter.length === 0).map((one) => JSON.stringify(one)) },
-      },
-    });
+    worker.reply(id, { answers: answersOf(adapter.length === 0), prompt_tokens: 7 });
   }
 }
 

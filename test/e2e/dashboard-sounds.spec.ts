@@ -4,13 +4,17 @@ import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { AxeResults } from 'axe-core';
-import type { JobObject } from '@graft/contracts';
-import type { GenerateChunk, GenerateRequest } from '@graft/contracts/grpc';
+import type { HeardSound, JobObject } from '@graft/contracts';
 import { decodeAudio } from '@graft/peft-core/media';
 import { chromium, type Browser, type Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { importBase, startTestApi, type TestApi } from '../../apps/api/test/fixture.js';
-import { ScriptedWorker, started, step } from '../../apps/api/test/scripted-worker.js';
+import {
+  ScriptedWorker,
+  started,
+  step,
+  type Question,
+} from '../../apps/api/test/scripted-worker.js';
 import { tone, writeSounds, writeTinySoundBase, writeTinySpeechBase } from '../tiny-sounds.js';
 import { BROWSER_ARGS, buildDashboard, findBrowser, picture, Tabs } from './browser.js';
 import { overlapping, tooWide, unreadable } from './looks.js';
@@ -26,30 +30,20 @@ let browser: Browser;
 let tabs: Tabs;
 let worker: ScriptedWorker;
 
-function tell({ id }: GenerateRequest, text: string, more: Partial<GenerateChunk> = {}): void {
-  worker.send({
-    $case: 'generated',
-    value: {
-      id,
-      text,
-      finishReason: '',
-      promptTokens: 10,
-      completionTokens: 4,
-      errorCode: '',
-      errorMessage: '',
-      phase: '',
-      ...more,
-    },
-  });
-}
+const USAGE = { prompt_tokens: 10, completion_tokens: 4 };
 
-const last = (...told: readonly object[]): Partial<GenerateChunk> => ({
-  finishReason: 'stop',
-  inferred: { json: told.map((one) => JSON.stringify(one)) },
-});
+/** A piece of a transcript. */
+const write = ({ id }: Question, text: string, sound?: HeardSound): void =>
+  worker.reply(id, { text, segments: [], sound, ...USAGE }, { last: sound !== undefined });
+
+const label = ({ id }: Question, answer: object): void =>
+  worker.reply(id, { answers: [answer], prompt_tokens: 10 });
+
+const fail = ({ id }: Question, errorCode: string, errorMessage: string): void =>
+  worker.reply(id, null, { errorCode, errorMessage });
 
 /** What of a question is to be heard. */
-const soundOf = async (question: GenerateRequest) => decodeAudio(await worker.mediaOf(question));
+const soundOf = async (question: Question) => decodeAudio(await worker.mediaOf(question));
 
 async function faults(page: Page): Promise<string[]> {
   await page.evaluate(axe);
@@ -99,7 +93,7 @@ describe.skipIf(!program)('sounds in the dashboard', () => {
     await page.getByLabel('Choose sounds').setInputFiles([file]);
     const question = await worker.asked();
     expect(await soundOf(question)).toEqual(decodeAudio(file.buffer));
-    tell(question, '', last({ label: 'low', probabilities: { low: 0.75, middle: 0.125, high: 0.125 } })); // prettier-ignore
+    label(question, { label: 'low', probabilities: { low: 0.75, middle: 0.125, high: 0.125 } });
     const answers = page.getByRole('list', { name: 'Answers' });
     await answers.getByText('0.750').waitFor();
     await answers.getByLabel('low.wav', { exact: true }).waitFor();
@@ -117,7 +111,7 @@ describe.skipIf(!program)('sounds in the dashboard', () => {
     await page.locator('.dropping').dispatchEvent('drop', { dataTransfer: dropped });
     const second = await worker.asked();
     expect((await worker.mediaOf(second)).equals(flac)).toBe(true);
-    tell(second, '', last({ label: 'high', probabilities: { low: 0, middle: 0, high: 1 } }));
+    label(second, { label: 'high', probabilities: { low: 0, middle: 0, high: 1 } });
     await answers.getByLabel('unnamed', { exact: true }).waitFor();
     expect(await page.getByText('This is no sound').count()).toBe(0);
     expect(await faults(page)).toEqual([]);
@@ -171,9 +165,9 @@ describe.skipIf(!program)('sounds in the dashboard', () => {
     expect(samples.reduce((most, value) => Math.max(most, Math.abs(value)), 0)).toBeGreaterThan(0.1); // prettier-ignore
     const answers = page.getByRole('list', { name: 'Answers' });
     await answers.getByText('Listening').waitFor();
-    tell(question, 'Beep');
+    write(question, 'Beep');
     await answers.getByText('Beep', { exact: true }).waitFor();
-    tell(question, ' beep.', last({ seconds: 1, language: null }));
+    write(question, ' beep.', { seconds: 1, language: null });
     await answers.getByText('Beep beep.', { exact: true }).waitFor();
     await answers.getByLabel('recording-1.wav', { exact: true }).waitFor();
     await page.getByRole('button', { name: 'Record' }).waitFor();
@@ -185,18 +179,15 @@ describe.skipIf(!program)('sounds in the dashboard', () => {
   it('that the model cannot read are refused in words', async () => {
     const page = await tabs.open('/chat?model=whisper');
     await page.getByLabel('Choose sounds').setInputFiles([file]);
-    tell(await worker.asked(), '', {
-      finishReason: 'error',
-      errorCode: 'invalid_value',
-      errorMessage: 'file: not a readable sound: expected WAV or FLAC, got MP3',
-    });
+    const refusal = 'file: not a readable sound: expected WAV or FLAC, got MP3';
+    fail(await worker.asked(), 'invalid_value', refusal);
     await page.getByText('expected WAV or FLAC, got MP3').waitFor();
     // and where it fails within
     await page.getByLabel('Choose sounds').setInputFiles([file]);
     const question = await worker.asked();
-    tell(question, 'One');
+    write(question, 'One');
     await page.getByText('One', { exact: true }).waitFor();
-    tell(question, '', { finishReason: 'error', errorCode: 'no_memory', errorMessage: 'full' });
+    fail(question, 'no_memory', 'full');
     await page.getByText('full').waitFor();
   });
 

@@ -192,9 +192,9 @@ function generation(model: Model, cache: ReturnType<Model['cache']>, facts: Fact
     prompt: null,
     promptTokens: prompt,
     run,
-    maxTokens: tokens.length,
+    max_tokens: tokens.length,
     temperature: 0,
-    topP: 1,
+    top_p: 1,
     seed: 0,
     stop: [],
   });

@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { TranscriptOptions, TranscriptSegment } from '@graft/contracts';
 import { setThreads } from '@graft/kernels';
 import {
   answersTo,
@@ -10,8 +11,6 @@ import {
   taskFor,
   Transcript,
   type Base,
-  type TranscriptOptions,
-  type TranscriptSegment,
 } from '@graft/peft-core';
 import { decodeAudio } from '@graft/peft-core/media';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -92,14 +91,14 @@ describe('a base that writes times', () => {
     );
     const first = timed.tokenizer.encode('<|0.00|>')[0] as number;
     let last = 0;
-    for (const { start, end, seek, tokens, avgLogprob, noSpeechProb } of segments) {
+    for (const { start, end, seek, tokens, avg_logprob, no_speech_prob } of segments) {
       expect(start).toBeGreaterThanOrEqual(last);
       expect(end).toBeGreaterThanOrEqual(start);
       expect(start).toBeGreaterThanOrEqual(seek / 100 - 0.005);
       expect(end).toBeLessThanOrEqual(transcript.seconds);
       expect(tokens[0]).toBeGreaterThanOrEqual(first);
-      expect(avgLogprob).toBeLessThan(0);
-      expect(noSpeechProb).toBeGreaterThan(0);
+      expect(avg_logprob).toBeLessThan(0);
+      expect(no_speech_prob).toBeGreaterThan(0);
       last = start;
     }
   });
@@ -123,7 +122,7 @@ describe('a base that writes times', () => {
     // heard by a forward that writes nothing
     expect(told.transcript.tokens).toBe(transcript.tokens);
     const likely = (language: string | null): number | undefined =>
-      written(timed, samples, { language, segments: true }).segments[0]?.avgLogprob;
+      written(timed, samples, { language, segments: true }).segments[0]?.avg_logprob;
     const other = transcript.language === 'en' ? 'de' : 'en';
     expect(likely(null)).toBe(likely(transcript.language));
     expect(likely(other)).not.toBeCloseTo(likely(null) ?? 0, 6);

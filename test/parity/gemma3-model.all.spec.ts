@@ -73,9 +73,9 @@ describe.skipIf(!there)('Gemma 3 270M', () => {
       prompt: null,
       promptTokens: golden.answer.prompt,
       run: null,
-      maxTokens: golden.answer.tokens.length,
+      max_tokens: golden.answer.tokens.length,
       temperature: 0,
-      topP: 1,
+      top_p: 1,
       seed: 0,
       stop: [],
     });

@@ -4,10 +4,9 @@ import { once } from 'node:events';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { GenerateRequest } from '@graft/contracts/grpc';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { importBase, startTestApi, type TestApi } from '../../apps/api/test/fixture.js';
-import { ScriptedWorker } from '../../apps/api/test/scripted-worker.js';
+import { ScriptedWorker, type Question } from '../../apps/api/test/scripted-worker.js';
 import { cleanEnv } from '../cli/graft.js';
 
 const FOLDER =
@@ -21,8 +20,8 @@ let worker: ScriptedWorker;
 let answering: NodeJS.Timeout;
 
 /** Words in capitals, but for one; and judgements in the form that Promptfoo asks for. */
-function answerTo({ messagesJson }: GenerateRequest): string {
-  const { content = '' } = (JSON.parse(messagesJson) as { content: string }[]).at(-1) ?? {};
+function answerTo({ messages }: Question): string {
+  const { content = '' } = messages.at(-1) ?? {};
   if (content.includes('<Rubric>') || content.includes('rubric'))
     return '{"reason": "it is in capitals", "pass": true, "score": 1}';
   const word = /In capitals: (\w+)/.exec(content)?.[1] ?? '';
@@ -127,7 +126,7 @@ describe.skipIf(!ready)(`Promptfoo${ready ? '' : ` (skipped: ${missing})`}`, () 
       ['judged', true, 'JUDGED', 10],
       ['wrong', false, 'wrong', 10],
     ]);
-    const asked = worker.questions.map(({ maxTokens, temperature }) => [maxTokens, temperature]);
+    const asked = worker.questions.map(({ max_tokens, temperature }) => [max_tokens, temperature]);
     expect(asked.slice(0, 3)).toEqual(Array(3).fill([32, 0]));
   }, 120_000);
 });

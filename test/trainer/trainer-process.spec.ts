@@ -4,7 +4,13 @@ import { createHash } from 'node:crypto';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { grouped, MAX_COMMAND_BYTES, type Spec } from '@graft/contracts';
+import {
+  grouped,
+  MAX_COMMAND_BYTES,
+  type GenerateAnswer,
+  type GenerateRequest,
+  type Spec,
+} from '@graft/contracts';
 import { TrainerProcess } from '@graft/worker';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { testSpec } from '../test-spec.js';
@@ -13,6 +19,8 @@ import { writeChats, writeTinyBase } from '../tiny-base.js';
 type Trainer = TrainerProcess;
 type Fact = Parameters<Parameters<Trainer['onFact']>[0]>[0];
 type FactOf<K extends Fact['type']> = Extract<Fact, { type: K }>;
+type AskCommand = Extract<Parameters<Trainer['send']>[0], { type: 'ask' }>;
+type AdapterSource = NonNullable<AskCommand['adapter']>;
 
 let dir: string;
 beforeAll(() => {
@@ -84,24 +92,36 @@ const start = (jobId: string, changes: Partial<Spec> = {}, files: object = {}) =
     ...files,
   }) as const;
 
-const chat = (id: string, changes: object = {}) =>
-  ({
-    type: 'generate',
-    id,
+const chat = (
+  id: string,
+  {
+    adapter = null,
+    ...changes
+  }: Partial<GenerateRequest> & { adapter?: AdapterSource | null } = {},
+): AskCommand => ({
+  type: 'ask',
+  kind: 'generate',
+  id,
+  payload: {
     messages: [{ role: 'user', content: 'what is 3 plus 3?' }],
     prompt: null,
-    adapter: null,
-    maxTokens: 12,
+    max_tokens: 12,
     temperature: 0,
-    topP: 1,
+    top_p: 1,
     seed: 1,
     stop: [],
     ...changes,
-  }) as const;
+  },
+  adapter,
+  file: null,
+});
+
+const piece = (fact: Fact) =>
+  fact.type === 'answer' && fact.kind === 'generate' ? (fact.piece as GenerateAnswer | null) : null;
 
 const text = (facts: readonly Fact[], id: string): string =>
   facts
-    .flatMap((fact) => (fact.type === 'generated' && fact.id === id ? [fact.text] : []))
+    .flatMap((fact) => (fact.type === 'answer' && fact.id === id ? [piece(fact)?.text ?? ''] : []))
     .join('');
 
 it('says who it is, loads, trains two runs at once and writes their adapters', async () => {
@@ -159,20 +179,18 @@ it('answers chats while it trains, on the base and on adapters', async () => {
   await next('finished');
   const adapter = join(dir, 'work-a', 'adapter');
   process.send(chat('alone'));
-  await next('generated', ({ id, finishReason }) => id === 'alone' && finishReason !== null);
+  await next('answer', ({ id, last }) => id === 'alone' && last);
   process.send(start('b', { n_epochs: 20 }));
   await next('step', ({ jobId, step }) => jobId === 'b' && step === 2);
   process.send(chat('busy'));
   process.send(chat('tuned', { adapter: { key: 'a', dir: adapter } }));
   process.send(chat('wrong', { adapter: { key: 'none', dir: join(dir, 'nothing') } }));
   const [busy, , wrong] = await Promise.all(
-    ['busy', 'tuned', 'wrong'].map((name) =>
-      next('generated', ({ id, finishReason }) => id === name && finishReason !== null),
-    ),
+    ['busy', 'tuned', 'wrong'].map((name) => next('answer', ({ id, last }) => id === name && last)),
   );
   expect(facts.some((fact) => fact.type === 'finished' && fact.jobId === 'b')).toBe(false);
-  expect(busy).toMatchObject({ finishReason: 'length', completionTokens: 12 });
-  expect(wrong).toMatchObject({ finishReason: 'error', errorCode: 'invalid_adapter' });
+  expect(busy?.piece).toMatchObject({ finish_reason: 'length', completion_tokens: 12 });
+  expect(wrong).toMatchObject({ last: true, errorCode: 'invalid_adapter' });
   expect(text(facts, 'busy')).toBe(text(facts, 'alone'));
   expect(text(facts, 'tuned')).not.toBe(text(facts, 'alone'));
   // Attached already: its folder, which lives as long as one answer, is not needed again. Two at a time.
@@ -180,9 +198,7 @@ it('answers chats while it trains, on the base and on adapters', async () => {
   process.send(chat('again', kept));
   process.send(chat('beside', kept));
   const kin = await Promise.all(
-    ['again', 'beside'].map((name) =>
-      next('generated', ({ id, finishReason }) => id === name && finishReason !== null),
-    ),
+    ['again', 'beside'].map((name) => next('answer', ({ id, last }) => id === name && last)),
   );
   expect(kin.map(({ errorMessage }) => errorMessage)).toEqual([null, null]);
   expect(text(facts, 'again')).toBe(text(facts, 'tuned'));
@@ -196,11 +212,9 @@ it('samples the same text for the same seed', async () => {
     ['y', 7],
     ['z', 8],
   ] as const)
-    process.send(chat(id, { temperature: 1, topP: 0.9, seed }));
+    process.send(chat(id, { temperature: 1, top_p: 0.9, seed }));
   await Promise.all(
-    ['x', 'y', 'z'].map((name) =>
-      next('generated', ({ id, finishReason }) => id === name && finishReason !== null),
-    ),
+    ['x', 'y', 'z'].map((name) => next('answer', ({ id, last }) => id === name && last)),
   );
   expect(text(facts, 'x')).toBe(text(facts, 'y'));
   expect(text(facts, 'z')).not.toBe(text(facts, 'x'));
@@ -418,7 +432,7 @@ it('refuses a command that is too large for a trainer, and takes the next one', 
     ),
   );
   expect(() => process.send(chat('long', { messages: null, prompt: tooMuch }))).toThrow(
-    new RegExp(`^the text to go on from takes 5,24\\d,\\d{3} bytes`),
+    new RegExp(`^the request takes 5,24\\d,\\d{3} bytes`),
   );
   process.send(start('next', { n_epochs: 1 }));
   await next('finished', ({ jobId }) => jobId === 'next');

@@ -35,21 +35,15 @@ describe('answers through the official SDK', () => {
       const have = worker.questions.length;
       await until(() => worker.questions.length > have);
       const id = worker.questions[have]?.id ?? '';
-      const chunk = {
-        id,
-        promptTokens: 9,
-        completionTokens: texts.length,
-        errorCode: '',
-        errorMessage: '',
-        phase: '',
-      };
-      worker.send({
-        $case: 'generated',
-        value: { ...chunk, text: '', finishReason: '', phase: 'loading tiny' },
+      const piece = (text: string, finish_reason: 'stop' | null = null) => ({
+        text,
+        finish_reason,
+        prompt_tokens: 9,
+        completion_tokens: texts.length,
       });
-      for (const text of texts)
-        worker.send({ $case: 'generated', value: { ...chunk, text, finishReason: '' } });
-      worker.send({ $case: 'generated', value: { ...chunk, text: '', finishReason: 'stop' } });
+      worker.reply(id, null, { last: false, phase: 'loading tiny' });
+      for (const text of texts) worker.reply(id, piece(text), { last: false });
+      worker.reply(id, piece('', 'stop'));
     };
     const [whole] = await Promise.all([client.chat.completions.create(ask), say(['Hi', ' there'])]);
     expect(whole.choices[0]).toMatchObject({
@@ -57,8 +51,8 @@ describe('answers through the official SDK', () => {
       finish_reason: 'stop',
     });
     expect(whole.usage).toEqual({ prompt_tokens: 9, completion_tokens: 2, total_tokens: 11 });
-    expect(worker.questions[0]).toMatchObject({ base: { id: 'tiny' }, adapter: [], maxTokens: 5 });
-    expect(JSON.parse(worker.questions[0]?.messagesJson ?? '')).toEqual(ask.messages);
+    expect(worker.questions[0]).toMatchObject({ base: { id: 'tiny' }, adapter: [], max_tokens: 5 });
+    expect(worker.questions[0]?.messages).toEqual(ask.messages);
 
     const told = say(['a', 'b', 'c']);
     const stream = await client.chat.completions.create({
@@ -87,7 +81,7 @@ describe('answers through the official SDK', () => {
 
     const failing = caught(client.completions.create({ model: 'tiny', prompt: 'x' }));
     await until(() => worker.questions.length === 4);
-    expect(worker.questions[3]).toMatchObject({ prompt: 'x', maxTokens: 256 });
+    expect(worker.questions[3]).toMatchObject({ prompt: 'x', max_tokens: 256 });
     worker.vanish();
     expect(await failing).toMatchObject({ status: 503, code: 'unavailable' });
   });

@@ -1,7 +1,7 @@
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { importBase, startTestApi, until, type TestApi } from './fixture.js';
-import { ScriptedWorker } from './scripted-worker.js';
+import { ScriptedWorker, type Question } from './scripted-worker.js';
 
 interface Answer {
   readonly status: number;
@@ -78,8 +78,8 @@ describe('a chat is admitted', () => {
       error: body.error,
     };
   }
-  const contentOf = ({ messagesJson }: { messagesJson: string }): string =>
-    (JSON.parse(messagesJson) as { content: string }[])[0]?.content ?? '';
+  const contentOf = ({ messages }: Pick<Question, 'messages'>): string =>
+    messages[0]?.content ?? '';
 
   it('until its project has as many in progress as its limit says', async () => {
     const worker = await join({});

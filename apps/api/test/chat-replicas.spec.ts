@@ -76,7 +76,8 @@ describe('a chat through another API process', () => {
     });
     const question = await worker.asked();
     expect((await worker.mediaOf(question)).equals(large)).toBe(true);
-    worker.say(question.id, 'heard');
+    const usage = { prompt_tokens: 9, completion_tokens: 1 };
+    worker.reply(question.id, { text: 'heard', segments: [], ...usage });
     expect(await asked).toMatchObject({ text: 'heard' });
   });
 

@@ -9,12 +9,19 @@ import type {
   Page,
   SweepObject,
 } from '@graft/contracts';
-import { Command_Action, type GenerateRequest } from '@graft/contracts/grpc';
+import { Command_Action } from '@graft/contracts/grpc';
 import OpenAI from 'openai';
 import pg from 'pg';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { importBase, startTestApi, until, uploadChats, type TestApi } from './fixture.js';
-import { evaluated, saved, ScriptedWorker, started, step } from './scripted-worker.js';
+import {
+  evaluated,
+  saved,
+  ScriptedWorker,
+  started,
+  step,
+  type Question,
+} from './scripted-worker.js';
 import { pythonJson, TrackerServer } from './tracker-server.js';
 
 let api: TestApi;
@@ -45,8 +52,8 @@ afterAll(async () => {
   await api?.close();
 });
 
-function answerTo({ messagesJson }: GenerateRequest): string {
-  const { content = '' } = (JSON.parse(messagesJson) as { content: string }[]).at(-1) ?? {};
+function answerTo({ messages }: Question): string {
+  const { content = '' } = messages.at(-1) ?? {};
   if (content.startsWith('Grade')) return content.includes('W0') ? 'well' : '1';
   const n = Number(/w(\d+)/.exec(content)?.[1]);
   return n < right ? `W${n}` : 'no';

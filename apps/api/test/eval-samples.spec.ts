@@ -94,9 +94,9 @@ it('says with which parameters an answer was sampled, those that nobody chose to
     temperature: 1,
     top_p: 1,
     seed: question.seed,
-    max_completion_tokens: question.maxTokens,
+    max_completion_tokens: question.max_tokens,
   });
-  expect(question).toMatchObject({ temperature: 1, topP: 1, maxTokens: 256 });
+  expect(question).toMatchObject({ temperature: 1, top_p: 1, max_tokens: 256 });
   worker.vanish();
 });
 

@@ -77,8 +77,8 @@ async function answering(
   const asked: string[] = [];
   timers.push(
     setInterval(() => {
-      for (const { id, messagesJson } of worker.questions.slice(asked.length).slice(0, most)) {
-        const question = (JSON.parse(messagesJson) as { content: string }[]).at(-1)!.content;
+      for (const { id, messages } of worker.questions.slice(asked.length).slice(0, most)) {
+        const question = messages.at(-1)!.content;
         asked.push(question);
         const said = answer(question);
         if (typeof said === 'string') worker.say(id, said);

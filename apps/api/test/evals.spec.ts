@@ -1,12 +1,11 @@
 // Evals through the official SDK, with a worker whose words the test decides; test/e2e has a real one.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import type { GenerateRequest } from '@graft/contracts/grpc';
 import OpenAI from 'openai';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { caught, importBase, startTestApi, until, type TestApi } from './fixture.js';
 import { clientOf, makeProject } from './projects.js';
-import { ScriptedWorker } from './scripted-worker.js';
+import { ScriptedWorker, type Question } from './scripted-worker.js';
 
 type Evals = OpenAI['evals'];
 type Create = OpenAI.Evals.EvalCreateParams;
@@ -32,11 +31,10 @@ afterEach(async () => {
   await until(async () => (await api.query('SELECT 1 FROM answer')).length === 0);
 });
 
-const lastMessage = ({ messagesJson }: GenerateRequest): string =>
-  (JSON.parse(messagesJson) as { content: string }[]).at(-1)?.content ?? '';
+const lastMessage = ({ messages }: Question): string => messages.at(-1)?.content ?? '';
 
 /** A worker that answers each question. */
-async function answering(answer: (question: GenerateRequest) => string): Promise<ScriptedWorker> {
+async function answering(answer: (question: Question) => string): Promise<ScriptedWorker> {
   const worker = await new ScriptedWorker(api, { maxChats: 8 }).connect();
   workers.push(worker);
   let seen = 0;
@@ -125,8 +123,8 @@ async function outputs(evalId: string, runId: string, more: object = {}) {
 
 it('holds the answers of a run to its form, in either of OpenAI’s ways to say it', async () => {
   const forms: unknown[] = [];
-  const worker = await answering(({ formJson }) => {
-    forms.push(formJson === undefined ? null : JSON.parse(formJson));
+  const worker = await answering(({ response_format }) => {
+    forms.push(response_format);
     return '"x"';
   });
   const named = { name: 'it', schema: { type: 'string', maxLength: 3 }, strict: true };
@@ -309,7 +307,7 @@ describe('a run', () => {
       ),
     });
     expect((await ended(id, run.id)).result_counts).toMatchObject({ passed: 1, errored: 1 });
-    expect(worker.questions.map(({ messagesJson }) => JSON.parse(messagesJson))).toEqual([chat]);
+    expect(worker.questions.map(({ messages }) => messages)).toEqual([chat]);
     const [, wrong] = await outputs(id, run.id);
     expect(wrong!.sample.error).toMatchObject({
       message: 'item.chat: expected a list of messages',

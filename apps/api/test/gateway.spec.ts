@@ -217,19 +217,7 @@ describe('the gateway', () => {
     const adapter = question?.adapter[0]?.sha256 ?? '';
     expect((await answering.fetch(adapter)).length).toBeGreaterThan(0);
     await expect(idle.fetch(adapter)).rejects.toMatchObject(NOT_FOUND);
-    answering.send({
-      $case: 'generated',
-      value: {
-        id: question?.id ?? '',
-        text: 'hi',
-        finishReason: 'stop',
-        promptTokens: 1,
-        completionTokens: 1,
-        errorCode: '',
-        errorMessage: '',
-        phase: '',
-      },
-    });
+    answering.say(question?.id ?? '', 'hi');
     expect((await reply).choices[0]?.message.content).toBe('hi');
     await expect(answering.fetch(adapter)).rejects.toMatchObject(NOT_FOUND);
     answering.vanish();

@@ -1,9 +1,8 @@
 // Graders through the official SDK; where a model grades, with a worker whose every word the test decides.
-import type { GenerateRequest } from '@graft/contracts/grpc';
 import type OpenAI from 'openai';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { caught, importBase, startTestApi, until, type TestApi } from './fixture.js';
-import { ScriptedWorker } from './scripted-worker.js';
+import { ScriptedWorker, type Question } from './scripted-worker.js';
 
 type Run = OpenAI.FineTuning.Alpha.GraderRunParams;
 
@@ -185,8 +184,8 @@ describe('multi', () => {
 });
 
 describe('a model', () => {
-  const schemaOf = ({ formJson }: GenerateRequest): unknown =>
-    (JSON.parse(formJson ?? '{}') as { schema?: unknown }).schema;
+  const schemaOf = ({ response_format }: Question): unknown =>
+    (response_format as { schema?: unknown } | null)?.schema;
 
   it('scores', async () => {
     const worker = await join();
@@ -199,9 +198,14 @@ describe('a model', () => {
       { q: 'Q' },
     );
     const question = await worker.asked();
-    expect(question).toMatchObject({ base: { id: 'tiny' }, seed: 3, temperature: 0, maxTokens: 9 });
+    expect(question).toMatchObject({
+      base: { id: 'tiny' },
+      seed: 3,
+      temperature: 0,
+      max_tokens: 9,
+    });
     expect(schemaOf(question)).toEqual({ type: 'number', minimum: 1, maximum: 5 });
-    expect(JSON.parse(question.messagesJson)).toEqual([
+    expect(question.messages).toEqual([
       { role: 'system', content: 'You grade.' },
       {
         role: 'user',
@@ -235,12 +239,12 @@ describe('a model', () => {
     const asked = reward(label(), 'A', { q: 'Q' });
     worker.say((await worker.asked()).id, '', 'error', 'unsupported');
     const question = await worker.asked();
-    expect(question.formJson).toBeUndefined();
+    expect(question.response_format).toBeNull();
     worker.say(question.id, 'good');
     expect(await asked).toBe(1);
     const narrow = reward(score({ range: [0.2, 0.8] }), 'A', { q: 'Q' });
     const told = await worker.asked();
-    expect(told.formJson).toBeUndefined();
+    expect(told.response_format).toBeNull();
     worker.say(told.id, '0.5');
     expect(await narrow).toBe(0.5);
   });

@@ -1,9 +1,8 @@
 // Vectors and labels through the official SDK, with a worker whose every move the test decides; test/e2e has a real one.
-import type { GenerateRequest } from '@graft/contracts/grpc';
 import type OpenAI from 'openai';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { caught, importBase, startTestApi, until, type TestApi } from './fixture.js';
-import { ScriptedWorker, started, step } from './scripted-worker.js';
+import { ScriptedWorker, started, step, type Question } from './scripted-worker.js';
 
 let api: TestApi;
 let other: TestApi;
@@ -47,24 +46,11 @@ const packed = (vector: readonly number[]): string =>
 
 function infer(
   worker: ScriptedWorker,
-  { id }: GenerateRequest,
+  { id }: Question,
   answers: readonly unknown[],
   isLast = true,
 ): void {
-  worker.send({
-    $case: 'generated',
-    value: {
-      id,
-      text: '',
-      finishReason: isLast ? 'stop' : '',
-      promptTokens: 7,
-      completionTokens: 0,
-      errorCode: '',
-      errorMessage: '',
-      phase: '',
-      inferred: { json: answers.map((one) => JSON.stringify(one)) },
-    },
-  });
+  worker.reply(id, { answers, prompt_tokens: 7 }, { last: isLast });
 }
 
 /** A model that a job of the task has made. */
@@ -116,9 +102,9 @@ describe('embeddings', () => {
         });
         const question = await worker.asked();
         expect(question).toMatchObject({ base: { id: 'tiny' }, adapter: [], baseDtype: '' });
-        const { task, optionsJson, inputsJson } = question.inference!;
-        expect([task, JSON.parse(inputsJson)]).toEqual(['feature_extraction', inputs]);
-        expect(JSON.parse(optionsJson)).toMatchObject({ pooling_mode: 'mean' });
+        const { task, options } = question;
+        expect([task, question.inputs]).toEqual(['feature_extraction', inputs]);
+        expect(options).toMatchObject({ pooling_mode: 'mean' });
         const vectors = VECTORS.slice(0, inputs.length);
         infer(worker, question, vectors.map(packed));
         expect(await asked).toEqual({
@@ -189,7 +175,7 @@ describe('embeddings', () => {
     const question = await worker.asked();
     expect(question.adapter.map(({ name }) => name)).toContain('adapter_model.safetensors');
     expect(question.baseDtype).toBe('bf16');
-    expect(JSON.parse(question.inference!.optionsJson)).toEqual({
+    expect(question.options).toEqual({
       scale: 20,
       similarity_fct: 'cos_sim',
       pooling_mode: 'lasttoken',
@@ -301,9 +287,9 @@ describe('labels', () => {
     const worker = await join();
     const asked = classify<object>(model, ['a', { text: 'b', text_pair: 'c' }]);
     const question = await worker.asked();
-    const { inputsJson, optionsJson } = question.inference!;
-    expect(JSON.parse(inputsJson)).toEqual([{ text: 'a' }, { text: 'b', text_pair: 'c' }]);
-    const { labels } = JSON.parse(optionsJson) as { labels: string[] };
+    const { options } = question;
+    expect(question.inputs).toEqual([{ text: 'a' }, { text: 'b', text_pair: 'c' }]);
+    const { labels } = options as { labels: string[] };
     expect([...labels].sort()).toEqual(['10', '9']);
     const answers = [
       { label: '10', probabilities: { 9: 0.25, 10: 0.75 } },

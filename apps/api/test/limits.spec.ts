@@ -49,19 +49,7 @@ describe('a request too large for a worker', () => {
   };
   const answer = (text: string): void => {
     const { id = '' } = worker.questions.at(-1) ?? {};
-    worker.send({
-      $case: 'generated',
-      value: {
-        id,
-        text,
-        finishReason: 'stop',
-        promptTokens: 1,
-        completionTokens: 1,
-        errorCode: '',
-        errorMessage: '',
-        phase: '',
-      },
-    });
+    worker.say(id, text);
   };
 
   it('is answered with 413, and the chats that are open go on', async () => {
@@ -94,7 +82,7 @@ describe('a request too large for a worker', () => {
   it('is one above what fits, not one below', async () => {
     const large = post('/chat/completions', chat(900 * 1024));
     await until(() => worker.questions.length === 2);
-    expect(worker.questions[1]?.messagesJson.length).toBeGreaterThan(890 * 1024);
+    expect(worker.questions[1]?.payload.length).toBeGreaterThan(890 * 1024);
     answer('read it all');
     expect((await large).status).toBe(200);
   });

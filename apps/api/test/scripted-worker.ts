@@ -9,12 +9,20 @@ import {
   type ConnectRequest,
   type ConnectResponse,
   type EventAck,
-  type GenerateRequest,
   type HeartbeatReply,
   type Lease,
+  type ModelRequest,
+  type ModelResponse,
   type Welcome,
 } from '@graft/contracts/grpc';
-import { MAX_DOWN_BYTES, SCHEMA_VERSION, type Confusion } from '@graft/contracts';
+import {
+  MAX_DOWN_BYTES,
+  SCHEMA_VERSION,
+  type Confusion,
+  type GenerateRequest,
+  type InferRequest,
+  type TranscribeRequest,
+} from '@graft/contracts';
 import { createHash, randomUUID } from 'node:crypto';
 import type { TestApi } from './fixture.js';
 import { until } from './fixture.js';
@@ -24,11 +32,17 @@ const PART_BYTES = 2 ** 20;
 
 type Fact = NonNullable<Event['fact']>;
 
+/** What it is asked, with the fields of the payload beside those of the envelope. */
+export type Question = ModelRequest &
+  Omit<GenerateRequest, 'messages'> &
+  InferRequest &
+  TranscribeRequest & { readonly messages: readonly { role: string; content: string }[] };
+
 export class ScriptedWorker {
   readonly assignments: Assignment[] = [];
   readonly acks: EventAck[] = [];
   readonly commands: Command[] = [];
-  readonly questions: GenerateRequest[] = [];
+  readonly questions: Question[] = [];
   private readonly media = new Map<string, Uint8Array[]>();
   readonly cancelled: string[] = [];
   readonly drains: string[] = [];
@@ -133,8 +147,11 @@ export class ScriptedWorker {
       case 'command':
         this.commands.push(body.value);
         break;
-      case 'generate':
-        this.questions.push(body.value);
+      case 'modelRequest':
+        this.questions.push({
+          ...body.value,
+          ...(JSON.parse(Buffer.from(body.value.payload).toString()) as Question),
+        });
         break;
       case 'askedMedia':
         this.media.set(body.value.id, [...(this.media.get(body.value.id) ?? []), body.value.data]);
@@ -272,15 +289,14 @@ export class ScriptedWorker {
   }
 
   /** The next question that it is asked. */
-  async asked(limitMs?: number): Promise<GenerateRequest> {
+  async asked(limitMs?: number): Promise<Question> {
     const have = this.taken++;
     await until(() => this.questions.length > have, limitMs);
-    return this.questions[have] as GenerateRequest;
+    return this.questions[have] as Question;
   }
 
   /** The picture or sound that a question is about, once all of it is there. */
-  async mediaOf({ id, inference }: GenerateRequest): Promise<Buffer> {
-    const bytes = inference?.mediaBytes ?? 0;
+  async mediaOf({ id, mediaBytes: bytes = 0 }: Question): Promise<Buffer> {
     const come = (): number => (this.media.get(id) ?? []).reduce((sum, { length }) => sum + length, 0); // prettier-ignore
     await until(() => come() >= bytes);
     return Buffer.concat(this.media.get(id) ?? []);
@@ -295,19 +311,24 @@ export class ScriptedWorker {
     completionTokens = 1,
   ): void {
     const errorMessage = errorCode && `refused by a test: ${errorCode}`;
-    this.send({
-      $case: 'generated',
-      value: {
-        id,
-        text,
-        finishReason,
-        promptTokens: 9,
-        completionTokens,
-        errorCode,
-        errorMessage,
-        phase: '',
-      },
+    const piece = {
+      text,
+      finish_reason: finishReason === 'stop' ? finishReason : null,
+      prompt_tokens: 9,
+      completion_tokens: completionTokens,
+    };
+    this.reply(id, errorCode === '' ? piece : null, {
+      last: finishReason !== '',
+      errorCode,
+      errorMessage,
     });
+  }
+
+  /** A response to a request, its last unless said otherwise. @param piece as the kind of the request has it; null: none */
+  reply(id: string, piece: object | null, more: Partial<ModelResponse> = {}): void {
+    const pieces = piece === null ? [] : [Buffer.from(JSON.stringify(piece))];
+    const value = { id, pieces, last: true, errorCode: '', errorMessage: '', phase: '', ...more };
+    this.send({ $case: 'modelResponse', value });
   }
 
   /** Puts an adapter and ends the job as done. */

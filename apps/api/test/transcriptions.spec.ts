@@ -2,13 +2,13 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { GenerateChunk, GenerateRequest } from '@graft/contracts/grpc';
+import type { ModelResponse } from '@graft/contracts/grpc';
 import type OpenAI from 'openai';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { tone, writeSounds, writeTinySoundBase, writeTinySpeechBase, writeTinySpellingBase } from '../../../test/tiny-sounds.js'; // prettier-ignore
 import { importBase, startTestApi, until, type TestApi } from './fixture.js';
-import type { JobObject } from '@graft/contracts';
-import { ScriptedWorker, started, step } from './scripted-worker.js';
+import type { JobObject, TranscribeAnswer, TranscriptSegment } from '@graft/contracts';
+import { ScriptedWorker, started, step, type Question } from './scripted-worker.js';
 
 let api: TestApi;
 let dir: string;
@@ -33,47 +33,34 @@ afterEach(() => until(async () => (await api.query('SELECT 1 FROM answer')).leng
 const bytes = tone('low', 0, 0.2);
 const file = (): File => new File([new Uint8Array(bytes)], 'low.wav');
 
-const segment = (start: number, end: number, text: string): object => ({
+const segment = (start: number, end: number, text: string): TranscriptSegment => ({
   seek: 0,
   start,
   end,
   text,
   tokens: [3, 4],
-  avgLogprob: -0.25,
-  noSpeechProb: null,
+  avg_logprob: -0.25,
+  no_speech_prob: null,
 });
 const SOUND = { seconds: 3661.25, language: 'en' };
 
 function tell(
-  { id }: GenerateRequest,
+  { id }: Question,
   text: string,
-  more: Partial<GenerateChunk> & { told?: readonly object[] } = {},
+  { segments = [], sound, ...more }: Partial<TranscribeAnswer & ModelResponse> = {},
 ): void {
-  const { told = [], ...rest } = more;
-  worker.send({
-    $case: 'generated',
-    value: {
-      id,
-      text,
-      finishReason: '',
-      promptTokens: 10,
-      completionTokens: 4,
-      errorCode: '',
-      errorMessage: '',
-      phase: '',
-      inferred: { json: told.map((one) => JSON.stringify(one)) },
-      ...rest,
-    },
-  });
+  const usage = { prompt_tokens: 10, completion_tokens: 4 };
+  worker.reply(id, { text, segments, sound, ...usage }, { last: false, ...more });
 }
 
 /** Asks, and has the worker say what it was told to, in two pieces. */
-async function answered<T>(asked: Promise<T>): Promise<{ found: T; question: GenerateRequest }> {
+async function answered<T>(asked: Promise<T>): Promise<{ found: T; question: Question }> {
   const question = await worker.asked();
-  tell(question, 'One day,', { told: [segment(0, 1.5, ' One day,')] });
+  tell(question, 'One day,', { segments: [segment(0, 1.5, ' One day,')] });
   tell(question, ' two.', {
-    finishReason: 'stop',
-    told: [segment(3600.001, 3661.25, ' two ---> \r.'), SOUND],
+    last: true,
+    segments: [segment(3600.001, 3661.25, ' two ---> \r.')],
+    sound: SOUND,
   });
   return { found: await asked, question };
 }
@@ -89,12 +76,9 @@ describe('what is asked', () => {
         temperature: 0.4,
       }),
     );
-    const { task, optionsJson, inputsJson, transcriptJson } = question.inference!;
-    expect(task).toBe('speech_seq_2_seq');
-    expect(JSON.parse(optionsJson)).toEqual({ language: null });
-    expect(JSON.parse(inputsJson)).toEqual([{ audio: 'data:audio/x-file;base64,' }]);
+    expect(question).toMatchObject({ task: 'speech_seq_2_seq', options: { language: null } });
     expect((await worker.mediaOf(question)).equals(bytes)).toBe(true);
-    expect(JSON.parse(transcriptJson!)).toEqual({
+    expect(question).toMatchObject({
       language: 'de',
       prompt: 'Graft, PEFT',
       temperature: 0.4,
@@ -157,7 +141,7 @@ describe('what is asked', () => {
     for (let i = 0; i < 3; i++) {
       const question = await worker.asked();
       expect((await worker.mediaOf(question)).equals(large)).toBe(true);
-      tell(question, 'heard', { finishReason: 'stop' });
+      tell(question, 'heard', { last: true });
     }
     for (const one of all) expect(await one).toMatchObject({ text: 'heard' });
     expect(worker.ended).toBeNull();
@@ -167,7 +151,7 @@ describe('what is asked', () => {
     const large = new File([new Uint8Array(7 << 20)], 'large.wav');
     const refused = transcriptions.create({ model: 'whisper', file: large });
     const question = await worker.asked();
-    tell(question, '', { finishReason: 'error', errorCode: 'user_error', errorMessage: 'no' });
+    tell(question, '', { last: true, errorCode: 'user_error', errorMessage: 'no' });
     await expect(refused).rejects.toMatchObject({
       message: expect.stringContaining('no') as string,
     });
@@ -199,7 +183,7 @@ describe('who answers', () => {
     const { found, question } = await answered(
       transcriptions.create({ model: 'letters', file: file() }),
     );
-    expect(question.inference?.task).toBe('ctc');
+    expect(question.task).toBe('ctc');
     expect(found.text).toBe('One day, two.');
     await expect(transcriptions.create({ model: 'ast', file: file() })).rejects.toMatchObject({
       status: 400,
@@ -239,7 +223,7 @@ describe('who answers', () => {
     const { question } = await answered(
       transcriptions.create({ model: model as string, file: file() }),
     );
-    expect(JSON.parse(question.inference!.optionsJson)).toMatchObject({ letters });
+    expect(question.options).toMatchObject({ letters });
     const next = await create(model as string);
     expect(next.graft['task_options']).toMatchObject({ letters, vocabulary_from_data: false });
     await api.client.fineTuning.jobs.cancel(next.id);
@@ -279,7 +263,7 @@ describe('the answer', () => {
 
   it('says when what is said, where that is asked', async () => {
     const { found, question } = await create('verbose_json');
-    expect(JSON.parse(question.inference!.transcriptJson!)).toMatchObject({ segments: true });
+    expect(question).toMatchObject({ segments: true });
     expect(found).toEqual({
       task: 'transcribe',
       language: 'en',
@@ -314,7 +298,7 @@ describe('the answer', () => {
     const early = transcriptions.create({ model: 'whisper', file: file(), stream: true });
     const refused = expect(early).rejects.toMatchObject({ status: 400, message: expect.stringContaining('got MP3') as string }); // prettier-ignore
     const error = {
-      finishReason: 'error',
+      last: true,
       errorCode: 'invalid_value',
       errorMessage: 'file: expected WAV or FLAC, got MP3',
     };
@@ -335,7 +319,11 @@ describe('the answer', () => {
   it('is none where the worker says what is no transcript', async () => {
     const asked = transcriptions.create({ model: 'whisper', file: file(), response_format: 'srt' });
     const refused = expect(asked).rejects.toMatchObject({ status: 500 });
-    tell(await worker.asked(), 'a', { finishReason: 'stop', told: [{ start: 0 }, SOUND] });
+    tell(await worker.asked(), 'a', {
+      last: true,
+      segments: [{ start: 0 } as TranscriptSegment],
+      sound: SOUND,
+    });
     await refused;
   });
 

@@ -6,7 +6,14 @@ import {
   type Metadata,
   type ServerDuplexStream,
 } from '@grpc/grpc-js';
-import type { Spec } from '@graft/contracts';
+import type {
+  GenerateAnswer,
+  GenerateRequest,
+  InferAnswer,
+  RequestKind,
+  RequestOf,
+  Spec,
+} from '@graft/contracts';
 import {
   WorkerServiceService,
   type WorkerServiceServer,
@@ -15,10 +22,11 @@ import {
   type ConnectRequest,
   type ConnectResponse,
   type Event,
-  type GenerateChunk,
   type Heartbeat,
   type Hello,
   type Lease,
+  type ModelRequest,
+  type ModelResponse,
   type Pull,
   type PutBlobRequest,
 } from '@graft/contracts/grpc';
@@ -26,6 +34,17 @@ import { testSpec } from '../../../test/test-spec.js';
 
 type Line = ServerDuplexStream<ConnectRequest, ConnectResponse>;
 type Down = NonNullable<ConnectResponse['body']>;
+
+/** A response with the fields of its piece beside its own. */
+export type Chunk = ModelResponse & Partial<GenerateAnswer & InferAnswer>;
+
+const chunksOf = (response: ModelResponse): Chunk[] =>
+  response.pieces.length === 0
+    ? [response]
+    : response.pieces.map((piece) => ({
+        ...response,
+        ...(JSON.parse(Buffer.from(piece).toString()) as GenerateAnswer),
+      }));
 
 /** A control plane that does what a spec tells it, over the real wire. */
 export class ControlPlane {
@@ -48,7 +67,7 @@ export class ControlPlane {
   readonly heartbeats: Heartbeat[] = [];
   /** Every event as it came, repeats included. */
   readonly events: Event[] = [];
-  readonly chunks: GenerateChunk[] = [];
+  readonly chunks: Chunk[] = [];
   readonly drainings: string[] = [];
   readonly fetches: { sha256: string; offset: number }[] = [];
   /** Leases to call lost at the next heartbeat, and stale at the next batch. */
@@ -117,6 +136,36 @@ export class ControlPlane {
   /** @param body absent: a message of a kind that the worker does not know */
   send(body: Down | undefined): void {
     for (const line of this.lines) line.write({ body });
+  }
+
+  ask<K extends RequestKind>(
+    id: string,
+    kind: K,
+    payload: RequestOf<K>,
+    more: Partial<ModelRequest> = {},
+  ): void {
+    const base = {
+      id: 'base-a',
+      nameOrPath: 'base-a',
+      files: [this.blob('base.txt', 'weights of base a')],
+    };
+    const value = { id, base, adapter: [], baseDtype: 'f32', quantization: '', kind };
+    this.send({
+      $case: 'modelRequest',
+      value: { ...value, payload: Buffer.from(JSON.stringify(payload)), ...more },
+    });
+  }
+
+  /** Asks for an answer to a chat of one message. */
+  chat(
+    id: string,
+    content: string,
+    asked: Partial<GenerateRequest> = {},
+    more: Partial<ModelRequest> = {},
+  ): void {
+    const messages = [{ role: 'user', content }];
+    const sampling = { max_tokens: 8, temperature: 0, top_p: 1, seed: 1, stop: [] };
+    this.ask(id, 'generate', { messages, prompt: null, ...sampling, ...asked }, more);
   }
 
   blob(name: string, content: string | Buffer): BlobRef {
@@ -236,8 +285,8 @@ export class ControlPlane {
           });
         }, 5);
         return;
-      case 'generated':
-        this.chunks.push(body.value);
+      case 'modelResponse':
+        this.chunks.push(...chunksOf(body.value));
         return;
       case 'draining':
         this.drainings.push(body.value.reason);

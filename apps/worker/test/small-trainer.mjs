@@ -180,8 +180,13 @@ function attached({ key, dir }) {
   return text;
 }
 
-function generate(command) {
-  const words = command.messages ? command.messages.at(-1).content.split(' ') : [command.prompt];
+function answer({ kind, payload, ...command }) {
+  const words =
+    kind === 'transcribe'
+      ? [createHash('sha256').update(readFileSync(command.file)).digest('hex')]
+      : payload.messages
+        ? payload.messages.at(-1).content.split(' ')
+        : [payload.prompt];
   if (command.adapter) words.push(attached(command.adapter));
   const next = () => {
     mark.answers();
@@ -189,12 +194,16 @@ function generate(command) {
     if (text === 'die') process.kill(process.pid, 'SIGKILL');
     const over = words.length === 0;
     say({
-      type: 'generated',
+      type: 'answer',
       id: command.id,
-      text,
-      finishReason: over ? 'stop' : null,
-      promptTokens: 1,
-      completionTokens: 1,
+      kind,
+      piece: {
+        text,
+        prompt_tokens: 1,
+        completion_tokens: 1,
+        ...(kind === 'transcribe' ? { segments: [] } : { finish_reason: over ? 'stop' : null }),
+      },
+      last: over,
       errorCode: null,
       errorMessage: null,
     });
@@ -229,12 +238,7 @@ function handleCommand(command) {
   } else if (command.type === 'start') start(command);
   else if (command.type === 'admit') admit(command);
   else if (command.type === 'stop') stop(command);
-  else if (command.type === 'generate') generate(command);
-  else if (command.type === 'transcribe')
-    generate({
-      ...command,
-      prompt: createHash('sha256').update(readFileSync(command.file)).digest('hex'),
-    });
+  else if (command.type === 'ask') answer(command);
   else if (command.type === 'cancelGenerate') clearTimeout(answers.get(command.id));
   else if (command.type === 'ping') say({ type: 'pong', sequence: command.sequence, rssBytes: 1 });
 }

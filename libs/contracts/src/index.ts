@@ -22,6 +22,7 @@ export * from './confusion.js';
 export * from './loss-ledger.js';
 export * from './loss-text.js';
 export * from './media-names.js';
+export * from './messages/requests/index.js';
 export * from './metric-name.js';
 export * from './metric-text.js';
 export * from './page.js';

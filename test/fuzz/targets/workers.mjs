@@ -22,7 +22,7 @@ const facts = [
   { type: 'phase', ...run, code: 'c', message: 'm', progress: 0.5 },
   { type: 'log', level: 'warn', code: null, message: 'm' },
   { type: 'needs', ...run, bytes: { state: 1, activations: 2, data: 3, total: 6 } },
-  { type: 'generated', id: 'a', text: 't', finishReason: 'stop', promptTokens: 1, completionTokens: 1, errorCode: null, errorMessage: null },
+  { type: 'answer', id: 'a', kind: 'generate', piece: { text: 't', finish_reason: 'stop', prompt_tokens: 1, completion_tokens: 1 }, last: true, errorCode: null, errorMessage: null },
   { type: 'ready', protocol: 3, pid: 1, libtorch: '2', trainerBuild: 'b', threads: 1, cudaDevices: 0 },
 ]; // prettier-ignore
 

@@ -64,9 +64,7 @@ export {
 } from '@graft/peft-core/catalog';
 export type {
   AdapterInspection,
-  AnswerForm,
   AnswerSizes,
-  AnswerTools,
   BaseFootprint,
   Columns,
   HfConfig,

@@ -1,3 +1,4 @@
+import { answerOptions } from '@graft/contracts';
 import { z } from 'zod';
 import {
   NOT_DONE,
@@ -15,7 +16,6 @@ const Part = z.strictObject({
 });
 const Content = z.union([z.string(), z.array(Part)]);
 const Stop = z.string().min(1);
-const MaxTokens = z.int().min(1).max(32_768).nullish();
 
 /** Which task an answer is of, by PEFT's name. */
 const GraftOfChat = z.strictObject({
@@ -29,10 +29,7 @@ const GraftOfChat = z.strictObject({
 
 const sampling = {
   model: z.string().min(1).max(300),
-  max_tokens: MaxTokens,
-  temperature: z.number().min(0).max(2).nullish(),
-  top_p: z.number().gt(0).max(1).nullish(),
-  seed: z.int().min(0).nullish(),
+  ...answerOptions,
   stop: z.union([Stop, z.array(Stop).max(4)]).nullish(),
   stream: z.boolean().nullish(),
   stream_options: z
@@ -66,7 +63,7 @@ export const ChatBody = z.strictObject({
   ...sampling,
   ...unused,
   ...NOT_DONE_IN_CHAT,
-  max_completion_tokens: MaxTokens,
+  max_completion_tokens: answerOptions.max_tokens,
   ...toolFields,
   response_format: ResponseFormat.nullish().describe('What the answer is held to'),
   logprobs: z.boolean().nullish().describe('Whether each token comes with ln p'),

@@ -1,6 +1,14 @@
 import { Injectable } from '@nestjs/common';
-import { DomainError, MAX_ORDER_BYTES, parseBody } from '@graft/contracts';
-import type { GenerateChunk, GenerateRequest, TokenLogprob, ToolCall } from '@graft/contracts/grpc';
+import {
+  DomainError,
+  MAX_ORDER_BYTES,
+  parseBody,
+  readRequest,
+  type GenerateAnswer,
+  type GenerateRequest,
+  type TokenLogprob,
+  type ToolCall,
+} from '@graft/contracts';
 import type { Response } from 'express';
 import { randomInt } from 'node:crypto';
 import type { Principal } from '../auth/principal.js';
@@ -8,7 +16,7 @@ import { newId } from '../ids.js';
 import { drained } from '../http/drained.js';
 import { openStream } from '../http/event-stream.js';
 import { ModelsService } from '../models/models.service.js';
-import { AnswerChunks, askedModel, type Question } from './answer-chunks.js';
+import { AnswerChunks, type AnswerChunk } from './answer-chunks.js';
 import { ChatBody, CompletionBody, plainMessages, type Sampling } from './chat-body.js';
 import { checkWindow, limitOf, type Limit } from './limit.js';
 import { chatLogprobs, textLogprobs } from './logprobs.js';
@@ -19,11 +27,15 @@ import { toolsOf } from './tools.js';
 /** Of an answer, where nobody says how many. */
 export const DEFAULT_TOKENS = 256;
 
-type Asked = Sampling & { readonly oneCall?: boolean; readonly limit: Limit | null };
-type Input = Pick<
-  GenerateRequest,
-  'messagesJson' | 'prompt' | 'topLogprobs' | 'formJson' | 'toolsJson'
->;
+/** What is asked of a model, and how its answer is sent. */
+interface Asked extends Pick<Sampling, 'model' | 'stream' | 'stream_options'> {
+  readonly request: GenerateRequest;
+  /** The length that the client asked for. */
+  readonly limit: Limit | null;
+  readonly oneCall?: boolean;
+}
+
+type Chunks = AsyncIterable<AnswerChunk<'generate'>>;
 
 /** An answer that has ended. */
 export interface Said {
@@ -92,15 +104,11 @@ export class ChatService {
   ) {}
 
   async chat(caller: Principal, body: unknown, response: Response): Promise<void> {
-    const { asked, input } = chatOf(body);
-    await this.answer(caller, asked, input, CHAT, response);
+    await this.answer(caller, chatOf(body), CHAT, response);
   }
 
   async complete(caller: Principal, body: unknown, response: Response): Promise<void> {
-    const asked = parseBody(CompletionBody, body);
-    const { prompt, logprobs } = asked;
-    const input = { messagesJson: '', prompt, ...(logprobs != null && { topLogprobs: logprobs }) };
-    await this.answer(caller, { ...asked, limit: limitOf(asked) }, input, TEXT, response);
+    await this.answer(caller, completionOf(body), TEXT, response);
   }
 
   /**
@@ -108,8 +116,8 @@ export class ChatService {
    * max_completion_tokens beyond the window means its end. Null where `left` aborts first.
    */
   async ask(caller: Principal, body: unknown, left: AbortSignal): Promise<Said | null> {
-    const { asked, input } = chatOf(body);
-    const said = await collected(await this.chunks(caller, { ...asked, limit: null }, input, left));
+    const asked = { ...chatOf(body), limit: null };
+    const said = await collected(await this.chunks(caller, asked, left));
     return left.aborted ? null : said;
   }
 
@@ -128,13 +136,12 @@ export class ChatService {
   private async answer(
     caller: Principal,
     asked: Asked,
-    input: Input,
     shape: Shape,
     response: Response,
   ): Promise<void> {
     const left = new AbortController();
     response.on('close', () => left.abort());
-    const chunks = await this.chunks(caller, asked, input, left.signal);
+    const chunks = await this.chunks(caller, asked, left.signal);
     const head = {
       id: newId(shape.idPrefix),
       created: Math.floor(Date.now() / 1000),
@@ -145,79 +152,79 @@ export class ChatService {
     else await whole(response, chunks, head, shape);
   }
 
-  private async chunks(
-    caller: Principal,
-    asked: Asked,
-    input: Input,
-    left: AbortSignal,
-  ): Promise<AsyncIterable<GenerateChunk>> {
-    refuseTooLarge(input, asked.stop);
+  private async chunks(caller: Principal, asked: Asked, left: AbortSignal): Promise<Chunks> {
+    const { request, limit } = asked;
+    refuseTooLarge(request);
     const model = await this.models.resolve(caller, asked.model, 'model');
     checkUse(model, 'chat');
-    if (asked.limit) checkWindow(asked.limit, model);
-    const question: Question = {
-      ...input,
-      ...askedModel(model),
-      maxTokens: asked.max_tokens ?? DEFAULT_TOKENS,
-      temperature: asked.temperature ?? 1,
-      topP: asked.top_p ?? 1,
-      seed: asked.seed ?? randomInt(2 ** 31),
-      ...(asked.graft?.task_ids != null && { taskId: asked.graft.task_ids }),
-      stop: typeof asked.stop === 'string' ? [asked.stop] : (asked.stop ?? []),
-    };
-    const tokensOf = (chunk: GenerateChunk): number =>
-      Math.min(chunk.completionTokens, question.maxTokens);
+    if (limit) checkWindow(limit, model);
+    const tokensOf = (piece: GenerateAnswer): number =>
+      Math.min(piece.completion_tokens, request.max_tokens);
+    const question = { kind: 'generate' as const, payload: request, model };
     const chunks = this.answers.of(caller, question, left, tokensOf);
     return asked.oneCall ? withOneCall(chunks) : chunks;
   }
 }
 
-function chatOf(body: unknown): { readonly asked: Asked; readonly input: Input } {
+function chatOf(body: unknown): Asked {
   const asked = parseBody(ChatBody, body);
-  const messagesJson = JSON.stringify(plainMessages(asked.messages));
   const limit = limitOf(asked);
-  const tools = toolsOf(asked);
-  const called = tools && { toolsJson: JSON.stringify(tools) };
-  const form = formOf(asked.response_format);
-  const held = form && { formJson: JSON.stringify(form) };
-  return {
-    asked: {
-      ...asked,
-      max_tokens: limit?.tokens,
-      limit,
-      oneCall: asked.parallel_tool_calls === false,
-    },
-    input: { messagesJson, prompt: undefined, ...topLogprobs(asked), ...held, ...called },
-  };
+  const request = requestOf(asked, {
+    messages: plainMessages(asked.messages),
+    prompt: null,
+    tools: toolsOf(asked),
+    response_format: formOf(asked.response_format),
+    top_logprobs: topLogprobs(asked),
+    max_tokens: limit?.tokens,
+  });
+  return { ...asked, request, limit, oneCall: asked.parallel_tool_calls === false };
 }
 
-function topLogprobs({ logprobs, top_logprobs: top }: ChatBody): Pick<Input, 'topLogprobs'> {
-  if (logprobs) return { topLogprobs: top ?? 0 };
-  if (!top) return {};
+function completionOf(body: unknown): Asked {
+  const asked = parseBody(CompletionBody, body);
+  const { prompt, logprobs } = asked;
+  const request = requestOf(asked, { messages: null, prompt, top_logprobs: logprobs });
+  return { ...asked, request, limit: limitOf(asked) };
+}
+
+/** Options that need no translation are taken from the body. @param own fields that the endpoint translates */
+const requestOf = (
+  asked: Sampling,
+  own: Readonly<Partial<Record<keyof GenerateRequest, unknown>>>,
+): GenerateRequest =>
+  readRequest('generate', {
+    ...asked,
+    ...own,
+    max_tokens: own.max_tokens ?? asked.max_tokens ?? DEFAULT_TOKENS,
+    temperature: asked.temperature ?? 1,
+    top_p: asked.top_p ?? 1,
+    seed: asked.seed ?? randomInt(2 ** 31),
+    stop: [asked.stop ?? []].flat(),
+    task_id: asked.graft?.task_ids,
+  });
+
+function topLogprobs({ logprobs, top_logprobs: top }: ChatBody): number | null {
+  if (logprobs) return top ?? 0;
+  if (!top) return null;
   const message = 'top_logprobs: expected logprobs to be true beside it';
   throw new DomainError('invalid_value', message, 'top_logprobs');
 }
 
 /** Without the calls behind the first. */
-async function* withOneCall(chunks: AsyncIterable<GenerateChunk>): AsyncIterable<GenerateChunk> {
+async function* withOneCall(chunks: Chunks): Chunks {
   let isCalled = false;
-  for await (const chunk of chunks) {
-    const calls: ToolCall[] = isCalled ? [] : (chunk.toolCalls?.calls ?? []).slice(0, 1);
+  for await (const { phase, piece } of chunks) {
+    const calls: readonly ToolCall[] = isCalled ? [] : (piece?.tool_calls ?? []).slice(0, 1);
     isCalled ||= calls.length > 0;
-    yield { ...chunk, toolCalls: calls.length > 0 ? { calls } : undefined };
+    yield { phase, piece: piece && { ...piece, tool_calls: calls } };
   }
 }
 
 /** What could not travel to a trainer would end the stream of a worker, or its trainer. */
-function refuseTooLarge(
-  { messagesJson, prompt, formJson, toolsJson }: Input,
-  stop: Sampling['stop'],
-): void {
-  const text = prompt === undefined ? messagesJson : JSON.stringify(prompt);
-  const beside = [JSON.stringify(stop ?? ''), formJson, toolsJson].join('');
-  const bytes = Buffer.byteLength(text) + Buffer.byteLength(beside);
+function refuseTooLarge(request: GenerateRequest): void {
+  const bytes = Buffer.byteLength(JSON.stringify(request));
   if (bytes <= MAX_ORDER_BYTES) return;
-  const param = prompt === undefined ? 'messages' : 'prompt';
+  const param = request.messages === null ? 'prompt' : 'messages';
   throw new DomainError(
     'request_too_large',
     `${param}, stop, tools and response_format are ${bytes} bytes as JSON; the limit is ${MAX_ORDER_BYTES}`,
@@ -227,12 +234,7 @@ function refuseTooLarge(
 
 type Head = Readonly<Record<'id' | 'model', string> & { created: number }>;
 
-async function whole(
-  response: Response,
-  chunks: AsyncIterable<GenerateChunk>,
-  head: Head,
-  shape: Shape,
-): Promise<void> {
+async function whole(response: Response, chunks: Chunks, head: Head, shape: Shape): Promise<void> {
   const said = await collected(chunks);
   if (!said || response.destroyed) return;
   response.json({
@@ -255,26 +257,27 @@ const finished = (reason: string, calls: number): string =>
   reason === 'stop' && calls > 0 ? 'tool_calls' : reason;
 
 /** Null where there are none: the client left before. */
-async function collected(chunks: AsyncIterable<GenerateChunk>): Promise<Said | null> {
+async function collected(chunks: Chunks): Promise<Said | null> {
   let text = '';
-  let last: GenerateChunk | undefined;
+  let last: GenerateAnswer | null = null;
   let logprobs: TokenLogprob[] | null = null;
   const calls: ToolCall[] = [];
-  for await (const chunk of chunks) {
-    text += chunk.text;
-    last = chunk;
-    calls.push(...(chunk.toolCalls?.calls ?? []));
-    if (chunk.logprobs) (logprobs ??= []).push(...chunk.logprobs.tokens);
+  for await (const { piece } of chunks) {
+    if (!piece) continue;
+    text += piece.text;
+    last = piece;
+    calls.push(...(piece.tool_calls ?? []));
+    if (piece.logprobs) (logprobs ??= []).push(...piece.logprobs);
   }
   if (!last) return null;
-  const finishReason = finished(last.finishReason, calls.length);
+  const finishReason = finished(last.finish_reason ?? 'stop', calls.length);
   return { text, finishReason, usage: usage(last), logprobs, calls };
 }
 
 /** The headers wait for the first chunk, so that an early failure is still a plain HTTP error. */
 async function stream(
   response: Response,
-  chunks: AsyncIterable<GenerateChunk>,
+  chunks: Chunks,
   head: Head,
   shape: Shape,
   includeUsage: boolean,
@@ -288,24 +291,25 @@ async function stream(
   });
   let calls = 0;
   try {
-    for await (const chunk of chunks) {
+    for await (const { phase, piece } of chunks) {
       if (!response.headersSent) {
         openStream(response);
         if (shape.first) write(choice(shape.first, null));
       }
-      if (chunk.phase) response.write(`: ${chunk.phase.replaceAll(/[\r\n]/g, ' ')}\n\n`);
-      const tokens = chunk.logprobs?.tokens ?? [];
+      if (phase) response.write(`: ${phase.replaceAll(/[\r\n]/g, ' ')}\n\n`);
+      if (!piece) continue;
+      const tokens = piece.logprobs ?? [];
       const logprobs = tokens.length > 0 ? shape.logprobs(tokens) : null;
-      if (chunk.text !== '' || logprobs) {
-        const isRead = write(choice(shape.part(chunk.text), null, logprobs));
+      if (piece.text !== '' || logprobs) {
+        const isRead = write(choice(shape.part(piece.text), null, logprobs));
         if (!isRead) await drained(response);
       }
-      const called = chunk.toolCalls?.calls ?? [];
+      const called = piece.tool_calls ?? [];
       if (called.length > 0) write(choice(shape.calls(called, calls), null));
       calls += called.length;
-      if (chunk.finishReason === '') continue;
-      write(choice(shape.part(''), finished(chunk.finishReason, calls)));
-      if (includeUsage) write({ choices: [], usage: usage(chunk) });
+      if (piece.finish_reason === null) continue;
+      write(choice(shape.part(''), finished(piece.finish_reason, calls)));
+      if (includeUsage) write({ choices: [], usage: usage(piece) });
     }
     if (response.destroyed) return;
     response.write('data: [DONE]\n\n');
@@ -326,11 +330,8 @@ interface Usage {
   readonly total_tokens: number;
 }
 
-function usage(chunk: GenerateChunk): Usage {
-  const { promptTokens, completionTokens } = chunk;
-  return {
-    prompt_tokens: promptTokens,
-    completion_tokens: completionTokens,
-    total_tokens: promptTokens + completionTokens,
-  };
-}
+const usage = ({ prompt_tokens, completion_tokens }: GenerateAnswer): Usage => ({
+  prompt_tokens,
+  completion_tokens,
+  total_tokens: prompt_tokens + completion_tokens,
+});

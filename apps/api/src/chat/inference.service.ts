@@ -4,9 +4,10 @@ import {
   grouped,
   MAX_MEDIA_ORDER_BYTES,
   MAX_ORDER_BYTES,
+  readRequest,
+  type InferAnswer,
   type ModelUse,
 } from '@graft/contracts';
-import type { GenerateChunk } from '@graft/contracts/grpc';
 import type { Request, Response } from 'express';
 import type { Principal } from '../auth/principal.js';
 import {
@@ -20,7 +21,7 @@ import {
 import { drained } from '../http/drained.js';
 import { newId } from '../ids.js';
 import { ModelsService, type Resolved } from '../models/models.service.js';
-import { AnswerChunks, askedModel } from './answer-chunks.js';
+import { AnswerChunks, type AnswerChunk } from './answer-chunks.js';
 import {
   ClassifyBody,
   ClassifyFields,
@@ -124,24 +125,15 @@ export class InferenceService {
     const task = taskOf(model, use);
     // of a file there is one input, and it is its record
     const records = file ? inputs : inputRecords(task, inputs, name);
-    const inputsJson = JSON.stringify(records);
-    refuseTooLarge(inputsJson, inputsOfTask(task) === 'tokens' ? MAX_ORDER_BYTES : MAX_MEDIA_ORDER_BYTES); // prettier-ignore
+    refuseTooLarge(records, inputsOfTask(task) === 'tokens' ? MAX_ORDER_BYTES : MAX_MEDIA_ORDER_BYTES); // prettier-ignore
     const options = model.task?.options ?? defaultOptions(task);
     const left = new AbortController();
     response.on('close', () => left.abort());
-    const question = {
-      ...NO_CHAT,
-      ...askedModel(model),
-      inference: {
-        task,
-        optionsJson: JSON.stringify(options),
-        inputsJson,
-        ...(file && { mediaBytes: file.bytes }),
-      },
-    };
+    const payload = readRequest('infer', { task, options, inputs: records });
+    const question = { kind: 'infer' as const, payload, model, file };
     const most = MOST_TOKENS * inputs.length;
-    const tokensOf = ({ promptTokens }: GenerateChunk): number => Math.min(promptTokens, most);
-    const chunks = this.chunks.of(caller, question, left.signal, tokensOf, file?.pieces);
+    const tokensOf = (piece: InferAnswer): number => Math.min(piece.prompt_tokens, most);
+    const chunks = this.chunks.of(caller, question, left.signal, tokensOf);
     return collected(chunks, inputs.length).catch((error: unknown) => {
       throw ofInput(error);
     });
@@ -155,17 +147,6 @@ export function taskOf({ task, base }: Resolved, use: ModelUse): string {
   return task?.name ?? all.find((name) => own.includes(name)) ?? all[0] ?? '';
 }
 
-/** Of a question that is none. */
-export const NO_CHAT = {
-  messagesJson: '',
-  prompt: undefined,
-  maxTokens: 0,
-  temperature: 0,
-  topP: 1,
-  seed: 0,
-  stop: [],
-};
-
 /** With vLLM's names beside the task's own: numbers in the order of the labels, which an object may not keep. */
 function labelled(answer: unknown, { task }: Resolved): object {
   const { probabilities } = answer as { probabilities?: Readonly<Record<string, number>> };
@@ -177,28 +158,24 @@ function labelled(answer: unknown, { task }: Resolved): object {
 }
 
 async function collected(
-  chunks: AsyncIterable<GenerateChunk>,
+  chunks: AsyncIterable<AnswerChunk<'infer'>>,
   count: number,
 ): Promise<Inferred | null> {
-  const json: string[] = [];
+  const answers: unknown[] = [];
   let characters = 0;
-  let last: GenerateChunk | undefined;
-  for await (const chunk of chunks) {
-    last = chunk;
-    for (const one of chunk.inferred?.json ?? []) {
-      json.push(one);
-      characters += one.length;
+  let last: InferAnswer | null = null;
+  for await (const { piece } of chunks) {
+    if (!piece) continue;
+    last = piece;
+    for (const one of piece.answers) {
+      answers.push(one);
+      characters += typeof one === 'string' ? one.length : JSON.stringify(one).length;
     }
-    if (json.length > count || characters > MOST_CHARACTERS) throw malformed();
+    if (answers.length > count || characters > MOST_CHARACTERS) throw malformed();
   }
   if (!last) return null;
-  if (json.length !== count) throw malformed();
-  try {
-    const answers = json.map((one): unknown => JSON.parse(one));
-    return { answers, tokens: last.promptTokens };
-  } catch {
-    throw malformed();
-  }
+  if (answers.length !== count) throw malformed();
+  return { answers, tokens: last.prompt_tokens };
 }
 
 const malformed = (): DomainError =>
@@ -227,8 +204,8 @@ function checkSize(size: number, inputs: number, dimensions: number | null): voi
   );
 }
 
-function refuseTooLarge(json: string, most: number): void {
-  const bytes = Buffer.byteLength(json);
+function refuseTooLarge(records: readonly unknown[], most: number): void {
+  const bytes = Buffer.byteLength(JSON.stringify(records));
   if (bytes <= most) return;
   throw new DomainError(
     'request_too_large',

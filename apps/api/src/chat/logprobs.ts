@@ -1,4 +1,4 @@
-import type { TokenLogprob } from '@graft/contracts/grpc';
+import type { TokenLogprob } from '@graft/contracts';
 
 type Token = Pick<TokenLogprob, 'token' | 'bytes' | 'logprob'>;
 

@@ -1,6 +1,6 @@
-import { DomainError } from '@graft/contracts';
+import { DomainError, type AnswerForm } from '@graft/contracts';
 import { z } from 'zod';
-import { schemaGrammar, type AnswerForm } from '../catalog/plugins.js';
+import { schemaGrammar } from '../catalog/plugins.js';
 
 /** Refused here, by its keyword, where answers cannot be held to it: not when one is half made. */
 const Schema = z.record(z.string(), z.unknown()).superRefine((schema, { addIssue }) => {

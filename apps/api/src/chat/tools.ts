@@ -1,6 +1,6 @@
-import { DomainError } from '@graft/contracts';
+import { DomainError, type AnswerTools } from '@graft/contracts';
 import { z } from 'zod';
-import { argumentsGrammar, SchemaBudget, type AnswerTools } from '../catalog/plugins.js';
+import { argumentsGrammar, SchemaBudget } from '../catalog/plugins.js';
 
 const name = z.string().regex(/^[a-zA-Z0-9_-]{1,64}$/, 'expected 1 to 64 letters, digits, _ or -');
 

@@ -1,27 +1,15 @@
 // What a transcript looks like in each of OpenAI's formats.
 import { deflateSync } from 'node:zlib';
-import type { TranscriptionSegment, TranscriptionVerboseObject } from '@graft/contracts';
-import { z } from 'zod';
+import type {
+  HeardSound,
+  TranscriptionSegment,
+  TranscriptionVerboseObject,
+  TranscriptSegment,
+} from '@graft/contracts';
 
-/** A segment as a worker tells it. */
-export const ToldSegment = z.object({
-  seek: z.int().min(0),
-  start: z.number().min(0),
-  end: z.number().min(0),
-  text: z.string(),
-  tokens: z.array(z.int().min(0)),
-  avgLogprob: z.number(),
-  noSpeechProb: z.number().nullable(),
-});
-export type ToldSegment = z.infer<typeof ToldSegment>;
-
-/** What it tells of the sound, last. */
-export const ToldSound = z.object({ seconds: z.number().min(0), language: z.string().nullable() });
-export type ToldSound = z.infer<typeof ToldSound>;
-
-export interface Transcribed extends ToldSound {
+export interface Transcribed extends HeardSound {
   readonly text: string;
-  readonly segments: readonly ToldSegment[];
+  readonly segments: readonly TranscriptSegment[];
 }
 
 export function verbose(
@@ -38,17 +26,21 @@ export function verbose(
   };
 }
 
-const segment = (one: ToldSegment, id: number, temperature: number): TranscriptionSegment => ({
+const segment = (
+  one: TranscriptSegment,
+  id: number,
+  temperature: number,
+): TranscriptionSegment => ({
   id,
   seek: one.seek,
   start: one.start,
   end: one.end,
   text: one.text,
-  tokens: one.tokens,
+  tokens: [...one.tokens],
   temperature,
-  avg_logprob: one.avgLogprob,
+  avg_logprob: one.avg_logprob,
   compression_ratio: ratio(one.text),
-  no_speech_prob: one.noSpeechProb,
+  no_speech_prob: one.no_speech_prob,
 });
 
 function ratio(text: string): number {
@@ -56,7 +48,7 @@ function ratio(text: string): number {
   return bytes.length / deflateSync(bytes).length;
 }
 
-export const srt = (segments: readonly ToldSegment[]): string =>
+export const srt = (segments: readonly TranscriptSegment[]): string =>
   segments
     .map(
       ({ start, end, text }, i) =>
@@ -64,7 +56,7 @@ export const srt = (segments: readonly ToldSegment[]): string =>
     ) // prettier-ignore
     .join('');
 
-export const vtt = (segments: readonly ToldSegment[]): string =>
+export const vtt = (segments: readonly TranscriptSegment[]): string =>
   `WEBVTT\n\n${segments
     .map(({ start, end, text }) => `${clock(start, '.')} --> ${clock(end, '.')}\n${line(text)}\n\n`)
     .join('')}`;

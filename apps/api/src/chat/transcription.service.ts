@@ -1,6 +1,14 @@
 import { Injectable } from '@nestjs/common';
-import { DomainError, parseBody, type TranscriptionEvent } from '@graft/contracts';
-import type { GenerateChunk } from '@graft/contracts/grpc';
+import {
+  DomainError,
+  parseBody,
+  readRequest,
+  type HeardSound,
+  type TranscribeAnswer,
+  type TranscribeRequest,
+  type TranscriptionEvent,
+  type TranscriptSegment,
+} from '@graft/contracts';
 import type { Request, Response } from 'express';
 import { randomInt } from 'node:crypto';
 import type { Principal } from '../auth/principal.js';
@@ -9,12 +17,12 @@ import { readUpload } from '../files/upload.js';
 import { drained } from '../http/drained.js';
 import { openStream } from '../http/event-stream.js';
 import { ModelsService, type Resolved } from '../models/models.service.js';
-import { AnswerChunks, askedModel, type Question } from './answer-chunks.js';
-import { NO_CHAT, taskOf } from './inference.service.js';
-import { cutRecord, mediaPart, type MediaFile } from './media-input.js';
+import { AnswerChunks, type AnswerChunk } from './answer-chunks.js';
+import { taskOf } from './inference.service.js';
+import { mediaPart } from './media-input.js';
 import { checkUse } from './other-use.js';
 import { TranscriptionBody } from './transcription-body.js';
-import { srt, ToldSegment, ToldSound, verbose, vtt, type Transcribed } from './transcription-formats.js'; // prettier-ignore
+import { srt, verbose, vtt, type Transcribed } from './transcription-formats.js';
 
 /** Of a sound of the longest, heard and written a second at a time: what a worker says beyond counts nothing. */
 const MOST_TOKENS = 2_000_000;
@@ -34,75 +42,69 @@ export class TranscriptionService {
     checkUse(model, 'transcribe');
     const left = new AbortController();
     response.on('close', () => left.abort());
-    const tokensOf = (chunk: GenerateChunk): number =>
-      Math.min(chunk.promptTokens + chunk.completionTokens, MOST_TOKENS);
-    const question = questionOf(model, sound, asked);
-    const { pieces } = sound;
-    const chunks = this.chunks.of(caller, question, left.signal, tokensOf, pieces);
+    const tokensOf = (piece: TranscribeAnswer): number =>
+      Math.min(piece.prompt_tokens + piece.completion_tokens, MOST_TOKENS);
+    const payload = payloadOf(model, asked);
+    const question = { kind: 'transcribe' as const, payload, model, file: sound };
+    const chunks = this.chunks.of(caller, question, left.signal, tokensOf);
     if (asked.stream === 'true') await stream(response, chunks);
     else await whole(response, chunks, asked);
   }
 }
 
-function questionOf(model: Resolved, sound: MediaFile, asked: TranscriptionBody): Question {
+function payloadOf(model: Resolved, asked: TranscriptionBody): TranscribeRequest {
   const task = taskOf(model, 'transcribe');
-  const { language = null, prompt = null, temperature, response_format: format } = asked;
+  const { language = null, prompt = null, response_format: format } = asked;
   const segments = format !== 'json' && format !== 'text';
-  const transcript = { language, prompt, temperature, seed: randomInt(2 ** 31), segments };
-  const inference = {
-    task,
-    optionsJson: JSON.stringify(model.task?.options ?? defaultOptions(task)),
-    inputsJson: JSON.stringify([cutRecord('audio')]),
-    transcriptJson: JSON.stringify(transcript),
-    mediaBytes: sound.bytes,
-  };
-  return { ...NO_CHAT, ...askedModel(model), inference };
+  const options = model.task?.options ?? defaultOptions(task);
+  const seed = randomInt(2 ** 31);
+  return readRequest('transcribe', { ...asked, task, options, language, prompt, seed, segments });
 }
 
 interface Heard {
   readonly text: string;
-  /** Its segments, and last what is known of the sound, as JSON. */
-  readonly told: readonly string[];
-  readonly last: GenerateChunk;
+  readonly segments: readonly TranscriptSegment[];
+  readonly sound: HeardSound | undefined;
+  readonly usage: ReturnType<typeof usage>;
 }
+
+type Chunks = AsyncIterable<AnswerChunk<'transcribe'>>;
 
 /** Null where the client leaves before. @param tell of what is new */
 async function heard(
-  chunks: AsyncIterable<GenerateChunk>,
-  tell: (chunk: GenerateChunk) => Promise<void> = () => Promise.resolve(),
+  chunks: Chunks,
+  tell: (chunk: AnswerChunk<'transcribe'>) => Promise<void> = () => Promise.resolve(),
 ): Promise<Heard | null> {
   let text = '';
-  let last: GenerateChunk | undefined;
-  const told: string[] = [];
+  let last: TranscribeAnswer | null = null;
+  const segments: TranscriptSegment[] = [];
   for await (const chunk of chunks) {
-    text += chunk.text;
-    last = chunk;
-    told.push(...(chunk.inferred?.json ?? []));
+    const { piece } = chunk;
+    if (piece) {
+      text += piece.text;
+      last = piece;
+      segments.push(...piece.segments);
+    }
     await tell(chunk);
   }
-  return last ? { text, told, last } : null;
+  return last && { text, segments, sound: last.sound, usage: usage(last) };
 }
 
-function read({ text, told }: Heard): Transcribed {
-  try {
-    const all = told.map((one): unknown => JSON.parse(one));
-    const segments = all.slice(0, -1).map((one) => ToldSegment.parse(one));
-    return { ...ToldSound.parse(all.at(-1)), text, segments };
-  } catch {
-    throw new DomainError('internal_error', 'the worker’s response is no transcript');
-  }
+function read({ text, segments, sound }: Heard): Transcribed {
+  if (!sound) throw new DomainError('internal_error', 'the worker’s response is no transcript');
+  return { ...sound, text, segments };
 }
 
 async function whole(
   response: Response,
-  chunks: AsyncIterable<GenerateChunk>,
+  chunks: Chunks,
   { response_format: format, temperature }: TranscriptionBody,
 ): Promise<void> {
   const found = await heard(chunks);
   if (!found || response.destroyed) return;
   switch (format) {
     case 'json':
-      return void response.json({ text: found.text, usage: usage(found.last) });
+      return void response.json({ text: found.text, usage: found.usage });
     case 'verbose_json':
       return void response.json(verbose(read(found), temperature));
     case 'text':
@@ -115,18 +117,18 @@ async function whole(
 }
 
 /** The headers wait for the first chunk, so that an early failure is still a plain HTTP error. */
-async function stream(response: Response, chunks: AsyncIterable<GenerateChunk>): Promise<void> {
+async function stream(response: Response, chunks: Chunks): Promise<void> {
   const write = (event: TranscriptionEvent): boolean =>
     response.write(`data: ${JSON.stringify(event)}\n\n`);
   try {
-    const found = await heard(chunks, async ({ phase, text }) => {
+    const found = await heard(chunks, async ({ phase, piece }) => {
       if (!response.headersSent) openStream(response);
       if (phase) response.write(`: ${phase.replaceAll(/[\r\n]/g, ' ')}\n\n`);
-      if (text !== '' && !write({ type: 'transcript.text.delta', delta: text }))
-        await drained(response);
+      const delta = piece?.text ?? '';
+      if (delta !== '' && !write({ type: 'transcript.text.delta', delta })) await drained(response);
     });
     if (!found || response.destroyed) return;
-    write({ type: 'transcript.text.done', text: found.text, usage: usage(found.last) });
+    write({ type: 'transcript.text.done', text: found.text, usage: found.usage });
     response.write('data: [DONE]\n\n');
   } catch (error) {
     if (!response.headersSent) throw error;
@@ -137,9 +139,9 @@ async function stream(response: Response, chunks: AsyncIterable<GenerateChunk>):
   response.end();
 }
 
-const usage = ({ promptTokens, completionTokens }: GenerateChunk) => ({
+const usage = ({ prompt_tokens, completion_tokens }: TranscribeAnswer) => ({
   type: 'tokens' as const,
-  input_tokens: promptTokens,
-  output_tokens: completionTokens,
-  total_tokens: promptTokens + completionTokens,
+  input_tokens: prompt_tokens,
+  output_tokens: completion_tokens,
+  total_tokens: prompt_tokens + completion_tokens,
 });

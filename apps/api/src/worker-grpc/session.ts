@@ -143,7 +143,7 @@ export class Session implements Connection {
         this.events = this.events.then(() => this.welcomed).then(() => this.ingest(body.value));
         this.guard(this.events);
         break;
-      case 'generated':
+      case 'modelResponse':
         this.services.generations.received(this, body.value);
         break;
       case 'draining':

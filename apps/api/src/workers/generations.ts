@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { status, type ServiceError } from '@grpc/grpc-js';
 import { DomainError, isErrorCode } from '@graft/contracts';
-import type { AskResponse, GenerateChunk } from '@graft/contracts/grpc';
+import type { AskResponse, ModelResponse } from '@graft/contracts/grpc';
 import { checkSize, Connections } from './connections.js';
 import { lost, NotBegun, PendingGenerations, type Asked } from './pending-generations.js';
 import { Relay, Unreachable } from './relay.js';
@@ -17,21 +17,20 @@ export class Generations {
   ) {}
 
   /**
-   * Streams the answer's chunks; ends after the one with a finish reason, or cancels when `left` aborts. No faster than
-   * they are read.
-   * @throws NotBegun before the first chunk, DomainError
+   * Streams the responses to a request; ends after the last, or cancels when `left` aborts. No faster than they are read.
+   * @throws NotBegun before the first response, DomainError
    */
   async *ask(
     worker: WorkerAddress,
     asked: Asked,
     left: AbortSignal,
-  ): AsyncGenerator<GenerateChunk> {
-    const chunks = this.connections.get(worker)
-      ? this.pending.chunks(worker, asked, left)
+  ): AsyncGenerator<ModelResponse> {
+    const responses = this.connections.get(worker)
+      ? this.pending.responses(worker, asked, left)
       : this.relayed(worker, asked, left);
-    for await (const chunk of chunks) {
-      if (chunk.finishReason === 'error') throw failure(chunk);
-      yield chunk;
+    for await (const response of responses) {
+      if (response.errorCode !== '') throw failure(response);
+      yield response;
     }
   }
 
@@ -39,8 +38,8 @@ export class Generations {
     { workerId, sessionId, gatewayId }: WorkerAddress,
     { request, media }: Asked,
     left: AbortSignal,
-  ): AsyncGenerator<GenerateChunk> {
-    checkSize({ $case: 'generate', value: request });
+  ): AsyncGenerator<ModelResponse> {
+    checkSize({ $case: 'modelRequest', value: request });
     const client = await this.relay.client(gatewayId ?? '').catch((error: unknown) => {
       throw error instanceof Unreachable ? new NotBegun(error.message) : error;
     });
@@ -52,7 +51,8 @@ export class Generations {
     left.addEventListener('abort', cancel, { once: true });
     if (left.aborted) cancel();
     try {
-      for await (const { chunk } of call as AsyncIterable<AskResponse>) if (chunk) yield chunk;
+      for await (const { response } of call as AsyncIterable<AskResponse>)
+        if (response) yield response;
     } catch (error) {
       if (!left.aborted) throw ofRelay(error as ServiceError);
     } finally {
@@ -69,7 +69,7 @@ function ofRelay({ code, details }: ServiceError): Error {
   return code === status.ABORTED ? lost(details) : lost();
 }
 
-function failure({ errorCode, errorMessage }: GenerateChunk): Error {
+function failure({ errorCode, errorMessage }: ModelResponse): Error {
   if (errorCode === 'queue_full') return new NotBegun(errorMessage);
   const code = isErrorCode(errorCode) ? errorCode : 'internal_error';
   return new DomainError(code, errorMessage || 'the worker could not generate a response');

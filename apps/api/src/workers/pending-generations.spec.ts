@@ -1,4 +1,4 @@
-import type { GenerateRequest } from '@graft/contracts/grpc';
+import type { ModelRequest } from '@graft/contracts/grpc';
 import { expect, it } from 'vitest';
 import type { Connection, Connections } from './connections.js';
 import { PendingGenerations } from './pending-generations.js';
@@ -24,9 +24,9 @@ function stream() {
 it('asks nothing of a worker for one who left before it was the turn of the question', async () => {
   const { pending, sent, take } = stream();
   const left = new AbortController();
-  const request = { id: 'answer' } as GenerateRequest;
+  const request = { id: 'answer' } as ModelRequest;
   const media = [Buffer.from('a sound')];
-  const answer = pending.chunks(ADDRESS, { request, media }, left.signal).next();
+  const answer = pending.responses(ADDRESS, { request, media }, left.signal).next();
   left.abort();
   expect(await answer).toMatchObject({ done: true });
   take();

@@ -1,8 +1,8 @@
 import { Injectable } from '@nestjs/common';
 import { DomainError } from '@graft/contracts';
-import type { GenerateChunk, GenerateRequest } from '@graft/contracts/grpc';
+import type { ModelRequest, ModelResponse } from '@graft/contracts/grpc';
 import { Connections, type Connection } from './connections.js';
-import { WaitingChunks } from './waiting-chunks.js';
+import { WaitingResponses } from './waiting-responses.js';
 import type { WorkerAddress } from './worker-link.js';
 
 /** A worker that is silent for so long is not going to answer. A loading base reports phases. */
@@ -12,40 +12,40 @@ const RETRY_AFTER_SECONDS = 5;
 /** The worker has begun nothing and will not: another may. */
 export class NotBegun extends Error {}
 
-/** A question, and the picture or sound that it is about, in pieces. */
+/** A request, and the image or audio file that it is about, in parts. */
 export interface Asked {
-  readonly request: GenerateRequest;
+  readonly request: ModelRequest;
   readonly media: readonly Uint8Array[];
 }
 
 interface Pending {
   readonly worker: Connection;
-  readonly chunks: WaitingChunks;
+  readonly responses: WaitingResponses;
   wake: () => void;
   lost: boolean;
   /** Why the question could not be sent. */
   failure: unknown;
 }
 
-/** Generations that were asked of workers whose streams end here, and the chunks that have come back for them. */
+/** Generations that were asked of workers whose streams end here, and what has come back for them. */
 @Injectable()
 export class PendingGenerations {
   private readonly pending = new Map<string, Pending>();
 
   constructor(private readonly connections: Connections) {}
 
-  /** Streams the chunks; ends after the one with a finish reason, or cancels when `left` aborts. */
-  async *chunks(
+  /** Streams the responses; ends after the last, or cancels when `left` aborts. */
+  async *responses(
     address: WorkerAddress,
     asked: Asked,
     left: AbortSignal,
-  ): AsyncGenerator<GenerateChunk> {
+  ): AsyncGenerator<ModelResponse> {
     const worker = this.connections.get(address);
     if (!worker) throw new NotBegun('its stream is over');
     const { id } = asked.request;
     const pending: Pending = {
       worker,
-      chunks: new WaitingChunks(),
+      responses: new WaitingResponses(),
       wake: () => undefined,
       lost: false,
       failure: null,
@@ -61,10 +61,10 @@ export class PendingGenerations {
         pending.wake();
       });
       while (!over) {
-        const chunk = await next(pending, left);
-        if (!chunk) return;
-        over = chunk.finishReason !== '';
-        yield chunk;
+        const response = await next(pending, left);
+        if (!response) return;
+        over = response.last;
+        yield response;
       }
     } finally {
       this.pending.delete(id);
@@ -80,7 +80,7 @@ export class PendingGenerations {
   private async send(pending: Pending, { request, media }: Asked): Promise<void> {
     const { worker } = pending;
     const { id } = request;
-    const question = { $case: 'generate', value: request } as const;
+    const question = { $case: 'modelRequest', value: request } as const;
     const isSent = media.length === 0 ? worker.send(question) : await worker.sendInTurn(question);
     if (!isSent) throw new NotBegun('its stream is over');
     // who left before it was the question's turn was cancelled before it was asked
@@ -93,16 +93,15 @@ export class PendingGenerations {
     }
   }
 
-  received(worker: Connection, chunk: GenerateChunk): void {
-    const pending = this.pending.get(chunk.id);
+  received(worker: Connection, response: ModelResponse): void {
+    const pending = this.pending.get(response.id);
     if (!pending) {
       // Nobody listens any more (the client left): tell the worker to stop.
-      if (chunk.finishReason === '')
-        worker.send({ $case: 'generateCancel', value: { id: chunk.id } });
+      if (!response.last) worker.send({ $case: 'generateCancel', value: { id: response.id } });
       return;
     }
     if (pending.worker !== worker) return;
-    pending.chunks.add(chunk);
+    pending.responses.add(response);
     pending.wake();
   }
 
@@ -115,12 +114,12 @@ export class PendingGenerations {
   }
 }
 
-async function next(pending: Pending, left: AbortSignal): Promise<GenerateChunk | null> {
+async function next(pending: Pending, left: AbortSignal): Promise<ModelResponse | null> {
   const until = performance.now() + SILENCE_MS;
   for (;;) {
     if (left.aborted) return null;
-    const chunk = pending.chunks.take();
-    if (chunk) return chunk;
+    const response = pending.responses.take();
+    if (response) return response;
     if (pending.failure !== null) throw pending.failure;
     if (pending.lost) throw lost();
     const remaining = until - performance.now();

@@ -120,10 +120,10 @@ export class RelayServer implements OnModuleDestroy {
     const left = new AbortController();
     call.on('cancelled', () => left.abort());
     const address = { ...worker, gatewayId: null };
-    const chunks = this.generations.chunks(address, { request, media }, left.signal);
-    for await (const chunk of chunks) {
-      if (call.write({ chunk })) continue;
-      // Chunks wait, and become one, until the other process has read these.
+    const responses = this.generations.responses(address, { request, media }, left.signal);
+    for await (const response of responses) {
+      if (call.write({ response })) continue;
+      // Responses wait, and become one, until the other process has read these.
       await once(call, 'drain', { signal: left.signal }).catch(() => undefined);
     }
   }

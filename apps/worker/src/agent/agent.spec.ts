@@ -133,30 +133,12 @@ describe('an assignment', () => {
     const failed = await until('huge to fail', () => scene.plane.fact('failed', 'huge'));
     expect(failed).toMatchObject({ code: 'user_error', retryable: false });
     expect(failed.message).toContain("the job's settings take");
-    const base = {
-      id: 'base-a',
-      nameOrPath: 'base-a',
-      files: [scene.plane.blob('base.txt', 'weights of base a')],
-    };
-    const question = {
-      base,
-      adapter: [],
-      maxTokens: 8,
-      temperature: 0,
-      topP: 1,
-      seed: 1,
-      stop: [],
-    };
-    const messagesJson = JSON.stringify([{ role: 'user', content: tooMuch }]);
-    scene.plane.send({
-      $case: 'generate',
-      value: { ...question, id: 'long', messagesJson, baseDtype: 'f32', quantization: '' },
-    });
+    scene.plane.chat('long', tooMuch);
     const answer = await until('an answer', () =>
-      scene.plane.chunks.find(({ id, finishReason }) => id === 'long' && finishReason !== ''),
+      scene.plane.chunks.find(({ id, last }) => id === 'long' && last),
     );
-    expect(answer).toMatchObject({ finishReason: 'error', errorCode: 'user_error' });
-    expect(answer.errorMessage).toContain('the messages take');
+    expect(answer).toMatchObject({ last: true, errorCode: 'user_error' });
+    expect(answer.errorMessage).toContain('the request takes');
     await until('good to end', () => scene.plane.fact('finished', 'good'));
     expect(scene.plane.hellos).toHaveLength(1);
   });

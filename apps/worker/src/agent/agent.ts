@@ -136,7 +136,7 @@ export class Agent {
       trainers: this.trainers,
       folder,
       makeFolder,
-      send: (value) => this.connection.send({ $case: 'generated', value }),
+      send: (value) => this.connection.send({ $case: 'modelResponse', value }),
       maxChats: settings.maxChats,
       onFree: () => this.heartbeat.pull(),
     });
@@ -294,7 +294,7 @@ export class Agent {
         return this.feed.acknowledged(body.value.sequence);
       case 'command':
         return this.attempts.handleCommand(body.value);
-      case 'generate':
+      case 'modelRequest':
         return void this.generations.answer(body.value);
       case 'askedMedia':
         return this.generations.media(body.value);

@@ -62,29 +62,10 @@ describe('when a process of several runs dies', () => {
     await scene.pulled();
     await train('a', LONG);
     await train('b', LONG);
-    scene.plane.send({
-      $case: 'generate',
-      value: {
-        id: 'question',
-        base: {
-          id: 'base-a',
-          nameOrPath: 'base-a',
-          files: [scene.plane.blob('base.txt', 'weights of base a')],
-        },
-        messagesJson: JSON.stringify([{ role: 'user', content: 'please die now' }]),
-        adapter: [],
-        maxTokens: 8,
-        temperature: 0,
-        topP: 1,
-        seed: 1,
-        stop: [],
-        baseDtype: '',
-        quantization: '',
-      },
-    });
+    scene.plane.chat('question', 'please die now', {}, { baseDtype: '' });
     for (const job of ['a', 'b']) expect(await failed(job)).toMatchObject({ blame: BLAME_OTHER });
     const last = await until('the answer’s end', () =>
-      scene.plane.chunks.find(({ finishReason }) => finishReason === 'error'),
+      scene.plane.chunks.find(({ errorCode }) => errorCode !== ''),
     );
     expect(last).toMatchObject({ id: 'question', errorCode: 'crash' });
   });

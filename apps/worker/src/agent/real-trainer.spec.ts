@@ -109,23 +109,10 @@ describe('a run that is too large for its worker', () => {
     assign('good');
     await until('a step of it', () => scene.plane.fact('step', 'good'), 20_000);
     assign('huge', { peft: { peft_type: 'LORA', r: 4096, target_modules: 'all-linear' }, save_steps: 0 }); // prettier-ignore
-    for (let n = 0; n < 100; n++)
-      scene.plane.send({
-        $case: 'generate',
-        value: {
-          id: `chat-${n}`,
-          base,
-          messagesJson: JSON.stringify([{ role: 'user', content: `what is ${n} plus 1?` }]),
-          adapter: [],
-          maxTokens: 32_768,
-          temperature: 1,
-          topP: 1,
-          seed: n,
-          stop: [],
-          baseDtype: 'f32',
-          quantization: '',
-        },
-      });
+    for (let n = 0; n < 100; n++) {
+      const asked = { max_tokens: 32_768, temperature: 1, seed: n };
+      scene.plane.chat(`chat-${n}`, `what is ${n} plus 1?`, asked, { base });
+    }
     expect(
       await until('the huge one to be refused', () => scene.plane.fact('failed', 'huge'), 20_000),
     ).toMatchObject({
@@ -138,7 +125,7 @@ describe('a run that is too large for its worker', () => {
     await until('it beside them', () => scene.plane.fact('finished', 'good'), 60_000);
     expect(adapterOf('good')).toBe(adapterOf('alone'));
     expect(lossesOf('good')).toEqual(lossesOf('alone'));
-    const ends = () => scene.plane.chunks.filter(({ finishReason }) => finishReason !== '');
+    const ends = () => scene.plane.chunks.filter(({ last }) => last);
     await until('all chats to end', () => ends().length === 100, 60_000);
     expect(ends().filter(({ errorCode }) => errorCode !== '')).toEqual([]);
   }, 180_000);
@@ -237,27 +224,14 @@ describe('the real trainer under the agent', () => {
     expect(adapterOf('two')).not.toBe(adapterOf('one'));
 
     const adapter = [...(scene.plane.fact('finished', 'whole')?.adapter ?? [])];
-    const request = {
-      id: 'g1',
-      base,
-      adapter,
-      messagesJson: JSON.stringify([{ role: 'user', content: 'what is 3 plus 3?' }]),
-      maxTokens: 8,
-      temperature: 0,
-      topP: 1,
-      seed: 1,
-      stop: [],
-      baseDtype: 'f32',
-      quantization: '',
-    };
-    scene.plane.send({ $case: 'generate', value: request });
+    scene.plane.chat('g1', 'what is 3 plus 3?', {}, { base, adapter });
     const last = await until(
       'an answer',
-      () => scene.plane.chunks.find((chunk) => chunk.finishReason !== ''),
+      () => scene.plane.chunks.find((chunk) => chunk.last),
       20_000,
     );
     expect(last.errorMessage).toBe('');
-    expect(last.completionTokens).toBeGreaterThan(0);
+    expect(last.completion_tokens).toBeGreaterThan(0);
   }, 90_000);
 
   it('pauses right after a checkpoint at that step, and saves nothing again under the upload', async () => {

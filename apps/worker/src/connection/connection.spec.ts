@@ -60,28 +60,9 @@ describe('the line', () => {
       first.assign({ plan: { steps: 100_000, stepMs: 5 } });
       await until('steps', () => first.fact('step'));
       const question = (plane: ControlPlane, id: string, words: number) =>
-        plane.send({
-          $case: 'generate',
-          value: {
-            id,
-            base: {
-              id: 'base-a',
-              nameOrPath: 'base-a',
-              files: [plane.blob('base.txt', 'weights of base a')],
-            },
-            adapter: [],
-            messagesJson: JSON.stringify([{ role: 'user', content: 'a '.repeat(words) }]),
-            maxTokens: words,
-            temperature: 0,
-            topP: 1,
-            seed: 1,
-            stop: [],
-            baseDtype: 'f32',
-            quantization: '',
-          },
-        });
+        plane.chat(id, 'a '.repeat(words), { max_tokens: words });
       const ended = (plane: ControlPlane, id: string) =>
-        plane.chunks.find((chunk) => chunk.id === id && chunk.finishReason !== '');
+        plane.chunks.find((chunk) => chunk.id === id && chunk.last);
       question(first, 'g1', 60);
       await until('the first words', () => first.chunks.length > 0);
       first.send({ $case: 'goAway', value: {} });
@@ -93,8 +74,8 @@ describe('the line', () => {
       // A question that was on its way is answered, too.
       question(first, 'g2', 3);
       const answers = await until('both answers', () => ended(first, 'g1') && ended(first, 'g2'));
-      expect(answers.finishReason).toBe('stop');
-      expect(ended(first, 'g1')?.finishReason).toBe('stop');
+      expect(answers.finish_reason).toBe('stop');
+      expect(ended(first, 'g1')?.finish_reason).toBe('stop');
       expect(second.chunks).toEqual([]);
       first.vanish();
       question(second, 'g3', 3);
@@ -218,30 +199,10 @@ describe('answers', () => {
     await scene.pulled();
     scene.plane.assign({ plan: { steps: 500, stepMs: 5 } });
     await until('steps', () => scene.plane.fact('step'));
-    const request = {
-      id: 'g1',
-      base: {
-        id: 'base-a',
-        nameOrPath: 'base-a',
-        files: [scene.plane.blob('base.txt', 'weights of base a')],
-      },
-      adapter: [],
-      messagesJson: JSON.stringify([{ role: 'user', content: 'one two three' }]),
-      maxTokens: 10,
-      temperature: 0,
-      topP: 1,
-      seed: 1,
-      stop: [],
-      baseDtype: 'f32',
-      quantization: '',
-    };
-    scene.plane.send({ $case: 'generate', value: request });
-    scene.plane.send({
-      $case: 'generate',
-      value: { ...request, id: 'g2', adapter: [scene.plane.blob('adapter_model.txt', 'tuned')] },
-    });
-    const ended = (id: string) =>
-      scene.plane.chunks.some((chunk) => chunk.id === id && chunk.finishReason !== '');
+    scene.plane.chat('g1', 'one two three');
+    const adapter = [scene.plane.blob('adapter_model.txt', 'tuned')];
+    scene.plane.chat('g2', 'one two three', {}, { adapter });
+    const ended = (id: string) => scene.plane.chunks.some((chunk) => chunk.id === id && chunk.last);
     await until('both answers', () => ended('g1') && ended('g2'));
     const text = (id: string) =>
       scene.plane.chunks
@@ -252,14 +213,7 @@ describe('answers', () => {
     expect(text('g1')).toBe('one two three');
     expect(text('g2')).toBe('one two three tuned');
     expect(scene.trainerPids()).toHaveLength(1);
-    scene.plane.send({
-      $case: 'generate',
-      value: {
-        ...request,
-        id: 'g3',
-        messagesJson: JSON.stringify([{ role: 'user', content: 'a '.repeat(500) }]),
-      },
-    });
+    scene.plane.chat('g3', 'a '.repeat(500));
     await until('the first words', () => scene.plane.chunks.some((chunk) => chunk.id === 'g3'));
     scene.plane.send({ $case: 'generateCancel', value: { id: 'g3' } });
     await new Promise((resolve) => setTimeout(resolve, 100));
@@ -275,19 +229,9 @@ describe('answers', () => {
     scene.plane.assign({ plan: { steps: 100_000, stepMs: 5 }, spec });
     await until('steps', () => scene.plane.fact('step'));
     const ask = async (id: string, precision: { baseDtype: string; quantization: string }) => {
-      const base = {
-        id: 'base-a',
-        nameOrPath: 'base-a',
-        files: [scene.plane.blob('base.txt', 'weights of base a')],
-      };
-      const sampling = { maxTokens: 1, temperature: 0, topP: 1, seed: 1, stop: [] };
-      const prompt = { messagesJson: '', prompt: 'hello', adapter: [] };
-      scene.plane.send({
-        $case: 'generate',
-        value: { id, base, ...prompt, ...sampling, ...precision },
-      });
+      scene.plane.chat(id, '', { messages: null, prompt: 'hello' }, precision);
       await until('the answer', () =>
-        scene.plane.chunks.some((chunk) => chunk.id === id && chunk.finishReason === 'stop'),
+        scene.plane.chunks.some((chunk) => chunk.id === id && chunk.finish_reason === 'stop'),
       );
       return scene.trainerPids().length;
     };
@@ -299,34 +243,18 @@ describe('answers', () => {
   it('load the base when nobody holds it, and say why they cannot', async () => {
     await scene.startAgent();
     await scene.pulled();
-    const request = {
-      id: 'g1',
-      base: { id: 'base-z', nameOrPath: 'base-z', files: [scene.plane.blob('base.txt', 'z')] },
-      adapter: [],
-      messagesJson: '',
-      prompt: 'hello',
-      maxTokens: 1,
-      temperature: 0,
-      topP: 1,
-      seed: 1,
-      stop: [],
+    const baseOf = (id: string, file: string, content: string) => ({
+      base: { id, nameOrPath: id, files: [scene.plane.blob(file, content)] },
       baseDtype: 'bf16',
-      quantization: '',
-    };
-    scene.plane.send({ $case: 'generate', value: request });
-    await until('the answer', () =>
-      scene.plane.chunks.some((chunk) => chunk.finishReason === 'stop' && chunk.text === 'hello'),
-    );
-    scene.plane.send({
-      $case: 'generate',
-      value: {
-        ...request,
-        id: 'g2',
-        base: { id: 'bad', nameOrPath: 'bad', files: [scene.plane.blob('nothing.txt', 'q')] },
-      },
     });
+    const asked = { messages: null, prompt: 'hello' };
+    scene.plane.chat('g1', '', asked, baseOf('base-z', 'base.txt', 'z'));
+    await until('the answer', () =>
+      scene.plane.chunks.some((chunk) => chunk.finish_reason === 'stop' && chunk.text === 'hello'),
+    );
+    scene.plane.chat('g2', '', asked, baseOf('bad', 'nothing.txt', 'q'));
     const bad = await until('the problem', () =>
-      scene.plane.chunks.find((chunk) => chunk.id === 'g2' && chunk.finishReason === 'error'),
+      scene.plane.chunks.find((chunk) => chunk.id === 'g2' && chunk.errorCode !== ''),
     );
     expect(bad).toMatchObject({ errorCode: 'invalid_model', errorMessage: 'no base.txt' });
   });

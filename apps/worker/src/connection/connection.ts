@@ -54,7 +54,7 @@ interface Line {
 
 /** What a line that the worker has left may still say: the rest is said on its new one. */
 const OF_ANSWERS: ReadonlySet<FromApi['$case']> = new Set([
-  'generate',
+  'modelRequest',
   'askedMedia',
   'generateCancel',
 ]);
@@ -162,18 +162,18 @@ export class Connection {
 
   /** Returns false when the line is down; the caller keeps what it wanted to say. */
   send(body: Upward): boolean {
-    if (body.$case === 'generated') return this.answer(body);
+    if (body.$case === 'modelResponse') return this.answer(body);
     if (!this.welcomed || this.line === null) return false;
     this.line.stream.write({ body });
     return true;
   }
 
   /** Answers go where they were asked for. */
-  private answer(body: Extract<Upward, { $case: 'generated' }>): boolean {
-    const { id, finishReason } = body.value;
+  private answer(body: Extract<Upward, { $case: 'modelResponse' }>): boolean {
+    const { id, last } = body.value;
     const line = this.asked.get(id);
     if (!line) return false;
-    if (finishReason !== '') this.asked.delete(id);
+    if (last) this.asked.delete(id);
     line.stream.write({ body });
     return true;
   }
@@ -217,7 +217,7 @@ export class Connection {
       this.options.listener.up(body.value);
     } else if (body.$case === 'goAway') this.goAway(line);
     else {
-      if (body.$case === 'generate') this.asked.set(body.value.id, line);
+      if (body.$case === 'modelRequest') this.asked.set(body.value.id, line);
       if (body.$case === 'generateCancel') this.asked.delete(body.value.id);
       this.options.listener.message(body);
     }

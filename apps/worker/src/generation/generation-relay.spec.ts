@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import type { GenerateRequest } from '@graft/contracts/grpc';
+import type { ModelRequest } from '@graft/contracts/grpc';
 import { expect, it } from 'vitest';
 import { until } from '../../test/control-plane.js';
 import { useScene } from '../../test/scene.js';
@@ -10,43 +10,13 @@ import { canMount, SmallDisk } from '../../../../test/small-disk.js';
 
 const scene = useScene();
 
-const question = (words: number): string =>
-  JSON.stringify([
-    { role: 'user', content: Array.from({ length: words }, () => 'word').join(' ') },
-  ]);
-
 /** A word takes 20 ms. */
-function ask(
-  id: string,
-  words = 5,
-  messagesJson = question(words),
-  more: Partial<GenerateRequest> = {},
-): void {
-  scene.plane.send({
-    $case: 'generate',
-    value: {
-      id,
-      base: {
-        id: 'base-a',
-        nameOrPath: 'base-a',
-        files: [scene.plane.blob('base.txt', 'weights of base a')],
-      },
-      messagesJson,
-      adapter: [],
-      maxTokens: 8,
-      temperature: 0,
-      topP: 1,
-      seed: 0,
-      stop: [],
-      baseDtype: '',
-      quantization: '',
-      ...more,
-    },
-  });
+function ask(id: string, words = 5, more: Partial<ModelRequest> = {}): void {
+  const content = Array.from({ length: words }, () => 'word').join(' ');
+  scene.plane.chat(id, content, {}, { baseDtype: '', ...more });
 }
 
-const end = (id: string) =>
-  scene.plane.chunks.find((chunk) => chunk.id === id && chunk.finishReason !== '');
+const end = (id: string) => scene.plane.chunks.find((chunk) => chunk.id === id && chunk.last);
 const cancel = (id: string) => scene.plane.send({ $case: 'generateCancel', value: { id } });
 
 it('answers so many at once, has twice as many wait, and refuses the next with the reason', async () => {
@@ -55,7 +25,7 @@ it('answers so many at once, has twice as many wait, and refuses the next with t
   expect(scene.plane.pulls[0]).toMatchObject({ freeChats: 1 });
   for (const id of ['first', 'second', 'third', 'fourth']) ask(id, 40);
   expect(await until('the fourth to be refused', () => end('fourth'))).toMatchObject({
-    finishReason: 'error',
+    last: true,
     errorCode: 'queue_full',
     errorMessage: 'this worker answers 1 chat at once and 2 wait; try again later',
   });
@@ -64,7 +34,7 @@ it('answers so many at once, has twice as many wait, and refuses the next with t
   await until('the first to end', () => end('first'));
   await until('the third to end', () => end('third'));
   expect(end('second')).toBeUndefined();
-  const order = scene.plane.chunks.filter(({ text }) => text !== '').map(({ id }) => id);
+  const order = scene.plane.chunks.filter(({ text }) => text).map(({ id }) => id);
   expect(order).toEqual([...order].sort((a, b) => Number(b === 'first') - Number(a === 'first')));
   await until('it to say that it has room again', () => scene.plane.pulls.at(-1)?.freeChats === 1);
   ask('fifth');
@@ -75,7 +45,7 @@ it('an adapter that cannot be fetched is an error of the way, not of the questio
   await scene.startAgent({ maxChats: 1 });
   await scene.pulled();
   const adapter = [{ name: 'adapter.safetensors', sha256: '0'.repeat(64), size: 1 }];
-  ask('chat', 5, question(5), { adapter });
+  ask('chat', 5, { adapter });
   expect(await until('the chat to end', () => end('chat'))).toMatchObject({
     errorCode: 'io_error',
     errorMessage: expect.stringContaining('NOT_FOUND') as unknown,
@@ -86,7 +56,7 @@ it('holds no memory for an answer that never began', async () => {
   const bytes = 1e9;
   await scene.startAgent({}, { freeMemory: () => bytes, totalMemory: () => bytes });
   await scene.pulled();
-  ask('broken', 1, '"no list"');
+  ask('broken', 1, { payload: Buffer.from('{') });
   await until('its refusal', () => end('broken'));
   // Nearly all that the base leaves.
   scene.plane.assign({
@@ -99,15 +69,16 @@ it('holds no memory for an answer that never began', async () => {
 
 /** A transcript of a sound of so many bytes that follows. */
 const hear = (id: string, mediaBytes: number): void =>
-  ask(id, 0, '', {
-    inference: {
+  scene.plane.ask(
+    id,
+    'transcribe',
+    {
       task: 'speech_seq_2_seq',
-      optionsJson: '{}',
-      inputsJson: '[{"audio":"data:audio/x-file;base64,"}]',
-      transcriptJson: '{}',
-      mediaBytes,
+      options: {},
+      ...{ language: null, prompt: null, temperature: 0, seed: 1, segments: false },
     },
-  });
+    { baseDtype: '', mediaBytes },
+  );
 const send = (id: string, data: Uint8Array) =>
   scene.plane.send({ $case: 'askedMedia', value: { id, data } });
 const MIB = 1 << 20;

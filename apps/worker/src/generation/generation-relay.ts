@@ -1,22 +1,12 @@
 import { join } from 'node:path';
-import { DomainError, grouped } from '@graft/contracts';
-import type { AnswerForm, AnswerTools, TranscriptOptions } from '@graft/peft-core';
+import { DomainError, grouped, requestKind } from '@graft/contracts';
 import type {
   AskedMedia as MediaPiece,
   BlobRef,
-  GenerateChunk,
-  GenerateRequest,
-  Inference,
+  ModelRequest,
+  ModelResponse,
 } from '@graft/contracts/grpc';
-import type {
-  AdapterSource,
-  ChatMessage,
-  GeneratedFact,
-  GenerateCommand,
-  InferCommand,
-  TokenLogprob,
-  TranscribeCommand,
-} from '../protocol/protocol.js';
+import type { AnswerFact, AskCommand } from '../protocol/protocol.js';
 import { isDiskFull } from '../blobs/disk-full.js';
 import type { BlobFolder } from '../blobs/blob-folder.js';
 import type { Blobs } from '../blobs/blobs.js';
@@ -32,7 +22,7 @@ export interface GenerationRelayOptions {
   readonly folder: string;
   /** Makes a folder that trainers can read. */
   readonly makeFolder: (path: string) => Promise<void>;
-  readonly send: (chunk: GenerateChunk) => void;
+  readonly send: (response: ModelResponse) => void;
   /** Answers at once; twice as many may wait for one of them to end. */
   readonly maxChats: number;
   /** Called when one more could begin, and none could before. */
@@ -63,14 +53,14 @@ export class GenerationRelay {
     return Math.max(0, this.options.maxChats - this.open.size);
   }
 
-  /** Never rejects: what goes wrong becomes the last chunk. */
-  async answer(request: GenerateRequest): Promise<void> {
+  /** Never rejects: what goes wrong becomes the last response. */
+  async answer(request: ModelRequest): Promise<void> {
     const { id } = request;
     if (this.open.has(id)) return;
-    const mediaBytes = request.inference?.mediaBytes ?? 0;
+    const mediaBytes = request.mediaBytes ?? 0;
     const full = this.fullFor(mediaBytes);
     if (full !== null)
-      return this.options.send(failureChunk(id, new DomainError('queue_full', full)));
+      return this.options.send(failureResponse(id, new DomainError('queue_full', full)));
     const abort = new AbortController();
     const media =
       mediaBytes > 0
@@ -87,7 +77,7 @@ export class GenerationRelay {
         this.waiting.values().next().value?.();
       }
     } catch (error) {
-      if (!abort.signal.aborted) this.options.send(failureChunk(id, error));
+      if (!abort.signal.aborted) this.options.send(failureResponse(id, error));
     } finally {
       await media?.remove();
       const hadNone = this.free === 0;
@@ -140,21 +130,21 @@ export class GenerationRelay {
   /** Ends every answer, and tells each asker why. */
   cancelAll(reason: string): void {
     for (const [id, { abort }] of this.open) {
-      this.options.send(failureChunk(id, new DomainError('unavailable', reason)));
+      this.options.send(failureResponse(id, new DomainError('unavailable', reason)));
       abort.abort(new DomainError('conflict', 'cancelled'));
     }
   }
 
   /** @param file with the picture or sound that it is about */
   private async generate(
-    request: GenerateRequest,
+    request: ModelRequest,
     file: string | null,
     signal: AbortSignal,
   ): Promise<void> {
     const { blobs, trainers, folder } = this.options;
     if (request.base === undefined)
       throw new DomainError('internal_error', 'the request names no base');
-    const report: ReportPhase = (code) => this.options.send(chunk(request.id, { phase: code }));
+    const report: ReportPhase = (code) => this.options.send(response(request.id, { phase: code }));
     const baseRequest: BaseRequest = { base: request.base, precision: precisionOf(request) };
     let adapter: BlobFolder | null = null;
     let trainer: ResidentTrainer | null = null;
@@ -166,9 +156,9 @@ export class GenerationRelay {
           signal,
         );
       trainer = await trainers.acquire(baseRequest, signal, report);
-      const key = keyOf(request.adapter);
-      const source = adapter && { key, dir: adapter.path };
-      await this.stream(trainer, commandOf(request, source, file), signal);
+      const source = adapter && { key: keyOf(request.adapter), dir: adapter.path };
+      const command = { ...commandOf(request), adapter: source, file };
+      await this.stream(trainer, command, signal);
     } finally {
       if (trainer !== null) trainers.release(trainer);
       await adapter?.release();
@@ -177,16 +167,15 @@ export class GenerationRelay {
 
   private stream(
     trainer: ResidentTrainer,
-    read: AnswerCommand,
+    command: Omit<AskCommand, 'cacheBytes'>,
     signal: AbortSignal,
   ): Promise<void> {
-    const { id } = read;
+    const { id } = command;
     const { process } = trainer;
     return new Promise<void>((resolve, reject) => {
       signal.throwIfAborted();
       // Given back when the last answer ends: from here on this one must come to an end.
       const cacheBytes = this.options.trainers.room.reserveAnswers(trainer);
-      const command = read.type === 'infer' ? read : { ...read, cacheBytes };
       const done = (finish: () => void) => {
         trainer.endAnswer(id);
         unsubscribeExit();
@@ -198,9 +187,9 @@ export class GenerationRelay {
         done(() => reject(signal.reason));
       };
       try {
-        trainer.answer(command, (fact) => {
-          this.options.send(fromFact(fact));
-          if (fact.finishReason !== null) done(resolve);
+        trainer.answer({ ...command, cacheBytes }, (fact) => {
+          this.options.send(responseOf(fact));
+          if (fact.last) done(resolve);
         });
       } catch (error) {
         trainer.endAnswer(id);
@@ -218,16 +207,20 @@ export class GenerationRelay {
   }
 }
 
-type AnswerCommand = GenerateCommand | InferCommand | TranscribeCommand;
-
-/** @throws DomainError for what the control plane does not send */
-function commandOf(
-  request: GenerateRequest,
-  adapter: AdapterSource | null,
-  file: string | null,
-): AnswerCommand {
-  const { inference } = request;
-  return inference ? inferred(request, inference, adapter, file) : generation(request, adapter);
+/**
+ * The agent does not read the payload: the trainer validates it.
+ * @throws DomainError for a kind that this build does not know
+ */
+function commandOf({
+  id,
+  kind,
+  payload,
+}: ModelRequest): Pick<AskCommand, 'type' | 'id' | 'kind' | 'payload'> {
+  const known = requestKind.safeParse(kind);
+  if (!known.success)
+    throw new DomainError('unsupported', `this worker does not know requests of kind ${kind}`);
+  const json = Buffer.from(payload).toString();
+  return { type: 'ask', id, kind: known.data, payload: JSON.parse(json) as AskCommand['payload'] };
 }
 
 /** Equal for equal files. */
@@ -239,89 +232,22 @@ function keyOf(files: readonly BlobRef[]): string {
 }
 
 /** Null where the base itself is asked: any copy of it may answer. */
-function precisionOf({ baseDtype, quantization }: GenerateRequest): Precision | null {
+function precisionOf({ baseDtype, quantization }: ModelRequest): Precision | null {
   if (baseDtype === '') return null;
   return { dtype: baseDtype === 'f32' ? 'f32' : 'bf16', quantization: quantization || null };
 }
 
-function generation(request: GenerateRequest, adapter: AdapterSource | null): GenerateCommand {
-  const {
-    id,
-    maxTokens,
-    temperature,
-    topP,
-    seed,
-    stop,
-    prompt,
-    taskId = null,
-    topLogprobs = null,
-  } = request;
-  const messages = prompt === undefined ? readMessages(request.messagesJson) : null;
-  const form = request.formJson === undefined ? null : (JSON.parse(request.formJson) as AnswerForm);
-  const tools =
-    request.toolsJson === undefined ? null : (JSON.parse(request.toolsJson) as AnswerTools);
-  const sampling = { maxTokens, temperature, topP, seed, stop, topLogprobs, form, tools };
-  return { type: 'generate', id, messages, prompt: prompt ?? null, adapter, taskId, ...sampling };
-}
-
-function inferred(
-  { id }: GenerateRequest,
-  { task, optionsJson, inputsJson, transcriptJson }: Inference,
-  adapter: AdapterSource | null,
-  file: string | null,
-): InferCommand | TranscribeCommand {
-  const [options, inputs] = [optionsJson, inputsJson].map((json): unknown => JSON.parse(json));
-  if (!isObject(options) || !Array.isArray(inputs) || !inputs.every(isObject))
-    throw new DomainError('invalid_value', 'the inputs must be a list of records', 'input');
-  if (transcriptJson === undefined)
-    return { type: 'infer', id, task, options, inputs, adapter, file };
-  if (file === null)
-    throw new DomainError('internal_error', 'a transcript is asked for without a sound');
-  const asked = JSON.parse(transcriptJson) as TranscriptOptions;
-  return { type: 'transcribe', id, task, options, file, asked, adapter };
-}
-
-const isObject = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
-
-function readMessages(json: string): ChatMessage[] {
-  const value: unknown = JSON.parse(json);
-  if (!Array.isArray(value))
-    throw new DomainError('invalid_value', 'messages must be a list', 'messages');
-  return value as ChatMessage[];
-}
-
-function fromFact(fact: GeneratedFact): GenerateChunk {
-  return chunk(fact.id, {
-    text: fact.text,
-    finishReason: fact.finishReason ?? '',
-    promptTokens: fact.promptTokens,
-    completionTokens: fact.completionTokens,
-    errorCode: fact.errorCode ?? '',
-    errorMessage: fact.errorMessage ?? '',
-    inferred: fact.answers && { json: fact.answers.map((one) => JSON.stringify(one)) },
-    toolCalls: fact.toolCalls && { calls: [...fact.toolCalls] },
-    logprobs: fact.logprobs && {
-      tokens: fact.logprobs.map((one) => ({
-        ...wireLogprob(one),
-        start: one.start,
-        top: one.top.map(wireLogprob),
-      })),
-    },
+const responseOf = ({ id, piece, last, errorCode, errorMessage }: AnswerFact): ModelResponse =>
+  response(id, {
+    pieces: piece === null ? [] : [Buffer.from(JSON.stringify(piece))],
+    last,
+    errorCode: errorCode ?? '',
+    errorMessage: errorMessage ?? '',
   });
-}
 
-const wireLogprob = ({ token, bytes, logprob }: Omit<TokenLogprob, 'top' | 'start'>) => ({
-  token,
-  bytes: Buffer.from(bytes),
-  logprob,
-  start: 0,
-  top: [],
-});
-
-function failureChunk(id: string, error: unknown): GenerateChunk {
+function failureResponse(id: string, error: unknown): ModelResponse {
   const { code, message } = toldError(error);
-  return chunk(id, { finishReason: 'error', errorCode: code, errorMessage: message });
+  return response(id, { last: true, errorCode: code, errorMessage: message });
 }
 
 function toldError(error: unknown): Pick<DomainError, 'code' | 'message'> {
@@ -334,16 +260,12 @@ function toldError(error: unknown): Pick<DomainError, 'code' | 'message'> {
   return { code, message: error instanceof Error ? error.message : String(error) };
 }
 
-function chunk(id: string, part: Partial<GenerateChunk>): GenerateChunk {
-  return {
-    id,
-    text: '',
-    finishReason: '',
-    promptTokens: 0,
-    completionTokens: 0,
-    errorCode: '',
-    errorMessage: '',
-    phase: '',
-    ...part,
-  };
-}
+const response = (id: string, part: Partial<ModelResponse>): ModelResponse => ({
+  id,
+  pieces: [],
+  last: false,
+  errorCode: '',
+  errorMessage: '',
+  phase: '',
+  ...part,
+});

@@ -52,21 +52,25 @@ describe('a fact', () => {
 
   it('that is too large ends its answer, where it is one', () => {
     const { fact, fits } = sent({
-      type: 'generated',
+      type: 'answer',
       id: 'a1',
-      text: 'x'.repeat(2 << 20),
-      finishReason: null,
-      promptTokens: 1,
-      completionTokens: 1,
+      kind: 'generate',
+      piece: {
+        text: 'x'.repeat(2 << 20),
+        finish_reason: null,
+        prompt_tokens: 1,
+        completion_tokens: 1,
+      },
+      last: false,
       errorCode: null,
       errorMessage: null,
     });
     expect(fits).toBe(false);
     expect(fact).toMatchObject({
-      type: 'generated',
+      type: 'answer',
       id: 'a1',
-      text: '',
-      finishReason: 'error',
+      piece: null,
+      last: true,
       errorCode: 'internal_error',
     });
   });

@@ -36,17 +36,8 @@ function tooLarge(fact: Fact): Fact {
   const most = `${grouped(MAX_FRAME_BYTES)} bytes`;
   const message = `the trainer had more to say at once ("${fact.type}") than fits in ${most}`;
   const code = 'internal_error';
-  if (fact.type === 'generated')
-    return {
-      ...fact,
-      text: '',
-      answers: [],
-      logprobs: [],
-      toolCalls: [],
-      finishReason: 'error',
-      errorCode: code,
-      errorMessage: message,
-    };
+  if (fact.type === 'answer')
+    return { ...fact, piece: null, last: true, errorCode: code, errorMessage: message };
   if (isAttemptFact(fact)) {
     const { jobId, attempt } = fact;
     return { type: 'failed', jobId, attempt, code, message, param: null, retryable: false };

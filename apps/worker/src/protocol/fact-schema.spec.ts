@@ -13,6 +13,15 @@ const step = {
   rssBytes: 1,
   metrics,
 };
+const answer = {
+  type: 'answer',
+  id: 'a',
+  kind: 'infer',
+  piece: { answers: ['AAAA'], prompt_tokens: 3 },
+  last: true,
+  errorCode: null,
+  errorMessage: null,
+};
 const many = Object.fromEntries(Array.from({ length: 65 }, (_, n) => [`m${n}`, n]));
 
 describe('a fact that is heard', () => {
@@ -21,6 +30,8 @@ describe('a fact that is heard', () => {
     expect(readFact({ ...nan, dir: '/etc' })).toEqual(nan);
     const failed = { type: 'failed', ...KEY, code: 'from a newer trainer', message: 'no' };
     expect(readFact({ ...failed, retryable: true })).toEqual({ ...failed, retryable: true });
+    expect(readFact({ ...answer, other: 1 })).toEqual(answer);
+    expect(readFact({ ...answer, piece: null })).toEqual({ ...answer, piece: null });
   });
 
   it.each([
@@ -34,6 +45,10 @@ describe('a fact that is heard', () => {
     [{ ...step, metrics: { loss: '1' } }, /^the fact "step": metrics.loss: /],
     [{ ...step, metrics: many }, 'the fact "step": metrics: more than 64 numbers'],
     [{ type: 'saved', ...KEY, step: 1, files: [{ name: 'a' }] }, 'files.0.sha256: '],
+    [{ ...answer, kind: 'generate' }, /^the fact "answer": piece.text: /],
+    [{ ...answer, kind: 'draw' }, /^the fact "answer": kind: /],
+    [{ ...answer, piece: 'AAAA' }, /^the fact "answer": piece: /],
+    [{ ...answer, piece: undefined }, /^the fact "answer": piece: /],
   ])('must be one: %j', (message, complaint) => {
     expect(() => readFact(message)).toThrow(complaint);
   });

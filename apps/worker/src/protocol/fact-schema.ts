@@ -1,6 +1,12 @@
 // What a fact must look like before anybody acts on it. A trainer reads the models and data of users and need not
 // be one of ours: what it says may end it, never the agent, which holds every other trainer.
-import { MAX_METRICS, METRIC_NAME, MOST_SAMPLE_PROMPTS } from '@graft/contracts';
+import {
+  MAX_METRICS,
+  METRIC_NAME,
+  MODEL_REQUESTS,
+  MOST_SAMPLE_PROMPTS,
+  requestKind,
+} from '@graft/contracts';
 import { z } from 'zod';
 import type { Fact } from './protocol.js';
 
@@ -24,11 +30,6 @@ const word = z.string().max(1000);
 /** Bounded by its frame; what is told to people is cut where it is told (fact-frames.ts). */
 const text = z.string();
 const files = z.array(z.object({ name: word, sha256: word, size: count }));
-const token = z.object({
-  token: text,
-  bytes: z.array(z.int().min(0).max(255)),
-  logprob: z.number(),
-});
 const run = { jobId: word, attempt: count };
 const maybeRun = { jobId: word.optional(), attempt: count.optional() };
 const failure = { code: text, message: text, param: text.nullish() };
@@ -127,18 +128,21 @@ const FACTS = {
     step: count,
   }),
   phase: z.object({ ...maybeRun, code: text, message: text, progress: real.optional() }),
-  generated: z.object({
-    id: word,
-    text,
-    finishReason: z.enum(['stop', 'length', 'error']).nullable(),
-    promptTokens: tokens,
-    completionTokens: tokens,
-    errorCode: text.nullable(),
-    errorMessage: text.nullable(),
-    answers: z.array(z.unknown()).optional(),
-    toolCalls: z.array(z.object({ name: text, arguments: text })).optional(),
-    logprobs: z.array(token.extend({ start: tokens, top: z.array(token) })).optional(),
-  }),
+  answer: z
+    .object({
+      id: word,
+      kind: requestKind,
+      piece: z.unknown(),
+      last: z.boolean(),
+      errorCode: text.nullable(),
+      errorMessage: text.nullable(),
+    })
+    .superRefine(({ kind, piece }, { addIssue }) => {
+      if (piece === null) return;
+      const { error } = MODEL_REQUESTS[kind].answer.safeParse(piece);
+      for (const { path, message } of error?.issues ?? [])
+        addIssue({ code: 'custom', path: ['piece', ...path], message });
+    }),
   log: z.object({
     ...maybeRun,
     level: z.enum(['info', 'warn', 'error']),

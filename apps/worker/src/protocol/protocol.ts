@@ -1,20 +1,10 @@
 // What passes between an agent (or `graft run`) and a trainer process: length-prefixed JSON frames,
 // commands on the trainer's stdin and facts on its stdout. Unknown fields are ignored; a trainer of
 // another protocol version is refused at its first frame.
-import type { ErrorCode, Spec } from '@graft/contracts';
-import type {
-  AnswerForm,
-  AnswerTools,
-  FactOfRun,
-  FileFact,
-  RunBytes,
-  StopReason,
-  TokenLogprob,
-  ToolCall,
-  TranscriptOptions,
-} from '@graft/peft-core';
+import type { AnswerOf, ErrorCode, RequestKind, RequestOf, Spec } from '@graft/contracts';
+import type { FactOfRun, FileFact, RunBytes, StopReason } from '@graft/peft-core';
 
-export type { StopReason, TokenLogprob };
+export type { StopReason };
 
 export const PROTOCOL = 3;
 
@@ -82,72 +72,23 @@ export interface FinishCommand extends AttemptKey {
   readonly step: number;
 }
 
-export interface ChatMessage {
-  readonly role: string;
-  readonly content: string;
-  /** OpenAI's, of an assistant. */
-  readonly tool_calls?: readonly unknown[];
-  readonly tool_call_id?: string;
-  readonly [key: string]: unknown;
-}
-
 export interface AdapterSource {
   /** Names its content: an adapter that is attached under this key is not read again. */
   readonly key: string;
   readonly dir: string;
 }
 
-/** Answers a chat or continues a text between steps. Give `messages` or `prompt`. */
-export interface GenerateCommand {
-  readonly type: 'generate';
+/** Asks for an answer between steps. `answer` facts carry its pieces. */
+export interface AskCommand<K extends RequestKind = RequestKind> {
+  readonly type: 'ask';
   readonly id: string;
-  readonly messages: readonly ChatMessage[] | null;
-  readonly prompt: string | null;
+  readonly kind: K;
+  readonly payload: RequestOf<K>;
   /** A PEFT adapter; null = the base itself. */
   readonly adapter: AdapterSource | null;
-  /** Which task the answer is of, where the adapter is for several. */
-  readonly taskId?: number | null;
-  readonly maxTokens: number;
-  /** 0 = greedy. */
-  readonly temperature: number;
-  readonly topP: number;
-  readonly seed: number;
-  readonly stop: readonly string[];
-  /** Has each token come with ln p, and those of so many likeliest. */
-  readonly topLogprobs?: number | null;
-  /** What the whole answer is held to. */
-  readonly form?: AnswerForm | null;
-  readonly tools?: AnswerTools | null;
-  /** Keys and values of all answers together take so many bytes at most; absent: they are not counted. */
-  readonly cacheBytes?: number;
-}
-
-/** Vectors or labels of inputs, between steps; answered by `generated` facts that have `answers`. */
-export interface InferCommand {
-  readonly type: 'infer';
-  readonly id: string;
-  /** Whose `infer` makes them, with the options that the adapter was trained with. */
-  readonly task: string;
-  readonly options: Readonly<Record<string, unknown>>;
-  /** The task's records without their answers. */
-  readonly inputs: readonly Readonly<Record<string, unknown>>[];
-  readonly adapter: AdapterSource | null;
-  /** With the picture or sound of the one input, whose data URL ends at its comma; absent: the inputs are whole. */
-  readonly file?: string | null;
-}
-
-/** What is said in a sound, between steps; answered by `generated` facts with text, segments and last what is known of it. */
-export interface TranscribeCommand {
-  readonly type: 'transcribe';
-  readonly id: string;
-  /** As of an inference. */
-  readonly task: string;
-  readonly options: Readonly<Record<string, unknown>>;
-  /** The sound. */
-  readonly file: string;
-  readonly asked: TranscriptOptions;
-  readonly adapter: AdapterSource | null;
-  /** As of an answer. */
+  /** The image or audio file that the request is about; null: it has none. */
+  readonly file: string | null;
+  /** Limit for the keys and values of all answers together; absent: no limit. */
   readonly cacheBytes?: number;
 }
 
@@ -168,9 +109,7 @@ export type Command =
   | AdmitCommand
   | StopCommand
   | FinishCommand
-  | GenerateCommand
-  | InferCommand
-  | TranscribeCommand
+  | AskCommand
   | CancelGenerateCommand
   | PingCommand;
 
@@ -233,21 +172,16 @@ export interface PhaseFact extends Partial<AttemptKey> {
   readonly progress: number | null;
 }
 
-/** What is new of an answer. `finishReason` is null until the last one. */
-export interface GeneratedFact {
-  readonly type: 'generated';
+/** A piece of an answer, its end, or both. */
+export interface AnswerFact<K extends RequestKind = RequestKind> {
+  readonly type: 'answer';
   readonly id: string;
-  readonly text: string;
-  readonly finishReason: 'stop' | 'length' | 'error' | null;
-  readonly promptTokens: number;
-  readonly completionTokens: number;
+  readonly kind: K;
+  readonly piece: AnswerOf<K> | null;
+  readonly last: boolean;
+  /** Set if the answer failed; the fact is its last. */
   readonly errorCode: ErrorCode | null;
   readonly errorMessage: string | null;
-  /** Of an inference: those of its next inputs. Of a transcript: its next segments. */
-  readonly answers?: readonly unknown[] | undefined;
-  /** Of the tokens that begin in `text`, where they were asked for. */
-  readonly logprobs?: readonly TokenLogprob[] | undefined;
-  readonly toolCalls?: readonly ToolCall[] | undefined;
 }
 
 export type Fact =
@@ -270,7 +204,7 @@ export type Fact =
   | FailedFact
   | StoppedFact
   | PhaseFact
-  | GeneratedFact
+  | AnswerFact
   | LogFact
   | { readonly type: 'pong'; readonly sequence: number; readonly rssBytes: number };
 

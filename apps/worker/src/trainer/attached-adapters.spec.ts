@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { loadBase, memory, setThreads, type Base } from '@graft/peft-core';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { writeTinyBase } from '../../../../test/tiny-base.js';
-import type { Fact, GenerateCommand, GeneratedFact } from '../protocol/protocol.js';
+import { collecting, type FlatAnswer } from '../../test/flat-answers.js';
+import type { AskCommand } from '../protocol/protocol.js';
 import { AttachedAdapters } from './attached-adapters.js';
 import { GenerationScheduler } from './generation-scheduler.js';
 import { InferenceScheduler } from './inference-scheduler.js';
@@ -25,24 +26,28 @@ afterAll(() => {
   rmSync(dir, { recursive: true, force: true });
 });
 
-const ask = (id: string, folder: string | null = null): GenerateCommand => ({
-  type: 'generate',
+const ask = (id: string, folder: string | null = null): AskCommand<'generate'> => ({
+  type: 'ask',
+  kind: 'generate',
   id,
-  messages: null,
-  prompt: 'abcde',
+  payload: {
+    messages: null,
+    prompt: 'abcde',
+    max_tokens: 40,
+    temperature: 0,
+    top_p: 1,
+    seed: 1,
+    stop: [],
+  },
   adapter: folder === null ? null : { key: folder, dir: folder },
-  maxTokens: 40,
-  temperature: 0,
-  topP: 1,
-  seed: 1,
-  stop: [],
+  file: null,
 });
 
 /** @param pieceMs 0: each module is a piece */
 function scheduler(pieceMs: number) {
-  const facts: GeneratedFact[] = [];
+  const facts: FlatAnswer[] = [];
   const told: number[] = [];
-  const send = (fact: Fact): void => void (fact.type === 'generated' && facts.push(fact));
+  const send = collecting(facts);
   // of its own: ids of runs are
   const base = loadBase(dir, { dtype: 'f32', quantization: null });
   bases.push(base);
@@ -117,16 +122,20 @@ it('vectors wait in the same way, and tell of an adapter that does not fit', () 
   const before = memory().tensors;
   for (const id of ['first', 'again']) {
     vectors.start({
-      type: 'infer',
+      type: 'ask',
+      kind: 'infer',
       id,
-      task: 'feature_extraction',
-      options: { scale: 20, similarity_fct: 'cos_sim', pooling_mode: 'mean' },
-      inputs: [{ text: 'abc' }],
+      payload: {
+        task: 'feature_extraction',
+        options: { scale: 20, similarity_fct: 'cos_sim', pooling_mode: 'mean' },
+        inputs: [{ text: 'abc' }],
+      },
       adapter: { key: 'broken', dir: broken },
+      file: null,
     });
     expect(of(id)).toEqual([]);
     all();
-    expect(of(id)).toMatchObject([{ finishReason: 'error', errorCode: 'invalid_adapter' }]);
+    expect(of(id)).toMatchObject([{ last: true, errorCode: 'invalid_adapter' }]);
   }
   expect(memory().tensors).toBe(before);
 });
@@ -145,6 +154,6 @@ it('one that nobody waits for any more is given up, and leaves nothing', () => {
   expect(memory().tensors).toBe(before);
   answers.start(ask('other'));
   all();
-  expect(of('other').at(-1)?.finishReason).toBe('length');
+  expect(of('other').at(-1)?.finish_reason).toBe('length');
   expect([...of('one'), ...of('two')]).toEqual([]);
 });

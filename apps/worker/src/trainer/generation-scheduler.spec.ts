@@ -2,11 +2,13 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { GenerateRequest } from '@graft/contracts';
 import { BARE_BASE, loadBase, setThreads, type Base, type KvCache } from '@graft/peft-core';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { writeTinyBase } from '../../../../test/tiny-base.js';
+import { collecting, type FlatAnswer } from '../../test/flat-answers.js';
 import { encodeFact } from '../protocol/fact-frames.js';
-import type { Fact, GenerateCommand, GeneratedFact } from '../protocol/protocol.js';
+import type { AskCommand, Fact } from '../protocol/protocol.js';
 import { AttachedAdapters } from './attached-adapters.js';
 import { GenerationScheduler } from './generation-scheduler.js';
 import { WorkMark } from './work-mark.js';
@@ -26,27 +28,39 @@ afterAll(() => {
   rmSync(dir, { recursive: true, force: true });
 });
 
-const ask = (id: string, changes: Partial<GenerateCommand> = {}): GenerateCommand => ({
-  type: 'generate',
+const ask = (
+  id: string,
+  { cacheBytes, ...changes }: Partial<GenerateRequest> & { cacheBytes?: number } = {},
+): AskCommand<'generate'> => ({
+  type: 'ask',
+  kind: 'generate',
   id,
-  messages: null,
-  prompt: 'abcde',
+  payload: {
+    messages: null,
+    prompt: 'abcde',
+    max_tokens: 15,
+    temperature: 0,
+    top_p: 1,
+    seed: 1,
+    stop: [],
+    ...changes,
+  },
   adapter: null,
-  maxTokens: 15,
-  temperature: 0,
-  topP: 1,
-  seed: 1,
-  stop: [],
-  ...changes,
+  file: null,
+  ...(cacheBytes !== undefined && { cacheBytes }),
 });
 
 function scheduler() {
   cache = make();
   base.model.cache = () => cache;
-  const facts: GeneratedFact[] = [];
-  const send = (fact: Fact): void => void (fact.type === 'generated' && facts.push(fact));
-  const it = new GenerationScheduler(base, new AttachedAdapters(base), send, new WorkMark(null));
-  const ends = () => facts.filter(({ finishReason }) => finishReason !== null);
+  const facts: FlatAnswer[] = [];
+  const it = new GenerationScheduler(
+    base,
+    new AttachedAdapters(base),
+    collecting(facts),
+    new WorkMark(null),
+  );
+  const ends = () => facts.filter(({ last }) => last);
   return { it, facts, ends };
 }
 
@@ -71,7 +85,7 @@ it('never holds more keys and values than it may, however many ask, and answers 
 it('refuses one that never fits, and says how many tokens would', () => {
   const { it: answers, ends } = scheduler();
   answers.start(ask('good', { cacheBytes: rows(1) }));
-  answers.start(ask('long', { maxTokens: 90, cacheBytes: rows(1) }));
+  answers.start(ask('long', { max_tokens: 90, cacheBytes: rows(1) }));
   answers.start(ask('prompt', { prompt: 'a'.repeat(50), cacheBytes: rows(1) }));
   expect(ends().map(({ id, errorCode }) => [id, errorCode])).toEqual([
     ['long', 'request_too_large'],
@@ -80,16 +94,15 @@ it('refuses one that never fits, and says how many tokens would', () => {
   expect(ends()[0]?.errorMessage).toMatch(/lower max_tokens to 15 or less$/);
   expect(ends()[1]?.errorMessage).toMatch(/shorten the prompt to less than 20 tokens$/);
   while (answers.busy) answers.work(0);
-  answers.start(ask('now', { maxTokens: 15, cacheBytes: rows(1) }));
+  answers.start(ask('now', { max_tokens: 15, cacheBytes: rows(1) }));
   while (answers.busy) answers.work(0);
   expect(ends().map(({ id }) => id)).toEqual(['long', 'prompt', 'good', 'now']);
 });
 
 it('counts what a base that convolves keeps of each answer beside keys and values', () => {
   const convolving = loadBase(writeTinyBase(join(dir, 'lfm2'), 'lfm2'), { dtype: 'f32', quantization: null }); // prettier-ignore
-  const facts: GeneratedFact[] = [];
-  const send = (fact: Fact): void => void (fact.type === 'generated' && facts.push(fact));
-  const answers = new GenerationScheduler(convolving, new AttachedAdapters(convolving), send, new WorkMark(null)); // prettier-ignore
+  const facts: FlatAnswer[] = [];
+  const answers = new GenerationScheduler(convolving, new AttachedAdapters(convolving), collecting(facts), new WorkMark(null)); // prettier-ignore
   const each = convolving.model.cache();
   const cacheBytes = 20 * each.bytesPerRow(BARE_BASE) + each.bytesBeside(BARE_BASE);
   answers.start(ask('more', { cacheBytes: cacheBytes - 1 }));
@@ -114,13 +127,13 @@ it('gives the room of a cancelled answer to the next, and forgets one that is ca
 });
 
 it('holds one answer to a form, and writes those beside it as if it were not there', () => {
-  const plain = [1, 2, 3].map((seed) => ask(`plain ${seed}`, { temperature: 1, topP: 0.9, seed }));
-  const written = (commands: readonly GenerateCommand[]): Map<string, string> => {
+  const plain = [1, 2, 3].map((seed) => ask(`plain ${seed}`, { temperature: 1, top_p: 0.9, seed }));
+  const written = (commands: readonly AskCommand<'generate'>[]): Map<string, string> => {
     const { it: answers, facts } = scheduler();
     for (const command of commands) answers.start(command);
     while (answers.busy) answers.work(0);
     const texts = new Map<string, string>();
-    for (const { id, text, errorMessage } of facts) {
+    for (const { id, text = '', errorMessage } of facts) {
       expect(errorMessage).toBeNull();
       texts.set(id, (texts.get(id) ?? '') + text);
     }
@@ -128,7 +141,12 @@ it('holds one answer to a form, and writes those beside it as if it were not the
   };
   const alone = written(plain);
   const form = { type: 'json_schema' as const, schema: { enum: ['yes', 'no'] } };
-  const beside = written([plain[0]!, ask('form', { form, temperature: 1 }), plain[1]!, plain[2]!]);
+  const beside = written([
+    plain[0]!,
+    ask('form', { response_format: form, temperature: 1 }),
+    plain[1]!,
+    plain[2]!,
+  ]);
   expect(['"yes"', '"no"']).toContain(beside.get('form'));
   for (const [id, text] of alone) expect(beside.get(id)).toBe(text);
 });
@@ -148,16 +166,16 @@ it('tells the log-probabilities of a call, whose text is kept back until it is w
   const tools = [{ type: 'function' as const, function: { name: 'find', parameters } }];
   const facts = answered(
     folder,
-    ask('call', { maxTokens: 90, topLogprobs: 1, tools: { tools, choice: 'required' } }),
+    ask('call', { max_tokens: 90, top_logprobs: 1, tools: { tools, choice: 'required' } }),
   );
-  const [call, ...others] = facts.flatMap(({ toolCalls = [] }) => toolCalls);
+  const [call, ...others] = facts.flatMap(({ tool_calls = [] }) => tool_calls);
   expect([call?.name, others]).toEqual(['find', []]);
   expect(properties.a.enum).toContain((JSON.parse(call?.arguments ?? '') as { a: string }).a);
   const told = facts.flatMap(({ logprobs = [] }) => logprobs);
   const text = told.map(({ token }) => token).join('');
   expect(text).toMatch(/^<tool_call>\n\{"name": "find", [^<]*\}\n<\/tool_call>$/);
   expect(told.map(({ start }) => start)).toEqual(Array.from(text, (_, n) => n));
-  expect(facts.at(-1)).toMatchObject({ finishReason: 'stop', completionTokens: text.length });
+  expect(facts.at(-1)).toMatchObject({ finish_reason: 'stop', completion_tokens: text.length });
 });
 
 it('tells a thousand log-probabilities that a stop string kept back in facts that fit into frames', () => {
@@ -167,15 +185,15 @@ it('tells a thousand log-probabilities that a stop string kept back in facts tha
   const facts = answered(
     folder,
     ask('long', {
-      maxTokens: 1300,
-      topLogprobs: 20,
-      form: { type: 'json_schema', schema: { const: said } },
+      max_tokens: 1300,
+      top_logprobs: 20,
+      response_format: { type: 'json_schema', schema: { const: said } },
       stop: [`"${said}y`],
     }),
   );
-  expect(facts.filter((fact) => !encodeFact(fact).fits)).toEqual([]);
+  expect(facts.filter((fact) => !encodeFact(fact as unknown as Fact).fits)).toEqual([]);
   expect(facts.map(({ text }) => text).join('')).toBe(`"${said}"`);
-  expect(facts.map(({ finishReason }) => finishReason)).toEqual([
+  expect(facts.map(({ finish_reason }) => finish_reason)).toEqual([
     ...facts.slice(1).map(() => null),
     'stop',
   ]);
@@ -185,11 +203,10 @@ it('tells a thousand log-probabilities that a stop string kept back in facts tha
 });
 
 /** Facts of an answer on a base of its own. */
-function answered(folder: string, command: GenerateCommand): GeneratedFact[] {
+function answered(folder: string, command: AskCommand<'generate'>): FlatAnswer[] {
   const own = loadBase(folder, { dtype: 'f32', quantization: null });
-  const facts: GeneratedFact[] = [];
-  const send = (fact: Fact): void => void (fact.type === 'generated' && facts.push(fact));
-  const answers = new GenerationScheduler(own, new AttachedAdapters(own), send, new WorkMark(null));
+  const facts: FlatAnswer[] = [];
+  const answers = new GenerationScheduler(own, new AttachedAdapters(own), collecting(facts), new WorkMark(null)); // prettier-ignore
   answers.start(command);
   while (answers.busy) answers.work(0);
   own.dispose();

@@ -1,19 +1,18 @@
 // Answers in the making inside a trainer. They are stepped together, in slices between training steps.
-import { DomainError, gigabytes } from '@graft/contracts';
+import { DomainError, gigabytes, type GenerateAnswer } from '@graft/contracts';
 import {
-  failureOf,
   isFatal,
   calledForm,
   Constraints,
   Generation,
   stepTogether,
   type Base,
-  type GenerationStep,
   type KvCache,
 } from '@graft/peft-core';
 import type { WorkMark } from './work-mark.js';
 import type { AttachedAdapters } from './attached-adapters.js';
-import type { Fact, GenerateCommand, GeneratedFact } from '../protocol/protocol.js';
+import type { AnswerFact, AskCommand, Fact } from '../protocol/protocol.js';
+import { answered, failed } from './answer-facts.js';
 
 /** Of a fact. With 20 of the likeliest each, of tokens of 300 bytes, they are within a frame of 1 MiB. */
 const MOST_LOGPROBS = 16;
@@ -21,7 +20,7 @@ const MOST_LOGPROBS = 16;
 export class GenerationScheduler {
   private readonly open = new Map<string, Generation>();
   /** Those whose adapter is being made. */
-  private readonly unmade = new Map<string, GenerateCommand>();
+  private readonly unmade = new Map<string, AskCommand<'generate'>>();
   /** Those for whose keys and values there is no room yet, in order. */
   private readonly waiting = new Map<string, Generation>();
   private cacheBytes = Infinity;
@@ -49,23 +48,24 @@ export class GenerationScheduler {
     return this.open.size + this.waiting.size + this.unmade.size > 0;
   }
 
-  start(command: GenerateCommand): void {
+  start(command: AskCommand<'generate'>): void {
     this.mark.answers();
     this.begin(command);
     this.mark.idle();
   }
 
-  private begin(command: GenerateCommand): void {
-    const { id, adapter } = command;
+  private begin(command: AskCommand<'generate'>): void {
+    const { id, adapter, payload } = command;
     try {
       const run = adapter && this.adapters.attach(adapter);
       if (adapter && run === null) return void this.unmade.set(id, command);
       this.unmade.delete(id);
-      const form = command.form ?? calledForm(this.base.tokenizer, command.tools ?? null);
+      const form =
+        payload.response_format ?? calledForm(this.base.tokenizer, payload.tools ?? null);
       const constraint = form
         ? (this.constraints ??= new Constraints(this.base.tokenizer)).of(form)
         : null;
-      const answer = new Generation(this.base, this.cache, { ...command, run, constraint });
+      const answer = new Generation(this.base, this.cache, { ...payload, run, constraint });
       this.cacheBytes = command.cacheBytes ?? Infinity;
       if (this.bytesOf(answer) > this.cacheBytes) {
         answer.close();
@@ -75,7 +75,7 @@ export class GenerationScheduler {
       this.admit();
     } catch (error) {
       this.unmade.delete(id);
-      this.send(failed(id, error));
+      this.send(failed(command, error));
     }
   }
 
@@ -151,7 +151,7 @@ export class GenerationScheduler {
         } catch (own) {
           if (isFatal(own)) throw own;
           this.cancel(id);
-          this.send(failed(id, own));
+          this.send(failed({ id, kind: 'generate' }, own));
         }
       }
     }
@@ -164,53 +164,30 @@ export class GenerationScheduler {
       answers.map(([, answer]) => answer),
     );
     answers.forEach(([id], i) => {
-      const step = steps[i] as GenerationStep;
-      if (step.finishReason !== null) this.open.delete(id);
-      if (step.finishReason !== null) this.admit();
+      const step = steps[i] as GenerateAnswer;
+      if (step.finish_reason !== null) this.open.delete(id);
+      if (step.finish_reason !== null) this.admit();
       for (const fact of factsOf(id, step)) this.send(fact);
     });
   }
 }
 
 /** None where nothing is new. What was kept back, for a stop string say, may be more than a fact holds. */
-function factsOf(id: string, step: GenerationStep): GeneratedFact[] {
-  const { text, finishReason, promptTokens, completionTokens, logprobs, toolCalls = [] } = step;
-  const isIdle = text === '' && toolCalls.length === 0 && !logprobs?.length;
-  if (isIdle && finishReason === null) return [];
-  const fact = (more: Partial<GeneratedFact>): GeneratedFact => ({
-    type: 'generated',
-    id,
-    text: '',
-    finishReason: null,
-    promptTokens,
-    completionTokens,
-    errorCode: null,
-    errorMessage: null,
-    ...more,
-  });
-  const before: GeneratedFact[] = [];
-  let told = 0;
-  for (; (logprobs?.length ?? 0) - told > MOST_LOGPROBS; told += MOST_LOGPROBS)
-    before.push(fact({ logprobs: logprobs?.slice(told, told + MOST_LOGPROBS) }));
-  const last = fact({
-    text,
-    finishReason,
-    ...(logprobs && { logprobs: logprobs.slice(told) }),
-    ...(toolCalls.length > 0 && { toolCalls }),
-  });
-  return [...before, last];
-}
-
-export function failed(id: string, error: unknown): GeneratedFact {
-  const { code, message } = failureOf(error);
-  return {
-    type: 'generated',
-    id,
-    text: '',
-    finishReason: 'error',
-    promptTokens: 0,
-    completionTokens: 0,
-    errorCode: code,
-    errorMessage: message,
-  };
+function factsOf(id: string, step: GenerateAnswer): AnswerFact[] {
+  const { text, finish_reason, logprobs, tool_calls: calls = [] } = step;
+  const isIdle = text === '' && calls.length === 0 && !logprobs?.length;
+  if (isIdle && finish_reason === null) return [];
+  const fact = (piece: GenerateAnswer): AnswerFact =>
+    answered({ id, kind: 'generate' }, piece, piece.finish_reason !== null);
+  if (!logprobs) return [fact(step)];
+  const before: AnswerFact[] = [];
+  const { prompt_tokens, completion_tokens } = step;
+  let sent = 0;
+  for (; logprobs.length - sent > MOST_LOGPROBS; sent += MOST_LOGPROBS) {
+    const some = logprobs.slice(sent, sent + MOST_LOGPROBS);
+    before.push(
+      fact({ text: '', finish_reason: null, prompt_tokens, completion_tokens, logprobs: some }),
+    );
+  }
+  return [...before, fact({ ...step, logprobs: logprobs.slice(sent) })];
 }

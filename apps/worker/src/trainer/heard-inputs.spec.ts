@@ -2,7 +2,7 @@ import { decodeAudio, MAX_SOUND_VALUES } from '@graft/peft-core/media';
 import { expect, it } from 'vitest';
 import { dataUrl } from '../../../../test/tiny-pictures.js';
 import { tone } from '../../../../test/tiny-sounds.js';
-import type { Fact, InferCommand } from '../protocol/protocol.js';
+import type { AskCommand, Fact } from '../protocol/protocol.js';
 import { HeardInputs } from './heard-inputs.js';
 import type { Decode } from './sound-decoder.js';
 
@@ -10,7 +10,7 @@ const RATE = 16_000;
 const samples = Float32Array.from([0, 0.25, -0.5]);
 
 function hearing(decode: Decode) {
-  const started: InferCommand[] = [];
+  const started: AskCommand<'infer'>[] = [];
   const facts: Fact[] = [];
   let woken = 0;
   const it = new HeardInputs({
@@ -22,13 +22,17 @@ function hearing(decode: Decode) {
   return { it, started, facts, done: () => expect.poll(() => woken).toBe(1) };
 }
 
-const ask = (...sounds: readonly Buffer[]): InferCommand => ({
-  type: 'infer',
+const ask = (...sounds: readonly Buffer[]): AskCommand<'infer'> => ({
+  type: 'ask',
+  kind: 'infer',
   id: 'a',
-  task: 'audio_cls',
-  options: {},
-  inputs: sounds.map((sound) => ({ audio: dataUrl(sound, 'audio/wav') })),
+  payload: {
+    task: 'audio_cls',
+    options: {},
+    inputs: sounds.map((sound) => ({ audio: dataUrl(sound, 'audio/wav') })),
+  },
   adapter: null,
+  file: null,
 });
 
 it('asks with the decoded samples of each, in order', async () => {
@@ -51,7 +55,7 @@ it('asks with the decoded samples of each, in order', async () => {
   // at once: a thread for each would take longer than what it does
   expect(orders).toEqual([[low.length, high.length]]);
   expect(facts).toEqual([]);
-  const heard = started[0]!.inputs.map(({ audio }) => {
+  const heard = started[0]!.payload.inputs.map(({ audio }) => {
     const url = audio as string;
     return decodeAudio(Buffer.from(url.slice(url.indexOf(',') + 1), 'base64'));
   });

@@ -1,14 +1,14 @@
 // Sounds that are asked about, decoded beside a trainer's turns: little is left to do of them in one.
-import { DomainError } from '@graft/contracts';
+import { DomainError, type InferRequest } from '@graft/contracts';
 import { MAX_SOUND_VALUES, mediaBytes, tooMuchSound, wavFile } from '@graft/peft-core/media';
-import type { Fact, InferCommand } from '../protocol/protocol.js';
-import { failed } from './generation-scheduler.js';
+import type { AskCommand, Fact } from '../protocol/protocol.js';
+import { failed } from './answer-facts.js';
 import type { Decode } from './sound-decoder.js';
 
 export interface HeardInputsOptions {
   readonly decode: Decode;
   /** What is asked once its sounds are decoded. */
-  readonly start: (command: InferCommand) => void;
+  readonly start: (command: AskCommand<'infer'>) => void;
   readonly send: (fact: Fact) => void;
   /** Called when there is work that no command brought. */
   readonly wake: () => void;
@@ -20,17 +20,18 @@ export class HeardInputs {
   constructor(private readonly options: HeardInputsOptions) {}
 
   /** @param samplingRate of the base */
-  start(command: InferCommand, samplingRate: number): void {
+  start(command: AskCommand<'infer'>, samplingRate: number): void {
     const { id } = command;
     const { start, send, wake } = this.options;
     const left = new AbortController();
     this.open.set(id, left);
     void this.heard(command, samplingRate, left.signal)
       .then((inputs) => {
-        if (!left.signal.aborted) start({ ...command, inputs, file: null });
+        if (!left.signal.aborted)
+          start({ ...command, payload: { ...command.payload, inputs }, file: null });
       })
       .catch((error: unknown) => {
-        if (!left.signal.aborted) send(failed(id, error));
+        if (!left.signal.aborted) send(failed(command, error));
       })
       .finally(() => {
         if (this.open.get(id) === left) this.open.delete(id);
@@ -45,11 +46,11 @@ export class HeardInputs {
 
   /** With files of the decoded sounds. */
   private async heard(
-    { inputs, file }: InferCommand,
+    { payload: { inputs }, file }: AskCommand<'infer'>,
     samplingRate: number,
     left: AbortSignal,
-  ): Promise<InferCommand['inputs']> {
-    const heard: InferCommand['inputs'][number][] = [];
+  ): Promise<InferRequest['inputs']> {
+    const heard: InferRequest['inputs'][number][] = [];
     let values = 0;
     const sounds = file
       ? [{ file }]

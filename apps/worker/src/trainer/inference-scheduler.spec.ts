@@ -2,12 +2,14 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { InferRequest } from '@graft/contracts';
 import { answersTo, BARE_BASE, loadBase, setThreads, taskFor } from '@graft/peft-core';
 import type { Base, BatchContext, DecoderBatch } from '@graft/peft-core';
 import { mul, type Tensor } from '@graft/kernels';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { writeTinyBase } from '../../../../test/tiny-base.js';
-import type { AdapterSource, Fact, GeneratedFact, InferCommand } from '../protocol/protocol.js';
+import { collecting, type FlatAnswer } from '../../test/flat-answers.js';
+import type { AdapterSource, AskCommand } from '../protocol/protocol.js';
 import { AttachedAdapters } from './attached-adapters.js';
 import { InferenceScheduler } from './inference-scheduler.js';
 import { WorkMark } from './work-mark.js';
@@ -34,21 +36,24 @@ const adapter = (name: string): AdapterSource => ({ key: name, dir: join(GOLDEN,
 const ask = (
   id: string,
   texts: readonly string[],
-  changes: Partial<InferCommand> = {},
-): InferCommand => ({
-  type: 'infer',
+  { adapter = null, ...changes }: Partial<InferRequest> & { adapter?: AdapterSource | null } = {},
+): AskCommand<'infer'> => ({
+  type: 'ask',
+  kind: 'infer',
   id,
-  task: 'feature_extraction',
-  options: OPTIONS,
-  inputs: texts.map((text) => ({ text })),
-  adapter: null,
-  ...changes,
+  payload: {
+    task: 'feature_extraction',
+    options: OPTIONS,
+    inputs: texts.map((text) => ({ text })),
+    ...changes,
+  },
+  adapter,
+  file: null,
 });
 
 function scheduler() {
-  const facts: GeneratedFact[] = [];
-  const send = (fact: Fact): void => void (fact.type === 'generated' && facts.push(fact));
-  const it = new InferenceScheduler(base, adapters, send, new WorkMark(null));
+  const facts: FlatAnswer[] = [];
+  const it = new InferenceScheduler(base, adapters, collecting(facts), new WorkMark(null));
   const of = (id: string) => facts.filter((fact) => fact.id === id);
   const vectors = (id: string): number[][] =>
     of(id)
@@ -73,7 +78,7 @@ it('gives each input its vector, of length 1, and counts the tokens', () => {
   const { it: answers, of, vectors, all } = scheduler();
   answers.start(ask('one', ['abc', 'de']));
   all();
-  expect(of('one')).toMatchObject([{ finishReason: 'stop', promptTokens: 5, errorCode: null }]);
+  expect(of('one')).toMatchObject([{ last: true, prompt_tokens: 5, errorCode: null }]);
   const { infer } = taskFor('feature_extraction');
   const examples = infer!
     .encode([{ text: 'abc' }, { text: 'de' }], base.processor, {
@@ -90,7 +95,7 @@ it('gives each input its vector, of length 1, and counts the tokens', () => {
 
 it('makes those of several adapters and of the base together as it makes them alone', () => {
   const texts = Array.from({ length: 30 }, (_, i) => 'the quick brown fox '.slice(0, 2 + (i % 17)));
-  const asked = (): InferCommand[] => [
+  const asked = (): AskCommand<'infer'>[] => [
     ask('base', texts),
     ask('lora', texts, { adapter: adapter('embed') }),
     ask('prompt', texts, {
@@ -123,7 +128,7 @@ it('lets nobody wait for all of another’s', () => {
   );
   answers.start(ask('one', ['abc']));
   all();
-  const ends = facts.filter(({ finishReason }) => finishReason !== null).map(({ id }) => id);
+  const ends = facts.filter(({ last }) => last).map(({ id }) => id);
   expect(ends).toEqual(['one', 'many']);
 });
 
@@ -180,7 +185,7 @@ it('gives no vector that is none, and the others theirs', () => {
   all();
   model.forward = forward;
   expect(vectors('good')).toHaveLength(1);
-  expect(of('bad')).toMatchObject([{ finishReason: 'error', errorCode: 'nonfinite' }]);
+  expect(of('bad')).toMatchObject([{ last: true, errorCode: 'nonfinite' }]);
 });
 
 it('ends the one whose inputs cannot be used, and no other', () => {
@@ -190,7 +195,7 @@ it('ends the one whose inputs cannot be used, and no other', () => {
   answers.start(ask('cancelled', ['abc']));
   answers.cancel('cancelled');
   all();
-  expect(of('bad')).toMatchObject([{ finishReason: 'error', errorCode: 'invalid_value' }]);
+  expect(of('bad')).toMatchObject([{ last: true, errorCode: 'invalid_value' }]);
   expect(of('bad')[0]?.errorMessage).toMatch(/no token 96.*below 96/);
   expect(vectors('good')).toHaveLength(1);
   expect(of('cancelled')).toEqual([]);

@@ -1,7 +1,7 @@
 // Vectors and labels inside a trainer. Inputs of all who ask go through the base together, in slices between training
 // steps, as answers do.
 import { readFileSync } from 'node:fs';
-import { DomainError, grouped } from '@graft/contracts';
+import { DomainError, grouped, type InferRequest } from '@graft/contracts';
 import {
   answersTo,
   BARE_BASE,
@@ -14,9 +14,9 @@ import {
   type Inference,
   type Share,
 } from '@graft/peft-core';
-import type { Fact, InferCommand } from '../protocol/protocol.js';
+import type { AskCommand, Fact } from '../protocol/protocol.js';
+import { answered, failed } from './answer-facts.js';
 import type { AttachedAdapters } from './attached-adapters.js';
-import { failed } from './generation-scheduler.js';
 import type { WorkMark } from './work-mark.js';
 
 /** Of one forward: a longer input goes alone. */
@@ -29,7 +29,7 @@ const FACT_CHARACTERS = 256 * 1024;
 interface Open {
   readonly id: string;
   readonly infer: Inference;
-  readonly options: InferCommand['options'];
+  readonly options: InferRequest['options'];
   readonly run: number;
   readonly examples: readonly Example[];
   readonly promptTokens: number;
@@ -45,7 +45,7 @@ interface Part {
 export class InferenceScheduler {
   private readonly open = new Map<string, Open>();
   /** Those whose adapter is being made. */
-  private readonly unmade = new Map<string, InferCommand>();
+  private readonly unmade = new Map<string, AskCommand<'infer'>>();
 
   constructor(
     private readonly base: Base,
@@ -63,13 +63,13 @@ export class InferenceScheduler {
     return this.open.size + this.unmade.size > 0;
   }
 
-  start(command: InferCommand): void {
+  start(command: AskCommand<'infer'>): void {
     this.mark.answers();
     this.begin(command);
     this.mark.idle();
   }
 
-  private begin(command: InferCommand): void {
+  private begin(command: AskCommand<'infer'>): void {
     const { id } = command;
     try {
       const opened = this.opened(command);
@@ -78,7 +78,7 @@ export class InferenceScheduler {
       this.open.set(id, opened);
     } catch (error) {
       this.unmade.delete(id);
-      this.send(failed(id, error));
+      this.send(failed(command, error));
     }
   }
 
@@ -103,8 +103,9 @@ export class InferenceScheduler {
   }
 
   /** Null while its adapter is being made. */
-  private opened(command: InferCommand): Open | null {
-    const { id, task, options, adapter } = command;
+  private opened(command: AskCommand<'infer'>): Open | null {
+    const { id, adapter } = command;
+    const { task, options } = command.payload;
     const { infer } = taskFor(task);
     if (!infer) throw new DomainError('internal_error', `task ${task} answers by writing`);
     const { model, processor } = this.base;
@@ -141,7 +142,7 @@ export class InferenceScheduler {
         } catch (own) {
           if (isFatal(own)) throw own;
           this.cancel(part.of.id);
-          this.send(failed(part.of.id, own));
+          this.send(failed({ id: part.of.id, kind: 'infer' }, own));
         }
       }
     }
@@ -190,27 +191,23 @@ export class InferenceScheduler {
     if (!isLast) this.open.set(of.id, of);
     const pieces = bySize(answers.map((one) => (of.infer.kind === 'embed' ? packed(one) : one)));
     for (const [i, piece] of pieces.entries())
-      this.send({
-        type: 'generated',
-        id: of.id,
-        text: '',
-        finishReason: isLast && i === pieces.length - 1 ? 'stop' : null,
-        promptTokens: of.promptTokens,
-        completionTokens: 0,
-        errorCode: null,
-        errorMessage: null,
-        answers: piece,
-      });
+      this.send(
+        answered(
+          { id: of.id, kind: 'infer' },
+          { answers: piece, prompt_tokens: of.promptTokens },
+          isLast && i === pieces.length - 1,
+        ),
+      );
   }
 }
 
 /** The inputs; of one whose picture or sound lies in a file, with it. */
-function whole({ inputs, file }: InferCommand): InferCommand['inputs'] {
+function whole({ payload: { inputs }, file }: AskCommand<'infer'>): InferRequest['inputs'] {
   if (!file) return inputs;
   const content = readFileSync(file, 'base64');
   const [cut = {}] = inputs;
   const urls = Object.entries(cut).map(([key, url]) => [key, `${String(url)}${content}`]);
-  return [Object.fromEntries(urls) as InferCommand['inputs'][number]];
+  return [Object.fromEntries(urls) as InferRequest['inputs'][number]];
 }
 
 /** f32, little-endian, in base64, as OpenAI has them. */

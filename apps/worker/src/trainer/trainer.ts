@@ -1,6 +1,6 @@
 // One frozen base, the runs that train on it and the chats it answers. Commands in, facts out.
 import { mkdirSync } from 'node:fs';
-import { DomainError } from '@graft/contracts';
+import { DomainError, readRequest, type RequestKind } from '@graft/contracts';
 import {
   allocatedBytes,
   failureOf,
@@ -21,7 +21,8 @@ import {
 } from '@graft/peft-core';
 import { AnswerShare } from './answer-share.js';
 import { AttachedAdapters } from './attached-adapters.js';
-import { failed, GenerationScheduler } from './generation-scheduler.js';
+import { failed } from './answer-facts.js';
+import { GenerationScheduler } from './generation-scheduler.js';
 import { HeardInputs } from './heard-inputs.js';
 import { InferenceScheduler } from './inference-scheduler.js';
 import { Operations } from './operations.js';
@@ -31,11 +32,11 @@ import type { WorkMark } from './work-mark.js';
 import { keyOf } from '../protocol/protocol.js';
 import type {
   AdmitCommand,
+  AskCommand,
   AttemptKey,
   Command,
   Fact,
   FinishCommand,
-  InferCommand,
   LoadCommand,
   StartCommand,
   StopCommand,
@@ -79,6 +80,11 @@ export class Trainer {
   private readonly operations: Operations;
   private readonly decode: Decode;
   private readonly heardInputs: HeardInputs;
+  private readonly starts: { readonly [K in RequestKind]: (command: AskCommand<K>) => void } = {
+    generate: (command) => loaded(this.generations).start(command),
+    infer: (command) => this.infer(command),
+    transcribe: (command) => loaded(this.transcripts).start(command),
+  };
 
   /**
    * @param send false if the fact was too large, and its run has failed instead
@@ -93,7 +99,7 @@ export class Trainer {
     this.operations = new Operations(send, mark, () => this.nextRun++);
     const decoder = new SoundDecoder();
     this.decode = (order, left) => decoder.decode(order, left);
-    const start = (command: InferCommand): void => this.inferences?.start(command);
+    const start = (command: AskCommand<'infer'>): void => this.inferences?.start(command);
     this.heardInputs = new HeardInputs({ decode: this.decode, start, send, wake });
   }
 
@@ -124,14 +130,8 @@ export class Trainer {
         return this.stop(command);
       case 'finish':
         return this.finish(command);
-      case 'generate':
-        if (this.generations) return this.generations.start(command);
-        return void this.send(failed(command.id, notLoaded()));
-      case 'infer':
-        return this.infer(command);
-      case 'transcribe':
-        if (this.transcripts) return this.transcripts.start(command);
-        return void this.send(failed(command.id, notLoaded()));
+      case 'ask':
+        return this.ask(command);
       case 'cancelGenerate':
         this.generations?.cancel(command.id);
         this.transcripts?.cancel(command.id);
@@ -170,11 +170,22 @@ export class Trainer {
     for (const one of asked) one.work(seconds / asked.length);
   }
 
-  /** Sounds are decoded first, in a thread. */
-  private infer(command: InferCommand): void {
-    const { base, inferences } = this;
-    if (!base || !inferences) return void this.send(failed(command.id, notLoaded()));
-    const isHeard = command.inputs.some(({ audio }) => audio !== undefined);
+  private ask(command: AskCommand): void {
+    const { kind } = command;
+    try {
+      const payload = readRequest(kind, command.payload);
+      (this.starts[kind] as (command: AskCommand) => void)({ ...command, payload });
+    } catch (error) {
+      this.send(failed(command, error));
+    }
+  }
+
+  /** Audio is decoded first, in a thread. */
+  private infer(command: AskCommand<'infer'>): void {
+    const { base } = this;
+    const inferences = loaded(this.inferences);
+    if (!base) throw notLoaded();
+    const isHeard = command.payload.inputs.some(({ audio }) => audio !== undefined);
     if (!isHeard || !base.processor.has('audio')) return inferences.start(command);
     this.heardInputs.start(command, base.processor.audio.samplingRate);
   }
@@ -349,6 +360,11 @@ function withoutFolder(fact: RunFact) {
   if (fact.type !== 'saved' && fact.type !== 'finished') return fact;
   const { dir: _, ...rest } = fact;
   return rest;
+}
+
+function loaded<T>(scheduler: T | null): T {
+  if (scheduler === null) throw notLoaded();
+  return scheduler;
 }
 
 const notLoaded = (): DomainError => new DomainError('unavailable', 'the base is not loaded');

@@ -2,13 +2,15 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { TranscribeRequest } from '@graft/contracts';
 import { answersTo, BARE_BASE, loadBase, setThreads, taskFor } from '@graft/peft-core';
 import type { Base } from '@graft/peft-core';
 import { decodeAudio, resample } from '@graft/peft-core/media';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { dataUrl } from '../../../../test/tiny-pictures.js';
 import { tone, writeTinySpeechBase } from '../../../../test/tiny-sounds.js';
-import type { Fact, GeneratedFact, TranscribeCommand } from '../protocol/protocol.js';
+import { collecting, type FlatAnswer } from '../../test/flat-answers.js';
+import type { AskCommand } from '../protocol/protocol.js';
 import { AttachedAdapters } from './attached-adapters.js';
 import type { Decode, DecodedSound, SoundFile, SoundOrder } from './sound-decoder.js';
 import { TranscriptScheduler } from './transcript-scheduler.js';
@@ -30,19 +32,22 @@ const task = taskFor('speech_seq_2_seq');
 const options = task.options.parse({}) as Record<string, unknown>;
 const ASKED = { language: null, prompt: null, temperature: 0, seed: 1, segments: false };
 
-function ask(id: string, sound: Buffer, changes: Partial<TranscribeCommand> = {}) {
+function ask(
+  id: string,
+  sound: Buffer,
+  { cacheBytes, ...changes }: Partial<TranscribeRequest> & { cacheBytes?: number } = {},
+): AskCommand<'transcribe'> {
   const file = join(dir, `${id}.wav`);
   writeFileSync(file, sound);
   return {
-    type: 'transcribe',
+    type: 'ask',
+    kind: 'transcribe',
     id,
-    task: 'speech_seq_2_seq',
-    options,
+    payload: { task: 'speech_seq_2_seq', options, ...ASKED, ...changes },
     file,
-    asked: ASKED,
     adapter: null,
-    ...changes,
-  } satisfies TranscribeCommand;
+    ...(cacheBytes !== undefined && { cacheBytes }),
+  };
 }
 
 const bytesOf = ({ sounds }: SoundOrder): Buffer[] =>
@@ -57,10 +62,10 @@ const decodeHere = (order: SoundOrder): Promise<readonly DecodedSound[]> =>
   );
 
 function scheduler(decode: Decode = decodeHere, mostHeldBytes = Infinity) {
-  const facts: GeneratedFact[] = [];
+  const facts: FlatAnswer[] = [];
   let woken = 0;
   const it = new TranscriptScheduler(base, new AttachedAdapters(base), {
-    send: (fact: Fact) => void (fact.type === 'generated' && facts.push(fact)),
+    send: collecting(facts),
     mark: new WorkMark(null),
     wake: () => void woken++,
     decode,
@@ -97,9 +102,9 @@ it('writes a token at a time what one answer would have at once', async () => {
   expect([text('a'), text('b')]).toEqual(sounds.map(alone));
   expect(of('a').length).toBeGreaterThan(3);
   const last = of('a').at(-1);
-  expect(last).toMatchObject({ finishReason: 'stop', errorCode: null });
-  expect(last?.answers).toEqual([{ seconds: expect.closeTo(0.8, 2) as number, language: null }]);
-  expect(last?.completionTokens).toBeGreaterThan(3);
+  expect(last).toMatchObject({ last: true, errorCode: null });
+  expect(last?.sound).toEqual({ seconds: expect.closeTo(0.8, 2) as number, language: null });
+  expect(last?.completion_tokens).toBeGreaterThan(3);
 });
 
 it('lets others have their turn after a forward of each', async () => {
@@ -176,15 +181,14 @@ it('says what is wrong with a sound, a wish or a task', async () => {
     [{ language: 'de' }, /language: the base does not know de; expected en, or leave it out/],
     [{ prompt: 'Graft' }, /prompt: the base reads none/],
   ] as const;
-  for (const [i, [wish]] of wishes.entries())
-    transcripts.start(ask(`wish ${i}`, sound, { asked: { ...ASKED, ...wish } }));
+  for (const [i, [wish]] of wishes.entries()) transcripts.start(ask(`wish ${i}`, sound, wish));
   transcripts.start(ask('mp3', Buffer.from('ID3')));
   transcripts.start(ask('labels', sound, { task: 'audio_cls' }));
   await decoded(5);
   all();
   for (const [i, [, message]] of wishes.entries())
     expect(of(`wish ${i}`)).toMatchObject([
-      { finishReason: 'error', errorMessage: expect.stringMatching(message) as string },
+      { last: true, errorMessage: expect.stringMatching(message) as string },
     ]);
   expect(of('mp3')).toMatchObject([
     { errorCode: 'invalid_value', errorMessage: expect.stringMatching(/^file: .*got MP3/) as string }, // prettier-ignore

@@ -11,9 +11,9 @@ import {
   Transcript,
   type Base,
 } from '@graft/peft-core';
-import type { Fact, GeneratedFact, TranscribeCommand } from '../protocol/protocol.js';
+import type { AskCommand, Fact } from '../protocol/protocol.js';
+import { answered, failed } from './answer-facts.js';
 import type { AttachedAdapters } from './attached-adapters.js';
-import { failed } from './generation-scheduler.js';
 import type { Decode } from './sound-decoder.js';
 import type { WorkMark } from './work-mark.js';
 
@@ -29,7 +29,7 @@ export interface TranscriptSchedulerOptions {
 
 /** One whose sound is decoded. */
 interface Heard {
-  readonly command: TranscribeCommand;
+  readonly command: AskCommand<'transcribe'>;
   readonly samples: Float32Array;
 }
 
@@ -43,7 +43,7 @@ const MOST_HELD_BYTES = 256 * 1024 * 1024;
 
 export class TranscriptScheduler {
   /** Those whose sound is still a file, */
-  private readonly unheard = new Map<string, TranscribeCommand>();
+  private readonly unheard = new Map<string, AskCommand<'transcribe'>>();
   /** and the one that is being decoded. */
   private decoding: { readonly id: string; readonly left: AbortController } | null = null;
   /** Those that wait for their adapter, or for memory. */
@@ -65,7 +65,7 @@ export class TranscriptScheduler {
     return this.open.size + this.waiting.size > 0;
   }
 
-  start(command: TranscribeCommand): void {
+  start(command: AskCommand<'transcribe'>): void {
     this.unheard.set(command.id, command);
     this.hearNext();
   }
@@ -83,7 +83,7 @@ export class TranscriptScheduler {
         if (!left.signal.aborted) this.waiting.set(id, heard);
       })
       .catch((error: unknown) => {
-        if (!left.signal.aborted) this.options.send(failed(id, error));
+        if (!left.signal.aborted) this.options.send(failed(command, error));
       })
       .finally(() => {
         this.decoding = null;
@@ -119,9 +119,11 @@ export class TranscriptScheduler {
     mark.idle();
   }
 
-  private async heard(command: TranscribeCommand, left: AbortSignal): Promise<Heard> {
+  private async heard(command: AskCommand<'transcribe'>, left: AbortSignal): Promise<Heard> {
     const { samplingRate } = this.base.processor.audio;
-    const sounds = [{ file: command.file }];
+    const { file } = command;
+    if (file === null) throw new DomainError('internal_error', 'the request has no audio file');
+    const sounds = [{ file }];
     const [found] = await this.options.decode({ sounds, samplingRate }, left);
     if (!found) throw new DomainError('internal_error', 'the sound was not decoded');
     if ('problem' in found)
@@ -140,14 +142,14 @@ export class TranscriptScheduler {
       } catch (error) {
         if (isFatal(error)) throw error;
         this.waiting.delete(id);
-        this.options.send(failed(id, error));
+        this.options.send(failed(heard.command, error));
         this.hearNext();
       }
     }
   }
 
   /** For one more: each holds what its decoder has written, and what that attends to. */
-  private hasRoom({ cacheBytes = Infinity }: TranscribeCommand): boolean {
+  private hasRoom({ cacheBytes = Infinity }: AskCommand<'transcribe'>): boolean {
     const { model } = this.base;
     if (model.targetPositions === null) return true;
     const rows = model.targetPositions + model.maxPositions;
@@ -156,7 +158,8 @@ export class TranscriptScheduler {
 
   /** Null while its adapter is being made. */
   private opened({ command, samples }: Heard): Open | null {
-    const { task, options, asked, adapter } = command;
+    const { payload, adapter } = command;
+    const { task, options } = payload;
     const { infer } = taskFor(task);
     if (infer?.kind !== 'transcribe')
       throw new DomainError('unsupported', `models of task ${task} do not write what is said`);
@@ -165,7 +168,7 @@ export class TranscriptScheduler {
     const head = headOf({ task, task_options: known });
     const run = adapter === null ? BARE_BASE : this.adapters.attach(adapter, head);
     if (run === null) return null;
-    const transcript = new Transcript(this.base, infer, { run, options: known, samples }, asked);
+    const transcript = new Transcript(this.base, infer, { run, options: known, samples }, payload);
     return { run, samples, transcript };
   }
 
@@ -174,22 +177,25 @@ export class TranscriptScheduler {
     try {
       const { text, segments, isLast } = transcript.step();
       const { seconds, language, rows, tokens } = transcript;
-      const known = isLast ? [{ seconds, language }] : [];
       if (isLast) this.end(id);
       if (text === '' && segments.length === 0 && !isLast) return;
       this.options.send(
-        fact(id, {
-          text,
-          finishReason: isLast ? 'stop' : null,
-          promptTokens: rows,
-          completionTokens: tokens,
-          answers: [...segments, ...known],
-        }),
+        answered(
+          { id, kind: 'transcribe' },
+          {
+            text,
+            segments,
+            ...(isLast && { sound: { seconds, language } }),
+            prompt_tokens: rows,
+            completion_tokens: tokens,
+          },
+          isLast,
+        ),
       );
     } catch (error) {
       if (isFatal(error)) throw error;
       this.end(id);
-      this.options.send(failed(id, error));
+      this.options.send(failed({ id, kind: 'transcribe' }, error));
     }
   }
 
@@ -199,15 +205,3 @@ export class TranscriptScheduler {
     this.hearNext();
   }
 }
-
-const fact = (id: string, more: Partial<GeneratedFact>): GeneratedFact => ({
-  type: 'generated',
-  id,
-  text: '',
-  finishReason: null,
-  promptTokens: 0,
-  completionTokens: 0,
-  errorCode: null,
-  errorMessage: null,
-  ...more,
-});

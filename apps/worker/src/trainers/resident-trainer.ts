@@ -9,10 +9,8 @@ import {
   type AttemptFact,
   type Command,
   type Fact,
-  type GenerateCommand,
-  type GeneratedFact,
-  type InferCommand,
-  type TranscribeCommand,
+  type AnswerFact,
+  type AskCommand,
   type AttemptKey,
   type StartCommand,
 } from '../protocol/protocol.js';
@@ -44,7 +42,7 @@ export class ResidentTrainer {
   private readonly runs = new Map<string, RunListener>();
   /** Bytes promised to runs and answers, beside the base's. */
   private readonly reserved = new Map<string, number>();
-  private readonly answers = new Map<string, (fact: GeneratedFact) => void>();
+  private readonly answers = new Map<string, (fact: AnswerFact) => void>();
   private readonly phases = new Set<ReportPhase>();
   /** Of a GPU's memory, as the trainer said last. */
   private held = 0;
@@ -127,10 +125,7 @@ export class ResidentTrainer {
    * Asks for an answer, whose facts go to `listener` until `endAnswer`.
    * @throws DomainError user_error if the command is too large
    */
-  answer(
-    command: GenerateCommand | InferCommand | TranscribeCommand,
-    listener: (fact: GeneratedFact) => void,
-  ): void {
+  answer(command: AskCommand, listener: (fact: AnswerFact) => void): void {
     this.process.send(command);
     this.answers.set(command.id, listener);
   }
@@ -215,7 +210,7 @@ export class ResidentTrainer {
   }
 
   private route(fact: Fact): void {
-    if (fact.type === 'generated') this.answers.get(fact.id)?.(fact);
+    if (fact.type === 'answer') this.answers.get(fact.id)?.(fact);
     else if (isAttemptFact(fact)) this.runs.get(keyOf(fact))?.fact(fact);
     else if (fact.type === 'phase')
       this.report(fact.code, fact.message, fact.progress ?? undefined);

@@ -262,9 +262,7 @@ function openMark(): WorkMarkFile | null {
 /** What is large where a command is. */
 function contentOf(command: Command): string {
   if (command.type === 'start') return "the job's settings take";
-  if (command.type === 'infer') return 'the inputs take';
-  if (command.type !== 'generate') return 'the command takes';
-  return command.messages === null ? 'the text to go on from takes' : 'the messages take';
+  return command.type === 'ask' ? 'the request takes' : 'the command takes';
 }
 
 function encodeCommand(command: Command): Buffer {

@@ -1,25 +1,7 @@
-import { DomainError } from '@graft/contracts';
+import { DomainError, type AnswerTools } from '@graft/contracts';
 import type { Tokenizer } from '../data/text/tokenizer.js';
 import type { AnswerForm } from './constrained/answer-form.js';
 import type { ToolFormat } from '../data/text/tool-format.js';
-
-/** A tool in OpenAI's form, as templates take it. */
-export interface Tool {
-  readonly type: 'function';
-  readonly function: {
-    readonly name: string;
-    readonly description?: string;
-    /** A JSON Schema of an object; absent: no arguments. */
-    readonly parameters?: object | undefined;
-  };
-}
-
-/** Tools that an answer may call. */
-export interface AnswerTools {
-  readonly tools: readonly Tool[];
-  /** Whether one of them is to be called, `required` or by its name, or the model decides. */
-  readonly choice: 'auto' | 'required' | { readonly name: string };
-}
 
 /** @throws DomainError `unsupported` where the model's template has no tools, or calls them in a form that is not known */
 export function toolFormat({ toolFormat: format }: Tokenizer): ToolFormat {

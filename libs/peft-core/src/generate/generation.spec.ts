@@ -39,9 +39,9 @@ const REQUEST: GenerationRequest = {
   messages: null,
   prompt: null,
   run: null,
-  maxTokens: 1,
+  max_tokens: 1,
   temperature: 0,
-  topP: 1,
+  top_p: 1,
   seed: 0,
   stop: [],
 };
@@ -70,7 +70,8 @@ function written(
   const base = { model, tokenizer: { ...tokenizer, eosIds: [], decode: () => '' } as unknown as Tokenizer }; // prettier-ignore
   const cache = model.cache();
   const answers = prompts.map(
-    (promptTokens) => new Generation(base, cache, { ...REQUEST, run, promptTokens, maxTokens: 12 }),
+    (promptTokens) =>
+      new Generation(base, cache, { ...REQUEST, run, promptTokens, max_tokens: 12 }),
   );
   while (answers.some(({ done }) => !done)) stepTogether(base, cache, answers, rows);
   expect(cache.bytes).toBe(0);
@@ -113,7 +114,7 @@ it('has others write while a long prompt is read', () => {
     new Generation(base, cache, {
       ...REQUEST,
       promptTokens: Array.from({ length }, (_, i) => 2 + (i % 90)),
-      maxTokens: 20,
+      max_tokens: 20,
     });
   const [long, short] = [begin(64), begin(1)];
   for (let turn = 1; turn <= 8; turn++) {
@@ -131,7 +132,7 @@ it('holds no more keys and values than it said', () => {
   const answer = new Generation(base, cache, {
     ...REQUEST,
     promptTokens: Array.from({ length: 66 }, () => 5),
-    maxTokens: 7,
+    max_tokens: 7,
   });
   expect(answer.mostRows).toBe(73);
   for (let turn = 0; turn < 6; turn++) {
@@ -150,7 +151,7 @@ it('keeps keys and values of a side network beside, in no more room than it said
   const whole = written(Infinity, prompts, 1);
   expect(whole).not.toEqual(written(Infinity, prompts));
   const cache = model.cache();
-  const answers = prompts.map((promptTokens) => new Generation(base, cache, { ...REQUEST, run: 1, promptTokens, maxTokens: 12 })); // prettier-ignore
+  const answers = prompts.map((promptTokens) => new Generation(base, cache, { ...REQUEST, run: 1, promptTokens, max_tokens: 12 })); // prettier-ignore
   const most = answers.reduce((sum, { mostRows }) => sum + mostRows * cache.bytesPerRow(1), 0);
   expect(cache.bytesPerRow(1)).toBe(1.5 * cache.bytesPerRow(-1));
   for (let turn = 0; answers.some(({ done }) => !done); turn++) {
@@ -177,7 +178,7 @@ it('moves no answer on where one cannot be drawn: each writes the same by itself
   const whole = written(Infinity, prompts);
   const cache = model.cache();
   const answers = prompts.map(
-    (promptTokens) => new Generation(base, cache, { ...REQUEST, promptTokens, maxTokens: 12 }),
+    (promptTokens) => new Generation(base, cache, { ...REQUEST, promptTokens, max_tokens: 12 }),
   );
   const head = model.head.bind(model);
   const heads = vi.spyOn(model, 'head');
@@ -186,7 +187,7 @@ it('moves no answer on where one cannot be drawn: each writes the same by itself
       throw new Error('no memory');
     });
     expect(() => stepTogether(base, cache, answers)).toThrow('no memory');
-    for (const answer of answers) expect(answer.step().completionTokens).toBe(turn + 1);
+    for (const answer of answers) expect(answer.step().completion_tokens).toBe(turn + 1);
   }
   heads.mockRestore();
   expect(answers.map(({ ids }) => ids)).toEqual(whole);
@@ -202,7 +203,7 @@ it('makes the logits of those that write together, and of no others', () => {
       ...REQUEST,
       run,
       promptTokens: Array.from({ length }, (_, i) => 2 + (i % 90)),
-      maxTokens: 4,
+      max_tokens: 4,
     });
   const adapter = attachMethod(model, { peft_type: 'LORA' }, { run: 1, seed: 4 });
   const heads = vi.spyOn(model, 'head');
@@ -238,8 +239,8 @@ it('writes with the same bits beside others, in bf16', () => {
     const cache = model.cache();
     const answers = runs.map((run, n) => {
       const promptTokens = [5 + 7 * (run ?? 0)];
-      const sampling = { temperature: 0.7, topP: 0.9, seed: 3 };
-      return new Generation(base, cache, { ...REQUEST, ...sampling, run, promptTokens, maxTokens: 6 + (n % 3), topLogprobs: 5 }); // prettier-ignore
+      const sampling = { temperature: 0.7, top_p: 0.9, seed: 3 };
+      return new Generation(base, cache, { ...REQUEST, ...sampling, run, promptTokens, max_tokens: 6 + (n % 3), top_logprobs: 5 }); // prettier-ignore
     });
     const logprobs = answers.map((): unknown[] => []);
     while (answers.some(({ done }) => !done))

@@ -1,51 +1,34 @@
 // One answer in the making: what it has read and written, and what its next forward needs.
-import { DomainError } from '@graft/contracts';
+import {
+  DomainError,
+  type AnswerTools,
+  type GenerateAnswer,
+  type GenerateRequest,
+  type TokenLogprob,
+} from '@graft/contracts';
 import { indexSelect, narrow, noGrad, tensor, tidy } from '@graft/kernels';
 import { BARE_BASE, runRows, type Batch, type PackedRows, type Rows } from '../nn/batch.js';
 import { encodePrompt } from '../data/text/prompt.js';
-import type { ChatMessage } from '../data/text/chat-template.js';
 import type { Tokenizer } from '../data/text/tokenizer.js';
 import type { Model } from '../models/model.js';
 import { invokedAt } from '../nn/sites/invocation.js';
 import type { KvCache } from '../nn/kv-cache.js';
 import { virtualTokens } from '../nn/sites/virtual-tokens.js';
-import { toolFormat, type AnswerTools } from './answer-tools.js';
+import { toolFormat } from './answer-tools.js';
 import type { Constraint } from './constrained/constraint.js';
-import { idLogprob, told, type IdLogprob, type TokenLogprob } from './logprobs.js';
-import { sample, type Sampling } from '../nn/sample.js';
+import { idLogprob, told, type IdLogprob } from './logprobs.js';
+import { sample } from '../nn/sample.js';
 import { TextStream } from '../data/text/text-stream.js';
-import { ToolCallReader, type ToolCall } from './tool-calls.js';
+import { ToolCallReader } from './tool-calls.js';
 
-export interface GenerationRequest extends Sampling {
-  readonly messages: readonly ChatMessage[] | null;
-  /** Text to continue, where there are no messages. */
-  readonly prompt: string | null;
-  /** Token ids to continue, instead of either. */
+/** What is asked, and what the trainer adds to it. */
+export interface GenerationRequest extends Omit<GenerateRequest, 'response_format'> {
+  /** Token ids to continue, instead of messages or a prompt. */
   readonly promptTokens?: readonly number[];
-  /** Which task it is of, where the adapter is for several. */
-  readonly taskId?: number | null;
   /** Id under which an adapter is attached; null = the base. */
   readonly run: number | null;
-  readonly maxTokens: number;
-  readonly stop: readonly string[];
-  /** Has each token come with ln p, and those of so many likeliest. */
-  readonly topLogprobs?: number | null;
   /** What the answer is held to: it is whole when nothing more may come. */
   readonly constraint?: Constraint | null;
-  /** Of a chat: tools that its template is given, and whose calls are told from the text. */
-  readonly tools?: AnswerTools | null;
-}
-
-export interface GenerationStep {
-  /** New text; may be empty. */
-  readonly text: string;
-  readonly finishReason: 'stop' | 'length' | null;
-  readonly promptTokens: number;
-  readonly completionTokens: number;
-  /** Where they were asked for: of the tokens that begin in `text`. The end of text is none of them. */
-  readonly logprobs?: readonly TokenLogprob[];
-  /** Calls that are whole now; they are no text. */
-  readonly toolCalls?: readonly ToolCall[];
 }
 
 export interface Drawn {
@@ -113,7 +96,7 @@ export class Generation {
   ) {
     const { tokenizer, model } = base;
     this.run = request.run ?? BARE_BASE;
-    this.taskId = taskOf(model, this.run, request.taskId ?? null);
+    this.taskId = taskOf(model, this.run, request.task_id ?? null);
     this.pending = request.promptTokens ?? promptIds(base, request);
     this.promptTokens = this.pending.length;
     if (this.promptTokens === 0)
@@ -135,7 +118,7 @@ export class Generation {
       this.pending = [model.startToken ?? 0];
     }
     this.prompt = this.pending;
-    this.limit = Math.min(request.maxTokens, room);
+    this.limit = Math.min(request.max_tokens, room);
     this.stream = new TextStream(tokenizer, request.stop);
     this.calls = request.tools ? callReader(tokenizer, request.tools) : null;
     this.handle = cache.open(this.run, this.mostRows);
@@ -165,8 +148,8 @@ export class Generation {
   }
 
   /** One forward for this answer alone. */
-  step(): GenerationStep {
-    return stepTogether(this.base, this.cache, [this])[0] as GenerationStep;
+  step(): GenerateAnswer {
+    return stepTogether(this.base, this.cache, [this])[0] as GenerateAnswer;
   }
 
   close(): void {
@@ -200,10 +183,10 @@ export class Generation {
 
   /** Internal: what follows. @param logits [1, V] */
   draw(logits: Parameters<typeof sample>[0]): Drawn {
-    const { topLogprobs: top = null, constraint } = this.request;
+    const { top_logprobs: top, constraint } = this.request;
     const open = constraint ? constraint.held(logits) : logits;
     const id = sample(open, this.request, this.ids.length);
-    return { id, logprob: top === null ? null : idLogprob(logits, id, top) };
+    return { id, logprob: top == null ? null : idLogprob(logits, id, top) };
   }
 
   /** Those of `unsaid` that begin in what was given out; all, where no more comes and nothing was cut off. */
@@ -217,11 +200,11 @@ export class Generation {
     );
   }
 
-  private read(calls: ToolCallReader, text: string): Pick<GenerationStep, 'text' | 'toolCalls'> {
+  private read(calls: ToolCallReader, text: string): Pick<GenerateAnswer, 'text' | 'tool_calls'> {
     const read = [calls.push(text), ...(this.finishReason === null ? [] : [calls.end()])];
     return {
       text: read.map((one) => one.text).join(''),
-      toolCalls: read.flatMap((one) => one.calls),
+      tool_calls: read.flatMap((one) => one.calls),
     };
   }
 
@@ -239,17 +222,17 @@ export class Generation {
   }
 
   /** Internal: a step that brings nothing new. */
-  idle(): GenerationStep {
+  idle(): GenerateAnswer {
     return {
       text: '',
-      finishReason: this.finishReason,
-      promptTokens: this.promptTokens,
-      completionTokens: this.ids.length,
+      finish_reason: this.finishReason,
+      prompt_tokens: this.promptTokens,
+      completion_tokens: this.ids.length,
     };
   }
 
   /** Internal: goes on with what was drawn. */
-  take(drawn: Drawn | null): GenerationStep {
+  take(drawn: Drawn | null): GenerateAnswer {
     this.position += this.given;
     this.source = [];
     this.pending = this.pending.slice(this.given);
@@ -272,10 +255,10 @@ export class Generation {
     const said = this.calls ? this.read(this.calls, text) : { text };
     return {
       ...said,
-      finishReason: this.finishReason,
-      promptTokens: this.promptTokens,
-      completionTokens: this.ids.length,
-      ...(this.request.topLogprobs != null && { logprobs: this.said() }),
+      finish_reason: this.finishReason,
+      prompt_tokens: this.promptTokens,
+      completion_tokens: this.ids.length,
+      ...(this.request.top_logprobs != null && { logprobs: this.said() }),
     };
   }
 }

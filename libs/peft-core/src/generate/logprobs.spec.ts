@@ -6,7 +6,8 @@ import type { Tokenizer } from '../data/text/tokenizer.js';
 import type { HfConfig } from '../nn/hf-files.js';
 import { buildModel } from '../models/registry.js';
 import { Generation, type GenerationRequest } from './generation.js';
-import { idLogprob, type TokenLogprob } from './logprobs.js';
+import type { TokenLogprob } from '@graft/contracts';
+import { idLogprob } from './logprobs.js';
 
 const LLAMA = join(import.meta.dirname, '../../../../test/golden/llama');
 const read = <T>(...path: string[]): T =>
@@ -48,12 +49,12 @@ function answered(more: Partial<GenerationRequest>) {
     prompt: null,
     promptTokens: greedy.prompt,
     run: null,
-    maxTokens: greedy.tokens.length,
+    max_tokens: greedy.tokens.length,
     temperature: 0,
-    topP: 1,
+    top_p: 1,
     seed: 3,
     stop: [],
-    topLogprobs: 5,
+    top_logprobs: 5,
     ...more,
   });
   const logprobs: TokenLogprob[] = [];
@@ -86,7 +87,7 @@ it('are those of log_softmax in transformers, whole and of the five likeliest', 
 });
 
 it('are of the distribution before temperature and top_p, and change nothing that is written', () => {
-  const hot = { temperature: 1.7, topP: 0.6, maxTokens: 1 };
+  const hot = { temperature: 1.7, top_p: 0.6, max_tokens: 1 };
   const drawn = [1, 2, 3, 4, 5, 6].map((seed) => answered({ ...hot, seed }));
   for (const { logprobs } of drawn) {
     const [{ top } = { top: [] }] = logprobs;
@@ -95,7 +96,7 @@ it('are of the distribution before temperature and top_p, and change nothing tha
     );
   }
   expect(new Set(drawn.map(({ text }) => text)).size).toBeGreaterThan(1);
-  expect(answered({ temperature: 1, topLogprobs: null }).ids).toEqual(
+  expect(answered({ temperature: 1, top_logprobs: null }).ids).toEqual(
     answered({ temperature: 1 }).ids,
   );
 });

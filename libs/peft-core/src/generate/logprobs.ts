@@ -1,21 +1,7 @@
 // ln p of the tokens of an answer: log_softmax of the logits as the model computed them. Temperature, top_p and what an
 // answer is held to come after, and do not show in them.
+import type { TokenLogprob } from '@graft/contracts';
 import { logSoftmax, narrow, tidy, topk, type Tensor } from '@graft/kernels';
-
-interface Token {
-  /** Its bytes as text; what is no whole character is U+FFFD. */
-  readonly token: string;
-  readonly bytes: readonly number[];
-  /** ln p */
-  readonly logprob: number;
-}
-
-export interface TokenLogprob extends Token {
-  /** UTF-16 units of the answer's text before it. */
-  readonly start: number;
-  /** The likeliest in its place, the likeliest first. */
-  readonly top: readonly Token[];
-}
 
 export interface IdLogprob {
   readonly id: number;
@@ -49,7 +35,7 @@ export function told(
   start: number,
   bytesOf: (id: number) => Uint8Array,
 ): TokenLogprob {
-  const one = (token: number, value: number): Token => {
+  const one = (token: number, value: number): TokenLogprob['top'][number] => {
     const bytes = bytesOf(token);
     return { token: Buffer.from(bytes).toString('utf8'), bytes: [...bytes], logprob: value };
   };

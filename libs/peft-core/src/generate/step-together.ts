@@ -1,9 +1,10 @@
 // One step of several answers. It is one forward of the sequences that are open (a piece of the prompt at first, then a
 // token each), so that a trainer can answer chats between training steps.
 import { indexSelect, narrow, noGrad, tensor, tidy } from '@graft/kernels';
-import { runRows, type Batch, type PackedRows, type Rows } from '../batch.js';
+import { runRows, type Batch, type PackedRows, type Rows } from '../nn/batch.js';
 import type { KvCache } from '../nn/kv-cache.js';
-import type { Drawn, Generation, GenerationBase, GenerationStep, NextRows } from './generation.js';
+import type { GenerateAnswer } from '@graft/contracts';
+import type { Drawn, Generation, GenerationBase, NextRows } from './generation.js';
 
 /** Rows of one forward: a long prompt takes several, and between them others have their turn. */
 const FORWARD_ROWS = 512;
@@ -19,7 +20,7 @@ export function stepTogether(
   cache: KvCache,
   answers: readonly Generation[],
   rows = FORWARD_ROWS,
-): GenerationStep[] {
+): GenerateAnswer[] {
   const chosen = choose(answers, rows).sort((a, b) => a.answer.run - b.answer.run);
   const held = chosen.map(({ answer }) => answer.heldRows);
   let drawn: (Drawn | null)[];

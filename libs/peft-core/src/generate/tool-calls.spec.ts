@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { ToolCallReader, type ToolCall } from './tool-calls.js';
+import type { ToolCall } from '@graft/contracts';
+import { ToolCallReader } from './tool-calls.js';
 import { toolFormatOf, type ToolFormat } from '../data/text/tool-format.js';
 
 const hermes = toolFormatOf('{% if tools %}<tool_call>{% endif %}') as ToolFormat;

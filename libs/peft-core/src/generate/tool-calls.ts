@@ -1,11 +1,6 @@
 // How chat templates have a model call tools: in which form it writes a call, and what of its text is one.
+import type { ToolCall } from '@graft/contracts';
 import { shared, type ToolFormat } from '../data/text/tool-format.js';
-
-export interface ToolCall {
-  readonly name: string;
-  /** A JSON object, as text. */
-  readonly arguments: string;
-}
 
 export interface ReadText {
   readonly text: string;

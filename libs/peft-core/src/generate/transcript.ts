@@ -3,13 +3,13 @@
  * hears any length): one that writes times goes on from the last of them, as transformers' long form does; of others a
  * window is cut at the quietest place of its last sixth. Each step is one forward.
  */
-import { DomainError } from '@graft/contracts';
+import { DomainError, type TranscriptOptions, type TranscriptSegment } from '@graft/contracts';
 import { BARE_BASE } from '../nn/batch.js';
 import { quietEnd } from '../data/audio/windows.js';
 import type { Processor } from '../data/processor.js';
 import type { Model } from '../models/model.js';
 import type { Example, Inference } from '../tasks/task.js';
-import type { SaidSegment, TranscriptOptions, Writer } from '../tasks/speech/writer.js';
+import type { Writer } from '../tasks/speech/writer.js';
 import { virtualTokens } from '../nn/sites/virtual-tokens.js';
 import { answersTo } from './inference.js';
 import { Spoken } from './spoken-text.js';
@@ -34,12 +34,6 @@ export interface TranscriptPiece {
   /** Whole, in seconds of the sound. */
   readonly segments: readonly TranscriptSegment[];
   readonly isLast: boolean;
-}
-
-/** Its times are those of the sound. */
-export interface TranscriptSegment extends SaidSegment {
-  /** Hundredths of a second before its window. */
-  readonly seek: number;
 }
 
 interface Base {

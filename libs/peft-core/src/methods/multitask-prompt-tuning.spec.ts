@@ -206,10 +206,10 @@ describe('an answer', () => {
         prompt: null,
         promptTokens: [5, 17, 42],
         run,
-        taskId,
-        maxTokens: 6,
+        task_id: taskId,
+        max_tokens: 6,
         temperature: 0,
-        topP: 1,
+        top_p: 1,
         seed: 0,
         stop: [],
       });

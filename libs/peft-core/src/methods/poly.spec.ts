@@ -70,8 +70,8 @@ it('answers as the task that was asked for, alone and beside others', () => {
   const base = { model, tokenizer: ids };
   const ask = (run: number | null, taskId: number | null): Generation =>
     new Generation(base, cache, {
-      ...{ messages: null, prompt: null, promptTokens: [5, 17, 42], maxTokens: 8, stop: [] },
-      ...{ run, taskId, temperature: 0, topP: 1, seed: 0 },
+      ...{ messages: null, prompt: null, promptTokens: [5, 17, 42], max_tokens: 8, stop: [] },
+      ...{ run, task_id: taskId, temperature: 0, top_p: 1, seed: 0 },
     });
   const alone = [0, 1, 2].map((taskId) => {
     const answer = ask(1, taskId);

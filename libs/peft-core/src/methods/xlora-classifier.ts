@@ -20,10 +20,10 @@ import {
 import type { Tensor } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
 import type { RowContext } from '../nn/context.js';
-import type { Scaler } from '../nn/scalings.js';
+import type { Scaler } from '../nn/sites/scalings.js';
 import type { NamedTensors, PartKind } from './method.js';
-import { STREAMS } from './mixed-linear.js';
-import type { ModuleParameters, PartShapes } from './parameters.js';
+import { STREAMS } from './parts/mixed-linear.js';
+import type { ModuleParameters, PartShapes } from './frame/parameters.js';
 
 export const MOST_LAYERS = 16;
 

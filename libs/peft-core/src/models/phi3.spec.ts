@@ -175,13 +175,13 @@ describe('beyond the first length', () => {
   });
 
   const base = () => ({ model, tokenizer: { eosIds: [], decode: () => '' } as never });
-  const request = { messages: null, prompt: null, temperature: 0, topP: 1, seed: 1, stop: [] };
+  const request = { messages: null, prompt: null, temperature: 0, top_p: 1, seed: 1, stop: [] };
 
   it.each(read<{ prompt: number[]; tokens: number[] }[]>('crossing.json'))(
     'an answer to $prompt goes on as transformers’ does',
     ({ prompt, tokens }) => {
       const cache = model.cache();
-      const asked = { ...request, promptTokens: prompt, run: null, maxTokens: tokens.length };
+      const asked = { ...request, promptTokens: prompt, run: null, max_tokens: tokens.length };
       // beside another one, in pieces of the prompt
       const answers = [new Generation(base(), cache, asked), new Generation(base(), cache, asked)];
       const [first, second] = answers as [Generation, Generation];
@@ -194,7 +194,7 @@ describe('beyond the first length', () => {
   );
 
   it('an answer behind virtual tokens ends at the first length, one behind a prefix does not', () => {
-    const asked = { ...request, promptTokens: [5, 17, 42], run: 1, maxTokens: 20 };
+    const asked = { ...request, promptTokens: [5, 17, 42], run: 1, max_tokens: 20 };
     const written = (peft: { peft_type: string }): number => {
       const adapter = attachMethod(model, { ...peft, num_virtual_tokens: 2 }, { run: 1, seed: 3 });
       const answer = new Generation(base(), model.cache(), asked);
@@ -209,13 +209,13 @@ describe('beyond the first length', () => {
   it('a prefix counts towards the length, and what follows goes on as if it were read at once', () => {
     const adapter = attachMethod(model, { peft_type: 'PREFIX_TUNING', num_virtual_tokens: 2 }, { run: 1, seed: 3 }); // prettier-ignore
     const step = (tokens: readonly number[]): number => {
-      const asked = { ...request, promptTokens: tokens, run: 1, maxTokens: 1 };
+      const asked = { ...request, promptTokens: tokens, run: 1, max_tokens: 1 };
       const answer = new Generation(base(), model.cache(), asked);
       answer.step();
       return answer.ids[0] as number;
     };
     const prompt = [5, 17, 42, 8];
-    const answer = new Generation(base(), model.cache(), { ...request, promptTokens: prompt, run: 1, maxTokens: 8 }); // prettier-ignore
+    const answer = new Generation(base(), model.cache(), { ...request, promptTokens: prompt, run: 1, max_tokens: 8 }); // prettier-ignore
     while (!answer.done) answer.step();
     for (let at = 0; at < answer.ids.length; at++)
       expect(step([...prompt, ...answer.ids.slice(0, at)])).toBe(answer.ids[at]);

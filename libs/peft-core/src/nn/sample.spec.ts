@@ -11,17 +11,17 @@ const draws = (settings: Parameters<typeof sample>[1], n: number): number[] => {
 };
 
 it('takes the likeliest at temperature 0', () => {
-  expect(sample(keep(tensor([1, 3, 2], [3])), { temperature: 0, topP: 1, seed: 1 }, 0)).toBe(1);
+  expect(sample(keep(tensor([1, 3, 2], [3])), { temperature: 0, top_p: 1, seed: 1 }, 0)).toBe(1);
 });
 
 it('draws each token as often as its probability says', () => {
-  draws({ temperature: 1, topP: 1, seed: 7 }, 4000).forEach((share, i) =>
+  draws({ temperature: 1, top_p: 1, seed: 7 }, 4000).forEach((share, i) =>
     expect(Math.abs(share - (probabilities[i] as number))).toBeLessThan(0.03),
   );
 });
 
 it('leaves out what is beyond top_p and keeps the proportions of the rest', () => {
-  const [a, b, c, d] = draws({ temperature: 1, topP: 0.75, seed: 7 }, 4000) as [
+  const [a, b, c, d] = draws({ temperature: 1, top_p: 0.75, seed: 7 }, 4000) as [
     number,
     number,
     number,
@@ -35,13 +35,13 @@ it('leaves out what is beyond top_p and keeps the proportions of the rest', () =
 it('is a function of the seed and the position', () => {
   const text = (seed: number) =>
     Array.from({ length: 50 }, (_, i) =>
-      sample(logits, { temperature: 1, topP: 0.9, seed }, i),
+      sample(logits, { temperature: 1, top_p: 0.9, seed }, i),
     ).join('');
   expect(text(3)).toBe(text(3));
   expect(text(3)).not.toBe(text(4));
 });
 
 it('is sharper at a low temperature', () => {
-  const [a] = draws({ temperature: 0.25, topP: 1, seed: 5 }, 1000) as [number];
+  const [a] = draws({ temperature: 0.25, top_p: 1, seed: 5 }, 1000) as [number];
   expect(a).toBeGreaterThan(0.84);
 });

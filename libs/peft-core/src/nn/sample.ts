@@ -9,7 +9,7 @@ export interface Sampling {
   /** 0 = greedy. */
   readonly temperature: number;
   /** In (0, 1]. */
-  readonly topP: number;
+  readonly top_p: number;
   readonly seed: number;
 }
 
@@ -20,26 +20,26 @@ const FIRST_CANDIDATES = 512;
 /** @param logits one row, [V] or [1, V] @param position counts the sampled tokens of an answer */
 export function sample(
   logits: Tensor,
-  { temperature, topP, seed }: Sampling,
+  { temperature, top_p, seed }: Sampling,
   position: number,
 ): number {
   if (temperature <= 0) return tidy(() => argmax(logits).item());
   return tidy(() => {
     const u = counterUniform([1], { seed, step: position, site: SITE }).item();
     const p = softmax(div(logits, temperature), -1, 'f32');
-    return topP >= 1 ? draw(p.toArray() as Float32Array, null, u) : nucleus(p, topP, u);
+    return top_p >= 1 ? draw(p.toArray() as Float32Array, null, u) : nucleus(p, top_p, u);
   });
 }
 
-function nucleus(p: Tensor, topP: number, u: number): number {
+function nucleus(p: Tensor, top_p: number, u: number): number {
   const vocabulary = p.shape[p.shape.length - 1] as number;
   for (let k = Math.min(FIRST_CANDIDATES, vocabulary); ; k = Math.min(16 * k, vocabulary)) {
     const { values, indices } = topk(p, k);
     const masses = values.toArray() as Float32Array;
     let mass = 0;
     let kept = 0;
-    while (kept < k && mass < topP) mass += masses[kept++] as number;
-    if (mass >= topP || k === vocabulary) {
+    while (kept < k && mass < top_p) mass += masses[kept++] as number;
+    if (mass >= top_p || k === vocabulary) {
       return draw(masses.subarray(0, kept), indices.toArray() as BigInt64Array, u);
     }
   }

@@ -1,10 +1,10 @@
 // Reads and encodes the training and validation data of a run.
 import { DomainError } from '@graft/contracts';
-import { loadExamples } from '../data/examples.js';
+import { loadExamples } from '../datasets/examples.js';
 import { linesInWords } from '../data/line-ranges.js';
 import { MediaStore } from '../data/media-store.js';
-import type { Base } from '../io/base-folder.js';
-import { invocationOf, promptTasks } from '../methods/config.js';
+import type { Base } from '../io/base/base-folder.js';
+import { invocationOf, promptTasks } from '../methods/frame/config.js';
 import { inputsOf } from '../tasks/registry.js';
 import type { Example } from '../tasks/task.js';
 import type { ResolvedRun, RunOptions } from './resolve-run.js';

@@ -3,24 +3,24 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Spec } from '@graft/contracts';
 import { lettersIn } from '../data/audio/made-vocabulary.js';
-import { heldOut, splitOf } from '../data/held-out.js';
-import { surveyed } from '../data/survey.js';
-import type { Base } from '../io/base-folder.js';
-import { isWholeModel, storedLetters } from '../io/peft-adapter.js';
-import { promptTasks } from '../methods/config.js';
-import type { HeadRequest } from '../nn/outline.js';
-import { stackKinds } from '../nn/stack-options.js';
-import { footprintOf, type BaseFootprint } from '../plan.js';
+import { heldOut, splitOf } from '../datasets/held-out.js';
+import { surveyed } from '../datasets/survey.js';
+import type { Base } from '../io/base/base-folder.js';
+import { isWholeModel, storedLetters } from '../io/adapter/peft-adapter.js';
+import { promptTasks } from '../methods/frame/config.js';
+import type { HeadRequest } from '../nn/outline/outline.js';
+import { stackKinds } from '../nn/outline/stack-options.js';
+import { footprintOf, type BaseFootprint } from '../methods/frame/base-footprint.js';
 import {
   checkWrites,
   continuedOptions,
   headOf,
   inOrderOf,
   learntOn,
-} from '../tasks/head-request.js';
+} from '../tasks/heads/head-request.js';
 import { checkBase, taskFor } from '../tasks/registry.js';
 import type { Task } from '../tasks/task.js';
-import { checkTrained } from './optimizer.js';
+import { checkTrained } from './optimizer/optimizer.js';
 
 export interface RunOptions {
   /** Number of the run in its group. */

@@ -1,4 +1,4 @@
-import { DomainError } from '@graft/contracts';
+import { DomainError, type AnswerForm as AskedForm } from '@graft/contracts';
 import type { ToolFormat } from '../../data/text/tool-format.js';
 import { choice, literal, sequence, type Node } from './grammar.js';
 import { ANY_OBJECT } from './json-grammar.js';
@@ -7,8 +7,7 @@ import { SchemaBudget } from './schema-limits.js';
 
 /** What a whole answer is held to. */
 export type AnswerForm =
-  | { readonly type: 'json_object' }
-  | { readonly type: 'json_schema'; readonly schema: unknown }
+  | AskedForm
   | {
       readonly type: 'tool_call';
       readonly format: ToolFormat;

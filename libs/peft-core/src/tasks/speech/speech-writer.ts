@@ -94,8 +94,8 @@ export class SpeechWriter implements Writer {
       end,
       tokens: ids,
       text: this.textOf(ids),
-      avgLogprob: this.logprobs / Math.max(1, this.count),
-      noSpeechProb: this.noSpeech,
+      avg_logprob: this.logprobs / Math.max(1, this.count),
+      no_speech_prob: this.noSpeech,
     }));
     return { segments, until };
   }
@@ -160,7 +160,7 @@ export class SpeechWriter implements Writer {
     const { temperature, seed } = asked;
     const id =
       temperature > 0
-        ? sample(tensor(scores, [scores.length]), { temperature, topP: 1, seed }, ids.length)
+        ? sample(tensor(scores, [scores.length]), { temperature, top_p: 1, seed }, ids.length)
         : scores.reduce((best, score, at) => (score > (scores[best] as number) ? at : best), 0);
     this.logprobs += (scores[id] as number) - logSumExp(scores);
     return id;

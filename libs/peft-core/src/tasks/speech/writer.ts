@@ -1,21 +1,9 @@
 // How models write what is said in a sound, a token at a time: what a transcript asks of a task.
+import type { TranscriptOptions, TranscriptSegment } from '@graft/contracts';
 import type { Processor } from '../../data/processor.js';
 import type { Model } from '../../models/model.js';
 
-/** How a transcript is asked for. */
-export interface TranscriptOptions {
-  /** Null: that of the task's options, or the one that the base hears. */
-  readonly language: string | null;
-  /** What stands before the transcript: names, spellings. */
-  readonly prompt: string | null;
-  /** 0: the likeliest token each time. */
-  readonly temperature: number;
-  readonly seed: number;
-  /** Whether it is told when each part is said. */
-  readonly segments: boolean;
-}
-
-/** The same for a window of a sound. */
+/** How a window of an audio file is transcribed. */
 export interface WindowOptions extends TranscriptOptions {
   /** Whether the model writes when what is said begins and ends. */
   readonly timed: boolean;
@@ -23,17 +11,8 @@ export interface WindowOptions extends TranscriptOptions {
   readonly seconds: number;
 }
 
-/** A part of what is said. Seconds are those of its window. */
-export interface SaidSegment {
-  readonly start: number;
-  readonly end: number;
-  readonly text: string;
-  readonly tokens: readonly number[];
-  /** Mean of ln p of the window's tokens. */
-  readonly avgLogprob: number;
-  /** Null: the base has no token for it. */
-  readonly noSpeechProb: number | null;
-}
+/** A segment of a window, with times in seconds of the window. */
+export type SaidSegment = Omit<TranscriptSegment, 'seek'>;
 
 export interface SaidTimes {
   readonly segments: readonly SaidSegment[];

@@ -32,7 +32,15 @@ export class Samples implements SideWork {
     const { prompts, maxTokens, taskId } = request;
     this.cache = base.model.cache();
     this.texts = prompts.map(() => '');
-    const greedy = { run, taskId, maxTokens, temperature: 0, topP: 1, seed: 0, stop: [] };
+    const greedy = {
+      run,
+      task_id: taskId,
+      max_tokens: maxTokens,
+      temperature: 0,
+      top_p: 1,
+      seed: 0,
+      stop: [],
+    };
     try {
       for (const prompt of prompts)
         this.answers.push(new Generation(base, this.cache, { ...greedy, ...promptOf(prompt) }));

@@ -20,7 +20,7 @@ import {
   type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
-import { ConnectResponse, GenerateChunk, GenerateRequest } from "../../worker/v1/worker.js";
+import { ConnectResponse, ModelRequest, ModelResponse } from "../../worker/v1/worker.js";
 
 export const protobufPackage = "graft.gateway.v1";
 
@@ -56,14 +56,14 @@ export interface AskRequest {
   workerId: string;
   sessionId: string;
   request:
-    | GenerateRequest
+    | ModelRequest
     | undefined;
   /** The picture or sound that it is about, in the pieces that go to the worker. */
   media: Uint8Array[];
 }
 
 export interface AskResponse {
-  chunk: GenerateChunk | undefined;
+  response: ModelResponse | undefined;
 }
 
 function createBaseSendRequest(): SendRequest {
@@ -306,7 +306,7 @@ export const AskRequest: MessageFns<AskRequest> = {
       writer.uint32(18).string(message.sessionId);
     }
     if (message.request !== undefined) {
-      GenerateRequest.encode(message.request, writer.uint32(26).fork()).join();
+      ModelRequest.encode(message.request, writer.uint32(26).fork()).join();
     }
     for (const v of message.media) {
       writer.uint32(34).bytes(v!);
@@ -348,7 +348,7 @@ export const AskRequest: MessageFns<AskRequest> = {
               break;
             }
 
-            message.request = GenerateRequest.decode(reader, reader.uint32());
+            message.request = ModelRequest.decode(reader, reader.uint32());
             continue;
           }
           case 4: {
@@ -379,7 +379,7 @@ export const AskRequest: MessageFns<AskRequest> = {
     message.workerId = object.workerId ?? "";
     message.sessionId = object.sessionId ?? "";
     message.request = (object.request !== undefined && object.request !== null)
-      ? GenerateRequest.fromPartial(object.request)
+      ? ModelRequest.fromPartial(object.request)
       : undefined;
     message.media = object.media?.map((e) => e) || [];
     return message;
@@ -387,13 +387,13 @@ export const AskRequest: MessageFns<AskRequest> = {
 };
 
 function createBaseAskResponse(): AskResponse {
-  return { chunk: undefined };
+  return { response: undefined };
 }
 
 export const AskResponse: MessageFns<AskResponse> = {
   encode(message: AskResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.chunk !== undefined) {
-      GenerateChunk.encode(message.chunk, writer.uint32(10).fork()).join();
+    if (message.response !== undefined) {
+      ModelResponse.encode(message.response, writer.uint32(10).fork()).join();
     }
     return writer;
   },
@@ -416,7 +416,7 @@ export const AskResponse: MessageFns<AskResponse> = {
               break;
             }
 
-            message.chunk = GenerateChunk.decode(reader, reader.uint32());
+            message.response = ModelResponse.decode(reader, reader.uint32());
             continue;
           }
         }
@@ -436,8 +436,8 @@ export const AskResponse: MessageFns<AskResponse> = {
   },
   fromPartial(object: DeepPartial<AskResponse>): AskResponse {
     const message = createBaseAskResponse();
-    message.chunk = (object.chunk !== undefined && object.chunk !== null)
-      ? GenerateChunk.fromPartial(object.chunk)
+    message.response = (object.response !== undefined && object.response !== null)
+      ? ModelResponse.fromPartial(object.response)
       : undefined;
     return message;
   },
@@ -455,7 +455,7 @@ export const GatewayServiceService = {
     responseSerialize: (value: SendResponse): Buffer => Buffer.from(SendResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): SendResponse => SendResponse.decode(value),
   },
-  /** Has such a worker make an answer; ends after the chunk with a finish reason. Cancelling the call cancels the answer. */
+  /** Has such a worker answer a request; ends after the last response. Cancelling the call cancels the answer. */
   ask: {
     path: "/graft.gateway.v1.GatewayService/Ask" as const,
     requestStream: false as const,
@@ -470,7 +470,7 @@ export const GatewayServiceService = {
 export interface GatewayServiceServer extends UntypedServiceImplementation {
   /** Hands a message on to a worker whose stream ends at the called process. */
   send: handleUnaryCall<SendRequest, SendResponse>;
-  /** Has such a worker make an answer; ends after the chunk with a finish reason. Cancelling the call cancels the answer. */
+  /** Has such a worker answer a request; ends after the last response. Cancelling the call cancels the answer. */
   ask: handleServerStreamingCall<AskRequest, AskResponse>;
 }
 
@@ -488,7 +488,7 @@ export interface GatewayServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: SendResponse) => void,
   ): ClientUnaryCall;
-  /** Has such a worker make an answer; ends after the chunk with a finish reason. Cancelling the call cancels the answer. */
+  /** Has such a worker answer a request; ends after the last response. Cancelling the call cancels the answer. */
   ask(request: AskRequest, options?: Partial<CallOptions>): ClientReadableStream<AskResponse>;
   ask(request: AskRequest, metadata?: Metadata, options?: Partial<CallOptions>): ClientReadableStream<AskResponse>;
 }

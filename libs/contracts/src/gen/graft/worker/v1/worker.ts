@@ -62,7 +62,7 @@ export interface ConnectRequest {
     | { $case: "pull"; value: Pull }
     | { $case: "heartbeat"; value: Heartbeat }
     | { $case: "events"; value: EventBatch }
-    | { $case: "generated"; value: GenerateChunk }
+    | { $case: "modelResponse"; value: ModelResponse }
     | { $case: "draining"; value: Draining }
     | undefined;
 }
@@ -74,7 +74,7 @@ export interface ConnectResponse {
     | { $case: "heartbeatReply"; value: HeartbeatReply }
     | { $case: "ack"; value: EventAck }
     | { $case: "command"; value: Command }
-    | { $case: "generate"; value: GenerateRequest }
+    | { $case: "modelRequest"; value: ModelRequest }
     | { $case: "generateCancel"; value: GenerateCancel }
     | { $case: "drain"; value: Drain }
     | { $case: "askedMedia"; value: AskedMedia }
@@ -419,68 +419,26 @@ export interface Phase {
   progress: number;
 }
 
-export interface GenerateRequest {
+/** A request that a model answers. Its kind says which schema of libs/contracts/src/messages/requests the payload has. */
+export interface ModelRequest {
   id: string;
   base:
     | BaseRef
     | undefined;
   /** Empty for the base itself. */
   adapter: BlobRef[];
-  /** OpenAI chat messages as JSON. */
-  messagesJson: string;
-  /** Text prompt instead of messages (`/v1/completions`). */
-  prompt?: string | undefined;
-  maxTokens: number;
-  temperature: number;
-  topP: number;
-  seed: number;
-  stop: string[];
   /** Of the base that the adapter was trained on. Empty: whichever is in memory, else bf16. */
   baseDtype: string;
   /** Empty: the weights are not packed. */
   quantization: string;
-  /** Instead of a chat or a text to go on from: what a model makes of inputs without writing anything. */
-  inference?:
-    | Inference
-    | undefined;
-  /** Which task the answer is of, where the adapter has a prompt for each. */
-  taskId?:
-    | number
-    | undefined;
-  /** Each token comes with the logarithm of its probability, and those of so many likeliest. Absent: none does. */
-  topLogprobs?:
-    | number
-    | undefined;
-  /** What the whole answer is held to (libs/peft-core/src/generate/constrained/answer-form.ts), as JSON. Absent: nothing. */
-  formJson?:
-    | string
-    | undefined;
-  /** Tools that the chat template is given, and whether one is to be called, as JSON (`AnswerTools`). Absent: none. */
-  toolsJson?: string | undefined;
-}
-
-/** Vectors, labels, or what is said in a sound. */
-export interface Inference {
-  /** The task (libs/peft-core/src/tasks) that says how, with its options as JSON: those that the adapter was trained with. */
-  task: string;
-  optionsJson: string;
-  /** A list as JSON: the task's records without their answers. */
-  inputsJson: string;
-  /**
-   * What is said in the one input is to be written: how (`TranscriptOptions` of libs/peft-core), as JSON. It comes as
-   * `text`, with its segments and last what is known of the sound as `inferred`.
-   */
-  transcriptJson?:
-    | string
-    | undefined;
-  /**
-   * The one input is a picture or a sound of so many bytes, which follow as AskedMedia: `inputs_json` has a record whose
-   * data URL ends at its comma. Absent: all of the inputs are in `inputs_json`.
-   */
+  kind: string;
+  /** JSON. */
+  payload: Uint8Array;
+  /** The request is about an image or audio file of this size, which follows as AskedMedia. Absent: it has no file. */
   mediaBytes?: number | undefined;
 }
 
-/** The next bytes of the picture or sound that a question is about. */
+/** The next bytes of the image or audio file that a request is about. */
 export interface AskedMedia {
   id: string;
   data: Uint8Array;
@@ -490,58 +448,18 @@ export interface GenerateCancel {
   id: string;
 }
 
-export interface GenerateChunk {
+/** What is new of an answer. */
+export interface ModelResponse {
   id: string;
-  text: string;
-  /** "", "stop", "length" or "error". */
-  finishReason: string;
-  promptTokens: number;
-  completionTokens: number;
+  /** Pieces in order, as JSON each. The kind of the request says which schema they have. */
+  pieces: Uint8Array[];
+  /** Nothing follows. */
+  last: boolean;
+  /** Set if the answer failed; the response is its last. */
   errorCode: string;
   errorMessage: string;
   /** Sent while the base is loading, so that the caller sees progress. */
   phase: string;
-  /** Of an inference. */
-  inferred?:
-    | Inferred
-    | undefined;
-  /** Of the tokens that begin in `text`, in order, where they were asked for. */
-  logprobs?:
-    | Logprobs
-    | undefined;
-  /** Calls of tools that the model has written; they are not in `text`. */
-  toolCalls?: ToolCalls | undefined;
-}
-
-export interface ToolCalls {
-  calls: ToolCall[];
-}
-
-export interface ToolCall {
-  name: string;
-  /** A JSON object. */
-  arguments: string;
-}
-
-export interface Logprobs {
-  tokens: TokenLogprob[];
-}
-
-export interface TokenLogprob {
-  /** Its bytes as text; what is no whole character is U+FFFD. */
-  token: string;
-  bytes: Uint8Array;
-  /** ln p, of what the model computed, before temperature and top_p. */
-  logprob: number;
-  /** The likeliest in its place, the likeliest first; they have none of their own. */
-  top: TokenLogprob[];
-  /** UTF-16 units of the answer's text before it. */
-  start: number;
-}
-
-/** What some of the inputs came to, in order, as JSON each: of a vector, a string of its f32 numbers in base64. */
-export interface Inferred {
-  json: string[];
 }
 
 export interface Draining {
@@ -615,8 +533,8 @@ export const ConnectRequest: MessageFns<ConnectRequest> = {
       case "events":
         EventBatch.encode(message.body.value, writer.uint32(34).fork()).join();
         break;
-      case "generated":
-        GenerateChunk.encode(message.body.value, writer.uint32(42).fork()).join();
+      case "modelResponse":
+        ModelResponse.encode(message.body.value, writer.uint32(42).fork()).join();
         break;
       case "draining":
         Draining.encode(message.body.value, writer.uint32(50).fork()).join();
@@ -675,7 +593,7 @@ export const ConnectRequest: MessageFns<ConnectRequest> = {
               break;
             }
 
-            message.body = { $case: "generated", value: GenerateChunk.decode(reader, reader.uint32()) };
+            message.body = { $case: "modelResponse", value: ModelResponse.decode(reader, reader.uint32()) };
             continue;
           }
           case 6: {
@@ -728,9 +646,9 @@ export const ConnectRequest: MessageFns<ConnectRequest> = {
         }
         break;
       }
-      case "generated": {
+      case "modelResponse": {
         if (object.body?.value !== undefined && object.body?.value !== null) {
-          message.body = { $case: "generated", value: GenerateChunk.fromPartial(object.body.value) };
+          message.body = { $case: "modelResponse", value: ModelResponse.fromPartial(object.body.value) };
         }
         break;
       }
@@ -767,8 +685,8 @@ export const ConnectResponse: MessageFns<ConnectResponse> = {
       case "command":
         Command.encode(message.body.value, writer.uint32(42).fork()).join();
         break;
-      case "generate":
-        GenerateRequest.encode(message.body.value, writer.uint32(50).fork()).join();
+      case "modelRequest":
+        ModelRequest.encode(message.body.value, writer.uint32(50).fork()).join();
         break;
       case "generateCancel":
         GenerateCancel.encode(message.body.value, writer.uint32(58).fork()).join();
@@ -844,7 +762,7 @@ export const ConnectResponse: MessageFns<ConnectResponse> = {
               break;
             }
 
-            message.body = { $case: "generate", value: GenerateRequest.decode(reader, reader.uint32()) };
+            message.body = { $case: "modelRequest", value: ModelRequest.decode(reader, reader.uint32()) };
             continue;
           }
           case 7: {
@@ -927,9 +845,9 @@ export const ConnectResponse: MessageFns<ConnectResponse> = {
         }
         break;
       }
-      case "generate": {
+      case "modelRequest": {
         if (object.body?.value !== undefined && object.body?.value !== null) {
-          message.body = { $case: "generate", value: GenerateRequest.fromPartial(object.body.value) };
+          message.body = { $case: "modelRequest", value: ModelRequest.fromPartial(object.body.value) };
         }
         break;
       }
@@ -4144,30 +4062,21 @@ export const Phase: MessageFns<Phase> = {
   },
 };
 
-function createBaseGenerateRequest(): GenerateRequest {
+function createBaseModelRequest(): ModelRequest {
   return {
     id: "",
     base: undefined,
     adapter: [],
-    messagesJson: "",
-    prompt: undefined,
-    maxTokens: 0,
-    temperature: 0,
-    topP: 0,
-    seed: 0,
-    stop: [],
     baseDtype: "",
     quantization: "",
-    inference: undefined,
-    taskId: undefined,
-    topLogprobs: undefined,
-    formJson: undefined,
-    toolsJson: undefined,
+    kind: "",
+    payload: new Uint8Array(0),
+    mediaBytes: undefined,
   };
 }
 
-export const GenerateRequest: MessageFns<GenerateRequest> = {
-  encode(message: GenerateRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+export const ModelRequest: MessageFns<ModelRequest> = {
+  encode(message: ModelRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.id !== "") {
       writer.uint32(10).string(message.id);
     }
@@ -4177,52 +4086,25 @@ export const GenerateRequest: MessageFns<GenerateRequest> = {
     for (const v of message.adapter) {
       BlobRef.encode(v!, writer.uint32(26).fork()).join();
     }
-    if (message.messagesJson !== "") {
-      writer.uint32(34).string(message.messagesJson);
-    }
-    if (message.prompt !== undefined) {
-      writer.uint32(42).string(message.prompt);
-    }
-    if (message.maxTokens !== 0) {
-      writer.uint32(48).uint32(message.maxTokens);
-    }
-    if (message.temperature !== 0) {
-      writer.uint32(57).double(message.temperature);
-    }
-    if (message.topP !== 0) {
-      writer.uint32(65).double(message.topP);
-    }
-    if (message.seed !== 0) {
-      writer.uint32(72).uint64(message.seed);
-    }
-    for (const v of message.stop) {
-      writer.uint32(82).string(v!);
-    }
     if (message.baseDtype !== "") {
-      writer.uint32(90).string(message.baseDtype);
+      writer.uint32(34).string(message.baseDtype);
     }
     if (message.quantization !== "") {
-      writer.uint32(98).string(message.quantization);
+      writer.uint32(42).string(message.quantization);
     }
-    if (message.inference !== undefined) {
-      Inference.encode(message.inference, writer.uint32(106).fork()).join();
+    if (message.kind !== "") {
+      writer.uint32(50).string(message.kind);
     }
-    if (message.taskId !== undefined) {
-      writer.uint32(112).uint32(message.taskId);
+    if (message.payload.length !== 0) {
+      writer.uint32(58).bytes(message.payload);
     }
-    if (message.topLogprobs !== undefined) {
-      writer.uint32(120).uint32(message.topLogprobs);
-    }
-    if (message.formJson !== undefined) {
-      writer.uint32(130).string(message.formJson);
-    }
-    if (message.toolsJson !== undefined) {
-      writer.uint32(138).string(message.toolsJson);
+    if (message.mediaBytes !== undefined) {
+      writer.uint32(64).uint32(message.mediaBytes);
     }
     return writer;
   },
 
-  decode(input: BinaryReader | Uint8Array, length?: number): GenerateRequest {
+  decode(input: BinaryReader | Uint8Array, length?: number): ModelRequest {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
@@ -4231,7 +4113,7 @@ export const GenerateRequest: MessageFns<GenerateRequest> = {
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseGenerateRequest();
+      const message = createBaseModelRequest();
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
@@ -4264,7 +4146,7 @@ export const GenerateRequest: MessageFns<GenerateRequest> = {
               break;
             }
 
-            message.messagesJson = reader.string();
+            message.baseDtype = reader.string();
             continue;
           }
           case 5: {
@@ -4272,216 +4154,27 @@ export const GenerateRequest: MessageFns<GenerateRequest> = {
               break;
             }
 
-            message.prompt = reader.string();
-            continue;
-          }
-          case 6: {
-            if (tag !== 48) {
-              break;
-            }
-
-            message.maxTokens = reader.uint32();
-            continue;
-          }
-          case 7: {
-            if (tag !== 57) {
-              break;
-            }
-
-            message.temperature = reader.double();
-            continue;
-          }
-          case 8: {
-            if (tag !== 65) {
-              break;
-            }
-
-            message.topP = reader.double();
-            continue;
-          }
-          case 9: {
-            if (tag !== 72) {
-              break;
-            }
-
-            message.seed = longToNumber(reader.uint64());
-            continue;
-          }
-          case 10: {
-            if (tag !== 82) {
-              break;
-            }
-
-            message.stop.push(reader.string());
-            continue;
-          }
-          case 11: {
-            if (tag !== 90) {
-              break;
-            }
-
-            message.baseDtype = reader.string();
-            continue;
-          }
-          case 12: {
-            if (tag !== 98) {
-              break;
-            }
-
             message.quantization = reader.string();
             continue;
           }
-          case 13: {
-            if (tag !== 106) {
+          case 6: {
+            if (tag !== 50) {
               break;
             }
 
-            message.inference = Inference.decode(reader, reader.uint32());
+            message.kind = reader.string();
             continue;
           }
-          case 14: {
-            if (tag !== 112) {
+          case 7: {
+            if (tag !== 58) {
               break;
             }
 
-            message.taskId = reader.uint32();
+            message.payload = reader.bytes();
             continue;
           }
-          case 15: {
-            if (tag !== 120) {
-              break;
-            }
-
-            message.topLogprobs = reader.uint32();
-            continue;
-          }
-          case 16: {
-            if (tag !== 130) {
-              break;
-            }
-
-            message.formJson = reader.string();
-            continue;
-          }
-          case 17: {
-            if (tag !== 138) {
-              break;
-            }
-
-            message.toolsJson = reader.string();
-            continue;
-          }
-        }
-        if ((tag & 7) === 4 || tag === 0) {
-          break;
-        }
-        reader.skip(tag & 7);
-      }
-      return message;
-    } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
-    }
-  },
-
-  create(base?: DeepPartial<GenerateRequest>): GenerateRequest {
-    return GenerateRequest.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<GenerateRequest>): GenerateRequest {
-    const message = createBaseGenerateRequest();
-    message.id = object.id ?? "";
-    message.base = (object.base !== undefined && object.base !== null) ? BaseRef.fromPartial(object.base) : undefined;
-    message.adapter = object.adapter?.map((e) => BlobRef.fromPartial(e)) || [];
-    message.messagesJson = object.messagesJson ?? "";
-    message.prompt = object.prompt ?? undefined;
-    message.maxTokens = object.maxTokens ?? 0;
-    message.temperature = object.temperature ?? 0;
-    message.topP = object.topP ?? 0;
-    message.seed = object.seed ?? 0;
-    message.stop = object.stop?.map((e) => e) || [];
-    message.baseDtype = object.baseDtype ?? "";
-    message.quantization = object.quantization ?? "";
-    message.inference = (object.inference !== undefined && object.inference !== null)
-      ? Inference.fromPartial(object.inference)
-      : undefined;
-    message.taskId = object.taskId ?? undefined;
-    message.topLogprobs = object.topLogprobs ?? undefined;
-    message.formJson = object.formJson ?? undefined;
-    message.toolsJson = object.toolsJson ?? undefined;
-    return message;
-  },
-};
-
-function createBaseInference(): Inference {
-  return { task: "", optionsJson: "", inputsJson: "", transcriptJson: undefined, mediaBytes: undefined };
-}
-
-export const Inference: MessageFns<Inference> = {
-  encode(message: Inference, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.task !== "") {
-      writer.uint32(10).string(message.task);
-    }
-    if (message.optionsJson !== "") {
-      writer.uint32(18).string(message.optionsJson);
-    }
-    if (message.inputsJson !== "") {
-      writer.uint32(26).string(message.inputsJson);
-    }
-    if (message.transcriptJson !== undefined) {
-      writer.uint32(34).string(message.transcriptJson);
-    }
-    if (message.mediaBytes !== undefined) {
-      writer.uint32(40).uint32(message.mediaBytes);
-    }
-    return writer;
-  },
-
-  decode(input: BinaryReader | Uint8Array, length?: number): Inference {
-    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
-    if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error("protobuf decode recursion limit exceeded");
-    }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
-    try {
-      const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseInference();
-      while (reader.pos < end) {
-        const tag = reader.uint32();
-        switch (tag >>> 3) {
-          case 1: {
-            if (tag !== 10) {
-              break;
-            }
-
-            message.task = reader.string();
-            continue;
-          }
-          case 2: {
-            if (tag !== 18) {
-              break;
-            }
-
-            message.optionsJson = reader.string();
-            continue;
-          }
-          case 3: {
-            if (tag !== 26) {
-              break;
-            }
-
-            message.inputsJson = reader.string();
-            continue;
-          }
-          case 4: {
-            if (tag !== 34) {
-              break;
-            }
-
-            message.transcriptJson = reader.string();
-            continue;
-          }
-          case 5: {
-            if (tag !== 40) {
+          case 8: {
+            if (tag !== 64) {
               break;
             }
 
@@ -4500,15 +4193,18 @@ export const Inference: MessageFns<Inference> = {
     }
   },
 
-  create(base?: DeepPartial<Inference>): Inference {
-    return Inference.fromPartial(base ?? {});
+  create(base?: DeepPartial<ModelRequest>): ModelRequest {
+    return ModelRequest.fromPartial(base ?? {});
   },
-  fromPartial(object: DeepPartial<Inference>): Inference {
-    const message = createBaseInference();
-    message.task = object.task ?? "";
-    message.optionsJson = object.optionsJson ?? "";
-    message.inputsJson = object.inputsJson ?? "";
-    message.transcriptJson = object.transcriptJson ?? undefined;
+  fromPartial(object: DeepPartial<ModelRequest>): ModelRequest {
+    const message = createBaseModelRequest();
+    message.id = object.id ?? "";
+    message.base = (object.base !== undefined && object.base !== null) ? BaseRef.fromPartial(object.base) : undefined;
+    message.adapter = object.adapter?.map((e) => BlobRef.fromPartial(e)) || [];
+    message.baseDtype = object.baseDtype ?? "";
+    message.quantization = object.quantization ?? "";
+    message.kind = object.kind ?? "";
+    message.payload = object.payload ?? new Uint8Array(0);
     message.mediaBytes = object.mediaBytes ?? undefined;
     return message;
   },
@@ -4636,61 +4332,34 @@ export const GenerateCancel: MessageFns<GenerateCancel> = {
   },
 };
 
-function createBaseGenerateChunk(): GenerateChunk {
-  return {
-    id: "",
-    text: "",
-    finishReason: "",
-    promptTokens: 0,
-    completionTokens: 0,
-    errorCode: "",
-    errorMessage: "",
-    phase: "",
-    inferred: undefined,
-    logprobs: undefined,
-    toolCalls: undefined,
-  };
+function createBaseModelResponse(): ModelResponse {
+  return { id: "", pieces: [], last: false, errorCode: "", errorMessage: "", phase: "" };
 }
 
-export const GenerateChunk: MessageFns<GenerateChunk> = {
-  encode(message: GenerateChunk, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+export const ModelResponse: MessageFns<ModelResponse> = {
+  encode(message: ModelResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.id !== "") {
       writer.uint32(10).string(message.id);
     }
-    if (message.text !== "") {
-      writer.uint32(18).string(message.text);
+    for (const v of message.pieces) {
+      writer.uint32(18).bytes(v!);
     }
-    if (message.finishReason !== "") {
-      writer.uint32(26).string(message.finishReason);
-    }
-    if (message.promptTokens !== 0) {
-      writer.uint32(32).uint32(message.promptTokens);
-    }
-    if (message.completionTokens !== 0) {
-      writer.uint32(40).uint32(message.completionTokens);
+    if (message.last !== false) {
+      writer.uint32(24).bool(message.last);
     }
     if (message.errorCode !== "") {
-      writer.uint32(50).string(message.errorCode);
+      writer.uint32(34).string(message.errorCode);
     }
     if (message.errorMessage !== "") {
-      writer.uint32(58).string(message.errorMessage);
+      writer.uint32(42).string(message.errorMessage);
     }
     if (message.phase !== "") {
-      writer.uint32(66).string(message.phase);
-    }
-    if (message.inferred !== undefined) {
-      Inferred.encode(message.inferred, writer.uint32(74).fork()).join();
-    }
-    if (message.logprobs !== undefined) {
-      Logprobs.encode(message.logprobs, writer.uint32(82).fork()).join();
-    }
-    if (message.toolCalls !== undefined) {
-      ToolCalls.encode(message.toolCalls, writer.uint32(90).fork()).join();
+      writer.uint32(50).string(message.phase);
     }
     return writer;
   },
 
-  decode(input: BinaryReader | Uint8Array, length?: number): GenerateChunk {
+  decode(input: BinaryReader | Uint8Array, length?: number): ModelResponse {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
@@ -4699,7 +4368,7 @@ export const GenerateChunk: MessageFns<GenerateChunk> = {
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseGenerateChunk();
+      const message = createBaseModelResponse();
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
@@ -4716,355 +4385,15 @@ export const GenerateChunk: MessageFns<GenerateChunk> = {
               break;
             }
 
-            message.text = reader.string();
+            message.pieces.push(reader.bytes());
             continue;
           }
           case 3: {
-            if (tag !== 26) {
+            if (tag !== 24) {
               break;
             }
 
-            message.finishReason = reader.string();
-            continue;
-          }
-          case 4: {
-            if (tag !== 32) {
-              break;
-            }
-
-            message.promptTokens = reader.uint32();
-            continue;
-          }
-          case 5: {
-            if (tag !== 40) {
-              break;
-            }
-
-            message.completionTokens = reader.uint32();
-            continue;
-          }
-          case 6: {
-            if (tag !== 50) {
-              break;
-            }
-
-            message.errorCode = reader.string();
-            continue;
-          }
-          case 7: {
-            if (tag !== 58) {
-              break;
-            }
-
-            message.errorMessage = reader.string();
-            continue;
-          }
-          case 8: {
-            if (tag !== 66) {
-              break;
-            }
-
-            message.phase = reader.string();
-            continue;
-          }
-          case 9: {
-            if (tag !== 74) {
-              break;
-            }
-
-            message.inferred = Inferred.decode(reader, reader.uint32());
-            continue;
-          }
-          case 10: {
-            if (tag !== 82) {
-              break;
-            }
-
-            message.logprobs = Logprobs.decode(reader, reader.uint32());
-            continue;
-          }
-          case 11: {
-            if (tag !== 90) {
-              break;
-            }
-
-            message.toolCalls = ToolCalls.decode(reader, reader.uint32());
-            continue;
-          }
-        }
-        if ((tag & 7) === 4 || tag === 0) {
-          break;
-        }
-        reader.skip(tag & 7);
-      }
-      return message;
-    } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
-    }
-  },
-
-  create(base?: DeepPartial<GenerateChunk>): GenerateChunk {
-    return GenerateChunk.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<GenerateChunk>): GenerateChunk {
-    const message = createBaseGenerateChunk();
-    message.id = object.id ?? "";
-    message.text = object.text ?? "";
-    message.finishReason = object.finishReason ?? "";
-    message.promptTokens = object.promptTokens ?? 0;
-    message.completionTokens = object.completionTokens ?? 0;
-    message.errorCode = object.errorCode ?? "";
-    message.errorMessage = object.errorMessage ?? "";
-    message.phase = object.phase ?? "";
-    message.inferred = (object.inferred !== undefined && object.inferred !== null)
-      ? Inferred.fromPartial(object.inferred)
-      : undefined;
-    message.logprobs = (object.logprobs !== undefined && object.logprobs !== null)
-      ? Logprobs.fromPartial(object.logprobs)
-      : undefined;
-    message.toolCalls = (object.toolCalls !== undefined && object.toolCalls !== null)
-      ? ToolCalls.fromPartial(object.toolCalls)
-      : undefined;
-    return message;
-  },
-};
-
-function createBaseToolCalls(): ToolCalls {
-  return { calls: [] };
-}
-
-export const ToolCalls: MessageFns<ToolCalls> = {
-  encode(message: ToolCalls, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    for (const v of message.calls) {
-      ToolCall.encode(v!, writer.uint32(10).fork()).join();
-    }
-    return writer;
-  },
-
-  decode(input: BinaryReader | Uint8Array, length?: number): ToolCalls {
-    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
-    if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error("protobuf decode recursion limit exceeded");
-    }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
-    try {
-      const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseToolCalls();
-      while (reader.pos < end) {
-        const tag = reader.uint32();
-        switch (tag >>> 3) {
-          case 1: {
-            if (tag !== 10) {
-              break;
-            }
-
-            message.calls.push(ToolCall.decode(reader, reader.uint32()));
-            continue;
-          }
-        }
-        if ((tag & 7) === 4 || tag === 0) {
-          break;
-        }
-        reader.skip(tag & 7);
-      }
-      return message;
-    } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
-    }
-  },
-
-  create(base?: DeepPartial<ToolCalls>): ToolCalls {
-    return ToolCalls.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<ToolCalls>): ToolCalls {
-    const message = createBaseToolCalls();
-    message.calls = object.calls?.map((e) => ToolCall.fromPartial(e)) || [];
-    return message;
-  },
-};
-
-function createBaseToolCall(): ToolCall {
-  return { name: "", arguments: "" };
-}
-
-export const ToolCall: MessageFns<ToolCall> = {
-  encode(message: ToolCall, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.name !== "") {
-      writer.uint32(10).string(message.name);
-    }
-    if (message.arguments !== "") {
-      writer.uint32(18).string(message.arguments);
-    }
-    return writer;
-  },
-
-  decode(input: BinaryReader | Uint8Array, length?: number): ToolCall {
-    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
-    if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error("protobuf decode recursion limit exceeded");
-    }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
-    try {
-      const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseToolCall();
-      while (reader.pos < end) {
-        const tag = reader.uint32();
-        switch (tag >>> 3) {
-          case 1: {
-            if (tag !== 10) {
-              break;
-            }
-
-            message.name = reader.string();
-            continue;
-          }
-          case 2: {
-            if (tag !== 18) {
-              break;
-            }
-
-            message.arguments = reader.string();
-            continue;
-          }
-        }
-        if ((tag & 7) === 4 || tag === 0) {
-          break;
-        }
-        reader.skip(tag & 7);
-      }
-      return message;
-    } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
-    }
-  },
-
-  create(base?: DeepPartial<ToolCall>): ToolCall {
-    return ToolCall.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<ToolCall>): ToolCall {
-    const message = createBaseToolCall();
-    message.name = object.name ?? "";
-    message.arguments = object.arguments ?? "";
-    return message;
-  },
-};
-
-function createBaseLogprobs(): Logprobs {
-  return { tokens: [] };
-}
-
-export const Logprobs: MessageFns<Logprobs> = {
-  encode(message: Logprobs, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    for (const v of message.tokens) {
-      TokenLogprob.encode(v!, writer.uint32(10).fork()).join();
-    }
-    return writer;
-  },
-
-  decode(input: BinaryReader | Uint8Array, length?: number): Logprobs {
-    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
-    if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error("protobuf decode recursion limit exceeded");
-    }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
-    try {
-      const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseLogprobs();
-      while (reader.pos < end) {
-        const tag = reader.uint32();
-        switch (tag >>> 3) {
-          case 1: {
-            if (tag !== 10) {
-              break;
-            }
-
-            message.tokens.push(TokenLogprob.decode(reader, reader.uint32()));
-            continue;
-          }
-        }
-        if ((tag & 7) === 4 || tag === 0) {
-          break;
-        }
-        reader.skip(tag & 7);
-      }
-      return message;
-    } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
-    }
-  },
-
-  create(base?: DeepPartial<Logprobs>): Logprobs {
-    return Logprobs.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<Logprobs>): Logprobs {
-    const message = createBaseLogprobs();
-    message.tokens = object.tokens?.map((e) => TokenLogprob.fromPartial(e)) || [];
-    return message;
-  },
-};
-
-function createBaseTokenLogprob(): TokenLogprob {
-  return { token: "", bytes: new Uint8Array(0), logprob: 0, top: [], start: 0 };
-}
-
-export const TokenLogprob: MessageFns<TokenLogprob> = {
-  encode(message: TokenLogprob, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.token !== "") {
-      writer.uint32(10).string(message.token);
-    }
-    if (message.bytes.length !== 0) {
-      writer.uint32(18).bytes(message.bytes);
-    }
-    if (message.logprob !== 0) {
-      writer.uint32(25).double(message.logprob);
-    }
-    for (const v of message.top) {
-      TokenLogprob.encode(v!, writer.uint32(34).fork()).join();
-    }
-    if (message.start !== 0) {
-      writer.uint32(40).uint32(message.start);
-    }
-    return writer;
-  },
-
-  decode(input: BinaryReader | Uint8Array, length?: number): TokenLogprob {
-    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
-    if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error("protobuf decode recursion limit exceeded");
-    }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
-    try {
-      const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseTokenLogprob();
-      while (reader.pos < end) {
-        const tag = reader.uint32();
-        switch (tag >>> 3) {
-          case 1: {
-            if (tag !== 10) {
-              break;
-            }
-
-            message.token = reader.string();
-            continue;
-          }
-          case 2: {
-            if (tag !== 18) {
-              break;
-            }
-
-            message.bytes = reader.bytes();
-            continue;
-          }
-          case 3: {
-            if (tag !== 25) {
-              break;
-            }
-
-            message.logprob = reader.double();
+            message.last = reader.bool();
             continue;
           }
           case 4: {
@@ -5072,15 +4401,23 @@ export const TokenLogprob: MessageFns<TokenLogprob> = {
               break;
             }
 
-            message.top.push(TokenLogprob.decode(reader, reader.uint32()));
+            message.errorCode = reader.string();
             continue;
           }
           case 5: {
-            if (tag !== 40) {
+            if (tag !== 42) {
               break;
             }
 
-            message.start = reader.uint32();
+            message.errorMessage = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.phase = reader.string();
             continue;
           }
         }
@@ -5095,71 +4432,17 @@ export const TokenLogprob: MessageFns<TokenLogprob> = {
     }
   },
 
-  create(base?: DeepPartial<TokenLogprob>): TokenLogprob {
-    return TokenLogprob.fromPartial(base ?? {});
+  create(base?: DeepPartial<ModelResponse>): ModelResponse {
+    return ModelResponse.fromPartial(base ?? {});
   },
-  fromPartial(object: DeepPartial<TokenLogprob>): TokenLogprob {
-    const message = createBaseTokenLogprob();
-    message.token = object.token ?? "";
-    message.bytes = object.bytes ?? new Uint8Array(0);
-    message.logprob = object.logprob ?? 0;
-    message.top = object.top?.map((e) => TokenLogprob.fromPartial(e)) || [];
-    message.start = object.start ?? 0;
-    return message;
-  },
-};
-
-function createBaseInferred(): Inferred {
-  return { json: [] };
-}
-
-export const Inferred: MessageFns<Inferred> = {
-  encode(message: Inferred, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    for (const v of message.json) {
-      writer.uint32(10).string(v!);
-    }
-    return writer;
-  },
-
-  decode(input: BinaryReader | Uint8Array, length?: number): Inferred {
-    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
-    if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error("protobuf decode recursion limit exceeded");
-    }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
-    try {
-      const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseInferred();
-      while (reader.pos < end) {
-        const tag = reader.uint32();
-        switch (tag >>> 3) {
-          case 1: {
-            if (tag !== 10) {
-              break;
-            }
-
-            message.json.push(reader.string());
-            continue;
-          }
-        }
-        if ((tag & 7) === 4 || tag === 0) {
-          break;
-        }
-        reader.skip(tag & 7);
-      }
-      return message;
-    } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
-    }
-  },
-
-  create(base?: DeepPartial<Inferred>): Inferred {
-    return Inferred.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<Inferred>): Inferred {
-    const message = createBaseInferred();
-    message.json = object.json?.map((e) => e) || [];
+  fromPartial(object: DeepPartial<ModelResponse>): ModelResponse {
+    const message = createBaseModelResponse();
+    message.id = object.id ?? "";
+    message.pieces = object.pieces?.map((e) => e) || [];
+    message.last = object.last ?? false;
+    message.errorCode = object.errorCode ?? "";
+    message.errorMessage = object.errorMessage ?? "";
+    message.phase = object.phase ?? "";
     return message;
   },
 };

@@ -1,0 +1,6 @@
+import { z } from 'zod';
+
+export const tokenCount = z
+  .int()
+  .min(0)
+  .max(2 ** 32 - 1);
