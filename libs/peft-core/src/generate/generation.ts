@@ -6,8 +6,7 @@ import {
   type GenerateRequest,
   type TokenLogprob,
 } from '@graft/contracts';
-import { indexSelect, narrow, noGrad, tensor, tidy } from '@graft/kernels';
-import { BARE_BASE, runRows, type Batch, type PackedRows, type Rows } from '../nn/batch.js';
+import { BARE_BASE } from '../nn/batch.js';
 import { encodePrompt } from '../data/text/prompt.js';
 import type { Tokenizer } from '../data/text/tokenizer.js';
 import type { Model } from '../models/model.js';
@@ -20,6 +19,7 @@ import { idLogprob, told, type IdLogprob } from './logprobs.js';
 import { sample } from '../nn/sample.js';
 import { TextStream } from '../data/text/text-stream.js';
 import { ToolCallReader } from './tool-calls.js';
+import { stepTogether } from './step-together.js';
 
 /** What is asked, and what the trainer adds to it. */
 export interface GenerationRequest extends Omit<GenerateRequest, 'response_format'> {

@@ -9,22 +9,21 @@
 import { ifft2, indexPut, mul, real, zeros } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { z } from 'zod';
-import type { Linear, LinearContext, Role } from '../nn/layers/linear.js';
-import {
-  checkLayers,
-  fanInFanOut,
-  layerFields,
-  modulesToSave,
-  scale,
-  targetFields,
-  trainedBiases,
-} from './frame/fields.js';
+import type { Linear } from '../nn/layers/linear.js';
+import { checkLayers, scale } from './frame/fields.js';
 import { linearMethod } from './frame/linear-method.js';
 import { numbersIn } from './frame/linear-sizes.js';
-import type { LinearUpdate, Merged } from './frame/linear-method.js';
 import type { ModuleParameters } from './frame/parameters.js';
-import { valueByEnd } from './targets/pattern.js';
-import { checkPlaces, drawPlaces, indices } from './parts/spectrum.js';
+import {
+  checkPlaces,
+  drawPlaces,
+  indices,
+  frequencyCount,
+  spectrumOptions,
+  spectrumTargets,
+  countsOf,
+  SpectrumUpdate,
+} from './parts/spectrum.js';
 
 const count = z.int().min(1);
 

@@ -41,15 +41,7 @@ import type { Dtype, Tensor } from '@graft/kernels';
 import { z } from 'zod';
 import type { BaseDtype } from '../nn/precision.js';
 import type { Linear, LinearContext } from '../nn/layers/linear.js';
-import {
-  checkLayers,
-  dropout,
-  fanInFanOut,
-  layerFields,
-  modulesToSave,
-  targetNames,
-  trainedBiases,
-} from './frame/fields.js';
+import { checkLayers, dropout, targetOptions } from './frame/fields.js';
 import { Bases, categoriesOf, onCpu, placesOf } from './parts/frod-basis.js';
 import type { Basis } from './parts/frod-basis.js';
 import { linearMethod } from './frame/linear-method.js';

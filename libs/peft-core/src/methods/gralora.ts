@@ -27,17 +27,7 @@ import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
 import type { LinearContext } from '../nn/layers/linear.js';
 import type { LinearShape } from '../nn/outline/outline.js';
-import {
-  checkLayers,
-  dropout,
-  fanInFanOut,
-  layerFields,
-  modulesToSave,
-  rank,
-  scale,
-  targetNames,
-  trainedBiases,
-} from './frame/fields.js';
+import { checkLayers, dropout, rank, scale, targetOptions } from './frame/fields.js';
 import { linearMethod } from './frame/linear-method.js';
 import type { LinearUpdate, Merged } from './frame/linear-method.js';
 import type { ModuleParameters, PartShapes } from './frame/parameters.js';

@@ -5,12 +5,13 @@ import { expect, it } from 'vitest';
 import { attachMethod } from './frame/attach-method.js';
 import { packRows } from '../tasks/batches/pack.js';
 import type { Tokenizer } from '../data/text/tokenizer.js';
-import { Generation, stepTogether } from '../generate/generation.js';
+import { Generation } from '../generate/generation.js';
 import { readAdapter } from '../io/adapter/peft-adapter.js';
 import type { HfConfig } from '../nn/hf-files.js';
 import { buildModel } from '../models/registry.js';
 import { footprintOf } from './frame/base-footprint.js';
 import { promptTasks } from './frame/config.js';
+import { stepTogether } from '../generate/step-together.js';
 
 const LLAMA = {
   model_type: 'llama',

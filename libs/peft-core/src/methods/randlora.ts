@@ -31,21 +31,11 @@ import { z } from 'zod';
 import type { BaseDtype } from '../nn/precision.js';
 import type { LinearContext } from '../nn/layers/linear.js';
 import type { LinearShape } from '../nn/outline/outline.js';
-import {
-  checkLayers,
-  dropout,
-  fanInFanOut,
-  layerFields,
-  modulesToSave,
-  rank,
-  scale,
-  targetNames,
-  trainedBiases,
-} from './frame/fields.js';
+import { checkLayers, dropout, rank, scale, targetOptions } from './frame/fields.js';
 import { linearMethod } from './frame/linear-method.js';
 import type { LinearUpdate, Merged, SharedState } from './frame/linear-method.js';
 import type { ModuleParameters } from './frame/parameters.js';
-import { largest } from './parts/projections.js';
+import { largest, projectionFields } from './parts/projections.js';
 import { TorchGenerator } from './reference-math/torch-generator.js';
 
 /** Of three numbers one is not zero. */

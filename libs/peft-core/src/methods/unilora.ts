@@ -27,17 +27,7 @@ import { z } from 'zod';
 import type { BaseDtype } from '../nn/precision.js';
 import type { Linear, LinearContext } from '../nn/layers/linear.js';
 import type { LinearShape } from '../nn/outline/outline.js';
-import {
-  checkLayers,
-  dropout,
-  fanInFanOut,
-  layerFields,
-  modulesToSave,
-  rank,
-  scale,
-  targetNames,
-  trainedBiases,
-} from './frame/fields.js';
+import { checkLayers, dropout, rank, scale, targetOptions } from './frame/fields.js';
 import { linearMethod } from './frame/linear-method.js';
 import { inputsOf } from './frame/linear-sizes.js';
 import type { LinearUpdate, SharedState } from './frame/linear-method.js';

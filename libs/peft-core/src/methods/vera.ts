@@ -20,20 +20,11 @@ import {
 import type { Tensor } from '@graft/kernels';
 import { z } from 'zod';
 import type { Linear } from '../nn/layers/linear.js';
-import {
-  checkLayers,
-  dropout,
-  fanInFanOut,
-  layerFields,
-  modulesToSave,
-  rank,
-  targetNames,
-  trainedBiases,
-} from './frame/fields.js';
+import { checkLayers, dropout, rank, targetOptions } from './frame/fields.js';
 import { linearMethod } from './frame/linear-method.js';
 import type { LinearUpdate } from './frame/linear-method.js';
 import type { ModuleParameters } from './frame/parameters.js';
-import { projectionNumbers, Projections } from './parts/projections.js';
+import { projectionNumbers, Projections, projectionFields } from './parts/projections.js';
 import { ALL_LINEAR } from './targets/targets.js';
 
 const Options = z

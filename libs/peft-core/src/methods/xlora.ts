@@ -10,22 +10,28 @@
  */
 import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
-import type { RowContext } from '../nn/context.js';
 import type { Linear, Role } from '../nn/layers/linear.js';
 import type { ModelShape, ModuleIndex } from '../nn/outline/outline.js';
-import type { Scaler } from '../nn/sites/scalings.js';
 import { defineMethod } from './method.js';
 import { rank, scale } from './frame/fields.js';
 import { lora, loraSizes } from './lora.js';
 import type { LoraOptions } from './lora.js';
 import type { LoraSize } from './lora/lora-init.js';
-import { MixedLinear, STREAMS } from './parts/mixed-linear.js';
+import { MixedLinear } from './parts/mixed-linear.js';
 import type { Factors } from './parts/mixed-linear.js';
-import type { NamedTensors, PartKind, PartOfAdapter } from './method.js';
+import type { NamedTensors, PartOfAdapter } from './method.js';
 import { ModuleParameters, restore, sizeOf } from './frame/parameters.js';
-import type { PartShapes } from './frame/parameters.js';
 import { checkPlain } from './lora/plain-lora.js';
 import { findTargets } from './targets/targets.js';
+import {
+  MOST_LAYERS,
+  CLASSIFIER_TENSORS,
+  classifierShapes,
+  Classifier,
+  countOf,
+  partsOf,
+  refuseLost,
+} from './parts/xlora-classifier.js';
 
 /** More than that PEFT puts in another order when it reads them: it sorts names as texts. */
 const MOST_ADAPTERS = 10;

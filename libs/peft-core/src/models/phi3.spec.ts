@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { mapSafetensors, noGrad, tidy } from '@graft/kernels';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { attachMethod } from '../methods/frame/attach-method.js';
-import { Generation, stepTogether } from '../generate/generation.js';
+import { Generation } from '../generate/generation.js';
 import { ModelOptions } from '../nn/outline/stack-options.js';
 import { footprintOf } from '../methods/frame/base-footprint.js';
 import { phi3 } from './phi3.js';
@@ -11,6 +11,7 @@ import { readHf } from './frame/hf-config.js';
 import type { Model } from './model.js';
 import type { HfConfig } from '../nn/hf-files.js';
 import { buildModel, outlineOf } from './registry.js';
+import { stepTogether } from '../generate/step-together.js';
 
 const phi4mini = {
   model_type: 'phi3',

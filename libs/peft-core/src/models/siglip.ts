@@ -5,7 +5,6 @@
  */
 import { DomainError } from '@graft/contracts';
 import type { z } from 'zod';
-import { patchesIn } from '../nn/front-ends/patches.js';
 import type { ModelOptions } from '../nn/outline/stack-options.js';
 import { defineModel } from './model.js';
 import {
@@ -26,6 +25,7 @@ import {
   word,
 } from './frame/hf-config.js';
 import type { HfTable, HfValues } from './frame/hf-config.js';
+import { vitOptions } from './vit.js';
 
 /** Of the tower; transformers has defaults for all. */
 const VISION = {

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { cutAt, footprintOf, resolveSpec } from '../catalog.js';
-import { linearNames } from '../nn/outline/stack-options.js';
 import type { HfConfig } from '../nn/hf-files.js';
 import { outlineOf } from './registry.js';
 import { t5 } from './t5.js';
+import { linearNames } from '../nn/outline/model-paths.js';
 
 const small = {
   model_type: 't5',

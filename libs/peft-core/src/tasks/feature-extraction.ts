@@ -9,8 +9,16 @@ import type { Tokenizer } from '../data/text/tokenizer.js';
 import type { Model } from '../models/model.js';
 import type { BatchContext } from '../nn/context.js';
 import { pooledRows } from './heads/pooling.js';
-import { RANKED_KEYS, rankingChance, rankingLoss, rankingOptions } from './losses/ranking.js';
-import { RANKING_METRICS, vectorAnswers, type Embedder, type Part } from './losses/ranking.js';
+import {
+  RANKED_KEYS,
+  rankingChance,
+  rankingLoss,
+  rankingOptions,
+  RANKING_METRICS,
+  vectorAnswers,
+  type Embedder,
+  type Part,
+} from './losses/ranking.js';
 import { checkText, missingFormat, unknownKey } from './records/record-checks.js';
 import { defineTask, type EncodeOptions, type Example, type InputOptions } from './task.js';
 import type { Share } from './task.js';

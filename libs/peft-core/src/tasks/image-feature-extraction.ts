@@ -25,8 +25,16 @@ import {
   seenOf,
 } from './records/pictures.js';
 import { pooledRows } from './heads/pooling.js';
-import { RANKED_KEYS, rankingChance, rankingLoss, rankingOptions } from './losses/ranking.js';
-import { RANKING_METRICS, vectorAnswers, type Embedder, type Part } from './losses/ranking.js';
+import {
+  RANKED_KEYS,
+  rankingChance,
+  rankingLoss,
+  rankingOptions,
+  RANKING_METRICS,
+  vectorAnswers,
+  type Embedder,
+  type Part,
+} from './losses/ranking.js';
 import { missingFormat, refuseProblems, unknownKey } from './records/record-checks.js';
 import { defineTask, type Encoded, type EncodeOptions, type Example, type Share } from './task.js';
 

@@ -9,19 +9,8 @@
  */
 import { z } from 'zod';
 import { sigmoid, softplus } from './losses/pair-losses.js';
-import { encodePairs, sequencesOfPair } from './losses/preference-pairs.js';
 import type { PreferencePair, PreparedPair } from './losses/preference-pairs.js';
-import {
-  checkPreference,
-  preferenceFacts,
-  PREFERENCES,
-  preparePreference,
-} from './records/preference-records.js';
-import {
-  REFERENCE_FREE_METRICS,
-  referenceFreeLoss,
-  type PairObjective,
-} from './losses/reference-free.js';
+import { referenceFree, type PairObjective } from './losses/reference-free.js';
 import { defineTask } from './task.js';
 
 const Options = z.strictObject({

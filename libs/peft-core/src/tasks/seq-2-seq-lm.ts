@@ -8,11 +8,11 @@
 import { z } from 'zod';
 import { messageText } from '../data/text/messages.js';
 import type { ChatMessage } from '../data/text/chat-template.js';
-import { packBatch, packRows } from './batches/pack.js';
-import { tokenize, UNSUPERVISED } from '../data/text/supervised-text.js';
-import type { SupervisedText, TokenSequence } from '../data/text/supervised-text.js';
+import { packRows } from './batches/pack.js';
+import { tokenize } from '../data/text/supervised-text.js';
+import type { SupervisedText } from '../data/text/supervised-text.js';
 import type { Tokenizer } from '../data/text/tokenizer.js';
-import { TOKEN_METRICS, tokenChance, tokenSums } from './losses/next-token.js';
+import { TOKEN_METRICS, tokenChance, targetSums } from './losses/next-token.js';
 import { missingFormat } from './records/record-checks.js';
 import {
   chatFacts,

@@ -9,7 +9,6 @@ import type { Evaluation, Member, State } from './member.js';
 import type { RunGroup } from './run-group.js';
 import { mediaSpeed } from './run-metrics.js';
 import type { Run, SeenByStep } from './run.js';
-import type { SideWork } from './side-work/side-work.js';
 
 export type Report = (run: Run, fact: RunFact) => void;
 

@@ -193,12 +193,13 @@ export class Member {
 
   private begin(examples: readonly Example[], evaluation: Evaluation | null): Pass {
     const { task, spec } = this.run;
+    const batches = task.wholeBatches
+      ? wholeBatches(examples, spec.batch_size)
+      : microBatches(examples, this.terms.budget);
     const scale = 1 / this.run.unitsIn(examples);
     return {
       evaluation,
-      microBatches: task.wholeBatches
-        ? wholeBatches(examples, spec.batch_size)
-        : microBatches(examples, this.terms.budget),
+      microBatches: batches,
       scale,
       forwardsDone: 0,
       sums: { units: 0, totals: {} },

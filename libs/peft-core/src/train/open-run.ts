@@ -1,44 +1,30 @@
 // Makes a run in a straight line: resolve its spec, read its data, attach its adapter, assemble.
 import { DomainError, SAMPLE_TOKENS, type Spec } from '@graft/contracts';
 import { attachingMethod } from '../methods/frame/attach-method.js';
-import { lettersIn } from '../data/audio/made-vocabulary.js';
-import { loadExamples } from '../datasets/examples.js';
 import { samplePromptTokens } from '../data/text/prompt.js';
-import { heldOut, splitOf } from '../datasets/held-out.js';
-import { MediaStore } from '../data/media-store.js';
-import { linesInWords } from '../data/line-ranges.js';
 import type { Base } from '../io/base/base-folder.js';
 import { hashFile } from '../io/commit-folder.js';
-import { isWholeModel, readAdapter, storedLetters } from '../io/adapter/peft-adapter.js';
+import { readAdapter } from '../io/adapter/peft-adapter.js';
 import type { Adapter, NamedTensors } from '../methods/method.js';
-import { checkUnwritten, invocationOf, promptTasks } from '../methods/frame/config.js';
+import { checkUnwritten, promptTasks } from '../methods/frame/config.js';
 import { methodFor, WITHOUT_ADAPTER } from '../methods/registry.js';
-import type { HfConfig } from '../nn/hf-files.js';
-import { surveyed } from '../datasets/survey.js';
 import { atOnce } from '../interruptible-work.js';
-import { footprintOf, type BaseFootprint } from '../methods/frame/base-footprint.js';
-import {
-  checkWrites,
-  continuedOptions,
-  headFilesOf,
-  headOf,
-  inOrderOf,
-  learntOn,
-} from '../tasks/heads/head-request.js';
-import { checkBase, inputsOf, taskFor } from '../tasks/registry.js';
-import type { Example, Task } from '../tasks/task.js';
+import { headFilesOf } from '../tasks/heads/head-request.js';
 import { foundIn } from './checkpoint/checkpoint.js';
 import { decaysIn } from './optimizer/adamw.js';
-import { checkTrained, makeOptimizer } from './optimizer/optimizer.js';
+import { makeOptimizer } from './optimizer/optimizer.js';
 import { prepareStart, startsFromData } from './prepare-start.js';
 import { Ledger } from './side-work/ledger.js';
-import { RunData, type RunDataParts } from './run-data.js';
+import { type RunData } from './run-data.js';
 import { RunFiles } from './checkpoint/run-files.js';
 import { forgetting } from './side-work/forgetting.js';
 import { Run, type RunParts } from './run.js';
 import { Samples } from './side-work/samples.js';
 import { answerSizes, runBytes, sizesOf, type RunBytes } from './run-bytes.js';
 import { stackKinds } from '../nn/outline/model-paths.js';
+import type { ResolvedRun } from './resolve-run.js';
+import { resolveRun } from './resolve-run.js';
+import { readRunData } from './read-run-data.js';
 
 export interface RunOptions {
   /** Number of the run in its group. */

@@ -8,8 +8,6 @@ import { surveyed } from '../datasets/survey.js';
 import type { Base } from '../io/base/base-folder.js';
 import { isWholeModel, storedLetters } from '../io/adapter/peft-adapter.js';
 import { promptTasks } from '../methods/frame/config.js';
-import type { HeadRequest } from '../nn/outline/outline.js';
-import { stackKinds } from '../nn/outline/stack-options.js';
 import { footprintOf, type BaseFootprint } from '../methods/frame/base-footprint.js';
 import {
   checkWrites,
@@ -21,6 +19,8 @@ import {
 import { checkBase, taskFor } from '../tasks/registry.js';
 import type { Task } from '../tasks/task.js';
 import { checkTrained } from './optimizer/optimizer.js';
+import type { HeadRequest } from '../nn/outline/head-shapes.js';
+import { stackKinds } from '../nn/outline/model-paths.js';
 
 export interface RunOptions {
   /** Number of the run in its group. */

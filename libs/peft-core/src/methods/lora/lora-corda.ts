@@ -39,6 +39,7 @@ import type { Linear, LinearAdapter } from '../../nn/layers/linear.js';
 import type { LoraSize } from './lora-init.js';
 import type { Observer } from '../frame/preparation.js';
 import { canonical } from '../reference-math/signs.js';
+import { startingFactors } from './lora-init.js';
 
 export const cordaConfig = z
   .strictObject({

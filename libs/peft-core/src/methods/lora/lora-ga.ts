@@ -31,7 +31,7 @@ import {
 import type { Tensor } from '@graft/kernels';
 import { z } from 'zod';
 import type { Linear, LinearAdapter } from '../../nn/layers/linear.js';
-import { lowRankSvd } from './lora-init.js';
+import { lowRankSvd, startingFactors } from './lora-init.js';
 import type { LoraSize } from './lora-init.js';
 import { key, normal } from '../../nn/random-init.js';
 import type { Observer } from '../frame/preparation.js';

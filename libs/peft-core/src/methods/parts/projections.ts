@@ -4,6 +4,7 @@
  *
  *   A: [rows, max in]  B: [max out, r]      rounded to the base's dtype, as in PEFT, and kept in f32
  */
+import { z } from 'zod';
 import { keep, narrow, noGrad, tensor, tidy, to } from '@graft/kernels';
 import type { Dtype, Tensor } from '@graft/kernels';
 import type { BaseDtype } from '../../nn/precision.js';

@@ -3,6 +3,7 @@
  * on a CPU. They are not in files; a seed tells them.
  */
 import { DomainError } from '@graft/contracts';
+import { z } from 'zod';
 import {
   add,
   addmm,
@@ -19,6 +20,11 @@ import {
 import type { Tensor } from '@graft/kernels';
 import type { LinearShape } from '../../nn/outline/outline.js';
 import { TorchGenerator, WIDE_PERMUTATION } from '../reference-math/torch-generator.js';
+import { valueByEnd } from '../targets/pattern.js';
+import { targetFields, targetOptions } from '../frame/fields.js';
+import type { Role, LinearContext } from '../../nn/layers/linear.js';
+import type { LinearUpdate } from '../frame/linear-update.js';
+import type { Merged } from '../frame/merged-linear.js';
 
 type Size = Pick<LinearShape, 'path' | 'inFeatures' | 'outFeatures'>;
 

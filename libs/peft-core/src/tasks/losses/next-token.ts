@@ -1,7 +1,13 @@
 /** What tasks have in common that learn each next token: sums, metrics, and the loss of guessing. */
 import { grouped } from '@graft/contracts';
-import { mean, type Metric, type Sums, type Task } from '../task.js';
+import { mean, type Metric, type Sums, type Task, type Share } from '../task.js';
 import { packedLoss } from './token-loss.js';
+import { type Model } from '../../models/model.js';
+import type { PackedRows } from '../../nn/batch.js';
+import type { BatchContext } from '../../nn/context.js';
+import { packBatch } from '../batches/pack.js';
+import type { TokenSequence } from '../../data/text/supervised-text.js';
+import { UNSUPERVISED } from '../../data/text/supervised-text.js';
 
 /** Sums by run, over supervised tokens; otherwise as `packedLoss`. */
 export function tokenSums(...of: Parameters<typeof packedLoss>): Map<number, Sums> {

@@ -11,11 +11,18 @@ import { countLabels } from '../../data/text/supervised-text.js';
 import type { Model } from '../../models/model.js';
 import type { BatchContext } from '../../nn/context.js';
 import { numbered, pieces } from '../batches/split-batch.js';
-import { PAIR_METRICS, sequencesOfPair, sumsOfPairs } from './preference-pairs.js';
-import type { PreferencePair, ScoredPair } from './preference-pairs.js';
+import { PAIR_METRICS, sequencesOfPair, sumsOfPairs, encodePairs } from './preference-pairs.js';
+import type { PreferencePair, ScoredPair, PreparedPair } from './preference-pairs.js';
 import { score, sum, targetsOfAnswer } from './sequence-log-p.js';
 import { mean, type Metric, type Share, type Sums } from '../task.js';
 import type { Targets } from './token-loss.js';
+import {
+  PREFERENCES,
+  checkPreference,
+  preferenceFacts,
+  preparePreference,
+} from '../records/preference-records.js';
+import type { Task } from '../task.js';
 
 /** log π of an answer, and of how many tokens that is the sum. */
 export interface AnswerLogP {

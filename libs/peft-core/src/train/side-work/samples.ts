@@ -2,11 +2,12 @@
 // others train and are answered in between. It reads the adapter and changes nothing.
 import type { SamplePrompt } from '@graft/contracts';
 import { promptOf } from '../../data/text/prompt.js';
-import { Generation, stepTogether, type GenerationBase } from '../../generate/generation.js';
+import { Generation, type GenerationBase } from '../../generate/generation.js';
 import type { KvCache } from '../../nn/kv-cache.js';
 import type { FactOfRun, Sample } from '../facts.js';
 import { SAMPLE_ROWS } from '../run-bytes.js';
 import type { SideWork } from './side-work.js';
+import { stepTogether } from '../../generate/step-together.js';
 
 export interface SampleRequest {
   readonly prompts: readonly SamplePrompt[];

@@ -19,11 +19,11 @@ import {
 } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
-import type { RowContext } from '../nn/context.js';
-import type { Scaler } from '../nn/sites/scalings.js';
-import type { NamedTensors, PartKind } from './method.js';
-import { STREAMS } from './parts/mixed-linear.js';
-import type { ModuleParameters, PartShapes } from './frame/parameters.js';
+import type { RowContext } from '../../nn/context.js';
+import type { Scaler } from '../../nn/sites/scalings.js';
+import type { NamedTensors, PartKind } from '../method.js';
+import { STREAMS } from './mixed-linear.js';
+import type { ModuleParameters, PartShapes } from '../frame/parameters.js';
 
 export const MOST_LAYERS = 16;
 
