@@ -6,9 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { ModelObject } from '@graft/contracts';
-import { loadBase, setThreads } from '@graft/peft-core';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
-import { exported } from '../../../test/llama-cpp/exported.js';
 import { writeTinyBase } from '../../../test/tiny-base.js';
 import { startTestApi, until, type TestApi } from './fixture.js';
 import { loseConnection } from './lost-connection.js';
@@ -211,35 +209,4 @@ it('goes on where a connection to the database is lost', async () => {
   await lost;
   await until(async () => (await model())?.status !== 'importing');
   expect(await model()).toMatchObject({ status: 'ready', status_details: null });
-});
-
-it('has a GGUF base looked at again that an older build imported, so that its blocks can be used', async () => {
-  setThreads(1);
-  const small = fileURLToPath(new URL('../../../examples/tiny-base', import.meta.url));
-  const base = loadBase(small, { dtype: 'f32', quantization: null });
-  const how = { adapters: [], format: 'gguf', quantization: 'Q8_0' } as const;
-  const folder = exported(base, join(scratch, 'gguf'), how, null);
-  base.dispose();
-  await api.post('/models', { id: 'blocks', source: `dir:${folder}/model-Q8_0.gguf` });
-  await until(async () => (await api.get<ModelObject>('/models/blocks')).graft?.status === 'ready');
-  const marker = async (): Promise<unknown> => {
-    const [found] = await api.query<{ config: Record<string, unknown> }>(
-      `SELECT config FROM model WHERE id = 'blocks'`,
-    );
-    return found?.config['gguf'];
-  };
-  const written = await marker();
-  expect(written).toEqual({ bytes_per_weight: expect.closeTo(34 / 32, 1) as number });
-  const lines = [1, 2, 3].map((n) => JSON.stringify({ text: `text ${n}` })).join('\n');
-  const { id: training_file } = await api.client.files.create({
-    file: new File([lines], 'texts.jsonl'),
-    purpose: 'fine-tune',
-  });
-  const body = { model: 'blocks', training_file, graft: { quantization: 'gguf_blocks' } };
-  await api.query(`UPDATE model SET config = config - 'gguf' WHERE id = 'blocks'`);
-  await expect(api.post('/fine_tuning/jobs', body)).rejects.toThrow(/import the base/);
-  await api.restart();
-  await until(async () => (await marker()) !== undefined);
-  expect(await marker()).toEqual(written);
-  expect(await api.post('/fine_tuning/jobs', body)).toMatchObject({ model: 'blocks' });
 });

@@ -89,19 +89,6 @@ it('is told once, when the last trial is over', async () => {
   expect(receiver.received).toHaveLength(3);
 });
 
-it('is told of where an older API process has ended the last trial', async () => {
-  const one = await sweep();
-  await fails(one.trials[0]);
-  const last = one.trials[1].lease.jobId;
-  await api.query(
-    `UPDATE job SET state = 'failed', attempt = attempt + 1, lease_owner = NULL, lease_until = NULL,
-       finished_at = clock_timestamp() WHERE id = $1`,
-    [last],
-  );
-  await receiver.of(one.id);
-  expect(toldOf(one.id)).toEqual(['graft.sweep.failed']);
-});
-
 it('waits for the scores of models that are still asked', async () => {
   const scored = await api.post<{ id: string }>('/evals', EVAL);
   const one = await sweep();

@@ -82,8 +82,8 @@ export class ControlPlane {
   readonly putOffsets: number[] = [];
   /** Where a worker is sent for a blob. */
   readonly urls = new Map<string, string>();
-  /** Names of blobs that are deleted; null: it is a build that cannot say so. */
-  deleted: Set<string> | null = new Set();
+  /** Names of blobs that are deleted. */
+  deleted = new Set<string>();
   /** What workers said that their caches hold. */
   readonly held: string[][] = [];
   private readonly partial = new Map<string, Buffer>();
@@ -101,8 +101,7 @@ export class ControlPlane {
         answer(null, { received: this.partial.get(request.blob?.sha256 ?? '')?.length ?? 0 }),
       findDeletedBlobs: ({ request: { sha256s } }, answer) => {
         this.held.push(sha256s);
-        if (this.deleted === null) return answer({ code: status.UNIMPLEMENTED });
-        answer(null, { sha256s: sha256s.filter((name) => this.deleted?.has(name)) });
+        answer(null, { sha256s: sha256s.filter((name) => this.deleted.has(name)) });
       },
     } satisfies WorkerServiceServer);
     this.port = await new Promise<number>((resolve, reject) =>

@@ -26,9 +26,7 @@ export const FileReport = z
       ),
     tasks: z
       .exactOptional(z.array(FileTask).readonly())
-      .describe(
-        'Whether each task can learn from it; absent of a file that was checked by an older build.',
-      ),
+      .describe('Whether each task can learn from it.'),
     checked_as: z
       .exactOptional(z.string())
       .describe('The task whose formats and problems these are.'),

@@ -42,7 +42,7 @@ export function memoryText(
   { memory, graft }: Pick<JobPreviewObject, 'memory' | 'graft'>,
   bytes: (size: number) => string,
 ): { readonly total: string; readonly parts: string } | null {
-  if (!memory) return null; // an older API says nothing of it
+  if (!memory) return null;
   const { base_bytes: base, run_bytes: run, process_bytes: total } = memory;
   const { gradient_checkpointing_spares_bytes: spared } = memory;
   const held = graft.quantization ?? graft.base_dtype;

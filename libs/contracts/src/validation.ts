@@ -39,7 +39,7 @@ export interface LabelEvaluation {
 }
 
 /**
- * The accuracy of an evaluation and of its baseline; null where the task or an older build has none.
+ * The accuracy of an evaluation and of its baseline; null where the task has none.
  * @param labels their number, for evaluations without the frequency of each label
  */
 export function labelEvaluation(

@@ -21,7 +21,7 @@ const GIVES: Readonly<Record<ModelUse, string>> = {
 export function checkUse({ id, base, task }: Resolved, wanted: ModelUse, param = 'model'): void {
   const uses = usesOf(base.family, task?.name ?? null);
   const fitting = tasksOfBase(base.family ?? '');
-  // Made by a build that has more tasks: the worker may know.
+  // A newer version trained it, for a task that this one does not know: the worker may.
   if (uses.includes(wanted) || (uses.length === 0 && (task !== null || fitting.length === 0)))
     return;
   if (uses.length === 0) {

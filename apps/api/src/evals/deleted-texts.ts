@@ -8,8 +8,6 @@ type Texts = Pick<EvalRun, 'items_deleted_at' | 'samples_deleted_at'>;
 /** Runs that one look takes, and items of one statement. */
 const RUNS = 20;
 const ITEMS = 1000;
-/** Runs whose file one statement looks for: each may have brought 64 MiB of items along. */
-const FOUND = 20;
 
 /** SQL: results with verdicts and scores alone: what a grading model said, and what an error quotes, is text. */
 const BARE = `(SELECT COALESCE(jsonb_agg(
@@ -27,22 +25,12 @@ export class DeletedTexts {
 
   /** Answers with how many runs were erased, and whether there may be more. */
   async batch(): Promise<{ deleted: number; more: boolean }> {
-    const found = await this.findFiles();
     await this.markNew();
     const runs = await this.database.query<{ id: string }>(
       `SELECT id FROM eval_run WHERE to_erase AND status NOT IN ('queued', 'in_progress') ORDER BY id LIMIT ${RUNS}`,
     );
     for (const { id } of runs) await this.erase(id);
-    return { deleted: runs.length, more: runs.length === RUNS || found === FOUND };
-  }
-
-  /** Some of the runs that an older build made before the column was there; answers with how many. */
-  private async findFiles(): Promise<number> {
-    const rows = await this.database.query(
-      `UPDATE eval_run SET source_file = COALESCE(data_source->'source'->>'id', '')
-       WHERE id IN (SELECT id FROM eval_run WHERE source_file IS NULL LIMIT ${FOUND} FOR UPDATE SKIP LOCKED) RETURNING id`,
-    );
-    return rows.length;
+    return { deleted: runs.length, more: runs.length === RUNS };
   }
 
   /**

@@ -279,7 +279,7 @@ export class FilesService {
     await this.database.query(
       `UPDATE eval_run SET items_deleted_at = clock_timestamp(), to_erase = true,
          samples_deleted_at = COALESCE(samples_deleted_at, clock_timestamp())
-       WHERE (source_file = $1 OR (source_file IS NULL AND data_source->'source'->>'id' = $1)) AND items_deleted_at IS NULL`,
+       WHERE source_file = $1 AND items_deleted_at IS NULL`,
       [id],
       manager,
     );

@@ -15,9 +15,6 @@ export const IS_SCORING = `sweep.search->>'metric' = '${EVAL_SCORE}' AND job.sta
 /** SQL: of a sweep: a trial of it is open, or its model is still asked. */
 const GOES_ON = `EXISTS (SELECT 1 FROM job WHERE sweep_id = sweep.id AND (${IS_OPEN} OR ${IS_SCORING}))`;
 
-/** Sweeps that one look ends: other things wait for it. */
-const BATCH = 100;
-
 interface Ended {
   readonly projectId: string;
   readonly status: Extract<SweepStatus, 'succeeded' | 'failed' | 'cancelled'>;
@@ -63,14 +60,5 @@ export class SweepEnds {
       manager,
     );
     for (const { id } of sweeps) await this.trialEnded(manager, id);
-  }
-
-  /** Those that are over and were not told of: an API process of an older build may have ended their last trial. */
-  async tellMissed(): Promise<void> {
-    const over = await this.database.query<{ id: string }>(
-      `SELECT id FROM sweep WHERE ended_at IS NULL AND NOT ${GOES_ON} LIMIT ${BATCH}`,
-    );
-    for (const { id } of over)
-      await this.database.transaction((manager) => this.trialEnded(manager, id));
   }
 }

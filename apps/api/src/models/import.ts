@@ -12,7 +12,6 @@ import { log } from '../log.js';
 import { ImportClaims, lost, type Claim } from './import-claims.js';
 import { inspectFiles } from './inspect-files.js';
 import { modelObject } from './model-object.js';
-import { OlderImports } from './older-imports.js';
 import { defaultId, sourceFiles, type SourceFile } from './sources.js';
 
 export const ImportModel = z.strictObject({
@@ -53,7 +52,6 @@ export class ModelImport implements OnModuleDestroy {
     private readonly settings: Settings,
     private readonly audit: Audit,
     private readonly claims: ImportClaims,
-    private readonly older: OlderImports,
   ) {}
 
   private get models() {
@@ -94,7 +92,6 @@ export class ModelImport implements OnModuleDestroy {
   watch(): void {
     this.timer = setInterval(() => this.look(), this.settings.leaseMs / 3);
     this.look();
-    this.keep(this.older.lookAgain());
   }
 
   private look(): void {

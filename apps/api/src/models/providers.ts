@@ -10,7 +10,6 @@ import { ImportClaims } from './import-claims.js';
 import { ModelImport } from './import.js';
 import { ModelsController } from './models.controller.js';
 import { ModelsService } from './models.service.js';
-import { OlderImports } from './older-imports.js';
 
 export const MODELS: ModuleMetadata = {
   // Express takes the first match: `models/*id` would also match `models/*id/archive`.
@@ -27,7 +26,6 @@ export const MODELS: ModuleMetadata = {
     HubPushes,
     ImportClaims,
     ModelImport,
-    OlderImports,
     AdapterUpload,
   ],
 };

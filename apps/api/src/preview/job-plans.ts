@@ -276,7 +276,7 @@ export function plannedTokens(
   return { steps, tokens: Math.round((tokens * seen) / Math.max(1, examples)) };
 }
 
-/** What the check of the upload found; a file of an older build says nothing, and is read with the base. */
+/** Refuses a file of which the check of the upload found that it does not fit the task. */
 function checkTask({ id, filename, report }: File, { task }: Spec, parameter: string): void {
   const tasks = report?.tasks ?? [];
   const found = tasks.find((one) => one.task === task);

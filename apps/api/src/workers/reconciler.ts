@@ -10,7 +10,6 @@ import { Outbox } from '../lifecycle/outbox.js';
 import { ArchivedProjects } from './archived-projects.js';
 import { PoolLoad } from './pool-load.js';
 import { RestoreGuard } from '../lifecycle/restore-guard.js';
-import { SweepEnds } from '../lifecycle/sweep-ends.js';
 
 /** Any number that no other user of this database locks. */
 const ADVISORY_LOCK = 7_240_251;
@@ -22,7 +21,7 @@ const MOST_DEAD_LETTERS = 1_000;
 
 /**
  * Compares what should be with what is, every few seconds: queue tokens that got lost, workers that went away, jobs
- * of archived projects, sweeps whose end was not told, rows nobody needs. Safe if two run; an advisory lock makes it one.
+ * of archived projects, rows nobody needs. Safe if two run; an advisory lock makes it one.
  * It may be slow: leases run out without it.
  */
 @Injectable()
@@ -38,7 +37,6 @@ export class Reconciler implements OnModuleDestroy {
     private readonly counters: Counters,
     private readonly load: PoolLoad,
     private readonly archived: ArchivedProjects,
-    private readonly sweeps: SweepEnds,
     @Inject(DISPATCH_QUEUE) private readonly dispatch: DispatchQueueRef,
   ) {}
 
@@ -74,9 +72,6 @@ export class Reconciler implements OnModuleDestroy {
       .catch((error: unknown) =>
         log.warn({ err: error }, 'could not cancel the jobs of archived projects'),
       );
-    await this.sweeps
-      .tellMissed()
-      .catch((error: unknown) => log.warn({ err: error }, 'could not tell of the ends of sweeps'));
     await this.tidyUp();
   }
 

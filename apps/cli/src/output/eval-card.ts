@@ -46,8 +46,7 @@ export function runCard(
     `  model    ${printable(run.model || 'none: answers of a file')}`,
     `  status   ${run.status}`,
     `  passed   ${passed(run)}${counts.errored > 0 ? `, ${counts.errored} could not be graded` : ''}`,
-    // An API process of an older build answers without `graft`.
-    ...(run.graft?.samples_deleted_at
+    ...(run.graft.samples_deleted_at
       ? [`  deleted  ${run.graft.items_deleted_at ? 'items and answers' : 'answers'}`]
       : []),
     ...run.per_testing_criteria_results.map(

@@ -28,7 +28,7 @@ const BOX: Readonly<Record<InputKind, Boxes>> = {
   audio: { classify: SoundLabelBox, transcribe: TranscriptBox },
 };
 
-/** What a model is used for; of a model that some older API lists, chats. */
+/** What a model is used for; chats while it is being imported. */
 const usesOf = (model: ModelObject | undefined): readonly ModelUse[] =>
   model?.graft?.uses.length ? model.graft.uses : ['chat'];
 

@@ -146,9 +146,8 @@ function Counts({ run }: { run: EvalRunObject }) {
 }
 
 function Deleted({ run }: { run: EvalRunObject }) {
-  // An API process of an older build answers without it.
-  const samples = run.graft?.samples_deleted_at;
-  const items = run.graft?.items_deleted_at;
+  const samples = run.graft.samples_deleted_at;
+  const items = run.graft.items_deleted_at;
   if (!samples) return null;
   const words = items
     ? `Items and answers were deleted with their file on ${moment(items)}.`

@@ -1,6 +1,5 @@
 import { MAX_BLOB_NAMES } from '@graft/contracts';
 import type { BlobRef } from '@graft/contracts/grpc';
-import { status } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import { Backoff, pause, type BackoffRange } from '../connection/backoff.js';
 import { isFull, isTransient } from '../connection/connection-error.js';
@@ -127,10 +126,7 @@ export class Blobs {
   }
 
   private keepDeleted(error: unknown): void {
-    const isOlder =
-      error instanceof Error && 'code' in error && error.code === status.UNIMPLEMENTED;
-    if (isOlder) this.options.log.debug('the API process cannot say what is deleted: it is older');
-    else this.options.log.warn({ err: error }, 'could not ask what is deleted; asking again later');
+    this.options.log.warn({ err: error }, 'could not ask what is deleted; asking again later');
   }
 
   private async retryUntilConnected(error: unknown, signal: AbortSignal): Promise<void> {

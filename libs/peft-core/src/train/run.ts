@@ -295,7 +295,7 @@ export class Run {
     this.step = position.step;
     this.trainedTokens = position.trainedTokens;
     this.best = position.best;
-    if (position.watch) this.watch.resume(position.watch);
+    this.watch.resume(position.watch);
     if (nondeterminism) warn(`Resumed from a checkpoint made ${nondeterminism}`);
   }
 }

@@ -54,7 +54,7 @@ export interface LetterOptions {
   readonly letters: readonly string[] | null;
 }
 
-/** Options of older builds have none. */
+/** Absent from options that are not resolved yet. */
 const madeIn = ({ letters = null }: Partial<LetterOptions>): readonly string[] | null => letters;
 
 const asksNew = (options: LetterOptions): boolean =>

@@ -54,16 +54,13 @@ interface Manifest {
   readonly dataset_sha256: string;
   readonly trainer_build: string;
   readonly threads: number;
-  /** Not in those of older builds. */
-  readonly watch?: WatchState;
+  readonly watch: WatchState;
   /** Not in those of runs that look for none. */
   readonly best?: Best;
 }
 
-/** Where a run goes on; `watch` is null where the checkpoint has none. */
-export type Restored = Pick<Position, 'step' | 'trainedTokens' | 'best'> & {
-  readonly watch: WatchState | null;
-};
+/** Where a run goes on. */
+export type Restored = Pick<Position, 'step' | 'trainedTokens' | 'best' | 'watch'>;
 
 /** Before the names of what the adapter's start found in the data. */
 export const FOUND = 'f.';
@@ -159,7 +156,7 @@ export function restoreCheckpoint(
   } finally {
     file.close();
   }
-  const { step, trained_tokens: trainedTokens, watch = null, best = null } = manifest;
+  const { step, trained_tokens: trainedTokens, watch, best = null } = manifest;
   const position = { step, trainedTokens, watch, best };
   return { position, nondeterminism: nondeterminismOf(manifest) };
 }

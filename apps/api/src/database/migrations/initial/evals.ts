@@ -40,7 +40,7 @@ export const EVALS = [
     "items_deleted_at" timestamptz,
     "samples_deleted_at" timestamptz,
     "to_erase" boolean DEFAULT false NOT NULL,
-    "source_file" text,
+    "source_file" text NOT NULL,
     "bytes" bigint DEFAULT 0 NOT NULL,
     CONSTRAINT "eval_run_pk" PRIMARY KEY ("id")
   )`,
