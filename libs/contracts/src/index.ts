@@ -23,6 +23,7 @@ export * from './loss-ledger.js';
 export * from './loss-text.js';
 export * from './media-names.js';
 export * from './messages/requests/index.js';
+export * from './messages/index.js';
 export * from './metric-name.js';
 export * from './metric-text.js';
 export * from './page.js';

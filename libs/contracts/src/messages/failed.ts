@@ -1,0 +1,28 @@
+import { z } from 'zod';
+import { integer, text } from './fields.js';
+import { runEvent } from './run-event.js';
+
+/** Whose work was running when a trainer process died: this run's, work that it shared with others, or only others'. */
+export const Blame = z.enum(['own', 'shared', 'other']);
+export type Blame = z.infer<typeof Blame>;
+
+/** The run has ended by an error. Other runs in its process continue. */
+export const failed = runEvent('failed', {
+  payload: z.object({
+    /** An error code (errors.ts). A trainer of another build may know other codes. */
+    code: text,
+    message: text,
+    /** The field of the job that is wrong, where it is one. */
+    param: text.nullable(),
+    retryable: z.boolean(),
+    /** The agent adds the last lines of the trainer's stderr, */
+    stderr_tail: text.optional(),
+    /** who is to blame, if a process died and it can tell, */
+    blame: Blame.optional(),
+    /** the trainer process, as in `started`, */
+    process: text.optional(),
+    /** and, for damaged_checkpoint, the step of the checkpoint that the run was to resume from. */
+    damaged_step: integer.optional(),
+  }),
+  stored: 'own',
+});

@@ -1,0 +1,7 @@
+export * from './failed.js';
+export * from './registry.js';
+export * from './run-event.js';
+export { MAX_LEDGER_ROWS } from './ledger.js';
+export { log as logEvent } from './log.js';
+export { phase as phaseEvent } from './phase.js';
+export { StopReason } from './stopped.js';

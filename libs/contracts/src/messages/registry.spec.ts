@@ -1,0 +1,68 @@
+import { describe, expect, it } from 'vitest';
+import { lineOf, payloadJson, readRunEvent, runEvents, type RunEvent } from './registry.js';
+
+const metrics = { loss: 0.5, learning_rate: 1e-3, grad_norm: 1, 'rewards/margin': 2 };
+const step = { step: 3, tokens: 10, seconds: 0.01, waited_seconds: 0, rss_bytes: 1, metrics };
+const many = Object.fromEntries(Array.from({ length: 65 }, (_, n) => [`m${n}`, n]));
+const file = { name: 'a.safetensors', sha256: 'a'.repeat(64), size: 1 };
+const saved = { step: 1, files: [file], adapter: [], best: false };
+const log = { level: 'info', message: 'a line', code: null };
+
+const read = (kind: string, payload: unknown) => readRunEvent(kind, JSON.stringify(payload));
+
+describe('an event of a run', () => {
+  it('has a name of its own', () => {
+    expect(new Set(runEvents.map(({ kind }) => kind)).size).toBe(runEvents.length);
+  });
+
+  it('keeps NaN through its JSON, and loses the fields that nobody knows', () => {
+    const event = { kind: 'step', payload: { ...step, metrics: { loss: NaN } } } as const;
+    expect(readRunEvent('step', payloadJson(event))).toEqual(event);
+    expect(read('step', { ...step, dir: '/etc' })).toEqual({ kind: 'step', payload: step });
+  });
+
+  it('of another build is none, whatever its payload is', () => {
+    expect(readRunEvent('from_a_newer_worker', 'not JSON')).toBeNull();
+    expect(readRunEvent('toString', '{}')).toBeNull();
+  });
+
+  it('has its texts as they can be stored and read', () => {
+    const long = { ...log, message: `\0\ud800${'x'.repeat(9000)}` };
+    expect(read('log', long)?.payload).toEqual({ ...log, message: `�${'x'.repeat(8190)}` });
+  });
+
+  it.each([
+    ['step', null, 'step: Invalid input: expected object, received null'],
+    ['step', { ...step, step: -1 }, 'step.step: Too small: expected number to be >=0'],
+    [
+      'step',
+      { ...step, tokens: 2 ** 31 },
+      'step.tokens: expected an integer ≤ 2147483647, got 2147483648',
+    ],
+    ['step', { ...step, rss_bytes: 2 ** 53 }, 'step.rss_bytes: '],
+    ['step', { ...step, metrics: { 'a,b': 1 } }, 'step.metrics.a,b: '],
+    ['step', { ...step, metrics: { loss: '1' } }, 'step.metrics.loss: '],
+    ['step', { ...step, metrics: many }, 'step.metrics: more than 64 numbers'],
+    ['saved', { ...saved, files: [{ name: 'a' }] }, 'saved.files.0.sha256: '],
+    [
+      'saved',
+      { ...saved, files: [{ ...file, name: '../a' }] },
+      'saved.files.0.name: not a plain file name',
+    ],
+    [
+      'saved',
+      { ...saved, adapter: [{ ...file, sha256: 'A' }] },
+      'saved.adapter.0.sha256: not a lower-case hex',
+    ],
+    ['log', { ...log, level: 'loud' }, 'log.level: '],
+  ])('is refused, with its field: %s %j', (kind, payload, complaint) => {
+    expect(() => read(kind, payload)).toThrow(complaint);
+  });
+
+  it('has a line for people', () => {
+    const event: RunEvent = { kind: 'step', payload: step };
+    expect(lineOf(event, 10)).toBe('Step 3/10: training loss=0.5000');
+    expect(lineOf(event)).toBe('Step 3/?: training loss=0.5000');
+    expect(lineOf({ kind: 'stopped', payload: { reason: 'pause', step: 3 } })).toBe('stopped');
+  });
+});

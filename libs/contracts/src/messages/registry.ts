@@ -1,0 +1,82 @@
+// The only list of what a run reports. A kind that is `stored: 'event'` needs a file here, a line in this list, and
+// whoever reports it (CONTRIBUTING.md).
+import type { z } from 'zod';
+import { DomainError } from '../errors.js';
+import { evaluated } from './evaluated.js';
+import { failed } from './failed.js';
+import { finished } from './finished.js';
+import { ledger } from './ledger.js';
+import { log } from './log.js';
+import { phase } from './phase.js';
+import type { RunEventKind } from './run-event.js';
+import { sampled } from './sampled.js';
+import { saved } from './saved.js';
+import { started } from './started.js';
+import { step } from './step.js';
+import { stopped } from './stopped.js';
+
+export const runEvents = [
+  started,
+  step,
+  evaluated,
+  sampled,
+  ledger,
+  saved,
+  finished,
+  failed,
+  stopped,
+  log,
+  phase,
+] as const;
+
+type Registered = (typeof runEvents)[number];
+type Of<Kind extends RunEventName> = Extract<Registered, { readonly kind: Kind }>;
+
+export type RunEventName = Registered['kind'];
+export type PayloadOf<Kind extends RunEventName> = z.output<Of<Kind>['payload']>;
+/** A kind with a payload that its schema has accepted. */
+export type RunEventOf<Kind extends RunEventName> = {
+  [One in Kind]: { readonly kind: One; readonly payload: PayloadOf<One> };
+}[Kind];
+export type RunEvent = RunEventOf<RunEventName>;
+/** Kinds that need more of the API than a line in the job's history. */
+export type HandledName = Exclude<Registered, { readonly stored: 'event' }>['kind'];
+
+/** Kinds that are the last of their attempt. */
+export type EndName = 'finished' | 'failed' | 'stopped';
+export const isEnd = (kind: string): kind is EndName =>
+  kind === 'finished' || kind === 'failed' || kind === 'stopped';
+
+/** Undefined for a kind of another build. */
+export const runEventKind = (kind: string): RunEventKind | undefined =>
+  runEvents.find((one) => one.kind === kind);
+
+/** What people read of it; its kind, where the description has no line. */
+export const lineOf = ({ kind, payload }: RunEvent, totalSteps: number | null = null): string =>
+  runEventKind(kind)?.line?.(payload, { totalSteps }) ?? kind;
+
+/**
+ * The event that a JSON text describes.
+ * @returns null for a kind of another build
+ * @throws DomainError that names the kind and the field
+ */
+export function readRunEvent(kind: string, json: string): RunEvent | null {
+  const schema = runEventKind(kind)?.payload;
+  if (schema === undefined) return null;
+  const { data, error } = schema.safeParse(parsed(kind, json));
+  if (error === undefined) return { kind, payload: data } as RunEvent;
+  const [issue] = error.issues;
+  const field = [kind, ...(issue?.path ?? [])].join('.');
+  throw new DomainError('invalid_value', `${field}: ${issue?.message ?? 'it is malformed'}`, field);
+}
+
+/** What travels: NaN becomes null. */
+export const payloadJson = ({ payload }: RunEvent): string => JSON.stringify(payload);
+
+function parsed(kind: string, json: string): unknown {
+  try {
+    return JSON.parse(json);
+  } catch {
+    throw new DomainError('invalid_value', `${kind}: not JSON`, kind);
+  }
+}

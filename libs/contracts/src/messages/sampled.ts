@@ -1,0 +1,21 @@
+import { z } from 'zod';
+import { MOST_SAMPLE_PROMPTS } from '../sample-prompts.js';
+import { integer, text } from './fields.js';
+import { runEvent } from './run-event.js';
+
+const sample = z.object({
+  text,
+  finish_reason: z.enum(['stop', 'length']),
+  completion_tokens: integer,
+});
+
+/** The answers to the job's sample prompts, in their order. */
+export const sampled = runEvent('sampled', {
+  payload: z.object({
+    step: integer,
+    samples: z.array(sample).max(MOST_SAMPLE_PROMPTS).readonly(),
+  }),
+  stored: 'own',
+  line: ({ step, samples: { length } }) =>
+    `Step ${step}: answered its ${length === 1 ? 'sample prompt' : `${length} sample prompts`}`,
+});
