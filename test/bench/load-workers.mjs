@@ -114,13 +114,14 @@ class Worker {
     if (this.room.freeSlots > 0) this.pull();
   }
 
-  event(lease, fact) {
+  event(lease, { kind, payload }) {
     return {
       jobId: lease.jobId,
       attempt: lease.attempt,
       sequence: lease.events++,
       atUnixMs: Date.now(),
-      fact,
+      kind,
+      payload: Buffer.from(JSON.stringify(payload)),
     };
   }
 
@@ -161,24 +162,25 @@ class Worker {
 }
 
 const started = {
-  $case: 'started',
-  value: {
-    fromStep: 0,
-    totalSteps: 1_000_000,
-    trainableParameters: 1,
-    totalParameters: 1,
-    trainingExamples: 1,
+  kind: 'started',
+  payload: {
+    from_step: 0,
+    total_steps: 1_000_000,
+    trainable_parameters: 1,
+    total_parameters: 1,
+    training_examples: 1,
   },
 };
 
 /** As many numbers as a step of supervised training has. */
 const step = (number) => ({
-  $case: 'step',
-  value: {
+  kind: 'step',
+  payload: {
     step: number,
     tokens: 100,
     seconds: 0.5,
-    rssBytes: 1e6,
+    waited_seconds: 0,
+    rss_bytes: 1e6,
     metrics: {
       loss: 4 / Math.sqrt(number),
       accuracy: 0.5 + 0.3 * Math.sin(number),

@@ -125,28 +125,26 @@ class Worker {
     this.send('pull', room);
   }
 
-  tell(fact) {
+  tell(kind, payload) {
     this.sequence++;
     const events = this.leases.map(({ jobId, attempt }) => ({
       jobId,
       attempt,
       sequence: this.sequence,
       atUnixMs: Date.now(),
-      fact,
+      kind,
+      payload: Buffer.from(JSON.stringify(payload)),
     }));
     this.send('events', { sequence: ++this.batches, events });
   }
 
   started() {
-    this.tell({
-      $case: 'started',
-      value: {
-        fromStep: 0,
-        totalSteps: SECONDS + 1,
-        trainableParameters: 1,
-        totalParameters: 1,
-        trainingExamples: 1,
-      },
+    this.tell('started', {
+      from_step: 0,
+      total_steps: SECONDS + 1,
+      trainable_parameters: 1,
+      total_parameters: 1,
+      training_examples: 1,
     });
   }
 
@@ -158,10 +156,8 @@ class Worker {
       learning_rate: 1,
       grad_norm: 1,
     };
-    this.tell({
-      $case: 'step',
-      value: { step: number, tokens: 1, seconds: 1, rssBytes: 1, metrics },
-    });
+    const costs = { tokens: 1, seconds: 1, waited_seconds: 0, rss_bytes: 1 };
+    this.tell('step', { step: number, ...costs, metrics });
   }
 
   end() {

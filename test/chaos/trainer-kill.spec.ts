@@ -11,6 +11,7 @@ import { TrainerProcess } from '@graft/worker';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { testSpec } from '../test-spec.js';
 import { isAllTier } from '../tier.js';
+import { on } from '../trainer/flat-facts.js';
 import { writeChats, writeTinyBase } from '../tiny-base.js';
 
 const KILLS = isAllTier ? 25 : 6;
@@ -61,20 +62,20 @@ async function train(name: string, spec: Spec, kills: number): Promise<Outcome> 
     let seen = 0;
     let sha256: string | null = null;
     let failure: string | null = null;
-    trainer.on('started', ({ fromStep }) => from.push(fromStep));
-    trainer.on('step', ({ step, metrics: { loss } }) => {
+    on(trainer, 'started', ({ from_step: step }) => void from.push(step));
+    on(trainer, 'step', ({ step, metrics: { loss = NaN } }) => {
       losses.set(step, [...(losses.get(step) ?? []), loss]);
       if (seen++ === victimAfter) setTimeout(() => trainer.kill('SIGKILL'), Math.random() * 30);
     });
-    trainer.on('failed', ({ code, message }) => {
+    on(trainer, 'failed', ({ code, message }) => {
       failure = `${code}: ${message}`;
       trainer.end();
     });
-    trainer.on('loadFailed', ({ message }) => {
+    on(trainer, 'loadFailed', ({ message }) => {
       failure = message;
       trainer.end();
     });
-    trainer.on('finished', () => {
+    on(trainer, 'finished', () => {
       sha256 = hash(join(workDir, 'adapter', 'adapter_model.safetensors'));
       trainer.end();
     });
@@ -152,7 +153,7 @@ describe('a trainer killed at random', () => {
 async function failureOf(spec: Spec, checkpointDir: string): Promise<string> {
   const trainer = new TrainerProcess({ threads: 1 });
   const failed = new Promise<string>((resolve) =>
-    trainer.on('failed', ({ code, message }) => resolve(`${code}: ${message}`)),
+    on(trainer, 'failed', ({ code, message }) => resolve(`${code}: ${message}`)),
   );
   trainer.send({
     type: 'load',

@@ -51,9 +51,13 @@ async function start(suffix: string) {
     ];
     await worker.tell(lease, step(at, 0.00126), evaluated(at, loss), saved(at, adapter, adapter));
   }
-  const overfits = { level: 'warn', code: 'overfitting', message: 'Validation loss has risen.' };
-  const line = { level: 'info', code: '', message: 'What the trainer says.' };
-  await worker.tell(lease, { $case: 'log', value: overfits }, { $case: 'log', value: line });
+  const overfits = {
+    level: 'warn',
+    code: 'overfitting',
+    message: 'Validation loss has risen.',
+  } as const;
+  const line = { level: 'info', code: '', message: 'What the trainer says.' } as const;
+  await worker.tell(lease, { kind: 'log', payload: overfits }, { kind: 'log', payload: line });
   return { id, worker, lease };
 }
 
@@ -315,7 +319,7 @@ describe('graft tensorboard', () => {
         err: expect.stringMatching(/is written by another graft tensorboard \(pid \d+\)/) as string,
       });
     await api.post(`/fine_tuning/jobs/${id}/pause`);
-    await worker.tell(lease, { $case: 'stopped', value: { reason: 'paused', step: 20 } });
+    await worker.tell(lease, { kind: 'stopped', payload: { reason: 'pause', step: 20 } });
     await until(() => text().err.includes(`${id} paused; going on with it when it is resumed`));
     await api.post(`/fine_tuning/jobs/${id}/resume`);
     const again = await worker.assigned();

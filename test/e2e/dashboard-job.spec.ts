@@ -502,7 +502,7 @@ describe.skipIf(!program)('a job in the dashboard', () => {
     for (const [n, loss] of [3, 1, 2].entries()) {
       const lease = await worker.assigned();
       const begun = started(0, 40);
-      Object.assign(begun.value, { runBytes: 5e6 * (n + 1) });
+      begun.payload.run_bytes = 5e6 * (n + 1);
       await worker.tell(lease, begun, step(40, loss), evaluated(40, loss));
       await worker.finish(lease, 40);
     }

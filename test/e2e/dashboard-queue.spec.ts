@@ -88,11 +88,10 @@ describe.skipIf(!program)('queue and company in the dashboard', () => {
     for (const assignment of worker.assignments) {
       worker.keep(assignment);
       const [begun, made] = [started(), step(1)];
-      if (begun.$case !== 'started' || made.$case !== 'step') throw new Error('not what it says');
       await worker.tell(
         assignment,
-        { ...begun, value: { ...begun.value, process: 'process-1' } },
-        { ...made, value: { ...made.value, waitedSeconds: 12 } },
+        { ...begun, payload: { ...begun.payload, process: 'process-1' } },
+        { ...made, payload: { ...made.payload, waited_seconds: 12 } },
       );
     }
     await api.query(`INSERT INTO project (id, name) VALUES ('proj-strange', 'strange')`);
@@ -110,8 +109,8 @@ describe.skipIf(!program)('queue and company in the dashboard', () => {
     // One that handed its slot to a more urgent job says so, in its log and among its attempts.
     const assignment = worker.assignments.find(({ jobId }) => jobId === mate.id)!;
     await worker.tell(assignment, {
-      $case: 'stopped',
-      value: { reason: 'preempted', step: 1 },
+      kind: 'stopped',
+      payload: { reason: 'preempt', step: 1 },
     } as never);
     await page.getByRole('tab', { name: 'Attempts' }).click();
     await text(page, 'gave its slot to a job of higher priority');

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Catalog, JobEventObject, MetricsObject, Page } from '@graft/contracts';
-import { causalLm, loadBase, openRun, RunGroup, takeTurn } from '@graft/peft-core';
+import { causalLm, loadBase, openRun, RunGroup, runEventOf, takeTurn } from '@graft/peft-core';
 import type { FactOfRun, RunFact } from '@graft/peft-core';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import {
@@ -14,7 +14,6 @@ import {
   type TestApi,
 } from '../../apps/api/test/fixture.js';
 import { finished, saved, ScriptedWorker, started } from '../../apps/api/test/scripted-worker.js';
-import * as wire from '../../apps/worker/src/events/wire-facts.js';
 import { testSpec } from '../test-spec.js';
 import { writeChats, writeTinyBase } from '../tiny-base.js';
 
@@ -109,12 +108,9 @@ it('is in the catalogue, the database, the stream, the answers and the CSV file'
   const worker = await new ScriptedWorker(api).connect();
   const lease = await worker.assigned();
   worker.keep(lease);
-  const key = { jobId: id, attempt: lease.attempt };
   await worker.tell(lease, started(0, 2));
-  for (const fact of ofType(facts, 'step'))
-    await worker.tell(lease, wire.step({ ...key, ...fact }));
-  for (const fact of ofType(facts, 'evaluated'))
-    await worker.tell(lease, wire.evaluated({ ...key, ...fact }));
+  for (const type of ['step', 'evaluated'] as const)
+    for (const fact of ofType(facts, type)) await worker.tell(lease, runEventOf(fact));
 
   const { tasks } = await api.get<Catalog>('/catalog');
   const { of: _of, ...description } = perplexity;

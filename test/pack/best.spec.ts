@@ -111,8 +111,8 @@ it('ends with the adapter of the evaluation with the lowest loss, and has a chec
   const best = lowest(lossesOf(facts));
   expect(best).toBeGreaterThan(2);
   expect(best).toBeLessThan(40);
-  const { step, publishedStep, dir: folder } = finished(facts);
-  expect([step, publishedStep]).toEqual([40, best]);
+  const { step, published_step: published, dir: folder } = finished(facts);
+  expect([step, published]).toEqual([40, best]);
   expect([...adapters.keys()]).toContain(best);
   expect([...adapters.keys()].at(-1)).toBe(40);
   expect(filesIn(folder)).toEqual(adapters.get(best));
@@ -125,17 +125,17 @@ it('ends with the adapter of the evaluation with the lowest loss, and has a chec
 
 it('comes to the same weights as a run of so many steps', () => {
   const facts = train(open());
-  const { publishedStep, dir: folder } = finished(facts);
-  expect(publishedStep).toBeLessThan(40);
-  const short = finished(train(open({ max_steps: publishedStep, load_best_model_at_end: false })));
+  const { published_step: published, dir: folder } = finished(facts);
+  expect(published).toBeLessThan(40);
+  const short = finished(train(open({ max_steps: published, load_best_model_at_end: false })));
   const weights = 'adapter_model.safetensors';
   expect(filesIn(folder)[weights]).toBe(filesIn(short.dir)[weights]);
 });
 
 it('ends with the last weights where that is not asked for', () => {
   const facts = train(open({ load_best_model_at_end: false }));
-  const { step, publishedStep } = finished(facts);
-  expect([step, publishedStep]).toEqual([40, 40]);
+  const { step, published_step: published } = finished(facts);
+  expect([step, published]).toEqual([40, 40]);
   const saved = facts.flatMap((fact) => (fact.type === 'saved' ? [fact.step] : []));
   expect(saved).toEqual([7, 14, 21, 28, 35, 40]);
 });
@@ -147,11 +147,11 @@ it('ends with the same bytes when it goes on from any checkpoint, on another mac
     cpSync(folder, copy, { recursive: true });
     kept.push(copy);
   });
-  const { publishedStep, dir: folder, forgetting } = finished(whole);
+  const { published_step: published, dir: folder, forgetting } = finished(whole);
   expect(kept.length).toBeGreaterThan(6);
   for (const checkpointDir of kept) {
     const resumed = finished(train(open({ measure_forgetting: true }, { checkpointDir })));
-    expect(resumed.publishedStep, checkpointDir).toBe(publishedStep);
+    expect(resumed.published_step, checkpointDir).toBe(published);
     expect(resumed.forgetting, checkpointDir).toEqual(forgetting);
     expect(filesIn(resumed.dir), checkpointDir).toEqual(filesIn(folder));
   }
@@ -159,8 +159,8 @@ it('ends with the same bytes when it goes on from any checkpoint, on another mac
 
 it('says what the base has forgotten by the weights that it ends with', () => {
   const asked = finished(train(open({ measure_forgetting: true })));
-  expect(asked.publishedStep).toBeLessThan(40);
-  const short = { max_steps: asked.publishedStep, load_best_model_at_end: false };
+  expect(asked.published_step).toBeLessThan(40);
+  const short = { max_steps: asked.published_step, load_best_model_at_end: false };
   const then = finished(train(open({ ...short, measure_forgetting: true })));
   expect(asked.forgetting).toEqual(then.forgetting);
 });
@@ -170,13 +170,13 @@ it('compares the end with the evaluations before it by the same examples', () =>
   const facts = train(open({ learning_rate: 1e-4, max_steps: 6 }, { valid: 'many' }));
   const told = facts.flatMap((fact) => (fact.type === 'evaluated' ? [fact] : []));
   expect(told.map(({ step, full }) => `${step} ${full}`)).toEqual(['2 false', '4 false', '6 true']);
-  expect(finished(facts).publishedStep).toBe(6);
+  expect(finished(facts).published_step).toBe(6);
 });
 
 it('keeps the best of a run that ends early', () => {
   const facts = train(open({ early_stopping_patience: 2 }));
-  const { step, publishedStep } = finished(facts);
+  const { step, published_step: published } = finished(facts);
   expect(step).toBeLessThan(40);
-  expect(publishedStep).toBe(lowest(lossesOf(facts)));
-  expect(publishedStep).toBeLessThan(step);
+  expect(published).toBe(lowest(lossesOf(facts)));
+  expect(published).toBeLessThan(step);
 });

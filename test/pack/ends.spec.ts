@@ -156,9 +156,9 @@ it.each([
   const log = train([asked, other, plain]);
   const [found, beside] = [forgotten(log.get(asked)), forgotten(log.get(other))];
   expect(found?.loss).toBeGreaterThan(0);
-  expect(found?.loss).not.toBe(found?.baseLoss);
+  expect(found?.loss).not.toBe(found?.base_loss);
   // the base is the same whoever asks
-  expect(beside?.baseLoss).toBe(found?.baseLoss);
+  expect(beside?.base_loss).toBe(found?.base_loss);
   expect(forgotten(log.get(plain))).toBeNull();
   const alone = open();
   expect(model(log.get(plain)).equals(model(train([alone]).get(alone)))).toBe(true);
@@ -168,6 +168,6 @@ it('has forgotten nothing before it was trained', () => {
   const untrained = open({ measure_forgetting: true });
   untrained.endAt = 0;
   const found = forgotten(train([untrained]).get(untrained));
-  expect(found?.loss).toBe(found?.baseLoss);
+  expect(found?.loss).toBe(found?.base_loss);
   expect(found?.loss).toBeGreaterThan(0);
 });

@@ -77,7 +77,7 @@ const model = (facts: readonly RunFact[]): Buffer =>
 
 it('is of each example by itself, at its line, and changes nothing of what is learnt', () => {
   const facts = train(open());
-  const { rows, examples, meanLoss, step } = ledgerOf(facts);
+  const { rows, examples, mean_loss: meanLoss, step } = ledgerOf(facts);
   expect([examples, step]).toEqual([RECORDS, 6]);
   expect(rows.map(({ line }) => line).sort((a, b) => a - b)).toEqual([1, 2, 4, 5, 6, 7, 8, 9, 10]);
   expect(rows.map(({ loss }) => loss)).toEqual(
@@ -100,9 +100,10 @@ it('is of each example by itself, at its line, and changes nothing of what is le
 it('says of the worst what the base makes of them: the same where nothing was learnt', () => {
   const untrained = open();
   untrained.endAt = 0;
-  for (const { loss, baseLoss } of ledgerOf(train(untrained)).rows) expect(loss).toBe(baseLoss);
+  for (const { loss, base_loss: baseLoss } of ledgerOf(train(untrained)).rows)
+    expect(loss).toBe(baseLoss);
   const { rows } = ledgerOf(train(open({ n_epochs: 20 })));
-  expect(rows.some(({ loss, baseLoss }) => loss < (baseLoss as number))).toBe(true);
+  expect(rows.some(({ loss, base_loss: baseLoss }) => loss < (baseLoss as number))).toBe(true);
 });
 
 it('has of held-out data no line', () => {
@@ -137,7 +138,7 @@ it('is of pairs, too, of which the base by itself has no loss', () => {
   writeFileSync(pairs, `${lines.join('\n')}\n`);
   const { rows } = ledgerOf(train(open({ task: 'dpo', task_options: { beta: 0.1, loss_type: 'sigmoid', label_smoothing: 0 } }, { trainFile: pairs }))); // prettier-ignore
   expect(rows).toHaveLength(6);
-  for (const { loss, baseLoss } of rows) {
+  for (const { loss, base_loss: baseLoss } of rows) {
     expect(loss).toBeGreaterThan(0);
     expect(baseLoss).toBeNull();
   }
@@ -192,8 +193,8 @@ it.each([
     const evaluated = facts.findLast((fact) => fact.type === 'evaluated');
     return {
       losses: byLine.map(({ loss }) => loss),
-      base: byLine.map(({ baseLoss }) => baseLoss),
-      meanLoss: ledgerOf(facts).meanLoss,
+      base: byLine.map(({ base_loss: baseLoss }) => baseLoss),
+      meanLoss: ledgerOf(facts).mean_loss,
       evaluated: evaluated?.metrics.loss as number,
     };
   };

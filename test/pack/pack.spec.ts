@@ -450,7 +450,7 @@ it('gives a short run half of the time beside a long one, which has had turns fo
   expect(adapterBytes(log.get(short)).equals(adapterBytes(log.get(alone)))).toBe(true);
 
   const waits = (log.get(short) ?? []).flatMap((fact) =>
-    fact.type === 'step' ? [fact.waitedSeconds] : [],
+    fact.type === 'step' ? [fact.waited_seconds] : [],
   );
   // It was at the others' steps that it waited, and no second of that counts as its own.
   expect(waits.reduce((sum, one) => sum + one, 0)).toBeGreaterThanOrEqual(100);

@@ -102,11 +102,11 @@ it.each([
   expect(sampled(facts).map(({ step }) => step)).toEqual([0, 4, 8, 9]);
   for (const { samples } of sampled(facts)) {
     expect(samples).toHaveLength(2);
-    for (const { text, tokens, finishReason } of samples) {
+    for (const { text, completion_tokens: tokens, finish_reason: reason } of samples) {
       expect(typeof text).toBe('string');
       expect(tokens).toBeGreaterThan(0);
       expect(tokens).toBeLessThanOrEqual(6);
-      expect(finishReason).toBe(tokens < 6 ? 'stop' : finishReason);
+      expect(reason).toBe(tokens < 6 ? 'stop' : reason);
     }
   }
   const texts = sampled(facts).map(({ samples }) => samples.map(({ text }) => text).join('|'));

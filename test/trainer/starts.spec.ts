@@ -7,9 +7,7 @@ import { TrainerProcess } from '@graft/worker';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { testSpec } from '../test-spec.js';
 import { writeChats, writeTinyBase } from '../tiny-base.js';
-
-type Fact = Parameters<Parameters<TrainerProcess['onFact']>[0]>[0];
-type FactOf<K extends Fact['type']> = Extract<Fact, { type: K }>;
+import { onFact, type FlatFact as Fact, type FlatFactOf as FactOf } from './flat-facts.js';
 
 let dir: string;
 beforeAll(() => {
@@ -30,14 +28,14 @@ const ENDLESS = { init_lora_weights: 'eva', eva_config: { tau: 1 }, target_modul
 it('is made between the turns of others, and stops as told', async () => {
   const trainer = new TrainerProcess({ threads: 1 });
   const facts: Fact[] = [];
-  trainer.onFact((fact) => facts.push(fact));
+  onFact(trainer, (fact) => void facts.push(fact));
   const next = <K extends Fact['type']>(type: K, where: (fact: FactOf<K>) => boolean) =>
     new Promise<FactOf<K>>((resolve, reject) => {
       const look = (fact: Fact): void => {
         if (fact.type === type && where(fact as FactOf<K>)) resolve(fact as FactOf<K>);
       };
       facts.forEach(look);
-      trainer.onFact(look);
+      onFact(trainer, look);
       void trainer.exited.then(({ message }) => reject(new Error(`no ${type}: ${message}`)));
     });
   const start = (jobId: string, peft: object): void =>

@@ -15,10 +15,9 @@ import { TrainerProcess } from '@graft/worker';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { testSpec } from '../test-spec.js';
 import { writeChats, writeTinyBase } from '../tiny-base.js';
+import { onFact, type FlatFact as Fact, type FlatFactOf as FactOf } from './flat-facts.js';
 
 type Trainer = TrainerProcess;
-type Fact = Parameters<Parameters<Trainer['onFact']>[0]>[0];
-type FactOf<K extends Fact['type']> = Extract<Fact, { type: K }>;
 type AskCommand = Extract<Parameters<Trainer['send']>[0], { type: 'ask' }>;
 type AdapterSource = NonNullable<AskCommand['adapter']>;
 
@@ -51,7 +50,7 @@ function trainer(): {
   const process = new TrainerProcess({ threads: 1 });
   alive.add(process);
   const facts: Fact[] = [];
-  process.onFact((fact) => facts.push(fact));
+  onFact(process, (fact) => void facts.push(fact));
   process.send({
     type: 'load',
     baseId: 'base-1',
@@ -68,7 +67,7 @@ function trainer(): {
         if (fact.type === type && where(fact as FactOf<K>)) resolve(fact as FactOf<K>);
       };
       facts.forEach(look);
-      process.onFact(look);
+      onFact(process, look);
       void process.exited.then(({ message, stderrTail }) =>
         reject(new Error(`no ${type}: ${message}\n${stderrTail}`)),
       );
@@ -146,9 +145,9 @@ it('says who it is, loads, trains two runs at once and writes their adapters', a
   // the one whose data are read first starts first
   const started = facts.find((fact) => fact.type === 'started' && fact.jobId === 'one');
   expect(started).toMatchObject({
-    fromStep: 0,
-    totalSteps: 15,
-    trainingExamples: 20,
+    from_step: 0,
+    total_steps: 15,
+    training_examples: 20,
   });
   const order = facts.flatMap((fact) => (fact.type === 'step' ? [fact.jobId] : []));
   // side by side, not one after the other
@@ -238,7 +237,7 @@ it('stops runs as told: cancel keeps nothing, pause leaves a checkpoint to go on
   process.send(start('paused', spec, { attempt: 2, checkpointDir }));
   expect(await next('started', ({ attempt }) => attempt === 2)).toMatchObject({
     jobId: 'paused',
-    fromStep: saved[0]?.step,
+    from_step: saved[0]?.step,
   });
   // The same checkpoint as another build would have left it: taken, and said.
   const manifest = join(checkpointDir, 'manifest.json');

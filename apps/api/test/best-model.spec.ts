@@ -80,7 +80,7 @@ it('is said of the job and its model, and by an event', async () => {
   const { job, worker, lease } = await running({ eval_steps: 1 });
   await worker.tell(lease, started(0, 3), step(1), evaluated(1, 2), step(2), evaluated(2, 3));
   await worker.tell(lease, step(3), evaluated(3, 4, true));
-  await worker.finish(lease, 3, { publishedStep: 1 });
+  await worker.finish(lease, 3, { published_step: 1 });
   const { graft, fine_tuned_model: name } = await jobOf(job.id);
   expect(graft).toMatchObject({ published_step: 1, progress: { step: 3 } });
   const model = await api.get<ModelObject>(`/models/${encodeURIComponent(name ?? '')}`);
@@ -118,7 +118,7 @@ it('is what trials of a sweep are compared by', async () => {
   const worker = await new ScriptedWorker(api, { pool, slots: 2 }).connect();
   const [early, late] = [await worker.assigned(), await worker.assigned()];
   await worker.tell(early, started(0, 3), evaluated(1, 1), evaluated(3, 3, true));
-  await worker.finish(early, 3, { publishedStep: 1 });
+  await worker.finish(early, 3, { published_step: 1 });
   await worker.tell(late, started(0, 3), evaluated(1, 4), evaluated(3, 2, true));
   await worker.finish(late, 3);
   const { trials = [], winner } = await api.get<SweepObject>(`/sweeps/${id}`);

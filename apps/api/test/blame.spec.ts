@@ -1,14 +1,13 @@
 // What the end of a trainer process costs the jobs whose runs it held.
 import type { JobObject, Page, WorkerObject } from '@graft/contracts';
-import { Blame, type Assignment } from '@graft/contracts/grpc';
+import type { Blame } from '@graft/contracts';
+import type { Assignment } from '@graft/contracts/grpc';
 import OpenAI from 'openai';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { caught, importBase, startTestApi, until, uploadChats, type TestApi } from './fixture.js';
 import { clientOf, makeProject } from './projects.js';
 import { saved, ScriptedWorker, started, step } from './scripted-worker.js';
-
-const { BLAME_OWN, BLAME_SHARED, BLAME_OTHER } = Blame;
 
 let api: TestApi;
 let file: string;
@@ -37,13 +36,13 @@ async function scene(slots = 2) {
 
 const died = (blame: Blame | undefined, code = 'crash', process = 'process-1') =>
   ({
-    $case: 'failed',
-    value: {
+    kind: 'failed',
+    payload: {
       code,
       message: 'the trainer ended on SIGSEGV',
       param: '',
       retryable: false,
-      stderrTail: '',
+      stderr_tail: '',
       blame,
       process,
     },
@@ -51,8 +50,8 @@ const died = (blame: Blame | undefined, code = 'crash', process = 'process-1') =
 
 const startedIn = (process: string) => {
   const fact = started();
-  if (fact.$case !== 'started') throw new Error('not a start');
-  return { ...fact, value: { ...fact.value, process } };
+  if (fact.kind !== 'started') throw new Error('not a start');
+  return { ...fact, payload: { ...fact.payload, process } };
 };
 
 interface Budgets {
@@ -79,9 +78,9 @@ describe('a death in the work of another', () => {
     const { id, worker } = await scene();
     const kinds = ['crash', 'oom_gpu', 'oom_host', 'hang', 'disk_full'];
     for (let n = 0; n < 25; n++) {
-      const fact = died(BLAME_OTHER, kinds[n % kinds.length]);
+      const fact = died('other', kinds[n % kinds.length]);
       const message = 'another job ended the process that both shared';
-      const displaced = { ...fact, value: { ...fact.value, message } };
+      const displaced = { ...fact, payload: { ...fact.payload, message } };
       await worker.tell(await worker.assigned(), startedIn('process-1'), displaced);
     }
     expect(await budgets(id)).toEqual({ crash_count: 0, infra_count: 0, present_at_deaths: 0 });
@@ -103,7 +102,7 @@ describe('a death that may have been its fault', () => {
     for (let n = 0; n < 2; n++) {
       const assignment = await worker.assigned();
       expect(assignment.alone).toBeUndefined();
-      await worker.tell(assignment, startedIn('p'), died(BLAME_SHARED, 'oom_host'));
+      await worker.tell(assignment, startedIn('p'), died('shared', 'oom_host'));
     }
     expect(await budgets(id)).toEqual({ crash_count: 0, infra_count: 0, present_at_deaths: 2 });
     expect((await job(id)).graft.alone).toBe(true);
@@ -111,7 +110,7 @@ describe('a death that may have been its fault', () => {
     for (let n = 0; n < 2; n++) {
       const assignment = await worker.assigned();
       expect(assignment.alone).toBe(true);
-      await worker.tell(assignment, startedIn('own'), died(BLAME_OWN, 'oom_host'));
+      await worker.tell(assignment, startedIn('own'), died('own', 'oom_host'));
     }
     expect(await job(id)).toMatchObject({ status: 'failed', error: { code: 'oom_host' } });
     worker.vanish();
@@ -122,14 +121,14 @@ describe('a death that may have been its fault', () => {
     let assignment: Assignment;
     for (let n = 0; n < 2; n++) {
       assignment = await worker.assigned();
-      await worker.tell(assignment, startedIn('p'), died(BLAME_SHARED));
+      await worker.tell(assignment, startedIn('p'), died('shared'));
     }
     assignment = await worker.assigned();
     expect(assignment.alone).toBe(true);
     const state = await worker.put(assignment, 'state', 'progress');
     await worker.tell(assignment, startedIn('own'), step(1), saved(1, [state]));
     expect((await job(id)).graft.alone).toBe(false);
-    await worker.tell(assignment, died(BLAME_OTHER));
+    await worker.tell(assignment, died('other'));
     expect((await worker.assigned()).alone).toBeUndefined();
     expect(await budgets(id)).toEqual({ crash_count: 0, infra_count: 0, present_at_deaths: 0 });
     await api.post(`/fine_tuning/jobs/${id}/cancel`);
@@ -141,7 +140,7 @@ describe('a death that may have been its fault', () => {
     for (const alone of [undefined, undefined, true]) {
       const assignment = await worker.assigned();
       expect(assignment.alone).toBe(alone);
-      await worker.tell(assignment, startedIn('p'), died(BLAME_OWN));
+      await worker.tell(assignment, startedIn('p'), died('own'));
     }
     expect(await job(id)).toMatchObject({ status: 'failed', error: { code: 'crash' } });
     worker.vanish();
@@ -177,8 +176,8 @@ it('a job shows with whom it shares its process, and how long it waited there', 
   await api.query(`UPDATE job SET project_id = 'proj-strange' WHERE id = $1`, [stranger]);
   const waited = (number: number, seconds: number) => {
     const fact = step(number);
-    if (fact.$case !== 'step') throw new Error('not a step');
-    return { ...fact, value: { ...fact.value, waitedSeconds: seconds } };
+    if (fact.kind !== 'step') throw new Error('not a step');
+    return { ...fact, payload: { ...fact.payload, waited_seconds: seconds } };
   };
   for (const assignment of worker.assignments)
     await worker.tell(
@@ -206,11 +205,7 @@ describe('a worker on which job after job dies', () => {
     (await workers(pool)).filter((one) => one.cordoned).map(({ name }) => name);
 
   /** The worker takes a new job, and its process dies. */
-  async function kill(
-    worker: ScriptedWorker,
-    pool: string,
-    blame: Blame = BLAME_OWN,
-  ): Promise<string> {
+  async function kill(worker: ScriptedWorker, pool: string, blame: Blame = 'own'): Promise<string> {
     const id = await create(pool);
     const assignment = await worker.assigned();
     expect(assignment.jobId).toBe(id);
@@ -224,7 +219,7 @@ describe('a worker on which job after job dies', () => {
     const other = await new ScriptedWorker(api, { pool, name: 'good' }).connect();
     for (let n = 0; n < 2; n++) await kill(worker, pool);
     for (let n = 0; n < 3; n++) {
-      const id = await kill(worker, pool, BLAME_OTHER);
+      const id = await kill(worker, pool, 'other');
       await api.post(`/fine_tuning/jobs/${id}/cancel`);
     }
     expect(await cordoned(pool)).toEqual([]);
@@ -269,7 +264,7 @@ describe('a worker on which job after job dies', () => {
       return Promise.all(both.map((worker) => worker.assigned()));
     };
     const end = (worker: ScriptedWorker, assignment: Assignment) =>
-      worker.tell(assignment, startedIn('p'), died(BLAME_OWN, 'oom_heap'));
+      worker.tell(assignment, startedIn('p'), died('own', 'oom_heap'));
     for (let n = 0; n < 2; n++) {
       const assignments = await busy();
       for (const [at, worker] of both.entries()) await end(worker, assignments[at]!);
@@ -302,13 +297,13 @@ describe('a worker on which job after job dies', () => {
     for (let n = 0; n < 3; n++) {
       const id = await create(pool);
       ids.push(id);
-      await two.tell(await two.assigned(), startedIn('p'), died(BLAME_OWN));
+      await two.tell(await two.assigned(), startedIn('p'), died('own'));
       await api.post(`/fine_tuning/jobs/${id}/pause`);
     }
     expect(await cordoned(pool)).toEqual(['two']);
     for (const id of ids) {
       await api.post(`/fine_tuning/jobs/${id}/resume`);
-      await one.tell(await one.assigned(), startedIn('p'), died(BLAME_OWN));
+      await one.tell(await one.assigned(), startedIn('p'), died('own'));
       await api.post(`/fine_tuning/jobs/${id}/cancel`);
     }
     expect(await cordoned(pool)).toEqual(['two']);

@@ -37,18 +37,18 @@ it('passes over a checkpoint with a flipped bit, which costs the job nothing', a
     writeFileSync(path, bytes);
   };
   const damaged = (at: number): Parameters<ScriptedWorker['tell']>[1] => ({
-    $case: 'failed',
-    value: {
+    kind: 'failed',
+    payload: {
       code: 'damaged_checkpoint',
       message: 'file "state" arrived damaged',
       param: '',
       retryable: true,
-      stderrTail: '',
-      damagedStep: at,
+      stderr_tail: '',
+      damaged_step: at,
     },
   });
-  const crash = { code: 'crash', message: '', param: '', retryable: true, stderrTail: '' };
-  await worker.tell(lease, { $case: 'failed', value: crash });
+  const crash = { code: 'crash', message: '', param: '', retryable: true, stderr_tail: '' };
+  await worker.tell(lease, { kind: 'failed', payload: crash });
   const takeover = async (at: number): Promise<Assignment> => {
     const next = await worker.assigned();
     worker.keep(next);
@@ -79,7 +79,7 @@ it('passes over a checkpoint with a flipped bit, which costs the job nothing', a
   // Put again by the attempt that comes to that step again, it counts again.
   const again = await worker.put(last, 'state', `${id} at 1`);
   await worker.tell(last, step(1), saved(1, [again]));
-  await worker.tell(last, { $case: 'failed', value: crash });
+  await worker.tell(last, { kind: 'failed', payload: crash });
   await takeover(1);
   await api.post(`/fine_tuning/jobs/${id}/cancel`);
   worker.vanish();
@@ -93,7 +93,7 @@ it('passes over a checkpoint with a missing file, and says so once', async () =>
     graft: { pool },
   });
   const worker = await new ScriptedWorker(api, { pool }).connect();
-  const crash = { code: 'crash', message: '', param: '', retryable: true, stderrTail: '' };
+  const crash = { code: 'crash', message: '', param: '', retryable: true, stderr_tail: '' };
   let lease = await worker.assigned();
   worker.keep(lease);
   await worker.tell(lease, started(0, 9), step(1), step(2));
@@ -105,7 +105,7 @@ it('passes over a checkpoint with a missing file, and says so once', async () =>
   const { sha256 } = states[1] as BlobRef;
   rmSync(join(api.home, 'blobs', sha256.slice(0, 2), sha256));
   for (let crashes = 1; crashes <= 2; crashes++) {
-    await worker.tell(lease, { $case: 'failed', value: crash });
+    await worker.tell(lease, { kind: 'failed', payload: crash });
     lease = await worker.assigned();
     worker.keep(lease);
     expect(lease).toMatchObject({ jobId: id, checkpointStep: 1, checkpoint: [states[0]] });

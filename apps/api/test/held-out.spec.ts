@@ -169,7 +169,7 @@ it('tells the accuracy beside that of the most frequent label', async () => {
     const classes = [right[0], 2 - right[1], 4 - right[0], right[1], 4 - right[0], 2 - right[1]];
     const fact = told(at, loss, { classes, cells: [] });
     const accuracy = (right[0] + right[1]) / 6;
-    return { ...fact, value: { ...fact.value, metrics: { loss, accuracy } } } as typeof fact;
+    return { ...fact, payload: { ...fact.payload, metrics: { loss, accuracy } } } as typeof fact;
   };
   await worker.tell(lease, started(0, 2), step(1), evaluation(1, 0.9, [2, 1]));
   await worker.tell(lease, step(2), evaluation(2, 0.5, [4, 1]));

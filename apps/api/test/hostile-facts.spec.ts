@@ -1,13 +1,12 @@
 import type { ServiceError } from '@grpc/grpc-js';
-import { ConnectRequest, WorkerServiceService, type Event } from '@graft/contracts/grpc';
+import type { RunEvent } from '@graft/contracts';
+import { ConnectRequest, WorkerServiceService } from '@graft/contracts/grpc';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { importBase, startTestApi, uploadChats, type TestApi } from './fixture.js';
 import { bearer, evaluated, saved, ScriptedWorker, started, step } from './scripted-worker.js';
 
 // Whatever a worker says of one run, its other runs go on and its stream lives. GRAFT_FUZZ_CASES: how many random facts
 // it says; GRAFT_FUZZ_SEED: others.
-
-type Fact = NonNullable<Event['fact']>;
 
 const MUTATIONS = Number(process.env['GRAFT_FUZZ_CASES'] ?? 120);
 const SEED = Number(process.env['GRAFT_FUZZ_SEED'] ?? 1);
@@ -32,21 +31,31 @@ function dice(seed: number): () => number {
 
 const sha256 = 'a'.repeat(64);
 const blob = { name: 'state.json', sha256, size: 7 };
-const RUNNING: readonly Fact[] = [
+const RUNNING: readonly RunEvent[] = [
   started(),
   step(1),
   evaluated(1, 2),
   saved(1, [blob], [blob]),
-  { $case: 'log', value: { level: 'info', message: 'a line', code: 'a_code' } },
-  { $case: 'phase', value: { code: 'loading', message: 'Loading', progress: 0.5 } },
+  { kind: 'log', payload: { level: 'info', message: 'a line', code: 'a_code' } },
+  { kind: 'phase', payload: { code: 'loading', message: 'Loading', progress: 0.5 } },
 ];
-const ENDS: readonly Fact[] = [
-  { $case: 'finished', value: { step: 1, trainedTokens: 1, adapter: [blob], peakRssBytes: 1 } },
+const ENDS: readonly RunEvent[] = [
   {
-    $case: 'failed',
-    value: { code: 'crash', message: 'm', param: 'p', retryable: true, stderrTail: 't' },
+    kind: 'finished',
+    payload: {
+      step: 1,
+      published_step: 1,
+      trained_tokens: 1,
+      adapter: [blob],
+      peak_rss_bytes: 1,
+      forgetting: null,
+    },
   },
-  { $case: 'stopped', value: { reason: 'drained', step: 1 } },
+  {
+    kind: 'failed',
+    payload: { code: 'crash', message: 'm', param: 'p', retryable: true, stderr_tail: 't' },
+  },
+  { kind: 'stopped', payload: { reason: 'drain', step: 1 } },
 ];
 /** An end costs an attempt, so there are fewer. */
 const FACTS = [...RUNNING, ...RUNNING, ...ENDS];
@@ -64,10 +73,10 @@ const TEXTS = [
 const COUNTS = [0, 1, 2 ** 31 - 1, 2 ** 31, 2 ** 32, 2 ** 53 - 1];
 const NUMBERS = [NaN, Infinity, -Infinity, -0, 1e308, -1e308, 5e-324, 2 ** 31];
 /** Fields that travel as a double. */
-const DOUBLES = new Set(['seconds', 'progress', 'waitedSeconds']);
+const DOUBLES = new Set(['seconds', 'progress', 'waited_seconds']);
 
 /** The fact with one to three of its values replaced by hostile ones of their kind. */
-function mutated(fact: Fact, roll: () => number): Fact {
+function mutated(fact: RunEvent, roll: () => number): RunEvent {
   const pick = <T>(from: readonly T[]): T => from[Math.floor(roll() * from.length)] as T;
   const change = (name: string, value: unknown): unknown => {
     if (typeof value === 'string') return pick(TEXTS);
@@ -86,7 +95,7 @@ function mutated(fact: Fact, roll: () => number): Fact {
     }
     return changed;
   };
-  return { $case: fact.$case, value: mutate(fact.value) } as Fact;
+  return { kind: fact.kind, payload: mutate(fact.payload) } as RunEvent;
 }
 
 it(`takes or refuses ${MUTATIONS} hostile facts, and each costs at most its own attempt`, async () => {
@@ -126,7 +135,7 @@ it(`takes or refuses ${MUTATIONS} hostile facts, and each costs at most its own 
       if (row?.state !== 'running') lease = await worker.assigned(40_000);
       expect(lease.jobId).toBe(job);
     }
-    const fact = mutated(FACTS[n % FACTS.length] as Fact, roll);
+    const fact = mutated(FACTS[n % FACTS.length] as RunEvent, roll);
     const event = worker.event(lease, fact);
     if (roll() < 0.05) event.atUnixMs = Number.MAX_SAFE_INTEGER;
     if (roll() < 0.02) event.sequence = 2 ** 31 + n;
@@ -139,7 +148,7 @@ it(`takes or refuses ${MUTATIONS} hostile facts, and each costs at most its own 
       });
     expect(ack.stale.map(({ jobId }) => jobId)).not.toContain(good);
     refusals += ack.stale.length;
-    isOver = ack.stale.length > 0 || ENDS.some(({ $case }) => $case === fact.$case);
+    isOver = ack.stale.length > 0 || ENDS.some(({ kind }) => kind === fact.kind);
   }
   expect(worker.ended).toBeNull();
   expect(refusals).toBeGreaterThan(MUTATIONS / 25);

@@ -172,8 +172,8 @@ describe('a job', () => {
     const failing = await training();
     await failing.steps(1);
     await failing.worker.tell(failing.lease, {
-      $case: 'failed',
-      value: { code: 'user_error', message: 'as the test wants', retryable: false, param: '' },
+      kind: 'failed',
+      payload: { code: 'user_error', message: 'as the test wants', retryable: false, param: '' },
     } as never);
     const ending = await training(null);
     await ending.steps(1);

@@ -1,6 +1,5 @@
 // The loss ledger of a job, from a worker whose facts the test decides.
-import type { JobLedgerObject, JobObject } from '@graft/contracts';
-import type { Event } from '@graft/contracts/grpc';
+import type { JobLedgerObject, JobObject, RunEvent } from '@graft/contracts';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { caught, importBase, startTestApi, uploadChats, type TestApi } from './fixture.js';
 import { foundByIndex } from './long-history.js';
@@ -32,20 +31,15 @@ const create = (graft: object, more: object = {}) =>
 const ledgerOf = (id: string, query = '') =>
   api.get<JobLedgerObject>(`/fine_tuning/jobs/${id}/ledger${query}`);
 
-type Fact = NonNullable<Event['fact']>;
 type Rows = [line: number, loss: number, baseLoss?: number][];
-const ledger = (...rows: Rows): Fact => ledgerAt(2, ...rows);
-const ledgerAt = (step: number, ...rows: Rows): Fact => ({
-  $case: 'ledger',
-  value: {
+const ledger = (...rows: Rows): RunEvent => ledgerAt(2, ...rows);
+const ledgerAt = (step: number, ...rows: Rows): RunEvent => ({
+  kind: 'ledger',
+  payload: {
     step,
     examples: 12,
-    meanLoss: 1.5,
-    rows: rows.map(([line, loss, baseLoss]) => ({
-      line,
-      loss,
-      ...(baseLoss === undefined ? {} : { baseLoss }),
-    })),
+    mean_loss: 1.5,
+    rows: rows.map(([line, loss, baseLoss = null]) => ({ line, loss, base_loss: baseLoss })),
   },
 });
 

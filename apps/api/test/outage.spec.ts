@@ -70,7 +70,7 @@ it('charges a job nothing for an assignment that was being prepared meanwhile', 
   const lease = await worker.assigned();
   const state = await worker.put(lease, 'state', 'at 1');
   await worker.tell(lease, started(0, 9), step(1), saved(1, [state]));
-  await worker.tell(lease, { $case: 'stopped', value: { reason: 'drained', step: 1 } });
+  await worker.tell(lease, { kind: 'stopped', payload: { reason: 'drain', step: 1 } });
 
   api.query('BEGIN; LOCK TABLE checkpoint; SELECT pg_sleep(60)').catch(() => undefined);
   const locks = (which: string): Promise<unknown[]> =>

@@ -137,8 +137,8 @@ function ownership(redis: boolean): void {
     const { id, pool, worker } = await scene();
     const first = await worker.assigned();
     await worker.tell(first, started(), {
-      $case: 'stopped',
-      value: { reason: 'drained', step: 0 },
+      kind: 'stopped',
+      payload: { reason: 'drain', step: 0 },
     });
     const second = await worker.assigned();
     expect(second.attempt).toBeGreaterThan(first.attempt);
@@ -195,18 +195,18 @@ function ownership(redis: boolean): void {
     expect(await count('event')).toBe(3 + 1 + 3);
     // Failed, so resumed: steps 1 and 2 come again, step 3 with another loss.
     await worker.tell(lease, {
-      $case: 'failed',
-      value: {
+      kind: 'failed',
+      payload: {
         code: 'crash',
         message: 'signal 11',
         param: '',
         retryable: true,
-        stderrTail: 'boom',
+        stderr_tail: 'boom',
       },
     });
     const again = await worker.assigned();
-    const said = (level: string, message: string) =>
-      ({ $case: 'log', value: { level, message, code: '' } }) as const;
+    const said = (level: 'info' | 'warn', message: string) =>
+      ({ kind: 'log', payload: { level, message, code: '' } }) as const;
     await worker.tell(again, said('info', 'reads data'), said('warn', 'another trainer made it'));
     await worker.tell(again, started(0, 5), step(1), step(2), step(3, 0.125));
     const [row] = await api.query<{ replay_mismatches: number }>(
@@ -276,14 +276,14 @@ function ownership(redis: boolean): void {
     await until(() => worker.commands.filter((command) => command.action === 2).length > 1);
     const state = await worker.put(lease, 'state', 'at 2');
     await worker.tell(lease, saved(2, [state]), {
-      $case: 'stopped',
-      value: { reason: 'paused', step: 2 },
+      kind: 'stopped',
+      payload: { reason: 'pause', step: 2 },
     });
     expect(await job(id)).toMatchObject({ status: 'paused' });
     expect(await api.post(`/fine_tuning/jobs/${id}/resume`)).toMatchObject({ status: 'queued' });
     const again = await worker.assigned();
     expect(again).toMatchObject({ checkpointStep: 2, checkpoint: [state] });
-    await worker.tell(again, { $case: 'stopped', value: { reason: 'drained', step: 2 } });
+    await worker.tell(again, { kind: 'stopped', payload: { reason: 'drain', step: 2 } });
     await status_(id, 'queued');
     expect((await job(id)).graft.attempts.map((attempt) => attempt.outcome)).toEqual([
       'paused',
@@ -300,7 +300,7 @@ function ownership(redis: boolean): void {
     await worker.tell(lease, started(0, 9), step(1), step(2), saved(2, [state]));
     await worker.tell(lease, step(3), step(4), step(5));
     await api.post(`/fine_tuning/jobs/${id}/pause`);
-    const stopped = { $case: 'stopped', value: { reason: 'paused', step: 5 } } as const;
+    const stopped = { kind: 'stopped', payload: { reason: 'pause', step: 5 } } as const;
     await worker.tell(lease, stopped);
     expect(await job(id)).toMatchObject({
       status: 'paused',
@@ -323,7 +323,7 @@ function ownership(redis: boolean): void {
     const again = await worker.assigned();
     expect(again).toMatchObject({ checkpointStep: 2, checkpoint: [state] });
     await worker.tell(again, started(2, 9), step(3));
-    await worker.tell(again, { $case: 'stopped', value: { reason: 'drained', step: 3 } });
+    await worker.tell(again, { kind: 'stopped', payload: { reason: 'drain', step: 3 } });
     expect(
       (await api.get<{ data: object[] }>(`/fine_tuning/jobs/${id}/events`)).data.slice(0, 2),
     ).toMatchObject([
@@ -358,8 +358,8 @@ function ownership(redis: boolean): void {
   it('gives up after three crashes without progress; a checkpoint forgives', async () => {
     const { id, worker } = await scene();
     const crash = {
-      $case: 'failed',
-      value: { code: 'crash', message: 'signal 11', param: '', retryable: true, stderrTail: '' },
+      kind: 'failed',
+      payload: { code: 'crash', message: 'signal 11', param: '', retryable: true, stderr_tail: '' },
     } as const;
     for (let n = 0; n < 2; n++) {
       await worker.tell(await worker.assigned(), started(), crash);
@@ -377,13 +377,13 @@ function ownership(redis: boolean): void {
   it("fails a user's error at once, in words", async () => {
     const { id, worker } = await scene();
     await worker.tell(await worker.assigned(), {
-      $case: 'failed',
-      value: {
+      kind: 'failed',
+      payload: {
         code: 'user_error',
         message: 'no example fits max_seq_len 8',
         param: 'graft.max_seq_len',
         retryable: false,
-        stderrTail: '',
+        stderr_tail: '',
       },
     });
     expect(await job(id)).toMatchObject({

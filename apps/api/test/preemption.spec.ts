@@ -89,8 +89,8 @@ describe('a job of higher priority in a pool without a free slot', () => {
   const handBack = async (worker: ScriptedWorker, lease: Assignment, at: number) => {
     const state = await worker.put(lease, 'state', `${lease.jobId} at ${at}`);
     await worker.tell(lease, saved(at, [state]), {
-      $case: 'stopped',
-      value: { reason: 'preempted', step: at },
+      kind: 'stopped',
+      payload: { reason: 'preempt', step: at },
     });
   };
 

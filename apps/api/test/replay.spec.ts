@@ -17,8 +17,8 @@ describe('steps that are made again after a resume', () => {
     });
     const worker = await new ScriptedWorker(api).connect();
     const crash = {
-      $case: 'failed',
-      value: { code: 'crash', message: 'signal 9', param: '', retryable: true, stderrTail: '' },
+      kind: 'failed',
+      payload: { code: 'crash', message: 'signal 9', param: '', retryable: true, stderr_tail: '' },
     } as const;
     const first = await worker.assigned();
     const state = await worker.put(first, 'state', `${id} at 2`);

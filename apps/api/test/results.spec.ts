@@ -187,7 +187,7 @@ describe('a job', () => {
     (await api.get<Page<JobEventObject>>(`/fine_tuning/jobs/${id}/events?limit=100`)).data;
   const job = (id: string): Promise<JobObject> => api.get<JobObject>(`/fine_tuning/jobs/${id}`);
   const warning = (code: string, message: string) =>
-    ({ $case: 'log', value: { level: 'warn', message, code } }) as const;
+    ({ kind: 'log', payload: { level: 'warn', message, code } }) as const;
 
   it('knows its lowest validation loss, and says at its end when the last is another', async () => {
     const run = await running();
@@ -225,7 +225,7 @@ describe('a job', () => {
   it('has a log of what its attempts did before the first step and between steps', async () => {
     const run = await running();
     const phase = (message: string, progress = 0) =>
-      ({ $case: 'phase', value: { code: 'loading_base', message, progress } }) as const;
+      ({ kind: 'phase', payload: { code: 'loading_base', message, progress } }) as const;
     await run.worker.tell(run.lease, phase('Fetching tiny', 0.25), phase('Fetching tiny', 0.5));
     await run.worker.tell(run.lease, phase('Fetching tiny', 0.75), phase('Loading tiny'));
     await run.worker.tell(run.lease, started(0, 3), step(1));
@@ -243,16 +243,16 @@ describe('a job', () => {
     const run = await running();
     const flat = warning('loss_at_chance', 'The loss is that of guessing. Lower the rate.');
     await run.worker.tell(run.lease, started(0, 3), step(1), flat, step(2));
-    await run.worker.tell(run.lease, { $case: 'failed', value: crash });
+    await run.worker.tell(run.lease, { kind: 'failed', payload: crash });
     expect((await job(run.id)).graft.warnings).toEqual([
-      { code: 'loss_at_chance', message: flat.value.message, step: 1 },
+      { code: 'loss_at_chance', message: flat.payload.message, step: 1 },
     ]);
     const again = await run.worker.assigned();
     await run.worker.tell(again, started(0, 3), step(1), flat);
     await run.worker.tell(again, warning('overfitting', 'It \0overfits.'), warning('', 'Odd bits'));
     await run.worker.finish(again, 3);
     expect((await job(run.id)).graft.warnings).toEqual([
-      { code: 'loss_at_chance', message: flat.value.message, step: 1 },
+      { code: 'loss_at_chance', message: flat.payload.message, step: 1 },
       { code: 'overfitting', message: 'It overfits.', step: 1 },
     ]);
     const all = await events(run.id);
@@ -276,7 +276,7 @@ const crash = {
   message: 'signal 11',
   param: '',
   retryable: true,
-  stderrTail: '',
+  stderr_tail: '',
 };
 
 /** A finished job's model. */

@@ -183,9 +183,9 @@ describe('checkpoints', () => {
       message: 'signal 11',
       param: '',
       retryable: true,
-      stderrTail: '',
+      stderr_tail: '',
     };
-    await worker.tell(lease, { $case: 'failed', value: crash });
+    await worker.tell(lease, { kind: 'failed', payload: crash });
     const again = await worker.assigned();
     expect(again).toMatchObject({ checkpointStep: 7, checkpoint: [slow] });
     expect((await worker.fetch(slow.sha256)).toString()).toBe(`${id} at 7`);
@@ -228,7 +228,7 @@ describe('checkpoints', () => {
       const state = await worker.put(lease, 'state', `${id} at ${at}`);
       const measured = { loss: at, wer: Math.abs(at - 3) };
       const value = { step: at, full: true, metrics: measured };
-      await worker.tell(lease, step(at), { $case: 'evaluated', value });
+      await worker.tell(lease, step(at), { kind: 'evaluated', payload: value });
       await worker.tell(lease, saved(at, [state]));
     }
     await until(async () => (await steps(id)).join() === '7,6,5,3');

@@ -1,6 +1,5 @@
 // Answers of a run to its sample prompts, from a worker whose facts the test decides.
-import type { JobEventObject, JobObject, JobSampleObject, Page } from '@graft/contracts';
-import type { Event } from '@graft/contracts/grpc';
+import type { JobEventObject, JobObject, JobSampleObject, Page, RunEvent } from '@graft/contracts';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { caught, importBase, startTestApi, uploadChats, type TestApi } from './fixture.js';
 import { foundByIndex } from './long-history.js';
@@ -34,12 +33,15 @@ const samplesOf = (id: string, query = '') =>
   api.get<Page<JobSampleObject>>(`/fine_tuning/jobs/${id}/samples${query}`);
 const cancel = (id: string) => api.post(`/fine_tuning/jobs/${id}/cancel`);
 
-type Fact = NonNullable<Event['fact']>;
-const sampled = (at: number, ...texts: string[]): Fact => ({
-  $case: 'sampled',
-  value: {
+const sampled = (at: number, ...texts: string[]): RunEvent => ({
+  kind: 'sampled',
+  payload: {
     step: at,
-    samples: texts.map((text) => ({ text, finishReason: 'stop', tokens: text.length })),
+    samples: texts.map((text) => ({
+      text,
+      finish_reason: 'stop',
+      completion_tokens: text.length,
+    })),
   },
 });
 

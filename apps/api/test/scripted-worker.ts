@@ -17,10 +17,13 @@ import {
 } from '@graft/contracts/grpc';
 import {
   MAX_DOWN_BYTES,
+  payloadJson,
   SCHEMA_VERSION,
   type Confusion,
   type GenerateRequest,
   type InferRequest,
+  type RunEvent,
+  type RunEventOf,
   type TranscribeRequest,
 } from '@graft/contracts';
 import { createHash, randomUUID } from 'node:crypto';
@@ -29,8 +32,6 @@ import { until } from './fixture.js';
 
 /** Of a blob in one message. */
 const PART_BYTES = 2 ** 20;
-
-type Fact = NonNullable<Event['fact']>;
 
 /** What it is asked, with the fields of the payload beside those of the envelope. */
 export type Question = ModelRequest &
@@ -224,16 +225,17 @@ export class ScriptedWorker {
     return this.assignments[have] as Assignment;
   }
 
-  event({ jobId, attempt }: Pick<Assignment, 'jobId' | 'attempt'>, fact: Fact): Event {
+  event({ jobId, attempt }: Pick<Assignment, 'jobId' | 'attempt'>, event: RunEvent): Event {
     const key = `${jobId} ${attempt}`;
     const sequence = (this.sequences.get(key) ?? 0) + 1;
     this.sequences.set(key, sequence);
-    return { jobId, attempt, sequence, atUnixMs: Date.now(), fact };
+    const payload = Buffer.from(payloadJson(event));
+    return { jobId, attempt, sequence, atUnixMs: Date.now(), kind: event.kind, payload };
   }
 
-  /** Sends facts as one batch and waits for its ack. */
-  async tell(of: Pick<Assignment, 'jobId' | 'attempt'>, ...facts: Fact[]): Promise<EventAck> {
-    return this.batch(facts.map((fact) => this.event(of, fact)));
+  /** Sends events as one batch and waits for its ack. */
+  async tell(of: Pick<Assignment, 'jobId' | 'attempt'>, ...events: RunEvent[]): Promise<EventAck> {
+    return this.batch(events.map((event) => this.event(of, event)));
   }
 
   async batch(events: Event[]): Promise<EventAck> {
@@ -346,9 +348,8 @@ export class ScriptedWorker {
     };
     const adapter = [];
     for (const [name, text] of Object.entries(files)) adapter.push(await this.put(of, name, text));
-    const fact = finished(step, adapter);
-    Object.assign(fact.value, more);
-    return this.tell(of, fact);
+    const { payload } = finished(step, adapter);
+    return this.tell(of, { kind: 'finished', payload: { ...payload, ...more } });
   }
 
   /** As one that hangs, with its connection open. */
@@ -376,20 +377,25 @@ export function bearer(secret: string): Metadata {
   return metadata;
 }
 
-export const started = (fromStep = 0, totalSteps = 10): Fact => ({
-  $case: 'started',
-  value: {
-    fromStep,
-    totalSteps,
-    trainableParameters: 100,
-    totalParameters: 1000,
-    trainingExamples: 12,
+export const started = (fromStep = 0, totalSteps = 10): RunEventOf<'started'> => ({
+  kind: 'started',
+  payload: {
+    from_step: fromStep,
+    total_steps: totalSteps,
+    trainable_parameters: 100,
+    total_parameters: 1000,
+    training_examples: 12,
   },
 });
 
-export const evaluated = (at: number, loss: number, full = false, accuracy = 0.5): Fact => ({
-  $case: 'evaluated',
-  value: { step: at, full, metrics: { loss, accuracy, supervised_tokens: 9 } },
+export const evaluated = (
+  at: number,
+  loss: number,
+  full = false,
+  accuracy = 0.5,
+): RunEventOf<'evaluated'> => ({
+  kind: 'evaluated',
+  payload: { step: at, full, metrics: { loss, accuracy, supervised_tokens: 9 } },
 });
 
 /** An evaluation of single labels, by their numbers. */
@@ -398,9 +404,9 @@ export const told = (
   loss: number,
   { classes, cells, examples = [] }: Confusion,
   full = true,
-): Fact => ({
-  $case: 'evaluated',
-  value: {
+): RunEventOf<'evaluated'> => ({
+  kind: 'evaluated',
+  payload: {
     step: at,
     full,
     metrics: { loss },
@@ -412,13 +418,14 @@ export const step = (
   number: number,
   loss = 4 - number / 10,
   more: Readonly<Record<string, number>> = {},
-): Fact => ({
-  $case: 'step',
-  value: {
+): RunEventOf<'step'> => ({
+  kind: 'step',
+  payload: {
     step: number,
     tokens: 100,
     seconds: 0.5,
-    rssBytes: 1e6,
+    waited_seconds: 0,
+    rss_bytes: 1e6,
     metrics: {
       loss,
       accuracy: 0.5,
@@ -430,12 +437,23 @@ export const step = (
   },
 });
 
-export const saved = (number: number, files: BlobRef[], adapter: BlobRef[] = []): Fact => ({
-  $case: 'saved',
-  value: { step: number, files, adapter },
+export const saved = (
+  number: number,
+  files: BlobRef[],
+  adapter: BlobRef[] = [],
+): RunEventOf<'saved'> => ({
+  kind: 'saved',
+  payload: { step: number, files, adapter, best: false },
 });
 
-export const finished = (number: number, adapter: BlobRef[]): Fact => ({
-  $case: 'finished',
-  value: { step: number, trainedTokens: number * 100, adapter, peakRssBytes: 1e6 },
+export const finished = (number: number, adapter: BlobRef[]): RunEventOf<'finished'> => ({
+  kind: 'finished',
+  payload: {
+    step: number,
+    published_step: number,
+    adapter,
+    trained_tokens: number * 100,
+    peak_rss_bytes: 1e6,
+    forgetting: null,
+  },
 });

@@ -199,8 +199,8 @@ describe('a job shows', () => {
     const worker = await new ScriptedWorker(api, { silent: true }).connect();
     const first = await worker.assigned();
     await worker.tell(first, started(0, 9), step(1), {
-      $case: 'failed',
-      value: { code: 'crash', message: 'signal 9', param: '', retryable: true, stderrTail: '' },
+      kind: 'failed',
+      payload: { code: 'crash', message: 'signal 9', param: '', retryable: true, stderr_tail: '' },
     });
     const second = await worker.assigned();
     await worker.tell(second, started(0, 9), step(1), step(2));

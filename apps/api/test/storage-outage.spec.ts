@@ -58,7 +58,7 @@ async function waiting(pool: string): Promise<{ id: string; worker: ScriptedWork
   worker.keep(lease);
   const state = await worker.put(lease, 'state', `${id} at 1`);
   await worker.tell(lease, started(0, 9), step(1), saved(1, [state]));
-  await worker.tell(lease, { $case: 'stopped', value: { reason: 'drained', step: 1 } });
+  await worker.tell(lease, { kind: 'stopped', payload: { reason: 'drain', step: 1 } });
   return { id, worker };
 }
 

@@ -19,7 +19,8 @@ export const trialsOn = (file: string, pool: string) => ({
 export async function begun(worker: ScriptedWorker): Promise<Assignment> {
   const lease = await worker.assigned();
   worker.keep(lease);
-  await worker.tell(lease, { ...started(0, STEPS), value: { ...started(0, STEPS).value, runBytes: 5e6 } } as never); // prettier-ignore
+  const { kind, payload } = started(0, STEPS);
+  await worker.tell(lease, { kind, payload: { ...payload, run_bytes: 5e6 } });
   return lease;
 }
 

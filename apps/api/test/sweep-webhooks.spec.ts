@@ -58,8 +58,8 @@ async function sweep() {
 }
 const fails = ({ worker, lease }: Awaited<ReturnType<typeof sweep>>['trials'][0]) =>
   worker.tell(lease, {
-    $case: 'failed',
-    value: { code: 'user_error', message: 'as the test wants', retryable: false, param: '' },
+    kind: 'failed',
+    payload: { code: 'user_error', message: 'as the test wants', retryable: false, param: '' },
   } as never);
 const statusOf = async (id: string) => (await api.get<SweepObject>(`/sweeps/${id}`)).status;
 

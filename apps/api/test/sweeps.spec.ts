@@ -344,7 +344,7 @@ describe('successive halving', () => {
     await worker.tell(b, evaluated(11, 3.5, true));
     await worker.finish(b, 11);
     await worker.tell(c, evaluated(STEPS, 0.5, true));
-    await worker.finish(c, STEPS, { forgetting: { loss: 3.25, baseLoss: 3 } });
+    await worker.finish(c, STEPS, { forgetting: { loss: 3.25, base_loss: 3 } });
     const sweep = await sweepOf(id);
     expect(sweep).toMatchObject({
       status: 'running',
@@ -398,7 +398,7 @@ describe('successive halving', () => {
     await worker.tell(b, step(21, 0.1), evaluated(20, 0.1));
     await reaches(worker, c, 10, 3);
     await reaches(worker, c, 20, 0.1);
-    await worker.tell(c, { $case: 'failed', value: { code: 'user_error', message: 'wrong', param: '', retryable: false, stderrTail: '' } }); // prettier-ignore
+    await worker.tell(c, { kind: 'failed', payload: { code: 'user_error', message: 'wrong', param: '', retryable: false, stderr_tail: '' } }); // prettier-ignore
     await until(async () => (await jobOf(c.jobId)).status === 'failed');
     const [, second, third] = await trialsOf(id);
     expect(second).toMatchObject({
@@ -446,8 +446,8 @@ describe('successive halving', () => {
     await reaches(worker, a, 10, 1);
     const b = await begun(worker);
     await reaches(worker, b, 10, 2);
-    const lost = { code: 'crash', message: 'lost', param: '', retryable: true, stderrTail: '' };
-    await worker.tell(b, { $case: 'failed', value: lost });
+    const lost = { code: 'crash', message: 'lost', param: '', retryable: true, stderr_tail: '' };
+    await worker.tell(b, { kind: 'failed', payload: lost });
     await until(async () => (await jobOf(b.jobId)).status === 'queued');
     await api.query('UPDATE job SET not_before = NULL WHERE id = $1', [b.jobId]);
     const again = await begun(worker);

@@ -80,7 +80,7 @@ async function crashed(id: string, pool: string, sent: () => Promise<unknown> | 
   const lease = await worker.assigned();
   worker.keep(lease);
   const loading = { code: 'loading', message: 'loading the base', progress: 0 };
-  await worker.tell(lease, { $case: 'phase', value: loading });
+  await worker.tell(lease, { kind: 'phase', payload: loading });
   await worker.tell(lease, started(0, 6));
   const state = await worker.put(lease, 'adapter.safetensors', 'state');
   await worker.tell(
@@ -91,8 +91,8 @@ async function crashed(id: string, pool: string, sent: () => Promise<unknown> | 
     saved(2, [state], [state]),
     step(3),
   );
-  const failure = { code: 'crash', message: 'as the test wants', param: '', stderrTail: '' };
-  await worker.tell(lease, { $case: 'failed', value: { ...failure, retryable: true } });
+  const failure = { code: 'crash', message: 'as the test wants', param: '', stderr_tail: '' };
+  await worker.tell(lease, { kind: 'failed', payload: { ...failure, retryable: true } });
   await sent();
   const again = await worker.assigned();
   worker.keep(again);
@@ -161,7 +161,7 @@ describe('a job’s trace', () => {
     worker.keep(lease);
     await worker.tell(lease, started(0, 6), step(1));
     await api.post(`/fine_tuning/jobs/${id}/pause`);
-    await worker.tell(lease, { $case: 'stopped', value: { reason: 'pause', step: 0 } });
+    await worker.tell(lease, { kind: 'stopped', payload: { reason: 'pause', step: 0 } });
     await new Promise((resolve) => setTimeout(resolve, 100));
     await api.post(`/fine_tuning/jobs/${id}/resume`);
     await worker.assigned();

@@ -82,8 +82,8 @@ async function ended(how: 'succeeded' | 'failed'): Promise<string> {
   if (how === 'succeeded') await worker.finish(lease, 1);
   else
     await worker.tell(lease, {
-      $case: 'failed',
-      value: { code: 'user_error', message: 'as the test wants', retryable: false, param: '' },
+      kind: 'failed',
+      payload: { code: 'user_error', message: 'as the test wants', retryable: false, param: '' },
     } as never);
   await until(async () => (await api.get<JobObject>(`/fine_tuning/jobs/${id}`)).status === how);
   return id;
@@ -130,7 +130,7 @@ describe('the end of a job or a run', () => {
     const lease = await worker.assigned();
     worker.keep(lease);
     const line = (code: string) =>
-      ({ $case: 'log', value: { level: 'warn', code, message: 'Look at it.' } }) as never;
+      ({ kind: 'log', payload: { level: 'warn', code, message: 'Look at it.' } }) as never;
     await worker.tell(lease, started(0, 3), step(1), line('loss_spike'), line(''));
     await worker.tell(lease, line('loss_spike'), line('slow'));
     await until(async () => (await receiver.of(id)).length === 2);

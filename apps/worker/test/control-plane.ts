@@ -6,13 +6,16 @@ import {
   type Metadata,
   type ServerDuplexStream,
 } from '@grpc/grpc-js';
-import type {
-  GenerateAnswer,
-  GenerateRequest,
-  InferAnswer,
-  RequestKind,
-  RequestOf,
-  Spec,
+import {
+  readRunEvent,
+  type GenerateAnswer,
+  type GenerateRequest,
+  type InferAnswer,
+  type PayloadOf,
+  type RequestKind,
+  type RequestOf,
+  type RunEventName,
+  type Spec,
 } from '@graft/contracts';
 import {
   WorkerServiceService,
@@ -204,17 +207,18 @@ export class ControlPlane {
     return [...byNumber.values()].sort((a, b) => a.sequence - b.sequence);
   }
 
-  fact<K extends NonNullable<Event['fact']>['$case']>(kind: K, jobId = 'job-1', attempt = 1) {
-    for (const { fact } of this.facts(jobId, attempt))
-      if (fact?.$case === kind)
-        return fact.value as Extract<NonNullable<Event['fact']>, { $case: K }>['value'];
-    return undefined;
+  /** Their payloads of one kind. */
+  all<K extends RunEventName>(kind: K, jobId = 'job-1', attempt = 1): PayloadOf<K>[] {
+    return this.facts(jobId, attempt).flatMap((event) => payloadOf(event, kind) ?? []);
   }
 
-  phase(code: string, jobId: string, attempt = 1) {
-    for (const { fact } of this.facts(jobId, attempt))
-      if (fact?.$case === 'phase' && fact.value.code === code) return fact.value;
-    return undefined;
+  fact<K extends RunEventName>(kind: K, jobId = 'job-1', attempt = 1): PayloadOf<K> | undefined {
+    const first = this.facts(jobId, attempt).find((event) => event.kind === kind);
+    return first && payloadOf(first, kind);
+  }
+
+  phase(code: string, jobId: string, attempt = 1): PayloadOf<'phase'> | undefined {
+    return this.all('phase', jobId, attempt).find((phase) => phase.code === code);
   }
 
   private connect(line: Line): void {
@@ -375,4 +379,13 @@ export async function until<T>(
     if (performance.now() > end) throw new Error(`waited ${ms} ms in vain for ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
+}
+
+/** Undefined of another kind. */
+export function payloadOf<K extends RunEventName>(
+  { kind, payload }: Event,
+  wanted: K,
+): PayloadOf<K> | undefined {
+  if (kind !== wanted) return undefined;
+  return readRunEvent(kind, Buffer.from(payload).toString())?.payload as PayloadOf<K>;
 }

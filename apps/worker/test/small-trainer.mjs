@@ -2,7 +2,7 @@
 // and resumes from them, but "trains" by a recurrence. The training file is one JSON object:
 // {steps, stepMs, firstStepMs, blockMs, saveEvery, disobey, crashAt, exitCode, signal, words, joint, hangAt, nanAt, links, claims}.
 // With `needs`, so many bytes, it waits to be admitted, and asks for that after `readMs`. It notes whose work it is at as the real one does; `joint` says that a step is of all runs. An answer that begins with
-// "die" ends it, that to a sound is the sum of its file. Each base folder must hold base.txt. With `claims` it is hostile: it makes `links` in its folder, {name: target}, and says those facts; and `raw`
+// "die" ends it, that to a sound is the sum of its file. Each base folder must hold base.txt. With `claims` it is hostile: it makes `links` in its folder, {name: target}, and reports those events; and `raw`
 // is said as it is, JSON of any kind.
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -22,6 +22,11 @@ function say(message) {
   process.stdout.write(Buffer.concat([head, body]));
 }
 
+/** What a run reports. */
+function report({ jobId, attempt }, kind, payload) {
+  say({ type: 'event', jobId, attempt, kind, payload: JSON.stringify(payload) });
+}
+
 function write(dir, contents) {
   mkdirSync(dir, { recursive: true });
   return Object.entries(contents).map(([name, text]) => {
@@ -35,34 +40,24 @@ function write(dir, contents) {
 }
 
 function save(run) {
-  const { jobId, attempt } = run.command;
   const dir = join(run.command.workDir, `checkpoint-${run.step}`);
   const files = write(dir, {
     'state.json': JSON.stringify({ step: run.step, x: run.x }),
     'adapter.txt': `x=${run.x}`,
   });
-  say({
-    type: 'saved',
-    jobId,
-    attempt,
-    step: run.step,
-    files,
-    adapter: files.slice(1),
-    best: false,
-  });
+  const adapter = files.slice(1);
+  report(run.command, 'saved', { step: run.step, files, adapter, best: false });
 }
 
-function end(run, fact) {
+function end(run, kind, payload) {
   clearTimeout(run.timer);
   runs.delete(run.key);
-  const { jobId, attempt } = run.command;
-  say({ jobId, attempt, ...fact });
+  report(run.command, kind, payload);
 }
 
 const clock = new Int32Array(new SharedArrayBuffer(4));
 
 function step(run) {
-  const { jobId, attempt } = run.command;
   mark.runs(run.plan.joint ? [...runs.values()].map(({ command }) => command) : [run.command]);
   // Native steps are synchronous: meanwhile it hears nothing.
   if (run.plan.blockMs) Atomics.wait(clock, 0, 0, run.plan.blockMs);
@@ -74,15 +69,12 @@ function step(run) {
     process.exit(run.plan.exitCode ?? 7);
   }
   if (run.plan.hangAt === run.step) Atomics.wait(clock, 0, 0);
-  say({
-    type: 'step',
-    jobId,
-    attempt,
+  report(run.command, 'step', {
     step: run.step,
     seconds: 0.001,
-    waitedSeconds: 0,
+    waited_seconds: 0,
     tokens: 10,
-    rssBytes: process.memoryUsage.rss(),
+    rss_bytes: process.memoryUsage.rss(),
     metrics: {
       loss: run.plan.nanAt === run.step ? NaN : run.x / 2147483648,
       accuracy: 0.5,
@@ -100,23 +92,24 @@ function step(run) {
       'adapter_model.txt': `x=${run.x} after ${run.step}`,
       'pid.txt': String(process.pid),
     });
-    end(run, {
-      type: 'finished',
+    end(run, 'finished', {
       step: run.step,
-      publishedStep: run.step,
+      published_step: run.step,
       adapter,
-      trainedTokens: run.step * 10,
-      peakRssBytes: 1000,
+      trained_tokens: run.step * 10,
+      peak_rss_bytes: 1000,
+      forgetting: null,
     });
   }
   mark.idle();
 }
 
-function mislead({ command: { jobId, attempt, workDir }, plan }) {
+function mislead({ command, plan }) {
   for (const [name, target] of Object.entries(plan.links ?? {}))
-    symlinkSync(target, join(workDir, name));
-  for (const fact of plan.claims)
-    say(fact.raw === undefined ? { jobId, attempt, ...fact } : JSON.parse(fact.raw));
+    symlinkSync(target, join(command.workDir, name));
+  for (const { raw, kind, payload } of plan.claims)
+    if (raw === undefined) report(command, kind, payload);
+    else say(JSON.parse(raw));
 }
 
 function start(command) {
@@ -142,16 +135,12 @@ function start(command) {
 function begin(run) {
   const { command, plan } = run;
   runs.set(run.key, run);
-  const { jobId, attempt } = command;
-  say({
-    type: 'started',
-    jobId,
-    attempt,
-    fromStep: run.step,
-    totalSteps: plan.steps ?? 0,
-    trainableParameters: 3,
-    totalParameters: 9,
-    trainingExamples: 1,
+  report(command, 'started', {
+    from_step: run.step,
+    total_steps: plan.steps ?? 0,
+    trainable_parameters: 3,
+    total_parameters: 9,
+    training_examples: 1,
   });
   if (plan.claims) mislead(run);
   else if (plan.firstStepMs) run.timer = setTimeout(step, plan.firstStepMs, run);
@@ -166,11 +155,10 @@ function admit({ jobId, attempt }) {
 function stop(command) {
   const run = runs.get(`${command.jobId}/${command.attempt}`);
   const { jobId, attempt, reason } = command;
-  if (waiting.delete(`${jobId}/${attempt}`))
-    say({ jobId, attempt, type: 'stopped', reason, step: 0 });
+  if (waiting.delete(`${jobId}/${attempt}`)) report(command, 'stopped', { reason, step: 0 });
   if (!run || run.plan.disobey) return;
   if (command.reason !== 'cancel') save(run);
-  end(run, { type: 'stopped', reason: command.reason, step: run.step });
+  end(run, 'stopped', { reason: command.reason, step: run.step });
 }
 
 /** Read once, as the real one does. */

@@ -1,15 +1,26 @@
 /** Events of a job, and answers to its sample prompts, as the API answers them. */
 import { z } from 'zod';
+import { storedNames, type StoredName } from './messages/registry.js';
 import { SamplePrompt } from './sample-prompts.js';
 
+const HISTORY_KINDS = [
+  'step',
+  'evaluation',
+  'sample',
+  'ledger',
+  'checkpoint',
+  'attempt',
+  'paused',
+  'resumed',
+] as const;
+export type EventKind = (typeof HISTORY_KINDS)[number] | StoredName;
 export const EventKind = z
-  .enum(['step', 'evaluation', 'sample', 'ledger', 'checkpoint', 'attempt', 'paused', 'resumed'])
+  .lazy(() => z.enum<EventKind[]>([...HISTORY_KINDS, ...storedNames()]))
   .meta({
     id: 'EventKind',
     description:
       'What an event is, where a program may want to know: a step, an evaluation, answers to the job’s sample prompts, its loss ledger, a saved checkpoint, an attempt that begins to train, the job paused or queued again after a pause.',
   });
-export type EventKind = z.infer<typeof EventKind>;
 
 export const JobEventObject = z
   .object({

@@ -76,6 +76,7 @@ export { AdamW, decaysIn } from './train/optimizer/adamw.js';
 export { makeOptimizer } from './train/optimizer/optimizer.js';
 export type { OptimizerSpec } from './train/optimizer/optimizer.js';
 export { trainerBuild } from './train/checkpoint/build-id.js';
+export { runEventOf } from './train/facts.js';
 export type { FactOfRun, Metrics, RunFact, StopReason } from './train/facts.js';
 export { failureOf, isFatal } from './train/failure.js';
 export { takeTurn } from './train/loop.js';

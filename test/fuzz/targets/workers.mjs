@@ -1,60 +1,43 @@
 // What workers tell the API, and trainers their worker.
 import { Event } from '@graft/contracts/grpc';
-import { canExist, storable } from '../../../apps/api/dist/events/reported.js';
+import { payloadJson } from '@graft/contracts';
+import { canExist, readEvent } from '../../../apps/api/dist/events/reported.js';
 import { valuesText } from '../../../apps/api/dist/history/metric-values.js';
-import * as wire from '../../../apps/worker/dist/events/wire-facts.js';
 import { readFact } from '../../../apps/worker/dist/protocol/fact-schema.js';
-import { encodeFact, shortTexts } from '../../../apps/worker/dist/protocol/fact-frames.js';
+import { encodeFact } from '../../../apps/worker/dist/protocol/fact-frames.js';
 import { FrameDecoder } from '../../../apps/worker/dist/protocol/frames.js';
 import { domainRefusal, plainRefusal } from '../fuzz.mjs';
 import { bytes, cut, json } from '../mutate.mjs';
 
 const run = { jobId: 'ftjob-1', attempt: 1 };
 const file = { name: 'adapter_model.safetensors', sha256: 'a'.repeat(64), size: 5 };
+const events = [
+  { kind: 'started', payload: { from_step: 0, total_steps: 9, trainable_parameters: 5, total_parameters: 50, training_examples: 4 } },
+  { kind: 'step', payload: { step: 1, tokens: 5, seconds: 0.1, waited_seconds: 0, rss_bytes: 5, metrics: { loss: 1.5, grad_norm: null } } },
+  { kind: 'evaluated', payload: { step: 1, full: true, metrics: { loss: 1.5 } } },
+  { kind: 'saved', payload: { step: 1, files: [file], adapter: [file], best: false } },
+  { kind: 'finished', payload: { step: 9, published_step: 8, adapter: [file], trained_tokens: 5, peak_rss_bytes: 5, forgetting: null } },
+  { kind: 'failed', payload: { code: 'crash', message: 'm', param: null, retryable: true } },
+  { kind: 'stopped', payload: { reason: 'pause', step: 3 } },
+  { kind: 'phase', payload: { code: 'c', message: 'm', progress: 0.5 } },
+  { kind: 'log', payload: { level: 'warn', code: null, message: 'm' } },
+]; // prettier-ignore
 const facts = [
-  { type: 'started', ...run, fromStep: 0, totalSteps: 9, trainableParameters: 5, totalParameters: 50, trainingExamples: 4 },
-  { type: 'step', ...run, step: 1, tokens: 5, seconds: 0.1, waitedSeconds: 0, rssBytes: 5, metrics: { loss: 1.5, grad_norm: null } },
-  { type: 'evaluated', ...run, step: 1, full: true, metrics: { loss: 1.5 } },
-  { type: 'saved', ...run, step: 1, files: [file], adapter: [file], best: false },
-  { type: 'finished', ...run, step: 9, publishedStep: 8, adapter: [file], trainedTokens: 5, peakRssBytes: 5 },
-  { type: 'failed', ...run, code: 'crash', message: 'm', param: null, retryable: true },
-  { type: 'stopped', ...run, reason: 'pause', step: 3 },
-  { type: 'phase', ...run, code: 'c', message: 'm', progress: 0.5 },
+  ...events.map((event) => ({ type: 'event', ...run, ...event, payload: payloadJson(event) })),
   { type: 'log', level: 'warn', code: null, message: 'm' },
   { type: 'needs', ...run, bytes: { state: 1, activations: 2, data: 3, total: 6 } },
   { type: 'answer', id: 'a', kind: 'generate', piece: { text: 't', finish_reason: 'stop', prompt_tokens: 1, completion_tokens: 1 }, last: true, errorCode: null, errorMessage: null },
   { type: 'ready', protocol: 3, pid: 1, libtorch: '2', trainerBuild: 'b', threads: 1, cudaDevices: 0 },
 ]; // prettier-ignore
 
-/** As attempts/attempt.ts passes it on. */
-function onTheWire(fact) {
-  switch (fact.type) {
-    case 'started':
-      return wire.started(fact, 'p');
-    case 'step':
-      return wire.step(fact);
-    case 'evaluated':
-      return wire.evaluated(fact);
-    case 'saved':
-      return wire.saved(fact);
-    case 'finished':
-      return wire.finished(fact);
-    case 'failed':
-      return wire.failed({ ...fact, param: fact.param ?? '' });
-    case 'stopped':
-      return wire.stopped(fact.reason, fact.step);
-    case 'phase':
-      return wire.phase(fact);
-    case 'log':
-      return wire.log(fact.level, fact.message, fact.code);
-    default:
-      return undefined;
-  }
-}
-
-const event = (fact) => ({ ...run, sequence: 1, at: new Date(1e12), fact: onTheWire(fact) });
-const encoded = (fact) => Buffer.from(Event.encode(Event.fromPartial(event(fact))).finish());
-const eventBytes = bytes(facts.map(encoded), [
+const envelope = (kind, json) => ({ ...run, sequence: 1, atUnixMs: 1e12, kind, payload: Buffer.from(json) }); // prettier-ignore
+/** An event of a worker whose payload is damaged, too, and not only its envelope. */
+const payloads = json(events.map(({ payload }) => payload), { keys: ['progress', 'param', 'step'], values: [file, 'cancel'] }); // prettier-ignore
+const damagedPayload = (r) =>
+  Buffer.from(Event.encode(envelope(r.pick(events).kind, payloads(r))).finish());
+const encoded = (event) =>
+  Buffer.from(Event.encode(envelope(event.kind, payloadJson(event))).finish());
+const eventBytes = bytes(events.map(encoded), [
   '\x0a',
   '\xff\xff\xff\xff\x0f',
   'loss',
@@ -64,22 +47,20 @@ const eventBytes = bytes(facts.map(encoded), [
 
 function texts(value) {
   if (typeof value === 'string') return [value];
-  return value === null || typeof value !== 'object' ? [] : Object.values(value).flatMap(texts);
+  return value === null || value === undefined || typeof value !== 'object'
+    ? []
+    : Object.values(value).flatMap(texts);
 }
 
-function store(event) {
-  if (!canExist(event)) return null;
-  const { fact } = storable(event);
-  const { metrics } = fact?.value ?? {};
+function store(reported) {
+  if (!canExist(reported)) return null;
+  const { event } = readEvent(reported);
+  const { metrics } = event?.payload ?? {};
   if (metrics !== undefined) JSON.parse(valuesText(metrics));
   // PostgreSQL's text and jsonb hold neither
-  if (
-    fact?.$case !== 'step' &&
-    fact?.$case !== 'evaluated' &&
-    texts(fact).some((text) => !text.isWellFormed() || text.includes('\0'))
-  )
+  if (texts(event?.payload).some((text) => !text.isWellFormed() || text.includes('\0')))
     throw new TypeError('a text that cannot be stored');
-  return fact ?? null;
+  return event;
 }
 
 const frame = (text) => {
@@ -96,7 +77,7 @@ const frameBytes = bytes(facts.map((fact) => frame(Buffer.from(JSON.stringify(fa
 export const targets = [
   {
     name: 'event of a worker',
-    make: eventBytes,
+    make: (r) => (r.chance(0.5) ? eventBytes(r) : damagedPayload(r)),
     // gRPC answers a message that cannot be decoded by itself.
     refusal: (error) =>
       error?.undecodable ? plainRefusal(RangeError)(error.undecodable) : domainRefusal(error),
@@ -121,14 +102,12 @@ export const targets = [
       const heard = [];
       for (const chunk of cut(r, input)) heard.push(...decoder.push(chunk));
       return heard.map((message) => {
-        const fact = shortTexts(readFact(message));
+        const fact = readFact(message);
         encodeFact(fact);
-        const told = onTheWire(fact);
-        if (told === undefined) return fact;
+        if (fact.type !== 'event') return fact;
         try {
-          return store(Event.decode(Event.encode(Event.fromPartial(event(fact))).finish()));
+          return store(Event.decode(Event.encode(envelope(fact.kind, fact.json)).finish()));
         } catch (error) {
-          if (domainRefusal(error) === null) return null;
           throw new TypeError(`heard, and cannot be told: ${error?.stack}`, { cause: error });
         }
       });

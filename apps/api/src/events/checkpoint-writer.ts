@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import type { Saved } from '@graft/contracts/grpc';
+import { lineOf, type PayloadOf } from '@graft/contracts';
 import { Database } from '../database/database.js';
 import { newId } from '../ids.js';
 import type { NewEvent } from '../lifecycle/event-log.js';
@@ -16,16 +16,19 @@ export class CheckpointWriter {
   ) {}
 
   /** A checkpoint counts once its row is here; a new one forgives earlier crashes. */
-  async saved(fact: Saved, { manager, job, progress, at }: Reported): Promise<NewEvent[]> {
+  async saved(
+    payload: PayloadOf<'saved'>,
+    { manager, job, progress, at }: Reported,
+  ): Promise<NewEvent[]> {
     const missing = await missingBlob(this.database, manager, job, [
-      ...fact.files,
-      ...fact.adapter,
+      ...payload.files,
+      ...payload.adapter,
     ]);
     if (missing) {
       return [
         {
           level: 'error',
-          message: `Checkpoint at step ${fact.step} rejected: ${missing} was never uploaded`,
+          message: `Checkpoint at step ${payload.step} rejected: ${missing} was never uploaded`,
           at,
         },
       ];
@@ -37,9 +40,9 @@ export class CheckpointWriter {
         job.id,
         job.attempt,
         newId('ftckpt_'),
-        fact.step,
-        JSON.stringify(fact.files),
-        JSON.stringify(fact.adapter.length > 0 ? [...fact.adapter, ...madeOf(job)] : []),
+        payload.step,
+        JSON.stringify(payload.files),
+        JSON.stringify(payload.adapter.length > 0 ? [...payload.adapter, ...madeOf(job)] : []),
       ],
       manager,
     );
@@ -47,11 +50,11 @@ export class CheckpointWriter {
     return [
       {
         kind: 'checkpoint',
-        message: `Checkpoint created at step ${fact.step}`,
-        data: { step: fact.step },
+        message: lineOf({ kind: 'saved', payload }),
+        data: { step: payload.step },
         at,
       },
-      ...(await this.evals.begin(fact.step, { manager, job, at })),
+      ...(await this.evals.begin(payload.step, { manager, job, at })),
     ];
   }
 }

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
-import type { JobForgetting } from '@graft/contracts';
-import type { BlobRef, Finished } from '@graft/contracts/grpc';
+import type { JobForgetting, PayloadOf } from '@graft/contracts';
+import type { BlobRef } from '@graft/contracts/grpc';
 import type { EntityManager } from 'typeorm';
 import { BlobStore, type Received } from '../blobs/blob-store.js';
 import { Database } from '../database/database.js';
@@ -41,7 +41,12 @@ export class Completion {
   }
 
   /** Result files, model and end of the job, all or nothing. */
-  async finished(manager: EntityManager, job: Job, fact: Finished, curve: Received): Promise<void> {
+  async finished(
+    manager: EntityManager,
+    job: Job,
+    fact: PayloadOf<'finished'>,
+    curve: Received,
+  ): Promise<void> {
     const missing = await missingBlob(this.database, manager, job, fact.adapter);
     if (missing || fact.adapter.length === 0) {
       const message = missing
@@ -101,19 +106,17 @@ export class Completion {
     await this.transitions.succeed(manager, job, {
       model: name,
       files: results,
-      trainedTokens: fact.trainedTokens,
+      trainedTokens: fact.trained_tokens,
       step: fact.step,
-      publishedStep: job.spec.operation ? null : (fact.publishedStep ?? fact.step),
+      publishedStep: job.spec.operation ? null : fact.published_step,
       forgetting: measured(fact.forgetting),
     });
   }
 }
 
 /** JSON has no NaN. */
-const measured = (found: Finished['forgetting']): JobForgetting | null =>
-  found && Number.isFinite(found.loss) && Number.isFinite(found.baseLoss)
-    ? { loss: found.loss, base_loss: found.baseLoss }
-    : null;
+const measured = (found: PayloadOf<'finished'>['forgetting']): JobForgetting | null =>
+  found && Number.isFinite(found.loss) && Number.isFinite(found.base_loss) ? found : null;
 
 /** What is for other programs is none of ours to use. */
 function kindOf({ peft, operation }: Job['spec']): Model['kind'] {

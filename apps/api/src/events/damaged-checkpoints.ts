@@ -1,11 +1,11 @@
 import { Injectable } from '@nestjs/common';
-import type { Event } from '@graft/contracts/grpc';
 import { BlobStore } from '../blobs/blob-store.js';
 import { WorkerDatabase } from '../database/database.js';
 import type { Checkpoint } from '../database/entities/job.js';
 import { EventLog } from '../lifecycle/event-log.js';
 import { log } from '../log.js';
 import { Counters } from '../metrics/counters.js';
+import type { ReadEvent } from './reported.js';
 
 const CODE = 'damaged_checkpoint';
 
@@ -23,14 +23,15 @@ export class DamagedCheckpoints {
   ) {}
 
   /** The report as it counts. Reads whole files: before the job's row is locked, and only for who holds its lease. */
-  async judged(event: Event): Promise<Event> {
-    const { jobId, fact } = event;
-    if (fact?.$case !== 'failed' || fact.value.code !== CODE) return event;
-    if (await this.passOver(jobId, fact.value.damagedStep ?? 0)) return event;
-    const message = `${fact.value.message} (the stored checkpoint is whole: the worker's disk or network is not)`;
+  async judged(reported: ReadEvent): Promise<ReadEvent> {
+    const { jobId, event } = reported;
+    if (event?.kind !== 'failed' || event.payload.code !== CODE) return reported;
+    const { payload } = event;
+    if (await this.passOver(jobId, payload.damaged_step ?? 0)) return reported;
+    const message = `${payload.message} (the stored checkpoint is whole: the worker's disk or network is not)`;
     return {
-      ...event,
-      fact: { $case: 'failed', value: { ...fact.value, code: 'io_error', message } },
+      ...reported,
+      event: { kind: 'failed', payload: { ...payload, code: 'io_error', message } },
     };
   }
 

@@ -8,6 +8,7 @@ import { faultOf } from '../faults.js';
 import { AttemptOutcomes } from '../lifecycle/attempt-outcomes.js';
 import { log } from '../log.js';
 import { Counters } from '../metrics/counters.js';
+import { payloadText } from './reported.js';
 
 /** Kept of a batch, in characters. */
 const MOST_EVENTS = 64 << 10;
@@ -22,6 +23,8 @@ export function isOfData(error: unknown): boolean {
   const isOfShape = error instanceof TypeError || error instanceof RangeError;
   return fault === 'own' || (fault === 'bug' && isOfShape);
 }
+
+const readable = (event: Event): object => ({ ...event, payload: payloadText(event) });
 
 /** Facts that cannot be stored end their attempt, not their worker: they are kept here for whoever looks into it. */
 @Injectable()
@@ -48,7 +51,7 @@ export class DeadLetters {
         job.id,
         job.attempt,
         reason.slice(0, MOST_ERROR),
-        storableText(JSON.stringify(events).slice(0, MOST_EVENTS)),
+        storableText(JSON.stringify(events.map(readable)).slice(0, MOST_EVENTS)),
       ],
       manager,
     );

@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import { isEnd, type RunEvent } from '@graft/contracts';
 import type { Event, EventBatch, Lease } from '@graft/contracts/grpc';
 import type { EntityManager } from 'typeorm';
 import type { Received } from '../blobs/blob-store.js';
@@ -11,12 +12,12 @@ import { Counters } from '../metrics/counters.js';
 import { Completion } from './completion.js';
 import { DeadLetters, isOfData } from './dead-letters.js';
 import { DamagedCheckpoints } from './damaged-checkpoints.js';
-import { EventWriter, isEnd, type End } from './event-writer.js';
+import { EventWriter, type End } from './event-writer.js';
 import { Measurements } from './measurements.js';
 import { EventLog, type NewEvent } from '../lifecycle/event-log.js';
 import { applyProgress, Progress } from './progress.js';
 import { Replay } from './replay.js';
-import { canExist, storable } from './reported.js';
+import { canExist, readEvent, type ReadEvent } from './reported.js';
 
 interface Judged {
   /** Attempts that are not current. */
@@ -52,7 +53,7 @@ export class EventIngest {
       if (!first) continue;
       if (!(await this.taken(workerId, events))) {
         stale.push({ jobId: first.jobId, attempt: first.attempt, step: 0 });
-      } else if (events.some(({ fact }) => fact?.$case === 'evaluated')) evaluated.push(first);
+      } else if (events.some(({ kind }) => kind === 'evaluated')) evaluated.push(first);
     }
     this.outbox.nudge();
     return { stale, ending: await this.leases.ending(evaluated) };
@@ -61,7 +62,7 @@ export class EventIngest {
   /** False: the worker is to stop the run. What cannot be stored ends the attempt that it is of, and no other. */
   private async taken(workerId: string, events: readonly Event[]): Promise<boolean> {
     try {
-      if (canExist(events[0] as Event) && (await this.ofAttempt(workerId, events.map(storable))))
+      if (canExist(events[0] as Event) && (await this.ofAttempt(workerId, events.map(readEvent))))
         return true;
     } catch (error) {
       if (!isOfData(error)) throw error;
@@ -94,12 +95,12 @@ export class EventIngest {
   }
 
   /** One attempt's facts. Its end has a transaction of its own where the curve is written before that. */
-  private async ofAttempt(workerId: string, reported: readonly Event[]): Promise<boolean> {
+  private async ofAttempt(workerId: string, reported: readonly ReadEvent[]): Promise<boolean> {
     const events = await this.judged(workerId, reported);
-    const end = events.findIndex((event) => event.fact?.$case === 'finished');
+    const end = events.findIndex(({ event }) => event?.kind === 'finished');
     if (end < 0) return this.commit(workerId, events, null);
     if (end > 0 && !(await this.commit(workerId, events.slice(0, end), null))) return false;
-    const { jobId, attempt } = events[end] as Event;
+    const { jobId, attempt } = events[end] as ReadEvent;
     const owned = await this.leases.owns(workerId, jobId, attempt);
     const curve = owned ? await this.completion.curve(jobId) : null;
     try {
@@ -110,16 +111,19 @@ export class EventIngest {
   }
 
   /** A failure is the last fact of its attempt. */
-  private async judged(workerId: string, events: readonly Event[]): Promise<readonly Event[]> {
+  private async judged(
+    workerId: string,
+    events: readonly ReadEvent[],
+  ): Promise<readonly ReadEvent[]> {
     const last = events.at(-1);
-    if (last?.fact?.$case !== 'failed') return events;
+    if (last?.event?.kind !== 'failed') return events;
     if (!(await this.leases.owns(workerId, last.jobId, last.attempt))) return events;
     return [...events.slice(0, -1), await this.damaged.judged(last)];
   }
 
   private commit(
     workerId: string,
-    events: readonly Event[],
+    events: readonly ReadEvent[],
     curve: Received | null,
   ): Promise<boolean> {
     return this.database.transaction((manager) => this.attempt(manager, workerId, events, curve));
@@ -128,10 +132,10 @@ export class EventIngest {
   private async attempt(
     manager: EntityManager,
     workerId: string,
-    all: readonly Event[],
+    all: readonly ReadEvent[],
     curve: Received | null,
   ): Promise<boolean> {
-    const { jobId, attempt } = all[0] as Event;
+    const { jobId, attempt } = all[0] as ReadEvent;
     const job = await this.locked(manager, workerId, { jobId, attempt });
     const highest = all.at(-1)?.sequence ?? 0;
     if (!job) return this.wasIngested(manager, workerId, jobId, attempt, highest);
@@ -167,16 +171,16 @@ export class EventIngest {
   private async write(
     manager: EntityManager,
     job: Job,
-    events: readonly Event[],
+    events: readonly ReadEvent[],
     curve: Received | null,
   ): Promise<void> {
     const progress = new Progress(job, await this.replay.reported(manager, job));
     const lines: NewEvent[] = [];
     let end: End | null = null;
-    for (const event of events) {
-      lines.push(...(await this.writer.apply(event, { manager, job, progress })));
-      if (event.fact && isEnd(event.fact)) {
-        end = event.fact;
+    for (const { event, atUnixMs } of events) {
+      lines.push(...(await this.writer.apply(event, atUnixMs, { manager, job, progress })));
+      if (event && hasEnded(event)) {
+        end = event;
         break;
       }
     }
@@ -193,6 +197,8 @@ export class EventIngest {
     if (end) await this.writer.end(manager, job, end, curve);
   }
 }
+
+const hasEnded = (event: RunEvent): event is End => isEnd(event.kind);
 
 function byAttempt(events: readonly Event[]): Event[][] {
   const groups = new Map<string, Event[]>();

@@ -1,11 +1,19 @@
 import { Injectable } from '@nestjs/common';
-import type { Event, Log, Started } from '@graft/contracts/grpc';
+import {
+  lineOf,
+  type EndName,
+  type EventKind,
+  type HandledName,
+  type PayloadOf,
+  type RunEvent,
+  type RunEventOf,
+} from '@graft/contracts';
 import type { EntityManager } from 'typeorm';
 import type { Received } from '../blobs/blob-store.js';
+import { Database } from '../database/database.js';
 import type { Job } from '../database/entities/job.js';
 import { AttemptOutcomes } from '../lifecycle/attempt-outcomes.js';
 import { AttemptTransitions } from '../lifecycle/attempt-transitions.js';
-import { jobBlame } from '../lifecycle/blame.js';
 import type { NewEvent } from '../lifecycle/event-log.js';
 import { log } from '../log.js';
 import { WebhookEvents } from '../webhooks/webhook-events.js';
@@ -14,26 +22,20 @@ import { Completion } from './completion.js';
 import { LedgerWriter } from './ledger-writer.js';
 import { lastWords, logged, phase } from './log-lines.js';
 import { Measurements } from './measurements.js';
+import { isRecorded } from './recorded.js';
 import type { Reported } from './reported.js';
 import { SampleWriter } from './sample-writer.js';
 
-type Fact = NonNullable<Event['fact']>;
-type Values = { [One in Fact as One['$case']]: One['value'] };
-type FactOf<Kind extends keyof Values> = {
-  [One in Kind]: { $case: One; value: Values[One] };
-}[Kind];
+type Lines = NewEvent[] | Promise<NewEvent[]>;
 type Handlers = {
-  readonly [Kind in keyof Values]: (
-    value: Values[Kind],
-    reported: Reported,
-  ) => NewEvent[] | Promise<NewEvent[]>;
+  readonly [Kind in HandledName]: (payload: PayloadOf<Kind>, reported: Reported) => Lines;
 };
 
-/** What ends an attempt: the last thing that is heard of it. */
-export type End = FactOf<'finished' | 'failed' | 'stopped'>;
+/** The last event of an attempt. */
+export type End = RunEventOf<EndName>;
 
-export const isEnd = (fact: Fact): fact is End =>
-  fact.$case === 'finished' || fact.$case === 'failed' || fact.$case === 'stopped';
+const hasHandler = (handlers: Handlers, event: RunEvent): event is RunEventOf<HandledName> =>
+  Object.hasOwn(handlers, event.kind);
 
 /** What a Date can be. The database takes a time ahead of its own for its own. */
 const LATEST_MS = 8.64e15;
@@ -41,7 +43,7 @@ const LATEST_MS = 8.64e15;
 /** What the events of an attempt change in the tables. */
 @Injectable()
 export class EventWriter {
-  /** One for each kind of event: a kind that has none does not compile. */
+  /** One for each kind that is more than a line of the history: without one it does not compile. */
   private readonly handlers: Handlers = {
     started: (value, reported) => this.started(value, reported),
     step: (value, reported) => this.measurements.step(value, reported),
@@ -57,6 +59,7 @@ export class EventWriter {
   };
 
   constructor(
+    private readonly database: Database,
     private readonly measurements: Measurements,
     private readonly samples: SampleWriter,
     private readonly ledgers: LedgerWriter,
@@ -68,48 +71,62 @@ export class EventWriter {
   ) {}
 
   /** Writes one event's rows; answers with the lines that it adds to the job's history. */
-  async apply({ fact, atUnixMs }: Event, on: Omit<Reported, 'at'>): Promise<NewEvent[]> {
-    if (!fact) {
+  async apply(
+    event: RunEvent | null,
+    atUnixMs: number,
+    on: Omit<Reported, 'at'>,
+  ): Promise<NewEvent[]> {
+    if (!event) {
       log.warn({ job: on.job.id }, 'ignored an event of an unknown kind: the worker is newer');
       return [];
     }
-    const at = new Date(Math.min(atUnixMs, LATEST_MS));
-    return this.handle(fact, { ...on, at });
+    const reported = { ...on, at: new Date(Math.min(atUnixMs, LATEST_MS)) };
+    return hasHandler(this.handlers, event)
+      ? this.handle(event, reported)
+      : this.appended(event, reported);
   }
 
-  private handle<Kind extends keyof Values>(
-    fact: FactOf<Kind>,
-    reported: Reported,
-  ): NewEvent[] | Promise<NewEvent[]> {
-    return this.handlers[fact.$case](fact.value, reported);
+  private handle<Kind extends HandledName>(event: RunEventOf<Kind>, reported: Reported): Lines {
+    return this.handlers[event.kind](event.payload, reported);
+  }
+
+  /** A kind that is stored as an event. One that has a step is kept once a step: a run that resumes reports it again. */
+  private async appended(event: RunEvent, reported: Reported): Promise<NewEvent[]> {
+    const { manager, job, progress, at } = reported;
+    const { kind, payload } = event;
+    const isKnown =
+      'step' in payload &&
+      progress.isRepeated(payload) &&
+      (await isRecorded(this.database, manager, job, kind, payload.step));
+    if (isKnown) return [];
+    const message = lineOf(event, progress.totalSteps);
+    return [{ kind: kind as EventKind, message, data: payload, at }];
   }
 
   /** What an end comes to. `curve` is the result file of one that finished. */
   async end(manager: EntityManager, job: Job, end: End, curve: Received | null): Promise<void> {
-    switch (end.$case) {
+    switch (end.kind) {
       case 'finished':
         if (!curve) throw new Error(`the curve of ${job.id} was not written`);
-        return this.completion.finished(manager, job, end.value, curve);
+        return this.completion.finished(manager, job, end.payload, curve);
       case 'failed':
         return this.outcomes.retryOrFail(manager, job, {
-          ...end.value,
-          message: end.value.message || end.value.code,
-          param: end.value.param || null,
-          blame: jobBlame(end.value.blame),
-          process: end.value.process || null,
+          ...end.payload,
+          message: end.payload.message || end.payload.code,
+          param: end.payload.param || null,
         });
       case 'stopped':
-        return this.outcomes.pauseOrHandOn(manager, job, end.value);
+        return this.outcomes.pauseOrHandOn(manager, job, end.payload);
       default:
         return end satisfies never;
     }
   }
 
   /** What is a new warning of the run is told, too. */
-  private async logged(line: Log, reported: Reported): Promise<NewEvent[]> {
+  private async logged(line: PayloadOf<'log'>, reported: Reported): Promise<NewEvent[]> {
     const { manager, job } = reported;
     const events = logged(line, reported);
-    if (line.code !== '' && events.length > 0)
+    if (line.code && events.length > 0)
       await this.webhooks.write(manager, {
         type: 'graft.job.warning',
         projectId: job.project_id,
@@ -119,28 +136,35 @@ export class EventWriter {
   }
 
   private async started(
-    fact: Started,
+    payload: PayloadOf<'started'>,
     { manager, job, progress, at }: Reported,
   ): Promise<NewEvent[]> {
-    progress.step = fact.fromStep;
+    const { from_step: fromStep, total_steps: totalSteps } = payload;
+    progress.step = fromStep;
     // an operation on adapters has no steps
-    const isTraining = fact.totalSteps > 0;
-    progress.totalSteps = isTraining ? fact.totalSteps : null;
-    progress.trainableParameters = fact.trainableParameters;
-    progress.totalParameters = fact.totalParameters;
+    const isTraining = totalSteps > 0;
+    progress.totalSteps = isTraining ? totalSteps : null;
+    progress.trainableParameters = payload.trainable_parameters;
+    progress.totalParameters = payload.total_parameters;
     if (isTraining)
       progress.phase = {
         code: 'training',
-        message: `Training: step ${fact.fromStep} of ${fact.totalSteps}`,
+        message: `Training: step ${fromStep} of ${totalSteps}`,
       };
-    progress.runBytes = fact.runBytes ?? progress.runBytes;
-    const { process, runBytes: _bytes, ...data } = fact;
+    progress.runBytes = payload.run_bytes ?? progress.runBytes;
     const { message, worker } = await this.transitions.start(
       manager,
       job,
-      fact.fromStep,
-      process || null,
+      fromStep,
+      payload.process || null,
     );
+    const data = {
+      fromStep,
+      totalSteps,
+      trainableParameters: payload.trainable_parameters,
+      totalParameters: payload.total_parameters,
+      trainingExamples: payload.training_examples,
+    };
     return [{ kind: 'attempt', message, data: { ...data, worker }, at }];
   }
 }

@@ -1,17 +1,20 @@
-import type { Failed, Log, Phase } from '@graft/contracts/grpc';
+import type { PayloadOf } from '@graft/contracts';
 import type { NewEvent } from '../lifecycle/event-log.js';
 import type { Reported } from './reported.js';
 
 /** A line of the trainer's log. What is worth a warning is an event of the job, not a line of a log that few read. */
-export function logged({ message, code, level }: Log, { progress, at }: Reported): NewEvent[] {
-  if (code !== '' && !progress.warn(code, message)) return [];
-  const severity = code === '' ? known(level) : 'warn';
+export function logged(
+  { message, code, level }: PayloadOf<'log'>,
+  { progress, at }: Reported,
+): NewEvent[] {
+  if (code && !progress.warn(code, message)) return [];
+  const severity = code ? 'warn' : level;
   return [
     {
       type: severity === 'info' ? 'log' : 'message',
       level: severity,
       message,
-      data: { source: 'trainer', ...(code === '' ? {} : { code }) },
+      data: { source: 'trainer', ...(code ? { code } : {}) },
       at,
     },
   ];
@@ -19,20 +22,20 @@ export function logged({ message, code, level }: Log, { progress, at }: Reported
 
 /** What an attempt does is a line of its log when it begins; how far it is, only the job's phase. */
 export function phase(
-  { code, message, progress: share }: Phase,
+  { code, message, progress: share }: PayloadOf<'phase'>,
   { progress, at }: Reported,
 ): NewEvent[] {
-  const percent = share > 0 && share < 1 ? ` (${Math.round(share * 100)} %)` : '';
+  const percent = share !== null && share > 0 && share < 1 ? ` (${Math.round(share * 100)} %)` : '';
   const said = progress.phase.message.replace(/ \(\d+ %\)$/, '') === message;
   if (!progress.isStopping) progress.phase = { code, message: message + percent };
   return said ? [] : [{ type: 'log', message, data: { source: 'worker', code }, at }];
 }
 
 /** The end of what the trainer wrote before it failed. */
-export function lastWords({ stderrTail }: Failed, { at }: Reported): NewEvent[] {
+export function lastWords(
+  { stderr_tail: stderrTail }: PayloadOf<'failed'>,
+  { at }: Reported,
+): NewEvent[] {
   if (!stderrTail) return [];
   return [{ type: 'log', level: 'error', message: stderrTail, data: { source: 'trainer' }, at }];
 }
-
-const known = (value: string): 'info' | 'warn' | 'error' =>
-  value === 'warn' || value === 'error' ? value : 'info';

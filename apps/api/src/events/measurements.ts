@@ -1,6 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { lossText, type JobBest } from '@graft/contracts';
-import type { Evaluated, Step } from '@graft/contracts/grpc';
+import { lineOf, type JobBest, type PayloadOf } from '@graft/contracts';
 import type { EntityManager } from 'typeorm';
 import { Database } from '../database/database.js';
 import type { Job } from '../database/entities/job.js';
@@ -12,6 +11,9 @@ import { Usage } from '../lifecycle/usage.js';
 import type { Progress } from './progress.js';
 import { Replay } from './replay.js';
 import type { Reported } from './reported.js';
+
+type Step = PayloadOf<'step'>;
+type Evaluated = PayloadOf<'evaluated'>;
 
 /** The numbers of steps and evaluations: the tables `metric` and `evaluation`, and their events. */
 @Injectable()
@@ -46,7 +48,7 @@ export class Measurements {
         column((s) => s.step),
         column((s) => s.seconds),
         column((s) => s.tokens),
-        column((s) => s.rssBytes),
+        column((s) => s.rss_bytes),
         steps.map((s) => valuesText(s.metrics)),
       ],
       manager,
@@ -96,7 +98,7 @@ export class Measurements {
       {
         type: 'metrics',
         kind: 'evaluation',
-        message: `Step ${fact.step}/${progress.totalSteps ?? '?'}: validation loss=${lossText(loss)}`,
+        message: lineOf({ kind: 'evaluated', payload: fact }, progress.totalSteps),
         data: {
           step: fact.step,
           total_steps: progress.totalSteps,
@@ -121,16 +123,12 @@ function accuracyOf(
   return { accuracy, majority_accuracy: majority };
 }
 
-function stepEvent(
-  { step, metrics }: Step,
-  { spec }: Job,
-  totalSteps: number | null,
-  at: Date,
-): NewEvent {
+function stepEvent(payload: Step, { spec }: Job, totalSteps: number | null, at: Date): NewEvent {
+  const { step, metrics } = payload;
   return {
     type: 'metrics',
     kind: 'step',
-    message: `Step ${step}/${totalSteps ?? '?'}: training loss=${lossText(valueOf(metrics, 'loss'))}`,
+    message: lineOf({ kind: 'step', payload }, totalSteps),
     data: { step, total_steps: totalSteps, ...openAiValues(spec.task, 'train', metrics) },
     at,
   };

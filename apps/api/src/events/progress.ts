@@ -1,10 +1,11 @@
-import type { JobBest, JobWarning } from '@graft/contracts';
-import type { Step } from '@graft/contracts/grpc';
+import type { JobBest, JobWarning, PayloadOf } from '@graft/contracts';
 import type { EntityManager } from 'typeorm';
 import type { Database } from '../database/database.js';
 import type { Job, Sparkline } from '../database/entities/job.js';
 import { valueOf } from '../history/metric-values.js';
 import { leaseRenewed } from '../lifecycle/lease.js';
+
+type Step = PayloadOf<'step'>;
 
 const SPARKLINE_POINTS = 60;
 const MAX_WARNINGS = 20;
@@ -60,7 +61,7 @@ export class Progress {
     this.steps.push(step);
     this.step = step.step;
     this.trainLoss = valueOf(step.metrics, 'loss');
-    const waited = Math.max(0, step.waitedSeconds ?? 0) || 0;
+    const waited = Math.max(0, step.waited_seconds);
     this.waitedSeconds += waited;
     // On the clock of whoever waits for the job: turns of others included.
     this.secondsPerStep = mean(this.secondsPerStep, step.seconds + waited);

@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import type { Step } from '@graft/contracts/grpc';
+import type { PayloadOf } from '@graft/contracts';
 import type { EntityManager } from 'typeorm';
 import { Database } from '../database/database.js';
 import type { Job } from '../database/entities/job.js';
@@ -37,7 +37,11 @@ export class Replay {
   }
 
   /** A step repeated after a resume must have the very same loss: a free test of determinism. */
-  async compare(manager: EntityManager, job: Job, steps: readonly Step[]): Promise<NewEvent[]> {
+  async compare(
+    manager: EntityManager,
+    job: Job,
+    steps: readonly PayloadOf<'step'>[],
+  ): Promise<NewEvent[]> {
     if (steps.length === 0) return [];
     const [found] = await this.database.query<Different>(
       `WITH different AS (

@@ -1,15 +1,16 @@
 // Numbers of a step or an evaluation by name: as a worker sends them, as jsonb keeps them, as people get them.
-import { MAX_METRICS, METRIC_NAME, type Measured } from '@graft/contracts';
+import type { Measured } from '@graft/contracts';
 import { metricsOf } from '../catalog/plugins.js';
 import type { StoredValues } from '../database/entities/job.js';
 import { finite } from './job-object.js';
 
-/** As text of a jsonb column. A worker of another build may know other names; those that are none are left out. */
+/** As text of a jsonb column, which takes no NaN as a number. */
 export function valuesText(metrics: Readonly<Record<string, number>>): string {
-  const named = Object.entries(metrics).filter(([name]) => METRIC_NAME.test(name));
-  const storable = named
-    .slice(0, MAX_METRICS)
-    .map(([name, value]) => [name, Number.isFinite(value) ? value : String(value)]);
+  if (Object.values(metrics).every(Number.isFinite)) return JSON.stringify(metrics);
+  const storable = Object.entries(metrics).map(([name, value]) => [
+    name,
+    Number.isFinite(value) ? value : String(value),
+  ]);
   return JSON.stringify(Object.fromEntries(storable));
 }
 

@@ -1,6 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import type { DomainError } from '@graft/contracts';
-import type { Stopped } from '@graft/contracts/grpc';
+import type { Blame, DomainError, PayloadOf, StopReason } from '@graft/contracts';
 import type { EntityManager } from 'typeorm';
 import { Settings } from '../config.js';
 import { Database } from '../database/database.js';
@@ -8,7 +7,7 @@ import type { Job } from '../database/entities/job.js';
 import { PARTS, type Part } from '../faults.js';
 import { Counters } from '../metrics/counters.js';
 import { AttemptTransitions, PREEMPTED } from './attempt-transitions.js';
-import { runsAlone, type JobBlame } from './blame.js';
+import { runsAlone } from './blame.js';
 import { EventLog, type NewEvent } from './event-log.js';
 import { LemonWorkers } from './lemon-workers.js';
 import { verdict } from './retry-policy.js';
@@ -23,9 +22,9 @@ export interface Failure {
   readonly param: string | null;
   readonly retryable: boolean;
   /** Where a trainer process died: whose fault that was, */
-  readonly blame?: JobBlame | null;
+  readonly blame?: Blame;
   /** and its name. */
-  readonly process?: string | null;
+  readonly process?: string;
 }
 
 /**
@@ -45,7 +44,8 @@ export class AttemptOutcomes {
 
   /** Queues the job again where the failure's class and the job's budgets allow, else fails it for good. */
   async retryOrFail(manager: EntityManager, job: Job, failure: Failure): Promise<void> {
-    const { blame = null, process = null, retryable } = failure;
+    const { blame = null, retryable } = failure;
+    const process = failure.process || null;
     const death = { blame, process };
     // Another's failure is none of this job's.
     const code = blame === 'other' ? 'displaced' : failure.code;
@@ -132,7 +132,11 @@ export class AttemptOutcomes {
    * The run ended because it was told to: paused as wanted, or handed on by a worker that leaves. It goes on
    * from the newest checkpoint that was committed, which is not where it stopped if that one was never stored.
    */
-  async pauseOrHandOn(manager: EntityManager, job: Job, { reason, step }: Stopped): Promise<void> {
+  async pauseOrHandOn(
+    manager: EntityManager,
+    job: Job,
+    { reason, step }: PayloadOf<'stopped'>,
+  ): Promise<void> {
     const from = await this.newestCheckpoint(manager, job.id);
     const missing: NewEvent[] =
       from < step
@@ -150,7 +154,7 @@ export class AttemptOutcomes {
     }
     await this.events.append(manager, job.id, missing);
     await this.transitions.requeue(manager, job, {
-      outcome: reason || 'stopped',
+      outcome: OUTCOMES[reason],
       count: 'none',
       delayMs: 0,
       message: `${stopped(reason)}; the job will resume on another worker from step ${from}`,
@@ -183,11 +187,19 @@ export class AttemptOutcomes {
   }
 }
 
+/** What an attempt is remembered by that was stopped. */
+const OUTCOMES: Readonly<Record<StopReason, string>> = {
+  cancel: 'cancelled',
+  pause: 'paused',
+  drain: 'drained',
+  preempt: PREEMPTED,
+};
+
 /** Why a run ended that nobody here told to. */
-const stopped = (reason: string): string => {
-  if (reason === 'drained') return 'The worker is draining';
-  if (reason === PREEMPTED) return 'A job of higher priority needs the slot';
-  return `The worker stopped the run (${reason})`;
+const stopped = (reason: StopReason): string => {
+  if (reason === 'drain') return 'The worker is draining';
+  if (reason === 'preempt') return 'A job of higher priority needs the slot';
+  return `The worker stopped the run (${OUTCOMES[reason]})`;
 };
 
 const resumingFrom = (step: number): string =>
@@ -197,7 +209,7 @@ const resumingFrom = (step: number): string =>
 function sequel(
   job: Pick<Job, 'desired_state' | 'present_at_deaths'>,
   delayMs: number,
-  blame: JobBlame | null,
+  blame: Blame | null,
 ): string {
   if (job.desired_state === 'pause') return 'the job is paused at its last checkpoint';
   if (blame === 'other') return 'resuming from the last checkpoint';

@@ -1,11 +1,10 @@
 import { Injectable } from '@nestjs/common';
-import type { JobError, JobForgetting, WebhookEventType } from '@graft/contracts';
+import type { Blame, JobError, JobForgetting, WebhookEventType } from '@graft/contracts';
 import type { EntityManager } from 'typeorm';
 import { Database } from '../database/database.js';
 import type { Job } from '../database/entities/job.js';
 import { Counters } from '../metrics/counters.js';
 import { WebhookEvents } from '../webhooks/webhook-events.js';
-import type { JobBlame } from './blame.js';
 import { closeAttempt } from './close-attempt.js';
 import { EventLog, type NewEvent } from './event-log.js';
 import { Outbox } from './outbox.js';
@@ -32,7 +31,7 @@ export interface Requeue {
 /** The end of the trainer process that an attempt ran in. */
 export interface ProcessDeath {
   readonly process: string | null;
-  readonly blame: JobBlame | null;
+  readonly blame: Blame | null;
 }
 
 /** What an attempt made that finished. */

@@ -1,6 +1,6 @@
-import { retryOf } from '@graft/contracts';
+import { retryOf, type Blame } from '@graft/contracts';
 import type { Job } from '../database/entities/job.js';
-import { runsAlone, type JobBlame } from './blame.js';
+import { runsAlone } from './blame.js';
 
 /** What follows the end of an attempt. */
 export type Verdict =
@@ -16,7 +16,7 @@ export interface AttemptEnd {
   readonly code: string;
   /** What the worker thinks; it counts only for a code that this build does not know. */
   readonly retryable: boolean;
-  readonly blame: JobBlame | null;
+  readonly blame: Blame | null;
 }
 
 export const CRASH_BUDGET = 3;

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { MAX_COMMAND_BYTES } from '@graft/contracts';
 import { Command_Action } from '@graft/contracts/grpc';
 import { afterEach, describe, expect, it, onTestFinished, vi } from 'vitest';
-import { until } from '../../test/control-plane.js';
+import { payloadOf, until } from '../../test/control-plane.js';
 import { isAlive, useScene, writeInto } from '../../test/scene.js';
 
 const scene = useScene();
@@ -22,7 +22,7 @@ describe('an assignment', () => {
     });
     scene.plane.assign({ plan: { steps: 20, saveEvery: 10 } });
     const finished = await until('finished', () => scene.plane.fact('finished'));
-    const kinds = scene.plane.facts().map(({ fact }) => fact?.$case);
+    const kinds = scene.plane.facts().map(({ kind }) => kind);
     expect(kinds.filter((kind) => kind === 'step')).toHaveLength(20);
     expect(kinds.indexOf('started')).toBeLessThan(kinds.indexOf('step'));
     expect(kinds.at(-1)).toBe('finished');
@@ -53,11 +53,10 @@ describe('an assignment', () => {
     await scene.pulled();
     scene.plane.assign({ plan: { steps: 100_000, stepMs: 2, saveEvery: 5 } });
     for (let seen = 0; seen < 5;) {
-      const saved = scene.plane.events.filter(({ fact }) => fact?.$case === 'saved');
-      for (const { fact } of saved)
-        if (fact?.$case === 'saved')
-          for (const file of fact.value.files)
-            expect(scene.plane.puts.some((put) => put.ref.sha256 === file.sha256)).toBe(true);
+      const saved = scene.plane.events.flatMap((event) => payloadOf(event, 'saved') ?? []);
+      for (const { files } of saved)
+        for (const file of files)
+          expect(scene.plane.puts.some((put) => put.ref.sha256 === file.sha256)).toBe(true);
       seen = saved.length;
       await new Promise((resolve) => setTimeout(resolve, 2));
     }
@@ -81,7 +80,7 @@ describe('an assignment', () => {
       checkpointStep: 10,
     });
     await until('the resumed run', () => scene.plane.fact('finished', 'again', 2));
-    expect(scene.plane.fact('started', 'again', 2)?.fromStep).toBe(10);
+    expect(scene.plane.fact('started', 'again', 2)?.from_step).toBe(10);
     const [first] = scene.plane.fact('finished', 'whole')?.adapter ?? [];
     expect(scene.plane.fact('finished', 'again', 2)?.adapter[0]).toEqual(first);
   });
@@ -148,19 +147,17 @@ describe('an assignment', () => {
     await scene.pulled();
     const message = 'x'.repeat(500_000);
     const claims = [
-      { type: 'log', level: 'warn', message, code: null },
-      { type: 'log', level: 'warn', message: 'the run has diverged', code: 'diverged' },
-      { type: 'phase', code: 'c'.repeat(50_000), message, progress: null },
-      { type: 'failed', code: 'crash', message, param: message, retryable: true },
+      { kind: 'log', payload: { level: 'warn', message, code: null } },
+      { kind: 'log', payload: { level: 'warn', message: 'it has diverged', code: 'diverged' } },
+      { kind: 'phase', payload: { code: 'c'.repeat(50_000), message, progress: null } },
+      { kind: 'failed', payload: { code: 'crash', message, param: message, retryable: true } },
     ];
     scene.plane.assign({ plan: { claims } });
     await until('failed', () => scene.plane.fact('failed'));
-    for (const { fact } of scene.plane.facts())
-      expect(JSON.stringify(fact).length).toBeLessThan(20_000);
-    const codes = scene.plane
-      .facts()
-      .flatMap(({ fact }) => (fact?.$case === 'log' ? [fact.value.code] : []));
-    expect(codes).toEqual(['', 'diverged']);
+    for (const kind of ['log', 'phase', 'failed'] as const)
+      for (const payload of scene.plane.all(kind))
+        expect(JSON.stringify(payload).length).toBeLessThan(20_000);
+    expect(scene.plane.all('log').map(({ code }) => code)).toEqual([null, 'diverged']);
   });
 
   it('gives up what no run uses where a run finds its disk full', async () => {
@@ -172,7 +169,8 @@ describe('an assignment', () => {
     await until('the first', () => scene.plane.fact('finished', 'first'));
     await until('it to be let go', () => scene.plane.fact('finished', 'first') && cached().includes(first.sha256)); // prettier-ignore
     const message = 'the pictures or sounds of the run take 9 GB';
-    const claims = [{ type: 'failed', code: 'disk_full', message, param: 'training_file', retryable: true }]; // prettier-ignore
+    const payload = { code: 'disk_full', message, param: 'training_file', retryable: true };
+    const claims = [{ kind: 'failed', payload }];
     scene.plane.assign({ plan: { claims }, jobId: 'second' });
     expect(await until('failed', () => scene.plane.fact('failed', 'second'))).toMatchObject({ code: 'disk_full' }); // prettier-ignore
     await until('room', () => !cached().includes(first.sha256));
@@ -366,7 +364,7 @@ describe('draining', () => {
     scene.agents = [];
     expect(scene.plane.drainings).toEqual(['SIGTERM']);
     for (const job of ['a', 'b']) {
-      expect(scene.plane.fact('stopped', job)?.reason).toBe('drained');
+      expect(scene.plane.fact('stopped', job)?.reason).toBe('drain');
       expect(scene.plane.fact('saved', job)?.step).toBe(scene.plane.fact('stopped', job)?.step);
     }
     expect(isAlive(pid)).toBe(false);

@@ -1,10 +1,9 @@
 // Whom an agent blames for the end of a trainer process that several runs shared, with the small trainer.
-import { Blame, Command_Action } from '@graft/contracts/grpc';
+import { Command_Action } from '@graft/contracts/grpc';
 import { describe, expect, it } from 'vitest';
 import { until } from '../../test/control-plane.js';
 import { useScene } from '../../test/scene.js';
 
-const { BLAME_OWN, BLAME_SHARED, BLAME_OTHER } = Blame;
 const LONG = { steps: 100_000, stepMs: 5 };
 
 const scene = useScene();
@@ -31,9 +30,10 @@ describe('when a process of several runs dies', () => {
     await scene.pulled();
     await train('good', LONG);
     scene.plane.assign({ jobId: 'bad', plan: { ...LONG, ...end } });
-    expect(await failed('bad')).toMatchObject({ code, blame: BLAME_OWN });
+    expect(await failed('bad')).toMatchObject({ code, blame: 'own' });
     const displaced = await failed('good');
-    expect(displaced).toMatchObject({ code, blame: BLAME_OTHER, stderrTail: '' });
+    expect(displaced).toMatchObject({ code, blame: 'other' });
+    expect(displaced.stderr_tail).toBeUndefined();
     expect(displaced.process).toMatch(/^[0-9a-f-]{36}$/);
     for (const job of ['good', 'bad']) expect((await started(job)).process).toBe(displaced.process);
   });
@@ -44,7 +44,7 @@ describe('when a process of several runs dies', () => {
     await train('good', LONG);
     scene.plane.assign({ jobId: 'bad', plan: { ...LONG, joint: true, crashAt: 3 } });
     for (const job of ['good', 'bad'])
-      expect(await failed(job)).toMatchObject({ code: 'crash', blame: BLAME_SHARED });
+      expect(await failed(job)).toMatchObject({ code: 'crash', blame: 'shared' });
   });
 
   it('for want of memory, who asked for the last of it is a suspect only', async () => {
@@ -53,8 +53,8 @@ describe('when a process of several runs dies', () => {
     await train('good', LONG);
     const stderr = { words: 'terminate called after throwing std::bad_alloc' };
     scene.plane.assign({ jobId: 'bad', plan: { ...LONG, ...stderr, crashAt: 3 } });
-    expect(await failed('bad')).toMatchObject({ code: 'oom_host', blame: BLAME_SHARED });
-    expect(await failed('good')).toMatchObject({ code: 'oom_host', blame: BLAME_OTHER });
+    expect(await failed('bad')).toMatchObject({ code: 'oom_host', blame: 'shared' });
+    expect(await failed('good')).toMatchObject({ code: 'oom_host', blame: 'other' });
   });
 
   it('in an answer, no run is to blame, and who asked is told', async () => {
@@ -63,7 +63,7 @@ describe('when a process of several runs dies', () => {
     await train('a', LONG);
     await train('b', LONG);
     scene.plane.chat('question', 'please die now', {}, { baseDtype: '' });
-    for (const job of ['a', 'b']) expect(await failed(job)).toMatchObject({ blame: BLAME_OTHER });
+    for (const job of ['a', 'b']) expect(await failed(job)).toMatchObject({ blame: 'other' });
     const last = await until('the answer’s end', () =>
       scene.plane.chunks.find(({ errorCode }) => errorCode !== ''),
     );
@@ -80,20 +80,21 @@ describe('when a process of several runs dies', () => {
       $case: 'command',
       value: { jobId: 'bad', attempt: 1, action: Command_Action.ACTION_KILL },
     });
-    expect(await failed('good')).toMatchObject({ blame: BLAME_OTHER });
+    expect(await failed('good')).toMatchObject({ blame: 'other' });
   });
 });
 
 it.each([
-  ['is a suspect, if others may have it', null, BLAME_SHARED],
+  ['is a suspect, if others may have it', null, 'shared'],
   ['has that to itself, if it names what took it', 'hyperparameters.batch_size', undefined],
 ])('a run that fails for want of memory beside another %s', async (_, param, blame) => {
   await scene.startAgent();
   await scene.pulled();
   await train('good', LONG);
-  const fact = { type: 'failed', code: 'oom_host', message: 'no memory', param, retryable: true };
-  scene.plane.assign({ jobId: 'bad', plan: { claims: [fact] } });
-  expect(await failed('bad')).toMatchObject({ code: 'oom_host', blame });
+  const payload = { code: 'oom_host', message: 'no memory', param, retryable: true };
+  scene.plane.assign({ jobId: 'bad', plan: { claims: [{ kind: 'failed', payload }] } });
+  const { code, blame: told } = await failed('bad');
+  expect([code, told]).toEqual(['oom_host', blame]);
   expect(scene.plane.fact('failed', 'good')).toBeUndefined();
 });
 
@@ -103,7 +104,7 @@ it('blames nobody where a process writes what is no fact: it did so before it wa
   await train('good', LONG);
   scene.plane.assign({ jobId: 'bad', plan: { claims: [{ raw: 'null' }] } });
   for (const job of ['good', 'bad'])
-    expect(await failed(job)).toMatchObject({ code: 'crash', blame: BLAME_SHARED });
+    expect(await failed(job)).toMatchObject({ code: 'crash', blame: 'shared' });
 });
 
 describe('a run alone in its process', () => {
@@ -112,7 +113,7 @@ describe('a run alone in its process', () => {
     await scene.pulled();
     const words = 'terminate called after throwing std::bad_alloc';
     scene.plane.assign({ plan: { ...LONG, words, crashAt: 3 } });
-    expect(await failed('job-1')).toMatchObject({ code: 'oom_host', blame: BLAME_OWN });
+    expect(await failed('job-1')).toMatchObject({ code: 'oom_host', blame: 'own' });
   });
 
   it('has a copy of the base for itself where it was assigned so, for as long as it lasts', async () => {
@@ -128,7 +129,7 @@ describe('a run alone in its process', () => {
     expect(suspect.process).not.toBe((await started('good')).process);
     expect((await started('late')).process).toBe((await started('good')).process);
     process.kill(own, 'SIGKILL');
-    expect(await failed('suspect')).toMatchObject({ blame: BLAME_OWN });
+    expect(await failed('suspect')).toMatchObject({ blame: 'own' });
     scene.plane.assign({ jobId: 'suspect', attempt: 2, alone: true, plan: { steps: 5 } });
     await until('it to finish', () => scene.plane.fact('finished', 'suspect', 2));
     await until('its process to go', () => scene.trainerPids().length === 1);

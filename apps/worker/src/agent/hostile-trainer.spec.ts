@@ -38,23 +38,20 @@ function untouched(): void {
   expect(readdirSync(join(scene.home, 'cache', 'blobs'))).not.toContain(ref.sha256);
 }
 
-const saved = (part: object) => ({
-  type: 'saved',
+const event = (kind: string, payload: object) => ({ kind, payload });
+const saved = (part: object) =>
+  event('saved', { step: 1, files: [], adapter: [], best: false, ...part });
+const failure = { code: 'crash', message: 'over', param: null, retryable: true };
+const END = event('failed', failure);
+const result = {
   step: 1,
-  files: [],
-  adapter: [],
-  best: false,
-  ...part,
-});
-const END = { type: 'failed', code: 'crash', message: 'over', param: null, retryable: true };
-const FINISHED = {
-  type: 'finished',
-  step: 1,
-  publishedStep: 1,
+  published_step: 1,
   adapter: [ref],
-  trainedTokens: 1,
-  peakRssBytes: 1,
+  trained_tokens: 1,
+  peak_rss_bytes: 1,
+  forgetting: null,
 };
+const FINISHED = event('finished', result);
 
 describe('a hostile trainer', () => {
   it('names a folder elsewhere: nothing there is deleted', async () => {
@@ -79,7 +76,9 @@ describe('a hostile trainer', () => {
   });
 
   it('makes its adapter a link to a folder elsewhere, or names one: the job fails', async () => {
-    const failed = await claim([{ ...FINISHED, dir: elsewhere }], { adapter: elsewhere });
+    const failed = await claim([event('finished', { ...result, dir: elsewhere })], {
+      adapter: elsewhere,
+    });
     expect(failed).toMatchObject({ code: 'io_error' });
     untouched();
   });
@@ -97,27 +96,52 @@ describe('a hostile trainer', () => {
   });
 
   const started = {
-    totalSteps: 9,
-    trainingExamples: 1,
-    trainableParameters: 1,
-    totalParameters: 1,
+    total_steps: 9,
+    training_examples: 1,
+    trainable_parameters: 1,
+    total_parameters: 1,
   };
   const size = (value: unknown) => [{ ...ref, size: value }];
+  const frame = (fact: unknown) => ({ raw: JSON.stringify(fact) });
+  const key = { jobId: 'job-1', attempt: 1 };
   it.each([
-    ['null', { raw: 'null' }, 'not a fact: '],
-    ['a list', { raw: '[]' }, 'not a fact: '],
-    ['a fact of no kind', { type: 'constructor' }, 'not a fact: type: '],
-    ['a checkpoint without files', { type: 'saved', step: 1 }, '"saved": files: '],
-    ['a checkpoint at 1e300', saved({ step: 1e300 }), '"saved": step: '],
-    ['a file of negative size', saved({ files: size(-1) }), '"saved": files.0.size: '],
-    ['a file of no whole size', saved({ files: size(1.5) }), '"saved": files.0.size: '],
-    ['an adapter without names', saved({ adapter: [{}] }), '"saved": adapter.0.name: '],
-    ['a start at 1e300', { ...started, type: 'started', fromStep: 1e300 }, '"started": fromStep: '],
-    ['an end of negative size', { ...FINISHED, adapter: size(-1) }, '"finished": adapter.0.size: '],
-    ['an end without files', { ...FINISHED, adapter: undefined }, '"finished": adapter: '],
-    ['a failure without words', { ...END, message: undefined }, '"failed": message: '],
-    ['a stop for no reason', { type: 'stopped', step: 1 }, '"stopped": reason: '],
-    ['a log of an object', { type: 'log', level: 'warn', message: {} }, '"log": message: '],
+    ['null', frame(null), 'not a fact: '],
+    ['a list', frame([]), 'not a fact: '],
+    ['a fact of no kind', frame({ type: 'constructor' }), 'not a fact: type: '],
+    ['a log of an object', frame({ type: 'log', level: 'warn', message: {} }), '"log": message: '],
+    [
+      'an event of no run',
+      frame({ type: 'event', kind: 'log', payload: '{}' }),
+      '"event": jobId: ',
+    ],
+    [
+      'an event that is no JSON',
+      frame({ type: 'event', ...key, kind: 'log', payload: '{' }),
+      'log: ',
+    ],
+    ['an event of no kind', event('constructor', {}), 'no event is of the kind "constructor"'],
+    ['a checkpoint without files', event('saved', { step: 1 }), 'saved.files: '],
+    ['a checkpoint at 1e300', saved({ step: 1e300 }), 'saved.step: '],
+    ['a file of negative size', saved({ files: size(-1) }), 'saved.files.0.size: '],
+    ['a file of no whole size', saved({ files: size(1.5) }), 'saved.files.0.size: '],
+    ['an adapter without names', saved({ adapter: [{}] }), 'saved.adapter.0.name: '],
+    ['a start at 1e300', event('started', { ...started, from_step: 1e300 }), 'started.from_step: '],
+    [
+      'an end of negative size',
+      event('finished', { ...result, adapter: size(-1) }),
+      'finished.adapter.0.size: ',
+    ],
+    [
+      'an end without files',
+      event('finished', { ...result, adapter: undefined }),
+      'finished.adapter: ',
+    ],
+    [
+      'a failure without words',
+      event('failed', { ...failure, message: undefined }),
+      'failed.message: ',
+    ],
+    ['a stop for no reason', event('stopped', { step: 1 }), 'stopped.reason: '],
   ])('says %s: it ends, its run fails, and a run beside it goes on', async (_, fact, complaint) => {
     await scene.startAgent();
     await scene.pulled();
@@ -129,7 +153,7 @@ describe('a hostile trainer', () => {
     scene.plane.assign({ plan: { claims: [fact, END, FINISHED] } });
     const failed = await until('the end', () => scene.plane.fact('failed'));
     expect(failed).toMatchObject({ code: 'crash', retryable: true });
-    expect(failed.stderrTail).toContain(complaint);
+    expect(failed.stderr_tail).toContain(complaint);
     await until('the other run', () => scene.plane.fact('finished', 'honest'));
     await until('no lease', () => scene.plane.heartbeats.at(-1)?.leases.length === 0);
     expect(scene.plane.hellos).toHaveLength(1);

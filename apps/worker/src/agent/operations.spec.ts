@@ -76,9 +76,7 @@ it('combines, converts and merges what runs have made, on the base that they sha
   expect(jsonOf(converted.get('adapter_config.json'))).toMatchObject({ peft_type: 'LORA', r: 3 });
   const report = jsonOf(converted.get('conversion.json'));
   expect(report['error']).toBeLessThan(1);
-  const logs = scene.plane
-    .facts('converted')
-    .flatMap(({ fact }) => (fact?.$case === 'log' ? [fact.value.message] : []));
+  const logs = scene.plane.all('log', 'converted').map(({ message }) => message);
   expect(logs.join()).toMatch(/The LoRA has rank 3 and leaves out .* % of the update/);
 
   operate('merged', { type: 'merge' }, [converted]);
@@ -86,7 +84,7 @@ it('combines, converts and merges what runs have made, on the base that they sha
   expect([...merged.keys()].sort()).toEqual(
     expect.arrayContaining(['config.json', 'model.safetensors', 'tokenizer.json']),
   );
-  expect(scene.plane.fact('started', 'merged')).toMatchObject({ fromStep: 0 });
+  expect(scene.plane.fact('started', 'merged')).toMatchObject({ from_step: 0 });
   expect(scene.trainerPids()).toHaveLength(1);
 }, 60_000);
 

@@ -100,7 +100,7 @@ describe('ownership', () => {
     scene.plane.assign({ plan: { steps: 50, crashAt: 7 } });
     const failed = await until('failed', () => scene.plane.fact('failed'));
     expect(failed).toMatchObject({ code: 'crash', retryable: true });
-    expect(failed.stderrTail).toContain('boom');
+    expect(failed.stderr_tail).toContain('boom');
     scene.plane.assign({ attempt: 2, plan: { steps: 5 } });
     await until('the next attempt', () => scene.plane.fact('finished', 'job-1', 2));
   });
@@ -132,10 +132,10 @@ describe('ownership', () => {
       value: { jobId: 'p', attempt: 1, action: Command_Action.ACTION_PAUSE },
     });
     expect(await until('cancelled', () => scene.plane.fact('stopped', 'c'))).toMatchObject({
-      reason: 'cancelled',
+      reason: 'cancel',
     });
     const paused = await until('paused', () => scene.plane.fact('stopped', 'p'));
-    expect(paused.reason).toBe('paused');
+    expect(paused.reason).toBe('pause');
     expect(scene.plane.fact('saved', 'p')?.step).toBe(paused.step);
     expect(scene.plane.fact('saved', 'c')).toBeUndefined();
     await until('free slots', () => scene.plane.pulls.at(-1)?.freeSlots === 2);
@@ -165,7 +165,7 @@ describe('ownership', () => {
     scene.plane.assign({ jobId: 'a', plan: { steps: 1000, stepMs: 5 } });
     scene.plane.assign({ jobId: 'b', plan: { steps: 1 }, checkpointStep: 12 });
     expect(await until('b back', () => scene.plane.fact('stopped', 'b'))).toEqual({
-      reason: 'drained',
+      reason: 'drain',
       step: 12,
     });
   });

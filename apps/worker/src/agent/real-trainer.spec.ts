@@ -47,11 +47,7 @@ const adapterOf = (job: string, attempt = 1) =>
     ?.adapter.find((file) => file.name === 'adapter_model.safetensors')?.sha256;
 
 const lossesOf = (job: string, attempt = 1) =>
-  scene.plane
-    .facts(job, attempt)
-    .flatMap(({ fact }) =>
-      fact?.$case === 'step' ? [[fact.value.step, fact.value.metrics['loss']]] : [],
-    );
+  scene.plane.all('step', job, attempt).map(({ step, metrics }) => [step, metrics['loss']]);
 
 /** A line of a file of /proc, without its name. */
 const procLine = (pid: number, file: string, name: string): string =>
@@ -212,7 +208,7 @@ describe('the real trainer under the agent', () => {
     expect(failed).toMatchObject({ code: 'crash', retryable: true });
     assign('killed', { attempt: 2, checkpoint: saved.files, checkpointStep: saved.step });
     await until('the second attempt', () => scene.plane.fact('finished', 'killed', 2), 20_000);
-    expect(scene.plane.fact('started', 'killed', 2)?.fromStep).toBe(saved.step);
+    expect(scene.plane.fact('started', 'killed', 2)?.from_step).toBe(saved.step);
     expect(lossesOf('killed', 2)).toEqual(lossesOf('whole').slice(saved.step));
     expect(adapterOf('killed', 2)).toBe(adapterOf('whole'));
 
@@ -243,11 +239,9 @@ describe('the real trainer under the agent', () => {
     const pause = { jobId: 'job-1', attempt: 1, action: Command_Action.ACTION_PAUSE };
     scene.plane.send({ $case: 'command', value: pause });
     const { reason, step } = await until('stopped', () => scene.plane.fact('stopped'), 20_000);
-    expect(reason).toBe('paused');
-    const facts = scene.plane.facts().map(({ fact }) => fact);
-    expect(facts.filter((fact) => fact?.$case === 'log')).toEqual([]);
-    const saved = facts.flatMap((fact) => (fact?.$case === 'saved' ? [fact.value.step] : []));
-    expect(saved.at(-1)).toBe(step);
+    expect(reason).toBe('pause');
+    expect(scene.plane.all('log')).toEqual([]);
+    expect(scene.plane.all('saved').at(-1)?.step).toBe(step);
   }, 30_000);
 
   it('ends at the step that it is told, with a model, and says what was reserved for it', async () => {
@@ -255,7 +249,7 @@ describe('the real trainer under the agent', () => {
     await scene.pulled();
     const spec = { ...SPEC, max_steps: null, n_epochs: 50 };
     scene.plane.assign({ plan: {}, base, trainingFile, spec });
-    const { totalSteps, runBytes } = await until(
+    const { total_steps: totalSteps, run_bytes: runBytes } = await until(
       'begun',
       () => scene.plane.fact('started'),
       20_000,

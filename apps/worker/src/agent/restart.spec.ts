@@ -59,7 +59,7 @@ describe('a worker that is started again', () => {
     expect(failed).toMatchObject({ code: 'lost_worker', retryable: true });
     const numbers = scene.plane.facts().map(({ sequence }) => sequence);
     expect(numbers).toEqual(numbers.map((_, index) => index + 1));
-    expect(scene.plane.facts().at(-1)?.fact?.$case).toBe('failed');
+    expect(scene.plane.facts().at(-1)?.kind).toBe('failed');
     await until('no lease', () => scene.plane.heartbeats.at(-1)?.leases.length === 0);
   });
 });

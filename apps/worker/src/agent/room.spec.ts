@@ -97,7 +97,7 @@ it('lets a run that waits be stopped where it stood', async () => {
   await waits('second');
   command('second', Command_Action.ACTION_PAUSE);
   expect(await until('it to stop', () => scene.plane.fact('stopped', 'second'))).toMatchObject({
-    reason: 'paused',
+    reason: 'pause',
   });
   expect(scene.plane.fact('failed', 'second')).toBeUndefined();
 });

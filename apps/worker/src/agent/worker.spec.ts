@@ -132,7 +132,7 @@ describe('a worker process', () => {
     expect(performance.now() - from).toBeLessThan(5000);
     expect(plane.drainings).toEqual(['SIGTERM']);
     const stopped = plane.fact('stopped');
-    expect(stopped?.reason).toBe('drained');
+    expect(stopped?.reason).toBe('drain');
     expect(plane.fact('saved')?.step).toBe(stopped?.step);
     expect(isAlive(trainer)).toBe(false);
     expect(existsSync(join(home, 'worker.pid'))).toBe(false);

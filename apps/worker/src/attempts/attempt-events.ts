@@ -1,7 +1,7 @@
+import { payloadJson, type RunEvent } from '@graft/contracts';
 import type { Event } from '@graft/contracts/grpc';
 import type { AttemptKey } from '../protocol/protocol.js';
 import type { ReportPhase } from '../trainers/bases.js';
-import { log, phase, type EventFact } from '../events/wire-facts.js';
 
 /** Takes an event; `acknowledged` is called once the control plane has it. */
 export type Emit = (event: Event, acknowledged?: () => void) => void;
@@ -20,11 +20,16 @@ export class AttemptEvents {
     private readonly emit: Emit,
   ) {}
 
-  add(fact: EventFact, acknowledged?: () => void): void {
+  add(event: RunEvent, acknowledged?: () => void): void {
+    this.forward(event.kind, payloadJson(event), acknowledged);
+  }
+
+  /** Passes a payload on as the trainer wrote it. */
+  forward(kind: string, json: string, acknowledged?: () => void): void {
     if (this.isClosed) return;
     const { jobId, attempt } = this.attempt;
-    const event = { jobId, attempt, sequence: ++this.sequence, atUnixMs: Date.now(), fact };
-    this.emit(event, acknowledged);
+    const event = { jobId, attempt, sequence: ++this.sequence, atUnixMs: Date.now(), kind };
+    this.emit({ ...event, payload: Buffer.from(json) }, acknowledged);
   }
 
   close(): void {
@@ -40,14 +45,18 @@ export class AttemptEvents {
       if (message === last && (progress === undefined || now - reportedAt < PHASE_MS)) return;
       last = message;
       reportedAt = now;
-      this.add(phase({ code, message, progress: progress ?? null }));
+      this.add({ kind: 'phase', payload: { code, message, progress: progress ?? null } });
     };
+  }
+
+  log(level: 'warn' | 'error', message: string): void {
+    this.add({ kind: 'log', payload: { level, message, code: null } });
   }
 
   /** An upload is refused for now and tried again: logged once, and again only for another reason. */
   uploadWaits(reason: string): void {
     if (reason === this.uploadWaitsFor) return;
     this.uploadWaitsFor = reason;
-    this.add(log('warn', `an upload is waiting: ${reason}`));
+    this.log('warn', `an upload is waiting: ${reason}`);
   }
 }

@@ -1,21 +1,22 @@
 import { join } from 'node:path';
-import { DomainError, type Spec } from '@graft/contracts';
-import { Blame, type Assignment, type Lease } from '@graft/contracts/grpc';
+import {
+  DomainError,
+  isRetryable,
+  type Blame,
+  type EndName,
+  type PayloadOf,
+  type RunEventOf,
+  type Spec,
+  type StopReason,
+} from '@graft/contracts';
+import type { Assignment, Lease } from '@graft/contracts/grpc';
 import type { Logger } from 'pino';
 import type { Blobs } from '../blobs/blobs.js';
 import { removeWritten } from '../blobs/written-folder.js';
 import { isStale } from '../connection/connection-error.js';
-import * as wire from '../events/wire-facts.js';
-import { shortTexts } from '../protocol/fact-frames.js';
 import { keyOf } from '../protocol/protocol.js';
-import type {
-  AttemptFact,
-  FailedFact,
-  FinishedFact,
-  NeedsFact,
-  StopReason,
-} from '../protocol/protocol.js';
-import { inWords, inWordsFor, isTogether } from '../trainers/blame.js';
+import type { NeedsFact, ReadEvent } from '../protocol/protocol.js';
+import { inWordsFor, isTogether } from '../trainers/blame.js';
 import { failureClass, type TrainerExit } from '../trainers/exit-class.js';
 import type { ResidentTrainer } from '../trainers/resident-trainer.js';
 import type { Trainers } from '../trainers/trainers.js';
@@ -98,12 +99,13 @@ export class Attempt {
       this.trainer = trainer;
       this.spec = command.spec;
       trainer.start(command, {
-        fact: (fact) => this.onFact(fact),
+        needs: (fact) => void this.admit(fact),
+        event: (event) => this.onEvent(event),
         exit: (exit, blame) => this.onTrainerExit(exit, blame),
       });
     } catch (error) {
       if (this.ended) return;
-      if (this.stopping !== null) this.finish(wire.stopped(this.stopping, this.step));
+      if (this.stopping !== null) this.finish(this.stopped(this.stopping));
       else this.finish(failureOf(error));
     }
   }
@@ -115,7 +117,7 @@ export class Attempt {
     this.stopping = reason;
     if (this.trainer === null) {
       // Nothing was computed yet: it ends where its checkpoint was.
-      this.finish(wire.stopped(reason, this.step));
+      this.finish(this.stopped(reason));
       this.preparation.stop(new DomainError('conflict', 'the run was stopped'));
       return;
     }
@@ -151,7 +153,7 @@ export class Attempt {
   /** The run begins when there is room for what it needs. */
   private async admit({ bytes }: NeedsFact): Promise<void> {
     const { trainer, spec, jobId, attempt } = this;
-    if (trainer === null || spec === null || this.hasStarted) return;
+    if (this.ended || trainer === null || spec === null || this.hasStarted) return;
     const key = keyOf(this);
     try {
       const run = { trainer, key, spec, bytes };
@@ -167,115 +169,117 @@ export class Attempt {
     }
   }
 
-  private onFact(fact: AttemptFact): void {
-    if (!this.ended) this.handleFact(shortTexts(fact));
-  }
-
-  private handleFact(fact: AttemptFact): void {
-    switch (fact.type) {
-      case 'needs':
-        return void this.admit(fact);
+  /** Acts on the kinds that concern the lease or the files; all others are the control plane's alone. */
+  private onEvent(event: ReadEvent): void {
+    if (this.ended) return;
+    switch (event.kind) {
       case 'started':
-        this.hasStarted = true;
-        this.step = fact.fromStep;
-        return this.events.add(
-          wire.started(fact, this.trainer?.process.name ?? '', this.reservedBytes),
-        );
-      case 'step':
-        this.step = fact.step;
-        return this.events.add(wire.step(fact));
-      case 'evaluated':
-        return this.events.add(wire.evaluated(fact));
-      case 'sampled':
-        return this.events.add(wire.sampled(fact));
-      case 'ledger':
-        return this.events.add(wire.ledger(fact));
-      case 'phase':
-        return this.events.add(wire.phase(fact));
-      case 'log':
-        return this.events.add(wire.log(fact.level, fact.message, fact.code));
+        return this.started(event.payload);
       case 'saved':
-        return this.uploads.checkpoint(fact);
+        return this.uploads.checkpoint(event.payload);
       case 'finished':
-        return void this.handOver(fact);
+        return void this.handOver(event.payload);
       case 'failed':
-        // of media, as its field tells; after a checkpoint the next try would have to fetch what it reads anew
-        if (fact.code === 'disk_full' && fact.param) void this.options.blobs.dropIdle();
-        return void this.endAfterUploads(this.failed(fact));
+        return this.failed(event.payload);
       case 'stopped':
-        if (this.hasStarted) this.step = fact.step;
-        return void this.endAfterUploads(wire.stopped(fact.reason, this.step));
+        if (this.hasStarted) this.step = event.payload.step;
+        return void this.endAfterUploads(this.stopped(event.payload.reason));
+      case 'step':
+        this.step = event.payload.step;
+        return this.events.forward(event.kind, event.json);
       default:
-        return fact satisfies never;
+        return this.events.forward(event.kind, event.json);
     }
   }
 
-  /** What the run itself failed of. Where it names no field of the job, others may have had a part in it. */
-  private failed(fact: FailedFact): wire.EventFact {
-    const isOwn = Boolean(fact.param) || !isTogether(fact.code);
+  private started(payload: PayloadOf<'started'>): void {
+    this.hasStarted = true;
+    this.step = payload.from_step;
+    const { reservedBytes } = this;
+    const reserved = reservedBytes === null ? {} : { run_bytes: Math.round(reservedBytes) };
+    this.events.add({ kind: 'started', payload: { ...payload, ...this.process, ...reserved } });
+  }
+
+  /** The run itself failed. Where it names no field of the job, others may have had a part in it. */
+  private failed({ code, message, param, retryable }: PayloadOf<'failed'>): void {
+    // of media, as its field tells; after a checkpoint the next try would have to fetch what it reads anew
+    if (code === 'disk_full' && param) void this.options.blobs.dropIdle();
+    const isOwn = Boolean(param) || !isTogether(code);
     const isSuspect = !isOwn && this.trainer?.holdsOnly(this) === false;
-    const blame = isSuspect ? { blame: Blame.BLAME_SHARED } : {};
-    return wire.failed({ ...fact, ...blame, ...this.process, param: fact.param ?? '' });
+    const blame = isSuspect ? { blame: 'shared' as const } : {};
+    const payload = { code, message, param, retryable, ...blame, ...this.process };
+    void this.endAfterUploads({ kind: 'failed', payload });
+  }
+
+  private stopped(reason: StopReason): RunEventOf<'stopped'> {
+    return { kind: 'stopped', payload: { reason, step: this.step } };
   }
 
   private get process(): { readonly process?: string } {
     return this.trainer === null ? {} : { process: this.trainer.process.name };
   }
 
-  private onTrainerExit(exit: TrainerExit, blame: Blame): void {
+  private onTrainerExit(exit: TrainerExit, blame: Blame | null): void {
     if (this.ended || !this.occupiesSlot) return;
     this.log.warn(
-      { class: exit.class, signal: exit.signal, code: exit.code, blame: inWords(blame) },
+      { class: exit.class, signal: exit.signal, code: exit.code, blame },
       'trainer ended under a run',
     );
-    if (this.stopping === 'cancel')
-      return void this.endAfterUploads(wire.stopped('cancel', this.step));
-    void this.endAfterUploads(
-      wire.failed({
-        code: failureClass(exit),
+    if (this.stopping === 'cancel') return void this.endAfterUploads(this.stopped('cancel'));
+    const code = failureClass(exit);
+    void this.endAfterUploads({
+      kind: 'failed',
+      payload: {
+        code,
         message: inWordsFor(exit, blame),
-        // What the process said last may be of another's data.
-        stderrTail: blame === Blame.BLAME_OTHER ? '' : exit.stderrTail,
-        blame,
+        param: null,
+        retryable: isRetryable(code),
+        // The last lines of the process may be about another run's data.
+        ...(blame === 'other' ? {} : { stderr_tail: exit.stderrTail }),
+        ...(blame === null ? {} : { blame }),
         ...this.process,
-      }),
-    );
+      },
+    });
   }
 
   private forceStop(): void {
     if (this.ended || !this.occupiesSlot) return;
     this.trainer?.terminate(this, false);
-    void this.endAfterUploads(wire.stopped('cancel', this.step));
+    void this.endAfterUploads(this.stopped('cancel'));
   }
 
   /** The run is done: when its adapter is up, so is the lease. */
-  private async handOver(fact: FinishedFact): Promise<void> {
+  private async handOver(payload: PayloadOf<'finished'>): Promise<void> {
     this.leaveTrainer();
     try {
-      await this.uploads.adapter(fact.adapter);
-      this.finish(wire.finished(fact));
+      await this.uploads.adapter(payload.adapter);
+      this.finish({ kind: 'finished', payload });
     } catch (error) {
       if (isStale(error)) this.kill();
       else this.finish(failureOf(error));
     }
   }
 
-  private async endAfterUploads(fact: wire.EventFact): Promise<void> {
+  private async endAfterUploads(end: RunEventOf<EndName>): Promise<void> {
     this.leaveTrainer();
     await this.uploads.settled();
-    this.finish(fact);
+    this.finish(end);
   }
 
-  /** The last fact. The lease stays until the control plane has it. */
-  private finish(fact: wire.EventFact): void {
+  /** The last event. The lease stays until the control plane has it. */
+  private finish(end: RunEventOf<EndName>): void {
     if (this.ended) return;
     this.leaveTrainer();
-    if (fact.$case === 'failed' && fact.value.code === 'damaged_checkpoint')
-      fact.value.damagedStep = this.options.assignment.checkpointStep;
-    this.events.add(fact, () => this.options.onEnd());
+    this.events.add(this.withDamagedStep(end), () => this.options.onEnd());
     this.close();
-    this.log.info({ step: this.step, fact: fact.$case }, 'run ended');
+    this.log.info({ step: this.step, event: end.kind }, 'run ended');
     void this.cleanUp();
+  }
+
+  private withDamagedStep(end: RunEventOf<EndName>): RunEventOf<EndName> {
+    if (end.kind !== 'failed' || end.payload.code !== 'damaged_checkpoint') return end;
+    const { checkpointStep } = this.options.assignment;
+    return { kind: 'failed', payload: { ...end.payload, damaged_step: checkpointStep } };
   }
 
   private close(): void {

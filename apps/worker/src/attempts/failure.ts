@@ -1,11 +1,14 @@
-import { DomainError } from '@graft/contracts';
+import { DomainError, isRetryable, type RunEventOf } from '@graft/contracts';
 import { isDiskFull } from '../blobs/disk-full.js';
-import { failed, type EventFact } from '../events/wire-facts.js';
 
 /** What went wrong outside the trainer, as the event that ends the attempt. */
-export function failureOf(error: unknown): EventFact {
-  if (error instanceof DomainError)
-    return failed({ code: error.code, message: error.message, param: error.param ?? '' });
+export function failureOf(error: unknown): RunEventOf<'failed'> {
+  if (error instanceof DomainError) return failed(error.code, error.message, error.param);
   const message = error instanceof Error ? error.message : String(error);
-  return failed({ code: isDiskFull(error) ? 'disk_full' : 'io_error', message });
+  return failed(isDiskFull(error) ? 'disk_full' : 'io_error', message, null);
 }
+
+const failed = (code: string, message: string, param: string | null): RunEventOf<'failed'> => ({
+  kind: 'failed',
+  payload: { code, message, param, retryable: isRetryable(code) },
+});

@@ -3,17 +3,18 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { writeInto } from '../../test/scene.js';
+import type { PayloadOf, RunEvent } from '@graft/contracts';
+import type { BlobRef } from '@graft/contracts/grpc';
 import { pino } from 'pino';
-import type { EventFact } from '../events/wire-facts.js';
-import type { SavedFact, WrittenFile } from '../protocol/protocol.js';
 import { Uploads } from './uploads.js';
 
 const RUN = { jobId: 'job-1', attempt: 1 };
+const LOST = { level: 'error', message: 'a checkpoint could not be uploaded', code: null } as const;
 
 let folder: string;
 let open: () => void;
 let puts: string[];
-let events: EventFact[];
+let events: RunEvent[];
 let uploads: Uploads;
 
 beforeEach(() => {
@@ -31,7 +32,11 @@ beforeEach(() => {
       },
       adopt: () => Promise.resolve(),
     },
-    events: { add: (fact) => void events.push(fact), uploadWaits: () => undefined },
+    events: {
+      add: (event) => void events.push(event),
+      log: () => void events.push({ kind: 'log', payload: LOST }),
+      uploadWaits: () => undefined,
+    },
     signal: new AbortController().signal,
     log: pino({ level: 'silent' }),
     onStale: () => undefined,
@@ -43,17 +48,17 @@ const folderOf = (step: number): string => join(folder, `checkpoint-${step}`);
 
 /** Of `saved` the step, or the name of its adapter's file; of anything else the kind. */
 const emitted = (): (string | number)[] =>
-  events.map((fact) => {
-    if (fact.$case !== 'saved') return fact.$case;
-    return fact.value.adapter[0]?.name ?? fact.value.step;
+  events.map((event) => {
+    if (event.kind !== 'saved') return event.kind;
+    return event.payload.adapter[0]?.name ?? event.payload.step;
   });
 
-function saved(step: number, files = write(step), name?: string, best = false): SavedFact {
+function saved(step: number, files = write(step), name?: string, best = false): PayloadOf<'saved'> {
   const adapter = name === undefined ? [] : [{ name, sha256: '0'.repeat(64), size: 1 }];
-  return { type: 'saved', ...RUN, step, files, adapter, best };
+  return { step, files, adapter, best };
 }
 
-function write(step: number, dir = folderOf(step)): WrittenFile[] {
+function write(step: number, dir = folderOf(step)): BlobRef[] {
   mkdirSync(dir, { recursive: true });
   writeFileSync(join(dir, 'state'), `state of ${step}`);
   return [{ name: 'state', sha256: String(step).padStart(64, '0'), size: 10 }];

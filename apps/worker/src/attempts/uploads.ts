@@ -1,16 +1,10 @@
+import type { PayloadOf } from '@graft/contracts';
 import type { BlobRef } from '@graft/contracts/grpc';
 import type { Logger } from 'pino';
 import type { Blobs } from '../blobs/blobs.js';
 import { removeInside, WrittenFolder } from '../blobs/written-folder.js';
 import { isStale } from '../connection/connection-error.js';
-import { blobs, log, saved } from '../events/wire-facts.js';
-import {
-  ADAPTER_FOLDER,
-  checkpointFolder,
-  type AttemptKey,
-  type SavedFact,
-  type WrittenFile,
-} from '../protocol/protocol.js';
+import { ADAPTER_FOLDER, checkpointFolder, type AttemptKey } from '../protocol/protocol.js';
 import type { AttemptEvents } from './attempt-events.js';
 
 export interface UploadsOptions {
@@ -18,7 +12,7 @@ export interface UploadsOptions {
   /** Where the trainer writes. Its facts name no other place: it could be deceived, or deceive. */
   readonly workDir: string;
   readonly blobs: Pick<Blobs, 'put' | 'adopt'>;
-  readonly events: Pick<AttemptEvents, 'add' | 'uploadWaits'>;
+  readonly events: Pick<AttemptEvents, 'add' | 'log' | 'uploadWaits'>;
   readonly signal: AbortSignal;
   readonly log: Logger;
   /** The control plane refuses a file: the lease is not ours any more. */
@@ -42,29 +36,29 @@ export class Uploads {
   constructor(private readonly options: UploadsOptions) {}
 
   /** Puts a checkpoint's files, then emits `saved`, then removes its folder. */
-  checkpoint(fact: SavedFact): void {
+  checkpoint(payload: PayloadOf<'saved'>): void {
     const turn = ++this.newest;
-    if (fact.best) this.best = turn;
-    const folder = checkpointFolder(fact.step);
-    this.owners.set(fact.step, turn);
+    if (payload.best) this.best = turn;
+    const folder = checkpointFolder(payload.step);
+    this.owners.set(payload.step, turn);
     this.chain = this.chain.then(async () => {
       try {
         if (turn === this.newest || turn === this.best) {
-          await this.put(folder, fact.files);
-          this.options.events.add(saved(fact));
+          await this.put(folder, payload.files);
+          this.options.events.add({ kind: 'saved', payload });
         }
       } catch (error) {
         this.failed(error);
       }
-      if (this.owners.get(fact.step) !== turn) return;
-      this.owners.delete(fact.step);
+      if (this.owners.get(payload.step) !== turn) return;
+      this.owners.delete(payload.step);
       // Where that fails it goes with the run's folder; what comes after must not stop for it.
       await removeInside(this.options.workDir, folder).catch(() => undefined);
     });
   }
 
   /** When everything given before is up, puts the adapter's files too; rejects if they cannot be put. */
-  async adapter(files: readonly WrittenFile[]): Promise<void> {
+  async adapter(files: readonly BlobRef[]): Promise<void> {
     await this.chain;
     await this.put(ADAPTER_FOLDER, files);
   }
@@ -74,9 +68,9 @@ export class Uploads {
     return this.chain;
   }
 
-  private async put(name: string, files: readonly WrittenFile[]): Promise<void> {
+  private async put(name: string, files: readonly BlobRef[]): Promise<void> {
     const folder = await WrittenFolder.open(this.options.workDir, name);
-    const waiting = blobs(files);
+    const waiting = [...files];
     const lane = async () => {
       for (let ref = waiting.shift(); ref !== undefined; ref = waiting.shift())
         await this.putFile(folder, ref);
@@ -100,6 +94,6 @@ export class Uploads {
     if (isStale(error)) return this.options.onStale();
     const message = error instanceof Error ? error.message : String(error);
     this.options.log.error({ error: message }, 'a checkpoint could not be uploaded');
-    events.add(log('error', `a checkpoint could not be uploaded: ${message}`));
+    events.log('error', `a checkpoint could not be uploaded: ${message}`);
   }
 }

@@ -23,7 +23,8 @@ const event = (sequence: number, bytes: number): Event => ({
   attempt: 1,
   sequence,
   atUnixMs: 0,
-  fact: { $case: 'log', value: { level: 'info', message: 'x'.repeat(bytes), code: '' } },
+  kind: 'log',
+  payload: Buffer.alloc(bytes, 'x'),
 });
 
 it('sends batches that one message can hold, every event once and in order', () => {

@@ -48,7 +48,7 @@ export class EventFeed {
   /** `acknowledged` is called once the control plane has taken the event. */
   add(event: Event, acknowledged?: () => void): void {
     const payload = Event.encode(event).finish();
-    const taken = this.spool.append(payload, event.fact?.$case === 'log', this.sentRecords);
+    const taken = this.spool.append(payload, event.kind === 'log', this.sentRecords);
     if (taken && acknowledged !== undefined) this.onAcknowledged.set(payload, acknowledged);
     this.pump(false);
   }

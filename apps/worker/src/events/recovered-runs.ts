@@ -1,3 +1,4 @@
+import { isEnd, payloadJson, type RunEvent } from '@graft/contracts';
 import { Event, type Lease } from '@graft/contracts/grpc';
 import { keyOf } from '../protocol/protocol.js';
 import type { EventFeed } from './event-feed.js';
@@ -20,7 +21,7 @@ export class RecoveredRuns {
     for (const [key, { lease, last, record }] of newest(spool)) {
       this.open.set(key, lease);
       const taken = () => void this.open.delete(key);
-      if (isEnd(last)) feed.onceTaken(record, taken);
+      if (isEnd(last.kind)) feed.onceTaken(record, taken);
       else feed.add(cutShort(last), taken);
     }
   }
@@ -43,22 +44,21 @@ function newest(spool: Spool): Map<string, Found> {
   return found;
 }
 
-const isEnd = ({ fact }: Event): boolean =>
-  fact?.$case === 'finished' || fact?.$case === 'failed' || fact?.$case === 'stopped';
+const LOST: RunEvent = {
+  kind: 'failed',
+  payload: {
+    code: 'lost_worker',
+    message: 'The worker was restarted while it held this run',
+    param: null,
+    retryable: true,
+  },
+};
 
 const cutShort = ({ jobId, attempt, sequence }: Event): Event => ({
   jobId,
   attempt,
   sequence: sequence + 1,
   atUnixMs: Date.now(),
-  fact: {
-    $case: 'failed',
-    value: {
-      code: 'lost_worker',
-      message: 'The worker was restarted while it held this run',
-      param: '',
-      retryable: true,
-      stderrTail: '',
-    },
-  },
+  kind: LOST.kind,
+  payload: Buffer.from(payloadJson(LOST)),
 });

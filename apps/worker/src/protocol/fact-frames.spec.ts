@@ -1,52 +1,47 @@
 import { describe, expect, it } from 'vitest';
 import { encodeFact } from './fact-frames.js';
+import { readFact } from './fact-schema.js';
 import { FrameDecoder } from './frames.js';
-import type { Fact } from './protocol.js';
+import type { Fact, ReadEvent } from './protocol.js';
 
 const KEY = { jobId: 'j', attempt: 1 };
 const sent = (fact: Fact) => {
   const { frame, fits } = encodeFact(fact);
-  return { fact: new FrameDecoder().push(frame)[0] as Fact, fits };
+  return { fact: readFact(new FrameDecoder().push(frame)[0]), fits };
 };
 
 describe('a fact', () => {
   it('travels as it is', () => {
-    const fact: Fact = { type: 'stopped', ...KEY, reason: 'pause', step: 3 };
-    expect(sent(fact)).toEqual({ fact, fits: true });
+    const payload = { reason: 'pause', step: 3 } as const;
+    const fact: Fact = { type: 'event', ...KEY, kind: 'stopped', payload };
+    expect(sent(fact)).toEqual({ fact: { ...fact, json: JSON.stringify(payload) }, fits: true });
   });
 
   it('has its texts cut', () => {
-    const failed = { type: 'failed', ...KEY, code: 'crash', retryable: true } as const;
+    const cause = { code: 'crash', retryable: true };
     const { fact, fits } = sent({
-      ...failed,
-      message: '"'.repeat(2 << 20),
-      param: 'p'.repeat(9999),
+      type: 'event',
+      ...KEY,
+      kind: 'failed',
+      payload: { ...cause, message: '"'.repeat(2 << 20), param: 'p'.repeat(9999) },
     });
     expect(fits).toBe(true);
-    expect(fact).toMatchObject(failed);
-    expect((fact as typeof fact & { message: string }).message).toMatch(
-      /^"{8000}… \(2,089,152 more characters\)$/,
-    );
-    expect(JSON.stringify(fact).length).toBeLessThan(32_000);
+    expect(fact).toMatchObject({ ...KEY, kind: 'failed', payload: cause });
+    const { payload, json } = fact as ReadEvent & { kind: 'failed' };
+    expect(payload.message).toMatch(/^"{8000}… \(2,089,152 more characters\)$/);
+    expect(json.length).toBeLessThan(32_000);
   });
 
   it('that is too large all the same becomes the failure of its run', () => {
     const file = { name: 'n'.repeat(200), sha256: 'a'.repeat(64), size: 1 };
     const files = Array<typeof file>(5000).fill(file);
-    const { fact, fits } = sent({
-      type: 'saved',
-      ...KEY,
-      step: 5,
-      files,
-      adapter: [],
-      best: false,
-    });
+    const payload = { step: 5, files, adapter: [], best: false };
+    const { fact, fits } = sent({ type: 'event', ...KEY, kind: 'saved', payload });
     expect(fits).toBe(false);
     expect(fact).toMatchObject({
-      type: 'failed',
       ...KEY,
-      code: 'internal_error',
-      retryable: false,
+      kind: 'failed',
+      payload: { code: 'internal_error', retryable: false },
     });
   });
 

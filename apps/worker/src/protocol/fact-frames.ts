@@ -2,7 +2,7 @@
 // would end with it, and with it the runs of others.
 import { grouped, MAX_FRAME_BYTES, shorten } from '@graft/contracts';
 import { encodeFrame } from './frames.js';
-import { isAttemptFact, type Fact } from './protocol.js';
+import type { Fact } from './protocol.js';
 
 const LONGEST_TEXT = 8000;
 const TEXTS: ReadonlySet<string> = new Set(['message', 'param', 'errorMessage', 'code', 'level']);
@@ -15,32 +15,37 @@ export interface FactFrame {
 
 /** Never throws. */
 export function encodeFact(fact: Fact): FactFrame {
-  const short = shortTexts(fact);
   try {
-    return { frame: encodeFrame(short), fits: true };
+    return { frame: encodeFrame(framed(fact)), fits: true };
   } catch {
-    return { frame: encodeFrame(tooLarge(short)), fits: false };
+    return { frame: encodeFrame(framed(tooLarge(fact))), fits: false };
   }
 }
 
-/** Also what the agent does with a fact, as a trainer need not be one of ours. */
-export function shortTexts<T extends Fact>(fact: T): T {
-  const cut = Object.entries(fact).map(([name, value]: [string, unknown]) => [
+const framed = (fact: Fact): object =>
+  fact.type === 'event'
+    ? { ...fact, payload: JSON.stringify(shortTexts(fact.payload)) }
+    : shortTexts(fact);
+
+function shortTexts(texts: object): object {
+  const cut = Object.entries(texts).map(([name, value]: [string, unknown]) => [
     name,
     TEXTS.has(name) && typeof value === 'string' ? shorten(value, LONGEST_TEXT) : value,
   ]);
-  return Object.fromEntries(cut) as T;
+  return Object.fromEntries(cut) as object;
 }
 
 function tooLarge(fact: Fact): Fact {
   const most = `${grouped(MAX_FRAME_BYTES)} bytes`;
-  const message = `the trainer had more to say at once ("${fact.type}") than fits in ${most}`;
+  const what = fact.type === 'event' ? fact.kind : fact.type;
+  const message = `the trainer had more to say at once ("${what}") than fits in ${most}`;
   const code = 'internal_error';
   if (fact.type === 'answer')
     return { ...fact, piece: null, last: true, errorCode: code, errorMessage: message };
-  if (isAttemptFact(fact)) {
+  if (fact.type === 'event' || fact.type === 'needs') {
     const { jobId, attempt } = fact;
-    return { type: 'failed', jobId, attempt, code, message, param: null, retryable: false };
+    const payload = { code, message, param: null, retryable: false };
+    return { type: 'event', jobId, attempt, kind: 'failed', payload };
   }
   return { type: 'log', level: 'error', code: null, message };
 }

@@ -1,55 +1,44 @@
-import { describe, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
 import { readFact } from './fact-schema.js';
 
-const KEY = { jobId: 'j', attempt: 1 };
-const metrics = { loss: 0.5, learning_rate: 1e-3, grad_norm: 1, 'rewards/margin': 2 };
-const step = {
-  type: 'step',
-  ...KEY,
-  step: 3,
-  tokens: 10,
-  seconds: 0.01,
-  waitedSeconds: 0,
-  rssBytes: 1,
-  metrics,
-};
-const answer = {
-  type: 'answer',
-  id: 'a',
-  kind: 'infer',
-  piece: { answers: ['AAAA'], prompt_tokens: 3 },
-  last: true,
-  errorCode: null,
-  errorMessage: null,
-};
-const many = Object.fromEntries(Array.from({ length: 65 }, (_, n) => [`m${n}`, n]));
+const run = { jobId: 'j', attempt: 1 };
+const log = { level: 'info', message: 'a line', code: null };
+const event = (kind: string, payload: unknown, more: object = {}) => ({
+  type: 'event',
+  ...run,
+  kind,
+  payload: JSON.stringify(payload),
+  ...more,
+});
 
-describe('a fact that is heard', () => {
-  it('is as it was said, NaN as null, but for fields that nobody knows', () => {
-    const nan = { ...step, metrics: { ...metrics, loss: null } };
-    expect(readFact({ ...nan, dir: '/etc' })).toEqual(nan);
-    const failed = { type: 'failed', ...KEY, code: 'from a newer trainer', message: 'no' };
-    expect(readFact({ ...failed, retryable: true })).toEqual({ ...failed, retryable: true });
-    expect(readFact({ ...answer, other: 1 })).toEqual(answer);
-    expect(readFact({ ...answer, piece: null })).toEqual({ ...answer, piece: null });
-  });
+it('reads a fact without the fields that it does not know', () => {
+  const failed = { type: 'loadFailed', code: 'from a newer trainer', message: 'no' };
+  expect(readFact({ ...failed, dir: '/etc' })).toEqual(failed);
+});
 
-  it.each([
-    [null, 'not a fact: Invalid input: expected object, received null'],
-    [{ type: 'toString' }, /^not a fact: type: /],
-    [{ ...step, step: -1 }, 'the fact "step": step: Too small: expected number to be >=0'],
-    [{ ...step, tokens: 2 ** 53 }, /^the fact "step": tokens: /],
-    [{ ...step, jobId: 'x'.repeat(1001) }, /^the fact "step": jobId: /],
-    [{ ...step, attempt: undefined }, /^the fact "step": attempt: /],
-    [{ ...step, metrics: { 'a,b': 1 } }, /^the fact "step": metrics.a,b: /],
-    [{ ...step, metrics: { loss: '1' } }, /^the fact "step": metrics.loss: /],
-    [{ ...step, metrics: many }, 'the fact "step": metrics: more than 64 numbers'],
-    [{ type: 'saved', ...KEY, step: 1, files: [{ name: 'a' }] }, 'files.0.sha256: '],
-    [{ ...answer, kind: 'generate' }, /^the fact "answer": piece.text: /],
-    [{ ...answer, kind: 'draw' }, /^the fact "answer": kind: /],
-    [{ ...answer, piece: 'AAAA' }, /^the fact "answer": piece: /],
-    [{ ...answer, piece: undefined }, /^the fact "answer": piece: /],
-  ])('must be one: %j', (message, complaint) => {
-    expect(() => readFact(message)).toThrow(complaint);
+it('reads an event, and keeps its payload as it was written', () => {
+  const written = event('log', { ...log, dir: '/etc' });
+  expect(readFact(written)).toEqual({
+    type: 'event',
+    ...run,
+    kind: 'log',
+    payload: log,
+    json: written.payload,
   });
+});
+
+it.each([
+  [null, 'not a fact: Invalid input: expected object, received null'],
+  [{ type: 'toString' }, /^not a fact: type: /],
+  [
+    { type: 'pong', sequence: -1 },
+    'the fact "pong": sequence: Too small: expected number to be >=0',
+  ],
+  [event('log', log, { jobId: 'x'.repeat(1001) }), /^the fact "event": jobId: /],
+  [event('log', log, { attempt: undefined }), /^the fact "event": attempt: /],
+  [event('log', log, { payload: log }), /^the fact "event": payload: /],
+  [event('toString', log), 'no event is of the kind "toString"'],
+  [event('log', { ...log, level: 'loud' }), /^log.level: /],
+])('refuses %j', (message, complaint) => {
+  expect(() => readFact(message)).toThrow(complaint);
 });

@@ -1,10 +1,17 @@
 // What passes between an agent (or `graft run`) and a trainer process: length-prefixed JSON frames,
 // commands on the trainer's stdin and facts on its stdout. Unknown fields are ignored; a trainer of
 // another protocol version is refused at its first frame.
-import type { AnswerOf, ErrorCode, RequestKind, RequestOf, Spec } from '@graft/contracts';
-import type { FactOfRun, FileFact, RunBytes, StopReason } from '@graft/peft-core';
-
-export type { StopReason };
+import type {
+  AnswerOf,
+  ErrorCode,
+  PayloadOf,
+  RequestKind,
+  RequestOf,
+  RunEvent,
+  Spec,
+  StopReason,
+} from '@graft/contracts';
+import type { RunBytes } from '@graft/peft-core';
 
 export const PROTOCOL = 3;
 
@@ -113,9 +120,6 @@ export type Command =
   | CancelGenerateCommand
   | PingCommand;
 
-/** A file written and synced, in the folder of its checkpoint or adapter. */
-export type WrittenFile = FileFact;
-
 export interface ReadyFact {
   readonly type: 'ready';
   readonly protocol: number;
@@ -143,34 +147,15 @@ export interface NeedsFact extends AttemptKey {
   readonly bytes: RunBytes;
 }
 
-export interface StartedFact extends AttemptKey {
-  readonly type: 'started';
-  readonly fromStep: number;
-  readonly totalSteps: number;
-  readonly trainableParameters: number;
-  readonly totalParameters: number;
-  readonly trainingExamples: number;
-}
+/** What a run reports. Its frame carries the payload as a JSON text, which the agent passes on as it is. */
+export type EventFact = AttemptKey & RunEvent & { readonly type: 'event' };
+/** With the JSON text that the payload was read from. */
+export type ReadEvent = EventFact & { readonly json: string };
 
-// What a run reports (libs/peft-core/src/train/facts.ts), with the run's key.
-export type StepFact = AttemptKey & FactOfRun<'step'>;
-export type EvaluatedFact = AttemptKey & FactOfRun<'evaluated'>;
-export type SampledFact = AttemptKey & FactOfRun<'sampled'>;
-export type LedgerFact = AttemptKey & FactOfRun<'ledger'>;
-export type SavedFact = AttemptKey & Omit<FactOfRun<'saved'>, 'dir'>;
-export type FinishedFact = AttemptKey & Omit<FactOfRun<'finished'>, 'dir'>;
-export type FailedFact = AttemptKey & FactOfRun<'failed'>;
-export type StoppedFact = AttemptKey & FactOfRun<'stopped'>;
-/** Without a key: of the trainer itself. */
-export type LogFact = Partial<AttemptKey> & FactOfRun<'log'>;
-
-export interface PhaseFact extends Partial<AttemptKey> {
-  readonly type: 'phase';
-  readonly code: string;
-  readonly message: string;
-  /** 0..1 where known. */
-  readonly progress: number | null;
-}
+/** A line of the trainer itself. */
+export type LogFact = PayloadOf<'log'> & { readonly type: 'log' };
+/** What the trainer does for its base. */
+export type PhaseFact = PayloadOf<'phase'> & { readonly type: 'phase' };
 
 /** A piece of an answer, its end, or both. */
 export interface AnswerFact<K extends RequestKind = RequestKind> {
@@ -194,37 +179,13 @@ export type Fact =
       readonly param: string | null;
     }
   | NeedsFact
-  | StartedFact
-  | StepFact
-  | EvaluatedFact
-  | SampledFact
-  | LedgerFact
-  | SavedFact
-  | FinishedFact
-  | FailedFact
-  | StoppedFact
+  | EventFact
   | PhaseFact
   | AnswerFact
   | LogFact
   | { readonly type: 'pong'; readonly sequence: number; readonly rssBytes: number };
 
-/** What is told of one attempt. */
-export type AttemptFact =
-  | NeedsFact
-  | StartedFact
-  | StepFact
-  | EvaluatedFact
-  | SampledFact
-  | LedgerFact
-  | SavedFact
-  | FinishedFact
-  | FailedFact
-  | StoppedFact
-  | (PhaseFact & AttemptKey)
-  | (LogFact & AttemptKey);
+/** As the agent reads it. */
+export type ReadFact = Exclude<Fact, EventFact> | ReadEvent;
 
-export function isAttemptFact(fact: Fact): fact is AttemptFact {
-  return 'jobId' in fact && fact.jobId !== undefined && fact.attempt !== undefined;
-}
-
-export type FactOf<K extends Fact['type']> = Extract<Fact, { type: K }>;
+export type FactOf<K extends Fact['type']> = Extract<ReadFact, { type: K }>;

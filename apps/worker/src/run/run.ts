@@ -3,13 +3,14 @@ import { copyFileSync, mkdirSync, renameSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { DomainError, duration, mediaSpeeds, planLine, type Spec } from '@graft/contracts';
+import { DomainError, duration, lineOf, mediaSpeeds, planLine, type Spec } from '@graft/contracts';
 import {
   kernelsInfo,
   listNumbered,
   loadBase,
   usedMemory,
   openRun,
+  runEventOf,
   removeFolder,
   RunGroup,
   setDevice,
@@ -276,7 +277,7 @@ class LocalRun {
       case 'log':
         return this.progress.say(`${fact.level === 'warn' ? 'warning: ' : ''}${fact.message}`);
       default:
-        return fact satisfies never;
+        return this.progress.say(lineOf(runEventOf(fact), run.data.totalSteps));
     }
   }
 
@@ -290,7 +291,7 @@ class LocalRun {
     }
   }
 
-  private ledger({ examples, meanLoss, rows: [worst] }: FactOfRun<'ledger'>): void {
+  private ledger({ examples, mean_loss: meanLoss, rows: [worst] }: FactOfRun<'ledger'>): void {
     if (worst)
       this.progress.say(
         `loss ledger: ${meanLoss.toFixed(4)} on average of ${examples} examples, the worst at line ${worst.line} (${worst.loss.toFixed(4)})`,
@@ -302,7 +303,8 @@ class LocalRun {
     this.trainedSeconds += fact.seconds;
     const perStep = this.trainedSeconds / (fact.step - run.fromStep);
     this.progress.update({
-      ...fact,
+      step: fact.step,
+      rssBytes: fact.rss_bytes,
       loss: fact.metrics.loss,
       totalSteps: run.data.totalSteps,
       tokensPerSecond: this.trainedTokens / this.trainedSeconds,
@@ -325,12 +327,12 @@ class LocalRun {
     this.outcome = 0;
     const rate = this.trainedSeconds === 0 ? 0 : this.trainedTokens / this.trainedSeconds;
     this.progress.say(
-      `done: ${fact.step} steps, ${fact.trainedTokens} tokens in ${duration(this.trainedSeconds)}, ` +
+      `done: ${fact.step} steps, ${fact.trained_tokens} tokens in ${duration(this.trainedSeconds)}, ` +
         `${rate.toFixed(1)} tokens/s, peak memory ${(usedMemory().peakBytes / 2 ** 30).toFixed(2)} GiB`,
     );
     const ofBest =
-      fact.publishedStep < fact.step
-        ? ` (of step ${fact.publishedStep}, the best of its evaluations)`
+      fact.published_step < fact.step
+        ? ` (of step ${fact.published_step}, the best of its evaluations)`
         : '';
     this.progress.say(`adapter: ${this.options.out}${ofBest}`);
   }

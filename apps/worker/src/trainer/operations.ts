@@ -8,6 +8,7 @@ import {
   type OperationResult,
   type Work,
 } from '@graft/peft-core';
+import { eventOf } from './event-of.js';
 import { keyOf } from '../protocol/protocol.js';
 import type { AdmitCommand, AttemptKey, Fact, StartCommand } from '../protocol/protocol.js';
 import type { WorkMark } from './work-mark.js';
@@ -51,7 +52,7 @@ export class Operations {
       adapterDirs,
       workDir,
       onLog: (level, message) =>
-        void this.send({ type: 'log', ...key, level, code: null, message }),
+        void this.send(eventOf(key, { type: 'log', level, code: null, message })),
     });
     const waits = asks === true;
     const bytes = operationBytes(base, operation, adapterDirs);
@@ -86,27 +87,28 @@ export class Operations {
     try {
       const { done, value } = work.next();
       const message = operationInWords(operation);
-      if (!done) this.send({ type: 'phase', ...key, code: PHASE, message, progress: value });
+      if (!done) this.send(eventOf(key, { type: 'phase', code: PHASE, message, progress: value }));
       else this.finished(key, base, value);
     } catch (error) {
       this.jobs.delete(keyOf(key));
-      this.send({ ...failureOf(error), ...key });
+      this.send(eventOf(key, failureOf(error)));
     }
     this.mark.idle();
   }
 
   private finished(key: AttemptKey, base: Base, result: OperationResult): void {
-    const { parameters, dir: _, ...fact } = result;
+    const { parameters, ...fact } = result;
     this.jobs.delete(keyOf(key));
-    this.send({
-      type: 'started',
-      ...key,
-      fromStep: 0,
-      totalSteps: 0,
-      trainableParameters: parameters,
-      totalParameters: base.model.parameterCount,
-      trainingExamples: 0,
-    });
-    this.send({ ...fact, ...key });
+    this.send(
+      eventOf(key, {
+        type: 'started',
+        from_step: 0,
+        total_steps: 0,
+        trainable_parameters: parameters,
+        total_parameters: base.model.parameterCount,
+        training_examples: 0,
+      }),
+    );
+    this.send(eventOf(key, fact));
   }
 }

@@ -1,6 +1,6 @@
 // One frozen base, the runs that train on it and the chats it answers. Commands in, facts out.
 import { mkdirSync } from 'node:fs';
-import { DomainError, readRequest, type RequestKind } from '@graft/contracts';
+import { DomainError, isEnd, readRequest, type RequestKind, type StopReason } from '@graft/contracts';
 import {
   allocatedBytes,
   failureOf,
@@ -29,6 +29,7 @@ import { Operations } from './operations.js';
 import { SoundDecoder, type Decode } from './sound-decoder.js';
 import { TranscriptScheduler } from './transcript-scheduler.js';
 import type { WorkMark } from './work-mark.js';
+import { eventOf } from './event-of.js';
 import { keyOf } from '../protocol/protocol.js';
 import type {
   AdmitCommand,
@@ -40,7 +41,6 @@ import type {
   LoadCommand,
   StartCommand,
   StopCommand,
-  StopReason,
 } from '../protocol/protocol.js';
 
 /** Answers work for so long at a time where nothing is trained. */
@@ -244,9 +244,9 @@ export class Trainer {
         ...command,
         id: this.nextRun++,
         onPhase: (code: string, message: string, progress: number | null) =>
-          void this.send({ type: 'phase', ...key, code, message, progress }),
+          void this.send(eventOf(key, { type: 'phase', code, message, progress })),
         onLog: (level: 'info' | 'warn', message: string) =>
-          void this.send({ type: 'log', ...key, level, code: null, message }),
+          void this.send(eventOf(key, { type: 'log', level, code: null, message })),
       };
       const prepared = prepareRun(this.base, command.spec, options);
       const seconds = (performance.now() - began) / 1000;
@@ -256,7 +256,7 @@ export class Trainer {
         this.send({ type: 'needs', ...key, bytes: prepared.bytes });
       } else this.open(waiting, Infinity);
     } catch (error) {
-      this.send({ ...failureOf(error), ...key });
+      this.send(eventOf(key, failureOf(error)));
     }
     this.mark.idle();
   }
@@ -291,7 +291,7 @@ export class Trainer {
       if (done) this.opened(opening, run);
     } catch (error) {
       this.opening.delete(keyOf(key));
-      this.send({ ...failureOf(error), ...key });
+      this.send(eventOf(key, failureOf(error)));
     }
     this.mark.idle();
   }
@@ -302,15 +302,16 @@ export class Trainer {
     this.opening.delete(keyOf(key));
     this.keys.set(run, key);
     group.add(run, { seconds: spent, bytes, grown });
-    this.send({
-      type: 'started',
-      ...key,
-      fromStep: run.fromStep,
-      totalSteps: run.data.totalSteps,
-      trainableParameters: run.trainableParameters,
-      totalParameters: base.model.parameterCount,
-      trainingExamples: run.data.examples.length,
-    });
+    this.send(
+      eventOf(key, {
+        type: 'started',
+        from_step: run.fromStep,
+        total_steps: run.data.totalSteps,
+        trainable_parameters: run.trainableParameters,
+        total_parameters: base.model.parameterCount,
+        training_examples: run.data.examples.length,
+      }),
+    );
   }
 
   private stop({ reason, ...command }: StopCommand): void {
@@ -334,8 +335,8 @@ export class Trainer {
     if (run) run.endAt = step;
   }
 
-  private stopped({ jobId, attempt }: AttemptKey, reason: StopReason): void {
-    this.send({ jobId, attempt, type: 'stopped', reason, step: 0 });
+  private stopped(key: AttemptKey, reason: StopReason): void {
+    this.send(eventOf(key, { type: 'stopped', reason, step: 0 }));
   }
 
   private markRuns(runs: readonly Run[]): void {
@@ -345,21 +346,13 @@ export class Trainer {
   private report(run: Run, fact: RunFact): void {
     const key = this.keys.get(run);
     if (!key) return;
-    if (!this.send({ ...withoutFolder(fact), ...key })) run.stopping = 'cancel';
-    if (fact.type === 'finished' || fact.type === 'failed' || fact.type === 'stopped')
-      this.keys.delete(run);
+    if (!this.send(eventOf(key, fact))) run.stopping = 'cancel';
+    if (isEnd(fact.type)) this.keys.delete(run);
   }
 
   private find({ jobId, attempt }: AttemptKey): Run | undefined {
     return [...this.keys].find(([, key]) => key.jobId === jobId && key.attempt === attempt)?.[0];
   }
-}
-
-/** The agent knows where a run writes; it takes no folder from a process that it does not trust. */
-function withoutFolder(fact: RunFact) {
-  if (fact.type !== 'saved' && fact.type !== 'finished') return fact;
-  const { dir: _, ...rest } = fact;
-  return rest;
 }
 
 function loaded<T>(scheduler: T | null): T {

@@ -1,5 +1,5 @@
 // Whose fault the end of a trainer process is for each run that it held.
-import { Blame } from '@graft/contracts/grpc';
+import type { Blame } from '@graft/contracts';
 import { wasAsked, type TrainerExit } from './exit-class.js';
 
 /** Who was in the process when it ended. */
@@ -21,36 +21,22 @@ export const isTogether = (code: string): boolean => TOGETHER.has(code);
 /**
  * The run whose work was on is to blame, whoever else was present; runs that shared the work are suspects, and so is
  * everybody when it was at nobody's. An end that we asked for is nobody's fault, but it is not that of a run either
- * that was only present.
+ * that was only present. Null where nobody is to blame.
  */
-export function blameFor(key: string, exit: TrainerExit, { runs, others }: Company): Blame {
+export function blameFor(key: string, exit: TrainerExit, { runs, others }: Company): Blame | null {
   const { work } = exit;
   const mine = work.kind === 'runs' && work.keys.includes(key);
-  if (work.kind === 'answers' || (work.kind === 'runs' && !mine)) return Blame.BLAME_OTHER;
-  if (exit.class === 'cancelled') return Blame.BLAME_UNSPECIFIED;
-  if (runs.length <= 1 && !others) return Blame.BLAME_OWN;
-  if (isTogether(exit.class)) return Blame.BLAME_SHARED;
-  if (work.kind === 'runs') return work.keys.length > 1 ? Blame.BLAME_SHARED : Blame.BLAME_OWN;
-  return runs.length <= 1 ? Blame.BLAME_OWN : Blame.BLAME_SHARED;
-}
-
-/** For logs. */
-export function inWords(blame: Blame): string {
-  switch (blame) {
-    case Blame.BLAME_OWN:
-      return 'its own';
-    case Blame.BLAME_SHARED:
-      return 'shared';
-    case Blame.BLAME_OTHER:
-      return "another's";
-    default:
-      return 'unknown';
-  }
+  if (work.kind === 'answers' || (work.kind === 'runs' && !mine)) return 'other';
+  if (exit.class === 'cancelled') return null;
+  if (runs.length <= 1 && !others) return 'own';
+  if (isTogether(exit.class)) return 'shared';
+  if (work.kind === 'runs') return work.keys.length > 1 ? 'shared' : 'own';
+  return runs.length <= 1 ? 'own' : 'shared';
 }
 
 /** What a run is told of the end of its process. */
-export function inWordsFor(exit: TrainerExit, blame: Blame): string {
-  if (blame === Blame.BLAME_OTHER)
+export function inWordsFor(exit: TrainerExit, blame: Blame | null): string {
+  if (blame === 'other')
     return exit.work.kind === 'answers'
       ? 'an answer to a chat ended the process that it shared with the job'
       : 'another job ended the process that both shared';

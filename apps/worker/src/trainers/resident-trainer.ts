@@ -1,16 +1,16 @@
-import { DomainError } from '@graft/contracts';
-import { Blame, type BaseRef } from '@graft/contracts/grpc';
+import { DomainError, isEnd, type Blame } from '@graft/contracts';
+import type { BaseRef } from '@graft/contracts/grpc';
 import type { TrainerProcess } from './trainer-process.js';
 import { blameFor } from './blame.js';
 import { failureClass, type TrainerExit } from './exit-class.js';
 import {
-  isAttemptFact,
   keyOf,
-  type AttemptFact,
   type Command,
-  type Fact,
   type AnswerFact,
   type AskCommand,
+  type NeedsFact,
+  type ReadEvent,
+  type ReadFact,
   type AttemptKey,
   type StartCommand,
 } from '../protocol/protocol.js';
@@ -19,9 +19,10 @@ import { allocatedBy } from './memory.js';
 import type { Place, Precision } from './trainers.js';
 
 export interface RunListener {
-  fact(fact: AttemptFact): void;
-  /** The process is gone while it held the run. */
-  exit(exit: TrainerExit, blame: Blame): void;
+  needs(fact: NeedsFact): void;
+  event(event: ReadEvent): void;
+  /** The process is gone while it held the run. `blame` is null where nobody is to blame, or nobody can tell. */
+  exit(exit: TrainerExit, blame: Blame | null): void;
 }
 
 /** Under what its answers' bytes are reserved. */
@@ -112,7 +113,7 @@ export class ResidentTrainer {
     } catch (error) {
       if (error instanceof DomainError) throw error;
       // It ended a moment before: for that it had nothing of this run yet.
-      void this.process.exited.then((exit) => listener.exit(exit, Blame.BLAME_OTHER));
+      void this.process.exited.then((exit) => listener.exit(exit, 'other'));
     }
   }
 
@@ -172,7 +173,7 @@ export class ResidentTrainer {
       unsubscribeExit();
     };
     const unsubscribe = this.process.onFact((fact) => {
-      if (isRunEnd(fact) && keyOf(fact) === key) settled();
+      if (fact.type === 'event' && isEnd(fact.kind) && keyOf(fact) === key) settled();
     });
     const unsubscribeExit = this.process.onExit(settled);
     this.send({ type: 'stop', jobId: run.jobId, attempt: run.attempt, reason: 'cancel' });
@@ -209,14 +210,11 @@ export class ResidentTrainer {
     for (const report of this.phases) report(code, message, progress);
   }
 
-  private route(fact: Fact): void {
+  private route(fact: ReadFact): void {
     if (fact.type === 'answer') this.answers.get(fact.id)?.(fact);
-    else if (isAttemptFact(fact)) this.runs.get(keyOf(fact))?.fact(fact);
+    else if (fact.type === 'event') this.runs.get(keyOf(fact))?.event(fact);
+    else if (fact.type === 'needs') this.runs.get(keyOf(fact))?.needs(fact);
     else if (fact.type === 'phase')
       this.report(fact.code, fact.message, fact.progress ?? undefined);
   }
-}
-
-function isRunEnd(fact: Fact): fact is Extract<Fact, { type: 'finished' | 'failed' | 'stopped' }> {
-  return fact.type === 'finished' || fact.type === 'failed' || fact.type === 'stopped';
 }

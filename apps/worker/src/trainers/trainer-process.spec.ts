@@ -31,8 +31,12 @@ it('waits longer for the first step of a run than for the next one', async () =>
     threads: 1,
     main: fileURLToPath(new URL('../../test/small-trainer.mjs', import.meta.url)),
   });
-  const heard = (type: 'pong' | 'step') =>
-    new Promise<void>((resolve) => void trainer.on(type, () => resolve()));
+  const heard = (wanted: 'pong' | 'step') =>
+    new Promise<void>((resolve) => {
+      trainer.onFact((fact) => {
+        if (wanted === (fact.type === 'event' ? fact.kind : fact.type)) resolve();
+      });
+    });
   const run = { jobId: 'j', attempt: 1, spec: { seed: 1 } as Spec, workDir: folder };
   const base = { baseId: 'b', baseName: 'b' };
   const files = { validFile: null, initAdapterDir: null, checkpointDir: null };

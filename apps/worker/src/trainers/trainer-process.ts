@@ -2,7 +2,7 @@
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import type { Readable, Writable } from 'node:stream';
-import { DomainError, grouped, MAX_COMMAND_BYTES } from '@graft/contracts';
+import { DomainError, grouped, MAX_COMMAND_BYTES, type RunEventName } from '@graft/contracts';
 import { classifyExit, oomKills, type TrainerExit } from './exit-class.js';
 import { readFact } from '../protocol/fact-schema.js';
 import { encodeFrame, FrameDecoder, FrameTooLarge } from '../protocol/frames.js';
@@ -12,8 +12,9 @@ import {
   type Command,
   type Fact,
   type FactOf,
+  type ReadEvent,
+  type ReadFact,
   type ReadyFact,
-  type AttemptKey,
 } from '../protocol/protocol.js';
 import { IDLE, MARK_VARIABLE, WorkMarkFile } from '../trainer/work-mark.js';
 import { TRAINER_MAIN } from '../scripts.js';
@@ -35,7 +36,7 @@ export interface TrainerOptions {
   readonly main?: string;
 }
 
-type Listener = (fact: Fact) => void;
+type Listener = (fact: ReadFact) => void;
 
 const STDERR_TAIL = 8192;
 const PING_MS = 5_000;
@@ -44,8 +45,8 @@ const HANG_MS = 60_000;
 const LOAD_MS = 15 * 60_000;
 /** Facts after which something is not in preparation any more, */
 const SETTLED = { ready: 'process', loaded: 'base', loadFailed: 'base' };
-/** and those after which their run is not. */
-const BEGUN: ReadonlySet<Fact['type']> = new Set(['step', 'finished', 'failed', 'stopped']);
+/** and events after which their run is not. */
+const BEGUN: ReadonlySet<RunEventName> = new Set(['step', 'finished', 'failed', 'stopped']);
 /** What a trainer sees of our environment; secrets never. */
 const PASSED_ON = [
   'PATH',
@@ -195,7 +196,7 @@ export class TrainerProcess {
     this.child.stdin.on('error', () => undefined);
   }
 
-  private *facts(decoder: FrameDecoder, chunk: Buffer): Generator<Fact> {
+  private *facts(decoder: FrameDecoder, chunk: Buffer): Generator<ReadFact> {
     if (this.isDoubtful) return;
     try {
       for (const message of decoder.push(chunk)) yield readFact(message);
@@ -207,19 +208,23 @@ export class TrainerProcess {
     }
   }
 
-  private dispatch(fact: Fact): void {
+  private dispatch(fact: ReadFact): void {
     this.lastFactAt = performance.now();
-    if (fact.type === 'step') {
-      this.stepMs.push(fact.seconds * 1000);
-      if (this.stepMs.length > 101) this.stepMs.shift();
-    }
     if (fact.type in SETTLED) this.preparing.delete(SETTLED[fact.type as keyof typeof SETTLED]);
-    if (BEGUN.has(fact.type)) this.preparing.delete(keyOf(fact as AttemptKey));
+    if (fact.type === 'event') this.noteEvent(fact);
     for (const listener of [
       ...(this.listeners.get(fact.type) ?? []),
       ...(this.listeners.get('*') ?? []),
     ])
       listener(fact);
+  }
+
+  private noteEvent(event: ReadEvent): void {
+    if (event.kind === 'step') {
+      this.stepMs.push(event.payload.seconds * 1000);
+      if (this.stepMs.length > 101) this.stepMs.shift();
+    }
+    if (BEGUN.has(event.kind)) this.preparing.delete(keyOf(event));
   }
 
   private watch(): void {

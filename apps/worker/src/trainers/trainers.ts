@@ -206,9 +206,7 @@ export class Trainers {
       process.kill();
       throw error;
     }
-    process.on('log', ({ jobId, level, message }) => {
-      if (jobId === undefined) log[level]({ trainer: process.pid }, message);
-    });
+    process.on('log', ({ level, message }) => log[level]({ trainer: process.pid }, message));
     void process.exited.then(() => {
       orphans.untrack(process.pid);
       if (this.spare === process) this.spare = null;

@@ -40,16 +40,27 @@ export type RunEventOf<Kind extends RunEventName> = {
 }[Kind];
 export type RunEvent = RunEventOf<RunEventName>;
 /** Kinds that need more of the API than a line in the job's history. */
-export type HandledName = Exclude<Registered, { readonly stored: 'event' }>['kind'];
+export type HandledName = Exclude<RunEventName, StoredName>;
 
 /** Kinds that are the last of their attempt. */
 export type EndName = 'finished' | 'failed' | 'stopped';
 export const isEnd = (kind: string): kind is EndName =>
   kind === 'finished' || kind === 'failed' || kind === 'stopped';
 
+/** Of the path of a field in an error, in characters. */
+const MAX_FIELD = 200;
+
 /** Undefined for a kind of another build. */
 export const runEventKind = (kind: string): RunEventKind | undefined =>
   runEvents.find((one) => one.kind === kind);
+
+/** Kinds that are stored as an event of the job's history. */
+export type StoredName = Extract<Registered, { readonly stored: 'event' }>['kind'];
+
+export const storedNames = (): StoredName[] =>
+  (runEvents as readonly RunEventKind[])
+    .filter(({ stored }) => stored === 'event')
+    .map(({ kind }) => kind as StoredName);
 
 /** What people read of it; its kind, where the description has no line. */
 export const lineOf = ({ kind, payload }: RunEvent, totalSteps: number | null = null): string =>
@@ -66,8 +77,9 @@ export function readRunEvent(kind: string, json: string): RunEvent | null {
   const { data, error } = schema.safeParse(parsed(kind, json));
   if (error === undefined) return { kind, payload: data } as RunEvent;
   const [issue] = error.issues;
-  const field = [kind, ...(issue?.path ?? [])].join('.');
-  throw new DomainError('invalid_value', `${field}: ${issue?.message ?? 'it is malformed'}`, field);
+  // A path may hold the name of a metric, which may be anything.
+  const field = [kind, ...(issue?.path ?? [])].join('.').slice(0, MAX_FIELD);
+  throw new DomainError('invalid_value', `${field}: ${issue?.message ?? 'it is malformed'}`);
 }
 
 /** What travels: NaN becomes null. */
@@ -77,6 +89,6 @@ function parsed(kind: string, json: string): unknown {
   try {
     return JSON.parse(json);
   } catch {
-    throw new DomainError('invalid_value', `${kind}: not JSON`, kind);
+    throw new DomainError('invalid_value', `${kind}: not JSON`);
   }
 }

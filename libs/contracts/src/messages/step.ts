@@ -10,7 +10,7 @@ export const step = runEvent('step', {
     /** Time that the process worked on it. */
     seconds: z.number(),
     /** Time since the previous step in which the process worked for other runs and for answers. */
-    waited_seconds: z.number().optional(),
+    waited_seconds: z.number(),
     tokens: integer,
     rss_bytes: count,
     /** The task's, of the step's examples before the update, and the run's. */

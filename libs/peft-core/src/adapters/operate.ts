@@ -40,10 +40,10 @@ export interface OperationOptions {
   readonly onLog?: (level: 'info' | 'warn', message: string) => void;
 }
 
-export interface OperationResult extends FactOfRun<'finished'> {
+export type OperationResult = FactOfRun<'finished'> & {
   /** Numbers of the adapter or model that it made. */
   readonly parameters: number;
-}
+};
 
 /** The errors of a conversion, beside its adapter. */
 export const CONVERSION_REPORT = 'conversion.json';
@@ -276,17 +276,14 @@ const finished = (
   dir: string,
   adapter: readonly FileFact[],
   parameters: number,
-): OperationResult => {
-  const { peakBytes: peakRssBytes } = usedMemory();
-  return {
-    type: 'finished',
-    step: 0,
-    publishedStep: 0,
-    dir,
-    adapter,
-    trainedTokens: 0,
-    peakRssBytes,
-    forgetting: null,
-    parameters,
-  };
-};
+): OperationResult => ({
+  type: 'finished',
+  step: 0,
+  published_step: 0,
+  dir,
+  adapter,
+  trained_tokens: 0,
+  peak_rss_bytes: usedMemory().peakBytes,
+  forgetting: null,
+  parameters,
+});

@@ -198,7 +198,7 @@ function stop({ report }: Loop, run: Run): FactOfRun<'stopped'> {
   return { type: 'stopped', reason, step: run.step };
 }
 
-type Times = Pick<FactOfRun<'step'>, 'seconds' | 'waitedSeconds'>;
+type Times = Pick<FactOfRun<'step'>, 'seconds' | 'waited_seconds'>;
 type Update = Omit<FactOfRun<'step'>, keyof Times> & Pick<SeenByStep, 'media'>;
 
 function timedStep(run: Run, { media, ...update }: Update, timed: Times): FactOfRun<'step'> {
@@ -227,7 +227,7 @@ function clipAndStep(run: Run, sums: Sums): Update {
     step: run.step,
     tokens,
     media,
-    rssBytes: usedMemory().bytes,
+    rss_bytes: usedMemory().bytes,
     metrics: { ...measured, learning_rate: learningRate, grad_norm: gradNorm },
   };
 }

@@ -172,13 +172,13 @@ export class Member {
   }
 
   /** Seconds that its step has taken, and that it has waited for others since the step before. */
-  report(): { seconds: number; waitedSeconds: number } {
+  report(): { seconds: number; waited_seconds: number } {
     const [at, spent] = [this.now(), this.seconds];
     const { reported } = this;
     this.reported = { at, spent };
     return {
       seconds: spent - this.spentBefore,
-      waitedSeconds: Math.max(0, at - reported.at - (spent - reported.spent)),
+      waited_seconds: Math.max(0, at - reported.at - (spent - reported.spent)),
     };
   }
 

@@ -61,12 +61,19 @@ export class RunFiles {
   result(end: End): Omit<FactOfRun<'finished'>, 'forgetting'> {
     const { step, trainedTokens, best } = end;
     const dir = `${this.options.workDir}/adapter`;
-    const publishedStep = best?.step ?? step;
+    const published = best?.step ?? step;
     const write = (tmp: string): void =>
-      publishedStep === step ? void this.write(tmp, end) : this.best.copyTo(tmp);
+      published === step ? void this.write(tmp, end) : this.best.copyTo(tmp);
     const adapter = commitFolder(dir, write, null);
-    const { peakBytes: peakRssBytes } = usedMemory();
-    return { type: 'finished', step, publishedStep, dir, adapter, trainedTokens, peakRssBytes };
+    return {
+      type: 'finished',
+      step,
+      published_step: published,
+      dir,
+      adapter,
+      trained_tokens: trainedTokens,
+      peak_rss_bytes: usedMemory().peakBytes,
+    };
   }
 
   /**

@@ -4,6 +4,7 @@
  *
  *   L = -1/N Σ log p(y_i | y_<i)     over the N tokens of FIXED_TEXTS, each text by itself
  */
+import type { PayloadOf } from '@graft/contracts';
 import { noGrad, tidy } from '@graft/kernels';
 import { BARE_BASE } from '../../nn/batch.js';
 import type { Base } from '../../io/base/base-folder.js';
@@ -16,10 +17,7 @@ import { FIXED_TEXTS } from './fixed-texts.js';
 /** Longer texts are cut there: memory is reserved for what the run itself needs. */
 const MOST_TOKENS = 256;
 
-export interface Forgetting {
-  readonly loss: number;
-  readonly baseLoss: number;
-}
+export type Forgetting = NonNullable<PayloadOf<'finished'>['forgetting']>;
 
 export interface ForgettingOptions {
   /** Tokens that the run's sequences may have. */
@@ -40,7 +38,7 @@ export function forgetting(
   const maxSeqLen = Math.min(MOST_TOKENS, Math.floor(model.maxPositions / 2), room);
   const encoded = causalLm.encode(prepared, processor, { maxSeqLen });
   const examples = encoded.map(({ example }) => example);
-  return { loss: lossOf(model, run, examples), baseLoss: lossOf(model, BARE_BASE, examples) };
+  return { loss: lossOf(model, run, examples), base_loss: lossOf(model, BARE_BASE, examples) };
 }
 
 function lossOf(model: Model, run: number, examples: readonly TokenExample[]): number {

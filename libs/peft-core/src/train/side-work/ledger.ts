@@ -7,6 +7,7 @@
  *       = its part in the loss of its batch       of tasks whose examples are learnt from each other: batches of
  *                                                 batch_size in the order of the file, as an evaluation has them
  */
+import { MAX_LEDGER_ROWS } from '@graft/contracts';
 import { noGrad, tidy } from '@graft/kernels';
 import { BARE_BASE } from '../../nn/batch.js';
 import type { Model } from '../../models/model.js';
@@ -15,8 +16,6 @@ import type { FactOfRun } from '../facts.js';
 import type { RunData } from '../run-data.js';
 import type { SideWork } from './side-work.js';
 
-/** Kept of all examples: as many as somebody might read. */
-const MOST_ROWS = 500;
 /** Rows of the forwards of one turn; at least one example. */
 const TURN_ROWS = 512;
 
@@ -117,11 +116,11 @@ export class Ledger implements SideWork {
       type: 'ledger',
       step,
       examples: losses.length,
-      meanLoss: losses.reduce((sum, loss) => sum + loss, 0) / losses.length,
+      mean_loss: losses.reduce((sum, loss) => sum + loss, 0) / losses.length,
       rows: worst.map((place) => ({
         line: data.lines[place] ?? place + 1,
         loss: losses[place] as number,
-        baseLoss: this.base?.losses[place] ?? null,
+        base_loss: this.base?.losses[place] ?? null,
       })),
     };
   }
@@ -135,5 +134,5 @@ function worstOf(losses: Float64Array): number[] {
   };
   return Array.from(losses.keys())
     .sort((a, b) => (rank(a) === rank(b) ? a - b : rank(b) - rank(a)))
-    .slice(0, MOST_ROWS);
+    .slice(0, MAX_LEDGER_ROWS);
 }

@@ -4,7 +4,7 @@ import type { SamplePrompt } from '@graft/contracts';
 import { promptOf } from '../../data/text/prompt.js';
 import { Generation, type GenerationBase } from '../../generate/generation.js';
 import type { KvCache } from '../../nn/kv-cache.js';
-import type { FactOfRun, Sample } from '../facts.js';
+import type { FactOfRun } from '../facts.js';
 import { SAMPLE_ROWS } from '../run-bytes.js';
 import type { SideWork } from './side-work.js';
 import { stepTogether } from '../../generate/step-together.js';
@@ -56,10 +56,10 @@ export class Samples implements SideWork {
     const steps = stepTogether(this.base, this.cache, this.answers, SAMPLE_ROWS);
     for (const [i, { text }] of steps.entries()) this.texts[i] += text;
     if (!this.answers.every(({ done }) => done)) return null;
-    const samples = this.answers.map(({ finishReason, ids }, i): Sample => ({
+    const samples = this.answers.map(({ finishReason, ids }, i) => ({
       text: this.texts[i] as string,
-      finishReason: finishReason ?? 'length',
-      tokens: ids.length,
+      finish_reason: finishReason ?? 'length',
+      completion_tokens: ids.length,
     }));
     return { type: 'sampled', step: this.request.step, samples };
   }
