@@ -9,7 +9,7 @@ const PLUG_INS = 'libs/peft-core/src/methods/';
 /** The default of what people type, and the word for training without an adapter. */
 const ALLOWED = ['LORA', 'FULL'];
 /** How people write the names of methods. */
-const TITLES = 'libs/contracts/src/job-method.ts';
+const TITLES = 'libs/contracts/src/jobs/job-method.ts';
 
 const sources = ['apps', 'libs'].flatMap((top) =>
   readdirSync(join(ROOT, top)).flatMap((project) =>

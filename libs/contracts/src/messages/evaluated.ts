@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { lossText } from '../loss-text.js';
+import { lossText } from '../jobs/loss-text.js';
 import { count, integer, metrics } from './fields.js';
 import { runEvent } from './run-event.js';
 

@@ -1,6 +1,6 @@
 // Fields that several payloads have. Their limits are those of the tables, files and pages that they end in.
 import { z } from 'zod';
-import { MAX_METRICS, METRIC_NAME } from '../metric-name.js';
+import { MAX_METRICS, METRIC_NAME } from '../jobs/metric-name.js';
 
 /** PostgreSQL's integer. */
 const MAX_INTEGER = 2 ** 31 - 1;

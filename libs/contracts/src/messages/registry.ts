@@ -1,7 +1,7 @@
 // The only list of what a run reports. A kind that is `stored: 'event'` needs a file here, a line in this list, and
 // whoever reports it (CONTRIBUTING.md).
 import type { z } from 'zod';
-import { DomainError } from '../errors.js';
+import { DomainError } from '../http/errors.js';
 import { evaluated } from './evaluated.js';
 import { failed } from './failed.js';
 import { finished } from './finished.js';

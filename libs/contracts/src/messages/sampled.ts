@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { MOST_SAMPLE_PROMPTS } from '../sample-prompts.js';
+import { MOST_SAMPLE_PROMPTS } from '../jobs/sample-prompts.js';
 import { integer, text } from './fields.js';
 import { runEvent } from './run-event.js';
 

@@ -1,7 +1,7 @@
 // The requests that a model answers. gRPC and the pipe to a trainer carry them as JSON in an envelope that names the kind;
 // the API writes a request and reads its answer by these schemas, and so does the trainer at the other end.
 import { z } from 'zod';
-import { parseBody } from '../../parse-body.js';
+import { parseBody } from '../../http/parse-body.js';
 import { generateAnswer, generateRequest } from './generate.js';
 import { inferAnswer, inferRequest } from './infer.js';
 import { transcribeAnswer, transcribeRequest } from './transcribe.js';

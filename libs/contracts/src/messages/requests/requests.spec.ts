@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { DomainError } from '../../errors.js';
+import { DomainError } from '../../http/errors.js';
 import { joinedAnswer, readAnswer, readRequest, type GenerateAnswer } from './index.js';
 
 const REQUEST = {

@@ -1,5 +1,5 @@
 // What tells jobs apart. Without zod, since the dashboard's bundle has it.
-import type { JobIntegrationObject } from './integrations.js';
+import type { JobIntegrationObject } from '../integrations/integrations.js';
 import type { JobObject } from './job-objects.js';
 
 type Asked<One> = One extends unknown ? Omit<One, 'graft'> : never;

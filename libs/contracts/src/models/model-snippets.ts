@@ -1,5 +1,5 @@
 // How a model is used, as text to copy: over the API, and by the programs that its files are for. Nothing of it is run here.
-import type { ModelOperation } from './adapter-operation-names.js';
+import type { ModelOperation } from '../jobs/adapter-operation-names.js';
 import type { Catalog, CatalogTask } from './catalog.js';
 import { overApi, shell, type Snippet } from './api-snippets.js';
 import type { ModelObject, ModelUse } from './model-objects.js';

@@ -1,6 +1,6 @@
 /** Events of a job, and answers to its sample prompts, as the API answers them. */
 import { z } from 'zod';
-import { storedNames, type StoredName } from './messages/registry.js';
+import { storedNames, type StoredName } from '../messages/registry.js';
 import { SamplePrompt } from './sample-prompts.js';
 
 const HISTORY_KINDS = [

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { compareRuns } from './compare-runs.js';
-import type { EvalOutputItemObject } from './eval-objects.js';
+import type { EvalOutputItemObject } from '../evals/eval-objects.js';
 
 const item = (
   word: string,

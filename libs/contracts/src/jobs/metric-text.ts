@@ -1,4 +1,4 @@
-import type { MetricDescription } from './catalog.js';
+import type { MetricDescription } from '../models/catalog.js';
 import { lossText } from './loss-text.js';
 
 /** A number of a step for people: 0.5213 of a fraction → "52.1 %". */

@@ -1,4 +1,4 @@
-import { duration } from './duration.js';
+import { duration } from '../duration.js';
 import type { JobGraft } from './job-objects.js';
 
 type Place = Partial<

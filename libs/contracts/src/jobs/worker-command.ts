@@ -1,4 +1,4 @@
-import type { GatewayObject } from './graft-api.js';
+import type { GatewayObject } from '../http/graft-api.js';
 
 /** The command, for a person to copy, that starts one more worker; `tokenFile` holds its join token. */
 export function workerCommand(

@@ -1,4 +1,4 @@
-import type { EvalOutputItemObject } from './eval-objects.js';
+import type { EvalOutputItemObject } from '../evals/eval-objects.js';
 
 /** One item with what two runs made of it; null where a run has not (yet) graded it, or has no such item. */
 export interface ComparedItem {

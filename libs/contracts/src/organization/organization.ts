@@ -1,6 +1,6 @@
 // Administration: OpenAI's objects of /v1/organization, with Graft's own fields under `graft`.
-import { ProjectLimits } from './graft-api.js';
-import { JOB_STATUSES } from './job-status.js';
+import { ProjectLimits } from '../http/graft-api.js';
+import { JOB_STATUSES } from '../jobs/job-status.js';
 import { ROLES } from './scopes.js';
 
 import { z } from 'zod';

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { plainWords } from './problem.js';
+import { plainWords } from '../http/problem.js';
 import { SweepSearch } from './sweeps.js';
 
 /** Where and what the first problem is; null if there is none. */

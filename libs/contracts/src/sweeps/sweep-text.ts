@@ -1,6 +1,6 @@
 // What sweeps and their trials are, in words. Without zod, since the dashboard's bundle has it.
-import { fieldsOfTitle, peftTitle } from './job-method.js';
-import { lossText } from './loss-text.js';
+import { fieldsOfTitle, peftTitle } from '../jobs/job-method.js';
+import { lossText } from '../jobs/loss-text.js';
 import type { SweepMetric, SweepObject, TrialObject } from './sweeps.js';
 
 export const METRIC_NAMES: Readonly<Record<SweepMetric, string>> = {

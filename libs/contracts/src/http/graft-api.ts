@@ -1,7 +1,7 @@
 // Answers of Graft's own endpoints, beside OpenAI's.
-import { DataReport } from './data-report.js';
-import { TrainingOptions } from './training-options.js';
-import { ROLES } from './scopes.js';
+import { DataReport } from '../files/data-report.js';
+import { TrainingOptions } from '../jobs/training-options.js';
+import { ROLES } from '../organization/scopes.js';
 
 import { z } from 'zod';
 

@@ -1,6 +1,6 @@
 /** Models, as the API answers them. */
 import { z } from 'zod';
-import { MODEL_OPERATIONS, OperationObject } from './adapter-operation.js';
+import { MODEL_OPERATIONS, OperationObject } from '../jobs/adapter-operation.js';
 
 export const ModelUse = z.enum(['chat', 'embed', 'classify', 'transcribe']).meta({
   id: 'ModelUse',

@@ -1,7 +1,7 @@
 import { z } from 'zod';
-import { JobIntegrations } from './integrations.js';
-import { POOL_NAME, POOL_NAME_RULE } from './pool-name.js';
-import { grouped } from './problem.js';
+import { JobIntegrations } from '../integrations/integrations.js';
+import { POOL_NAME, POOL_NAME_RULE } from '../organization/pool-name.js';
+import { grouped } from '../http/problem.js';
 import { SAMPLE_TOKENS, SampleOptions } from './sample-prompts.js';
 import {
   asked,
@@ -11,7 +11,7 @@ import {
   Seed,
   TrainingOptions,
 } from './training-options.js';
-import { HELD_OUT, HELD_OUT_FROM, SPLIT_SEED } from './validation.js';
+import { HELD_OUT, HELD_OUT_FROM, SPLIT_SEED } from '../http/validation.js';
 
 // The body of POST /v1/fine_tuning/jobs: OpenAI's fields plus `peft` and `graft`
 // (reference: docs/api.md). `peft` is checked by the method's own schema, not here.

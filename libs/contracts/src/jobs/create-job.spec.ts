@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { CreateJob, GraftOptions, hyperparametersOf } from './create-job.js';
-import { plainWords } from './problem.js';
+import { plainWords } from '../http/problem.js';
 
 const body = (peft: object) => ({
   model: 'm',
@@ -85,7 +85,7 @@ describe("OpenAI's method in a job", () => {
 });
 
 it('has every option of `graft` in its documentation, and no other', () => {
-  const docs = readFileSync(new URL('../../../docs/api.md', import.meta.url), 'utf8');
+  const docs = readFileSync(new URL('../../../../docs/api.md', import.meta.url), 'utf8');
   const [, table = ''] = /^\| field of `graft` .*\n\|.*\n((?:\|.*\n)+)/m.exec(docs) ?? [];
   const rows = table.trim().split('\n');
   const named = rows.flatMap((row) => [...(row.split('|')[1] ?? '').matchAll(/`(\w+)`/g)]);

@@ -7,7 +7,7 @@ import {
   isDecomposed,
   pruningOf,
 } from './adapter-operation-names.js';
-import { POOL_NAME, POOL_NAME_RULE } from './pool-name.js';
+import { POOL_NAME, POOL_NAME_RULE } from '../organization/pool-name.js';
 
 export * from './adapter-operation-names.js';
 

@@ -1,8 +1,8 @@
 // Several jobs that differ in some of their fields: the body of POST /v1/sweeps, and what is answered.
 import { z } from 'zod';
-import { Seed } from './training-options.js';
-import { CreateJob } from './create-job.js';
-import { JobBest, JobError, JobForgetting, JobStatus, JobWarning } from './job-objects.js';
+import { Seed } from '../jobs/training-options.js';
+import { CreateJob } from '../jobs/create-job.js';
+import { JobBest, JobError, JobForgetting, JobStatus, JobWarning } from '../jobs/job-objects.js';
 
 export const MOST_TRIALS = 100;
 const MOST_RUNGS = 8;

@@ -1,4 +1,4 @@
-import type { JobPreviewObject } from './graft-api.js';
+import type { JobPreviewObject } from '../http/graft-api.js';
 
 /** What a job comes to, for one line of text. */
 export interface PlanFigures {

@@ -2,8 +2,8 @@
 import { z } from 'zod';
 import { OperationObject } from './adapter-operation.js';
 import { FINE_TUNING_METHODS } from './create-job.js';
-import { DataReport } from './data-report.js';
-import { JobIntegrationObject } from './integrations.js';
+import { DataReport } from '../files/data-report.js';
+import { JobIntegrationObject } from '../integrations/integrations.js';
 import { JOB_STATUSES } from './job-status.js';
 import { SampleOptions } from './sample-prompts.js';
 import { TrainingOptions } from './training-options.js';
