@@ -51,6 +51,7 @@ const API_LAYERS = [
   'blobs',
   'backup',
   'http',
+  'limits',
   'auth',
   'metrics',
   'queue',
@@ -67,14 +68,16 @@ const API_LAYERS = [
   'events',
   'preview',
   'stream',
+  'relay',
   'workers',
+  'dispatch',
   'jobs',
   'sweeps',
   'projects',
   'chat',
   'graders',
   'evals',
-  'worker-grpc',
+  'worker-service',
   'scaling',
   'health',
   'retention',
@@ -88,7 +91,7 @@ const WORKER_LAYERS = [
   'connection',
   'events',
   'blobs',
-  'trainers',
+  'trainer-pool',
   'attempts',
   'generation',
   'agent',
@@ -211,7 +214,7 @@ module.exports = {
       severity: 'error',
       from: {
         path: project('api'),
-        pathNot: '/(catalog/plugins|models/inspect-process)\\.|\\.spec\\.ts$',
+        pathNot: '/(catalog/plugins|models/imports/inspect-process)\\.|\\.spec\\.ts$',
       },
       to: { path: '^libs/peft-core/(src|dist)/catalog\\.' },
     },
@@ -227,15 +230,15 @@ module.exports = {
       comment:
         'pictures and sounds of strangers are decoded in a process of its own (docs/adr/0009)',
       severity: 'error',
-      from: { path: project('api'), pathNot: '/files/media-records\\.' },
+      from: { path: project('api'), pathNot: '/files/archives/media-records\\.' },
       to: { path: '^libs/peft-core/(src|dist)/media\\.' },
     },
     {
       name: 'only-the-archive-process-reads-archives',
       comment: 'it is started, not imported',
       severity: 'error',
-      from: { path: project('api'), pathNot: '/files/archive-process\\.|\\.spec\\.ts$' },
-      to: { path: '/files/(archive-process|media-records)\\.' },
+      from: { path: project('api'), pathNot: '/files/archives/archive-process\\.|\\.spec\\.ts$' },
+      to: { path: '/files/archives/(archive-process|media-records)\\.' },
     },
     {
       name: 'only-confined-processes-unpack',
@@ -244,7 +247,7 @@ module.exports = {
       from: {
         path: project('api'),
         pathNot:
-          '/(files/(tar-archive|zip-archive|zip-contents|unpack-process)|models/adapter-zip)\\.',
+          '/(files/archives/(tar-archive|zip-archive|zip-contents|unpack-process)|models/imports/adapter-zip)\\.',
       },
       to: { path: 'node_modules/(@types/)?(tar-stream|yauzl)/' },
     },
@@ -254,10 +257,10 @@ module.exports = {
       from: {
         path: project('api'),
         pathNot:
-          '/(files/(media-records|unpack-process|zip-contents)|models/inspect-process)\\.|\\.spec\\.ts$',
+          '/(files/archives/(media-records|unpack-process|zip-contents)|models/imports/inspect-process)\\.|\\.spec\\.ts$',
       },
       to: {
-        path: '/(files/(tar-archive|zip-archive|zip-contents)|models/adapter-zip)\\.',
+        path: '/(files/archives/(tar-archive|zip-archive|zip-contents)|models/imports/adapter-zip)\\.',
         dependencyTypesNot: ['type-only'],
       },
     },
@@ -266,7 +269,7 @@ module.exports = {
       comment: 'it is started, not imported',
       severity: 'error',
       from: { path: project('api') },
-      to: { path: '/(files/(table|unpack)|models/inspect|preview/reader)-process\\.' },
+      to: { path: '/(files/rows/table|files/archives/unpack|models/imports/inspect|preview/reader)-process\\.' },
     },
     ...layers(
       'api',

@@ -95,7 +95,7 @@ const readerProcess = {
 
 // its archive process decodes pictures and sounds
 const archiveProcess = {
-  files: ['apps/api/src/files/media-records.ts'],
+  files: ['apps/api/src/files/archives/media-records.ts'],
   rules: {
     'no-restricted-imports': [
       'error',

@@ -7,7 +7,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { FileCheck } from '../../apps/api/src/files/file-check.js';
+import { FileCheck } from '../../apps/api/src/files/rows/file-check.js';
 import { heldBytes } from '../../libs/peft-core/src/datasets/held-bytes.js';
 import { LengthBound } from '../../libs/peft-core/src/datasets/length-bound.js';
 import { writeTinyBase } from '../tiny-base.js';

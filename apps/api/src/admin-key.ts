@@ -1,5 +1,5 @@
 import { DomainError } from '@graft/contracts';
-import { ApiKeysService } from './auth/api-keys.service.js';
+import { ApiKeysService } from './auth/keys/api-keys.service.js';
 import { Audit } from './auth/audit.js';
 import { dataSource } from './database/data-source.js';
 import { Database } from './database/database.js';

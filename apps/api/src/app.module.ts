@@ -23,9 +23,11 @@ import { MODELS } from './models/providers.js';
 import { OUTBOUND } from './outbound/providers.js';
 import { PREVIEW } from './preview/providers.js';
 import { PROJECTS } from './projects/providers.js';
+import { DISPATCH } from './dispatch/providers.js';
 import { DISPATCH_QUEUE } from './queue/dispatch-queue-ref.js';
 import type { DispatchQueue } from './queue/dispatch-queue.js';
 import { Readiness } from './readiness.js';
+import { RELAY } from './relay/providers.js';
 import { RETENTION } from './retention/providers.js';
 import { ExternalScaler } from './scaling/external-scaler.js';
 import { STREAM } from './stream/providers.js';
@@ -33,7 +35,7 @@ import { SWEEPS } from './sweeps/providers.js';
 import { TRACES } from './traces/providers.js';
 import { WakeUps } from './wake/wake-ups.js';
 import { WEBHOOKS } from './webhooks/providers.js';
-import { WORKER_GRPC } from './worker-grpc/providers.js';
+import { WORKER_SERVICE } from './worker-service/providers.js';
 import { WORKERS } from './workers/providers.js';
 
 /** In the order of the layers (docs/adr/0010). Folders with a single provider have no list of their own. */
@@ -51,14 +53,16 @@ const FOLDERS: readonly ModuleMetadata[] = [
   EVENTS,
   PREVIEW,
   STREAM,
+  RELAY,
   WORKERS,
+  DISPATCH,
   JOBS,
   SWEEPS,
   PROJECTS,
   CHAT,
   GRADERS,
   EVALS,
-  WORKER_GRPC,
+  WORKER_SERVICE,
   HEALTH,
   RETENTION,
 ];

@@ -1,9 +1,9 @@
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import type { ApiKeysService } from './auth/api-keys.service.js';
+import type { ApiKeysService } from './auth/keys/api-keys.service.js';
 import type { Settings } from './config.js';
 import { randomText } from './ids.js';
-import type { JoinTokensService } from './auth/join-tokens.service.js';
+import type { JoinTokensService } from './auth/keys/join-tokens.service.js';
 
 /** What the person on this machine needs: `credentials.json` for the CLI, a file with the join token for workers. */
 export interface Credentials {

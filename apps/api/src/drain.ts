@@ -1,12 +1,12 @@
 import type { NestExpressApplication } from '@nestjs/platform-express';
-import { AnswerChunks } from './chat/answer-chunks.js';
+import { AnswerChunks } from './chat/answers/answer-chunks.js';
 import { Readiness } from './readiness.js';
 import { OpenRequests } from './http/open-requests.js';
 import { log } from './log.js';
 import { JobStream } from './stream/job-stream.js';
-import { WorkerGrpcServer } from './worker-grpc/server.js';
-import { Gateways } from './workers/gateways.js';
-import { RelayServer } from './workers/relay-server.js';
+import { WorkerGrpcServer } from './worker-service/server.js';
+import { Gateways } from './relay/gateways.js';
+import { RelayServer } from './relay/relay-server.js';
 
 /** Balancers look every 2 s and believe the second look. */
 const NOTICE_MS = 5_000;

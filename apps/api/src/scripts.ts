@@ -4,13 +4,13 @@ import { fileURLToPath } from 'node:url';
 // only the programs keep their places below this file.
 
 /** Reads an archive of media, in a process of its own. */
-export const ARCHIVE_PROCESS = scriptAt('./files/archive-process.js');
+export const ARCHIVE_PROCESS = scriptAt('./files/archives/archive-process.js');
 /** Reads Arrow and Parquet, in a process of its own. */
-export const TABLE_PROCESS = scriptAt('./files/table-process.js');
+export const TABLE_PROCESS = scriptAt('./files/rows/table-process.js');
 /** Looks into zips of training data and unpacks them and what gzip packed, in a process of its own. */
-export const UNPACK_PROCESS = scriptAt('./files/unpack-process.js');
+export const UNPACK_PROCESS = scriptAt('./files/archives/unpack-process.js');
 /** Looks at models and adapters before they are kept, in a process of its own. */
-export const INSPECT_PROCESS = scriptAt('./models/inspect-process.js');
+export const INSPECT_PROCESS = scriptAt('./models/imports/inspect-process.js');
 /** Renders and tokenises rows of data, in a process of its own. */
 export const READER_PROCESS = scriptAt('./preview/reader-process.js');
 /** Compiles the schema of an eval's items, in a thread. */

@@ -2,7 +2,7 @@ import type { ApiKeyObject, JobObject, OwnKeyObject, ProjectObject } from '@graf
 import { Command_Action } from '@graft/contracts/grpc';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { ApiKeysService } from '../dist/auth/api-keys.service.js';
+import { ApiKeysService } from '../dist/auth/keys/api-keys.service.js';
 import { Audit } from '../dist/auth/audit.js';
 import { dataSource } from '../dist/database/data-source.js';
 import { Database } from '../dist/database/database.js';

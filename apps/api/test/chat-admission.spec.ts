@@ -11,7 +11,7 @@ interface Answer {
 }
 
 const QUEUE = 3;
-/** Under which those who wait are given room (chat/answer-rows.ts). */
+/** Under which those who wait are given room (chat/answers/answer-rows.ts). */
 const QUEUE_LOCK = 7_202_611;
 
 describe('a chat is admitted', () => {

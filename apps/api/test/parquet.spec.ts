@@ -16,7 +16,7 @@ beforeAll(async () => {
 afterAll(() => api?.close());
 afterEach(() => expect(readdirSync(join(api.home, 'blobs', 'incoming'))).toEqual([]));
 
-const SCRIPT = join(import.meta.dirname, '../bundle/files/table-process.js');
+const SCRIPT = join(import.meta.dirname, '../bundle/files/rows/table-process.js');
 const decoders = (): string[] =>
   execFileSync('ps', ['-e', '-o', 'pid=,args='], { encoding: 'utf8' })
     .split('\n')

@@ -1,5 +1,5 @@
 export { Agent, type AgentOptions } from './agent/agent.js';
 export { readSettings, USAGE, type Settings } from './agent/settings.js';
 export { runWorker } from './agent/worker.js';
-export { TrainerProcess, type TrainerOptions } from './trainers/trainer-process.js';
-export type { TrainerExit } from './trainers/exit-class.js';
+export { TrainerProcess, type TrainerOptions } from './trainer-pool/trainer-process.js';
+export type { TrainerExit } from './trainer-pool/exit-class.js';

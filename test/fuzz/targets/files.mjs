@@ -3,9 +3,9 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
-import { csvRows } from '../../../apps/api/dist/files/csv-rows.js';
-import { LineCheck } from '../../../apps/api/dist/files/line-check.js';
-import { tableRows } from '../../../apps/api/dist/files/table-rows.js';
+import { csvRows } from '../../../apps/api/dist/files/rows/csv-rows.js';
+import { LineCheck } from '../../../apps/api/dist/files/rows/line-check.js';
+import { tableRows } from '../../../apps/api/dist/files/rows/table-rows.js';
 import { receiveTrainingData } from '../../../apps/api/dist/files/training-data.js';
 import { readUpload } from '../../../apps/api/dist/files/upload.js';
 import { bytes, cut, json } from '../mutate.mjs';

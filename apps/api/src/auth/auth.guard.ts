@@ -2,10 +2,10 @@ import { Injectable, type CanActivate, type ExecutionContext } from '@nestjs/com
 import { Reflector } from '@nestjs/core';
 import { DomainError, type Scope } from '@graft/contracts';
 import type { Response } from 'express';
-import { ApiKeysService } from './api-keys.service.js';
+import { ApiKeysService } from './keys/api-keys.service.js';
 import { PUBLIC, SCOPE, type Identified, type Principal } from './principal.js';
-import { RateLimits } from './rate-limits.js';
-import { bearer } from './secret-format.js';
+import { RateLimits } from '../limits/rate-limits.js';
+import { bearer } from './keys/secret-format.js';
 
 /** Every route needs a key unless it says otherwise. Runs before any body part is read. */
 @Injectable()

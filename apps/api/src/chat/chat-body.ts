@@ -6,7 +6,7 @@ import {
   NOT_DONE_IN_MESSAGE,
   NOT_DONE_IN_STREAM,
   NOT_DONE_IN_TEXT,
-} from './not-done.js';
+} from './answers/not-done.js';
 import { ResponseFormat } from './response-format.js';
 import { ToolCallOfMessage, toolFields } from './tools.js';
 

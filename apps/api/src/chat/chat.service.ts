@@ -16,7 +16,7 @@ import { newId } from '../ids.js';
 import { drained } from '../http/drained.js';
 import { openStream } from '../http/event-stream.js';
 import { ModelsService } from '../models/models.service.js';
-import { AnswerChunks, type AnswerChunk } from './answer-chunks.js';
+import { AnswerChunks, type AnswerChunk } from './answers/answer-chunks.js';
 import { ChatBody, CompletionBody, plainMessages, type Sampling } from './chat-body.js';
 import { checkWindow, limitOf, type Limit } from './limit.js';
 import { chatLogprobs, textLogprobs } from './logprobs.js';

@@ -1,13 +1,13 @@
 import type { ModuleMetadata } from '@nestjs/common';
-import { AnswerChunks } from './answer-chunks.js';
-import { AnswerRows } from './answer-rows.js';
-import { Answers } from './answers.js';
+import { AnswerChunks } from './answers/answer-chunks.js';
+import { AnswerRows } from './answers/answer-rows.js';
+import { Answers } from './answers/answers.js';
 import { ChatController } from './chat.controller.js';
 import { ChatService } from './chat.service.js';
-import { InferenceController } from './inference.controller.js';
-import { InferenceService } from './inference.service.js';
-import { TranscriptionController } from './transcription.controller.js';
-import { TranscriptionService } from './transcription.service.js';
+import { InferenceController } from './inference/inference.controller.js';
+import { InferenceService } from './inference/inference.service.js';
+import { TranscriptionController } from './inference/transcription.controller.js';
+import { TranscriptionService } from './inference/transcription.service.js';
 
 export const CHAT: ModuleMetadata = {
   controllers: [ChatController, InferenceController, TranscriptionController],

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { NOT_DONE_IN_CHAT, NOT_DONE_IN_EVALS } from '../chat/not-done.js';
+import { NOT_DONE_IN_CHAT, NOT_DONE_IN_EVALS } from '../chat/answers/not-done.js';
 import { asResponseFormat, ResponseFormat, TextFormat } from '../chat/response-format.js';
 import { TemplateMessage, TestingCriterion } from '../graders/grader.js';
 

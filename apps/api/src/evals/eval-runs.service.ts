@@ -14,7 +14,7 @@ import { mapTexts } from '../graders/graders.service.js';
 import { checkTemplate } from '../graders/template.js';
 import { pageOf, pageQuery } from '../http/parse.js';
 import { newId } from '../ids.js';
-import { Quotas } from '../lifecycle/quotas.js';
+import { Quotas } from '../lifecycle/lease/quotas.js';
 import { SweepEnds } from '../lifecycle/sweep-ends.js';
 import { isCheckpoint, ModelsService } from '../models/models.service.js';
 import { WebhookEvents } from '../webhooks/webhook-events.js';

@@ -1,6 +1,6 @@
 import { DomainError, MAX_LINE_BYTES, parseBody } from '@graft/contracts';
 import { jsonbText } from '../database/jsonb.js';
-import { LineSplitter } from '../files/line-splitter.js';
+import { LineSplitter } from '../files/rows/line-splitter.js';
 import { EvalRow } from './eval-body.js';
 import { itemCheck, type Schema } from './item-schema.js';
 

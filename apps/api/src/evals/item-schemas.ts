@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { DomainError } from '@graft/contracts';
-import { Slots } from '../files/slots.js';
+import { Slots } from '../limits/slots.js';
 import { ITEM_SCHEMA_WORKER } from '../scripts.js';
 import type { ItemBatch, ItemForm } from './item-batches.js';
 import type { ItemProblem, Schema } from './item-schema.js';

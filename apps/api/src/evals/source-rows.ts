@@ -1,5 +1,5 @@
 import { DomainError } from '@graft/contracts';
-import { Slots } from '../files/slots.js';
+import { Slots } from '../limits/slots.js';
 import type { EvalRow } from './eval-body.js';
 import { batchesOf, type ItemBatch } from './item-batches.js';
 import { askSchema, askFile, type SchemaQuestion } from './item-schemas.js';

@@ -6,7 +6,7 @@ import type { Received } from '../blobs/blob-store.js';
 import { Settings } from '../config.js';
 import { WorkerDatabase } from '../database/database.js';
 import type { Job } from '../database/entities/job.js';
-import { Leases, type Ending } from '../lifecycle/lease.js';
+import { Leases, type Ending } from '../lifecycle/lease/lease.js';
 import { Outbox } from '../lifecycle/outbox.js';
 import { Counters } from '../metrics/counters.js';
 import { Completion } from './completion.js';

@@ -3,7 +3,7 @@ import type { EntityManager } from 'typeorm';
 import type { Database } from '../database/database.js';
 import type { Job, Sparkline } from '../database/entities/job.js';
 import { valueOf } from '../history/metric-values.js';
-import { leaseRenewed } from '../lifecycle/lease.js';
+import { leaseRenewed } from '../lifecycle/lease/lease.js';
 
 type Step = PayloadOf<'step'>;
 

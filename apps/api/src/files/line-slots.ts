@@ -1,4 +1,4 @@
-import { Slots } from './slots.js';
+import { Slots } from '../limits/slots.js';
 
 /** Limits the requests that show lines of a file, since each reads the file from its start on the API's thread. */
 export const lineSlots = new Slots({

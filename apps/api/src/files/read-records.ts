@@ -7,8 +7,8 @@ import {
 } from '@graft/contracts';
 import { readLine, recordProblem } from '../catalog/plugins.js';
 import { pageQuery } from '../http/parse.js';
-import { beginningOf } from './line-beginning.js';
-import { LineSplitter } from './line-splitter.js';
+import { beginningOf } from './rows/line-beginning.js';
+import { LineSplitter } from './rows/line-splitter.js';
 
 /** Ends a page before its count is reached: lines may be long. */
 const PAGE_BYTES = 2 * MAX_LINE_BYTES;

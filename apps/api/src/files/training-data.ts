@@ -1,13 +1,13 @@
 import type { Columns } from '../catalog/plugins.js';
 import type { BlobStore, Received } from '../blobs/blob-store.js';
-import { Conversion } from './conversion.js';
-import { csvRows } from './csv-rows.js';
-import type { Checked } from './file-check.js';
-import { formatOf } from './format.js';
-import { arrayRows, lineRows } from './json-rows.js';
-import { LineCheck } from './line-check.js';
+import { Conversion } from './rows/conversion.js';
+import { csvRows } from './rows/csv-rows.js';
+import type { Checked } from './rows/file-check.js';
+import { formatOf } from './rows/format.js';
+import { arrayRows, lineRows } from './rows/json-rows.js';
+import { LineCheck } from './rows/line-check.js';
 import { peek } from './peek.js';
-import type { NumberedRow } from './rows.js';
+import type { NumberedRow } from './rows/rows.js';
 import { inTurns } from './upload-slots.js';
 import { WholeFile } from './whole-file.js';
 

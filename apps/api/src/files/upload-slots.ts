@@ -1,4 +1,4 @@
-import { Slots } from './slots.js';
+import { Slots } from '../limits/slots.js';
 
 /**
  * Limits requests while their file arrives. Each keeps an unfinished line and the hashes of its records in memory.

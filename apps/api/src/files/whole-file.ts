@@ -1,15 +1,15 @@
 // Training data in formats that are read from their end, or in an order of their own: only once all of it is on disk.
 import type { BlobStore, Received } from '../blobs/blob-store.js';
 import type { Columns } from '../catalog/plugins.js';
-import { ArchiveLines } from './archive-lines.js';
-import { confined } from './confined-process.js';
-import { Conversion } from './conversion.js';
-import { datasetRows, datasetShards } from './dataset-folder.js';
-import type { WholeFormat } from './format.js';
-import { LineCheck } from './line-check.js';
-import { unpackedWithin } from './packed.js';
-import { unreadable, type NumberedRow } from './rows.js';
-import { tableRows } from './table-rows.js';
+import { ArchiveLines } from './archives/archive-lines.js';
+import { confined } from '../sandbox/confined-process.js';
+import { Conversion } from './rows/conversion.js';
+import { datasetRows, datasetShards } from './archives/dataset-folder.js';
+import type { WholeFormat } from './rows/format.js';
+import { LineCheck } from './rows/line-check.js';
+import { unpackedWithin } from './archives/packed.js';
+import { unreadable, type NumberedRow } from './rows/rows.js';
+import { tableRows } from './rows/table-rows.js';
 import { UNPACK_PROCESS } from '../scripts.js';
 import type { Arrived, Circumstances } from './training-data.js';
 

@@ -1,6 +1,6 @@
 import { shorten } from '@graft/contracts';
 import { z } from 'zod';
-import { NOT_DONE_IN_CHAT, notDone } from '../chat/not-done.js';
+import { NOT_DONE_IN_CHAT, notDone } from '../chat/answers/not-done.js';
 import { METRICS } from './similarity.js';
 
 // OpenAI's graders, and in an eval its testing criteria.

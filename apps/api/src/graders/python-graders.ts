@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { DomainError } from '@graft/contracts';
 import { Settings } from '../config.js';
 import { Outage } from '../faults.js';
-import { Slots } from '../files/slots.js';
+import { Slots } from '../limits/slots.js';
 import { log } from '../log.js';
 import { graded, type Grade } from './grade.js';
 import {

@@ -18,7 +18,7 @@ import {
   warnedOfPool,
   type TimedAttempt,
 } from './job-object.js';
-import { takesJobs } from '../lifecycle/fit-worker.js';
+import { takesJobs } from '../lifecycle/lease/fit-worker.js';
 
 export const noSuchJob = (id: string, parameter = 'fine_tune_id'): DomainError =>
   new DomainError('fine_tune_not_found', `Could not find fine tune: ${id.slice(0, 60)}`, parameter);

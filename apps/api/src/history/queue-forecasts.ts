@@ -4,8 +4,8 @@ import { Settings } from '../config.js';
 import { poolAllowed } from '../auth/pools.js';
 import { Database } from '../database/database.js';
 import type { Job } from '../database/entities/job.js';
-import { takesJobs } from '../lifecycle/fit-worker.js';
-import { RUNNING_LIMIT, usedLately } from '../lifecycle/next-job.js';
+import { takesJobs } from '../lifecycle/lease/fit-worker.js';
+import { RUNNING_LIMIT, usedLately } from '../lifecycle/lease/next-job.js';
 import {
   simulate,
   type PoolState,

@@ -18,7 +18,7 @@ import { fineTunedName } from '../history/history-objects.js';
 import { restorableUntil } from '../history/job-object.js';
 import { JobsRepository, noSuchJob } from '../history/jobs.repository.js';
 import { EventLog } from '../lifecycle/event-log.js';
-import { priorityWithin } from '../lifecycle/quotas.js';
+import { priorityWithin } from '../lifecycle/lease/quotas.js';
 import { PoolTerms } from '../preview/pool-terms.js';
 
 /** What people do to a job that training knows nothing of: they name it, put it away, delete it and take that back. */

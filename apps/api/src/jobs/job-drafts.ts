@@ -9,7 +9,7 @@ import { Database } from '../database/database.js';
 import type { Job } from '../database/entities/job.js';
 import type { NewEvent } from '../lifecycle/event-log.js';
 import { JobTransitions, type NewJob, type Trial } from '../lifecycle/job-transitions.js';
-import { Quotas } from '../lifecycle/quotas.js';
+import { Quotas } from '../lifecycle/lease/quotas.js';
 import { FilesService } from '../files/files.service.js';
 import { ModelsService } from '../models/models.service.js';
 import { isOfPart } from '../preview/adapter-parts.js';

@@ -5,9 +5,9 @@ import { BlobStore } from '../blobs/blob-store.js';
 import { Settings } from '../config.js';
 import { Database } from '../database/database.js';
 import { pageQuery } from '../http/parse.js';
-import { beginningOf } from '../files/line-beginning.js';
+import { beginningOf } from '../files/rows/line-beginning.js';
 import { lineSlots } from '../files/line-slots.js';
-import { LineSplitter } from '../files/line-splitter.js';
+import { LineSplitter } from '../files/rows/line-splitter.js';
 import type { StoredLedger } from '../history/history-objects.js';
 import { JobsRepository } from '../history/jobs.repository.js';
 

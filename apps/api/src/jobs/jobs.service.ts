@@ -15,7 +15,7 @@ import { Database } from '../database/database.js';
 import { JobEvent, type Job } from '../database/entities/job.js';
 import { JobTransitions } from '../lifecycle/job-transitions.js';
 import { Outbox } from '../lifecycle/outbox.js';
-import { WorkerLink } from '../workers/worker-link.js';
+import { WorkerLink } from '../relay/worker-link.js';
 import { pageQuery, type PageQuery } from '../http/parse.js';
 import { eventNumber } from '../ids.js';
 import { bestBy, CheckpointsRepository } from '../history/checkpoints.repository.js';

@@ -10,7 +10,7 @@ import {
 import type { Principal } from '../auth/principal.js';
 import { checkOperation, resolveSpec } from '../catalog/plugins.js';
 import type { StoredFile } from '../database/entities/storage.js';
-import { priorityWithin } from '../lifecycle/quotas.js';
+import { priorityWithin } from '../lifecycle/lease/quotas.js';
 import { ModelsService, type Resolved } from '../models/models.service.js';
 import { PoolTerms } from '../preview/pool-terms.js';
 import { DEFAULT_POOL } from '../queue/pool.js';

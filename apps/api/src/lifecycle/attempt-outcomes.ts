@@ -9,7 +9,7 @@ import { Counters } from '../metrics/counters.js';
 import { AttemptTransitions, PREEMPTED } from './attempt-transitions.js';
 import { runsAlone } from './blame.js';
 import { EventLog, type NewEvent } from './event-log.js';
-import { LemonWorkers } from './lemon-workers.js';
+import { LemonWorkers } from './lease/lemon-workers.js';
 import { verdict } from './retry-policy.js';
 
 /** What an attempt is remembered by that could not be prepared, for a reason that is not the job's. */

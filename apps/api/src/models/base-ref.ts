@@ -2,7 +2,7 @@ import { DomainError } from '@graft/contracts';
 import type { BaseRef, BlobRef } from '@graft/contracts/grpc';
 import { residentBytes } from '../catalog/plugins.js';
 import type { Model, StoredFile } from '../database/entities/storage.js';
-import { nameOrPath } from './sources.js';
+import { nameOrPath } from './imports/sources.js';
 
 /** A base as a worker is told of it, for runs and answers in this precision. */
 export function baseRef(

@@ -4,7 +4,7 @@ import { type Deleted, ModelObject, type Page } from '@graft/contracts';
 import { Answers, AnswersDeleted, AnswersPage } from '../http/openapi.js';
 import { Caller, Needs, type Principal } from '../auth/principal.js';
 import { bodySchema, pageQuery } from '../http/parse.js';
-import { ImportModel, ModelImport } from './import.js';
+import { ImportModel, ModelImport } from './imports/import.js';
 import { ModelsService } from './models.service.js';
 
 /** In one answer; OpenAI's clients ask for no second page. */

@@ -34,7 +34,7 @@ import {
   type Operable,
 } from './model-object.js';
 import { modelUsers } from './model-users.js';
-import { smallText } from './small-file.js';
+import { smallText } from './downloads/small-file.js';
 
 const ADAPTER_CONFIG = 'adapter_config.json';
 const VOCABULARY = 'vocab.json';

@@ -1,13 +1,13 @@
 import type { ModuleMetadata } from '@nestjs/common';
-import { AdapterUpload } from './adapter-upload.js';
-import { AdaptersController } from './adapters.controller.js';
-import { ArchivesController } from './archives.controller.js';
-import { Archives } from './archives.service.js';
+import { AdapterUpload } from './imports/adapter-upload.js';
+import { AdaptersController } from './imports/adapters.controller.js';
+import { ArchivesController } from './downloads/archives.controller.js';
+import { Archives } from './downloads/archives.service.js';
 import { CatalogController } from './catalog.controller.js';
-import { HubPushController } from './hub-push.controller.js';
-import { HubPushes } from './hub-push.service.js';
-import { ImportClaims } from './import-claims.js';
-import { ModelImport } from './import.js';
+import { HubPushController } from './downloads/hub-push.controller.js';
+import { HubPushes } from './downloads/hub-push.service.js';
+import { ImportClaims } from './imports/import-claims.js';
+import { ModelImport } from './imports/import.js';
 import { ModelsController } from './models.controller.js';
 import { ModelsService } from './models.service.js';
 
@@ -20,12 +20,5 @@ export const MODELS: ModuleMetadata = {
     ModelsController,
     CatalogController,
   ],
-  providers: [
-    ModelsService,
-    Archives,
-    HubPushes,
-    ImportClaims,
-    ModelImport,
-    AdapterUpload,
-  ],
+  providers: [ModelsService, Archives, HubPushes, ImportClaims, ModelImport, AdapterUpload],
 };

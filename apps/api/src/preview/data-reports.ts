@@ -6,7 +6,7 @@ import { Settings } from '../config.js';
 import { Database } from '../database/database.js';
 import { Model, type File } from '../database/entities/storage.js';
 import { jsonbText } from '../database/jsonb.js';
-import type { Refusal } from '../files/confined-answer.js';
+import type { Refusal } from '../sandbox/confined-answer.js';
 import { sha256 } from '../ids.js';
 import { DataReader, ReaderFailure } from './data-reader.js';
 import type { BaseConfig, DataReports as Reports, ReportOptions } from './reader-protocol.js';

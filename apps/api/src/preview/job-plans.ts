@@ -23,7 +23,7 @@ import {
 } from '../catalog/plugins.js';
 import type { File } from '../database/entities/storage.js';
 import { FilesService } from '../files/files.service.js';
-import { priorityWithin } from '../lifecycle/quotas.js';
+import { priorityWithin } from '../lifecycle/lease/quotas.js';
 import { JobIntegrations, type JobRun } from '../integrations/job-integrations.js';
 import { ModelsService, type Resolved } from '../models/models.service.js';
 import { DEFAULT_POOL } from '../queue/pool.js';

@@ -1,6 +1,6 @@
 import type { BaseProcessor, DataFile, DataReports, NamedFile, Split } from '@graft/peft-core/data';
 import type { SamplePrompt } from '@graft/contracts';
-import type { ConfinedAnswer } from '../files/confined-answer.js';
+import type { ConfinedAnswer } from '../sandbox/confined-answer.js';
 
 /** Besides the files, what a report on data depends on. */
 export interface ReportOptions {

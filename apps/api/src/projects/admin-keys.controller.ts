@@ -2,8 +2,8 @@ import { Body, Controller, Delete, Get, HttpCode, Param, Post, Query } from '@ne
 import { ApiBearerAuth, ApiBody, ApiTags } from '@nestjs/swagger';
 import { AdminApiKeyObject, type Deleted, type Page, parseBody } from '@graft/contracts';
 import { z } from 'zod';
-import { ApiKeysService, DEFAULT_PROJECT } from '../auth/api-keys.service.js';
-import { adminKeyObject } from '../auth/key-objects.js';
+import { ApiKeysService, DEFAULT_PROJECT } from '../auth/keys/api-keys.service.js';
+import { adminKeyObject } from '../auth/keys/key-objects.js';
 import { Answers, AnswersDeleted, AnswersPage, Asks } from '../http/openapi.js';
 import { Caller, Needs, type Principal } from '../auth/principal.js';
 import { Database } from '../database/database.js';

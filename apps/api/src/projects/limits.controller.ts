@@ -5,7 +5,7 @@ import { StorageQuota } from '../blobs/storage-quota.js';
 import { Answers } from '../http/openapi.js';
 import { Caller, Needs, type Principal } from '../auth/principal.js';
 import { unix } from '../ids.js';
-import { highestPriority, Quotas } from '../lifecycle/quotas.js';
+import { highestPriority, Quotas } from '../lifecycle/lease/quotas.js';
 import { ownProject } from './own-project.js';
 
 @ApiTags('administration')

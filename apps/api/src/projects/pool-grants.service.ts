@@ -17,7 +17,7 @@ import { isAdmin, type Principal } from '../auth/principal.js';
 import { Database } from '../database/database.js';
 import { Pool, PoolGrant } from '../database/entities/tenancy.js';
 import { unix } from '../ids.js';
-import { PoolLoad, type Load } from '../workers/pool-load.js';
+import { PoolLoad, type Load } from '../dispatch/pool-load.js';
 import { WakeUps } from '../wake/wake-ups.js';
 
 export const ModifyPool = z.strictObject({

@@ -1,8 +1,8 @@
 import { Body, Controller, Delete, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
 import { ApiBearerAuth, ApiBody, ApiTags } from '@nestjs/swagger';
 import { type Deleted, type Page, ProjectApiKeyObject } from '@graft/contracts';
-import { ApiKeysService, CreateKey } from '../auth/api-keys.service.js';
-import { projectKeyObject } from '../auth/key-objects.js';
+import { ApiKeysService, CreateKey } from '../auth/keys/api-keys.service.js';
+import { projectKeyObject } from '../auth/keys/key-objects.js';
 import { Answers, AnswersDeleted, AnswersPage } from '../http/openapi.js';
 import { Caller, Needs, type Principal } from '../auth/principal.js';
 import { bodySchema, pageQuery, slice } from '../http/parse.js';

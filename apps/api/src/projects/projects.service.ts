@@ -8,16 +8,16 @@ import {
 } from '@graft/contracts';
 import type { EntityManager } from 'typeorm';
 import { z } from 'zod';
-import { DEFAULT_PROJECT } from '../auth/api-keys.service.js';
+import { DEFAULT_PROJECT } from '../auth/keys/api-keys.service.js';
 import { Audit } from '../auth/audit.js';
 import { poolAllowed } from '../auth/pools.js';
 import { isAdmin, type Principal } from '../auth/principal.js';
-import { keepAnAdmin } from '../auth/working-keys.js';
+import { keepAnAdmin } from '../auth/keys/working-keys.js';
 import { Database } from '../database/database.js';
 import { Project } from '../database/entities/tenancy.js';
 import { pageOf, pageQuery } from '../http/parse.js';
 import { newId, unix, unixOrNull } from '../ids.js';
-import { ArchivedProjects } from '../workers/archived-projects.js';
+import { ArchivedProjects } from '../dispatch/archived-projects.js';
 import { lockedProject, noSuchProject, ownProject } from './own-project.js';
 
 const limit = (most: number) =>

@@ -9,8 +9,8 @@ import {
 } from '@graft/contracts/grpc';
 import { inUrl, Settings } from '../config.js';
 import { WakeUps } from '../wake/wake-ups.js';
-import { grpcError } from '../worker-grpc/status.js';
-import { PoolLoad } from '../workers/pool-load.js';
+import { grpcError } from '../worker-service/status.js';
+import { PoolLoad } from '../dispatch/pool-load.js';
 
 const METRIC = 'graft-wanted-slots';
 /** Looks again when nobody called: a wake-up may be lost, and a job's pause before a retry ends without one. */

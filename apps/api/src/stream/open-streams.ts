@@ -1,7 +1,7 @@
 import { Injectable, type OnModuleDestroy, type OnModuleInit } from '@nestjs/common';
 import { DomainError } from '@graft/contracts';
 import type { Request, Response } from 'express';
-import { ApiKeysService } from '../auth/api-keys.service.js';
+import { ApiKeysService } from '../auth/keys/api-keys.service.js';
 import type { Principal } from '../auth/principal.js';
 import { Settings } from '../config.js';
 import { Readiness } from '../readiness.js';

@@ -10,7 +10,7 @@ import { Sweep } from '../database/entities/sweeps.js';
 import { pageOf, pageQuery } from '../http/parse.js';
 import { unix } from '../ids.js';
 import { JobTransitions } from '../lifecycle/job-transitions.js';
-import { WorkerLink } from '../workers/worker-link.js';
+import { WorkerLink } from '../relay/worker-link.js';
 import { bestOf, endedEarly, scoreOf, trialObject, Trials, type TrialSummary } from './trials.js';
 
 @Injectable()

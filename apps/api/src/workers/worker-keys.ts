@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import type { Hello } from '@graft/contracts/grpc';
-import { makeSecret, secretId } from '../auth/secret-format.js';
+import { makeSecret, secretId } from '../auth/keys/secret-format.js';
 import { WorkerDatabase } from '../database/database.js';
 import { sha256 } from '../ids.js';
 

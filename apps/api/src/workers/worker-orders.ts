@@ -7,7 +7,7 @@ import { Database } from '../database/database.js';
 import type { Worker } from '../database/entities/dispatch.js';
 import { log } from '../log.js';
 import { WakeUps } from '../wake/wake-ups.js';
-import { WorkerLink } from './worker-link.js';
+import { WorkerLink } from '../relay/worker-link.js';
 import { noSuchWorker } from './worker-list.js';
 
 export const DRAIN_REASON = 'an administrator drains this worker';

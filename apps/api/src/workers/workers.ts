@@ -3,17 +3,17 @@ import { DomainError, SCHEMA_VERSION } from '@graft/contracts';
 import type { Heartbeat, Hello, Pull } from '@graft/contracts/grpc';
 import { Settings } from '../config.js';
 import { Pools } from '../auth/pools.js';
-import { makeSecret, sameHash, secretId } from '../auth/secret-format.js';
+import { makeSecret, sameHash, secretId } from '../auth/keys/secret-format.js';
 import { WorkerDatabase } from '../database/database.js';
 import { newId, sha256 } from '../ids.js';
-import { fitWorker } from '../lifecycle/fit-worker.js';
+import { fitWorker } from '../lifecycle/lease/fit-worker.js';
 import {
   renewal,
   renewLeases,
   renewValues,
   type Renewal,
   type Renewed,
-} from '../lifecycle/lease.js';
+} from '../lifecycle/lease/lease.js';
 import { WorkerKeys } from './worker-keys.js';
 
 /** What a worker may say that it has; more is taken for this. */

@@ -12,13 +12,18 @@ import { RecoveredRuns } from '../events/recovered-runs.js';
 import { Spool } from '../events/spool.js';
 import { GenerationRelay } from '../generation/generation-relay.js';
 import type { ReadyFact } from '../protocol/protocol.js';
-import { Bases } from '../trainers/bases.js';
-import { Devices, type DevicesOptions } from '../trainers/devices.js';
-import { freeMemory, totalMemory } from '../trainers/memory.js';
-import { OrphanedTrainers } from '../trainers/orphaned-trainers.js';
-import { checkReach, makeTrainerFolder, openSandbox, type Sandbox } from '../trainers/sandbox.js';
+import { Bases } from '../trainer-pool/bases.js';
+import { Devices, type DevicesOptions } from '../trainer-pool/devices.js';
+import { freeMemory, totalMemory } from '../trainer-pool/memory.js';
+import { OrphanedTrainers } from '../trainer-pool/orphaned-trainers.js';
+import {
+  checkReach,
+  makeTrainerFolder,
+  openSandbox,
+  type Sandbox,
+} from '../trainer-pool/sandbox.js';
 import { TRAINER_MAIN } from '../scripts.js';
-import { Trainers } from '../trainers/trainers.js';
+import { Trainers } from '../trainer-pool/trainers.js';
 import { Heartbeat, type Load } from './heartbeat.js';
 import { Home } from './home.js';
 import type { Settings } from './settings.js';

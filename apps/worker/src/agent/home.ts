@@ -4,7 +4,7 @@ import { chmod, mkdir, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DomainError } from '@graft/contracts';
 import { removeWritten } from '../blobs/written-folder.js';
-import { readAlive, writeIdentity } from '../trainers/process-identity.js';
+import { readAlive, writeIdentity } from '../trainer-pool/process-identity.js';
 
 /** What a worker makes anew at every start. */
 const EMPTIED = ['runs', 'bases'] as const;

@@ -7,7 +7,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { writeChats, writeTinyBase } from '../../../../test/tiny-base.js';
 import { until } from '../../test/control-plane.js';
 import { useScene } from '../../test/scene.js';
-import { checkReach, openSandbox } from '../trainers/sandbox.js';
+import { checkReach, openSandbox } from '../trainer-pool/sandbox.js';
 
 const TRAINER = fileURLToPath(new URL('../../bundle/trainer/main.js', import.meta.url));
 const SPEC: Partial<Spec> = {

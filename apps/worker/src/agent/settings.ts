@@ -4,7 +4,7 @@ import { resolve } from 'node:path';
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { DomainError, POOL_NAME, POOL_NAME_RULE } from '@graft/contracts';
-import type { DeviceChoice } from '../trainers/devices.js';
+import type { DeviceChoice } from '../trainer-pool/devices.js';
 
 /** What a worker is told at start. Flags win over the environment; there is no third source. */
 export interface Settings {

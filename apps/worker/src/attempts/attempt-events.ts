@@ -1,7 +1,7 @@
 import { payloadJson, type RunEvent } from '@graft/contracts';
 import type { Event } from '@graft/contracts/grpc';
 import type { AttemptKey } from '../protocol/protocol.js';
-import type { ReportPhase } from '../trainers/bases.js';
+import type { ReportPhase } from '../trainer-pool/bases.js';
 
 /** Takes an event; `acknowledged` is called once the control plane has it. */
 export type Emit = (event: Event, acknowledged?: () => void) => void;

@@ -5,10 +5,10 @@ import { DamagedBlob } from '../blobs/blob-cache.js';
 import type { BlobFolder } from '../blobs/blob-folder.js';
 import type { Blobs } from '../blobs/blobs.js';
 import type { StartCommand } from '../protocol/protocol.js';
-import type { ReportPhase } from '../trainers/bases.js';
-import type { ResidentTrainer } from '../trainers/resident-trainer.js';
-import { makePassage } from '../trainers/sandbox.js';
-import type { Trainers } from '../trainers/trainers.js';
+import type { ReportPhase } from '../trainer-pool/bases.js';
+import type { ResidentTrainer } from '../trainer-pool/resident-trainer.js';
+import { makePassage } from '../trainer-pool/sandbox.js';
+import type { Trainers } from '../trainer-pool/trainers.js';
 
 export interface PreparationOptions {
   readonly assignment: Assignment;

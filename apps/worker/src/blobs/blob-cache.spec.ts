@@ -17,7 +17,7 @@ import type { BlobRef } from '@graft/contracts/grpc';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { canMount, SmallDisk } from '../../../../test/small-disk.js';
 import { BlobCache, DamagedBlob } from './blob-cache.js';
-import { makeTrainerFolder } from '../trainers/sandbox.js';
+import { makeTrainerFolder } from '../trainer-pool/sandbox.js';
 import { assemble, type FolderMakers } from './blob-folder.js';
 
 let folder: string;

@@ -10,9 +10,9 @@ import type { AnswerFact, AskCommand } from '../protocol/protocol.js';
 import { isDiskFull } from '../blobs/disk-full.js';
 import type { BlobFolder } from '../blobs/blob-folder.js';
 import type { Blobs } from '../blobs/blobs.js';
-import type { ReportPhase } from '../trainers/bases.js';
-import type { ResidentTrainer } from '../trainers/resident-trainer.js';
-import type { BaseRequest, Precision, Trainers } from '../trainers/trainers.js';
+import type { ReportPhase } from '../trainer-pool/bases.js';
+import type { ResidentTrainer } from '../trainer-pool/resident-trainer.js';
+import type { BaseRequest, Precision, Trainers } from '../trainer-pool/trainers.js';
 import { AskedMedia } from './asked-media.js';
 
 export interface GenerationRelayOptions {

@@ -1,0 +1,40 @@
+import { Body, Controller, Delete, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
+import { ApiBearerAuth, ApiBody, ApiTags } from '@nestjs/swagger';
+import { type Deleted, JoinTokenObject, type Page } from '@graft/contracts';
+import { Answers, AnswersDeleted, AnswersPage } from '../../http/openapi.js';
+import { Caller, Needs, type Principal } from '../principal.js';
+import { bodySchema, pageQuery } from '../../http/parse.js';
+import { CreateJoinToken, JoinTokensService } from './join-tokens.service.js';
+
+@ApiTags('graft')
+@ApiBearerAuth()
+@Controller('v1/join_tokens')
+export class JoinTokensController {
+  constructor(private readonly tokens: JoinTokensService) {}
+
+  @Get()
+  @Needs('admin')
+  @AnswersPage(JoinTokenObject, 'Tokens that let workers join', { limit: 10_000, most: 10_000 })
+  list(@Query() query: Record<string, unknown>): Promise<Page<JoinTokenObject>> {
+    return this.tokens.list(pageQuery(query, 10_000, 10_000));
+  }
+
+  @Post()
+  @HttpCode(200)
+  @Needs('admin')
+  @ApiBody({ schema: bodySchema(CreateJoinToken) })
+  @Answers(JoinTokenObject, 'Makes a join token; its secret is in this answer alone')
+  create(@Caller() caller: Principal, @Body() body: unknown): Promise<JoinTokenObject> {
+    return this.tokens.create(caller, body);
+  }
+
+  @Delete(':id')
+  @Needs('admin')
+  @AnswersDeleted('graft.join_token', 'Revokes a join token')
+  revoke(
+    @Caller() caller: Principal,
+    @Param('id') id: string,
+  ): Promise<Deleted<'graft.join_token'>> {
+    return this.tokens.revoke(caller, id);
+  }
+}

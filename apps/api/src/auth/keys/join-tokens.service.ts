@@ -1,0 +1,114 @@
+import { Injectable } from '@nestjs/common';
+import { DomainError, POOL_NAME, POOL_NAME_RULE, parseBody } from '@graft/contracts';
+import type { Deleted, JoinTokenObject, Page } from '@graft/contracts';
+import { IsNull } from 'typeorm';
+import { z } from 'zod';
+import { ExpiresAt } from './expires-at.js';
+import { Audit } from '../audit.js';
+import { Pools } from '../pools.js';
+import type { Principal } from '../principal.js';
+import { makeSecret, sameHash, secretId } from './secret-format.js';
+import { Database } from '../../database/database.js';
+import { JoinToken } from '../../database/entities/tenancy.js';
+import { slice, type PageQuery } from '../../http/parse.js';
+import { sha256, unix, unixOrNull } from '../../ids.js';
+
+export const CreateJoinToken = z.strictObject({
+  name: z.string().min(1).max(100).default('worker'),
+  pool: z
+    .string()
+    .regex(POOL_NAME, POOL_NAME_RULE)
+    .nullish()
+    .describe('The only pool it opens; absent: any'),
+  expires_at: ExpiresAt,
+});
+
+/** What lets a worker join. Tokens are shown once and kept as hashes. */
+@Injectable()
+export class JoinTokensService {
+  constructor(
+    private readonly database: Database,
+    private readonly pools: Pools,
+    private readonly audit: Audit,
+  ) {}
+
+  private get tokens() {
+    return this.database.manager.getRepository(JoinToken);
+  }
+
+  /** `caller`: null at the installation's first start. */
+  async create(caller: Principal | null, body: unknown): Promise<JoinTokenObject> {
+    const { name, pool, expires_at } = parseBody(CreateJoinToken, body);
+    const { id, text, hash } = makeSecret('jt-graft');
+    const expires = expires_at ? new Date(expires_at * 1000) : null;
+    const row = await this.database.transaction(async (manager) => {
+      const values = { id, hash, name, pool: pool ?? null, expires_at: expires };
+      await manager.getRepository(JoinToken).upsert(values, ['id']);
+      if (pool) await this.pools.ensure(pool, manager);
+      await this.audit.write(manager, {
+        caller,
+        action: 'join_token.created',
+        target: id,
+        detail: { name, pool: pool ?? null },
+        projectId: null,
+      });
+      return manager.getRepository(JoinToken).findOneByOrFail({ id });
+    });
+    return { ...tokenObject(row), secret: text };
+  }
+
+  async list(page: PageQuery): Promise<Page<JoinTokenObject>> {
+    const rows = await this.tokens.find({
+      where: { revoked_at: IsNull() },
+      order: { created_at: 'DESC', id: 'DESC' },
+    });
+    return slice(rows, page, tokenObject);
+  }
+
+  async revoke(caller: Principal, id: string): Promise<Deleted<'graft.join_token'>> {
+    // An earlier run of the transaction, whose connection was lost after its COMMIT, is known by its time.
+    const at = await this.database.now();
+    await this.database.transaction(async (manager) => {
+      const revoked = await this.database.query(
+        `UPDATE join_token SET revoked_at = $2
+         WHERE id = $1 AND (revoked_at IS NULL OR revoked_at = $2) RETURNING id`,
+        [id, at],
+        manager,
+      );
+      if (revoked.length === 0)
+        throw new DomainError('not_found', `no such join token: ${id}`, 'id');
+      await this.audit.write(manager, {
+        caller,
+        action: 'join_token.deleted',
+        target: id,
+        projectId: null,
+      });
+    });
+    return { id, object: 'graft.join_token', deleted: true };
+  }
+
+  /** The token's row, or an error in words that a worker can print. */
+  async check(token: string | null): Promise<JoinToken> {
+    const id = token ? secretId('jt-graft', token) : null;
+    const [found] = await this.database.query<JoinToken>(
+      `SELECT * FROM join_token WHERE id = $1 AND revoked_at IS NULL
+         AND (expires_at IS NULL OR expires_at > clock_timestamp())`,
+      [id],
+    );
+    if (!found || !token || !sameHash(found.hash, sha256(token)))
+      throw new DomainError(
+        'invalid_api_key',
+        'the join token is missing, invalid, revoked or expired',
+      );
+    return found;
+  }
+}
+
+const tokenObject = ({ id, name, pool, created_at, expires_at }: JoinToken): JoinTokenObject => ({
+  object: 'graft.join_token',
+  id,
+  name,
+  pool,
+  created_at: unix(created_at),
+  expires_at: unixOrNull(expires_at),
+});

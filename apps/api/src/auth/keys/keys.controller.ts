@@ -1,0 +1,50 @@
+import { Body, Controller, Delete, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
+import { ApiBearerAuth, ApiBody, ApiTags } from '@nestjs/swagger';
+import { ApiKeyObject, type Deleted, OwnKeyObject, type Page } from '@graft/contracts';
+import { bodySchema, pageQuery, slice } from '../../http/parse.js';
+import { ApiKeysService, CreateKey } from './api-keys.service.js';
+import { keyObject } from './key-objects.js';
+import { Answers, AnswersDeleted, AnswersPage } from '../../http/openapi.js';
+import { Caller, Needs, type Principal } from '../principal.js';
+
+@ApiTags('keys')
+@ApiBearerAuth()
+@Controller('v1/keys')
+export class KeysController {
+  constructor(private readonly keys: ApiKeysService) {}
+
+  @Get()
+  @Needs('project:admin')
+  @AnswersPage(ApiKeyObject, 'API keys of the key’s project', { limit: 10_000, most: 10_000 })
+  async list(
+    @Caller() caller: Principal,
+    @Query() query: Record<string, unknown>,
+  ): Promise<Page<ApiKeyObject>> {
+    const page = pageQuery(query, 10_000, 10_000);
+    return slice(await this.keys.list(caller), page, (key) => keyObject(key));
+  }
+
+  /** Any key may ask what it may do, so that a page need not offer what will be refused. */
+  @Get('me')
+  @Answers(OwnKeyObject, 'What the key may do, and where')
+  own(@Caller() caller: Principal): Promise<OwnKeyObject> {
+    return this.keys.own(caller);
+  }
+
+  @Post()
+  @HttpCode(200)
+  @Needs('project:admin')
+  @ApiBody({ schema: bodySchema(CreateKey) })
+  @Answers(ApiKeyObject, 'Makes an API key; its secret is in this answer alone')
+  async create(@Caller() caller: Principal, @Body() body: unknown): Promise<ApiKeyObject> {
+    const { key, secret } = await this.keys.create(caller, body);
+    return keyObject(key, secret);
+  }
+
+  @Delete(':id')
+  @Needs('project:admin')
+  @AnswersDeleted('graft.api_key', 'Revokes an API key')
+  revoke(@Caller() caller: Principal, @Param('id') id: string): Promise<Deleted<'graft.api_key'>> {
+    return this.keys.revoke(caller, id);
+  }
+}

@@ -1,0 +1,162 @@
+import { Injectable } from '@nestjs/common';
+import {
+  DomainError,
+  joinedAnswer,
+  readAnswer,
+  type AnswerOf,
+  type RequestKind,
+  type RequestOf,
+} from '@graft/contracts';
+import type { ModelRequest, ModelResponse } from '@graft/contracts/grpc';
+import type { Principal } from '../../auth/principal.js';
+import { stopping } from '../../readiness.js';
+import { baseRef, blobRefs } from '../../models/base-ref.js';
+import type { Resolved } from '../../models/models.service.js';
+import { Generations } from '../../relay/generations.js';
+import { NotBegun } from '../../relay/pending-generations.js';
+import { Answers } from './answers.js';
+import type { MediaFile } from '../inference/media-input.js';
+
+/** A request, and the model that is to answer it. */
+export interface Question<K extends RequestKind> {
+  readonly kind: K;
+  readonly payload: RequestOf<K>;
+  readonly model: Resolved;
+  /** The image or audio file that the request is about. */
+  readonly file?: MediaFile | null;
+}
+
+/** What is new of an answer. */
+export interface AnswerChunk<K extends RequestKind> {
+  /** What the worker does until the answer begins; empty if it does not say. */
+  readonly phase: string;
+  /** Null: there is only a phase. */
+  readonly piece: AnswerOf<K> | null;
+}
+
+/** The message to the worker, without its id. */
+function messageOf({
+  kind,
+  payload,
+  model,
+  file,
+}: Question<RequestKind>): Omit<ModelRequest, 'id'> {
+  const dtype = model.baseDtype === 'f32' ? 'f32' : 'bf16';
+  return {
+    base: baseRef(model.base, { dtype, quantization: model.quantization }),
+    adapter: blobRefs(model.adapter),
+    // A base may be answered for by any copy of it.
+    baseDtype: model.baseDtype === null && model.adapter.length === 0 ? '' : dtype,
+    quantization: model.quantization ?? '',
+    kind,
+    payload: Buffer.from(JSON.stringify(payload)),
+    ...(file && { mediaBytes: file.bytes }),
+  };
+}
+
+/** @throws DomainError if a piece does not match the schema of its kind */
+function chunkOf<K extends RequestKind>(kind: K, { phase, pieces }: ModelResponse): AnswerChunk<K> {
+  try {
+    const read = pieces.map((piece) => readAnswer(kind, JSON.parse(Buffer.from(piece).toString())));
+    return { phase, piece: joinedAnswer<K>(read) };
+  } catch {
+    throw malformedAnswer();
+  }
+}
+
+const malformedAnswer = (): DomainError =>
+  new DomainError('internal_error', 'the worker’s response is not one for this request');
+
+/** The one road from a request to a worker and back: in its turn, counted, and cancelled when the client leaves. */
+@Injectable()
+export class AnswerChunks {
+  private readonly open = new Set<AbortController>();
+  private stopped = false;
+
+  constructor(
+    private readonly answers: Answers,
+    private readonly generations: Generations,
+  ) {}
+
+  /**
+   * The answer's chunks, once a worker has room for it; none where the client leaves before.
+   * @param tokensOf how many count to the project's limit, of all until this piece
+   * @throws DomainError if it fails, or ends without a piece
+   */
+  async *of<K extends RequestKind>(
+    caller: Principal,
+    question: Question<K>,
+    left: AbortSignal,
+    tokensOf: (piece: AnswerOf<K>) => number,
+  ): AsyncGenerator<AnswerChunk<K>> {
+    const over = new AbortController();
+    const leave = (): void => over.abort();
+    left.addEventListener('abort', leave, { once: true });
+    if (left.aborted || this.stopped) leave();
+    this.open.add(over);
+    let finished = false;
+    let begun = false;
+    try {
+      for await (const response of this.untilOver(caller, question, over.signal, tokensOf)) {
+        const { chunk, last } = response;
+        finished = last;
+        begun ||= chunk.piece !== null;
+        if (last && !begun) throw malformedAnswer();
+        yield chunk;
+      }
+      if (this.stopped && !finished && !left.aborted) throw stopping();
+    } finally {
+      this.open.delete(over);
+      left.removeEventListener('abort', leave);
+    }
+  }
+
+  /** Ends every answer, with an error for its client. */
+  stop(): void {
+    this.stopped = true;
+    for (const over of this.open) over.abort();
+  }
+
+  private async *untilOver<K extends RequestKind>(
+    { projectId }: Principal,
+    question: Question<K>,
+    left: AbortSignal,
+    tokensOf: (piece: AnswerOf<K>) => number,
+  ): AsyncGenerator<{ readonly chunk: AnswerChunk<K>; readonly last: boolean }> {
+    const { kind, payload, file } = question;
+    const message = messageOf(question);
+    const { base, adapter } = message;
+    const blobs = [...(base?.files ?? []), ...adapter].map(({ sha256 }) => sha256);
+    let answer = await this.answers.begin(
+      {
+        projectId,
+        baseId: base?.id ?? '',
+        blobs,
+      },
+      left,
+    );
+    const { id = '' } = answer ?? {};
+    let begun = false;
+    let tokens = 0;
+    try {
+      while (answer) {
+        const asked = { request: { ...message, id }, media: file?.pieces ?? [] };
+        try {
+          for await (const response of this.generations.ask(answer.worker, asked, left)) {
+            begun = true;
+            const chunk = chunkOf(kind, response);
+            if (chunk.piece) tokens = tokensOf(chunk.piece);
+            yield { chunk, last: response.last };
+          }
+          return;
+        } catch (error) {
+          // The worker knows best what it has room for.
+          if (!(error instanceof NotBegun) || begun) throw error;
+          answer = await this.answers.elsewhere(answer, left);
+        }
+      }
+    } finally {
+      if (id !== '') await this.answers.end(id, tokens);
+    }
+  }
+}

@@ -1,0 +1,291 @@
+import { SCHEMA_VERSION } from '@graft/contracts';
+import { Injectable } from '@nestjs/common';
+import type { EntityManager } from 'typeorm';
+import { poolAllowed } from '../../auth/pools.js';
+import { Database } from '../../database/database.js';
+import { Usage } from '../../lifecycle/usage.js';
+import { DEAD_AFTER_MS } from '../../relay/gateways.js';
+import type { WorkerAddress } from '../../relay/worker-link.js';
+
+export interface NewAnswer {
+  readonly id: string;
+  readonly projectId: string;
+  readonly baseId: string;
+  /** The process that the client is connected to. */
+  readonly gatewayId: string;
+  /** SHA-256s of all that a worker needs for it. */
+  readonly blobs: readonly string[];
+}
+
+export interface WaitingRow {
+  readonly id: string;
+  readonly gatewayId: string;
+}
+
+export interface PlacedRow extends WaitingRow {
+  readonly worker: WorkerAddress;
+}
+
+/** Whether workers may answer, with or without room: some, only ones of a lower schema version, or none. */
+export type Served = 'yes' | 'outdated' | 'no';
+
+/** What there is beside an answer that comes. */
+export interface Seen {
+  /** Of the project's answers, those that wait included; null: none. */
+  readonly limit: number | null;
+  readonly mine: number;
+  readonly served: Served;
+}
+
+export interface Found extends Pick<Seen, 'served'> {
+  /** Null: it waits. */
+  readonly worker: WorkerAddress | null;
+}
+
+/** Of the queue: who gets the room where some wait, and who has to leave. Nobody takes it where all find room. */
+const QUEUE_LOCK = 7_202_611;
+/** Of a project's answers: how many there are. */
+const PROJECT_LOCK = 7_202_612;
+/** Of a worker that does not say how many answers it makes at once. */
+const MAX_CHATS = 8;
+const LIVES = 'until > clock_timestamp()';
+
+/**
+ * SQL: workers that may answer for a project, whatever their version: their streams are heard and end at an API process that
+ * lives, their tokens stand, their pools are open or granted to the project, and nothing is held back from them.
+ * Placeholders of the project and a lease's milliseconds.
+ */
+const mayAnswer = (project: string, leaseMs: string): string =>
+  `worker JOIN join_token ON join_token.id = join_token_id JOIN gateway ON gateway.id = worker.gateway_id
+   WHERE worker.state = 'online' AND NOT worker.cordoned AND revoked_at IS NULL
+     AND worker.last_seen_at > clock_timestamp() - ${leaseMs} * interval '1 millisecond'
+     AND gateway.last_seen_at > clock_timestamp() - ${DEAD_AFTER_MS} * interval '1 millisecond'
+     AND NOT EXISTS (SELECT 1 FROM pool held WHERE held.name = worker.pool AND held.cordoned)
+     AND ${poolAllowed('worker.pool', project)}`;
+
+/** SQL: `Served` of an answer; placeholders or columns as above, and the schema version that its worker must have. */
+const servedBy = (project: string, leaseMs: string, version: string): string =>
+  `CASE WHEN EXISTS (SELECT 1 FROM ${mayAnswer(project, leaseMs)} AND worker.schema_version >= ${version}) THEN 'yes'
+     WHEN EXISTS (SELECT 1 FROM ${mayAnswer(project, leaseMs)}) THEN 'outdated' ELSE 'no' END`;
+
+/** SQL: how many answers a worker could begin. */
+const ROOM = `LEAST(COALESCE(max_chats, ${MAX_CHATS}) - (SELECT count(*) FROM answer
+  WHERE answer.worker_id = worker.id AND ${LIVES}), free_chats)`;
+
+/**
+ * SQL: of the answers that wait and for which some worker has room the one whose turn it is, in fair order of their
+ * projects (start-time fair queueing: a project's next turn begins 1 / weight after its last one began, and not before the
+ * last that anybody got). Placeholders of a lease's milliseconds and of the only answer that is asked for, or null.
+ */
+const NEXT = `WITH free AS MATERIALIZED (SELECT id FROM worker WHERE state = 'online' AND ${ROOM} > 0)
+  SELECT answer.id, project_id, base_id, gateway_id, schema_version, COALESCE(weight, 1) AS weight,
+    GREATEST(COALESCE(finish, 0), (SELECT COALESCE(max(start), 0) FROM chat_turn)) AS turn
+  FROM answer LEFT JOIN project ON project.id = project_id LEFT JOIN chat_turn USING (project_id)
+  WHERE worker_id IS NULL AND ${LIVES} AND ($2::text IS NULL OR answer.id = $2)
+    AND EXISTS (SELECT 1 FROM ${mayAnswer('answer.project_id', '$1')} AND worker.schema_version >= answer.schema_version
+      AND worker.id IN (SELECT id FROM free))
+  ORDER BY turn, answer.created_at, answer.id LIMIT 1`;
+
+/**
+ * The table of answers, in progress and waiting. Rows of workers are locked while their room is given away, so that a
+ * worker never gets more than it makes; all other locks only keep counts and turns exact.
+ */
+@Injectable()
+export class AnswerRows {
+  constructor(
+    private readonly database: Database,
+    private readonly usage: Usage,
+  ) {}
+
+  /** Until the end of the transaction no other process counts this project's answers. */
+  async lockProject(manager: EntityManager, projectId: string): Promise<void> {
+    await this.database.query(
+      'SELECT pg_advisory_xact_lock($1, hashtext($2))',
+      [PROJECT_LOCK, projectId],
+      manager,
+    );
+  }
+
+  /** Until the end of the transaction no other process changes who waits. */
+  async lockQueue(manager: EntityManager): Promise<void> {
+    await this.database.query('SELECT pg_advisory_xact_lock($1)', [QUEUE_LOCK], manager);
+  }
+
+  /** The commit of the transaction does not wait for the disk. */
+  async hurry(manager: EntityManager): Promise<void> {
+    await this.database.query('SET LOCAL synchronous_commit = off', [], manager);
+  }
+
+  async seen(
+    manager: EntityManager,
+    { id, projectId }: Pick<NewAnswer, 'id' | 'projectId'>,
+    leaseMs: number,
+  ): Promise<Seen> {
+    const [row] = await this.database.query<Seen>(
+      `SELECT (SELECT (limits->>'chats')::int FROM project WHERE id = $1) AS "limit",
+         (SELECT count(*)::int FROM answer WHERE project_id = $1 AND id <> $3 AND ${LIVES}) AS mine,
+         ${servedBy('$1', '$2', '$4')} AS served`,
+      [projectId, leaseMs, id, SCHEMA_VERSION],
+      manager,
+    );
+    return row as Seen;
+  }
+
+  /** Where more wait than the queue holds: the newest of the project with most in it, the given one among equals. */
+  async beyond(
+    manager: EntityManager,
+    projectId: string,
+    queue: number,
+  ): Promise<WaitingRow | null> {
+    const [row] = await this.database.query<WaitingRow>(
+      `SELECT id, gateway_id AS "gatewayId" FROM (
+         SELECT *, count(*) OVER () AS waiting, count(*) OVER (PARTITION BY project_id) AS own
+         FROM answer WHERE worker_id IS NULL AND ${LIVES}) AS waits
+       WHERE waiting > $2 ORDER BY own DESC, project_id = $1 DESC, created_at DESC, id DESC LIMIT 1`,
+      [projectId, queue],
+      manager,
+    );
+    return row ?? null;
+  }
+
+  async evict(manager: EntityManager, id: string): Promise<void> {
+    await this.database.query('DELETE FROM answer WHERE id = $1', [id], manager);
+  }
+
+  async insert(
+    manager: EntityManager,
+    { id, projectId, baseId, gatewayId, blobs }: NewAnswer,
+    leaseMs: number,
+  ): Promise<void> {
+    await this.database.query(
+      `INSERT INTO answer (id, project_id, base_id, gateway_id, blobs, schema_version, created_at, until)
+       SELECT $1, $2, $3, $4, $5, $7, at, at + $6 * interval '1 millisecond' FROM clock_timestamp() AS at
+       ON CONFLICT (id) DO NOTHING`,
+      [id, projectId, baseId, gatewayId, JSON.stringify(blobs), leaseMs, SCHEMA_VERSION],
+      manager,
+    );
+  }
+
+  /** Whether any answer waits, but for this one. */
+  async waits(but: string | null = null, manager?: EntityManager): Promise<boolean> {
+    const rows = await this.database.query(
+      `SELECT 1 FROM answer WHERE worker_id IS NULL AND ${LIVES} AND id IS DISTINCT FROM $1 LIMIT 1`,
+      [but],
+      manager,
+    );
+    return rows.length > 0;
+  }
+
+  /** Whether a worker has room for one that waits. */
+  async hasRoom(leaseMs: number): Promise<boolean> {
+    return (await this.database.query(NEXT, [leaseMs, null])).length > 0;
+  }
+
+  /**
+   * Gives room to the answer whose turn it is, or to the given one alone. One in a transaction: a second worker's row
+   * would be locked in whatever order. Null: there is no room; `lost`: another process was faster, and there may be more.
+   */
+  async place(
+    manager: EntityManager,
+    leaseMs: number,
+    only: string | null = null,
+  ): Promise<PlacedRow | 'lost' | null> {
+    const [next] = await this.database.query<Next>(
+      `${NEXT} FOR NO KEY UPDATE OF answer SKIP LOCKED`,
+      [leaseMs, only],
+      manager,
+    );
+    if (!next) return null;
+    const worker = await this.take(manager, next, leaseMs);
+    return worker ? { id: next.id, gatewayId: next.gateway_id, worker } : 'lost';
+  }
+
+  /** Of the workers with room: one that holds the base already, else the one with most room. */
+  private async take(
+    manager: EntityManager,
+    { id, project_id, base_id, schema_version, turn, weight }: Next,
+    leaseMs: number,
+  ): Promise<WorkerAddress | null> {
+    const [best] = await this.database.query<{ id: string }>(
+      `SELECT worker.id FROM ${mayAnswer('$1', '$3')} AND worker.schema_version >= $2 AND ${ROOM} > 0
+       ORDER BY resident_bases @> to_jsonb($4::text) DESC, ${ROOM} DESC, worker.id LIMIT 1
+       FOR NO KEY UPDATE OF worker`,
+      [project_id, schema_version, leaseMs, base_id],
+      manager,
+    );
+    if (!best) return null;
+    // A statement of its own: it sees what was given away while the row's lock was waited for.
+    const [worker] = await this.database.query<WorkerAddress>(
+      `WITH best AS (SELECT id FROM worker WHERE id = $2 AND ${ROOM} > 0), taken AS (
+         UPDATE answer SET worker_id = best.id FROM best WHERE answer.id = $1
+       ), counted AS (
+         INSERT INTO chat_turn (project_id, start, finish) SELECT $3, $4::float8, $4::float8 + 1 / $5::float8 FROM best
+         ON CONFLICT (project_id) DO UPDATE SET start = excluded.start, finish = excluded.finish
+       )
+       UPDATE worker SET free_chats = free_chats - 1 FROM best WHERE worker.id = best.id
+       RETURNING worker.id AS "workerId", session_id AS "sessionId", worker.gateway_id AS "gatewayId"`,
+      [id, best.id, project_id, turn, weight],
+      manager,
+    );
+    return worker ?? null;
+  }
+
+  /** The worker refused the answer: whatever it said, it has no room until it says so again. */
+  async takeBack(manager: EntityManager, id: string, workerId: string): Promise<void> {
+    await this.database.query(
+      `WITH back AS (UPDATE answer SET worker_id = NULL WHERE id = $1)
+       UPDATE worker SET free_chats = 0 WHERE id = $2`,
+      [id, workerId],
+      manager,
+    );
+  }
+
+  /** Its worker has the room again, and the tokens count. */
+  async end(manager: EntityManager, id: string, tokens: number): Promise<void> {
+    const [ended] = await this.database.query<{ project_id: string }>(
+      `WITH ended AS (DELETE FROM answer WHERE id = $1 RETURNING project_id, worker_id), room AS (
+         UPDATE worker SET free_chats = LEAST(free_chats + 1, max_chats) FROM ended WHERE worker.id = ended.worker_id)
+       SELECT project_id FROM ended`,
+      [id],
+      manager,
+    );
+    // Once, also where this is the transaction's second run.
+    if (ended) await this.usage.add(manager, ended.project_id, tokens);
+  }
+
+  /** Of those asked for, the ones that are still there. */
+  async found(ids: readonly string[], leaseMs: number): Promise<Map<string, Found>> {
+    if (ids.length === 0) return new Map();
+    const rows = await this.database.query<{ id: string; served: Served } & WorkerAddress>(
+      `SELECT answer.id, maker.id AS "workerId", session_id AS "sessionId", maker.gateway_id AS "gatewayId",
+         ${servedBy('answer.project_id', '$2', 'answer.schema_version')} AS served
+       FROM answer LEFT JOIN worker maker ON maker.id = worker_id WHERE answer.id = ANY($1)`,
+      [ids, leaseMs],
+    );
+    return new Map(
+      rows.map(({ id, served, ...worker }) => [
+        id,
+        { worker: worker.workerId === null ? null : worker, served },
+      ]),
+    );
+  }
+
+  /** Keeps these, and removes those that nobody kept. */
+  async renew(ids: readonly string[], leaseMs: number): Promise<void> {
+    await this.database.query(
+      `WITH gone AS (DELETE FROM answer WHERE until < clock_timestamp() AND NOT id = ANY($1))
+       UPDATE answer SET until = clock_timestamp() + $2 * interval '1 millisecond' WHERE id = ANY($1)`,
+      [ids, leaseMs],
+    );
+  }
+}
+
+interface Next {
+  readonly id: string;
+  readonly project_id: string;
+  readonly base_id: string;
+  readonly gateway_id: string;
+  readonly schema_version: number;
+  readonly turn: number;
+  readonly weight: number;
+}

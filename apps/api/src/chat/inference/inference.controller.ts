@@ -1,0 +1,62 @@
+import { Body, Controller, HttpCode, Post, Req, Res } from '@nestjs/common';
+import { ApiBearerAuth, ApiBody, ApiConsumes, ApiTags } from '@nestjs/swagger';
+import { ClassificationObject, EmbeddingsObject } from '@graft/contracts';
+import type { Request, Response } from 'express';
+import { Answers } from '../../http/openapi.js';
+import { Caller, Needs, type Principal } from '../../auth/principal.js';
+import { bodySchema } from '../../http/parse.js';
+import { ClassifyBody, EmbeddingsBody } from './inference-body.js';
+import { InferenceService } from './inference.service.js';
+
+const EMBEDDINGS_BODY_EXAMPLE = {
+  model: 'minilm',
+  input: ['Where is my parcel?', 'Track an order'],
+};
+
+const CLASSIFY_BODY_EXAMPLE = { model: 'ft:minilm::abc123', input: 'Where is my parcel?' };
+
+@ApiTags('answers')
+@ApiBearerAuth()
+@Controller('v1')
+export class InferenceController {
+  constructor(private readonly inferences: InferenceService) {}
+
+  @Post('embeddings')
+  @HttpCode(200)
+  @Needs('models:read')
+  @ApiConsumes('application/json', 'multipart/form-data')
+  @ApiBody({
+    schema: bodySchema(EmbeddingsBody, EMBEDDINGS_BODY_EXAMPLE),
+    description: 'Or `multipart/form-data` with `model` and a picture as `file`.',
+  })
+  @Answers(EmbeddingsObject, 'Vectors of texts or pictures')
+  embed(
+    @Caller() caller: Principal,
+    @Req() request: Request,
+    @Body() body: unknown,
+    @Res() response: Response,
+  ): Promise<void> {
+    return this.inferences.embed(caller, { request, body }, response);
+  }
+
+  @Post('classify')
+  @HttpCode(200)
+  @Needs('models:read')
+  @ApiConsumes('application/json', 'multipart/form-data')
+  @ApiBody({
+    schema: bodySchema(ClassifyBody, CLASSIFY_BODY_EXAMPLE),
+    description: 'Or `multipart/form-data` with `model` and a picture or a sound as `file`.',
+  })
+  @Answers(
+    ClassificationObject,
+    'Labels of texts, words, spans or pictures, by what the model was trained for',
+  )
+  classify(
+    @Caller() caller: Principal,
+    @Req() request: Request,
+    @Body() body: unknown,
+    @Res() response: Response,
+  ): Promise<void> {
+    return this.inferences.classify(caller, { request, body }, response);
+  }
+}

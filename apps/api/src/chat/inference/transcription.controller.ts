@@ -1,0 +1,34 @@
+import { Controller, HttpCode, Post, Req, Res } from '@nestjs/common';
+import { ApiBearerAuth, ApiBody, ApiConsumes, ApiTags } from '@nestjs/swagger';
+import { TranscriptionAnswer, TranscriptionEvent } from '@graft/contracts';
+import type { Request, Response } from 'express';
+import { Caller, Needs, type Principal } from '../../auth/principal.js';
+import { AnswersOrStreams } from '../../http/openapi.js';
+import { bodySchema } from '../../http/parse.js';
+import { TranscriptionForm } from './transcription-body.js';
+import { TranscriptionService } from './transcription.service.js';
+
+@ApiTags('answers')
+@ApiBearerAuth()
+@Controller('v1')
+export class TranscriptionController {
+  constructor(private readonly transcriptions: TranscriptionService) {}
+
+  @Post('audio/transcriptions')
+  @HttpCode(200)
+  @Needs('models:read')
+  @ApiConsumes('multipart/form-data')
+  @ApiBody({ schema: bodySchema(TranscriptionForm) })
+  @AnswersOrStreams(
+    TranscriptionAnswer,
+    TranscriptionEvent,
+    'What is said in a sound; with `response_format` text, srt or vtt as plain text',
+  )
+  transcribe(
+    @Caller() caller: Principal,
+    @Req() request: Request,
+    @Res() response: Response,
+  ): Promise<void> {
+    return this.transcriptions.transcribe(caller, request, response);
+  }
+}

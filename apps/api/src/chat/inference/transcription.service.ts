@@ -1,0 +1,147 @@
+import { Injectable } from '@nestjs/common';
+import {
+  DomainError,
+  parseBody,
+  readRequest,
+  type HeardSound,
+  type TranscribeAnswer,
+  type TranscribeRequest,
+  type TranscriptionEvent,
+  type TranscriptSegment,
+} from '@graft/contracts';
+import type { Request, Response } from 'express';
+import { randomInt } from 'node:crypto';
+import type { Principal } from '../../auth/principal.js';
+import { defaultOptions } from '../../catalog/plugins.js';
+import { readUpload } from '../../files/upload.js';
+import { drained } from '../../http/drained.js';
+import { openStream } from '../../http/event-stream.js';
+import { ModelsService, type Resolved } from '../../models/models.service.js';
+import { AnswerChunks, type AnswerChunk } from '../answers/answer-chunks.js';
+import { taskOf } from './inference.service.js';
+import { mediaPart } from './media-input.js';
+import { checkUse } from '../other-use.js';
+import { TranscriptionBody } from './transcription-body.js';
+import { srt, verbose, vtt, type Transcribed } from './transcription-formats.js';
+
+/** Of a sound of the longest, heard and written a second at a time: what a worker says beyond counts nothing. */
+const MOST_TOKENS = 2_000_000;
+
+/** OpenAI's endpoint for what is said in sounds, by the road that chats take. */
+@Injectable()
+export class TranscriptionService {
+  constructor(
+    private readonly models: ModelsService,
+    private readonly chunks: AnswerChunks,
+  ) {}
+
+  async transcribe(caller: Principal, request: Request, response: Response): Promise<void> {
+    const { fields, content: sound } = await readUpload(request, mediaPart, { beside: 'model' });
+    const asked = parseBody(TranscriptionBody, fields);
+    const model = await this.models.resolve(caller, asked.model, 'model');
+    checkUse(model, 'transcribe');
+    const left = new AbortController();
+    response.on('close', () => left.abort());
+    const tokensOf = (piece: TranscribeAnswer): number =>
+      Math.min(piece.prompt_tokens + piece.completion_tokens, MOST_TOKENS);
+    const payload = payloadOf(model, asked);
+    const question = { kind: 'transcribe' as const, payload, model, file: sound };
+    const chunks = this.chunks.of(caller, question, left.signal, tokensOf);
+    if (asked.stream === 'true') await stream(response, chunks);
+    else await whole(response, chunks, asked);
+  }
+}
+
+function payloadOf(model: Resolved, asked: TranscriptionBody): TranscribeRequest {
+  const task = taskOf(model, 'transcribe');
+  const { language = null, prompt = null, response_format: format } = asked;
+  const segments = format !== 'json' && format !== 'text';
+  const options = model.task?.options ?? defaultOptions(task);
+  const seed = randomInt(2 ** 31);
+  return readRequest('transcribe', { ...asked, task, options, language, prompt, seed, segments });
+}
+
+interface Heard {
+  readonly text: string;
+  readonly segments: readonly TranscriptSegment[];
+  readonly sound: HeardSound | undefined;
+  readonly usage: ReturnType<typeof usage>;
+}
+
+type Chunks = AsyncIterable<AnswerChunk<'transcribe'>>;
+
+/** Null where the client leaves before. @param tell of what is new */
+async function heard(
+  chunks: Chunks,
+  tell: (chunk: AnswerChunk<'transcribe'>) => Promise<void> = () => Promise.resolve(),
+): Promise<Heard | null> {
+  let text = '';
+  let last: TranscribeAnswer | null = null;
+  const segments: TranscriptSegment[] = [];
+  for await (const chunk of chunks) {
+    const { piece } = chunk;
+    if (piece) {
+      text += piece.text;
+      last = piece;
+      segments.push(...piece.segments);
+    }
+    await tell(chunk);
+  }
+  return last && { text, segments, sound: last.sound, usage: usage(last) };
+}
+
+function read({ text, segments, sound }: Heard): Transcribed {
+  if (!sound) throw new DomainError('internal_error', 'the worker’s response is no transcript');
+  return { ...sound, text, segments };
+}
+
+async function whole(
+  response: Response,
+  chunks: Chunks,
+  { response_format: format, temperature }: TranscriptionBody,
+): Promise<void> {
+  const found = await heard(chunks);
+  if (!found || response.destroyed) return;
+  switch (format) {
+    case 'json':
+      return void response.json({ text: found.text, usage: found.usage });
+    case 'verbose_json':
+      return void response.json(verbose(read(found), temperature));
+    case 'text':
+      return void response.type('text/plain').send(`${found.text}\n`);
+    case 'srt':
+      return void response.type('text/plain').send(srt(read(found).segments));
+    case 'vtt':
+      return void response.type('text/vtt').send(vtt(read(found).segments));
+  }
+}
+
+/** The headers wait for the first chunk, so that an early failure is still a plain HTTP error. */
+async function stream(response: Response, chunks: Chunks): Promise<void> {
+  const write = (event: TranscriptionEvent): boolean =>
+    response.write(`data: ${JSON.stringify(event)}\n\n`);
+  try {
+    const found = await heard(chunks, async ({ phase, piece }) => {
+      if (!response.headersSent) openStream(response);
+      if (phase) response.write(`: ${phase.replaceAll(/[\r\n]/g, ' ')}\n\n`);
+      const delta = piece?.text ?? '';
+      if (delta !== '' && !write({ type: 'transcript.text.delta', delta })) await drained(response);
+    });
+    if (!found || response.destroyed) return;
+    write({ type: 'transcript.text.done', text: found.text, usage: found.usage });
+    response.write('data: [DONE]\n\n');
+  } catch (error) {
+    if (!response.headersSent) throw error;
+    const interrupted = new DomainError('internal_error', 'the response was interrupted');
+    const told = error instanceof DomainError ? error : interrupted;
+    response.write(`data: ${JSON.stringify(told.body())}\n\n`);
+  }
+  response.end();
+}
+
+const usage = ({ prompt_tokens, completion_tokens }: TranscribeAnswer) => ({
+  type: 'tokens' as const,
+  input_tokens: prompt_tokens,
+  output_tokens: completion_tokens,
+  total_tokens: prompt_tokens + completion_tokens,
+});

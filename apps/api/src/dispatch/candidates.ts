@@ -1,0 +1,78 @@
+import { Injectable } from '@nestjs/common';
+import { Settings } from '../config.js';
+import { WorkerDatabase } from '../database/database.js';
+import { TAKES_VERSION } from '../lifecycle/lease/fit-worker.js';
+import type { LeaseHolder, Wants } from '../lifecycle/lease/lease.js';
+import { DEAD_AFTER_MS } from '../relay/gateways.js';
+import { Relay } from '../relay/relay.js';
+import type { WorkerAddress } from '../relay/worker-link.js';
+
+export type Candidate = WorkerAddress &
+  LeaseHolder & {
+    readonly freeSlots: number;
+    /** It can be given jobs of up to this schema version. */
+    readonly schemaVersion: number;
+  };
+
+/** SQL: a pool's workers with a free slot; placeholders of the pool, a lease's milliseconds, a gateway's, and gateways to pass over. */
+const ROOM = `SELECT worker.id AS "workerId", session_id AS "sessionId", worker.name, worker.pool,
+    gateway_id AS "gatewayId", resident_bases AS "residentBases", free_slots AS "freeSlots",
+    ${TAKES_VERSION} AS "schemaVersion"
+  FROM worker JOIN join_token ON join_token.id = join_token_id JOIN gateway ON gateway.id = gateway_id
+  WHERE worker.pool = $1 AND state = 'online' AND free_slots > 0 AND NOT cordoned AND revoked_at IS NULL
+    AND NOT EXISTS (SELECT 1 FROM pool WHERE pool.name = $1 AND pool.cordoned)
+    AND worker.last_seen_at > clock_timestamp() - $2 * interval '1 millisecond'
+    AND gateway.last_seen_at > clock_timestamp() - $3 * interval '1 millisecond'
+    AND gateway_id <> ALL ($4::text[])`;
+
+/** SQL: whom jobs are offered to first; a placeholder of their bases. */
+const RANK = `"residentBases" ?| $5 DESC, "freeSlots" DESC, "workerId"`;
+
+/** Which workers may be given a job, whichever API process their streams end at. */
+@Injectable()
+export class Candidates {
+  constructor(
+    private readonly database: WorkerDatabase,
+    private readonly settings: Settings,
+    private readonly relay: Relay,
+  ) {}
+
+  /** Whether a worker of the pool has a free slot. */
+  async any(pool: string): Promise<boolean> {
+    const rows = await this.database.query(`${ROOM} LIMIT 1`, this.room(pool));
+    return rows.length > 0;
+  }
+
+  /**
+   * One worker with a free slot of each schema version in the pool: what it cannot be given, no other of its version can.
+   * First those that can be given the job that is wanted, then older ones, which may take a job behind it. Of each version
+   * it is the worker that holds the base already, else the one with most free slots.
+   */
+  best(pool: string, { baseId, schemaVersion }: Wants): Promise<Candidate[]> {
+    return this.database.query<Candidate>(
+      `SELECT * FROM (SELECT *, row_number() OVER (PARTITION BY "schemaVersion" ORDER BY ${RANK}) AS nth FROM (${ROOM}) AS room)
+         AS one WHERE nth = 1 ORDER BY "schemaVersion" >= $6 DESC, ${RANK}`,
+      [...this.room(pool), [baseId], schemaVersion],
+    );
+  }
+
+  /** The pool's workers with a free slot: those that hold one of the bases first, then those with most free slots. */
+  withRoom(pool: string, bases: string[], most: number): Promise<Candidate[]> {
+    return this.database.query<Candidate>(
+      `SELECT * FROM (${ROOM}) AS room ORDER BY ${RANK} LIMIT $6`,
+      [...this.room(pool), bases, most],
+    );
+  }
+
+  private room(pool: string): unknown[] {
+    return [pool, this.settings.leaseMs, DEAD_AFTER_MS, this.relay.shunned];
+  }
+
+  /** Pools that have a worker with a free slot. */
+  async pools(): Promise<string[]> {
+    const rows = await this.database.query<{ pool: string }>(
+      `SELECT DISTINCT pool FROM worker WHERE state = 'online' AND free_slots > 0`,
+    );
+    return rows.map(({ pool }) => pool);
+  }
+}

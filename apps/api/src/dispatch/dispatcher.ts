@@ -1,0 +1,266 @@
+import { Inject, Injectable, type OnModuleDestroy } from '@nestjs/common';
+import { DomainError } from '@graft/contracts';
+import type { Assignment } from '@graft/contracts/grpc';
+import { Assignments } from './assignments.js';
+import { Candidates, type Candidate } from './candidates.js';
+import { Connections } from '../relay/connections.js';
+import { PoolLeadership } from './pool-leadership.js';
+import { PoolPauses } from './pool-pauses.js';
+import { WorkerLink } from '../relay/worker-link.js';
+import { Workers } from '../workers/workers.js';
+import { faultOf, isPart, type Part } from '../faults.js';
+import { log } from '../log.js';
+import { AttemptOutcomes } from '../lifecycle/attempt-outcomes.js';
+import { DISPATCH_QUEUE, type DispatchQueueRef } from '../queue/dispatch-queue-ref.js';
+import { Leases, type Taken } from '../lifecycle/lease/lease.js';
+import { LeaseBatch, match } from '../lifecycle/lease/lease-batch.js';
+import { Outbox } from '../lifecycle/outbox.js';
+import { WakeUps } from '../wake/wake-ups.js';
+
+/** Looks again even when nobody called: a wake-up may be lost, and with its leader a pool. */
+const IDLE_MS = 1_000;
+
+/** Between two tries to give an attempt back while the database does not answer. */
+const RETURN_MS = 500;
+
+/** Tokens of a pool in which nothing waits that are dropped at a time. */
+const MOST_DROPPED = 100;
+
+/**
+ * Brings waiting jobs and workers with free slots together, in the pools that this process leads, wherever the workers'
+ * streams end. The other processes only say that there is something to do, and so do the queue's tokens.
+ */
+@Injectable()
+export class Dispatcher implements OnModuleDestroy {
+  private readonly busy = new Map<string, Promise<void>>();
+  private readonly asked = new Set<string>();
+  private readonly background = new Set<Promise<void>>();
+  private readonly watched = new Map<string, () => void>();
+  private timer: NodeJS.Timeout | null = null;
+  private closing = false;
+
+  constructor(
+    private readonly connections: Connections,
+    private readonly leadership: PoolLeadership,
+    private readonly pauses: PoolPauses,
+    private readonly candidates: Candidates,
+    private readonly link: WorkerLink,
+    private readonly leases: Leases,
+    private readonly batches: LeaseBatch,
+    private readonly assignments: Assignments,
+    private readonly workers: Workers,
+    private readonly outcomes: AttemptOutcomes,
+    private readonly outbox: Outbox,
+    private readonly wakeUps: WakeUps,
+    @Inject(DISPATCH_QUEUE) private readonly dispatch: DispatchQueueRef,
+  ) {}
+
+  start(): void {
+    this.outbox.onRelayed((pool) => this.wake(pool));
+    this.connections.onCapacity((pool) => this.hasRoom(pool));
+    this.leadership.onEnded((pool) => {
+      this.watched.get(pool)?.();
+      this.watched.delete(pool);
+    });
+    this.timer = setInterval(() => void this.look(), IDLE_MS);
+  }
+
+  /** A pool has a job or room more: for this process, or for the one that leads the pool. */
+  private wake(pool: string): void {
+    if (this.leadership.leads(pool)) return this.pump(pool);
+    this.wakeUps.announce(`pool:${pool}`);
+  }
+
+  /** Room alone makes a pool worth leading: jobs may name any pool, and each that is led costs the server a lock. */
+  private hasRoom(pool: string): void {
+    this.wake(pool);
+    if (!this.leadership.leads(pool)) void this.lead([pool]);
+  }
+
+  private async look(): Promise<void> {
+    const pools = await this.candidates.pools().catch(() => []);
+    await this.lead(pools);
+    for (const pool of pools) if (this.leadership.leads(pool)) this.pump(pool);
+  }
+
+  /** Takes the lead of what nobody leads, and begins. */
+  private async lead(pools: readonly string[]): Promise<void> {
+    if (this.closing) return;
+    const won = await this.leadership.seek(pools).catch((error: unknown) => {
+      log.debug({ err: error }, 'cannot ask who leads');
+      return [];
+    });
+    for (const pool of won) {
+      this.watched.set(
+        pool,
+        this.wakeUps.watch(`pool:${pool}`, () => this.pump(pool)),
+      );
+      this.pump(pool);
+    }
+  }
+
+  /** Assigns until nothing in the pool may start or nobody has room. Calls while it runs make it look once more. */
+  private pump(pool: string): void {
+    if (this.closing) return;
+    this.asked.add(pool);
+    if (this.busy.has(pool)) return;
+    const work = this.drain(pool)
+      .catch((error: unknown) => log.warn({ err: error, pool }, 'could not assign a job; retrying'))
+      .finally(() => {
+        this.busy.delete(pool);
+        // Asked for between the last look and here.
+        if (this.asked.has(pool)) this.pump(pool);
+      });
+    this.busy.set(pool, work);
+  }
+
+  private async drain(pool: string): Promise<void> {
+    while (this.asked.delete(pool)) {
+      while (!this.closing && this.leadership.leads(pool) && !this.pauses.isPaused(pool)) {
+        if (!(await this.candidates.any(pool))) break;
+        if (await this.assignSeveral(pool)) continue;
+        if (!(await this.assignNext(pool))) break;
+      }
+    }
+  }
+
+  /** False where none was given: one at a time is then. */
+  private async assignSeveral(pool: string): Promise<boolean> {
+    const jobs = await this.batches.next(pool);
+    if (jobs.length < 2) return false;
+    const bases = [...new Set(jobs.map((job) => job.base_id))];
+    const pairs = match(jobs, await this.candidates.withRoom(pool, bases, jobs.length));
+    if (pairs.length < 2) return false;
+    const given = await this.batches.take(pool, pairs);
+    this.drop(pool, given.length);
+    for (const { taken, worker } of given) this.assign(taken, worker);
+    return given.length > 0;
+  }
+
+  /** False when nothing that waits may start now, or nobody has room any more. */
+  private async assignNext(pool: string): Promise<boolean> {
+    const wants = await this.leases.nextWants(pool);
+    for (const worker of wants ? await this.candidates.best(pool, wants) : [])
+      if (await this.assignTo(worker)) return true;
+    if (!(await this.leases.anyWaits(pool))) this.drop(pool, MOST_DROPPED);
+    return false;
+  }
+
+  /** False when nothing that waits may start on it. */
+  private async assignTo(worker: Candidate): Promise<boolean> {
+    const taken = await this.leases.take(worker);
+    if (taken === 'none') return false;
+    // Its last slot went, or it was cordoned, since it was chosen: another may have one.
+    if (taken === 'full') return true;
+    if (taken === 'unfit') {
+      const reason = await this.workers.unfit(worker);
+      if (reason) await this.link.fail(worker, reason);
+      return true;
+    }
+    this.drop(worker.pool, 1);
+    this.assign(taken, worker);
+    return true;
+  }
+
+  /** Tokens go with their jobs. That one is missing, or the queue does not answer, keeps no job from its worker. */
+  private drop(pool: string, most: number): void {
+    const drop = async (): Promise<void> => {
+      for (let n = 0; n < most; n++) if (!(await this.dispatch.queue.take(pool))) return;
+    };
+    this.inBackground(drop(), { pool }, 'could not drop a queue token');
+  }
+
+  /** Another process may take its time to answer: the next job does not wait for that. */
+  private assign(taken: Taken, worker: Candidate): void {
+    this.inBackground(this.prepare(taken, worker), { job: taken.id }, 'could not send a job');
+  }
+
+  private async prepare(taken: Taken, worker: Candidate): Promise<void> {
+    let value: Assignment;
+    try {
+      value = await this.assignments.of(taken);
+    } catch (error) {
+      const fault = faultOf(error, 'storage');
+      if (isPart(fault)) return this.putOff(taken, worker, { fault, error });
+      // Disks and S3 have errors that nobody has met yet.
+      if (fault === 'unknown') return this.putOff(taken, worker, { fault: 'storage', error });
+      if (!(error instanceof DomainError) || fault === 'bug')
+        return this.unprepared(taken, worker, error);
+      // It cannot be sent to any worker, however often it is tried.
+      return this.unassignable(taken, worker, error);
+    }
+    this.pauses.worked(worker.pool);
+    return this.send(taken, worker, value);
+  }
+
+  private inBackground(work: Promise<void>, about: object, failed: string): void {
+    const settled = work
+      .catch((error: unknown) => log.warn({ err: error, ...about }, failed))
+      .finally(() => this.background.delete(settled));
+    this.background.add(settled);
+  }
+
+  private async send(taken: Taken, worker: Candidate, value: Assignment): Promise<void> {
+    const { id: job, attempt } = taken;
+    try {
+      const sent = await this.link.send(worker, { $case: 'assignment', value });
+      log.info({ job, attempt, worker: worker.workerId, sent }, 'assigned');
+      if (sent) return;
+      await this.workers.lost(worker);
+      await this.outcomes.handBack(taken, 'The worker could not be reached');
+    } catch (error) {
+      if (!(error instanceof DomainError)) throw error;
+      if (error.code === 'request_too_large') return this.unassignable(taken, worker, error);
+      // It may have arrived: then the worker renews the lease, and else that runs out.
+      log.warn({ err: error, job, attempt }, 'cannot tell whether an assignment arrived');
+    }
+  }
+
+  /** The job keeps its retries, and the pool is given nothing for a while: the next job would fare no better. */
+  private async putOff(
+    taken: Taken,
+    worker: Candidate,
+    { fault, error }: { fault: Part; error: unknown },
+  ): Promise<void> {
+    const { id: job, attempt } = taken;
+    log.warn({ err: error, job, attempt, fault }, 'could not prepare a job; it waits');
+    this.pauses.begin(worker.pool, () => this.pump(worker.pool));
+    await this.giveBack(() => this.outcomes.putOff(taken, fault));
+    await this.workers.spared(worker);
+  }
+
+  /** Its lease would run out, which counts against the job: so it is tried until the database answers. */
+  private async giveBack(work: () => Promise<void>): Promise<void> {
+    do
+      try {
+        return await work();
+      } catch (error) {
+        log.warn({ err: error }, 'could not give an attempt back; trying again');
+        await new Promise((resolve) => setTimeout(resolve, RETURN_MS));
+      }
+    while (!this.closing);
+  }
+
+  /** Other jobs of the pool may not meet the defect, so the pool is not paused. */
+  private async unprepared(taken: Taken, worker: Candidate, error: unknown): Promise<void> {
+    const { id: job, attempt } = taken;
+    log.error({ err: error, job, attempt }, 'could not prepare a job: a defect of the server');
+    await this.giveBack(() => this.outcomes.retryUnprepared(taken));
+    await this.workers.spared(worker);
+    this.pump(worker.pool);
+  }
+
+  /** The slot that it was to have is free again. */
+  private async unassignable(taken: Taken, worker: Candidate, error: DomainError): Promise<void> {
+    await this.outcomes.failUnassignable(taken, error);
+    await this.workers.spared(worker);
+    this.pump(worker.pool);
+  }
+
+  async onModuleDestroy(): Promise<void> {
+    this.closing = true;
+    if (this.timer) clearInterval(this.timer);
+    for (const unwatch of this.watched.values()) unwatch();
+    await Promise.allSettled([...this.busy.values(), ...this.background]);
+  }
+}

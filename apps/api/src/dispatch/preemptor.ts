@@ -1,0 +1,41 @@
+import { Injectable, type OnModuleDestroy } from '@nestjs/common';
+import { Command_Action } from '@graft/contracts/grpc';
+import { Preemption } from '../lifecycle/lease/preemption.js';
+import { log } from '../log.js';
+import { WorkerLink } from '../relay/worker-link.js';
+
+const EVERY_MS = 1_000;
+
+/** Looks now and then whether a job of higher priority waits for a slot, and tells workers which runs make way. */
+@Injectable()
+export class Preemptor implements OnModuleDestroy {
+  private timer: NodeJS.Timeout | null = null;
+  private looking: Promise<void> | null = null;
+
+  constructor(
+    private readonly preemption: Preemption,
+    private readonly link: WorkerLink,
+  ) {}
+
+  start(): void {
+    this.timer = setInterval(() => {
+      this.looking ??= this.look()
+        .catch((error: unknown) => log.warn({ err: error }, 'could not look for jobs to preempt'))
+        .finally(() => (this.looking = null));
+    }, EVERY_MS);
+  }
+
+  private async look(): Promise<void> {
+    for (const pool of await this.preemption.pools())
+      for (const victim of await this.preemption.choose(pool)) {
+        log.info({ job: victim.id, attempt: victim.attempt, pool }, 'preempting');
+        // A lost message is made good by the worker's next heartbeat.
+        await this.link.command(victim, Command_Action.ACTION_PREEMPT);
+      }
+  }
+
+  async onModuleDestroy(): Promise<void> {
+    if (this.timer) clearInterval(this.timer);
+    await this.looking;
+  }
+}

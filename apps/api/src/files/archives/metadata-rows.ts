@@ -1,0 +1,120 @@
+// metadata.csv and metadata.jsonl of Hugging Face's ImageFolder and AudioFolder: a row for each file, by its file_name; or for
+// files that belong together, by columns that end so: anchor_file_name, positive_file_name.
+import { shorten } from '@graft/contracts';
+import type { ArchiveEntry } from './archive-entries.js';
+import { csvRows } from '../rows/csv-rows.js';
+import { delimiterOf } from '../rows/format.js';
+import { lineRows } from '../rows/json-rows.js';
+import { MAX_COLUMNS, type NumberedRow, type Row } from '../rows/rows.js';
+
+const MOST_BYTES = 64 * 2 ** 20;
+
+/** What of a row is learnt; a record keeps these names. */
+const ANSWERS = ['label', 'labels', 'text'];
+const FILE_NAME = 'file_name';
+/** Of records of pairs and triplets, by the key that a file becomes. */
+const TOGETHER = ['anchor', 'positive', 'negative'].map((key) => ({
+  key,
+  column: `${key}_${FILE_NAME}`,
+}));
+const TOGETHER_SHOWN =
+  '"anchor_file_name", "positive_file_name" and, of triplets, "negative_file_name"';
+/** What Hugging Face's datasets take for names of files. */
+const NAMES_FILES = /_file_names?$|^file_names$/;
+
+export const isMetadata = (name: string): boolean => /(^|\/)metadata\.(csv|jsonl)$/.test(name);
+
+/** What a row says, or why it says nothing. */
+export type MetadataRow = DescribedFiles | string;
+
+/** A file by its name; or some that belong together, by the keys of their record. */
+export interface DescribedFiles {
+  readonly names: readonly {
+    readonly key: string | null;
+    readonly column: string;
+    readonly fileName: string;
+  }[];
+  readonly answers: Row;
+  readonly ignored: readonly string[];
+}
+
+const isCsv = (name: string): boolean => name.endsWith('.csv');
+
+/** What its rows are counted as. */
+export const metadataNoun = (name: string): string => (isCsv(name) ? 'row' : 'line');
+
+/** Its rows with their numbers: 2 is the first behind the header of a CSV. */
+export async function* metadataRows(
+  name: string,
+  entry: ArchiveEntry,
+): AsyncGenerator<readonly [number: number, row: MetadataRow]> {
+  if (entry.size > MOST_BYTES)
+    throw new Error(`it has more than ${MOST_BYTES.toLocaleString('en')} bytes`);
+  const content = await entry.read();
+  const rows = isCsv(name)
+    ? csvRows(once(content), delimiterOf(firstLine(content)))
+    : lineRows(once(content), MAX_COLUMNS);
+  for await (const row of rows) yield [row.number, metadataRow(row, isCsv(name))];
+}
+
+function metadataRow({ row, reason }: NumberedRow, isTable: boolean): MetadataRow {
+  if (row === null) return reason ?? 'it cannot be read';
+  const together = TOGETHER.filter(({ column }) => isThere(row[column]));
+  if (together.length > 0) return togetherRow(row, together);
+  const fileName = row[FILE_NAME];
+  if (typeof fileName !== 'string' || fileName === '') return missingName(row);
+  const answers: Record<string, unknown> = {};
+  for (const key of ANSWERS) {
+    const value = row[key];
+    if (value == null || value === '') continue;
+    const list = isTable && key === 'labels' ? listOf(String(value)) : value;
+    if (list === null) return '"labels" must be a list in JSON, such as ["cat", "dog"]';
+    answers[key] = list;
+  }
+  if (Object.keys(answers).length === 0) return '"label", "labels" or "text" is missing';
+  const ignored = Object.keys(row).filter((key) => key !== FILE_NAME && !ANSWERS.includes(key));
+  return { names: [{ key: null, column: FILE_NAME, fileName }], answers, ignored };
+}
+
+const isThere = (value: unknown): boolean => value != null && value !== '';
+
+function missingName(row: Row): string {
+  const other = Object.keys(row).find((key) => NAMES_FILES.test(key));
+  return other === undefined
+    ? `"${FILE_NAME}" is missing`
+    : `${JSON.stringify(shorten(other, 100))} names no file here: expected "${FILE_NAME}", or ${TOGETHER_SHOWN}`;
+}
+
+function togetherRow(row: Row, together: typeof TOGETHER): MetadataRow {
+  if (isThere(row[FILE_NAME]))
+    return `"${FILE_NAME}" and "${together[0]?.column}" do not go together: expected "${FILE_NAME}", or ${TOGETHER_SHOWN}`;
+  const missing = TOGETHER.find(({ key, column }) => key !== 'negative' && !isThere(row[column]));
+  if (missing) return `"${missing.column}" is missing`;
+  const names = together.map(({ key, column }) => ({ key, column, fileName: row[column] }));
+  const wrong = names.find(({ fileName }) => typeof fileName !== 'string');
+  if (wrong) return `"${wrong.column}" must be the name of a file`;
+  const read: readonly string[] = [FILE_NAME, ...TOGETHER.map(({ column }) => column)];
+  const ignored = Object.keys(row).filter((key) => !read.includes(key));
+  return { names: names as DescribedFiles['names'], answers: {}, ignored };
+}
+
+/** A cell of a table has a list as JSON. */
+function listOf(cell: string): unknown[] | null {
+  try {
+    const value: unknown = JSON.parse(cell);
+    return Array.isArray(value) ? value : null;
+  } catch {
+    // told as what it is: no list
+    return null;
+  }
+}
+
+const firstLine = (content: Buffer): string =>
+  content
+    .subarray(0, 64 * 1024)
+    .toString('utf8')
+    .split('\n', 1)[0] ?? '';
+
+async function* once(content: Buffer): AsyncGenerator<Buffer> {
+  yield content;
+}

@@ -1,0 +1,29 @@
+import { Controller, Get, Param, Res } from '@nestjs/common';
+import { ApiBearerAuth, ApiProduces, ApiTags } from '@nestjs/swagger';
+
+import type { Response } from 'express';
+import { AnswersFile } from '../../http/openapi.js';
+import { Caller, Needs, type Principal } from '../../auth/principal.js';
+import { Archives } from './archives.service.js';
+import { idOf } from '../models.controller.js';
+import { sendArchive } from './send-archive.js';
+
+/** Stands before ModelsController, whose paths take everything. */
+@ApiTags('models')
+@ApiBearerAuth()
+@Controller('v1/models')
+export class ArchivesController {
+  constructor(private readonly archives: Archives) {}
+
+  @Get('*id/archive')
+  @Needs('files:read')
+  @ApiProduces('application/zip')
+  @AnswersFile(['application/zip'], 'A model’s files as one .zip')
+  async get(
+    @Caller() caller: Principal,
+    @Param('id') path: string | string[],
+    @Res() response: Response,
+  ): Promise<void> {
+    await sendArchive(response, await this.archives.of(caller, idOf(path)));
+  }
+}

@@ -1,0 +1,88 @@
+import { once } from 'node:events';
+import { Body, Controller, HttpCode, Param, Post, Res } from '@nestjs/common';
+import { ApiBearerAuth, ApiBody, ApiTags } from '@nestjs/swagger';
+import { DomainError, HubPush, HubPushObject } from '@graft/contracts';
+import type { Response } from 'express';
+import { Caller, Needs, type Principal } from '../../auth/principal.js';
+import { AnswersOrStreams } from '../../http/openapi.js';
+import { bodySchema } from '../../http/parse.js';
+import { HubPushes } from './hub-push.service.js';
+import { idOf } from '../models.controller.js';
+
+const EXAMPLE = { repo: 'someone/tuned', token: 'hf_yours', private: true, stream: true };
+
+/** Of what is said while files go out, no more than people can see. */
+const TELL_EVERY_MS = 200;
+const HEARTBEAT_MS = 5000;
+
+@ApiTags('models')
+@ApiBearerAuth()
+@Controller('v1/models')
+export class HubPushController {
+  constructor(private readonly pushes: HubPushes) {}
+
+  /** Nothing leaves that the key could not take along: it needs what a download needs. */
+  @Post('*id/push')
+  @HttpCode(200)
+  @Needs('files:read')
+  @ApiBody({ schema: bodySchema(HubPush, EXAMPLE) })
+  @AnswersOrStreams(HubPushObject, HubPushObject, 'A model’s files to a repository of the hub')
+  async push(
+    @Caller() caller: Principal,
+    @Param('id') path: string | string[],
+    @Body() body: unknown,
+    @Res() response: Response,
+  ): Promise<void> {
+    const left = new AbortController();
+    void once(response, 'close').then(() => left.abort(new Error('the caller has left')));
+    const streams = (body as { stream?: unknown } | null)?.stream === true;
+    const said = new Stream(response);
+    try {
+      const done = await this.pushes.push(caller, idOf(path), body, {
+        signal: left.signal,
+        tell: (now) => streams && said.tell(now),
+      });
+      if (!streams) response.json(done);
+      else said.end(done);
+    } catch (error) {
+      if (response.destroyed) return;
+      if (!response.headersSent) throw error;
+      said.end(
+        error instanceof DomainError
+          ? error.body()
+          : new DomainError('internal_error', 'the push was interrupted').body(),
+      );
+    }
+  }
+}
+
+/** Chunks as those of a streamed answer. */
+class Stream {
+  private told = -Infinity;
+
+  constructor(private readonly response: Response) {}
+
+  tell(now: HubPushObject): void {
+    if (performance.now() - this.told < TELL_EVERY_MS) return;
+    this.told = performance.now();
+    this.write(now);
+  }
+
+  end(last: object): void {
+    this.write(last);
+    this.response.end('data: [DONE]\n\n');
+  }
+
+  private write(data: object): void {
+    const { response } = this;
+    if (!response.headersSent) {
+      // Large files are read whole before the first of their bytes goes out.
+      const heartbeat = setInterval(() => response.write(': heartbeat\n\n'), HEARTBEAT_MS);
+      void once(response, 'close').then(() => clearInterval(heartbeat));
+      response.setHeader('content-type', 'text/event-stream; charset=utf-8');
+      response.setHeader('cache-control', 'no-cache, no-transform');
+      response.setHeader('x-accel-buffering', 'no');
+    }
+    response.write(`data: ${JSON.stringify(data)}\n\n`);
+  }
+}

@@ -1,0 +1,162 @@
+import { pathToFileURL } from 'node:url';
+import { createRepo, HubApiError, uploadFiles } from '@huggingface/hub';
+import { Injectable, type OnModuleDestroy } from '@nestjs/common';
+import { DomainError, HubPush, parseBody, type HubPushObject } from '@graft/contracts';
+import { Audit } from '../../auth/audit.js';
+import type { Principal } from '../../auth/principal.js';
+import { Settings } from '../../config.js';
+import { Database } from '../../database/database.js';
+import { Slots } from '../../limits/slots.js';
+import { NotAllowed } from '../../outbound/outbound.js';
+import { OutboundFetch } from '../../outbound/outbound-fetch.js';
+import { Archives, type Archive } from './archives.service.js';
+
+const COMMIT_TITLE = 'Upload from Graft';
+
+/** Each sends files for as long as the hub takes. */
+const slots = new Slots({
+  atOnce: 16,
+  each: 4,
+  waiting: 64,
+  waitingEach: 16,
+  what: 'models are being pushed',
+});
+
+/** One push as its caller sees it: what there is to say, and an end when the caller has left. */
+export interface Watched {
+  readonly signal: AbortSignal;
+  readonly tell: (now: HubPushObject) => void;
+}
+
+/**
+ * A model's files to a repository of the hub that the operator has named (HF_ENDPOINT), in one commit. It lives as long as
+ * its request, since the token does (docs/adr/0024): nothing of it is stored but that it was begun.
+ */
+/** A request whose model has been found. */
+interface Push extends HubPush {
+  readonly model: string;
+  readonly archive: Archive;
+}
+
+@Injectable()
+export class HubPushes implements OnModuleDestroy {
+  private readonly closing = new AbortController();
+
+  constructor(
+    private readonly archives: Archives,
+    private readonly fetches: OutboundFetch,
+    private readonly settings: Settings,
+    private readonly database: Database,
+    private readonly audit: Audit,
+  ) {}
+
+  onModuleDestroy(): void {
+    this.closing.abort(new DomainError('unavailable', 'the server stops; push again in a moment'));
+  }
+
+  /** @throws DomainError saying what the hub made of it, or what ended it */
+  async push(
+    caller: Principal,
+    model: string,
+    body: unknown,
+    { signal: left, tell }: Watched,
+  ): Promise<HubPushObject> {
+    const archive = await this.archives.of(caller, model);
+    const asked = parseBody(HubPush, body);
+    const signal = AbortSignal.any([left, this.closing.signal]);
+    const done = await slots.take(caller.projectId, signal);
+    try {
+      return await this.send(caller, { ...asked, model, archive }, { signal, tell });
+    } finally {
+      done();
+    }
+  }
+
+  private async send(
+    caller: Principal,
+    { model, archive, repo, token, private: isPrivate = false }: Push,
+    { signal, tell }: Watched,
+  ): Promise<HubPushObject> {
+    const hub = new URL(this.settings.hubUrl);
+    const total = totalBytes(archive);
+    let sent = 0;
+    const now = (status: HubPushObject['status'], url: string | null): HubPushObject => {
+      const bytes_sent = status === 'succeeded' ? total : Math.min(sent, total);
+      return { object: 'graft.hub_push', model, repo, status, bytes_sent, total_bytes: total, url };
+    };
+    const fetch = this.fetches.under({
+      trusted: hub.origin,
+      signal,
+      sent: (bytes) => {
+        sent += bytes;
+        tell(now('running', null));
+      },
+    });
+    const where = { repo: { type: 'model', name: repo }, accessToken: token, fetch } as const;
+    const hubUrl = this.settings.hubUrl.replace(/\/+$/, '');
+    try {
+      await createRepo({ ...where, hubUrl, visibility: isPrivate ? 'private' : 'public' }).catch(
+        (error: unknown) => {
+          if (error instanceof HubApiError && error.statusCode === 409) return; // it is there
+          throw error;
+        },
+      );
+      tell(now('running', null));
+      await this.note(caller, model, repo);
+      const files = filesOf(archive);
+      const how = { commitTitle: COMMIT_TITLE, useXet: false, abortSignal: signal };
+      await uploadFiles({ ...where, hubUrl, files, ...how });
+    } catch (error) {
+      throw refusalOf(error, { signal, token, where: `${hubUrl}/${repo}` });
+    }
+    return now('succeeded', `${hubUrl}/${repo}`);
+  }
+
+  /** Before the first file leaves: none does that nobody could tell of. */
+  private note(caller: Principal, model: string, repo: string): Promise<void> {
+    return this.database.transaction((manager) =>
+      this.audit.write(manager, {
+        caller,
+        action: 'model.pushed',
+        target: model,
+        detail: { repo },
+        projectId: caller.projectId,
+      }),
+    );
+  }
+}
+
+const totalBytes = ({ contents }: Archive): number =>
+  contents.reduce((sum, one) => sum + ('text' in one ? one.text.length : one.size), 0);
+
+/** By their addresses: openAsBlob refuses a file that another one with the same bytes replaced, and knows sizes to 4 GiB only. */
+const filesOf = ({ contents }: Archive): { path: string; content: Blob | URL }[] =>
+  contents.map((one) => ({
+    path: one.name,
+    content: 'text' in one ? new Blob([new Uint8Array(one.text)]) : pathToFileURL(one.path),
+  }));
+
+interface Failed {
+  readonly signal: AbortSignal;
+  readonly token: string;
+  readonly where: string;
+}
+
+/** What a server says may hold what it was told: the token goes no further. */
+function refusalOf(error: unknown, { signal, token, where }: Failed): unknown {
+  if (signal.aborted) return signal.reason;
+  const reason = reasonOf(error).replaceAll(token, '[token]').slice(0, 500);
+  const status = error instanceof HubApiError ? error.statusCode : null;
+  if (status === 401 || status === 403)
+    return new DomainError('invalid_value', `token: ${where} refuses it: ${reason}`, 'token');
+  return new DomainError('unavailable', `cannot push to ${where}: ${reason}`);
+}
+
+function reasonOf(error: unknown): string {
+  if (error instanceof NotAllowed)
+    return `it wants files at an address that requests may not go to: ${error.message}`;
+  if (error instanceof AggregateError && error.errors.length > 0) return reasonOf(error.errors[0]);
+  if ((error as NodeJS.ErrnoException).code === 'ENOENT')
+    return 'a file of the model is not there any more';
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,131 @@
+import { Injectable } from '@nestjs/common';
+import { DomainError } from '@graft/contracts';
+import type { EntityManager } from 'typeorm';
+import { Settings } from '../../config.js';
+import { Database } from '../../database/database.js';
+import type { StoredFile } from '../../database/entities/storage.js';
+import { newId } from '../../ids.js';
+
+/** An import that this process may do: what it writes names the claim, and so changes nothing once it is another's. */
+export interface Claim {
+  readonly id: string;
+  readonly source: string;
+  readonly owner: string;
+  /** What an earlier owner has stored of it. */
+  readonly files: readonly StoredFile[];
+}
+
+/** SQL: the row while it is the claim's ($1 the model, $2 the owner); meanwhile it may be deleted or asked for anew. */
+const MINE = `id = $1 AND import_owner = $2 AND status = 'importing'`;
+
+/** Who imports which model. All times are the database's. */
+@Injectable()
+export class ImportClaims {
+  constructor(
+    private readonly database: Database,
+    private readonly settings: Settings,
+  ) {}
+
+  fresh(id: string, source: string): Claim {
+    return { id, source, owner: newId('import-'), files: [] };
+  }
+
+  /** Makes the model, or one that failed anew, for this claim. False: it is there already, or being imported. */
+  async begin({ id, source, owner }: Claim, manager: EntityManager): Promise<boolean> {
+    const rows = await this.database.query(
+      `INSERT INTO model (id, kind, status, progress, source, import_owner, import_until)
+       VALUES ($1, 'base', 'importing', 0, $3, $2, clock_timestamp() + $4 * interval '1 millisecond')
+       ON CONFLICT (id) DO UPDATE SET status = 'importing', status_details = NULL, progress = 0, source = excluded.source,
+         files = '[]', import_owner = excluded.import_owner, import_until = excluded.import_until
+       WHERE model.status = 'error' RETURNING id`,
+      [id, owner, source, this.settings.leaseMs],
+      manager,
+    );
+    return rows.length > 0;
+  }
+
+  /** Takes imports that nobody does, or whose process has not been heard of for a lease. */
+  async take(): Promise<Claim[]> {
+    const owner = newId('import-');
+    return this.database.query<Claim>(
+      `UPDATE model SET import_owner = $1, import_until = clock_timestamp() + $2 * interval '1 millisecond'
+       WHERE id IN (SELECT id FROM model WHERE status = 'importing' AND source IS NOT NULL
+         AND (import_until IS NULL OR import_until < clock_timestamp()) FOR UPDATE SKIP LOCKED)
+       RETURNING id, source, import_owner AS owner, files`,
+      [owner, this.settings.leaseMs],
+    );
+  }
+
+  /** False: the import is not the claim's any more. */
+  async renew({ id, owner }: Claim): Promise<boolean> {
+    const rows = await this.database.query(
+      `UPDATE model SET import_until = clock_timestamp() + $3 * interval '1 millisecond' WHERE ${MINE} RETURNING id`,
+      [id, owner, this.settings.leaseMs],
+    );
+    return rows.length > 0;
+  }
+
+  /** Another process may go on at once. */
+  async leave({ id, owner }: Claim): Promise<void> {
+    await this.database.query(
+      `UPDATE model SET import_owner = NULL, import_until = NULL WHERE ${MINE}`,
+      [id, owner],
+    );
+  }
+
+  async progress({ id, owner }: Claim, share: number): Promise<void> {
+    await this.database.query(`UPDATE model SET progress = $3 WHERE ${MINE}`, [id, owner, share]);
+  }
+
+  /**
+   * The model names what has come so far: an import may take longer than retention waits. A part of a name that it has
+   * takes that one's place: a transaction may run twice, and the source may change between two owners.
+   */
+  async addPart({ id, owner }: Claim, part: StoredFile, manager: EntityManager): Promise<void> {
+    const rows = await this.database.query(
+      `UPDATE model SET files = (
+         SELECT COALESCE(jsonb_agg(file), '[]') FROM jsonb_array_elements(files) AS file WHERE file->>'name' <> $4
+       ) || $3::jsonb WHERE ${MINE} RETURNING id`,
+      [id, owner, JSON.stringify([part]), part.name],
+      manager,
+    );
+    if (rows.length === 0) throw lost();
+  }
+
+  async fail({ id, owner }: Claim, reason: string): Promise<void> {
+    await this.database.query(
+      `UPDATE model SET status = 'error', status_details = $3, progress = NULL, files = '[]',
+         import_owner = NULL, import_until = NULL WHERE ${MINE}`,
+      [id, owner, reason],
+    );
+  }
+
+  async finish(
+    { id, owner }: Claim,
+    made: {
+      readonly files: readonly StoredFile[];
+      readonly family: string | null;
+      readonly config: unknown;
+      readonly parameters: number | null;
+    },
+  ): Promise<void> {
+    const rows = await this.database.query(
+      `UPDATE model SET status = 'ready', status_details = NULL, progress = NULL, import_owner = NULL,
+         import_until = NULL, files = $3, family = $4, config = $5, parameters = $6, bytes = $7
+       WHERE ${MINE} RETURNING id`,
+      [
+        id,
+        owner,
+        JSON.stringify(made.files),
+        made.family,
+        JSON.stringify(made.config),
+        made.parameters,
+        made.files.reduce((sum, file) => sum + file.size, 0),
+      ],
+    );
+    if (rows.length === 0) throw lost();
+  }
+}
+
+export const lost = (): DomainError =>
+  new DomainError('conflict', 'the model was deleted or is imported elsewhere');

@@ -1,8 +1,0 @@
-import type { ModuleMetadata } from '@nestjs/common';
-import { BlobTransfer } from './blob-transfer.js';
-import { WorkerGrpcServer } from './server.js';
-import { SessionServices } from './session-services.js';
-
-export const WORKER_GRPC: ModuleMetadata = {
-  providers: [BlobTransfer, SessionServices, WorkerGrpcServer],
-};

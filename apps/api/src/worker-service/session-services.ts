@@ -1,0 +1,24 @@
+import { Injectable } from '@nestjs/common';
+import { Settings } from '../config.js';
+import { EventIngest } from '../events/event-ingest.js';
+import { Leases } from '../lifecycle/lease/lease.js';
+import { Connections } from '../relay/connections.js';
+import { Gateways } from '../relay/gateways.js';
+import { LeaseExpiry } from '../dispatch/lease-expiry.js';
+import { PendingGenerations } from '../relay/pending-generations.js';
+import { Workers } from '../workers/workers.js';
+
+/** What the sessions of all workers share: one is made for each stream, not by Nest. */
+@Injectable()
+export class SessionServices {
+  constructor(
+    readonly settings: Settings,
+    readonly connections: Connections,
+    readonly gateways: Gateways,
+    readonly workers: Workers,
+    readonly leases: Leases,
+    readonly expiry: LeaseExpiry,
+    readonly ingest: EventIngest,
+    readonly generations: PendingGenerations,
+  ) {}
+}

@@ -1,0 +1,343 @@
+import type { ServerDuplexStream } from '@grpc/grpc-js';
+import { DomainError, POOL_NAME } from '@graft/contracts';
+import {
+  Command_Action,
+  type ConnectRequest,
+  type ConnectResponse,
+  type EventBatch,
+  type Heartbeat,
+  type Hello,
+  type Lease,
+  type Pull,
+} from '@graft/contracts/grpc';
+import type { JoinToken } from '../database/entities/tenancy.js';
+import { log } from '../log.js';
+import type { Ending } from '../lifecycle/lease/lease.js';
+import { canExist } from '../events/reported.js';
+import { DRAIN_REASON } from '../workers/worker-orders.js';
+import { checkSize, type Connection } from '../relay/connections.js';
+import type { SessionServices } from './session-services.js';
+import { grpcError } from './status.js';
+
+export type WorkerStream = ServerDuplexStream<ConnectRequest, ConnectResponse>;
+
+/** Batches a worker may have in flight; it spools the rest on its disk. */
+const MAX_UNACKED = 8;
+const HELLO_PATIENCE_MS = 10_000;
+/** What may wait for a worker to read it: with more, it has stopped or its network has. */
+const MAX_UNREAD_BYTES = 16 * 1024 * 1024;
+/** After these its jobs are elsewhere: a worker that is well begins anew. */
+const LEASES_OF_SILENCE = 2;
+
+/**
+ * One worker's stream, from its Hello on. Events are handled strictly in order; heartbeats are not
+ * behind them in any queue, so a slow ingest never costs a lease.
+ */
+export class Session implements Connection {
+  workerId = '';
+  sessionId = '';
+  name = '';
+  pool = '';
+  draining = false;
+  freeSlots = 0;
+  residentBases: readonly string[] = [];
+  private ready = false;
+  private over = false;
+  private goesAway = false;
+  private events: Promise<void> = Promise.resolve();
+  private readonly helloTimer: NodeJS.Timeout;
+  private silence: NodeJS.Timeout | null = null;
+  private heardAt = 0;
+  private unread = 0;
+  /** Of what is large. */
+  private lastTurn: Promise<unknown> = Promise.resolve();
+  private endTurn: (sent: boolean) => void = () => undefined;
+
+  constructor(
+    private readonly stream: WorkerStream,
+    private readonly token: JoinToken,
+    private readonly services: SessionServices,
+  ) {
+    this.helloTimer = setTimeout(
+      () => this.fail(new DomainError('invalid_value', 'no Hello message received')),
+      HELLO_PATIENCE_MS,
+    );
+    stream.on('data', (message: ConnectRequest) => this.received(message));
+    stream.on('end', () => this.close());
+    stream.on('cancelled', () => this.close());
+    stream.on('error', () => this.close());
+  }
+
+  get heard(): boolean {
+    return performance.now() - this.heardAt < this.services.settings.leaseMs;
+  }
+
+  /** Whoever joins or beats is there; one that only pulls may hang all the same. */
+  private hear(): void {
+    if (this.over) return;
+    this.heardAt = performance.now();
+    this.silence ??= setTimeout(() => this.fail(silent(this.patience)), this.patience);
+    this.silence.refresh();
+  }
+
+  private get patience(): number {
+    return LEASES_OF_SILENCE * this.services.settings.leaseMs;
+  }
+
+  send(body: NonNullable<ConnectResponse['body']>, sent: () => void = () => undefined): boolean {
+    if (this.over) return false;
+    // gRPC would not only drop it: it ends the stream, and with it all that this worker does.
+    const bytes = checkSize(body);
+    if (this.unread + bytes > MAX_UNREAD_BYTES) {
+      this.fail(doesNotRead());
+      return false;
+    }
+    this.unread += bytes;
+    this.stream.write({ body }, () => {
+      this.unread -= bytes;
+      sent();
+    });
+    return true;
+  }
+
+  /**
+   * One at a time, so that no heartbeat is behind more than one of them, however many questions bring sounds. A worker that
+   * takes one too long has stopped reading, or its network has.
+   */
+  sendInTurn(body: NonNullable<ConnectResponse['body']>): Promise<boolean> {
+    const turn = this.lastTurn.then(() => this.taken(body));
+    this.lastTurn = turn.catch(() => undefined);
+    return turn;
+  }
+
+  private async taken(body: NonNullable<ConnectResponse['body']>): Promise<boolean> {
+    const timer = setTimeout(() => this.fail(doesNotRead()), this.patience);
+    try {
+      return await new Promise<boolean>((resolve) => {
+        this.endTurn = resolve;
+        if (!this.send(body, () => resolve(true))) resolve(false);
+      });
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  private received({ body }: ConnectRequest): void {
+    if (this.over) return;
+    if (!this.ready && body?.$case !== 'hello') {
+      this.fail(new DomainError('invalid_value', 'the first message must be Hello'));
+      return;
+    }
+    switch (body?.$case) {
+      case 'hello':
+        if (!this.ready) this.guard(this.hello(body.value));
+        break;
+      case 'pull':
+        this.guard(this.whenWelcomed(() => this.pull(body.value)));
+        break;
+      case 'heartbeat':
+        this.hear();
+        this.guard(this.whenWelcomed(() => this.heartbeat(body.value)));
+        break;
+      case 'events':
+        this.events = this.events.then(() => this.welcomed).then(() => this.ingest(body.value));
+        this.guard(this.events);
+        break;
+      case 'modelResponse':
+        this.services.generations.received(this, body.value);
+        break;
+      case 'draining':
+        this.draining = true;
+        this.freeSlots = 0;
+        this.guard(this.whenWelcomed(() => this.note(() => this.services.workers.drains(this))));
+        break;
+      case undefined:
+        log.warn(
+          { worker: this.workerId },
+          'ignored a message of an unknown kind: the worker is newer',
+        );
+        break;
+      default:
+        body satisfies never;
+    }
+  }
+
+  private welcomed: Promise<void> = Promise.resolve();
+  private noted: Promise<unknown> = Promise.resolve();
+
+  /** What says that it is there is not written any more once it has left. */
+  private async whenWelcomed(work: () => Promise<void>): Promise<void> {
+    await this.welcomed;
+    if (!this.over) await work();
+  }
+
+  private async hello(hello: Hello): Promise<void> {
+    this.ready = true;
+    clearTimeout(this.helloTimer);
+    this.welcomed = this.register(hello);
+    await this.welcomed;
+  }
+
+  private async register(hello: Hello): Promise<void> {
+    const pool = hello.pool || 'default';
+    if (!POOL_NAME.test(pool))
+      throw new DomainError('invalid_value', `"${pool.slice(0, 80)}" is not a valid pool name`);
+    if (this.token.pool !== null && this.token.pool !== pool) {
+      throw new DomainError(
+        'insufficient_scope',
+        `this join token is valid for pool ${this.token.pool} only, not for ${pool}`,
+      );
+    }
+    if (!hello.instanceId)
+      throw new DomainError('invalid_value', 'the Hello message has no instance_id');
+    if (hello.schemaVersion < 1)
+      throw new DomainError('invalid_value', 'the Hello message has no schema_version');
+    const { settings, leases, expiry, workers, connections, gateways } = this.services;
+    this.name = hello.name.slice(0, 200) || 'worker';
+    this.pool = pool;
+    const joined = await workers.hello(hello, pool, this.token.id, gateways.id);
+    ({ workerId: this.workerId, sessionId: this.sessionId } = joined);
+    if (this.over) return this.leave();
+    const { lost } = await expiry.renewal(() => leases.renew(this.workerId, hello.leases));
+    await expiry.takeUnnamed(this.workerId, hello.leases);
+    if (this.over) return;
+    this.hear();
+    connections.add(this);
+    this.send({
+      $case: 'welcome',
+      value: {
+        workerId: this.workerId,
+        heartbeatMs: settings.heartbeatMs,
+        leaseMs: settings.leaseMs,
+        maxUnacked: MAX_UNACKED,
+        session: joined.session,
+        workerKey: joined.workerKey,
+      },
+    });
+    for (const lease of lost) this.kill(lease);
+    log.info(
+      { worker: this.workerId, name: this.name, pool, kept: hello.leases.length - lost.length },
+      'worker joined',
+    );
+  }
+
+  /** Room is in the worker's row, for whichever process dispatches for its pool. */
+  private async pull(pull: Pull): Promise<void> {
+    this.residentBases = pull.residentBases;
+    this.freeSlots = this.draining ? 0 : pull.freeSlots;
+    if (this.draining) return;
+    await this.note(() => this.services.workers.pulled(this, pull));
+    if (pull.freeSlots > 0) this.services.connections.announceCapacity(this.pool);
+  }
+
+  /** Writes to the row in the order in which the worker said it. */
+  private note<T>(write: () => Promise<T>): Promise<T> {
+    const noted = this.noted.then(write);
+    this.noted = noted;
+    return noted;
+  }
+
+  private async heartbeat(beat: Heartbeat): Promise<void> {
+    const { workers, expiry } = this.services;
+    const { held, lost, pausing, preempting, ending, drains } = await expiry.renewal(() =>
+      this.note(() => workers.beat(this, beat, this.draining)),
+    );
+    this.residentBases = beat.residentBases;
+    await this.cancel(lost);
+    this.send({
+      $case: 'heartbeatReply',
+      value: { sequence: beat.sequence, held: [...held], lost: [...lost] },
+    });
+    // Desired state is repeated until the facts agree.
+    if (drains && !this.draining) this.send({ $case: 'drain', value: { reason: DRAIN_REASON } });
+    for (const lease of pausing) this.command(lease, Command_Action.ACTION_PAUSE);
+    for (const lease of preempting) this.command(lease, Command_Action.ACTION_PREEMPT);
+    this.finish(ending);
+  }
+
+  private async ingest(batch: EventBatch): Promise<void> {
+    const { stale, ending } = await this.services.ingest.batch(this.workerId, batch);
+    await this.cancel(stale.filter(canExist));
+    this.send({ $case: 'ack', value: { sequence: batch.sequence, stale } });
+    this.finish(ending);
+  }
+
+  private finish(runs: readonly Ending[]): void {
+    const action = Command_Action.ACTION_FINISH;
+    for (const run of runs) this.send({ $case: 'command', value: { ...run, action } });
+  }
+
+  /**
+   * A worker ends the trainer, and so unloads its base, when its only run is lost. Where the run was cancelled, it should
+   * hear that first and stop the run at its next step instead: this message may overtake the command to cancel.
+   */
+  private async cancel(lost: readonly Lease[]): Promise<void> {
+    for (const lease of await this.services.leases.cancelled(this.workerId, lost))
+      this.command(lease, Command_Action.ACTION_CANCEL);
+  }
+
+  private kill(lease: Lease): void {
+    this.command(lease, Command_Action.ACTION_KILL);
+  }
+
+  private command(
+    { jobId, attempt }: Pick<Lease, 'jobId' | 'attempt'>,
+    action: Command_Action,
+  ): void {
+    this.send({ $case: 'command', value: { jobId, attempt, action } });
+  }
+
+  /** This process stops soon: the worker is to go to another, and ends here what it was asked here. */
+  goAway(): void {
+    this.goesAway = true;
+    this.send({ $case: 'goAway', value: {} });
+  }
+
+  /** Whatever could not be handled ends the stream: the worker reconnects and sends it again. */
+  private guard(work: Promise<void>): void {
+    work.catch((error: unknown) => {
+      // It has joined elsewhere, as it was told to, and its last heartbeat here came late.
+      if (this.goesAway && error instanceof DomainError && error.code === 'conflict') return;
+      this.fail(error);
+    });
+  }
+
+  fail(error: unknown): void {
+    if (this.over) return;
+    // Emitting is how grpc-js is told the status; destroying would lose it.
+    this.stream.emit('error', grpcError(error));
+    this.close();
+  }
+
+  /** Ends the stream in good order. */
+  end(): void {
+    if (!this.over) this.stream.end();
+    this.close();
+  }
+
+  private close(): void {
+    if (this.over) return;
+    this.over = true;
+    this.endTurn(false);
+    clearTimeout(this.helloTimer);
+    if (this.silence) clearTimeout(this.silence);
+    this.freeSlots = 0;
+    this.services.generations.workerLost(this);
+    if (this.services.connections.remove(this))
+      log.info({ worker: this.workerId, name: this.name }, 'worker left');
+    if (this.sessionId) void this.leave();
+    this.stream.end();
+  }
+
+  /** After what it said before: a heartbeat that is written later would have it back. */
+  private async leave(): Promise<void> {
+    await this.noted.catch(() => undefined);
+    // without the database the reconciler finds it silent
+    await this.services.workers.gone(this).catch(() => undefined);
+  }
+}
+
+const doesNotRead = (): DomainError =>
+  new DomainError('unavailable', 'the worker does not read what it is sent');
+const silent = (ms: number): DomainError =>
+  new DomainError('unavailable', `no heartbeat for ${ms / 1000} s; reconnect`);
