@@ -109,7 +109,7 @@ describe('the gateway', () => {
   it('passes over messages and events that only a newer worker knows', async () => {
     const { id, worker, lease } = await assigned();
     worker.sendUnknown();
-    const unknown = { ...worker.event(lease, started()), fact: undefined };
+    const unknown = { ...worker.event(lease, started()), kind: 'from_a_newer_worker' };
     const ack = await worker.batch([
       worker.event(lease, started(0, 9)),
       unknown,
