@@ -97,7 +97,7 @@ const WORKER_LAYERS = [
   'agent',
 ];
 
-/** docs/adr/0032 says what each is for. */
+/** docs/adr/0031 says what each is for. */
 const CORE_LAYERS = [
   'nn',
   'quant',
@@ -269,7 +269,9 @@ module.exports = {
       comment: 'it is started, not imported',
       severity: 'error',
       from: { path: project('api') },
-      to: { path: '/(files/rows/table|files/archives/unpack|models/imports/inspect|preview/reader)-process\\.' },
+      to: {
+        path: '/(files/rows/table|files/archives/unpack|models/imports/inspect|preview/reader)-process\\.',
+      },
     },
     ...layers(
       'api',

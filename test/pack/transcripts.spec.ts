@@ -4,14 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TranscriptOptions, TranscriptSegment } from '@graft/contracts';
 import { setThreads } from '@graft/kernels';
-import {
-  answersTo,
-  BARE_BASE,
-  loadBase,
-  taskFor,
-  Transcript,
-  type Base,
-} from '@graft/peft-core';
+import { answersTo, BARE_BASE, loadBase, taskFor, Transcript, type Base } from '@graft/peft-core';
 import { decodeAudio } from '@graft/peft-core/media';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import wavefile from 'wavefile';

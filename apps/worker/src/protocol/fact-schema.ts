@@ -7,11 +7,6 @@ import type { Fact, ReadFact } from './protocol.js';
 const count = z.int().min(0);
 /** Counted, and so no integer. */
 const bytes = z.number().min(0);
-/** Of an answer: uint32. */
-const tokens = z
-  .int()
-  .min(0)
-  .max(2 ** 32 - 1);
 /** JSON has no NaN: it arrives as null. */
 const real = z.number().nullable();
 const word = z.string().max(1000);

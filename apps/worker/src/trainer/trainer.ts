@@ -1,6 +1,12 @@
 // One frozen base, the runs that train on it and the chats it answers. Commands in, facts out.
 import { mkdirSync } from 'node:fs';
-import { DomainError, isEnd, readRequest, type RequestKind, type StopReason } from '@graft/contracts';
+import {
+  DomainError,
+  isEnd,
+  readRequest,
+  type RequestKind,
+  type StopReason,
+} from '@graft/contracts';
 import {
   allocatedBytes,
   failureOf,

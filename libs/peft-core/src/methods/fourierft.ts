@@ -25,8 +25,6 @@ import {
   SpectrumUpdate,
 } from './parts/spectrum.js';
 
-const count = z.int().min(1);
-
 const Options = z
   .strictObject({
     n_frequency: frequencyCount(1000, 'of its spectrum'),

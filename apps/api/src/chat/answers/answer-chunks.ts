@@ -123,18 +123,11 @@ export class AnswerChunks {
     left: AbortSignal,
     tokensOf: (piece: AnswerOf<K>) => number,
   ): AsyncGenerator<{ readonly chunk: AnswerChunk<K>; readonly last: boolean }> {
-    const { kind, payload, file } = question;
+    const { kind, file } = question;
     const message = messageOf(question);
     const { base, adapter } = message;
     const blobs = [...(base?.files ?? []), ...adapter].map(({ sha256 }) => sha256);
-    let answer = await this.answers.begin(
-      {
-        projectId,
-        baseId: base?.id ?? '',
-        blobs,
-      },
-      left,
-    );
+    let answer = await this.answers.begin({ projectId, baseId: base?.id ?? '', blobs }, left);
     const { id = '' } = answer ?? {};
     let begun = false;
     let tokens = 0;
