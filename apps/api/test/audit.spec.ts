@@ -1,18 +1,18 @@
 import type { AuditLogObject, JoinTokenObject, Page } from '@graft/contracts';
 import request from 'supertest';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { evalChanges, type Change } from './eval-changes.js';
+import { evalChanges, type Change } from './changes/eval-changes.js';
 import { chats, importBase, startTestApi, uploadChats, type TestApi } from './fixture.js';
 import { formOf } from './forms.js';
-import { HUB_TOKEN, hubChanges } from './hub-changes.js';
+import { HUB_TOKEN, hubChanges } from './changes/hub-changes.js';
 import { Hub } from './hub-server.js';
 import { addMember, ask, clientOf, makeProject, type TestProject } from './projects.js';
 import { at, ROUTES } from './routes.js';
-import { integrationChanges } from './integration-changes.js';
+import { integrationChanges } from './changes/integration-changes.js';
 import { ScriptedWorker, started, step } from './scripted-worker.js';
-import { jobChanges } from './job-changes.js';
-import { sweepChanges } from './sweep-changes.js';
-import { webhookChanges } from './webhook-changes.js';
+import { jobChanges } from './changes/job-changes.js';
+import { sweepChanges } from './changes/sweep-changes.js';
+import { webhookChanges } from './changes/webhook-changes.js';
 
 // Who did what: a row in the transaction that did it.
 

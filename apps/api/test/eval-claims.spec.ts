@@ -1,6 +1,6 @@
 import pg from 'pg';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { EVAL, RUN } from './eval-changes.js';
+import { EVAL, RUN } from './changes/eval-changes.js';
 import { importBase, startTestApi, until, type TestApi } from './fixture.js';
 import { ScriptedWorker } from './scripted-worker.js';
 

@@ -4,7 +4,7 @@ import type OpenAI from 'openai';
 import type { APIError } from 'openai';
 import pg from 'pg';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { EVAL } from './eval-changes.js';
+import { EVAL } from './changes/eval-changes.js';
 import { caught, startTestApi, until, type TestApi } from './fixture.js';
 
 let api: TestApi;

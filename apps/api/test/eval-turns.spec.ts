@@ -1,7 +1,7 @@
 // Runs of evals that wait hold no slot, take turns, and end where nothing comes.
 import type OpenAI from 'openai';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
-import { RUN, EVAL } from './eval-changes.js';
+import { RUN, EVAL } from './changes/eval-changes.js';
 import { importBase, startTestApi, until, type TestApi } from './fixture.js';
 import { clientOf, makeProject } from './projects.js';
 import { ScriptedWorker } from './scripted-worker.js';

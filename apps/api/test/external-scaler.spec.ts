@@ -3,7 +3,7 @@ import { loadSync } from '@grpc/proto-loader';
 import type { JobObject } from '@graft/contracts';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { EVAL } from './eval-changes.js';
+import { EVAL } from './changes/eval-changes.js';
 import { importBase, startTestApi, until, uploadChats, type TestApi } from './fixture.js';
 import { ScriptedWorker } from './scripted-worker.js';
 

@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { EVAL, RUN } from './eval-changes.js';
+import { EVAL, RUN } from './changes/eval-changes.js';
 import { chats, importBase, startTestApi, until, type TestApi } from './fixture.js';
 import { addMember, ask, clientOf, makeProject, type TestProject } from './projects.js';
 import { at, ROUTES } from './routes.js';
-import { sweepOf } from './sweep-changes.js';
-import { HOOK } from './webhook-changes.js';
+import { sweepOf } from './changes/sweep-changes.js';
+import { HOOK } from './changes/webhook-changes.js';
 
 // Every route, asked by everybody who must not: what is another project's does not exist, and what a role does not
 // include is refused.

@@ -8,7 +8,7 @@ import {
 import pg from 'pg';
 import request from 'supertest';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { EVAL } from './eval-changes.js';
+import { EVAL } from './changes/eval-changes.js';
 import { importBase, startTestApi, until, uploadChats, type TestApi } from './fixture.js';
 import { ask, makeProject, type TestProject } from './projects.js';
 import { evaluated, saved, ScriptedWorker, started, step } from './scripted-worker.js';

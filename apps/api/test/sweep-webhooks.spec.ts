@@ -1,6 +1,6 @@
 import type { SweepObject, WebhookEventType } from '@graft/contracts';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
-import { EVAL, RUN } from './eval-changes.js';
+import { EVAL, RUN } from './changes/eval-changes.js';
 import { importBase, startTestApi, until, uploadChats, type TestApi } from './fixture.js';
 import { ScriptedWorker, started, step } from './scripted-worker.js';
 import { WebhookReceiver } from './webhook-receiver.js';

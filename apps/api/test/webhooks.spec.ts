@@ -7,7 +7,7 @@ import type {
 } from '@graft/contracts';
 import OpenAI from 'openai';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { EVAL, RUN } from './eval-changes.js';
+import { EVAL, RUN } from './changes/eval-changes.js';
 import { importBase, startTestApi, until, uploadChats, type TestApi } from './fixture.js';
 import { ask, makeProject } from './projects.js';
 import { ScriptedWorker, started, step } from './scripted-worker.js';

@@ -1,6 +1,6 @@
 // How to make each change of a tracker once, by its route.
 import type { Change } from './eval-changes.js';
-import type { TestApi } from './fixture.js';
+import type { TestApi } from '../fixture.js';
 
 const TRACKER = { url: 'http://127.0.0.1:9/' };
 

@@ -1,5 +1,5 @@
 // An eval, a run of it that asks nobody, and how to make each change of them once, by its route.
-import type { TestApi } from './fixture.js';
+import type { TestApi } from '../fixture.js';
 
 /** A change that is made: its address, body, and how it is called. */
 export interface Change {

@@ -1,6 +1,6 @@
 // A sweep that nobody works on, and how to make each change of one once, by its route.
 import type { Change } from './eval-changes.js';
-import { uploadChats, type TestApi } from './fixture.js';
+import { uploadChats, type TestApi } from '../fixture.js';
 
 export const sweepOf = (file: string, pool = 'nobody') => ({
   model: 'tiny',

@@ -1,6 +1,6 @@
 // An endpoint at a port where nobody listens, and how to make each change of one once, by its route.
 import type { Change } from './eval-changes.js';
-import type { TestApi } from './fixture.js';
+import type { TestApi } from '../fixture.js';
 
 export const HOOK = { name: 'hook', url: 'http://127.0.0.1:9/' };
 

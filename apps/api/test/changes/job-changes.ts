@@ -1,7 +1,7 @@
 // How to make each change of a job once, by its route.
 import type { Change } from './eval-changes.js';
-import type { TestApi } from './fixture.js';
-import { ask } from './projects.js';
+import type { TestApi } from '../fixture.js';
+import { ask } from '../projects.js';
 
 /** @param create makes a job that waits, and answers with its id */
 export function jobChanges(
