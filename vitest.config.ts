@@ -15,7 +15,7 @@ const ISOLATED = [
   // watches the queries of the API in its process, which is another build than the other specs have
   'apps/api/test/stream-sharing.spec.ts',
   // adds to a registry of the product, which an API in the same process may have read before
-  'test/e2e/one-more-{answer-option,number}.spec.ts',
+  'test/e2e/one-more-{answer-option,kind,number}.spec.ts',
   // failed once in a shared process: a delivery was not sent within 40 s, and the cause is not known
   'test/cli/webhooks.spec.ts',
   // kills servers and counts processes
@@ -139,6 +139,7 @@ export default defineConfig({
       project('isolated', {
         include: ISOLATED,
         quick: QUICK.isolated,
+        globalSetup: ['./test/e2e/browser-server.ts'],
         isolate: true,
         limit: 120,
         order: 1,

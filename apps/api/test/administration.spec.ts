@@ -236,7 +236,7 @@ describe("an administrator's key", () => {
 });
 
 describe('archiving a project', () => {
-  /** The lock of whoever reconciles (workers/reconciler): who holds it keeps it from finishing. */
+  /** The lock of whoever reconciles (dispatch/reconciler): who holds it keeps it from finishing. */
   const RECONCILERS = 7_240_251;
 
   it('stops its keys, cancels what is open, tells the worker, and deletes nothing', async () => {

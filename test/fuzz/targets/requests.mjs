@@ -2,7 +2,7 @@
 import { Readable } from 'node:stream';
 import { readRecords } from '../../../apps/api/dist/files/read-records.js';
 import { pageQuery, slice } from '../../../apps/api/dist/http/parse.js';
-import { retryMarks } from '../../../apps/api/dist/jobs/retry-marks.js';
+import { retryMarks } from '../../../apps/api/dist/jobs/create-headers.js';
 import { lastEventId } from '../../../apps/api/dist/stream/sse.js';
 import { bytes } from '../mutate.mjs';
 

@@ -65,7 +65,7 @@ interface Slot {
 }
 
 /**
- * In which order and when waiting jobs will start, if nothing else comes: by the order of lifecycle/next-job, slot by
+ * In which order and when waiting jobs will start, if nothing else comes: by the order of lifecycle/lease/next-job, slot by
  * slot, as the jobs before them end. Jobs that may never start are left out.
  */
 export function simulate(

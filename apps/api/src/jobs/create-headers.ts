@@ -15,14 +15,20 @@ export const CreateHeaders = createParamDecorator(
   (_: unknown, context: ExecutionContext): CallHeaders => {
     const request = context.switchToHttp().getRequest<Request>();
     return {
-      marks: {
-        idempotencyKey: idempotencyKey(request.header('idempotency-key')),
-        sdkRetry: Number(request.header('x-stainless-retry-count') ?? 0) > 0,
-      },
+      marks: retryMarks(
+        request.header('idempotency-key'),
+        request.header('x-stainless-retry-count'),
+      ),
       parent: traceParentOf(request.headers),
     };
   },
 );
+
+/** @param retries the count that OpenAI's SDKs send with a call that they repeat */
+export const retryMarks = (key: string | undefined, retries: string | undefined): RetryMarks => ({
+  idempotencyKey: idempotencyKey(key),
+  sdkRetry: Number(retries ?? 0) > 0,
+});
 
 const LONGEST_KEY = 255;
 

@@ -56,7 +56,7 @@ export class Worker {
   @Text(optional) gateway_id!: string | null;
   /** Nothing new is started on it. */
   @Column({ type: 'boolean', default: false }) cordoned!: boolean;
-  /** Where Graft did it by itself (lifecycle/lemon-workers). */
+  /** Where Graft did it by itself (lifecycle/lease/lemon-workers). */
   @Text(optional) cordon_reason!: string | null;
   /** What died on it before is forgiven. */
   @Time(optional) uncordoned_at!: Date | null;
@@ -111,7 +111,7 @@ export class Answer {
   @Time() until!: Date;
 }
 
-/** When a project's last answer began, and when its next may, in turns of all projects (chat/answer-rows). */
+/** When a project's last answer began, and when its next may, in turns of all projects (chat/answers/answer-rows). */
 @Entity('chat_turn')
 export class ChatTurn {
   @PrimaryColumn('text', { primaryKeyConstraintName: 'chat_turn_pk' }) project_id!: string;

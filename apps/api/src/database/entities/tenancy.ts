@@ -121,7 +121,7 @@ export class Idempotency {
   @Now() created_at!: Date;
 }
 
-/** What a key, or a project by its id, may still send: auth/rate-limits. */
+/** What a key, or a project by its id, may still send: limits/rate-limits. */
 @Entity('bucket')
 export class Bucket {
   @PrimaryColumn('text', { primaryKeyConstraintName: 'bucket_pk' }) key_id!: string;
