@@ -53,7 +53,7 @@ it.skipIf(!reachable)(
       await client.query('SELECT 1 FROM job WHERE id = $1 FOR UPDATE', [id]);
       await until(
         'the end in the spool',
-        () => worker.tail().includes('"fact":"finished"'),
+        () => worker.tail().includes('"event":"finished"'),
         60_000,
       );
       worker.child.kill('SIGKILL');

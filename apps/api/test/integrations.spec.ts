@@ -167,7 +167,7 @@ describe('a job', () => {
   it('is an MLflow run, and ends as the job does', async () => {
     await set('mlflow', { every_job: true, project: 'all of them' });
     const named = await training(MLFLOW);
-    await named.worker.tell(named.lease, step(1), step(2, Infinity), evaluated(2, 1.5));
+    await named.worker.tell(named.lease, step(1), step(2, NaN), evaluated(2, 1.5));
     await named.finish();
     const failing = await training();
     await failing.steps(1);
@@ -201,7 +201,7 @@ describe('a job', () => {
     const losses = metrics.filter(({ key }) => key.endsWith('/loss'));
     expect(losses.map(({ key, step: at, value }) => [key, at, value])).toEqual([
       ['train/loss', 1, 3.9],
-      ['train/loss', 2, 'Infinity'],
+      ['train/loss', 2, 'NaN'],
       ['valid/loss', 2, 1.5],
     ]);
     expect((await mlflowOf(failing.id)).status).toBe('FAILED');
