@@ -26,6 +26,19 @@ it('ends a trainer on whose stdout something else writes, as a crash of that tra
   expect(exit.stderrTail).toContain('something else than frames');
 });
 
+it('ends when one who listens to it throws, as a crash of that trainer alone', async () => {
+  const main = fileURLToPath(new URL('../../test/small-trainer.mjs', import.meta.url));
+  const trainer = new TrainerProcess({ threads: 1, main });
+  trainer.on('pong', () => {
+    throw new RangeError('too deep');
+  });
+  await trainer.ready;
+  trainer.send({ type: 'ping', sequence: 1 });
+  const exit = await trainer.exited;
+  expect(exit).toMatchObject({ class: 'crash', signal: 'SIGKILL' });
+  expect(exit.stderrTail).toContain('too deep');
+});
+
 it('waits longer for the first step of a run than for the next one', async () => {
   const trainer = new TrainerProcess({
     threads: 1,

@@ -185,9 +185,7 @@ export class TrainerProcess {
 
   private listen(): void {
     const decoder = new FrameDecoder();
-    this.child.stdout.on('data', (chunk: Buffer) => {
-      for (const fact of this.facts(decoder, chunk)) this.dispatch(fact);
-    });
+    this.child.stdout.on('data', (chunk: Buffer) => this.receive(decoder, chunk));
     this.child.stderr.setEncoding('utf8').on('data', (text: string) => {
       this.stderrTail = (this.stderrTail + text).slice(-STDERR_TAIL);
       this.options.onStderr?.(text);
@@ -196,10 +194,11 @@ export class TrainerProcess {
     this.child.stdin.on('error', () => undefined);
   }
 
-  private *facts(decoder: FrameDecoder, chunk: Buffer): Generator<ReadFact> {
+  /** An error of a listener ends this trainer, too: the agent and its other trainers go on. */
+  private receive(decoder: FrameDecoder, chunk: Buffer): void {
     if (this.isDoubtful) return;
     try {
-      for (const message of decoder.push(chunk)) yield readFact(message);
+      for (const message of decoder.push(chunk)) this.dispatch(readFact(message));
     } catch (error) {
       // A library wrote there too, or it is no trainer of ours: from here on nobody can tell what is meant.
       this.isDoubtful = true;
