@@ -2,7 +2,7 @@
 // and resumes from them, but "trains" by a recurrence. The training file is one JSON object:
 // {steps, stepMs, firstStepMs, blockMs, saveEvery, disobey, crashAt, exitCode, signal, words, joint, hangAt, nanAt, links, claims}.
 // With `needs`, so many bytes, it waits to be admitted, and asks for that after `readMs`. It notes whose work it is at as the real one does; `joint` says that a step is of all runs. An answer that begins with
-// "die" ends it, that to a sound is the sum of its file. Each base folder must hold base.txt. With `claims` it is hostile: it makes `links` in its folder, {name: target}, and reports those events; and `raw`
+// "die" ends it, that to a sound is the sum of its file. To a prompt that begins with "{" it says that JSON as an answer fact. Each base folder must hold base.txt. With `claims` it is hostile: it makes `links` in its folder, {name: target}, and reports those events; and `raw`
 // is said as it is, JSON of any kind.
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -169,6 +169,11 @@ function attached({ key, dir }) {
 }
 
 function answer({ kind, payload, ...command }) {
+  const said = payload.messages?.at(-1).content ?? '';
+  if (said.startsWith('{')) {
+    const empty = { piece: null, last: false, errorCode: null, errorMessage: null };
+    return say({ type: 'answer', id: command.id, ...empty, ...JSON.parse(said) });
+  }
   const words =
     kind === 'transcribe'
       ? [createHash('sha256').update(readFileSync(command.file)).digest('hex')]
@@ -184,13 +189,12 @@ function answer({ kind, payload, ...command }) {
     say({
       type: 'answer',
       id: command.id,
-      kind,
-      piece: {
+      piece: JSON.stringify({
         text,
         prompt_tokens: 1,
         completion_tokens: 1,
         ...(kind === 'transcribe' ? { segments: [] } : { finish_reason: over ? 'stop' : null }),
-      },
+      }),
       last: over,
       errorCode: null,
       errorMessage: null,
@@ -243,7 +247,7 @@ process.stdin.on('data', (chunk) => {
 process.stdin.on('end', () => process.exit(0));
 say({
   type: 'ready',
-  protocol: 3,
+  protocol: 4,
   pid: process.pid,
   libtorch: 'none',
   trainerBuild: 'small-1',

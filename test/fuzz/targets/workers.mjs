@@ -26,8 +26,8 @@ const facts = [
   ...events.map((event) => ({ type: 'event', ...run, ...event, payload: payloadJson(event) })),
   { type: 'log', level: 'warn', code: null, message: 'm' },
   { type: 'needs', ...run, bytes: { state: 1, activations: 2, data: 3, total: 6 } },
-  { type: 'answer', id: 'a', kind: 'generate', piece: { text: 't', finish_reason: 'stop', prompt_tokens: 1, completion_tokens: 1 }, last: true, errorCode: null, errorMessage: null },
-  { type: 'ready', protocol: 3, pid: 1, libtorch: '2', trainerBuild: 'b', threads: 1, cudaDevices: 0 },
+  { type: 'answer', id: 'a', piece: JSON.stringify({ text: 't', finish_reason: 'stop', prompt_tokens: 1, completion_tokens: 1 }), last: true, errorCode: null, errorMessage: null },
+  { type: 'ready', protocol: 4, pid: 1, libtorch: '2', trainerBuild: 'b', threads: 1, cudaDevices: 0 },
 ]; // prettier-ignore
 
 const envelope = (kind, json) => ({ ...run, sequence: 1, atUnixMs: 1e12, kind, payload: Buffer.from(json) }); // prettier-ignore

@@ -159,6 +159,47 @@ describe('a hostile trainer', () => {
     expect(scene.plane.hellos).toHaveLength(1);
   });
 
+  const piece = { text: 'hello', finish_reason: 'stop', prompt_tokens: 1, completion_tokens: 1 };
+  const nested = (depth: number): string => '['.repeat(depth) + ']'.repeat(depth);
+  const withDeep = JSON.stringify(piece).replace('{', `{"deep":${nested(100_000)},`);
+  const withLarge = JSON.stringify(piece).replace(
+    '{',
+    `{"large":[${Array(200_000).fill('1e20').join()}],`,
+  );
+  const ask = (id: string, answer: object): void => scene.plane.chat(id, JSON.stringify(answer));
+  const end = (id: string) =>
+    until(`${id} to end`, () => scene.plane.chunks.find((chunk) => chunk.id === id && chunk.last));
+  const inferred = JSON.stringify({ answers: [1], prompt_tokens: 1 });
+
+  it.each([
+    ['an object', { piece }],
+    ['no JSON', { piece: '{' }],
+    ['one of another kind', { piece: inferred }],
+    ['one without its count', { piece: JSON.stringify({ ...piece, prompt_tokens: null }) }],
+  ])('answers with a piece that is %s: only it and its answers end', async (_, answer) => {
+    await scene.startAgent();
+    await scene.pulled();
+    ask('hostile', { ...answer, last: true });
+    expect(await end('hostile')).toMatchObject({
+      errorCode: 'unavailable',
+      errorMessage: expect.stringContaining('the trainer ended while it answered') as unknown,
+    });
+    scene.plane.chat('honest', 'word');
+    expect(await end('honest')).toMatchObject({ errorCode: '', text: 'word' });
+    expect(scene.plane.hellos).toHaveLength(1);
+  });
+
+  it.each([
+    ['deep', withDeep],
+    ['as large as a frame may be', withLarge],
+  ])('answers with an unknown field that is %s: it travels as it is', async (_, text) => {
+    await scene.startAgent();
+    await scene.pulled();
+    ask('hostile', { piece: text, last: true });
+    expect(await end('hostile')).toMatchObject({ errorCode: '', text: 'hello' });
+    expect(scene.plane.hellos).toHaveLength(1);
+  });
+
   it.each(['of_a_newer_build', 'constructor'])(
     'cannot load a base for a reason of its own, %s: the run fails, and is not tried again',
     async (code) => {

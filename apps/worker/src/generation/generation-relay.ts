@@ -6,7 +6,7 @@ import type {
   ModelRequest,
   ModelResponse,
 } from '@graft/contracts/grpc';
-import type { AnswerFact, AskCommand } from '../protocol/protocol.js';
+import type { AskCommand, ReadAnswer } from '../protocol/protocol.js';
 import { isDiskFull } from '../blobs/disk-full.js';
 import type { BlobFolder } from '../blobs/blob-folder.js';
 import type { Blobs } from '../blobs/blobs.js';
@@ -237,9 +237,9 @@ function precisionOf({ baseDtype, quantization }: ModelRequest): Precision | nul
   return { dtype: baseDtype === 'f32' ? 'f32' : 'bf16', quantization: quantization || null };
 }
 
-const responseOf = ({ id, piece, last, errorCode, errorMessage }: AnswerFact): ModelResponse =>
+const responseOf = ({ id, piece, last, errorCode, errorMessage }: ReadAnswer): ModelResponse =>
   response(id, {
-    pieces: piece === null ? [] : [Buffer.from(JSON.stringify(piece))],
+    pieces: piece === null ? [] : [Buffer.from(piece)],
     last,
     errorCode: errorCode ?? '',
     errorMessage: errorMessage ?? '',

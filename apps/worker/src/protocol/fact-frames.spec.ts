@@ -49,7 +49,6 @@ describe('a fact', () => {
     const { fact, fits } = sent({
       type: 'answer',
       id: 'a1',
-      kind: 'generate',
       piece: {
         text: 'x'.repeat(2 << 20),
         finish_reason: null,

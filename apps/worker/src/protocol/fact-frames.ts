@@ -22,10 +22,13 @@ export function encodeFact(fact: Fact): FactFrame {
   }
 }
 
-const framed = (fact: Fact): object =>
-  fact.type === 'event'
-    ? { ...fact, payload: JSON.stringify(shortTexts(fact.payload)) }
-    : shortTexts(fact);
+function framed(fact: Fact): object {
+  if (fact.type === 'event')
+    return { ...fact, payload: JSON.stringify(shortTexts(fact.payload)) };
+  if (fact.type === 'answer' && fact.piece !== null)
+    return shortTexts({ ...fact, piece: JSON.stringify(fact.piece) });
+  return shortTexts(fact);
+}
 
 function shortTexts(texts: object): object {
   const cut = Object.entries(texts).map(([name, value]: [string, unknown]) => [

@@ -1,6 +1,6 @@
 // What a fact must look like before anybody acts on it. A trainer reads the models and data of users and need not
 // be one of ours: what it says may end it, never the agent, which holds every other trainer.
-import { logEvent, MODEL_REQUESTS, phaseEvent, readRunEvent, requestKind } from '@graft/contracts';
+import { logEvent, phaseEvent, readRunEvent } from '@graft/contracts';
 import { z } from 'zod';
 import type { Fact, ReadFact } from './protocol.js';
 
@@ -46,21 +46,13 @@ const FACTS = {
   }),
   event: z.object({ ...run, kind: word, payload: z.string() }),
   phase: phaseEvent.payload,
-  answer: z
-    .object({
-      id: word,
-      kind: requestKind,
-      piece: z.unknown(),
-      last: z.boolean(),
-      errorCode: text.nullable(),
-      errorMessage: text.nullable(),
-    })
-    .superRefine(({ kind, piece }, { addIssue }) => {
-      if (piece === null) return;
-      const { error } = MODEL_REQUESTS[kind].answer.safeParse(piece);
-      for (const { path, message } of error?.issues ?? [])
-        addIssue({ code: 'custom', path: ['piece', ...path], message });
-    }),
+  answer: z.object({
+    id: word,
+    piece: z.string().nullable(),
+    last: z.boolean(),
+    errorCode: text.nullable(),
+    errorMessage: text.nullable(),
+  }),
   log: logEvent.payload,
   pong: z.object({ sequence: count, rssBytes: count }),
 } satisfies Record<Fact['type'], z.ZodObject>;
@@ -76,7 +68,7 @@ export function readFact(message: unknown): ReadFact {
   // Codes of another build's trainer may be others.
   return named.type === 'event'
     ? event(data as EventFrame)
-    : ({ type: named.type, ...data } as Fact & ReadFact);
+    : ({ type: named.type, ...data } as ReadFact);
 }
 
 type EventFrame = z.output<typeof FACTS.event>;

@@ -13,7 +13,7 @@ import type {
 } from '@graft/contracts';
 import type { RunBytes } from '@graft/peft-core';
 
-export const PROTOCOL = 3;
+export const PROTOCOL = 4;
 
 /** A run inside a trainer: every command and fact about one carries both. */
 export interface AttemptKey {
@@ -157,17 +157,18 @@ export type LogFact = PayloadOf<'log'> & { readonly type: 'log' };
 /** What the trainer does for its base. */
 export type PhaseFact = PayloadOf<'phase'> & { readonly type: 'phase' };
 
-/** A piece of an answer, its end, or both. */
-export interface AnswerFact<K extends RequestKind = RequestKind> {
+/** A piece of an answer, its end, or both. Its frame carries the piece as a JSON text, which the agent passes on as it is. */
+export interface AnswerFact {
   readonly type: 'answer';
   readonly id: string;
-  readonly kind: K;
-  readonly piece: AnswerOf<K> | null;
+  readonly piece: AnswerOf<RequestKind> | null;
   readonly last: boolean;
   /** Set if the answer failed; the fact is its last. */
   readonly errorCode: ErrorCode | null;
   readonly errorMessage: string | null;
 }
+/** With the JSON text of the piece. Only who asked knows the kind of the piece, and checks it. */
+export type ReadAnswer = Omit<AnswerFact, 'piece'> & { readonly piece: string | null };
 
 export type Fact =
   | ReadyFact
@@ -186,6 +187,6 @@ export type Fact =
   | { readonly type: 'pong'; readonly sequence: number; readonly rssBytes: number };
 
 /** As the agent reads it. */
-export type ReadFact = Exclude<Fact, EventFact> | ReadEvent;
+export type ReadFact = Exclude<Fact, EventFact | AnswerFact> | ReadEvent | ReadAnswer;
 
 export type FactOf<K extends Fact['type']> = Extract<ReadFact, { type: K }>;

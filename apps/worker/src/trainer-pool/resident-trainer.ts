@@ -1,4 +1,4 @@
-import { DomainError, isEnd, type Blame } from '@graft/contracts';
+import { DomainError, isEnd, readAnswer, type Blame, type RequestKind } from '@graft/contracts';
 import type { BaseRef } from '@graft/contracts/grpc';
 import type { TrainerProcess } from './trainer-process.js';
 import { blameFor } from './blame.js';
@@ -6,9 +6,9 @@ import { failureClass, type TrainerExit } from './exit-class.js';
 import {
   keyOf,
   type Command,
-  type AnswerFact,
   type AskCommand,
   type NeedsFact,
+  type ReadAnswer,
   type ReadEvent,
   type ReadFact,
   type AttemptKey,
@@ -31,6 +31,11 @@ export const ANSWERS = 'answers';
 /** Within this a trainer must drop the only run that it has. */
 const STOP_MS = 2000;
 
+interface Asked {
+  readonly kind: RequestKind;
+  readonly listener: (fact: ReadAnswer) => void;
+}
+
 /** A trainer process with the base it holds, the runs in it and who listens to them. */
 export class ResidentTrainer {
   /** Runs and answers that need this process. */
@@ -43,7 +48,7 @@ export class ResidentTrainer {
   private readonly runs = new Map<string, RunListener>();
   /** Bytes promised to runs and answers, beside the base's. */
   private readonly reserved = new Map<string, number>();
-  private readonly answers = new Map<string, (fact: AnswerFact) => void>();
+  private readonly answers = new Map<string, Asked>();
   private readonly phases = new Set<ReportPhase>();
   /** Of a GPU's memory, as the trainer said last. */
   private held = 0;
@@ -123,12 +128,13 @@ export class ResidentTrainer {
   }
 
   /**
-   * Asks for an answer, whose facts go to `listener` until `endAnswer`.
+   * Asks for an answer, whose facts go to `listener` until `endAnswer`. A piece that is not of the command's kind ends the
+   * process.
    * @throws DomainError user_error if the command is too large
    */
-  answer(command: AskCommand, listener: (fact: AnswerFact) => void): void {
+  answer(command: AskCommand, listener: (fact: ReadAnswer) => void): void {
     this.process.send(command);
-    this.answers.set(command.id, listener);
+    this.answers.set(command.id, { kind: command.kind, listener });
   }
 
   endAnswer(id: string): void {
@@ -210,8 +216,16 @@ export class ResidentTrainer {
     for (const report of this.phases) report(code, message, progress);
   }
 
+  /** @throws Error, for which TrainerProcess ends the process, if the piece does not match the schema of its kind */
+  private routeAnswer(fact: ReadAnswer): void {
+    const asked = this.answers.get(fact.id);
+    if (asked === undefined) return;
+    if (fact.piece !== null) readAnswer(asked.kind, JSON.parse(fact.piece));
+    asked.listener(fact);
+  }
+
   private route(fact: ReadFact): void {
-    if (fact.type === 'answer') this.answers.get(fact.id)?.(fact);
+    if (fact.type === 'answer') this.routeAnswer(fact);
     else if (fact.type === 'event') this.runs.get(keyOf(fact))?.event(fact);
     else if (fact.type === 'needs') this.runs.get(keyOf(fact))?.needs(fact);
     else if (fact.type === 'phase')

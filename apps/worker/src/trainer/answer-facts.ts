@@ -1,35 +1,14 @@
 import type { AnswerOf, RequestKind } from '@graft/contracts';
 import { failureOf } from '@graft/peft-core';
-import type { AnswerFact, AskCommand } from '../protocol/protocol.js';
+import type { AnswerFact } from '../protocol/protocol.js';
 
-type Asked<K extends RequestKind> = Pick<AskCommand<K>, 'id' | 'kind'>;
+type Piece = AnswerOf<RequestKind>;
 
-export const answered = <K extends RequestKind>(
-  { id, kind }: Asked<K>,
-  piece: AnswerOf<K>,
-  last: boolean,
-): AnswerFact<K> => ({
-  type: 'answer',
-  id,
-  kind,
-  piece,
-  last,
-  errorCode: null,
-  errorMessage: null,
-});
+export function answered(id: string, piece: Piece, last: boolean): AnswerFact {
+  return { type: 'answer', id, piece, last, errorCode: null, errorMessage: null };
+}
 
-export function failed<K extends RequestKind>(
-  { id, kind }: Asked<K>,
-  error: unknown,
-): AnswerFact<K> {
+export function failed(id: string, error: unknown): AnswerFact {
   const { code, message } = failureOf(error);
-  return {
-    type: 'answer',
-    id,
-    kind,
-    piece: null,
-    last: true,
-    errorCode: code,
-    errorMessage: message,
-  };
+  return { type: 'answer', id, piece: null, last: true, errorCode: code, errorMessage: message };
 }

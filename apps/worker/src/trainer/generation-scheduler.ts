@@ -75,7 +75,7 @@ export class GenerationScheduler {
       this.admit();
     } catch (error) {
       this.unmade.delete(id);
-      this.send(failed(command, error));
+      this.send(failed(id, error));
     }
   }
 
@@ -151,7 +151,7 @@ export class GenerationScheduler {
         } catch (own) {
           if (isFatal(own)) throw own;
           this.cancel(id);
-          this.send(failed({ id, kind: 'generate' }, own));
+          this.send(failed(id, own));
         }
       }
     }
@@ -178,7 +178,7 @@ function factsOf(id: string, step: GenerateAnswer): AnswerFact[] {
   const isIdle = text === '' && calls.length === 0 && !logprobs?.length;
   if (isIdle && finish_reason === null) return [];
   const fact = (piece: GenerateAnswer): AnswerFact =>
-    answered({ id, kind: 'generate' }, piece, piece.finish_reason !== null);
+    answered(id, piece, piece.finish_reason !== null);
   if (!logprobs) return [fact(step)];
   const before: AnswerFact[] = [];
   const { prompt_tokens, completion_tokens } = step;

@@ -31,7 +31,7 @@ export class HeardInputs {
           start({ ...command, payload: { ...command.payload, inputs }, file: null });
       })
       .catch((error: unknown) => {
-        if (!left.signal.aborted) send(failed(command, error));
+        if (!left.signal.aborted) send(failed(id, error));
       })
       .finally(() => {
         if (this.open.get(id) === left) this.open.delete(id);

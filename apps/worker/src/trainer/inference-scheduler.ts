@@ -78,7 +78,7 @@ export class InferenceScheduler {
       this.open.set(id, opened);
     } catch (error) {
       this.unmade.delete(id);
-      this.send(failed(command, error));
+      this.send(failed(id, error));
     }
   }
 
@@ -142,7 +142,7 @@ export class InferenceScheduler {
         } catch (own) {
           if (isFatal(own)) throw own;
           this.cancel(part.of.id);
-          this.send(failed({ id: part.of.id, kind: 'infer' }, own));
+          this.send(failed(part.of.id, own));
         }
       }
     }
@@ -193,7 +193,7 @@ export class InferenceScheduler {
     for (const [i, piece] of pieces.entries())
       this.send(
         answered(
-          { id: of.id, kind: 'infer' },
+          of.id,
           { answers: piece, prompt_tokens: of.promptTokens },
           isLast && i === pieces.length - 1,
         ),

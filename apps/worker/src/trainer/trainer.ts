@@ -182,7 +182,7 @@ export class Trainer {
       const payload = readRequest(kind, command.payload);
       (this.starts[kind] as (command: AskCommand) => void)({ ...command, payload });
     } catch (error) {
-      this.send(failed(command, error));
+      this.send(failed(command.id, error));
     }
   }
 

@@ -83,7 +83,7 @@ export class TranscriptScheduler {
         if (!left.signal.aborted) this.waiting.set(id, heard);
       })
       .catch((error: unknown) => {
-        if (!left.signal.aborted) this.options.send(failed(command, error));
+        if (!left.signal.aborted) this.options.send(failed(id, error));
       })
       .finally(() => {
         this.decoding = null;
@@ -142,7 +142,7 @@ export class TranscriptScheduler {
       } catch (error) {
         if (isFatal(error)) throw error;
         this.waiting.delete(id);
-        this.options.send(failed(heard.command, error));
+        this.options.send(failed(id, error));
         this.hearNext();
       }
     }
@@ -181,7 +181,7 @@ export class TranscriptScheduler {
       if (text === '' && segments.length === 0 && !isLast) return;
       this.options.send(
         answered(
-          { id, kind: 'transcribe' },
+          id,
           {
             text,
             segments,
@@ -195,7 +195,7 @@ export class TranscriptScheduler {
     } catch (error) {
       if (isFatal(error)) throw error;
       this.end(id);
-      this.options.send(failed({ id, kind: 'transcribe' }, error));
+      this.options.send(failed(id, error));
     }
   }
 
