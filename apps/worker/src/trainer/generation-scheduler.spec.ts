@@ -1,5 +1,5 @@
 // Answers that share a budget for keys and values, on a real base.
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { GenerateRequest } from '@graft/contracts';
@@ -113,6 +113,26 @@ it('counts what a base that convolves keeps of each answer beside keys and value
   while (answers.busy) answers.work(0);
   expect(facts.at(-1)).toMatchObject({ id: 'fits', errorCode: null });
   convolving.dispose();
+});
+
+it('fails one whose adapter computes NaN, and writes those beside it', () => {
+  const folder = join(dir, 'damaged');
+  cpSync(join(import.meta.dirname, '../../../../test/golden/llama/lora'), folder, {
+    recursive: true,
+  });
+  const weights = join(folder, 'adapter_model.safetensors');
+  const bytes = readFileSync(weights);
+  // Behind the header are f32 values, of which all bits set are NaN.
+  writeFileSync(weights, bytes.fill(0xff, 8 + Number(bytes.readBigUInt64LE(0))));
+  const { it: answers, ends } = scheduler();
+  const adapter = { key: folder, dir: folder };
+  answers.start({ ...ask('damaged', { top_logprobs: 2 }), adapter });
+  answers.start(ask('good', { top_logprobs: 2 }));
+  while (answers.busy) answers.work(0);
+  expect(ends().map(({ id, errorCode }) => [id, errorCode])).toEqual([
+    ['damaged', 'nonfinite'],
+    ['good', null],
+  ]);
 });
 
 it('gives the room of a cancelled answer to the next, and forgets one that is cancelled before its turn', () => {

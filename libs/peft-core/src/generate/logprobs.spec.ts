@@ -111,6 +111,11 @@ it('come with the text that their tokens begin in; what a stop string cuts off h
   expect(cut.logprobs).toEqual(whole.logprobs.slice(0, 6));
 });
 
+it('are refused where a logit is NaN', () => {
+  const logits = keep(tensor([0, NaN, 1], [1, 3]));
+  expect(() => idLogprob(logits, 0, 2)).toThrow('the model computes NaN for the next token');
+});
+
 it('say -9999 where JSON has no number', () => {
   const logits = keep(tensor([0, -Infinity, -20_000], [1, 3]));
   expect(idLogprob(logits, 1, 3)).toEqual({

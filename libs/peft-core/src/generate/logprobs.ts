@@ -1,6 +1,6 @@
 // ln p of the tokens of an answer: log_softmax of the logits as the model computed them. Temperature, top_p and what an
 // answer is held to come after, and do not show in them.
-import type { TokenLogprob } from '@graft/contracts';
+import { DomainError, type TokenLogprob } from '@graft/contracts';
 import { logSoftmax, narrow, tidy, topk, type Tensor } from '@graft/kernels';
 
 export interface IdLogprob {
@@ -12,12 +12,19 @@ export interface IdLogprob {
 /** OpenAI's number for what is too unlikely to say: JSON has no -∞. */
 const LEAST = -9999;
 
-/** @param logits one row, [V] or [1, V] @param count how many of the likeliest are told */
+/**
+ * @param logits one row, [V] or [1, V]
+ * @param count how many of the likeliest are told
+ * @throws DomainError nonfinite if a logit is NaN
+ */
 export function idLogprob(logits: Tensor, id: number, count: number): IdLogprob {
   return tidy(() => {
     const all = logSoftmax(logits, -1, 'f32');
     const vocabulary = all.shape.at(-1) as number;
     const logprob = Math.max(LEAST, narrow(all, -1, id, 1).item());
+    // One NaN makes the whole row NaN.
+    if (Number.isNaN(logprob))
+      throw new DomainError('nonfinite', 'the model computes NaN for the next token');
     if (count === 0) return { id, logprob, top: [] };
     const { values, indices } = topk(all, Math.min(count, vocabulary));
     const ids = indices.toArray() as BigInt64Array;

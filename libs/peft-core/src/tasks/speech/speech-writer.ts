@@ -162,7 +162,10 @@ export class SpeechWriter implements Writer {
       temperature > 0
         ? sample(tensor(scores, [scores.length]), { temperature, top_p: 1, seed }, ids.length)
         : scores.reduce((best, score, at) => (score > (scores[best] as number) ? at : best), 0);
-    this.logprobs += (scores[id] as number) - logSumExp(scores);
+    const logprob = (scores[id] as number) - logSumExp(scores);
+    if (Number.isNaN(logprob))
+      throw new DomainError('nonfinite', 'the model computes NaN for the next token');
+    this.logprobs += logprob;
     return id;
   }
 
