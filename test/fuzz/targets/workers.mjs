@@ -1,6 +1,6 @@
 // What workers tell the API, and trainers their worker.
 import { Event } from '@graft/contracts/grpc';
-import { payloadJson } from '@graft/contracts';
+import { joinedAnswer, payloadJson, readAnswer } from '@graft/contracts';
 import { canExist, readEvent } from '../../../apps/api/dist/events/reported.js';
 import { valuesText } from '../../../apps/api/dist/history/metric-values.js';
 import { readFact } from '../../../apps/worker/dist/protocol/fact-schema.js';
@@ -29,6 +29,18 @@ const facts = [
   { type: 'answer', id: 'a', piece: JSON.stringify({ text: 't', finish_reason: 'stop', prompt_tokens: 1, completion_tokens: 1 }), last: true, errorCode: null, errorMessage: null },
   { type: 'ready', protocol: 4, pid: 1, libtorch: '2', trainerBuild: 'b', threads: 1, cudaDevices: 0 },
 ]; // prettier-ignore
+
+const token = { token: 'a', bytes: [97], logprob: -1 };
+const pieces = {
+  generate: { text: 't', finish_reason: 'stop', prompt_tokens: 1, completion_tokens: 1, logprobs: [{ ...token, start: 0, top: [token] }], tool_calls: [{ name: 'n', arguments: '{}' }] },
+  infer: { answers: ['AAAA', { label: 'a', score: 0.5 }], prompt_tokens: 1 },
+  transcribe: { text: 't', segments: [{ seek: 0, start: 0, end: 1.5, text: 't', tokens: [5], avg_logprob: -1, no_speech_prob: null }], sound: { seconds: 1.5, language: 'en' }, prompt_tokens: 1, completion_tokens: 1 },
+}; // prettier-ignore
+const keys = ['logprobs', 'segments', 'answers'];
+const pieceOf = Object.entries(pieces).map(([kind, piece]) => {
+  const text = json([piece], { keys, values: [token] });
+  return (r) => ({ kind, texts: [String(text(r)), String(text(r))] });
+});
 
 const envelope = (kind, json) => ({ ...run, sequence: 1, atUnixMs: 1e12, kind, payload: Buffer.from(json) }); // prettier-ignore
 /** An event of a worker whose payload is damaged, too, and not only its envelope. */
@@ -75,6 +87,19 @@ const factOf = json(facts, {
 const frameBytes = bytes(facts.map((fact) => frame(Buffer.from(JSON.stringify(fact)))));
 
 export const targets = [
+  {
+    name: 'piece of an answer',
+    make: (r) => r.pick(pieceOf)(r),
+    // The agent ends the trainer, and the API the answer.
+    refusal: plainRefusal(SyntaxError),
+    run: ({ kind, texts }) => {
+      const read = texts.map((text) => readAnswer(kind, JSON.parse(text)));
+      const joined = joinedAnswer(read);
+      if (read.some(({ text = '' }) => !joined.text?.includes(text) && text !== ''))
+        throw new TypeError('a text is lost');
+      return joined;
+    },
+  },
   {
     name: 'event of a worker',
     make: (r) => (r.chance(0.5) ? eventBytes(r) : damagedPayload(r)),
