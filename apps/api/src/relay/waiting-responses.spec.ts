@@ -65,6 +65,22 @@ describe('responses that wait for a slow client', () => {
     expect(() => many.take()).toThrow('longer than a response may be');
   });
 
+  it('end with an error, which is kept, whether it is marked as the last or not', () => {
+    const responses = new WaitingResponses();
+    responses.add(piece('a'));
+    responses.add(response({ errorCode: 'crash', errorMessage: 'it broke' }));
+    responses.add(piece('b'));
+    expect(textOf(responses.take())).toBe('a');
+    expect(responses.take()).toMatchObject({ errorCode: 'crash', errorMessage: 'it broke' });
+    expect(responses.take()).toBeUndefined();
+  });
+
+  it('count the text of an error, too', () => {
+    const responses = new WaitingResponses();
+    responses.add(response({ errorCode: 'crash', errorMessage: 'x'.repeat(97 * 1024 * 1024) }));
+    expect(() => responses.take()).toThrow('longer than a response may be');
+  });
+
   it('after the last are ignored', () => {
     const responses = new WaitingResponses();
     responses.add(response({ last: true }));

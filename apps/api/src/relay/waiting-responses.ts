@@ -24,11 +24,11 @@ export class WaitingResponses {
 
   add(response: ModelResponse): void {
     const before = this.responses.at(-1);
-    if (this.tooLong || before?.last) return;
+    if (this.tooLong || (before && isEnd(before))) return;
     const size = sizeOf(response);
     this.bytes += size;
     this.tooLong = this.bytes > MAX_BYTES;
-    if (before && !response.last && this.size + size <= MAX_JOINED) {
+    if (before && !isEnd(response) && this.size + size <= MAX_JOINED) {
       this.size += size;
       before.pieces.push(...response.pieces);
       before.phase = response.phase || before.phase;
@@ -48,5 +48,11 @@ export class WaitingResponses {
   }
 }
 
-const sizeOf = ({ pieces, phase }: ModelResponse): number =>
-  pieces.reduce((sum, { length }) => sum + PER_PIECE + length, phase.length);
+/** An error is the last response, even where the worker does not mark it so. */
+const isEnd = ({ last, errorCode }: ModelResponse): boolean => last || errorCode !== '';
+
+const sizeOf = ({ pieces, phase, errorCode, errorMessage }: ModelResponse): number =>
+  pieces.reduce(
+    (sum, { length }) => sum + PER_PIECE + length,
+    phase.length + errorCode.length + errorMessage.length,
+  );

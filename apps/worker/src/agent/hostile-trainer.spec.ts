@@ -200,6 +200,15 @@ describe('a hostile trainer', () => {
     expect(scene.plane.hellos).toHaveLength(1);
   });
 
+  it('answers with an error that it does not call the last: the answer ends', async () => {
+    await scene.startAgent({ maxChats: 1 });
+    await scene.pulled();
+    ask('hostile', { errorCode: 'crash', errorMessage: 'it broke' });
+    expect(await end('hostile')).toMatchObject({ errorCode: 'crash', errorMessage: 'it broke' });
+    scene.plane.chat('honest', 'word');
+    expect(await end('honest')).toMatchObject({ errorCode: '', text: 'word' });
+  });
+
   it.each(['of_a_newer_build', 'constructor'])(
     'cannot load a base for a reason of its own, %s: the run fails, and is not tried again',
     async (code) => {

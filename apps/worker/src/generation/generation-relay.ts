@@ -188,8 +188,9 @@ export class GenerationRelay {
       };
       try {
         trainer.answer({ ...command, cacheBytes }, (fact) => {
-          this.options.send(responseOf(fact));
-          if (fact.last) done(resolve);
+          const response = responseOf(fact);
+          this.options.send(response);
+          if (response.last) done(resolve);
         });
       } catch (error) {
         trainer.endAnswer(id);
@@ -240,7 +241,8 @@ function precisionOf({ baseDtype, quantization }: ModelRequest): Precision | nul
 const responseOf = ({ id, piece, last, errorCode, errorMessage }: ReadAnswer): ModelResponse =>
   response(id, {
     pieces: piece === null ? [] : [Buffer.from(piece)],
-    last,
+    // An error is the last response, whether its trainer says so or not.
+    last: last || errorCode !== null,
     errorCode: errorCode ?? '',
     errorMessage: errorMessage ?? '',
   });
