@@ -37,6 +37,8 @@ export type RunFact = {
 }[RunEventName];
 export type FactOfRun<Kind extends RunEventName> = Extract<RunFact, { readonly type: Kind }>;
 
-/** What travels of it. */
-export const runEventOf = ({ type, ...payload }: RunFact): RunEvent =>
-  ({ kind: type, payload }) as RunEvent;
+/** What travels of it: no path of this machine does. */
+export function runEventOf({ type, ...payload }: RunFact): RunEvent {
+  const { dir: _, ...told } = payload as Partial<Folder>;
+  return { kind: type, payload: told } as RunEvent;
+}
