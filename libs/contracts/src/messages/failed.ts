@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { integer, text } from './fields.js';
+import { integer, text, textTail } from './fields.js';
 import { runEvent } from './run-event.js';
 
 /** Whose work was running when a trainer process died: this run's, work that it shared with others, or only others'. */
@@ -16,7 +16,7 @@ export const failed = runEvent('failed', {
     param: text.nullable(),
     retryable: z.boolean(),
     /** The agent adds the last lines of the trainer's stderr, */
-    stderr_tail: text.optional(),
+    stderr_tail: textTail.optional(),
     /** who is to blame, if a process died and it can tell, */
     blame: Blame.optional(),
     /** the trainer process, as in `started`, */

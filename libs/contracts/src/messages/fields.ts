@@ -24,10 +24,14 @@ export const real = z
   .nullable()
   .transform((value) => value ?? NaN);
 
-/** PostgreSQL's text holds neither NUL nor half a surrogate pair; both are left out. */
-export const text = z
-  .string()
-  .overwrite((value) => value.slice(0, MAX_TEXT).replaceAll('\0', '').toWellFormed());
+/** PostgreSQL's text holds neither NUL nor half a surrogate pair. */
+const storable = (value: string): string => value.replaceAll('\0', '').toWellFormed();
+
+/** Its beginning is kept. */
+export const text = z.string().overwrite((value) => storable(value.slice(0, MAX_TEXT)));
+
+/** Its end is kept. */
+export const textTail = z.string().overwrite((value) => storable(value.slice(-MAX_TEXT)));
 
 /**
  * By the names that the task's metrics and run-metrics.ts of peft-core give them. A loop and no z.record: a step has

@@ -59,6 +59,15 @@ describe('an event of a run', () => {
     expect(() => read(kind, payload)).toThrow(complaint);
   });
 
+  it('keeps the end of what the trainer wrote, where the reason stands', () => {
+    const failed = { code: 'crash', message: 'm', param: null, retryable: true };
+    const written = { ...failed, stderr_tail: `${'x'.repeat(9000)}the reason` };
+    expect(read('failed', written)?.payload).toEqual({
+      ...failed,
+      stderr_tail: `${'x'.repeat(8182)}the reason`,
+    });
+  });
+
   it('has a line for people', () => {
     const event: RunEvent = { kind: 'step', payload: step };
     expect(lineOf(event, 10)).toBe('Step 3/10: training loss=0.5000');
