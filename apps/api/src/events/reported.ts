@@ -43,6 +43,6 @@ export function readEvent(reported: Event): ReadEvent {
       'invalid_value',
       `sequence: expected an integer ≤ ${MAX_INTEGER}, got ${sequence}`,
     );
-  const event = readRunEvent(kind, payloadText(reported));
+  const event = readRunEvent(kind, payloadText(reported), { mayBeNewer: true });
   return { jobId, attempt, sequence, atUnixMs, event };
 }

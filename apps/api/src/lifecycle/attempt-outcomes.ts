@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import type { Blame, DomainError, PayloadOf, StopReason } from '@graft/contracts';
+import type { Blame, DomainError, PayloadOf } from '@graft/contracts';
 import type { EntityManager } from 'typeorm';
 import { Settings } from '../config.js';
 import { Database } from '../database/database.js';
@@ -187,18 +187,22 @@ export class AttemptOutcomes {
   }
 }
 
+type Reason = PayloadOf<'stopped'>['reason'];
+
 /** What an attempt is remembered by that was stopped. */
-const OUTCOMES: Readonly<Record<StopReason, string>> = {
+const OUTCOMES: Readonly<Record<Reason, string>> = {
   cancel: 'cancelled',
   pause: 'paused',
   drain: 'drained',
   preempt: PREEMPTED,
+  other: 'stopped',
 };
 
 /** Why a run ended that nobody here told to. */
-const stopped = (reason: StopReason): string => {
+const stopped = (reason: Reason): string => {
   if (reason === 'drain') return 'The worker is draining';
   if (reason === 'preempt') return 'A job of higher priority needs the slot';
+  if (reason === 'other') return 'The worker stopped the run';
   return `The worker stopped the run (${OUTCOMES[reason]})`;
 };
 

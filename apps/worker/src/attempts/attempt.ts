@@ -211,7 +211,7 @@ export class Attempt {
     void this.endAfterUploads({ kind: 'failed', payload });
   }
 
-  private stopped(reason: StopReason): RunEventOf<'stopped'> {
+  private stopped(reason: PayloadOf<'stopped'>['reason']): RunEventOf<'stopped'> {
     return { kind: 'stopped', payload: { reason, step: this.step } };
   }
 

@@ -25,4 +25,5 @@ export const failed = runEvent('failed', {
     damaged_step: integer.optional(),
   }),
   stored: 'own',
+  unknownChoices: { blame: undefined },
 });

@@ -11,4 +11,5 @@ export const log = runEvent('log', {
     code: text.nullable(),
   }),
   stored: 'own',
+  unknownChoices: { level: 'info' },
 });

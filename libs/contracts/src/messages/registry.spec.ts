@@ -59,6 +59,22 @@ describe('an event of a run', () => {
     expect(() => read(kind, payload)).toThrow(complaint);
   });
 
+  it('of a newer build may have a choice that is unknown here, if the reader says so', () => {
+    const newer = (kind: string, payload: object) =>
+      readRunEvent(kind, JSON.stringify(payload), { mayBeNewer: true })?.payload;
+    const failed = { code: 'crash', message: 'm', param: null, retryable: true };
+    expect(newer('log', { ...log, level: 'debug' })).toEqual(log);
+    expect(newer('failed', { ...failed, blame: 'nobody' })).toEqual(failed);
+    expect(newer('stopped', { reason: 'rebalance', step: 3 })).toEqual({
+      reason: 'other',
+      step: 3,
+    });
+    expect(() => newer('log', { ...log, level: 5 })).toThrow('log.level: ');
+    expect(() => newer('log', { ...log, level: 'debug', message: 5 })).toThrow('log.message: ');
+    expect(() => newer('stopped', { step: 3 })).toThrow('stopped.reason: ');
+    expect(() => read('stopped', { reason: 'rebalance', step: 3 })).toThrow('stopped.reason: ');
+  });
+
   it('keeps the end of what the trainer wrote, where the reason stands', () => {
     const failed = { code: 'crash', message: 'm', param: null, retryable: true };
     const written = { ...failed, stderr_tail: `${'x'.repeat(9000)}the reason` };

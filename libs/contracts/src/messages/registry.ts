@@ -66,15 +66,28 @@ export const storedNames = (): StoredName[] =>
 export const lineOf = ({ kind, payload }: RunEvent, totalSteps: number | null = null): string =>
   runEventKind(kind)?.line?.(payload, { totalSteps }) ?? kind;
 
+interface ReadOptions {
+  /** The writer may be a newer build: unknown choices are replaced as the description of the kind says. */
+  readonly mayBeNewer?: boolean;
+}
+
 /**
  * The event that a JSON text describes.
  * @returns null for a kind of another build
  * @throws DomainError that names the kind and the field
  */
-export function readRunEvent(kind: string, json: string): RunEvent | null {
-  const schema = runEventKind(kind)?.payload;
-  if (schema === undefined) return null;
-  const { data, error } = schema.safeParse(parsed(kind, json));
+export function readRunEvent(
+  kind: string,
+  json: string,
+  { mayBeNewer = false }: ReadOptions = {},
+): RunEvent | null {
+  const described = runEventKind(kind);
+  if (described === undefined) return null;
+  const { payload: schema, unknownChoices } = described;
+  const payload = parsed(kind, json);
+  let { data, error } = schema.safeParse(payload);
+  if (error !== undefined && mayBeNewer && unknownChoices !== undefined)
+    ({ data, error } = schema.safeParse(withKnownChoices(payload, error, unknownChoices)));
   if (error === undefined) return { kind, payload: data } as RunEvent;
   const [issue] = error.issues;
   // A path may hold the name of a metric, which may be anything.
@@ -84,6 +97,22 @@ export function readRunEvent(kind: string, json: string): RunEvent | null {
 
 /** What travels: NaN becomes null. */
 export const payloadJson = ({ payload }: RunEvent): string => JSON.stringify(payload);
+
+/** Only texts are replaced: anything else is no choice of any build. */
+function withKnownChoices(
+  payload: unknown,
+  { issues }: z.ZodError,
+  choices: Readonly<Record<string, unknown>>,
+): unknown {
+  if (payload === null || typeof payload !== 'object') return payload;
+  const known: Record<string, unknown> = { ...payload };
+  for (const { code, path } of issues) {
+    const field = String(path[0]);
+    if (code === 'invalid_value' && field in choices && typeof known[field] === 'string')
+      known[field] = choices[field];
+  }
+  return known;
+}
 
 function parsed(kind: string, json: string): unknown {
   try {

@@ -22,6 +22,8 @@ export interface RunEventKind<
   /** Travels as JSON. Fields that it does not name are dropped. */
   readonly payload: Payload;
   readonly stored: Storage;
+  /** By field: what the API reads instead of a choice that only a newer worker knows. */
+  readonly unknownChoices?: Readonly<Record<string, unknown>>;
   /** One sentence for people: the message of the event, and what `graft run` prints. */
   line?(payload: z.output<Payload>, context: EventContext): string;
 }

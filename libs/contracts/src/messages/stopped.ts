@@ -7,6 +7,11 @@ export type StopReason = z.infer<typeof StopReason>;
 
 /** The run has ended because it was told to. */
 export const stopped = runEvent('stopped', {
-  payload: z.object({ reason: StopReason, step: integer }),
+  payload: z.object({
+    /** other: a reason that only a newer worker knows. */
+    reason: z.enum([...StopReason.options, 'other']),
+    step: integer,
+  }),
   stored: 'own',
+  unknownChoices: { reason: 'other' },
 });
