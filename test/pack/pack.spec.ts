@@ -371,7 +371,7 @@ it('drops at any step, each time another part', () => {
   group.add(run);
   const lossAt = (step: number): number | undefined => {
     run.step = step;
-    const [member] = group.next() as [Member];
+    const [member] = group.membersOfNextTurn() as [Member];
     group.forward([member]);
     expect(member.needsForward).toBe(false);
     const { loss } = member.sums.totals;
@@ -391,7 +391,7 @@ it('frees everything of the runs that are gone', () => {
   const run = open(2);
   const group = new RunGroup(base.model);
   group.add(run);
-  group.forward(group.next());
+  group.forward(group.membersOfNextTurn());
   expect(memory().tensors).toBeGreaterThan(tensors);
   group.remove(run);
   expect(memory().tensors).toBe(tensors);

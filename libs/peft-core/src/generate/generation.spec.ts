@@ -55,7 +55,7 @@ it.each<[string, number, Partial<GenerationRequest>, number[], number[]]>([
   const { model } = files[i] as (typeof files)[number];
   const cache = model.cache();
   const answer = new Generation({ model, tokenizer }, cache, { ...REQUEST, ...asked });
-  expect(answer.next()).toMatchObject({ source, tokens });
+  expect(answer.nextRows()).toMatchObject({ source, tokens });
   expect(answer.promptTokens).toBe(Math.max(source.length, tokens.length));
   cache.dispose();
 });

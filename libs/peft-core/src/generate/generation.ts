@@ -158,7 +158,7 @@ export class Generation {
   }
 
   /** Internal: rows of the next forward, so many tokens of them at most. */
-  next(most = Infinity): NextRows {
+  nextRows(most = Infinity): NextRows {
     const { source, position, handle, invoked, taskId } = this;
     const tokens = this.pending.slice(0, most);
     this.given = tokens.length;
@@ -182,7 +182,7 @@ export class Generation {
   }
 
   /** Internal: what follows. @param logits [1, V] */
-  draw(logits: Parameters<typeof sample>[0]): Drawn {
+  sampleToken(logits: Parameters<typeof sample>[0]): Drawn {
     const { top_logprobs: top, constraint } = this.request;
     const open = constraint ? constraint.held(logits) : logits;
     const id = sample(open, this.request, this.ids.length);

@@ -62,7 +62,7 @@ function forward(
           const rows = runRows(answers.map(({ run }, start) => ({ run, start, length: 1 })));
           const logits = base.model.head('lm', read, { ...ctx, rows });
           for (const [row, i] of some.entries())
-            drawn[i] = (answers[row] as Generation).draw(narrow(logits, 0, row, 1));
+            drawn[i] = (answers[row] as Generation).sampleToken(narrow(logits, 0, row, 1));
         });
       return drawn;
     }),
@@ -93,7 +93,7 @@ function choose(answers: readonly Generation[], rows: number): Chosen[] {
 
 /** One forward of several answers: prompts that an encoder has to read yet, and the next rows of each. */
 function joined(chosen: readonly Chosen[]): { batch: Batch; last: number[] } {
-  const next = chosen.map(({ answer, rows }) => ({ run: answer.run, ...answer.next(rows) }));
+  const next = chosen.map(({ answer, rows }) => ({ run: answer.run, ...answer.nextRows(rows) }));
   const unread = next.filter(({ source }) => source.length > 0);
   const encoder = packed(unread.map((each) => ({ ...each, tokens: each.source, position: 0 })));
   const decoder = packed(next);

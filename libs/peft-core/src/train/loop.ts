@@ -52,7 +52,7 @@ const STATES: Readonly<Record<State, StateRow>> = {
 export function takeTurn(group: RunGroup, report: Report): void {
   const loop = { group, report };
   for (const member of group.all) beginTurn(loop, member);
-  const members = group.next();
+  const members = group.membersOfNextTurn();
   const [first] = members;
   if (first === undefined) return;
   if (first.needsForward) {

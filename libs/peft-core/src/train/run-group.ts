@@ -85,7 +85,7 @@ export class RunGroup {
    * The members of the next turn: the run that has had the least time, and, where its micro-batch is short, all runs of
    * its task whose next micro-batches are short too.
    */
-  next(): Member[] {
+  membersOfNextTurn(): Member[] {
     const first = this.turns.next();
     if (first === null) return [];
     if (!this.sharesForwards(first)) return [first];
