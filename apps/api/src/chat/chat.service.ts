@@ -6,20 +6,26 @@ import {
   readRequest,
   type GenerateAnswer,
   type GenerateRequest,
-  type TokenLogprob,
   type ToolCall,
 } from '@graft/contracts';
 import type { Response } from 'express';
 import { randomInt } from 'node:crypto';
 import type { Principal } from '../auth/principal.js';
 import { newId } from '../ids.js';
-import { drained } from '../http/drained.js';
-import { openStream } from '../http/event-stream.js';
 import { ModelsService } from '../models/models.service.js';
-import { AnswerChunks, type AnswerChunk } from './answers/answer-chunks.js';
+import { AnswerChunks } from './answers/answer-chunks.js';
+import {
+  CHAT,
+  TEXT,
+  collected,
+  writeStream,
+  writeWhole,
+  type AnswerShape,
+  type Chunks,
+  type Said,
+} from './answers/write-answer.js';
 import { ChatBody, CompletionBody, plainMessages, type Sampling } from './chat-body.js';
 import { checkWindow, limitOf, type Limit } from './limit.js';
-import { chatLogprobs, textLogprobs } from './logprobs.js';
 import { checkUse } from './other-use.js';
 import { formOf } from './response-format.js';
 import { toolsOf } from './tools.js';
@@ -34,67 +40,6 @@ interface Asked extends Pick<Sampling, 'model' | 'stream' | 'stream_options'> {
   readonly limit: Limit | null;
   readonly oneCall?: boolean;
 }
-
-type Chunks = AsyncIterable<AnswerChunk<'generate'>>;
-
-/** An answer that has ended. */
-export interface Said {
-  readonly text: string;
-  readonly finishReason: string;
-  readonly usage: Usage;
-  /** Null where they were not asked for. */
-  readonly logprobs: readonly TokenLogprob[] | null;
-  readonly calls: readonly ToolCall[];
-}
-
-/** How the two endpoints differ on the wire. */
-interface Shape {
-  readonly object: string;
-  readonly chunkObject: string;
-  readonly idPrefix: string;
-  readonly first: object | null;
-  whole(said: Pick<Said, 'text' | 'calls'>): object;
-  part(text: string): object;
-  calls(calls: readonly ToolCall[], from: number): object;
-  logprobs(tokens: readonly TokenLogprob[]): object;
-}
-
-const ofCall = ({ name, arguments: given }: ToolCall): object => ({
-  id: newId('call_'),
-  type: 'function',
-  function: { name, arguments: given },
-});
-
-const CHAT: Shape = {
-  object: 'chat.completion',
-  chunkObject: 'chat.completion.chunk',
-  idPrefix: 'chatcmpl-',
-  first: { delta: { role: 'assistant', content: '' } },
-  whole: ({ text, calls }) => ({
-    message: {
-      role: 'assistant',
-      content: text === '' && calls.length > 0 ? null : text,
-      refusal: null,
-      ...(calls.length > 0 && { tool_calls: calls.map(ofCall) }),
-    },
-  }),
-  part: (content) => ({ delta: content === '' ? {} : { content } }),
-  calls: (calls, from) => ({
-    delta: { tool_calls: calls.map((call, i) => ({ index: from + i, ...ofCall(call) })) },
-  }),
-  logprobs: chatLogprobs,
-};
-
-const TEXT: Shape = {
-  object: 'text_completion',
-  chunkObject: 'text_completion',
-  idPrefix: 'cmpl-',
-  first: null,
-  whole: ({ text }) => ({ text }),
-  part: (text) => ({ text }),
-  calls: () => ({ text: '' }),
-  logprobs: textLogprobs,
-};
 
 @Injectable()
 export class ChatService {
@@ -136,7 +81,7 @@ export class ChatService {
   private async answer(
     caller: Principal,
     asked: Asked,
-    shape: Shape,
+    shape: AnswerShape,
     response: Response,
   ): Promise<void> {
     const left = new AbortController();
@@ -148,8 +93,14 @@ export class ChatService {
       model: asked.model,
     };
     if (asked.stream)
-      await stream(response, chunks, head, shape, asked.stream_options?.include_usage ?? false);
-    else await whole(response, chunks, head, shape);
+      await writeStream(
+        response,
+        chunks,
+        head,
+        shape,
+        asked.stream_options?.include_usage ?? false,
+      );
+    else await writeWhole(response, chunks, head, shape);
   }
 
   private async chunks(caller: Principal, asked: Asked, left: AbortSignal): Promise<Chunks> {
@@ -231,107 +182,3 @@ function refuseTooLarge(request: GenerateRequest): void {
     param,
   );
 }
-
-type Head = Readonly<Record<'id' | 'model', string> & { created: number }>;
-
-async function whole(response: Response, chunks: Chunks, head: Head, shape: Shape): Promise<void> {
-  const said = await collected(chunks);
-  if (!said || response.destroyed) return;
-  response.json({
-    ...head,
-    object: shape.object,
-    choices: [
-      {
-        index: 0,
-        ...shape.whole(said),
-        finish_reason: said.finishReason,
-        logprobs: said.logprobs && shape.logprobs(said.logprobs),
-      },
-    ],
-    usage: said.usage,
-  });
-}
-
-/** A model that has called tools waits for what they say. */
-const finished = (reason: string, calls: number): string =>
-  reason === 'stop' && calls > 0 ? 'tool_calls' : reason;
-
-/** Null where there are none: the client left before. */
-async function collected(chunks: Chunks): Promise<Said | null> {
-  let text = '';
-  let last: GenerateAnswer | null = null;
-  let logprobs: TokenLogprob[] | null = null;
-  const calls: ToolCall[] = [];
-  for await (const { piece } of chunks) {
-    if (!piece) continue;
-    text += piece.text;
-    last = piece;
-    calls.push(...(piece.tool_calls ?? []));
-    if (piece.logprobs) (logprobs ??= []).push(...piece.logprobs);
-  }
-  if (!last) return null;
-  const finishReason = finished(last.finish_reason ?? 'stop', calls.length);
-  return { text, finishReason, usage: usage(last), logprobs, calls };
-}
-
-/** The headers wait for the first chunk, so that an early failure is still a plain HTTP error. */
-async function stream(
-  response: Response,
-  chunks: Chunks,
-  head: Head,
-  shape: Shape,
-  includeUsage: boolean,
-): Promise<void> {
-  // where the last chunk has a usage, the others say that they have none
-  const common = { ...head, object: shape.chunkObject, ...(includeUsage ? { usage: null } : {}) };
-  const write = (data: object): boolean =>
-    response.write(`data: ${JSON.stringify({ ...common, ...data })}\n\n`);
-  const choice = (part: object, finish: string | null, logprobs: object | null = null): object => ({
-    choices: [{ index: 0, ...part, finish_reason: finish, logprobs }],
-  });
-  let calls = 0;
-  try {
-    for await (const { phase, piece } of chunks) {
-      if (!response.headersSent) {
-        openStream(response);
-        if (shape.first) write(choice(shape.first, null));
-      }
-      if (phase) response.write(`: ${phase.replaceAll(/[\r\n]/g, ' ')}\n\n`);
-      if (!piece) continue;
-      const tokens = piece.logprobs ?? [];
-      const logprobs = tokens.length > 0 ? shape.logprobs(tokens) : null;
-      if (piece.text !== '' || logprobs) {
-        const isRead = write(choice(shape.part(piece.text), null, logprobs));
-        if (!isRead) await drained(response);
-      }
-      const called = piece.tool_calls ?? [];
-      if (called.length > 0) write(choice(shape.calls(called, calls), null));
-      calls += called.length;
-      if (piece.finish_reason === null) continue;
-      write(choice(shape.part(''), finished(piece.finish_reason, calls)));
-      if (includeUsage) write({ choices: [], usage: usage(piece) });
-    }
-    if (response.destroyed) return;
-    response.write('data: [DONE]\n\n');
-  } catch (error) {
-    if (!response.headersSent) throw error;
-    const domain =
-      error instanceof DomainError
-        ? error
-        : new DomainError('internal_error', 'the response was interrupted');
-    response.write(`data: ${JSON.stringify(domain.body())}\n\n`);
-  }
-  response.end();
-}
-
-interface Usage {
-  readonly prompt_tokens: number;
-  readonly completion_tokens: number;
-  readonly total_tokens: number;
-}
-
-const usage = ({ prompt_tokens, completion_tokens }: GenerateAnswer): Usage => ({
-  prompt_tokens,
-  completion_tokens,
-  total_tokens: prompt_tokens + completion_tokens,
-});
