@@ -4,7 +4,7 @@ import { insertJobs, scratchDatabase, type ScratchDatabase } from '../../test/sc
 import { Pools } from '../auth/pools.js';
 import type { Settings } from '../config.js';
 import { WorkerDatabase } from '../database/database.js';
-import { Leases, type Wants } from '../lifecycle/lease/lease.js';
+import { Leases } from '../lifecycle/lease/lease.js';
 import type { WakeUps } from '../wake/wake-ups.js';
 import { Candidates } from './candidates.js';
 import type { Relay } from '../relay/relay.js';
@@ -64,7 +64,7 @@ async function queued(...versions: number[]): Promise<void> {
     await ask('UPDATE job SET schema_version = $2 WHERE id = $1', [`job-${n}`, version]);
 }
 /** What the dispatcher asks, in its order. */
-const asked = async () => candidates.best('pool', (await leases.nextWants('pool')) as Wants);
+const asked = () => candidates.best('pool');
 
 it('that are new enough are asked first, and older ones take no job above their version', async () => {
   await join('old', OLD, 8);

@@ -2,7 +2,8 @@ import { Injectable } from '@nestjs/common';
 import { Settings } from '../config.js';
 import { WorkerDatabase } from '../database/database.js';
 import { TAKES_VERSION } from '../lifecycle/lease/fit-worker.js';
-import type { LeaseHolder, Wants } from '../lifecycle/lease/lease.js';
+import type { LeaseHolder } from '../lifecycle/lease/lease.js';
+import { nextWants } from '../lifecycle/lease/next-job.js';
 import { DEAD_AFTER_MS } from '../relay/gateways.js';
 import { Relay } from '../relay/relay.js';
 import type { WorkerAddress } from '../relay/worker-link.js';
@@ -44,15 +45,18 @@ export class Candidates {
   }
 
   /**
-   * One worker with a free slot of each schema version in the pool: what it cannot be given, no other of its version can.
-   * First those that can be given the job that is wanted, then older ones, which may take a job behind it. Of each version
-   * it is the worker that holds the base already, else the one with most free slots.
+   * Workers that the pool's next job is offered to, best first; none where no job may start now. There is one of each
+   * schema version: what it cannot be given, no other of its version can. Those that can be given the next job go first,
+   * then older ones, which may take a job behind it. Of each version it is the worker that holds the base already, else
+   * the one with most free slots.
    */
-  best(pool: string, { baseId, schemaVersion }: Wants): Promise<Candidate[]> {
+  async best(pool: string): Promise<Candidate[]> {
+    const wants = await nextWants(this.database, pool);
+    if (!wants) return [];
     return this.database.query<Candidate>(
       `SELECT * FROM (SELECT *, row_number() OVER (PARTITION BY "schemaVersion" ORDER BY ${RANK}) AS nth FROM (${ROOM}) AS room)
          AS one WHERE nth = 1 ORDER BY "schemaVersion" >= $6 DESC, ${RANK}`,
-      [...this.room(pool), [baseId], schemaVersion],
+      [...this.room(pool), [wants.baseId], wants.schemaVersion],
     );
   }
 

@@ -139,8 +139,7 @@ export class Dispatcher implements OnModuleDestroy {
 
   /** False when nothing that waits may start now, or nobody has room any more. */
   private async assignNext(pool: string): Promise<boolean> {
-    const wants = await this.leases.nextWants(pool);
-    for (const worker of wants ? await this.candidates.best(pool, wants) : [])
+    for (const worker of await this.candidates.best(pool))
       if (await this.assignTo(worker)) return true;
     if (!(await this.leases.anyWaits(pool))) this.drop(pool, MOST_DROPPED);
     return false;

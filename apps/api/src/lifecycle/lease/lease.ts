@@ -18,12 +18,6 @@ export interface LeaseHolder {
   readonly residentBases: readonly string[];
 }
 
-/** What a job wants of its worker: its base, if one holds it, and at least its schema version. */
-export interface Wants {
-  readonly baseId: string;
-  readonly schemaVersion: number;
-}
-
 export interface Taken {
   readonly id: string;
   readonly project_id: string;
@@ -73,15 +67,6 @@ export class Leases {
     private readonly settings: Settings,
     private readonly wakeUps: WakeUps,
   ) {}
-
-  /** What the job wants of its worker that a pool is to give next, or null where none may start now. */
-  async nextWants(pool: string): Promise<Wants | null> {
-    const [row] = await this.database.query<Wants>(
-      `SELECT base_id AS "baseId", schema_version AS "schemaVersion" FROM (${nextJobs('$1', 1)}) AS next ORDER BY place LIMIT 1`,
-      [pool],
-    );
-    return row ?? null;
-  }
 
   /** Whether any job waits in a pool, be it that it may not start now: its project runs all that it may. */
   async anyWaits(pool: string): Promise<boolean> {

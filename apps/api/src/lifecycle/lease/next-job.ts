@@ -1,4 +1,5 @@
 import { poolAllowed } from '../../auth/pools.js';
+import type { WorkerDatabase } from '../../database/database.js';
 import { TAKES_VERSION } from './fit-worker.js';
 import { USE_HALVES_SECONDS } from '../close-attempt.js';
 
@@ -54,3 +55,18 @@ export const nextJobs = (pool: string, window: number | null, worker?: string): 
    WHERE ${poolAllowed(pool, 'project.id')}
      AND NOT EXISTS (SELECT 1 FROM pool WHERE pool.name = ${pool} AND pool.cordoned)
      AND (${RUNNING_LIMIT} IS NULL OR COALESCE(running.jobs, 0) + next.nth <= ${RUNNING_LIMIT})`;
+
+/** What a job wants of its worker: at least its schema version; a worker that holds its base goes first. */
+interface Wants {
+  readonly baseId: string;
+  readonly schemaVersion: number;
+}
+
+/** What the pool's next job wants of its worker; null where no job may start now. */
+export async function nextWants(database: WorkerDatabase, pool: string): Promise<Wants | null> {
+  const [row] = await database.query<Wants>(
+    `SELECT base_id AS "baseId", schema_version AS "schemaVersion" FROM (${nextJobs('$1', 1)}) AS next ORDER BY place LIMIT 1`,
+    [pool],
+  );
+  return row ?? null;
+}
