@@ -1,47 +1,25 @@
 import { Injectable } from '@nestjs/common';
-import {
-  CreateJob,
-  DomainError,
-  type JobWarning,
-  type MemoryForecast,
-  type Spec,
-  parseBody,
-} from '@graft/contracts';
+import { CreateJob, DomainError, type JobWarning, type Spec, parseBody } from '@graft/contracts';
 import { z } from 'zod';
 import type { Principal } from '../auth/principal.js';
-import {
-  answerSizes,
-  cutAt,
-  continued,
-  invocationOf,
-  peftFields,
-  promptTasks,
-  splitOf,
-  totalSteps,
-  withoutHeldOut,
-  type BaseFootprint,
-} from '../catalog/plugins.js';
+import { continued, peftFields, totalSteps, withoutHeldOut } from '../catalog/plugins.js';
 import type { File } from '../database/entities/storage.js';
 import { FilesService } from '../files/files.service.js';
 import { priorityWithin } from '../lifecycle/lease/quotas.js';
 import { JobIntegrations, type JobRun } from '../integrations/job-integrations.js';
 import { ModelsService, type Resolved } from '../models/models.service.js';
 import { DEFAULT_POOL } from '../queue/pool.js';
-import { ReaderFailure } from './data-reader.js';
 import { DataReports } from './data-reports.js';
-import type { DataReports as Reports } from './reader-protocol.js';
 import { JobEval } from './job-eval.js';
-import { resolveJob, resolveOnBase, type AskedJob } from './job-spec.js';
-import { memoryForecast } from './memory-forecast.js';
-import { requireRoom } from './pool-room.js';
-import { PoolTerms, type Terms } from './pool-terms.js';
+import { jobOnBase, type JobOnBase } from './job-on-base.js';
+import { resolveJob, type AskedJob } from './job-spec.js';
+import { PoolTerms } from './pool-terms.js';
 import { checkSampledSteps } from './sampled-steps.js';
 import { adapterParts, type AdapterPart } from './adapter-parts.js';
 import { takenTask, tableWarnings } from './table-warnings.js';
-import type { Asker } from './turns.js';
 
 /** What a create call asks for, checked and resolved; nothing is written yet. */
-export interface JobPlan {
+export interface JobPlan extends JobOnBase {
   readonly request: CreateJob;
   readonly base: Resolved;
   /** The adapter to begin from. */
@@ -50,24 +28,15 @@ export interface JobPlan {
   readonly parts: readonly AdapterPart[];
   readonly training: File;
   readonly validation: File | null;
-  readonly spec: Spec;
   /** Resolved: the project may have a bound. */
   readonly priority: number;
   /** Trackers that it is written to. */
   readonly integrations: readonly JobRun[];
-  readonly footprint: BaseFootprint | null;
-  readonly data: Reports | null;
-  readonly memory: MemoryForecast | null;
-  /** Why the data were not looked at; null when they were. */
-  readonly unread: string | null;
   /** That no worker has ever joined the pool; null where one has. */
   readonly neverJoined: string | null;
   /** What to know of the files, whatever the base. */
   readonly warnings: readonly JobWarning[];
 }
-
-/** What is known once base and data were looked at. */
-type LookedAt = 'footprint' | 'data' | 'memory' | 'unread';
 
 /** OpenAI's bound, checked here because it counts pairs, not characters. */
 const Metadata = z.object({
@@ -146,61 +115,24 @@ export class JobPlans {
     request = await this.evals.resolved(caller.projectId, request, spec);
     checkTask(training, spec, 'training_file');
     if (validation) checkTask(validation, spec, 'validation_file');
-    const named = {
+    const asker = this.reports.asker(caller.projectId, gone);
+    const files = { base: base.base, training, validation };
+    const onBase = await jobOnBase(this.reports, job, { ...files, pool, terms, asker });
+    const examples = onBase.data?.training.examples ?? training.records;
+    checkSampledSteps(onBase.spec, totalSteps(onBase.spec, examples));
+    return {
       request,
       base,
       start,
       parts,
       training,
       validation,
-      spec,
       priority,
       integrations,
       neverJoined: terms.neverJoined,
       warnings: [...(taken ? [taken.warning] : []), ...tableWarnings([training, validation])],
+      ...onBase,
     };
-    const asker = this.reports.asker(caller.projectId, gone);
-    const looked = await this.lookedAt(named, job, terms, asker);
-    const examples = looked.data?.training.examples ?? training.records;
-    checkSampledSteps(looked.spec, totalSteps(looked.spec, examples));
-    return { ...named, ...looked };
-  }
-
-  private async lookedAt(
-    plan: Omit<JobPlan, LookedAt>,
-    job: AskedJob,
-    terms: Terms,
-    asker: Asker,
-  ): Promise<Pick<JobPlan, 'spec' | LookedAt>> {
-    const { start, training, validation } = plan;
-    const { base } = plan.base;
-    const pool = plan.request.graft?.pool ?? DEFAULT_POOL;
-    const begun = start !== null;
-    let known: Pick<JobPlan, 'spec' | 'footprint'> = { spec: plan.spec, footprint: null };
-    try {
-      const config = await this.reports.config(base, asker);
-      const onBase = resolveOnBase(job, config);
-      known = onBase;
-      const { spec, footprint } = onBase;
-      const maxSeqLen = cutAt(spec, footprint);
-      requireRoom(terms, pool, spec, config, begun);
-      const prompts = await this.reports.promptTokens(base, spec, footprint.room, asker);
-      const { task, task_options: taskOptions } = spec;
-      const [tasks, split] = [promptTasks(spec.peft), splitOf(spec)];
-      const method = { tasks, split, invocation: invocationOf(spec.peft) };
-      const question = { base, training, validation, task, taskOptions, maxSeqLen, ...method };
-      const data = await this.reports.of(question, asker);
-      const exact = resolveOnBase(job, config, data);
-      known = exact;
-      const answers = answerSizes(exact.spec, config, prompts, exact.footprint.virtualTokens);
-      const rows = data.training.largest_rows;
-      requireRoom(terms, pool, exact.spec, config, begun, { rows, answers });
-      const memory = memoryForecast(exact.spec, config, { ...data, answers }, begun);
-      return { ...exact, data, memory, unread: null };
-    } catch (error) {
-      if (!(error instanceof ReaderFailure)) throw error;
-      return { ...known, data: null, memory: null, unread: error.message };
-    }
   }
 
   private async startingAdapter(
