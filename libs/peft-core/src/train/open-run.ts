@@ -1,7 +1,6 @@
-// Makes a run in a straight line: resolve its spec, read its data, attach its adapter, assemble.
+// Opens a prepared run in a straight line: what its start takes from the data, its adapter, assemble.
 import { DomainError, SAMPLE_TOKENS, type Spec } from '@graft/contracts';
 import { attachingMethod } from '../methods/frame/attach-method.js';
-import { samplePromptTokens } from '../data/text/prompt.js';
 import type { Base } from '../io/base/base-folder.js';
 import { hashFile } from '../io/commit-folder.js';
 import { readAdapter } from '../io/adapter/peft-adapter.js';
@@ -15,16 +14,12 @@ import { decaysIn } from './optimizer/adamw.js';
 import { makeOptimizer } from './optimizer/optimizer.js';
 import { prepareStart, startsFromData } from './prepare-start.js';
 import { Ledger } from './side-work/ledger.js';
-import { type RunData } from './run-data.js';
 import { RunFiles } from './checkpoint/run-files.js';
 import { forgetting } from './side-work/forgetting.js';
 import { Run, type RunParts } from './run.js';
 import { Samples } from './side-work/samples.js';
-import { answerSizes, runBytes, sizesOf, type RunBytes } from './run-bytes.js';
 import { stackKinds } from '../nn/outline/model-paths.js';
-import type { ResolvedRun } from './resolve-run.js';
-import { resolveRun } from './resolve-run.js';
-import { readRunData } from './read-run-data.js';
+import { prepareRun, type PreparedRun } from './prepare-run.js';
 
 export interface RunOptions {
   /** Number of the run in its group. */
@@ -45,25 +40,6 @@ export interface RunOptions {
   readonly workDir: string;
   readonly onPhase?: (code: string, message: string, progress: number | null) => void;
   readonly onLog?: (level: 'info' | 'warn', message: string) => void;
-}
-
-/** A run's data, and what the run will take: its parameters are not made yet. */
-export interface PreparedRun extends ResolvedRun {
-  readonly data: RunData;
-  readonly bytes: RunBytes;
-}
-
-/** @throws DomainError for data and options that a user can mend */
-export function prepareRun(base: Base, asked: Spec, options: RunOptions): PreparedRun {
-  const resolved = resolveRun(base, asked, options);
-  const data = readRunData(base, resolved, options);
-  const { spec, footprint } = resolved;
-  const { sample_prompts: prompts } = spec;
-  const tokens = prompts ? samplePromptTokens(prompts, base.tokenizer, footprint.room) : [];
-  const answers = answerSizes(spec, base.config, tokens, footprint.virtualTokens);
-  const sizes = { ...sizesOf(spec, data.examples, data.validation), answers };
-  const bytes = runBytes(spec, base.config, sizes, Boolean(options.initAdapterDir));
-  return { ...resolved, data, bytes };
 }
 
 /** @throws DomainError for anything a user can mend: data, options, an adapter that does not fit */
