@@ -1,9 +1,11 @@
 import { z } from 'zod';
+import { MOST_CONFUSED_WHOLE } from '../jobs/confusion.js';
 import { lossText } from '../jobs/loss-text.js';
-import { count, integer, metrics } from './fields.js';
+import { count, integer, list, metrics } from './fields.js';
 import { runEvent } from './run-event.js';
 
-const counts = z.array(count).readonly();
+/** Three numbers per pair of labels (`Confusion`); its other lists are shorter. */
+const counts = list(count, 3 * MOST_CONFUSED_WHOLE ** 2);
 
 export const evaluated = runEvent('evaluated', {
   payload: z.object({

@@ -46,7 +46,10 @@ export const metrics = z.unknown().transform((value, context): Record<string, nu
     return found;
   }
   const numbers = Object.entries(value as Record<string, unknown>);
-  if (numbers.length > MAX_METRICS) refuse(`more than ${MAX_METRICS} numbers`);
+  if (numbers.length > MAX_METRICS) {
+    refuse(`more than ${MAX_METRICS} numbers`);
+    return found;
+  }
   for (const [name, number] of numbers)
     if (!METRIC_NAME.test(name)) refuse('not the name of a metric', name);
     else if (number !== null && typeof number !== 'number') refuse('expected a number', name);
@@ -54,10 +57,32 @@ export const metrics = z.unknown().transform((value, context): Record<string, nu
   return found;
 });
 
+/**
+ * A list of at most `most` elements that stops at the first bad one. Zod alone checks every element before the length and
+ * makes an issue of each: a worker could keep the API busy with a message of a million bad elements.
+ */
+export const list = <Element extends z.ZodType>(element: Element, most: number) =>
+  z
+    .array(z.custom<z.input<Element>>())
+    .max(most, { abort: true })
+    .superRefine((values, { addIssue }) => {
+      for (const [index, value] of values.entries()) {
+        const issue = element.safeParse(value).error?.issues[0];
+        if (issue === undefined) continue;
+        addIssue({ code: 'custom', path: [index, ...issue.path], message: issue.message });
+        return;
+      }
+    })
+    .pipe(z.array(element))
+    .readonly();
+
+/** A checkpoint of today has about ten. */
+const MAX_FILES = 1000;
+
 /** A file of a checkpoint or adapter. Its name becomes a file in folders of other workers and of whoever downloads it. */
 const file = z.object({
   name: z.string().regex(/^\w[\w.-]{0,199}$/, { error: 'not a plain file name' }),
   sha256: z.string().regex(/^[0-9a-f]{64}$/, { error: 'not a lower-case hex sha256' }),
   size: count,
 });
-export const files = z.array(file).readonly();
+export const files = list(file, MAX_FILES);

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { integer, real } from './fields.js';
+import { integer, list, real } from './fields.js';
 import { runEvent } from './run-event.js';
 
 /** A ledger lists no more examples: nobody reads further. */
@@ -20,7 +20,7 @@ export const ledger = runEvent('ledger', {
     /** How many examples were measured. */
     examples: integer,
     mean_loss: real,
-    rows: z.array(row).max(MAX_LEDGER_ROWS).readonly(),
+    rows: list(row, MAX_LEDGER_ROWS),
   }),
   stored: 'own',
   line: ({ examples }) => `The loss of each of the ${examples} training examples was measured`,

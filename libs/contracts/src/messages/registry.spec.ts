@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { lineOf, payloadJson, readRunEvent, runEvents, type RunEvent } from './registry.js';
+import { MODEL_REQUESTS } from './requests/index.js';
 
 const metrics = { loss: 0.5, learning_rate: 1e-3, grad_norm: 1, 'rewards/margin': 2 };
 const step = { step: 3, tokens: 10, seconds: 0.01, waited_seconds: 0, rss_bytes: 1, metrics };
@@ -84,10 +85,48 @@ describe('an event of a run', () => {
     });
   });
 
+  // Each issue costs time and memory, and a worker may send as many elements as a message has room for.
+  it.each([
+    ['saved', { ...saved, files: Array(100_000).fill(0) }],
+    ['saved', { ...saved, files: Array(1000).fill({}) }],
+    ['saved', { ...saved, adapter: Array(1001).fill(file) }],
+    ['ledger', { step: 1, examples: 1, mean_loss: 1, rows: Array(100_000).fill({}) }],
+    ['sampled', { step: 1, samples: Array(100_000).fill({}) }],
+    [
+      'evaluated',
+      { step: 1, metrics, full: true, confusion: { classes: Array(100_000).fill(-1), cells: [] } },
+    ],
+    [
+      'step',
+      { ...step, metrics: Object.fromEntries(Array.from({ length: 65 }, (_, n) => [n, ''])) },
+    ],
+  ])('with a bad list of many is one issue: %s', (kind, payload) => {
+    const schema = runEvents.find((one) => one.kind === kind)?.payload;
+    expect(schema?.safeParse(payload).error?.issues).toHaveLength(1);
+  });
+
   it('has a line for people', () => {
     const event: RunEvent = { kind: 'step', payload: step };
     expect(lineOf(event, 10)).toBe('Step 3/10: training loss=0.5000');
     expect(lineOf(event)).toBe('Step 3/?: training loss=0.5000');
     expect(lineOf({ kind: 'stopped', payload: { reason: 'pause', step: 3 } })).toBe('stopped');
+  });
+});
+
+describe('a piece of an answer', () => {
+  const piece = { text: '', finish_reason: null, prompt_tokens: 1, completion_tokens: 1 };
+  const token = { token: 'a', bytes: [97], logprob: -1, start: 0, top: [] };
+  const segment = { seek: 0, start: 0, end: 0, text: '', avg_logprob: 0, no_speech_prob: null };
+
+  it.each([
+    ['generate', { ...piece, logprobs: Array(40_000).fill({}) }],
+    ['generate', { ...piece, logprobs: Array(1000).fill({}) }],
+    ['generate', { ...piece, logprobs: [{ ...token, bytes: Array(2000).fill(-1) }] }],
+    ['generate', { ...piece, logprobs: Array(100).fill({ ...token, top: Array(20).fill({}) }) }],
+    ['generate', { ...piece, tool_calls: Array(100_000).fill({}) }],
+    ['transcribe', { ...piece, segments: Array(100_000).fill({}) }],
+    ['transcribe', { ...piece, segments: [{ ...segment, tokens: Array(500).fill(-1) }] }],
+  ] as const)('with a bad list of many is one issue: %s', (kind, payload) => {
+    expect(MODEL_REQUESTS[kind].answer.safeParse(payload).error?.issues).toHaveLength(1);
   });
 });

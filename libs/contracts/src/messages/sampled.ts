@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { MOST_SAMPLE_PROMPTS } from '../jobs/sample-prompts.js';
-import { integer, text } from './fields.js';
+import { integer, list, text } from './fields.js';
 import { runEvent } from './run-event.js';
 
 const sample = z.object({
@@ -13,7 +13,7 @@ const sample = z.object({
 export const sampled = runEvent('sampled', {
   payload: z.object({
     step: integer,
-    samples: z.array(sample).max(MOST_SAMPLE_PROMPTS).readonly(),
+    samples: list(sample, MOST_SAMPLE_PROMPTS),
   }),
   stored: 'own',
   line: ({ step, samples: { length } }) =>

@@ -1,9 +1,15 @@
 // A request to continue a chat or a text. An option of an answer is one field here; the API's bodies, the way to the
 // trainer and the trainer itself take it from this file.
 import { z } from 'zod';
+import { list } from '../fields.js';
 import { tokenCount } from './token-count.js';
 
 const MAX_TOKENS = 32_768;
+const MAX_TOP_LOGPROBS = 20;
+/** No vocabulary has a longer token. */
+const MAX_TOKEN_BYTES = 4096;
+/** Each is text of the answer. */
+const MAX_TOOL_CALLS = 1000;
 
 const temperature = z.number().min(0).max(2);
 const topP = z.number().gt(0).max(1);
@@ -21,7 +27,7 @@ export const answerOptions = {
 };
 
 /** What the whole answer must conform to. */
-export const answerForm = z.discriminatedUnion('type', [
+const answerForm = z.discriminatedUnion('type', [
   z.object({ type: z.literal('json_object') }),
   z.object({ type: z.literal('json_schema'), schema: z.unknown() }),
 ]);
@@ -40,7 +46,7 @@ const tool = z.object({
 });
 
 /** The tools that an answer may call, as chat templates take them. */
-export const answerTools = z.object({
+const answerTools = z.object({
   tools: z.array(tool).readonly(),
   choice: z
     .union([z.enum(['auto', 'required']), z.object({ name: z.string() })])
@@ -50,16 +56,16 @@ export type AnswerTools = Readonly<z.infer<typeof answerTools>>;
 
 const token = z.object({
   token: z.string().describe('Its bytes as text; an incomplete character is U+FFFD'),
-  bytes: z.array(z.int().min(0).max(255)).readonly(),
+  bytes: list(z.int().min(0).max(255), MAX_TOKEN_BYTES),
   logprob: z.number().describe('ln p, before temperature and top_p'),
 });
-export const tokenLogprob = token.extend({
+const tokenLogprob = token.extend({
   start: tokenCount.describe('UTF-16 units of the text of the answer before the token'),
-  top: z.array(token).readonly().describe('The likeliest tokens in its place, likeliest first'),
+  top: list(token, MAX_TOP_LOGPROBS).describe('The likeliest tokens in its place, likeliest first'),
 });
 export type TokenLogprob = Readonly<z.infer<typeof tokenLogprob>>;
 
-export const toolCall = z.object({
+const toolCall = z.object({
   name: z.string(),
   arguments: z.string().describe('A JSON object'),
 });
@@ -86,7 +92,7 @@ export const generateRequest = z.object({
   top_logprobs: z
     .int()
     .min(0)
-    .max(20)
+    .max(MAX_TOP_LOGPROBS)
     .nullish()
     .describe('Each token comes with ln p and with this many of the likeliest tokens'),
   response_format: answerForm.nullish(),
@@ -100,14 +106,10 @@ export const generateAnswer = z.object({
   finish_reason: z.enum(['stop', 'length']).nullable().describe('null: more follows'),
   prompt_tokens: tokenCount,
   completion_tokens: tokenCount.describe('So far'),
-  logprobs: z
-    .array(tokenLogprob)
-    .readonly()
+  logprobs: list(tokenLogprob, MAX_TOKENS)
     .optional()
     .describe('If asked for: of the tokens that begin in `text`'),
-  tool_calls: z
-    .array(toolCall)
-    .readonly()
+  tool_calls: list(toolCall, MAX_TOOL_CALLS)
     .optional()
     .describe('Calls that the model completed; they are not part of `text`'),
 });
