@@ -59,7 +59,6 @@ export class ControlPlane {
   maxUnacked = 4;
   /** False: batches are taken but never acknowledged. */
   acknowledges = true;
-  refuseProtocol = false;
   /** What it tells a worker to keep in its home. */
   workerKey: string | undefined;
   readonly blobs = new Map<string, Buffer>();
@@ -226,11 +225,6 @@ export class ControlPlane {
       return void line.emit('error', {
         code: status.UNAUTHENTICATED,
         details: 'unknown join token',
-      });
-    if (this.refuseProtocol)
-      return void line.emit('error', {
-        code: status.FAILED_PRECONDITION,
-        details: 'this API speaks worker protocol 7 to 8',
       });
     line.on('data', ({ body }: ConnectRequest) => this.onRequest(line, body));
     line.on('end', () => {

@@ -33,15 +33,11 @@ export function explainConnectionError(
     case status.PERMISSION_DENIED:
       return { message: `${address} denied access to this worker: ${detail}`, idle: true };
     case status.FAILED_PRECONDITION:
-      if (welcomed)
-        return {
-          message: `${address} ended the connection: ${detail}. Give each worker a --home of its own`,
-          idle: false,
-          isReplaced: true,
-        };
+      if (!welcomed) break;
       return {
-        message: `${address} speaks another protocol version: ${detail}. Install the worker that belongs to that control plane`,
-        idle: true,
+        message: `${address} ended the connection: ${detail}. Give each worker a --home of its own`,
+        idle: false,
+        isReplaced: true,
       };
     case status.UNIMPLEMENTED:
       return {

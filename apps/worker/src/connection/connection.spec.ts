@@ -151,7 +151,7 @@ describe('the line', () => {
     await until('the second hello', () => scene.plane.hellos.length > 1);
   });
 
-  it('says what is wrong with the token, the protocol and the address, and idles', async () => {
+  it('says what is wrong with the token and the address, and idles', async () => {
     scene.plane.token = 'another';
     await scene.startAgent();
     await until('the token', () =>
@@ -159,12 +159,6 @@ describe('the line', () => {
     );
     expect(scene.lines.join('')).not.toContain('join-me');
     scene.plane.token = 'join-me';
-    scene.plane.refuseProtocol = true;
-    scene.newHome();
-    await scene.startAgent();
-    await until('the protocol', () =>
-      scene.lines.some((line) => line.includes('worker protocol 7 to 8')),
-    );
     scene.newHome();
     await scene.startAgent({ address: '127.0.0.1:1' });
     await until('the address', () =>
