@@ -40,7 +40,7 @@ import {
 import { TraceExport } from './entities/traces.js';
 import { Sweep, SweepRung } from './entities/sweeps.js';
 import { WebhookDelivery, WebhookEndpoint } from './entities/webhooks.js';
-import { Initial1764964000000 } from './migrations/1764964000000-initial.js';
+import { Initial1764964100000 } from './migrations/1764964100000-initial.js';
 import { PreparingClient } from './preparing-client.js';
 
 export const ENTITIES = [
@@ -92,7 +92,7 @@ export const ENTITIES = [
 ];
 
 /** In the order in which they run. */
-export const MIGRATIONS = [Initial1764964000000];
+export const MIGRATIONS = [Initial1764964100000];
 
 /** Of connections: what a request does is bounded by the one, what workers report by the other. */
 export const POOLS = {

@@ -30,8 +30,8 @@ const created = (what: RegExp): string =>
   STATEMENTS.flatMap((statement) => what.exec(statement)?.[1] ?? []).join(', ');
 
 /** The schema of the first release. Once 0.1.0 is released, change the schema in a migration of its own. */
-export class Initial1764964000000 implements MigrationInterface {
-  readonly name = 'Initial1764964000000';
+export class Initial1764964100000 implements MigrationInterface {
+  readonly name = 'Initial1764964100000';
 
   async up(runner: QueryRunner): Promise<void> {
     for (const statement of STATEMENTS) await runner.query(statement);
