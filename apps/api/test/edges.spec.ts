@@ -1,6 +1,6 @@
 import { connect, type Socket } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { Page, WorkerObject } from '@graft/contracts';
+import { SCHEMA_VERSION, type Page, type WorkerObject } from '@graft/contracts';
 import { importBase, startTestApi, until, type TestApi } from './fixture.js';
 import { ScriptedWorker } from './scripted-worker.js';
 
@@ -75,6 +75,8 @@ describe('the list', () => {
       more = page.has_more;
     }
     expect(seen).toEqual(all);
+    const { data: shown } = await api.get<Page<WorkerObject>>('/workers');
+    expect(shown.map((one) => one.schema_version)).toEqual(all.map(() => SCHEMA_VERSION));
     await expect(api.get('/workers?limit=501')).rejects.toThrow('from 1 to 500');
     for (const worker of workers) worker.vanish();
   });

@@ -77,6 +77,7 @@ const workerObject = (row: WorkerRow, jobs: readonly JobRow[]): WorkerObject => 
   rss_bytes: row.rss_bytes === null ? null : Number(row.rss_bytes),
   resident_bases: row.resident_bases,
   libtorch: row.libtorch,
+  schema_version: row.schema_version,
   jobs: jobs
     .filter((job) => job.lease_owner === row.id)
     .map(({ id, attempt, step }) => ({ id, attempt, step })),

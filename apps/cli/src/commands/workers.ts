@@ -1,4 +1,5 @@
 import type { Deleted, Page, WorkerObject } from '@graft/contracts';
+import { SCHEMA_VERSION } from '@graft/contracts/schema-version';
 import type { Command } from 'commander';
 import type { Api } from '../client/api.js';
 import { callOf } from '../command-line/command-line.js';
@@ -94,10 +95,16 @@ async function everyWorker(api: Api): Promise<WorkerObject[]> {
   }
 }
 
+/** With the schema version of a worker that is older than this build: it gets no jobs of a newer API. */
+function stateOf({ cordoned, state, schema_version }: WorkerObject): string {
+  const word = cordoned && state === 'online' ? 'cordoned' : state;
+  return schema_version < SCHEMA_VERSION ? `${word}, schema version ${schema_version}` : word;
+}
+
 const row = (worker: WorkerObject): string[] => [
   worker.name,
   worker.pool,
-  worker.cordoned && worker.state === 'online' ? 'cordoned' : worker.state,
+  stateOf(worker),
   `${worker.free_slots}/${worker.slots}`,
   worker.devices.join(' '),
   worker.rss_bytes === null

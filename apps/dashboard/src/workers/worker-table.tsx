@@ -1,4 +1,5 @@
 import type { WorkerObject } from '@graft/contracts';
+import { SCHEMA_VERSION } from '@graft/contracts/schema-version';
 import { useState } from 'react';
 import { api } from '../api/api.js';
 import { ago, bytes } from '../format.js';
@@ -60,6 +61,11 @@ function WorkerRow({ worker, act }: { worker: WorkerObject; act: Act | null }) {
         {worker.cordoned && (
           <div className="silent">
             <span aria-hidden="true">⚠</span> cordoned
+          </div>
+        )}
+        {worker.schema_version < SCHEMA_VERSION && (
+          <div className="faint">
+            schema version {worker.schema_version} (the API: {SCHEMA_VERSION})
           </div>
         )}
         {worker.cordon_reason && <div className="faint">{worker.cordon_reason}</div>}

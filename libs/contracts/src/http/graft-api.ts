@@ -116,6 +116,9 @@ export const WorkerObject = z
     rss_bytes: z.number().nullable(),
     resident_bases: z.array(z.string()).readonly(),
     libtorch: z.string(),
+    schema_version: z
+      .number()
+      .describe("It takes jobs and requests of up to this version, at most the API's own."),
     jobs: z.array(z.object({ id: z.string(), attempt: z.number(), step: z.number() })).readonly(),
   })
   .meta({ id: 'WorkerObject', description: 'GET /v1/workers' });
