@@ -1,0 +1,76 @@
+// What decides whether SCHEMA_VERSION must be raised, as far as a program can see it: CONTRIBUTING.md, "The schema
+// version".
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import {
+  COMBINATION_TYPES,
+  MODEL_OPERATIONS,
+  MODEL_REQUESTS,
+  runEvents,
+  SCHEMA_VERSION,
+  Spec,
+} from '@graft/contracts';
+import { expect, it } from 'vitest';
+import { z } from 'zod';
+import { methods } from './methods/registry.js';
+import { models } from './models/registry.js';
+import { quantizers } from './quant/registry.js';
+import { tasks } from './tasks/registry.js';
+
+/** Of each version since 0.1.0; the last one is of this build. */
+const FINGERPRINTS: Readonly<Record<number, Readonly<Record<string, string>>>> = {
+  1: {
+    events: 'b96ee3a8d218d684',
+    methods: '967d70e9f0b40156',
+    models: '0a3557ea96205f49',
+    operations: 'a1eabc1e9b5d5b37',
+    protocol: '4847505f4bedf4fd',
+    quantizers: 'dbdb31d49f4b125e',
+    requests: '67cabd12ff93a8aa',
+    spec: '95ae5c3856743c9e',
+    tasks: '8b5dba297dd7cd06',
+  },
+};
+
+const PROTO = new URL('../../contracts/proto/graft/worker/v1/worker.proto', import.meta.url);
+
+/** Without texts for people. */
+const shape = (schema: z.ZodType): unknown =>
+  z.toJSONSchema(schema, {
+    unrepresentable: 'any',
+    override: ({ jsonSchema }) => {
+      delete jsonSchema.description;
+      delete jsonSchema.title;
+    },
+  });
+
+const options = (plugins: readonly { readonly name: string; readonly options: z.ZodType }[]) =>
+  plugins
+    .map((one) => ({ name: one.name, options: shape(one.options) }))
+    .sort((a, b) => (a.name < b.name ? -1 : 1));
+
+const PARTS = {
+  methods: options(methods),
+  tasks: options(tasks),
+  models: models.flatMap(({ modelTypes }) => modelTypes).sort(),
+  quantizers: quantizers.map(({ name }) => name).sort(),
+  operations: [...MODEL_OPERATIONS, ...COMBINATION_TYPES].sort(),
+  spec: shape(Spec),
+  requests: Object.entries(MODEL_REQUESTS).map(([kind, { request, answer }]) => [
+    kind,
+    shape(request),
+    shape(answer),
+  ]),
+  events: runEvents.map(({ kind, payload }) => [kind, shape(payload)]),
+  protocol: readFileSync(PROTO, 'utf8').replaceAll(/\s*\/\/.*/g, ''),
+};
+
+const hash = (part: unknown): string =>
+  createHash('sha256').update(JSON.stringify(part)).digest('hex').slice(0, 16);
+
+it('has the stored fingerprint of its version', () => {
+  expect(
+    Object.fromEntries(Object.entries(PARTS).map(([name, part]) => [name, hash(part)])),
+    'what API processes and workers exchange has changed: raise SCHEMA_VERSION, or confirm that older workers need not know of it by updating this fingerprint',
+  ).toEqual(FINGERPRINTS[SCHEMA_VERSION]);
+});
