@@ -23,8 +23,7 @@ export function encodeFact(fact: Fact): FactFrame {
 }
 
 function framed(fact: Fact): object {
-  if (fact.type === 'event')
-    return { ...fact, payload: JSON.stringify(shortTexts(fact.payload)) };
+  if (fact.type === 'event') return { ...fact, payload: JSON.stringify(shortTexts(fact.payload)) };
   if (fact.type === 'answer' && fact.piece !== null)
     return shortTexts({ ...fact, piece: JSON.stringify(fact.piece) });
   return shortTexts(fact);
