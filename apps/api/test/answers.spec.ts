@@ -86,6 +86,16 @@ describe('answers through the official SDK', () => {
     expect(await failing).toMatchObject({ status: 503, code: 'unavailable' });
   });
 
+  it('fails an answer whose last piece says that more follows', async () => {
+    const worker = await new ScriptedWorker(api).connect();
+    const failing = caught(client.chat.completions.create(ask, { maxRetries: 0 }));
+    await until(() => worker.questions.length === 1);
+    const piece = { text: 'Hi', finish_reason: null, prompt_tokens: 9, completion_tokens: 1 };
+    worker.reply(worker.questions[0]?.id ?? '', piece);
+    expect(await failing).toMatchObject({ status: 500, code: 'internal_error' });
+    worker.vanish();
+  });
+
   it('asks for an adapter on the base it was trained on, and for a base on any copy of it', async () => {
     const file = JSON.stringify([
       { name: 'adapter_model.safetensors', sha256: 'a'.repeat(64), size: 1 },

@@ -40,6 +40,10 @@ function messageOf({
   };
 }
 
+/** Whether the piece says that more of its text follows. */
+const isUnfinished = (piece: object): boolean =>
+  'finish_reason' in piece && piece.finish_reason === null;
+
 /** The one road from a request to a worker and back: in its turn, counted, and cancelled when the client leaves. */
 @Injectable()
 export class AnswerChunks {
@@ -54,7 +58,7 @@ export class AnswerChunks {
   /**
    * The answer's chunks, once a worker has room for it; none where the client leaves before.
    * @param tokensOf how many count to the project's limit, of all until this piece
-   * @throws DomainError if it fails, or ends without a piece
+   * @throws DomainError if it fails, or ends without a piece or a finish reason
    */
   async *of<K extends RequestKind>(
     caller: Principal,
@@ -68,13 +72,13 @@ export class AnswerChunks {
     if (left.aborted || this.stopped) leave();
     this.open.add(over);
     let finished = false;
-    let begun = false;
+    let piece: AnswerOf<K> | null = null;
     try {
       for await (const response of this.untilOver(caller, question, over.signal, tokensOf)) {
         const { chunk, last } = response;
         finished = last;
-        begun ||= chunk.piece !== null;
-        if (last && !begun) throw malformedAnswer();
+        piece = chunk.piece ?? piece;
+        if (last && (piece === null || isUnfinished(piece))) throw malformedAnswer();
         yield chunk;
       }
       if (this.stopped && !finished && !left.aborted) throw stopping();
