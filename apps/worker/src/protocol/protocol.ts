@@ -153,9 +153,9 @@ export type EventFact = AttemptKey & RunEvent & { readonly type: 'event' };
 export type ReadEvent = EventFact & { readonly json: string };
 
 /** A line of the trainer itself. */
-export type LogFact = PayloadOf<'log'> & { readonly type: 'log' };
+type LogFact = PayloadOf<'log'> & { readonly type: 'log' };
 /** What the trainer does for its base. */
-export type PhaseFact = PayloadOf<'phase'> & { readonly type: 'phase' };
+type PhaseFact = PayloadOf<'phase'> & { readonly type: 'phase' };
 
 /** A piece of an answer, its end, or both. Its frame carries the piece as a JSON text, which the agent passes on as it is. */
 export interface AnswerFact {

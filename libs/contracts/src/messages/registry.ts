@@ -43,15 +43,15 @@ export type RunEvent = RunEventOf<RunEventName>;
 export type HandledName = Exclude<RunEventName, StoredName>;
 
 /** Kinds that are the last of their attempt. */
-export type EndName = 'finished' | 'failed' | 'stopped';
-export const isEnd = (kind: string): kind is EndName =>
-  kind === 'finished' || kind === 'failed' || kind === 'stopped';
+const ENDS = ['finished', 'failed', 'stopped'] as const satisfies readonly RunEventName[];
+export type EndName = (typeof ENDS)[number];
+export const isEnd = (kind: string): kind is EndName => (ENDS as readonly string[]).includes(kind);
 
 /** Of the path of a field in an error, in characters. */
 const MAX_FIELD = 200;
 
 /** Undefined for a kind of another build. */
-export const runEventKind = (kind: string): RunEventKind | undefined =>
+const runEventKind = (kind: string): RunEventKind | undefined =>
   runEvents.find((one) => one.kind === kind);
 
 /** Kinds that are stored as an event of the job's history. */

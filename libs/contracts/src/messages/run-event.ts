@@ -2,7 +2,7 @@
 import type { z } from 'zod';
 
 /** What a line may say beside its payload. */
-export interface EventContext {
+interface EventContext {
   /** Null before the run has started. */
   readonly totalSteps: number | null;
 }
