@@ -202,7 +202,8 @@ export class Attempt {
 
   /** The run itself failed. Where it names no field of the job, others may have had a part in it. */
   private failed({ code, message, param, retryable }: PayloadOf<'failed'>): void {
-    // of media, as its field tells; after a checkpoint the next try would have to fetch what it reads anew
+    // A full disk that names a field has no room for decoded media. A checkpoint that did not fit names none: the next try
+    // needs what is in the cache.
     if (code === 'disk_full' && param) void this.options.blobs.dropIdle();
     const isOwn = Boolean(param) || !isTogether(code);
     const isSuspect = !isOwn && this.trainer?.holdsOnly(this) === false;

@@ -16,9 +16,9 @@ export interface PreparationOptions {
   readonly trainers: Trainers;
   /** Makes a folder that a trainer may write in. */
   readonly makeFolder: (path: string) => Promise<void>;
-  /** The only folder of the attempt, */
+  /** The only folder of the attempt. */
   readonly folder: string;
-  /** and the one in it that the run writes in. */
+  /** The folder inside `folder` that the run writes in. */
   readonly workDir: string;
   readonly report: ReportPhase;
 }

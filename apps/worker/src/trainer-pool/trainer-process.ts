@@ -43,9 +43,9 @@ const PING_MS = 5_000;
 const HANG_MS = 60_000;
 /** Reading, dequantising and tokenising take long, and how long a step takes only the first one tells. */
 const LOAD_MS = 15 * 60_000;
-/** Facts after which something is not in preparation any more, */
+/** Facts that end the start of a process or the loading of a base. */
 const SETTLED = { ready: 'process', loaded: 'base', loadFailed: 'base' };
-/** and events after which their run is not. */
+/** Events that end the preparation of their run. */
 const BEGUN: ReadonlySet<RunEventName> = new Set(['step', 'finished', 'failed', 'stopped']);
 /** What a trainer sees of our environment; secrets never. */
 const PASSED_ON = [

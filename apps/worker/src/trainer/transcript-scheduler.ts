@@ -42,11 +42,11 @@ interface Open {
 const MOST_HELD_BYTES = 256 * 1024 * 1024;
 
 export class TranscriptScheduler {
-  /** Those whose sound is still a file, */
+  /** Requests whose audio file is not decoded yet. */
   private readonly unheard = new Map<string, AskCommand<'transcribe'>>();
-  /** and the one that is being decoded. */
+  /** The request whose audio file is being decoded. */
   private decoding: { readonly id: string; readonly left: AbortController } | null = null;
-  /** Those that wait for their adapter, or for memory. */
+  /** Requests that wait for their adapter, or for memory. */
   private readonly waiting = new Map<string, Heard>();
   private readonly open = new Map<string, Open>();
 

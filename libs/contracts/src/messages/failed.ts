@@ -15,13 +15,13 @@ export const failed = runEvent('failed', {
     /** The field of the job that is wrong, where it is one. */
     param: text.nullable(),
     retryable: z.boolean(),
-    /** The agent adds the last lines of the trainer's stderr, */
+    /** The last lines of the trainer's stderr, which the agent adds. */
     stderr_tail: textTail.optional(),
-    /** who is to blame, if a process died and it can tell, */
+    /** Who is to blame, which the agent adds if a process died and it can tell. */
     blame: Blame.optional(),
-    /** the trainer process, as in `started`, */
+    /** The trainer process, as in `started`. */
     process: text.optional(),
-    /** and, for damaged_checkpoint, the step of the checkpoint that the run was to resume from. */
+    /** Added by the agent to damaged_checkpoint: the step of the checkpoint that the run was to resume from. */
     damaged_step: integer.optional(),
   }),
   stored: 'own',

@@ -12,9 +12,9 @@ export const started = runEvent('started', {
     trainable_parameters: count,
     total_parameters: count,
     training_examples: count,
-    /** The agent adds the name of the trainer process, new at each start: attempts with the same name share it, */
+    /** The name of the trainer process, new at each start, which the agent adds. Attempts with the same name share a process. */
     process: text.optional(),
-    /** and the bytes that it reserved for the run beside the base. */
+    /** The bytes that the agent reserved for the run beside the base. */
     run_bytes: count.optional(),
   }),
   stored: 'own',

@@ -57,7 +57,7 @@ export class EvalRun {
   /** The job whose checkpoint the run scores, and the checkpoint's step. */
   @Text(optional) job_id!: string | null;
   @Int(optional) step!: number | null;
-  /** The file of the items, written by a trigger: '' if there is none, null until the service has filled in older rows. */
+  /** The file of the items, written by a trigger: '' if there is none. */
   @Text() source_file!: string;
   /** When the items were deleted with their file, and the samples with that file or with the job of their model. */
   @Time(optional) items_deleted_at!: Date | null;

@@ -141,7 +141,7 @@ export class Job {
   @Time(optional) not_before!: Date | null;
   /** Since when it waits for a worker, or last did. */
   @Now() queued_at!: Date;
-  /** When the request came that made it; null of one that is older than this column. */
+  /** When the request that made the job arrived. */
   @Time(optional) received_at!: Date | null;
   /** Of that request, where it was part of a trace: W3C's headers. */
   @Text(optional) traceparent!: string | null;
