@@ -47,7 +47,6 @@ const ENDS: readonly RunEvent[] = [
       published_step: 1,
       trained_tokens: 1,
       adapter: [blob],
-      peak_rss_bytes: 1,
       forgetting: null,
     },
   },

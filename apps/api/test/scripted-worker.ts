@@ -453,7 +453,6 @@ export const finished = (number: number, adapter: BlobRef[]): RunEventOf<'finish
     published_step: number,
     adapter,
     trained_tokens: number * 100,
-    peak_rss_bytes: 1e6,
     forgetting: null,
   },
 });

@@ -97,7 +97,6 @@ function step(run) {
       published_step: run.step,
       adapter,
       trained_tokens: run.step * 10,
-      peak_rss_bytes: 1000,
       forgetting: null,
     });
   }

@@ -16,7 +16,7 @@ const events = [
   { kind: 'step', payload: { step: 1, tokens: 5, seconds: 0.1, waited_seconds: 0, rss_bytes: 5, metrics: { loss: 1.5, grad_norm: null } } },
   { kind: 'evaluated', payload: { step: 1, full: true, metrics: { loss: 1.5 } } },
   { kind: 'saved', payload: { step: 1, files: [file], adapter: [file], best: false } },
-  { kind: 'finished', payload: { step: 9, published_step: 8, adapter: [file], trained_tokens: 5, peak_rss_bytes: 5, forgetting: null } },
+  { kind: 'finished', payload: { step: 9, published_step: 8, adapter: [file], trained_tokens: 5, forgetting: null } },
   { kind: 'failed', payload: { code: 'crash', message: 'm', param: null, retryable: true } },
   { kind: 'stopped', payload: { reason: 'pause', step: 3 } },
   { kind: 'phase', payload: { code: 'c', message: 'm', progress: 0.5 } },

@@ -48,7 +48,6 @@ const result = {
   published_step: 1,
   adapter: [ref],
   trained_tokens: 1,
-  peak_rss_bytes: 1,
   forgetting: null,
 };
 const FINISHED = event('finished', result);

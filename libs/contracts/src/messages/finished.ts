@@ -10,7 +10,6 @@ export const finished = runEvent('finished', {
     published_step: integer,
     adapter: files,
     trained_tokens: count,
-    peak_rss_bytes: count,
     /** The loss on fixed texts with the adapter and without; null where it was not asked for or cannot be measured. */
     forgetting: z.object({ loss: real, base_loss: real }).nullable(),
   }),

@@ -1,6 +1,6 @@
 // What a job with an `operation` does on its base, a piece at a time: adapters in, a model's files out.
 import { join } from 'node:path';
-import { tidy, usedMemory, type Tensor } from '@graft/kernels';
+import { tidy, type Tensor } from '@graft/kernels';
 import {
   DomainError,
   nameOfOperation,
@@ -283,7 +283,6 @@ const finished = (
   dir,
   adapter,
   trained_tokens: 0,
-  peak_rss_bytes: usedMemory().peakBytes,
   forgetting: null,
   parameters,
 });

@@ -1,6 +1,6 @@
 // What a run leaves on disk: checkpoints to resume from, and the adapter (or the model, after full fine-tuning).
 import type { Spec } from '@graft/contracts';
-import { usedMemory, type Tensor } from '@graft/kernels';
+import type { Tensor } from '@graft/kernels';
 import type { Base } from '../../io/base/base-folder.js';
 import { BestFiles } from '../../io/best-files.js';
 import { commitFolder } from '../../io/commit-folder.js';
@@ -72,7 +72,6 @@ export class RunFiles {
       dir,
       adapter,
       trained_tokens: trainedTokens,
-      peak_rss_bytes: usedMemory().peakBytes,
     };
   }
 
