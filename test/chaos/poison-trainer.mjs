@@ -111,7 +111,7 @@ syncBuiltinESMExports();
 const { start } = GenerationScheduler.prototype;
 GenerationScheduler.prototype.start = function (command) {
   start.call(this, command);
-  if (!JSON.stringify(command.messages).includes('poison')) return;
+  if (!JSON.stringify(command.payload).includes('poison')) return;
   this.mark.answers();
   die('SIGSEGV');
 };
