@@ -49,18 +49,20 @@ interface Inputs {
 
 /**
  * A base or data that cannot be read leave the job as far as it is resolved.
+ * @param resolved the job's spec without the base and the data
  * @throws DomainError naming the field that does not fit the base, the data or the pool's workers
  */
 export async function jobOnBase(
   reports: DataReports,
   job: AskedJob,
+  resolved: Spec,
   { base, training, validation, pool, terms, asker }: Inputs,
 ): Promise<JobOnBase> {
   const begun = job.start !== null;
-  let known: Pick<JobOnBase, 'spec' | 'footprint'> = { spec: resolveJob(job), footprint: null };
+  let known: Pick<JobOnBase, 'spec' | 'footprint'> = { spec: resolved, footprint: null };
   try {
     const config = await reports.config(base, asker);
-    const onBase = resolveOnBase(job, config);
+    const onBase = fitToBase(resolved, config, begun);
     known = onBase;
     const { spec, footprint } = onBase;
     const maxSeqLen = cutAt(spec, footprint);
@@ -78,7 +80,7 @@ export async function jobOnBase(
       invocation: invocationOf(spec.peft),
     };
     const data = await reports.of(question, asker);
-    const exact = resolveOnBase(job, config, data);
+    const exact = fitToBase(specOnData(job, resolved, data), config, begun, data);
     known = exact;
     const answers = answerSizes(exact.spec, config, prompts, exact.footprint.virtualTokens);
     const rows = data.training.largest_rows;
@@ -91,30 +93,28 @@ export async function jobOnBase(
   }
 }
 
+/** Equal records stay together, so only the report tells how many are held out, and so how many steps there are. */
+function specOnData(job: AskedJob, resolved: Spec, { validation }: Reports): Spec {
+  if (validation === null) return resolved;
+  return resolveJob({ ...job, facts: { ...job.facts, heldOut: validation.examples } });
+}
+
 /**
  * The spec and what it takes of its base.
+ * @param begun whether the job begins from an adapter
  * @param data reports on the data; left out while nobody has read them
  * @throws DomainError naming the field that does not fit the base
  */
-function resolveOnBase(
-  asked: AskedJob,
+function fitToBase(
+  requested: Spec,
   config: HfConfig,
+  begun: boolean,
   data?: Reports,
 ): { readonly spec: Spec; readonly footprint: BaseFootprint } {
-  // Equal records stay together, so only the report tells how many are held out.
-  const heldOut = data?.validation?.examples;
-  const facts = { ...asked.facts, ...(heldOut !== undefined && { heldOut }) };
-  const requested = resolveJob({ ...asked, facts });
   checkWrites(requested, config);
   const onBase = learntOn(heldAs(requested, config), config);
   const spec = data ? withFound(onBase, config, data) : onBase;
-  const footprint = footprintOf(
-    spec.peft,
-    config,
-    asked.start !== null,
-    headOf(spec),
-    spec.adapters,
-  );
+  const footprint = footprintOf(spec.peft, config, begun, headOf(spec), spec.adapters);
   checkTrained(spec.optimizer, footprint);
   return { spec, footprint };
 }

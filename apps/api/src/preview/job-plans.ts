@@ -12,7 +12,7 @@ import { DEFAULT_POOL } from '../queue/pool.js';
 import { DataReports } from './data-reports.js';
 import { JobEval } from './job-eval.js';
 import { jobOnBase, type JobOnBase } from './job-on-base.js';
-import { resolveJob, type AskedJob } from './job-spec.js';
+import { resolveJob, withAdapters, type AskedJob } from './job-spec.js';
 import { PoolTerms } from './pool-terms.js';
 import { checkSampledSteps } from './sampled-steps.js';
 import { adapterParts, type AdapterPart } from './adapter-parts.js';
@@ -108,16 +108,16 @@ export class JobPlans {
       start,
       adapters: [],
     };
-    const { peft } = resolveJob(asked);
-    const parts = await adapterParts(this.models, caller, { peft, base, start });
+    const alone = resolveJob(asked);
+    const parts = await adapterParts(this.models, caller, { peft: alone.peft, base, start });
     const job = { ...asked, adapters: parts.map(({ config }) => config) };
-    const spec = resolveJob(job);
+    const spec = withAdapters(alone, job);
     request = await this.evals.resolved(caller.projectId, request, spec);
     checkTask(training, spec, 'training_file');
     if (validation) checkTask(validation, spec, 'validation_file');
     const asker = this.reports.asker(caller.projectId, gone);
     const files = { base: base.base, training, validation };
-    const onBase = await jobOnBase(this.reports, job, { ...files, pool, terms, asker });
+    const onBase = await jobOnBase(this.reports, job, spec, { ...files, pool, terms, asker });
     const examples = onBase.data?.training.examples ?? training.records;
     checkSampledSteps(onBase.spec, totalSteps(onBase.spec, examples));
     return {

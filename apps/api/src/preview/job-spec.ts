@@ -15,11 +15,14 @@ export interface AskedJob {
 }
 
 /** @throws DomainError naming the field that is wrong */
-export function resolveJob({ request, facts, start, adapters }: AskedJob): Spec {
-  const spec = resolveSpec(request, facts);
-  const task_options = optionsWithLetters(spec, start);
-  return { ...spec, task_options, ...(adapters.length > 0 && { adapters: [...adapters] }) };
+export function resolveJob(job: AskedJob): Spec {
+  const spec = resolveSpec(job.request, job.facts);
+  return withAdapters({ ...spec, task_options: optionsWithLetters(spec, job.start) }, job);
 }
+
+/** A resolved spec with the configs of the adapters that the job's adapter is made of. */
+export const withAdapters = (spec: Spec, { adapters }: Pick<AskedJob, 'adapters'>): Spec =>
+  adapters.length > 0 ? { ...spec, adapters: [...adapters] } : spec;
 
 /** An adapter to begin from keeps its letters. @throws DomainError where the job asks for others */
 function optionsWithLetters(spec: Spec, start: Resolved | null): Spec['task_options'] {
