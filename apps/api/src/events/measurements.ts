@@ -3,6 +3,7 @@ import { lineOf, type JobBest, type PayloadOf } from '@graft/contracts';
 import type { EntityManager } from 'typeorm';
 import { Database } from '../database/database.js';
 import type { Job } from '../database/entities/job.js';
+import { jsonbArray } from '../database/jsonb.js';
 import { confusionText, majorityOf } from '../history/confusions.js';
 import { openAiValues, valueOf, valuesText } from '../history/metric-values.js';
 import type { NewEvent } from '../lifecycle/event-log.js';
@@ -39,7 +40,7 @@ export class Measurements {
     const taken = await this.database.query<{ step: number; tokens: number }>(
       `INSERT INTO metric (job_id, attempt, step, seconds, tokens, rss_bytes, "values")
        SELECT job.id, job.attempt, s.* FROM job,
-         unnest($3::int[], $4::float8[], $5::int[], $6::bigint[], $7::jsonb[]) AS s
+         ROWS FROM (unnest($3::int[], $4::float8[], $5::int[], $6::bigint[]), jsonb_array_elements($7)) AS s
        WHERE job.id = $1 AND job.attempt = $2 AND job.state = 'running'
        ON CONFLICT DO NOTHING RETURNING step, tokens`,
       [
@@ -49,7 +50,7 @@ export class Measurements {
         column((s) => s.seconds),
         column((s) => s.tokens),
         column((s) => s.rss_bytes),
-        steps.map((s) => valuesText(s.metrics)),
+        jsonbArray(steps.map((s) => valuesText(s.metrics))),
       ],
       manager,
     );

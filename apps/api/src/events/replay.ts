@@ -16,6 +16,8 @@ interface Different {
   readonly count: number;
 }
 
+const FIRST_ATTEMPT = 1;
+
 /** Steps that an attempt makes again because an earlier one got farther than its last checkpoint. */
 @Injectable()
 export class Replay {
@@ -26,6 +28,7 @@ export class Replay {
 
   /** The highest step that an earlier attempt reported: up to there the list of events has each already. */
   async reported(manager: EntityManager, job: Job): Promise<number> {
+    if (job.attempt <= FIRST_ATTEMPT) return 0;
     const [row] = await this.database.query<{ step: number }>(
       `SELECT COALESCE(max(last.step), 0) AS step FROM attempt, LATERAL (
          SELECT step FROM metric WHERE job_id = attempt.job_id AND metric.attempt = attempt.number ORDER BY step DESC LIMIT 1

@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import type { EventKind } from '@graft/contracts';
 import type { EntityManager } from 'typeorm';
 import { Database } from '../database/database.js';
-import { jsonbText } from '../database/jsonb.js';
+import { jsonbArray, jsonbText } from '../database/jsonb.js';
 import { WakeUps } from '../wake/wake-ups.js';
 
 export interface NewEvent {
@@ -53,18 +53,21 @@ export const insertEvents = (
 ): string => {
   const [level, type, message, kind, data, at] = [0, 1, 2, 3, 4, 5].map((n) => `$${first + n}`);
   return `INSERT INTO event (job_id, number, level, type, message, kind, data, created_at)
-    SELECT ${jobId}, ${before} + e.nth, e.level, e.type, e.message, e.kind, e.data, LEAST(e.at, clock_timestamp())
-    FROM ${from}, unnest(${level}::text[], ${type}::text[], ${message}::text[], ${kind}::text[], ${data}::jsonb[],
-      ${at}::timestamptz[]) WITH ORDINALITY AS e(level, type, message, kind, data, at, nth)`;
+    SELECT ${jobId}, ${before} + e.nth, e.level, e.type, e.message, e.kind, NULLIF(e.data, 'null'),
+      LEAST(e.at, clock_timestamp())
+    FROM ${from}, ROWS FROM (
+      unnest(${level}::text[], ${type}::text[], ${message}::text[], ${kind}::text[], ${at}::timestamptz[]),
+      jsonb_array_elements(${data})
+    ) WITH ORDINALITY AS e(level, type, message, kind, at, data, nth)`;
 };
 
 /** The parameters of that. */
-export const eventColumns = (events: readonly NewEvent[]): unknown[][] => [
+export const eventColumns = (events: readonly NewEvent[]): unknown[] => [
   events.map((event) => event.level ?? 'info'),
   events.map((event) => event.type ?? 'message'),
   // Postgres text cannot hold NUL.
   events.map((event) => event.message.replaceAll('\0', '').slice(0, 8000)),
   events.map((event) => event.kind ?? null),
-  events.map((event) => (event.data ? jsonbText(event.data) : null)),
+  jsonbArray(events.map((event) => jsonbText(event.data ?? null))),
   events.map((event) => event.at ?? null),
 ];

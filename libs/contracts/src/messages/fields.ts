@@ -33,6 +33,18 @@ export const text = z.string().overwrite((value) => storable(value.slice(0, MAX_
 /** Its end is kept. */
 export const textTail = z.string().overwrite((value) => storable(value.slice(-MAX_TEXT)));
 
+/** Names of metrics that have passed the check: every step repeats the same few. */
+const knownNames = new Set<string>();
+/** A worker must not make the set grow without end. */
+const MAX_KNOWN_NAMES = 1000;
+
+function isMetricName(name: string): boolean {
+  if (knownNames.has(name)) return true;
+  const isName = METRIC_NAME.test(name);
+  if (isName && knownNames.size < MAX_KNOWN_NAMES) knownNames.add(name);
+  return isName;
+}
+
 /**
  * By the names that the task's metrics and run-metrics.ts of peft-core give them. A loop and no z.record: a step has
  * little else, and this takes half the time.
@@ -51,7 +63,7 @@ export const metrics = z.unknown().transform((value, context): Record<string, nu
     return found;
   }
   for (const [name, number] of numbers)
-    if (!METRIC_NAME.test(name)) refuse('not the name of a metric', name);
+    if (!isMetricName(name)) refuse('not the name of a metric', name);
     else if (number !== null && typeof number !== 'number') refuse('expected a number', name);
     else found[name] = number ?? NaN;
   return found;
