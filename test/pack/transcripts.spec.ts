@@ -150,6 +150,12 @@ describe('a base that writes times', () => {
 });
 
 describe('a base without times', () => {
+  it('fails when its scores are NaN', () => {
+    expect(() => written(plain, ofSeconds(0.3).fill(NaN))).toThrow(
+      'the model computes NaN for the next token',
+    );
+  });
+
   it('writes each window by itself, cut where it is quiet', () => {
     const samples = ofSeconds(1.8);
     const gap = Math.round(0.9 * RATE);

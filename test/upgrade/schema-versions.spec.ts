@@ -1,7 +1,9 @@
 // Rolling upgrades to the next schema version: API processes and workers of both versions at once. The next version is this
 // build with SCHEMA_VERSION raised by one.
 import { fileURLToPath } from 'node:url';
+import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
+import { promisify } from 'node:util';
 import { SCHEMA_VERSION, type JobObject } from '@graft/contracts';
 import type { Assignment } from '@graft/contracts/grpc';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -95,6 +97,17 @@ describe(
       // One attempt: the run was never lost.
       expect([status, graft.attempts.length]).toEqual(['succeeded', 1]);
     };
+    /** What `graft workers` of the next version prints. */
+    const workersOf = async (api: TestApi): Promise<string> => {
+      const cli = `${ROOT}/apps/cli/dist/main.js`;
+      const env = { ...process.env, GRAFT_URL: api.url, GRAFT_API_KEY: old.apiKey };
+      const { stdout } = await promisify(execFile)(
+        process.execPath,
+        [...NEXT_VERSION, cli, 'workers'],
+        { env },
+      );
+      return stdout;
+    };
     const chat = (api: TestApi) =>
       api.client.chat.completions.create({
         model: 'tiny',
@@ -116,6 +129,7 @@ describe(
 
       const upgraded = await startNext();
       worker = await move(worker, upgraded, OLD, instance, [running]);
+      expect(await workersOf(upgraded)).toContain(`online, schema version ${OLD} `);
       const newJob = await create(upgraded);
       const oldJob = await create(old);
       // Behind the new job, which the worker cannot take.
@@ -138,6 +152,7 @@ describe(
       expect(await caught(chat(upgraded))).toMatchObject({ code: 'no_worker' });
       newWorker = await move(newWorker, upgraded, NEW, newInstance, []);
       await answers(newWorker, upgraded);
+      expect((await workersOf(upgraded)).split('schema version')).toHaveLength(2);
       expect(worker.questions).toHaveLength(1);
 
       await old.restart(async () => {
