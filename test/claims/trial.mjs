@@ -35,7 +35,7 @@ const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.l
 /** The task's metrics of a file, by a run or by the base alone. */
 function measure({ task: name, maxSeqLen }, options, run, file) {
   const task = taskFor(name);
-  const load = { maxSeqLen, taskOptions: options, onLost: () => undefined };
+  const load = { maxSeqLen, taskOptions: options };
   const examples = loadExamples(file, task, base.processor, load);
   const ctx = { training: false, runs: new Map() };
   let units = 0;

@@ -1,6 +1,5 @@
 // A real trainer process from its parent's side: runs share it, chats are answered between steps, and every
 // way to end a run or the process says so.
-import { createHash } from 'node:crypto';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -260,40 +259,6 @@ it('stops runs as told: cancel keeps nothing, pause leaves a checkpoint to go on
   expect(await next('log', ({ attempt }) => attempt === 4)).toMatchObject({
     message: expect.stringMatching(/: results may differ in the last bits$/) as string,
   });
-});
-
-it('goes on with examples that hold nothing to learn where an older build began with them', async () => {
-  const { it: process, next } = trainer();
-  const spec = { n_epochs: 2, max_seq_len: 60 };
-  const lost = {
-    messages: [
-      { role: 'user', content: 'x'.repeat(100) },
-      { role: 'assistant', content: 'y' },
-    ],
-  };
-  const trainFile = join(dir, 'lost.jsonl');
-  const whole = readFileSync(join(dir, 'train.jsonl'), 'utf8').trim();
-  writeFileSync(trainFile, `${whole}\n${JSON.stringify(lost)}\n`);
-  process.send(start('old', spec, { trainFile }));
-  expect(await next('failed', ({ attempt }) => attempt === 1)).toMatchObject({
-    code: 'invalid_training_file',
-  });
-  process.send(start('old', spec, { attempt: 2 }));
-  await next('finished', ({ attempt }) => attempt === 2);
-  const checkpointDir = join(dir, 'work-old', 'checkpoint-10');
-  const manifest = join(checkpointDir, 'manifest.json');
-  const made = JSON.parse(readFileSync(manifest, 'utf8')) as object;
-  const dataset_sha256 = createHash('sha256').update(readFileSync(trainFile)).digest('hex');
-  writeFileSync(manifest, JSON.stringify({ ...made, dataset_sha256 }));
-  process.send(start('old', spec, { attempt: 3, trainFile, checkpointDir }));
-  expect(
-    await next('log', ({ attempt, level }) => attempt === 3 && level === 'warn'),
-  ).toMatchObject({
-    message: expect.stringMatching(
-      /^1 example of the training_file has nothing to learn/,
-    ) as string,
-  });
-  await next('finished', ({ attempt }) => attempt === 3);
 });
 
 it('saves a step once, also when it is told to pause right after', async () => {

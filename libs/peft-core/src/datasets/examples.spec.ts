@@ -340,18 +340,6 @@ describe('loadExamples', () => {
     expect(lost(Array.from({ length: 25 }, () => chat)).message).toMatch(/^lines 1–25: /);
   });
 
-  it('keeps them where a run began with them, and tells their lines', () => {
-    const chat = { messages: [user('a long question'), assistant('hi')] };
-    const lost: number[][] = [];
-    const examples = loadExamples(write([{ text: 'hi' }, chat, '', chat]), causalLm, processor, {
-      maxSeqLen: 8,
-      taskOptions: {},
-      onLost: (lines) => lost.push([...lines]),
-    });
-    expect(lost).toEqual([[2, 4]]);
-    expect(examples.map(learnt)).toEqual([['hi</s>'], [], []]);
-  });
-
   it('names the file that it reads, and tells what was cut', () => {
     const chat = { messages: [user('a long question'), assistant('hi')] };
     const validation = { maxSeqLen: 8, taskOptions: {}, param: 'validation_file' };

@@ -25,8 +25,6 @@ export interface LoadOptions<O = unknown> extends EncodeOptions {
   readonly onCut?: (lines: readonly number[]) => void;
   /** Called with the line of each example, in their order. */
   readonly onLine?: (line: number) => void;
-  /** Called with the lines of which nothing is left to learn, where their examples are to be kept; else they are refused. */
-  readonly onLost?: (lines: readonly number[]) => void;
 }
 
 /** Records encoded at a time, */
@@ -37,7 +35,7 @@ export const BATCH_CHARACTERS = 32 << 20;
 /**
  * All examples of a JSONL file; blank lines are passed over.
  * @throws DomainError `invalid_training_file` naming the line of a record that cannot be used, or the lines of those
- *   that have nothing left to learn within `maxSeqLen`, or behind `invocation`, unless `onLost` takes them.
+ *   that have nothing left to learn within `maxSeqLen`, or behind `invocation`.
  */
 export function loadExamples<E extends Example, P, O>(
   path: string,
@@ -80,13 +78,8 @@ export function loadExamples<E extends Example, P, O>(
   }
   if (waiting.length > 0) encode(1);
   refuseBroken(broken, param);
-  if (options.onLost) {
-    const kept = [...lost, ...uninvoked].sort((a, b) => a - b);
-    if (kept.length > 0) options.onLost(kept);
-  } else {
-    if (lost.length > 0) throw nothingLeft(lost, maxSeqLen, param);
-    if (invocation && uninvoked.length > 0) throw notInvoked(uninvoked, invocation, param);
-  }
+  if (lost.length > 0) throw nothingLeft(lost, maxSeqLen, param);
+  if (invocation && uninvoked.length > 0) throw notInvoked(uninvoked, invocation, param);
   if (wereCut.length > 0) options.onCut?.(wereCut);
   return examples;
 }

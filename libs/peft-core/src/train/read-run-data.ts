@@ -53,7 +53,7 @@ interface Source {
 function readExamples(
   base: Base,
   { task, spec, footprint: { room } }: ResolvedRun,
-  { checkpointDir, onLog, onPhase }: RunOptions,
+  { onLog, onPhase }: RunOptions,
   { path, param, store }: Source,
 ): Examples {
   const maxSeqLen = Math.min(spec.max_seq_len ?? base.model.defaultMaxSeqLen ?? room, room);
@@ -69,8 +69,6 @@ function readExamples(
     tasks: promptTasks(spec.peft),
     invocation: invocationOf(spec.peft),
     param,
-    // A run that older builds began, which passed over such examples, goes on with its data as they were.
-    ...(checkpointDir ? { onLost: (lost) => onLog?.('warn', lostInWords(param, lost)) } : {}),
     onCut: (cut) => onLog?.('info', cutInWords(param, cut, maxSeqLen)),
     onProgress: (progress: number) => onPhase?.('reading_data', reading, progress),
   });
@@ -97,12 +95,4 @@ function variedBy({ task: { varied }, spec }: ResolvedRun): RunDataParts['varied
 function cutInWords(param: string, lines: readonly number[], maxSeqLen: number): string {
   const most = maxSeqLen.toLocaleString('en');
   return `${lines.length} example${lines.length === 1 ? '' : 's'} of the ${param} cut at ${most} tokens: ${linesInWords(lines)}`;
-}
-
-function lostInWords(param: string, lines: readonly number[]): string {
-  const one = lines.length === 1;
-  return (
-    `${lines.length} example${one ? '' : 's'} of the ${param} ${one ? 'has' : 'have'} nothing to learn within max_seq_len, ` +
-    `and ${one ? 'is' : 'are'} kept, because the run started that way: ${linesInWords(lines)}`
-  );
 }
