@@ -70,7 +70,7 @@ it('is refused where the largest example alone is too much for the largest worke
     peft,
   });
   // of the data, whose share is not counted here, reading leaves eight times as much
-  const without = (memory?.process_bytes ?? 0) - 9 * (training.memory_bytes ?? 0);
+  const without = (memory?.process_bytes ?? 0) - 9 * training.memory_bytes;
   await join('narrow', without - 1000, 'narrow');
   expect(await create(peft, { pool: 'narrow' })).toMatchObject({ status: 200 });
   expect(await create(peft, { pool: 'narrow', file: long.id })).toMatchObject({
@@ -92,7 +92,7 @@ it('is refused where its answers to sample prompts are too much for the largest 
       peft,
       graft: more,
     });
-    return (memory?.process_bytes ?? 0) - 9 * (training.memory_bytes ?? 0);
+    return (memory?.process_bytes ?? 0) - 9 * training.memory_bytes;
   };
   const [plain, asked] = [await needed({}), await needed(graft)];
   expect(asked - plain).toBeGreaterThan(10_000);

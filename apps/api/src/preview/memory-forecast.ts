@@ -9,7 +9,7 @@ import {
 } from '../catalog/plugins.js';
 import type { DataReports } from './reader-protocol.js';
 
-/** What a worker reserves for a job before it begins, as far as the data report tells it; null where it does not. */
+/** What a worker reserves for a job before it begins, as far as the data report tells it. */
 export function memoryForecast(
   spec: Spec,
   config: HfConfig,
@@ -18,9 +18,8 @@ export function memoryForecast(
     ...data
   }: Pick<DataReports, 'training' | 'validation'> & { readonly answers: AnswerSizes },
   begun: boolean,
-): MemoryForecast | null {
+): MemoryForecast {
   const sizes = sizesOfReports(spec, data);
-  if (sizes === null) return null;
   const { base_dtype: dtype, quantization } = spec;
   const base = residentBytes(config, { dtype, quantization });
   const { total: run, spared = 0 } = runBytes(spec, config, { ...sizes, answers }, begun);

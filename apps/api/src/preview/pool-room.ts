@@ -22,7 +22,7 @@ export interface PoolMemory {
 }
 
 interface Looked {
-  readonly rows?: number | undefined;
+  readonly rows?: number;
   readonly answers?: AnswerSizes;
 }
 

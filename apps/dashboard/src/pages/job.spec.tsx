@@ -206,6 +206,8 @@ const data: DataReport = {
   supervised_tokens: 15_000,
   sampled: false,
   longest: 812,
+  largest_rows: 512,
+  memory_bytes: 480_000,
   max_seq_len: 512,
   cut: 2,
   cut_lines: [7, 31],

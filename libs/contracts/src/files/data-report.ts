@@ -16,11 +16,10 @@ export const DataReport = z
       ),
     largest_rows: z
       .number()
-      .optional()
       .describe(
         'Rows of tokens, patches or frames that the largest example (of those looked at) puts through the base, as cut.',
       ),
-    memory_bytes: z.number().optional().describe('What its examples take in a trainer.'),
+    memory_bytes: z.number().describe('What its examples take in a trainer.'),
     max_seq_len: z.number(),
     cut: z
       .number()

@@ -243,8 +243,7 @@ export function answerSizes(
 }
 
 /**
- * The same of data that were only looked at, which are not all at hand: as if every example were as large as the
- * largest. Null where an older build looked at them.
+ * Sizes of a run by the reports on its data, without the examples: as if every example were as large as the largest.
  */
 export function sizesOfReports(
   spec: Spec,
@@ -252,20 +251,18 @@ export function sizesOfReports(
     training,
     validation,
   }: { readonly training: DataReport; readonly validation: DataReport | null },
-): RunSizes | null {
+): RunSizes {
   const reports = [training, ...(validation ? [validation] : [])];
-  if (reports.some(({ largest_rows: rows }) => rows === undefined)) return null;
-  const rowsOf = ({ largest_rows: rows = 0, examples }: DataReport, most: number): number =>
+  const rowsOf = ({ largest_rows: rows, examples }: DataReport, most: number): number =>
     largest([rows], rows * Math.min(examples, most));
-  const bytesOf = ({ memory_bytes: bytes = 0 }: DataReport): number => bytes;
-  const longest = Math.max(...reports.map(({ largest_rows: rows = 0 }) => rows));
+  const longest = Math.max(...reports.map((report) => report.largest_rows));
   return {
     rows: rowsOf(training, examplesPerStep(spec)),
     evaluatedRows: validation ? rowsOf(validation, Infinity) : 0,
     longest,
     // each letter of a text needs a row of its sound
     spelt: taskFor(spec.task).letters ? longest : 0,
-    dataBytes: sum(reports.map(bytesOf)),
+    dataBytes: sum(reports.map((report) => report.memory_bytes)),
   };
 }
 
