@@ -11,7 +11,7 @@ export interface Credentials {
 
 /** What the API keeps in credentials.json. */
 export interface Kept extends Credentials {
-  /** Where workers join; null in homes of older versions. */
+  /** Where workers join; null in a file that somebody wrote by hand with an address and a key alone. */
   readonly grpcUrl: string | null;
 }
 

@@ -84,7 +84,7 @@ describe.each(['port', 'grpc-port'] as const)('choosePort of --%s', (key) => {
   });
 });
 
-it('begins with 8080 and 8081, where an older home names no port for workers', async () => {
+it('begins with 8080 and 8081, where credentials.json names no address for workers', async () => {
   writeFileSync(
     join(home, 'credentials.json'),
     JSON.stringify({ url: 'http://127.0.0.1:1/v1', api_key: 'k' }),
