@@ -33,7 +33,6 @@ export type { ParameterOverride } from './nn/rows.js';
 export type { VirtualInputs, VirtualPrefix } from './nn/sites/slots.js';
 export { checkPeft } from './catalog/check-peft.js';
 export { resolveSpec } from './catalog/resolve-spec.js';
-export { storedSpec } from './train/checkpoint/checkpoint.js';
 export type { PeftConfig } from './methods/frame/config.js';
 export { methodFor, methods } from './methods/registry.js';
 export { buildModel, forConfig, models, outlineOf } from './models/registry.js';

@@ -29,12 +29,9 @@ export interface LocalJob {
   readonly adapterDirs: readonly string[];
 }
 
-/**
- * @param resumed the Spec of the checkpoint that the run goes on from: what was held out then is held out now
- * @throws DomainError naming the field that is wrong
- */
-export function readJobFile(path: string, resumed: Spec | null = null): LocalJob {
-  const body = asResumed(parse(path), resumed);
+/** @throws DomainError naming the field that is wrong */
+export function readJobFile(path: string): LocalJob {
+  const body = parse(path);
   const find = (value: string, param: string): string =>
     existing(value, param, dirname(resolve(path)));
   const local = (value: string, param: string): string => {
@@ -77,14 +74,6 @@ export function readJobFile(path: string, resumed: Spec | null = null): LocalJob
     initAdapterDir,
     adapterDirs,
   };
-}
-
-function asResumed(body: CreateJob, resumed: Spec | null): CreateJob {
-  if (resumed === null) return body;
-  const { validation_split, stratify_by_column = null, split_seed = null, eval_steps } = resumed;
-  const isOpen = !body.validation_file && body.graft?.validation_split === undefined;
-  const held = { ...(isOpen && { validation_split, eval_steps }), stratify_by_column, split_seed };
-  return { ...body, graft: { ...held, ...body.graft } };
 }
 
 /** Holds nothing out by default where no record can be. */

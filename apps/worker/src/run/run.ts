@@ -3,7 +3,7 @@ import { copyFileSync, mkdirSync, renameSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { DomainError, duration, lineOf, mediaSpeeds, planLine, type Spec } from '@graft/contracts';
+import { DomainError, duration, lineOf, mediaSpeeds, planLine } from '@graft/contracts';
 import {
   kernelsInfo,
   listNumbered,
@@ -15,7 +15,6 @@ import {
   RunGroup,
   setDevice,
   setThreads,
-  storedSpec,
   sweepTemporary,
   takeTurn,
   type FactOfRun,
@@ -145,7 +144,7 @@ class LocalRun {
   }
 
   async train(): Promise<number> {
-    const job = readJobFile(this.options.job, this.resumed());
+    const job = readJobFile(this.options.job);
     this.mixed = job.adapterDirs;
     setThreads(this.options.threads);
     setDevice(deviceFor(this.options.device));
@@ -177,11 +176,6 @@ class LocalRun {
   /** The folder of the checkpoint to go on from. */
   private get newest(): string | null {
     return listNumbered(this.checkpoints, 'checkpoint-')[0]?.dir ?? null;
-  }
-
-  private resumed(): Spec | null {
-    const { newest } = this;
-    return newest === null ? null : this.resuming(newest, () => storedSpec(newest));
   }
 
   private open(base: ReturnType<typeof loadBase>, job: LocalJob): Run {

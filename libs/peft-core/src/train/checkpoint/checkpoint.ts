@@ -104,12 +104,6 @@ export function saveCheckpoint(
   return { files, adapter: files.filter(({ name }) => adapterNames.includes(name)) };
 }
 
-/** What the run of a checkpoint was asked for; null where this build cannot read it. @throws DomainError io_error if it is damaged */
-export function storedSpec(dir: string): Spec | null {
-  // An option that has come since has its default in the older spec.
-  return Spec.safeParse((readCommitted(dir) as Manifest).spec).data ?? null;
-}
-
 /** What the start of the run's adapter found in the data: copies, the caller's to free. @throws DomainError io_error if it is damaged */
 export function foundIn(dir: string): Map<string, Tensor> {
   readCommitted(dir);
