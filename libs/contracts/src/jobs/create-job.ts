@@ -11,7 +11,7 @@ import {
   Seed,
   TrainingOptions,
 } from './training-options.js';
-import { HELD_OUT, HELD_OUT_FROM, SPLIT_SEED } from '../http/validation.js';
+import { HELD_OUT, HELD_OUT_FROM, SPLIT_SEED } from './validation.js';
 
 // The body of POST /v1/fine_tuning/jobs: OpenAI's fields plus `peft` and `graft`
 // (reference: docs/api.md). `peft` is checked by the method's own schema, not here.

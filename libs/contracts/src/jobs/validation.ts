@@ -1,6 +1,6 @@
 // The default validation split, how many examples a job is validated on, and the accuracy of a classifier beside that of
 // chance. No zod: the dashboard bundles this.
-import type { JobObject } from '../jobs/job-objects.js';
+import type { JobObject } from './job-objects.js';
 
 /** The share of the training file that is held out by default. */
 export const HELD_OUT = 0.1;

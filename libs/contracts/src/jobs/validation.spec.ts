@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import type { JobObject } from '../jobs/job-objects.js';
+import type { JobObject } from './job-objects.js';
 import { accuracyText, beatsChance, labelEvaluation, validationExamples } from './validation.js';
 
 it('tells an accuracy beside that of the most frequent label', () => {
