@@ -16,7 +16,7 @@ import { savedWeights, withoutWeights } from '../targets/target-embedding.js';
 import { ExpertParameterTargets } from '../targets/kinds/expert-parameters.js';
 import { LinearTargets } from '../targets/kinds/linears.js';
 import type { TargetKind } from '../targets/kinds/target-kind.js';
-import { checkRows, rowsOf, TokenRowTargets } from '../targets/kinds/token-rows.js';
+import { checkRows, rowsOf, TokenRowTargets } from '../targets/kinds/trainable-token-indices.js';
 import { TokenTableTarget } from '../targets/kinds/token-table.js';
 import { WholeModules } from '../targets/kinds/whole-modules.js';
 import { resolvedTargets, roleNames } from '../targets/targets.js';

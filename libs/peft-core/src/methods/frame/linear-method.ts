@@ -13,7 +13,7 @@ import type { Adapter, AttachContext, Footprint, Method } from '../method.js';
 import { sizeOf, sizesByPart } from './parameters.js';
 import { Preparation } from './preparation.js';
 import { refuseWeights } from '../targets/refused-weights.js';
-import { checkRows, rowsOf } from '../targets/kinds/token-rows.js';
+import { checkRows, rowsOf } from '../targets/kinds/trainable-token-indices.js';
 import { wholeModuleSizes } from '../targets/kinds/whole-modules.js';
 import { checkTargets } from '../targets/targets.js';
 import type { TargetFields } from '../targets/targets.js';
