@@ -20,27 +20,7 @@ import { Run, type RunParts } from './run.js';
 import { Samples } from './side-work/samples.js';
 import { stackKinds } from '../nn/outline/model-paths.js';
 import { prepareRun, type PreparedRun } from './prepare-run.js';
-
-export interface RunOptions {
-  /** Number of the run in its group. */
-  readonly id: number;
-  /** Id of the base, in checkpoints: they go on on the same one only. */
-  readonly baseId: string;
-  /** What the adapter's config calls the base: a hub's id or a path. Default: its id. */
-  readonly baseName?: string;
-  readonly trainFile: string;
-  readonly validFile?: string | null;
-  /** Folder of an adapter to begin from. */
-  readonly initAdapterDir?: string | null;
-  /** Folders of the adapters that the run's is made of, in their order. */
-  readonly adapterDirs?: readonly string[];
-  /** Folder of a checkpoint to resume from. */
-  readonly checkpointDir?: string | null;
-  /** Where checkpoints and the adapter are written. */
-  readonly workDir: string;
-  readonly onPhase?: (code: string, message: string, progress: number | null) => void;
-  readonly onLog?: (level: 'info' | 'warn', message: string) => void;
-}
+import type { RunOptions } from './resolve-run.js';
 
 /** @throws DomainError for anything a user can mend: data, options, an adapter that does not fit */
 export function openRun(

@@ -22,6 +22,7 @@ import { checkTrained } from './optimizer/optimizer.js';
 import type { HeadRequest } from '../nn/outline/head-shapes.js';
 import { stackKinds } from '../nn/outline/model-paths.js';
 
+/** Files, folders and callbacks of a run, beside its spec. */
 export interface RunOptions {
   /** Number of the run in its group. */
   readonly id: number;
