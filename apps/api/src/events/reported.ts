@@ -1,4 +1,4 @@
-import { readRunEvent, DomainError, type RunEvent } from '@graft/contracts';
+import { DomainError, MAX_INTEGER, readRunEvent, type RunEvent } from '@graft/contracts';
 import type { Event } from '@graft/contracts/grpc';
 import type { EntityManager } from 'typeorm';
 import type { Job } from '../database/entities/job.js';
@@ -24,9 +24,6 @@ export interface ReadEvent {
   /** Null for a kind that this build does not know: the worker is newer. */
   readonly event: RunEvent | null;
 }
-
-/** PostgreSQL's integer. */
-const MAX_INTEGER = 2 ** 31 - 1;
 
 /** Whether such an attempt can exist at all. */
 export const canExist = ({ jobId, attempt }: Pick<Event, 'jobId' | 'attempt'>): boolean =>

@@ -2,8 +2,8 @@
 import { z } from 'zod';
 import { MAX_METRICS, METRIC_NAME } from '../jobs/metric-name.js';
 
-/** PostgreSQL's integer. */
-const MAX_INTEGER = 2 ** 31 - 1;
+/** The largest value of PostgreSQL's `integer`. */
+export const MAX_INTEGER = 2 ** 31 - 1;
 /** People read no more of a text. */
 const MAX_TEXT = 8192;
 
