@@ -88,7 +88,7 @@ class Worker {
     }
   }
 
-  get room() {
+  get capacity() {
     return {
       residentBases: [],
       freeSlots: this.slots - this.leases.length,
@@ -97,7 +97,7 @@ class Worker {
   }
 
   pull() {
-    this.send('pull', this.room);
+    this.send('pull', this.capacity);
   }
 
   beat() {
@@ -105,13 +105,13 @@ class Worker {
     this.waiting.set(`beat ${sequence}`, performance.now());
     const leases = this.leases.map(({ jobId, attempt }) => ({ jobId, attempt, step: 0 }));
     this.send('heartbeat', {
-      ...this.room,
+      ...this.capacity,
       sequence,
       leases,
       rssBytes: 0,
       sentUnixMs: Date.now(),
     });
-    if (this.room.freeSlots > 0) this.pull();
+    if (this.capacity.freeSlots > 0) this.pull();
   }
 
   event(lease, { kind, payload }) {

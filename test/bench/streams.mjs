@@ -120,9 +120,15 @@ class Worker {
 
   beat() {
     const leases = this.leases.map(({ jobId, attempt }) => ({ jobId, attempt, step: 0 }));
-    const room = { residentBases: [], freeSlots: JOBS - leases.length, freeMemoryBytes: 1e9 };
-    this.send('heartbeat', { ...room, sequence: 0, leases, rssBytes: 0, sentUnixMs: Date.now() });
-    this.send('pull', room);
+    const capacity = { residentBases: [], freeSlots: JOBS - leases.length, freeMemoryBytes: 1e9 };
+    this.send('heartbeat', {
+      ...capacity,
+      sequence: 0,
+      leases,
+      rssBytes: 0,
+      sentUnixMs: Date.now(),
+    });
+    this.send('pull', capacity);
   }
 
   tell(kind, payload) {

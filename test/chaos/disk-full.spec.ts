@@ -67,8 +67,8 @@ describe.skipIf(!canMount)("the blob store's disk", () => {
     const had = await rows();
     // Ends at several places before, in and behind the last chunk that fits.
     for (const beyond of [1, PAGE, 40_000, 300_000]) {
-      const room = Math.ceil(reserve() / PAGE) * PAGE + 10 * PAGE;
-      disk.fill(room);
+      const space = Math.ceil(reserve() / PAGE) * PAGE + 10 * PAGE;
+      disk.fill(space);
       await refused(await send(chats(1).padEnd(disk.free + beyond, ' ')));
       expect(await rows()).toEqual(had);
     }

@@ -100,9 +100,11 @@ export const cutChoices = (page: Page): Promise<string[]> =>
         const words = select.selectedOptions[0]?.textContent ?? '';
         pen.font = style.font;
         const needed = pen.measureText(words).width;
-        const room =
+        const width =
           select.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
-        return needed > room + 1 ? [`"${words}" ${Math.round(needed)} > ${Math.round(room)}`] : [];
+        return needed > width + 1
+          ? [`"${words}" ${Math.round(needed)} > ${Math.round(width)}`]
+          : [];
       });
   });
 

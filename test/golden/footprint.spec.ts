@@ -39,7 +39,7 @@ describe.each(families)('%s', (family) => {
       null,
       adapters.map((part) => part.peft),
     );
-    const { trainableParameters, totalParameters, room } = footprint;
+    const { trainableParameters, totalParameters, maxTokens } = footprint;
     const adapter = attachMethod(model, peft, { run: 1, seed: 0, adapters });
     try {
       const made = [...adapter.parameters.values()].reduce((sum, { size }) => sum + size, 0);
@@ -50,7 +50,7 @@ describe.each(families)('%s', (family) => {
       expect(totalParameters).toBe(model.parameterCount);
       const { inputs, prefix } = model.modules;
       const positions = inputs.of(1) ? model.alikePositions : model.maxPositions;
-      expect(room).toBe(positions - (inputs.of(1)?.length ?? prefix.of(1)?.length ?? 0));
+      expect(maxTokens).toBe(positions - (inputs.of(1)?.length ?? prefix.of(1)?.length ?? 0));
     } finally {
       adapter.detach();
     }

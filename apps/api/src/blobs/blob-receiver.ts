@@ -59,8 +59,8 @@ export class BlobReceiver {
   }
 
   /** Whether the disk is too full for something that came of late. */
-  lacksRoom(): Promise<boolean> {
-    return this.disk.lacksRoom();
+  lacksSpace(): Promise<boolean> {
+    return this.disk.lacksSpace();
   }
 
   async receive(source: AsyncIterable<Buffer>, options: ReceiveOptions = {}): Promise<Received> {

@@ -24,7 +24,7 @@ const LEFT_MS = 3600 * 1000;
 @Injectable()
 export class BlobStore {
   private opened: { backend: BlobBackend; receiver: BlobReceiver } | null = null;
-  private makingRoom: Promise<void> | null = null;
+  private makingSpace: Promise<void> | null = null;
 
   constructor(
     private readonly settings: Settings,
@@ -70,21 +70,21 @@ export class BlobStore {
   /** What came is then kept or discarded. */
   receive(source: AsyncIterable<Buffer>, options: ReceiveOptions = {}): Promise<Received> {
     return this.ready.receiver.receive(source, options).catch((error: unknown) => {
-      if (error instanceof DomainError && error.code === 'disk_full') this.makeRoom();
+      if (error instanceof DomainError && error.code === 'disk_full') this.makeSpace();
       throw error;
     });
   }
 
   /** For what the disk just refused: deletes bytes that nothing names, without waiting out their grace period. */
-  private makeRoom(): void {
-    this.makingRoom ??= this.deleteUnnamed()
+  private makeSpace(): void {
+    this.makingSpace ??= this.deleteUnnamed()
       .catch((error: unknown) => log.warn({ err: error }, 'could not make room on the disk'))
-      .finally(() => (this.makingRoom = null));
+      .finally(() => (this.makingSpace = null));
   }
 
   /** Deletes the oldest first, and no more than it takes. */
   private async deleteUnnamed(): Promise<void> {
-    while (await this.ready.receiver.lacksRoom()) {
+    while (await this.ready.receiver.lacksSpace()) {
       const [oldest] = await this.database.query<{ sha256: string }>(
         `SELECT sha256 FROM blob WHERE dropped_at > created_at AND ${UNNAMED} ORDER BY dropped_at LIMIT 1`,
       );
@@ -247,7 +247,7 @@ export class BlobStore {
   /** What is uploaded now comes before what a backup may want. In a bucket there is always room. */
   private async graceMs(): Promise<number> {
     const { blobsUrl, blobGraceMs } = this.settings;
-    const isFull = blobsUrl === null && (await this.ready.receiver.lacksRoom());
+    const isFull = blobsUrl === null && (await this.ready.receiver.lacksSpace());
     if (isFull && blobGraceMs > 0)
       log.warn('the disk is full: bytes that nothing names are deleted before their time');
     return isFull ? 0 : blobGraceMs;

@@ -61,7 +61,7 @@ export class DiskSpace {
   }
 
   /** Whether there is still no room for what was refused within the last hour. */
-  async lacksRoom(): Promise<boolean> {
+  async lacksSpace(): Promise<boolean> {
     const { refused } = this;
     if (refused === null || performance.now() - refused.at > REFUSED_MS) return false;
     const { free, reserve } = await this.look(refused.uploader);
@@ -74,7 +74,7 @@ export class DiskSpace {
 
   private refuse(bytes: number, uploader: string | null): DomainError {
     this.refused = { bytes, uploader, at: performance.now() };
-    return noRoom();
+    return diskFull();
   }
 
   private async look(
@@ -117,5 +117,5 @@ export class Claim {
 }
 
 /** Without figures: how full the server is, and what others upload, is no stranger's business. */
-const noRoom = (): DomainError =>
+const diskFull = (): DomainError =>
   new DomainError('disk_full', "the server's disk has no room for this; try again later");

@@ -16,7 +16,7 @@ export type Candidate = WorkerAddress &
   };
 
 /** SQL: a pool's workers with a free slot; placeholders of the pool, a lease's milliseconds, a gateway's, and gateways to pass over. */
-const ROOM = `SELECT worker.id AS "workerId", session_id AS "sessionId", worker.name, worker.pool,
+const FREE_WORKERS = `SELECT worker.id AS "workerId", session_id AS "sessionId", worker.name, worker.pool,
     gateway_id AS "gatewayId", resident_bases AS "residentBases", free_slots AS "freeSlots",
     ${TAKES_VERSION} AS "schemaVersion"
   FROM worker JOIN join_token ON join_token.id = join_token_id JOIN gateway ON gateway.id = gateway_id
@@ -40,7 +40,7 @@ export class Candidates {
 
   /** Whether a worker of the pool has a free slot. */
   async any(pool: string): Promise<boolean> {
-    const rows = await this.database.query(`${ROOM} LIMIT 1`, this.room(pool));
+    const rows = await this.database.query(`${FREE_WORKERS} LIMIT 1`, this.parameters(pool));
     return rows.length > 0;
   }
 
@@ -54,21 +54,21 @@ export class Candidates {
     const wants = await nextWants(this.database, pool);
     if (!wants) return [];
     return this.database.query<Candidate>(
-      `SELECT * FROM (SELECT *, row_number() OVER (PARTITION BY "schemaVersion" ORDER BY ${RANK}) AS nth FROM (${ROOM}) AS room)
+      `SELECT * FROM (SELECT *, row_number() OVER (PARTITION BY "schemaVersion" ORDER BY ${RANK}) AS nth FROM (${FREE_WORKERS}) AS free)
          AS one WHERE nth = 1 ORDER BY "schemaVersion" >= $6 DESC, ${RANK}`,
-      [...this.room(pool), [wants.baseId], wants.schemaVersion],
+      [...this.parameters(pool), [wants.baseId], wants.schemaVersion],
     );
   }
 
   /** The pool's workers with a free slot: those that hold one of the bases first, then those with most free slots. */
-  withRoom(pool: string, bases: string[], most: number): Promise<Candidate[]> {
+  withFreeSlots(pool: string, bases: string[], most: number): Promise<Candidate[]> {
     return this.database.query<Candidate>(
-      `SELECT * FROM (${ROOM}) AS room ORDER BY ${RANK} LIMIT $6`,
-      [...this.room(pool), bases, most],
+      `SELECT * FROM (${FREE_WORKERS}) AS free ORDER BY ${RANK} LIMIT $6`,
+      [...this.parameters(pool), bases, most],
     );
   }
 
-  private room(pool: string): unknown[] {
+  private parameters(pool: string): unknown[] {
     return [pool, this.settings.leaseMs, DEAD_AFTER_MS, this.relay.shunned];
   }
 

@@ -57,7 +57,7 @@ export class Dispatcher implements OnModuleDestroy {
 
   start(): void {
     this.outbox.onRelayed((pool) => this.wake(pool));
-    this.connections.onCapacity((pool) => this.hasRoom(pool));
+    this.connections.onCapacity((pool) => this.hasCapacity(pool));
     this.leadership.onEnded((pool) => {
       this.watched.get(pool)?.();
       this.watched.delete(pool);
@@ -72,7 +72,7 @@ export class Dispatcher implements OnModuleDestroy {
   }
 
   /** Room alone makes a pool worth leading: jobs may name any pool, and each that is led costs the server a lock. */
-  private hasRoom(pool: string): void {
+  private hasCapacity(pool: string): void {
     this.wake(pool);
     if (!this.leadership.leads(pool)) void this.lead([pool]);
   }
@@ -129,7 +129,7 @@ export class Dispatcher implements OnModuleDestroy {
     const jobs = await this.batches.next(pool);
     if (jobs.length < 2) return false;
     const bases = [...new Set(jobs.map((job) => job.base_id))];
-    const pairs = match(jobs, await this.candidates.withRoom(pool, bases, jobs.length));
+    const pairs = match(jobs, await this.candidates.withFreeSlots(pool, bases, jobs.length));
     if (pairs.length < 2) return false;
     const given = await this.batches.take(pool, pairs);
     this.drop(pool, given.length);

@@ -61,8 +61,8 @@ export class EvalClaims {
    * its own chats, and other projects', have their turns between: the one that has stood in line longest. Projects take
    * turns: first the one that has not had one for longest.
    */
-  async take(room: number): Promise<RunClaim[]> {
-    if (room <= 0) return [];
+  async take(most: number): Promise<RunClaim[]> {
+    if (most <= 0) return [];
     const owner = newId('evalrunner-');
     return this.database.transaction(async (manager) => {
       await this.database.query('SELECT pg_advisory_xact_lock($1)', [ADVISORY_LOCK], manager);
@@ -80,7 +80,7 @@ export class EvalClaims {
            ) AS next ORDER BY (SELECT max(taken_at) FROM eval_run AS done WHERE done.project_id = next.project_id) NULLS FIRST,
              created_at LIMIT $3) AND ${FREE}
          RETURNING id, owner`,
-        [owner, this.settings.leaseMs, room],
+        [owner, this.settings.leaseMs, most],
         manager,
       );
     });

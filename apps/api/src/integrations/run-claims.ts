@@ -76,8 +76,8 @@ export class RunClaims {
   }
 
   /** Takes trackers for which a run is due, and that nobody sends to: first those left longest ago. */
-  async take(room: number): Promise<TrackerClaim[]> {
-    if (room <= 0) return [];
+  async take(most: number): Promise<TrackerClaim[]> {
+    if (most <= 0) return [];
     return this.database.query<TrackerClaim>(
       `UPDATE integration SET owner = $1, owner_until = ${after('$2')}
        WHERE (project_id, type) IN (
@@ -87,7 +87,7 @@ export class RunClaims {
            WHERE run.project_id = one.project_id AND run.type = one.type AND ${IS_DUE})
          ORDER BY owner_until NULLS FIRST LIMIT $3 FOR UPDATE SKIP LOCKED)
        RETURNING project_id, type, owner`,
-      [newId('integrations-'), CLAIM_MS, room],
+      [newId('integrations-'), CLAIM_MS, most],
     );
   }
 

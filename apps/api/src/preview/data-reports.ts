@@ -68,17 +68,17 @@ export class DataReports {
   async promptTokens(
     base: Model,
     { sample_prompts: prompts }: Pick<Spec, 'sample_prompts'>,
-    room: number,
+    maxTokens: number,
     asker: Asker,
   ): Promise<readonly number[]> {
     if (!prompts) return [];
-    const key = `prompts of ${base.id} ${sha256(JSON.stringify([prompts, room]))}`;
+    const key = `prompts of ${base.id} ${sha256(JSON.stringify([prompts, maxTokens]))}`;
     return this.turn(key, asker, async () =>
       this.reader.ask<number[]>(asker.project, {
         op: 'prompts',
         base: await this.files(base),
         prompts,
-        room,
+        maxTokens,
       }),
     );
   }

@@ -23,7 +23,7 @@ import { ReaderFailure } from './data-reader.js';
 import type { DataReports } from './data-reports.js';
 import { resolveJob, type AskedJob } from './job-spec.js';
 import { memoryForecast } from './memory-forecast.js';
-import { requireRoom } from './pool-room.js';
+import { requireMemory } from './pool-memory.js';
 import type { Terms } from './pool-terms.js';
 import type { DataReports as Reports } from './reader-protocol.js';
 import type { Asker } from './turns.js';
@@ -66,8 +66,8 @@ export async function jobOnBase(
     known = onBase;
     const { spec, footprint } = onBase;
     const maxSeqLen = cutAt(spec, footprint);
-    requireRoom(terms, pool, spec, config, begun);
-    const prompts = await reports.promptTokens(base, spec, footprint.room, asker);
+    requireMemory(terms, pool, spec, config, begun);
+    const prompts = await reports.promptTokens(base, spec, footprint.maxTokens, asker);
     const question = {
       base,
       training,
@@ -84,7 +84,7 @@ export async function jobOnBase(
     known = exact;
     const answers = answerSizes(exact.spec, config, prompts, exact.footprint.virtualTokens);
     const rows = data.training.largest_rows;
-    requireRoom(terms, pool, exact.spec, config, begun, { rows, answers });
+    requireMemory(terms, pool, exact.spec, config, begun, { rows, answers });
     const memory = memoryForecast(exact.spec, config, { ...data, answers }, begun);
     return { ...exact, data, memory, unread: null };
   } catch (error) {

@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { DomainError, type ProjectLimits } from '@graft/contracts';
 import { neverJoined, poolAllowed, Pools } from '../auth/pools.js';
 import { Database } from '../database/database.js';
-import { memoryOf, type PoolMemory } from './pool-room.js';
+import { memoryOf, type PoolMemory } from './pool-memory.js';
 
 /** What a project may ask of a pool, and what the pool has. */
 export interface Terms extends PoolMemory {

@@ -32,7 +32,7 @@ function answer(request: ReaderRequest): unknown {
   const base = open(request.base);
   if (request.op === 'config') return base.config;
   if (request.op === 'prompts')
-    return samplePromptTokens(request.prompts, base.processor.tokenizer, request.room);
+    return samplePromptTokens(request.prompts, base.processor.tokenizer, request.maxTokens);
   const { training, validation, taskOptions, maxSeqLen, tasks, split, invocation } = request;
   const task = taskFor(request.task);
   const onProgress = (): void => {

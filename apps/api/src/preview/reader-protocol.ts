@@ -23,7 +23,7 @@ export type ReaderRequest =
       readonly base: readonly NamedFile[];
       readonly prompts: readonly SamplePrompt[];
       /** Tokens that a sequence of the run may have. */
-      readonly room: number;
+      readonly maxTokens: number;
     }
   | (ReportOptions & {
       readonly op: 'report';

@@ -41,7 +41,7 @@ export class TraceExports {
   }
 
   /** Takes jobs that have ended, or of which an attempt has, that nobody sends. */
-  take(room: number): Promise<TraceClaim[]> {
+  take(most: number): Promise<TraceClaim[]> {
     return this.database.query<TraceClaim>(
       `UPDATE trace_export SET owner = $1, owner_until = ${after('$2')}
        WHERE job_id IN (
@@ -51,7 +51,7 @@ export class TraceExports {
            OR EXISTS (SELECT 1 FROM attempt WHERE attempt.job_id = job.id AND number > one.cursor AND ended_at IS NOT NULL))
          ORDER BY one.created_at LIMIT $3 FOR UPDATE OF one SKIP LOCKED)
        RETURNING job_id, owner, cursor`,
-      [newId('traces-'), CLAIM_MS, room],
+      [newId('traces-'), CLAIM_MS, most],
     );
   }
 

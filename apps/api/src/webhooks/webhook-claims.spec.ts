@@ -31,8 +31,8 @@ async function due(project: string, ...ids: string[]): Promise<void> {
     );
   }
 }
-const taken = async (room: number): Promise<string[]> =>
-  (await claims.take(room)).map(({ id }) => id).sort();
+const taken = async (most: number): Promise<string[]> =>
+  (await claims.take(most)).map(({ id }) => id).sort();
 
 it('takes an endpoint of each project before a second one of any', async () => {
   await due('many', 'a1', 'a2', 'a3');

@@ -44,8 +44,8 @@ export class WebhookClaims {
    * Takes endpoints for which an event is due, and that nobody delivers to. Projects take turns: first the one that has
    * fewest at work, and of its endpoints the one left longest ago.
    */
-  async take(room: number): Promise<EndpointClaim[]> {
-    if (room <= 0) return [];
+  async take(most: number): Promise<EndpointClaim[]> {
+    if (most <= 0) return [];
     return this.database.query<EndpointClaim>(
       `UPDATE webhook_endpoint SET owner = $1, owner_until = clock_timestamp() + $2 * interval '1 millisecond'
        WHERE id IN (
@@ -61,7 +61,7 @@ export class WebhookClaims {
          ) AS due USING (id) WHERE ${FREE}
          ORDER BY turn, left_at NULLS FIRST LIMIT $3 FOR UPDATE OF webhook_endpoint SKIP LOCKED)
        RETURNING id, owner`,
-      [newId('webhooks-'), CLAIM_MS, room],
+      [newId('webhooks-'), CLAIM_MS, most],
     );
   }
 

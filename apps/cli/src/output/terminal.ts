@@ -74,10 +74,10 @@ export function table(
     widths[widest] = now - 1;
   }
   const cell = (text: string, at: number): string => {
-    const room = widths[at] ?? 0;
+    const limit = widths[at] ?? 0;
     const short =
-      lengthOf(text) > room ? `${stripVTControlCharacters(text).slice(0, room - 1)}…` : text;
-    return short + ' '.repeat(Math.max(0, room - lengthOf(short)));
+      lengthOf(text) > limit ? `${stripVTControlCharacters(text).slice(0, limit - 1)}…` : text;
+    return short + ' '.repeat(Math.max(0, limit - lengthOf(short)));
   };
   return all.map((row) => row.map(cell).join(GAP).trimEnd()).join('\n');
 }

@@ -41,9 +41,9 @@ export class Heartbeat {
 
   /** Asks for work, and says how many answers could begin; repeated with every heartbeat, in case the answer was lost. */
   pull(): void {
-    const { leases: _, rssBytes: __, ...room } = this.load();
-    if (room.freeSlots + room.freeChats === 0) return;
-    this.connection.send({ $case: 'pull', value: room });
+    const { leases: _, rssBytes: __, ...capacity } = this.load();
+    if (capacity.freeSlots + capacity.freeChats === 0) return;
+    this.connection.send({ $case: 'pull', value: capacity });
   }
 
   private beat(): void {

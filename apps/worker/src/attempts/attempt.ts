@@ -158,7 +158,11 @@ export class Attempt {
     try {
       const run = { trainer, key, spec, bytes };
       const signal = AbortSignal.any([this.abort.signal, this.waiting.signal]);
-      const reserved = await this.options.trainers.room.reserve(run, signal, this.events.phases());
+      const reserved = await this.options.trainers.memory.reserve(
+        run,
+        signal,
+        this.events.phases(),
+      );
       if (this.ended || !this.occupiesSlot) return trainer.free(key);
       this.reservedBytes = reserved;
       trainer.send({ type: 'admit', jobId, attempt, bytes: reserved });

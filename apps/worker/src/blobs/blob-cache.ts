@@ -118,7 +118,7 @@ export class BlobCache {
   async adopt(path: string, ref: BlobRef): Promise<void> {
     checkRef(ref);
     if (this.entries.has(ref.sha256)) return;
-    await this.makeRoom(ref.size);
+    await this.makeSpace(ref.size);
     const own = this.path(ref.sha256);
     await link(path, own).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== 'EEXIST') throw error;
@@ -154,7 +154,7 @@ export class BlobCache {
   }
 
   private async fetchWhole(ref: BlobRef, signal: AbortSignal, onBytes: OnBytes): Promise<void> {
-    await this.makeRoom(ref.size);
+    await this.makeSpace(ref.size);
     const partial = join(this.options.folder, 'partial', ref.sha256);
     for (let damaged = 0; ;) {
       try {
@@ -166,7 +166,7 @@ export class BlobCache {
         if (error instanceof DamagedBlob && damaged++ === 0) continue;
         if (error instanceof DomainError) throw error;
         // The disk is smaller than the cap: whatever is not in use goes first.
-        if (isDiskFull(error) && (await this.makeRoom(ref.size, 0))) continue;
+        if (isDiskFull(error) && (await this.makeSpace(ref.size, 0))) continue;
         await this.options.retry(error, signal);
       }
     }
@@ -226,11 +226,11 @@ export class BlobCache {
 
   /** Drops all that no run uses. */
   async dropIdle(): Promise<void> {
-    await this.makeRoom(0, 0);
+    await this.makeSpace(0, 0);
   }
 
   /** True if something was dropped. */
-  private async makeRoom(bytes: number, cap = this.options.capBytes): Promise<boolean> {
+  private async makeSpace(bytes: number, cap = this.options.capBytes): Promise<boolean> {
     const idle = [...this.entries].filter(([, entry]) => entry.pins === 0);
     idle.sort(([, a], [, b]) => a.usedAt - b.usedAt);
     let dropped = false;

@@ -175,7 +175,7 @@ export class GenerationRelay {
     return new Promise<void>((resolve, reject) => {
       signal.throwIfAborted();
       // Given back when the last answer ends: from here on this one must come to an end.
-      const cacheBytes = this.options.trainers.room.reserveAnswers(trainer);
+      const cacheBytes = this.options.trainers.memory.reserveAnswers(trainer);
       const done = (finish: () => void) => {
         trainer.endAnswer(id);
         unsubscribeExit();

@@ -11,7 +11,7 @@ import type { Devices } from './devices.js';
 import type { OrphanedTrainers } from './orphaned-trainers.js';
 import { ResidentTrainer } from './resident-trainer.js';
 import { residentIn } from './memory.js';
-import { Room } from './room.js';
+import { DeviceMemory } from './device-memory.js';
 
 export interface TrainersOptions {
   readonly threads: number;
@@ -57,10 +57,10 @@ export class Trainers {
   private spare: TrainerProcess | null = null;
   private readonly sweep: NodeJS.Timeout;
 
-  readonly room: Room;
+  readonly memory: DeviceMemory;
 
   constructor(private readonly options: TrainersOptions) {
-    this.room = new Room({
+    this.memory = new DeviceMemory({
       devices: options.devices,
       trainers: this.all,
       unloadIdle: (device) => this.unloadIdleOn(device),
@@ -218,7 +218,7 @@ export class Trainers {
   private placeFor(bytes: number): { readonly device: string } | { readonly waitsFor: string } {
     const { devices } = this.options;
     const [{ device, free } = { device: 'cpu', free: 0 }] = devices.names
-      .map((name) => ({ device: name, free: this.room.freeOn(name) }))
+      .map((name) => ({ device: name, free: this.memory.freeOn(name) }))
       .sort((a, b) => b.free - a.free);
     if (free >= bytes) return { device };
     if (this.unloadIdleOn()) return { waitsFor: 'waiting for an idle base to leave memory' };

@@ -133,7 +133,7 @@ export class TranscriptScheduler {
 
   private admit(): void {
     for (const [id, heard] of [...this.waiting]) {
-      if (this.open.size > 0 && !this.hasRoom(heard.command)) return;
+      if (this.open.size > 0 && !this.fits(heard.command)) return;
       try {
         const opened = this.opened(heard);
         if (opened === null) continue;
@@ -149,7 +149,7 @@ export class TranscriptScheduler {
   }
 
   /** For one more: each holds what its decoder has written, and what that attends to. */
-  private hasRoom({ cacheBytes = Infinity }: AskCommand<'transcribe'>): boolean {
+  private fits({ cacheBytes = Infinity }: AskCommand<'transcribe'>): boolean {
     const { model } = this.base;
     if (model.targetPositions === null) return true;
     const rows = model.targetPositions + model.maxPositions;

@@ -103,8 +103,8 @@ export class Generation {
       throw new DomainError('invalid_value', 'the prompt is empty', 'messages');
     // prompts that sequences share are rotated for those that are alike
     const most = model.modules.inputs.of(this.run) ? model.alikePositions : model.maxPositions;
-    const room = most - virtualTokens(model, this.run) - this.promptTokens;
-    if (room < 1) {
+    const available = most - virtualTokens(model, this.run) - this.promptTokens;
+    if (available < 1) {
       throw new DomainError(
         'invalid_value',
         `the prompt has ${this.promptTokens} tokens; the model supports ${most} in total`,
@@ -118,7 +118,7 @@ export class Generation {
       this.pending = [model.startToken ?? 0];
     }
     this.prompt = this.pending;
-    this.limit = Math.min(request.max_tokens, room);
+    this.limit = Math.min(request.max_tokens, available);
     this.stream = new TextStream(tokenizer, request.stop);
     this.calls = request.tools ? callReader(tokenizer, request.tools) : null;
     this.handle = cache.open(this.run, this.mostRows);

@@ -82,9 +82,9 @@ function choose(answers: readonly Generation[], rows: number): Chosen[] {
   let left = rows - chosen.length;
   for (const answer of open.filter(({ waitingRows }) => waitingRows > 1)) {
     // The first goes on in any case.
-    const room = chosen.length === 0 ? Math.max(1, left) : left;
-    const given = answer.isWhole ? answer.waitingRows : Math.min(room, answer.waitingRows);
-    if (given <= 0 || (given > room && chosen.length > 0)) continue;
+    const limit = chosen.length === 0 ? Math.max(1, left) : left;
+    const given = answer.isWhole ? answer.waitingRows : Math.min(limit, answer.waitingRows);
+    if (given <= 0 || (given > limit && chosen.length > 0)) continue;
     chosen.push({ answer, rows: given });
     left -= given;
   }

@@ -64,12 +64,13 @@ describe('config.json', () => {
   });
 
   it('takes sequences behind virtual tokens up to the first length alone', () => {
-    const room = (peft: object) => footprintOf({ peft_type: 'LORA', ...peft }, phi4mini).room;
+    const maxTokens = (peft: object) =>
+      footprintOf({ peft_type: 'LORA', ...peft }, phi4mini).maxTokens;
     const num_virtual_tokens = 96;
-    expect(room({})).toBe(131_072);
-    expect(room({ peft_type: 'PREFIX_TUNING', num_virtual_tokens })).toBe(131_072 - 96);
-    expect(room({ peft_type: 'PROMPT_TUNING', num_virtual_tokens })).toBe(4000);
-    expect(() => room({ peft_type: 'PROMPT_TUNING', num_virtual_tokens: 4096 })).toThrow(
+    expect(maxTokens({})).toBe(131_072);
+    expect(maxTokens({ peft_type: 'PREFIX_TUNING', num_virtual_tokens })).toBe(131_072 - 96);
+    expect(maxTokens({ peft_type: 'PROMPT_TUNING', num_virtual_tokens })).toBe(4000);
+    expect(() => maxTokens({ peft_type: 'PROMPT_TUNING', num_virtual_tokens: 4096 })).toThrow(
       'leave no positions for input: the model has 4096',
     );
   });

@@ -179,7 +179,7 @@ export class KvCache {
     const entry = this.#entry(handle);
     const added = rows.reduce((sum, { k }) => sum + (k.shape[0] as number), 0);
     const end = entry.length + added;
-    const buffers = this.#room(entry, layer, end);
+    const buffers = this.#reserve(entry, layer, end);
     noGrad(() =>
       tidy(() => {
         let at = entry.length;
@@ -197,7 +197,7 @@ export class KvCache {
   /** Buffers [capacity, kv heads, head size] of a layer, with room for a row after those that there are. */
   next(handle: number, layer: number): { k: Tensor; v: Tensor; length: number } {
     const entry = this.#entry(handle);
-    const { k, v } = this.#room(entry, layer, entry.length + 1);
+    const { k, v } = this.#reserve(entry, layer, entry.length + 1);
     return { k, v, length: entry.length };
   }
 
@@ -281,7 +281,7 @@ export class KvCache {
     return entry;
   }
 
-  #room(entry: Entry, layer: number, rows: number): { k: Tensor; v: Tensor } {
+  #reserve(entry: Entry, layer: number, rows: number): { k: Tensor; v: Tensor } {
     const old = entry.layers[layer];
     const had = old?.k.shape[0] ?? 0;
     if (old && had >= rows) return old;

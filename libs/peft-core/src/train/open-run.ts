@@ -168,12 +168,12 @@ function assemble(base: Base, options: RunOptions, attached: AttachedRun): Run {
 /** Only what writes texts is measured by them. */
 function forgettingOf(
   base: Base,
-  { task, spec, footprint: { room } }: PreparedRun,
+  { task, spec, footprint: { maxTokens } }: PreparedRun,
   run: number,
 ): RunParts['forgetting'] {
   const { measure_forgetting: asked, peft } = spec;
   if (!asked || task.infer || stackKinds(base.model.stacks) !== 'decoder') return null;
-  return () => forgetting(base, run, { room, byTask: promptTasks(peft) !== null });
+  return () => forgetting(base, run, { maxTokens, byTask: promptTasks(peft) !== null });
 }
 
 function samplesOf(

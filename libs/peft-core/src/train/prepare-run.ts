@@ -19,7 +19,7 @@ export function prepareRun(base: Base, asked: Spec, options: RunOptions): Prepar
   const data = readRunData(base, resolved, options);
   const { spec, footprint } = resolved;
   const { sample_prompts: prompts } = spec;
-  const tokens = prompts ? samplePromptTokens(prompts, base.tokenizer, footprint.room) : [];
+  const tokens = prompts ? samplePromptTokens(prompts, base.tokenizer, footprint.maxTokens) : [];
   const answers = answerSizes(spec, base.config, tokens, footprint.virtualTokens);
   const sizes = { ...sizesOf(spec, data.examples, data.validation), answers };
   const bytes = runBytes(spec, base.config, sizes, Boolean(options.initAdapterDir));

@@ -52,11 +52,14 @@ interface Source {
 
 function readExamples(
   base: Base,
-  { task, spec, footprint: { room } }: ResolvedRun,
+  { task, spec, footprint: { maxTokens } }: ResolvedRun,
   { onLog, onPhase }: RunOptions,
   { path, param, store }: Source,
 ): Examples {
-  const maxSeqLen = Math.min(spec.max_seq_len ?? base.model.defaultMaxSeqLen ?? room, room);
+  const maxSeqLen = Math.min(
+    spec.max_seq_len ?? base.model.defaultMaxSeqLen ?? maxTokens,
+    maxTokens,
+  );
   const lines: number[] = [];
   const reading = store ? 'Reading the data' : 'Reading and tokenizing the data';
   const examples = loadExamples(path, task, base.processor, {

@@ -69,7 +69,7 @@ const servedBy = (project: string, leaseMs: string, version: string): string =>
      WHEN EXISTS (SELECT 1 FROM ${mayAnswer(project, leaseMs)}) THEN 'outdated' ELSE 'no' END`;
 
 /** SQL: how many answers a worker could begin. */
-const ROOM = `LEAST(COALESCE(max_chats, ${MAX_CHATS}) - (SELECT count(*) FROM answer
+const FREE_CHATS = `LEAST(COALESCE(max_chats, ${MAX_CHATS}) - (SELECT count(*) FROM answer
   WHERE answer.worker_id = worker.id AND ${LIVES}), free_chats)`;
 
 /**
@@ -77,7 +77,7 @@ const ROOM = `LEAST(COALESCE(max_chats, ${MAX_CHATS}) - (SELECT count(*) FROM an
  * projects (start-time fair queueing: a project's next turn begins 1 / weight after its last one began, and not before the
  * last that anybody got). Placeholders of a lease's milliseconds and of the only answer that is asked for, or null.
  */
-const NEXT = `WITH free AS MATERIALIZED (SELECT id FROM worker WHERE state = 'online' AND ${ROOM} > 0)
+const NEXT = `WITH free AS MATERIALIZED (SELECT id FROM worker WHERE state = 'online' AND ${FREE_CHATS} > 0)
   SELECT answer.id, project_id, base_id, gateway_id, schema_version, COALESCE(weight, 1) AS weight,
     GREATEST(COALESCE(finish, 0), (SELECT COALESCE(max(start), 0) FROM chat_turn)) AS turn
   FROM answer LEFT JOIN project ON project.id = project_id LEFT JOIN chat_turn USING (project_id)
@@ -177,7 +177,7 @@ export class AnswerRows {
   }
 
   /** Whether a worker has room for one that waits. */
-  async hasRoom(leaseMs: number): Promise<boolean> {
+  async canPlace(leaseMs: number): Promise<boolean> {
     return (await this.database.query(NEXT, [leaseMs, null])).length > 0;
   }
 
@@ -207,8 +207,8 @@ export class AnswerRows {
     leaseMs: number,
   ): Promise<WorkerAddress | null> {
     const [best] = await this.database.query<{ id: string }>(
-      `SELECT worker.id FROM ${mayAnswer('$1', '$3')} AND worker.schema_version >= $2 AND ${ROOM} > 0
-       ORDER BY resident_bases @> to_jsonb($4::text) DESC, ${ROOM} DESC, worker.id LIMIT 1
+      `SELECT worker.id FROM ${mayAnswer('$1', '$3')} AND worker.schema_version >= $2 AND ${FREE_CHATS} > 0
+       ORDER BY resident_bases @> to_jsonb($4::text) DESC, ${FREE_CHATS} DESC, worker.id LIMIT 1
        FOR NO KEY UPDATE OF worker`,
       [project_id, schema_version, leaseMs, base_id],
       manager,
@@ -216,7 +216,7 @@ export class AnswerRows {
     if (!best) return null;
     // A statement of its own: it sees what was given away while the row's lock was waited for.
     const [worker] = await this.database.query<WorkerAddress>(
-      `WITH best AS (SELECT id FROM worker WHERE id = $2 AND ${ROOM} > 0), taken AS (
+      `WITH best AS (SELECT id FROM worker WHERE id = $2 AND ${FREE_CHATS} > 0), taken AS (
          UPDATE answer SET worker_id = best.id FROM best WHERE answer.id = $1
        ), counted AS (
          INSERT INTO chat_turn (project_id, start, finish) SELECT $3, $4::float8, $4::float8 + 1 / $5::float8 FROM best
@@ -243,7 +243,7 @@ export class AnswerRows {
   /** Its worker has the room again, and the tokens count. */
   async end(manager: EntityManager, id: string, tokens: number): Promise<void> {
     const [ended] = await this.database.query<{ project_id: string }>(
-      `WITH ended AS (DELETE FROM answer WHERE id = $1 RETURNING project_id, worker_id), room AS (
+      `WITH ended AS (DELETE FROM answer WHERE id = $1 RETURNING project_id, worker_id), freed AS (
          UPDATE worker SET free_chats = LEAST(free_chats + 1, max_chats) FROM ended WHERE worker.id = ended.worker_id)
        SELECT project_id FROM ended`,
       [id],

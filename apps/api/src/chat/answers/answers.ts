@@ -101,7 +101,7 @@ export class Answers implements OnModuleInit, OnModuleDestroy {
     this.open.delete(id);
     try {
       await this.changed((manager) => this.rows.end(manager, id, tokens));
-      if (await this.rows.waits()) await this.giveRoom();
+      if (await this.rows.waits()) await this.placeWaiting();
     } catch (error) {
       log.warn({ err: error, answer: id }, 'could not end an answer; it will run out');
     }
@@ -172,7 +172,7 @@ export class Answers implements OnModuleInit, OnModuleDestroy {
     try {
       await enter();
       waiting.entered = true;
-      if (!waiting.placed) await this.giveRoom();
+      if (!waiting.placed) await this.placeWaiting();
       if (!waiting.placed && bounded) await this.overflow(answer);
       for (;;) {
         if (left.aborted) return null;
@@ -205,7 +205,7 @@ export class Answers implements OnModuleInit, OnModuleDestroy {
   }
 
   /** Gives those who stand in line the room that there is, by turns. */
-  private async giveRoom(): Promise<void> {
+  private async placeWaiting(): Promise<void> {
     for (;;) {
       const placed = await this.changed(async (manager) => {
         await this.rows.lockQueue(manager);
@@ -246,7 +246,7 @@ export class Answers implements OnModuleInit, OnModuleDestroy {
   private async looks(): Promise<void> {
     while (this.again) {
       this.again = false;
-      if (await this.rows.hasRoom(this.settings.leaseMs)) await this.giveRoom();
+      if (await this.rows.canPlace(this.settings.leaseMs)) await this.placeWaiting();
       const entered = [...this.waiting].filter(([, waiting]) => waiting.entered);
       const found = await this.rows.found(
         entered.map(([id]) => id),

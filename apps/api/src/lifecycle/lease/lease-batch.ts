@@ -55,15 +55,15 @@ export class LeaseBatch {
     pairs: readonly Pair<Worker>[],
   ): Promise<{ taken: Taken; worker: Worker }[]> {
     const rows = await this.database.query<Taken & { nth: string }>(
-      `WITH room AS (
+      `WITH workers AS (
          SELECT id, free_slots FROM worker
          WHERE id = ANY($4) AND state = 'online' AND NOT cordoned ORDER BY id FOR UPDATE
        ), wanted AS (
-         SELECT pair.*, room.free_slots,
+         SELECT pair.*, workers.free_slots,
            row_number() OVER (PARTITION BY pair.worker_id ORDER BY pair.nth) AS slot
          FROM unnest($2::text[], $3::int[], $4::text[], $5::text[], $6::text[])
            WITH ORDINALITY AS pair(job_id, attempt, worker_id, session_id, name, nth)
-         JOIN room ON room.id = pair.worker_id
+         JOIN workers ON workers.id = pair.worker_id
          WHERE EXISTS (${fitWorker('pair.worker_id', 'pair.session_id', '$7')})
            AND NOT EXISTS (SELECT 1 FROM pool WHERE pool.name = $1 AND pool.cordoned)
        ), taken AS (
@@ -111,14 +111,14 @@ export class LeaseBatch {
 export function match<
   Worker extends LeaseHolder & { readonly freeSlots: number; readonly schemaVersion: number },
 >(jobs: readonly NextJob[], workers: readonly Worker[]): Pair<Worker>[] {
-  const room = workers.map((worker) => ({ worker, free: worker.freeSlots }));
+  const slots = workers.map((worker) => ({ worker, free: worker.freeSlots }));
   const pairs: Pair<Worker>[] = [];
   for (const job of jobs) {
     const holds = ({ worker }: { worker: Worker }): boolean =>
       worker.residentBases.includes(job.base_id);
-    const best = room
+    const best = slots
       .filter(({ free }) => free > 0)
-      .reduce<(typeof room)[number] | null>((best, one) => {
+      .reduce<(typeof slots)[number] | null>((best, one) => {
         if (best === null) return one;
         if (holds(best) !== holds(one)) return holds(one) ? one : best;
         if (best.free !== one.free) return one.free > best.free ? one : best;

@@ -33,7 +33,7 @@ export interface Taken {
 /** What an attempt to take a lease came to: nothing where `id` is null, and there was nothing where `best` is. */
 type Answer = {
   readonly fit: boolean;
-  readonly room: boolean;
+  readonly free: boolean;
   readonly best: string | null;
   readonly limited: boolean;
 } & (Taken | { readonly id: null; readonly project_id: string | null });
@@ -83,7 +83,7 @@ export class Leases {
     for (let n = 0; n < MOST_TRIES; n++) {
       const answer = await this.tryToTake(worker, limited);
       if (!answer.fit) return 'unfit';
-      if (!answer.room) return 'full';
+      if (!answer.free) return 'full';
       if (answer.id !== null) {
         this.wakeUps.announce(`job:${answer.id}`, `project:${answer.project_id}`);
         return answer;
@@ -120,7 +120,7 @@ export class Leases {
   ): Promise<Answer> {
     const [row] = await this.database.query<Answer>(
       `WITH fit AS (${fitWorker('$1', '$2', '$3')}),
-       room AS (SELECT 1 FROM worker WHERE id = $1 AND free_slots > 0 AND state = 'online' AND NOT cordoned FOR UPDATE),
+       free AS (SELECT 1 FROM worker WHERE id = $1 AND free_slots > 0 AND state = 'online' AND NOT cordoned FOR UPDATE),
        waiting AS MATERIALIZED (${nextJobs('$4', WINDOW, '$1')}),
        first AS (SELECT * FROM waiting WHERE place = 1),
        best AS (
@@ -134,7 +134,7 @@ export class Leases {
            updated_at = clock_timestamp(), started_at = COALESCE(started_at, clock_timestamp()),
            phase_code = 'assigned', phase_message = 'Assigned to worker ' || $6
          FROM best WHERE job.id = best.id AND job.attempt = best.attempt AND ${IS_DUE}
-           AND (NOT best.limited OR best.project_id = $7) AND EXISTS (SELECT 1 FROM fit) AND EXISTS (SELECT 1 FROM room)
+           AND (NOT best.limited OR best.project_id = $7) AND EXISTS (SELECT 1 FROM fit) AND EXISTS (SELECT 1 FROM free)
          RETURNING job.id, job.project_id, job.attempt, spec, job.base_id, training_file, validation_file, init_adapter,
            present_at_deaths
        ), passed AS (
@@ -145,7 +145,7 @@ export class Leases {
        ), slot AS (
          UPDATE worker SET free_slots = free_slots - 1 FROM taken WHERE worker.id = $1
        )
-       SELECT EXISTS (SELECT 1 FROM fit) AS fit, EXISTS (SELECT 1 FROM room) AS room, best.id AS best, best.limited, taken.*,
+       SELECT EXISTS (SELECT 1 FROM fit) AS fit, EXISTS (SELECT 1 FROM free) AS free, best.id AS best, best.limited, taken.*,
          COALESCE(taken.project_id, best.project_id) AS project_id
        FROM (SELECT 1) AS one LEFT JOIN best ON true LEFT JOIN taken ON true`,
       [

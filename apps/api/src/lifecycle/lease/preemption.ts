@@ -151,10 +151,10 @@ export function makeWay(
   slots: readonly Slots[],
   running: readonly Running[],
 ): Running[] {
-  const room = slots.map((of) => ({ ...of }));
+  const left = slots.map((of) => ({ ...of }));
   const victims = new Set<Running>();
   for (const { priority, version } of waiting) {
-    const slot = room.find((one) => one.free > 0 && one.version >= version);
+    const slot = left.find((one) => one.free > 0 && one.version >= version);
     if (slot) {
       slot.free--;
       continue;

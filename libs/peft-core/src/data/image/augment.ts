@@ -104,7 +104,7 @@ function windowOf(least: number, [h, w]: readonly [number, number], next: () => 
       number,
     ];
     if (width < 1 || height < 1 || width > w || height > h) continue;
-    const place = (room: number): number => Math.min(room, Math.floor(next() * (room + 1)));
+    const place = (most: number): number => Math.min(most, Math.floor(next() * (most + 1)));
     return [place(h - height), place(w - width), height, width];
   }
   return [0, 0, h, w];

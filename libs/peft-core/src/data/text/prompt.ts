@@ -24,19 +24,19 @@ export const promptOf = (prompt: SamplePrompt): Omit<Prompt, 'tools'> =>
 
 /**
  * How many tokens each sample prompt has.
- * @param room tokens that a sequence of the run may have, the answer among them
+ * @param maxTokens tokens that a sequence of the run may have, the answer among them
  * @throws DomainError that names the prompt, for one that the base's template refuses or that leaves no room
  */
 export function samplePromptTokens(
   prompts: readonly SamplePrompt[],
   tokenizer: Tokenizer,
-  room: number,
+  maxTokens: number,
 ): number[] {
   return prompts.map((prompt, i) => {
     const param = `graft.sample_prompts.${i}`;
     const { length } = named(param, () => encodePrompt(tokenizer, promptOf(prompt)));
-    if (length > 0 && length < room) return length;
-    const message = `${param}: expected a prompt of 1 to ${room - 1} tokens, got ${length}`;
+    if (length > 0 && length < maxTokens) return length;
+    const message = `${param}: expected a prompt of 1 to ${maxTokens - 1} tokens, got ${length}`;
     throw new DomainError('invalid_value', message, param);
   });
 }

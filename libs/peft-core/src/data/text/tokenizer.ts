@@ -175,19 +175,19 @@ export class Tokenizer {
     const [from, to] = [texts.indexOf(0), texts.lastIndexOf(0) + 1];
     const [before, after] = [framed.slice(0, from), framed.slice(to)];
     const words = this.encodeBatch(lists.flat().map((word) => this.#wordPrefix + word));
-    const room = maxLength - before.length - after.length;
+    const limit = maxLength - before.length - after.length;
     let at = 0;
     return lists.map(({ length }) => {
       const own = words.slice(at, (at += length));
       const places: number[] = [];
       const tokens: number[] = [];
       for (const { ids } of own) {
-        const isThere = tokens.length < room && ids.length > 0;
+        const isThere = tokens.length < limit && ids.length > 0;
         places.push(isThere ? before.length + tokens.length : -1);
         tokens.push(...ids);
       }
       return {
-        ids: Int32Array.from([...before, ...tokens.slice(0, Math.max(0, room)), ...after]),
+        ids: Int32Array.from([...before, ...tokens.slice(0, Math.max(0, limit)), ...after]),
         places: Int32Array.from(places),
         longest: before.length + tokens.length + after.length,
       };
@@ -278,14 +278,14 @@ function checkMerges(model: unknown): void {
   }
 }
 
-/** transformers' "longest_first": the tokens of two texts that stay, n₁ ≤ n₂ of a room. */
+/** transformers' "longest_first": the tokens of two texts that stay, n₁ ≤ n₂, at most `limit` together. */
 function cutInput(input: EncodedInput, maxLength: number): EncodedInput {
   const count = (text: number): number =>
     input.texts.reduce((n, one) => n + Number(one === text), 0);
   const [first, second] = [count(0), count(1)];
-  const room = maxLength - (input.ids.length - first - second);
-  if (first + second <= room) return input;
-  const most = kept(first, second, Math.max(0, room));
+  const limit = maxLength - (input.ids.length - first - second);
+  if (first + second <= limit) return input;
+  const most = kept(first, second, Math.max(0, limit));
   const left = [...most];
   const stays = (text: number): boolean => text < 0 || (left[text] as number) > 0;
   const places = Array.from(input.texts.keys()).filter((i) => {
@@ -305,15 +305,15 @@ function cutInput(input: EncodedInput, maxLength: number): EncodedInput {
   };
 }
 
-function kept(first: number, second: number, room: number): readonly [number, number] {
+function kept(first: number, second: number, limit: number): readonly [number, number] {
   if (first > second) {
-    const [b, a] = kept(second, first, room);
+    const [b, a] = kept(second, first, limit);
     return [a, b];
   }
-  const longer = Math.max(first, room - first);
-  if (first <= room && first + longer <= room) return [first, longer];
-  const half = Math.floor(room / 2);
-  return [half, half + (room % 2)];
+  const longer = Math.max(first, limit - first);
+  if (first <= limit && first + longer <= limit) return [first, longer];
+  const half = Math.floor(limit / 2);
+  return [half, half + (limit % 2)];
 }
 
 /** Tokenizers of bytes tell a word by the space before it, unless they put one there themselves. */

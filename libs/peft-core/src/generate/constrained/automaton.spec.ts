@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { Automaton, Room } from './automaton.js';
+import { Automaton, MemoryBudget } from './automaton.js';
 import { Constraints, type Constraint } from './constraint.js';
 import { EVERY_BYTE } from './grammar.js';
 import { schemaGrammar } from './schema-grammar.js';
@@ -31,8 +31,8 @@ function write(constraint: Constraint, tokens: number): void {
 } // prettier-ignore
 
 it('an answer whose states are without end fails, and the next one begins anew', () => {
-  const room = new Room(2 ** 25, 2 ** 23);
-  const constraints = new Constraints(vocabulary, room);
+  const budget = new MemoryBudget(2 ** 25, 2 ** 23);
+  const constraints = new Constraints(vocabulary, budget);
   const asked = { type: 'json_schema' as const, schema: COUNTED };
   const tooLarge = expect.objectContaining({ code: 'request_too_large' }) as Error;
   const beside = constraints.of({ type: 'json_schema', schema: { type: 'string' } });
@@ -44,8 +44,8 @@ it('an answer whose states are without end fails, and the next one begins anew',
 });
 
 it('answers in all have so much room, and give it back', () => {
-  const room = new Room(2 ** 23, 2 ** 23);
-  const constraints = new Constraints(vocabulary, room);
+  const budget = new MemoryBudget(2 ** 23, 2 ** 23);
+  const constraints = new Constraints(vocabulary, budget);
   const answers = Array.from({ length: 12 }, (_, i) =>
     constraints.of({ type: 'json_schema', schema: { ...COUNTED, title: `${i}` } }),
   );
@@ -56,7 +56,7 @@ it('answers in all have so much room, and give it back', () => {
   // Those of the last forms are kept for the next answer.
   for (let i = 0; i < 8; i++)
     constraints.of({ type: 'json_schema', schema: { const: 'a'.repeat(i) } });
-  expect(room.taken).toBeLessThan(2 ** 17);
+  expect(budget.taken).toBeLessThan(2 ** 17);
   write(constraints.of({ type: 'json_schema', schema: COUNTED }), 4);
 });
 

@@ -37,7 +37,7 @@ const BYTES_OF_STATE = 400;
  * Bytes that automata may take together, and one of them. Answers of some patterns come to new states with every token;
  * a text whose length is bounded takes about 10 kB a character.
  */
-export class Room {
+export class MemoryBudget {
   taken = 0;
 
   constructor(
@@ -66,7 +66,7 @@ export class Automaton {
   constructor(
     root: Node,
     private readonly alphabet: Uint8Array,
-    private readonly room = new Room(),
+    private readonly budget = new MemoryBudget(),
   ) {
     const nodes = nodesOf(root);
     this.writable = writable(nodes, alphabet);
@@ -82,12 +82,12 @@ export class Automaton {
 
   /** The share of what it may take that is taken. */
   get fullness(): number {
-    return this.bytes / this.room.mostOfOne;
+    return this.bytes / this.budget.mostOfOne;
   }
 
   /** Gives back its room: it is not asked again. */
   close(): void {
-    this.room.taken -= this.bytes;
+    this.budget.taken -= this.bytes;
     this.bytes = 0;
   }
 
@@ -127,11 +127,11 @@ export class Automaton {
   }
 
   private take(bytes: number): void {
-    const { room } = this;
+    const { budget } = this;
     this.bytes += bytes;
-    room.taken += bytes;
-    if (this.bytes > room.mostOfOne) throw tooMany();
-    if (room.taken > room.most)
+    budget.taken += bytes;
+    if (this.bytes > budget.mostOfOne) throw tooMany();
+    if (budget.taken > budget.most)
       throw new DomainError('unavailable', 'other answers in forms take the memory that there is for them; try again later'); // prettier-ignore
   }
 

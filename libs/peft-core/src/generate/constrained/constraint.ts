@@ -4,7 +4,7 @@ import { DomainError } from '@graft/contracts';
 import { logicalNot, maskedFill, tensor, tidy, type Tensor } from '@graft/kernels';
 import type { Tokenizer } from '../../data/text/tokenizer.js';
 import { answerGrammar, type AnswerForm } from './answer-form.js';
-import { Automaton, DEAD, Room } from './automaton.js';
+import { Automaton, DEAD, MemoryBudget } from './automaton.js';
 import { VocabularyTrie } from './vocabulary-trie.js';
 
 /** Forms that are kept for the next answer of them. */
@@ -23,7 +23,7 @@ export class Constraints {
 
   constructor(
     private readonly vocabulary: Vocabulary,
-    private readonly room = new Room(),
+    private readonly budget = new MemoryBudget(),
   ) {}
 
   /** @throws DomainError `unsupported` where the vocabulary cannot write the form */
@@ -54,7 +54,7 @@ export class Constraints {
         bytes.map((token, id) => (unwritten.has(id) ? new Uint8Array() : token)),
       );
     }
-    const automaton = new Automaton(answerGrammar(asked), this.trie.alphabet, this.room);
+    const automaton = new Automaton(answerGrammar(asked), this.trie.alphabet, this.budget);
     if (automaton.start !== DEAD) return new Form(automaton, this.trie);
     automaton.close();
     throw new DomainError('unsupported', 'this model’s vocabulary has no tokens for the characters of the form that is asked for'); // prettier-ignore

@@ -51,15 +51,15 @@ type Shard = (readonly [name: string, weight: LazyTensor])[];
 /** In their order; a weight that is larger than a file may be has one for itself. */
 function shardsOf(weights: ReadonlyMap<string, LazyTensor>, most: number): Shard[] {
   const shards: Shard[] = [];
-  let room = 0;
+  let free = 0;
   for (const entry of weights) {
     const [, { bytes }] = entry;
-    if (shards.length === 0 || bytes > room) {
+    if (shards.length === 0 || bytes > free) {
       shards.push([]);
-      room = most;
+      free = most;
     }
     (shards.at(-1) as Shard).push(entry);
-    room -= bytes;
+    free -= bytes;
   }
   return shards.length > 0 ? shards : [[]];
 }

@@ -31,7 +31,7 @@ export interface BaseFootprint {
   /** Path of the first convolution that it adapts. */
   readonly convolution?: string;
   /** Positions of the base that virtual tokens leave: where examples are cut at the latest. */
-  readonly room: number;
+  readonly maxTokens: number;
   /** Where they are cut when the job does not say. */
   readonly defaultMaxSeqLen: number;
 }
@@ -60,12 +60,12 @@ export function footprintOf(
   const base = { modelType: config.model_type, begun, config, adapters: partsOf(adapters) };
   const footprint = footprintWithHead(method.footprint(outline, options, base), outline);
   const positions = method.virtual === 'inputs' ? outline.alikePositions : outline.maxPositions;
-  const room = positions - footprint.virtualTokens;
+  const maxTokens = positions - footprint.virtualTokens;
   return {
     ...footprint,
     totalParameters: wholeModel(outline) + sizeOfHead(outline),
-    room,
-    defaultMaxSeqLen: Math.min(outline.defaultMaxSeqLen ?? room, room),
+    maxTokens,
+    defaultMaxSeqLen: Math.min(outline.defaultMaxSeqLen ?? maxTokens, maxTokens),
   };
 }
 
@@ -102,10 +102,10 @@ export function heldAs(spec: Spec, config: HfConfig): Spec {
  */
 export function cutAt(
   { max_seq_len: asked }: Spec,
-  { room, virtualTokens, defaultMaxSeqLen }: BaseFootprint,
+  { maxTokens, virtualTokens, defaultMaxSeqLen }: BaseFootprint,
 ): number {
-  if (asked === null || asked <= room) return asked ?? defaultMaxSeqLen;
-  const most = room.toLocaleString('en');
+  if (asked === null || asked <= maxTokens) return asked ?? defaultMaxSeqLen;
+  const most = maxTokens.toLocaleString('en');
   const why = virtualTokens > 0 ? ` beside ${virtualTokens} virtual ones` : '';
   throw new DomainError(
     'invalid_value',

@@ -184,7 +184,7 @@ export function softPrompt<O extends SoftPromptFields>(method: SoftPromptMethod<
   const check = (options: O, model: ModelShape, given: Given): void => {
     checkPlace(method, model);
     checkSizes(options, place.resolved(model));
-    checkRoom(
+    checkPositions(
       place.kind === 'inputs' ? model.alikePositions : model.maxPositions,
       lengthOf(options),
     );
@@ -325,7 +325,7 @@ function checkSizes(given: Readonly<Record<keyof Resolved, number | null>>, size
 }
 
 /** @throws DomainError when the virtual tokens leave no room for real ones */
-function checkRoom(positions: number, virtualTokens: number): void {
+function checkPositions(positions: number, virtualTokens: number): void {
   if (virtualTokens < positions) return;
   const advice = `${virtualTokens} virtual tokens leave no positions for input: the model has ${positions}`;
   throw new DomainError('invalid_value', advice, 'peft.num_virtual_tokens');

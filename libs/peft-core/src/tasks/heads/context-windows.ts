@@ -16,12 +16,12 @@ export function windowsOf(input: EncodedInput, maxLength: number, overlap: numbe
   const { texts } = input;
   const [begin, end] = [texts.indexOf(1), texts.lastIndexOf(1) + 1];
   const length = Math.max(0, end - begin);
-  const room = maxLength - (texts.length - length);
-  if (begin < 0 || room < 1) return [];
-  const step = room - Math.min(overlap, room - 1);
+  const size = maxLength - (texts.length - length);
+  if (begin < 0 || size < 1) return [];
+  const step = size - Math.min(overlap, size - 1);
   const windows: Window[] = [];
   for (let at = begin; ; at += step) {
-    const last = Math.min(end, at + room);
+    const last = Math.min(end, at + size);
     windows.push(windowOf(input, [begin, end], [at, last]));
     if (last === end) return windows;
   }

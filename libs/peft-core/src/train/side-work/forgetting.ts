@@ -21,7 +21,7 @@ export type Forgetting = NonNullable<PayloadOf<'finished'>['forgetting']>;
 
 export interface ForgettingOptions {
   /** Tokens that the run's sequences may have. */
-  readonly room: number;
+  readonly maxTokens: number;
   /** Whether its prompts are by task: those of the first are measured. */
   readonly byTask: boolean;
 }
@@ -30,12 +30,12 @@ export interface ForgettingOptions {
 export function forgetting(
   { model, processor }: Base,
   run: number,
-  { room, byTask }: ForgettingOptions,
+  { maxTokens, byTask }: ForgettingOptions,
 ): Forgetting {
   const records = FIXED_TEXTS.map((text) => ({ text, ...(byTask ? { [TASK_IDS]: 0 } : {}) }));
   const prepared = records.map((record) => causalLm.prepare(record, processor, {}));
   // the same cut for runs with virtual tokens and without, so that they can be compared
-  const maxSeqLen = Math.min(MOST_TOKENS, Math.floor(model.maxPositions / 2), room);
+  const maxSeqLen = Math.min(MOST_TOKENS, Math.floor(model.maxPositions / 2), maxTokens);
   const encoded = causalLm.encode(prepared, processor, { maxSeqLen });
   const examples = encoded.map(({ example }) => example);
   return { loss: lossOf(model, run, examples), base_loss: lossOf(model, BARE_BASE, examples) };

@@ -15,7 +15,7 @@ if (!canMount) console.warn('skipped: only root can mount the small disk that th
 
 const MB = 1024 * 1024;
 const DISK_MB = 64;
-const NO_ROOM = "the server's disk has no room for this; try again later";
+const DISK_FULL = "the server's disk has no room for this; try again later";
 const FEW_BYTES = 120_000;
 
 /** So many records of half a megabyte. */
@@ -114,12 +114,12 @@ describe.skipIf(!canMount)('on a disk of 64 MB, an upload', () => {
     expect(await caught(mine(records(1)))).toMatchObject({
       status: 507,
       code: 'disk_full',
-      error: { message: NO_ROOM },
+      error: { message: DISK_FULL },
     });
     await worker.put(lease, 'state', randomBytes(MB / 4).toString('hex'));
     disk.fill(MB);
     await expect(
       worker.put(lease, 'state', randomBytes(MB / 4).toString('hex')),
-    ).rejects.toMatchObject({ code: status.RESOURCE_EXHAUSTED, details: NO_ROOM });
+    ).rejects.toMatchObject({ code: status.RESOURCE_EXHAUSTED, details: DISK_FULL });
   });
 });

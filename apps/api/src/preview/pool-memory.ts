@@ -37,7 +37,7 @@ export const memoryOf = (pool: string): string =>
  *   what else is in a step the worker finds out
  * @throws DomainError invalid_value naming the field, where the pool has workers and none of them has that much memory
  */
-export function requireRoom(
+export function requireMemory(
   { most, unknown }: PoolMemory,
   pool: string,
   spec: Spec,

@@ -5,7 +5,7 @@ import type { ReportPhase } from './bases.js';
 import type { Devices } from './devices.js';
 import { ANSWERS, type ResidentTrainer } from './resident-trainer.js';
 
-export interface RoomOptions {
+export interface DeviceMemoryOptions {
   readonly devices: Devices;
   /** Every trainer that holds a base or loads one. */
   readonly trainers: ReadonlySet<ResidentTrainer>;
@@ -32,10 +32,10 @@ const ANSWERS_BYTES = { least: 64 << 20, most: 2 ** 31 };
  * The memory of this worker's devices. What is promised to a base, a run or answers counts from then on, whether they
  * have taken it yet or not; what they have taken is in the system's figure.
  */
-export class Room {
+export class DeviceMemory {
   private readonly queue: Waiting[] = [];
 
-  constructor(private readonly options: RoomOptions) {}
+  constructor(private readonly options: DeviceMemoryOptions) {}
 
   /** Free and promised to nobody. Of a trainer's own promises, what it holds above them is free for it, too. */
   freeOn(device: string, of?: ResidentTrainer): number {
