@@ -93,7 +93,7 @@ const WORKER_LAYERS = [
   'blobs',
   'trainer-pool',
   'attempts',
-  'generation',
+  'requests',
   'agent',
 ];
 

@@ -157,7 +157,7 @@ export class ScriptedWorker {
       case 'askedMedia':
         this.media.set(body.value.id, [...(this.media.get(body.value.id) ?? []), body.value.data]);
         break;
-      case 'generateCancel':
+      case 'cancelModelRequest':
         this.cancelled.push(body.value.id);
         break;
       case 'goAway':

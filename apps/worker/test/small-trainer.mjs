@@ -230,7 +230,7 @@ function handleCommand(command) {
   else if (command.type === 'admit') admit(command);
   else if (command.type === 'stop') stop(command);
   else if (command.type === 'ask') answer(command);
-  else if (command.type === 'cancelGenerate') clearTimeout(answers.get(command.id));
+  else if (command.type === 'cancelAsk') clearTimeout(answers.get(command.id));
   else if (command.type === 'ping') say({ type: 'pong', sequence: command.sequence, rssBytes: 1 });
 }
 

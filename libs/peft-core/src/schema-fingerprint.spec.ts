@@ -24,7 +24,7 @@ const FINGERPRINTS: Readonly<Record<number, Readonly<Record<string, string>>>> =
     methods: '967d70e9f0b40156',
     models: '0a3557ea96205f49',
     operations: 'a1eabc1e9b5d5b37',
-    protocol: '4847505f4bedf4fd',
+    protocol: 'def9f6690592d23b',
     quantizers: 'dbdb31d49f4b125e',
     requests: '67cabd12ff93a8aa',
     spec: '95ae5c3856743c9e',

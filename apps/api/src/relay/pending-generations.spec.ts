@@ -32,6 +32,6 @@ it('asks nothing of a worker for one who left before it was the turn of the ques
   take();
   await new Promise((resolve) => setImmediate(resolve));
   // a worker that heard of the end first would wait for the sound as long as its stream stands
-  expect(sent.at(-1)).toBe('generateCancel');
+  expect(sent.at(-1)).toBe('cancelModelRequest');
   expect(sent).not.toContain('askedMedia');
 });

@@ -69,7 +69,7 @@ export class PendingGenerations {
     } finally {
       this.pending.delete(id);
       left.removeEventListener('abort', wake);
-      if (!over) worker.send({ $case: 'generateCancel', value: { id } });
+      if (!over) worker.send({ $case: 'cancelModelRequest', value: { id } });
     }
   }
 
@@ -85,7 +85,7 @@ export class PendingGenerations {
     if (!isSent) throw new NotBegun('its stream is over');
     // who left before it was the question's turn was cancelled before it was asked
     if (this.pending.get(id) !== pending)
-      return void worker.send({ $case: 'generateCancel', value: { id } });
+      return void worker.send({ $case: 'cancelModelRequest', value: { id } });
     for (const data of media) {
       if (this.pending.get(id) !== pending) return;
       // that the stream is over, workerLost says
@@ -97,7 +97,7 @@ export class PendingGenerations {
     const pending = this.pending.get(response.id);
     if (!pending) {
       // Nobody listens any more (the client left): tell the worker to stop.
-      if (!response.last) worker.send({ $case: 'generateCancel', value: { id: response.id } });
+      if (!response.last) worker.send({ $case: 'cancelModelRequest', value: { id: response.id } });
       return;
     }
     if (pending.worker !== worker) return;

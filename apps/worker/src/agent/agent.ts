@@ -10,7 +10,7 @@ import { Connection, type Downward } from '../connection/connection.js';
 import { EventFeed } from '../events/event-feed.js';
 import { RecoveredRuns } from '../events/recovered-runs.js';
 import { Spool } from '../events/spool.js';
-import { GenerationRelay } from '../generation/generation-relay.js';
+import { ModelRequests } from '../requests/model-requests.js';
 import type { ReadyFact } from '../protocol/protocol.js';
 import { Bases } from '../trainer-pool/bases.js';
 import { Devices, type DevicesOptions } from '../trainer-pool/devices.js';
@@ -66,7 +66,7 @@ export class Agent {
   private readonly feed: EventFeed;
   private readonly recovered: RecoveredRuns;
   private readonly attempts: Attempts;
-  private readonly generations: GenerationRelay;
+  private readonly requests: ModelRequests;
   private readonly heartbeat: Heartbeat;
   private readonly devices: Devices;
   private draining = false;
@@ -136,7 +136,7 @@ export class Agent {
       log,
       onFree: () => this.heartbeat.pull(),
     });
-    this.generations = new GenerationRelay({
+    this.requests = new ModelRequests({
       blobs: this.blobs,
       trainers: this.trainers,
       folder,
@@ -187,7 +187,7 @@ export class Agent {
     const giveUp = performance.now() + this.settings.drainMs;
     this.log.info({ reason, runs: this.attempts.size }, 'draining');
     this.connection.send({ $case: 'draining', value: { reason } });
-    this.generations.cancelAll('the worker is draining; ask again');
+    this.requests.cancelAll('the worker is draining; ask again');
     this.attempts.drain();
     while (this.attempts.size > 0 || this.spool.length > 0) {
       if (performance.now() > giveUp) break;
@@ -225,7 +225,7 @@ export class Agent {
       leases: [...this.attempts.leases, ...this.recovered.leases],
       residentBases: this.trainers.resident,
       freeSlots: this.attempts.freeSlots,
-      freeChats: this.draining ? 0 : this.generations.free,
+      freeChats: this.draining ? 0 : this.requests.free,
       freeMemoryBytes: this.devices.mostFreeBytes,
       rssBytes: process.memoryUsage.rss() + this.trainers.rssBytes,
     };
@@ -300,11 +300,11 @@ export class Agent {
       case 'command':
         return this.attempts.handleCommand(body.value);
       case 'modelRequest':
-        return void this.generations.answer(body.value);
+        return void this.requests.answer(body.value);
       case 'askedMedia':
-        return this.generations.media(body.value);
-      case 'generateCancel':
-        return this.generations.cancel(body.value.id);
+        return this.requests.media(body.value);
+      case 'cancelModelRequest':
+        return this.requests.cancel(body.value.id);
       case 'drain':
         return this.options.onDrain?.(body.value.reason);
       default:

@@ -207,7 +207,7 @@ describe('answers', () => {
     expect(scene.trainerPids()).toHaveLength(1);
     scene.plane.chat('g3', 'a '.repeat(500));
     await until('the first words', () => scene.plane.chunks.some((chunk) => chunk.id === 'g3'));
-    scene.plane.send({ $case: 'generateCancel', value: { id: 'g3' } });
+    scene.plane.send({ $case: 'cancelModelRequest', value: { id: 'g3' } });
     await new Promise((resolve) => setTimeout(resolve, 100));
     const heard = scene.plane.chunks.length;
     await new Promise((resolve) => setTimeout(resolve, 150));

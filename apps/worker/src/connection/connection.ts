@@ -56,7 +56,7 @@ interface Line {
 const OF_ANSWERS: ReadonlySet<FromApi['$case']> = new Set([
   'modelRequest',
   'askedMedia',
-  'generateCancel',
+  'cancelModelRequest',
 ]);
 
 /**
@@ -218,7 +218,7 @@ export class Connection {
     } else if (body.$case === 'goAway') this.goAway(line);
     else {
       if (body.$case === 'modelRequest') this.asked.set(body.value.id, line);
-      if (body.$case === 'generateCancel') this.asked.delete(body.value.id);
+      if (body.$case === 'cancelModelRequest') this.asked.delete(body.value.id);
       this.options.listener.message(body);
     }
   }
@@ -243,7 +243,7 @@ export class Connection {
     for (const [id, of] of this.asked) {
       if (of !== line) continue;
       this.asked.delete(id);
-      this.options.listener.message({ $case: 'generateCancel', value: { id } });
+      this.options.listener.message({ $case: 'cancelModelRequest', value: { id } });
     }
     if (this.left.delete(line)) {
       if (!this.clients.includes(line.client)) line.client.close();

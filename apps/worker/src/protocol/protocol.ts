@@ -99,8 +99,8 @@ export interface AskCommand<K extends RequestKind = RequestKind> {
   readonly cacheBytes?: number;
 }
 
-export interface CancelGenerateCommand {
-  readonly type: 'cancelGenerate';
+export interface CancelAskCommand {
+  readonly type: 'cancelAsk';
   readonly id: string;
 }
 
@@ -117,7 +117,7 @@ export type Command =
   | StopCommand
   | FinishCommand
   | AskCommand
-  | CancelGenerateCommand
+  | CancelAskCommand
   | PingCommand;
 
 export interface ReadyFact {

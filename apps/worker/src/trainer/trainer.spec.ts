@@ -7,7 +7,7 @@ it('says which command of a newer agent it does not know, and goes on', () => {
   const sent: Fact[] = [];
   const trainer = new Trainer((fact) => sent.push(fact) > 0, new WorkMark(null));
   trainer.handle({ type: 'dance' } as unknown as Command);
-  trainer.handle({ type: 'cancelGenerate', id: 'nobody' });
+  trainer.handle({ type: 'cancelAsk', id: 'nobody' });
   expect(sent).toEqual([
     expect.objectContaining({
       type: 'log',

@@ -138,7 +138,7 @@ export class Trainer {
         return this.finish(command);
       case 'ask':
         return this.ask(command);
-      case 'cancelGenerate':
+      case 'cancelAsk':
         this.generations?.cancel(command.id);
         this.transcripts?.cancel(command.id);
         this.heardInputs.cancel(command.id);

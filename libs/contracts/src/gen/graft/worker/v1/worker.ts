@@ -54,7 +54,7 @@ export interface ConnectResponse {
     | { $case: "ack"; value: EventAck }
     | { $case: "command"; value: Command }
     | { $case: "modelRequest"; value: ModelRequest }
-    | { $case: "generateCancel"; value: GenerateCancel }
+    | { $case: "cancelModelRequest"; value: CancelModelRequest }
     | { $case: "drain"; value: Drain }
     | { $case: "askedMedia"; value: AskedMedia }
     | { $case: "goAway"; value: GoAway }
@@ -263,7 +263,8 @@ export interface AskedMedia {
   data: Uint8Array;
 }
 
-export interface GenerateCancel {
+/** Nobody waits for the answer to this request any more. */
+export interface CancelModelRequest {
   id: string;
 }
 
@@ -507,8 +508,8 @@ export const ConnectResponse: MessageFns<ConnectResponse> = {
       case "modelRequest":
         ModelRequest.encode(message.body.value, writer.uint32(50).fork()).join();
         break;
-      case "generateCancel":
-        GenerateCancel.encode(message.body.value, writer.uint32(58).fork()).join();
+      case "cancelModelRequest":
+        CancelModelRequest.encode(message.body.value, writer.uint32(58).fork()).join();
         break;
       case "drain":
         Drain.encode(message.body.value, writer.uint32(66).fork()).join();
@@ -589,7 +590,7 @@ export const ConnectResponse: MessageFns<ConnectResponse> = {
               break;
             }
 
-            message.body = { $case: "generateCancel", value: GenerateCancel.decode(reader, reader.uint32()) };
+            message.body = { $case: "cancelModelRequest", value: CancelModelRequest.decode(reader, reader.uint32()) };
             continue;
           }
           case 8: {
@@ -670,9 +671,9 @@ export const ConnectResponse: MessageFns<ConnectResponse> = {
         }
         break;
       }
-      case "generateCancel": {
+      case "cancelModelRequest": {
         if (object.body?.value !== undefined && object.body?.value !== null) {
-          message.body = { $case: "generateCancel", value: GenerateCancel.fromPartial(object.body.value) };
+          message.body = { $case: "cancelModelRequest", value: CancelModelRequest.fromPartial(object.body.value) };
         }
         break;
       }
@@ -2357,19 +2358,19 @@ export const AskedMedia: MessageFns<AskedMedia> = {
   },
 };
 
-function createBaseGenerateCancel(): GenerateCancel {
+function createBaseCancelModelRequest(): CancelModelRequest {
   return { id: "" };
 }
 
-export const GenerateCancel: MessageFns<GenerateCancel> = {
-  encode(message: GenerateCancel, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+export const CancelModelRequest: MessageFns<CancelModelRequest> = {
+  encode(message: CancelModelRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.id !== "") {
       writer.uint32(10).string(message.id);
     }
     return writer;
   },
 
-  decode(input: BinaryReader | Uint8Array, length?: number): GenerateCancel {
+  decode(input: BinaryReader | Uint8Array, length?: number): CancelModelRequest {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
@@ -2378,7 +2379,7 @@ export const GenerateCancel: MessageFns<GenerateCancel> = {
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseGenerateCancel();
+      const message = createBaseCancelModelRequest();
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
@@ -2402,11 +2403,11 @@ export const GenerateCancel: MessageFns<GenerateCancel> = {
     }
   },
 
-  create(base?: DeepPartial<GenerateCancel>): GenerateCancel {
-    return GenerateCancel.fromPartial(base ?? {});
+  create(base?: DeepPartial<CancelModelRequest>): CancelModelRequest {
+    return CancelModelRequest.fromPartial(base ?? {});
   },
-  fromPartial(object: DeepPartial<GenerateCancel>): GenerateCancel {
-    const message = createBaseGenerateCancel();
+  fromPartial(object: DeepPartial<CancelModelRequest>): CancelModelRequest {
+    const message = createBaseCancelModelRequest();
     message.id = object.id ?? "";
     return message;
   },

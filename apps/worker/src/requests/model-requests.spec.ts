@@ -17,7 +17,7 @@ function ask(id: string, words = 5, more: Partial<ModelRequest> = {}): void {
 }
 
 const end = (id: string) => scene.plane.chunks.find((chunk) => chunk.id === id && chunk.last);
-const cancel = (id: string) => scene.plane.send({ $case: 'generateCancel', value: { id } });
+const cancel = (id: string) => scene.plane.send({ $case: 'cancelModelRequest', value: { id } });
 
 it('answers so many at once, has twice as many wait, and refuses the next with the reason', async () => {
   await scene.startAgent({ maxChats: 1 });

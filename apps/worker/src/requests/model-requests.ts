@@ -15,7 +15,7 @@ import type { ResidentTrainer } from '../trainer-pool/resident-trainer.js';
 import type { BaseRequest, Precision, Trainers } from '../trainer-pool/trainers.js';
 import { AskedMedia } from './asked-media.js';
 
-export interface GenerationRelayOptions {
+export interface ModelRequestsOptions {
   readonly blobs: Blobs;
   readonly trainers: Trainers;
   /** Adapters of answers in progress lie here. */
@@ -38,15 +38,15 @@ interface Open {
   readonly media: AskedMedia | null;
 }
 
-/** Answers in progress: each goes to the trainer that holds its base and streams back as it is made. */
-export class GenerationRelay {
+/** Requests to models, in progress: each goes to the trainer that holds its base and streams back as it is made. */
+export class ModelRequests {
   private readonly open = new Map<string, Open>();
   private count = 0;
   private going = 0;
   /** Called when it is their turn, in order. */
   private readonly waiting = new Set<() => void>();
 
-  constructor(private readonly options: GenerationRelayOptions) {}
+  constructor(private readonly options: ModelRequestsOptions) {}
 
   /** Answers that could begin now. */
   get free(): number {
@@ -71,7 +71,7 @@ export class GenerationRelay {
       const file = (await media?.written(this.options.makeFolder, abort.signal)) ?? null;
       await this.turn(abort.signal);
       try {
-        await this.generate(request, file, abort.signal);
+        await this.ask(request, file, abort.signal);
       } finally {
         this.going -= 1;
         this.waiting.values().next().value?.();
@@ -136,7 +136,7 @@ export class GenerationRelay {
   }
 
   /** @param file with the picture or sound that it is about */
-  private async generate(
+  private async ask(
     request: ModelRequest,
     file: string | null,
     signal: AbortSignal,
@@ -183,7 +183,7 @@ export class GenerationRelay {
         finish();
       };
       const cancel = () => {
-        trainer.send({ type: 'cancelGenerate', id });
+        trainer.send({ type: 'cancelAsk', id });
         done(() => reject(signal.reason));
       };
       try {
