@@ -34,7 +34,7 @@ const PROJECTS = {
   ],
   // gitignore patterns cannot take a child of something excluded back in
   'apps/api': '^@graft/(kernels|worker|cli|peft-core(?!/catalog$))',
-  'apps/cli': ['@graft/*', '!@graft/contracts'],
+  'apps/cli': ['@graft/*', '!@graft/contracts', '!@graft/examples'],
   'apps/dashboard': ['@graft/*', '!@graft/contracts'],
 };
 

@@ -6,6 +6,7 @@ COPY package.json package-lock.json .npmrc ./
 COPY libs/contracts/package.json libs/contracts/
 COPY libs/kernels/package.json libs/kernels/
 COPY libs/peft-core/package.json libs/peft-core/
+COPY libs/examples/package.json libs/examples/
 COPY apps/api/package.json apps/api/
 COPY apps/worker/package.json apps/worker/
 COPY apps/cli/package.json apps/cli/

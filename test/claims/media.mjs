@@ -1,6 +1,6 @@
 // Claims of pictures and sounds: a base and data of `graft up --example`, every method beside full fine-tuning.
 import { join } from 'node:path';
-import { EXAMPLES as examples } from '../../libs/examples/dist/index.js';
+import { EXAMPLES as examples } from '@graft/examples';
 import { terminal } from '../../apps/cli/dist/output/terminal.js';
 import { peftOf } from '../bench/peft-configs.mjs';
 import { FULL, mean, megabytes, named, percent, refusals, table, times } from './say.mjs';

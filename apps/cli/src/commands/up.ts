@@ -1,8 +1,8 @@
 import { Option, type Command } from 'commander';
+import { EXAMPLES, exampleNamed, exampleNames } from '@graft/examples';
 import { CliError, EXIT } from '../cli-error.js';
 import { callOf } from '../command-line/command-line.js';
 import { runExample } from '../example/run-example.js';
-import { EXAMPLES, exampleNamed, exampleNames } from '../example/examples.js';
 import type { Settings } from '../config/settings.js';
 import type { Output } from '../output/terminal.js';
 import { Installation } from '../up/installation.js';

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { HeldOut, Message, Question } from '@graft/examples';
 import { ApiError, type Api } from '../client/api.js';
 import { bar, type Output } from '../output/terminal.js';
-import type { HeldOut, Message, Question } from './examples.js';
 
 const MOST_TRIES = 60;
 /** Chats that are open at a time: the trainer generates their tokens together. */

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import type { FileObject, JobObject, ModelObject } from '@graft/contracts';
+import type { Example, ExampleData, HeldOut } from '@graft/examples';
 import type { Api } from '../client/api.js';
 import { CliError } from '../cli-error.js';
 import { saveModel } from '../client/archive.js';
@@ -12,7 +13,6 @@ import { graftFor, type Settings } from '../config/settings.js';
 import { printable, table, type Output } from '../output/terminal.js';
 import type { Installation } from '../up/installation.js';
 import { askModel, type Answers } from './ask-model.js';
-import type { Example, ExampleData, HeldOut } from './examples.js';
 
 /** What a first run leaves for the next: nothing of it is done twice. */
 interface Kept {
