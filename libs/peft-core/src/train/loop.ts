@@ -1,14 +1,11 @@
 // The training loop. A run passes through a table of states; one call of takeTurn gives one run a turn in its state. The
 // caller handles messages, adds runs and answers chats between two turns.
-import { DomainError } from '@graft/contracts';
-import { usedMemory } from '@graft/kernels';
-import type { Sums } from '../tasks/task.js';
 import type { FactOfRun, RunFact } from './facts.js';
 import { failureOf, isFatal } from './failure.js';
 import type { Evaluation, Member, State } from './member.js';
 import type { RunGroup } from './run-group.js';
 import { mediaSpeed } from './run-metrics.js';
-import type { Run, SeenByStep } from './run.js';
+import type { Run } from './run.js';
 
 export type Report = (run: Run, fact: RunFact) => void;
 
@@ -90,11 +87,12 @@ function enter(loop: Loop, member: Member, state: State): void {
 
 function finishStep({ group, report }: Loop, member: Member): boolean {
   const { run } = member;
-  run.backwardPenalty();
-  const update = timedStep(run, clipAndStep(run, member.sums), member.report());
-  report(run, update);
+  const { media, ...update } = run.update(member.sums);
+  const timed = member.report();
+  const ofMedia = mediaSpeed(run.task.inputs, media / timed.seconds);
+  report(run, { ...update, ...timed, metrics: { ...update.metrics, ...ofMedia } });
   const { loss, grad_norm: gradNorm } = update.metrics;
-  const speed = update.tokens / update.seconds;
+  const speed = update.tokens / timed.seconds;
   const seen = { step: update.step, loss, gradNorm, speed, company: group.size };
   for (const warning of run.watch.step(seen)) report(run, warning);
   return true;
@@ -196,38 +194,4 @@ function stop({ report }: Loop, run: Run): FactOfRun<'stopped'> {
   const reason = run.stopping ?? 'cancel';
   if (reason !== 'cancel' && !run.isSaved) report(run, run.save());
   return { type: 'stopped', reason, step: run.step };
-}
-
-type Times = Pick<FactOfRun<'step'>, 'seconds' | 'waited_seconds'>;
-type Update = Omit<FactOfRun<'step'>, keyof Times> & Pick<SeenByStep, 'media'>;
-
-function timedStep(run: Run, { media, ...update }: Update, timed: Times): FactOfRun<'step'> {
-  const speed = mediaSpeed(run.task.inputs, media / timed.seconds);
-  return { ...update, ...timed, metrics: { ...update.metrics, ...speed } };
-}
-
-/** @throws DomainError nonfinite, leaving the parameters as they were */
-function clipAndStep(run: Run, sums: Sums): Update {
-  const measured = run.measured(sums);
-  const { loss } = measured;
-  const gradNorm = run.optimizer.clip(run.spec.max_grad_norm);
-  if (!Number.isFinite(loss) || !Number.isFinite(gradNorm)) {
-    const what = Number.isFinite(loss) ? `gradient norm ${gradNorm}` : `loss ${loss}`;
-    throw new DomainError(
-      'nonfinite',
-      `step ${run.step + 1}: ${what}; lower the learning rate or use base_dtype f32`,
-      'graft.learning_rate',
-    );
-  }
-  const { learningRate } = run;
-  run.optimizer.step(learningRate, () => run.afterUpdate());
-  const { tokens, media } = run.advance();
-  return {
-    type: 'step',
-    step: run.step,
-    tokens,
-    media,
-    rss_bytes: usedMemory().bytes,
-    metrics: { ...measured, learning_rate: learningRate, grad_norm: gradNorm },
-  };
 }

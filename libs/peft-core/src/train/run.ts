@@ -1,7 +1,7 @@
 // An attempt inside a trainer: the adapter, the optimiser's state and the place in the data. open-run.ts makes one, the
 // loop trains it.
-import type { Confusion, Spec } from '@graft/contracts';
-import { tidy } from '@graft/kernels';
+import { DomainError, type Confusion, type Spec } from '@graft/contracts';
+import { tidy, usedMemory } from '@graft/kernels';
 import type { Adapter, NamedTensors } from '../methods/method.js';
 import type { Model } from '../models/model.js';
 import { addTotals, type Example, type Sums, type Task } from '../tasks/task.js';
@@ -43,9 +43,9 @@ export interface RunParts {
 /** Of so many examples an evaluation measures what takes many forwards. */
 const MEASURED = 32;
 
-export interface SeenByStep {
-  readonly tokens: number;
-  /** As the examples of its task count them. */
+/** The numbers of an optimiser step, except how long it took. */
+export interface Update extends Omit<FactOfRun<'step'>, 'seconds' | 'waited_seconds'> {
+  /** Images or seconds of audio that the step has read. */
   readonly media: number;
 }
 
@@ -189,23 +189,33 @@ export class Run {
     }
   }
 
-  backwardPenalty(): void {
-    if (this.adapter.penalty) tidy(() => this.adapter.penalty?.().backward());
-  }
-
-  /** The next step's update is made, and its gradients are there yet. */
-  afterUpdate(): void {
-    if (this.adapter.afterStep) tidy(() => this.adapter.afterStep?.(this.step + 1));
-  }
-
-  /** A step is done. */
-  advance(): SeenByStep {
+  /**
+   * Takes an optimiser step. `sums` are those of its forwards, whose gradients are there.
+   * @throws DomainError nonfinite, leaving the parameters as they were
+   */
+  update(sums: Sums): Update {
+    const { adapter, optimizer, spec } = this;
+    if (adapter.penalty) tidy(() => adapter.penalty?.().backward());
+    const measured = this.measured(sums);
+    const gradNorm = optimizer.clip(spec.max_grad_norm);
+    refuseNonfinite(this.step + 1, measured.loss, gradNorm);
+    const { learningRate } = this;
+    optimizer.step(learningRate, () => {
+      if (adapter.afterStep) tidy(() => adapter.afterStep?.(this.step + 1));
+    });
     const { batch } = this;
     const tokens = batch.reduce((total, { tokenCount }) => total + tokenCount, 0);
     const media = batch.reduce((total, { media: own = 0 }) => total + own, 0);
     this.step++;
     this.trainedTokens += tokens;
-    return { tokens, media };
+    return {
+      type: 'step',
+      step: this.step,
+      tokens,
+      media,
+      rss_bytes: usedMemory().bytes,
+      metrics: { ...measured, learning_rate: learningRate, grad_norm: gradNorm },
+    };
   }
 
   /**
@@ -298,4 +308,14 @@ export class Run {
     this.watch.resume(position.watch);
     if (nondeterminism) warn(`Resumed from a checkpoint made ${nondeterminism}`);
   }
+}
+
+function refuseNonfinite(step: number, loss: number, gradNorm: number): void {
+  if (Number.isFinite(loss) && Number.isFinite(gradNorm)) return;
+  const what = Number.isFinite(loss) ? `gradient norm ${gradNorm}` : `loss ${loss}`;
+  throw new DomainError(
+    'nonfinite',
+    `step ${step}: ${what}; lower the learning rate or use base_dtype f32`,
+    'graft.learning_rate',
+  );
 }
