@@ -27,7 +27,7 @@ import { AttemptEvents } from '../../apps/worker/src/attempts/attempt-events.js'
 import { encodeFact } from '../../apps/worker/src/protocol/fact-frames.js';
 import { readFact } from '../../apps/worker/src/protocol/fact-schema.js';
 import { FrameDecoder } from '../../apps/worker/src/protocol/frames.js';
-import { eventOf } from '../../apps/worker/src/trainer/event-of.js';
+import { eventOf } from '../../apps/worker/src/trainer/training-runs.js';
 import { graft } from '../cli/graft.js';
 import { writeChats, writeTinyBase } from '../tiny-base.js';
 import { buildDashboard, findBrowser, startBrowser, Tabs } from './browser.js';

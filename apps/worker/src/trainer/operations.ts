@@ -8,9 +8,9 @@ import {
   type OperationResult,
   type Work,
 } from '@graft/peft-core';
-import { eventOf } from './event-of.js';
 import { keyOf } from '../protocol/protocol.js';
 import type { AdmitCommand, AttemptKey, Fact, StartCommand } from '../protocol/protocol.js';
+import { eventOf } from './training-runs.js';
 import type { WorkMark } from './work-mark.js';
 
 type Operation = NonNullable<StartCommand['spec']['operation']>;

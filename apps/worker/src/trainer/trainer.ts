@@ -1,12 +1,6 @@
 // One frozen base, the runs that train on it and the chats it answers. Commands in, facts out.
 import { mkdirSync } from 'node:fs';
-import {
-  DomainError,
-  isEnd,
-  readRequest,
-  type RequestKind,
-  type StopReason,
-} from '@graft/contracts';
+import { DomainError, readRequest, type RequestKind, type StopReason } from '@graft/contracts';
 import {
   allocatedBytes,
   failureOf,
@@ -22,7 +16,6 @@ import {
   type Base,
   type PreparedRun,
   type Run,
-  type RunFact,
   type RunOptions,
 } from '@graft/peft-core';
 import { AnswerShare } from './answer-share.js';
@@ -33,9 +26,9 @@ import { HeardInputs } from './heard-inputs.js';
 import { InferenceScheduler } from './inference-scheduler.js';
 import { Operations } from './operations.js';
 import { SoundDecoder, type Decode } from './sound-decoder.js';
+import { eventOf, TrainingRuns } from './training-runs.js';
 import { TranscriptScheduler } from './transcript-scheduler.js';
 import type { WorkMark } from './work-mark.js';
-import { eventOf } from './event-of.js';
 import { keyOf } from '../protocol/protocol.js';
 import type {
   AdmitCommand,
@@ -76,7 +69,7 @@ export class Trainer {
   private generations: GenerationScheduler | null = null;
   private inferences: InferenceScheduler | null = null;
   private transcripts: TranscriptScheduler | null = null;
-  private readonly keys = new Map<Run, AttemptKey>();
+  private readonly runs: TrainingRuns;
   /** Runs for which there is no room yet. */
   private readonly waiting = new Map<string, WaitingRun>();
   /** Runs whose start looks at their data, a piece at each turn. */
@@ -102,6 +95,7 @@ export class Trainer {
     private readonly mark: WorkMark,
     private readonly wake: () => void = () => undefined,
   ) {
+    this.runs = new TrainingRuns(send, mark);
     this.operations = new Operations(send, mark, () => this.nextRun++);
     const decoder = new SoundDecoder();
     this.decode = (order, left) => decoder.decode(order, left);
@@ -163,7 +157,7 @@ export class Trainer {
     this.operations.work();
     for (const run of this.opening.values()) this.openFurther(run);
     if (!group || group.size === 0) return this.answer(ALONE_SECONDS);
-    const trained = timed(() => takeTurn(group, (run, fact) => this.report(run, fact)));
+    const trained = timed(() => takeTurn(group, (run, fact) => this.runs.report(run, fact)));
     this.mark.idle();
     this.answers.trained(trained, this.isAsked);
     const { seconds } = this.answers;
@@ -211,7 +205,7 @@ export class Trainer {
       phase(0);
       const base = loadBase(path, { dtype, quantization, onProgress: phase });
       this.base = base;
-      this.group = new RunGroup(base.model, { onWork: (runs) => this.markRuns(runs) });
+      this.group = new RunGroup(base.model, { onWork: (runs) => this.runs.markWork(runs) });
       const tell = makingAdapter(
         (code, message, progress) => void this.send({ type: 'phase', code, message, progress }),
       );
@@ -306,7 +300,7 @@ export class Trainer {
     const { base, group } = this;
     if (!base || !group) throw new Error('the base is not loaded');
     this.opening.delete(keyOf(key));
-    this.keys.set(run, key);
+    this.runs.add(run, key);
     group.add(run, { seconds: spent, bytes, grown });
     this.send(
       eventOf(key, {
@@ -322,7 +316,7 @@ export class Trainer {
 
   private stop({ reason, ...command }: StopCommand): void {
     if (this.operations.stop(command)) return this.stopped(command, reason);
-    const run = this.find(command);
+    const run = this.runs.find(command);
     const opening = this.opening.get(keyOf(command));
     if (run) run.stopping = reason;
     else if (opening) {
@@ -337,27 +331,12 @@ export class Trainer {
 
   /** One that is not open yet is told again. */
   private finish({ step, ...command }: FinishCommand): void {
-    const run = this.find(command);
+    const run = this.runs.find(command);
     if (run) run.endAt = step;
   }
 
   private stopped(key: AttemptKey, reason: StopReason): void {
     this.send(eventOf(key, { type: 'stopped', reason, step: 0 }));
-  }
-
-  private markRuns(runs: readonly Run[]): void {
-    this.mark.runs(runs.flatMap((run) => this.keys.get(run) ?? []));
-  }
-
-  private report(run: Run, fact: RunFact): void {
-    const key = this.keys.get(run);
-    if (!key) return;
-    if (!this.send(eventOf(key, fact))) run.stopping = 'cancel';
-    if (isEnd(fact.type)) this.keys.delete(run);
-  }
-
-  private find({ jobId, attempt }: AttemptKey): Run | undefined {
-    return [...this.keys].find(([, key]) => key.jobId === jobId && key.attempt === attempt)?.[0];
   }
 }
 
