@@ -115,7 +115,7 @@ function trained(): RunFact[] {
 function eventsOf({ jobId, attempt }: Assignment, facts: readonly RunFact[]): Event[] {
   const key = { jobId, attempt };
   const events: Event[] = [];
-  const agent = new AttemptEvents(key, (event) => void events.push(event));
+  const agent = new AttemptEvents(key, { add: (event) => void events.push(event) });
   agent.add(started(0, 2) as RunEvent);
   const decoder = new FrameDecoder();
   for (const fact of facts)

@@ -120,10 +120,7 @@ export class Agent {
       ...(options.hangMs === undefined ? {} : { hangMs: options.hangMs }),
     });
     this.spool = new Spool(join(this.home.folder('spool'), 'events'), { capBytes: SPOOL_BYTES });
-    this.feed = new EventFeed(this.spool, {
-      send: (value) => this.connection.send({ $case: 'events', value }),
-      log,
-    });
+    this.feed = new EventFeed(this.spool, { connection: this.connection, log });
     this.recovered = new RecoveredRuns(this.spool, this.feed);
     const folder = this.home.folder('runs');
     this.attempts = new Attempts({
@@ -132,7 +129,7 @@ export class Agent {
       makeFolder,
       slots: settings.slots,
       folder,
-      emit: (event, acknowledged) => this.feed.add(event, acknowledged),
+      feed: this.feed,
       log,
       onFree: () => this.heartbeat.pull(),
     });
@@ -141,7 +138,7 @@ export class Agent {
       trainers: this.trainers,
       folder,
       makeFolder,
-      send: (value) => this.connection.send({ $case: 'modelResponse', value }),
+      connection: this.connection,
       maxChats: settings.maxChats,
       onFree: () => this.heartbeat.pull(),
     });

@@ -1,10 +1,7 @@
 import { payloadJson, type RunEvent } from '@graft/contracts';
-import type { Event } from '@graft/contracts/grpc';
+import type { EventFeed } from '../events/event-feed.js';
 import type { AttemptKey } from '../protocol/protocol.js';
 import type { ReportPhase } from '../trainer-pool/bases.js';
-
-/** Takes an event; `acknowledged` is called once the control plane has it. */
-export type Emit = (event: Event, acknowledged?: () => void) => void;
 
 /** A download reports thousands of shares; people read two a second. */
 const PHASE_MS = 500;
@@ -17,7 +14,7 @@ export class AttemptEvents {
 
   constructor(
     private readonly attempt: AttemptKey,
-    private readonly emit: Emit,
+    private readonly feed: Pick<EventFeed, 'add'>,
   ) {}
 
   add(event: RunEvent, acknowledged?: () => void): void {
@@ -29,7 +26,7 @@ export class AttemptEvents {
     if (this.isClosed) return;
     const { jobId, attempt } = this.attempt;
     const event = { jobId, attempt, sequence: ++this.sequence, atUnixMs: Date.now(), kind };
-    this.emit({ ...event, payload: Buffer.from(json) }, acknowledged);
+    this.feed.add({ ...event, payload: Buffer.from(json) }, acknowledged);
   }
 
   close(): void {

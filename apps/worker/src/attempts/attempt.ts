@@ -14,13 +14,14 @@ import type { Logger } from 'pino';
 import type { Blobs } from '../blobs/blobs.js';
 import { removeWritten } from '../blobs/written-folder.js';
 import { isStale } from '../connection/connection-error.js';
+import type { EventFeed } from '../events/event-feed.js';
 import { keyOf } from '../protocol/protocol.js';
 import type { NeedsFact, ReadEvent } from '../protocol/protocol.js';
 import { inWordsFor, isTogether } from '../trainer-pool/blame.js';
 import { failureClass, type TrainerExit } from '../trainer-pool/exit-class.js';
 import type { ResidentTrainer } from '../trainer-pool/resident-trainer.js';
 import type { Trainers } from '../trainer-pool/trainers.js';
-import { AttemptEvents, type Emit } from './attempt-events.js';
+import { AttemptEvents } from './attempt-events.js';
 import { failureOf } from './failure.js';
 import { Preparation } from './preparation.js';
 import { Uploads } from './uploads.js';
@@ -33,7 +34,8 @@ export interface AttemptOptions {
   readonly makeFolder: (path: string) => Promise<void>;
   /** The only folder of this attempt; removed when it ends. */
   readonly folder: string;
-  readonly emit: Emit;
+  /** Takes its events up the stream. */
+  readonly feed: Pick<EventFeed, 'add'>;
   readonly log: Logger;
   /** The trainer has let go of the run: its slot is free. */
   readonly onFree: () => void;
@@ -69,13 +71,13 @@ export class Attempt {
   private readonly log: Logger;
 
   constructor(private readonly options: AttemptOptions) {
-    const { assignment, folder, emit } = options;
+    const { assignment, folder, feed } = options;
     this.jobId = assignment.jobId;
     this.attempt = assignment.attempt;
     this.step = assignment.checkpointStep;
     this.log = options.log.child({ job: this.jobId, attempt: this.attempt });
     const workDir = join(folder, 'work');
-    this.events = new AttemptEvents(this, emit);
+    this.events = new AttemptEvents(this, feed);
     this.preparation = new Preparation({ ...options, workDir, report: this.events.phases() });
     this.uploads = new Uploads({
       attempt: { jobId: this.jobId, attempt: this.attempt },

@@ -30,9 +30,11 @@ const event = (sequence: number, bytes: number): Event => ({
 it('sends batches that one message can hold, every event once and in order', () => {
   const batches: EventBatch[] = [];
   const feed = new EventFeed(spool, {
-    send: (batch) => {
-      batches.push(batch);
-      return true;
+    connection: {
+      send: (message) => {
+        if (message.$case === 'events') batches.push(message.value);
+        return true;
+      },
     },
     log: pino({ level: 'silent' }),
   });

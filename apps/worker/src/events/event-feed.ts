@@ -1,10 +1,10 @@
-import { Event, type EventBatch } from '@graft/contracts/grpc';
+import { Event } from '@graft/contracts/grpc';
 import type { Logger } from 'pino';
+import type { Connection } from '../connection/connection.js';
 import type { Spool, SpoolRecord } from './spool.js';
 
 export interface EventFeedOptions {
-  /** Sends a batch; false when the line is down. */
-  readonly send: (batch: EventBatch) => boolean;
+  readonly connection: Pick<Connection, 'send'>;
   readonly log: Logger;
   readonly batchEvents?: number;
   readonly lingerMs?: number;
@@ -142,7 +142,8 @@ export class EventFeed {
       if (record !== undefined) events.push(Event.decode(record.payload));
     }
     const sequence = this.sequence + 1;
-    if (!this.options.send({ sequence, events })) return false;
+    const isSent = this.options.connection.send({ $case: 'events', value: { sequence, events } });
+    if (!isSent) return false;
     this.sequence = sequence;
     this.sentRecords += count;
     this.inFlight.push({ sequence, count, sentAt: performance.now(), acknowledged: false });

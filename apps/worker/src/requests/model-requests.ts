@@ -10,6 +10,7 @@ import type { AskCommand, ReadAnswer } from '../protocol/protocol.js';
 import { isDiskFull } from '../blobs/disk-full.js';
 import type { BlobFolder } from '../blobs/blob-folder.js';
 import type { Blobs } from '../blobs/blobs.js';
+import type { Connection } from '../connection/connection.js';
 import type { ReportPhase } from '../trainer-pool/bases.js';
 import type { ResidentTrainer } from '../trainer-pool/resident-trainer.js';
 import type { BaseRequest, Precision, Trainers } from '../trainer-pool/trainers.js';
@@ -22,7 +23,7 @@ export interface ModelRequestsOptions {
   readonly folder: string;
   /** Makes a folder that trainers can read. */
   readonly makeFolder: (path: string) => Promise<void>;
-  readonly send: (response: ModelResponse) => void;
+  readonly connection: Pick<Connection, 'send'>;
   /** Answers at once; twice as many may wait for one of them to end. */
   readonly maxChats: number;
   /** Called when one more could begin, and none could before. */
@@ -59,8 +60,7 @@ export class ModelRequests {
     if (this.open.has(id)) return;
     const mediaBytes = request.mediaBytes ?? 0;
     const full = this.fullFor(mediaBytes);
-    if (full !== null)
-      return this.options.send(failureResponse(id, new DomainError('queue_full', full)));
+    if (full !== null) return this.send(failureResponse(id, new DomainError('queue_full', full)));
     const abort = new AbortController();
     const media =
       mediaBytes > 0
@@ -77,7 +77,7 @@ export class ModelRequests {
         this.waiting.values().next().value?.();
       }
     } catch (error) {
-      if (!abort.signal.aborted) this.options.send(failureResponse(id, error));
+      if (!abort.signal.aborted) this.send(failureResponse(id, error));
     } finally {
       await media?.remove();
       const hadNone = this.free === 0;
@@ -130,7 +130,7 @@ export class ModelRequests {
   /** Ends every answer, and tells each asker why. */
   cancelAll(reason: string): void {
     for (const [id, { abort }] of this.open) {
-      this.options.send(failureResponse(id, new DomainError('unavailable', reason)));
+      this.send(failureResponse(id, new DomainError('unavailable', reason)));
       abort.abort(new DomainError('conflict', 'cancelled'));
     }
   }
@@ -144,7 +144,7 @@ export class ModelRequests {
     const { blobs, trainers, folder } = this.options;
     if (request.base === undefined)
       throw new DomainError('internal_error', 'the request names no base');
-    const report: ReportPhase = (code) => this.options.send(response(request.id, { phase: code }));
+    const report: ReportPhase = (code) => this.send(response(request.id, { phase: code }));
     const baseRequest: BaseRequest = { base: request.base, precision: precisionOf(request) };
     let adapter: BlobFolder | null = null;
     let trainer: ResidentTrainer | null = null;
@@ -163,6 +163,10 @@ export class ModelRequests {
       if (trainer !== null) trainers.release(trainer);
       await adapter?.release();
     }
+  }
+
+  private send(value: ModelResponse): void {
+    this.options.connection.send({ $case: 'modelResponse', value });
   }
 
   private stream(
@@ -189,7 +193,7 @@ export class ModelRequests {
       try {
         trainer.answer({ ...command, cacheBytes }, (fact) => {
           const response = responseOf(fact);
-          this.options.send(response);
+          this.send(response);
           if (response.last) done(resolve);
         });
       } catch (error) {
