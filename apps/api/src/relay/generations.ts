@@ -1,18 +1,41 @@
 import { Injectable } from '@nestjs/common';
 import { status, type ServiceError } from '@grpc/grpc-js';
 import { DomainError, isErrorCode } from '@graft/contracts';
-import type { AskResponse, ModelResponse } from '@graft/contracts/grpc';
-import { checkSize, Connections } from './connections.js';
-import { lost, NotBegun, PendingGenerations, type Asked } from './pending-generations.js';
+import type { AskResponse, ModelRequest, ModelResponse } from '@graft/contracts/grpc';
+import { checkSize, Connections, type Connection } from './connections.js';
 import { Relay, Unreachable } from './relay.js';
+import { WaitingResponses } from './waiting-responses.js';
 import type { WorkerAddress } from './worker-link.js';
 
-/** Answers of workers, whichever API process their streams end at. */
+/** A worker that is silent for so long is not going to answer. A loading base reports phases. */
+const SILENCE_MS = 180_000;
+const RETRY_AFTER_SECONDS = 5;
+
+/** The worker has begun nothing and will not: another may. */
+export class NotBegun extends Error {}
+
+/** A request, and the image or audio file that it is about, in parts. */
+export interface Asked {
+  readonly request: ModelRequest;
+  readonly media: readonly Uint8Array[];
+}
+
+interface Pending {
+  readonly worker: Connection;
+  readonly responses: WaitingResponses;
+  wake: () => void;
+  lost: boolean;
+  /** Why the question could not be sent. */
+  failure: unknown;
+}
+
+/** Requests to workers, whichever API process their streams end at, and the responses that have come back here. */
 @Injectable()
 export class Generations {
+  private readonly pending = new Map<string, Pending>();
+
   constructor(
     private readonly connections: Connections,
-    private readonly pending: PendingGenerations,
     private readonly relay: Relay,
   ) {}
 
@@ -26,7 +49,7 @@ export class Generations {
     left: AbortSignal,
   ): AsyncGenerator<ModelResponse> {
     const responses = this.connections.get(worker)
-      ? this.pending.responses(worker, asked, left)
+      ? this.responses(worker, asked, left)
       : this.relayed(worker, asked, left);
     for await (const response of responses) {
       if (response.errorCode !== '') throw failure(response);
@@ -34,6 +57,89 @@ export class Generations {
     }
   }
 
+  /**
+   * Streams the responses of a worker whose stream ends here; ends after the last, or cancels when `left` aborts.
+   * @throws NotBegun, DomainError
+   */
+  async *responses(
+    address: WorkerAddress,
+    asked: Asked,
+    left: AbortSignal,
+  ): AsyncGenerator<ModelResponse> {
+    const worker = this.connections.get(address);
+    if (!worker) throw new NotBegun('its stream is over');
+    const { id } = asked.request;
+    const pending: Pending = {
+      worker,
+      responses: new WaitingResponses(),
+      wake: () => undefined,
+      lost: false,
+      failure: null,
+    };
+    this.pending.set(id, pending);
+    // A generator that waits cannot be returned from outside, so leaving must wake it.
+    const wake = (): void => pending.wake();
+    left.addEventListener('abort', wake, { once: true });
+    let over = false;
+    try {
+      void this.send(pending, asked).catch((error: unknown) => {
+        pending.failure = error;
+        pending.wake();
+      });
+      while (!over) {
+        const response = await next(pending, left);
+        if (!response) return;
+        over = response.last;
+        yield response;
+      }
+    } finally {
+      this.pending.delete(id);
+      left.removeEventListener('abort', wake);
+      if (!over) worker.send({ $case: 'cancelModelRequest', value: { id } });
+    }
+  }
+
+  /**
+   * A question without media at once: what waits for a worker that does not read is bounded. With media it has its turn,
+   * and each piece goes when the worker has taken the last; no more of them once the answer is over.
+   */
+  private async send(pending: Pending, { request, media }: Asked): Promise<void> {
+    const { worker } = pending;
+    const { id } = request;
+    const question = { $case: 'modelRequest', value: request } as const;
+    const isSent = media.length === 0 ? worker.send(question) : await worker.sendInTurn(question);
+    if (!isSent) throw new NotBegun('its stream is over');
+    // who left before it was the question's turn was cancelled before it was asked
+    if (this.pending.get(id) !== pending)
+      return void worker.send({ $case: 'cancelModelRequest', value: { id } });
+    for (const data of media) {
+      if (this.pending.get(id) !== pending) return;
+      // that the stream is over, workerLost says
+      if (!(await worker.sendInTurn({ $case: 'askedMedia', value: { id, data } }))) return;
+    }
+  }
+
+  received(worker: Connection, response: ModelResponse): void {
+    const pending = this.pending.get(response.id);
+    if (!pending) {
+      // Nobody listens any more (the client left): tell the worker to stop.
+      if (!response.last) worker.send({ $case: 'cancelModelRequest', value: { id: response.id } });
+      return;
+    }
+    if (pending.worker !== worker) return;
+    pending.responses.add(response);
+    pending.wake();
+  }
+
+  workerLost(worker: Connection): void {
+    for (const pending of this.pending.values()) {
+      if (pending.worker !== worker) continue;
+      pending.lost = true;
+      pending.wake();
+    }
+  }
+
+  /** Asks through the API process that the worker's stream ends at. */
   private async *relayed(
     { workerId, sessionId, gatewayId }: WorkerAddress,
     { request, media }: Asked,
@@ -62,6 +168,29 @@ export class Generations {
     }
   }
 }
+
+async function next(pending: Pending, left: AbortSignal): Promise<ModelResponse | null> {
+  const until = performance.now() + SILENCE_MS;
+  for (;;) {
+    if (left.aborted) return null;
+    const response = pending.responses.take();
+    if (response) return response;
+    if (pending.failure !== null) throw pending.failure;
+    if (pending.lost) throw lost();
+    const remaining = until - performance.now();
+    if (remaining <= 0) throw lost('the worker did not respond in time');
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, remaining);
+      pending.wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+}
+
+const lost = (why = 'the connection to the worker was lost; try again'): DomainError =>
+  new DomainError('unavailable', why, null, RETRY_AFTER_SECONDS);
 
 /** What the other process says in words, or that it says nothing any more. */
 function ofRelay({ code, details }: ServiceError): Error {

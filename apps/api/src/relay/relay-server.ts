@@ -23,7 +23,7 @@ import { bearer } from '../auth/keys/secret-format.js';
 import { inUrl, Settings } from '../config.js';
 import { log } from '../log.js';
 import { Connections } from './connections.js';
-import { NotBegun, PendingGenerations } from './pending-generations.js';
+import { Generations, NotBegun } from './generations.js';
 import { RelayKey } from './relay-key.js';
 import { RELAY_OPTIONS } from './relay.js';
 
@@ -37,7 +37,7 @@ export class RelayServer implements OnModuleDestroy {
     private readonly settings: Settings,
     private readonly key: RelayKey,
     private readonly connections: Connections,
-    private readonly generations: PendingGenerations,
+    private readonly generations: Generations,
   ) {}
 
   /** Starts listening; answers with the address that the others reach it at. */

@@ -4,8 +4,8 @@ import { EventIngest } from '../events/event-ingest.js';
 import { Leases } from '../lifecycle/lease/lease.js';
 import { Connections } from '../relay/connections.js';
 import { Gateways } from '../relay/gateways.js';
+import { Generations } from '../relay/generations.js';
 import { LeaseExpiry } from '../dispatch/lease-expiry.js';
-import { PendingGenerations } from '../relay/pending-generations.js';
 import { Workers } from '../workers/workers.js';
 
 /** What the sessions of all workers share: one is made for each stream, not by Nest. */
@@ -19,6 +19,6 @@ export class SessionServices {
     readonly leases: Leases,
     readonly expiry: LeaseExpiry,
     readonly ingest: EventIngest,
-    readonly generations: PendingGenerations,
+    readonly generations: Generations,
   ) {}
 }

@@ -1,7 +1,8 @@
 import type { ModelRequest } from '@graft/contracts/grpc';
 import { expect, it } from 'vitest';
 import type { Connection, Connections } from './connections.js';
-import { PendingGenerations } from './pending-generations.js';
+import { Generations } from './generations.js';
+import type { Relay } from './relay.js';
 
 const ADDRESS = { workerId: 'worker', sessionId: 'session', gatewayId: null };
 
@@ -18,15 +19,16 @@ function stream() {
       }),
   };
   const connections: Partial<Connections> = { get: () => worker as Connection };
-  return { pending: new PendingGenerations(connections as Connections), sent, take: () => take() };
+  const generations = new Generations(connections as Connections, {} as Relay);
+  return { generations, sent, take: () => take() };
 }
 
 it('asks nothing of a worker for one who left before it was the turn of the question', async () => {
-  const { pending, sent, take } = stream();
+  const { generations, sent, take } = stream();
   const left = new AbortController();
   const request = { id: 'answer' } as ModelRequest;
   const media = [Buffer.from('a sound')];
-  const answer = pending.responses(ADDRESS, { request, media }, left.signal).next();
+  const answer = generations.responses(ADDRESS, { request, media }, left.signal).next();
   left.abort();
   expect(await answer).toMatchObject({ done: true });
   take();
