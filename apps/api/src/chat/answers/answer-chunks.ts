@@ -1,12 +1,18 @@
 import { Injectable } from '@nestjs/common';
-import type { AnswerOf, RequestKind, RequestOf } from '@graft/contracts';
-import type { ModelRequest } from '@graft/contracts/grpc';
+import {
+  DomainError,
+  joinedAnswer,
+  readAnswer,
+  type AnswerOf,
+  type RequestKind,
+  type RequestOf,
+} from '@graft/contracts';
+import type { ModelRequest, ModelResponse } from '@graft/contracts/grpc';
 import type { Principal } from '../../auth/principal.js';
 import { stopping } from '../../readiness.js';
 import { baseRef, blobRefs } from '../../models/base-ref.js';
 import type { Resolved } from '../../models/models.service.js';
 import { Generations, NotBegun } from '../../relay/generations.js';
-import { chunkOf, malformedAnswer, type AnswerChunk } from './answer-chunk.js';
 import { Answers } from './answers.js';
 import type { MediaFile } from '../inference/media-input.js';
 
@@ -17,6 +23,14 @@ export interface Question<K extends RequestKind> {
   readonly model: Resolved;
   /** The image or audio file that the request is about. */
   readonly file?: MediaFile | null;
+}
+
+/** What is new of an answer. */
+export interface AnswerChunk<K extends RequestKind> {
+  /** What the worker does until the answer begins; empty if it does not say. */
+  readonly phase: string;
+  /** Null: there is only a phase. */
+  readonly piece: AnswerOf<K> | null;
 }
 
 /** The message to the worker, without its id. */
@@ -38,6 +52,19 @@ function messageOf({
     ...(file && { mediaBytes: file.bytes }),
   };
 }
+
+/** What one message of a worker says. @throws DomainError if a piece does not match the schema of its kind */
+function chunkOf<K extends RequestKind>(kind: K, { phase, pieces }: ModelResponse): AnswerChunk<K> {
+  try {
+    const read = pieces.map((piece) => readAnswer(kind, JSON.parse(Buffer.from(piece).toString())));
+    return { phase, piece: joinedAnswer<K>(read) };
+  } catch {
+    throw malformedAnswer();
+  }
+}
+
+const malformedAnswer = (): DomainError =>
+  new DomainError('internal_error', 'the worker’s response is not one for this request');
 
 /** Whether the piece says that more of its text follows. */
 const isUnfinished = (piece: object): boolean =>

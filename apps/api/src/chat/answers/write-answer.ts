@@ -10,7 +10,7 @@ import { drained } from '../../http/drained.js';
 import { openStream } from '../../http/event-stream.js';
 import { newId } from '../../ids.js';
 import { chatLogprobs, textLogprobs } from '../logprobs.js';
-import type { AnswerChunk } from './answer-chunk.js';
+import type { AnswerChunk } from './answer-chunks.js';
 
 export type Chunks = AsyncIterable<AnswerChunk<'generate'>>;
 

@@ -21,8 +21,7 @@ import {
 import { drained } from '../../http/drained.js';
 import { newId } from '../../ids.js';
 import { ModelsService, type Resolved } from '../../models/models.service.js';
-import type { AnswerChunk } from '../answers/answer-chunk.js';
-import { AnswerChunks } from '../answers/answer-chunks.js';
+import { AnswerChunks, type AnswerChunk } from '../answers/answer-chunks.js';
 import {
   ClassifyBody,
   ClassifyFields,
