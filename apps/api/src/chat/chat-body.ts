@@ -1,4 +1,12 @@
-import { answerOptions } from '@graft/contracts';
+// Bodies of the two endpoints, and the request to a model that each becomes.
+import { randomInt } from 'node:crypto';
+import {
+  answerOptions,
+  DomainError,
+  parseBody,
+  readRequest,
+  type GenerateRequest,
+} from '@graft/contracts';
 import { z } from 'zod';
 import {
   NOT_DONE,
@@ -7,8 +15,8 @@ import {
   NOT_DONE_IN_STREAM,
   NOT_DONE_IN_TEXT,
 } from './answers/not-done.js';
-import { ResponseFormat } from './response-format.js';
-import { ToolCallOfMessage, toolFields } from './tools.js';
+import { formOf, ResponseFormat } from './response-format.js';
+import { ToolCallOfMessage, toolFields, toolsOf } from './tools.js';
 
 const Part = z.strictObject({
   type: z.literal('text', 'only text parts are supported'),
@@ -90,8 +98,83 @@ export const CompletionBody = z.strictObject({
 });
 export type CompletionBody = z.infer<typeof CompletionBody>;
 
+/** What both endpoints have in common. */
+type Sampling = z.infer<z.ZodObject<typeof sampling>>;
+
+/** Of an answer, where nobody says how many. */
+export const DEFAULT_TOKENS = 256;
+
+/** The length of an answer that the client asked for, and the field that said it. */
+export interface Limit {
+  readonly tokens: number;
+  readonly param: string;
+}
+
+/** What is asked of a model, and how its answer is sent. */
+export interface Asked extends Pick<Sampling, 'model' | 'stream' | 'stream_options'> {
+  readonly request: GenerateRequest;
+  readonly limit: Limit | null;
+  readonly oneCall?: boolean;
+}
+
+export function chatOf(body: unknown): Asked {
+  const asked = parseBody(ChatBody, body);
+  const limit = limitOf(asked);
+  const request = requestOf(asked, {
+    messages: plainMessages(asked.messages),
+    prompt: null,
+    tools: toolsOf(asked),
+    response_format: formOf(asked.response_format),
+    top_logprobs: topLogprobs(asked),
+    max_tokens: limit?.tokens,
+  });
+  return { ...asked, request, limit, oneCall: asked.parallel_tool_calls === false };
+}
+
+export function completionOf(body: unknown): Asked {
+  const asked = parseBody(CompletionBody, body);
+  const { prompt, logprobs } = asked;
+  const request = requestOf(asked, { messages: null, prompt, top_logprobs: logprobs });
+  return { ...asked, request, limit: limitOf(asked) };
+}
+
+/** Options that need no translation are taken from the body. @param own fields that the endpoint translates */
+const requestOf = (
+  asked: Sampling,
+  own: Readonly<Partial<Record<keyof GenerateRequest, unknown>>>,
+): GenerateRequest =>
+  readRequest('generate', {
+    ...asked,
+    ...own,
+    max_tokens: own.max_tokens ?? asked.max_tokens ?? DEFAULT_TOKENS,
+    temperature: asked.temperature ?? 1,
+    top_p: asked.top_p ?? 1,
+    seed: asked.seed ?? randomInt(2 ** 31),
+    stop: [asked.stop ?? []].flat(),
+    task_id: asked.graft?.task_ids,
+  });
+
+function topLogprobs({ logprobs, top_logprobs: top }: ChatBody): number | null {
+  if (logprobs) return top ?? 0;
+  if (!top) return null;
+  const message = 'top_logprobs: expected logprobs to be true beside it';
+  throw new DomainError('invalid_value', message, 'top_logprobs');
+}
+
+const LENGTH_FIELDS = ['max_completion_tokens', 'max_tokens'] as const;
+
+function limitOf(
+  asked: Readonly<Partial<Record<(typeof LENGTH_FIELDS)[number], number | null | undefined>>>,
+): Limit | null {
+  for (const param of LENGTH_FIELDS) {
+    const tokens = asked[param];
+    if (tokens != null) return { tokens, param };
+  }
+  return null;
+}
+
 /** Parts become one text; `developer` is OpenAI's newer name of `system`. */
-export function plainMessages(messages: ChatBody['messages']): object[] {
+function plainMessages(messages: ChatBody['messages']): object[] {
   return messages.map(({ role, content, tool_calls: calls, tool_call_id: id }) => ({
     role: role === 'developer' ? 'system' : role,
     content:
@@ -100,6 +183,3 @@ export function plainMessages(messages: ChatBody['messages']): object[] {
     ...(id && { tool_call_id: id }),
   }));
 }
-
-/** What both endpoints have in common. */
-export type Sampling = z.infer<z.ZodObject<typeof sampling>>;

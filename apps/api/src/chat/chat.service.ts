@@ -2,14 +2,11 @@ import { Injectable } from '@nestjs/common';
 import {
   DomainError,
   MAX_ORDER_BYTES,
-  parseBody,
-  readRequest,
   type GenerateAnswer,
   type GenerateRequest,
   type ToolCall,
 } from '@graft/contracts';
 import type { Response } from 'express';
-import { randomInt } from 'node:crypto';
 import type { Principal } from '../auth/principal.js';
 import { newId } from '../ids.js';
 import { ModelsService } from '../models/models.service.js';
@@ -24,22 +21,8 @@ import {
   type Chunks,
   type Said,
 } from './answers/write-answer.js';
-import { ChatBody, CompletionBody, plainMessages, type Sampling } from './chat-body.js';
-import { checkWindow, limitOf, type Limit } from './limit.js';
-import { checkUse } from './other-use.js';
-import { formOf } from './response-format.js';
-import { toolsOf } from './tools.js';
-
-/** Of an answer, where nobody says how many. */
-export const DEFAULT_TOKENS = 256;
-
-/** What is asked of a model, and how its answer is sent. */
-interface Asked extends Pick<Sampling, 'model' | 'stream' | 'stream_options'> {
-  readonly request: GenerateRequest;
-  /** The length that the client asked for. */
-  readonly limit: Limit | null;
-  readonly oneCall?: boolean;
-}
+import { chatOf, completionOf, type Asked, type Limit } from './chat-body.js';
+import { checkUse, checkWindow } from './model-checks.js';
 
 @Injectable()
 export class ChatService {
@@ -115,50 +98,6 @@ export class ChatService {
     const chunks = this.answers.of(caller, question, left, tokensOf);
     return asked.oneCall ? withOneCall(chunks) : chunks;
   }
-}
-
-function chatOf(body: unknown): Asked {
-  const asked = parseBody(ChatBody, body);
-  const limit = limitOf(asked);
-  const request = requestOf(asked, {
-    messages: plainMessages(asked.messages),
-    prompt: null,
-    tools: toolsOf(asked),
-    response_format: formOf(asked.response_format),
-    top_logprobs: topLogprobs(asked),
-    max_tokens: limit?.tokens,
-  });
-  return { ...asked, request, limit, oneCall: asked.parallel_tool_calls === false };
-}
-
-function completionOf(body: unknown): Asked {
-  const asked = parseBody(CompletionBody, body);
-  const { prompt, logprobs } = asked;
-  const request = requestOf(asked, { messages: null, prompt, top_logprobs: logprobs });
-  return { ...asked, request, limit: limitOf(asked) };
-}
-
-/** Options that need no translation are taken from the body. @param own fields that the endpoint translates */
-const requestOf = (
-  asked: Sampling,
-  own: Readonly<Partial<Record<keyof GenerateRequest, unknown>>>,
-): GenerateRequest =>
-  readRequest('generate', {
-    ...asked,
-    ...own,
-    max_tokens: own.max_tokens ?? asked.max_tokens ?? DEFAULT_TOKENS,
-    temperature: asked.temperature ?? 1,
-    top_p: asked.top_p ?? 1,
-    seed: asked.seed ?? randomInt(2 ** 31),
-    stop: [asked.stop ?? []].flat(),
-    task_id: asked.graft?.task_ids,
-  });
-
-function topLogprobs({ logprobs, top_logprobs: top }: ChatBody): number | null {
-  if (logprobs) return top ?? 0;
-  if (!top) return null;
-  const message = 'top_logprobs: expected logprobs to be true beside it';
-  throw new DomainError('invalid_value', message, 'top_logprobs');
 }
 
 /** Without the calls behind the first. */

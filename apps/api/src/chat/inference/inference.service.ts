@@ -31,7 +31,7 @@ import {
   listed,
 } from './inference-body.js';
 import { mediaQuestion, type MediaFile } from './media-input.js';
-import { checkUse } from '../other-use.js';
+import { checkUse } from '../model-checks.js';
 
 /** In one response; OpenAI's longest is 2,048 vectors of 3,072. */
 const MOST_NUMBERS = 8 * 1024 * 1024;

@@ -20,7 +20,7 @@ import { ModelsService, type Resolved } from '../../models/models.service.js';
 import { AnswerChunks, type AnswerChunk } from '../answers/answer-chunks.js';
 import { taskOf } from './inference.service.js';
 import { mediaPart } from './media-input.js';
-import { checkUse } from '../other-use.js';
+import { checkUse } from '../model-checks.js';
 import { TranscriptionBody } from './transcription-body.js';
 import { srt, verbose, vtt, type Transcribed } from './transcription-formats.js';
 

@@ -1,7 +1,9 @@
+// Whether a model can do what is asked of it.
 import { DomainError, type ModelUse } from '@graft/contracts';
-import { tasksOfBase, tasksUsedTo } from '../catalog/plugins.js';
+import { tasksOfBase, tasksUsedTo, windowOf } from '../catalog/plugins.js';
 import { usesOf } from '../models/model-object.js';
 import type { Resolved } from '../models/models.service.js';
+import type { Limit } from './chat-body.js';
 
 const ENDPOINT: Readonly<Record<ModelUse, string>> = {
   chat: 'POST /v1/chat/completions',
@@ -38,6 +40,17 @@ export function checkUse({ id, base, task }: Resolved, wanted: ModelUse, param =
   throw new DomainError(
     'unsupported',
     `${reason}, not ${GIVES[wanted]}; use ${instead}${train}`,
+    param,
+  );
+}
+
+/** @throws DomainError for a limit that no answer of the model can reach */
+export function checkWindow({ tokens, param }: Limit, { id, base: { config } }: Resolved): void {
+  const most = config === null ? Infinity : windowOf(config);
+  if (tokens <= most) return;
+  throw new DomainError(
+    'invalid_value',
+    `${param} is ${tokens}, but ${id} supports at most ${most} tokens, prompt and answer together; lower it or leave it out`,
     param,
   );
 }
