@@ -20,7 +20,7 @@ import { WebhookEvents } from '../webhooks/webhook-events.js';
 import { CheckpointWriter } from './checkpoint-writer.js';
 import { Completion } from './completion.js';
 import { LedgerWriter } from './ledger-writer.js';
-import { lastWords, logged, phase } from './log-lines.js';
+import { lastWords, logged, phase, step } from './history-lines.js';
 import { Measurements } from './measurements.js';
 import { isRecorded } from './recorded.js';
 import type { Reported } from './reported.js';
@@ -46,7 +46,7 @@ export class EventWriter {
   /** One for each kind that is more than a line of the history: without one it does not compile. */
   private readonly handlers: Handlers = {
     started: (value, reported) => this.started(value, reported),
-    step: (value, reported) => this.measurements.step(value, reported),
+    step,
     evaluated: (value, reported) => this.measurements.evaluated(value, reported),
     sampled: (value, reported) => this.samples.write(value, reported),
     ledger: (value, reported) => this.ledgers.write(value, reported),

@@ -26,12 +26,6 @@ export class Measurements {
     private readonly rungs: Rungs,
   ) {}
 
-  /** A step is only collected here: `write` has all of a batch in one statement. */
-  step(step: Step, { job, progress, at }: Reported): NewEvent[] {
-    progress.add(step);
-    return progress.isRepeated(step) ? [] : [stepEvent(step, job, progress.totalSteps, at)];
-  }
-
   /** All steps of a batch in one statement, which checks the attempt itself; answers with what is to be said of them. */
   async write(manager: EntityManager, job: Job, progress: Progress): Promise<NewEvent[]> {
     const { steps } = progress;
@@ -122,15 +116,4 @@ function accuracyOf(
   const majority = stored === null || !confusion ? null : majorityOf(confusion.classes);
   if (majority === null || !Number.isFinite(accuracy)) return {};
   return { accuracy, majority_accuracy: majority };
-}
-
-function stepEvent(payload: Step, { spec }: Job, totalSteps: number | null, at: Date): NewEvent {
-  const { step, metrics } = payload;
-  return {
-    type: 'metrics',
-    kind: 'step',
-    message: lineOf({ kind: 'step', payload }, totalSteps),
-    data: { step, total_steps: totalSteps, ...openAiValues(spec.task, 'train', metrics) },
-    at,
-  };
 }

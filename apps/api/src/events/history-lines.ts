@@ -1,6 +1,28 @@
-import type { PayloadOf } from '@graft/contracts';
+// Lines of a job's history that follow from the event and the job's progress alone.
+import { lineOf, type PayloadOf } from '@graft/contracts';
+import { openAiValues } from '../history/metric-values.js';
 import type { NewEvent } from '../lifecycle/event-log.js';
 import type { Reported } from './reported.js';
+
+/** Collects a step: `Measurements.write` stores all of a batch in one statement. */
+export function step(payload: PayloadOf<'step'>, { job, progress, at }: Reported): NewEvent[] {
+  progress.add(payload);
+  if (progress.isRepeated(payload)) return [];
+  const { totalSteps } = progress;
+  return [
+    {
+      type: 'metrics',
+      kind: 'step',
+      message: lineOf({ kind: 'step', payload }, totalSteps),
+      data: {
+        step: payload.step,
+        total_steps: totalSteps,
+        ...openAiValues(job.spec.task, 'train', payload.metrics),
+      },
+      at,
+    },
+  ];
+}
 
 /** A line of the trainer's log. What is worth a warning is an event of the job, not a line of a log that few read. */
 export function logged(
