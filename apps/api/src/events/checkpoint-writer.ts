@@ -4,9 +4,8 @@ import { Database } from '../database/database.js';
 import { newId } from '../ids.js';
 import type { NewEvent } from '../lifecycle/event-log.js';
 import { CheckpointEvals } from './checkpoint-evals.js';
-import { madeOf } from './made-of.js';
-import { missingBlob } from './missing-blob.js';
 import type { Reported } from './reported.js';
+import { madeOf, missingBlob } from './reported-files.js';
 
 @Injectable()
 export class CheckpointWriter {

@@ -12,8 +12,7 @@ import { fineTunedName } from '../history/history-objects.js';
 import { JobMetrics } from '../history/metrics.service.js';
 import { AttemptOutcomes } from '../lifecycle/attempt-outcomes.js';
 import { AttemptTransitions } from '../lifecycle/attempt-transitions.js';
-import { madeOf } from './made-of.js';
-import { missingBlob } from './missing-blob.js';
+import { madeOf, missingBlob } from './reported-files.js';
 
 /** What a run leaves that finished: its result files and its model. */
 @Injectable()

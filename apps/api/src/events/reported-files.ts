@@ -1,7 +1,9 @@
+// Files of a checkpoint or a result that a worker has reported.
 import type { BlobRef } from '@graft/contracts/grpc';
 import type { EntityManager } from 'typeorm';
 import type { Database } from '../database/database.js';
 import type { Job } from '../database/entities/job.js';
+import type { StoredFile } from '../database/entities/storage.js';
 
 /** Name of the first blob that no attempt of this job has put, or null. */
 export async function missingBlob(
@@ -18,3 +20,7 @@ export async function missingBlob(
   );
   return row ? row.name || 'a file without a name' : null;
 }
+
+/** Files of the adapters that a job's is made of, in folders of their own: its results are nothing without them. */
+export const madeOf = ({ spec, init_adapter: given }: Job): StoredFile[] =>
+  spec.adapters ? given.filter(({ name }) => name.includes('/')) : [];
