@@ -210,7 +210,7 @@ export interface Method<O = unknown> {
   fileShapes?(outline: Outline, options: O, modelType: string): ReadonlyMap<string, PartShapes>;
   attach(model: Model, options: O, init: AttachContext): Adapter;
   /** The same in pieces, where that may take long. One that is given up (`return`) leaves nothing on the model. */
-  attaching?(model: Model, options: O, init: AttachContext): Generator<void, Adapter, undefined>;
+  attaching(model: Model, options: O, init: AttachContext): Generator<void, Adapter, undefined>;
   /** What its start needs beside the model, where it needs something. */
   needs?(options: O): StartNeeds | null;
   /**
@@ -220,5 +220,13 @@ export interface Method<O = unknown> {
   prepare?(model: Model, options: O, init: Pick<AttachContext, 'run' | 'seed'>): Preparation | null;
 }
 
-/** Gives a method its type. */
-export const defineMethod = <O>(method: Method<O>): Method<O> => method;
+type Defined<O> = Omit<Method<O>, 'attaching'> & Partial<Pick<Method<O>, 'attaching'>>;
+
+/** Gives a method its type. One without `attaching` is attached in one piece. */
+export const defineMethod = <O>(method: Defined<O>): Method<O> => ({
+  // eslint-disable-next-line require-yield
+  *attaching(model, options, init) {
+    return method.attach(model, options, init);
+  },
+  ...method,
+});

@@ -4,7 +4,7 @@ import { orFree } from '@graft/kernels';
 import type { Adapter, AttachContext, NamedTensors } from '../method.js';
 import { parsePeft, partsOf } from './config.js';
 import type { PeftConfig } from './config.js';
-import { attaching, attachingWithHead, checkVirtual, withoutHeads } from './own-head.js';
+import { attachingWithHead, checkVirtual, withoutHeads } from './own-head.js';
 import type { Model } from '../../models/model.js';
 import { atOnce } from '../../interruptible-work.js';
 import { tasks } from '../../tasks/registry.js';
@@ -37,7 +37,7 @@ export function* attachingMethod(
   const init: AttachContext = { ...given, adapters };
   const work = head
     ? attachingWithHead(model, method, options, { ...init, head })
-    : attaching(model, method, options, init);
+    : method.attaching(model, options, init);
   let adapter: Adapter | null = null;
   try {
     for (;;) {

@@ -94,18 +94,7 @@ export function sizeOfHead({
   return sizes.total;
 }
 
-/** Attaches a method, in pieces where it has any. @throws DomainError as the method does */
-export function* attaching<O>(
-  model: Model,
-  method: Method<O>,
-  options: O,
-  init: AttachContext,
-): Generator<void, Adapter, undefined> {
-  if (method.attaching) return yield* method.attaching(model, options, init);
-  return method.attach(model, options, init);
-}
-
-/** The same to a model with the head of the run's task. */
+/** Attaches a method to a model with the head of the run's task, in pieces. @throws DomainError as the method does */
 export function* attachingWithHead<O>(
   model: Model,
   method: Method<O>,
@@ -113,7 +102,7 @@ export function* attachingWithHead<O>(
   { head, ...init }: AttachContext & { readonly head: HeadRequest },
 ): Generator<void, Adapter, undefined> {
   const seen = model.withHead(init.run, head, init.seed);
-  const adapter = yield* attaching(seen, method, options, init);
+  const adapter = yield* method.attaching(seen, options, init);
   const own = new ModulesToSave(init.run);
   try {
     trainHead(seen, adapter, init.run, own);

@@ -129,7 +129,7 @@ interface Given {
 /** A part by its name. */
 export type PartOf = (name: string) => Tensor;
 
-type Framed = 'footprint' | 'attach' | 'tensors' | 'virtual';
+type Framed = 'footprint' | 'attach' | 'attaching' | 'tensors' | 'virtual';
 
 export interface SoftPromptMethod<O extends SoftPromptFields>
   extends Omit<Method<O>, Framed>, Partial<Pick<Method<O>, 'tensors'>> {
