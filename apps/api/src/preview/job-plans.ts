@@ -1,5 +1,12 @@
 import { Injectable } from '@nestjs/common';
-import { CreateJob, DomainError, type JobWarning, type Spec, parseBody } from '@graft/contracts';
+import {
+  CreateJob,
+  DomainError,
+  MOST_SAMPLED_STEPS,
+  parseBody,
+  type JobWarning,
+  type Spec,
+} from '@graft/contracts';
 import { z } from 'zod';
 import type { Principal } from '../auth/principal.js';
 import { continued, peftFields, totalSteps, withoutHeldOut } from '../catalog/plugins.js';
@@ -14,7 +21,6 @@ import { JobEval } from './job-eval.js';
 import { jobOnBase, type JobOnBase } from './job-on-base.js';
 import { resolveJob, withAdapters, type AskedJob } from './job-spec.js';
 import { PoolTerms } from './pool-terms.js';
-import { checkSampledSteps } from './sampled-steps.js';
 import { adapterParts, type AdapterPart } from './adapter-parts.js';
 import { takenTask, tableWarnings } from './table-warnings.js';
 
@@ -219,5 +225,23 @@ function checkTask({ id, filename, report }: File, { task }: Spec, parameter: st
     'invalid_training_file',
     `${filename} (${id}) does not fit task ${task}: ${found.problem ?? 'its records are of another kind'}${wayOut}`,
     parameter,
+  );
+}
+
+/** @throws DomainError where a run of so many steps would answer its sample prompts too often */
+function checkSampledSteps(
+  { sample_prompts: prompts, eval_steps: every }: Pick<Spec, 'sample_prompts' | 'eval_steps'>,
+  steps: number,
+): void {
+  if (!prompts || every === 0) return;
+  // before the first step, then at each evaluation and at the end
+  const times = 1 + Math.ceil(steps / every);
+  if (times <= MOST_SAMPLED_STEPS) return;
+  const least = Math.ceil(steps / (MOST_SAMPLED_STEPS - 1));
+  const often = `graft.sample_prompts would be answered ${times} times in ${steps} steps, of at most ${MOST_SAMPLED_STEPS}`;
+  throw new DomainError(
+    'invalid_value',
+    `graft.eval_steps: expected an integer ≥ ${least} or 0, got ${every}: ${often}`,
+    'graft.eval_steps',
   );
 }
