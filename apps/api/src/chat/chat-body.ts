@@ -101,7 +101,7 @@ export type CompletionBody = z.infer<typeof CompletionBody>;
 /** What both endpoints have in common. */
 type Sampling = z.infer<z.ZodObject<typeof sampling>>;
 
-/** Of an answer, where nobody says how many. */
+/** Default of max_tokens. */
 export const DEFAULT_TOKENS = 256;
 
 /** The length of an answer that the client asked for, and the field that said it. */
@@ -110,7 +110,7 @@ export interface Limit {
   readonly param: string;
 }
 
-/** What is asked of a model, and how its answer is sent. */
+/** A request to a model, and how to send its answer. */
 export interface Asked extends Pick<Sampling, 'model' | 'stream' | 'stream_options'> {
   readonly request: GenerateRequest;
   readonly limit: Limit | null;

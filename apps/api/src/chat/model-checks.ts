@@ -1,4 +1,4 @@
-// Whether a model can do what is asked of it.
+// Checks that a model supports a request.
 import { DomainError, type ModelUse } from '@graft/contracts';
 import { tasksOfBase, tasksUsedTo, windowOf } from '../catalog/plugins.js';
 import { usesOf } from '../models/model-object.js';

@@ -190,7 +190,7 @@ export class Run {
   }
 
   /**
-   * Takes an optimiser step. `sums` are those of its forwards, whose gradients are there.
+   * Takes an optimiser step after the forward and backward passes that `sums` come from.
    * @throws DomainError nonfinite, leaving the parameters as they were
    */
   update(sums: Sums): Update {

@@ -25,9 +25,9 @@ export interface Question<K extends RequestKind> {
   readonly file?: MediaFile | null;
 }
 
-/** What is new of an answer. */
+/** Part of an answer since the previous chunk. */
 export interface AnswerChunk<K extends RequestKind> {
-  /** What the worker does until the answer begins; empty if it does not say. */
+  /** The worker's phase before the answer begins; empty if it reports none. */
   readonly phase: string;
   /** Null: there is only a phase. */
   readonly piece: AnswerOf<K> | null;
@@ -53,7 +53,7 @@ function messageOf({
   };
 }
 
-/** What one message of a worker says. @throws DomainError if a piece does not match the schema of its kind */
+/** Reads one message of a worker. @throws DomainError if a piece does not match the schema of its kind */
 function chunkOf<K extends RequestKind>(kind: K, { phase, pieces }: ModelResponse): AnswerChunk<K> {
   try {
     const read = pieces.map((piece) => readAnswer(kind, JSON.parse(Buffer.from(piece).toString())));
