@@ -72,10 +72,8 @@ function begin(command) {
     const file = { name: 'n'.repeat(200), sha256: 'a'.repeat(64), size: 1 };
     const files = Array(20_000).fill(file);
     const say = () => {
-      const [run] = [...this.keys].find(
-        ([, key]) => key.jobId === jobId && key.attempt === attempt,
-      );
-      this.report(run, {
+      const run = this.runs.find({ jobId, attempt });
+      this.runs.report(run, {
         type: 'saved',
         step: run.step,
         dir: '',

@@ -174,7 +174,7 @@ function limitOf(
 }
 
 /** Parts become one text; `developer` is OpenAI's newer name of `system`. */
-function plainMessages(messages: ChatBody['messages']): object[] {
+export function plainMessages(messages: ChatBody['messages']): object[] {
   return messages.map(({ role, content, tool_calls: calls, tool_call_id: id }) => ({
     role: role === 'developer' ? 'system' : role,
     content:
