@@ -28,7 +28,7 @@ export class Slots {
    */
   async take(owner: string, signal: AbortSignal): Promise<() => void> {
     signal.throwIfAborted();
-    if (this.hasFree(owner)) this.count(owner, 1);
+    if (this.hasFreeSlot(owner)) this.count(owner, 1);
     else await this.wait(owner, signal);
     let isFree = false;
     return () => {
@@ -39,7 +39,7 @@ export class Slots {
     };
   }
 
-  private hasFree(owner: string): boolean {
+  private hasFreeSlot(owner: string): boolean {
     const { atOnce, each } = this.bounds;
     return sum(this.working.values()) < atOnce && (this.working.get(owner) ?? 0) < each;
   }
@@ -95,7 +95,7 @@ export class Slots {
   private next(): void {
     for (const [owner, own] of this.waiting) {
       const [called] = own;
-      if (!called || !this.hasFree(owner)) continue;
+      if (!called || !this.hasFreeSlot(owner)) continue;
       // Its next turn comes after everybody else's.
       this.waiting.delete(owner);
       this.waiting.set(owner, own);

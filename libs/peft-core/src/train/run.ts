@@ -198,7 +198,7 @@ export class Run {
     if (adapter.penalty) tidy(() => adapter.penalty?.().backward());
     const measured = this.measured(sums);
     const gradNorm = optimizer.clip(spec.max_grad_norm);
-    refuseNonfinite(this.step + 1, measured.loss, gradNorm);
+    rejectNonfinite(this.step + 1, measured.loss, gradNorm);
     const { learningRate } = this;
     optimizer.step(learningRate, () => {
       if (adapter.afterStep) tidy(() => adapter.afterStep?.(this.step + 1));
@@ -310,7 +310,7 @@ export class Run {
   }
 }
 
-function refuseNonfinite(step: number, loss: number, gradNorm: number): void {
+function rejectNonfinite(step: number, loss: number, gradNorm: number): void {
   if (Number.isFinite(loss) && Number.isFinite(gradNorm)) return;
   const what = Number.isFinite(loss) ? `gradient norm ${gradNorm}` : `loss ${loss}`;
   throw new DomainError(
