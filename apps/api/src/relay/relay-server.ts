@@ -23,7 +23,7 @@ import { bearer } from '../auth/keys/secret-format.js';
 import { inUrl, Settings } from '../config.js';
 import { log } from '../log.js';
 import { Connections } from './connections.js';
-import { Generations, NotBegun } from './generations.js';
+import { ModelRequests, NotBegun } from './model-requests.js';
 import { RelayKey } from './relay-key.js';
 import { RELAY_OPTIONS } from './relay.js';
 
@@ -37,7 +37,7 @@ export class RelayServer implements OnModuleDestroy {
     private readonly settings: Settings,
     private readonly key: RelayKey,
     private readonly connections: Connections,
-    private readonly generations: Generations,
+    private readonly modelRequests: ModelRequests,
   ) {}
 
   /** Starts listening; answers with the address that the others reach it at. */
@@ -120,7 +120,7 @@ export class RelayServer implements OnModuleDestroy {
     const left = new AbortController();
     call.on('cancelled', () => left.abort());
     const address = { ...worker, gatewayId: null };
-    const responses = this.generations.responses(address, { request, media }, left.signal);
+    const responses = this.modelRequests.responses(address, { request, media }, left.signal);
     for await (const response of responses) {
       if (call.write({ response })) continue;
       // Responses wait, and become one, until the other process has read these.
@@ -133,6 +133,6 @@ export class RelayServer implements OnModuleDestroy {
   }
 }
 
-/** As Generations reads it. */
+/** As ModelRequests reads it. */
 const askStatus = (error: Error): status =>
   error instanceof NotBegun ? status.FAILED_PRECONDITION : status.ABORTED;

@@ -4,7 +4,7 @@ import { EventIngest } from '../events/event-ingest.js';
 import { Leases } from '../lifecycle/lease/lease.js';
 import { Connections } from '../relay/connections.js';
 import { Gateways } from '../relay/gateways.js';
-import { Generations } from '../relay/generations.js';
+import { ModelRequests } from '../relay/model-requests.js';
 import { LeaseExpiry } from '../dispatch/lease-expiry.js';
 import { Workers } from '../workers/workers.js';
 
@@ -19,6 +19,6 @@ export class SessionServices {
     readonly leases: Leases,
     readonly expiry: LeaseExpiry,
     readonly ingest: EventIngest,
-    readonly generations: Generations,
+    readonly modelRequests: ModelRequests,
   ) {}
 }

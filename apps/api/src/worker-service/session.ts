@@ -144,7 +144,7 @@ export class Session implements Connection {
         this.guard(this.events);
         break;
       case 'modelResponse':
-        this.services.generations.received(this, body.value);
+        this.services.modelRequests.received(this, body.value);
         break;
       case 'draining':
         this.draining = true;
@@ -322,7 +322,7 @@ export class Session implements Connection {
     clearTimeout(this.helloTimer);
     if (this.silence) clearTimeout(this.silence);
     this.freeSlots = 0;
-    this.services.generations.workerLost(this);
+    this.services.modelRequests.workerLost(this);
     if (this.services.connections.remove(this))
       log.info({ worker: this.workerId, name: this.name }, 'worker left');
     if (this.sessionId) void this.leave();

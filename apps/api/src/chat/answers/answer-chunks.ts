@@ -12,7 +12,7 @@ import type { Principal } from '../../auth/principal.js';
 import { stopping } from '../../readiness.js';
 import { baseRef, blobRefs } from '../../models/base-ref.js';
 import type { Resolved } from '../../models/models.service.js';
-import { Generations, NotBegun } from '../../relay/generations.js';
+import { ModelRequests, NotBegun } from '../../relay/model-requests.js';
 import { Answers } from './answers.js';
 import type { MediaFile } from '../inference/media-input.js';
 
@@ -78,7 +78,7 @@ export class AnswerChunks {
 
   constructor(
     private readonly answers: Answers,
-    private readonly generations: Generations,
+    private readonly modelRequests: ModelRequests,
   ) {}
 
   /**
@@ -138,7 +138,7 @@ export class AnswerChunks {
       while (answer) {
         const asked = { request: { ...message, id }, media: file?.pieces ?? [] };
         try {
-          for await (const response of this.generations.ask(answer.worker, asked, left)) {
+          for await (const response of this.modelRequests.ask(answer.worker, asked, left)) {
             begun = true;
             const chunk = chunkOf(kind, response);
             if (chunk.piece) tokens = tokensOf(chunk.piece);

@@ -1,7 +1,7 @@
 import type { ModelRequest } from '@graft/contracts/grpc';
 import { expect, it } from 'vitest';
 import type { Connection, Connections } from './connections.js';
-import { Generations } from './generations.js';
+import { ModelRequests } from './model-requests.js';
 import type { Relay } from './relay.js';
 
 const ADDRESS = { workerId: 'worker', sessionId: 'session', gatewayId: null };
@@ -19,16 +19,16 @@ function stream() {
       }),
   };
   const connections: Partial<Connections> = { get: () => worker as Connection };
-  const generations = new Generations(connections as Connections, {} as Relay);
-  return { generations, sent, take: () => take() };
+  const modelRequests = new ModelRequests(connections as Connections, {} as Relay);
+  return { modelRequests, sent, take: () => take() };
 }
 
 it('asks nothing of a worker for one who left before it was the turn of the question', async () => {
-  const { generations, sent, take } = stream();
+  const { modelRequests, sent, take } = stream();
   const left = new AbortController();
   const request = { id: 'answer' } as ModelRequest;
   const media = [Buffer.from('a sound')];
-  const answer = generations.responses(ADDRESS, { request, media }, left.signal).next();
+  const answer = modelRequests.responses(ADDRESS, { request, media }, left.signal).next();
   left.abort();
   expect(await answer).toMatchObject({ done: true });
   take();

@@ -31,7 +31,7 @@ interface Pending {
 
 /** Requests to workers, whichever API process their streams end at, and the responses that have come back here. */
 @Injectable()
-export class Generations {
+export class ModelRequests {
   private readonly pending = new Map<string, Pending>();
 
   constructor(
