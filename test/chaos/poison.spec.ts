@@ -145,7 +145,7 @@ const LONG_KINDS: readonly Poison[] = [
     outcomes: [...thrice('oom_host'), 'oom_host'],
     isFelt: false,
     // The others are still there when it is tried again.
-    pace: 50,
+    pace: 200,
   },
   {
     name: 'an end for want of memory',
