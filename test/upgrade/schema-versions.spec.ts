@@ -97,7 +97,7 @@ describe(
       // One attempt: the run was never lost.
       expect([status, graft.attempts.length]).toEqual(['succeeded', 1]);
     };
-    /** What `graft workers` of the next version prints. */
+    /** Output of `graft workers` of the next version. */
     const workersOf = async (api: TestApi): Promise<string> => {
       const cli = `${ROOT}/apps/cli/dist/main.js`;
       const env = { ...process.env, GRAFT_URL: api.url, GRAFT_API_KEY: old.apiKey };

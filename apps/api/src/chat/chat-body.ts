@@ -98,7 +98,7 @@ export const CompletionBody = z.strictObject({
 });
 export type CompletionBody = z.infer<typeof CompletionBody>;
 
-/** What both endpoints have in common. */
+/** Fields that both endpoints share. */
 type Sampling = z.infer<z.ZodObject<typeof sampling>>;
 
 /** Default of max_tokens. */

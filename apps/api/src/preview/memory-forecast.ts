@@ -9,7 +9,7 @@ import {
 } from '../catalog/plugins.js';
 import type { DataReports } from './reader-protocol.js';
 
-/** What a worker reserves for a job before it begins, as far as the data report tells it. */
+/** Memory that a worker will reserve for a job, estimated from the reports on its data. */
 export function memoryForecast(
   spec: Spec,
   config: HfConfig,

@@ -192,7 +192,7 @@ async function next(pending: Pending, left: AbortSignal): Promise<ModelResponse 
 const lost = (why = 'the connection to the worker was lost; try again'): DomainError =>
   new DomainError('unavailable', why, null, RETRY_AFTER_SECONDS);
 
-/** What the other process says in words, or that it says nothing any more. */
+/** The error that the other API process reported, or one that says that it does not respond. */
 function ofRelay({ code, details }: ServiceError): Error {
   if (code === status.FAILED_PRECONDITION) return new NotBegun(details);
   return code === status.ABORTED ? lost(details) : lost();

@@ -133,6 +133,6 @@ export class RelayServer implements OnModuleDestroy {
   }
 }
 
-/** As ModelRequests reads it. */
+/** gRPC status by which `ModelRequests` of the asking process tells NotBegun from a lost worker. */
 const askStatus = (error: Error): status =>
   error instanceof NotBegun ? status.FAILED_PRECONDITION : status.ABORTED;

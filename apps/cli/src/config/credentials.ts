@@ -11,7 +11,7 @@ export interface Credentials {
 
 /** What the API keeps in credentials.json. */
 export interface Kept extends Credentials {
-  /** Where workers join; null in a file that somebody wrote by hand with an address and a key alone. */
+  /** Address that workers join at. Null if the file was written by hand with a URL and a key only. */
   readonly grpcUrl: string | null;
 }
 
