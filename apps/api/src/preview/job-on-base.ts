@@ -93,9 +93,12 @@ export async function jobOnBase(
   }
 }
 
-/** Equal records stay together, so only the report tells how many are held out, and so how many steps there are. */
+/**
+ * The spec with the exact number of steps. A split keeps equal records together, so only the report says how many are
+ * held out. A validation file holds nothing out.
+ */
 function specOnData(job: AskedJob, resolved: Spec, { validation }: Reports): Spec {
-  if (validation === null) return resolved;
+  if (validation === null || job.request.validation_file) return resolved;
   return resolveJob({ ...job, facts: { ...job.facts, heldOut: validation.examples } });
 }
 
