@@ -12,7 +12,8 @@ const comments = {
             loc: comment.loc,
             message: `A doc comment starts with what the thing is, or with a verb; this one starts with "${fragment}"`,
           });
-        for (const message of dialectIn(comment.value)) context.report({ loc: comment.loc, message });
+        for (const message of dialectIn(comment.value))
+          context.report({ loc: comment.loc, message });
       }
     },
   }),
