@@ -1,4 +1,4 @@
-// Lint: TypeScript's strict rules, the house's size limits, and who may import whom (docs/architecture.md).
+// Lint: TypeScript's strict rules, the house's size limits, and who may import whom (docs/internals/architecture.md).
 import js from '@eslint/js';
 import tseslint from 'typescript-eslint';
 
@@ -48,7 +48,7 @@ const projects = Object.entries(PROJECTS).map(([folder, never]) => ({
         patterns: [
           {
             ...(Array.isArray(never) ? { group: never } : { regex: never }),
-            message: `${folder} must not import this: docs/architecture.md, "Projects"`,
+            message: `${folder} must not import this: docs/internals/architecture.md, "Projects"`,
           },
         ],
       },

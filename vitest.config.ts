@@ -2,7 +2,7 @@ import { availableParallelism } from 'node:os';
 import { defineConfig, type TestProjectInlineConfiguration } from 'vitest/config';
 import { SpecOrder } from './tools/spec-order.mjs';
 
-// Which files run: docs/testing.md.
+// Which files run: docs/internals/testing.md.
 const tier = process.env['GRAFT_TEST_TIER'];
 
 // Specs of one project share a few processes and the modules that these have loaded, because loading the API or the core

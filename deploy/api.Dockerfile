@@ -1,5 +1,5 @@
 # The API with the dashboard. It computes nothing, so there is no libtorch and no compiler in it.
-# Not run where it was written: see docs/deployment.md.
+# Not run where it was written: see docs/guides/deployment.md.
 FROM node:22-bookworm-slim AS build
 WORKDIR /graft
 COPY package.json package-lock.json .npmrc ./
@@ -21,7 +21,7 @@ RUN node node_modules/tsc7/bin/tsc -b \
  && cd apps/dashboard && node ../../node_modules/vite/bin/vite.js build \
  && cd ../.. && npm prune --omit=dev --no-audit --no-fund
 
-# util-linux 2.41, whose setpriv knows Landlock and seccomp (docs/deployment.md, "What confines the reading of files")
+# util-linux 2.41, whose setpriv knows Landlock and seccomp (docs/guides/security.md, "Files of users")
 FROM node:22-trixie-slim
 ENV NODE_ENV=production
 WORKDIR /graft

@@ -1,5 +1,5 @@
 # A worker: the agent, the trainer and the native kernels. CPU by default; --build-arg CUDA=1 builds it
-# against PyTorch's CUDA libraries. Not run where it was written: see docs/deployment.md.
+# against PyTorch's CUDA libraries. Not run where it was written: see docs/guides/deployment.md.
 ARG CUDA=0
 ARG CUDA_IMAGE=nvidia/cuda:12.6.3-cudnn-devel-ubuntu24.04
 

@@ -2,7 +2,7 @@
 // Runs the tests for `npm test`: node tools/run-tests.mjs [--quick | --all] [PATH…] [vitest options]
 //
 // --quick runs what a change to one file is most likely to break, --all adds what is too slow for every run (see
-// vitest.config.ts and docs/testing.md). PATH runs the files that match it, whichever tier they belong to.
+// vitest.config.ts and docs/internals/testing.md). PATH runs the files that match it, whichever tier they belong to.
 //
 // Files that use real servers or processes get one second try, each in a process of its own with nothing beside it. A test that passes
 // only then is a defect of the test or of the product: the reporter prints it, test/flaky.json records it, and the run

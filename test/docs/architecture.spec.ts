@@ -1,4 +1,4 @@
-// docs/architecture.md leads through a job's life by `file:function`. Each of these files and functions must exist.
+// docs/internals/architecture.md leads through a job's life by `file:function`. Each of these files and functions must exist.
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import ts from 'typescript';
@@ -13,10 +13,10 @@ interface Station {
 
 /** Every `file:name` of a section, in order. */
 function stations(section: string): Station[] {
-  const text = readFileSync(join(ROOT, 'docs/architecture.md'), 'utf8');
+  const text = readFileSync(join(ROOT, 'docs/internals/architecture.md'), 'utf8');
   const from = text.indexOf(`## ${section}\n`);
   const to = text.indexOf('\n## ', from + 1);
-  if (from < 0) throw new Error(`docs/architecture.md has no section "${section}"`);
+  if (from < 0) throw new Error(`docs/internals/architecture.md has no section "${section}"`);
   return [
     ...text
       .slice(from, to < 0 ? undefined : to)

@@ -17,10 +17,10 @@ const NOT_OWN: Partial<Record<ErrorCode, Fault | 'asked'>> = {
   internal_error: 'bug',
 };
 
-const DOCS = readFileSync(new URL('../../../docs/reliability.md', import.meta.url), 'utf8').replace(
-  /^[^]*\n## What waits, and what is blamed\n|\n## [^]*$/g,
-  '',
-);
+const DOCS = readFileSync(
+  new URL('../../../docs/internals/reliability.md', import.meta.url),
+  'utf8',
+).replace(/^[^]*\n## Who is blamed for an error\n|\n## [^]*$/g, '');
 
 describe('whose fault an error is', () => {
   it.each(Object.keys(ERROR_CODES) as ErrorCode[])('%s', (code) => {

@@ -185,7 +185,10 @@ function logWarnings(warnings: readonly string[]): void {
   for (const warning of warnings) log.warn(warning);
   const missing = missingOfSandbox();
   if (missing.length > 0)
-    log.warn({ missing }, 'files of users are read without some limits; see docs/deployment.md');
+    log.warn(
+      { missing },
+      'files of users are read without some limits; see docs/guides/security.md',
+    );
 }
 
 /** Everything around the routes, outermost first. */

@@ -271,7 +271,7 @@ describe('the board for Grafana and the alerts', () => {
     const ours = [...text.matchAll(/^# TYPE (graft_\w+)/gm)].map(([, name]) => name!);
     expect(ours.length).toBeGreaterThan(20);
     const shown = asked.map(({ expr }) => expr).join();
-    const page = new URL('../../../docs/deployment.md', import.meta.url);
+    const page = new URL('../../../docs/guides/operations.md', import.meta.url);
     const documented = readFileSync(page, 'utf8');
     expect(ours.filter((name) => !shown.includes(name))).toEqual([]);
     expect(ours.filter((name) => !documented.includes(name))).toEqual([]);

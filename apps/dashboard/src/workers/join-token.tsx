@@ -104,7 +104,7 @@ export function GatewayReach({ gateway }: { gateway: GatewayObject }) {
           <code>
             --grpc-host 0.0.0.0 --grpc-port 8081 --grpc-tls-cert chain.pem --grpc-tls-key key.pem
           </code>
-          ; see “TLS” in docs/deployment.md.
+          ; see “TLS” in docs/guides/deployment.md.
         </p>
       )}
     </>

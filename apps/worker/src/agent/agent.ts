@@ -153,7 +153,7 @@ export class Agent {
   async start(): Promise<void> {
     const { user, missing } = this.sandbox;
     if (missing.length > 0)
-      this.log.warn({ missing }, 'this system confines trainers less than docs/deployment.md says');
+      this.log.warn({ missing }, 'this system confines trainers less than docs/guides/security.md says');
     const killed = this.orphans.killAll();
     if (killed.length > 0)
       this.log.warn({ trainers: killed }, 'killed trainers that a previous worker left behind');
