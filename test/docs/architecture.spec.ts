@@ -59,7 +59,7 @@ function isThere({ file, name }: Station): boolean {
   return readFileSync(join(ROOT, file), 'utf8').includes(name);
 }
 
-describe.each(['One job', 'An answer'])('the section "%s"', (section) => {
+describe.each(['One job', 'A response'])('the section "%s"', (section) => {
   const found = stations(section);
 
   it('names files and functions that exist', () => {
