@@ -1,4 +1,4 @@
-// docs/migrate-from-openai.md, walked through: each command in it runs, in its order, against a server of OpenAI's
+// docs/guides/migrate-from-openai.md: runs each of its commands, in order, against a server with OpenAI's
 // paths and a whole Graft with a worker that trains.
 import { spawnSync } from 'node:child_process';
 import { chmodSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -11,7 +11,7 @@ import { OPENAI_KEY, startOpenaiServer, type OpenaiServer } from '../cli/openai-
 import { Installation, until } from '../e2e/installation.js';
 
 const ROOT = join(import.meta.dirname, '../..');
-const PAGE = readFileSync(join(ROOT, 'docs/migrate-from-openai.md'), 'utf8');
+const PAGE = readFileSync(join(ROOT, 'docs/guides/migrate-from-openai.md'), 'utf8');
 
 /** What a reader puts in place of the page's words in capitals. */
 const MEANT: Readonly<Record<string, string>> = {
