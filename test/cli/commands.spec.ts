@@ -266,7 +266,7 @@ describe('graft, against a running API', () => {
     const before = await files();
     const dry = await run('submit', '-m', 'planned', '-t', chats, '--valid', chats, '--dry-run');
     expect(dry.code).toBe(0);
-    const plan = /12 examples · 9 passes · 108 steps · [\d.]+ k of 24.7 k parameters/;
+    const plan = /12 examples · 9 epochs · 108 steps · [\d.]+ k of 24.7 k parameters/;
     expect(dry.out.split('\n')[0]).toMatch(plan);
     expect(dry.out).toMatch(/method +LoRA: r 16, lora_alpha 32, target_modules all-linear/);
     expect(dry.out).toMatch(/time +unknown until a similar job has run/);
@@ -308,7 +308,7 @@ describe('graft, against a running API', () => {
     expect((await run('cancel', id)).code).toBe(0);
     const packed = ['--suffix', 'packed', '--set', 'graft.quantization=nf4'];
     expect((await run('submit', '-m', 'planned', '-t', chats, ...packed)).code).toBe(0);
-    expect((await run('jobs', '-s', 'packed')).out).toMatch(/ queued +QLoRA +planned in nf4 +0 /);
+    expect((await run('jobs', '-s', 'packed')).out).toMatch(/ queued +QLoRA +planned \(nf4\) +0 /);
     expect((await run('jobs', id)).out).toMatch(/^ +Base +planned$/m);
     expect((await run('cancel', 'packed')).code).toBe(0);
     const refused = await run(

@@ -61,9 +61,9 @@ it('each makes the job that its options say', async () => {
   // no steps before its age
   expect((await run('jobs', '-s', 'whole')).out).toMatch(/queued +Merge +ft:tiny:\S+ +\d+ \w+\n/);
   const kinds = await run('jobs', '--kind', 'combine');
-  expect(kinds.out.match(/Combination of 2 by \w+/g)?.sort()).toEqual([
-    'Combination of 2 by svd',
-    'Combination of 2 by ties',
+  expect(kinds.out.match(/Combination of 2 adapters \(\w+\)/g)?.sort()).toEqual([
+    'Combination of 2 adapters (svd)',
+    'Combination of 2 adapters (ties)',
   ]);
   expect(kinds.out).not.toMatch(/Merge|LoRA r/);
   expect((await run('jobs', '--kind', 'training')).out).not.toMatch(/Merge|Co(mb|nv)|Export/);
@@ -71,6 +71,6 @@ it('each makes the job that its options say', async () => {
 });
 
 it('what is wrong is said by its field', async () => {
-  expect((await run('convert', model)).err).toContain('give rank or energy');
+  expect((await run('convert', model)).err).toContain('set rank or energy');
   expect(await run('combine', model, '-w', 'half')).toMatchObject({ code: 2 });
 });

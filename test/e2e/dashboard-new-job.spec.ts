@@ -67,7 +67,7 @@ describe.skipIf(!program)('the new-job form', () => {
 
     // Another number, another plan.
     await page.locator('#n_epochs').fill('2');
-    await line(page).getByText('2 passes').waitFor();
+    await line(page).getByText('2 epochs').waitFor();
     const steps = Math.ceil(12 / told.hyperparameters.batch_size) * 2;
     expect(await line(page).textContent()).toContain(`${steps} steps`);
     await picture(page, 'new-job-plan');
@@ -257,13 +257,13 @@ describe.skipIf(!program)('the new-job form', () => {
     await page.getByText('Several jobs at once').click();
     await page.getByLabel('Methods', { exact: true }).selectOption('DoRA');
     await page.reload();
-    await line(page).getByText('3 passes').waitFor();
+    await line(page).getByText('3 epochs').waitFor();
     expect(await typed()).toEqual(['kept', '3']);
     await page.getByRole('button', { name: 'Leave out DoRA' }).waitFor();
     await page.getByRole('link', { name: 'Models' }).click();
     await page.waitForURL(/\/models/);
     await page.goBack();
-    await line(page).getByText('3 passes').waitFor();
+    await line(page).getByText('3 epochs').waitFor();
     expect(await typed()).toEqual(['kept', '3']);
     await picture(page, 'new-job-kept');
 

@@ -140,7 +140,7 @@ describe.skipIf(!program)('sounds in the dashboard', () => {
     await page.getByRole('button', { name: /^Submit/ }).click();
     await page.waitForURL(/\/jobs\/ftjob-/);
     await page.getByRole('tab', { name: /^Data/ }).click();
-    await page.getByText('5 of its own: l o w e h').waitFor();
+    await page.getByText('5 characters: l o w e h').waitFor();
     expect(await faults(page)).toEqual([]);
     await worker.assigned();
     expect(tabs.problems()).toEqual([]);

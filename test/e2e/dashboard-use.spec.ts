@@ -69,7 +69,7 @@ describe.skipIf(!program)('a result in the dashboard', () => {
     await curl.getByText(job.fine_tuned_model ?? 'none').waitFor();
     for (const name of ['Python', 'TypeScript', 'PEFT', 'transformers', 'vLLM', 'Ollama'])
       await page.getByRole('region', { name }).waitFor();
-    for (const name of ['llama.cpp', 'llama.cpp, beside its base'])
+    for (const name of ['llama.cpp', 'llama.cpp, with its base'])
       await page.getByRole('region', { name, exact: true }).waitFor();
     await page.getByText('--max-lora-rank 8 ').waitFor();
     await picture(page, 'use-it');
@@ -101,7 +101,7 @@ describe.skipIf(!program)('a result in the dashboard', () => {
     ]);
     await page.getByRole('region', { name: 'Ollama' }).waitFor();
     expect(await page.getByRole('region', { name: 'vLLM' }).count()).toBe(0);
-    expect(await page.getByRole('region', { name: 'beside its base' }).count()).toBe(0);
+    expect(await page.getByRole('region', { name: 'with its base' }).count()).toBe(0);
     expect(tabs.problems()).toEqual([]);
   });
 

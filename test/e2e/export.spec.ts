@@ -176,7 +176,7 @@ it('an export is to download and no more, and says what it cannot be made of', a
     [
       { model: tuned, format: 'vllm', quantization: 'F16' },
       'quantization',
-      /has no part in format "vllm"/,
+      /is not used by format "vllm"/,
     ],
     [{ model: tuned, format: 'gguf', quantization: 'Q3' }, 'quantization', /Q4_K_M/],
   ];

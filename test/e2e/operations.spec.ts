@@ -139,19 +139,19 @@ it('refuses by name what cannot be done', async () => {
   const ia3 = await trained({ peft_type: 'IA3' });
   const cases: readonly (readonly [body: object, param: string, message: RegExp])[] = [
     [{ type: 'convert', model: ia3, rank: 2 }, 'model', /IA3 does not convert to LORA/],
-    [{ type: 'convert', model: lora }, 'rank', /give rank or energy/],
+    [{ type: 'convert', model: lora }, 'rank', /set rank or energy/],
     [{ type: 'merge', model: 'tiny' }, 'model', /tiny is a whole model, not an adapter/],
     [{ type: 'merge', model: lora, rank: 3 }, 'rank', /rank/],
     [{ type: 'combine', adapters: [lora], weights: [1, 2] }, 'weights', /expected 1/],
     [
       { type: 'combine', adapters: [lora], weights: [1], combination_type: 'ties' },
       'density',
-      /needs the fraction/,
+      /fraction of weights to keep/,
     ],
     [
       { type: 'combine', adapters: [lora], weights: [1], density: 0.5 },
       'density',
-      /has no part in combination_type "svd"/,
+      /is not used by combination_type "svd"/,
     ],
     [{ type: 'unite' }, 'type', /merge/],
   ];

@@ -93,7 +93,7 @@ it('a base of sounds learns labels from an archive, and tells them of sounds tha
   const alone = await form('classify', model, unseen[1] as Buffer);
   expect(await alone.json()).toMatchObject({ data: [{ index: 0, label: 'middle' }] });
 
-  writeFileSync(join(graft.dir, 'sound.wav'), unseen[1] as Buffer);
+  writeFileSync(join(graft.dir, 'audio.wav'), unseen[1] as Buffer);
   const { curl, typescript } = await runSnippets(graft, model);
   expect(JSON.parse(curl)).toMatchObject({ data: [{ index: 0, label: 'middle' }] });
   expect(typescript).toContain("label: 'middle'");
@@ -150,7 +150,7 @@ it('a base that writes learns what is said, and writes it whole and as it comes'
     new File([new Uint8Array(tone(pitch, place, 0.8))], 'sound.wav');
   const said = await transcriptions.create({ model, file: sound('middle', 50) });
   expect(said).toMatchObject({ text: 'middle', usage: { type: 'tokens', output_tokens: 7 } });
-  writeFileSync(join(graft.dir, 'sound.wav'), tone('middle', 50, 0.8));
+  writeFileSync(join(graft.dir, 'audio.wav'), tone('middle', 50, 0.8));
   const { curl, typescript } = await runSnippets(graft, model);
   expect(JSON.parse(curl)).toMatchObject({ text: 'middle' });
   expect(typescript).toBe('middle\n');

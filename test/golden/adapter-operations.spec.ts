@@ -232,7 +232,7 @@ describe('conversions', () => {
     ['llama/lora-embedding', { rank: 2 }, 'not an embedding'],
     ['llama/prompt', { rank: 2 }, 'PROMPT_TUNING does not convert'],
     ['llama/loha', { rank: 33 }, 'expected at most'],
-    ['llama/loha', {}, 'give rank or energy'],
+    ['llama/loha', {}, 'set rank or energy'],
     ['llama/loha', { rank: 2, energy: 0.5 }, 'not both'],
   ])('%s, %o is refused', (dir, how, message) => expect(refusal(dir, how)).toContain(message));
 });

@@ -103,7 +103,7 @@ it('says first what the job comes to, and what it cuts', () => {
   };
   const { stderr, status } = run(job('cut', changes), 'cut');
   expect(status).toBe(0);
-  expect(stderr).toMatch(/21 examples · 3 passes · 2 steps · [\d.]+ of 24.7 k parameters\n/);
+  expect(stderr).toMatch(/21 examples · 3 epochs · 2 steps · [\d.]+ of 24.7 k parameters\n/);
   expect(stderr).toMatch(/1 example of the training_file cut at 100 tokens: line 2\n/);
 });
 

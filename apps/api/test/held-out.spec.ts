@@ -193,7 +193,7 @@ it('tells the accuracy beside that of the most frequent label', async () => {
   });
   expect(shown).toMatchObject({ code: 0 });
   expect(shown.out.replace(/\s+/g, ' ')).toContain(
-    'Validation accuracy 83 % (always answering the most frequent label: 67 %) at step 2',
+    'Validation accuracy 83 % (always predicting the most frequent label: 67 %) at step 2',
   );
   worker.vanish();
 });

@@ -87,7 +87,7 @@ it('lists the answers of each step, newest first, and tells of them among the ev
   const events = await api.get<Page<JobEventObject>>(`/fine_tuning/jobs/${job.id}/events`);
   expect(events.data.find(({ graft }) => graft.kind === 'sample')).toMatchObject({
     type: 'message',
-    message: 'Step 2: answered its 2 sample prompts',
+    message: 'Step 2: answered 2 sample prompts',
     data: { step: 2 },
   });
   await cancel(job.id);

@@ -103,7 +103,7 @@ describe('a sweep', () => {
   });
 
   it.each([
-    [{ search: { algorithm: 'grid' } }, 'search.parameters', 'must name a field at least'],
+    [{ search: { algorithm: 'grid' } }, 'search.parameters', 'must name at least one field'],
     [{}, 'search', 'search is required'],
     [
       { search: { algorithm: 'grid', parameters: { learning_rate: [1] } } },

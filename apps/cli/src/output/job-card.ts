@@ -149,7 +149,7 @@ export function lossesText({ graft: { train_loss, valid_loss, best } }: JobObjec
     .join(', ');
 }
 
-/** "accuracy 91 % (always answering the most frequent label: 17 %) at step 40"; null where labels are not told. */
+/** "accuracy 91 % (always predicting the most frequent label: 17 %) at step 40"; null where labels are not told. */
 export function bestAccuracy({ graft: { best } }: JobObject): string | null {
   const found = best && labelEvaluation({ ...best });
   if (!found) return null;

@@ -4,11 +4,11 @@ import { lettersText, memoryText, planLine } from '@graft/contracts/plan-line';
 import { placeText } from '@graft/contracts/queue-place';
 import { bytes, printable } from './terminal.js';
 
-/** "12 examples · 9 passes · 108 steps · …" */
+/** "12 examples · 9 epochs · 108 steps · …" */
 export function lineOf(preview: JobPreviewObject): string {
   return planLine({
     examples: preview.examples,
-    passes: preview.hyperparameters.n_epochs,
+    epochs: preview.hyperparameters.n_epochs,
     steps: preview.steps,
     seconds: preview.seconds,
     trainable: preview.trainable_parameters,

@@ -10,7 +10,7 @@ it('says how a base is held beside its name', () => {
   const job = (quantization: string | null) =>
     ({ model: 'smollm2', graft: { quantization } }) as unknown as JobObject;
   render(cell({ row: { original: job('nf4') } }));
-  expect(screen.getByText('smollm2 in nf4').title).toBe('smollm2 in nf4');
+  expect(screen.getByText('smollm2 (nf4)').title).toBe('smollm2 (nf4)');
   render(cell({ row: { original: job(null) } }));
   screen.getByText('smollm2');
 });

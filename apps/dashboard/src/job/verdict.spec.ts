@@ -72,14 +72,14 @@ it('says on how many examples that was measured', () => {
   );
   const heldOut = job({ validation: false, split: 0.1, on: 1200 });
   expect(verdict(heldOut, metrics([[80, 2.5]]))).toBe(
-    'Validation loss 2.500 on 1,200 held-out examples (64 of them before the end) at step 80.',
+    'Validation loss 2.500 on 1,200 held-out examples (64 before the end) at step 80.',
   );
   const rose = metrics([
     [0, 5.12],
     [40, 5.34],
   ]);
   expect(verdict(heldOut, rose)).toContain(
-    'loss on 1,200 held-out examples (64 of them before the end) never got better than',
+    'loss on 1,200 held-out examples (64 before the end) never got better than',
   );
 });
 it('says that it overfits where the run was warned of that', () =>
@@ -164,7 +164,7 @@ it('tells of labels how many are right, and what the most frequent label gives',
   const one = found(job({ labels: LABELS, ...heldOut, published: 40 }), learnt);
   expect(one?.isBad).toBe(false);
   expect(one?.words).toBe(
-    'Validation accuracy 91 % (always answering the most frequent label: 17 %) on 25 held-out examples at step 40; validation loss 1.200 → 0.4000, best at step 40 of 80, no sign of overfitting.',
+    'Validation accuracy 91 % (always predicting the most frequent label: 17 %) on 25 held-out examples at step 40; validation loss 1.200 → 0.4000, best at step 40 of 80, no sign of overfitting.',
   );
 });
 it('is of the step whose weights the model holds', () => {
@@ -173,14 +173,14 @@ it('is of the step whose weights the model holds', () => {
     [80, 0.5, 0.9, 0.5],
   ]);
   const words = (published?: number) => verdict(job({ labels: LABELS, split: 0.1, ...(published && { published }) }), learnt); // prettier-ignore
-  expect(words(80)).toContain('accuracy 90 % (always answering the most frequent label: 50 %) at step 80'); // prettier-ignore
+  expect(words(80)).toContain('accuracy 90 % (always predicting the most frequent label: 50 %) at step 80'); // prettier-ignore
   expect(words()).toContain('at step 40');
 });
 it('calls no success what is no better than chance', () => {
   const one = found(job({ labels: LABELS, split: 0.1 }), told([[80, 1.51, 0.2, 0.3]], [1.81, 1.5]));
   expect(one?.isBad).toBe(true);
   expect(one?.words).toBe(
-    'Validation accuracy 20 %, no better than chance (always answering the most frequent label: 30 %) at step 80; validation loss 1.510 at step 80.',
+    'Validation accuracy 20 %, no better than chance (always predicting the most frequent label: 30 %) at step 80; validation loss 1.510 at step 80.',
   );
   const good = found(job({ labels: LABELS, split: 0.1 }), told([[80, 1.51, 0.2]]));
   expect(good).toMatchObject({ isBad: false, words: expect.stringContaining('(guessing among 6 labels: 17 %)') as string }); // prettier-ignore

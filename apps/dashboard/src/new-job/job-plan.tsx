@@ -32,7 +32,7 @@ function startOf(plan: JobPreviewObject): readonly Fact[] {
 
 /** That the job makes of its texts: how many, and which. */
 function lettersOf({ graft }: JobPreviewObject): readonly Fact[] {
-  const [count, which] = lettersText(graft)?.split(' of its own: ') ?? [];
+  const [count, which] = lettersText(graft)?.split(' characters: ') ?? [];
   return count === undefined ? [] : [['Letters', count, which]];
 }
 
@@ -80,7 +80,7 @@ export function JobPlan({ plan, refused, asking }: Preview) {
 function Plan({ plan }: { plan: JobPreviewObject }) {
   const line = planLine({
     examples: plan.examples,
-    passes: plan.hyperparameters.n_epochs,
+    epochs: plan.hyperparameters.n_epochs,
     steps: plan.steps,
     seconds: plan.seconds,
     trainable: plan.trainable_parameters,

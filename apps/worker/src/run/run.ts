@@ -219,7 +219,7 @@ class LocalRun {
     this.progress.say(
       planLine({
         examples: run.data.examples.length,
-        passes: run.spec.n_epochs,
+        epochs: run.spec.n_epochs,
         steps: run.data.totalSteps,
         seconds: null,
         trainable: run.trainableParameters,

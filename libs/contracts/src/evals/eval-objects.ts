@@ -1,9 +1,9 @@
-// OpenAI's evals, as the API shows them.
+// OpenAI's eval objects, as the API returns them.
 import { z } from 'zod';
 
 export const TestingCriterionObject = z.looseObject({ name: z.string(), type: z.string() }).meta({
   id: 'TestingCriterionObject',
-  description: 'What a grader is beyond its name and type depends on the type.',
+  description: 'Grader; fields other than its name and type depend on the type.',
 });
 export type TestingCriterionObject = z.infer<typeof TestingCriterionObject>;
 
@@ -20,7 +20,7 @@ export const EvalObject = z
     }),
     testing_criteria: z.array(TestingCriterionObject).readonly(),
   })
-  .meta({ id: 'EvalObject', description: "An eval, as OpenAI's API answers." });
+  .meta({ id: 'EvalObject', description: "Eval in OpenAI's format." });
 export type EvalObject = z.infer<typeof EvalObject>;
 
 export const EvalRunStatus = z
@@ -40,7 +40,7 @@ export const EvalRunCounts = z
       .array(z.record(z.string(), z.union([z.string(), z.number()])).readonly())
       .readonly(),
   })
-  .meta({ id: 'EvalRunCounts', description: "A run's items, counted." });
+  .meta({ id: 'EvalRunCounts', description: 'Item counts and token usage of an eval run.' });
 export type EvalRunCounts = z.infer<typeof EvalRunCounts>;
 
 export const EvalRunObject = EvalRunCounts.extend({
@@ -49,7 +49,9 @@ export const EvalRunObject = EvalRunCounts.extend({
   eval_id: z.string(),
   report_url: z.string(),
   status: EvalRunStatus,
-  model: z.string().describe('Empty where answers are graded that were there already.'),
+  model: z
+    .string()
+    .describe('Model that answered the items; empty if the run grades existing responses.'),
   name: z.string(),
   created_at: z.number(),
   data_source: z.record(z.string(), z.unknown()).readonly(),
@@ -57,11 +59,11 @@ export const EvalRunObject = EvalRunCounts.extend({
   error: z
     .object({ code: z.string(), message: z.string() })
     .nullable()
-    .describe('Why the run failed: what it waited for did not come.'),
+    .describe('Reason why the run failed; null if it did not.'),
   graft: z
     .object({ items_deleted_at: z.number().nullable(), samples_deleted_at: z.number().nullable() })
     .describe(
-      'When its items were deleted with their file, and its samples with that or with the job of their model. Scores and counts stay.',
+      'Times at which the items were deleted (with their file) and the samples (with that file or with the job of their model). Scores and counts are kept.',
     ),
 }).meta({ id: 'EvalRunObject' });
 export type EvalRunObject = z.infer<typeof EvalRunObject>;
@@ -76,10 +78,10 @@ export const EvalItemResult = z
       .record(z.string(), z.unknown())
       .readonly()
       .nullable()
-      .describe('What a model that grades answered.'),
+      .describe('Response of a grader that is a model; null for other graders.'),
     error: z.exactOptional(z.object({ code: z.string(), message: z.string() })),
   })
-  .meta({ id: 'EvalItemResult', description: 'What one grader says of one item.' });
+  .meta({ id: 'EvalItemResult', description: 'Result of one grader for one item.' });
 export type EvalItemResult = z.infer<typeof EvalItemResult>;
 
 export const EvalOutputItemObject = z
@@ -90,11 +92,11 @@ export const EvalOutputItemObject = z
     run_id: z.string(),
     eval_id: z.string(),
     status: z.enum(['pass', 'fail', 'error']),
-    datasource_item_id: z.number().describe("The item's number in its source, from 0."),
+    datasource_item_id: z.number().describe('Index of the item in its data source, from 0.'),
     datasource_item: z
       .record(z.string(), z.unknown())
       .readonly()
-      .describe('Empty where it was deleted with its file.'),
+      .describe('Item that was graded; empty if it was deleted with its file.'),
     results: z.array(EvalItemResult).readonly(),
     sample: z.record(z.string(), z.unknown()).readonly().nullable(),
   })

@@ -1,10 +1,10 @@
-// What evals' results say, in words. Without zod, since the dashboard's bundle has it.
+// Texts of eval results. No zod: the dashboard bundles this file.
 import type { EvalItemResult, EvalOutputItemObject } from './eval-objects.js';
 
-/** Name of the number that an eval gives a checkpoint: the share of its items that pass. */
+/** Name of the metric that an eval gives a checkpoint: the fraction of items that pass. */
 export const EVAL_SCORE = 'eval_score';
 
-/** What the model answered of an item; null where there is no answer. */
+/** Returns the model's response to an item; null if there is none. */
 export function answerOf({ sample }: Pick<EvalOutputItemObject, 'sample'>): string | null {
   const text = sample?.['output_text'];
   if (typeof text === 'string') return text;
@@ -13,11 +13,11 @@ export function answerOf({ sample }: Pick<EvalOutputItemObject, 'sample'>): stri
   return typeof first?.content === 'string' ? first.content : null;
 }
 
-/** Whether a grader has no verdict. An answer that lacks what the grader reads is wrong, not ungraded. */
+/** Whether a grader returned no verdict. A response without the part that the grader reads is wrong, not ungraded. */
 export const isUngraded = ({ error }: Pick<EvalItemResult, 'error'>): boolean =>
   error !== undefined && error.code !== 'sample_parse_error';
 
-/** Why an item could not be asked or graded, or what its answer lacks; null where all went well. */
+/** Returns why an item has no response or no verdict, or what its response is missing; null if there was no error. */
 export function itemError({
   sample,
   results,

@@ -1,4 +1,4 @@
-/** What was found in the file that a job learns from. */
+// Report on a training or validation file for one base model.
 import { z } from 'zod';
 
 export const DataReport = z
@@ -6,38 +6,42 @@ export const DataReport = z
     examples: z.number(),
     tokens: z
       .number()
-      .describe('Tokens of one pass, as cut; extrapolated from a sample where `sampled`.'),
+      .describe(
+        'Tokens per epoch after truncation; extrapolated from a sample if `sampled` is true.',
+      ),
     supervised_tokens: z.number(),
     sampled: z.boolean(),
     longest: z
       .number()
       .describe(
-        'Tokens of the longest example before cutting (of those looked at), and where examples are cut.',
+        'Tokens of the longest example before truncation, among the examples analyzed. Examples are truncated to `max_seq_len`.',
       ),
     largest_rows: z
       .number()
       .describe(
-        'Rows of tokens, patches or frames that the largest example (of those looked at) puts through the base, as cut.',
+        'Sequence length (tokens, patches or frames) of the largest example after truncation, among the examples analyzed.',
       ),
-    memory_bytes: z.number().describe('What its examples take in a trainer.'),
+    memory_bytes: z.number().describe('Memory of the examples in a trainer, in bytes.'),
     max_seq_len: z.number(),
     cut: z
       .number()
       .describe(
-        'Examples cut at their end, and the lines of the first twenty. None has lost all it teaches: those are refused.',
+        'Number of examples truncated at their end; `cut_lines` has the lines of the first 20. Examples that would lose all their targets are rejected.',
       ),
     cut_lines: z.array(z.number()).readonly(),
     duplicates: z.number(),
     validation_examples: z
       .exactOptional(z.number())
-      .describe('Of a job with validation data: how many examples they have.'),
-    overlap: z.number().describe('Examples that the training file has, too; of a validation file.'),
+      .describe('Number of validation examples, for a job with validation data.'),
+    overlap: z
+      .number()
+      .describe('For a validation file, number of examples that the training file also contains.'),
     formats: z.record(z.string(), z.number()).readonly(),
     ignored_fields: z
       .record(z.string(), z.number())
       .readonly()
       .describe(
-        "Fields that this base's template does not use (such as `tools`), and how many records have them.",
+        "Number of records with each field that the base's chat template does not use, such as `tools`.",
       ),
     pictures: z
       .object({
@@ -47,13 +51,13 @@ export const DataReport = z
       })
       .optional()
       .describe(
-        'Of pictures: how many were decoded to be looked at, and in which sizes they come.',
+        'For image data, number of images decoded for the report, and their smallest and largest size in pixels.',
       ),
-    warnings: z.array(z.string()).readonly().describe('A sentence each, for people.'),
+    warnings: z.array(z.string()).readonly().describe('Warnings, one sentence each.'),
   })
   .meta({
     id: 'DataReport',
     description:
-      'What a training or validation file is for one base: found when a job is created, or asked for by a preview.',
+      'Report on a training or validation file for one base model, made when a job is created or previewed.',
   });
 export type DataReport = z.infer<typeof DataReport>;

@@ -1,4 +1,4 @@
-// A file of OpenAI's wire contract, and what Graft's check found in it.
+// File object of OpenAI's API, with Graft's report on training data.
 import { z } from 'zod';
 
 export const FileTask = z
@@ -9,10 +9,10 @@ export const FileTask = z
       .string()
       .nullable()
       .describe(
-        'The first record that it cannot learn from, and why: "line 3: …"; null where it fits.',
+        'First record that the task cannot use, and the reason, such as "line 3: …"; null if the file fits.',
       ),
   })
-  .meta({ id: 'FileTask', description: 'Whether a task can learn from every record of a file.' });
+  .meta({ id: 'FileTask', description: 'Whether a task can use every record of a file.' });
 export type FileTask = z.infer<typeof FileTask>;
 
 export const FileReport = z
@@ -22,54 +22,56 @@ export const FileReport = z
       .array(z.string())
       .readonly()
       .describe(
-        'Why it cannot be used: a sentence for each of the first twenty reasons, with the lines it is true of.',
+        'Reasons why the file cannot be used: one sentence for each of the first 20, with the affected lines.',
       ),
     tasks: z
       .exactOptional(z.array(FileTask).readonly())
-      .describe('Whether each task can learn from it.'),
+      .describe('Whether each task can use the file.'),
     checked_as: z
       .exactOptional(z.string())
-      .describe('The task whose formats and problems these are.'),
+      .describe('Task that `formats` and `problems` refer to.'),
     formats: z
       .record(z.string(), z.number())
       .readonly()
       .describe(
-        'Records of each format: `messages`, `prompt_completion`, `text`, … More than one key: a mixture.',
+        'Number of records per format: `messages`, `prompt_completion`, `text`, … A file that mixes formats has several keys.',
       ),
     duplicates: z
       .number()
-      .describe('Records that say the same as an earlier one, and the lines of the first twenty.'),
+      .describe(
+        'Number of records that repeat an earlier one; `duplicate_lines` has the lines of the first 20.',
+      ),
     duplicate_lines: z.array(z.number()).readonly(),
     ignored_fields: z
       .record(z.string(), z.number())
       .readonly()
-      .describe('Fields that training does not read, and how many records have them.'),
+      .describe('Number of records with each field that training ignores.'),
     labels: z
       .exactOptional(z.record(z.string(), z.number()).readonly())
       .describe(
-        'How many records have each label; absent where they have none, or more than a thousand.',
+        'Number of records per label; absent without labels or with more than 1,000 of them.',
       ),
     longest_line: z.object({ line: z.number(), bytes: z.number() }).nullable(),
     converted_from: z
       .string()
       .nullable()
       .describe(
-        'What was read when it was not JSON Lines of one of the formats: `csv`, `json`, `sharegpt`, `alpaca`, `parquet`, `arrow` (and folders of datasets), `imagefolder`, `audiofolder`.',
+        'Source format of a converted file: `csv`, `json`, `sharegpt`, `alpaca`, `parquet`, `arrow` (also folders saved by datasets), `imagefolder` or `audiofolder`; null for JSON Lines of one of the formats.',
       ),
     columns: z
       .exactOptional(z.record(z.string(), z.string()).readonly())
-      .describe('Of a table whose upload named its columns: which is what.'),
+      .describe('Column per record field, for a table whose upload mapped its columns.'),
     label_warning: z
       .exactOptional(z.string())
       .describe(
-        'Of a table that was read as texts beside a column that looks like their labels: what was left out, and how to map it. It is among `warnings`, too.',
+        'Warning about a table that was read as texts although another column looks like labels, and how to map that column. Also in `warnings`.',
       ),
-    warnings: z.array(z.string()).readonly().describe('A sentence each, for people.'),
+    warnings: z.array(z.string()).readonly().describe('Warnings, one sentence each.'),
   })
   .meta({
     id: 'FileReport',
     description:
-      'What an upload with purpose fine-tune holds. No base is known yet, so records and bytes are counted, not tokens.',
+      'Report on an upload with purpose `fine-tune`. The base model is not known yet, so it counts records and bytes, not tokens.',
   });
 export type FileReport = z.infer<typeof FileReport>;
 
@@ -84,9 +86,7 @@ export const FileObject = z
     status: z.enum(['uploaded', 'processed', 'error']),
     status_details: z.exactOptional(z.string().nullable()),
     expires_at: z.exactOptional(z.number()),
-    graft: z
-      .exactOptional(FileReport)
-      .describe('What the check of training data found; absent for other files.'),
+    graft: z.exactOptional(FileReport).describe('Report on training data; absent for other files.'),
   })
   .meta({ id: 'FileObject' });
 export type FileObject = z.infer<typeof FileObject>;

@@ -1,4 +1,4 @@
-/** Uploads in parts, as the API answers them. */
+// Multipart uploads, as the API returns them.
 import { z } from 'zod';
 import { FileObject } from './file-objects.js';
 
@@ -6,7 +6,7 @@ export const UploadObject = z
   .object({
     object: z.literal('upload'),
     id: z.string(),
-    bytes: z.number().describe('Of the whole file.'),
+    bytes: z.number().describe('Size of the whole file in bytes.'),
     created_at: z.number(),
     expires_at: z.number(),
     filename: z.string(),
@@ -17,7 +17,9 @@ export const UploadObject = z
       parts: z
         .array(z.object({ id: z.string(), bytes: z.number(), sha256: z.string() }))
         .readonly()
-        .describe('Those that have arrived, in that order; none once it is not pending.'),
+        .describe(
+          'Parts received so far, in order of arrival; empty unless the upload is pending.',
+        ),
     }),
   })
   .meta({ id: 'UploadObject' });

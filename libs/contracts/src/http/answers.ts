@@ -1,26 +1,29 @@
-// What is answered besides objects that are kept: OpenAI's texts, vectors, grades and evals, and errors.
+// Responses that are not stored objects: errors, and OpenAI's completions, embeddings, grades and transcripts.
 import { z } from 'zod';
 
 export const ErrorObject = z
   .object({
     error: z.object({
-      message: z.string().describe('A sentence for people, that names the field or the line'),
+      message: z.string().describe('Message that names the field or line and says what to do'),
       type: z.string(),
-      param: z.string().nullable().describe('The whole path of the field'),
+      param: z
+        .string()
+        .nullable()
+        .describe('Full path of the field, such as peft.r; null if no field is at fault'),
       code: z.string().nullable(),
       columns: z
         .array(z.string())
         .readonly()
         .exactOptional()
-        .describe('Of a table that was refused because nobody can tell which is what'),
+        .describe('Columns of a rejected table whose roles are ambiguous'),
       suggested_columns: z
         .record(z.string(), z.string())
         .readonly()
         .exactOptional()
-        .describe('Of such a table: columns that may be meant, by the fields of a record'),
+        .describe('Suggested column of such a table for each field of a record'),
     }),
   })
-  .meta({ id: 'Error', description: 'The one shape of all errors, which is OpenAI’s.' });
+  .meta({ id: 'Error', description: 'Error in OpenAI’s format.' });
 
 const usage = z.object({
   prompt_tokens: z.int(),
@@ -31,19 +34,24 @@ const finish = z.enum(['stop', 'length', 'tool_calls']);
 const call = z.object({
   id: z.string(),
   type: z.literal('function'),
-  function: z.object({ name: z.string(), arguments: z.string().describe('A JSON object') }),
+  function: z.object({
+    name: z.string(),
+    arguments: z.string().describe('Arguments as a JSON object'),
+  }),
 });
 const head = { id: z.string(), created: z.int(), model: z.string() };
 const token = z.object({
   token: z.string(),
-  logprob: z.number().describe('ln p, before temperature and top_p; -9999 where it is less'),
+  logprob: z
+    .number()
+    .describe('Natural logarithm of the probability, before temperature and top_p; at least -9999'),
   bytes: z.array(z.int()).nullable(),
 });
 const chatLogprobs = z
   .object({
     content: z
       .array(token.extend({ top_logprobs: z.array(token) }))
-      .describe('Of the tokens of the text, in order'),
+      .describe('Log probabilities of the tokens of the text, in order'),
     refusal: z.null(),
   })
   .nullable();
@@ -53,12 +61,14 @@ const textLogprobs = z
     token_logprobs: z.array(z.number()),
     top_logprobs: z
       .array(z.record(z.string(), z.number()))
-      .describe('Of the likeliest, by token; the one that was chosen is among them'),
-    text_offset: z.array(z.int()).describe('UTF-16 units of the text before the token'),
+      .describe('Log probabilities of the most likely tokens and of the sampled one, by token'),
+    text_offset: z
+      .array(z.int())
+      .describe('Offset of each token in the text, in UTF-16 code units'),
   })
   .nullable();
 const choice = { index: z.int(), finish_reason: finish };
-/** Of a stream: all but the last have none. */
+/** Choice of a streamed chunk. Only the last chunk has a finish reason. */
 const chunk = { ...choice, finish_reason: finish.nullable() };
 
 export const ChatCompletionObject = z
@@ -71,7 +81,10 @@ export const ChatCompletionObject = z
         logprobs: chatLogprobs,
         message: z.object({
           role: z.literal('assistant'),
-          content: z.string().nullable().describe('null where there are only calls'),
+          content: z
+            .string()
+            .nullable()
+            .describe('Text of the message; null if there are only tool calls'),
           refusal: z.null().exactOptional(),
           tool_calls: z.array(call).exactOptional(),
         }),
@@ -127,7 +140,7 @@ export const EmbeddingsObject = z
         index: z.int(),
         embedding: z.union([
           z.array(z.number()),
-          z.string().describe('f32, little-endian, in base64: of `encoding_format` "base64"'),
+          z.string().describe('Base64 of little-endian f32 values, for `encoding_format` "base64"'),
         ]),
       }),
     ),
@@ -145,11 +158,14 @@ export const ClassificationObject = z
     data: z
       .array(z.looseObject({ index: z.int() }))
       .describe(
-        'By input. Labels of texts: label, probabilities by label, probs, num_classes; several labels: labels; a measure: value; words: tags; questions: answer, score, start, end.',
+        'Results per input. Single label: label, probabilities by label, probs, num_classes; multiple labels: labels; regression: value; token classification: tags; question answering: answer, score, start, end.',
       ),
     usage,
   })
-  .meta({ id: 'Classification', description: 'vLLM’s shape, with what the task gives.' });
+  .meta({
+    id: 'Classification',
+    description: 'Classification in vLLM’s format, with additional fields per task.',
+  });
 
 const json = z.record(z.string(), z.unknown());
 
@@ -166,20 +182,20 @@ export const ReadyObject = z
   .object({
     process: z
       .enum(['starting', 'ok', 'stopping'])
-      .describe('starting: it has not written its credentials yet'),
+      .describe('State of the process; starting: it has not written its credentials yet'),
     database: z.enum(['ok', 'down']),
     queue: z.enum(['ok', 'down']),
     notifications: z.enum(['ok', 'down']),
     storage: z
       .enum(['ok', 'down'])
-      .describe('Of the blobs; down does not make the process unready'),
+      .describe('State of the blob storage; down does not make the process unready'),
   })
   .meta({ id: 'Ready' });
 export type ReadyObject = z.infer<typeof ReadyObject>;
 
 const TokenUsage = z.object({
   type: z.literal('tokens'),
-  input_tokens: z.int().describe('Rows that the base made of the sound'),
+  input_tokens: z.int().describe('Encoder frames of the audio'),
   output_tokens: z.int(),
   total_tokens: z.int(),
 });
@@ -192,15 +208,22 @@ export type TranscriptionObject = z.infer<typeof TranscriptionObject>;
 export const TranscriptionSegment = z
   .object({
     id: z.int(),
-    seek: z.int().describe('Hundredths of a second before its window'),
-    start: z.number().describe('Seconds'),
-    end: z.number(),
+    seek: z.int().describe('Start of the window, in hundredths of a second'),
+    start: z.number().describe('Start in seconds'),
+    end: z.number().describe('End in seconds'),
     text: z.string(),
     tokens: z.array(z.int()),
     temperature: z.number(),
-    avg_logprob: z.number().describe('Of its window'),
-    compression_ratio: z.number().describe('Bytes of its text to those that zlib makes of it'),
-    no_speech_prob: z.number().nullable().describe('Of its window; null: the base has no token'),
+    avg_logprob: z.number().describe('Mean log probability of the tokens of the window'),
+    compression_ratio: z
+      .number()
+      .describe('Ratio of the size of the text to its size compressed with zlib'),
+    no_speech_prob: z
+      .number()
+      .nullable()
+      .describe(
+        'Probability that the window has no speech; null if the base model has no token for it',
+      ),
   })
   .meta({ id: 'TranscriptionSegment' });
 export type TranscriptionSegment = z.infer<typeof TranscriptionSegment>;
@@ -208,8 +231,11 @@ export type TranscriptionSegment = z.infer<typeof TranscriptionSegment>;
 export const TranscriptionVerboseObject = z
   .object({
     task: z.literal('transcribe'),
-    language: z.string().nullable().describe('Asked for, trained with or heard; null: not known'),
-    duration: z.number().describe('Seconds'),
+    language: z
+      .string()
+      .nullable()
+      .describe('Language that was requested, trained with or detected; null if unknown'),
+    duration: z.number().describe('Duration of the audio in seconds'),
     text: z.string(),
     segments: z.array(TranscriptionSegment),
     usage: z.object({ type: z.literal('duration'), seconds: z.int() }),
@@ -217,7 +243,7 @@ export const TranscriptionVerboseObject = z
   .meta({ id: 'TranscriptionVerbose' });
 export type TranscriptionVerboseObject = z.infer<typeof TranscriptionVerboseObject>;
 
-/** By `response_format`: `json`, `verbose_json`. */
+/** Transcription for `response_format` `json` or `verbose_json`. */
 export const TranscriptionAnswer = z
   .union([TranscriptionObject, TranscriptionVerboseObject])
   .meta({ id: 'TranscriptionAnswer' });

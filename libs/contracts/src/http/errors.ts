@@ -1,29 +1,29 @@
-/** The API's one error shape: OpenAI's `{"error":{message,type,param,code}}`. */
+/** Error response in OpenAI's format: `{"error":{message,type,param,code}}`. */
 export interface ErrorBody {
   readonly error: {
     readonly message: string;
     readonly type: string;
     readonly param: string | null;
     readonly code: string | null;
-    /** Of a table that was refused because nobody can tell which of its columns is what. */
+    /** Columns of a rejected table whose roles are ambiguous. */
     readonly columns?: readonly string[];
-    /** Of such a table: columns that may be meant, by the fields of a record. */
+    /** Suggested column of such a table for each field of a record. */
     readonly suggested_columns?: Readonly<Record<string, string>>;
   };
 }
 
 /**
- * Whether a job is tried again after an attempt that failed with a code, and what that try counts against:
- * - `never`: it would fail again.
- * - `once`: one more time.
- * - `crash`: until the budget of crashes without a new checkpoint is spent.
- * - `infra`: until the job's budget of failures of the infrastructure is spent.
- * - `wait`: after a while, as often as it takes; it counts against nothing.
- * - `free`: at once, as often as it takes; it counts against nothing.
+ * Retry policy of a job after an attempt that failed with a code:
+ * - `never`: no retry, because it would fail again.
+ * - `once`: one retry.
+ * - `crash`: retries until the budget of crashes without a new checkpoint is spent.
+ * - `infra`: retries until the job's budget of infrastructure failures is spent.
+ * - `wait`: unlimited retries with a delay; no budget is charged.
+ * - `free`: unlimited immediate retries; no budget is charged.
  */
 export type Retry = 'never' | 'once' | 'crash' | 'infra' | 'wait' | 'free';
 
-/** Every code that a DomainError may carry: HTTP status, OpenAI's error type, and what a job does after it. */
+/** HTTP status, OpenAI error type and retry policy of every code of a DomainError. */
 export const ERROR_CODES = {
   invalid_value: { status: 400, type: 'invalid_request_error', retry: 'never' },
   missing_required_parameter: { status: 400, type: 'invalid_request_error', retry: 'never' },
@@ -53,46 +53,46 @@ export const ERROR_CODES = {
   unavailable: { status: 503, type: 'server_error', retry: 'never' },
   no_worker: { status: 503, type: 'server_error', retry: 'never' },
   disk_full: { status: 507, type: 'server_error', retry: 'wait' },
-  // Classes of a failed attempt; they travel in events and in a job's `error`, not as HTTP answers.
+  // Exit classes of failed attempts. They appear in events and in a job's `error`, not in HTTP responses.
   user_error: { status: 400, type: 'invalid_request_error', retry: 'never' },
-  /** The base found no room beside what uses the memory; another worker of the pool may have it. */
+  /** The worker has too little free memory for the base; another worker of the pool may have enough. */
   no_memory: { status: 503, type: 'server_error', retry: 'once' },
   oom_host: { status: 500, type: 'server_error', retry: 'once' },
   oom_heap: { status: 500, type: 'server_error', retry: 'never' },
   oom_gpu: { status: 500, type: 'server_error', retry: 'never' },
   io_error: { status: 500, type: 'server_error', retry: 'infra' },
-  /** The checkpoint that a run was to resume from is not what was stored: the one before is taken. */
+  /** The checkpoint to resume from differs from what was stored; the retry resumes from the previous one. */
   damaged_checkpoint: { status: 500, type: 'server_error', retry: 'free' },
-  /** What the worker reported of the run cannot be stored. */
+  /** A report of the worker on the run cannot be stored. */
   invalid_report: { status: 500, type: 'server_error', retry: 'crash' },
-  /** The server has a defect that shows when it prepares the job for a worker. */
+  /** The API failed to prepare the job for a worker because of a bug. */
   preparation_failed: { status: 500, type: 'server_error', retry: 'crash' },
   lost_worker: { status: 500, type: 'server_error', retry: 'infra' },
   nonfinite: { status: 500, type: 'server_error', retry: 'never' },
   hang: { status: 500, type: 'server_error', retry: 'infra' },
   crash: { status: 500, type: 'server_error', retry: 'crash' },
-  /** Another job or an answer ended the process that the job shared with it. */
+  /** Another job or a request to a model crashed the process that the job shared with it. */
   displaced: { status: 500, type: 'server_error', retry: 'free' },
 } as const satisfies Record<string, { status: number; type: string; retry: Retry }>;
 
 export type ErrorCode = keyof typeof ERROR_CODES;
 
-/** Whether this build knows the code; another's may have others. */
+/** Whether this build knows the code. Other builds may have other codes. */
 export const isErrorCode = (code: string): code is ErrorCode => Object.hasOwn(ERROR_CODES, code);
 
-/** Null for a code that this build does not know. */
+/** Returns the retry policy of a code, or null for a code that this build does not know. */
 export function retryOf(code: string): Retry | null {
   return isErrorCode(code) ? ERROR_CODES[code].retry : null;
 }
 
-/** What travels beside a code, for readers that do not know it. A code that is not known here is not tried again. */
+/** Whether attempts that fail with the code are retried. It is sent with the code, for readers that do not know the code. */
 export function isRetryable(code: string): boolean {
   return (retryOf(code) ?? 'never') !== 'never';
 }
 
 /**
- * An error a user can act on. `message` names the offending value and the way out; `param` is the
- * whole path of the field ("peft.target_modules") where there is one.
+ * Error that a user can act on. `message` names the offending value and the remedy; `param` is the full path of the field,
+ * such as "peft.target_modules", or null.
  */
 export class DomainError extends Error {
   constructor(
@@ -101,7 +101,7 @@ export class DomainError extends Error {
     readonly param: string | null = null,
     readonly retryAfterSeconds: number | null = null,
   ) {
-    // What a message quotes may hold half of a surrogate pair.
+    // Quoted values may contain unpaired surrogates.
     super(message.toWellFormed());
     this.name = 'DomainError';
   }
@@ -116,27 +116,27 @@ export class DomainError extends Error {
   }
 }
 
-/** A table of training data whose columns have to be named: a field of the upload says which is what. */
+/** Error for a table of training data whose columns the upload has to map to record fields. */
 export class UnknownColumns extends DomainError {
   /**
-   * @param told the message; a field of `columns` is named by a function, as the request has it
-   * @param suggested columns by field that may be meant; null if nobody can tell
-   * @param at the field of the request: `columns[text]` of a form, `graft.columns.text` of a JSON body
+   * @param messageFor builds the message; its argument returns the request's name of a field of `columns`
+   * @param suggested suggested column per record field; null if there is no suggestion
+   * @param at field of the request: `columns[text]` of a form, `graft.columns.text` of a JSON body
    */
   constructor(
-    private readonly told: (named: (field: string) => string) => string,
+    private readonly messageFor: (named: (field: string) => string) => string,
     readonly columns: readonly string[],
     readonly suggested: Readonly<Record<string, string>> | null,
     at: 'columns' | 'graft.columns' = 'columns',
   ) {
     const named = (field: string): string =>
       at === 'columns' ? `columns[${field}]` : `${at}.${field}`;
-    super('invalid_training_file', told(named), at);
+    super('invalid_training_file', messageFor(named), at);
   }
 
-  /** The same error where the field is `graft.columns`. */
+  /** Returns the same error for the field `graft.columns` of a JSON body. */
   underGraft(): UnknownColumns {
-    return new UnknownColumns(this.told, this.columns, this.suggested, 'graft.columns');
+    return new UnknownColumns(this.messageFor, this.columns, this.suggested, 'graft.columns');
   }
 
   override body(): ErrorBody {

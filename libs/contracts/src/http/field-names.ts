@@ -1,7 +1,7 @@
 import leven from 'leven';
 import { z } from 'zod';
 
-/** Comparing takes the product of both lengths, and what is typed may have any. */
+/** Maximum length of a name to compare: the cost is the product of both lengths, and clients may send any length. */
 const MOST_CHARACTERS = 100;
 
 interface JsonSchema {
@@ -9,7 +9,7 @@ interface JsonSchema {
   readonly anyOf?: readonly JsonSchema[];
 }
 
-/** Paths of all fields that a body may have (`graft.learning_rate`), those in front first. */
+/** Returns the paths of all fields of a body, such as `graft.learning_rate`, in the order of the schema. */
 export function fieldPaths(schema: z.ZodType, under = ''): string[] {
   const paths = new Set<string>();
   const walk = ({ properties = {}, anyOf = [] }: JsonSchema, prefix: string): void => {
@@ -23,7 +23,7 @@ export function fieldPaths(schema: z.ZodType, under = ''): string[] {
   return [...paths];
 }
 
-/** The field that was probably meant by one that there is not, or null. */
+/** Returns the known field that an unknown one probably means, or null. */
 export function meantField(unknown: string, known: readonly string[]): string | null {
   if (unknown.length > MOST_CHARACTERS) return null;
   const [parent, name] = split(unknown.toLowerCase().replaceAll('-', '_'));
@@ -38,13 +38,13 @@ export function meantField(unknown: string, known: readonly string[]): string | 
   return ranked[0]?.path ?? null;
 }
 
-/** What to do about a field that there is not. */
+/** Returns the remedy for an unknown field, for an error message. */
 export function wayOut(unknown: string, known: readonly string[]): string {
   const meant = meantField(unknown, known);
   return meant === null ? 'leave it out' : `did you mean ${meant}?`;
 }
 
-/** At most three of the known names that are most like one that there is not, the likeliest first. */
+/** Returns up to three known names that are most similar to an unknown one, most similar first. */
 export function nearestNames(unknown: string, known: readonly string[]): string[] {
   if (unknown.length > MOST_CHARACTERS) return [];
   const typed = unknown.toLowerCase();
@@ -58,7 +58,10 @@ export function nearestNames(unknown: string, known: readonly string[]): string[
     .map(({ name }) => name);
 }
 
-/** 0 for the same name, then its initials (`lr`), a part of it (`epochs`) (best most of it), a misspelling; Infinity for another. */
+/**
+ * Returns a distance: 0 for the same name, then its initials (`lr`), words of it (`epochs`; the more, the lower) and a
+ * misspelling; Infinity for any other name.
+ */
 function likeness(typed: string, called: string): number {
   if (typed === called) return 0;
   const initials = called.replaceAll(/([^_])[^_]*_?/g, '$1');
@@ -69,7 +72,7 @@ function likeness(typed: string, called: string): number {
   return edits <= mostEdits(typed) ? 2 + edits : Infinity;
 }
 
-/** A name with more edits than this is another name, not a misspelling. */
+/** Maximum edit distance of a misspelling. */
 const mostEdits = (typed: string): number => Math.floor((typed.length + 1) / 3);
 
 function split(path: string): [parent: string, name: string] {

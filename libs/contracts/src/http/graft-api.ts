@@ -1,4 +1,4 @@
-// Answers of Graft's own endpoints, beside OpenAI's.
+// Responses of Graft's own endpoints.
 import { DataReport } from '../files/data-report.js';
 import { TrainingOptions } from '../jobs/training-options.js';
 import { ROLES } from '../organization/scopes.js';
@@ -10,23 +10,21 @@ export const MemoryForecast = z
     base_bytes: z
       .number()
       .describe(
-        "The base's weights as the job holds them, in `base_dtype` and `quantization`; jobs that hold a base alike share one.",
+        "Size of the base model's weights with the job's `base_dtype` and `quantization`. Jobs with the same base and settings share one copy.",
       ),
     run_bytes: z
       .number()
       .describe(
-        'What the run takes beside them at most, as if every example were as large as the largest: what trains, activations, and data.',
+        'Maximum memory of the run in addition to the base: trainable parameters, activations and data, as if every example had the size of the largest.',
       ),
     process_bytes: z
       .number()
-      .describe('What a worker sets aside for a process with this base and this run alone.'),
+      .describe('Memory that a worker reserves for a process with this base and only this run.'),
     gradient_checkpointing_spares_bytes: z
       .number()
-      .describe(
-        'How much less that would be with `graft.gradient_checkpointing`; 0 where it is set.',
-      ),
+      .describe('Memory that `graft.gradient_checkpointing` would save; 0 if it is enabled.'),
   })
-  .meta({ id: 'MemoryForecast', description: 'What a job takes of a worker’s memory.' });
+  .meta({ id: 'MemoryForecast', description: 'Forecast of a job’s memory on a worker, in bytes.' });
 export type MemoryForecast = z.infer<typeof MemoryForecast>;
 
 export const JobPreviewObject = z
@@ -42,42 +40,44 @@ export const JobPreviewObject = z
       .record(z.string(), z.unknown())
       .readonly()
       .nullable()
-      .describe("PEFT's config and Graft's options, resolved."),
+      .describe('PEFT config with all defaults filled in; null for full fine-tuning.'),
     graft: z.object(TrainingOptions.partial().shape).readonly(),
     examples: z.number(),
     steps: z
       .number()
       .describe(
-        'Optimiser steps in all, and tokens that they see in all (estimated where the data report is sampled).',
+        'Optimizer steps of the whole run. `tokens` is the number of tokens they process, estimated if the data report is sampled.',
       ),
     tokens: z.number(),
     seconds: z
       .number()
       .nullable()
       .describe(
-        'Seconds of training, from measured speeds; null where nothing like it has run yet.',
+        'Training time in seconds, estimated from measured speeds; null if nothing similar has run yet.',
       ),
-    seconds_from: z.string().nullable().describe('What the time is taken from, in words.'),
+    seconds_from: z.string().nullable().describe('Source of the time estimate, as text.'),
     queue_position: z
       .number()
       .nullable()
       .describe(
-        'Where it would stand among the jobs of its pool, and when it would start, as of a job that waits.',
+        'Position that the job would have in its pool, from 1. `estimated_start` is the start to expect; both have the meaning they have for a queued job.',
       ),
     queue_length: z.number().nullable(),
     estimated_start: z.number().nullable(),
     estimated_start_range: z.tuple([z.number(), z.number()]).readonly().nullable(),
     trainable_parameters: z.number().nullable(),
     total_parameters: z.number().nullable(),
-    memory: MemoryForecast.nullable().describe('null where it could not be told.'),
+    memory: MemoryForecast.nullable().describe(
+      'Memory forecast; null if it could not be computed.',
+    ),
     training: DataReport,
     validation: DataReport.nullable(),
-    warnings: z.array(z.string()).readonly().describe('A sentence each, for people.'),
+    warnings: z.array(z.string()).readonly().describe('Warnings, one sentence each.'),
   })
   .meta({
     id: 'JobPreviewObject',
     description:
-      'POST /v1/fine_tuning/jobs/preview: what a create call would do, with every "auto" resolved. Creates nothing.',
+      'Preview of a job: the plan of a create request with every "auto" resolved. No job is created.',
   });
 export type JobPreviewObject = z.infer<typeof JobPreviewObject>;
 
@@ -88,13 +88,16 @@ export const FileRecordObject = z
       .record(z.string(), z.unknown())
       .readonly()
       .nullable()
-      .describe('null where it cannot be used.'),
-    problem: z.string().nullable().describe('Why it cannot be used, and how it begins.'),
+      .describe('Parsed record; null if the line cannot be used.'),
+    problem: z
+      .string()
+      .nullable()
+      .describe('Reason why the line cannot be used, with its beginning; null if it can.'),
     text: z.string().nullable(),
   })
   .meta({
     id: 'FileRecordObject',
-    description: 'GET /v1/files/{id}/records: a line of a training file that is not blank.',
+    description: 'Non-blank line of a training file.',
   });
 export type FileRecordObject = z.infer<typeof FileRecordObject>;
 
@@ -105,8 +108,13 @@ export const WorkerObject = z
     name: z.string(),
     pool: z.string(),
     state: z.enum(['online', 'draining', 'offline']),
-    cordoned: z.boolean().describe('Nothing new is started on it.'),
-    cordon_reason: z.string().nullable().describe('Where Graft cordoned it by itself: why.'),
+    cordoned: z
+      .boolean()
+      .describe('Whether the worker is cordoned: it starts no new jobs or chats.'),
+    cordon_reason: z
+      .string()
+      .nullable()
+      .describe('Reason why Graft cordoned the worker; null if it did not.'),
     connected_at: z.number(),
     last_seen_at: z.number(),
     slots: z.number(),
@@ -118,10 +126,12 @@ export const WorkerObject = z
     libtorch: z.string(),
     schema_version: z
       .number()
-      .describe("It takes jobs and requests of up to this version, at most the API's own."),
+      .describe(
+        "Highest version of jobs and requests that the worker accepts, at most the API's own version.",
+      ),
     jobs: z.array(z.object({ id: z.string(), attempt: z.number(), step: z.number() })).readonly(),
   })
-  .meta({ id: 'WorkerObject', description: 'GET /v1/workers' });
+  .meta({ id: 'WorkerObject', description: 'Worker.' });
 export type WorkerObject = z.infer<typeof WorkerObject>;
 
 export const GatewayObject = z
@@ -129,12 +139,14 @@ export const GatewayObject = z
     url: z
       .string()
       .describe(
-        "grpc://HOST:PORT, or grpcs:// with TLS: for workers elsewhere, or for those on the API's own host where it listens there only. HOST is the certificate's name, else the address it listens on, else the host's name.",
+        "URL of the gateway: grpc://HOST:PORT, or grpcs://HOST:PORT with TLS. HOST is the certificate's name, else the address it listens on, else the host name.",
       ),
     tls: z.boolean(),
-    listens_beyond_host: z.boolean().describe('Whether workers on other hosts reach it at all.'),
+    listens_beyond_host: z
+      .boolean()
+      .describe('Whether workers on other hosts can reach the gateway.'),
   })
-  .meta({ id: 'GatewayObject', description: 'Where workers join.' });
+  .meta({ id: 'GatewayObject', description: 'Gateway that workers connect to.' });
 export type GatewayObject = z.infer<typeof GatewayObject>;
 
 export const OverviewObject = z
@@ -149,7 +161,7 @@ export const OverviewObject = z
     slots_busy: z.number(),
     gateway: GatewayObject,
   })
-  .meta({ id: 'OverviewObject', description: 'GET /v1/overview: the status strip.' });
+  .meta({ id: 'OverviewObject', description: 'Overview of jobs and workers.' });
 export type OverviewObject = z.infer<typeof OverviewObject>;
 
 export const Measured = z
@@ -157,7 +169,7 @@ export const Measured = z
   .catchall(z.number().nullable())
   .meta({
     id: 'Measured',
-    description: 'Numbers of a step or an evaluation by name; null where not finite.',
+    description: 'Metrics of a step or an evaluation by name; null if not finite.',
   });
 export type Measured = z.infer<typeof Measured>;
 
@@ -169,38 +181,41 @@ export const MetricsObject = z
       .record(z.string(), z.array(z.number().nullable()).readonly())
       .readonly()
       .describe(
-        "By the names that the catalogue gives the task's numbers, and tokens_per_second; null where not finite.",
+        "Values per step: the task's metrics by their names in the catalog, and tokens_per_second; null if not finite.",
       ),
     tokens: z
       .array(z.number())
       .readonly()
       .describe(
-        'Trained on by the end of each of `steps`; where not every step is here, those between two count as the later one.',
+        'Tokens trained by the end of each of `steps`. If steps are omitted, their tokens count for the next step listed.',
       ),
-    seconds: z.array(z.number()).readonly().describe('Of training by then, counted so, too.'),
+    seconds: z
+      .array(z.number())
+      .readonly()
+      .describe('Training time in seconds by the end of each of `steps`, counted like `tokens`.'),
     peak_rss_bytes: z
       .number()
       .nullable()
       .describe(
-        'Most memory that its process had at one of `steps`, with what else ran in it; null before the first.',
+        'Peak memory in bytes of the trainer process at any of `steps`, including other jobs in it; null before the first step.',
       ),
     evaluations: z.array(Measured).readonly(),
     marks: z
       .array(z.object({ step: z.number(), kind: z.enum(['attempt', 'checkpoint']) }))
       .readonly()
-      .describe('Steps at which another attempt took over, and saved checkpoints.'),
+      .describe('Steps at which a new attempt started, and saved checkpoints.'),
   })
   .meta({
     id: 'MetricsObject',
     description:
-      'GET /v1/fine_tuning/jobs/{id}/metrics: columns of equal length, newest attempt per step.',
+      'Metrics of a job as columns of equal length. Each step is that of the newest attempt.',
   });
 export type MetricsObject = z.infer<typeof MetricsObject>;
 
 export const StreamKind = z.enum(['job', 'event', 'metrics', 'reset', 'ready']).meta({
   id: 'StreamKind',
   description:
-    "Data of the SSE events on GET /v1/fine_tuning/jobs/{id}/stream (`event:` is the kind; `id:` is the job's event number, accepted back as Last-Event-ID). job     → JobObject (state, phase or progress changed) event   → JobEventObject metrics → Measured: a step as it was measured, with tokens_per_second reset   → {}: the id is beyond the last event (a restored database); everything comes again GET /v1/stream carries `job` events of the whole project, after a first `ready` → {} with an id to come back with.",
+    "Kind (`event:`) of a server-sent event. The `data:` of GET /v1/fine_tuning/jobs/{id}/stream is a JobObject for `job` (status, phase or progress changed), a JobEventObject for `event`, and Measured for `metrics` (a step, with tokens_per_second). `reset` has the data {} and means that the ID is beyond the last event, as after a database restore; all events are sent again. The `id:` is the job's event number; send it as Last-Event-ID to resume. GET /v1/stream sends `ready` with the data {} and an ID to resume from, then `job` events of the whole project.",
 });
 export type StreamKind = z.infer<typeof StreamKind>;
 
@@ -219,13 +234,13 @@ export const ApiKeyObject = z
     last_used_at: z.number().nullable(),
     expires_at: z.number().nullable(),
     member: MemberName.nullable().describe(
-      "Whose it is; null: the project's own, or the installation's.",
+      'Member that owns the key; null for keys of the project or of the installation.',
     ),
     secret: z.exactOptional(z.string()),
   })
   .meta({
     id: 'ApiKeyObject',
-    description: 'GET /v1/keys and POST /v1/keys (the secret is shown once).',
+    description: 'API key. `secret` is returned only when the key is created.',
   });
 export type ApiKeyObject = z.infer<typeof ApiKeyObject>;
 
@@ -234,7 +249,7 @@ export const OwnKeyObject = ApiKeyObject.extend({
 }).meta({
   id: 'OwnKeyObject',
   description:
-    "GET /v1/keys/me: what the caller may do, and where. Scopes are those that its member's role leaves it.",
+    "API key of the caller, with its project. Scopes are limited by the role of the key's member.",
 });
 export type OwnKeyObject = z.infer<typeof OwnKeyObject>;
 
@@ -243,14 +258,18 @@ export const JoinTokenObject = z
     object: z.literal('graft.join_token'),
     id: z.string(),
     name: z.string(),
-    pool: z.string().nullable().describe('The only pool it opens; null: any.'),
+    pool: z
+      .string()
+      .nullable()
+      .describe('Only pool that the token grants access to; null: any pool.'),
     created_at: z.number(),
     expires_at: z.number().nullable(),
     secret: z.exactOptional(z.string()),
   })
   .meta({
     id: 'JoinTokenObject',
-    description: 'What lets a worker join; `secret` only when it is made.',
+    description:
+      'Token with which workers join. `secret` is returned only when the token is created.',
   });
 export type JoinTokenObject = z.infer<typeof JoinTokenObject>;
 
@@ -258,26 +277,27 @@ export const ProjectLimits = z
   .object({
     storage_bytes: z
       .exactOptional(z.number())
-      .describe('Files, checkpoints, results and items of evals.'),
+      .describe('Maximum bytes stored: files, checkpoints, results and eval items.'),
     running_jobs: z.exactOptional(z.number()),
     queued_jobs: z.exactOptional(z.number()),
     tokens_per_day: z
       .exactOptional(z.number())
-      .describe('Trained and generated, by the day in UTC.'),
-    chats: z.exactOptional(z.number()).describe('Answers in progress.'),
+      .describe('Maximum tokens trained and generated per day (UTC).'),
+    chats: z
+      .exactOptional(z.number())
+      .describe('Maximum concurrent chat, completion and inference requests.'),
     eval_runs: z
       .exactOptional(z.number())
-      .describe('Runs of evals that are not over, but for those of checkpoints.'),
+      .describe('Maximum unfinished eval runs, not counting runs on checkpoints.'),
     priority: z
       .exactOptional(z.number())
       .describe(
-        'The highest priority, that is the lowest number, that its jobs may have; absent: 100, the default, and of the first project 1.',
+        'Lowest number, i.e. highest priority, that `graft.priority` may have; absent: 100, or 1 for the first project.',
       ),
   })
   .meta({
     id: 'ProjectLimits',
-    description:
-      'What a project may have at once; what is absent is not limited, but for `priority`.',
+    description: 'Limits of a project. Absent fields are unlimited, except `priority`.',
   });
 export type ProjectLimits = z.infer<typeof ProjectLimits>;
 
@@ -285,21 +305,23 @@ export const LimitsObject = z
   .object({
     object: z.literal('graft.limits'),
     project_id: z.string(),
-    weight: z.number().describe("Its share of a pool's slots beside other projects' that wait."),
-    highest_priority: z.number().describe('The lowest `graft.priority` that its jobs may have.'),
+    weight: z.number().describe("Weight of the project when projects compete for a pool's slots."),
+    highest_priority: z
+      .number()
+      .describe('Lowest `graft.priority` that jobs of the project may have.'),
     data: z
       .array(
         z.object({
           name: ProjectLimits.keyof(),
-          limit: z.number().nullable().describe('null: not limited.'),
+          limit: z.number().nullable().describe('Limit; null: unlimited.'),
           used: z.number(),
-          resets_at: z.exactOptional(z.number()).describe('When what is used counts from 0 again.'),
+          resets_at: z.exactOptional(z.number()).describe('Time at which the usage is reset to 0.'),
         }),
       )
       .readonly(),
   })
   .meta({
     id: 'LimitsObject',
-    description: "GET /v1/limits: what the caller's project may have, and has.",
+    description: "Limits and usage of the caller's project.",
   });
 export type LimitsObject = z.infer<typeof LimitsObject>;

@@ -6,7 +6,7 @@ export interface Page<T> {
   readonly last_id?: string | null;
 }
 
-/** Answer of a DELETE. */
+/** Response to a DELETE request. */
 export interface Deleted<Kind extends string = string> {
   readonly id: string;
   readonly object: Kind;

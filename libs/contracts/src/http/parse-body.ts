@@ -4,8 +4,9 @@ import { fieldPaths, wayOut } from './field-names.js';
 import { plainWords, shorten } from './problem.js';
 
 /**
- * Validates a body at the edge; the first problem becomes the API's error, with the field's whole path.
- * @param elsewhere fields that the schema leaves to others to check, for whoever misplaces one
+ * Validates a request body.
+ * @param elsewhere fields that other code validates, for suggestions if one is misplaced
+ * @throws DomainError for the first problem, with the full path of the field
  */
 export function parseBody<T extends z.ZodType>(
   schema: T,
@@ -35,13 +36,13 @@ export function parseBody<T extends z.ZodType>(
   );
 }
 
-/** Keys of a body may be of any length, and empty. */
+/** Path of a field for a message. Keys may be empty or of any length. */
 const shownPath = (keys: readonly unknown[]): string =>
   shorten(keys.map((key) => (key === '' ? '""' : String(key))).join('.'), 100);
 
 type Issue = z.core.$ZodIssue;
 
-/** A union reports one list per branch; the branch that got furthest says what is wrong. */
+/** A union has one list of issues per branch. Returns the issue of the branch that matched furthest. */
 function deepest(issue: Issue | undefined): Issue | undefined {
   if (issue?.code !== 'invalid_union') return issue;
   const branches = issue.errors.map((errors) => errors[0]).filter((error) => error !== undefined);

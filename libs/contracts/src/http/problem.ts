@@ -10,7 +10,7 @@ const KINDS: Readonly<Record<string, string>> = {
   record: 'an object',
 };
 
-/** What zod says of a union whose branches differ by one key. */
+/** Fields of zod's issue for a discriminated union. */
 interface DiscriminatedUnion {
   readonly discriminator?: string;
   readonly options?: readonly string[];
@@ -26,31 +26,31 @@ function size(issue: RawIssue & { readonly origin: string }, limit: string, at: 
   return `must be ${most}, got ${shown(issue.input)}`;
 }
 
-/** A value of a request, for a message about it. */
+/** Returns a value of a request as text for an error message. */
 function shown(value: unknown): string {
   if (Array.isArray(value)) return 'an array';
   if (typeof value === 'object' && value !== null) return 'an object';
   return shorten(JSON.stringify(value) ?? String(value), 100);
 }
 
-/** The beginning of a text that may be of any length, and how much was left out. */
+/** Truncates a text and appends the number of characters omitted. */
 export function shorten(text: string, most: number): string {
   if (text.length <= most) return text;
-  // Half a surrogate pair is not a character.
+  // Do not end in the middle of a surrogate pair.
   const begin = text.slice(0, most).replace(/[\uD800-\uDBFF]$/, '');
   return `${begin}… (${grouped(text.length - most)} more characters)`;
 }
 
-/** A whole number with its digits in groups of three. */
+/** Formats an integer with thousands separators. */
 export const grouped = (value: number): string => value.toLocaleString('en-US');
 
 export const gigabytes = (bytes: number): string =>
   bytes < 0.95e9 ? `${Math.round(bytes / 1e6)} MB` : `${(bytes / 1e9).toFixed(1)} GB`;
 
-/** What is wrong with a value, in words for the person who typed it; the `error` of a safeParse. */
+/** Error map for `safeParse` that returns messages for users. */
 export const plainWords: z.core.$ZodErrorMap = (issue) => {
   switch (issue.code) {
-    case 'invalid_type': // a field left out is told apart by zod's own message
+    case 'invalid_type': // parseBody recognizes an absent field by zod's own message
       return issue.input === undefined || !KINDS[issue.expected]
         ? undefined
         : `must be ${KINDS[issue.expected]}, got ${shown(issue.input)}`;

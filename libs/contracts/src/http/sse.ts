@@ -1,21 +1,21 @@
-// Server-sent events as a client reads them (https://html.spec.whatwg.org/multipage/server-sent-events.html).
+// Client-side parser of server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html).
 import { createParser, type EventSourceParser } from 'eventsource-parser';
 
 export interface ServerEvent {
-  /** null where the event brought none: the last one holds. */
+  /** Null if the event has no `id:`; the previous ID stays valid. */
   readonly id: string | null;
-  /** Its `event:`, "message" without one. */
+  /** Value of `event:`; "message" by default. */
   readonly kind: string;
   readonly data: string;
 }
 
-/** Calls back for each event of the text it is fed, which may be cut anywhere. Comments give nothing. */
+/** Returns a parser that calls `onEvent` for each event. The text may be split anywhere. Comments are ignored. */
 export const eventParser = (onEvent: (event: ServerEvent) => void): EventSourceParser =>
   createParser({
     onEvent: ({ id = null, event: kind = 'message', data }) => onEvent({ id, kind, data }),
   });
 
-/** The events of a body; one that the body ends within is dropped. */
+/** Yields the events of a response body. An incomplete event at the end is dropped. */
 export async function* serverEvents(body: AsyncIterable<Uint8Array>): AsyncGenerator<ServerEvent> {
   const decoder = new TextDecoder();
   const events: ServerEvent[] = [];

@@ -1,4 +1,4 @@
-// Experiment trackers that jobs are written to: what a job says of them, and what the API shows.
+// Experiment trackers: the `integrations` of a create request, and their objects in the API.
 import { z } from 'zod';
 import { INTEGRATION_TYPES } from './integration-names.js';
 
@@ -7,17 +7,17 @@ export * from './integration-names.js';
 const name = (what: string) => z.string().trim().min(1).max(128).describe(what);
 const Tags = z.array(z.string().trim().min(1).max(64)).max(50);
 
-/** OpenAI's. */
+/** OpenAI's fields. */
 const JobWandb = z.strictObject({
   project: name('W&B project of the run'),
-  name: name('Name of the run; absent: the suffix, else the id of the job').nullish(),
-  entity: name('W&B team or user; absent: the one of the API key').nullish(),
+  name: name('Name of the run. Default: the suffix of the job, or its ID').nullish(),
+  entity: name("W&B team or user. Default: the API key's").nullish(),
   tags: Tags.nullish(),
 });
 
 const JobMlflow = z.strictObject({
-  experiment: name('MLflow experiment of the run, which is made where there is none'),
-  name: name('Name of the run; absent: the suffix, else the id of the job').nullish(),
+  experiment: name('MLflow experiment of the run; it is created if it does not exist'),
+  name: name('Name of the run. Default: the suffix of the job, or its ID').nullish(),
   tags: z.record(z.string().min(1).max(250), z.string().max(5000)).nullish(),
 });
 
@@ -27,26 +27,31 @@ const JobIntegration = z.discriminatedUnion('type', [
 ]);
 export type JobIntegration = z.infer<typeof JobIntegration>;
 
-/** `integrations` of a create call. */
+/** `integrations` of a create request. */
 export const JobIntegrations = z
   .array(JobIntegration)
   .superRefine((list, context) => {
     const types = list.map(({ type }) => type);
     const twice = types.findIndex((type, n) => types.indexOf(type) < n);
     if (twice < 0) return;
-    const message = `names ${types[twice]} again; a job has one run of each type`;
+    const message = `names ${types[twice]} twice; a job supports one run of each type`;
     context.addIssue({ code: 'custom', path: [twice], message });
   })
-  .describe('Trackers that the job is written to; absent: those that are set up for every job');
+  .describe('Trackers that log the job. Default: the trackers that are configured for all jobs');
 
-/** Where a job's run is. */
+/** Run of a job in a tracker. */
 const Sent = z
   .object({
     status: z
       .enum(['open', 'done', 'failed'])
-      .describe('`open`: what is not there yet follows; `failed`: it was refused, see `error`.'),
-    url: z.string().nullable().describe('The run; null until it is made.'),
-    error: z.string().nullable().describe('Why the last try failed.'),
+      .describe(
+        'Status of the run: `open` while data are still being sent, `done` when all were sent, `failed` if the tracker rejected them (see `error`).',
+      ),
+    url: z.string().nullable().describe('URL of the run; null until it exists.'),
+    error: z
+      .string()
+      .nullable()
+      .describe('Reason why the last attempt failed; null if it succeeded.'),
   })
   .meta({ id: 'IntegrationRun' });
 
@@ -72,7 +77,7 @@ export const JobIntegrationObject = z
       graft: Sent,
     }),
   ])
-  .meta({ id: 'JobIntegrationObject', description: 'A tracker that a job is written to.' });
+  .meta({ id: 'JobIntegrationObject', description: 'Tracker that logs a job.' });
 export type JobIntegrationObject = z.infer<typeof JobIntegrationObject>;
 
 export const IntegrationObject = z
@@ -84,16 +89,21 @@ export const IntegrationObject = z
     username: z.string().nullable(),
     project: z
       .string()
-      .describe('W&B project, or MLflow experiment, of jobs that are written without naming one.'),
+      .describe('Default W&B project or MLflow experiment of jobs that name none.'),
     entity: z.string().nullable(),
-    every_job: z.boolean().describe('Whether jobs that name no integrations are written, too.'),
-    failing_since: z.number().nullable().describe('Unix seconds; null: the last try went well.'),
+    every_job: z.boolean().describe('Whether jobs without `integrations` are logged, too.'),
+    failing_since: z
+      .number()
+      .nullable()
+      .describe(
+        'Time since which every attempt has failed, in Unix seconds; null if the last one succeeded.',
+      ),
     last_error: z.string().nullable(),
     last_sent_at: z.number().nullable(),
     created_at: z.number(),
   })
   .meta({
     id: 'IntegrationObject',
-    description: 'A tracker as a project has set it up; its key is never shown.',
+    description: 'Tracker that a project has configured. Its API key is never returned.',
   });
 export type IntegrationObject = z.infer<typeof IntegrationObject>;

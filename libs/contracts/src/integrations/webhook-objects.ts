@@ -1,4 +1,4 @@
-// Webhooks, as the API shows them.
+// Webhook objects of the API.
 import { z } from 'zod';
 import { WEBHOOK_EVENT_TYPES, WEBHOOK_TEST } from './webhooks.js';
 
@@ -7,12 +7,12 @@ export const WebhookEventObject = z
     id: z.string(),
     object: z.literal('event'),
     type: z.enum([...WEBHOOK_EVENT_TYPES, WEBHOOK_TEST]),
-    created_at: z.number().describe('Unix seconds.'),
+    created_at: z.number().describe('Time of the event in Unix seconds.'),
     data: z
       .object({ id: z.string() })
-      .describe('The id of the job, of the run, of the sweep, or of the endpoint.'),
+      .describe('ID of the job, eval run, sweep or webhook endpoint.'),
   })
-  .meta({ id: 'WebhookEventObject', description: 'The body that is sent.' });
+  .meta({ id: 'WebhookEventObject', description: 'Event: the body of a webhook request.' });
 export type WebhookEventObject = z.infer<typeof WebhookEventObject>;
 
 export const WebhookEndpointObject = z
@@ -23,17 +23,22 @@ export const WebhookEndpointObject = z
     url: z.string(),
     event_types: z.array(z.enum(WEBHOOK_EVENT_TYPES)).readonly(),
     enabled: z.boolean(),
-    disabled_reason: z.string().nullable().describe('Where Graft switched it off by itself: why.'),
+    disabled_reason: z
+      .string()
+      .nullable()
+      .describe('Reason why Graft disabled the endpoint; null if it did not.'),
     failing_since: z
       .number()
       .nullable()
-      .describe('Unix seconds; since when each try has failed, and when one last went well.'),
+      .describe(
+        'Time since which every attempt has failed, in Unix seconds; null if the last one succeeded.',
+      ),
     last_delivered_at: z.number().nullable(),
     created_at: z.number(),
     secret: z
       .exactOptional(z.string())
       .describe(
-        'What its deliveries are signed with (`whsec_…`); shown when it is made, and never again.',
+        'Signing secret of the deliveries (`whsec_…`); returned only when the endpoint is created.',
       ),
   })
   .meta({ id: 'WebhookEndpointObject' });
@@ -41,12 +46,12 @@ export type WebhookEndpointObject = z.infer<typeof WebhookEndpointObject>;
 
 export const WebhookTry = z
   .object({
-    at: z.number().describe('Unix seconds.'),
+    at: z.number().describe('Time of the attempt in Unix seconds.'),
     duration_ms: z.number(),
     status_code: z
       .number()
       .nullable()
-      .describe('HTTP status of the answer; null where there was none, and why.'),
+      .describe('HTTP status of the response; null if there was none (see `error`).'),
     error: z.string().nullable(),
   })
   .meta({ id: 'WebhookTry' });
@@ -59,10 +64,16 @@ export const WebhookDeliveryObject = z
     event: WebhookEventObject,
     status: z
       .enum(['pending', 'delivered', 'failed'])
-      .describe('`failed`: given up after three days.'),
+      .describe('Status of the delivery; `failed` after three days without success.'),
     tries: z.array(WebhookTry).readonly(),
-    next_try_at: z.number().nullable().describe('Unix seconds.'),
+    next_try_at: z
+      .number()
+      .nullable()
+      .describe('Time of the next attempt in Unix seconds; null if there is none.'),
     finished_at: z.number().nullable(),
   })
-  .meta({ id: 'WebhookDeliveryObject', description: 'An event on its way to an endpoint.' });
+  .meta({
+    id: 'WebhookDeliveryObject',
+    description: 'Delivery of an event to a webhook endpoint.',
+  });
 export type WebhookDeliveryObject = z.infer<typeof WebhookDeliveryObject>;

@@ -1,7 +1,6 @@
-// Webhooks: OpenAI's events, and Graft's own endpoints that say where they go.
-// No zod here: the dashboard takes it too.
+// Webhook event types. No zod: the dashboard bundles this file.
 
-/** What an endpoint can be told of: OpenAI's names, and Graft's own under `graft.`. */
+/** Event types that an endpoint can subscribe to: OpenAI's, and Graft's own with the prefix `graft.`. */
 export const WEBHOOK_EVENT_TYPES = [
   'fine_tuning.job.succeeded',
   'fine_tuning.job.failed',
@@ -17,5 +16,5 @@ export const WEBHOOK_EVENT_TYPES = [
 ] as const;
 export type WebhookEventType = (typeof WEBHOOK_EVENT_TYPES)[number];
 
-/** What is sent when somebody tries an endpoint out, whatever it is told of. */
+/** Event type of a test delivery, sent regardless of the event types of the endpoint. */
 export const WEBHOOK_TEST = 'graft.webhook_endpoint.test';

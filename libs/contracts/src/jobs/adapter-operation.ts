@@ -1,4 +1,4 @@
-// What can be made of finished adapters without training.
+// Operations on trained adapters that need no training: merge, combine, convert and export.
 import { z } from 'zod';
 import {
   COMBINATION_TYPES,
@@ -11,40 +11,42 @@ import { POOL_NAME, POOL_NAME_RULE } from '../organization/pool-name.js';
 
 export * from './adapter-operation-names.js';
 
-/** PEFT's arguments of add_weighted_adapter. */
+/** Arguments of PEFT's `add_weighted_adapter`. */
 const CombinationFields = z.strictObject({
   weights: z
     .array(z.number().min(-100).max(100))
     .min(1)
     .max(16)
-    .describe('What each adapter is multiplied by, in their order'),
+    .describe('Weight of each adapter, in the order of `adapters`'),
   combination_type: z
     .enum(COMBINATION_TYPES)
     .default('svd')
     .describe(
-      'How: cat and svd are exact (svd up to its rank), linear is rough; ties, dare and magnitude_prune drop numbers before they add',
+      'Combination method: cat and svd are exact (svd up to its rank), linear is an approximation; ties, dare and magnitude_prune prune weights before adding them',
     ),
   svd_rank: z
     .int()
     .min(1)
     .optional()
-    .describe("Rank of the result, where an SVD makes it; left out, the adapters' largest"),
+    .describe("Rank of the result, for svd and *_svd. Default: the adapters' highest rank"),
   density: z
     .number()
     .gt(0)
     .max(1)
     .optional()
-    .describe('Fraction of the numbers that is kept, where some are dropped'),
+    .describe('Fraction of the weights to keep when pruning, above 0 and at most 1'),
   majority_sign_method: z
     .enum(['total', 'frequency'])
     .optional()
-    .describe("Whose sign wins in ties and dare_ties: of the sum (the default), or most adapters'"),
+    .describe(
+      'How ties and dare_ties elect the sign of a weight: total, by the sum of the values (default), or frequency, by majority of the adapters',
+    ),
   seed: z
     .int()
     .min(0)
     .max(2147483647)
     .optional()
-    .describe('Of what dare drops at random; left out, 0'),
+    .describe('Seed of the random pruning of dare. Default: 0'),
 });
 
 type Asked = z.infer<typeof CombinationFields>;
@@ -60,27 +62,27 @@ function checkCombination(asked: Asked, context: z.RefinementCtx): void {
   };
   for (const [field, isUsed] of Object.entries(uses)) {
     if (isUsed || asked[field as keyof typeof uses] === undefined) continue;
-    const message = `has no part in combination_type "${type}"; leave it out`;
+    const message = `is not used by combination_type "${type}"; leave it out`;
     context.addIssue({ code: 'custom', path: [field], message });
   }
   if (pruning === null || asked.density !== undefined) return;
-  const message = `combination_type "${type}" needs the fraction of numbers to keep, above 0 and at most 1`;
+  const message = `is required by combination_type "${type}": the fraction of weights to keep, above 0 and at most 1`;
   context.addIssue({ code: 'custom', path: ['density'], message });
 }
 
 export const Combination = CombinationFields.superRefine(checkCombination);
 export type Combination = z.infer<typeof Combination>;
 
-/** PEFT's `rank` of convert_to_lora, an integer or a fraction there. */
+/** `rank` and `energy` correspond to PEFT's `rank` of `convert_to_lora`, which is an integer or a fraction. */
 const ConversionFields = z.strictObject({
-  rank: z.int().min(1).optional().describe('Rank of the LoRA, the same at all modules'),
+  rank: z.int().min(1).optional().describe('Rank of the LoRA, the same for all modules'),
   energy: z
     .number()
     .gt(0)
     .max(1)
     .optional()
     .describe(
-      "Instead of a rank: each module gets the least that holds this fraction of its update's squared singular values",
+      "Instead of a rank: each module gets the lowest rank that preserves this fraction of its update's squared singular values",
     ),
 });
 
@@ -89,7 +91,7 @@ function checkConversion(
   context: z.RefinementCtx,
 ): void {
   if ((rank === undefined) !== (energy === undefined)) return;
-  const message = rank === undefined ? 'give rank or energy' : 'give rank or energy, not both';
+  const message = rank === undefined ? 'set rank or energy' : 'set rank or energy, not both';
   context.addIssue({ code: 'custom', path: ['rank'], message });
 }
 
@@ -100,12 +102,12 @@ const ExportFields = z.strictObject({
   format: z
     .enum(EXPORT_FORMATS)
     .describe(
-      'gguf: a whole model for llama.cpp and Ollama; gguf_adapter: a LoRA beside a base that is there as GGUF; vllm: a LoRA folder as vLLM loads it',
+      'gguf: a complete model for llama.cpp and Ollama; gguf_adapter: a LoRA to load with its base in GGUF; vllm: a LoRA folder that vLLM can load',
     ),
   quantization: z
     .enum(GGUF_QUANTIZATIONS)
     .optional()
-    .describe('Of a gguf; left out, F16. Q4_K_M is a quarter as large'),
+    .describe('Data type of a gguf export. Default: F16. Q4_K_M is about a quarter of the size'),
 });
 
 function checkExport(
@@ -113,7 +115,7 @@ function checkExport(
   context: z.RefinementCtx,
 ): void {
   if (format === 'gguf' || quantization === undefined) return;
-  const message = `has no part in format "${format}"; leave it out`;
+  const message = `is not used by format "${format}"; leave it out`;
   context.addIssue({ code: 'custom', path: ['quantization'], message });
 }
 
@@ -125,7 +127,7 @@ const combine = { type: z.literal('combine'), ...CombinationFields.shape };
 const convert = { type: z.literal('convert'), ...ConversionFields.shape };
 const exporting = { type: z.literal('export'), ...ExportFields.shape };
 
-/** As a Spec holds it: the adapters travel as files. */
+/** Operation of a Spec. The adapters are sent as files. */
 export const AdapterOperation = z.discriminatedUnion('type', [
   z.strictObject(merge),
   z.strictObject(combine).superRefine(checkCombination),
@@ -137,9 +139,9 @@ export type AdapterOperation = z.infer<typeof AdapterOperation>;
 export const OPERATION_TYPES = AdapterOperation.options.map(({ shape }) => shape.type.value);
 
 const of = {
-  adapters: z.array(z.string()).readonly().describe('Names of those that it is made of'),
+  adapters: z.array(z.string()).readonly().describe('Names of the source adapters'),
 };
-/** As a job shows it. */
+/** Operation of a job object. */
 export const OperationObject = z
   .discriminatedUnion('type', [
     z.object({ ...merge, ...of }),
@@ -152,29 +154,27 @@ export type OperationObject = z.infer<typeof OperationObject>;
 
 const name = z.string().min(1).max(4096);
 const job = {
-  suffix: z.string().min(1).max(64).nullish().describe("In the new model's name"),
+  suffix: z.string().min(1).max(64).nullish().describe("Suffix of the new model's name"),
   metadata: z.record(z.string().max(64), z.string().max(512)).nullish(),
   pool: z
     .string()
     .regex(POOL_NAME, POOL_NAME_RULE)
     .optional()
-    .meta({ default: 'default', description: 'Worker pool that does it' }),
-  priority: z
-    .int()
-    .min(1)
-    .max(1000)
-    .optional()
-    .meta({ default: 100, description: 'Jobs with a lower number run first' }),
+    .meta({ default: 'default', description: 'Worker pool that runs the operation' }),
+  priority: z.int().min(1).max(1000).optional().meta({
+    default: 100,
+    description: 'Priority from 1 to 1000; jobs with a lower number start first',
+  }),
 };
-const model = name.describe('The adapter: a fine-tuned model, or a checkpoint of a job');
+const model = name.describe('Adapter: a fine-tuned model or a checkpoint of a job');
 
-/** The body of POST /v1/adapters/operations. */
+/** Body of POST /v1/adapters/operations. */
 export const CreateOperation = z.discriminatedUnion('type', [
   z.strictObject({ ...merge, model, ...job }),
   z
     .strictObject({
       ...combine,
-      adapters: z.array(name).min(1).max(16).describe('LoRA adapters on one base'),
+      adapters: z.array(name).min(1).max(16).describe('LoRA adapters of the same base model'),
       ...job,
     })
     .superRefine(checkCombination),
@@ -182,7 +182,7 @@ export const CreateOperation = z.discriminatedUnion('type', [
   z
     .strictObject({
       ...exporting,
-      model: name.describe('The model; any for "gguf", an adapter for the others'),
+      model: name.describe('Model to export: any model for gguf, an adapter for the other formats'),
       ...job,
     })
     .superRefine(checkExport),

@@ -1,24 +1,24 @@
-// Which labels a job's evaluations took for which: GET /v1/fine_tuning/jobs/{id}/confusion.
+// Confusion matrices of a job's evaluations: GET /v1/fine_tuning/jobs/{id}/confusion.
 import { z } from 'zod';
 
-/** Of up to so many labels all is kept, */
+/** Maximum number of labels for which the whole matrix is stored. */
 export const MOST_CONFUSED_WHOLE = 50;
-/** of more, so many of the pairs that are most confused. */
+/** Maximum number of pairs stored for more labels: the most frequently confused ones. */
 export const MOST_CONFUSED = 200;
-/** Of up to so many labels it is kept how well each is told. */
+/** Maximum number of labels for which per-label counts are stored. */
 export const MOST_RATED = 1000;
-/** Of each pair so many examples are named, */
+/** Maximum number of example lines listed per pair. */
 export const MOST_NAMED_OF_PAIR = 10;
-/** and of all together so many. */
+/** Maximum number of example lines listed per evaluation. */
 export const MOST_NAMED = 2000;
 
-/** Of an evaluation, by the numbers of labels, as a worker tells it and the database keeps it. */
+/** Confusion matrix of an evaluation, as workers report it and the database stores it. Labels are given by index. */
 export interface Confusion {
-  /** Of each label: how often it was told rightly, told wrongly, and missed. */
+  /** Three counts per label: true positives, false positives and false negatives. */
   readonly classes: readonly number[];
-  /** Label, what it was taken for, how often: most often first. */
+  /** Triples of label, predicted label and count, highest count first. */
   readonly cells: readonly number[];
-  /** Some examples of them: label, what it was taken for, line of its file. */
+  /** Triples of label, predicted label and line number in the file, for some of the examples. */
   readonly examples?: readonly number[];
 }
 
@@ -26,52 +26,66 @@ const share = z.number().nullable();
 const lines = z
   .array(z.number())
   .readonly()
-  .describe(`Lines of \`examples_file\` with such examples, the first ${MOST_NAMED_OF_PAIR}.`);
+  .describe(`Line numbers in \`examples_file\` of the first ${MOST_NAMED_OF_PAIR} such examples.`);
 
 export const JobConfusionObject = z
   .object({
     object: z.literal('fine_tuning.job.confusion'),
     job_id: z.string(),
-    steps: z.array(z.number()).readonly().describe('Evaluations that there is one of.'),
-    best_step: z.number().nullable().describe('That of them with the lowest validation loss.'),
-    step_number: z.number().nullable().describe('The one that this is of.'),
+    steps: z
+      .array(z.number())
+      .readonly()
+      .describe('Steps of the evaluations that have a confusion matrix.'),
+    best_step: z.number().nullable().describe('Step in `steps` with the lowest validation loss.'),
+    step_number: z
+      .number()
+      .nullable()
+      .describe('Step of this confusion matrix; null if there is none.'),
     full: z
       .boolean()
       .nullable()
-      .describe('Whether all of the validation data were looked at, or a sample.'),
+      .describe('Whether all validation data were evaluated, not just a sample.'),
     examples: z.number().nullable(),
     majority_accuracy: z
       .number()
       .nullable()
-      .describe('The accuracy of always answering the most frequent label of these examples.'),
+      .describe('Accuracy of always predicting the most frequent label of these examples.'),
     examples_file: z
       .string()
       .nullable()
-      .describe('The file that the examples are of; null where it is deleted.'),
+      .describe('ID of the file that holds the examples; null if it was deleted.'),
     classes: z
       .array(
         z.object({
           label: z.string(),
-          support: z.number().describe('Examples that have it.'),
-          correct: z.number().describe('Of those, how many it was told of.'),
-          predicted: z.number().describe('Examples that it was told of.'),
-          precision: share.describe('Null where it was told of none.'),
-          recall: share.describe('Null where no example has it.'),
-          f1: share.describe('Null where it was neither told nor there.'),
-          lines: lines.describe('Of such that it was told of rightly, as of `confused`.'),
+          support: z.number().describe('Examples with this label.'),
+          correct: z.number().describe('Examples with this label that were predicted correctly.'),
+          predicted: z.number().describe('Examples for which this label was predicted.'),
+          precision: share.describe(
+            'Precision, from 0 to 1; null if the label was never predicted.',
+          ),
+          recall: share.describe('Recall, from 0 to 1; null if no example has the label.'),
+          f1: share.describe(
+            'F1 score, from 0 to 1; null if no example has the label and it was never predicted.',
+          ),
+          lines: lines.describe(
+            `Line numbers in \`examples_file\` of the first ${MOST_NAMED_OF_PAIR} correctly predicted examples.`,
+          ),
         }),
       )
       .readonly()
-      .describe(`In the order of their numbers; empty of more than ${MOST_RATED} labels.`),
+      .describe(
+        `Counts and scores per label, in the order of the labels; empty for more than ${MOST_RATED} labels.`,
+      ),
     confused: z
       .array(z.object({ label: z.string(), predicted: z.string(), count: z.number(), lines }))
       .readonly()
       .describe(
-        `Labels that were taken for others, most often first: all of up to ${MOST_CONFUSED_WHOLE} labels, of more the first ${MOST_CONFUSED}.`,
+        `Confused pairs of labels, most frequent first: all pairs for up to ${MOST_CONFUSED_WHOLE} labels, otherwise the first ${MOST_CONFUSED}.`,
       ),
   })
   .meta({
     id: 'JobConfusionObject',
-    description: 'Which labels an evaluation of a job took for which, and how well each is told.',
+    description: 'Confusion matrix of an evaluation of a job, with precision and recall per label.',
   });
 export type JobConfusionObject = z.infer<typeof JobConfusionObject>;

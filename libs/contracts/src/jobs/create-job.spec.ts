@@ -110,7 +110,7 @@ it('takes integrations as OpenAI has them, and names what is wrong with one', ()
     'integrations.1.mlflow.experiment: Invalid input: expected string',
   );
   expect(asked(wandb, wandb)).toBe(
-    'integrations.1: names wandb again; a job has one run of each type',
+    'integrations.1: names wandb twice; a job supports one run of each type',
   );
   expect(asked({ ...wandb, wandb: { project: 'p', api_key: 'x' } })).toBe(
     'integrations.0.wandb: Unrecognized key: "api_key"',

@@ -13,10 +13,10 @@ import {
 } from './training-options.js';
 import { HELD_OUT, HELD_OUT_FROM, SPLIT_SEED } from './validation.js';
 
-// The body of POST /v1/fine_tuning/jobs: OpenAI's fields plus `peft` and `graft`
-// (reference: docs/api.md). `peft` is checked by the method's own schema, not here.
+// Body of POST /v1/fine_tuning/jobs: OpenAI's fields plus `peft` and `graft` (reference: docs/api.md). The method's own
+// schema checks the fields of `peft`.
 
-/** Of a model or file, which may be a path. */
+/** Maximum length of a model or file name in characters; it may be a path. */
 const LONGEST_NAME = 4096;
 
 const auto = <T extends z.ZodType>(schema: T) => z.union([z.literal('auto'), schema]);
@@ -28,7 +28,7 @@ export const Hyperparameters = z.strictObject({
 });
 export type Hyperparameters = z.infer<typeof Hyperparameters>;
 
-/** OpenAI's methods of fine-tuning; what one has beyond the common hyperparameters are options of its task. */
+/** OpenAI's fine-tuning methods. Hyperparameters that only one method has become options of its task. */
 export const METHOD_HYPERPARAMETERS = {
   supervised: Hyperparameters,
   dpo: Hyperparameters.extend({ beta: auto(z.number().positive().max(2)).optional() }),
@@ -38,7 +38,7 @@ export const FINE_TUNING_METHODS = Object.keys(METHOD_HYPERPARAMETERS) as FineTu
 
 const options = asked(TrainingOptions.shape);
 
-/** A field whose default in a request depends on the data: leaving it out is not the same as null. */
+/** Returns a request field whose default depends on the data, so that an absent field differs from null. */
 const byData = <F extends z.ZodType>(field: F, more: string): z.ZodOptional<F> =>
   field.describe(`${field.description}. ${more}`).optional();
 
@@ -47,25 +47,25 @@ export const GraftOptions = z.strictObject({
   learning_rate: options.learning_rate.unwrap().max(10).optional(),
   validation_split: byData(
     TrainingOptions.shape.validation_split.unwrap(),
-    `null: nothing is held out. Default: ${HELD_OUT} from ${HELD_OUT_FROM} records on`,
+    `null: hold out nothing. Default: ${HELD_OUT} for files of at least ${HELD_OUT_FROM} records, otherwise null`,
   ),
   eval_steps: byData(
     TrainingOptions.shape.eval_steps.unwrap(),
-    'Default: an epoch where the job has validation data, else 0',
+    'Default: once per epoch if the job has validation data, otherwise 0',
   ),
   stratify_by_column: byData(
     TrainingOptions.shape.stratify_by_column.unwrap(),
-    'Default: label, where each record has one',
+    'Default: label if every record has one, otherwise null',
   ),
   split_seed: byData(
     TrainingOptions.shape.split_seed.unwrap(),
-    `Default: ${SPLIT_SEED}, where something is held out`,
+    `Default: ${SPLIT_SEED} if records are held out`,
   ),
   init_adapter: z
     .string()
     .max(LONGEST_NAME)
     .optional()
-    .describe('Continue from this fine-tuned model (or dir:PATH locally)')
+    .describe('Fine-tuned model whose adapter training starts from (dir:PATH for local runs)')
     .meta(SAME_IN_SWEEP),
   eval: z
     .string()
@@ -73,7 +73,7 @@ export const GraftOptions = z.strictObject({
     .max(100)
     .optional()
     .describe(
-      'Eval, or a run of one, that scores each checkpoint: it is asked what that run (of an eval, its newest) asked its model',
+      'ID of an eval or eval run that scores each checkpoint, with the items and prompts of that run (for an eval, of its newest run)',
     )
     .meta(SAME_IN_SWEEP),
   load_best_model_at_end: z
@@ -83,7 +83,7 @@ export const GraftOptions = z.strictObject({
       ...SAME_IN_SWEEP,
       default: true,
       description:
-        'The model is that of the best evaluation, not of the last step, where the job is evaluated as it trains an adapter',
+        'Publish the weights of the best evaluation instead of the last step. Applies to jobs that train an adapter and are evaluated during training',
     }),
   metric_for_best_model: z
     .string()
@@ -91,7 +91,7 @@ export const GraftOptions = z.strictObject({
     .max(100)
     .optional()
     .describe(
-      "Metric of the task's evaluations by which one is the best, such as wer; left out, the validation loss",
+      'Metric that decides which evaluation is best, such as wer; lower is better. Default: the validation loss',
     )
     .meta(SAME_IN_SWEEP),
   measure_forgetting: z
@@ -100,7 +100,7 @@ export const GraftOptions = z.strictObject({
     .meta({
       ...SAME_IN_SWEEP,
       default: false,
-      description: 'At the end, the loss of a fixed text with the adapter and without it',
+      description: 'At the end, measure the loss of fixed texts with and without the adapter',
     }),
   loss_ledger: z
     .boolean()
@@ -109,24 +109,26 @@ export const GraftOptions = z.strictObject({
       ...SAME_IN_SWEEP,
       default: false,
       description:
-        'At the end, the loss of each training example by itself: which rows are worst, and which were never learnt',
+        'At the end, measure the loss of each training example, to find the rows that the model learned worst',
     }),
   loss_ledger_epochs: z
     .array(Epochs)
     .min(1)
     .max(50)
     .optional()
-    .describe('A loss ledger also after these epochs, such as [1, 3]')
+    .describe(
+      'Epochs after which the loss of each training example is also measured, such as [1, 3]',
+    )
     .meta(SAME_IN_SWEEP),
   sample_prompts: SampleOptions.shape.sample_prompts
     .describe(
-      'At most 8 prompts that the adapter answers at the start, each evaluation and the end: texts to continue, or lists of messages',
+      'Up to 8 prompts that the adapter answers at the start, at each evaluation and at the end: texts to continue, or lists of messages',
     )
     .meta(SAME_IN_SWEEP),
   sample_max_tokens: SampleOptions.shape.sample_max_tokens.meta({
     ...SAME_IN_SWEEP,
     default: SAMPLE_TOKENS,
-    description: 'Tokens of an answer to one of them, at most',
+    description: 'Maximum tokens of each answer to a sample prompt',
   }),
   pool: z
     .string()
@@ -138,11 +140,17 @@ export const GraftOptions = z.strictObject({
     .min(1)
     .max(1000)
     .optional()
-    .meta({ ...SAME_IN_SWEEP, default: 100, description: 'Jobs with a lower number run first' }),
+    .meta({
+      ...SAME_IN_SWEEP,
+      default: 100,
+      description: 'Priority from 1 to 1000; jobs with a lower number start first',
+    }),
 });
 export type GraftOptions = z.infer<typeof GraftOptions>;
 
-/** Far more than any model needs: a run's settings travel with each attempt, and its messages show them. */
+/**
+ * Size limits of `peft`, far above what any model needs: the settings are sent with each attempt and quoted in messages.
+ */
 const PEFT_LIMITS = { json: 60_000, text: 8192, entries: 1000, name: 200 };
 
 const Peft = z.looseObject({ peft_type: z.string() }).superRefine((peft, context) => {
@@ -189,7 +197,7 @@ export const CreateJob = z.strictObject({
 });
 export type CreateJob = z.infer<typeof CreateJob>;
 
-/** OpenAI's hyperparameters as they were asked for: its method's, or those of the field that it has deprecated. */
+/** Returns the requested hyperparameters: those of `method`, or of OpenAI's deprecated field `hyperparameters`. */
 export function hyperparametersOf({
   method,
   hyperparameters,
@@ -197,7 +205,7 @@ export function hyperparametersOf({
   return (method && method[method.type]?.hyperparameters) ?? hyperparameters ?? {};
 }
 
-/** What a value has too much of; null if nothing. */
+/** Returns an error message for a value that exceeds PEFT_LIMITS, or null. */
 function excess(value: unknown): string | null {
   const { text, entries, name } = PEFT_LIMITS;
   const most = (limit: number, what: string, got: number): string | null =>

@@ -1,4 +1,4 @@
-/** Events of a job, and answers to its sample prompts, as the API answers them. */
+// Events of a job and its answers to sample prompts, as the API returns them.
 import { z } from 'zod';
 import { storedNames, type StoredName } from '../messages/registry.js';
 import { SamplePrompt } from './sample-prompts.js';
@@ -19,7 +19,7 @@ export const EventKind = z
   .meta({
     id: 'EventKind',
     description:
-      'What an event is, where a program may want to know: a step, an evaluation, answers to the job’s sample prompts, its loss ledger, a saved checkpoint, an attempt that begins to train, the job paused or queued again after a pause.',
+      'Kind of an event, for programs: a step, an evaluation, answers to the sample prompts, a loss ledger, a saved checkpoint, an attempt that starts training, or the job paused or queued again after a pause.',
   });
 
 export const JobEventObject = z
@@ -39,7 +39,7 @@ export type JobEventObject = z.infer<typeof JobEventObject>;
 export const JobSampleObject = z
   .object({
     object: z.literal('fine_tuning.job.sample'),
-    id: z.string().describe('Of its event.'),
+    id: z.string().describe('ID of the event that reports the answers.'),
     created_at: z.number(),
     step_number: z.number(),
     data: z
@@ -52,10 +52,10 @@ export const JobSampleObject = z
         }),
       )
       .readonly()
-      .describe('Of each prompt, in their order.'),
+      .describe('One answer per prompt, in the order of the prompts.'),
   })
   .meta({
     id: 'JobSampleObject',
-    description: 'What a job’s adapter answered to its `sample_prompts` at a step, greedily.',
+    description: 'Answers of a job’s adapter to its `sample_prompts` at a step, decoded greedily.',
   });
 export type JobSampleObject = z.infer<typeof JobSampleObject>;

@@ -14,7 +14,7 @@ it.each([
   [{ type: 'export', format: 'vllm' }, 'Export for vLLM'],
   [
     { type: 'combine', weights: [1, 1], combination_type: 'ties', density: 0.5 },
-    'Combination of 2 by ties',
+    'Combination of 2 adapters (ties)',
   ],
 ] as const)('calls %o %s', (operation, title) => {
   expect(operationTitle({ ...operation, adapters } as never)).toBe(title);

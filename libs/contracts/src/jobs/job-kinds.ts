@@ -1,15 +1,15 @@
-// Jobs train, or make something of finished adapters (docs/adr/0018). Without zod, since the dashboard's bundle has it.
+// Kinds of jobs: training, and operations on adapters (docs/adr/0018). No zod: the dashboard bundles this file.
 import type { JobObject } from './job-objects.js';
 
 type Operation = NonNullable<JobObject['graft']['operation']>;
 
-/** What jobs do: they train, or they are an operation, by its type. */
+/** Kinds of jobs: training, or the type of an operation on adapters. */
 export const JOB_KINDS = ['training', 'export', 'merge', 'combine', 'convert'] as const satisfies (
   'training' | Operation['type']
 )[];
 export type JobKind = (typeof JOB_KINDS)[number];
 
-/** The kinds in words, in the singular. */
+/** Singular noun for each kind. */
 export const KIND_NOUNS: Readonly<Record<JobKind, string>> = {
   training: 'training run',
   export: 'export',
@@ -20,13 +20,13 @@ export const KIND_NOUNS: Readonly<Record<JobKind, string>> = {
 
 export const kindOf = ({ graft }: JobObject): JobKind => graft.operation?.type ?? 'training';
 
-/** "Export to GGUF Q4_K_M" */
+/** Returns a title such as "Export to GGUF Q4_K_M". */
 export function operationTitle(operation: Operation): string {
   switch (operation.type) {
     case 'merge':
       return 'Merge';
     case 'combine':
-      return `Combination of ${operation.adapters.length} by ${operation.combination_type}`;
+      return `Combination of ${operation.adapters.length} adapters (${operation.combination_type})`;
     case 'convert':
       return operation.rank === undefined
         ? `Conversion to LoRA, energy ${operation.energy}`
@@ -41,7 +41,7 @@ function exportTitle({ format, quantization }: Operation & { readonly type: 'exp
   return format === 'gguf' ? `Export to GGUF ${quantization ?? 'F16'}` : 'Export to GGUF adapter';
 }
 
-/** The body of `POST /adapters/operations` that would do it again; null of a job that trains. */
+/** Returns the body of `POST /adapters/operations` that repeats the operation; null for a training job. */
 export function operationBody(job: JobObject): Record<string, unknown> | null {
   const { operation, pool, priority } = job.graft;
   if (!operation) return null;

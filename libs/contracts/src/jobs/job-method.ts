@@ -6,7 +6,7 @@ type Made = Pick<JobObject, 'peft'> & {
   readonly graft: Pick<JobObject['graft'], 'operation'> & { readonly quantization?: unknown };
 };
 
-/** LoRAs that have names of their own, by the field that makes them. */
+/** LoRA variants with a name of their own, by the PEFT field and value that select them. */
 export const LORA_VARIANTS = {
   DoRA: { use_dora: true },
   rsLoRA: { use_rslora: true },
@@ -19,7 +19,7 @@ export const LORA_VARIANTS = {
   MiCA: { init_lora_weights: 'mica' },
 } as const satisfies Readonly<Record<string, Peft>>;
 
-/** The same where any value makes them. */
+/** LoRA variants that any value of a PEFT field selects. */
 const CONFIGURED: Readonly<Record<string, string>> = {
   'BD-LoRA': 'use_bdlora',
   KaSA: 'kasa_config',
@@ -30,7 +30,7 @@ const CONFIGURED: Readonly<Record<string, string>> = {
 
 const TITLES: Readonly<Record<string, string>> = { LORA: 'LoRA', ADALORA: 'AdaLoRA' };
 
-/** A LoRA with a name of its own: by a field that has this value, or, without one, any but null and false. */
+/** LoRA variant with a name of its own. Without a `value`, any value of the field but null and false selects it. */
 export interface LoraVariant {
   readonly name: string;
   readonly field: string;
@@ -44,17 +44,17 @@ const VARIANTS: readonly LoraVariant[] = [
   ...Object.entries(CONFIGURED).map(([name, field]) => ({ name, field })),
 ];
 
-/** PiSSA by so many iterations of a fast SVD. */
+/** Prefix of PiSSA with a fast SVD; the number of iterations follows. */
 export const FAST_PISSA = 'pissa_niter_';
 
-/** Adapters on a packed base, which the same method makes. */
+/** Names of LoRA and its variants on a quantized base. */
 const PACKED = { QLoRA: null, QDoRA: 'DoRA' } as const;
 
-/** A method that people call by a name that is no peft_type. */
+/** Method with a common name that is not a `peft_type`. */
 export interface NamedMethod {
   readonly name: string;
   readonly variant: LoraVariant | null;
-  /** Whether its base is packed (`graft.quantization`). */
+  /** Whether the base is quantized (`graft.quantization`). */
   readonly isPacked: boolean;
 }
 
@@ -69,7 +69,7 @@ export const NAMED_METHODS: readonly NamedMethod[] = [
 
 const plain = (name: string): string => name.toLowerCase().replaceAll(/[-_ ]/g, '');
 
-/** Whatever the capitals and hyphens. */
+/** Returns the method with a name, ignoring case, hyphens, underscores and spaces. */
 export const methodCalled = (name: string): NamedMethod | undefined =>
   NAMED_METHODS.find((method) => plain(method.name) === plain(name));
 
@@ -83,7 +83,7 @@ function isVariant(peft: Peft, { field, value }: LoraVariant): boolean {
 const variantsOf = (peft: Peft): readonly LoraVariant[] =>
   peft['peft_type'] === 'LORA' ? VARIANTS.filter((variant) => isVariant(peft, variant)) : [];
 
-/** What people call a method: LoRA by its variants, and on a packed base QLoRA; most others by their peft_type. */
+/** Returns the common name of a method: LoRA with its variants (QLoRA on a quantized base), otherwise the `peft_type`. */
 export function peftTitle(peft: Peft, quantization: unknown = null): string {
   const type = String(peft['peft_type']);
   if (type !== 'LORA') return TITLES[type] ?? type;
@@ -93,19 +93,19 @@ export function peftTitle(peft: Peft, quantization: unknown = null): string {
   return `${isPacked ? 'Q' : ''}${names.join(' + ')}`;
 }
 
-/** Fields that the title says, and that need not be told again. */
+/** Returns the fields that `peftTitle` already implies. */
 export const fieldsOfTitle = (peft: Peft): readonly string[] => [
   'peft_type',
   ...variantsOf(peft).map(({ field }) => field),
 ];
 
-/** What makes a job's model, as people call it: its method, FULL, or an operation on adapters. */
+/** Returns the title of a job's method, FULL, or the title of its operation on adapters. */
 export function methodTitle({ peft, graft: { operation, quantization } }: Made): string {
   if (operation) return operationTitle(operation);
   return peft === null ? 'FULL' : peftTitle(peft, quantization);
 }
 
-/** All names by which a list finds a job's method: its peft_type, and what people call it; `full`; or an operation's type. */
+/** Returns all names that find a job's method in a list: its `peft_type` and common names, `full`, or an operation's type. */
 export function methodNames({ peft, graft: { operation, quantization } }: Made): readonly string[] {
   if (operation) return [operation.type];
   if (peft === null) return ['full'];
@@ -117,6 +117,6 @@ export function methodNames({ peft, graft: { operation, quantization } }: Made):
   return [String(peft['peft_type']), ...named];
 }
 
-/** A job's base, and how it is held where it is packed: "smollm2 in nf4". */
+/** Returns the name of a job's base, with its quantization, if any: "smollm2 (nf4)". */
 export const baseText = ({ model, graft }: JobObject): string =>
-  typeof graft.quantization === 'string' ? `${model} in ${graft.quantization}` : model;
+  typeof graft.quantization === 'string' ? `${model} (${graft.quantization})` : model;

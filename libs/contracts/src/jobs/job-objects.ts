@@ -1,4 +1,4 @@
-/** Fine-tuning jobs and their checkpoints, as the API answers them. Times are unix seconds. */
+// Fine-tuning jobs and checkpoints, as the API returns them. Times are Unix seconds.
 import { z } from 'zod';
 import { OperationObject } from './adapter-operation.js';
 import { FINE_TUNING_METHODS } from './create-job.js';
@@ -11,20 +11,21 @@ import { TrainingOptions } from './training-options.js';
 export const JobStatus = z.enum(JOB_STATUSES).meta({
   id: 'JobStatus',
   description:
-    "OpenAI's `validating_files` is not among them: files are checked when they are uploaded, and for the base in the request that creates the job, so that a job begins in `queued`.",
+    "Status of a job. OpenAI's `validating_files` is not used: files are checked on upload, and against the base model by the create request, so that a job starts as `queued`.",
 });
 export type JobStatus = z.infer<typeof JobStatus>;
 
 export const JobWarning = z
   .object({
-    code: z.string().describe('`loss_at_chance`, `zero_gradient`, `overfitting`, …'),
+    code: z
+      .string()
+      .describe('Kind of the warning: `loss_at_chance`, `zero_gradient`, `overfitting`, …'),
     message: z.string(),
     step: z.number().nullable(),
   })
   .meta({
     id: 'JobWarning',
-    description:
-      'Something about a run that its owner should know, such as divergence; also an event of level warn.',
+    description: 'Warning about a run, such as divergence. It is also an event of level `warn`.',
   });
 export type JobWarning = z.infer<typeof JobWarning>;
 
@@ -32,32 +33,34 @@ export const JobBest = z
   .object({
     step: z.number(),
     valid_loss: z.number(),
-    accuracy: z.exactOptional(z.number()).describe('Of tasks with one label for each input.'),
+    accuracy: z
+      .exactOptional(z.number())
+      .describe('Accuracy; only for tasks with one label per input.'),
     majority_accuracy: z
       .exactOptional(z.number())
-      .describe('The accuracy of always answering the most frequent label of the same examples.'),
+      .describe('Accuracy of always predicting the most frequent label of the same examples.'),
   })
   .meta({
     id: 'JobBest',
     description:
-      'The lowest validation loss so far and its step: of samples and of the whole file alike, the earliest of equal ones.',
+      'Lowest validation loss so far and its step. Evaluations on a sample count as much as those on all validation data; the earliest wins a tie.',
   });
 export type JobBest = z.infer<typeof JobBest>;
 
 export const JobScore = z.object({ step: z.number(), eval_score: z.number() }).meta({
   id: 'JobScore',
-  description: "The best score that the job's eval gave a checkpoint, the earliest of equal ones.",
+  description: "Best score of a checkpoint in the job's eval; the earliest wins a tie.",
 });
 export type JobScore = z.infer<typeof JobScore>;
 
 export const JobForgetting = z
   .object({
-    loss: z.number().describe('With what was trained,'),
-    base_loss: z.number().describe('and of the base alone.'),
+    loss: z.number().describe('Loss with the trained weights.'),
+    base_loss: z.number().describe('Loss of the base model alone.'),
   })
   .meta({
     id: 'JobForgetting',
-    description: 'The loss of a fixed text that no job trains on, measured at the end.',
+    description: 'Loss of fixed texts that no job trains on, measured at the end.',
   });
 export type JobForgetting = z.infer<typeof JobForgetting>;
 
@@ -75,7 +78,9 @@ export const JobAttempt = z
     outcome: z
       .string()
       .nullable()
-      .describe('null while it runs, else done, cancelled, drained or an exit class.'),
+      .describe(
+        'Null while the attempt runs; then `done`, `cancelled`, `drained` or an exit class.',
+      ),
     from_step: z.number(),
   })
   .meta({ id: 'JobAttempt' });
@@ -94,11 +99,11 @@ export const JobGraft = z
     sample_prompts: z.exactOptional(SampleOptions.shape.sample_prompts.unwrap()),
     sample_max_tokens: z.exactOptional(z.int()),
     operation: OperationObject.nullable().describe(
-      'What the job makes of adapters instead of training, and of which; null where it trains.',
+      'Operation that the job runs on adapters instead of training; null if it trains.',
     ),
     phase: z
       .object({ code: z.string(), message: z.string() })
-      .describe('What the job waits for or does: a code and one sentence.'),
+      .describe('What the job is doing or waiting for, as a code and a sentence.'),
     progress: z.object({
       step: z.number(),
       total_steps: z.number().nullable(),
@@ -113,14 +118,14 @@ export const JobGraft = z
       .number()
       .nullable()
       .describe(
-        'Of a job that waits: its place, 1 is the next, and how many wait in its pool; null where it may not start.',
+        'Position of a queued job in its pool, from 1; null if the job cannot start. `queue_length` is the number of queued jobs in the pool.',
       ),
     queue_length: z.number().nullable(),
     estimated_start: z
       .number()
       .nullable()
       .describe(
-        'When it will start, and the earliest and latest; null where nothing like the jobs before it has run yet.',
+        'Expected start in Unix seconds, with the earliest and latest start in `estimated_start_range`; null until jobs similar to those ahead of it have run.',
       ),
     estimated_start_range: z.tuple([z.number(), z.number()]).readonly().nullable(),
     trainable_parameters: z.number().nullable(),
@@ -130,71 +135,73 @@ export const JobGraft = z
     sparkline: z
       .array(z.number())
       .readonly()
-      .describe('At most 60 losses over the whole run, for a sparkline.'),
+      .describe('Up to 60 training losses over the whole run, for a sparkline.'),
     data: DataReport.nullable().describe(
-      'What the training file is for this base; null where it was not looked at.',
+      'Report on the training file for this base model; null if the file was not analyzed.',
     ),
-    best: JobBest.nullable().describe('The lowest validation loss so far and its step.'),
+    best: JobBest.nullable().describe('Lowest validation loss so far and its step.'),
     published_step: z
       .number()
       .nullable()
-      .describe('The step whose weights its model holds; null while it has none.'),
-    best_score: JobScore.nullable().describe('Null where no checkpoint has a score.'),
+      .describe('Step whose weights the fine-tuned model holds; null until there is a model.'),
+    best_score: JobScore.nullable().describe(
+      'Best eval score of a checkpoint; null if no checkpoint has a score.',
+    ),
     training_seconds: z
       .number()
       .describe(
-        "Seconds in which attempts trained (from their first step's beginning to their end); waiting is not in it. Of an operation on adapters, seconds in which a worker had it.",
+        'Training time in seconds, summed over all attempts from the start of the first step; waiting is excluded. For an operation on adapters, the time that it was assigned to a worker.',
       ),
     worker_silent_seconds: z
       .number()
       .nullable()
       .describe(
-        "Of a running job: seconds since its worker was last heard, by the database's clock; null under two heartbeats.",
+        "For a running job, seconds since its worker's last heartbeat by the database's clock; null if shorter than two heartbeat intervals.",
       ),
     process: z
       .string()
       .nullable()
-      .describe('Name of the trainer process that it trains in; null while it does not.'),
+      .describe('Name of the trainer process that runs the job; null while it does not run.'),
     shares_with: z
       .object({ jobs: z.array(z.string()).readonly(), others: z.number() })
       .nullable()
       .describe(
-        'The other jobs in that process: those of the same project by id, those of others counted.',
+        'Other jobs in the same process: the IDs of jobs of the same project, and the number of jobs of other projects.',
       ),
     alone: z
       .boolean()
       .describe(
-        'Whether its next attempt has a process for itself: it may have been what ended two of them.',
+        'Whether the next attempt gets a process of its own, because the job may have crashed two shared processes.',
       ),
     waited_seconds: z
       .number()
       .describe(
-        'Seconds, over all attempts, in which the process worked for others while the job waited.',
+        'Seconds, over all attempts, that the job waited while its process worked on other jobs.',
       ),
-    warnings: z.array(JobWarning).readonly().describe('Each code once, over all attempts.'),
+    warnings: z.array(JobWarning).readonly().describe('Warnings of all attempts, one per code.'),
     name: z
       .string()
       .nullable()
-      .describe('What it was renamed to; null: it goes by `user_provided_suffix`.'),
+      .describe('Display name that the job was given; null: `user_provided_suffix` applies.'),
     tags: z.array(z.string()).readonly(),
     note: z.string().nullable(),
-    archived: z.boolean().describe('Whether lists leave it out unless they are asked.'),
+    archived: z.boolean().describe('Whether lists omit the job by default.'),
     restorable_until: z
       .number()
       .nullable()
-      .describe('Of a deleted job: until when it can be restored; null of all others.'),
+      .describe('Time until which a deleted job can be restored; null for other jobs.'),
     forgetting: JobForgetting.nullable().describe(
-      'Where `measure_forgetting` asks for it, once it is done.',
+      'Result of `measure_forgetting`, once measured; otherwise null.',
     ),
     sweep: z
       .object({ id: z.string(), trial: z.number() })
       .nullable()
-      .describe('The sweep that it is a trial of.'),
+      .describe('Sweep that the job is a trial of; null for other jobs.'),
   })
   .meta({
     id: 'JobGraft',
     description:
-      "Fields of Graft's own on a job, the request's `graft` with every default among them.",
+      "Graft's own fields of a job, including the request's `graft` with all defaults filled in.",
   });
 export type JobGraft = z.infer<typeof JobGraft>;
 
@@ -217,7 +224,7 @@ export const JobMethod = z
   })
   .meta({
     id: 'JobMethod',
-    description: "OpenAI's method of fine-tuning, with its hyperparameters under its name.",
+    description: "OpenAI's fine-tuning method, with its hyperparameters under its name.",
   });
 export type JobMethod = z.infer<typeof JobMethod>;
 
@@ -232,10 +239,10 @@ export const JobObject = z
     organization_id: z.string(),
     status: JobStatus,
     hyperparameters: JobHyperparameters.nullable().describe(
-      'Null unless the method is supervised; `method` has them always.',
+      'Null unless the method is supervised; `method` always has them.',
     ),
     method: JobMethod,
-    training_file: z.string().nullable().describe('Null of an operation on adapters.'),
+    training_file: z.string().nullable().describe('Null for an operation on adapters.'),
     validation_file: z.string().nullable(),
     result_files: z.array(z.string()).readonly(),
     trained_tokens: z.number().nullable(),
@@ -260,7 +267,7 @@ export const DeletedJobObject = z
   })
   .meta({
     id: 'DeletedJobObject',
-    description: 'A job that was deleted with its results; until then it can be restored.',
+    description: 'Deleted job. It can be restored with its results until `restorable_until`.',
   });
 export type DeletedJobObject = z.infer<typeof DeletedJobObject>;
 
@@ -277,13 +284,13 @@ export const CheckpointObject = z
       usable: z
         .boolean()
         .describe(
-          'Whether it holds an adapter to use and to download; not after full fine-tuning.',
+          'Whether the checkpoint holds an adapter to use and download; false for full fine-tuning.',
         ),
-      bytes: z.number().describe('Of the adapter.'),
+      bytes: z.number().describe('Size of the adapter in bytes.'),
       best: z
         .boolean()
         .describe(
-          "Whether it is the one with the best score of the job's eval, or else the lowest validation loss (or `metric_for_best_model`), measured at its own step, of those that are kept.",
+          "Whether this is the best stored checkpoint: the one with the best score in the job's eval or, without an eval, the lowest validation loss (or `metric_for_best_model`) at its own step.",
         ),
     }),
   })

@@ -1,4 +1,4 @@
-// Which training examples a job has learnt worst: GET /v1/fine_tuning/jobs/{id}/ledger.
+// Loss ledger, the training examples that a job learned worst: GET /v1/fine_tuning/jobs/{id}/ledger.
 import { z } from 'zod';
 
 export const JobLedgerObject = z
@@ -8,27 +8,29 @@ export const JobLedgerObject = z
     steps: z
       .array(z.number())
       .readonly()
-      .describe('Steps after which there is one: the ends of epochs, and the job’s own.'),
-    step_number: z.number().nullable().describe('The one of them that this is of.'),
+      .describe('Steps that have a loss ledger: the ends of epochs and the end of the job.'),
+    step_number: z.number().nullable().describe('Step of this loss ledger; null if there is none.'),
     examples: z
       .number()
       .nullable()
-      .describe('How many were looked at; null where there is no ledger, or not yet.'),
+      .describe('Number of examples measured; null if there is no loss ledger yet.'),
     mean_loss: z.number().nullable(),
     data: z
       .array(
         z.object({
-          line: z.number().describe('Of the training file.'),
-          loss: z.number().nullable().describe('Null where it is no number.'),
+          line: z.number().describe('Line number in the training file.'),
+          loss: z.number().nullable().describe('Loss of the example; null if not finite.'),
           base_loss: z
             .number()
             .nullable()
-            .describe('Of the base alone; null of tasks where the base by itself has none.'),
+            .describe(
+              'Loss of the base model alone; null for tasks that the base model cannot perform.',
+            ),
           record: z
             .string()
             .nullable()
             .describe(
-              'Its beginning; null where the file is gone, the line is behind what is read of a large file, or the key may not read files.',
+              'Beginning of the record; null if the file was deleted, the line is beyond the part of a large file that is read, or the API key cannot read files.',
             ),
         }),
       )
@@ -36,6 +38,6 @@ export const JobLedgerObject = z
   })
   .meta({
     id: 'JobLedgerObject',
-    description: 'The training examples with the highest loss at the end of a job, or of an epoch.',
+    description: 'Training examples with the highest loss at the end of a job or epoch.',
   });
 export type JobLedgerObject = z.infer<typeof JobLedgerObject>;

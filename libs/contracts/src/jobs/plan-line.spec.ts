@@ -3,7 +3,7 @@ import { lettersText, memoryText, planLine } from './plan-line.js';
 
 const plan = {
   examples: 12,
-  passes: 9,
+  epochs: 9,
   steps: 108,
   seconds: 41,
   trainable: 4_884_480,
@@ -12,25 +12,25 @@ const plan = {
 
 it('says in a line what a job comes to', () => {
   expect(planLine(plan)).toBe(
-    '12 examples · 9 passes · 108 steps · about 40 s · 4.9 M of 134.5 M parameters',
+    '12 examples · 9 epochs · 108 steps · about 40 s · 4.9 M of 134.5 M parameters',
   );
   expect(
     planLine({
       ...plan,
       examples: 1,
-      passes: 1,
+      epochs: 1,
       steps: 1,
       seconds: null,
       trainable: 960,
       total: null,
     }),
-  ).toBe('1 example · 1 pass · 1 step · 960 parameters');
+  ).toBe('1 example · 1 epoch · 1 step · 960 parameters');
   expect(planLine({ ...plan, examples: 20_000, steps: 2_500, trainable: null })).toMatch(
-    /^20,000 examples · 9 passes · 2,500 steps · about 40 s$/,
+    /^20,000 examples · 9 epochs · 2,500 steps · about 40 s$/,
   );
 });
 
-it('says what memory a job takes, and what would spare much of it', () => {
+it('states the memory of a job, and a large saving by gradient checkpointing', () => {
   const bytes = (n: number): string => `${n / 1e6} MB`;
   const memory = {
     base_bytes: 112e6,
@@ -42,12 +42,12 @@ it('says what memory a job takes, and what would spare much of it', () => {
   expect(memoryText({ memory, graft }, bytes)).toEqual({
     total: 'about 1100 MB',
     parts:
-      '112 MB of base in nf4, up to 700 MB for the run; gradient_checkpointing would spare 400 MB',
+      '112 MB for the base in nf4, up to 700 MB for the run; gradient_checkpointing would save 400 MB',
   });
   const little = { ...memory, gradient_checkpointing_spares_bytes: 100e6 };
   const dense = { ...graft, quantization: null };
   expect(memoryText({ memory: little, graft: dense }, bytes)?.parts).toBe(
-    '112 MB of base in bf16, up to 700 MB for the run',
+    '112 MB for the base in bf16, up to 700 MB for the run',
   );
   expect(memoryText({ memory: null, graft }, bytes)).toBeNull();
 });
@@ -77,8 +77,8 @@ it.each([
 
 it("tells a job's own letters, of many the first", () => {
   const of = (letters: unknown) => lettersText({ task_options: { letters } });
-  expect(of([' ', "'", 'a', 'é'])).toBe("3 of its own: ' a é");
+  expect(of([' ', "'", 'a', 'é'])).toBe("3 characters: ' a é");
   const many = Array.from({ length: 1261 }, (_, i) => String.fromCodePoint(0x4e00 + i));
-  expect(of(many)).toMatch(/^1,261 of its own: 一 丁 .* … and 1,201 more$/);
+  expect(of(many)).toMatch(/^1,261 characters: 一 丁 .* … and 1,201 more$/);
   expect([of(null), of(undefined), lettersText({})]).toEqual([null, null, null]);
 });

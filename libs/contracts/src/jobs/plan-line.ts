@@ -1,20 +1,20 @@
 import type { JobPreviewObject } from '../http/graft-api.js';
 
-/** What a job comes to, for one line of text. */
+/** Figures of a training plan. */
 export interface PlanFigures {
   readonly examples: number;
-  readonly passes: number;
+  readonly epochs: number;
   readonly steps: number;
-  /** Null where it is not known. */
+  /** Estimated duration; null if unknown. */
   readonly seconds: number | null;
   readonly trainable: number | null;
   readonly total: number | null;
 }
 
-/** "12 examples · 9 passes · 108 steps · about 40 s · 4.9 M of 134.5 M parameters", alike wherever a plan is shown. */
+/** Returns "12 examples · 9 epochs · 108 steps · about 40 s · 4.9 M of 134.5 M parameters". */
 export function planLine({
   examples,
-  passes,
+  epochs,
   steps,
   seconds,
   trainable,
@@ -22,7 +22,7 @@ export function planLine({
 }: PlanFigures): string {
   const parts = [
     count(examples, 'example', 'examples'),
-    count(passes, 'pass', 'passes'),
+    count(epochs, 'epoch', 'epochs'),
     count(steps, 'step', 'steps'),
   ];
   if (seconds !== null) parts.push(`about ${roughly(seconds)}`);
@@ -34,9 +34,9 @@ export function planLine({
 }
 
 /**
- * What a job takes of a worker's memory: "about 1.1 GB", and "112 MB of base in nf4, up to 0.7 GB for the run"; null where
- * that is not known.
- * @param bytes how a size is written
+ * Returns a job's memory on a worker: "about 1.1 GB" in total, and "112 MB for the base in nf4, up to 0.7 GB for the run";
+ * null if unknown.
+ * @param bytes formats a size
  */
 export function memoryText(
   { memory, graft }: Pick<JobPreviewObject, 'memory' | 'graft'>,
@@ -44,23 +44,23 @@ export function memoryText(
 ): { readonly total: string; readonly parts: string } | null {
   if (!memory) return null;
   const { base_bytes: base, run_bytes: run, process_bytes: total } = memory;
-  const { gradient_checkpointing_spares_bytes: spared } = memory;
-  const held = graft.quantization ?? graft.base_dtype;
-  const parts = `${bytes(base)} of base${held ? ` in ${held}` : ''}, up to ${bytes(run)} for the run`;
-  const isWorthTelling = spared > TELLING_SHARE * total;
+  const { gradient_checkpointing_spares_bytes: saving } = memory;
+  const storedAs = graft.quantization ?? graft.base_dtype;
+  const parts = `${bytes(base)} for the base${storedAs ? ` in ${storedAs}` : ''}, up to ${bytes(run)} for the run`;
+  const isNotable = saving > NOTABLE_SHARE * total;
   return {
     total: `about ${bytes(total)}`,
-    parts: `${parts}${isWorthTelling ? `; gradient_checkpointing would spare ${bytes(spared)}` : ''}`,
+    parts: `${parts}${isNotable ? `; gradient_checkpointing would save ${bytes(saving)}` : ''}`,
   };
 }
 
-/** What is spared is worth telling above this share. */
-const TELLING_SHARE = 0.2;
+/** Minimum saving to mention, as a fraction of the total. */
+const NOTABLE_SHARE = 0.2;
 
 const count = (n: number, one: string, many: string): string =>
   `${n.toLocaleString('en')} ${n === 1 ? one : many}`;
 
-/** A time as people say it: two digits at most. */
+/** Returns a duration with at most two significant digits, such as "40 s" or "12 min". */
 export function roughly(seconds: number): string {
   if (seconds < 20) return `${Math.max(1, Math.round(seconds))} s`;
   if (seconds < 100) return `${Math.round(seconds / 10) * 10} s`;
@@ -82,20 +82,20 @@ export function amount(n: number): string {
   return `${value.toFixed(1)} ${units[unit]}`;
 }
 
-/** Letters that are told by themselves; what follows is told by number. */
-const TOLD = 60;
+/** Maximum number of characters to list. */
+const MAX_LISTED = 60;
 
 /**
- * "12 of its own: a b c …": the letters that a job of task `ctc` makes for itself, without the space between words; null
- * where it has those of its base, or none.
- * @param graft of a job or a plan
+ * Returns "12 characters: a b c …", the vocabulary that a job of task `ctc` builds from its texts, without the word
+ * separator; null if the job uses the vocabulary of its base, or for other tasks.
+ * @param graft of a job or a preview
  */
 export function lettersText(graft: Readonly<Record<string, unknown>>): string | null {
   const { letters } = (graft['task_options'] ?? {}) as { readonly letters?: readonly string[] };
   if (!Array.isArray(letters)) return null;
   const all = (letters as readonly string[]).filter((letter) => letter !== ' ');
-  const more = all.length > TOLD ? ` … and ${amountOf(all.length - TOLD)} more` : '';
-  return `${amountOf(all.length)} of its own: ${all.slice(0, TOLD).join(' ')}${more}`;
+  const more = all.length > MAX_LISTED ? ` … and ${amountOf(all.length - MAX_LISTED)} more` : '';
+  return `${amountOf(all.length)} characters: ${all.slice(0, MAX_LISTED).join(' ')}${more}`;
 }
 
 const amountOf = (n: number): string => n.toLocaleString('en');

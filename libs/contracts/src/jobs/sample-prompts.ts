@@ -1,12 +1,12 @@
-// Prompts that a run answers as it trains: `graft.sample_prompts` of a create call, and of the Spec that a worker gets.
+// Prompts that a run answers during training: `graft.sample_prompts` of a create request and of the Spec sent to workers.
 import { z } from 'zod';
 
 export const MOST_SAMPLE_PROMPTS = 8;
 
-/** Steps at which a job answers its prompts, at most: the answers to all of them are kept for as long as the job is. */
+/** Maximum number of steps at which a job answers its prompts. All answers are stored as long as the job. */
 export const MOST_SAMPLED_STEPS = 1000;
 
-/** As long as an answer may become unless the job says otherwise, in tokens. */
+/** Default maximum length of an answer, in tokens. */
 export const SAMPLE_TOKENS = 64;
 
 const Text = z.string().min(1).max(8192);
@@ -16,7 +16,7 @@ const Message = z.strictObject({
   content: Text,
 });
 
-/** A text to continue, or a chat to answer. */
+/** Text to continue, or chat messages to answer. */
 export const SamplePrompt = z.union([Text, z.array(Message).min(1).max(50)]);
 export type SamplePrompt = z.infer<typeof SamplePrompt>;
 

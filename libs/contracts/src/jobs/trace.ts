@@ -1,4 +1,4 @@
-// A job's time, in the format that trace viewers open.
+// Trace of a job in Chrome's Trace Event Format.
 import { z } from 'zod';
 
 const ChromeTraceEvent = z
@@ -6,11 +6,13 @@ const ChromeTraceEvent = z
     name: z.string(),
     ph: z
       .enum(['X', 'i', 'M'])
-      .describe('A span, a moment, or the name of the process or of a lane.'),
+      .describe(
+        'Phase: `X` is a span, `i` an instant, `M` the name of the process or of a thread.',
+      ),
     cat: z.string().optional(),
     pid: z.number(),
     tid: z.number(),
-    ts: z.number().optional().describe('Unix microseconds.'),
+    ts: z.number().optional().describe('Start in Unix microseconds.'),
     dur: z.number().optional(),
     s: z.literal('t').optional(),
     args: z.record(z.string(), z.union([z.string(), z.number()])).readonly(),
@@ -26,6 +28,6 @@ export const ChromeTrace = z
   })
   .meta({
     id: 'ChromeTrace',
-    description: 'The Trace Event Format of Chrome, which ui.perfetto.dev opens.',
+    description: 'Trace in Chrome’s Trace Event Format, which ui.perfetto.dev can open.',
   });
 export type ChromeTrace = z.infer<typeof ChromeTrace>;

@@ -1,76 +1,85 @@
-// Options of training, each written once. The create call's `graft`, the Spec that a worker gets, the echo on a job, the
-// form, the CLI's --set and the table in docs/api.md follow from here.
+// Training options. The `graft` object of a create request, the Spec sent to workers, the job object, the dashboard's
+// form and the CLI's --set are derived from these schemas.
 import { z } from 'zod';
 
-/** OpenAI's bounds. */
+/** OpenAI's limits for these hyperparameters. */
 export const BatchSize = z.int().min(1).max(256);
 export const Epochs = z.int().min(1).max(50);
 export const Seed = z.int().min(0).max(2147483647);
 
 /**
- * A field of this kind has the same value in all trials of a sweep: they are compared by it, it decides where they run,
- * or it does not change the model. The dashboard reads the keyword from the JSON schema.
+ * JSON schema keyword for fields that must have the same value in all trials of a sweep: the trials are compared by the
+ * field, it decides where they run, or it does not change the model. The dashboard reads the keyword.
  */
 export const SAME_IN_SWEEP = { 'x-same-in-sweep': true } as const;
 
-/** As a Spec holds them; one with a default may be left out of a create call. */
+/** Training options of a Spec. Options with a default are optional in a create request. */
 export const TrainingOptions = z.strictObject({
   task: z
     .string()
     .max(100)
-    .describe("What the model learns to do. Default: the task of OpenAI's `method`")
+    .describe("Training task, such as causal_lm. Default: the task that OpenAI's `method` implies")
     .meta(SAME_IN_SWEEP),
   task_options: z
     .record(z.string().max(100), z.unknown())
-    .describe("The task's own options")
+    .describe('Options of the task')
     .meta(SAME_IN_SWEEP)
     .default({}),
   learning_rate: z
     .number()
     .positive()
-    .describe('Absolute; overrides the multiplier. Each method has its own default'),
+    .describe(
+      'Peak learning rate; overrides learning_rate_multiplier. Default: depends on the method',
+    ),
   lr_schedule: z
     .enum(['linear', 'cosine', 'constant'])
-    .describe('Shape of the decay after warm-up')
+    .describe('Learning rate schedule after warm-up')
     .default('linear'),
   warmup_ratio: z
     .number()
     .min(0)
     .max(1)
-    .describe('Fraction of the steps used for warm-up')
+    .describe('Fraction of the steps used for warm-up, from 0 to 1')
     .default(0.03),
   optimizer: z
     .enum(['adamw', 'lorafa'])
-    .describe("adamw, or lorafa: LoRA's B alone, with gradients as of the whole weight (LoRA-FA)")
+    .describe(
+      "adamw, or lorafa: LoRA-FA, which trains only LoRA's B matrices and adjusts their gradients to approximate full fine-tuning",
+    )
     .default('adamw'),
-  weight_decay: z.number().min(0).max(10).describe('Decoupled, as in AdamW').default(0),
+  weight_decay: z
+    .number()
+    .min(0)
+    .max(10)
+    .describe('Decoupled weight decay, as in AdamW')
+    .default(0),
   loraplus_lr_ratio: z
     .number()
     .min(1)
     .max(10_000)
     .nullable()
-    .describe("LoRA+: learning rate of LoRA's B over that of A, e.g. 16")
+    .describe("LoRA+: ratio of the learning rate of LoRA's B matrices to that of A, such as 16")
     .default(null),
   loraplus_lr_embedding: z
     .number()
     .positive()
-    .describe('LoRA+: learning rate of an embedding that is a target')
+    .describe('LoRA+: learning rate of target modules that are embeddings')
     .default(1e-6),
   max_grad_norm: z
     .number()
     .min(0)
-    .describe('Gradients are clipped to this norm; 0: no clipping')
+    .describe('Maximum norm to which gradients are clipped; 0: no clipping')
     .default(1),
   gradient_accumulation_steps: z
     .int()
     .min(1)
     .max(1024)
-    .describe('Micro-batches per optimiser step')
+    .describe('Micro-batches per optimizer step')
     .default(1),
   gradient_checkpointing: z
     .boolean()
     .describe(
-      'Compute each layer once more on the way back instead of keeping what it made: far less memory, up to half more time, the same numbers',
+      'Recompute activations in the backward pass instead of storing them: much less memory, up to 50 % slower, identical results',
     )
     .meta(SAME_IN_SWEEP)
     .default(false),
@@ -78,23 +87,23 @@ export const TrainingOptions = z.strictObject({
     .int()
     .min(8)
     .nullable()
-    .describe('Longer examples are truncated to this many tokens')
+    .describe('Maximum length of an example, in tokens; longer examples are truncated')
     .meta(SAME_IN_SWEEP)
     .default(null),
   max_steps: z
     .int()
     .min(1)
     .nullable()
-    .describe('Stop after this many optimiser steps')
+    .describe('Stop after this many optimizer steps; null: no limit')
     .default(null),
-  shuffle: z.boolean().describe('Shuffle the examples in each epoch, by the seed').default(true),
+  shuffle: z.boolean().describe('Shuffle the examples in each epoch, using the seed').default(true),
   validation_split: z
     .number()
     .gt(0)
     .lt(1)
     .nullable()
     .describe(
-      'Share of the training file that is held out as validation data, e.g. 0.1; equal records stay together',
+      'Fraction of the training file to hold out as validation data, such as 0.1; identical records stay together',
     )
     .meta(SAME_IN_SWEEP)
     .default(null),
@@ -102,42 +111,46 @@ export const TrainingOptions = z.strictObject({
     .enum(['label'])
     .nullable()
     .describe(
-      "label: what is held out has each label in the same proportion as the training file (datasets' word); null: records are drawn whatever their label",
+      'label: hold out each label in the same proportion as in the training file, like `train_test_split` of datasets; null: ignore labels',
     )
     .meta(SAME_IN_SWEEP)
     .optional(),
   split_seed: Seed.nullable()
     .describe(
-      'Seed by which the held-out records are drawn. Jobs on one file that have it in common hold out the same records; null: by `seed`',
+      'Seed that selects the held-out records. Jobs on the same file with the same value hold out the same records; null: use `seed`',
     )
     .meta(SAME_IN_SWEEP)
     .optional(),
-  eval_steps: z.int().min(0).describe('Steps between evaluations; 0: only at the end').default(0),
+  eval_steps: z
+    .int()
+    .min(0)
+    .describe('Steps between evaluations; 0: evaluate only at the end')
+    .default(0),
   early_stopping_patience: z
     .int()
     .min(1)
     .nullable()
     .describe(
-      'End the run after so many evaluations in a row without a validation loss that is lower by half a percent',
+      'Stop after this many consecutive evaluations that do not lower the validation loss by at least 0.5 %; null: never',
     )
     .default(null),
   save_steps: z
     .int()
     .min(0)
     .describe(
-      'Steps between checkpoints; 0: by time and at the end of each epoch. One is always saved at the end',
+      'Steps between checkpoints; 0: save by time and at the end of each epoch. A checkpoint is always saved at the end',
     )
     .default(0),
   base_dtype: z
     .enum(['bf16', 'f32'])
-    .describe("Data type of the base's weights and activations")
+    .describe("Data type of the base model's weights and activations")
     .default('bf16'),
   quantization: z
     .string()
     .max(100)
     .nullable()
     .describe(
-      "How the matrices of the frozen base's blocks are packed; none: not at all, or as its files have them. A packed base trains adapters alone",
+      "Quantization of the frozen base's linear layers; null: as stored in the base's files. Full fine-tuning does not support it",
     )
     .default(null),
 });
@@ -147,12 +160,12 @@ export const TRAINING_OPTIONS = Object.keys(
   TrainingOptions.shape,
 ) as readonly (keyof TrainingOptions)[];
 
-/** A field that a request may leave out. Nothing is filled in: what was not asked for stays out of the request. */
+/** An optional field of a request. No default is filled in: a field that was not sent stays undefined. */
 type Asked<F extends z.ZodType> = z.ZodOptional<F extends z.ZodDefault<infer I> ? I : F>;
 
 type AskedShape<S extends Readonly<Record<string, z.ZodType>>> = { [K in keyof S]: Asked<S[K]> };
 
-/** The fields of a request for these options; their defaults are said to people. */
+/** Returns the options as optional request fields whose JSON schema documents the default. */
 export function asked<S extends Readonly<Record<string, z.ZodType>>>(shape: S): AskedShape<S> {
   const fields = Object.entries(shape).map(([name, field]) => {
     if (!(field instanceof z.ZodDefault)) return [name, field.optional()];

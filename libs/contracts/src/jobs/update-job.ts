@@ -1,13 +1,12 @@
 import { z } from 'zod';
 import { CreateJob } from './create-job.js';
 
-// The body of POST /v1/fine_tuning/jobs/{id}: what people say of a job, which training knows
-// nothing of, and its place in the queue.
+// Body of POST /v1/fine_tuning/jobs/{id}: labels that do not affect training, and the job's priority.
 
-/** How many tags a job may have, and what of a text is kept. */
+/** Maximum number of tags, and maximum lengths of a tag, a name and a note in characters. */
 export const JOB_WORDS = { tags: 20, tag: 64, name: 128, note: 10_000 } as const;
 
-// Commas stand between tags wherever people write several.
+// Lists of tags are written with commas.
 const Tag = z
   .string()
   .trim()
@@ -23,25 +22,29 @@ const JobWords = z.strictObject({
     .max(JOB_WORDS.name)
     .regex(/^\P{Cc}*$/u, 'expected no control characters')
     .nullish()
-    .describe('What it is called in place of its suffix; null: by its suffix again'),
+    .describe('Display name of the job, instead of its suffix; null: use the suffix'),
   tags: z
     .array(Tag)
     .max(JOB_WORDS.tags)
     .optional()
-    .describe('All that it is to have; the same one twice counts once'),
-  note: z.string().max(JOB_WORDS.note).nullish().describe('For people; null or "": none'),
+    .describe('Tags of the job; replaces all existing tags. Duplicates are removed'),
+  note: z.string().max(JOB_WORDS.note).nullish().describe('Free-text note; null or "" removes it'),
   priority: z
     .int()
     .min(1)
     .max(1000)
     .optional()
-    .describe('Of a job that is not over: jobs with a lower number run first'),
-  archived: z.boolean().optional().describe('Whether lists leave it out unless they are asked'),
+    .describe(
+      'Priority of an unfinished job, from 1 to 1000; jobs with a lower number start first',
+    ),
+  archived: z.boolean().optional().describe('Whether lists omit the job by default'),
 });
 
-/** What is left out stays as it is. */
+/** Fields that are absent stay unchanged. */
 export const UpdateJob = z.strictObject({
-  metadata: CreateJob.shape.metadata.describe('All of it anew; null: none'),
+  metadata: CreateJob.shape.metadata.describe(
+    'Metadata of the job; replaces all existing entries. null removes them',
+  ),
   graft: JobWords.optional(),
 });
 export type UpdateJob = z.infer<typeof UpdateJob>;

@@ -5,7 +5,7 @@ import { accuracyText, beatsChance, labelEvaluation, validationExamples } from '
 it('tells an accuracy beside that of the most frequent label', () => {
   const found = labelEvaluation({ step: 4, accuracy: 0.911, majority_accuracy: 1 / 6 });
   expect(found && accuracyText(found)).toBe(
-    'accuracy 91 % (always answering the most frequent label: 17 %)',
+    'accuracy 91 % (always predicting the most frequent label: 17 %)',
   );
   expect(found && beatsChance(found)).toBe(true);
 });
@@ -17,7 +17,7 @@ it.each([
   const found = labelEvaluation({ step: 4, accuracy, majority_accuracy: majority });
   expect(found && beatsChance(found)).toBe(false);
   expect(found && accuracyText(found)).toBe(
-    `accuracy ${100 * accuracy} %, no better than chance (always answering the most frequent label: 50 %)`,
+    `accuracy ${100 * accuracy} %, no better than chance (always predicting the most frequent label: 50 %)`,
   );
 });
 
@@ -41,11 +41,7 @@ it.each([
   [null, { validation_examples: 25 }, '25 held-out examples'],
   [null, { validation_examples: 1 }, '1 held-out example'],
   ['file-2', { validation_examples: 64 }, '64 validation examples'],
-  [
-    'file-2',
-    { validation_examples: 1200 },
-    '1,200 validation examples (64 of them before the end)',
-  ],
+  ['file-2', { validation_examples: 1200 }, '1,200 validation examples (64 before the end)'],
   [null, {}, null],
   [null, null, null],
 ])('says how many examples a job is validated on: %s, %j', (file, data, words) =>

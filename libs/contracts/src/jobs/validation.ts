@@ -1,20 +1,19 @@
-// The default validation split, how many examples a job is validated on, and the accuracy of a classifier beside that of
-// chance. No zod: the dashboard bundles this.
+// Defaults of the validation split, and texts about validation results. No zod: the dashboard bundles this file.
 import type { JobObject } from './job-objects.js';
 
-/** The share of the training file that is held out by default. */
+/** Fraction of the training file that is held out by default. */
 export const HELD_OUT = 0.1;
 
-/** Draws the records that are held out, unless the job says otherwise. */
+/** Default seed that selects the held-out records. */
 export const SPLIT_SEED = 42;
 
-/** The default holds for training files of at least so many records. */
+/** Minimum number of records in a training file for the default split. */
 export const HELD_OUT_FROM = 50;
 
-/** Evaluations before the end of a run are of at most so many of the validation examples: the first. */
+/** Maximum number of validation examples in evaluations before the end of a run; they use the first ones. */
 export const EVALUATED_BEFORE_END = 64;
 
-/** "25 held-out examples", or "1,200 validation examples (64 of them before the end)"; null where nobody knows. */
+/** Returns "25 held-out examples" or "1,200 validation examples (64 before the end)"; null if unknown. */
 export function validationExamples({
   validation_file: file,
   graft: { data },
@@ -22,25 +21,24 @@ export function validationExamples({
   const examples = data?.validation_examples;
   if (examples === undefined) return null;
   const noun = `${file === null ? 'held-out' : 'validation'} example${examples === 1 ? '' : 's'}`;
-  const sample =
-    examples > EVALUATED_BEFORE_END ? ` (${EVALUATED_BEFORE_END} of them before the end)` : '';
+  const sample = examples > EVALUATED_BEFORE_END ? ` (${EVALUATED_BEFORE_END} before the end)` : '';
   return `${examples.toLocaleString('en')} ${noun}${sample}`;
 }
 
-/** An evaluation of a task that gives each input one label. */
+/** Evaluation of a task that assigns one label to each input. */
 export interface LabelEvaluation {
   readonly step: number;
-  /** The share of the validation examples that got their label. */
+  /** Fraction of the validation examples with the correct label. */
   readonly accuracy: number;
-  /** The accuracy of a baseline that knows nothing. */
+  /** Accuracy of a baseline that ignores the input. */
   readonly chance: number;
-  /** What the baseline does, in words. */
+  /** Description of the baseline. */
   readonly guess: string;
 }
 
 /**
- * The accuracy of an evaluation and of its baseline; null where the task has none.
- * @param labels their number, for evaluations without the frequency of each label
+ * Returns the accuracy of an evaluation and of its baseline; null for tasks without an accuracy.
+ * @param labels number of labels, for evaluations without the frequency of each label
  */
 export function labelEvaluation(
   found: Readonly<{ step: number; [name: string]: number | null | undefined }>,
@@ -49,7 +47,7 @@ export function labelEvaluation(
   const { step, accuracy, majority_accuracy: majority } = found;
   if (typeof accuracy !== 'number') return null;
   if (typeof majority === 'number')
-    return { step, accuracy, chance: majority, guess: 'always answering the most frequent label' };
+    return { step, accuracy, chance: majority, guess: 'always predicting the most frequent label' };
   if (labels === null) return null;
   return { step, accuracy, chance: 1 / labels, guess: `guessing among ${labels} labels` };
 }
@@ -59,7 +57,7 @@ export const beatsChance = ({ accuracy, chance }: LabelEvaluation): boolean => a
 
 const percent = (share: number): string => `${Math.round(100 * share)} %`;
 
-/** "accuracy 91 % (always answering the most frequent label: 17 %)" */
+/** Returns "accuracy 91 % (always predicting the most frequent label: 17 %)". */
 export function accuracyText(found: LabelEvaluation): string {
   const verdict = beatsChance(found) ? '' : ', no better than chance';
   return `accuracy ${percent(found.accuracy)}${verdict} (${found.guess}: ${percent(found.chance)})`;

@@ -2,26 +2,26 @@ import { z } from 'zod';
 import { integer, list, real } from './fields.js';
 import { runEvent } from './run-event.js';
 
-/** A ledger lists no more examples: nobody reads further. */
+/** Maximum number of examples in a loss ledger. */
 export const MAX_LEDGER_ROWS = 500;
 
 const row = z.object({
-  /** Of the training file. */
+  /** Line number in the training file. */
   line: integer,
   loss: real,
-  /** The loss of the base alone; null where the base by itself has none. */
+  /** Loss of the base model alone; null for tasks that the base model cannot perform. */
   base_loss: z.number().nullable(),
 });
 
-/** The training examples with the highest loss, highest first. */
+/** Training examples with the highest loss, highest first. */
 export const ledger = runEvent('ledger', {
   payload: z.object({
     step: integer,
-    /** How many examples were measured. */
+    /** Number of examples measured. */
     examples: integer,
     mean_loss: real,
     rows: list(row, MAX_LEDGER_ROWS),
   }),
   stored: 'own',
-  line: ({ examples }) => `The loss of each of the ${examples} training examples was measured`,
+  line: ({ examples }) => `Measured the loss of ${examples} training examples`,
 });

@@ -9,7 +9,7 @@ const sample = z.object({
   completion_tokens: integer,
 });
 
-/** The answers to the job's sample prompts, in their order. */
+/** Answers to the job's sample prompts, in the order of the prompts. */
 export const sampled = runEvent('sampled', {
   payload: z.object({
     step: integer,
@@ -17,5 +17,5 @@ export const sampled = runEvent('sampled', {
   }),
   stored: 'own',
   line: ({ step, samples: { length } }) =>
-    `Step ${step}: answered its ${length === 1 ? 'sample prompt' : `${length} sample prompts`}`,
+    `Step ${step}: answered ${length === 1 ? 'the sample prompt' : `${length} sample prompts`}`,
 });

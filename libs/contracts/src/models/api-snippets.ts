@@ -1,4 +1,4 @@
-// How a model is asked over the API, as text to copy: by curl, and by OpenAI's libraries for Python and TypeScript.
+// Code snippets that use a model over the API: curl, and OpenAI's libraries for Python and TypeScript.
 import type { CatalogTask, InputKind } from './catalog.js';
 import type { ModelUse } from './model-objects.js';
 
@@ -11,15 +11,15 @@ export interface Snippet {
 type AskedTask = Pick<CatalogTask, 'inputs' | 'record_formats'>;
 
 const quoted = (text: string): string => JSON.stringify(text);
-/** For a shell: nothing in it is expanded. */
+/** Quotes a text for a shell, without expansion. */
 export const shell = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`;
 
 const MEDIA = {
-  image: { name: 'picture.jpg', type: 'image/jpeg' },
-  audio: { name: 'sound.wav', type: 'audio/wav' },
+  image: { name: 'image.jpg', type: 'image/jpeg' },
+  audio: { name: 'audio.wav', type: 'audio/wav' },
 } as const;
 
-/** A request as each of the three says it. */
+/** Request in each of the three languages. */
 interface Request {
   readonly path: string;
   readonly curl: readonly string[];
@@ -27,7 +27,7 @@ interface Request {
   readonly typescript: readonly string[];
 }
 
-/** @param url of the API, without /v1 */
+/** @param url URL of the API, without /v1 */
 export function overApi(
   id: string,
   use: ModelUse,
@@ -97,16 +97,16 @@ function chat(id: string): Request {
   };
 }
 
-/** What is asked about, in each of the three languages. */
+/** Input of a request, in each of the three languages. */
 interface Input {
-  /** Of a body in JSON; null: a file of this form is sent. */
+  /** Value in a JSON body; null: a file is sent as `form`. */
   readonly value: unknown;
   readonly form: string;
   readonly python: { readonly before: readonly string[]; readonly value: string };
   readonly typescript: { readonly before: readonly string[]; readonly value: string };
 }
 
-/** A text, or an object where records have more than one key beside what is learnt. */
+/** Returns a text, or an object if records have more than one key besides their targets. */
 function ofText(task: AskedTask | null): Input {
   const [format] = task?.record_formats ?? [];
   const record = format ? (JSON.parse(format.line) as Record<string, unknown>) : {};
@@ -138,7 +138,7 @@ function ofMedia(kind: Exclude<InputKind, 'tokens'>): Input {
 const asked = (id: string, { value, form }: Input): string[] =>
   value === null ? formOf(id, form) : json({ model: id, input: value });
 
-/** --form-string, since -F reads a file where a value begins with @ or <. */
+/** Uses --form-string, since -F reads a file if the value starts with @ or <. */
 const formOf = (id: string, file: string): string[] => [
   `  --form-string ${shell(`model=${id}`)} -F ${file}`,
 ];
@@ -184,8 +184,8 @@ function transcribe(id: string): Request {
     path: '/audio/transcriptions',
     curl: formOf(id, `file=@${name}`),
     python: [
-      `sound = open("${name}", "rb")`,
-      `answer = client.audio.transcriptions.create(model=${quoted(id)}, file=sound)`,
+      `audio = open("${name}", "rb")`,
+      `answer = client.audio.transcriptions.create(model=${quoted(id)}, file=audio)`,
       'print(answer.text)',
     ],
     typescript: [

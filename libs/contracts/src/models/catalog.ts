@@ -5,32 +5,32 @@ import { z } from 'zod';
 
 export const StackKind = z
   .enum(['decoder', 'encoder', 'encoder_decoder'])
-  .meta({ id: 'StackKind', description: 'What a model is made of.' });
+  .meta({ id: 'StackKind', description: 'Architecture of a model.' });
 export type StackKind = z.infer<typeof StackKind>;
 
 export const InputKind = z
   .enum(['tokens', 'image', 'audio'])
-  .meta({ id: 'InputKind', description: 'What a model reads.' });
+  .meta({ id: 'InputKind', description: 'Kind of input that a model reads.' });
 export type InputKind = z.infer<typeof InputKind>;
 
 export const RecordFormatDescription = z
   .object({
-    name: z.string().describe("As a file's report counts them, under `formats`."),
+    name: z.string().describe("Name of the format, as in `formats` of a file's report."),
     nouns: z
       .tuple([z.string(), z.string()])
       .readonly()
-      .describe('What people call one and several.'),
-    line: z.string().describe('A line of a training file, as shown to people.'),
+      .describe('Singular and plural noun for records of this format.'),
+    line: z.string().describe('Example line of a training file.'),
     learnt: z
       .array(z.string())
       .readonly()
-      .describe('Keys of what is learnt; the others are given, or what is not to be written.'),
-    keys: z.array(z.string()).readonly().describe('Keys by which a record is told to be one.'),
-    optional_keys: z.array(z.string()).readonly().describe('Further keys that it may have.'),
+      .describe('Keys that hold training targets; other keys hold inputs or rejected outputs.'),
+    keys: z.array(z.string()).readonly().describe('Keys that identify a record of this format.'),
+    optional_keys: z.array(z.string()).readonly().describe('Optional keys of a record.'),
   })
   .meta({
     id: 'RecordFormatDescription',
-    description: 'A form in which records of training data come.',
+    description: 'Format of training records.',
   });
 export type RecordFormatDescription = z.infer<typeof RecordFormatDescription>;
 
@@ -41,26 +41,25 @@ export const MetricDescription = z
     openai_name: z
       .exactOptional(z.string())
       .describe(
-        "What OpenAI's events and checkpoints call it, after `train_` or `valid_`, where that is another name.",
+        "Name in OpenAI's events and checkpoints, after `train_` or `valid_`, if it differs.",
       ),
     unit: z
       .string()
       .nullable()
-      .describe("'%' of a fraction, which people see times 100; null for a number without one."),
+      .describe('Unit; `%` for a fraction that is displayed as a percentage, null for none.'),
     less_is_better: z
       .exactOptional(z.literal(true))
-      .describe('Of one that `graft.metric_for_best_model` may name.'),
+      .describe('Present if `graft.metric_for_best_model` may name the metric.'),
     draw: z
       .object({ smooth: z.boolean(), log: z.boolean() })
       .nullable()
       .describe(
-        'How a chart shows it over the steps: with a moving average, on a log scale if asked for; null: no chart does.',
+        'Display in charts: whether to offer a moving average and a logarithmic scale; null if no chart shows it.',
       ),
   })
   .meta({
     id: 'MetricDescription',
-    description:
-      'A number that is named once and carried by its name, from the trainer to files and charts.',
+    description: 'Metric that the trainer reports for steps or evaluations.',
   });
 export type MetricDescription = z.infer<typeof MetricDescription>;
 
@@ -72,32 +71,31 @@ export const CatalogTask = z
     name: z.string(),
     title: z.string(),
     summary: z.string(),
-    method: z
-      .enum(FINE_TUNING_METHODS)
-      .describe("OpenAI's method of fine-tuning that its jobs are."),
-    use: ModelUse.describe('How its models are used.'),
-    stacks: z.array(StackKind).readonly().describe('What its bases may be made of.'),
-    inputs: InputKind.describe('What its bases read.'),
+    method: z.enum(FINE_TUNING_METHODS).describe("OpenAI's fine-tuning method of the task's jobs."),
+    use: ModelUse.describe('Endpoint that the trained models are for.'),
+    stacks: z
+      .array(StackKind)
+      .readonly()
+      .describe('Architectures of base models that support the task.'),
+    inputs: InputKind.describe('Kind of input that its base models read.'),
     auto_model: z
       .string()
-      .describe("transformers' class that loads its models: `AutoModelForCausalLM` and the like."),
-    auto_peft_model: z.string().describe("PEFT's class that loads its adapters with their base."),
-    learning_rate_scale: z
-      .number()
-      .describe("What a method's default learning rate is multiplied by."),
+      .describe('Class of transformers that loads its models, such as `AutoModelForCausalLM`.'),
+    auto_peft_model: z
+      .string()
+      .describe('Class of PEFT that loads its adapters with their base model.'),
+    learning_rate_scale: z.number().describe("Factor on the method's default learning rate."),
     record_formats: z
       .array(RecordFormatDescription)
       .readonly()
-      .describe('Forms in which its records come.'),
-    schema: JsonSchema.describe('JSON schema of its own options, `graft.task_options`.'),
+      .describe('Formats of its training records.'),
+    schema: JsonSchema.describe('JSON schema of `graft.task_options`.'),
     metrics: z
       .object({
         step: z.array(MetricDescription).readonly(),
         validation: z.array(MetricDescription).readonly(),
       })
-      .describe(
-        'Numbers of a step and of an evaluation, in the order in which people see them; the first is the loss.',
-      ),
+      .describe('Metrics of steps and evaluations in display order; the first is the loss.'),
   })
   .meta({ id: 'CatalogTask' });
 export type CatalogTask = z.infer<typeof CatalogTask>;
@@ -106,14 +104,14 @@ export const CatalogMethod = z
   .object({
     peft_type: z
       .string()
-      .describe('What users type: PEFT\'s `peft_type`; "FULL" stands for `"peft": null`.'),
+      .describe('`peft_type` of PEFT; "FULL" stands for `"peft": null`, full fine-tuning.'),
     title: z.string(),
     summary: z.string(),
     paper: z.string().nullable(),
     default_learning_rate: z.number(),
     tasks: z.array(z.string()).readonly(),
     schema: JsonSchema.describe(
-      "JSON schema of the method's config fields, with defaults and descriptions: the form is drawn from it.",
+      "JSON schema of the method's config fields, with defaults and descriptions.",
     ),
   })
   .meta({ id: 'CatalogMethod' });
@@ -140,14 +138,14 @@ export const Catalog = z
         z.object({
           name: z.string(),
           title: z.string(),
-          summary: z.string().describe('What it takes of memory, and what it changes.'),
+          summary: z.string().describe('Memory use and effect on accuracy, in a sentence.'),
         }),
       )
       .readonly(),
-    graft_schema: JsonSchema.describe("JSON schema of the create body's `graft` object."),
+    graft_schema: JsonSchema.describe('JSON schema of the `graft` object of a create request.'),
   })
   .meta({
     id: 'Catalog',
-    description: 'GET /v1/catalog: what this build can train, derived from the plug-in registries.',
+    description: 'Methods, model families, tasks and quantizers that this build supports.',
   });
 export type Catalog = z.infer<typeof Catalog>;

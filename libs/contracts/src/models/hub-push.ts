@@ -1,4 +1,4 @@
-// A model to a repository of the Hugging Face Hub: POST /v1/models/{id}/push.
+// Push of a model to a repository on the Hugging Face Hub: POST /v1/models/{id}/push.
 import { z } from 'zod';
 
 export const HubPush = z.strictObject({
@@ -6,21 +6,23 @@ export const HubPush = z.strictObject({
     .string()
     .max(200)
     .regex(/^(?!\.)[\w.-]+\/(?!\.)[\w.-]+$/, 'must be OWNER/NAME')
-    .describe('OWNER/NAME; made where it is not there'),
+    .describe('Repository as OWNER/NAME; it is created if it does not exist'),
   token: z
     .string()
     .min(1)
     .max(500)
-    .regex(/^[\x21-\x7e]+$/, 'must be one word, as the hub gives it')
-    .describe('Yours, with the right to write there. It is used for this request and kept nowhere'),
+    .regex(/^[\x21-\x7e]+$/, 'must be an access token of the Hugging Face Hub, without spaces')
+    .describe(
+      'Hugging Face access token with write permission. It is used for this request only and never stored',
+    ),
   private: z.boolean().optional().meta({
     default: false,
-    description: 'Where the repository is made, make it private',
+    description: 'Whether to create a new repository as private',
   }),
   stream: z
     .boolean()
     .optional()
-    .meta({ default: false, description: 'Say how far it is while it goes on' }),
+    .meta({ default: false, description: 'Whether to stream the progress as server-sent events' }),
 });
 export type HubPush = z.infer<typeof HubPush>;
 
@@ -32,7 +34,7 @@ export const HubPushObject = z
     status: z.enum(['running', 'succeeded']),
     bytes_sent: z.number(),
     total_bytes: z.number(),
-    url: z.string().nullable().describe('Of the repository, once it is there.'),
+    url: z.string().nullable().describe('URL of the repository; null until it exists.'),
   })
-  .meta({ id: 'HubPushObject', description: 'A model on its way to the Hugging Face Hub.' });
+  .meta({ id: 'HubPushObject', description: 'Progress of a push to the Hugging Face Hub.' });
 export type HubPushObject = z.infer<typeof HubPushObject>;

@@ -1,11 +1,11 @@
-/** Models, as the API answers them. */
+// Models, as the API returns them.
 import { z } from 'zod';
 import { MODEL_OPERATIONS, OperationObject } from '../jobs/adapter-operation.js';
 
 export const ModelUse = z.enum(['chat', 'embed', 'classify', 'transcribe']).meta({
   id: 'ModelUse',
   description:
-    'By `POST /chat/completions`, `POST /embeddings`, `POST /classify` or `POST /audio/transcriptions`.',
+    'Endpoint that serves a model: `POST /chat/completions`, `POST /embeddings`, `POST /classify` or `POST /audio/transcriptions`.',
 });
 export type ModelUse = z.infer<typeof ModelUse>;
 
@@ -19,36 +19,44 @@ export const ModelObject = z
       z.object({
         kind: z
           .enum(['base', 'adapter', 'full', 'export'])
-          .describe('`export`: files for other programs, to download.'),
+          .describe('Kind of model; `export` is a download for other programs.'),
         family: z
           .string()
           .nullable()
-          .describe('Model family ("llama") of a base; null while it is being imported.'),
+          .describe('Model family of a base, such as `llama`; null while it is being imported.'),
         base: z.string().nullable(),
         job: z.string().nullable(),
-        task: z.string().nullable().describe('Task of that job.'),
+        task: z.string().nullable().describe('Task of the job.'),
         step: z
           .number()
           .nullable()
-          .describe('Step of that job whose weights it holds; null where it was not trained here.'),
+          .describe(
+            'Training step whose weights the model holds; null if it was not trained here.',
+          ),
         operation: OperationObject.nullable().describe(
-          'What made it of finished adapters; null where none did: a base, or what was trained.',
+          'Operation on adapters that produced the model; null for base models and trained models.',
         ),
-        uses: z.array(ModelUse).readonly().describe('Empty while it is being imported.'),
+        uses: z
+          .array(ModelUse)
+          .readonly()
+          .describe('Endpoints that serve the model; empty while it is being imported.'),
         operations: z.exactOptional(
           z
             .array(z.enum(MODEL_OPERATIONS))
             .readonly()
             .describe(
-              'What `POST /adapters/operations` can make of it, exports by their format. Lists leave it out.',
+              'Operations that `POST /adapters/operations` supports for the model, with exports by format. Absent in lists.',
             ),
         ),
         lora_rank: z
           .exactOptional(z.number().nullable())
-          .describe('The highest rank of its LoRA; null where it is none. Lists leave it out.'),
+          .describe('Highest rank of the LoRA; null if the model is not a LoRA. Absent in lists.'),
         status: z.enum(['importing', 'ready', 'error']),
         status_details: z.string().nullable(),
-        progress: z.number().nullable().describe('0..1 while importing.'),
+        progress: z
+          .number()
+          .nullable()
+          .describe('Progress of the import, from 0 to 1; null at other times.'),
         parameters: z.number().nullable(),
         bytes: z.number(),
         source: z.string().nullable(),

@@ -31,7 +31,7 @@ it('shows the exports that a model supports, and no others', () => {
     'vLLM',
     'llama.cpp',
     'Ollama',
-    'llama.cpp, beside its base',
+    'llama.cpp, with its base',
   ]);
   expect(titles({ ...adapter, operations: [] })).toEqual([...OVER_API, 'PEFT']);
   expect(titles({ ...adapter, operations: ['merge', 'convert', 'gguf'] })).toEqual([
@@ -103,7 +103,7 @@ it('each use has its endpoint, and each input its form', () => {
   expect(codeOf('curl', classifier, questions)).toContain('"input":{"question":"…","context":"…"}');
   const pictures: UsedTask = { ...writer, inputs: 'image' };
   expect(codeOf('curl', classifier, pictures)).toContain("/v1/classify' -H");
-  expect(codeOf('curl', classifier, pictures)).toContain('-F file=@picture.jpg');
+  expect(codeOf('curl', classifier, pictures)).toContain('-F file=@image.jpg');
   expect(codeOf('Python', classifier, pictures)).toContain('data:image/jpeg;base64,{data}');
   const embedder: UsedModel = { ...adapter, uses: ['embed'] };
   expect(codeOf('curl', embedder)).toContain("/v1/embeddings'");

@@ -1,21 +1,21 @@
-// How a model is used, as text to copy: over the API, and by the programs that its files are for. Nothing of it is run here.
+// Code snippets that use a model over the API or in other programs.
 import type { ModelOperation } from '../jobs/adapter-operation-names.js';
 import type { Catalog, CatalogTask } from './catalog.js';
 import { overApi, shell, type Snippet } from './api-snippets.js';
 import type { ModelObject, ModelUse } from './model-objects.js';
 
-/** What of a model object they depend on. */
+/** Fields of a model object that the snippets depend on. */
 export interface UsedModel {
   readonly id: string;
   readonly kind: string;
-  /** By `POST /chat/completions` and the like; empty of an export. */
+  /** Endpoints that serve the model; empty for an export. */
   readonly uses: readonly ModelUse[];
   readonly base: string | null;
-  /** What can be made of it. */
+  /** Operations that the model supports. */
   readonly operations: readonly ModelOperation[];
-  /** The highest rank of its LoRA; null where it is none. */
+  /** Highest rank of the LoRA; null if the model is not a LoRA. */
   readonly loraRank: number | null;
-  /** Names of its files. */
+  /** Names of the model's files. */
   readonly files: readonly string[];
 }
 
@@ -24,7 +24,7 @@ export type UsedTask = Pick<
   'inputs' | 'record_formats' | 'auto_model' | 'auto_peft_model'
 >;
 
-/** @param url of the API, without /v1 */
+/** @param url URL of the API, without /v1 */
 export function snippetsOfModel(
   { id, graft }: ModelObject,
   { tasks }: Catalog,
@@ -38,8 +38,8 @@ export function snippetsOfModel(
 }
 
 /**
- * @param task as the catalogue has it; null where nothing says what the model was trained for
- * @param url of the API, without /v1
+ * @param task entry of the catalog; null if the task of the model is unknown
+ * @param url URL of the API, without /v1
  */
 export function modelSnippets(
   model: UsedModel,
@@ -74,7 +74,10 @@ function inPeft({ id, files }: UsedModel, task: UsedTask): Snippet {
   };
 }
 
-/** With the base loaded apart: config.json beside an adapter has its labels, and what is made of adapters has them in folders. */
+/**
+ * Loads the base separately: a config.json next to an adapter holds its labels, and a combination holds its adapters in
+ * folders.
+ */
 function onBase(autoModel: string, files: readonly string[], isMixed: boolean): string[] {
   const hasConfig = files.includes('config.json');
   const hasLetters = files.includes('vocab.json');
@@ -86,7 +89,7 @@ function onBase(autoModel: string, files: readonly string[], isMixed: boolean): 
   const given = [
     'peft.base_model_name_or_path',
     ...(hasConfig ? ['config=AutoConfig.from_pretrained("./adapter")'] : []),
-    // A base may have a head for other letters.
+    // The head of the base may have another vocabulary.
     ...(hasLetters ? ['ignore_mismatched_sizes=True'] : []),
   ];
   return [
@@ -116,12 +119,12 @@ function inTransformers({ id, kind, operations }: UsedModel, task: UsedTask): Sn
   return [{ title: 'transformers', language: 'python', code: code.join('\n') }];
 }
 
-/** What vLLM's --max-lora-rank may be. */
+/** Allowed values of vLLM's --max-lora-rank. */
 const VLLM_RANKS = [8, 16, 32, 64, 128, 256, 320, 512];
 
 function inVllm({ id, base, operations, loraRank }: UsedModel, task: UsedTask): Snippet[] {
   const rank = VLLM_RANKS.find((most) => most >= (loraRank ?? Infinity));
-  // vLLM serves no encoder-decoder, and answers by the base's own head.
+  // vLLM serves no encoder-decoder, and uses the base's own head.
   const isServed = task.auto_model === 'AutoModelForCausalLM';
   if (!operations.includes('vllm') || !isServed || rank === undefined) return [];
   const code = [
@@ -153,7 +156,7 @@ function ofExports({ id, base, operations }: UsedModel): Snippet[] {
   return [
     ...(operations.includes('gguf') ? ofWhole : []),
     ...(operations.includes('gguf_adapter')
-      ? [{ title: 'llama.cpp, beside its base', language: 'sh', code: beside.join('\n') } as const]
+      ? [{ title: 'llama.cpp, with its base', language: 'sh', code: beside.join('\n') } as const]
       : []),
   ];
 }

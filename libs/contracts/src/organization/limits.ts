@@ -1,28 +1,29 @@
-// Limits nest from the inside out, so that what one layer lets in always fits into the next.
-/** What a user's own values (the messages of a chat, a prompt, a job's settings) may take as JSON on their way to a trainer. */
+// Size limits in bytes. Each layer accepts everything that the previous layer lets through.
+
+/** Maximum size of a user's values (chat messages, a prompt, job settings) as JSON sent to a trainer. */
 export const MAX_ORDER_BYTES = 960 * 1024;
-/** A JSON body as the API reads it: more than it takes, so that it can say in words what is too large. */
+/** Maximum size of a JSON body that the API reads. It exceeds MAX_ORDER_BYTES, so that an error can name the field. */
 export const MAX_BODY_BYTES = 4 * 1024 * 1024;
-/** Inputs with pictures and sounds in them, as JSON on their way to a trainer: what a body holds, each in its record. */
+/** Maximum size of inputs with images and audio as JSON sent to a trainer: a whole body, with a record around each input. */
 export const MAX_MEDIA_ORDER_BYTES = MAX_BODY_BYTES + MAX_ORDER_BYTES;
-/** Of a picture or a sound that is asked about as a file: it goes to the worker in pieces, beside its question. */
+/** Maximum size of an image or audio file of a request. It is sent to the worker in chunks, separate from the JSON. */
 export const MAX_ASKED_MEDIA_BYTES = 25 * 1024 * 1024;
-/** Of a picture or a sound in an archive: in base64 it takes a third more, and shares its line with text. */
+/** Maximum size of an image or audio file in an archive. Base64 adds a third, and the file shares its line with text. */
 export const MAX_MEDIA_BYTES = 11 * 1024 * 1024;
-/** A JSON frame of a trainer's to its agent: a fact. */
+/** Maximum size of a JSON frame (a fact) from a trainer to its agent. */
 export const MAX_FRAME_BYTES = 1024 * 1024;
-/** A JSON frame of an agent's to its trainer: an order and what the agent adds to it, paths above all. */
+/** Maximum size of a JSON frame (a command) from an agent to its trainer: the user's values plus paths. */
 export const MAX_COMMAND_BYTES = MAX_MEDIA_ORDER_BYTES + 64 * 1024;
-/** A gRPC message of a worker's to the API, */
+/** Maximum size of a gRPC message from a worker to the API. */
 export const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
-/** and of the API's to a worker. */
+/** Maximum size of a gRPC message from the API to a worker. */
 export const MAX_DOWN_BYTES = MAX_COMMAND_BYTES + 1024 * 1024;
-/** A FindDeletedBlobs request names at most so many blobs. */
+/** Maximum number of blobs that a FindDeletedBlobs request names. */
 export const MAX_BLOB_NAMES = 1000;
 
-/** Of a line of a training file, its newline and the pictures and sounds in it (data URLs) not counted. */
+/** Maximum size of a line of a training file, without its newline and its images and audio (data URLs). */
 export const MAX_LINE_BYTES = 1_048_576;
-/** The same with them. */
+/** Maximum size of a line of a training file, including its images and audio. */
 export const MAX_MEDIA_LINE_BYTES = 16 * 1_048_576;
-/** Of an archive of training data, folders counted. */
+/** Maximum number of entries, files and folders, in an archive of training data. */
 export const MAX_ARCHIVE_FILES = 200_000;

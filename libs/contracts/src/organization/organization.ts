@@ -1,4 +1,4 @@
-// Administration: OpenAI's objects of /v1/organization, with Graft's own fields under `graft`.
+// OpenAI's administration objects of /v1/organization, with Graft's own fields under `graft`.
 import { ProjectLimits } from '../http/graft-api.js';
 import { JOB_STATUSES } from '../jobs/job-status.js';
 import { ROLES } from './scopes.js';
@@ -14,15 +14,21 @@ export const ProjectObject = z
     archived_at: z.number().nullable(),
     status: z.enum(['active', 'archived']),
     graft: z.object({
-      weight: z.number().describe("Its share of a pool's slots beside other projects' that wait."),
-      limits: ProjectLimits.describe('What is absent is not limited.'),
+      weight: z
+        .number()
+        .describe("Weight of the project when projects compete for a pool's slots."),
+      limits: ProjectLimits.describe(
+        'Limits of the project; absent fields are unlimited, except `priority`.',
+      ),
       running_jobs: z.number(),
       queued_jobs: z.number(),
-      pools: z.array(z.string()).readonly().describe('Pools that it may use.'),
+      pools: z.array(z.string()).readonly().describe('Pools that the project may use.'),
       deletes_at: z
         .number()
         .nullable()
-        .describe('When it is deleted; null unless its deletion was asked for.'),
+        .describe(
+          'Time at which the project will be deleted; null unless its deletion was requested.',
+        ),
     }),
   })
   .meta({ id: 'ProjectObject' });
@@ -33,8 +39,13 @@ export const ProjectDeletionObject = z
     object: z.literal('organization.project.deletion'),
     project_id: z.string(),
     name: z.string(),
-    requested_at: z.number().nullable().describe('null: nobody has asked for it.'),
-    deletes_at: z.number().describe('Until then the project can be restored.'),
+    requested_at: z
+      .number()
+      .nullable()
+      .describe('Time at which the deletion was requested; null if it was not.'),
+    deletes_at: z
+      .number()
+      .describe('Time of the deletion; the project can be restored until then.'),
     deletes: z
       .object({
         jobs: z.record(z.enum(JOB_STATUSES), z.number()),
@@ -52,15 +63,20 @@ export const ProjectDeletionObject = z
         members: z.number(),
         stored_bytes: z.number(),
       })
-      .describe('How many of each, deleted jobs that can be restored among them.'),
+      .describe(
+        'Number of objects of each kind that will be deleted, including deleted jobs that can still be restored.',
+      ),
     keeps: z.object({ audit_logs: z.number() }),
     at_least: z
       .array(z.string())
       .describe(
-        'Names of `deletes` and `keeps` of which there may be more than the number: nothing is counted past 10,000 jobs or rows.',
+        'Fields of `deletes` and `keeps` whose count is a lower bound: counting stops at 10,000 jobs or rows.',
       ),
   })
-  .meta({ id: 'ProjectDeletionObject', description: 'What the deletion of a project takes.' });
+  .meta({
+    id: 'ProjectDeletionObject',
+    description: 'Objects that the deletion of a project removes and keeps.',
+  });
 export type ProjectDeletionObject = z.infer<typeof ProjectDeletionObject>;
 
 export const ProjectUserObject = z
@@ -68,7 +84,10 @@ export const ProjectUserObject = z
     object: z.literal('organization.project.user'),
     id: z.string(),
     name: z.string(),
-    email: z.string().nullable().describe('Its name, where that is an address.'),
+    email: z
+      .string()
+      .nullable()
+      .describe('Email address: the name of the user, if it is one; otherwise null.'),
     role: z.enum(ROLES),
     added_at: z.number(),
     graft: z.object({ keys: z.number(), last_used_at: z.number().nullable() }),
@@ -88,7 +107,7 @@ export const KeyOwner = z
   ])
   .meta({
     id: 'KeyOwner',
-    description: 'A member, or nobody: a service account is the key itself.',
+    description: 'Owner of a key: a member, or a service account, which stands for the key itself.',
   });
 export type KeyOwner = z.infer<typeof KeyOwner>;
 
@@ -103,7 +122,9 @@ export const ProjectApiKeyObject = z
     owner: KeyOwner,
     owner_project_access: z.enum(['active', 'inactive']),
     graft: z.object({ scopes: z.array(z.string()).readonly(), expires_at: z.number().nullable() }),
-    value: z.exactOptional(z.string()).describe('The secret, only when it is made.'),
+    value: z
+      .exactOptional(z.string())
+      .describe('Secret of the key; returned only when the key is created.'),
   })
   .meta({ id: 'ProjectApiKeyObject' });
 export type ProjectApiKeyObject = z.infer<typeof ProjectApiKeyObject>;
@@ -118,21 +139,23 @@ export const AdminApiKeyObject = z
     last_used_at: z.number().nullable(),
     expires_at: z.number().nullable(),
     owner: z.object({ type: z.literal('service_account'), id: z.string(), name: z.string() }),
-    value: z.exactOptional(z.string()).describe('The secret, only when it is made.'),
+    value: z
+      .exactOptional(z.string())
+      .describe('Secret of the key; returned only when the key is created.'),
   })
-  .meta({ id: 'AdminApiKeyObject', description: 'A key with the scope `admin`.' });
+  .meta({ id: 'AdminApiKeyObject', description: 'API key with the scope `admin`.' });
 export type AdminApiKeyObject = z.infer<typeof AdminApiKeyObject>;
 
 export const AuditLogObject = z
   .object({
     object: z.literal('organization.audit_log'),
     id: z.string(),
-    type: z.string().describe('"job.cancelled", "api_key.created", …'),
+    type: z.string().describe('Type of the action: `job.cancelled`, `api_key.created`, …'),
     effective_at: z.number(),
     project: z
       .object({ id: z.string(), name: z.string() })
       .nullable()
-      .describe("null: the installation's own."),
+      .describe('Project of the action; null for actions on the installation.'),
     actor: z
       .object({
         type: z.literal('api_key'),
@@ -143,7 +166,9 @@ export const AuditLogObject = z
         }),
       })
       .nullable()
-      .describe('null: the server itself, or a command on its machine.'),
+      .describe(
+        'API key that performed the action; null for the server itself or a command on its machine.',
+      ),
     graft: z.object({
       target: z.string(),
       detail: z.record(z.string(), z.unknown()).readonly(),
@@ -155,7 +180,7 @@ export const AuditLogObject = z
   .catchall(z.unknown())
   .meta({
     id: 'AuditLogObject',
-    description: 'One deed. What it was done to is under the name of its type.',
+    description: 'Audit log entry. Details of the target are in a field named after the type.',
   });
 export type AuditLogObject = z.infer<typeof AuditLogObject>;
 
@@ -169,7 +194,7 @@ export const PoolSampleObject = z
   })
   .meta({
     id: 'PoolSampleObject',
-    description: 'What a pool was like at the beginning of a minute.',
+    description: 'Load of a pool at the start of a minute.',
   });
 export type PoolSampleObject = z.infer<typeof PoolSampleObject>;
 
@@ -182,12 +207,18 @@ export const PoolObject = z
   .object({
     object: z.literal('graft.pool'),
     id: z.string(),
-    open: z.boolean().describe('Every project may use it; else those that it is granted to.'),
-    cordoned: z.boolean().describe('Nothing new is started on its workers.'),
+    open: z
+      .boolean()
+      .describe('Whether every project may use the pool; otherwise only projects with a grant.'),
+    cordoned: z
+      .boolean()
+      .describe('Whether the pool is cordoned: its workers start no new jobs or chats.'),
     created_at: z.number(),
     queued: z
       .number()
-      .describe('Jobs that wait, and how long they have: seconds, null where none waits.'),
+      .describe(
+        'Number of queued jobs. `longest_wait` and `median_wait` are their waiting times in seconds; null if the queue is empty.',
+      ),
     longest_wait: z.number().nullable(),
     median_wait: z.number().nullable(),
     running: z.number(),
@@ -198,15 +229,19 @@ export const PoolObject = z
         cordoned: z.number(),
         offline: z.number(),
       })
-      .describe('Each is in one of the four: cordoned are those that are online but get nothing.'),
-    slots: z.number().describe('Of workers that take jobs, and those of them that no job has.'),
+      .describe(
+        'Number of workers by state. Each worker counts once; cordoned workers are online but get no new jobs.',
+      ),
+    slots: z
+      .number()
+      .describe('Slots of workers that accept jobs. `free_slots` is the number of unused ones.'),
     free_slots: z.number(),
     load: z
       .exactOptional(z.array(PoolSampleObject).readonly())
-      .describe('One pool alone: its last hour, minute by minute.'),
+      .describe('Load of the last hour, per minute. Absent in lists.'),
     grants: z
       .exactOptional(z.array(PoolGrantObject).readonly())
-      .describe("Projects that it is granted to: only the installation's administrators see them."),
+      .describe("Projects that may use the pool; shown only to the installation's administrators."),
   })
-  .meta({ id: 'PoolObject', description: 'GET /v1/pools' });
+  .meta({ id: 'PoolObject', description: 'Pool of workers.' });
 export type PoolObject = z.infer<typeof PoolObject>;

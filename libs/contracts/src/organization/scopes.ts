@@ -1,6 +1,6 @@
-// What a key may do, and a member of a project. Without zod, since the dashboard's bundle has it.
+// Scopes of API keys and roles of project members. No zod: the dashboard bundles this file.
 
-/** What a key may do with its own project, and what it has unless it says otherwise. */
+/** Scopes within the key's own project; they are the default of a new key. */
 export const PROJECT_SCOPES = [
   'jobs:read',
   'jobs:write',
@@ -11,19 +11,19 @@ export const PROJECT_SCOPES = [
 ] as const;
 
 /**
- * `project:admin` manages the key's own project: its members, keys, webhooks and audit log. `metrics:read` is for Prometheus and
- * shows the whole installation; `admin` is the installation's administrator and has them all.
+ * All scopes. `project:admin` manages the key's own project: its members, keys, webhooks and audit log. `metrics:read` reads
+ * Prometheus metrics of the whole installation. `admin` administers the installation and includes all other scopes.
  */
 export const SCOPES = [...PROJECT_SCOPES, 'project:admin', 'metrics:read', 'admin'] as const;
 
 export type Scope = (typeof SCOPES)[number];
 
-/** What a member of a project may do at most: owners manage it, members run jobs, viewers look. */
+/** Roles of project members: owners manage the project, members run jobs, viewers only read. */
 export const ROLES = ['owner', 'member', 'viewer'] as const;
 
 export type Role = (typeof ROLES)[number];
 
-/** Scopes of a member's keys go no further than these. */
+/** Maximum scopes of a member's keys, by role. */
 export const ROLE_SCOPES: Readonly<Record<Role, readonly Scope[]>> = {
   owner: [...PROJECT_SCOPES, 'project:admin'],
   member: PROJECT_SCOPES,

@@ -36,7 +36,7 @@ it('says by how much the loss of the fixed text has risen', () => {
 it('counts trials, and shows scores as people read them', () => {
   const counts = { total: 9, queued: 1, running: 2, succeeded: 4, failed: 1, cancelled: 1 };
   expect(trialCountsText({ trial_counts: counts, ended_early: 3 })).toBe(
-    '6 of 9 done, 3 ended early, 1 failed, 1 cancelled, 2 running',
+    '6 of 9 done, 3 stopped early, 1 failed, 1 cancelled, 2 running',
   );
   expect([scoreText(null, 'valid_loss'), scoreText(0.5, 'eval_score')]).toEqual(['–', '0.50']);
 });

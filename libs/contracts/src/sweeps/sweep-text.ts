@@ -1,4 +1,4 @@
-// What sweeps and their trials are, in words. Without zod, since the dashboard's bundle has it.
+// Texts of sweeps and trials. No zod: the dashboard bundles this file.
 import { fieldsOfTitle, peftTitle } from '../jobs/job-method.js';
 import { lossText } from '../jobs/loss-text.js';
 import type { SweepMetric, SweepObject, TrialObject } from './sweeps.js';
@@ -13,26 +13,26 @@ export const scoreText = (score: number | null, metric: SweepMetric): string => 
   return metric === 'eval_score' ? score.toFixed(2) : lossText(score);
 };
 
-/** How bad a score is: the lower, the better; without one, worse than any. */
+/** Returns the score as a value to minimize; Infinity without a score. */
 export function badness(score: number | null, metric: SweepMetric): number {
   if (score === null) return Infinity;
   return metric === 'eval_score' ? -score : score;
 }
 
-/** `12 of 16 done, 9 ended early, 2 running` */
+/** Returns `12 of 16 done, 9 stopped early, 2 running`. */
 export function trialCountsText({
   trial_counts: counts,
   ended_early: early,
 }: Pick<SweepObject, 'trial_counts' | 'ended_early'>): string {
   const done = counts.succeeded + counts.failed + counts.cancelled;
   const parts = [`${done} of ${counts.total} done`];
-  if (early > 0) parts.push(`${early} ended early`);
+  if (early > 0) parts.push(`${early} stopped early`);
   for (const state of ['failed', 'cancelled', 'running'] as const)
     if (counts[state] > 0) parts.push(`${counts[state]} ${state}`);
   return parts.join(', ');
 }
 
-/** The best first; those without a score last. */
+/** Returns the trials, best score first and trials without a score last. */
 export function rankedTrials(
   trials: readonly TrialObject[],
   metric: SweepMetric,
@@ -43,14 +43,14 @@ export function rankedTrials(
   });
 }
 
-/** By how much the loss of a fixed text has risen: `+0.132`; fallen, where it is negative. */
+/** Returns the change in the loss of fixed texts, such as `+0.132`. A positive value means forgetting. */
 export function forgettingText(found: TrialObject['forgetting']): string {
   if (!found) return '–';
   const risen = found.loss - found.base_loss;
   return `${risen < 0 ? '−' : '+'}${Math.abs(risen).toFixed(3)}`;
 }
 
-/** `r 8, learning_rate 0.0002`: the last word of each path; of an adapter its fields. */
+/** Returns `r 8, learning_rate 0.0002`: the last segment of each path, and the fields of an adapter config. */
 export function trialOptionsText({ options }: Pick<TrialObject, 'options'>): string {
   return Object.entries(options)
     .map(([path, value]) => {
@@ -60,11 +60,11 @@ export function trialOptionsText({ options }: Pick<TrialObject, 'options'>): str
     .join(', ');
 }
 
-/** `DoRA r 8`: the method, then what its name does not say. */
+/** Returns `DoRA r 8`: the method, then the fields that its name does not imply. */
 function fieldsText(fields: object): string {
   const peft = { ...fields };
-  const told = fieldsOfTitle(peft);
-  const others = Object.entries(peft).filter(([name]) => !told.includes(name));
+  const implied = fieldsOfTitle(peft);
+  const others = Object.entries(peft).filter(([name]) => !implied.includes(name));
   return [peftTitle(peft), ...others.map(([name, value]) => `${name} ${plain(value)}`)].join(' ');
 }
 

@@ -17,14 +17,14 @@ const many = (count: number) =>
 it.each([
   [random({ 'peft.r': [1, 2] }), null],
   [{ algorithm: 'asha', preset: 'methods', rungs: [4, 8], reduction_factor: 2 }, null],
-  [{ algorithm: 'grid' }, 'parameters: must name a field at least, or give search.preset'],
-  [random({}), 'parameters: must name a field at least, or give search.preset'],
+  [{ algorithm: 'grid' }, 'parameters: must name at least one field, or set search.preset'],
+  [random({}), 'parameters: must name at least one field, or set search.preset'],
   [random(many(24)), null],
   [random(many(25)), 'parameters: must name at most 24 fields, got 25'],
   [{ algorithm: 'bayes' }, 'algorithm: must be one of grid, random, asha; got "bayes"'],
   [
     { ...random({ seed: [1] }), rungs: [4] },
-    'rungs: goes with search.algorithm asha, but search.algorithm is random',
+    'rungs: requires search.algorithm asha, but search.algorithm is random',
   ],
   [
     { algorithm: 'asha', preset: 'methods', rungs: [8, 8] },
@@ -32,7 +32,7 @@ it.each([
   ],
   [
     { ...random({ seed: [1] }), reduction_factor: 3 },
-    'reduction_factor: goes with search.algorithm asha, but search.algorithm is random',
+    'reduction_factor: requires search.algorithm asha, but search.algorithm is random',
   ],
 ])('is checked as one: case %#', (search, message) => {
   expect(problem(search)).toBe(message);
@@ -41,7 +41,7 @@ it.each([
 it.each([
   [[], 'must not be empty'],
   [{ min: 2, max: 2 }, 'must be greater than min, 2; got 2'],
-  [{ min: 0, max: 1, log: true }, 'must be greater than 0 where log is true, got 0'],
+  [{ min: 0, max: 1, log: true }, 'must be greater than 0 if log is true, got 0'],
   [{ min: 0.5, max: 3, integer: true }, 'must be an integer, got 0.5'],
 ])('takes values that there are: %j', (values, message) => {
   const parsed = SweepSearch.safeParse(random({ 'peft.r': values }), { error: plainWords });

@@ -1,4 +1,4 @@
-// Several jobs that differ in some of their fields: the body of POST /v1/sweeps, and what is answered.
+// Hyperparameter sweeps: the body of POST /v1/sweeps and its responses.
 import { z } from 'zod';
 import { Seed } from '../jobs/training-options.js';
 import { CreateJob } from '../jobs/create-job.js';
@@ -9,21 +9,24 @@ const MOST_RUNGS = 8;
 const MOST_PARAMETERS = 24;
 const LONGEST_PATH = 200;
 
-/** Names of fields, one within the other: `peft.r`. */
+/** Path of a field, such as `peft.r`. */
 const FIELD_PATH = /^[a-z]\w*(\.[a-z]\w*)*$/;
 
 export const SweepRange = z
   .strictObject({
     min: z.number(),
     max: z.number(),
-    log: z.boolean().optional().describe('Each order of magnitude as likely as the next'),
-    integer: z.boolean().optional().describe('Whole numbers alone'),
+    log: z
+      .boolean()
+      .optional()
+      .describe('Whether to sample on a logarithmic scale; requires min above 0'),
+    integer: z.boolean().optional().describe('Whether to sample integers only'),
   })
   .superRefine(({ min, max, log, integer }, context) => {
     const refuse = (field: string, message: string): void =>
       context.addIssue({ code: 'custom', path: [field], message });
     if (min >= max) refuse('max', `must be greater than min, ${min}; got ${max}`);
-    else if (log && min <= 0) refuse('min', `must be greater than 0 where log is true, got ${min}`);
+    else if (log && min <= 0) refuse('min', `must be greater than 0 if log is true, got ${min}`);
     else if (integer)
       for (const [field, value] of Object.entries({ min, max }))
         if (!Number.isInteger(value)) refuse(field, `must be an integer, got ${value}`);
@@ -33,7 +36,7 @@ export type SweepRange = z.infer<typeof SweepRange>;
 export const SweepParameter = z.union([z.array(z.unknown()).min(1).max(MOST_TRIALS), SweepRange]);
 export type SweepParameter = z.infer<typeof SweepParameter>;
 
-/** What trials are compared by: the validation loss, or the score of the job's eval (`graft.eval`). */
+/** Metric that ranks trials: the validation loss, or the score of the job's eval (`graft.eval`). */
 export const SweepMetric = z.enum(['valid_loss', 'eval_score']);
 export type SweepMetric = z.infer<typeof SweepMetric>;
 
@@ -42,39 +45,45 @@ export const SweepSearch = z
     algorithm: z
       .enum(['grid', 'random', 'asha'])
       .describe(
-        'grid: every combination of values; random: some of them; asha: as random, and trials that are behind at a rung end there',
+        'grid: all combinations of values; random: a random sample of them; asha: like random, but weak trials stop early at a rung',
       ),
     preset: z
       .enum(['methods'])
       .optional()
-      .describe('methods: a handful of methods, each with its own defaults, as values of `peft`'),
+      .describe('methods: try several methods, each with its own defaults, as values of `peft`'),
     parameters: z
       .record(z.string().max(LONGEST_PATH).regex(FIELD_PATH), SweepParameter)
       .optional()
-      .describe('By the path of a field of the job, a list of its values, or a range'),
+      .describe(
+        'Values of each parameter: the path of a job field, such as `peft.r`, with a list of values or a range',
+      ),
     max_trials: z
       .int()
       .min(1)
       .max(MOST_TRIALS)
       .optional()
-      .describe('Default: all of a grid, else 16, or fewer where there are no more combinations'),
-    seed: Seed.optional().describe('Of what is drawn. Default: 42'),
+      .describe(
+        'Maximum number of trials, up to 100. Default: all combinations for grid, otherwise 16',
+      ),
+    seed: Seed.optional().describe('Seed that selects the trials. Default: 42'),
     metric: SweepMetric.optional().describe(
-      'What trials are compared by: the validation loss (the default), or the score of graft.eval',
+      'Metric that ranks trials: the validation loss (default), or the score of graft.eval',
     ),
     reduction_factor: z
       .int()
       .min(2)
       .max(10)
       .optional()
-      .describe('Of asha: of those that reach a rung one in so many goes on. Default: 3'),
+      .describe(
+        'asha only: one in this many trials continues after each rung, from 2 to 10. Default: 3',
+      ),
     rungs: z
       .array(z.int().min(1))
       .min(1)
       .max(MOST_RUNGS)
       .optional()
       .describe(
-        'Of asha: steps at which trials are compared. Default: a ninth and a third of the shortest trial, or so, at which trials are measured',
+        'asha only: steps at which trials are compared, ascending. Default: evaluations near a ninth and a third of the shortest trial',
       ),
   })
   .superRefine((search, context) => {
@@ -83,64 +92,69 @@ export const SweepSearch = z
     const { algorithm, parameters = {}, preset, rungs = [] } = search;
     const named = Object.keys(parameters).length;
     if (preset === undefined && named === 0)
-      refuse('parameters', 'must name a field at least, or give search.preset');
+      refuse('parameters', 'must name at least one field, or set search.preset');
     if (named > MOST_PARAMETERS)
       refuse('parameters', `must name at most ${MOST_PARAMETERS} fields, got ${named}`);
     for (const field of ['reduction_factor', 'rungs'] as const)
       if (algorithm !== 'asha' && search[field] !== undefined)
-        refuse(field, `goes with search.algorithm asha, but search.algorithm is ${algorithm}`);
+        refuse(field, `requires search.algorithm asha, but search.algorithm is ${algorithm}`);
     if (rungs.some((step, n) => n > 0 && step <= Number(rungs[n - 1])))
       refuse('rungs', `must be steps in ascending order, got ${rungs.join(', ')}`);
   });
 export type SweepSearch = z.infer<typeof SweepSearch>;
 
-/** A create call's body: a job's, and how its trials are made of it. */
+/** Body of POST /v1/sweeps: that of a job, and the search that derives its trials. */
 export const CreateSweep = CreateJob.extend({ search: SweepSearch });
 export type CreateSweep = z.infer<typeof CreateSweep>;
 
-export const SweepStatus = z
-  .enum(['queued', 'running', 'succeeded', 'failed', 'cancelled'])
-  .meta({ id: 'SweepStatus', description: 'succeeded: it is over, and a trial at least did.' });
+export const SweepStatus = z.enum(['queued', 'running', 'succeeded', 'failed', 'cancelled']).meta({
+  id: 'SweepStatus',
+  description: 'Status of a sweep. `succeeded`: all trials have ended, and at least one succeeded.',
+});
 export type SweepStatus = z.infer<typeof SweepStatus>;
 
 export const TrialRung = z
   .object({
     step: z.number(),
-    score: z.number().nullable().describe('Null: it was no finite number.'),
-    kept: z.boolean().describe('Whether it went on from there.'),
+    score: z.number().nullable().describe('Score of the trial at this step; null if not finite.'),
+    kept: z.boolean().describe('Whether the trial continued after the rung.'),
   })
-  .meta({ id: 'TrialRung', description: 'A step at which a trial was compared with others.' });
+  .meta({ id: 'TrialRung', description: 'Step at which a trial was compared with others.' });
 export type TrialRung = z.infer<typeof TrialRung>;
 
 export const TrialObject = z
   .object({
-    number: z.number().describe('Counted from 1.'),
+    number: z.number().describe('Number of the trial in the sweep, from 1.'),
     job: z.string(),
     options: z
       .record(z.string(), z.unknown())
       .readonly()
-      .describe("What it has of the sweep's parameters, by path."),
+      .describe("Values of the sweep's parameters in this trial, by path."),
     status: JobStatus,
     step: z.number(),
     total_steps: z.number().nullable(),
     ended_at_step: z
       .number()
       .nullable()
-      .describe('Of one that succeeded: the rung at which it was ended early; null: at none.'),
+      .describe(
+        'Rung at which the trial was stopped early, with status `succeeded`; null if it was not.',
+      ),
     score: z
       .number()
       .nullable()
-      .describe("The sweep's metric, as last measured: of a trial that is done, of its model."),
-    best: JobBest.nullable().describe('Its lowest validation loss, and the step.'),
+      .describe("Latest value of the sweep's metric; for a finished trial, that of its model."),
+    best: JobBest.nullable().describe('Lowest validation loss of the trial, and its step.'),
     rungs: z.array(TrialRung).readonly(),
     forgetting: JobForgetting.nullable(),
     training_seconds: z.number(),
     memory_bytes: z
       .number()
       .nullable()
-      .describe('What its run took of the device beside the base; null before it began.'),
+      .describe(
+        'Device memory of the run in bytes, without the base model; null before it started.',
+      ),
     trainable_parameters: z.number().nullable(),
-    model: z.string().nullable().describe('Its fine-tuned model.'),
+    model: z.string().nullable().describe('ID of the fine-tuned model; null until there is one.'),
     model_bytes: z.number().nullable(),
     error: JobError.nullable(),
   })
@@ -164,7 +178,7 @@ export const SweepObject = z
         reduction_factor: z.number().nullable(),
         rungs: z.array(z.number()).readonly(),
       })
-      .describe('Resolved: with every default.'),
+      .describe('Search settings, with all defaults filled in.'),
     training_file: z.string(),
     metadata: z.record(z.string(), z.string()).readonly().nullable(),
     suffix: z.string().nullable(),
@@ -174,16 +188,23 @@ export const SweepObject = z
         z.number(),
       )
       .readonly()
-      .describe('Paused trials count as queued.'),
-    ended_early: z.number().describe('Of those that succeeded: ended at a rung.'),
+      .describe('Number of trials in total and by status; paused trials count as queued.'),
+    ended_early: z
+      .number()
+      .describe('Number of succeeded trials that were stopped early at a rung.'),
     winner: z
       .object({ trial: z.number(), job: z.string(), score: z.number(), model: z.string() })
       .nullable()
-      .describe('The best of the trials that are done, so far.'),
+      .describe('Best finished trial so far; null if none has a score.'),
     warnings: z
       .exactOptional(z.array(JobWarning).readonly())
-      .describe('What keeps its trials from starting. Not in lists.'),
-    trials: z.exactOptional(z.array(TrialObject).readonly()).describe('Not in lists.'),
+      .describe('Reasons why trials cannot start. Absent in lists.'),
+    trials: z
+      .exactOptional(z.array(TrialObject).readonly())
+      .describe('Trials of the sweep. Absent in lists.'),
   })
-  .meta({ id: 'SweepObject', description: 'Several jobs that differ in some of their fields.' });
+  .meta({
+    id: 'SweepObject',
+    description: 'Hyperparameter sweep: several jobs that differ in some of their fields.',
+  });
 export type SweepObject = z.infer<typeof SweepObject>;

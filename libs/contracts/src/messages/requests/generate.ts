@@ -1,14 +1,14 @@
-// A request to continue a chat or a text. An option of an answer is one field here; the API's bodies, the way to the
-// trainer and the trainer itself take it from this file.
+// A request to continue a chat or a text. Each sampling option is defined once here; the API's request bodies, the
+// protocol to the trainer and the trainer use this definition.
 import { z } from 'zod';
 import { list } from '../fields.js';
 import { tokenCount } from './token-count.js';
 
 const MAX_TOKENS = 32_768;
 const MAX_TOP_LOGPROBS = 20;
-/** No vocabulary has a longer token. */
+/** Upper bound of a token's length; no known vocabulary has a longer one. */
 const MAX_TOKEN_BYTES = 4096;
-/** Each is text of the answer. */
+/** Upper bound; the text of all calls also counts against `max_tokens`. */
 const MAX_TOOL_CALLS = 1000;
 
 const temperature = z.number().min(0).max(2);
@@ -16,8 +16,8 @@ const topP = z.number().gt(0).max(1);
 const seed = z.int().min(0);
 
 /**
- * Options that chat and completion bodies accept as they are. The API fills in the defaults of those that
- * `generateRequest` requires; every other option reaches the trainer as the client sent it.
+ * Sampling options of chat and completion bodies. The API fills in the defaults of those that `generateRequest` requires;
+ * all others reach the trainer as the client sent them.
  */
 export const answerOptions = {
   max_tokens: z.int().min(1).max(MAX_TOKENS).nullish(),
@@ -26,7 +26,7 @@ export const answerOptions = {
   seed: seed.nullish(),
 };
 
-/** What the whole answer must conform to. */
+/** Format that the whole response must have. */
 const answerForm = z.discriminatedUnion('type', [
   z.object({ type: z.literal('json_object') }),
   z.object({ type: z.literal('json_schema'), schema: z.unknown() }),
@@ -41,33 +41,39 @@ const tool = z.object({
     parameters: z
       .record(z.string(), z.unknown())
       .optional()
-      .describe('JSON Schema of an object; without it, no arguments'),
+      .describe('JSON Schema of the arguments object; absent: no arguments'),
   }),
 });
 
-/** The tools that an answer may call, as chat templates take them. */
+/** Tools that a response may call, in the form that chat templates expect. */
 const answerTools = z.object({
   tools: z.array(tool).readonly(),
   choice: z
     .union([z.enum(['auto', 'required']), z.object({ name: z.string() })])
-    .describe('auto: the model decides; required: it calls one of them; or the name of the one'),
+    .describe(
+      'auto: the model decides; required: the model calls a tool; an object: the model calls the named tool',
+    ),
 });
 export type AnswerTools = Readonly<z.infer<typeof answerTools>>;
 
 const token = z.object({
-  token: z.string().describe('Its bytes as text; an incomplete character is U+FFFD'),
+  token: z.string().describe('Bytes of the token as text; an incomplete character becomes U+FFFD'),
   bytes: list(z.int().min(0).max(255), MAX_TOKEN_BYTES),
-  logprob: z.number().describe('ln p, before temperature and top_p'),
+  logprob: z
+    .number()
+    .describe('Natural logarithm of the probability, before temperature and top_p'),
 });
 const tokenLogprob = token.extend({
-  start: tokenCount.describe('UTF-16 units of the text of the answer before the token'),
-  top: list(token, MAX_TOP_LOGPROBS).describe('The likeliest tokens in its place, likeliest first'),
+  start: tokenCount.describe('Offset of the token in the response text, in UTF-16 code units'),
+  top: list(token, MAX_TOP_LOGPROBS).describe(
+    'Most likely tokens at this position, most likely first',
+  ),
 });
 export type TokenLogprob = Readonly<z.infer<typeof tokenLogprob>>;
 
 const toolCall = z.object({
   name: z.string(),
-  arguments: z.string().describe('A JSON object'),
+  arguments: z.string().describe('Arguments as a JSON object'),
 });
 export type ToolCall = Readonly<z.infer<typeof toolCall>>;
 
@@ -77,10 +83,12 @@ export const generateRequest = z.object({
     .array(z.looseObject({ role: z.string() }))
     .readonly()
     .nullable()
-    .describe('Chat messages as OpenAI has them; null: `prompt` is continued'),
+    .describe('Chat messages in OpenAI’s format; null: `prompt` is continued'),
   prompt: z.string().nullable(),
   max_tokens: z.int().min(1).max(MAX_TOKENS),
-  temperature: temperature.describe('0: always the likeliest token'),
+  temperature: temperature.describe(
+    'Sampling temperature from 0 to 2; 0: always the most likely token',
+  ),
   top_p: topP,
   seed,
   stop: z.array(z.string().min(1)).max(4).readonly(),
@@ -88,29 +96,34 @@ export const generateRequest = z.object({
     .int()
     .min(0)
     .nullish()
-    .describe('Of an adapter that was trained for several tasks: which of them, counted from 0'),
+    .describe('Index of the task, from 0, for an adapter that was trained on several tasks'),
   top_logprobs: z
     .int()
     .min(0)
     .max(MAX_TOP_LOGPROBS)
     .nullish()
-    .describe('Each token comes with ln p and with this many of the likeliest tokens'),
+    .describe(
+      'Number of most likely tokens returned per token, with their log probabilities, from 0 to 20',
+    ),
   response_format: answerForm.nullish(),
   tools: answerTools.nullish(),
 });
 export type GenerateRequest = Readonly<z.infer<typeof generateRequest>>;
 
-/** What is new of an answer. */
+/** Part of a response since the previous chunk. */
 export const generateAnswer = z.object({
   text: z.string(),
-  finish_reason: z.enum(['stop', 'length']).nullable().describe('null: more follows'),
+  finish_reason: z
+    .enum(['stop', 'length'])
+    .nullable()
+    .describe('Reason why the response ended; null: more chunks follow'),
   prompt_tokens: tokenCount,
-  completion_tokens: tokenCount.describe('So far'),
+  completion_tokens: tokenCount.describe('Tokens generated so far'),
   logprobs: list(tokenLogprob, MAX_TOKENS)
     .optional()
-    .describe('If asked for: of the tokens that begin in `text`'),
+    .describe('Log probabilities of the tokens that start in `text`, if requested'),
   tool_calls: list(toolCall, MAX_TOOL_CALLS)
     .optional()
-    .describe('Calls that the model completed; they are not part of `text`'),
+    .describe('Tool calls that the model completed in this chunk; they are not part of `text`'),
 });
 export type GenerateAnswer = Readonly<z.infer<typeof generateAnswer>>;

@@ -1,8 +1,8 @@
-// A request for what a model computes from inputs without writing text: vectors (embeddings) or labels (classification).
+// A request for embeddings or classifications, which a model computes without generating text.
 import { z } from 'zod';
 import { tokenCount } from './token-count.js';
 
-/** The task, and the options that the adapter was trained with. */
+/** Task, and the task options that the adapter was trained with. */
 export const taskFields = {
   task: z.string(),
   options: z.record(z.string(), z.unknown()),
@@ -14,7 +14,7 @@ export const inferRequest = z.object({
     .array(z.record(z.string(), z.unknown()))
     .readonly()
     .describe(
-      'Records of the task without their answers. If the request has media, the data URL of the one input ends at its comma',
+      'Records of the task without their targets. If media are sent with the request, the data URL of the only input ends at its comma',
     ),
 });
 export type InferRequest = Readonly<z.infer<typeof inferRequest>>;
@@ -23,7 +23,7 @@ export const inferAnswer = z.object({
   answers: z
     .array(z.unknown())
     .readonly()
-    .describe('Of the next inputs; a vector is a string of its f32 values in base64'),
-  prompt_tokens: tokenCount.describe('Of all inputs'),
+    .describe('Results of the next inputs; a vector is a base64 string of its f32 values'),
+  prompt_tokens: tokenCount.describe('Tokens of all inputs'),
 });
 export type InferAnswer = Readonly<z.infer<typeof inferAnswer>>;
