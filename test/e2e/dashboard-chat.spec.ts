@@ -70,7 +70,7 @@ describe.skipIf(!program)('the chat in the dashboard', () => {
 
   it('sends two models what its settings say, and shows how fast they answer', async () => {
     const page = await tabs.open('/chat?model=tiny', { viewport: { width: 1440, height: 900 } });
-    await page.getByLabel('Beside it').selectOption('other');
+    await page.getByLabel('Compare with').selectOption('other');
     await page.getByLabel('System prompt').fill('Be brief.');
     await page.getByLabel('Temperature').fill('0.7');
     await page.getByLabel('Top-p').fill('0.9');
@@ -108,7 +108,7 @@ describe.skipIf(!program)('the chat in the dashboard', () => {
     }
     const tiny = page.getByRole('region', { name: 'tiny', exact: true });
     await tiny.getByText(/^first token after \d+\.\d\d s · [\d.]+ tokens\/s · 4 tokens$/).waitFor();
-    await page.getByLabel('Beside it').selectOption('nothing');
+    await page.getByLabel('Compare with').selectOption('none');
     expect(await page.getByLabel('Seed').inputValue()).toBe('5');
     expect(tabs.problems()).toEqual([]);
   });

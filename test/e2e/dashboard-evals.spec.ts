@@ -52,7 +52,7 @@ describe.skipIf(!program)('evals in the dashboard', () => {
     const page = await tabs.open('/evals');
     await page.getByRole('link', { name: 'listed words' }).click();
     await text(page, '{{sample.output_text}} is {{item.answer}}');
-    await text(page, 'fuzzy_match of {{sample.output_text}} and {{item.answer}}, from 0.6');
+    await text(page, 'fuzzy_match of {{sample.output_text}} and {{item.answer}}, at least 0.6');
     const runs = page.getByRole('region', { name: 'Runs' });
     const cells = await runs
       .locator('tbody tr', { hasText: 'after' })
@@ -101,13 +101,13 @@ describe.skipIf(!program)('evals in the dashboard', () => {
     await makeGraded(api, 'compared words', WORDS, RUNS);
     const page = await tabs.open('/evals');
     await page.getByRole('link', { name: 'compared words' }).click();
-    const compare = page.getByRole('button', { name: 'Compare the two chosen' });
+    const compare = page.getByRole('button', { name: 'Compare the two selected' });
     await page.getByLabel('Compare before').check();
     expect(await compare.isDisabled()).toBe(true);
     await page.getByLabel('Compare after').check();
     await compare.click();
     await page.getByRole('heading', { name: 'Two runs compared' }).waitFor();
-    await page.getByText('pass on the right alone').waitFor();
+    await page.getByText('pass on the right only').waitFor();
     expect(await page.locator('.strip dd').allTextContents()).toEqual(['3', '0', '1']);
     const items = page.getByRole('region', { name: 'Items' });
     expect(await items.locator('tbody tr').count()).toBe(1);
@@ -137,7 +137,7 @@ describe.skipIf(!program)('evals in the dashboard', () => {
     });
     const page = await tabs.open(`/evals/${id}/${first}`);
     // No worker is there: it waits.
-    await text(page, '3 items to go');
+    await text(page, '3 items remaining');
     await page.getByRole('button', { name: 'Cancel' }).click();
     await text(page, 'cancelled');
     await page.goto(`${api.url}/evals/${id}`);

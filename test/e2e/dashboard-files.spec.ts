@@ -244,10 +244,10 @@ describe.skipIf(!program)('files in the dashboard', () => {
     const column = (part: string) => form.getByLabel(part, { exact: true });
     expect(await column('prompt').inputValue()).toBe('frage');
     await column('completion').selectOption('frage');
-    expect(await form.getByRole('button', { name: 'Read with' }).isDisabled()).toBe(true);
+    expect(await form.getByRole('button', { name: 'Use' }).isDisabled()).toBe(true);
     await column('completion').selectOption('antwort');
     await picture(page, 'files-columns');
-    await form.getByRole('button', { name: 'Read with' }).click();
+    await form.getByRole('button', { name: 'Use' }).click();
     await text(page, '12 prompts with completions, read from CSV');
     await rows(page).getByRole('link', { name: 'fragen.csv' }).click();
     await examples(page).first().getByText('Was ist 0 + 1?').waitFor();
@@ -271,7 +271,7 @@ describe.skipIf(!program)('files in the dashboard', () => {
       '',
     ]);
     await picture(page, 'files-columns-labels');
-    await form.getByRole('button', { name: 'Read with' }).click();
+    await form.getByRole('button', { name: 'Use' }).click();
     await text(page, /12 labelled texts.* read from CSV/);
     expect(tabs.problems(/status of 400/)).toEqual([]);
   });
@@ -284,7 +284,7 @@ describe.skipIf(!program)('files in the dashboard', () => {
     await page.getByLabel('Files to upload').setInputFiles([path]);
     const form = page.getByRole('region', { name: 'Columns of text-category.csv' });
     expect(await form.getByLabel('label', { exact: true }).inputValue()).toBe('category');
-    await form.getByRole('button', { name: 'Read with' }).click();
+    await form.getByRole('button', { name: 'Use' }).click();
     await text(page, /12 labelled texts.* read from CSV/);
     expect(tabs.problems(/status of 400/)).toEqual([]);
   });
@@ -314,7 +314,7 @@ describe.skipIf(!program)('files in the dashboard', () => {
     await form.getByLabel('tokens', { exact: true }).selectOption('words');
     await form.getByLabel('tags', { exact: true }).selectOption('marks');
     await picture(page, 'files-columns-tags');
-    await form.getByRole('button', { name: 'Read with' }).click();
+    await form.getByRole('button', { name: 'Use' }).click();
     await text(page, /12 sentences with tags, read from CSV/);
     expect(tabs.problems(/status of 400/)).toEqual([]);
   });
@@ -329,7 +329,7 @@ describe.skipIf(!program)('files in the dashboard', () => {
     expect(await form.getByLabel('Record format').inputValue()).toBe('text');
     expect(await form.getByLabel('text', { exact: true }).inputValue()).toBe('strophe');
     await picture(page, 'files-columns-text');
-    await form.getByRole('button', { name: 'Read with' }).click();
+    await form.getByRole('button', { name: 'Use' }).click();
     await text(page, '12 plain texts, read from CSV');
     expect(tabs.problems(/status of 400/)).toEqual([]);
   });

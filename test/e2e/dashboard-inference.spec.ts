@@ -77,7 +77,7 @@ describe.skipIf(!program)('a model that writes no text in the dashboard', () => 
     const page = await tabs.open(`/jobs/${job.id}`);
     await page.getByRole('link', { name: 'Embed texts' }).click();
     await page.getByRole('heading', { name: 'Embeddings' }).waitFor();
-    const texts = page.getByLabel('Texts, one a line');
+    const texts = page.getByLabel('Texts, one per line');
     await texts.fill('reset my password\n\nI cannot sign in\nprices');
     await page.getByRole('button', { name: 'Compare' }).click();
     await answer(2, (isBase) =>
@@ -100,7 +100,7 @@ describe.skipIf(!program)('a model that writes no text in the dashboard', () => 
     const base = page.getByRole('region', { name: 'tiny', exact: true });
     await base.getByRole('row', { name: /prices 1\.000/ }).waitFor();
     await picture(page, 'embeddings');
-    await page.getByLabel('Beside it').selectOption('nothing');
+    await page.getByLabel('Compare with').selectOption('none');
     await until(async () => (await base.count()) === 0);
     expect(tabs.problems()).toEqual([]);
   });
@@ -123,7 +123,7 @@ describe.skipIf(!program)('a model that writes no text in the dashboard', () => 
     const page = await tabs.open(`/jobs/${id}`);
     await page.getByRole('link', { name: 'Classify with it' }).click();
     await page.getByRole('heading', { name: 'Labels' }).waitFor();
-    await page.getByLabel('Texts, one a line').fill('so good\n{"text":"so","text_pair":"bad"}');
+    await page.getByLabel('Texts, one per line').fill('so good\n{"text":"so","text_pair":"bad"}');
     await page.getByRole('button', { name: 'Classify' }).click();
     await answer(1, () => [
       { label: 'good', probabilities: { bad: 0.125, good: 0.875 } },
@@ -132,7 +132,7 @@ describe.skipIf(!program)('a model that writes no text in the dashboard', () => 
     await page.getByRole('row', { name: /so good good 0\.875/ }).waitFor();
     await page.getByRole('row', { name: /text_pair.* bad 0\.750/ }).waitFor();
     // Its base has no labels to compare with.
-    expect(await page.getByLabel('Beside it').count()).toBe(0);
+    expect(await page.getByLabel('Compare with').count()).toBe(0);
     await picture(page, 'labels');
     expect(tabs.problems()).toEqual([]);
   });
@@ -166,18 +166,18 @@ describe.skipIf(!program)('a model that writes no text in the dashboard', () => 
     const page = await tabs.open(`/jobs/${id}`);
     await page.getByRole('tab', { name: 'Labels' }).click();
     const matrix = page.getByRole('region', { name: 'Confusion matrix' });
-    await matrix.getByTitle('1 of 4 “green” taken for “blue”').waitFor();
+    await matrix.getByTitle('1 of 4 “green” predicted as “blue”').waitFor();
     await page.getByRole('row', { name: /^green 4 100\.0 % 75\.0 % 85\.7 %/ }).waitFor();
     await picture(page, 'confusion');
     // by the keyboard alone
-    const cell = matrix.getByRole('button', { name: '1 of 4 “green” taken for “blue”' });
+    const cell = matrix.getByRole('button', { name: '1 of 4 “green” predicted as “blue”' });
     await cell.focus();
     await page.keyboard.press('Enter');
-    const ofCell = page.getByRole('region', { name: 'Examples of the cell' });
+    const ofCell = page.getByRole('region', { name: 'Examples in this cell' });
     await ofCell.getByRole('img', { name: 'green, line 2' }).waitFor();
     expect(await cell.getAttribute('aria-expanded')).toBe('true');
     await page.keyboard.press('Tab');
-    await matrix.getByRole('button', { name: '4 of 4 “blue” told rightly' }).click();
+    await matrix.getByRole('button', { name: '4 of 4 “blue” predicted correctly' }).click();
     await ofCell.getByRole('img', { name: 'blue, line 3' }).waitFor();
     await ofCell.getByRole('img', { name: 'blue, line 6' }).waitFor();
     await ofCell.getByText('the first 2 of 4').waitFor();
@@ -202,7 +202,7 @@ describe.skipIf(!program)('a model that writes no text in the dashboard', () => 
     await page.goBack();
     await page.getByRole('link', { name: 'Classify with it' }).click();
     const red = { name: 'a.png', mimeType: 'image/png', buffer: colourPng('red', 1) };
-    await page.getByLabel('Choose pictures').setInputFiles([red]);
+    await page.getByLabel('Choose images').setInputFiles([red]);
     await answer(1, () => [
       { label: 'red', probabilities: { blue: 0.0625, green: 0.125, red: 0.8125 } },
     ]);
@@ -212,7 +212,7 @@ describe.skipIf(!program)('a model that writes no text in the dashboard', () => 
     await picture(page, 'picture-labels');
     // as large as those of a telephone
     const buffer = Buffer.concat([red.buffer, Buffer.alloc(4 << 20)]);
-    await page.getByLabel('Choose pictures').setInputFiles([{ ...red, name: 'b.png', buffer }]);
+    await page.getByLabel('Choose images').setInputFiles([{ ...red, name: 'b.png', buffer }]);
     await answer(1, () => [{ label: 'large', probabilities: { large: 1 } }]);
     await said.getByText('large').first().waitFor();
     expect(tabs.problems()).toEqual([]);
@@ -225,11 +225,11 @@ describe.skipIf(!program)('a model that writes no text in the dashboard', () => 
       mimeType: 'image/png',
       buffer: colourPng('red', 1),
     });
-    await page.getByLabel('Choose pictures').setInputFiles([file('first.png')]);
+    await page.getByLabel('Choose images').setInputFiles([file('first.png')]);
     await answer(1, () => [packed([1, 0])]);
     const said = page.getByRole('status', { name: 'Answers' });
     await said.getByText('1.000').waitFor();
-    await page.getByLabel('Choose pictures').setInputFiles([file('second.png')]);
+    await page.getByLabel('Choose images').setInputFiles([file('second.png')]);
     await answer(1, () => [packed([0.6, 0.8])]);
     await said.getByRole('listitem').filter({ hasText: 'second.png' }).getByText('0.600').waitFor();
     await picture(page, 'picture-embeddings');
@@ -243,8 +243,8 @@ describe.skipIf(!program)('a model that writes no text in the dashboard', () => 
     await page.getByRole('row', { name: /^tiny/ }).getByRole('link', { name: 'Chat' }).click();
     await page.getByRole('heading', { name: 'Chat' }).waitFor();
     await page.getByLabel('Message').waitFor();
-    await page.getByLabel('What the model is asked for').selectOption('embed');
-    await page.getByLabel('Texts, one a line').fill('one');
+    await page.getByLabel('Output of the model').selectOption('embed');
+    await page.getByLabel('Texts, one per line').fill('one');
     await page.getByRole('button', { name: 'Compare' }).click();
     const { id } = await worker.asked();
     worker.say(id, '', 'error', 'no_memory');

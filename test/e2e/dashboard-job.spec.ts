@@ -169,7 +169,7 @@ describe.skipIf(!program)('a job in the dashboard', () => {
     await page.getByRole('button', { name: 'Cancel' }).click();
     const asked = await answer(page);
     await pill(page, 'cancelled').waitFor();
-    expect(asked).toContain('you can download them');
+    expect(asked).toContain('you can download and use them');
     const [download] = await Promise.all([
       page.waitForEvent('download'),
       page.getByRole('button', { name: 'Download step 1' }).click(),
@@ -188,7 +188,7 @@ describe.skipIf(!program)('a job in the dashboard', () => {
     await page.getByRole('link', { name: 'Chat with step 1' }).click();
     await page.getByRole('heading', { name: /^given-up · \w{8} · step 1$/ }).waitFor();
     await page.getByRole('heading', { name: 'tiny', exact: true }).waitFor();
-    expect(await page.getByLabel('Beside it').inputValue()).toBe('tiny');
+    expect(await page.getByLabel('Compare with').inputValue()).toBe('tiny');
     expect(tabs.problems()).toEqual([]);
   });
 
@@ -293,8 +293,8 @@ describe.skipIf(!program)('a job in the dashboard', () => {
       ids.push(job.id);
     }
     const page = await tabs.open('/');
-    await page.getByRole('checkbox', { name: 'Choose narrow' }).check();
-    await page.getByText('Choose one more to compare').waitFor();
+    await page.getByRole('checkbox', { name: 'Select narrow' }).check();
+    await page.getByText('Select one more job to compare').waitFor();
     // the newest job is the first of the list, and a key chooses it
     await page.locator('tr.selected').filter({ hasText: 'wide' }).waitFor();
     await page.keyboard.press('x');
@@ -302,7 +302,7 @@ describe.skipIf(!program)('a job in the dashboard', () => {
     await page.getByRole('heading', { name: '2 jobs compared' }).waitFor();
     expect(new URL(page.url()).searchParams.get('jobs')).toBe(ids.join());
 
-    const came = page.getByRole('region', { name: 'What they came to' });
+    const came = page.getByRole('region', { name: 'Results' });
     const cells = (name: string) =>
       came.locator('tbody tr').filter({ hasText: name }).textContent();
     expect(await cells('1 narrow')).toMatch(/succeeded.*LoRA r 2.*2\.500 at step 12(?! lowest)/);
@@ -317,7 +317,7 @@ describe.skipIf(!program)('a job in the dashboard', () => {
       ['time', 's'],
       ['share', '%'],
     ] as const) {
-      await page.getByLabel('Over').selectOption(axis);
+      await page.getByLabel('X axis').selectOption(axis);
       await loss.getByText(unit, { exact: true }).first().waitFor();
     }
 
@@ -326,14 +326,14 @@ describe.skipIf(!program)('a job in the dashboard', () => {
       'peft.r264',
       'peft.lora_alpha4128',
     ]);
-    await options.getByLabel('those that are the same, too').check();
+    await options.getByLabel('show identical options').check();
     await options.getByText('peft.lora_dropout').waitFor();
     await picture(page, 'compare');
 
     await page.goto(`${api.url}/compare?jobs=${ids[0]},ftjob-none`);
     await page.getByRole('alert').filter({ hasText: 'ftjob-none' }).waitFor();
     await page.goto(`${api.url}/compare`);
-    await page.getByText('Choose two jobs or more in the list of jobs').waitFor();
+    await page.getByText('Select two or more jobs in the list of jobs').waitFor();
     expect(tabs.problems(/status of 404/)).toEqual([]);
   });
 
@@ -415,12 +415,12 @@ describe.skipIf(!program)('a job in the dashboard', () => {
     await page.getByLabel('Filter by tag').selectOption('red');
     await shown('red');
     await page.getByText('Views', { exact: true }).click();
-    await page.getByLabel('Name of the view').fill('only red');
+    await page.getByLabel('View name').fill('only red');
     await page.getByRole('button', { name: 'Save view' }).click();
     await picture(page, 'jobs-view');
     await page.goto(`${api.url}/`);
     await page.getByText('Columns', { exact: true }).click();
-    await page.getByRole('button', { name: 'As usual' }).click();
+    await page.getByRole('button', { name: 'Reset columns' }).click();
     await page.getByRole('columnheader', { name: 'Pool' }).waitFor();
     await page.getByText('Views', { exact: true }).click();
     await page.getByRole('button', { name: 'only red', exact: true }).click();
@@ -457,8 +457,8 @@ describe.skipIf(!program)('a job in the dashboard', () => {
     const graft = async (id: string) => (await api.get<JobObject>(`/fine_tuning/jobs/${id}`)).graft;
     expect(await graft(ids[0]!)).toMatchObject({ tags: ['old', 'small'], note: 'what it was for' });
 
-    await page.getByLabel('Choose put-2').check();
-    await page.getByLabel('Choose put-3').check();
+    await page.getByLabel('Select put-2').check();
+    await page.getByLabel('Select put-3').check();
     await page.getByLabel('Tags to add').fill('both');
     await page.getByRole('button', { name: 'Add tags' }).click();
     await until(async () => (await graft(ids[2]!)).tags.join() === 'both');
@@ -470,7 +470,7 @@ describe.skipIf(!program)('a job in the dashboard', () => {
     expect((await graft(ids[1]!)).archived).toBe(false);
 
     // one that waits is not deleted
-    for (const name of ['put-2', 'put-3']) await page.getByLabel(`Choose ${name}`).check();
+    for (const name of ['put-2', 'put-3']) await page.getByLabel(`Select ${name}`).check();
     await page.getByRole('button', { name: 'Delete 1' }).click();
     await page.getByRole('dialog').getByText('Deleted put-2').waitFor();
     await until(async () => !(await names()).includes('put-2'));
@@ -484,7 +484,7 @@ describe.skipIf(!program)('a job in the dashboard', () => {
     await deleted.getByRole('button', { name: 'Close', exact: true }).click();
     // what was tagged before does not come back in its place
     await until(async () => (await page.locator('.toast').count()) === 0);
-    await page.getByLabel('Which jobs').selectOption('deleted');
+    await page.getByLabel('Jobs to show').selectOption('deleted');
     await until(async () => (await names()).join() === 'put-2');
     await page.getByRole('button', { name: 'Restore put-2' }).click();
     await page.getByText('No matching jobs').waitFor();
@@ -496,7 +496,7 @@ describe.skipIf(!program)('a job in the dashboard', () => {
     const page = await tabs.open(`/new?training_file=${file}`);
     await page.getByRole('button', { name: 'Try several methods' }).click();
     await page.waitForURL(/\/sweeps\/sweep-/);
-    await page.getByText('Trials appear here when they are done.').waitFor();
+    await page.getByText('Trials appear here when they finish.').waitFor();
     const trials = page.getByRole('region', { name: 'Trials' }).locator('tbody tr');
     expect(await trials.count()).toBeGreaterThanOrEqual(5);
     for (const [n, loss] of [3, 1, 2].entries()) {
@@ -515,7 +515,7 @@ describe.skipIf(!program)('a job in the dashboard', () => {
     await until(
       async () =>
         (await chart.getAttribute('aria-label')) ===
-        `Validation loss over memory of 3 trials; best for their cost: trial 1 (5.0 MB, ${lossText(3)}), trial 2 (10.0 MB, ${lossText(1)})`,
+        `Validation loss over memory of 3 trials; Pareto front: trial 1 (5.0 MB, ${lossText(3)}), trial 2 (10.0 MB, ${lossText(1)})`,
     );
     expect(await trials.first().getByRole('cell').first().textContent()).toBe('2 best');
     await picture(page, 'sweep');
@@ -525,7 +525,7 @@ describe.skipIf(!program)('a job in the dashboard', () => {
     await page.getByRole('button', { name: 'Cancel' }).click();
     await answer(page);
     await page.locator('.bar.head .pill', { hasText: 'cancelled' }).waitFor();
-    await page.getByRole('region', { name: 'Winner' }).getByText('Open its job').click();
+    await page.getByRole('region', { name: 'Winner' }).getByText('Open job').click();
     await page.getByRole('link', { name: 'trial 2 of a sweep' }).click();
     await page.waitForURL(/\/sweeps\/sweep-/);
     await page.getByRole('navigation').getByRole('link', { name: 'Sweeps' }).click();

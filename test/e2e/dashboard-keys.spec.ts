@@ -80,7 +80,7 @@ describe.skipIf(!program)('keys in the dashboard', () => {
       ['/keys', 'admin'],
     ]) {
       await page.goto(`${api.url}${path}`);
-      await page.getByRole('alert').getByText(`it lacks ${lacks}.`).waitFor();
+      await page.getByRole('alert').getByText(`it is missing ${lacks}.`).waitFor();
       expect(await page.getByText('Loading…').count()).toBe(0);
     }
     await picture(page, 'not-allowed');

@@ -50,7 +50,7 @@ describe.skipIf(!program)('the new-job form', () => {
   it('says what the job will be before it is submitted, and the job is that', async () => {
     const page = await tabs.open('/new');
     await plan(page).getByText('Choose a base and training data').waitFor();
-    await page.getByLabel('training_file', { exact: true }).selectOption(file);
+    await page.getByLabel('Training file', { exact: true }).selectOption(file);
     await line(page).getByText('12 examples').waitFor();
 
     const body = { model: 'tiny', training_file: file, peft: { peft_type: 'LORA' } };
@@ -73,7 +73,7 @@ describe.skipIf(!program)('the new-job form', () => {
     await picture(page, 'new-job-plan');
 
     // Some of the examples are held out, and the plan counts both kinds.
-    await page.getByLabel('validation_split').fill('0.25');
+    await page.getByLabel('Validation split').fill('0.25');
     await line(page).getByText('9 examples').waitFor();
     await plan(page).getByText('3not trained on').waitFor();
 
@@ -141,7 +141,7 @@ describe.skipIf(!program)('the new-job form', () => {
     await line(page).getByText('20 examples').waitFor();
     expect(await tasksOf(page).innerText()).toContain('Text classification');
     expect(await tasksOf(page).innerText()).not.toContain('Causal language modelling');
-    await page.getByText(/more that do not fit this file or base$/).click();
+    await page.getByText(/more do not fit this file or base$/).click();
     const misfits = await page.locator('.misfits li').allInnerTexts();
     expect(misfits.join()).toMatch(
       /Causal language modelling\s+needs a decoder, and this base is an encoder/,
@@ -159,10 +159,10 @@ describe.skipIf(!program)('the new-job form', () => {
     const page = await tabs.open(`/new?training_file=${file}`);
     await line(page).getByText('12 examples').waitFor();
     await page.getByText('Several jobs at once').click();
-    const start = page.getByRole('button', { name: 'Start the sweep' });
+    const start = page.getByRole('button', { name: 'Start sweep' });
     expect(await start.isDisabled()).toBe(true);
     const vary = async (path: string, values: string) => {
-      await page.getByLabel('Try values of').selectOption(path);
+      await page.getByLabel('Parameter', { exact: true }).selectOption(path);
       await page.getByLabel(path, { exact: true }).fill(values);
     };
     await vary('peft.r', '8, 0');
@@ -171,14 +171,14 @@ describe.skipIf(!program)('the new-job form', () => {
     // Both are left out before the form is drawn again.
     await vary('peft.lora_alpha', '8, 16');
     await vary('peft.lora_dropout', '0, 0.1');
-    const leftOut = page.getByRole('button', { name: /^Leave out peft\.lora_/ });
+    const leftOut = page.getByRole('button', { name: /^Remove peft\.lora_/ });
     await leftOut.evaluateAll((buttons) => {
       for (const button of buttons) (button as HTMLElement).click();
     });
     await leftOut.first().waitFor({ state: 'detached' });
     expect(await leftOut.count()).toBe(0);
-    await page.getByLabel('Which of them').selectOption('random');
-    await page.getByLabel('At most').fill('3');
+    await page.getByLabel('Strategy', { exact: true }).selectOption('random');
+    await page.getByLabel('Max trials', { exact: true }).fill('3');
     await start.click();
     await page.getByRole('alert').getByText('peft.r').first().waitFor();
     await page.getByLabel('peft.r', { exact: true }).fill('8');
@@ -217,7 +217,7 @@ describe.skipIf(!program)('the new-job form', () => {
       await page.getByLabel('Methods', { exact: true }).selectOption(method);
     // options of one method are none of another
     expect(await page.locator('#sweep-field option', { hasText: 'peft.' }).count()).toBe(0);
-    await page.getByLabel('Which of them').selectOption('grid');
+    await page.getByLabel('Strategy', { exact: true }).selectOption('grid');
     await start.click();
     const types = (await made()).trials?.map(({ options }) => options['peft']);
     expect(types).toEqual([
@@ -248,10 +248,10 @@ describe.skipIf(!program)('the new-job form', () => {
 
   it('keeps what was typed over reload and back, until the job is submitted', async () => {
     const page = await tabs.open('/new');
-    const suffix = page.getByLabel('suffix', { exact: true });
+    const suffix = page.getByLabel('Suffix', { exact: true });
     const passes = page.locator('#n_epochs');
     const typed = async () => [await suffix.inputValue(), await passes.inputValue()];
-    await page.getByLabel('training_file', { exact: true }).selectOption(file);
+    await page.getByLabel('Training file', { exact: true }).selectOption(file);
     await suffix.fill('kept');
     await passes.fill('3');
     await page.getByText('Several jobs at once').click();
@@ -259,7 +259,7 @@ describe.skipIf(!program)('the new-job form', () => {
     await page.reload();
     await line(page).getByText('3 epochs').waitFor();
     expect(await typed()).toEqual(['kept', '3']);
-    await page.getByRole('button', { name: 'Leave out DoRA' }).waitFor();
+    await page.getByRole('button', { name: 'Remove DoRA' }).waitFor();
     await page.getByRole('link', { name: 'Models' }).click();
     await page.waitForURL(/\/models/);
     await page.goBack();
@@ -287,7 +287,7 @@ describe.skipIf(!program)('the new-job form', () => {
     await plan(page).getByText('Choose a base and training data').waitFor();
     expect(await typed()).toEqual(['', '']);
 
-    await page.getByLabel('training_file', { exact: true }).selectOption(file);
+    await page.getByLabel('Training file', { exact: true }).selectOption(file);
     await suffix.fill('sent');
     await page.getByRole('button', { name: 'Submit' }).click();
     await page.waitForURL(/\/jobs\/ftjob-/);
@@ -300,7 +300,7 @@ describe.skipIf(!program)('the new-job form', () => {
   it('says that the job to begin as is not there, and can be filled in all the same', async () => {
     const page = await tabs.open('/new?from=ftjob-nope');
     await page.getByRole('alert').getByText('ftjob-nope').waitFor();
-    await page.getByLabel('training_file', { exact: true }).selectOption(file);
+    await page.getByLabel('Training file', { exact: true }).selectOption(file);
     await line(page).getByText('12 examples').waitFor();
     expect(tabs.problems(/status of 404/)).toEqual([]);
   });

@@ -96,7 +96,7 @@ describe.skipIf(!program)('operations on adapters in the dashboard', () => {
     ]);
     expect(String(await downloaded(download))).toBe(content);
     const shown = await facts(page);
-    expect(shown.filter((fact) => fact !== 'memory')).toEqual(['makes', 'from', 'size', 'time', 'created']); // prettier-ignore
+    expect(shown.filter((fact) => fact !== 'memory')).toEqual(['operation', 'source', 'size', 'time', 'created']); // prettier-ignore
     await page.locator('.facts').getByText('4.0 kB').waitFor();
     await page
       .locator('.facts')
@@ -193,7 +193,7 @@ describe.skipIf(!program)('operations on adapters in the dashboard', () => {
     const page = await tabs.open(`/jobs/${id}`);
     await pill(page, 'running').waitFor();
     await page.getByRole('button', { name: 'Cancel' }).click();
-    expect(await answer(page)).toBe('Cancel this conversion? What it has made so far is lost.');
+    expect(await answer(page)).toBe('Cancel this conversion? Its output so far is lost.');
     await pill(page, 'cancelled').waitFor();
     expect(tabs.problems()).toEqual([]);
   });

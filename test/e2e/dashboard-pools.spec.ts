@@ -85,7 +85,7 @@ describe.skipIf(!program)('pools in the dashboard', () => {
     ]);
     await picture(page, 'pools');
     await gpu.getByRole('link', { name: 'gpu' }).click();
-    await page.getByRole('img', { name: /^Queued over the last hour: at most 6/ }).waitFor();
+    await page.getByRole('img', { name: /^Queued over the last hour: peak 6/ }).waitFor();
     await rows(page).filter({ hasText: 'box' }).waitFor();
     const buttons = page.locator('main').getByRole('button');
     expect(await buttons.allTextContents()).toEqual([]);
@@ -99,15 +99,15 @@ describe.skipIf(!program)('pools in the dashboard', () => {
     const button = (name: string) => page.getByRole('button', { name, exact: true });
     const isCordoned = async () => (await api.get<PoolObject>('/pools/gpu')).cordoned;
     await button('Cordon pool').click();
-    expect(await answer(page, false)).toMatch(/Cordon gpu\? No job and no chat is started/);
+    expect(await answer(page, false)).toMatch(/Cordon gpu\? No jobs or chats start/);
     expect(await isCordoned()).toBe(false);
     await button('Cordon pool').click();
     await answer(page);
-    await text(page, 'cordoned: nothing new is started');
+    await text(page, 'cordoned: no jobs or chats start');
     expect(await isCordoned()).toBe(true);
     const [waiting] = await api.query<{ id: string }>(`SELECT id FROM job WHERE state = 'queued'`);
     const job = await tabs.open(`/jobs/${waiting!.id}`);
-    await text(job, 'Pool gpu is cordoned: nothing new is started');
+    await text(job, 'Pool gpu is cordoned: no jobs start');
     await button('Uncordon pool').click();
     await button('Cordon pool').waitFor();
     expect(await isCordoned()).toBe(false);
@@ -117,7 +117,7 @@ describe.skipIf(!program)('pools in the dashboard', () => {
     await button('Uncordon box').click();
     await button('Cordon box').waitFor();
     await button('Drain box').click();
-    expect(await answer(page)).toMatch(/Drain box\?.*Then its process ends/);
+    expect(await answer(page)).toMatch(/Drain box\?.*Then its process exits/);
     await rows(page).filter({ hasText: 'box' }).getByText('draining').waitFor();
     expect(await button('Drain box').count()).toBe(0);
     await picture(page, 'pool-draining');
@@ -127,7 +127,7 @@ describe.skipIf(!program)('pools in the dashboard', () => {
     worker.vanish();
     await button('Remove box').click();
     expect(await answer(page)).toMatch(/Remove box from the list\?/);
-    await text(page, 'None: what is queued waits until one joins.');
+    await text(page, 'No workers: queued jobs wait until one joins.');
     expect(tabs.problems()).toEqual([]);
   });
 });

@@ -81,7 +81,7 @@ describe.skipIf(!program)('projects in the dashboard', () => {
     await page.locator('h1', { hasText: 'ads' }).waitFor();
     await text(page, 'No members yet. Add an owner first');
     await picture(page, 'project-new');
-    await tab(page, 'Use');
+    await tab(page, 'Usage');
     await rows(page).filter({ hasText: 'Storage' }).getByText('1.5 GB').waitFor();
     const id = /\/projects\/([^/?]+)/.exec(page.url())![1]!;
     expect((await api.get<ProjectObject>(`/organization/projects/${id}`)).graft).toMatchObject({
@@ -156,7 +156,7 @@ describe.skipIf(!program)('projects in the dashboard', () => {
 
     await tab(page, 'Keys');
     await page.getByLabel('Name of the new key').fill('desk');
-    await page.getByLabel('Whose the new key is').selectOption({ label: 'bob (viewer)' });
+    await page.getByLabel('Owner of the new key').selectOption({ label: 'bob (viewer)' });
     await page.getByRole('button', { name: 'Create key' }).click();
     const secret = (await page.getByRole('status').locator('code').textContent())!;
     expect(secret).toMatch(/^sk-graft-/);
@@ -173,10 +173,10 @@ describe.skipIf(!program)('projects in the dashboard', () => {
       async () =>
         (await nav(seen)).join() === 'Jobs,Sweeps,Files,Models,Evals,Chat,Workers,Pools,Project',
     );
-    await until(async () => (await seen.getByRole('tab').allTextContents()).join() === 'Use');
+    await until(async () => (await seen.getByRole('tab').allTextContents()).join() === 'Usage');
     expect(await seen.getByText('Rename the project').count()).toBe(0);
     await seen.goto(`${api.url}/projects`);
-    await seen.getByRole('alert').getByText('it lacks admin.').waitFor();
+    await seen.getByRole('alert').getByText('it is missing admin.').waitFor();
 
     // A role that is changed counts at once; who is removed is out.
     await tab(page, 'Members');
@@ -208,19 +208,19 @@ describe.skipIf(!program)('projects in the dashboard', () => {
     await page.getByRole('button', { name: 'Newer' }).click();
     await rows(page).filter({ hasText: 'user-54' }).waitFor();
     await picture(page, 'project-audit');
-    await page.getByLabel('What was done').selectOption('api_key.created');
+    await page.getByLabel('Action').selectOption('api_key.created');
     await until(async () => (await rows(page).count()) === 1);
     expect(page.url()).toContain('type=api_key.created');
     await page.reload();
     await until(async () => (await rows(page).count()) === 1);
     await page.getByLabel('Member or key').fill('audited-ada');
     await page.keyboard.press('Enter');
-    await text(page, 'Nothing matches these filters.');
+    await text(page, 'No entries match these filters.');
     await page.getByRole('button', { name: 'Clear filters' }).click();
     await until(async () => (await rows(page).count()) === 50);
-    await page.getByLabel('From this day').fill('2001-01-01');
-    await page.getByLabel('To this day').fill('2001-01-02');
-    await text(page, 'Nothing matches these filters.');
+    await page.getByLabel('From date').fill('2001-01-01');
+    await page.getByLabel('To date').fill('2001-01-02');
+    await text(page, 'No entries match these filters.');
     expect(tabs.problems()).toEqual([]);
   });
 
@@ -233,7 +233,7 @@ describe.skipIf(!program)('projects in the dashboard', () => {
     await page.getByRole('link', { name: 'gpu' }).click();
     await page.getByLabel('Project to grant it to').selectOption({ label: 'alpha' });
     await page.getByRole('button', { name: 'Grant' }).click();
-    expect(await answer(page)).toMatch(/Grant gpu to alpha alone\?/);
+    expect(await answer(page)).toMatch(/Grant gpu to alpha\?/);
     await rows(page).filter({ hasText: 'alpha' }).waitFor();
     await picture(page, 'pool-access');
 
@@ -248,7 +248,7 @@ describe.skipIf(!program)('projects in the dashboard', () => {
     expect(offered).not.toContain('gpu');
 
     await page.getByRole('button', { name: 'Revoke alpha' }).click();
-    expect(await answer(page)).toMatch(/No project may use the pool then/);
+    expect(await answer(page)).toMatch(/The pool will then be closed to all projects/);
     await text(page, 'No project may use this pool.');
     await page.getByRole('button', { name: 'Open to all projects' }).click();
     await answer(page);
@@ -282,7 +282,7 @@ describe.skipIf(!program)('projects in the dashboard', () => {
     });
     expect(made.status).toBe(200);
     await page.reload();
-    await text(page, '1 queued job in this project, of at most 1: another is refused');
+    await text(page, '1 queued job in this project (limit 1); new jobs are rejected');
     await picture(page, 'new-job-limit');
     await page.getByRole('button', { name: 'Submit' }).click();
     await page.getByRole('alert').getByText('its limit (queued_jobs) is 1').first().waitFor();

@@ -64,9 +64,9 @@ describe.skipIf(!program)('queue and company in the dashboard', () => {
     const page = await tabs.open(`/jobs/${second.id}`);
     await text(page, /^2nd of 2, /);
     await picture(page, 'job-place');
-    await text(page, 'Waiting for a worker in pool busy: it is 2nd of 2');
+    await text(page, 'Waiting for a worker in pool busy: 2nd of 2');
     await page.getByLabel('Priority').fill('10');
-    await page.getByRole('button', { name: 'Move' }).click();
+    await page.getByRole('button', { name: 'Set priority' }).click();
     await text(page, /^1st of 2, /);
     await api.post(`/fine_tuning/jobs/${first.id}/cancel`);
     await text(page, /^1st of 1, /);
@@ -97,10 +97,10 @@ describe.skipIf(!program)('queue and company in the dashboard', () => {
     await api.query(`INSERT INTO project (id, name) VALUES ('proj-strange', 'strange')`);
     await api.query(`UPDATE job SET project_id = 'proj-strange' WHERE id = $1`, [stranger.id]);
     const page = await tabs.open(`/jobs/${job.id}`);
-    const company = page.getByRole('group', { name: 'Company in its process' });
-    await company.getByText('and one job of another project').waitFor();
+    const company = page.getByRole('group', { name: 'Shared trainer process' });
+    await company.getByText('and one job from another project').waitFor();
     expect(await company.textContent()).not.toContain(stranger.id);
-    await company.getByText(/It waited 12 s of .* for others in its process/).waitFor();
+    await company.getByText(/12 s of .* spent waiting for other jobs in its process/).waitFor();
     await picture(page, 'job-company');
     await company.getByRole('link', { name: mate.id }).click();
     await page.waitForURL(`**/jobs/${mate.id}`);
@@ -113,7 +113,7 @@ describe.skipIf(!program)('queue and company in the dashboard', () => {
       payload: { reason: 'preempt', step: 1 },
     } as never);
     await page.getByRole('tab', { name: 'Attempts' }).click();
-    await text(page, 'gave its slot to a job of higher priority');
+    await text(page, 'preempted by a job of higher priority');
     await page.getByRole('tab', { name: 'Log' }).click();
     await text(page, 'A job of higher priority needs the slot; the job will resume');
     await picture(page, 'job-preempted');

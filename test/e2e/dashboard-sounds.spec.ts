@@ -90,7 +90,7 @@ describe.skipIf(!program)('sounds in the dashboard', () => {
     await worker.finish(lease, 1);
     const page = await tabs.open(`/jobs/${id}`);
     await page.getByRole('link', { name: 'Classify with it' }).click();
-    await page.getByLabel('Choose sounds').setInputFiles([file]);
+    await page.getByLabel('Choose audio files').setInputFiles([file]);
     const question = await worker.asked();
     expect(await soundOf(question)).toEqual(decodeAudio(file.buffer));
     label(question, { label: 'low', probabilities: { low: 0.75, middle: 0.125, high: 0.125 } });
@@ -113,7 +113,7 @@ describe.skipIf(!program)('sounds in the dashboard', () => {
     expect((await worker.mediaOf(second)).equals(flac)).toBe(true);
     label(second, { label: 'high', probabilities: { low: 0, middle: 0, high: 1 } });
     await answers.getByLabel('unnamed', { exact: true }).waitFor();
-    expect(await page.getByText('This is no sound').count()).toBe(0);
+    expect(await page.getByText('This file is not an audio file').count()).toBe(0);
     expect(await faults(page)).toEqual([]);
     await page.setViewportSize({ width: 320, height: 800 });
     expect(await faults(page)).toEqual([]);
@@ -164,7 +164,7 @@ describe.skipIf(!program)('sounds in the dashboard', () => {
     // the made microphone beeps
     expect(samples.reduce((most, value) => Math.max(most, Math.abs(value)), 0)).toBeGreaterThan(0.1); // prettier-ignore
     const answers = page.getByRole('list', { name: 'Answers' });
-    await answers.getByText('Listening').waitFor();
+    await answers.getByText('Processing').waitFor();
     write(question, 'Beep');
     await answers.getByText('Beep', { exact: true }).waitFor();
     write(question, ' beep.', { seconds: 1, language: null });
@@ -178,12 +178,12 @@ describe.skipIf(!program)('sounds in the dashboard', () => {
 
   it('that the model cannot read are refused in words', async () => {
     const page = await tabs.open('/chat?model=whisper');
-    await page.getByLabel('Choose sounds').setInputFiles([file]);
+    await page.getByLabel('Choose audio files').setInputFiles([file]);
     const refusal = 'file: not a readable sound: expected WAV or FLAC, got MP3';
     fail(await worker.asked(), 'invalid_value', refusal);
     await page.getByText('expected WAV or FLAC, got MP3').waitFor();
     // and where it fails within
-    await page.getByLabel('Choose sounds').setInputFiles([file]);
+    await page.getByLabel('Choose audio files').setInputFiles([file]);
     const question = await worker.asked();
     write(question, 'One');
     await page.getByText('One', { exact: true }).waitFor();
@@ -199,7 +199,7 @@ describe.skipIf(!program)('sounds in the dashboard', () => {
         Promise.reject(new DOMException('', 'NotAllowedError'));
     });
     await page.getByRole('button', { name: 'Record' }).click();
-    await page.getByText('The browser may not use the microphone').waitFor();
+    await page.getByText('The browser blocked the microphone').waitFor();
     expect(tabs.problems()).toEqual([]);
   });
 });

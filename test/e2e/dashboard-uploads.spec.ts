@@ -138,7 +138,7 @@ describe.skipIf(!program)('uploads of the dashboard', () => {
     await slowDown(page, 500_000);
     await choose(page, written('first.jsonl', 6000).path, written('second.jsonl', 3).path);
     await until('some to be sent', async () => (await bar(page).count()) === 1 && (await sent(page)) > 0); // prettier-ignore
-    await tray(page).getByText('waiting for the upload before it').waitFor();
+    await tray(page).getByText('waiting for the previous upload').waitFor();
     await goTo(page, 'Models');
     await tray(page).getByRole('button', { name: 'Cancel the upload of first.jsonl' }).click();
     await tray(page).getByText('✓ uploaded').waitFor();
@@ -174,7 +174,7 @@ describe.skipIf(!program)('uploads of the dashboard', () => {
   it('of the form are taken by it, whether it is looked at or not', async () => {
     const page = await tabs.open('/new');
     const chosen = page.locator('#training_file option:checked');
-    const suffix = page.getByLabel('suffix', { exact: true });
+    const suffix = page.getByLabel('Suffix', { exact: true });
     await suffix.fill('kept');
     await slowDown(page, 500_000);
     await page.locator('#upload').setInputFiles(written('form.jsonl', 1500).path);
@@ -207,7 +207,7 @@ describe.skipIf(!program)('uploads of the dashboard', () => {
     const form = page.getByRole('region', { name: 'Columns of fragen.csv' });
     await form.getByLabel('prompt', { exact: true }).selectOption('frage');
     await form.getByLabel('completion', { exact: true }).selectOption('antwort');
-    await form.getByRole('button', { name: 'Read with' }).click();
+    await form.getByRole('button', { name: 'Use' }).click();
     await tray(page).getByText('✓ uploaded').waitFor();
     expect(await filesNamed('fragen.csv')).toMatchObject([{ graft: { records: 12 } }]);
     expect(parts).toBe(1);

@@ -73,8 +73,8 @@ describe.skipIf(!program)('a result in the dashboard', () => {
       await page.getByRole('region', { name, exact: true }).waitFor();
     await page.getByText('--max-lora-rank 8 ').waitFor();
     await picture(page, 'use-it');
-    await page.getByLabel('Make').selectOption({ label: 'GGUF, Q8_0' });
-    await page.getByRole('button', { name: 'Start' }).click();
+    await page.getByLabel('Export as').selectOption({ label: 'GGUF Q8_0' });
+    await page.getByRole('button', { name: 'Export' }).click();
     const lease = await worker.assigned();
     expect(JSON.parse(lease.specJson)).toMatchObject({
       operation: { type: 'export', format: 'gguf', quantization: 'Q8_0' },
@@ -92,12 +92,12 @@ describe.skipIf(!program)('a result in the dashboard', () => {
     const { id } = await trained({ peft_type: 'LORA', use_dora: true });
     const page = await tabs.open(`/jobs/${id}`);
     await page.getByText('Use it elsewhere').click();
-    expect(await page.getByLabel('Make').locator('option').allTextContents()).toEqual([
-      'GGUF, Q4_K_M (Ollama, llama.cpp; a quarter as large)',
-      'GGUF, Q8_0',
-      'GGUF, F16',
+    expect(await page.getByLabel('Export as').locator('option').allTextContents()).toEqual([
+      'GGUF Q4_K_M (Ollama, llama.cpp; about ¼ of the size)',
+      'GGUF Q8_0',
+      'GGUF F16',
       'Merged weights for transformers',
-      'LoRA of rank 16, of another method',
+      'LoRA of rank 16 (converted)',
     ]);
     await page.getByRole('region', { name: 'Ollama' }).waitFor();
     expect(await page.getByRole('region', { name: 'vLLM' }).count()).toBe(0);
@@ -108,14 +108,14 @@ describe.skipIf(!program)('a result in the dashboard', () => {
   it('makes one LoRA of several, each by its weight', async () => {
     const page = await tabs.open(`/jobs/${job.id}`);
     await page.getByText('Use it elsewhere').click();
-    await page.getByLabel('Make').selectOption({ label: 'One LoRA of several' });
+    await page.getByLabel('Export as').selectOption({ label: 'LoRA combined from several' });
     const form = page.getByRole('form', { name: 'Combination' });
     expect(await form.getByRole('button', { name: 'Combine' }).isDisabled()).toBe(true);
     await form.getByLabel('With').selectOption(other.fine_tuned_model);
     await form.getByLabel(`Weight of ${job.fine_tuned_model}`).fill('0.7');
     await form.getByLabel(`Weight of ${other.fine_tuned_model}`).fill('101');
-    await form.getByLabel('How').selectOption('ties');
-    await form.getByLabel('Share of the numbers').fill('0.4');
+    await form.getByLabel('Method').selectOption('ties');
+    await form.getByLabel('Fraction of values').fill('0.4');
     await form.getByRole('button', { name: 'Combine' }).click();
     await form.getByRole('alert').getByText('weights').waitFor();
     await form.getByLabel(`Weight of ${other.fine_tuned_model}`).fill('-0.3');

@@ -45,10 +45,10 @@ describe.skipIf(!program)('webhooks and trackers in the dashboard', () => {
   it('are made with a secret that is shown once, tried, switched off and deleted', async () => {
     const { owner, member } = await makeProject(api, `hooks ${Math.random()}`);
     const looks = await tabs.open('/webhooks', { key: member.key });
-    await looks.getByRole('alert').getByText('it lacks project:admin.').waitFor();
+    await looks.getByRole('alert').getByText('it is missing project:admin.').waitFor();
 
     const page = await tabs.open('/webhooks', { key: owner.key });
-    await page.getByText('Nothing is told anywhere yet').waitFor();
+    await page.getByText('No endpoints yet').waitFor();
     await page.getByLabel('Name of the new endpoint').fill('alarm');
     await page.getByLabel('Address of the new endpoint').fill('https://10.0.0.1/');
     await page.getByRole('checkbox', { name: 'eval.run.succeeded' }).uncheck();
@@ -67,7 +67,7 @@ describe.skipIf(!program)('webhooks and trackers in the dashboard', () => {
     await picture(page, 'webhooks');
     receiver.answer = (response) => void response.writeHead(204).end();
     await page.getByRole('button', { name: /^Send whd_\d+ again$/ }).click();
-    await page.getByText('delivered, answered 204').waitFor();
+    await page.getByText('delivered: HTTP 204').waitFor();
     const { body, headers } = receiver.received.at(-1)!;
     const { webhooks } = new OpenAI({ apiKey: 'none', webhookSecret: secret });
     expect((await webhooks.unwrap(body, headers as never)).object).toBe('event');
@@ -85,14 +85,14 @@ describe.skipIf(!program)('webhooks and trackers in the dashboard', () => {
     expect(await page.getByText('whsec_').count()).toBe(0);
     await page.getByRole('button', { name: 'Delete alarm' }).click();
     await answer(page);
-    await page.getByText('Nothing is told anywhere yet').waitFor();
+    await page.getByText('No endpoints yet').waitFor();
   });
 
   it('has trackers of a project, with keys that are shown to nobody', async () => {
     const tracker = await TrackerServer.open();
     const { owner, member } = await makeProject(api, `tracked ${Math.random()}`);
     const looks = await tabs.open('/project', { key: member.key });
-    await looks.getByRole('tab', { name: 'Use' }).waitFor();
+    await looks.getByRole('tab', { name: 'Usage' }).waitFor();
     expect(await looks.getByRole('tab', { name: 'Trackers' }).count()).toBe(0);
 
     const page = await tabs.open('/project?tab=trackers', { key: owner.key });

@@ -95,9 +95,11 @@ describe.skipIf(!program)('the dashboard', () => {
     await page.getByRole('link', { name: 'Models' }).click();
     await text(page, 'No models yet');
     await page.getByRole('link', { name: 'Chat' }).click();
-    await text(page, 'No models are ready yet');
+    await text(page, 'Nothing to chat with yet');
     await page.getByRole('navigation').getByRole('link', { name: 'New job' }).click();
-    await page.getByRole('option', { name: 'Import a base first' }).waitFor({ state: 'attached' });
+    await page
+      .getByRole('option', { name: 'Import a base model first' })
+      .waitFor({ state: 'attached' });
     await page.goto(`${graft.where.url}/nowhere`);
     await text(page, 'Page not found');
     await page.goto(`${graft.where.url}/jobs/ftjob-none`);
@@ -196,7 +198,7 @@ describe.skipIf(!program)('the dashboard', () => {
         ).toBe(1);
     }
     await choices.nth(catalog.methods.findIndex((m) => m.peft_type === 'LORA')).check();
-    await page.getByLabel('training_file', { exact: true }).selectOption({ index: 1 });
+    await page.getByLabel('Training file', { exact: true }).selectOption({ index: 1 });
     await page.locator('[id="peft.r"]').fill('0');
     await page.getByRole('button', { name: 'Submit' }).click();
     await page.getByRole('alert').filter({ hasText: 'peft.r' }).waitFor();
@@ -220,16 +222,16 @@ describe.skipIf(!program)('the dashboard', () => {
     await until('the sample', async () => /sample-sums/.test((await chosen.textContent()) ?? ''));
     await page.goto(`${graft.where.url}/files`);
     await rows(page).filter({ hasText: 'sample-sums.jsonl' }).getByText('ready').waitFor();
-    await page.getByLabel('Show').selectOption('results of jobs');
+    await page.getByLabel('Show').selectOption('job results');
     await text(page, 'No finished jobs yet');
     expect(problems(/status of 400/)).toEqual([]);
   });
 
   it('follows a job live, from the form to the adapter on disk', async () => {
     const page = await open('/new');
-    await page.getByLabel('training_file', { exact: true }).selectOption({ index: 1 });
+    await page.getByLabel('Training file', { exact: true }).selectOption({ index: 1 });
     await page.getByLabel('validation_file', { exact: true }).selectOption({ index: 1 });
-    await page.getByLabel('suffix', { exact: true }).fill(SCRIPT);
+    await page.getByLabel('Suffix', { exact: true }).fill(SCRIPT);
     await page.getByLabel('n_epochs', { exact: true }).fill('50');
     await page.getByLabel('batch_size', { exact: true }).fill('2');
     await page.locator('[id="peft.r"]').fill('4');
@@ -328,7 +330,7 @@ describe.skipIf(!program)('the dashboard', () => {
     } = await graft.openai.fineTuning.jobs.list();
     const page = await open(`/jobs/${done!.id}`);
     await page.getByRole('link', { name: 'Clone' }).click();
-    await page.getByLabel('suffix', { exact: true }).fill('long');
+    await page.getByLabel('Suffix', { exact: true }).fill('long');
     expect(await page.locator('[id="peft.r"]').inputValue()).toBe('4');
     await page.getByText('Training options').click();
     await page.locator('[id="graft.max_steps"]').fill('20000');

@@ -97,7 +97,7 @@ export function EmbedBox({ models }: { models: readonly string[] }) {
     <AskBox<readonly number[]>
       models={models}
       verb="Compare"
-      hint="Texts, one a line: each is compared with the first"
+      hint="Texts, one per line; each is compared with the first"
       example={'how do I reset my password\nI cannot sign in\nwhat do you charge'}
       ask={(model, inputs, signal) => api.embed(model, inputs, signal)}
       columns={['Cosine']}
@@ -111,7 +111,7 @@ export function ClassifyBox({ models }: { models: readonly string[] }) {
     <AskBox<Label>
       models={models}
       verb="Classify"
-      hint='Texts, one a line; a line may be a JSON object, such as {"question":…,"context":…}'
+      hint='Texts, one per line; a line may be a JSON object, such as {"question":…,"context":…}'
       example="I would buy it again"
       ask={(model, inputs, signal) => api.classify(model, inputs.map(inputOf), signal)}
       columns={['Answer', 'Probability']}

@@ -14,10 +14,10 @@ interface Props {
 }
 
 const SAMPLING = [
-  ['temperature', 'Temperature', '0 takes the likeliest token'],
-  ['top_p', 'Top-p', 'Of the likeliest tokens, this share'],
-  ['max_tokens', 'Max tokens', 'Of an answer'],
-  ['seed', 'Seed', 'The same one, the same answer'],
+  ['temperature', 'Temperature', '0 always picks the most likely token'],
+  ['top_p', 'Top-p', 'Sample only from the most likely tokens that add up to this probability'],
+  ['max_tokens', 'Max tokens', 'Maximum length of an answer'],
+  ['seed', 'Seed', 'The same seed gives the same answer'],
 ] as const;
 
 /** What the next message is sent with. */
@@ -35,7 +35,7 @@ export function ChatPanel({ settings, change, wrong, body }: Props) {
           value={settings.system}
           set={set('system')}
           wrong={wrong}
-          help="What the model is told before the conversation"
+          help="Instructions for the model, sent before the conversation"
         />
         <div className="pairs">
           {SAMPLING.map(([id, label, help]) => (
@@ -58,7 +58,7 @@ export function ChatPanel({ settings, change, wrong, body }: Props) {
           value={settings.stop}
           set={set('stop')}
           wrong={wrong}
-          help="Texts that end an answer, a line each"
+          help="Stop at any of these texts, one per line"
         />
         <Area
           id="schema"
@@ -67,7 +67,7 @@ export function ChatPanel({ settings, change, wrong, body }: Props) {
           value={settings.schema}
           set={set('schema')}
           wrong={wrong}
-          help="Answers are held to it"
+          help="Answers must match this schema"
         />
         <label>
           <input

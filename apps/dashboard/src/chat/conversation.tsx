@@ -182,7 +182,7 @@ export function Conversation({ models, settings, setSettings }: ConversationProp
               <h2 className="break">{modelTitle(name)}</h2>
               {modelTitle(name) !== name && <p className="faint break">{name}</p>}
               {/* Read aloud when it is whole, not word by word. */}
-              <div role="log" aria-label={`Answers of ${modelTitle(name)}`} aria-busy={busy}>
+              <div role="log" aria-label={`Answers from ${modelTitle(name)}`} aria-busy={busy}>
                 <Answers
                   turns={turns[i] ?? []}
                   busy={busy}
@@ -283,7 +283,7 @@ function Speed({
   const parts = [
     `first token after ${firstSeconds.toFixed(2)} s`,
     ...(tokensPerSecond === null ? [] : [`${tokensPerSecond.toFixed(1)} tokens/s`]),
-    `${tokens} token${tokens === 1 ? '' : 's'}${isCut ? ', cut at max tokens' : ''}`,
+    `${tokens} token${tokens === 1 ? '' : 's'}${isCut ? ', truncated at max tokens' : ''}`,
   ];
   return <p className="faint figures">{parts.join(' · ')}</p>;
 }

@@ -144,7 +144,7 @@ function Shown<T>({ given: { name, url, answers }, first, taken, models, show }:
         {media?.medium === taken.medium ? (
           <Media media={media} what={name} />
         ) : (
-          <p className="bad">This is no {taken.one}.</p>
+          <p className="bad">This file is not {taken.one}.</p>
         )}
         <figcaption className="break faint">{name}</figcaption>
       </figure>

@@ -7,10 +7,10 @@ type Vector = readonly number[];
 const PICTURES: Taken = {
   medium: 'image',
   accept: 'image/jpeg,image/png,image/gif,image/webp',
-  several: 'pictures',
-  one: 'picture',
+  several: 'images',
+  one: 'an image',
   hint: 'JPEG, PNG, GIF or WebP of at most 25 MB',
-  waiting: 'Looking at it…',
+  waiting: 'Processing…',
 };
 
 /** Of pictures their labels. */
@@ -37,7 +37,7 @@ export const ComparedPictures = ({ models }: { models: readonly string[] }) => (
     }}
     show={(vector, first) => (
       <p>
-        Cosine to the first: <Share value={cosine(first, vector)} />
+        Cosine similarity to the first: <Share value={cosine(first, vector)} />
       </p>
     )}
   />

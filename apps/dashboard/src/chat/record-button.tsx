@@ -60,7 +60,7 @@ export function RecordButton({ onSound, onError }: Props) {
 function inWords(error: unknown): Error {
   const { name = '', message = String(error) } = error as Partial<Error>;
   if (name === 'NotAllowedError')
-    return new Error('The browser may not use the microphone: allow it for this page, and try again.'); // prettier-ignore
-  if (name === 'NotFoundError') return new Error('There is no microphone.');
+    return new Error('The browser blocked the microphone. Allow it for this page and try again.'); // prettier-ignore
+  if (name === 'NotFoundError') return new Error('No microphone found.');
   return new Error(`The microphone cannot be used: ${message}`);
 }

@@ -40,7 +40,7 @@ export class Recording {
   static async start(): Promise<Recording> {
     // only pages of https and of this machine have any
     const devices = navigator.mediaDevices as MediaDevices | undefined;
-    if (!devices) throw new Error('browsers give it to pages over https alone');
+    if (!devices) throw new Error('browsers allow it on https pages only');
     const stream = await devices.getUserMedia({ audio: { channelCount: 1 } });
     const context = new AudioContext({ sampleRate: RATE });
     try {

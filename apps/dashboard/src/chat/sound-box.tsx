@@ -9,10 +9,10 @@ import { RecordButton } from './record-button.js';
 const SOUNDS: Taken = {
   medium: 'audio',
   accept: 'audio/wav,audio/x-wav,audio/flac,audio/x-flac,.wav,.flac',
-  several: 'sounds',
-  one: 'sound',
+  several: 'audio files',
+  one: 'an audio file',
   hint: 'WAV or FLAC of at most 25 MB and ten minutes',
-  waiting: 'Listening…',
+  waiting: 'Processing…',
 };
 
 const record = (take: (file: File) => void, fail: (error: Error) => void) => (
@@ -50,7 +50,7 @@ export function TranscriptBox({ models }: { models: readonly string[] }) {
       ask={transcribed}
       show={({ text, isWhole }) => (
         <p className="break" aria-busy={!isWhole}>
-          {text || (isWhole ? <i>nothing</i> : '')}
+          {text || (isWhole ? <i>no speech recognized</i> : '')}
         </p>
       )}
     />
@@ -74,5 +74,5 @@ const transcribed: Ask<Transcript> = async (model, file, tell, signal) => {
     tell({ text, isWhole });
   });
   if (failure !== null) throw failure as Error;
-  if (!isWhole) throw new Error('The connection was cut before the transcript was whole.');
+  if (!isWhole) throw new Error('The connection was lost before the transcript was complete.');
 };

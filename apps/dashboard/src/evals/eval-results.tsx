@@ -71,11 +71,11 @@ export function criterionWords(criterion: EvalObject['testing_criteria'][number]
     case 'string_check':
       return `${text('input')} ${OPERATIONS[text('operation')] ?? text('operation')} ${text('reference')}`;
     case 'text_similarity':
-      return `${text('evaluation_metric')} of ${text('input')} and ${text('reference')}, from ${text('pass_threshold')}`;
+      return `${text('evaluation_metric')} of ${text('input')} and ${text('reference')}, at least ${text('pass_threshold')}`;
     case 'label_model':
       return `${text('model')} answers with ${(criterion['passing_labels'] as readonly string[]).join(' or ')}`;
     case 'score_model':
-      return `a score by ${text('model')}`;
+      return `a score from ${text('model')}`;
     default:
       return criterion.type;
   }
@@ -85,7 +85,7 @@ const OPERATIONS: Readonly<Record<string, string>> = {
   eq: 'is',
   ne: 'is not',
   like: 'contains',
-  ilike: 'contains, in any case,',
+  ilike: 'contains, ignoring case,',
 };
 
 /** The fields of an item, each with its name. */

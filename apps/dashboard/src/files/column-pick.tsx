@@ -25,7 +25,7 @@ export function ColumnPick({ table }: { table: Upload }) {
   return (
     // No form of its own: it may stand inside one.
     <section className="card" aria-label={`Columns of ${filename}`}>
-      <h2 className="break">Which columns of {filename}?</h2>
+      <h2 className="break">Choose the columns of {filename}</h2>
       <div className="field">
         <label htmlFor={`${id}format`}>Record format</label>
         <select
@@ -40,7 +40,7 @@ export function ColumnPick({ table }: { table: Upload }) {
           ))}
         </select>
       </div>
-      <p className="faint">The model learns: {format.learnt.join(', ')}.</p>
+      <p className="faint">The model learns to produce: {format.learnt.join(', ')}.</p>
       <div className="bar">
         {fieldsOf(format).map((field) => (
           <div className="field" key={field}>
@@ -65,10 +65,10 @@ export function ColumnPick({ table }: { table: Upload }) {
           disabled={twice}
           onClick={() => pickColumns(table.id, Object.fromEntries(read))}
         >
-          Read with {read.length === 1 ? 'this' : 'these'}
+          Use {read.length === 1 ? 'this column' : 'these columns'}
         </button>
         <button type="button" onClick={() => dropUpload(table.id)}>
-          Discard the file
+          Discard file
         </button>
         {twice && <span className="faint">Choose different columns.</span>}
       </div>

@@ -22,7 +22,7 @@ export function LabelShares({ labels }: { labels: Counts }) {
         {sorted.slice(0, all ? undefined : SHOWN).map(([label, n]) => (
           <li key={label}>
             <span>{label}</span>
-            <meter value={n} max={most} aria-label={`Records of ${label}`} />
+            <meter value={n} max={most} aria-label={`Records labeled ${label}`} />
             <span className="numbers">{count(n)}</span>
           </li>
         ))}

@@ -36,17 +36,17 @@ export function UploadTray() {
 }
 
 const WORDS = {
-  waiting: 'waiting for the upload before it',
+  waiting: 'waiting for the previous upload',
   sending: 'uploading',
   interrupted: 'interrupted; it continues when Graft responds again',
-  checking: 'being checked',
-  asks: 'which column is what?',
+  checking: 'checking',
+  asks: 'choose its columns',
   done: 'uploaded',
 } as const;
 
 function stateWords({ state, error, file }: Upload): string {
   if (state === 'failed') return `not uploaded: ${error?.message ?? 'no reason given'}`;
-  return file?.status === 'error' ? 'uploaded, but it cannot be used for training' : WORDS[state];
+  return file?.status === 'error' ? 'uploaded, but cannot be used for training' : WORDS[state];
 }
 
 function Row({ upload }: { upload: Upload }) {
@@ -137,7 +137,7 @@ function Made({ upload: { file, place } }: { upload: Upload }) {
         may('jobs:write', 'models:read') &&
         (!isForm ? (
           <Link to="/new" search={{ training_file: file.id }}>
-            Use for a new job
+            Use in a new job
           </Link>
         ) : (
           place !== placeNow() && <BeganAt place={place}>Back to the new job</BeganAt>

@@ -1,6 +1,8 @@
 import { described, FieldProblem, isOf, type Refusal } from './field-problem.js';
 
 interface PickProps {
+  /** Path of the field in the request body. */
+  readonly id: string;
   readonly label: string;
   readonly value: string;
   readonly choices: readonly (readonly [string, string])[];
@@ -11,37 +13,38 @@ interface PickProps {
   readonly required?: boolean;
 }
 
-/** A choice of a form. */
-export function Pick({ label, value, choices, change, none, wrong, help, required }: PickProps) {
-  const bad = isOf(wrong, label);
+/** A labeled select. */
+export function Pick(props: PickProps) {
+  const { id, label, value, choices, change, none, wrong, help, required } = props;
+  const bad = isOf(wrong, id);
   return (
     <div className={bad ? 'field wrong' : 'field'}>
-      <label htmlFor={label}>{label}</label>
+      <label htmlFor={id}>{label}</label>
       <select
-        id={label}
+        id={id}
         value={value}
         required={required}
         aria-invalid={bad}
-        aria-describedby={described(label, { help: true, bad })}
+        aria-describedby={described(id, { help: true, bad })}
         onChange={(e) => change(e.target.value)}
       >
         <option value="">{none}</option>
-        {choices.map(([id, text]) => (
-          <option key={id} value={id}>
+        {choices.map(([choice, text]) => (
+          <option key={choice} value={choice}>
             {text}
           </option>
         ))}
       </select>
-      {bad && <FieldProblem id={label} wrong={wrong} />}
-      <small id={`${label}-help`}>{help}</small>
+      {bad && <FieldProblem id={id} wrong={wrong} />}
+      <small id={`${id}-help`}>{help}</small>
     </div>
   );
 }
 
 interface TextProps {
-  /** Path of the field in the body; its last part is the label unless another is given. */
+  /** Path of the field in the request body. */
   readonly id: string;
-  readonly label?: string;
+  readonly label: string;
   readonly value: string;
   readonly change: (value: string) => void;
   readonly placeholder: string;
@@ -49,8 +52,8 @@ interface TextProps {
   readonly help: string;
 }
 
-/** A text of a form. */
-export function Text({ id, label = id, value, change, placeholder, wrong, help }: TextProps) {
+/** A labeled text input. */
+export function Text({ id, label, value, change, placeholder, wrong, help }: TextProps) {
   // n_epochs comes back as method.supervised.hyperparameters.n_epochs
   const bad = isOf(wrong, id) || wrong?.param?.endsWith(`hyperparameters.${id}`) === true;
   return (

@@ -61,7 +61,7 @@ export function EditJob({ job, changed, archive, remove, close }: Props) {
           />
         </label>
         <label>
-          Tags, with commas between them
+          Tags, separated by commas
           <input value={tags} onChange={(e) => setTags(e.target.value)} />
         </label>
         <label>
@@ -77,7 +77,7 @@ export function EditJob({ job, changed, archive, remove, close }: Props) {
         <div className="bar">
           <button className="main">Save</button>
           <button type="button" onClick={close}>
-            Leave as it is
+            Cancel
           </button>
           <span className="grow" />
           <button type="button" onClick={then(archive)}>

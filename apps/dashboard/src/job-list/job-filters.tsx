@@ -76,14 +76,14 @@ export function JobFilters({ query, change, jobs }: Props) {
         <button
           key={tag}
           className="small"
-          aria-label={`Leave out the filter by tag ${tag}`}
+          aria-label={`Remove the filter for tag ${tag}`}
           onClick={() => change({ tags: query.tags.filter((one) => one !== tag) })}
         >
           {tag} <span aria-hidden="true">×</span>
         </button>
       ))}
       <select
-        aria-label="Which jobs"
+        aria-label="Jobs to show"
         value={query.shelf}
         onChange={(e) => change({ shelf: SHELVES.find((one) => one === e.target.value)! })}
       >

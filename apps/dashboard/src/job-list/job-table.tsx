@@ -184,7 +184,7 @@ function Heads({ table, act }: { table: JobsTable; act: boolean }) {
     <thead>
       <tr>
         <th scope="col">
-          <span className="unseen">Choose</span>
+          <span className="unseen">Select</span>
         </th>
         {group?.headers.map(({ id, column }) => {
           const sorted = column.getIsSorted();
@@ -232,7 +232,7 @@ function JobRow({ row, index, measure, selected, picked, pick, act }: JobRowProp
       <td className="pick" data-label="">
         <input
           type="checkbox"
-          aria-label={`Choose ${jobName(job)}`}
+          aria-label={`Select ${jobName(job)}`}
           checked={isPicked}
           onChange={() => pick(job)}
         />

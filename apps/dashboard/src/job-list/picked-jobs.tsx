@@ -28,8 +28,8 @@ export function PickedJobs({ picked, clear, actions }: Props) {
     clear();
   };
   return (
-    <div className="bar picked" role="group" aria-label="Chosen jobs">
-      <b>{picked.length} chosen</b>
+    <div className="bar picked" role="group" aria-label="Selected jobs">
+      <b>{picked.length} selected</b>
       <button onClick={clear}>Clear</button>
       {!deleted && <Compare jobs={picked.filter(canCompare)} />}
       <span className="grow" />
@@ -57,7 +57,7 @@ export function PickedJobs({ picked, clear, actions }: Props) {
           </button>
           <button
             disabled={over.length === 0}
-            title={over.length < picked.length ? 'Those that are over' : undefined}
+            title={over.length < picked.length ? 'Only finished jobs are deleted' : undefined}
             onClick={then(() => actions.remove(picked))}
           >
             Delete{over.length > 0 && over.length < picked.length ? ` ${over.length}` : ''}
@@ -74,8 +74,8 @@ function Compare({ jobs }: { jobs: readonly JobObject[] }) {
     return (
       <span className="faint" role="status">
         {many
-          ? `${jobs.length} chosen; at most ${MOST_COMPARED} are compared`
-          : 'Choose one more to compare'}
+          ? `${jobs.length} selected; at most ${MOST_COMPARED} can be compared`
+          : 'Select one more job to compare'}
       </span>
     );
   return (

@@ -22,7 +22,7 @@ export function ColumnMenu({ columns, setColumns }: Pick<JobViews, 'columns' | '
         </label>
       ))}
       <button className="small" onClick={() => setColumns(USUAL_COLUMNS)}>
-        As usual
+        Reset columns
       </button>
     </Menu>
   );
@@ -36,7 +36,8 @@ export function ViewMenu({ views, path }: { views: JobViews; path: string }) {
     <Menu label="Views">
       {views.views.length === 0 && (
         <p className="faint">
-          None yet. A view keeps filters, order and columns under a name, in this browser.
+          No saved views yet. A view stores filters, order and columns under a name, in this
+          browser.
         </p>
       )}
       {views.views.map((view) => (
@@ -70,7 +71,7 @@ export function ViewMenu({ views, path }: { views: JobViews; path: string }) {
         }}
       >
         <input
-          aria-label="Name of the view"
+          aria-label="View name"
           placeholder="Name"
           maxLength={60}
           value={name}

@@ -3,8 +3,8 @@ import type { JobObject, Measured, MetricsObject } from '@graft/contracts';
 
 /** What may lie under a curve: optimiser steps, tokens trained on, seconds of training, or the share of all steps. */
 export const AXES = {
-  step: { title: 'optimiser steps', unit: 'step' },
-  tokens: { title: 'tokens trained on', unit: 'tokens' },
+  step: { title: 'optimizer steps', unit: 'step' },
+  tokens: { title: 'training tokens', unit: 'tokens' },
   time: { title: 'seconds of training', unit: 's' },
   share: { title: "percent of each job's steps", unit: '%' },
 } as const;

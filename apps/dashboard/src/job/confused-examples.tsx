@@ -32,9 +32,11 @@ export function ConfusedExamples({ file, pair }: Props) {
   useEffect(() => void place.current?.scrollIntoView({ block: 'nearest' }), [key]);
   const { value, error } = useLoaded(['confused-examples', key], () => recordsAt(file, lines));
   const title =
-    label === predicted ? `“${label}” told rightly` : `“${label}” taken for “${predicted}”`;
+    label === predicted
+      ? `“${label}” predicted correctly`
+      : `“${label}” predicted as “${predicted}”`;
   return (
-    <section ref={place} aria-label="Examples of the cell" className="of-cell">
+    <section ref={place} aria-label="Examples in this cell" className="of-cell">
       <div className="bar">
         <h2 className="grow break">{title}</h2>
         <span className="faint">
@@ -44,7 +46,7 @@ export function ConfusedExamples({ file, pair }: Props) {
         </span>
       </div>
       {file === null ? (
-        <p className="faint">Their file is deleted.</p>
+        <p className="faint">The file has been deleted.</p>
       ) : (
         <>
           <Failure error={error} />
@@ -82,7 +84,7 @@ function Records({ items }: { readonly items: readonly FileRecordObject[] }) {
 function Lines({ file, lines }: { readonly file: string; readonly lines: readonly number[] }) {
   return (
     <p className="jump">
-      In their file:
+      Lines in the file:
       {lines.map((line) => (
         <Link key={line} to="/files/$id" params={{ id: file }} search={{ after: String(line - 1) }}>
           {count(line)}

@@ -19,7 +19,7 @@ export function Attempts({ job, onError }: Props) {
       <AttemptTable job={job} />
       <p className="bar">
         <button
-          title="Opens at ui.perfetto.dev and chrome://tracing"
+          title="Open it at ui.perfetto.dev or chrome://tracing"
           onClick={() => trace(job.id).catch(onError)}
         >
           <span aria-hidden="true">↓</span> Download trace

@@ -10,17 +10,17 @@ export function JobCompany({ job }: { job: JobObject }) {
   const alone = job.graft.alone === true && !isOver(job);
   if (!others && !waited && !alone) return null;
   return (
-    <div className="notice" role="group" aria-label="Company in its process">
+    <div className="notice" role="group" aria-label="Shared trainer process">
       {alone && (
         <div>
-          {job.status === 'running' ? 'It has' : 'It will have'} a process to itself: its work may
-          have ended the processes that it shared before. Only what it does itself counts against it
-          now, and a new checkpoint lifts this.
+          {job.status === 'running' ? 'This job has' : 'This job will have'} a process to itself,
+          because it may have crashed the processes that it shared before. Only its own failures
+          count against it now. A new checkpoint lifts this restriction.
         </div>
       )}
       {others && (
         <div>
-          It shares its process with{' '}
+          This job shares its process with{' '}
           {others.jobs.map((id, i) => (
             <Fragment key={id}>
               {i > 0 && (i === others.jobs.length - 1 && !others.rest ? ' and ' : ', ')}
@@ -29,11 +29,11 @@ export function JobCompany({ job }: { job: JobObject }) {
               </Link>
             </Fragment>
           ))}
-          {others.rest && `${others.jobs.length > 0 ? ' and ' : ''}${others.rest}`}. They take turns
-          by time; that changes nothing in its result.
+          {others.rest && `${others.jobs.length > 0 ? ' and ' : ''}${others.rest}`}. They take
+          turns. Results are unaffected.
         </div>
       )}
-      {waited && <div>It {waited}.</div>}
+      {waited && <div>{waited}.</div>}
     </div>
   );
 }

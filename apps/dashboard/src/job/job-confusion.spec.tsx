@@ -54,8 +54,8 @@ afterAll(() => served.close());
 it('shows what each label was taken for, in words beside the colours, and how well it is told', async () => {
   render(<JobConfusion job={JOB} evaluations={[1, 2]} />, { wrapper: InApp });
   const matrix = await screen.findByRole('region', { name: 'Confusion matrix' });
-  expect(within(matrix).getByTitle('3 of 3 “dog” taken for “cat”').textContent).toBe('3');
-  const right = within(matrix).getByTitle('2 of 2 “cat” told rightly');
+  expect(within(matrix).getByTitle('3 of 3 “dog” predicted as “cat”').textContent).toBe('3');
+  const right = within(matrix).getByTitle('2 of 2 “cat” predicted correctly');
   expect([right.className, right.style.getPropertyValue('--share')]).toEqual(['right', '55%']);
   expect(
     within(matrix)
@@ -69,27 +69,27 @@ it('shows what each label was taken for, in words beside the colours, and how we
 
 it('shows examples of a cell, until it is pressed again', async () => {
   render(<JobConfusion job={JOB} evaluations={[1, 2]} />, { wrapper: InApp });
-  const cell = await screen.findByRole('button', { name: '3 of 3 “dog” taken for “cat”' });
+  const cell = await screen.findByRole('button', { name: '3 of 3 “dog” predicted as “cat”' });
   expect(cell.getAttribute('aria-expanded')).toBe('false');
   fireEvent.click(cell);
-  const shown = await screen.findByRole('region', { name: 'Examples of the cell' });
+  const shown = await screen.findByRole('region', { name: 'Examples in this cell' });
   await within(shown).findByText('text 4');
   await within(shown).findByText('text 7');
   within(shown).getByText('the first 2 of 3');
   expect(cell.getAttribute('aria-expanded')).toBe('true');
-  fireEvent.click(screen.getByRole('button', { name: '2 of 2 “cat” told rightly' }));
+  fireEvent.click(screen.getByRole('button', { name: '2 of 2 “cat” predicted correctly' }));
   await within(shown).findByText('text 1');
-  fireEvent.click(screen.getByRole('button', { name: '2 of 2 “cat” told rightly' }));
-  expect(screen.queryByRole('region', { name: 'Examples of the cell' })).toBeNull();
+  fireEvent.click(screen.getByRole('button', { name: '2 of 2 “cat” predicted correctly' }));
+  expect(screen.queryByRole('region', { name: 'Examples in this cell' })).toBeNull();
   // of none there is nothing to show
   expect(screen.queryByRole('button', { name: /taken for “cow”/ })).toBeNull();
 });
 
 it('stays while the numbers of a new evaluation are awaited', async () => {
   const { rerender } = render(<JobConfusion job={JOB} evaluations={[1, 2]} />, { wrapper: InApp });
-  const cell = await screen.findByRole('button', { name: '3 of 3 “dog” taken for “cat”' });
+  const cell = await screen.findByRole('button', { name: '3 of 3 “dog” predicted as “cat”' });
   fireEvent.click(cell);
-  const shown = await screen.findByRole('region', { name: 'Examples of the cell' });
+  const shown = await screen.findByRole('region', { name: 'Examples in this cell' });
   await within(shown).findByText('text 4');
   found = { ...FOUND, steps: [4, 8, 12] };
   rerender(<JobConfusion job={JOB} evaluations={[1, 2, 3]} />);
@@ -113,7 +113,7 @@ it('lists the pairs of more labels than a matrix is read with', async () => {
   const classes = Array.from({ length: 51 }, (_, i) => rated(`label ${i}`, 1, 1, 1));
   found = { ...FOUND, classes };
   render(<JobConfusion job={JOB} evaluations={[1, 2]} />, { wrapper: InApp });
-  fireEvent.click(await screen.findByRole('button', { name: '3 “dog” taken for “cat”' }));
+  fireEvent.click(await screen.findByRole('button', { name: '3 “dog” predicted as “cat”' }));
   await screen.findByText('text 7');
   expect(screen.queryByRole('region', { name: 'Confusion matrix' })).toBeNull();
 });
@@ -121,5 +121,5 @@ it('lists the pairs of more labels than a matrix is read with', async () => {
 it('says where no evaluation has told labels', async () => {
   found = { ...FOUND, steps: [], step_number: null, classes: [], confused: [] };
   render(<JobConfusion job={JOB} evaluations={[]} />, { wrapper: InApp });
-  await screen.findByText('No evaluation has told labels yet.');
+  await screen.findByText('No evaluation with a confusion matrix yet.');
 });

@@ -13,7 +13,7 @@ import './confusion.css';
 const MOST_LABELS = 50;
 const MOST_PAIRS = 20;
 const RATED = ['Label', 'Examples', 'Precision', 'Recall', 'F1'];
-const PAIRS = ['Label', 'Taken for', 'Times'];
+const PAIRS = ['Actual', 'Predicted', 'Count'];
 
 interface Props {
   readonly job: JobObject;
@@ -43,7 +43,7 @@ export function JobConfusion({ job, evaluations }: Props) {
       </>
     );
   if (value.step_number === null)
-    return <p className="faint">No evaluation has told labels yet.</p>;
+    return <p className="faint">No evaluation with a confusion matrix yet.</p>;
   const { classes, confused } = value;
   const shown = pairsOf(value).get(open ?? '');
   const toggle = (key: string) => setOpen(key === open ? null : key);
@@ -138,7 +138,7 @@ function Matrix({ found, ...choice }: Choice & { readonly found: JobConfusionObj
     <div className="scroll" tabIndex={0} role="region" aria-label="Confusion matrix">
       <table className="confusion">
         <caption className="faint">
-          A row is what examples have, a column what they were taken for. A number shows examples.
+          Rows are actual labels, columns are predicted labels. Click a number to see its examples.
         </caption>
         <thead>
           <tr>
@@ -191,8 +191,8 @@ function Cell({ pair, support, open, toggle }: CellProps) {
   const isRight = label === taken;
   const share = support > 0 ? times / support : 0;
   const words = isRight
-    ? `${times} of ${support} “${label}” told rightly`
-    : `${times} of ${support} “${label}” taken for “${taken}”`;
+    ? `${times} of ${support} “${label}” predicted correctly`
+    : `${times} of ${support} “${label}” predicted as “${taken}”`;
   return (
     <td
       className={isRight ? 'right' : 'wrong'}
@@ -218,7 +218,7 @@ function Cell({ pair, support, open, toggle }: CellProps) {
 }
 
 function Pairs({ confused, open, toggle }: Choice & Pick<JobConfusionObject, 'confused'>) {
-  if (confused.length === 0) return <p>No label was taken for another.</p>;
+  if (confused.length === 0) return <p>No misclassified examples.</p>;
   return (
     <Table columns={PAIRS}>
       {confused.slice(0, MOST_PAIRS).map(({ label, predicted, count: times, lines }) => {
@@ -234,7 +234,7 @@ function Pairs({ confused, open, toggle }: Choice & Pick<JobConfusionObject, 'co
                 <button
                   type="button"
                   className="small"
-                  aria-label={`${times} “${label}” taken for “${predicted}”`}
+                  aria-label={`${times} “${label}” predicted as “${predicted}”`}
                   aria-expanded={key === open}
                   onClick={() => toggle(key)}
                 >

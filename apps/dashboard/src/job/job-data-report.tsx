@@ -36,14 +36,14 @@ export function JobDataReport({ job, log }: Props) {
       {letters !== null && (
         <p className="facts">
           <span>
-            <span className="faint">Letters</span> {letters}
+            <span className="faint">Vocabulary</span> {letters}
           </span>
         </p>
       )}
       {data ? (
         <Found report={data} file={job.training_file} />
       ) : (
-        <p className="faint">The data was not analysed.</p>
+        <p className="faint">The data was not analyzed.</p>
       )}
       {(job.graft.loss_ledger || job.graft.loss_ledger_epochs) && <JobLedger job={job} log={log} />}
     </section>
@@ -113,9 +113,9 @@ function figuresOf(
   if (report.pictures) return [...what, ...sizesOf(report.pictures), ...again];
   return [
     ...what,
-    ['tokens per pass', `${about}${count(tokens)}`],
+    ['tokens per epoch', `${about}${count(tokens)}`],
     ['trained on', `${about}${count(learnt)}`],
-    ['tokens in the longest', count(report.longest)],
+    ['tokens in the longest example', count(report.longest)],
     [`truncated at ${count(report.max_seq_len)} tokens`, count(cut)],
     ...again,
   ];
@@ -124,7 +124,7 @@ function figuresOf(
 const sizesOf = ({ smallest, largest }: NonNullable<DataReport['pictures']>) => {
   const size = ({ width, height }: typeof smallest): string => `${width} × ${height}`;
   return [
-    ['smallest, in pixels', size(smallest)],
-    ['largest, in pixels', size(largest)],
+    ['smallest image, in pixels', size(smallest)],
+    ['largest image, in pixels', size(largest)],
   ] as const;
 };

@@ -127,7 +127,7 @@ function factsOf(job: JobObject, { evaluations, peak_rss_bytes: peak }: Props['m
     ...(place === null ? [] : [['place in queue', place] as [string, string]]),
     ['base', baseText(job)],
     ['method', methodName(job)],
-    ['trains', trains(job)],
+    ['trainable', trains(job)],
     ['loss, last step', short(job.graft.train_loss)],
     ...(validation === null ? [] : [['validation', validation] as [string, string]]),
     ...scoreOf(job),
@@ -148,8 +148,8 @@ function operationFacts(
   const place = queuePlace(job);
   return [
     ...(place === null ? [] : [['place in queue', place] as const]),
-    ['makes', operationTitle(operation)],
-    ['from', <SourceModels names={operation.adapters} />],
+    ['operation', operationTitle(operation)],
+    ['source', <SourceModels names={operation.adapters} />],
     ...(job.fine_tuned_model === null
       ? []
       : [['size', <ModelSize name={job.fine_tuned_model} />] as const]),
@@ -162,7 +162,13 @@ function operationFacts(
 const memoryOf = (peak: number | null): Fact[] =>
   peak === null
     ? []
-    : [['memory', bytes(peak), 'The most that its process had, with what else ran in it']];
+    : [
+        [
+          'memory',
+          bytes(peak),
+          'Peak memory of its trainer process, including other jobs that ran in it',
+        ],
+      ];
 
 const createdOf = ({ created_at: at }: JobObject): Fact => ['created', ago(at), moment(at)];
 
@@ -171,7 +177,7 @@ const forgettingOf = ({ graft: { forgetting } }: JobObject): [string, string][] 
   forgetting
     ? [
         [
-          'forgets',
+          'forgetting',
           `${forgettingText(forgetting)} (${short(forgetting.base_loss)} → ${short(forgetting.loss)})`,
         ],
       ]

@@ -74,12 +74,12 @@ it('shows the pictures that were learnt worst', async () => {
 it('says nothing of the base where that has no loss of its own', async () => {
   const columns = () => screen.getAllByRole('columnheader').map(({ textContent }) => textContent);
   const { unmount } = render(<JobLedger job={job('succeeded')} log={[EVENT]} />, { wrapper: InApp }); // prettier-ignore
-  await screen.findByText(/was never learnt/);
-  expect(columns()).toEqual(['Line', 'Loss', 'Loss of the base', 'Example']);
+  await screen.findByText(/were not learned/);
+  expect(columns()).toEqual(['Line', 'Loss', 'Base model loss', 'Example']);
   unmount();
   ledger = { ...ledger, data: [{ ...row, base_loss: null }] };
   render(<JobLedger job={job('succeeded')} log={[EVENT]} />, { wrapper: InApp });
   await screen.findByText('a line');
   expect(columns()).toEqual(['Line', 'Loss', 'Example']);
-  expect(screen.queryByText(/was never learnt/)).toBeNull();
+  expect(screen.queryByText(/were not learned/)).toBeNull();
 });

@@ -9,7 +9,7 @@ import { LedgerRecord } from './ledger-record.js';
 import { Link } from '../ui/link.js';
 import { Row, Table } from '../ui/table.js';
 
-const OF_BASE = 'Loss of the base';
+const OF_BASE = 'Base model loss';
 const COLUMNS = ['Line', 'Loss', OF_BASE, 'Example'];
 const NOT_YET = <p className="faint">Measured at the end.</p>;
 
@@ -24,7 +24,7 @@ export function JobLedger({ job, log }: Props) {
   const made = log.filter(({ graft }) => graft.kind === 'ledger').length;
   return (
     <section aria-label="Loss ledger">
-      <h2>Worst examples</h2>
+      <h2>Worst-learned examples</h2>
       {made > 0 || isOver(job) ? <Worst job={job} made={made} /> : NOT_YET}
     </section>
   );
@@ -46,9 +46,9 @@ function Worst({ job, made }: { readonly job: JobObject; readonly made: number }
         <>
           {value.steps.length > 1 && <StepPick job={job} ledger={value} pick={ask} />}
           <p className="faint">
-            Of {count(value.examples)} training examples, after step {value.step_number}, with a
-            loss of {short(value.mean_loss)} on average.
-            {hasBase && ' One that is not below the loss of the base was never learnt.'}
+            Mean loss of {count(value.examples)} training examples after step {value.step_number}:{' '}
+            {short(value.mean_loss)}.
+            {hasBase && ' Examples whose loss is no lower than the base model’s were not learned.'}
           </p>
           <Table columns={hasBase ? COLUMNS : COLUMNS.filter((name) => name !== OF_BASE)}>
             {value.data.map(({ line, loss, base_loss: base, record }) => (

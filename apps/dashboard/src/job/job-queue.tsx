@@ -17,7 +17,7 @@ export function JobQueue({ job, changed, onError }: Props) {
     <div className="notice">
       <p role="status">
         {job.graft.phase.message}
-        {place && <>: it is {place}</>}.
+        {place && <>: {place}</>}.
       </p>
       {useMay()('jobs:write') && <Mover key={job.graft.priority} {...{ job, changed, onError }} />}
     </div>
@@ -45,9 +45,9 @@ function Mover({ job, changed, onError }: Props) {
         aria-describedby="priority-help"
         onChange={(e) => setTyped(e.target.value)}
       />
-      <button disabled={typed === now}>Move</button>
+      <button disabled={typed === now}>Set priority</button>
       <small id="priority-help" className="faint">
-        Jobs with a lower number run first
+        Jobs with lower numbers run first
       </small>
     </form>
   );

@@ -93,7 +93,7 @@ it.each([
   ['done', 'done'],
   ['lost_worker', 'worker lost'],
   ['oom_gpu', 'out of GPU memory'],
-  ['no_memory', 'no memory for the base'],
+  ['no_memory', 'not enough memory for the base model'],
   ['something_new', 'something new'],
 ])('says how an attempt ended: %s', (outcome, words) => expect(outcomeWords(outcome)).toBe(words));
 
@@ -110,14 +110,14 @@ describe('company', () => {
   });
   it('names jobs of the project, and counts others', () => {
     expect(shares(['a'], 0)).toEqual({ jobs: ['a'], rest: null });
-    expect(shares([], 1)?.rest).toBe('one job of another project');
-    expect(shares(['a'], 3)?.rest).toBe('3 jobs of other projects');
+    expect(shares([], 1)?.rest).toBe('one job from another project');
+    expect(shares(['a'], 3)?.rest).toBe('3 jobs from other projects');
   });
   it('costs a time, of all that the job trained', () => {
     const waited = (waited_seconds: number, training_seconds: number) =>
       waitedForOthers(job({}, { waited_seconds, training_seconds }));
-    expect(waited(12, 80)).toBe('waited 12 s of 1 min 20 s for others in its process');
-    expect(waited(12, 3)).toBe('waited 12 s of 12 s for others in its process');
+    expect(waited(12, 80)).toBe('12 s of 1 min 20 s spent waiting for other jobs in its process');
+    expect(waited(12, 3)).toBe('12 s of 12 s spent waiting for other jobs in its process');
     expect(waited(0.4, 80)).toBeNull();
   });
 });

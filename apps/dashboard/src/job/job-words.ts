@@ -77,7 +77,7 @@ export const queuePlace = (job: JobObject, now = Date.now() / 1000): string | nu
 
 /** "2 jobs of other projects" */
 const others = (count: number): string =>
-  count === 1 ? 'one job of another project' : `${count} jobs of other projects`;
+  count === 1 ? 'one job from another project' : `${count} jobs from other projects`;
 
 /** With whom a job shares its process: jobs that may be looked at, and the rest in words; null: with nobody. */
 export function company(
@@ -93,20 +93,20 @@ export function waitedForOthers(job: JobObject): string | null {
   const { waited_seconds: waited, training_seconds: whole } = job.graft;
   if (!waited || waited < 1) return null;
   // Both are rounded by themselves, and the first steps' wait may precede what counts as training.
-  return `waited ${duration(waited)} of ${duration(Math.max(waited, whole))} for others in its process`;
+  return `${duration(waited)} of ${duration(Math.max(waited, whole))} spent waiting for other jobs in its process`;
 }
 
 const OUTCOMES: Readonly<Record<string, string>> = {
   lost_worker: 'worker lost',
-  displaced: 'its process was ended by another job',
-  preempted: 'gave its slot to a job of higher priority',
-  not_delivered: 'did not reach its worker',
+  displaced: 'evicted by another job',
+  preempted: 'preempted by a job of higher priority',
+  not_delivered: 'never delivered to a worker',
   not_prepared: 'waited for storage or the database',
-  damaged_checkpoint: 'checkpoint damaged; the one before is used',
+  damaged_checkpoint: 'checkpoint damaged; using the previous one',
   drained: 'worker stopped',
   database_restored: 'database restored',
   user_error: 'invalid settings or data',
-  no_memory: 'no memory for the base',
+  no_memory: 'not enough memory for the base model',
   oom_host: 'out of memory',
   oom_heap: 'out of memory',
   oom_gpu: 'out of GPU memory',

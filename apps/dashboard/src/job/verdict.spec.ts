@@ -79,7 +79,7 @@ it('says on how many examples that was measured', () => {
     [40, 5.34],
   ]);
   expect(verdict(heldOut, rose)).toContain(
-    'loss on 1,200 held-out examples (64 before the end) never got better than',
+    'loss on 1,200 held-out examples (64 before the end) has not improved since step 0',
   );
 });
 it('says that it overfits where the run was warned of that', () =>
@@ -105,7 +105,7 @@ it('says that it never got better', () =>
         [40, 5.34],
       ]),
     ),
-  ).toBe('Validation loss never got better than 5.120 at step 0, now 5.340.'));
+  ).toBe('Validation loss has not improved since step 0: 5.120 → 5.340.'));
 it('says what a single evaluation found beside the training loss', () =>
   expect(verdict(job(), metrics([[80, 2.5]], [3, 0.1]))).toBe(
     'Training loss 3.000 → 0.1000; validation loss 2.500 at step 80.',
@@ -113,7 +113,7 @@ it('says what a single evaluation found beside the training loss', () =>
 it('goes by means of the training loss where nothing was validated, and says what that leaves open', () => {
   const losses = [4, 2, ...Array.from({ length: 16 }, () => 1.5), 0.9, 1.1];
   expect(verdict(job({ validation: false }), metrics([], losses))).toBe(
-    'Training loss 3.000 → 1.000; not validated: nothing was held out.',
+    'Training loss 3.000 → 1.000; no validation data, so overfitting cannot be detected.',
   );
 });
 it('says nothing of missing validation where a share is held out that was not measured yet', () =>
@@ -124,7 +124,7 @@ it('names what went wrong first, and the score of an eval last', () =>
   expect(
     verdict(job({ warnings: ['diverged'], score: { step: 60, eval_score: 0.756 } }), FELL),
   ).toBe(
-    'This run went wrong, see the warnings; validation loss 2.310 → 1.870, best at step 60 of 80, no sign of overfitting; best eval score 76 % at step 60.',
+    'Training went wrong, see the warnings; validation loss 2.310 → 1.870, best at step 60 of 80, no sign of overfitting; best eval score 76 % at step 60.',
   ));
 it.each([
   ['of a job that failed', job({ status: 'failed' }), FELL],
@@ -191,7 +191,7 @@ it('tells of labels that were not validated what guessing gives', () => {
   expect(one).toEqual({
     isBad: true,
     words:
-      'Training loss 1.813 → 1.792 (guessing among 6 labels: 1.792); not validated: of fewer than 50 examples nothing is held out by default.',
+      'Training loss 1.813 → 1.792 (guessing among 6 labels: 1.792); no validation data, so overfitting cannot be detected (below 50 examples, none are held out by default).',
   });
   expect(found(of, metrics([], [1.813, 1.5]))?.isBad).toBe(false);
 });

@@ -45,8 +45,8 @@ function trainingPart(job: JobObject, { series }: MetricsObject): Part | null {
 function afterBest(job: JobObject, isLast: boolean): string {
   const found = new Set(job.graft.warnings.map(({ code }) => code));
   if (found.has('overfitting')) return 'overfitting since then';
-  if (found.has('plateau')) return 'no better since then';
-  if (isLast && isOver(job)) return 'still falling at the end: more steps may do better';
+  if (found.has('plateau')) return 'no improvement since then';
+  if (isLast && isOver(job)) return 'still falling at the end; more steps may help';
   return 'no sign of overfitting';
 }
 
@@ -72,7 +72,7 @@ function validationVerdict(
   if (measured.length === 1)
     return `validation loss ${short(last.loss)}${on} at step ${count(last.step)}`;
   if (best.step === first.step)
-    return `validation loss${on} never got better than ${short(best.loss)} at step ${count(best.step)}, now ${short(last.loss)}`;
+    return `validation loss${on} has not improved since step ${count(best.step)}: ${short(best.loss)} → ${short(last.loss)}`;
   const total = job.graft.progress.total_steps;
   const of = total === null ? '' : ` of ${count(total)}`;
   return `validation loss ${short(first.loss)} → ${short(best.loss)}${on}, best at step ${count(best.step)}${of}, ${afterBest(job, best.step === last.step)}`;
@@ -103,8 +103,8 @@ function accuracyPart(job: JobObject, { evaluations }: MetricsObject): Part | nu
 /** Why a job has no validation data. */
 function unvalidated({ graft: { data, init_adapter: begun } }: JobObject): string {
   if (data && data.examples < HELD_OUT_FROM && begun === undefined)
-    return `not validated: of fewer than ${HELD_OUT_FROM} examples nothing is held out by default`;
-  return 'not validated: nothing was held out';
+    return `no validation data, so overfitting cannot be detected (below ${HELD_OUT_FROM} examples, none are held out by default)`;
+  return 'no validation data, so overfitting cannot be detected';
 }
 
 interface Part {
@@ -133,7 +133,7 @@ export function verdict(job: JobObject, metrics: MetricsObject): Verdict | null 
   const training = isCurve || (accuracy && !isUnvalidated) ? null : trainingPart(job, metrics);
   const score = scoreVerdict(job);
   const parts: Part[] = [
-    ...(isRuined ? [{ words: 'this run went wrong, see the warnings', isBad: true }] : []),
+    ...(isRuined ? [{ words: 'training went wrong, see the warnings', isBad: true }] : []),
     ...(accuracy ? [accuracy] : []),
     ...(training ? [training] : []),
     ...(training && isUnvalidated ? [{ words: unvalidated(job) }] : []),

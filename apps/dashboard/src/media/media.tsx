@@ -21,7 +21,7 @@ function Picture({ url, what }: { url: string; what: string }) {
   const [isShown, setShown] = useState(true);
   const [isSmall, setSmall] = useState(false);
   // browsers show no TIFF
-  if (!isShown) return <p className="faint">This browser cannot show the picture.</p>;
+  if (!isShown) return <p className="faint">This browser cannot show the image.</p>;
   return (
     <img
       className={isSmall ? 'picture small' : 'picture'}

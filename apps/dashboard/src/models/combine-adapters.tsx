@@ -7,17 +7,17 @@ import { Failure } from '../ui/failure.js';
 
 /** PEFT's ways of it, in the order of how often they are wanted. */
 const WAYS: Readonly<Record<CombinationType, string>> = {
-  svd: 'svd: the sum, at the rank of the largest',
-  cat: 'cat: the sum, exactly; ranks add up',
-  linear: 'linear: a rough sum, at equal ranks',
-  ties: 'ties: large numbers whose signs agree',
-  dare_linear: 'dare_linear: numbers drawn at random',
-  dare_ties: 'dare_ties: drawn at random, and of the sign that wins',
-  magnitude_prune: 'magnitude_prune: the largest numbers',
-  ties_svd: 'ties_svd: ties of whole updates',
-  dare_linear_svd: 'dare_linear_svd: dare_linear of whole updates',
-  dare_ties_svd: 'dare_ties_svd: dare_ties of whole updates',
-  magnitude_prune_svd: 'magnitude_prune_svd: magnitude_prune of whole updates',
+  svd: 'svd: weighted sum, truncated to the largest rank',
+  cat: 'cat: exact weighted sum; ranks add up',
+  linear: 'linear: approximate weighted sum of equal ranks',
+  ties: 'ties: large values with the majority sign',
+  dare_linear: 'dare_linear: random subset of values',
+  dare_ties: 'dare_ties: random subset with the majority sign',
+  magnitude_prune: 'magnitude_prune: largest values',
+  ties_svd: 'ties_svd: ties on full weight updates',
+  dare_linear_svd: 'dare_linear_svd: dare_linear on full weight updates',
+  dare_ties_svd: 'dare_ties_svd: dare_ties on full weight updates',
+  magnitude_prune_svd: 'magnitude_prune_svd: magnitude_prune on full weight updates',
 };
 const TYPES = Object.keys(WAYS) as CombinationType[];
 const isPruned = (type: CombinationType): boolean => /ties|dare|prune/.test(type);
@@ -83,7 +83,7 @@ export function CombineAdapters({ model }: { readonly model: ModelObject }) {
         </select>
       </label>
       <label>
-        How{' '}
+        Method{' '}
         <select value={type} onChange={(e) => setType(e.target.value as CombinationType)}>
           {TYPES.map((one) => (
             <option key={one} value={one}>
@@ -94,7 +94,7 @@ export function CombineAdapters({ model }: { readonly model: ModelObject }) {
       </label>
       {isPruned(type) && (
         <label>
-          Share of the numbers to keep{' '}
+          Fraction of values to keep{' '}
           <input
             value={density}
             inputMode="decimal"
@@ -126,7 +126,7 @@ function Weighed({ part: { name, weight }, change, remove }: WeighedProps) {
         onChange={(e) => change(e.target.value)}
       />
       <span className="break">× {name}</span>
-      <button type="button" className="small" aria-label={`Leave out ${name}`} onClick={remove}>
+      <button type="button" className="small" aria-label={`Remove ${name}`} onClick={remove}>
         <span aria-hidden="true">×</span>
       </button>
     </div>

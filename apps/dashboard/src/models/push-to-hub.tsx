@@ -35,7 +35,7 @@ async function push(
   if (refused) throw refused as Error;
   if ((last as HubPushObject | null)?.status !== 'succeeded')
     throw new Error(
-      'The connection was lost, which ends a push. Push again: what has arrived is kept.',
+      'The connection was lost, which stopped the push. Push again: files that have arrived are kept.',
     );
 }
 
@@ -87,7 +87,7 @@ export function PushToHub({ model }: { readonly model: string }) {
           aria-label="Token"
           type="password"
           autoComplete="off"
-          placeholder="hf_… that may write"
+          placeholder="hf_… with write access"
           required
           value={token}
           onChange={(event) => setToken(event.target.value)}
@@ -98,7 +98,7 @@ export function PushToHub({ model }: { readonly model: string }) {
             checked={isPrivate}
             onChange={(event) => setPrivate(event.target.checked)}
           />{' '}
-          private, if it is new
+          create as private
         </label>
         {isGoing ? (
           // an element of its own: the other one's click submits
@@ -110,7 +110,7 @@ export function PushToHub({ model }: { readonly model: string }) {
         )}
       </div>
       <small>
-        The token goes with this one request and is kept nowhere. Leaving the page ends the push.
+        The token is used for this push only and is not stored. Leaving the page stops the push.
       </small>
       <Failure error={error} />
       {now && <Pushed {...now} />}

@@ -17,16 +17,16 @@ type Way = One extends infer T ? (T extends One ? Omit<T, 'model'> : never) : ne
 /** What can be made of an adapter, in the order of how often it is wanted; null: of it and others. */
 const WAYS: readonly (readonly [title: string, way: Way | null])[] = [
   [
-    'GGUF, Q4_K_M (Ollama, llama.cpp; a quarter as large)',
+    'GGUF Q4_K_M (Ollama, llama.cpp; about ¼ of the size)',
     { type: 'export', format: 'gguf', quantization: 'Q4_K_M' },
   ],
-  ['GGUF, Q8_0', { type: 'export', format: 'gguf', quantization: 'Q8_0' }],
-  ['GGUF, F16', { type: 'export', format: 'gguf', quantization: 'F16' }],
-  ['GGUF adapter, beside a GGUF base', { type: 'export', format: 'gguf_adapter' }],
+  ['GGUF Q8_0', { type: 'export', format: 'gguf', quantization: 'Q8_0' }],
+  ['GGUF F16', { type: 'export', format: 'gguf', quantization: 'F16' }],
+  ['GGUF adapter, for use with a GGUF base', { type: 'export', format: 'gguf_adapter' }],
   ['LoRA folder for vLLM', { type: 'export', format: 'vllm' }],
   ['Merged weights for transformers', { type: 'merge' }],
-  ['LoRA of rank 16, of another method', { type: 'convert', rank: 16 }],
-  ['One LoRA of several', null],
+  ['LoRA of rank 16 (converted)', { type: 'convert', rank: 16 }],
+  ['LoRA combined from several', null],
 ];
 
 interface Props {
@@ -76,7 +76,7 @@ function MakeFiles({ model, onError }: Props) {
     <>
       <form className="bar" onSubmit={make}>
         <label>
-          Make{' '}
+          Export as{' '}
           <select value={chosen} onChange={(event) => setChosen(Number(event.target.value))}>
             {ways.map(([title], i) => (
               <option key={title} value={i}>
@@ -85,7 +85,7 @@ function MakeFiles({ model, onError }: Props) {
             ))}
           </select>
         </label>
-        {way && <button>Start</button>}
+        {way && <button>Export</button>}
       </form>
       {way === null && <CombineAdapters model={model} />}
     </>

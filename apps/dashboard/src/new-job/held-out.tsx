@@ -50,17 +50,17 @@ export function HeldOut({ draft, change, wrong, file }: Props) {
         <small>
           {hasFile
             ? 'The validation file is used instead'
-            : `On by default from ${HELD_OUT_FROM} examples on; labels keep their proportions`}
+            : `On by default from ${HELD_OUT_FROM} examples; stratified by label`}
         </small>
       </div>
       <Text
         id="graft.validation_split"
-        label="validation_split"
+        label="Validation split"
         value={typed === NONE ? '' : typed}
         wrong={wrong}
         change={set}
         placeholder={isHeld ? String(HELD_OUT) : 'none'}
-        help="The share of the training file that is held out, such as 0.2"
+        help="Fraction of the training file to hold out, such as 0.2 (validation_split)"
       />
     </>
   );

@@ -52,7 +52,7 @@ export function TrainingData({ draft, change, wrong, files, filesChanged }: Data
     if (arrived.file.status !== 'error') change({ training_file: arrived.file.id });
   }, [arrived]);
   const picked = (name: 'training_file' | 'validation_file') => ({
-    label: name,
+    id: name,
     value: draft[name],
     wrong,
     change: (value: string) => change({ [name]: value }),
@@ -62,17 +62,19 @@ export function TrainingData({ draft, change, wrong, files, filesChanged }: Data
       <div className="fields">
         <Pick
           {...picked('training_file')}
+          label="Training file"
           required
           choices={data}
-          none="Choose or upload one"
+          none="Choose or upload a file"
           help={`${expected.charAt(0).toUpperCase()}${expected.slice(1)}`}
         />
         <UploadField uploads={uploads} />
         <Pick
           {...picked('validation_file')}
+          label="Validation file"
           choices={data}
           none="none"
-          help="Held out: used to measure the loss, never trained on"
+          help="Used to measure the loss, never trained on (validation_file)"
         />
         <HeldOut
           {...{ draft, change, wrong }}
@@ -100,22 +102,24 @@ export function BaseModel({
     <div className="card">
       <div className="fields">
         <Pick
-          label="model"
+          id="model"
+          label="Base model"
           value={draft.model}
           wrong={wrong}
           change={(model) => change({ model })}
           required
           choices={bases.map(({ id }) => [id, id])}
-          none="Import a base first (Models)"
-          help="The frozen base model that the adapter is trained on"
+          none="Import a base model first (Models)"
+          help="The frozen model that the adapter is trained on (model)"
         />
         <Text
           id="suffix"
+          label="Suffix"
           value={draft.suffix}
           wrong={wrong}
           change={(suffix) => change({ suffix })}
           placeholder="none"
-          help="Suffix of the new model's name"
+          help="Suffix of the new model's name (suffix)"
         />
       </div>
     </div>
@@ -163,8 +167,8 @@ function saidOf({ name, state }: Upload): string {
   if (state === 'done') return `✓ ${name} uploaded`;
   if (state === 'failed') return `${name} was not uploaded`;
   return state === 'asks'
-    ? `${name} is a table: which column is what?`
-    : `${name} is being uploaded. You may look at other pages meanwhile; the form takes it once it is there.`;
+    ? `${name} is a table. Choose its columns.`
+    : `${name} is being uploaded. You can leave this page; the form selects the file when it has arrived.`;
 }
 
 interface PaceProps extends FieldsProps {
@@ -187,27 +191,30 @@ export function Pace({ draft, change, wrong, defaultRate, plan }: PaceProps) {
       <div className="fields">
         <Text
           {...field('n_epochs')}
+          label="Epochs"
           placeholder={auto(plan?.hyperparameters.n_epochs)}
-          help="Passes over the data, 1 to 50"
+          help="Passes over the data, 1 to 50 (n_epochs)"
         />
         <Text
           {...field('batch_size')}
+          label="Batch size"
           placeholder={auto(plan?.hyperparameters.batch_size)}
-          help="Examples per step"
+          help="Examples per step (batch_size)"
         />
         <Text
           id="graft.learning_rate"
-          label="learning_rate"
+          label="Learning rate"
           value={draft.graft['learning_rate'] ?? ''}
           wrong={wrong}
           change={(rate) => change(({ graft }) => ({ graft: { ...graft, learning_rate: rate } }))}
           placeholder={String(defaultRate)}
-          help="Peak learning rate"
+          help="Peak learning rate (learning_rate)"
         />
         <Text
           {...field('seed')}
+          label="Seed"
           placeholder="42"
-          help="Seed for data order, dropout and new weights"
+          help="For data order, dropout and weight initialization (seed)"
         />
       </div>
     </div>

@@ -128,18 +128,21 @@ export function misfitOf(
   if (family && task.inputs !== family.inputs)
     return {
       of: 'base',
-      reason: `learns from ${INPUT_WORDS[task.inputs]}, and this base reads ${INPUT_WORDS[family.inputs]}`,
+      reason: `learns from ${INPUT_WORDS[task.inputs]}, but this base reads ${INPUT_WORDS[family.inputs]}`,
     };
   if (family && !task.stacks.includes(family.stacks)) {
     const needed = task.stacks.map((kind) => STACK_WORDS[kind]).join(' or ');
     return {
       of: 'base',
-      reason: `needs ${needed}, and this base is ${STACK_WORDS[family.stacks]}`,
+      reason: `needs ${needed}, but this base is ${STACK_WORDS[family.stacks]}`,
     };
   }
   const found = file?.graft?.tasks?.find((one) => one.task === task.name);
   if (!found || found.fits) return null;
-  return { of: 'file', reason: found.problem ?? 'the records of this file are of another kind' };
+  return {
+    of: 'file',
+    reason: found.problem ?? 'the records of this file have a different format',
+  };
 }
 
 /** What the job learns: what was chosen, else the first that file and base allow. */

@@ -13,10 +13,10 @@ function tokensOf({ tokens, supervised_tokens: learnt, sampled }: DataReport): s
 }
 
 function trainedOf({ trainable_parameters: some, total_parameters: all }: JobPreviewObject): Fact {
-  if (some === null) return ['Trains', '–'];
+  if (some === null) return ['Trainable', '–'];
   return all === null
-    ? ['Trains', amount(some), 'parameters']
-    : ['Trains', amount(some), `of ${amount(all)} parameters: ${short((100 * some) / all)} %`];
+    ? ['Trainable', amount(some), 'parameters']
+    : ['Trainable', amount(some), `of ${amount(all)} parameters: ${short((100 * some) / all)} %`];
 }
 
 function memoryOf(plan: JobPreviewObject): readonly Fact[] {
@@ -33,7 +33,7 @@ function startOf(plan: JobPreviewObject): readonly Fact[] {
 /** That the job makes of its texts: how many, and which. */
 function lettersOf({ graft }: JobPreviewObject): readonly Fact[] {
   const [count, which] = lettersText(graft)?.split(' characters: ') ?? [];
-  return count === undefined ? [] : [['Letters', count, which]];
+  return count === undefined ? [] : [['Vocabulary', count, which]];
 }
 
 function factsOf(plan: JobPreviewObject): readonly Fact[] {
@@ -41,21 +41,23 @@ function factsOf(plan: JobPreviewObject): readonly Fact[] {
   const { learning_rate: rate, lr_schedule: schedule } = plan.graft;
   const time: Fact =
     plan.seconds === null
-      ? ['Time', 'unknown', 'until a first job on this base has run']
+      ? ['Time', 'unknown', 'available after the first job on this base']
       : ['Time', `about ${roughly(plan.seconds)}`, plan.seconds_from ?? undefined];
   return [
     ['Examples', count(plan.examples), tokensOf(plan.training)],
     ...(plan.validation
       ? [['Validation', count(plan.validation.examples), 'not trained on'] as const]
       : []),
-    ['Passes', count(passes), `in batches of ${count(batch)}`],
+    ['Epochs', count(passes), `in batches of ${count(batch)}`],
     ['Steps', count(plan.steps), `${amount(plan.tokens)} tokens in total`],
     time,
     ...memoryOf(plan),
     ...startOf(plan),
     trainedOf(plan),
     ...lettersOf(plan),
-    ...(typeof rate === 'number' ? [['Rate', String(rate), String(schedule ?? '')] as const] : []),
+    ...(typeof rate === 'number'
+      ? [['Learning rate', String(rate), String(schedule ?? '')] as const]
+      : []),
   ];
 }
 
@@ -67,7 +69,7 @@ export function JobPlan({ plan, refused, asking }: Preview) {
       {plan === null && refused === null && (
         <p className="faint">
           {asking
-            ? 'Analysing the data…'
+            ? 'Analyzing the data…'
             : 'Choose a base and training data to see steps, time and size.'}
         </p>
       )}

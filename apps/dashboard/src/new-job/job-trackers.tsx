@@ -39,7 +39,7 @@ export function JobTrackers({ draft, change, wrong, offered }: Props) {
                 }))
               }
             />{' '}
-            Write it to {INTEGRATION_NAMES[one.type]}, {whereTo(one)}
+            Log this job to {INTEGRATION_NAMES[one.type]}, {whereTo(one)}
           </label>
         ))}
         {bad && <FieldProblem id={ID} wrong={wrong} />}

@@ -27,17 +27,17 @@ export interface Preset {
 export const PRESETS: readonly Preset[] = [
   {
     name: 'Balanced',
-    means: 'Passes, batch and rate by the size of your data',
+    means: 'Epochs, batch size and learning rate chosen for your data',
     fields: () => ({}),
   },
   {
     name: 'Quick look',
-    means: '20 steps, to see whether data and base fit',
+    means: '20 steps, to check that data and base model work together',
     fields: () => ({ max_steps: 20 }),
   },
   {
     name: 'Thorough',
-    means: 'Twice the passes with a tenth held out; ends once it gets no better',
+    means: 'Twice as long, holds out 10 %, stops when validation loss stops improving',
     fields: ({
       hyperparameters: { n_epochs: passes, batch_size: batch },
       training: { examples },

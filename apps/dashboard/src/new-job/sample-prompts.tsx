@@ -22,7 +22,7 @@ export function SamplePrompts({ draft, change, wrong, task, file }: Props) {
   return (
     <div className="card">
       <div className={bad ? 'field wrong' : 'field'}>
-        <label htmlFor={ID}>sample_prompts</label>
+        <label htmlFor={ID}>Sample prompts</label>
         <textarea
           id={ID}
           rows={3}
@@ -36,8 +36,8 @@ export function SamplePrompts({ draft, change, wrong, task, file }: Props) {
         />
         {bad && <FieldProblem id={ID} wrong={wrong} />}
         <small id={`${ID}-help`}>
-          Up to 8, one a line: the adapter answers them at the start, at each evaluation and at the
-          end ({asksChats(file) ? 'as messages of a user' : 'as texts to continue'})
+          Up to 8, one per line. The adapter answers them at the start, at each evaluation and at
+          the end ({asksChats(file) ? 'as user messages' : 'as text to continue'}; sample_prompts)
         </small>
       </div>
     </div>

@@ -12,9 +12,9 @@ import {
 } from './sweep-draft.js';
 
 const ALGORITHMS: Readonly<Record<SweepDraft['algorithm'], string>> = {
-  asha: 'asha: some combinations; those that are behind end early',
-  random: 'random: some combinations',
-  grid: 'grid: all combinations',
+  asha: 'ASHA: sample combinations, stop weak ones early',
+  random: 'Random: sample combinations',
+  grid: 'Grid: all combinations',
 };
 
 interface Props {
@@ -38,8 +38,8 @@ export function SweepForm({ catalog, chosen, wrong, busy, draft, change, start }
   return (
     <Fold className="card" title="Several jobs at once: a sweep" reason={isWrong ? wrong : isKept}>
       <p className="faint">
-        Jobs as this one, but for what you name here, compared by their validation loss: on the
-        validation data, or else on a tenth of the training data.
+        Runs variations of this job and ranks them by validation loss, measured on the validation
+        data or, if there is none, on a tenth of the training data.
       </p>
       <MethodList draft={draft} change={change} methods={catalog.methods} />
       {tried.map((varied) => (
@@ -66,7 +66,7 @@ export function SweepForm({ catalog, chosen, wrong, busy, draft, change, start }
           disabled={busy || (tried.length === 0 && draft.methods.length === 0)}
           onClick={() => start({ ...draft, values: onlyOf(tried, values) })}
         >
-          Start the sweep
+          Start sweep
         </button>
       </p>
     </Fold>
@@ -90,7 +90,7 @@ function Search({ draft: { algorithm, max_trials }, change, rest, wrong }: Searc
   return (
     <div className="fields">
       <div className="field">
-        <label htmlFor="sweep-field">Try values of</label>
+        <label htmlFor="sweep-field">Parameter</label>
         <select
           id="sweep-field"
           value=""
@@ -98,14 +98,14 @@ function Search({ draft: { algorithm, max_trials }, change, rest, wrong }: Searc
             change(({ values }) => ({ values: { ...values, [path]: '' } }))
           }
         >
-          <option value="">a field…</option>
+          <option value="">choose…</option>
           {rest.map(({ path }) => (
             <option key={path}>{path}</option>
           ))}
         </select>
       </div>
       <div className="field">
-        <label htmlFor="sweep-algorithm">Which of them</label>
+        <label htmlFor="sweep-algorithm">Strategy</label>
         <select
           id="sweep-algorithm"
           value={algorithm}
@@ -119,7 +119,7 @@ function Search({ draft: { algorithm, max_trials }, change, rest, wrong }: Searc
         </select>
       </div>
       <div className={bad ? 'field wrong' : 'field'}>
-        <label htmlFor="sweep-most">At most</label>
+        <label htmlFor="sweep-most">Max trials</label>
         <input
           id="sweep-most"
           inputMode="numeric"
@@ -156,7 +156,7 @@ function MethodList({ draft: { methods: chosen }, change, methods }: MethodListP
           key={type}
           type="button"
           className="small"
-          aria-label={`Leave out ${titleOf(type)}`}
+          aria-label={`Remove ${titleOf(type)}`}
           onClick={() => change((now) => ({ methods: now.methods.filter((one) => one !== type) }))}
         >
           {titleOf(type)} <span aria-hidden="true">×</span>
@@ -172,7 +172,7 @@ function MethodList({ draft: { methods: chosen }, change, methods }: MethodListP
           }))
         }
       >
-        <option value="">{chosen.length === 0 ? 'the one above' : 'and…'}</option>
+        <option value="">{chosen.length === 0 ? 'the method above' : 'and…'}</option>
         {known
           .filter(({ name }) => !chosen.includes(name))
           .map(({ name, title }) => (
@@ -209,7 +209,7 @@ function Values({ varied: { path, field }, text, wrong, change, remove }: Values
           aria-describedby={bad ? `${id}-problem` : undefined}
           onChange={(event) => change(event.target.value)}
         />
-        <button type="button" className="small" aria-label={`Leave out ${path}`} onClick={remove}>
+        <button type="button" className="small" aria-label={`Remove ${path}`} onClick={remove}>
           <span aria-hidden="true">×</span>
         </button>
       </div>

@@ -68,7 +68,7 @@ function Rest({ tasks }: RestProps) {
   if (tasks.length === 0) return null;
   const what = ['file', 'base'].filter((part) => tasks.some(({ misfit }) => misfit?.of === part));
   const doNotFit = tasks.length === 1 ? 'does not fit' : 'do not fit';
-  const title = `${tasks.length} more that ${doNotFit} this ${what.join(' or ')}`;
+  const title = `${tasks.length} more ${doNotFit} this ${what.join(' or ')}`;
   return (
     <Fold className="more" title={title} reason={null}>
       <ul className="misfits">

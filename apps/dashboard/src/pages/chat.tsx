@@ -92,7 +92,7 @@ export function ChatPage({ model }: { model: string | null }) {
         </select>
         {uses.length > 1 && (
           <select
-            aria-label="What the model is asked for"
+            aria-label="Output of the model"
             value={use}
             onChange={(e) => setWanted(e.target.value as ModelUse)}
           >
@@ -135,9 +135,9 @@ interface BesideProps {
 function Beside({ models, base, chosen, onChoose }: BesideProps) {
   return (
     <>
-      <label htmlFor="beside">Beside it</label>
+      <label htmlFor="beside">Compare with</label>
       <select id="beside" value={chosen} onChange={(e) => onChoose(e.target.value)}>
-        <option value="">nothing</option>
+        <option value="">none</option>
         {models.map((id) => (
           <option key={id} value={id}>
             {id === base ? `${id} (its base)` : id}
@@ -151,8 +151,8 @@ function Beside({ models, base, chosen, onChoose }: BesideProps) {
 function NoModel() {
   return (
     <p>
-      No models are ready yet. Here two of them answer the same words, side by side: a base is
-      imported under <Link to="/models">Models</Link>, and jobs make more.
+      Nothing to chat with yet. Import a base model under <Link to="/models">Models</Link> or train
+      one, then compare answers side by side.
     </p>
   );
 }

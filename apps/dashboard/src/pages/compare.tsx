@@ -71,7 +71,7 @@ export function ComparePage({ ids }: { ids: readonly string[] }) {
       </p>
       <h1>{wanted.length === 1 ? 'One job' : `${wanted.length} jobs compared`}</h1>
       <Failure error={loaded.error ?? catalog.error} />
-      {ids.length < 2 && <p>Choose two jobs or more in the list of jobs, then press Compare.</p>}
+      {ids.length < 2 && <p>Select two or more jobs in the list of jobs, then press Compare.</p>}
       {ids.length > MOST_COMPARED && (
         <p>
           The first {MOST_COMPARED} of {ids.length} are shown.
@@ -103,7 +103,7 @@ const COLUMNS = [
   'Training loss',
   'Steps',
   'Tokens',
-  'Trained',
+  'Training time',
   'Tokens/s',
   'Memory',
   'Parameters',
@@ -115,7 +115,7 @@ function Outcomes({ all }: { all: readonly Compared[] }) {
   const best = Math.min(...losses);
   const scored = all.some(({ job }) => job.graft.best_score !== null);
   return (
-    <section aria-label="What they came to">
+    <section aria-label="Results">
       <Table columns={scored ? COLUMNS.toSpliced(4, 0, 'Eval score') : COLUMNS}>
         {all.map((one, n) => (
           <Outcome
@@ -128,7 +128,7 @@ function Outcomes({ all }: { all: readonly Compared[] }) {
         ))}
       </Table>
       <p className="faint">
-        Memory is the most that the job’s process had, with other jobs that ran in it.
+        Memory is the peak of the job’s trainer process, including other jobs that ran in it.
       </p>
     </section>
   );
@@ -204,12 +204,12 @@ function Curves({ all, catalog }: { all: readonly Compared[]; catalog: Catalog }
     ...training.filter(drawn).map((name) => ({ name, where: 'Training', points: inTraining(name) })), // prettier-ignore
   ];
   const longest = Math.max(...all.map(({ metrics }) => metrics.steps.length));
-  if (longest === 0) return <p className="faint">None of them has taken a step yet.</p>;
+  if (longest === 0) return <p className="faint">No training steps yet.</p>;
   return (
     <section aria-label="Curves">
       <div className="bar controls">
         <label>
-          Over{' '}
+          X axis{' '}
           <select value={axis} onChange={(e) => setAxis(e.target.value as Axis)}>
             {Object.entries(AXES).map(([name, { title }]) => (
               <option key={name} value={name}>
@@ -274,11 +274,11 @@ function Options({ all, catalog }: { all: readonly Compared[]; catalog: Catalog 
       <div className="bar">
         <label>
           <input type="checkbox" checked={whole} onChange={(e) => setWhole(e.target.checked)} />{' '}
-          those that are the same, too
+          show identical options
         </label>
       </div>
       {shown.length === 0 ? (
-        <p className="faint">They differ in no option.</p>
+        <p className="faint">All options are identical.</p>
       ) : (
         <Table columns={['Option', ...all.map(nameOf)]}>
           {shown.map(({ name, values, differs }) => (

@@ -52,8 +52,8 @@ export function EvalComparePage({ id, left, right }: Props) {
         <>
           <dl className="strip">
             <Figure name="items in both" value={count(value.compared.both)} />
-            <Figure name="pass on the left alone" value={count(value.compared.leftOnlyPasses)} />
-            <Figure name="pass on the right alone" value={count(value.compared.rightOnlyPasses)} />
+            <Figure name="pass on the left only" value={count(value.compared.leftOnlyPasses)} />
+            <Figure name="pass on the right only" value={count(value.compared.rightOnlyPasses)} />
           </dl>
           <Totals runs={value.runs} />
           <Items items={value.compared.items} />
@@ -120,7 +120,7 @@ function Items({ items }: { items: readonly ComparedItem[] }) {
   const differing = items.filter(differ);
   const shown = kind === 'all' ? items : differing;
   return (
-    <section aria-label="Items">
+    <section aria-label="Result">
       <h2>Items</h2>
       <Tabs
         label="Which items"
@@ -130,7 +130,7 @@ function Items({ items }: { items: readonly ComparedItem[] }) {
         beside={(name) => ` ${count(name === 'all' ? items.length : differing.length)}`}
       >
         {shown.length === 0 ? (
-          <p className="faint">{kind === 'all' ? 'None yet.' : 'They agree on every item.'}</p>
+          <p className="faint">{kind === 'all' ? 'None yet.' : 'Both runs agree on every item.'}</p>
         ) : (
           <Table columns={['Item', ...SIDES]}>
             {shown.slice(0, most).map((one, n) => (

@@ -136,8 +136,8 @@ function Counts({ run }: { run: EvalRunObject }) {
           <progress value={total - left} max={Math.max(1, total)} aria-label="graded" />{' '}
           <span className="faint">
             {run.status === 'queued'
-              ? 'Waiting for its turn: a project does one run at a time.'
-              : `${count(left)} items to go`}
+              ? 'Waiting: a project executes one run at a time.'
+              : `${count(left)} items remaining`}
           </span>
         </p>
       )}
@@ -152,7 +152,7 @@ function Deleted({ run }: { run: EvalRunObject }) {
   const words = items
     ? `Items and answers were deleted with their file on ${moment(items)}.`
     : `Answers were deleted with the job of their model on ${moment(samples)}.`;
-  return <p className="faint">{words} Scores and counts stay.</p>;
+  return <p className="faint">{words} Scores and counts are kept.</p>;
 }
 
 function ByGrader({ run }: { run: EvalRunObject }) {

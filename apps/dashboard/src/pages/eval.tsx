@@ -125,15 +125,15 @@ function Runs({ of, runs }: { of: string; runs: readonly EvalRunObject[] }) {
               })
             }
           >
-            Compare the two chosen
+            Compare the two selected
           </button>
         )}
       </div>
       {runs.length === 0 ? (
         <p className="faint">
           None yet.{' '}
-          <code>graft evals run {of} --model MODEL --items items.jsonl --ask TEMPLATE</code> asks a
-          model; runs through OpenAI’s SDK appear here, too.
+          <code>graft evals run {of} --model MODEL --items items.jsonl --ask TEMPLATE</code> runs a
+          model; runs made through OpenAI’s SDK appear here, too.
         </p>
       ) : (
         <Table columns={COLUMNS}>

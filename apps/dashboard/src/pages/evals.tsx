@@ -18,9 +18,9 @@ export function EvalsPage() {
         <div className="card">
           <h2>No evals yet</h2>
           <p>
-            An eval grades what models answer, item by item, so that two of them can be compared.
-            Make one with <code>graft evals create eval.json</code> or OpenAI’s SDK, or bring yours
-            from OpenAI: <code>graft import-openai PATH</code>.
+            An eval grades models’ answers item by item, so that you can compare models. Create one
+            with <code>graft evals create eval.json</code> or OpenAI’s SDK, or import yours from
+            OpenAI: <code>graft import-openai PATH</code>.
           </p>
         </div>
       )}

@@ -59,7 +59,7 @@ export function FilePage({ id, after }: { id: string; after: number }) {
       <Failure error={error ?? file.error} />
       {problemsOf(value).length > 0 && (
         <section className="notice bad" aria-label="Problems">
-          <b>It cannot be used for training</b>
+          <b>This file cannot be used for training</b>
           <Sentences of={problemsOf(value)} />
         </section>
       )}

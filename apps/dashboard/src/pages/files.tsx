@@ -19,7 +19,7 @@ import { lossOf } from './file.js';
 
 const PURPOSES = [
   ['fine-tune', 'training data'],
-  ['fine-tune-results', 'results of jobs'],
+  ['fine-tune-results', 'job results'],
   ['', 'all files'],
 ] as const;
 
@@ -63,8 +63,8 @@ export function FilesPage({ purpose }: { purpose: string }) {
             Upload data
           </button>
           <span className="faint">
-            or drop files here: JSON Lines, JSON, CSV, Parquet or Arrow with {namesOf(formats)};
-            .zip or .tar of pictures or sounds, one folder a label or with metadata.csv.
+            or drop files here: JSON Lines, JSON, CSV, Parquet or Arrow with {namesOf(formats)}; or
+            a .zip or .tar of images or audio, with one folder per label or a metadata.csv.
           </span>
         </div>
       )}
@@ -80,7 +80,7 @@ export function FilesPage({ purpose }: { purpose: string }) {
       <PurposePick purpose={purpose} />
       {files.value?.length === 0 && purpose === 'fine-tune-results' && (
         <p>
-          No finished jobs yet. What they leave is here: adapters, and the numbers of every step.{' '}
+          No finished jobs yet. Their results appear here: adapters and per-step metrics.{' '}
           {may('jobs:write') && <Link to="/new">New job</Link>}
         </p>
       )}
@@ -106,7 +106,7 @@ function NoFile() {
       <h2>No files yet</h2>
       <p>
         Training data is what jobs learn from: a text file with one example per line, such as this
-        one, or a table. What is wrong with it is said by line as it is uploaded.
+        one, or a table. Problems are reported line by line on upload.
       </p>
       <pre>
         {
@@ -148,7 +148,7 @@ function FileTable({ files, onError, reload }: TableProps) {
   const formats = useContext(RecordFormats);
   const mayWrite = useMay()('files:write');
   return (
-    <Table columns={['Name', 'Holds', 'Size', 'State', 'Added', '']}>
+    <Table columns={['Name', 'Contents', 'Size', 'State', 'Added', '']}>
       {files.map((file) => (
         <Row key={file.id}>
           <td className="break">

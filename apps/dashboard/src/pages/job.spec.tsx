@@ -237,9 +237,9 @@ it('says what the data of a job are for its base, and leads to the lines that ar
   );
   expect(figures).toEqual([
     '1,200 chats',
-    '60,000 tokens per pass',
+    '60,000 tokens per epoch',
     '15,000 trained on',
-    '812 tokens in the longest',
+    '812 tokens in the longest example',
     '2 truncated at 512 tokens',
     '1 duplicate',
   ]);
@@ -250,7 +250,7 @@ it('says what the data of a job are for its base, and leads to the lines that ar
 
 it('says that the data of a job were not looked at', async () => {
   show(<JobPage id="ftjob-abc" tab="data" />);
-  await screen.findByText('The data was not analysed.');
+  await screen.findByText('The data was not analyzed.');
 });
 
 it('offers each thing to do with a checkpoint to keys that may do it', async () => {

@@ -47,8 +47,8 @@ const OPERATION_TABS: readonly Tab[] = ['Log', 'Attempts', 'Spec'];
 
 const cancelWords = (job: JobObject): string =>
   job.graft.operation
-    ? `Cancel this ${KIND_NOUNS[kindOf(job)]}? What it has made so far is lost.`
-    : 'Cancel this job? It cannot be resumed. Saved checkpoints are kept: you can download them and use them.';
+    ? `Cancel this ${KIND_NOUNS[kindOf(job)]}? Its output so far is lost.`
+    : 'Cancel this job? It cannot be resumed. Saved checkpoints are kept: you can download and use them.';
 
 function pageTitle(job: JobObject | undefined): string {
   if (!job) return 'Graft';
@@ -109,7 +109,7 @@ export function JobPage({ id, tab }: { id: string; tab: string | null }) {
       )}
       {job.status === 'succeeded' && <Made data={data} use={use} onError={setProblem} />}
       <Tabs
-        label="Parts of the job"
+        label="Job sections"
         names={TABS.filter((name) => isThere(name, data))}
         open={open}
         choose={setTab}
@@ -234,8 +234,7 @@ const isWarnedOfPool = ({ graft }: JobObject): boolean =>
 
 /** Why nothing takes a queued job, whatever its place; null while something may. */
 function whyNobody(name: string, pool: PoolObject | null): string | null {
-  if (pool?.cordoned)
-    return `Pool ${name} is cordoned: nothing new is started until it is uncordoned.`;
+  if (pool?.cordoned) return `Pool ${name} is cordoned: no jobs start until it is uncordoned.`;
   if (pool && pool.workers.online > 0) return null;
   if (pool && pool.workers.cordoned > 0)
     return `Every worker of pool ${name} is cordoned: the job waits until one is uncordoned or joins.`;

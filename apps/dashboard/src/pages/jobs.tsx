@@ -67,7 +67,7 @@ export function JobsPage({ query }: { query: JobQuery }) {
         />
       )}
       {jobs.empty && isSought && <p className="faint">No matching jobs.</p>}
-      {jobs.more && <p className="faint">More are fetched as you go down.</p>}
+      {jobs.more && <p className="faint">Scroll down to load more.</p>}
       {edited && (
         <EditJob
           job={edited}
@@ -206,8 +206,9 @@ function Empty() {
     <div className="card">
       <h2>No jobs yet</h2>
       <p>
-        A job trains an adapter on your data and makes a model of it, to chat with and to take away.
-        Create one with the form, on your own data or a small sample, or from the command line:
+        A job trains an adapter on your data. When it finishes, chat with it, download it or serve
+        it. Create a job with the form, using your own data or a small sample, or from the command
+        line:
       </p>
       <pre>
         {!base && 'npx graft models import hub:HuggingFaceTB/SmolLM2-135M-Instruct\n'}

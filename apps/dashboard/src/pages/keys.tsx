@@ -64,7 +64,7 @@ function ApiKeys() {
       {keys.value === null ? (
         <Loading error={keys.error} />
       ) : (
-        <Table columns={['Owner', 'Id', 'Scopes', 'Created', 'Last used', '']}>
+        <Table columns={['Owner', 'ID', 'Scopes', 'Created', 'Last used', '']}>
           {keys.value.map((key) => (
             <Row key={key.id}>
               <td className="break">
@@ -123,8 +123,8 @@ function KeyForm({ made }: { made: (key: ApiKeyObject) => void }) {
           Owner
           <input
             required
-            aria-label="Name of the new key"
-            placeholder="a person or a program"
+            aria-label="Owner of the new key"
+            placeholder="e.g. Ada’s laptop"
             value={name}
             onChange={(e) => setName(e.target.value)}
           />
@@ -135,7 +135,7 @@ function KeyForm({ made }: { made: (key: ApiKeyObject) => void }) {
         </label>
         <button className="main bottom">Create key</button>
         <span className="faint bottom">
-          Without admin: jobs, files and models. Set single scopes with{' '}
+          Without admin: jobs, files and models. For custom scopes, use{' '}
           <code>graft keys create</code>.
         </span>
       </form>
@@ -162,7 +162,7 @@ function JoinTokens() {
       {tokens.value === null ? (
         <Loading error={tokens.error} />
       ) : (
-        <Table columns={['Machine', 'Id', 'Pool', 'Created', '']}>
+        <Table columns={['Machine', 'ID', 'Pool', 'Created', '']}>
           {tokens.value.map((token) => (
             <Row key={token.id}>
               <td className="break">{token.name}</td>

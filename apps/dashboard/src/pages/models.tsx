@@ -57,7 +57,7 @@ export function ModelsPage() {
           <h2>No models yet</h2>
           <p>
             {may('admin')
-              ? 'A base model is what jobs train adapters for. Import one to get started: a Hugging Face repository, or a directory or GGUF file on the server.'
+              ? 'Jobs train adapters for a base model. Import one to get started: a Hugging Face repository, or a directory or GGUF file on the server.'
               : 'Base models are imported by an admin; fine-tuned models appear here when their jobs finish.'}
           </p>
         </div>

@@ -218,9 +218,9 @@ function JobForm({ catalog, models, files, pools, start, ...given }: FormProps) 
           <StepHead number={2} name="Base" />
           <BaseModel {...now} bases={bases} />
           <StepHead number={3} name="Method" />
-          <h3>What it learns</h3>
+          <h3>Task</h3>
           <TaskChoice {...now} catalog={catalog} chosen={task} subject={subject} />
-          <h3>How it learns</h3>
+          <h3>Training method</h3>
           <MethodChoice
             methods={catalog.methods}
             chosen={method}
@@ -232,7 +232,7 @@ function JobForm({ catalog, models, files, pools, start, ...given }: FormProps) 
             wrong={wrong}
             change={(name, value) => change((now) => ({ peft: { ...now.peft, [name]: value } }))}
           />
-          <h3>How thoroughly</h3>
+          <h3>Training length</h3>
           <PresetChoice draft={draft} change={change} preview={preview} />
           <Pace {...now} defaultRate={defaultRate(method, task)} plan={preview.plan} />
           <SamplePrompts {...now} task={task} file={subject.file} />
@@ -254,7 +254,7 @@ function JobForm({ catalog, models, files, pools, start, ...given }: FormProps) 
 
 const KeptNotice = ({ startOver }: { startOver: () => void }) => (
   <p className="notice" role="status">
-    The form is as you left it.{' '}
+    Your draft was restored.{' '}
     <button type="button" className="small" onClick={startOver}>
       Start over
     </button>
@@ -266,8 +266,8 @@ function Start({ from, unfounded }: { from: string | undefined; unfounded: Error
   if (!from) return <Failure error={unfounded} />;
   return (
     <p className="notice" role="status">
-      It goes on from <code className="break">{from}</code>: what you leave out of its method is as
-      there (<code>graft.init_adapter</code>).
+      Continues from <code className="break">{from}</code>. Method options that you leave empty are
+      taken from it (<code>graft.init_adapter</code>).
     </p>
   );
 }

@@ -21,7 +21,7 @@ export function PoolPage({ name }: { name: string }) {
   const [problem, setProblem] = useState<Error | null>(null);
   const confirm = useConfirm();
   const cordon = (on: boolean) => {
-    const words = `Cordon ${name}? No job and no chat is started on its workers until it is uncordoned; what runs goes on.`;
+    const words = `Cordon ${name}? No jobs or chats start on its workers until it is uncordoned; running jobs continue.`;
     setProblem(null);
     const work = () => api.cordonPool(name, on).then(pool.reload, setProblem);
     if (on) confirm(words, 'Cordon', work);
@@ -45,7 +45,7 @@ export function PoolPage({ name }: { name: string }) {
       <div className="bar head">
         <h1 className="name">{name}</h1>
         {pool.value?.cordoned && (
-          <span className="pill wait">‖ cordoned: nothing new is started</span>
+          <span className="pill wait">‖ cordoned: no jobs or chats start</span>
         )}
         <span className="grow" />
         {pool.value && may('admin') && (
@@ -61,11 +61,11 @@ export function PoolPage({ name }: { name: string }) {
           <PoolLoad pool={pool.value} />
           <h2>Workers</h2>
           <PoolWorkers name={name} changed={pool.reload} />
-          <h2>Who may use it</h2>
+          <h2>Access</h2>
           {may('admin') ? (
             <PoolAccess pool={pool.value} changed={pool.reload} />
           ) : (
-            <p>{pool.value.open ? 'Every project.' : `${accessWords(pool.value)}.`}</p>
+            <p>{pool.value.open ? 'All projects.' : `${accessWords(pool.value)}.`}</p>
           )}
         </>
       )}
@@ -89,7 +89,7 @@ function PoolWorkers({ name, changed }: { name: string; changed: () => void }) {
   if (workers.value.length === 0)
     return (
       <p className="faint">
-        None: what is queued waits until one joins. <Link to="/workers">Add a worker</Link>.
+        No workers: queued jobs wait until one joins. <Link to="/workers">Add a worker</Link>.
       </p>
     );
   return (

@@ -18,7 +18,7 @@ import { useLoaded } from '../api/loaded.js';
 import { OwnKey, useMay } from '../api/own-key.js';
 import { archiveWords } from './projects.js';
 
-const TABS = ['Use', 'Members', 'Keys', 'Trackers', 'Audit'] as const;
+const TABS = ['Usage', 'Members', 'Keys', 'Trackers', 'Audit'] as const;
 type Tab = (typeof TABS)[number];
 
 /** A project: what it may have and has, who is in it, their keys, and who did what. Null: that of the signed-in key. */
@@ -72,9 +72,9 @@ function Project({ id, parameters }: Props) {
   const archived = project.value?.status === 'archived';
   const deletesAt = project.value?.graft.deletes_at ?? null;
   // a key manages the trackers of its own project alone
-  const names = manages ? TABS.filter((one) => isOwn || one !== 'Trackers') : (['Use'] as const);
+  const names = manages ? TABS.filter((one) => isOwn || one !== 'Trackers') : (['Usage'] as const);
   const asked = names.find((one) => one.toLowerCase() === parameters.get('tab'));
-  const open: Tab = asked ?? 'Use';
+  const open: Tab = asked ?? 'Usage';
   const archive = () =>
     confirm(archiveWords(name ?? id), 'Archive', () =>
       api.archiveProject(id).then(() => navigate({ to: '/projects' }), setProblem),
@@ -103,7 +103,7 @@ function Project({ id, parameters }: Props) {
       </div>
       <Failure error={problem ?? project.error} />
       <Tabs
-        label="Parts of the project"
+        label="Project sections"
         names={names as readonly Tab[]}
         open={open}
         choose={(tab) =>
@@ -115,7 +115,7 @@ function Project({ id, parameters }: Props) {
           })
         }
       >
-        {open === 'Use' && (
+        {open === 'Usage' && (
           <ProjectUse id={id} own={isOwn} project={project.value} changed={project.reload} />
         )}
         {open === 'Members' && <Members project={id} archived={archived} />}

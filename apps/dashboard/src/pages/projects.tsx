@@ -20,7 +20,7 @@ const TABS = ['Projects', 'Audit'] as const;
 
 /** What archiving means: nothing brings a project back. */
 export const archiveWords = (name: string): string =>
-  `Archive ${name}? Its keys stop working, its queued and running jobs are cancelled and its pools are closed to it. Files, models, history and audit log stay. This cannot be undone.`;
+  `Archive ${name}? Its keys stop working, its queued and running jobs are cancelled and its pools are closed to it. Files, models, history and audit log are kept. This cannot be undone.`;
 
 /** All projects of the installation, and who did what in any of them; for admins. */
 export function ProjectsPage({ parameters }: { parameters: URLSearchParams }) {
@@ -162,7 +162,7 @@ function NewProject() {
             change={setWeight}
             placeholder="1"
             wrong={wrong}
-            help="1 to 1000: 2 gets twice the slots of 1 while both wait"
+            help="1 to 1000. Weight 2 gets twice the slots of weight 1 while both have queued jobs."
           />
           <LimitFields values={limits} change={setLimits} wrong={wrong} />
         </div>

@@ -46,7 +46,7 @@ export function SweepPage({ id }: { id: string }) {
     );
   const cancel = () => {
     confirm(
-      'Cancel the trials that are not over? Models of the others stay.',
+      'Cancel all unfinished trials? Models of finished trials are kept.',
       'Cancel trials',
       () => api.cancelSweep(id).then(found.reload, setError),
     );
@@ -122,7 +122,7 @@ function Winner({ sweep: { winner, status, search } }: { sweep: SweepObject }) {
         <span className="grow" />
         <span className="actions">
           <Link className="button" to="/jobs/$id" params={{ id: winner.job }}>
-            Open its job
+            Open job
           </Link>
           {use && (
             <Link className="button main" to="/chat" search={{ model: winner.model }}>
@@ -153,7 +153,7 @@ function Tradeoff({ sweep }: { sweep: SweepObject }) {
       <div className="bar">
         <h2 className="grow">Quality and cost</h2>
         <label>
-          Over{' '}
+          Cost{' '}
           <select value={by} onChange={(event) => setBy(event.target.value)}>
             {Object.entries(COSTS).map(([id, { name }]) => (
               <option key={id} value={id}>
@@ -164,7 +164,7 @@ function Tradeoff({ sweep }: { sweep: SweepObject }) {
         </label>
       </div>
       {points.length === 0 ? (
-        <p className="faint">Trials appear here when they are done.</p>
+        <p className="faint">Trials appear here when they finish.</p>
       ) : (
         <ParetoChart
           points={points}

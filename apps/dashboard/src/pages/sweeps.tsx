@@ -20,9 +20,9 @@ export function SweepsPage() {
         <div className="card">
           <h2>No sweeps yet</h2>
           <p>
-            A sweep is several jobs that differ in some of their fields: which rank, which learning
-            rate, which method. <Link to="/new">New job</Link> makes one, under “Several jobs at
-            once”, and so does <code>graft sweeps create</code>.
+            A sweep runs variations of a job, with different ranks, learning rates or methods.
+            Create one under <Link to="/new">New job</Link>, “Several jobs at once”, or with{' '}
+            <code>graft sweeps create</code>.
           </p>
         </div>
       )}
@@ -52,8 +52,8 @@ export function SweepsPage() {
       )}
       {sweeps.value?.has_more && (
         <p className="faint">
-          These are the newest {sweeps.value.data.length};{' '}
-          <code>graft sweeps list --limit 1000</code> has those before.
+          Showing the newest {sweeps.value.data.length}. Use{' '}
+          <code>graft sweeps list --limit 1000</code> to see older ones.
         </p>
       )}
     </main>

@@ -32,7 +32,7 @@ export function WebhooksPage() {
       <h1>Webhooks</h1>
       <p>
         When a job or an eval ends, Graft sends OpenAI’s event to these addresses, signed so that{' '}
-        <code>client.webhooks.unwrap()</code> of the openai libraries checks it.
+        <code>client.webhooks.unwrap()</code> in the OpenAI SDKs can verify it.
       </p>
       <EndpointForm made={showSecret} />
       <Failure error={error ?? endpoints.error} />
@@ -40,9 +40,9 @@ export function WebhooksPage() {
       {endpoints.value === null ? (
         <Loading error={endpoints.error} />
       ) : endpoints.value.length === 0 ? (
-        <p className="faint">Nothing is told anywhere yet. Add an address above.</p>
+        <p className="faint">No endpoints yet. Add one above.</p>
       ) : (
-        <Table columns={['Name', 'Address', 'Told of', 'State', 'Last delivered', '']}>
+        <Table columns={['Name', 'Address', 'Events', 'State', 'Last delivered', '']}>
           {endpoints.value.map((endpoint) => (
             <EndpointRow
               key={endpoint.id}
@@ -74,11 +74,11 @@ function EndpointRow({ endpoint, isOpen, open, act, showSecret, failed }: Endpoi
   const { id, name, enabled } = endpoint;
   const confirm = useConfirm();
   const rotate = () => {
-    const words = `Make another secret for ${name}? For 24 hours deliveries are signed with both; then the one before is of no use.`;
-    confirm(words, 'Make another', () => api.rotateWebhookSecret(id).then(showSecret, failed));
+    const words = `Create a new secret for ${name}? For 24 hours, deliveries are signed with both secrets. Then the old one stops working.`;
+    confirm(words, 'Create new secret', () => api.rotateWebhookSecret(id).then(showSecret, failed));
   };
   const remove = () => {
-    const words = `Delete ${name}? What is pending is not sent, and the record of its deliveries is gone.`;
+    const words = `Delete ${name}? Pending deliveries are not sent, and its delivery history is deleted.`;
     confirm(words, 'Delete', () => act(api.deleteWebhook(id)));
   };
   const count = endpoint.event_types.length;
@@ -174,7 +174,7 @@ function EndpointForm({ made }: { made: (endpoint: WebhookEndpointObject) => voi
           <input
             required
             aria-label="Name of the new endpoint"
-            placeholder="the program that is told"
+            placeholder="e.g. Slack relay"
             value={name}
             onChange={(e) => setName(e.target.value)}
           />
@@ -195,7 +195,7 @@ function EndpointForm({ made }: { made: (endpoint: WebhookEndpointObject) => voi
         </button>
       </form>
       <fieldset className="bar">
-        <legend>It is told of</legend>
+        <legend>Events</legend>
         {WEBHOOK_EVENT_TYPES.map((type) => (
           <label key={type}>
             <input
@@ -236,9 +236,9 @@ function Deliveries({ of: { id, name, enabled } }: { of: WebhookEndpointObject }
       {deliveries.value === null ? (
         <Loading error={deliveries.error} />
       ) : deliveries.value.length === 0 ? (
-        <p className="faint">Nothing was sent in the last 30 days.</p>
+        <p className="faint">No deliveries in the last 30 days.</p>
       ) : (
-        <Table columns={['Event', 'Of', 'Sent', 'Came to', 'Tries', '']}>
+        <Table columns={['Event', 'Object', 'Sent', 'Result', 'Attempts', '']}>
           {deliveries.value.map((delivery) => (
             <Row key={delivery.id}>
               <td>{delivery.event.type}</td>
@@ -271,7 +271,5 @@ function Deliveries({ of: { id, name, enabled } }: { of: WebhookEndpointObject }
 function outcome({ status, tries }: WebhookDeliveryObject): string {
   const last = tries.at(-1);
   if (!last) return status;
-  return last.error === null
-    ? `${status}, answered ${last.status_code}`
-    : `${status}: ${last.error}`;
+  return last.error === null ? `${status}: HTTP ${last.status_code}` : `${status}: ${last.error}`;
 }

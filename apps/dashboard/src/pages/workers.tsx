@@ -22,7 +22,7 @@ export function WorkersPage() {
         <>
           <h2>No workers yet</h2>
           <p>
-            A worker trains jobs and answers chats, on this machine or another; until one joins,
+            A worker trains jobs and answers chats, on this machine or another. Until one joins,
             jobs wait in the queue.
           </p>
         </>
@@ -53,12 +53,12 @@ function AddWorker({ gateway, first }: { gateway: GatewayObject; first: boolean 
           <JoinTokenForm gateway={gateway} made={() => undefined} />
           <p className="faint">
             Tokens are listed, and revoked, under <Link to="/keys">Keys</Link>. A worker on Graft’s
-            own host may take <code>GRAFT_HOME/join-token</code>.
+            own host can use <code>GRAFT_HOME/join-token</code>.
           </p>
         </>
       ) : (
         <>
-          <p>Ask an admin for a join token, save it to a file on the machine, and run there:</p>
+          <p>Ask an admin for a join token, save it to a file on the machine, then run there:</p>
           <pre tabIndex={0} role="region" aria-label="Command for the worker's machine">
             {workerCommand(gateway, { tokenFile: 'token.txt', pool: 'default' })}
           </pre>

@@ -102,13 +102,13 @@ function FilterBar({ filters, set, clear }: FilterProps) {
   return (
     <div className="bar" role="search" aria-label="Filter the audit log">
       <label className="field">
-        What
+        Action
         <select
-          aria-label="What was done"
+          aria-label="Action"
           value={filters.type}
           onChange={(e) => set('type', e.target.value)}
         >
-          <option value="">everything</option>
+          <option value="">all actions</option>
           {DEEDS.map((deed) => (
             <option key={deed}>{deed}</option>
           ))}
@@ -116,16 +116,16 @@ function FilterBar({ filters, set, clear }: FilterProps) {
       </label>
       <Typed
         key={`actor ${filters.actor}`}
-        label="Who"
-        name="Member or key"
+        label="Actor"
+        name="Actor (member or key)"
         placeholder="a name or an id"
         value={filters.actor}
         set={(value) => set('actor', value)}
       />
       <Typed
         key={`resource ${filters.resource}`}
-        label="To what"
-        name="Id of what it was done to"
+        label="Target"
+        name="Target (ID)"
         placeholder="ftjob-…"
         value={filters.resource}
         set={(value) => set('resource', value)}
@@ -134,7 +134,7 @@ function FilterBar({ filters, set, clear }: FilterProps) {
         From
         <input
           type="date"
-          aria-label="From this day"
+          aria-label="From date"
           value={filters.from}
           onChange={(e) => set('from', e.target.value)}
         />
@@ -143,7 +143,7 @@ function FilterBar({ filters, set, clear }: FilterProps) {
         To
         <input
           type="date"
-          aria-label="To this day"
+          aria-label="To date"
           value={filters.to}
           onChange={(e) => set('to', e.target.value)}
         />
@@ -228,18 +228,18 @@ function EntryPage({ query, project, filtered, newer, older }: PageProps) {
       <Failure error={page.error} />
       {page.value === null && <Loading error={page.error} />}
       {page.value && entries.length === 0 && (
-        <p className="faint">{filtered ? 'Nothing matches these filters.' : 'Nothing yet.'}</p>
+        <p className="faint">{filtered ? 'No entries match these filters.' : 'No entries yet.'}</p>
       )}
       {entries.length > 0 && (
         <Table
           columns={[
-            'When',
-            'Who',
-            'What',
-            'To what',
+            'Time',
+            'Actor',
+            'Action',
+            'Target',
             ...(project === null ? ['Project'] : []),
             'Details',
-            'From',
+            'IP address',
           ]}
         >
           {entries.map((entry) => (
@@ -274,7 +274,7 @@ function EntryPage({ query, project, filtered, newer, older }: PageProps) {
 }
 
 function Actor({ entry: { actor, graft } }: { entry: AuditLogObject }) {
-  if (actor === null) return <>the server</>;
+  if (actor === null) return <>system</>;
   const { id, user } = actor.api_key;
   return (
     <>

@@ -50,11 +50,11 @@ function DeleteProject({
       ) : (
         <form onSubmit={submit}>
           <p>
-            Its keys stop working and its open jobs are cancelled now. What the table lists is
-            deleted on {moment(value.deletes_at)}; until then the project can be restored. Its{' '}
-            {many(value, 'audit_logs', value.keeps.audit_logs)} rows of the audit log stay.
+            Its keys stop working and its open jobs are cancelled immediately. The objects in the
+            table are deleted on {moment(value.deletes_at)}; until then you can restore the project.
+            Its {many(value, 'audit_logs', value.keeps.audit_logs)} audit log entries are kept.
           </p>
-          <Table columns={['What is deleted', 'How many']}>
+          <Table columns={['Deleted', 'Count']}>
             {partsOf(value).map(([what, number]) => (
               <Row key={what}>
                 <td>{what}</td>
@@ -74,7 +74,7 @@ function DeleteProject({
           <div className="bar">
             <span className="grow" />
             <button type="button" onClick={close}>
-              Leave it
+              Cancel
             </button>
             <button className="main" disabled={typed.trim() !== value.name}>
               Delete project

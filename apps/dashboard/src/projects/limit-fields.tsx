@@ -7,13 +7,13 @@ type Name = keyof ProjectLimits;
 export type TypedLimits = Readonly<Partial<Record<Name, string>>>;
 
 const HELP: Readonly<Record<Name, string>> = {
-  running_jobs: 'Jobs beyond it wait',
-  queued_jobs: 'Beyond it creating a job is refused',
-  chats: 'Answers in progress; beyond it chats are refused',
-  eval_runs: 'That are not over; beyond it a new one is refused',
-  tokens_per_day: 'Trained and generated, by the day in UTC',
-  storage_bytes: 'In GB: files, checkpoints, results and items of evals',
-  priority: 'The lowest number that its jobs may ask for',
+  running_jobs: 'More jobs wait in the queue',
+  queued_jobs: 'Above it, creating a job fails',
+  chats: 'Answers in progress; above it, chats are rejected',
+  eval_runs: 'Unfinished runs; above it, a new run is rejected',
+  tokens_per_day: 'Training and generated tokens per day (UTC)',
+  storage_bytes: 'In GB: files, checkpoints, results and eval items',
+  priority: 'The lowest number that its jobs may request',
 };
 const NAMES = Object.keys(HELP) as readonly Name[];
 const GB = 1e9;

@@ -23,16 +23,16 @@ it('says nothing of limits that are far away or are none', () => {
 it('says what is near, and what is refused at the limit', () => {
   expect(nearness(of('queued_jobs', 8, 10))).toEqual({
     refuses: false,
-    words: '8 queued jobs in this project, of at most 10.',
+    words: '8 queued jobs in this project (limit 10).',
   });
   expect(nearness(of('queued_jobs', 1, 1))).toEqual({
     refuses: true,
-    words: '1 queued job in this project, of at most 1: another is refused until one has started.',
+    words: '1 queued job in this project (limit 1); new jobs are rejected until one has started.',
   });
   expect(nearness(of('tokens_per_day', 2000, 1500, 1767225600))).toEqual({
     refuses: true,
     words:
-      '2,000 tokens used today in this project, of at most 1,500: new jobs are refused until 00:00 UTC.',
+      '2,000 tokens used today in this project (limit 1,500); new jobs are rejected until 00:00 UTC.',
   });
   expect(nearness(of('storage_bytes', 9e9, 1e10))?.words).toMatch(/^9.0 GB stored .* 10.0 GB/);
   expect(nearness(of('running_jobs', 2, 2))).toMatchObject({ refuses: false });

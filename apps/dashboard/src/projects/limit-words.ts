@@ -7,9 +7,9 @@ export type Limit = LimitsObject['data'][number];
 export const LIMIT_NAMES: Readonly<Record<keyof ProjectLimits, string>> = {
   running_jobs: 'Running jobs',
   queued_jobs: 'Queued jobs',
-  chats: 'Chats at once',
-  eval_runs: 'Runs of evals',
-  tokens_per_day: 'Tokens a day',
+  chats: 'Concurrent chats',
+  eval_runs: 'Eval runs',
+  tokens_per_day: 'Tokens per day',
   storage_bytes: 'Storage',
   priority: 'Highest priority',
 };
@@ -32,22 +32,22 @@ export function nearness(of: Limit): { readonly refuses: boolean; readonly words
   if (name === 'queued_jobs')
     return {
       refuses: full,
-      words: `${has} queued ${used === 1 ? 'job' : 'jobs'} in this project, of at most ${most}${full ? ': another is refused until one has started.' : '.'}`,
+      words: `${has} queued ${used === 1 ? 'job' : 'jobs'} in this project (limit ${most})${full ? '; new jobs are rejected until one has started.' : '.'}`,
     };
   if (name === 'tokens_per_day')
     return {
       refuses: full,
-      words: `${has} tokens used today in this project, of at most ${most}${full ? `: new jobs are refused until ${resetTime(of)}.` : '.'}`,
+      words: `${has} tokens used today in this project (limit ${most})${full ? `; new jobs are rejected until ${resetTime(of)}.` : '.'}`,
     };
   if (name === 'storage_bytes')
     return {
       refuses: false,
-      words: `${has} stored in this project, of at most ${most}: beyond it neither files nor checkpoints are stored. Delete what is not needed.`,
+      words: `${has} stored in this project (limit ${most}). Above it, files and checkpoints are not stored; delete what you do not need.`,
     };
   if (name === 'running_jobs' && full)
     return {
       refuses: false,
-      words: `${has} running ${used === 1 ? 'job' : 'jobs'} in this project, of at most ${most}: this one waits until one has ended.`,
+      words: `${has} running ${used === 1 ? 'job' : 'jobs'} in this project (limit ${most}); this job waits until one has ended.`,
     };
   return null;
 }

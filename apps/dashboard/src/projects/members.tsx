@@ -11,9 +11,9 @@ import { Loading } from '../ui/loading.js';
 import { Row, Table } from '../ui/table.js';
 
 const ROLE_WORDS: Readonly<Record<Role, string>> = {
-  owner: 'everything in the project, and its members, keys and audit log',
-  member: 'runs jobs, uploads, chats, deletes',
-  viewer: 'only looks',
+  owner: 'full access to the project, its members, keys and audit log',
+  member: 'can run jobs, upload, chat and delete',
+  viewer: 'read-only',
 };
 
 /** Who is in a project, and as what. */
@@ -35,7 +35,7 @@ export function Members({ project, archived }: { project: string; archived: bool
     const words =
       id === own
         ? `Make yourself a ${role}? You will no longer manage this project with your keys.`
-        : `Make ${name} ${article(role)} ${role}? That counts for their keys at once.`;
+        : `Make ${name} ${article(role)} ${role}? This applies to their keys immediately.`;
     confirm(words, 'Change role', set);
   };
   const remove = ({ id, name, graft: { keys } }: ProjectUserObject) => {
@@ -44,7 +44,7 @@ export function Members({ project, archived }: { project: string; archived: bool
         ? ` ${keys === 1 ? 'Their key is' : `Their ${keys} keys are`} revoked: every program that uses ${keys === 1 ? 'it' : 'them'} loses access immediately.`
         : '';
     const self = id === own ? '\n\nThis is you: you will be signed out.' : '';
-    const words = `Remove ${name} from the project?${lost} Their jobs and files stay.${self}`;
+    const words = `Remove ${name} from the project?${lost} Their jobs and files are kept.${self}`;
     confirm(words, 'Remove', () => act(api.removeMember(project, id)));
   };
   return (
@@ -137,7 +137,7 @@ function AddMember({ project, added }: { project: string; added: () => void }) {
     <>
       <form className="bar" onSubmit={submit}>
         <label className="field">
-          Name or address
+          Name or email
           <input
             required
             maxLength={100}

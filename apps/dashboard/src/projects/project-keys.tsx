@@ -60,7 +60,7 @@ export function ProjectKeys({ project, archived }: { project: string; archived: 
       {keys.value === null && <Loading error={keys.error} />}
       {keys.value?.length === 0 && <p className="faint">No keys yet.</p>}
       {sorted.length > 0 && (
-        <Table columns={['Whose', 'Name', 'Key', 'Scopes', 'Last used', 'Expires', '']}>
+        <Table columns={['Owner', 'Name', 'Key', 'Scopes', 'Last used', 'Expires', '']}>
           {sorted.map((key) => (
             <Row key={key.id}>
               <td className="break">{ownerName(key.owner)}</td>
@@ -134,8 +134,8 @@ function KeyForm({ project, members, made }: KeyFormProps) {
           />
         </label>
         <Choice
-          label="Whose"
-          name="Whose the new key is"
+          label="Owner"
+          name="Owner of the new key"
           value={member}
           choose={setMember}
           choices={[
@@ -144,13 +144,13 @@ function KeyForm({ project, members, made }: KeyFormProps) {
           ]}
         />
         <Choice
-          label="May"
-          name="What the new key may do"
+          label="Access"
+          name="Access of the new key"
           value={looks ? 'look' : 'all'}
           choose={(value) => setLooks(value === 'look')}
           choices={[
-            ['all', member ? 'all that its role may' : 'run jobs and chat'],
-            ['look', 'only look'],
+            ['all', member ? 'full (role)' : 'run jobs and chat'],
+            ['look', 'read-only'],
           ]}
         />
         <Choice

@@ -64,7 +64,7 @@ export function ProjectUse({
 function UseTable({ limits }: { limits: LimitsObject }) {
   return (
     <>
-      <Table columns={['What', 'Used', 'Limit', 'Share']}>
+      <Table columns={['Resource', 'Used', 'Limit', 'Share']}>
         {limits.data.map((limit) => (
           <Row key={limit.name}>
             <td>{LIMIT_NAMES[limit.name]}</td>
@@ -79,7 +79,8 @@ function UseTable({ limits }: { limits: LimitsObject }) {
         ))}
       </Table>
       <p className="faint">
-        Weight {limits.weight}: its share of a pool’s slots beside other projects that wait.{' '}
+        Weight {limits.weight}: sets this project’s share of a pool’s slots while other projects
+        have queued jobs.{' '}
         {limits.highest_priority > 1
           ? `Its jobs may have priority ${limits.highest_priority} or a higher number.`
           : 'Its jobs may have any priority.'}
@@ -167,7 +168,7 @@ function ProjectSettings({ project, changed }: { project: ProjectObject; changed
             change={edit(setName)}
             placeholder=""
             wrong={wrong}
-            help="What people call the project"
+            help="Display name"
           />
           {admin && (
             <Text
@@ -177,7 +178,7 @@ function ProjectSettings({ project, changed }: { project: ProjectObject; changed
               change={edit(setWeight)}
               placeholder="1"
               wrong={wrong}
-              help="1 to 1000: 2 gets twice the slots of 1 while both wait"
+              help="1 to 1000. Weight 2 gets twice the slots of weight 1 while both have queued jobs."
             />
           )}
           {admin && <LimitFields values={limits} change={edit(setLimits)} wrong={wrong} />}

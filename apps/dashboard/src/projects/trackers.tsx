@@ -22,7 +22,7 @@ export function Trackers() {
   const [error, setError] = useState<Error | null>(null);
   const confirm = useConfirm();
   const forget = (type: IntegrationType) => {
-    const words = `Delete ${INTEGRATION_NAMES[type]}? What of running jobs is not there yet is not sent. The runs there stay.`;
+    const words = `Delete ${INTEGRATION_NAMES[type]}? Unsent metrics of running jobs are discarded. Existing runs on the tracker are kept.`;
     setError(null);
     confirm(words, 'Delete', () => api.deleteIntegration(type).then(trackers.reload, setError));
   };
@@ -34,19 +34,19 @@ export function Trackers() {
   return (
     <>
       <p>
-        Jobs are written to these as runs: their spec, their numbers while they train, and how they
-        ended.
+        Jobs are logged to these trackers as runs: their spec, their metrics while they train, and
+        their outcome.
       </p>
       <Failure error={error ?? trackers.error} />
       {trackers.value === null && <Loading error={trackers.error} />}
       {known.length > 0 && (
-        <Table columns={['Tracker', 'Address', 'Runs go to', 'Jobs', 'State', 'Last sent', '']}>
+        <Table columns={['Tracker', 'Address', 'Destination', 'Jobs', 'State', 'Last sent', '']}>
           {known.map((one) => (
             <Row key={one.id}>
               <td>{INTEGRATION_NAMES[one.type]}</td>
               <td className="break">{one.url}</td>
               <td className="break">{[one.entity, one.project].filter(Boolean).join('/')}</td>
-              <td>{one.every_job ? 'every job' : 'those that name it'}</td>
+              <td>{one.every_job ? 'every job' : 'jobs that request it'}</td>
               <td>
                 <State of={one} />
               </td>
@@ -187,9 +187,9 @@ function TrackerForm({ type, before, done, close }: FormProps) {
             checked={draft.every_job}
             onChange={({ target }) => change({ every_job: target.checked })}
           />{' '}
-          Write every job, not only those that name it
+          Log every job, not only those that request it
         </label>
-        {before && <p className="faint">The key is not kept: give it again.</p>}
+        {before && <p className="faint">The stored key cannot be shown; enter it again.</p>}
         <Failure error={error} />
         <div className="bar">
           <button className="main">Save</button>

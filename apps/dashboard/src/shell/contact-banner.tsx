@@ -9,8 +9,8 @@ export function ContactBanner() {
       {silentFor !== null && (
         <>
           <span aria-hidden="true">⚠</span> <b>Graft is not responding</b>
-          <span aria-hidden="true"> (for {duration(silentFor)})</span>. What is shown may be old;
-          this page keeps trying.
+          <span aria-hidden="true"> (for {duration(silentFor)})</span>. This page may be out of date
+          and keeps trying to reconnect.
         </>
       )}
     </div>

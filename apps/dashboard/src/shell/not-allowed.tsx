@@ -6,15 +6,15 @@ export function NotAllowed({ page, lacks }: { page: string; lacks: readonly Scop
     <main>
       <h1>{page}</h1>
       <p className="notice" role="alert">
-        This key may not use this page: it lacks{' '}
+        This key cannot access this page: it is missing{' '}
         {lacks.map((scope, i) => (
           <span key={scope}>
             {i > 0 && ', '}
             <code>{scope}</code>
           </span>
         ))}
-        . Sign in with a key that has {lacks.length === 1 ? 'it' : 'them'}, or ask whoever made this
-        one.
+        . Sign in with a key that has {lacks.length === 1 ? 'it' : 'them'}, or ask the admin who
+        created yours.
       </p>
     </main>
   );

@@ -6,8 +6,8 @@ export function OfferedKey() {
   if (!isOffered) return null;
   return (
     <div role="alert" className="banner">
-      The link that was opened carries another API key than the one in use. Switch only if you trust
-      who gave it to you: what you do then is done with that key.{' '}
+      The link you opened carries a different API key. Switch only if you trust whoever sent you the
+      link: everything you do will then use that key.{' '}
       <button onClick={declineOffered}>Keep my key</button>{' '}
       <button className="quiet" onClick={acceptOffered}>
         Switch to the link's key

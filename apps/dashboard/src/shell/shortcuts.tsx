@@ -5,7 +5,7 @@ const ROWS = [
   ['/', 'Search jobs'],
   ['j k', 'Next / previous job'],
   ['Enter', 'Open job'],
-  ['x', 'Choose job, to compare'],
+  ['x', 'Select job to compare'],
   ['c', 'Cancel job (asks first)'],
   ['Shift P', 'Pause or resume job'],
   ['f', 'Follow log'],

@@ -30,9 +30,9 @@ export function SignInPage({ refused }: { refused: boolean }) {
           placeholder="sk-graft-…"
         />
         <p className="faint">
-          The first key stands in <code>credentials.json</code> in Graft’s home folder;{' '}
-          <code>graft keys create</code> makes more. The key is kept until the last tab of this page
-          closes.
+          Your first key is in <code>credentials.json</code> in Graft’s home folder. Create more
+          with <code>graft keys create</code>. You stay signed in until you close the last Graft
+          tab.
         </p>
         <button className="main">Sign in</button>
       </form>

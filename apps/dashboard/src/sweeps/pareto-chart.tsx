@@ -38,7 +38,7 @@ function options(shown: () => Props, width: number): uPlot.Options {
     series: [
       { label: cost.name, value: (_, value: number | null) => (value === null ? '–' : cost.text(value)) },
       { label: 'Trial', stroke: all, width: 0, paths: () => null, points: { show: true, size: 8, fill: all }, value: (_, __, ___, idx) => at(idx) },
-      { label: 'Best for its cost', stroke: best, width: 1.5, spanGaps: true, points: { show: true, size: 10, fill: best }, value: (_, value: number | null) => (value === null ? '–' : scoreText(value, metric)) },
+      { label: 'Pareto front', stroke: best, width: 1.5, spanGaps: true, points: { show: true, size: 10, fill: best }, value: (_, value: number | null) => (value === null ? '–' : scoreText(value, metric)) },
     ],
     hooks: { draw: [(plot) => drawRing(plot, ringOf(shown()))] },
   }; // prettier-ignore
@@ -68,7 +68,7 @@ function described({ points, cost, metric }: Props): string {
   const best = points
     .filter(({ isBest }) => isBest)
     .map((one) => `trial ${one.trial.number} (${cost.text(one.cost)}, ${scoreText(one.score, metric)})`); // prettier-ignore
-  return `${capital(METRIC_NAMES[metric])} over ${cost.name.toLowerCase()} of ${points.length} trials; best for their cost: ${best.join(', ')}`;
+  return `${capital(METRIC_NAMES[metric])} over ${cost.name.toLowerCase()} of ${points.length} trials; Pareto front: ${best.join(', ')}`;
 }
 
 /** Trials by what they cost and how good they are; those that nothing cheaper beats are joined by a line. */

@@ -18,14 +18,14 @@ export const COSTS: Readonly<Record<string, Cost>> = {
     text: duration,
   },
   memory: { name: 'Memory', of: (trial) => trial.memory_bytes, text: bytes },
-  size: { name: 'Size of the model', of: (trial) => trial.model_bytes, text: bytes },
+  size: { name: 'Model size', of: (trial) => trial.model_bytes, text: bytes },
   forgetting: {
     name: 'Forgetting',
     of: ({ forgetting }) => forgetting && forgetting.loss - forgetting.base_loss,
     text: (value) => value.toPrecision(3),
   },
   parameters: {
-    name: 'Trained parameters',
+    name: 'Trainable parameters',
     of: (trial) => trial.trainable_parameters,
     text: count,
   },

@@ -21,8 +21,8 @@ export function TrialTable({ sweep }: { sweep: SweepObject }) {
     'State',
     'Options',
     'Steps',
-    'Forgets',
-    'Trained',
+    'Forgetting',
+    'Training time',
     'Memory',
     'Size',
   ];
@@ -68,5 +68,5 @@ export function TrialTable({ sweep }: { sweep: SweepObject }) {
 }
 
 function Early({ trial: { ended_at_step: rung } }: { trial: TrialObject }) {
-  return rung === null ? null : <span className="faint"> ended early at step {rung}</span>;
+  return rung === null ? null : <span className="faint"> stopped early at step {rung}</span>;
 }

@@ -2,31 +2,35 @@ import { AlertDialog } from '@base-ui/react/alert-dialog';
 import { createContext, useContext, useState, type ReactNode } from 'react';
 
 interface Question {
-  /** What is asked, and what is lost by it: "Delete x? This cannot be undone." */
-  readonly words: string;
-  /** What the button says that does it. */
-  readonly deed: string;
+  /** Question and consequences: "Delete x? This cannot be undone." */
+  readonly message: string;
+  /** Label of the button that confirms. */
+  readonly action: string;
   readonly work: () => unknown;
 }
 
-type Confirm = (words: string, deed: string, work: () => unknown) => void;
+type Confirm = (message: string, action: string, work: () => unknown) => void;
 const Asking = createContext<Confirm>(() => undefined);
 
-/** Asks before something is done that cannot be taken back. */
+/** Returns a function that asks for confirmation before it calls `work`. */
 export const useConfirm = (): Confirm => useContext(Asking);
 
-/** "Delete x?", and the rest. */
-function partsOf(words: string): readonly [question: string, rest: string] {
-  const end = words.indexOf('? ') + 1;
-  return end === 0 ? [words, ''] : [words.slice(0, end), words.slice(end).trim()];
+/** Splits a message into its question ("Delete x?") and the rest. */
+function partsOf(message: string): readonly [question: string, rest: string] {
+  const end = message.indexOf('? ') + 1;
+  return end === 0 ? [message, ''] : [message.slice(0, end), message.slice(end).trim()];
 }
 
-/** Where the questions of all pages are asked: one at a time, above the page. */
+/** Label of the button that dismisses: "Cancel", or "Keep job" for "Cancel job". */
+const dismissal = (action: string): string =>
+  action.startsWith('Cancel ') ? action.replace('Cancel', 'Keep') : 'Cancel';
+
+/** Provider of confirmation dialogs, one at a time, above the page. */
 export function Confirmations({ children }: { children: ReactNode }) {
   const [asked, setAsked] = useState<Question | null>(null);
-  const [question, rest] = partsOf(asked?.words ?? '');
+  const [question, rest] = partsOf(asked?.message ?? '');
   return (
-    <Asking value={(words, deed, work) => setAsked({ words, deed, work })}>
+    <Asking value={(message, action, work) => setAsked({ message, action, work })}>
       {children}
       <AlertDialog.Root open={asked !== null} onOpenChange={(open) => open || setAsked(null)}>
         <AlertDialog.Portal>
@@ -36,9 +40,9 @@ export function Confirmations({ children }: { children: ReactNode }) {
             <AlertDialog.Description className="pre">{rest}</AlertDialog.Description>
             <div className="bar">
               <span className="grow" />
-              <AlertDialog.Close>Leave it</AlertDialog.Close>
+              <AlertDialog.Close>{dismissal(asked?.action ?? '')}</AlertDialog.Close>
               <AlertDialog.Close className="main" onClick={() => asked?.work()}>
-                {asked?.deed}
+                {asked?.action}
               </AlertDialog.Close>
             </div>
           </AlertDialog.Popup>

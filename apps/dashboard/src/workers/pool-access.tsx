@@ -35,18 +35,18 @@ export function PoolAccess({ pool, changed }: { pool: PoolObject; changed: () =>
   const grant = (event: FormEvent) => {
     event.preventDefault();
     if (!target) return;
-    const words = `Grant ${pool.id} to ${target.name} alone? Until now every project may use it: from then on the jobs of all others wait, and running ones go on.`;
+    const words = `Grant ${pool.id} to ${target.name}? This closes the pool to every other project: their queued jobs will wait; running jobs continue.`;
     const work = () => act(api.grantPool(pool.id, target.id));
     if (pool.open) confirm(words, 'Grant', work);
     else work();
   };
   const revoke = (id: string, name: string) => {
-    const last = grants.length === 1 ? ' No project may use the pool then.' : '';
-    const words = `Take ${pool.id} from ${name}? Its queued jobs in this pool wait until it is granted again; running ones go on.${last}`;
-    confirm(words, 'Take away', () => act(api.revokePool(pool.id, id)));
+    const last = grants.length === 1 ? ' The pool will then be closed to all projects.' : '';
+    const words = `Revoke ${name}’s access to ${pool.id}? Its queued jobs in this pool will wait until access is granted again; running jobs continue.${last}`;
+    confirm(words, 'Revoke', () => act(api.revokePool(pool.id, id)));
   };
   const open = () => {
-    const words = `Open ${pool.id} to all projects, those that are created later included?`;
+    const words = `Open ${pool.id} to all projects, including those created later?`;
     confirm(words, 'Open', () => act(api.setPoolOpen(pool.id, true)));
   };
   return (

@@ -58,10 +58,10 @@ function Curve({ title, values }: { title: string; values: readonly number[] }) 
           width={260}
           height={48}
           floor={0}
-          label={`${title} over the last hour: at most ${most}, at last ${values.at(-1)}`}
+          label={`${title} over the last hour: peak ${most}, now ${values.at(-1)}`}
         />
         <div className="faint">
-          at most {most}, at last {values.at(-1)}
+          peak {most}, now {values.at(-1)}
         </div>
       </dd>
     </div>

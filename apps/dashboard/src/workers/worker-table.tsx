@@ -120,15 +120,15 @@ function Orders({
     const running =
       jobs.length === 0
         ? ''
-        : ` What it runs (${jobs.length === 1 ? 'one job' : `${jobs.length} jobs`}) saves a checkpoint and goes on elsewhere.`;
+        : ` ${jobs.length === 1 ? 'Its job saves a checkpoint and resumes' : `Its ${jobs.length} jobs save checkpoints and resume`} on other workers.`;
     confirm(
-      `Drain ${name}?${running} Then its process ends; whoever started it must start it again.`,
+      `Drain ${name}?${running} Then its process exits and must be started again.`,
       'Drain',
       () => act(api.orderWorker(id, 'drain')),
     );
   };
   const remove = () =>
-    confirm(`Remove ${name} from the list? It comes back when it is started again.`, 'Remove', () =>
+    confirm(`Remove ${name} from the list? It reappears when it is started again.`, 'Remove', () =>
       act(api.removeWorker(id)),
     );
   if (state === 'offline')
@@ -142,7 +142,9 @@ function Orders({
       <button
         aria-label={`${cordoned ? 'Uncordon' : 'Cordon'} ${name}`}
         title={
-          cordoned ? 'It takes jobs and chats again' : 'It gets nothing new; what it runs goes on'
+          cordoned
+            ? 'New jobs and chats can be assigned again'
+            : 'No new jobs or chats; running jobs continue'
         }
         onClick={() => act(api.orderWorker(id, cordoned ? 'uncordon' : 'cordon'))}
       >
