@@ -16,7 +16,7 @@ import { afterAll, beforeAll, describe, expect, it, onTestFailed } from 'vitest'
 import { cleanEnv, CLI } from '../cli/graft.js';
 import { Installation } from '../e2e/installation.js';
 import { colourPng, COLOURS, writeTinyImageBase } from '../tiny-pictures.js';
-import { PITCHES, tone, writeTinySpeechBase } from '../tiny-sounds.js';
+import { PITCHES, tone, writeTinySpeechBase, type Pitch } from '../tiny-sounds.js';
 import {
   blocksOf,
   claimsOf,
@@ -66,7 +66,11 @@ function clone(page: string): string {
   writeFileSync(join(dir, '.graft/credentials.json'), JSON.stringify({ url, api_key: apiKey }));
   for (const name of ['examples', 'node_modules']) symlinkSync(join(ROOT, name), join(dir, name));
   writeFolders(join(dir, 'photos'), COLOURS, colourPng, 'png');
-  writeFolders(join(dir, 'clips'), PITCHES, tone, 'wav');
+  writeFileSync(join(dir, 'new-photo.png'), colourPng('red', 9));
+  const clip = (pitch: Pitch, place: number): Buffer => tone(pitch, place, 0.3);
+  writeFolders(join(dir, 'clips'), PITCHES, clip, 'wav');
+  writeFileSync(join(dir, 'new-clip.wav'), clip('low', 9));
+  writeSpeech(join(dir, 'speech'), clip);
   mkdirSync(join(dir, 'bin'));
   const npx = `#!/bin/sh\n[ "$1" = graft ] && shift\nexec "${process.execPath}" "${CLI}" "$@"\n`;
   writeFileSync(join(dir, 'bin/npx'), npx);
@@ -83,9 +87,22 @@ function writeFolders<Label extends string>(
 ): void {
   for (const label of labels) {
     mkdirSync(join(dir, label), { recursive: true });
-    for (let place = 0; place < 8; place++)
+    for (let place = 0; place < 20; place++)
       writeFileSync(join(dir, label, `${place}.${extension}`), bytesOf(label, place));
   }
+}
+
+/** Audio clips with a table of their transcripts. */
+function writeSpeech(dir: string, clip: (pitch: Pitch, place: number) => Buffer): void {
+  mkdirSync(dir);
+  const rows = PITCHES.flatMap((pitch) =>
+    [0, 1, 2, 3].map((place) => {
+      const name = `${pitch}-${place}.wav`;
+      writeFileSync(join(dir, name), clip(pitch, place));
+      return `${name},${pitch}`;
+    }),
+  );
+  writeFileSync(join(dir, 'metadata.csv'), ['file_name,text', ...rows].join('\n'));
 }
 
 async function bash(script: string, dir: string): Promise<{ code: number; output: string }> {
