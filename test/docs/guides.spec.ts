@@ -143,7 +143,7 @@ describe.each(pages)('%s', (page) => {
 
   it('says of each other block why it is not tested', () => {
     const others = blocks.filter(
-      (block) => !runs(block) && !['json', 'jsonl', 'text'].includes(block.language),
+      (block) => !runs(block) && !['csv', 'json', 'jsonl', 'text'].includes(block.language),
     );
     for (const block of others) {
       expect(notTested(block), `line ${block.line}: ${block.text}`).not.toBeNull();
