@@ -1,4 +1,4 @@
-// The parts of the addon, in order, and the state each JavaScript thread owns.
+// Registers the parts of the addon in order, and the state of each JavaScript thread.
 #include "addon.h"
 
 #include <c10/util/Exception.h>

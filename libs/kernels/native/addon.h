@@ -1,5 +1,5 @@
-// What the native files share: one Addon per JavaScript thread, its table of tensor handles, and the
-// exchange buffer through which arguments and results pass.
+// Shared by the native files: one Addon per JavaScript thread, its table of tensor handles, and the exchange buffer for
+// arguments and results.
 #pragma once
 
 #include <napi.h>
@@ -34,7 +34,7 @@ class Reader {
   double next();
   Tag tag() { return static_cast<Tag>(static_cast<int>(next())); }
   Tag peek() const;
-  size_t count();  // a list length, checked against what is left
+  size_t count();  // reads a list length and checks it against the remaining size
 
  private:
   const double* at_;
@@ -66,7 +66,7 @@ class Addon {
   size_t write(std::vector<c10::IValue> values);
   size_t flush();
 
-  // Parts of a forward, computed once more on the way back (recompute.cpp).
+  // Callback that recomputes parts of the forward pass in the backward pass (recompute.cpp).
   void on_compute(Napi::Function function) { compute_ = Napi::Persistent(function); }
   void compute(double part);
 
@@ -86,8 +86,8 @@ class Addon {
 
 inline Addon& addon(const Napi::CallbackInfo& info) { return *info.Env().GetInstanceData<Addon>(); }
 
-// The one doorway for native errors: C++ exceptions become JavaScript errors carrying the plain message;
-// src/errors.ts adds the op and the argument shapes.
+// Converts C++ exceptions into JavaScript errors with the plain message. src/errors.ts adds the operator and the
+// argument shapes.
 std::string plain_message(const std::exception& error);
 
 template <Napi::Value (*Body)(const Napi::CallbackInfo&)>

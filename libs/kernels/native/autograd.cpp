@@ -1,4 +1,4 @@
-// Gradients: the engine's two entry points and the per-tensor questions (leaf, requires_grad, grad).
+// Gradients: the two entry points of the engine, and the queries per tensor (leaf, requires_grad, grad).
 #include "addon.h"
 #include "recompute.h"
 
@@ -49,7 +49,7 @@ Napi::Value gradients(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(state.write(std::move(values))));
 }
 
-// set_grad_enabled(on) -> what it was
+// set_grad_enabled(on) -> previous value
 Napi::Value set_grad_enabled(const Napi::CallbackInfo& info) {
   const bool before = c10::GradMode::is_enabled();
   c10::GradMode::set_enabled(info[0].As<Napi::Boolean>().Value());
@@ -70,7 +70,7 @@ Napi::Value set_requires_grad(const Napi::CallbackInfo& info) {
 // grad(handle): the accumulated gradient or null, through the exchange buffer
 Napi::Value grad(const Napi::CallbackInfo& info) {
   const at::Tensor& tensor = tensor_argument(info);
-  const bool may_have = tensor.is_leaf() || tensor.retains_grad();  // asking others prints a warning
+  const bool may_have = tensor.is_leaf() || tensor.retains_grad();  // reading grad of other tensors prints a warning
   std::vector<c10::IValue> values{may_have ? tensor.grad() : at::Tensor()};
   return Napi::Number::New(info.Env(), static_cast<double>(addon(info).write(std::move(values))));
 }

@@ -1,5 +1,5 @@
-// The boxed call: an operator is found by its schema, arguments are converted by the schema's types, and
-// libtorch's dispatcher adds autograd and picks the device. ~3,500 operators come through this one file.
+// Boxed calls: finds an operator by its schema and converts arguments by the schema's types. libtorch's dispatcher adds
+// autograd and selects the device. This file reaches all of about 3,500 operators.
 #include "addon.h"
 
 #include <ATen/core/List.h>
@@ -19,7 +19,7 @@ namespace {
 using c10::IValue;
 using c10::TypeKind;
 
-// Strings stand for the enumerations that schemas carry as int.
+// Strings represent the enumerations that schemas carry as int.
 const std::unordered_map<std::string, int64_t>& enum_values() {
   auto type = [](at::ScalarType t) { return static_cast<int64_t>(t); };
   auto format = [](at::MemoryFormat f) { return static_cast<int64_t>(f); };
@@ -52,8 +52,8 @@ int64_t to_int(double value, const c10::Argument& arg) {
 }
 
 IValue to_number(double value) {
-  // A whole number stays an integer, as in Python, so that `x + 1` keeps an integer tensor's type. Negative
-  // zero, infinities and NaN are floats.
+  // An integer stays an integer, as in Python, so that `x + 1` keeps an integer tensor's dtype. Negative zero,
+  // infinities and NaN are floats.
   if (std::trunc(value) == value && std::abs(value) <= 9007199254740992.0 && !(value == 0 && std::signbit(value)))
     return IValue(static_cast<int64_t>(value));
   return IValue(value);
@@ -121,7 +121,7 @@ class Converter {
     return found->second;
   }
 
-  // One number where a fixed-size list is wanted stands for that many, as in Python (stride: 2).
+  // A single number for a fixed-size list is repeated, as in Python (stride: 2).
   IValue read_list(const c10::TypePtr& element, const c10::Argument& arg) {
     const TypeKind kind = element->kind();
     if (in_.peek() == kNumber && is_int(kind)) {

@@ -1,7 +1,7 @@
-// Parts of a forward that keep nothing for the way back (Chen et al. 2016, arXiv:1604.06174). What autograd would save in
-// a part is counted and let go; the first of it that the backward pass asks for has JavaScript compute the part once
-// more, and what is saved then is what was let go, in the same order. The graph stays that of the forward, so that
-// gradients are added up as ever.
+// Gradient checkpointing (Chen et al. 2016, arXiv:1604.06174; docs/adr/0026). Within a part, tensors that autograd
+// would save are counted and dropped. When the backward pass first needs one, JavaScript recomputes the part, and the
+// tensors saved then replace the dropped ones in the same order. The graph is that of the forward pass, so gradients
+// are summed as usual.
 #include "recompute.h"
 
 #include <c10/core/AutogradState.h>
@@ -30,26 +30,26 @@ struct Part {
   ~Part() { parts--; }
 
   Addon& addon;
-  const double number;             // JavaScript's name for it
+  const double number;             // the part's number in JavaScript
   std::vector<Kind> let_go;
-  std::vector<at::Tensor> again;   // the same, computed once more; each until its node is done
+  std::vector<at::Tensor> again;   // recomputed tensors, each until its node is done
   bool is_computed = false;
-  // as they were: bodies ask for what they saved while autograd is switched off
+  // restores dispatch keys: operators read saved tensors while autograd is disabled
   const c10::impl::LocalDispatchKeySet keys = c10::impl::tls_local_dispatch_key_set();
 };
 
 struct Recording {
-  std::shared_ptr<Part> part;  // null: all is saved as ever
+  std::shared_ptr<Part> part;  // null means that everything is saved
   bool again;
 };
-thread_local std::vector<Recording> recordings;  // the innermost last
+thread_local std::vector<Recording> recordings;  // innermost last
 
 struct Within {
   explicit Within(Recording recording) { recordings.push_back(std::move(recording)); }
   ~Within() { recordings.pop_back(); }
 };
 
-[[noreturn]] void refuse() { throw std::runtime_error("a part of the forward came out otherwise when it was computed once more"); }
+[[noreturn]] void refuse() { throw std::runtime_error("a part of the forward pass gave another result when it was recomputed"); }
 
 void compute(const std::shared_ptr<Part>& part) {
   part->is_computed = true;
@@ -92,7 +92,7 @@ struct Saved : SavedVariableHooks {
   size_t index_ = 0;
 };
 
-// The engine there was, but for what becomes of saved tensors.
+// libtorch's engine with other handling of saved tensors.
 class SavingEngine : public Engine {
  public:
   explicit SavingEngine(Engine& before) : before_(before) {}
@@ -103,7 +103,7 @@ class SavingEngine : public Engine {
   }
 
   static Engine& get() {
-    static Engine& engine = *new SavingEngine(Engine::get_default_engine());  // never deleted, as libtorch's own
+    static Engine& engine = *new SavingEngine(Engine::get_default_engine());  // never deleted, like libtorch's own
     return engine;
   }
 
@@ -120,13 +120,13 @@ void use_engine() {
   (void)done;
 }
 
-// onCompute((number) => void): who computes a part once more
+// onCompute((number) => void): sets the callback that recomputes a part
 Napi::Value on_compute(const Napi::CallbackInfo& info) {
   addon(info).on_compute(info[0].As<Napi::Function>());
   return info.Env().Undefined();
 }
 
-// beginPart(number): until endPart nothing is saved; without a number all is, in whatever part this is
+// beginPart(number): until endPart, tensors are dropped; without a number they are saved, even inside a part
 Napi::Value begin_part(const Napi::CallbackInfo& info) {
   use_engine();
   const bool is_part = info[0].IsNumber();

@@ -1,12 +1,11 @@
-// What the backward pass must do where it may have parts of the forward computed once more.
+// What the backward pass must do if parts of the forward pass may be recomputed.
 #pragma once
 
 #include "addon.h"
 
 namespace graft {
 
-// A device's nodes run in this thread instead of one of their own while it lives, if there are such parts: they may call
-// JavaScript.
+// If there are such parts, runs a device's nodes in this thread during its lifetime, because they may call JavaScript.
 class InThisThread {
  public:
   InThisThread();

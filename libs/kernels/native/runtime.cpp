@@ -1,4 +1,4 @@
-// Threads, the allocator's settings, and what this build is.
+// Threads, allocator settings, and build information.
 #include "addon.h"
 
 #ifdef GRAFT_CUDA_BODIES
@@ -11,7 +11,7 @@
 #include <ATen/detail/CUDAHooksInterface.h>
 #include <torch/version.h>
 
-// libtorch tells what its caching allocator holds, for every device alike, since 2.10
+// since 2.10, libtorch reports its caching allocator's memory for every device in the same way
 #if TORCH_VERSION_MAJOR > 2 || TORCH_VERSION_MINOR >= 10
 #define GRAFT_DEVICE_MEMORY 1
 #include <c10/core/CachingDeviceAllocator.h>
@@ -27,13 +27,12 @@
 namespace graft {
 namespace {
 
-// glibc maps and unmaps every block above 128 kB, so that each temporary is page-faulted in anew. Keeping freed
-// blocks takes a 12-layer LoRA step (SmolLM2's sizes, 1024 tokens, one thread) from 2.59 to 2.16 s of CPU time, its
-// system time from 430 to 10 ms, and leaves the peak where it was (792 MB). Huge pages on top (THP_MEM_ALLOC_ENABLE)
-// gave nothing more and cost 55 MB.
+// glibc maps and unmaps every block above 128 kB, so each temporary causes new page faults. Keeping freed blocks
+// reduces a 12-layer LoRA step (SmolLM2's sizes, 1,024 tokens, one thread) from 2.59 to 2.16 s of CPU time, its system
+// time from 430 to 10 ms, with the same peak (792 MB). Huge pages (THP_MEM_ALLOC_ENABLE) gained nothing and cost 55 MB.
 void keep_freed_memory() {
 #ifdef __GLIBC__
-  constexpr int kLargestThreshold = 32 << 20;  // glibc refuses more
+  constexpr int kLargestThreshold = 32 << 20;  // glibc rejects higher values
   mallopt(M_MMAP_THRESHOLD, kLargestThreshold);
   mallopt(M_TRIM_THRESHOLD, INT_MAX);
   mallopt(M_TOP_PAD, 64 << 20);
@@ -45,7 +44,7 @@ void start_once() {
   std::call_once(once, [] {
     // Training is one synchronous stream: a second pool would only compete for the cores.
     at::set_num_interop_threads(1);
-    // Until the number of threads is set, MKL may take fewer on a busy machine, and sums come out in another order.
+    // Until the number of threads is set, MKL may use fewer on a busy machine, which changes the order of sums.
     at::set_num_threads(at::get_num_threads());
     keep_freed_memory();
   });
@@ -60,7 +59,7 @@ Napi::Value threads(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), at::get_num_threads());
 }
 
-// Gives memory that is kept for reuse back to the system, e.g. after a base model was dropped.
+// Returns cached memory to the system, for example after a base model was unloaded.
 Napi::Value trim(const Napi::CallbackInfo& info) {
 #ifdef __GLIBC__
   malloc_trim(0);
@@ -76,7 +75,8 @@ Napi::Value devices(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), at::hasCUDA() ? at::detail::getCUDAHooks().getNumGPUs() : 0);
 }
 
-// device_memory(index) -> [allocated, peak, free, total] in bytes of a CUDA device, or null where libtorch cannot tell
+// device_memory(index) -> [allocated, peak, free, total] in bytes of a CUDA device, or null if libtorch does not report
+// it
 Napi::Value device_memory(const Napi::CallbackInfo& info) {
 #ifdef GRAFT_DEVICE_MEMORY
   const auto index = static_cast<c10::DeviceIndex>(info[0].As<Napi::Number>().Int32Value());
@@ -94,7 +94,7 @@ Napi::Value device_memory(const Napi::CallbackInfo& info) {
 #endif
 }
 
-// The value of `key=` in libtorch's own description of its build.
+// Value of `key=` in libtorch's description of its build.
 std::string configured(const std::string& key) {
   const std::string config = at::show_config();
   const size_t start = config.find(key + "=");

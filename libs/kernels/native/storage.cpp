@@ -15,7 +15,7 @@
 namespace graft {
 namespace {
 
-// A private, writable map: pages come from the file and are copied only when written.
+// A private, writable map: pages are read from the file and copied only when written.
 class Mapping {
  public:
   Mapping(int fd, size_t size) : size_(size) {
@@ -27,7 +27,8 @@ class Mapping {
   Mapping& operator=(const Mapping&) = delete;
   char* at(size_t offset) const { return static_cast<char*>(address_) + offset; }
   size_t size() const { return size_; }
-  // Pages that lie wholly within are read from the file again when touched. None may have been written to.
+  // Drops pages that lie completely within the range. They are read from the file again when accessed, so they must be
+  // unmodified.
   void let_go(size_t offset, size_t size) const {
     const size_t page = ::sysconf(_SC_PAGESIZE);
     const size_t begin = (offset + page - 1) / page * page, end = (offset + size) / page * page;
@@ -94,8 +95,8 @@ Napi::Value map_file(const Napi::CallbackInfo& info) {
       info.Env(), held, [](Napi::Env, std::shared_ptr<Mapping>* p) { delete p; });
 }
 
-// map_tensor(mapping, offset, shape, scalar type) -> handle. The tensor shares ownership of the map, so it
-// stays valid after unmap() and the file is unmapped with the last of them.
+// map_tensor(mapping, offset, shape, scalar type) -> handle. The tensor shares ownership of the map, so it stays valid
+// after unmap(). The file is unmapped with its last tensor.
 Napi::Value map_tensor(const Napi::CallbackInfo& info) {
   const auto mapping = *info[0].As<Napi::External<std::shared_ptr<Mapping>>>().Data();
   if (!mapping) throw std::runtime_error("the file was closed");
@@ -112,7 +113,7 @@ Napi::Value map_tensor(const Napi::CallbackInfo& info) {
   } else {  // kernels may use aligned loads
     tensor = at::empty(shape, options);
     if (size > 0) std::memcpy(tensor.mutable_data_ptr(), mapping->at(offset), size);
-    mapping->let_go(offset, size);  // the copy is enough
+    mapping->let_go(offset, size);  // the copy suffices
   }
   return Napi::Number::New(info.Env(), addon(info).put(std::move(tensor)));
 }

@@ -1,9 +1,9 @@
 #!/usr/bin/env node
-// Builds build/kernels.node from native/, and build/build.json saying what it was built against. Takes it from the
-// user's cache where any checkout has built the same (cache.mjs). Nothing to do is found out in well under a second, by
-// a hash over the sources and the libtorch.
-// Options: --out DIR (default build/), --force (compiles whatever the cache has); --emulated cuda|tiles: for tests,
-// another addon from the same tree, see emulate().
+// Builds build/kernels.node from native/, and build/build.json, which describes the build. Reuses an addon from the
+// user's cache if any checkout has built the same (cache.mjs). A hash of the sources and of libtorch shows in well
+// under a second whether there is anything to do.
+// Options: --out DIR (default build/), --force (ignores the cache); --emulated cuda|tiles builds another addon from the
+// same tree for tests, see emulate().
 import { createHash } from 'node:crypto';
 import {
   existsSync,
@@ -25,11 +25,11 @@ import { compile, nodeHeaders } from './compile.mjs';
 import { cudaRuntime, ensureLibtorch, hasCuda, identityOf, wantsCuda } from './libtorch.mjs';
 import { ensureNvcc, nvccFlags } from './nvcc.mjs';
 
-const ROOM = fileURLToPath(new URL('..', import.meta.url));
-const ROOT = resolve(ROOM, '../..');
+const PROJECT = fileURLToPath(new URL('..', import.meta.url));
+const ROOT = resolve(PROJECT, '../..');
 
-/** Builds the addon where it is not up to date. @returns {Promise<object>} what build.json holds */
-export async function build({ out = join(ROOM, 'build'), force = false, log = () => {} } = {}) {
+/** Builds the addon if it is not up to date. @returns {Promise<object>} the contents of build.json */
+export async function build({ out = join(PROJECT, 'build'), force = false, log = () => {} } = {}) {
   const stamp = readStamp(join(out, 'build.json'));
   const sources = hashSources(['CMakeLists.txt', 'native', 'scripts']);
   if (!force && stamp && stamp.sources === sources && stillThere(stamp, out)) {
@@ -56,18 +56,18 @@ export async function build({ out = join(ROOM, 'build'), force = false, log = ()
   return info;
 }
 
-/** What is emulated on this processor, and how long it takes to compile beside the kernels. */
+/** Emulators for this processor, with their compile time next to the kernels. */
 const EMULATED = {
   cuda: 'about 10 s',
   tiles: 'about 25 s, and the kernels where those came from the cache',
 };
 
 /**
- * Builds an addon that does on this processor what it has no instructions for, where that is not up to date: CUDA's
- * bodies of the operators (native/cuda/emulated), or all of ours with tiles of AMX (native/ops/emulated).
+ * Builds an addon that emulates missing instructions on this processor, if it is not up to date: the CUDA
+ * implementations of the operators (native/cuda/emulated), or all of ours with AMX tiles (native/ops/emulated).
  * @returns {Promise<string>} its path
  */
-export async function emulate(what, { out = join(ROOM, 'build'), log = () => {} } = {}) {
+export async function emulate(what, { out = join(PROJECT, 'build'), log = () => {} } = {}) {
   if (!Object.hasOwn(EMULATED, what))
     throw new Error(`--emulated takes ${Object.keys(EMULATED).join(' or ')}, got "${what}"`);
   const { key } = await build({ out, log });
@@ -125,14 +125,14 @@ async function buildTarget(target, { libtorch, cuda, key }, { out, force, log, t
 /** Links `libtorch` next to the addon. The addon's RPATH is relative to it, so the same file works in every checkout. */
 function linkLibtorch(out, lib) {
   mkdirSync(out, { recursive: true });
-  // a checkout may be moved with what it holds
+  // relative, because a checkout may be moved
   const target =
     lib.startsWith(`${ROOT}/`) && out.startsWith(`${ROOT}/`) ? relative(out, lib) : lib;
   const link = join(out, 'libtorch');
   try {
     if (readlinkSync(link) === target) return;
   } catch {
-    // not there yet
+    // does not exist yet
   }
   const fresh = `${link}.${process.pid}`;
   symlinkSync(target, fresh);
@@ -143,7 +143,7 @@ function readStamp(path) {
   try {
     return JSON.parse(readFileSync(path, 'utf8'));
   } catch {
-    return null; // never built, or half-written: build
+    return null; // missing or incomplete: build
   }
 }
 
@@ -160,13 +160,13 @@ function hashSources(places) {
   const files = places.flatMap((place) =>
     place.includes('.')
       ? [place]
-      : readdirSync(join(ROOM, place), { recursive: true, withFileTypes: true })
+      : readdirSync(join(PROJECT, place), { recursive: true, withFileTypes: true })
           .filter((entry) => entry.isFile())
-          .map((entry) => relative(ROOM, join(entry.parentPath ?? entry.path, entry.name))),
+          .map((entry) => relative(PROJECT, join(entry.parentPath ?? entry.path, entry.name))),
   );
   const hash = createHash('sha256');
   for (const file of files.sort()) {
-    const bytes = readFileSync(join(ROOM, file));
+    const bytes = readFileSync(join(PROJECT, file));
     hash.update(`${file} ${bytes.length}\n`).update(bytes);
   }
   return hash.digest('hex');
@@ -188,7 +188,7 @@ function ensureCompilers(log) {
   }
 }
 
-/** Of a CUDA libtorch: what the kernels in native/cuda are built with. Nothing where that cannot be. */
+/** Build options of the kernels in native/cuda for a CUDA libtorch; empty if they cannot be built. */
 function cudaOptions(libtorch, log) {
   const runtime = hasCuda(libtorch) ? cudaRuntime(libtorch) : null;
   const nvcc = runtime && ensureNvcc({ major: runtime.major, log });

@@ -23,7 +23,7 @@ import { dirname, isAbsolute, join, resolve } from 'node:path';
 /** Compiled addons take 4 to 20 MB each. */
 const LARGEST_BYTES = 256e6;
 
-/** GRAFT_CACHE, else `graft` in the user's cache directory; null where GRAFT_CACHE=0 switches it off. */
+/** Returns GRAFT_CACHE, or `graft` in the user's cache directory; null if GRAFT_CACHE=0. */
 export function cacheFolder(env = process.env) {
   if (env.GRAFT_CACHE === '0') return null;
   if (env.GRAFT_CACHE) return resolve(env.GRAFT_CACHE);
@@ -31,7 +31,7 @@ export function cacheFolder(env = process.env) {
   return join(xdg && isAbsolute(xdg) ? xdg : join(homedir(), '.cache'), 'graft');
 }
 
-/** The cache's folder, made where it is missing; null where it is off or cannot be written. */
+/** Returns the cache folder, creating it if needed; null if it is disabled or not writable. */
 export function writableCache(log) {
   const folder = cacheFolder();
   if (folder === null) return null;
@@ -48,8 +48,8 @@ export function writableCache(log) {
 }
 
 /**
- * Puts an addon at `to`: from `folder` where a whole one is kept under `key`, else compiled by `make`, which returns the
- * path of what it made. Processes that want the same key wait for the first of them. Without a folder it compiles.
+ * Writes an addon to `to`: from `folder` if it has a complete one under `key`, otherwise compiled by `make`, which
+ * returns the path of its result. Processes with the same key wait for the first one. Without a folder it compiles.
  * @returns {Promise<boolean>} whether it came from the cache
  */
 export async function addonFromCache({ folder, key, to, make, log, largest = LARGEST_BYTES }) {
@@ -91,9 +91,9 @@ function load(folder, key, to, log) {
   }
   replaceFile(to, (path) => writeFileSync(path, bytes, { mode: 0o755 }));
   try {
-    utimesSync(entry, new Date(), new Date()); // what was used last is dropped last
+    utimesSync(entry, new Date(), new Date()); // marks it as used, so that it is evicted last
   } catch {
-    // a cache that another user owns
+    // another user owns the cache
   }
   return true;
 }
@@ -141,8 +141,8 @@ function replaceFile(to, write) {
 }
 
 /**
- * Runs `work` while holding a lock that ends with this process, however it ends: `flock` holds it for a `cat` that reads
- * from us. Without `flock` nothing is locked; then two processes may do the same work, and the last one's result stays.
+ * Runs `work` while holding a lock that ends with this process in any case: `flock` holds it for a `cat` that reads
+ * from us. Without `flock` there is no lock; two processes may then do the same work, and the last result is kept.
  */
 export async function withLock(path, work, { onWait = () => {} } = {}) {
   const holder = spawn('flock', [path, 'sh', '-c', 'echo; exec cat'], {
@@ -150,7 +150,7 @@ export async function withLock(path, work, { onWait = () => {} } = {}) {
   });
   const ended = new Promise((done) => holder.once('error', done).once('exit', done));
   const held = new Promise((done) => holder.stdout.once('data', done));
-  holder.stdin.on('error', () => {}); // it could not be started
+  holder.stdin.on('error', () => {}); // flock could not be started
   const waiting = setTimeout(onWait, 500);
   await Promise.race([held, ended]);
   clearTimeout(waiting);
@@ -162,7 +162,7 @@ export async function withLock(path, work, { onWait = () => {} } = {}) {
   }
 }
 
-/** Makes `to` a second copy of a folder that takes no space of its own where both are on one file system. */
+/** Makes `to` a copy of a folder by hard links, which take no space if both are on one file system. */
 export function linkTree(from, to) {
   const partial = `${to}.partial-${process.pid}`;
   rmSync(partial, { recursive: true, force: true });

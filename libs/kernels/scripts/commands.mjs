@@ -1,4 +1,4 @@
-// Running other programs: what set-up needs of them.
+// Runs other programs for the set-up.
 import { spawn, spawnSync } from 'node:child_process';
 import { createInterface } from 'node:readline';
 
@@ -8,7 +8,8 @@ export function run(
   args,
   { timeout = 60_000, show = false, env = process.env, cwd } = {},
 ) {
-  const stdio = ['ignore', show ? 2 : 'pipe', show ? 2 : 'pipe']; // our stdout is for results: others' output goes to stderr
+  // our stdout is for results, so other programs' output goes to stderr
+  const stdio = ['ignore', show ? 2 : 'pipe', show ? 2 : 'pipe'];
   const done = spawnSync(program, args, {
     encoding: 'utf8',
     timeout,
@@ -29,15 +30,15 @@ export function has(program) {
   return run('sh', ['-c', 'command -v "$0"', program]).ok;
 }
 
-/** How to become root without asking: [] as root, ['sudo','-n'] where that works, null otherwise. */
+/** Returns the command prefix for root without a prompt: [] as root, ['sudo','-n'] if that works, otherwise null. */
 export function rootPrefix() {
   if (process.getuid?.() === 0) return [];
   return has('sudo') && run('sudo', ['-n', 'true'], { timeout: 5000 }).ok ? ['sudo', '-n'] : null;
 }
 
 /**
- * Installs distribution packages with apt-get, saying why first.
- * @throws Error with the command to type where it cannot be done here.
+ * Installs distribution packages with apt-get and logs the reason first.
+ * @throws Error with the command to run, if it cannot be done here
  */
 export function aptInstall(packages, why, log) {
   const prefix = rootPrefix();
@@ -66,7 +67,7 @@ export function aptInstall(packages, why, log) {
   }
 }
 
-/** Runs a program, handing on its output line by line; { ok, out } with both streams in `out`. Never throws. */
+/** Runs a program and passes its output on line by line; { ok, out } with both streams in `out`. Never throws. */
 export function follow(program, args, onLine) {
   return new Promise((resolve) => {
     const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });

@@ -1,4 +1,4 @@
-// Compiles one target of CMakeLists.txt with cmake, saying how far it is.
+// Compiles one target of CMakeLists.txt with cmake and reports progress.
 import { mkdirSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
@@ -7,12 +7,12 @@ import { fileURLToPath } from 'node:url';
 import { withLock } from './cache.mjs';
 import { follow, has, run } from './commands.mjs';
 
-const ROOM = fileURLToPath(new URL('..', import.meta.url));
+const PROJECT = fileURLToPath(new URL('..', import.meta.url));
 const PROGRESS_EVERY_MS = 10_000;
 
 const require = createRequire(import.meta.url);
 
-/** The packages with Node-API's headers: their versions and include folders. */
+/** Versions and include folders of the packages with Node-API's headers. */
 export function nodeHeaders() {
   return [
     ['node-addon-api', '.'],
@@ -23,7 +23,7 @@ export function nodeHeaders() {
   });
 }
 
-/** @returns {Promise<string>} the path of the addon; one process at a time uses the tree */
+/** @returns {Promise<string>} the path of the addon; only one process at a time uses the tree */
 export async function compile(target, { libtorch, cuda, out, log }) {
   mkdirSync(out, { recursive: true });
   const tree = join(out, 'cmake');
@@ -52,10 +52,10 @@ function configure(tree, { libtorch, cuda }) {
   if (has('ccache')) options.CMAKE_CXX_COMPILER_LAUNCHER = 'ccache';
   const flags = Object.entries(options).map(([key, value]) => `-D${key}=${value}`);
   const generator = has('ninja') ? 'Ninja' : 'Unix Makefiles';
-  const args = ['-S', ROOM, '-B', tree, '-G', generator, ...flags];
+  const args = ['-S', PROJECT, '-B', tree, '-G', generator, ...flags];
   let configured = run('cmake', args, { timeout: 600_000 });
   if (!configured.ok) {
-    rmSync(tree, { recursive: true, force: true }); // a tree of another generator or place
+    rmSync(tree, { recursive: true, force: true }); // a tree with another generator or location
     configured = run('cmake', args, { timeout: 600_000 });
   }
   if (!configured.ok)
@@ -76,7 +76,7 @@ async function make(tree, target, log) {
   if (!made.ok) throw new Error(`the kernels did not compile:\n${made.out}`);
 }
 
-/** What a line of ninja's (`[3/28] …`) or make's (`[ 12%] …`) says of the progress; null of others. */
+/** Progress from a line of ninja (`[3/28] …`) or make (`[ 12%] …`); null for other lines. */
 export function progressOf(line) {
   const [, done, total, percent] = /^\[\s*(?:(\d+)\/(\d+)|(\d+)%)\]/.exec(line) ?? [];
   if (percent !== undefined) return `${percent} % compiled`;

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// Finds libtorch, or fetches it. As a script: prints {include, lib, version, source} as JSON; --find fetches nothing.
+// Finds or fetches libtorch. As a script, it prints {include, lib, version, source} as JSON; --find does not fetch.
 import { existsSync, readFileSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -15,14 +15,12 @@ import {
 } from './wheel.mjs';
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
-/** This checkout's own copy of a fetched libtorch, which the shared cache only saves fetching. */
+/** This checkout's copy of a fetched libtorch. The shared cache only saves the download. */
 const OWN = join(ROOT, '.cache/libtorch');
 const OWN_CUDA = join(ROOT, '.cache/libtorch-cuda');
 const OLDEST = '2.6';
 
-/**
- * Whether libtorch has to be a CUDA build: GRAFT_CUDA=1 or 0 says so, else whether the NVIDIA driver sees a GPU here.
- */
+/** Whether libtorch must be a CUDA build: as GRAFT_CUDA (1 or 0) states, otherwise if the NVIDIA driver finds a GPU. */
 export function wantsCuda() {
   const asked = process.env.GRAFT_CUDA;
   if (asked === '0' || asked === '1') return asked === '1';
@@ -32,10 +30,10 @@ export function wantsCuda() {
 }
 
 /**
- * The libtorch to build against, in this order: LIBTORCH, an installed Python torch, an earlier fetched copy, the
- * system package. Null when there is none. Where CUDA is wanted, only a CUDA build counts (LIBTORCH is taken as it is).
+ * Returns the libtorch to build against, in this order: LIBTORCH, an installed Python torch, a fetched copy, the system
+ * package; null if there is none. If CUDA is required, only a CUDA build counts (LIBTORCH is not checked).
  * @returns {{include: string[], lib: string, version: string, source: string} | null}
- * @throws Error when LIBTORCH is set and there is nothing usable.
+ * @throws Error if LIBTORCH is set but not usable
  */
 export function findLibtorch({ log = () => {} } = {}) {
   if (process.env.LIBTORCH) {
@@ -51,8 +49,8 @@ export function findLibtorch({ log = () => {} } = {}) {
 }
 
 /**
- * Like findLibtorch, fetching one where there is none: PyTorch's CPU wheel, else the CPU wheel pip knows, else the
- * distribution's libtorch-dev. Says what it does before it does it, and never asks.
+ * Returns findLibtorch()'s result, fetching libtorch if there is none: PyTorch's CPU wheel, the CPU wheel that pip
+ * finds, or the distribution's libtorch-dev. Logs each step before it starts, and never prompts.
  */
 export async function ensureLibtorch({ log = () => {} } = {}) {
   const found = findLibtorch({ log });
@@ -61,8 +59,8 @@ export async function ensureLibtorch({ log = () => {} } = {}) {
   log('libtorch (the tensor library) is not installed: looking for a CPU build');
   const fetched = await own(OWN, 'libtorch', log, fetchCpu);
   if (fetched) return inFolder(OWN, 'fetched');
-  // libtorch-dev alone may come with the reference BLAS, which is 10 times slower; of the OpenBLAS builds the OpenMP
-  // one shares libtorch's threads (with the pthread one a step took 7 times the CPU time)
+  // libtorch-dev alone may install the reference BLAS, which is 10 times slower. Of the OpenBLAS builds, the OpenMP one
+  // shares libtorch's threads; with the pthread one, a step took 7 times the CPU time.
   const packages = ['libtorch-dev', 'libopenblas0-openmp'];
   aptInstall(packages, 'no wheel available; using the libtorch of the distribution', log);
   const system = inSystem();
@@ -72,7 +70,7 @@ export async function ensureLibtorch({ log = () => {} } = {}) {
   );
 }
 
-/** Fetches a CPU build into `folder`; whether there is one there now. */
+/** Fetches a CPU build into `folder`. Returns whether `folder` has one now. */
 async function fetchCpu(folder, log) {
   for (const look of [onPytorchIndex, throughPip]) {
     const wheel = await look(log);
@@ -107,8 +105,8 @@ async function ensureCuda(log) {
 }
 
 /**
- * Gives this checkout its own copy of a libtorch: hard links to the one in the shared cache, which is fetched first
- * where it is missing. Without a cache it is fetched into the checkout.
+ * Gives this checkout its own copy of a libtorch: hard links to the shared cache, which fetches it first if needed.
+ * Without a cache, it is fetched into the checkout.
  */
 async function own(folder, name, log, fetch) {
   const cache = writableCache(log);
@@ -117,7 +115,7 @@ async function own(folder, name, log, fetch) {
   return withLock(
     `${shared}.lock`,
     async () => {
-      // it is renamed into place when it is whole
+      // a complete download is renamed into place
       if (existsSync(shared)) log(`using the libtorch ${VERSION} in ${shared}`);
       else if (!(await fetch(shared, log))) return false;
       linkTree(shared, folder);
@@ -131,7 +129,7 @@ async function own(folder, name, log, fetch) {
 export const hasCuda = ({ lib }) => existsSync(join(lib, 'libtorch_cuda.so'));
 
 /**
- * The CUDA runtime that a CUDA libtorch loads: beside it, or in NVIDIA's wheels. Null where it is not found.
+ * Finds the CUDA runtime of a CUDA libtorch: next to it, or in NVIDIA's wheels; null if there is none.
  * @returns {{path: string, major: number} | null}
  */
 export function cudaRuntime({ lib }) {
@@ -147,7 +145,9 @@ export function cudaRuntime({ lib }) {
   return null;
 }
 
-/** Tells two libtorch builds apart wherever they lie: version, and names and sizes of what the addon links. */
+/**
+ * Identifies a libtorch build independent of its location, by its version and the names and sizes of the linked files.
+ */
 export function identityOf({ lib, version }) {
   const parts = [version];
   for (const folder of [lib, join(lib, '../../torch.libs')]) {
@@ -181,7 +181,7 @@ function inSystem() {
   return null;
 }
 
-// The newest Python first: `python3` is what the user's shell means.
+// The user's `python3` first, then the newest version.
 function inPython(log) {
   const program =
     "import importlib.util as u; s = u.find_spec('torch'); print(s.submodule_search_locations[0] if s else '')";

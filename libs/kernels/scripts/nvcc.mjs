@@ -1,7 +1,7 @@
 #!/usr/bin/env node
-// Finds NVIDIA's compiler, or fetches it from PyPI, for the kernels in native/cuda. It needs no GPU.
-// As a script: compiles them all into the folder that is named and prints JSON: what ptxas said of each kernel, for each
-// architecture, and with which nvcc; null where there is none, and with GRAFT_FETCH_NVCC=1 none could be fetched.
+// Finds NVIDIA's compiler, or fetches it from PyPI, for the kernels in native/cuda. No GPU is needed.
+// As a script, it compiles all kernels into the given folder and prints JSON: ptxas' report for each kernel and
+// architecture, and the nvcc used. It prints null if there is no nvcc, or if GRAFT_FETCH_NVCC=1 could not fetch one.
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -11,16 +11,16 @@ import { has, run } from './commands.mjs';
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 const SOURCES = fileURLToPath(new URL('../native/cuda/', import.meta.url));
 const CACHE = join(cacheFolder() ?? join(ROOT, '.cache'), 'nvcc');
-/** The CUDA that the libtorch we fetch is built for. */
+/** CUDA version of the libtorch that we fetch. */
 const MAJOR = 13;
-// the compiler's wheel names its parts without a version, which must be its own
+// the compiler's wheel depends on its parts without a version, but needs its own
 const PARTS = ['cuda-nvcc', 'nvvm', 'cuda-crt', 'cuda-runtime'];
 const VERSION = '13.0.88';
-/** Of compute capability 8.0 (which 8.6 and 8.9 run), 9.0 and 12.0. Others compile the first one's PTX when they start. */
+/** Compute capability 8.0 (also runs on 8.6 and 8.9), 9.0 and 12.0. Other GPUs compile the first one's PTX at start. */
 const ARCHITECTURES = [80, 90, 120];
 
 /**
- * CUDA_HOME's nvcc, that on PATH or an earlier fetched one, of this major version.
+ * Finds an nvcc of this major version: in CUDA_HOME, on PATH, or a fetched one.
  * @returns {{path: string, home: string, version: string, architectures: number[]} | null}
  */
 export function findNvcc({ major = MAJOR, log = () => {} } = {}) {
@@ -34,7 +34,7 @@ export function findNvcc({ major = MAJOR, log = () => {} } = {}) {
   return null;
 }
 
-/** Like findNvcc, fetching it with pip where there is none; null where that fails. */
+/** Returns findNvcc()'s result, fetching it with pip if there is none; null if that fails. */
 export function ensureNvcc({ major = MAJOR, log = () => {} } = {}) {
   const found = findNvcc({ major, log });
   if (found || major !== MAJOR) return found;
@@ -49,14 +49,14 @@ export function ensureNvcc({ major = MAJOR, log = () => {} } = {}) {
   return findNvcc({ major, log });
 }
 
-/** Puts a fetched nvcc in its place, unless another process was faster: that one may be compiling with it by now. */
+/** Moves a fetched nvcc into place, unless another process was faster and may already be using its own. */
 export function keepFetched(partial, folder) {
   for (const isLast of [false, true]) {
     if (existsSync(fetchedPath(folder))) return;
     try {
       return renameSync(partial, folder);
     } catch (error) {
-      // what stands there is another's, whole by now, or what an older build has left
+      // the folder is another process's complete copy, or a leftover of an older build
       if (isLast || !['ENOTEMPTY', 'EEXIST', 'ENOTDIR'].includes(error.code)) throw error;
       if (!existsSync(fetchedPath(folder))) rmSync(folder, { recursive: true, force: true });
     }
@@ -69,7 +69,7 @@ function inspect(path) {
   const said = run(path, ['--version']);
   const version = /release (\d+\.\d+)/.exec(said.out)?.[1];
   if (!said.ok || !version) return null;
-  // it may be a script that calls another
+  // nvcc may be a script that calls another one
   const top = /^#\$ TOP=(.+)$/m.exec(run(path, ['--dryrun', '-x', 'cu', '/dev/null']).err)?.[1];
   if (!top) return null;
   const known = run(path, ['--list-gpu-arch']).out;
@@ -79,7 +79,7 @@ function inspect(path) {
   return { path, home: resolve(top), version, architectures };
 }
 
-/** How it compiles our kernels. */
+/** Compiler flags of our kernels. */
 export const nvccFlags = ({ architectures }) => [
   ...['-std=c++20', '-O3', '-Xcompiler=-fPIC,-fvisibility=hidden'],
   ...architectures.map((each) => `-gencode=arch=compute_${each},code=sm_${each}`),

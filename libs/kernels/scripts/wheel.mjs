@@ -1,6 +1,6 @@
-// A torch wheel holds libtorch: torch/lib/*.so and torch/include. This finds one (a CPU build of sane size, or a CUDA
-// build with the NVIDIA libraries that it links), downloads it, and unpacks those parts, checked against the wheel's own
-// RECORD. No Python runs but pip.
+// A torch wheel contains libtorch: torch/lib/*.so and torch/include. This module finds a wheel (a CPU build, or a CUDA
+// build with the NVIDIA libraries that it links), downloads it, and unpacks those parts, checked against the wheel's
+// RECORD. The only Python program used is pip.
 import { createHash } from 'node:crypto';
 import {
   createWriteStream,
@@ -20,10 +20,10 @@ import { openZip } from './zip.mjs';
 
 export const VERSION = '2.13.0';
 const CPU_INDEX = 'https://download.pytorch.org/whl/cpu/torch/';
-const LARGEST_MB = 400; // a CPU wheel has 100-250 MB; a CUDA one 500 and up, and needs GBs beside it
+const LARGEST_MB = 400; // a CPU wheel has 100 to 250 MB; a CUDA wheel has 500 MB or more, and needs GBs of other wheels
 const ARCH = { x64: 'x86_64', arm64: 'aarch64' }[process.arch];
 
-/** The wheel on PyTorch's own CPU index: { url, sha256, from } or null when it does not answer within 5 s. */
+/** Finds the wheel on PyTorch's CPU index: { url, sha256, from }, or null if it does not respond within 5 s. */
 export async function onPytorchIndex(log) {
   try {
     const answer = await fetch(CPU_INDEX, { signal: AbortSignal.timeout(5000) });
@@ -49,10 +49,10 @@ export async function onPytorchIndex(log) {
   }
 }
 
-/** What pip would bring, without bringing it: { url, sha256, from } of a CPU wheel of sane size, or null. */
+/** Finds the CPU wheel that pip would download: { url, sha256, from }, or null if pip finds none of plausible size. */
 export async function throughPip(log) {
   for (const pip of pips()) {
-    // the Python version does not matter for libtorch: besides pip's own, ask for one that many mirrors have
+    // libtorch does not depend on the Python version; try pip's own, then one that many mirrors have
     for (const version of [[], ['--python-version', '3.11'], ['--python-version', '3.12']]) {
       const found = askPip(pip, version)?.[0];
       if (!found) continue;
@@ -69,13 +69,14 @@ export async function throughPip(log) {
   return null;
 }
 
-/** What pip would bring for a CUDA build: torch and the NVIDIA libraries beside it, or null. */
+/** Finds the wheels of a CUDA build that pip would download: torch and NVIDIA's libraries, or null. */
 export async function cudaThroughPip(log) {
   for (const pip of pips()) {
     for (const version of [[], ['--python-version', '3.12'], ['--python-version', '3.11']]) {
       const found = askPip(pip, version, { dependencies: true });
       const wheels = found?.filter(({ name }) => /^(torch|nvidia-.+)$/.test(name)) ?? [];
-      if (!wheels.some(({ name }) => name.startsWith('nvidia-'))) continue; // a CPU build links none
+      // a CPU build, which links no NVIDIA library
+      if (!wheels.some(({ name }) => name.startsWith('nvidia-'))) continue;
       const sizes = await Promise.all(wheels.map(({ url }) => sizeOf(url)));
       const megabytes = Math.round(sizes.reduce((a, b) => a + b, 0) / 1e6);
       return {
@@ -103,7 +104,7 @@ function pips() {
   });
 }
 
-/** What pip would install, torch first: name, url and sha256 of each. */
+/** Lists the wheels that pip would install, torch first: name, url and sha256. */
 function askPip([program, ...rest], version, { dependencies = false } = {}) {
   const args = [
     'install',
@@ -123,7 +124,7 @@ function askPip([program, ...rest], version, { dependencies = false } = {}) {
       sha256: info.archive_info?.hashes?.sha256,
     }));
   } catch {
-    return null; // a pip before 22.2 knows no report
+    return null; // pip before 22.2 has no --report
   }
 }
 
@@ -137,13 +138,13 @@ async function sizeOf(url) {
   }
 }
 
-/** Downloads a CPU wheel (a local one is used where it lies), unpacks libtorch into `folder`. */
+/** Downloads a CPU wheel (a local file is used in place) and unpacks libtorch into `folder`. */
 export const unpackWheel = (wheel, folder, log) =>
   unpackWheels([wheel], folder, log, (name) =>
     LIBTORCH.test(name) ? name.replace(/^torch\//, '') : null,
   );
 
-/** The same of torch and NVIDIA's wheels, which find each other as `folder/torch/lib` and `folder/nvidia/…/lib`. */
+/** Unpacks torch and NVIDIA's wheels, which find each other as `folder/torch/lib` and `folder/nvidia/…/lib`. */
 export const unpackCudaWheels = (wheels, folder, log) =>
   unpackWheels(wheels, folder, log, (name) =>
     LIBTORCH.test(name) || NVIDIA_LIBRARY.test(name) ? name : null,
@@ -187,7 +188,7 @@ async function download(url, path, log) {
 }
 
 function verify(wheel, sha256) {
-  if (!sha256) return; // the RECORD check below still finds damage
+  if (!sha256) return; // the RECORD check below still detects damage
   const got = createHash('sha256').update(readFileSync(wheel)).digest('hex');
   if (got !== sha256) throw new Error(`${wheel} has sha256 ${got}, expected ${sha256}`);
 }

@@ -1,4 +1,4 @@
-// Reads a zip file without a tool for it: enough of the format for wheels (stored and deflated entries, zip64).
+// Reads zip files without an external tool: stored and deflated entries, and zip64, as wheels need.
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { inflateRawSync } from 'node:zlib';
 
@@ -76,7 +76,7 @@ function readDirectory(at, fileSize, path) {
   return entries;
 }
 
-// zip64: sizes that do not fit 32 bits stand in an extra field, in this order
+// zip64: sizes that do not fit into 32 bits are in an extra field, in this order
 function widen(entry, extra) {
   for (let p = 0; p + 4 <= extra.length; p += 4 + extra.readUInt16LE(p + 2)) {
     if (extra.readUInt16LE(p) !== 1) continue;

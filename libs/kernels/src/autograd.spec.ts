@@ -49,7 +49,7 @@ describe('backward', () => {
     });
   });
 
-  it('takes a gradient for outputs of several elements', () => {
+  it('accepts a gradient for outputs of several elements', () => {
     tidy(() => {
       const x = leaf([1, 2], [2]);
       mul(x, x).backward(tensor([10, 100], [2]));
@@ -61,7 +61,7 @@ describe('backward', () => {
     });
   });
 
-  it('runs several outputs at once', () => {
+  it('accepts several outputs', () => {
     tidy(() => {
       const x = leaf([2], [1]);
       backward([mul(x, x), mul(x, 3)], [tensor([1], [1]), tensor([2], [1])]);
@@ -70,7 +70,7 @@ describe('backward', () => {
     });
   });
 
-  it('says so when there is nothing to differentiate, or the graph is gone', () => {
+  it('throws if there is nothing to differentiate or the graph was freed', () => {
     tidy(() => {
       expect(() => zeros([1]).backward()).toThrow('does not require grad');
       const y = sum(mul(leaf([1], [1]), leaf([2], [1])));
@@ -128,7 +128,7 @@ describe('grad', () => {
     });
   });
 
-  it('takes gradients of the outputs', () => {
+  it('accepts gradients of the outputs', () => {
     tidy(() => {
       const x = leaf([1, 2], [2]);
       expectNear(grad([mul(x, x)], [x], [tensor([1, 10], [2])])[0] as Tensor, [2, 40]);

@@ -13,7 +13,7 @@ export const isGradEnabled = (): boolean => recording;
 /** Runs `fn` without recording for autograd. `fn` must be synchronous. */
 export const noGrad = <T>(fn: () => T): T => withGrad(false, fn);
 
-/** Internal: runs `fn` with operations recorded, or not. */
+/** Internal: runs `fn` with recording enabled or disabled. */
 export function withGrad<T>(on: boolean, fn: () => T): T {
   const before = native().setGradEnabled(on);
   const outside = recording;
@@ -41,8 +41,8 @@ export function backward(outputs: readonly Tensor[], grads: readonly (Tensor | n
 }
 
 /**
- * Gradients of `outputs` with respect to `inputs` (torch.autograd.grad), null for inputs that the outputs do
- * not depend on. Nothing accumulates in `.grad`; the graph is freed.
+ * Gradients of `outputs` with respect to `inputs` (torch.autograd.grad); null for inputs that the outputs do not depend
+ * on. Does not accumulate in `.grad`, and frees the graph.
  */
 export function grad(
   outputs: readonly Tensor[],

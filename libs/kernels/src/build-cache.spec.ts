@@ -1,4 +1,4 @@
-/** The cache of compiled addons (scripts/cache.mjs), with files in place of what a compiler makes. */
+/** Cache of compiled addons (scripts/cache.mjs), tested with plain files. */
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import {
@@ -35,23 +35,23 @@ const { addonFromCache, cacheFolder, linkTree, withLock } = (await import(SCRIPT
   withLock<T>(path: string, work: () => Promise<T>, how?: { onWait?: () => void }): Promise<T>;
 };
 
-let room: string;
+let directory: string;
 let folder: string;
 let said: string[];
 beforeEach(() => {
-  room = mkdtempSync(join(tmpdir(), 'graft-build-cache-'));
-  folder = join(room, 'cache/kernels');
+  directory = mkdtempSync(join(tmpdir(), 'graft-build-cache-'));
+  folder = join(directory, 'cache/kernels');
   said = [];
 });
-afterEach(() => rmSync(room, { recursive: true }));
+afterEach(() => rmSync(directory, { recursive: true }));
 
-/** Builds in a checkout whose compiler makes a file with `text`. @returns what the checkout has, and whether it compiled */
+/** Builds in a checkout whose compiler writes `text`. @returns the checkout's file, and whether it compiled */
 async function buildIn(checkout: string, key: string, text: string, more: Partial<Order> = {}) {
-  const to = join(room, checkout, 'build/kernels.node');
+  const to = join(directory, checkout, 'build/kernels.node');
   let compiled = 0;
   const make = (): Promise<string> => {
     compiled++;
-    const made = join(room, `${checkout}-made`);
+    const made = join(directory, `${checkout}-made`);
     writeFileSync(made, text);
     return Promise.resolve(made);
   };
@@ -66,20 +66,20 @@ const entries = (): string[] => readdirSync(folder).filter((name) => !name.endsW
 describe('compiled addons', () => {
   it('are shared by checkouts, and outlive the one that compiled them', async () => {
     expect(await buildIn('one', 'k1', 'addon')).toMatchObject({ has: 'addon', compiled: 1 });
-    rmSync(join(room, 'one'), { recursive: true });
+    rmSync(join(directory, 'one'), { recursive: true });
     expect(await buildIn('two', 'k1', 'never')).toEqual({ has: 'addon', compiled: 0, mode: 0o755 });
   });
 
-  it('are compiled again for another key', async () => {
+  it('are recompiled for another key', async () => {
     await buildIn('one', 'k1', 'before');
     expect(await buildIn('one', 'k2', 'after')).toMatchObject({ has: 'after', compiled: 1 });
     expect(await buildIn('one', 'k1', 'never')).toMatchObject({ has: 'before', compiled: 0 });
   });
 
-  it('are compiled without a cache, which leaves nothing behind', async () => {
+  it('are compiled without a cache, leaving no files', async () => {
     expect(await buildIn('one', 'k1', 'a', { folder: null })).toMatchObject({ compiled: 1 });
     expect(await buildIn('two', 'k1', 'b', { folder: null })).toMatchObject({ has: 'b' });
-    expect(existsSync(join(room, 'cache'))).toBe(false);
+    expect(existsSync(join(directory, 'cache'))).toBe(false);
   });
 
   it.each([
@@ -94,7 +94,7 @@ describe('compiled addons', () => {
     expect(await buildIn('three', 'k1', 'never')).toMatchObject({ has: 'again', compiled: 0 });
   });
 
-  it('are dropped beyond a size, those first that were not used for longest', async () => {
+  it('are evicted beyond a size, least recently used first', async () => {
     const ago = (key: string, hours: number): void => {
       const then = new Date(Date.now() - hours * 3_600_000);
       utimesSync(join(folder, key), then, then);
@@ -112,25 +112,25 @@ describe('compiled addons', () => {
     expect(entries()).toEqual(['k4']);
   });
 
-  it('are compiled once by two processes that want the same', async () => {
+  it('are compiled once if two processes need the same one', async () => {
     const program = `
       const { addonFromCache } = await import(${JSON.stringify(SCRIPT)});
       const { appendFileSync, existsSync, writeFileSync } = await import('node:fs');
       const { setTimeout: sleep } = await import('node:timers/promises');
-      const [room, name] = process.argv.slice(1);
+      const [directory, name] = process.argv.slice(1);
       await addonFromCache({
-        folder: room + '/cache/kernels', key: 'k1', to: room + '/' + name + '/kernels.node',
+        folder: directory + '/cache/kernels', key: 'k1', to: directory + '/' + name + '/kernels.node',
         async make() {
-          appendFileSync(room + '/compiled', name);
+          appendFileSync(directory + '/compiled', name);
           process.stdout.write('compiling ');
-          while (!existsSync(room + '/go')) await sleep(5);
-          writeFileSync(room + '/made', 'addon');
-          return room + '/made';
+          while (!existsSync(directory + '/go')) await sleep(5);
+          writeFileSync(directory + '/made', 'addon');
+          return directory + '/made';
         },
         log: (line) => process.stdout.write(line),
       });`;
     const start = (name: string) => {
-      const args = ['--input-type=module', '-e', program, room, name];
+      const args = ['--input-type=module', '-e', program, directory, name];
       return spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
     };
     const first = start('one');
@@ -139,19 +139,19 @@ describe('compiled addons', () => {
     const [line] = (await once(second.stdout, 'data')) as [Buffer];
     expect(line.toString()).toContain('waiting');
     const ends = [once(first, 'exit'), once(second, 'exit')];
-    writeFileSync(join(room, 'go'), '');
+    writeFileSync(join(directory, 'go'), '');
     expect(await Promise.all(ends)).toEqual([
       [0, null],
       [0, null],
     ]);
-    expect(readFileSync(join(room, 'compiled'), 'utf8')).toBe('one');
+    expect(readFileSync(join(directory, 'compiled'), 'utf8')).toBe('one');
     for (const name of ['one', 'two'])
-      expect(readFileSync(join(room, name, 'kernels.node'), 'utf8')).toBe('addon');
+      expect(readFileSync(join(directory, name, 'kernels.node'), 'utf8')).toBe('addon');
   });
 });
 
-it('a lock ends with the process that holds it, however that ends', async () => {
-  const lock = join(room, 'lock');
+it('a lock ends with its process in any case', async () => {
+  const lock = join(directory, 'lock');
   const program = `
     const { withLock } = await import(${JSON.stringify(SCRIPT)});
     await withLock(${JSON.stringify(lock)}, () => new Promise(() => { process.stdout.write('held'); setInterval(() => {}, 1000); }));`;
@@ -169,7 +169,7 @@ it('a lock ends with the process that holds it, however that ends', async () => 
   await withLock(lock, () => Promise.resolve());
 });
 
-it('is in GRAFT_CACHE, else in the user’s cache directory; GRAFT_CACHE=0 switches it off', () => {
+it('is in GRAFT_CACHE or the user’s cache directory; GRAFT_CACHE=0 disables it', () => {
   expect(cacheFolder({ GRAFT_CACHE: '/a/b', XDG_CACHE_HOME: '/x' })).toBe('/a/b');
   expect(cacheFolder({ XDG_CACHE_HOME: '/x' })).toBe('/x/graft');
   expect(cacheFolder({ XDG_CACHE_HOME: 'not/absolute' })).toMatch(/^\/.*\/\.cache\/graft$/);
@@ -178,7 +178,10 @@ it('is in GRAFT_CACHE, else in the user’s cache directory; GRAFT_CACHE=0 switc
 });
 
 it('a checkout’s libtorch stays when the shared one is deleted', () => {
-  const [shared, own] = [join(room, 'libtorch-1'), join(room, 'checkout/.cache/libtorch')];
+  const [shared, own] = [
+    join(directory, 'libtorch-1'),
+    join(directory, 'checkout/.cache/libtorch'),
+  ];
   mkdirSync(join(shared, 'lib'), { recursive: true });
   writeFileSync(join(shared, 'lib/libc10.so'), 'library');
   mkdirSync(own, { recursive: true });

@@ -1,6 +1,6 @@
 /**
- * The way to every operator: its name is a schema's (`aten::linear`, `aten::add.Tensor`, `graft::dropout`),
- * its arguments are in the schema's order, `undefined` stands for a default.
+ * Calls any operator. Its name is a schema's (`aten::linear`, `aten::add.Tensor`, `graft::dropout`), its arguments
+ * follow the schema's order, and `undefined` means the default.
  */
 import { KernelError, reason } from './errors.js';
 import * as tag from './exchange.js';
@@ -13,7 +13,7 @@ export type Argument = Tensor | number | boolean | string | null | undefined | r
 
 const indices = new Map<string, OpIndex>();
 
-/** Runs an operator and returns what its schema returns: a tensor, a number, a list, or an array of several. */
+/** Runs an operator and returns its result: a tensor, a number, a list, or an array of several. */
 export function call(op: string, ...args: Argument[]): unknown {
   const data = settle(invoke(op, args, false));
   const cursor = { at: 1 };
@@ -49,7 +49,7 @@ function invoke(op: string, args: readonly Argument[], discard: boolean): number
       indices.set(op, index);
     }
     let at = 0;
-    buffer(); // results need it where there are no arguments
+    buffer(); // results need it even without arguments
     for (const arg of args) at = write(arg, at);
     return addon.call(index, args.length, discard);
   } catch (error) {
@@ -58,7 +58,7 @@ function invoke(op: string, args: readonly Argument[], discard: boolean): number
   }
 }
 
-/** Writes one argument at `at`, returns where the next one goes. */
+/** Writes one argument at `at` and returns the position of the next one. */
 export function write(arg: Argument, at: number): number {
   let data = buffer(at + 2);
   if (arg instanceof Tensor) {

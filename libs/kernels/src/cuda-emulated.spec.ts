@@ -1,6 +1,6 @@
 /**
- * The emulator of CUDA: that it finds faults, and one operator's bodies on it. The other operators' bodies run in the tier
- * `all` (onEachBody in test/own-kernel.ts).
+ * The CUDA emulator detects faults, and one operator runs on it. The other operators run on it in the tier `all`
+ * (onEachBody in test/own-kernel.ts).
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import * as k from './index.js';
@@ -22,7 +22,7 @@ describe.skipIf(process.env['GRAFT_KERNELS'])('CUDA, emulated', () => {
     expect(emulated.isWrong(true)).toBe(false);
   });
 
-  it.each(['f32', 'bf16'] as const)('runs the bodies of an operator, in %s', (dtype) => {
+  it.each(['f32', 'bf16'] as const)('runs the CUDA code of an operator, in %s', (dtype) => {
     emulated.use(true);
     restart(0);
     const before = emulated.launches();

@@ -1,6 +1,6 @@
 /**
- * The kernels for CUDA devices, compiled for the cards themselves; no card is needed. What they compute is seen without
- * one, too: `onEachBody` (test/own-kernel.ts). That they run on a card is not.
+ * Compiles the CUDA kernels for GPUs, without needing one. `onEachBody` (test/own-kernel.ts) tests their results
+ * without a GPU. Nothing shows that they run on one.
  */
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
@@ -39,6 +39,6 @@ it('nvcc compiles every kernel for every architecture', { timeout: 1_800_000 }, 
   const sources = readdirSync(fileURLToPath(new URL('../native/cuda/', import.meta.url)));
   const files = sources.filter((name) => name.endsWith('.cu')).sort();
   expect([...new Set(kernels.map(({ file }) => file))].sort()).toEqual(files);
-  // attention's sums stay in registers; 12 bytes are the most that was seen
+  // attention's sums stay in registers; the largest spill measured is 12 bytes
   for (const { spilled, kernel } of kernels) expect(spilled, kernel).toBeLessThan(64);
 });

@@ -21,7 +21,7 @@ describe('the process’s device', () => {
     expect(deviceMemory()).toBeNull();
   });
 
-  it('refuses a device that is not there', () => {
+  it('rejects a missing device', () => {
     const none = native().devices();
     expect(() => setDevice(`cuda:${none}`)).toThrow(
       native().build().cuda
@@ -32,7 +32,7 @@ describe('the process’s device', () => {
     expect(device()).toBe('cpu');
   });
 
-  it('is where everything lies that is made from then on', () => {
+  it('applies to all tensors created afterwards', () => {
     setDevice('meta');
     tidy(() => {
       const made = [
@@ -51,7 +51,7 @@ describe('the process’s device', () => {
     });
   });
 
-  it('mixes with no other: what was left on the CPU is found out', () => {
+  it('rejects tensors that were left on the CPU', () => {
     tidy(() => {
       const left = tensor([1, 2], [2]);
       setDevice('meta');

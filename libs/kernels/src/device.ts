@@ -1,21 +1,21 @@
 /**
- * The device of this process. One process holds one base on one device, so whatever it makes lies there: no model, no
- * method and no loop passes a device on.
+ * Device of this process. A process holds one base model on one device, so all its tensors are on that device, and no
+ * other code passes a device on.
  */
 import { KernelError } from './errors.js';
 import { native } from './native.js';
 import { anonymousBytes, memory } from './runtime.js';
 import type { Device } from './tensor.js';
 
-// Hangs on the addon's exports like the exchange buffer, so that two copies of this module agree on it.
+// Stored on the addon's exports like the exchange buffer, so that two copies of this module share it.
 const host = (): { device?: Device } => native() as { device?: Device };
 
-/** Where new tensors lie: `cpu` unless `setDevice` was called. */
+/** Device of new tensors: `cpu` unless `setDevice` was called. */
 export const device = (): Device => host().device ?? 'cpu';
 
 /**
- * Puts everything that is made from now on there; call it before anything is made.
- * @throws KernelError when this machine, or this build of libtorch, has no such device
+ * Sets the device of all new tensors. Call it before any tensor is created.
+ * @throws KernelError if this machine, or this build of libtorch, does not have the device
  */
 export function setDevice(wanted: string): void {
   const index = /^cuda:(\d+)$/.exec(wanted)?.[1];
@@ -32,14 +32,14 @@ export function setDevice(wanted: string): void {
 }
 
 export interface DeviceMemory {
-  /** What libtorch's allocator holds for this process, now and at its peak. */
+  /** Memory allocated by libtorch for this process, now and at its peak. */
   readonly heldBytes: number;
   readonly peakBytes: number;
   readonly freeBytes: number;
   readonly totalBytes: number;
 }
 
-/** Memory of the CUDA device that this process is on; null on the CPU, and where libtorch is older than 2.10. */
+/** Memory of this process's CUDA device; null on the CPU, and for libtorch before 2.10. */
 export function deviceMemory(): DeviceMemory | null {
   const index = /^cuda:(\d+)$/.exec(device())?.[1];
   const found = index === undefined ? null : native().deviceMemory(Number(index));
@@ -48,7 +48,7 @@ export function deviceMemory(): DeviceMemory | null {
   return { heldBytes, peakBytes, freeBytes, totalBytes };
 }
 
-/** What this process takes of its device's memory, now and at its peak, in bytes: on the CPU its resident memory. */
+/** Device memory that this process uses, now and at its peak, in bytes. On the CPU: its resident memory. */
 export function usedMemory(): { bytes: number; peakBytes: number } {
   const held = deviceMemory();
   if (held) return { bytes: held.heldBytes, peakBytes: held.peakBytes };
@@ -56,5 +56,8 @@ export function usedMemory(): { bytes: number; peakBytes: number } {
   return { bytes: rssBytes, peakBytes: peakRssBytes };
 }
 
-/** What this process has allocated on its device: on the CPU without what is mapped from files, such as weights. */
+/**
+ * Memory that this process has allocated on its device, in bytes. On the CPU, files that are mapped (such as weights)
+ * do not count.
+ */
 export const allocatedBytes = (): number => deviceMemory()?.heldBytes ?? anonymousBytes();

@@ -4,7 +4,7 @@ import { KernelError } from './errors.js';
 export type Dtype =
   'f32' | 'bf16' | 'f16' | 'f64' | 'i64' | 'i32' | 'i16' | 'i8' | 'u8' | 'bool' | 'c64';
 
-/** Arrays that can be copied in and come out of tensors. */
+/** Typed arrays that tensors can be created from and copied to. */
 export type TypedArray =
   Float32Array | Float64Array | Int32Array | BigInt64Array | Uint8Array | Int8Array | Int16Array;
 
@@ -55,12 +55,12 @@ export function scalarType(dtype: Dtype): number {
   return code;
 }
 
-/** The name of a libtorch ScalarType; undefined for those that Graft has no name for (complex in double, quantised). */
+/** Name of a libtorch ScalarType; undefined if Graft has none for it (complex double, quantized). */
 export function dtypeName(code: number): Dtype | undefined {
   return NAMES[code];
 }
 
-/** The dtype whose elements lie in memory as this array's do. */
+/** Dtype whose elements have the same memory layout as this array's. */
 export function dtypeOf(data: TypedArray): Dtype {
   if (data instanceof Float32Array) return 'f32';
   if (data instanceof Float64Array) return 'f64';
@@ -75,7 +75,7 @@ export function dtypeOf(data: TypedArray): Dtype {
   );
 }
 
-/** Views bytes as elements; half precision must have been widened to f32 before. */
+/** Views bytes as elements. Half precision must already be converted to f32. */
 export function viewAs(dtype: Dtype, bytes: ArrayBuffer): TypedArray {
   switch (dtype) {
     case 'f32':

@@ -1,5 +1,5 @@
 /**
- * A kernel that could not be run. The message names the operator and the shapes it was given, e.g.
+ * Error of a kernel. The message names the operator and its argument shapes, for example
  * `aten::linear(input f32[2,3], weight f32[4,5], bias none): mat1 and mat2 shapes cannot be multiplied (2x3 and 5x4)`.
  */
 export class KernelError extends Error {
@@ -14,7 +14,7 @@ export class KernelError extends Error {
   }
 }
 
-/** What went wrong, without the "Error:" that a nested exception carries. */
+/** Returns the error's message without the "Error:" prefix of a nested exception. */
 export function reason(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }

@@ -1,6 +1,6 @@
 /**
- * The exchange buffer: doubles through which arguments go to native code and results come back, so that a
- * call crosses the Node-API border once, not once per argument. native/addon.h describes the layout.
+ * Exchange buffer: doubles that carry arguments to native code and results back, so that a call crosses Node-API once,
+ * not once per argument. native/addon.h describes the layout.
  */
 import { native } from './native.js';
 
@@ -20,8 +20,8 @@ interface Exchange {
 
 let exchange: Exchange | undefined;
 
-// The state hangs on the addon's exports, which Node shares within a thread, so that two copies of this
-// module (a spec's and a build's) agree on it.
+// The state is stored on the addon's exports, which Node shares within a thread, so that two copies of this module (a
+// spec's and a build's) share it.
 function open(): Exchange {
   const host = native() as { exchange?: Exchange };
   if (!host.exchange) {
@@ -31,7 +31,7 @@ function open(): Exchange {
   return (exchange = host.exchange);
 }
 
-/** The buffer, at least `size` doubles long; growing keeps what was written. */
+/** Returns the buffer, at least `size` doubles long. Its contents survive growing. */
 export function buffer(size = 0): Float64Array {
   const state = exchange ?? open();
   if (size > state.data.length) {
@@ -43,7 +43,7 @@ export function buffer(size = 0): Float64Array {
   return state.data;
 }
 
-/** The index under which native code knows a string. */
+/** Returns native code's index of a string. */
 export function intern(text: string): number {
   const { strings } = exchange ?? open();
   let index = strings.get(text);
@@ -54,7 +54,7 @@ export function intern(text: string): number {
   return index;
 }
 
-/** Makes room for results that did not fit: `needed` is what a native call returned. */
+/** Enlarges the buffer for results that did not fit. `needed` is the return value of the native call. */
 export function settle(needed: number): Float64Array {
   const data = exchange?.data ?? buffer();
   if (needed <= data.length) return data;

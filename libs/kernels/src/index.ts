@@ -1,5 +1,5 @@
 /**
- * libtorch for TypeScript: tensors with visible lifetimes, autograd, ~3,500 operators through one boxed call, and
+ * libtorch for TypeScript: tensors with explicit lifetimes, autograd, about 3,500 operators through one boxed call, and
  * Graft's own kernels. Importing this loads no native code; the first use does.
  */
 export { backward, grad, isGradEnabled, noGrad } from './autograd.js';

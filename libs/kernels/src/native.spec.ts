@@ -1,4 +1,4 @@
-/** Loading: at first use only, in worker threads too, and with an error that says what to do. */
+/** The addon is loaded on first use only, also in worker threads, and a failure explains what to do. */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -8,8 +8,8 @@ import { Worker } from 'node:worker_threads';
 import { describe, expect, it } from 'vitest';
 import { kernelsInfo, memory, tensor, tidy, trimMemory, zeros } from './index.js';
 
-const room = fileURLToPath(new URL('..', import.meta.url));
-const built = join(room, 'dist/index.js'); // these tests leave the test runner, so they take the built library
+const directory = fileURLToPath(new URL('..', import.meta.url));
+const built = join(directory, 'dist/index.js'); // these tests run outside the test runner, so they use the built library
 
 function runModule(code: string, env: Record<string, string> = {}): string {
   return execFileSync(process.execPath, ['--input-type=module', '-e', code], {
@@ -19,7 +19,7 @@ function runModule(code: string, env: Record<string, string> = {}): string {
 }
 
 describe('loading', () => {
-  it('needs no build to import; the first call says how to build', () => {
+  it('imports without a build; the first call explains how to build', () => {
     const code = `
       const k = await import(${JSON.stringify(built)});
       process.stdout.write('imported;');
@@ -29,7 +29,7 @@ describe('loading', () => {
     );
   });
 
-  it('has the result of a first call that takes no arguments', () => {
+  it('returns the result of a first call without arguments', () => {
     const code = `
       const k = await import(${JSON.stringify(built)});
       const sets = k.instructionSets().length;
@@ -54,7 +54,7 @@ describe('loading', () => {
 describe('GRAFT_ISA', () => {
   const code = `
     const k = await import(${JSON.stringify(built)});
-    const { native } = await import(${JSON.stringify(join(room, 'dist/native.js'))});
+    const { native } = await import(${JSON.stringify(join(directory, 'dist/native.js'))});
     const tried = (run) => { try { return run(); } catch (error) { return error.message; } };
     const own = tried(() => k.instructionSet());
     const aten = /CPU capability usage: (\\w+)/.exec(tried(() => native().build().config))?.[1];
@@ -76,7 +76,7 @@ describe('GRAFT_ISA', () => {
     expect(avx2['oneDnn']).toBe('AVX2');
   });
 
-  it('refuses a name that there is not', () => {
+  it('rejects an unknown name', () => {
     expect(under('sse9')['own']).toBe(
       'GRAFT_ISA must be one of generic, avx2, avx512, avx512bf16, amx, got "sse9"',
     );
@@ -84,7 +84,7 @@ describe('GRAFT_ISA', () => {
 });
 
 describe('threads', () => {
-  it('each have their own handles; a tensor does not cross', async () => {
+  it('have their own handles; tensors are not shared', async () => {
     const mine = tensor([1, 2], [2]);
     const before = memory().tensors;
     const code = `
@@ -119,7 +119,7 @@ describe('threads', () => {
     mine.dispose();
   });
 
-  it('may come and go', async () => {
+  it('can start and end', async () => {
     const code = `import(require('node:worker_threads').workerData).then((k) => k.zeros([1000]));`;
     for (let i = 0; i < 5; i++) {
       const worker = new Worker(code, { eval: true, workerData: built });
@@ -129,7 +129,7 @@ describe('threads', () => {
 });
 
 describe('runtime', () => {
-  it('says what it is', () => {
+  it('describes the build', () => {
     const info = kernelsInfo();
     expect(info.libtorch).toMatch(/^2\.\d+\.\d+/);
     expect(info.ownOps).toEqual(
@@ -139,8 +139,8 @@ describe('runtime', () => {
     expect(info.blas).toMatch(/^\w+$/);
   });
 
-  it('keeps freed memory for reuse and gives it back when asked', () => {
-    tidy(() => void zeros([64, 1_000_000], 'u8')); // below the limit above which the system maps each block
+  it('keeps freed memory for reuse and returns it on request', () => {
+    tidy(() => void zeros([64, 1_000_000], 'u8')); // below the limit above which the system maps each block separately
     trimMemory();
     const idle = memory().rssBytes;
     tidy(() => {
@@ -156,7 +156,7 @@ describe('runtime', () => {
 });
 
 describe.skipIf(process.env['GRAFT_KERNELS'])('set-up', () => {
-  const script = join(room, 'scripts/libtorch.mjs');
+  const script = join(directory, 'scripts/libtorch.mjs');
 
   it('finds the libtorch that the addon was built against', () => {
     const found = spawnSync(process.execPath, [script, '--find'], { encoding: 'utf8' });
@@ -165,15 +165,15 @@ describe.skipIf(process.env['GRAFT_KERNELS'])('set-up', () => {
     });
   });
 
-  it('refuses a LIBTORCH that is none', () => {
+  it('rejects a LIBTORCH that is not libtorch', () => {
     const env = { ...process.env, LIBTORCH: tmpdir() };
     const found = spawnSync(process.execPath, [script, '--find'], { encoding: 'utf8', env });
     expect(found.status).toBe(1);
     expect(found.stderr).toContain(`LIBTORCH=${tmpdir()} has no include/`);
   });
 
-  it('has nothing to do the second time', () => {
-    const again = spawnSync(process.execPath, [join(room, 'scripts/build.mjs')], {
+  it('does nothing the second time', () => {
+    const again = spawnSync(process.execPath, [join(directory, 'scripts/build.mjs')], {
       encoding: 'utf8',
     });
     expect(again.stderr).toContain('up to date');

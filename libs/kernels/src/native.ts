@@ -4,12 +4,12 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { KernelError, reason } from './errors.js';
 
-/** An operator's index in this thread's table. */
+/** Index of an operator in this thread's table. */
 export type OpIndex = number;
 /** A mapped file, owned by native code. */
 export type Mapping = { readonly __mapping: unique symbol };
 
-/** What native/ exports. Handles are integers; arguments and results pass through the exchange buffer. */
+/** Exports of native/. Handles are integers; arguments and results pass through the exchange buffer. */
 export interface Native {
   bind(buffer: Float64Array): void;
   intern(text: string): number;
@@ -21,9 +21,9 @@ export interface Native {
   backward(): void;
   gradients(): number;
   setGradEnabled(on: boolean): boolean;
-  /** Who computes a part of a forward once more, by its number. */
+  /** Sets the callback that recomputes a part of the forward pass, by its number. */
   onCompute(compute: (part: number) => void): void;
-  /** Until `endPart` autograd saves nothing; null: all, in whatever part this is. */
+  /** Drops tensors that autograd would save until `endPart`; null saves them, even inside a part. */
   beginPart(part: number | null): void;
   endPart(): void;
   requiresGrad(handle: number): boolean;
@@ -46,14 +46,14 @@ export interface Native {
   live(): number;
   /** Number of CUDA devices. */
   devices(): number;
-  /** Bytes of a CUDA device: allocated, its peak, free, total; null where libtorch cannot tell. */
+  /** Bytes of a CUDA device: allocated, peak, free, total; null if libtorch does not report them. */
   deviceMemory(index: number): [number, number, number, number] | null;
   build(): {
     libtorch: string;
     major: number;
     minor: number;
     cuda: boolean;
-    /** Whether our operators have bodies of their own on CUDA devices. */
+    /** Whether our operators have CUDA implementations in this build. */
     cudaBodies: boolean;
     blas: string;
     config: string;
@@ -65,10 +65,10 @@ const ADDON = new URL('../build/kernels.node', import.meta.url);
 let loaded: Native | undefined;
 
 /**
- * The addon, loaded at the first call: importing this library needs neither libtorch nor a build.
- * `GRAFT_KERNELS` names another kernels.node (for comparing two libtorch versions); `GRAFT_ISA` limits the
- * instruction set of our kernels and of libtorch's, as on a processor that has no better one.
- * @throws KernelError saying how to build it.
+ * Returns the addon, loading it on the first call. Importing this library needs neither libtorch nor a build.
+ * `GRAFT_KERNELS` selects another kernels.node (to compare two libtorch versions). `GRAFT_ISA` limits the instruction
+ * set of our kernels and of libtorch.
+ * @throws KernelError that explains how to build it
  */
 export function native(): Native {
   return (loaded ??= load());
@@ -84,8 +84,8 @@ function load(): Native {
     );
   }
   limitInstructions(process.env['GRAFT_ISA']);
-  // libgomp reads these when it is loaded. By default its idle threads spin for long, which starves whatever shares
-  // the cores: a second trainer, the API, the tests. A thousand turns bridge the gap between two operators.
+  // libgomp reads these when it is loaded. By default its idle threads spin for long, which starves other processes on
+  // the same cores: a second trainer, the API, the tests. A spin count of 1,000 bridges the gap between two operators.
   if (process.env['OMP_WAIT_POLICY'] === undefined) {
     process.env['OMP_WAIT_POLICY'] = 'passive';
     process.env['GOMP_SPINCOUNT'] ??= '1000';
@@ -103,8 +103,8 @@ function load(): Native {
 }
 
 /**
- * What the libraries' own variables call the instruction sets that `GRAFT_ISA` may name: ATen's, oneDNN's, MKL's (which
- * on AMD's processors tells "COMPATIBLE" from the rest only).
+ * Values of the libraries' own variables for each `GRAFT_ISA`: ATen, oneDNN and MKL. On AMD processors, MKL only
+ * distinguishes "COMPATIBLE" from the rest.
  */
 const LIMITS: Readonly<Record<string, readonly [aten: string, oneDnn: string, mkl: string]>> = {
   generic: ['default', 'SSE41', 'COMPATIBLE'],
@@ -114,7 +114,7 @@ const LIMITS: Readonly<Record<string, readonly [aten: string, oneDnn: string, mk
   amx: ['avx512', 'AVX512_CORE_AMX', 'AVX512'],
 };
 
-/** Read by the libraries when they are loaded. @throws KernelError for a name that there is not */
+/** Sets the variables that the libraries read when they are loaded. @throws KernelError for an unknown name */
 function limitInstructions(name: string | undefined): void {
   if (name === undefined) return;
   const limits = Object.hasOwn(LIMITS, name) ? LIMITS[name] : undefined;
@@ -131,6 +131,6 @@ function builtAgainst(folder: string): string {
     const info = JSON.parse(readFileSync(join(folder, 'build.json'), 'utf8')) as { lib?: string };
     return info.lib ? ` (built against ${info.lib})` : '';
   } catch {
-    return ''; // only the error message is poorer for it
+    return ''; // only the error message is less detailed
   }
 }

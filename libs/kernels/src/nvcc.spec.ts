@@ -1,4 +1,4 @@
-/** A fetched nvcc (scripts/nvcc.mjs). That it compiles the kernels: cuda.all.spec.ts. */
+/** Fetching nvcc (scripts/nvcc.mjs). cuda.all.spec.ts tests that it compiles the kernels. */
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -7,7 +7,7 @@ import { afterAll, expect, it } from 'vitest';
 const folder = mkdtempSync(join(tmpdir(), 'graft-nvcc-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-it('of two that fetch nvcc at once the first one keeps its own, and the second one takes that', async () => {
+it('if two processes fetch nvcc, the second one uses the copy of the first', async () => {
   const { keepFetched } = (await import('../scripts/nvcc.mjs' as string)) as {
     keepFetched(partial: string, folder: string): void;
   };
@@ -24,7 +24,7 @@ it('of two that fetch nvcc at once the first one keeps its own, and the second o
   keepFetched(fetched('second'), place);
   expect(readdirSync(place).sort()).toEqual(['in-use', 'nvidia']);
   expect(existsSync(join(folder, 'second'))).toBe(true);
-  // what is there is no nvcc
+  // the folder contains no nvcc
   rmSync(join(place, 'nvidia'), { recursive: true });
   keepFetched(fetched('third'), place);
   expect(readdirSync(place)).toEqual(['nvidia']);

@@ -1,4 +1,4 @@
-/** The operators in use, one typed line each, by area. `call` reaches the others. */
+/** Operators in use, one typed line each, by area. `call` reaches the others. */
 export * from './ops/adamw.js';
 export * from './ops/creation.js';
 export * from './ops/fft.js';
@@ -10,7 +10,7 @@ export * from './ops/linears.js';
 export * from './ops/maths.js';
 export * from './ops/nn.js';
 export * from './ops/shape.js';
-// Graft's own kernels (native/ops), each beside the composition that other devices and dtypes take
+// Graft's own kernels (native/ops), each with the composition that other devices and dtypes use
 export * from './ops/attention.js';
 export { BiasCache, relativeBuckets } from './ops/attention-bias.js';
 export type { AttentionBias } from './ops/attention-bias.js';

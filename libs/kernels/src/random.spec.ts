@@ -40,7 +40,7 @@ function philox(counter: Words, key: [number, number]): Words {
 
 function word({ seed, step, site }: RandomKey, element: number): number {
   const block = Math.floor(element / 4);
-  // the step's upper 16 bits stand above the block's
+  // the step's upper 16 bits are above the block's
   const high = Math.floor(block / 2 ** 32) + Math.floor(step / 2 ** 32) * 2 ** 16;
   const counter: Words = [block % 2 ** 32, high, step % 2 ** 32, site];
   return philox(counter, [seed % 2 ** 32, Math.floor(seed / 2 ** 32)])[element % 4] as number;
@@ -95,7 +95,7 @@ describe('counterUniform', () => {
     },
   );
 
-  it('changes with each part of the key', () => {
+  it('depends on each part of the key', () => {
     tidy(() => {
       const keys = [
         key,
@@ -134,7 +134,7 @@ describe('counterUniform', () => {
     });
   });
 
-  it('makes empty tensors and refuses bad keys', () => {
+  it('creates empty tensors and rejects invalid keys', () => {
     tidy(() => {
       expect(counterUniform([0], key).size).toBe(0);
       expect(() => counterUniform([1], { ...key, step: 2 ** 48 })).toThrow(
@@ -191,7 +191,7 @@ describe('counterDropout', () => {
     });
   });
 
-  // made before steps had more than 32 bits: checkpoints of that time must resume to the same masks
+  // recorded when steps had 32 bits: older checkpoints must resume with the same masks
   it.each([
     [0, '1000110010101101111111010101011011001011011101011111100100010011'],
     [4096 * (2 ** 20 - 1), '1000001000010110000110000100001111011110011100110001000010111110'],
@@ -213,7 +213,7 @@ describe('counterDropout', () => {
 
   it('does not change when runs are packed in another order', () => {
     tidy(() => {
-      // two runs, each with its own key: whatever stands before a run's rows, its own mask is the same
+      // two runs with their own keys: a run's mask does not depend on the rows before it
       const [a, b] = [ones([5, 16]), ones([9, 16])];
       const keyB = { ...key, seed: 99 };
       const drop = (packed: Tensor, start: number, rows: number, k: RandomKey): Uint8Array =>

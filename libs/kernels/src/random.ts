@@ -1,6 +1,6 @@
 /**
- * Random numbers without a generator: each is a function of (seed, step, site) and the ELEMENT's index, by
- * Philox4x32-10 (native/ops/philox.h). Nothing has to be saved to resume, and nothing changes when runs are packed.
+ * Random numbers without generator state: each is a function of (seed, step, site) and the ELEMENT's index, by
+ * Philox4x32-10 (native/ops/philox.h). A resume needs no saved state, and packing runs changes nothing.
  */
 import { one } from './call.js';
 import { device } from './device.js';
@@ -11,13 +11,13 @@ import { toDevice } from './ops/shape.js';
 import { tidy } from './scope.js';
 import type { Tensor } from './tensor.js';
 
-/** Names a stream of random numbers. */
+/** Identifies a stream of random numbers. */
 export interface RandomKey {
   /** the run's seed: an integer up to 2^53 */
   readonly seed: number;
   /** 0 … 2^48 - 1 */
   readonly step: number;
-  /** which of the model's uses of randomness this is: 0 … 2^32 - 1 */
+  /** use of randomness in the model: 0 … 2^32 - 1 */
   readonly site: number;
 }
 
@@ -29,13 +29,13 @@ export const counterUniform = (shape: readonly number[], key: RandomKey, offset 
 export const counterNormal = (shape: readonly number[], key: RandomKey, offset = 0): Tensor =>
   onDevice(() => one('graft::normal', shape, key.seed, key.step, key.site, offset));
 
-// The counters are the same everywhere, so that a seed means the same on every device: computed on the CPU, copied.
+// Computed on the CPU and copied, so that a seed means the same on every device.
 const onDevice = (make: () => Tensor): Tensor =>
   device() === 'cpu' ? make() : tidy(() => toDevice(make(), device()));
 
 /**
- * Dropout with autograd: zero with probability p, else x / (1 - p). Rows are all dimensions but the last; element
- * (i, j) is number `(rowOffset + i) · columns + j` of the stream, so rows can be computed apart.
+ * Dropout with autograd: zero with probability p, otherwise x / (1 - p). Rows are all dimensions but the last. Element
+ * (i, j) is number `(rowOffset + i) · columns + j` of the stream, so rows can be computed separately.
  */
 export function counterDropout(x: Tensor, p: number, key: RandomKey, rowOffset = 0): Tensor {
   if (!(p >= 0 && p <= 1)) {

@@ -28,7 +28,7 @@ const leaf = (t: Tensor): Tensor => {
 };
 const bits = (t: Tensor | null): Uint8Array | undefined => t?.bytes();
 
-/** Layers with an operator of each kind: libtorch's, ours, random ones, and a parameter that all of them share. */
+/** Layers with operators of each kind: libtorch's, ours, random ones, and a parameter that all layers share. */
 function layers(count: number): {
   readonly parameters: Tensor[];
   readonly layer: (at: number) => (x: Tensor) => Tensor;
@@ -50,7 +50,7 @@ function layers(count: number): {
   return { parameters: [shared, norm, ...own], layer };
 }
 
-/** Gradients of a step through three layers, the output first. @param through what a layer goes through */
+/** Gradients of a step through three layers, with the output first. @param through wrapper of each layer */
 function gradients(
   through: (x: Tensor, layer: (x: Tensor) => Tensor) => Tensor,
   learnsInput = false,
@@ -87,7 +87,7 @@ describe('Recomputation', () => {
     },
   );
 
-  it('frees what it has held, and once more where a backward pass fails', () => {
+  it('frees its tensors, also if a backward pass fails', () => {
     const before = memory().tensors;
     const recomputation = new Recomputation();
     let held: Tensor | undefined;
@@ -112,24 +112,24 @@ describe('Recomputation', () => {
     expect(memory().tensors).toBe(before);
   });
 
-  it('says so where a part comes out otherwise, or is gone', () => {
+  it('throws if a recomputed part differs or was disposed', () => {
     const recomputation = new Recomputation();
     tidy(() => {
       const x = leaf(random([3], 1));
       let calls = 0;
       const changing = (rows: Tensor): Tensor => (calls++ === 0 ? mul(rows, rows) : mul(rows, 2));
       const y = recomputation.through(x, changing);
-      expect(() => sum(y).backward()).toThrow('came out otherwise when it was computed once more');
+      expect(() => sum(y).backward()).toThrow('gave another result when it was recomputed');
       const z = recomputation.through(x, (rows) => mul(rows, rows));
       recomputation.dispose();
       expect(() => sum(z).backward()).toThrow('its Recomputation was disposed before');
     });
   });
 
-  it('keeps nothing of a part but what goes in', () => {
+  it('keeps only the input of a part', () => {
     const held = (through: (x: Tensor, fn: (x: Tensor) => Tensor) => Tensor): number =>
       tidy(() => {
-        trimMemory(); // what others before have freed would be taken again
+        trimMemory(); // otherwise memory freed by other tests would be reused
         const before = memory().rssBytes;
         // 16 products of 8 MiB each
         const many = (x: Tensor): Tensor =>

@@ -1,6 +1,7 @@
 /**
- * Parts of a forward of which autograd keeps nothing but what goes in: on the way back they are computed once more (Chen et
- * al. 2016, arXiv:1604.06174). The graph is the same, so that gradients have the bits that they have without.
+ * Gradient checkpointing: autograd saves only the input of each part of the forward pass, and the backward pass
+ * recomputes the part (Chen et al. 2016, arXiv:1604.06174). The graph is the same, so gradients have the same bits as
+ * without it.
  */
 import { withGrad } from './autograd.js';
 import { KernelError } from './errors.js';
@@ -8,7 +9,7 @@ import { native } from './native.js';
 import { free, keep, tidy, tidyLater } from './scope.js';
 import type { Tensor } from './tensor.js';
 
-/** By number, of all that are open. Hangs on the addon's exports, as the exchange buffer does. */
+/** Open parts by number. Stored on the addon's exports, as the exchange buffer is. */
 interface Parts {
   readonly open: Map<number, () => void>;
   last: number;
@@ -28,7 +29,7 @@ function parts(): Parts {
   return host.parts;
 }
 
-/** A part begins, or, with null, what is saved as ever in whatever part this is. */
+/** Runs `fn` as a part; null saves all tensors, even inside a part. */
 function within<T>(part: number | null, fn: () => T): T {
   native().beginPart(part);
   try {
@@ -38,16 +39,16 @@ function within<T>(part: number | null, fn: () => T): T {
   }
 }
 
-/** Internal: for what a part makes only where no other has made it before. */
+/** Internal: for tensors that only the first part to need them creates. */
 export const saved = <T>(fn: () => T): T => within(null, fn);
 
-/** The parts of a forward, from its beginning to the end of its backward pass, when its owner disposes it. */
+/** Parts of a forward pass, from its start to the end of its backward pass, when its owner disposes it. */
 export class Recomputation {
   readonly #ends: (() => void)[] = [];
 
   /**
-   * fn(x). On the way back `fn` is called once more, on the numbers of x: it must do the same, change nothing that outlives
-   * it, and find all else that it reads as it was.
+   * Returns fn(x). The backward pass calls `fn` again on the values of x. It must do the same, change nothing that
+   * outlives it, and find all its other inputs unchanged.
    */
   through(x: Tensor, fn: (x: Tensor) => Tensor): Tensor {
     const { open } = parts();
@@ -66,14 +67,17 @@ export class Recomputation {
     return within(number, () => fn(x));
   }
 
-  /** Like `tidy`, but what `fn` has made beside its result lives as long as this: parts may read it. */
+  /**
+   * Like `tidy`, but tensors that `fn` creates besides its result live as long as this object, because parts may read
+   * them.
+   */
   hold<T>(fn: () => T): T {
     const { result, end } = tidyLater(fn);
     this.atEnd(end);
     return result;
   }
 
-  /** Has `fn` called when this is disposed. */
+  /** Registers `fn` to be called on disposal. */
   atEnd(fn: () => void): void {
     this.#ends.push(fn);
   }

@@ -19,7 +19,7 @@ export interface KernelsInfo {
   libtorch: string;
   /** whether a CUDA device can be used */
   cuda: boolean;
-  /** how many of them there are */
+  /** number of CUDA devices */
   cudaDevices: number;
   threads: number;
   /** Graft's own operators */
@@ -48,7 +48,7 @@ export function memory(): { tensors: number; rssBytes: number; peakRssBytes: num
 let statm: { readonly fd: number; readonly page: number } | null = null;
 const STATM = Buffer.alloc(128);
 
-/** Bytes that this process has allocated and uses; what is mapped from files is not among them. Takes 2 µs. */
+/** Bytes that this process has allocated and uses, without mapped files. Takes 2 µs. */
 export function anonymousBytes(): number {
   const pages = (): number[] => {
     const { fd } = statm as { fd: number };
@@ -58,7 +58,7 @@ export function anonymousBytes(): number {
   };
   if (statm === null) {
     statm = { fd: openSync('/proc/self/statm', 'r'), page: 4096 };
-    // Its unit is a page, which is larger on some processors.
+    // The unit is a page, which is larger on some processors.
     const page = 2 ** Math.round(Math.log2(memory().rssBytes / (pages()[1] as number)));
     statm = { ...statm, page };
   }
@@ -67,8 +67,8 @@ export function anonymousBytes(): number {
 }
 
 /**
- * Gives freed memory back to the system. The allocator keeps it for reuse otherwise (a step's temporaries would be
- * page-faulted in anew each time), so call this after dropping something large, such as a base model.
+ * Returns freed memory to the system. Otherwise the allocator keeps it for reuse, which avoids page faults for a step's
+ * temporaries. Call this after freeing something large, such as a base model.
  */
 export function trimMemory(): void {
   native().trim();

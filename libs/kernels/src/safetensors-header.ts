@@ -1,7 +1,7 @@
 /**
- * The safetensors header, from strangers: u64 length N (little-endian), N bytes of JSON
+ * Parser of untrusted safetensors headers: u64 length N (little-endian), N bytes of JSON
  * `{"name": {"dtype", "shape", "data_offsets": [begin, end]}, …, "__metadata__"?: {string: string}}`, then the data.
- * Everything is checked before a byte of data is believed, with bounded time and memory; there is no fallback.
+ * Everything is validated before any data is read, in bounded time and memory. There is no fallback.
  */
 import { dtypeSize } from './dtype.js';
 import type { Dtype } from './dtype.js';
@@ -16,7 +16,7 @@ export interface SafetensorsEntry {
 }
 
 export interface SafetensorsHeader {
-  /** in the order they lie in the file */
+  /** tensors in file order */
   readonly entries: readonly SafetensorsEntry[];
   readonly metadata: Readonly<Record<string, string>>;
 }
@@ -46,7 +46,7 @@ const DTYPES: ReadonlyMap<string, Dtype> = new Map<string, Dtype>([
 
 /**
  * Checks the header length in the first 8 bytes of a file of `fileSize` bytes.
- * @throws Error naming what is wrong.
+ * @throws Error with the reason
  */
 export function headerLength(prefix: Uint8Array, fileSize: number): number {
   if (fileSize < 10 || prefix.length < 8)
@@ -63,7 +63,7 @@ export function headerLength(prefix: Uint8Array, fileSize: number): number {
   return Number(length);
 }
 
-/** Parses and checks the header JSON of a file with `dataBytes` bytes of data. @throws Error naming what is wrong. */
+/** Parses and checks the header JSON of a file with `dataBytes` bytes of data. @throws Error with the reason */
 export function parseHeader(json: Uint8Array, dataBytes: number): SafetensorsHeader {
   if (json[0] !== 0x7b) throw new Error("the header does not start with '{'");
   const keys = survey(json);
@@ -80,7 +80,7 @@ export function parseHeader(json: Uint8Array, dataBytes: number): SafetensorsHea
     if (name === '__metadata__') metadata = readMetadata(fields);
     else entries.push(readEntry(name, fields));
   }
-  // JSON.parse keeps the last of equal keys, other parsers the first
+  // JSON.parse keeps the last of duplicate keys, other parsers the first
   if (counted !== keys) throw new Error('duplicate key');
   if (entries.length > MAX_TENSORS)
     throw new Error(`${entries.length} tensors exceed the limit of ${MAX_TENSORS}`);
@@ -92,7 +92,7 @@ const [QUOTE, BACKSLASH, COLON, COMMA] = [0x22, 0x5c, 0x3a, 0x2c];
 const OPEN: ReadonlySet<number> = new Set([0x7b, 0x5b]);
 const CLOSE: ReadonlySet<number> = new Set([0x7d, 0x5d]);
 
-/** Counts keys and refuses what would be costly to parse: deep nesting, millions of items. */
+/** Counts keys, and rejects JSON that is expensive to parse: deep nesting, millions of items. */
 function survey(json: Uint8Array): number {
   let depth = 0;
   let keys = 0;
@@ -139,7 +139,7 @@ function readEntry(name: string, fields: Readonly<Record<string, unknown>>): Saf
   return { name, dtype, shape, begin, end };
 }
 
-/** bytes = Π shape · size; undefined when it (or a partial product) is beyond exact arithmetic */
+/** bytes = Π shape · size; undefined if it (or a partial product) exceeds exact arithmetic */
 function byteCount(shape: readonly number[], size: number): number | undefined {
   let bytes = size;
   for (const n of shape) {
@@ -191,7 +191,7 @@ function numbers(value: unknown): number[] | undefined {
   return Array.isArray(value) && value.every(fits) ? value : undefined;
 }
 
-/** A header's objects may have a `toString` that is none. */
+/** Formats a value of a header, whose objects may have an invalid `toString`. */
 const shown = (value: unknown): string =>
   quoted(typeof value === 'string' ? value : (JSON.stringify(value) ?? 'undefined'));
 

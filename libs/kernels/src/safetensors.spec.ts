@@ -80,7 +80,7 @@ describe('mapSafetensors', () => {
   });
 
   it('reads tensors that lie at odd addresses', () => {
-    // 33 bytes of header shift everything off its alignment
+    // 33 bytes of header misalign all data
     const header = JSON.stringify({ x: entry('U8', [1], 0, 1), y: entry('F64', [1], 1, 9) });
     for (let pad = 0; pad < 8; pad++) {
       const data = Buffer.concat([Uint8Array.of(5), new Uint8Array(Float64Array.of(2.5).buffer)]);
@@ -92,7 +92,7 @@ describe('mapSafetensors', () => {
     }
   });
 
-  /** A file of zeros that takes no room on the disk. */
+  /** A sparse file of zeros, which uses no disk space. */
   const sparse = (bytes: number, padding: number): string => {
     const path = join(folder, 'large.safetensors');
     const json = JSON.stringify({ w: entry('F32', [bytes / 4], 0, bytes) }).padEnd(padding);

@@ -9,20 +9,20 @@ import { wrap } from './tensor.js';
 import type { Tensor } from './tensor.js';
 
 export interface MappedSafetensors {
-  /** Tensors over the file's own pages. They belong to this object, not to a scope. */
+  /** Tensors over the file's pages. They belong to this object, not to a scope. */
   readonly tensors: Map<string, Tensor>;
   readonly metadata: Record<string, string>;
-  /** Disposes the tensors. The file is unmapped when no view or graph needs it any more. */
+  /** Disposes the tensors. The file is unmapped when no view or graph uses it any more. */
   close(): void;
 }
 
 /**
- * Maps a safetensors file: no copy, pages are read when touched, and writing to a tensor changes this process's memory
+ * Maps a safetensors file without copying: pages are read on access. Writing to a tensor changes this process's memory
  * only, never the file. The file must not be truncated while it is mapped.
- * @throws KernelError when the file cannot be read or its header is not strictly valid.
+ * @throws KernelError if the file cannot be read or its header is not strictly valid
  */
 export function mapSafetensors(path: string): MappedSafetensors {
-  native(); // a missing build is not the file's fault
+  native(); // loads the addon first: a missing build is not the file's fault
   try {
     const fd = openSync(path, 'r');
     try {
@@ -37,7 +37,7 @@ export function mapSafetensors(path: string): MappedSafetensors {
   }
 }
 
-/** Reads and checks a file's header without mapping its data. @throws KernelError as `mapSafetensors` does. */
+/** Reads and checks a file's header without mapping its data. @throws KernelError as `mapSafetensors` does */
 export function safetensorsHeader(path: string): SafetensorsHeader {
   try {
     const fd = openSync(path, 'r');

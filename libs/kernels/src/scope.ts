@@ -1,15 +1,15 @@
 /**
- * Memory has a scope you can see: tensors made inside `tidy` die with it unless returned. JavaScript's
- * collector never decides when 200 MB go away; it is only a backstop for handles made outside every scope.
+ * Memory has an explicit scope: tensors created inside `tidy` are freed with it unless returned. JavaScript's garbage
+ * collector never decides when 200 MB are freed; it is only a backstop for handles created outside every scope.
  */
 import { KernelError } from './errors.js';
 import { buffer } from './exchange.js';
 import { native } from './native.js';
 
-/** What a scope needs of a tensor. */
+/** The part of a tensor that a scope needs. */
 export interface Scoped {
   handle: number;
-  /** Set while the tensor belongs to its owner and not to a scope. */
+  /** Whether an owner, and not a scope, frees the tensor. */
   kept: boolean;
   readonly shape: readonly number[];
 }
@@ -25,14 +25,14 @@ const backstop = new FinalizationRegistry<number>((handle) => {
   native().release(1);
 });
 
-/** Puts a new tensor in the innermost scope, or under the collector's care where there is none. */
+/** Adds a new tensor to the innermost scope, or registers it with the garbage collector if there is none. */
 export function adopt(tensor: Scoped): void {
   const scope = scopes[scopes.length - 1];
   if (scope) scope.made.push(tensor);
   else own(tensor);
 }
 
-/** What has been kept in each `orFree` that is running, the innermost last. */
+/** Tensors kept in each running `orFree`, innermost last. */
 const unclaimed: Scoped[][] = [];
 
 function own(tensor: Scoped): void {
@@ -41,7 +41,7 @@ function own(tensor: Scoped): void {
   backstop.register(tensor, tensor.handle, tensor);
 }
 
-/** Frees a tensor now. Freeing twice is allowed. */
+/** Frees a tensor immediately. Freeing it twice is allowed. */
 export function free(tensor: Scoped): void {
   if (tensor.handle === 0) return;
   if (tensor.kept) backstop.unregister(tensor);
@@ -50,7 +50,7 @@ export function free(tensor: Scoped): void {
   native().release(1);
 }
 
-/** Takes `tensor` out of every open scope: from now on its owner disposes it. Returns it. */
+/** Removes `tensor` from every open scope, so that its owner must dispose it. Returns it. */
 export function keep<T extends Scoped>(tensor: T): T {
   if (tensor.handle === 0) throw new KernelError('keep', 'keep: the tensor was disposed');
   if (!tensor.kept) own(tensor);
@@ -58,9 +58,9 @@ export function keep<T extends Scoped>(tensor: T): T {
 }
 
 /**
- * Runs `fn` and frees every tensor made inside it, except those in its result: a tensor, or arrays, plain
- * objects, Maps and Sets of them. They move to the enclosing scope. When `fn` throws, everything made is freed.
- * `fn` must be synchronous.
+ * Runs `fn` and frees every tensor created inside it, except those in its result: a tensor, or arrays, plain objects,
+ * Maps and Sets of tensors. These move to the enclosing scope. If `fn` throws, all created tensors are freed. `fn` must
+ * be synchronous.
  */
 export function tidy<T>(fn: () => T): T {
   const { made, result, survivors } = scoped(fn);
@@ -68,7 +68,7 @@ export function tidy<T>(fn: () => T): T {
   return result;
 }
 
-/** Like `tidy`, but what `fn` has made beside its result is freed when `end` is called. */
+/** Like `tidy`, but other tensors created by `fn` are freed when `end` is called. */
 export function tidyLater<T>(fn: () => T): { readonly result: T; readonly end: () => void } {
   const { made, result, survivors } = scoped(fn);
   const others = made.filter((tensor) => !survivors.has(tensor));
@@ -79,7 +79,7 @@ export function tidyLater<T>(fn: () => T): { readonly result: T; readonly end: (
   return { result, end: () => release(others, undefined) };
 }
 
-/** What `fn` has made, and what of it is in its result. */
+/** Tensors created by `fn`, and those in its result. */
 function scoped<T>(fn: () => T): Scope & { readonly result: T; readonly survivors: Set<Scoped> } {
   const { made }: Scope = { made: [] };
   scopes.push({ made });
@@ -104,8 +104,8 @@ function scoped<T>(fn: () => T): Scope & { readonly result: T; readonly survivor
 }
 
 /**
- * Runs `fn`; when it throws, every tensor that was kept inside it is freed: whoever would own it was not made.
- * `fn` must be synchronous, and must not keep what others use after it has failed.
+ * Runs `fn`. If it throws, every tensor kept inside it is freed, because its owner does not exist. `fn` must be
+ * synchronous, and must not keep tensors that others use after a failure.
  */
 export function orFree<T>(fn: () => T): T {
   const kept: Scoped[] = [];
@@ -122,7 +122,7 @@ export function orFree<T>(fn: () => T): T {
   }
 }
 
-/** How many scopes are open. */
+/** Number of open scopes. */
 export function scopeDepth(): number {
   return scopes.length;
 }

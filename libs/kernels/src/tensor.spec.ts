@@ -71,7 +71,7 @@ describe('copying in and out', () => {
   });
 
   it('rounds to bf16 to nearest even', () => {
-    // bf16 has 8 bits: 1 + 2^-8 is a tie that goes to 1, 1 + 3 2^-8 one that goes to 1 + 2^-6
+    // bf16 has 8 bits: 1 + 2^-8 is a tie that rounds to 1, 1 + 3 2^-8 one that rounds to 1 + 2^-6
     expect(numbers(tensor([1 + 2 ** -8, 1 + 3 * 2 ** -8], [2], 'bf16'))).toEqual([1, 1 + 2 ** -6]);
   });
 });

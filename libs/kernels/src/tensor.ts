@@ -7,13 +7,13 @@ import { native } from './native.js';
 import { adopt, free } from './scope.js';
 import type { Scoped } from './scope.js';
 
-/** `meta` has shapes and no numbers: it finds what a device was not told to. */
+/** Devices. `meta` has shapes without values; it detects tensors that ignore the device. */
 export type Device = 'cpu' | 'meta' | `cuda:${number}`;
 
 const deviceOf = (number: number): Device =>
   number === -1 ? 'cpu' : number === -2 ? 'meta' : `cuda:${number}`;
 
-/** A handle to libtorch memory. Made by operations; freed by `tidy`, or by `dispose` once kept. */
+/** Handle to libtorch memory. Operators create it; `tidy` frees it, or `dispose` if it is kept. */
 export class Tensor implements Scoped {
   /** Internal: the native handle, 0 once disposed. */
   handle: number;
@@ -53,12 +53,12 @@ export class Tensor implements Scoped {
     return this.#guard('grad', () => takeTensor(settle(native().grad(this.#live('grad'))), 1));
   }
 
-  /** Forgets the gradient (sets it to none, which also frees it). */
+  /** Clears the gradient (sets it to none, which also frees it). */
   zeroGrad(): void {
     this.#guard('zeroGrad', () => native().clearGrad(this.#live('zeroGrad')));
   }
 
-  /** The same memory, outside the autograd graph. */
+  /** Returns the same memory, outside the autograd graph. */
   detach(): Tensor {
     return this.#guard('detach', () => {
       const data = buffer();
@@ -69,7 +69,7 @@ export class Tensor implements Scoped {
     });
   }
 
-  /** The only element, as a number (booleans as 0 or 1; int64 beyond 2^53 loses digits). */
+  /** Returns the only element as a number (booleans as 0 or 1; int64 beyond 2^53 loses precision). */
   item(): number {
     this.#live('item');
     if (this.size !== 1)
@@ -77,24 +77,24 @@ export class Tensor implements Scoped {
     return Number(this.toArray()[0]);
   }
 
-  /** A copy of the elements in row-major order; bf16 and f16 come as Float32Array, bool as Uint8Array. */
+  /** Copies the elements in row-major order; bf16 and f16 become Float32Array, bool Uint8Array. */
   toArray(): TypedArray {
     return this.#guard('toArray', () =>
       viewAs(this.dtype, native().read(this.#live('toArray'), true)),
     );
   }
 
-  /** A copy of the raw little-endian bytes in row-major order. */
+  /** Copies the raw little-endian bytes in row-major order. */
   bytes(): Uint8Array {
     return this.#guard('bytes', () => new Uint8Array(native().read(this.#live('bytes'), false)));
   }
 
-  /** Frees the memory now (as far as no view and no autograd graph holds it). Later use throws; twice is fine. */
+  /** Frees the memory now, unless a view or an autograd graph uses it. Later use throws; disposing twice is fine. */
   dispose(): void {
     free(this);
   }
 
-  /** Accumulates gradients in the leaves this was computed from. `grad` may be left out for one element. */
+  /** Accumulates gradients in the leaves that this was computed from. `grad` is optional for one element. */
   backward(grad?: Tensor): void {
     this.#guard('backward', () => {
       const data = buffer();
@@ -125,7 +125,7 @@ export class Tensor implements Scoped {
   }
 }
 
-/** `f32[2,3]`, with what is unusual about it. */
+/** Returns `f32[2,3]`, with unusual properties appended. */
 export function describe(tensor: Tensor): string {
   const text = `${tensor.dtype}[${tensor.shape.join(',')}]`;
   const where = tensor.device === 'cpu' ? '' : ` ${tensor.device}`;
@@ -150,7 +150,7 @@ export function takeTensor(data: Float64Array, at: number): Tensor | null {
   return new Tensor(handle, shape, dtype, deviceOf(index));
 }
 
-/** A tensor over a handle that native code has just made. */
+/** Wraps a handle that native code has just created. */
 export function wrap(
   handle: number,
   shape: readonly number[],
@@ -160,7 +160,10 @@ export function wrap(
   return new Tensor(handle, Object.freeze([...shape]), dtype, at);
 }
 
-/** Copies raw little-endian bytes, row-major, to the process's device. @throws KernelError when their number does not fit the shape. */
+/**
+ * Copies raw little-endian bytes, row-major, to the process's device. @throws KernelError if their number does not
+ * match the shape
+ */
 export function fromBytes(bytes: Uint8Array, shape: readonly number[], dtype: Dtype): Tensor {
   const code = scalarType(dtype);
   try {
@@ -173,7 +176,7 @@ export function fromBytes(bytes: Uint8Array, shape: readonly number[], dtype: Dt
   }
 }
 
-/** Copies an array whose elements already lie in memory as `dtypeOf(data)`. */
+/** Copies an array whose elements have the memory layout of `dtypeOf(data)`. */
 export function fromTyped(data: TypedArray, shape: readonly number[]): Tensor {
   const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
   return fromBytes(bytes, shape, dtypeOf(data));

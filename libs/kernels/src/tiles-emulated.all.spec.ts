@@ -1,7 +1,7 @@
 /**
- * Tiles of AMX, emulated (native/ops/emulated), on any processor that multiplies pairs of bf16: the emulator itself, and
- * the specs of products with packed matrices, whose bits are those of dense ones; bf16-products.spec.ts holds these to
- * f64's. A processor that has tiles runs those specs on its own.
+ * Emulated AMX tiles (native/ops/emulated), on any processor with bf16 dot products: the emulator itself, and the specs
+ * of products with packed matrices, whose bits are those of dense ones; bf16-products.spec.ts compares these with f64.
+ * A processor with AMX runs those specs on its own tiles.
  */
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
@@ -12,7 +12,7 @@ import { instructionSets } from './index.js';
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
 const BUILT = fileURLToPath(new URL('../dist/index.js', import.meta.url));
 
-/** Runs in a process of its own. A tile of B holds pairs along the depth. */
+/** Program for a separate process. A tile of B holds pairs along the depth. */
 const PROGRAM = `
 const k = await import(${JSON.stringify(BUILT)});
 const bf16 = (rows) => k.to(k.tensor(rows.flat(), [rows.length, rows[0].length]), 'bf16');
@@ -54,7 +54,7 @@ describe.skipIf(process.env['GRAFT_KERNELS'] || !instructionSets().includes('avx
       const found = JSON.parse(execFileSync(process.execPath, args, options)) as object;
       expect(found).toEqual({
         set: 'amx',
-        // 2²⁴ + 1 is 2²⁴ among the first of pairs; 1 − 2²⁴ among the second
+        // 2²⁴ + 1 rounds to 2²⁴ among the first values of pairs; 1 − 2²⁴ is exact among the second
         apart: [1.5],
         rounded: [2 ** 24],
         // denormals in the sum and in a factor, a product that would be one, and a small number

@@ -1,5 +1,5 @@
-// Multiplies by a packed matrix of 8192 x 8192, forward and backward, and prints how far the peak of resident memory
-// rose, and the bytes of the dense matrix (src/ops/nf4.spec.ts).
+// Multiplies by a packed matrix of 8192 x 8192, forward and backward. Prints the increase of peak resident memory, and
+// the bytes of the dense matrix (src/ops/nf4.spec.ts).
 import { backward, linearNf4, memory, ones, tidy, zeros } from '../dist/index.js';
 
 const SIZE = 8192;
@@ -16,7 +16,7 @@ const step = () =>
     x.requiresGrad = true;
     backward([linearNf4(x, w)], [ones([4, SIZE])]);
   });
-tidy(() => zeros([1 << 20])); // what the first use of the library takes is not the product's
+tidy(() => zeros([1 << 20])); // memory of the library's first use is not the product's
 const before = memory().peakRssBytes;
 step();
 step();

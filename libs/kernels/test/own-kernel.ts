@@ -1,7 +1,7 @@
 /**
- * Each own kernel against the composition of libtorch's operators in f64 on the same inputs, values and gradients, on
- * every instruction set of this processor. In f64 it does not matter in which order the processor's own libraries sum,
- * so what is seen is the kernel's distance alone.
+ * Compares each own kernel with the composition of libtorch's operators in f64 on the same inputs, values and
+ * gradients, on every instruction set of this processor. In f64 the libraries' order of sums does not matter, so the
+ * difference is the kernel's alone.
  */
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -13,14 +13,14 @@ import type { Dtype, Tensor } from '../src/index.js';
 import { isAllTier } from '../../../test/tier.js';
 
 /**
- * Largest difference from f64 over the largest value, more than twice what is seen: up to 1.41e-6 in f32 (the
- * composition in f32: 3.25e-6, attention with heads of 64), 5.7e-3 in bf16 (the composition: 1.3e-2).
+ * Largest difference from f64 over the largest value. More than twice the measured values: up to 1.41e-6 in f32
+ * (composition in f32: 3.25e-6, attention with heads of 64), 5.7e-3 in bf16 (composition: 1.3e-2).
  */
 const TOLERANCE: Partial<Record<Dtype, number>> = { f32: 3e-6, bf16: 1.2e-2 };
 
 let site = 0;
 
-/** Random numbers, others at each call; `restart` gives the same ones again. */
+/** Random values, different at each call; `restart` repeats them. */
 export const random = (shape: readonly number[], dtype: Dtype): Tensor =>
   k.to(k.counterNormal([...shape], { seed: 1, step: 0, site: site++ }), dtype).detach();
 export const restart = (at: number): void => void (site = at);
@@ -31,7 +31,7 @@ export const parameter = (t: Tensor): Tensor => {
   return own;
 };
 
-/** The reference that a kernel is compared with. */
+/** Reference of a kernel. */
 interface Exact {
   readonly shape: readonly number[];
   readonly values: Float64Array;
@@ -49,7 +49,7 @@ function distance(got: Tensor, exact: Exact): number {
   const largest = b.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
   const worst = a.reduce((most, value, i) => {
     const difference = Math.abs(value - (b[i] as number));
-    return difference <= most ? most : difference; // NaN counts
+    return difference <= most ? most : difference; // NaN must not pass
   }, 0);
   return worst / largest;
 }
@@ -60,7 +60,7 @@ export function expectClose(got: Tensor, exact: Tensor | Exact, dtype: Dtype): v
   expect(distance(got, wanted)).toBeLessThan(TOLERANCE[dtype] as number);
 }
 
-/** Value and gradients of `own` on inputs in `dtype` against those of `composed` on the same numbers in f64. */
+/** Compares value and gradients of `own` on inputs in `dtype` with those of `composed` on the same values in f64. */
 export function compare(
   inputs: readonly Tensor[],
   dtype: Dtype,
@@ -79,8 +79,8 @@ export function compare(
 const references = new Map<string, Exact[]>();
 
 /**
- * Value and gradients of `composed` in f64. They take most of a comparison's time, and every instruction set is held to
- * the same ones: a test's are kept under its inputs.
+ * Value and gradients of `composed` in f64. They take most of a comparison's time and serve every instruction set, so
+ * they are cached by their inputs.
  */
 function reference(
   inputs: readonly Tensor[],
@@ -104,7 +104,7 @@ function reference(
 const nameOnAnySet = (): string =>
   expect.getState().currentTestName?.replace(/\bon (\w+|CUDA, emulated) >/, '') ?? '';
 
-/** Random numbers, the fourth of them NaN. */
+/** Random values, the fourth of them NaN. */
 export function spoilt(shape: readonly number[], dtype: Dtype): Tensor {
   const t = k.add(random(shape, 'f32'), 0);
   k.copy_(k.narrow(k.view(t, [-1]), 0, 3, 1), k.tensor([NaN], [1]));
@@ -115,8 +115,8 @@ export const hasNaN = (t: Tensor): boolean =>
   [...(k.to(t, 'f32').toArray() as Float32Array)].some(Number.isNaN);
 
 /**
- * Describes `tests` in f32 and in bf16 on the instruction set in use and on `generic`; in the tier `all`, and where
- * another addon is named, on each one that this processor has. All sets are compiled from one source.
+ * Describes `tests` in f32 and bf16 on the instruction set in use and on `generic`. In the tier `all`, and if another
+ * addon is selected, on each set of this processor. One source is compiled for all sets.
  */
 export function onEachSet(tests: (dtype: 'f32' | 'bf16') => void): void {
   const best = k.instructionSet();
@@ -126,14 +126,14 @@ export function onEachSet(tests: (dtype: 'f32' | 'bf16') => void): void {
   describe.each(k.instructionSets().filter(isInTier))('on %s', (set) => {
     beforeAll(() => {
       k.instructionSet(set);
-      restart(0); // the same numbers whichever specs ran in this process before
+      restart(0); // the same values, whichever specs ran in this process before
     });
     afterAll(() => void k.instructionSet(best));
     describe.each(['f32', 'bf16'] as const)('%s', tests);
   });
 }
 
-/** The addon with CUDA's bodies, emulated; what it exports: native/cuda/emulated/module.cpp. */
+/** Exports of the addon with emulated CUDA implementations: native/cuda/emulated/module.cpp. */
 export interface Emulated {
   use(on: boolean): void;
   launches(): number;
@@ -144,17 +144,17 @@ export interface Emulated {
 
 export function loadEmulated(): Emulated {
   const path = buildEmulated('cuda');
-  k.zeros([1]).dispose(); // the operators' schemas are there before their bodies
+  k.zeros([1]).dispose(); // registers the operators' schemas before their implementations
   return createRequire(import.meta.url)(path) as Emulated;
 }
 
-/** Builds one of the addons of scripts/build.mjs that emulate. @returns its path */
+/** Builds one of the emulating addons of scripts/build.mjs. @returns its path */
 export function buildEmulated(what: 'cuda' | 'tiles'): string {
   const script = fileURLToPath(new URL('../scripts/build.mjs', import.meta.url));
   return execFileSync(process.execPath, [script, '--emulated', what], { encoding: 'utf8' }).trim();
 }
 
-/** Like `onEachSet`. In the tier `all` it also runs the CUDA bodies, emulated on this processor (native/cuda/emulated). */
+/** Like `onEachSet`. In the tier `all` it also runs the emulated CUDA implementations (native/cuda/emulated). */
 export function onEachBody(tests: (dtype: 'f32' | 'bf16') => void): void {
   onEachSet(tests);
   if (!isAllTier || process.env['GRAFT_KERNELS']) return;

@@ -1,11 +1,11 @@
-/** Products with a matrix that stays packed, beside those with the same matrix expanded. */
+/** Compares products with a packed matrix with those of the same matrix expanded. */
 import { readFileSync } from 'node:fs';
 import { expect } from 'vitest';
 import * as k from '../src/index.js';
 import type { Dtype, Tensor } from '../src/index.js';
 import { parameter, random } from './own-kernel.js';
 
-/** oneDNN multiplies by tiles there, in place of Graft's own products by vectors. */
+/** Whether oneDNN uses AMX tiles instead of Graft's vector products. */
 const hasTiles = (): boolean => {
   try {
     return readFileSync('/proc/cpuinfo', 'utf8').includes('amx_bf16');
@@ -14,16 +14,16 @@ const hasTiles = (): boolean => {
   }
 };
 
-/** Rows of x: those that take blocks in registers, few, as many as have a kernel of their own, and more than a tile of sums. */
+/** Numbers of rows of x: for the register path, few rows, the limit of that kernel, and more than a tile of sums. */
 const ROWS = [1, 2, 3, 4, 24, 25, 70];
 const FEW = 24;
 
 const largest = (t: Tensor): number => k.amax(k.abs(k.reshape(k.to(t, 'f64'), [-1])), 0).item();
 
 /**
- * y, dx and the bias's gradient: bit for bit where Graft's own products of bf16 multiply both. libtorch's promise no bits
- * (the same were seen with every instruction set, of 16 layouts and shapes of both): in f32 less than its sums' own
- * rounding, in bf16 one rounding, 2⁻⁸, and some.
+ * Compares y, dx and the bias gradient: bit for bit if Graft's bf16 products multiply both. libtorch's products do not
+ * guarantee bits (they were equal with every instruction set, for 16 layouts and shapes): in f32 the tolerance is below
+ * the rounding of their sums, in bf16 slightly above one rounding, 2⁻⁸.
  */
 export function comparePacked(
   packed: (x: Tensor, bias: Tensor | null) => Tensor,

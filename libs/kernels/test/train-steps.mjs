@@ -1,5 +1,5 @@
-// Trains a two-layer network for 10,000 steps in a process that does nothing else; run with --expose-gc.
-// Prints {step, tensors, bytes} at the marks, bytes being resident ones that are not JavaScript's, then {loss}.
+// Trains a two-layer network for 10,000 steps in a process of its own; run with --expose-gc.
+// Prints {step, tensors, bytes} at intervals, where bytes is resident memory outside JavaScript, then {loss}.
 import {
   adamwStep,
   add,
@@ -21,7 +21,7 @@ import {
 
 const STEPS = 10_000;
 const MARKS = [5_000, STEPS];
-setThreads(1); // the network is too small for more
+setThreads(1); // the network is too small for more threads
 const key = { seed: 11, step: 0, site: 0 };
 const parameter = (shape, site) => {
   const t = tidy(() => mul(counterNormal(shape, { ...key, site }), 0.3));

@@ -1,10 +1,11 @@
 // Attention over a packed batch. Formulas and segments: native/ops/attention.cpp.
 //
-// Forward and for dq a block has a tile of one segment's queries and a head, and goes over the keys that these see; for dk
-// and dv it has a tile of keys and goes over all queries that see them, of every segment and head, in their order. So each
-// number is written by one block, and there is nothing to add up afterwards but the bias's gradient. A warp has 16 rows of
-// the tile. Softmax is online (arXiv:1805.02867, arXiv:2205.14135); P and dS are rounded to bf16 before they are
-// multiplied, as on the CPU. Of heads wider than a block's columns there are several blocks, which share no work.
+// In the forward pass and for dq, a block owns a tile of queries of one segment and head, and iterates over the keys
+// that they see. For dk and dv, a block owns a tile of keys and iterates over all queries that see them, of every
+// segment and head, in order. So each result is written by one block, and only the bias gradient is summed afterwards.
+// A warp has 16 rows of the tile. Softmax is online (arXiv:1805.02867, arXiv:2205.14135). P and dS are rounded to bf16
+// before they are multiplied, as on the CPU. Heads wider than a block's columns use several blocks, which share no
+// work.
 #include "kernels.h"
 
 #include "attention_tiles.h"
@@ -19,20 +20,20 @@ __global__ void __launch_bounds__(128) attend(AttentionShape s, const QueryTile*
                                               T* o, float* lse) {
   const QueryTile tile = tiles[blockIdx.x];
   const int64_t head = blockIdx.y, kv = head / (s.heads / s.kv_heads), first = blockIdx.z * D;
-  const Room<T, D> room(blockDim.x / kWarp, s.size);
+  const TileLayout<T, D> layout(blockDim.x / kWarp, s.size);
   const Scoring scoring(s, head);
   T* const mine = shared_memory<T>();
-  T* const met = mine + room.tile();
-  T* const weights = met + room.met();
+  T* const met = mine + layout.tile();
+  T* const weights = met + layout.met();
   T* const my_weights = weights + 16 * warp() * kStepWidth<T>;
-  load(mine, room.width, room.rows, s.size, Rows<T>{q + tile.row * s.q_stride + head * s.size, tile.rows, s.q_stride});
+  load(mine, layout.width, layout.rows, s.size, Rows<T>{q + tile.row * s.q_stride + head * s.size, tile.rows, s.q_stride});
   float sums[D / 8][4] = {}, highest[2] = {-INFINITY, -INFINITY}, total[2] = {};
   for (int64_t at = first_key(s, tile); at < past_key(s, tile); at += kStep) {
     __syncthreads();
-    load(met, room.width, kStep, s.size, Keys<T>{s, tile, k + kv * s.size, at});
+    load(met, layout.width, kStep, s.size, Keys<T>{s, tile, k + kv * s.size, at});
     __syncthreads();
     float p[kStep / 8][4] = {};
-    product(p, mine + 16 * warp() * room.width, room.width, met, room.width, room.width - kPad<T>);
+    product(p, mine + 16 * warp() * layout.width, layout.width, met, layout.width, layout.width - kPad<T>);
     float top[2] = {highest[0], highest[1]};
 #pragma unroll
     for (int n = 0; n < kStep / 8; n++)
@@ -81,7 +82,7 @@ __global__ void __launch_bounds__(128) attend(AttentionShape s, const QueryTile*
   write<T, D>(sums, o + tile.row * s.heads * s.size + head * s.size, s.heads * s.size, tile.rows, first, s.size, factor);
 }
 
-// delta [H, T]: o · do, a warp for each row of a head
+// delta [H, T]: o · do, one warp per row of a head
 template <typename T>
 __global__ void inner_products(AttentionShape s, const T* o, const T* go, float* delta) {
   const int64_t i = static_cast<int64_t>(blockIdx.x) * (blockDim.x / kWarp) + warp();
@@ -92,7 +93,7 @@ __global__ void inner_products(AttentionShape s, const T* o, const T* go, float*
   if (lane() == 0) delta[i % s.heads * s.queries + i / s.heads] = sum;
 }
 
-// The sums of dS along its diagonals, into this block's part of the bias's gradient. ds: [rows, kStep]
+// Sums of dS along its diagonals, added to this block's part of the bias gradient. ds: [rows, kStep]
 __device__ void add_diagonals(const AttentionShape& s, const QueryTile& tile, int64_t at, const float* ds, int rows,
                               float* part) {
   for (int n = threadIdx.x; n < rows + kStep - 1; n += blockDim.x) {
@@ -113,17 +114,17 @@ __global__ void __launch_bounds__(128) attend_back_queries(AttentionShape s, con
                                                            T* dq, float* bias_parts) {
   const QueryTile tile = tiles[blockIdx.x];
   const int64_t head = blockIdx.y, kv = head / (s.heads / s.kv_heads), first = blockIdx.z * D, all = s.heads * s.size;
-  const Room<T, D> room(blockDim.x / kWarp, s.size);
+  const TileLayout<T, D> layout(blockDim.x / kWarp, s.size);
   const Scoring scoring(s, head);
   T* const mine = shared_memory<T>();
-  T* const gradients = mine + room.tile();
-  T* const met = gradients + room.tile();
-  T* const my_weights = met + room.met() + 16 * warp() * kStepWidth<T>;
-  float* const ds = reinterpret_cast<float*>(met + room.met() + room.weights());
+  T* const gradients = mine + layout.tile();
+  T* const met = gradients + layout.tile();
+  T* const my_weights = met + layout.met() + 16 * warp() * kStepWidth<T>;
+  float* const ds = reinterpret_cast<float*>(met + layout.met() + layout.weights());
   const bool biased = bias_parts && first == 0;
   float* const part = biased ? bias_parts + (blockIdx.x * s.heads + head) * s.bias_stride : nullptr;
-  load(mine, room.width, room.rows, s.size, Rows<T>{q + tile.row * s.q_stride + head * s.size, tile.rows, s.q_stride});
-  load(gradients, room.width, room.rows, s.size, Rows<T>{go + tile.row * all + head * s.size, tile.rows, all});
+  load(mine, layout.width, layout.rows, s.size, Rows<T>{q + tile.row * s.q_stride + head * s.size, tile.rows, s.q_stride});
+  load(gradients, layout.width, layout.rows, s.size, Rows<T>{go + tile.row * all + head * s.size, tile.rows, all});
   float sums[D / 8][4] = {}, row_lse[2] = {}, row_delta[2] = {};
 #pragma unroll
   for (int h = 0; h < 2; h++) {
@@ -134,14 +135,14 @@ __global__ void __launch_bounds__(128) attend_back_queries(AttentionShape s, con
   }
   for (int64_t at = first_key(s, tile); at < past_key(s, tile); at += kStep) {
     __syncthreads();
-    load(met, room.width, kStep, s.size, Keys<T>{s, tile, k + kv * s.size, at});
+    load(met, layout.width, kStep, s.size, Keys<T>{s, tile, k + kv * s.size, at});
     __syncthreads();
     float p[kStep / 8][4] = {}, dp[kStep / 8][4] = {};
-    product(p, mine + 16 * warp() * room.width, room.width, met, room.width, room.width - kPad<T>);
+    product(p, mine + 16 * warp() * layout.width, layout.width, met, layout.width, layout.width - kPad<T>);
     __syncthreads();
-    load(met, room.width, kStep, s.size, Keys<T>{s, tile, v + kv * s.size, at});
+    load(met, layout.width, kStep, s.size, Keys<T>{s, tile, v + kv * s.size, at});
     __syncthreads();
-    product(dp, gradients + 16 * warp() * room.width, room.width, met, room.width, room.width - kPad<T>);
+    product(dp, gradients + 16 * warp() * layout.width, layout.width, met, layout.width, layout.width - kPad<T>);
 #pragma unroll
     for (int n = 0; n < kStep / 8; n++)
 #pragma unroll
@@ -157,7 +158,7 @@ __global__ void __launch_bounds__(128) attend_back_queries(AttentionShape s, con
       }
     __syncthreads();
     load_across<D>(met, first, s.size, Keys<T>{s, tile, k + kv * s.size, at});
-    if (biased) add_diagonals(s, tile, at, ds, room.rows, part);
+    if (biased) add_diagonals(s, tile, at, ds, layout.rows, part);
     __syncthreads();
     product(sums, my_weights, kStepWidth<T>, met, kStepWidth<T>, kStep);
   }
@@ -171,18 +172,18 @@ __global__ void __launch_bounds__(128) attend_back_keys(AttentionShape s, const 
                                                         const float* delta, T* dk, T* dv) {
   const KeyTile tile = tiles[blockIdx.x];
   const int64_t kv = blockIdx.y, first = blockIdx.z * D, all = s.heads * s.size, group = s.heads / s.kv_heads;
-  const Room<T, D> room(blockDim.x / kWarp, s.size);
+  const TileLayout<T, D> layout(blockDim.x / kWarp, s.size);
   T* const keys = shared_memory<T>();
-  T* const values = keys + room.tile();
-  T* const met = values + room.tile();
-  T* const my_weights = met + room.met() + 16 * warp() * kStepWidth<T>;
+  T* const values = keys + layout.tile();
+  T* const met = values + layout.tile();
+  T* const my_weights = met + layout.met() + 16 * warp() * kStepWidth<T>;
   const int64_t start = tile.row * s.kv_stride + kv * s.size;
-  load(keys, room.width, room.rows, s.size, Rows<T>{k + start, tile.rows, s.kv_stride});
-  load(values, room.width, room.rows, s.size, Rows<T>{v + start, tile.rows, s.kv_stride});
+  load(keys, layout.width, layout.rows, s.size, Rows<T>{k + start, tile.rows, s.kv_stride});
+  load(values, layout.width, layout.rows, s.size, Rows<T>{v + start, tile.rows, s.kv_stride});
   float key_sums[D / 8][4] = {}, value_sums[D / 8][4] = {};
   for (int64_t n = tile.first; n < tile.past; n++) {
     const Sight sight = sights[n];
-    // of the segment's queries those that may see one of these keys
+    // queries of the segment that may see one of these keys
     const int64_t from = most(0, sight.place - s.ahead + 1 - sight.offset);
     const int64_t past = least(sight.rows, sight.place + tile.rows - 1 + s.behind - sight.offset);
     for (int64_t head = kv * group; head < (kv + 1) * group; head++) {
@@ -192,14 +193,14 @@ __global__ void __launch_bounds__(128) attend_back_keys(AttentionShape s, const 
         const Rows<T> queries{q + row * s.q_stride + head * s.size, past - at, s.q_stride};
         const Rows<T> gradients{go + row * all + head * s.size, past - at, all};
         __syncthreads();
-        load(met, room.width, kStep, s.size, queries);
+        load(met, layout.width, kStep, s.size, queries);
         __syncthreads();
         float p[kStep / 8][4] = {}, dp[kStep / 8][4] = {};
-        product(p, keys + 16 * warp() * room.width, room.width, met, room.width, room.width - kPad<T>);
+        product(p, keys + 16 * warp() * layout.width, layout.width, met, layout.width, layout.width - kPad<T>);
         __syncthreads();
-        load(met, room.width, kStep, s.size, gradients);
+        load(met, layout.width, kStep, s.size, gradients);
         __syncthreads();
-        product(dp, values + 16 * warp() * room.width, room.width, met, room.width, room.width - kPad<T>);
+        product(dp, values + 16 * warp() * layout.width, layout.width, met, layout.width, layout.width - kPad<T>);
 #pragma unroll
         for (int m = 0; m < kStep / 8; m++)
 #pragma unroll
@@ -238,7 +239,7 @@ __global__ void __launch_bounds__(128) attend_back_keys(AttentionShape s, const 
   write<T, D>(value_sums, dv + place, stride, tile.rows, first, s.size, factor);
 }
 
-// Columns of a block's sums.
+// Columns of a block's accumulators.
 constexpr int kNarrow = 64, kWide = 128;
 
 template <typename T, int D>
@@ -250,7 +251,7 @@ struct Passes {
   dim3 grid(int64_t tiles, int64_t heads) const {
     return dim3(static_cast<unsigned>(tiles), static_cast<unsigned>(heads), blocks(s.size, D));
   }
-  size_t bytes(int tiles, bool biased) const { return Room<T, D>(warps, s.size).bytes(tiles, biased); }
+  size_t bytes(int tiles, bool biased) const { return TileLayout<T, D>(warps, s.size).bytes(tiles, biased); }
 
   void forward(const QueryTile* tiles, int64_t count, const T* q, const T* k, const T* v, T* o, float* lse) const {
     launch(attend<T, D>, grid(count, s.heads), warps * kWarp, bytes(1, false), stream, s, tiles, q, k, v, o, lse);
@@ -273,8 +274,8 @@ template <typename T>
 int64_t attention_rows(int64_t size, bool backward, bool biased) {
   const int64_t most = most_shared();
   for (const int warps : {4, 2, 1}) {
-    const size_t bytes = size <= kNarrow ? Room<T, kNarrow>(warps, size).bytes(backward ? 2 : 1, biased)
-                                         : Room<T, kWide>(warps, size).bytes(backward ? 2 : 1, biased);
+    const size_t bytes = size <= kNarrow ? TileLayout<T, kNarrow>(warps, size).bytes(backward ? 2 : 1, biased)
+                                         : TileLayout<T, kWide>(warps, size).bytes(backward ? 2 : 1, biased);
     if (static_cast<int64_t>(bytes) <= most) return 16 * warps;
   }
   throw std::runtime_error("attention on CUDA: heads of " + std::to_string(size) + " need more than the " +

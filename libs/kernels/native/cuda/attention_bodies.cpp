@@ -1,4 +1,4 @@
-// Attention's body: the tiles of a packed batch, which the kernels in attention.cu take.
+// Implementation of attention: computes the tiles of a packed batch for the kernels in attention.cu.
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/from_blob.h>
@@ -37,7 +37,7 @@ AttentionShape shape_of(const AttentionProblem& p) {
   return s;
 }
 
-// A table of structures of int64 on the device of `x`.
+// Copies a table of int64 structures to the device of `x`.
 template <typename Entry>
 class Table {
  public:
@@ -67,7 +67,7 @@ struct KeyTiles {
   std::vector<Sight> sights;
 };
 
-// Cut wherever some segment's keys begin or end, so that all rows of a tile are seen by the same segments.
+// Splits keys wherever a segment's keys begin or end, so that the same segments see all rows of a tile.
 KeyTiles key_tiles(const AttentionProblem& p, int64_t rows) {
   struct Range {
     int64_t start, past, place;

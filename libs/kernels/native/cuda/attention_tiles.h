@@ -1,4 +1,4 @@
-// Tiles of attention in shared memory: how rows are loaded and written, and scored. The kernels: attention.cu.
+// Tiles of attention in shared memory: loading, storing and scoring rows. The kernels are in attention.cu.
 #pragma once
 
 #include "kernels.h"
@@ -8,10 +8,10 @@
 namespace graft::cuda {
 namespace {
 
-constexpr int kStep = 32;  // keys, or queries, that a tile meets at once
+constexpr int kStep = 32;  // keys (or queries) that a tile processes per step
 
 template <typename T>
-constexpr int kPad = 16 / sizeof(T);  // keeps rows of shared memory on banks of their own
+constexpr int kPad = 16 / sizeof(T);  // padding that avoids bank conflicts between rows
 
 template <typename T>
 __host__ __device__ int row_width(int64_t size) {
@@ -20,12 +20,12 @@ __host__ __device__ int row_width(int64_t size) {
 template <typename T>
 constexpr int kStepWidth = kStep + kPad<T>;
 
-// Rows of a tile that lie in shared memory: those of `tiles` matrices, what is met, weights, and sums for the bias.
+// Tile in shared memory: rows of `tiles` matrices, the rows they are multiplied by, weights, and bias sums.
 template <typename T, int D>
-struct Room {
+struct TileLayout {
   int rows, width;
 
-  __host__ __device__ Room(int warps, int64_t size) : rows(16 * warps), width(row_width<T>(size)) {}
+  __host__ __device__ TileLayout(int warps, int64_t size) : rows(16 * warps), width(row_width<T>(size)) {}
   __host__ __device__ int tile() const { return rows * width; }
   __host__ __device__ int met() const {
     const int along = kStep * width, across = D * kStepWidth<T>;
@@ -37,7 +37,7 @@ struct Room {
   }
 };
 
-// to [rows, width] of the rows that from(r) points to, or null for zeros
+// Copies the rows that from(r) points to into [rows, width]; a null pointer gives zeros.
 template <typename T, typename From>
 __device__ __forceinline__ void load(T* to, int width, int rows, int64_t size, const From& from) {
   for (int r = warp(); r < rows; r += blockDim.x / kWarp) {
@@ -46,7 +46,7 @@ __device__ __forceinline__ void load(T* to, int width, int rows, int64_t size, c
   }
 }
 
-// to [D, kStep] of columns from `first` on of the same rows
+// Copies the columns of the same rows from `first` on into [D, kStep].
 template <int D, typename T, typename From>
 __device__ __forceinline__ void load_across(T* to, int64_t first, int64_t size, const From& from) {
   for (int r = warp(); r < kStep; r += blockDim.x / kWarp) {
@@ -55,17 +55,17 @@ __device__ __forceinline__ void load_across(T* to, int64_t first, int64_t size, 
   }
 }
 
-// The row and column of element `i` of a lane's part of a product's n-th eight columns.
+// Row and column of element `i` of a lane's fragment, in the n-th group of eight columns.
 __device__ __forceinline__ int row_of(int i) { return lane() / 4 + i / 2 * 8; }
 __device__ __forceinline__ int column_of(int n, int i) { return 8 * n + lane() % 4 * 2 + i % 2; }
 
 struct Score {
-  float value, slope;  // slope: of the value by what is capped
+  float value, slope;  // slope: derivative of the value with respect to the uncapped score
 };
 
 struct Scoring {
   const AttentionShape& s;
-  const float* bias;  // this head's
+  const float* bias;  // of this head
 
   __device__ Scoring(const AttentionShape& shape, int64_t head)
       : s(shape), bias(shape.bias ? shape.bias + head * shape.bias_stride : nullptr) {}
@@ -91,7 +91,7 @@ __device__ __forceinline__ int64_t past_key(const AttentionShape& s, const Query
   return least(t.keys, t.place + t.rows - 1 + s.ahead);
 }
 
-// Rows of keys or values from the tile's key `at` on.
+// Rows of keys or values from index `at` of the tile.
 template <typename T>
 struct Keys {
   const AttentionShape& s;

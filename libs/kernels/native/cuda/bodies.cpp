@@ -1,4 +1,4 @@
-// Shapes and formulas: native/ops. Arguments were checked there.
+// Shapes and formulas are in native/ops, which has checked the arguments.
 #include "bodies.h"
 
 #include <ATen/ops/empty.h>
@@ -86,7 +86,7 @@ std::tuple<Tensor, Tensor> loss_rows(Tensor logits, const Tensor& labels, const 
   return {losses, right};
 }
 
-// The product with it is libtorch's, by cuBLAS (packed_matrix.cpp).
+// libtorch multiplies with the result, through cuBLAS (packed_matrix.cpp).
 void dense(Tensor out, const Tensor& numbers, const Tensor& absmax, const std::optional<Tensor>& nested_absmax,
            const std::optional<Tensor>& nested_code, double offset, int64_t blocksize, int64_t nested_blocksize,
            c10::ArrayRef<double> code, int64_t columns, c10::IntArrayRef tile) {

@@ -1,5 +1,5 @@
-// The bodies of our operators for a device of CUDA, registered for its dispatch key: what libs/kernels/native/ops has for
-// the CPU. The same code over emulated/ is registered for the CPU in a test.
+// CUDA implementations of our operators, registered for the CUDA dispatch key, as libs/kernels/native/ops does for the
+// CPU. A test registers the same code over emulated/ for the CPU.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -22,7 +22,7 @@ struct On {
   Stream stream() const { return nullptr; }
 };
 #else
-// A tensor's device is the current one while this lives.
+// Makes a tensor's device the current one during its lifetime.
 class On {
  public:
   explicit On(const at::Tensor& x) : guard_(x.device()) {}
@@ -38,7 +38,7 @@ T* data(const at::Tensor& x) {
   return static_cast<T*>(const_cast<void*>(x.const_data_ptr()));
 }
 
-// Calls body(T{}) with the kind of numbers that x has.
+// Calls body(T{}) with the element type of x.
 template <typename Body>
 void by_kind(const at::Tensor& x, const Body& body) {
   if (x.scalar_type() == at::kFloat) return body(float{});

@@ -1,4 +1,5 @@
-// The first lines of every .cu file. nvcc compiles them for a card; a C++ compiler, over emulated/device.h, for a test.
+// Included first by every .cu file. nvcc compiles these files for a GPU; a C++ compiler compiles them over
+// emulated/device.h for tests.
 #pragma once
 
 #ifdef __CUDACC__
@@ -14,14 +15,14 @@ inline void check(cudaError_t error) {
   if (error != cudaSuccess) throw std::runtime_error(std::string("CUDA: ") + cudaGetErrorString(error));
 }
 
-// All shared memory is given at the launch.
+// All shared memory is allocated at launch.
 template <typename T>
 __device__ __forceinline__ T* shared_memory() {
   extern __shared__ __align__(16) unsigned char graft_shared[];
   return reinterpret_cast<T*>(graft_shared);
 }
 
-// More than 48 KB of shared memory has to be asked for.
+// A kernel must request more than 48 KB of shared memory explicitly.
 template <typename Kernel, typename... Arguments>
 void launch(Kernel* kernel, dim3 grid, dim3 block, size_t shared, Stream stream, Arguments... arguments) {
   if (shared > 48 << 10)
@@ -30,7 +31,7 @@ void launch(Kernel* kernel, dim3 grid, dim3 block, size_t shared, Stream stream,
   check(cudaGetLastError());
 }
 
-// Bytes of shared memory that a block may have on the current device.
+// Bytes of shared memory available to a block on the current device.
 inline int64_t most_shared() {
   int device = 0, bytes = 0;
   check(cudaGetDevice(&device));
@@ -65,7 +66,7 @@ template <>
 __device__ __forceinline__ float narrow<float>(float x) {
   return x;
 }
-// To nearest, ties to even; NaN stays NaN.
+// Rounds to nearest, ties to even; NaN stays NaN.
 template <>
 __device__ __forceinline__ Bf16 narrow<Bf16>(float x) {
   const uint32_t bits = __float_as_uint(x);
@@ -79,31 +80,31 @@ struct Sum {
   static __device__ __forceinline__ float of(float a, float b) { return a + b; }
   static __device__ __forceinline__ float none() { return 0.0f; }
 };
-struct Largest {  // of two, the one that is not NaN
+struct Largest {  // if one operand is NaN, the other one
   static __device__ __forceinline__ float of(float a, float b) { return fmaxf(a, b); }
   static __device__ __forceinline__ float none() { return -INFINITY; }
 };
 
-// Over `lanes` neighbours, a power of two.
+// Reduces over `lanes` neighbors, a power of two.
 template <typename Op>
 __device__ __forceinline__ float over_lanes(float x, int lanes = kWarp) {
   for (int step = lanes / 2; step > 0; step /= 2) x = Op::of(x, __shfl_xor_sync(0xffffffffu, x, step));
   return x;
 }
 
-// Over the block. room: a float for each warp, free before and after.
+// Reduces over the block. scratch: one float per warp, unused before and after.
 template <typename Op>
-__device__ __forceinline__ float over_block(float x, float* room) {
+__device__ __forceinline__ float over_block(float x, float* scratch) {
   x = over_lanes<Op>(x);
   __syncthreads();
-  if (lane() == 0) room[warp()] = x;
+  if (lane() == 0) scratch[warp()] = x;
   __syncthreads();
-  return over_lanes<Op>(threadIdx.x % kWarp < blockDim.x / kWarp ? room[lane()] : Op::none());
+  return over_lanes<Op>(threadIdx.x % kWarp < blockDim.x / kWarp ? scratch[lane()] : Op::none());
 }
 
 inline unsigned blocks(int64_t count, int64_t each) { return static_cast<unsigned>((count + each - 1) / each); }
 
-// The two kinds of numbers that there are bodies for: KIND(T)
+// Calls KIND(T) for the two supported element types.
 #define GRAFT_EACH_KIND(KIND) KIND(float) KIND(Bf16)
 
 }  // namespace graft::cuda

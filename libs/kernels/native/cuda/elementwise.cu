@@ -1,4 +1,4 @@
-// The gate and rotary positions: one thread an element, or a pair. Formulas: native/ops/gate.cpp, rotary.cpp.
+// The gate and rotary positions: one thread per element, or per pair. Formulas: native/ops/gate.cpp, rotary.cpp.
 #include "kernels.h"
 
 #include "device.h"

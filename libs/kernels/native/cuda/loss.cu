@@ -1,4 +1,5 @@
-// Cross-entropy: a block for each row, which reads it twice and writes its gradient over it. Formulas: native/ops/loss.cpp.
+// Cross-entropy: one block per row, which reads the row twice and overwrites it with its gradient. Formulas:
+// native/ops/loss.cpp.
 #include "kernels.h"
 
 #include "device.h"
@@ -20,19 +21,19 @@ __global__ void loss_rows(T* logits, const int64_t* labels, const float* scales,
     }
     return;
   }
-  float* room = shared_memory<float>();
+  float* scratch = shared_memory<float>();
   float most = -INFINITY, total = 0;
   for (int64_t c = threadIdx.x; c < classes; c += blockDim.x) most = fmaxf(most, wide(logits[c]));
-  most = over_block<Largest>(most, room);
+  most = over_block<Largest>(most, scratch);
   for (int64_t c = threadIdx.x; c < classes; c += blockDim.x) total += expf(wide(logits[c]) - most);
-  const float lse = most + logf(over_block<Sum>(total, room)), wanted = wide(logits[label]);
+  const float lse = most + logf(over_block<Sum>(total, scratch)), wanted = wide(logits[label]);
   if (threadIdx.x == 0) {
     losses[row] = lse - wanted;
     right[row] = wanted >= most;
   }
   if (!scales) return;
   const float scale = scales[row];
-  __syncthreads();  // all have read the label's logit
+  __syncthreads();  // all threads have read the label's logit
   for (int64_t c = threadIdx.x; c < classes; c += blockDim.x) {
     const float p = expf(wide(logits[c]) - lse);
     logits[c] = narrow<T>((c == label ? p - 1.0f : p) * scale);

@@ -1,4 +1,4 @@
-// NF4, or FP4, made dense. Layout and formulas: native/ops/nf4.cpp, whose bits these are.
+// Dequantizes NF4 and FP4. Layout and formulas: native/ops/nf4.cpp; the results have the same bits.
 #include "kernels.h"
 
 #include "device.h"
@@ -6,11 +6,11 @@
 namespace graft::cuda {
 namespace {
 
-constexpr int kThreads = 256, kEach = 8;  // numbers of a thread
+constexpr int kThreads = 256, kEach = 8;  // values per thread
 
 __device__ __forceinline__ float scale_of(const Nf4Numbers& w, int64_t block) {
   if (w.absmax) return w.absmax[block];
-  // no fused product and sum: it would round once
+  // no fused multiply-add, which would round only once
   return __fadd_rn(__fmul_rn(w.nested_code[w.nested[block]], w.nested_absmax[block / w.nested_blocksize]), w.offset);
 }
 

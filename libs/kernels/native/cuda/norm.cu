@@ -1,4 +1,4 @@
-// RMSNorm: a block for each row; for the weight's gradient a thread for each column. Formulas: native/ops/norm.cpp.
+// RMSNorm: one block per row; for the weight gradient, one thread per column. Formulas: native/ops/norm.cpp.
 #include "kernels.h"
 
 #include "device.h"

@@ -1,6 +1,6 @@
-// The one product of small matrices, by a warp: c [16, 8 N] += a [16, size] b [8 N, size]ᵀ. a and b lie in shared memory
-// with rows `width` apart, size is a multiple of 16. Of c lane l has rows l / 4 and l / 4 + 8, and of every eight columns
-// those at 2 (l % 4), as mma.m16n8k16 has it.
+// Product of small matrices by a warp: c [16, 8 N] += a [16, size] b [8 N, size]ᵀ. a and b are in shared memory with
+// row stride `width`; size is a multiple of 16. Lane l holds rows l / 4 and l / 4 + 8 of c and, of every eight columns,
+// those at 2 (l % 4), as in mma.m16n8k16.
 #pragma once
 
 #include "device.h"

@@ -8,13 +8,13 @@
 namespace graft::cuda {
 namespace {
 
-// What scripts/nvcc.mjs has them compiled for, at least: they do not start on older cards.
+// Lowest compute capability that scripts/nvcc.mjs compiles for. Kernels do not start on older GPUs.
 constexpr int kLeastCapability = 8;
 
 bool are_for_all_cards() {
   int count = 0;
   if (cudaGetDeviceCount(&count) != cudaSuccess) {
-    cudaGetLastError();  // nobody else is to find it
+    cudaGetLastError();  // clears the error, so that no later call reports it
     return true;
   }
   for (int device = 0; device < count; device++) {
@@ -27,7 +27,7 @@ bool are_for_all_cards() {
 
 }  // namespace
 
-// Asked for alone: no card has run them yet.
+// Opt-in, because no GPU has run these kernels yet.
 bool has_bodies() {
   static const bool has = [] {
     const char* own = std::getenv("GRAFT_OWN_KERNELS");

@@ -4,19 +4,18 @@
 //   dv_j = Σ_i P_ij do_i    dP_ij = do_i · v_j           dS_ij = P_ij (dP_ij - do_i · o_i)     db(n) = Σ_(j-i=n) dS_ij
 //   dq_i = scale Σ_j dS_ij k_j                           dk_j = scale Σ_i dS_ij q_i
 //
-// The batch is segments: `rows` queries over `before` rows of keys (a prefix, or the virtual tokens that the segment
-// shares with others of its run), then over keys of their own. Places j and i count from the first of these keys; query
-// 0 stands at `offset`. Causal queries see the keys up to their place, others all; with a window only those nearer than
-// it. b is a bias by distance, [H, distances], the first of which is -behind; or, where bias_behind is -1, b(j) by the
-// place of the key, [H, places], which gets no gradient.
-// With a cap c the scores are c tanh(s_ij / c) in place of s_ij, without b, and dS_ij is multiplied by 1 - tanh²(s_ij / c).
-// Nothing is kept between the passes but o and lse; scores live for 96 queries and 512 keys at a time (arXiv:2205.14135).
-// In bf16 P and dS are rounded before they are multiplied, sums are f32.
+// The batch consists of segments: `rows` queries over `before` rows of keys (a prefix, or virtual tokens shared within
+// the run), then over their own keys. Positions j and i count from the first of these keys; query 0 is at `offset`.
+// Causal queries see keys up to their position, others all keys; with a window, only keys nearer than it. b is a bias by
+// distance, [H, distances], starting at -behind. If bias_behind is -1, it is b(j) by the key's position, [H, places],
+// without a gradient.
+// With a cap c, scores are c tanh(s_ij / c) instead of s_ij, without b, and dS_ij is multiplied by 1 - tanh²(s_ij / c).
+// Only o and lse are saved for the backward pass. Scores exist for 96 queries and 512 keys at a time (arXiv:2205.14135).
+// In bf16, P and dS are rounded before they are multiplied; sums are f32.
 //
 // q: [T, H, d]  k, v: [K, Hkv, d]  o: [T, H d]  lse: f32 [H, T]  b: f32
-// A segment and a key head are one task, of a long segment some of the queries and of their heads over it; its sums do not
-// depend on the number of threads or on other segments, except those of shared rows and of b, which are added in the order
-// of tasks.
+// A task is a segment and a key head or, for a long segment, some of its queries and their heads. Its sums do not depend
+// on the number of threads or on other segments, except those of shared rows and of b, which are added in task order.
 #include "isa.h"
 
 #include <ATen/Parallel.h>
@@ -44,15 +43,15 @@ namespace graft::attention {
 namespace {
 
 struct AttentionTask {
-  bool wide;  // f32, else bf16
+  bool wide;  // f32, otherwise bf16
   const void *q, *k, *v;
   void* o;  // written by the forward pass, read by the backward pass
   float* lse;
   int64_t rows, before, own, own_start, before_start, offset, behind, ahead, size, heads;
   int64_t q_stride, kv_stride, o_stride, lse_stride;
-  float scale, cap;  // of scores; no cap: 0
+  float scale, cap;  // scale and cap of scores; a cap of 0 means none
   float* scratch;
-  const float* bias;  // of distance 0, or place 0, and the first head, or none
+  const float* bias;  // entry of distance 0, or place 0, of the first head; or null
   bool bias_by_place;
   int64_t bias_stride;
   // backward only
@@ -60,29 +59,31 @@ struct AttentionTask {
   void* dq = nullptr;
   int64_t dq_stride = 0;
   float *dk = nullptr, *dv = nullptr;  // [before + own, size padded to 16]
-  float* dbias = nullptr;              // as bias, if it is wanted
+  float* dbias = nullptr;              // in the layout of bias, or null if it is not needed
   int64_t dbias_stride = 0;
 };
 
-// Floats of scratch for what is made of a block of queries and a chunk of keys, and paddings; the body's sizes fit in it.
+// Floats of scratch for the intermediate results of a block of queries and a chunk of keys, and padding. The kernel's
+// sizes fit into it.
 constexpr int64_t kMostQueries = 96;
 constexpr int64_t kBlockScratch = kMostQueries * 5 * (512 + 16) + 32 * 16;
-constexpr int64_t kMostPanel = 64;  // keys that lie side by side
+constexpr int64_t kMostPanel = 64;  // keys that are stored side by side
 
 #define GRAFT_BODY "attention.inc"
 #include "isa_each.h"
 #undef GRAFT_BODY
 
-constexpr int64_t kLong = int64_t{1} << 21;  // queries times keys, from which on a segment may be all there is to do
-constexpr int64_t kShares = 4;               // of a key head's heads in a long segment, each with gradients of its own
+constexpr int64_t kLong = int64_t{1} << 21;  // queries times keys from which a single segment may be the whole work
+// maximum shares of a key head's heads in a long segment, each with its own gradients
+constexpr int64_t kShares = 4;
 
-// Queries of a segment and their heads over one key head.
+// Queries of a segment, and their heads that share one key head.
 struct Piece {
   size_t segment;
-  int64_t kv, head, heads;        // the first of the heads, of all of the queries'
-  int64_t first, rows, offset;    // the queries, from the segment's first on, and the place of theirs
-  int64_t before, own;            // keys that they see: as many of the segment's
-  int64_t work;                   // in queries times keys
+  int64_t kv, head, heads;        // index of the key head, and of the first query head
+  int64_t first, rows, offset;    // queries, from the segment's first on, and their position
+  int64_t before, own;            // keys that they see, counted in the segment
+  int64_t work;                   // queries times keys
 
   int64_t keys() const { return before + own; }
 };
@@ -101,16 +102,16 @@ struct Problem : AttentionProblem {
   int64_t group() const { return heads / kv_heads; }
   bool wide() const { return q.scalar_type() == at::kFloat; }
 
-  // How many keys a query of the segment sees.
+  // Number of keys that a query of the segment sees.
   int64_t seen(const Segment& segment, int64_t query) const {
     const int64_t place = segment.offset + query;
     return std::min(segment.keys(), place + ahead) - std::max<int64_t>(0, place - behind + 1);
   }
 
-  // Those of a long segment are cut in two of equal work, so that few heads are shared out evenly among few threads.
+  // Splits the queries of a long segment into two parts of equal work, so that few heads are balanced over few threads.
   void cut(size_t index) {
     const Segment& segment = segments[index];
-    std::vector<int64_t> until(segment.rows);  // work up to and with a query
+    std::vector<int64_t> until(segment.rows);  // work up to and including a query
     for (int64_t i = 0, sum = 0; i < segment.rows; i++) until[i] = sum += seen(segment, i) + 16;
     if (segment.rows * std::min(segment.keys(), behind + ahead) < kLong)
       return add(index, 0, segment.rows, group(), until.back());
@@ -121,7 +122,7 @@ struct Problem : AttentionProblem {
     if (first < segment.rows) add(index, first, segment.rows, each, until.back() - until[first - 1]);
   }
 
-  // The pieces of the queries [first, past), so many heads each.
+  // Adds the pieces of the queries [first, past), with `each` heads per piece.
   void add(size_t index, int64_t first, int64_t past, int64_t each, int64_t work) {
     const Segment& segment = segments[index];
     const int64_t keys = std::min(segment.keys(), segment.offset + past - 1 + ahead);
@@ -134,7 +135,7 @@ struct Problem : AttentionProblem {
       }
   }
 
-  // Elements from the beginning of [queries, heads · size] to a piece's.
+  // Offset of a piece in [queries, heads · size], in elements.
   int64_t place(const Piece& piece, int64_t stride) const {
     return (segments[piece.segment].start + piece.first) * stride + piece.head * size;
   }
@@ -176,7 +177,7 @@ struct Problem : AttentionProblem {
     return t;
   }
 
-  // Floats of scratch that a task needs at most; the body takes what it needs in order.
+  // Maximum floats of scratch per task. The kernel allocates from it in order.
   int64_t scratch() const {
     int64_t most = 0, rows = 0;
     for (const Piece& piece : pieces) {
@@ -190,7 +191,7 @@ struct Problem : AttentionProblem {
     return 4 * width * wide_size + wide_rows * (5 * wide_size + 1) + of_block + by_distance;
   }
 
-  // Runs body(piece, scratch) for all, the longest first, on all threads.
+  // Runs body(piece, scratch) for all pieces on all threads, longest first.
   template <typename Body>
   void each(const Body& body) const {
     std::vector<size_t> order(pieces.size());
@@ -234,7 +235,7 @@ Gradients backward_pass(const Problem& p, const at::Tensor& o, const at::Tensor&
   d.k = at::empty(p.k.sizes(), p.k.options().memory_format(at::MemoryFormat::Contiguous));
   d.v = at::empty_like(d.k);
   if (wants_bias) d.bias = at::zeros_like(p.bias);
-  // of each piece: dk and dv, [keys][size], and db, [heads][distances]
+  // per piece: dk and dv, [keys][size], and db, [heads][distances]
   const int64_t size = padded(p.size), distances = wants_bias ? p.bias.size(1) : 0;
   struct Part {
     std::unique_ptr<float[]> k, v;
@@ -265,7 +266,7 @@ Gradients backward_pass(const Problem& p, const at::Tensor& o, const at::Tensor&
     }
     GRAFT_DISPATCH(attend, t);
   });
-  // Every row of dk and dv: the parts of its own segment, then those of the segments that saw it, in their order.
+  // Sums every row of dk and dv: first the parts of its own segment, then those of the segments that saw it, in order.
   at::parallel_for(0, 2 * p.kv_heads, 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; i++) {
       const bool value = i >= p.kv_heads;
@@ -372,7 +373,7 @@ TORCH_LIBRARY_FRAGMENT(graft, m) {
   m.def(
       "attention(Tensor q, Tensor k, Tensor v, Tensor? bias, int[] segments, float scale, bool causal, int window, "
       "int bias_behind, float softcap=0.) -> Tensor");
-  // the bodies: o and lse; dq, dk, dv, and db if it is wanted
+  // results: o and lse; dq, dk, dv, and db if it is needed
   m.def(
       "attention_forward(Tensor q, Tensor k, Tensor v, Tensor? bias, int[] segments, float scale, bool causal, "
       "int window, int bias_behind, float softcap) -> (Tensor, Tensor)");

@@ -1,4 +1,4 @@
-// What attention is asked for, checked: whatever the device. Names: attention.cpp.
+// Validated arguments of attention for any device. Names: attention.cpp.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -19,14 +19,14 @@ struct AttentionOptions {
   double scale;
   bool causal;
   int64_t window;
-  int64_t bias_behind;  // distances before 0 that the bias has; -1: it is by place
+  int64_t bias_behind;  // distances below 0 that the bias covers; -1 if the bias is by place
   double cap;
 
   bool by_place() const { return bias_behind < 0; }
 };
 
 struct AttentionProblem {
-  at::Tensor q, k, v, bias;  // rows of each may lie apart, those of k as those of v
+  at::Tensor q, k, v, bias;  // row strides may differ from the width; those of k and v are equal
   AttentionOptions options;
   std::vector<Segment> segments;
   int64_t queries, keys, heads, kv_heads, size, behind, ahead;

@@ -5,9 +5,9 @@
 namespace graft {
 namespace {
 
-constexpr int64_t kAll = int64_t{1} << 40;  // farther than any key
+constexpr int64_t kAll = int64_t{1} << 40;  // beyond any key
 
-// What src/ops/attention.ts has checked with better words: here nothing is read outside the tensors.
+// Repeats the checks of src/ops/attention.ts, whose messages are better, so that no read is out of bounds.
 std::vector<Segment> read_segments(c10::IntArrayRef flat, int64_t queries, int64_t keys, bool causal, int64_t window) {
   TORCH_CHECK(flat.size() % 7 == 0, "segments are sevens of numbers");
   std::vector<Segment> segments;
@@ -29,7 +29,7 @@ std::vector<Segment> read_segments(c10::IntArrayRef flat, int64_t queries, int64
   return segments;
 }
 
-// A tensor [rows, heads, size] whose last two dimensions lie together.
+// Returns a tensor [rows, heads, size] whose last two dimensions are contiguous.
 at::Tensor by_rows(const at::Tensor& x) {
   return x.stride(2) == 1 && x.stride(1) == x.size(2) ? x : x.contiguous();
 }

@@ -1,14 +1,14 @@
-// Products of bf16 matrices on processors that libtorch has none of its own for: it hands them to oneDNN from AVX-512
-// on, and below that to loops that reach 1 to 10 GF/s on one core where products in f32 reach 80 (docs/log.md).
+// Products of bf16 matrices for processors without fast ones in libtorch. It uses oneDNN from AVX-512 on, and below that
+// loops that reach 1 to 10 GF/s on one core, where f32 products reach 80.
 //
 //   mm:             C = A B              A: [m, k]  B: [k, n]
 //   addmm, addmm_:  C = β D + α A B      D: broadcast to [m, n]
-//   bmm, baddbmm:   the same for each of a batch
+//   bmm, baddbmm:   the same for each matrix of a batch
 //
-// A block of A and one of B at a time are written out in f32, multiplied there, and rounded to bf16 once, as oneDNN does.
-// These take the place of libtorch's kernels in its dispatcher, so that linears, their gradients and whatever else is
-// composed of products come here. Products of few rows have a kernel of their own on every processor (few_rows.h), those
-// of more on processors that multiply pairs of bf16 (packed_product.h).
+// A block of A and one of B at a time are converted to f32, multiplied, and rounded to bf16 once, as in oneDNN. These
+// kernels replace libtorch's in its dispatcher, so linear layers, their gradients and all compositions use them. Products
+// of few rows have a separate kernel on every processor (few_rows.h), larger ones on processors with bf16 dot products
+// (packed_product.h).
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/addmm_cpu_dispatch.h>
 #include <ATen/ops/baddbmm_cpu_dispatch.h>
@@ -28,24 +28,24 @@
 namespace graft::bf16_products {
 namespace {
 
-constexpr int64_t kBlock = 1 << 20;  // numbers of A, of B and of C that are in f32 at once
-constexpr int64_t kSide = 1024;      // of a block of C
-constexpr int64_t kDepth = 4096;     // summed at once, so that blocks of long sums are not slivers
+constexpr int64_t kBlock = 1 << 20;  // values of A, of B and of C that are in f32 at a time
+constexpr int64_t kSide = 1024;      // side of a block of C
+constexpr int64_t kDepth = 4096;     // depth summed at a time, so that blocks of long sums are not slivers
 constexpr int64_t kFewRows = 2;
 
 bool ours(const at::Tensor& a, const at::Tensor& b) {
   return a.scalar_type() == at::kBFloat16 && b.scalar_type() == at::kBFloat16 && a.numel() > 0 && b.numel() > 0;
 }
 
-// Of a batch: rows of the first factor by columns of the second, each a dot product along lines as they lie in memory.
-// They are left to libtorch, for which reading the second is all they take.
+// Whether a batched product has few rows by contiguous columns. These are left to libtorch, which reads the second
+// factor once.
 bool few(const at::Tensor& a, const at::Tensor& b) { return a.size(-2) <= kFewRows && b.stride(-2) == 1; }
 
 bool fit(const at::Tensor& a, const at::Tensor& b) {
   return a.dim() == 2 && b.dim() == 2 && a.size(1) == b.size(0) && b.size(1) > 0;
 }
 
-// What has other shapes, or too many rows, goes on to `next`.
+// Other shapes, or more rows, are passed to `next`.
 template <typename Next>
 at::Tensor mm_of_few(const at::Tensor& a, const at::Tensor& b, const Next& next) {
   return ours(a, b) && fit(a, b) && has_few_rows(a, b) ? few_rows_product(a, b, nullptr) : next(a, b);
@@ -62,7 +62,9 @@ at::Tensor addmm_of_few(const at::Tensor& d, const at::Tensor& a, const at::Tens
 
 at::Tensor wide(const at::Tensor& x) { return x.to(at::kFloat); }
 
-/** @param finish what becomes of a block of the product, [rows, columns] in f32: rows, row, columns, column → bf16 */
+/**
+ * @param finish converts a block of the product, [rows, columns] in f32, to bf16; arguments: rows, row, columns, column
+ */
 template <typename Finish>
 at::Tensor by_blocks(const at::Tensor& a, const at::Tensor& b, const Finish& finish) {
   TORCH_CHECK(a.dim() == 2 && b.dim() == 2 && a.size(1) == b.size(0), "mat1 and mat2 shapes cannot be multiplied (",
@@ -97,7 +99,7 @@ at::Tensor wide_addmm(const at::Tensor& d, const at::Tensor& a, const at::Tensor
                       const at::Scalar& alpha) {
   if (!ours(a, b)) return at::cpu::addmm(d, a, b, beta, alpha);
   const at::Tensor whole = d.expand({a.size(0), b.size(1)});
-  const bool added = beta.toDouble() != 0;  // what is not added may be NaN
+  const bool added = beta.toDouble() != 0;  // a summand that is not added may be NaN
   return by_blocks(a, b, [&](at::Tensor product, int64_t row, int64_t rows, int64_t column, int64_t columns) {
     if (alpha.toDouble() != 1) product.mul_(alpha);
     return added ? product.add_(wide(whole.narrow(0, row, rows).narrow(1, column, columns)), beta) : product;
@@ -106,7 +108,7 @@ at::Tensor wide_addmm(const at::Tensor& d, const at::Tensor& a, const at::Tensor
 
 bool is_packed(const at::Tensor& a, const at::Tensor& b) { return ours(a, b) && fit(a, b) && has_packed_product(a, b); }
 
-// Whether D is added as it is: a bias, or a matrix of the product's shape with columns side by side.
+// Whether D can be added directly: a bias, or a matrix of the product's shape with contiguous rows.
 bool is_sum(const at::Tensor& d, int64_t rows, int64_t columns) {
   if (d.scalar_type() != at::kBFloat16) return false;
   if (d.dim() == 1) return d.size(0) == columns && d.is_contiguous();
@@ -114,7 +116,8 @@ bool is_sum(const at::Tensor& d, int64_t rows, int64_t columns) {
 }
 
 bool is_packed_sum(const at::Tensor& d, const at::Tensor& a, const at::Tensor& b, const at::Scalar& beta) {
-  return is_packed(a, b) && is_sum(d, a.size(0), b.size(1)) && beta.toDouble() != 0;  // what is not added may be NaN
+  // a summand that is not added may be NaN
+  return is_packed(a, b) && is_sum(d, a.size(0), b.size(1)) && beta.toDouble() != 0;
 }
 
 Sum sum_of(const at::Tensor& d, const at::Scalar& beta, const at::Scalar& alpha) {
@@ -146,7 +149,7 @@ at::Tensor& addmm_(at::Tensor& d, const at::Tensor& a, const at::Tensor& b, cons
   return d.copy_(wide_addmm(d, a, b, beta, alpha));
 }
 
-/** @param multiply of so many of the batch, from one on, in f32 */
+/** @param multiply multiplies a number of matrices of the batch, from an index on, in f32 */
 template <typename Multiply>
 at::Tensor by_batch(const at::Tensor& a, const at::Tensor& b, const Multiply& multiply) {
   TORCH_CHECK(a.dim() == 3 && b.dim() == 3 && a.size(0) == b.size(0) && a.size(2) == b.size(1),
@@ -176,7 +179,7 @@ at::Tensor baddbmm(const at::Tensor& d, const at::Tensor& a, const at::Tensor& b
   });
 }
 
-// The dispatcher says once that kernels were replaced, which is meant.
+// The dispatcher warns once about replaced kernels, which is intended.
 struct Silent : c10::WarningHandler {
   void process(const c10::Warning&) override {}
 };

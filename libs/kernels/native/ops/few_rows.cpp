@@ -19,8 +19,8 @@ namespace {
 #undef GRAFT_BODY
 
 constexpr int64_t kMostRows = 24;
-constexpr int64_t kGrain = 1 << 15;  // numbers of W that a thread reads at least
-constexpr int64_t kLines = 4;        // of a tile
+constexpr int64_t kGrain = 1 << 15;  // minimum values of W per thread
+constexpr int64_t kLines = 4;        // lines per tile
 
 const uint16_t* numbers(const at::Tensor& t) { return static_cast<const uint16_t*>(t.const_data_ptr()); }
 
@@ -31,7 +31,7 @@ FewRowsTask task_of(const at::Tensor& a, int64_t lines, const at::Tensor* bias, 
           static_cast<uint16_t*>(out.mutable_data_ptr()), lines, 0, lines};
 }
 
-// Lines of a packed matrix, four at a time in memory.
+// Expands lines of a packed matrix to memory, four at a time, and multiplies them.
 void by_lines_in_memory(const PackedMatrix& w, const FewRowsTask& whole) {
   static thread_local std::vector<uint16_t> lines;
   if (static_cast<int64_t>(lines.size()) < kLines * w.columns) lines.resize(kLines * w.columns);
@@ -77,7 +77,7 @@ std::vector<at::Tensor> few_rows_products(const at::Tensor& given, const std::ve
     tasks.push_back(task_of(a, w.lines, w.bias, out.back()));
     tiles += tiles_of(w);
   }
-  // the factors' tiles, one after the other, among threads
+  // distributes the tiles of all factors among threads
   at::parallel_for(0, tiles, std::max<int64_t>(1, kGrain / (kLines * a.size(1))), [&](int64_t begin, int64_t end) {
     int64_t before = 0;
     for (size_t i = 0; i < factors.size(); before += tiles_of(factors[i++])) {

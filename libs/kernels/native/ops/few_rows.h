@@ -1,5 +1,5 @@
-// Products of a few rows of bf16 by a matrix whose columns lie in lines, as a linear's weight does in x Wᵀ: each weight is
-// read once. Of one row they take a quarter of libtorch's time, of 24 as long (docs/log.md).
+// Products of a few bf16 rows with a matrix whose columns are contiguous, such as a linear layer's weight in x Wᵀ: each
+// weight is read once. One row takes a quarter of libtorch's time, 24 rows the same time.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -12,39 +12,39 @@
 
 namespace graft {
 
-// Lines [first, end) of W by all rows of A: columns of C.
+// Computes lines [first, end) of W for all rows of A: columns of C.
 struct FewRowsTask {
   const uint16_t* a;
   int64_t a_stride, rows, depth;
-  const uint16_t* bias;  // or none
+  const uint16_t* bias;  // or null
   uint16_t* c;
   int64_t c_stride, first, end;
 };
 
-// A matrix W that rows are multiplied by, and what is added to each (bf16, contiguous), or none.
+// A matrix W to multiply rows by, and an optional bias (bf16, contiguous).
 struct FewRowsFactor {
   int64_t lines;
   const at::Tensor* bias;
   std::function<void(const FewRowsTask&)> multiply;
 };
 
-// Of a B = Wᵀ that `has_few_rows` is true of; of a packed W, from its blocks or four lines at a time. Both are referred to,
-// as the bias is.
+// Factor of B = Wᵀ, for which `has_few_rows` must be true, or of a packed W, from its blocks or four lines at a time.
+// It refers to the matrix and the bias.
 FewRowsFactor few_rows_factor(const at::Tensor& b, const at::Tensor* bias);
 FewRowsFactor few_rows_factor(const PackedMatrix& w, const at::Tensor* bias);
 
-// A Wᵀ (+ bias) for each W, bf16, each number rounded once.
+// Returns A Wᵀ (+ bias) for each W in bf16, each value rounded once.
 std::vector<at::Tensor> few_rows_products(const at::Tensor& a, const std::vector<FewRowsFactor>& factors);
 
 bool is_few(int64_t rows);
 
-// Of bf16 matrices A [m, k] and B [k, n]: whether the product below is for them.
+// Whether bf16 matrices A [m, k] and B [k, n] are suitable for the product below.
 bool has_few_rows(const at::Tensor& a, const at::Tensor& b);
 
-// A B (+ bias [n], bf16 and contiguous), each number rounded once.
+// Returns A B (+ bias [n], bf16 and contiguous), each value rounded once.
 at::Tensor few_rows_product(const at::Tensor& a, const at::Tensor& b, const at::Tensor* bias);
 
-// A Wᵀ (+ bias) of a packed W.
+// Returns A Wᵀ (+ bias) for a packed W.
 at::Tensor few_rows_product(const at::Tensor& a, const PackedMatrix& w, const at::Tensor* bias);
 
 }  // namespace graft

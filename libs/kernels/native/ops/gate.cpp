@@ -1,9 +1,9 @@
-// The gated activation of LLaMA's feed-forward (SwiGLU, arXiv:2002.05202), in f32 and rounded once.
+// Gated activation of LLaMA's feed-forward network (SwiGLU, arXiv:2002.05202), in f32, rounded once.
 //
 //   y = silu(g) ⊙ u      silu(g) = g σ(g)
 //   dg = dy ⊙ u ⊙ σ (1 + g (1 - σ))      du = dy ⊙ silu(g)
 //
-// Kept for the backward pass: g and u only.
+// Only g and u are saved for the backward pass.
 #include "isa.h"
 
 #include <ATen/Parallel.h>
@@ -21,9 +21,9 @@ namespace graft::gate {
 namespace {
 
 struct GateTask {
-  bool wide;  // f32, else bf16
+  bool wide;  // f32, otherwise bf16
   const void *gate, *up, *dy;
-  void *first, *second;  // y, none; or dg, du
+  void *first, *second;  // y and null, or dg and du
   int64_t count;
 };
 
@@ -100,7 +100,7 @@ at::Tensor silu_mul_autograd(const at::Tensor& gate, const at::Tensor& up) {
 }  // namespace
 }  // namespace graft::gate
 
-// the bodies take what is contiguous and checked
+// the implementations expect contiguous, validated arguments
 TORCH_LIBRARY_FRAGMENT(graft, m) {
   m.def("silu_mul(Tensor gate, Tensor up) -> Tensor");
   m.def("silu_mul_forward(Tensor gate, Tensor up) -> Tensor");

@@ -1,15 +1,15 @@
-// Blocks of llama.cpp's files, made as ggml's reference makes them (ggml-quants.c, MIT), bit for bit; how they are read
-// is in peft-core's ggml-types.ts and ggml-k-types.ts. q: what is stored of x, d and m: f16, s and t: integers.
+// Quantizes to llama.cpp's blocks, bit for bit as ggml's reference does (ggml-quants.c, MIT). peft-core's ggml-types.ts
+// and ggml-k-types.ts read them. q: stored value of x, d and m: f16, s and t: integers.
 //
-//   Q8_0  32 numbers   x = d q             d = max |x| / 127
-//   Q5_0  32 numbers   x = d (q - 16)      d = (x of the largest |x|) / -16
-//   Q5_1  32 numbers   x = d q + m         d = (max x - min x) / 31,  m = min x
-//   Q4_K  256 numbers  x = d s q - m t     s, t: one of 32 numbers, 6 bits
-//   Q5_K  256 numbers  the same
-//   Q6_K  256 numbers  x = d s (q - 32)    s: one of 16 numbers, 8 bits
+//   Q8_0  32 values    x = d q             d = max |x| / 127
+//   Q5_0  32 values    x = d (q - 16)      d = (x of the largest |x|) / -16
+//   Q5_1  32 values    x = d q + m         d = (max x - min x) / 31,  m = min x
+//   Q4_K  256 values   x = d s q - m t     s, t: per 32 values, 6 bits
+//   Q5_K  256 values   the same
+//   Q6_K  256 values   x = d s (q - 32)    s: per 16 values, 8 bits
 //
-// K blocks search: of some steps around max |x| the one whose least squares Σ w (x - scale q + min)² are the least,
-// w = √(Σ x² / 32) + |x|, or x² in Q6_K. Every sum is in the order that ggml has, and no product is fused into a sum
+// K blocks search several steps around max |x| for the least squares Σ w (x - scale q + min)², with
+// w = √(Σ x² / 32) + |x|, or x² in Q6_K. Sums have ggml's order, and no product is fused into a sum
 // (CMakeLists.txt: -ffp-contract=off).
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
@@ -27,10 +27,10 @@
 namespace graft {
 namespace {
 
-constexpr int64_t kQuantized = 16384;     // numbers of one task
-constexpr float kNothing = 1e-15f;       // below it a group of Q6_K is all zeros
+constexpr int64_t kQuantized = 16384;     // values per task
+constexpr float kNothing = 1e-15f;       // threshold below which a group of Q6_K is all zeros
 
-// The nearest integer, ties to even, of |x| < 2²²: by the bits of x + 1.5 · 2²³.
+// Rounds to the nearest integer, ties to even, for |x| < 2²², by adding 1.5 · 2²³.
 inline int nearest(float x) {
   const float shifted = x + 12582912.0f;
   int bits;
@@ -55,7 +55,7 @@ void q8_0(const float* x, uint8_t* to) {
   for (int i = 0; i < 32; i++) to[2 + i] = static_cast<uint8_t>(static_cast<int8_t>(std::round(x[i] * id)));
 }
 
-// Low halves and fifth bits of 32 numbers below 32.
+// Stores the low halves and fifth bits of 32 values below 32.
 void put_fifths(const uint8_t* q, uint8_t* high, uint8_t* low) {
   uint32_t fifths = 0;
   for (int i = 0; i < 16; i++) low[i] = (q[i] & 15) | ((q[i + 16] & 15) << 4);
@@ -92,12 +92,12 @@ void q5_1(const float* x, uint8_t* to) {
 }
 
 struct Search {
-  int most;  // largest q
+  int most;  // highest q
   float start, step;
   int steps;
 };
 
-// Scale of 32 numbers, x ≈ scale q - min; min into `minimum`, q into `found`.
+// Returns the scale of 32 values, x ≈ scale q - min; writes min to `minimum` and q to `found`.
 float scale_and_minimum(const float* x, const float* w, const Search& search, float* minimum, uint8_t* found) {
   constexpr int n = 32;
   float least = x[0], most = x[0];
@@ -112,7 +112,7 @@ float scale_and_minimum(const float* x, const float* w, const Search& search, fl
   *minimum = -least;
   std::fill(found, found + n, 0);
   if (most == least) return 0;
-  // of the minimum that is the best so far, as in ggml
+  // uses the best minimum so far, as ggml does
   const auto quantized = [&](float inverse_scale, int i) {
     return std::clamp(nearest(inverse_scale * (x[i] - least)), 0, search.most);
   };
@@ -157,7 +157,7 @@ float scale_and_minimum(const float* x, const float* w, const Search& search, fl
   return scale;
 }
 
-// What Q4_K and Q5_K have in common: d, m, 12 bytes of scales and minima; q of all numbers.
+// Shared part of Q4_K and Q5_K: writes d, m and 12 bytes of scales and minima, and q of all values.
 void scales_and_numbers(const float* x, const Search& search, uint8_t* to, uint8_t* q) {
   float scales[8], minima[8], top_scale = 0, top_minimum = 0;
   for (int g = 0; g < 8; g++) {
@@ -187,7 +187,7 @@ void scales_and_numbers(const float* x, const Search& search, uint8_t* to, uint8
       packed[g] |= (t >> 4) << 6;
     }
     const float scale = d * s, minimum = m * t;
-    if (scale == 0) continue;  // what was found stays, as in ggml
+    if (scale == 0) continue;  // keeps the previous result, as ggml does
     for (int i = 0; i < 32; i++)
       q[32 * g + i] = static_cast<uint8_t>(std::clamp(nearest((x[32 * g + i] + minimum) / scale), 0, search.most));
   }
@@ -215,7 +215,7 @@ void q5_k(const float* x, uint8_t* to) {
   }
 }
 
-// Scale of 16 numbers, x ≈ scale (q - 32); q into `q`.
+// Returns the scale of 16 values, x ≈ scale (q - 32); writes q to `q`.
 float signed_scale(const float* x, uint8_t* q) {
   constexpr int n = 16, half = 32;
   float most = 0, largest = 0;
@@ -294,7 +294,7 @@ void q6_k(const float* x, uint8_t* to) {
   }
 }
 
-// By ggml's numbers of its types.
+// Quantizer of one of ggml's type numbers.
 void (*quantizer_of(int64_t type))(const float*, uint8_t*) {
   switch (type) {
     case 6: return q5_0;

@@ -1,4 +1,4 @@
-// Blocks of numbers by ggml's numbers of their layouts: see ggml.cpp, which makes them, and ggml_matrix.cpp.
+// Block layouts by ggml's type numbers. ggml.cpp creates blocks, ggml_matrix.cpp multiplies with them.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -13,10 +13,10 @@ struct GgmlBlock {
   int64_t numbers, bytes;
 };
 
-// @throws where this is none that Graft keeps packed
+// @throws if Graft does not keep this type packed
 GgmlBlock ggml_block(int64_t type);
 
-// W in blocks [rows, bytes of a row], u8 on the CPU.
+// Returns W from blocks [rows, bytes per row], u8 on the CPU.
 Packed ggml_matrix(const at::Tensor& blocks, int64_t type);
 
 }  // namespace graft

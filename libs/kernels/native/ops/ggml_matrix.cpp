@@ -1,10 +1,10 @@
-// Products with matrices of llama.cpp's files that stay in their blocks (packed_matrix.h). Of each 32 numbers:
+// Products with matrices that stay in llama.cpp's blocks (packed_matrix.h). For each 32 values:
 //
 //   Q4_0  x = d (q - 8)      Q5_0  x = d (q - 16)    Q8_0        x = d q        d, m: f16
 //   Q4_1  x = d q + m        Q5_1  x = d q + m       Q4_K, Q5_K  x = d s q - m t     Q6_K  x = d s (q - 32), s of 16
 //
-// in f32, each product and sum rounded (CMakeLists.txt: -ffp-contract=off), as peft-core's ggml-types.ts reads them: an
-// expanded tile has the bits of a base that was expanded when it was loaded.
+// in f32, with each product and sum rounded (CMakeLists.txt: -ffp-contract=off), as in peft-core's ggml-types.ts. An
+// expanded tile has the bits of a base model that was expanded when it was loaded.
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
@@ -24,13 +24,13 @@
 namespace graft {
 namespace {
 
-constexpr int64_t kGroup = 32;      // numbers that are expanded at once
-constexpr int64_t kGrain = 16384;   // numbers of one task
-constexpr int64_t kFromBlocks = 4;  // rows, up to which a product expands numbers in registers (docs/log.md)
+constexpr int64_t kGroup = 32;      // values expanded at a time
+constexpr int64_t kGrain = 16384;   // values per task
+constexpr int64_t kFromBlocks = 4;  // maximum rows for which a product expands values in registers
 
 struct Blocks {
   const uint8_t* bytes;
-  int64_t type, line;  // bytes of a line
+  int64_t type, line;  // ggml's type number, and bytes of a line
 };
 
 #define GRAFT_BODY "ggml_matrix.inc"

@@ -1,5 +1,6 @@
-// Products with matrices of 8 bits a number and a scale a row, as bitsandbytes' Linear8bitLt has them (LLM.int8(),
-// arXiv:2208.07339), without its rounding of x:   W_ij = q_ij s_i / 127      s_i = max_j |W_ij|      (packed_matrix.h)
+// Products with matrices of 8 bits per value and one scale per row, in the layout of bitsandbytes' Linear8bitLt
+// (LLM.int8(), arXiv:2208.07339). Unlike there, x is not rounded.
+//   W_ij = q_ij s_i / 127      s_i = max_j |W_ij|      (packed_matrix.h)
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
@@ -15,8 +16,8 @@
 namespace graft::int8_matrix {
 namespace {
 
-constexpr int64_t kGrain = 16384;          // numbers of one task
-constexpr float kStep = 7.874015718698502e-3f;  // what bitsandbytes multiplies by, about 1 / 127
+constexpr int64_t kGrain = 16384;          // values per task
+constexpr float kStep = 7.874015718698502e-3f;  // the factor of bitsandbytes, about 1 / 127
 
 struct Int8Lines {
   const int8_t* numbers;
@@ -94,6 +95,6 @@ TORCH_LIBRARY_FRAGMENT(graft, m) {
   m.def("int8_linear(Tensor x, Tensor numbers, Tensor scales, Tensor? bias) -> Tensor");
 }
 TORCH_LIBRARY_IMPL(graft, CPU, m) { m.impl("int8_linear", graft::int8_matrix::int8_linear); }
-// what it is composed of runs anywhere
+// its composition runs on any device
 TORCH_LIBRARY_IMPL(graft, CUDA, m) { m.impl("int8_linear", graft::int8_matrix::int8_linear); }
 TORCH_LIBRARY_IMPL(graft, Autograd, m) { m.impl("int8_linear", graft::int8_matrix::int8_linear_autograd); }

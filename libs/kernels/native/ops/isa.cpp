@@ -1,7 +1,7 @@
-// graft::instruction_set(wanted) -> the set in use: the best of the processor, or `wanted` from now on (-1: no change).
-// graft::instruction_sets() -> how many there are to be wanted
-// GRAFT_ISA, checked in src/native.ts, limits what counts as the best. Tiles are used where it names them only, or they
-// are wanted: no processor that has them has run the tests yet.
+// graft::instruction_set(wanted) -> the set in use: the processor's best, or `wanted` from now on (-1: no change).
+// graft::instruction_sets() -> number of selectable sets
+// GRAFT_ISA, validated in src/native.ts, limits the best set. AMX is used only if GRAFT_ISA or `wanted` selects it: no
+// processor with AMX has run the tests yet.
 #include "isa.h"
 
 #include <c10/util/Exception.h>
@@ -20,11 +20,12 @@ namespace {
 
 constexpr std::string_view kNames[] = {"generic", "avx2", "avx512", "avx512bf16", "amx"};
 
-// Tiles apart.
+// The processor's set, not counting AMX.
 Isa of_processor() {
 #if GRAFT_X86
 #define HAS(feature) __builtin_cpu_supports(feature)
-  const bool avx2 = HAS("avx2") && HAS("fma") && HAS("bmi") && HAS("bmi2");  // with f16c, as in every such processor
+  // f16c is assumed: every such processor has it
+  const bool avx2 = HAS("avx2") && HAS("fma") && HAS("bmi") && HAS("bmi2");
   const bool avx512 = avx2 && HAS("avx512f") && HAS("avx512bw") && HAS("avx512dq") && HAS("avx512vl");
 #undef HAS
   if (avx512) return __builtin_cpu_supports("avx512bf16") ? Isa::kAvx512Bf16 : Isa::kAvx512;
@@ -33,7 +34,7 @@ Isa of_processor() {
   return Isa::kGeneric;
 }
 
-// What may be wanted at most.
+// Highest selectable set.
 Isa best() {
   const char* limit = std::getenv("GRAFT_ISA");
   const auto found = std::find(std::begin(kNames), std::end(kNames), limit ? limit : "amx") - std::begin(kNames);

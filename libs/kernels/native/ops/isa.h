@@ -1,5 +1,5 @@
-// Instruction sets. A file of plain loops is compiled once for each (`isa_each.h`), in a namespace of its own, and
-// the best that the processor has is chosen when the addon is loaded: one source, no flags for the whole build.
+// Instruction sets. `isa_each.h` compiles a file of plain loops once for each set, in its own namespace. The addon
+// selects the processor's best set when it is loaded. There is one source, and no global compiler flags.
 #pragma once
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
@@ -11,14 +11,14 @@
 
 namespace graft {
 
-// The last has kernels of its own for products of bf16 matrices alone (tiles.h).
+// kAmx only differs in products of bf16 matrices (tiles.h).
 enum class Isa { kGeneric, kAvx2, kAvx512, kAvx512Bf16, kAmx };
 
-Isa isa();  // the one in use
+Isa isa();  // the set in use
 
 }  // namespace graft
 
-// Calls `function` of the namespace that fits the processor.
+// Calls `function` of the namespace for the set in use.
 #if GRAFT_X86
 #define GRAFT_DISPATCH(function, ...)                                              \
   switch (graft::isa()) {                                                          \

@@ -1,8 +1,8 @@
-// Includes GRAFT_BODY once for each instruction set (see isa.h). It sees
+// Includes GRAFT_BODY once for each instruction set (see isa.h), with these macros:
 //   GRAFT_WIDTH     floats in a vector
-//   GRAFT_COLUMNS   vectors in a row of a product's tile: with its 6 rows as many accumulators as registers allow
+//   GRAFT_COLUMNS   vectors in a row of a product's tile; with its 6 rows, they use all registers as accumulators
 //   GRAFT_BF16_DOT  whether the processor multiplies pairs of bf16 into f32
-// A body that does not ask for GRAFT_BF16_DOT would be compiled to the same instructions twice: its file defines
+// A body that does not use GRAFT_BF16_DOT would be compiled to the same instructions twice. Its file defines
 // GRAFT_WITHOUT_DOTS, and its avx512bf16 is its avx512.
 // No include guard: each file of operators uses it for its own body.
 

@@ -1,7 +1,7 @@
-// y_i = x W_iᵀ + c_i of few rows: the linears that read the same, as query, key and value do, in one go.
+// y_i = x W_iᵀ + c_i for few rows: linear layers with the same input, such as query, key and value, in one call.
 //
-// x: [n, in], bf16  W_i: bf16 [out, in], or blocks of GGUF, u8 [out, bytes of a row], where type_i is ggml's number of their
-// layout, else -1  c_i: [out] or none  y_i: [n, out]. The bits are those of each alone (few_rows.h). No gradients.
+// x: [n, in], bf16  W_i: bf16 [out, in], or GGUF blocks, u8 [out, bytes per row], with ggml's type number in type_i
+// (otherwise -1)  c_i: [out] or none  y_i: [n, out]. The bits equal those of separate calls (few_rows.h). No gradients.
 #include <ATen/core/List.h>
 #include <ATen/core/Tensor.h>
 #include <c10/util/Exception.h>

@@ -2,7 +2,7 @@
 //
 //   loss_i = log Σ_c e^(z_ic) - z_iy      right_i = [z_iy >= max_c z_ic]      z_ic ← s_i (softmax(z_i)_c - [c = y])
 //
-// logits z: [n, V] f32 or bf16  labels y: i64 [n]  scales s: f32 [n], left out: the logits stay
+// logits z: [n, V] f32 or bf16  labels y: i64 [n]  scales s: f32 [n]; without them the logits are unchanged
 // → losses f32 [n], right bool [n]. Sums are f32.
 #include "isa.h"
 
@@ -21,7 +21,7 @@ namespace graft::loss {
 namespace {
 
 struct LossTask {
-  bool wide;  // f32, else bf16
+  bool wide;  // f32, otherwise bf16
   void* logits;
   const int64_t* labels;
   const float* scales;
@@ -79,7 +79,7 @@ std::tuple<at::Tensor, at::Tensor> cross_entropy(at::Tensor logits, const at::Te
 
 TORCH_LIBRARY_FRAGMENT(graft, m) {
   m.def("cross_entropy_(Tensor(a!) logits, Tensor labels, Tensor? scales) -> (Tensor, Tensor)");
-  // the bodies, which take what is checked
+  // the implementations, which expect validated arguments
   m.def("cross_entropy_rows_(Tensor(a!) logits, Tensor labels, Tensor? scales) -> (Tensor, Tensor)");
 }
 TORCH_LIBRARY_IMPL(graft, CPU, m) { m.impl("cross_entropy_rows_", graft::loss::rows_cpu); }

@@ -1,13 +1,12 @@
-// What adapters of low rank add to the rows of products, each to its own rows, as answers in the making have it
-// (arXiv:2310.18547):
+// Adds low-rank adapters to rows of products, each adapter to its own rows, during generation (arXiv:2310.18547):
 //
 //   y_i += s_j (x_i A_jᵀ) B_jᵀ      row i being one of adapter j's, y the product that j is for
 //
-// x: [n, in]  y: [n, out] of each product that reads x, f32 or bf16  A_j: [r_j, in]  B_j: [out, r_j], f32; or, beside x in
-// bf16, both bf16 and B lying as Bᵀ does: half of what there is to read. In bf16 factors in f32 are rounded before they are
-// multiplied, with the bits of factors in bf16, and so is x Aᵀ; sums are f32, and y is rounded once. In place, no gradients.
-// One call for all adapters: libtorch's operators take half a dozen for each of them. Factors are told by where they begin
-// in tensors that may hold many: to look at a tensor for each of them would take as long as the products (docs/log.md).
+// x: [n, in]  y: [n, out] of each product of x, f32 or bf16  A_j: [r_j, in]  B_j: [out, r_j], f32. If x is bf16, both may
+// be bf16 with B stored as Bᵀ, which halves the memory to read. With bf16 x, f32 factors are rounded before they are
+// multiplied, with the bits of bf16 factors, and so is x Aᵀ. Sums are f32, and y is rounded once. In place, no gradients.
+// One call serves all adapters; libtorch's operators would need half a dozen for each. Factors are addressed by their
+// offset in tensors that may hold many, because looking up a tensor for each would take as long as the products.
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 #include <c10/util/Exception.h>
@@ -23,9 +22,9 @@
 namespace graft::low_rank {
 namespace {
 
-// An adapter's rows of a product.
+// Rows of a product that belong to one adapter.
 struct LowRankTask {
-  bool wide;     // y and x are f32, else bf16
+  bool wide;     // y and x are f32, otherwise bf16
   bool rounded;  // A and B are bf16
   const void* x;
   void* y;
@@ -34,20 +33,20 @@ struct LowRankTask {
   float scale;
 };
 
-// What a thread writes down meanwhile.
+// Scratch memory of a thread.
 struct LowRankScratch {
   std::vector<float> low;         // x Aᵀ [rows][rank]
-  std::vector<float> columns;     // of Bᵀ, [rank][a vector]
-  std::vector<uint16_t> rounded;  // x Aᵀ again
-  std::vector<uint16_t> lines;    // of A
+  std::vector<float> columns;     // columns of Bᵀ, [rank][a vector]
+  std::vector<uint16_t> rounded;  // x Aᵀ in bf16
+  std::vector<uint16_t> lines;    // rounded lines of A
 };
 
 #define GRAFT_BODY "low_rank.inc"
 #include "isa_each.h"
 #undef GRAFT_BODY
 
-constexpr int64_t kGrain = 1 << 16;  // numbers of factors that a thread reads at least, or products by eight times them
-constexpr int64_t kRows = 64;        // of an adapter, in one task: threads share out a long prompt
+constexpr int64_t kGrain = 1 << 16;  // minimum values of factors per thread; products count eight times as much
+constexpr int64_t kRows = 64;        // rows of an adapter per task, so that threads share a long prompt
 
 void check(const at::Tensor& y, const at::Tensor& x) {
   TORCH_CHECK(y.dim() == 2 && x.dim() == 2 && y.size(0) == x.size(0) && y.is_contiguous() &&
@@ -56,9 +55,9 @@ void check(const at::Tensor& y, const at::Tensor& x) {
               "expected y [n, out] and x [n, in] in f32 or bf16, got ", y.sizes(), " and ", x.sizes());
 }
 
-// Of an adapter in the list of places.
+// Entry of an adapter in the list of places.
 struct Place {
-  int64_t product, start, rows, rank, a, a_at, b, b_at;  // numbers of tensors, and how many numbers of them come before
+  int64_t product, start, rows, rank, a, a_at, b, b_at;  // indices of tensors, and the offsets of the factors in them
 };
 constexpr size_t kPlace = sizeof(Place) / sizeof(int64_t);
 
@@ -66,7 +65,7 @@ const char* factor(at::TensorList tensors, int64_t number, int64_t at, int64_t l
   TORCH_CHECK(number >= 0 && number < static_cast<int64_t>(tensors.size()), "factor in tensor ", number, " of ",
               tensors.size());
   const at::Tensor& t = tensors[number];
-  // one that lies in a tensor of its own is all of it
+  // a factor in its own tensor must fill it
   const bool fits = t.dim() == 2 ? at == 0 && lines * length == t.numel() : at >= 0 && at + lines * length <= t.numel();
   TORCH_CHECK(fits && t.is_contiguous(), "a factor of ", lines, " times ", length, " numbers from ", at, " on in ",
               t.dtype(), " ", t.sizes());
@@ -85,7 +84,7 @@ LowRankTask task_of(const Place& place, at::TensorList ys, const at::Tensor& x, 
   const void* b = factor(tensors, place.b, place.b_at, place.rank, out);
   const auto type = tensors[place.a].scalar_type();
   TORCH_CHECK(tensors[place.b].scalar_type() == type && (type == at::kFloat || (type == at::kBFloat16 && width == 2)),
-              "factors ", tensors[place.a].dtype(), " and ", tensors[place.b].dtype(), " beside x ", x.dtype());
+              "factors ", tensors[place.a].dtype(), " and ", tensors[place.b].dtype(), " with x ", x.dtype());
   return {width == 4, type == at::kBFloat16, static_cast<const char*>(x.const_data_ptr()) + place.start * in * width,
           static_cast<char*>(y.mutable_data_ptr()) + place.start * out * width, a, b, place.rows, in, out, place.rank,
           static_cast<float>(scale)};
@@ -106,7 +105,7 @@ std::vector<LowRankTask> tasks_of(at::TensorList ys, const at::Tensor& x, at::Te
       tasks.push_back(some);
     }
   }
-  // an adapter's factors of several products lie one after the other in memory
+  // orders tasks by memory: an adapter's factors of several products are adjacent
   std::stable_sort(tasks.begin(), tasks.end(), [](const LowRankTask& s, const LowRankTask& t) { return s.x < t.x; });
   return tasks;
 }
@@ -118,7 +117,7 @@ void add_low_rank(at::TensorList ys, const at::Tensor& given, at::TensorList fac
   TORCH_CHECK(places.size() == kPlace * scales.size(), "expected a scale and a place for each adapter");
   const std::vector<LowRankTask> tasks =
       tasks_of(ys, x, factors, scales, reinterpret_cast<const Place*>(places.data()));
-  std::vector<int64_t> before;  // numbers of factors before each task's, with those that more rows come to
+  std::vector<int64_t> before;  // prefix sums of the factors' values per task, weighted by rows
   int64_t all = 0;
   for (const LowRankTask& t : tasks) {
     before.push_back(all);

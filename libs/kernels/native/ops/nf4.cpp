@@ -1,13 +1,13 @@
-// NF4 (arXiv:2305.14314) in bitsandbytes' layout: a matrix W [out, in] as 4-bit numbers, 64 of which share a scale.
+// NF4 (arXiv:2305.14314) in bitsandbytes' layout: a matrix W [out, in] as 4-bit values, 64 of which share a scale.
 //
 //   W_i = code[q_i] m_(i div blocksize)      m = largest |W| of the block      code: quantiles of N(0, 1), scaled to [-1, 1],
 //                                                                             or floats of four bits (FP4)
 //
-// i counts row by row over the whole matrix, so that blocks run on over the ends of rows; the last one may be shorter.
-// Two numbers are a byte, the first in its upper half; a number that is missing at the end is a 0.
-// Twice quantised, m is a byte as well:  m_b = nested_code[m'_b] nested_absmax[b div nested_blocksize] + offset.
+// i counts row by row over the whole matrix, so blocks can span rows; the last block may be shorter. A byte holds two
+// values, the first in its upper half; an odd last one is padded with 0.
+// If quantized twice, m is a byte as well:  m_b = nested_code[m'_b] nested_absmax[b div nested_blocksize] + offset.
 //
-// Products are those of packed matrices (packed_matrix.h).
+// packed_matrix.h multiplies with these matrices.
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/arange.h>
@@ -33,7 +33,7 @@ namespace {
 
 struct Code {
   float values[16];
-  uint8_t order[16];  // from the least value to the greatest
+  uint8_t order[16];  // codes ordered from the lowest value to the highest
 };
 
 constexpr Code kNf4 = {{
@@ -56,16 +56,16 @@ constexpr Code kNf4 = {{
 },
                        {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}};
 
-// A sign, two bits of an exponent and one more; 12 is the greatest.
+// A sign, two exponent bits and one mantissa bit; 12 is the largest value.
 constexpr Code kFp4 = {{0.0f, 0.0625f / 12, 8.0f / 12, 1.0f, 4.0f / 12, 6.0f / 12, 2.0f / 12, 3.0f / 12, 0.0f,
                         -0.0625f / 12, -8.0f / 12, -1.0f, -4.0f / 12, -6.0f / 12, -2.0f / 12, -3.0f / 12},
                        {11, 10, 13, 12, 15, 14, 9, 0, 8, 1, 6, 7, 4, 5, 2, 3}};
 
 const Code& code_of(bool fp4) { return fp4 ? kFp4 : kNf4; }
-constexpr float kLeast = 1e-38f;           // what bitsandbytes divides by where all numbers are 0
-constexpr int64_t kGrain = 16384;          // numbers of one task
+constexpr float kLeast = 1e-38f;           // bitsandbytes' divisor if all values are 0
+constexpr int64_t kGrain = 16384;          // values per task
 
-// The nearest of the code, the lower one of two at the same distance.
+// Returns the nearest code, the lower one of a tie.
 uint8_t nearest(const Code& code, float x) {
   const auto value = [&](int i) { return code.values[code.order[i]]; };
   int found = 0;
@@ -78,11 +78,11 @@ void quantize_block(const Code& code, const T* from, int64_t count, bool whole, 
   float most = 0;
   for (int64_t i = 0; i < count; i++) {
     const float size = std::fabs(static_cast<float>(from[i]));
-    if (size > most || size != size) most = size;  // NaN stays
+    if (size > most || size != size) most = size;  // NaN is kept
   }
   const float divisor = std::max(most, kLeast);
   *absmax = whole ? most : divisor;
-  // bitsandbytes multiplies whole blocks by the inverse and divides the last one
+  // bitsandbytes multiplies whole blocks by the inverse but divides the last one
   const float inverse = 1.0f / divisor;
   for (int64_t i = 0; i < count; i++) {
     const float x = static_cast<float>(from[i]);
@@ -164,10 +164,10 @@ struct Nf4Matrix : PackedMatrix {
   void read(const Tile& tile, uint16_t* to, int64_t stride) const override;
 };
 
-// What a matrix on the CPU holds, as it lies in memory.
+// Contents of a matrix on the CPU, in memory layout.
 struct Nf4Numbers {
   const uint8_t* numbers;
-  const float* absmax;  // or, twice quantised:
+  const float* absmax;  // or, if quantized twice:
   const uint8_t* nested;
   const float *nested_absmax, *nested_code;
   float offset;
@@ -223,7 +223,7 @@ void dequantize_all(const Nf4Matrix& matrix, const Tile& tile, T* out) {
   });
 }
 
-// The same by libtorch's operators.
+// Dequantizes with libtorch's operators.
 at::Tensor dequantize_composed(const Nf4Matrix& w, const Tile& tile, at::ScalarType dtype) {
   const auto whole = w.numbers.options().dtype(at::kLong);
   const at::Tensor rows = at::arange(tile.row, tile.row + tile.rows, whole).unsqueeze(1).mul(w.columns);
@@ -240,13 +240,13 @@ at::Tensor dequantize_composed(const Nf4Matrix& w, const Tile& tile, at::ScalarT
   return code.take(codes.to(at::kLong)).mul(scale).to(dtype);
 }
 
-// out: f32 or bf16 [rows, columns]; code: its 16 numbers; tile: its four
+// out: f32 or bf16 [rows, columns]; code: its 16 values; tile: its four bounds
 using DenseBody = void(at::Tensor out, const at::Tensor& numbers, const at::Tensor& absmax,
                        const std::optional<at::Tensor>& nested_absmax, const std::optional<at::Tensor>& nested_code,
                        double offset, int64_t blocksize, int64_t nested_blocksize, c10::ArrayRef<double> code,
                        int64_t columns, c10::IntArrayRef tile);
 
-// What another device has in place of the composition; a tensor that is not there if it has nothing.
+// Dequantizes with another device's implementation; returns an undefined tensor if there is none.
 at::Tensor dense_by_body(const Nf4Matrix& w, const Tile& tile, at::ScalarType dtype) {
   static const auto body = operator_of<DenseBody>("graft::nf4_dense_");
   const auto key = w.numbers.is_cpu() ? c10::DispatchKey::CPU : c10::DispatchKey::CUDA;
@@ -323,6 +323,6 @@ TORCH_LIBRARY_IMPL(graft, CPU, m) {
   m.impl("nf4_quantize", graft::nf4::nf4_quantize_cpu);
   m.impl("nf4_linear", graft::nf4::nf4_linear);
 }
-// what it is composed of runs anywhere
+// its composition runs on any device
 TORCH_LIBRARY_IMPL(graft, CUDA, m) { m.impl("nf4_linear", graft::nf4::nf4_linear); }
 TORCH_LIBRARY_IMPL(graft, Autograd, m) { m.impl("nf4_linear", graft::nf4::nf4_linear_autograd); }

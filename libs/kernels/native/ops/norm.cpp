@@ -1,9 +1,9 @@
-// RMSNorm (arXiv:1910.07467) as Hugging Face's LLaMA takes it, over the last dimension of n elements.
+// RMSNorm (arXiv:1910.07467) as in Hugging Face's LLaMA, over the last dimension of n elements.
 //
 //   r = 1 / sqrt(mean(x²) + eps)     y = w ⊙ cast(x r)          in f32, rounded to x's dtype before w
 //   g = w ⊙ dy                       dx = r (g - x r² · mean(g ⊙ x))     dw = Σ_rows dy ⊙ x r
 //
-// x, y: [..., n]  w: [n] in x's dtype, f32 or bf16. Kept for the backward pass: x and r.
+// x, y: [..., n]  w: [n] in x's dtype, f32 or bf16. x and r are saved for the backward pass.
 #include "isa.h"
 
 #include <ATen/Parallel.h>
@@ -25,14 +25,14 @@ namespace graft::norm {
 namespace {
 
 struct NormTask {
-  bool wide;  // f32, else bf16
+  bool wide;  // f32, otherwise bf16
   const void *x, *weight;
   void* out;
   float* rstd;
   int64_t rows, size;
   float eps;
   const void* dy;  // backward only
-  float* dw;       // sums of these rows, or none
+  float* dw;       // sums of these rows, or null
 };
 
 #define GRAFT_BODY "norm.inc"
@@ -41,13 +41,13 @@ struct NormTask {
 #undef GRAFT_BODY
 #undef GRAFT_WITHOUT_DOTS
 
-constexpr int64_t kGrain = 64;  // rows of one task; dw is summed by tasks, so it does not depend on threads
+constexpr int64_t kGrain = 64;  // rows per task; dw is summed by task, so it does not depend on threads
 
 int64_t size_of(const at::Tensor& x) { return x.size(-1); }
 int64_t rows_of(const at::Tensor& x) { return x.numel() / size_of(x); }
 int64_t tasks_of(const at::Tensor& x) { return (rows_of(x) + kGrain - 1) / kGrain; }
 
-// y, or with dy: dx, and into dw [tasks, n] the sums of each task
+// Computes y or, if dy is given, dx and the sums of each task in dw [tasks, n].
 at::Tensor run(const at::Tensor& x, const std::optional<at::Tensor>& weight, at::Tensor& rstd, double eps,
                const at::Tensor* dy, at::Tensor* dw) {
   at::Tensor out = at::empty_like(x);
@@ -144,7 +144,7 @@ at::Tensor rms_norm_autograd(const at::Tensor& x, const std::optional<at::Tensor
 }  // namespace
 }  // namespace graft::norm
 
-// the bodies take what is contiguous and checked: y and r; dx, and dw if it is wanted
+// the implementations expect contiguous, validated arguments: y and r; dx, and dw if it is needed
 TORCH_LIBRARY_FRAGMENT(graft, m) {
   m.def("rms_norm(Tensor x, Tensor? weight, float eps) -> Tensor");
   m.def("rms_norm_forward(Tensor x, Tensor? weight, float eps) -> (Tensor, Tensor)");

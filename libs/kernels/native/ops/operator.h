@@ -1,4 +1,4 @@
-// An operator that each device has a body of, found once: what is written for all devices calls it through this.
+// An operator with an implementation per device, looked up once. Code for all devices calls it through this.
 #pragma once
 
 #include <ATen/core/dispatch/Dispatcher.h>
@@ -6,7 +6,7 @@
 
 namespace graft {
 
-// Whether autograd may keep something of an operation: a node of its own takes as long as a norm of one row.
+// Whether autograd may record an operation. A node takes as long as the norm of one row.
 inline bool is_recording() { return c10::GradMode::is_enabled(); }
 
 template <typename Signature>

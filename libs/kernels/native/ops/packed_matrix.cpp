@@ -15,11 +15,11 @@
 namespace graft {
 namespace {
 
-constexpr int64_t kDenseAtOnce = 1 << 20;  // numbers
+constexpr int64_t kDenseAtOnce = 1 << 20;  // values expanded at a time
 
 bool in_bf16(const at::Tensor& x) { return x.device().is_cpu() && x.scalar_type() == at::kBFloat16 && x.numel() > 0; }
 
-// What the own products take: rows whose numbers lie side by side.
+// Returns x with contiguous rows, as our products need it.
 at::Tensor in_rows(const at::Tensor& x) { return x.stride(1) == 1 && x.stride(0) >= x.size(1) ? x : x.contiguous(); }
 
 at::Tensor by_panels(const PackedMatrix& w, const at::Tensor& x, const std::optional<at::Tensor>& bias) {

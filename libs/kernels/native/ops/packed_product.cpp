@@ -1,15 +1,15 @@
-// C = α A B + β D      A: [m, k]  B: [k, n]  C: [m, n]  D: [n] or [m, n], bf16; sums in f32, each number rounded once
+// C = α A B + β D      A: [m, k]  B: [k, n]  C: [m, n]  D: [n] or [m, n], bf16; sums in f32, each value rounded once
 //
-// One instruction multiplies pairs of neighbours along k and adds them to 16 sums. 64 columns of B at a time, a panel,
-// are written out as such pairs, [k / 2][64], into memory that stays in the second cache, and all rows of a thread go
-// through it: 6 rows by 64 columns of sums are in registers at once, a pair of A is a broadcast from where it lies. B is
-// read from either order in memory, so that one frozen weight serves x Wᵀ and dy W as it was read (ADR 0023: what a
-// copy packed beforehand would bring); of a packed one, tiles of 4,096 numbers are expanded on the way. Where A lies
-// across, as in the gradients of LoRA's factors, A is packed in the same way, as its pairs are no neighbours.
+// One instruction multiplies pairs of neighbors along k and adds them to 16 sums. 64 columns of B at a time, a panel, are
+// packed as such pairs, [k / 2][64], into memory that stays in the L2 cache. All rows of a thread are multiplied by it:
+// 6 rows by 64 columns of sums are in registers, and a pair of A is broadcast from its place. B is read in either memory
+// order, so one frozen weight serves x Wᵀ and dy W (ADR 0023 has the gain of copies packed in advance). From a packed B,
+// tiles of 4,096 values are expanded first. If A is transposed, as in the gradients of LoRA's factors, A is packed in the
+// same way, because its pairs are not adjacent.
 //
-// Tiles of AMX, where they are asked for (GRAFT_ISA), take the same panels: packed_tiles.inc.
+// With GRAFT_ISA=amx, tiles use the same panels: packed_tiles.inc.
 //
-// Of a row of C no bit depends on other rows, nor on threads: its sums go along k from 0.
+// A row of C has the same bits for any other rows and threads: its sums run along k from 0.
 #include "packed_product.h"
 
 #include <ATen/Parallel.h>
@@ -26,21 +26,22 @@
 namespace graft {
 namespace {
 
-constexpr int64_t kPanel = 64;       // columns of B
-constexpr int64_t kWhole = 3072;     // as deep a panel is packed at once: 384 kB, in a second cache of 1 MB
-constexpr int64_t kStretch = 1024;   // of a deeper one at a time, so that 256 rows of A stay in that cache as well
-constexpr int64_t kMost = 6 << 10;   // rows of panels whose sums lie in f32 between two stretches: 1.5 MB
-constexpr int64_t kGrain = 1 << 19;  // multiplications that a thread does at least
-constexpr int64_t kFewLines = 64;    // of A or B where A lies across
+constexpr int64_t kPanel = 64;       // columns of B per panel
+constexpr int64_t kWhole = 3072;     // depth up to which a panel is packed whole: 384 kB, in an L2 cache of 1 MB
+// depth of the stretches of deeper panels, so that 256 rows of A also stay in the cache
+constexpr int64_t kStretch = 1024;
+constexpr int64_t kMost = 6 << 10;   // rows of panels whose sums are stored in f32 between two stretches: 1.5 MB
+constexpr int64_t kGrain = 1 << 19;  // minimum multiplications per thread
+constexpr int64_t kFewLines = 64;    // limit for the lines of A or B if A is transposed
 
 struct ProductTask {
   const uint16_t* a;
-  int64_t a_row, a_unit;  // from one row, and from one pair along k, to the next
+  int64_t a_row, a_unit;  // strides of A from row to row, and from pair to pair along k
   const uint16_t* b;
   int64_t b_stride;
-  const PackedMatrix* packed;  // in place of b, or none
-  bool b_lines;  // whether columns of B, not rows, are lines in memory
-  const uint16_t* d;  // or none
+  const PackedMatrix* packed;  // replaces b, or null
+  bool b_lines;  // whether columns of B, not rows, are contiguous
+  const uint16_t* d;  // or null
   int64_t d_row;
   uint16_t* c;
   int64_t c_row;
@@ -67,7 +68,7 @@ using namespace avx512bf16;
 #pragma GCC pop_options
 
 struct Body {
-  int64_t rows;  // of C that a thread takes at least
+  int64_t rows;  // minimum rows of C per thread
   void (*share)(const ProductTask&, const Share&, uint32_t* panel, float* partial);
 };
 
@@ -80,7 +81,7 @@ struct alignas(64) Line {
   uint32_t words[16];
 };
 
-// Kept from product to product, by thread.
+// Thread-local memory that is reused between products.
 template <typename T>
 T* kept(int64_t count) {
   static thread_local std::vector<Line> lines;
@@ -89,7 +90,8 @@ T* kept(int64_t count) {
   return reinterpret_cast<T*>(lines.data());
 }
 
-// Shares are numbered panel by panel, in groups of rows, so that threads have as many and few panels are packed twice.
+// Distributes shares among threads. They are numbered panel by panel, in groups of rows, so that threads have equal
+// numbers and few panels are packed twice.
 void multiply(const ProductTask& t, int64_t rows) {
   const Body& own = body();
   const int64_t groups = (rows + own.rows - 1) / own.rows, panels = (t.columns + kPanel - 1) / kPanel;
@@ -117,7 +119,7 @@ const uint16_t* numbers(const at::Tensor& t) { return static_cast<const uint16_t
 bool along(const at::Tensor& x) { return x.size(1) == 1 || (x.stride(1) == 1 && x.stride(0) >= x.size(1)); }
 bool across(const at::Tensor& x) { return x.size(0) == 1 || (x.stride(0) == 1 && x.stride(1) >= x.size(0)); }
 
-// As it lies where each row has its pairs side by side, else a copy; a zero stands at the end of an odd row.
+// Returns A itself if each row has contiguous pairs, otherwise a copy; an odd row is padded with a zero.
 at::Tensor with_pairs(const at::Tensor& a) {
   const int64_t depth = a.size(1), even = (depth + 1) / 2 * 2;
   if (depth == even && a.stride(1) == 1) return a;
@@ -127,7 +129,7 @@ at::Tensor with_pairs(const at::Tensor& a) {
   return whole;
 }
 
-// The pairs of an A that lies across: [k / 2][64]
+// Pairs of a transposed A: [k / 2][64]
 at::Tensor pairs_across(const at::Tensor& a) {
   const int64_t depth = a.size(1);
   at::Tensor pairs = at::empty({(depth + 1) / 2, kPanel}, a.options().dtype(at::kInt));
@@ -137,7 +139,7 @@ at::Tensor pairs_across(const at::Tensor& a) {
   return pairs;
 }
 
-// The same numbers in rows, as tiles have them: each with its pairs side by side.
+// Returns a transposed A in rows with contiguous pairs, as tiles need it.
 at::Tensor turned(const at::Tensor& a) {
   const at::Tensor pairs = pairs_across(a);
   const int64_t rows = (a.size(0) + 15) / 16 * 16, units = (pairs.size(0) + 15) / 16 * 16;
@@ -151,7 +153,8 @@ at::Tensor turned(const at::Tensor& a) {
 
 bool lies_across(const at::Tensor& a) { return !along(a) && across(a); }
 
-// Whether oneDNN multiplies by tiles (AMX), which are faster than vectors. Any GRAFT_ISA keeps it from them, or from this.
+// Whether oneDNN multiplies with AMX tiles, which are faster than vectors. Any GRAFT_ISA disables that or selects our
+// tiles.
 bool is_left_to_onednn() {
 #if GRAFT_X86
   static const bool found = !std::getenv("GRAFT_ISA") && __builtin_cpu_supports("amx-bf16");
@@ -161,7 +164,7 @@ bool is_left_to_onednn() {
 #endif
 }
 
-// C of a task that says all of B.
+// Computes C of a task that describes all of B.
 at::Tensor product(ProductTask& t, const at::Tensor& left, int64_t rows, const Sum& sum, const at::Tensor& out) {
   t.a = numbers(left);
   if (sum.d) {

@@ -3,11 +3,10 @@
 //   block(key = (seed lo, seed hi), counter = (index lo, index hi + 2^16 step hi, step lo, site)) -> 4 words
 //   element e takes word e mod 4 of block floor(e / 4)
 //
-// Indices of blocks have 48 bits, so the upper half of that word is free for the upper 16 bits of steps of 48.
+// Block indices have 48 bits, so the upper half of that word holds the upper 16 bits of 48-bit steps.
 //
-// A number is a pure function of (seed, step, site, e): no generator state exists, so any slice of a
-// tensor can be made alone, on any number of threads, and again after a resume. src/random.spec.ts holds the same
-// in plain TypeScript.
+// A value is a pure function of (seed, step, site, e). There is no generator state, so any slice of a tensor can be
+// computed alone, on any number of threads, and again after a resume. src/random.spec.ts has the same in TypeScript.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +21,7 @@ struct PhiloxKey {
   uint32_t site;
 };
 
-constexpr int kLanes = 16;  // blocks made together, so that the compiler can keep them in vectors
+constexpr int kLanes = 16;  // blocks computed together, so that the compiler can keep them in vectors
 
 // words[4 * l + w] for blocks first .. first + kLanes - 1
 inline __attribute__((always_inline)) void philox_lanes(const PhiloxKey& key, uint64_t first, uint32_t* words) {

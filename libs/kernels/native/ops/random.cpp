@@ -1,4 +1,4 @@
-// Counter-based random numbers as operators.  e = offset + i is the element's index.
+// Operators for counter-based random numbers.  e = offset + i is the element's index.
 //
 //   graft::uniform   y_e = (word_e >> 8) 2^-24                                     in [0, 1)
 //   graft::normal    Box-Muller on words (2j, 2j+1): u = ((word >> 8) + 1) 2^-24 in (0, 1]
@@ -38,8 +38,8 @@ PhiloxKey make_key(int64_t seed, int64_t step, int64_t site) {
   return {static_cast<uint64_t>(seed), static_cast<uint64_t>(step), static_cast<uint32_t>(site)};
 }
 
-// Calls body(i, words, from, to): output i + (l - from) takes words[l] for l in [from, to). Groups are aligned to
-// the element index, not to the slice, so a slice takes the same words as the whole.
+// Calls body(i, words, from, to), where output i + (l - from) uses words[l] for l in [from, to). Groups are aligned to
+// the element index, not to the slice, so a slice uses the same words as the whole.
 template <typename Body>
 void for_each_group(const PhiloxKey& key, int64_t offset, int64_t n, const Body& body) {
   TORCH_CHECK(offset >= 0, "offset must not be negative, got ", offset);
@@ -82,7 +82,7 @@ at::Tensor normal(c10::IntArrayRef shape, int64_t seed, int64_t step, int64_t si
   return out;
 }
 
-// Computed in double for double, else in float.
+// Computes in double for double, otherwise in float.
 template <typename T>
 GRAFT_CLONES void drop(const T* x, T* y, const uint32_t* words, int64_t n, uint32_t threshold, double scale) {
   using Wide = std::conditional_t<std::is_same_v<T, double>, double, float>;

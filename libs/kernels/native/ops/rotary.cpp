@@ -1,8 +1,8 @@
-// Rotary positions (arXiv:2104.09864) in halves, in f32 and rounded once.
+// Rotary position embeddings (arXiv:2104.09864) in halves, in f32, rounded once.
 //
 //   y = x ⊙ cos + [x₂ ; x₁] ⊙ sin      x = [x₁ ; x₂]      sin = [-sin(t f) ; sin(t f)]
 //
-// A rotation: its gradient turns dy back, which is the same with -sin.  x: [T, heads, d]  cos, sin: [T, 1, d]
+// The gradient rotates dy back, which is the same with -sin.  x: [T, heads, d]  cos, sin: [T, 1, d]
 #include "isa.h"
 
 #include <ATen/Parallel.h>
@@ -19,7 +19,7 @@ namespace graft::rotary {
 namespace {
 
 struct RotaryTask {
-  bool wide;  // f32, else bf16
+  bool wide;  // f32, otherwise bf16
   const void *x, *cos, *sin;
   void* y;
   int64_t rows, heads, size, stride;
@@ -93,7 +93,7 @@ at::Tensor rotary_autograd(const at::Tensor& x, const at::Tensor& cos, const at:
 }  // namespace
 }  // namespace graft::rotary
 
-// the bodies take an x whose rows are contiguous, and what is checked; sign: of sin
+// the implementations expect an x with contiguous rows and validated arguments; sign: sign of sin
 TORCH_LIBRARY_FRAGMENT(graft, m) {
   m.def("rotary(Tensor x, Tensor cos, Tensor sin) -> Tensor");
   m.def("rotate(Tensor x, Tensor cos, Tensor sin, float sign) -> Tensor");

@@ -1,9 +1,9 @@
-// Rows scaled by a vector that trains in f32, as (IA)³ has it (arXiv:2205.05638), in f32 and rounded once.
+// Rows scaled by a trainable f32 vector, as in (IA)³ (arXiv:2205.05638), in f32, rounded once.
 //
 //   y = x ⊙ s      dx = dy ⊙ s      ds = Σ_rows dy ⊙ x
 //
-// x: [.., n] f32 or bf16, s: [n] f32. Kept for the backward pass: x and s. libtorch's product of bf16 and f32 makes
-// everything in f32 first, three times in the backward pass.
+// x: [.., n] f32 or bf16, s: [n] f32. x and s are saved for the backward pass. libtorch's product of bf16 and
+// f32 converts everything to f32 first, three times in the backward pass.
 #include "isa.h"
 
 #include <ATen/Parallel.h>
@@ -20,7 +20,7 @@ namespace graft::scale {
 namespace {
 
 struct ScaleTask {
-  bool wide;  // f32, else bf16
+  bool wide;  // f32, otherwise bf16
   const void* x;
   const float* scale;
   const void* dy;  // backward only
@@ -35,11 +35,11 @@ struct ScaleTask {
 #undef GRAFT_BODY
 #undef GRAFT_WITHOUT_DOTS
 
-constexpr int64_t kGrain = 64;  // rows of one task; ds is summed by tasks, so it does not depend on threads
+constexpr int64_t kGrain = 64;  // rows per task; ds is summed by task, so it does not depend on threads
 
 int64_t tasks_of(const at::Tensor& x) { return (x.numel() / x.size(-1) + kGrain - 1) / kGrain; }
 
-// y, or with dy: dx, and into ds [tasks, n] the sums of each task
+// Computes y or, if dy is given, dx and the sums of each task in ds [tasks, n].
 at::Tensor run(const at::Tensor& x, const at::Tensor& scale, const at::Tensor* dy, at::Tensor* ds) {
   at::Tensor out = at::empty_like(x);
   const int64_t size = x.size(-1), rows = x.numel() / size, bytes = x.element_size() * size;

@@ -1,10 +1,10 @@
-// Attention of single queries, each over keys and values of its own, as answers in the making have it:
+// Attention of single queries, each over its own keys and values, during generation:
 //
 //   o_i = Σ_j softmax_j(s_ij) v_ij      s_ij = scale q_i · k_ij, or c tanh(s_ij / c)      j from `first_i` on
 //
-// q: [T, H, d]  k_i, v_i: [K_i, Hkv, d], rows at any stride, f32 or bf16  o: [T, H d]. Scores and sums in f32, rounded
-// once. No gradients. One call for all answers: libtorch's takes a dozen for each of them. `cached_attention` turns the
-// rows by their places and puts them into the cache as well, which would be eight calls more.
+// q: [T, H, d]  k_i, v_i: [K_i, Hkv, d], rows at any stride, f32 or bf16  o: [T, H d]. Scores and sums are f32, rounded
+// once. No gradients. One call serves all sequences; libtorch would need a dozen each. `cached_attention` also rotates the
+// rows by their positions and appends them to the cache, which would be eight more calls.
 #include <ATen/Parallel.h>
 #include <ATen/core/LegacyTypeDispatch.h>
 #include <ATen/core/Tensor.h>
@@ -26,7 +26,7 @@ namespace graft::single_attention {
 namespace {
 
 struct SingleTask {
-  bool wide;  // f32, else bf16
+  bool wide;  // f32, otherwise bf16
   const void *q, *k, *v;
   void* o;
   float* scores;  // [keys]
@@ -40,11 +40,11 @@ struct SingleTask {
 #undef GRAFT_BODY
 #undef GRAFT_WITHOUT_DOTS
 
-constexpr int64_t kGrain = 1 << 16;  // products of a thread at least
+constexpr int64_t kGrain = 1 << 16;  // minimum products per thread
 
 const char* bytes(const at::Tensor& t) { return static_cast<const char*>(t.const_data_ptr()); }
 
-// Keys and values of one query: rows of heads that lie side by side.
+// Keys and values of one query: rows of contiguous heads.
 struct Seen {
   const char *k, *v;
   int64_t rows, stride;
@@ -114,7 +114,7 @@ at::Tensor single_attention(const at::Tensor& given, at::TensorList ks, at::Tens
   return attend(q, queries > 0 ? ks[0].size(1) : 1, seen, scale, softcap);
 }
 
-// [T, heads, d], the numbers of a row side by side
+// Returns [T, heads, d] with contiguous rows.
 at::Tensor by_head(const at::Tensor& x, int64_t size) {
   const at::Tensor rows = x.stride(-1) == 1 ? x : x.contiguous();
   return rows.reshape({x.size(0), -1, size});
@@ -153,7 +153,7 @@ at::Tensor cached_attention(const at::Tensor& given_q, const at::Tensor& given_k
   for (int64_t i = 0; i < queries; i++) {
     check_keys(q, keys, values, i);
     TORCH_CHECK(lengths[i] >= 0 && lengths[i] < keys[i].size(0), "cache ", i, " has ", keys[i].size(0),
-                " rows, and no room after ", lengths[i]);
+                " rows, and no space after ", lengths[i]);
     put_row(k, i, keys[i], lengths[i]);
     put_row(v, i, values[i], lengths[i]);
     const int64_t stride = keys[i].stride(0), rows = lengths[i] + 1, first = window > 0 ? std::max<int64_t>(0, rows - window) : 0;

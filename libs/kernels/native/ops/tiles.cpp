@@ -12,8 +12,8 @@ namespace {
 bool ask() {
 #if GRAFT_X86 && defined(__linux__)
   if (!__builtin_cpu_supports("amx-tile") || !__builtin_cpu_supports("amx-bf16")) return false;
-  // Linux saves these registers, 8 kB of them, for processes alone that ask (Documentation/arch/x86/xstate.rst); from
-  // 5.16 on. What it is asked counts for all threads, and ends with the process.
+  // Since 5.16, Linux saves these registers (8 kB) only for processes that request it
+  // (Documentation/arch/x86/xstate.rst). The permission covers all threads and ends with the process.
   constexpr long kRequest = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
   return syscall(SYS_arch_prctl, kRequest, kTileData) == 0;
 #else

@@ -1,5 +1,5 @@
-// Tiles of AMX: registers of 16 rows by 64 bytes, under Intel's names (_tile_loadd, _tile_dpbf16ps, …), which the addon
-// that tests build has emulated.
+// AMX tiles: registers of 16 rows by 64 bytes, under Intel's names (_tile_loadd, _tile_dpbf16ps, …). The tests' addon
+// emulates them.
 #pragma once
 
 #include "isa.h"
@@ -10,7 +10,7 @@
 
 namespace graft {
 
-// Whether the processor multiplies tiles of bf16 and the system lets this process: asked once, at the first call.
+// Whether the processor has bf16 tiles and the system permits them; requested once, at the first call.
 bool may_use_tiles();
 
 }  // namespace graft

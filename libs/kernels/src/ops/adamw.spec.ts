@@ -5,7 +5,7 @@ import type { AdamwOptions, Tensor } from '../index.js';
 
 const options = { lr: 0.1, beta1: 0.9, beta2: 0.99, eps: 1e-6, weightDecay: 0.05 };
 
-/** The formula in f64, one element. */
+/** Reference in f64 for one element. */
 function reference(p: number, grads: readonly number[], o: Omit<AdamwOptions, 'step'>): number {
   let [m, v] = [0, 0];
   grads.forEach((g, i) => {
@@ -60,7 +60,7 @@ describe('adamwStep', () => {
     }
   });
 
-  it('works on parameters that autograd watches, records nothing and leaks nothing', () => {
+  it('updates recorded parameters without recording or leaking', () => {
     tidy(() => {
       const p = tensor([1], [1]);
       p.requiresGrad = true;
@@ -73,7 +73,7 @@ describe('adamwStep', () => {
     });
   });
 
-  it('takes half-precision parameters, keeping moments in f32', () => {
+  it('accepts half-precision parameters and keeps moments in f32', () => {
     tidy(() => {
       const p = tensor([1, -2, 3], [3], 'bf16');
       const [m, v] = [zeros([3]), zeros([3])];
@@ -84,7 +84,7 @@ describe('adamwStep', () => {
     });
   });
 
-  it('refuses what does not belong together', () => {
+  it('rejects tensors that do not match', () => {
     tidy(() => {
       const [a, b] = [zeros([2]), zeros([3])];
       const at = (step: number): AdamwOptions => ({ ...options, step });

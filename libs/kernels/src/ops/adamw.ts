@@ -1,6 +1,5 @@
 /**
- * AdamW (arXiv:1711.05101) exactly as torch.optim.AdamW has it, for step t = 1, 2, …
- *
+ * AdamW (arXiv:1711.05101), identical to torch.optim.AdamW, for step t = 1, 2, …
  *   p ← p (1 - lr λ)
  *   m ← β₁ m + (1 - β₁) g
  *   v ← β₂ v + (1 - β₂) g²
@@ -27,8 +26,8 @@ export interface AdamwOptions {
 }
 
 /**
- * One step, in place, on all parameters. m and v are f32 with the parameters' shapes; gradients are converted to f32
- * and so are parameters in half precision, which are rounded once when written back.
+ * Does one step in place on all parameters. m and v are f32 with the parameters' shapes. Gradients are converted to
+ * f32; so are parameters in half precision, which are rounded once when written back.
  */
 export function adamwStep(
   params: readonly Tensor[],
@@ -45,7 +44,7 @@ export function adamwStep(
       const gradients = grads.map((g) => (g.dtype === 'f32' ? g : to(g, 'f32')));
       const { lr, beta1, beta2, eps, weightDecay, step } = options;
       const device = (params[0] as Tensor).device;
-      // the kernel reads one step counter per parameter; they may all be the same tensor
+      // the kernel reads one step counter per parameter; all may be the same tensor
       const counter = full([], step, 'f32', device);
       const counters = params.map(() => counter);
       run(

@@ -1,4 +1,4 @@
-/** Biases of attention scores by how far a key lies from its query, or by its place. */
+/** Biases of attention scores, by the distance between key and query or by the key's position. */
 import type { Dtype } from '../dtype.js';
 import { saved } from '../recompute.js';
 import { keep, tidy } from '../scope.js';
@@ -9,7 +9,7 @@ import { embedding } from './linalg.js';
 import { abs, add, clamp, div, gt, log, lt, minimum, mul } from './maths.js';
 import { to, transpose, unsqueeze, where } from './shape.js';
 
-/** Biases worked out by distance, for calls that ask for the same ones: the layers of a stack. Its owner disposes it. */
+/** Caches biases by distance for calls with equal distances, such as the layers of a stack. Its owner disposes it. */
 export class BiasCache {
   readonly #made = new Map<string, Tensor>();
 
@@ -25,25 +25,25 @@ export class BiasCache {
   }
 }
 
-/** What is added to a score, by how far its key lies from its query. */
+/** Bias of an attention score. */
 export type AttentionBias = {
-  /** Of this bias alone, while its numbers stay. */
+  /** Cache for this bias only, valid while its values do not change. */
   readonly cache?: BiasCache;
 } &
-  /** -slope |distance|, arXiv:2108.12409. */
+  /** -slope |distance| (ALiBi, arXiv:2108.12409). */
   (
     | { readonly kind: 'alibi'; /** f32 [H] */ readonly slopes: Tensor }
-    /** A row of a table for each bucket of distances, as T5 has it (arXiv:1910.10683, appendix); it can be trained. */
+    /** One table row per bucket of distances, as in T5 (arXiv:1910.10683, appendix); trainable. */
     | {
         readonly kind: 'relative';
         /** [buckets, H] */
         readonly table: Tensor;
-        /** Distances from here on share a bucket. */
+        /** Distance from which all distances share one bucket. */
         readonly maxDistance: number;
-        /** Half of the buckets are for keys after the query. */
+        /** Whether half of the buckets are for keys after the query. */
         readonly bidirectional: boolean;
       }
-    /** By the place of the key alone, whatever the query's; it is not trained. */
+    /** Bias by the key's position alone; not trainable. */
     | { readonly kind: 'places'; /** f32 [H, places] */ readonly table: Tensor }
   );
 
@@ -53,7 +53,7 @@ export function reused(bias: AttentionBias, behind: number, ahead: number, dtype
   return bias.cache ? bias.cache.of(`${behind} ${ahead} ${dtype}`, make) : make();
 }
 
-/** b of the distances -behind … ahead, [H, distances]. */
+/** Biases of the distances -behind … ahead, [H, distances]. */
 function byDistance(
   bias: Exclude<AttentionBias, { readonly kind: 'places' }>,
   behind: number,
@@ -70,8 +70,8 @@ function byDistance(
 }
 
 /**
- * T5's bucket of each distance: half of them exact, the rest in logarithmic steps up to `maxDistance`.
- * In f32 and in the order of transformers' `_relative_position_bucket`, so that no distance changes its bucket.
+ * T5's bucket of each distance: half of them exact, the others in logarithmic steps up to `maxDistance`. Computed in
+ * f32 in the same order as Transformers' `_relative_position_bucket`, so that every distance has the same bucket.
  */
 export function relativeBuckets(
   distances: Tensor,

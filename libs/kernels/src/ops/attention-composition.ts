@@ -22,7 +22,7 @@ import {
   view,
 } from './shape.js';
 
-/** The composition of libtorch's operators. */
+/** Attention composed of libtorch's operators. */
 export function segmentBySegment(
   q: Tensor,
   k: Tensor,
@@ -44,12 +44,12 @@ export function segmentBySegment(
   return outputs.length === 1 ? (outputs[0] as Tensor) : cat(outputs);
 }
 
-/** One segment. q: [S, H, d], its first query at key `at`; k, v: [K, Hkv, d] → [S, H d] */
+/** Attention of one segment. q: [S, H, d], with its first query at key `at`; k, v: [K, Hkv, d] → [S, H d] */
 function attend(q: Tensor, k: Tensor, v: Tensor, at: number, pattern: Pattern): Tensor {
   const [rows, heads, size] = q.shape as [number, number, number];
   const [, kvHeads] = k.shape as [number, number];
   const all: Range = { from: 0, past: k.shape[0] as number };
-  // a single query sees a range of keys, which is quicker than a mask
+  // a single query sees a range of keys, which is faster than a mask
   const { from, past } = rows === 1 ? seenFrom(at, all.past, pattern) : all;
   const place = { rows, count: past - from, offset: at - from };
   const byHead = (t: Tensor): Tensor => unsqueeze(transpose(t, 0, 1), 0);
@@ -75,7 +75,10 @@ function attend(q: Tensor, k: Tensor, v: Tensor, at: number, pattern: Pattern): 
   return reshape(transpose(output, 1, 2), [rows, heads * size]);
 }
 
-/** The same with capped scores, which are f32 whatever the dtype, as those of the CPU's kernel are. q: [1, H, S, d]; k, v: [1, Hkv, K, d] */
+/**
+ * Attention with capped scores, which are f32 for every dtype, as in the CPU kernel. q: [1, H, S, d]; k, v: [1, Hkv, K,
+ * d]
+ */
 function capped(
   q: Tensor,
   k: Tensor,
@@ -108,7 +111,7 @@ interface Place {
   readonly offset: number;
 }
 
-/** Which keys the queries see: all, those that libtorch calls causal, or a mask bool [rows, count]. */
+/** Keys that the queries see: all, libtorch's causal pattern, or a mask bool [rows, count]. */
 function visibility(
   { rows, count, offset }: Place,
   { causal, window, bias }: Pattern,
@@ -123,7 +126,7 @@ function visibility(
   return { isCausal: false, mask: narrowed ? triu(past, offset - window + 1) : past };
 }
 
-/** The biases of the queries' scores, -∞ where the mask hides a key: [1, H, rows or 1, count] */
+/** Biases of the queries' scores, -∞ where the mask hides a key: [1, H, rows or 1, count] */
 function biased(
   bias: Tensor,
   { rows, count, offset, from }: Place & Pick<Range, 'from'>,
@@ -138,7 +141,7 @@ function biased(
   const range = (start: number, n: number): Tensor =>
     arange(start, start + n, 1, 'i64', bias.device);
   const columns = sub(unsqueeze(range(behind, count), 0), unsqueeze(range(offset, rows), 1));
-  const inside = view(clamp(columns, 0, distances - 1), [-1]); // the mask hides what lies outside
+  const inside = view(clamp(columns, 0, distances - 1), [-1]); // the mask hides distances outside
   const matrix = view(indexSelect(bias, 1, inside), [1, heads, rows, count]);
   return mask ? maskedFill(matrix, logicalNot(mask), -Infinity) : matrix;
 }

@@ -4,25 +4,25 @@ import type { Tensor } from '../tensor.js';
 
 /** Rows of a packed batch that attend to the same keys. */
 export interface AttentionSegment {
-  /** First query; segments follow each other. */
+  /** First query; segments are consecutive. */
   readonly start: number;
   readonly rows: number;
-  /** Its own keys. */
+  /** First of its own keys. */
   readonly keyStart: number;
   readonly keyRows: number;
-  /** Keys that it sees before its own, which others may see, too: a prefix, or virtual tokens. */
+  /** Keys before its own, which other segments may share: a prefix, or virtual tokens. */
   readonly beforeStart: number;
   readonly before: number;
-  /** Where its first query stands among its keys. Default: its last query stands at its last key. */
+  /** Position of its first query among its keys. Default: the last query is at the last key. */
   readonly offset?: number;
 }
 
-/** The same with defaults, and how far away keys may be. */
+/** Segments with defaults, and the maximum distances of keys. */
 export interface Pattern {
   readonly scale: number;
   readonly causal: boolean;
   readonly window: number;
-  /** f32 or f64 [H, distances], the first one being -behind; or [H, places] where that is BY_PLACE. */
+  /** f32 or f64 [H, distances], starting at -behind; or [H, places] if that is BY_PLACE. */
   readonly bias: Tensor | null;
   readonly behind: number;
   readonly softcap: number | null;
@@ -35,7 +35,7 @@ export interface Range {
   readonly past: number;
 }
 
-/** The keys, of `count`, that a query at key `at` sees. */
+/** Range of keys, out of `count`, that a query at key `at` sees. */
 export function seenFrom(
   at: number,
   count: number,

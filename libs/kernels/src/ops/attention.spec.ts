@@ -15,7 +15,7 @@ import type { AttentionSegment, PackedAttentionOptions, Tensor } from '../index.
 const [H, HKV] = [6, 2];
 const SCALE = 0.3;
 
-/** Queries that are keys as well, after `prefixes` rows of keys alone. */
+/** Segments whose queries are also keys, after `prefixes` rows of keys only. */
 const self = (
   start: number,
   rows: number,
@@ -28,7 +28,7 @@ const self = (
   beforeStart,
   before,
 });
-/** Queries over keys of another layout. */
+/** Segments whose keys have another layout. */
 const cross = (
   start: number,
   rows: number,
@@ -40,7 +40,7 @@ const cross = (
 interface Layout {
   readonly name: string;
   readonly segments: readonly AttentionSegment[];
-  /** Rows of keys. */
+  /** Number of key rows. */
   readonly keys: number;
   readonly causal?: boolean;
   readonly window?: number;
@@ -49,7 +49,7 @@ interface Layout {
 }
 const prefixed = { prefixes: 18 };
 
-/** What decoders have had from the first. */
+/** Layouts of decoders. */
 const DECODERS: readonly Layout[] = [
   {
     name: 'sequences of 1 to 137 rows',
@@ -194,7 +194,7 @@ const OTHERS: readonly Layout[] = [
   },
 ];
 
-/** More keys than are gone through at once, the last so long that its queries are shared out, by rows and heads. */
+/** More keys than one chunk; the last segment is so long that its queries are split by rows and heads. */
 const LONG: readonly Layout[] = [
   {
     name: 'many keys in a window after shared rows',
@@ -226,7 +226,7 @@ const LONG: readonly Layout[] = [
 
 const [BUCKETS, MAX_DISTANCE] = [16, 50];
 const SLOPES = [0.5, 0.25, 0.125, 0.0625, 0.3, 0.01];
-/** [H, PLACES], no line in it. */
+/** Number of key positions in the bias table, [H, PLACES]. */
 const PLACES = 200;
 const byPlace = (): Tensor =>
   k.tensor(
@@ -234,7 +234,7 @@ const byPlace = (): Tensor =>
     [H, PLACES],
   );
 
-/** transformers' `_relative_position_bucket`, number by number. */
+/** Transformers' `_relative_position_bucket` for one number. */
 function bucketOf(distance: number, buckets: number, most: number, bidirectional: boolean): number {
   const f = Math.fround;
   const count = bidirectional ? buckets / 2 : buckets;
@@ -246,7 +246,7 @@ function bucketOf(distance: number, buckets: number, most: number, bidirectional
   return side + Math.min(exact + Math.trunc(f(steps * (count - exact))), count - 1);
 }
 
-/** One softmax over all keys for all queries, with -∞ wherever a query does not see a key. */
+/** Reference: one softmax over all keys for all queries, with -∞ for keys that a query does not see. */
 function dense(
   [q, keys, values, table]: Tensor[],
   { segments, causal = true, window = 0, bias, softcap }: Layout,
@@ -309,7 +309,7 @@ function optionsOf(
 
 const rowsOf = (segments: readonly AttentionSegment[]): number =>
   segments.reduce((n, { rows }) => n + rows, 0);
-/** q, k, v and the table if there is one. */
+/** q, k, v, and the table if there is one. */
 const inputsOf = (
   { segments, keys, bias }: Layout,
   size: number,
@@ -378,7 +378,7 @@ onEachBody((dtype) => {
         const wanted = bits(false);
         expect(bits(true)).toEqual(wanted);
         k.noGrad(() => k.fill_(numbers, 3));
-        expect(bits(true)).toEqual(wanted); // worked out before
+        expect(bits(true)).toEqual(wanted); // computed before
         cache.dispose();
         expect(bits(true)).toEqual(bits(false));
         cache.dispose();
@@ -478,7 +478,7 @@ it.each([[false], [true]])(
   },
 );
 
-it('names what does not fit', () => {
+it('names mismatched arguments', () => {
   k.tidy(() => {
     const x = random([4, 2, 8], 'f32');
     const bad =

@@ -1,15 +1,12 @@
 /**
- * Attention over a packed batch: one operator for causal and bidirectional attention, self and cross, windows, biases
- * by distance and shared ranges of keys, without padding.
- *
+ * Attention over a packed batch: one operator for causal, bidirectional, self and cross attention, windows, biases by
+ * distance and shared key ranges, without padding.
  *   o_i = Σ_j softmax_j(scale q_i · k_j + b(j - i)) v_j      over the keys j that query i sees
- *
- * or b(j), by the key's place alone; or, with a cap c of the scores (arXiv:2408.00118), c tanh(s / c) in place of
- * s = scale q_i · k_j.
- *
- * q: [T, H, d]  k, v: [K, Hkv, d]  o: [T, H d].  A segment's keys are those before its own, then its own, and j and i
- * count from the first of them. On the CPU and CUDA, in f32 and bf16, native/ops/attention.cpp computes all segments at
- * once; other devices and dtypes, and single queries over many keys, take libtorch's attention segment by segment.
+ * b can also be b(j), by the key's position. With a score cap c (arXiv:2408.00118), scores are c tanh(s / c) with s =
+ * scale q_i · k_j, without b.
+ * q: [T, H, d]  k, v: [K, Hkv, d]  o: [T, H d]. A segment's keys are those before its own, then its own; j and i count
+ * from the first of them. On the CPU and CUDA, in f32 and bf16, native/ops/attention.cpp computes all segments
+ * together. Other devices and dtypes, and single queries over many keys, use libtorch's attention segment by segment.
  */
 import { one } from '../call.js';
 import { tidy } from '../scope.js';
@@ -23,12 +20,12 @@ import { isOwn } from './instruction-set.js';
 
 export interface PackedAttentionOptions {
   readonly scale: number;
-  /** A query sees no key after its own place. Default: true. */
+  /** Whether a query sees only keys up to its own position. Default: true. */
   readonly causal?: boolean;
-  /** A query sees keys nearer than this, its own place included; 0: all. */
+  /** Number of nearest keys that a query sees, including its own position; 0 means all. */
   readonly window?: number;
   readonly bias?: AttentionBias | null;
-  /** Scores are kept within ± this. */
+  /** Limit of the scores, ± this value. */
   readonly softcap?: number | null;
 }
 
@@ -55,7 +52,7 @@ export const packedAttention = (
       : segmentBySegment(q, k, v, segments, pattern);
   });
 
-/** Whether libtorch is quicker: it does not pack keys, which pays for several queries only. */
+/** Whether libtorch is faster: it does not pack keys, which only pays off for several queries. */
 const isSingle = ({ rows, keyRows }: AttentionSegment): boolean => rows === 1 && keyRows > 1;
 
 const own = (
@@ -82,7 +79,7 @@ const own = (
     ...(softcap === null ? [] : [softcap]),
   );
 
-/** @throws KernelError when segments do not fit the tensors, or a query sees no key. */
+/** @throws KernelError if segments do not fit the tensors, or if a query sees no key */
 function check(
   q: Tensor,
   k: Tensor,
@@ -127,7 +124,7 @@ function check(
   if (places < needed) refuse(`the bias has ${places} places, ${needed} are needed`);
 }
 
-/** The largest distances to keys before and after a query that sees them. */
+/** Largest distances between a query and the keys that it sees, before and after it. */
 function reach(
   segments: readonly AttentionSegment[],
   causal: boolean,

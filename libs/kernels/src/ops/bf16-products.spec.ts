@@ -1,6 +1,6 @@
-// Products of bf16 (native/ops/bf16_products.cpp, few_rows.cpp, packed_product.cpp, packed_tiles.inc), in a process that is
-// held to some instructions, beside the same numbers multiplied in f64: one rounding of the result, 2⁻⁸ of it, and the
-// sum's own in f32.
+// bf16 products (native/ops/bf16_products.cpp, few_rows.cpp, packed_product.cpp, packed_tiles.inc), in a process
+// limited to an instruction set, against f64. The tolerance is one rounding of the result (2⁻⁸ of it) and the f32
+// rounding of the sum.
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { expect, it } from 'vitest';
@@ -10,7 +10,7 @@ import { instructionSets } from '../index.js';
 
 const BUILT = fileURLToPath(new URL('../../dist/index.js', import.meta.url));
 
-/** Runs in a process of its own: the farthest that a number of each product is from f64's, as a share of its bound. */
+/** Program for a separate process: prints the largest error of each product relative to its bound. */
 const program = `
 const k = await import(${JSON.stringify(BUILT)});
 let site = 0;
@@ -43,7 +43,7 @@ for (const [m, depth, n] of [[1, 40, 24], [2, 33, 7], [3, 65, 5], [24, 130, 18],
   }
 }
 {
-  // of a row nothing depends on how many others there are, and rows may lie apart
+  // a row does not depend on the number of rows, and rows may be strided
   const [a, w] = [random(24, 130), random(18, 130)];
   const alone = numbers(k.linear(k.narrow(a, 0, 7, 1), w, null));
   const together = numbers(k.narrow(k.linear(a, w, null), 0, 7, 1));
@@ -52,7 +52,7 @@ for (const [m, depth, n] of [[1, 40, 24], [2, 33, 7], [3, 65, 5], [24, 130, 18],
   const inside = k.narrow(x, 1, 3, 130);
   found['apart'] = far(k.linear(inside, w, null), k.matmul(wide(inside), k.transpose(wide(w), 0, 1)), 130);
 }
-// the factors' gradients of a LoRA, whose first factor lies across, and factors that are parts of others
+// gradients of LoRA factors, whose first factor is transposed, and factors that are slices
 for (const [rows, inner, r] of [[100, 96, 8], [131, 70, 16], [67, 200, 64]]) {
   const name = [rows, inner, r].join(' x ');
   const across = (t) => k.transpose(t, 0, 1);
@@ -68,7 +68,7 @@ for (const [rows, inner, r] of [[100, 96, 8], [131, 70, 16], [67, 200, 64]]) {
   found['part of rows ' + name] = far(k.matmul(part, columns), k.matmul(wide(part), wide(columns)), inner);
 }
 if (['avx512bf16', 'amx'].includes(k.instructionSet())) {
-  // bits of a row are the same among others and on more threads
+  // a row has the same bits among other rows and with more threads
   for (const [depth, n] of [[130, 200], [4200, 130]]) {
     const [a, w, v] = [random(300, depth), random(n, depth), random(depth, n)];
     const all = [k.linear(a, w, null), k.matmul(a, v)];
@@ -81,7 +81,7 @@ if (['avx512bf16', 'amx'].includes(k.instructionSet())) {
     const isSame = all.every((x, i) => same(x, again[i]) && same(k.narrow(x, 0, 101, 90), few[i]));
     found['same bits ' + depth] = isSame ? 0 : 2;
   }
-  // what is no number spoils its own row alone, also where a row's last pair is half of one
+  // NaN only affects its own row, also if the row's last pair is half empty
   const a = random(30, 33), spoilt = k.clone(a);
   k.copy_(k.narrow(spoilt, 0, 3, 1), k.full([1, 33], NaN));
   const w = random(70, 33);
@@ -98,7 +98,7 @@ process.stdout.write(JSON.stringify(found));`;
 const hasEmulated =
   isAllTier && !process.env['GRAFT_KERNELS'] && instructionSets().includes('avx512bf16');
 
-// a limit beyond what the processor has changes nothing
+// a limit above the processor's own set changes nothing
 it.each([
   ...['amx', 'avx512bf16', 'avx512', 'avx2', 'generic'].map((isa) => ({ name: isa, isa })),
   ...(hasEmulated ? [{ name: 'amx, emulated', isa: 'amx', emulated: true }] : []),

@@ -1,4 +1,4 @@
-/** Tensors from nothing or from JavaScript data. */
+/** Creates tensors, empty or from JavaScript data. */
 import { one } from '../call.js';
 import { dtypeOf } from '../dtype.js';
 import type { Dtype, TypedArray } from '../dtype.js';
@@ -10,8 +10,8 @@ import type { Device, Tensor } from '../tensor.js';
 const WHOLE: ReadonlySet<Dtype> = new Set<Dtype>(['i64', 'i32', 'i16', 'i8', 'u8']);
 
 /**
- * Copies `data`, row-major. The dtype is the array's own (f32 for plain arrays) unless given.
- * @throws KernelError when the number of elements does not fit the shape, or a fraction is put in an integer tensor.
+ * Copies `data`, row-major. The dtype is the array's (f32 for plain arrays) unless given.
+ * @throws KernelError if the number of elements does not match the shape, or an integer tensor gets a fraction
  */
 export function tensor(
   data: TypedArray | readonly number[],
@@ -64,7 +64,7 @@ export const full = (
   dtype: Dtype = 'f32',
   on: Device = device(),
 ): Tensor => one('aten::full', shape, value, dtype, undefined, on);
-/** Uninitialised memory. */
+/** Uninitialized memory. */
 export const empty = (
   shape: readonly number[],
   dtype: Dtype = 'f32',

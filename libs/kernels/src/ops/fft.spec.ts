@@ -4,7 +4,7 @@ import * as k from '../index.js';
 
 const x = [1, -2, 0.5, 3, 4, -1];
 
-/** The definition itself. */
+/** Reference by the definition. */
 const transform = (values: readonly number[]): [number, number][] =>
   values.map((_, f) =>
     values.reduce<[number, number]>(
@@ -29,7 +29,7 @@ it('rfft is the first half of the transform, as pairs of numbers', () => {
   });
 });
 
-it('rfft of more numbers than there are takes zeros for the others', () => {
+it('rfft pads missing numbers with zeros', () => {
   k.tidy(() => {
     const spectrum = k.rfft(k.tensor(x, [6]), -1, 8);
     near(
@@ -41,7 +41,7 @@ it('rfft of more numbers than there are takes zeros for the others', () => {
   });
 });
 
-it.each([5, 6])('irfft brings %i numbers back', (n) => {
+it.each([5, 6])('irfft restores %i numbers', (n) => {
   k.tidy(() => near(numbers(k.irfft(k.rfft(k.tensor(x.slice(0, n), [n])), n)), x.slice(0, n)));
 });
 

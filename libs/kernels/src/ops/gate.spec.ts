@@ -17,14 +17,14 @@ onEachBody((dtype) => {
   });
 });
 
-it('takes the composition of operators for other dtypes, with the same results', () => {
+it('uses the composition for other dtypes, with the same results', () => {
   k.tidy(() => {
     const [gate, up] = [random([9, 40], 'f32'), random([9, 40], 'f32')];
     expectClose(k.siluMul(gate, up), k.siluMul(k.to(gate, 'f64'), k.to(up, 'f64')), 'f32');
   });
 });
 
-it('names the shapes that do not fit', () => {
+it('names mismatched shapes', () => {
   k.tidy(() => {
     const gate = random([4, 2, 8], 'f32');
     expect(() => k.siluMul(gate, random([4, 8], 'f32'))).toThrow('gate [4, 2, 8], up [4, 8]');

@@ -1,11 +1,11 @@
-// That expanded blocks are the numbers that ggml's own library reads: libs/peft-core/src/io/gguf/gguf.spec.ts.
+// libs/peft-core/src/io/gguf/gguf.spec.ts compares expanded blocks with ggml's own library.
 import { describe, expect, it } from 'vitest';
 import { onEachSet, random } from '../../test/own-kernel.js';
 import { comparePacked } from '../../test/packed-products.js';
 import * as k from '../index.js';
 import type { GgmlMatrix } from '../index.js';
 
-/** Layouts by ggml's number, with the numbers and bytes of a block. */
+/** Layouts by ggml's type number, with the values and bytes per block. */
 const LAYOUTS = {
   Q4_0: { code: 2, numbers: 32, bytes: 18 },
   Q4_1: { code: 3, numbers: 32, bytes: 20 },
@@ -19,7 +19,7 @@ const LAYOUTS = {
 type Name = keyof typeof LAYOUTS;
 const NAMES = Object.keys(LAYOUTS) as Name[];
 
-/** Where a block's f16 numbers begin: its scale, and its minimum or the minima's scale. */
+/** Offsets of a block's f16 numbers: its scale, and its minimum or the scale of its minima. */
 const HALVES: Record<Name, readonly number[]> = {
   Q4_0: [0],
   Q4_1: [0, 2],
@@ -31,7 +31,7 @@ const HALVES: Record<Name, readonly number[]> = {
   Q6_K: [208],
 };
 
-/** Any bytes are a block, but for its f16 numbers: these get 10⁻³ to 10⁻², of either sign. */
+/** Random blocks. Any bytes are valid except the f16 numbers, which get 10⁻³ to 10⁻² with either sign. */
 function blocks(name: Name, rows: number, columns: number): GgmlMatrix {
   const { code, numbers, bytes } = LAYOUTS[name];
   const line = (columns / numbers) * bytes;
@@ -44,7 +44,7 @@ function blocks(name: Name, rows: number, columns: number): GgmlMatrix {
 
 onEachSet((dtype) => {
   describe.each(NAMES)('%s', (name) => {
-    // a row in one block, panels and tiles that end within the matrix, and sums that are cut into stretches
+    // one block per row, panels and tiles that end inside the matrix, and sums split into stretches
     const width = Math.max(LAYOUTS[name].numbers, 32);
     it.each([
       [5, width],
@@ -80,7 +80,7 @@ it.each(NAMES)('%s has the same bits on every instruction set', (name) => {
   });
 });
 
-it('names what does not fit', () => {
+it('names mismatched arguments', () => {
   k.tidy(() => {
     const w = blocks('Q8_0', 4, 64);
     expect(() => k.linearGgml(random([2, 32], 'f32'), w)).toThrow('x [n, 64] for W [4, 64]');

@@ -3,7 +3,7 @@ import { expect, it } from 'vitest';
 import * as k from '../index.js';
 import type { GgmlBlocks } from '../index.js';
 
-// Bits by llama.cpp's own library; test/golden/ggml_quantize.py says how.
+// Bits from llama.cpp's own library; test/golden/ggml_quantize.py explains how.
 const golden = JSON.parse(readFileSync(new URL('ggml.golden.json', import.meta.url), 'utf8')) as {
   shape: [number, number];
   f32: string;
@@ -12,7 +12,7 @@ const golden = JSON.parse(readFileSync(new URL('ggml.golden.json', import.meta.u
 const bytesOf = (text: string): Uint8Array => new Uint8Array(Buffer.from(text, 'base64'));
 const NAMES = Object.keys(k.GGML_BLOCKS) as GgmlBlocks[];
 
-it.each(NAMES)('%s is what ggml makes of the same numbers, bit for bit', (name) => {
+it.each(NAMES)('%s equals ggml’s result bit for bit', (name) => {
   k.tidy(() => {
     const matrix = k.fromBytes(bytesOf(golden.f32), golden.shape, 'f32');
     const packed = k.quantizeGgml(matrix, name);
@@ -22,7 +22,7 @@ it.each(NAMES)('%s is what ggml makes of the same numbers, bit for bit', (name) 
   });
 });
 
-it.each(NAMES)('%s of many rows is the same whatever the threads', (name) => {
+it.each(NAMES)('%s of many rows does not depend on threads', (name) => {
   k.tidy(() => {
     const matrix = k.fromBytes(bytesOf(golden.f32), golden.shape, 'f32');
     const once = k.quantizeGgml(matrix, name).bytes();
@@ -32,7 +32,7 @@ it.each(NAMES)('%s of many rows is the same whatever the threads', (name) => {
   });
 });
 
-it('refuses rows that are no multiple of a block, and other dtypes', () => {
+it('rejects rows that are not a multiple of a block, and other dtypes', () => {
   k.tidy(() => {
     const matrix = k.zeros([2, 48], 'f32');
     expect(() => k.quantizeGgml(matrix, 'Q8_0')).toThrow(

@@ -1,10 +1,10 @@
-/** Pictures [n, C, H, W]. */
+/** Images [n, C, H, W]. */
 import { one } from '../call.js';
 import type { Tensor } from '../tensor.js';
 
 export type Resampling = 'bilinear' | 'bicubic';
 
-/** With antialiasing, as torchvision resizes tensors; u8 stays u8. size: height and width */
+/** Resizes with antialiasing, as torchvision does for tensors; u8 stays u8. size: height and width */
 export const resizeImage = (
   images: Tensor,
   size: readonly [number, number],
@@ -13,7 +13,7 @@ export const resizeImage = (
 
 export const flip = (t: Tensor, dims: readonly number[]): Tensor => one('aten::flip', t, dims);
 
-/** Without antialiasing, as torch.nn.functional.interpolate does unless it is told to. f32 */
+/** Resizes without antialiasing, the default of torch.nn.functional.interpolate. f32 */
 export const interpolateBicubic = (
   images: Tensor,
   size: readonly [height: number, width: number],

@@ -34,7 +34,7 @@ it('addmm_', () => {
   });
 });
 
-it('refuses to change a parameter that autograd watches, unless told not to watch', () => {
+it('rejects changes to a parameter that autograd records, outside noGrad', () => {
   k.tidy(() => {
     const t = k.zeros([1]);
     t.requiresGrad = true;

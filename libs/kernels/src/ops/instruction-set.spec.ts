@@ -5,8 +5,8 @@ import { isOwn } from './instruction-set.js';
 import { hasLowRank } from './low-rank.js';
 import { hasSingle } from './single-attention.js';
 
-// no card is needed: operators are not called
-it('of a build with bodies for CUDA, operators that have none there are not for its tensors', () => {
+// no GPU is needed, because no operator is called
+it('operators without CUDA code do not support CUDA tensors', () => {
   const built = native().build();
   vi.spyOn(native(), 'build').mockReturnValue({ ...built, cudaBodies: true });
   const on = (device: string) => ({ device, dtype: 'bf16' }) as Tensor;

@@ -1,4 +1,4 @@
-/** Which of the processor's instruction sets Graft's own kernels (native/ops) use, and what they compute. */
+/** Selects the instruction set of Graft's kernels (native/ops), and reports what they support. */
 import { call } from '../call.js';
 import { native } from '../native.js';
 import type { Tensor } from '../tensor.js';
@@ -7,26 +7,26 @@ const INSTRUCTION_SETS = ['generic', 'avx2', 'avx512', 'avx512bf16', 'amx'] as c
 export type InstructionSet = (typeof INSTRUCTION_SETS)[number];
 
 /**
- * The instruction set that the own kernels use: the best there is, or `wanted` from now on (tests compare them). `amx` is
- * used where `GRAFT_ISA` names it, or it is wanted.
+ * Returns the instruction set in use: the best available one, or `wanted` from now on (tests compare them). `amx` is
+ * used only if `GRAFT_ISA` or `wanted` selects it.
  */
 export const instructionSet = (wanted?: InstructionSet): InstructionSet =>
   INSTRUCTION_SETS[
     call('graft::instruction_set', wanted ? INSTRUCTION_SETS.indexOf(wanted) : -1) as number
   ] as InstructionSet;
 
-/** Those that may be wanted: the processor's, within `GRAFT_ISA`. */
+/** Selectable instruction sets: the processor's, within `GRAFT_ISA`. */
 export const instructionSets = (): readonly InstructionSet[] =>
   INSTRUCTION_SETS.slice(0, call('graft::instruction_sets') as number);
 
 /**
- * Whether Graft's own kernels compute this: in f32 or bf16 on the CPU, or on a CUDA device where this build has bodies
- * for it. Others take libtorch's operators.
+ * Whether Graft's own kernels support this tensor: f32 or bf16 on the CPU, or on a CUDA device if this build has CUDA
+ * implementations. Others use libtorch's operators.
  */
 export const isOwn = ({ device, dtype }: Tensor): boolean =>
   (dtype === 'f32' || dtype === 'bf16') && hasBodies(device) && ownKernels();
 
-/** The same of operators that have no body but the CPU's. */
+/** Like `isOwn`, for operators that only have a CPU implementation. */
 export const isOwnOnCpu = (t: Tensor): boolean => t.device === 'cpu' && isOwn(t);
 
 let cudaBodies: boolean | undefined;
@@ -37,9 +37,9 @@ function hasBodies(device: string): boolean {
 }
 
 /**
- * Whether Graft's own kernels are used at all. Off, the CPU takes the compositions of libtorch's operators that other
- * devices take, so that these can be tested where there is no other device; `GRAFT_OWN_KERNELS=0` starts it off.
- * On CUDA they are asked for with `GRAFT_OWN_KERNELS=1` (native/cuda/register.cpp).
+ * Enables or disables Graft's own kernels. If disabled, the CPU uses the compositions of libtorch's operators that
+ * other devices use, so that these can be tested without another device. `GRAFT_OWN_KERNELS=0` disables them at start.
+ * On CUDA, `GRAFT_OWN_KERNELS=1` enables them (native/cuda/register.cpp).
  */
 export function ownKernels(wanted?: boolean): boolean {
   const host = native() as { own?: boolean };

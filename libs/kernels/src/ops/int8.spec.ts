@@ -1,4 +1,4 @@
-// bitsandbytes' own bytes are compared in libs/peft-core/src/quant/int8.spec.ts; here the products.
+// libs/peft-core/src/quant/int8.spec.ts compares the bytes with bitsandbytes; this file tests the products.
 import { expect, it } from 'vitest';
 import { onEachSet, random } from '../../test/own-kernel.js';
 import { comparePacked } from '../../test/packed-products.js';
@@ -28,19 +28,19 @@ onEachSet((dtype) => {
   });
 });
 
-it('packs a row of zeros, and to within half a step', () => {
+it('packs rows of zeros, with errors up to half a step', () => {
   k.tidy(() => {
     const zeros = k.dequantizeInt8(k.quantizeInt8(k.zeros([2, 8])), 'f32');
     expect([...zeros.toArray()]).toEqual(new Array(16).fill(0));
     const matrix = random([20, 300], 'f32');
     const w = k.quantizeInt8(matrix);
     const off = k.div(k.abs(k.sub(k.dequantizeInt8(w, 'f32'), matrix)), k.unsqueeze(w.scales, 1));
-    // half of 1 / 127, and what f16 rounds
+    // half of 1 / 127, plus the rounding of f16
     expect(k.amax(k.reshape(off, [-1]), 0).item()).toBeLessThan(0.0045);
   });
 });
 
-it('names what does not fit', () => {
+it('names mismatched arguments', () => {
   k.tidy(() => {
     const w = k.quantizeInt8(random([4, 32], 'f32'));
     expect(() => k.linearInt8(random([2, 31], 'f32'), w)).toThrow('x [n, 32] for W [4, 32]');

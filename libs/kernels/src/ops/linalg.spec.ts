@@ -77,7 +77,7 @@ describe.each([
     }));
 });
 
-it('einsum sums over the letters that are not wanted', () => {
+it('einsum sums over letters that are absent from the output', () => {
   k.tidy(() => expect(numbers(k.einsum('nk,km->mn', a, b))).toEqual([ab[0], ab[2], ab[1], ab[3]]));
 });
 
@@ -97,7 +97,7 @@ it('solve, from the left and from the right, has a gradient', () => {
   });
 });
 
-it('solves in f64 what has one solution, and says of the rest that it has not', () => {
+it('solves regular systems in f64 and returns null for singular ones', () => {
   k.tidy(() => {
     const square = k.to(k.tensor([4, 1, 2, 3], [2, 2]), 'f64');
     const x = k.solveIfRegular(square, k.to(k.tensor([9, 8], [2, 1]), 'f64')) as Tensor;
@@ -107,7 +107,7 @@ it('solves in f64 what has one solution, and says of the rest that it has not', 
   });
 });
 
-it('pinv takes what is small beside the largest for nothing', () =>
+it('pinv treats values that are small relative to the largest as 0', () =>
   k.tidy(() => {
     const m = k.tensor([1, 0, 0, 1e-3], [2, 2]);
     expect(numbers(k.pinv(m))[3]).toBeCloseTo(1000, 2);

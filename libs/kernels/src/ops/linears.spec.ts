@@ -4,7 +4,7 @@ import * as k from '../index.js';
 import type { LinearsWeight, Tensor } from '../index.js';
 
 const SIZE = 96;
-/** As many lines as are no whole number of tiles, and more than one thread takes. */
+/** Output sizes: one that is no multiple of the tile, one small, and one for several threads. */
 const OUT = [70, 5, 900];
 
 const q8 = (rows: number): LinearsWeight => ({
@@ -19,12 +19,12 @@ const alone = (x: Tensor, w: LinearsWeight, bias: Tensor | null): Tensor =>
 
 onEachSet((dtype) => {
   if (dtype === 'f32') {
-    it('are not for f32', () => {
+    it('do not support f32', () => {
       k.noGrad(() => expect(k.hasLinears(random([1, SIZE], dtype), [], [])).toBe(false));
     });
     return;
   }
-  it.each([0, 1, 4, 7, 24])('have the bits of each alone, of %i rows', (rows) => {
+  it.each([0, 1, 4, 7, 24])('have the bits of separate calls, for %i rows', (rows) => {
     k.noGrad(() =>
       k.tidy(() => {
         const x = random([rows, SIZE], dtype);
@@ -44,7 +44,7 @@ onEachSet((dtype) => {
 });
 
 describe('one product of several', () => {
-  it('is for few rows whose gradients nobody asks for', () => {
+  it('supports few rows without gradients', () => {
     const [few, more] = [random([24, SIZE], 'bf16'), random([25, SIZE], 'bf16')];
     expect(k.hasLinears(few, [], [])).toBe(false);
     k.noGrad(() => expect([few, more].map((x) => k.hasLinears(x, [], []))).toEqual([true, false]));

@@ -1,6 +1,6 @@
 /**
- * The linears that read the same few rows, as query, key and value do, by one product: y_i = x W_iᵀ + b_i with the bits of
- * each alone. On the CPU, in bf16 (native/ops/linears.cpp). No gradients.
+ * Linear layers with the same few input rows, such as query, key and value, in one product: y_i = x W_iᵀ + b_i with the
+ * bits of separate calls. On the CPU, in bf16 (native/ops/linears.cpp). No gradients.
  */
 import { isGradEnabled } from '../autograd.js';
 import { many } from '../call.js';
@@ -8,16 +8,16 @@ import { Tensor } from '../tensor.js';
 import type { GgmlMatrix } from './ggml.js';
 import { isOwnOnCpu } from './instruction-set.js';
 
-/** W [out, in], in bf16 or in blocks of GGUF. */
+/** W [out, in], in bf16 or in GGUF blocks. */
 export type LinearsWeight = Tensor | GgmlMatrix;
 
-/** As native/ops/few_rows.cpp has it. */
+/** Same value as in native/ops/few_rows.cpp. */
 const MOST_ROWS = 24;
 const DENSE = -1;
 
 const isBf16 = (t: Tensor): boolean => t.dtype === 'bf16';
 
-/** Whether `linears` is for these. x: [n, in] */
+/** Whether `linears` supports these arguments. x: [n, in] */
 export const hasLinears = (
   x: Tensor,
   weights: readonly LinearsWeight[],

@@ -26,7 +26,7 @@ onEachBody((dtype) => {
       const wanted = k.crossEntropy(wide, y, { reduction: 'none' });
       k.backward([wanted], [k.to(scales, 'f64')]);
       const likeliest = k.argmax(wide.detach(), 1).toArray() as BigInt64Array;
-      const before = k.mul(logits, 1); // adding 0 would make 0 of -0
+      const before = k.mul(logits, 1); // adding 0 would turn -0 into 0
       const kept = k.crossEntropy_(logits, y, null);
       expect(logits.toArray()).toEqual(before.toArray());
       const { losses, right } = k.crossEntropy_(logits, y, scales);
@@ -48,7 +48,7 @@ onEachBody((dtype) => {
   });
 });
 
-it('takes the composition of operators for other dtypes, with the same results', () => {
+it('uses the composition for other dtypes, with the same results', () => {
   k.tidy(() => {
     const x = random([9, 40], 'f32');
     const labels = labelsOf(0, 1, 2, 3, 4, 5, 6, 7, 8);
@@ -64,7 +64,7 @@ it('takes the composition of operators for other dtypes, with the same results',
   });
 });
 
-it('names the label that is no class', () => {
+it('names a label outside the classes', () => {
   k.tidy(() =>
     expect(() => k.crossEntropy_(random([1, 8], 'f32'), labelsOf(8), null)).toThrow(
       'label 8 of row 0 is not one of 8',

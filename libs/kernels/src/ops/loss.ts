@@ -8,11 +8,11 @@ import { amax, ge, logSoftmax, neg } from './maths.js';
 import { gather, squeeze, unsqueeze } from './shape.js';
 
 /**
- * Cross-entropy of each row; with `scales` the logits are overwritten by its gradient, s (softmax(z) - [c = y]).
+ * Cross-entropy of each row. With `scales`, the logits are overwritten by its gradient, s (softmax(z) - [c = y]).
  * @param logits [n, classes]
  * @param labels i64 [n], each one of the classes
  * @param scales f32 [n]
- * @returns losses, f32 [n], and whether the label was the likeliest, bool [n]
+ * @returns losses, f32 [n], and whether the label was the most likely class, bool [n]
  */
 export function crossEntropy_(
   logits: Tensor,

@@ -7,7 +7,7 @@ interface Shape {
   readonly name: string;
   readonly inFeatures: number;
   readonly outFeatures: number;
-  /** Of each adapter: rank and how many rows; rank 0: rows without one. */
+  /** Rank and number of rows of each adapter; rank 0 means rows without an adapter. */
   readonly adapters: readonly (readonly [rank: number, rows: number])[];
 }
 
@@ -49,7 +49,7 @@ function made({ inFeatures, outFeatures, adapters }: Shape, dtype: 'f32' | 'bf16
   return { x, y, rows };
 }
 
-/** In f64, on factors that are rounded to the rows' dtype. */
+/** Reference in f64, with factors rounded to the rows' dtype. */
 function exactly(y: Tensor, x: Tensor, adapters: readonly LowRankRows[], dtype: 'f32' | 'bf16') {
   const wide = (t: Tensor): Tensor => k.to(k.to(t, dtype), 'f64');
   const sum = k.add(wide(y), 0);
@@ -61,7 +61,7 @@ function exactly(y: Tensor, x: Tensor, adapters: readonly LowRankRows[], dtype: 
   return sum;
 }
 
-/** y with what they add to it, in place. */
+/** y with the adapters' updates added in place. */
 function added(y: Tensor, x: Tensor, adapters: readonly LowRankRows[]): Tensor {
   k.addLowRank_([y], x, k.lowRankCall([adapters]));
   return y;
@@ -92,7 +92,7 @@ onEachSet((dtype) => {
     },
   );
 
-  it('gives a row the same bits, whatever rows are beside it', () => {
+  it('gives a row the same bits for any other rows', () => {
     k.tidy(() => {
       const { x, y, rows } = made(SHAPES[1] as Shape, dtype);
       const each = rows.flatMap((one) =>
@@ -109,7 +109,7 @@ onEachSet((dtype) => {
     });
   });
 
-  it('gives products of the same rows the bits of each alone', () => {
+  it('gives joint products the bits of separate calls', () => {
     k.tidy(() => {
       const shapes = [SHAPES[1], { ...SHAPES[1], outFeatures: 17 }] as Shape[];
       const [one, other] = shapes.map((shape) => made(shape, dtype)) as [Made, Made];
@@ -131,7 +131,7 @@ onEachSet((dtype) => {
   });
 });
 
-it('names the shapes that do not fit', () => {
+it('names mismatched shapes', () => {
   k.tidy(() => {
     const { x, y, rows } = made(SHAPES[0] as Shape, 'f32');
     const [one] = rows as [LowRankRows];
@@ -143,10 +143,10 @@ it('names the shapes that do not fit', () => {
       'factors [8, 64] and [96, 7] do not fit each other',
     );
     expect(() => added(y, x, [{ ...one, length: 2 }])).toThrow('rows from 0, 2 of them, of 1');
-    // there is no rounding of rows in f32
+    // f32 rows are not rounded
     const [rounded] = k.roundedFactors([one]);
     expect(() => added(y, x, [{ ...one, ...rounded }])).toThrow(
-      'factors c10::BFloat16 and c10::BFloat16 beside x float',
+      'factors c10::BFloat16 and c10::BFloat16 with x float',
     );
     const [bf16, wide] = [x, y].map((t) => k.to(t, 'bf16')) as [Tensor, Tensor];
     const within = { ...(rounded?.within as { whole: Tensor; at: number }), at: 1 };

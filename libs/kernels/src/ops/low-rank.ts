@@ -1,8 +1,6 @@
 /**
- * What adapters of low rank add to the rows of products, each to its own rows (arXiv:2310.18547):
- *
+ * Adds low-rank adapters to rows of products, each adapter to its own rows (arXiv:2310.18547):
  *   y_i += s_j (x_i A_jᵀ) B_jᵀ      row i being one of adapter j's, y the product that j is for
- *
  * On the CPU, in f32 and bf16 (native/ops/low_rank.cpp). No gradients.
  */
 import { noGrad } from '../autograd.js';
@@ -13,13 +11,13 @@ import type { Tensor } from '../tensor.js';
 import { isOwnOnCpu } from './instruction-set.js';
 import { cat, narrow, reshape, to, transpose, view } from './shape.js';
 
-/** Both in f32, or as `roundedFactors` has them. */
+/** Factors in f32, or in the layout of `roundedFactors`. */
 export interface Factors {
   /** [r, in] */
   readonly a: Tensor;
   /** [out, r] */
   readonly b: Tensor;
-  /** Where the numbers of A lie, and behind them those of Bᵀ; left out, where A and B do. */
+  /** Location of A's values, followed by those of Bᵀ. Default: the tensors A and B. */
   readonly within?: { readonly whole: Tensor; readonly at: number };
 }
 
@@ -27,19 +25,18 @@ export interface LowRank extends Factors {
   readonly scale: number;
 }
 
-/** An adapter's rows. */
+/** Rows of an adapter. */
 export interface LowRankRows extends LowRank {
   readonly start: number;
   readonly length: number;
 }
 
-/** Whether `addLowRank_` is for these rows. */
+/** Whether `addLowRank_` supports these rows. */
 export const hasLowRank = isOwnOnCpu;
 
 /**
- * Factors of f32 in bf16, as rows in bf16 multiply by them with the same bits: of adapters that train no more. That is
- * half of what there is to read, and all of it lies in one piece, in order, B as Bᵀ does: memory is read in half the time
- * so (docs/log.md).
+ * Rounds f32 factors to bf16 with the bits that bf16 rows multiply by, for adapters that are no longer trained. This
+ * halves the memory to read. All factors are contiguous in reading order, B as Bᵀ, which halves the time to read it.
  */
 export const roundedFactors = (all: readonly Factors[]): Required<Factors>[] =>
   noGrad(() =>
@@ -60,17 +57,17 @@ export const roundedFactors = (all: readonly Factors[]): Required<Factors>[] =>
     }),
   );
 
-/** What a call says of adapters: the same for as long as their rows and factors are. */
+/** Adapters of a call; reusable while rows and factors are the same. */
 export interface LowRankCall {
-  /** By number of the product. */
+  /** Adapters of each product. */
   readonly adapters: readonly (readonly LowRankRows[])[];
   readonly tensors: readonly Tensor[];
   readonly scales: readonly number[];
-  /** As native/ops/low_rank.cpp has it. */
+  /** Same layout as in native/ops/low_rank.cpp. */
   readonly places: readonly number[];
 }
 
-/** @throws KernelError for an A and a B that do not fit each other */
+/** @throws KernelError for an A and a B that do not match */
 export function lowRankCall(adapters: LowRankCall['adapters']): LowRankCall {
   const numbers = new Map<Tensor, number>();
   const numberOf = (t: Tensor): number => {
@@ -99,6 +96,6 @@ function refuse({ shape: a }: Tensor, { shape: b }: Tensor): never {
   throw new KernelError('lowRankCall', message);
 }
 
-/** y_i: [n, out_i] += what the adapters of the i-th add to it, x: [n, in] that all of them read, all of one dtype. */
+/** Adds to y_i [n, out_i] the adapters of product i. All read x [n, in]; all have one dtype. */
 export const addLowRank_ = (ys: readonly Tensor[], x: Tensor, call: LowRankCall): void =>
   run('graft::add_low_rank_', ys, x, call.tensors, call.scales, call.places);

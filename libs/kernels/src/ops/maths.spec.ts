@@ -63,7 +63,7 @@ describe('element by element', () => {
     k.tidy(() => expectNear(make(), expected, 1e-6));
   });
 
-  it('computes softmax in another dtype when asked', () => {
+  it('computes softmax in another dtype on request', () => {
     expect(k.tidy(() => k.softmax(k.to(x, 'bf16'), -1, 'f32').dtype)).toBe('f32');
   });
 });
@@ -87,7 +87,7 @@ describe('reductions', () => {
     k.tidy(() => expectNear(make(), expected, 1e-6));
   });
 
-  it('keeps dimensions and dtypes as asked', () => {
+  it('keeps the requested dimensions and dtypes', () => {
     k.tidy(() => {
       expect(k.sum(x, 1, true).shape).toEqual([2, 1]);
       expect(k.sum(k.to(x, 'bf16'), 1, false, 'f32').dtype).toBe('f32');
@@ -119,7 +119,7 @@ describe('comparisons', () => {
     });
   });
 
-  it('are joined and turned round', () => {
+  it('can be concatenated and reversed', () => {
     k.tidy(() => {
       const above = k.gt(x, 0);
       expect([k.all(above).item(), k.any(above).item()]).toEqual([0, 1]);

@@ -1,4 +1,4 @@
-/** Element by element, reductions, comparisons, sorting. */
+/** Elementwise operators, reductions, comparisons and sorting. */
 import { many, one } from '../call.js';
 import type { Dtype } from '../dtype.js';
 import type { Tensor } from '../tensor.js';
@@ -29,7 +29,7 @@ export const log10 = (t: Tensor): Tensor => one('aten::log10', t);
 export const sqrt = (t: Tensor): Tensor => one('aten::sqrt', t);
 export const rsqrt = (t: Tensor): Tensor => one('aten::rsqrt', t);
 export const reciprocal = (t: Tensor): Tensor => one('aten::reciprocal', t);
-/** To the nearest whole number, halves to even. */
+/** Rounds to the nearest integer, ties to even. */
 export const round = (t: Tensor): Tensor => one('aten::round', t);
 export const square = (t: Tensor): Tensor => one('aten::square', t);
 export const abs = (t: Tensor): Tensor => one('aten::abs', t);
@@ -40,7 +40,7 @@ export const sigmoid = (t: Tensor): Tensor => one('aten::sigmoid', t);
 export const relu = (t: Tensor): Tensor => one('aten::relu', t);
 /** x · sigmoid(x) */
 export const silu = (t: Tensor): Tensor => one('aten::silu', t);
-/** x · Φ(x), exactly or by GPT-2's tanh formula */
+/** x · Φ(x), exactly or with GPT-2's tanh approximation */
 export const gelu = (t: Tensor, approximate: 'none' | 'tanh' = 'none'): Tensor =>
   one('aten::gelu', t, approximate);
 
@@ -52,7 +52,7 @@ export const logSoftmax = (t: Tensor, dim = -1, dtype?: Dtype): Tensor =>
 export const logsumexp = (t: Tensor, dims: Dims, keepdim = false): Tensor =>
   one('aten::logsumexp', t, list(dims), keepdim);
 
-/** Over all elements, or along `dims`. */
+/** Sum of all elements, or along `dims`. */
 export const sum = (t: Tensor, dims?: Dims, keepdim = false, dtype?: Dtype): Tensor =>
   dims === undefined
     ? one('aten::sum', t, dtype)
@@ -66,7 +66,7 @@ export const amax = (t: Tensor, dims: Dims, keepdim = false): Tensor =>
 /** Position of the largest element (i64), along `dim` or in the flattened tensor. */
 export const argmax = (t: Tensor, dim?: number, keepdim = false): Tensor =>
   one('aten::argmax', t, dim ?? null, keepdim);
-/** The largest element of all. */
+/** Largest of all elements. */
 export const max = (t: Tensor): Tensor => one('aten::max', t);
 export const min = (t: Tensor): Tensor => one('aten::min', t);
 /** (Σ |x|^p)^(1/p), over all elements or along `dims`. */

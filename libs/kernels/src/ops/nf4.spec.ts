@@ -1,4 +1,5 @@
-// bitsandbytes' own bytes are compared in libs/peft-core/src/quant/nf4.spec.ts; here the formula, odd shapes and the products.
+// libs/peft-core/src/quant/nf4.spec.ts compares the bytes with bitsandbytes; this file tests the formula, odd shapes
+// and products.
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
@@ -16,7 +17,7 @@ const CODE = [
 ];
 const floats = (t: Tensor): number[] => Array.from(k.to(t, 'f32').toArray() as Float32Array);
 
-/** The nearest number of the code for each, and their blocks' scales. */
+/** Nearest code for each value, and the scales of their blocks. */
 function formula(
   values: readonly number[],
   blocksize: number,
@@ -44,7 +45,7 @@ const SHAPES: readonly (readonly [number, number])[] = [
 ];
 
 describe.each(['f32', 'bf16', 'f16'] as const)('NF4 of %s', (dtype) => {
-  it.each(SHAPES)('takes the nearest number of the code: [%i, %i]', (rows, columns) => {
+  it.each(SHAPES)('chooses the nearest code: [%i, %i]', (rows, columns) => {
     k.tidy(() => {
       const matrix = random([rows, columns], dtype);
       const w = k.quantizeNf4(matrix, { doubleQuant: false });
@@ -74,7 +75,7 @@ describe.each([
   });
 });
 
-it('quantises scales to within one of 256 steps', () => {
+it('quantizes scales to within one of 256 steps', () => {
   k.tidy(() => {
     const matrix = random([300, 200], 'f32');
     const plain = k.quantizeNf4(matrix, { doubleQuant: false });
@@ -94,18 +95,21 @@ it('quantises scales to within one of 256 steps', () => {
 });
 
 onEachBody((dtype) => {
-  it.each(SHAPES)('is dense with the bits of libtorch’s operators: [%i, %i]', (rows, columns) => {
-    k.tidy(() => {
-      for (const code of ['nf4', 'fp4'] as const)
-        for (const doubleQuant of [false, true]) {
-          const w = k.quantizeNf4(random([rows, columns], 'f32'), { code, doubleQuant });
-          const composed = k.dequantizeNf4(w, dtype, true);
-          expect(k.dequantizeNf4(w, dtype).bytes()).toEqual(composed.bytes());
-        }
-    });
-  });
+  it.each(SHAPES)(
+    'dequantizes with the bits of libtorch’s operators: [%i, %i]',
+    (rows, columns) => {
+      k.tidy(() => {
+        for (const code of ['nf4', 'fp4'] as const)
+          for (const doubleQuant of [false, true]) {
+            const w = k.quantizeNf4(random([rows, columns], 'f32'), { code, doubleQuant });
+            const composed = k.dequantizeNf4(w, dtype, true);
+            expect(k.dequantizeNf4(w, dtype).bytes()).toEqual(composed.bytes());
+          }
+      });
+    },
+  );
 
-  // more than a panel of 2^20 numbers in both directions, and less; blocks that run on over the ends of rows
+  // more and less than a panel of 2^20 values in both directions; blocks that span rows
   it.each([
     [1500, 1024, false],
     [37, 52, true],
@@ -121,15 +125,15 @@ onEachBody((dtype) => {
   );
 });
 
-it('has a panel dense at a time', () => {
-  // a process of its own: what the test runner keeps is not counted
+it('expands one panel at a time', () => {
+  // a separate process, so that the test runner's memory does not count
   const program = fileURLToPath(new URL('../../test/nf4-product.mjs', import.meta.url));
   const text = execFileSync(process.execPath, [program], { encoding: 'utf8' });
   const { risen, dense } = JSON.parse(text) as { risen: number; dense: number };
-  expect(risen).toBeLessThan(dense / 5); // a panel in f32 is a 64th of it, the libraries' buffers are the rest
+  expect(risen).toBeLessThan(dense / 5); // a panel in f32 is a 64th of it; the rest is the libraries' buffers
 });
 
-it('names what does not fit', () => {
+it('names mismatched arguments', () => {
   k.tidy(() => {
     const w = k.quantizeNf4(random([4, 32], 'f32'));
     expect(() => k.linearNf4(random([2, 31], 'f32'), w)).toThrow('x [n, 32] for W [4, 32]');

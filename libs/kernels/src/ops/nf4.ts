@@ -1,12 +1,9 @@
 /**
- * NF4 in bitsandbytes' layout (arXiv:2305.14314): a matrix W [out, in] as 4-bit numbers, blocks of which share a scale.
- *
+ * NF4 in bitsandbytes' layout (arXiv:2305.14314): a matrix W [out, in] as 4-bit values, blocks of which share a scale.
  *   W_i = code[q_i] absmax[i div blocksize]      i counts row by row over the whole matrix
- *
- * Quantised twice, the scales are bytes as well:
+ * If quantized twice, the scales are bytes as well:
  *   absmax[b] = nested.code[a_b] nested.absmax[b div nested.blocksize] + nested.offset
- *
- * native/ops/nf4.cpp has the bits, and the composition that other dtypes take, and other devices without a kernel for it.
+ * native/ops/nf4.cpp has the bit layout, and the composition for other dtypes and for devices without a kernel.
  */
 import { many, one } from '../call.js';
 import type { Dtype } from '../dtype.js';
@@ -16,26 +13,26 @@ import { tensor, zeros } from './creation.js';
 import { abs, add, amax, div, mean, sub } from './maths.js';
 import { cat, narrow, reshape, to, toDevice, unsqueeze, view } from './shape.js';
 
-/** What four bits stand for: quantiles of a normal distribution, or floats. */
+/** Meaning of the four bits: quantiles of a normal distribution, or floats. */
 export type FourBitCode = 'nf4' | 'fp4';
 
 export interface Nf4Matrix {
   readonly shape: readonly [outFeatures: number, inFeatures: number];
   readonly blocksize: number;
-  /** Left out: nf4. */
+  /** Default: nf4. */
   readonly code?: FourBitCode;
-  /** u8 [⌈out · in / 2⌉], the first of two numbers in the upper half of their byte */
+  /** u8 [⌈out · in / 2⌉], the first of two values in the upper half of their byte */
   readonly numbers: Tensor;
-  /** Of each block: f32, or u8 where `nested` says what the bytes mean. */
+  /** Scale of each block: f32, or u8 if `nested` defines the bytes. */
   readonly absmax: Tensor;
   readonly nested: NestedAbsmax | null;
 }
 
 export interface NestedAbsmax {
   readonly blocksize: number;
-  /** f32, of each block of blocks */
+  /** f32, one per block of blocks */
   readonly absmax: Tensor;
-  /** f32 [256], rising */
+  /** f32 [256], ascending */
   readonly code: Tensor;
   readonly offset: number;
 }
@@ -48,7 +45,9 @@ export interface FourBitOptions {
   readonly code?: FourBitCode;
 }
 
-/** Packs W [out, in] (f32, bf16 or f16), as bitsandbytes' `quantize_4bit` does; `doubleQuant`: the scales, too. */
+/**
+ * Packs W [out, in] (f32, bf16 or f16) as bitsandbytes' `quantize_4bit` does. `doubleQuant` also quantizes the scales.
+ */
 export function quantizeNf4(
   matrix: Tensor,
   { blocksize = 64, doubleQuant = true, code = 'nf4' }: FourBitOptions = {},
@@ -69,7 +68,7 @@ export function quantizeNf4(
   });
 }
 
-/** x [n] on the CPU → the nearest of 256 numbers times its block's absmax, as `quantize_blockwise`. */
+/** Quantizes x [n] on the CPU to the nearest of 256 values times its block's absmax, as `quantize_blockwise` does. */
 function quantizeDynamic(x: Tensor): { codes: Tensor; absmax: Tensor; code: Tensor } {
   const count = x.size;
   const blocks = Math.ceil(count / NESTED_BLOCKSIZE);
@@ -79,16 +78,16 @@ function quantizeDynamic(x: Tensor): { codes: Tensor; absmax: Tensor; code: Tens
   const absmax = amax(abs(blocked), 1);
   const code = dynamicMap();
   const middles = div(add(narrow(code, 0, 0, 255), narrow(code, 0, 1, 255)), 2);
-  // a block of zeros divides to NaN, which bitsandbytes' search leaves at the first number
+  // a block of zeros gives NaN, for which bitsandbytes' search returns the first value
   const scaled = one('aten::nan_to_num', div(blocked, unsqueeze(absmax, 1)), -1);
   const found = one('aten::bucketize.Tensor', scaled, middles, true);
   return { codes: narrow(reshape(to(found, 'u8'), [-1]), 0, 0, count), absmax, code };
 }
 
 /**
- * The signed 8-bit "dynamic" numbers of arXiv:1511.04561 in rising order, as bitsandbytes' `create_dynamic_map` makes
- * them: f32 [256]. torch.linspace rounds `start + step * i` once where the processor has FMA and twice elsewhere. This
- * rounds once everywhere, so that a matrix is packed to the same bytes on each processor.
+ * Signed 8-bit "dynamic" values of arXiv:1511.04561 in ascending order, as in bitsandbytes' `create_dynamic_map`: f32
+ * [256]. torch.linspace rounds `start + step * i` once if the processor has FMA and twice otherwise. This function
+ * always rounds once, so that a matrix is packed to the same bytes on every processor.
  */
 function dynamicMap(): Tensor {
   const EXPONENTS = 7;
@@ -103,7 +102,7 @@ function dynamicMap(): Tensor {
   return tensor(all.sort(), [all.length]);
 }
 
-/** `steps` f32 numbers from `start` to `end`, as torch.linspace makes them on a processor with FMA. */
+/** Returns `steps` f32 numbers from `start` to `end`, as torch.linspace does on a processor with FMA. */
 function linspace(start: number, end: number, steps: number): Float32Array {
   const first = Math.fround(start);
   const step = Math.fround(Math.fround(end - first) / (steps - 1));
@@ -123,12 +122,12 @@ const parts = ({ numbers, absmax, nested, blocksize }: Nf4Matrix) =>
     nested?.blocksize ?? NESTED_BLOCKSIZE,
   ] as const;
 
-/** W, whole. `composed`: by libtorch's operators on the CPU, too (tests compare them). */
+/** Dequantizes all of W. `composed` uses libtorch's operators on the CPU, too (tests compare them). */
 export const dequantizeNf4 = (w: Nf4Matrix, dtype: Dtype, composed = false): Tensor =>
   one('graft::nf4_dequantize', ...parts(w), w.shape, w.code === 'fp4', dtype, composed);
 
 /**
- * x Wᵀ + bias in x's dtype. A panel of W is dense at a time, in the backward pass as well.
+ * x Wᵀ + bias in x's dtype. Only a panel of W is dense at a time, also in the backward pass.
  * @param x [n, in]
  */
 export const linearNf4 = (x: Tensor, w: Nf4Matrix, bias: Tensor | null = null): Tensor =>

@@ -1,4 +1,4 @@
-// Expected numbers are PyTorch's (2.13, f32) unless they are worked out on the spot.
+// Expected numbers are PyTorch's (2.13, f32) unless they are computed in the test.
 import { describe, expect, it } from 'vitest';
 import { expectNear, numbers } from '../../test/near.js';
 import * as k from '../index.js';
@@ -30,7 +30,7 @@ describe('norms', () => {
     });
   });
 
-  it('rmsNorm of bf16 is taken in f32 and rounded before it is scaled', () => {
+  it('rmsNorm of bf16 is computed in f32 and rounded before scaling', () => {
     k.tidy(() => {
       const y = k.rmsNorm(k.to(x, 'bf16'), k.to(w, 'bf16'), 1e-6);
       expect(y.dtype).toBe('bf16');
@@ -86,7 +86,7 @@ describe('attention', () => {
     });
   });
 
-  it('in bf16 is as exact as bf16 is, on every libtorch', () => {
+  it('in bf16 is accurate to bf16 with every libtorch', () => {
     k.tidy(() => {
       const half = (t: Tensor): Tensor => k.to(t, 'bf16');
       const out = k.scaledDotProductAttention(half(q1), half(keys), half(v), {
@@ -99,7 +99,7 @@ describe('attention', () => {
     });
   });
 
-  it('names the shapes it refuses', () => {
+  it('names mismatched shapes', () => {
     expect(() => k.scaledDotProductAttention(q, k.zeros([1, 2, 3, 4]), v)).toThrow(
       /query f32\[1,2,3,2\], key f32\[1,2,3,4\]/,
     );
@@ -117,11 +117,11 @@ describe('losses', () => {
       expectNear(k.crossEntropy(x, labels, { reduction: 'sum' }), [0.4560097 + 2.1366653]);
       expectNear(k.crossEntropy(x, labels, { labelSmoothing: 0.1 }), [1.3546709]);
       expectNear(k.crossEntropy(x, labels, { ignoreIndex: 0 }), [0.4560097]);
-      expect(k.crossEntropy(x, k.full([2], -100, 'i64')).item()).toBeNaN(); // a mean of nothing
+      expect(k.crossEntropy(x, k.full([2], -100, 'i64')).item()).toBeNaN(); // a mean over no elements
     });
   });
 
-  it('refuses labels that are no classes', () => {
+  it('rejects labels outside the classes', () => {
     expect(() => k.tidy(() => k.crossEntropy(x, k.tensor([3, 0], [2], 'i64')))).toThrow(
       'Target 3 is out of bounds',
     );
@@ -130,7 +130,7 @@ describe('losses', () => {
     );
   });
 
-  it('ctcLoss of a target that has one way, and of one that has several', () => {
+  it('ctcLoss of targets with one and with several alignments', () => {
     k.tidy(() => {
       const logP = k.logSoftmax(k.tensor([1, 2, 0, 0, 3, 1, 2, 0, 0], [3, 3]));
       const at = (row: number, letter: number): number => numbers(logP)[3 * row + letter] as number;
@@ -177,7 +177,7 @@ it('lstm', () => {
   });
 });
 
-it('convTranspose2d puts a filter at each place, cropped by the padding', () => {
+it('convTranspose2d adds a filter at each position, cropped by the padding', () => {
   k.tidy(() => {
     const x = k.tensor([1, 2, 10, 20], [2, 1, 2]);
     const filters = k.tensor([1, 2, 3, 4, 0, 1, 0, 0], [2, 1, 2, 2]);

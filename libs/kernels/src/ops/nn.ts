@@ -1,4 +1,4 @@
-/** What neural networks are made of. */
+/** Operators of neural networks. */
 import { many, one } from '../call.js';
 import { native } from '../native.js';
 import { tidy } from '../scope.js';
@@ -20,14 +20,14 @@ export interface AttentionOptions {
   isCausal?: boolean;
   /** default 1/sqrt(head size) */
   scale?: number;
-  /** k and v have fewer heads than q, each serving a group of them */
+  /** whether k and v have fewer heads than q, each shared by a group */
   enableGqa?: boolean;
 }
 
 let widenHalfAttention: boolean | undefined;
 
-// libtorch 2.6 without a real BLAS (Debian's) falls to a scalar bf16 product inside its fused attention: 155 ms
-// where f32 takes 9 ms (causal, batch 4, 256 tokens, 9 heads of 64). 2.13 has no such cliff.
+// libtorch 2.6 without a real BLAS (Debian's) uses a scalar bf16 product in its fused attention: 155 ms where f32 takes
+// 9 ms (causal, batch 4, 256 tokens, 9 heads of 64). 2.13 does not.
 function mustWiden(q: Tensor): boolean {
   if (q.device !== 'cpu' || (q.dtype !== 'bf16' && q.dtype !== 'f16')) return false;
   if (widenHalfAttention === undefined) {
@@ -58,11 +58,11 @@ const REDUCTIONS: Readonly<Record<Reduction, number>> = { none: 0, mean: 1, sum:
 
 export interface LossOptions {
   reduction?: Reduction;
-  /** positions with this label count nothing */
+  /** positions with this label are ignored */
   ignoreIndex?: number;
 }
 
-/** -(y log σ(z) + (1 - y) log σ(-z)).  targets y: as logits z, from 0 to 1 each */
+/** -(y log σ(z) + (1 - y) log σ(-z)).  targets y: same shape as logits z, from 0 to 1 */
 export const binaryCrossEntropyWithLogits = (
   logits: Tensor,
   targets: Tensor,
@@ -91,7 +91,7 @@ export const crossEntropy = (
   );
 
 /**
- * -log of the sum of the probabilities of all ways to write a target (Graves et al. 2006).
+ * -log of the total probability of all alignments with a target (CTC, Graves et al. 2006).
  * @param logP [rows, classes]
  * @param target i64 [length]
  */
@@ -122,8 +122,8 @@ export interface LstmOptions {
 }
 
 /**
- * LSTM as torch.nn.LSTM has it. `weights`: w_ih, w_hh (, b_ih, b_hh) for each layer and direction, in PyTorch's
- * order; h0 and c0: [layers · directions, batch, hidden].
+ * LSTM as in torch.nn.LSTM. `weights`: w_ih, w_hh (, b_ih, b_hh) for each layer and direction, in PyTorch's order; h0
+ * and c0: [layers · directions, batch, hidden].
  */
 export function lstm(
   x: Tensor,
@@ -161,6 +161,6 @@ export const conv1d = (
   { padding = 0, groups = 1 }: { padding?: number; groups?: number } = {},
 ): Tensor => one('aten::conv1d', x, filters, bias, 1, padding, 1, groups);
 
-/** g ⊙ v / |v|, the norm being over all of v but a dimension, along which g lies. */
+/** g ⊙ v / |v|, where the norm is over all dimensions of v except `dim`, along which g varies. */
 export const weightNorm = (v: Tensor, g: Tensor, dim = 0): Tensor =>
   one('aten::_weight_norm', v, g, dim);

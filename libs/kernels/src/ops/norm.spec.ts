@@ -30,7 +30,7 @@ onEachBody((dtype) => {
   });
 });
 
-it('takes the composition of operators for other dtypes, with the same results', () => {
+it('uses the composition for other dtypes, with the same results', () => {
   k.tidy(() => {
     const [x, weight] = [random([9, 40], 'f32'), random([40], 'f32')];
     const composed = k.rmsNorm(k.to(x, 'f64'), k.to(weight, 'f64'), 1e-5);
@@ -38,7 +38,7 @@ it('takes the composition of operators for other dtypes, with the same results',
   });
 });
 
-it('names the shapes that do not fit', () => {
+it('names mismatched shapes', () => {
   k.tidy(() => {
     const x = random([4, 2, 8], 'f32');
     expect(() => k.rmsNorm(x, random([7], 'f32'))).toThrow('weight [7] for x [4, 2, 8]');

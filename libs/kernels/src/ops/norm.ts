@@ -6,8 +6,8 @@ import { add, mean, mul, rsqrt, square } from './maths.js';
 import { to } from './shape.js';
 
 /**
- * weight · cast(x · rsqrt(mean(x²) + eps)) over the last dimension: as Hugging Face's LLaMA does, the norm is
- * taken in f32, rounded to x's dtype, and only then scaled. arXiv:1910.07467.
+ * weight · cast(x · rsqrt(mean(x²) + eps)) over the last dimension. As in Hugging Face's LLaMA, the norm is computed in
+ * f32, rounded to x's dtype, and only then scaled. arXiv:1910.07467.
  */
 export function rmsNorm(x: Tensor, weight: Tensor | null, eps = 1e-6): Tensor {
   if (isOwn(x)) return one('graft::rms_norm', x, weight, eps);

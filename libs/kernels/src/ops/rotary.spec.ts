@@ -3,7 +3,7 @@ import { compare, expectClose, onEachBody, random } from '../../test/own-kernel.
 import * as k from '../index.js';
 import type { Tensor } from '../index.js';
 
-/** cos and sin, signed as the kernel expects them: the first half is the second's opposite. */
+/** cos and sin with the kernel's sign convention: the first half of sin is negated. */
 function tables(rows: number, size: number, dtype: 'f32' | 'bf16'): [Tensor, Tensor] {
   const [c, half] = [random([rows, 1, size / 2], dtype), random([rows, 1, size / 2], dtype)];
   return [k.cat([c, c], 2), k.cat([k.neg(half), half], 2)];
@@ -30,7 +30,7 @@ onEachBody((dtype) => {
   });
 });
 
-it('takes the composition of operators for other dtypes, with the same results', () => {
+it('uses the composition for other dtypes, with the same results', () => {
   k.tidy(() => {
     const x = random([9, 2, 20], 'f32');
     const [cos, sin] = tables(9, 20, 'f32');

@@ -6,10 +6,10 @@ import { isOwn } from './instruction-set.js';
 import { mul } from './maths.js';
 
 /**
- * x ⊙ cos + [x₂ ; x₁] ⊙ sin, x = [x₁ ; x₂]: rotary positions in halves, arXiv:2104.09864.
+ * x ⊙ cos + [x₂ ; x₁] ⊙ sin, x = [x₁ ; x₂]: rotary position embeddings in halves, arXiv:2104.09864.
  * @param x [rows, heads, d]
  * @param cos [rows, 1, d] in x's dtype
- * @param sin the same, its first half negated
+ * @param sin same shape, with its first half negated
  */
 export const rotary = (x: Tensor, cos: Tensor, sin: Tensor): Tensor =>
   isOwn(x)

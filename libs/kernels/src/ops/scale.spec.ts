@@ -10,7 +10,7 @@ onEachSet((dtype) => {
   ])('scaleRows: %s', (_, shape) => {
     k.tidy(() => {
       const s = random([shape.at(-1) as number], 'f32');
-      // s is f32 beside any x, and so is its gradient
+      // s is f32 for any x, and so is its gradient
       const [x, g] = [random(shape, dtype), random(shape, dtype)];
       const [mine, exact] = [x, k.to(x, 'f64')].map((t) => leaf(t)) as [k.Tensor, k.Tensor];
       const [own, wide] = [s, k.to(s, 'f64')].map((t) => leaf(t)) as [k.Tensor, k.Tensor];
@@ -34,7 +34,7 @@ const leaf = (t: k.Tensor): k.Tensor => {
   return own;
 };
 
-it('takes the composition of operators for other dtypes', () => {
+it('uses the composition for other dtypes', () => {
   k.tidy(() => {
     const [x, s] = [random([9, 40], 'f64'), random([40], 'f64')];
     compare([k.to(x, 'f32'), k.to(s, 'f32')], 'f32', k.scaleRows, k.mul);
@@ -42,7 +42,7 @@ it('takes the composition of operators for other dtypes', () => {
   });
 });
 
-it('names the shapes that do not fit', () => {
+it('names mismatched shapes', () => {
   k.tidy(
     () =>
     expect(() => k.scaleRows(random([4, 8], 'f32'), random([7], 'f32'))).toThrow('scale [7] for x [4, 8]'), // prettier-ignore

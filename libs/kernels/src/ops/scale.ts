@@ -6,8 +6,8 @@ import { mul } from './maths.js';
 import { to } from './shape.js';
 
 /**
- * x ⊙ s over the last dimension, in f32 and rounded once to x's dtype. x: [.., n], s: f32 [n]. Keeps its two inputs for
- * the backward pass and nothing else.
+ * x ⊙ s over the last dimension, in f32, rounded once to x's dtype. x: [.., n], s: f32 [n]. Only its two inputs are
+ * saved for the backward pass.
  */
 export const scaleRows = (x: Tensor, s: Tensor): Tensor =>
   isOwnOnCpu(x) && s.dtype === 'f32'

@@ -103,7 +103,7 @@ describe('views and shapes', () => {
     });
   });
 
-  it('refuses a view that memory is not laid out for', () => {
+  it('rejects a view that the memory layout does not allow', () => {
     expect(() => k.view(k.transpose(x, 0, 1), [6])).toThrow('aten::view(self f32[3,2], size [6])');
   });
 });

@@ -1,4 +1,4 @@
-/** Views, joins, picks and conversions. Dimensions count from 0, or from the end when negative. */
+/** Views, concatenation, indexing and conversions. Dimensions count from 0, or from the end if negative. */
 import { many, one } from '../call.js';
 import { device } from '../device.js';
 import type { Dtype } from '../dtype.js';
@@ -6,9 +6,12 @@ import type { Device, Tensor } from '../tensor.js';
 
 type Shape = readonly number[];
 
-/** Another shape over the same memory; one size may be -1. @throws KernelError when memory is not laid out for it. */
+/**
+ * Views the same memory in another shape; one size may be -1. @throws KernelError if the memory layout does not allow
+ * it
+ */
 export const view = (t: Tensor, shape: Shape): Tensor => one('aten::view', t, shape);
-/** Like `view`, copying where a view is not possible. */
+/** Like `view`, but copies if a view is not possible. */
 export const reshape = (t: Tensor, shape: Shape): Tensor => one('aten::reshape', t, shape);
 export const transpose = (t: Tensor, a: number, b: number): Tensor =>
   one('aten::transpose.int', t, a, b);
@@ -30,7 +33,7 @@ export const split = (t: Tensor, size: number | readonly number[], dim = 0): Ten
   typeof size === 'number'
     ? many('aten::split.Tensor', t, size, dim)
     : many('aten::split_with_sizes', t, size, dim);
-/** At most `n` pieces of equal size. */
+/** Splits into at most `n` pieces of equal size. */
 export const chunk = (t: Tensor, n: number, dim = 0): Tensor[] => many('aten::chunk', t, n, dim);
 export const repeatInterleave = (t: Tensor, repeats: number, dim: number): Tensor =>
   one('aten::repeat_interleave.self_int', t, repeats, dim);
@@ -50,12 +53,12 @@ export const gather = (t: Tensor, dim: number, index: Tensor): Tensor =>
 /** `t[indices]` as in PyTorch; null stands for `:`. */
 export const index = (t: Tensor, indices: readonly (Tensor | null)[]): Tensor =>
   one('aten::index.Tensor', t, indices);
-/** A copy with `values` at the indices of each dimension (i64), null being all of it. */
+/** Returns a copy with `values` at the indices of each dimension (i64); null means the whole dimension. */
 export const indexPut = (t: Tensor, indices: readonly (Tensor | null)[], values: Tensor): Tensor =>
   one('aten::index_put', t, indices, values, false);
-/** [2,k]: rows and columns of the places above the diagonal of a square matrix, row by row. */
+/** [2,k]: rows and columns above the diagonal of a square matrix, row by row. */
 export function upperIndices(size: number): Tensor {
-  // the meta device has no such operator
+  // the meta device does not have this operator
   const places = one('aten::triu_indices', size, size, 1, 'i64', undefined, 'cpu');
   return device() === 'cpu' ? places : toDevice(places, device());
 }
@@ -64,9 +67,9 @@ export const diagonal = (t: Tensor): Tensor => one('aten::diagonal', t);
 /** Matrices on the diagonal of a larger one. */
 export const blockDiagonal = (ts: readonly Tensor[]): Tensor => one('aten::block_diag', ts);
 
-/** Another element type; the same memory when there is nothing to convert. */
+/** Converts to another element type; returns the same memory if nothing changes. */
 export const to = (t: Tensor, dtype: Dtype): Tensor => one('aten::to.dtype', t, dtype);
-/** Another device; the same memory when it lies there already. */
+/** Moves to another device; returns the same memory if it is already there. */
 export const toDevice = (t: Tensor, device: Device): Tensor =>
   one('aten::to.device', t, device, t.dtype);
 
@@ -76,7 +79,7 @@ const WHERE = [
   'aten::where.ScalarOther',
   'aten::where.self',
 ];
-/** a where `condition` holds, else b. */
+/** a where `condition` is true, otherwise b. */
 export const where = (condition: Tensor, a: Tensor | number, b: Tensor | number): Tensor => {
   const kind = (typeof a === 'number' ? 0 : 2) + (typeof b === 'number' ? 0 : 1);
   return one(WHERE[kind] as string, condition, a, b);

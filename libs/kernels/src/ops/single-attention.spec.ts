@@ -5,7 +5,7 @@ import type { Dtype, SeenKeys, Tensor } from '../index.js';
 
 const SCALE = 0.3;
 
-/** Keys and values of queries, of which the first have rows after them that are nobody's yet. */
+/** Keys and values of queries; the first caches have unused rows at the end. */
 function seenBy(counts: readonly number[], heads: number, size: number, dtype: Dtype): SeenKeys[] {
   return counts.map((count, i) => {
     const buffer = (): Tensor => k.narrow(random([count + 3 - i, heads, size], dtype), 0, 0, count);
@@ -13,7 +13,7 @@ function seenBy(counts: readonly number[], heads: number, size: number, dtype: D
   });
 }
 
-/** Each query by itself, in f64. */
+/** Reference: each query separately, in f64. */
 function alone(
   q: Tensor,
   seen: readonly SeenKeys[],
@@ -78,7 +78,7 @@ onEachSet((dtype) => {
     });
   });
 
-  it('has NaN where a key has, and in no other answer', () => {
+  it('propagates NaN of a key to its query only', () => {
     const seen = seenBy([9, 9], 1, 16, dtype);
     const q = random([2, 1, 16], dtype);
     const spoiled = [{ k: spoilt([9, 1, 16], dtype), v: (seen[0] as SeenKeys).v }, seen[1]];
@@ -86,7 +86,7 @@ onEachSet((dtype) => {
     expect([0, 1].map((i) => hasNaN(k.narrow(got, 0, i, 1)))).toEqual([true, false]);
   });
 
-  it('answers as if it were alone, to the bit', () => {
+  it('gives the bits of separate calls', () => {
     const seen = seenBy([40, 7, 300], 2, 64, dtype);
     const q = random([3, 6, 64], dtype);
     const together = k.singleAttention(q, seen, { scale: SCALE });
@@ -96,11 +96,11 @@ onEachSet((dtype) => {
 });
 
 describe('refuses', () => {
-  it('a row for a cache that is full', () => {
+  it('rejects a row for a full cache', () => {
     const [q, row] = [random([1, 8], 'f32'), random([1, 8], 'f32')];
     const cache = { k: random([4, 1, 8], 'f32'), v: random([4, 1, 8], 'f32'), length: 4 };
     expect(() => k.cachedAttention(q, { k: row, v: row }, null, [cache], { scale: SCALE })).toThrow(
-      'cache 0 has 4 rows, and no room after 4',
+      'cache 0 has 4 rows, and no space after 4',
     );
   });
 
@@ -113,7 +113,7 @@ describe('refuses', () => {
     expect(() => k.singleAttention(q, seen, { scale: SCALE })).toThrow(message);
   });
 
-  it('keys of another dtype', () => {
+  it('rejects keys of another dtype', () => {
     const seen = seenBy([4], 1, 8, 'bf16');
     expect(() => k.singleAttention(random([1, 1, 8], 'f32'), seen, { scale: SCALE })).toThrow(
       /keys and values 0 are not \[K, Hkv, d\] like the queries/,

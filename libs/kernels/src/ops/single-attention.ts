@@ -1,8 +1,6 @@
 /**
- * Attention of single queries, each over keys and values of its own, which lie apart: answers in the making.
- *
+ * Attention of single queries, each over its own keys and values in separate memory, during generation.
  *   o_i = Σ_j softmax_j(s_ij) v_ij      s_ij = scale q_i · k_ij, or c tanh(s_ij / c) with a cap c
- *
  * On the CPU, in f32 and bf16 (native/ops/single_attention.cpp). No biases, no gradients.
  */
 import { one } from '../call.js';
@@ -10,21 +8,21 @@ import type { Tensor } from '../tensor.js';
 import type { PackedAttentionOptions } from './attention.js';
 import { isOwnOnCpu } from './instruction-set.js';
 
-/** What one query sees. */
+/** Keys and values that one query sees. */
 export interface SeenKeys {
-  /** [K, Hkv, d], the last row being the query's own */
+  /** [K, Hkv, d]; the last row is the query's own */
   readonly k: Tensor;
   readonly v: Tensor;
 }
 
-/** Where a sequence's keys and values lie, [capacity, Hkv, d] each, and how many rows there are. */
+/** Memory of a sequence's keys and values, [capacity, Hkv, d] each, and the number of rows in use. */
 export interface CachedKeys {
   readonly k: Tensor;
   readonly v: Tensor;
   readonly length: number;
 }
 
-/** Whether `singleAttention` and `cachedAttention` are for these queries. */
+/** Whether `singleAttention` and `cachedAttention` support these queries. */
 export const hasSingle = isOwnOnCpu;
 
 /** q: [T, H, d] → [T, H d] */
@@ -44,8 +42,8 @@ export const singleAttention = (
   );
 
 /**
- * The next row of each sequence: q and k turned by their places (ops/rotary.ts), k and v put behind the rows that there
- * are, and attention over all of them.  q: [T, H d]  k, v: [T, Hkv d], by heads or not → [T, H d]
+ * Processes the next row of each sequence: rotates q and k by their positions (ops/rotary.ts), appends k and v to the
+ * cache, and computes attention over all rows.  q: [T, H, d]  k, v: [T, Hkv d], by heads or not → [T, H d]
  */
 export const cachedAttention = (
   q: Tensor,

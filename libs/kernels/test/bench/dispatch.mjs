@@ -1,5 +1,5 @@
-// Microseconds per operator call, handle and scope included, on 2 x 2 tensors: what binding costs.
-// node libs/kernels/test/bench/dispatch.mjs
+// Microseconds per operator call on 2 x 2 tensors, including handle and scope: the cost of the binding.
+//   node libs/kernels/test/bench/dispatch.mjs
 import * as k from '../../dist/index.js';
 
 const x = k.ones([2, 2]);

@@ -18,7 +18,7 @@ namespace {
 
 constexpr size_t kStack = 64 << 10, kMostThreads = 1024, kGuard = 64;
 constexpr int kLanes = 32;
-constexpr unsigned char kNaN = 0xff;  // four or two of them are a NaN
+constexpr unsigned char kNaN = 0xff;  // two or four of these bytes are a NaN
 
 enum class State { kReady, kAtBlock, kAtWarp, kDone };
 
@@ -35,7 +35,7 @@ struct Thread {
 
 struct Warp {
   int waiting;
-  float exchange[2][kLanes];  // in turns: nobody is two exchanges ahead
+  float exchange[2][kLanes];  // alternating, because no lane is two exchanges ahead of another
 };
 
 std::vector<Thread> threads;
@@ -92,7 +92,7 @@ void prepare(size_t count, dim3 block) {
   warps.assign((count + kLanes - 1) / kLanes, Warp{});
 }
 
-// Until all have ended.
+// Runs until all contexts have ended.
 void schedule(size_t count) {
   std::vector<size_t> places(count);
   for (size_t i = 0; i < count; i++) places[i] = i;

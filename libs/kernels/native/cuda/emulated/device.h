@@ -1,7 +1,7 @@
-// What the .cu files use of CUDA, on the CPU and one thread, so that their numbers can be tested without a card: a
-// context for each thread of a block, blocks one after the other. Contexts go on in an order drawn anew after each
-// barrier, shared memory starts as NaN and is watched at its end, and a barrier that some threads do not reach is an
-// error. It does not show that a kernel runs on a card, nor how fast.
+// The part of CUDA that the .cu files use, on one CPU thread, so that results can be tested without a GPU. Each thread
+// of a block is a context; blocks run in sequence. After each barrier, contexts continue in a new random order. Shared
+// memory starts as NaN and its end is guarded. A barrier that some threads do not reach is an error. This shows neither
+// that a kernel runs on a GPU, nor its speed.
 #pragma once
 
 #include <cmath>
@@ -30,11 +30,11 @@ namespace emulated {
 
 void run(dim3 grid, dim3 block, size_t shared, const std::function<void()>& kernel);
 void* shared();
-int64_t launches();  // so far
+int64_t launches();  // number of launches so far
 void block_barrier();
-// Waits for the warp. The last one to come calls `all` with what each lane brought.
+// Waits for the warp. The last lane to arrive calls `all` with the values of all lanes.
 void warp_barrier(void* brought, void (*all)(void* const* lanes));
-// What the lane brought in the exchange of a warp
+// Value of a lane in an exchange of the warp.
 float exchanged(float x, int lane);
 
 }  // namespace emulated

@@ -1,4 +1,4 @@
-// Kernels with a fault each: what a test expects to be found out.
+// Kernels with one fault each, which the test must detect.
 #include "../kernels.h"
 
 #include "../device.h"
@@ -9,13 +9,13 @@ namespace {
 
 constexpr int kThreads = 64;
 
-// Each thread reads what its neighbour writes.
+// Each thread reads the value that its neighbor writes.
 void neighbours(bool waits, bool* wrong) {
-  float* const room = shared_memory<float>();
-  room[threadIdx.x] = static_cast<float>(threadIdx.x);
+  float* const values = shared_memory<float>();
+  values[threadIdx.x] = static_cast<float>(threadIdx.x);
   if (waits) __syncthreads();
   const unsigned next = (threadIdx.x + 1) % kThreads;
-  if (room[next] != static_cast<float>(next)) *wrong = true;
+  if (values[next] != static_cast<float>(next)) *wrong = true;
 }
 
 void half_waits() {

@@ -1,5 +1,4 @@
-// A second addon, for tests: use(true) puts CUDA's bodies, emulated, in place of those for the CPU, use(false) takes
-// them away again.
+// A second addon, for tests: use(true) replaces the CPU operators by the emulated CUDA ones, use(false) restores them.
 #include <napi.h>
 
 #include <ATen/Version.h>
@@ -13,7 +12,7 @@
 
 namespace {
 
-// libtorch warns of every kernel that another replaces
+// libtorch warns about every replaced kernel
 class Quiet : public c10::WarningHandler {
   void process(const c10::Warning&) override {}
 };
@@ -30,7 +29,7 @@ Napi::Value use(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
-// How many kernels have been launched.
+// Number of kernel launches so far.
 Napi::Value launches(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(graft::cuda::emulated::launches()));
 }

@@ -1,6 +1,6 @@
-// Programs of tiles for tests.
+// Tile programs for tests.
 //   graft::tile_product(c, a, b) -> Tensor  one instruction: c [rows, 16] f32, a [rows, 2 units], b [units, 32] in pairs, bf16
-//   graft::tile_fault(which) -> ()          one with a fault, which is to be found out
+//   graft::tile_fault(which) -> ()          a program with a fault, which must be detected
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty_like.h>
 #include <c10/util/Exception.h>
@@ -24,7 +24,7 @@ struct Config {
   uint8_t rows[16] = {};
 };
 
-// Tiles 0 to 2.
+// Configures tiles 0 to 2.
 void configure(Size c, Size a, Size b, uint8_t palette = 1) {
   Config config;
   config.palette = palette;

@@ -1,6 +1,6 @@
 // See tiles.h.
-//   graft::tile_products() -> int       multiplied so far, by all threads
-//   graft::configured_threads() -> int  those whose tiles are configured and not released
+//   graft::tile_products() -> int       products so far, of all threads
+//   graft::configured_threads() -> int  threads with a tile configuration that is not released
 #include "../tiles.h"
 
 #include <c10/util/Exception.h>
@@ -28,7 +28,7 @@ struct Unit {
 thread_local Unit unit;
 std::atomic<int64_t> products, configured;
 
-// Bytes of the operand of LDTILECFG.
+// Operand of LDTILECFG.
 struct Config {
   uint8_t palette, start_row, reserved[14];
   uint16_t row_bytes[16];
@@ -58,8 +58,8 @@ T* row_of(Tile& t, int row) {
   return reinterpret_cast<T*>(t.data[row]);
 }
 
-// To nearest, and what is smaller than the smallest normal number is 0 before and after each operation: the processor's
-// own, set so by the caller, as the instruction heeds no setting.
+// Rounds to nearest and treats denormals as 0 before and after each operation. The caller sets this mode, because the
+// real instruction ignores the processor's settings.
 #pragma GCC push_options
 #pragma GCC target("avx2,fma")
 [[gnu::noinline]] void add_products(Tile& sums, Tile& a, Tile& b) {
@@ -127,7 +127,7 @@ void multiply(int c, int a, int b) {
               "a product of tiles of ", left.rows, " rows of ", left.bytes, " bytes and ", right.rows, " of ", right.bytes,
               ", sums ", sums.rows, " of ", sums.bytes);
   const unsigned before = _mm_getcsr();
-  _mm_setcsr(0x9fc0);  // denormals are 0 before and after, to nearest, no exceptions
+  _mm_setcsr(0x9fc0);  // denormals are 0, round to nearest, no exceptions
   add_products(sums, left, right);
   _mm_setcsr(before);
   products++;
@@ -143,7 +143,7 @@ int64_t configured_threads() { return configured; }
 
 namespace graft {
 
-bool may_use_tiles() { return true; }  // those above
+bool may_use_tiles() { return true; }  // the emulated ones
 
 }  // namespace graft
 

@@ -1,6 +1,6 @@
-// Tiles of AMX on processors that have none, for tests: what Intel's manual says that each instruction does, one thread's
-// tiles apart from another's. What a processor would refuse is an error that says so; so are rows that overlap in memory,
-// which it would take. It does not show that the kernel runs on such a processor, nor how fast.
+// AMX tiles for tests on processors without AMX. Each instruction does what Intel's manual specifies; each thread has
+// its own tiles. What a processor would reject throws an error, and so do rows that overlap in memory, which it would
+// accept. This shows neither that the kernel runs on such a processor, nor its speed.
 #pragma once
 
 #include <immintrin.h>
@@ -14,7 +14,7 @@ void release();
 void zero(int tile);
 void load(int tile, const void* from, int64_t stride);
 void store(int tile, void* to, int64_t stride);
-void multiply(int sums, int a, int b);  // bf16
+void multiply(int sums, int a, int b);  // bf16 operands, f32 sums
 
 }  // namespace graft::emulated
 
