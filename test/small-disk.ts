@@ -1,4 +1,4 @@
-// A disk of a few megabytes that a test can fill: a tmpfs, so it takes root.
+// A disk of a few megabytes that a test can fill: a tmpfs, which needs root.
 import { execFileSync } from 'node:child_process';
 import {
   closeSync,
@@ -24,7 +24,7 @@ export class SmallDisk {
     return new SmallDisk(path);
   }
 
-  /** Mounts one in place of an API's blobs. The marker by which the API knows them goes along. */
+  /** Mounts one over an API's blobs and copies the marker by which the API recognizes them. */
   static mountOverBlobs(blobs: string, megabytes: number): SmallDisk {
     const marker = readFileSync(join(blobs, 'installation'));
     const disk = SmallDisk.mount(blobs, megabytes);
@@ -42,7 +42,7 @@ export class SmallDisk {
     return join(this.path, 'ballast');
   }
 
-  /** Leaves so many bytes, to the page. */
+  /** Fills the disk except for a number of bytes, rounded to pages. */
   fill(leave = 0): void {
     const file = openSync(this.ballast, 'a');
     try {
@@ -62,7 +62,7 @@ export class SmallDisk {
   }
 }
 
-/** Whether this process may mount one. */
+/** Whether this process may mount a tmpfs. */
 export const canMount = ((): boolean => {
   const probe = mkdtempSync(join(tmpdir(), 'graft-disk-'));
   try {

@@ -1,8 +1,8 @@
 import { Spec } from '@graft/contracts';
 
 /**
- * A complete Spec for a test: LoRA on an f32 base, without warm-up. Every other option has the default of its schema,
- * so a new option needs no change here or in the tests.
+ * Returns a complete Spec for a test: LoRA on an f32 base model, without warm-up. Other options have their schema's
+ * defaults, so a new option needs no change here or in the tests.
  */
 export function testSpec(changes: Partial<Spec> = {}): Spec {
   return Spec.parse({

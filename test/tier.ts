@@ -1,7 +1,7 @@
 /**
- * The test tier that is running: `quick`, `default` (`npm test`) or `all` (`npm run test:all`). tools/run-tests.mjs sets
- * it. Files named `*.all.spec.ts` belong to `all` alone; a spec whose cases are a matrix reads `isAllTier` to decide
- * between the whole matrix and a selection that covers every row and column.
+ * Test tier of this run: `quick`, `default` (`npm test`) or `all` (`npm run test:all`), set by tools/run-tests.mjs.
+ * Files named `*.all.spec.ts` run in `all` only. A spec with a matrix reads `isAllTier` to choose between the whole
+ * matrix and a selection that covers every row and column.
  */
 export type Tier = 'quick' | 'default' | 'all';
 

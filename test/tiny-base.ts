@@ -1,5 +1,5 @@
-// A base small enough for a test to train in a second: the golden LLaMA with a tokenizer of one token a
-// character and a chat template. It knows nothing, but everything about it is real.
+// A base model small enough to train in a second: the golden LLaMA with a tokenizer of one token per character and a
+// chat template. It has random weights, but real files.
 import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -14,7 +14,7 @@ const ENDS = {
   special_tokens: { '</s>': { id: '</s>', ids: [2], tokens: ['</s>'] } },
 };
 const BEGIN = { SpecialToken: { id: '<s>', type_id: 0 } };
-/** As BERT's: around a text, and after each of a pair. */
+/** Special tokens as in BERT: around a text, and after each of a pair. */
 const AROUND = {
   type: 'TemplateProcessing',
   single: [BEGIN, { Sequence: { id: 'A', type_id: 0 } }, END],
@@ -34,7 +34,7 @@ const LETTERS = [
   ...'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 .,:;!?\'"()-+*/=<>\n_@#%&[]{}',
 ];
 
-/** Writes the folder and returns it. @param family a golden's */
+/** Writes the folder and returns it. @param family family of the golden base model */
 export function writeTinyBase(dir: string, family = 'llama'): string {
   mkdirSync(dir, { recursive: true });
   for (const name of ['config.json', 'model.safetensors'])
@@ -88,7 +88,7 @@ export function writeTinyBase(dir: string, family = 'llama'): string {
   return dir;
 }
 
-/** Preferences in OpenAI's form: the sum is preferred to another number. */
+/** Returns preferences in OpenAI's format: the correct sum is preferred to another number. */
 export function preferences(count: number, from = 0): string {
   const lines = Array.from({ length: count }, (_, i) => {
     const n = from + i;
@@ -101,7 +101,7 @@ export function preferences(count: number, from = 0): string {
   return `${lines.join('\n')}\n`;
 }
 
-/** Texts with a label that their first letter gives away, as JSONL. */
+/** Returns texts, as JSONL, whose first letter determines the label. */
 export function labelled(count: number, from = 0): string {
   const lines = Array.from({ length: count }, (_, i) => {
     const n = from + i;
@@ -111,7 +111,7 @@ export function labelled(count: number, from = 0): string {
   return `${lines.join('\n')}\n`;
 }
 
-/** Chats that differ from each other, as JSONL. */
+/** Writes distinct chats as JSONL. */
 export function writeChats(path: string, count: number, from = 0): string {
   const lines = Array.from({ length: count }, (_, i) => {
     const n = from + i;

@@ -1,8 +1,8 @@
-// Reads whole zip files, as any other program would.
+// Reads whole zip files with an independent library.
 import { buffer } from 'node:stream/consumers';
 import { fromBufferPromise } from 'yauzl';
 
-/** Contents by name, in the archive's order. */
+/** Contents by name, in archive order. */
 export async function unzip(zip: Buffer): Promise<Map<string, Buffer>> {
   const files = new Map<string, Buffer>();
   const archive = await fromBufferPromise(zip);

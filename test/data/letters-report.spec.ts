@@ -1,4 +1,4 @@
-// What creation says of the letters of transcripts: those that a job will have, and those that it lacks.
+// The data report's vocabulary of transcripts: the characters that a job will have, and those that are missing.
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -38,7 +38,7 @@ function report(
 }
 const DATA = { vocabulary_from_data: true };
 
-it('finds them in what is trained on, and tells those of the validation data that are none', () => {
+it('finds them in the training data, and lists unknown ones of the validation data', () => {
   const found = report(['low', 'egg'], DATA, { held: ['low', 'bowl', 'box box', 'b'] });
   expect(found.taskOptions).toMatchObject({ letters: [' ', ...'eglow'] });
   expect(found.training.warnings).toEqual([]);
@@ -47,7 +47,7 @@ it('finds them in what is trained on, and tells those of the validation data tha
   );
 });
 
-it('of one file in two parts, too', () => {
+it('also if one file is split', () => {
   const { taskOptions, validation } = report(['low', 'egg', 'hi'], DATA, { split: { share: 0.3, seed: 1 } }); // prettier-ignore
   const { letters } = taskOptions as { letters: string[] };
   const lacking = ['low', 'egg', 'hi'].filter((word) => !letters.includes(word[0]!));
@@ -57,7 +57,7 @@ it('of one file in two parts, too', () => {
   ]);
 });
 
-it('tells which texts have others than the job names, or its base has', () => {
+it('lists texts with characters that are missing from the job or its base model', () => {
   const named = report(['low', 'flow'], { letters: ['l', 'o', 'w'] });
   expect(named.training.warnings).toEqual([
     '1 character of the training file is no letter of this job, and each is learnt as the unknown one. Examples that have it: "f" (1).',
@@ -70,14 +70,14 @@ it('tells which texts have others than the job names, or its base has', () => {
   expect(spelt.training.warnings).toEqual([expect.stringContaining('"<" (1)')]);
 });
 
-it('says when the base has all of them already', () => {
+it('reports that the base model has all of them', () => {
   const idle = /^The base has all letters of the texts already, and a head for them/;
   const of = (texts: readonly string[], changes: object) =>
     report(texts, changes, { processor: spelling, held: ['z'] });
   expect(of(['low', 'egg'], DATA).training.warnings).toEqual([expect.stringMatching(idle)]);
   expect(of(['low', 'fog'], DATA).training.warnings).toEqual([]);
   expect(of(['low'], DATA).validation?.warnings.join()).not.toMatch(idle);
-  // of an adapter to begin from they are no choice
+  // the vocabulary of an initial adapter is not an option
   const kept = report(['low'], { letters: ['l', 'o', 'w'] }, { processor: spelling });
   expect(kept.training.warnings).toEqual([]);
 });

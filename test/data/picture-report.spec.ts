@@ -1,4 +1,4 @@
-// What creation says of pictures, before a worker sees them: sizes, repeated ones, and lines that cannot be decoded.
+// The data report of images before a worker reads them: sizes, duplicates, and lines that cannot be decoded.
 import { taskFor } from '@graft/peft-core';
 import { readBaseProcessor, reportData } from '@graft/peft-core/data';
 import { execFileSync } from 'node:child_process';
@@ -28,7 +28,7 @@ const write = (pictures: readonly Buffer[]) => {
   return { path, records: pictures.length };
 };
 
-it('says how many pictures there are, in which sizes, and without libtorch', () => {
+it('counts images and their sizes without libtorch', () => {
   const path = writePictures(join(folder, 'colours.jsonl'), 12);
   const entry = import.meta.resolve('@graft/peft-core/data');
   const script = `
@@ -59,7 +59,7 @@ it('says how many pictures there are, in which sizes, and without libtorch', () 
   });
 });
 
-it('decodes one of a large file at least, and others while there is time', () => {
+it('decodes at least one image of a large file, and more while time allows', () => {
   const { path } = write(Array.from({ length: 12 }, (_, i) => colourPng('red', i)));
   const large = { path, records: 2500 };
   const { training } = reportData(large, null, processor, { ...options, renderMs: 0 });
@@ -67,7 +67,7 @@ it('decodes one of a large file at least, and others while there is time', () =>
   expect(training.warnings).toContainEqual(expect.stringMatching(/^11 of 12 .* were not decoded/));
 });
 
-it('names the lines of those that cannot be decoded', () => {
+it('names the lines of images that cannot be decoded', () => {
   const good = colourPng('red', 0);
   const bad = good.subarray(0, 80);
   const file = write([good, bad, good, ...Array.from({ length: 8 }, () => bad)]);
@@ -76,7 +76,7 @@ it('names the lines of those that cannot be decoded', () => {
   );
 });
 
-it('refuses a length that pictures do not fit in', () => {
+it('rejects a length that is too short for images', () => {
   const file = write([colourPng('red', 0), colourPng('blue', 0)]);
   expect(() => reportData(file, null, processor, { ...options, maxSeqLen: 9 })).toThrow(
     /a picture has 10 rows for this base, and is not cut to 9/,

@@ -1,4 +1,4 @@
-// What creation says of data, against what the trainer makes of it: the same cuts, tokens and refusals.
+// Compares the data report at creation with the trainer: the same truncation, token counts and errors.
 import type { DomainError } from '@graft/contracts';
 import { causalLm, loadExamples, Processor, taskFor, Tokenizer } from '@graft/peft-core';
 import { readBaseProcessor, reportData } from '@graft/peft-core/data';
@@ -66,7 +66,7 @@ const tokensOf = (
   };
 };
 
-it('reads a base from files that lie anywhere, and its configuration', () => {
+it('reads a base model and its configuration from files in any location', () => {
   expect(config.model_type).toBe('llama');
   expect(tokenizer.encode('abc')).toEqual(Tokenizer.load(base).encode('abc'));
 });
@@ -85,7 +85,7 @@ it('loads no libtorch', () => {
 });
 
 describe('a small file', () => {
-  it('is counted token by token, with what will be cut', () => {
+  it('is counted token by token, including truncation', () => {
     const records = [chat('hi', 'ho'), '', chat('hi', 'a'.repeat(80)), { text: 'b'.repeat(70) }];
     const { training } = report(records);
     const file = write(records);
@@ -109,7 +109,7 @@ describe('a small file', () => {
     ]);
   });
 
-  it('reads of which task a record is where prompts are by task', () => {
+  it('reads the task of each record if prompts have tasks', () => {
     const records = [0, 1, 0].map((task_ids) => ({ text: 'the same', task_ids }));
     const of = (tasks: number | null, all: readonly object[] = records) =>
       reportData(write(all), null, processor, {
@@ -134,7 +134,7 @@ describe('a small file', () => {
     expect(examples.map(({ taskId }) => taskId)).toEqual([0, 1, 0]);
   });
 
-  it('is refused by line where an adapter that is to be invoked would learn nothing', () => {
+  it('is rejected by line if an aLoRA would learn nothing', () => {
     const invocation = tokenizer.encode('Q:');
     const good = [{ prompt: 'a? Q:', completion: 'b' }, { text: 'Q: c' }];
     const options = { task: causalLm, taskOptions: {}, maxSeqLen: 60, invocation };
@@ -150,7 +150,7 @@ describe('a small file', () => {
     expect(loadExamples(write(good).path, causalLm, processor, options)).toHaveLength(2);
   });
 
-  it('holds every answer of a pair, and what is cut, to the tokens that invoke', () => {
+  it('checks the invocation tokens of both answers of a pair after truncation', () => {
     const invocation = tokenizer.encode('Q:');
     const of = (task: string, record: object, maxSeqLen = 60) => {
       const found = taskFor(task);
@@ -172,7 +172,7 @@ describe('a small file', () => {
     expect(of('causal_lm', late, 40)).toThrow(missing);
   });
 
-  it('says when all answers of it are judged alike', () => {
+  it('reports that all answers have the same label', () => {
     const task = taskFor('kto');
     const taskOptions = task.options.parse({}) as Record<string, unknown>;
     const of = (labels: readonly boolean[]) =>
@@ -188,7 +188,7 @@ describe('a small file', () => {
     ]);
   });
 
-  it('is refused by the lines that have nothing left to learn, of the file they are in', () => {
+  it('is rejected by line if nothing is left to learn, with the name of the file', () => {
     const lost = chat('a'.repeat(100), 'yes');
     const caught = (work: () => unknown): DomainError => {
       try {
@@ -208,7 +208,7 @@ describe('a small file', () => {
     });
   });
 
-  it('tells repeated examples, and those of the validation file that are trained on', () => {
+  it('lists duplicate examples, and validation examples that are in the training data', () => {
     const [a, b, c] = [chat('a', 'b'), chat('b', 'c'), chat('c', 'd')];
     const { training, validation } = report([a, a, b, a], 60, [b, c]);
     expect(training).toMatchObject({ duplicates: 2, overlap: 0 });
@@ -221,7 +221,7 @@ describe('a small file', () => {
     );
   });
 
-  it('takes for repeated what is the same to training, as the check of an upload does', () => {
+  it('compares examples as training does, like the check of an upload', () => {
     const asked = { role: 'user', content: 'a' };
     const told = { role: 'assistant', content: 'b' };
     const same = [
@@ -249,7 +249,7 @@ describe('a small file', () => {
     });
   });
 
-  it('tells fields that the template does not use, and only those', () => {
+  it('lists only the fields that the template does not use', () => {
     const tools = [{ type: 'function', function: { name: 'f', parameters: {} } }];
     const records = [
       chat('a', 'b', { tools }),
@@ -272,12 +272,12 @@ describe('a small file', () => {
 
 describe('a large file', () => {
   const maxSeqLen = 400;
-  // a record in 97 is too long
+  // one record in 97 is too long
   const records = Array.from({ length: 3_000 }, (_, i) =>
     chat(`question ${i}`, 'x'.repeat(i % 97 === 5 ? 600 : 20 + ((i * 7) % 60))),
   );
 
-  it('is sampled for its totals, and exact in what is cut', () => {
+  it('is sampled for totals, but truncation is exact', () => {
     const file = write(records);
     const { training } = reportData(file, null, processor, {
       task: causalLm,
@@ -297,14 +297,14 @@ describe('a large file', () => {
   });
 });
 
-describe('what a template refuses', () => {
+describe('errors of the template', () => {
   const json = readFileSync(join(base, 'tokenizer.json'), 'utf8');
   const using = (chatTemplate: string): Tokenizer =>
     Tokenizer.load({ tokenizerJson: json, chatTemplate });
   const alternating = using(
     "{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('roles must alternate') }}{% endif %}<s>{{ m.role }}: {{ m.content }}</s>{% endfor %}{% if add_generation_prompt %}<s>assistant: {% endif %}",
   );
-  // Earlier answers are left out once others follow.
+  // Earlier replies are omitted when others follow.
   const rewriting = using(
     "{% for m in messages %}<s>{{ m.role }}: {% if loop.last or m.role == 'user' %}{{ m.content }}{% endif %}</s>{% endfor %}{% if add_generation_prompt %}<s>assistant: {% endif %}",
   );
@@ -320,22 +320,22 @@ describe('what a template refuses', () => {
     return reportData(file, null, new Processor({ tokenizer: tokenizerToo }), options);
   };
 
-  it('is refused in a large file, too, though it is short and not of the sample', () => {
+  it('are found in a large file outside the sample', () => {
     expect(() => looked(alternating, unanswered)).toThrow(/^line 2034: .*roles must alternate/);
     expect(() => looked(rewriting, twice)).toThrow(/^line 2034: .*rewrites earlier turns/);
     expect(looked(alternating, twice).training.warnings).toEqual([]);
   });
 
-  it('is said not to be known of records beyond those that there is time for', () => {
+  it('are reported as unknown for records beyond the time limit', () => {
     const { training } = looked(alternating, unanswered, 0);
-    // one in seven is tokenised
+    // one record in seven is tokenized
     expect(training.warnings).toEqual([
       'The chat template was not checked on 2,058 of 2,401 examples of the training file, to save time: an example that it rejects fails the job at the start.',
     ]);
   });
 });
 
-describe('the bound that spares tokenising', () => {
+describe('the bound that avoids tokenizing', () => {
   const templates = join(import.meta.dirname, '../golden/chat');
   const json = readFileSync(join(base, 'tokenizer.json'), 'utf8');
   type Conversations = Parameters<Tokenizer['render']>[0][];
@@ -361,12 +361,12 @@ describe('the bound that spares tokenising', () => {
         try {
           text = one.render(messages);
         } catch {
-          continue; // the template refuses it
+          continue; // the template rejects it
         }
         const chat = { messages };
         const most = bound.tokens([chat], Buffer.byteLength(JSON.stringify(chat)));
         expect(one.encode(text).length).toBeLessThanOrEqual(most);
-        // and it is of use: no more than the frame above
+        // no more than the frame above
         expect(most).toBeLessThan(4 * Buffer.byteLength(text) + 1_500);
         compared++;
       }

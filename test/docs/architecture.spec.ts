@@ -1,4 +1,4 @@
-// docs/internals/architecture.md leads through a job's life by `file:function`. Each of these files and functions must exist.
+// docs/internals/architecture.md follows a job by `file:function`. Each of these files and functions must exist.
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import ts from 'typescript';
@@ -11,7 +11,7 @@ interface Station {
   readonly name: string;
 }
 
-/** Every `file:name` of a section, in order. */
+/** Returns every `file:name` of a section, in order. */
 function stations(section: string): Station[] {
   const text = readFileSync(join(ROOT, 'docs/internals/architecture.md'), 'utf8');
   const from = text.indexOf(`## ${section}\n`);
@@ -24,7 +24,7 @@ function stations(section: string): Station[] {
   ].map(([, file = '', name = '']) => ({ file, name }));
 }
 
-/** Names that a TypeScript file declares: functions, classes, constants, and `Class.method`. */
+/** Returns the names that a TypeScript file declares: functions, classes, constants, and `Class.method`. */
 function declared(file: string): Set<string> {
   const source = ts.createSourceFile(
     file,

@@ -1,5 +1,5 @@
-// docs/adr/0031: a directory holds what fits on a screen, so that its listing says what is in it. Directories of plug-ins,
-// which have a file for each, may hold more.
+// docs/adr/0031: a directory fits on a screen, so that its listing gives an overview. Directories of plug-ins, with one
+// file each, may be larger.
 import { readdirSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { expect, it } from 'vitest';

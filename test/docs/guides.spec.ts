@@ -141,7 +141,7 @@ describe.each(pages)('%s', (page) => {
       for (const line of text.split('\n')) JSON.parse(line);
   });
 
-  it('says of each other block why it is not tested', () => {
+  it('gives a reason for each block that is not tested', () => {
     const others = blocks.filter(
       (block) => !runs(block) && !['csv', 'json', 'jsonl', 'text'].includes(block.language),
     );

@@ -13,7 +13,7 @@ import { Installation, until } from '../e2e/installation.js';
 const ROOT = join(import.meta.dirname, '../..');
 const PAGE = readFileSync(join(ROOT, 'docs/guides/migrate-from-openai.md'), 'utf8');
 
-/** What a reader puts in place of the page's words in capitals. */
+/** Values for the page's words in capitals. */
 const MEANT: Readonly<Record<string, string>> = {
   YOUR_KEY_AT_OPENAI: OPENAI_KEY,
   BASE: 'tiny',
@@ -80,7 +80,7 @@ async function run(
   return { code, out };
 }
 
-it('each command runs, and leads to a model of one’s own that is compared with OpenAI’s', async () => {
+it('each command runs, up to the comparison of the new model with OpenAI’s', async () => {
   onTestFailed(() => console.error(graft.tails()));
   const commands = blocks('sh').flatMap((block) => block.trim().split('\n'));
   expect(commands.length).toBeGreaterThanOrEqual(12);
@@ -127,10 +127,10 @@ async function ended(): Promise<void> {
   );
 }
 
-it('the program of step 6 talks to what was trained', async () => {
+it('the program of step 6 uses the trained model', async () => {
   const [program = ''] = blocks('js');
   writeFileSync(join(dir, 'program.mjs'), program);
-  // it samples, and a model of so few steps may end its answer at once
+  // it samples, and a model trained for few steps may end its reply immediately
   const answers: string[] = [];
   while (answers.length < 5 && !answers.some(Boolean)) {
     const { code, out } = await run(process.execPath, ['program.mjs']);
@@ -140,7 +140,7 @@ it('the program of step 6 talks to what was trained', async () => {
   expect(answers.at(-1)).not.toBe('');
 });
 
-it('names no row twice', () => {
+it('has no duplicate row', () => {
   const rows = [...PAGE.matchAll(/^\| (.+?) \| .* \| (same|different|absent) \|$/gm)];
   expect(rows.length).toBeGreaterThan(20);
   expect(new Set(rows.map(([, there]) => there)).size).toBe(rows.length);

@@ -6,9 +6,9 @@ import { expect, it } from 'vitest';
 
 const ROOT = join(import.meta.dirname, '../..');
 const PLUG_INS = 'libs/peft-core/src/methods/';
-/** The default of what people type, and the word for training without an adapter. */
+/** Default method that users may omit, and the name for training without an adapter. */
 const ALLOWED = ['LORA', 'FULL'];
-/** How people write the names of methods. */
+/** File with the display names of methods. */
 const TITLES = 'libs/contracts/src/jobs/job-method.ts';
 
 const sources = ['apps', 'libs'].flatMap((top) =>
@@ -19,21 +19,21 @@ const sources = ['apps', 'libs'].flatMap((top) =>
   ),
 );
 
-/** As a string, or as the key of an object. */
+/** Matches a name as a string or as an object's key. */
 const naming = (names: readonly string[]): RegExp =>
   new RegExp(`(['"\`])(${names.join('|')})\\1|(^|[{,])\\s*(${names.join('|')}):`, 'm');
 
 const namesOneOf = (file: string, names: readonly string[]): boolean =>
   naming(names).test(readFileSync(join(ROOT, file), 'utf8'));
 
-it('no source but the plug-ins names a method', () => {
+it('only plug-ins name methods', () => {
   const names = methods.map(({ name }) => name).filter((name) => !ALLOWED.includes(name));
   const others = sources.filter((file) => !file.startsWith(PLUG_INS) && file !== TITLES);
   expect(sources.some((file) => file.startsWith(PLUG_INS) && namesOneOf(file, names))).toBe(true);
   expect(others.filter((file) => namesOneOf(file, names))).toEqual([]);
 });
 
-it('peft-core outside the plug-ins names none at all', () => {
+it('peft-core names no method outside the plug-ins', () => {
   const core = sources.filter((file) => file.startsWith('libs/peft-core/'));
   const others = core.filter((file) => !file.startsWith(PLUG_INS));
   expect(others.length).toBeGreaterThan(0);

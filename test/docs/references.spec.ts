@@ -24,13 +24,16 @@ function below(folder: string): string[] {
 }
 const existing = below('');
 
-/** What a page has between backticks. */
+/** Returns the code spans of a page. */
 function quoted(page: string): string[] {
   const text = readFileSync(join(ROOT, page), 'utf8').replace(/^```.*?^```/gms, '');
   return [...text.matchAll(/`([^`\n]+)`/g)].map(([, code = '']) => code);
 }
 
-/** Paths from the root, and ends of paths of source files such as `nn/stack.ts`. Patterns are not paths. */
+/**
+ * Whether a code span is a path from the root, or the end of a source file's path, such as `nn/stack.ts`. Patterns are
+ * not paths.
+ */
 const isPath = (code: string): boolean =>
   !/[<*\s]/.test(code) && (FROM_THE_ROOT.test(code) || SOURCE_FILE.test(code));
 
@@ -52,7 +55,7 @@ describe.each(pages)('%s', (page) => {
   });
 });
 
-it('docs/adr explains each number that has no decision', () => {
+it('docs/adr explains each unused number', () => {
   const numbers = adrs.map((name) => name.slice(0, 4));
   expect(new Set(numbers).size).toBe(numbers.length);
   const readme = readFileSync(join(ROOT, 'docs/adr/README.md'), 'utf8');

@@ -1,5 +1,5 @@
-// Runs one parser over inputs and says what it did that no parser may: throw anything but its refusal, take long, take
-// memory without bound, never settle, or change what every object inherits.
+// Runs a parser on inputs and reports what no parser may do: throw an undocumented error, take too long or too much
+// memory, never settle, or change a prototype.
 import { DomainError } from '@graft/contracts';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { random, seedOf } from './mutate.mjs';
@@ -15,8 +15,9 @@ const OWN = [Object.prototype, Array.prototype, Function.prototype].map((object)
 ]);
 
 /**
- * @param target `make` gives an input, `run` parses it, `refusal` says what is wrong with an error or null if it is a
- * refusal as documented, `refused` whether what `run` returned is one, `seconds` and `memory` what an input may take
+ * @param target `make` returns an input, `run` parses it, `refusal` describes what is wrong with an error, or returns
+ * null for a documented rejection; `refused` whether the result of `run` is a rejection; `seconds` and `memory` limit
+ * one input
  * @param each called before every input
  */
 export async function fuzz(target, { seed, iterations, seconds, at, each = () => undefined }) {
@@ -32,7 +33,7 @@ export async function fuzz(target, { seed, iterations, seconds, at, each = () =>
       return once(target, input, r);
     };
     let { input, outcome, problem } = await attempt();
-    // It may have been the garbage of those before.
+    // The garbage of earlier inputs may be the cause.
     if (problem?.startsWith('took')) ({ input, outcome, problem } = await attempt());
     counts.iterations++;
     if (problem === null) counts[outcome]++;
@@ -41,7 +42,7 @@ export async function fuzz(target, { seed, iterations, seconds, at, each = () =>
   return counts;
 }
 
-/** Of findings that look alike the first is shown. */
+/** Only the first of similar findings is shown. */
 function note(counts, { iteration, problem, input }) {
   counts.findings++;
   const kind = problem.replaceAll(/\d+|"[^]*/g, '');
@@ -86,7 +87,7 @@ async function settled(promise) {
   }
 }
 
-/** Whether a result inherits from what was sent. */
+/** Whether a result inherits from the input. */
 function tainted(value) {
   const seen = new Set();
   const walk = (inner) => {
@@ -99,7 +100,7 @@ function tainted(value) {
   return walk(value) ? 'the result inherits from what was sent' : null;
 }
 
-/** null for a DomainError of the client's kind that says where. */
+/** Returns null for a DomainError with a client's code that names the place. */
 export function domainRefusal(error) {
   if (!(error instanceof DomainError)) return `threw ${error?.stack ?? String(error)}`;
   const { message, param, status } = error;
@@ -116,7 +117,7 @@ export function domainRefusal(error) {
   return null;
 }
 
-/** For parsers that throw plain Errors, named where they are called. `kinds`: further ones that they say they throw. */
+/** Rejections of parsers that throw plain Errors, which the caller names. `kinds`: other documented error classes. */
 export const plainRefusal =
   (...kinds) =>
   (error) => {

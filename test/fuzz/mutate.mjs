@@ -1,4 +1,4 @@
-// Inputs that strangers might send: valid documents, bent a little or a lot. All of it follows from a seed.
+// Untrusted inputs: valid documents with small or large mutations. Everything follows from a seed.
 
 /** mulberry32 */
 export function random(seed) {
@@ -13,7 +13,7 @@ export function random(seed) {
   return { next, int, pick: (list) => list[int(list.length)], chance: (p) => next() < p };
 }
 
-/** A seed for each iteration of each target, so that any one can be run alone. */
+/** Returns the seed of an iteration of a target, so that it can be repeated alone. */
 export function seedOf(seed, name, iteration) {
   let hash = 0x811c9dc5;
   for (const c of `${seed}/${name}/${iteration}`)
@@ -47,7 +47,7 @@ const SNIPPETS = [
   '\n', '\r\n', '\0', '\ufeff', '\u2028', '//', '/*', 'NaN', 'undefined',
 ].map((text) => Buffer.from(text)); // prettier-ignore
 
-/** Bytes from seeds: flips, cuts, splices, tokens, extreme numbers where a format may have its lengths. */
+/** Mutates the bytes of seeds: flips, cuts, splices, tokens, and extreme numbers where a format may have lengths. */
 export function bytes(seeds, dictionary = []) {
   const tokens = [...SNIPPETS, ...dictionary.map((token) => Buffer.from(token))];
   return (r) => bend(r, Buffer.from(r.pick(seeds)), seeds, tokens);
@@ -110,7 +110,7 @@ const BYTES = [
   },
 ];
 
-/** JSON text from values: its structure is bent first, and sometimes its text. */
+/** Mutates JSON values: first their structure, sometimes also their text. */
 export function json(seeds, { keys = [], values = [] } = {}) {
   const names = [...KEYS, ...keys];
   const texts = seeds.map((seed) => Buffer.from(JSON.stringify(seed)));
@@ -162,7 +162,7 @@ function junk(r, values) {
   }
 }
 
-/** An own key, whatever its name. */
+/** Sets an own key of any name. */
 function set(object, key, value) {
   if (Array.isArray(object) && !/^\d+$/.test(key)) object.push(value);
   else Object.defineProperty(object, key, { value, enumerable: true, writable: true, configurable: true }); // prettier-ignore
@@ -214,7 +214,7 @@ function respell(r, text) {
   ]);
 }
 
-/** Chunks of any sizes, as a network gives them. */
+/** Splits bytes into chunks of random sizes, as a network does. */
 export function* cut(r, at) {
   const most = r.pick([1, 7, 100, 1 << 20]);
   if (most === 1 && at.length > 2000) return yield at;

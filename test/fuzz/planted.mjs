@@ -1,4 +1,4 @@
-// Parsers that do what none may, for the fuzzer's own test.
+// Faulty parsers, for the fuzzer's own test.
 import { DomainError } from '@graft/contracts';
 import { json } from './mutate.mjs';
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env node
-// Fuzzes the parsers that read what strangers send, as compiled, and prints what they did.
+// Fuzzes the compiled parsers of untrusted input and prints the results.
 //   node test/fuzz/run.mjs [--iterations 300] [--seed 1] [--only NAME]… [--seconds 60]
 //     [--at ITERATION]
-// A parser that is dear gets a part of the iterations, and none longer than `seconds`. Ends with 1 where one did what
-// it may not. `--only NAME --seed SEED --at N` runs one input again; `--targets FILE` runs other parsers.
+// Slow parsers get a share of the iterations, and none runs longer than `seconds`. Exits with 1 on a finding. `--only
+// NAME --seed SEED --at N` repeats one input; `--targets FILE` runs other parsers.
 import { readdirSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -31,7 +31,7 @@ const targets = modules
   .flatMap((module) => module.targets)
   .filter(({ name }) => flags.only === undefined || flags.only.some((text) => name.includes(text)));
 
-// A parser that hangs leaves this thread no time to say so.
+// A parser that hangs blocks this thread, so another one must report it.
 const progress = new Int32Array(new SharedArrayBuffer(8));
 const watch = `const { workerData: [progress, names] } = require('node:worker_threads');
 let last = '', since = Date.now();

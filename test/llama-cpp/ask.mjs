@@ -1,5 +1,5 @@
-// llama.cpp by itself, in a process of its own: what it makes of files of ours. One question a line of JSON in, one
-// answer a line out.  node ask.mjs FOLDER-WITH-NODE_MODULES
+// llama.cpp in a separate process, to load our files. One request per line of JSON in, one response per line out.
+//   node ask.mjs FOLDER-WITH-NODE_MODULES
 import { createInterface } from 'node:readline';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -14,7 +14,7 @@ const llama = await getLlama({
   maxThreads: 1,
 });
 
-/** Greedy tokens after a prompt, and the probabilities of all tokens at each place where they are asked for. */
+/** Generates greedily after a prompt, with the probabilities of all tokens at each position if requested. */
 async function answered(model, context, { tokens, text, count, probabilities = false }) {
   const prompt = tokens ?? model.tokenize(text, true);
   if (model.tokens.shouldPrependBosToken && text !== undefined) prompt.unshift(model.tokens.bos);

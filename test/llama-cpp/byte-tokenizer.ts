@@ -1,4 +1,4 @@
-// A byte-level BPE that is small enough for a golden base: special tokens, letters, and a merge or two.
+// A byte-level BPE tokenizer small enough for a golden base model: special tokens, letters, and a merge or two.
 import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -11,7 +11,7 @@ const MERGES: readonly (readonly [string, string])[] = [
   ['Ġ', 'a'],
 ];
 
-/** A golden base with such a tokenizer. @param changed of its config.json @returns the folder */
+/** Writes a golden base model with this tokenizer. @param changed changes to its config.json @returns the folder */
 export function writeByteBase(dir: string, family: string, changed: object = {}): string {
   mkdirSync(dir, { recursive: true });
   const golden = join(GOLDENS, family, 'base');

@@ -1,4 +1,4 @@
-// Exports as a worker makes them, and what Graft itself says on the same weights.
+// Exports as a worker writes them, and Graft's own results with the same weights.
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Export, Spec } from '@graft/contracts';
@@ -16,7 +16,7 @@ import {
 
 export const RUN = 1;
 
-/** Writes it, and returns the folder. */
+/** Writes an export and returns its folder. */
 export function exported(base: Base, dir: string, how: Export, adapter: string | null): string {
   mkdirSync(dir, { recursive: true });
   const spec = {
@@ -37,7 +37,7 @@ export function exported(base: Base, dir: string, how: Export, adapter: string |
   return join(dir, 'adapter');
 }
 
-/** A stored adapter on the base, for RUN. */
+/** Attaches a stored adapter to the base model, for RUN. */
 export function attachedAdapter(base: Base, dir: string): Adapter {
   const { peft, tensors } = readAdapter(dir, base.config);
   const adapter = attachMethod(base.model, peft, { run: RUN, seed: 3 });
@@ -45,7 +45,7 @@ export function attachedAdapter(base: Base, dir: string): Adapter {
   return adapter;
 }
 
-/** What follows a prompt, greedily, with what is attached for RUN; and the probabilities of all tokens at each place. */
+/** Greedy continuation of a prompt with RUN's adapter, and the probabilities of all tokens at each position. */
 export function greedy(
   base: Base,
   prompt: readonly number[],

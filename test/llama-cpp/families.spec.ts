@@ -1,4 +1,4 @@
-// Every family that is written as GGUF, by llama.cpp itself: random weights, with an adapter in them and beside them.
+// llama.cpp runs every family that Graft exports as GGUF: random weights, with an adapter merged and separate.
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -20,7 +20,7 @@ afterAll(() => {
 
 const GOLDENS = join(import.meta.dirname, '../golden');
 const written = bases.filter((name) => ggufModelTypes().includes(baseConfig(name).model_type));
-/** What it has no way of at all. */
+/** Families that llama.cpp does not support. */
 const REFUSED: Readonly<Record<string, RegExp>> = {
   gemma2: /scales scores by 1\/√8/,
   gemma3_text: /scales scores by 1\/√8/,
@@ -28,12 +28,12 @@ const REFUSED: Readonly<Record<string, RegExp>> = {
   'mpt-clipped': /softmax_scale/,
   smollm3: /no_rope_layers/,
 };
-/** Within the windows of those that have one, of 5 tokens at least. */
+/** Short enough for the smallest window, 5 tokens. */
 const [PROMPT, COUNT] = [[5, 17, 42], 2];
-/** llama.cpp keeps keys and values in f16, and has a table for some activations. */
+/** Tolerance: llama.cpp keeps keys and values in f16, and has a table for some activations. */
 const CLOSE = 2e-3;
 
-/** What llama.cpp has no other way of, put so that it goes. */
+/** Options that llama.cpp supports, where it does not support the golden's. */
 const SLIDES = 'sliding_attention';
 const CHANGED: Readonly<Record<string, object>> = {
   gemma2: { query_pre_attn_scalar: 8 },
@@ -42,7 +42,7 @@ const CHANGED: Readonly<Record<string, object>> = {
   smollm3: { no_rope_layers: [1, 1, 1] },
 };
 
-it('has a golden base of every model type that is written', () => {
+it('has a golden base model for every exported model type', () => {
   const types = new Set(written.map((name) => baseConfig(name).model_type));
   expect([...types].sort()).toEqual([...ggufModelTypes()].sort());
 });
@@ -59,7 +59,7 @@ it.each(Object.entries(REFUSED))(
 
 describe.skipIf(!isReady)('llama.cpp', () => {
   it.each(written.filter((name) => name !== 'gpt_neox-tied'))(
-    'computes what Graft does on %s, with a LoRA in its weights and beside them',
+    'computes what Graft does on %s, with a LoRA merged and separate',
     async (name) => {
       const home = join(folder, name);
       const base = loadBase(writeByteBase(join(home, 'base'), name, CHANGED[name]), {
@@ -95,7 +95,7 @@ describe.skipIf(!isReady)('llama.cpp', () => {
         const before = greedy(base, PROMPT, 1).tables[0] as Float32Array;
         const adapter = attachedAdapter(base, lora);
         const after = greedy(base, PROMPT, 1).tables[0] as Float32Array;
-        // else nothing would be shown
+        // otherwise the adapter would have no effect
         expect(after.some((p, i) => Math.abs(p - (before[i] as number)) > CLOSE)).toBe(true);
         await compare(join(whole, model));
         await compare(join(plain, model), join(beside, 'adapter.gguf'));

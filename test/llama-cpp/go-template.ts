@@ -1,5 +1,5 @@
-// Go's own text/template, which Ollama's templates are written in: a Python wheel with it as a library (2 MB), fetched into
-// .cache. Where it cannot be fetched, what needs it is skipped, and says so.
+// Go's text/template, the language of Ollama's templates: a Python wheel with it as a library (2 MB), downloaded to
+// .cache. Specs that need it are skipped with a message if the download fails.
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -8,7 +8,7 @@ import { join } from 'node:path';
 const VERSION = '0.0.3';
 const FOLDER = join(import.meta.dirname, `../../.cache/go-template-${VERSION}`);
 
-/** Whether it is there, or could be fetched. */
+/** Whether the library is present or can be downloaded. */
 export function hasGo(tests: string): boolean {
   if (existsSync(FOLDER)) return true;
   const scratch = `${FOLDER}.tmp-${process.pid}`;
@@ -33,7 +33,7 @@ export interface Turn {
   readonly content: string;
 }
 
-/** A prompt as Ollama makes it of a Modelfile's TEMPLATE. */
+/** Returns a prompt as Ollama renders it from a Modelfile's TEMPLATE. */
 export function ollamaPrompt(template: string, messages: readonly Turn[]): string {
   const dir = mkdtempSync(join(tmpdir(), 'graft-go-'));
   try {

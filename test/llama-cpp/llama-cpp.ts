@@ -1,5 +1,5 @@
-// llama.cpp's own program for the specs here: npm's node-llama-cpp and its build for this platform, 85 MB, which is too
-// much to be anybody's dependency. It lies in .cache; where it cannot be fetched, what needs it is skipped, and says so.
+// llama.cpp's program for these specs: npm's node-llama-cpp and its build for this platform, 85 MB, too large for a
+// dependency. It is downloaded to .cache. Specs that need it are skipped with a message if the download fails.
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -9,7 +9,7 @@ const ROOT = join(import.meta.dirname, '../..');
 const VERSION = '3.22.1';
 const FOLDER = process.env['GRAFT_LLAMA_CPP'] ?? join(ROOT, `.cache/llama-cpp-${VERSION}`);
 
-/** Whether it is there, or could be fetched. */
+/** Whether the program is present or can be downloaded. */
 export function ready(tests: string): boolean {
   const why = existsSync(FOLDER) ? null : fetched();
   if (why !== null) console.warn(`skipped: ${tests}, because llama.cpp cannot be fetched: ${why}`);
@@ -39,9 +39,9 @@ function fetched(): string | null {
 
 export interface Asked {
   readonly tokens?: readonly number[];
-  /** With special tokens where their texts stand. */
+  /** Text in which special tokens are parsed. */
   readonly text?: string;
-  /** Tokens at most. */
+  /** Maximum number of tokens. */
   readonly count: number;
   readonly probabilities?: boolean;
 }
@@ -49,13 +49,13 @@ export interface Asked {
 export interface Answered {
   readonly prompt: readonly number[];
   readonly said: readonly number[];
-  /** Of what was said, without its end. */
+  /** Generated text without the end token. */
   readonly text: string;
-  /** [token, probability] of each place. */
+  /** [token, probability] pairs for each position. */
   readonly tables: readonly (readonly (readonly [number, number])[])[];
 }
 
-/** A process that answers one question after the other. */
+/** A process that answers one request after the other. */
 export class LlamaCpp {
   private readonly process: ChildProcess;
   private readonly lines: AsyncIterator<string>;

@@ -15,7 +15,7 @@ const all = JSON.parse(
   readFileSync(join(ROOT, 'test/mutations/mutations.json'), 'utf8'),
 ) as Mutation[];
 
-it('has mutations under names of their own', () => {
+it('has mutations with unique names', () => {
   expect(all.length).toBeGreaterThanOrEqual(30);
   expect(new Set(all.map(({ name }) => name)).size).toBe(all.length);
 });

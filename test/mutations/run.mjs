@@ -1,11 +1,11 @@
 #!/usr/bin/env node
-// Tests of the tests: plants one wrong line at a time and says whether a test turns red.
+// Tests of the tests: plants one wrong line at a time and reports whether a test fails.
 //   node test/mutations/run.mjs [--only TEXT]… [--group api|numbers] [--list] [--json FILE]
-// Each mutation of mutations.json is written into a copy of this checkout beside it (hard links, so on the same file
-// system), compiled, and only the specs that it names are run there, once without it before: what is red then says
-// nothing. "caught": one of them failed. "survived": a test is missing. Ends with 1 where one survived or could not be
-// planted. Needs `npm test` to have set this checkout up. A mutation of the kernels compiles the addon of the copy: all
-// of it the first time, then what changed. --json writes the results.
+// Each mutation of mutations.json is written into a copy of this checkout next to it (hard links, so on the same file
+// system) and compiled. Only the specs that it names run there, once without the mutation first, because a spec that
+// fails anyway proves nothing. "caught": a spec failed. "survived": a test is missing. Exits with 1 if one survived or
+// could not be planted. Run `npm test` first to set up this checkout. A mutation of the kernels compiles the copy's
+// addon: completely the first time, then incrementally. --json writes the results.
 import { execFileSync, spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
@@ -21,7 +21,7 @@ const { values: flags } = parseArgs({
     json: { type: 'string' },
   },
 });
-/** The folder whose files a group mutates. */
+/** Folder that each group mutates. */
 const GROUPS = { api: 'apps/', numbers: 'libs/' };
 if (flags.group !== undefined && !Object.hasOwn(GROUPS, flags.group)) {
   console.error(`--group takes ${Object.keys(GROUPS).join(' or ')}, got "${flags.group}"`);
@@ -39,7 +39,7 @@ if (flags.list) {
   process.exit(0);
 }
 
-/** What git does not keep and the tests need: dependencies, compiled programs, the native addon, downloads. */
+/** Files that Git ignores and the tests need: dependencies, compiled programs, the native addon, downloads. */
 const BUILT = [
   'node_modules',
   '.cache',
@@ -51,9 +51,9 @@ function copyCheckout() {
   rmSync(copy, { recursive: true });
   execFileSync('git', ['worktree', 'add', '--quiet', '--detach', copy, 'HEAD'], { cwd: ROOT });
   for (const path of BUILT.flatMap((pattern) => expand(pattern))) {
-    // Compilers write over their outputs in place: by links they would plant the mutation in this checkout, too.
+    // Compilers overwrite their outputs in place. Links would plant the mutation in this checkout, too.
     if (/\/(dist(-types)?|bundle|build)$/.test(path)) {
-      const isUsable = (from) => basename(from) !== 'cmake'; // CMake's tree names this checkout
+      const isUsable = (from) => basename(from) !== 'cmake'; // CMake's tree contains the path of this checkout
       const options = { recursive: true, preserveTimestamps: true, filter: isUsable };
       cpSync(join(ROOT, path), join(copy, path), options);
     } else {
@@ -75,12 +75,12 @@ function expand(pattern) {
 const removeCopy = () =>
   execFileSync('git', ['worktree', 'remove', '--force', copy], { cwd: ROOT });
 
-/** @returns what the tests said of it */
+/** @returns the tests' result */
 function plant(copy, { file, find, replace, specs, tests }) {
   const path = join(copy, file);
   const original = readFileSync(path, 'utf8');
-  if (original.split(find).length !== 2) return 'not planted: its text is not there exactly once';
-  // A new inode: the copy's own files are checked out, but nobody should have to know.
+  if (original.split(find).length !== 2) return 'not planted: its text does not occur exactly once';
+  // A new inode, so that a linked original stays unchanged.
   rmSync(path);
   writeFileSync(
     path,
@@ -99,10 +99,10 @@ function plant(copy, { file, find, replace, specs, tests }) {
 }
 
 const isNative = (file) => file.startsWith('libs/kernels/native/');
-/** Whether the copy's addon is of other sources than it has. */
+/** Whether the copy's addon is older than its sources. */
 let isAddonStale = false;
 const APPS = ['api', 'worker', 'cli'];
-/** Programs whose bundles are of other sources than the copy has. */
+/** Programs whose bundles are older than the copy's sources. */
 const staleApps = new Set(APPS);
 
 function outdate(file) {
@@ -111,7 +111,7 @@ function outdate(file) {
   for (const one of APPS) if (app === undefined || app === one) staleApps.add(one);
 }
 
-/** Compiles what has changed. @returns what the compilers say, or null */
+/** Compiles what has changed. @returns the compilers' errors, or null */
 function compile(copy) {
   if (isAddonStale) {
     const built = run(copy, ['libs/kernels/scripts/build.mjs'], 1_800_000);
@@ -128,7 +128,7 @@ function compile(copy) {
   return null;
 }
 
-/** The first line that says what failed; null when all passed. */
+/** Returns the first line that reports a failure, or null if all passed. */
 function redOf(copy, specs, tests) {
   const only = tests === undefined ? [] : ['-t', tests];
   const options = ['run', '--bail=1', '--retry=0', ...specs, ...only];
@@ -140,7 +140,7 @@ function redOf(copy, specs, tests) {
 }
 
 const unmutated = new Map();
-/** What fails of a mutation's specs without it, or null. The checkout is compiled as it was. */
+/** Returns the failure of a mutation's specs without the mutation, or null. Expects the original build. */
 function redWithout(copy, { specs, tests }) {
   const key = JSON.stringify([specs, tests]);
   if (!unmutated.has(key)) {
@@ -154,7 +154,7 @@ function run(cwd, args, timeout = 300_000) {
     cwd,
     encoding: 'utf8',
     maxBuffer: 1 << 28,
-    // A spec may wait for ever for what the mutation keeps from it.
+    // A mutation may make a spec wait forever.
     timeout,
     killSignal: 'SIGKILL',
   });

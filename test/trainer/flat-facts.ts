@@ -1,4 +1,4 @@
-// Facts of a trainer as the specs read them: of an event its payload, under its kind.
+// Messages of a trainer as the specs read them: the payload of an event, with its kind.
 import type { PayloadOf, RunEventName } from '@graft/contracts';
 import type { TrainerProcess } from '@graft/worker';
 
@@ -7,19 +7,19 @@ interface Key {
   readonly jobId: string;
   readonly attempt: number;
 }
-/** Lines and phases may be of the trainer itself. */
+/** Log lines and phases may belong to the trainer itself. */
 type KeyOf<K> = K extends 'log' | 'phase' ? Partial<Key> : Key;
 export type FlatFact =
   | Exclude<Fact, { type: 'event' | 'log' | 'phase' }>
   | { [K in RunEventName]: { readonly type: K } & KeyOf<K> & PayloadOf<K> }[RunEventName];
 export type FlatFactOf<K extends FlatFact['type']> = Extract<FlatFact, { type: K }>;
 
-/** Subscribes to every fact, in order. */
+/** Subscribes to every message, in order. */
 export function onFact(trainer: TrainerProcess, listener: (fact: FlatFact) => void): void {
   trainer.onFact((fact) => listener(flat(fact)));
 }
 
-/** Subscribes to facts of one type. */
+/** Subscribes to messages of one type. */
 export function on<K extends FlatFact['type']>(
   trainer: TrainerProcess,
   type: K,

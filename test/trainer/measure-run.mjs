@@ -1,8 +1,9 @@
-// What one run takes in a process of its own, beside what is counted for it: `node measure-run.mjs FOLDER SPEC DATA [EVALUATED]`.
-// Prints {"state", "activations", "data", "total", "measured", "code"} in bytes: what is counted, and beside it how far
-// resident memory rose from before the run was opened to the highest while it took its steps, after a run of one small
-// step has had the libraries make what they keep. Code is what of that rise lies in files: the libraries' own, of which
-// a run may be the first to call a part.
+// Measures the memory of one run in a separate process and compares it with the estimate: `node measure-run.mjs FOLDER
+// SPEC DATA [EVALUATED]`.
+// Prints {"state", "activations", "data", "total", "measured", "code"} in bytes: the estimate, and the increase of
+// resident memory from before the run to its peak during steps. A run of one small step comes first, so that libraries
+// allocate what they keep. `code` is the part of the increase that is mapped from files: libraries that the run is the
+// first to use.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { loadBase, openRun, prepareRun, RunGroup, setThreads, takeTurn } from '@graft/peft-core';
@@ -37,13 +38,13 @@ function train(settings, trainFile, validFile = null, adapterDirs = []) {
 
 const small = { ...spec, peft: { peft_type: 'LORA', r: 1 }, batch_size: 1, max_steps: 1 };
 train(small, join(dirname(data), 'small.jsonl'));
-// those that the run's adapter is made of
+// adapters that the run's adapter is made of
 const adapterDirs = (spec.adapters ?? []).map(
   (peft) => train({ ...small, peft }, join(dirname(data), 'small.jsonl')).dir,
 );
 trimMemory();
 const [before, fileBefore] = [kib('VmRSS'), kib('RssFile')];
-writeFileSync('/proc/self/clear_refs', '5'); // the peak begins anew
+writeFileSync('/proc/self/clear_refs', '5'); // resets the peak
 const { bytes: counted } = train(spec, data, evaluated, adapterDirs);
 const code = kib('RssFile') - fileBefore;
 console.log(JSON.stringify({ ...counted, measured: kib('VmHWM') - before, code }));

@@ -1,4 +1,4 @@
-// A LLaMA, or a Gemma 2, of any size with random weights and the tokenizer of one token a character: what it takes in memory is real.
+// A LLaMA or Gemma 2 of any size with random weights and a tokenizer of one token per character. Its memory is real.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { counterNormal, mapSafetensors, mul, tidy, to, type Tensor } from '@graft/kernels';
@@ -10,13 +10,13 @@ export interface Sizes {
   readonly hidden: number;
   readonly inner: number;
   readonly layers: number;
-  /** As Gemma 2 caps its scores. */
+  /** Whether scores are capped as in Gemma 2. */
   readonly capped?: boolean;
-  /** As many in each layer, as Mixtral has them. */
+  /** Number of experts per layer, as in Mixtral. */
   readonly experts?: number;
 }
 
-/** Names of what rises, beside it, and falls, of each. */
+/** Names of the up, gate and down projections of each expert. */
 const feedForwards = (experts: number): (readonly [string, string, string])[] =>
   experts === 0
     ? [['mlp.gate_proj', 'mlp.up_proj', 'mlp.down_proj']]
@@ -81,7 +81,7 @@ export function writeRandomBase(
   return dir;
 }
 
-/** A tiny wav2vec 2.0 whose first convolution makes as many channels as the real ones. Writes the folder and returns it. */
+/** Writes a tiny wav2vec 2.0 whose first convolution has as many channels as the real one. Returns the folder. */
 export function writeWideSoundBase(dir: string, channels = 512): string {
   writeTinySoundBase(dir, 'wav2vec2', { conv_dim: [channels, 8, 10] });
   const file = join(dir, 'model.safetensors');

@@ -1,4 +1,4 @@
-// What is counted for a run before it is made, beside what it takes: real training, each in a process of its own.
+// Compares the estimated memory of a run with the measured one: real training, in a process each.
 import { execFile } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -13,21 +13,24 @@ import { tone } from '../tiny-sounds.js';
 import { writeRandomBase, writeWideSoundBase } from './random-base.js';
 
 const PROGRAM = join(import.meta.dirname, 'measure-run.mjs');
-/** Counted is never less than what a run takes, and at most so many times as much. */
+/** Maximum ratio of estimate to measurement. The estimate is never lower than the measurement. */
 const MOST = 3;
-/** Where singular value decompositions take most of it: what LAPACK keeps of them depends on the processor. Seen: 3.3 with AVX2, 3.2 (EVA) on Zen 4. */
+/**
+ * Maximum ratio if singular value decompositions dominate: LAPACK's memory depends on the processor. Measured: 3.3 with
+ * AVX2, 3.2 (EVA) on Zen 4.
+ */
 const MOST_OF_DECOMPOSED = 3.5;
 /**
- * V8 grows the space of new objects, collects and compiles on threads of its own, and malloc gives each thread an arena:
- * how much memory that takes depends on how the machine schedules them. On one thread and one arena, processes that
- * make the same run differ by 1.5 MB at most; with all threads they differ by 6.5 MB and more.
+ * V8 grows its new space, collects garbage and compiles on other threads, and malloc gives each thread an arena. That
+ * memory depends on scheduling. With one thread and one arena, processes with the same run differ by at most 1.5 MB;
+ * with all threads by 6.5 MB and more.
  */
 const V8 = ['--max-semi-space-size=1', '--single-threaded', '--predictable-gc-schedule'];
 const ONE_ARENA = { MALLOC_ARENA_MAX: '1' };
-/** A process that takes longer is ended: if it went on, it would slow down those after it. */
+/** A process that takes longer is killed, because it would slow down those after it. */
 const LONGEST_MS = 300_000;
 const LIMIT = { timeout: LONGEST_MS + 10_000 };
-/** What it may come to by default (16 MB), which is counted and here not measured. */
+/** Default maximum of V8's new space (16 MB), which is counted but not measured here. */
 const NEW_OBJECTS = 16 << 20;
 const DECOMPOSED = [
   'LoRA of the smallest singular parts',
@@ -83,7 +86,7 @@ const SPEC = testSpec({
   base_dtype: 'bf16',
 });
 
-/** Bytes of a run on the base of a folder: a process's own memory, so that two may run beside each other. */
+/** Measures a run on the base model in a folder: memory of its own process, so that two may run in parallel. */
 async function measured(folder: string, data: string, changes: Partial<Spec>) {
   const spec = JSON.stringify({ ...SPEC, ...changes });
   const files = data.split(', ').map((name) => join(dir, `${name}.jsonl`));
@@ -106,22 +109,24 @@ const lora = (changes: object): Spec['peft'] => ({ peft_type: 'LORA', ...changes
 
 type Case = readonly [name: string, data: string, changes: Partial<Spec>];
 
-/** Runs in which one part of the memory dominates each: activations, an evaluation, the weights, what a method keeps. */
+/**
+ * Runs dominated by one part of the memory each: activations, an evaluation, the weights, or a method's own tensors.
+ */
 const CASES: readonly Case[] = [
   ['long examples', 'long', {}],
-  ['layers computed once more', 'long', { gradient_checkpointing: true }],
+  ['recomputed layers', 'long', { gradient_checkpointing: true }],
   ['an evaluation longer than any step', 'small, longest', { base_dtype: 'f32', eval_steps: 1 }],
   ['the whole model', 'short', { peft: null }],
   ['a prefix', 'long', { peft: { peft_type: 'PREFIX_TUNING', num_virtual_tokens: 64 } }],
   ['LoRA on packed weights', 'short', { peft: lora({ r: 8, init_lora_weights: 'loftq', loftq_config: { loftq_bits: 4 }, target_modules: 'all-linear' }) }], // prettier-ignore
   ['X-LoRA everywhere', 'short', { base_dtype: 'f32', peft: { peft_type: 'XLORA', adapters: { 0: 'a', 1: 'b' }, xlora_depth: 2, layerwise_scalings: true }, adapters: [64, 16].map((r) => ({ peft_type: 'LORA', r, target_modules: 'all-linear' })) }], // prettier-ignore
 ];
-/** More parts, the other methods, and how these go together. Some in f32, for the reason that experts below are. */
+/** Other parts, other methods and combinations. Some use f32, for the same reason as the experts below. */
 const MORE_CASES: readonly Case[] = [
   ['many parameters', 'short', { peft: lora({ r: 512, target_modules: 'all-linear' }) }],
   ['much data', 'many', {}],
   ['virtual tokens', 'long', { peft: { peft_type: 'PROMPT_TUNING', num_virtual_tokens: 200 } }],
-  ['a network beside the blocks', 'long', { base_dtype: 'f32', peft: { peft_type: 'SHADOW', share_embeddings: false } }], // prettier-ignore
+  ['a side network', 'long', { base_dtype: 'f32', peft: { peft_type: 'SHADOW', share_embeddings: false } }], // prettier-ignore
   ['LoRA of the smallest singular parts', 'short', { peft: lora({ r: 8, init_lora_weights: 'mica', target_modules: 'all-linear' }) }], // prettier-ignore
   ['VeRA everywhere', 'long', { peft: { peft_type: 'VERA', target_modules: 'all-linear' } }],
   ['BOFT everywhere', 'long', { peft: { peft_type: 'BOFT', target_modules: 'all-linear' } }],
@@ -142,14 +147,14 @@ const MORE_CASES: readonly Case[] = [
   ['many parameters in f32', 'short', { base_dtype: 'f32', peft: lora({ r: 512, target_modules: 'all-linear' }) }], // prettier-ignore
   ['long examples in f32', 'long', { base_dtype: 'f32' }],
   ['long examples with dropout everywhere', 'long', { peft: lora({ r: 16, lora_dropout: 0.1, target_modules: 'all-linear' }) }], // prettier-ignore
-  ['layers computed once more in f32', 'long', { base_dtype: 'f32', gradient_checkpointing: true, peft: lora({ r: 16, lora_dropout: 0.1, target_modules: 'all-linear' }) }], // prettier-ignore
-  ['the whole model and layers computed once more', 'long', { peft: null, gradient_checkpointing: true }], // prettier-ignore
-  ['layers computed once more and a network beside them', 'long', { base_dtype: 'f32', gradient_checkpointing: true, peft: { peft_type: 'SHADOW', share_embeddings: false } }], // prettier-ignore
-  ['layers computed once more and an evaluation longer than any step', 'small, longest', { base_dtype: 'f32', eval_steps: 1, gradient_checkpointing: true }], // prettier-ignore
-  ['layers computed once more, but not along the gradient', 'long', { gradient_checkpointing: true, peft: lora({ r: 8, init_lora_weights: 'lora_ga', target_modules: 'all-linear' }) }], // prettier-ignore
-  ['layers computed once more and X-LoRA', 'long', { base_dtype: 'f32', gradient_checkpointing: true, peft: { peft_type: 'XLORA', adapters: { 0: 'a', 1: 'b' }, xlora_depth: 2, layerwise_scalings: true }, adapters: [64, 16].map((r) => ({ peft_type: 'LORA', r, target_modules: 'all-linear' })) }], // prettier-ignore
+  ['recomputed layers in f32', 'long', { base_dtype: 'f32', gradient_checkpointing: true, peft: lora({ r: 16, lora_dropout: 0.1, target_modules: 'all-linear' }) }], // prettier-ignore
+  ['the whole model with recomputed layers', 'long', { peft: null, gradient_checkpointing: true }], // prettier-ignore
+  ['recomputed layers and a side network', 'long', { base_dtype: 'f32', gradient_checkpointing: true, peft: { peft_type: 'SHADOW', share_embeddings: false } }], // prettier-ignore
+  ['recomputed layers and an evaluation longer than any step', 'small, longest', { base_dtype: 'f32', eval_steps: 1, gradient_checkpointing: true }], // prettier-ignore
+  ['recomputed layers, except for gradients of LoRA-GA', 'long', { gradient_checkpointing: true, peft: lora({ r: 8, init_lora_weights: 'lora_ga', target_modules: 'all-linear' }) }], // prettier-ignore
+  ['recomputed layers and X-LoRA', 'long', { base_dtype: 'f32', gradient_checkpointing: true, peft: { peft_type: 'XLORA', adapters: { 0: 'a', 1: 'b' }, xlora_depth: 2, layerwise_scalings: true }, adapters: [64, 16].map((r) => ({ peft_type: 'LORA', r, target_modules: 'all-linear' })) }], // prettier-ignore
   ['the whole model and long examples', 'long', { peft: null }],
-  ['tokens of a prompt that are learnt', 'long', { peft: { peft_type: 'CPT', cpt_token_ids: Array.from({ length: 200 }, (_, i) => i % 90), cpt_tokens_type_mask: Array.from({ length: 200 }, (_, i) => 1 + (i % 4)) } }], // prettier-ignore
+  ['a trained prompt (CPT)', 'long', { peft: { peft_type: 'CPT', cpt_token_ids: Array.from({ length: 200 }, (_, i) => i % 90), cpt_tokens_type_mask: Array.from({ length: 200 }, (_, i) => 1 + (i % 4)) } }], // prettier-ignore
   ['prompts in attention', 'long', { peft: { peft_type: 'ADAPTION_PROMPT', adapter_len: 64, adapter_layers: 4 } }], // prettier-ignore
   ['LoRA of the largest singular parts', 'short', { peft: lora({ r: 8, init_lora_weights: 'pissa', target_modules: 'all-linear' }) }], // prettier-ignore
   ['LoRA of QR decompositions', 'short', { peft: lora({ r: 8, init_lora_weights: 'olora', target_modules: 'all-linear' }) }], // prettier-ignore
@@ -185,7 +190,7 @@ const MORE_CASES: readonly Case[] = [
   ['AdaMSS everywhere', 'short', { base_dtype: 'f32', peft: { peft_type: 'ADAMSS', num_subspaces: 32, use_asa: true, target_modules: 'all-linear' } }], // prettier-ignore
 ];
 
-/** The cases of a table that this tier runs: all of them, or the one that takes most. */
+/** Cases of a table that this tier runs: all, or the one that takes the most memory. */
 const inTier = <T>(all: readonly T[], one: number): readonly T[] =>
   isAllTier ? all : all.slice(one, one + 1);
 
@@ -198,7 +203,7 @@ it.concurrent.each(isAllTier ? [...CASES, ...MORE_CASES] : CASES)(
   },
 );
 
-// in bf16 oneDNN keeps code for each shape of a product (docs/log.md), of which experts have many: none of a run's
+// in bf16, oneDNN caches code for each shape of a product, and experts have many shapes. That memory belongs to no run.
 const OF_EXPERTS: readonly Case[] = [
   [
     'factors for each expert',
@@ -230,7 +235,7 @@ const DTYPES = [
 ] as const;
 
 it.concurrent.each(inTier(DTYPES, 0))(
-  'counts as well what convolutions over a sound take, in %s',
+  'includes convolutions over audio, in %s',
   LIMIT,
   async (base_dtype, batch_size) => {
     const task_options = { problem_type: 'single_label_classification', labels: ['a', 'b'] };

@@ -1,5 +1,5 @@
-// A run whose start looks at its data shares its trainer meanwhile: others train, chats are answered, and it can be told
-// to stop.
+// While a run initializes from its data, its trainer stays shared: others train, chats are answered, and it can be
+// stopped.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -22,10 +22,10 @@ const SPEC = testSpec({
   peft: { peft_type: 'LORA', r: 2 },
   max_steps: 4,
 });
-/** Directions never settle as well as that: it looks for as long as it is let. */
+/** EVA directions never converge to this threshold, so the initialization runs until it is stopped. */
 const ENDLESS = { init_lora_weights: 'eva', eva_config: { tau: 1 }, target_modules: 'all-linear' };
 
-it('is made between the turns of others, and stops as told', async () => {
+it('runs between the turns of others, and stops on request', async () => {
   const trainer = new TrainerProcess({ threads: 1 });
   const facts: Fact[] = [];
   onFact(trainer, (fact) => void facts.push(fact));
@@ -63,7 +63,7 @@ it('is made between the turns of others, and stops as told', async () => {
     );
     start('beside', {});
     await next('finished', of('beside'));
-    // which has also looked meanwhile
+    // it was still initializing meanwhile
     expect(facts.some((fact) => fact.type === 'started' && fact.jobId === 'looking')).toBe(false);
     trainer.send({ type: 'stop', jobId: 'looking', attempt: 1, reason: 'cancel' });
     expect(await next('stopped', of('looking'))).toMatchObject({ reason: 'cancel', step: 0 });

@@ -1,5 +1,5 @@
-// A real trainer process from its parent's side: runs share it, chats are answered between steps, and every
-// way to end a run or the process says so.
+// A real trainer process from its parent's side: runs share it, chats are answered between steps, and every way to end
+// a run or the process is reported.
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -122,7 +122,7 @@ const text = (facts: readonly Fact[], id: string): string =>
     .flatMap((fact) => (fact.type === 'answer' && fact.id === id ? [piece(fact)?.text ?? ''] : []))
     .join('');
 
-it('says who it is, loads, trains two runs at once and writes their adapters', async () => {
+it('identifies itself, loads, trains two runs together and writes their adapters', async () => {
   const { it: process, facts, next } = trainer();
   expect(await process.ready).toMatchObject({ protocol: 4, pid: process.pid, threads: 1 });
   expect(await next('loaded')).toMatchObject({ baseId: 'base-1', family: 'llama' });
@@ -141,7 +141,7 @@ it('says who it is, loads, trains two runs at once and writes their adapters', a
     base_model_name_or_path: 'org/base-1',
     revision: null,
   });
-  // the one whose data are read first starts first
+  // the run whose data are read first starts first
   const started = facts.find((fact) => fact.type === 'started' && fact.jobId === 'one');
   expect(started).toMatchObject({
     from_step: 0,
@@ -149,14 +149,14 @@ it('says who it is, loads, trains two runs at once and writes their adapters', a
     training_examples: 20,
   });
   const order = facts.flatMap((fact) => (fact.type === 'step' ? [fact.jobId] : []));
-  // side by side, not one after the other
+  // interleaved, not one after the other
   expect(order.indexOf('two')).toBeLessThan(order.lastIndexOf('one'));
   expect(order.indexOf('one')).toBeLessThan(order.lastIndexOf('two'));
   process.end();
   expect((await process.exited).class).toBe('done');
 });
 
-it('says what a run needs and begins when it is let in, or is told to stop', async () => {
+it('reports the memory of a run, then starts it when it is admitted or ends it on a stop', async () => {
   const { it: process, facts, next } = trainer();
   process.send(start('in', { n_epochs: 1 }, { asks: true }));
   process.send(start('out', { n_epochs: 1 }, { asks: true }));
@@ -191,7 +191,7 @@ it('answers chats while it trains, on the base and on adapters', async () => {
   expect(wrong).toMatchObject({ last: true, errorCode: 'invalid_adapter' });
   expect(text(facts, 'busy')).toBe(text(facts, 'alone'));
   expect(text(facts, 'tuned')).not.toBe(text(facts, 'alone'));
-  // Attached already: its folder, which lives as long as one answer, is not needed again. Two at a time.
+  // The adapter is attached already, so its folder, deleted after one answer, is not needed again. Two at a time.
   const kept = { adapter: { key: 'a', dir: join(dir, 'nothing') } };
   process.send(chat('again', kept));
   process.send(chat('beside', kept));
@@ -218,9 +218,9 @@ it('samples the same text for the same seed', async () => {
   expect(text(facts, 'z')).not.toBe(text(facts, 'x'));
 });
 
-it('stops runs as told: cancel keeps nothing, pause leaves a checkpoint to go on from', async () => {
+it('stops runs on request: cancel leaves nothing, pause leaves a checkpoint to resume from', async () => {
   const { it: process, facts, next } = trainer();
-  // By steps, and so many that no checkpoint comes of itself.
+  // So many steps that no checkpoint is due.
   const spec = { n_epochs: 50, save_steps: 1000 };
   process.send(start('cancelled', spec));
   process.send(start('paused', spec));
@@ -238,7 +238,7 @@ it('stops runs as told: cancel keeps nothing, pause leaves a checkpoint to go on
     jobId: 'paused',
     from_step: saved[0]?.step,
   });
-  // The same checkpoint as another build would have left it: taken, and said.
+  // A checkpoint of another build is accepted, with a warning.
   const manifest = join(checkpointDir, 'manifest.json');
   const made = JSON.parse(readFileSync(manifest, 'utf8')) as object;
   expect(made).toMatchObject({ base_id: 'base-1' });
@@ -252,7 +252,7 @@ it('stops runs as told: cancel keeps nothing, pause leaves a checkpoint to go on
     ) as string,
   });
   await next('started', ({ attempt }) => attempt === 3);
-  // By the same arithmetic on another processor: that is another matter.
+  // Only the processor differs, not the arithmetic: another case.
   const [numerics] = (await process.ready).trainerBuild.split('+');
   writeFileSync(manifest, JSON.stringify({ ...made, trainer_build: `${numerics}+other` }));
   process.send(start('paused', spec, { attempt: 4, checkpointDir }));
@@ -261,7 +261,7 @@ it('stops runs as told: cancel keeps nothing, pause leaves a checkpoint to go on
   });
 });
 
-it('saves a step once, also when it is told to pause right after', async () => {
+it('saves a step once, also if a pause follows immediately', async () => {
   const { it: process, facts, next } = trainer();
   process.send(start('paused', { n_epochs: 50, save_steps: 1 }));
   await next('saved', ({ step }) => step === 3);
@@ -271,7 +271,7 @@ it('saves a step once, also when it is told to pause right after', async () => {
   expect(saved).toEqual(Array.from({ length: step }, (_, index) => index + 1));
 });
 
-it('fails a run whose data, options or numbers are wrong, and only that one', async () => {
+it('fails only the run whose data, options or values are invalid', async () => {
   const { it: process, next } = trainer();
   process.send(start('good', { n_epochs: 4 }));
   process.send(start('data', {}, { trainFile: join(dir, 'bad.jsonl') }));
@@ -299,7 +299,7 @@ it('fails a run whose data, options or numbers are wrong, and only that one', as
   expect(await next('finished', ({ jobId }) => jobId === 'good')).toMatchObject({ step: 20 });
 });
 
-it('warns of a run that is ruined, and not of one that goes well', async () => {
+it('warns about a diverged run, and not about a good one', async () => {
   const { it: process, facts, next } = trainer();
   const peft = { peft_type: 'LORA', r: 4, modules_to_save: ['lm_head', 'norm'] };
   process.send(start('ruined', { peft, learning_rate: 3, n_epochs: 6 }));
@@ -314,7 +314,7 @@ it('warns of a run that is ruined, and not of one that goes well', async () => {
   );
 });
 
-it('does not warn again of what it has said before a checkpoint', async () => {
+it('does not repeat a warning after a checkpoint', async () => {
   const { it: process, facts, next } = trainer();
   const peft = { peft_type: 'LORA', r: 4, modules_to_save: ['lm_head', 'norm'] };
   const spec = {
@@ -336,9 +336,9 @@ it('does not warn again of what it has said before a checkpoint', async () => {
   expect(await warned(2, { checkpointDir })).toEqual([]);
 });
 
-it('saves at the ends of epochs and at its own, before it is finished, and can go on from there', async () => {
+it('saves at the end of each epoch and of the run, and resumes from there', async () => {
   const { it: process, facts, next } = trainer();
-  // Epochs of five steps: ten lie between two checkpoints, but for the last.
+  // Epochs of five steps: checkpoints are ten steps apart, except for the last.
   process.send(start('epochs', { n_epochs: 3 }));
   process.send(start('steps', { n_epochs: 1, save_steps: 4 }));
   process.send(start('whole', { n_epochs: 1, peft: null, learning_rate: 1e-4 }));
@@ -351,7 +351,7 @@ it('saves at the ends of epochs and at its own, before it is finished, and can g
     facts.filter((fact) => fact.type === 'saved').filter(of(name, attempt));
   expect(saved('epochs').map(({ step }) => step)).toEqual([10, 15]);
   expect(saved('steps').map(({ step }) => step)).toEqual([4, 5]);
-  // The model itself comes next, and a checkpoint would hold nothing more that can be used.
+  // The model follows immediately, so a checkpoint would add nothing.
   expect(saved('whole')).toEqual([]);
   const weights = ({ adapter }: FactOf<'saved' | 'finished'>) =>
     adapter.find(({ name }) => name === 'adapter_model.safetensors')?.sha256;
@@ -367,10 +367,10 @@ it('saves at the ends of epochs and at its own, before it is finished, and can g
   expect(saved('epochs', 2)).toEqual([]);
 });
 
-it('cuts what a run has to say too much of, and its neighbours go on', async () => {
+it('truncates long messages of a run without affecting others', async () => {
   const { it: process, next } = trainer();
   process.send(start('good', { n_epochs: 4 }));
-  // Its failure names the folder twice and escapes each of its quotes twice: 3 MB.
+  // Its error contains the folder twice with every quote escaped twice: 3 MB.
   process.send(start('wordy', {}, { checkpointDir: `/${'"'.repeat(400_000)}` }));
   const { code, message, retryable } = await next('failed', ({ jobId }) => jobId === 'wordy');
   expect({ code, retryable }).toEqual({ code: 'damaged_checkpoint', retryable: true });
@@ -379,7 +379,7 @@ it('cuts what a run has to say too much of, and its neighbours go on', async () 
   expect(await next('finished', ({ jobId }) => jobId === 'good')).toMatchObject({ step: 20 });
 });
 
-it('refuses a command that is too large for a trainer, and takes the next one', async () => {
+it('rejects a command that is too large and accepts the next one', async () => {
   const { it: process, next } = trainer();
   const tooMuch = 'q'.repeat(MAX_COMMAND_BYTES);
   const huge = { peft: { peft_type: 'LORA', target_modules: [tooMuch] } };
@@ -396,7 +396,7 @@ it('refuses a command that is too large for a trainer, and takes the next one', 
   await next('finished', ({ jobId }) => jobId === 'next');
 });
 
-it('says why a base cannot be loaded', async () => {
+it('reports why a base model cannot be loaded', async () => {
   const { it: process, next } = trainer();
   process.send({
     type: 'load',
@@ -408,7 +408,7 @@ it('says why a base cannot be loaded', async () => {
   expect(await next('loadFailed')).toMatchObject({ code: 'invalid_model' });
 });
 
-it('ends when its stdin closes, and sees nothing of the parent’s environment', async () => {
+it('ends when its stdin closes, and does not see the parent’s environment', async () => {
   process.env['SECRET_DSN'] = 'postgres://secret';
   const { it: child, next } = trainer();
   child.send(start('orphan', { n_epochs: 50 }));
@@ -421,7 +421,7 @@ it('ends when its stdin closes, and sees nothing of the parent’s environment',
   delete process.env['SECRET_DSN'];
 });
 
-it('computes with no better instructions than GRAFT_ISA allows', async () => {
+it('respects GRAFT_ISA', async () => {
   const given = process.env['GRAFT_ISA'];
   process.env['GRAFT_ISA'] = 'generic';
   const { it: child } = trainer();
@@ -430,7 +430,7 @@ it('computes with no better instructions than GRAFT_ISA allows', async () => {
   expect((await child.ready).trainerBuild).toMatch(/\+generic\+max-generic$/);
 });
 
-it('counts as hung when it is silent, and is killed', async () => {
+it('is killed as hung if it is silent', async () => {
   const child = new TrainerProcess({ threads: 1, hangMs: 8000 });
   alive.add(child);
   await child.ready;

@@ -1,4 +1,4 @@
-// The API of another build as a process of its own, beside an API of this build on the same database.
+// The API of another build as a separate process, next to an API of this build on the same database.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -6,26 +6,26 @@ import OpenAI from 'openai';
 import type { TestApi } from '../../apps/api/test/fixture.js';
 
 export interface ApiProcess {
-  /** The process for helpers that know the API of a test. */
+  /** The process, for helpers that expect the API of a test. */
   readonly api: Pick<TestApi, 'home' | 'url' | 'grpcUrl' | 'joinToken' | 'client' | 'get' | 'post'>;
-  /** Lines of its log from `error` on. */
+  /** Lines of its log of level `error` or higher. */
   readonly errors: () => string[];
   stop(): Promise<void>;
 }
 
 /**
  * Starts the API whose compiled files are in a folder.
- * @param beside its database and home are used
+ * @param sibling API whose database and home are used
  * @param nodeOptions options of Node for the process
  */
 export async function startApiProcess(
   folder: string,
-  beside: TestApi,
+  sibling: TestApi,
   nodeOptions: readonly string[] = [],
 ): Promise<ApiProcess> {
   const index = pathToFileURL(join(folder, 'apps', 'api', 'dist', 'index.js')).href;
   const program = `const { startApi } = await import(${JSON.stringify(index)});
-    const { close, ...where } = await startApi(${JSON.stringify(beside.config)});
+    const { close, ...where } = await startApi(${JSON.stringify(sibling.config)});
     console.log('ready ' + JSON.stringify(where));
     process.on('SIGTERM', () => void close().then(() => process.exit(0)));`;
   const child = spawn(process.execPath, [...nodeOptions, '--input-type=module', '-e', program], {
@@ -43,7 +43,7 @@ export async function startApiProcess(
     child.once('exit', (code) => reject(new Error(`the API ended (${code}): ${out}${log}`)));
   });
   return {
-    api: clientOf(where, beside),
+    api: clientOf(where, sibling),
     errors: () => `${out}${log}`.split('\n').filter((line) => /"level":(5|6)0|Error/.test(line)),
     stop: () => ended(child),
   };

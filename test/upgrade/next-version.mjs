@@ -1,4 +1,4 @@
-// Preloaded into a process (node --import): the build that it runs has the next schema version.
+// Preloaded into a process (node --import), so that its build has the next schema version.
 import { register } from 'node:module';
 
 const hooks = `export async function load(url, context, next) {

@@ -1,4 +1,4 @@
-// A rolling upgrade: the new build has migrated the database, and API processes of the build before still serve.
+// A rolling upgrade: the new build has migrated the database while API processes of the previous build still serve.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 import { MIGRATIONS } from '../../apps/api/src/database/data-source.js';
@@ -20,7 +20,9 @@ import {
 import { startApiProcess, type ApiProcess } from './api-process.js';
 import { buildPrevious, previousCommit } from './previous-build.js';
 
-/** What a next release may add: it is there for the old build even while no release has a second migration. */
+/**
+ * Migration that a next release may add. The old build must tolerate it, even while no release has a second migration.
+ */
 class Next1999000000000 implements MigrationInterface {
   readonly name = 'Next1999000000000';
 
@@ -44,7 +46,7 @@ if (commit === null)
 describe.skipIf(commit === null)('the previous build', { timeout: 300_000 }, () => {
   let api: TestApi;
   let previous: ApiProcess;
-  /** The old process, for helpers that know the new one. */
+  /** The old process, for helpers that expect the new one. */
   let old: TestApi;
   const workers: ScriptedWorker[] = [];
 
@@ -61,7 +63,7 @@ describe.skipIf(commit === null)('the previous build', { timeout: 300_000 }, () 
     await api?.close();
   });
 
-  /** Makes a job through one API and trains it through another, with what a run reports. */
+  /** Creates a job through one API and trains it through another, with the usual reports. */
   async function trained(by: TestApi, on: TestApi, training_file: string): Promise<string> {
     const pool = `pool-${workers.length}`;
     const body = { model: 'tiny', training_file, graft: { pool } };
@@ -81,7 +83,7 @@ describe.skipIf(commit === null)('the previous build', { timeout: 300_000 }, () 
     return id;
   }
 
-  it('imports, uploads, trains and deletes on the new schema, alone and beside the new build', async () => {
+  it('imports, uploads, trains and deletes on the new schema, alone and next to the new build', async () => {
     await importBase(old);
     const file = await uploadChats(old);
     const jobs = [
@@ -133,7 +135,7 @@ describe.skipIf(commit === null)('the previous build', { timeout: 300_000 }, () 
     expect(previous.errors()).toEqual([]);
   });
 
-  it('answers every list', async () => {
+  it('serves every list', async () => {
     const answer = await fetch(`${old.url}/docs-json`);
     const { paths } = (await answer.json()) as { paths: Record<string, { get?: unknown }> };
     const lists = Object.entries(paths)

@@ -14,8 +14,8 @@ const git = (...args: string[]): string =>
   }).trim();
 
 /**
- * The commit before the one that added the newest migration, or HEAD while there is only the initial one; null where the
- * history does not go back so far.
+ * Returns the commit before the one that added the newest migration, or HEAD while there is only the initial one; null
+ * if the history does not go back that far.
  */
 export function previousCommit(): string | null {
   try {
@@ -29,7 +29,7 @@ export function previousCommit(): string | null {
   }
 }
 
-/** Compiles that commit's API with the packages that are installed here. @returns its folder */
+/** Compiles that commit's API with the installed packages. @returns its folder */
 export function buildPrevious(commit: string): string {
   const folder = join(ROOT, '.cache', 'previous-builds', commit.slice(0, 12));
   if (existsSync(folder)) return folder;
@@ -60,8 +60,8 @@ export function buildPrevious(commit: string): string {
 }
 
 /**
- * Hard links, because the sandbox of the old build can open only files of its own folder. The links to our packages are
- * relative, so they lead to the old ones.
+ * Creates hard links, because the old build's sandbox can open only files of its own folder. The links to our packages
+ * are relative, so they resolve to the old ones.
  */
 function linkPackages(folder: string): void {
   for (const at of ['.', 'apps/api', 'libs/contracts', 'libs/peft-core', 'libs/kernels'])

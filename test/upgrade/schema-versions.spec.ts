@@ -1,5 +1,5 @@
-// Rolling upgrades to the next schema version: API processes and workers of both versions at once. The next version is this
-// build with SCHEMA_VERSION raised by one.
+// Rolling upgrades to the next schema version, with API processes and workers of both versions. The next version is
+// this build with SCHEMA_VERSION raised by one.
 import { fileURLToPath } from 'node:url';
 import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
@@ -57,7 +57,7 @@ describe(
       workers.push(worker);
       return worker;
     };
-    /** Opens a worker's stream at another API process, with what it runs. */
+    /** Opens a worker's stream at another API process and reports its runs there. */
     const move = async (
       from: ScriptedWorker,
       to: TestApi,
@@ -94,7 +94,7 @@ describe(
       await worker.tell(lease, step(2));
       await worker.finish(lease, 2);
       const { status, graft } = await jobOf(api, lease.jobId);
-      // One attempt: the run was never lost.
+      // One attempt means that the run was never lost.
       expect([status, graft.attempts.length]).toEqual(['succeeded', 1]);
     };
     /** Output of `graft workers` of the next version. */
@@ -113,7 +113,7 @@ describe(
         model: 'tiny',
         messages: [{ role: 'user', content: 'hello?' }],
       });
-    /** A chat that this worker answers. */
+    /** Sends a chat that this worker must answer. */
     const answers = async (worker: ScriptedWorker, api: TestApi): Promise<void> => {
       const answer = chat(api);
       const { id } = await worker.asked(60_000);
@@ -132,7 +132,7 @@ describe(
       expect(await workersOf(upgraded)).toContain(`online, schema version ${OLD} `);
       const newJob = await create(upgraded);
       const oldJob = await create(old);
-      // Behind the new job, which the worker cannot take.
+      // queued after the new job, which the worker cannot run
       const second = await takes(worker, oldJob);
       expect((await jobOf(upgraded, newJob)).graft.phase).toEqual({
         code: 'no_able_worker',
@@ -146,7 +146,7 @@ describe(
       );
       await answers(worker, old);
 
-      // A new worker whose stream still ends at an old process counts as old there.
+      // A new worker whose stream ends at an old process counts as old there.
       const newInstance = randomUUID();
       let newWorker = await join(old, NEW, { instance: newInstance });
       expect(await caught(chat(upgraded))).toMatchObject({ code: 'no_worker' });

@@ -1,11 +1,11 @@
-// Bodies of requests: what express hands on of them, and their schemas.
+// Request bodies: the part that Express passes on, and their schemas.
 import { DomainError, CreateJob, parseBody } from '@graft/contracts';
 import { peftFields, resolveSpec } from '@graft/peft-core/catalog';
 import { ChatBody, CompletionBody, plainMessages } from '../../../apps/api/dist/chat/chat-body.js';
 import { nestedDeeper } from '../../../apps/api/dist/http/json-body.js';
 import { json } from '../mutate.mjs';
 
-/** As http/json-body.ts and the error filter: UTF-8, not deep, JSON. */
+/** Parses as http/json-body.ts and the error filter do: UTF-8, limited depth, JSON. */
 function bodyOf(bytes) {
   if (nestedDeeper(bytes, 64)) throw new DomainError('invalid_json', 'nested too deep');
   const text = bytes.toString('utf8');

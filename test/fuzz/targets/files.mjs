@@ -1,4 +1,4 @@
-// Training data in every format, and the multipart bodies that bring it.
+// Training data in every format, and the multipart bodies that contain it.
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -61,7 +61,7 @@ const wholeOf = bytes([lines(records), lines(foreign), JSON.stringify(foreign), 
   'PAR1', 'PK\x03\x04', '\x1f\x8b', '\xff\xfe', '%PDF', '[', '{', '{\n',
 ]); // prettier-ignore
 
-/** Problems of a file say which line they are of. */
+/** Problems of a file must name their line. */
 function named({ report, details }) {
   const { problems } = report;
   const nowhere = problems.find(
@@ -74,7 +74,7 @@ function named({ report, details }) {
   return problems.length > 0;
 }
 
-/** What is stored of an upload is not looked at again here: its bytes only have to come. */
+/** Only the arrival of bytes matters here, not their storage. */
 const blobs = {
   async receive(source, { inspect = () => undefined } = {}) {
     for await (const chunk of source) inspect(chunk);
@@ -112,7 +112,7 @@ export const targets = [
   {
     name: 'training lines (JSONL)',
     make: linesOf,
-    // It refuses in its report, and never throws.
+    // It reports rejections in its result, and never throws.
     refusal: (error) => `threw ${error?.stack}`,
     refused: named,
     run: (input, r) => {
@@ -151,7 +151,7 @@ export const targets = [
   },
   {
     name: 'Parquet rows',
-    // each input takes a process
+    // each input needs a process
     share: 1 / 250,
     make: bytes(
       readdirSync(new URL('../../../apps/api/test/parquet/', import.meta.url))

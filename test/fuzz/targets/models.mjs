@@ -1,4 +1,4 @@
-// Files of bases and adapters that strangers made.
+// Untrusted files of base models and adapters.
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -146,7 +146,7 @@ export const targets = [
       const header = tensorHeader(r);
       return Buffer.concat([u64(header.length), header, Buffer.alloc(r.pick([0, 7, 16]))]);
     },
-    // JSON.parse and a strict TextDecoder are among those that it throws by.
+    // it may also throw errors of JSON.parse and of a strict TextDecoder
     refusal: (error) =>
       error instanceof SyntaxError || error?.code === 'ERR_ENCODING_INVALID_ENCODED_DATA'
         ? null
@@ -178,7 +178,7 @@ export const targets = [
     run: (input) => {
       writeFileSync(join(folder, 'adapter_config.json'), input);
       const peft = readAdapterConfig(folder);
-      // as a job that continues from it
+      // as for a job that continues from it
       return [peft, checkPeft(peft, 'llama'), footprintOf(peft, configs[0], true)];
     },
   },
@@ -197,7 +197,7 @@ export const targets = [
   },
   {
     name: 'tokenizer.json',
-    // a thread reads it
+    // runs in a thread
     share: 0.2,
     make: (r) => [tokenizerOf(r), tokenizerConfigOf(r)],
     run: ([tokenizerJson, config]) => {

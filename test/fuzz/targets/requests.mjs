@@ -1,4 +1,4 @@
-// What stands around a body: headers that say where a stream goes on or that a call was sent before, cursors of lists.
+// Headers and queries: where a stream resumes, repeated calls, list cursors.
 import { Readable } from 'node:stream';
 import { readRecords } from '../../../apps/api/dist/files/read-records.js';
 import { pageQuery, slice } from '../../../apps/api/dist/http/parse.js';
@@ -11,7 +11,7 @@ const number = bytes(
   ['-', '+', '.', 'e', '0x', ' ', '1e999', 'Infinity', 'NaN'],
 );
 const id = bytes(['file-1', 'audit_log-7', 'ftjob-0', ''], ['__proto__', '%', '\0', '../']);
-/** As express has a query's value: absent, text, twice, or an object. */
+/** Query values as Express returns them: absent, text, repeated, or an object. */
 const value = (of) => (r) => {
   const text = of(r).toString('latin1');
   return r.pick([text, text, text, text, undefined, [text, text], { a: text }, { toString: text }]);

@@ -1,4 +1,4 @@
-// What workers tell the API, and trainers their worker.
+// Messages of workers to the API, and of trainers to their worker.
 import { Event } from '@graft/contracts/grpc';
 import { joinedAnswer, payloadJson, readAnswer } from '@graft/contracts';
 import { canExist, readEvent } from '../../../apps/api/dist/events/reported.js';
@@ -43,7 +43,7 @@ const pieceOf = Object.entries(pieces).map(([kind, piece]) => {
 });
 
 const envelope = (kind, json) => ({ ...run, sequence: 1, atUnixMs: 1e12, kind, payload: Buffer.from(json) }); // prettier-ignore
-/** An event of a worker whose payload is damaged, too, and not only its envelope. */
+/** Event of a worker with a damaged payload, not only a damaged envelope. */
 const payloads = json(events.map(({ payload }) => payload), { keys: ['progress', 'param', 'step'], values: [file, 'cancel'] }); // prettier-ignore
 const damagedPayload = (r) =>
   Buffer.from(Event.encode(envelope(r.pick(events).kind, payloads(r))).finish());
@@ -69,7 +69,7 @@ function store(reported) {
   const { event } = readEvent(reported);
   const { metrics } = event?.payload ?? {};
   if (metrics !== undefined) JSON.parse(valuesText(metrics));
-  // PostgreSQL's text and jsonb hold neither
+  // PostgreSQL's text and jsonb can store neither
   if (texts(event?.payload).some((text) => !text.isWellFormed() || text.includes('\0')))
     throw new TypeError('a text that cannot be stored');
   return event;
@@ -90,7 +90,7 @@ export const targets = [
   {
     name: 'piece of an answer',
     make: (r) => r.pick(pieceOf)(r),
-    // The agent ends the trainer, and the API the answer.
+    // the agent ends the trainer, and the API the response
     refusal: plainRefusal(SyntaxError),
     run: ({ kind, texts }) => {
       const read = texts.map((text) => readAnswer(kind, JSON.parse(text)));
@@ -103,7 +103,7 @@ export const targets = [
   {
     name: 'event of a worker',
     make: (r) => (r.chance(0.5) ? eventBytes(r) : damagedPayload(r)),
-    // gRPC answers a message that cannot be decoded by itself.
+    // gRPC itself rejects a message that cannot be decoded
     refusal: (error) =>
       error?.undecodable ? plainRefusal(RangeError)(error.undecodable) : domainRefusal(error),
     refused: (fact) => fact === null,
@@ -120,7 +120,7 @@ export const targets = [
   {
     name: 'frame of a trainer',
     make: (r) => (r.chance(0.3) ? frameBytes(r) : frame(factOf(r))),
-    // A frame that is none ends the trainer that sent it.
+    // an invalid frame ends the trainer that sent it
     refusal: plainRefusal(RangeError, SyntaxError),
     run: (input, r) => {
       const decoder = new FrameDecoder();
@@ -133,7 +133,9 @@ export const targets = [
         try {
           return store(Event.decode(Event.encode(envelope(fact.kind, fact.json)).finish()));
         } catch (error) {
-          throw new TypeError(`heard, and cannot be told: ${error?.stack}`, { cause: error });
+          throw new TypeError(`accepted, but cannot be passed on: ${error?.stack}`, {
+            cause: error,
+          });
         }
       });
     },
