@@ -8,6 +8,8 @@ interface Mutation {
   readonly find: string;
   readonly replace: string;
   readonly specs: readonly string[];
+  /** Pattern of the titles of the tests to run. Default: all tests of the specs. */
+  readonly tests?: string;
 }
 
 const ROOT = join(import.meta.dirname, '../..');
@@ -26,3 +28,11 @@ it.each(all)('$name: can still be planted', ({ file, find, replace, specs }) => 
   expect(text.replace(find, () => replace)).not.toBe(text);
   for (const spec of specs) expect(existsSync(join(ROOT, spec)), spec).toBe(true);
 });
+
+it.each(all.filter(({ tests, specs }) => tests && specs.every((spec) => spec.startsWith('apps/'))))(
+  '$name: runs tests that exist',
+  ({ tests, specs }) => {
+    const texts = specs.map((spec) => readFileSync(join(ROOT, spec), 'utf8')).join('\n');
+    for (const title of tests!.split('|')) expect(texts).toMatch(new RegExp(title));
+  },
+);
