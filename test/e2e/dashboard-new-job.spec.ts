@@ -158,7 +158,7 @@ describe.skipIf(!program)('the new-job form', () => {
   it('makes a sweep of methods, or of values and ranges of options', async () => {
     const page = await tabs.open(`/new?training_file=${file}`);
     await line(page).getByText('12 examples').waitFor();
-    await page.getByText('Several jobs at once').click();
+    await page.getByText('Several jobs: a sweep').click();
     const start = page.getByRole('button', { name: 'Start sweep' });
     expect(await start.isDisabled()).toBe(true);
     const vary = async (path: string, values: string) => {
@@ -212,7 +212,7 @@ describe.skipIf(!program)('the new-job form', () => {
 
     await page.goto(`${graft.where.url}/new?training_file=${file}`);
     await line(page).getByText('12 examples').waitFor();
-    await page.getByText('Several jobs at once').click();
+    await page.getByText('Several jobs: a sweep').click();
     for (const method of ['LORA', 'DoRA', 'IA3'])
       await page.getByLabel('Methods', { exact: true }).selectOption(method);
     // options of one method are none of another
@@ -254,7 +254,7 @@ describe.skipIf(!program)('the new-job form', () => {
     await page.getByLabel('Training file', { exact: true }).selectOption(file);
     await suffix.fill('kept');
     await passes.fill('3');
-    await page.getByText('Several jobs at once').click();
+    await page.getByText('Several jobs: a sweep').click();
     await page.getByLabel('Methods', { exact: true }).selectOption('DoRA');
     await page.reload();
     await line(page).getByText('3 epochs').waitFor();

@@ -1,6 +1,6 @@
-// The query of an address as its page reads it: words as they stand there, neither numbers nor JSON.
+// Parses the query of an address into strings, without interpreting numbers or JSON.
 
-/** One that stands there several times is a list. */
+/** Query parameters. A repeated parameter is a list. */
 export type Search = Readonly<Record<string, string | readonly string[] | undefined>>;
 
 export function parseSearch(text: string): Search {

@@ -6,7 +6,7 @@ const UNITS: readonly [number, string][] = [
   [60, 'min'],
 ];
 
-/** "7 min": one unit is enough for an age. */
+/** Returns "7 min". One unit is precise enough for an age. */
 export function age(unix: number, now = Date.now() / 1000): string {
   const seconds = Math.max(0, now - unix);
   const [size, unit] = UNITS.find(([length]) => seconds >= length) ?? [1, 's'];
@@ -18,7 +18,7 @@ export const ago = (unix: number, now = Date.now() / 1000): string =>
 
 export const moment = (unix: number): string => new Date(unix * 1000).toLocaleString();
 
-/** 1234567 → "1.2 MB" (powers of 1000, as disks are sold). */
+/** Formats a size: 1234567 → "1.2 MB" (powers of 1000). */
 export function bytes(size: number): string {
   const units = ['B', 'kB', 'MB', 'GB', 'TB'];
   let value = size;
@@ -32,7 +32,7 @@ export function bytes(size: number): string {
 
 export const count = (n: number): string => n.toLocaleString('en');
 
-/** A measured number in about four digits. */
+/** Formats a measured number with about four digits. */
 export function short(n: number | null | undefined): string {
   if (n === null || n === undefined) return '–';
   if (n === 0) return '0';
@@ -41,7 +41,10 @@ export function short(n: number | null | undefined): string {
   return size < 0.001 ? n.toExponential(2) : n.toPrecision(4);
 }
 
-/** "DoRA r 16" from PEFT's config, which full fine-tuning has none of; "Export to GGUF F16" of an operation on adapters. */
+/**
+ * Returns "DoRA r 16" from PEFT's config (null for full fine-tuning), or "Export to GGUF F16" for
+ * an operation on adapters.
+ */
 export function methodName(job: Parameters<typeof methodTitle>[0]): string {
   const { peft, graft } = job;
   if (graft.operation) return methodTitle(job);
@@ -52,15 +55,15 @@ export function methodName(job: Parameters<typeof methodTitle>[0]): string {
   return `${methodTitle(job)}${size}${tokens}`;
 }
 
-/** A number at an axis, never wider than the room for it: 0.0025, 2.5e-4, 10,000. */
+/** Formats an axis tick in limited width: 0.0025, 2.5e-4, 10,000. */
 export function tick(value: number): string {
   const size = Math.abs(value);
   if (size >= 10_000) return size < 1e9 ? count(value) : value.toExponential();
-  const rounded = Number(value.toPrecision(6)); // 0.1 + 0.2
+  const rounded = Number(value.toPrecision(6)); // Rounds errors such as 0.1 + 0.2.
   return size > 0 && size < 0.001 ? rounded.toExponential() : String(rounded);
 }
 
-/** A model's name as a title, what tells it from others first: "pirate · 1a2b3c4d · step 10". */
+/** Returns a model's name as a title, most distinctive part first: "pirate · 1a2b3c4d · step 10". */
 export function modelTitle(name: string): string {
   const [, suffix, job, step] =
     /^ft:[^:]*:[^:]*:([^:]*):([^:]{8})(?::ckpt-step-(\d+))?$/.exec(name) ?? [];

@@ -1,4 +1,4 @@
-// For specs of components: what stands around every page of the dashboard.
+// Wrapper for component specs, with the providers of every page.
 import {
   createMemoryHistory,
   createRootRoute,
@@ -28,7 +28,7 @@ function makeRouter() {
   });
 }
 
-/** Shows its children at an address of their own: links lead somewhere, but nowhere is gone to. */
+/** Renders its children at their own address. Links have targets, but navigation does nothing. */
 export function InApp({ children }: { children: ReactNode }) {
   const [router] = useState(makeRouter);
   return (

@@ -1,4 +1,5 @@
-// What stands at each address. A page's code is fetched when it is first gone to; what the first page needs comes alone.
+// Pages by address. A page's code is loaded when it is first opened, so the first page loads only
+// what it needs.
 import { createRouter, lazyRouteComponent, type AsyncRouteComponent } from '@tanstack/react-router';
 import { parametersOf, parseSearch, stringifySearch } from './address.js';
 import { App } from './shell/app.js';
@@ -9,7 +10,7 @@ import { PageNotFound } from './shell/page-not-found.js';
 import * as routes from './routes.js';
 import { parseQuery } from './job-list/job-query.js';
 
-/** Code that does not come because the server is away is asked for again when it is back. */
+/** Loads code. If the server is down, the request is repeated when it is back. */
 async function fetched<Module>(load: () => Promise<Module>): Promise<Module> {
   await whenBack();
   return load().catch(async (failure: unknown) => {
@@ -23,7 +24,7 @@ async function fetched<Module>(load: () => Promise<Module>): Promise<Module> {
 const lazy: typeof lazyRouteComponent = (load, name) =>
   lazyRouteComponent(() => fetched(load), name);
 
-/** A page, and what it is told of its address. */
+/** Wraps a page with the props from its address. */
 function page<Props extends object>(Page: AsyncRouteComponent<Props>, useAddress: () => Props) {
   const Told = () => <Page {...useAddress()} />;
   return Object.assign(Told, { preload: async () => void (await Page.preload?.()) });
@@ -165,7 +166,7 @@ export const router = createRouter({
   routeTree: routes.tree,
   parseSearch,
   stringifySearch,
-  // another job is another page, even where the same component shows it
+  // Another job is another page, although the same component shows it.
   defaultRemountDeps: ({ params }) => params,
   defaultPreload: 'intent',
   defaultPendingComponent: () => (
@@ -183,7 +184,7 @@ declare module '@tanstack/react-router' {
   }
 }
 
-/** Fetches the pages that were not gone to yet: they are there at once, and when the server is away. */
+/** Preloads the code of all pages, so that they open immediately and during an outage. */
 export function fetchPages(): void {
   for (const route of Object.values(router.routesById))
     void router.loadRouteChunk(route)?.catch(() => undefined);

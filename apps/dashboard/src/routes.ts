@@ -1,18 +1,18 @@
-// Every address of the dashboard. What a page there is made of is in router.tsx; links and navigation are checked
-// against this list when the dashboard is compiled.
+// All addresses of the dashboard. router.tsx assigns their pages. Links and navigation are checked
+// against this list at compile time.
 import { createRootRoute, createRoute } from '@tanstack/react-router';
 import type { Search } from './address.js';
 
 declare module '@tanstack/react-router' {
   interface StaticDataRouteOption {
-    /** The place in the navigation that an address belongs to. */
+    /** Navigation item that the address belongs to. */
     readonly place?: string;
-    /** The page names its tab of the browser itself. */
+    /** Whether the page sets the browser tab's title itself. */
     readonly isTitled?: true;
   }
 }
 
-/** The query as its page knows it; what else stands there stays. */
+/** Keeps known string parameters of the query, as well as unknown ones. */
 const words =
   <Name extends string = never>() =>
   (given: Search): Readonly<Partial<Record<Name, string>>> =>
@@ -51,7 +51,7 @@ export const newJob = createRoute({
   path: '/new',
   staticData: { place: 'New job' },
   validateSearch: words<'from' | 'checkpoint' | 'training_file'>(),
-  // a form begins anew as another one: nothing of the one that was left goes into its request
+  // A form for another source is remounted, so that it sends no part of the previous draft.
   remountDeps: ({ search: { from, checkpoint, training_file: file } }) => [from, checkpoint, file],
 });
 export const sweeps = createRoute({

@@ -6,7 +6,7 @@ import { modelsApi } from './models.js';
 import { projectsApi } from './projects.js';
 import { workersApi } from './workers.js';
 
-/** Every request that the dashboard makes, by what it asks for. */
+/** Client of the API. Every request of the dashboard is a method of one of its parts. */
 export const api = {
   ...jobsApi,
   ...filesApi,

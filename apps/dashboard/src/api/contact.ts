@@ -1,8 +1,8 @@
 import { useEffect, useState, useSyncExternalStore } from 'react';
 import { isVisible, onVisibility } from '../browser/visibility.js';
 
-// Whether the server answers at all. A process that is frozen takes connections and says nothing, and a page
-// that asks for nothing would never know: so every page asks for one small thing again and again.
+// Detects whether the server responds. A frozen process accepts connections without responding, and
+// a page that sends no requests would not notice. Every page therefore polls a small endpoint.
 
 const PROBE_MS = 5000;
 const PROBE_WHILE_LOST_MS = 1000;
@@ -10,10 +10,10 @@ const PATIENCE_MS = 3000;
 const CHANGED = 'graft:contact';
 const BACK = 'graft:back';
 
-/** When the first question was asked that nobody answered; null while the server answers. */
+/** Time of the first request without a response. Null while the server responds. */
 let silentSince: number | null = null;
 
-/** The server answered something. */
+/** Records that the server responded. */
 export function answered(): void {
   if (silentSince === null) return;
   silentSince = null;
@@ -27,13 +27,13 @@ function unanswered(asked: number): void {
   dispatchEvent(new Event(CHANGED));
 }
 
-/** Calls back whenever the server answers again, until the returned function is called. */
+/** Registers a callback for when the server responds again. Returns a function that removes it. */
 export function onBack(back: () => void): () => void {
   addEventListener(BACK, back);
   return () => removeEventListener(BACK, back);
 }
 
-/** Resolves when the server answers, which may be now. */
+/** Resolves when the server responds, which may be immediately. */
 export const whenBack = (): Promise<void> =>
   new Promise((resolve) => {
     if (silentSince === null) return resolve();
@@ -43,7 +43,7 @@ export const whenBack = (): Promise<void> =>
     });
   });
 
-/** Asks for the smallest thing there is; a proxy's answer for a server that is down is none. */
+/** Requests a small endpoint. A gateway error from a proxy does not count as a response. */
 export async function probe(): Promise<void> {
   const asked = Date.now();
   try {
@@ -83,7 +83,10 @@ function subscribe(notify: () => void): () => void {
 export const isLost = (): boolean => silentSince !== null;
 export const useLost = (): boolean => useSyncExternalStore(subscribe, isLost);
 
-/** Keeps asking while mounted; for how many seconds it was in vain, or null while the server answers. */
+/**
+ * Polls the server while mounted. Returns the seconds since the server stopped responding; null
+ * while it responds.
+ */
 export function useContact(): number | null {
   useEffect(watch, []);
   const isLost = useLost();

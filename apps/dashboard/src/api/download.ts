@@ -12,11 +12,11 @@ async function save(response: Response, name: string): Promise<void> {
 export const download = async (id: string, name: string): Promise<void> =>
   save(await request(`/files/${id}/content`), name);
 
-/** Saves a job's time as trace viewers open it. */
+/** Saves a job's trace, in the format of trace viewers. */
 export const trace = async (job: string): Promise<void> =>
   save(await request(`/fine_tuning/jobs/${encodeURIComponent(job)}/trace`), `${job}.trace.json`);
 
-/** Saves a model or a checkpoint in one piece, as a zip under a name that file systems take. */
+/** Saves a model or a checkpoint as a zip file. Its name contains only characters that file systems allow. */
 export const archive = async (model: string): Promise<void> =>
   save(
     await request(`/models/${encodeURIComponent(model)}/archive`),

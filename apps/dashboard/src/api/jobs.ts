@@ -42,7 +42,6 @@ export const jobsApi = {
     get<JobConfusionObject>(`${job(id)}/confusion${step === null ? '' : `?step=${step}`}`),
   samples: (id: string, known?: readonly JobSampleObject[]) => all(`${job(id)}/samples`, known),
   metrics: (id: string) => get<MetricsObject>(`${job(id)}/metrics`),
-  /** The newest. */
   sweeps: () => get<Page<SweepObject>>('/sweeps?limit=100'),
   sweep: (id: string) => get<SweepObject>(sweep(id)),
   createSweep: (body: unknown) => post<SweepObject>('/sweeps', body),

@@ -1,4 +1,5 @@
-// What the server answered, kept by what was asked for: pages share it, and one that is gone back to shows it at once.
+// Cache of responses, keyed by request. Pages share it, so that a page that is opened again is
+// shown immediately.
 import {
   keepPreviousData,
   QueryClient,
@@ -20,7 +21,7 @@ import { NoAnswer } from './request.js';
 import { onBack } from './contact.js';
 import { apiKey, onSession } from './session.js';
 
-/** Whether the server is there is found out in contact.ts, for the whole page; here nothing is tried twice. */
+/** Requests are not retried here; contact.ts detects outages for the whole page. */
 const client = (): QueryClient =>
   new QueryClient({
     defaultOptions: {
@@ -34,8 +35,8 @@ const client = (): QueryClient =>
   });
 
 /**
- * Holds the answers of one session: another key may see other things, and has all below begin anew. A server that is
- * back is asked again for what is shown.
+ * Provides the response cache of one session. Another key may have other rights, so a new session
+ * remounts everything below. When the server is back, everything shown is requested again.
  */
 export function Answers({ children }: { children: ReactNode }) {
   const key = useSyncExternalStore(onSession, apiKey);
@@ -52,10 +53,11 @@ export interface Loaded<T> {
 }
 
 /**
- * What `fetcher`, which is told what there is already, answers under a key that says what was asked for. It is asked when
- * mounted, on `reload`, when a lost server is back, and again every `everyMs` while the tab is visible, but never while an
- * answer is awaited. `everyMs` may depend on the last answer (0: no more). With `keeps` the answer to the key before stays
- * until there is one. That there is none is said once for the whole page.
+ * Loads and caches what `fetcher` returns for a key. `fetcher` receives the current value. The
+ * request is sent when mounted, on `reload`, when the server is back, and every `everyMs` while the
+ * tab is visible; never while one is pending. `everyMs` may depend on the last value (0 stops
+ * polling). With `keeps`, the value of the previous key stays until the new one arrives. An outage
+ * is not an error here; the banner reports it once for the whole page.
  */
 export function useLoaded<T>(
   key: QueryKey,
@@ -71,7 +73,7 @@ export function useLoaded<T>(
       (typeof everyMs === 'number' ? everyMs : everyMs(state.data)) || false,
     ...(keeps && { placeholderData: keepPreviousData }),
   });
-  // A refusal stays said until there is another answer, not only until it is asked again.
+  // Keep an error until the next successful response, not only until the next request.
   const said = useRef<Error | null>(null);
   if (!isFetching && !(error instanceof NoAnswer)) said.current = error;
 

@@ -1,7 +1,7 @@
 import type { Catalog, JobObject, ModelObject, Page } from '@graft/contracts';
 import { get, post, remove, request } from './request.js';
 
-/** A picture as it lies on disk: a body of JSON has no room for large ones. */
+/** Sends an image as raw bytes, because JSON bodies are too small for large images. */
 async function sendFile<T>(
   path: string,
   { model, file }: { readonly model: string; readonly file: File },
@@ -48,7 +48,7 @@ export const modelsApi = {
     ).data,
   classifyFile: (model: string, file: File, signal: AbortSignal) =>
     sendFile<Readonly<Record<string, unknown>>>('/classify', { model, file }, signal),
-  /** What is said in a sound, as it is written. */
+  /** Transcribes an audio file. */
   transcribe: (model: string, file: File, signal: AbortSignal) => {
     const form = new FormData();
     form.append('model', model);

@@ -3,22 +3,28 @@ import { useQuery } from '@tanstack/react-query';
 import { createContext, useContext } from 'react';
 import { api } from './api.js';
 
-/** The key of this tab as the server knows it; null until it has said so. */
+/** The API key of this tab, as the server describes it. Null until loaded. */
 export const OwnKey = createContext<OwnKeyObject | null>(null);
 
-/** The key of this session, while somebody is signed in. */
+/** Loads the API key of this session while signed in. */
 export function useOwnKey(isIn: boolean): OwnKeyObject | null {
   const { data } = useQuery({ queryKey: ['own-key'], queryFn: api.ownKey, enabled: isIn });
   return data ?? null;
 }
 
-/** Scopes of `needed` that a key lacks. While nothing is known of the key, the server is left to refuse. */
+/**
+ * Returns the scopes of `needed` that a key does not have. Empty while the key is unknown, so that
+ * the server decides.
+ */
 export function lacking(key: ApiKeyObject | null, needed: readonly Scope[]): readonly Scope[] {
   if (key === null || key.scopes.includes('admin')) return [];
   return needed.filter((scope) => !key.scopes.includes(scope));
 }
 
-/** Whether this tab's key has a scope: what it may not do is not offered. */
+/**
+ * Returns a function that tests whether this tab's key has all given scopes. Pages hide actions
+ * that the key may not use.
+ */
 export function useMay(): (...needed: Scope[]) => boolean {
   const key = useContext(OwnKey);
   return (...needed) => lacking(key, needed).length === 0;

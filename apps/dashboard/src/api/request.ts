@@ -2,19 +2,19 @@ import type { ErrorBody, Page } from '@graft/contracts';
 import { answered, probe } from './contact.js';
 import { apiKey, keyRefused } from './session.js';
 
-/** The API's answer to a request it refused, with the field it names. */
+/** Error response of the API, with the field that it names. */
 export class ApiError extends Error {
   constructor(
     readonly status: number,
     message: string,
     readonly param: string | null,
     readonly code: string | null,
-    /** Columns of a table that was refused until somebody says which is what, and which may be what. */
+    /** Columns of a table that was rejected until its columns are assigned, with a suggested assignment. */
     readonly table: {
       readonly columns: readonly string[];
       readonly suggested: Readonly<Record<string, string>> | null;
     } | null = null,
-    /** Seconds after which it may be asked again, where that is worth while. */
+    /** Seconds until a retry makes sense; null if none does. */
     readonly retryAfter: number | null = null,
   ) {
     super(message);
@@ -22,7 +22,7 @@ export class ApiError extends Error {
   }
 }
 
-/** No answer came: the server is away, or the way to it. */
+/** No response arrived: the server or the connection is down. */
 export class NoAnswer extends Error {
   constructor(options: ErrorOptions) {
     super('Graft is not responding.', options);
@@ -30,7 +30,10 @@ export class NoAnswer extends Error {
   }
 }
 
-/** The answer, whatever it says. The browser's own words for its absence differ by browser. */
+/**
+ * Sends a request and returns the response, whatever its status. Browsers differ in their message
+ * for a failed connection, so it is replaced.
+ */
 async function ask(path: string, init: RequestInit): Promise<Response> {
   try {
     const response = await fetch(path, init);
@@ -43,7 +46,7 @@ async function ask(path: string, init: RequestInit): Promise<Response> {
   }
 }
 
-/** Why the API refused a request. */
+/** Reads the error of a failed response. */
 export async function refusal(response: Response): Promise<ApiError> {
   const text = await response.text();
   try {
@@ -62,7 +65,11 @@ export async function refusal(response: Response): Promise<ApiError> {
   }
 }
 
-/** One request to /v1, with this tab's key unless another is given; throws ApiError on any refusal, NoAnswer without an answer, and signs out on a refused key. */
+/**
+ * Sends one request to /v1 with this tab's key, unless another is given. Signs out if the key is
+ * rejected.
+ * @throws ApiError for every error status, and NoAnswer if there is no response
+ */
 export async function request(
   path: string,
   init: RequestInit = {},
@@ -92,8 +99,9 @@ export const remove = async (path: string): Promise<void> =>
   void (await request(path, { method: 'DELETE' }));
 
 /**
- * All pages of a list, one after the other.
- * @param known what was there already, where none of it changes and what is new comes before it: asked for no more
+ * Loads all pages of a list, one after the other.
+ * @param known items that are already loaded. Set it only if items never change and new ones come
+ * first: loading stops at them.
  */
 export async function all<T extends { readonly id: string }>(
   path: string,

@@ -3,9 +3,9 @@ import { useSyncExternalStore } from 'react';
 const SLOT = 'graft.api_key';
 const CHANGED = 'graft:session';
 let refused = false;
-/** A link's key that is not the one of this session. */
+/** Key from a link, if it differs from the key of this session. */
 let offered: string | null = null;
-/** Whether the key came with a link, and nobody was asked yet whether another is in use. */
+/** Whether the key came from a link, and other tabs have not been asked yet whether they use another key. */
 let isFromLink = false;
 
 const changed = (): boolean => dispatchEvent(new Event(CHANGED));
@@ -24,19 +24,20 @@ function forget(): void {
   changed();
 }
 
-/** The server does not know `key`; ignored when another key has taken its place meanwhile. */
+/** Handles a key that the server does not know. Ignored if another key has replaced it. */
 export function keyRefused(key: string | null): void {
   if (key !== apiKey()) return;
-  // Nothing is lost by the link's then.
+  // The key in use does not work, so replacing it with the link's key loses nothing.
   if (offered !== null) return acceptOffered();
   refused = key !== null;
   forget();
 }
 
 /**
- * The API key of this tab. `graft up` prints a link whose fragment carries it (`/#key=sk-…`); a
- * fragment never reaches a server or its logs. It is taken once and removed from the address. Where another key is in
- * use it is only offered: what a person does next must not land in the project of whoever made the link.
+ * Reads the API key of this tab from the address. `graft up` prints a link with the key in its
+ * fragment (`/#key=sk-…`); a fragment never reaches a server or its logs. The key is removed from
+ * the address after it is read. If another key is in use, the link's key is only offered, because
+ * the user's next action must not end up in the project of the link's creator.
  */
 export function takeKeyFromAddress(): void {
   const match = /(?:^#|&)key=([^&]+)/.exec(location.hash);
@@ -55,7 +56,7 @@ function offer(key: string): void {
   changed();
 }
 
-/** From now on the session is that of the link. */
+/** Switches the session to the key of the link. */
 export function acceptOffered(): void {
   if (offered === null) return;
   const key = offered;
@@ -75,14 +76,17 @@ function unescaped(text: string): string {
   try {
     return decodeURIComponent(text);
   } catch {
-    return text; // a stray % sign: then it was never escaped
+    return text; // A lone % sign means that the key was never escaped.
   }
 }
 
 type Word = { readonly ask: true } | { readonly key: string } | { readonly out: true };
 let tabs: BroadcastChannel | null = null;
 
-/** Lets a link opened in a new tab work: tabs of this origin hand the key on, and sign out together. */
+/**
+ * Shares the key among tabs of this origin, so that a link opened in a new tab works. Tabs also
+ * sign out together.
+ */
 export function shareBetweenTabs(): void {
   tabs = new BroadcastChannel('graft.session');
   tabs.addEventListener('message', ({ data }: MessageEvent<Word>) => {
@@ -94,7 +98,7 @@ export function shareBetweenTabs(): void {
   if (apiKey() === null || isFromLink) tabs.postMessage({ ask: true } satisfies Word);
 }
 
-/** The key of another tab. */
+/** Handles a key received from another tab. */
 function heard(theirs: string): void {
   const own = apiKey();
   if (own === null) return signIn(theirs);
@@ -110,7 +114,7 @@ export function signOut(): void {
   forget();
 }
 
-/** Calls back when the session changes, until the returned function is called. */
+/** Registers a callback for changes of the session. Returns a function that removes it. */
 export function onSession(notify: () => void): () => void {
   addEventListener(CHANGED, notify);
   return () => removeEventListener(CHANGED, notify);

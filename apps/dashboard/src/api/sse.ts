@@ -2,7 +2,7 @@ import { eventParser, type ServerEvent } from '@graft/contracts/sse';
 import { ApiError, request } from './request.js';
 import { onVisibility, whenVisible } from '../browser/visibility.js';
 
-/** Reads one response to its end, event by event; `heard` is called for every piece, heartbeats too. */
+/** Reads a response to its end, event by event. `heard` is called for every chunk, including heartbeats. */
 export async function readEvents(
   response: Response,
   onEvent: (event: ServerEvent) => void,
@@ -22,20 +22,23 @@ export async function readEvents(
 export interface FollowOptions {
   readonly event: (event: ServerEvent) => void;
   readonly connected: (yes: boolean) => void;
-  /** Number of the last event already known: the server sends what came after it. */
+  /** Number of the last known event. The server sends the events after it. */
   readonly after?: number | undefined;
-  /** Pause before coming back after a cut. */
+  /** Milliseconds to wait before reconnecting. */
   readonly retryMs?: number;
-  /** The server says something every 5 s; silence this long means that the connection is dead. */
+  /**
+   * Milliseconds of silence after which the connection counts as dead. The server sends something
+   * every 5 s.
+   */
   readonly silenceMs?: number;
 }
 
 /**
- * Follows a stream until `signal` aborts, reconnecting with the last id so that nothing is missed.
- * Rejects with the ApiError if the server refuses for good (no such job, no right to see it).
- * A hidden tab lets its connection go and takes it up again when it is shown: over HTTP/1.1 a browser
- * keeps six for all tabs together, and a seventh tab would not even load.
- * EventSource cannot send an Authorization header, hence fetch.
+ * Follows a stream until `signal` aborts, and reconnects with the last event id so that no event is
+ * missed. Rejects with the ApiError if the server rejects the request permanently (job not found,
+ * no permission). A hidden tab closes its connection and reopens it when shown: over HTTP/1.1 a
+ * browser allows six connections per host for all tabs together, so a seventh tab would not even
+ * load. Uses fetch because EventSource cannot send an Authorization header.
  */
 export async function follow(path: string, on: FollowOptions, signal: AbortSignal): Promise<void> {
   const { retryMs = 2000, silenceMs = 15_000 } = on;
@@ -71,7 +74,7 @@ export async function follow(path: string, on: FollowOptions, signal: AbortSigna
         heard,
       );
     } catch (error) {
-      // A cut connection is the ordinary case here: say so and try again.
+      // Lost connections are expected here: report it and retry.
       if (
         !signal.aborted &&
         error instanceof ApiError &&

@@ -16,7 +16,7 @@ export const workersApi = {
     post<WorkerObject>(`/workers/${encodeURIComponent(id)}/${order}`),
   removeWorker: (id: string) => remove(`/workers/${encodeURIComponent(id)}`),
   pools: () => get<Page<PoolObject>>('/pools'),
-  /** The pool of a name, which need not be there. */
+  /** Finds a pool by name. The list is empty if it does not exist. */
   poolNamed: (name: string) => get<Page<PoolObject>>(`/pools?name=${encodeURIComponent(name)}`),
   pool: (name: string) => get<PoolObject>(pool(name)),
   cordonPool: (name: string, cordoned: boolean) =>

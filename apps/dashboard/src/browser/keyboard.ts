@@ -5,7 +5,7 @@ const CHANGED = 'graft:shortcuts';
 
 const areOn = (): boolean => localStorage.getItem(SLOT) !== 'off';
 
-/** Turns single-key shortcuts on or off, in this browser. */
+/** Turns single-key shortcuts on or off in this browser. */
 export function setShortcuts(on: boolean): void {
   localStorage.setItem(SLOT, on ? 'on' : 'off');
   dispatchEvent(new Event(CHANGED));
@@ -18,7 +18,7 @@ function subscribe(notify: () => void): () => void {
 
 export const useShortcuts = (): boolean => useSyncExternalStore(subscribe, areOn);
 
-/** Whether the key means something to what has the focus: text in a field, Enter on a link or button. */
+/** Whether the focused element handles the key itself: text in a field, Enter on a link or button. */
 function takesKey(target: EventTarget | null, key: string): boolean {
   if (!(target instanceof HTMLElement)) return false;
   if (target.isContentEditable) return true;
@@ -30,7 +30,10 @@ function takesKey(target: EventTarget | null, key: string): boolean {
   );
 }
 
-/** Single-key shortcuts of a page; silent while the user types in a field, a dialog is open or they are off. */
+/**
+ * Registers single-key shortcuts of a page. They are inactive while the user types in a field,
+ * while a dialog is open, or when turned off.
+ */
 export function useKeys(keys: Readonly<Record<string, () => void>>): void {
   useEffect(() => {
     const pressed = (event: KeyboardEvent) => {

@@ -1,13 +1,13 @@
 export const isVisible = (): boolean => document.visibilityState !== 'hidden';
 
-/** Calls back when this tab is shown or hidden, until the returned function is called. */
+/** Registers a callback for when this tab is shown or hidden. Returns a function that removes it. */
 export function onVisibility(changed: (visible: boolean) => void): () => void {
   const listener = () => changed(isVisible());
   document.addEventListener('visibilitychange', listener);
   return () => document.removeEventListener('visibilitychange', listener);
 }
 
-/** Resolves when this tab is visible, which may be now, or when `signal` aborts. */
+/** Resolves when this tab is visible, which may be immediately, or when `signal` aborts. */
 export function whenVisible(signal: AbortSignal): Promise<void> {
   if (isVisible() || signal.aborted) return Promise.resolve();
   return new Promise((resolve) => {

@@ -7,14 +7,14 @@ import { smoothed } from './smoothed.js';
 export interface ChartSeries {
   readonly label: string;
   readonly values: readonly (number | null)[];
-  /** Name of a CSS variable that holds a six-digit colour, so that it follows the colour scheme. */
+  /** Name of a CSS variable with a six-digit color, so that the series follows the color scheme. */
   readonly color: string;
-  /** Draws the raw values faintly and their moving average boldly on top; "only": without the raw ones. */
+  /** Draws the raw values faintly with their moving average on top. "only" omits the raw values. */
   readonly smooth?: boolean | 'only';
   readonly dots?: boolean;
 }
 
-/** One point that stands out, by shape and words. */
+/** A highlighted point with a label. */
 export interface Ring {
   readonly step: number;
   readonly value: number;
@@ -26,19 +26,19 @@ export interface ChartProps {
   readonly title: string;
   readonly steps: readonly number[];
   readonly series: readonly ChartSeries[];
-  /** What each step back weighs in the moving average. */
+  /** Weight of each previous step in the moving average. */
   readonly weight: number;
   readonly marks?: readonly { readonly step: number; readonly kind: string }[];
   readonly ring?: Ring | null;
   readonly log?: boolean;
-  /** What lies under the curves; steps where it is left out. */
+  /** Unit of the x axis. The default is steps. */
   readonly over?: string;
-  /** What the chart shows, where that is not one curve. */
+  /** Accessible description of the chart. The default describes the first series. */
   readonly words?: string;
 }
 
 const HEIGHT = 230;
-/** Distances between ticks of the step axis: whole steps only. */
+/** Distances between ticks of the step axis, which has whole steps only. */
 const WHOLE = [1, 2, 5]
   .flatMap((n) => Array.from({ length: 8 }, (_, power) => n * 10 ** power))
   .sort((a, b) => a - b);
@@ -66,7 +66,10 @@ function lines(series: readonly ChartSeries[]): uPlot.Series[] {
   });
 }
 
-/** A logarithmic axis has grid lines without a number, which come as null whatever the types say. */
+/**
+ * Formats axis labels. Ticks of a logarithmic axis can be null (a grid line without a label),
+ * despite the types.
+ */
 const labels = (_: uPlot, ticks: (number | null)[]): string[] =>
   ticks.map((value) => (value === null ? '' : tick(value)));
 
@@ -99,7 +102,7 @@ function plotOptions(shown: () => ChartProps, width: number): uPlot.Options {
   };
 }
 
-/** Without a cross-hair the legend shows the newest value of each series. */
+/** Shows the newest value of each series in the legend while there is no cursor. */
 function showLast(plot: uPlot): void {
   if (plot.cursor.idx != null || plot.data[0].length === 0) return;
   const idxs = plot.data.map((column) => Array.from(column).findLastIndex((v) => v != null));
@@ -128,7 +131,7 @@ function drawMarks(
   ctx.restore();
 }
 
-/** Rings the point and writes under it, where a lowest point has room, on the wider side. */
+/** Draws a ring around a point, with its label below, on the side that has more space. */
 export function drawRing(plot: uPlot, ring: Ring | null): void {
   if (!ring) return;
   const { ctx, bbox } = plot;
@@ -148,7 +151,7 @@ export function drawRing(plot: uPlot, ring: Ring | null): void {
   ctx.stroke();
   ctx.font = `600 ${12 * unit}px system-ui, sans-serif`;
   ctx.textAlign = left ? 'right' : 'left';
-  ctx.strokeStyle = color('--card'); // a margin, so that no line runs through the words
+  ctx.strokeStyle = color('--card'); // Margin, so that no line crosses the label.
   ctx.lineWidth = 4 * unit;
   ctx.strokeText(...place);
   ctx.fillStyle = color('--ink');
@@ -156,7 +159,7 @@ export function drawRing(plot: uPlot, ring: Ring | null): void {
   ctx.restore();
 }
 
-/** A logarithm has no place for zero and below. */
+/** Replaces values that a logarithmic axis cannot show (zero and below) by gaps. */
 const drawable = (values: readonly (number | null)[], log = false): (number | null)[] =>
   values.map((value) => (log && value !== null && value <= 0 ? null : value));
 
@@ -169,7 +172,7 @@ const plotData = ({ steps, series, weight, log }: ChartProps): uPlot.AlignedData
   }),
 ];
 
-/** The chart in words: "Loss over 40 steps, last 0.001262, lowest 2.230 at step 10". */
+/** Returns the accessible description: "Loss over 40 steps, last 0.001262, lowest 2.230 at step 10". */
 function described({ title, series: [first], ring, words }: ChartProps): string {
   if (words !== undefined) return words;
   const values = first?.values.filter((v) => v !== null) ?? [];
@@ -177,7 +180,7 @@ function described({ title, series: [first], ring, words }: ChartProps): string 
   return `${title} over ${values.length} steps, last ${short(values.at(-1))}${lowest}`;
 }
 
-/** New points must not undo a zoom: a double click does. */
+/** Updates the data without resetting a zoom. A double click resets it. */
 function update(plot: uPlot, data: uPlot.AlignedData): void {
   const { min, max } = plot.scales['x'] ?? {};
   const [steps] = plot.data;
@@ -193,10 +196,10 @@ function onScheme(changed: () => void): () => void {
   return () => dark.removeEventListener('change', changed);
 }
 
-/** Changes with the colour scheme. */
+/** Subscribes to the color scheme. True if it is dark. */
 export const useScheme = (): boolean => useSyncExternalStore(onScheme, () => dark.matches);
 
-/** A live chart over steps; all charts of a page share their cross-hair. */
+/** A live chart over steps. All charts of a page share their cursor. */
 export function Chart(props: ChartProps) {
   const box = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);

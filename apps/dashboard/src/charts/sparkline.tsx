@@ -1,4 +1,4 @@
-/** A curve small enough for a table cell: the loss over the whole run unless it is said what else. */
+/** A curve small enough for a table cell. Its default description is the loss over the whole run. */
 export function Sparkline({
   values,
   width = 96,
@@ -10,7 +10,7 @@ export function Sparkline({
   width?: number;
   height?: number;
   label?: string;
-  /** What its lower edge stands for; left out, the lowest value. */
+  /** Value at the lower edge. The default is the lowest value. */
   floor?: number;
 }) {
   const finite = values.filter(Number.isFinite);

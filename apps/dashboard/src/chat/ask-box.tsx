@@ -5,7 +5,7 @@ import { Failure } from '../ui/failure.js';
 import { Row, Table } from '../ui/table.js';
 import { modelTitle } from '../format.js';
 
-/** What each of some models says of the same inputs. */
+/** Answers of several models to the same inputs. */
 interface Asked<T> {
   readonly inputs: readonly string[];
   readonly answers: readonly (readonly T[] | Error)[];
@@ -13,7 +13,7 @@ interface Asked<T> {
 
 interface BoxProps<T> {
   readonly models: readonly string[];
-  /** Of the button. */
+  /** Label of the button. */
   readonly verb: string;
   readonly hint: string;
   readonly example: string;
@@ -22,7 +22,7 @@ interface BoxProps<T> {
   readonly cells: (answer: T, all: readonly T[]) => readonly ReactNode[];
 }
 
-/** Inputs a line each, and a table of what each model says of them. */
+/** A text area with one input per line, and a table of each model's answers. */
 function AskBox<T>({ models, verb, hint, example, ask, columns, cells }: BoxProps<T>) {
   const [text, setText] = useState('');
   const [asked, setAsked] = useState<Asked<T> | null>(null);
@@ -91,7 +91,10 @@ function AskBox<T>({ models, verb, hint, example, ask, columns, cells }: BoxProp
   );
 }
 
-/** Vectors say little to a person: how near each text is to the first. */
+/**
+ * Compares texts by their embeddings. It shows similarities to the first text, because raw vectors
+ * are hard to read.
+ */
 export function EmbedBox({ models }: { models: readonly string[] }) {
   return (
     <AskBox<readonly number[]>
@@ -122,7 +125,7 @@ export function ClassifyBox({ models }: { models: readonly string[] }) {
 
 export type Label = Readonly<Record<string, unknown>>;
 
-/** Of vectors of length 1. */
+/** Returns the cosine similarity of two vectors of length 1. */
 export const cosine = (a: readonly number[], b: readonly number[]): number =>
   a.reduce((sum, value, i) => sum + value * (b[i] ?? 0), 0);
 
@@ -142,7 +145,10 @@ export function inputOf(line: string): unknown {
   }
 }
 
-/** A label with its probability, several, a measure, tagged words, or part of a text; what else tasks say as it is. */
+/**
+ * Formats an answer for table cells: a label with its probability, several labels, a score, tagged
+ * words, or a span of the text. Other answers are shown as JSON.
+ */
 export function labelCells({ index: _index, ...answer }: Label): readonly ReactNode[] {
   const { label, labels, value, probs, answer: found, score } = answer;
   if (typeof value === 'number') return [value.toFixed(4), ''];

@@ -1,10 +1,10 @@
-// A chat as code to copy: the same request by curl, and by OpenAI's SDKs.
+// Generates code that repeats a chat request: curl and the OpenAI SDKs.
 export interface ChatCode {
   readonly title: string;
   readonly code: string;
 }
 
-/** For a shell: nothing in it is expanded. */
+/** Quotes a text for a shell, without expansion. */
 const shell = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`;
 
 /** @param url of the API, without /v1 */
@@ -38,7 +38,7 @@ export function chatCode(body: Readonly<Record<string, unknown>>, url: string): 
   ];
 }
 
-/** JSON as Python writes it. */
+/** Formats JSON as a Python literal. */
 function inPython(value: unknown, indent: string): string {
   const inner = `${indent}    `;
   if (value === null) return 'None';

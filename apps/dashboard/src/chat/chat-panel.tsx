@@ -9,7 +9,7 @@ interface Props {
   readonly settings: ChatSettings;
   readonly change: (settings: ChatSettings) => void;
   readonly wrong: Refusal | null;
-  /** What would be sent, for the code; null while it cannot be. */
+  /** Request body for the generated code. Null while the settings are invalid. */
   readonly body: Readonly<Record<string, unknown>> | null;
 }
 
@@ -20,7 +20,7 @@ const SAMPLING = [
   ['seed', 'Seed', 'The same seed gives the same answer'],
 ] as const;
 
-/** What the next message is sent with. */
+/** Settings that the next message is sent with. */
 export function ChatPanel({ settings, change, wrong, body }: Props) {
   const set = (name: keyof ChatSettings) => (value: string) =>
     change({ ...settings, [name]: value });

@@ -1,4 +1,4 @@
-// What a chat is asked with, as people type it, and as the API takes it.
+// Settings of a chat, as typed and as the API expects them.
 import type { Refusal } from '../forms/field-problem.js';
 
 export interface ChatSettings {
@@ -6,12 +6,12 @@ export interface ChatSettings {
   readonly temperature: string;
   readonly top_p: string;
   readonly max_tokens: string;
-  /** A line each. */
+  /** Stop sequences, one per line. */
   readonly stop: string;
   readonly seed: string;
-  /** JSON Schema that answers are held to; empty: none. */
+  /** JSON schema for structured output. Empty if there is none. */
   readonly schema: string;
-  /** Answers are drawn as Markdown. */
+  /** Whether answers are rendered as Markdown. */
   readonly markdown: boolean;
 }
 
@@ -38,7 +38,7 @@ const NUMBERS: readonly (readonly [keyof ChatSettings, number, number, boolean])
   ['seed', 0, Number.MAX_SAFE_INTEGER, true],
 ];
 
-/** The first field that cannot be sent, and why. */
+/** Returns the first invalid field with its error. */
 export function settingsProblem(settings: ChatSettings): Refusal | null {
   for (const [name, min, max, isWhole] of NUMBERS) {
     const text = String(settings[name]).trim();
@@ -66,7 +66,7 @@ function schemaOf({ schema }: ChatSettings): object | null {
   }
 }
 
-/** The request's body, without what has its default. */
+/** Builds the request body. Fields with default values are omitted. */
 export function chatBody(
   model: string,
   turns: readonly Message[],

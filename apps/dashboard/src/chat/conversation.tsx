@@ -15,20 +15,20 @@ import { ChatPanel } from './chat-panel.js';
 import { chatBody, settingsProblem, type ChatSettings } from './chat-settings.js';
 import './workbench.css';
 
-/** Loaded with the first answer: nobody else needs it. */
+/** Loaded with the first answer, because no other page needs it. */
 const Markdown = lazy(async () => ({ default: (await import('./markdown.js')).Markdown }));
 
 interface Turn {
   readonly role: 'user' | 'assistant';
   readonly content: string;
-  /** Why there is no (whole) answer. */
+  /** Error, if the answer is missing or incomplete. */
   readonly problem?: string;
-  /** Whether asking again in a while may bring one. */
+  /** Whether a retry may succeed. */
   readonly again?: boolean;
   readonly figures?: Figures;
 }
 
-/** How fast an answer came. */
+/** Speed of an answer. */
 interface Figures {
   readonly firstSeconds: number;
   readonly tokens: number;
@@ -45,11 +45,11 @@ interface Chunk {
   readonly error?: { readonly message: string; readonly code?: string | null };
 }
 
-/** Refusals that pass by themselves, unless the API says that they last longer than somebody waits. */
+/** Codes of temporary errors, unless the API asks for a long wait. */
 const PASSING = ['queue_full', 'insufficient_quota', 'no_worker', 'rate_limit_exceeded'];
 const PATIENCE_SECONDS = 120;
 
-/** Why there is no answer, in a person's words, and whether to offer another try. */
+/** Returns the error message for the user, and whether to offer a retry. */
 function problemOf(error: Error): Pick<Turn, 'problem' | 'again'> {
   if (!(error instanceof ApiError)) return { problem: error.message, again: true };
   const again = PASSING.includes(error.code ?? '') && (error.retryAfter ?? 0) <= PATIENCE_SECONDS;
@@ -60,7 +60,7 @@ function problemOf(error: Error): Pick<Turn, 'problem' | 'again'> {
   return { problem, again };
 }
 
-/** Streams one answer; `onText` gets the text so far. */
+/** Streams one answer. `onText` receives the text so far. */
 async function answer(
   body: object,
   onText: (text: string) => void,
@@ -95,20 +95,20 @@ async function answer(
   return {
     firstSeconds: (first - began) / 1000,
     tokens,
-    // of those behind the first
+    // The first token is not part of the rate.
     tokensPerSecond: tokens > 1 && seconds > 0 ? (tokens - 1) / seconds : null,
     isCut,
   };
 }
 
-/** What was said to some models and what they answered, side by side. */
+/** Conversation with several models side by side. */
 function useConversation(models: readonly string[], settings: ChatSettings) {
   const [turns, setTurns] = useState<readonly Turn[][]>(models.map(() => []));
   const [busy, setBusy] = useState(false);
   const stop = useRef<AbortController | null>(null);
   useEffect(() => () => stop.current?.abort(), []);
 
-  /** Answers of some sides to what was said on them so far. */
+  /** Requests answers for the given sides, each with its own history. */
   const answers = async (sides: readonly number[], asked: readonly (readonly Turn[])[]) => {
     setBusy(true);
     stop.current = new AbortController();
@@ -161,7 +161,7 @@ interface ConversationProps {
   readonly setSettings: (settings: ChatSettings) => void;
 }
 
-/** The same words go to all of the models, side by side. */
+/** A chat that sends the same messages to all models, side by side. */
 export function Conversation({ models, settings, setSettings }: ConversationProps) {
   const { turns, busy, send, again, stop, clear } = useConversation(models, settings);
   const [text, setText] = useState('');
@@ -181,7 +181,7 @@ export function Conversation({ models, settings, setSettings }: ConversationProp
             <section key={name} className="card" aria-label={name}>
               <h2 className="break">{modelTitle(name)}</h2>
               {modelTitle(name) !== name && <p className="faint break">{name}</p>}
-              {/* Read aloud when it is whole, not word by word. */}
+              {/* Announced when complete, not word by word. */}
               <div role="log" aria-label={`Answers from ${modelTitle(name)}`} aria-busy={busy}>
                 <Answers
                   turns={turns[i] ?? []}

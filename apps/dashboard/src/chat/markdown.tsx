@@ -2,7 +2,7 @@ import type { ReactNode } from 'react';
 import Marked from 'react-markdown';
 import tables from 'remark-gfm';
 
-/** A model's text as Markdown. HTML in it stays text, and pictures are not fetched: whoever wrote it is not trusted. */
+/** Renders a model's text as Markdown. The text is not trusted: HTML stays text and images are not loaded. */
 export function Markdown({ text }: { text: string }) {
   return (
     <div className="markdown">
@@ -16,7 +16,7 @@ export function Markdown({ text }: { text: string }) {
               {children}
             </a>
           ),
-          // Headings of an answer are none of the page.
+          // Headings of an answer are not headings of the page.
           h1: Heading,
           h2: Heading,
           h3: Heading,

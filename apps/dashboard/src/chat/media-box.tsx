@@ -7,7 +7,7 @@ import { Media } from '../media/media.js';
 
 const MOST_LABELS = 5;
 
-/** Says what a model makes of a picture or sound, more than once where it comes in parts. */
+/** Sends an image or audio file to a model. `tell` is called once, or repeatedly for streamed answers. */
 export type Ask<T> = (
   model: string,
   file: File,
@@ -15,25 +15,25 @@ export type Ask<T> = (
   signal: AbortSignal,
 ) => Promise<void>;
 
-/** Of a model; null until it has said something. */
+/** Answer of a model. Null until the first part arrives. */
 type Said<T> = T | Error | null;
 
 interface Given<T> {
   readonly key: number;
   readonly name: string;
   readonly url: string;
-  /** Of each model, in their order. */
+  /** One entry per model, in the same order. */
   readonly answers: readonly Said<T>[];
 }
 
-/** What a box takes, and how it speaks of it. */
+/** Kind of input that a box accepts, with its texts. */
 export interface Taken {
   readonly medium: MediaUrl['medium'];
-  /** What browsers let choose. */
+  /** The file input's `accept` attribute. */
   readonly accept: string;
-  /** "Choose pictures…" */
+  /** Plural noun, as in "Choose images…". */
   readonly several: string;
-  /** "This is no picture." */
+  /** Noun with its article, as in "This file is not an image." */
   readonly one: string;
   readonly hint: string;
   readonly waiting: string;
@@ -43,13 +43,13 @@ interface BoxProps<T> {
   readonly taken: Taken;
   readonly models: readonly string[];
   readonly ask: Ask<T>;
-  /** @param first of what was given first, by the same model */
+  /** @param first answer of the same model to the first input */
   readonly show: (answer: T, first: T) => ReactNode;
-  /** Another way to give one. */
+  /** Renders another way to provide a file, next to the button. */
   readonly beside?: (take: (file: File) => void, fail: (error: Error) => void) => ReactNode;
 }
 
-/** Asks all models of a file, and keeps what they say. */
+/** Sends files to all models and stores their answers. */
 function useGiven<T>(models: readonly string[], ask: Ask<T>) {
   const [given, setGiven] = useState<readonly Given<T>[]>([]);
   const next = useRef(0);
@@ -80,7 +80,7 @@ function useGiven<T>(models: readonly string[], ask: Ask<T>) {
   return { given, give };
 }
 
-/** Pictures or sounds dropped, chosen or made, and what each model says of them. */
+/** Accepts images or audio that are dropped, chosen or recorded, and shows each model's answers. */
 export function MediaBox<T>({ taken, models, ask, show, beside }: BoxProps<T>) {
   const { given, give } = useGiven(models, ask);
   const [failure, setFailure] = useState<Error | null>(null);
@@ -103,7 +103,7 @@ export function MediaBox<T>({ taken, models, ask, show, beside }: BoxProps<T>) {
           multiple
           onChange={(event) => {
             take(event.target.files ?? []);
-            event.target.value = ''; // the same one may be asked for again
+            event.target.value = ''; // Allows the same file to be chosen again.
           }}
         />
         <label htmlFor="media" className="button main">
@@ -177,7 +177,7 @@ function Answer<T>({ answer, first, waiting, show }: AnswerProps<T>) {
   return show(answer, first === null || first instanceof Error ? answer : first);
 }
 
-/** What a model says of one picture or sound. */
+/** Labels that a model assigns to one image or audio file. */
 export function Labels({ answer }: { answer: Label }) {
   const { label, labels, probabilities } = answer;
   const said = typeof label === 'string' ? label : Array.isArray(labels) ? labels.join(', ') : null;
@@ -198,7 +198,7 @@ export function Labels({ answer }: { answer: Label }) {
   );
 }
 
-/** Labels by their probability, most first. */
+/** Returns labels sorted by probability, highest first. */
 function likeliest(probabilities: unknown): readonly (readonly [string, number])[] {
   const all = Object.entries((probabilities ?? {}) as Readonly<Record<string, number>>);
   return all.sort(([, a], [, b]) => b - a).slice(0, MOST_LABELS);

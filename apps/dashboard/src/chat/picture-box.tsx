@@ -13,7 +13,7 @@ const PICTURES: Taken = {
   waiting: 'Processing…',
 };
 
-/** Of pictures their labels. */
+/** Classifies images. */
 export const LabelledPictures = ({ models }: { models: readonly string[] }) => (
   <MediaBox<Label>
     taken={PICTURES}
@@ -26,7 +26,10 @@ export const LabelledPictures = ({ models }: { models: readonly string[] }) => (
   />
 );
 
-/** Vectors say little to a person: how near each picture is to the first. */
+/**
+ * Compares images by their embeddings. It shows similarities to the first image, because raw
+ * vectors are hard to read.
+ */
 export const ComparedPictures = ({ models }: { models: readonly string[] }) => (
   <MediaBox<Vector>
     taken={PICTURES}

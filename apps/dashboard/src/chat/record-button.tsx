@@ -6,7 +6,7 @@ interface Props {
   readonly onError: (error: Error) => void;
 }
 
-/** Records from the microphone until it is pressed again, or longer sounds would not be taken. */
+/** Records from the microphone until it is pressed again or the maximum length is reached. */
 export function RecordButton({ onSound, onError }: Props) {
   const [recording, setRecording] = useState<Recording | null>(null);
   const [seconds, setSeconds] = useState(0);
@@ -23,7 +23,7 @@ export function RecordButton({ onSound, onError }: Props) {
     const timer = setInterval(() => setSeconds(recording.seconds), 250);
     return () => clearInterval(timer);
   }, [recording]);
-  // who leaves the page leaves the microphone, too
+  // Leaving the page releases the microphone.
   const open = useRef<Recording | null>(null);
   open.current = recording;
   useEffect(() => () => open.current?.close(), []);

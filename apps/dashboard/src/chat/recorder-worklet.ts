@@ -1,4 +1,4 @@
-// Runs on the browser's audio thread: hands on what the microphone hears.
+// Runs on the browser's audio thread and forwards samples of the microphone.
 import type { RecordedPiece } from './recording.js';
 
 declare class AudioWorkletProcessor {
@@ -6,7 +6,7 @@ declare class AudioWorkletProcessor {
 }
 declare function registerProcessor(name: string, of: new () => AudioWorkletProcessor): void;
 
-/** Samples that are handed on at once. */
+/** Samples per message. */
 const PIECE = 2048;
 
 registerProcessor(
@@ -17,7 +17,7 @@ registerProcessor(
 
     constructor() {
       super();
-      // whatever is said to it asks for what it has
+      // Any message requests the remaining samples.
       this.port.onmessage = () => this.hand(true);
     }
 

@@ -1,17 +1,23 @@
-// The microphone as a WAV file: browsers' own recorders write what the API does not read.
+// Records the microphone as a WAV file, because the API does not read the formats of MediaRecorder.
 import worklet from './recorder-worklet.ts?worker&url';
 
-/** What bases of sounds are made for. */
+/** Sample rate that audio models expect, in Hz. */
 const RATE = 16_000;
 const HEADER_BYTES = 44;
-/** A thread for sounds that does not answer is gone: what it had is lost, and the rest is not. */
+/**
+ * Milliseconds after which an audio thread that does not respond counts as gone. Its remaining
+ * samples are lost, the others are kept.
+ */
 const ANSWER_MS = 1000;
-/** Sounds of ten minutes are taken; the last piece of a recording is a little longer. */
+/**
+ * Maximum length of a recording. The API accepts ten minutes, and the last chunk can exceed the
+ * limit slightly.
+ */
 export const MOST_SECONDS = 599;
 
 export interface RecordedPiece {
   readonly samples: Float32Array;
-  /** Of what was heard until it was asked for. */
+  /** Whether it contains the remaining samples, sent on request. */
   readonly isLast: boolean;
 }
 
@@ -36,9 +42,9 @@ export class Recording {
     if (isLast) this.ended();
   }
 
-  /** @throws DOMException where there is no microphone, or it may not be used */
+  /** @throws DOMException if there is no microphone or access is denied */
   static async start(): Promise<Recording> {
-    // only pages of https and of this machine have any
+    // Browsers provide it only on https pages and on localhost.
     const devices = navigator.mediaDevices as MediaDevices | undefined;
     if (!devices) throw new Error('browsers allow it on https pages only');
     const stream = await devices.getUserMedia({ audio: { channelCount: 1 } });
@@ -60,13 +66,13 @@ export class Recording {
     return this.samples / this.context.sampleRate;
   }
 
-  /** All that was heard until now, and lets go of the microphone. */
+  /** Returns the recording and releases the microphone. */
   async end(name: string): Promise<File> {
     const last = new Promise<void>((resolve) => {
       this.ended = resolve;
       setTimeout(resolve, ANSWER_MS);
     });
-    // what is not a whole piece comes when it is asked for
+    // Samples of an incomplete chunk are sent only on request.
     this.node.port.postMessage('end');
     await last;
     this.close();
@@ -77,14 +83,14 @@ export class Recording {
     return new File([wavOf(this.pieces, this.context.sampleRate)], name, { type: 'audio/wav' });
   }
 
-  /** Lets go of the microphone. */
+  /** Releases the microphone. */
   close(): void {
     for (const track of this.stream.getTracks()) track.stop();
     if (this.context.state !== 'closed') void this.context.close();
   }
 }
 
-/** One channel of 16 bits. */
+/** Encodes samples as a WAV file with one channel of 16 bits. */
 export function wavOf(pieces: readonly Float32Array[], rate: number): ArrayBuffer {
   const length = pieces.reduce((sum, piece) => sum + piece.length, 0);
   const view = new DataView(new ArrayBuffer(HEADER_BYTES + 2 * length));

@@ -19,7 +19,7 @@ const record = (take: (file: File) => void, fail: (error: Error) => void) => (
   <RecordButton onSound={take} onError={fail} />
 );
 
-/** Labels of sounds. */
+/** Classifies audio files. */
 export function SoundLabelBox({ models }: { models: readonly string[] }) {
   return (
     <MediaBox<Label>
@@ -40,7 +40,7 @@ interface Transcript {
   readonly isWhole: boolean;
 }
 
-/** What is said in sounds, as it is written. */
+/** Transcribes audio files and shows the text as it arrives. */
 export function TranscriptBox({ models }: { models: readonly string[] }) {
   return (
     <MediaBox<Transcript>

@@ -2,7 +2,7 @@ import { api } from '../api/api.js';
 import { useLoaded } from '../api/loaded.js';
 import { Link } from '../ui/link.js';
 
-/** The way back from a page of an eval to the eval; by its id until its name is known. */
+/** Breadcrumb from a page of an eval to the eval. Shows its id until its name is loaded. */
 export function EvalCrumb({ id }: { readonly id: string }) {
   const { value } = useLoaded(['eval', id], () => api.eval(id));
   return (

@@ -8,7 +8,7 @@ import type {
 import { answerOf, isUngraded, itemError } from '@graft/contracts/evals';
 import { count } from '../format.js';
 
-// Shape and word as well as colour: never colour alone.
+// Shape and word in addition to color, for users who cannot distinguish colors.
 const LOOKS: Record<EvalRunStatus, { sign: string; word: string; tone: string }> = {
   queued: { sign: '◷', word: 'queued', tone: 'wait' },
   in_progress: { sign: '▶', word: 'running', tone: 'live' },
@@ -43,19 +43,19 @@ export function VerdictPill({ status }: { status: EvalOutputItemObject['status']
 export const isOpen = ({ status }: Pick<EvalRunObject, 'status'>): boolean =>
   status === 'queued' || status === 'in_progress';
 
-/** What a run is called: its name, else its model. */
+/** Returns the display name of a run: its name, its model or its id. */
 export const runName = ({ name, model, id }: EvalRunObject): string => name || model || id;
 
 export const modelWords = ({ model }: Pick<EvalRunObject, 'model'>): string =>
   model || 'answers of a file';
 
-/** `85 %` of what is graded; a dash where nothing is. */
+/** Returns the pass rate of graded items, such as `85 %`. A dash if none is graded. */
 export function passShare({ result_counts: counts }: Pick<EvalRunObject, 'result_counts'>): string {
   const graded = counts.passed + counts.failed + counts.errored;
   return graded === 0 ? '–' : `${Math.round((100 * counts.passed) / graded)} %`;
 }
 
-/** `17 of 20`, and how many are still to be graded. */
+/** Returns `17 of 20`, with the number of items that remain to be graded. */
 export function passedWords({
   result_counts: counts,
 }: Pick<EvalRunObject, 'result_counts'>): string {
@@ -64,7 +64,7 @@ export function passedWords({
   return `${count(counts.passed)} of ${count(graded)}${left > 0 ? `, ${count(left)} to go` : ''}`;
 }
 
-/** How a criterion grades, in a few words. */
+/** Describes how a criterion grades, in a few words. */
 export function criterionWords(criterion: EvalObject['testing_criteria'][number]): string {
   const text = (field: string): string => String(criterion[field] ?? '');
   switch (criterion.type) {
@@ -88,7 +88,7 @@ const OPERATIONS: Readonly<Record<string, string>> = {
   ilike: 'contains, ignoring case,',
 };
 
-/** The fields of an item, each with its name. */
+/** The fields of an item with their names. */
 export function ItemFields({ item }: { item: Readonly<Record<string, unknown>> }) {
   return (
     <dl className="item-fields">
@@ -102,7 +102,7 @@ export function ItemFields({ item }: { item: Readonly<Record<string, unknown>> }
   );
 }
 
-/** What was answered, and how each grader judged it. */
+/** An answer with the result of each grader. */
 export function Answer({ of }: { of: EvalOutputItemObject }) {
   const error = itemError(of);
   const answer = answerOf(of);

@@ -9,7 +9,10 @@ import {
 } from './record-formats.js';
 import { dropUpload, pickColumns, type Upload } from './uploads.js';
 
-/** Asks which column of a table is what. It has arrived already, and is read when that is known. */
+/**
+ * Form that assigns the columns of an uploaded table. The file is already stored and is parsed once
+ * they are assigned.
+ */
 export function ColumnPick({ table }: { table: Upload }) {
   const { name: filename, columns, suggested } = table;
   const id = useId();
@@ -23,7 +26,7 @@ export function ColumnPick({ table }: { table: Upload }) {
   const read = Object.entries(picked).filter(([, column]) => column !== '');
   const twice = new Set(read.map(([, column]) => column)).size < read.length;
   return (
-    // No form of its own: it may stand inside one.
+    // Not a form element, because it can be nested in one.
     <section className="card" aria-label={`Columns of ${filename}`}>
       <h2 className="break">Choose the columns of {filename}</h2>
       <div className="field">

@@ -14,7 +14,10 @@ const SOURCES: Readonly<Record<string, string>> = {
   audiofolder: 'AudioFolder',
 };
 
-/** Examples of each format and its name, most first; before the catalogue is there they are examples. */
+/**
+ * Returns the number of examples of each format with its name, largest first. Until the catalog is
+ * loaded, all are called examples.
+ */
 export function kindsIn(
   { formats }: Pick<Report, 'formats'>,
   known: readonly RecordFormatDescription[],
@@ -28,29 +31,29 @@ export function kindsIn(
     });
 }
 
-/** "36 chats, 4 plain texts". */
+/** Returns "36 chats, 4 plain texts". */
 export const examplesIn = (report: Report, known: readonly RecordFormatDescription[]): string =>
   kindsIn(report, known)
     .map(([n, name]) => `${count(n)} ${name}`)
     .join(', ') || 'no examples';
 
-/** "3 labels" */
+/** Returns "3 labels". */
 export function labelsIn(labels: NonNullable<Report['labels']>): string {
   const n = Object.keys(labels).length;
   return `${count(n)} label${n === 1 ? '' : 's'}`;
 }
 
-/** "CSV", of a file that was converted. */
+/** Returns the original format of a converted file, such as "CSV". Null if it was not converted. */
 export const sourceOf = ({ converted_from: from }: Report): string | null =>
   from === null ? null : (SOURCES[from] ?? from);
 
-/** Why a file cannot be used, a sentence for each reason. */
+/** Returns the reasons why a file cannot be used, one sentence each. */
 export const problemsOf = (file: FileObject): readonly string[] =>
   file.status === 'error'
     ? (file.graft?.problems ?? [file.status_details ?? 'no reason given'])
     : [];
 
-/** What an upload found, in a few lines: what is in the file, what may spoil the result, or why it cannot be used. */
+/** Summary of an upload: its contents, warnings, or why it cannot be used. */
 export function FileReport({ file }: { file: FileObject }) {
   const formats = useContext(RecordFormats);
   const report = file.graft;

@@ -6,11 +6,11 @@ const SHOWN = 12;
 
 type Counts = Readonly<Record<string, number>>;
 
-/** Labels and how many records have each, most first. */
+/** Returns labels with their number of records, largest first. */
 export const byCount = (labels: Counts): readonly (readonly [label: string, n: number])[] =>
   Object.entries(labels).sort(([x, a], [y, b]) => b - a || x.localeCompare(y));
 
-/** How often each label occurs, beside the most frequent one. */
+/** Bars that compare how often each label occurs, relative to the most frequent one. */
 export function LabelShares({ labels }: { labels: Counts }) {
   const [all, setAll] = useState(false);
   const sorted = byCount(labels);

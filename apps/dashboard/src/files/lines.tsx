@@ -3,13 +3,13 @@ import { Link } from '../ui/link.js';
 interface LinesProps {
   readonly file: string;
   readonly lines: readonly number[];
-  /** How many there are, of which `lines` may be the first only. */
+  /** Total number of lines, of which `lines` may contain only the first. */
   readonly all: number;
-  /** What they are, for those who hear one alone: "a duplicate". */
+  /** Description for screen readers, such as "a duplicate". */
   readonly what: string;
 }
 
-/** Leads to lines of a training file. */
+/** Links to lines of a training file. */
 export function Lines({ file, lines, all, what }: LinesProps) {
   if (lines.length === 0) return null;
   return (

@@ -1,16 +1,16 @@
-// Sends one file in parts (`/v1/uploads`), so that an interruption costs at most one of them.
+// Uploads a file in parts (`/v1/uploads`), so that an interruption loses at most one of them.
 import type { FileObject, UploadObject, UploadPartObject } from '@graft/contracts';
 import { NoAnswer, refusal, request } from '../api/request.js';
 import { answered, probe } from '../api/contact.js';
 import { keyRefused } from '../api/session.js';
 
 const PART_BYTES = 4 * 1024 * 1024;
-/** The API takes so many parts of one upload. */
+/** Maximum number of parts of an upload, set by the API. */
 const MOST_PARTS = 10_000;
 
 export type Columns = Readonly<Record<string, string>>;
 
-/** How far an upload is: bytes that were sent, or the check of all of them. */
+/** Progress of an upload: bytes sent, or the check of the complete file. */
 export interface PartProgress {
   readonly sending: (bytes: number) => void;
   readonly checking: () => void;
@@ -18,27 +18,27 @@ export interface PartProgress {
 
 export class PartUpload {
   private id: string | null = null;
-  /** Parts that the API has, from the first byte on. */
+  /** Ids of the uploaded parts, in order. */
   private readonly parts: string[] = [];
   private readonly partBytes: number;
 
   constructor(
     private readonly file: File,
-    /** The key that it was begun with is used to its end. */
+    /** Key that the upload started with. It is used until the end. */
     private readonly key: string,
     private readonly progress: PartProgress,
   ) {
     this.partBytes = Math.max(PART_BYTES, Math.ceil(file.size / MOST_PARTS));
   }
 
-  /** How many parts the API has. */
+  /** Number of uploaded parts. */
   get arrived(): number {
     return this.parts.length;
   }
 
   /**
-   * Sends what the API does not have yet, and has it checked. After a failure it may be called again.
-   * @param columns of a table, where somebody said which column is what
+   * Sends the missing parts and has the file checked. Can be called again after a failure.
+   * @param columns assignment of a table's columns, if known
    */
   async send(columns: Columns | null, signal: AbortSignal): Promise<FileObject> {
     if (this.file.size === 0) throw new Error(`${this.file.name} is empty.`);
@@ -61,13 +61,13 @@ export class PartUpload {
     return file;
   }
 
-  /** Begins anew at the next `send`: the upload has expired, say. */
+  /** Makes the next `send` start over, for example because the upload has expired. */
   forget(): void {
     this.id = null;
     this.parts.length = 0;
   }
 
-  /** Takes back what the API has of it, the file included if that is complete already. */
+  /** Deletes the upload, including the file if it is already complete. */
   async cancel(keepalive = false): Promise<void> {
     if (this.id === null) return;
     const path = `/uploads/${this.id}`;
@@ -89,7 +89,7 @@ export class PartUpload {
     return (await request(path, init, this.key)).json() as Promise<T>;
   }
 
-  /** By XMLHttpRequest: fetch does not say how much of a body has been sent. */
+  /** Uses XMLHttpRequest, because fetch does not report upload progress. */
   private sendPart(
     id: string,
     data: Blob,

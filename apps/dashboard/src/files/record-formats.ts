@@ -3,16 +3,16 @@ import { useQuery } from '@tanstack/react-query';
 import { createContext, useMemo } from 'react';
 import { api } from '../api/api.js';
 
-/** Forms of training data that this server knows; none until it has said so. */
+/** Formats of training data that the server supports. Empty until loaded. */
 export const RecordFormats = createContext<readonly RecordFormatDescription[]>([]);
 
-/** The formats, while somebody is signed in. */
+/** Loads the formats while signed in. */
 export function useRecordFormats(isIn: boolean): readonly RecordFormatDescription[] {
   const { data } = useQuery({ queryKey: ['catalog'], queryFn: api.catalog, enabled: isIn });
   return useMemo(() => (data ? formatsOf(data) : []), [data]);
 }
 
-/** Those of all tasks, each once. */
+/** Returns the formats of all tasks without duplicates. */
 export const formatsOf = ({
   tasks,
 }: Pick<Catalog, 'tasks'>): readonly RecordFormatDescription[] => [
@@ -21,14 +21,14 @@ export const formatsOf = ({
   ).values(),
 ];
 
-/** "chats, plain texts or preferences" */
+/** Returns "chats, plain texts or preferences". */
 export function namesOf(formats: readonly RecordFormatDescription[]): string {
   const names = formats.map(({ nouns: [, many] }) => many);
   const last = names.pop() ?? 'examples';
   return names.length > 0 ? `${names.join(', ')} or ${last}` : last;
 }
 
-/** Columns of a table, by the fields of a record that they are; '': an optional field that none is. */
+/** Columns of a table by the record field that they provide. '' for an optional field without a column. */
 export type Picked = Readonly<Record<string, string>>;
 
 export const titleOf = ({ nouns: [, many] }: RecordFormatDescription): string =>
@@ -39,7 +39,7 @@ export const fieldsOf = ({ keys, optional_keys: more }: RecordFormatDescription)
   ...more,
 ];
 
-/** The format that is asked about first: that of the suggested fields, or one whose keys are names of columns. */
+/** Returns the format to offer first: that of the suggested fields, or one whose keys match column names. */
 export function likeliest(
   formats: readonly RecordFormatDescription[],
   columns: readonly string[],
@@ -54,7 +54,10 @@ export function likeliest(
   return exact ?? among(columns) ?? formats[0];
 }
 
-/** What is chosen for each field; else what is suggested, the column of its name, or one that is no other field's. */
+/**
+ * Returns the column of each field: the chosen one, the suggested one, the one of the same name, or
+ * an unused one.
+ */
 export function pickedOf(
   format: RecordFormatDescription,
   columns: readonly string[],
@@ -65,7 +68,8 @@ export function pickedOf(
   const given = (field: string): string | undefined =>
     chosen[field] ?? suggested?.[field] ?? columns.find((column) => column === field);
   const taken = new Set(fields.map(given));
-  // The fields of its example go without saying, optional ones, too.
+  // Fields of the format's example are always trained on, including optional ones, so they are not
+  // listed.
   const shown = Object.keys(JSON.parse(format.line) as object);
   return Object.fromEntries(
     fields.map((field) => {

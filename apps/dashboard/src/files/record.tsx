@@ -9,7 +9,7 @@ type Fields = Readonly<Record<string, unknown>>;
 
 const LONG = 1200;
 
-/** One training example as people read it. What is learnt is tinted. */
+/** One training example in readable form. Parts that are trained on are highlighted. */
 export function TrainingRecord({ item }: { item: FileRecordObject }) {
   const learnt = new Set(useContext(RecordFormats).flatMap((format) => format.learnt));
   return (
@@ -31,7 +31,7 @@ export function TrainingRecord({ item }: { item: FileRecordObject }) {
   );
 }
 
-/** A record's fields, whatever its format: lists of messages, objects that hold one, and texts. */
+/** Renders a record of any format: lists of messages, objects that contain one, and texts. */
 function parts(record: Fields, learnt: ReadonlySet<string>): ReactNode {
   const fields = Object.entries(record);
   return fields.map(([key, value]) => {
@@ -63,7 +63,10 @@ function parts(record: Fields, learnt: ReadonlySet<string>): ReactNode {
 
 const NOTHING: ReadonlySet<string> = new Set();
 
-/** Without a prompt of its own, turns that both answers begin with are the prompt. */
+/**
+ * Returns the number of turns that both answers share. They are the prompt of a preference record
+ * without its own.
+ */
 function sharedTurns({ prompt, chosen, rejected }: Fields): number {
   if (prompt !== undefined || !isMessages(chosen) || !isMessages(rejected)) return 0;
   const different = chosen.findIndex(
@@ -104,7 +107,7 @@ function Message({ message, learnt }: { message: Fields; learnt: boolean }) {
 interface SaidProps {
   readonly who: string;
   readonly learnt?: boolean;
-  /** Pictures beside the words. */
+  /** Images and audio next to the text. */
   readonly media?: readonly MediaUrl[];
   readonly children: string;
 }
@@ -139,7 +142,7 @@ function textOf(content: unknown): string {
   return (content as { text?: string }[]).map(({ text }) => text ?? '').join('');
 }
 
-/** OpenAI's parts of a message that are no text. */
+/** Returns OpenAI's content parts that are not text. */
 const mediaOf = (content: unknown): MediaUrl[] =>
   Array.isArray(content)
     ? (content as { image_url?: { url?: unknown } }[]).flatMap(

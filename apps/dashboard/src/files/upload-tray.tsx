@@ -11,14 +11,14 @@ import { Link } from '../ui/link.js';
 type NewJobSearch = (typeof newJob)['types']['fullSearchSchema'];
 type FilesSearch = (typeof files)['types']['fullSearchSchema'];
 
-/** Uploads of all pages, below whatever page is shown. */
+/** Shows the uploads of all pages, below the current page. */
 export function UploadTray() {
   const uploads = useUploads();
-  // What is offered depends on the page.
+  // The available actions depend on the page.
   useLocation();
   return (
     <>
-      {/* Without percentages, which nobody wants to be read every moment. */}
+      {/* Without percentages, which screen readers would announce continuously. */}
       <div className="unseen uploads-status" role="status">
         {uploads.map((upload) => `${upload.name}: ${stateWords(upload)}`).join('. ')}
       </div>
@@ -76,7 +76,7 @@ function Row({ upload }: { upload: Upload }) {
   );
 }
 
-/** While a file is checked nobody knows how far that is. */
+/** Progress bar. It is indeterminate while the file is checked. */
 const Meter = ({ upload: { name, state, sent, size } }: { upload: Upload }) => (
   <progress
     aria-label={`Upload of ${name}`}
@@ -84,7 +84,7 @@ const Meter = ({ upload: { name, state, sent, size } }: { upload: Upload }) => (
   />
 );
 
-/** "12.3 of 45.6 MB, 27 %, 1.2 MB/s, 28 s left" */
+/** Returns "12.3 of 45.6 MB, 27 %, 1.2 MB/s, 28 s left". */
 export function progressWords({ sent, size, rate, secondsLeft }: Upload): string {
   return [
     `${bytes(sent)} of ${bytes(size)}`,
@@ -123,7 +123,7 @@ function Actions({ upload }: { upload: Upload }) {
   );
 }
 
-/** Leads to what was uploaded, and to what can be done with it. */
+/** Links to the uploaded file and to its uses. */
 function Made({ upload: { file, place } }: { upload: Upload }) {
   const may = useMay();
   if (!file) return null;
@@ -146,7 +146,7 @@ function Made({ upload: { file, place } }: { upload: Upload }) {
   );
 }
 
-/** Leads back to the page that an upload was begun on: a form goes on as it was left. */
+/** Links back to the page where the upload started, whose form keeps its contents. */
 function BeganAt({ place, children }: { place: string; children: string }) {
   const [path, query = ''] = place.split('?');
   const search = parseSearch(query);

@@ -1,5 +1,5 @@
-// Files on their way to the server. They are kept outside of all pages, so that an upload goes on while people look at
-// other ones.
+// Uploads in progress. They are stored outside of all pages, so that they continue while the user
+// opens other pages.
 import type { FileObject } from '@graft/contracts';
 import { useSyncExternalStore } from 'react';
 import { ApiError, NoAnswer } from '../api/request.js';
@@ -7,65 +7,65 @@ import { isLost, probe, whenBack } from '../api/contact.js';
 import { PartUpload, type Columns, type PartProgress } from './part-upload.js';
 import { apiKey, onSession } from '../api/session.js';
 
-/** Endings of what can be read as training data. */
+/** Filename extensions of supported training data. */
 export const ACCEPTED = '.jsonl,.json,.csv,.tsv,.parquet,.arrow,.zip,.tar,.tgz,.gz';
 
-/** `asks`: a table, which waits for somebody to say which column is what. */
+/** `asks`: a table that waits for its columns to be assigned. */
 type State = 'waiting' | 'sending' | 'interrupted' | 'checking' | 'asks' | 'failed' | 'done';
 
 export interface Upload {
   readonly id: number;
   readonly name: string;
   readonly size: number;
-  /** Address of the page that it was begun on. */
+  /** Address of the page where it started. */
   readonly place: string;
   readonly state: State;
   readonly sent: number;
-  /** Bytes per second, and the seconds that are left at that rate; null until they can be told. */
+  /** Bytes per second, and the seconds left at that rate. Null until they can be estimated. */
   readonly rate: number | null;
   readonly secondsLeft: number | null;
-  /** Of a table that asks. */
+  /** Columns of a table in state `asks`. */
   readonly columns: readonly string[];
-  /** Which of them may be meant as what. */
+  /** Suggested assignment of its columns. */
   readonly suggested: Columns | null;
-  /** Why it failed. */
+  /** Reason of the failure. */
   readonly error: Error | null;
-  /** What it became. */
+  /** The uploaded file. */
   readonly file: FileObject | null;
-  /** Whether the form that it was begun in has chosen the file. */
+  /** Whether the form where it started has selected the file. */
   readonly isTaken: boolean;
 }
 
-/** What an upload is sent with. */
+/** State of sending one upload. */
 interface Sending {
   readonly part: PartUpload;
   readonly stop: AbortController;
   columns: Columns | null;
-  /** When it was last begun or continued, which its rate is measured from. */
+  /** Start of the rate measurement: when the upload last started or continued. */
   since: { readonly at: number; readonly sent: number } | null;
 }
 
-/** A bar that moves more often is not read better. */
+/** Minimum interval between updates of the progress bar. */
 const SHOWN_EVERY_MS = 200;
-/** A rate of less than this is a guess. */
+/** Seconds before a rate is shown, because earlier estimates are too inaccurate. */
 const RATE_AFTER_SECONDS = 1;
 
 let uploads: readonly Upload[] = [];
-/** Of those that have not arrived. */
+/** Sending states of unfinished uploads. */
 const sendings = new Map<number, Sending>();
-/** Of the session that they belong to. */
+/** API key of the session that owns the uploads. */
 let key: string | null = null;
 const listeners = new Set<() => void>();
 let lastId = 0;
 let isWorking = false;
 let isListening = false;
 
-/** Whether leaving the dashboard would end it. */
+/** Whether leaving the dashboard would cancel it. */
 export const isUnfinished = ({ state }: Upload): boolean => state !== 'done' && state !== 'failed';
 
 export const currentUploads = (): readonly Upload[] => uploads;
 
-/** The address of the page that is shown, to tell its uploads from those of other pages. */
+/** Returns the address of the current page, to distinguish its uploads from those of other pages. */
 export const placeNow = (): string => location.pathname + location.search;
 
 export function useUploads(): readonly Upload[] {
@@ -79,7 +79,8 @@ function subscribe(notify: () => void): () => void {
 
 function set(next: readonly Upload[]): void {
   uploads = next;
-  // A browser that has such a listener keeps no page for going back to it.
+  // Added only when needed: browsers exclude pages with such a listener from the back/forward
+  // cache.
   if (uploads.some(isUnfinished)) addEventListener('beforeunload', warn);
   else removeEventListener('beforeunload', warn);
   for (const notify of listeners) notify();
@@ -90,7 +91,7 @@ const change = (id: number, part: Partial<Upload>): void =>
 
 const warn = (event: BeforeUnloadEvent): void => event.preventDefault();
 
-/** Uploads files one after the other. Those that have arrived and were seen make room in the list. */
+/** Uploads files one after the other. Completed uploads that were seen are removed from the list. */
 export function upload(files: readonly File[]): void {
   listen();
   key = apiKey();
@@ -99,7 +100,7 @@ export function upload(files: readonly File[]): void {
   void work();
 }
 
-/** A form has yet to choose what has arrived. */
+/** Whether a form has yet to select the uploaded file. */
 const isAwaited = ({ place, isTaken, file }: Upload): boolean =>
   place.startsWith('/new') && !isTaken && file?.status !== 'error';
 
@@ -128,7 +129,7 @@ function begin(file: File, by: string): Upload {
   };
 }
 
-/** Shows how far an upload is. */
+/** Returns the progress callbacks of an upload. */
 function progressOf(id: number): PartProgress {
   let shown = 0;
   const sending = (sent: number): void => {
@@ -175,11 +176,11 @@ async function send(id: number): Promise<void> {
   }
 }
 
-/** What a server that restarts, or a proxy before it, answers for a while. */
+/** Temporary status codes of a restarting server, or of a proxy in front of it. */
 const PASSING = [502, 503, 504];
 const PAUSES_MS = [1_000, 2_000, 4_000, 8_000, 16_000];
 
-/** Goes on by itself when a server that went away is back. A part that arrives ends an outage. */
+/** Retries when the server is back. A part that arrives ends an outage. */
 async function throughOutages<T>(
   id: number,
   sending: Sending,
@@ -217,7 +218,7 @@ async function throughOutages<T>(
 const aborted = (signal: AbortSignal): Promise<void> =>
   new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
 
-/** Tries again what failed; what the server has already is not sent again. */
+/** Retries a failed upload. Parts that the server already has are not sent again. */
 export function continueUpload(id: number): void {
   const { error } = uploads.find((one) => one.id === id) ?? {};
   const isGone = error instanceof ApiError && (error.status === 404 || error.status === 409);
@@ -226,7 +227,7 @@ export function continueUpload(id: number): void {
   void work();
 }
 
-/** Says which column of a table is what. */
+/** Assigns the columns of a table. */
 export function pickColumns(id: number, columns: Columns): void {
   const sending = sendings.get(id);
   if (sending) sending.columns = columns;
@@ -234,21 +235,21 @@ export function pickColumns(id: number, columns: Columns): void {
   void work();
 }
 
-/** A form has chosen the file. */
+/** Marks a file as selected by a form. */
 export const takeUpload = (id: number): void => change(id, { isTaken: true });
 
-/** Ends an upload, or leaves one that is over out of the list. The file of one that is done stays. */
+/** Cancels an upload, or removes a finished one from the list. The file of a finished upload is kept. */
 export function dropUpload(id: number): void {
   const sending = sendings.get(id);
   sendings.delete(id);
   set(uploads.filter((one) => one.id !== id));
   if (!sending) return;
   sending.stop.abort();
-  // What could not be taken back ends by itself after a day.
+  // If it cannot be deleted, it expires after a day.
   sending.part.cancel().catch(() => undefined);
 }
 
-/** Uploads belong to the session that began them: with it they end, and another key sees none of them. */
+/** Cancels all uploads when the session ends, because they belong to its key. */
 function listen(): void {
   if (isListening) return;
   isListening = true;

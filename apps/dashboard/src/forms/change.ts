@@ -1,5 +1,5 @@
-// How a form's parts change what is typed. Two changes may come before the form is drawn again, so whatever goes by what
-// is typed already is given as a function of it.
+// Updates of a form's state. Two updates can come before the next render, so an update that depends
+// on the current state must be a function of it.
 
 export type Part<Draft> = Partial<Draft> | ((now: Draft) => Partial<Draft>);
 

@@ -54,7 +54,7 @@ interface TextProps {
 
 /** A labeled text input. */
 export function Text({ id, label, value, change, placeholder, wrong, help }: TextProps) {
-  // n_epochs comes back as method.supervised.hyperparameters.n_epochs
+  // The API reports n_epochs as method.supervised.hyperparameters.n_epochs.
   const bad = isOf(wrong, id) || wrong?.param?.endsWith(`hyperparameters.${id}`) === true;
   return (
     <div className={bad ? 'field wrong' : 'field'}>

@@ -1,7 +1,7 @@
 import type { JsonSchema } from '@graft/contracts';
 import { described, FieldProblem, isOf, type Refusal } from './field-problem.js';
 
-/** One field of a form drawn from a JSON schema. */
+/** One field of a form generated from a JSON schema. */
 export interface Field {
   readonly name: string;
   readonly kind: 'choice' | 'flag' | 'integer' | 'number' | 'text' | 'list' | 'json';
@@ -20,7 +20,7 @@ const asNode = (value: unknown): Node =>
 
 const isNull = (node: Node): boolean => node['type'] === 'null';
 
-/** The alternatives of a node, nested unions flattened. */
+/** Returns the alternatives of a node, with nested unions flattened. */
 function flattened(node: Node): Node[] {
   const list = (node['anyOf'] ?? node['oneOf']) as unknown[] | undefined;
   return list ? list.flatMap((part) => flattened(asNode(part))) : [node];
@@ -48,7 +48,7 @@ function kindOf(options: readonly Node[]): Field['kind'] {
   return types[0] === 'string' ? 'text' : 'json';
 }
 
-/** The fields of an object schema, in its own order; constants (peft_type) are left out. */
+/** Returns the fields of an object schema, in its order. Constants (peft_type) are omitted. */
 export function fieldsOf(schema: JsonSchema): Field[] {
   return Object.entries(asNode(schema['properties'])).flatMap(([name, raw]) => {
     const node = asNode(raw);
@@ -75,12 +75,13 @@ export function fieldsOf(schema: JsonSchema): Field[] {
   });
 }
 
-/** Stands for null in a field whose default is another. */
+/** Represents null in a field whose default is not null. */
 export const NONE = 'none';
 
 /**
- * What the user typed, as the API wants it; undefined where the field was left alone. A list may be
- * typed with commas; where several kinds are allowed, what reads as JSON (true, 3, ["a"]) is taken as such.
+ * Converts typed text to the API's value; undefined if the field is empty. Lists can be separated
+ * by commas. If several types are allowed, text that parses as JSON (true, 3, ["a"]) is used as
+ * such.
  */
 export function parsed(field: Field, typed: string): unknown {
   const text = typed.trim();
@@ -126,7 +127,7 @@ const shownDefault = (value: unknown): string =>
         ? value
         : JSON.stringify(value);
 
-/** The refusal, where it is of one of these fields. */
+/** Returns the error if it concerns one of these fields. */
 export const wrongIn = (
   wrong: Refusal | null,
   prefix: string,
@@ -138,7 +139,7 @@ export interface SchemaFormProps {
   readonly fields: readonly Field[];
   readonly values: Readonly<Record<string, string>>;
   readonly change: (name: string, value: string) => void;
-  /** The API's last refusal; marks its field. */
+  /** Last error of the API. Its field is marked. */
   readonly wrong: Refusal | null;
 }
 

@@ -1,4 +1,4 @@
-/** The head of a step of a form. */
+/** Heading of a step of a form. */
 export const StepHead = ({ number, name }: { number: number; name: string }) => (
   <h2 className="step">
     <span className="numbers" aria-hidden="true">

@@ -5,7 +5,7 @@ import { jobName } from '../job/job-words.js';
 import { Failure } from '../ui/failure.js';
 import { Modal } from '../ui/modal.js';
 
-/** "red, big": as tags are typed. */
+/** Parses tags such as "red, big". */
 export const tagsOf = (text: string): string[] => [
   ...new Set(
     text
@@ -19,12 +19,12 @@ interface Props {
   readonly job: JobObject;
   readonly changed: (job: JobObject) => void;
   readonly archive: () => void;
-  /** null: it is not over yet. */
+  /** Null while the job is unfinished. */
   readonly remove: (() => void) | null;
   readonly close: () => void;
 }
 
-/** Name, tags and note of a job; and where it can be put away. */
+/** Dialog for the name, tags and note of a job, with buttons to archive and delete it. */
 export function EditJob({ job, changed, archive, remove, close }: Props) {
   const [name, setName] = useState(job.graft.name ?? job.user_provided_suffix ?? '');
   const [tags, setTags] = useState(job.graft.tags.join(', '));

@@ -9,21 +9,24 @@ export interface JobActions {
   readonly archive: (jobs: readonly JobObject[], archived: boolean) => void;
   readonly remove: (jobs: readonly JobObject[]) => void;
   readonly restore: (jobs: readonly JobObject[]) => void;
-  /** Adds tags to those that jobs have. */
+  /** Adds tags to the jobs' own. */
   readonly tag: (jobs: readonly JobObject[], tags: readonly string[]) => void;
   readonly error: Error | null;
 }
 
-/** "2 jobs", or the name of one. */
+/** Returns "2 jobs", or the name of a single job. */
 const named = (jobs: readonly JobObject[]): string =>
   jobs.length === 1 ? jobName(jobs[0]!) : `${jobs.length} jobs`;
 
-/** What is done to one job or to several, each told of in a toast that takes it back. */
+/** Returns the actions on one or several jobs. Each shows a toast with an undo button. */
 export function useJobActions(changed: (job: JobObject) => void): JobActions {
   const offerUndo = useUndo();
   const [error, setError] = useState<Error | null>(null);
 
-  /** One after the other; `refused` hears of what is not done, and the others are. */
+  /**
+   * Applies an action to each job in turn. Failures are passed to `refused`; the other jobs are
+   * still changed.
+   */
   const each = async (
     jobs: readonly JobObject[],
     work: (job: JobObject) => Promise<JobObject>,

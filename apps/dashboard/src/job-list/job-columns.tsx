@@ -1,4 +1,4 @@
-// Columns of the table of jobs: what each says, how wide it is, and which are there unless somebody chooses others.
+// Columns of the job table: their contents, their widths, and which ones are shown by default.
 import type { JobObject } from '@graft/contracts';
 import { KIND_NOUNS, kindOf } from '@graft/contracts/job-kinds';
 import { baseText } from '@graft/contracts/job-method';
@@ -23,10 +23,10 @@ const helper = createColumnHelper<typeof features, JobObject>();
 
 interface Shown {
   readonly title: string;
-  /** Least width in pixels, and its share of what is left over. */
+  /** Minimum width in pixels, and the share of the remaining width. */
   readonly min: number;
   readonly grow: number;
-  /** What is shown unless somebody chooses. */
+  /** Whether it is shown by default. */
   readonly usual?: true;
   readonly className?: string;
   readonly cell: (job: JobObject) => React.ReactNode;
@@ -34,7 +34,7 @@ interface Shown {
 
 const time = (at: number | null) => (at === null ? '–' : <span title={moment(at)}>{age(at)}</span>);
 
-/** By the names that the API sorts by, where it does. */
+/** Columns by id. The id is the API's name for sorting if it can sort by the column. */
 const COLUMNS: Readonly<Record<string, Shown>> = {
   status: {
     title: 'State',
@@ -147,7 +147,7 @@ const COLUMNS: Readonly<Record<string, Shown>> = {
   id: { title: 'ID', min: 110, grow: 2, cell: (job) => job.id },
 };
 
-/** What the API cannot sort by. */
+/** Columns that the API cannot sort by. */
 const UNSORTED = ['tags', 'progress', 'parameters', 'duration', 'note', 'id'];
 
 export const columns = helper.columns(
@@ -157,7 +157,7 @@ export const columns = helper.columns(
       header: title,
       cell: ({ row }) => cell(row.original),
       enableSorting: !UNSORTED.includes(id),
-      // the newest, the best and the largest are looked for first, and names by the alphabet
+      // Numbers and times start with the largest, best or newest; names start alphabetically.
       sortDescFirst: !['name', 'status', 'model', 'method', 'pool', 'train_loss', 'valid_loss', 'best_valid_loss'].includes(id), // prettier-ignore
     }),
   ),
@@ -168,13 +168,16 @@ export const columnClass = (id: string): string | undefined => COLUMNS[id]?.clas
 export const ALL_COLUMNS: readonly string[] = Object.keys(COLUMNS);
 export const USUAL_COLUMNS: readonly string[] = ALL_COLUMNS.filter((id) => COLUMNS[id]?.usual);
 
-/** Tags have a column where one of the jobs has some, or there is no other. */
+/** Removes the tags column if no job has tags, unless it is the only one. */
 export const withoutEmpty = (ids: readonly string[], jobs: readonly JobObject[]): string[] =>
   ids.filter(
     (id) => id !== 'tags' || ids.length === 1 || jobs.some(({ graft }) => graft.tags.length > 0),
   );
 
-/** Of so many pixels; where they are too few, each has its least and the table is wider than its place. */
+/**
+ * Distributes the available width in pixels. If it is too small, each column gets its minimum and
+ * the table overflows.
+ */
 export function columnWidths(ids: readonly string[], available: number): number[] {
   const shown = ids.map((id) => COLUMNS[id] ?? { min: 80, grow: 0 });
   const left = Math.max(0, available - shown.reduce((sum, { min }) => sum + min, 0));
@@ -184,7 +187,7 @@ export function columnWidths(ids: readonly string[], available: number): number[
   );
 }
 
-/** With what went wrong beside it, if something did. */
+/** Name of a job, with its error if it failed. */
 function Name({ job }: { job: JobObject }) {
   const silent = silence(job);
   return (
@@ -208,7 +211,7 @@ function Name({ job }: { job: JobObject }) {
   );
 }
 
-/** What is made of finished adapters is of no method. */
+/** Method of a job. Operations on adapters have none. */
 function Method({ job }: { job: JobObject }) {
   const name = methodName(job);
   return job.graft.operation ? (

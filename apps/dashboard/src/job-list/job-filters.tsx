@@ -17,7 +17,7 @@ const SHELF_WORDS = {
   deleted: 'Deleted, restorable',
 } as const;
 
-/** What may be chosen is what has been seen: of jobs that were listed, before a filter left them out, too. */
+/** Collects the values to offer: those of all jobs listed so far, including jobs that a filter now hides. */
 function useSeen(jobs: readonly JobObject[], query: JobQuery) {
   const seen = useRef({
     tags: new Set<string>(),
@@ -111,7 +111,7 @@ interface ChoiceProps {
   readonly label: string;
   readonly value: string;
   readonly values: readonly string[];
-  /** What stands for a value, where that is not itself. */
+  /** Display texts of values. The default is the value itself. */
   readonly words?: Readonly<Record<string, string>>;
   readonly choose: (value: string) => void;
 }

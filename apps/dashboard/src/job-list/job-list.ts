@@ -7,17 +7,17 @@ import { isVisible } from '../browser/visibility.js';
 import { withPulse } from '../job/job-data.js';
 import { apiQuery, fits, hasWords, type JobQuery } from './job-query.js';
 
-/** A search is sent once the typing has paused. */
+/** Milliseconds without typing after which a search is sent. */
 const SEARCH_PAUSE_MS = 200;
-/** A worker that says nothing is no event: while jobs run it is asked for this often. */
+/** Polling interval while jobs run, because a silent worker causes no event. */
 const PULSE_MS = 5000;
 
 const newerFirst = (a: JobObject, b: JobObject): number =>
   b.created_at - a.created_at || (a.id < b.id ? 1 : -1);
 
 /**
- * Replaces the job where it stands, or puts it where its time belongs. One that is older than all that are
- * shown belongs to a page that has not been asked for: it is left out while there is such a page.
+ * Replaces a job in the list, or inserts it by its creation time. A job older than all shown ones
+ * is left out while further pages exist, because it belongs to one of them.
  */
 export function withJob(
   jobs: readonly JobObject[],
@@ -32,8 +32,8 @@ export function withJob(
 }
 
 /**
- * A list with a job as it is now. One that is not in it comes in where the newest come first; in another order its
- * place is the server's to say, when the list is asked for again.
+ * Updates a list with a changed job. A new job is inserted only if the list is sorted by newest
+ * first; for other orders its position is known when the list is loaded again.
  */
 export function changedList(
   jobs: readonly JobObject[],
@@ -49,22 +49,22 @@ export function changedList(
     : jobs;
 }
 
-/** A page of jobs, or several as one, with a job as it is now. */
+/** Updates a page, or several joined pages, with a changed job. */
 const changedPage = (page: Page<JobObject>, job: JobObject, query: JobQuery): Page<JobObject> => ({
   ...page,
   data: changedList(page.data, job, query, page.has_more),
 });
 
-/** The jobs of a list with those of the page after it; what moved meanwhile is there once. */
+/** Appends a page to a list. Jobs that moved between the requests are kept once. */
 function withPage(list: Page<JobObject>, page: Page<JobObject>): Page<JobObject> {
   const known = new Set(list.data.map(({ id }) => id));
   return { ...page, data: [...list.data, ...page.data.filter(({ id }) => !known.has(id))] };
 }
 
-/** Whole pages, as many jobs as the API gives in one answer. */
+/** Rounds up to whole pages, up to the number of jobs that one response of the API can have. */
 const atOnce = (jobs: number): number => Math.min(1000, Math.max(1, Math.ceil(jobs / 100)) * 100);
 
-/** From the first on, as many as there are already: a list that is asked for again is as long as it was. */
+/** Loads the list again with as many jobs as are already shown. */
 async function asLong(query: JobQuery, shown: () => number): Promise<Page<JobObject>> {
   const parameters = apiQuery(query);
   let list = await api.jobs(parameters, undefined, atOnce(shown()));
@@ -83,9 +83,9 @@ export interface JobList {
   readonly empty: boolean;
   readonly error: Error | null;
   readonly connected: boolean;
-  /** Fetches the next page; null when all are here. */
+  /** Loads the next page. Null if all jobs are loaded. */
   readonly more: (() => void) | null;
-  /** Takes in what a change answered with. */
+  /** Applies the response of a change. */
   readonly changed: (job: JobObject) => void;
 }
 
@@ -96,7 +96,7 @@ const pulsed = (job: JobObject, answers: readonly JobObject[]): JobObject => {
 
 const NONE: readonly JobObject[] = [];
 
-/** What is asked for: a search once the typing has paused, all else at once. */
+/** Returns the query to send: a search after a pause in typing, anything else immediately. */
 function useSettled(wanted: JobQuery): JobQuery {
   const [settled, setSettled] = useState(wanted);
   const key = apiQuery(wanted).toString();
@@ -110,11 +110,11 @@ function useSettled(wanted: JobQuery): JobQuery {
   return settled;
 }
 
-/** The jobs that a query finds, page by page, kept current by the project's stream. */
+/** Jobs that match a query, page by page, updated by the project's event stream. */
 export function useJobList(wanted: JobQuery): JobList {
   const query = useSettled(wanted);
   const key = apiQuery(query).toString();
-  /** What the stream told while the list was asked for, which may know less. */
+  /** Events that arrived while the list was requested. The response may be older. */
   const heard = useRef(new Map<string, JobObject>());
   const first = useLoaded<Page<JobObject>>(
     ['jobs', key],
@@ -129,10 +129,10 @@ export function useJobList(wanted: JobQuery): JobList {
   const [connected, setConnected] = useState(true);
   const [problem, setProblem] = useState<Error | null>(null);
   const { set } = first;
-  /** What is asked for. */
+  /** The current query. */
   const current = useRef({ key, query });
   if (current.current.key !== key) current.current = { key, query };
-  /** The last job of the list whose next page is being fetched. */
+  /** Last job of the list whose next page is being loaded. */
   const fetching = useRef<string | null>(null);
   useEffect(() => void (fetching.current = null), [key]);
   const changed = useCallback(
@@ -168,7 +168,7 @@ export function useJobList(wanted: JobQuery): JobList {
     fetching.current = last;
     const add = (page: Page<JobObject>) => {
       if (current.current !== asked) return;
-      // Behind another job than the one it was asked for, it would leave out those between.
+      // Appending it to a list that ends with another job would leave out the jobs between.
       set((now) => (now.data.at(-1)?.id === last ? withPage(now, page) : now));
     };
     const settled = () => {

@@ -1,4 +1,4 @@
-// What the list of jobs shows, as it stands in the address: filters, order, and which shelf.
+// State of the job list in the address: filters, order, and archived or deleted jobs.
 import type { JobObject } from '@graft/contracts';
 import { JOB_KINDS, kindOf, type JobKind } from '@graft/contracts/job-kinds';
 import { methodNames } from '@graft/contracts/job-method';
@@ -13,7 +13,7 @@ export interface JobQuery {
   readonly tags: readonly string[];
   readonly model: string;
   readonly method: string;
-  /** '': any. */
+  /** '' for any. */
   readonly kind: JobKind | '';
   readonly shelf: (typeof SHELVES)[number];
   readonly sort: JobOrder;
@@ -35,7 +35,7 @@ export const parseQuery = (parameters: URLSearchParams): JobQuery => ({
   ascending: parameters.get('order') === 'asc',
 });
 
-/** The page's address; what is as usual is left out. */
+/** Returns the page's address. Defaults are omitted. */
 export function pathOf(query: JobQuery): string {
   const { search: q, status, model, method, kind, shelf, sort, ascending } = query;
   const parts = {
@@ -56,7 +56,7 @@ export function pathOf(query: JobQuery): string {
   return `/?${new URLSearchParams(given).toString().replaceAll('+', '%20')}`;
 }
 
-/** The same for the API. */
+/** Returns the query parameters of the API. */
 export const apiQuery = ({ shelf, sort, ascending, tags, ...query }: JobQuery): URLSearchParams =>
   new URLSearchParams([
     ...Object.entries({ ...query }).filter(([, value]) => value !== ''),
@@ -67,11 +67,14 @@ export const apiQuery = ({ shelf, sort, ascending, tags, ...query }: JobQuery): 
     ['order', ascending ? 'asc' : 'desc'],
   ]);
 
-/** Whether anything but words leaves jobs out. */
+/** Whether any filter other than the search is active. */
 export const isFiltered = (query: JobQuery): boolean =>
   pathOf({ ...query, search: '', sort: 'created_at', ascending: false }) !== '/';
 
-/** Whether a job belongs to the list, but for the words: the server looks for those in more than a browser knows. */
+/**
+ * Whether a job matches the filters. The search is left to the server, which searches more fields
+ * than the browser has.
+ */
 export function fits(job: JobObject, query: JobQuery): boolean {
   const { status, model, graft } = job;
   const deleted = graft.restorable_until !== null;
@@ -89,7 +92,7 @@ export function fits(job: JobObject, query: JobQuery): boolean {
 const isOfMethod = (job: JobObject, method: string): boolean =>
   methodNames(job).some((name) => name.toLowerCase() === method.toLowerCase());
 
-/** What the server looks through, but for the file's name. */
+/** Returns the text that the server searches, except the file's name. */
 const searchText = (job: JobObject): string =>
   [
     job.id,
@@ -109,7 +112,7 @@ const searchText = (job: JobObject): string =>
     .join(' ')
     .toLowerCase();
 
-/** Whether its texts have the words: for jobs that arrive on the stream. */
+/** Whether a job's text contains all words. Used for jobs that arrive on the stream. */
 export const hasWords = (job: JobObject, search: string): boolean =>
   search
     .toLowerCase()

@@ -8,36 +8,36 @@ import type { JobQuery } from './job-query.js';
 import { columnClass, columns, columnTitle, columnWidths, features } from './job-columns.js';
 import { jobName } from '../job/job-words.js';
 
-/** Of a row at a desk, and of a card on a phone, before they are measured. */
+/** Initial height of a row on a desktop and of a card on a phone, before they are measured. */
 const ROW = 37;
 const CARD = 300;
 const CARD_GAP = 8;
-/** The boxes before, and the button behind. */
+/** Width of the checkbox column, and of the button column. */
 const PICK_WIDTH = 32;
 const EDIT_WIDTH = 62;
-/** So many rows before the last one the next page is fetched. */
+/** Number of rows before the end at which the next page is loaded. */
 const AHEAD = 30;
 
 export interface JobTableProps {
   readonly jobs: readonly JobObject[];
-  /** Names of the columns that are shown. */
+  /** Ids of the visible columns. */
   readonly shown: readonly string[];
   readonly query: JobQuery;
   readonly sort: (by: Pick<JobQuery, 'sort' | 'ascending'>) => void;
   readonly selected: string | null;
   readonly picked: readonly string[];
   readonly pick: (job: JobObject) => void;
-  /** What the button of a row says and does; null: there is none. */
+  /** Button of each row. Null if there is none. */
   readonly act: { readonly label: string; readonly on: (job: JobObject) => void } | null;
-  /** Fetches the next page. */
+  /** Loads the next page. */
   readonly more: (() => void) | null;
 }
 
 type Sorting = { readonly id: string; readonly desc: boolean }[];
 
 /**
- * Thousands of jobs, of which only those in sight are in the page. The server filters and sorts; the next page comes
- * before the end of this one is in sight.
+ * Virtualized table of thousands of jobs: only visible rows are rendered. The server filters and
+ * sorts. The next page is loaded before the end is visible.
  */
 export function JobTable(props: JobTableProps) {
   const { jobs, shown, query, sort, more } = props;
@@ -117,7 +117,7 @@ export function JobTable(props: JobTableProps) {
 type JobsTable = ReactTable<typeof features, JobObject>;
 type JobRows = ReturnType<JobsTable['getRowModel']>['rows'];
 
-/** How wide the table may be, and where in the page it begins. */
+/** Returns the width available to the table, and its offset from the top of the page. */
 function usePlace(box: React.RefObject<HTMLDivElement | null>): { width: number; top: number } {
   const [place, setPlace] = useState({ width: 0, top: 0 });
   useLayoutEffect(() => {
@@ -129,7 +129,7 @@ function usePlace(box: React.RefObject<HTMLDivElement | null>): { width: number;
     look();
     const resized = new ResizeObserver(look);
     if (box.current) resized.observe(box.current);
-    // what stands above it comes and goes
+    // Elements above it appear and disappear.
     resized.observe(document.body);
     return () => resized.disconnect();
   }, [box]);
@@ -148,13 +148,13 @@ function useSelectedInSight(
   };
   const first = useRef(true);
   useEffect(() => {
-    // Not when the list comes: only when somebody moves the choice.
+    // Scrolls only when the user moves the selection, not when the list loads.
     if (!first.current) scroll.current();
     first.current = selected === null;
   }, [selected]);
 }
 
-/** What is out of sight. */
+/** Spacer for the rows out of sight. */
 const Space = ({ height, span }: { height: number; span: number }) =>
   height > 0 ? (
     <tr className="space" aria-hidden="true">

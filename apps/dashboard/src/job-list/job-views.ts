@@ -1,10 +1,11 @@
-// What a browser keeps of the table of jobs: the columns, and views under names. The server has no place for them.
+// Columns and named views of the job table, stored in this browser because the server does not
+// store them.
 import { useCallback, useState } from 'react';
 import { ALL_COLUMNS, USUAL_COLUMNS } from './job-columns.js';
 
 export interface JobView {
   readonly name: string;
-  /** The page's address. */
+  /** Address of the view. */
   readonly path: string;
   readonly columns: readonly string[];
 }
@@ -12,7 +13,7 @@ export interface JobView {
 const VIEWS = 'graft.job-views';
 const COLUMNS = 'graft.job-columns';
 
-/** What somebody else wrote there, or an older version, counts as nothing. */
+/** Reads a value from local storage. Invalid values and values of older versions are ignored. */
 function stored<T>(slot: string, isOne: (value: unknown) => value is T, otherwise: T): T {
   try {
     const value: unknown = JSON.parse(localStorage.getItem(slot) ?? 'null');
@@ -32,7 +33,7 @@ const isViews = (value: unknown): value is readonly JobView[] =>
       typeof one?.name === 'string' && typeof one.path === 'string' && isTexts(one.columns),
   );
 
-/** In the order of the table; one that this version does not know is left out. */
+/** Returns known columns in the table's order. Unknown ones are left out. */
 const known = (columns: readonly string[]): readonly string[] => {
   const found = ALL_COLUMNS.filter((id) => columns.includes(id));
   return found.length === 0 ? USUAL_COLUMNS : found;
@@ -42,7 +43,7 @@ export interface JobViews {
   readonly columns: readonly string[];
   readonly setColumns: (columns: readonly string[]) => void;
   readonly views: readonly JobView[];
-  /** Under a name that is there already, in its place. */
+  /** Saves a view. Replaces one of the same name. */
   readonly save: (name: string, path: string) => void;
   readonly drop: (name: string) => void;
 }

@@ -9,14 +9,14 @@ import { Link } from '../ui/link.js';
 interface Props {
   readonly picked: readonly JobObject[];
   readonly clear: () => void;
-  /** null: the key may not change them. */
+  /** Null if the key may not change jobs. */
   readonly actions: JobActions | null;
 }
 
-/** What is made of adapters has no curves. */
+/** Whether a job has curves. Operations on adapters have none. */
 const canCompare = (job: JobObject): boolean => job.graft.operation === null;
 
-/** What can be done with the jobs that are chosen. */
+/** Actions on the selected jobs. */
 export function PickedJobs({ picked, clear, actions }: Props) {
   const [tags, setTags] = useState('');
   if (picked.length === 0) return null;

@@ -4,7 +4,7 @@ import type { JobViews } from './job-views.js';
 import { ALL_COLUMNS, columnTitle, USUAL_COLUMNS } from './job-columns.js';
 import { Menu } from '../ui/menu.js';
 
-/** Which columns the table of jobs has. */
+/** Menu that selects the columns of the job table. */
 export function ColumnMenu({ columns, setColumns }: Pick<JobViews, 'columns' | 'setColumns'>) {
   return (
     <Menu label="Columns">
@@ -28,7 +28,7 @@ export function ColumnMenu({ columns, setColumns }: Pick<JobViews, 'columns' | '
   );
 }
 
-/** Views that were saved in this browser: filters, order and columns under a name. */
+/** Menu of the views saved in this browser: filters, order and columns under a name. */
 export function ViewMenu({ views, path }: { views: JobViews; path: string }) {
   const [name, setName] = useState('');
   const navigate = useNavigate();

@@ -1,7 +1,7 @@
-// Curves of several jobs over one axis.
+// Curves of several jobs over a shared x axis.
 import type { JobObject, Measured, MetricsObject } from '@graft/contracts';
 
-/** What may lie under a curve: optimiser steps, tokens trained on, seconds of training, or the share of all steps. */
+/** X axes of curves: optimizer steps, training tokens, seconds of training, or the fraction of all steps. */
 export const AXES = {
   step: { title: 'optimizer steps', unit: 'step' },
   tokens: { title: 'training tokens', unit: 'tokens' },
@@ -12,7 +12,7 @@ export type Axis = keyof typeof AXES;
 
 export interface ComparedCurves {
   readonly x: readonly number[];
-  /** Of each job, in order, at each x. */
+  /** Values of each job, in order, at each x. */
   readonly values: readonly (readonly (number | null)[])[];
 }
 
@@ -21,7 +21,7 @@ export interface Measurements {
   readonly metrics: MetricsObject;
 }
 
-/** Where a step of a job lies on an axis. */
+/** Returns a function that maps a job's step to its position on an axis. */
 function placeOf({ job, metrics }: Measurements, axis: Axis): (step: number) => number {
   const { steps, tokens, seconds } = metrics;
   if (axis === 'step') return (step) => step;
@@ -29,12 +29,15 @@ function placeOf({ job, metrics }: Measurements, axis: Axis): (step: number) => 
     const last = Math.max(job.graft.progress.total_steps ?? 0, steps.at(-1) ?? 0, 1);
     return (step) => (100 * step) / last;
   }
-  // What was measured between two steps that are here lies at the one before it.
+  // A step between two recorded ones gets the position of the earlier one.
   const column = axis === 'tokens' ? tokens : seconds;
   return (step) => column[lastUpTo(steps, step)] ?? 0;
 }
 
-/** Index of the last of ascending numbers that is not above a value; -1: none. */
+/**
+ * Returns the index of the last value that is not above the given one, or -1. The values are sorted
+ * ascending.
+ */
 function lastUpTo(ascending: readonly number[], value: number): number {
   let [low, high] = [0, ascending.length];
   while (low < high) {
@@ -45,7 +48,7 @@ function lastUpTo(ascending: readonly number[], value: number): number {
   return low - 1;
 }
 
-/** One number of all jobs over one axis. */
+/** Returns one metric of all jobs over a shared axis. */
 export function comparedCurves(
   jobs: readonly Measurements[],
   axis: Axis,
@@ -69,7 +72,10 @@ export const inValidation =
   ({ evaluations }: MetricsObject): [number, number | null][] =>
     evaluations.map((measured: Measured) => [measured.step, measured[name] ?? null]);
 
-/** Numbers that at least one of the jobs has, those of training first; none that is the same at each evaluation. */
+/**
+ * Returns the metrics that at least one job has, training metrics first. Constants of evaluations
+ * are omitted.
+ */
 export function comparedNumbers(all: readonly MetricsObject[]): {
   training: string[];
   validation: string[];

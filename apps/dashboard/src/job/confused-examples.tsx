@@ -9,12 +9,12 @@ import { Loading } from '../ui/loading.js';
 import { galleryOf, MediaGallery } from '../media/media-gallery.js';
 import { TrainingRecord } from '../files/record.js';
 
-/** Examples of a label that were told rightly, or taken for another. */
+/** Examples of one label with the same prediction. */
 export interface Pair {
   readonly label: string;
   readonly predicted: string;
   readonly times: number;
-  /** Of some of them, in their file. */
+  /** Line numbers of some of them. */
   readonly lines: readonly number[];
 }
 
@@ -23,12 +23,12 @@ interface Props {
   readonly pair: Pair;
 }
 
-/** What the examples of a cell are: pictures, sounds or texts, as their file has them. */
+/** Shows the examples of a cell as images, audio or text. */
 export function ConfusedExamples({ file, pair }: Props) {
   const { label, predicted, times, lines } = pair;
   const place = useRef<HTMLElement>(null);
   const key = JSON.stringify([file, label, predicted, lines]);
-  // some browsers answer with a promise, which is no way to clean up
+  // Some browsers return a promise, which is not a valid cleanup function.
   useEffect(() => void place.current?.scrollIntoView({ block: 'nearest' }), [key]);
   const { value, error } = useLoaded(['confused-examples', key], () => recordsAt(file, lines));
   const title =
@@ -58,7 +58,7 @@ export function ConfusedExamples({ file, pair }: Props) {
   );
 }
 
-/** One by one: they may stand anywhere in a large file. */
+/** Loads the records one by one, because they can be anywhere in a large file. */
 async function recordsAt(
   file: string | null,
   lines: readonly number[],

@@ -1,7 +1,7 @@
 import type { JobEventObject } from '@graft/contracts';
 import { useEffect, useRef, useState } from 'react';
 
-/** Events oldest first, following the end until the reader scrolls up. */
+/** Events, oldest first. Scrolls with new events until the user scrolls up. */
 export function EventLog({ events }: { events: readonly JobEventObject[] }) {
   const [filter, setFilter] = useState('');
   const [steps, setSteps] = useState(true);

@@ -12,7 +12,7 @@ interface Props {
   readonly onError: (error: Error) => void;
 }
 
-/** Who has worked on a job and how long, apart from the waiting between, and all of it as a trace. */
+/** Attempts of a job with their workers, durations and waits, and the job's trace to download. */
 export function Attempts({ job, onError }: Props) {
   return (
     <>

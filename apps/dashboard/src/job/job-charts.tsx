@@ -6,7 +6,7 @@ import { short } from '../format.js';
 import { Chart } from '../charts/chart.js';
 import { fittedWeight } from '../charts/smoothed.js';
 
-/** Columns over all steps at which something was measured, in training or in validation. */
+/** Returns columns over all steps with a training or validation measurement. */
 export function columns({ steps, series, evaluations }: MetricsObject): {
   x: number[];
   of: (name: string) => (number | null)[];
@@ -22,10 +22,10 @@ export function columns({ steps, series, evaluations }: MetricsObject): {
   };
 }
 
-/** Lines of a chart each, in turn; the loss has the first. */
+/** Line colors of the charts, in turn. The loss has the first. */
 const COLORS = ['--accent', '--rate', '--speed', '--norm'];
 
-/** What the catalogue says of the job's numbers, and those that only a newer worker knows. */
+/** Returns the catalog's metrics of the job, followed by metrics that only a newer worker reports. */
 export function drawn(
   { series, evaluations }: MetricsObject,
   described: readonly MetricDescription[],
@@ -34,7 +34,7 @@ export function drawn(
   const measured = evaluations.flatMap((evaluation) => Object.keys(evaluation));
   const others = new Set([...Object.keys(series), ...measured].filter((name) => !known.has(name)));
   others.delete('step');
-  // The same at each evaluation: it is told in words beside the accuracy.
+  // Constants of evaluations are shown as text next to the accuracy.
   others.delete('majority_accuracy');
   return [
     ...described.filter(({ name, draw }) => draw !== null && series[name] !== undefined),
@@ -49,7 +49,7 @@ export function drawn(
 
 interface ChartsProps {
   readonly metrics: MetricsObject;
-  /** Of the job's task, from the catalogue. */
+  /** Metrics of the job's task, from the catalog. */
   readonly described: readonly MetricDescription[];
   readonly over: boolean;
 }
@@ -84,7 +84,7 @@ export function JobCharts({ metrics, described, over }: ChartsProps) {
               title={unit === null ? title : `${title}, ${unit}`}
               log={log && draw?.log === true}
               series={[
-                // of an eval's score there is no more than its points
+                // An eval score has only single points.
                 ...(metrics.series[name] === undefined
                   ? []
                   : [
@@ -124,14 +124,14 @@ export function JobCharts({ metrics, described, over }: ChartsProps) {
   );
 }
 
-/** A fraction as people read it. */
+/** Formats a fraction as a percentage. */
 export const percent = (
   unit: string | null,
   values: readonly (number | null)[],
 ): readonly (number | null)[] =>
   unit === '%' ? values.map((value) => value && 100 * value) : values;
 
-/** As high as the charts will be, so that nothing moves when they come. */
+/** Placeholder as high as the charts, so that the layout does not shift. */
 function NoStepYet({ over }: { over: boolean }) {
   if (over) return <p className="faint">No training steps were run.</p>;
   return (

@@ -17,11 +17,11 @@ interface Props {
   readonly onError: (error: Error) => void;
 }
 
-/** Validation loss at the steps where it was measured, saved or not. */
+/** Returns validation losses by step, including steps without a checkpoint. */
 const measured = (evaluations: MetricsObject['evaluations']): ReadonlyMap<number, number> =>
   new Map(evaluations.flatMap(({ step, loss }) => (loss === null ? [] : [[step, loss]])));
 
-/** The step of the checkpoint to take, or null where no two can be compared. */
+/** Returns the step of the best checkpoint. Null if there are not two to compare. */
 function bestStep({ rows, evaluations }: Pick<Props, 'rows' | 'evaluations'>): number | null {
   const marked = rows.find((row) => row.graft.best);
   const losses = measured(evaluations);
@@ -34,7 +34,7 @@ function bestStep({ rows, evaluations }: Pick<Props, 'rows' | 'evaluations'>): n
   return lowestValidation(kept)?.step ?? null;
 }
 
-/** The validation loss, and the score of the job's eval where it has one. */
+/** Returns the validation loss, with the eval score if the job has an eval. */
 function measuredText(loss: number | undefined, { metrics }: CheckpointObject): string {
   const score = metrics[EVAL_SCORE];
   if (score === undefined) return short(loss);

@@ -3,7 +3,7 @@ import { Fragment } from 'react';
 import { company, isOver, waitedForOthers } from './job-words.js';
 import { Link } from '../ui/link.js';
 
-/** Who else is in a job's process and what that costs it, or why it has one to itself. */
+/** Other jobs in the job's process and their cost in time, or the reason why it has a process to itself. */
 export function JobCompany({ job }: { job: JobObject }) {
   const others = company(job);
   const waited = waitedForOthers(job);

@@ -9,7 +9,7 @@ import { Loading } from '../ui/loading.js';
 import { Row, Table } from '../ui/table.js';
 import './confusion.css';
 
-/** More labels make no matrix that is read: the pairs that are most confused say it. */
+/** Maximum number of labels shown as a matrix. Above it, the most confused pairs are listed. */
 const MOST_LABELS = 50;
 const MOST_PAIRS = 20;
 const RATED = ['Label', 'Examples', 'Precision', 'Recall', 'F1'];
@@ -17,17 +17,18 @@ const PAIRS = ['Actual', 'Predicted', 'Count'];
 
 interface Props {
   readonly job: JobObject;
-  /** Of what was measured on validation data. */
+  /** Evaluations on validation data. */
   readonly evaluations: readonly unknown[];
 }
 
-/** How well the job tells each label, and which it takes for which, at its best evaluation or a chosen one. */
+/** Per-label metrics and the confusion matrix of the best evaluation, or of a selected one. */
 export function JobConfusion({ job, evaluations }: Props) {
-  /** null: the best. */
+  /** Null selects the best. */
   const [asked, ask] = useState<number | null>(null);
-  /** Of which pair examples are shown, as keyOf. */
+  /** Key of the pair whose examples are open, from keyOf. */
   const [open, setOpen] = useState<string | null>(null);
-  // kept until the next is there: a job's new evaluation takes nobody's place, or sound, away
+  // Keep the old data until the new data arrives, so that a new evaluation does not reset scroll
+  // position or playing audio.
   const { value: known, error } = useLoaded(
     ['job-confusion', job.id, evaluations.length, asked],
     () => api.confusion(job.id, asked),
@@ -111,7 +112,7 @@ function StepPick({ found, asked, pick }: StepPickProps) {
 
 const keyOf = (label: string, predicted: string): string => JSON.stringify([label, predicted]);
 
-/** All of which examples are counted, those told rightly among them. */
+/** Returns all pairs with examples, including correct predictions. */
 const pairsOf = ({ classes, confused }: JobConfusionObject): ReadonlyMap<string, Pair> =>
   new Map(
     [
@@ -130,7 +131,7 @@ interface Choice {
   readonly toggle: (key: string) => void;
 }
 
-/** Rows are what examples have, columns what they were taken for. */
+/** Rows are actual labels, columns are predicted labels. */
 function Matrix({ found, ...choice }: Choice & { readonly found: JobConfusionObject }) {
   const { classes } = found;
   const pairs = pairsOf(found);
@@ -184,7 +185,7 @@ interface CellProps extends Choice {
   readonly support: number;
 }
 
-/** The more of a label's examples, the stronger its colour. */
+/** A cell's color is stronger the larger its share of the label's examples. */
 function Cell({ pair, support, open, toggle }: CellProps) {
   const { label, predicted: taken, times, lines } = pair;
   const key = keyOf(label, taken);

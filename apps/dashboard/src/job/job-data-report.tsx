@@ -22,7 +22,7 @@ interface Props {
   readonly log: readonly JobEventObject[];
 }
 
-/** What a job learns from: its files, and what they are for its base. */
+/** Data of a job: its files and their statistics for its base model. */
 export function JobDataReport({ job, log }: Props) {
   const { data } = job.graft;
   const letters = lettersText(job.graft);
@@ -50,7 +50,7 @@ export function JobDataReport({ job, log }: Props) {
   );
 }
 
-/** By name where the key may know it; a file may have been deleted since. */
+/** Name of a file, if the key may read it. The file may have been deleted. */
 function TrainingFile({ id, name }: { id: string; name: string }) {
   const may = useMay()('files:read');
   const file = useLoaded(['file', id, may], async () => (may ? await api.file(id) : null));

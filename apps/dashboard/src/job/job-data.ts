@@ -17,19 +17,19 @@ import { onBack } from '../api/contact.js';
 import { follow } from '../api/sse.js';
 import { isVisible } from '../browser/visibility.js';
 
-/** Everything the job page shows. */
+/** All data of the job page. */
 export interface JobData {
   readonly job: JobObject;
   readonly metrics: MetricsObject;
-  /** Newest first; steps, messages and the trainer's own lines. */
+  /** Newest first: steps, messages and the trainer's own lines. */
   readonly log: readonly JobEventObject[];
   readonly checkpoints: readonly CheckpointObject[];
 }
 
-/** The number in an event's id: the history of a job in one order. */
+/** Returns the number in an event's id, which orders the history of a job. */
 export const eventNumber = (id: string): number => Number(/-(\d+)$/.exec(id)?.[1] ?? 0);
 
-/** Adds a live point; a step seen before (replayed by a later attempt) is replaced. */
+/** Adds a live measurement. A step that a later attempt repeats is replaced. */
 export function withPoint(metrics: MetricsObject, point: Measured): MetricsObject {
   const cut = metrics.steps.findLastIndex((step) => step < point.step) + 1;
   const names = new Set([...Object.keys(metrics.series), ...Object.keys(point)]);
@@ -44,7 +44,7 @@ export function withPoint(metrics: MetricsObject, point: Measured): MetricsObjec
   return { ...metrics, steps: [...metrics.steps.slice(0, cut), point.step], series };
 }
 
-/** Adds a line where it belongs; one that is there already is left alone. */
+/** Inserts an event in order. Does nothing if the event is already there. */
 export function withLine(
   log: readonly JobEventObject[],
   line: JobEventObject,
@@ -55,7 +55,7 @@ export function withLine(
   return log[at]?.id === line.id ? log : [...log.slice(0, at), line, ...log.slice(at)];
 }
 
-/** The stream sends a step as numbers only; the log shows it as the history would. */
+/** Creates the log line of a step as the history has it, because the stream sends steps as numbers only. */
 function stepLine(job: JobObject, point: Measured, number: string): JobEventObject {
   return {
     object: 'fine_tuning.job.event',
@@ -70,9 +70,9 @@ function stepLine(job: JobObject, point: Measured, number: string): JobEventObje
 }
 
 /**
- * The history so far, and the number it is complete up to: the events are asked for first, so whatever
- * is answered later knows at least as much, and the stream goes on from there. A job that is over has no
- * stream, and may have ended meanwhile: its events are asked for again.
+ * Loads the history and the number of its last event. Events are requested first, so later
+ * responses are at least as recent, and the stream continues from that number. A finished job has
+ * no stream and may have ended during loading, so its events are requested again.
  */
 async function load(id: string): Promise<{ data: JobData; upTo: number }> {
   const first = await api.events(id);
@@ -106,7 +106,7 @@ function withEvent(now: JobData, { id, kind, data }: ServerEvent): JobData {
 const ended = (event: ServerEvent): boolean =>
   event.kind === 'job' && TERMINAL_STATUSES.includes((JSON.parse(event.data) as JobObject).status);
 
-/** Events after which saved checkpoints, validation losses or marks differ. */
+/** Events that change saved checkpoints, validation losses or marks. */
 const RECORDED: ReadonlySet<EventKind | null> = new Set(['evaluation', 'checkpoint', 'attempt']);
 
 const changesRecords = ({ kind, data }: ServerEvent): boolean =>
@@ -119,12 +119,12 @@ export interface LiveJob {
   readonly setJob: (job: JobObject) => void;
 }
 
-/** A hidden tab has no stream; it asks this often, for its title. */
+/** Polling interval of a hidden tab, for its title. It has no stream. */
 const HIDDEN_POLL_MS = 15_000;
-/** Neither silence nor a place in the queue is an event: of a job that runs or waits it is asked for this often. */
+/** Polling interval while the job runs or is queued, because silence and the queue position cause no events. */
 const PULSE_MS = 3000;
 
-/** Of `graft`, what changes without any event. */
+/** Fields of `graft` that change without an event. */
 const PULSE = [
   'phase',
   'training_seconds',
@@ -139,16 +139,16 @@ const PULSE = [
   'estimated_start_range',
 ] as const;
 
-/** A job with what changes without any event as it is in a newer answer. */
+/** Updates the fields of a job that change without an event from a newer response. */
 export const withPulse = (job: JobObject, { status, graft }: JobObject): JobObject => {
-  if (job.status !== status) return job; // the stream tells of that in its own order
+  if (job.status !== status) return job; // The stream reports other states in order.
   const newer = Object.fromEntries(PULSE.map((name) => [name, graft[name]]));
   return { ...job, graft: { ...job.graft, ...newer } };
 };
 
 /**
- * The page of a job among what the server answered, so that it is there at once when it is gone back to. Neither
- * asked for nor compared as a whole: it is put together, and changed by each event.
+ * Cached data of the job's page, so that it is shown immediately when opened again. It is assembled
+ * from several responses and events, so it is neither loaded nor compared as a whole.
  */
 function useKept(id: string) {
   const queries = useQueryClient();
@@ -170,7 +170,7 @@ function useKept(id: string) {
   return { data, keep, setData };
 }
 
-/** A job as it is and as it goes on, until it ends: then everything is asked for once more and the stream is let go. */
+/** Follows a job until it ends. Then everything is loaded again and the stream is closed. */
 export function useJob(id: string): LiveJob {
   const { data, keep, setData } = useKept(id);
   const [error, setError] = useState<Error | null>(null);
@@ -179,7 +179,7 @@ export function useJob(id: string): LiveJob {
   useEffect(() => {
     let stop = new AbortController();
     let gone = false;
-    /** Whether all has been asked for and answered; without it the server's return begins anew. */
+    /** Whether everything has loaded. Otherwise loading starts over when the server is back. */
     let loadedOnce = false;
     const failed = (failure: Error) => gone || failure instanceof NoAnswer || setError(failure);
     const refresh = async () => {
@@ -218,7 +218,7 @@ export function useJob(id: string): LiveJob {
       }
     };
     void start();
-    // The stream comes back by itself, for what it missed; the records are asked for.
+    // The stream reconnects and catches up by itself, but the records must be loaded again.
     const unlisten = onBack(() => void (loadedOnce ? refresh().catch(failed) : start()));
     return () => {
       gone = true;

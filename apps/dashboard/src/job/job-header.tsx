@@ -27,7 +27,7 @@ interface Props {
   readonly hold: () => void;
 }
 
-/** Name, state, what may be done with a job, and its figures. */
+/** Name, state, actions and key figures of a job. */
 export function JobHeader({ job, metrics, cancel, hold }: Props) {
   const silent = silence(job);
   const may = useMay();
@@ -80,7 +80,7 @@ export function JobHeader({ job, metrics, cancel, hold }: Props) {
   );
 }
 
-/** What somebody said of it. */
+/** Tags and note of a job. */
 function Words({ of: { tags, note } }: { of: Pick<JobObject['graft'], 'tags' | 'note'> }) {
   if (tags.length === 0 && note === null) return null;
   return (
@@ -139,7 +139,7 @@ function factsOf(job: JobObject, { evaluations, peak_rss_bytes: peak }: Props['m
   ];
 }
 
-/** Of what is made of finished adapters: nothing is trained. */
+/** Facts of an operation on adapters, which trains nothing. */
 function operationFacts(
   job: JobObject,
   operation: NonNullable<JobObject['graft']['operation']>,
@@ -172,7 +172,7 @@ const memoryOf = (peak: number | null): Fact[] =>
 
 const createdOf = ({ created_at: at }: JobObject): Fact => ['created', ago(at), moment(at)];
 
-/** What the loss of a fixed text has become. */
+/** Change of the loss of a fixed text. */
 const forgettingOf = ({ graft: { forgetting } }: JobObject): [string, string][] =>
   forgetting
     ? [
@@ -183,7 +183,7 @@ const forgettingOf = ({ graft: { forgetting } }: JobObject): [string, string][] 
       ]
     : [];
 
-/** The best that the job's eval gave a checkpoint. */
+/** Best eval score of a checkpoint. */
 function scoreOf({ graft: { best_score: best } }: JobObject): [string, string][] {
   if (!best) return [];
   return [

@@ -15,11 +15,11 @@ const NOT_YET = <p className="faint">Measured at the end.</p>;
 
 interface Props {
   readonly job: JobObject;
-  /** Newest first; one says that the ledger is there. */
+  /** Newest first. One event reports that the ledger is available. */
   readonly log: readonly JobEventObject[];
 }
 
-/** The training examples that the job has learnt worst, where it keeps a ledger. */
+/** Training examples with the highest loss, if the job has a loss ledger. */
 export function JobLedger({ job, log }: Props) {
   const made = log.filter(({ graft }) => graft.kind === 'ledger').length;
   return (
@@ -31,12 +31,12 @@ export function JobLedger({ job, log }: Props) {
 }
 
 function Worst({ job, made }: { readonly job: JobObject; readonly made: number }) {
-  /** null: the last one. */
+  /** Null selects the last one. */
   const [asked, ask] = useState<number | null>(null);
   const { value, error } = useLoaded(['job-ledger', job.id, made, asked], () =>
     api.ledger(job.id, asked),
   );
-  // tasks with a head of their own: the base says nothing there
+  // Tasks with a classification head have no loss of the base model.
   const hasBase = value?.data.some(({ base_loss: base }) => base !== null) ?? false;
   return (
     <>
@@ -86,7 +86,7 @@ interface StepPickProps {
   readonly pick: (step: number) => void;
 }
 
-/** Which of its ledgers is shown, by the epochs that were asked for; the last one may be of the end alone. */
+/** Selects the epoch whose ledger is shown. The last ledger can be that of the end of training. */
 function StepPick({ job, ledger: { steps, step_number: shown }, pick }: StepPickProps) {
   const epochs = [...new Set(job.graft.loss_ledger_epochs)].sort((a, b) => a - b);
   const words = (step: number, i: number) =>

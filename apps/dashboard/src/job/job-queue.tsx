@@ -10,7 +10,7 @@ interface Props {
   readonly onError: (error: Error | null) => void;
 }
 
-/** Why a job waits, for how long, and its priority, by which it is moved within its queue. */
+/** Reason and duration of the wait, and the priority, which can be changed to move the job in its queue. */
 export function JobQueue({ job, changed, onError }: Props) {
   const place = queuePlace(job);
   return (

@@ -12,7 +12,7 @@ import { UseIt } from '../models/use-it.js';
 interface Props {
   readonly job: JobObject;
   readonly use: ModelUse;
-  /** Whether the run is a success. */
+  /** Whether the run succeeded. */
   readonly isGood: boolean;
   readonly onError: (error: Error) => void;
 }
@@ -24,7 +24,7 @@ const TRY = {
   transcribe: 'Transcribe with it',
 } as const;
 
-/** What a job has made: to try, and to take home in one piece or file by file. */
+/** Results of a job: links to try the model, and its files to download. */
 export function Results({ job, use, isGood, onError }: Props) {
   const may = useMay();
   const readable = may('files:read') ? job.result_files : [];

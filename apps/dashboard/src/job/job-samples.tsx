@@ -11,7 +11,7 @@ type Prompt = JobSampleObject['data'][number]['prompt'];
 
 const LONGEST = 80;
 
-/** What is asked: a text, or the last message of a chat. */
+/** Returns the text of a prompt, or the last message of a chat. */
 function asked(prompt: Prompt): string {
   const text = typeof prompt === 'string' ? prompt : (prompt.at(-1)?.content ?? '');
   return text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text;
@@ -19,11 +19,14 @@ function asked(prompt: Prompt): string {
 
 interface Props {
   readonly job: JobObject;
-  /** Newest first; some tell of answers. */
+  /** Newest first. Some events report new answers. */
   readonly log: readonly JobEventObject[];
 }
 
-/** What the adapter answered to the job's prompts as it was trained: a row a step, a column a prompt. */
+/**
+ * Answers of the adapter to the job's sample prompts during training: one row per step, one column
+ * per prompt.
+ */
 export function JobSamples({ job, log }: Props) {
   const newest = log.find(({ graft }) => graft.kind === 'sample')?.id;
   const { value, error, reload } = useLoaded<readonly JobSampleObject[]>(

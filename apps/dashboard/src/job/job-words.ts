@@ -1,4 +1,4 @@
-// What a job's figures mean, in words.
+// Describes a job's data in words.
 import type { JobObject, MetricsObject } from '@graft/contracts';
 import { TERMINAL_STATUSES } from '@graft/contracts/job-status';
 import { duration } from '@graft/contracts/duration';
@@ -8,21 +8,21 @@ import { modelTitle, short } from '../format.js';
 
 export const isOver = (job: JobObject): boolean => TERMINAL_STATUSES.includes(job.status);
 
-/** What is made of finished adapters has no checkpoints: it would begin anew. */
+/** Whether a job can be paused. Operations on adapters have no checkpoints and would start over. */
 export const canPause = (job: JobObject): boolean => kindOf(job) === 'training';
 
-/** What it was renamed to, else its suffix, else what it makes of finished adapters, or its id where it trains. */
+/** Returns the job's name: the one set by the user, its suffix, the description of an operation, or its id. */
 export const jobName = (job: JobObject): string =>
   job.graft.name ?? job.user_provided_suffix ?? operationName(job) ?? job.id;
 
-/** The same where what it makes stands beside it: then its source is enough. */
+/** Returns a shorter name for places that show the operation next to it. */
 export function shortName(job: JobObject): string {
   const [only, ...others] = job.graft.operation?.adapters ?? [];
   const own = job.graft.name ?? job.user_provided_suffix;
   return own ?? (only === undefined || others.length > 0 ? jobName(job) : modelTitle(only));
 }
 
-/** "Export to GGUF Q8_0 of pirate · 1a2b3c4d"; null of a job that trains. */
+/** Returns "Export to GGUF Q8_0 of pirate · 1a2b3c4d"; null for training jobs. */
 function operationName({ graft: { operation } }: JobObject): string | null {
   if (!operation) return null;
   const [only, ...others] = operation.adapters;
@@ -30,7 +30,7 @@ function operationName({ graft: { operation } }: JobObject): string | null {
   return `${operationTitle(operation)}${of}`;
 }
 
-/** "its worker has been silent for 9 s"; null while it is heard. */
+/** Returns "its worker has been silent for 9 s"; null while heartbeats arrive. */
 export function silence(job: JobObject): string | null {
   const { worker_silent_seconds: seconds } = job.graft;
   return job.status === 'running' && seconds !== null
@@ -43,7 +43,7 @@ export interface Lowest {
   readonly loss: number;
 }
 
-/** The lowest validation loss that was measured, the first of equals. */
+/** Returns the lowest validation loss. For equal losses, the first one. */
 export function lowestValidation(evaluations: MetricsObject['evaluations']): Lowest | null {
   let lowest: Lowest | null = null;
   for (const { step, loss } of evaluations)
@@ -51,7 +51,7 @@ export function lowestValidation(evaluations: MetricsObject['evaluations']): Low
   return lowest;
 }
 
-/** "4.272, lowest 2.230 at step 10"; the lowest only where it is not the last. */
+/** Returns "4.272, lowest 2.230 at step 10". The lowest is omitted if it is the last one. */
 export function validationWords(evaluations: MetricsObject['evaluations']): string | null {
   const last = evaluations.findLast(({ loss }) => loss !== null);
   const lowest = lowestValidation(evaluations);
@@ -61,7 +61,10 @@ export function validationWords(evaluations: MetricsObject['evaluations']): stri
   return `${short(last.loss)}${better}`;
 }
 
-/** "trained 8 s, waited 7 min 32 s" ("took 8 s" where nothing is trained): what was training apart from all that was not; null before the first start. */
+/**
+ * Returns "trained 8 s, waited 7 min 32 s", or "took 8 s" for operations. Waiting is all time other
+ * than training. Null before the first start.
+ */
 export function timeSpent(job: JobObject, now = Date.now() / 1000): string | null {
   const { training_seconds: trained, started_at: started } = job.graft;
   const end = isOver(job) ? job.finished_at : now;
@@ -71,15 +74,18 @@ export function timeSpent(job: JobObject, now = Date.now() / 1000): string | nul
   return `${verb} ${duration(trained)}${waited > 0 ? `, waited ${duration(waited)}` : ''}`;
 }
 
-/** "3rd of 12, starts in about 4 min (2 min to 8 min)"; null of a job that does not wait its turn. */
+/** Returns "3rd of 12, starts in about 4 min (2 min to 8 min)"; null if the job is not queued. */
 export const queuePlace = (job: JobObject, now = Date.now() / 1000): string | null =>
   (job.status === 'queued' && placeText(job.graft, now)) || null;
 
-/** "2 jobs of other projects" */
+/** Returns "2 jobs from other projects". */
 const others = (count: number): string =>
   count === 1 ? 'one job from another project' : `${count} jobs from other projects`;
 
-/** With whom a job shares its process: jobs that may be looked at, and the rest in words; null: with nobody. */
+/**
+ * Returns the jobs that share the process: ids of visible jobs, and the others in words. Null if
+ * there are none.
+ */
 export function company(
   job: JobObject,
 ): { readonly jobs: readonly string[]; readonly rest: string | null } | null {
@@ -88,11 +94,12 @@ export function company(
   return { jobs: shares.jobs, rest: shares.others === 0 ? null : others(shares.others) };
 }
 
-/** "waited 12 s of 1 min 20 s for others in its process"; null where it did not. */
+/** Returns "12 s of 1 min 20 s spent waiting for other jobs in its process"; null if it did not wait. */
 export function waitedForOthers(job: JobObject): string | null {
   const { waited_seconds: waited, training_seconds: whole } = job.graft;
   if (!waited || waited < 1) return null;
-  // Both are rounded by themselves, and the first steps' wait may precede what counts as training.
+  // Both are rounded separately, and the wait of the first steps can precede the measured training
+  // time.
   return `${duration(waited)} of ${duration(Math.max(waited, whole))} spent waiting for other jobs in its process`;
 }
 
@@ -117,6 +124,6 @@ const OUTCOMES: Readonly<Record<string, string>> = {
   crash: 'trainer crashed',
 };
 
-/** How an attempt ended; a code that is not known is shown as words. */
+/** Describes how an attempt ended. Unknown codes are shown with spaces. */
 export const outcomeWords = (outcome: string | null): string =>
   outcome === null ? 'running' : (OUTCOMES[outcome] ?? outcome.replaceAll('_', ' '));

@@ -6,11 +6,11 @@ import { Media } from '../media/media.js';
 interface Props {
   readonly file: string | null;
   readonly line: number;
-  /** Its beginning, without the bytes of media in it. */
+  /** Beginning of the record, without the bytes of its media. */
   readonly record: string;
 }
 
-/** An example as a row of a table has it: its words, or the picture or sound that it is, with what is learnt of it. */
+/** An example in a table cell: its text, image or audio, with its targets. */
 export function LedgerRecord({ file, line, record }: Props) {
   return file !== null && /"data:(image|audio)\//.test(record) ? (
     <MediaRecord file={file} line={line} record={record} />
@@ -22,7 +22,7 @@ export function LedgerRecord({ file, line, record }: Props) {
 function MediaRecord({ file, line, record }: Props & { readonly file: string }) {
   const { value } = useLoaded(['record', file, line], () => api.records(file, line - 1, 1));
   const [shown] = (value && galleryOf(value.data)) ?? [];
-  // of another form, or gone
+  // The record has another format, or was deleted.
   if (!shown) return record;
   const { media, answers } = shown;
   return (

@@ -1,4 +1,4 @@
-// What a run came to, in a sentence: before its curves are looked at.
+// Summarizes the outcome of a run in one sentence.
 import type { JobObject, MetricsObject } from '@graft/contracts';
 import {
   accuracyText,
@@ -10,21 +10,21 @@ import {
 import { count, short } from '../format.js';
 import { isOver, lowestValidation } from './job-words.js';
 
-/** How large a part of the losses, at either end, makes their mean: one noisy step says little. */
+/** Fraction of the losses at either end that is averaged, because a single step is noisy. */
 const END = 0.1;
 
 const mean = (values: readonly number[]): number =>
   values.reduce((sum, value) => sum + value, 0) / values.length;
 
-/** How many labels there are, of a job that gives each input one of them. */
+/** Returns the number of labels of a single-label classification job. */
 function labelsOf({ graft: { task_options: options } }: JobObject): number | null {
   const { problem_type: problem, labels } = (options ?? {}) as Readonly<Record<string, unknown>>;
   return problem === 'single_label_classification' && Array.isArray(labels) ? labels.length : null;
 }
 
 /**
- * "training loss 3.120 → 1.210", from means of the first and the last tenth; null before two steps. Of labels it is told
- * what guessing gives.
+ * Returns "training loss 3.120 → 1.210", the means of the first and last tenth. Null before two
+ * steps. Classification also reports the loss of guessing.
  */
 function trainingPart(job: JobObject, { series }: MetricsObject): Part | null {
   const losses = (series['loss'] ?? []).filter((loss) => loss !== null);
@@ -41,7 +41,7 @@ function trainingPart(job: JobObject, { series }: MetricsObject): Part | null {
   };
 }
 
-/** What the validation losses after the best one say. */
+/** Describes the validation losses after the best one. */
 function afterBest(job: JobObject, isLast: boolean): string {
   const found = new Set(job.graft.warnings.map(({ code }) => code));
   if (found.has('overfitting')) return 'overfitting since then';
@@ -50,16 +50,16 @@ function afterBest(job: JobObject, isLast: boolean): string {
   return 'no sign of overfitting';
 }
 
-/** " on 25 held-out examples" */
+/** Returns " on 25 held-out examples". */
 function onExamples(job: JobObject): string {
   const examples = validationExamples(job);
   return examples === null ? '' : ` on ${examples}`;
 }
 
 /**
- * "validation loss 2.310 → 1.870 on 25 held-out examples, best at step 60 of 80, no sign of overfitting"; null before
- * the first evaluation.
- * @param on what it was measured on, where that was not said yet
+ * Returns "validation loss 2.310 → 1.870 on 25 held-out examples, best at step 60 of 80, no sign of
+ * overfitting". Null before the first evaluation.
+ * @param on examples of the validation data, unless already mentioned
  */
 function validationVerdict(
   job: JobObject,
@@ -78,14 +78,14 @@ function validationVerdict(
   return `validation loss ${short(first.loss)} → ${short(best.loss)}${on}, best at step ${count(best.step)}${of}, ${afterBest(job, best.step === last.step)}`;
 }
 
-/** The eval score that was reached, where the job has an eval. */
+/** Returns the best eval score, if the job has an eval. */
 function scoreVerdict({ graft: { best_score: best } }: JobObject): string | null {
   return best
     ? `best eval score ${Math.round(100 * best.eval_score)} % at step ${best.step}`
     : null;
 }
 
-/** How many of the validation examples the model labels rightly: that of the published step, else of the best so far. */
+/** Returns the validation accuracy of the published step, or of the best one so far. */
 function accuracyPart(job: JobObject, { evaluations }: MetricsObject): Part | null {
   const best = lowestValidation(evaluations);
   const step = job.graft.published_step;
@@ -100,7 +100,7 @@ function accuracyPart(job: JobObject, { evaluations }: MetricsObject): Part | nu
   };
 }
 
-/** Why a job has no validation data. */
+/** Explains why a job has no validation data. */
 function unvalidated({ graft: { data, init_adapter: begun } }: JobObject): string {
   if (data && data.examples < HELD_OUT_FROM && begun === undefined)
     return `no validation data, so overfitting cannot be detected (below ${HELD_OUT_FROM} examples, none are held out by default)`;
@@ -109,17 +109,17 @@ function unvalidated({ graft: { data, init_adapter: begun } }: JobObject): strin
 
 interface Part {
   readonly words: string;
-  /** That the run is no success. */
+  /** Whether it means that the run failed to learn. */
   readonly isBad?: boolean;
 }
 
 export interface Verdict {
   readonly words: string;
-  /** Whether the run went wrong, or has learnt no more than chance. */
+  /** Whether training went wrong or the result is no better than chance. */
   readonly isBad: boolean;
 }
 
-/** The words for a job that has measured something: of one that failed, why it did says more. */
+/** Returns the summary once something has been measured. Null for failed jobs, whose error says more. */
 export function verdict(job: JobObject, metrics: MetricsObject): Verdict | null {
   if (job.status === 'failed') return null;
   const isRuined = job.graft.warnings.some(({ code }) =>

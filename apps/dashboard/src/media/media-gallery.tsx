@@ -8,11 +8,14 @@ type Fields = Readonly<Record<string, unknown>>;
 interface Shown {
   readonly line: number;
   readonly media: MediaUrl;
-  /** What is learnt of it. */
+  /** Targets of the example. */
   readonly answers: readonly string[];
 }
 
-/** Examples of one picture or sound and what is learnt of it; null where one of them is anything else. */
+/**
+ * Returns examples that consist of one image or audio file and its targets. Null if any example has
+ * another format.
+ */
 export function galleryOf(items: readonly FileRecordObject[]): readonly Shown[] | null {
   const shown = items.map(({ line, record }) => (record === null ? null : shownOf(line, record)));
   return shown.length > 0 && shown.every((one) => one !== null) ? shown : null;
@@ -23,7 +26,7 @@ function shownOf(line: number, { image, audio, ...rest }: Fields): Shown | null 
   return media && { line, media, answers: Object.values(rest).flat().map(String) };
 }
 
-/** Pictures in a grid, sounds in a list, each with its labels. */
+/** Images in a grid or audio in a list, each with its labels. */
 export function MediaGallery({ items }: { items: readonly Shown[] }) {
   return (
     <ol className="gallery">

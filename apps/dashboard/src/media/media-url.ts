@@ -1,25 +1,28 @@
-// Pictures and sounds in records: bytes as a data URL.
+// Converts images and audio in records to data URLs.
 
 export interface MediaUrl {
   readonly medium: 'image' | 'audio';
   readonly url: string;
 }
 
-/** What a value of a record shows or plays, or null. */
+/** Returns the media of a record's value, or null. */
 export function mediaUrl(value: unknown): MediaUrl | null {
   if (typeof value !== 'string') return null;
   const medium = /^data:(image|audio)\/[\w.+-]+;base64,/.exec(value)?.[1];
   return medium === 'image' || medium === 'audio' ? { medium, url: value } : null;
 }
 
-/** What a file's first bytes say that it is; browsers go by its name, and know no type of some. Null: nothing that is taken. */
+/**
+ * Detects a file's MIME type by its first bytes, because browsers go by its name and do not know
+ * all types. Null if the type is not supported.
+ */
 export function mediaType(first: Uint8Array): string | null {
   const text = String.fromCharCode(...first.subarray(0, 16));
   const found = SIGNATURES.find(([pattern]) => pattern.test(text));
   return found?.[1] ?? null;
 }
 
-/** So many bytes are enough to tell it. */
+/** Number of bytes that detection needs. */
 export const FIRST_BYTES = 16;
 
 const SIGNATURES: readonly (readonly [RegExp, string])[] = [
@@ -39,7 +42,10 @@ export function bytesOf(url: string): ArrayBuffer {
   return bytes.buffer;
 }
 
-/** The furthest from zero of each of so many stretches, the largest being 1. */
+/**
+ * Returns the maximum absolute value of each of the given number of sections, scaled so that the
+ * largest is 1.
+ */
 export function peaks(samples: Float32Array, stretches: number): readonly number[] {
   const length = samples.length / stretches;
   const found = Array.from({ length: stretches }, (_, n) => {

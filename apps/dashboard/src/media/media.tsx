@@ -3,12 +3,12 @@ import { bytesOf, peaks, type MediaUrl } from './media-url.js';
 import './media.css';
 
 const STRETCHES = 120;
-/** A side of so many is drawn larger than it is. */
+/** Images with a side of at most this many pixels are enlarged. */
 const FEW_PIXELS = 100;
-/** What is drawn needs no more samples a second. */
+/** Sample rate for drawing a waveform. A higher one would not be visible. */
 const RATE = 8000;
 
-/** A picture, or a player below the shape of its sound. `what`: for those who do not see it. */
+/** An image, or an audio player with its waveform. `what` describes it for screen readers. */
 export function Media({ media, what }: { media: MediaUrl; what: string }) {
   return media.medium === 'image' ? (
     <Picture url={media.url} what={what} />
@@ -20,11 +20,11 @@ export function Media({ media, what }: { media: MediaUrl; what: string }) {
 function Picture({ url, what }: { url: string; what: string }) {
   const [isShown, setShown] = useState(true);
   const [isSmall, setSmall] = useState(false);
-  // browsers show no TIFF
+  // Browsers do not support TIFF.
   if (!isShown) return <p className="faint">This browser cannot show the image.</p>;
   return (
     <img
-      className={isSmall ? 'picture small' : 'picture'}
+      className={isSmall ? 'image small' : 'image'}
       src={url}
       alt={what}
       loading="lazy"
@@ -46,7 +46,7 @@ function Sound({ url, what }: { url: string; what: string }) {
     let isLeft = false;
     waveOf(url).then(
       (found) => isLeft || setWave(found),
-      // the player says that it cannot play it
+      // The player reports playback errors.
       () => undefined,
     );
     return () => {
@@ -76,7 +76,7 @@ async function waveOf(url: string): Promise<Wave> {
   return { seconds: sound.duration, heights: peaks(sound.getChannelData(0), STRETCHES) };
 }
 
-/** A bar for each stretch, both ways from the middle; silence is a line. */
+/** Returns one bar per section, centered vertically. Silence is a line. */
 const shapeOf = (heights: readonly number[]): string =>
   heights
     .map((height, n) => {

@@ -5,7 +5,7 @@ import { api } from '../api/api.js';
 import { useLoaded } from '../api/loaded.js';
 import { Failure } from '../ui/failure.js';
 
-/** PEFT's ways of it, in the order of how often they are wanted. */
+/** PEFT's combination types, most useful first. */
 const WAYS: Readonly<Record<CombinationType, string>> = {
   svd: 'svd: weighted sum, truncated to the largest rank',
   cat: 'cat: exact weighted sum; ranks add up',
@@ -27,7 +27,7 @@ interface Part {
   readonly weight: string;
 }
 
-/** Makes one LoRA of several on a base, each with a weight: a job, whose page is gone to. */
+/** Form that combines several LoRAs of a base model, each with a weight. Starts a job and opens its page. */
 export function CombineAdapters({ model }: { readonly model: ModelObject }) {
   const navigate = useNavigate();
   const models = useLoaded(['models'], async () => (await api.models()).data);

@@ -6,7 +6,7 @@ import { useLoaded, type Loaded } from '../api/loaded.js';
 import { useMay } from '../api/own-key.js';
 import { Link } from '../ui/link.js';
 
-/** A model by its name; null where there is none, or this key may not read it. */
+/** Loads a model by name. Null if it does not exist or this key may not read it. */
 export function useModel(name: string | null): Loaded<ModelObject | null> {
   const isAllowed = useMay()('models:read');
   return useLoaded(['model', name, isAllowed], () =>
@@ -14,7 +14,7 @@ export function useModel(name: string | null): Loaded<ModelObject | null> {
   );
 }
 
-/** Models that something is made of, each with a link to its job. */
+/** Links to the jobs of an operation's source models. */
 export const SourceModels = ({ names }: { names: readonly string[] }) =>
   names.map((name, i) => (
     <Fragment key={`${i} ${name}`}>
@@ -23,7 +23,7 @@ export const SourceModels = ({ names }: { names: readonly string[] }) =>
     </Fragment>
   ));
 
-/** One that was deleted since is only named. */
+/** Source model. Deleted models are shown without a link. */
 function SourceModel({ name }: { name: string }) {
   const job = useModel(name).value?.graft?.job;
   const title = <span title={name}>{modelTitle(name)}</span>;

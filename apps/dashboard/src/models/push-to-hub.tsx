@@ -11,7 +11,7 @@ interface Asked {
   readonly private: boolean;
 }
 
-/** Follows a push to its end; rejects with why it was refused or ended. */
+/** Follows a push until it ends. Rejects with the error if it fails. */
 async function push(
   model: string,
   asked: Asked,
@@ -39,7 +39,10 @@ async function push(
     );
 }
 
-/** A model to a repository of one's own on the Hugging Face Hub, by a token that is asked for each time. */
+/**
+ * Form that pushes a model to the user's repository on the Hugging Face Hub. The token is requested
+ * each time.
+ */
 export function PushToHub({ model }: { readonly model: string }) {
   const [repo, setRepo] = useState('');
   const [token, setToken] = useState('');
@@ -101,7 +104,7 @@ export function PushToHub({ model }: { readonly model: string }) {
           create as private
         </label>
         {isGoing ? (
-          // an element of its own: the other one's click submits
+          // A separate element, because a click on the other one submits the form.
           <button key="stop" type="button" onClick={() => going.current?.abort()}>
             Stop
           </button>

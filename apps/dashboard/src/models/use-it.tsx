@@ -14,7 +14,7 @@ import { Fold } from '../ui/fold.js';
 type One = Exclude<CreateOperation, { type: 'combine' }>;
 type Way = One extends infer T ? (T extends One ? Omit<T, 'model'> : never) : never;
 
-/** What can be made of an adapter, in the order of how often it is wanted; null: of it and others. */
+/** Formats that an adapter can be exported to, most common first. Null combines it with other adapters. */
 const WAYS: readonly (readonly [title: string, way: Way | null])[] = [
   [
     'GGUF Q4_K_M (Ollama, llama.cpp; about ¼ of the size)',
@@ -34,14 +34,14 @@ interface Props {
   readonly onError: (error: Error) => void;
 }
 
-/** Beside a result: how programs use it, and what can be made of it for others. */
+/** Instructions for using a result in other programs, and forms that export it. */
 export function UseIt({ model, onError }: Props) {
   const may = useMay();
   const kind = model.graft?.kind ?? 'adapter';
   const catalog = useLoaded(['catalog'], api.catalog);
   const snippets = catalog.value ? snippetsOfModel(model, catalog.value, location.origin) : [];
   return (
-    // An export is for nothing else.
+    // Exports cannot be exported again.
     <Fold title="Use it elsewhere" reason={kind === 'export'}>
       {kind === 'adapter' && may('jobs:write') && <MakeFiles model={model} onError={onError} />}
       {kind !== 'base' && may('files:read') && <PushToHub model={model.id} />}

@@ -10,23 +10,23 @@ interface Props {
   readonly draft: Draft;
   readonly change: Change<Draft>;
   readonly wrong: Refusal | null;
-  /** The training file, where one is chosen. */
+  /** The selected training file, if any. */
   readonly file: FileObject | undefined;
 }
 
-/** Whether the server holds data out when the field is left empty. */
+/** Whether the server holds out data by default. */
 export const isHeldOutByDefault = (draft: Draft, file: FileObject | undefined): boolean =>
   draft.validation_file === '' &&
   !draft.graft['init_adapter'] &&
   (file?.graft?.records ?? 0) >= HELD_OUT_FROM;
 
-/** The field's value for a choice; empty where the server's default is the same. */
+/** Returns the field's value for a choice. Empty if it equals the server's default. */
 export function toldOf(isHeld: boolean, byDefault: boolean): string {
   if (isHeld === byDefault) return '';
   return isHeld ? String(HELD_OUT) : NONE;
 }
 
-/** Whether a part of the training file is held out, and how large a part. */
+/** Checkbox and fraction for holding out a part of the training file. */
 export function HeldOut({ draft, change, wrong, file }: Props) {
   const typed = draft.graft['validation_split'] ?? '';
   const byDefault = isHeldOutByDefault(draft, file);

@@ -37,7 +37,7 @@ const nameOf = (file: FileObject): string => {
   return `${file.filename}${records} · ${bytes(file.bytes)} · ${ago(file.created_at)}`;
 };
 
-/** What is learnt from. */
+/** Fields for training and validation files. */
 export function TrainingData({ draft, change, wrong, files, filesChanged }: DataProps) {
   const uploads = useOwnUploads();
   const expected = namesOf(useContext(RecordFormats));
@@ -91,7 +91,7 @@ export function TrainingData({ draft, change, wrong, files, filesChanged }: Data
   );
 }
 
-/** What is trained, and what comes out of it. */
+/** Fields for the base model and the new model's name. */
 export function BaseModel({
   draft,
   change,
@@ -126,13 +126,13 @@ export function BaseModel({
   );
 }
 
-/** Those that were begun in this form, before another page was looked at, too. */
+/** Returns the uploads that started in this form, including those from before it was left. */
 function useOwnUploads(): readonly Upload[] {
   const [place] = useState(placeNow);
   return useUploads().filter((one) => one.place === place);
 }
 
-/** A file of this computer's as training data, or the sample. */
+/** Uploads a file as training data, or the sample. */
 function UploadField({ uploads }: { uploads: readonly Upload[] }) {
   if (!useMay()('files:write')) return null;
   const last = uploads.at(-1);
@@ -147,7 +147,7 @@ function UploadField({ uploads }: { uploads: readonly Upload[] }) {
           accept={ACCEPTED}
           onChange={(e) => {
             upload([...(e.target.files ?? [])]);
-            e.target.value = ''; // the same file may be chosen again once it is mended
+            e.target.value = ''; // Allows the same file to be chosen again after it was fixed.
           }}
         />
         <label htmlFor="upload" className="button">
@@ -173,11 +173,11 @@ function saidOf({ name, state }: Upload): string {
 
 interface PaceProps extends FieldsProps {
   readonly defaultRate: number;
-  /** What "auto" becomes for the chosen data, once it is known. */
+  /** Values of "auto" for the selected data, once known. */
   readonly plan: JobPreviewObject | null;
 }
 
-/** How long and how fast it learns. What is left alone shows what it becomes. */
+/** Fields for training length and speed. Placeholders show the defaults. */
 export function Pace({ draft, change, wrong, defaultRate, plan }: PaceProps) {
   const auto = (value: number | undefined) => (value === undefined ? 'auto' : `auto: ${value}`);
   const field = (name: 'n_epochs' | 'batch_size' | 'seed') => ({

@@ -1,4 +1,4 @@
-// The new-job form's contents: what was typed, made from a job, and made into the create call's body.
+// State of the new-job form as typed, with conversions from a job and to the request body.
 import type {
   Catalog,
   CatalogMethod,
@@ -22,16 +22,16 @@ export interface Draft {
   readonly seed: string;
   readonly n_epochs: string;
   readonly batch_size: string;
-  /** '': the first that the training file fits. */
+  /** '' selects the first task that fits the training file. */
   readonly task: string;
   readonly task_options: Values;
-  /** '': the first of the catalogue. */
+  /** '' selects the first method of the catalog. */
   readonly method: string;
   readonly peft: Values;
   readonly graft: Values;
-  /** null: those that are set up for every job. */
+  /** Null selects the trackers that log every job. */
   readonly integrations: readonly AskedIntegration[] | null;
-  /** What several jobs would differ in. */
+  /** Parameters of a sweep. */
   readonly sweep: SweepDraft;
 }
 
@@ -59,13 +59,13 @@ const typed = (values: Readonly<Record<string, unknown>>): Values =>
       .map(([k, v]) => [k, typeof v === 'string' ? v : JSON.stringify(v)]),
   );
 
-/** Options that are null of a job, where leaving them out would mean something else. */
+/** Returns options that are null in a job although their default is not null. */
 const nothingOf = (graft: Readonly<Record<string, unknown>>): Values =>
   Object.fromEntries(BY_DATA.filter((name) => graft[name] === null).map((name) => [name, NONE]));
 
 /**
- * The form as the job was made; only options the catalog knows are taken over.
- * @param file the training file, where it is still there
+ * Returns the form's state for a copy of a job. Only options that the catalog knows are copied.
+ * @param file the training file, if it still exists
  */
 export function draftOf(job: JobObject, catalog: Catalog, file: FileObject | undefined): Draft {
   const known = fieldsOf(catalog.graft_schema).map((field) => field.name);
@@ -99,7 +99,7 @@ export function draftOf(job: JobObject, catalog: Catalog, file: FileObject | und
   };
 }
 
-/** What a task is chosen for: the training file, and the base. */
+/** Training file and base model that a task must fit. */
 export interface TaskSubject {
   readonly file: FileObject | undefined;
   readonly base: ModelObject | undefined;
@@ -113,7 +113,7 @@ const STACK_WORDS = {
 
 const INPUT_WORDS = { tokens: 'text', image: 'pictures', audio: 'sound' } as const;
 
-/** Why a job cannot be of a task. */
+/** Reason why a task does not fit. */
 export interface Misfit {
   readonly of: keyof TaskSubject;
   readonly reason: string;
@@ -145,7 +145,7 @@ export function misfitOf(
   };
 }
 
-/** What the job learns: what was chosen, else the first that file and base allow. */
+/** Returns the chosen task, or the first one that fits the file and the base model. */
 export function taskOf(
   draft: Draft,
   catalog: Catalog,
@@ -156,15 +156,15 @@ export function taskOf(
   return chosen ?? possible ?? catalog.tasks[0];
 }
 
-/** The learning rate of a job that names none. */
+/** Returns the default learning rate. */
 export const defaultRate = (method: CatalogMethod, task: CatalogTask): number =>
   Number((method.default_learning_rate * task.learning_rate_scale).toPrecision(6));
 
-/** What is not a number goes to the server as it is: its answer names the field. */
+/** Keeps text that is not a number, so that the server's error names the field. */
 const number = (typed: string): number | string =>
   Number.isNaN(Number(typed)) ? typed : Number(typed);
 
-/** What the draft comes to, by what the server has. */
+/** Objects that the form's values refer to. */
 interface Chosen {
   readonly method: CatalogMethod;
   readonly task: CatalogTask;
@@ -172,7 +172,7 @@ interface Chosen {
   readonly file: FileObject | undefined;
 }
 
-/** The body of the create call; fields left alone are left out, so that the server's defaults hold. */
+/** Builds the request body. Empty fields are omitted, so that the server's defaults apply. */
 export function bodyOf(
   draft: Draft,
   { method, task, file }: Chosen,
@@ -182,7 +182,7 @@ export function bodyOf(
     ...(draft.n_epochs && { n_epochs: number(draft.n_epochs) }),
     ...(draft.batch_size && { batch_size: number(draft.batch_size) }),
   };
-  // What the server takes by itself, whatever the base is made of.
+  // This is the server's default for every base model.
   const isUsual = task.stacks.every((stack) => {
     const first = catalog.tasks.find(
       (one) => one.method === task.method && one.stacks.includes(stack),
@@ -191,11 +191,11 @@ export function bodyOf(
   });
   const options = collect(fieldsOf(task.schema), draft.task_options);
   const { sample_prompts: prompts = '', ...graft } = draft.graft;
-  // The form has the field for tasks whose models write text.
+  // The form has this field only for tasks that generate text.
   const sample_prompts = task.use === 'chat' ? promptsOf(prompts, asksChats(file)) : '';
   const peft = { peft_type: method.peft_type, ...collect(fieldsOf(method.schema), draft.peft) };
   const trainingOptions = collect(fieldsOf(catalog.graft_schema), { ...graft, sample_prompts });
-  // Tasks that have labels are stratified by default, and the others refuse to be.
+  // Tasks with labels are stratified by default; other tasks reject the option.
   if (trainingOptions['stratify_by_column'] === 'label')
     delete trainingOptions['stratify_by_column'];
   return {

@@ -24,13 +24,13 @@ function memoryOf(plan: JobPreviewObject): readonly Fact[] {
   return text ? [['Memory', text.total, text.parts]] : [];
 }
 
-/** Where it would stand, where the API says so. */
+/** Returns the expected position in the queue, if the API reports one. */
 function startOf(plan: JobPreviewObject): readonly Fact[] {
   const [place, ...start] = placeText(plan).split(', ');
   return place ? [['Queue', place, start.join(', ')]] : [];
 }
 
-/** That the job makes of its texts: how many, and which. */
+/** Returns the number of characters and the characters of a vocabulary built from the job's texts. */
 function lettersOf({ graft }: JobPreviewObject): readonly Fact[] {
   const [count, which] = lettersText(graft)?.split(' characters: ') ?? [];
   return count === undefined ? [] : [['Vocabulary', count, which]];
@@ -61,7 +61,7 @@ function factsOf(plan: JobPreviewObject): readonly Fact[] {
   ];
 }
 
-/** What Submit would do with what the form holds now. */
+/** Preview of the job that Submit would create. */
 export function JobPlan({ plan, refused, asking }: Preview) {
   return (
     <section className="card plan" aria-label="What this job will do" aria-busy={asking}>

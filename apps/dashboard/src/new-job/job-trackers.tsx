@@ -8,7 +8,7 @@ interface Props {
   readonly draft: Draft;
   readonly change: Change<Draft>;
   readonly wrong: Refusal | null;
-  /** Those of the job that the form began as. */
+  /** Trackers of the copied job. */
   readonly offered: Draft['integrations'];
 }
 
@@ -17,7 +17,7 @@ const ID = 'integrations';
 const whereTo = (one: AskedIntegration): string =>
   one.type === 'wandb' ? `project ${one.wandb.project}` : `experiment ${one.mlflow.experiment}`;
 
-/** The trackers that the job is written to as the one was that it begins as; each may be left out. */
+/** Checkboxes for the trackers of the copied job. */
 export function JobTrackers({ draft, change, wrong, offered }: Props) {
   const bad = isOf(wrong, ID);
   if (!offered?.length) return null;

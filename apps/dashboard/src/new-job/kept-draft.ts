@@ -1,13 +1,13 @@
-// What was typed into the new-job form, kept in this tab until the job is submitted.
+// Keeps the new-job form's contents in this tab until the job is submitted.
 import { apiKey } from '../api/session.js';
 import { BLANK, type Draft } from './job-draft.js';
 
 const SLOT = 'graft.new_job';
 
 interface Kept {
-  /** Of the session: another key may be another project's. */
+  /** API key of the session. Another key can belong to another project. */
   readonly key: string | null;
-  /** Of the browser's history, the same after a reload and when it is gone back to. */
+  /** Key of the history entry, which stays the same after a reload or a navigation back. */
   readonly entry: string;
   readonly draft: Draft;
 }
@@ -25,7 +25,11 @@ export const keepDraft = (draft: Draft): void =>
 
 export const forgetDraft = (): void => sessionStorage.removeItem(SLOT);
 
-/** @param isLink whether the address says what the form begins with, which counts unless it was typed over there */
+/**
+ * Returns the kept draft.
+ * @param isLink whether the address prefills the form. A draft of another history entry is then
+ * ignored.
+ */
 export function keptDraft(isLink: boolean): Draft | null {
   const text = sessionStorage.getItem(SLOT);
   if (text === null) return null;

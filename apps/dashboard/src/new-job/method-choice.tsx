@@ -10,10 +10,10 @@ interface MethodChoiceProps {
   readonly choose: (peftType: string) => void;
 }
 
-/** The catalogue begins with what most people want. */
+/** Number of methods shown by default. The catalog lists the most common first. */
 const USUAL = 5;
 
-/** The methods of the catalogue, as cards of which one is chosen; most of them one click away. */
+/** Methods of the catalog as selectable cards. Most of them are folded. */
 export function MethodChoice({ methods, chosen, choose }: MethodChoiceProps) {
   const rest = methods.slice(USUAL);
   const cards = (some: readonly CatalogMethod[]) => (
@@ -44,7 +44,7 @@ export function MethodChoice({ methods, chosen, choose }: MethodChoiceProps) {
   );
 }
 
-/** Fields at the head of a method's schema are what people set; the rest is one click away. */
+/** Number of options shown by default. A method's schema lists the most important first. */
 const SHOWN = 4;
 
 interface MethodOptionsProps {
@@ -54,7 +54,7 @@ interface MethodOptionsProps {
   readonly wrong: Refusal | null;
 }
 
-/** The chosen method's own configuration. */
+/** Configuration of the selected method. */
 export function MethodOptions({ method, ...form }: MethodOptionsProps) {
   const fields = useMemo(() => fieldsOf(method.schema), [method]);
   if (fields.length === 0) return null;

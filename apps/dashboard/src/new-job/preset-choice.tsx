@@ -10,7 +10,7 @@ interface Props {
   readonly preview: Preview;
 }
 
-/** How thoroughly to train, before the fields that say it in numbers. They need to know the data first. */
+/** Presets for training length, above the fields that they set. They depend on the data. */
 export function PresetChoice({ draft, change, preview: { plan, asking } }: Props) {
   const [set, setSet] = useState<{ readonly name: string; readonly fields: PresetFields }>({
     name: 'Balanced',

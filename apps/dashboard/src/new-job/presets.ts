@@ -1,15 +1,15 @@
-// Ways to train that a newcomer can choose among. Each fills in fields of the form, where they are seen and changed.
+// Training presets for newcomers. Each fills in fields of the form, where they can be changed.
 import type { JobPreviewObject } from '@graft/contracts';
 import { HELD_OUT } from '@graft/contracts/validation';
 import type { Draft } from './job-draft.js';
 import { NONE } from '../forms/schema-form.js';
 
-/** The most that the API takes. */
+/** Maximum number of epochs that the API accepts. */
 const MOST_PASSES = 50;
-/** So many evaluations in a run that looks for its best step. */
+/** Number of evaluations of a run that searches for its best step. */
 const EVALUATIONS = 20;
 
-/** The fields that a preset sets; one that it leaves out is as the server has it. */
+/** Fields that a preset sets. Missing ones get the server's default. */
 export interface PresetFields {
   readonly n_epochs?: number;
   readonly max_steps?: number;
@@ -56,7 +56,7 @@ export const PRESETS: readonly Preset[] = [
 
 const typed = (value: number | undefined): string => (value === undefined ? '' : String(value));
 
-/** What becomes of the form; where a validation file is chosen, nothing is held out besides. */
+/** Returns the changes to the form. If a validation file is selected, nothing is held out. */
 export function withPreset(draft: Draft, fields: PresetFields): Partial<Draft> {
   const { n_epochs: passes, validation_split: split, ...rest } = fields;
   const isRefused = draft.graft['validation_split'] === NONE;
@@ -75,7 +75,7 @@ export function withPreset(draft: Draft, fields: PresetFields): Partial<Draft> {
   };
 }
 
-/** Whether the form is as a preset left it. */
+/** Whether the form matches a preset. */
 export function isAs(draft: Draft, fields: PresetFields): boolean {
   const { graft = {}, ...rest } = withPreset(draft, fields);
   return (

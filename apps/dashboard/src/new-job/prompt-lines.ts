@@ -1,13 +1,13 @@
-// `graft.sample_prompts` as people type them: one a line, or the JSON.
+// Converts `graft.sample_prompts` to and from text: one prompt per line, or JSON.
 import type { FileObject } from '@graft/contracts';
 
 type Chat = readonly { readonly role: string; readonly content: string }[];
 
-/** Whether a line is a message to answer, as of a training file of chats, and no text to continue. */
+/** Whether a line is a chat message rather than text to continue. True for training files with chats. */
 export const asksChats = (file: FileObject | undefined): boolean =>
   Boolean(file?.graft?.formats['messages']);
 
-/** What was typed as JSON: lists as they are, else a prompt for each line. */
+/** Returns typed prompts as JSON. A JSON list stays as it is; otherwise each line is a prompt. */
 export function promptsOf(typed: string, chats: boolean): string {
   if (/^\s*\[/.test(typed)) return typed;
   const lines = typed.split('\n').filter((line) => line.trim() !== '');
@@ -15,7 +15,7 @@ export function promptsOf(typed: string, chats: boolean): string {
   return JSON.stringify(chats ? lines.map((content) => [{ role: 'user', content }]) : lines);
 }
 
-/** One prompt a line, where lines make the same prompts again; else the JSON. */
+/** Returns one prompt per line if that converts back to the same prompts; otherwise JSON. */
 export function linesOf(prompts: readonly (string | Chat)[], chats: boolean): string {
   if (prompts.length === 0) return '';
   const json = JSON.stringify(prompts);

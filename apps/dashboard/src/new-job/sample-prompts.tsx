@@ -9,13 +9,13 @@ interface Props {
   readonly change: Change<Draft>;
   readonly wrong: Refusal | null;
   readonly task: CatalogTask;
-  /** The training file: where it holds chats, a line is a message to answer, else a text to continue. */
+  /** The training file. If it contains chats, a line is a user message; otherwise text to continue. */
   readonly file: FileObject | undefined;
 }
 
 const ID = 'graft.sample_prompts';
 
-/** `graft.sample_prompts`, where the task's models write text. */
+/** Field for `graft.sample_prompts`, for tasks that generate text. */
 export function SamplePrompts({ draft, change, wrong, task, file }: Props) {
   const bad = isOf(wrong, ID);
   if (task.use !== 'chat') return null;

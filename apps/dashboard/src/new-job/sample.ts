@@ -1,6 +1,6 @@
 const ROWS = 24;
 
-/** Data to try Graft with: sums, as chats. Small enough to train on in seconds, and plainly no real task. */
+/** Returns a small data set of additions as chats, to try Graft with. Training on it takes seconds. */
 export function sampleFile(): File {
   const chat = (n: number) => {
     const [a, b] = [n, (7 * n) % 10];

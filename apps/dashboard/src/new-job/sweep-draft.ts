@@ -1,4 +1,4 @@
-// Which jobs a sweep of the new-job form makes: what was typed, and the body of the create call.
+// State of the sweep form, and its conversion to the request body.
 import type { Catalog, CatalogMethod, CatalogTask, SweepSearch } from '@graft/contracts';
 import { LORA_VARIANTS } from '@graft/contracts/job-method';
 import { sweepValuesOf } from '@graft/contracts/sweep-values';
@@ -7,7 +7,7 @@ import { fieldsOf, type Field } from '../forms/schema-form.js';
 export interface SweepDraft {
   readonly algorithm: SweepSearch['algorithm'];
   readonly max_trials: string;
-  /** By peft_type, or by the name of a LoRA's variant; none: that of the form. */
+  /** Methods by peft_type, or by the name of a LoRA variant. If empty, the form's method is used. */
   readonly methods: readonly string[];
   /** Values as typed, by the path of their field. */
   readonly values: Readonly<Record<string, string>>;
@@ -30,7 +30,7 @@ const NUMBERS: readonly Field[] = ['n_epochs', 'batch_size'].map((name) => ({
   sameInSweep: false,
 }));
 
-/** The fields in which trials may differ, of the chosen method where that is one. */
+/** Returns the fields that trials can vary, including those of the method if there is only one. */
 export function variedFields(
   catalog: Catalog,
   { method, task }: { readonly method: CatalogMethod; readonly task: CatalogTask },
@@ -46,10 +46,10 @@ export function variedFields(
   ];
 }
 
-/** Variants of LoRA that need nothing but their name. */
+/** LoRA variants that need no further options. */
 const TRIED: readonly string[] = ['DoRA', 'rsLoRA', 'PiSSA', 'OLoRA', 'EVA'];
 
-/** What trials may be made with, LoRA's variants after itself. */
+/** Returns the methods to choose from. LoRA's variants follow LoRA. */
 export const triedMethods = (
   methods: readonly CatalogMethod[],
 ): readonly { readonly name: string; readonly title: string }[] =>
@@ -65,7 +65,7 @@ function adapterOf(name: string): object {
   return variant ? { peft_type: 'LORA', ...variant[1] } : { peft_type: name };
 }
 
-/** What may be typed for a field. */
+/** Returns an example of values for a field. */
 export function valuesHint({ kind, choices }: Field): string {
   if (kind === 'flag') return 'true, false';
   if (kind === 'choice') return choices.slice(0, 3).join(', ');
@@ -73,13 +73,13 @@ export function valuesHint({ kind, choices }: Field): string {
   return kind === 'number' ? '0.1, 0.2 or 1e-5..1e-3:log' : 'values, separated by commas';
 }
 
-/** The body of the create call: a job's, in which what trials differ in is left to them. */
+/** Builds the request body: that of the job, without the fields that trials vary. */
 export function sweepOf(
   job: Readonly<Record<string, unknown>>,
   { algorithm, max_trials: most, methods, values }: SweepDraft,
 ): object {
   const { peft, graft, ...rest } = job;
-  // Each method has a rate of its own.
+  // Each method has its own default learning rate.
   const { learning_rate: _, ...withoutRate } = (graft ?? {}) as Record<string, unknown>;
   const typed = Object.entries(values).filter(([, text]) => text.trim() !== '');
   const parameters = {

@@ -19,7 +19,7 @@ const ALGORITHMS: Readonly<Record<SweepDraft['algorithm'], string>> = {
 
 interface Props {
   readonly catalog: Catalog;
-  /** Of the form, of which trials take what they have in common. */
+  /** The form's method and task, which trials share. */
   readonly chosen: { readonly method: CatalogMethod; readonly task: CatalogTask };
   readonly wrong: Refusal | null;
   readonly busy: boolean;
@@ -28,7 +28,7 @@ interface Props {
   readonly start: (search: SweepDraft) => void;
 }
 
-/** Several jobs in place of one, which differ in methods or in options. */
+/** Form that starts a sweep over methods or options. */
 export function SweepForm({ catalog, chosen, wrong, busy, draft, change, start }: Props) {
   const { values } = draft;
   const fields = variedFields(catalog, chosen, draft);
@@ -36,7 +36,7 @@ export function SweepForm({ catalog, chosen, wrong, busy, draft, change, start }
   const isWrong = wrong?.param?.startsWith('search') === true;
   const [isKept] = useState(tried.length > 0 || draft.methods.length > 0);
   return (
-    <Fold className="card" title="Several jobs at once: a sweep" reason={isWrong ? wrong : isKept}>
+    <Fold className="card" title="Several jobs: a sweep" reason={isWrong ? wrong : isKept}>
       <p className="faint">
         Runs variations of this job and ranks them by validation loss, measured on the validation
         data or, if there is none, on a tenth of the training data.
@@ -73,7 +73,7 @@ export function SweepForm({ catalog, chosen, wrong, busy, draft, change, start }
   );
 }
 
-/** A field that another method lacks is none of the sweep once that is chosen. */
+/** Drops values of fields that the current method does not have. */
 const onlyOf = (fields: readonly Varied[], values: SweepDraft['values']): SweepDraft['values'] =>
   Object.fromEntries(fields.map(({ path }) => [path, values[path] ?? '']));
 
@@ -84,7 +84,7 @@ interface SearchProps {
   readonly wrong: Refusal | null;
 }
 
-/** What else to try, and which combinations of it. */
+/** Selects another parameter and the search strategy. */
 function Search({ draft: { algorithm, max_trials }, change, rest, wrong }: SearchProps) {
   const bad = isOf(wrong, 'search.max_trials');
   return (
@@ -135,7 +135,7 @@ function Search({ draft: { algorithm, max_trials }, change, rest, wrong }: Searc
   );
 }
 
-/** An option of one method is none of another. */
+/** Drops options of the method, which do not apply to other methods. */
 const withoutPeft = (values: SweepDraft['values']): SweepDraft['values'] =>
   Object.fromEntries(Object.entries(values).filter(([path]) => !path.startsWith('peft.')));
 

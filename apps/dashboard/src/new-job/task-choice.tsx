@@ -15,12 +15,12 @@ interface TaskChoiceProps {
   readonly wrong: Refusal | null;
 }
 
-/** What the model learns to do, of the tasks of the catalogue, and the chosen task's own options. */
+/** Tasks of the catalog, and the options of the selected task. */
 export function TaskChoice({ catalog, chosen, subject, draft, change, wrong }: TaskChoiceProps) {
   const fields = useMemo(() => fieldsOf(chosen.schema), [chosen]);
   const options = draft.task_options;
   const tasks = catalog.tasks.map((task) => ({ task, misfit: misfitOf(task, subject, catalog) }));
-  // The chosen one stays in sight, whatever file or base is chosen after it.
+  // The selected task stays visible, even if the file or base model no longer fits.
   const offered = tasks.filter(({ task, misfit }) => misfit === null || task === chosen);
   return (
     <>
@@ -63,7 +63,7 @@ interface RestProps {
   readonly tasks: readonly { readonly task: CatalogTask; readonly misfit: Misfit | null }[];
 }
 
-/** Tasks that cannot be chosen, each with why. */
+/** Tasks that cannot be selected, with reasons. */
 function Rest({ tasks }: RestProps) {
   if (tasks.length === 0) return null;
   const what = ['file', 'base'].filter((part) => tasks.some(({ misfit }) => misfit?.of === part));

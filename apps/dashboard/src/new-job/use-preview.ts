@@ -4,20 +4,20 @@ import { api } from '../api/api.js';
 import { NoAnswer } from '../api/request.js';
 import { onBack } from '../api/contact.js';
 
-/** What the API says would come of a create call; of the last body it has answered. */
+/** The API's preview of a create request, for the last body with a response. */
 export interface Preview {
   readonly plan: JobPreviewObject | null;
-  /** Why a create call would be refused. */
+  /** Error that the create request would return. */
   readonly refused: Error | null;
-  /** Whether the answer to the newest body is still to come. */
+  /** Whether the response for the current body is pending. */
   readonly asking: boolean;
 }
 
 const NOTHING: Preview = { plan: null, refused: null, asking: false };
-/** Typing asks once, not at every letter. */
+/** Milliseconds without typing before a request. */
 const PAUSE_MS = 350;
 
-/** Asks for a preview when the body has stood still for a moment; null: there is nothing to ask yet. */
+/** Loads a preview when the body has not changed for a moment. Null loads nothing. */
 export function usePreview(body: Record<string, unknown> | null): Preview {
   const text = body === null ? null : JSON.stringify(body);
   const [preview, setPreview] = useState(NOTHING);
@@ -35,7 +35,8 @@ export function usePreview(body: Record<string, unknown> | null): Preview {
     const timer = setTimeout(() => {
       api.previewJob(JSON.parse(text)).then(
         (plan) => answered({ plan, refused: null }),
-        // Where the API does not answer the page says so, and asks again when it does; the last plan still tells something.
+        // During an outage the banner reports it, the last preview stays, and the request is
+        // repeated when the server is back.
         (refused: Error) => refused instanceof NoAnswer || answered({ plan: null, refused }),
       );
     }, PAUSE_MS);

@@ -21,38 +21,41 @@ const TITLE: Readonly<Record<ModelUse, string>> = {
 type Other = Exclude<ModelUse, 'chat'>;
 type Boxes = Readonly<Partial<Record<Other, (props: { models: readonly string[] }) => ReactNode>>>;
 
-/** By what a model reads. */
+/** Components by the kind of input that a model reads. */
 const BOX: Readonly<Record<InputKind, Boxes>> = {
   tokens: { embed: EmbedBox, classify: ClassifyBox },
   image: { embed: ComparedPictures, classify: LabelledPictures },
   audio: { classify: SoundLabelBox, transcribe: TranscriptBox },
 };
 
-/** What a model is used for; chats while it is being imported. */
+/** Returns the uses of a model. A model that is being imported counts as a chat model. */
 const usesOf = (model: ModelObject | undefined): readonly ModelUse[] =>
   model?.graft?.uses.length ? model.graft.uses : ['chat'];
 
-/** Not while it is imported, and not where it is files for other programs. */
+/** Whether a model can be used: it is imported and not an export for other programs. */
 const isUsable = ({ graft }: ModelObject): boolean =>
   (graft?.status ?? 'ready') === 'ready' && graft?.kind !== 'export';
 
-/** What a model reads, as its task says, or its family. */
+/** Returns the kind of input, from the model's task or its family. */
 const inputsOf = (catalog: Catalog | null, model: ModelObject | undefined): InputKind =>
   catalog?.tasks.find(({ name }) => name === model?.graft?.task)?.inputs ??
   catalog?.families.find(({ name }) => name === model?.graft?.family)?.inputs ??
   'tokens';
 
-/** A finished model beside its base or another: the same words go to both, in a box that fits what the model was trained for. */
+/**
+ * Compares a fine-tuned model with its base or another model. Both receive the same input, in a
+ * form that fits the model's use.
+ */
 export function ChatPage({ model }: { model: string | null }) {
   const models = useLoaded(['models', 'ready'], async () =>
     (await api.models()).data.filter(isUsable),
   );
-  // A checkpoint is a model that no list has.
+  // Checkpoints are models that are not in the list.
   const named = useLoaded(['model', model], async () => (model ? await api.model(model) : null));
   const [chosen, setChosen] = useState(model ?? '');
-  /** Null: its base, where it has one; '': nothing. */
+  /** Null selects the model's base, if it has one. '' selects none. */
   const [beside, setBeside] = useState<string | null>(null);
-  // Kept while models are tried in turn.
+  // Kept while the user switches between models.
   const [settings, setSettings] = useState(DEFAULTS);
   const [wanted, setWanted] = useState<ModelUse | null>(null);
   const catalog = useLoaded(['catalog'], api.catalog);

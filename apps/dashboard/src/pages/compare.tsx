@@ -25,22 +25,22 @@ import { isOver, jobName, lowestValidation } from '../job/job-words.js';
 import { useLoaded } from '../api/loaded.js';
 import { useMay } from '../api/own-key.js';
 
-/** While one of them trains, all are asked for this often. */
+/** Polling interval in milliseconds while one of the jobs is training. */
 const POLL_MS = 5000;
 
 interface Compared {
   readonly job: JobObject;
   readonly metrics: MetricsObject;
-  /** Of what came of it; null where nothing did, or where the key may not see it. */
+  /** Size of the resulting model. Null if there is none or the key may not read it. */
   readonly size: number | null;
 }
 
-/** Up to ten jobs beside each other: their curves, what they came to, and the options on which they differ. */
+/** Compares up to ten jobs: their curves, results and differing options. */
 export function ComparePage({ ids }: { ids: readonly string[] }) {
   const may = useMay();
   const [over, setOver] = useState(false);
   const sizes = useRef(new Map<string, number>());
-  /** Asked for once, since it does not change. One that was deleted has none. */
+  /** Loaded once, because it does not change. Null if the file was deleted. */
   const sizeOf = async (file: string): Promise<number | null> => {
     const known = sizes.current.get(file);
     if (known !== undefined) return known;
@@ -92,7 +92,7 @@ export function ComparePage({ ids }: { ids: readonly string[] }) {
 
 const colorOf = (n: number): string => `--run-${n + 1}`;
 
-/** The colour is that of the job's curves; the number says the same to those who do not see it. */
+/** Number and name of a job. The number identifies its curves without color. */
 const nameOf = ({ job }: Compared, n: number): string => `${n + 1} ${jobName(job)}`;
 
 const COLUMNS = [
@@ -228,7 +228,7 @@ function Curves({ all, catalog }: { all: readonly Compared[]; catalog: Catalog }
           const metric = described.get(name);
           const { x, values } = comparedCurves(all, axis, points);
           const plain = metric?.title ?? name.replaceAll('_', ' ');
-          // the rate and the speed are of training alone
+          // The learning rate and speed exist for training only.
           const alone = !validation.includes(name);
           const title = alone ? plain : `${where} ${plain.toLowerCase()}`;
           const unit = metric?.unit ? `, ${metric.unit}` : '';
@@ -255,7 +255,7 @@ function Curves({ all, catalog }: { all: readonly Compared[]; catalog: Catalog }
   );
 }
 
-/** A field of a request as it was given. */
+/** Formats a field of a request. */
 const written = (value: unknown): string =>
   value === undefined ? '–' : typeof value === 'string' ? value : JSON.stringify(value);
 

@@ -21,7 +21,7 @@ import { Tabs } from '../ui/tabs.js';
 import { count } from '../format.js';
 import { useLoaded } from '../api/loaded.js';
 
-/** At once on the page; more are a press away. */
+/** Number of items shown at first. */
 const SHOWN = 100;
 
 interface Props {
@@ -30,7 +30,7 @@ interface Props {
   readonly right: string;
 }
 
-/** Two runs of an eval beside each other: the counts, and the items on which they differ. */
+/** Compares two runs of an eval: counts, and items with different results. */
 export function EvalComparePage({ id, left, right }: Props) {
   const loaded = useLoaded(['eval-compare', id, left, right], async () => {
     const runs = await Promise.all([api.evalRun(id, left), api.evalRun(id, right)]);
@@ -152,7 +152,7 @@ function Items({ items }: { items: readonly ComparedItem[] }) {
   );
 }
 
-/** A cell; it is given its column's name by the row. */
+/** Cell of one run. `Row` passes the name of its column. */
 function Side({ of, ...cell }: { of: ComparedItem['left'] }) {
   return (
     <td {...cell} className="break">

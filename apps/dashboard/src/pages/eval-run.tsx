@@ -30,12 +30,12 @@ type Kind = (typeof KINDS)[number];
 interface Props {
   readonly of: string;
   readonly id: string;
-  /** Which items, and after which of them. */
+  /** Filter by result. */
   readonly status: string | null;
   readonly after: string | null;
 }
 
-/** One run: how many passed, by grader, and every item. */
+/** One run: pass counts, results by grader, and all items. */
 export function EvalRunPage({ of, id, status, after }: Props) {
   const everyMs = (run?: EvalRunObject) => (!run || isOpen(run) ? 2000 : 0);
   const found = useLoaded(['eval-run', of, id], () => api.evalRun(of, id), everyMs);
@@ -180,7 +180,7 @@ function countOf({ result_counts: counts }: EvalRunObject, kind: Kind): number {
   return { all: passed + failed + errored, pass: passed, fail: failed, error: errored }[kind];
 }
 
-/** Where a page of some of the items is. */
+/** Returns the address of a page of items. */
 const addressOf = ({ eval_id: of, id }: EvalRunObject, kind: Kind, after: string | null) =>
   ({
     to: '/evals/$id/$run',

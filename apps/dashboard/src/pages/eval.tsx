@@ -20,7 +20,7 @@ import { ago, moment } from '../format.js';
 import { useLoaded } from '../api/loaded.js';
 import { useMay } from '../api/own-key.js';
 
-/** One eval: how it grades, its runs, and a run of another model. */
+/** One eval: its graders, its runs, and a form to run another model. */
 export function EvalPage({ id }: { id: string }) {
   const confirm = useConfirm();
   const found = useLoaded(['eval', id], () => api.eval(id));
@@ -104,7 +104,7 @@ const COLUMNS = ['Compare', 'Run', 'Model', 'State', 'Passed', 'Share', 'Added']
 function Runs({ of, runs }: { of: string; runs: readonly EvalRunObject[] }) {
   const navigate = useNavigate();
   const [chosen, setChosen] = useState<readonly string[]>([]);
-  // The last two that were chosen.
+  // Keeps the last two selected.
   const choose = (id: string) =>
     setChosen((now) =>
       now.includes(id) ? now.filter((one) => one !== id) : [...now, id].slice(-2),
@@ -176,7 +176,7 @@ interface AgainProps {
   readonly onError: (error: Error) => void;
 }
 
-/** The items and the prompt of a run that is there, asked of another model. */
+/** Form that repeats a run with another model. */
 function RunAgain({ of, runs, onMade, onError }: AgainProps) {
   const models = useLoaded(['models'], async () => (await api.models()).data);
   const [model, setModel] = useState('');

@@ -6,7 +6,7 @@ import { Row, Table } from '../ui/table.js';
 import { ago, moment } from '../format.js';
 import { useLoaded } from '../api/loaded.js';
 
-/** What models are graded by. */
+/** List of evals. */
 export function EvalsPage() {
   const evals = useLoaded(['evals'], api.evals, 10_000);
   return (

@@ -30,11 +30,11 @@ import { jobName } from '../job/job-words.js';
 
 const PAGE = 20;
 
-/** The jobs that use a file, or the newest of them. */
+/** Jobs that use a file, or the newest of them. */
 type Users = Pick<Page<JobObject>, 'data' | 'has_more'>;
 const NO_JOBS: Users = { data: [], has_more: false };
 
-/** One file: what it is, what its check found, its examples, and the jobs that use it. */
+/** One file: its properties, the result of its check, its examples, and the jobs that use it. */
 export function FilePage({ id, after }: { id: string; after: number }) {
   const file = useLoaded(['file', id], () => api.file(id));
   const mayJobs = useMay()('jobs:read');
@@ -121,7 +121,7 @@ function Head({ file, users, onError }: HeadProps) {
   );
 }
 
-/** What deleting takes away, in words. */
+/** Describes what deleting the file removes. */
 export function lossOf(
   file: FileObject,
   formats: readonly RecordFormatDescription[],

@@ -56,7 +56,7 @@ export function FilesPage({ purpose }: { purpose: string }) {
             hidden
             onChange={(e) => {
               upload([...(e.target.files ?? [])]);
-              e.target.value = ''; // the same file may be chosen again once it is mended
+              e.target.value = ''; // Allows the same file to be chosen again after it was fixed.
             }}
           />
           <button className="main" onClick={() => picker.current?.click()}>
@@ -214,7 +214,7 @@ function State({ file }: { file: FileObject }) {
   );
 }
 
-/** Files that cannot be used stay until somebody has seen why. */
+/** Unusable files, which stay until the user deletes them. */
 function Unusable({ files, onError, reload }: TableProps) {
   const mayWrite = useMay()('files:write');
   const confirm = useConfirm();

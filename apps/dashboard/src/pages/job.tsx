@@ -42,7 +42,7 @@ const TABS = [
 ] as const;
 type Tab = (typeof TABS)[number];
 
-/** Of what makes something of finished adapters. */
+/** Tabs of operations on adapters. */
 const OPERATION_TABS: readonly Tab[] = ['Log', 'Attempts', 'Spec'];
 
 const cancelWords = (job: JobObject): string =>
@@ -83,7 +83,7 @@ export function JobPage({ id, tab }: { id: string; tab: string | null }) {
   };
   useKeys({
     f: () => setTab('Log'),
-    // A pause is not asked about, so that no single key makes one.
+    // Pausing has no confirmation, so a single key must not trigger it.
     ...(may('jobs:write') && { c: () => job && !isOver(job) && cancel(), P: hold }),
   });
 
@@ -142,7 +142,7 @@ export function JobPage({ id, tab }: { id: string; tab: string | null }) {
   );
 }
 
-/** Opens a part of the page: the address says which, but no step of the history. */
+/** Opens a tab. The address changes, without a new entry in the history. */
 function useParts(id: string) {
   const navigate = useNavigate();
   return (name: Tab) =>
@@ -155,7 +155,7 @@ function useParts(id: string) {
     });
 }
 
-/** What the run came to. It is there again with each step, and is not read aloud each time. */
+/** Summary of the run. It changes with each step and is not announced to screen readers. */
 const VerdictWords = ({ of }: { of: Verdict | null }) =>
   of === null ? null : <p className={of.isBad ? 'verdict doubtful' : 'verdict'}>{of.words}</p>;
 
@@ -165,7 +165,7 @@ interface MadeProps {
   readonly onError: (error: Error) => void;
 }
 
-/** What came of it: in green unless the run went wrong or learnt no more than chance. */
+/** Results, in green unless training went wrong or the model is no better than chance. */
 const Made = ({ data: { job, metrics }, ...rest }: MadeProps) => (
   <Results job={job} isGood={verdict(job, metrics)?.isBad !== true} {...rest} />
 );
@@ -173,18 +173,18 @@ const Made = ({ data: { job, metrics }, ...rest }: MadeProps) => (
 const taskOf = (catalog: Catalog | null, { graft }: JobObject): CatalogTask | undefined =>
   catalog?.tasks.find(({ name }) => name === graft['task']);
 
-/** Nothing is trained by what makes something of finished adapters. */
+/** Whether a tab is meaningless for operations on adapters. */
 const isForOthers = (tab: Tab, job: JobObject): boolean =>
   kindOf(job) !== 'training' && !OPERATION_TABS.includes(tab);
 
-/** What the address asks for, where the job has such a part. */
+/** Returns the tab in the address, if the job has it. */
 function openTab(tab: string | null, job: JobObject): Tab {
   const asked = TABS.find((name) => name.toLowerCase() === tab);
   if (asked !== undefined && !isForOthers(asked, job)) return asked;
   return job.status === 'failed' || kindOf(job) !== 'training' ? 'Log' : 'Charts';
 }
 
-/** Of one label for each input it is told how each is. */
+/** Whether the job has data for a tab. The Labels tab requires single-label classification. */
 function isThere(tab: Tab, { job, metrics }: JobData): boolean {
   const { graft } = job;
   if (isForOthers(tab, job)) return false;
@@ -194,7 +194,7 @@ function isThere(tab: Tab, { job, metrics }: JobData): boolean {
   return problem === 'single_label_classification' && metrics.evaluations.length > 0;
 }
 
-/** How much there is behind a tab, or that it holds something to know. */
+/** Count or warning sign next to a tab's name. */
 function Beside({ tab, data: { job, checkpoints } }: { tab: Tab; data: JobData }) {
   if (tab === 'Checkpoints' && checkpoints.length > 0)
     return <span className="faint"> {checkpoints.length}</span>;
@@ -228,11 +228,11 @@ function NoJob({ id, error }: { id: string; error: Error | null }) {
   );
 }
 
-/** That there is no such pool says why nothing takes the job. */
+/** Whether a warning already explains that the pool does not exist. */
 const isWarnedOfPool = ({ graft }: JobObject): boolean =>
   graft.warnings.some(({ code }) => code === 'pool_never_joined');
 
-/** Why nothing takes a queued job, whatever its place; null while something may. */
+/** Explains why no worker takes a queued job, whatever its position. Null if one may. */
 function whyNobody(name: string, pool: PoolObject | null): string | null {
   if (pool?.cordoned) return `Pool ${name} is cordoned: no jobs start until it is uncordoned.`;
   if (pool && pool.workers.online > 0) return null;
@@ -241,11 +241,11 @@ function whyNobody(name: string, pool: PoolObject | null): string | null {
   return `No worker of pool ${name} is online: the job waits until one joins.`;
 }
 
-/** The pool, or null where there is none that this key may see. */
+/** Loads the pool. Null if it does not exist or this key may not see it. */
 const poolOrNone = async (name: string): Promise<PoolObject | null> =>
   (await api.poolNamed(name)).data[0] ?? null;
 
-/** Says that a queued job waits for a worker that is not there. */
+/** Notice that a queued job waits for a worker although none is available. */
 function NobodyThere({ pool }: { pool: string }) {
   const found = useLoaded(
     ['pool-named', pool],

@@ -21,7 +21,7 @@ import { ColumnMenu, ViewMenu } from '../job-list/view-menus.js';
 import { useJobList, type JobList } from '../job-list/job-list.js';
 import { isFiltered, pathOf, type JobQuery } from '../job-list/job-query.js';
 
-/** The table of all jobs. What it shows stands in the address. */
+/** Table of all jobs. The address holds its filters and order. */
 export function JobsPage({ query }: { query: JobQuery }) {
   const overview = useLoaded(['overview'], api.overview, 5000);
   const show = useShow();
@@ -81,18 +81,18 @@ export function JobsPage({ query }: { query: JobQuery }) {
   );
 }
 
-/** Shows what a query finds; the address is another, but no step in the history. */
+/** Shows another query. The address changes, without a new entry in the history. */
 function useShow() {
   const navigate = useNavigate();
   return (query: JobQuery) =>
     void navigate({ href: pathOf(query), replace: true, resetScroll: false });
 }
 
-/** The job that keys act on, and the one that Enter opens. */
+/** Job that keyboard shortcuts act on. */
 function useCurrent(shown: readonly JobObject[], pick: (job: JobObject) => void) {
   const navigate = useNavigate();
   const [selected, setSelected] = useState<string | null>(null);
-  // Kept by id: jobs that arrive on top do not move the choice to another one.
+  // Stored by id, so that new jobs at the top do not change the selection.
   const chosen = Math.max(
     0,
     shown.findIndex((job) => job.id === selected),
@@ -118,12 +118,12 @@ interface BarProps {
   readonly isSought: boolean;
 }
 
-/** What is shown: words, filters, views and columns. */
+/** Search, filters, views and columns. */
 function Bar({ query, jobs, views, open, isSought }: BarProps) {
   const search = useRef<HTMLInputElement>(null);
   const show = useShow();
   const change = (part: Partial<JobQuery>) => show({ ...query, ...part });
-  // The field has what is typed at once, and the address a moment later.
+  // The field changes immediately, the address after a pause.
   const [words, setWords] = useState(query.search);
   useEffect(() => {
     if (document.activeElement !== search.current) setWords(query.search);
@@ -194,7 +194,7 @@ function NewJob() {
   );
 }
 
-/** The commands work as they stand, but for the name of one's own data. */
+/** Empty state. The commands work as shown, except for the name of the data file. */
 function Empty() {
   const may = useMay();
   const isAllowed = may('models:read');

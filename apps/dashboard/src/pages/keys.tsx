@@ -12,7 +12,7 @@ import { Secret } from '../ui/secret.js';
 import { Row, Table } from '../ui/table.js';
 import { ago, moment } from '../format.js';
 
-/** Who may use this Graft, and which workers may join it; for admins. */
+/** API keys and worker join tokens, for admins. */
 export function KeysPage() {
   return (
     <main>
@@ -23,7 +23,7 @@ export function KeysPage() {
   );
 }
 
-/** What revoking a key means for the one who does it. */
+/** Describes the consequences of revoking a key. */
 function revocation(key: ApiKeyObject, own: ApiKeyObject | null): string {
   return [
     `Revoke ${key.name}? Every program that uses it loses access immediately. This cannot be undone.`,
@@ -31,7 +31,7 @@ function revocation(key: ApiKeyObject, own: ApiKeyObject | null): string {
   ].join('\n\n');
 }
 
-/** The key without which nobody could make another; null while there are several. */
+/** Returns the only key that can create others. Null if there are several. */
 function lastAdmin(keys: readonly ApiKeyObject[]): ApiKeyObject | null {
   const admins = keys.filter(({ scopes }) => scopes.includes('admin'));
   return admins.length === 1 ? (admins[0] ?? null) : null;

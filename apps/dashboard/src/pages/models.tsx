@@ -70,7 +70,7 @@ export function ModelsPage() {
   );
 }
 
-/** What else is lost with a model, and what is not. */
+/** Describes what deleting a model removes and keeps. */
 const deletion = (model: ModelObject): string =>
   model.graft?.kind === 'base'
     ? `Delete the base model ${model.id}? It cannot be trained on or chatted with until it is imported again. A base that a job or fine-tuned model uses cannot be deleted.`
@@ -94,7 +94,7 @@ function ModelTable({ models, onError, reload }: TableProps) {
   );
 }
 
-/** What a model is, or what made it and of which others. */
+/** Kind of a model, or the operation and source models that created it. */
 function Kind({ model: { graft } }: { model: ModelObject }) {
   const { kind, operation } = graft ?? {};
   if (!operation) return kind === 'full' ? 'fine-tuned, full' : (kind ?? '–');

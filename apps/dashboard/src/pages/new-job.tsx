@@ -25,11 +25,11 @@ import { TaskChoice } from '../new-job/task-choice.js';
 import { usePreview, type Preview } from '../new-job/use-preview.js';
 
 interface NewJobProps {
-  /** A job to begin as. */
+  /** Id of a job to copy. */
   readonly from: string | null;
-  /** One of its checkpoints to go on from. */
+  /** Name of a checkpoint to start from. */
   readonly checkpoint: string | null;
-  /** A training file to begin with. */
+  /** Id of a training file to preselect. */
   readonly file: string | null;
 }
 
@@ -47,7 +47,7 @@ export function NewJobPage({ from, checkpoint, file }: NewJobProps) {
   const [kept, setKept] = useState(() => keptDraft((from ?? checkpoint ?? file) !== null));
   const problem = catalog.error ?? models.error ?? files.error;
   const ready = !from || source.value || source.error;
-  // Without its pools the form still takes a name.
+  // Without the list of pools the form still accepts a name.
   const poolsKnown = pools.value?.map(({ id }) => id) ?? (pools.error && []);
   if (!catalog.value || !models.value || !files.value || !poolsKnown || !ready) {
     return (
@@ -82,7 +82,10 @@ export function NewJobPage({ from, checkpoint, file }: NewJobProps) {
   );
 }
 
-/** As the job was made, or as one that goes on from its checkpoint, whose method's fields stay. */
+/**
+ * Returns the draft for a copy of a job, or for a job that starts from its checkpoint and keeps its
+ * method's fields.
+ */
 function draftFrom(
   { job, base }: { readonly job: JobObject; readonly base: string | null },
   checkpoint: string | null,
@@ -95,7 +98,7 @@ function draftFrom(
   return { ...draft, model: base, peft: {}, graft };
 }
 
-/** Options of `graft` with a place of their own in the form. */
+/** Options of `graft` that have their own fields in the form. */
 const ELSEWHERE = [
   'learning_rate',
   'task',
@@ -105,7 +108,10 @@ const ELSEWHERE = [
   'sample_prompts',
 ];
 
-/** The fields of `graft`, where a pool is chosen of those that the project may use, and of the one that was asked for. */
+/**
+ * Returns the fields of `graft`. The pool is a choice of those that the project may use, plus the
+ * requested one.
+ */
 function optionFields(catalog: Catalog, pools: readonly string[], asked?: string): Field[] {
   const fields = fieldsOf(catalog.graft_schema).filter(({ name }) => !ELSEWHERE.includes(name));
   const choices = [...new Set([...pools, ...(asked ? [asked] : [])])];
@@ -118,12 +124,12 @@ interface FormProps {
   readonly catalog: Catalog;
   readonly models: readonly ModelObject[];
   readonly files: readonly FileObject[];
-  /** Those that the project may use. */
+  /** Pools that the project may use. */
   readonly pools: readonly string[];
   readonly start: Draft;
-  /** Leaves what was typed before, where the form begins with that. */
+  /** Discards the kept draft. Null if the form did not start with one. */
   readonly startOver: (() => void) | null;
-  /** Why the form does not begin as it was to. */
+  /** Error that prevented the form from being prefilled. */
   readonly unfounded: Error | null;
   readonly filesChanged: () => void;
 }
@@ -137,7 +143,7 @@ function showRefused(form: HTMLFormElement | null): void {
   field?.scrollIntoView({ block: 'center' });
 }
 
-/** What is made has a page, which is gone to once it is known. */
+/** Sends a create request and opens the new object's page. */
 function useSending(tell: (refused: Error | null) => void) {
   const navigate = useNavigate();
   const [busy, setBusy] = useState(false);
@@ -153,7 +159,7 @@ function useSending(tell: (refused: Error | null) => void) {
   return { busy, send };
 }
 
-/** What the form holds, a way to set a part of it, and one for what a person types, which is kept. */
+/** The form's contents, a function that sets a part of it, and one for the user's changes, which are kept. */
 function useDraft(start: Draft) {
   const [draft, setDraft] = useState(start);
   const isTyped = useRef(false);
@@ -191,7 +197,7 @@ function JobForm({ catalog, models, files, pools, start, ...given }: FormProps) 
   };
 
   useEffect(() => {
-    // An encoder learns from labels alone, which fewer files have.
+    // Prefer decoders: an encoder needs labeled data, which fewer files contain.
     const usual = bases.find(({ graft }) => graft?.uses?.includes('chat')) ?? bases[0];
     if (!draft.model && usual) setDraft({ model: usual.id });
   }, [bases, draft.model]);
@@ -261,7 +267,7 @@ const KeptNotice = ({ startOver }: { startOver: () => void }) => (
   </p>
 );
 
-/** What the job begins from where that is not its base alone, or why the form does not begin as it was to. */
+/** Source of the job if it does not start from its base model alone, or the error that prevented prefilling. */
 function Start({ from, unfounded }: { from: string | undefined; unfounded: Error | null }) {
   if (!from) return <Failure error={unfounded} />;
   return (
@@ -279,7 +285,7 @@ interface MoreProps {
   readonly fields: Field[];
 }
 
-/** What most jobs leave as it is. */
+/** Options that most jobs leave at their defaults. */
 const MoreOptions = ({ draft: { graft }, change, wrong, fields }: MoreProps) => (
   <Fold className="card" title="More training options" reason={wrongIn(wrong, 'graft', fields)}>
     <SchemaForm
@@ -294,13 +300,13 @@ const MoreOptions = ({ draft: { graft }, change, wrong, fields }: MoreProps) => 
 
 interface CheckProps {
   readonly preview: Preview;
-  /** Why Submit was refused; it says more than why the preview was. */
+  /** Error of Submit. It is more specific than that of the preview. */
   readonly error: Error | null;
   readonly busy: boolean;
   readonly tryMethods: () => void;
 }
 
-/** The same data and pace for a handful of methods, each with its own options and learning rate. */
+/** Builds a sweep of several methods on the same data, each with its own default options and learning rate. */
 function methodsOf({ peft: _, graft, ...job }: Readonly<Record<string, unknown>>): object {
   const { learning_rate: __, ...options } = (graft ?? {}) as Readonly<Record<string, unknown>>;
   return { ...job, graft: options, search: { algorithm: 'asha', preset: 'methods' } };

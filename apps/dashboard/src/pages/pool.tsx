@@ -11,7 +11,7 @@ import { WorkerTable } from '../workers/worker-table.js';
 import { useLoaded } from '../api/loaded.js';
 import { useMay } from '../api/own-key.js';
 
-/** One pool: how it is doing, its workers, and which projects may use it. */
+/** One pool: its load, its workers, and the projects that may use it. */
 export function PoolPage({ name }: { name: string }) {
   const pool = useLoaded(['pool', name], () => api.pool(name), 5000);
   const may = useMay();

@@ -8,7 +8,7 @@ import { waitWords, workerWords } from '../workers/pool-load.js';
 import { Row, Table } from '../ui/table.js';
 import { useLoaded } from '../api/loaded.js';
 
-/** Groups of workers, and whose jobs they take. */
+/** List of pools. */
 export function PoolsPage() {
   const pools = useLoaded(['pools'], async () => (await api.pools()).data, 5000);
   return (

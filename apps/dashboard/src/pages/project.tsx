@@ -21,7 +21,10 @@ import { archiveWords } from './projects.js';
 const TABS = ['Usage', 'Members', 'Keys', 'Trackers', 'Audit'] as const;
 type Tab = (typeof TABS)[number];
 
-/** A project: what it may have and has, who is in it, their keys, and who did what. Null: that of the signed-in key. */
+/**
+ * A project: limits and usage, members, keys, trackers and audit log. A null id selects the project
+ * of the current key.
+ */
 export function ProjectPage({
   id,
   parameters,
@@ -71,7 +74,7 @@ function Project({ id, parameters }: Props) {
     );
   const archived = project.value?.status === 'archived';
   const deletesAt = project.value?.graft.deletes_at ?? null;
-  // a key manages the trackers of its own project alone
+  // A key can manage the trackers of its own project only.
   const names = manages ? TABS.filter((one) => isOwn || one !== 'Trackers') : (['Usage'] as const);
   const asked = names.find((one) => one.toLowerCase() === parameters.get('tab'));
   const open: Tab = asked ?? 'Usage';

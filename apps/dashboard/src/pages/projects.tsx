@@ -18,11 +18,11 @@ import { useLoaded } from '../api/loaded.js';
 
 const TABS = ['Projects', 'Audit'] as const;
 
-/** What archiving means: nothing brings a project back. */
+/** Describes the consequences of archiving, which cannot be undone. */
 export const archiveWords = (name: string): string =>
   `Archive ${name}? Its keys stop working, its queued and running jobs are cancelled and its pools are closed to it. Files, models, history and audit log are kept. This cannot be undone.`;
 
-/** All projects of the installation, and who did what in any of them; for admins. */
+/** All projects of the installation and their audit log, for admins. */
 export function ProjectsPage({ parameters }: { parameters: URLSearchParams }) {
   const navigate = useNavigate();
   const open = parameters.get('tab') === 'audit' ? 'Audit' : 'Projects';
@@ -83,7 +83,7 @@ function Projects() {
   );
 }
 
-/** "2 of 4", or without a limit the number alone. */
+/** Returns "2 of 4", or only the number if there is no limit. */
 const of = (used: number, limit: number | undefined): string =>
   limit === undefined ? String(used) : `${used} of ${limit}`;
 
@@ -114,7 +114,7 @@ function ProjectRow({ project, changed }: { project: ProjectObject; changed: () 
   );
 }
 
-/** A project is made with its limits; who is in it is said on its own page. */
+/** Form that creates a project with its limits. Members are added on its own page. */
 function NewProject() {
   const navigate = useNavigate();
   const [name, setName] = useState('');

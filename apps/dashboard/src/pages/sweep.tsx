@@ -24,7 +24,7 @@ import { useMay } from '../api/own-key.js';
 
 const POLL_MS = 3000;
 
-/** One sweep: its best trial, to talk to at once; what its trials cost and how good they are. */
+/** One sweep: its best trial, and cost and quality of all trials. */
 export function SweepPage({ id }: { id: string }) {
   const [over, setOver] = useState(false);
   const [error, setError] = useState<Error | null>(null);
@@ -83,13 +83,13 @@ export function SweepPage({ id }: { id: string }) {
   );
 }
 
-/** "asha by validation loss, rungs at steps 10, 30" */
+/** Returns "asha by validation loss, rungs at steps 10, 30". */
 function searchWords({ search: { algorithm, metric, rungs } }: SweepObject): string {
   const at = rungs.length === 0 ? '' : `, rungs at steps ${rungs.join(', ')}`;
   return `${algorithm} by ${METRIC_NAMES[metric]}${at}`;
 }
 
-/** The best ones beside each other, with their curves. */
+/** Link that compares the best trials. */
 function Compare({ sweep }: { sweep: SweepObject }) {
   const begun = (sweep.trials ?? []).filter(({ step }) => step > 0);
   if (begun.length < 2) return null;
@@ -143,7 +143,7 @@ const USES = {
   transcribe: 'Transcribe with it',
 } as const;
 
-/** How good trials are, over what they cost. */
+/** Chart of the trials' scores over their costs. */
 function Tradeoff({ sweep }: { sweep: SweepObject }) {
   const [by, setBy] = useState('time');
   const cost = COSTS[by] ?? COSTS['time']!;

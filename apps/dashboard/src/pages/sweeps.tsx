@@ -8,7 +8,7 @@ import { Row, Table } from '../ui/table.js';
 import { ago, moment } from '../format.js';
 import { useLoaded } from '../api/loaded.js';
 
-/** Jobs that differ in some of their fields, to be compared. */
+/** List of sweeps. */
 export function SweepsPage() {
   const sweeps = useLoaded(['sweeps'], api.sweeps, 5000);
   return (
@@ -21,7 +21,7 @@ export function SweepsPage() {
           <h2>No sweeps yet</h2>
           <p>
             A sweep runs variations of a job, with different ranks, learning rates or methods.
-            Create one under <Link to="/new">New job</Link>, “Several jobs at once”, or with{' '}
+            Create one under <Link to="/new">New job</Link>, “Several jobs: a sweep”, or with{' '}
             <code>graft sweeps create</code>.
           </p>
         </div>

@@ -12,7 +12,7 @@ import { useLoaded } from '../api/loaded.js';
 
 const REFRESH_MS = 3_000;
 
-/** Where the ends of jobs and evals are told, and what came of it; for owners and admins. */
+/** Webhook endpoints and their deliveries, for owners and admins. */
 export function WebhooksPage() {
   const endpoints = useLoaded(['webhooks'], api.webhooks, REFRESH_MS);
   const [made, setMade] = useState<WebhookEndpointObject | null>(null);
@@ -126,7 +126,7 @@ function EndpointRow({ endpoint, isOpen, open, act, showSecret, failed }: Endpoi
   );
 }
 
-/** Shape and word as well as colour. */
+/** Shape and word in addition to color, for users who cannot distinguish colors. */
 function State({ of: { enabled, disabled_reason, failing_since } }: { of: WebhookEndpointObject }) {
   if (!enabled)
     return (
@@ -267,7 +267,7 @@ function Deliveries({ of: { id, name, enabled } }: { of: WebhookEndpointObject }
   );
 }
 
-/** "delivered, answered 204", "pending: answered 500". */
+/** Returns "delivered: HTTP 204" or "pending: answered 500". */
 function outcome({ status, tries }: WebhookDeliveryObject): string {
   const last = tries.at(-1);
   if (!last) return status;

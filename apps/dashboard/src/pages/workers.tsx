@@ -38,7 +38,7 @@ export function WorkersPage() {
   );
 }
 
-/** From nothing to one worker more, without another page. */
+/** Form that adds a worker without leaving the page. */
 function AddWorker({ gateway, first }: { gateway: GatewayObject; first: boolean }) {
   const may = useMay();
   return (

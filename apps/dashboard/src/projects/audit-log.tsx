@@ -10,7 +10,7 @@ import { Row, Table } from '../ui/table.js';
 
 const SIZE = 50;
 
-/** What is done, by what it is done to, as the API's parts write it. */
+/** Audit actions by object type, as the API writes them. */
 export const DEEDS = [
   ...['api_key.created', 'api_key.deleted'],
   ...['file.created', 'file.deleted'],
@@ -27,25 +27,28 @@ export const DEEDS = [
   ...['worker.drained', 'worker.cordoned', 'worker.uncordoned', 'worker.deleted'],
 ] as const;
 
-/** Filters as the address has them. */
+/** Names of the filters in the address. */
 const FILTERS = ['type', 'actor', 'resource', 'from', 'to'] as const;
 type Filters = Readonly<Record<(typeof FILTERS)[number], string>>;
 
 const filtersOf = (parameters: URLSearchParams): Filters =>
   Object.fromEntries(FILTERS.map((name) => [name, parameters.get(name) ?? ''])) as Filters;
 
-/** Unix seconds at which a day begins here; null of what is no day. */
+/**
+ * Returns the Unix time in seconds at which a day starts in the local time zone. Null if the text
+ * is not a date.
+ */
 function dayStart(day: string, plus = 0): string | null {
   const [year, month, date] = day.split('-').map(Number);
   const at = new Date(year ?? NaN, (month ?? NaN) - 1, (date ?? NaN) + plus).getTime();
   return Number.isNaN(at) ? null : String(Math.floor(at / 1000));
 }
 
-/** A member's id, or a key's: twelve random letters and digits, which no name looks like. */
+/** Whether a text is the id of a member or key: twelve random letters and digits, which no name resembles. */
 const isId = (actor: string): boolean =>
   actor.startsWith('member-') || /^(?=.+[A-Z\d])[A-Za-z\d]{12}$/.test(actor);
 
-/** The request for a page. Who did it is told by an id or by a member's name. */
+/** Builds the request for a page. The actor is an id or a member's name. */
 export function auditQuery(
   { type, actor, resource, from, to }: Filters,
   project: string | null,
@@ -62,12 +65,12 @@ export function auditQuery(
 }
 
 interface Props {
-  /** Null: of the whole installation. */
+  /** Null selects the whole installation. */
   readonly project: string | null;
   readonly parameters: URLSearchParams;
 }
 
-/** Who did what, newest first. */
+/** Audit log, newest first. */
 export function AuditLog({ project, parameters }: Props) {
   const filters = filtersOf(parameters);
   const query = auditQuery(filters, project);
@@ -157,7 +160,7 @@ function FilterBar({ filters, set, clear }: FilterProps) {
   );
 }
 
-/** A text that filters when it is finished: with Enter, or when it is left. */
+/** Text filter that is applied with Enter or when it loses the focus. */
 function Typed({
   label,
   name,
@@ -284,7 +287,7 @@ function Actor({ entry: { actor, graft } }: { entry: AuditLogObject }) {
   );
 }
 
-/** "name: ada, limits: (chats: 2)" */
+/** Formats details: "name: ada, limits: (chats: 2)". */
 export const details = (detail: Readonly<Record<string, unknown>>): string =>
   Object.entries(detail)
     .map(([name, value]) => `${name}: ${said(value)}`)

@@ -23,7 +23,7 @@ export function DeleteProjectButton({ id, deleted }: { id: string; deleted: () =
   );
 }
 
-/** What goes with a project, and the field for its name without which nothing is deleted. */
+/** Dialog that lists what is deleted with a project. The user must type its name. */
 function DeleteProject({
   id,
   close,
@@ -86,7 +86,7 @@ function DeleteProject({
   );
 }
 
-/** The API stops counting at a number. */
+/** Formats a count. The API stops counting at a maximum. */
 const many = ({ at_least }: ProjectDeletionObject, what: string, number: number): string =>
   at_least.includes(what) ? `at least ${count(number)}` : count(number);
 

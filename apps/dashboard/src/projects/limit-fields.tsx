@@ -18,7 +18,7 @@ const HELP: Readonly<Record<Name, string>> = {
 const NAMES = Object.keys(HELP) as readonly Name[];
 const GB = 1e9;
 
-/** Limits as the form shows them. */
+/** Returns limits as the form shows them. */
 export const typedLimits = (limits: ProjectLimits): TypedLimits =>
   Object.fromEntries(
     Object.entries(limits).map(([name, value]) => [
@@ -27,7 +27,10 @@ export const typedLimits = (limits: ProjectLimits): TypedLimits =>
     ]),
   );
 
-/** As the API takes them; what is left blank is not limited. What is no number is the API's to refuse. */
+/**
+ * Returns limits as the API expects them. Empty fields are unlimited. Text that is not a number is
+ * sent, so that the API's error names the field.
+ */
 export const limitsBody = (typed: TypedLimits): Readonly<Record<string, unknown>> =>
   Object.fromEntries(NAMES.map((name) => [name, valueOf(name, (typed[name] ?? '').trim())]));
 

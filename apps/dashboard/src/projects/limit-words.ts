@@ -1,4 +1,4 @@
-// What a project's limits and their use mean, in words.
+// Describes a project's limits and usage in words.
 import type { LimitsObject, ProjectLimits } from '@graft/contracts';
 import { bytes, count } from '../format.js';
 
@@ -14,16 +14,16 @@ export const LIMIT_NAMES: Readonly<Record<keyof ProjectLimits, string>> = {
   priority: 'Highest priority',
 };
 
-/** "9.8 GB" or "1,200", as a limit's numbers are read. */
+/** Formats a value of a limit: "9.8 GB" or "1,200". */
 export const figure = (name: keyof ProjectLimits, value: number): string =>
   name === 'storage_bytes' ? bytes(value) : count(value);
 
-/** From here on a limit is mentioned. */
+/** Fraction of a limit from which it is mentioned. */
 const NEAR = 0.8;
 
 const isNear = ({ limit, used }: Limit): boolean => limit !== null && used >= NEAR * limit;
 
-/** What a limit that is reached, or nearly, means for a new job; null of one that is far away. */
+/** Describes what a limit means for a new job if it is reached or nearly reached. Null otherwise. */
 export function nearness(of: Limit): { readonly refuses: boolean; readonly words: string } | null {
   const { name, limit, used } = of;
   if (limit === null || !isNear(of)) return null;
@@ -52,6 +52,6 @@ export function nearness(of: Limit): { readonly refuses: boolean; readonly words
   return null;
 }
 
-/** "00:00 UTC" */
+/** Returns "00:00 UTC". */
 export const resetTime = ({ resets_at: at }: Limit): string =>
   at === undefined ? 'later' : `${new Date(at * 1000).toISOString().slice(11, 16)} UTC`;

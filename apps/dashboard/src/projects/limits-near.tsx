@@ -3,7 +3,7 @@ import { nearness } from './limit-words.js';
 import { useLoaded } from '../api/loaded.js';
 import { useMay } from '../api/own-key.js';
 
-/** What of the project's limits is used up, or nearly, before a job is submitted. */
+/** Project limits that are reached or nearly reached, shown before a job is submitted. */
 export function LimitsNear() {
   const may = useMay();
   const isAllowed = may('jobs:read');

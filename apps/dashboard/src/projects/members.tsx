@@ -16,7 +16,7 @@ const ROLE_WORDS: Readonly<Record<Role, string>> = {
   viewer: 'read-only',
 };
 
-/** Who is in a project, and as what. */
+/** Members of a project and their roles. */
 export function Members({ project, archived }: { project: string; archived: boolean }) {
   const members = useLoaded(['members', project], () => api.members(project));
   const own = useContext(OwnKey)?.member?.id ?? null;
@@ -77,7 +77,7 @@ export function Members({ project, archived }: { project: string; archived: bool
 interface RowProps {
   readonly member: ProjectUserObject;
   readonly you: boolean;
-  /** Null: nothing is changed any more. */
+  /** Null if the role cannot be changed. */
   readonly setRole: ((role: Role) => void) | null;
   readonly remove: () => void;
 }

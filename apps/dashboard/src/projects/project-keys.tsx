@@ -22,7 +22,7 @@ const LIFETIMES = [
 const ownerName = (owner: KeyOwner): string =>
   owner.type === 'user' ? `${owner.user.name} (${owner.user.role})` : 'the project itself';
 
-/** A project's keys, by member. */
+/** API keys of a project by member. */
 export function ProjectKeys({ project, archived }: { project: string; archived: boolean }) {
   const keys = useLoaded(['project-keys', project], () => api.projectKeys(project));
   const members = useLoaded(['members', project], () => api.members(project));
@@ -97,7 +97,7 @@ interface KeyFormProps {
   readonly made: (key: ProjectApiKeyObject) => void;
 }
 
-/** A key for a member, or for the project itself where the caller is nobody's member. */
+/** Form that creates a key for a member, or for the project itself if the caller is not a member. */
 function KeyForm({ project, members, made }: KeyFormProps) {
   const caller = useContext(OwnKey)?.member?.id ?? null;
   const [name, setName] = useState('');
@@ -169,7 +169,7 @@ function KeyForm({ project, members, made }: KeyFormProps) {
 
 interface ChoiceProps {
   readonly label: string;
-  /** The whole of what is chosen, for who does not see the form. */
+  /** Accessible name of the choice. */
   readonly name: string;
   readonly value: string;
   readonly choose: (value: string) => void;

@@ -13,7 +13,7 @@ import { Link } from '../ui/link.js';
 import { Loading } from '../ui/loading.js';
 import { Row, Table } from '../ui/table.js';
 
-/** What a project may have, has, and may use; with what the signed-in key may change of it. */
+/** Limits, usage and pools of a project, with a form for the settings that the key may change. */
 export function ProjectUse({
   id,
   own,
@@ -22,7 +22,7 @@ export function ProjectUse({
 }: {
   id: string;
   own: boolean;
-  /** Null where the key may not see more than limits. */
+  /** Null if the key may only read limits. */
   project: ProjectObject | null;
   changed: () => void;
 }) {
@@ -89,7 +89,7 @@ function UseTable({ limits }: { limits: LimitsObject }) {
   );
 }
 
-/** Colour, bar and word. */
+/** Usage as color, bar and word. */
 function Share({ of }: { of: Limit }) {
   const { name, limit, used } = of;
   if (limit === null) return <>–</>;
@@ -125,7 +125,7 @@ function Pools({ names, archived }: { names: readonly string[]; archived: boolea
   );
 }
 
-/** Owners rename; weight and limits are the administrator's. */
+/** Settings of a project. Owners change the name; admins also change weight and limits. */
 function ProjectSettings({ project, changed }: { project: ProjectObject; changed: () => void }) {
   const admin = useMay()('admin');
   const [name, setName] = useState(project.name);

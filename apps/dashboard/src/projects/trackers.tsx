@@ -15,7 +15,7 @@ import { Row, Table } from '../ui/table.js';
 
 const REFRESH_MS = 5_000;
 
-/** The experiment trackers that jobs of one's own project are written to. */
+/** Experiment trackers of the key's project. */
 export function Trackers() {
   const trackers = useLoaded(['integrations'], api.integrations, REFRESH_MS);
   const [chosen, setChosen] = useState<IntegrationType | null>(null);
@@ -95,7 +95,7 @@ export function Trackers() {
   );
 }
 
-/** Shape and word as well as colour. */
+/** Shape and word in addition to color, for users who cannot distinguish colors. */
 function State({ of: { failing_since: since, last_error: error } }: { of: IntegrationObject }) {
   return (
     <>
@@ -138,7 +138,10 @@ const draftOf = (type: IntegrationType, before: IntegrationObject | null): Draft
   every_job: before?.every_job ?? false,
 });
 
-/** All of a tracker's settings: they replace what was there, the key too, which nobody is shown. */
+/**
+ * Form with all settings of a tracker. Saving replaces all of them, including the key, which is
+ * never shown.
+ */
 function TrackerForm({ type, before, done, close }: FormProps) {
   const [draft, setDraft] = useState(draftOf(type, before));
   const [error, setError] = useState<Error | null>(null);

@@ -4,7 +4,7 @@ import { moment } from '../format.js';
 import { useMay } from '../api/own-key.js';
 import { Failure } from '../ui/failure.js';
 
-/** When a project is deleted, and the button that takes that back. */
+/** Date of a project's deletion, with a button to restore it. */
 export function WillBeDeleted({
   id,
   at,

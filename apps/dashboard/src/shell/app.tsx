@@ -14,7 +14,7 @@ import { SignInPage } from './sign-in.js';
 import { RecordFormats, useRecordFormats } from '../files/record-formats.js';
 import { useSession } from '../api/session.js';
 
-/** Names the tab after the page, and moves the focus there from where it was chosen. */
+/** Sets the tab's title and moves the focus to the page after navigation. */
 function useArrival(here: Place | undefined, session: string): void {
   const { pathname, isTitled } = useMatches({
     select: (matches) => ({
@@ -33,7 +33,7 @@ function useArrival(here: Place | undefined, session: string): void {
   }, [pathname, isTitled, here, session]);
 }
 
-/** The place of the page that is shown. */
+/** Returns the navigation item of the current page. */
 function useHere(): Place | undefined {
   const place = useMatches({ select: (matches) => matches.at(-1)?.staticData.place });
   return PLACES.find(({ label }) => label === place);
@@ -45,7 +45,7 @@ export function App() {
   const key = useOwnKey(session === 'in');
   const formats = useRecordFormats(session === 'in');
   const [help, setHelp] = useState(false);
-  // Until it is known what the key may do: one's own project or all of them, not both.
+  // Until the rights of the key are known, show neither its own project nor all projects.
   const admin = key === null || key.scopes.includes('admin');
   const isAllowed = ({ needs, unless }: Place) =>
     lacking(key, needs).length === 0 && !(unless === 'admin' && admin);

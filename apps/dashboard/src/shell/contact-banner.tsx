@@ -1,7 +1,10 @@
 import { duration } from '@graft/contracts/duration';
 import { useContact, useLost } from '../api/contact.js';
 
-/** On every page, while the server does not answer. The seconds are not read aloud one by one. */
+/**
+ * Banner on every page while the server does not respond. The seconds are hidden from screen
+ * readers, which would announce each one.
+ */
 export function ContactBanner() {
   const silentFor = useContact();
   return (
@@ -17,7 +20,7 @@ export function ContactBanner() {
   );
 }
 
-/** The stream alone is cut, while the server answers. */
+/** Notice that only the event stream is interrupted, while the server responds. */
 export function StreamLost({ connected }: { connected: boolean }) {
   const lost = useLost();
   if (connected || lost) return null;

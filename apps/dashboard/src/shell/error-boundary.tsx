@@ -13,7 +13,7 @@ export class ErrorBoundary extends Component<{ children: ReactNode }, { error: E
   }
 }
 
-/** Stands for a page that broke. */
+/** Replacement for a page that threw an error. */
 export function Broken({ error }: { error: unknown }) {
   return (
     <main>

@@ -1,4 +1,4 @@
-// Where a dashboard's pages are found: what people do, and the pages for it.
+// Groups of the navigation and their pages.
 import type { Scope } from '@graft/contracts';
 import type { LinkProps } from '@tanstack/react-router';
 
@@ -6,14 +6,14 @@ export interface Place {
   readonly to: Exclude<LinkProps['to'], undefined>;
   readonly label: string;
   readonly key: string;
-  /** What a key must have for the page to be of use. */
+  /** Scopes that a key needs for the page to be useful. */
   readonly needs: readonly Scope[];
-  /** Who finds the same elsewhere: it is left out of their navigation. */
+  /** Scope whose holders reach the same content elsewhere. The page is hidden from their navigation. */
   readonly unless?: Scope;
 }
 
 export interface Group {
-  /** What is done there. */
+  /** Heading of the group. */
   readonly label: string;
   readonly places: readonly Place[];
 }

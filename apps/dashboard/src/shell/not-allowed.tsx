@@ -1,6 +1,6 @@
 import type { Scope } from '@graft/contracts';
 
-/** Stands for a page that this tab's key may not use. */
+/** Replacement for a page that this tab's key may not use. */
 export function NotAllowed({ page, lacks }: { page: string; lacks: readonly Scope[] }) {
   return (
     <main>

@@ -1,12 +1,12 @@
 import { acceptOffered, declineOffered, useOffered } from '../api/session.js';
 
-/** A link carried another API key than the one in use. */
+/** Notice that a link contained another API key than the one in use. */
 export function OfferedKey() {
   const isOffered = useOffered();
   if (!isOffered) return null;
   return (
     <div role="alert" className="banner">
-      The link you opened carries a different API key. Switch only if you trust whoever sent you the
+      The link you opened carries a different API key. Switch only if you trust the sender of the
       link: everything you do will then use that key.{' '}
       <button onClick={declineOffered}>Keep my key</button>{' '}
       <button className="quiet" onClick={acceptOffered}>

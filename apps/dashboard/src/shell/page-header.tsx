@@ -9,13 +9,16 @@ import { Link } from '../ui/link.js';
 import { Tip } from '../ui/tip.js';
 
 interface Props {
-  /** What this key may go to. */
+  /** Navigation for the current key. */
   readonly groups: readonly Group[];
   readonly here: Place | undefined;
   readonly openHelp: () => void;
 }
 
-/** What stands beside every page at a desk; where there is less room, above it, with the places behind a button. */
+/**
+ * Sidebar next to every page on a wide screen. On a narrow screen it is a bar with the navigation
+ * behind a menu button.
+ */
 export function PageHeader(props: Props) {
   const isWide = useMedia('(min-width: 1280px)');
   return (
@@ -65,7 +68,7 @@ function Places({ groups, here }: Props) {
   );
 }
 
-/** Uploads that are under way end with the session, which is asked about. */
+/** Signs out. Asks first if uploads are in progress, because they would be canceled. */
 function useSignOut(): () => void {
   const confirm = useConfirm();
   return () => {
@@ -97,7 +100,7 @@ function Rest({ openHelp }: Pick<Props, 'openHelp'>) {
 
 function Drawer({ openHelp, ...props }: Props) {
   const [isOpen, setOpen] = useState(false);
-  // Who went to another page is there, which that page sees to; who did not is where they were.
+  // After navigation the new page takes the focus. Otherwise it returns to the button.
   const went = useRef(false);
   const change = (open: boolean) => {
     went.current = false;

@@ -11,7 +11,10 @@ const ROWS = [
   ['f', 'Follow log'],
 ] as const;
 
-/** What the keys do, and whether they do it: who dictates or slips must be able to turn them off. */
+/**
+ * Dialog that lists keyboard shortcuts and turns them on or off. Users of speech input must be able
+ * to turn them off.
+ */
 export function Shortcuts({
   pages,
   close,

@@ -10,7 +10,7 @@ interface Props {
   readonly points: readonly Point[];
   readonly cost: Cost;
   readonly metric: SweepMetric;
-  /** The trial that stands out. */
+  /** Number of the highlighted trial. */
   readonly winner: number | null;
 }
 
@@ -44,7 +44,7 @@ function options(shown: () => Props, width: number): uPlot.Options {
   }; // prettier-ignore
 }
 
-/** Points at the edges are whole. */
+/** Adds a margin, so that points at the edges are not clipped. */
 function padded(_: uPlot, min: number, max: number): [number, number] {
   const edge = (max - min || Math.abs(max) || 1) * 0.06;
   return [min - edge, max + edge];
@@ -63,7 +63,10 @@ const data = ({ points }: Props): uPlot.AlignedData => [
   points.map(({ score, isBest }) => (isBest ? score : null)),
 ];
 
-/** "Validation loss over training time of 6 trials; best for their cost: trial 3 (8 s, 2.310), trial 1 (…)" */
+/**
+ * Returns the accessible description: "Validation loss over training time of 6 trials; Pareto
+ * front: trial 3 (8 s, 2.310), trial 1 (…)".
+ */
 function described({ points, cost, metric }: Props): string {
   const best = points
     .filter(({ isBest }) => isBest)
@@ -71,7 +74,7 @@ function described({ points, cost, metric }: Props): string {
   return `${capital(METRIC_NAMES[metric])} over ${cost.name.toLowerCase()} of ${points.length} trials; Pareto front: ${best.join(', ')}`;
 }
 
-/** Trials by what they cost and how good they are; those that nothing cheaper beats are joined by a line. */
+/** Scatter plot of trials by cost and score. A line connects the Pareto front. */
 export function ParetoChart(props: Props) {
   const box = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);

@@ -1,4 +1,4 @@
-// What trials cost, and which of them nothing beats that costs less.
+// Costs of trials, and the Pareto front of cost and score.
 import { badness } from '@graft/contracts/sweep-text';
 import { duration } from '@graft/contracts/duration';
 import type { SweepMetric, TrialObject } from '@graft/contracts';
@@ -10,7 +10,7 @@ export interface Cost {
   readonly text: (value: number) => string;
 }
 
-/** By what trials may be laid over their score. */
+/** Costs that can be plotted against the score. */
 export const COSTS: Readonly<Record<string, Cost>> = {
   time: {
     name: 'Training time',
@@ -35,11 +35,11 @@ export interface Point {
   readonly trial: TrialObject;
   readonly cost: number;
   readonly score: number;
-  /** Whether no other is as good and costs less, or better for as much. */
+  /** Whether no other trial is at least as good at a lower cost, or better at the same cost. */
   readonly isBest: boolean;
 }
 
-/** Trials that are done and have both, from the cheapest up. */
+/** Returns finished trials that have a cost and a score, sorted by cost. */
 export function pointsOf(
   trials: readonly TrialObject[],
   metric: SweepMetric,

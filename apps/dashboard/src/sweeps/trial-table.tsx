@@ -11,7 +11,7 @@ import { Link } from '../ui/link.js';
 import { StatePill } from '../ui/state-pill.js';
 import { Row, Table } from '../ui/table.js';
 
-/** The trials of a sweep, the best first. */
+/** Trials of a sweep, best first. */
 export function TrialTable({ sweep }: { sweep: SweepObject }) {
   const { metric } = sweep.search;
   const score = metric === 'eval_score' ? 'Eval score' : 'Validation loss';

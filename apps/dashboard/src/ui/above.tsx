@@ -4,7 +4,10 @@ import type { ReactNode } from 'react';
 import { Confirmations } from './confirm.js';
 import { Toasts } from './toasts.js';
 
-/** What pages show above themselves: questions, toasts and tips. Styles come from the style sheet alone. */
+/**
+ * Providers of dialogs, toasts and tooltips, which are shown above the page. Inline style elements
+ * are disabled; all styles come from the style sheet.
+ */
 export const Above = ({ children }: { children: ReactNode }) => (
   <CSPProvider disableStyleElements>
     <Tooltip.Provider>

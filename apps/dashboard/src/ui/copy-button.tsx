@@ -1,6 +1,9 @@
 import { useState } from 'react';
 
-/** Copies a text. Over plain HTTP browsers give no clipboard, there an older way is left. */
+/**
+ * Button that copies a text. Browsers provide no clipboard over plain HTTP, so an older method is
+ * the fallback.
+ */
 export function CopyButton({ text, label }: { text: string; label: string }) {
   const [copied, setCopied] = useState(false);
   const done = () => setCopied(true);
@@ -10,7 +13,7 @@ export function CopyButton({ text, label }: { text: string; label: string }) {
       className="small"
       aria-label={copied ? `${label}: copied` : label}
       onClick={() =>
-        // undefined where the page is not secure, whatever the types say
+        // Undefined in insecure contexts, despite the types.
         (navigator.clipboard as Clipboard | undefined)
           ? void navigator.clipboard
               .writeText(text)

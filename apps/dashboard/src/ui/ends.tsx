@@ -1,7 +1,7 @@
-/** So much of a name's end stays in sight: what tells one run of a series from the next stands there. */
+/** Number of characters at the end of a name that stay visible, because they distinguish runs of a series. */
 const TAIL = 14;
 
-/** A name on one line, of which the middle is left out where there is no room for all of it. */
+/** A name on one line. If it does not fit, its middle is truncated. */
 export function Ends({ name }: { name: string }) {
   if (name.length <= 2 * TAIL) return name;
   return (

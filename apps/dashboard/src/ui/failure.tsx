@@ -1,6 +1,6 @@
 import { ApiError } from '../api/request.js';
 
-/** What went wrong with a request, in the server's own words. */
+/** Error message of a request. */
 export function Failure({ error }: { error: Error | null }) {
   if (!error) return null;
   const param = error instanceof ApiError ? error.param : null;

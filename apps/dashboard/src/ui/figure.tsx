@@ -1,4 +1,4 @@
-/** One number of a strip, with what it counts. */
+/** A number with its label. */
 export const Figure = ({ name, value }: { name: string; value: string }) => (
   <div>
     <dt>{name}</dt>

@@ -3,7 +3,10 @@ import { createElement, type ComponentType } from 'react';
 
 const EXACT = { exact: true, includeSearch: false } as const;
 
-/** A link to a page, which is marked as the current one at that page's very address only: a crumb to the jobs is not where a job is. */
+/**
+ * Link to a page. It is marked as current only at exactly that address, so a breadcrumb to the jobs
+ * is not current on a job's page.
+ */
 export const Link = ((props: object) =>
   createElement(
     RouterLink as ComponentType<object>,

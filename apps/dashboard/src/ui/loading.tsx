@@ -1,3 +1,3 @@
-/** Stands where a list will be; nothing once there is a reason why it will not. */
+/** Placeholder for a list that is loading. Renders nothing if loading failed. */
 export const Loading = ({ error }: { error: Error | null }) =>
   error ? null : <p className="faint">Loading…</p>;

@@ -1,7 +1,7 @@
 import { Popover } from '@base-ui/react/popover';
 import type { ReactNode } from 'react';
 
-/** What a button opens under itself. */
+/** Button that opens a popup below it. */
 export function Menu({ label, children }: { label: string; children: ReactNode }) {
   return (
     <Popover.Root>

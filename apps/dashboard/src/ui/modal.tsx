@@ -8,7 +8,7 @@ interface Props {
   readonly children: ReactNode;
 }
 
-/** A dialog that is open while it is there. The focus stays inside, and goes back where it was. */
+/** Dialog that is open while mounted. It traps the focus and restores it afterwards. */
 export function Modal({ label, className = '', close, children }: Props) {
   return (
     <Dialog.Root open onOpenChange={(open) => open || close()}>

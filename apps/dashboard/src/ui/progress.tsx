@@ -4,7 +4,7 @@ import { duration } from '@graft/contracts/duration';
 
 export function Progress({ job }: { job: JobObject }) {
   const { step, total_steps: total, eta_seconds: eta } = job.graft.progress;
-  // Why a failed job failed stands elsewhere already, and what is made of adapters has no steps.
+  // A failed job's error is shown elsewhere, and operations on adapters have no steps.
   if (total === null || job.graft.operation)
     return (
       <span className="faint">

@@ -1,6 +1,6 @@
 import { CopyButton } from './copy-button.js';
 
-/** A secret is shown when it is made and never again. */
+/** Secret that is shown only once, after its creation. */
 export function Secret({ of, secret }: { of: string; secret: string }) {
   return (
     <p className="notice" role="status">

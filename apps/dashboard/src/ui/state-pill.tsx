@@ -1,6 +1,6 @@
 import type { JobStatus } from '@graft/contracts';
 
-// Shape and word as well as colour: never colour alone.
+// Shape and word in addition to color, for users who cannot distinguish colors.
 const LOOKS: Record<JobStatus, { sign: string; word: string; tone: string }> = {
   queued: { sign: '◷', word: 'queued', tone: 'wait' },
   running: { sign: '▶', word: 'running', tone: 'live' },

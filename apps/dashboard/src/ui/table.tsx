@@ -14,7 +14,7 @@ import {
 
 const Columns = createContext<readonly string[]>([]);
 
-/** Whether something of a box lies beyond its right edge, now. */
+/** Returns whether a box overflows beyond its right edge. */
 function useMore() {
   const box = useRef<HTMLDivElement>(null);
   const [more, setMore] = useState(false);
@@ -33,8 +33,8 @@ function useMore() {
 }
 
 /**
- * A table; on a narrow screen each row becomes a card whose cells say their column's name. One that is wider
- * than its place is pushed sideways within it, by keys too, and shows at its edge that there is more.
+ * Table whose rows become cards on a narrow screen, with the column's name in each cell. A wider
+ * table scrolls sideways, also by keyboard, and its edge shows that there is more.
  */
 export function Table({ columns, children }: { columns: readonly string[]; children: ReactNode }) {
   const { box, more, look } = useMore();
@@ -60,7 +60,7 @@ export function Table({ columns, children }: { columns: readonly string[]; child
   );
 }
 
-/** One row of a Table: a cell for each column, in their order. */
+/** Row of a Table, with one cell per column in their order. */
 export function Row({ children, ...attributes }: ComponentProps<'tr'>) {
   const columns = useContext(Columns);
   return (

@@ -6,12 +6,12 @@ interface TabsProps<Name extends string> {
   readonly names: readonly Name[];
   readonly open: Name;
   readonly choose: (name: Name) => void;
-  /** What stands behind a tab's name, such as how many there are. */
+  /** Renders details after a tab's name, such as a count. */
   readonly beside?: (name: Name) => ReactNode;
   readonly children: ReactNode;
 }
 
-/** Tabs of which one is open, and its contents. */
+/** Tabs with the content of the open one. */
 export function Tabs<Name extends string>({
   label,
   names,

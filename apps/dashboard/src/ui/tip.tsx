@@ -1,7 +1,7 @@
 import { Tooltip } from '@base-ui/react/tooltip';
 import type { ReactElement } from 'react';
 
-/** What a button or link does, beside it while it has the pointer or the focus. */
+/** Tooltip that describes a button or link while it has the pointer or the focus. */
 export function Tip({ words, children }: { words: string; children: ReactElement }) {
   return (
     <Tooltip.Root>

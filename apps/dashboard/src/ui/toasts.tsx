@@ -1,10 +1,16 @@
 import { Toast } from '@base-ui/react/toast';
 import { useCallback, type ReactNode } from 'react';
 
-/** Long enough to read it and reach the button; what it offers is to be had elsewhere afterwards, too. */
+/**
+ * Milliseconds that a toast stays, long enough to read it and reach its button. Its action is also
+ * available elsewhere.
+ */
 const SHOWN_MS = 15_000;
 
-/** Says what was just done, in place of what was done before, and takes it back. Why that was refused is said on whatever page is there by then. */
+/**
+ * Returns a function that shows a toast with an undo button, replacing the previous toast. If
+ * undoing fails, the error is shown on whatever page is then open.
+ */
 export function useUndo(): (done: string, undo: () => Promise<void>) => void {
   const { add, close } = Toast.useToastManager();
   return useCallback(
@@ -33,7 +39,7 @@ export function useUndo(): (done: string, undo: () => Promise<void>) => void {
   );
 }
 
-/** Where toasts of all pages are shown. */
+/** Provider of the toasts of all pages. */
 export function Toasts({ children }: { children: ReactNode }) {
   return (
     <Toast.Provider limit={1}>

@@ -1,7 +1,7 @@
 import type { JobWarning } from '@graft/contracts';
 import { count } from '../format.js';
 
-/** What a run's owner should know before trusting its result. */
+/** Warnings that users should read before they trust a result. */
 export function Warnings({ warnings }: { warnings: readonly JobWarning[] }) {
   if (warnings.length === 0) return null;
   return (

@@ -8,7 +8,7 @@ import { Secret } from '../ui/secret.js';
 
 const FILE = 'token.txt';
 
-/** Makes a join token and says, with the secret in hand, what to run on the worker's machine. */
+/** Form that creates a join token and shows the commands to run on the worker's machine. */
 export function JoinTokenForm({
   gateway,
   made,
@@ -90,7 +90,7 @@ function JoinCommands({
   );
 }
 
-/** Where workers join, and what is in their way if the gateway is for this host only. */
+/** Address that workers connect to, and a hint if it accepts only local connections. */
 export function GatewayReach({ gateway }: { gateway: GatewayObject }) {
   return (
     <>

@@ -8,7 +8,7 @@ import { Failure } from '../ui/failure.js';
 import { Link } from '../ui/link.js';
 import { Row, Table } from '../ui/table.js';
 
-/** "all projects", or how many it is granted to; what an owner is told is only whether it is open. */
+/** Returns "all projects", or the number of projects with access. Owners see only whether the pool is open. */
 export function accessWords({ open, grants }: PoolObject): string {
   if (open) return 'all projects';
   if (!grants) return 'granted to this project';
@@ -16,7 +16,7 @@ export function accessWords({ open, grants }: PoolObject): string {
   return grants.length === 1 ? (grants[0]?.project_name ?? '') : `${grants.length} projects`;
 }
 
-/** Which projects may use a pool, for admins to change. */
+/** Projects that may use a pool, with controls for admins. */
 export function PoolAccess({ pool, changed }: { pool: PoolObject; changed: () => void }) {
   const projects = useLoaded(['projects'], api.projects);
   const [chosen, setChosen] = useState('');

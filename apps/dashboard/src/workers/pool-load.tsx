@@ -6,7 +6,7 @@ import { Sparkline } from '../charts/sparkline.js';
 export const waitWords = (seconds: number | null): string =>
   seconds === null ? '–' : duration(seconds);
 
-/** "3 online, 1 draining" */
+/** Returns "3 online, 1 draining". */
 export function workerWords({ workers }: PoolObject): string {
   const some = (['online', 'draining', 'cordoned', 'offline'] as const).filter(
     (state) => workers[state] > 0,
@@ -20,7 +20,7 @@ const CURVES: readonly (readonly [keyof PoolSampleObject, string])[] = [
   ['free_slots', 'Free slots'],
 ];
 
-/** How a pool is doing, and was in the last hour. */
+/** Current load of a pool, and its load over the last hour. */
 export function PoolLoad({ pool }: { pool: PoolObject }) {
   const load = pool.load ?? [];
   return (

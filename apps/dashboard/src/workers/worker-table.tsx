@@ -23,7 +23,7 @@ const COLUMNS = [
   'Last seen',
 ];
 
-/** Workers, with what an admin may have them do. */
+/** Table of workers, with actions for admins. */
 export function WorkerTable({
   workers,
   changed,
@@ -107,7 +107,10 @@ function WorkerRow({ worker, act }: { worker: WorkerObject; act: Act | null }) {
   );
 }
 
-/** Draining ends a process and removing forgets a worker: these are asked about. A cordon is taken back by a click. */
+/**
+ * Draining ends a process and removing deletes a worker's record, so both require confirmation. A
+ * cordon can be undone by a click.
+ */
 function Orders({
   worker: { id, name, state, cordoned, jobs },
   act,
