@@ -1,12 +1,12 @@
-// The Chromium that browser specs use: found on PATH.
+// Finds the Chromium for browser specs on PATH.
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
 const WHOLE = ['chromium', 'chromium-browser', 'google-chrome'];
 
 /**
- * The browser's program, or null where none is installed. The headless shell takes half of the CPU, but all of its tabs
- * count as visible; `whole` leaves it out.
+ * Returns the browser's path, or null if none is installed. The headless shell uses half of the
+ * CPU, but all of its tabs count as visible; `whole` excludes it.
  */
 export function findBrowser({ whole = false } = {}): string | null {
   const names = whole ? WHOLE : ['chromium-headless-shell', ...WHOLE];
@@ -25,7 +25,8 @@ function isProgram(path: string): boolean {
   }
 }
 
-// No sandbox, because tests run as root in containers; the rest keeps the browser from calling home.
+// No sandbox, because tests run as root in containers. The other flags prevent connections to
+// Google's services.
 export const BROWSER_ARGS = [
   '--no-sandbox',
   '--disable-gpu',

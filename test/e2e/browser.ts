@@ -1,4 +1,4 @@
-// A real Chromium for specs of the dashboard, watched for everything a user would not see.
+// A real Chromium for specs of the dashboard. Its tabs record errors that a user would not see.
 import { spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -14,29 +14,32 @@ import { inject } from 'vitest';
 
 export { BROWSER_ARGS, findBrowser } from './browser-program.js';
 
-/** The dashboard in a folder, as it is released: a copy of what `npm test` has just built, or a build of its own. */
+/** Writes the dashboard's release build to a folder: a copy of the build of `npm test`, or a new build. */
 export function buildDashboard(outDir: string): void {
   const built = process.env['GRAFT_TEST_DASHBOARD'];
   if (built !== undefined) return cpSync(built, outDir, { recursive: true });
   const cwd = join(import.meta.dirname, '..', '..', 'apps', 'dashboard');
   const vite = fileURLToPath(new URL('../../node_modules/vite/bin/vite.js', import.meta.url));
-  // A process of its own: here NODE_ENV is test, which would make a development build.
+  // A process of its own, because NODE_ENV is test here and would cause a development build.
   const env = { ...process.env, NODE_ENV: 'production' };
   const args = [vite, 'build', '--logLevel', 'warn', '--outDir', outDir];
   const { status, stderr } = spawnSync(process.execPath, args, { cwd, env, encoding: 'utf8' });
   if (status !== 0) throw new Error(`the dashboard does not build: ${stderr}`);
 }
 
-/** The browser that browser-server.ts started for this run; closing it closes only the profiles opened here. */
+/**
+ * Connects to the browser that browser-server.ts started for this run. Closing it closes only the
+ * profiles opened here.
+ */
 export const startBrowser = (): Promise<Browser> => chromium.connect(inject('browserEndpoint'));
 
-/** A tab and what went wrong in it: console errors, uncaught errors, violations of the content security policy. */
+/** A tab with its errors: console errors, uncaught errors, and violations of the content security policy. */
 interface Watched {
   readonly page: Page;
   readonly problems: string[];
 }
 
-/** The tabs of one test, all of one API. */
+/** Tabs of one test, all of one API. */
 export class Tabs {
   private tabs: Watched[] = [];
 
@@ -45,7 +48,7 @@ export class Tabs {
     private readonly where: { readonly url: string; readonly apiKey: string },
   ) {}
 
-  /** Opens a page signed in, in a profile of its own; `key: null` leaves the key out of the address. */
+  /** Opens a page in its own profile, signed in. `key: null` omits the key from the address. */
   async open(
     path: string,
     options: BrowserContextOptions & { key?: string | null } = {},
@@ -62,12 +65,15 @@ export class Tabs {
   }
 
   async add(page: Page): Promise<Page> {
-    page.setDefaultTimeout(60_000); // on a busy machine; all waits are for events
+    page.setDefaultTimeout(60_000); // Long enough for a busy machine. All waits are for events.
     this.tabs.push({ page, problems: await watch(page) });
     return page;
   }
 
-  /** Problems but those a test brings about: the browser reports every refused request. */
+  /**
+   * Returns the recorded errors, except those that a test causes: the browser reports every
+   * rejected request.
+   */
   problems(expected: RegExp | null = null): string[] {
     return this.tabs.flatMap((tab) => tab.problems).filter((text) => !expected?.test(text));
   }
@@ -96,7 +102,7 @@ async function watch(page: Page): Promise<string[]> {
   return problems;
 }
 
-/** GRAFT_SCREENSHOTS=DIR keeps pictures of every screen there. */
+/** Folder for screenshots of every screen, from GRAFT_SCREENSHOTS. */
 const PICTURES = process.env['GRAFT_SCREENSHOTS'];
 
 export async function picture(page: Page, name: string): Promise<void> {
@@ -105,14 +111,14 @@ export async function picture(page: Page, name: string): Promise<void> {
   await page.screenshot({ path: join(PICTURES, `${name}.png`), fullPage: true });
 }
 
-/** The bytes of a download; the browser keeps the file itself, as it belongs to another process. */
+/** Returns the bytes of a download. The browser keeps the file, which belongs to another process. */
 export async function downloaded(download: Download): Promise<Buffer> {
   const chunks: Buffer[] = [];
   for await (const chunk of await download.createReadStream()) chunks.push(chunk as Buffer);
   return Buffer.concat(chunks);
 }
 
-/** Answers what a page asks before it does something, and says what it asked. */
+/** Confirms or dismisses the open dialog and returns its text. */
 export async function answer(page: Page, yes = true): Promise<string> {
   const question = page.getByRole('alertdialog');
   const words = await question.locator('h2, p').allInnerTexts();
@@ -121,7 +127,7 @@ export async function answer(page: Page, yes = true): Promise<string> {
   return words.join(' ');
 }
 
-// Parts of the dashboard's pages.
+// Locators for parts of the dashboard's pages.
 export const text = (page: Page, words: string | RegExp) => page.getByText(words).first().waitFor();
 export const pill = (page: Page, state: string) =>
   page.locator('.sticky .pill', { hasText: state });

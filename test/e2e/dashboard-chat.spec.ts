@@ -1,5 +1,5 @@
-// The chat as a workbench: its settings reach the model, answers are drawn as Markdown and nothing else, and its code is
-// what was sent.
+// The chat page: its settings reach the model, answers are rendered as Markdown only, and the
+// generated code repeats the request.
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
@@ -34,7 +34,7 @@ const ANSWER = `## Plan
 const a: number = 1;
 \`\`\`
 
-<img src=x onerror="document.title='owned'"><b id="raw">raw</b> ![a picture](https://example.org/p.png)
+<img src=x onerror="document.title='owned'"><b id="raw">raw</b> ![an image](https://example.org/p.png)
 [bad](javascript:alert(1))`;
 
 async function faults(page: Page): Promise<string[]> {
@@ -68,7 +68,7 @@ describe.skipIf(!program)('the chat in the dashboard', () => {
     await tabs.close();
   });
 
-  it('sends two models what its settings say, and shows how fast they answer', async () => {
+  it('sends the settings to two models, and shows their speed', async () => {
     const page = await tabs.open('/chat?model=tiny', { viewport: { width: 1440, height: 900 } });
     await page.getByLabel('Compare with').selectOption('other');
     await page.getByLabel('System prompt').fill('Be brief.');
@@ -113,50 +113,42 @@ describe.skipIf(!program)('the chat in the dashboard', () => {
     expect(tabs.problems()).toEqual([]);
   });
 
-  it(
-    'draws Markdown, and neither HTML nor pictures nor scripts',
-    { timeout: 120_000 },
-    async () => {
-      const page = await tabs.open('/chat?model=tiny', { viewport: { width: 1440, height: 900 } });
-      const asked: string[] = [];
-      page.on('request', (request) => asked.push(request.url()));
-      await page.getByLabel('Message').fill('Show it');
-      await page.getByRole('button', { name: 'Send' }).click();
-      worker.say((await worker.asked()).id, ANSWER, 'stop', '', 60);
-      const answer = page.locator('.turn.assistant');
-      await answer.locator('table td', { hasText: '16' }).waitFor();
-      await answer.locator('pre', { hasText: 'const a: number = 1;' }).waitFor();
-      expect(await answer.locator('li').count()).toBe(2);
-      expect(await answer.locator('img, #raw, [onerror]').count()).toBe(0);
-      expect(await answer.getByText('<img src=x').count()).toBe(1);
-      const links = await answer.locator('a').evaluateAll((all) => all.map((a) => [a.textContent, a.getAttribute('href'), a.getAttribute('rel')])); // prettier-ignore
-      expect(links[0]).toEqual([
-        'the docs',
-        'https://example.org/a',
-        'noopener noreferrer nofollow',
-      ]);
-      expect(links.flat().join()).not.toContain('javascript:');
-      expect(asked.filter((url) => url.includes('example.org'))).toEqual([]);
-      await page.getByText('View code').click();
-      const wrong: Record<string, string[]> = {};
-      for (const [width, colorScheme] of [
-        [1440, 'light'],
-        [1440, 'dark'],
-        [390, 'light'],
-        [320, 'light'],
-        [390, 'dark'],
-      ] as const) {
-        await page.setViewportSize({ width, height: 900 });
-        await page.emulateMedia({ colorScheme });
-        await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(resolve)));
-        const found = await faults(page);
-        if (found.length > 0) wrong[`${width} ${colorScheme}`] = found;
-        await picture(page, `workbench-${width}-${colorScheme}`);
-      }
-      expect(wrong).toEqual({});
-      await page.getByLabel('show answers as Markdown').uncheck();
-      expect(await answer.textContent()).toContain('## Plan');
-      expect(tabs.problems()).toEqual([]);
-    },
-  );
+  it('renders Markdown, but no HTML, images or scripts', { timeout: 120_000 }, async () => {
+    const page = await tabs.open('/chat?model=tiny', { viewport: { width: 1440, height: 900 } });
+    const asked: string[] = [];
+    page.on('request', (request) => asked.push(request.url()));
+    await page.getByLabel('Message').fill('Show it');
+    await page.getByRole('button', { name: 'Send' }).click();
+    worker.say((await worker.asked()).id, ANSWER, 'stop', '', 60);
+    const answer = page.locator('.turn.assistant');
+    await answer.locator('table td', { hasText: '16' }).waitFor();
+    await answer.locator('pre', { hasText: 'const a: number = 1;' }).waitFor();
+    expect(await answer.locator('li').count()).toBe(2);
+    expect(await answer.locator('img, #raw, [onerror]').count()).toBe(0);
+    expect(await answer.getByText('<img src=x').count()).toBe(1);
+    const links = await answer.locator('a').evaluateAll((all) => all.map((a) => [a.textContent, a.getAttribute('href'), a.getAttribute('rel')])); // prettier-ignore
+    expect(links[0]).toEqual(['the docs', 'https://example.org/a', 'noopener noreferrer nofollow']);
+    expect(links.flat().join()).not.toContain('javascript:');
+    expect(asked.filter((url) => url.includes('example.org'))).toEqual([]);
+    await page.getByText('View code').click();
+    const wrong: Record<string, string[]> = {};
+    for (const [width, colorScheme] of [
+      [1440, 'light'],
+      [1440, 'dark'],
+      [390, 'light'],
+      [320, 'light'],
+      [390, 'dark'],
+    ] as const) {
+      await page.setViewportSize({ width, height: 900 });
+      await page.emulateMedia({ colorScheme });
+      await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(resolve)));
+      const found = await faults(page);
+      if (found.length > 0) wrong[`${width} ${colorScheme}`] = found;
+      await picture(page, `workbench-${width}-${colorScheme}`);
+    }
+    expect(wrong).toEqual({});
+    await page.getByLabel('show answers as Markdown').uncheck();
+    expect(await answer.textContent()).toContain('## Plan');
+    expect(tabs.problems()).toEqual([]);
+  });
 });

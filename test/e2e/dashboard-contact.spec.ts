@@ -1,5 +1,5 @@
-// A server that does not answer: frozen with its connections open, or gone. Every page says so, and no longer
-// than it lasts.
+// A server that does not respond because it is frozen or gone. Every page reports it until the
+// server is back.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -18,7 +18,7 @@ let job: string;
 
 const banner = (page: Page) => page.locator('.banner', { hasText: 'Graft is not responding' });
 
-describe.skipIf(!program)('without an answer', () => {
+describe.skipIf(!program)('without a response', () => {
   beforeAll(async () => {
     dir = mkdtempSync(join(tmpdir(), 'graft-contact-'));
     buildDashboard(join(dir, 'built'));
@@ -41,9 +41,9 @@ describe.skipIf(!program)('without an answer', () => {
     await tabs.close();
   });
 
-  it('says on every page that Graft is frozen, and stops when it goes on', async () => {
+  it('reports on every page that Graft is frozen, until it continues', async () => {
     const pages: Page[] = [];
-    // Each in a browser profile of its own, so that none waits for another's connections.
+    // Each in its own browser profile, so that none waits for the connections of another.
     for (const path of [...PAGES, `/jobs/${job}`]) {
       const page = await tabs.open(path);
       await page.locator('h1').waitFor();
@@ -61,7 +61,7 @@ describe.skipIf(!program)('without an answer', () => {
     expect(tabs.problems(/ERR_ABORTED|net::ERR/)).toEqual([]);
   });
 
-  it('says so when the API is gone, and shows what is there once it is back', async () => {
+  it('reports that the API is down, and loads the page when it is back', async () => {
     const workers = await tabs.open('/workers');
     const chat = await tabs.open('/chat?model=tiny');
     const keys = await tabs.open('/keys');
@@ -73,7 +73,7 @@ describe.skipIf(!program)('without an answer', () => {
     for (const page of [workers, chat, keys]) await banner(page).waitFor();
     await chat.getByRole('button', { name: 'Send' }).click();
     await chat.locator('.turn.assistant').getByText('Graft is not responding.').waitFor();
-    // A page that is opened meanwhile has nothing yet, and fills itself in later.
+    // A page that is opened meanwhile is empty at first, and loads later.
     await keys.getByRole('link', { name: 'Models' }).click();
     await keys.getByText('Loading…').waitFor();
     for (const page of [workers, chat, keys])

@@ -1,4 +1,5 @@
-// Evals in the dashboard: how they grade, results by grader and by item, two runs beside each other, another model.
+// Evals in the dashboard: graders, results by grader and by item, a comparison of two runs, and a
+// run of another model.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -47,7 +48,7 @@ describe.skipIf(!program)('evals in the dashboard', () => {
     await tabs.close();
   });
 
-  it('are listed, with their graders, runs, and results by grader and by item', async () => {
+  it('are listed with graders, runs, and results by grader and by item', async () => {
     const { id } = await makeGraded(api, 'listed words', WORDS, RUNS);
     const page = await tabs.open('/evals');
     await page.getByRole('link', { name: 'listed words' }).click();
@@ -97,7 +98,7 @@ describe.skipIf(!program)('evals in the dashboard', () => {
     expect(tabs.problems()).toEqual([]);
   });
 
-  it('show two runs beside each other, and the items on which they differ', async () => {
+  it('show two runs side by side, and the items with different results', async () => {
     await makeGraded(api, 'compared words', WORDS, RUNS);
     const page = await tabs.open('/evals');
     await page.getByRole('link', { name: 'compared words' }).click();
@@ -120,7 +121,7 @@ describe.skipIf(!program)('evals in the dashboard', () => {
     expect(tabs.problems()).toEqual([]);
   });
 
-  it('run again on another model, live, and are cancelled and deleted once it was asked', async () => {
+  it('run again on another model, and are canceled and deleted after confirmation', async () => {
     const { id } = await makeGraded(api, 'asked words', WORDS, {});
     const content = WORDS.map((word) => ({ item: { word, answer: word.toUpperCase() } }));
     const { id: first } = await api.post<{ id: string }>(`/evals/${id}/runs`, {
@@ -136,7 +137,7 @@ describe.skipIf(!program)('evals in the dashboard', () => {
       },
     });
     const page = await tabs.open(`/evals/${id}/${first}`);
-    // No worker is there: it waits.
+    // No worker is connected, so the run waits.
     await text(page, '3 items remaining');
     await page.getByRole('button', { name: 'Cancel' }).click();
     await text(page, 'cancelled');
@@ -168,7 +169,7 @@ describe.skipIf(!program)('evals in the dashboard', () => {
     expect(tabs.problems()).toEqual([]);
   });
 
-  it('offer who only looks nothing to change', async () => {
+  it('offer no changes to a viewer', async () => {
     const { id, runs } = await makeGraded(api, 'seen words', WORDS, { only: RUNS.after });
     const { secret } = await api.post<ApiKeyObject>('/keys', {
       name: 'looks',

@@ -1,4 +1,4 @@
-// Training data in the dashboard: what an upload is told, and a file's own page.
+// Training data in the dashboard: the report of an upload, and the page of a file.
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -39,7 +39,7 @@ const chat = (question: string, answer: string, more: object = {}): string =>
 function library(): string[] {
   const lines = Array.from({ length: 46 }, (_, n) =>
     chat(
-      `Is the reading room open on day ${n + 1} of the month?`,
+      `Is the library open on day ${n + 1} of the month?`,
       `Yes, from nine until ${n % 2 ? 'five' : 'six'}.`,
     ),
   );
@@ -109,7 +109,7 @@ describe.skipIf(!program)('files in the dashboard', () => {
     await tabs.close();
   });
 
-  it('shows what is in a file, example by example', async () => {
+  it('shows the examples of a file', async () => {
     const path = join(dir, 'library desk.jsonl');
     writeFileSync(path, `${library().join('\n')}\n`);
     const page = await open('/files');
@@ -166,7 +166,7 @@ describe.skipIf(!program)('files in the dashboard', () => {
     expect(tabs.problems()).toEqual([]);
   });
 
-  it('leads to a job on it, names the jobs that use it, and says what deleting takes away', async () => {
+  it('links to a new job, lists the jobs that use it, and warns before deleting', async () => {
     const chat = (n: number) => [
       { role: 'user', content: `${n} + 1?` },
       { role: 'assistant', content: `${n + 1}` },
@@ -195,7 +195,7 @@ describe.skipIf(!program)('files in the dashboard', () => {
     expect(tabs.problems(/status of 409/)).toEqual([]);
   });
 
-  it('shows why a file cannot be used, at its lines, and clears such files away', async () => {
+  it('shows the lines that make a file unusable, and deletes such files', async () => {
     const lines = library().slice(5, 9);
     const id = await upload(
       'mistaken.jsonl',
@@ -232,7 +232,7 @@ describe.skipIf(!program)('files in the dashboard', () => {
     expect(tabs.problems(/status of 404/)).toEqual([]);
   });
 
-  it('reads a table, and asks which column is what', async () => {
+  it('asks for the columns of a table', async () => {
     const path = join(dir, 'fragen.csv');
     const table = Array.from({ length: 12 }, (_, n) => `${n},Was ist ${n} + 1?,${n + 1}\n`).join(
       '',
@@ -255,14 +255,14 @@ describe.skipIf(!program)('files in the dashboard', () => {
     expect(tabs.problems(/status of 400/)).toEqual([]);
   });
 
-  it('reads a table of texts with labels, whatever its columns are called', async () => {
+  it('accepts a table of texts with labels, whatever its columns are called', async () => {
     const path = join(dir, 'tickets.csv');
     const lines = Array.from({ length: 12 }, (_, n) => `Ticket ${n},${n % 3}\n`).join('');
     writeFileSync(path, `message,category\n${lines}`);
     const page = await open('/files');
     await page.getByLabel('Files to upload').setInputFiles([path]);
     const form = page.getByRole('region', { name: 'Columns of tickets.csv' });
-    // What the API suggests is chosen already.
+    // The API's suggestion is preselected.
     const column = (part: string) => form.getByLabel(part, { exact: true }).inputValue();
     expect(await form.getByLabel('Record format').inputValue()).toBe('classification');
     expect(await Promise.all(['text', 'label', 'text_pair'].map(column))).toEqual([
@@ -276,7 +276,7 @@ describe.skipIf(!program)('files in the dashboard', () => {
     expect(tabs.problems(/status of 400/)).toEqual([]);
   });
 
-  it('asks what a column is that looks like labels of plain texts', async () => {
+  it('asks about a column of plain texts that looks like labels', async () => {
     const path = join(dir, 'text-category.csv');
     const lines = Array.from({ length: 12 }, (_, n) => `Ticket ${n},${n % 3}\n`).join('');
     writeFileSync(path, `text,category\n${lines}`);
@@ -289,7 +289,7 @@ describe.skipIf(!program)('files in the dashboard', () => {
     expect(tabs.problems(/status of 400/)).toEqual([]);
   });
 
-  it('reads a table as any form of training data, with its optional fields', async () => {
+  it('accepts a table in any record format, with optional fields', async () => {
     const path = join(dir, 'words.csv');
     const cell = (value: string) => `"${value.replaceAll('"', '""')}"`;
     const lines = Array.from(
@@ -319,7 +319,7 @@ describe.skipIf(!program)('files in the dashboard', () => {
     expect(tabs.problems(/status of 400/)).toEqual([]);
   });
 
-  it('reads a table of one column as plain texts', async () => {
+  it('accepts a table of one column as plain texts', async () => {
     const path = join(dir, 'strophen.csv');
     const lines = Array.from({ length: 12 }, (_, n) => `Strophe ${n} des Liedes\n`).join('');
     writeFileSync(path, `strophe\n${lines}`);
@@ -341,7 +341,7 @@ describe.skipIf(!program)('files in the dashboard', () => {
         const page = await open(`/files/${id}`, { viewport: { width, height: 844 }, colorScheme });
         await until('the examples', async () => (await examples(page).count()) === 20);
         await picture(page, `file-${width}-${colorScheme}`);
-        // On a phone a speaker stands over the words, which have the whole width.
+        // On a phone the role is above the text, which has the full width.
         const said = examples(page).first().locator('.said').first();
         const above = await said.evaluate(
           (element) =>

@@ -1,4 +1,4 @@
-// The page that tries a model fits what the model is for: chats, vectors, labels.
+// The page that tries a model adapts to its use: chats, embeddings or labels.
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -22,14 +22,14 @@ let job: JobObject;
 const packed = (vector: readonly number[]): string =>
   Buffer.from(Float32Array.from(vector).buffer).toString('base64');
 
-/** Of blue, green and red, four pictures each: one green one is taken for blue. */
+/** Predictions of four blue, four green and four red images. One green image is predicted as blue. */
 const TOLD = {
   classes: [4, 1, 0, 3, 0, 1, 4, 0, 0],
   cells: [1, 0, 1],
   examples: [1, 0, 2, 0, 0, 3, 0, 0, 6],
 };
 
-/** Answers whatever is asked next, as often as said. */
+/** Answers the given number of requests. */
 async function answer(times: number, answersOf: (isBase: boolean) => readonly unknown[]) {
   for (let n = 0; n < times; n++) {
     const { id, adapter } = await worker.asked();
@@ -37,7 +37,7 @@ async function answer(times: number, answersOf: (isBase: boolean) => readonly un
   }
 }
 
-describe.skipIf(!program)('a model that writes no text in the dashboard', () => {
+describe.skipIf(!program)('a model that generates no text', () => {
   beforeAll(async () => {
     dir = mkdtempSync(join(tmpdir(), 'graft-dashboard-inference-'));
     buildDashboard(join(dir, 'built'));
@@ -73,7 +73,7 @@ describe.skipIf(!program)('a model that writes no text in the dashboard', () => 
     await tabs.close();
   });
 
-  it('compares texts by their vectors, beside its base', async () => {
+  it('compares texts by their embeddings, next to its base model', async () => {
     const page = await tabs.open(`/jobs/${job.id}`);
     await page.getByRole('link', { name: 'Embed texts' }).click();
     await page.getByRole('heading', { name: 'Embeddings' }).waitFor();
@@ -131,13 +131,13 @@ describe.skipIf(!program)('a model that writes no text in the dashboard', () => 
     ]);
     await page.getByRole('row', { name: /so good good 0\.875/ }).waitFor();
     await page.getByRole('row', { name: /text_pair.* bad 0\.750/ }).waitFor();
-    // Its base has no labels to compare with.
+    // Its base model has no labels to compare with.
     expect(await page.getByLabel('Compare with').count()).toBe(0);
     await picture(page, 'labels');
     expect(tabs.problems()).toEqual([]);
   });
 
-  it('labels pictures that are dropped on it, and shows them among their examples', async () => {
+  it('labels dropped images, and shows them among their examples', async () => {
     await importBase(api, 'vit', writeTinyImageBase(join(dir, 'vit')));
     const data = writePictures(join(dir, 'colours.jsonl'), 12);
     const file = await api.client.files.create({
@@ -169,7 +169,7 @@ describe.skipIf(!program)('a model that writes no text in the dashboard', () => 
     await matrix.getByTitle('1 of 4 “green” predicted as “blue”').waitFor();
     await page.getByRole('row', { name: /^green 4 100\.0 % 75\.0 % 85\.7 %/ }).waitFor();
     await picture(page, 'confusion');
-    // by the keyboard alone
+    // With the keyboard only.
     const cell = matrix.getByRole('button', { name: '1 of 4 “green” predicted as “blue”' });
     await cell.focus();
     await page.keyboard.press('Enter');
@@ -189,7 +189,7 @@ describe.skipIf(!program)('a model that writes no text in the dashboard', () => 
     ] as const) {
       await page.setViewportSize({ width, height: 844 });
       await page.emulateMedia({ colorScheme });
-      // not below the head that stays in sight
+      // Not covered by the sticky header.
       await page.evaluate(() => scrollTo(0, 0));
       const wrong = [tooWide, overlapping, unreadable].map((look) => look(page));
       expect((await Promise.all(wrong)).flat()).toEqual([]);
@@ -210,7 +210,7 @@ describe.skipIf(!program)('a model that writes no text in the dashboard', () => 
     await said.getByText('0.813').waitFor();
     await said.getByRole('img', { name: 'a.png' }).waitFor();
     await picture(page, 'picture-labels');
-    // as large as those of a telephone
+    // As large as photos of a phone.
     const buffer = Buffer.concat([red.buffer, Buffer.alloc(4 << 20)]);
     await page.getByLabel('Choose images').setInputFiles([{ ...red, name: 'b.png', buffer }]);
     await answer(1, () => [{ label: 'large', probabilities: { large: 1 } }]);
@@ -218,7 +218,7 @@ describe.skipIf(!program)('a model that writes no text in the dashboard', () => 
     expect(tabs.problems()).toEqual([]);
   });
 
-  it('says how near pictures are to the first, of a base that makes vectors of them', async () => {
+  it('compares images by the embeddings of a base model', async () => {
     const page = await tabs.open('/chat?model=vit');
     const file = (name: string) => ({
       name,
@@ -236,7 +236,7 @@ describe.skipIf(!program)('a model that writes no text in the dashboard', () => 
     expect(tabs.problems()).toEqual([]);
   });
 
-  it('is a base asked for vectors where that is chosen', async () => {
+  it('computes embeddings of a base model if selected', async () => {
     const page = await tabs.open('/models');
     const row = page.getByRole('row').filter({ hasText: job.fine_tuned_model! });
     await row.getByRole('link', { name: 'Embed' }).waitFor();

@@ -1,4 +1,5 @@
-// The job page and the list, of runs whose every step the test decides: a real API and Chromium, a scripted worker.
+// The job page and the job list, with a real API, Chromium and a scripted worker, so that the test
+// controls every step.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -51,7 +52,7 @@ const create = (suffix: string | null, more: object = {}) =>
     ...more,
   });
 
-/** A job that runs on the scripted worker, having begun. */
+/** Creates a job that runs on the scripted worker. */
 async function running(suffix: string | null, steps = 40): Promise<[JobObject, Assignment]> {
   const job = await create(suffix, { validation_file: file });
   const lease = await worker.assigned();
@@ -59,7 +60,7 @@ async function running(suffix: string | null, steps = 40): Promise<[JobObject, A
   return [job, lease];
 }
 
-/** As a real trainer's: the state to go on from, and the adapter to use. */
+/** Saves a checkpoint like a real trainer: the state for resuming, and the adapter. */
 async function save(lease: Assignment, at: number): Promise<void> {
   const state = await worker.put(lease, 'trainer_state.json', `{"step":${at}}`);
   const adapter = [
@@ -94,7 +95,7 @@ describe.skipIf(!program)('a job in the dashboard', () => {
     await tabs.close();
   });
 
-  it('says where an overfitted run was best, and marks that checkpoint', async () => {
+  it('reports the best step of an overfitted run, and marks its checkpoint', async () => {
     const [job, lease] = await running('overfits');
     const page = await tabs.open(`/jobs/${job.id}?tab=checkpoints`);
     await page.getByText('No checkpoints yet.').waitFor();
@@ -118,7 +119,7 @@ describe.skipIf(!program)('a job in the dashboard', () => {
           .map((cell) => cell.textContent),
       ),
     );
-    // That of step 7 was never measured, whatever the last one before it was.
+    // The loss of step 7 was never measured, whatever the previous evaluation was.
     expect(table.filter(([at]) => at !== '7')).toEqual([
       ['40', '4.272'],
       ['20', '2.900'],
@@ -127,7 +128,7 @@ describe.skipIf(!program)('a job in the dashboard', () => {
     for (const [at, loss] of table) if (at === '7') expect(loss).toBe('–');
     await picture(page, 'job-checkpoints');
 
-    // The best one goes home as it is, and the result in one piece.
+    // The best checkpoint and the result can be downloaded as one file.
     for (const [button, weights] of [
       ['Download step 10', 'weights at 10'],
       ['Download .zip', `weights of ${job.id}`],
@@ -146,7 +147,7 @@ describe.skipIf(!program)('a job in the dashboard', () => {
     expect(await page.locator('.u-legend').first().textContent()).toContain('validation');
     await picture(page, 'job-overfitted');
 
-    // The bold line may be set, and is fitted to the run until then.
+    // The smoothing is fitted to the run unless it is set.
     const smoothing = page.getByLabel('Smoothing');
     expect(await smoothing.inputValue()).toBe('0.5');
     const legend = () => page.locator('.u-legend').first().textContent();
@@ -160,7 +161,7 @@ describe.skipIf(!program)('a job in the dashboard', () => {
     expect(tabs.problems()).toEqual([]);
   });
 
-  it('lets the checkpoint of a cancelled job be taken home, and says that to whoever cancels', async () => {
+  it('keeps the checkpoint of a cancelled job for download, and mentions it before canceling', async () => {
     const [job, lease] = await running('given-up');
     await worker.tell(lease, step(1, 3));
     await save(lease, 1);
@@ -218,7 +219,7 @@ describe.skipIf(!program)('a job in the dashboard', () => {
     await worker.tell(lease, step(1, 3));
     const page = await tabs.open(`/jobs/${job.id}`);
     await pill(page, 'running').waitFor();
-    // A page handles keys in order: a request that `p` made would be here before that of Shift+P.
+    // A page handles keys in order: a request caused by `p` would arrive before that of Shift+P.
     const asked: string[] = [];
     page.on('request', (request) => {
       if (request.method() === 'POST') asked.push(new URL(request.url()).pathname);
@@ -232,7 +233,7 @@ describe.skipIf(!program)('a job in the dashboard', () => {
     await api.post(`/fine_tuning/jobs/${job.id}/cancel`);
   });
 
-  it('leaves single keys alone once they are turned off', async () => {
+  it('ignores single keys once they are turned off', async () => {
     const page = await tabs.open('/');
     await page.getByRole('button', { name: 'Keyboard shortcuts' }).click();
     await page.getByLabel('enable single-key shortcuts').uncheck();
@@ -250,7 +251,7 @@ describe.skipIf(!program)('a job in the dashboard', () => {
     await page.getByRole('heading', { name: 'Keys', exact: true }).waitFor();
   });
 
-  it('moves among the parts of a job with the arrows, one tab stop for all', async () => {
+  it('moves among its tabs with the arrow keys, as one tab stop', async () => {
     const { id } = await create('arrows', { graft: { pool: 'nobody' } });
     const page = await tabs.open(`/jobs/${id}`);
     const selected = () => page.getByRole('tab', { selected: true });
@@ -276,7 +277,7 @@ describe.skipIf(!program)('a job in the dashboard', () => {
     expect(tabs.problems()).toEqual([]);
   });
 
-  it('lays jobs beside each other: curves, what they came to, and the options that differ', async () => {
+  it('compares jobs: curves, results and differing options', async () => {
     const ids: string[] = [];
     for (const [suffix, r, lowest] of [
       ['narrow', 2, 2.5],
@@ -295,7 +296,7 @@ describe.skipIf(!program)('a job in the dashboard', () => {
     const page = await tabs.open('/');
     await page.getByRole('checkbox', { name: 'Select narrow' }).check();
     await page.getByText('Select one more job to compare').waitFor();
-    // the newest job is the first of the list, and a key chooses it
+    // The newest job is the first of the list, and a key selects it.
     await page.locator('tr.selected').filter({ hasText: 'wide' }).waitFor();
     await page.keyboard.press('x');
     await page.getByRole('link', { name: 'Compare 2 jobs' }).click();
@@ -337,7 +338,7 @@ describe.skipIf(!program)('a job in the dashboard', () => {
     expect(tabs.problems(/status of 404/)).toEqual([]);
   });
 
-  it('puts jobs that change where their time belongs, however many there are', async () => {
+  it('moves changed jobs to their position by time in a long list', async () => {
     const ids: string[] = [];
     for (let n = 0; n < 70; n++)
       ids.push((await create(`sweep-${n}`, { graft: { pool: 'nobody' } })).id);
@@ -350,7 +351,7 @@ describe.skipIf(!program)('a job in the dashboard', () => {
     const newest = (count: number, from = 69) =>
       Array.from({ length: count }, (_, n) => `sweep-${from - n}`);
     await until(async () => (await names()).length === 70);
-    // Old ones and shown ones, in no order.
+    // Old and visible ones, in random order.
     for (const n of [3, 60, 0, 15, 25]) await api.post(`/fine_tuning/jobs/${ids[n]}/cancel`);
     await page.getByRole('row', { name: /cancelled.*sweep-25/ }).waitFor();
     expect(await names()).toEqual(newest(70));
@@ -360,7 +361,7 @@ describe.skipIf(!program)('a job in the dashboard', () => {
     expect(tabs.problems()).toEqual([]);
   });
 
-  it('has only the rows in sight in the page, fetches the next ones on the way down, and the keys go along', async () => {
+  it('renders only visible rows, loads further pages on scrolling, and supports keys', async () => {
     await api.query(
       `INSERT INTO job (id, project_id, state, base_id, model, request, spec, pool, priority, phase_code, phase_message, suffix, created_at)
        SELECT 'ftjob-' || lpad(n::text, 22, 'm'), project_id, 'cancelled', base_id, model, request, spec, 'many', priority, phase_code,
@@ -378,14 +379,14 @@ describe.skipIf(!program)('a job in the dashboard', () => {
     });
     await page.getByText('350 found').waitFor();
     expect((await seen()).length).toBeLessThan(80);
-    // the choice was left at the top, and comes into sight again
+    // The selection stayed at the top and scrolls into view again.
     await page.keyboard.press('j');
     await until(async () => (await seen())[0] === 'many-1');
     expect(await page.locator('tr.selected a').first().textContent()).toBe('many-2');
     expect(tabs.problems()).toEqual([]);
   });
 
-  it('is a table whose columns, order and filters one chooses, and keeps as views', async () => {
+  it('has a table with selectable columns, sorting, filters and saved views', async () => {
     const kept = ['red', 'green', 'blue'].map(async (color, n) => {
       const { id } = await create(`kept-${color}`, { graft: { pool: 'nobody' } });
       await api.post(`/fine_tuning/jobs/${id}`, { graft: { tags: [color, 'kept'] } });
@@ -405,7 +406,7 @@ describe.skipIf(!program)('a job in the dashboard', () => {
     const heights = await rows(page).evaluateAll((all) =>
       all.map((row) => Math.round(row.getBoundingClientRect().height)),
     );
-    expect(Math.max(...heights)).toBeLessThan(44); // one line a job
+    expect(Math.max(...heights)).toBeLessThan(44); // One line per job.
 
     await page.getByText('Columns', { exact: true }).click();
     await page.getByLabel('Note', { exact: true }).check();
@@ -427,7 +428,7 @@ describe.skipIf(!program)('a job in the dashboard', () => {
     await shown('red');
     await page.getByRole('columnheader', { name: 'Note' }).waitFor();
     expect(new URL(page.url()).search).toBe('?q=kept-&sort=train_loss&tag=red');
-    // On a phone each job is a card, with its button on the right.
+    // On a phone each job is a card with its button on the right.
     await page.setViewportSize({ width: 390, height: 900 });
     const edit = rows(page).locator('td.act');
     await until(() => edit.evaluate((cell) => getComputedStyle(cell).display === 'block'));
@@ -435,7 +436,7 @@ describe.skipIf(!program)('a job in the dashboard', () => {
     expect(tabs.problems()).toEqual([]);
   });
 
-  it('renames, tags, notes, archives and deletes jobs, and takes that back', async () => {
+  it('renames, tags, archives and deletes jobs, and undoes it', async () => {
     const ids: string[] = [];
     for (const suffix of ['put-1', 'put-2', 'put-3']) {
       const { id } = await create(suffix, { graft: { pool: 'nobody' } });
@@ -469,7 +470,7 @@ describe.skipIf(!program)('a job in the dashboard', () => {
     await until(async () => (await names()).length === 3);
     expect((await graft(ids[1]!)).archived).toBe(false);
 
-    // one that waits is not deleted
+    // A queued job is not deleted.
     for (const name of ['put-2', 'put-3']) await page.getByLabel(`Select ${name}`).check();
     await page.getByRole('button', { name: 'Delete 1' }).click();
     await page.getByRole('dialog').getByText('Deleted put-2').waitFor();
@@ -478,11 +479,11 @@ describe.skipIf(!program)('a job in the dashboard', () => {
     await until(async () => (await names()).includes('put-2'));
     await page.getByRole('button', { name: 'Edit put-2' }).click();
     await page.getByRole('button', { name: 'Delete', exact: true }).click();
-    // a toast that has the pointer shows how to close it
+    // A toast shows its close button while it has the pointer.
     const deleted = page.locator('.toast', { hasText: 'Deleted put-2' });
     await deleted.hover();
     await deleted.getByRole('button', { name: 'Close', exact: true }).click();
-    // what was tagged before does not come back in its place
+    // The earlier toast about tags does not come back.
     await until(async () => (await page.locator('.toast').count()) === 0);
     await page.getByLabel('Jobs to show').selectOption('deleted');
     await until(async () => (await names()).join() === 'put-2');
@@ -492,7 +493,7 @@ describe.skipIf(!program)('a job in the dashboard', () => {
     expect(tabs.problems()).toEqual([]);
   });
 
-  it('tries several methods, shows how good they are over what they cost, and serves the best', async () => {
+  it('tries several methods, plots their scores over their costs, and serves the best', async () => {
     const page = await tabs.open(`/new?training_file=${file}`);
     await page.getByRole('button', { name: 'Try several methods' }).click();
     await page.waitForURL(/\/sweeps\/sweep-/);

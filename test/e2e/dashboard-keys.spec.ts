@@ -1,4 +1,5 @@
-// What a key may do decides what is offered; what lets others in is made and taken back here.
+// The scopes of a key decide which actions are offered. Keys and join tokens are created and
+// revoked.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -59,7 +60,7 @@ describe.skipIf(!program)('keys in the dashboard', () => {
     await tabs.close();
   });
 
-  it('offer what they may do and nothing else', async () => {
+  it('offer exactly what they may do', async () => {
     const { secret } = await keyWith('looks', 'jobs:read');
     const page = await tabs.open('/', { key: secret! });
     await until(async () => (await nav(page)).join() === 'Jobs,Sweeps,Evals,Workers,Pools,Project');
@@ -71,7 +72,7 @@ describe.skipIf(!program)('keys in the dashboard', () => {
     expect(await page.getByRole('link', { name: 'Clone' }).count()).toBe(0);
     await page.keyboard.press('c');
     expect(await page.getByRole('alertdialog').count()).toBe(0);
-    // An address that the key may not use says what it lacks, and waits for nothing.
+    // A page that the key may not use names the missing scopes, and loads nothing.
     for (const [path, lacks] of [
       ['/new', 'jobs:write, models:read, files:read'],
       ['/files', 'files:read'],
@@ -87,7 +88,7 @@ describe.skipIf(!program)('keys in the dashboard', () => {
     expect((await api.get<JobObject>(`/fine_tuning/jobs/${job.id}`)).status).not.toBe('cancelled');
   });
 
-  it('that only read files neither upload nor delete any', async () => {
+  it('that may only read files cannot upload or delete any', async () => {
     const { secret } = await keyWith('reads', 'files:read');
     const page = await tabs.open('/files', { key: secret! });
     await rows(page).filter({ hasText: 'chats.jsonl' }).waitFor();
@@ -104,7 +105,7 @@ describe.skipIf(!program)('keys in the dashboard', () => {
     expect(tabs.problems()).toEqual([]);
   });
 
-  it('of a project import and delete no base', async () => {
+  it('of a project cannot import or delete base models', async () => {
     const { secret } = await keyWith('works', 'jobs:read', 'models:read', 'models:write');
     const page = await tabs.open('/models', { key: secret! });
     await rows(page).filter({ hasText: 'tiny' }).waitFor();
@@ -115,7 +116,7 @@ describe.skipIf(!program)('keys in the dashboard', () => {
     await text(page, 'Ask an admin for a join token');
   });
 
-  it('are revoked with a word on what that means', async () => {
+  it('are revoked after a warning about the consequences', async () => {
     const page = await tabs.open('/keys');
     await keyWith('ada', 'jobs:read');
     const deputy = await keyWith('deputy', 'admin');
@@ -125,7 +126,7 @@ describe.skipIf(!program)('keys in the dashboard', () => {
     expect(await answer(page, false)).not.toMatch(/signed in/);
     await page.getByRole('button', { name: 'Revoke admin' }).click();
     expect(await answer(page, false)).toMatch(/You are signed in with this key/);
-    // The last that can make others is not offered, and says why.
+    // The last key that can create others cannot be revoked, and the page explains why.
     await api.query('DELETE FROM api_key WHERE id = $1', [deputy.id]);
     await page.reload();
     const last = page.getByRole('button', { name: 'Revoke admin' });
@@ -135,7 +136,7 @@ describe.skipIf(!program)('keys in the dashboard', () => {
     await picture(page, 'keys-last-admin');
   });
 
-  it('let a worker in by a command that is there to copy', async () => {
+  it('let a worker join with a command to copy', async () => {
     const page = await tabs.open('/workers');
     await text(page, 'No workers yet');
     await page.getByLabel('Name of the new join token').fill('gpu box');
@@ -149,7 +150,7 @@ describe.skipIf(!program)('keys in the dashboard', () => {
     );
     await text(page, '--grpc-host 0.0.0.0'); // it listens on this host only
     await picture(page, 'workers-add');
-    // The token opens that pool and no other.
+    // The token opens that pool only.
     const stray = await new ScriptedWorker(api, { token: secret, pool: 'default' }).connect();
     expect(stray.welcome).toBeNull();
     const worker = await new ScriptedWorker(api, {
@@ -158,7 +159,7 @@ describe.skipIf(!program)('keys in the dashboard', () => {
       pool: 'gpu',
     }).connect();
     await rows(page).filter({ hasText: 'box' }).getByText('online').waitFor();
-    expect(await commands.isVisible()).toBe(true); // the secret in them is shown only once
+    expect(await commands.isVisible()).toBe(true); // The secret in them is shown only once.
     await page.goto(`${api.url}/keys`);
     await rows(page).filter({ hasText: 'gpu box' }).filter({ hasText: 'gpu' }).waitFor();
     await picture(page, 'keys-tokens');

@@ -1,5 +1,5 @@
-// Every page at every width, in light and dark, with names as long as they get: nothing is cut, overlaps or must
-// be pushed, and axe-core finds nothing.
+// Checks every page at every width, in light and dark mode, with very long names: nothing is
+// clipped, overlaps or scrolls sideways, and axe-core finds no issues.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -30,7 +30,10 @@ import { cutChoices, overlapping, tooWide, unreadable, violations } from './look
 const program = findBrowser();
 const BASE = 'SmolLM2-135M-Instruct';
 const LONG = 'a-long-suffix-of-a-sweep-that-says-it-all-lr-1e-4-r-16';
-/** The narrowest and the widest, one in each scheme. axe-core, which takes long, looks at these: at both, or at one in turn. */
+/**
+ * The narrowest and the widest width, one in each color scheme. axe-core is slow, so it checks
+ * either both or one of them in turn.
+ */
 const EXTREMES = [
   [320, 'light'],
   [1440, 'dark'],
@@ -40,7 +43,7 @@ const BETWEEN = [
   [1024, 'light'],
   [1440, 'light'],
 ] as const;
-/** The looks between the extremes of the page at this place in the list: all of them, or one of them in turn. */
+/** Returns the widths between the extremes for the page at this index: all of them, or one of them in turn. */
 const between = (place: number): readonly (typeof BETWEEN)[number][] =>
   isAllTier ? BETWEEN : [BETWEEN[place % BETWEEN.length]!];
 
@@ -72,7 +75,7 @@ async function trained(suffix: string | null, steps: number): Promise<[JobObject
   return [job, lease];
 }
 
-/** A GGUF of the model that the job has made. */
+/** Exports the job's model to GGUF. */
 async function makeGguf(job: string): Promise<JobObject> {
   const { fine_tuned_model: model } = await api.get<JobObject>(`/fine_tuning/jobs/${job}`);
   const body = { type: 'export', format: 'gguf', quantization: 'Q4_K_M', model };
@@ -83,7 +86,7 @@ async function makeGguf(job: string): Promise<JobObject> {
   return made;
 }
 
-/** Waits until what depends on the width has been drawn: charts are, two frames after. */
+/** Waits until width-dependent parts are drawn. Charts need two frames. */
 const drawnAnew = (page: Page): Promise<void> =>
   page.evaluate(
     () =>
@@ -92,7 +95,7 @@ const drawnAnew = (page: Page): Promise<void> =>
       }),
   );
 
-describe.skipIf(!program)('the looks of the dashboard', () => {
+describe.skipIf(!program)('the layout of the dashboard', () => {
   beforeAll(async () => {
     dir = mkdtempSync(join(tmpdir(), 'graft-looks-'));
     buildDashboard(join(dir, 'built'));
@@ -103,7 +106,7 @@ describe.skipIf(!program)('the looks of the dashboard', () => {
     const [done, first] = await trained(LONG, 40);
     await worker.finish(first, 40);
     const exported = await makeGguf(done.id);
-    const [unnamed] = await trained(null, 300); // and runs on
+    const [unnamed] = await trained(null, 300); // It keeps running.
     const file = await uploadChats(api);
     const waiting = { model: BASE, training_file: file, graft: { pool: 'nobody' } };
     const queued = await api.post<JobObject>('/fine_tuning/jobs', waiting);
@@ -150,7 +153,7 @@ describe.skipIf(!program)('the looks of the dashboard', () => {
     }
     browser = await startBrowser();
     tabs = new Tabs(browser, api);
-    const labels = [...words, 'a label of several words that goes on and on'];
+    const labels = [...words, 'a label of several words that is quite long'];
     const lines = labels.map((label) =>
       JSON.stringify({ image: dataUrl(colourPng('red', 1)), label }),
     );
@@ -206,7 +209,7 @@ describe.skipIf(!program)('the looks of the dashboard', () => {
   });
   afterEach(() => tabs.close());
 
-  it('has its pages behind a button where there is little room', async () => {
+  it('has its pages behind a button on a narrow screen', async () => {
     const page = await tabs.open('/', { viewport: { width: 390, height: 844 } });
     const menu = page.getByRole('button', { name: 'Menu', exact: true });
     await menu.focus();

@@ -1,4 +1,4 @@
-// The new-job form in a real Chromium: what "auto" becomes is shown before Submit, and what would be refused, too.
+// The new-job form in a real Chromium: it shows the values of "auto" and errors before Submit.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -47,7 +47,7 @@ describe.skipIf(!program)('the new-job form', () => {
     await tabs.close();
   });
 
-  it('says what the job will be before it is submitted, and the job is that', async () => {
+  it('previews the job, and creates exactly that job', async () => {
     const page = await tabs.open('/new');
     await plan(page).getByText('Choose a base and training data').waitFor();
     await page.getByLabel('Training file', { exact: true }).selectOption(file);
@@ -65,14 +65,14 @@ describe.skipIf(!program)('the new-job form', () => {
       `auto: ${told.hyperparameters.batch_size}`,
     );
 
-    // Another number, another plan.
+    // Another number changes the plan.
     await page.locator('#n_epochs').fill('2');
     await line(page).getByText('2 epochs').waitFor();
     const steps = Math.ceil(12 / told.hyperparameters.batch_size) * 2;
     expect(await line(page).textContent()).toContain(`${steps} steps`);
     await picture(page, 'new-job-plan');
 
-    // Some of the examples are held out, and the plan counts both kinds.
+    // Some examples are held out, and the plan counts both kinds.
     await page.getByLabel('Validation split').fill('0.25');
     await line(page).getByText('9 examples').waitFor();
     await plan(page).getByText('3not trained on').waitFor();
@@ -85,23 +85,23 @@ describe.skipIf(!program)('the new-job form', () => {
       n_epochs: 2,
       batch_size: told.hyperparameters.batch_size,
     });
-    // Left blank, the form asks for what the API's own default is.
+    // Empty fields get the API's defaults.
     const bare = await graft.createJob({ model: 'tiny', training_file: file });
     expect(job.peft).toEqual(bare.peft);
     expect(tabs.problems()).toEqual([]);
   });
 
-  it('marks what would be refused while it is typed, and only until it is mended', async () => {
+  it('marks an invalid field while it is typed, until it is fixed', async () => {
     const page = await tabs.open(`/new?training_file=${file}`);
     await line(page).getByText('12 examples').waitFor();
     await page.locator('[id="peft.r"]').fill('0');
     await until('the field to be marked', async () => (await marked(page))[0] === 'peft.r');
-    // Typing goes on where it was: nothing takes the focus away.
+    // Typing continues in the same field, which keeps the focus.
     expect(await page.evaluate(() => document.activeElement?.id)).toBe('peft.r');
     await page.locator('[id="peft.r"]').fill('4');
     await until('the mark to go', async () => (await marked(page)).length === 0);
     await line(page).getByText('12 examples').waitFor();
-    // A field that is folded away is shown when it is the one that is wrong. The answer comes once it is folded away.
+    // A folded field is shown if it is invalid. The response arrives after it was folded.
     let answer = (): void => undefined;
     const folded = new Promise<void>((resolve) => (answer = resolve));
     await page.route('**/v1/fine_tuning/jobs/preview', (route) =>
@@ -112,7 +112,7 @@ describe.skipIf(!program)('the new-job form', () => {
     await page.getByText('More options of').click();
     answer();
     await until('the fold to open', () => page.locator('[id="peft.layers_pattern"]').isVisible());
-    // and stays in sight once it is mended
+    // It stays visible after it is fixed.
     await page.locator('[id="peft.layers_pattern"]').fill('');
     await until('the mark to go', async () => (await marked(page)).length === 0);
     await line(page).getByText('12 examples').waitFor();
@@ -120,7 +120,7 @@ describe.skipIf(!program)('the new-job form', () => {
     expect(tabs.problems(/status of 400/)).toEqual([]);
   });
 
-  it('uploads from the form, says so, and takes the file', async () => {
+  it('uploads a file, reports it, and selects the file', async () => {
     const page = await tabs.open('/new');
     const name = 'sums.jsonl';
     const record = (n: number) =>
@@ -132,7 +132,7 @@ describe.skipIf(!program)('the new-job form', () => {
     expect(await page.locator('#training_file option:checked').textContent()).toContain(name);
   });
 
-  it('offers an encoder the tasks that it can learn, with the labels that the data have', async () => {
+  it('offers an encoder the tasks that it supports, with the labels of the data', async () => {
     await graft.importTinyBase('tiny-bert', 'bert');
     const records = new File([labelled(20)], 'labelled.jsonl');
     const { id } = await graft.openai.files.create({ file: records, purpose: 'fine-tune' });
@@ -155,7 +155,7 @@ describe.skipIf(!program)('the new-job form', () => {
     expect(tabs.problems()).toEqual([]);
   });
 
-  it('makes a sweep of methods, or of values and ranges of options', async () => {
+  it('creates a sweep over methods, or over values and ranges of options', async () => {
     const page = await tabs.open(`/new?training_file=${file}`);
     await line(page).getByText('12 examples').waitFor();
     await page.getByText('Several jobs: a sweep').click();
@@ -168,7 +168,7 @@ describe.skipIf(!program)('the new-job form', () => {
     await vary('peft.r', '8, 0');
     await vary('graft.learning_rate', '1e-5..1e-3:log');
     await vary('method.supervised.hyperparameters.n_epochs', '1, 2');
-    // Both are left out before the form is drawn again.
+    // Both are removed before the form renders again.
     await vary('peft.lora_alpha', '8, 16');
     await vary('peft.lora_dropout', '0, 0.1');
     const leftOut = page.getByRole('button', { name: /^Remove peft\.lora_/ });
@@ -184,7 +184,7 @@ describe.skipIf(!program)('the new-job form', () => {
     await page.getByLabel('peft.r', { exact: true }).fill('8');
     for (const width of [390, 1440]) {
       await page.setViewportSize({ width, height: 900 });
-      // the page is laid out a moment after
+      // The layout is ready a moment later.
       await until('all to have its place', async () => {
         const wrong = [...(await tooWide(page)), ...(await overlapping(page))];
         return wrong.length === 0;
@@ -215,7 +215,7 @@ describe.skipIf(!program)('the new-job form', () => {
     await page.getByText('Several jobs: a sweep').click();
     for (const method of ['LORA', 'DoRA', 'IA3'])
       await page.getByLabel('Methods', { exact: true }).selectOption(method);
-    // options of one method are none of another
+    // Options of one method do not apply to others.
     expect(await page.locator('#sweep-field option', { hasText: 'peft.' }).count()).toBe(0);
     await page.getByLabel('Strategy', { exact: true }).selectOption('grid');
     await start.click();
@@ -225,12 +225,12 @@ describe.skipIf(!program)('the new-job form', () => {
       { peft_type: 'LORA', use_dora: true },
       { peft_type: 'IA3' },
     ]);
-    // The sweep's page calls a trial what it is.
+    // The sweep's page names the options of each trial.
     await page.getByText('DoRA', { exact: true }).waitFor();
     expect(tabs.problems(/status of 400/)).toEqual([]);
   });
 
-  it('warns of a pool that no worker has ever joined, and so does the job', async () => {
+  it('warns of a pool without workers, and so does the job', async () => {
     const before = await graft.createJob({
       model: 'tiny',
       training_file: file,
@@ -246,7 +246,7 @@ describe.skipIf(!program)('the new-job form', () => {
     expect(tabs.problems()).toEqual([]);
   });
 
-  it('keeps what was typed over reload and back, until the job is submitted', async () => {
+  it('keeps its contents over reload and navigation, until the job is submitted', async () => {
     const page = await tabs.open('/new');
     const suffix = page.getByLabel('Suffix', { exact: true });
     const passes = page.locator('#n_epochs');
@@ -267,7 +267,7 @@ describe.skipIf(!program)('the new-job form', () => {
     expect(await typed()).toEqual(['kept', '3']);
     await picture(page, 'new-job-kept');
 
-    // A link says what the form begins with; what is typed there is kept as well.
+    // A link prefills the form. Changes to it are kept as well.
     await page.goto(`${graft.where.url}/new?training_file=${file}`);
     await line(page).getByText('12 examples').waitFor();
     expect(await typed()).toEqual(['', '']);
@@ -297,7 +297,7 @@ describe.skipIf(!program)('the new-job form', () => {
     expect(tabs.problems()).toEqual([]);
   });
 
-  it('says that the job to begin as is not there, and can be filled in all the same', async () => {
+  it('reports that the job to copy does not exist, and can still be filled in', async () => {
     const page = await tabs.open('/new?from=ftjob-nope');
     await page.getByRole('alert').getByText('ftjob-nope').waitFor();
     await page.getByLabel('Training file', { exact: true }).selectOption(file);
@@ -305,7 +305,7 @@ describe.skipIf(!program)('the new-job form', () => {
     expect(tabs.problems(/status of 404/)).toEqual([]);
   });
 
-  it('says why it cannot begin instead of loading for ever', async () => {
+  it('reports why it cannot load', async () => {
     const page = await tabs.open('/');
     await page.route('**/v1/models', (route) =>
       route.fulfill({ status: 503, json: { error: { message: 'the models are away' } } }),

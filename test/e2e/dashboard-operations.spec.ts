@@ -1,4 +1,4 @@
-// Exports, merges and conversions are shown as what they are: nothing of them is trained.
+// Exports, merges and conversions are shown as operations that train nothing.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -32,7 +32,7 @@ let api: TestApi;
 let browser: Browser;
 let tabs: Tabs;
 let worker: ScriptedWorker;
-/** That of a training run called "pirate". */
+/** Model of a training run called "pirate". */
 let model: string;
 
 const names = (page: Page): Promise<string[]> =>
@@ -74,7 +74,7 @@ describe.skipIf(!program)('operations on adapters in the dashboard', () => {
     await tabs.close();
   });
 
-  it('an export has its source, its file and how to use it, and nothing of training', async () => {
+  it('an export shows its source, its file and its use, and nothing about training', async () => {
     const made = await operate({ type: 'export', format: 'gguf', quantization: 'Q8_0', model });
     const lease = await worker.assigned();
     const page = await tabs.open(`/jobs/${made.id}?tab=charts`);
@@ -113,7 +113,7 @@ describe.skipIf(!program)('operations on adapters in the dashboard', () => {
         await picture(page, `export-done-${width}-${colorScheme}`);
       }
 
-    // What is called the body that makes it again does.
+    // The body shown in the Spec tab creates the same job again.
     await page.getByRole('tab', { name: 'Spec' }).click();
     await page.getByText('POST /v1/adapters/operations').waitFor();
     const body = JSON.parse((await page.locator('.spec').textContent())!) as object;
@@ -122,7 +122,7 @@ describe.skipIf(!program)('operations on adapters in the dashboard', () => {
     await worker.assigned();
     await api.post(`/fine_tuning/jobs/${again.id}/cancel`);
 
-    // Its source is a click away.
+    // Its source is linked.
     await page
       .locator('.facts')
       .getByRole('link', { name: /^pirate/ })
@@ -132,7 +132,7 @@ describe.skipIf(!program)('operations on adapters in the dashboard', () => {
     expect(tabs.problems()).toEqual([]);
   });
 
-  it('the table of jobs says what each is, and shows one kind of them', async () => {
+  it('the job table shows the kind of each job, and filters by it', async () => {
     const { id } = await operate({ type: 'merge', model, suffix: 'whole' });
     const lease = await worker.assigned();
     const other = await operate({ type: 'convert', model, rank: 2 });
@@ -155,7 +155,7 @@ describe.skipIf(!program)('operations on adapters in the dashboard', () => {
     await kind.selectOption('merge');
     await until('the merge alone', async () => (await names(page)).join() === 'whole');
     expect(page.url()).toContain('?kind=merge');
-    // What changes meanwhile is of its kind, too.
+    // Jobs that change meanwhile are filtered, too.
     const files = [await worker.put(lease, 'config.json', '{}')];
     await worker.tell(lease, started(0, 0), finished(0, files));
     await row.getByText('succeeded').waitFor();
@@ -187,7 +187,7 @@ describe.skipIf(!program)('operations on adapters in the dashboard', () => {
     expect(tabs.problems()).toEqual([]);
   });
 
-  it('a conversion that is cancelled is said to lose what it has made', async () => {
+  it('canceling a conversion warns that its output is lost', async () => {
     const { id } = await operate({ type: 'convert', model, rank: 4 });
     await worker.assigned();
     const page = await tabs.open(`/jobs/${id}`);

@@ -1,4 +1,4 @@
-// How pools and their workers are doing, and what an admin has them do: cordon, drain, remove.
+// Load of pools and their workers, and the actions of an admin: cordon, drain and remove.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -66,7 +66,7 @@ describe.skipIf(!program)('pools in the dashboard', () => {
     await tabs.close();
   });
 
-  it('say what waits and runs, and offer who only looks nothing to change', async () => {
+  it('show what is queued and running, and offer no changes to a viewer', async () => {
     const { secret } = await api.post<ApiKeyObject>('/keys', {
       name: 'looks',
       scopes: ['jobs:read'],
@@ -93,9 +93,9 @@ describe.skipIf(!program)('pools in the dashboard', () => {
     expect(tabs.problems()).toEqual([]);
   });
 
-  it('are cordoned and uncordoned, and their workers drained and removed, once it was asked', async () => {
+  it('are cordoned and uncordoned, and their workers drained and removed, after confirmation', async () => {
     const page = await tabs.open('/pools/gpu');
-    // By its whole name: "Uncordon pool" has "cordon pool" in it.
+    // Exact, because "Uncordon pool" contains "cordon pool".
     const button = (name: string) => page.getByRole('button', { name, exact: true });
     const isCordoned = async () => (await api.get<PoolObject>('/pools/gpu')).cordoned;
     await button('Cordon pool').click();
@@ -122,7 +122,7 @@ describe.skipIf(!program)('pools in the dashboard', () => {
     expect(await button('Drain box').count()).toBe(0);
     await picture(page, 'pool-draining');
 
-    // Only one that is gone can be forgotten.
+    // Only an offline worker can be removed.
     await api.query(`UPDATE job SET state = 'cancelled' WHERE state IN ('running', 'queued')`);
     worker.vanish();
     await button('Remove box').click();

@@ -1,4 +1,5 @@
-// Projects, their members, keys, limits and audit log, and whose the pools are: for admins, owners and viewers.
+// Projects with members, keys, limits, audit log and access to pools, for admins, owners and
+// viewers.
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -33,7 +34,7 @@ const workers: ScriptedWorker[] = [];
 const nav = (page: Page) => page.getByRole('navigation').getByRole('link').allTextContents();
 const tab = (page: Page, name: string) => page.getByRole('tab', { name }).click();
 
-/** A project, a member of it, and a key of that member's. */
+/** Creates a project, a member of it, and a key of that member. */
 async function team(name: string, role: string, graft: object = {}) {
   const project = await api.post<ProjectObject>('/organization/projects', { name, graft });
   const path = `/organization/projects/${project.id}`;
@@ -66,7 +67,7 @@ describe.skipIf(!program)('projects in the dashboard', () => {
     for (const worker of workers.splice(0)) worker.vanish();
   });
 
-  it('are made, limited and archived by an admin, and refusals stand at their fields', async () => {
+  it('are created, limited and archived by an admin, with errors at their fields', async () => {
     const page = await tabs.open('/projects');
     await page.getByLabel('Name of the new project').fill('ads');
     await page.getByText('Weight and limits of the new project').click();
@@ -88,7 +89,7 @@ describe.skipIf(!program)('projects in the dashboard', () => {
       weight: 3,
       limits: { running_jobs: 2, storage_bytes: 1.5e9 },
     });
-    // A limit that is emptied is taken away, the others stay.
+    // Emptying a limit removes it; the others stay.
     await page.getByText('Change name, weight and limits').click();
     await page.getByLabel('Running jobs', { exact: true }).fill('');
     await page.getByRole('button', { name: 'Save' }).click();
@@ -139,7 +140,7 @@ describe.skipIf(!program)('projects in the dashboard', () => {
     expect(tabs.problems()).toEqual([]);
   });
 
-  it('have members and keys that their owner manages, and nobody else', async () => {
+  it('have members and keys that only their owner manages', async () => {
     const { project, key } = await team('search', 'owner');
     const page = await tabs.open('/project', { key });
     await until(async () => (await nav(page)).includes('Project'));
@@ -166,7 +167,7 @@ describe.skipIf(!program)('projects in the dashboard', () => {
       .waitFor();
     await picture(page, 'project-keys');
 
-    // The viewer sees limits and use, and is offered nothing that is refused.
+    // A viewer sees limits and usage, and no actions that would be rejected.
     const seen = await tabs.open('/project', { key: secret });
     await rows(seen).filter({ hasText: 'Running jobs' }).waitFor();
     await until(
@@ -178,7 +179,7 @@ describe.skipIf(!program)('projects in the dashboard', () => {
     await seen.goto(`${api.url}/projects`);
     await seen.getByRole('alert').getByText('it is missing admin.').waitFor();
 
-    // A role that is changed counts at once; who is removed is out.
+    // A changed role applies immediately. A removed member loses access.
     await tab(page, 'Members');
     await page.getByLabel('Role of bob').selectOption('member');
     expect(await answer(page)).toMatch(/Make bob a member\?/);
@@ -196,7 +197,7 @@ describe.skipIf(!program)('projects in the dashboard', () => {
     expect(tabs.problems(/status of (401|403)/)).toEqual([]);
   });
 
-  it('keep an audit log that is filtered and paged, with the view in the address', async () => {
+  it('keep an audit log with filters and pages in the address', async () => {
     const { project, key } = await team('audited', 'owner');
     const path = `/organization/projects/${project.id}/users`;
     for (let n = 0; n < 55; n++) await api.post(path, { name: `user-${n}`, role: 'viewer' });
@@ -224,7 +225,7 @@ describe.skipIf(!program)('projects in the dashboard', () => {
     expect(tabs.problems()).toEqual([]);
   });
 
-  it('use the pools that they are granted, and are offered no others', async () => {
+  it('use only the pools that they are granted', async () => {
     const [mine, theirs] = [await team('alpha', 'member'), await team('beta', 'member')];
     for (const pool of ['open-pool', 'gpu'])
       workers.push(await new ScriptedWorker(api, { name: `in-${pool}`, pool }).connect());
@@ -256,7 +257,7 @@ describe.skipIf(!program)('projects in the dashboard', () => {
     expect(tabs.problems()).toEqual([]);
   });
 
-  it('say before a job is submitted that a limit is near, and at it', async () => {
+  it('warn that a limit is near or reached before a job is submitted', async () => {
     const { project, key } = await team('small', 'member', { limits: { queued_jobs: 1 } });
     const mine = { ...api, headers: { authorization: `Bearer ${key}` } };
     const file = await api.client.withOptions({ apiKey: key }).files.create({

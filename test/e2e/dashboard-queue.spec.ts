@@ -1,4 +1,5 @@
-// What a job page says of waiting, of company and of interruptions, and what a chat says while all workers are busy.
+// Queue positions, shared processes and interruptions on the job page, and a chat while all workers
+// are busy.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -32,7 +33,7 @@ async function joined(options: ConstructorParameters<typeof ScriptedWorker>[1]) 
   return worker;
 }
 
-describe.skipIf(!program)('queue and company in the dashboard', () => {
+describe.skipIf(!program)('queues and shared processes in the dashboard', () => {
   beforeAll(async () => {
     dir = mkdtempSync(join(tmpdir(), 'graft-dashboard-queue-'));
     buildDashboard(join(dir, 'built'));
@@ -58,7 +59,7 @@ describe.skipIf(!program)('queue and company in the dashboard', () => {
     for (const worker of workers.splice(0)) worker.vanish();
   });
 
-  it('a waiting job says its place, is moved by its priority, and moves up without being asked', async () => {
+  it('a queued job shows its position, moves with its priority, and moves up by itself', async () => {
     const first = await create({ pool: 'busy' });
     const second = await create({ pool: 'busy' });
     const page = await tabs.open(`/jobs/${second.id}`);
@@ -73,7 +74,7 @@ describe.skipIf(!program)('queue and company in the dashboard', () => {
     expect(tabs.problems()).toEqual([]);
   });
 
-  it('a running job says whom it shares its process with, what that costs, and when it is alone', async () => {
+  it('a running job shows which jobs share its process, their cost, and when it is alone', async () => {
     const pool = 'shared';
     const [job, mate, stranger] = [
       await create({ pool }),
@@ -106,7 +107,7 @@ describe.skipIf(!program)('queue and company in the dashboard', () => {
     await page.waitForURL(`**/jobs/${mate.id}`);
     await api.query(`UPDATE job SET present_at_deaths = 2 WHERE id = $1`, [mate.id]);
     await company.getByText('a process to itself').waitFor();
-    // One that handed its slot to a more urgent job says so, in its log and among its attempts.
+    // A preempted job reports it in its log and its attempts.
     const assignment = worker.assignments.find(({ jobId }) => jobId === mate.id)!;
     await worker.tell(assignment, {
       kind: 'stopped',
@@ -120,7 +121,7 @@ describe.skipIf(!program)('queue and company in the dashboard', () => {
     expect(tabs.problems()).toEqual([]);
   });
 
-  it('a chat that finds all workers busy says so, and is tried again with a button', async () => {
+  it('a chat reports that all workers are busy, and has a retry button', async () => {
     const worker = await joined({ name: 'chats', maxChats: 1 });
     const ask = () =>
       fetch(`${api.url}/v1/chat/completions`, {
@@ -145,7 +146,7 @@ describe.skipIf(!program)('queue and company in the dashboard', () => {
     const mine = await worker.asked();
     worker.say(mine.id, 'hi there');
     await text(page, 'hi there');
-    // beside it stands code that asks the same
+    // The generated code contains the same text.
     expect(await page.getByRole('log').getByText('hello').count()).toBe(1);
     expect(await page.getByRole('button', { name: 'Try again' }).count()).toBe(0);
     expect(tabs.problems(/status of 429/)).toEqual([]);

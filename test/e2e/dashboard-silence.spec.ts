@@ -1,4 +1,5 @@
-// A worker that falls silent under a job: the page says so while it lasts, and keeps training apart from waiting.
+// A worker becomes silent while it runs a job: the page reports it while it lasts, and separates
+// training from waiting.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -28,7 +29,7 @@ describe.skipIf(!program)('a silent worker', () => {
     if (dir) rmSync(dir, { recursive: true, force: true });
   });
 
-  it('is told on the job page and in the list, and its wait is not called training', async () => {
+  it('is reported on the job page and in the list, and the wait is not counted as training', async () => {
     const worker = graft.startWorker('quiet');
     const training_file = await graft.uploadChats(12);
     const { id } = await graft.createJob({
@@ -39,7 +40,8 @@ describe.skipIf(!program)('a silent worker', () => {
     const page = await tabs.open(`/jobs/${id}`);
     await pill(page, 'running').waitFor();
     await page.getByText(/^Training: step \d+/).waitFor();
-    // Both are there before: the words stand for some seconds only, until the lease runs out.
+    // Both pages are open before, because the message is visible only for a few seconds, until the
+    // lease expires.
     const list = await tabs.open('/');
     await rows(list).filter({ hasText: 'running' }).first().waitFor();
     worker.child.kill('SIGSTOP');

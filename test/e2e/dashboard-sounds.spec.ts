@@ -1,4 +1,5 @@
-// Sounds in the dashboard: chosen, dropped or recorded from a (made) microphone, labelled or written down.
+// Audio in the dashboard: chosen, dropped or recorded from a fake microphone, classified or
+// transcribed.
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
@@ -32,7 +33,7 @@ let worker: ScriptedWorker;
 
 const USAGE = { prompt_tokens: 10, completion_tokens: 4 };
 
-/** A piece of a transcript. */
+/** Sends a chunk of a transcript. */
 const write = ({ id }: Question, text: string, sound?: HeardSound): void =>
   worker.reply(id, { text, segments: [], sound, ...USAGE }, { last: sound !== undefined });
 
@@ -42,7 +43,7 @@ const label = ({ id }: Question, answer: object): void =>
 const fail = ({ id }: Question, errorCode: string, errorMessage: string): void =>
   worker.reply(id, null, { errorCode, errorMessage });
 
-/** What of a question is to be heard. */
+/** Decodes the audio of a request. */
 const soundOf = async (question: Question) => decodeAudio(await worker.mediaOf(question));
 
 async function faults(page: Page): Promise<string[]> {
@@ -56,7 +57,7 @@ async function faults(page: Page): Promise<string[]> {
 
 const file = { name: 'low.wav', mimeType: 'audio/wav', buffer: tone('low', 0, 0.4) };
 
-describe.skipIf(!program)('sounds in the dashboard', () => {
+describe.skipIf(!program)('audio in the dashboard', () => {
   beforeAll(async () => {
     dir = mkdtempSync(join(tmpdir(), 'graft-dashboard-sounds-'));
     buildDashboard(join(dir, 'built'));
@@ -77,7 +78,7 @@ describe.skipIf(!program)('sounds in the dashboard', () => {
     await tabs.close();
   });
 
-  it('are labelled, with a player beside', async () => {
+  it('is classified, next to a player', async () => {
     await importBase(api, 'ast', writeTinySoundBase(join(dir, 'ast'), 'audio-spectrogram-transformer')); // prettier-ignore
     const data = readFileSync(writeSounds(join(dir, 'tones.jsonl'), 12, 'label', 0.15));
     const { id: training_file } = await api.client.files.create({
@@ -98,7 +99,7 @@ describe.skipIf(!program)('sounds in the dashboard', () => {
     await answers.getByText('0.750').waitFor();
     await answers.getByLabel('low.wav', { exact: true }).waitFor();
     await answers.getByRole('img', { name: 'Waveform of low.wav, 0.4 s' }).waitFor();
-    // a browser may know no type of it
+    // Browsers may not know its type.
     const flac = readFileSync(join(import.meta.dirname, '../golden/audio/mono-16.flac'));
     const dropped = await page.evaluateHandle(
       (bytes) => {
@@ -121,7 +122,7 @@ describe.skipIf(!program)('sounds in the dashboard', () => {
     expect(tabs.problems()).toEqual([]);
   });
 
-  it('whose texts make the letters: the form and the job say which', async () => {
+  it('determines the vocabulary: the form and the job show it', async () => {
     await importBase(api, 'bare', writeTinySoundBase(join(dir, 'bare'), 'wav2vec2'));
     const data = readFileSync(writeSounds(join(dir, 'spelt.jsonl'), 12, 'text', 0.15));
     const { id: training_file } = await api.client.files.create({
@@ -146,7 +147,7 @@ describe.skipIf(!program)('sounds in the dashboard', () => {
     expect(tabs.problems()).toEqual([]);
   });
 
-  it('are recorded, and written down as it comes, by the keyboard alone', async () => {
+  it('is recorded and transcribed live, with the keyboard only', async () => {
     await importBase(api, 'whisper', writeTinySpeechBase(join(dir, 'whisper')));
     const page = await tabs.open('/models');
     await page.getByRole('row', { name: /^whisper/ }).getByRole('link', { name: 'Transcribe' }).click(); // prettier-ignore
@@ -161,7 +162,7 @@ describe.skipIf(!program)('sounds in the dashboard', () => {
     const { samples, samplingRate } = await soundOf(question);
     expect(samplingRate).toBe(16_000);
     expect(samples.length).toBeGreaterThanOrEqual(16_000);
-    // the made microphone beeps
+    // The fake microphone beeps.
     expect(samples.reduce((most, value) => Math.max(most, Math.abs(value)), 0)).toBeGreaterThan(0.1); // prettier-ignore
     const answers = page.getByRole('list', { name: 'Answers' });
     await answers.getByText('Processing').waitFor();
@@ -176,13 +177,13 @@ describe.skipIf(!program)('sounds in the dashboard', () => {
     expect(tabs.problems()).toEqual([]);
   });
 
-  it('that the model cannot read are refused in words', async () => {
+  it('is rejected with a reason if the model cannot read it', async () => {
     const page = await tabs.open('/chat?model=whisper');
     await page.getByLabel('Choose audio files').setInputFiles([file]);
     const refusal = 'file: not a readable sound: expected WAV or FLAC, got MP3';
     fail(await worker.asked(), 'invalid_value', refusal);
     await page.getByText('expected WAV or FLAC, got MP3').waitFor();
-    // and where it fails within
+    // It can also fail later.
     await page.getByLabel('Choose audio files').setInputFiles([file]);
     const question = await worker.asked();
     write(question, 'One');
@@ -191,7 +192,7 @@ describe.skipIf(!program)('sounds in the dashboard', () => {
     await page.getByText('full').waitFor();
   });
 
-  it('say what is missing where there is no microphone to use', async () => {
+  it('reports a missing microphone', async () => {
     const page = await tabs.open('/chat?model=whisper');
     await page.getByRole('button', { name: 'Record' }).waitFor();
     await page.evaluate(() => {

@@ -1,6 +1,6 @@
-// Many tabs of one browser, over HTTP/1.1: a browser keeps six connections to a server for all of them.
-// Tabs are opened over the browser's own debugging address: those that Playwright opens all count as
-// visible, and here only the one in front may.
+// Many tabs of one browser over HTTP/1.1. A browser allows six connections per server for all of
+// them. Tabs are opened over the browser's own debugging address: tabs that Playwright opens all
+// count as visible, but here only the one in front may.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -52,7 +52,7 @@ afterAll(async () => {
   if (dir) rmSync(dir, { recursive: true, force: true, maxRetries: 5 });
 });
 
-it.skipIf(!program)(`follows jobs in ${TABS} tabs at once`, async () => {
+it.skipIf(!program)(`follows jobs in ${TABS} tabs`, async () => {
   const training_file = await graft.uploadChats(10);
   const { id } = await graft.createJob({ model: 'tiny', training_file, suffix: 'waits' });
   const { url, apiKey } = graft.where;
@@ -65,10 +65,10 @@ it.skipIf(!program)(`follows jobs in ${TABS} tabs at once`, async () => {
         (await titles()).filter((title) => title.startsWith('waits · queued')).length === n,
     );
   }
-  // The first tab lets go of nothing but its connection: shown again it has missed nothing.
+  // The first tab closes only its connection. When shown again, it has missed nothing.
   await graft.openai.fineTuning.jobs.cancel(id);
   const [first] = tabs;
-  await ask(`activate/${first!.id}`).catch(() => undefined); // its answer is no JSON
+  await ask(`activate/${first!.id}`).catch(() => undefined); // Its response is not JSON.
   await until(
     'the first tab to catch up',
     async () => ((await titleOf(first!.id)) ?? '').startsWith('waits · cancelled'),

@@ -1,4 +1,4 @@
-// Uploads outlive the page that they were begun on. The connection is a slow one, as the browser itself makes it.
+// Uploads continue when the page that started them is left. The browser emulates a slow connection.
 import { createHash } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -20,7 +20,7 @@ let tabs: Tabs;
 
 const sha256 = (bytes: Buffer | string): string => createHash('sha256').update(bytes).digest('hex');
 
-/** Texts of about a kilobyte each, no two alike. */
+/** Writes a file of distinct texts of about one kilobyte each. */
 function written(name: string, lines: number): { path: string; sha256: string; bytes: number } {
   const words = 'It is a truth universally acknowledged, and not only here. '.repeat(17);
   const text = Array.from({ length: lines }, (_, n) => `${JSON.stringify({ text: `${name} ${n}: ${words}` })}\n`).join(''); // prettier-ignore
@@ -29,7 +29,7 @@ function written(name: string, lines: number): { path: string; sha256: string; b
   return { path, sha256: sha256(text), bytes: Buffer.byteLength(text) };
 }
 
-/** From now on the tab sends so many bytes per second at most. */
+/** Limits the upload rate of the tab, in bytes per second. */
 async function slowDown(page: Page, bytesPerSecond: number): Promise<void> {
   const devTools = await page.context().newCDPSession(page);
   await devTools.send('Network.emulateNetworkConditions', {
@@ -42,7 +42,7 @@ async function slowDown(page: Page, bytesPerSecond: number): Promise<void> {
 
 const tray = (page: Page) => page.getByRole('region', { name: 'Uploads' });
 const bar = (page: Page) => tray(page).getByRole('progressbar');
-/** Bytes that have been sent, by the bar. */
+/** Returns the number of sent bytes, from the progress bar. */
 const sent = (page: Page): Promise<number> =>
   bar(page).evaluate((element) => (element as HTMLProgressElement).value);
 const choose = (page: Page, ...paths: string[]): Promise<void> =>
@@ -63,7 +63,7 @@ async function hashOf(name: string): Promise<string> {
   return sha256(Buffer.from(await content.arrayBuffer()));
 }
 
-/** Ids of the uploads that a page begins. */
+/** Collects the ids of uploads that a page starts. */
 function begun(page: Page): string[] {
   const ids: string[] = [];
   page.on('response', (response) => {
@@ -73,14 +73,14 @@ function begun(page: Page): string[] {
   return ids;
 }
 
-/** Of the project that the tests upload to. */
+/** Limits the storage of the project that the tests upload to. */
 async function limitStorage(storage_bytes: number | null): Promise<void> {
   const { data } = (await graft.openai.get('/organization/projects')) as { data: ProjectObject[] };
   const body = { graft: { limits: { storage_bytes } } };
   await graft.openai.post(`/organization/projects/${data[0]!.id}`, { body });
 }
 
-describe.skipIf(!program)('uploads of the dashboard', () => {
+describe.skipIf(!program)('uploads in the dashboard', () => {
   beforeAll(async () => {
     dir = mkdtempSync(join(tmpdir(), 'graft-dashboard-uploads-'));
     buildDashboard(join(dir, 'built'));
@@ -102,7 +102,7 @@ describe.skipIf(!program)('uploads of the dashboard', () => {
     await tabs.close();
   });
 
-  it('go on while other pages are looked at, and arrive whole', async () => {
+  it('continue while other pages are open, and arrive complete', async () => {
     const file = written('novel.jsonl', 6000);
     const page = await tabs.open('/files');
     await slowDown(page, 1_500_000);
@@ -132,7 +132,7 @@ describe.skipIf(!program)('uploads of the dashboard', () => {
     expect(tabs.problems()).toEqual([]);
   });
 
-  it('are cancelled on the server as well', async () => {
+  it('are canceled on the server as well', async () => {
     const page = await tabs.open('/files');
     const ids = begun(page);
     await slowDown(page, 500_000);
@@ -152,7 +152,7 @@ describe.skipIf(!program)('uploads of the dashboard', () => {
     expect(tabs.problems()).toEqual([]);
   });
 
-  it('continue where they were when a server that was killed is back', async () => {
+  it('resume when a killed server is back', async () => {
     const file = written('interrupted.jsonl', 9000);
     const page = await tabs.open('/files');
     const parts: number[] = [];
@@ -166,12 +166,12 @@ describe.skipIf(!program)('uploads of the dashboard', () => {
     await graft.crashApi(2000);
     await tray(page).getByText('✓ uploaded').waitFor();
     expect(await hashOf('interrupted.jsonl')).toBe(file.sha256);
-    // What had arrived was not sent again.
+    // Parts that had arrived were not sent again.
     expect(parts).toEqual(Array(Math.ceil(file.bytes / PART_BYTES)).fill(200));
     expect(tabs.problems(/net::ERR_|status of 50/)).toEqual([]);
   });
 
-  it('of the form are taken by it, whether it is looked at or not', async () => {
+  it('of the form are selected by it, even if another page is open', async () => {
     const page = await tabs.open('/new');
     const chosen = page.locator('#training_file option:checked');
     const suffix = page.getByLabel('Suffix', { exact: true });
@@ -194,7 +194,7 @@ describe.skipIf(!program)('uploads of the dashboard', () => {
     expect(tabs.problems()).toEqual([]);
   });
 
-  it('that are tables ask on any page which column is what, and are not sent again', async () => {
+  it('of tables ask for columns on any page, and are not sent again', async () => {
     const path = join(dir, 'fragen.csv');
     const lines = Array.from({ length: 12 }, (_, n) => `${n},Was ist ${n} + 1?,${n + 1}\n`);
     writeFileSync(path, `nr,frage,antwort\n${lines.join('')}`);
@@ -214,7 +214,7 @@ describe.skipIf(!program)('uploads of the dashboard', () => {
     expect(tabs.problems(/status of 400/)).toEqual([]);
   });
 
-  it('say why they failed, in the words of the API, and are tried again', async () => {
+  it('show the API’s error when they fail, and can be retried', async () => {
     const page = await tabs.open('/files');
     await limitStorage(1);
     await choose(page, written('refused.jsonl', 3).path);
@@ -230,11 +230,11 @@ describe.skipIf(!program)('uploads of the dashboard', () => {
     expect(tabs.problems(/status of 429/)).toEqual([]);
   });
 
-  it('are asked about before the dashboard is left, and end with the session', async () => {
+  it('ask for confirmation before the dashboard is left, and end with the session', async () => {
     const page = await tabs.open('/files');
     const ids = begun(page);
     await slowDown(page, 200_000);
-    await page.getByRole('heading', { name: 'Files' }).click(); // a page that nobody has touched may not ask
+    await page.getByRole('heading', { name: 'Files' }).click(); // Browsers show no confirmation before the first user interaction.
     await choose(page, written('left.jsonl', 4000).path);
     await until('some to be sent', async () => (await bar(page).count()) === 1 && (await sent(page)) > 0); // prettier-ignore
     const asked = page.waitForEvent('dialog');
@@ -243,7 +243,7 @@ describe.skipIf(!program)('uploads of the dashboard', () => {
     expect(dialog.type()).toBe('beforeunload');
     await dialog.dismiss();
     const before = await sent(page);
-    await until('it to go on', async () => (await sent(page)) > before);
+    await until('it to continue', async () => (await sent(page)) > before);
     await page.getByRole('button', { name: 'Sign out' }).click();
     expect(await answer(page, false)).toBe(
       'Sign out? One upload is under way and will be cancelled.',
@@ -258,7 +258,7 @@ describe.skipIf(!program)('uploads of the dashboard', () => {
     expect(tabs.problems()).toEqual([]);
   });
 
-  it('have their strip at every width, light and dark', { timeout: 120_000 }, async () => {
+  it('fit every width, light and dark', { timeout: 120_000 }, async () => {
     const bad = join(dir, 'a-name-that-goes-on-and-on-without-end-as-names-of-data-do.jsonl');
     writeFileSync(bad, '{"text":1}\n');
     const page = await tabs.open('/models');
@@ -282,7 +282,7 @@ describe.skipIf(!program)('uploads of the dashboard', () => {
           ...(await violations(page)),
         ]).toEqual([]);
       }
-    // Percentages are for the eyes alone.
+    // Percentages are hidden from screen readers.
     const status = await page.getByRole('status').filter({ hasText: 'slow.jsonl' }).textContent();
     expect(status).toContain('slow.jsonl: uploading');
     expect(status).not.toMatch(/\d %/);

@@ -1,4 +1,4 @@
-// A result's page says how other programs use the model, and starts what makes files for them.
+// The page of a result explains how to use the model in other programs, and exports it for them.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -62,7 +62,7 @@ describe.skipIf(!program)('a result in the dashboard', () => {
     await tabs.close();
   });
 
-  it('shows what to type elsewhere, and makes a GGUF that is only there to download', async () => {
+  it('shows commands for other programs, and exports a GGUF for download', async () => {
     const page = await tabs.open(`/jobs/${job.id}`);
     await page.getByText('Use it elsewhere').click();
     const curl = page.getByRole('region', { name: 'curl' });
@@ -88,7 +88,7 @@ describe.skipIf(!program)('a result in the dashboard', () => {
     expect(tabs.problems()).toEqual([]);
   });
 
-  it('offers only what can be made of the model', async () => {
+  it('offers only the exports that the model supports', async () => {
     const { id } = await trained({ peft_type: 'LORA', use_dora: true });
     const page = await tabs.open(`/jobs/${id}`);
     await page.getByText('Use it elsewhere').click();
@@ -105,7 +105,7 @@ describe.skipIf(!program)('a result in the dashboard', () => {
     expect(tabs.problems()).toEqual([]);
   });
 
-  it('makes one LoRA of several, each by its weight', async () => {
+  it('combines several LoRAs with weights', async () => {
     const page = await tabs.open(`/jobs/${job.id}`);
     await page.getByText('Use it elsewhere').click();
     await page.getByLabel('Export as').selectOption({ label: 'LoRA combined from several' });
@@ -141,7 +141,7 @@ describe.skipIf(!program)('a result in the dashboard', () => {
     expect(tabs.problems(/status of 400/)).toEqual([]);
   });
 
-  it('pushes a model to the hub by a token that is asked for, and says why it could not', async () => {
+  it('pushes a model to the hub with a token, and reports errors', async () => {
     const page = await tabs.open(`/jobs/${job.id}`);
     await page.getByText('Use it elsewhere').click();
     const form = page.getByRole('form', { name: 'Push to the Hugging Face Hub' });

@@ -1,5 +1,4 @@
-// Endpoints of webhooks and experiment trackers are set up, changed and deleted in the dashboard, by whoever manages
-// the project.
+// Webhook endpoints and experiment trackers are set up, changed and deleted by owners and admins.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -42,7 +41,7 @@ describe.skipIf(!program)('webhooks and trackers in the dashboard', () => {
     await tabs.close();
   });
 
-  it('are made with a secret that is shown once, tried, switched off and deleted', async () => {
+  it('are created with a secret that is shown once, tested, disabled and deleted', async () => {
     const { owner, member } = await makeProject(api, `hooks ${Math.random()}`);
     const looks = await tabs.open('/webhooks', { key: member.key });
     await looks.getByRole('alert').getByText('it is missing project:admin.').waitFor();
@@ -88,7 +87,7 @@ describe.skipIf(!program)('webhooks and trackers in the dashboard', () => {
     await page.getByText('No endpoints yet').waitFor();
   });
 
-  it('has trackers of a project, with keys that are shown to nobody', async () => {
+  it('has trackers of a project, whose keys are never shown', async () => {
     const tracker = await TrackerServer.open();
     const { owner, member } = await makeProject(api, `tracked ${Math.random()}`);
     const looks = await tabs.open('/project', { key: member.key });

@@ -1,5 +1,5 @@
-// The dashboard as people use it: a real Chromium, the built page served by a real API under its own
-// content security policy, a real worker that trains a tiny base.
+// The dashboard in a real Chromium: the built page, served by a real API under its own content
+// security policy, and a real worker that trains a tiny base model.
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -28,7 +28,7 @@ let tabs: Tabs;
 const open = (...where: Parameters<Tabs['open']>): Promise<Page> => tabs.open(...where);
 const problems = (expected: RegExp | null = null): string[] => tabs.problems(expected);
 
-/** A job on the data of the one before it, for tests that begin with a job. */
+/** Creates a job on the data of the previous one, for tests that start with a job. */
 async function another(hyperparameters: object, options = {}, more = {}): Promise<string> {
   const { training_file } = (await graft.openai.fineTuning.jobs.list()).data[0]!;
   const body = { model: 'tiny', training_file, hyperparameters, graft: options };
@@ -57,7 +57,7 @@ describe.skipIf(!program)('the dashboard', () => {
     await tabs.close();
   });
 
-  it('asks for a key, refuses a wrong one and takes one from the address', async () => {
+  it('asks for a key, rejects a wrong one and reads one from the address', async () => {
     const page = await open('/', { key: null });
     await page.getByLabel('API key').fill('sk-graft-wrong');
     await picture(page, 'sign-in');
@@ -72,7 +72,8 @@ describe.skipIf(!program)('the dashboard', () => {
     await page.getByRole('heading', { name: 'Workers', exact: true }).waitFor();
     await until('the key to leave the address', () => page.url() === `${graft.where.url}/workers`);
 
-    // A link opened in a new tab of the same browser is signed in too, and out again with the first.
+    // A link opened in a new tab of the same browser is signed in, too, and signed out with the
+    // first.
     const second = await page.context().newPage();
     await tabs.add(second);
     await second.goto(`${graft.where.url}/models`);
@@ -83,7 +84,7 @@ describe.skipIf(!program)('the dashboard', () => {
     expect(problems(/status of 401/)).toEqual([]);
   });
 
-  it('says what to do while there is nothing', async () => {
+  it('explains what to do while there is nothing', async () => {
     const page = await open('/');
     await text(page, 'No jobs yet');
     await text(page, 'graft submit');
@@ -107,7 +108,7 @@ describe.skipIf(!program)('the dashboard', () => {
     expect(problems(/status of 404/)).toEqual([]);
   });
 
-  it('is held to a content security policy', async () => {
+  it('enforces a content security policy', async () => {
     const policy = (await fetch(graft.where.url)).headers.get('content-security-policy');
     expect(policy).toMatch(/^(?!.*unsafe)default-src 'self'/);
     const page = await open('/');
@@ -140,7 +141,7 @@ describe.skipIf(!program)('the dashboard', () => {
     expect(problems()).toEqual([]);
   });
 
-  it('takes a good file and names the bad lines of another', async () => {
+  it('accepts a valid file and reports the invalid lines of another', async () => {
     const good = writeChats(join(dir, 'chats.jsonl'), 40);
     const bad = join(dir, 'bad.jsonl');
     writeFileSync(bad, `${'{"messages": 1}\n'.repeat(24)}not json\n`);
@@ -177,7 +178,7 @@ describe.skipIf(!program)('the dashboard', () => {
     expect(problems()).toEqual([]);
   });
 
-  it('draws the new-job form from the catalog and marks a refused field', async () => {
+  it('generates the new-job form from the catalog and marks a rejected field', async () => {
     const catalog = await graft.openai.get<Catalog>('/catalog');
     const page = await open('/');
     await text(page, 'No jobs yet');
@@ -216,7 +217,7 @@ describe.skipIf(!program)('the dashboard', () => {
     await page.getByRole('button', { name: 'Submit' }).click();
     await page.getByRole('alert').filter({ hasText: 'seed' }).waitFor();
     expect(await marked(page)).toEqual(['seed']);
-    // Data to try it with, one click away, and the rest of the files stays out of the list of data.
+    // Sample data is one click away, and files of other purposes are not offered.
     await page.getByRole('button', { name: 'Use a sample data set' }).click();
     const chosen = page.locator('#training_file option:checked');
     await until('the sample', async () => /sample-sums/.test((await chosen.textContent()) ?? ''));
@@ -227,7 +228,7 @@ describe.skipIf(!program)('the dashboard', () => {
     expect(problems(/status of 400/)).toEqual([]);
   });
 
-  it('follows a job live, from the form to the adapter on disk', async () => {
+  it('follows a job live, from the form to the downloaded adapter', async () => {
     const page = await open('/new');
     await page.getByLabel('Training file', { exact: true }).selectOption({ index: 1 });
     await page.getByLabel('validation_file', { exact: true }).selectOption({ index: 1 });
@@ -286,7 +287,7 @@ describe.skipIf(!program)('the dashboard', () => {
     const before = await lines();
     await until('more log lines', async () => (await lines()) > before);
     await page.getByRole('tab', { name: /Checkpoints/ }).click();
-    // One that waits for its upload gives way to the next.
+    // A checkpoint that waits for its upload is replaced by the next.
     await rows(page).filter({ hasText: ':ckpt-step-' }).first().waitFor();
 
     await pill(page, 'succeeded').waitFor({ timeout: 90_000 });
@@ -305,7 +306,7 @@ describe.skipIf(!program)('the dashboard', () => {
       ),
     ).toBe(true);
 
-    // What was shown live is what a fresh load shows.
+    // Data shown live equals that of a fresh load.
     await page.getByRole('tab', { name: 'Log' }).click();
     const live = await log.locator('.pre').allTextContents();
     await page.reload();
@@ -324,7 +325,7 @@ describe.skipIf(!program)('the dashboard', () => {
     expect(problems()).toEqual([]);
   });
 
-  it('cancels a job and starts another like it', async () => {
+  it('cancels a job and clones it', async () => {
     const {
       data: [done],
     } = await graft.openai.fineTuning.jobs.list();
@@ -348,7 +349,7 @@ describe.skipIf(!program)('the dashboard', () => {
     await page.getByRole('tab', { name: 'Attempts' }).click();
     await rows(page).filter({ hasText: 'cancelled' }).waitFor();
     await page.getByRole('tab', { name: 'Spec' }).click();
-    // What the page calls "the body that makes this job again" does.
+    // The body shown in the Spec tab creates the same job again.
     const body = JSON.parse((await page.locator('.spec').textContent())!) as Record<
       string,
       unknown
@@ -362,7 +363,7 @@ describe.skipIf(!program)('the dashboard', () => {
     expect(problems()).toEqual([]);
   });
 
-  it('pauses a job and goes on with it from where it was', async () => {
+  it('pauses a job and resumes it from its last step', async () => {
     const page = await open(`/jobs/${await another({ n_epochs: 50, batch_size: 2 })}`);
     await page.locator('.sticky progress').waitFor();
     await page.getByRole('button', { name: 'Pause' }).click();
@@ -379,7 +380,7 @@ describe.skipIf(!program)('the dashboard', () => {
     expect(problems()).toEqual([]);
   });
 
-  it('puts the reason first when a job has failed: q cannot go on as o', async () => {
+  it('shows the error of a failed job first: a q adapter cannot start an o adapter', async () => {
     const { data } = await graft.openai.fineTuning.jobs.list();
     const init_adapter = data.find((job) => job.status === 'succeeded')?.fine_tuned_model;
     const other = { target_modules: ['o_proj'] };
@@ -392,7 +393,7 @@ describe.skipIf(!program)('the dashboard', () => {
     expect(problems()).toEqual([]);
   });
 
-  it('lets a finished model talk beside its base', async () => {
+  it('chats with a finished model next to its base model', async () => {
     const page = await open('/models');
     const row = rows(page).filter({ hasText: 'adapter' }).filter({ hasText: ':again:' });
     await row.getByRole('link', { name: 'Chat' }).click();
@@ -431,7 +432,7 @@ describe.skipIf(!program)('the dashboard', () => {
     expect(problems()).toEqual([]);
   });
 
-  it('makes keys and join tokens, shows each once, and takes them back', async () => {
+  it('creates keys and join tokens, shows each once, and revokes them', async () => {
     const page = await open('/keys');
     await page.getByLabel('Name of the new key').fill('ada');
     await page.getByRole('button', { name: 'Create key' }).click();
@@ -484,10 +485,10 @@ describe.skipIf(!program)('the dashboard', () => {
         true,
       );
     }
-    await page.keyboard.press('n'); // means nothing while the dialog is open
+    await page.keyboard.press('n'); // Ignored while the dialog is open.
     await page.keyboard.press('Escape');
     await page.getByRole('dialog').waitFor({ state: 'detached' });
-    // Enter on a focused link is the link's, not the list's.
+    // Enter on a focused link follows the link and does not open the selected job.
     await page.getByRole('navigation').getByRole('link', { name: 'Files' }).focus();
     await page.keyboard.press('Enter');
     await page.getByRole('heading', { name: 'Files', exact: true }).waitFor();
@@ -503,14 +504,14 @@ describe.skipIf(!program)('the dashboard', () => {
     ] as const) {
       await page.keyboard.press(key);
       await page.getByRole('heading', { name: heading, exact: true }).waitFor();
-      if (key === 't') await page.getByLabel('Message').blur(); // it takes the focus once it is there
+      if (key === 't') await page.getByLabel('Message').blur(); // It takes the focus when it is ready.
     }
     expect(problems()).toEqual([]);
   });
 
-  // dashboard-looks.spec.ts has every page
+  // dashboard-looks.spec.ts checks every page.
   it.each([...EXTREMES, ...(isAllTier ? REST : [])])(
-    'fits and can be read: %s, %i pixels wide',
+    'fits and is readable: %s, %i pixels wide',
     async (colorScheme, width) => {
       const page = await open('/', { colorScheme, viewport: { width, height: 844 } });
       const job = (await graft.openai.fineTuning.jobs.list()).data.find(

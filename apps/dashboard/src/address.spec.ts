@@ -9,11 +9,11 @@ it.each([
   '?q=true',
   '?q=%22a%22%2Bb%26c',
   '?model=ft%3Atiny%3Adefault%3Apirate%3A1a2b3c4d',
-])('leaves the query %s as it is', (query) => {
+])('keeps the query %s unchanged', (query) => {
   expect(stringifySearch(parseSearch(query))).toBe(query);
 });
 
-it('reads words, whatever they look like', () => {
+it('reads all values as strings', () => {
   expect(parseSearch('?q=1&after=007&tag=a&tag=b&show=')).toEqual({
     q: '1',
     after: '007',

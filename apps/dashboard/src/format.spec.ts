@@ -6,7 +6,7 @@ describe('format', () => {
     [999, '999 B'],
     [1234, '1.2 kB'],
     [98_000_000, '98.0 MB'],
-  ])('says %d bytes as %s', (size, words) => expect(bytes(size)).toBe(words));
+  ])('formats %d bytes as %s', (size, words) => expect(bytes(size)).toBe(words));
 
   it.each([
     [null, '–'],
@@ -15,14 +15,14 @@ describe('format', () => {
     [26_961.4, '26,961'],
     [0.0000172, '1.72e-5'],
     [3e12, '3.00e+12'],
-  ])('says %d as %s', (n, words) => expect(short(n)).toBe(words));
+  ])('formats %d as %s', (n, words) => expect(short(n)).toBe(words));
 
   it.each([
     [1000, 'just now'],
     [985, '15 s ago'],
     [546, '7 min ago'],
     [-90_000, '1 d ago'],
-  ])('says how long ago %d was at 1000: %s', (unix, words) => expect(ago(unix, 1000)).toBe(words));
+  ])('formats the age of %d at 1000: %s', (unix, words) => expect(ago(unix, 1000)).toBe(words));
 
   it.each([
     [0, '0'],
@@ -32,14 +32,14 @@ describe('format', () => {
     [-0.0000075, '-7.5e-6'],
     [20_000, '20,000'],
     [2e12, '2e+12'],
-  ])('writes %d at an axis as %s', (n, words) => expect(tick(n)).toBe(words));
+  ])('formats the tick %d as %s', (n, words) => expect(tick(n)).toBe(words));
 
   it.each([
     ['ft:SmolLM2-135M-Instruct:default:pirate:1a2b3c4d', 'pirate · 1a2b3c4d'],
     ['ft:SmolLM2-135M-Instruct:default::1a2b3c4d', '1a2b3c4d'],
     ['ft:tiny:default:pirate:1a2b3c4d:ckpt-step-10', 'pirate · 1a2b3c4d · step 10'],
     ['HuggingFaceTB/SmolLM2-135M-Instruct', 'HuggingFaceTB/SmolLM2-135M-Instruct'],
-  ])('titles %s %s', (name, title) => expect(modelTitle(name)).toBe(title));
+  ])('formats the title of %s as %s', (name, title) => expect(modelTitle(name)).toBe(title));
 
   it('names a method with its size', () => {
     const of = (peft: Record<string, unknown> | null) =>

@@ -1,8 +1,9 @@
-// For specs of the dashboard's parts in happy-dom: a server that they find at their own address.
+// A fake server for specs of dashboard components in happy-dom. It answers requests to their own
+// address.
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
-/** A refusal in the API's shape. */
+/** An error in the API's format. */
 export const refusal = (message: string) => ({
   error: { message, type: 'invalid_request_error', param: null, code: null },
 });
@@ -13,12 +14,15 @@ export const listOf = (data: readonly unknown[], has_more = false) => ({
 });
 
 export interface Served {
-  /** Paths with their queries, in the order in which they were asked for. */
+  /** Requested paths with their queries, in order. */
   readonly asked: string[];
   readonly close: () => void;
 }
 
-/** @param answer JSON, or `undefined` where there is nothing; streams stay open and say nothing */
+/**
+ * Starts the server.
+ * @param answer returns the JSON of a response, or `undefined` for 404. Streams stay open without events.
+ */
 export async function serve(answer: (asked: URL, method: string) => unknown): Promise<Served> {
   const asked: string[] = [];
   const server = createServer((request, response) => {

@@ -8,7 +8,7 @@ import { signIn } from './session.js';
 afterEach(cleanup);
 afterEach(() => sessionStorage.clear());
 
-/** Answers that come when the test says so, in the order in which they were asked for. */
+/** Responses that arrive when the test releases them, in the order of the requests. */
 function answers() {
   const asked: { succeed: (value: string) => void; fail: (error: Error) => void }[] = [];
   const fetcher = () => new Promise<string>((succeed, fail) => void asked.push({ succeed, fail }));
@@ -16,7 +16,7 @@ function answers() {
 }
 const settled = () => new Promise((resolve) => setTimeout(resolve));
 
-it('heeds the newest request only: an older one that fails late changes nothing', async () => {
+it('uses the newest request only, although an older one fails later', async () => {
   const { asked, fetcher } = answers();
   const { result } = renderHook(() => useLoaded(['one'], fetcher), { wrapper: Answers });
   await act(async () => asked[0]?.succeed('first'));
@@ -30,7 +30,7 @@ it('heeds the newest request only: an older one that fails late changes nothing'
   expect(result.current.error).toBeNull();
 });
 
-it('keeps saying what was refused until there is another answer, and leaves an outage to the banner', async () => {
+it('keeps an error until the next successful response, and leaves outages to the banner', async () => {
   const { asked, fetcher } = answers();
   const { result } = renderHook(() => useLoaded(['one'], fetcher), { wrapper: Answers });
   await act(async () => asked[0]?.fail(new Error('refused')));
@@ -47,7 +47,7 @@ it('keeps saying what was refused until there is another answer, and leaves an o
   expect(result.current).toMatchObject({ value: 'now', error: null });
 });
 
-it('keeps nothing of one key for another', async () => {
+it('shares no cached value between keys', async () => {
   act(() => signIn('sk-one'));
   const { asked, fetcher } = answers();
   const { result } = renderHook(() => useLoaded(['one'], fetcher), { wrapper: Answers });

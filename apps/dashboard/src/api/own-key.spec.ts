@@ -4,13 +4,13 @@ import { lacking } from './own-key.js';
 
 const key = (...scopes: string[]) => ({ scopes }) as unknown as ApiKeyObject;
 
-describe('what a key lacks', () => {
-  it('is every scope that is needed and not there', () =>
+describe('missing scopes of a key', () => {
+  it('are all required scopes that the key does not have', () =>
     expect(lacking(key('jobs:read', 'files:read'), ['jobs:read', 'jobs:write', 'admin'])).toEqual([
       'jobs:write',
       'admin',
     ]));
-  it('is nothing for an admin', () => expect(lacking(key('admin'), ['jobs:write'])).toEqual([]));
-  it('is nothing while the key is not known: the server refuses', () =>
+  it('are empty for an admin', () => expect(lacking(key('admin'), ['jobs:write'])).toEqual([]));
+  it('are empty while the key is unknown, so that the server decides', () =>
     expect(lacking(null, ['admin'])).toEqual([]));
 });

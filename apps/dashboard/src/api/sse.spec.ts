@@ -1,4 +1,4 @@
-// Runs on Node's own fetch: that of happy-dom reports a cut connection outside of its promise too.
+// Uses Node's own fetch: that of happy-dom also reports a lost connection outside of its promise.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, afterEach, describe, expect, it, vi } from 'vitest';
@@ -24,7 +24,7 @@ const refuse =
     );
   };
 
-// What a page has and Node lacks: a place for the key, and addresses relative to the page's.
+// Browser features that Node does not have: storage for the key, and URLs relative to the page.
 const fetchAbsolute = fetch;
 let base = '';
 vi.stubGlobal('sessionStorage', { getItem: () => 'sk-graft-test' });
@@ -46,7 +46,10 @@ afterEach(() => {
   server?.close();
 });
 
-/** A server that answers each request in turn, the last answer for all that follow, and what came of following it. */
+/**
+ * Runs a server that answers requests in turn and repeats the last answer. Returns the events and
+ * connection states that a follower receives.
+ */
 async function followed(answers: readonly Answer[], options: Partial<FollowOptions> = {}) {
   const ids: (string | undefined)[] = [];
   const listening = createServer((request, response) => {
@@ -75,9 +78,9 @@ async function followed(answers: readonly Answer[], options: Partial<FollowOptio
 }
 
 describe('following a stream', () => {
-  it('comes back after a cut with the last id, and misses and repeats nothing', async () => {
+  it('reconnects with the last event id, without missing or repeating events', async () => {
     const cut: Answer = (response) => {
-      open(response, step(1), step(2), 'id: 3\nevent: metrics\ndata: {"st'); // cut in the middle of an event
+      open(response, step(1), step(2), 'id: 3\nevent: metrics\ndata: {"st'); // Cut in the middle of an event.
       setTimeout(() => response.destroy(), 30);
     };
     const { ids, events, links, over, until, stop } = await followed([
@@ -93,7 +96,7 @@ describe('following a stream', () => {
     expect(ids.length).toBe(2);
   });
 
-  it('begins after the number that is known', async () => {
+  it('starts after the known event', async () => {
     const { ids, events, until, stop } = await followed([(response) => open(response, step(8))], {
       after: 7,
     });
@@ -102,7 +105,7 @@ describe('following a stream', () => {
     stop.abort();
   });
 
-  it('leaves a connection that has gone silent, and stays on one that sends heartbeats', async () => {
+  it('drops a silent connection, and keeps one that sends heartbeats', async () => {
     let beats = 0;
     const beating: Answer = (response) => {
       open(response, step(2));
@@ -122,7 +125,7 @@ describe('following a stream', () => {
     stop.abort();
   });
 
-  it('holds no connection while the tab is hidden, and goes on where it was when it is shown', async () => {
+  it('holds no connection while the tab is hidden, and continues where it stopped when shown', async () => {
     let closed = 0;
     show('hidden');
     const { ids, events, links, until, stop, over } = await followed([
@@ -138,18 +141,18 @@ describe('following a stream', () => {
     await until(() => events.length === 2);
     show('hidden');
     await until(() => closed === 1);
-    await new Promise((resolve) => setTimeout(resolve, 100)); // five times the pause before a new try
+    await new Promise((resolve) => setTimeout(resolve, 100)); // Five times the reconnect delay.
     expect(ids).toEqual([undefined]);
     show('visible');
     await until(() => events.length === 3);
     expect(ids).toEqual([undefined, '2']);
-    expect(links).toEqual([true, true]); // never said to be lost
+    expect(links).toEqual([true, true]); // Never reported as lost.
     show('hidden');
     stop.abort();
     await over;
   });
 
-  it('tries again while the server is away, and gives up when it refuses for good', async () => {
+  it('retries while the server is down, and stops after a permanent error', async () => {
     const { ids, over, links } = await followed([refuse(503), refuse(429), refuse(404)]);
     await expect(over).rejects.toThrow('refused 404');
     expect(ids.length).toBe(3);

@@ -1,18 +1,18 @@
 import { expect, it } from 'vitest';
 import { fittedWeight, smoothed } from './smoothed.js';
 
-it('means what has been seen, the first value no more than its share', () => {
+it('averages the values so far, without overweighting the first', () => {
   const [one, two, three] = smoothed([6, 2, 0], 0.9);
   expect(one).toBe(6);
   expect(two).toBeCloseTo((0.9 * 6 + 2) / 1.9, 12);
   expect(three).toBeCloseTo((0.81 * 6 + 0.9 * 2 + 0) / 2.71, 12);
 });
 
-it('leaves a level where it is, and gaps as they are', () => {
+it('keeps constant values and gaps unchanged', () => {
   expect(smoothed([null, 3, null, 3], 0.9)).toEqual([null, 3, null, expect.closeTo(3, 12)]);
 });
 
-it('is the values themselves without a weight', () => {
+it('returns the values without a weight', () => {
   expect(smoothed([6, null, 2], 0)).toEqual([6, null, 2]);
 });
 
@@ -26,8 +26,9 @@ it.each([
   expect(fittedWeight(steps)).toBe(weight),
 );
 
-it.each([40, 400, 1500])('does not hide in %d steps that the loss has fallen', (steps) => {
-  // From 5 to 0.02 in the first fifth; the bold line must be down at half of the run.
+it.each([40, 400, 1500])('shows in %d steps that the loss has fallen', (steps) => {
+  // The loss falls from 5 to 0.02 in the first fifth. The smoothed line must be low by half of the
+  // run.
   const losses = Array.from({ length: steps }, (_, n) => Math.max(0.02, 5 - (25 * n) / steps));
   const mean = smoothed(losses, fittedWeight(steps))[steps / 2];
   expect(mean).toBeLessThan(0.05);

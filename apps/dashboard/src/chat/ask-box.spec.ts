@@ -2,7 +2,7 @@ import { isValidElement } from 'react';
 import { expect, it } from 'vitest';
 import { inputOf, labelCells } from './ask-box.js';
 
-it('a line is a text, or the JSON object that it is', () => {
+it('reads a line as text or as a JSON object', () => {
   expect(inputOf('so good')).toBe('so good');
   expect(inputOf('{"question":"who?","context":"me"}')).toEqual({
     question: 'who?',
@@ -11,7 +11,7 @@ it('a line is a text, or the JSON object that it is', () => {
   expect(inputOf('{ not JSON')).toBe('{ not JSON');
 });
 
-it('an answer is a label, labels, a measure, tags, part of a text, or what a task says', () => {
+it('formats labels, scores, tags, spans and other answers', () => {
   const shown = (answer: object) =>
     labelCells({ index: 0, ...answer }).map((cell) =>
       isValidElement<{ value?: unknown; children?: unknown }>(cell)

@@ -10,9 +10,9 @@ const body = {
   temperature: 0.5,
 };
 
-it('sends the same body by curl', () => {
+it('sends the same body with curl', () => {
   const [{ code } = { code: '' }] = chatCode(body, 'http://127.0.0.1:1');
-  // echo in its place: the arguments that curl would get
+  // Replaces curl by a command that prints its arguments.
   const said = execFileSync('sh', ['-c', code.replace(/^curl/, "printf '%s\\0'")], {
     env: { GRAFT_API_KEY: 'k' },
   }).toString();
@@ -21,14 +21,17 @@ it('sends the same body by curl', () => {
   expect(JSON.parse(args[args.indexOf('-d') + 1] ?? '')).toEqual(body);
 });
 
-it.skipIf(spawnSync('python3', ['--version']).error !== undefined)('and by Python', () => {
-  const { code } = chatCode(body, 'http://127.0.0.1:1')[1] ?? { code: '' };
-  const call = code.slice(code.indexOf('create(') + 'create'.length, code.lastIndexOf('print('));
-  const program = `import json\nprint(json.dumps(dict${call.trim()}))`;
-  expect(JSON.parse(execFileSync('python3', ['-c', program]).toString())).toEqual(body);
-});
+it.skipIf(spawnSync('python3', ['--version']).error !== undefined)(
+  'sends the same body with Python',
+  () => {
+    const { code } = chatCode(body, 'http://127.0.0.1:1')[1] ?? { code: '' };
+    const call = code.slice(code.indexOf('create(') + 'create'.length, code.lastIndexOf('print('));
+    const program = `import json\nprint(json.dumps(dict${call.trim()}))`;
+    expect(JSON.parse(execFileSync('python3', ['-c', program]).toString())).toEqual(body);
+  },
+);
 
-it('and by TypeScript', () => {
+it('sends the same body with TypeScript', () => {
   const { code } = chatCode(body, 'http://127.0.0.1:1')[2] ?? { code: '' };
   const call = /create\((.*)\);\nconsole/s.exec(code)?.[1] ?? '';
   expect(JSON.parse(call)).toEqual(body);

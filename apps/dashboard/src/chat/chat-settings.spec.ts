@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { chatBody, DEFAULTS, settingsProblem } from './chat-settings.js';
 
-it('says which setting cannot be sent', () => {
+it('reports the first invalid setting', () => {
   const problem = (changes: object) => settingsProblem({ ...DEFAULTS, ...changes });
   expect(problem({})).toBeNull();
   expect(problem({ temperature: '', top_p: '', max_tokens: '', seed: '7' })).toBeNull();
@@ -15,7 +15,7 @@ it('says which setting cannot be sent', () => {
   expect(problem({ schema: '{"type":"object"}' })).toBeNull();
 });
 
-it('is the body that the API takes', () => {
+it('builds the request body', () => {
   const turns = [
     { role: 'user' as const, content: 'hi' },
     { role: 'assistant' as const, content: '' },

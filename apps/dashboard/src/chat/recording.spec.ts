@@ -3,22 +3,22 @@ import { decodeAudio } from '@graft/peft-core/media';
 import { expect, it, vi } from 'vitest';
 import { MOST_SECONDS, wavOf, type RecordedPiece } from './recording.js';
 
-it('is a WAV file of what was heard, cut where it is too loud', () => {
+it('encodes a WAV file and clips samples that are too loud', () => {
   const file = wavOf([Float32Array.from([0, 0.5]), Float32Array.from([-2])], 16_000);
   const { samples, samplingRate } = decodeAudio(new Uint8Array(file));
   expect(samplingRate).toBe(16_000);
   expect([...samples].map((value) => Math.round(value * 1000) / 1000)).toEqual([0, 0.5, -1]);
 });
 
-it('is taken by the API however long it is recorded', () => {
+it('never exceeds the length that the API accepts', () => {
   expect(MOST_SECONDS).toBe(599);
-  // what the last piece that is taken has beyond
+  // Excess of the last chunk.
   const length = 16_000 * MOST_SECONDS + 2047;
   expect(length).toBeLessThanOrEqual(16_000 * 600);
   expect(44 + 2 * length).toBeLessThanOrEqual(MAX_ASKED_MEDIA_BYTES);
 });
 
-it('hands on what is no whole piece once it is asked for, and goes on after', async () => {
+it('sends an incomplete chunk on request, and continues afterwards', async () => {
   interface Recorder {
     readonly port: { onmessage: () => void };
     process(inputs: readonly (readonly Float32Array[])[]): boolean;
@@ -35,7 +35,7 @@ it('hands on what is no whole piece once it is asked for, and goes on after', as
   await import('./recorder-worklet.js');
   vi.unstubAllGlobals();
   const recorder = new (Processor as new () => Recorder)();
-  // as browsers give it, 128 samples at a time
+  // Browsers provide 128 samples at a time.
   for (let at = 0; at < 2304; at += 128)
     recorder.process([[Float32Array.from({ length: 128 }, (_, i) => at + i)]]);
   expect(handed.map(({ samples, isLast }) => [samples.length, isLast])).toEqual([[2048, false]]);

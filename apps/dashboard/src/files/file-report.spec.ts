@@ -16,7 +16,7 @@ const pairs = format('chosen_rejected', 'pair of answers', 'pairs of answers');
 const known = [chats, pairs];
 const holding = (formats: Record<string, number>) => ({ formats }) as unknown as FileReport;
 
-it('calls examples what the catalogue calls them', () => {
+it('uses the catalog’s names of examples', () => {
   expect(examplesIn(holding({ chosen_rejected: 24, messages: 1 }), known)).toBe(
     '24 pairs of answers, 1 chat',
   );
@@ -25,7 +25,7 @@ it('calls examples what the catalogue calls them', () => {
   expect(examplesIn(holding({ messages: 12 }), [])).toBe('12 examples');
 });
 
-it('names what a file may hold, each format of the tasks once', () => {
+it('names each supported format once', () => {
   const tasks = [[chats], [chats, pairs]].map((record_formats) => ({ record_formats }));
   const formats = formatsOf({ tasks } as unknown as Parameters<typeof formatsOf>[0]);
   expect(formats).toEqual(known);

@@ -24,7 +24,7 @@ const chosen = format('chosen_rejected', ['chosen', 'rejected'], ['prompt', 'too
 ]); // prettier-ignore
 const formats = [text, labelled, chosen];
 
-it('asks first about the format that is suggested, else by the names of columns', () => {
+it('offers the suggested format first, or one that matches the column names', () => {
   const suggested = { text: 'a', label: 'b' };
   expect(likeliest(formats, ['a', 'b'], suggested)).toBe(labelled);
   expect(likeliest(formats, ['rejected', 'chosen'], null)).toBe(chosen);
@@ -32,7 +32,7 @@ it('asks first about the format that is suggested, else by the names of columns'
   expect(likeliest([], ['a'], suggested)).toBeUndefined();
 });
 
-it('chooses a column for each field, each once, and none for optional ones', () => {
+it('assigns each column once, and none to optional fields', () => {
   const suggested = { text: 'b', label: 'a' };
   expect(pickedOf(labelled, ['a', 'b', 'c'], suggested, {})).toEqual({
     text: 'b',

@@ -62,6 +62,6 @@ it.each([
     },
     ['good'],
   ],
-])('tints what is learnt of %s, and nothing else', (_, record, learnt) =>
+])('highlights only the trained parts of %s', (_, record, learnt) =>
   expect(tinted(record)).toEqual(learnt),
 );

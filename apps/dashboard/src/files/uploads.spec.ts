@@ -13,7 +13,7 @@ import {
   upload,
 } from './uploads.js';
 
-/** What the upload under way waits for. */
+/** Completes the current upload. */
 let finish: (made?: Partial<FileObject>) => void;
 let refuse: (why: Error) => void;
 const cancelled = vi.fn(() => Promise.resolve());
@@ -41,7 +41,7 @@ afterEach(() => {
 
 const files = (...names: string[]) => names.map((name) => new File(['x'], name));
 const states = () => currentUploads().map(({ name, state }) => `${name} ${state}`);
-/** Lets what was decided take effect. */
+/** Waits until pending promises have settled. */
 const settled = () => new Promise((resolve) => setTimeout(resolve));
 const isWarning = (): boolean => {
   const leaving = new Event('beforeunload', { cancelable: true });
@@ -49,7 +49,7 @@ const isWarning = (): boolean => {
   return leaving.defaultPrevented;
 };
 
-it('uploads one after the other, what is chosen meanwhile too, and warns who leaves', async () => {
+it('uploads files one after the other, including later ones, and warns before the page is left', async () => {
   expect(isWarning()).toBe(false);
   upload(files('a', 'b'));
   expect(states()).toEqual(['a sending', 'b waiting']);
@@ -62,17 +62,17 @@ it('uploads one after the other, what is chosen meanwhile too, and warns who lea
   }
   expect(states()).toEqual(['a done', 'b done', 'c done']);
   expect(isWarning()).toBe(false);
-  // What was seen makes room.
+  // Completed uploads that were seen are removed.
   upload(files('d'));
   expect(states()).toEqual(['d sending']);
 });
 
-it('goes on with the next where one fails, and tries that again when asked', async () => {
+it('continues with the next file after a failure, and retries on request', async () => {
   upload(files('a', 'b'));
-  refuse(new ApiError(429, 'The project has no room.', null, 'insufficient_quota'));
+  refuse(new ApiError(429, 'The project has no storage left.', null, 'insufficient_quota'));
   await settled();
   expect(states()).toEqual(['a failed', 'b sending']);
-  expect(currentUploads()[0]?.error?.message).toBe('The project has no room.');
+  expect(currentUploads()[0]?.error?.message).toBe('The project has no storage left.');
   continueUpload(currentUploads()[0]!.id);
   expect(states()).toEqual(['a waiting', 'b sending']);
   finish();
@@ -83,7 +83,7 @@ it('goes on with the next where one fails, and tries that again when asked', asy
   expect(states()).toEqual(['a done', 'b done']);
 });
 
-it('goes on by itself where the server restarts, and fails where that takes too long', async () => {
+it('retries while the server restarts, and fails if that takes too long', async () => {
   vi.useFakeTimers();
   try {
     upload(files('a'));
@@ -100,7 +100,7 @@ it('goes on by itself where the server restarts, and fails where that takes too 
   }
 });
 
-it('has all its pauses again for the next outage once a part has arrived', async () => {
+it('starts over with its retry delays after a part has arrived', async () => {
   vi.useFakeTimers();
   try {
     const arrived = vi.spyOn(PartUpload.prototype, 'arrived', 'get').mockReturnValue(0);
@@ -125,7 +125,7 @@ it('has all its pauses again for the next outage once a part has arrived', async
   }
 });
 
-it('asks which column is what, and sends the answer', async () => {
+it('asks for the columns of a table, and sends the answer', async () => {
   upload(files('a.csv'));
   const asks = {
     columns: ['question', 'said'],
@@ -139,7 +139,7 @@ it('asks which column is what, and sends the answer', async () => {
   expect(asked).toHaveBeenLastCalledWith({ prompt: 'question', completion: 'said' });
 });
 
-it('cancels one, on the server too, and goes on with the next', async () => {
+it('cancels an upload on the server, and continues with the next one', async () => {
   upload(files('a', 'b'));
   dropUpload(currentUploads()[0]!.id);
   await settled();
@@ -147,13 +147,13 @@ it('cancels one, on the server too, and goes on with the next', async () => {
   expect(cancelled).toHaveBeenCalledTimes(1);
   finish();
   await settled();
-  // A file that has arrived stays when its line is closed.
+  // An uploaded file is kept when its entry is closed.
   dropUpload(currentUploads()[0]!.id);
   expect(cancelled).toHaveBeenCalledTimes(1);
   expect(states()).toEqual([]);
 });
 
-it('ends with the session, and another key sees nothing of it', async () => {
+it('ends with the session and is hidden from another key', async () => {
   upload(files('a', 'b'));
   finish();
   await settled();
@@ -167,7 +167,7 @@ it('ends with the session, and another key sees nothing of it', async () => {
   expect(states()).toEqual(['c sending']);
 });
 
-it('keeps what a form has yet to choose', async () => {
+it('keeps an upload that a form has yet to select', async () => {
   history.pushState(null, '', '/new');
   upload(files('a'));
   history.pushState(null, '', '/files');

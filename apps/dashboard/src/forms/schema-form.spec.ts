@@ -22,8 +22,8 @@ const schema = z.toJSONSchema(
   { io: 'input' },
 );
 
-describe('a form drawn from a schema', () => {
-  it('knows the kind, default and help of each field and leaves constants out', () => {
+describe('a form generated from a schema', () => {
+  it('reads the kind, default and help of each field and omits constants', () => {
     const fields = fieldsOf(schema);
     expect(fields.map(({ name, kind }) => [name, kind])).toEqual([
       ['r', 'integer'],
@@ -41,7 +41,7 @@ describe('a form drawn from a schema', () => {
     expect(fields[4]?.choices).toEqual(['none', 'all']);
   });
 
-  it('turns what was typed into what the API takes, and leaves the rest to the server', () => {
+  it('converts typed text to API values, and leaves validation to the server', () => {
     const values = {
       r: '16',
       target_modules: 'q_proj, v_proj',
@@ -74,7 +74,7 @@ describe('a form drawn from a schema', () => {
     });
   });
 
-  it('draws every training option of the contract', () => {
+  it('shows every training option of the contract', () => {
     const fields = fieldsOf(z.toJSONSchema(GraftOptions, { io: 'input' }));
     expect(fields.map((field) => field.name)).toEqual(Object.keys(GraftOptions.shape));
     expect(fields.find((field) => field.name === 'lr_schedule')?.choices).toEqual([

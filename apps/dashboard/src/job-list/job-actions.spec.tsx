@@ -26,7 +26,7 @@ function Page() {
   return actions.error && <p>on its page: {actions.error.message}</p>;
 }
 
-it('says that something could not be undone where the page of it was left, too', async () => {
+it('reports a failed undo on another page', async () => {
   const { rerender } = render(<Page />, { wrapper: InApp });
   await screen.findByRole('region', { name: /Notifications/ });
   act(() => actions.remove([job as unknown as JobObject]));

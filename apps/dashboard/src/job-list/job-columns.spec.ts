@@ -5,7 +5,7 @@ import { ALL_COLUMNS, columnWidths, USUAL_COLUMNS, withoutEmpty } from './job-co
 
 const sum = (widths: readonly number[]) => widths.reduce((all, one) => all + one, 0);
 
-it('gives what is left over to the columns that have most to say, and no column less than it needs', () => {
+it('distributes the remaining width, and gives each column its minimum', () => {
   const least = columnWidths(USUAL_COLUMNS, 0);
   const wide = columnWidths(USUAL_COLUMNS, 1300);
   expect(sum(wide)).toBeGreaterThan(1300 - USUAL_COLUMNS.length);
@@ -14,18 +14,18 @@ it('gives what is left over to the columns that have most to say, and no column 
   expect(wide[USUAL_COLUMNS.indexOf('name')]).toBeGreaterThan(
     wide[USUAL_COLUMNS.indexOf('model')]!,
   );
-  // every usual column has room on a tablet
+  // All default columns fit on a tablet.
   expect(sum(least)).toBeLessThan(1024 - 24 - 32 - 62 - 2);
   expect(columnWidths(ALL_COLUMNS, 100)).toEqual(columnWidths(ALL_COLUMNS, 0));
 });
 
-it('has room for what a waiting job waits for', () => {
+it('fits the reason why a job waits', () => {
   const ids = USUAL_COLUMNS.filter((id) => id !== 'tags');
   const atDesk = columnWidths(ids, 1440 - 184 - 40 - 32 - 62 - 2);
   expect(atDesk[ids.indexOf('progress')]).toBeGreaterThan(200);
 });
 
-it('has no column for tags where no job has any', () => {
+it('hides the tags column if no job has tags', () => {
   const job = (...tags: string[]) => ({ graft: { tags } }) as unknown as JobObject;
   expect(withoutEmpty(['name', 'tags', 'pool'], [job(), job()])).toEqual(['name', 'pool']);
   expect(withoutEmpty(['name', 'tags', 'pool'], [job(), job('red')])).toContain('tags');

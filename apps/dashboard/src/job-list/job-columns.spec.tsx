@@ -4,7 +4,7 @@ import { render, screen } from '@testing-library/react';
 import { expect, it } from 'vitest';
 import { columns } from './job-columns.js';
 
-it('says how a base is held beside its name', () => {
+it('shows the quantization of a base model next to its name', () => {
   const base = columns.find(({ id }) => id === 'model');
   const cell = base?.cell as (of: { row: { original: JobObject } }) => React.ReactNode;
   const job = (quantization: string | null) =>

@@ -13,36 +13,37 @@ const shown = [job('e', 50), job('d', 40), job('c', 30)];
 const ids = (jobs: readonly JobObject[]) => jobs.map(({ id }) => id).join('');
 
 describe('a job that the stream reports', () => {
-  it('takes its own place when it is shown already', () => {
+  it('keeps its position if it is already listed', () => {
     const changed = withJob(shown, job('d', 40, 'running'), true);
     expect(ids(changed)).toBe('edc');
     expect(changed[1]?.status).toBe('running');
   });
 
-  it('is put on top when it is the newest', () =>
+  it('is placed on top if it is the newest', () =>
     expect(ids(withJob(shown, job('f', 60), true))).toBe('fedc'));
 
-  it('is put between those before and after it', () =>
+  it('is placed between older and newer jobs', () =>
     expect(ids(withJob(shown, job('x', 45), true))).toBe('exdc'));
 
-  it('is left out when it belongs to a page that was not asked for', () =>
+  it('is left out if it belongs to a page that is not loaded', () =>
     expect(ids(withJob(shown, job('a', 10), true))).toBe('edc'));
 
-  it('is put at the end when all are shown', () =>
+  it('is placed at the end if all jobs are loaded', () =>
     expect(ids(withJob(shown, job('a', 10), false))).toBe('edca'));
 
   it('is the first of an empty list', () =>
     expect(ids(withJob([], job('a', 10), false))).toBe('a'));
 
-  it('has one place among those of the same second', () => {
+  it('has one position among jobs of the same second', () => {
     const [two, one] = [job('b', 40), job('a', 40)];
     expect(withJob([two], one, false)).toEqual(withJob([one], two, false));
   });
 
-  it('leaves the list in order whatever the order of arrival', () => {
+  it('keeps the list sorted for any order of arrival', () => {
     const all = Array.from({ length: 30 }, (_, n) => job(String(n), 100 + n));
     const page = all.slice(10).reverse();
-    // One hundred changes of jobs in any order: what is shown stays a run of the newest.
+    // Applies one hundred changes in random order. The list must stay a contiguous range of the
+    // newest jobs.
     const after = Array.from({ length: 100 }, (_, n) => all[(n * 7) % 30]!).reduce(
       (now, changed) => withJob(now, changed, true) as JobObject[],
       page,
@@ -54,10 +55,10 @@ describe('a job that the stream reports', () => {
 });
 
 describe('a long list', () => {
-  /** Of the server, the newest first. */
+  /** Jobs on the server, newest first. */
   const ALL = Array.from({ length: 350 }, (_, n) => job(`job-${n}`, 1000 - n));
   let served: Served;
-  /** Pages after these jobs, and the first one ('first'), are answered when the test says so. */
+  /** Delays the pages after these jobs, or the first page ('first'), until the test releases them. */
   const held = new Map<string, Promise<void>>();
   const hold = (after: string) => {
     let answer = () => undefined as void;
@@ -90,14 +91,14 @@ describe('a long list', () => {
   };
   const page = (isOpen: boolean) => <Answers>{isOpen && <List />}</Answers>;
   const more = () => act(() => now.more?.());
-  /** The first so many, none of them left out. */
+  /** Whether the list has exactly the first `length` jobs. */
   const isWhole = (length: number) =>
     waitFor(() =>
       expect(now.list.map(({ id }) => id)).toEqual(ALL.slice(0, length).map(({ id }) => id)),
     );
   const asks = (after: string) =>
     waitFor(() => expect(served.asked.some((path) => path.includes(`after=${after}`))).toBe(true));
-  /** What is asked from here on has been answered. */
+  /** Waits until all requests have been answered. */
   const quiet = () => act(() => new Promise((resolve) => setTimeout(resolve, 100)));
 
   async function ofTwoPages() {
@@ -108,7 +109,7 @@ describe('a long list', () => {
     return shown;
   }
 
-  it('is as long as it was where it is gone back to, and when the server is back', async () => {
+  it('keeps its length when it is opened again, and after an outage', async () => {
     const { rerender } = await ofTwoPages();
     rerender(page(false));
     served.asked.length = 0;
@@ -116,7 +117,7 @@ describe('a long list', () => {
     await quiet();
     await isWhole(200);
     const lists = () => served.asked.filter((path) => path.startsWith('/v1/fine_tuning/jobs'));
-    // in one answer
+    // In one response.
     expect(lists()).toEqual([expect.stringContaining('limit=200')]);
     act(() => void dispatchEvent(new Event('graft:back')));
     await waitFor(() => expect(lists()).toHaveLength(2));
@@ -129,7 +130,7 @@ describe('a long list', () => {
     expect(now.more).toBeNull();
   });
 
-  it('has no gap where the next page comes while it is asked for again', async () => {
+  it('has no gap if the next page arrives while the list is reloaded', async () => {
     const { rerender } = await ofTwoPages();
     rerender(page(false));
     const [first, third] = [hold('first'), hold('job-199')];
@@ -144,7 +145,7 @@ describe('a long list', () => {
     await isWhole(300);
   });
 
-  it('takes no page behind another job than the one it was asked for, and asks again', async () => {
+  it('discards a page whose preceding job has changed, and requests it again', async () => {
     await ofTwoPages();
     const third = hold('job-199');
     more();

@@ -8,8 +8,8 @@ const parsed = (path: string): JobQuery =>
   parseQuery(new URLSearchParams(path.replace(/^\/\??/, '')));
 const usual = parsed('/');
 
-describe('what the list shows', () => {
-  it('stands in the address and comes back from it', () => {
+describe('the query of the job list', () => {
+  it('is written to the address and read from it', () => {
     const path = '/?q=a%20b&status=failed&model=tiny&method=LORA&kind=training&show=archived&sort=name&order=asc&tag=x&tag=y%26z'; // prettier-ignore
     expect(pathOf(parsed(path))).toBe(path);
     expect(parsed(path)).toMatchObject({ search: 'a b', shelf: 'archived', tags: ['x', 'y&z'] });
@@ -17,14 +17,14 @@ describe('what the list shows', () => {
     expect(parsed('/?sort=colour&show=x&order=up&kind=jobs')).toEqual(usual);
   });
 
-  it('is asked for in the API’s words', () => {
+  it('is converted to API parameters', () => {
     expect(apiQuery(usual).toString()).toBe('archived=false&order_by=created_at&order=desc');
     expect(apiQuery(parsed('/?q=w&tag=x&tag=y&show=deleted&sort=train_loss&order=asc')).toString()).toBe(
       'search=w&tag=x&tag=y&archived=any&deleted=true&order_by=train_loss&order=asc',
     ); // prettier-ignore
   });
 
-  it('is filtered by anything but words and order', () => {
+  it('counts as filtered by anything but search and order', () => {
     expect(isFiltered(parsed('/?q=x&sort=name&order=asc'))).toBe(false);
     for (const part of [
       'tag=x',
@@ -49,7 +49,7 @@ const job = (id: string, created_at: number, graft: object = {}, more: object = 
     ...more,
   }) as unknown as JobObject;
 
-it('finds a LoRA by the name of its variant, and on a packed base as QLoRA', () => {
+it('finds a LoRA by the name of its variant, and as QLoRA on a quantized base model', () => {
   const dora = job(
     'a',
     1,
@@ -62,7 +62,7 @@ it('finds a LoRA by the name of its variant, and on a packed base as QLoRA', () 
     expect([method, fits(dora, parsed(`/?method=${method}`))]).toEqual([method, false]);
 });
 
-it('has the jobs that fit: by tags, state, base, method, kind and shelf', () => {
+it('matches jobs by tags, state, base, method, kind and archive state', () => {
   const of = (query: string, graft: object, more?: object) => fits(job('a', 1, graft, more), parsed(query)); // prettier-ignore
   expect(of('/', {})).toBe(true);
   expect(of('/', { archived: true })).toBe(false);
@@ -85,14 +85,14 @@ it('has the jobs that fit: by tags, state, base, method, kind and shelf', () => 
 describe('a change of a job', () => {
   const list = [job('c', 30), job('a', 10)];
   const ids = (jobs: readonly JobObject[]) => jobs.map(({ id }) => id).join('');
-  it('takes it out of a list that it belongs to no more, and in where the newest come first', () => {
+  it('removes it from a list that it no longer matches, and adds it to a list sorted by newest', () => {
     expect(ids(changedList(list, job('c', 30, { archived: true }), usual, false))).toBe('a');
     expect(ids(changedList(list, job('c', 30, { restorable_until: 9 }), usual, false))).toBe('a');
     expect(ids(changedList(list, job('b', 20), usual, false))).toBe('cba');
     expect(ids(changedList(list, job('b', 20, { archived: true }), usual, false))).toBe('ca');
   });
 
-  it('changes nothing of another order but the job itself', () => {
+  it('updates only the job itself in other orders', () => {
     const byName = parsed('/?sort=name');
     expect(ids(changedList(list, job('b', 20), byName, false))).toBe('ca');
     const [first] = changedList(list, job('c', 30, { tags: ['x'] }), byName, false);

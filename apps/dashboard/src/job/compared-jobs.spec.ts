@@ -31,7 +31,7 @@ const two = [
   { job: job('b', null, { progress: { total_steps: 8 } }), metrics: metrics([2, 8], [5, null], [{ step: 8, loss: 2, accuracy: 0.5, majority_accuracy: 0.25 }]) }, // prettier-ignore
 ];
 
-it('lays curves over one axis', () => {
+it('aligns curves on one axis', () => {
   expect(comparedCurves(two, 'step', inTraining('loss'))).toEqual({
     x: [1, 2, 4, 8],
     values: [
@@ -52,7 +52,7 @@ it('lays curves over one axis', () => {
   });
 });
 
-it('lays them over tokens and time, and a validation between two steps at the one before it', () => {
+it('aligns them by tokens and time, with a validation between two steps at the earlier one', () => {
   expect(comparedCurves(two, 'tokens', inTraining('loss')).x).toEqual([100, 200, 400, 800]);
   expect(comparedCurves(two, 'time', inTraining('loss'))).toEqual({
     x: [0.25, 0.5, 1, 2],
@@ -68,7 +68,7 @@ it('lays them over tokens and time, and a validation between two steps at the on
   });
 });
 
-it('finds the numbers that any of them has', () => {
+it('finds the metrics that any job has', () => {
   expect(comparedNumbers(two.map((one) => one.metrics))).toEqual({
     training: ['loss'],
     validation: ['loss', 'accuracy'],

@@ -51,7 +51,7 @@ beforeEach(() => {
 afterEach(cleanup);
 afterAll(() => served.close());
 
-it('shows what each label was taken for, in words beside the colours, and how well it is told', async () => {
+it('shows predictions as numbers and colors, and per-label metrics', async () => {
   render(<JobConfusion job={JOB} evaluations={[1, 2]} />, { wrapper: InApp });
   const matrix = await screen.findByRole('region', { name: 'Confusion matrix' });
   expect(within(matrix).getByTitle('3 of 3 “dog” predicted as “cat”').textContent).toBe('3');
@@ -67,7 +67,7 @@ it('shows what each label was taken for, in words beside the colours, and how we
   expect(screen.getByRole('row', { name: /^cow 0 – – / })).toBeDefined();
 });
 
-it('shows examples of a cell, until it is pressed again', async () => {
+it('shows examples of a cell until it is clicked again', async () => {
   render(<JobConfusion job={JOB} evaluations={[1, 2]} />, { wrapper: InApp });
   const cell = await screen.findByRole('button', { name: '3 of 3 “dog” predicted as “cat”' });
   expect(cell.getAttribute('aria-expanded')).toBe('false');
@@ -81,11 +81,11 @@ it('shows examples of a cell, until it is pressed again', async () => {
   await within(shown).findByText('text 1');
   fireEvent.click(screen.getByRole('button', { name: '2 of 2 “cat” predicted correctly' }));
   expect(screen.queryByRole('region', { name: 'Examples in this cell' })).toBeNull();
-  // of none there is nothing to show
+  // An empty cell has no examples.
   expect(screen.queryByRole('button', { name: /taken for “cow”/ })).toBeNull();
 });
 
-it('stays while the numbers of a new evaluation are awaited', async () => {
+it('stays while a new evaluation is loading', async () => {
   const { rerender } = render(<JobConfusion job={JOB} evaluations={[1, 2]} />, { wrapper: InApp });
   const cell = await screen.findByRole('button', { name: '3 of 3 “dog” predicted as “cat”' });
   fireEvent.click(cell);
@@ -96,12 +96,12 @@ it('stays while the numbers of a new evaluation are awaited', async () => {
   expect(cell.isConnected && shown.isConnected).toBe(true);
   await screen.findByRole('option', { name: '12' });
   expect(cell.isConnected && shown.isConnected).toBe(true);
-  // but never of another job
+  // But data of another job is never shown.
   rerender(<JobConfusion job={{ ...JOB, id: 'ftjob-2' }} evaluations={[1, 2, 3]} />);
   expect(screen.queryByRole('region', { name: 'Confusion matrix' })).toBeNull();
 });
 
-it('is of the evaluation that is chosen', async () => {
+it('shows the selected evaluation', async () => {
   render(<JobConfusion job={JOB} evaluations={[1, 2]} />, { wrapper: InApp });
   const choice = await screen.findByLabelText<HTMLSelectElement>('Evaluation after step');
   expect([...choice.options].map(({ text }) => text)).toEqual(['4', '8 (lowest loss)']);
@@ -109,7 +109,7 @@ it('is of the evaluation that is chosen', async () => {
   await screen.findByText(/a sample of the validation data/);
 });
 
-it('lists the pairs of more labels than a matrix is read with', async () => {
+it('lists pairs if there are too many labels for a matrix', async () => {
   const classes = Array.from({ length: 51 }, (_, i) => rated(`label ${i}`, 1, 1, 1));
   found = { ...FOUND, classes };
   render(<JobConfusion job={JOB} evaluations={[1, 2]} />, { wrapper: InApp });
@@ -118,7 +118,7 @@ it('lists the pairs of more labels than a matrix is read with', async () => {
   expect(screen.queryByRole('region', { name: 'Confusion matrix' })).toBeNull();
 });
 
-it('says where no evaluation has told labels', async () => {
+it('reports that no evaluation has a confusion matrix', async () => {
   found = { ...FOUND, steps: [], step_number: null, classes: [], confused: [] };
   render(<JobConfusion job={JOB} evaluations={[]} />, { wrapper: InApp });
   await screen.findByText('No evaluation with a confusion matrix yet.');

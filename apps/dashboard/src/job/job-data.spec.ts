@@ -11,21 +11,21 @@ const metrics = {
   marks: [],
 };
 
-describe('a live point', () => {
-  it('is added at the end, with a gap where a series has no value', () => {
+describe('a live measurement', () => {
+  it('is appended, with a gap if a series has no value', () => {
     const next = withPoint(metrics, { step: 4, loss: 0.5 });
     expect(next.steps).toEqual([1, 2, 3, 4]);
     expect(next.series).toEqual({ loss: [3, 2, 1, 0.5], grad_norm: [1, 1, 1, null] });
   });
 
-  it('replaces what an earlier attempt drew from that step on', () => {
+  it('replaces the steps of an earlier attempt', () => {
     const next = withPoint(metrics, { step: 2, loss: 9, grad_norm: 2 });
     expect(next.steps).toEqual([1, 2]);
     expect(next.series['loss']).toEqual([3, 9]);
   });
 });
 
-describe('an answer about a running job', () => {
+describe('a response about a running job', () => {
   const running = (graft: object, status = 'running') =>
     ({ status, graft }) as unknown as JobObject;
   const shown = running({
@@ -35,7 +35,7 @@ describe('an answer about a running job', () => {
     training_seconds: 4,
   });
 
-  it('says how its worker is, and leaves the rest to the stream', () => {
+  it('updates the state of its worker, and leaves the rest to the stream', () => {
     const answer = running({
       phase: 'No heartbeat from its worker for 11 s',
       progress: { step: 8 },
@@ -50,6 +50,6 @@ describe('an answer about a running job', () => {
     });
   });
 
-  it('of another state is too old or too new', () =>
+  it('is ignored if it has another state', () =>
     expect(withPulse(shown, running({ worker_silent_seconds: null }, 'queued'))).toBe(shown));
 });

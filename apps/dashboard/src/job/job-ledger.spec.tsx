@@ -32,7 +32,7 @@ beforeEach(() => {
 afterEach(cleanup);
 afterAll(() => served.close());
 
-it('is asked for once an event says that it is there, and not before', async () => {
+it('is loaded after an event reports it, and not before', async () => {
   const { rerender } = render(<JobLedger job={job('running')} log={[STEP]} />, { wrapper: InApp });
   await screen.findByText('Measured at the end.');
   expect(served.asked).toEqual([]);
@@ -43,12 +43,12 @@ it('is asked for once an event says that it is there, and not before', async () 
   expect(served.asked).toHaveLength(1);
 });
 
-it('is asked for of a job that is over, whose log may be longer than what is shown of it', async () => {
+it('is loaded for a finished job, whose loaded log may be incomplete', async () => {
   render(<JobLedger job={job('succeeded')} log={[STEP]} />, { wrapper: InApp });
   await screen.findByText('a line');
 });
 
-it('is of the epoch that is chosen', async () => {
+it('shows the selected epoch', async () => {
   ledger = { ...ledger, steps: [4, 12] };
   render(<JobLedger job={job('succeeded')} log={[EVENT]} />, { wrapper: InApp });
   await screen.findByText('a line');
@@ -61,7 +61,7 @@ it('is of the epoch that is chosen', async () => {
   await screen.findByText('an early line');
 });
 
-it('shows the pictures that were learnt worst', async () => {
+it('shows the images with the highest loss', async () => {
   const record = '{"image":"data:image/png;base64,…","label":"cat"}';
   ledger = { ...ledger, data: [{ ...row, record }] };
   const of = { ...job('succeeded'), training_file: 'file-1' };
@@ -71,7 +71,7 @@ it('shows the pictures that were learnt worst', async () => {
   expect(served.asked.at(-1)).toMatch(/records\?after=6&limit=1$/);
 });
 
-it('says nothing of the base where that has no loss of its own', async () => {
+it('omits the base model’s loss if there is none', async () => {
   const columns = () => screen.getAllByRole('columnheader').map(({ textContent }) => textContent);
   const { unmount } = render(<JobLedger job={job('succeeded')} log={[EVENT]} />, { wrapper: InApp }); // prettier-ignore
   await screen.findByText(/were not learned/);

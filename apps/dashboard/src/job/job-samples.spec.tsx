@@ -33,7 +33,7 @@ const steps = () =>
   [...document.querySelectorAll('tbody tr')].map((one) => Number(one.firstChild?.textContent));
 const all = () => rows.map(({ step_number: step }) => step);
 
-it('has all answers, and asks for new ones alone', async () => {
+it('loads all answers, and later only new ones', async () => {
   const { rerender } = render(<JobSamples job={job} log={[]} />, { wrapper: InApp });
   await screen.findByText('answer 0');
   expect(steps()).toEqual(all());

@@ -20,15 +20,15 @@ const job = (part: Partial<JobObject>, graft: Partial<JobObject['graft']>): JobO
 describe('validation', () => {
   const overfitted = [at(0, 5.12), at(10, 2.23), at(20, 2.23), at(30, null), at(40, 4.2724)];
 
-  it('is said with the lowest and its step where the run went past it', () =>
+  it('includes the lowest loss and its step if the last one is higher', () =>
     expect(validationWords(overfitted)).toBe('4.272, lowest 2.230 at step 10'));
-  it('has no second figure while the last is the lowest', () =>
+  it('has one number if the last loss is the lowest', () =>
     expect(validationWords(overfitted.slice(0, 2))).toBe('2.230'));
-  it('is not made up', () => {
+  it('is null without evaluations', () => {
     expect(validationWords([])).toBeNull();
     expect(validationWords([at(3, null)])).toBeNull();
   });
-  it('takes the first of equals', () =>
+  it('uses the first of equal losses', () =>
     expect(lowestValidation(overfitted)).toEqual({ step: 10, loss: 2.23 }));
 });
 
@@ -37,7 +37,7 @@ describe('a name', () => {
   const merge = (graft: Partial<JobObject['graft']>) =>
     job({ id: 'ftjob-1', user_provided_suffix: null }, { name: null, ...graft });
 
-  it('is what a job makes and of what, where nobody gave it one', () => {
+  it('describes the operation if the user set none', () => {
     expect(jobName(merge({ operation }))).toBe('Merge of pirate · 1a2b3c4d');
     expect(shortName(merge({ operation }))).toBe('pirate · 1a2b3c4d');
     expect(jobName(merge({ operation: null }))).toBe('ftjob-1');
@@ -47,18 +47,18 @@ describe('a name', () => {
 });
 
 describe('a silent worker', () => {
-  it('is said while the job runs', () =>
+  it('is reported while the job runs', () =>
     expect(silence(job({}, { worker_silent_seconds: 9.2 }))).toBe(
       'its worker has been silent for 9 s',
     ));
   it.each([
     [job({}, { worker_silent_seconds: null })],
     [job({ status: 'queued' }, { worker_silent_seconds: 60 })],
-  ])('is not said of %o', (heard) => expect(silence(heard)).toBeNull());
+  ])('is not reported for %o', (heard) => expect(silence(heard)).toBeNull());
 });
 
 describe('time', () => {
-  it('tells training from waiting', () =>
+  it('separates training from waiting', () =>
     expect(
       timeSpent(
         job(
@@ -67,11 +67,11 @@ describe('time', () => {
         ),
       ),
     ).toBe('trained 8 s, waited 7 min 32 s'));
-  it('does not speak of waiting where there was none', () =>
+  it('omits waiting if there was none', () =>
     expect(timeSpent(job({}, { started_at: 1000, training_seconds: 59.8 }), 1060)).toBe(
       'trained 1 min',
     ));
-  it('is not of training where nothing is trained', () =>
+  it('does not mention training for operations', () =>
     expect(
       timeSpent(
         job(
@@ -84,7 +84,7 @@ describe('time', () => {
         ),
       ),
     ).toBe('took 8 s, waited 2 s'));
-  it('has not begun before the first start', () =>
+  it('is null before the first start', () =>
     expect(timeSpent(job({}, { started_at: null, training_seconds: 0 }), 1060)).toBeNull());
 });
 
@@ -95,25 +95,27 @@ it.each([
   ['oom_gpu', 'out of GPU memory'],
   ['no_memory', 'not enough memory for the base model'],
   ['something_new', 'something new'],
-])('says how an attempt ended: %s', (outcome, words) => expect(outcomeWords(outcome)).toBe(words));
+])('describes how an attempt ended: %s', (outcome, words) =>
+  expect(outcomeWords(outcome)).toBe(words),
+);
 
 describe('company', () => {
   const shares = (jobs: readonly string[], others: number) =>
     company(job({}, { shares_with: { jobs, others } }));
 
-  it('is none in a process for itself, and of a job that does not run', () => {
+  it('is null for a job that is alone in its process or not running', () => {
     expect(shares([], 0)).toBeNull();
     expect(company(job({}, { shares_with: null }))).toBeNull();
     expect(
       company(job({ status: 'queued' }, { shares_with: { jobs: ['a'], others: 0 } })),
     ).toBeNull();
   });
-  it('names jobs of the project, and counts others', () => {
+  it('lists jobs of the project, and counts others', () => {
     expect(shares(['a'], 0)).toEqual({ jobs: ['a'], rest: null });
     expect(shares([], 1)?.rest).toBe('one job from another project');
     expect(shares(['a'], 3)?.rest).toBe('3 jobs from other projects');
   });
-  it('costs a time, of all that the job trained', () => {
+  it('reports the time spent waiting for other jobs', () => {
     const waited = (waited_seconds: number, training_seconds: number) =>
       waitedForOthers(job({}, { waited_seconds, training_seconds }));
     expect(waited(12, 80)).toBe('12 s of 1 min 20 s spent waiting for other jobs in its process');
@@ -122,7 +124,7 @@ describe('company', () => {
   });
 });
 
-it('a place in the queue is that of a job that waits', () => {
+it('reports a queue position only for queued jobs', () => {
   const graft = { queue_position: 2, queue_length: 5 };
   expect(queuePlace(job({ status: 'queued' }, graft))).toBe('2nd of 5, no start forecast yet');
   expect(queuePlace(job({ status: 'running' }, graft))).toBeNull();

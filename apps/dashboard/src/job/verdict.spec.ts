@@ -9,13 +9,13 @@ interface Given {
   readonly warnings?: readonly string[];
   readonly score?: { readonly step: number; readonly eval_score: number };
   readonly validation?: boolean;
-  /** Of the training data, held out. */
+  /** Fraction of the training data that is held out. */
   readonly split?: number;
-  /** Of one label for each input. */
+  /** Labels of single-label classification. */
   readonly labels?: readonly string[];
   readonly published?: number;
   readonly examples?: number;
-  /** Of the validation data. */
+  /** Number of validation examples. */
   readonly on?: number;
 }
 
@@ -62,11 +62,11 @@ const FELL = metrics([
   [80, 1.88],
 ]);
 
-it('says from what to what the validation loss fell, and where it was best', () =>
+it('reports how far the validation loss fell, and its best step', () =>
   expect(verdict(job(), FELL)).toBe(
     'Validation loss 2.310 → 1.870, best at step 60 of 80, no sign of overfitting.',
   ));
-it('says on how many examples that was measured', () => {
+it('reports the number of validation examples', () => {
   expect(verdict(job({ on: 25 }), FELL)).toBe(
     'Validation loss 2.310 → 1.870 on 25 validation examples, best at step 60 of 80, no sign of overfitting.',
   );
@@ -82,11 +82,11 @@ it('says on how many examples that was measured', () => {
     'loss on 1,200 held-out examples (64 before the end) has not improved since step 0',
   );
 });
-it('says that it overfits where the run was warned of that', () =>
+it('reports overfitting if the run has that warning', () =>
   expect(verdict(job({ warnings: ['overfitting'] }), FELL)).toBe(
     'Validation loss 2.310 → 1.870, best at step 60 of 80, overfitting since then.',
   ));
-it('says that more steps may do better while the last is the best, once it is over', () => {
+it('suggests more steps if the last evaluation is the best, once the run is over', () => {
   const falling = metrics([
     [0, 3],
     [80, 2],
@@ -96,7 +96,7 @@ it('says that more steps may do better while the last is the best, once it is ov
     'So far: validation loss 3.000 → 2.000, best at step 80 of 80, no sign of overfitting.',
   );
 });
-it('says that it never got better', () =>
+it('reports that the validation loss has not improved', () =>
   expect(
     verdict(
       job(),
@@ -106,21 +106,21 @@ it('says that it never got better', () =>
       ]),
     ),
   ).toBe('Validation loss has not improved since step 0: 5.120 → 5.340.'));
-it('says what a single evaluation found beside the training loss', () =>
+it('reports a single evaluation in addition to the training loss', () =>
   expect(verdict(job(), metrics([[80, 2.5]], [3, 0.1]))).toBe(
     'Training loss 3.000 → 0.1000; validation loss 2.500 at step 80.',
   ));
-it('goes by means of the training loss where nothing was validated, and says what that leaves open', () => {
+it('reports mean training losses without validation data, and that overfitting cannot be detected', () => {
   const losses = [4, 2, ...Array.from({ length: 16 }, () => 1.5), 0.9, 1.1];
   expect(verdict(job({ validation: false }), metrics([], losses))).toBe(
     'Training loss 3.000 → 1.000; no validation data, so overfitting cannot be detected.',
   );
 });
-it('says nothing of missing validation where a share is held out that was not measured yet', () =>
+it('omits the missing validation while a held-out part has not been measured', () =>
   expect(
     verdict(job({ status: 'running', validation: false, split: 0.1 }), metrics([], [4, 2])),
   ).toBe('So far: training loss 4.000 → 2.000.'));
-it('names what went wrong first, and the score of an eval last', () =>
+it('starts with what went wrong and ends with the eval score', () =>
   expect(
     verdict(job({ warnings: ['diverged'], score: { step: 60, eval_score: 0.756 } }), FELL),
   ).toBe(
@@ -130,11 +130,11 @@ it.each([
   ['of a job that failed', job({ status: 'failed' }), FELL],
   ['before anything was measured', job({ status: 'running' }), metrics([], [])],
   ['of one step', job({ status: 'running' }), metrics([[0, null]], [3])],
-])('has no words %s', (_, one, measured) => expect(verdict(one, measured)).toBeNull());
+])('is null %s', (_, one, measured) => expect(verdict(one, measured)).toBeNull());
 
 const LABELS = ['a', 'b', 'c', 'd', 'e', 'f'];
 
-/** Evaluations that tell labels: step, loss, accuracy, that of the most frequent label. */
+/** Evaluations with a confusion matrix: step, loss, accuracy, and the share of the most frequent label. */
 const told = (
   evaluations: readonly (readonly [
     step: number,
@@ -154,7 +154,7 @@ const told = (
     })),
   }) as unknown as MetricsObject;
 
-it('tells of labels how many are right, and what the most frequent label gives', () => {
+it('reports the accuracy, and that of the most frequent label', () => {
   const learnt = told([
     [20, 1.2, 0.6, 1 / 6],
     [40, 0.4, 0.911, 1 / 6],
@@ -167,7 +167,7 @@ it('tells of labels how many are right, and what the most frequent label gives',
     'Validation accuracy 91 % (always predicting the most frequent label: 17 %) on 25 held-out examples at step 40; validation loss 1.200 → 0.4000, best at step 40 of 80, no sign of overfitting.',
   );
 });
-it('is of the step whose weights the model holds', () => {
+it('uses the step whose weights were published', () => {
   const learnt = told([
     [40, 0.4, 0.8, 0.5],
     [80, 0.5, 0.9, 0.5],
@@ -176,7 +176,7 @@ it('is of the step whose weights the model holds', () => {
   expect(words(80)).toContain('accuracy 90 % (always predicting the most frequent label: 50 %) at step 80'); // prettier-ignore
   expect(words()).toContain('at step 40');
 });
-it('calls no success what is no better than chance', () => {
+it('is bad if the accuracy is no better than chance', () => {
   const one = found(job({ labels: LABELS, split: 0.1 }), told([[80, 1.51, 0.2, 0.3]], [1.81, 1.5]));
   expect(one?.isBad).toBe(true);
   expect(one?.words).toBe(
@@ -185,7 +185,7 @@ it('calls no success what is no better than chance', () => {
   const good = found(job({ labels: LABELS, split: 0.1 }), told([[80, 1.51, 0.2]]));
   expect(good).toMatchObject({ isBad: false, words: expect.stringContaining('(guessing among 6 labels: 17 %)') as string }); // prettier-ignore
 });
-it('tells of labels that were not validated what guessing gives', () => {
+it('reports the loss of guessing if labels were not validated', () => {
   const of = job({ labels: LABELS, validation: false, examples: 30 });
   const one = found(of, metrics([], [1.813, 1.792]));
   expect(one).toEqual({
@@ -195,5 +195,5 @@ it('tells of labels that were not validated what guessing gives', () => {
   });
   expect(found(of, metrics([], [1.813, 1.5]))?.isBad).toBe(false);
 });
-it('calls no success what went wrong', () =>
+it('is bad if training went wrong', () =>
   expect(found(job({ warnings: ['diverged'] }), FELL)?.isBad).toBe(true));

@@ -15,7 +15,7 @@ const at = (line: number, record: FileRecordObject['record']): FileRecordObject 
 const PNG = 'data:image/png;base64,AQID';
 const WAV = 'data:audio/wav;base64,AQID';
 
-it('shows pictures and sounds with what is learnt of them', () => {
+it('shows images and audio with their targets', () => {
   const items = galleryOf([
     at(1, { image: PNG, label: 'cat' }),
     at(2, { image: PNG, labels: ['dog', 'wet'] }),

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { bytesOf, mediaType, mediaUrl, peaks } from './media-url.js';
 
-it('tells pictures and sounds from other texts', () => {
+it('distinguishes images and audio from other text', () => {
   const url = 'data:image/png;base64,AQID';
   expect(mediaUrl(url)).toEqual({ medium: 'image', url });
   expect(mediaUrl('data:audio/x-wav;base64,AQID')?.medium).toBe('audio');
@@ -10,13 +10,13 @@ it('tells pictures and sounds from other texts', () => {
   expect([...new Uint8Array(bytesOf(url))]).toEqual([1, 2, 3]);
 });
 
-it('finds the peaks of each stretch, beside the highest', () => {
+it('returns the peak of each section, relative to the highest', () => {
   expect(peaks(Float32Array.from([0, 0.5, -0.25, 0.1]), 2)).toEqual([1, 0.5]);
   expect(peaks(Float32Array.from([0.5, 0.25]), 4)).toEqual([1, 1, 0.5, 0.5]);
   expect(peaks(new Float32Array(8), 2)).toEqual([0, 0]);
 });
 
-it('tells what a file is by its first bytes', () => {
+it('detects the type by the first bytes', () => {
   const bytes = (text: string): Uint8Array => Uint8Array.from(text, (one) => one.charCodeAt(0));
   for (const [text, type] of [
     ['fLaC\0\0\0\x22', 'audio/flac'],

@@ -10,11 +10,11 @@ it.each([
   [49, {}, false],
   [60, { validation_file: 'file-2' }, false],
   [60, { graft: { init_adapter: 'model-1' } }, false],
-])('of %i examples and %j something is held out by default: %s', (records, draft, is) => {
+])('holds out data by default for %i examples and %j: %s', (records, draft, is) => {
   expect(isHeldOutByDefault({ ...BLANK, ...draft }, file(records))).toBe(is);
 });
 
-it('is empty where the choice is the default', () => {
+it('is empty if the choice is the default', () => {
   expect(toldOf(true, true)).toBe('');
   expect(toldOf(false, false)).toBe('');
   expect(toldOf(true, false)).toBe('0.1');

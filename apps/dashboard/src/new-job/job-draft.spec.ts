@@ -27,14 +27,14 @@ const job = (sample_prompts: unknown, integrations: object[] | null = null) =>
 describe('sample prompts of the form', () => {
   const typed = { ...BLANK, graft: { sample_prompts: 'one\n\ntwo', eval_steps: '4' } };
 
-  it('are messages or texts by the file that is chosen when they are sent', () => {
+  it('are messages or text, depending on the training file', () => {
     const prompts = (of?: FileObject) => (made(typed, of)['graft'] as object) as Record<string, unknown>; // prettier-ignore
     expect(prompts(file('messages'))['sample_prompts']).toEqual([user('one'), user('two')]);
     expect(prompts(file('text'))['sample_prompts']).toEqual(['one', 'two']);
     expect(prompts()['sample_prompts']).toEqual(['one', 'two']);
   });
 
-  it('are left out of tasks that have no field for them', () =>
+  it('are omitted for tasks without the field', () =>
     expect(made(typed, file('messages'), tasks[1])['graft']).toEqual({
       task: 'seq-cls',
       eval_steps: 4,
@@ -48,19 +48,19 @@ describe('sample prompts of the form', () => {
     ['some of both', ['one', user('two')], 'messages', JSON.stringify(['one', user('two')])],
     ['of several lines', ['one\ntwo'], 'text', '["one\\ntwo"]'],
     ['that looks like JSON', ['[INST] one'], 'text', '["[INST] one"]'],
-  ])('are the same again where nothing is typed: %s', (_, prompts, format, shown) => {
+  ])('survive a round trip: %s', (_, prompts, format, shown) => {
     const draft = draftOf(job(prompts), catalog, file(format));
     expect(draft.graft['sample_prompts']).toBe(shown);
     expect(made(draft, file(format))['graft']).toEqual({ eval_steps: 4, sample_prompts: prompts });
   });
 
-  it.each([null, undefined])('are none of a job that has none (%s)', (none) => {
+  it.each([null, undefined])('are empty for a job without prompts (%s)', (none) => {
     const draft = draftOf(job(none), catalog, file('messages'));
     expect(made(draft, file('messages'))['graft']).toEqual({ eval_steps: 4 });
   });
 });
 
-it('has the trackers of the job that it begins as, which may be left out', () => {
+it('copies the trackers of the job, which can be removed', () => {
   const mlflow = { type: 'mlflow', mlflow: { experiment: 'ours', name: null, tags: {} } };
   const sent = { status: 'done', url: 'https://mlflow.example/1', error: null };
   const draft = draftOf(job(null, [{ ...mlflow, graft: sent }]), catalog, undefined);
@@ -71,7 +71,7 @@ it('has the trackers of the job that it begins as, which may be left out', () =>
   );
 });
 
-it('says of a job that holds nothing out that the next one does not, either', () => {
+it('copies that a job holds nothing out', () => {
   const split = { anyOf: [{ type: 'number' }, { type: 'null' }] };
   const stratify = { anyOf: [{ enum: ['label'], type: 'string' }, { type: 'null' }] };
   const schema = {
@@ -86,6 +86,6 @@ it('says of a job that holds nothing out that the next one does not, either', ()
   const nothing = { validation_split: null, stratify_by_column: null };
   expect(begun(nothing)).toEqual({ eval_steps: 4, ...nothing });
   const some = { validation_split: 0.1, stratify_by_column: 'label' };
-  // The default of tasks that have labels; the others refuse it.
+  // The default of tasks with labels. Other tasks reject it.
   expect(begun(some)).toEqual({ eval_steps: 4, validation_split: 0.1 });
 });

@@ -9,15 +9,15 @@ const plan = {
 } as unknown as JobPreviewObject;
 const fieldsOf = (name: string) => PRESETS.find((one) => one.name === name)!.fields(plan);
 
-it('begins balanced, and knows when a field was changed by hand', () => {
+it('starts balanced, and detects manual changes', () => {
   expect(isAs(BLANK, fieldsOf('Balanced'))).toBe(true);
   expect(isAs({ ...BLANK, n_epochs: '4' }, fieldsOf('Balanced'))).toBe(false);
   expect(isAs({ ...BLANK, graft: { learning_rate: '0.1' } }, fieldsOf('Balanced'))).toBe(false);
-  // what no preset sets is nobody's business
+  // Fields that no preset sets do not count.
   expect(isAs({ ...BLANK, graft: { pool: 'gpu' } }, fieldsOf('Balanced'))).toBe(true);
 });
 
-it('is taken back by another preset', () => {
+it('is replaced by another preset', () => {
   const thorough = { ...BLANK, ...withPreset(BLANK, fieldsOf('Thorough')) };
   expect(thorough).toMatchObject({
     n_epochs: '6',
@@ -28,7 +28,7 @@ it('is taken back by another preset', () => {
   expect(isAs(back, fieldsOf('Thorough'))).toBe(false);
 });
 
-it('holds nothing out of the training file beside a validation file', () => {
+it('holds out nothing if there is a validation file', () => {
   const draft = { ...BLANK, validation_file: 'file-2', graft: { pool: 'gpu' } };
   expect(withPreset(draft, fieldsOf('Thorough')).graft).toMatchObject({
     validation_split: '',
@@ -36,7 +36,7 @@ it('holds nothing out of the training file beside a validation file', () => {
   });
 });
 
-it('leaves it alone that nothing is to be held out', () => {
+it('keeps the choice to hold out nothing', () => {
   const draft = { ...BLANK, graft: { validation_split: 'none' } };
   expect(withPreset(draft, fieldsOf('Balanced')).graft).toMatchObject({ validation_split: 'none' });
   expect(isAs(draft, fieldsOf('Balanced'))).toBe(true);

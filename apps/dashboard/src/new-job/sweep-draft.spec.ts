@@ -3,7 +3,7 @@ import { expect, it } from 'vitest';
 import { z } from 'zod';
 import { NO_SWEEP, variedFields } from './sweep-draft.js';
 
-it('varies no option that the schema marks as the same in all trials', () => {
+it('offers no option that must be the same in all trials', () => {
   const graft_schema = z.toJSONSchema(GraftOptions, { io: 'input' });
   const method = { schema: {} } as unknown as CatalogMethod;
   const task = { method: 'supervised' } as unknown as CatalogTask;

@@ -9,7 +9,7 @@ afterEach(() => {
   vi.unstubAllGlobals();
 });
 
-it('leaves an outage to the banner, and asks again when the API is back', async () => {
+it('leaves an outage to the banner, and retries when the API is back', async () => {
   let up = false;
   const plan = { object: 'graft.job_preview' };
   const asked = vi.fn((_path: string) =>
@@ -20,7 +20,7 @@ it('leaves an outage to the banner, and asks again when the API is back', async 
   const { result } = renderHook(() => usePreview(body));
   const previews = () => asked.mock.calls.filter(([path]) => path.endsWith('/preview')).length;
   await waitFor(() => expect(previews()).toBe(1));
-  await probe(); // which the failed request had begun, too
+  await probe(); // The failed request caused one, too.
   expect(result.current).toEqual({ plan: null, refused: null, asking: true });
   up = true;
   answered();

@@ -3,7 +3,7 @@ import type { FileObject, JobObject } from '@graft/contracts';
 import { expect, it } from 'vitest';
 import { lossOf } from './file.js';
 
-it('does not call the first page of jobs all of them', () => {
+it('reports that there may be more jobs than on the first page', () => {
   const file = { filename: 'a.jsonl' } as FileObject;
   const data = Array.from({ length: 50 }, () => ({}) as JobObject);
   expect(lossOf(file, [], { data, has_more: false })).toContain(

@@ -1,5 +1,5 @@
 // @vitest-environment happy-dom
-// What a browser against a healthy server cannot be made to show: a stream that is cut, a page that breaks.
+// Cases that a browser with a healthy server cannot show: a lost stream, and a page that breaks.
 import type { ApiKeyObject, DataReport, JobEventObject, JobObject, Scope } from '@graft/contracts';
 import { cleanup, configure, render, screen, waitFor, within } from '@testing-library/react';
 import { createServer, type Server, type ServerResponse } from 'node:http';
@@ -76,9 +76,9 @@ const show = (page: ReactNode) => render(page, { wrapper: InApp });
 
 let server: Server;
 const answers: Record<string, unknown> = {};
-/** What happens right after a path was answered, once. */
+/** Callbacks that run once, right after a path was answered. */
 const onAnswered = new Map<string, () => void>();
-/** Whether the server cuts every connection but those that are open. */
+/** Whether the server closes every new connection. */
 let away = false;
 let streams: { lastId: string | undefined; response: ServerResponse }[] = [];
 beforeAll(async () => {
@@ -137,39 +137,35 @@ const send = (kind: string, id: number, data: unknown) =>
 const shownLines = () =>
   [...document.querySelectorAll('.log .pre')].map((element) => element.textContent);
 
-it(
-  'says that the connection is lost, comes back for what it missed, and says so no longer',
-  { timeout: 40_000 },
-  async () => {
-    show(<JobPage id="ftjob-abc" tab="log" />);
-    await waitFor(() => expect(streams.length).toBe(1));
-    expect(streams[0]?.lastId).toBe('3');
-    await screen.findByRole('log');
-    send('event', 4, line(4, 'fourth'));
-    send('event', 4, line(4, 'fourth'));
-    await waitFor(() =>
-      expect(shownLines()).toEqual(['first', 'a line of the trainer', 'third', 'fourth']),
-    );
-    expect(screen.queryByText(/Live updates are interrupted/)).toBeNull();
+it('reports a lost connection, and catches up when it is back', { timeout: 40_000 }, async () => {
+  show(<JobPage id="ftjob-abc" tab="log" />);
+  await waitFor(() => expect(streams.length).toBe(1));
+  expect(streams[0]?.lastId).toBe('3');
+  await screen.findByRole('log');
+  send('event', 4, line(4, 'fourth'));
+  send('event', 4, line(4, 'fourth'));
+  await waitFor(() =>
+    expect(shownLines()).toEqual(['first', 'a line of the trainer', 'third', 'fourth']),
+  );
+  expect(screen.queryByText(/Live updates are interrupted/)).toBeNull();
 
-    streams[0]?.response.end();
-    await screen.findByText(/Live updates are interrupted/);
-    await waitFor(() => expect(streams.length).toBe(2));
-    expect(streams[1]?.lastId).toBe('4');
-    await waitFor(() => expect(screen.queryByText(/Live updates are interrupted/)).toBeNull());
-    send('event', 5, line(5, 'fifth'));
-    await waitFor(() => expect(shownLines().at(-1)).toBe('fifth'));
-  },
-);
+  streams[0]?.response.end();
+  await screen.findByText(/Live updates are interrupted/);
+  await waitFor(() => expect(streams.length).toBe(2));
+  expect(streams[1]?.lastId).toBe('4');
+  await waitFor(() => expect(screen.queryByText(/Live updates are interrupted/)).toBeNull());
+  send('event', 5, line(5, 'fifth'));
+  await waitFor(() => expect(shownLines().at(-1)).toBe('fifth'));
+});
 
-it('writes a live step as the history does', async () => {
+it('formats a live step like the history', async () => {
   show(<JobPage id="ftjob-abc" tab="log" />);
   await waitFor(() => expect(streams.length).toBe(1));
   send('metrics', 4, { step: 2, loss: 0.0013 });
   await waitFor(() => expect(shownLines().at(-1)).toBe('Step 2/?: training loss=0.001300'));
 });
 
-it('shows why a job failed that ended between the answers to its page', async () => {
+it('shows the error of a job that failed while its page loaded', async () => {
   const events = '/v1/fine_tuning/jobs/ftjob-abc/events';
   const before = answers[events];
   onAnswered.set(events, () => {
@@ -181,7 +177,7 @@ it('shows why a job failed that ended between the answers to its page', async ()
   answers[events] = before;
 });
 
-it('asks once more for all of a job that ended while the API was away', async () => {
+it('reloads a job that ended while the API was down', async () => {
   show(
     <>
       <ContactBanner />
@@ -218,7 +214,7 @@ const data: DataReport = {
   warnings: ['2 of 1,200 examples of the training file are longer than 512 tokens.'],
 };
 
-it('says what the data of a job are for its base, and leads to the lines that are cut', async () => {
+it('shows the data’s statistics, and links to truncated lines', async () => {
   answers['/v1/files/file-1'] = { object: 'file', id: 'file-1', filename: 'desk.jsonl' };
   answers['/v1/fine_tuning/jobs/ftjob-abc'] = { ...job, graft: { ...job.graft, data } };
   show(
@@ -248,12 +244,12 @@ it('says what the data of a job are for its base, and leads to the lines that ar
   expect(line.getAttribute('href')).toBe('/files/file-1?after=30');
 });
 
-it('says that the data of a job were not looked at', async () => {
+it('reports that the data was not analyzed', async () => {
   show(<JobPage id="ftjob-abc" tab="data" />);
   await screen.findByText('The data was not analyzed.');
 });
 
-it('offers each thing to do with a checkpoint to keys that may do it', async () => {
+it('shows only the checkpoint actions that the key allows', async () => {
   const checkpoint = {
     id: 'ftckpt-1',
     created_at: 1,
@@ -281,7 +277,7 @@ it('offers each thing to do with a checkpoint to keys that may do it', async () 
   expect(await offered('jobs:read')).toEqual([]);
 });
 
-it('marks the checkpoint that the eval of the job finds best, and shows the scores', async () => {
+it('marks the best checkpoint by eval score, and shows the scores', async () => {
   const scored = (step: number, eval_score: number, best: boolean) => ({
     id: `ftckpt-${step}`,
     created_at: 1,
@@ -305,7 +301,7 @@ it('marks the checkpoint that the eval of the job finds best, and shows the scor
   ]);
 });
 
-it('has a chart of what evaluations alone have, by its name', () => {
+it('shows a named chart for metrics that only evaluations have', () => {
   const metrics = {
     object: 'graft.metrics',
     steps: [1, 2],
@@ -316,7 +312,7 @@ it('has a chart of what evaluations alone have, by its name', () => {
   expect(drawn(metrics, []).map(({ title }) => title)).toEqual(['loss', 'Eval score']);
 });
 
-it('says why no checkpoint was saved only where a run could have come to one', async () => {
+it('explains missing checkpoints only for training runs', async () => {
   const cancelled = (step: number) => ({
     ...job,
     status: 'cancelled',
@@ -331,7 +327,7 @@ it('says why no checkpoint was saved only where a run could have come to one', a
   await screen.findByText('No checkpoints: the run ended before its first one.');
 });
 
-it('forgets a refusal once the same is asked for again', async () => {
+it('clears an error when the request is repeated', async () => {
   show(<JobPage id="ftjob-abc" tab={null} />);
   const pause = await screen.findByRole('button', { name: 'Pause' });
   pause.click();
@@ -341,21 +337,21 @@ it('forgets a refusal once the same is asked for again', async () => {
   await waitFor(() => expect(screen.queryByRole('alert')).toBeNull());
 });
 
-it('says what the run warns of, in words', async () => {
+it('shows the warnings of a run', async () => {
   const warnings = [
     { code: 'overfitting', message: 'The validation loss has risen since step 10.', step: 40 },
-    { code: 'zero_gradient', message: 'Nothing was learnt.', step: null },
+    { code: 'zero_gradient', message: 'Nothing was learned.', step: null },
   ];
   answers['/v1/fine_tuning/jobs/ftjob-abc'] = { ...job, graft: { ...job.graft, warnings } };
   show(<JobPage id="ftjob-abc" tab={null} />);
   const list = await screen.findByRole('list', { name: 'Warnings' });
   expect([...list.children].map((line) => line.textContent)).toEqual([
     '⚠ Warning step 40: The validation loss has risen since step 10.',
-    '⚠ Warning Nothing was learnt.',
+    '⚠ Warning Nothing was learned.',
   ]);
 });
 
-it('says that the worker of a running job is silent, though no event tells of it', async () => {
+it('reports a silent worker, although no event does', async () => {
   show(<JobPage id="ftjob-abc" tab={null} />);
   await screen.findByText('Loading the base');
   expect(screen.queryByText(/silent/)).toBeNull();
@@ -381,12 +377,12 @@ it('says that the worker of a running job is silent, though no event tells of it
   await screen.findByText('Training the adapter');
 });
 
-it('says that there is no such job', async () => {
+it('reports that a job does not exist', async () => {
   show(<JobPage id="ftjob-none" tab={null} />);
   expect((await screen.findByRole('alert')).textContent).toContain('There is no job ftjob-none');
 });
 
-it('shows what broke a page instead of a blank one', () => {
+it('shows the error that broke a page instead of a blank page', () => {
   const complaints = vi.spyOn(console, 'error').mockImplementation(() => undefined);
   const Broken = (): never => {
     throw new Error('metrics.steps is undefined');
@@ -398,7 +394,7 @@ it('shows what broke a page instead of a blank one', () => {
   );
   expect(screen.getByText('Something went wrong on this page')).toBeTruthy();
   expect(screen.getByText('metrics.steps is undefined')).toBeTruthy();
-  // Another page has another key, and is not broken.
+  // Another page has another React key, and works.
   rerender(
     <ErrorBoundary key="/b">
       <p>well</p>

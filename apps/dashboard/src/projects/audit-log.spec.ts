@@ -5,7 +5,7 @@ import { auditQuery, DEEDS, details } from './audit-log.js';
 
 const NONE = { type: '', actor: '', resource: '', from: '', to: '' };
 
-it('offers every deed that the API writes down, and no other', () => {
+it('offers exactly the actions that the API records', () => {
   const api = join(import.meta.dirname, '..', '..', '..', 'api', 'src');
   const written = readdirSync(api, { recursive: true, encoding: 'utf8' })
     .filter((path) => path.endsWith('.ts') && !path.endsWith('.spec.ts'))
@@ -20,7 +20,7 @@ it('offers every deed that the API writes down, and no other', () => {
   expect([...DEEDS].sort()).toEqual([...new Set(written)].sort());
 });
 
-it('asks by ids or names, and for whole days here', () => {
+it('filters by ids or names, and by whole local days', () => {
   const query = (part: object) => Object.fromEntries(auditQuery({ ...NONE, ...part }, 'proj-a'));
   expect(query({})).toEqual({ limit: '50', 'project_ids[]': 'proj-a' });
   expect(query({ actor: 'ada@example.org' })).toHaveProperty('actor_emails[]');
@@ -33,7 +33,7 @@ it('asks by ids or names, and for whole days here', () => {
   expect(query({ from: '2026-0' })).not.toHaveProperty('effective_at[gte]');
 });
 
-it('says details in words', () => {
+it('formats details', () => {
   expect(details({ name: 'ada', limits: { chats: 2 }, scopes: ['a', 'b'], pool: null })).toBe(
     'name: ada, limits: (chats: 2), scopes: a b, pool: none',
   );

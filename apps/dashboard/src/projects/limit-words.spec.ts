@@ -13,14 +13,14 @@ const of = (
   ...(resets_at === undefined ? {} : { resets_at }),
 });
 
-it('says nothing of limits that are far away or are none', () => {
+it('omits limits that are not near or not set', () => {
   expect(nearness(of('queued_jobs', 7, 10))).toBeNull();
   expect(nearness(of('queued_jobs', 1e6, null))).toBeNull();
-  expect(nearness(of('running_jobs', 9, 10))).toBeNull(); // it waits only once all are taken
-  expect(nearness(of('chats', 10, 10))).toBeNull(); // a job is no chat
+  expect(nearness(of('running_jobs', 9, 10))).toBeNull(); // A job waits only if all are in use.
+  expect(nearness(of('chats', 10, 10))).toBeNull(); // Chats do not affect jobs.
 });
 
-it('says what is near, and what is refused at the limit', () => {
+it('reports limits that are near or reached', () => {
   expect(nearness(of('queued_jobs', 8, 10))).toEqual({
     refuses: false,
     words: '8 queued jobs in this project (limit 10).',
@@ -38,5 +38,5 @@ it('says what is near, and what is refused at the limit', () => {
   expect(nearness(of('running_jobs', 2, 2))).toMatchObject({ refuses: false });
 });
 
-it('takes a limit of none at all for reached', () =>
+it('treats a limit of 0 as reached', () =>
   expect(nearness(of('queued_jobs', 0, 0))).toMatchObject({ refuses: true }));

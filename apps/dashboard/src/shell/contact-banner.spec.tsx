@@ -9,7 +9,7 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-it('counts from the first question without an answer: a tab that was hidden asked nothing', async () => {
+it('counts from the first request without a response, because a hidden tab sends none', async () => {
   vi.useFakeTimers();
   let up = true;
   vi.stubGlobal('fetch', () =>

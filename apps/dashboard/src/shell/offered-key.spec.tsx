@@ -24,14 +24,14 @@ function open(link: string): void {
 }
 const press = (name: string) => act(() => screen.getByRole('button', { name }).click());
 
-it('takes the key of a link where nobody is signed in, and asks nothing', () => {
+it('uses the key of a link without asking if no one is signed in', () => {
   open('#key=sk-link');
   expect(session.apiKey()).toBe('sk-link');
   expect(location.hash).toBe('');
   expect(screen.queryByRole('alert')).toBeNull();
 });
 
-it('does not replace the key in use by that of a link without being told to', () => {
+it('does not replace the key in use without confirmation', () => {
   session.signIn('sk-mine');
   open('#key=sk-link');
   expect(session.apiKey()).toBe('sk-mine');
@@ -45,7 +45,7 @@ it('does not replace the key in use by that of a link without being told to', ()
   expect(screen.queryByRole('alert')).toBeNull();
 });
 
-it('keeps the key of the other tabs where a link is opened beside them', async () => {
+it('keeps the key of other tabs if a link is opened next to them', async () => {
   const other = new BroadcastChannel('graft.session');
   other.addEventListener('message', ({ data }: MessageEvent<object>) => {
     if ('ask' in data) other.postMessage({ key: 'sk-mine' });
@@ -57,7 +57,7 @@ it('keeps the key of the other tabs where a link is opened beside them', async (
   other.close();
 });
 
-it('takes the one of the link where the key in use holds no more', () => {
+it('uses the key of the link if the key in use is no longer valid', () => {
   session.signIn('sk-old');
   open('#key=sk-link');
   act(() => session.keyRefused('sk-old'));

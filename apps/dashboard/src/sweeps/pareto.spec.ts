@@ -9,17 +9,17 @@ const best = (metric: 'valid_loss' | 'eval_score', ...trials: TrialObject[]): nu
     .filter(({ isBest }) => isBest)
     .map(({ trial: { number } }) => number);
 
-it('marks what nothing beats that costs less, in either direction of the score', () => {
+it('marks the Pareto front, for both directions of the score', () => {
   const trials = [trial(1, 10, 3), trial(2, 20, 2), trial(3, 15, 4), trial(4, 30, 1)];
   expect(best('valid_loss', ...trials)).toEqual([1, 2, 4]);
   expect(best('eval_score', ...trials)).toEqual([1, 3]);
 });
 
-it('marks one of those that are alike in one of the two', () => {
+it('marks one of several trials with the same cost or score', () => {
   expect(best('valid_loss', trial(1, 10, 3), trial(2, 10, 2), trial(3, 20, 2))).toEqual([2]);
 });
 
-it('has those that are done, and have a cost and a score, quick as they may have been', () => {
+it('includes finished trials with a cost and a score, however short', () => {
   const points = pointsOf(
     [trial(1, 10, null), trial(2, 0, 2), trial(3, 9, 2, { status: 'running' }), trial(4, 8, 2)],
     'valid_loss',

@@ -9,7 +9,7 @@ const shown = (reason: object | boolean | null) => (
   </Fold>
 );
 const fold = () => screen.getByRole<HTMLDetailsElement>('group');
-/** As a click on its title does it. */
+/** Toggles it like a click on its title. */
 const toggle = (open: boolean) => {
   fold().open = open;
   fold().dispatchEvent(new Event('toggle'));
@@ -18,7 +18,7 @@ const toggle = (open: boolean) => {
 afterEach(cleanup);
 
 describe('a fold', () => {
-  it('is opened by a reason, and not closed when that is gone', () => {
+  it('opens for a reason, and stays open when the reason is gone', () => {
     const { rerender } = render(shown(null));
     expect(fold().open).toBe(false);
     rerender(shown({}));
@@ -27,7 +27,7 @@ describe('a fold', () => {
     expect(fold().open).toBe(true);
   });
 
-  it('stays as the user left it until there is another reason', () => {
+  it('stays as the user left it until there is a new reason', () => {
     const first = {};
     const { rerender } = render(shown(first));
     expect(fold().open).toBe(true);
@@ -38,7 +38,7 @@ describe('a fold', () => {
     expect(fold().open).toBe(true);
   });
 
-  it('that the user opened stays open', () => {
+  it('stays open if the user opened it', () => {
     const { rerender } = render(shown(false));
     toggle(true);
     rerender(shown(true));
