@@ -21,7 +21,7 @@ export interface Served {
 
 /**
  * Starts the server.
- * @param answer returns the JSON of a response, or `undefined` for 404. Streams stay open without events.
+ * @param answer returns the JSON of a response, or `undefined` for an error. Streams stay open without events.
  */
 export async function serve(answer: (asked: URL, method: string) => unknown): Promise<Served> {
   const asked: string[] = [];
