@@ -100,7 +100,7 @@ export const pictures = claimOf({
 });
 
 export const sounds = claimOf({
-  name: 'sounds',
+  name: 'audio',
   title: 'Sounds: PEFT beside full fine-tuning',
   task: 'audio_cls',
   rows: 512,

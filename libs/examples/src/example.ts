@@ -1,4 +1,4 @@
-/** Where an example says what it is doing. */
+/** Output for the progress of an example. */
 export interface Progress {
   note(text: string): void;
   /** Replaces the last drawn line; '' removes it. */
@@ -6,14 +6,14 @@ export interface Progress {
 }
 
 export interface ExampleBase {
-  /** What `graft models import` is given. */
+  /** Source for `graft models import`. */
   readonly source: string;
   readonly title: string;
 }
 
 /** An example that is not in the training data. */
 export interface HeldOut {
-  /** How a table calls it. */
+  /** Label in tables. */
   readonly shown: string;
   readonly label: string;
 }
@@ -29,26 +29,26 @@ export interface Message {
   readonly content: string;
 }
 
-/** How a model is asked about a held-out example. */
+/** Request that evaluates a held-out example. */
 export type Question<H extends HeldOut> =
   | { readonly kind: 'chat'; messages(example: H): readonly Message[]; readonly maxTokens: number }
   | { readonly kind: 'classify'; input(example: H): unknown };
 
-/** The parts of a finished job that the commands to try next name. */
+/** Fields of a finished job for the commands to try next. */
 export interface FinishedJob {
   readonly id: string;
   readonly model: string;
   readonly fine_tuned_model: string | null;
 }
 
-/** What `graft up --example NAME` trains. */
+/** Example of `graft up --example NAME`. */
 export interface Example<H extends HeldOut = HeldOut> {
   readonly name: string;
-  /** Completes "trains a model that" in --help. */
+  /** Description in --help, such as "classifies mail as spam or ham". */
   readonly summary: string;
-  /** Of the data. */
+  /** License of the data. */
   readonly licence: string;
-  /** What held-out examples are called, and the heading of their column. */
+  /** Plural noun for held-out examples. `heading` is the heading of their column. */
   readonly several: string;
   readonly heading: string;
   /** Body of the job, without its model and files. docs/results.md has the scores that it reaches. */
@@ -56,9 +56,9 @@ export interface Example<H extends HeldOut = HeldOut> {
   base(cache: string, progress: Progress): Promise<ExampleBase>;
   data(cache: string, progress: Progress): Promise<ExampleData<H>>;
   readonly question: Question<H>;
-  /** Whether the base is asked before training. A base that has no head yet knows no labels. */
+  /** Whether to evaluate the base before training. A base without a classification head cannot be evaluated. */
   readonly asksBase: boolean;
   isRight(answer: string, example: H): boolean;
-  /** Commands to try next. @param graft how the CLI is called here */
+  /** Commands to try next. @param graft command that runs the CLI */
   next(graft: string, job: FinishedJob, data: ExampleData<H>): readonly string[];
 }

@@ -1,12 +1,12 @@
 import type { Example } from './example.js';
 import { imagesExample } from './images/images-example.js';
 import { mailExample } from './mail/mail-example.js';
-import { soundsExample } from './sounds/sounds-example.js';
+import { audioExample } from './audio/audio-example.js';
 
 export type * from './example.js';
 
-/** The first is trained when none is named. */
-export const EXAMPLES = [mailExample, imagesExample, soundsExample] as const satisfies readonly {
+/** Examples of `graft up --example`. The first one is the default. */
+export const EXAMPLES = [mailExample, imagesExample, audioExample] as const satisfies readonly {
   readonly name: string;
 }[];
 

@@ -5,26 +5,26 @@ import type { ExampleData } from './example.js';
 
 export type Medium = 'image' | 'audio';
 
-/** The file of a held-out picture or sound by itself, to try. */
+/** File with one held-out image or audio clip, to try the model. */
 export const SINGLE_FILE = { image: 'held-out.png', audio: 'held-out.wav' } as const;
 
-/** A picture or a sound as a data URL, and its label. */
+/** Image or audio clip as a data URL, with its label. */
 export type Labelled<M extends Medium> = Readonly<Record<M, string>> & { readonly label: string };
 
 export type LabelledHeldOut<M extends Medium> = Labelled<M> & { readonly shown: string };
 
 interface LabelledData<M extends Medium> {
   readonly medium: M;
-  /** What its files' names begin with. */
+  /** Prefix of the file names. */
   readonly name: string;
-  /** Called when the folder is not there yet. */
+  /** Creates the data if the folder does not exist. */
   readonly make: () => Promise<{
     readonly train: readonly Labelled<M>[];
     readonly heldOut: readonly Labelled<M>[];
   }>;
 }
 
-/** Labelled pictures or sounds as two files in `folder`, which is there whole or not at all. */
+/** Writes labelled images or audio clips to two files in `folder`, which is created completely or not at all. */
 export async function labelledData<M extends Medium>(
   folder: string,
   { medium, name, make }: LabelledData<M>,

@@ -5,16 +5,16 @@ import { readDeb } from '../formats/deb.js';
 import { fetchPinned } from './download.js';
 import type { TarEntry } from '../formats/tar.js';
 
-/** A package of Debian's archive. */
+/** Package of Debian's archive. */
 export interface DebianPackage {
-  /** Within the archive. */
+  /** Path in the archive. */
   readonly path: string;
   readonly sha256: string;
-  /** What it is fetched for. */
+  /** Name of the content that it is downloaded for. */
   readonly what: string;
 }
 
-/** The plain files of a package, which is fetched into `cache`. */
+/** Downloads a package to `cache` and yields its regular files. */
 export async function debianFiles(
   { path, sha256, what }: DebianPackage,
   cache: string,

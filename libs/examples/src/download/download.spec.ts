@@ -42,7 +42,7 @@ afterEach(() => {
   rmSync(dir, { recursive: true });
 });
 
-it('fetches a file once, and again where the one that is there was changed', async () => {
+it('downloads a file once, and again if it was modified', async () => {
   answer = (response) => response.end(content);
   await fetchPinned(pinned, path, progress);
   await fetchPinned(pinned, path, progress);
@@ -53,7 +53,7 @@ it('fetches a file once, and again where the one that is there was changed', asy
   expect([asked, readFileSync(path).equals(content)]).toEqual([2, true]);
 });
 
-it('keeps nothing of other bytes, and calls them verified nowhere', async () => {
+it('discards a file with another digest, and does not report it as verified', async () => {
   answer = (response) => response.end(content.subarray(1));
   await expect(fetchPinned(pinned, path, progress)).rejects.toThrow(
     new RegExp(`^a package from .* has sha256 .*, expected ${pinned.digest}; discarded$`),
@@ -61,13 +61,13 @@ it('keeps nothing of other bytes, and calls them verified nowhere', async () => 
   expect([notes, readdirSync(dir)]).toEqual([[], []]);
 });
 
-it('says which download broke off, and why', async () => {
+it('reports which download was interrupted, and why', async () => {
   answer = (response) => {
     response.writeHead(200, { 'content-length': content.length });
     response.write(content.subarray(0, 100_000), () => response.destroy());
   };
   await expect(fetchPinned(pinned, path, progress)).rejects.toThrow(
-    /^the download of a package from http.* broke off: (?!terminated)./,
+    /^the download of a package from http.* was interrupted: (?!terminated)./,
   );
   expect([notes, readdirSync(dir)]).toEqual([[], []]);
 });

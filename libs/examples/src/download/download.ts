@@ -4,7 +4,7 @@ import { mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Progress } from '../example.js';
 
-/** A file that must have exactly these bytes. */
+/** File with a pinned digest. */
 export interface Pinned {
   readonly url: string;
   readonly algorithm: 'sha256' | 'sha512';
@@ -14,9 +14,9 @@ export interface Pinned {
 }
 
 /**
- * Fetches a pinned file to `path` unless it is there already; what does not have the pinned digest is
- * never left at `path`. Progress is shown.
- * @throws Error when the server does not answer, breaks off, or the bytes are others
+ * Downloads a pinned file to `path` unless it exists there, and shows progress. Never leaves a file with another digest
+ * at `path`.
+ * @throws Error if the server does not respond, the download is interrupted, or the digest differs
  */
 export async function fetchPinned(file: Pinned, path: string, progress: Progress): Promise<void> {
   if (existsSync(path) && (await digestOf(path, file.algorithm)) === file.digest) return;
@@ -34,9 +34,9 @@ export async function fetchPinned(file: Pinned, path: string, progress: Progress
   const { digest, size } = await receive(answer.body, partial, file, total, progress).catch(
     async (error: Error) => {
       await rm(partial, { force: true });
-      // fetch says no more than "terminated"
+      // The message of fetch's own error is only "terminated".
       const { message } = error.cause instanceof Error ? error.cause : error;
-      throw new Error(`the download of ${file.what} from ${file.url} broke off: ${message}`);
+      throw new Error(`the download of ${file.what} from ${file.url} was interrupted: ${message}`);
     },
   );
   if (digest !== file.digest) {
@@ -64,7 +64,7 @@ async function receive(
   let shown = 0;
   try {
     for await (const chunk of body) {
-      // Not write(): on a disk that gets full that may write a part only, and succeed.
+      // handle.write() may write only a part on a full disk, and succeed.
       await handle.writeFile(chunk);
       hash.update(chunk);
       done += chunk.length;

@@ -1,4 +1,4 @@
-/** Whether the Hugging Face Hub answers within 3 s, and has a repository. */
+/** Whether the Hugging Face Hub responds within 3 s and has the repository. */
 export async function hubHas(repository: string): Promise<boolean> {
   const endpoint = (process.env.HF_ENDPOINT || 'https://huggingface.co').replace(/\/+$/, '');
   try {
@@ -8,6 +8,6 @@ export async function hubHas(repository: string): Promise<boolean> {
     await answer.body?.cancel();
     return answer.ok;
   } catch {
-    return false; // no network, or one without the hub
+    return false; // The hub is unreachable.
   }
 }

@@ -2,16 +2,16 @@ import { join } from 'node:path';
 import type { Progress } from '../example.js';
 import { fetchPinned } from './download.js';
 
-/** A file of the Python package index. */
+/** Wheel of the Python package index. */
 export interface Wheel {
   readonly project: string;
   readonly file: string;
   readonly sha256: string;
-  /** That it is fetched for. */
+  /** Name of the content that it is downloaded for. */
   readonly what: string;
 }
 
-/** Fetches a wheel into `cache`, unless it is there already, and returns its path. */
+/** Downloads a wheel to `cache` unless it exists there. Returns its path. */
 export async function fetchWheel(wheel: Wheel, cache: string, progress: Progress): Promise<string> {
   const path = join(cache, wheel.file);
   const what = `${wheel.what} (Python wheel ${wheel.file})`;
@@ -20,7 +20,7 @@ export async function fetchWheel(wheel: Wheel, cache: string, progress: Progress
   return path;
 }
 
-// the package index's JSON form (PEP 691); mirrors that only have the HTML form are read too
+// Reads the JSON form of the package index (PEP 691), or HTML from mirrors without it.
 async function wheelUrl({ project, file }: Wheel): Promise<string> {
   const index = (process.env.PIP_INDEX_URL ?? 'https://pypi.org/simple').replace(/\/+$/, '');
   const page = `${index}/${project}/`;

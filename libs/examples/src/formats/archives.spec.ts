@@ -14,7 +14,7 @@ afterAll(() => rmSync(folder, { recursive: true }));
 
 describe('readTarGz', () => {
   it.each(['gnu', 'ustar', 'pax'])(
-    'reads what tar writes as %s, long names and empty files too',
+    'reads archives of tar in format %s, with long names and empty files',
     (format) => {
       const long = join('a'.repeat(90), 'b'.repeat(60), 'c.txt');
       mkdirSync(join(folder, format, 'a'.repeat(90), 'b'.repeat(60)), { recursive: true });
@@ -39,7 +39,7 @@ describe('readTarGz', () => {
 });
 
 describe('readDeb', () => {
-  it('reads the files of a package that dpkg made, and refuses what is none', async () => {
+  it('reads the files of a package from dpkg, and rejects other files', async () => {
     const root = join(folder, 'deb');
     mkdirSync(join(root, 'DEBIAN'), { recursive: true });
     mkdirSync(join(root, 'usr/share/it'), { recursive: true });
@@ -58,7 +58,7 @@ describe('readDeb', () => {
 });
 
 describe('unzipEntry', () => {
-  it('unpacks stored and deflated entries, and names what it does not find', async () => {
+  it('unpacks stored and deflated entries, and reports a missing one', async () => {
     const zip = join(folder, 'x.zip');
     const text = Buffer.from('model bytes '.repeat(1000));
     writeFileSync(

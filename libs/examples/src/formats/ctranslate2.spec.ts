@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { readCTranslate2 } from './ctranslate2.js';
 import type { Weights } from './safetensors.js';
-import { whisperWeights, withTimes } from '../sounds/whisper-tiny.js';
+import { whisperWeights, withTimestamps } from '../audio/whisper-tiny.js';
 
 type Variable = readonly [name: string, shape: readonly number[], dtype: number, data: Buffer];
 
@@ -37,7 +37,7 @@ function file(variables: readonly Variable[], version = 6): Buffer {
 const values = ({ data }: Weights): number[] =>
   Array.from(new Float32Array(new Uint8Array(data).buffer));
 
-it('reads the weights of f16 exactly, and passes over the rest', () => {
+it('reads f16 weights exactly, and skips the rest', () => {
   const bits = [0x0000, 0x8000, 0x0001, 0x83ff, 0x0400, 0x3c00, 0x3555, 0xfbff];
   const found = readCTranslate2(
     file([
@@ -52,14 +52,14 @@ it('reads the weights of f16 exactly, and passes over the rest', () => {
   expect(values(weight)).toEqual(expected);
 });
 
-it('refuses what is no such file, one of another version, and a part of one', () => {
+it('rejects other files, other versions and truncated files', () => {
   const whole = file([['a', [1], 4, halves(0)]]);
   expect(() => readCTranslate2(file([], 3))).toThrow('of version 5 or 6, got 3');
   expect(() => readCTranslate2(whole.subarray(0, whole.length - 1))).toThrow('truncated');
   expect(() => readCTranslate2(Buffer.alloc(2))).toThrow('truncated');
 });
 
-/** Every variable of the file, of as few numbers as have its parts: each number is its own. */
+/** Variables of a tiny model, with distinct values. */
 function source(): Map<string, Weights> {
   let next = 0;
   const found = new Map<string, Weights>();
@@ -91,7 +91,7 @@ function source(): Map<string, Weights> {
   return found;
 }
 
-it("finds Whisper's weights by the names of transformers, joined ones taken apart", () => {
+it("maps weights to Transformers' names, and splits joined ones", () => {
   const from = source();
   const found = whisperWeights(from);
   expect(found.size).toBe(167);
@@ -114,9 +114,9 @@ it("finds Whisper's weights by the names of transformers, joined ones taken apar
   expect(() => whisperWeights(from)).toThrow('has no encoder/conv2/bias');
 });
 
-it('gives the tokenizer a token for every time of a window', () => {
+it('adds a token for every timestamp of a window', () => {
   const json = JSON.stringify({ model: {}, added_tokens: [{ id: 50_362, content: '<|notimestamps|>' }] }); // prettier-ignore
-  const { added_tokens: tokens } = JSON.parse(withTimes(json)) as {
+  const { added_tokens: tokens } = JSON.parse(withTimestamps(json)) as {
     added_tokens: { id: number; content: string }[];
   };
   expect(tokens).toHaveLength(1502);

@@ -4,10 +4,10 @@ const FLOAT16 = 4;
 const VERSIONS = [5, 6];
 
 /**
- * The weights of f16 in a model.bin of CTranslate2, widened to f32; what it holds besides is passed over.
- * The file: version u32, specification, revision u32, count u32, then of each variable its name, rank u8, shape u32 each,
- * dtype u8, size u32 and bytes. A text is its length with the final zero, u16, and its bytes. All little-endian.
- * @throws Error when it is no such file
+ * Reads the f16 weights of a model.bin of CTranslate2, converted to f32. Skips other dtypes.
+ * Layout: version u32, specification, revision u32, count u32, then per variable its name, rank u8, shape u32 each,
+ * dtype u8, size u32 and bytes. A string is its length with the final zero (u16) and its bytes. All little-endian.
+ * @throws Error if it is not such a file
  */
 export function readCTranslate2(file: Buffer): Map<string, Weights> {
   let at = 0;
@@ -36,14 +36,14 @@ export function readCTranslate2(file: Buffer): Map<string, Weights> {
   return weights;
 }
 
-/** f16 as f32, exactly. */
+/** Converts f16 to f32 without loss. */
 function widened(data: Buffer, halves: Float32Array): Uint8Array {
   const values = new Float32Array(data.length / 2);
   for (let i = 0; i < values.length; i++) values[i] = halves[data.readUInt16LE(2 * i)] as number;
   return new Uint8Array(values.buffer);
 }
 
-/** Every f16 by its bits: a sign, five of the exponent, ten of the fraction. */
+/** Values of all f16 numbers by their bits: a sign bit, five exponent bits, ten fraction bits. */
 const everyHalf = (): Float32Array =>
   Float32Array.from({ length: 1 << 16 }, (_, bits) => {
     const [exponent, fraction] = [(bits >> 10) & 31, (bits & 1023) / 1024];

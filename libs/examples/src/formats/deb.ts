@@ -8,8 +8,8 @@ const HEADER = 60;
 const DATA = 'data.tar.xz';
 
 /**
- * The plain files of a Debian package whose data are compressed with xz, as Debian's are.
- * @throws Error when it is no such package
+ * Reads the regular files of a Debian package whose data are compressed with xz, as in Debian's archive.
+ * @throws Error if it is not such a package
  */
 export async function readDeb(deb: Buffer): Promise<Generator<TarEntry>> {
   const data = memberOf(deb, DATA);
@@ -17,7 +17,7 @@ export async function readDeb(deb: Buffer): Promise<Generator<TarEntry>> {
   return readTar(await buffer(new xz.XzReadableStream(packed)));
 }
 
-/** Of an `ar` archive, which a Debian package is. */
+/** Finds a member of the `ar` archive that a Debian package is. */
 function memberOf(archive: Buffer, wanted: string): Buffer {
   if (archive.toString('latin1', 0, MAGIC.length) !== MAGIC)
     throw new Error('not a Debian package');

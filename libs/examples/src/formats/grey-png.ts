@@ -2,10 +2,10 @@ import { crc32, deflateSync } from 'node:zlib';
 
 const SIGNATURE = Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]);
 
-/** A PNG of eight bits of grey a pixel, given row by row. */
+/** Encodes an 8-bit grayscale PNG. @param pixels one byte per pixel, row by row */
 export function greyPng(pixels: Uint8Array, width: number): Buffer {
   const height = pixels.length / width;
-  const rows = Buffer.alloc(height * (1 + width)); // each behind its filter: none
+  const rows = Buffer.alloc(height * (1 + width)); // Each row begins with its filter type: none.
   for (let y = 0; y < height; y++)
     rows.set(pixels.subarray(y * width, (y + 1) * width), y * (1 + width) + 1);
   const header = Buffer.alloc(13);

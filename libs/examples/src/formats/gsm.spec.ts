@@ -10,20 +10,20 @@ const golden = JSON.parse(
 ) as Record<'gsm' | 'sha256', string>;
 const gsm = Buffer.from(golden.gsm, 'base64');
 
-it('decodes the samples that libgsm does, every bit', () => {
+it('decodes the same samples as libgsm, bit by bit', () => {
   const samples = decodeGsm(gsm);
   expect(samples).toHaveLength((gsm.length / GSM_FRAME) * GSM_SAMPLES);
   const bytes = new Uint8Array(samples.buffer);
   expect(createHash('sha256').update(bytes).digest('hex')).toBe(golden.sha256);
 });
 
-it('refuses what is no GSM, and a part of a frame', () => {
+it('rejects other files and partial frames', () => {
   expect(() => decodeGsm(Buffer.alloc(GSM_FRAME))).toThrow('not a GSM file');
   expect(() => decodeGsm(gsm.subarray(1, 1 + GSM_FRAME))).toThrow('not a GSM file');
   expect(() => decodeGsm(gsm.subarray(0, GSM_FRAME + 1))).toThrow('truncated');
 });
 
-it('writes a WAV file of them', () => {
+it('writes a WAV file of the samples', () => {
   const wav = wavFile(Int16Array.of(1, -2, 32_767), GSM_SAMPLING_RATE);
   expect(wav.toString('latin1', 0, 4) + wav.toString('latin1', 8, 16)).toBe('RIFFWAVEfmt ');
   expect([wav.readUInt32LE(4), wav.readUInt32LE(40), wav.length]).toEqual([42, 6, 50]);

@@ -1,10 +1,10 @@
 /**
- * Decodes GSM 06.10 full rate (ETSI EN 300 961), as files of asterisk's keep it: frames of 33 bytes, 160 samples each. In
- * the standard's arithmetic of 16 bits, so that the samples are those of every decoder. The names are the standard's.
+ * Decoder of GSM 06.10 full rate (ETSI EN 300 961) in Asterisk's files: frames of 33 bytes with 160 samples each. It uses
+ * the standard's 16-bit arithmetic, so the samples equal those of every decoder, and the standard's names.
  */
 
 export const GSM_SAMPLING_RATE = 8000;
-/** Bytes, and samples, of a frame. */
+/** Bytes of a frame. `GSM_SAMPLES` is its number of samples. */
 export const GSM_FRAME = 33;
 export const GSM_SAMPLES = 160;
 const SIGNATURE = 0xd;
@@ -13,7 +13,7 @@ const [MIN, MAX] = [-32_768, 32_767];
 const add = (a: number, b: number): number => Math.min(MAX, Math.max(MIN, a + b));
 const product = (a: number, b: number): number => Math.min(MAX, (a * b + 16_384) >> 15);
 
-/** Bits of each coded log area ratio, and how it is read: B, its least value and the inverse of A (table 4.1). */
+/** Decoding of each log area ratio: number of bits, B, minimum and inverse of A (table 4.1). */
 const LARS = [
   [6, 0, -32, 13_107],
   [6, 0, -32, 13_107],
@@ -26,14 +26,14 @@ const LARS = [
 ] as const;
 /** Gains of the long-term predictor (table 4.3b). */
 const QLB = [3277, 11_469, 21_299, 32_767];
-/** Normalised mantissas (table 4.6). */
+/** Normalized mantissas (table 4.6). */
 const FAC = [18_431, 20_479, 22_527, 24_575, 26_623, 28_671, 30_719, 32_767];
 
 const SUBFRAME = 40;
 const PULSES = 13;
 const [SHORTEST_LAG, LONGEST_LAG] = [40, 120];
 
-/** How far each of the four interpolations of ratios lasts, and the quarters of the frame before in it. */
+/** End of each of the four interpolation ranges, and the weight of the previous frame in quarters. */
 const INTERPOLATED = [
   [13, 3],
   [27, 2],
@@ -42,8 +42,8 @@ const INTERPOLATED = [
 ] as const;
 
 /**
- * The samples at 8 kHz of a file of frames.
- * @throws Error when it is no such file
+ * Decodes a file to samples at 8 kHz.
+ * @throws Error if it is not such a file
  */
 export function decodeGsm(file: Uint8Array): Int16Array {
   const frames = file.length / GSM_FRAME;
@@ -55,9 +55,9 @@ export function decodeGsm(file: Uint8Array): Int16Array {
   return samples;
 }
 
-/** What a frame leaves for the next. */
+/** Decoder state that a frame passes to the next one. */
 class Decoder {
-  /** The residual, from the longest lag on. */
+  /** Past residual, as long as the largest lag. */
   readonly #drp = new Int16Array(LONGEST_LAG + SUBFRAME);
   readonly #v = new Int16Array(LARS.length + 1);
   #lag = SHORTEST_LAG;
@@ -77,7 +77,7 @@ class Decoder {
     return this.#deemphasised(samples);
   }
 
-  /** 5.3.2: a subframe of the residual, from pulses and what was `lag` samples before. */
+  /** Reconstructs a subframe of the residual from its pulses and the residual `lag` samples earlier (5.3.2). */
   #predict(bits: (size: number) => number): void {
     const drp = this.#drp;
     const lag = bits(7);
@@ -91,7 +91,7 @@ class Decoder {
     }
   }
 
-  /** 5.3.4: the lattice filter of reflection coefficients, over the samples in place. */
+  /** Applies the lattice filter of the reflection coefficients in place (5.3.4). */
   #synthesise(samples: Int16Array, ratios: readonly number[]): void {
     const v = this.#v;
     let k = 0;
@@ -112,7 +112,7 @@ class Decoder {
     this.#ratios = ratios;
   }
 
-  /** 5.3.5 and 5.3.6: twice as loud, and of 13 bits. */
+  /** De-emphasizes, doubles and truncates the samples to 13 bits (5.3.5 and 5.3.6). */
   #deemphasised(samples: Int16Array): Int16Array {
     return samples.map((sample) => {
       this.#msr = add(sample, product(this.#msr, 28_180));
@@ -121,7 +121,7 @@ class Decoder {
   }
 }
 
-/** Reads so many bits, the highest first. */
+/** Reader of bit fields, most significant bit first. */
 function reader(bytes: Uint8Array): (size: number) => number {
   let at = 0;
   return (size) => {
@@ -132,7 +132,7 @@ function reader(bytes: Uint8Array): (size: number) => number {
   };
 }
 
-/** 5.3.1: thirteen pulses on one of four grids. */
+/** Decodes thirteen pulses on one of four grids (5.3.1). */
 function pulsesOf(bits: (size: number) => number): Int16Array {
   const grid = bits(2);
   const block = bits(6);
@@ -149,14 +149,14 @@ function pulsesOf(bits: (size: number) => number): Int16Array {
   return pulses;
 }
 
-/** 5.3.3: a log area ratio of its code. */
+/** Decodes a log area ratio (5.3.3). */
 function ratio(code: number, i: number): number {
   const [, b, least, inverse] = LARS[i] as (typeof LARS)[number];
   const half = product(inverse, add((code + least) << 10, -2 * b));
   return add(half, half);
 }
 
-/** Of a ratio in the frame before and in this: so many quarters of the first, cut as the standard does. */
+/** Interpolates a ratio between the previous and this frame, in quarters, with the standard's truncation. */
 function mixed(before: number, now: number, quarters: number): number {
   if (quarters === 0) return now;
   if (quarters === 2) return (before >> 1) + (now >> 1);
@@ -164,7 +164,7 @@ function mixed(before: number, now: number, quarters: number): number {
   return add((before >> 2) + (now >> 2), most >> 1);
 }
 
-/** A reflection coefficient of a log area ratio. */
+/** Converts a log area ratio to a reflection coefficient. */
 function reflection(ratio: number): number {
   const size = Math.min(MAX, Math.abs(ratio));
   const found = size < 11_059 ? 2 * size : size < 20_070 ? size + 11_059 : add(size >> 2, 26_112);

@@ -23,7 +23,7 @@ function message(fields: readonly Field[]): Uint8Array {
   return writer.finish();
 }
 
-/** @param packed how protobuf 3 writes the shape; the exporter of PyTorch writes number by number */
+/** @param packed whether the shape is a packed field, as protobuf 3 writes it; PyTorch's exporter does not pack it */
 function tensor(name: string, shape: number[], data: Uint8Array, packed = false): Uint8Array {
   const writer = new BinaryWriter();
   if (packed) {
@@ -68,7 +68,7 @@ const MODEL = file(
   ],
 );
 
-it('finds the backbone by the names of transformers, its matrices turned, its positions joined', () => {
+it("maps the backbone to Transformers' names, transposes its matrices and joins its positions", () => {
   const weights = dinov2Weights(readOnnx(MODEL));
   const found = [...weights].map(([name, { shape, data }]) => [name, shape, numbers(data)]);
   expect(found).toEqual([
@@ -78,11 +78,11 @@ it('finds the backbone by the names of transformers, its matrices turned, its po
   ]);
 });
 
-it('refuses a file that has no positions', () => {
-  expect(() => dinov2Weights(readOnnx(file([], [])))).toThrow('no embeddings of positions');
+it('rejects a file without position embeddings', () => {
+  expect(() => dinov2Weights(readOnnx(file([], [])))).toThrow('no position embeddings');
 });
 
-it('writes safetensors: a header of a multiple of eight bytes, then the data where it says', async () => {
+it('writes safetensors with an aligned header and correct offsets', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'graft-safetensors-'));
   try {
     const path = join(folder, 'x.safetensors');

@@ -1,9 +1,9 @@
 import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
 
-/** A tensor of f32 that an ONNX file holds. */
+/** f32 tensor of an ONNX file. */
 export interface OnnxTensor {
   readonly shape: readonly number[];
-  /** Little-endian f32, row by row. */
+  /** Little-endian f32 in row-major order. */
   readonly data: Uint8Array;
 }
 
@@ -18,14 +18,14 @@ export interface OnnxGraph {
   readonly tensors: ReadonlyMap<string, OnnxTensor>;
 }
 
-// numbers of the fields in onnx.proto
+// Field numbers in onnx.proto.
 const MODEL_GRAPH = 7;
 const GRAPH = { node: 1, initializer: 5 };
 const NODE = { input: 1, name: 3, operator: 4 };
 const TENSOR = { dims: 1, type: 2, name: 8, raw: 9 };
 const FLOAT = 1;
 
-/** Nodes and weights of an ONNX file; tensors of other types than f32, and those not kept raw, are passed over. */
+/** Reads the nodes and weights of an ONNX file. Skips tensors that are not f32 or not stored as raw data. */
 export function readOnnx(file: Uint8Array): OnnxGraph {
   const nodes: OnnxNode[] = [];
   const tensors = new Map<string, OnnxTensor>();
@@ -39,7 +39,7 @@ export function readOnnx(file: Uint8Array): OnnxGraph {
   return { nodes, tensors };
 }
 
-/** The fields of a message that hold bytes, texts or messages. */
+/** Yields the length-delimited fields of a message: bytes, strings and messages. */
 function* parts(message: Uint8Array): Generator<readonly [field: number, bytes: Uint8Array]> {
   const reader = new BinaryReader(message);
   while (reader.pos < reader.len) {

@@ -1,13 +1,13 @@
 import { open } from 'node:fs/promises';
 
-/** What a safetensors file holds of f32. */
+/** f32 tensor of a safetensors file. */
 export interface Weights {
   readonly shape: readonly number[];
-  /** Little-endian f32, row by row. */
+  /** Little-endian f32 in row-major order. */
   readonly data: Uint8Array;
 }
 
-/** Writes tensors of f32, in their order. */
+/** Writes f32 tensors to a safetensors file, in the order of the map. */
 export async function writeSafetensors(
   path: string,
   tensors: ReadonlyMap<string, Weights>,

@@ -8,13 +8,12 @@ export interface TarEntry {
 const BLOCK = 512;
 
 /**
- * The plain files of a gzipped tar archive (ustar, with pax and GNU long names), for archives that fit in
- * memory. Nothing is written anywhere.
- * @throws Error when the archive is truncated
+ * Yields the regular files of a gzipped tar archive in memory (ustar, with pax and GNU long names).
+ * @throws Error if the archive is truncated
  */
 export const readTarGz = (archive: Buffer): Generator<TarEntry> => readTar(gunzipSync(archive));
 
-/** The same of one that is not compressed. */
+/** Yields the regular files of an uncompressed tar archive. @throws Error if the archive is truncated */
 export function* readTar(tar: Buffer): Generator<TarEntry> {
   let longName: string | null = null;
   for (let at = 0; at + BLOCK <= tar.length;) {

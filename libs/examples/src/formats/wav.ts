@@ -1,4 +1,4 @@
-/** A WAV file of one channel of 16 bits. */
+/** Encodes 16-bit mono samples as a WAV file. */
 export function wavFile(samples: Int16Array, samplingRate: number): Buffer {
   const header = Buffer.alloc(44);
   const size = samples.byteLength;
@@ -6,7 +6,7 @@ export function wavFile(samples: Int16Array, samplingRate: number): Buffer {
   header.writeUInt32LE(36 + size, 4);
   header.write('WAVEfmt ', 8);
   header.writeUInt32LE(16, 16);
-  header.writeUInt16LE(1, 20); // plain samples
+  header.writeUInt16LE(1, 20); // PCM
   header.writeUInt16LE(1, 22);
   header.writeUInt32LE(samplingRate, 24);
   header.writeUInt32LE(2 * samplingRate, 28);

@@ -15,8 +15,8 @@ interface Entry {
 }
 
 /**
- * Writes the first file of a zip (without zip64) whose name matches to `path`, streaming.
- * @throws Error when the file is no zip, or nothing in it matches
+ * Streams the first matching file of a zip archive (without zip64) to `path`.
+ * @throws Error if the file is not a zip archive or no name matches
  */
 export async function unzipEntry(zip: string, wanted: RegExp, path: string): Promise<void> {
   const handle = await open(zip, 'r');

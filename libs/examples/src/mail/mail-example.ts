@@ -4,9 +4,9 @@ import { question, spamData, SYSTEM, type HeldOutMail } from './spam-data.js';
 
 export const mailExample: Example<HeldOutMail> = {
   name: 'mail',
-  summary: 'sorts mail into spam and ham (a language model)',
+  summary: 'classifies mail as spam or ham (language model)',
   licence: 'public domain',
-  several: 'mails',
+  several: 'emails',
   heading: 'subject',
   job: {
     suffix: 'spam',
@@ -29,7 +29,7 @@ export const mailExample: Example<HeldOutMail> = {
     maxTokens: 6,
   },
   asksBase: true,
-  /** Whether an answer says the label: its first word, whatever stands around it. */
+  /** Whether the first word of the answer is the label. */
   isRight: (answer, { label }) => /[a-z]+/.exec(answer.toLowerCase())?.[0] === label,
   next: (graft, job) => [
     `${graft} chat ${job.fine_tuned_model} "Subject: You have won a holiday"`,

