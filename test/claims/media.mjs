@@ -105,5 +105,5 @@ export const sounds = claimOf({
   task: 'audio_cls',
   rows: 512,
   about:
-    'The encoder of Whisper tiny.en at 10 seconds learns to tell six voices apart, two in each of three languages, by 300 announcements (asterisk-core-sounds and asterisk-prompt of Debian; CC BY-SA 3.0, CC BY 3.0, BSD-2-Clause and GPL-2.0); 120 of other sentences are held out (`graft up --example sounds` has the same base and data). Nobody trains the decoder, which takes no part.',
+    'The encoder of Whisper tiny.en at 10 seconds learns to tell six voices apart, two in each of three languages, by 300 announcements (asterisk-core-sounds and asterisk-prompt of Debian; CC BY-SA 3.0, CC BY 3.0, BSD-2-Clause and GPL-2.0); 120 of other sentences are held out (`graft up --example audio` has the same base and data). Nobody trains the decoder, which takes no part.',
 });

@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { until } from '../e2e/installation.js';
 import { API, cleanEnv, graft, startUntil, WORKER, type Done } from './graft.js';
 
-// projects, members, keys, pools and the audit log by the CLI, against a real API
+// Commands for projects, members, keys, pools and the audit log, against a real API.
 let home: string;
 let api: ChildProcess;
 let ready: { grpc_url: string; join_token_file: string };
@@ -78,7 +78,7 @@ describe('graft, as an administrator', () => {
     expect((await run('projects', '--archived')).out).toMatch(new RegExp(`${id} +post +archived`));
   });
 
-  it('deletes a project when its name is typed, and restores it', async () => {
+  it('deletes a project after confirmation, and restores it', async () => {
     const id = (await run('projects', 'create', 'old mail')).out.trim();
     const wrong = await graft(home, ['projects', 'delete', 'old mail'], 'mail\n');
     expect(wrong).toMatchObject({
@@ -107,7 +107,7 @@ describe('graft, as an administrator', () => {
     );
   });
 
-  it('adds members with keys, which do what the role says, until they are removed', async () => {
+  it('adds members, whose keys have the rights of their role until they are removed', async () => {
     const project = (await run('projects', 'create', 'lab')).out.trim();
     const added = await run(
       'members',
@@ -127,7 +127,7 @@ describe('graft, as an administrator', () => {
         `project +${project} lab\nmember +ada, owner\nscopes +jobs:read .*project:admin\n`,
       ),
     );
-    // An owner needs no --project, and has no other.
+    // The project of an owner's key is the default, and its only one.
     expect((await ada('members', 'add', 'ben', '--role', 'viewer')).code).toBe(0);
     expect((await ada('projects')).out.match(/proj-/g)).toHaveLength(1);
     expect((await ada('projects', 'create', 'more')).err).toContain('lacks the scope admin');
@@ -162,7 +162,7 @@ describe('graft, as an administrator', () => {
     expect((await ada('members', 'remove', 'ben')).err).toContain('no member named ben');
   });
 
-  it('grants pools, closes and opens them', async () => {
+  it('grants, closes and opens pools', async () => {
     await run('projects', 'create', 'rich');
     expect((await run('pools')).out).toMatch(/default +active +0 +0 +0\/0 +none +all projects/);
     expect((await run('pools', 'grant', 'gpus', 'rich')).out).toBe('gpus is open to rich\n');
@@ -172,8 +172,8 @@ describe('graft, as an administrator', () => {
     expect(opened).toMatchObject({ id: 'gpus', open: true, grants: [] });
     expect((await run('pools', 'close', 'gpus')).out).toBe('gpus is open to no project\n');
     expect((await run('pools', 'open', 'none')).err).toContain('no such pool: none');
-    expect((await run('pools', 'grant', 'gpus', 'nobody')).err).toContain(
-      'no project named nobody',
+    expect((await run('pools', 'grant', 'gpus', 'unknown')).err).toContain(
+      'no project named unknown',
     );
   });
 
@@ -185,11 +185,13 @@ describe('graft, as an administrator', () => {
         'queued   0',
         'running  0 on 0 slots, 0 free',
         'workers  none',
-        'hour     0 queued at most',
+        'hour     peak queue 0',
         '',
       ].join('\n'),
     );
-    expect((await run('pools', 'cordon', 'gpus')).out).toBe('gpus starts nothing new\n');
+    expect((await run('pools', 'cordon', 'gpus')).out).toBe(
+      'gpus is cordoned; running jobs continue\n',
+    );
     expect((await run('pools')).out).toMatch(/gpus +cordoned/);
     expect(await value<PoolObject>('pools', 'uncordon', 'gpus')).toMatchObject({ cordoned: false });
     expect((await run('pools', 'cordon', 'none')).err).toContain('no such pool: none');
@@ -206,9 +208,11 @@ describe('graft, as an administrator', () => {
       '"connected"',
     );
     try {
-      expect((await run('workers', 'cordon', 'one')).out).toBe('one is given nothing new\n');
+      expect((await run('workers', 'cordon', 'one')).out).toBe(
+        'one is cordoned; running jobs continue\n',
+      );
       expect((await run('workers')).out).toMatch(/one +default +cordoned/);
-      expect((await run('workers', 'uncordon', 'one')).out).toBe('one takes jobs and chats\n');
+      expect((await run('workers', 'uncordon', 'one')).out).toBe('one accepts jobs and chats\n');
       expect((await run('workers', 'remove', 'one')).err).toContain('is online: drain or stop it');
       const gone = once(worker, 'exit');
       expect((await run('workers', 'drain', 'one')).out).toBe('one is draining\n');
@@ -216,15 +220,15 @@ describe('graft, as an administrator', () => {
     } finally {
       worker.kill('SIGKILL');
     }
-    // the API may learn of its end a moment after it
+    // The API may notice the exit a moment later.
     await until('the end of its stream', async () =>
       (await run('workers')).out.includes('offline'),
     );
-    expect((await run('workers', 'remove', 'one')).out).toMatch(/^worker-\w+ is removed\n$/);
+    expect((await run('workers', 'remove', 'one')).out).toMatch(/^worker-\w+ removed\n$/);
     expect((await run('workers', 'drain', 'one')).err).toContain('no worker named one');
   });
 
-  it('reads who did what', async () => {
+  it('shows the audit log', async () => {
     const rows = await value<AuditLogObject[]>(
       'audit',
       '--project',
@@ -236,18 +240,18 @@ describe('graft, as an administrator', () => {
     const { out } = await run('audit', '--project', 'rich');
     expect(out).toMatch(/pool.revoked +gpus +admin +\S*127\.0\.0\.1 +rich/);
     expect((await run('audit', '-n', '2')).out.trim().split('\n')).toHaveLength(3);
-    expect((await run('audit', '--target', 'nothing')).out).toBe('nothing found\n');
+    expect((await run('audit', '--target', 'nothing')).out).toBe('no matching entries\n');
   });
 
-  it('replaces a lost key of an administrator, beside the running API', async () => {
+  it('recovers admin access while the API is running', async () => {
     const made = await run('admin-key');
     expect(made).toMatchObject({ code: 0, err: expect.stringContaining('save this secret now') });
     const key = made.out.trim();
     expect((await graft(home, ['projects', '--api-key', key])).code).toBe(0);
-    expect((await run('audit', '-n', '1')).out).toMatch(/api_key.created +\w+ +server /);
+    expect((await run('audit', '-n', '1')).out).toMatch(/api_key.created +\w+ +system /);
   });
 
-  it('backs the installation up, and restores it elsewhere', async () => {
+  it('backs up the installation, and restores it elsewhere', async () => {
     const [backup, other] = ['backup', 'other'].map((name) => join(home, name)) as [string, string];
     const made = await run('admin', 'backup', backup);
     expect(made).toMatchObject({ code: 0, err: expect.stringContaining('copying the database') });
@@ -263,7 +267,7 @@ describe('graft, as an administrator', () => {
     });
   });
 
-  it('tells wrong usage', async () => {
+  it('rejects invalid arguments', async () => {
     for (const args of [
       ['projects', 'create', 'x', '--limit', 'chats'],
       ['projects', 'create', 'x', '--limit', 'chats=many'],

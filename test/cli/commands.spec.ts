@@ -18,7 +18,7 @@ import { dataUrl, png } from '../../apps/api/test/media.js';
 import { unzip } from '../unzip.js';
 import { API, cleanEnv, CLI, graft, startUntil, type Done } from './graft.js';
 
-// every command against a real API with its embedded PostgreSQL; no worker is needed for these
+// Commands against a real API with its embedded PostgreSQL, without a worker.
 let home: string;
 let api: ChildProcess;
 const run = (...args: string[]): Promise<Done> => graft(home, args);
@@ -47,7 +47,7 @@ const chat = (text: string): string =>
   });
 
 describe('graft, against a running API', () => {
-  it('finds its credentials in the home, which only the owner may read', async () => {
+  it('reads credentials from the home folder, where only the owner can read them', async () => {
     expect(statSync(join(home, 'credentials.json')).mode & 0o777).toBe(0o600);
     expect(await run('jobs')).toMatchObject({
       code: 0,
@@ -59,7 +59,7 @@ describe('graft, against a running API', () => {
     });
   });
 
-  it('uploads, lists, gets and deletes a file, byte for byte', async () => {
+  it('uploads, lists, downloads and deletes a file, byte for byte', async () => {
     const path = join(home, 'train.jsonl');
     writeFileSync(
       path,
@@ -84,7 +84,7 @@ describe('graft, against a running API', () => {
     expect(existsSync(join(home, 'none'))).toBe(false);
   });
 
-  it('says in one line what the API refuses, and ends with 1', async () => {
+  it('prints an error of the API in one line, and exits with 1', async () => {
     const bad = join(home, 'bad.jsonl');
     writeFileSync(bad, `${chat('fine')}\nnot json\n`);
     const refused = await run('submit', '--model', 'no-such-model', '--train', bad);
@@ -108,17 +108,19 @@ describe('graft, against a running API', () => {
     });
   });
 
-  it('lets a failed import be seen, tried again and deleted', async () => {
+  it('shows, retries and deletes a failed import', async () => {
     const source = `dir:${join(home, 'nothing')}`;
     const reason = `${join(home, 'nothing')} does not exist on the server`;
-    for (let tries = 0; tries < 2; tries++)
+    for (let attempt = 0; attempt < 2; attempt++)
       expect(await run('models', 'import', source)).toMatchObject({
         code: 1,
         err: `graft: import of ${source} failed: ${reason}\n`,
       });
     const listed = await run('models');
     expect(listed.out).toMatch(/nothing +base +error/);
-    expect(listed.err).toBe(`import of nothing failed: ${reason} (graft models delete nothing)\n`);
+    expect(listed.err).toBe(
+      `Import of nothing failed: ${reason}. To remove it: graft models delete nothing\n`,
+    );
     const file = writeChats(join(home, 'for-nothing.jsonl'), 12);
     expect((await run('submit', '-m', 'nothing', '-t', file)).err).toContain(
       `nothing could not be imported: ${reason}`,
@@ -127,7 +129,7 @@ describe('graft, against a running API', () => {
     expect((await run('models')).err).toBe('');
   });
 
-  it('shows what is in a file, and keeps results and bad files apart', async () => {
+  it('shows the contents of a file, and lists results and unusable files separately', async () => {
     const twice = join(home, 'twice.jsonl');
     writeFileSync(twice, `${chat('once')}\n${chat('twice')}\n${chat('once')}\n{"text":"a"}\n`);
     const uploaded = await run('files', 'upload', twice);
@@ -155,19 +157,19 @@ describe('graft, against a running API', () => {
     expect((await run('files', 'delete', id)).code).toBe(0);
   });
 
-  it('reads a table, and asks which column is what', async () => {
+  it('reads a table, and suggests how to map its columns', async () => {
     const path = join(home, 'table.csv');
     writeFileSync(path, `frage,antwort\n${'a?,b\n'.repeat(12)}`);
     const asked = await run('files', 'upload', path);
     expect(asked).toMatchObject({ code: 1, out: '' });
     expect(asked.err).toMatch(
-      /the columns are "frage", "antwort".*\nWith graft: --map prompt=frage --map completion=antwort\n/,
+      /the columns are "frage", "antwort".*\nMap its columns: --map prompt=frage --map completion=antwort\n/,
     );
     const labels = join(home, 'labels.csv');
     const tickets = Array.from({ length: 12 }, (_, n) => `Ticket ${n},${n % 3}\n`).join('');
     writeFileSync(labels, `the message,category\n${tickets}`);
     expect((await run('files', 'upload', labels)).err).toMatch(
-      /\nWith graft: --map 'text=the message' --map label=category\n/,
+      /\nMap its columns: --map 'text=the message' --map label=category\n/,
     );
     const wrong = await run('files', 'upload', path, '--map', 'question=frage');
     expect(wrong.err).toContain('no form of training data has the fields "question"');
@@ -184,7 +186,7 @@ describe('graft, against a running API', () => {
     expect((await run('files', 'delete', id)).code).toBe(0);
   });
 
-  it("takes the folder of a split that Hugging Face's datasets saved", async () => {
+  it('uploads a split that Dataset.save_to_disk wrote', async () => {
     const zip = new URL('../../apps/api/test/datasets/one-split.zip', import.meta.url);
     for (const [name, content] of await unzip(readFileSync(zip))) {
       const path = join(home, name);
@@ -194,7 +196,7 @@ describe('graft, against a running API', () => {
     const all = await run('files', 'upload', join(home, 'one-split'));
     expect(all.code).toBe(2);
     expect(all.err).toMatch(
-      /has the splits train: name the folder of one, such as .*one-split.train/,
+      /has several splits \(train\); use the folder of one split, such as .*one-split.train/,
     );
     const [id = '', name] = (await run('files', 'upload', join(home, 'one-split/train'))).out.split(
       ' ',
@@ -205,7 +207,7 @@ describe('graft, against a running API', () => {
     expect((await run('files', 'delete', id)).code).toBe(0);
   });
 
-  it('takes a folder of pictures, and says what it became', async () => {
+  it('uploads a folder of images, and summarizes its contents', async () => {
     const [cat, dog] = [png([255, 0, 0]), png([0, 0, 255])];
     for (const [name, content] of [
       ['cat/1.png', cat],
@@ -216,7 +218,7 @@ describe('graft, against a running API', () => {
       writeFileSync(join(home, 'pets', name), content);
     }
     const { out } = await run('files', 'upload', join(home, 'pets'));
-    expect(out).toMatch(/^file-\S+ pets\.zip .* processed \(2 pictures, 2 labels\)\n$/);
+    expect(out).toMatch(/^file-\S+ pets\.zip .* processed \(2 images, 2 labels\)\n$/);
     const [id = ''] = out.split(' ');
     expect((await run('files', 'show', id)).out).toMatch(
       /labels +2: cat 1, dog 1\n {2}source +imagefolder\n/,
@@ -232,7 +234,7 @@ describe('graft, against a running API', () => {
     expect((await run('files', 'delete', id)).code).toBe(0);
   });
 
-  it('refuses a file that cannot be used line by line, and leaves nothing of a refused job', async () => {
+  it('reports the problems of a file by line, and deletes the uploads of a rejected job', async () => {
     const bad = join(home, 'bad.jsonl');
     writeFileSync(bad, `${chat('fine')}\nnot json\n{"messages": 1}\n`);
     const uploaded = await run('files', 'upload', bad);
@@ -253,10 +255,10 @@ describe('graft, against a running API', () => {
     });
   });
 
-  it('shows what a job would be, and says it before submitting', async () => {
+  it('shows the plan of a job with --dry-run and before submitting', async () => {
     const base = writeTinyBase(join(home, 'planned'));
     expect((await run('models', 'import', base)).code).toBe(0);
-    // another of its name is told to be called otherwise, and can be
+    // Another model of the same name needs another id.
     const other = writeTinyBase(join(home, 'other', 'planned'), 'gpt2');
     expect((await run('models', 'import', other)).err).toContain('choose another id');
     const named = await run('models', 'import', other, '--id', 'planned-too');
@@ -290,7 +292,7 @@ describe('graft, against a running API', () => {
     const table = join(home, 'planned.csv');
     writeFileSync(table, `frage,antwort\n${'a?,b\n'.repeat(12)}`);
     const asked = await run('submit', '-m', 'planned', '-t', table, '--dry-run');
-    expect(asked.err).toContain('With graft: --map prompt=frage --map completion=antwort\n');
+    expect(asked.err).toContain('Map its columns: --map prompt=frage --map completion=antwort\n');
     const map = ['--map', 'prompt=frage', '--map', 'completion=antwort'];
     const read = await run('submit', '-m', 'planned', '-t', table, ...map, '--dry-run');
     expect(read.out).toMatch(/^12 examples · /);
@@ -328,7 +330,7 @@ describe('graft, against a running API', () => {
     });
   });
 
-  it('leaves a job alone when Ctrl-C ends the watching of it', async () => {
+  it('does not cancel a job when Ctrl-C stops graft watch', async () => {
     expect((await run('models', 'import', writeTinyBase(join(home, 'tiny')))).code).toBe(0);
     const chats = writeChats(join(home, 'chats.jsonl'), 12);
     const submitted = await run('submit', '-m', 'tiny', '-t', chats, '--json');
@@ -338,7 +340,7 @@ describe('graft, against a running API', () => {
     const closed = once(child, 'close');
     child.kill('SIGINT');
     expect(await closed).toEqual([130, null]);
-    expect(text().err).toContain(`the job keeps running (graft watch ${id}`);
+    expect(text().err).toContain(`the job continues (graft watch ${id}`);
     expect((await run('jobs')).out).toMatch(new RegExp(`${id} +queued`));
     expect((await run('cancel', id)).code).toBe(0);
     expect(await run('watch', id)).toMatchObject({
@@ -348,16 +350,16 @@ describe('graft, against a running API', () => {
     });
   });
 
-  it('shows what the project may have and has', async () => {
+  it('shows the quotas and usage of the project', async () => {
     const { code, out } = await run('limits');
     expect(code).toBe(0);
-    expect(out).toMatch(/^\S+: weight 1, priority 1 and later$/m);
-    expect(out).toMatch(/^LIMIT +USED +OF +RESETS/m);
+    expect(out).toMatch(/^Project \S+ · weight 1 · priorities 1–1000$/m);
+    expect(out).toMatch(/^LIMIT +USED +QUOTA +RESETS/m);
     expect(out).toMatch(/^running_jobs +0 +no limit/m);
     expect(out).toMatch(/^tokens_per_day +0 +no limit +\d{4}-\d\d-\d\dT00:00:00Z/m);
   });
 
-  it('makes a key that works, within its scopes, until it is revoked', async () => {
+  it('creates a key that works within its scopes until it is revoked', async () => {
     const key = JSON.parse(
       (await run('keys', 'create', 'reader', '--scope', 'files:read', '--json')).out,
     ) as { id: string; secret: string };
@@ -373,7 +375,7 @@ describe('graft, against a running API', () => {
     });
   });
 
-  it('tells wrong usage (2) and an absent API (3) from a refusal (1)', async () => {
+  it('exits with 1 for errors, 2 for wrong usage and 3 for an unreachable API', async () => {
     expect((await run('submit', '--model', 'm')).code).toBe(2);
     expect((await run('submit', '--model', 'm', '--train', 'file-1', '--set', 'oops')).code).toBe(
       2,
@@ -383,9 +385,7 @@ describe('graft, against a running API', () => {
     mkdirSync(join(home, 'empty'));
     expect(await run('files', 'upload', join(home, 'empty'))).toMatchObject({
       code: 2,
-      err: expect.stringContaining(
-        'is a folder without state.json, pictures or sounds: expected a file',
-      ),
+      err: expect.stringContaining('has no state.json, images or audio; expected a file'),
     });
     for (const args of [
       ['jobs', '-n', 'x'],

@@ -5,25 +5,25 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { cleanEnv, CLI, graft } from './graft.js';
 
-// What the shell does with `graft completion`, and `graft help`, without any API.
+// `graft completion` in real shells, and `graft help`, without an API.
 
 let home: string;
 beforeAll(() => (home = mkdtempSync(join(tmpdir(), 'graft-cli-'))));
 afterAll(() => rmSync(home, { recursive: true, force: true }));
 
-const isThere = (shell: string): boolean => spawnSync(shell, ['-c', 'true']).status === 0;
+const isInstalled = (shell: string): boolean => spawnSync(shell, ['-c', 'true']).status === 0;
 
 describe('graft completion', () => {
   it('completes commands, options and choices in bash', async () => {
     const { out: script } = await graft(home, ['completion', 'bash']);
     writeFileSync(join(home, 'script'), script);
-    // What readline does before and after it calls the function of a command.
+    // Sets the variables that readline sets, calls the completion function, and prints its result.
     const complete = (...words: string[]): string[] => {
       const typed = words.map((word) => `'${word}'`).join(' ');
       const lines = [
         `graft() { '${process.execPath}' '${CLI}' "$@"; }`,
         'compopt() { :; }',
-        // of the package bash-completion, which may not be here
+        // Replaces a function of the package bash-completion, which may be missing.
         '_get_comp_words_by_ref() { words=("${COMP_WORDS[@]}"); cword=$COMP_CWORD; cur=${words[cword]}; }',
         `source '${join(home, 'script')}'`,
         `COMP_WORDS=(graft ${typed}); COMP_CWORD=${words.length}; COMP_TYPE=9`,
@@ -50,7 +50,7 @@ describe('graft completion', () => {
     ['jobs --st', 'jobs --state'],
     ['jobs --state su', 'jobs --state succeeded'],
   ] as const;
-  /** Its script in a file, and `graft` on PATH. */
+  /** Writes the completion script to a file, and adds `graft` to PATH. */
   async function installed(shell: string): Promise<{ script: string; env: NodeJS.ProcessEnv }> {
     const script = join(home, `script.${shell}`);
     writeFileSync(script, (await graft(home, ['completion', shell])).out);
@@ -61,7 +61,7 @@ describe('graft completion', () => {
     return { script, env: cleanEnv({ GRAFT_HOME: home, PATH: path, TERM: 'dumb', HOME: home }) };
   }
 
-  it.skipIf(!isThere('fish'))('completes the same in fish', async () => {
+  it.skipIf(!isInstalled('fish'))('completes commands, options and choices in fish', async () => {
     const { script, env } = await installed('fish');
     for (const [typed, whole] of TYPED) {
       const code = `source '${script}'; complete -C 'graft ${typed}'`;
@@ -71,34 +71,38 @@ describe('graft completion', () => {
     }
   });
 
-  it.skipIf(!isThere('zsh'))('completes the same in zsh, at a terminal', async () => {
-    const { script, env } = await installed('zsh');
-    for (const [typed, whole] of TYPED) {
-      // A zsh in a terminal of its own, and the key that asks for completion.
-      const code = [
-        'zmodload zsh/zpty',
-        'zpty inner zsh -f -i',
-        `zpty -w inner "PS1=; autoload -U compinit; compinit -D -u; source '${script}'; print READ''Y"`,
-        `zpty -r inner out '*READY*'`,
-        `zpty -w -n inner 'graft ${typed}'$'\\t'`,
-        `repeat 200 { zpty -r -t inner out && said+=$out; [[ $said == *'graft ${whole}'* ]] && break; sleep 0.1 }`,
-        'print -r -- "$said"; zpty -d inner',
-      ].join('\n');
-      const said = execFileSync('zsh', ['-f', '-c', code], { encoding: 'utf8', env });
-      expect(said).toContain(`graft ${whole}`);
-    }
-  });
+  it.skipIf(!isInstalled('zsh'))(
+    'completes commands, options and choices in zsh on a terminal',
+    async () => {
+      const { script, env } = await installed('zsh');
+      for (const [typed, whole] of TYPED) {
+        // Starts zsh in a pseudo-terminal and presses Tab.
+        const code = [
+          'zmodload zsh/zpty',
+          'zpty inner zsh -f -i',
+          `zpty -w inner "PS1=; autoload -U compinit; compinit -D -u; source '${script}'; print READ''Y"`,
+          `zpty -r inner out '*READY*'`,
+          `zpty -w -n inner 'graft ${typed}'$'\\t'`,
+          `repeat 200 { zpty -r -t inner out && said+=$out; [[ $said == *'graft ${whole}'* ]] && break; sleep 0.1 }`,
+          'print -r -- "$said"; zpty -d inner',
+        ].join('\n');
+        const said = execFileSync('zsh', ['-f', '-c', code], { encoding: 'utf8', env });
+        expect(said).toContain(`graft ${whole}`);
+      }
+    },
+  );
 
   it.each(['bash', 'zsh', 'fish'])('writes a script that %s can read', async (shell) => {
     const { code, out } = await graft(home, ['completion', shell]);
     expect(code).toBe(0);
     expect(out).toContain('graft');
-    if (!isThere(shell)) return console.warn(`${shell} is not here: its script was not tried`);
+    if (!isInstalled(shell))
+      return console.warn(`${shell} is not installed; its script was not tested`);
     writeFileSync(join(home, shell), out);
     expect(spawnSync(shell, ['-n', join(home, shell)]).status).toBe(0);
   });
 
-  it('is for shells that it knows', async () => {
+  it('rejects unknown shells', async () => {
     const { code, err } = await graft(home, ['completion', 'csh']);
     expect(code).toBe(2);
     expect(err).toContain('Allowed choices are');
@@ -106,7 +110,7 @@ describe('graft completion', () => {
 });
 
 describe('graft help', () => {
-  it('explains topics and commands, and names the topics', async () => {
+  it('explains topics and commands, and lists the topics', async () => {
     const { out } = await graft(home, ['help', 'settings']);
     expect(out).toMatch(/--url +GRAFT_URL +address of the API/);
     expect((await graft(home, ['help', 'webhooks', 'test'])).out).toContain(

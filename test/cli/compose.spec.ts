@@ -1,5 +1,5 @@
-// docker-compose.yml without Docker: API and worker started with the variables it gives them, hosts and
-// folders of this machine in place of the containers'. PostgreSQL and Redis are the embedded ones.
+// docker-compose.yml without Docker: starts the API and a worker with its variables, but with hosts and folders of this
+// machine. PostgreSQL and the queue are the embedded ones.
 import { once } from 'node:events';
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -27,13 +27,13 @@ afterAll(async () => {
   rmSync(dir, { recursive: true, force: true });
 });
 
-it('lets the worker in by the token file that the API has written', async () => {
+it('connects the worker with the token file that the API has written', async () => {
   chmodSync(dir, 0o755);
   const compose = load(readFileSync(join(ROOT, 'docker-compose.yml'), 'utf8'), {
     schema: YAML11_SCHEMA,
   }) as Compose;
   const here = (name: string, other: Record<string, string>): NodeJS.ProcessEnv => {
-    // without a value: as it is where Compose is started
+    // Compose takes a variable without a value from its own environment.
     const given = Object.entries(compose.services[name]!.environment).flatMap(
       ([variable, value]) =>
         value === null

@@ -1,4 +1,4 @@
-// graft evals, on a real API with a worker whose words the test decides.
+// graft evals against a real API, with a scripted worker.
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -58,7 +58,7 @@ const EVAL = {
 };
 const ROWS = ['abc', 'bcd', 'cde'].map((word) => ({ word, answer: word.toUpperCase() }));
 
-/** A run's body that grades answers which are there. */
+/** Writes the body of a run that grades existing answers. Returns its path. */
 function answers(name: string, texts: readonly string[]): string {
   const content = ROWS.map((item, n) => ({ item, sample: { output_text: texts[n] } }));
   const path = join(dir, `${name}.json`);
@@ -67,7 +67,7 @@ function answers(name: string, texts: readonly string[]): string {
   return path;
 }
 
-it('makes an eval, runs it on answers, and shows, compares and deletes', async () => {
+it('creates an eval, grades answers, and shows, compares and deletes the runs', async () => {
   expect((await run()).out).toContain('no evals yet');
   expect((await run('create', join(dir, 'eval.json'))).out).toMatch(/^eval_\w+ Words in capitals/);
   expect((await run()).out).toMatch(/eval_\w+ +Words in capitals +same, near/);
@@ -79,26 +79,30 @@ it('makes an eval, runs it on answers, and shows, compares and deletes', async (
   );
   expect(first).toMatchObject({ code: 0 });
   expect(first.out).toMatch(
-    /passed +1 of 3 \(33 %\)\n +same: 1 passed, 2 did not\n +near: 2 passed, 1 did not/,
+    /passed +1 of 3 \(33 %\)\n +same: 1 passed, 2 failed\n +near: 2 passed, 1 failed/,
   );
   await run('run', 'Words in capitals', answers('after', ['ABC', 'BCD', 'nothing']), '--watch');
   const shown = await run('show', 'Words in capitals');
   expect(shown.out).toMatch(/same: string_check/);
-  expect(shown.out).toMatch(/evalrun_\w+ +after +answers of a file +completed +2 of 3 \(67 %\)/);
+  expect(shown.out).toMatch(
+    /evalrun_\w+ +after +none \(answers from file\) +completed +2 of 3 \(67 %\)/,
+  );
   const results = await run('results', 'Words in capitals', 'before', '--status', 'fail');
   expect(results.out).toMatch(/0 +fail +✕ 0 +✕ 0 +abc · ABC +abc/);
   expect(results.out).toMatch(/2 +fail +✕ 0 +✓ 0\.667 +cde · CDE +CDx/);
   expect(results.out).not.toContain('BCD');
   const compared = await run('compare', 'Words in capitals', 'before', 'after');
   expect(compared.out).toMatch(/passed +1 of 3 \(33 %\) +2 of 3 \(67 %\)\nsame +1 +2\nnear +2 +2/);
-  expect(compared.out).toContain('3 items in both: 0 pass on the left alone, 1 on the right alone');
+  expect(compared.out).toContain(
+    '3 items in both runs: 0 pass only on the left, 1 only on the right',
+  );
   expect(compared.out).toMatch(/abc · ABC +fail: abc +pass: ABC/);
   expect(compared.out).not.toContain('CDx');
   expect((await run('delete', 'Words in capitals')).out).toMatch(/^eval_\w+ deleted/);
   expect((await run()).out).toContain('no evals yet');
 });
 
-it('asks a model by flags, shows how far it is, and cancels', async () => {
+it('evaluates a model by flags, shows progress, and cancels', async () => {
   await run('create', join(dir, 'eval.json'));
   const items = join(dir, 'items.jsonl');
   writeFileSync(items, ROWS.map((item) => `${JSON.stringify({ item })}\n`).join(''));
@@ -124,7 +128,7 @@ it('asks a model by flags, shows how far it is, and cancels', async () => {
   expect(JSON.parse(found.out)).toMatchObject({ model: 'tiny', output_items: [{}, {}, {}] });
 });
 
-it('says what is missing or wrong', async () => {
+it('reports missing and invalid arguments', async () => {
   await run('create', join(dir, 'eval.json'));
   writeFileSync(join(dir, 'bad.json'), '[1]');
   for (const [args, code, message] of [

@@ -1,4 +1,4 @@
-// graft export and graft adapters upload, on a real API, with a worker whose files the test decides and a hub of its own.
+// graft export and graft adapters upload against a real API, with a scripted worker and a local hub server.
 import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -53,19 +53,19 @@ const uploaded = async (): Promise<string> => {
   return id;
 };
 
-it('an adapter is uploaded from its folder, and comes back as it was', async () => {
+it('uploads an adapter from its folder, and exports it unchanged', async () => {
   const model = await uploaded();
   const out = join(home, 'back');
   expect(await run(['export', model, '-o', out])).toMatchObject({ code: 0, out: `${out}\n` });
   for (const name of ['adapter_config.json', 'adapter_model.safetensors'])
     expect(readFileSync(join(out, name))).toEqual(readFileSync(join(LORA, name)));
   expect((await run(['adapters', 'upload', home, '--base', 'tiny'])).err).toContain(
-    'has no adapter_config.json; a PEFT folder has',
+    'has no adapter_config.json; expected a PEFT folder with',
   );
   expect(await run(['adapters', 'upload', LORA])).toMatchObject({ code: 2 });
 });
 
-it('what is made of adapters has them in folders of its own, here and on the hub', async () => {
+it('exports and pushes an adapter that contains others, each in its own folder', async () => {
   const part = await uploaded();
   const body = {
     ...{ model: 'tiny', training_file: await uploadChats(api) },
@@ -93,7 +93,7 @@ it('what is made of adapters has them in folders of its own, here and on the hub
   hub.stop();
 });
 
-it('a GGUF is made by a worker, saved, and pushed to the hub in one commit', async () => {
+it('exports a GGUF on a worker, saves it, and pushes it in one commit', async () => {
   const model = await uploaded();
   const hub = await Hub.start(TOKEN);
   const out = join(home, 'tuned');
@@ -143,7 +143,7 @@ it('a GGUF is made by a worker, saved, and pushed to the hub in one commit', asy
     ['model-Q8_0.gguf', gguf],
   ]);
 
-  // a repository that is there gets another commit; a token that is not good is said so, and the folder stays
+  // An existing repository gets another commit. An invalid token is reported, and the local folder remains.
   const again = ['export', model, '--push-to', 'someone/tuned', '-o'];
   expect(await run([...again, join(home, 'again')], env)).toMatchObject({ code: 0 });
   expect(hub.commits).toHaveLength(2);
@@ -154,17 +154,19 @@ it('a GGUF is made by a worker, saved, and pushed to the hub in one commit', asy
   hub.stop();
 });
 
-it('says what does not go together', async () => {
-  expect((await run(['export', 'tiny', '-q', 'F16'])).err).toContain('has no part in format peft');
+it('rejects options that do not apply', async () => {
+  expect((await run(['export', 'tiny', '-q', 'F16'])).err).toContain(
+    'does not apply to format peft',
+  );
   expect(await run(['export', 'tiny', '-f', 'onnx'])).toMatchObject({ code: 2 });
   expect((await run(['export', 'tiny', '-f', 'vllm'])).err).toContain('tiny is a whole model');
   for (const [args, said] of [
-    [['--zip', '--push-to', 'a/b'], '--zip has no part in --push-to'],
-    [['--force', '--push-to', 'a/b'], '--force has no part in --push-to'],
-    [['--private'], '--private has no part without --push-to'],
-    [['--suffix', 'x'], '--suffix has no part in format peft'],
-    [['--pool', 'x'], '--pool has no part in format peft'],
-    // Before any job is made.
+    [['--zip', '--push-to', 'a/b'], '--zip does not apply to --push-to'],
+    [['--force', '--push-to', 'a/b'], '--force does not apply to --push-to'],
+    [['--private'], '--private does not apply without --push-to'],
+    [['--suffix', 'x'], '--suffix does not apply to format peft'],
+    [['--pool', 'x'], '--pool does not apply to format peft'],
+    // These are checked before a job is created.
     [['-f', 'merged', '--push-to', 'a'], '--push-to: expected OWNER/NAME'],
     [['-f', 'merged', '--push-to', 'a/b'], 'HF_TOKEN is not set'],
   ] as const) {

@@ -13,7 +13,7 @@ export interface Done {
   readonly err: string;
 }
 
-/** The environment without anything that would lead a test to the user's own Graft. */
+/** Environment without variables that would make a test use the user's own Graft. */
 export function cleanEnv(extra: Readonly<Record<string, string>> = {}): NodeJS.ProcessEnv {
   const kept = Object.entries(process.env).filter(
     ([name]) => !/^(GRAFT_|VITEST|FORCE_COLOR|NO_COLOR)/.test(name),
@@ -21,7 +21,7 @@ export function cleanEnv(extra: Readonly<Record<string, string>> = {}): NodeJS.P
   return { ...Object.fromEntries(kept), GRAFT_LOG_LEVEL: 'warn', ...extra };
 }
 
-/** Runs `graft …` to its end, as a person would. */
+/** Runs `graft` with arguments until it exits. */
 export async function graft(
   home: string,
   args: readonly string[],
@@ -36,7 +36,7 @@ export async function graft(
   return { code, ...text() };
 }
 
-/** Starts a program and waits until its output holds `sign`. */
+/** Starts a program and waits until its output contains `sign`. */
 export async function startUntil(
   script: string,
   args: readonly string[],
@@ -52,7 +52,7 @@ export async function startUntil(
     const { out, err } = text();
     if ((out + err).includes(sign)) return { child, text };
     if (child.exitCode !== null)
-      throw new Error(`ended with ${child.exitCode} before it said "${sign}": ${out}${err}`);
+      throw new Error(`exited with ${child.exitCode} before printing "${sign}": ${out}${err}`);
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }

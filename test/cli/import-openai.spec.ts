@@ -1,4 +1,4 @@
-// graft import-openai: what people exported from OpenAI, made on a real API by the real command line.
+// graft import-openai: imports of OpenAI exports into a real API.
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -38,7 +38,7 @@ beforeAll(async () => {
 });
 afterAll(() => api?.close());
 
-// Each test has a project of its own: nothing of another's is there already.
+// Each test has its own project, so that it does not find imports of other tests.
 beforeEach(async () => {
   dir = mkdtempSync(join(tmpdir(), 'graft-import-'));
   project = await makeProject(api, `import-${++projects}`);
@@ -75,7 +75,7 @@ const all = async (): Promise<unknown[]> => [
   await list('/fine_tuning/jobs'),
 ];
 
-/** The export as people have it: lists of the API's JSON beside files under their own names. */
+/** Writes an export: lists of the API's JSON, and data files with their own names. */
 function writeExport(): string {
   const folder = join(dir, 'export');
   mkdirSync(join(folder, 'data'), { recursive: true });
@@ -87,28 +87,28 @@ function writeExport(): string {
   put('jobs.json', { object: 'list', data: JOBS, has_more: false });
   put('checkpoints.json', { object: 'list', data: CHECKPOINTS });
   put('evals.json', EVALS);
-  // Once more by itself, as people keep what they looked at.
+  // A duplicate of one eval in its own file.
   put('words.json', EVALS[0]);
   put('runs.json', { object: 'list', data: RUNS });
   put('items.json', { object: 'list', data: OUTPUT_ITEMS });
   return folder;
 }
 
-describe('an export of OpenAI’s', () => {
-  it('shows a plan that touches nothing', async () => {
+describe('an OpenAI export', () => {
+  it('shows a plan with --dry-run without changing anything', async () => {
     const folder = writeExport();
     const before = await all();
     const shown = await run('import-openai', folder, '--dry-run', '--drafts', join(dir, 'drafts'));
     expect(shown.code).toBe(0);
-    expect(shown.out).toMatch(/file +\S+spam\.jsonl +to make/);
-    expect(shown.out).toMatch(/eval +eval_Words1 "Words in capitals" +to make/);
+    expect(shown.out).toMatch(/file +\S+spam\.jsonl +to create/);
+    expect(shown.out).toMatch(/eval +eval_Words1 "Words in capitals" +to create/);
     expect(shown.out).toMatch(/job +ftjob-Spam1 "spam" +to draft/);
-    expect(shown.err).toMatch(/\d+ to make, \d+ to draft, \d+ without a counterpart/);
+    expect(shown.err).toMatch(/\d+ to create, \d+ to draft, \d+ not supported/);
     expect(await all()).toEqual(before);
     expect(readdirSync(dir)).toEqual(['export']);
   });
 
-  it('is made here, says what has no counterpart, and is made once', async () => {
+  it('is imported once, and reports what is not supported', async () => {
     const folder = writeExport();
     const first = await outcomes(folder);
     expect(states(first, 'file')).toEqual({
@@ -119,7 +119,7 @@ describe('an export of OpenAI’s', () => {
       [join(folder, 'data/items.jsonl')]: 'made',
     });
     expect(one(first, join(folder, 'data/seen.jsonl')).notes[0]).toBe(
-      '1 of 12 lines have images or sound (line 12), which no model here takes',
+      '1 of 12 lines have images or audio (line 12), which import-openai does not support',
     );
     expect(await list('/evals')).toHaveLength(1);
     expect(states(first, 'eval')).toEqual({
@@ -127,7 +127,7 @@ describe('an export of OpenAI’s', () => {
       'eval_Logs1 "From logs"': 'no counterpart',
     });
     expect(one(first, 'eval_Words1').notes.join('\n')).toMatch(
-      /near: left out: .*cosine is not supported[^]*judge: left out: gpt-4o-2024-08-06 is a hosted model; .*--map gpt-4o=MODEL/,
+      /near: skipped: .*cosine is not supported[^]*judge: skipped: gpt-4o-2024-08-06 is a hosted model; .*--map gpt-4o=MODEL/,
     );
     const [made] = await list<{ id: string; metadata: object; testing_criteria: object[] }>(
       '/evals',
@@ -139,13 +139,13 @@ describe('an export of OpenAI’s', () => {
       testing_criteria: [{ name: 'same', type: 'string_check' }],
     });
     expect(states(first, 'run')).toEqual({
-      'evalrun_First1 "run evalrun_First1", as answered at OpenAI': 'made',
+      'evalrun_First1 "run evalrun_First1", recorded answers': 'made',
       'evalrun_First1 "run evalrun_First1"': 'draft',
       'evalrun_Tuned1 "run evalrun_Tuned1"': 'draft',
       'evalrun_Stored1 "run evalrun_Stored1"': 'no counterpart',
     });
     expect(one(first, 'evalrun_First1 "run evalrun_First1"')).toBeDefined();
-    // The answers of OpenAI's model are graded here, without any worker.
+    // The recorded answers are graded without a worker.
     await until(async () => {
       const [graded] = await list<{ status: string }>(`/evals/${made!.id}/runs`);
       return graded?.status === 'completed';
@@ -182,7 +182,7 @@ describe('an export of OpenAI’s', () => {
     expect(await list(`/evals/${made!.id}/runs`)).toHaveLength(1);
   });
 
-  it('a draft is a body that submit takes, with a base that is named then', async () => {
+  it('writes drafts that submit accepts with --model', async () => {
     await outcomes(writeExport());
     const draft = join(dir, 'drafts/ftjob-Prefs1.json');
     const done = await run('--json', 'submit', draft, '--model', 'tiny');
@@ -194,7 +194,7 @@ describe('an export of OpenAI’s', () => {
     });
   });
 
-  it('--train creates jobs on the bases that were named, --map has graders of one’s own, --run asks again', async () => {
+  it('creates jobs with --train, replaces models with --map, and runs evals again with --run', async () => {
     const folder = writeExport();
     const args = [
       folder,
@@ -226,7 +226,7 @@ describe('an export of OpenAI’s', () => {
     });
     expect(one(first, join(folder, 'data/seen.jsonl'))).toMatchObject({
       state: 'made',
-      notes: ['1 of 12 lines have images or sound and are left out'],
+      notes: ['1 of 12 lines have images or audio and are skipped'],
     });
     const [made] = await list<{ id: string; testing_criteria: object[] }>('/evals');
     expect(made!.testing_criteria).toMatchObject([
@@ -246,7 +246,7 @@ describe('an export of OpenAI’s', () => {
       sampling_params: { max_completion_tokens: 5, temperature: 0, seed: 7, top_p: 1 },
     });
     expect(one(first, 'evalrun_First1 "run evalrun_First1"').kind).toBe('run');
-    // The fine-tuned model of OpenAI is the one that its job makes here, and that has not finished.
+    // OpenAI's fine-tuned model maps to the result of its imported job, which has not finished.
     const tuned = one(first, 'evalrun_Tuned1');
     expect(tuned).toMatchObject({ state: 'draft' });
     expect(tuned.notes.join()).toContain(TUNED);
@@ -254,7 +254,7 @@ describe('an export of OpenAI’s', () => {
     expect(again.filter(({ state }) => state === 'made' || state === 'draft')).toEqual([]);
   });
 
-  it('goes on where one thing is refused, names it, and exits with 1', async () => {
+  it('continues after a failed item, reports it, and exits with 1', async () => {
     const folder = join(dir, 'broken');
     mkdirSync(folder);
     writeFileSync(join(folder, 'a.jsonl'), '{"messages":[]}\n');
@@ -273,13 +273,13 @@ describe('an export of OpenAI’s', () => {
       'no counterpart',
       'no counterpart',
     ]);
-    expect(done.err).toContain('1 of 4 could not be imported');
-    // What was refused is not kept.
+    expect(done.err).toContain('1 of 4 items could not be imported');
+    // The rejected file was deleted.
     expect(await list('/files')).toHaveLength(1);
     for (const [args, code, message] of [
       [['no-such-folder'], 2, 'no such file or folder'],
-      [[folder, '--model', 'nobody'], 2, 'no model named nobody'],
-      [[folder, '--train'], 2, '--train needs --model'],
+      [[folder, '--model', 'unknown'], 2, 'no model named unknown'],
+      [[folder, '--train'], 2, '--train requires --model'],
       [[], 2, 'specify the files'],
     ] as const) {
       const refused = await run('import-openai', ...args);
@@ -310,8 +310,8 @@ tests:
     assert: [{ type: icontains, value: x }, { type: javascript, value: 'output.length < 3' }]
 `;
 
-describe('a configuration of Promptfoo', () => {
-  it('becomes evals of the tests that are graded alike, and runs of its prompts', async () => {
+describe('a Promptfoo configuration', () => {
+  it('becomes one eval per set of assertions, and one run per prompt', async () => {
     writeFileSync(join(dir, 'promptfooconfig.yaml'), PROMPTFOO);
     writeFileSync(
       join(dir, 'chat.json'),

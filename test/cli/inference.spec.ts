@@ -1,4 +1,4 @@
-// graft embed and graft classify, with a worker whose answers the test decides.
+// graft embed and graft classify, with a scripted worker.
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { importBase, startTestApi, type TestApi } from '../../apps/api/test/fixture.js';
 import { ScriptedWorker, started, step } from '../../apps/api/test/scripted-worker.js';
@@ -26,7 +26,7 @@ async function answering<T>(work: Promise<T>, answers: readonly unknown[]): Prom
 const packed = (vector: readonly number[]): string =>
   Buffer.from(Float32Array.from(vector).buffer).toString('base64');
 
-it('embed says how near texts are to the first, and prints whole vectors as JSON', async () => {
+it('embed prints the similarity of texts to the first one, and whole vectors as JSON', async () => {
   const vectors = [
     [1, 0, 0, 0, 0],
     [0.5, -0.5, 0.5, -0.5, 0],
@@ -39,18 +39,18 @@ it('embed says how near texts are to the first, and prints whole vectors as JSON
   expect(JSON.parse(whole.out)).toEqual(vectors);
 });
 
-it('embed wants something, and names a picture that cannot be read', async () => {
+it('embed requires an input, and names an image that cannot be read', async () => {
   expect(await run('embed', 'tiny')).toMatchObject({
     code: 2,
-    err: expect.stringContaining('name a text, or a picture with --image'),
+    err: expect.stringContaining('specify a text or --image FILE'),
   });
   expect(await run('embed', 'tiny', '--image', 'none.png')).toMatchObject({
     code: 2,
-    err: expect.stringContaining('none.png cannot be read'),
+    err: expect.stringContaining('cannot read none.png'),
   });
 });
 
-it('a job that learnt vectors is tried with embed, and not with chat', async () => {
+it('the card of an embedding job suggests embed instead of chat', async () => {
   const worker = await new ScriptedWorker(api).connect();
   const line = JSON.stringify({ anchor: 'a', positive: 'b' });
   const file = await api.client.files.create({
@@ -75,7 +75,7 @@ it('a job that learnt vectors is tried with embed, and not with chat', async () 
   expect(refused.err).toContain('use POST /v1/embeddings');
 });
 
-it('classify says the label of each text with its probability', async () => {
+it('classify prints the label of each text with its probability', async () => {
   const worker = await new ScriptedWorker(api).connect();
   const lines = ['good', 'bad'].map((label) => JSON.stringify({ text: `so ${label}`, label }));
   const file = await api.client.files.create({
@@ -103,9 +103,9 @@ it('classify says the label of each text with its probability', async () => {
   expect(shown.out).toMatch(/text_pair.* +bad +0\.750/);
 });
 
-it('classify refuses what is no label, and JSON that is none', async () => {
+it('classify rejects models without labels, and invalid JSON', async () => {
   expect((await run('classify', 'tiny', 'text')).err).toMatch(/not labels; use POST/);
   const broken = await run('classify', 'tiny', '{"question": ');
   expect(broken).toMatchObject({ code: 2, out: '' });
-  expect(broken.err).toContain('begins as JSON and is none');
+  expect(broken.err).toContain('is not valid JSON');
 });

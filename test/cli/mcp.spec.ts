@@ -14,7 +14,7 @@ import {
 import { evaluated, ScriptedWorker, started, step } from '../../apps/api/test/scripted-worker.js';
 import { cleanEnv, CLI, graft } from './graft.js';
 
-// `graft mcp`, as the protocol's own client drives it, against a real API.
+// `graft mcp` against a real API, driven by the client of the MCP SDK.
 
 let home: string;
 let api: TestApi;
@@ -90,7 +90,7 @@ describe('without --allow-changes', () => {
   let client: Client;
   beforeAll(async () => (client = await open()));
 
-  it('has tools that read, and says so, and no others', async () => {
+  it('has only read-only tools, marked as such', async () => {
     const { tools } = await client.listTools();
     expect(tools.map(({ name }) => name)).toEqual([
       ...['list_jobs', 'get_job', 'list_job_events', 'get_job_metrics', 'list_checkpoints'],
@@ -103,7 +103,7 @@ describe('without --allow-changes', () => {
     expect(await api.query('SELECT id FROM job')).toEqual([{ id: done }]);
   });
 
-  it('reads jobs, their events and curves, models, files and workers', async () => {
+  it('reads jobs, events, metrics, models, files and workers', async () => {
     expect(await ask(client, 'list_jobs', { status: 'succeeded' })).toMatchObject([
       { id: done, suffix: 'pirate', method: 'DoRA', step: 100, total_steps: 100 },
     ]);
@@ -132,7 +132,7 @@ describe('without --allow-changes', () => {
     expect(preview).toMatchObject({ examples: 12 });
   });
 
-  it('lists the names of the catalogue, and tells one of them whole', async () => {
+  it('lists the names of the catalog, and returns one entry in full', async () => {
     const names = await ask(client, 'get_catalog');
     expect(names).toMatchObject({
       methods: { LORA: expect.any(String), IA3: expect.any(String) },
@@ -147,21 +147,21 @@ describe('without --allow-changes', () => {
     expect(dpo).toMatchObject({ name: 'dpo', schema: { properties: { beta: {} } } });
     const graftOptions = await ask(client, 'get_catalog', { name: 'graft' });
     expect(graftOptions).toMatchObject({ properties: { learning_rate: {} } });
-    expect(await refusal(client, 'get_catalog', { name: 'nobody' })).toBe(
-      'the catalogue has nothing named nobody; get_catalog without a name lists the names',
+    expect(await refusal(client, 'get_catalog', { name: 'unknown' })).toBe(
+      'the catalog has no entry named unknown; call get_catalog without a name to list the names',
     );
   });
 
-  it('says what is wrong in the words of the API', async () => {
-    const nobody = await refusal(client, 'get_job', { job: 'nobody' });
-    expect(nobody).toBe('no job named nobody; see graft jobs');
+  it('returns the error messages of the API', async () => {
+    const nobody = await refusal(client, 'get_job', { job: 'unknown' });
+    expect(nobody).toBe('no job named unknown; see graft jobs');
     const bad = await refusal(client, 'preview_job', { body: { model: 'tiny' } });
     expect(bad).toBe('training_file is required');
     expect(await refusal(client, 'list_jobs', { limit: 1000 })).toContain('limit');
   });
 });
 
-it('creates and cancels with --allow-changes', async () => {
+it('creates and cancels jobs with --allow-changes', async () => {
   const client = await open('--allow-changes');
   const { tools } = await client.listTools();
   const [creates, cancels] = [false, true].map((destructiveHint) => ({
@@ -174,18 +174,18 @@ it('creates and cancels with --allow-changes', async () => {
     { name: 'cancel_sweep', ...cancels },
   ]);
   const made = await ask<JobObject>(client, 'create_job', {
-    body: body({ graft: { pool: 'nobody' } }),
+    body: body({ graft: { pool: 'unknown' } }),
   });
   expect(made).toMatchObject({ object: 'fine_tuning.job', status: 'queued' });
   expect(await ask(client, 'cancel_job', { job: made.id })).toMatchObject({ status: 'cancelled' });
   expect(await api.get(`/fine_tuning/jobs/${made.id}`)).toMatchObject({ status: 'cancelled' });
 });
 
-it('makes, reads and cancels sweeps', async () => {
+it('creates, reads and cancels sweeps', async () => {
   const client = await open('--allow-changes');
   const search = { algorithm: 'grid', parameters: { 'peft.r': [4, 8] } };
   const peft = { peft_type: 'LORA' };
-  const asked = body({ suffix: 'ranks', peft, search, graft: { pool: 'nobody' } });
+  const asked = body({ suffix: 'ranks', peft, search, graft: { pool: 'unknown' } });
   const made = await ask<SweepObject>(client, 'create_sweep', { body: asked });
   expect(made.trials?.map(({ options }) => options)).toEqual([{ 'peft.r': 4 }, { 'peft.r': 8 }]);
   expect(await ask(client, 'list_sweeps')).toMatchObject([{ id: made.id, status: 'queued' }]);
@@ -199,7 +199,7 @@ it('makes, reads and cancels sweeps', async () => {
   expect(await api.get(`/sweeps/${made.id}`)).toMatchObject({ status: 'cancelled' });
 });
 
-it('`graft help` has topics from the API’s catalogue', async () => {
+it('`graft help` has topics from the catalog of the API', async () => {
   const { out } = await graft(home, ['help', 'tasks']);
   expect(out).toContain('{"prompt":"…","completion":"…"}');
   expect((await graft(home, ['help', 'methods'])).out).toContain('IA3');

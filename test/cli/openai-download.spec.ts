@@ -1,4 +1,4 @@
-// graft import-openai --from-api, against a server of OpenAI's paths.
+// graft import-openai --from-api against a server with OpenAI's paths.
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -33,7 +33,7 @@ const only = (...more: string[]): Promise<Done> =>
 const read = (...path: string[]): string => readFileSync(join(folder(), ...path), 'utf8');
 const contentsAsked = (): string[] => openai.asked.filter((path) => path.endsWith('/content'));
 
-it('keeps files, jobs and evals in a folder, without any Graft', async () => {
+it('downloads files, jobs and evals to a folder, without a running Graft', async () => {
   openai.busy = true;
   const done = await only();
   expect(done).toMatchObject({ code: 0, out: '' });
@@ -53,7 +53,7 @@ it('keeps files, jobs and evals in a folder, without any Graft', async () => {
 });
 
 it.each([true, false])(
-  'goes on where it was interrupted, ranges taken: %s',
+  'resumes an interrupted download, range requests supported: %s',
   async (takesRanges) => {
     openai.takesRanges = takesRanges;
     const part = join(folder(), 'files', 'file-Prefs1.jsonl.part');
@@ -68,7 +68,7 @@ it.each([true, false])(
     expect(await only()).toMatchObject({ code: 0 });
     expect(openai.ranges).toEqual([`bytes=${there}-`]);
     expect(read('files', 'file-Prefs1.jsonl')).toBe(CONTENTS['file-Prefs1']![2]);
-    // Those before it were there already.
+    // Earlier files are complete.
     expect(contentsAsked().slice(before.length)).toEqual(
       [
         '/v1/files/file-Prefs1/content',
@@ -79,19 +79,19 @@ it.each([true, false])(
     );
     const asked = openai.asked.length;
     expect(await only()).toMatchObject({ code: 0 });
-    // The lists alone: all that they name is there, and ended.
+    // Only the lists are requested, because all items are complete and final.
     expect(openai.asked.slice(asked).every((path) => /\/(files|jobs|evals|runs)$/.test(path))).toBe(
       true,
     );
   },
 );
 
-it('goes on with the others where a file does not come whole', async () => {
+it('continues with other files if one is incomplete', async () => {
   openai.shortOf = 'file-Prefs1';
   const done = await only();
   expect(done.code).toBe(0);
-  expect(done.err).toMatch(/file file-Prefs1: \d+ bytes arrived, and OpenAI says that it has \d+/);
-  expect(done.err).toContain('1 could not be had');
+  expect(done.err).toMatch(/file file-Prefs1: expected \d+ bytes, got \d+/);
+  expect(done.err).toContain('could not download 1 of the items');
   const there = readdirSync(join(folder(), 'files')).map((name) => name.split('.')[0]);
   const others = Object.keys(CONTENTS).filter((id) => id !== 'file-Prefs1');
   expect(others.filter((id) => !there.includes(id))).toEqual([]);
@@ -101,13 +101,13 @@ it('goes on with the others where a file does not come whole', async () => {
   expect(read('files', 'file-Prefs1.jsonl')).toBe(CONTENTS['file-Prefs1']![2]);
 });
 
-it('says what is wrong with a key and an address', async () => {
+it('reports an invalid key and an unreachable address', async () => {
   const refused = await run(['--from-api', '--download', folder()], { OPENAI_API_KEY: 'sk-wrong' });
   expect(refused.code).toBe(1);
-  expect(refused.err).toContain('refuses the key in OPENAI_API_KEY');
+  expect(refused.err).toContain('rejected the key in OPENAI_API_KEY');
   const none = await run(['--from-api'], { OPENAI_API_KEY: '' });
   expect(none).toMatchObject({ code: 2 });
-  expect(none.err).toContain('set OPENAI_API_KEY');
+  expect(none.err).toContain('OPENAI_API_KEY is not set');
   const away = await run([
     '--from-api',
     '--download',
@@ -125,7 +125,7 @@ beforeAll(async () => {
 });
 afterAll(() => api?.close());
 
-it('imports what it has downloaded: jobs find their files by ids', async () => {
+it('imports the download, and finds the files of jobs by id', async () => {
   const project = await makeProject(api, `download-${Date.now()}`);
   const env = { GRAFT_URL: api.url, GRAFT_API_KEY: project.member.key };
   const done = await run(['--json', '--download', folder(), '--drafts', join(dir, 'drafts')], env);
@@ -143,7 +143,7 @@ it('imports what it has downloaded: jobs find their files by ids', async () => {
       headers: { authorization: `Bearer ${project.member.key}` },
     })
   ).json()) as { data: { filename: string }[] };
-  // Under their own names, not their ids.
+  // The files have their original names, not their ids.
   expect(files.data.map(({ filename }) => filename).sort()).toEqual([
     'prefs.jsonl',
     'spam-valid.jsonl',

@@ -1,4 +1,4 @@
-// What OpenAI's API answers of an organisation that has trained, judged and graded there.
+// Responses of OpenAI's API for an organization with fine-tuning jobs and evals.
 import { chats } from '../../apps/api/test/fixture.js';
 
 type Json = Readonly<Record<string, unknown>>;
@@ -27,7 +27,7 @@ const preferences = (count: number): string =>
     })),
   );
 
-/** Contents by id, each with its name and purpose. */
+/** Files by id: name, purpose and content. */
 export const CONTENTS: Readonly<
   Record<string, readonly [name: string, purpose: string, content: string]>
 > = {

@@ -1,4 +1,4 @@
-// A server that speaks OpenAI's paths, as the importer reads them: pages, keys, ranges, and what goes wrong.
+// Server with the paths of OpenAI's API that the importer reads: pages, keys, range requests and failures.
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { CHECKPOINTS, CONTENTS, EVALS, FILES, JOBS, OUTPUT_ITEMS, RUNS } from './openai-export.js';
@@ -9,19 +9,19 @@ export const OPENAI_KEY = 'sk-test-of-openai';
 const PAGE = 2;
 
 export interface OpenaiServer {
-  /** Ends in /v1. */
+  /** Base URL; ends in /v1. */
   readonly url: string;
   /** Method and path of each request so far, without queries. */
   readonly asked: string[];
-  /** Of the headers `range` that came. */
+  /** Values of the received `range` headers. */
   readonly ranges: string[];
-  /** Answers with half of this file, as if that were all. */
+  /** Id of a file of which it sends only half, with a complete response. */
   shortOf: string | null;
-  /** Ends the connection in the middle of the next content of a file, once what was sent has arrived. */
+  /** Closes the connection in the middle of this file's content, once the first half has arrived. */
   breakAt: { readonly file: string; readonly arrived: () => boolean } | null;
-  /** Answers 429 to the next request. */
+  /** Whether to respond with 429 to the next request. */
   busy: boolean;
-  /** Answers ranges; without it whole files, as a server may. */
+  /** Whether to honor range requests. Otherwise, it sends the whole file. */
   takesRanges: boolean;
   close(): Promise<void>;
 }

@@ -1,4 +1,4 @@
-// graft merge, convert and combine, with a worker whose answers the test decides.
+// graft merge, convert and combine, with a scripted worker.
 import type { JobObject } from '@graft/contracts';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import {
@@ -31,7 +31,7 @@ afterAll(() => api?.close());
 
 const operationOf = ({ out }: Done): unknown => (JSON.parse(out) as JobObject).graft.operation;
 
-it('each makes the job that its options say', async () => {
+it('each creates a job with its options', async () => {
   const merged = await run('merge', model, '--suffix', 'whole');
   expect(merged).toMatchObject({ code: 0 });
   expect(merged.out).toMatch(/^ftjob-\w+ queued: Waiting for a worker/);
@@ -55,10 +55,10 @@ it('each makes the job that its options say', async () => {
   expect(equal).toMatchObject({ weights: [0.5, 0.5], combination_type: 'svd' });
   const card = await run('jobs', 'whole');
   expect(card.out).toContain(model);
-  expect(card.out).toMatch(/Makes +Merge\n +From +ft:tiny:/);
+  expect(card.out).toMatch(/Operation +Merge\n +From +ft:tiny:/);
   expect(card.out).toMatch(/Time +took 0 s, waited/);
   expect(card.out).not.toMatch(/Steps|Method|Loss|trained/);
-  // no steps before its age
+  // The age follows directly, because there are no steps.
   expect((await run('jobs', '-s', 'whole')).out).toMatch(/queued +Merge +ft:tiny:\S+ +\d+ \w+\n/);
   const kinds = await run('jobs', '--kind', 'combine');
   expect(kinds.out.match(/Combination of 2 adapters \(\w+\)/g)?.sort()).toEqual([
@@ -70,7 +70,7 @@ it('each makes the job that its options say', async () => {
   expect((await run('jobs', '--kind', 'export')).out).toBe('no matching jobs\n');
 });
 
-it('what is wrong is said by its field', async () => {
+it('reports invalid options', async () => {
   expect((await run('convert', model)).err).toContain('set rank or energy');
   expect(await run('combine', model, '-w', 'half')).toMatchObject({ code: 2 });
 });

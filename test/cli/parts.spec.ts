@@ -1,4 +1,4 @@
-// A large file on its way from the command line, interrupted.
+// Uploads of large files in parts, with interruptions.
 import { mkdtempSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -22,20 +22,20 @@ afterAll(async () => {
   rmSync(home, { recursive: true, force: true });
 });
 
-/** Counts the parts that it sends; hangs up at one of them. */
+/** Client that counts the parts that it sends, and fails at one of them. */
 class Counting extends Api {
   sent = 0;
-  constructor(private readonly hangUpAt = Infinity) {
+  constructor(private readonly failAt = Infinity) {
     super({ url: `${api.url}/v1`, apiKey: api.apiKey });
   }
   override post<T>(...[path, body]: Parameters<Api['post']>): Promise<T> {
-    if (path.endsWith('/parts') && ++this.sent === this.hangUpAt)
+    if (path.endsWith('/parts') && ++this.sent === this.failAt)
       throw new ApiError(400, 'interrupted', null, 'interrupted', null);
     return super.post<T>(path, body);
   }
 }
 
-it('goes on where it was interrupted, and sends no part twice', async () => {
+it('resumes an interrupted upload without sending a part twice', async () => {
   const text = chats(2000);
   const path = join(home, 'chats.jsonl');
   writeFileSync(path, text);
@@ -49,7 +49,7 @@ it('goes on where it was interrupted, and sends no part twice', async () => {
   expect(readdirSync(join(home, 'uploads'))).toEqual([]);
 });
 
-it('begins anew when the file has changed, or the upload is gone', async () => {
+it('starts again if the file has changed or the upload was canceled', async () => {
   const path = join(home, 'changed.jsonl');
   for (const n of [300, 301]) {
     writeFileSync(path, chats(n));
@@ -64,11 +64,11 @@ it('begins anew when the file has changed, or the upload is gone', async () => {
   }
 });
 
-it('uploads all of a file of more than 4 GiB', async () => {
+it('uploads the whole of a file larger than 4 GiB', async () => {
   const path = join(home, 'large.jsonl');
   const bytes = 2 ** 32 + 10;
   writeFileSync(path, '');
-  // A sparse file: it takes no room on the disk.
+  // A sparse file uses no disk space.
   truncateSync(path, bytes);
   await expect(uploaded(new Counting(1), path, {})).rejects.toThrow('interrupted');
   const [upload] = await api.query<{ bytes: string }>(
@@ -77,7 +77,7 @@ it('uploads all of a file of more than 4 GiB', async () => {
   expect(upload).toEqual({ bytes: String(bytes) });
 });
 
-it('says how to name the columns of a large table, too', async () => {
+it('suggests how to map the columns of a large table', async () => {
   const path = join(home, 'table.csv');
   const rows = Buffer.alloc(WHOLE_BYTES, '1,what is asked,what is answered\n');
   writeFileSync(path, Buffer.concat([Buffer.from('nr,frage,antwort\n'), rows]));

@@ -21,7 +21,7 @@ import {
 import { unzip } from '../unzip.js';
 import { cleanEnv, CLI, graft, startUntil, type Done } from './graft.js';
 
-// What `graft` shows of jobs and takes home from them, against a real API whose worker the test plays.
+// Commands that show and download the results of jobs, against a real API with a scripted worker.
 
 let api: TestApi;
 let done: JobObject;
@@ -56,7 +56,7 @@ async function start(suffix: string) {
     code: 'overfitting',
     message: 'Validation loss has risen.',
   } as const;
-  const line = { level: 'info', code: '', message: 'What the trainer says.' } as const;
+  const line = { level: 'info', code: '', message: 'Trainer output.' } as const;
   await worker.tell(lease, { kind: 'log', payload: overfits }, { kind: 'log', payload: line });
   return { id, worker, lease };
 }
@@ -76,7 +76,7 @@ beforeAll(async () => {
 afterAll(() => api?.close());
 
 describe('graft jobs JOB', () => {
-  it('shows a card, and the raw object with --json', async () => {
+  it('shows a card, or the raw object with --json', async () => {
     const { code, out } = await run('jobs', 'pirate');
     expect(code).toBe(0);
     for (const part of [
@@ -121,13 +121,13 @@ describe('graft jobs JOB', () => {
     expect(many).toMatchObject({ code: 2, out: '' });
     for (const { id } of [done, cancelled]) expect(many.err).toContain(id);
     const { out } = await run('logs', 'parrot');
-    // in its place among the events
-    expect(out).toMatch(/Step 20\/40: [^]*What the trainer says\.\n[^]*The job was cancelled/);
-    expect(out.match(/What the trainer says/g)).toHaveLength(1);
+    // The line is in order among the events.
+    expect(out).toMatch(/Step 20\/40: [^]*Trainer output\.\n[^]*The job was cancelled/);
+    expect(out.match(/Trainer output/g)).toHaveLength(1);
     expect((await run('watch', 'parrot')).err).toContain('was cancelled at step 20');
   });
 
-  it('colours states where colour is asked for', async () => {
+  it('colors states if colors are enabled', async () => {
     const forced = await graft(api.home, ['jobs', 'pirate'], '', { FORCE_COLOR: '1' });
     expect(forced.out).toContain('\u001b[32msucceeded\u001b[39m');
     const plain = await graft(api.home, ['jobs', 'pirate'], '', { NO_COLOR: '1' });
@@ -142,7 +142,7 @@ describe('graft jobs JOB', () => {
   });
 });
 
-it('graft checkpoints lists them with their losses, the best marked', async () => {
+it('graft checkpoints lists losses and marks the best checkpoint', async () => {
   const { out } = await run('checkpoints', 'parrot');
   const [header, last, first] = out.trimEnd().split('\n');
   expect(header).toMatch(/^STEP +LOSS +VALIDATION +SIZE +AGE +MODEL$/);
@@ -150,7 +150,7 @@ it('graft checkpoints lists them with their losses, the best marked', async () =
   expect(first).toMatch(/^10 +0\.001260 +2\.230 best +\d+ B +.*:ckpt-step-10$/);
 });
 
-it('writes where the time of a job went, for viewers of traces', async () => {
+it('graft trace writes the trace of a job', async () => {
   const path = join(api.home, 'pirate.json');
   const { code, out } = await run('trace', 'pirate', '--output', path);
   expect([code, out.trim()]).toEqual([0, path]);
@@ -162,10 +162,12 @@ it('writes where the time of a job went, for viewers of traces', async () => {
 });
 
 describe('graft job', () => {
-  it('tags, notes, renames and archives, and graft jobs finds them so', async () => {
+  it('tags, annotates, renames and archives jobs, and graft jobs filters by them', async () => {
     expect((await run('job', 'tag', 'pirate', 'ship', 'keep')).out).toBe(`${done.id} ship, keep\n`);
     expect((await run('job', 'tag', 'pirate', 'keep', '--remove')).out).toBe(`${done.id} ship\n`);
-    expect((await run('job', 'note', 'pirate', 'the best so far')).out).toBe(`${done.id} noted\n`);
+    expect((await run('job', 'note', 'pirate', 'the best so far')).out).toBe(
+      `${done.id} note set\n`,
+    );
     expect((await run('job', 'rename', 'pirate', 'captain')).out).toBe(`${done.id} captain\n`);
     const card = (await run('jobs', 'captain')).out;
     expect(card).toMatch(/captain .*ftjob-.*Tags +ship\n +Note +the best so far/s);
@@ -180,8 +182,8 @@ describe('graft job', () => {
     expect((await run('job', 'archive', 'captain')).out).toBe(`${done.id} archived\n`);
     expect((await run('jobs')).out).not.toContain('captain');
     expect((await run('jobs', '--archived')).out).toContain('captain');
-    // archived or not, it is called by its name, or the suffix that its model keeps
-    expect((await run('job', 'unarchive', 'pirate')).out).toBe(`${done.id} in lists again\n`);
+    // Archived or not, its name and the suffix of its model identify it.
+    expect((await run('job', 'unarchive', 'pirate')).out).toBe(`${done.id} unarchived\n`);
     await run('job', 'note', 'captain');
     await run('job', 'rename', 'captain');
     expect((await api.get<JobObject>(`/fine_tuning/jobs/${done.id}`)).graft).toMatchObject({
@@ -195,11 +197,11 @@ describe('graft job', () => {
 
   it('deletes and restores', async () => {
     const gone = await run('job', 'delete', 'pirate');
-    expect(gone.out).toMatch(/deleted; until .* graft job restore ftjob-\w+ takes it back/);
+    expect(gone.out).toMatch(/deleted; to undo before \S+Z: graft job restore ftjob-\w+/);
     expect((await run('jobs', 'pirate')).code).toBe(1);
     expect((await run('jobs', '--deleted')).out).toContain('pirate');
     expect((await run('job', 'restore', 'pirate')).out).toBe(
-      `${done.id} is there, with what it made\n`,
+      `${done.id} restored with its models and files\n`,
     );
     expect((await run('jobs', '--deleted')).out).toBe('no deleted jobs\n');
     expect((await run('job', 'restore', 'pirate')).err).toContain('no deleted job named pirate');
@@ -208,7 +210,7 @@ describe('graft job', () => {
 });
 
 describe('graft samples', () => {
-  it('shows all answers, the first ones of a long run, too', async () => {
+  it('shows all answers, including the first ones of a long run', async () => {
     const sample = `jsonb_build_object('text', 'at ' || n, 'finish_reason', 'stop', 'completion_tokens', 1)`;
     await api.query(
       `INSERT INTO event (job_id, number, level, type, message, kind, data)
@@ -232,7 +234,7 @@ describe('graft samples', () => {
 });
 
 describe('graft compare', () => {
-  it('sets jobs beside each other: what they came to, and the options that differ', async () => {
+  it('compares results and the options that differ', async () => {
     const { out } = await run('compare', 'pirate', 'parrot');
     const [header, first, second] = out.split('\n');
     expect(header).toMatch(/JOB +STATE +METHOD +LOSS +LOWEST VALID.*TOKENS +TRAINED +MEMORY.*SIZE/);
@@ -253,8 +255,8 @@ describe('graft compare', () => {
   });
 });
 
-it('graft checkpoints has a column of scores where an eval gave some, and marks the best there', async () => {
-  // As the eval's runs leave it: the better score is not at the lower loss.
+it('graft checkpoints shows scores of an eval, and marks the best one', async () => {
+  // As after runs of an eval. The best score is not at the lowest loss.
   const score = (at: number, value: number | null) =>
     api.query(
       `UPDATE evaluation SET values = CASE WHEN $3::float8 IS NULL THEN values - 'eval_score'
@@ -275,7 +277,7 @@ describe('graft tensorboard', () => {
   const bytesOf = async (id: string): Promise<Buffer> =>
     Buffer.from(await (await eventFile(`${id}/tensorboard`)).arrayBuffer());
 
-  it('writes an event file for each job, once however often', async () => {
+  it('writes one event file per job, however often it runs', async () => {
     const logdir = join(api.home, 'runs');
     for (const _ of [1, 2]) {
       const { code, out } = await run('tensorboard', 'pirate', 'parrot', '--logdir', logdir);
@@ -289,13 +291,13 @@ describe('graft tensorboard', () => {
       ]);
       expect(readdirSync(join(first, '..')).length).toBe(1);
     }
-    // Both numbers of a step at which both were measured.
+    // Both metrics are at each step that has both.
     const text = (await bytesOf(done.id)).toString('latin1');
     expect(text.match(/train\/learning_rate/g)).toHaveLength(2);
     expect(text.match(/valid\/loss/g)).toHaveLength(2);
   });
 
-  it('goes on with a job until that ends, and has the same in the end', async () => {
+  it('follows a job until it ends, and then has the same contents as the API', async () => {
     const { id, worker, lease } = await start('followed');
     worker.keep(lease);
     const logdir = join(api.home, 'followed');
@@ -303,7 +305,7 @@ describe('graft tensorboard', () => {
       CLI,
       ['tensorboard', id, '--logdir', logdir, '--follow'],
       cleanEnv({ GRAFT_HOME: api.home }),
-      'to see them',
+      'View them',
     );
     onTestFinished(() => void child.kill());
     const closed = once(child, 'close');
@@ -311,16 +313,16 @@ describe('graft tensorboard', () => {
       readdirSync(logdir, { recursive: true, encoding: 'utf8' }).find((name) =>
         name.endsWith('.graft'),
       ) ?? '';
-    const begun = readFileSync(join(logdir, path()));
-    // Another one there would write all of it twice, whether it follows or not.
+    const beginning = readFileSync(join(logdir, path()));
+    // A second writer would write everything twice, with and without --follow.
     for (const more of [[], ['--follow']])
       expect(await run('tensorboard', id, '--logdir', logdir, ...more)).toMatchObject({
         code: 1,
-        err: expect.stringMatching(/is written by another graft tensorboard \(pid \d+\)/) as string,
+        err: expect.stringMatching(/is in use by another graft tensorboard \(pid \d+\)/) as string,
       });
     await api.post(`/fine_tuning/jobs/${id}/pause`);
     await worker.tell(lease, { kind: 'stopped', payload: { reason: 'pause', step: 20 } });
-    await until(() => text().err.includes(`${id} paused; going on with it when it is resumed`));
+    await until(() => text().err.includes(`${id} paused; writing continues when it is resumed`));
     await api.post(`/fine_tuning/jobs/${id}/resume`);
     const again = await worker.assigned();
     worker.keep(again);
@@ -331,14 +333,14 @@ describe('graft tensorboard', () => {
     expect([code, text().err]).toEqual([0, expect.stringContaining(`${id} succeeded`)]);
     const whole = readFileSync(join(logdir, path()));
     expect(whole).toEqual(await bytesOf(id));
-    expect(whole.length).toBeGreaterThan(begun.length);
-    expect(whole.subarray(0, begun.length)).toEqual(begun);
+    expect(whole.length).toBeGreaterThan(beginning.length);
+    expect(whole.subarray(0, beginning.length)).toEqual(beginning);
   });
 
   it.each([
     ['SIGINT', 130],
     ['SIGTERM', 143],
-  ] as const)('lets go of the folder at %s', async (signal, exit) => {
+  ] as const)('releases the lock of the folder at %s', async (signal, exit) => {
     const { id, worker, lease } = await start(`ended-${signal.toLowerCase()}`);
     worker.keep(lease);
     const logdir = join(api.home, signal);
@@ -346,7 +348,7 @@ describe('graft tensorboard', () => {
       CLI,
       ['tensorboard', id, '--logdir', logdir, '--follow'],
       cleanEnv({ GRAFT_HOME: api.home }),
-      'to see them',
+      'View them',
     );
     const locks = () =>
       readdirSync(logdir, { recursive: true, encoding: 'utf8' }).filter((name) =>
@@ -360,11 +362,11 @@ describe('graft tensorboard', () => {
     worker.vanish();
   });
 
-  it('takes over the folder of one that was killed, and names a job once', async () => {
+  it('takes over the lock of a killed process, and lists a job once', async () => {
     const logdir = join(api.home, 'killed');
     await run('tensorboard', 'pirate', '--logdir', logdir);
     const folder = join(logdir, `pirate-${done.id.slice(-8)}`);
-    // A process that is there, and is no graft.
+    // process.pid is a running process, but not graft.
     for (const left of ['', 'x', String(process.pid), '999999999']) {
       writeFileSync(join(folder, '.graft-lock'), left);
       const { code, out } = await run('tensorboard', 'pirate', done.id, '--logdir', logdir);
@@ -373,7 +375,7 @@ describe('graft tensorboard', () => {
     }
   });
 
-  it('is told from where to go on, or that this is no place', async () => {
+  it('the API returns events after a given one, and rejects an invalid one', async () => {
     const all = await eventFile(`${done.id}/tensorboard`);
     const last = all.headers.get('x-graft-last-event') ?? '';
     const rest = await eventFile(`${done.id}/tensorboard?after=${last}`);
@@ -391,7 +393,7 @@ describe('graft download', () => {
   const read = (folder: string, name = 'adapter_model.safetensors'): string =>
     readFileSync(join(folder, name), 'utf8');
 
-  it('saves a finished job as a folder, once, and says what comes next', async () => {
+  it('saves a finished job as a folder without overwriting, and prints the next step', async () => {
     const folder = join(api.home, 'taken', 'pirate');
     const saved = await run('download', 'pirate', '-o', folder);
     expect(saved).toMatchObject({ code: 0, out: `${folder}\n` });
@@ -413,7 +415,7 @@ describe('graft download', () => {
     expect(read(folder)).toBe(`weights of ${done.id}`);
   });
 
-  it('saves a checkpoint of a cancelled job: the newest, or the one asked for', async () => {
+  it('saves the latest or the requested checkpoint of a canceled job', async () => {
     const folder = (name: string): string => join(api.home, 'taken', name);
     const newest = await run('download', 'parrot', '-o', folder('newest'));
     expect(newest.err).toContain('parrot is cancelled: downloading its latest checkpoint, step 20');
@@ -432,7 +434,7 @@ describe('graft download', () => {
     expect(existsSync(folder('none'))).toBe(false);
   });
 
-  it('saves the archive itself', async () => {
+  it('saves the archive with --zip', async () => {
     const path = join(api.home, 'taken', 'pirate.zip');
     mkdirSync(join(path, '..'), { recursive: true });
     expect((await run('download', 'pirate', '--zip', '-o', path)).out).toBe(`${path}\n`);
@@ -450,14 +452,14 @@ describe('graft download', () => {
 });
 
 describe('graft sweeps', () => {
-  it('makes one from flags, shows and watches it, prints the winner, and cancels', async () => {
+  it('creates a sweep from flags, shows and watches it, prints the winner, and cancels', async () => {
     expect((await run('sweeps')).out).toContain('no sweeps yet');
     const data = join(api.home, 'sweep.jsonl');
     writeFileSync(data, chats(12));
     const job = ['-m', 'tiny', '-t', data, '--suffix', 'ranks', '--set', 'graft.pool=cli-sweeps'];
     expect(await run('sweeps', 'create', ...job)).toMatchObject({
       code: 2,
-      err: expect.stringContaining('say what to try') as string,
+      err: expect.stringContaining('nothing to search') as string,
     });
     const refused = await run('sweeps', 'create', ...job, '--vary', 'peft.r=8,0');
     expect(refused).toMatchObject({ code: 1, out: '' });
@@ -468,7 +470,7 @@ describe('graft sweeps', () => {
     expect(made.err).toContain(`warning: ${unknown}`);
     expect((await run('sweeps', 'show', 'ranks')).out).toContain(unknown);
     expect((await run('sweeps', 'winner', 'ranks')).err).toMatch(
-      /no trial of sweep-\w+ has a model with a score yet; it is queued/,
+      /no trial of sweep-\w+ has a model with a score yet; the sweep is queued/,
     );
 
     const worker = await new ScriptedWorker(api, { pool: 'cli-sweeps', slots: 3 }).connect();
@@ -493,14 +495,14 @@ describe('graft sweeps', () => {
     });
     expect((await run('sweeps', 'cancel', 'ranks')).out).toMatch(/cancelled: 3 of 3 done, 1 cancelled/); // prettier-ignore
     const watched = await run('sweeps', 'watch', 'ranks');
-    // there is a winner
+    // A sweep with a winner succeeds.
     expect([watched.code, watched.err]).toEqual([0, '']);
     expect((await run('sweeps')).out).toMatch(/sweep-\w+ +ranks +tiny +random +cancelled/);
     await run('sweeps', 'create', ...job, '--suffix', 'none', '--vary', 'peft.r=8,4', '--algorithm', 'random'); // prettier-ignore
     await run('sweeps', 'cancel', 'none');
-    expect((await run('sweeps', 'winner', 'none')).err).toMatch(/sweep-\w+ has no winner: it is cancelled, and no trial/); // prettier-ignore
+    expect((await run('sweeps', 'winner', 'none')).err).toMatch(/sweep-\w+ has no winner: it ended as cancelled, and no trial/); // prettier-ignore
     const over = await run('sweeps', 'watch', 'none');
-    expect([over.code, over.err]).toEqual([1, 'graft: the sweep is cancelled\n']);
+    expect([over.code, over.err]).toEqual([1, 'graft: the sweep ended as cancelled\n']);
     worker.vanish();
   });
 });

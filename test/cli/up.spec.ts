@@ -72,12 +72,12 @@ function postgresOf(folder: string): number {
 }
 
 describe('graft up', () => {
-  it('brings a worker online, refuses a second instance, and leaves nothing running after Ctrl-C', async () => {
+  it('starts a worker, rejects a second instance, and leaves no process running after Ctrl-C', async () => {
     const { child, text } = await up();
     const children = held().children.map(({ pid }) => pid);
     const postgres = postgresOf(home);
-    // what is no terminal may be a log, which is not to hold the key
-    expect(text().err).toContain(`(its key is in ${join(home, 'credentials.json')})`);
+    // Output that is not a terminal may be a log, which must not contain the key.
+    expect(text().err).toContain(`(the API key is in ${join(home, 'credentials.json')})`);
     expect(text().out + text().err).not.toContain('sk-graft-');
     expect(children).toHaveLength(2);
     expect((await graft(home, ['workers'])).out).toContain('online');
@@ -88,27 +88,29 @@ describe('graft up', () => {
     });
     child.kill('SIGINT');
     const [code] = (await once(child, 'exit')) as [number | null];
-    expect([code, text().err.trimEnd().split('\n').at(-1)]).toEqual([0, 'stopped']);
+    expect([code, text().err.trimEnd().split('\n').at(-1)]).toEqual([0, 'Stopped.']);
     expect([...children, postgres].filter(isAlive)).toEqual([]);
     expect(existsSync(join(home, 'up.json'))).toBe(false);
   });
 
-  it('chooses another port when one that started at the same time has taken it', async () => {
+  it('chooses another port if an instance that starts at the same time takes it', async () => {
     const both = await Promise.all([up(), up(join(home, 'second'))]);
-    const urls = both.map(({ text }) => /Workers join at (\S+),/.exec(text().err)?.[1]);
+    const urls = both.map(({ text }) => /Workers connect to (\S+) from/.exec(text().err)?.[1]);
     expect(new Set(urls).size).toBe(2);
     for (const { child } of both) child.kill('SIGTERM');
     for (const { child } of both) if (child.exitCode === null) await once(child, 'exit');
   });
 
-  it('says how one more worker joins, at a port that is the same after a restart', async () => {
-    // taken here or by another program of this machine: either way the usual port is not to be had
+  it('prints the command for another worker, with the same port after a restart', async () => {
+    // The default port is taken, either here or by another program.
     const usual = createServer().on('error', () => undefined);
     usual.listen(8081, '127.0.0.1');
     const first = await up();
     const said = first.text().err;
     expect(said).toContain('port 8081 for workers is already in use');
-    const [, url] = /Workers join at (grpc:\/\/127\.0\.0\.1:\d+), from this host only/.exec(said)!;
+    const [, url] = /Workers connect to (grpc:\/\/127\.0\.0\.1:\d+) from this host only/.exec(
+      said,
+    )!;
     const [, command] = /^ {2}npx graft-worker (.*)$/m.exec(said)!;
     expect(command).toContain(`--url ${url} --token-file ${join(home, 'join-token')}`);
     const second = await startUntil(
@@ -123,7 +125,7 @@ describe('graft up', () => {
     first.child.kill('SIGTERM');
     await Promise.all([once(second.child, 'exit'), once(first.child, 'exit')]);
     const again = await up();
-    expect(again.text().err).toContain(`Workers join at ${url}, from this host only`);
+    expect(again.text().err).toContain(`Workers connect to ${url} from this host only`);
     expect(again.text().err).not.toContain('already in use');
     again.child.kill('SIGTERM');
     await once(again.child, 'exit');
@@ -131,7 +133,7 @@ describe('graft up', () => {
   });
 
   it.runIf(isAllTier)(
-    'with a certificate in graft.json serves workers elsewhere over TLS, and its own all the same',
+    'serves remote workers over TLS with a certificate in graft.json, and its local worker without',
     async () => {
       const authority = new Authority(home, 'authority');
       const { cert, key } = authority.issue('DNS:graft.example.org');
@@ -156,7 +158,7 @@ describe('graft up', () => {
     },
   );
 
-  it('after a kill -9 ends what that one left, and comes up again with the same key', async () => {
+  it('stops the leftovers of a killed instance, and starts again with the same key', async () => {
     const first = await up();
     const key = readFileSync(join(home, 'credentials.json'), 'utf8');
     const left = held().children.map(({ pid }) => pid);
@@ -174,7 +176,7 @@ describe('graft up', () => {
     expect(children.filter(isAlive)).toEqual([]);
   });
 
-  it('starts a killed API again at the same ports, while the worker trains on, and leaves no PostgreSQL behind when it ends without an API', async () => {
+  it('restarts a killed API at the same ports while the worker trains, and stops its PostgreSQL even if the API was killed', async () => {
     const { child, text } = await up();
     const api = client();
     await api.post('/models', {
@@ -219,8 +221,8 @@ describe('graft up', () => {
     expect(isAlive(postgres)).toBe(false);
   });
 
-  it.runIf(isAllTier)('shows the key in its address on a terminal', async () => {
-    // `script` runs a command on a terminal of its own
+  it.runIf(isAllTier)('prints the dashboard URL with the API key on a terminal', async () => {
+    // `script` runs a command on a pseudo-terminal.
     const command = `${process.execPath} ${CLI} up --home ${home}`;
     const onTerminal = spawn('script', ['-qec', command, '/dev/null'], { env: cleanEnv() });
     let shown = '';
@@ -232,7 +234,7 @@ describe('graft up', () => {
     await once(onTerminal, 'exit');
   });
 
-  it('names the port that is taken when it was asked for', async () => {
+  it('fails if the requested port is in use', async () => {
     const server = createServer().listen(0, '127.0.0.1');
     await once(server, 'listening');
     const { port } = server.address() as AddressInfo;

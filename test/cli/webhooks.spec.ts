@@ -7,7 +7,7 @@ import { startTestApi, type TestApi } from '../../apps/api/test/fixture.js';
 import { WebhookReceiver } from '../../apps/api/test/webhook-receiver.js';
 import { graft, type Done } from './graft.js';
 
-// `graft webhooks`, against a real API that sends to a real server
+// `graft webhooks` against a real API that sends to a local server.
 let home: string;
 let api: TestApi;
 let receiver: WebhookReceiver;
@@ -26,7 +26,7 @@ afterAll(async () => {
   rmSync(home, { recursive: true, force: true });
 });
 
-it('makes an endpoint, tries it, shows what came of it, changes and deletes it', async () => {
+it('creates, tests, changes and deletes an endpoint, and shows its deliveries', async () => {
   expect((await run()).out).toBe('no endpoints yet: graft webhooks create NAME https://…\n');
   const made = await run('create', 'ours', receiver.url, '--event', 'eval.run.failed');
   expect(made.code).toBe(0);
@@ -39,11 +39,11 @@ it('makes an endpoint, tries it, shows what came of it, changes and deletes it',
 
   const tested = await run('test', id);
   expect(tested.err).toBe('');
-  expect(tested.out).toMatch(/^whd_\d+ delivered: answered 204 after \d+ ms\n$/);
+  expect(tested.out).toMatch(/^whd_\d+ delivered: HTTP 204 after \d+ ms\n$/);
   expect((await receiver.of(id)).length).toBe(1);
   receiver.answer = (response) => void response.writeHead(418).end();
   const failed = await run('test', id);
-  // No try by itself comes in between.
+  // Postpone the automatic retry.
   await api.query(`UPDATE webhook_delivery SET next_at = next_at + interval '1 hour'`);
   expect([failed.code, failed.err]).toEqual([
     1,
@@ -54,7 +54,7 @@ it('makes an endpoint, tries it, shows what came of it, changes and deletes it',
   expect(sent.map(({ status }) => status)).toEqual(['pending', 'delivered']);
   expect((await run('deliveries', id)).out).toMatch(/graft\.webhook_endpoint\.test .*answered 418/);
   receiver.answer = (response) => void response.writeHead(200).end();
-  expect((await run('retry', id, sent[0]!.id)).out).toContain('delivered: answered 200');
+  expect((await run('retry', id, sent[0]!.id)).out).toContain('delivered: HTTP 200');
 
   const rotated = await run('rotate-secret', id);
   expect(rotated.out).toMatch(/^whsec_\S+\n$/);
@@ -73,11 +73,11 @@ it('makes an endpoint, tries it, shows what came of it, changes and deletes it',
   );
 });
 
-// `graft integrations`, beside them: its server is the same.
-it('sets a tracker up with the key of the environment, shows it without, and deletes it', async () => {
+// `graft integrations`, which uses the same server.
+it('sets up a tracker with a key from the environment, lists it without the key, and deletes it', async () => {
   const integrations = (args: string[], env = {}): Promise<Done> =>
     graft(home, ['integrations', ...args], '', { WANDB_API_KEY: '', ...env });
-  expect((await integrations([])).out).toContain('nothing is set up yet');
+  expect((await integrations([])).out).toContain('no integrations yet');
   expect((await integrations(['set', 'wandb'])).err).toContain('api_key is required');
   const { origin } = new URL(receiver.url);
   const key = { WANDB_API_KEY: 'not-to-be-seen' };

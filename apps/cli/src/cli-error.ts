@@ -1,7 +1,7 @@
-/** Exit codes of `graft`. 130 (Ctrl-C) comes from the shell's convention. */
+/** Exit codes of `graft`. 130 (Ctrl-C) is the shell's convention. */
 export const EXIT = { failed: 1, usage: 2, unreachable: 3, interrupted: 130 } as const;
 
-/** An error a user can act on: printed as one plain line, with the way out, and the process's exit code. */
+/** Error that the user can fix. `graft` prints its message, which says how, and exits with its code. */
 export class CliError extends Error {
   constructor(
     message: string,

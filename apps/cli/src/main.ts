@@ -2,6 +2,7 @@
 import tab from '@bomb.sh/tab/commander';
 import { Command, CommanderError, Option } from 'commander';
 import { CliError, EXIT } from './cli-error.js';
+import { EXAMPLES, examplesText } from './command-line/examples.js';
 import { addAdapters } from './commands/adapters.js';
 import { addAdmin } from './commands/admin.js';
 import { addAdminKey } from './commands/admin-key.js';
@@ -44,74 +45,92 @@ import { addWebhooks } from './commands/webhooks.js';
 import { addWatch } from './commands/watch.js';
 import { addWorkers } from './commands/workers.js';
 
+const SETTINGS_GROUP = 'Settings:';
+
+/** Commands in the order and under the headings of `graft --help`. */
+const GROUPS: readonly (readonly [heading: string, adders: readonly ((to: Command) => void)[]])[] =
+  [
+    ['Start:', [addUp, addHelp]],
+    [
+      'Train:',
+      [
+        addSubmit,
+        addJobs,
+        addJob,
+        addWatch,
+        addLogs,
+        addBranch,
+        addSweeps,
+        addFiles,
+        addModels,
+        addAdapters,
+        addImportOpenai,
+        addRun,
+      ],
+    ],
+    [
+      'Results:',
+      [addCompare, addCheckpoints, addSamples, addLedger, addConfusion, addTensorboard, addTrace],
+    ],
+    [
+      'Serve and export:',
+      [addChat, addEmbed, addClassify, addTranscribe, addDownload, addExport, addOperations],
+    ],
+    ['Evaluate:', [addEvals]],
+    [
+      'Operate:',
+      [
+        addLimits,
+        addProjects,
+        addMembers,
+        addKeys,
+        addPools,
+        addWorkers,
+        addAudit,
+        addAdmin,
+        addAdminKey,
+      ],
+    ],
+    [SETTINGS_GROUP, [addIntegrations, addWebhooks, addMcp]],
+  ];
+
+const MORE_HELP = `
+Examples:
+  $ graft up
+  $ graft submit --model MODEL --train data.jsonl --watch
+  $ graft chat MODEL "Hello"
+
+From source, run "npx graft" inside the clone. Elsewhere, npx would download an unrelated package.
+"graft help COMMAND" explains a command; "graft help jobs" and other topics explain concepts.
+Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 API unreachable, 130 interrupted.`;
+
 function program(): Command {
   const graft = new Command('graft')
-    .description('queue, train and serve PEFT adapters')
+    .description('Queue, train and serve PEFT adapters')
     .version('0.1.0')
     .option('--url <url>', 'API address (GRAFT_URL)')
     .option('--api-key <key>', 'API key; prefer GRAFT_API_KEY or credentials.json')
-    .option('--home <folder>', 'directory of credentials.json and graft.json (GRAFT_HOME)')
+    .option('--home <folder>', 'folder with credentials.json and graft.json (GRAFT_HOME)')
     .option('--json', 'print JSON')
     .enablePositionalOptions()
     .showHelpAfterError('(see graft --help)')
-    .addHelpText(
-      'after',
-      '\nExit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 API unreachable, 130 interrupted.',
-    );
-  for (const add of [
-    addUp,
-    addSubmit,
-    addBranch,
-    addImportOpenai,
-    addJobs,
-    addJob,
-    addCompare,
-    addWatch,
-    addLogs,
-    addTensorboard,
-    addTrace,
-    addChat,
-    addEmbed,
-    addClassify,
-    addTranscribe,
-    addOperations,
-    addExport,
-    addAdapters,
-    addSweeps,
-    addEvals,
-    addFiles,
-    addModels,
-    addCheckpoints,
-    addSamples,
-    addLedger,
-    addConfusion,
-    addDownload,
-    addKeys,
-    addLimits,
-    addProjects,
-    addMembers,
-    addPools,
-    addAudit,
-    addWebhooks,
-    addIntegrations,
-    addMcp,
-    addHelp,
-    addAdmin,
-    addAdminKey,
-    addWorkers,
-    addRun,
-  ]) {
-    add(graft);
+    .addHelpText('after', MORE_HELP);
+  for (const [heading, adders] of GROUPS) {
+    graft.commandsGroup(heading);
+    for (const add of adders) add(graft);
   }
   for (const command of graft.commands) configure(command);
   graft.exitOverride();
+  graft.commandsGroup(SETTINGS_GROUP);
   tab(graft, { completionCommandName: 'completion' });
   return graft;
 }
 
-/** Global options may also stand after a command's name. */
-function configure(command: Command): void {
-  for (const inner of command.commands) configure(inner);
+/** Lets the global options follow a command's name, and adds its examples. */
+function configure(command: Command, path = command.name()): void {
+  for (const inner of command.commands) configure(inner, `${path} ${inner.name()}`);
+  const examples = EXAMPLES[path];
+  if (examples) command.addHelpText('after', examplesText(examples));
   for (const option of globalOptions()) {
     if (!command.options.some(({ long }) => long === option.long)) command.addOption(option);
   }
@@ -134,7 +153,7 @@ async function main(): Promise<void> {
 }
 
 function report(error: unknown): number {
-  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT.usage; // it has printed itself
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT.usage; // Commander has printed it.
   const message = error instanceof Error ? error.message : String(error);
   process.stderr.write(`graft: ${message}\n`);
   if (error instanceof CliError) return error.exitCode;
@@ -142,7 +161,7 @@ function report(error: unknown): number {
   return EXIT.failed;
 }
 
-// `graft jobs | head` closes our output early, and that is no error
+// `graft jobs | head` closes stdout early, which is not an error.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit(0);
   throw error;

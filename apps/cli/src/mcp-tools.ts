@@ -19,11 +19,11 @@ import { CliError } from './cli-error.js';
 import { findJob, findJobId, jobPath } from './find/find-job.js';
 import { findSweepId, sweepPath } from './find/find-sweep.js';
 
-// What an assistant may ask of Graft, over its REST API: each tool answers with JSON.
+// Tools for assistants. Each calls the REST API and returns JSON.
 
 const limit = (most: number, usual: number) =>
-  z.int().min(1).max(most).default(usual).describe('How many at most');
-const job = z.string().min(1).describe('Its id, a prefix of the id, or its suffix');
+  z.int().min(1).max(most).default(usual).describe('Maximum number');
+const job = z.string().min(1).describe('Id, prefix of the id, or suffix');
 const body = z
   .record(z.string(), z.unknown())
   .describe(
@@ -34,10 +34,10 @@ const sweep = job;
 const sweepBody = z
   .record(z.string(), z.unknown())
   .describe(
-    'Body of POST /v1/sweeps: as of a job, and search {algorithm: "grid", "random" or "asha", parameters: {field by its path, as "peft.r" or "graft.learning_rate": a list of values or {min, max, log}}, max_trials, metric: "valid_loss" or "eval_score"}',
+    'Body of POST /v1/sweeps: the fields of a job, and search {algorithm: "grid", "random" or "asha", parameters: {path of a field, such as "peft.r" or "graft.learning_rate": a list of values or {min, max, log}}, max_trials, metric: "valid_loss" or "eval_score"}',
   );
 
-/** Points of a curve that an assistant gets unless it asks for more: enough to see its shape. */
+/** Default number of points of a curve, enough to see its shape. */
 const POINTS = 60;
 
 export function addReadingTools(server: McpServer, api: Api): void {
@@ -55,10 +55,10 @@ export function addReadingTools(server: McpServer, api: Api): void {
       return (await api.all<JobObject>(`/fine_tuning/jobs?${query}`, most)).map(brief);
     },
   );
-  tool('get_job', 'All of one fine-tuning job', { job }, ({ job: name }) => findJob(api, name));
+  tool('get_job', 'One fine-tuning job in full', { job }, ({ job: name }) => findJob(api, name));
   tool(
     'list_job_events',
-    "A job's events, newest first: what happened to it, its steps, warnings and errors",
+    'Events of a job, newest first: state changes, steps, warnings and errors',
     { job, limit: limit(1000, 50) },
     async ({ job: name, limit: most }) => {
       const path = `${jobPath(await findJobId(api, name))}/events`;
@@ -68,7 +68,7 @@ export function addReadingTools(server: McpServer, api: Api): void {
   );
   tool(
     'get_job_metrics',
-    "A job's curves as columns: losses, learning rate and the like at evenly spread steps, and all evaluations",
+    'Metrics of a job as columns: losses, learning rate and others at evenly spaced steps, and all evaluations',
     { job, points: limit(2000, POINTS) },
     async ({ job: name, points }) => {
       const path = `${jobPath(await findJobId(api, name))}/metrics`;
@@ -77,7 +77,7 @@ export function addReadingTools(server: McpServer, api: Api): void {
   );
   tool(
     'list_checkpoints',
-    "A job's saved checkpoints, newest first, with what was measured at each",
+    'Checkpoints of a job, newest first, with the metrics of each',
     { job },
     async ({ job: name }) => {
       const path = `${jobPath(await findJobId(api, name))}/checkpoints?limit=100`;
@@ -99,14 +99,14 @@ export function addReadingTools(server: McpServer, api: Api): void {
   );
   tool(
     'list_workers',
-    'Workers and what they run',
+    'Workers and their running jobs',
     {},
     async () => (await api.get<Page<unknown>>('/workers')).data,
   );
   addCatalogTool(tool, api);
   tool(
     'preview_job',
-    'What creating a job would do: steps, tokens, time, memory, warnings, and what is wrong with it. Creates nothing',
+    'Plan of a job without creating it: steps, tokens, time, memory, warnings, or the validation error',
     { body },
     ({ body: asked }) => api.post<JobPreviewObject>('/fine_tuning/jobs/preview', asked),
   );
@@ -115,7 +115,7 @@ export function addReadingTools(server: McpServer, api: Api): void {
 function addCatalogTool(tool: ReturnType<typeof toolOf>, api: Api): void {
   tool(
     'get_catalog',
-    'Methods, tasks, model families and quantizers that jobs may name; with a name, all of that one with the JSON schema of its options',
+    'Names of the methods, tasks, model families and quantizers. With a name: that entry with the JSON schema of its options',
     {
       name: z
         .string()
@@ -123,7 +123,7 @@ function addCatalogTool(tool: ReturnType<typeof toolOf>, api: Api): void {
         .max(100)
         .optional()
         .describe(
-          'One of the names that the call without it lists, or graft: options of any job. Default: names alone',
+          'A listed name, or "graft" for the options of every job. Default: list the names',
         ),
     },
     async ({ name }) => {
@@ -136,13 +136,13 @@ function addCatalogTool(tool: ReturnType<typeof toolOf>, api: Api): void {
 function addSweepTools(tool: ReturnType<typeof toolOf>, api: Api): void {
   tool(
     'list_sweeps',
-    'Sweeps, newest first: jobs that differ in some of their fields, how many are over, and the best model so far',
+    'Sweeps, newest first: searches over methods or options, with their progress and the best model so far',
     { limit: limit(100, 20) },
     ({ limit: most }) => api.all<SweepObject>('/sweeps', most),
   );
   tool(
     'get_sweep',
-    'A sweep with its trials: options, state, score, forgetting, time, memory and size of each',
+    'A sweep with its trials: options, state, score, forgetting, time, memory and size',
     { sweep },
     async ({ sweep: name }) => api.get<SweepObject>(sweepPath(await findSweepId(api, name))),
   );
@@ -153,25 +153,25 @@ export function addChangingTools(server: McpServer, api: Api): void {
   const cancel = toolOf(server, { ...CHANGES, destructiveHint: true, idempotentHint: true });
   create(
     'create_job',
-    'Creates a fine-tuning job, which takes time of the workers; preview_job says how much',
+    'Creates a fine-tuning job. It uses worker time; preview_job estimates how much',
     { body },
     ({ body: asked }) => api.post<JobObject>('/fine_tuning/jobs', asked),
   );
   cancel(
     'cancel_job',
-    'Cancels a job for good; its saved checkpoints stay',
+    'Cancels a job permanently; its checkpoints remain',
     { job },
     async ({ job: name }) => api.post<JobObject>(`${jobPath(await findJobId(api, name))}/cancel`),
   );
   create(
     'create_sweep',
-    'Creates a sweep, as many jobs as it has trials; preview_job says how much time one of them takes',
+    'Creates a sweep with one job per trial; preview_job estimates the time of one job',
     { body: sweepBody },
     ({ body: asked }) => api.post<SweepObject>('/sweeps', asked),
   );
   cancel(
     'cancel_sweep',
-    'Cancels the trials of a sweep that are not over, for good; models of the others stay',
+    'Cancels the remaining trials of a sweep permanently; models of finished trials remain',
     { sweep },
     async ({ sweep: name }) =>
       api.post<SweepObject>(`${sweepPath(await findSweepId(api, name))}/cancel`),
@@ -199,7 +199,7 @@ const toolOf =
     server.registerTool(
       name,
       { description, inputSchema, annotations },
-      // What is thrown comes to the assistant as the text of an error.
+      // The SDK returns the message of a thrown error to the assistant.
       async (asked): Promise<CallToolResult> => {
         const value = await answer(asked as z.output<z.ZodObject<Shape>>);
         return { content: [{ type: 'text', text: JSON.stringify(value) }] };
@@ -207,13 +207,13 @@ const toolOf =
     );
   };
 
-/** Titles by name. */
+/** Titles of the catalog's entries by name. */
 const catalogNames = ({ methods, tasks, families, quantizers }: Catalog) => ({
   methods: Object.fromEntries(methods.map(({ peft_type: name, title }) => [name, title])),
   tasks: Object.fromEntries(tasks.map(({ name, title }) => [name, title])),
   families: Object.fromEntries(families.map(({ name, title }) => [name, title])),
   quantizers: Object.fromEntries(quantizers.map(({ name, title }) => [name, title])),
-  graft: 'Options of any job',
+  graft: 'Options of every job',
 });
 
 function catalogEntry(catalog: Catalog, asked: string): object {
@@ -225,7 +225,7 @@ function catalogEntry(catalog: Catalog, asked: string): object {
     [...tasks, ...families, ...quantizers].find(({ name }) => is(name));
   if (found) return found;
   throw new CliError(
-    `the catalogue has nothing named ${asked}; get_catalog without a name lists the names`,
+    `the catalog has no entry named ${asked}; call get_catalog without a name to list the names`,
   );
 }
 
@@ -248,7 +248,7 @@ const brief = ({ id, status, model, user_provided_suffix, peft, graft, ...job }:
   error: job.error?.message ?? null,
 });
 
-/** So many steps, evenly spread, the last among them. */
+/** Metrics at `points` evenly spaced steps, including the last one. */
 function thinned(metrics: MetricsObject, points: number): MetricsObject {
   const { length } = metrics.steps;
   if (length <= points) return metrics;

@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { expect, it } from 'vitest';
 import { Api } from './api.js';
 
-it('has each item of a list once, also where it moved to a later page, and comes to an end', async () => {
+it('returns each item of a list once, even if it moves to a later page, and terminates', async () => {
   const asked: string[] = [];
   const pages = [['a', 'b'], ['b', 'c'], ['a', 'c'], ['d']];
   const server = createServer((request, response) => {
@@ -29,7 +29,7 @@ it('has each item of a list once, also where it moved to a later page, and comes
   server.close();
 });
 
-it('comes back to a stream with the last id that it saw, also after a connection that brought none', async () => {
+it('reconnects to a stream with the last event id, even after a connection without ids', async () => {
   const asked: unknown[] = [];
   const bodies = ['id: 7\nevent: event\ndata: 1\n\n', 'event: job\ndata: 2\n\n', 'data: 3\n\n'];
   const server = createServer((request, response) => {
@@ -40,13 +40,13 @@ it('comes back to a stream with the last id that it saw, also after a connection
   const { port } = server.address() as AddressInfo;
   const api = new Api({ url: `http://127.0.0.1:${port}/v1`, apiKey: 'k' });
   const stop = new AbortController();
-  const heard: string[] = [];
+  const received: string[] = [];
   for await (const { data } of api.events('/stream', { signal: stop.signal })) {
-    heard.push(data);
-    if (heard.length === bodies.length) break;
+    received.push(data);
+    if (received.length === bodies.length) break;
   }
   stop.abort();
   server.close();
-  expect(heard).toEqual(['1', '2', '3']);
+  expect(received).toEqual(['1', '2', '3']);
   expect(asked).toEqual([undefined, '7', '7']);
 });

@@ -7,10 +7,10 @@ import type { ErrorBody, FileObject, Page, ServerEvent } from '@graft/contracts'
 import { CliError, EXIT } from '../cli-error.js';
 import type { Credentials } from '../config/credentials.js';
 
-/** Parameters that stand in an address, and not in what a person writes. */
-const OF_PATHS: readonly string[] = ['fine_tune_id', 'fine_tuning_job_id', 'file_id'];
+/** Path parameters. Error messages do not name them, because users do not type them. */
+const PATH_PARAMETERS: readonly string[] = ['fine_tune_id', 'fine_tuning_job_id', 'file_id'];
 
-/** An answer of the API that says no. */
+/** Error response of the API. */
 export class ApiError extends CliError {
   constructor(
     readonly status: number,
@@ -18,10 +18,10 @@ export class ApiError extends CliError {
     readonly param: string | null,
     message: string,
     readonly retryAfterSeconds: number | null,
-    /** Of a table that was refused: which of its columns may be meant as what. */
+    /** Suggested columns by field, if the API rejected a table because of its columns. */
     readonly suggestedColumns: Readonly<Record<string, string>> | null = null,
   ) {
-    const said = param === null || OF_PATHS.includes(param) || message.includes(param);
+    const said = param === null || PATH_PARAMETERS.includes(param) || message.includes(param);
     super(said ? message : `${message} (${param})`);
     this.name = 'ApiError';
   }
@@ -29,7 +29,7 @@ export class ApiError extends CliError {
 
 type Body = Readonly<Record<string, unknown>> | FormData;
 
-/** Graft's REST API, as the commands use it. */
+/** Client of Graft's REST API. */
 export class Api {
   constructor(readonly credentials: Credentials) {}
 
@@ -45,7 +45,7 @@ export class Api {
     return this.json<T>('DELETE', path);
   }
 
-  /** All pages of a list, in the server's order; what moved to a later page meanwhile is there once. */
+  /** Reads all pages of a list in the server's order. An item that moves to a later page in the meantime is returned once. */
   async all<T extends { readonly id: string }>(path: string, limit = Infinity): Promise<T[]> {
     const items = new Map<string, T>();
     const from = new Set<string>();
@@ -57,7 +57,7 @@ export class Api {
       );
       for (const item of page.data) if (!items.has(item.id)) items.set(item.id, item);
       const last = page.data.at(-1);
-      // From an item twice: what it is sorted by changes faster than it is read.
+      // The same cursor twice means that the sort key changes faster than the pages are read.
       const more = page.has_more && last !== undefined && !from.has(last.id);
       if (!more || items.size >= limit) return [...items.values()];
       after = last.id;
@@ -65,12 +65,12 @@ export class Api {
     }
   }
 
-  /** Uploads a file without reading it whole into memory. */
+  /** Uploads a file without loading it into memory. */
   async upload(path: string, columns: Readonly<Record<string, string>> = {}): Promise<FileObject> {
     return this.uploadAs(await blobOf(path), basename(path), 'fine-tune', columns);
   }
 
-  /** @param columns which column of a table is what, of training data */
+  /** @param columns column of a table by field, for training data */
   uploadAs(
     content: Blob,
     name: string,
@@ -84,7 +84,7 @@ export class Api {
     return this.post<FileObject>('/files', form);
   }
 
-  /** The raw answer, e.g. for a file's content or a streamed completion. */
+  /** Sends a request and returns the response, e.g. to read a file's content or a stream. */
   async raw(
     method: string,
     path: string,
@@ -114,8 +114,9 @@ export class Api {
   }
 
   /**
-   * The events of an SSE endpoint, for as long as the caller reads. A lost connection is taken up again
-   * where it was (Last-Event-ID); `onLost` hears of it. Ends with an error only when the server says no.
+   * Events of an SSE endpoint, for as long as the caller reads. Reconnects after a lost connection and resumes after the
+   * last event (Last-Event-ID); calls `onLost` at the first failure.
+   * @throws ApiError if the server rejects the request; CliError after 30 failed connections in a row
    */
   async *events(
     path: string,
@@ -129,7 +130,7 @@ export class Api {
         if (answer.body === null) throw new Error('response has no body');
         for await (const event of serverEvents(answer.body)) {
           failures = 0;
-          // A new connection begins with the job's state, which has no id.
+          // A new connection starts with the state of the job, which has no id.
           lastId = event.id ?? lastId;
           yield event;
         }
@@ -142,7 +143,7 @@ export class Api {
       if (failures === 1) options.onLost?.();
       if (failures > 30)
         throw new CliError(
-          `lost the event stream from ${this.credentials.url}; the job keeps running`,
+          `lost the connection to ${this.credentials.url}; the job continues`,
           EXIT.unreachable,
         );
       await sleep(Math.min(5000, 250 * 2 ** Math.min(failures, 5)), undefined, {
@@ -166,7 +167,7 @@ export async function blobOf(path: string): Promise<Blob> {
   }
 }
 
-/** In bytes, also of a file whose Blob has another size, as those of 4 GiB and more do in Node 20. */
+/** Size of a file in bytes. A Blob of the file has the wrong size from 4 GiB on in Node 20. */
 export async function sizeOf(path: string): Promise<number> {
   await blobOf(path);
   return (await stat(path)).size;
@@ -182,13 +183,13 @@ function unreachable(url: string, error: unknown): CliError {
   const cause = (error as { cause?: { code?: string; message?: string } }).cause;
   const reason = cause?.code ?? cause?.message ?? (error as Error).message;
   return new CliError(
-    `cannot connect to ${url} (${reason}); start an API with \`graft up\`, or set GRAFT_URL`,
+    `cannot connect to ${url} (${reason}); start Graft with \`graft up\`, or set GRAFT_URL`,
     EXIT.unreachable,
   );
 }
 
-/** OpenAI's words for what is not there, in ours. */
-function notThere([, words, id]: RegExpExecArray): string {
+/** Graft's message for OpenAI's "not found" messages. */
+function notFoundText([, words, id]: RegExpExecArray): string {
   const kind = words?.startsWith('No such') ? 'file' : 'job';
   return `no ${kind} named ${id}; see graft ${kind}s`;
 }
@@ -201,10 +202,10 @@ async function refusal(answer: Response): Promise<ApiError> {
     const { error } = JSON.parse(text) as ErrorBody;
     const hint =
       answer.status === 401
-        ? '; set GRAFT_API_KEY, or set GRAFT_HOME to the directory with the API’s credentials.json'
+        ? '; set GRAFT_API_KEY, or set GRAFT_HOME to the folder with the credentials.json of the API'
         : '';
     const missing = /^(Could not find fine tune|No such File object): (\S+)$/.exec(error.message);
-    if (missing) return new ApiError(answer.status, error.code, null, notThere(missing), wait);
+    if (missing) return new ApiError(answer.status, error.code, null, notFoundText(missing), wait);
     const { message, code, param, suggested_columns: suggested = null } = error;
     return new ApiError(answer.status, code, param, message + hint, wait, suggested);
   } catch {

@@ -8,15 +8,15 @@ import type { Api } from './api.js';
 import { CliError } from '../cli-error.js';
 
 export interface Target {
-  /** Default: the archive's own name, here. */
+  /** Path to write. Default: the name of the archive, in the current folder. */
   readonly out?: string | undefined;
-  /** Keep the archive as it is. */
+  /** Whether to save the archive without unpacking it. */
   readonly zip?: boolean | undefined;
-  /** Write over what is there. */
+  /** Whether to overwrite existing files. */
   readonly force?: boolean | undefined;
 }
 
-/** Saves a fine-tuned model or a checkpoint as a folder, or as the archive itself; whole or not at all. Its path. */
+/** Saves a fine-tuned model or a checkpoint as a folder or as a zip archive, completely or not at all. Returns its path. */
 export async function saveModel(api: Api, model: string, target: Target): Promise<string> {
   const answer = await api.raw('GET', `/models/${encodeURIComponent(model)}/archive`);
   try {
@@ -54,7 +54,7 @@ async function refuseToOverwrite(path: string): Promise<void> {
     );
 }
 
-/** The folder that the archive is of, with those in it; each file comes whole before any takes its place. */
+/** Unpacks the folder in the archive. Extracts all files before it moves any of them into place. */
 async function unpack(zip: string, folder: string): Promise<void> {
   const archive = await openPromise(zip);
   const whole = join(dirname(zip), 'files');

@@ -17,7 +17,10 @@ import { CliError, EXIT } from '../cli-error.js';
 
 export const isFolder = (path: string): boolean => existsSync(path) && statSync(path).isDirectory();
 
-/** A folder that Hugging Face's datasets saved, or one of pictures or sounds, in a zip as the server takes it, which is there while `use` works. */
+/**
+ * Zips a folder of `Dataset.save_to_disk`, or of images or audio clips, in the layout that the server expects.
+ * The zip is deleted when `use` ends.
+ */
 export async function zipped<T>(folder: string, use: (path: string) => Promise<T>): Promise<T> {
   const names = filesOf(folder);
   const scratch = await mkdtemp(join(tmpdir(), 'graft-dataset-'));
@@ -39,12 +42,12 @@ function filesOf(folder: string): string[] {
   const text = readFileSync(join(folder, 'dataset_dict.json'), 'utf8');
   const { splits = [] } = JSON.parse(text) as { splits?: readonly string[] };
   throw new CliError(
-    `${folder} has the splits ${splits.join(', ')}: name the folder of one, such as ${join(folder, splits[0] ?? 'train')}`,
+    `${folder} has several splits (${splits.join(', ')}); use the folder of one split, such as ${join(folder, splits[0] ?? 'train')}`,
     EXIT.usage,
   );
 }
 
-/** Pictures, sounds and what is said of them: whatever else lies there is nobody's business. */
+/** Images, audio clips and their metadata. Other files in the folder are not uploaded. */
 function mediaIn(folder: string): string[] {
   const names = readdirSync(folder, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
@@ -54,7 +57,7 @@ function mediaIn(folder: string): string[] {
     .sort();
   if (names.length > 0) return names;
   throw new CliError(
-    `${folder} is a folder without state.json, pictures or sounds: expected a file, a folder that datasets' save_to_disk wrote, or an ImageFolder or AudioFolder`,
+    `${folder} has no state.json, images or audio; expected a file, a folder of Dataset.save_to_disk, an ImageFolder or an AudioFolder`,
     EXIT.usage,
   );
 }

@@ -1,18 +1,18 @@
-// A folder to the Hugging Face Hub (or what HF_ENDPOINT names), with the library that Hugging Face keeps for it. The token
-// is the person's own (HF_TOKEN), and never goes to Graft.
+// Pushes a folder to the Hugging Face Hub (or HF_ENDPOINT) with Hugging Face's own library. The user's token (HF_TOKEN) is
+// never sent to Graft.
 import { readdir } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { CliError } from '../cli-error.js';
 
 export interface HubTarget {
-  /** OWNER/NAME. */
+  /** Repository as OWNER/NAME. */
   readonly name: string;
   readonly isPrivate: boolean;
   readonly accessToken: string;
 }
 
-/** @throws CliError where nothing could be pushed there */
+/** Checks the target of a push. @throws CliError if the name is invalid or HF_TOKEN is missing */
 export function hubTarget(
   name: string,
   { private: isPrivate = false }: { readonly private?: boolean },
@@ -22,19 +22,19 @@ export function hubTarget(
   const accessToken = process.env.HF_TOKEN;
   if (!accessToken)
     throw new CliError(
-      'HF_TOKEN is not set: a token of https://huggingface.co/settings/tokens that may write',
+      'HF_TOKEN is not set; create a token with write access at https://huggingface.co/settings/tokens',
     );
   return { name, isPrivate, accessToken };
 }
 
-/** In one commit; makes the repository where it is not there. Returns its address. */
+/** Pushes the folder in one commit, and creates the repository if it does not exist. Returns its URL. */
 export async function pushToHub(
   folder: string,
   { name, isPrivate, accessToken }: HubTarget,
 ): Promise<string> {
   const hubUrl = (process.env.HF_ENDPOINT || 'https://huggingface.co').replace(/\/+$/, '');
   const repo = { type: 'model', name } as const;
-  // loaded when it is needed: every other command starts without it
+  // Loaded here so that other commands start faster.
   const { createRepo, HubApiError, uploadFiles } = await import('@huggingface/hub');
   try {
     await createRepo({
@@ -43,7 +43,7 @@ export async function pushToHub(
       hubUrl,
       visibility: isPrivate ? 'private' : 'public',
     }).catch((error: unknown) => {
-      if (error instanceof HubApiError && error.statusCode === 409) return; // it is there
+      if (error instanceof HubApiError && error.statusCode === 409) return; // The repository exists.
       throw error;
     });
     const inside = await readdir(folder, { recursive: true, withFileTypes: true });

@@ -7,17 +7,17 @@ import type { FileObject, UploadObject, UploadPartObject } from '@graft/contract
 import { ApiError, unreadable, type Api } from './api.js';
 import { CliError } from '../cli-error.js';
 
-/** Larger files go in parts, so that an interruption costs one of them. */
+/** Larger files are uploaded in parts, so that an interruption loses one part only. */
 export const WHOLE_BYTES = 64 * 1024 * 1024;
 const PART_BYTES = 32 * 1024 * 1024;
-const TRIES = 6;
+const MAX_ATTEMPTS = 6;
 
 const sha256 = (data: string | Uint8Array): string =>
   createHash('sha256').update(data).digest('hex');
 
 /**
- * Uploads a file in parts. What an interrupted call of the same file brought over is not sent again: the upload's id
- * is kept until it is complete, and its parts are told by their contents.
+ * Uploads a file in parts and resumes an interrupted upload of the same file: the id of the upload is stored until it is
+ * complete, and its parts are identified by their SHA-256.
  */
 export async function uploadInParts(
   api: Api,
@@ -43,7 +43,7 @@ interface Source {
 }
 
 async function uploaded(api: Api, { path, file, columns, partBytes }: Source): Promise<FileObject> {
-  // A Blob of a file (openAsBlob) has its size modulo 4 GiB in Node 20.
+  // In Node 20, a Blob of a file (openAsBlob) has its size modulo 4 GiB.
   const { size, mtimeMs } = await file.stat();
   const what = [api.credentials.url, resolve(path), size, mtimeMs, columns];
   const memory = join(
@@ -52,7 +52,7 @@ async function uploaded(api: Api, { path, file, columns, partBytes }: Source): P
     `${sha256(JSON.stringify(what))}.json`,
   );
   const upload =
-    (await begun(api, memory)) ??
+    (await pendingUpload(api, memory)) ??
     (await api.post<UploadObject>('/uploads', {
       bytes: size,
       filename: basename(path),
@@ -62,19 +62,20 @@ async function uploaded(api: Api, { path, file, columns, partBytes }: Source): P
     }));
   await mkdir(join(memory, '..'), { recursive: true });
   await writeFile(memory, JSON.stringify({ id: upload.id, path: resolve(path) }));
-  const there = new Map(upload.graft.parts.map((part) => [part.sha256, part.id]));
+  const uploadedParts = new Map(upload.graft.parts.map((part) => [part.sha256, part.id]));
   const ids: string[] = [];
   for (let at = 0; at < size; at += partBytes) {
     const bytes = await read(file, at, Math.min(partBytes, size - at));
-    ids.push(there.get(sha256(bytes)) ?? (await sent(api, upload.id, bytes)));
+    ids.push(uploadedParts.get(sha256(bytes)) ?? (await sent(api, upload.id, bytes)));
   }
   const done = await api.post<UploadObject>(`/uploads/${upload.id}/complete`, { part_ids: ids });
   await rm(memory, { force: true });
-  if (done.file === null) throw new CliError(`${path}: its file was deleted meanwhile`);
+  if (done.file === null)
+    throw new CliError(`${path}: the uploaded file was deleted during the upload; try again`);
   return done.file;
 }
 
-/** @throws CliError if the file has become shorter */
+/** Reads `length` bytes at an offset. @throws CliError if the file has become shorter */
 async function read(
   file: FileHandle,
   at: number,
@@ -83,14 +84,14 @@ async function read(
   const bytes = new Uint8Array(length);
   for (let filled = 0; filled < length;) {
     const { bytesRead } = await file.read(bytes, filled, length - filled, at + filled);
-    if (bytesRead === 0) throw new CliError('the file became shorter while it was uploaded');
+    if (bytesRead === 0) throw new CliError('the file became shorter during the upload; try again');
     filled += bytesRead;
   }
   return bytes;
 }
 
-/** The upload that an earlier call began, if it can still go on. */
-async function begun(api: Api, memory: string): Promise<UploadObject | null> {
+/** Upload of an earlier call that can be resumed. Null if there is none. */
+async function pendingUpload(api: Api, memory: string): Promise<UploadObject | null> {
   try {
     const { id } = JSON.parse(await readFile(memory, 'utf8')) as { id: string };
     const upload = await api.get<UploadObject>(`/uploads/${encodeURIComponent(id)}`);
@@ -101,17 +102,17 @@ async function begun(api: Api, memory: string): Promise<UploadObject | null> {
   }
 }
 
-/** One part, again while the server is away. */
+/** Uploads one part, with retries while the server is unavailable. */
 async function sent(api: Api, upload: string, bytes: Uint8Array<ArrayBuffer>): Promise<string> {
-  for (let tried = 1; ; tried++) {
+  for (let attempt = 1; ; attempt++) {
     try {
       const form = new FormData();
       form.set('data', new Blob([bytes]), 'part');
       return (await api.post<UploadPartObject>(`/uploads/${upload}/parts`, form)).id;
     } catch (error) {
       const refused = error instanceof ApiError && error.status < 500;
-      if (refused || tried === TRIES) throw error;
-      await sleep(250 * 2 ** tried);
+      if (refused || attempt === MAX_ATTEMPTS) throw error;
+      await sleep(250 * 2 ** attempt);
     }
   }
 }

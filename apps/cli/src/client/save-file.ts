@@ -5,7 +5,7 @@ import { pipeline } from 'node:stream/promises';
 import type { FileObject } from '@graft/contracts';
 import type { Api } from './api.js';
 
-/** Streams a stored file to a path, whole or not at all; `-` prints it. The path, or null for `-`. */
+/** Downloads a file completely or not at all; `-` writes it to stdout. Returns the path, or null for `-`. */
 export async function saveFile(api: Api, file: FileObject, path: string): Promise<string | null> {
   const answer = await api.raw('GET', `/files/${encodeURIComponent(file.id)}/content`);
   const body = Readable.from(answer.body ?? []);

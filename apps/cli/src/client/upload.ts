@@ -5,14 +5,14 @@ import { CliError } from '../cli-error.js';
 import { isFolder, zipped } from './dataset-folder.js';
 import { uploadInParts, WHOLE_BYTES } from './part-upload.js';
 
-/** Which column of a table is what. */
+/** Column of a table by field of the examples. */
 export type Mapping = Readonly<Record<string, string>>;
 
 export const MAP_HELP =
-  'map a field of the examples to a table column, such as text=message or label=category (repeatable)';
+  'map a field to a table column, such as text=message or label=category (repeatable)';
 
-/** The field that says which column is what: of a file sent whole, and of one sent in parts. */
-const OF_COLUMNS = ['columns', 'graft.columns'];
+/** Names of the request field that maps columns: of a file upload, and of an upload in parts. */
+const COLUMN_PARAMETERS = ['columns', 'graft.columns'];
 
 /** `--map prompt=question --map completion=answer`. */
 export function mapped(value: string, before: Mapping): Mapping {
@@ -24,7 +24,7 @@ export function mapped(value: string, before: Mapping): Mapping {
   return { ...before, [part]: column };
 }
 
-/** Uploads a file, or a folder of a dataset, as training data. @throws CliError that tells of --map, where a table's columns are not known */
+/** Uploads a file or a dataset folder as training data. @throws CliError that suggests --map flags if the columns of a table are unknown */
 export async function uploaded(api: Api, path: string, columns: Mapping): Promise<FileObject> {
   if (isFolder(path)) return zipped(path, (zip) => uploaded(api, zip, columns));
   try {
@@ -32,13 +32,15 @@ export async function uploaded(api: Api, path: string, columns: Mapping): Promis
       ? await uploadInParts(api, path, columns)
       : await api.upload(path, columns);
   } catch (error) {
-    if (error instanceof ApiError && OF_COLUMNS.includes(error.param ?? ''))
-      throw new CliError(`${path}: ${error.message}\nWith graft: ${flags(error.suggestedColumns)}`);
+    if (error instanceof ApiError && COLUMN_PARAMETERS.includes(error.param ?? ''))
+      throw new CliError(
+        `${path}: ${error.message}\nMap its columns: ${flags(error.suggestedColumns)}`,
+      );
     throw error;
   }
 }
 
-/** Which flags may be meant, or the forms that there are most often. */
+/** Flags for the suggested columns, or for the most common fields. */
 function flags(suggested: Mapping | null): string {
   if (suggested === null)
     return '--map text=COLUMN --map label=COLUMN, --map prompt=COLUMN --map completion=COLUMN, or --map text=COLUMN';
@@ -47,6 +49,6 @@ function flags(suggested: Mapping | null): string {
     .join(' ');
 }
 
-/** As a shell takes it. */
+/** Word quoted for a shell. */
 const quoted = (word: string): string =>
   /^[\w=.,:/@+-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;

@@ -4,15 +4,15 @@ import { credentialsOf } from '../config/credentials.js';
 import { readSettings, SETTINGS, type SettingKey, type Settings } from '../config/settings.js';
 import { terminal, type Output } from '../output/terminal.js';
 
-/** What every command works with. */
+/** Settings, output and API client of a command. */
 export interface Call {
   readonly settings: Settings;
   readonly out: Output;
-  /** Throws a CliError when no address or key is known. */
+  /** @throws CliError if the address or the key is unknown */
   api(): Api;
 }
 
-/** Global flags, wherever they stand on the command line. */
+/** Reads the global flags before and after the command's name. */
 export function callOf(command: Command): Call {
   const flags = command.optsWithGlobals<Record<string, unknown>>();
   const given: Partial<Record<SettingKey, string>> = {};

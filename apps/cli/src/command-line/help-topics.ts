@@ -5,58 +5,58 @@ import { wrap } from '../output/terminal.js';
 
 export interface Topic {
   readonly title: string;
-  /** Paragraphs; one that begins with two spaces is printed as it is. */
+  /** Paragraphs. Those that begin with two spaces are printed unchanged. */
   readonly text: readonly string[];
 }
 
 const settings = SETTINGS.map(
-  ({ key, env, what }) => `  ${`--${key}`.padEnd(22)} ${env.padEnd(26)} ${what}`,
+  ({ key, env, description }) => `  ${`--${key}`.padEnd(22)} ${env.padEnd(26)} ${description}`,
 );
 
-/** What no single command's help explains. */
+/** Topics that concern more than one command. */
 export const HELP_TOPICS: Readonly<Record<string, Topic>> = {
   data: {
     title: 'training data',
     text: [
-      'Training data is JSON Lines, JSON, CSV or Parquet, where each line or row is an example, or a .zip, .tar or folder of pictures or sounds. graft help tasks shows what a line may be for each task.',
-      'A table whose columns have other names is read with --map, as in --map prompt=question. A file is checked when it is uploaded: graft files show FILE says which tasks it fits, and what is wrong with which line.',
-      'graft submit --dry-run says how many steps and tokens it makes, and which examples are too long.',
+      'Training data is JSON Lines, JSON, CSV or Parquet with one example per line or row, or a .zip, .tar or folder of images or audio clips. graft help tasks shows the line formats of each task.',
+      'If the columns of a table have other names, map them: --map prompt=question. Files are checked on upload. graft files show FILE lists the tasks that a file fits and the problems by line.',
+      'graft submit --dry-run shows the number of steps and tokens, and how many examples are truncated.',
     ],
   },
   jobs: {
-    title: 'the life of a job',
+    title: 'states, names and checkpoints of jobs',
     text: [
-      'A job is queued, running, paused, succeeded, failed or cancelled. graft jobs JOB says what it waits for or does.',
-      'It is called by its id, a prefix of the id, its name (graft job rename) or its suffix.',
-      'graft job tag, note and archive keep a long list in order; graft jobs --tag, --sort and --archived find them again. graft job delete takes a job that is over away with what it made; graft job restore takes that back, for a week unless the installation says otherwise.',
-      'graft compare JOB… sets up to ten beside each other: what they came to, and the options on which they differ.',
-      'Checkpoints are saved as it trains. When its worker is lost, it goes on from the newest one elsewhere, by itself. graft pause frees its worker, graft resume goes on from there.',
-      'A checkpoint can be used as a model is: graft chat, graft download --step N, graft submit --set graft.init_adapter=….',
-      'graft checkpoints JOB lists them with their losses; of a job whose checkpoints an eval scores (--set graft.eval=EVAL) with their scores, the best of which counts.',
-      'Of the jobs that wait in a pool the lowest priority number is next (--set graft.priority=50); projects take turns.',
+      'A job is queued, running, paused, succeeded, failed or cancelled. graft jobs JOB shows its progress, or the reason why it waits.',
+      'Name a job by its id, a prefix of the id, its name (graft job rename) or its suffix.',
+      'Organize jobs with graft job tag, note and archive. Find them with graft jobs --tag, --sort and --archived. graft job delete deletes a finished job with its model and files. graft job restore undoes that for a week (the operator can change this time).',
+      'graft compare JOB… compares the results and settings of up to ten jobs.',
+      'A job saves checkpoints while it trains. If its worker is lost, another worker resumes it from the latest checkpoint. graft pause frees the worker; graft resume continues from the latest checkpoint.',
+      'You can use a checkpoint like a model: graft chat, graft download --step N, graft submit --set graft.init_adapter=….',
+      'graft checkpoints JOB lists the checkpoints with their losses. If an eval scores them (--set graft.eval=EVAL), the list has the scores, and the best score selects the model.',
+      'In a pool, jobs with a lower priority number start first (--set graft.priority=50). Projects take turns.',
     ],
   },
   trackers: {
     title: 'W&B, MLflow and TensorBoard',
     text: [
-      'graft integrations set wandb takes the key from WANDB_API_KEY, and graft integrations set mlflow URL its user name and password from MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or its token from MLFLOW_TRACKING_TOKEN. With --every-job each job of the project is a run there; else the jobs that say so (graft submit --wandb PROJECT --mlflow EXPERIMENT).',
-      'graft jobs JOB shows the address of its run. graft integrations says whether a tracker is reached; what happens while it is not follows later.',
+      'graft integrations set wandb reads the API key from WANDB_API_KEY. graft integrations set mlflow URL reads MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN. With --every-job, every job of the project becomes a run. Otherwise, choose per job: graft submit --wandb PROJECT --mlflow EXPERIMENT.',
+      'graft jobs JOB shows the URL of its run. graft integrations shows whether each tracker is reachable. Data is sent later if a tracker is temporarily unreachable.',
       'graft tensorboard JOB… --follow writes event files for tensorboard --logdir runs.',
-      'graft trace JOB writes where its time went, from the request on: open the file at ui.perfetto.dev.',
+      'graft trace JOB writes a trace of where the time of a job went, starting at the request. Open the file at ui.perfetto.dev.',
     ],
   },
   assistants: {
     title: 'the Model Context Protocol',
     text: [
-      'graft mcp gives an assistant tools that read jobs, metrics, sweeps, models, files and workers. With --allow-changes it may create and cancel jobs and sweeps. Most clients are configured with',
+      'graft mcp gives an assistant tools to read jobs, metrics, sweeps, models, files and workers. With --allow-changes, it can also create and cancel jobs and sweeps. Most clients are configured with',
       '  {"mcpServers": {"graft": {"command": "graft", "args": ["mcp"]}}}',
-      'It acts with the API key that other commands act with: a key of its own with fewer scopes bounds it (graft keys create --help).',
+      'It uses the same API key as other commands. To limit what the assistant can do, create a key with fewer scopes (graft keys create --help).',
     ],
   },
   settings: {
     title: 'flags, environment and graft.json',
     text: [
-      'A flag wins over the environment, that over graft.json in the home, that over the default. In graft.json names have underscores.',
+      'Order of precedence: flag, environment variable, graft.json in the home folder, default. Names in graft.json have underscores instead of dashes.',
       ...settings,
     ],
   },
@@ -72,17 +72,17 @@ export const HELP_TOPICS: Readonly<Record<string, Topic>> = {
   },
 };
 
-/** Those that the API's catalogue knows. */
+/** Topics whose text comes from the API's catalog. */
 export const CATALOG_TOPICS: Readonly<Record<string, (catalog: Catalog) => Topic>> = {
   tasks: ({ tasks }) => ({
-    title: 'what is learnt, and from which lines of data',
+    title: 'what a model learns (--task), and the line formats of its data',
     text: tasks.flatMap(({ name, title, record_formats: formats }) => [
       strong(`${name} (${title})`),
       ...formats.map(({ line }) => `  ${line}`),
     ]),
   }),
   methods: ({ methods }) => ({
-    title: 'how it is learnt: --method, and its options as --set peft.NAME=VALUE',
+    title: 'how a model is trained: --method, with options as --set peft.NAME=VALUE',
     text: methods.flatMap(({ peft_type: name, title, summary, paper }) => [
       strong(`${name} (${title})`),
       `  ${summary} ${paper ?? ''}`.trimEnd(),

@@ -1,6 +1,6 @@
 import { InvalidArgumentError } from 'commander';
 
-/** For an option that takes a count; commander says which option was wrong. */
+/** Parser of an option that takes a count. Commander adds the name of the option to the error. */
 export function positiveInteger(text: string): number {
   if (!/^\d+$/.test(text) || Number(text) < 1)
     throw new InvalidArgumentError('Expected an integer ≥ 1.');

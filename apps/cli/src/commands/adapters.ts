@@ -7,7 +7,7 @@ import { CliError } from '../cli-error.js';
 import { callOf } from '../command-line/command-line.js';
 import { useCommand } from '../find/model-use.js';
 
-/** What of a PEFT folder is its adapter. */
+/** Files of the adapter in a PEFT folder. */
 const FILES = ['adapter_config.json', 'adapter_model.safetensors'];
 
 interface Options {
@@ -18,11 +18,11 @@ interface Options {
 export function addAdapters(program: Command): void {
   program
     .command('adapters')
-    .description('adapters that were trained elsewhere')
+    .description('Import adapters that were trained elsewhere')
     .command('upload')
-    .description('take up an adapter of PEFT as a model of the project')
-    .argument('<path>', 'a PEFT folder, or a .zip of one')
-    .requiredOption('--base <model>', 'the base that it was trained on')
+    .description('Import a PEFT adapter as a model of the project')
+    .argument('<path>', 'PEFT folder, or a .zip of one')
+    .requiredOption('--base <model>', 'base model that it was trained on')
     .option('--suffix <name>', "suffix of the new model's name")
     .action(async (path: string, { base, suffix }: Options, command: Command) => {
       const { out, api } = callOf(command);
@@ -35,7 +35,7 @@ export function addAdapters(program: Command): void {
       if (out.json) return out.value(model);
       out.line(model.id);
       const use = await useCommand(api(), model.id);
-      if (use !== null) out.note(`to try it: ${use}`);
+      if (use !== null) out.note(`Try it: ${use}`);
     });
 }
 
@@ -47,7 +47,7 @@ async function adapterFiles(path: string): Promise<string[]> {
   for (const file of files)
     if ((await stat(file).catch(() => null)) === null)
       throw new CliError(
-        `${path} has no ${basename(file)}; a PEFT folder has ${FILES.join(' and ')}`,
+        `${path} has no ${basename(file)}; expected a PEFT folder with ${FILES.join(' and ')}`,
       );
   return files;
 }

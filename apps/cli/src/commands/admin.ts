@@ -3,11 +3,11 @@ import { runApiProgram } from '../system/api-program.js';
 import { CliError } from '../cli-error.js';
 import { callOf } from '../command-line/command-line.js';
 
-/** What is done on the server's machine, with the API's own program. */
+/** Adds the commands that run on the server's machine, in the API's own program. */
 export function addAdmin(program: Command): void {
   const admin = program
     .command('admin')
-    .description("back up an installation, and restore it, on the server's machine");
+    .description('Back up and restore an installation (run on the server)');
   const add = (name: string, description: string): Command =>
     admin
       .command(`${name} <folder>`)
@@ -21,11 +21,14 @@ export function addAdmin(program: Command): void {
         '--database-url <url>',
         'URL of an external PostgreSQL (default: the embedded server)',
       )
-      .option('--blobs <where>', 'folder or s3://BUCKET/PREFIX (default: blobs in the home)');
-  const snapshot = ['--snapshot <name>', 'of the folder (default: the newest)'] as const;
-  where(add('backup', 'copy the database and the blobs, beside a running API or without'));
-  add('verify', 'read a backup whole, and say which bytes are wrong').option(...snapshot);
-  where(add('restore', 'make an installation of a backup: in an empty home or database')).option(
+      .option(
+        '--blobs <where>',
+        'folder or s3://BUCKET/PREFIX (default: blobs in the home folder)',
+      );
+  const snapshot = ['--snapshot <name>', 'snapshot in the folder (default: the latest)'] as const;
+  where(add('backup', 'Back up the database and blobs; the API may be running'));
+  add('verify', 'Read a whole backup and report corrupt files').option(...snapshot);
+  where(add('restore', 'Restore a backup into an empty home folder or database')).option(
     ...snapshot,
   );
 }
@@ -33,5 +36,5 @@ export function addAdmin(program: Command): void {
 async function run(command: Command, args: readonly string[]): Promise<void> {
   const { settings } = callOf(command);
   if (!(await runApiProgram(settings, args)))
-    throw new CliError(`graft admin ${args[0]} did not succeed`);
+    throw new CliError(`graft admin ${args[0]} failed; see the output above`);
 }

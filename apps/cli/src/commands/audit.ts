@@ -16,12 +16,12 @@ interface Options {
 export function addAudit(program: Command): void {
   program
     .command('audit')
-    .description('list who did what, newest first')
+    .description('Show the audit log, newest first')
     .option('-n, --limit <number>', 'maximum number to list', positiveInteger, 50)
-    .option('--project <project>', 'only of a project: its id or name')
-    .option('--type <type...>', 'only of these kinds, e.g. api_key.created')
-    .option('--target <id...>', 'only what was done to these')
-    .option('--by <id...>', 'only what these keys or members did')
+    .option('--project <project>', 'only entries of this project (id or name)')
+    .option('--type <type...>', 'only these actions, e.g. api_key.created')
+    .option('--target <id...>', 'only entries about these objects')
+    .option('--by <id...>', 'only actions of these keys or members')
     .action(async (options: Options, command: Command) => {
       const { out, api } = callOf(command);
       const query = new URLSearchParams();
@@ -37,9 +37,13 @@ export function addAudit(program: Command): void {
         options.limit,
       );
       if (out.json) return out.value(rows);
-      if (rows.length === 0) return out.line('nothing found');
+      if (rows.length === 0) return out.line('no matching entries');
       out.line(
-        table(['TIME', 'WHAT', 'TARGET', 'BY', 'FROM', 'PROJECT'], rows.map(row), out.width),
+        table(
+          ['TIME', 'ACTION', 'TARGET', 'ACTOR', 'IP ADDRESS', 'PROJECT'],
+          rows.map(row),
+          out.width,
+        ),
       );
     });
 }
@@ -48,7 +52,7 @@ const row = ({ effective_at, type, project, actor, graft }: AuditLogObject): str
   new Date(effective_at * 1000).toISOString().slice(0, 19).replace('T', ' '),
   type,
   printable(graft.target),
-  printable(actor?.api_key.user?.name ?? graft.key_name ?? (actor ? actor.api_key.id : 'server')),
+  printable(actor?.api_key.user?.name ?? graft.key_name ?? (actor ? actor.api_key.id : 'system')),
   graft.ip_address ?? '',
   printable(project?.name ?? ''),
 ];

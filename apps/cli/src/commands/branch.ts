@@ -14,10 +14,8 @@ export function addBranch(program: Command): void {
   withSending(
     program
       .command('branch')
-      .description(
-        "create a job that goes on from a job's checkpoint with other options; what no flag says is as in that job",
-      )
-      .argument('<job@step>', 'a job and the step of one of its checkpoints, or @best, or @last'),
+      .description('Start a new job from a checkpoint')
+      .argument('<job@step>', 'job, and the step of a checkpoint: JOB@STEP, JOB@best or JOB@last'),
   ).action(async (from: string, options: SubmitOptions & JobFlags, command: Command) => {
     const call = callOf(command);
     const { job, checkpoint } = await branchPoint(call.api(), from);
@@ -43,7 +41,7 @@ async function branchPoint(api: Api, from: string): Promise<BranchPoint> {
   const checkpoint = chosen(job, checkpoints, at);
   if (checkpoint.graft.usable) return { job, checkpoint };
   throw new CliError(
-    `the checkpoint of ${callName(job)} at step ${checkpoint.step_number} is for resuming only: it holds no adapter to begin from`,
+    `the checkpoint of ${callName(job)} at step ${checkpoint.step_number} can only resume its own job: it has no adapter to start from; choose another step`,
   );
 }
 
@@ -57,12 +55,12 @@ function chosen(job: JobObject, checkpoints: readonly CheckpointObject[], at: st
   if (found) return found;
   throw new CliError(
     at === 'best'
-      ? `${callName(job)} has no best checkpoint: none was measured; name a step`
+      ? `${callName(job)} has no best checkpoint, because none was evaluated; name a step`
       : `${callName(job)} has no checkpoint yet`,
   );
 }
 
-/** The job's own request, on its base, from the checkpoint; its method's fields are those of the checkpoint. */
+/** Request of the job, with the checkpoint as its initial adapter. The fields of the method come from the checkpoint. */
 async function branchBody(api: Api, job: JobObject, checkpoint: CheckpointObject): Promise<Body> {
   const model = checkpoint.fine_tuned_model_checkpoint;
   const [{ graft_schema: schema }, { graft }] = await Promise.all([

@@ -25,12 +25,16 @@ interface Chunk {
 export function addChat(program: Command): void {
   program
     .command('chat')
-    .description('chat with a base or fine-tuned model; interactive without a message')
+    .description('Chat with a model (interactive without a message)')
     .argument('<model>')
     .argument('[message...]')
     .option('--system <text>', 'system message')
     .option('--temperature <number>', 'sampling temperature; 0 is greedy', decimal, 0)
-    .option('--max-tokens <number>', 'maximum length of an answer (default: 256)', positiveInteger)
+    .option(
+      '--max-tokens <number>',
+      'maximum length of a reply in tokens (default: 256)',
+      positiveInteger,
+    )
     .action(async (model: string, words: string[], options: Options, command: Command) => {
       const { out, api } = callOf(command);
       const messages: Message[] =
@@ -45,17 +49,18 @@ export function addChat(program: Command): void {
     });
 }
 
-/** Answers a question and remembers both; a question that got no whole answer is forgotten. */
+/** Answers a question and adds both to the conversation. A question without a complete answer is not added. */
 type Answer = (question: string, signal?: AbortSignal) => Promise<void>;
 
-/** Ctrl-C ends an answer under way, else the conversation. */
+/** Runs the interactive chat. Ctrl-C stops the current answer, or ends the chat if there is none. */
 async function converse(model: string, answer: Answer, out: Output): Promise<void> {
   const input = createInterface({
     input: process.stdin,
     output: process.stderr,
     terminal: process.stdin.isTTY,
   });
-  if (process.stdin.isTTY) out.note(`chatting with ${model}; an empty line or Ctrl-D exits`);
+  if (process.stdin.isTTY)
+    out.note(`chatting with ${model}; enter an empty line or press Ctrl-D to exit`);
   let asking: AbortController | null = null;
   input.on('SIGINT', () => (asking ? asking.abort() : input.close()));
   input.setPrompt('> ');

@@ -10,9 +10,7 @@ import { checkpointsOf } from './download.js';
 export function addCheckpoints(program: Command): void {
   program
     .command('checkpoints')
-    .description(
-      "list the saved checkpoints of a job, newest first, with the score of the job's eval where it has one",
-    )
+    .description('List the checkpoints of a job, newest first')
     .argument('<job>')
     .action(async (name: string, _options: unknown, command: Command) => {
       const { out, api } = callOf(command);
@@ -28,11 +26,11 @@ export function addCheckpoints(program: Command): void {
           checkpoints.map((one) => row(one, scored)),
         ),
       );
-      out.note(`download one with graft download ${name} --step N`);
+      out.note(`Download one: graft download ${name} --step N`);
     });
 }
 
-/** @param scored whether the table has a column of scores: the best one is marked there, else at its validation loss */
+/** @param scored whether the table has a score column, which then marks the best checkpoint instead of the loss column */
 function row(checkpoint: CheckpointObject, scored: boolean): string[] {
   const { metrics, graft } = checkpoint;
   const text = (name: string, write: (value: number) => string): string => {

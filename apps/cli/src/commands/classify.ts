@@ -12,18 +12,16 @@ type Answer = Readonly<Record<string, unknown>>;
 export function addClassify(program: Command): void {
   program
     .command('classify')
-    .description(
-      'what a model that was trained to label says of texts, pictures or sounds; --json prints all of it',
-    )
+    .description('Classify text, images or audio with a trained model')
     .argument('<model>')
-    .argument('[text...]', "texts, or JSON objects of what the task's records have besides labels")
-    .option('--image <file...>', 'pictures, of a model that was trained on such')
-    .option('--audio <file...>', 'sounds in WAV or FLAC, of a model that was trained on such')
+    .argument('[text...]', "texts, or JSON objects with the input fields of the task's records")
+    .option('--image <file...>', 'image files, if the model was trained on images')
+    .option('--audio <file...>', 'WAV or FLAC files, if the model was trained on audio')
     .action(async (model: string, texts: string[], options: Options, command: Command) => {
       const { out, api } = callOf(command);
       const media = [...(options.image ?? []), ...(options.audio ?? [])];
       if (texts.length + media.length === 0)
-        throw new CliError('name a text, a picture with --image, or a sound with --audio', EXIT.usage); // prettier-ignore
+        throw new CliError('specify a text, --image FILE or --audio FILE', EXIT.usage); // prettier-ignore
       const data = [
         ...(texts.length > 0 ? await labelled(api(), { model, input: texts.map(inputOf) }) : []),
         ...(await ofFiles<Answer>(api(), '/classify', model, media)),
@@ -49,11 +47,11 @@ function inputOf(text: string): unknown {
     return JSON.parse(text) as unknown;
   } catch (error) {
     const reason = error instanceof Error ? error.message : '';
-    throw new CliError(`${text.slice(0, 60)} begins as JSON and is none: ${reason}`, EXIT.usage);
+    throw new CliError(`${text.slice(0, 60)} is not valid JSON: ${reason}`, EXIT.usage);
   }
 }
 
-/** A label with its probability, several, a measure, tagged words, or part of a text; what else tasks say as it is. */
+/** Cells of an answer: a label with its probability, several labels, a score, tagged words or a text span. Other answers are printed as JSON. */
 function inWords({ index: _index, ...answer }: Answer): string[] {
   const { label, labels, value, probs, answer: found, score } = answer;
   if (typeof value === 'number') return [value.toFixed(4), ''];

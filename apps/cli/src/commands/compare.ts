@@ -10,11 +10,9 @@ import { findJob, jobPath } from '../find/find-job.js';
 export function addCompare(program: Command): void {
   program
     .command('compare')
-    .description(
-      'jobs beside each other: what they came to, their time, memory and size, and the options that differ',
-    )
+    .description('Compare jobs: results, cost and settings that differ')
     .argument('<job...>', `two to ${MOST_COMPARED} jobs`)
-    .option('--all', 'the options that are the same, too')
+    .option('--all', 'show identical settings, too')
     .action(async (names: string[], { all }: { all?: boolean }, command: Command) => {
       const { out, api } = callOf(command);
       if (names.length < 2 || names.length > MOST_COMPARED)
@@ -41,7 +39,7 @@ async function compared(api: Api, name: string): Promise<ComparedJob> {
   return { job, peak_rss_bytes, result_bytes: size };
 }
 
-/** Of the files that came of it; null where nothing did, or where the key may not see them. */
+/** Total size of the job's result files in bytes. Null if there are none, or if the key cannot read them. */
 async function sizeOf(api: Api, job: JobObject): Promise<number | null> {
   const files = await Promise.all(
     job.result_files.map((id) => api.get<FileObject>(`/files/${id}`).catch(() => null)),

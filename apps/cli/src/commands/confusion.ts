@@ -5,19 +5,17 @@ import { findJobId, jobPath } from '../find/find-job.js';
 import { positiveInteger } from '../command-line/parse-number.js';
 import { printable, table } from '../output/terminal.js';
 
-/** Pairs that are shown; --json has all. */
+/** Maximum number of pairs to print; --json has all. */
 const SHOWN = 10;
 
 export function addConfusion(program: Command): void {
   program
     .command('confusion')
-    .description(
-      'show how well a job tells each label of its validation data, and which it takes for which',
-    )
+    .description('Show per-label accuracy and the confusion matrix')
     .argument('<job>')
     .option(
       '--step <number>',
-      'the evaluation after this step, not that with the lowest loss',
+      'evaluation at this step (default: the one with the lowest loss)',
       positiveInteger,
     )
     .action(async (name: string, { step }: { step?: number }, command: Command) => {
@@ -28,7 +26,7 @@ export function addConfusion(program: Command): void {
       if (out.json) return out.value(found);
       if (found.step_number === null)
         return out.line(
-          `${name} has told no labels: that is of jobs with one label for each input and validation data`,
+          `${name} has no confusion matrix; it needs a task with one label per input, and validation data`,
         );
       if (found.classes.length > 0) out.line(table(RATED, found.classes.map(rated), out.width));
       const pairs = found.confused.slice(0, SHOWN);
@@ -36,15 +34,15 @@ export function addConfusion(program: Command): void {
       const more = found.confused.length - pairs.length;
       const others = found.steps.filter((one) => one !== found.step_number);
       out.note(
-        `after step ${found.step_number}, of ${found.full ? 'all' : 'a sample'} of the validation data` +
-          (more > 0 ? `; ${more} more pairs: --json` : '') +
-          (others.length > 0 ? `; others: --step ${inShort(others)}` : ''),
+        `step ${found.step_number}, on ${found.full ? 'all' : 'a sample'} of the validation data` +
+          (more > 0 ? `; ${more} more pairs with --json` : '') +
+          (others.length > 0 ? `; other evaluations: --step ${inShort(others)}` : ''),
       );
     });
 }
 
 const RATED = ['LABEL', 'EXAMPLES', 'PRECISION', 'RECALL', 'F1'];
-const CONFUSED = ['LABEL', 'TAKEN FOR', 'TIMES', 'LINES'];
+const CONFUSED = ['LABEL', 'PREDICTED', 'COUNT', 'LINES'];
 
 const share = (value: number | null): string => (value === null ? '–' : value.toFixed(3));
 

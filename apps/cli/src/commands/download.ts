@@ -15,11 +15,11 @@ interface Options extends Target {
 export function addDownload(program: Command): void {
   program
     .command('download')
-    .description('download an adapter as a directory that Hugging Face PEFT can load')
-    .argument('<job-or-model>', 'a job, its model (ft:…), or a checkpoint (ft:…:ckpt-step-N)')
-    .option('--step <number>', 'download the checkpoint of this step', positiveInteger)
-    .option('-o, --out <path>', 'default: named after the model')
-    .option('--zip', 'keep the archive, do not unpack it')
+    .description('Download an adapter as a Hugging Face PEFT folder')
+    .argument('<job-or-model>', 'job, model (ft:…) or checkpoint (ft:…:ckpt-step-N)')
+    .option('--step <number>', 'download the checkpoint at this step', positiveInteger)
+    .option('-o, --out <path>', 'folder or archive to write (default: named after the model)')
+    .option('--zip', 'save the archive without unpacking it')
     .option('--force', 'overwrite existing files')
     .action(async (name: string, options: Options, command: Command) => {
       const { out, api } = callOf(command);
@@ -29,7 +29,7 @@ export function addDownload(program: Command): void {
       if (note !== null) out.note(note);
       out.line(path);
       const use = await useCommand(api(), model);
-      if (use !== null) out.note(`to try it: ${use}`);
+      if (use !== null) out.note(`Try it: ${use}`);
     });
 }
 
@@ -66,7 +66,7 @@ function newest(job: JobObject, checkpoints: readonly CheckpointObject[]): Meant
   };
 }
 
-/** The checkpoint of this step. @throws CliError that names those there are */
+/** The checkpoint at this step. @throws CliError with the available steps if there is none */
 export function checkpointAt(
   job: JobObject,
   checkpoints: readonly CheckpointObject[],

@@ -9,23 +9,21 @@ interface Embedding {
   readonly embedding: readonly number[];
 }
 
-/** Numbers of a vector that a line shows. */
+/** Elements of a vector to print. */
 const SHOWN = 4;
 
 export function addEmbed(program: Command): void {
   program
     .command('embed')
-    .description(
-      'vectors of texts or pictures, and how near each is to the first; --json prints them whole',
-    )
-    .argument('<model>', 'a base, or a model that was trained to make vectors')
+    .description('Embed text or images')
+    .argument('<model>', 'base model, or a model that was trained for embeddings')
     .argument('[text...]')
-    .option('--image <file...>', 'pictures, of a model that reads such')
+    .option('--image <file...>', 'image files, if the model reads images')
     .action(async (model: string, texts: string[], options: Options, command: Command) => {
       const { out, api } = callOf(command);
       const { image = [] } = options;
       if (texts.length + image.length === 0)
-        throw new CliError('name a text, or a picture with --image', EXIT.usage);
+        throw new CliError('specify a text or --image FILE', EXIT.usage);
       const ofTexts = async (input: readonly string[]) =>
         (await api().post<{ data: readonly Embedding[] }>('/embeddings', { model, input })).data;
       const vectors = [
@@ -48,7 +46,7 @@ interface Options {
   readonly image?: readonly string[];
 }
 
-/** Of vectors of length 1. */
+/** Cosine similarity of two unit vectors. */
 const cosine = (a: readonly number[], b: readonly number[]): number =>
   a.reduce((sum, value, i) => sum + value * (b[i] ?? 0), 0);
 

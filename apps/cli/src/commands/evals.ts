@@ -14,13 +14,13 @@ import { ago, printable, table, type Output } from '../output/terminal.js';
 export function addEvals(program: Command): void {
   const evals = program
     .command('evals')
-    .description('grade models, item by item: make evals, run them, see and compare results');
+    .description('Create and run evals, and compare their results');
   addLists(evals);
   addRuns(evals);
   addComparison(evals);
   evals
     .command('delete')
-    .description('delete evals with all their runs')
+    .description('Delete evals with all their runs')
     .argument('<eval...>')
     .action(async (names: string[], _options: unknown, command: Command) => {
       const { out, api } = callOf(command);
@@ -36,7 +36,7 @@ export function addEvals(program: Command): void {
 function addLists(evals: Command): void {
   evals
     .command('list', { isDefault: true })
-    .description('list evals, newest first')
+    .description('List evals, newest first')
     .option('-n, --limit <number>', 'maximum number to list', positiveInteger, 50)
     .action(async ({ limit }: { limit: number }, command: Command) => {
       const { out, api } = callOf(command);
@@ -53,7 +53,7 @@ function addLists(evals: Command): void {
     });
   evals
     .command('show')
-    .description('show an eval (by id or name) with its runs')
+    .description('Show an eval and its runs')
     .argument('<eval>')
     .action(async (name: string, _options: unknown, command: Command) => {
       const { out, api } = callOf(command);
@@ -64,7 +64,7 @@ function addLists(evals: Command): void {
     });
   evals
     .command('create')
-    .description('make an eval of a JSON file, the body of POST /v1/evals')
+    .description('Create an eval from a JSON file (body of POST /v1/evals)')
     .argument('<file>')
     .action(async (file: string, _options: unknown, command: Command) => {
       const { out, api } = callOf(command);
@@ -86,16 +86,13 @@ interface RunOptions {
 function addRuns(evals: Command): void {
   evals
     .command('run')
-    .description('run an eval: by a JSON file with the body of its POST, or by flags')
+    .description('Run an eval from flags or a JSON request body')
     .argument('<eval>')
-    .argument('[file]', 'JSON file, such as a draft of graft import-openai')
-    .option('-m, --model <id>', 'model to ask; wins over the file')
-    .option('--items <file>', 'JSON Lines of {"item": {…}}: a local file, or the id of one')
-    .option(
-      '--ask <template>',
-      'what the model is asked of each item: "In capitals: {{item.word}}"',
-    )
-    .option('--max-tokens <number>', 'longest answer', positiveInteger)
+    .argument('[file]', 'JSON request body, such as a draft of graft import-openai')
+    .option('-m, --model <id>', 'model to evaluate; overrides the file')
+    .option('--items <file>', 'JSON Lines of {"item": {…}}: local file or file id')
+    .option('--ask <template>', 'prompt template for each item, e.g. "In capitals: {{item.word}}"')
+    .option('--max-tokens <number>', 'maximum length of an answer in tokens', positiveInteger)
     .option('--name <name>', 'name of the run')
     .option('-w, --watch', 'show progress until the run ends')
     .action(
@@ -111,10 +108,10 @@ function addRuns(evals: Command): void {
     );
   evals
     .command('results')
-    .description('show a run: by grader, then item by item')
+    .description('Show the results of a run by grader and by item')
     .argument('<eval>')
-    .argument('<run>', 'by id, name or model')
-    .option('--status <status>', 'only items that pass, fail or error')
+    .argument('<run>', 'run by id, name or model')
+    .option('--status <status>', 'only items with this status: pass, fail or error')
     .option('-n, --limit <number>', 'maximum number of items', positiveInteger, 100)
     .action(async (name: string, which: string, options: ResultOptions, command: Command) => {
       const { out, api } = callOf(command);
@@ -127,7 +124,7 @@ function addRuns(evals: Command): void {
     });
   evals
     .command('cancel')
-    .description('cancel a run; what is graded stays')
+    .description('Cancel a run and keep its graded items')
     .argument('<eval>')
     .argument('<run>')
     .action(async (name: string, which: string, _options: unknown, command: Command) => {
@@ -147,7 +144,7 @@ interface ResultOptions {
 function addComparison(evals: Command): void {
   evals
     .command('compare')
-    .description('two runs of an eval beside each other, with the items on which they differ')
+    .description('Compare two runs of an eval and the items that differ')
     .argument('<eval>')
     .argument('<left>', 'run by id, name or model')
     .argument('<right>', 'run by id, name or model')
@@ -170,7 +167,7 @@ const itemsOf = (
   limit = Infinity,
 ): Promise<EvalOutputItemObject[]> => api.all(`${runPath(run)}/output_items${query}`, limit);
 
-/** Until it ends, which for a run that waits for a worker may be long. */
+/** Waits until the run ends. A run that waits for a worker may take long. */
 async function watch(api: Api, run: EvalRunObject, out: Output): Promise<void> {
   let now = run;
   while (now.status === 'queued' || now.status === 'in_progress') {
@@ -182,7 +179,9 @@ async function watch(api: Api, run: EvalRunObject, out: Output): Promise<void> {
   if (out.json) out.value(now);
   else out.line(runCard(now, [], out.width));
   if (now.status !== 'completed')
-    throw new CliError(`the run is ${now.status}${now.error ? `: ${now.error.message}` : ''}`);
+    throw new CliError(
+      `the run ended as ${now.status}${now.error ? `: ${now.error.message}` : ''}`,
+    );
 }
 
 async function runBody(api: Api, file: string | undefined, options: RunOptions): Promise<Body> {

@@ -10,7 +10,7 @@ import { noteWarnings } from '../output/note-warnings.js';
 import type { Output } from '../output/terminal.js';
 import { succeeded } from '../output/watch-job.js';
 
-/** Beside what an export makes: the adapter as it is, and merged into its base. */
+/** Formats of exports, plus the unchanged adapter and the merged model. */
 const FORMATS = ['peft', 'merged', ...EXPORT_FORMATS] as const;
 type Format = (typeof FORMATS)[number];
 
@@ -26,35 +26,32 @@ interface Options extends Target {
 export function addExport(program: Command): void {
   program
     .command('export')
-    .description('a model as files for PEFT, transformers, llama.cpp, Ollama or vLLM')
-    .argument('<model>', 'a fine-tuned model or a checkpoint; for gguf a base, too')
+    .description('Export a model for PEFT, Transformers, llama.cpp or vLLM')
+    .argument('<model>', 'fine-tuned model or checkpoint; for gguf also a base model')
     .addOption(
       new Option(
         '-f, --format <format>',
-        'peft: the adapter; merged: weights for transformers; gguf: one file for llama.cpp and Ollama; gguf_adapter: a LoRA beside a GGUF base; vllm: a LoRA folder',
+        'peft: adapter; merged: weights for Transformers; gguf: one file for llama.cpp and Ollama; gguf_adapter: LoRA for a GGUF base; vllm: LoRA folder',
       )
         .choices(FORMATS)
         .default('peft'),
     )
     .addOption(
-      new Option('-q, --quantization <name>', 'of a gguf; left out, F16').choices(
+      new Option('-q, --quantization <name>', 'quantization of gguf (default: F16)').choices(
         GGUF_QUANTIZATIONS,
       ),
     )
-    .option('-o, --out <path>', 'default: named after the model')
-    .option('--zip', 'keep the archive, do not unpack it')
+    .option('-o, --out <path>', 'folder or archive to write (default: named after the model)')
+    .option('--zip', 'save the archive without unpacking it')
     .option('--force', 'overwrite existing files')
     .option('--suffix <name>', "suffix of the new model's name")
-    .option('--pool <name>', 'worker pool that does it')
-    .option(
-      '--push-to <owner/name>',
-      'push it to this repository of the Hugging Face Hub (HF_TOKEN)',
-    )
-    .option('--private', 'where the repository is made, make it private')
+    .option('--pool <name>', 'worker pool that runs the export')
+    .option('--push-to <owner/name>', 'push to this repository of the Hugging Face Hub (HF_TOKEN)')
+    .option('--private', 'create the repository as private if it is new')
     .action(async (model: string, options: Options, command: Command) => {
       const { out, api } = callOf(command);
-      refuseWhatHasNoPart(options);
-      // Before the job, which may take long.
+      refuseUnusedOptions(options);
+      // Check the target before the job, which may take long.
       const hub = options.pushTo === undefined ? null : hubTarget(options.pushTo, options);
       const made = await exported(api(), model, options, out);
       const path = await saveModel(api(), made, options);
@@ -65,23 +62,23 @@ export function addExport(program: Command): void {
     });
 }
 
-function refuseWhatHasNoPart({ format, quantization, suffix, pool, ...rest }: Options): void {
+function refuseUnusedOptions({ format, quantization, suffix, pool, ...rest }: Options): void {
   const refuse = (name: string, where: string): never => {
-    throw new CliError(`${name} has no part ${where}; leave it out`, EXIT.usage);
+    throw new CliError(`${name} does not apply ${where}; remove it`, EXIT.usage);
   };
   if (quantization !== undefined && format !== 'gguf')
-    refuse('--quantization', `in format ${format}`);
-  // The adapter is there already: no job makes it.
-  if (format === 'peft' && suffix !== undefined) refuse('--suffix', 'in format peft');
-  if (format === 'peft' && pool !== undefined) refuse('--pool', 'in format peft');
+    refuse('--quantization', `to format ${format}`);
+  // The adapter exists, so no job runs that could use these options.
+  if (format === 'peft' && suffix !== undefined) refuse('--suffix', 'to format peft');
+  if (format === 'peft' && pool !== undefined) refuse('--pool', 'to format peft');
   if (rest.pushTo === undefined && rest.private) refuse('--private', 'without --push-to');
-  // A folder is pushed whole, be it with what else lay in it.
-  if (rest.pushTo !== undefined && rest.zip) refuse('--zip', 'in --push-to, which pushes a folder');
+  // The whole folder is pushed, so it must not contain other files.
+  if (rest.pushTo !== undefined && rest.zip) refuse('--zip', 'to --push-to, which pushes a folder');
   if (rest.pushTo !== undefined && rest.force)
-    refuse('--force', 'in --push-to, which pushes all that is in the folder');
+    refuse('--force', 'to --push-to, which pushes every file in the folder');
 }
 
-/** The model whose files these are: the given one as it is, or what a job makes of it. */
+/** Id of the model whose files to download: the given model, or the result of an export job. */
 async function exported(api: Api, model: string, options: Options, out: Output): Promise<string> {
   const { format, quantization, suffix, pool } = options;
   if (format === 'peft') return model;
@@ -93,6 +90,6 @@ async function exported(api: Api, model: string, options: Options, out: Output):
   const { id, graft } = await api.post<JobObject>('/adapters/operations', body);
   noteWarnings(out, graft.warnings);
   const { fine_tuned_model: made } = await succeeded(api, id, out);
-  if (made === null) throw new CliError(`${id} made no model`);
+  if (made === null) throw new CliError(`${id} succeeded without a model`);
   return made;
 }

@@ -10,10 +10,10 @@ import { ago, bytes, printable, table } from '../output/terminal.js';
 import { MAP_HELP, mapped, uploaded, type Mapping } from '../client/upload.js';
 
 export function addFiles(program: Command): void {
-  const files = program.command('files').description('manage training data and result files');
+  const files = program.command('files').description('Manage training data and result files');
   files
     .command('list', { isDefault: true })
-    .description('list training data, newest first')
+    .description('List training data, newest first')
     .option('-a, --all', 'include result files of jobs')
     .option('--unusable', 'only files that cannot be used for training')
     .option('-n, --limit <number>', 'maximum number to list', positiveInteger, 50)
@@ -31,9 +31,7 @@ export function addFiles(program: Command): void {
     });
   files
     .command('show')
-    .description(
-      'show the contents of a file: formats, duplicates, fields that training ignores, problems',
-    )
+    .description('Show what a file contains, its problems and matching tasks')
     .argument('<file>')
     .action(async (id: string, _options: unknown, command: Command) => {
       const { out, api } = callOf(command);
@@ -44,9 +42,9 @@ export function addFiles(program: Command): void {
   addUpload(files);
   files
     .command('get')
-    .description('download a file; "-o -" writes it to stdout')
+    .description('Download a file (-o - writes to stdout)')
     .argument('<file>')
-    .option('-o, --out <path>', 'output path (default: the name of the file)')
+    .option('-o, --out <path>', 'file to write (default: its name)')
     .action(async (id: string, options: { out?: string }, command: Command) => {
       const { out, api } = callOf(command);
       const file = await api().get<FileObject>(`/files/${encodeURIComponent(id)}`);
@@ -55,7 +53,7 @@ export function addFiles(program: Command): void {
     });
   files
     .command('delete')
-    .description('delete files permanently')
+    .description('Delete files permanently')
     .argument('[file...]')
     .option('--unusable', 'all files that cannot be used for training')
     .action(async (ids: string[], options: { unusable?: boolean }, command: Command) => {
@@ -74,10 +72,11 @@ export function addFiles(program: Command): void {
 function addUpload(files: Command): void {
   files
     .command('upload')
-    .description(
-      "upload training data (JSON Lines, JSON, CSV, Parquet, Arrow, folders of datasets' save_to_disk; pictures or sounds in a .zip, .tar or folder with one folder a label, or metadata.csv); exits 1 when a file cannot be used",
+    .description('Upload training data; exits with 1 if a file is unusable')
+    .argument(
+      '<path...>',
+      'JSON Lines, JSON, CSV, Parquet, Arrow, a folder of Dataset.save_to_disk, or images or audio in a .zip, .tar or folder (one folder per label, or metadata.csv)',
     )
-    .argument('<path...>')
     .option('--map <part=column>', MAP_HELP, mapped, {})
     .action(async (paths: string[], options: { map: Mapping }, command: Command) => {
       const { out, api } = callOf(command);

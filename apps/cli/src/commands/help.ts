@@ -10,8 +10,8 @@ export function addHelp(program: Command): void {
   program
     .helpCommand(false)
     .command('help')
-    .description('explain a command or a topic')
-    .argument('[topic...]', `a command, or a topic: ${TOPICS.join(', ')}`)
+    .description('Explain a command or a topic')
+    .argument('[topic...]', `command or topic; topics: ${TOPICS.join(', ')}`)
     .action(async (words: string[], _options: unknown, command: Command) => {
       const [name = ''] = words;
       const topic = words.length === 1 ? await topicOf(name, command) : null;
@@ -35,6 +35,9 @@ function commandOf(program: Command, words: readonly string[]): Command {
     );
     if (inner) return inner;
     const said = words.join(' ');
-    throw new CliError(`no command or topic ${said}; topics: ${TOPICS.join(', ')}`, EXIT.usage);
+    throw new CliError(
+      `no command or topic named ${said}; topics: ${TOPICS.join(', ')}`,
+      EXIT.usage,
+    );
   }, program);
 }

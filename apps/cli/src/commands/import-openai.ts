@@ -22,27 +22,25 @@ interface Options {
 export function addImportOpenai(program: Command): void {
   program
     .command('import-openai')
-    .description(
-      'make here what was exported from OpenAI: files, jobs, evals with their runs, and Promptfoo configurations; what is there already is not made again',
-    )
+    .description('Import files, jobs and evals from OpenAI (safe to re-run)')
     .argument(
       '[path...]',
-      'files and folders: JSON Lines, the API’s JSON, Promptfoo’s YAML or JSON',
+      'files and folders: JSON Lines, JSON of the OpenAI API, Promptfoo YAML or JSON',
     )
-    .option('-m, --model <base>', 'base of jobs whose model --map does not name')
+    .option('-m, --model <base>', 'base model of jobs whose model is not in --map')
     .option('--map <name=model>', MODEL_MAP_HELP, modelMapped, {})
-    .option('--train', 'create the jobs (without it they are drafts for graft submit)')
-    .option('--run', 'run evals again where their model is named (without it runs are drafts)')
-    .option('--skip-media', 'leave out lines with images or sound')
-    .option('--drafts <folder>', 'where drafts go', 'graft-import')
+    .option('--train', 'create the jobs (default: write drafts for graft submit)')
+    .option('--run', 're-run evals whose model is known (default: write drafts)')
+    .option('--skip-media', 'skip lines with images or audio')
+    .option('--drafts <folder>', 'folder for drafts', 'graft-import')
     .option(
       '--from-api',
-      'download files, jobs and evals from OpenAI first, with OPENAI_API_KEY; run again to go on',
+      'download files, jobs and evals from OpenAI first (OPENAI_API_KEY); re-run to resume',
     )
-    .option('--download <folder>', 'where --from-api keeps them, and implies it', 'openai-export')
-    .option('--download-only', 'download, and import nothing: needs no Graft')
-    .option('--openai-url <url>', 'address that is downloaded from (OPENAI_BASE_URL)')
-    .option('--dry-run', 'show what would be made, and change nothing')
+    .option('--download <folder>', 'folder for --from-api; implies it', 'openai-export')
+    .option('--download-only', 'download without importing; needs no running Graft')
+    .option('--openai-url <url>', 'API to download from (OPENAI_BASE_URL)')
+    .option('--dry-run', 'show what would be imported without changing anything')
     .action(async (paths: string[], options: Options, command: Command) => {
       const { out, api } = callOf(command);
       const all = [...paths];
@@ -51,9 +49,9 @@ export function addImportOpenai(program: Command): void {
       if (all.length === 0)
         throw new CliError('specify the files or folders to import, or --from-api', EXIT.usage);
       if (options.train && options.model === undefined && Object.keys(options.map).length === 0)
-        throw new CliError('--train needs --model BASE, or --map NAME=MODEL', EXIT.usage);
+        throw new CliError('--train requires --model BASE or --map NAME=MODEL', EXIT.usage);
       const planned = options.dryRun === true;
-      // Loaded when they are needed: every other command starts without them.
+      // Loaded here so that other commands start faster.
       const { find } = await import('../openai-import/found.js');
       const { importFound } = await import('../openai-import/importer.js');
       const outcomes = await importFound(
@@ -73,11 +71,12 @@ export function addImportOpenai(program: Command): void {
       if (out.json) out.value(outcomes);
       else out.note(summary(outcomes, planned));
       const failed = outcomes.filter(({ state }) => state === 'failed').length;
-      if (failed > 0) throw new CliError(`${failed} of ${outcomes.length} could not be imported`);
+      if (failed > 0)
+        throw new CliError(`${failed} of ${outcomes.length} items could not be imported`);
     });
 }
 
-/** A folder that was named is meant to be downloaded into. */
+/** Whether to download first. Naming --download implies it. */
 const isDownload = (options: Options, command: Command): boolean =>
   options.fromApi === true ||
   options.downloadOnly === true ||
@@ -86,12 +85,15 @@ const isDownload = (options: Options, command: Command): boolean =>
 async function downloaded(options: Options, out: Output): Promise<string> {
   const { OPENAI_API_KEY: apiKey, OPENAI_BASE_URL: base } = process.env;
   if (!apiKey)
-    throw new CliError('set OPENAI_API_KEY to the key of the project to download', EXIT.usage);
+    throw new CliError(
+      'OPENAI_API_KEY is not set; set it to a key of the project to download',
+      EXIT.usage,
+    );
   const folder = options.download!;
   const url = options.openaiUrl ?? (base || 'https://api.openai.com/v1');
   const { download } = await import('../openai-import/download.js');
   const lost = await download({ url, apiKey }, folder, (text) => out.note(text));
-  const left = lost.length === 0 ? '' : `; ${lost.length} could not be had`;
+  const left = lost.length === 0 ? '' : `; could not download ${lost.length} of the items`;
   out.note(`downloaded to ${folder}${left}`);
   return folder;
 }

@@ -14,7 +14,7 @@ interface Changes {
   readonly everyJob?: boolean;
 }
 
-/** Where each tracker's own client looks for its key. */
+/** Environment variable from which the tracker's own client reads its key. */
 function keyVariable(kind: IntegrationType, isUser: boolean): string {
   if (kind === 'wandb') return 'WANDB_API_KEY';
   return isUser ? 'MLFLOW_TRACKING_PASSWORD' : 'MLFLOW_TRACKING_TOKEN';
@@ -25,16 +25,16 @@ const type = (): Argument => new Argument('<type>').choices(INTEGRATION_TYPES);
 export function addIntegrations(program: Command): void {
   const integrations = program
     .command('integrations')
-    .description('manage the experiment trackers that jobs are written to: W&B and MLflow');
+    .description('Manage experiment trackers: W&B and MLflow');
   integrations
     .command('list', { isDefault: true })
-    .description('list what the project has set up, and whether it is reached')
+    .description('List trackers and whether they are reachable')
     .action(async (_options: unknown, command: Command) => {
       const { out, api } = callOf(command);
       const { data } = await api().get<Page<IntegrationObject>>('/integrations');
       if (out.json) return out.value(data);
       if (data.length === 0)
-        return out.line('nothing is set up yet: graft integrations set wandb|mlflow …');
+        return out.line('no integrations yet: graft integrations set wandb|mlflow …');
       const header = ['TYPE', 'URL', 'PROJECT', 'JOBS', 'STATE', 'LAST SENT'];
       out.line(table(header, data.map(row), out.width));
       for (const { type: failing, last_error: error } of data)
@@ -42,17 +42,17 @@ export function addIntegrations(program: Command): void {
     });
   integrations
     .command('set')
-    .description('set a tracker up, in place of what was there; its key comes from the environment')
+    .description('Set up or replace a tracker; reads the key from the environment')
     .addArgument(type())
-    .argument('[url]', 'address of the server; W&B: https://api.wandb.ai')
+    .argument('[url]', 'URL of the server (W&B default: https://api.wandb.ai)')
     .option(
       '--api-key-env <variable>',
-      'variable with the key (W&B: WANDB_API_KEY; MLflow: MLFLOW_TRACKING_PASSWORD with a user name, else MLFLOW_TRACKING_TOKEN)',
+      'environment variable with the key (default: WANDB_API_KEY; for MLflow MLFLOW_TRACKING_PASSWORD with a user name, otherwise MLFLOW_TRACKING_TOKEN)',
     )
-    .option('--username <name>', 'MLflow: user name that the key is the password of')
-    .option('--project <name>', 'W&B project or MLflow experiment of jobs that name none', 'graft')
+    .option('--username <name>', 'MLflow user name; the key is its password')
+    .option('--project <name>', 'default W&B project or MLflow experiment', 'graft')
     .option('--entity <name>', 'W&B team or user')
-    .option('--every-job', 'write jobs that name no integrations, too')
+    .option('--every-job', 'track every job, not only those that name this tracker')
     .action(
       async (
         kind: IntegrationType,
@@ -68,7 +68,10 @@ export function addIntegrations(program: Command): void {
           (kind === 'mlflow' && !apiKeyEnv ? named('MLFLOW_TRACKING_USERNAME') : undefined);
         const key = named(apiKeyEnv ?? keyVariable(kind, username !== undefined));
         if (apiKeyEnv && key === undefined)
-          throw new CliError(`${apiKeyEnv} is not set or empty`, EXIT.usage);
+          throw new CliError(
+            `${apiKeyEnv} is not set; set it to the key of the tracker`,
+            EXIT.usage,
+          );
         const body = {
           ...{ url, username, api_key: key, project, entity },
           every_job: everyJob === true,
@@ -78,7 +81,7 @@ export function addIntegrations(program: Command): void {
     );
   integrations
     .command('delete')
-    .description('forget a tracker; what was written there stays')
+    .description('Remove a tracker; its runs remain there')
     .addArgument(type())
     .action(async (kind: IntegrationType, _options: unknown, command: Command) => {
       const { out, api } = callOf(command);

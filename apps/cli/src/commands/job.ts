@@ -8,43 +8,41 @@ import { positiveInteger } from '../command-line/parse-number.js';
 import { printable, type Output } from '../output/terminal.js';
 
 export function addJob(program: Command): void {
-  const job = program
-    .command('job')
-    .description(
-      'keep jobs in order: rename, tag, note, prioritise, archive, delete and restore them',
-    );
+  const job = program.command('job').description('Rename, tag, prioritize, archive or delete jobs');
   addWords(job);
-  eachJob(job, 'archive', 'leave jobs out of lists; graft jobs --archived shows them', (api, id) =>
+  eachJob(job, 'archive', 'Hide jobs from lists (graft jobs --archived shows them)', (api, id) =>
     change(api, id, { archived: true }, 'archived'),
   );
-  eachJob(job, 'unarchive', 'put archived jobs back into lists', (api, id) =>
-    change(api, id, { archived: false }, 'in lists again'),
+  eachJob(job, 'unarchive', 'Show archived jobs in lists again', (api, id) =>
+    change(api, id, { archived: false }, 'unarchived'),
   );
   eachJob(
     job,
     'delete',
-    'delete jobs that are over, with checkpoints, model and result files; restore takes it back for some days',
+    'Delete finished jobs with their models and files (see restore)',
     async (api, id) => {
       const value = await api.delete<DeletedJobObject>(jobPath(id));
-      const until = new Date(value.graft.restorable_until * 1000).toLocaleString();
-      return { value, text: `${id} deleted; until ${until} graft job restore ${id} takes it back` };
+      const until = new Date(value.graft.restorable_until * 1000)
+        .toISOString()
+        .replace('.000Z', 'Z');
+      return { value, text: `${id} deleted; to undo before ${until}: graft job restore ${id}` };
     },
   );
   job
     .command('restore')
-    .description('take the deletion of jobs back (graft jobs --deleted lists them)')
+    .description('Restore deleted jobs (graft jobs --deleted lists them)')
     .argument('<job...>')
     .action(async (names: string[], _options: unknown, command: Command) => {
       const { out, api } = callOf(command);
       for (const name of names) {
         const id = await findJobId(api(), name, AMONG.deleted);
         const value = await api().post<JobObject>(`${jobPath(id)}/restore`);
-        say(out, { value, text: `${id} is there, with what it made` });
+        say(out, { value, text: `${id} restored with its models and files` });
       }
     });
 }
 
-/** What a command did, as JSON and for people. */
+/** Result of a command, as JSON and as text. */
 interface Said {
   readonly value: unknown;
   readonly text: string;
@@ -77,10 +75,10 @@ function eachJob(
 function addWords(job: Command): void {
   job
     .command('tag')
-    .description('add tags to a job, or take them away')
+    .description('Add or remove tags of a job')
     .argument('<job>')
     .argument('<tag...>')
-    .option('-r, --remove', 'take these tags away')
+    .option('-r, --remove', 'remove these tags')
     .action(
       async (name: string, given: string[], options: { remove?: boolean }, command: Command) => {
         const { out, api } = callOf(command);
@@ -94,9 +92,9 @@ function addWords(job: Command): void {
     );
   job
     .command('priority')
-    .description('move a job within its queue: jobs with a lower number run first')
+    .description('Set the priority of a job (lower numbers start first)')
     .argument('<job>')
-    .argument('<number>', '1 to 1000; 100 unless the job was given one', positiveInteger)
+    .argument('<number>', '1 to 1000 (default of jobs: 100)', positiveInteger)
     .action(async (name: string, priority: number, _options: unknown, command: Command) => {
       const { out, api } = callOf(command);
       const id = await findJobId(api(), name);
@@ -106,19 +104,17 @@ function addWords(job: Command): void {
     });
   job
     .command('note')
-    .description('note something of a job; without a text the note goes')
+    .description("Set a job's note (omit the text to clear it)")
     .argument('<job>')
     .argument('[text]')
     .action(async (name: string, text: string | undefined, _options: unknown, command: Command) => {
       const { out, api } = callOf(command);
       const id = await findJobId(api(), name);
-      say(out, await change(api(), id, { note: text ?? null }, text ? 'noted' : 'has no note'));
+      say(out, await change(api(), id, { note: text ?? null }, text ? 'note set' : 'note cleared'));
     });
   job
     .command('rename')
-    .description(
-      'give a job another name, which its model keeps nothing of; without one it goes by its suffix again',
-    ) // prettier-ignore
+    .description('Rename a job, not its model (omit the name to reset it)')
     .argument('<job>')
     .argument('[name]')
     .action(async (name: string, to: string | undefined, _options: unknown, command: Command) => {

@@ -32,40 +32,36 @@ interface Options {
 export function addJobs(program: Command): void {
   program
     .command('jobs')
-    .description('list jobs, newest first; with a job, show its details')
-    .argument('[job]', 'its id, a prefix of the id, its name or its suffix')
+    .description('List jobs, or show one job in detail')
+    .argument('[job]', 'id, prefix of the id, name or suffix')
     .option('-n, --limit <number>', 'maximum number to list', positiveInteger, 20)
     .option(
       '-s, --search <words>',
-      'only jobs that match all of these words (name, model, state, error, …)',
+      'only jobs that match all words (in name, model, state, error, …)',
     )
     .addOption(new Option('--state <state>', 'only jobs in this state').choices(JOB_STATUSES))
     .option('--tag <tag...>', 'only jobs that have all of these tags')
-    .option('--model <model>', 'only jobs of this base or adapter, as it was named')
+    .option('--model <model>', 'only jobs with this base model or adapter')
     .option(
       '--method <peft_type>',
-      'only jobs of this method or variant of LoRA (dora, qlora); full is full fine-tuning',
+      'only jobs with this method or LoRA variant (dora, qlora, …), or full',
     )
     .addOption(
-      new Option('--kind <kind>', 'only training runs, or only operations of one type').choices(
+      new Option('--kind <kind>', 'only training jobs, or only operations of one type').choices(
         JOB_KINDS,
       ),
     )
-    .option('--archived', 'archived jobs instead of the others')
-    .option('--deleted', 'deleted jobs that graft job restore can take back')
-    .addOption(new Option('--sort <column>', 'order by this').choices(JOB_ORDERS))
-    .option('--ascending', 'the smallest or oldest first')
+    .option('--archived', 'only archived jobs')
+    .option('--deleted', 'only deleted jobs that graft job restore can restore')
+    .addOption(new Option('--sort <column>', 'sort by this column').choices(JOB_ORDERS))
+    .option('--ascending', 'smallest or oldest first')
     .action(async (name: string | undefined, options: Options, command: Command) => {
       const { out, api } = callOf(command);
       await (name === undefined ? list(api(), options, out) : show(api(), name, out));
     });
-  stateCommand(program, 'cancel', 'cancel a job; its saved checkpoints can still be downloaded');
-  stateCommand(
-    program,
-    'pause',
-    'pause a job and free its worker; resume continues from the last checkpoint',
-  );
-  stateCommand(program, 'resume', 'queue a paused job again');
+  stateCommand(program, 'cancel', 'Cancel jobs and keep their checkpoints');
+  stateCommand(program, 'pause', 'Checkpoint and pause jobs, freeing their workers');
+  stateCommand(program, 'resume', 'Resume paused jobs from their last checkpoint');
 }
 
 async function show(api: Api, name: string, out: Output): Promise<void> {
@@ -157,7 +153,7 @@ function row(job: JobObject, tagged: boolean): string[] {
   ];
 }
 
-/** Nothing of an operation on adapters, which has no steps. */
+/** Current and total steps. Empty for an adapter operation, which has no steps. */
 function stepsText({ graft: { operation, progress } }: JobObject): string {
   if (operation) return '';
   const { step, total_steps: total } = progress;

@@ -13,10 +13,10 @@ interface Options {
 }
 
 export function addKeys(program: Command): void {
-  const keys = program.command('keys').description('manage API keys');
+  const keys = program.command('keys').description('Manage API keys');
   keys
     .command('list', { isDefault: true })
-    .description('list keys; secrets are shown only at creation')
+    .description('List keys (secrets are shown only at creation)')
     .option(...PROJECT)
     .action(async (options: Options, command: Command) => {
       const { out, api } = callOf(command);
@@ -31,26 +31,26 @@ export function addKeys(program: Command): void {
     });
   keys
     .command('create')
-    .description('create a key; its secret is printed once')
+    .description('Create a key and print its secret once')
     .argument('<name>')
     .addOption(
       new Option(
         '--scope <scope...>',
-        'scopes of the key (default: all of its member’s role, or everything in its own project)',
+        'scopes of the key (default: all scopes of the member’s role, or full access to its own project)',
       ).choices(SCOPES),
     )
-    .option('--member <member>', 'id or name of the member whose key it is')
+    .option('--member <member>', 'member who owns the key (id or name)')
     .option(...PROJECT)
     .action(async (name: string, options: Options, command: Command) => {
       const { out, api } = callOf(command);
       const key = await create(api(), name, options);
       if (out.json) return out.value(key);
-      out.note(`${key.id} ${key.name}: save this secret now; it will not be shown again`);
+      out.note(`${key.id} ${key.name}: save this secret now; it is not shown again`);
       out.line(('secret' in key ? key.secret : (key as ProjectApiKeyObject).value) ?? '');
     });
   keys
     .command('revoke')
-    .description('revoke keys; they stop working immediately')
+    .description('Revoke keys immediately')
     .argument('<key...>')
     .option(...PROJECT)
     .action(async (ids: string[], options: Options, command: Command) => {
@@ -63,12 +63,12 @@ export function addKeys(program: Command): void {
     });
   keys
     .command('whoami')
-    .description('show which project the key in use acts in, as whom, and what it may do')
+    .description('Show the project, member and scopes of the current key')
     .action(async (_options: unknown, command: Command) => {
       const { out, api } = callOf(command);
       const key = await api().get<OwnKeyObject>('/keys/me');
       if (out.json) return out.value(key);
-      const member = key.member ? `${printable(key.member.name)}, ${key.member.role}` : 'nobody';
+      const member = key.member ? `${printable(key.member.name)}, ${key.member.role}` : 'none';
       out.line(`key      ${key.id} ${printable(key.name)}`);
       out.line(`project  ${key.project.id} ${printable(key.project.name)}`);
       out.line(`member   ${member}`);

@@ -17,20 +17,18 @@ interface LedgerOptions {
 export function addLedger(program: Command): void {
   program
     .command('ledger')
-    .description(
-      'show which training examples a job (with graft.loss_ledger) has learnt worst, with their lines in the training file',
-    )
+    .description('Show the training examples a job learned worst')
     .argument('<job>')
     .addOption(
       new Option(
         '--order <order>',
-        'by their loss, or by how little it fell below that of the base',
+        'worst: by loss; least_learnt: by smallest improvement over the base model',
       )
         .choices(['worst', 'least_learnt'])
         .default('worst'),
     )
-    .option('--step <number>', 'the one after this step, of an epoch', positiveInteger)
-    .option('--limit <number>', 'so many at most, up to 500', positiveInteger, 20)
+    .option('--step <number>', 'ledger at this step (the end of an epoch)', positiveInteger)
+    .option('--limit <number>', 'maximum number to show, at most 500', positiveInteger, 20)
     .action(async (name: string, options: LedgerOptions, command: Command) => {
       const { out, api } = callOf(command);
       const id = await findJobId(api(), name);
@@ -40,13 +38,13 @@ export function addLedger(program: Command): void {
       if (out.json) return out.value(ledger);
       if (ledger.examples === null)
         return out.line(
-          `${name} has no loss ledger: it is of jobs with graft.loss_ledger, at their end`,
+          `${name} has no loss ledger; it is written at the end of jobs with graft.loss_ledger`,
         );
       out.line(table(['LINE', 'LOSS', 'BASE', 'RECORD'], ledger.data.map(row)));
       const other = ledger.steps.filter((one) => one !== ledger.step_number);
       out.note(
-        `of ${ledger.examples} examples after step ${ledger.step_number}, ${lossText(ledger.mean_loss ?? NaN)} on average` +
-          (other.length > 0 ? `; there are others: --step ${other.join(' or ')}` : ''),
+        `${ledger.examples} examples at step ${ledger.step_number}, mean loss ${lossText(ledger.mean_loss ?? NaN)}` +
+          (other.length > 0 ? `; other steps: --step ${other.join(' or ')}` : ''),
       );
     });
 }

@@ -7,8 +7,8 @@ import { table } from '../output/terminal.js';
 export function addLimits(program: Command): void {
   program
     .command('limits')
-    .description('show what your project may have, and how much of it is in use')
-    .option('--project <project>', 'id or name of a project that you manage')
+    .description('Show project quotas and usage')
+    .option('--project <project>', 'project that you manage (id or name)')
     .action(async (options: { project?: string }, command: Command) => {
       const { out, api } = callOf(command);
       const path =
@@ -18,9 +18,9 @@ export function addLimits(program: Command): void {
       const limits = await api().get<LimitsObject>(`${path}/limits`);
       if (out.json) return out.value(limits);
       out.line(
-        `${limits.project_id}: weight ${limits.weight}, priority ${limits.highest_priority} and later`,
+        `Project ${limits.project_id} · weight ${limits.weight} · priorities ${limits.highest_priority}–1000`,
       );
-      out.line(table(['LIMIT', 'USED', 'OF', 'RESETS'], limits.data.map(row)));
+      out.line(table(['LIMIT', 'USED', 'QUOTA', 'RESETS'], limits.data.map(row)));
     });
 }
 

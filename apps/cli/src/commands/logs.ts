@@ -9,12 +9,9 @@ import { printable, type Output } from '../output/terminal.js';
 export function addLogs(program: Command): void {
   program
     .command('logs')
-    .description("print a job's events and what its trainer wrote, oldest first")
+    .description("Print a job's events and trainer output, oldest first")
     .argument('<job>')
-    .option(
-      '-f, --follow',
-      'keep printing events until the job ends, and then what its trainer wrote meanwhile',
-    )
+    .option('-f, --follow', 'print new events until the job ends, then the trainer output')
     .action(async (name: string, options: { follow?: boolean }, command: Command) => {
       const { out, api } = callOf(command);
       const path = jobPath(await findJobId(api(), name));
@@ -36,11 +33,11 @@ export function addLogs(program: Command): void {
         else if (kind === 'job') job = JSON.parse(data) as JobObject;
         if (isOver(job)) break;
       }
-      await catchUp(); // what was written between the last event and the end
+      await catchUp(); // Prints lines written between the last event and the end.
     });
 }
 
-/** In a job's history: events and lines are counted together. */
+/** Position in the job's history, which numbers events and output lines together. */
 const placeOf = ({ id }: JobEventObject): number => Number(/-(\d+)$/.exec(id)?.[1] ?? 0);
 
 function printOnce(event: JobEventObject, seen: Set<string>, out: Output): void {

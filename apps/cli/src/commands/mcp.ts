@@ -4,11 +4,11 @@ import { callOf } from '../command-line/command-line.js';
 export function addMcp(program: Command): void {
   program
     .command('mcp')
-    .description('serve the Model Context Protocol on stdin and stdout, for assistants')
-    .option('--allow-changes', 'also offer tools that create and cancel jobs and sweeps')
+    .description('Serve the Model Context Protocol on stdin and stdout')
+    .option('--allow-changes', 'add tools that create and cancel jobs and sweeps')
     .action(async ({ allowChanges }: { allowChanges?: boolean }, command: Command) => {
       const api = callOf(command).api();
-      // loaded when they are needed: every other command starts without them
+      // Loaded here so that other commands start faster.
       const { McpServer } = await import('@modelcontextprotocol/sdk/server/mcp.js');
       const { StdioServerTransport } = await import('@modelcontextprotocol/sdk/server/stdio.js');
       const { addChangingTools, addReadingTools } = await import('../mcp-tools.js');
@@ -16,14 +16,14 @@ export function addMcp(program: Command): void {
         { name: 'graft', version: program.version() ?? '' },
         {
           instructions:
-            'Graft queues, trains and serves PEFT adapters. Jobs and sweeps are named by id, a prefix of it, or their suffix. Times are unix seconds.',
+            'Graft queues, trains and serves PEFT adapters. Name jobs and sweeps by id, prefix of the id, or suffix. Times are Unix seconds.',
         },
       );
       addReadingTools(server, api);
       if (allowChanges) addChangingTools(server, api);
       const closed = new Promise<void>((resolve) => (server.server.onclose = resolve));
       await server.connect(new StdioServerTransport());
-      // Whoever started it closes its input when they go.
+      // The client closes stdin when it exits.
       process.stdin.once('end', () => void server.close());
       await closed;
     });

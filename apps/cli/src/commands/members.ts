@@ -10,12 +10,10 @@ interface Options {
 }
 
 export function addMembers(program: Command): void {
-  const members = program
-    .command('members')
-    .description('manage the members of a project: owners, members and viewers');
+  const members = program.command('members').description('Manage the members of a project');
   members
     .command('list', { isDefault: true })
-    .description('list members')
+    .description('List members')
     .option(...PROJECT)
     .action(async (options: Options, command: Command) => {
       const { out, api } = callOf(command);
@@ -30,14 +28,17 @@ export function addMembers(program: Command): void {
     });
   members
     .command('add')
-    .description('add a member; with --key also create a key, whose secret is printed once')
+    .description('Add a member, with --key also an API key')
     .argument('<name>')
     .addOption(
-      new Option('--role <role>', 'owners manage the project, members run jobs, viewers only look')
+      new Option(
+        '--role <role>',
+        'owner: manages the project; member: runs jobs; viewer: read-only',
+      )
         .choices(ROLES)
         .default('member'),
     )
-    .option('--key', 'also create a key with all scopes of the role')
+    .option('--key', 'create a key with all scopes of the role; its secret is printed once')
     .option(...PROJECT)
     .action(
       async (name: string, options: Options & { role: Role; key?: boolean }, command: Command) => {
@@ -50,14 +51,14 @@ export function addMembers(program: Command): void {
         const key = await api().post<ProjectApiKeyObject>(`${path}/api_keys`, asked);
         if (out.json) return out.value({ ...member, key });
         out.note(
-          `${member.id} ${role}; key ${key.id}: save this secret now; it will not be shown again`,
+          `${member.id} ${role}; key ${key.id}: save this secret now; it is not shown again`,
         );
         out.line(key.value ?? '');
       },
     );
   members
     .command('role')
-    .description("change a member's role; it counts for existing keys immediately")
+    .description("Change a member's role (applies to existing keys immediately)")
     .argument('<member>', 'id or name')
     .addArgument(new Argument('<role>').choices(ROLES))
     .option(...PROJECT)
@@ -72,7 +73,7 @@ export function addMembers(program: Command): void {
   members
     .command('remove')
     .alias('rm')
-    .description('remove members; their keys stop working immediately')
+    .description('Remove members and revoke their keys immediately')
     .argument('<member...>', 'ids or names')
     .option(...PROJECT)
     .action(async (names: string[], options: Options, command: Command) => {

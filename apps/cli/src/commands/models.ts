@@ -7,10 +7,10 @@ import { importModel } from '../requests/import-model.js';
 import { ago, bytes, printable, table } from '../output/terminal.js';
 
 export function addModels(program: Command): void {
-  const models = program.command('models').description('manage base and fine-tuned models');
+  const models = program.command('models').description('Manage base and fine-tuned models');
   models
     .command('list', { isDefault: true })
-    .description('list models')
+    .description('List models')
     .action(async (_options: unknown, command: Command) => {
       const { out, api } = callOf(command);
       const all = (await api().get<{ data: readonly ModelObject[] }>('/models')).data;
@@ -24,14 +24,17 @@ export function addModels(program: Command): void {
       for (const { id, graft } of all)
         if (graft?.status === 'error')
           out.note(
-            `import of ${id} failed: ${printable(graft.status_details ?? 'no reason given')} (graft models delete ${id})`,
+            `Import of ${id} failed: ${printable(graft.status_details ?? 'no reason given')}. To remove it: graft models delete ${id}`,
           );
     });
   models
     .command('import')
-    .description("hub:OWNER/NAME, dir:FOLDER or a .gguf file (paths are on the API's machine)")
-    .argument('<source>')
-    .option('--id <name>', 'what it is called here (default: the name of the repository or file)')
+    .description('Import a base model from the Hugging Face Hub or a folder')
+    .argument(
+      '<source>',
+      "hub:OWNER/NAME, dir:FOLDER or a .gguf file (paths are on the API's machine)",
+    )
+    .option('--id <name>', 'id of the model (default: name of the repository or file)')
     .action(async (source: string, { id }: { id?: string }, command: Command) => {
       const { out, api } = callOf(command);
       const model = await importModel(api(), { source: sourceOf(source), ...(id && { id }) }, out);
@@ -41,7 +44,7 @@ export function addModels(program: Command): void {
   models
     .command('delete')
     .alias('rm')
-    .description('delete models permanently')
+    .description('Delete models permanently')
     .argument('<model...>')
     .action(async (ids: string[], _options: unknown, command: Command) => {
       const { out, api } = callOf(command);

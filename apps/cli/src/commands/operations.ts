@@ -23,18 +23,18 @@ interface CombineOptions extends OfJob {
 
 export function addOperations(program: Command): void {
   ofJob(program.command('merge'))
-    .description('merge an adapter into its base: a model that transformers loads by itself')
-    .argument('<model>', 'a fine-tuned model or a checkpoint')
+    .description('Merge an adapter into its base model')
+    .argument('<model>', 'fine-tuned model or checkpoint')
     .action((model: string, options: OfJob, command: Command) =>
       create({ type: 'merge', model, ...jobFields(options) }, options, command),
     );
   ofJob(program.command('convert'))
-    .description('make a LoRA of an adapter of another method')
-    .argument('<model>', 'a fine-tuned model or a checkpoint')
+    .description('Convert an adapter to LoRA')
+    .argument('<model>', 'fine-tuned model or checkpoint')
     .option('-r, --rank <number>', 'rank of the LoRA', positiveInteger)
     .option(
       '--energy <fraction>',
-      "instead: each module's least rank that holds this fraction of its update's squared singular values",
+      "instead of a rank: keep this fraction of each update's squared singular values, with the smallest rank that does",
       decimal,
     )
     .action(
@@ -53,24 +53,28 @@ export function addOperations(program: Command): void {
 
 function addCombine(program: Command): void {
   ofJob(program.command('combine'))
-    .description('make one LoRA of several on the same base')
+    .description('Merge several LoRAs into one')
     .argument('<models...>')
     .option(
       '-w, --weights <numbers>',
-      'of the models, with commas between; left out, equal',
+      'weights of the models, separated by commas (default: equal)',
       numbers,
     )
     .addOption(
-      new Option('-t, --type <type>', 'how (see docs/api.md)')
+      new Option('-t, --type <type>', 'combination method (see docs/api.md)')
         .choices(COMBINATION_TYPES)
         .default('svd'),
     )
-    .option('-r, --rank <number>', 'of what svd makes; left out, the largest', positiveInteger)
-    .option('--density <fraction>', 'of the numbers that are kept, where some are dropped', decimal)
-    .addOption(
-      new Option('--sign <method>', 'whose sign wins in ties').choices(['total', 'frequency']),
+    .option(
+      '-r, --rank <number>',
+      'rank of svd results (default: largest rank of the models)',
+      positiveInteger,
     )
-    .option('--seed <number>', 'of what dare drops', decimal)
+    .option('--density <fraction>', 'fraction of values to keep, for methods that prune', decimal)
+    .addOption(
+      new Option('--sign <method>', 'majority sign method of ties').choices(['total', 'frequency']),
+    )
+    .option('--seed <number>', 'seed of the random pruning of dare', decimal)
     .action((adapters: string[], options: CombineOptions, command: Command) => {
       const {
         weights = adapters.map(() => 1 / adapters.length),
@@ -97,8 +101,8 @@ function addCombine(program: Command): void {
 const ofJob = (command: Command): Command =>
   command
     .option('--suffix <name>', "suffix of the new model's name")
-    .option('--pool <name>', 'worker pool that does it')
-    .option('--watch', 'show progress until it is done');
+    .option('--pool <name>', 'worker pool that runs it')
+    .option('--watch', 'show progress until it ends');
 
 const jobFields = ({ suffix, pool }: OfJob): { suffix?: string; pool?: string } => ({
   ...(suffix === undefined ? {} : { suffix }),
@@ -112,12 +116,12 @@ async function create(body: CreateOperation, { watch }: OfJob, command: Command)
   if (watch === true) return watchToEnd(api(), job.id, out);
   if (out.json) return out.value(job);
   out.line(`${job.id} ${job.status}: ${job.graft.phase.message}`);
-  out.note(`follow it with graft watch ${job.id}`);
+  out.note(`Follow it: graft watch ${job.id}`);
 }
 
 function numbers(text: string): number[] {
   const list = text.split(',').map(Number);
   if (list.some((value) => !Number.isFinite(value)))
-    throw new InvalidArgumentError('Expected numbers with commas between.');
+    throw new InvalidArgumentError('Expected numbers separated by commas, such as 0.7,0.3.');
   return list;
 }

@@ -6,12 +6,10 @@ import { findProjectId } from '../find/find-project.js';
 import { ago, printable, table } from '../output/terminal.js';
 
 export function addPools(program: Command): void {
-  const pools = program
-    .command('pools')
-    .description('see what waits in pools of workers, and say which projects may use them');
+  const pools = program.command('pools').description('Inspect worker pools and grant access');
   pools
     .command('list', { isDefault: true })
-    .description('list pools that the project may use; with an administrator’s key, all')
+    .description('List the pools of the project (all, with an admin key)')
     .action(async (_options: unknown, command: Command) => {
       const { out, api } = callOf(command);
       const all = (await api().get<{ data: readonly PoolObject[] }>('/pools')).data;
@@ -26,21 +24,21 @@ export function addPools(program: Command): void {
     });
   pools
     .command('show')
-    .description('show what waits in a pool, and what its workers are like')
+    .description('Show the queue and workers of a pool')
     .argument('<pool>')
     .action(async (name: string, _options: unknown, command: Command) => {
       const { out, api } = callOf(command);
       const pool = await api().get<PoolObject>(pathOf(name));
       if (out.json) return out.value(pool);
-      for (const [what, said] of card(pool)) out.line(`${what.padEnd(8)} ${said}`);
+      for (const [label, text] of card(pool)) out.line(`${label.padEnd(8)} ${text}`);
     });
   for (const verb of ['cordon', 'uncordon'] as const)
     pools
       .command(verb)
       .description(
         verb === 'cordon'
-          ? 'start nothing new in pools; what runs goes on'
-          : 'let cordoned pools take jobs and chats again',
+          ? 'Stop assigning work to pools; running jobs continue'
+          : 'Assign jobs and chats to cordoned pools again',
       )
       .argument('<pool...>')
       .action(async (names: string[], _options: unknown, command: Command) => {
@@ -50,20 +48,20 @@ export function addPools(program: Command): void {
           if (out.json) out.value(pool);
           else
             out.line(
-              `${pool.id} ${pool.cordoned ? 'starts nothing new' : 'starts jobs and chats'}`,
+              `${pool.id} ${pool.cordoned ? 'is cordoned; running jobs continue' : 'accepts jobs and chats'}`,
             );
         }
       });
   change(
     pools,
     'grant',
-    'let a project use a pool, which from then on is closed to projects without a grant',
+    'Grant a project access (closes the pool to others)',
     (api, pool, project) => api.post(`${pathOf(pool)}/grants`, { project_id: project }),
   );
   change(
     pools,
     'revoke',
-    'withdraw a grant: waiting jobs wait, running ones are not stopped',
+    'Revoke access; queued jobs wait, running jobs continue',
     (api, pool, project) => api.delete(`${pathOf(pool)}/grants/${encodeURIComponent(project)}`),
   );
   for (const [verb, open] of [
@@ -72,7 +70,7 @@ export function addPools(program: Command): void {
   ] as const)
     pools
       .command(verb)
-      .description(open ? 'let every project use pools' : 'close pools to projects without a grant')
+      .description(open ? 'Open pools to every project' : 'Close pools to projects without a grant')
       .argument('<pool...>')
       .action(async (names: string[], _options: unknown, command: Command) => {
         const { out, api } = callOf(command);
@@ -94,7 +92,7 @@ function change(
     .command(verb)
     .description(description)
     .argument('<pool>')
-    .argument('<project>', 'its id or name')
+    .argument('<project>', 'id or name of the project')
     .action(async (name: string, project: string, _options: unknown, command: Command) => {
       const { out, api } = callOf(command);
       const pool = await call(api(), name, await findProjectId(api(), project));
@@ -107,14 +105,14 @@ const pathOf = (pool: string): string => `/pools/${encodeURIComponent(pool)}`;
 
 const sentence = (pool: PoolObject): string => `${pool.id} is open to ${users(pool)}`;
 
-/** Who may use it, as far as the key may know. */
+/** Projects with access, as far as the key can see them. */
 function users({ open, grants }: PoolObject): string {
   if (open) return 'all projects';
   if (grants === undefined) return 'this project';
   return grants.map(({ project_name: name }) => printable(name)).join(', ') || 'no project';
 }
 
-/** A time in words, or nothing. */
+/** Duration as text; empty if null. */
 const span = (seconds: number | null): string => (seconds === null ? '' : ago(-seconds, 0));
 
 const stateOf = ({ cordoned }: PoolObject): string => (cordoned ? 'cordoned' : 'active');
@@ -137,8 +135,8 @@ const row = (pool: PoolObject): string[] => [
   ago(pool.created_at),
 ];
 
-function card(pool: PoolObject): [what: string, said: string][] {
-  const waits = `, the longest for ${span(pool.longest_wait)}, half of them for ${span(pool.median_wait)} or less`;
+function card(pool: PoolObject): [label: string, text: string][] {
+  const waits = `, longest wait ${span(pool.longest_wait)}, median ${span(pool.median_wait)}`;
   const busiest = Math.max(0, ...(pool.load ?? []).map(({ queued }) => queued));
   return [
     ['pool', `${pool.id}, ${stateOf(pool)}`],
@@ -146,6 +144,6 @@ function card(pool: PoolObject): [what: string, said: string][] {
     ['queued', `${pool.queued}${pool.queued > 0 ? waits : ''}`],
     ['running', `${pool.running} on ${pool.slots} slots, ${pool.free_slots} free`],
     ['workers', workersOf(pool)],
-    ['hour', `${busiest} queued at most`],
+    ['hour', `peak queue ${busiest}`],
   ];
 }

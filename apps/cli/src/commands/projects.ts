@@ -16,7 +16,7 @@ const LIMITS = [
   'eval_runs',
   'priority',
 ] as const satisfies readonly (keyof ProjectLimits)[];
-const LIMIT_HELP = `a limit as NAME=NUMBER or NAME=none; NAME is ${LIMITS.join(', ')}; k, M, G and T are understood`;
+const LIMIT_HELP = `limit as NAME=NUMBER (k, M, G, T allowed) or NAME=none; NAME is ${LIMITS.join(', ')} (repeatable)`;
 
 type Limits = Partial<Record<keyof ProjectLimits, number | null>>;
 
@@ -27,10 +27,10 @@ interface Options {
 }
 
 export function addProjects(program: Command): void {
-  const projects = program.command('projects').description('manage projects');
+  const projects = program.command('projects').description('Manage projects');
   projects
     .command('list', { isDefault: true })
-    .description("list projects: all of them with an administrator's key, else the key's own")
+    .description('List projects (all, with an admin key)')
     .option('-a, --archived', 'include archived projects')
     .action(async (options: { archived?: boolean }, command: Command) => {
       const { out, api } = callOf(command);
@@ -42,9 +42,9 @@ export function addProjects(program: Command): void {
     });
   projects
     .command('create')
-    .description('create a project')
+    .description('Create a project')
     .argument('<name>')
-    .option('--weight <number>', 'its share of a pool beside other projects', positiveInteger)
+    .option('--weight <number>', 'share of a pool relative to other projects', positiveInteger)
     .option('--limit <limit>', LIMIT_HELP, limit)
     .action(async (name: string, options: Options, command: Command) => {
       const { out, api } = callOf(command);
@@ -54,14 +54,14 @@ export function addProjects(program: Command): void {
       });
       if (out.json) return out.value(project);
       out.line(project.id);
-      out.note(`add people with: graft members add NAME --role owner --project ${project.id}`);
+      out.note(`Add people: graft members add NAME --role owner --project ${project.id}`);
     });
   projects
     .command('modify')
-    .description('change the name, weight or limits of a project')
-    .argument('<project>', 'its id or name')
+    .description('Change the name, weight or limits of a project')
+    .argument('<project>', 'id or name')
     .option('--name <name>', 'new name')
-    .option('--weight <number>', 'its share of a pool beside other projects', positiveInteger)
+    .option('--weight <number>', 'share of a pool relative to other projects', positiveInteger)
     .option('--limit <limit>', LIMIT_HELP, limit)
     .action(async (name: string, options: Options, command: Command) => {
       const { out, api } = callOf(command);
@@ -75,10 +75,8 @@ export function addProjects(program: Command): void {
     });
   projects
     .command('archive')
-    .description(
-      'archive projects: their keys stop and their open jobs are cancelled; nothing is deleted',
-    )
-    .argument('<project...>', 'their ids or names')
+    .description('Archive projects: disable keys and cancel jobs')
+    .argument('<project...>', 'ids or names')
     .action(async (names: string[], _options: unknown, command: Command) => {
       const { out, api } = callOf(command);
       for (const name of names) {
@@ -94,9 +92,9 @@ export function addProjects(program: Command): void {
 function addDeletion(projects: Command): void {
   projects
     .command('delete')
-    .description('delete a project after a delay: prints what goes and asks for its name first')
-    .argument('<project>', 'its id or name')
-    .option('-y, --yes', 'do not ask')
+    .description('Delete a project after a delay; asks for confirmation')
+    .argument('<project>', 'id or name')
+    .option('-y, --yes', 'skip the confirmation')
     .action(async (named: string, options: { yes?: boolean }, command: Command) => {
       const { out, api } = callOf(command);
       const path = projectPath(await findProjectId(api(), named, { archived: true }));
@@ -104,19 +102,19 @@ function addDeletion(projects: Command): void {
         const preview = await api().get<ProjectDeletionObject>(`${path}/deletion`);
         out.note(deletionCard(preview, out.width));
         if (!(await typesName(preview.name)))
-          throw new CliError('nothing was deleted: that is not the name of the project');
+          throw new CliError('nothing was deleted: the name does not match');
       }
       const project = await api().delete<ProjectObject>(path);
       if (out.json) return out.value(project);
       const { id, name, graft } = project;
-      if (graft.deletes_at === null) throw new CliError(`${id} has been restored meanwhile`);
+      if (graft.deletes_at === null) throw new CliError(`${id} was restored in the meantime`);
       out.line(`${id} ${printable(name)} will be deleted on ${moment(graft.deletes_at)}`);
-      out.note(`until then it comes back with: graft projects restore ${id}`);
+      out.note(`To undo before then: graft projects restore ${id}`);
     });
   projects
     .command('restore')
-    .description('take back the deletion of projects; jobs that it cancelled stay cancelled')
-    .argument('<project...>', 'their ids or names')
+    .description('Restore deleted projects; their jobs stay cancelled')
+    .argument('<project...>', 'ids or names')
     .action(async (names: string[], _options: unknown, command: Command) => {
       const { out, api } = callOf(command);
       for (const name of names) {
@@ -128,7 +126,7 @@ function addDeletion(projects: Command): void {
     });
 }
 
-/** For commander: one more `NAME=NUMBER` beside those before. */
+/** Commander's parser of a repeated option: adds one `NAME=NUMBER` to the previous ones. */
 function limit(text: string, before: Limits = {}): Limits {
   const [, name, value] = /^([a-z_]+)=(.+)$/.exec(text) ?? [];
   const known = LIMITS.find((one) => one === name);

@@ -7,12 +7,10 @@ import { RUN_MAIN } from '../paths.js';
 export function addRun(program: Command): void {
   program
     .command('run')
-    .description(
-      'train on this machine without a server; job.json is the body of a create request, with "model": "dir:PATH" and file paths',
-    )
-    .argument('<job.json>')
+    .description('Train on this machine without a server')
+    .argument('<job.json>', 'body of a create request, with "model": "dir:PATH" and file paths')
     .argument('[arguments...]')
-    .option('-o, --out <folder>', 'output directory for the adapter and metrics.jsonl')
+    .option('-o, --out <folder>', 'folder for the adapter and metrics.jsonl')
     .allowUnknownOption()
     .passThroughOptions()
     .action(async (job: string, rest: string[], options: { out?: string }) => {
@@ -33,7 +31,7 @@ function runThrough(args: readonly string[]): Promise<number> {
     const child = spawn(process.execPath, args, { stdio: 'inherit' });
     const passOn = (signal: NodeJS.Signals): void => void child.kill(signal);
     process.on('SIGTERM', passOn);
-    process.on('SIGINT', () => undefined); // the terminal sends it to the child too
+    process.on('SIGINT', () => undefined); // The terminal also sends it to the child.
     child.once('error', reject);
     child.once('exit', (code, signal) => resolve(code ?? (signal === 'SIGINT' ? 130 : 143)));
   });

@@ -8,11 +8,9 @@ import { printable } from '../output/terminal.js';
 export function addSamples(program: Command): void {
   program
     .command('samples')
-    .description(
-      "show what a job's adapter answered to its graft.sample_prompts as it was trained, step by step",
-    )
+    .description("Show a job's answers to its sample prompts by step")
     .argument('<job>')
-    .option('--prompt <number>', 'of this prompt alone, counted from 1')
+    .option('--prompt <number>', 'only this prompt, counted from 1')
     .action(async (name: string, options: { prompt?: string }, command: Command) => {
       const { out, api } = callOf(command);
       const id = await findJobId(api(), name);
@@ -22,7 +20,7 @@ export function addSamples(program: Command): void {
       const [first] = steps;
       if (first === undefined)
         return out.line(
-          `${name} has no samples: they are of jobs with graft.sample_prompts, from their start on`,
+          `${name} has no samples; create the job with graft.sample_prompts to get them`,
         );
       const chosen = first.data.map((_, i) => i).filter((i) => isAsked(options.prompt, i));
       if (chosen.length === 0)
@@ -37,7 +35,7 @@ export function addSamples(program: Command): void {
 const isAsked = (prompt: string | undefined, i: number): boolean =>
   prompt === undefined || prompt === String(i + 1);
 
-/** A prompt, and under it what was answered at each step. */
+/** Prompt, followed by the answer at each step. */
 function card(steps: readonly JobSampleObject[], i: number): string {
   const prompt = steps[0]?.data[i]?.prompt ?? '';
   const asked =
@@ -51,5 +49,5 @@ function card(steps: readonly JobSampleObject[], i: number): string {
   return [`${i + 1}. ${indented(asked)}`, ...answers, ''].join('\n');
 }
 
-/** Control characters of what a model wrote are no business of a terminal's. */
+/** Removes control characters, so that the output of a model cannot control the terminal, and indents the lines. */
 const indented = (text: string): string => text.trim().split('\n').map(printable).join('\n    ');

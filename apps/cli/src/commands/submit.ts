@@ -10,7 +10,7 @@ import { printable, type Output } from '../output/terminal.js';
 import type { Mapping } from '../client/upload.js';
 import { watchToEnd } from '../output/watch-job.js';
 
-/** What becomes of a job's body. */
+/** Options that say how to send the body of a job. */
 export interface SubmitOptions {
   readonly watch?: boolean;
   readonly dryRun?: boolean;
@@ -21,34 +21,37 @@ export function addSubmit(program: Command): void {
   withSending(
     program
       .command('submit')
-      .description('create a fine-tuning job; flags override fields of the request file')
-      .argument('[body]', 'JSON file with the body of POST /v1/fine_tuning/jobs'),
+      .description('Create a fine-tuning job')
+      .argument(
+        '[body]',
+        'JSON file with the body of POST /v1/fine_tuning/jobs; flags override its fields',
+      ),
   ).action(
     async (bodyFile: string | undefined, options: SubmitOptions & JobFlags, command: Command) =>
       send(callOf(command), bodyOf(bodyFile, options, 'POST /v1/fine_tuning/jobs'), options),
   );
 }
 
-/** The flags that say what a job is, and what becomes of it. */
+/** Adds the flags of the job and those that say how to send it. */
 export const withSending = (command: Command): Command =>
   withJobFlags(command)
     .option('-w, --watch', 'show progress until the job ends')
     .option(
       '--dry-run',
-      'show what the job would do (steps, time, memory, truncated examples) without creating it',
+      'show the plan (steps, time, memory, truncated examples) without creating the job',
     );
 
-/** Creates the job, or shows what it would be; and follows it where that is asked for. */
+/** Creates the job, or shows its plan with --dry-run. Follows the job with --watch. */
 export async function send({ out, api }: Call, body: Body, options: SubmitOptions): Promise<void> {
   if (options.dryRun === true) return dryRun(api(), body, out, options.map);
   const job = await submit(api(), body, out, options.map);
   if (options.watch === true) return watchToEnd(api(), job.id, out);
   if (out.json) return out.value(job);
   out.line(`${job.id} ${job.status}: ${job.graft.phase.message}`);
-  out.note(`follow it with graft watch ${job.id}`);
+  out.note(`Follow it: graft watch ${job.id}`);
 }
 
-/** Uploads what is a path here, says what the job will be, and creates it. */
+/** Uploads local files, prints the plan and creates the job. */
 export function submit(
   api: Api,
   body: Body,
@@ -61,7 +64,7 @@ export function submit(
   });
 }
 
-/** Shows what the job would be; the files that it had to upload go again. */
+/** Prints the plan of the job and deletes the files that it had to upload. */
 async function dryRun(api: Api, body: Body, out: Output, columns: Mapping = {}): Promise<void> {
   await withFiles(api, { body, columns }, out, async ({ sent, uploaded }) => {
     const preview = await api.post<JobPreviewObject>(PREVIEW, sent);
@@ -73,13 +76,13 @@ async function dryRun(api: Api, body: Body, out: Output, columns: Mapping = {}):
 
 const PREVIEW = '/fine_tuning/jobs/preview';
 
-/** What the job will be, in a line, and what its owner should know; a server that cannot say is no reason to stop. */
+/** Prints the plan of the job in one line, with its warnings. Continues if the server cannot make a preview. */
 async function announce(api: Api, sent: Body, out: Output): Promise<void> {
   try {
     const preview = await api.post<JobPreviewObject>(PREVIEW, sent);
     out.note(lineOf(preview));
     const heldOut = heldOutText(preview);
-    if (heldOut !== null) out.note(`${heldOut}; --no-validation-split trains on all of them`);
+    if (heldOut !== null) out.note(`${heldOut}; use --no-validation-split to train on them`);
     for (const warning of preview.warnings) out.note(`warning: ${printable(warning)}`);
   } catch (error) {
     const silent = error instanceof ApiError && (error.status >= 500 || error.code === 'not_found');

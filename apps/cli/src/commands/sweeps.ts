@@ -20,11 +20,11 @@ export function addSweeps(program: Command): void {
   const sweeps = program
     .command('sweeps')
     .alias('sweep')
-    .description('jobs that differ in some of their fields: find good options, or a method');
+    .description('Search for the best method or hyperparameters');
   addCreate(sweeps);
   sweeps
     .command('list', { isDefault: true })
-    .description('list sweeps, newest first')
+    .description('List sweeps, newest first')
     .option('-n, --limit <number>', 'maximum number to list', positiveInteger, 50)
     .action(async ({ limit }: { limit: number }, command: Command) => {
       const { out, api } = callOf(command);
@@ -39,17 +39,17 @@ export function addSweeps(program: Command): void {
     sweeps
       .command(name)
       .description(what)
-      .argument('<sweep>', 'by its id, a prefix of the id, or its suffix')
+      .argument('<sweep>', 'id, prefix of the id, or suffix')
       .action(async (called: string, _options: unknown, command: Command) => {
         const { out, api } = callOf(command);
         await work({ out, api: api(), id: await findSweepId(api(), called) });
       });
-  one('show', 'show a sweep with its trials, the best first', async ({ out, api, id }) =>
+  one('show', 'Show a sweep and its trials, best first', async ({ out, api, id }) =>
     show(out, await api.get<SweepObject>(sweepPath(id))),
   );
-  one('watch', 'show its progress until all trials are over', watch);
-  one('winner', 'print the best model so far: graft chat $(graft sweeps winner SWEEP)', winner);
-  one('cancel', 'cancel its trials that are not over', async ({ out, api, id }) => {
+  one('watch', 'Show progress until all trials end', watch);
+  one('winner', 'Print the best model so far', winner);
+  one('cancel', 'Cancel the remaining trials', async ({ out, api, id }) => {
     const sweep = await api.post<SweepObject>(`${sweepPath(id)}/cancel`);
     if (out.json) out.value(sweep);
     else out.line(`${id} ${sweep.status}: ${trialCountsText(sweep)}`);
@@ -69,10 +69,10 @@ interface CreateOptions extends JobFlags, SearchFlags {
 function addCreate(sweeps: Command): void {
   const command = sweeps
     .command('create')
-    .description('make a sweep: --methods to find a method, --vary to find options')
+    .description('Create a sweep over methods (--methods) or options (--vary)')
     .argument('[body]', 'JSON file with the body of POST /v1/sweeps; flags override its fields');
   withSearchFlags(withJobFlags(command))
-    .option('-w, --watch', 'show progress until all trials are over')
+    .option('-w, --watch', 'show progress until all trials end')
     .action(async (file: string | undefined, options: CreateOptions, command: Command) => {
       const { out, api } = callOf(command);
       const job = bodyOf(file, options, 'POST /v1/sweeps');
@@ -85,14 +85,14 @@ function addCreate(sweeps: Command): void {
       if (options.watch === true) return watch({ out, api: api(), id: sweep.id });
       if (out.json) return out.value(sweep);
       out.line(`${sweep.id} ${sweep.status}: ${sweep.trial_counts.total} trials`);
-      out.note(`follow it with graft sweeps watch ${sweep.id}`);
+      out.note(`Follow it: graft sweeps watch ${sweep.id}`);
     });
 }
 
 const show = (out: Output, sweep: SweepObject): void =>
   out.json ? out.value(sweep) : out.line(sweepCard(sweep, out.width));
 
-/** Until all trials are over, which for those that wait for a worker may be long. */
+/** Waits until all trials end. Trials that wait for a worker may take long. */
 async function watch({ out, api, id }: OfSweep): Promise<void> {
   let sweep = await api.get<SweepObject>(sweepPath(id));
   while (!isOver(sweep)) {
@@ -104,9 +104,9 @@ async function watch({ out, api, id }: OfSweep): Promise<void> {
   }
   out.draw('');
   show(out, sweep);
-  // with a winner it came to something, though the last of its trials were cancelled
+  // A sweep with a winner is a success even if its last trials were cancelled.
   if (!sweep.winner && sweep.status !== 'succeeded')
-    throw new CliError(`the sweep is ${sweep.status}`);
+    throw new CliError(`the sweep ended as ${sweep.status}`);
 }
 
 const isOver = ({ status }: SweepObject): boolean => status !== 'queued' && status !== 'running';
@@ -116,8 +116,8 @@ async function winner({ out, api, id }: OfSweep): Promise<void> {
   const { winner: best, status } = sweep;
   if (!best) {
     const why = isOver(sweep)
-      ? `${id} has no winner: it is ${status}, and no trial has a model with a score`
-      : `no trial of ${id} has a model with a score yet; it is ${status}`;
+      ? `${id} has no winner: it ended as ${status}, and no trial has a model with a score`
+      : `no trial of ${id} has a model with a score yet; the sweep is ${status}`;
     throw new CliError(why, EXIT.failed);
   }
   if (out.json) out.value(best);

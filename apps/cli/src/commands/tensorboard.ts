@@ -11,7 +11,7 @@ import { callName, findJob, jobPath } from '../find/find-job.js';
 import { lockFolder } from '../system/folder-lock.js';
 import type { Output } from '../output/terminal.js';
 
-/** TensorBoard itself looks for more every 5 s. */
+/** Shorter than the 5 s after which TensorBoard reloads its files. */
 const PAUSE_MS = 3_000;
 
 interface Options {
@@ -22,10 +22,10 @@ interface Options {
 export function addTensorboard(program: Command): void {
   program
     .command('tensorboard')
-    .description("write jobs' numbers where TensorBoard reads them, a run for each job")
+    .description('Write metrics of jobs as TensorBoard event files')
     .argument('<job...>')
-    .option('--logdir <folder>', 'folder of the runs, as `tensorboard --logdir` takes it', 'runs')
-    .option('-f, --follow', 'keep writing until the jobs end, also while they are paused')
+    .option('--logdir <folder>', 'folder of the runs, for `tensorboard --logdir`', 'runs')
+    .option('-f, --follow', 'keep writing until the jobs end, even while they are paused')
     .action(async (names: string[], { logdir, follow }: Options, command: Command) => {
       const { out, api } = callOf(command);
       const found = await Promise.all(names.map((name) => findJob(api(), name)));
@@ -35,7 +35,7 @@ export function addTensorboard(program: Command): void {
         for (const job of jobs.values()) runs.push(EventFile.of(api(), job, logdir));
         await Promise.all(runs.map((run) => run.begin()));
         for (const { path } of runs) out.line(path);
-        out.note(`to see them: tensorboard --logdir ${logdir}`);
+        out.note(`View them: tensorboard --logdir ${logdir}`);
         if (follow) await Promise.all(runs.map((run) => run.follow(out)));
       } finally {
         for (const run of runs) run.close();
@@ -43,7 +43,7 @@ export function addTensorboard(program: Command): void {
     });
 }
 
-/** The event file of one job. Written from its beginning each time, it goes on as long as it is followed. */
+/** Event file of one job. Each start rewrites the whole file; following appends to it. */
 class EventFile {
   private last = '';
   private status: JobObject['status'];
@@ -52,19 +52,19 @@ class EventFile {
     private readonly api: Api,
     private readonly job: JobObject,
     private readonly folder: string,
-    /** Lets go of the folder. */
+    /** Releases the lock of the folder. */
     readonly close: () => void,
   ) {
     this.status = job.status;
   }
 
-  /** Takes the job's folder: two writers would write every number twice. @throws CliError where another has it */
+  /** Locks the job's folder, because two writers would write every value twice. @throws CliError if it is locked */
   static of(api: Api, job: JobObject, logdir: string): EventFile {
     const folder = join(logdir, runName(job));
     return new EventFile(api, job, folder, lockFolder(folder, 'tensorboard'));
   }
 
-  /** One name for a job: a second file in its folder would draw every curve twice. */
+  /** Path that depends only on the job: a second file in its folder would draw every curve twice. */
   get path(): string {
     return join(this.folder, `events.out.tfevents.${this.job.created_at}.graft`);
   }
@@ -77,29 +77,29 @@ class EventFile {
     this.last = last;
   }
 
-  /** A job that is paused may be resumed: it has not ended. */
+  /** Appends new metrics until the job ends. A paused job has not ended, because it may be resumed. */
   async follow(out: Output): Promise<void> {
     const { id } = this.job;
     while (!TERMINAL_STATUSES.includes(this.status)) {
       await sleep(PAUSE_MS);
       try {
-        // The state first: what it ended with is read after it.
+        // Read the state first, so that the metrics read after it include the last ones.
         const { status } = await this.api.get<JobObject>(jobPath(id));
         if (status === 'paused' && this.status !== 'paused')
-          out.note(`${id} paused; going on with it when it is resumed`);
+          out.note(`${id} paused; writing continues when it is resumed`);
         const { bytes, last } = await read(this.api, id, this.last);
         if (bytes.length > 0) await appendFile(this.path, bytes);
         this.last = last;
         this.status = status;
       } catch (error) {
-        if (!passes(error)) throw error;
+        if (!isTemporary(error)) throw error;
       }
     }
     out.note(`${id} ${this.status}`);
   }
 }
 
-/** Under which TensorBoard lists it. */
+/** Name of the run in TensorBoard. */
 const runName = (job: JobObject): string => {
   const name = callName(job);
   return name === job.id ? name : `${name}-${job.id.slice(-8)}`;
@@ -117,8 +117,8 @@ async function read(
   return { bytes: Buffer.from(await answer.arrayBuffer()), last };
 }
 
-/** Whether it may go well the next time: the API restarts, or is away. */
-const passes = (error: unknown): boolean =>
+/** Whether the error is temporary, such as a restart of the API. */
+const isTemporary = (error: unknown): boolean =>
   error instanceof ApiError
     ? error.status >= 500 || error.status === 429
     : error instanceof CliError && error.exitCode === EXIT.unreachable;

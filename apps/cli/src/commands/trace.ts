@@ -11,9 +11,9 @@ interface Options {
 export function addTrace(program: Command): void {
   program
     .command('trace')
-    .description("write a job's time as a trace that ui.perfetto.dev and chrome://tracing open")
+    .description('Write a trace of where the time of a job went')
     .argument('<job>')
-    .option('-o, --output <file>', 'default: named after the job; - prints it')
+    .option('-o, --output <file>', 'file to write (default: named after the job; - for stdout)')
     .action(async (name: string, { output }: Options, command: Command) => {
       const { out, api } = callOf(command);
       const job = await findJob(api(), name);
@@ -24,6 +24,6 @@ export function addTrace(program: Command): void {
       await writeFile(path, text);
       if (out.json) return out.value({ path });
       out.line(path);
-      out.note('to see it: open it at https://ui.perfetto.dev');
+      out.note('View it: open the file at https://ui.perfetto.dev or chrome://tracing');
     });
 }

@@ -16,20 +16,20 @@ interface Options {
   readonly format: (typeof FORMATS)[number];
 }
 
-/** The first comes as it is written. */
+/** Output formats. Only text is streamed. */
 const FORMATS = ['text', 'srt', 'vtt', 'verbose_json'] as const;
 
 export function addTranscribe(program: Command): void {
   program
     .command('transcribe')
-    .description('what is said in sounds (WAV, FLAC), as it is written; --json prints all of it')
+    .description('Transcribe audio (WAV, FLAC)')
     .argument('<file...>')
-    .requiredOption('--model <model>', 'a base that writes what it hears, or one trained to')
-    .option('--language <code>', 'of what is said, such as en')
-    .option('--prompt <text>', 'what stands before it: names, spellings')
-    .option('--temperature <number>', '0 takes the likeliest token', decimal)
+    .requiredOption('--model <model>', 'base or fine-tuned model for transcription')
+    .option('--language <code>', 'language of the audio, such as en')
+    .option('--prompt <text>', 'preceding text, such as names and spellings')
+    .option('--temperature <number>', 'sampling temperature; 0 is greedy', decimal)
     .addOption(
-      new Option('--format <format>', 'srt, vtt and verbose_json have times')
+      new Option('--format <format>', 'output format; srt, vtt and verbose_json have timestamps')
         .choices(FORMATS)
         .default('text'),
     )
@@ -43,7 +43,7 @@ export function addTranscribe(program: Command): void {
           found.push({ file: path, ...(await transcribed(api(), form, options.format, out)) });
         }
       } finally {
-        // of several, those before one that fails, too
+        // Print the finished transcripts even if a later file fails.
         if (out.json && found.length > 0) out.value(files.length === 1 ? found[0] : found);
       }
     });
@@ -57,7 +57,7 @@ async function formOf(path: string, options: Options): Promise<FormData> {
   return form;
 }
 
-/** What of a sound is printed as JSON; else it is printed here. */
+/** Transcribes one file and returns its JSON result. Prints the transcript unless --json is set. */
 async function transcribed(
   api: Api,
   form: FormData,
@@ -86,5 +86,8 @@ async function streamed(api: Api, form: FormData, out: Output): Promise<object> 
     }
     if (!out.json) process.stdout.write(printable(event.delta));
   }
-  throw new CliError('the connection was cut before the transcript was whole', EXIT.unreachable);
+  throw new CliError(
+    'the connection was lost before the transcript was complete; try again',
+    EXIT.unreachable,
+  );
 }

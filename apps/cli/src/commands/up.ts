@@ -15,29 +15,26 @@ interface Options {
 export function addUp(program: Command): void {
   program
     .command('up')
-    .description('start the API, the dashboard and one worker on this machine, until Ctrl-C')
-    .option('--port <number>', 'port of the API and dashboard (default: 8080, or a free one)')
+    .description('Start the API, the dashboard and one worker')
+    .option('--port <number>', 'port of the API and dashboard (default: 8080, or a free port)')
     .option('--host <address>', 'address of the API and dashboard (default: 127.0.0.1)')
     .option('--grpc-host <address>', 'address that workers connect to (default: 127.0.0.1)')
-    .option('--grpc-port <number>', 'port that workers connect to (default: 8081, or a free one)')
+    .option('--grpc-port <number>', 'port that workers connect to (default: 8081, or a free port)')
     .option('--grpc-tls-cert <file>', 'TLS certificate presented to workers')
     .option('--grpc-tls-key <file>', 'key of the TLS certificate')
     .option('--database-url <url>', 'URL of an external PostgreSQL (default: an embedded server)')
-    .option(
-      '--queue-url <url>',
-      'URL of an external Redis (default: the queue is kept in PostgreSQL)',
-    )
-    .option('--slots <number>', 'jobs the worker runs at a time (default: 2)')
+    .option('--queue-url <url>', 'URL of an external Redis (default: the queue is in PostgreSQL)')
+    .option('--slots <number>', 'jobs that the worker runs concurrently (default: 2)')
     .option('--threads <number>', 'CPU threads of each trainer (default: all cores)')
     .addOption(
       new Option(
         '--example [name]',
-        `train an example and show the difference it makes; a model that ${EXAMPLES.map(({ name, summary }) => `${summary}: ${name}`).join('; ')}`,
+        `train an example model and compare it with its base: ${EXAMPLES.map(({ name, summary }) => `${name} ${summary}`).join('; ')}`,
       )
         .choices(exampleNames)
         .preset(exampleNames[0]),
     )
-    .option('--no-stay', 'exit when the example has finished')
+    .option('--no-stay', 'exit when the example ends')
     .action(async (options: Options & { stay: boolean }, command: Command) => {
       const { settings, out } = callOf(command);
       await up(settings, out, { example: options.example, stay: options.stay });
@@ -52,7 +49,7 @@ async function up(
   const stop = new AbortController();
   const onSignal = forcefulOnSecond(stop, out);
   process.on('SIGINT', onSignal).on('SIGTERM', onSignal).on('SIGHUP', onSignal);
-  out.note(`starting Graft in ${settings.home}`);
+  out.note(`Starting Graft in ${settings.home}`);
   const installation = await Installation.start(settings, out, stop.signal);
   try {
     if (out.json) out.value({ url: installation.api.credentials.url, home: settings.home });
@@ -64,15 +61,15 @@ async function up(
         installation.broken,
       ]);
     if (stay && !stop.signal.aborted) {
-      out.note('Press Ctrl-C to stop');
+      out.note('Press Ctrl-C to stop.');
       await Promise.race([aborted(stop.signal), installation.broken]);
     }
   } catch (error) {
     if (!stop.signal.aborted) throw error;
   } finally {
-    out.note('stopping the worker (running jobs are checkpointed first), then the API …');
+    out.note('Stopping the worker (after checkpointing its jobs), then the API …');
     await installation.stop();
-    out.note('stopped');
+    out.note('Stopped.');
   }
   if (stop.signal.aborted && example !== undefined && !stay)
     throw new CliError('interrupted', EXIT.interrupted);
@@ -84,7 +81,7 @@ const aborted = (signal: AbortSignal): Promise<void> =>
     signal.addEventListener('abort', () => resolve(), { once: true });
   });
 
-// one Ctrl-C may arrive twice (from the terminal and from npm), so only a later second one is impatience
+// One Ctrl-C may arrive twice, from the terminal and from npm. Only a second one after 2 s is a new request.
 function forcefulOnSecond(stop: AbortController, out: Output): () => void {
   let first = 0;
   return () => {
@@ -92,7 +89,7 @@ function forcefulOnSecond(stop: AbortController, out: Output): () => void {
       first = Date.now();
       stop.abort();
     } else if (Date.now() - first > 2000) {
-      out.note('still stopping: the worker has up to a minute to checkpoint running jobs');
+      out.note('Still stopping: the worker has up to a minute to checkpoint its jobs');
     }
   };
 }

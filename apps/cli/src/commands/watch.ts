@@ -6,7 +6,7 @@ import { watchToEnd } from '../output/watch-job.js';
 export function addWatch(program: Command): void {
   program
     .command('watch')
-    .description("show a job's progress until it ends; exits 1 when the job fails")
+    .description("Show a job's progress; exits with 1 if it fails")
     .argument('<job>')
     .action(async (name: string, _options: unknown, command: Command) => {
       const { out, api } = callOf(command);

@@ -16,20 +16,18 @@ interface Changes {
   readonly event?: readonly WebhookEventType[];
 }
 
-/** A try has 15 s on the server, and one more event may be before it. */
+/** An attempt may last 15 s on the server, and another event may be ahead of it. */
 const TEST_SECONDS = 40;
 
 export function addWebhooks(program: Command): void {
-  const webhooks = program
-    .command('webhooks')
-    .description('manage where the ends of jobs and evals are told, in OpenAI’s events');
+  const webhooks = program.command('webhooks').description('Manage webhooks');
   addReading(webhooks);
   webhooks
     .command('create')
-    .description('add an endpoint; its secret is printed once')
+    .description('Create an endpoint and print its secret once')
     .argument('<name>')
-    .argument('<url>', 'https://…, or http:// in a network that the operator allows')
-    .addOption(events('what it is told of (default: everything)'))
+    .argument('<url>', 'https:// address, or http:// in networks that the operator allows')
+    .addOption(events('event types to send (default: all)'))
     .action(async (name: string, url: string, { event }: Changes, command: Command) => {
       const { out, api } = callOf(command);
       const body = { name, url, ...(event && { event_types: event }) };
@@ -37,19 +35,19 @@ export function addWebhooks(program: Command): void {
     });
   webhooks
     .command('update')
-    .description('change an endpoint')
+    .description('Change an endpoint')
     .argument('<endpoint>')
     .option('--name <name>')
     .option('--to <url>', 'send to this address')
-    .addOption(events('what it is told of, in place of what it was'))
+    .addOption(events('event types to send, replacing the previous ones'))
     .action(async (id: string, { name, to, event }: Changes, command: Command) => {
       const { out, api } = callOf(command);
       const body = { name, url: to, ...(event && { event_types: event }) };
       show(out, await api().post<WebhookEndpointObject>(at(id), body));
     });
   for (const [verb, enabled, description] of [
-    ['enable', true, 'switch an endpoint on; what is still pending is sent'],
-    ['disable', false, 'switch an endpoint off; nothing is kept for it meanwhile'],
+    ['enable', true, 'Enable an endpoint; pending events are sent'],
+    ['disable', false, 'Disable an endpoint; new events are not stored for it'],
   ] as const)
     webhooks
       .command(verb)
@@ -61,7 +59,7 @@ export function addWebhooks(program: Command): void {
       });
   webhooks
     .command('delete')
-    .description('delete an endpoint and the record of its deliveries')
+    .description('Delete an endpoint and its delivery history')
     .argument('<endpoint>')
     .action(async (id: string, _options: unknown, command: Command) => {
       const { out, api } = callOf(command);
@@ -70,7 +68,7 @@ export function addWebhooks(program: Command): void {
     });
   webhooks
     .command('rotate-secret')
-    .description('make another secret, printed once; for 24 hours deliveries are signed with both')
+    .description('Create a new secret; the old one works for another 24 hours')
     .argument('<endpoint>')
     .action(async (id: string, _options: unknown, command: Command) => {
       const { out, api } = callOf(command);
@@ -82,7 +80,7 @@ export function addWebhooks(program: Command): void {
 function addReading(webhooks: Command): void {
   webhooks
     .command('list', { isDefault: true })
-    .description('list endpoints')
+    .description('List endpoints')
     .action(async (_options: unknown, command: Command) => {
       const { out, api } = callOf(command);
       const all = await api().all<WebhookEndpointObject>('/webhook_endpoints');
@@ -95,15 +93,15 @@ function addReading(webhooks: Command): void {
     });
   webhooks
     .command('deliveries')
-    .description('list what was sent to an endpoint, and what came of it')
+    .description('List deliveries to an endpoint and their results')
     .argument('<endpoint>')
     .action(async (id: string, _options: unknown, command: Command) => {
       const { out, api } = callOf(command);
       const path = `${at(id)}/deliveries?limit=50`;
       const { data } = await api().get<{ data: readonly WebhookDeliveryObject[] }>(path);
       if (out.json) return out.value(data);
-      if (data.length === 0) return out.line('nothing was sent in the last 30 days');
-      const header = ['DELIVERY', 'EVENT', 'OF', 'STATUS', 'TRIES', 'LAST ANSWER', 'AGE'];
+      if (data.length === 0) return out.line('no deliveries in the last 30 days');
+      const header = ['DELIVERY', 'EVENT', 'OBJECT', 'STATUS', 'ATTEMPTS', 'LAST RESPONSE', 'AGE'];
       out.line(table(header, data.map(deliveryRow), out.width));
     });
 }
@@ -111,7 +109,7 @@ function addReading(webhooks: Command): void {
 function addSending(webhooks: Command): void {
   webhooks
     .command('test')
-    .description('send an event to an endpoint, and say what came of it')
+    .description('Send a test event to an endpoint')
     .argument('<endpoint>')
     .action(async (id: string, _options: unknown, command: Command) => {
       const { out, api } = callOf(command);
@@ -120,7 +118,7 @@ function addSending(webhooks: Command): void {
     });
   webhooks
     .command('retry')
-    .description('send a delivery again now, and say what came of it')
+    .description('Retry a delivery immediately')
     .argument('<endpoint>')
     .argument('<delivery>')
     .action(async (id: string, delivery: string, _options: unknown, command: Command) => {
@@ -130,7 +128,7 @@ function addSending(webhooks: Command): void {
     });
 }
 
-/** Waits for one more try. */
+/** Waits for the next attempt and prints its result. */
 async function report(
   out: Output,
   api: Api,
@@ -152,7 +150,7 @@ async function report(
   const tried = now.tries.at(-1);
   if (now.status !== 'delivered') throw new CliError(`${now.id} failed: ${tried?.error ?? ''}`);
   if (!out.json)
-    out.line(`${now.id} delivered: answered ${tried?.status_code} after ${tried?.duration_ms} ms`);
+    out.line(`${now.id} delivered: HTTP ${tried?.status_code} after ${tried?.duration_ms} ms`);
 }
 
 const at = (id: string): string => `/webhook_endpoints/${encodeURIComponent(id)}`;
@@ -162,7 +160,7 @@ const events = (description: string): Option =>
 
 function showSecret(out: Output, made: WebhookEndpointObject): void {
   if (out.json) return out.value(made);
-  out.note(`${made.id} ${made.name}: save this secret now; it will not be shown again`);
+  out.note(`${made.id} ${made.name}: save this secret now; it is not shown again`);
   out.line(made.secret ?? '');
 }
 
@@ -184,7 +182,7 @@ const row = (endpoint: WebhookEndpointObject): string[] => [
 
 function deliveryRow({ id, event, status, tries }: WebhookDeliveryObject): string[] {
   const last = tries.at(-1);
-  const answer = last ? (last.error ?? `answered ${last.status_code}`) : '';
+  const answer = last ? (last.error ?? `HTTP ${last.status_code}`) : '';
   return [
     id,
     event.type,

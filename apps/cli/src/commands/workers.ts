@@ -7,12 +7,10 @@ import { only } from '../find/find-project.js';
 import { ago, bytes, printable, table } from '../output/terminal.js';
 
 export function addWorkers(program: Command): void {
-  const workers = program
-    .command('workers')
-    .description('list workers, and tell them to drain or to take nothing more');
+  const workers = program.command('workers').description('List, drain and cordon workers');
   workers
     .command('list', { isDefault: true })
-    .description('list workers, their loaded bases and running jobs')
+    .description('List workers with their loaded models and running jobs')
     .action(async (_options: unknown, command: Command) => {
       const { out, api } = callOf(command);
       const all = await everyWorker(api());
@@ -21,7 +19,7 @@ export function addWorkers(program: Command): void {
         return out.line('no workers yet: graft-worker --url grpc://HOST:8081 --token-file FILE');
       out.line(
         table(
-          ['WORKER', 'POOL', 'STATE', 'FREE', 'DEVICES', 'MEMORY', 'HOLDS', 'JOBS', 'SEEN'],
+          ['WORKER', 'POOL', 'STATE', 'FREE', 'DEVICES', 'MEMORY', 'LOADED', 'JOBS', 'LAST SEEN'],
           all.map(row),
         ),
       );
@@ -29,30 +27,30 @@ export function addWorkers(program: Command): void {
   change(
     workers,
     'drain',
-    'have workers save and hand back what they run, and end; when started again they work as before',
+    'Checkpoint and requeue the jobs of workers, then stop them',
     (api, id) => api.post<WorkerObject>(`${pathOf(id)}/drain`),
     (worker) => `${printable(worker.name)} is draining`,
   );
   change(
     workers,
     'cordon',
-    'give workers nothing new; what they run goes on',
+    'Stop assigning work to workers; running jobs continue',
     (api, id) => api.post<WorkerObject>(`${pathOf(id)}/cordon`),
-    (worker) => `${printable(worker.name)} is given nothing new`,
+    (worker) => `${printable(worker.name)} is cordoned; running jobs continue`,
   );
   change(
     workers,
     'uncordon',
-    'let cordoned workers take jobs and chats again',
+    'Assign jobs and chats to cordoned workers again',
     (api, id) => api.post<WorkerObject>(`${pathOf(id)}/uncordon`),
-    (worker) => `${printable(worker.name)} takes jobs and chats`,
+    (worker) => `${printable(worker.name)} accepts jobs and chats`,
   );
   change(
     workers,
     'remove',
-    'forget workers that are offline',
+    'Remove workers that are offline',
     (api, id) => api.delete<Deleted>(pathOf(id)),
-    ({ id }) => `${id} is removed`,
+    ({ id }) => `${id} removed`,
   );
 }
 
@@ -66,7 +64,7 @@ function change<Answer>(
   workers
     .command(verb)
     .description(description)
-    .argument('<worker...>', 'their ids or names')
+    .argument('<worker...>', 'ids or names')
     .action(async (names: string[], _options: unknown, command: Command) => {
       const { out, api } = callOf(command);
       for (const name of names) {
@@ -95,7 +93,7 @@ async function everyWorker(api: Api): Promise<WorkerObject[]> {
   }
 }
 
-/** With the schema version of a worker that is older than this build: it gets no jobs of a newer API. */
+/** State of a worker, with its schema version if it is older than this build: it gets no jobs of a newer API. */
 function stateOf({ cordoned, state, schema_version }: WorkerObject): string {
   const word = cordoned && state === 'online' ? 'cordoned' : state;
   return schema_version < SCHEMA_VERSION ? `${word}, schema version ${schema_version}` : word;

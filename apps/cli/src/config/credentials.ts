@@ -4,22 +4,22 @@ import { CliError, EXIT } from '../cli-error.js';
 import type { Settings } from './settings.js';
 
 export interface Credentials {
-  /** Ends in /v1. */
+  /** Base URL of the API; ends in /v1. */
   readonly url: string;
   readonly apiKey: string;
 }
 
-/** What the API keeps in credentials.json. */
-export interface Kept extends Credentials {
-  /** Address that workers join at. Null if the file was written by hand with a URL and a key only. */
+/** Contents of credentials.json, which the API writes. */
+export interface StoredCredentials extends Credentials {
+  /** Address for workers. Null if the file was written by hand with a URL and a key only. */
   readonly grpcUrl: string | null;
 }
 
-/** Address and key: from flags, environment or graft.json, each missing one from GRAFT_HOME/credentials.json. */
+/** Address and key from flags, environment or graft.json; a missing one comes from GRAFT_HOME/credentials.json. */
 export function credentialsOf(settings: Settings): Credentials {
-  const kept = readCredentials(settings.home);
-  const url = settings.get('url') ?? kept?.url;
-  const apiKey = settings.get('api-key') ?? kept?.apiKey;
+  const stored = readCredentials(settings.home);
+  const url = settings.get('url') ?? stored?.url;
+  const apiKey = settings.get('api-key') ?? stored?.apiKey;
   if (url === undefined || apiKey === undefined) {
     const what = url === undefined ? 'API address' : 'API key';
     throw new CliError(
@@ -43,8 +43,8 @@ function protocolOf(url: string): string {
   }
 }
 
-/** What the API wrote at its start, or null. */
-export function readCredentials(home: string): Kept | null {
+/** Credentials that the API wrote at its start. Null if there are none. */
+export function readCredentials(home: string): StoredCredentials | null {
   try {
     const value = JSON.parse(readFileSync(join(home, 'credentials.json'), 'utf8')) as {
       url?: unknown;
@@ -55,6 +55,6 @@ export function readCredentials(home: string): Kept | null {
     const grpcUrl = typeof value.grpc_url === 'string' ? value.grpc_url : null;
     return { url: value.url, apiKey: value.api_key, grpcUrl };
   } catch {
-    return null; // no API has been started with this home
+    return null; // No API has been started with this home folder.
   }
 }

@@ -11,7 +11,7 @@ beforeEach(() => (home = mkdtempSync(join(tmpdir(), 'graft-settings-'))));
 afterEach(() => rmSync(home, { recursive: true }));
 
 describe('readSettings', () => {
-  it('takes a flag before the environment, that before the file', () => {
+  it('prefers flags to the environment, and the environment to the file', () => {
     writeFileSync(
       join(home, 'graft.json'),
       '{"port": 1, "queue_url": "redis://file", "url": "http://file/v1"}',
@@ -27,12 +27,12 @@ describe('readSettings', () => {
     expect(settings.home).toBe(home);
   });
 
-  it('takes an empty variable for none', () => {
+  it('ignores an empty variable', () => {
     writeFileSync(join(home, 'graft.json'), '{"port": 1}');
     expect(readSettings({ home }, { GRAFT_PORT: '' }).get('port')).toBe('1');
   });
 
-  it('refuses an unknown name, a wrong type and broken JSON, naming the file', () => {
+  it('rejects an unknown name, a wrong type and invalid JSON, naming the file', () => {
     const file = join(home, 'graft.json');
     for (const [text, message] of [
       ['{"prot": 1}', 'unknown setting "prot"'],
@@ -49,14 +49,14 @@ describe('readSettings', () => {
 });
 
 describe('graftFor', () => {
-  it('names a home that a plain `graft` would not find', () => {
+  it('sets GRAFT_HOME if a plain `graft` would not find the home folder', () => {
     expect(graftFor(readSettings({}, {}).home)).toBe('npx graft');
     expect(graftFor('/srv/graft')).toBe('GRAFT_HOME=/srv/graft npx graft');
   });
 });
 
 describe('credentialsOf', () => {
-  it('fills what is not given from credentials.json, and adds /v1 where it lacks', () => {
+  it('reads missing values from credentials.json, and adds a missing /v1', () => {
     writeFileSync(join(home, 'credentials.json'), '{"url": "http://kept/v1", "api_key": "k1"}');
     expect(credentialsOf(readSettings({ home }, {}))).toEqual({
       url: 'http://kept/v1',
@@ -68,7 +68,7 @@ describe('credentialsOf', () => {
     });
   });
 
-  it('says how to get them when there are none', () => {
+  it('explains how to get credentials if there are none', () => {
     expect(() => credentialsOf(readSettings({ home }, {}))).toThrow('graft up');
   });
 });

@@ -3,82 +3,97 @@ import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { CliError, EXIT } from '../cli-error.js';
 
-/** One setting: a flag wins over the environment, that over the file, that over the default. */
+/** Setting. Order of precedence: flag, environment, graft.json, default. */
 export interface Setting {
-  /** Its flag without the dashes in front; its name in graft.json has underscores. */
+  /** Name of its flag without the leading dashes. Its name in graft.json has underscores. */
   readonly key: string;
   readonly env: string;
   /** Whether graft.json may set it. */
   readonly inFile: boolean;
-  readonly what: string;
+  readonly description: string;
 }
 
-/** What the CLI reads. docs/configuration.md shows it as a table, and a spec compares the two. */
+/** Settings of the CLI. A spec compares them with the table in docs/configuration.md. */
 export const SETTINGS = [
   {
     key: 'home',
     env: 'GRAFT_HOME',
     inFile: false,
-    what: 'directory of database, blobs, caches, logs, credentials and graft.json',
+    description: 'folder of the database, blobs, caches, logs, credentials and graft.json',
   },
   {
     key: 'url',
     env: 'GRAFT_URL',
     inFile: true,
-    what: 'address of the API that commands connect to',
+    description: 'address of the API that commands connect to',
   },
-  { key: 'api-key', env: 'GRAFT_API_KEY', inFile: true, what: 'API key that commands use' },
-  { key: 'port', env: 'GRAFT_PORT', inFile: true, what: 'port of the API and dashboard' },
+  { key: 'api-key', env: 'GRAFT_API_KEY', inFile: true, description: 'API key that commands use' },
+  { key: 'port', env: 'GRAFT_PORT', inFile: true, description: 'port of the API and dashboard' },
   {
     key: 'host',
     env: 'GRAFT_HOST',
     inFile: true,
-    what: 'address that the API and dashboard listen on',
+    description: 'address that the API and dashboard listen on',
   },
   {
     key: 'grpc-host',
     env: 'GRAFT_GRPC_HOST',
     inFile: true,
-    what: 'address that workers connect to',
+    description: 'address that workers connect to',
   },
-  { key: 'grpc-port', env: 'GRAFT_GRPC_PORT', inFile: true, what: 'port that workers connect to' },
+  {
+    key: 'grpc-port',
+    env: 'GRAFT_GRPC_PORT',
+    inFile: true,
+    description: 'port that workers connect to',
+  },
   {
     key: 'grpc-tls-cert',
     env: 'GRAFT_GRPC_TLS_CERT',
     inFile: true,
-    what: 'TLS certificate presented to workers',
+    description: 'TLS certificate presented to workers',
   },
   {
     key: 'grpc-tls-key',
     env: 'GRAFT_GRPC_TLS_KEY',
     inFile: true,
-    what: 'key of the TLS certificate',
+    description: 'private key of the TLS certificate',
   },
   {
     key: 'database-url',
     env: 'GRAFT_DATABASE_URL',
     inFile: true,
-    what: 'URL of an external PostgreSQL',
+    description: 'URL of an external PostgreSQL',
   },
-  { key: 'queue-url', env: 'GRAFT_QUEUE_URL', inFile: true, what: 'URL of an external Redis' },
+  {
+    key: 'queue-url',
+    env: 'GRAFT_QUEUE_URL',
+    inFile: true,
+    description: 'URL of an external Redis',
+  },
   {
     key: 'blobs',
     env: 'GRAFT_BLOBS',
     inFile: true,
-    what: 'folder or s3://BUCKET/PREFIX of files, models and checkpoints',
+    description: 'folder or s3://BUCKET/PREFIX of files, models and checkpoints',
   },
   {
     key: 'slots',
     env: 'GRAFT_WORKER_SLOTS',
     inFile: true,
-    what: 'jobs the local worker runs at a time',
+    description: 'jobs that the local worker runs concurrently',
   },
-  { key: 'threads', env: 'GRAFT_WORKER_THREADS', inFile: true, what: 'CPU threads of a trainer' },
+  {
+    key: 'threads',
+    env: 'GRAFT_WORKER_THREADS',
+    inFile: true,
+    description: 'CPU threads of a trainer',
+  },
   {
     key: 'log-level',
     env: 'GRAFT_LOG_LEVEL',
     inFile: true,
-    what: 'log level of the API and worker',
+    description: 'log level of the API and worker',
   },
 ] as const satisfies readonly Setting[];
 
@@ -90,8 +105,8 @@ export interface Settings {
 }
 
 /**
- * Settings of this call. The home decides which file is read, so it comes from flag, environment or
- * default only: `.graft` in the current folder where there is one, else in the user's home.
+ * Settings of this call. The home folder has the settings file, so it comes from the flag, the environment or the default
+ * only: `.graft` in the current folder if it has credentials.json, otherwise in the user's home.
  */
 export function readSettings(
   flags: Readonly<Partial<Record<SettingKey, string>>>,
@@ -109,16 +124,16 @@ export function readSettings(
   };
 }
 
-/** `graft` as another terminal in this folder must say it to find this home. */
+/** Command that runs `graft` with this home from another terminal in this folder. */
 export const graftFor = (home: string): string =>
   home === defaultHome() ? 'npx graft' : `GRAFT_HOME=${home} npx graft`;
 
 function defaultHome(): string {
   const local = resolve('.graft');
-  return isThere(local) ? local : join(homedir(), '.graft');
+  return hasCredentials(local) ? local : join(homedir(), '.graft');
 }
 
-function isThere(folder: string): boolean {
+function hasCredentials(folder: string): boolean {
   try {
     readFileSync(join(folder, 'credentials.json'));
     return true;
@@ -132,7 +147,7 @@ function readFile(path: string): Map<string, string> {
   try {
     text = readFileSync(path, 'utf8');
   } catch {
-    return new Map(); // the file is optional
+    return new Map(); // The file is optional.
   }
   const known = new Set<string>(SETTINGS.filter((one) => one.inFile).map((one) => one.key));
   const values = new Map<string, string>();

@@ -3,24 +3,24 @@ import type { HeldOut, Message, Question } from '@graft/examples';
 import { ApiError, type Api } from '../client/api.js';
 import { bar, type Output } from '../output/terminal.js';
 
-const MOST_TRIES = 60;
-/** Chats that are open at a time: the trainer generates their tokens together. */
-const CHATS_AT_ONCE = 4;
-/** Inputs of a request for labels. They are not sent in one request, so that there is progress to show. */
-const INPUTS_AT_ONCE = 10;
+const MAX_RETRIES = 60;
+/** Concurrent chats. The trainer generates their tokens in one batch. */
+const CONCURRENT_CHATS = 4;
+/** Inputs per classification request. There are several requests, so that the progress bar moves. */
+const INPUTS_PER_REQUEST = 10;
 
 interface Asking<H extends HeldOut> {
   readonly api: Api;
   readonly model: string;
   readonly question: Question<H>;
   readonly examples: readonly H[];
-  /** Of the progress bar. */
+  /** Title of the progress bar. */
   readonly title: string;
   readonly out: Output;
   readonly signal: AbortSignal;
 }
 
-/** A model's answer to each held-out example, in their order. */
+/** Answers of a model to the held-out examples, in the same order. */
 export type Answers = readonly string[];
 
 interface Completion {
@@ -43,12 +43,12 @@ export async function askModel<H extends HeldOut>(asking: Asking<H>): Promise<An
         draw(done);
       }
     };
-    await Promise.all(Array.from({ length: CHATS_AT_ONCE }, take));
+    await Promise.all(Array.from({ length: CONCURRENT_CHATS }, take));
   } else {
     while (answers.length < examples.length && !signal.aborted) {
-      const some = examples.slice(answers.length, answers.length + INPUTS_AT_ONCE);
+      const some = examples.slice(answers.length, answers.length + INPUTS_PER_REQUEST);
       const body = { model, input: some.map((example) => question.input(example)) };
-      const { data } = await patiently(signal, () =>
+      const { data } = await withRetries(signal, () =>
         api.post<{ data: readonly { readonly label: string }[] }>('/classify', body),
       );
       answers.push(...data.map(({ label }) => label));
@@ -65,23 +65,23 @@ async function chat(
   signal: AbortSignal,
 ): Promise<string> {
   const body = { ...asked, temperature: 0 };
-  const answer = await patiently(signal, () =>
+  const answer = await withRetries(signal, () =>
     api.raw('POST', '/chat/completions', { body, signal }),
   );
   const { choices } = (await answer.json()) as Completion;
   return (choices[0]?.message.content ?? '').trim();
 }
 
-/** Asks again while the worker loads the base (503) or has no capacity (429). */
-async function patiently<T>(signal: AbortSignal, ask: () => Promise<T>): Promise<T> {
-  for (let tries = 0; ; tries += 1) {
+/** Retries while the worker loads the base model (503) or has no capacity (429). */
+async function withRetries<T>(signal: AbortSignal, ask: () => Promise<T>): Promise<T> {
+  for (let retries = 0; ; retries += 1) {
     try {
       return await ask();
     } catch (error) {
       if (
         !(error instanceof ApiError) ||
         (error.status !== 503 && error.status !== 429) ||
-        tries >= MOST_TRIES
+        retries >= MAX_RETRIES
       )
         throw error;
       await sleep((error.retryAfterSeconds ?? 1) * 1000, undefined, { signal });

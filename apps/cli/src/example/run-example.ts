@@ -14,16 +14,16 @@ import { printable, table, type Output } from '../output/terminal.js';
 import type { Installation } from '../up/installation.js';
 import { askModel, type Answers } from './ask-model.js';
 
-/** What a first run leaves for the next: nothing of it is done twice. */
-interface Kept {
+/** Results of the first run that later runs reuse. */
+interface Prepared {
   readonly base: string;
   readonly trainFile: string;
   readonly heldOutFile: string;
-  /** Null: the base is not asked. */
+  /** Answers of the base model. Null if the base cannot answer. */
   readonly before: Answers | null;
 }
 
-/** What all steps need. */
+/** Context of all steps. */
 interface Call {
   readonly kind: Example;
   readonly installation: Installation;
@@ -35,7 +35,7 @@ interface Call {
   readonly signal: AbortSignal;
 }
 
-/** The main job, end to end, through the public API; prints what it did and what came of it. */
+/** Runs an example through the public API: prepares it, trains, evaluates, and prints the results. */
 export async function runExample(
   kind: Example,
   installation: Installation,
@@ -48,16 +48,16 @@ export async function runExample(
   const cache = join(home, 'cache');
   const data = await kind.data(cache, out);
   const call = { kind, installation, api, home, cache, data, out, signal };
-  const kept = (await keptFrom(call)) ?? (await prepare(call));
-  const job = await submit(call, kept);
+  const prepared = (await preparedBefore(call)) ?? (await prepare(call));
+  const job = await submit(call, prepared);
   out.line(
-    `\nJob ${job.id}: LoRA on ${kept.base}, ${basename(data.trainFile)} \nlive at ${installation.page(`jobs/${job.id}`)}`,
+    `\nJob ${job.id}: LoRA on ${prepared.base}, ${basename(data.trainFile)}\nLive at ${installation.page(`jobs/${job.id}`)}`,
   );
   const ended = await followJob(api, job.id, out, signal);
   if (signal.aborted) return;
   if (ended.status !== 'succeeded' || ended.fine_tuned_model === null) {
     throw new CliError(
-      `the example job ${ended.status}: ${printable(ended.error?.message ?? ended.graft.phase.message)} (graft logs ${job.id})`,
+      `the example job ended as ${ended.status}: ${printable(ended.error?.message ?? ended.graft.phase.message)} (see ${graftFor(home)} logs ${job.id})`,
     );
   }
   out.line(ending(ended));
@@ -66,61 +66,73 @@ export async function runExample(
   const title = 'evaluating the fine-tuned model';
   const after = await ask(call, ended.fine_tuned_model, title);
   if (signal.aborted) return;
-  report(call, { before: kept.before, after, base: kept.base, model: ended.fine_tuned_model });
+  report(call, {
+    before: prepared.before,
+    after,
+    base: prepared.base,
+    model: ended.fine_tuned_model,
+  });
   nextSteps(call, ended, folder);
 }
 
 const ask = ({ api, kind, data, out, signal }: Call, model: string, title: string) =>
   askModel({ api, model, question: kind.question, examples: data.heldOut, title, out, signal });
 
-async function prepare(call: Call): Promise<Kept> {
+async function prepare(call: Call): Promise<Prepared> {
   const { kind, api, cache, data, out, signal } = call;
   const own = process.env.GRAFT_EXAMPLE_BASE;
   const base = own ? { source: own, title: own } : await kind.base(cache, out);
-  out.note(`base model: ${base.title}`);
+  out.note(`Base model: ${base.title}`);
   const model = await importModel(api, { source: base.source }, out);
   const [train, heldOut] = [await api.upload(data.trainFile), await api.upload(data.heldOutFile)];
   out.note(
-    `data: ${basename(data.trainFile)} (${train.id}) and ${basename(data.heldOutFile)} (${heldOut.id}), ${kind.licence}`,
+    `Data: ${basename(data.trainFile)} (${train.id}) and ${basename(data.heldOutFile)} (${heldOut.id}), ${kind.licence}`,
   );
   const title = 'evaluating the base model';
   const before = kind.asksBase ? await ask(call, model.id, title) : null;
   if (signal.aborted) throw new CliError('interrupted', 130);
-  const kept: Kept = { base: model.id, trainFile: train.id, heldOutFile: heldOut.id, before };
-  await writeFile(keptPath(call), JSON.stringify({ ...kept, data: data.trainFile }));
-  return kept;
+  const prepared: Prepared = {
+    base: model.id,
+    trainFile: train.id,
+    heldOutFile: heldOut.id,
+    before,
+  };
+  await writeFile(preparedPath(call), JSON.stringify({ ...prepared, data: data.trainFile }));
+  return prepared;
 }
 
-const keptPath = ({ home, kind }: Call): string => join(home, `example-${kind.name}.json`);
+const preparedPath = ({ home, kind }: Call): string => join(home, `example-${kind.name}.json`);
 
-/** What an earlier run left, when the API still has all of it and the data is the same. */
-async function keptFrom(call: Call): Promise<Kept | null> {
+/** Results of an earlier run. Null if the data has changed or the API no longer has all of them. */
+async function preparedBefore(call: Call): Promise<Prepared | null> {
   const { kind, api, data } = call;
   try {
-    const kept = JSON.parse(readFileSync(keptPath(call), 'utf8')) as Kept & { data: string };
+    const prepared = JSON.parse(readFileSync(preparedPath(call), 'utf8')) as Prepared & {
+      data: string;
+    };
     if (
-      kept.data !== data.trainFile ||
-      kept.before?.length !== (kind.asksBase ? data.heldOut.length : undefined)
+      prepared.data !== data.trainFile ||
+      prepared.before?.length !== (kind.asksBase ? data.heldOut.length : undefined)
     )
       return null;
-    const model = await api.get<ModelObject>(`/models/${encodeURIComponent(kept.base)}`);
-    await api.get<FileObject>(`/files/${kept.trainFile}`);
-    await api.get<FileObject>(`/files/${kept.heldOutFile}`);
-    return model.graft?.status === 'ready' ? kept : null;
+    const model = await api.get<ModelObject>(`/models/${encodeURIComponent(prepared.base)}`);
+    await api.get<FileObject>(`/files/${prepared.trainFile}`);
+    await api.get<FileObject>(`/files/${prepared.heldOutFile}`);
+    return model.graft?.status === 'ready' ? prepared : null;
   } catch {
-    return null; // nothing kept, or something of it was deleted: prepare again
+    return null; // There was no earlier run, or some of its results were deleted.
   }
 }
 
-const submit = ({ api, kind }: Call, kept: Kept): Promise<JobObject> =>
+const submit = ({ api, kind }: Call, prepared: Prepared): Promise<JobObject> =>
   api.post<JobObject>('/fine_tuning/jobs', {
     ...kind.job,
-    model: kept.base,
-    training_file: kept.trainFile,
-    validation_file: kept.heldOutFile,
+    model: prepared.base,
+    training_file: prepared.trainFile,
+    validation_file: prepared.heldOutFile,
   });
 
-/** Share of right answers. */
+/** Fraction of correct answers. */
 const score = ({ isRight }: Example, answers: Answers, examples: readonly HeldOut[]): number =>
   examples.filter((example, at) => isRight(answers[at] ?? '', example)).length / examples.length;
 
@@ -140,7 +152,7 @@ function report({ kind, data, out }: Call, { before, after, base, model }: Outco
   };
   if (out.json) return out.value({ base, model, scores, before, after });
   out.line(
-    `\nHeld-out ${kind.several} (not in the training data): answers ${before ? 'before and after' : 'after training'}`,
+    `\nAnswers to held-out ${kind.several} (not in the training data) ${before ? 'before and after training' : 'after training'}`,
   );
   const columns = before ? [before, after] : [after];
   const titles = before ? ['before', 'after'] : ['answer'];
@@ -152,15 +164,15 @@ function report({ kind, data, out }: Call, { before, after, base, model }: Outco
     });
     return [short(example.shown, 42), example.label, ...cells];
   });
-  out.line(table([kind.heading, 'is', ...titles], rows, out.width));
+  out.line(table([kind.heading, 'label', ...titles], rows, out.width));
   const percent = (fraction: number): string => `${(fraction * 100).toFixed(1)} %`;
-  const guessed = before ? '' : ' (a guess: the base has no labels of its own)';
+  const guessed = before ? '' : ' (chance, because the base has no labels)';
   out.line(
     `\nHeld-out score (correct answers out of ${examples.length}): before ${percent(scores.before)}${guessed}, after ${percent(scores.after)}`,
   );
 }
 
-/** Eight, or one of each label, those of a label together. */
+/** Indices of the examples to print, grouped by label: eight in total, or one per label if there are more labels. */
 function shown({ heldOut }: ExampleData): number[] {
   const labels = [...new Set(heldOut.map(({ label }) => label))];
   const each = Math.max(1, Math.floor(8 / labels.length));
@@ -180,5 +192,7 @@ function nextSteps(call: Call, job: JobObject, folder: string): void {
   out.line(`\nAdapter (loads in Hugging Face PEFT): ${folder}`);
   out.line(`Dashboard: ${installation.page()}`);
   const commands = kind.next(graftFor(home), job, data).map((command) => `  ${command}`);
-  out.line(`\nTo try next, in another terminal:\n${commands.join('\n')}\n`);
+  out.line(
+    `\nTry next, in another terminal in this folder (npx graft works only inside the clone):\n${commands.join('\n')}\n`,
+  );
 }

@@ -2,14 +2,14 @@ import type { EvalObject, EvalRunObject } from '@graft/contracts';
 import type { Api } from '../client/api.js';
 import { CliError, EXIT } from '../cli-error.js';
 
-/** The eval that a person means: by its id, the beginning of one, or its name. */
+/** Finds an eval by its id, a prefix of the id, or its name. */
 export async function findEval(api: Api, name: string): Promise<EvalObject> {
   if (/^eval_\w{20,}$/.test(name)) return api.get<EvalObject>(evalPath(name));
   const all = await api.all<EvalObject>('/evals?order=desc');
   return one(all, name, 'eval', 'graft evals');
 }
 
-/** Of an eval's runs: by its id, the beginning of one, its name, or its model. */
+/** Finds a run of an eval by its id, a prefix of the id, its name or its model. */
 export async function findRun(api: Api, of: EvalObject, name: string): Promise<EvalRunObject> {
   const all = await api.all<EvalRunObject>(`${evalPath(of.id)}/runs?order=desc`);
   const byModel = all.filter(({ model }) => model === name);
@@ -27,7 +27,7 @@ interface Named {
 }
 
 function one<T extends Named>(all: readonly T[], name: string, kind: string, list: string): T {
-  // Tables cut an id short with this sign.
+  // Tables truncate ids with an ellipsis.
   const start = name.replace(/…$/, '');
   const called = all.filter((each) => each.name === start);
   const found = called.length > 0 ? called : all.filter(({ id }) => id.startsWith(start));

@@ -3,10 +3,10 @@ import type { Api } from '../client/api.js';
 import { CliError, EXIT } from '../cli-error.js';
 
 const WHOLE_ID = /^ftjob-[0-9A-Za-z]{22}$/;
-const MOST_LOOKED_AT = 1000;
-const MOST_SHOWN = 10;
+const MAX_SEARCHED = 1000;
+const MAX_SHOWN = 10;
 
-/** Where a job is looked for. */
+/** Sets of jobs to search. */
 export const AMONG = {
   all: { query: 'archived=any', kind: 'job', list: 'graft jobs' },
   deleted: {
@@ -22,9 +22,9 @@ interface Among {
   readonly list: string;
 }
 
-/** Id of the job that a person means: by its id, a prefix of the id, its name or its suffix. */
+/** Finds the id of a job by its id, a prefix of the id, its name or its suffix. */
 export async function findJobId(api: Api, name: string, among: Among = AMONG.all): Promise<string> {
-  // A whole id needs no look, and so no right to look.
+  // A complete id needs no search, so keys without the right to list jobs can use it.
   if (WHOLE_ID.test(name)) return name;
   const found = await named(api, name, among.query);
   const [job] = found;
@@ -40,22 +40,22 @@ export async function findJob(api: Api, name: string): Promise<JobObject> {
 
 export const jobPath = (id: string): string => `/fine_tuning/jobs/${encodeURIComponent(id)}`;
 
-/** What it was renamed to, or its suffix; null where it has neither. */
+/** Name or suffix of a job. Null if it has neither. */
 export const ownName = ({ user_provided_suffix: suffix, graft }: JobObject): string | null =>
   graft.name ?? suffix;
 
-/** How to call a job in a command: by its name, where that is one word. */
+/** Argument that names a job in a command: its name if it is one word, otherwise its id. */
 export function callName(job: JobObject): string {
   const name = ownName(job);
   return name !== null && /^[\w.-]+$/.test(name) ? name : job.id;
 }
 
 async function named(api: Api, name: string, query: string): Promise<JobObject[]> {
-  // Tables cut an id short with this sign.
+  // Tables truncate ids with an ellipsis.
   const start = name.replace(/…$/, '');
   const search = encodeURIComponent(start.slice(0, 200));
   const path = `/fine_tuning/jobs?search=${search}&${query}`;
-  const jobs = await api.all<JobObject>(path, MOST_LOOKED_AT);
+  const jobs = await api.all<JobObject>(path, MAX_SEARCHED);
   for (const called of [
     jobs.filter((job) => ownName(job) === start),
     jobs.filter((job) => job.user_provided_suffix === start),
@@ -66,9 +66,9 @@ async function named(api: Api, name: string, query: string): Promise<JobObject[]
 
 function ambiguous(name: string, found: readonly JobObject[]): CliError {
   const lines = found
-    .slice(0, MOST_SHOWN)
+    .slice(0, MAX_SHOWN)
     .map((job) => `  ${job.id} ${job.status} ${ownName(job) ?? ''}`.trimEnd());
-  if (found.length > MOST_SHOWN) lines.push(`  and ${found.length - MOST_SHOWN} more`);
+  if (found.length > MAX_SHOWN) lines.push(`  and ${found.length - MAX_SHOWN} more`);
   return new CliError(
     `${found.length} jobs match ${name}; use an id:\n${lines.join('\n')}`,
     EXIT.usage,

@@ -2,13 +2,13 @@ import type { OwnKeyObject, ProjectObject, ProjectUserObject } from '@graft/cont
 import type { Api } from '../client/api.js';
 import { CliError } from '../cli-error.js';
 
-/** For commander. */
+/** Flag and description of the project option. */
 export const PROJECT = [
   '--project <project>',
   "id or name of the project (default: the key's own)",
 ] as const;
 
-/** The id of a project that a person names by its id or name; without a name the key's own. */
+/** Finds the id of a project by its id or name. Default: the project of the key. */
 export async function findProjectId(
   api: Api,
   name: string | undefined,
@@ -21,7 +21,7 @@ export async function findProjectId(
   return only(all, name, 'project', 'graft projects');
 }
 
-/** The id of a project's member, by id or name. */
+/** Finds the id of a project's member by id or name. */
 export async function findMemberId(api: Api, project: string, name: string): Promise<string> {
   if (name.startsWith('member-')) return name;
   const all = await api.all<ProjectUserObject>(`${projectPath(project)}/users`);

@@ -3,14 +3,14 @@ import type { Api } from '../client/api.js';
 import { CliError, EXIT } from '../cli-error.js';
 
 const WHOLE_ID = /^sweep-[0-9A-Za-z]{22}$/;
-const MOST_LOOKED_AT = 1000;
+const MAX_SEARCHED = 1000;
 
-/** Id of the sweep that a person means: by its id, a prefix of the id, or its suffix. */
+/** Finds the id of a sweep by its id, a prefix of the id, or its suffix. */
 export async function findSweepId(api: Api, name: string): Promise<string> {
   if (WHOLE_ID.test(name)) return name;
-  // Tables cut an id short with this sign.
+  // Tables truncate ids with an ellipsis.
   const start = name.replace(/…$/, '');
-  const all = await api.all<SweepObject>('/sweeps', MOST_LOOKED_AT);
+  const all = await api.all<SweepObject>('/sweeps', MAX_SEARCHED);
   const called = all.filter(({ suffix }) => suffix === start);
   const found = called.length > 0 ? called : all.filter(({ id }) => id.startsWith(start));
   const [first] = found;

@@ -1,7 +1,7 @@
 import type { ModelObject } from '@graft/contracts';
 import type { Api } from '../client/api.js';
 
-/** How to try a model: what writes no text is not chatted with, and what is for other programs is only downloaded: null. */
+/** Command that tries a model, depending on its task. Null for exports, which other programs run. */
 export async function useCommand(api: Api, model: string): Promise<string | null> {
   const { graft } = await api
     .get<Partial<ModelObject>>(`/models/${model}`)

@@ -8,28 +8,35 @@ import { CliError, EXIT } from '../cli-error.js';
 import { printable } from '../output/terminal.js';
 
 export interface Source {
-  /** Ends in /v1. */
+  /** Base URL of the API; ends in /v1. */
   readonly url: string;
   readonly apiKey: string;
 }
 
-/** What is of use here, or worth keeping: answers of batches and files of assistants are neither. */
+/** Purposes of files to download. Files of batches and assistants are not useful here. */
 const PURPOSES: readonly string[] = ['fine-tune', 'fine-tune-results', 'evals'];
-/** One thing that did not come whole; the others may. */
-class NotWhole extends Error {}
 
-/** In these states nothing about it changes any more. */
-const ENDED: readonly string[] = ['succeeded', 'failed', 'cancelled', 'canceled', 'completed'];
-/** Of a second try and more of one request, after the SDK's own. */
+/** An item is incomplete. The download continues with the others. */
+class IncompleteError extends Error {}
+
+/** Final states of jobs and runs. */
+const FINAL_STATES: readonly string[] = [
+  'succeeded',
+  'failed',
+  'cancelled',
+  'canceled',
+  'completed',
+];
+/** Retries of a request by the SDK. */
 const RETRIES = 5;
 
-/** A file's name of an id, whoever answers. */
-const named = (id: string): string => id.replaceAll(/[^\w-]/g, '_');
+/** Safe file name for an id. The server chooses the id, so it is not trusted. */
+const fileNameOf = (id: string): string => id.replaceAll(/[^\w-]/g, '_');
 
 /**
- * Files, jobs with their checkpoints and events, and evals with their runs and answers, of one project of OpenAI's,
- * in a folder that `find` reads. What is complete in the folder is not asked for again; a file that was interrupted
- * goes on where it was. Answers with what could not be had.
+ * Downloads the files, jobs (with checkpoints and events) and evals (with runs and answers) of one OpenAI project to a
+ * folder that `find` reads. Skips complete items, and resumes interrupted files.
+ * @returns messages about the items that could not be downloaded
  */
 export async function download(
   source: Source,
@@ -38,16 +45,16 @@ export async function download(
 ): Promise<readonly string[]> {
   const client = new OpenAI({ apiKey: source.apiKey, baseURL: source.url, maxRetries: RETRIES });
   const lost: string[] = [];
-  /** What is refused of one thing is no reason to leave the others. */
+  /** Runs `work` and records a failure, so that the other items are still downloaded. */
   const each = async (what: string, work: () => Promise<void>): Promise<void> => {
     try {
       await work();
     } catch (error) {
-      if (!(error instanceof APIError || error instanceof NotWhole)) throw error;
-      if (error instanceof APIConnectionError) throw reachable(error, source);
+      if (!(error instanceof APIError || error instanceof IncompleteError)) throw error;
+      if (error instanceof APIConnectionError) throw unreachable(error, source);
       if (error instanceof APIError && error.status === 401)
         throw new CliError(
-          `${source.url} refuses the key in OPENAI_API_KEY: ${error.message}`,
+          `${source.url} rejected the key in OPENAI_API_KEY: ${error.message}`,
           EXIT.failed,
         );
       const line = `${what}: ${printable(error.message)}`;
@@ -63,11 +70,11 @@ export async function download(
 
 type Each = (what: string, work: () => Promise<void>) => Promise<void>;
 
-function reachable(error: APIConnectionError, { url }: Source): CliError {
+function unreachable(error: APIConnectionError, { url }: Source): CliError {
   const cause = error.cause as { code?: string; message?: string } | undefined;
   const reason = cause?.code ?? cause?.message ?? error.message;
   return new CliError(
-    `the connection to ${url} failed (${reason}); run the command again to go on where it was`,
+    `the connection to ${url} failed (${reason}); run the command again to resume`,
     EXIT.unreachable,
   );
 }
@@ -82,8 +89,8 @@ async function files(
   for await (const file of client.files.list({ limit: 10_000 })) {
     if (!PURPOSES.includes(file.purpose)) continue;
     await each(`file ${file.id}`, async () => {
-      await save(join(folder, `${named(file.id)}.json`), file);
-      const path = join(folder, `${named(file.id)}${extname(file.filename) || '.jsonl'}`);
+      await save(join(folder, `${fileNameOf(file.id)}.json`), file);
+      const path = join(folder, `${fileNameOf(file.id)}${extname(file.filename) || '.jsonl'}`);
       if ((await sizeOf(path)) !== null) return;
       await content(client, file, path);
       note(`file ${file.id} ${printable(file.filename)}`);
@@ -91,33 +98,31 @@ async function files(
   }
 }
 
-/** Into `.part` beside it, from where that ends; it gets its name when it is whole. */
+/** Downloads a file to PATH.part, resuming if that exists, and renames it when it is complete. */
 async function content(
   client: OpenAI,
   { id, bytes }: { id: string; bytes: number },
   path: string,
 ): Promise<void> {
   const part = `${path}.part`;
-  const there = (await sizeOf(part)) ?? 0;
-  const begun = there > 0 && there < bytes;
+  const present = (await sizeOf(part)) ?? 0;
+  const isPartial = present > 0 && present < bytes;
   const answer = await client.files.content(
     id,
-    begun ? { headers: { range: `bytes=${there}-` } } : {},
+    isPartial ? { headers: { range: `bytes=${present}-` } } : {},
   );
-  const goesOn = begun && answer.status === 206;
+  const isResumed = isPartial && answer.status === 206;
   if (answer.body !== null)
     await pipeline(
       Readable.fromWeb(answer.body as import('node:stream/web').ReadableStream),
-      createWriteStream(part, { flags: goesOn ? 'a' : 'w' }),
+      createWriteStream(part, { flags: isResumed ? 'a' : 'w' }),
     ).catch((error: unknown) => {
       throw new APIConnectionError({ cause: error instanceof Error ? error : undefined });
     });
   const size = (await sizeOf(part)) ?? 0;
   if (size !== bytes) {
     await rm(part, { force: true });
-    throw new NotWhole(
-      `${size} bytes arrived, and OpenAI says that it has ${bytes}; run the command again`,
-    );
+    throw new IncompleteError(`expected ${bytes} bytes, got ${size}; run the command again`);
   }
   await rename(part, path);
 }
@@ -131,18 +136,18 @@ async function jobs(
   await mkdir(folder, { recursive: true });
   for await (const job of client.fineTuning.jobs.list({ limit: 100 }))
     await each(`job ${job.id}`, async () => {
-      const path = join(folder, `${named(job.id)}.json`);
+      const path = join(folder, `${fileNameOf(job.id)}.json`);
       if (await isEnded(path)) return;
       const of = client.fineTuning.jobs;
       await save(
-        join(folder, `${named(job.id)}.checkpoints.json`),
+        join(folder, `${fileNameOf(job.id)}.checkpoints.json`),
         await all(of.checkpoints.list(job.id, { limit: 100 })),
       );
       await save(
-        join(folder, `${named(job.id)}.events.json`),
+        join(folder, `${fileNameOf(job.id)}.events.json`),
         await all(of.listEvents(job.id, { limit: 100 })),
       );
-      // Last: with this file, the others are there.
+      // Saved last: this file marks the others as complete.
       await save(path, job);
       note(`job ${job.id}`);
     });
@@ -157,15 +162,15 @@ async function evals(
   await mkdir(folder, { recursive: true });
   for await (const one of client.evals.list({ limit: 100 }))
     await each(`eval ${one.id}`, async () => {
-      await save(join(folder, `${named(one.id)}.json`), one);
-      const runs = join(folder, named(one.id));
+      await save(join(folder, `${fileNameOf(one.id)}.json`), one);
+      const runs = join(folder, fileNameOf(one.id));
       await mkdir(runs, { recursive: true });
       for await (const run of client.evals.runs.list(one.id, { limit: 100 }))
         await each(`run ${run.id}`, async () => {
-          const path = join(runs, `${named(run.id)}.json`);
+          const path = join(runs, `${fileNameOf(run.id)}.json`);
           if (await isEnded(path)) return;
           const items = client.evals.runs.outputItems.list(run.id, { eval_id: one.id, limit: 100 });
-          await save(join(runs, `${named(run.id)}.output_items.json`), await all(items));
+          await save(join(runs, `${fileNameOf(run.id)}.output_items.json`), await all(items));
           await save(path, run);
           note(`run ${run.id}`);
         });
@@ -194,5 +199,7 @@ const sizeOf = (path: string): Promise<number | null> =>
 
 async function isEnded(path: string): Promise<boolean> {
   const text = await readFile(path, 'utf8').catch(() => null);
-  return text !== null && ENDED.includes((JSON.parse(text) as { status?: string }).status ?? '');
+  return (
+    text !== null && FINAL_STATES.includes((JSON.parse(text) as { status?: string }).status ?? '')
+  );
 }

@@ -1,17 +1,17 @@
 import { isObject, listOf, textOf, type Json } from './found.js';
 import { mapAdvice, modelFor, type ModelMap } from './model-names.js';
 
-// An eval of OpenAI's, as its API answers or takes it, in the form that POST /v1/evals takes here.
+// Converts evals of OpenAI's API to the body of POST /v1/evals.
 
 export interface Criterion {
-  /** Null: it has no counterpart, for the note. */
+  /** Null if it has no counterpart; `note` has the reason. */
   readonly body: Record<string, unknown> | null;
   readonly name: string;
   readonly note: string | null;
 }
 
 export interface EvalBody {
-  /** Without its criteria; null: there is no counterpart, for the note. */
+  /** Body without the criteria. Null if there is no counterpart; `note` has the reason. */
   readonly body: Record<string, unknown> | null;
   readonly criteria: readonly Criterion[];
   readonly note: string | null;
@@ -24,7 +24,7 @@ export function evalBody(value: Json, map: ModelMap): EvalBody {
     return {
       body: null,
       criteria: [],
-      note: `its items are OpenAI’s own ${type}, which Graft does not keep: only evals of "custom" items are imported`,
+      note: `its items are OpenAI’s ${type}, which Graft does not store; only evals with "custom" items are imported`,
     };
   const schema = isObject(config['schema']) ? config['schema'] : {};
   const properties = isObject(schema['properties']) ? schema['properties'] : {};
@@ -42,13 +42,13 @@ export function evalBody(value: Json, map: ModelMap): EvalBody {
   return { body, criteria: distinct(criteria.map((one) => criterion(one, map))), note: null };
 }
 
-/** The fields of each grader that mean something here. */
+/** Supported fields by type of grader. */
 const FIELDS: Readonly<Record<string, readonly string[]>> = {
   string_check: ['input', 'operation', 'reference'],
   text_similarity: ['input', 'reference', 'evaluation_metric', 'pass_threshold'],
   score_model: ['model', 'input', 'range', 'pass_threshold', 'sampling_params'],
   label_model: ['model', 'input', 'labels', 'passing_labels'],
-  // Without its image_tag: the interpreter is the operator's.
+  // image_tag is ignored, because the operator chooses the interpreter.
   python: ['source', 'pass_threshold'],
 };
 
@@ -66,7 +66,7 @@ function criterion(value: Json, map: ModelMap): Criterion {
   const model = textOf(body['model']);
   if (model === null) return { body, name, note: null };
   if (hasParts(body['input']))
-    return none('its messages have images or sound, which no model here takes');
+    return none('its messages have images or audio, which Graft does not support in evals');
   body['input'] = messages(body['input']);
   const here = modelFor(map, model);
   if (here === null) return none(`${model} is a hosted model; ${mapAdvice(model)}`);
@@ -82,7 +82,7 @@ const known = (value: unknown, names: readonly string[]): Record<string, unknown
     ),
   );
 
-/** Graft tells criteria by their names. */
+/** Makes the names of criteria unique, because Graft identifies criteria by name. */
 function distinct(criteria: readonly Criterion[]): Criterion[] {
   const used = new Set<string>();
   return criteria.map((one) => {
@@ -95,7 +95,7 @@ function distinct(criteria: readonly Criterion[]): Criterion[] {
 
 const TEXT_PARTS = ['input_text', 'output_text', 'text'];
 
-/** Whether a message has a part that is no text. */
+/** Whether a message has a part that is not text. */
 const hasParts = (input: unknown): boolean =>
   listOf(input)
     .filter(isObject)
@@ -114,21 +114,21 @@ function messages(input: unknown): readonly Json[] {
     }));
 }
 
-/** Where a run's items are. */
+/** Source of a run's items. */
 export type RunSource =
   | { readonly kind: 'file'; readonly id: string }
   | { readonly kind: 'content'; readonly rows: readonly Json[] };
 
 export interface RunBody {
   readonly source: RunSource | null;
-  /** Of `data_source`, what stands beside its source; the model is still OpenAI's. */
+  /** `data_source` without its source. The model is still OpenAI's. */
   readonly dataSource: Record<string, unknown> | null;
   readonly model: string | null;
   readonly notes: readonly string[];
 }
 
 const SAMPLING = ['max_completion_tokens', 'temperature', 'top_p', 'seed'];
-/** As OpenAI's two endpoints, and older versions of both, call the same number. */
+/** Names of the token limit in OpenAI's endpoints and their older versions. */
 const TOKENS = ['max_completions_tokens', 'max_output_tokens', 'max_tokens'];
 
 export function runBody(run: Json): RunBody {
@@ -144,7 +144,7 @@ export function runBody(run: Json): RunBody {
   const of = sourceOf(source);
   if (of === null)
     return none(
-      `its items are OpenAI’s ${String(source['type'] ?? 'own')}, which cannot be had here`,
+      `its items are OpenAI’s ${String(source['type'] ?? 'own')}, which Graft cannot read`,
     );
   if (type === 'jsonl') return { source: of, dataSource: { type }, model: null, notes: [] };
   if (type !== 'completions' && type !== 'responses')
@@ -152,7 +152,7 @@ export function runBody(run: Json): RunBody {
   const input = isObject(given['input_messages']) ? given['input_messages'] : {};
   const notes: string[] = [];
   if (input['type'] === 'template' && hasParts(input['template']))
-    return none('its messages have images or sound, which no model here takes');
+    return none('its messages have images or audio, which Graft does not support in evals');
   const params = {
     ...(isObject(given['sampling_params']) ? given['sampling_params'] : {}),
   } as Record<string, unknown>;
@@ -160,7 +160,8 @@ export function runBody(run: Json): RunBody {
   const lost = Object.keys(params).filter(
     (name) => ![...SAMPLING, ...TOKENS].includes(name) && !isNothing(params[name]),
   );
-  if (lost.length > 0) notes.push(`${lost.join(', ')} of its sampling_params: left out`);
+  if (lost.length > 0)
+    notes.push(`${lost.join(', ')} of its sampling_params are not supported and were skipped`);
   const dataSource = {
     type,
     input_messages:
@@ -192,7 +193,7 @@ function sourceOf(source: Json): RunSource | null {
   return rows.length > 0 ? { kind: 'content', rows } : null;
 }
 
-/** What a model of OpenAI's answered, as rows of a run here that grades them; those without an answer are left out. */
+/** Recorded answers of an OpenAI model, as rows of a run that grades them. Skips items without an answer. */
 export function recordedRows(items: readonly Json[]): Json[] {
   return items.flatMap((one) => {
     const given = isObject(one['datasource_item']) ? one['datasource_item'] : {};

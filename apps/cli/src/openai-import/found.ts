@@ -6,11 +6,11 @@ import { createInterface } from 'node:readline';
 import { parseAllDocuments } from 'yaml';
 import { CliError, EXIT } from '../cli-error.js';
 
-// What people exported from OpenAI, told by what is in the files and not by their names.
+// Finds exports of OpenAI by the content of files, not by their names.
 
 export type Json = Readonly<Record<string, unknown>>;
 
-/** A thing with the file that it was in. */
+/** Value with the path of its file. */
 export interface From<T> {
   readonly path: string;
   readonly value: T;
@@ -20,7 +20,7 @@ export interface DataFile {
   readonly path: string;
   readonly purpose: 'fine-tune' | 'evals';
   readonly lines: number;
-  /** Numbers of the lines with images, sound or files in their messages. */
+  /** Numbers of the lines with images, audio or files in their messages. */
   readonly media: readonly number[];
 }
 
@@ -30,10 +30,10 @@ export interface Found {
   readonly evals: From<Json>[];
   readonly runs: From<Json>[];
   readonly outputItems: From<Json>[];
-  /** OpenAI's file objects: which name an id has. */
+  /** OpenAI's file objects, which have the names of ids. */
   readonly files: From<Json>[];
   readonly promptfoo: From<Json>[];
-  /** Files that hold nothing to import, and why. */
+  /** Files without anything to import, with the reason. */
   readonly others: From<string>[];
 }
 
@@ -43,16 +43,16 @@ export const listOf = (value: unknown): readonly unknown[] => (Array.isArray(val
 export const textOf = (value: unknown): string | null =>
   typeof value === 'string' && value !== '' ? value : null;
 
-/** Of a thing without an id: the same for the same content. */
+/** Id derived from the content, for values without an id. */
 export const contentId = (kind: string, value: unknown): string =>
   `${kind}:${createHash('sha256').update(JSON.stringify(value)).digest('hex').slice(0, 24)}`;
 
 const LINES = ['.jsonl', '.ndjson'];
 const DOCUMENTS = ['.json', '.yaml', '.yml'];
-/** Larger ones are data in a form that OpenAI does not have. */
-const MOST_DOCUMENT_BYTES = 256 * 1024 * 1024;
+/** Larger documents are not exports of OpenAI. */
+const MAX_DOCUMENT_BYTES = 256 * 1024 * 1024;
 
-/** Reads files, and folders whole. @throws CliError where one is not there */
+/** Reads files and folders recursively. @throws CliError if a path does not exist */
 export async function find(paths: readonly string[]): Promise<Found> {
   const found: Found = {
     data: [],
@@ -76,7 +76,7 @@ export async function find(paths: readonly string[]): Promise<Found> {
   };
 }
 
-/** The last of each id: a thing may be in a list and in a file of its own. */
+/** Removes duplicate ids, which occur because an object may be in a list and in its own file. Keeps the last one. */
 const once = (all: readonly From<Json>[]): From<Json>[] => [
   ...new Map(all.map((one) => [one.value['id'] ?? one, one])).values(),
 ];
@@ -91,9 +91,9 @@ async function add(found: Found, path: string, named: boolean): Promise<void> {
   }
   const kind = extname(path).toLowerCase();
   if (LINES.includes(kind)) return addLines(found, path);
-  if (DOCUMENTS.includes(kind) && size <= MOST_DOCUMENT_BYTES) return addDocuments(found, path);
+  if (DOCUMENTS.includes(kind) && size <= MAX_DOCUMENT_BYTES) return addDocuments(found, path);
   if (named || kind === '.csv')
-    found.others.push({ path, value: 'no JSON Lines, JSON or YAML: nothing of it is imported' });
+    found.others.push({ path, value: 'not JSON Lines, JSON or YAML; skipped' });
 }
 
 async function lookAt(path: string): Promise<{ size: number; isFolder: boolean }> {
@@ -119,13 +119,13 @@ async function addLines(found: Found, path: string): Promise<void> {
     if (hasMedia(record)) media.push(number);
   }
   if (first === null) {
-    found.others.push({ path, value: 'it is empty' });
+    found.others.push({ path, value: 'the file is empty' });
   } else if ('object' in first || 'custom_id' in first) {
     const what =
       'custom_id' in first
-        ? 'requests or answers of a batch'
+        ? 'requests or responses of a batch'
         : `lines of ${String(first['object'])}`;
-    found.others.push({ path, value: `${what}: nothing here is like it` });
+    found.others.push({ path, value: `${what} have no counterpart` });
   } else {
     const purpose = isObject(first['item']) ? 'evals' : 'fine-tune';
     found.data.push({ path, purpose, lines: number, media });
@@ -134,7 +134,7 @@ async function addLines(found: Found, path: string): Promise<void> {
 
 const MEDIA = ['image_url', 'input_image', 'input_audio', 'audio', 'file', 'input_file'];
 
-/** Whether a message in a record has a part that is no text. */
+/** Whether a message in a record has a part that is not text. */
 export function hasMedia(value: unknown): boolean {
   if (Array.isArray(value)) return value.some(hasMedia);
   if (!isObject(value)) return false;
@@ -164,11 +164,11 @@ async function addDocuments(found: Found, path: string): Promise<void> {
   if (known.length === 0)
     found.others.push({
       path,
-      value: 'nothing in it is an export of OpenAI’s or a Promptfoo configuration',
+      value: 'neither an OpenAI export nor a Promptfoo configuration',
     });
 }
 
-/** True where it is something of OpenAI's or Promptfoo's, be it something that is passed over. */
+/** Adds a value. Returns whether it is an object of OpenAI or Promptfoo, even one that is not imported. */
 function addValue(found: Found, path: string, value: unknown): boolean {
   if (Array.isArray(value))
     return value.map((one) => addValue(found, path, one)).some((known) => known);
@@ -189,7 +189,7 @@ function addValue(found: Found, path: string, value: unknown): boolean {
       return addRun(found, path, value);
     case 'eval.run.output_item':
       return push(found.outputItems);
-    // What became of a job there: nothing that could be made here.
+    // Results of a job at OpenAI, which cannot be imported.
     case 'fine_tuning.job.checkpoint':
     case 'fine_tuning.job.event':
       return true;
@@ -204,7 +204,7 @@ function addValue(found: Found, path: string, value: unknown): boolean {
     .some((known) => known);
 }
 
-/** With runs in it, where somebody kept them so. */
+/** Adds an eval and the runs inside it, if it has any. */
 function addEval(found: Found, path: string, value: Json): boolean {
   const id = textOf(value['id']) ?? contentId('eval', value);
   found.evals.push({ path, value: { ...value, id } });
@@ -229,7 +229,7 @@ function parsed(text: string): unknown {
   }
 }
 
-/** The data file of OpenAI's id: one that is called so, or as its file object says. */
+/** Data file of an OpenAI file id, by the id in its name or by the name in its file object. */
 export function dataFile(found: Found, id: string): DataFile | null {
   const called = found.data.filter(({ path }) => {
     const name = basename(path);
@@ -241,7 +241,7 @@ export function dataFile(found: Found, id: string): DataFile | null {
   return named.length === 1 ? named[0]! : null;
 }
 
-/** As OpenAI knows it; null where nothing says. */
+/** Name of the file at OpenAI. Null if unknown. */
 export function fileName(found: Found, id: string): string | null {
   const object = found.files.find(({ value }) => value['id'] === id);
   return object ? textOf(object.value['filename']) : null;

@@ -10,11 +10,11 @@ import type { Done, Outcome } from './outcome.js';
 
 export interface ImportOptions {
   readonly map: ModelMap;
-  /** The base of jobs whose own model is not in `map`; null: drafts leave it open. */
+  /** Base model of jobs whose model is not in `map`. Null: drafts have no model. */
   readonly model: string | null;
-  /** Whether jobs are created rather than drafted. */
+  /** Whether to create jobs instead of drafts. */
   readonly train: boolean;
-  /** Whether runs ask their model again here rather than being drafted. */
+  /** Whether to run evals again instead of writing drafts. */
   readonly run: boolean;
   readonly skipMedia: boolean;
   readonly dryRun: boolean;
@@ -22,16 +22,16 @@ export interface ImportOptions {
   readonly drafts: string;
 }
 
-/** Under which metadata things say what they were imported from, so that nothing is made twice. */
+/** Metadata key with the original id, which prevents duplicate imports. */
 export const FROM = 'imported_from';
-const MOST_METADATA = 16;
+const MAX_METADATA = 16;
 
 export interface Made {
   readonly id: string;
   readonly metadata?: Readonly<Record<string, string>> | null;
 }
 
-/** One import: what was found, the outcomes so far, and what the importers of all kinds share. */
+/** State of an import that the importers share: the found objects and the outcomes so far. */
 export class ImportSession {
   readonly outcomes: Outcome[] = [];
   readonly files: ImportedFiles;
@@ -46,12 +46,12 @@ export class ImportSession {
     this.files = new ImportedFiles(api, found, options);
   }
 
-  tell(outcome: Outcome): void {
+  add(outcome: Outcome): void {
     this.outcomes.push(outcome);
     this.report(outcome);
   }
 
-  /** Does one thing, and says what became of it; a refusal is its outcome. */
+  /** Imports one item and records its outcome. An error of the API is a failed outcome. */
   async attempt(
     kind: Outcome['kind'],
     name: string,
@@ -59,11 +59,11 @@ export class ImportSession {
   ): Promise<string | null> {
     try {
       const done = await work();
-      this.tell({ kind, name, ...done });
+      this.add({ kind, name, ...done });
       return done.id;
     } catch (error) {
       if (!(error instanceof CliError) || error.exitCode === EXIT.unreachable) throw error;
-      this.tell({ kind, name, state: 'failed', id: null, notes: error.message.split('\n') });
+      this.add({ kind, name, state: 'failed', id: null, notes: error.message.split('\n') });
       return null;
     }
   }
@@ -76,7 +76,7 @@ export class ImportSession {
     return done;
   }
 
-  /** The id here of a file of OpenAI's; null where it is not among what was given, or cannot be used. */
+  /** Id in Graft of an OpenAI file. Null if the file is not among the given files or is unusable. */
   async fileOf(id: string): Promise<string | null> {
     const file = dataFile(this.found, id);
     return file === null ? null : this.file(file);
@@ -87,16 +87,16 @@ export class ImportSession {
     return (await this.api.get<Page<JobObject>>(`/fine_tuning/jobs?${query}`)).data[0] ?? null;
   }
 
-  /** What was said to stand for a model; for one that a job of OpenAI's made, what that job has made here. */
+  /** Model in Graft for an OpenAI model: the mapped one, or for a fine-tuned model the result of its imported job. */
   async modelHere(name: string): Promise<string | null> {
-    const said = modelFor(this.options.map, name);
-    if (said !== null) return said;
+    const mapped = modelFor(this.options.map, name);
+    if (mapped !== null) return mapped;
     const made = this.found.jobs.find(({ value }) => value['fine_tuned_model'] === name);
     const id = textOf(made?.value['id']);
     return id === null ? null : ((await this.jobHere(id))?.fine_tuned_model ?? null);
   }
 
-  /** A file that is there already stays as it is: somebody may have changed it. */
+  /** Writes a draft. Never overwrites an existing draft, because the user may have changed it. */
   async draft(
     name: string,
     body: Json,
@@ -106,8 +106,8 @@ export class ImportSession {
     const path = join(this.options.drafts, name);
     const use = how(path);
     const all = use === null ? notes : [...notes, use];
-    const there = await readFile(path, 'utf8').catch(() => null);
-    if (there !== null) return { state: 'there', id: path, notes: all };
+    const existing = await readFile(path, 'utf8').catch(() => null);
+    if (existing !== null) return { state: 'there', id: path, notes: all };
     if (this.options.dryRun) return { state: 'draft', id: path, notes };
     await mkdir(this.options.drafts, { recursive: true });
     await writeFile(path, `${JSON.stringify(body, null, 2)}\n`);
@@ -123,12 +123,12 @@ export const labelOf = (value: Json): string => {
 };
 
 export const missing = (id: string): string =>
-  `${id} is not among what was given: download it, and put it beside as ${id}.jsonl`;
+  `${id} is not among the given files; download it and save it as ${id}.jsonl in the same folder`;
 
-/** The thing's own metadata with where it comes from; of a full one the last pair makes room. */
+/** Metadata with the original id added. Drops the last pair if the metadata is full. */
 export function marked(metadata: unknown, from: string): Record<string, string> {
   const own = Object.entries(isObject(metadata) ? metadata : {}).filter(
     (pair): pair is [string, string] => typeof pair[1] === 'string' && pair[0] !== FROM,
   );
-  return { ...Object.fromEntries(own.slice(0, MOST_METADATA - 1)), [FROM]: from };
+  return { ...Object.fromEntries(own.slice(0, MAX_METADATA - 1)), [FROM]: from };
 }

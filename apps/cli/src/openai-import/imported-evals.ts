@@ -16,7 +16,7 @@ export class ImportedEvals {
   async run(): Promise<void> {
     const { found } = this.session;
     for (const one of found.evals) await this.eval(one);
-    for (const one of found.runs) if (!found.evals.some(isOf(one))) this.stray(one);
+    for (const one of found.runs) if (!found.evals.some(isOf(one))) this.runWithoutEval(one);
     for (const one of found.promptfoo) await this.promptfoo(one);
   }
 
@@ -25,7 +25,7 @@ export class ImportedEvals {
     const label = labelOf(value);
     const { body, criteria, note } = evalBody(value, this.session.options.map);
     if (body === null)
-      return this.session.tell({
+      return this.session.add({
         kind: 'eval',
         name: label,
         state: 'no counterpart',
@@ -42,28 +42,31 @@ export class ImportedEvals {
 
   private async makeEval(from: string, body: Json, criteria: readonly Criterion[]): Promise<Done> {
     this.evalsHere ??= this.session.api.all<Made>('/evals');
-    const there = (await this.evalsHere).find(({ metadata }) => metadata?.[FROM] === from);
-    if (there) return { state: 'there', id: there.id, notes: [] };
-    const kept: Json[] = [];
+    const existing = (await this.evalsHere).find(({ metadata }) => metadata?.[FROM] === from);
+    if (existing) return { state: 'there', id: existing.id, notes: [] };
+    const supported: Json[] = [];
     const notes: string[] = [];
     for (const one of criteria) {
       const wrong = one.body === null ? one.note : await this.wrongWith(one.body);
-      if (wrong === null) kept.push(one.body!);
+      if (wrong === null) supported.push(one.body!);
       if (wrong !== null || one.note !== null)
-        notes.push(`criterion ${one.name}: ${wrong === null ? one.note : `left out: ${wrong}`}`);
+        notes.push(`criterion ${one.name}: ${wrong === null ? one.note : `skipped: ${wrong}`}`);
     }
-    if (kept.length === 0)
+    if (supported.length === 0)
       return {
         state: 'no counterpart',
         id: null,
-        notes: [...notes, 'none of its criteria can be had here'],
+        notes: [...notes, 'none of its criteria has a counterpart'],
       };
     if (this.session.options.dryRun) return { state: 'made', id: null, notes };
-    const { id } = await this.session.api.post<Made>('/evals', { ...body, testing_criteria: kept });
+    const { id } = await this.session.api.post<Made>('/evals', {
+      ...body,
+      testing_criteria: supported,
+    });
     return { state: 'made', id, notes };
   }
 
-  /** What the server says of a grader, or null. */
+  /** Validation error of a grader. Null if it is valid. */
   private async wrongWith({ pass_threshold: _, ...grader }: Json): Promise<string | null> {
     try {
       await this.session.api.post('/fine_tuning/alpha/graders/validate', { grader });
@@ -74,9 +77,9 @@ export class ImportedEvals {
     }
   }
 
-  private stray({ value }: From<Json>): void {
-    const notes = [`its eval ${String(value['eval_id'])} is not among what was given`];
-    this.session.tell({
+  private runWithoutEval({ value }: From<Json>): void {
+    const notes = [`its eval ${String(value['eval_id'])} is not among the given files`];
+    this.session.add({
       kind: 'run',
       name: labelOf(value),
       state: 'no counterpart',
@@ -85,16 +88,16 @@ export class ImportedEvals {
     });
   }
 
-  /** @param evalId null in a plan, where the eval is not made yet */
+  /** @param evalId null in a dry run, because the eval does not exist yet */
   private async runOf(evalId: string | null, run: Json): Promise<void> {
     const id = String(run['id']);
     const items = this.session.found.outputItems.filter(({ value }) => value['run_id'] === id);
     const recorded = recordedRows(items.map(({ value }) => value));
     const label = labelOf(run);
     if (recorded.length > 0)
-      await this.session.attempt('run', `${label}, as answered at OpenAI`, async () => {
+      await this.session.attempt('run', `${label}, recorded answers`, async () => {
         const body = {
-          name: `${textOf(run['name']) ?? id}, as answered at OpenAI`,
+          name: `${textOf(run['name']) ?? id}, recorded answers`,
           data_source: { type: 'jsonl' },
         };
         return this.makeRun(
@@ -106,7 +109,7 @@ export class ImportedEvals {
       });
     const of = runBody(run);
     if (of.dataSource === null)
-      return this.session.tell({
+      return this.session.add({
         kind: 'run',
         name: label,
         state: 'no counterpart',
@@ -138,14 +141,14 @@ export class ImportedEvals {
     if (of.model !== null && model === null)
       return this.session.draft(`${id}.run.json`, withSource(body, file), [
         ...of.notes,
-        `asks ${of.model}, a hosted model; ${mapAdvice(of.model)}`,
+        `it uses the hosted model ${of.model}; ${mapAdvice(of.model)}`,
       ]);
     if (of.model !== null && !this.session.options.run)
       return this.session.draft(`${id}.run.json`, withSource(body, file), [
         ...of.notes,
         evalId === null
-          ? 'graft evals run makes it'
-          : `make it with graft evals run ${evalId} FILE, or all with --run`,
+          ? 'create it with graft evals run'
+          : `create it with graft evals run ${evalId} FILE, or create all runs with --run`,
       ]);
     return this.makeRun(evalId, id, body, file, of.notes);
   }
@@ -159,10 +162,10 @@ export class ImportedEvals {
   ): Promise<Done> {
     if (evalId === null) return { state: 'made', id: null, notes };
     const path = `/evals/${evalId}/runs`;
-    const there = (await this.session.api.all<Made>(path)).find(
+    const existing = (await this.session.api.all<Made>(path)).find(
       ({ metadata }) => metadata?.[FROM] === from,
     );
-    if (there) return { state: 'there', id: there.id, notes };
+    if (existing) return { state: 'there', id: existing.id, notes };
     if (this.session.options.dryRun || file === null) return { state: 'made', id: null, notes };
     const sent = withSource({ ...body, metadata: marked(body['metadata'], from) }, file);
     return { state: 'made', id: (await this.session.api.post<Made>(path, sent)).id, notes };
@@ -171,7 +174,7 @@ export class ImportedEvals {
   private async promptfoo(one: From<Json>): Promise<void> {
     const { evals, runs, notes } = await readPromptfoo(one, this.session.options.map);
     if (notes.length > 0)
-      this.session.tell({
+      this.session.add({
         kind: 'other',
         name: one.path,
         state: 'no counterpart',

@@ -11,7 +11,7 @@ import { uploaded } from '../client/upload.js';
 import { fileName, type DataFile, type Found, type Json } from './found.js';
 import type { Done } from './outcome.js';
 
-/** Files by their content: what is there already is not uploaded again, whatever it is called. */
+/** Uploads files unless Graft already has one with the same content. */
 export class ImportedFiles {
   constructor(
     private readonly api: Api,
@@ -19,22 +19,22 @@ export class ImportedFiles {
     private readonly options: { readonly skipMedia: boolean; readonly dryRun: boolean },
   ) {}
 
-  /** @throws CliError where it cannot be used */
+  /** @throws CliError if the file is unusable */
   async upload(file: DataFile): Promise<Done> {
     const { path, purpose, media, lines } = file;
     const notes: string[] = [];
     if (media.length > 0) {
-      const some = `${media.length} of ${lines} lines have images or sound`;
+      const some = `${media.length} of ${lines} lines have images or audio`;
       if (!this.options.skipMedia || media.length === lines)
         return {
           state: 'no counterpart',
           id: null,
           notes: [
-            `${some} (line ${media.slice(0, 5).join(', ')}${media.length > 5 ? ', …' : ''}), which no model here takes`,
+            `${some} (line ${media.slice(0, 5).join(', ')}${media.length > 5 ? ', …' : ''}), which import-openai does not support`,
             ...(media.length === lines ? [] : ['--skip-media imports the other lines']),
           ],
         };
-      notes.push(`${some} and are left out`);
+      notes.push(`${some} and are skipped`);
     }
     const content = media.length === 0 ? null : await withoutLines(path, media);
     const sha256 = content ? hashOf(content) : await hashOfFile(path);
@@ -56,14 +56,14 @@ export class ImportedFiles {
     return { state: 'made', id: made.id, notes: [...notes, ...(made.graft?.warnings ?? [])] };
   }
 
-  /** As OpenAI called it, where that is known. */
+  /** Name of the file at OpenAI if known, otherwise its local name. */
   private nameOf({ path }: DataFile): string {
     const name = basename(path);
     const [id] = /^file-[A-Za-z0-9]+/.exec(name) ?? [];
     return (id && fileName(this.found, id)) ?? name;
   }
 
-  /** Rows of a run; answers with the id of their file, null in a plan where it is not there yet. */
+  /** Uploads rows of a run. Returns the file's id, or null in a dry run if it does not exist yet. */
   async content(rows: readonly Json[], name: string): Promise<string | null> {
     const text = rows.map((row) => `${JSON.stringify(row)}\n`).join('');
     const sha256 = hashOf(text);

@@ -4,12 +4,12 @@ import { hashOf } from './imported-files.js';
 import { labelOf, marked, missing, type ImportSession } from './import-session.js';
 import { jobBody } from './jobs.js';
 
-/** Creates a job like one of OpenAI's, or writes a draft of it. */
+/** Creates the counterpart of an OpenAI job, or writes a draft. */
 export async function importJob(session: ImportSession, { value }: From<Json>): Promise<void> {
   await session.attempt('job', labelOf(value), async () => {
     const { body, notes } = jobBody(value);
     if (body === null) return { state: 'no counterpart', id: null, notes };
-    const told = [...notes];
+    const allNotes = [...notes];
     for (const field of ['training_file', 'validation_file']) {
       const id = textOf(value[field]);
       if (id === null) continue;
@@ -19,7 +19,7 @@ export async function importJob(session: ImportSession, { value }: From<Json>): 
         return {
           state: 'no counterpart',
           id: null,
-          notes: [...told, `${field}: ${missing(id)}`],
+          notes: [...allNotes, `${field}: ${missing(id)}`],
         };
       body[field] = here;
     }
@@ -28,20 +28,21 @@ export async function importJob(session: ImportSession, { value }: From<Json>): 
     if (model !== null) body['model'] = model;
     const id = textOf(value['id']) ?? `job-${hashOf(JSON.stringify(value)).slice(0, 24)}`;
     body['metadata'] = marked(value['metadata'], id);
-    if (model === null) told.push(`was trained on ${asked}; name a base of Graft: --model BASE`);
+    if (model === null)
+      allNotes.push(`it was trained on ${asked}; choose a base model with --model BASE`);
     const unfinished = ['failed', 'cancelled'].includes(String(value['status']));
-    if (unfinished) told.push(`${String(value['status'])} at OpenAI`);
-    const there = await session.jobHere(id);
-    if (there) return { state: 'there', id: there.id, notes: told };
+    if (unfinished) allNotes.push(`its status at OpenAI is ${String(value['status'])}`);
+    const existing = await session.jobHere(id);
+    if (existing) return { state: 'there', id: existing.id, notes: allNotes };
     if (!session.options.train || model === null || unfinished) {
       const as = model === null ? ' --model BASE' : '';
-      return session.draft(`${id}.json`, body, told, (path) => `graft submit ${path}${as}`);
+      return session.draft(`${id}.json`, body, allNotes, (path) => `graft submit ${path}${as}`);
     }
-    if (session.options.dryRun) return { state: 'made', id: null, notes: told };
+    if (session.options.dryRun) return { state: 'made', id: null, notes: allNotes };
     return {
       state: 'made',
       id: (await session.api.post<JobObject>('/fine_tuning/jobs', body)).id,
-      notes: told,
+      notes: allNotes,
     };
   });
 }

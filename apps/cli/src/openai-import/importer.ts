@@ -8,7 +8,7 @@ import { importJob } from './imported-jobs.js';
 import type { Outcome } from './outcome.js';
 
 /**
- * Imports what was found, one item at a time. An item that fails does not stop the rest.
+ * Imports the found objects, one at a time. An item that fails does not stop the rest.
  * @param report is called with each outcome
  */
 export async function importFound(
@@ -23,11 +23,11 @@ export async function importFound(
   await new ImportedEvals(session).run();
   for (const job of found.jobs) await importJob(session, job);
   for (const { path, value } of found.others)
-    session.tell({ kind: 'other', name: path, state: 'no counterpart', id: null, notes: [value] });
+    session.add({ kind: 'other', name: path, state: 'no counterpart', id: null, notes: [value] });
   return session.outcomes;
 }
 
-/** @throws CliError when Graft has no model of a name that the options give */
+/** @throws CliError if the options name a model that does not exist */
 async function checkModels({ api, options }: ImportSession): Promise<void> {
   const { map, model } = options;
   const named = [...new Set([...Object.values(map), ...(model === null ? [] : [model])])];

@@ -1,8 +1,8 @@
 import { isObject, textOf, type Json } from './found.js';
 
-/** The body of POST /v1/fine_tuning/jobs for a job of OpenAI's, without its model and files. */
+/** Body of POST /v1/fine_tuning/jobs for an OpenAI job, without its model and files. */
 export interface JobBody {
-  /** Null: there is no counterpart, for the last of the notes. */
+  /** Null if there is no counterpart; the last note has the reason. */
   readonly body: Record<string, unknown> | null;
   readonly notes: readonly string[];
 }
@@ -19,7 +19,7 @@ export function jobBody(job: Json): JobBody {
       body: null,
       notes: [
         type === 'reinforcement'
-          ? 'method "reinforcement" has no counterpart: Graft learns from examples and preferences'
+          ? 'method "reinforcement" has no counterpart: Graft trains on examples and preferences'
           : `method "${type}" has no counterpart`,
       ],
     };
@@ -31,12 +31,12 @@ export function jobBody(job: Json): JobBody {
     if (value === null || value === undefined) continue;
     if (NUMBERS.includes(name) && (name !== 'beta' || type === 'dpo'))
       hyperparameters[name] = value;
-    else notes.push(`hyperparameter ${name} has no counterpart and is left out`);
+    else notes.push(`hyperparameter ${name} has no counterpart and was skipped`);
   }
   const integrations = Array.isArray(job['integrations']) ? job['integrations'] : [];
   if (integrations.length > 0)
     notes.push(
-      'its integrations (W&B) are left out: name yours with --wandb, or set them up for every job',
+      'its integrations (W&B) were skipped; use --wandb, or graft integrations set with --every-job',
     );
   const body: Record<string, unknown> = {
     method: {
@@ -50,10 +50,10 @@ export function jobBody(job: Json): JobBody {
   return { body, notes };
 }
 
-/** From its own field, or out of the name of what it made: ft:gpt-4o-mini-2024-07-18:org:SUFFIX:id. */
+/** Suffix of the job, from its field or the name of its model: ft:gpt-4o-mini-2024-07-18:org:SUFFIX:id. */
 function suffixOf(job: Json): string | null {
-  const said = textOf(job['user_provided_suffix']) ?? textOf(job['suffix']);
-  if (said !== null) return said;
+  const given = textOf(job['user_provided_suffix']) ?? textOf(job['suffix']);
+  if (given !== null) return given;
   const [, , , suffix] = (textOf(job['fine_tuned_model']) ?? '').split(':');
   return textOf(suffix);
 }

@@ -3,18 +3,18 @@ import { printable, wrap, type Output } from '../output/terminal.js';
 
 export type State = 'made' | 'there' | 'draft' | 'no counterpart' | 'failed';
 
-/** What became, or in a plan would become, of one thing. */
+/** Result of importing one item; in a dry run, the expected result. */
 export interface Outcome {
   readonly kind: 'file' | 'eval' | 'run' | 'job' | 'other';
-  /** As OpenAI or the file system calls it. */
+  /** Name at OpenAI, or path of the file. */
   readonly name: string;
   readonly state: State;
-  /** Here: an id, or the path of a draft; null where there is none (yet). */
+  /** Id in Graft, or path of a draft. Null if there is none (yet). */
   readonly id: string | null;
   readonly notes: readonly string[];
 }
 
-/** An outcome before it is said whose it is. */
+/** Outcome without the item's kind and name. */
 export type Done = Omit<Outcome, 'kind' | 'name'>;
 
 const PAINT: Readonly<Record<State, (text: string) => string>> = {
@@ -25,30 +25,34 @@ const PAINT: Readonly<Record<State, (text: string) => string>> = {
   failed: failure,
 };
 
-/** A line for a thing, and one for each note. */
+const LABELS: Readonly<Record<State, string>> = {
+  made: 'created',
+  there: 'already imported',
+  draft: 'drafted',
+  'no counterpart': 'not supported',
+  failed: 'failed',
+};
+
+/** Labels that differ in a dry run. */
+const PLANNED: Readonly<Partial<Record<State, string>>> = { made: 'to create', draft: 'to draft' };
+
+/** Prints a line for the item and a line for each note. */
 export function show(
   out: Output,
   planned: boolean,
   { kind, name, state, id, notes }: Outcome,
 ): void {
-  const said =
-    planned && state === 'made' ? 'to make' : planned && state === 'draft' ? 'to draft' : state;
-  const line = [kind.padEnd(5), printable(name), PAINT[state](said), id === null ? '' : faint(id)];
+  const label = (planned ? PLANNED[state] : undefined) ?? LABELS[state];
+  const line = [kind.padEnd(5), printable(name), PAINT[state](label), id === null ? '' : faint(id)];
   out.line(line.join('  ').trimEnd());
   for (const note of notes) out.line(`       ${wrap(printable(note), 100, '       ')}`);
 }
 
 export function summary(outcomes: readonly Outcome[], planned: boolean): string {
-  const words: Readonly<Record<State, string>> = {
-    made: planned ? 'to make' : 'made',
-    there: 'there already',
-    draft: planned ? 'to draft' : 'drafted',
-    'no counterpart': 'without a counterpart',
-    failed: 'failed',
-  };
-  const parts = Object.entries(words).flatMap(([state, word]) => {
+  const labels = { ...LABELS, ...(planned ? PLANNED : {}) };
+  const parts = Object.entries(labels).flatMap(([state, word]) => {
     const n = outcomes.filter((one) => one.state === state).length;
     return n === 0 ? [] : [`${n} ${word}`];
   });
-  return parts.length === 0 ? 'nothing to import was found' : parts.join(', ');
+  return parts.length === 0 ? 'found nothing to import' : parts.join(', ');
 }

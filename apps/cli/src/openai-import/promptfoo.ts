@@ -5,21 +5,21 @@ import { contentId, isObject, listOf, textOf, type From, type Json } from './fou
 import type { Criterion } from './evals.js';
 import { mapAdvice, modelFor, type ModelMap } from './model-names.js';
 
-// A configuration of Promptfoo as evals here. Its tests have assertions of their own, an eval's items all the same
-// criteria: tests with the same kinds of assertions make one eval, and what they are compared with stands in the item.
+// Converts a Promptfoo configuration to evals. In Promptfoo each test has its own assertions, while all items of an eval
+// share its criteria. So tests with the same kinds of assertions form one eval, and the expected values are in the items.
 
 export interface PromptfooEval {
-  /** The same for the same tests. */
+  /** Id derived from the tests. */
   readonly id: string;
   readonly name: string;
   readonly criteria: readonly Criterion[];
   readonly items: readonly Json[];
 }
 
-/** A prompt asked of a model: a run of each eval. */
+/** Combination of a prompt and a model: one run of each eval. */
 export interface PromptfooRun {
   readonly name: string;
-  /** As Promptfoo names it, without "openai:"; null where there is no provider. */
+  /** Model in Promptfoo without the prefix "openai:". Null if there is no provider. */
   readonly model: string | null;
   readonly template: readonly Json[];
   readonly sampling: Json;
@@ -76,7 +76,7 @@ function merged(byDefault: Json, test: Json): Test {
 const graderOf = ({ options }: Json): unknown =>
   isObject(options) ? (options['provider'] ?? null) : null;
 
-/** A variable with several values is as many tests. */
+/** Expands variables with several values to one test per value. */
 function expanded({ vars, asserts }: Test): Test[] {
   let all: Record<string, unknown>[] = [{}];
   for (const [name, value] of Object.entries(vars)) {
@@ -86,7 +86,7 @@ function expanded({ vars, asserts }: Test): Test[] {
   return all.map((one) => ({ vars: one, asserts }));
 }
 
-/** What must be equal for two assertions to be one criterion, beside what is compared with. */
+/** Part of an assertion that identifies its criterion: everything except the expected value. */
 const kindOf = ({ value: _, ...rest }: Json): unknown => rest;
 
 function evalOf(group: readonly Test[], map: ModelMap): Pick<PromptfooEval, 'criteria' | 'items'> {
@@ -109,7 +109,7 @@ function evalOf(group: readonly Test[], map: ModelMap): Pick<PromptfooEval, 'cri
 
 const expected = (n: number): string => `expected_${n + 1}`;
 
-/** Values of assertions name variables too. */
+/** Replaces the variables in the value of an assertion. */
 function rendered(value: unknown, vars: Json): unknown {
   if (typeof value !== 'string') return value ?? '';
   return value.replace(VARIABLE, (whole, name: string) => {
@@ -129,7 +129,7 @@ const CHECKS: Readonly<Record<string, string>> = {
   icontains: 'ilike',
 };
 
-/** With Promptfoo's own thresholds where an assertion has none. */
+/** Metrics with Promptfoo's default thresholds. */
 const SIMILARITIES: Readonly<Record<string, readonly [metric: string, threshold: number]>> = {
   'rouge-n': ['rouge_1', 0.75],
   bleu: ['bleu', 0.5],
@@ -178,7 +178,7 @@ function criterion(
   const provider = modelName(providerId(assertion['provider'])) ?? type;
   const model = modelFor(map, provider) ?? modelFor(map, type);
   if (model === null) return none(`${provider} is a hosted model; ${mapAdvice(provider)}`);
-  const content = `Does the answer fulfil this? ${reference}\n\nThe answer:\n${input}\n\n1 if it does, 0 if it does not.`;
+  const content = `Does the answer fulfill this? ${reference}\n\nThe answer:\n${input}\n\n1 if it does, 0 if it does not.`;
   const body = {
     type: 'score_model',
     name,
@@ -186,13 +186,13 @@ function criterion(
     input: [{ role: 'user', content }],
     pass_threshold: Number(assertion['threshold'] ?? 0.5),
   };
-  return { body, name, note: `graded by ${model} in words of Graft's own` };
+  return { body, name, note: `graded by ${model} with a prompt of Graft` };
 }
 
 const providerId = (provider: unknown): string | null =>
   textOf(isObject(provider) ? provider['id'] : provider);
 
-/** openai:chat:gpt-4o is gpt-4o. */
+/** Model name without its provider: openai:chat:gpt-4o becomes gpt-4o. */
 const modelName = (id: string | null): string | null =>
   id === null ? null : id.replace(/^openai:(?:(?:chat|responses|completion):)?/, '');
 
@@ -218,7 +218,7 @@ async function varsOf(vars: unknown, folder: string, notes: string[]): Promise<J
   return Object.fromEntries(await Promise.all(read)) as Json;
 }
 
-/** What a file of the configuration holds: JSON Lines, JSON, YAML, or text. */
+/** Reads a file of the configuration: JSON Lines, JSON, YAML or text. */
 async function document(
   name: string,
   folder: string,
@@ -236,7 +236,9 @@ async function document(
         .map((line) => JSON.parse(line) as unknown);
     if (['.json', '.yaml', '.yml'].includes(kind)) return parseYaml(text) as unknown;
     if (isText || ['.txt', '.md'].includes(kind)) return text;
-    notes.push(`${name}: files ending in ${kind || 'nothing'} are not read`);
+    notes.push(
+      `${name}: ${kind === '' ? 'files without an extension' : `${kind} files`} are not supported`,
+    );
   } catch (error) {
     const [reason] = (error instanceof Error ? error.message : String(error)).split('\n');
     notes.push(`${name} cannot be read: ${reason}`);
@@ -255,7 +257,7 @@ async function runsOf(config: Json, folder: string, notes: string[]): Promise<Pr
     const read = isFile ? await document(text, folder, notes, true) : text;
     const template = messagesOf(read);
     if (template === null)
-      notes.push(`${label} has no counterpart: templates here know {{variables}} alone`);
+      notes.push(`${label} has no counterpart: templates support only {{variables}}`);
     else templates.push({ label, template });
   }
   const providers = [config['providers'] ?? []].flat();
@@ -286,7 +288,7 @@ function samplingOf(config: Json): Json {
   );
 }
 
-/** A prompt's text, or the messages that it is as JSON; null where it uses more of Nunjucks than variables. */
+/** Messages of a prompt, which is text or messages as JSON. Null if it uses Nunjucks features other than variables. */
 function messagesOf(prompt: unknown): Json[] | null {
   const given = typeof prompt === 'string' ? chat(prompt) : prompt;
   const messages = Array.isArray(given)

@@ -9,9 +9,9 @@ import { bytes, printable, table } from './terminal.js';
 
 export interface ComparedJob {
   readonly job: JobObject;
-  /** Of its process, with what else ran in it. */
+  /** Peak memory of its trainer process in bytes; other jobs may share the process. */
   readonly peak_rss_bytes: number | null;
-  /** Of what came of it. */
+  /** Size of its result files in bytes. */
   readonly result_bytes: number | null;
 }
 
@@ -40,7 +40,7 @@ const nameOf = ({ job }: ComparedJob, n: number): string =>
 const written = (value: unknown): string =>
   value === undefined ? '–' : printable(typeof value === 'string' ? value : JSON.stringify(value));
 
-/** What jobs came to, a line each, and their options, a column each. */
+/** Table of results with a row per job, and table of options with a column per job. */
 export function comparison(
   jobs: readonly ComparedJob[],
   options: readonly ComparedOption[],
@@ -56,7 +56,7 @@ export function comparison(
     outcomes,
     '',
     options.length === 0
-      ? faint('They differ in no option.')
+      ? faint('All settings are identical.')
       : `${strong('Options')}\n${table(['OPTION', ...jobs.map(nameOf)], rows, width)}`,
   ].join('\n');
 }

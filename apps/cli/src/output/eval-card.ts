@@ -17,7 +17,7 @@ export function evalCard(one: EvalObject, runs: readonly EvalRunObject[], width:
   const rows = runs.map((run) => [
     run.id,
     printable(run.name || '–'),
-    printable(run.model || 'answers of a file'),
+    printable(run.model || 'none (answers from file)'),
     run.status,
     passed(run),
     ago(run.created_at),
@@ -26,15 +26,15 @@ export function evalCard(one: EvalObject, runs: readonly EvalRunObject[], width:
   return [...lines, '', table(header, rows, width)].join('\n');
 }
 
-/** `17 of 20 (85 %)`, of those that are graded. */
+/** Passed and graded items, as in `17 of 20 (85 %)`. */
 export function passed({ result_counts: counts }: EvalRunObject): string {
   const graded = counts.passed + counts.failed + counts.errored;
   const share = graded === 0 ? '' : ` (${Math.round((100 * counts.passed) / graded)} %)`;
-  const left = graded < counts.total ? `, ${counts.total - graded} to go` : '';
+  const left = graded < counts.total ? `, ${counts.total - graded} remaining` : '';
   return `${counts.passed} of ${graded}${share}${left}`;
 }
 
-/** A run by grader, then its items. */
+/** Results of a run by grader, followed by its items. */
 export function runCard(
   run: EvalRunObject,
   items: readonly EvalOutputItemObject[],
@@ -43,14 +43,14 @@ export function runCard(
   const { result_counts: counts } = run;
   const head = [
     strong(`${run.id}  ${printable(run.name)}`.trimEnd()),
-    `  model    ${printable(run.model || 'none: answers of a file')}`,
+    `  model    ${printable(run.model || 'none (answers from file)')}`,
     `  status   ${run.status}`,
     `  passed   ${passed(run)}${counts.errored > 0 ? `, ${counts.errored} could not be graded` : ''}`,
     ...(run.graft.samples_deleted_at
       ? [`  deleted  ${run.graft.items_deleted_at ? 'items and answers' : 'answers'}`]
       : []),
     ...run.per_testing_criteria_results.map(
-      (one) => `  ${printable(one.testing_criteria)}: ${one.passed} passed, ${one.failed} did not`,
+      (one) => `  ${printable(one.testing_criteria)}: ${one.passed} passed, ${one.failed} failed`,
     ),
   ];
   if (items.length === 0) return head.join('\n');
@@ -77,7 +77,7 @@ function scoreText({ results }: EvalOutputItemObject, name: string): string {
     : `${result.passed ? '✓' : '✕'} ${Number(result.score.toFixed(3))}`;
 }
 
-/** Two runs of one eval beside each other: the totals, then the items on which they differ. */
+/** Comparison of two runs of one eval: the totals, followed by the items that differ. */
 export function comparison(
   [left, right]: readonly [EvalRunObject, EvalRunObject],
   [ofLeft, ofRight]: readonly [readonly EvalOutputItemObject[], readonly EvalOutputItemObject[]],
@@ -94,11 +94,11 @@ export function comparison(
     [['passed', passed(left), passed(right)], ...criteria],
     width,
   );
-  const said = `${both} items in both: ${leftOnlyPasses} pass on the left alone, ${rightOnlyPasses} on the right alone`;
+  const summary = `${both} items in both runs: ${leftOnlyPasses} pass only on the left, ${rightOnlyPasses} only on the right`;
   const differing = items.filter(
     (one) => one.left && one.right && one.left.status !== one.right.status,
   );
-  if (differing.length === 0) return [totals, '', said].join('\n');
+  if (differing.length === 0) return [totals, '', summary].join('\n');
   const rows = differing.map((one) => [
     short(one.item),
     `${one.left!.status}: ${printable(oneLine(answerOf(one.left!) ?? ''))}`,
@@ -108,7 +108,7 @@ export function comparison(
   return [
     totals,
     '',
-    faint(said),
+    faint(summary),
     '',
     table(['ITEM', nameOf(left), nameOf(right)], rows, whole),
   ].join('\n');

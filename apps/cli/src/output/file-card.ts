@@ -1,7 +1,7 @@
 import type { FileObject, FileReport, FileTask } from '@graft/contracts';
 import { ago, bytes, printable } from './terminal.js';
 
-/** All that is known of one file, for a terminal. */
+/** Card with the details of a file. */
 export function fileCard(file: FileObject): string {
   const facts: (readonly [string, string] | null)[] = [
     ['status', file.status === 'error' ? 'unusable' : file.status],
@@ -41,14 +41,14 @@ function reportFacts(report: FileReport): (readonly [string, string] | null)[] {
 }
 
 const NOUNS: Readonly<Record<string, readonly [one: string, many: string]>> = {
-  imagefolder: ['picture', 'pictures'],
-  audiofolder: ['sound', 'sounds'],
+  imagefolder: ['image', 'images'],
+  audiofolder: ['audio clip', 'audio clips'],
 };
 
-/** "412 pictures, 3 labels": what an upload became, on a line. */
+/** Contents of an upload in one line, such as "412 images, 3 labels". */
 export function contentsOf(report: FileReport): string {
   const { records, labels, formats, converted_from: from } = report;
-  // a record of several has no noun of one
+  // A record of several files is not one image or one clip.
   const together = Object.keys(formats).some((kind) => /pair|triplet/.test(kind));
   const [one, many] = NOUNS[together ? '' : (from ?? '')] ?? ['record', 'records'];
   const known = labels ? Object.keys(labels).length : 0;
@@ -56,7 +56,7 @@ export function contentsOf(report: FileReport): string {
   return known > 0 ? `${what}, ${known} label${known === 1 ? '' : 's'}` : what;
 }
 
-/** "3: cat 210, dog 190, bird 12" */
+/** Number of labels, and the most frequent ones, such as "3: cat 210, dog 190, bird 12". */
 function labelsIn(labels: NonNullable<FileReport['labels']>): string {
   const sorted = Object.entries(labels).sort(([x, a], [y, b]) => b - a || x.localeCompare(y));
   const some = sorted.slice(0, 10).map(([label, n]) => `${printable(label)} ${n}`);
@@ -86,6 +86,6 @@ function problemLines(file: FileObject): string[] {
   return problems.map(printable);
 }
 
-/** Why a file cannot be used, a line for each reason. */
+/** Error message of an unusable file, with one line per problem. */
 export const problemsOf = (file: FileObject): string =>
   [`${printable(file.filename)} cannot be used:`, ...problemLines(file)].join('\n  ');

@@ -21,11 +21,11 @@ const LABEL_WIDTH = 13;
 
 interface Seen {
   readonly checkpoints: readonly CheckpointObject[];
-  /** Command that tries its model; null where it has none. */
+  /** Command that tries its model. Null if there is none. */
   readonly use: string | null;
 }
 
-/** All that a person wants to know of one job, for a terminal so wide. */
+/** Card with the details of a job, wrapped to a width in columns. */
 export function jobCard(job: JobObject, seen: Seen, width: number): string {
   const { checkpoints } = seen;
   const title = [ownName(job), job.id].filter((one) => one !== null).join('  ');
@@ -55,9 +55,9 @@ const trainingRows = (job: JobObject): Row[] => [
   ['Validation', bestAccuracy(job) ?? ''],
 ];
 
-/** What is made of finished adapters has no data, steps or losses. */
+/** Rows of an adapter operation, which has no data, steps or losses. */
 const operationRows = (operation: NonNullable<JobObject['graft']['operation']>): Row[] => [
-  ['Makes', operationTitle(operation)],
+  ['Operation', operationTitle(operation)],
   ['From', printable(operation.adapters.join(', '))],
 ];
 
@@ -78,11 +78,17 @@ function stateText({ status, error, graft }: JobObject): string {
     .join(': ');
 }
 
-const SAID = ['r', 'lora_alpha', 'num_virtual_tokens', 'encoder_hidden_size', 'target_modules'];
+const SHOWN_FIELDS = [
+  'r',
+  'lora_alpha',
+  'num_virtual_tokens',
+  'encoder_hidden_size',
+  'target_modules',
+];
 
 function methodText(job: JobObject): string {
   const { peft, graft } = job;
-  const fields = SAID.flatMap((name) => {
+  const fields = SHOWN_FIELDS.flatMap((name) => {
     const value = peft?.[name];
     if (value === null || value === undefined) return [];
     const text = Array.isArray(value) ? value.join(' ') : String(value);
@@ -101,11 +107,11 @@ function dataRows(job: JobObject): Row[] {
   const { training_file, validation_file, graft } = job;
   const report = graft.data;
   const found = report
-    ? `: ${report.examples} examples, ${report.sampled ? 'about ' : ''}${amount(report.tokens)} tokens, the longest ${report.longest}`
+    ? `: ${report.examples} examples, ${report.sampled ? 'about ' : ''}${amount(report.tokens)} tokens, longest ${report.longest}`
     : '';
   return [
     ['Data', `${training_file}${found}`],
-    ['Letters', printable(lettersText(graft) ?? '')],
+    ['Vocabulary', printable(lettersText(graft) ?? '')],
     ...(report?.warnings ?? []).map((text): Row => ['', warning(printable(text))]),
     [
       'Validation',
@@ -136,7 +142,7 @@ function stepsText({ graft: { progress } }: JobObject): string {
     .join(' · ');
 }
 
-/** `training 0.0013, validation 4.270, lowest 2.230 at step 10`; the lowest only where it is not the last. */
+/** Losses, such as `training 0.0013, validation 4.270, lowest 2.230 at step 10`. Omits the lowest one if it is the latest. */
 export function lossesText({ graft: { train_loss, valid_loss, best } }: JobObject): string {
   return [
     train_loss === null ? '' : `training ${lossText(train_loss)}`,
@@ -149,7 +155,7 @@ export function lossesText({ graft: { train_loss, valid_loss, best } }: JobObjec
     .join(', ');
 }
 
-/** "accuracy 91 % (always predicting the most frequent label: 17 %) at step 40"; null where labels are not told. */
+/** Best accuracy, such as "accuracy 91 % (always predicting the most frequent label: 17 %) at step 40". Null for tasks without labels. */
 export function bestAccuracy({ graft: { best } }: JobObject): string | null {
   const found = best && labelEvaluation({ ...best });
   if (!found) return null;
@@ -166,11 +172,11 @@ function timeText({ created_at, finished_at, graft }: JobObject): string {
 
 function attemptsText(attempts: readonly JobAttempt[]): string {
   if (attempts.length === 0) return '';
-  const said = attempts.map(({ worker, outcome, from_step }) => {
+  const texts = attempts.map(({ worker, outcome, from_step }) => {
     const from = from_step > 0 ? ` from step ${from_step}` : '';
     return `${outcome ?? 'running'} on ${printable(worker ?? 'a worker')}${from}`;
   });
-  return `${attempts.length}: ${said.join('; ')}`;
+  return `${attempts.length}: ${texts.join('; ')}`;
 }
 
 function checkpointsText(newestFirst: readonly CheckpointObject[]): string {
@@ -180,7 +186,7 @@ function checkpointsText(newestFirst: readonly CheckpointObject[]): string {
     .join(', ');
 }
 
-/** The step only where it is not the last. */
+/** Model of a job, with its step if that is not the last one. */
 function modelText({
   fine_tuned_model: model,
   graft: { published_step: step, progress },

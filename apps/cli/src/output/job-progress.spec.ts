@@ -13,11 +13,11 @@ function job(status: JobStatus, step: number, total: number | null): JobObject {
 }
 
 describe('progressLine', () => {
-  it('says what a job waits for, without letting the text drive the terminal', () => {
+  it('shows why a job waits, without control characters', () => {
     expect(progressLine(job('queued', 0, null), null)).toBe('queued: waits for [2Ja worker');
   });
 
-  it('shows bar, steps, loss, speed and ETA, the newest step and loss first', () => {
+  it('shows bar, steps, loss, speed and ETA, preferring the latest step and loss', () => {
     expect(progressLine(job('running', 10, 40), null)).toBe(
       '▕██████░░░░░░░░░░░░░░░░░░▏ 10/40 · loss 0.5000 · 400 tokens/s · ETA 1 min 15 s',
     );
@@ -27,7 +27,7 @@ describe('progressLine', () => {
     );
   });
 
-  it('ends with the numbers of its task as the catalogue says, where a step has them', () => {
+  it('ends with the metrics of its task that the step has', () => {
     const draw = { smooth: true, log: false };
     const described = [
       { name: 'accuracy', title: 'Token accuracy', unit: '%', draw },
@@ -40,20 +40,20 @@ describe('progressLine', () => {
     );
   });
 
-  it('says how fast pictures and sounds are read, beside the tokens', () => {
+  it('shows the throughput of images and audio next to the tokens', () => {
     const draw = { smooth: true, log: false };
     const described = [
-      { name: 'images_per_second', title: 'Pictures', unit: 'images/s', draw },
-      { name: 'audio_seconds_per_second', title: 'Sound', unit: 's of sound/s', draw },
+      { name: 'images_per_second', title: 'Images', unit: 'images/s', draw },
+      { name: 'audio_seconds_per_second', title: 'Audio', unit: 's of audio/s', draw },
     ];
     const of = (last: Record<string, number>): string =>
       progressLine(job('running', 10, 40), { step: 12, loss: 0.4444, ...last }, described);
     expect(of({ images_per_second: 3.14159 })).toMatch(/ · 400 tokens\/s · 3\.1 images\/s · ETA/);
-    expect(of({ audio_seconds_per_second: 123.4 })).toMatch(/ · 123 s of sound\/s · ETA/);
+    expect(of({ audio_seconds_per_second: 123.4 })).toMatch(/ · 123 s of audio\/s · ETA/);
     expect(of({})).toMatch(/ · 400 tokens\/s · ETA 1 min 15 s$/);
   });
 
-  it('says what happens before the first step', () => {
+  it('shows the phase before the first step', () => {
     expect(progressLine(job('running', 0, 40), null)).toContain(
       '0/40 · loss 0.5000 · 400 tokens/s · ETA 1 min 15 s · waits for',
     );
@@ -61,7 +61,7 @@ describe('progressLine', () => {
 });
 
 describe('isOver', () => {
-  it('holds for what no longer moves by itself', () => {
+  it('is true for finished and paused jobs', () => {
     const over = (
       ['queued', 'running', 'succeeded', 'failed', 'cancelled', 'paused'] as const
     ).filter((one) => isOver(job(one, 0, null)));

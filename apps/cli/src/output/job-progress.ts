@@ -11,8 +11,8 @@ export const isOver = (job: JobObject): boolean =>
   TERMINAL_STATUSES.includes(job.status) || job.status === 'paused';
 
 /**
- * One line for a job under way: bar, steps, loss, tokens/s, ETA and what else its task's charts show; before its first
- * step what it waits for. Where it does not fit, its end is cut.
+ * Progress of a running job in one line: bar, steps, loss, tokens/s, ETA and the other metrics of its task. Before the
+ * first step, the phase. The terminal truncates the end if the line is too long.
  */
 export function progressLine(
   job: JobObject,
@@ -45,7 +45,7 @@ export function progressLine(
     .join(' · ');
 }
 
-/** What the catalogue says of the numbers of the job's task that charts show, but for the loss. */
+/** Descriptions of the charted metrics of the job's task, without the loss. */
 async function shownOf(api: Api, job: JobObject): Promise<readonly MetricDescription[]> {
   const { tasks } = await api.get<Catalog>('/catalog');
   const task = tasks.find(({ name }) => name === job.graft['task']);
@@ -55,8 +55,8 @@ async function shownOf(api: Api, job: JobObject): Promise<readonly MetricDescrip
 }
 
 /**
- * Follows a job's stream until the job is over or `signal` fires, drawing one line over and over (on a
- * terminal) or writing a line every few seconds (elsewhere). Returns the job as last seen.
+ * Follows a job's stream until the job ends or `signal` fires. Redraws one line on a terminal; elsewhere, writes a line
+ * every few seconds. Returns the latest state of the job.
  */
 export async function followJob(
   api: Api,
@@ -73,7 +73,7 @@ export async function followJob(
   show(job, last, described);
   const stop = new AbortController();
   const either = signal === undefined ? stop.signal : AbortSignal.any([signal, stop.signal]);
-  const onLost = (): void => out.note('lost connection to the API; reconnecting');
+  const onLost = (): void => out.note('Lost connection to the API; reconnecting …');
   try {
     for await (const event of api.events(`${path}/stream`, { signal: either, onLost })) {
       if (out.json) out.value({ event: event.kind, data: JSON.parse(event.data) as unknown });
@@ -91,8 +91,8 @@ export async function followJob(
   return api.get<JobObject>(path);
 }
 
-// without a terminal a line at most every 5 s, so that a log stays readable, and none twice for one step:
-// a step's loss arrives just after the job's own news of it
+// Without a terminal, it prints at most one line every 5 s, so that a log stays readable, and one line per step: the loss
+// of a step arrives just after the job's update.
 function steadyPrinter(out: Output): (...line: Parameters<typeof progressLine>) => void {
   let written = '';
   let at = 0;

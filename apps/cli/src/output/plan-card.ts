@@ -4,7 +4,7 @@ import { lettersText, memoryText, planLine } from '@graft/contracts/plan-line';
 import { placeText } from '@graft/contracts/queue-place';
 import { bytes, printable } from './terminal.js';
 
-/** "12 examples · 9 epochs · 108 steps · …" */
+/** Plan in one line, such as "12 examples · 9 epochs · 108 steps · …". */
 export function lineOf(preview: JobPreviewObject): string {
   return planLine({
     examples: preview.examples,
@@ -16,7 +16,7 @@ export function lineOf(preview: JobPreviewObject): string {
   });
 }
 
-/** What is held out of the training file; null where nothing is. */
+/** Examples of the training file that are held out for validation. Null if there are none. */
 export function heldOutText({ graft, validation }: JobPreviewObject): string | null {
   if (!graft['validation_split'] || !validation) return null;
   const { examples } = validation;
@@ -24,7 +24,7 @@ export function heldOutText({ graft, validation }: JobPreviewObject): string | n
   return `${examples.toLocaleString('en')} example${examples === 1 ? '' : 's'} held out for validation${by}`;
 }
 
-/** A preview as a short card: the line, what stands behind it, and what to know before submitting. */
+/** Card of a preview: the plan in one line, its details and its warnings. */
 export function planCard(preview: JobPreviewObject): string {
   const { hyperparameters, graft, peft, training, validation } = preview;
   const accumulation = Number(graft['gradient_accumulation_steps'] ?? 1);
@@ -39,9 +39,9 @@ export function planCard(preview: JobPreviewObject): string {
     ['tokens', `${preview.tokens.toLocaleString('en')}${training.sampled ? ' (estimated)' : ''}`],
     ['time', preview.seconds_from ?? 'unknown until a similar job has run'],
     ['memory', memoryWords(preview)],
-    ['start', placeText(preview)],
+    ['queue', placeText(preview)],
     ['training', dataWords(training)],
-    ['letters', lettersText(graft) ?? ''],
+    ['vocabulary', lettersText(graft) ?? ''],
     ...(validation ? ([['validation', dataWords(validation)]] as [string, string][]) : []),
     ['held out', heldOutText(preview) ?? ''],
     ...preview.warnings.map((warning): [string, string] => ['warning', warning]),
@@ -57,16 +57,16 @@ function memoryWords(preview: JobPreviewObject): string {
   return text ? `${text.total}: ${text.parts}` : '';
 }
 
-/** The fields that say what a method is, as they were resolved: numbers, names and lists of them that are short. */
+/** Method with its resolved fields that are numbers, names or lists. */
 function methodWords(peft: Readonly<Record<string, unknown>>, quantization: unknown): string {
-  const told = Object.entries(peft).filter(
-    ([name, value]) => name !== 'peft_type' && isTelling(value),
+  const shown = Object.entries(peft).filter(
+    ([name, value]) => name !== 'peft_type' && isShown(value),
   );
-  const fields = told.map(([name, value]) => `${name} ${String(value)}`).join(', ');
+  const fields = shown.map(([name, value]) => `${name} ${String(value)}`).join(', ');
   return `${peftTitle(peft, quantization)}${fields === '' ? '' : `: ${fields}`}`;
 }
 
-const isTelling = (value: unknown): boolean =>
+const isShown = (value: unknown): boolean =>
   (typeof value === 'number' && value !== 0) ||
   (typeof value === 'string' && value !== 'none') ||
   (Array.isArray(value) && value.length > 0);

@@ -2,7 +2,7 @@ import type { ProjectDeletionObject } from '@graft/contracts';
 import { createInterface } from 'node:readline/promises';
 import { bytes, printable, table } from './terminal.js';
 
-/** What the deletion of a project takes, what it keeps and until when it can be taken back. */
+/** Card of a project's deletion: what it deletes and keeps, and until when it can be undone. */
 export function deletionCard(
   { project_id: id, name, deletes, keeps, at_least, deletes_at: at }: ProjectDeletionObject,
   width: number,
@@ -19,12 +19,12 @@ export function deletionCard(
       what.replaceAll('_', ' '),
       many(what, count),
     ]),
-    ['stored', bytes(stored)],
+    ['storage', bytes(stored)],
   ];
   return [
     `${printable(name)} (${id})`,
-    table(['DELETED', 'HOW MANY'], rows, width).trimEnd(),
-    `kept: ${many('audit_logs', keeps.audit_logs)} rows of the audit log`,
+    table(['DELETED', 'COUNT'], rows, width).trimEnd(),
+    `kept: ${many('audit_logs', keeps.audit_logs)} audit log entries`,
     `restorable until ${moment(at)}`,
     '',
   ].join('\n');
@@ -32,7 +32,7 @@ export function deletionCard(
 
 export const moment = (unixSeconds: number): string => new Date(unixSeconds * 1000).toISOString();
 
-/** Whether the person at the terminal, or stdin, types the name. */
+/** Asks for the name of the project on stdin. Returns whether the answer matches. */
 export async function typesName(name: string): Promise<boolean> {
   const input = createInterface({ input: process.stdin, output: process.stderr });
   try {

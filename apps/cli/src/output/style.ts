@@ -1,7 +1,7 @@
 import { styleText } from 'node:util';
 import type { JobStatus } from '@graft/contracts';
 
-// Colour only where stdout is a terminal that wants it: styleText looks at NO_COLOR and FORCE_COLOR, too.
+// styleText adds colors only if stdout is a terminal, and respects NO_COLOR and FORCE_COLOR.
 
 export const strong = (text: string): string => styleText('bold', text);
 export const faint = (text: string): string => styleText('dim', text);

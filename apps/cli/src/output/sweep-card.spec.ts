@@ -23,7 +23,7 @@ const trial = (number: number, more: Partial<TrialObject>): TrialObject => ({
   ...more,
 });
 
-it('says what became of a trial, with the rung at which it ended', () => {
+it('shows the state of a trial, with the rung at which it was stopped', () => {
   const card = sweepCard(
     {
       id: 'sweep-1',

@@ -11,7 +11,7 @@ import {
 import { faint, strong, warning } from './style.js';
 import { ago, bytes, printable, table } from './terminal.js';
 
-/** A sweep, then its trials, the best first. */
+/** Card of a sweep with its trials, best first. */
 export function sweepCard(sweep: SweepObject, width: number): string {
   const { search, winner, model, warnings = [] } = sweep;
   const rungs = search.rungs.length > 0 ? `, rungs at steps ${search.rungs.join(', ')}` : '';
@@ -47,7 +47,7 @@ function trialTable({ trials = [], search, winner }: SweepObject, width: number)
     score,
     'STATE',
     'STEP',
-    'FORGETS',
+    'FORGETTING',
     'TIME',
     'MEMORY',
     'SIZE',
@@ -63,7 +63,7 @@ function trialTable({ trials = [], search, winner }: SweepObject, width: number)
 const stateText = ({ status, ended_at_step: rung }: TrialObject): string =>
   rung === null ? status : `${status} at rung ${rung}`;
 
-/** Of the list. */
+/** Row of a sweep in the list. */
 export const sweepRow = (sweep: SweepObject): string[] => [
   sweep.id,
   printable(sweep.suffix ?? '–'),

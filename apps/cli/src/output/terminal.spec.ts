@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { ago, bar, bytes, printable, table, wrap } from './terminal.js';
 
 describe('terminal', () => {
-  it('writes sizes, shares and ages for people', () => {
+  it('formats sizes, fractions and ages', () => {
     expect([0, 999, 1536, 98_362_432, 1e12].map(bytes)).toEqual([
       '0 B',
       '999 B',
@@ -20,7 +20,7 @@ describe('terminal', () => {
     ]);
   });
 
-  it('lines columns up', () => {
+  it('aligns columns', () => {
     expect(
       table(
         ['A', 'B'],
@@ -39,11 +39,11 @@ describe('terminal', () => {
     );
   });
 
-  it('breaks lines between words, where it can', () => {
+  it('breaks lines between words if possible', () => {
     expect(wrap('one two threeandmore x', 7, '  ')).toBe('one two\n  threeandmore\n  x');
   });
 
-  it('takes control characters out of what others wrote, keeping tabs and line ends', () => {
+  it('removes control characters, except tabs and line breaks', () => {
     expect(printable('a\u001b[31mb\u0007\n\tc\u009b')).toBe('a[31mb\n\tc');
   });
 });

@@ -1,22 +1,22 @@
 import { stripVTControlCharacters } from 'node:util';
 
-/** What goes to the terminal, and how: results to stdout, everything else to stderr. */
+/** Output of a command: results go to stdout, everything else to stderr. */
 export interface Output {
   readonly json: boolean;
-  /** Whether a line may be drawn over again. */
+  /** Whether the terminal can redraw a line. */
   readonly live: boolean;
-  /** Whether a person alone reads what is written, on a terminal; a file or a pipe may be a log that others read. */
+  /** Whether stdout and stderr are terminals, so that secrets may be printed. A file or a pipe may be a shared log. */
   readonly personal: boolean;
-  /** Columns of stdout; Infinity where that is no terminal. */
+  /** Columns of stdout. Infinity if stdout is not a terminal. */
   readonly width: number;
   line(text?: string): void;
   value(value: unknown): void;
   note(text: string): void;
-  /** Draws over the last drawn line; '' takes it away. Nothing happens where output is not a terminal. */
+  /** Redraws the last drawn line; '' clears it. Does nothing if stderr is not a terminal. */
   draw(text: string): void;
 }
 
-/** An Output on the process's own streams. */
+/** Output to stdout and stderr of this process. */
 export function terminal(json: boolean): Output {
   const live = process.stderr.isTTY === true && process.env.TERM !== 'dumb' && !json;
   let drawn = false;
@@ -56,7 +56,7 @@ const GAP = '  ';
 const NARROWEST = 8;
 const lengthOf = (text: string): number => stripVTControlCharacters(text).length;
 
-/** Columns of equal width, the header in the first row; where they do not fit, the widest are cut short (`…`). */
+/** Table with aligned columns and the header in the first row. If it does not fit, the widest columns are truncated (`…`). */
 export function table(
   header: readonly string[],
   rows: readonly (readonly string[])[],
@@ -82,7 +82,7 @@ export function table(
   return all.map((row) => row.map(cell).join(GAP).trimEnd()).join('\n');
 }
 
-/** Breaks a text between words; lines but the first begin with `indent`. */
+/** Wraps a text between words. All lines except the first begin with `indent`. */
 export function wrap(text: string, width: number, indent: string): string {
   const lines = [''];
   for (const word of text.split(' ')) {
@@ -94,13 +94,13 @@ export function wrap(text: string, width: number, indent: string): string {
   return lines.join(`\n${indent}`);
 }
 
-/** `▕███████░░░▏` of a fraction between 0 and 1. */
+/** Progress bar of a fraction between 0 and 1, such as `▕███████░░░▏`. */
 export function bar(fraction: number, width = 24): string {
   const full = Math.round(Math.min(1, Math.max(0, fraction)) * width);
   return `▕${'█'.repeat(full)}${'░'.repeat(width - full)}▏`;
 }
 
-/** 1536 → `1.5 kB` (powers of 1000). */
+/** Formats a size: 1536 → `1.5 kB` (powers of 1000). */
 export function bytes(count: number): string {
   const units = ['B', 'kB', 'MB', 'GB', 'TB'];
   let value = count;
@@ -112,7 +112,7 @@ export function bytes(count: number): string {
   return `${unit === 0 || value >= 99.5 ? value.toFixed(0) : value.toFixed(1)} ${units[unit]}`;
 }
 
-/** How long ago a unix time was: `now`, `12 s`, `3 min`, `5 h`, `2 d`. */
+/** Time since a Unix time in seconds: `now`, `12 s`, `3 min`, `5 h`, `2 d`. */
 export function ago(unixSeconds: number, now = Date.now() / 1000): string {
   const seconds = Math.max(0, now - unixSeconds);
   if (seconds < 1) return 'now';
@@ -123,7 +123,7 @@ export function ago(unixSeconds: number, now = Date.now() / 1000): string {
     : `${Math.round(seconds / 86_400)} d`;
 }
 
-/** Control characters out of text that others wrote, so that nothing can drive the terminal. */
+/** Removes control characters from a text of others, so that it cannot control the terminal. */
 export function printable(text: string): string {
   // eslint-disable-next-line no-control-regex -- removing control characters is the point
   return text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, '');

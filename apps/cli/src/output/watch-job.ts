@@ -10,14 +10,14 @@ import { followJob, isOver } from './job-progress.js';
 import { warning } from './style.js';
 import { printable, type Output } from './terminal.js';
 
-/** Follows a job, says how it ended, and throws when that is no success. */
+/** Follows a job to its end and prints the outcome. @throws CliError if it did not succeed */
 export async function watchToEnd(api: Api, id: string, out: Output): Promise<void> {
   const job = await succeeded(api, id, out);
   if (out.json) out.value(job);
   else out.line(ending(job));
 }
 
-/** Follows a job to its end, and throws when that is no success. */
+/** Follows a job to its end. @throws CliError if it did not succeed */
 export async function succeeded(api: Api, id: string, out: Output): Promise<JobObject> {
   const stop = new AbortController();
   const leave = (): void => stop.abort();
@@ -26,7 +26,7 @@ export async function succeeded(api: Api, id: string, out: Output): Promise<JobO
   process.off('SIGINT', leave);
   if (!isOver(job))
     throw new CliError(
-      `stopped watching; the job keeps running (graft watch ${job.id}, graft cancel ${job.id})`,
+      `stopped watching; the job continues (graft watch ${job.id}, graft cancel ${job.id})`,
       EXIT.interrupted,
     );
   if (out.json && job.status !== 'succeeded') out.value(job);
@@ -39,17 +39,17 @@ export async function succeeded(api: Api, id: string, out: Output): Promise<JobO
   return job;
 }
 
-/** Nothing of an operation on adapters, which has no steps. */
+/** Suffix with the step. Empty for an adapter operation, which has no steps. */
 const atStep = ({ graft: { operation, progress } }: JobObject): string =>
   operation ? '' : ` at step ${progress.step}`;
 
-/** A few lines about a job that is over. */
+/** Summary of a job that has ended. */
 export function ending(job: JobObject): string {
   const { operation, progress, train_loss, valid_loss, best, training_seconds, warnings } =
     job.graft;
   if (job.status !== 'succeeded') return `${job.id} ${job.status}${atStep(job)}`;
   const waited = (job.finished_at ?? 0) - job.created_at - training_seconds;
-  const took = ` in ${duration(training_seconds)}${waited < 10 ? '' : ` (waited ${duration(waited)})`}`;
+  const took = ` in ${duration(training_seconds)}${waited < 10 ? '' : ` (+${duration(waited)} waiting)`}`;
   const loss = train_loss === null ? '' : `, loss ${lossText(train_loss)}`;
   const isUnvalidated = valid_loss === null && job.training_file !== null;
   const examples = validationExamples(job);
@@ -67,6 +67,6 @@ export function ending(job: JobObject): string {
     `${job.id} succeeded${took}: ${made}`,
     ...(accuracy === null ? [] : [accuracy]),
     ...warnings.map(({ message }) => warning(`warning: ${printable(message)}`)),
-    `model ${job.fine_tuned_model}`,
+    `Model: ${job.fine_tuned_model}`,
   ].join('\n');
 }

@@ -8,11 +8,11 @@ import { uploaded as uploadedFile, type Mapping } from '../client/upload.js';
 
 export interface Sent {
   readonly sent: Body;
-  /** Ids of files that were uploaded for it. */
+  /** Ids of the files that were uploaded for this request. */
   readonly uploaded: readonly string[];
 }
 
-/** Uploads what is a path here; what was uploaded for something that is then refused is deleted again. */
+/** Uploads the local files of a body, and deletes them again if the API rejects the request. */
 export async function withFiles<T>(
   api: Api,
   { body, columns }: { body: Body; columns: Mapping },
@@ -28,7 +28,7 @@ export async function withFiles<T>(
       const file = await uploadedFile(api, value, columns);
       uploaded.push(file.id);
       if (file.status === 'error') throw new CliError(problemsOf(file));
-      if (!out.json) out.note(`uploaded ${value} as ${file.id}`);
+      if (!out.json) out.note(`Uploaded ${value} as ${file.id}`);
       for (const warning of file.graft?.warnings ?? []) out.note(printable(warning));
       sent[field] = file.id;
     }
@@ -40,7 +40,7 @@ export async function withFiles<T>(
   }
 }
 
-/** What was uploaded for nothing. */
+/** Deletes uploaded files that are not needed; ignores errors. */
 export async function removeFiles(api: Api, files: readonly string[]): Promise<void> {
   for (const id of files) await api.delete(`/files/${id}`).catch(() => undefined);
 }

@@ -4,7 +4,7 @@ import { CliError } from '../cli-error.js';
 import type { Api } from '../client/api.js';
 import { bar, printable, type Output } from '../output/terminal.js';
 
-/** Starts an import and waits until it is ready, showing how far it is. */
+/** Imports a base model and shows the progress until it is ready. */
 export async function importModel(
   api: Api,
   asked: { readonly source: string; readonly id?: string },
@@ -14,7 +14,7 @@ export async function importModel(
   let model = await api.post<ModelObject>('/models', asked);
   while (model.graft?.status === 'importing') {
     const fraction = model.graft.progress ?? 0;
-    out.draw(`importing ${model.id} ${bar(fraction)} ${Math.round(fraction * 100)} %`);
+    out.draw(`Importing ${model.id} ${bar(fraction)} ${Math.round(fraction * 100)} %`);
     await sleep(400);
     model = await api.get<ModelObject>(`/models/${encodeURIComponent(model.id)}`);
   }

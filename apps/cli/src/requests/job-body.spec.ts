@@ -10,7 +10,7 @@ const bodyOf = (file: string | undefined, flags: JobFlags) =>
   bodyOfCall(file, flags, 'POST /v1/fine_tuning/jobs');
 
 describe('bodyOf', () => {
-  it('makes a body that the contract accepts', () => {
+  it('creates a body that the contract accepts', () => {
     const body = bodyOf(undefined, {
       model: 'm',
       train: 'file-1',
@@ -35,13 +35,13 @@ describe('bodyOf', () => {
     [[], undefined],
     [['--validation-split', '0.2'], { validation_split: 0.2 }],
     [['--no-validation-split'], { validation_split: null }],
-  ])('holds out what the flags say: %j', (flags, graft) => {
+  ])('holds out the fraction of the flags: %j', (flags, graft) => {
     const command = withJobFlags(new Command());
     const given = command.parse(['-m', 'm', '-t', 'file-1', ...flags], { from: 'user' });
     expect(bodyOf(undefined, given.opts<JobFlags>())['graft']).toEqual(graft);
   });
 
-  it('names trackers', () => {
+  it('adds trackers', () => {
     const trackers = { wandb: 'pirates', mlflow: 'parrots' };
     expect(
       CreateJob.parse(bodyOf(undefined, { model: 'm', train: 'f', ...trackers })),
@@ -58,11 +58,11 @@ describe('bodyOf', () => {
     ['RSLORA', { peft_type: 'LORA', use_rslora: true }],
     ['LoRA-GA', { peft_type: 'LORA', init_lora_weights: 'lora_ga' }],
     ['qlora', { peft_type: 'QLORA' }],
-  ])('takes a variant of LoRA by its name: %s', (method, peft) => {
+  ])('accepts the name of a LoRA variant: %s', (method, peft) => {
     expect(bodyOf(undefined, { model: 'm', train: 'f', method })['peft']).toEqual(peft);
   });
 
-  it('gives a task its options, and the numbers to whatever method it is', () => {
+  it('sets the options of a task, and the hyperparameters of its method', () => {
     const job = { model: 'm', train: 'file-1', epochs: '2' };
     const named = bodyOf(undefined, { ...job, task: 'dpo', taskOption: ['beta=0.2', 'kind=x'] });
     expect(CreateJob.parse(named)).toMatchObject({
@@ -90,7 +90,7 @@ describe('bodyOf', () => {
     );
   });
 
-  it('leaves the numbers of a body file beside those of flags', () => {
+  it('keeps the hyperparameters of the body file in addition to those of the flags', () => {
     const folder = mkdtempSync(join(tmpdir(), 'graft-body-'));
     const file = join(folder, 'job.json');
     for (const method of [undefined, { type: 'supervised' }]) {
@@ -109,12 +109,12 @@ describe('bodyOf', () => {
     rmSync(folder, { recursive: true });
   });
 
-  it('takes LoRA where only its options are given', () => {
+  it('defaults to LoRA if only its options are set', () => {
     const body = bodyOf(undefined, { model: 'm', train: 'f', set: ['peft.r=8'] });
     expect(body['peft']).toEqual({ peft_type: 'LORA', r: 8 });
   });
 
-  it('lays flags over a body file, and takes FULL for no adapter', () => {
+  it('overrides the body file with flags, and treats FULL as no adapter', () => {
     const folder = mkdtempSync(join(tmpdir(), 'graft-body-'));
     const file = join(folder, 'job.json');
     writeFileSync(
@@ -133,7 +133,7 @@ describe('bodyOf', () => {
     rmSync(folder, { recursive: true });
   });
 
-  it('says what is missing or cannot be read', () => {
+  it('reports missing and invalid flags', () => {
     expect(() => bodyOf(undefined, { set: [] })).toThrow('--model is required');
     expect(() => bodyOf(undefined, { set: [], model: 'm' })).toThrow('--train is required');
     expect(() => bodyOf(undefined, { set: ['peft.r'], model: 'm', train: 't' })).toThrow(

@@ -6,12 +6,12 @@ import { CliError, EXIT } from '../cli-error.js';
 import { readBody, type Body } from './read-body.js';
 import { MAP_HELP, mapped, type Mapping } from '../client/upload.js';
 
-/** Flags that say what a job is. */
+/** Flags that describe a job. */
 export interface JobFlags {
   readonly model?: string;
   readonly train?: string;
   readonly valid?: string;
-  /** False: nothing is held out. */
+  /** Fraction to hold out for validation. False if nothing is held out. */
   readonly validationSplit?: string | false;
   readonly method?: string;
   readonly task?: string;
@@ -31,50 +31,53 @@ export const withJobFlags = (command: Command): Command =>
     .option('-m, --model <id>', 'base model, as listed by `graft models`')
     .option(
       '-t, --train <file>',
-      "training data: a local file to upload (JSON Lines, JSON, CSV, Parquet or Arrow), a folder of datasets' save_to_disk, or a file id",
+      'training data: a local file or folder to upload (see graft help data), or a file id',
     )
-    .option('--valid <file>', 'validation data: a local file or a file id')
+    .option('--valid <file>', 'validation data: a local file to upload, or a file id')
     .option(
       '--validation-split <share>',
-      `hold out that share of the training data for validation (default: ${HELD_OUT} from ${HELD_OUT_FROM} records on)`,
+      `fraction of the training data to hold out for validation (default: ${HELD_OUT} if it has at least ${HELD_OUT_FROM} records)`,
     )
-    .option('--no-validation-split', 'hold nothing out: train on all of the training data')
+    .option('--no-validation-split', 'train on all of the training data, without holding out any')
     .option('--map <part=column>', MAP_HELP, mapped, {})
     .option(
       '--method <peft_type>',
-      'peft_type of a method, as GET /v1/catalog lists them, a variant of LoRA (DoRA, rsLoRA, PiSSA, …), or FULL',
+      'method (see graft help methods), LoRA variant (DoRA, rsLoRA, PiSSA, …) or FULL for full fine-tuning',
     )
     .option(
       '--task <name>',
-      'what the model learns (`graft files show` lists the tasks a file fits)',
+      'task (see graft help tasks; `graft files show` lists the tasks that fit a file)',
     )
-    .option('--task-option <name=value>', "an option of the task's own (repeatable)", collect)
+    .option('--task-option <name=value>', 'option of the task (repeatable)', collect)
     .option('--suffix <name>', "suffix of the new model's name")
-    .option('--seed <number>', 'seed for data order, dropout and new weights')
-    .option('--epochs <number>', 'passes over the data')
+    .option('--seed <number>', 'random seed of data order, dropout and new weights')
+    .option('--epochs <number>', 'number of passes over the data')
     .option('--batch-size <number>', 'examples per step')
-    .option('--wandb <project>', 'write it to this W&B project (graft integrations)')
-    .option('--mlflow <experiment>', 'write it to this MLflow experiment (graft integrations)')
+    .option('--wandb <project>', 'track the job in this W&B project (see graft integrations)')
+    .option(
+      '--mlflow <experiment>',
+      'track the job in this MLflow experiment (see graft integrations)',
+    )
     .option(
       '--set <path=value>',
-      'any other field: peft.r=8, graft.learning_rate=2e-4 (repeatable)',
+      'set any other field: peft.r=8, graft.learning_rate=2e-4 (repeatable)',
       collect,
     );
 
-/** Of an option that may be repeated. */
+/** Commander's parser of a repeatable option: collects its values. */
 export const collect = (value: string, previous: readonly string[] = []): string[] => [
   ...previous,
   value,
 ];
 
 /**
- * A create call's body: the file's fields, over them the flags, over them --set.
- * @param of which call
+ * Body of a create request: the file's fields, overridden by the flags, overridden by --set.
+ * @param of name of the request, for error messages
  */
 export const bodyOf = (file: string | undefined, options: JobFlags, of: string): Body =>
   overBody(file === undefined ? {} : readBody(file, of), options);
 
-/** The body with the flags over its fields, and --set over them. */
+/** Body with its fields overridden by the flags, and those by --set. */
 export function overBody(body: Body, options: JobFlags): Body {
   const assign = (path: string, value: unknown): void => {
     if (value !== undefined) assignPath(body, path, value);
@@ -129,7 +132,7 @@ function setting(one: string): readonly [path: string, value: unknown] {
   return [one.slice(0, at), valueOf(one.slice(at + 1))];
 }
 
-/** Where OpenAI's numbers go: to those of its method, which hide the others; else to the field that is any method's. */
+/** Path of the hyperparameters: those of OpenAI's `method` if it has its own, which take precedence; otherwise the top-level field. */
 function hyperparametersPath(
   body: Body,
   settings: readonly (readonly [path: string, value: unknown])[],
@@ -147,7 +150,7 @@ function peftOf(method: string, given: unknown): Body | null {
   if (name === 'FULL') return null;
   const asked = given as Body | null | undefined;
   const { variant = null, isPacked = false } = methodCalled(method) ?? {};
-  // A packed base, or a configuration, takes more than a name: the API says what.
+  // A quantized base or a configuration needs more than a name. The API's error says what.
   if (variant?.value === undefined || isPacked) return { ...asked, peft_type: name };
   return { ...asked, peft_type: 'LORA', [variant.field]: variant.value };
 }

@@ -1,10 +1,10 @@
-// Pictures and sounds as they lie on disk, sent to an endpoint that answers with data: a body of JSON has no room for large ones.
+// Sends image and audio files as form data, because a JSON body is too small for large files.
 import { openAsBlob } from 'node:fs';
 import { basename } from 'node:path';
 import type { Api } from '../client/api.js';
 import { CliError, EXIT } from '../cli-error.js';
 
-/** One after another: each may be as large as a request. */
+/** Sends files one after another, because each may be as large as a request may be. */
 export async function ofFiles<T>(
   api: Api,
   endpoint: string,
@@ -22,11 +22,11 @@ export async function ofFiles<T>(
   return answers;
 }
 
-/** One that is not there is told of by a throw, one that cannot be read by a rejection. */
+/** Opens a file. `openAsBlob` throws if the file is missing, and rejects if it cannot be read. */
 async function opened(path: string): Promise<Blob> {
   try {
     return await openAsBlob(path);
   } catch {
-    throw new CliError(`${path} cannot be read`, EXIT.usage);
+    throw new CliError(`cannot read ${path}`, EXIT.usage);
   }
 }

@@ -3,7 +3,7 @@ import { CliError, EXIT } from '../cli-error.js';
 
 export type Body = Record<string, unknown>;
 
-/** A request's body in a JSON file. @param of which request, for the message */
+/** Reads the body of a request from a JSON file. @param of name of the request, for error messages */
 export function readBody(file: string, of: string): Body {
   try {
     const value: unknown = JSON.parse(readFileSync(file, 'utf8'));

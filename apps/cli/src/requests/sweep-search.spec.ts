@@ -4,7 +4,7 @@ import { searchOf } from './sweep-search.js';
 
 const parametersOf = (...vary: string[]): unknown => searchOf({}, { vary })['parameters'];
 
-it('makes a search that the contract accepts', () => {
+it('creates a search that the contract accepts', () => {
   const vary = ['peft.r=8,16', 'graft.learning_rate=1e-5..1e-3:log'];
   const flags = { vary, trials: 9, rungs: '10,30', reductionFactor: 2, searchSeed: '7' };
   const search = searchOf({}, flags);
@@ -18,7 +18,7 @@ it('makes a search that the contract accepts', () => {
   });
 });
 
-it('reads values: numbers, words, lists, ranges', () => {
+it('parses numbers, words, lists and ranges', () => {
   expect(parametersOf('a=x,y', 'b=true,null', 'c=[[1],[2]]', 'd=1..9:log:integer', 'e=-1..1')).toEqual({
     a: ['x', 'y'],
     b: [true, null],
@@ -32,14 +32,14 @@ it('reads values: numbers, words, lists, ranges', () => {
   });
 });
 
-it('lays flags over a file, and says what is missing', () => {
+it('overrides the file with flags, and reports what is missing', () => {
   const body = { search: { algorithm: 'grid', parameters: { seed: [1] } } };
   expect(searchOf(body, { vary: ['peft.r=4'] })).toEqual({
     algorithm: 'grid',
     parameters: { seed: [1], 'peft.r': [4] },
   });
   expect(searchOf({}, { methods: true })).toEqual({ algorithm: 'asha', preset: 'methods' });
-  expect(() => searchOf({}, {})).toThrow('say what to try');
+  expect(() => searchOf({}, {})).toThrow('nothing to search');
   expect(() => searchOf({}, { vary: ['peft.r='] })).toThrow('expected path=values');
   expect(() => searchOf({}, { methods: true, rungs: '10,x' })).toThrow('got "x"');
 });

@@ -6,7 +6,7 @@ import { positiveInteger } from '../command-line/parse-number.js';
 import type { Body } from './read-body.js';
 import { Option, type Command } from 'commander';
 
-/** Flags that say how trials differ. */
+/** Flags that describe the search of a sweep. */
 export interface SearchFlags {
   readonly vary?: readonly string[];
   readonly methods?: boolean;
@@ -24,19 +24,19 @@ export const withSearchFlags = (command: Command): Command =>
   command
     .option(
       '--vary <path=values>',
-      'a field and its values: peft.r=8,16,64, or from a range: graft.learning_rate=5e-5..2e-3:log (repeatable)',
+      'field with its values (peft.r=8,16,64) or range (graft.learning_rate=5e-5..2e-3:log) (repeatable)',
       collect,
     )
-    .option('--methods', 'try a handful of methods, each with its own defaults')
+    .option('--methods', 'try several methods with their defaults')
     .addOption(
       new Option(
         '--algorithm <name>',
-        'how trials are chosen; asha also ends those early that are behind (default: asha)',
+        'search algorithm; asha samples combinations and stops weak trials early (default: asha)',
       ).choices(ALGORITHMS),
     )
-    .option('--trials <number>', 'how many at most', positiveInteger)
+    .option('--trials <number>', 'maximum number of trials', positiveInteger)
     .addOption(
-      new Option('--metric <name>', 'what trials are compared by (default: valid_loss)').choices([
+      new Option('--metric <name>', 'metric to compare trials by (default: valid_loss)').choices([
         'valid_loss',
         'eval_score',
       ]),
@@ -44,12 +44,12 @@ export const withSearchFlags = (command: Command): Command =>
     .option('--rungs <steps>', 'steps at which asha compares trials: 20,60')
     .option(
       '--reduction-factor <number>',
-      'one in so many goes on from a rung (default: 3)',
+      'asha continues one trial in N after a rung (default: 3)',
       positiveInteger,
     )
-    .option('--search-seed <number>', 'seed of what is drawn (default: 42)');
+    .option('--search-seed <number>', 'random seed of the search (default: 42)');
 
-/** The body's `search`, over it the flags. */
+/** The body's `search` with its fields overridden by the flags. */
 export function searchOf(body: Body, flags: SearchFlags): Body {
   const given = (body['search'] ?? {}) as Body;
   const search: Body = { ...given };
@@ -71,7 +71,7 @@ export function searchOf(body: Body, flags: SearchFlags): Body {
     };
   if (search['parameters'] === undefined && search['preset'] === undefined)
     throw new CliError(
-      'say what to try: --methods, --vary peft.r=8,16,64, or "search" in the request file',
+      'nothing to search: use --methods, --vary peft.r=8,16,64, or "search" in the request file',
       EXIT.usage,
     );
   return search;

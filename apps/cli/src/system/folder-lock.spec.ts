@@ -7,10 +7,10 @@ import { lockFolder } from './folder-lock.js';
 const folder = mkdtempSync(join(tmpdir(), 'graft-lock-'));
 const lock = join(folder, '.graft-lock');
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
-// as this process's own command line has it
+// Part of the command line of this process.
 const COMMAND = 'node';
 
-it('takes over a lock of an earlier process that had the same id, and holds its own', () => {
+it('takes over the lock of an earlier process with the same id, but not its own', () => {
   writeFileSync(lock, String(process.pid));
   const release = lockFolder(folder, COMMAND);
   expect(() => lockFolder(folder, COMMAND)).toThrow(`another graft node (pid ${process.pid})`);
@@ -19,13 +19,13 @@ it('takes over a lock of an earlier process that had the same id, and holds its 
   lockFolder(folder, COMMAND)();
 });
 
-it('leaves alone what another process holds', () => {
+it('respects the lock of another process', () => {
   writeFileSync(lock, String(process.ppid));
   expect(() => lockFolder(folder, COMMAND)).toThrow(`(pid ${process.ppid})`);
   expect(existsSync(lock)).toBe(true);
 });
 
-it('listens for signals only while it holds something', () => {
+it('listens for signals only while it has a lock', () => {
   const listeners = () => ['SIGINT', 'SIGTERM'].map((signal) => process.listenerCount(signal));
   const before = listeners();
   rmSync(lock, { force: true });

@@ -3,15 +3,15 @@ import { join, resolve } from 'node:path';
 import { CliError } from '../cli-error.js';
 import { commandOf } from './process-command.js';
 
-/** Of this process. */
+/** Paths of the locks that this process holds. */
 const held = new Set<string>();
 const SIGNALS = { SIGINT: 130, SIGTERM: 143 } as const;
 
 /**
- * Takes a folder for this process until what is returned is called, or SIGINT or SIGTERM comes. A lock whose process is
- * gone is taken over.
- * @param command whose processes hold such locks
- * @throws CliError naming the process that has it
+ * Locks a folder for this process until the returned function is called or SIGINT or SIGTERM arrives. Takes over a lock
+ * whose process has exited.
+ * @param command subcommand of `graft` that uses such locks
+ * @throws CliError with the id of the process that has the lock
  */
 export function lockFolder(folder: string, command: string): () => void {
   mkdirSync(folder, { recursive: true });
@@ -19,14 +19,14 @@ export function lockFolder(folder: string, command: string): () => void {
   const holder = holderOf(path);
   if (holder !== null && isAlive(holder, path, command))
     throw new CliError(
-      `${folder} is written by another graft ${command} (pid ${holder}); stop it, or name another folder`,
+      `${folder} is in use by another graft ${command} (pid ${holder}); stop it, or use another folder`,
     );
   rmSync(path, { force: true });
   try {
     writeFileSync(path, String(process.pid), { flag: 'wx' });
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-    throw new CliError(`${folder} is written by another graft ${command}; name another folder`);
+    throw new CliError(`${folder} is in use by another graft ${command}; use another folder`);
   }
   if (held.size === 0) for (const signal of signals()) process.on(signal, onSignal);
   held.add(path);
@@ -41,13 +41,13 @@ function release(path: string): void {
 
 const signals = () => Object.keys(SIGNALS) as (keyof typeof SIGNALS)[];
 
-/** Ends the process, too, unless somebody else listens for that. */
+/** Releases all locks, and exits unless another listener handles the signal. */
 function onSignal(signal: keyof typeof SIGNALS): void {
   for (const path of [...held]) release(path);
   if (process.listenerCount(signal) === 0) process.exit(SIGNALS[signal]);
 }
 
-/** A container's processes have the same ids each time it starts: this one's, where it took no lock, is an earlier one's. */
+/** Whether the process that wrote a lock is running. Process ids repeat when a container restarts, so a lock with this process's id may be an earlier one's. */
 const isAlive = (holder: number, path: string, command: string): boolean =>
   holder === process.pid ? held.has(path) : commandOf(holder)?.includes(command) === true;
 

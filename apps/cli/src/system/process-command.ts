@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs';
 
-/** Elsewhere than on Linux no command line is to be had: whoever wrote the process down is believed. */
+/** Command line of any running process on systems other than Linux, which have no /proc. It matches all lock checks. */
 const UNKNOWN = ' up tensorboard';
 
-/** A process's command line, arguments joined by spaces; null when there is no such process. */
+/** Command line of a process, with arguments joined by spaces. Null if there is no such process. */
 export function commandOf(pid: number): string | null {
   try {
     process.kill(pid, 0);

@@ -18,32 +18,32 @@ import { ServerProcess } from './server-process.js';
 
 const TITLES = { api: 'the API', worker: 'the worker' };
 const API_START_MS = 60_000;
-const PORT_TRIES = 3;
+const PORT_ATTEMPTS = 3;
 const WORKER_START_MS = 60_000;
-/** A worker drains within 60 s; the API then has little left to do. */
+/** Longer than the 60 s within which a worker drains. */
 const WORKER_STOP_MS = 65_000;
-/** Longer than the API takes at most. */
+/** Longer than the maximum shutdown time of the API. */
 const API_STOP_MS = 30_000;
 
-/** What the API prints when it is up. */
+/** Line of JSON that the API prints when it is ready. */
 interface Ready {
   readonly url: string;
-  /** host:port of the gateway */
+  /** Gateway as host:port. */
   readonly grpc_url: string;
-  /** the same for a worker on this machine */
+  /** Gateway as host:port, for a worker on this machine. */
   readonly local_grpc_url: string;
   readonly join_token_file: string;
   readonly warnings: readonly string[];
 }
 
-/** An API and one worker on this machine, started, kept running and stopped together. */
+/** API and worker on this machine. Starts, restarts and stops them. */
 export class Installation {
   private worker: ServerProcess | null = null;
   private server: ServerProcess | null = null;
   private ready: Ready | null = null;
   private stopping: Promise<void> | null = null;
   private readonly ending = new AbortController();
-  /** Rejects when the API or the worker keeps ending while nobody asked for it. */
+  /** Rejects if the API or the worker exits too often. */
   readonly broken: Promise<never>;
   private reportBroken: (error: Error) => void = () => undefined;
 
@@ -53,10 +53,10 @@ export class Installation {
     private readonly lock: HomeLock,
   ) {
     this.broken = new Promise<never>((_, reject) => (this.reportBroken = reject));
-    this.broken.catch(() => undefined); // whoever waits on it hears of it; alone it is no crash
+    this.broken.catch(() => undefined); // Callers that await it handle the error; otherwise it must not crash the process.
   }
 
-  /** Starts both; what was started is stopped again when the rest cannot be. */
+  /** Starts the API and the worker. Stops both if one cannot start. */
   static async start(settings: Settings, out: Output, signal: AbortSignal): Promise<Installation> {
     const installation = new Installation(settings, out, await lockHome(settings.home));
     try {
@@ -76,12 +76,12 @@ export class Installation {
     return new Api(credentials);
   }
 
-  /** The dashboard's address. */
+  /** URL of the dashboard. */
   get address(): string {
     return this.api.credentials.url.replace(/\/v1$/, '/');
   }
 
-  /** Where workers join, and how one more is started, in words and with a command to copy. */
+  /** Text with the address for workers and a command that starts another worker. */
   async joining(): Promise<string> {
     const { gateway } = await this.api.get<OverviewObject>('/overview');
     const tokenFile = this.ready?.join_token_file ?? '';
@@ -90,23 +90,23 @@ export class Installation {
       ? workerCommand(gateway, { tokenFile: 'join-token' })
       : workerCommand(gateway, { tokenFile, home: join(this.settings.home, 'worker-2') });
     const where = beyond
-      ? `from any host. One more, with a copy of ${tokenFile} there:`
-      : 'from this host only (--grpc-host opens it to others). One more here:';
-    return `Workers join at ${gateway.url}, ${where}\n  ${command}`;
+      ? `from any host. To add a worker, copy ${tokenFile} to its host and run:`
+      : 'from this host only (--grpc-host allows others). To add a worker here:';
+    return `Workers connect to ${gateway.url} ${where}\n  ${command}`;
   }
 
   /**
-   * A page of the dashboard, for a person to open. On a terminal signed in: the key stands in the fragment, which
-   * no server sees. Elsewhere, as in the log of a CI, without it.
+   * URL of a page of the dashboard. On a terminal, its fragment has the API key for signing in, which browsers do not send
+   * to servers. Elsewhere, such as in a CI log, the URL has no key.
    */
   page(path = ''): string {
     const address = this.address + path;
     return this.out.personal
       ? `${address}#key=${encodeURIComponent(this.api.credentials.apiKey)}`
-      : `${address} (its key is in ${join(this.settings.home, 'credentials.json')})`;
+      : `${address} (the API key is in ${join(this.settings.home, 'credentials.json')})`;
   }
 
-  /** Ends the worker, which saves and hands back what it runs, then the API. Safe to call twice. */
+  /** Stops the worker, which checkpoints and returns its jobs, then the API. Safe to call twice. */
   stop(): Promise<void> {
     this.ending.abort();
     this.stopping ??= this.stopBoth();
@@ -124,7 +124,7 @@ export class Installation {
     const say = (text: string): void => this.out.note(text);
     const server = await this.startAtFreePorts(signal, say);
     for (const warning of this.ready?.warnings ?? []) say(`warning: ${warning}`);
-    // where the worker and whoever else uses it look for it
+    // The worker and other clients expect the same ports after a restart.
     const same = {
       GRAFT_PORT: portIn(this.ready?.url),
       GRAFT_GRPC_PORT: portIn(this.ready?.grpc_url),
@@ -133,12 +133,12 @@ export class Installation {
     this.keep(server, () => this.launchApi(same));
   }
 
-  /** Another program, such as a second `graft up`, may take a port between our look at it and the API's start. */
+  /** Starts the API. Retries with other ports, because another program may take a port between the check and the start. */
   private async startAtFreePorts(
     signal: AbortSignal,
     say: (text: string) => void,
   ): Promise<ServerProcess> {
-    for (let triesLeft = PORT_TRIES; ; triesLeft--) {
+    for (let attemptsLeft = PORT_ATTEMPTS; ; attemptsLeft--) {
       const server = this.launchApi({
         GRAFT_PORT: String(await choosePort(this.settings, 'port', say)),
         GRAFT_GRPC_PORT: String(await choosePort(this.settings, 'grpc-port', say)),
@@ -147,7 +147,7 @@ export class Installation {
         await this.waitFor(server, API_START_MS, signal, () => this.isReady(server));
         return server;
       } catch (error) {
-        if (triesLeft === 1 || server.running || !server.written().includes('EADDRINUSE'))
+        if (attemptsLeft === 1 || server.running || !server.written().includes('EADDRINUSE'))
           throw error;
       }
     }
@@ -161,7 +161,7 @@ export class Installation {
     return this.server;
   }
 
-  // the API says in one line of JSON that it is ready, and where
+  // The API prints a line of JSON with its addresses when it is ready.
   private async isReady(server: ServerProcess): Promise<boolean> {
     this.ready ??= readyLine(server.written());
     return this.ready !== null;
@@ -190,7 +190,7 @@ export class Installation {
     this.worker = this.launch('worker', WORKER_MAIN, args, {
       ...this.environment(),
       GRAFT_WORKER_URL: `grpc://${this.ready?.local_grpc_url}`,
-      GRAFT_WORKER_CA_FILE: '', // for workers elsewhere: this one needs no TLS
+      GRAFT_WORKER_CA_FILE: '', // Only remote workers need TLS.
     });
     return this.worker;
   }
@@ -240,7 +240,7 @@ export class Installation {
     return process;
   }
 
-  // what flags and graft.json say, for programs that read the environment
+  // Passes flags and graft.json to programs that read the environment.
   private environment(): NodeJS.ProcessEnv {
     const from = (key: Parameters<Settings['get']>[0], name: string) => {
       const value = this.settings.get(key);

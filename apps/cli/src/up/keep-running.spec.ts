@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { keepRunning, type Program } from './keep-running.js';
 
-/** Programs that end when told to, and a clock that only waiting moves. */
+/** Programs that exit on request, and a clock that only waiting advances. */
 function stage() {
   const stop = new AbortController();
   const said: string[] = [];
@@ -40,7 +40,7 @@ function stage() {
     stop,
     settled,
     starts: () => starts,
-    /** It dies after living for so long, and whatever follows has happened. */
+    /** Kills the program after this time and waits for the reaction. */
     async dies(afterMs: number): Promise<void> {
       now += afterMs;
       end('was killed by SIGKILL');
@@ -49,7 +49,7 @@ function stage() {
   };
 }
 
-it('starts it again, each time later, and says why it ended', async () => {
+it('restarts a program with increasing delays, and reports why it exited', async () => {
   const { dies, waits, said, starts } = stage();
   for (let n = 0; n < 7; n++) await dies(100);
   expect(waits).toEqual([1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]);
@@ -59,7 +59,7 @@ it('starts it again, each time later, and says why it ended', async () => {
   );
 });
 
-it('begins with the shortest wait again once it has lived for a minute', async () => {
+it('resets the delay after the program has run for a minute', async () => {
   const { dies, waits } = stage();
   await dies(100);
   await dies(100);
@@ -67,7 +67,7 @@ it('begins with the shortest wait again once it has lived for a minute', async (
   expect(waits).toEqual([1000, 2000, 1000]);
 });
 
-it('gives up after eight quick ends in a row, with the reason', async () => {
+it('gives up after eight quick exits in a row, with the reason', async () => {
   const { dies, settled, waits } = stage();
   for (let n = 0; n < 8; n++) await dies(100);
   expect(await settled).toBe(
@@ -76,7 +76,7 @@ it('gives up after eight quick ends in a row, with the reason', async () => {
   expect(waits).toHaveLength(7);
 });
 
-it('lets it end when that is wanted', async () => {
+it('does not restart a program that was stopped on purpose', async () => {
   const { dies, settled, stop, starts } = stage();
   stop.abort();
   await dies(100);

@@ -15,7 +15,7 @@ afterAll(() => {
   rmSync(home, { recursive: true, force: true });
 });
 
-it('takes over the home of an earlier process that had the same id', async () => {
+it('takes over the lock of an earlier process with the same id', async () => {
   if (process.platform === 'linux') expect(commandOf(process.pid)).toContain('graft up');
   const path = join(home, 'up.json');
   writeFileSync(path, JSON.stringify({ pid: process.pid, children: [] }));

@@ -6,30 +6,30 @@ import { commandOf } from '../system/process-command.js';
 
 interface Held {
   readonly pid: number;
-  /** Programs this instance started, by process id and the path on their command line. */
+  /** Programs that this instance started: process id, and path on the command line. */
   readonly children: readonly { readonly pid: number; readonly script: string }[];
 }
 
-/** One `graft up` per home: a file that names the process that holds it. */
+/** Lock of a home folder: a file with the process id of its `graft up`. */
 export interface HomeLock {
   record(children: Held['children']): void;
   release(): void;
 }
 
 /**
- * Takes the home for this process. A lock whose process is gone is taken over, after ending the programs
- * that a killed instance left running.
- * @throws CliError when another instance is up
+ * Locks the home folder for this process. Takes over a lock whose process has exited, and stops the programs that a killed
+ * instance left running.
+ * @throws CliError if another instance is running
  */
 export async function lockHome(home: string): Promise<HomeLock> {
   mkdirSync(home, { recursive: true, mode: 0o755 });
   const path = join(home, 'up.json');
   const held = read(path);
-  // in a container a restarted process has the id that the one before it had
+  // In a container, a restarted process has the id of the previous one.
   const isEarlier = held?.pid === process.pid;
   if (held !== null && !isEarlier && commandOf(held.pid)?.includes(' up') === true) {
     throw new CliError(
-      `Graft is already running in ${home} (pid ${held.pid}); stop it, or choose another home with --home`,
+      `Graft is already running in ${home} (pid ${held.pid}); stop it, or choose another folder with --home`,
     );
   }
   if (held !== null) {
@@ -44,7 +44,9 @@ export async function lockHome(home: string): Promise<HomeLock> {
   try {
     write([], 'wx');
   } catch {
-    throw new CliError(`another \`graft up\` is starting in ${home}`);
+    throw new CliError(
+      `another \`graft up\` is starting in ${home}; wait for it, or choose another folder with --home`,
+    );
   }
   return {
     record: (children) => write(children, 'w'),
@@ -57,7 +59,7 @@ function read(path: string): Held | null {
     const value = JSON.parse(readFileSync(path, 'utf8')) as Held;
     return Number.isInteger(value.pid) ? value : null;
   } catch {
-    return null; // none, or cut off: nobody can be named
+    return null; // The file is missing or truncated.
   }
 }
 

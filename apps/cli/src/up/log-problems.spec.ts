@@ -5,7 +5,7 @@ const at = new Date(2026, 0, 2, 3, 4, 5).getTime();
 const line = (level: number, msg: string, more: object = {}): string =>
   JSON.stringify({ level, time: at, room: 'api', msg, ...more });
 
-it('tells warnings and errors with their time and the error, and what is no JSON; not the access log', () => {
+it('returns warnings and errors with their time and cause, and lines that are not JSON, but no access log', () => {
   const log = [
     line(30, 'control plane is up'),
     JSON.stringify({ url: 'http://127.0.0.1:8080', warnings: [] }),
@@ -25,7 +25,7 @@ it('tells warnings and errors with their time and the error, and what is no JSON
   expect(problemsIn(log, 2)).toHaveLength(2);
 });
 
-it('is empty where there is none', () => {
+it('is empty if there are no problems', () => {
   expect(problemsIn(`${line(30, 'request')}\n`, 12)).toEqual([]);
   expect(problemsIn('', 12)).toEqual([]);
 });

@@ -1,4 +1,4 @@
-// Logs are JSON lines of pino; people want what went wrong, and not the access log.
+// Extracts the problems from pino's JSON logs, without the access log.
 
 interface Line {
   readonly level?: number;
@@ -10,7 +10,7 @@ interface Line {
 const WARN = 40;
 const ERROR = 50;
 
-/** The last warnings and errors of a log, with their time and the error's text; lines that are no JSON stay as they are. */
+/** Last warnings and errors of a log, with their time and message. Lines that are not JSON are unchanged. */
 export function problemsIn(log: string, most: number): string[] {
   return log
     .split('\n')
@@ -24,7 +24,7 @@ function problem(text: string): string | null {
   try {
     line = JSON.parse(text) as Line;
   } catch {
-    return text; // a program's last words, or a stack
+    return text; // Output that is not from the logger, such as a stack trace.
   }
   const { level = 0, time, msg, err } = line;
   if (level < WARN) return null;

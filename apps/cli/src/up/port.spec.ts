@@ -50,7 +50,7 @@ function choose(
 }
 
 describe.each(['port', 'grpc-port'] as const)('choosePort of --%s', (key) => {
-  it('takes the one asked for, or says that it is taken', async () => {
+  it('uses the requested port, or fails if it is in use', async () => {
     const port = await free();
     expect(await choose(key, { [key]: String(port) })).toEqual([port, []]);
     await expect(choose(key, { [key]: String(await taken()) })).rejects.toThrow(
@@ -59,13 +59,13 @@ describe.each(['port', 'grpc-port'] as const)('choosePort of --%s', (key) => {
     await expect(choose(key, { [key]: '70000' })).rejects.toThrow('"70000" is not a valid port');
   });
 
-  it('takes the one of the last time', async () => {
+  it('uses the port of the last start', async () => {
     const [rest, grpc] = [await free(), await free()];
     lastTime(rest, grpc);
     expect(await choose(key)).toEqual([key === 'port' ? rest : grpc, []]);
   });
 
-  it('says so when that one is taken, and takes a free one', async () => {
+  it('uses a free port and reports it if that one is in use', async () => {
     const port = await taken();
     lastTime(port, port);
     const [chosen, said] = await choose(key);
@@ -75,7 +75,7 @@ describe.each(['port', 'grpc-port'] as const)('choosePort of --%s', (key) => {
     expect(said[0]).toContain(`--${key}`);
   });
 
-  it('looks at the address that is listened on', async () => {
+  it('checks the address that the server listens on', async () => {
     const port = await taken('127.0.0.2');
     const host = key === 'port' ? 'host' : 'grpc-host';
     lastTime(port, port);
@@ -84,7 +84,7 @@ describe.each(['port', 'grpc-port'] as const)('choosePort of --%s', (key) => {
   });
 });
 
-it('begins with 8080 and 8081, where credentials.json names no address for workers', async () => {
+it('defaults to 8080 and 8081 if credentials.json has no address for workers', async () => {
   writeFileSync(
     join(home, 'credentials.json'),
     JSON.stringify({ url: 'http://127.0.0.1:1/v1', api_key: 'k' }),

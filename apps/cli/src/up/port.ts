@@ -1,37 +1,38 @@
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { CliError } from '../cli-error.js';
-import { readCredentials, type Kept } from '../config/credentials.js';
+import { readCredentials, type StoredCredentials } from '../config/credentials.js';
 import type { Settings } from '../config/settings.js';
 
 interface Port {
-  readonly usual: number;
-  /** The setting of the address it is on. */
+  readonly default: number;
+  /** Setting of the address that it listens on. */
   readonly host: 'host' | 'grpc-host';
-  readonly of: string;
-  before(kept: Kept): string | null;
+  readonly users: string;
+  previous(stored: StoredCredentials): string | null;
 }
 
 const PORTS = {
-  port: { usual: 8080, host: 'host', of: 'the API and dashboard', before: ({ url }) => url },
+  port: { default: 8080, host: 'host', users: 'the API and dashboard', previous: ({ url }) => url },
   'grpc-port': {
-    usual: 8081,
+    default: 8081,
     host: 'grpc-host',
-    of: 'workers',
-    before: ({ grpcUrl }) => grpcUrl,
+    users: 'workers',
+    previous: ({ grpcUrl }) => grpcUrl,
   },
 } as const satisfies Record<string, Port>;
 
 /**
- * The port to serve on: the one that was asked for (an error when taken), else the one used last time, else
- * the usual one; a taken one gives way to a free one (0), and `say` says so.
+ * Chooses the port to serve on: the requested one, otherwise the previous one, otherwise the default. If the previous or
+ * default port is in use, returns 0 for a free port and reports that with `say`.
+ * @throws CliError if the requested port is invalid or in use
  */
 export async function choosePort(
   settings: Settings,
   key: keyof typeof PORTS,
   say: (text: string) => void,
 ): Promise<number> {
-  const { usual, of, before, host: hostKey }: Port = PORTS[key];
+  const { default: usual, users, previous, host: hostKey }: Port = PORTS[key];
   const host = settings.get(hostKey) ?? '127.0.0.1';
   const asked = settings.get(key);
   if (asked !== undefined) {
@@ -42,16 +43,16 @@ export async function choosePort(
       throw new CliError(`port ${port} is already in use; choose another one with --${key}`);
     return port;
   }
-  const kept = readCredentials(settings.home);
-  const port = portOf(kept && before(kept)) ?? usual;
+  const stored = readCredentials(settings.home);
+  const port = portOf(stored && previous(stored)) ?? usual;
   if (await isFree(port, host)) return port;
   say(
-    `port ${port} for ${of} is already in use; using a free one from now on (set it with --${key})`,
+    `port ${port} for ${users} is already in use; using a free port instead (set it with --${key})`,
   );
   return 0;
 }
 
-// an address without a port in it names the scheme's own
+// A URL without a port means the default port of its scheme.
 const portOf = (url: string | null): number | null => {
   const port = /:(\d+)(?:\/|$)/.exec(url ?? '')?.[1];
   return port === undefined ? null : Number(port);

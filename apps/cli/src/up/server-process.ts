@@ -4,16 +4,16 @@ import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { problemsIn } from './log-problems.js';
 
-/** A program that runs beside this one and writes to a log file. */
+/** Child process that writes to a log file. */
 export class ServerProcess {
   readonly pid: number;
-  /** Settles when it has ended, with words about how. */
+  /** Resolves when the process has exited, with a description such as "exited with code 1". */
   readonly ended: Promise<string>;
   private over = false;
-  /** Where this start's lines begin in the log. */
+  /** Offset in the log file where the output of this process begins. */
   private readonly from: number;
 
-  /** Starts it in a process group of its own, so that Ctrl-C reaches only us and the order of stopping is ours. */
+  /** Starts the program in its own process group, so that Ctrl-C reaches only this process, which stops its children in order. */
   constructor(
     readonly title: string,
     readonly script: string,
@@ -44,7 +44,7 @@ export class ServerProcess {
     return !this.over;
   }
 
-  /** SIGTERM, and SIGKILL when it takes longer than `graceMs`. */
+  /** Sends SIGTERM, and SIGKILL after `graceMs` milliseconds. */
   async stop(graceMs: number): Promise<void> {
     if (this.over) return;
     process.kill(this.pid, 'SIGTERM');
@@ -56,12 +56,12 @@ export class ServerProcess {
     await this.ended;
   }
 
-  /** What this start has written to its log so far. */
+  /** Output of this process in the log so far. */
   written(): string {
     return readFileSync(this.log).subarray(this.from).toString('utf8');
   }
 
-  /** The warnings and errors at the end of its log, for a person. */
+  /** Last warnings and errors of the log, indented. */
   reason(): string {
     const lines = problemsIn(this.written(), 12);
     return (lines.length === 0 ? ['(no warnings or errors in the log)'] : lines)
