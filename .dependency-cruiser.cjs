@@ -1,4 +1,4 @@
-// Who may import whom, over the whole tree, and no cycles. `npm run lint` runs it.
+// Import rules between projects and folders, without cycles. `npm run lint` checks them.
 const project = (name) => `^(libs|apps)/${name}/(src|dist)/`;
 const never = (from, to, comment) => ({
   name: `${from}-not-${to.name}`,
@@ -11,8 +11,8 @@ const ours = (names) => ({ name: names.join('-'), path: `^(libs|apps)/(${names.j
 const packages = (name, names) => ({ name, path: `node_modules/(${names.join('|')})(/|$)` });
 
 /**
- * Folders of a project from the ground up: each file imports from its own folder and from those before it, types
- * included. `ground` are the files beside the folders that every folder may import; the others there start the project.
+ * Layers of a project, lowest first: a file may import from its own folder and from earlier ones, including types. Every
+ * folder may import the files `ground` at the top level; the other top-level files are entry points.
  */
 const layers = (name, ground, folders) => {
   const inside = (names) => `^(libs|apps)/${name}/src/(${names.join('|')})`;
@@ -20,7 +20,7 @@ const layers = (name, ground, folders) => {
   return [
     ...folders.slice(0, -1).map((folder, n) => ({
       name: `${name}-${folder}-imports-downward`,
-      comment: `the layers of ${name}, from the ground up: ${folders.join(', ')}`,
+      comment: `layers of ${name}, lowest first: ${folders.join(', ')}`,
       severity: 'error',
       from: { path: inside([`${folder}/`]), pathNot: '\\.spec\\.tsx?$' },
       to: { path: inside(any.slice(n + 1)) },
@@ -36,7 +36,7 @@ const layers = (name, ground, folders) => {
     },
     {
       name: `${name}-folder-without-a-layer`,
-      comment: 'name it in its place in .dependency-cruiser.cjs',
+      comment: 'add the folder to its layer in .dependency-cruiser.cjs',
       severity: 'error',
       from: { path: inside(['[^/]+/']), pathNot: inside(any) },
       to: {},
@@ -44,7 +44,7 @@ const layers = (name, ground, folders) => {
   ];
 };
 
-/** docs/adr/0010 says what each is for. */
+/** Layers of the API; see docs/adr/0010. */
 const API_LAYERS = [
   'catalog',
   'database',
@@ -83,7 +83,7 @@ const API_LAYERS = [
   'retention',
 ];
 
-/** `trainer` and `run` are processes of their own, which the agent only starts. */
+/** Layers of the worker. `trainer` and `run` are separate processes, which the agent only starts. */
 const WORKER_LAYERS = [
   'protocol',
   'trainer',
@@ -97,7 +97,7 @@ const WORKER_LAYERS = [
   'agent',
 ];
 
-/** docs/adr/0031 says what each is for. */
+/** Layers of peft-core; see docs/adr/0031. */
 const CORE_LAYERS = [
   'nn',
   'quant',
@@ -113,7 +113,7 @@ const CORE_LAYERS = [
   'catalog',
 ];
 
-/** `ui`, `forms`, `charts` and `media` know no feature; a feature is a folder, and `pages` put features together. */
+/** Layers of the dashboard. `ui`, `forms`, `charts` and `media` are independent of features; a feature is a folder, and `pages` combine features. */
 const DASHBOARD_LAYERS = [
   'browser',
   'api',
@@ -135,7 +135,7 @@ const DASHBOARD_LAYERS = [
   'pages',
 ];
 
-/** `command-line` is options and arguments, `requests` what a command sends. */
+/** Layers of the CLI. `command-line` parses options and arguments; `requests` builds request bodies. */
 const CLI_LAYERS = [
   'config',
   'client',
@@ -210,7 +210,7 @@ module.exports = {
     ),
     {
       name: 'one-file-imports-the-catalogue',
-      comment: 'so that what the API takes of it is listed in one place',
+      comment: 'lists all imports of the API from this project in one place',
       severity: 'error',
       from: {
         path: project('api'),
@@ -220,29 +220,28 @@ module.exports = {
     },
     {
       name: 'only-the-reader-process-reads-data',
-      comment: 'templates of strangers run in a process of their own (docs/adr/0009)',
+      comment: 'untrusted templates run in a separate process (docs/adr/0009)',
       severity: 'error',
       from: { path: project('api'), pathNot: '/preview/reader-(process|protocol)\\.' },
       to: { path: '^libs/peft-core/(src|dist)/data\\.' },
     },
     {
       name: 'only-the-archive-process-decodes-media',
-      comment:
-        'pictures and sounds of strangers are decoded in a process of its own (docs/adr/0009)',
+      comment: 'untrusted images and audio are decoded in a separate process (docs/adr/0009)',
       severity: 'error',
       from: { path: project('api'), pathNot: '/files/archives/media-records\\.' },
       to: { path: '^libs/peft-core/(src|dist)/media\\.' },
     },
     {
       name: 'only-the-archive-process-reads-archives',
-      comment: 'it is started, not imported',
+      comment: 'it is started as a process, not imported',
       severity: 'error',
       from: { path: project('api'), pathNot: '/files/archives/archive-process\\.|\\.spec\\.ts$' },
       to: { path: '/files/archives/(archive-process|media-records)\\.' },
     },
     {
       name: 'only-confined-processes-unpack',
-      comment: 'archives of strangers are unpacked in processes of their own (docs/adr/0009)',
+      comment: 'untrusted archives are unpacked in separate processes (docs/adr/0009)',
       severity: 'error',
       from: {
         path: project('api'),
@@ -266,7 +265,7 @@ module.exports = {
     },
     {
       name: 'nobody-imports-a-confined-process',
-      comment: 'it is started, not imported',
+      comment: 'it is started as a process, not imported',
       severity: 'error',
       from: { path: project('api') },
       to: {
@@ -295,7 +294,7 @@ module.exports = {
     tsPreCompilationDeps: true,
     tsConfig: { fileName: 'tsconfig.base.json' },
     doNotFollow: { path: 'node_modules' },
-    // of the dashboard's own source, not of the chunks that Vite makes of it
+    // Check the source of the dashboard, not Vite's chunks.
     exclude: { path: '(^|/)(dist-types|bundle|build)/|^apps/dashboard/dist/' },
     includeOnly: { path: '^(libs|apps)/|node_modules/' },
     enhancedResolveOptions: {

@@ -1,8 +1,8 @@
-// Lint: TypeScript's strict rules, the house's size limits, and who may import whom (docs/internals/architecture.md).
+// ESLint: TypeScript's strict rules, size limits, and import restrictions (docs/internals/architecture.md).
 import js from '@eslint/js';
 import tseslint from 'typescript-eslint';
 
-/** What the files of a project must not import, beside what .dependency-cruiser.cjs finds across projects. */
+/** Forbidden imports by project, in addition to the rules in .dependency-cruiser.cjs. */
 const PROJECTS = {
   'libs/contracts': ['@graft/*'],
   'libs/kernels': ['@graft/*'],
@@ -32,7 +32,7 @@ const PROJECTS = {
     'ioredis',
     '@nestjs/*',
   ],
-  // gitignore patterns cannot take a child of something excluded back in
+  // Gitignore patterns cannot include a child of an excluded folder.
   'apps/api': '^@graft/(kernels|worker|cli|peft-core(?!/catalog$))',
   'apps/cli': ['@graft/*', '!@graft/contracts', '!@graft/examples'],
   'apps/dashboard': ['@graft/*', '!@graft/contracts'],
@@ -56,7 +56,8 @@ const projects = Object.entries(PROJECTS).map(([folder, never]) => ({
   },
 }));
 
-// outside io/, data/ and datasets/ the core touches no files (an array of options replaces the project's own, so it is repeated)
+// The core accesses files only in io/, data/ and datasets/. Options replace those of the project, so its patterns are
+// repeated.
 const coreWithoutFiles = {
   files: ['libs/peft-core/src/**/*.ts'],
   ignores: ['libs/peft-core/src/{io,data,datasets}/**', '**/*.spec.ts'],
@@ -67,7 +68,7 @@ const coreWithoutFiles = {
         patterns: [
           {
             group: [...PROJECTS['libs/peft-core'], 'fs', 'node:fs', 'node:fs/*'],
-            message: 'files are read and written in io/, data/ and datasets/ only',
+            message: 'only io/, data/ and datasets/ may read and write files',
           },
         ],
       },
@@ -75,7 +76,7 @@ const coreWithoutFiles = {
   },
 };
 
-// the API's reader process reads data with a base's tokenizer (docs/adr/0009); nothing else of the API may
+// The API's reader process reads data with the tokenizer of a base model (docs/adr/0009). No other part of the API may.
 const readerProcess = {
   files: ['apps/api/src/preview/reader-*.ts'],
   rules: {
@@ -85,7 +86,7 @@ const readerProcess = {
         patterns: [
           {
             regex: '^@graft/(kernels|worker|cli|peft-core(?!/data$))',
-            message: 'the reader process has peft-core/data and contracts',
+            message: 'the reader process may import only peft-core/data and contracts',
           },
         ],
       },
@@ -93,7 +94,7 @@ const readerProcess = {
   },
 };
 
-// its archive process decodes pictures and sounds
+// The API's archive process decodes images and audio.
 const archiveProcess = {
   files: ['apps/api/src/files/archives/media-records.ts'],
   rules: {
@@ -103,7 +104,7 @@ const archiveProcess = {
         patterns: [
           {
             regex: '^@graft/(kernels|worker|cli|peft-core(?!/media$))',
-            message: 'the archive process has peft-core/media and contracts',
+            message: 'the archive process may import only peft-core/media and contracts',
           },
         ],
       },
@@ -111,7 +112,7 @@ const archiveProcess = {
   },
 };
 
-// a command starts in 0.2 s because it loads no zod: values come from the modules of contracts that need none
+// CLI commands start in 0.2 s because they do not load zod: they import modules of contracts that do not need it.
 const cliStart = {
   files: ['apps/cli/src/**/*.ts'],
   ignores: ['apps/cli/src/mcp-tools.ts', '**/*.spec.ts'],
@@ -126,7 +127,7 @@ const cliStart = {
             message:
               'it loads zod: import the module that has this, such as @graft/contracts/duration',
           },
-          { name: 'zod', allowTypeImports: true, message: 'commands start without it' },
+          { name: 'zod', allowTypeImports: true, message: 'commands must start without zod' },
         ],
       },
     ],
@@ -174,11 +175,11 @@ export default tseslint.config(
         'error',
         { argsIgnorePattern: '^_', varsIgnorePattern: '^_', caughtErrors: 'none' },
       ],
-      '@typescript-eslint/no-non-null-assertion': 'off', // noUncheckedIndexedAccess makes it the honest way to say "in range"
+      '@typescript-eslint/no-non-null-assertion': 'off', // With noUncheckedIndexedAccess, it asserts that an index is in range.
       '@typescript-eslint/no-dynamic-delete': 'off',
       '@typescript-eslint/no-invalid-void-type': 'off',
       '@typescript-eslint/unified-signatures': 'off',
-      '@typescript-eslint/no-extraneous-class': 'off', // Nest modules are empty classes
+      '@typescript-eslint/no-extraneous-class': 'off', // NestJS modules are empty classes.
     },
   },
   ...projects,
@@ -187,7 +188,7 @@ export default tseslint.config(
   archiveProcess,
   cliStart,
   {
-    // decorators need the classes at run time
+    // Decorators need the classes at run time.
     files: ['apps/api/**/*.ts'],
     rules: { '@typescript-eslint/consistent-type-imports': 'off' },
   },
@@ -200,7 +201,7 @@ export default tseslint.config(
     },
   },
   {
-    // vitest, vite, ESLint and reporters are configured by default exports
+    // Vitest, Vite, ESLint and reporters require default exports.
     files: ['**/*.config.{ts,js}', 'tools/{count,log}-reporter.mjs'],
     rules: { 'no-restricted-syntax': 'off' },
   },

@@ -5,25 +5,25 @@ import { SpecOrder } from './tools/spec-order.mjs';
 // Which files run: docs/internals/testing.md.
 const tier = process.env['GRAFT_TEST_TIER'];
 
-// Specs of one project share a few processes and the modules that these have loaded, because loading the API or the core
-// takes 2 to 3 s of CPU. So a spec has to put back what it changes outside itself, such as variables of the environment.
-// These need a process of their own:
+// Specs of one project share a few processes with their loaded modules, because loading the API or the core takes 2 to 3 s
+// of CPU. So a spec must restore global state that it changes, such as environment variables.
+// These need their own process:
 const ISOLATED = [
-  // measure by how much the memory of their process grows
+  // Measure the memory growth of their process.
   'apps/api/test/{hostile-files,parquet}.spec.ts',
   'libs/kernels/src/{native,recompute,safetensors}.spec.ts',
-  // watches the queries of the API in its process, which is another build than the other specs have
+  // Watches the queries of the API in its process, which is a different build from that of the other specs.
   'apps/api/test/stream-sharing.spec.ts',
-  // adds to a registry of the product, which an API in the same process may have read before
+  // Adds to a registry that an API in the same process may have read already.
   'test/e2e/one-more-{answer-option,kind,number}.spec.ts',
-  // failed once in a shared process: a delivery was not sent within 40 s, and the cause is not known
+  // Failed once in a shared process: a delivery was not sent within 40 s. The cause is unknown.
   'test/cli/webhooks.spec.ts',
-  // kills servers and counts processes
+  // Kill servers and count processes.
   'test/chaos/**/*.spec.ts',
 ];
 const BROWSERS = ['test/e2e/{dashboard*,while-it-trains}.spec.ts'];
 
-/** The files of the tier `quick` beside the unit specs: for each area, one that goes through most of it in a short time. */
+/** Files of the tier `quick` in addition to the unit specs: for each area, a fast one that covers most of it. */
 const QUICK = {
   numbers: ['test/golden/{golden,covering,generation}.spec.ts'],
   servers: [
@@ -55,7 +55,7 @@ const QUICK = {
   ],
 } as const;
 
-/** Unit specs that take longest, and whose subject the others go through as well. */
+/** Slow unit specs whose subject is also covered by others. */
 const NOT_QUICK = [
   'libs/kernels/src/{cuda-emulated,memory,safetensors}.spec.ts',
   'libs/kernels/src/ops/{attention,bf16-products,ggml-matrix,single-attention}.spec.ts',
@@ -69,20 +69,20 @@ interface Group {
   readonly quick?: readonly string[];
   readonly isolate?: boolean;
   readonly globalSetup?: string[];
-  /** Seconds for a test; a hook has half as much again. */
+  /** Timeout of a test in seconds. Hooks have 1.5 times as much. */
   readonly limit: number;
-  /** Groups of one order run together, the next order after them. */
+  /** Order of the group. Groups with the same order run concurrently. */
   readonly order: 0 | 1;
 }
 
 /**
- * Processes per order: more than cores, because most specs wait part of the time. Each takes up to 1 GB, and all share
- * one PostgreSQL, so no more than 12.
+ * Number of processes per order. It exceeds the number of cores, because most specs wait part of the time. Each process
+ * uses up to 1 GB, and all share one PostgreSQL, so the maximum is 12.
  */
 const CORES = availableParallelism();
 const WORKERS = [Math.min(CORES + 1, 12), Math.min(2 * CORES + 1, 12)] as const;
 
-/** A command line that names files gets them from any tier (tools/run-tests.mjs). */
+/** Patterns that the tier excludes. Files named on the command line run in any tier (tools/run-tests.mjs). */
 const notInTier = [
   ...(tier === 'quick' || tier === 'default' ? ['**/*.all.spec.ts'] : []),
   ...(tier === 'quick' ? NOT_QUICK : []),
@@ -94,13 +94,13 @@ function project(name: string, group: Group): TestProjectInlineConfiguration {
     test: {
       name,
       environment: 'node',
-      // The native addon does not live in worker threads.
+      // The native addon does not support worker threads.
       pool: 'forks',
       isolate,
       teardownTimeout: 10_000,
       setupFiles: ['./tools/test-log.mjs'],
       ...(group.globalSetup ? { globalSetup: group.globalSetup } : {}),
-      // Node itself loads our built code.
+      // Node loads the built code without Vite.
       server: { deps: { external: [/\/(apps|libs)\/[^/]+\/(dist|bundle)\//] } },
       include: [...(tier === 'quick' ? quick : include)],
       exclude: ['**/node_modules/**', ...exclude, ...notInTier],

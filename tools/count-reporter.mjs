@@ -1,6 +1,6 @@
-// A vitest reporter whose line `N passed, N failed, N skipped` is the last that the process prints. Before it stand, of a
-// run of many files, those that took longest; the tests that passed when their file ran a second time alone
-// (run-tests.mjs), each with what went wrong at the first: they count as passed; and the first of those that failed.
+// Vitest reporter that prints `N passed, N failed, N skipped` as the last line of the process. Before it, it prints the
+// slowest files of a large run; the tests that passed when their file ran again alone (run-tests.mjs), which count as
+// passed, with their first error; and the first failed tests.
 
 /** Counts tests by outcome. A file that cannot be loaded and an error outside any test count as failures. */
 export function count(modules, unhandledErrors) {
@@ -15,14 +15,14 @@ export function count(modules, unhandledErrors) {
   return counts;
 }
 
-/** The line CI looks for. */
+/** Summary line, which CI parses. */
 export function line({ passed, failed, skipped }) {
   return `${passed} passed, ${failed} failed, ${skipped} skipped`;
 }
 
 /**
- * The first line of each failure in a file, by the test's full name. A suite whose hook failed has its own name, and a
- * file that could not be loaded has an empty one.
+ * First line of each failure in a file, by the test's full name. A failed hook is listed under its suite, and a file that
+ * could not be loaded under an empty name.
  */
 export function reasons(file) {
   const first = (errors) => (errors?.[0]?.message ?? '').split('\n')[0];
@@ -36,8 +36,8 @@ export function reasons(file) {
 }
 
 /**
- * Tests of a file that failed at the first try and no longer do.
- * @param {Map<string, string> | undefined} before `reasons` of the first try
+ * Tests of a file that failed at the first attempt but not at the second.
+ * @param {Map<string, string> | undefined} before `reasons` of the first attempt
  */
 export function passedOnSecondTry(before, file) {
   const still = reasons(file);
@@ -47,8 +47,8 @@ export function passedOnSecondTry(before, file) {
 }
 
 /**
- * Seconds that each project's files took from the first one's start to the last one's end, and how many there were;
- * null for a few files.
+ * Duration of each project in seconds, from the start of its first file to the end of its last, and its number of files.
+ * Null for fewer than 10 files.
  */
 export function parts(files, spans) {
   if (files.length < 10) return null;
@@ -60,7 +60,7 @@ export function parts(files, spans) {
   return `time per part: ${text.join(', ')}`;
 }
 
-/** Where the time of many files went: the longest of them, in seconds of a worker; null for a few files. */
+/** Slowest files, in seconds of a worker. Null for fewer than 10 files. */
 export function slowest(files, most = 12) {
   if (files.length < 10) return null;
   const seconds = ({ duration, collectDuration }) =>
@@ -74,7 +74,7 @@ export function slowest(files, most = 12) {
     .join(', ')}`;
 }
 
-/** The first tests that failed, each with its error's first line. */
+/** First failed tests, each with the first line of its error. */
 export function failures(files, most = 20) {
   return [...files]
     .flatMap((file) =>
@@ -85,7 +85,7 @@ export function failures(files, most = 20) {
 
 const named = (file, name) => [file.relativeModuleId, name].filter(Boolean).join(' > ');
 
-/** vitest asks for a default export here; nothing of ours imports it. */
+/** Reporter class. Vitest requires a default export. */
 export default class CountReporter {
   #files = new Map();
   #errors = [];
@@ -93,7 +93,7 @@ export default class CountReporter {
   #spans = new Map();
 
   onInit() {
-    // at exit, since the other reporters write their summary after the hook below
+    // Prints at exit, because other reporters write their summaries after onTestRunEnd.
     process.on('exit', () => process.stdout.write(`\n${this.#lines().join('\n')}\n`));
   }
 

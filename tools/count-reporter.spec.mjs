@@ -10,7 +10,7 @@ import { readLedger } from './flaky.mjs';
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 let folder;
 
-// real vitest on real files in a folder of their own
+// Runs vitest on real files in a temporary folder.
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'graft-count-'));
   symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'));
@@ -40,7 +40,7 @@ const runVitest = (...files) =>
   ]);
 
 describe('the last line', () => {
-  it('counts passed, failed and skipped tests, and follows those that failed', () => {
+  it('counts passed, failed and skipped tests, and comes after the failed ones', () => {
     writeFileSync(
       join(folder, 'mixed.spec.mjs'),
       `import { expect, it } from 'vitest';
@@ -54,7 +54,7 @@ describe('the last line', () => {
     });
   });
 
-  it('follows the slowest of many files, and the time of each part', () => {
+  it('comes after the slowest files and the time of each project', () => {
     const file = (name, seconds) => ({
       relativeModuleId: name,
       project: { name: name[0] === 'u' ? 'unit' : 'servers' },
@@ -80,10 +80,10 @@ describe('the last line', () => {
   });
 
   it(
-    'follows tests that passed on a second try; the ledger keeps them',
+    'comes after tests that passed at the second attempt, which the ledger records',
     { timeout: 120_000 },
     () => {
-      // Each try is a process of its own, so a file on disk has to remember the first one.
+      // Each attempt is a separate process, so a file on disk marks the first one.
       const first = (name) =>
         `import { existsSync, writeFileSync } from 'node:fs';
        import { beforeAll, describe, expect, it } from 'vitest';
@@ -121,7 +121,7 @@ describe('the last line', () => {
       });
       expect(ledger()).toContain('servers-second.spec.mjs: is late');
 
-      // more than two are not tried again, and neither are files that only compute
+      // No second attempt for more than two files, or for files that only compute.
       const three = ['x', 'y', 'z'].map((name) => [`servers-${name}-of-three`, late(name)]);
       expect(runFiles(Object.fromEntries(three))).toMatchObject({
         code: 1,

@@ -1,4 +1,4 @@
-// What can be known of docker-compose.yml and the Dockerfiles without a Docker engine.
+// Checks of docker-compose.yml and the Dockerfiles that need no Docker engine.
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -7,10 +7,10 @@ import { describe, expect, it } from 'vitest';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const read = (path) => readFileSync(join(ROOT, path), 'utf8');
-// With merge keys, as Compose reads it.
+// YAML 1.1 has merge keys, as in Compose.
 const compose = load(read('docker-compose.yml'), { schema: YAML11_SCHEMA });
 const services = Object.entries(compose.services);
-/** Those that do something and end. */
+/** Services that run once and exit. */
 const once = ['migrate'];
 
 describe('docker-compose.yml', () => {
@@ -30,7 +30,7 @@ describe('docker-compose.yml', () => {
     }
   });
 
-  it('keeps what must outlive a container in declared volumes', () => {
+  it('stores persistent data in declared volumes', () => {
     const used = services.flatMap(([, { volumes = [] }]) =>
       volumes
         .filter((text) => !text.startsWith('.'))
@@ -41,7 +41,7 @@ describe('docker-compose.yml', () => {
     expect([...names].sort()).toEqual(Object.keys(compose.volumes).sort());
   });
 
-  it('confines every container: no capabilities beyond those named, no new ones, memory bounded, files read-only', () => {
+  it('confines every container: few capabilities, no new privileges, limited memory, read-only files', () => {
     for (const [name, service] of services) {
       expect(service.cap_drop, name).toEqual(['ALL']);
       expect(service.security_opt, name).toEqual(['no-new-privileges:true']);
@@ -52,7 +52,7 @@ describe('docker-compose.yml', () => {
     }
   });
 
-  it('lets workers reach their gateway alone, and nobody but the API the database and Redis', () => {
+  it('allows workers to reach only the gateway, and only the API to reach the database and Redis', () => {
     const on = (network) =>
       services.filter(([, { networks }]) => networks.includes(network)).map(([name]) => name);
     expect(on('data').sort()).toEqual(['api', 'migrate', 'postgres', 'redis']);
@@ -63,7 +63,7 @@ describe('docker-compose.yml', () => {
     expect(compose.services.worker.networks).toEqual(['workers']);
   });
 
-  it('runs two API processes that reach each other, behind proxies that have their ports', () => {
+  it('runs two API processes that reach each other, behind proxies for their ports', () => {
     const { api, proxy, gateway } = compose.services;
     expect(api.deploy.replicas).toBe(2);
     expect(api.container_name).toBeUndefined();
@@ -80,13 +80,13 @@ describe('docker-compose.yml', () => {
       expect(config).toContain(`bind :${bound}`);
       expect(config).toContain(`option httpchk GET /${health}\n`);
     }
-    // gRPC is HTTP/2 on both sides
+    // gRPC uses HTTP/2 on both sides.
     const config = read('deploy/gateway.haproxy.cfg');
     expect(config).toMatch(/bind :8081 proto h2/);
     expect(config).toMatch(/api:8081 proto h2/);
   });
 
-  it('runs Redis with a password, an append-only file and without eviction', () => {
+  it('runs Redis with a password and an append-only file, without eviction', () => {
     const { redis, api } = compose.services;
     const command = redis.command.join(' ');
     expect(command).toContain('--requirepass "$$GRAFT_REDIS_PASSWORD"');
@@ -96,7 +96,7 @@ describe('docker-compose.yml', () => {
     expect(command).toContain('--maxmemory-policy noeviction');
   });
 
-  it('lets the worker be scaled, and gives it no database, no Redis and nothing shared but the join token', () => {
+  it('has a scalable worker that shares only the join token, without database and Redis', () => {
     const { worker } = compose.services;
     expect(worker.container_name).toBeUndefined();
     expect(worker.ports).toBeUndefined();
@@ -109,7 +109,7 @@ describe('docker-compose.yml', () => {
     expect(Object.keys(worker.depends_on)).toEqual(['gateway']);
   });
 
-  it('brings the database up to date before the API starts, with its image and its database', () => {
+  it('migrates the database before the API starts, with the same image and database', () => {
     const { api, migrate } = compose.services;
     expect(migrate.build).toEqual(api.build);
     expect(migrate.command.slice(-2)).toEqual(['apps/api/bundle/main.js', '--migrate-only']);
@@ -131,20 +131,20 @@ describe('docker-compose.yml', () => {
     }
   });
 
-  it('goes without TLS only between containers', () => {
+  it('uses plain text only between containers', () => {
     const { api, gateway, worker } = compose.services;
     expect(api.environment.GRAFT_INSECURE_GRPC).toBe('1');
-    // a container reaches another one only beyond its own loopback
+    // Containers reach each other only by network addresses, not by loopback.
     expect(api.environment.GRAFT_GRPC_HOST).toBe('0.0.0.0');
     expect(worker.environment.GRAFT_WORKER_URL).toBe('grpc://gateway:8081');
     expect([api.ports, gateway.ports]).toEqual([undefined, undefined]);
   });
 
-  it('hands the API what OpenTelemetry’s variables say where Compose is started', () => {
+  it('passes the OpenTelemetry variables of its environment to the API', () => {
     const { environment } = compose.services.api;
     const documented = read('docs/configuration.md').match(/\bOTEL_[A-Z_]+\b/g);
     expect(documented.length).toBeGreaterThan(1);
-    // a name without a value: an empty one would be no address
+    // Names have no value, because an empty value would be an invalid address.
     for (const name of documented) expect([name, environment[name]]).toEqual([name, null]);
     expect(
       Object.keys(environment)
@@ -153,7 +153,7 @@ describe('docker-compose.yml', () => {
     ).toEqual([...new Set(documented)].sort());
   });
 
-  it('sets only variables that docs/configuration.md explains, and asks for secrets instead of having them', () => {
+  it('sets only documented variables, and requires secrets from the environment', () => {
     const documented = read('docs/configuration.md');
     for (const [name, { environment }] of services.filter(([, { build }]) => build)) {
       for (const variable of Object.keys(environment))
@@ -168,13 +168,13 @@ describe('docker-compose.yml', () => {
 describe('the join token', () => {
   const { api, worker } = compose.services;
 
-  it('is where the API writes it and the worker reads it, in a volume of its own', () => {
+  it('is in its own volume, where the API writes it and the worker reads it', () => {
     const path = api.environment.GRAFT_JOIN_TOKEN_FILE;
     expect(worker.environment.GRAFT_WORKER_TOKEN_FILE).toBe(path);
     const folder = path.slice(0, path.lastIndexOf('/'));
     expect(api.volumes).toContain(`join:${folder}`);
     expect(Object.keys(worker.environment)).not.toContain('GRAFT_WORKER_TOKEN');
-    // whichever container comes first, the volume belongs to the user that both run as
+    // Whichever container starts first, the volume belongs to the user of both.
     for (const { build } of [api, worker])
       expect(read(build.dockerfile)).toMatch(new RegExp(`chown node:node [^\\n]*${folder}\\b`));
   });
@@ -188,7 +188,7 @@ describe.each(services.filter(([, { build }]) => build).map(([name, { build }]) 
       .split('\n')
       .filter((line) => line !== '' && !line.startsWith('#'));
 
-    it('copies only what is in the repository, and every workspace before npm ci', () => {
+    it('copies only files of the repository, and every workspace before npm ci', () => {
       const copies = lines
         .filter((line) => line.startsWith('COPY ') && !line.includes('--from='))
         .map((line) => line.split(/\s+/).slice(1, -1));
@@ -198,7 +198,7 @@ describe.each(services.filter(([, { build }]) => build).map(([name, { build }]) 
         expect(copies.flat()).toContain(`${workspace}/package.json`);
     });
 
-    it('declares the build arguments it is given, and stages before they are used', () => {
+    it('declares its build arguments, and its stages before their use', () => {
       const declared = new Set(
         lines.filter((line) => line.startsWith('ARG ')).map((line) => line.slice(4).split('=')[0]),
       );
@@ -210,7 +210,7 @@ describe.each(services.filter(([, { build }]) => build).map(([name, { build }]) 
       }
     });
 
-    it('starts a program that the build makes, as another user than root', () => {
+    it('starts a built program as a user other than root', () => {
       const command = JSON.parse(lines.at(-1).replace('CMD ', ''));
       const script = command.at(-1);
       expect(

@@ -44,7 +44,7 @@ describe('a ledger', () => {
     ]);
   });
 
-  it('has entries overdue after 14 days, and at once without a readable date', () => {
+  it('has overdue entries after 14 days, or immediately without a valid date', () => {
     const entries = ['2026-11-30', '2026-11-29', 'yesterday'].map((date) => ({ date, ...late }));
     expect(overdue(entries, '2026-12-14').map(({ date }) => date)).toEqual([
       '2026-11-29',

@@ -1,4 +1,4 @@
-// What can be known of the Helm chart, the manifests rendered from it and the systemd units without a cluster.
+// Checks of the Helm chart, its rendered manifests and the systemd units that need no cluster.
 import { execFileSync, spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -13,11 +13,11 @@ const MANIFESTS = readdirSync(join(ROOT, 'deploy/kubernetes')).filter((name) =>
 );
 const UNITS = ['graft-api', 'graft-worker'];
 const runs = (program, ...args) => spawnSync(program, args, { stdio: 'ignore' }).status === 0;
-/** Of an environment that has them; `npm test` needs none. */
+/** Whether a tool is installed. `npm test` does not require it. */
 const PYTHON = process.env.GRAFT_HELM_PYTHON || 'python3';
 const hasHelm = runs(PYTHON, '-c', 'import helm_python, kubernetes_validate, yaml');
 
-/** One template of the chart with these values. */
+/** Renders a template of the chart with values. */
 const RENDER = `
 import json, sys
 import helm_python as helm
@@ -43,7 +43,7 @@ describe.each(MANIFESTS)('%s', (name) => {
   const env = (container) =>
     Object.fromEntries(container.env.map((one) => [one.name, one.value ?? one.valueFrom]));
 
-  it('names each object once, and selects the pods that it makes', () => {
+  it('has unique names, and selectors that match its pods', () => {
     const names = objects.map(({ kind, metadata }) => `${kind} ${metadata.name}`);
     expect(new Set(names).size).toBe(names.length);
     for (const { spec } of deployments)
@@ -55,7 +55,7 @@ describe.each(MANIFESTS)('%s', (name) => {
     expect(of('PodDisruptionBudget')).toHaveLength(deployments.length);
   });
 
-  it('sets only what API and worker read', () => {
+  it('sets only variables that the API and worker read', () => {
     for (const variable of Object.keys(env(apiContainer)))
       if (!variable.startsWith('AWS_')) expect(SETTINGS.api).toContain(variable);
     for (const worker of workers)
@@ -63,7 +63,7 @@ describe.each(MANIFESTS)('%s', (name) => {
         expect(SETTINGS.worker).toContain(variable);
   });
 
-  it('keeps database and S3 from workers, and values of secrets out of the manifests', () => {
+  it('gives workers no access to the database and S3, and contains no secret values', () => {
     for (const worker of workers)
       expect(JSON.stringify(worker)).not.toMatch(/DATABASE|QUEUE|AWS|graft-api/);
     expect(of('Secret')).toEqual([]);
@@ -72,7 +72,7 @@ describe.each(MANIFESTS)('%s', (name) => {
     });
   });
 
-  it('runs nothing as root, with nothing to write but volumes, and asks for no account', () => {
+  it('runs nothing as root, with writable volumes only and no service account', () => {
     for (const deployment of deployments) {
       const pod = podOf(deployment);
       expect(pod.automountServiceAccountToken).toBe(false);
@@ -92,7 +92,7 @@ describe.each(MANIFESTS)('%s', (name) => {
     }
   });
 
-  it('has ports that agree: settings, containers, services, policies, probes', () => {
+  it('uses consistent ports in settings, containers, services, policies and probes', () => {
     const port = Object.fromEntries(
       apiContainer.ports.map(({ name: portName, containerPort }) => [portName, containerPort]),
     );
@@ -123,7 +123,7 @@ describe.each(MANIFESTS)('%s', (name) => {
     }
   });
 
-  it('has several API processes that find each other, and one at least at any time', () => {
+  it('has several API processes that find each other, and at least one at any time', () => {
     expect(api.spec.replicas).toBeGreaterThanOrEqual(2);
     expect(api.spec.strategy.rollingUpdate.maxUnavailable).toBe(0);
     expect(env(apiContainer).GRAFT_RELAY_HOST).toEqual({
@@ -132,7 +132,7 @@ describe.each(MANIFESTS)('%s', (name) => {
     expect(podOf(api).affinity.podAntiAffinity).toBeDefined();
   });
 
-  it('gives workers the time to drain, and lets them reach the gateway and names alone', () => {
+  it('gives workers time to drain, and allows them to reach only the gateway and DNS', () => {
     for (const worker of workers) {
       expect(podOf(worker).terminationGracePeriodSeconds).toBeGreaterThan(60);
       for (const { lifecycle } of podOf(worker).containers) expect(lifecycle).toBeUndefined();
@@ -147,7 +147,7 @@ describe.each(MANIFESTS)('%s', (name) => {
     }
   });
 
-  it('scales each pool by its own slots, and then leaves the number of workers to KEDA', () => {
+  it('scales each pool by its own slots with KEDA, without a fixed number of workers', () => {
     const scaled = of('ScaledObject');
     for (const { spec } of scaled) {
       const worker = workers.find(({ metadata }) => metadata.name === spec.scaleTargetRef.name);
@@ -172,7 +172,7 @@ describe.each(MANIFESTS)('%s', (name) => {
 });
 
 describe('the chart', () => {
-  it('has values for all that its templates name', () => {
+  it('has all values that its templates use', () => {
     const values = load(read('deploy/helm/graft/values.yaml'));
     const templates = readdirSync(join(ROOT, 'deploy/helm/graft/templates'));
     for (const file of templates)
@@ -192,7 +192,7 @@ describe('the chart', () => {
       { encoding: 'utf8' },
     );
 
-  it.skipIf(!hasHelm)('gives a pool the defaults for what it leaves out, and checks names', () => {
+  it.skipIf(!hasHelm)('uses defaults for missing values of a pool, and validates names', () => {
     const { stdout, stderr } = rendered(
       { pools: [{ name: 'default' }, { name: 'second', replicas: 0 }] },
       'workers.yaml',
@@ -209,7 +209,7 @@ describe('the chart', () => {
       );
   });
 
-  it.skipIf(!hasHelm)('migrates in a hook, with the databases of the API', () => {
+  it.skipIf(!hasHelm)('migrates in a hook, with the database of the API', () => {
     const [hook] = loadAll(rendered({}, 'migrate.yaml').stdout).filter(Boolean);
     expect(hook.metadata.annotations['helm.sh/hook']).toBe('pre-install,pre-upgrade');
     const [api] = loadAll(rendered({}, 'api.yaml').stdout);
@@ -227,7 +227,7 @@ describe('the chart', () => {
   });
 
   it.skipIf(!hasHelm)(
-    'renders to the manifests that are kept, valid for the API of Kubernetes',
+    'renders to the manifests in the repository, which are valid for Kubernetes',
     () => {
       execFileSync(PYTHON, [join(ROOT, 'deploy/kubernetes/render.py'), '--check']);
     },
@@ -238,7 +238,7 @@ describe.each(UNITS)('%s.service', (name) => {
   const text = read(`deploy/systemd/${name}.service`);
   const value = (key) => new RegExp(`^${key}=(.*)$`, 'm').exec(text)?.[1];
 
-  it('starts what there is, sets only what it reads, and has the time to end in good order', () => {
+  it('starts an existing program, sets only variables that it reads, and has time to shut down', () => {
     const [, script] = /(apps\/\w+)\/bundle\/main\.js$/.exec(value('ExecStart'));
     expect(read(`${script}/src/main.ts`)).not.toBe('');
     const side = name.slice('graft-'.length);
@@ -249,10 +249,10 @@ describe.each(UNITS)('%s.service', (name) => {
     expect(value('RestartPreventExitStatus')).toBe('2');
   });
 
-  it.skipIf(!runs('systemd-analyze', '--version'))('is understood by systemd', () => {
+  it.skipIf(!runs('systemd-analyze', '--version'))('is valid for systemd', () => {
     const unit = join(ROOT, `deploy/systemd/${name}.service`);
     const { stdout, stderr } = spawnSync('systemd-analyze', ['verify', unit], { encoding: 'utf8' });
-    // What it says of users, programs and folders is of this machine.
+    // Ignore messages about users, programs and folders, which depend on the machine.
     const said = `${stdout}${stderr}`
       .split('\n')
       .filter((line) => line.includes(`${name}.service`));

@@ -1,24 +1,24 @@
-// A vitest reporter that names, for each file in which something failed, the log of the API that it started.
+// Vitest reporter that prints the path of the API log for each failed file.
 import { existsSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-// not by `new URL`, which is a browser's in specs that run in one
+// `new URL` is the browser's class in browser specs, so it is not used here.
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 
 const LOGS = join(ROOT, '.cache/test-logs');
 
-/** The log of a spec's API (tools/test-log.mjs); the next run of the spec begins it anew. */
+/** Path of the log of a spec's API (tools/test-log.mjs). The next run of the spec overwrites it. */
 export function logOf(spec) {
   return join(LOGS, `${relative(ROOT, spec).replaceAll(/[\\/]/g, '-')}.log`);
 }
 
-/** What the API in a process of specs writes to: the log of the file that the process runs at that time. */
+/** Path of the log that the API in a test process writes to, for the spec file that the process is running. */
 export function logOfProcess(pid) {
   return join(LOGS, `process-${pid}.log`);
 }
 
-/** vitest asks for a default export here; nothing of ours imports it. */
+/** Reporter class. Vitest requires a default export. */
 export default class LogReporter {
   onTestRunEnd(modules) {
     for (const file of modules) {

@@ -25,7 +25,7 @@ afterAll(() => {
   rmSync(folder, { recursive: true });
 });
 
-it('keeps the log of an API out of the output, by itself though files share a process, and names its file when a test failed', () => {
+it('writes API logs to one file per spec, although specs share a process, and prints the path if a test failed', () => {
   const api = JSON.stringify(join(ROOT, 'apps/api/dist/log.js'));
   const spec = (name, work) =>
     writeFileSync(
@@ -33,11 +33,11 @@ it('keeps the log of an API out of the output, by itself though files share a pr
       `import { expect, it } from 'vitest'; import { log } from ${api};
        it('a', () => { ${work} });`,
     );
-  spec('fine', "log.warn('said in fine')");
-  spec('bad', "log.warn('said in bad'); expect(1).toBe(2)");
+  spec('fine', "log.warn('logged in fine')");
+  spec('bad', "log.warn('logged in bad'); expect(1).toBe(2)");
   spec('quiet', '');
   const gone = logOfProcess(2 ** 30);
-  writeFileSync(gone, 'said once');
+  writeFileSync(gone, 'logged once');
   const env = { ...process.env, GRAFT_LOG_LEVEL: 'info' };
   for (const name of Object.keys(env)) if (name.startsWith('VITEST')) delete env[name];
   const { stdout, stderr } = spawnSync(
@@ -46,16 +46,16 @@ it('keeps the log of an API out of the output, by itself though files share a pr
     { encoding: 'utf8', env },
   );
   const [fine, bad] = ['fine', 'bad'].map((name) => logOf(join(folder, `${name}.spec.mjs`)));
-  expect(stdout + stderr).not.toContain('"msg":"said in');
+  expect(stdout + stderr).not.toContain('"msg":"logged in');
   expect(stdout).toContain(`failed; the API's log: ${bad}\n`);
   expect(stdout).not.toContain(fine);
-  expect(saidIn(bad)).toEqual(['said in bad']);
-  expect(saidIn(fine)).toEqual(['said in fine']);
+  expect(messagesIn(bad)).toEqual(['logged in bad']);
+  expect(messagesIn(fine)).toEqual(['logged in fine']);
   expect(existsSync(logOf(join(folder, 'quiet.spec.mjs')))).toBe(false);
-  // those of processes that are gone are no file's any more; this one runs
+  // Logs of ended processes are deleted. This process is running.
   expect(existsSync(gone)).toBe(false);
   expect(existsSync(logOfProcess(process.pid))).toBe(true);
 });
 
-const saidIn = (log) =>
-  [...readFileSync(log, 'utf8').matchAll(/"msg":"([^"]*)"/g)].map(([, said]) => said);
+const messagesIn = (log) =>
+  [...readFileSync(log, 'utf8').matchAll(/"msg":"([^"]*)"/g)].map(([, message]) => message);

@@ -4,16 +4,16 @@
 // --quick runs what a change to one file is most likely to break, --all adds what is too slow for every run (see
 // vitest.config.ts and docs/internals/testing.md). PATH runs the files that match it, whichever tier they belong to.
 //
-// Files that use real servers or processes get one second try, each in a process of its own with nothing beside it. A test that passes
-// only then is a defect of the test or of the product: the reporter prints it, test/flaky.json records it, and the run
-// fails if more than two files needed it.
+// Failed files that use real servers or processes get a second attempt, each alone in a separate process. A test that
+// passes only then has a bug or found one: the reporter prints it, test/flaky.json records it, and the run fails if more
+// than two files needed a second attempt.
 import { join } from 'node:path';
 import { createVitest, parseCLI } from 'vitest/node';
 import { passedOnSecondTry, reasons } from './count-reporter.mjs';
 import { MAX_SECOND_TRIES, record } from './flaky.mjs';
 import { chooseTier } from './tier.mjs';
 
-/** Projects of vitest.config.ts whose files get a second try. */
+/** Projects of vitest.config.ts whose files get a second attempt. */
 const SECOND_TRY = ['unit', 'isolated', 'servers', 'browsers', 'installations'];
 
 const { tier, args } = chooseTier(process.argv.slice(2));
@@ -41,7 +41,7 @@ process.exit(failed ? 1 : 0);
 /** Runs files again, one at a time. @returns whether the run has failed */
 async function retry(files) {
   const before = new Map(files.map((file) => [file.moduleId, reasons(file)]));
-  // That many are no race: something is broken.
+  // So many failures are not a race condition.
   if (files.length > MAX_SECOND_TRIES) return true;
   let outside = 0;
   for (const file of files) {
@@ -52,6 +52,6 @@ async function retry(files) {
   const found = modules.flatMap((file) => passedOnSecondTry(before.get(file.moduleId), file));
   const root = vitest.config.root;
   record(join(root, 'test/flaky.json'), found, new Date().toISOString().slice(0, 10));
-  // Each second try reports every file that had failed before it, so look at all of them now.
+  // Each second attempt also reports files that failed before it, so check all files now.
   return outside > 0 || modules.some((file) => !file.ok());
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// `npm start`, `npm test` and `npm run test:all` come here. Plain Node, with no dependency installed yet: installs and builds
-// what is not up to date, then goes on to what was asked for. Arguments after `--` go to that.
+// Entry point of `npm start`, `npm test` and `npm run test:all`. Uses only Node, because no dependency may be installed yet.
+// Installs and builds what is out of date, then runs the requested program with the arguments after `--`.
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { buildStep, kernelsStep } from './setup/build.mjs';
@@ -14,7 +14,7 @@ import { openRun } from './test-run/run.mjs';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const USAGE =
-  'usage: node tools/setup.mjs [--start | --test | --test-all] [arguments of what is started]';
+  'usage: node tools/setup.mjs [--start | --test | --test-all] [arguments of the program]';
 
 async function setUp({ forTests }) {
   checkNode(process.versions.node);
@@ -39,7 +39,7 @@ function checkNode(version) {
     );
 }
 
-/** npm passes signals on, but nobody can pass a `kill -9` on: the tests end when npm is gone. */
+/** Stops the tests when npm exits. npm forwards signals, but cannot forward `kill -9`. */
 function endWithNpm() {
   if (process.env.npm_lifecycle_event === undefined) return;
   const npm = process.ppid;
@@ -55,7 +55,7 @@ async function main([mode, ...rest]) {
   await setUp({ forTests });
   if (mode === '--start') {
     const env = { ...process.env, GRAFT_HOME: process.env.GRAFT_HOME || chooseHome() };
-    // the example that is named, else the first
+    // Run the named example, or the default one.
     const example = rest.some((one) => /^--example(=|$)/.test(one)) ? [] : ['--example'];
     return runUntilItEnds(
       process.execPath,

@@ -1,8 +1,8 @@
-// The order in which spec files start: project by project, so that a process is used again by files of its project, and
-// in each project the slowest first, so that none of them runs alone at the end.
+// Order of spec files: by project, so that processes are reused within a project, and the slowest files of a project first,
+// so that none of them runs alone at the end.
 import { BaseSequencer } from 'vitest/node';
 
-/** Files that take longest, slowest first; the others follow in vitest's own order. */
+/** Slowest files, in order. The others follow in Vitest's order. */
 const SLOWEST = [
   'test/chaos/poison.spec.ts',
   'test/trainer/run-bytes.spec.ts',

@@ -1,12 +1,13 @@
 #!/usr/bin/env node
-// `npm run test:all`: everything `npm test` leaves out for time. It runs, one after the other,
+// `npm run test:all`: all tests, including those that are too slow for `npm test`. It runs, one after the other,
 //
-//   1. every spec in its whole form (tools/run-tests.mjs --all): emulated CUDA and AMX, full matrices, parity with Python,
+//   1. every spec in its complete form (tools/run-tests.mjs --all): emulated CUDA and AMX, full matrices, parity with Python,
 //      the long chaos battery;
 //   2. the numerical specs once for each older instruction set that this processor has;
 //   3. the mutations (test/mutations/run.mjs).
 //
-// With arguments it runs 1 alone, with these. The last line sums the tests of all parts; a mutation is a test here.
+// With arguments, it runs only part 1 with these arguments. The last line has the totals of all parts; a mutation counts as
+// a test.
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -30,7 +31,7 @@ if (given.length === 0) {
   parts.push({ name: 'mutations', args: [join(ROOT, 'test/mutations/run.mjs')] });
 }
 
-/** Set by Ctrl-C or SIGTERM: what runs gets the signal, and nothing follows it. */
+/** Set by Ctrl-C or SIGTERM. The current part gets the signal, and the others do not start. */
 let isStopped = false;
 
 const results = [];
@@ -49,7 +50,7 @@ for (const { name, code, seconds, ...count } of results)
 const sum = (key) => results.reduce((total, result) => total + result[key], 0);
 const failed = isStopped || results.some(({ code }) => code !== 0);
 const total = { passed: sum('passed'), failed: sum('failed'), skipped: sum('skipped') };
-// a part that ended with an error has failed even if no test did
+// A part that exits with an error has failed, even if none of its tests did.
 if (failed && total.failed === 0) total.failed = 1;
 process.stdout.write(`${line(total)}\n`);
 process.exit(failed ? 1 : 0);
@@ -62,7 +63,7 @@ async function setsToRun() {
   return OLDER_SETS.filter((set) => here.includes(set));
 }
 
-/** Runs a Node program with its output shown; its exit code and last line. */
+/** Runs a Node program with visible output. Returns its exit code and last line. */
 function run(args, env = {}) {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, args, {

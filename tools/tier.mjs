@@ -1,10 +1,10 @@
-// The tier that a command line asks for.
+// Parses the test tier from the command line.
 
 const TIERS = { '--quick': 'quick', '--all': 'all' };
 
 /**
- * Takes `--quick` or `--all` out of arguments; the last one counts.
- * @returns {{tier: 'quick' | 'all' | null, args: string[]}} null where neither is given
+ * Removes `--quick` and `--all` from arguments; the last one counts.
+ * @returns {{tier: 'quick' | 'all' | null, args: string[]}} null if there is neither
  */
 export function chooseTier(args) {
   const isTier = (arg) => Object.hasOwn(TIERS, arg);

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { chooseTier } from './tier.mjs';
 
-it('takes the last tier out of the arguments and leaves the others', () => {
+it('returns the last tier and the other arguments', () => {
   expect(chooseTier(['libs/kernels', '-t', 'x'])).toEqual({
     tier: null,
     args: ['libs/kernels', '-t', 'x'],

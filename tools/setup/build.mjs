@@ -1,5 +1,5 @@
-// The two builds: native kernels, then TypeScript and the dashboard, which Nx runs in the order of the workspace's
-// dependencies and takes from its cache where nothing changed (docs/adr/0013).
+// Builds the native kernels, then TypeScript and the dashboard. Nx builds the projects in dependency order and restores
+// unchanged ones from its cache (docs/adr/0013).
 import { chmodSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { runCaptured, runShown } from './run.mjs';
@@ -7,7 +7,7 @@ import { SetupError } from './step.mjs';
 
 const PROGRAMS = { graft: 'apps/cli/bundle/main.js', 'graft-worker': 'apps/worker/bundle/main.js' };
 
-/** The kernels' own script finds or installs libtorch and the compilers, and says so; it also knows when there is nothing to do. */
+/** Step that runs the build script of the kernels, which installs libtorch and compilers if needed and skips a finished build. */
 export function kernelsStep(root) {
   return {
     async run() {
@@ -28,7 +28,7 @@ export function buildStep(root) {
       const { code, output } = await runCaptured(
         process.execPath,
         [nx, 'run-many', '-t', 'build', '--output-style=static'],
-        // a set-up leaves no process behind and draws no full-screen table
+        // Disable the daemon, which would keep running, and the full-screen view.
         { cwd: root, env: { ...process.env, NX_DAEMON: 'false', NX_TUI: 'false' } },
       );
       if (code !== 0) {
@@ -42,7 +42,7 @@ export function buildStep(root) {
   };
 }
 
-// npm ci links a workspace's programs only where they are built already; `npx graft` must work after the first build
+// Links the programs, because npm ci links only those that exist, and `npx graft` must work after the first build.
 function linkPrograms(root) {
   for (const [name, script] of Object.entries(PROGRAMS)) {
     const link = join(root, 'node_modules/.bin', name);

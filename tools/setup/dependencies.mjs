@@ -1,12 +1,12 @@
-// npm ci, when what is installed is not what the lockfile says.
+// Runs npm ci if the installed packages differ from the lockfile.
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { runShown } from './run.mjs';
 import { SetupError } from './step.mjs';
 
 /**
- * The first package of the lockfile that is missing or of another version, else null. npm keeps a
- * lockfile of what it has installed in node_modules; packages for other platforms are not in it.
+ * First package of the lockfile that is missing or has another version. Null if there is none. npm stores a lockfile of
+ * the installed packages in node_modules, without those of other platforms.
  */
 export function firstDifference(lock, installed) {
   for (const [path, wanted] of Object.entries(lock.packages)) {

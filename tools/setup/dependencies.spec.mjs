@@ -12,7 +12,7 @@ const lock = {
 };
 
 describe('firstDifference', () => {
-  it('finds none when every package is there in its version', () => {
+  it('returns null if every package is installed in its version', () => {
     const installed = {
       packages: {
         'node_modules/a': { version: '1.0.0' },
@@ -22,7 +22,7 @@ describe('firstDifference', () => {
     expect(firstDifference(lock, installed)).toBeNull();
   });
 
-  it('names the missing package and the wrong version', () => {
+  it('returns the missing package or the wrong version', () => {
     expect(firstDifference(lock, { packages: { 'node_modules/a': { version: '1.0.0' } } })).toBe(
       '@x/b is missing',
     );

@@ -1,5 +1,4 @@
-// What only the tests want from the distribution: a browser and a Redis server. Without them their
-// tests skip, saying so.
+// Installs packages that only the tests need: a browser and a Redis server. Without them, their tests are skipped.
 import { existsSync } from 'node:fs';
 import { has, runShown } from './run.mjs';
 
@@ -38,7 +37,7 @@ export function distributionStep() {
       }
       say(command);
       const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
-      // no service is wanted, only the programs: policy-rc.d's answer for "do not start anything"
+      // Exit code 101 of policy-rc.d prevents the packages from starting services.
       const apt = (...args) =>
         runShown('apt-get', ['-qq', '-o', 'Dpkg::Use-Pty=0', ...args], {
           env: { ...env, RUNLEVEL: '1' },
@@ -47,7 +46,7 @@ export function distributionStep() {
         (await apt('install', '-y', '--no-install-recommends', ...packages)) === 0;
       if (await install(names)) return;
       await apt('update');
-      // one at a time, because an older distribution does not have all of them
+      // Install one package at a time, because older distributions do not have all of them.
       for (const name of names)
         if (!(await install([name])))
           say(`installing ${name} failed (see above); the tests that need it will be skipped`);

@@ -1,10 +1,9 @@
-// The last thing the set-up does: become the program that was asked for, as far as a parent can.
+// Last part of the setup: runs the requested program in the foreground.
 import { spawn } from 'node:child_process';
 
 /**
- * Runs a program to its end; its exit code. Ctrl-C reaches it through the terminal; a signal sent to this
- * process alone is passed on as SIGTERM (so a Ctrl-C never looks like two), and this process waits for the
- * orderly end.
+ * Runs a program until it exits. Returns its exit code. The terminal sends Ctrl-C to the program itself; a signal to this
+ * process alone is forwarded as SIGTERM (so that one Ctrl-C never looks like two). Waits for the program to shut down.
  */
 export function runUntilItEnds(program, args, options) {
   return new Promise((resolve, reject) => {

@@ -14,14 +14,14 @@ afterEach(() => rmSync(folder, { recursive: true }));
 describe('homeFor', () => {
   const root = () => join(folder, 'checkout');
 
-  it('is .graft in the checkout where everybody may enter, and always for others than root', () => {
+  it('is .graft in the checkout for users other than root, and for root if others have access', () => {
     chmodSync(folder, 0o700);
     expect(homeFor(root(), { asRoot: false })).toEqual({ home: join(root(), '.graft'), why: null });
     chmodSync(folder, 0o755);
     expect(homeFor(root(), { asRoot: true })).toEqual({ home: join(root(), '.graft'), why: null });
   });
 
-  it('is elsewhere, one for each checkout and saying why, for root below a closed folder', () => {
+  it('is a separate folder per checkout, with a reason, for root if others have no access', () => {
     chmodSync(folder, 0o700);
     const { home, why } = homeFor(root(), { asRoot: true, fallback: '/somewhere' });
     expect(home).toMatch(/^\/somewhere\/[0-9a-f]{12}$/);

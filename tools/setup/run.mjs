@@ -1,7 +1,7 @@
-// Child processes of the set-up.
+// Child processes of the setup.
 import { spawn, spawnSync } from 'node:child_process';
 
-/** Runs a program whose output the user sees; its exit code (128 + signal when it was killed). */
+/** Runs a program with visible output. Returns its exit code (128 + signal if it was killed). */
 export function runShown(program, args, options = {}) {
   return new Promise((resolve, reject) => {
     const child = spawn(program, args, { stdio: ['ignore', 'inherit', 'inherit'], ...options });
@@ -10,7 +10,7 @@ export function runShown(program, args, options = {}) {
   });
 }
 
-/** Runs a program quietly; its exit code and what it said. */
+/** Runs a program with hidden output. Returns its exit code and output. */
 export function runCaptured(program, args, options = {}) {
   return new Promise((resolve, reject) => {
     const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], ...options });

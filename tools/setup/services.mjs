@@ -1,6 +1,6 @@
-// The two servers that the tests need, PostgreSQL and Redis. A run starts its own at free ports: it shares nothing with
-// another run on the same machine, needs no durability, and takes more connections than a server of the machine's. Where
-// that cannot be done, the tests use a server that listens at its usual port.
+// PostgreSQL and Redis for the tests. Each run starts its own servers at free ports: they are independent of other runs on
+// the same machine, need no durability, and allow more connections than a system server. If a server cannot be started, the
+// tests use one that listens at the default port.
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import {
@@ -20,20 +20,20 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { has } from './run.mjs';
 import { say } from './step.mjs';
 
-/** `usual` is the port that PostgreSQL or Redis listens at where it is installed. */
+/** Servers to start. `usual` is the server's default port. */
 export const SERVICES = [
   { name: 'PostgreSQL', usual: 5432, variable: 'GRAFT_TEST_POSTGRES_PORT', start: startPostgres },
   { name: 'Redis', usual: 6379, variable: 'GRAFT_TEST_REDIS_PORT', start: startRedis },
 ];
-/** Another program may take a free port before the server does. */
+/** Attempts to start a server. Another program may take a free port before the server does. */
 const TRIES = 3;
 
 /**
- * Starts the servers, except those that the environment names a port for. Where one can neither be started nor found, this
- * says so, and its tests are skipped.
+ * Starts the servers, except those whose port is set in the environment. If one can neither be started nor found, prints the
+ * reason, and its tests are skipped.
  * @param {string} root the checkout
- * @param {{ dir: string, env: Record<string, string> }} run whose directory holds the servers' files
- * @returns {Promise<{ env: Record<string, string>, stop: () => Promise<void> }>} `env` tells the tests the ports
+ * @param {{ dir: string, env: Record<string, string> }} run run whose directory has the servers' files
+ * @returns {Promise<{ env: Record<string, string>, stop: () => Promise<void> }>} `env` has the ports for the tests
  */
 export async function startServices(root, run, services = SERVICES) {
   const env = {};
@@ -44,7 +44,7 @@ export async function startServices(root, run, services = SERVICES) {
       const { port, stop } = await atFreePort((port) => start(root, run, port));
       env[variable] = String(port);
       stops.push(stop);
-      say(`${name}: started one for the tests at port ${port}`);
+      say(`${name}: started for the tests at port ${port}`);
     } catch (error) {
       const otherwise = (await listens(usual))
         ? `the tests use the one at port ${usual}`
@@ -119,7 +119,7 @@ async function startPostgres(root, run, port) {
     throw new Error(`no embedded PostgreSQL is available for ${process.platform}-${process.arch}`);
   const folder = mkdtempSync(join(run.dir, 'postgres-'));
   chmodSync(folder, 0o755);
-  // it refuses to run as root, and another user may not be able to reach the checkout
+  // PostgreSQL does not run as root, and another user may have no access to the checkout.
   const user = process.getuid?.() === 0 ? postgresUser() : {};
   let native = packaged;
   if (user.uid !== undefined && !reachable(packaged)) {
@@ -150,7 +150,7 @@ async function startPostgres(root, run, port) {
     'fsync=off',
     'synchronous_commit=off',
     'full_page_writes=off',
-    // each of hundreds of databases would be looked at every minute
+    // Autovacuum would visit each of hundreds of databases every minute.
     'autovacuum=off',
   ];
   const flags = settings.flatMap((setting) => ['-c', setting]);
@@ -159,7 +159,7 @@ async function startPostgres(root, run, port) {
     ['-D', data, '-p', String(port), ...flags],
     options,
   );
-  // it listens before it is ready, and says so in the last line of its pid file
+  // PostgreSQL listens before it is ready; the last line of its pid file has its state.
   const ready = () => /^ready/m.test(readIfThere(join(data, 'postmaster.pid')));
   return untilUp(child, folder, 'SIGINT', ready);
 }

@@ -10,7 +10,7 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const { Client } = createRequire(join(ROOT, 'apps/api/package.json'))('pg');
 
 let run;
-/** PostgreSQL alone, and without the port that this run's own specs use. */
+/** Only PostgreSQL, with a variable other than the one of this test run. */
 let postgres;
 beforeEach(() => {
   run = { dir: mkdtempSync(join(tmpdir(), 'graft-services-')), env: {} };
@@ -34,7 +34,7 @@ async function answers(port) {
   return rows;
 }
 
-it('starts PostgreSQL for each of two runs, and stops it', async () => {
+it('starts and stops a separate PostgreSQL for each of two runs', async () => {
   const [first, second] = await Promise.all([
     startServices(ROOT, run, [postgres]),
     startServices(ROOT, run, [postgres]),
@@ -48,7 +48,7 @@ it('starts PostgreSQL for each of two runs, and stops it', async () => {
   expect(readdirSync(run.dir)).toEqual([]);
 }, 60_000);
 
-it('starts none where the environment names a port, and goes on where none can be started', async () => {
+it('starts no server if the environment has its port, and continues if one cannot be started', async () => {
   process.env['GRAFT_TEST_ANOTHER_PORT'] = '1';
   expect((await startServices(ROOT, run, [postgres])).env).toEqual({});
   delete process.env['GRAFT_TEST_ANOTHER_PORT'];

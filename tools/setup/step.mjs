@@ -1,11 +1,11 @@
-// One step of the set-up: a name, a reason to skip it, and what it does; timed, and said in one line.
+// Runs and times a step of the setup.
 
-/** A set-up that cannot go on: `message` says why and what would help. Shown without a stack. */
+/** Setup error with a message that says how to fix it. Printed without a stack trace. */
 export class SetupError extends Error {}
 
 /**
  * Runs a step unless it is up to date.
- * @param {string} name what it does, as a person would say it
+ * @param {string} name title of the step
  * @param {{ upToDate?: () => boolean | Promise<boolean>, run: (say: (text: string) => void) => unknown }} how
  */
 export async function step(name, { upToDate, run }) {

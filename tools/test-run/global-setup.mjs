@@ -1,5 +1,5 @@
-// vitest runs this in its main process before any spec. `npm test` has opened a run already (tools/setup.mjs); `npx vitest`
-// has not. That run ends with this process.
+// Vitest runs this in its main process before all specs. It opens a run if `npm test` has not (tools/setup.mjs), as with
+// `npx vitest`. That run ends with this process.
 import { openRun, RUN } from './run.mjs';
 
 export function setup() {

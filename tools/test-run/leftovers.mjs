@@ -1,4 +1,4 @@
-// Finds and removes what belongs to one run of the tests, and nothing else.
+// Finds and removes the processes, databases, keys and files of one test run.
 import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -33,7 +33,7 @@ export async function endProcesses(run, limitMs = 10_000) {
   return [...ended.values()];
 }
 
-/** The processes of a run; none where the system has no /proc. */
+/** Processes of a run. Empty if the system has no /proc. */
 export function processesOf(run) {
   return attempt(() => readdirSync('/proc'), [])
     .filter((entry) => /^\d+$/.test(entry))
@@ -43,8 +43,8 @@ export function processesOf(run) {
 }
 
 /**
- * A process of the run has the run's id in its environment, or at least its directory for temporary files: a worker
- * passes only a few variables on to its trainers. Redis overwrites its environment, so its working directory has to do.
+ * Whether a process belongs to the run: its environment has the run's id or temporary directory (a worker passes only a few
+ * variables to its trainers), or the directory is its working directory (Redis overwrites its environment).
  */
 function belongs(pid, { id, dir }) {
   const variables = read(`/proc/${pid}/environ`).split('\0');
@@ -65,10 +65,10 @@ const commandOf = (pid) =>
 
 const kill = (pid, signal) => attempt(() => process.kill(pid, signal), false);
 
-/** The databases that a run creates on the shared PostgreSQL, and its keys in the shared Redis, begin with this. */
+/** Prefix of a run's databases in PostgreSQL and of its keys in Redis. */
 export const prefixOf = (id) => `graft_test_${id}_`;
 
-/** Drops a run's databases. Does nothing where no PostgreSQL answers. */
+/** Drops the databases of a run. Does nothing if PostgreSQL is not running. */
 export async function dropDatabases(id) {
   const { Client } = requireOfApi('pg');
   const client = new Client({
@@ -92,7 +92,7 @@ export async function dropDatabases(id) {
   await client.end();
 }
 
-/** Removes a run's keys. Does nothing where no Redis answers. */
+/** Removes the keys of a run. Does nothing if Redis is not running. */
 export async function removeKeys(id) {
   const { Redis } = requireOfApi('ioredis');
   const redis = new Redis(`redis://127.0.0.1:${GRAFT_TEST_REDIS_PORT}`, {
@@ -110,7 +110,7 @@ export async function removeKeys(id) {
   redis.disconnect();
 }
 
-/** Removes a directory after it has unmounted what is mounted below it. */
+/** Unmounts everything below a directory and removes it. */
 export function removeDirectory(dir) {
   const mounted = read('/proc/self/mounts')
     .split('\n')

@@ -5,13 +5,14 @@ import { dropDatabases, endProcesses, removeDirectory, removeKeys } from './left
 
 const [id, dir] = process.argv.slice(2);
 const say = (text) => process.stderr.write(`[tests] ${text}\n`);
-// The terminal or pipe that this goes to may be gone.
+// The terminal or pipe of stderr may be closed.
 process.stderr.on('error', () => undefined);
 
 process.stdin.resume();
 process.stdin.once('close', async () => {
-  for (const command of await endProcesses({ id, dir })) say(`ended what was left: ${command}`);
+  for (const command of await endProcesses({ id, dir }))
+    say(`ended a leftover process: ${command}`);
   const failures = await Promise.allSettled([dropDatabases(id), removeKeys(id)]);
-  for (const { reason } of failures) if (reason) say(`not all could be removed: ${reason.message}`);
+  for (const { reason } of failures) if (reason) say(`cannot remove everything: ${reason.message}`);
   removeDirectory(dir);
 });

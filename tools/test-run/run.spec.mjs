@@ -1,4 +1,4 @@
-// A run that is killed leaves nothing behind, and whatever is not its own stays.
+// A killed test run leaves nothing behind, and does not affect anything else.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import {
@@ -22,7 +22,7 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const PORT = process.env['GRAFT_TEST_POSTGRES_PORT'] ?? '5432';
 const { Client } = createRequire(join(ROOT, 'apps/api/package.json'))('pg');
 
-/** A spec that starts what specs start, says where, and never ends. */
+/** Spec that starts everything that specs start, writes where, and never ends. */
 const SPEC = `
   import { execFileSync, spawn } from 'node:child_process';
   import { mkdirSync, writeFileSync } from 'node:fs';
@@ -48,7 +48,7 @@ const SPEC = `
         work();
         left.push(what);
       } catch {
-        // this machine has no such program, or does not let us mount
+        // The machine does not have the program, or does not allow mounts.
       }
     };
     start('redis', () => {
@@ -88,7 +88,7 @@ beforeAll(() => {
 afterAll(async () => {
   vitest?.kill('SIGKILL');
   await until(
-    'the reaper to end',
+    'the reaper to exit',
     () => commandsWith(`reaper.mjs\0`, `\0${tmpdir()}/`).length === 0,
   );
   for (const child of bystanders) child.kill('SIGKILL');
@@ -100,7 +100,7 @@ async function until(what, holds, ms = 100_000) {
   for (;;) {
     const seen = await holds();
     if (seen === true) return;
-    if (performance.now() > end) throw new Error(`waited in vain for ${what}: ${seen}`);
+    if (performance.now() > end) throw new Error(`timed out waiting for ${what}: ${seen}`);
     await sleep(100);
   }
 }
@@ -117,7 +117,7 @@ const commandsWith = (...texts) =>
       }
     });
 
-/** Whether a process runs; one that has ended and waits for its parent to notice does not. */
+/** Whether a process is running. A zombie is not. */
 function runs(pid) {
   try {
     return !/^State:\tZ/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
@@ -140,7 +140,7 @@ async function databases(id) {
 }
 
 it.skipIf(!existsSync('/proc/self/environ'))(
-  'a run that kill -9 ends leaves no process, directory, mount or database',
+  'a run that is killed with kill -9 leaves no process, directory, mount or database',
   async () => {
     const says = join(folder, 'says.json');
     const { GRAFT_TEST_RUN: _, ...env } = process.env;
@@ -158,7 +158,7 @@ it.skipIf(!existsSync('/proc/self/environ'))(
     if (left.includes('database')) expect(await databases(id)).toEqual([`graft_test_${id}_left`]);
     if (left.includes('disk'))
       expect(readFileSync('/proc/mounts', 'utf8')).toContain(join(dir, 'disk'));
-    // Another run whose id begins with this one's, and a person who looks at its files.
+    // Another run whose id begins with this one's id, and a process of a user in its directory.
     const sleeper = ['-e', 'setInterval(() => undefined, 1000)'];
     const other = { ...env, GRAFT_TEST_RUN: `${id}0`, TMPDIR: `${dir}0` };
     bystanders.push(
