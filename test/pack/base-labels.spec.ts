@@ -1,4 +1,4 @@
-// The order of labels that a job leaves to its data.
+// Order of the labels of a job that does not set them.
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -1,4 +1,4 @@
-// A run whose model is that of its best evaluation, as transformers' load_best_model_at_end has it.
+// Runs that end with the model of their best evaluation, as with load_best_model_at_end of Transformers.
 import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -33,7 +33,7 @@ afterAll(() => {
   rmSync(dir, { recursive: true, force: true });
 });
 
-/** It learns its few examples by heart, so that later evaluations are worse. */
+/** Options of a run that overfits, so that later evaluations are worse. */
 const SPEC = testSpec({
   peft: { peft_type: 'LORA', r: 4, target_modules: 'all-linear', lora_dropout: 0.1 },
   batch_size: 3,
@@ -68,7 +68,7 @@ function open(changes: Partial<Spec> = {}, { valid = 'few', checkpointDir }: Ope
   );
 }
 
-/** @param onSaved looks at a checkpoint while its folder is there */
+/** @param onSaved called with a checkpoint while its folder exists */
 function train(run: Run, onSaved: (fact: FactOfRun<'saved'>) => void = () => undefined): RunFact[] {
   const group = new RunGroup(base.model);
   group.add(run);
@@ -78,7 +78,7 @@ function train(run: Run, onSaved: (fact: FactOfRun<'saved'>) => void = () => und
       facts.push(fact);
       if (fact.type !== 'saved') return;
       onSaved(fact);
-      // as a worker does once it is uploaded
+      // A worker deletes it after the upload.
       rmSync(fact.dir, { recursive: true });
     });
   return facts;
@@ -98,7 +98,7 @@ const filesIn = (folder: string): Record<string, string> =>
     readdirSync(folder).map((name) => [name, readFileSync(join(folder, name)).toString('hex')]),
   );
 
-it('ends with the adapter of the evaluation with the lowest loss, and has a checkpoint of it', () => {
+it('ends with the adapter of the lowest validation loss, and has a checkpoint of it', () => {
   const adapters = new Map<number, Record<string, string>>();
   const facts = train(open(), ({ step, dir, adapter }) =>
     adapters.set(
@@ -123,7 +123,7 @@ it('ends with the adapter of the evaluation with the lowest loss, and has a chec
   );
 });
 
-it('comes to the same weights as a run of so many steps', () => {
+it('has the same weights as a run with that number of steps', () => {
   const facts = train(open());
   const { published_step: published, dir: folder } = finished(facts);
   expect(published).toBeLessThan(40);
@@ -132,7 +132,7 @@ it('comes to the same weights as a run of so many steps', () => {
   expect(filesIn(folder)[weights]).toBe(filesIn(short.dir)[weights]);
 });
 
-it('ends with the last weights where that is not asked for', () => {
+it('ends with the last weights without the option', () => {
   const facts = train(open({ load_best_model_at_end: false }));
   const { step, published_step: published } = finished(facts);
   expect([step, published]).toEqual([40, 40]);
@@ -140,7 +140,7 @@ it('ends with the last weights where that is not asked for', () => {
   expect(saved).toEqual([7, 14, 21, 28, 35, 40]);
 });
 
-it('ends with the same bytes when it goes on from any checkpoint, on another machine', () => {
+it('ends with the same bytes after resuming from any checkpoint on another machine', () => {
   const kept: string[] = [];
   const whole = train(open({ measure_forgetting: true }), ({ step, dir: folder }) => {
     const copy = join(dir, `kept-${step}`);
@@ -157,7 +157,7 @@ it('ends with the same bytes when it goes on from any checkpoint, on another mac
   }
 });
 
-it('says what the base has forgotten by the weights that it ends with', () => {
+it('measures forgetting with the weights that it ends with', () => {
   const asked = finished(train(open({ measure_forgetting: true })));
   expect(asked.published_step).toBeLessThan(40);
   const short = { max_steps: asked.published_step, load_best_model_at_end: false };
@@ -165,15 +165,15 @@ it('says what the base has forgotten by the weights that it ends with', () => {
   expect(asked.forgetting).toEqual(then.forgetting);
 });
 
-it('compares the end with the evaluations before it by the same examples', () => {
-  // a rate at which each evaluation is better than the one before
+it('compares the last evaluation with earlier ones on the same examples', () => {
+  // At this learning rate, each evaluation is better than the previous one.
   const facts = train(open({ learning_rate: 1e-4, max_steps: 6 }, { valid: 'many' }));
   const told = facts.flatMap((fact) => (fact.type === 'evaluated' ? [fact] : []));
   expect(told.map(({ step, full }) => `${step} ${full}`)).toEqual(['2 false', '4 false', '6 true']);
   expect(finished(facts).published_step).toBe(6);
 });
 
-it('keeps the best of a run that ends early', () => {
+it('ends with the best weights after early stopping', () => {
   const facts = train(open({ early_stopping_patience: 2 }));
   const { step, published_step: published } = finished(facts);
   expect(step).toBeLessThan(40);

@@ -1,4 +1,4 @@
-// Runs that learn to spell what is said in sounds.
+// CTC runs.
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -60,7 +60,7 @@ function writeLines(name: string, lines: readonly object[]): string {
 }
 
 describe('a run', () => {
-  it('learns to spell, hides other rows in each epoch, and goes on after a pause as it would have', () => {
+  it('learns to transcribe, masks other rows in each epoch, and resumes identically', () => {
     const facts = trained(begin());
     const { dir: written } = finished(facts);
     const config = JSON.parse(readFileSync(join(written, 'adapter_config.json'), 'utf8')) as object;
@@ -80,7 +80,7 @@ describe('a run', () => {
     bare.dispose();
   });
 
-  it('has error rates in its evaluations', () => {
+  it('reports error rates in evaluations', () => {
     const run = begin({ eval_steps: 2, learning_rate: 0.01 }, { validFile: trainFile });
     const group = new RunGroup(base.model);
     group.add(run);
@@ -93,7 +93,7 @@ describe('a run', () => {
     group.remove(run);
   });
 
-  it('has the sum of its losses where that is asked for, and evaluations their mean', () => {
+  it('reports the sum of losses with ctc_loss_reduction, and the mean in evaluations', () => {
     const of = (reduction: string) => {
       const facts = trained(
         begin({
@@ -121,7 +121,7 @@ describe('a run', () => {
     expect(sum.evaluated / mean.evaluated).toBeLessThan(6);
   });
 
-  it('is refused by the lines of what cannot be learnt', () => {
+  it('is rejected with the lines of examples that cannot be trained on', () => {
     const sound = dataUrl(tone('low', 0, 0.01), 'audio/wav');
     const path = writeLines('broken.jsonl', [
       { audio: sound, text: 'low' },
@@ -143,7 +143,7 @@ describe('a run', () => {
     );
   });
 
-  it('of texts in other letters is refused', () => {
+  it('is rejected if the texts have unknown characters', () => {
     const folder = writeTinySpellingBase(mkdtempSync(join(dir, 'base-')));
     const letters = ['<pad>', '<unk>', '|', 'L', 'O', 'W'];
     const vocabulary = Object.fromEntries(letters.map((letter, id) => [letter, id]));
@@ -159,7 +159,7 @@ describe('a run', () => {
 });
 
 describe('a base', () => {
-  it('is what its vocabulary is part of, and comes whole out of full fine-tuning', () => {
+  it('includes its vocabulary, and full fine-tuning writes a complete base', () => {
     const folder = writeTinySpellingBase(mkdtempSync(join(dir, 'base-')));
     const files = ['config.json', 'model.safetensors', 'preprocessor_config.json'];
     const all = [...files, 'tokenizer_config.json', 'vocab.json'];
@@ -172,7 +172,7 @@ describe('a base', () => {
     expect(inspectModelFolder(folder).problems.join()).toMatch('the model has no vocab.json');
   });
 
-  it('that spells tells labels, too', () => {
+  it('with a CTC head can train a classifier', () => {
     const labelled = writeSounds(join(dir, 'labels.jsonl'), 12);
     const labels = taskFor('audio_cls').options.parse({}) as Record<string, unknown>;
     const spec = { ...mediaSpec('audio_cls'), n_epochs: 12, validation_split: 0.25, task_options: labels }; // prettier-ignore
@@ -182,7 +182,7 @@ describe('a base', () => {
   });
 });
 
-/** A tone for each letter, after silence. */
+/** Silence followed by a tone per letter. */
 function spoken(text: string): string {
   const hertz: Readonly<Record<string, number>> = { l: 300, m: 1200, h: 3600 };
   const samples = [...text].flatMap((letter) =>
@@ -193,7 +193,7 @@ function spoken(text: string): string {
   return dataUrl(wav(samples, 16_000), 'audio/wav');
 }
 
-it('spells what it has learnt', () => {
+it('transcribes what it was trained on', () => {
   const bare = load();
   const words = ['lm', 'hl', 'm'];
   const path = writeLines(

@@ -1,5 +1,5 @@
-// A run that is told to end early ends as one whose steps are done: measured on all of its validation data, with a
-// checkpoint and its model, and its neighbours do not notice.
+// A run that is asked to end early ends like a complete run: evaluated on all validation data, with a checkpoint and a
+// model, and without effects on other runs.
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -81,14 +81,14 @@ const model = (facts: readonly RunFact[] = []): Buffer => {
   const { dir } = facts.at(-1) as FactOfRun<'finished'>;
   return readFileSync(join(dir, 'adapter_model.safetensors'));
 };
-/** What it says after its last step. */
+/** Facts after the last step of a run. */
 const closing = (facts: readonly RunFact[] = []): unknown[] =>
   facts
     .slice(facts.findLastIndex((fact) => fact.type === 'step') + 1)
     .filter((fact) => fact.type !== 'log')
     .map((fact) => [fact.type, 'step' in fact ? fact.step : null, 'full' in fact ? fact.full : null]); // prettier-ignore
 
-it('ends at the step that it was told, with the model of a run of so many', () => {
+it('ends at the requested step with the model of a run of that length', () => {
   const short = open({ max_steps: 5 });
   const reference = train([short]).get(short);
   const [told, neighbour] = [open(), open({ seed: 2 })];
@@ -105,8 +105,8 @@ it('ends at the step that it was told, with the model of a run of so many', () =
   expect(model(log.get(neighbour)).equals(model(train([alone]).get(alone)))).toBe(true);
 });
 
-it('ends where it is when that step is behind it, be it in the midst of the next', () => {
-  // a row at a time: a step takes several turns
+it('ends at its current step if the requested one is past, even within a step', () => {
+  // With one row at a time, a step takes several turns.
   const budget = 1;
   const short = open({ max_steps: 3 });
   const reference = train([short], undefined, budget).get(short);
@@ -125,7 +125,7 @@ it('ends where it is when that step is behind it, be it in the midst of the next
   expect(model(facts).equals(model(reference))).toBe(true);
 });
 
-it('is measured by all of the data, and by the sample once, where that was just done', () => {
+it('is evaluated on all of the data, and not again on the sample', () => {
   const told = open();
   const measured = (log: Log): RunFact[] =>
     (log.get(told) ?? []).filter((fact) => fact.type === 'evaluated');
@@ -147,7 +147,7 @@ it.each([
   { peft_type: 'PREFIX_TUNING', num_virtual_tokens: 3 },
   { peft_type: 'MULTITASK_PROMPT_TUNING', num_virtual_tokens: 3 },
   null,
-])('says at its end what the base has forgotten by it, where that is asked for: %j', (peft) => {
+])('reports forgetting at its end if enabled: %j', (peft) => {
   const [asked, other, plain] = [
     open({ peft, measure_forgetting: true, learning_rate: 0.05 }),
     open({ measure_forgetting: true }),
@@ -157,14 +157,14 @@ it.each([
   const [found, beside] = [forgotten(log.get(asked)), forgotten(log.get(other))];
   expect(found?.loss).toBeGreaterThan(0);
   expect(found?.loss).not.toBe(found?.base_loss);
-  // the base is the same whoever asks
+  // The base is the same for both runs.
   expect(beside?.base_loss).toBe(found?.base_loss);
   expect(forgotten(log.get(plain))).toBeNull();
   const alone = open();
   expect(model(log.get(plain)).equals(model(train([alone]).get(alone)))).toBe(true);
 });
 
-it('has forgotten nothing before it was trained', () => {
+it('reports no forgetting before training', () => {
   const untrained = open({ measure_forgetting: true });
   untrained.endAt = 0;
   const found = forgotten(train([untrained]).get(untrained));

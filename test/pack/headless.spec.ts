@@ -1,4 +1,4 @@
-// A decoder whose files have no head for tokens: an embedding model, a classifier or a backbone alone.
+// Decoders without a language model head: embedding models, classifiers and backbones.
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -23,7 +23,7 @@ afterAll(() => {
   rmSync(dir, { recursive: true, force: true });
 });
 
-/** The tiny LLaMA as transformers saves it of this class. */
+/** Writes the tiny LLaMA as Transformers saves it for a class. */
 function headless(architecture: string): string {
   const folder = writeTinyBase(join(dir, architecture));
   const path = join(folder, 'config.json');
@@ -60,7 +60,7 @@ function trained(base: Base, task: string, file: string): Buffer {
 it.each([
   ['LlamaForSequenceClassification', 'seq_cls', 'labelled.jsonl'],
   ['LlamaModel', 'feature_extraction', 'pairs.jsonl'],
-])('%s is taken, and trains for %s as with a head beside it', (architecture, task, file) => {
+])('loads %s, and trains %s as with a language model head', (architecture, task, file) => {
   const folder = headless(architecture);
   expect(inspectModelFolder(folder)).toMatchObject({ problems: [] });
   const whole = load(writeTinyBase(join(dir, 'whole')));
@@ -68,7 +68,7 @@ it.each([
   expect(bytes.equals(trained(whole, task, file))).toBe(true);
 });
 
-it('is refused where it would write', () => {
+it('rejects tasks that generate text', () => {
   const base = load(headless('LlamaModel'));
   expect(() => trained(base, 'causal_lm', 'texts.jsonl')).toThrow(
     'task causal_lm learns what a base writes, and this one (LlamaModel) has no head for tokens; use seq_cls or feature_extraction',

@@ -1,5 +1,5 @@
-// The loss of each training example at a run's end: by itself, at its line, the same after a pause, and nothing of it in
-// what the run has learnt.
+// Loss ledger: the loss of each training example at the end of a run, by line, the same after a pause, without effects on
+// training.
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -20,7 +20,7 @@ import { testSpec } from '../test-spec.js';
 import { writeChats, writeTinyBase } from '../tiny-base.js';
 
 const RECORDS = 9;
-/** In the file, between the second record and the third. */
+/** Number of the blank line in the file. It is between the second and the third record. */
 const BLANK = 3;
 
 let dir: string;
@@ -75,7 +75,7 @@ const ledgerOf = (facts: readonly RunFact[]) =>
 const model = (facts: readonly RunFact[]): Buffer =>
   readFileSync(join((facts.at(-1) as FactOfRun<'finished'>).dir, 'adapter_model.safetensors'));
 
-it('is of each example by itself, at its line, and changes nothing of what is learnt', () => {
+it('has the loss of each example by line, and does not change training', () => {
   const facts = train(open());
   const { rows, examples, mean_loss: meanLoss, step } = ledgerOf(facts);
   expect([examples, step]).toEqual([RECORDS, 6]);
@@ -86,7 +86,7 @@ it('is of each example by itself, at its line, and changes nothing of what is le
   expect(meanLoss).toBeCloseTo(rows.reduce((sum, { loss }) => sum + loss, 0) / RECORDS, 12);
   expect(facts.map(({ type }) => type).slice(-3)).toEqual(['saved', 'ledger', 'finished']);
   expect(model(facts).equals(model(train(open({ loss_ledger: false }))))).toBe(true);
-  // what an evaluation says of the same record alone
+  // Loss of an evaluation of the same record alone.
   const lines = readFileSync(trainFile, 'utf8').split('\n');
   for (const { line, loss } of [rows[0], rows.at(-1)] as typeof rows) {
     const validFile = join(dir, `only-${line}.jsonl`);
@@ -97,7 +97,7 @@ it('is of each example by itself, at its line, and changes nothing of what is le
   expect(lines[BLANK - 1]).toBe('');
 });
 
-it('says of the worst what the base makes of them: the same where nothing was learnt', () => {
+it('has base losses of the worst examples, which are equal without training', () => {
   const untrained = open();
   untrained.endAt = 0;
   for (const { loss, base_loss: baseLoss } of ledgerOf(train(untrained)).rows)
@@ -106,7 +106,7 @@ it('says of the worst what the base makes of them: the same where nothing was le
   expect(rows.some(({ loss, base_loss: baseLoss }) => loss < (baseLoss as number))).toBe(true);
 });
 
-it('has of held-out data no line', () => {
+it('has no lines of held-out data', () => {
   const facts = train(open({ validation_split: 0.3 }));
   const { examples, rows } = ledgerOf(facts);
   expect(examples).toBeLessThan(RECORDS);
@@ -115,7 +115,7 @@ it('has of held-out data no line', () => {
   for (const { line } of rows) expect(lines[line - 1]).toContain('what is');
 });
 
-it('is made anew where a pause comes in its midst, and is the same', () => {
+it('is computed again after a pause in the middle, and is the same', () => {
   const whole = train(open());
   const paused = open();
   const first = train(paused, (facts) => {
@@ -130,7 +130,7 @@ it('is made anew where a pause comes in its midst, and is the same', () => {
   expect(model(rest).equals(model(whole))).toBe(true);
 });
 
-it('is of pairs, too, of which the base by itself has no loss', () => {
+it('includes preference pairs, which have no base loss', () => {
   const pairs = join(dir, 'pairs.jsonl');
   const lines = Array.from({ length: 6 }, (_, n) =>
     JSON.stringify({ prompt: `what is ${n}? `, chosen: `${n}`, rejected: `${n}${n}!` }),
@@ -144,7 +144,7 @@ it('is of pairs, too, of which the base by itself has no loss', () => {
   }
 });
 
-it('is made after epochs, too: what a run that ends there has at its end, and learns nothing', () => {
+it('is also computed after epochs, equals that of a run that ends there, and does not change training', () => {
   const facts = train(open({ loss_ledger_epochs: [1] }));
   const [first, last] = facts.filter((fact) => fact.type === 'ledger');
   expect([first?.step, last?.step]).toEqual([3, 6]);
@@ -155,7 +155,7 @@ it('is made after epochs, too: what a run that ends there has at its end, and le
   expect(model(facts).equals(model(train(open())))).toBe(true);
 });
 
-it('of an epoch is there before its checkpoint, also where a pause comes in its midst', () => {
+it('of an epoch is complete before its checkpoint, even with a pause in the middle', () => {
   const paused = open({ loss_ledger_epochs: [1], save_steps: 3 });
   const first = train(paused, (facts) => {
     if (paused.step === 3 && !facts.some(({ type }) => type === 'ledger'))
@@ -178,14 +178,14 @@ const PAIRS = JUDGED.map(({ prompt, completion }) => ({ anchor: prompt, positive
 it.each([
   ['kto', { beta: 0.1, desirable_weight: 1, undesirable_weight: 2 }, JUDGED],
   ['feature_extraction', { scale: 20, similarity_fct: 'cos_sim', pooling_mode: 'mean' }, PAIRS],
-])('has of %s what each example adds to the loss of its batch', (task, options, records) => {
+])('of %s has the share of each example in the loss of its batch', (task, options, records) => {
   const write = (name: string, rows: readonly object[]): string => {
     const path = join(dir, `${task}-${name}.jsonl`);
     writeFileSync(path, rows.map((row) => `${JSON.stringify(row)}\n`).join(''));
     return path;
   };
   const file = write('all', records);
-  // on nothing, so that files that differ meet the same adapter
+  // Without training, so that different files are evaluated with the same adapter.
   const measured = (batch: number, path = file) => {
     const spec = { task, task_options: options, batch_size: batch, learning_rate: 0, n_epochs: 1 };
     const facts = train(open(spec, { trainFile: path, validFile: path }));
@@ -200,17 +200,17 @@ it.each([
   };
   for (const batch of [4, 8]) {
     const { losses, base, meanLoss, evaluated } = measured(batch);
-    // f32 sums in another order
+    // f32 sums have another order.
     expect(Math.abs(meanLoss - evaluated)).toBeLessThan(1e-5 * Math.abs(evaluated));
     expect(new Set(losses).size).toBeGreaterThan(1);
     if (task === 'kto') expect(base).toEqual(losses.map(() => null));
     else expect(base).toEqual(losses);
   }
-  // Turned by one, each has its neighbour still, and its loss goes with it.
+  // Rotated by one, each example keeps its neighbor, and its loss moves with it.
   const { losses } = measured(8);
   const turned = measured(8, write('turned', [...records.slice(1), records[0] as object])).losses;
   turned.forEach((loss, i) => expect(loss).toBeCloseTo(losses[(i + 1) % 8] as number, 5));
-  // The last batch of 3, as full as the others: of the last two, each is among the last three.
+  // The last batch is filled up to 3: each of the last two examples is among the last three.
   const short = measured(3).losses;
   const last = measured(3, write('last', records.slice(5))).losses;
   short.slice(6).forEach((loss, i) => expect(loss).toBeCloseTo(last[i + 1] as number, 5));

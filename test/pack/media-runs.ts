@@ -1,4 +1,4 @@
-// What the specs of runs on pictures and sounds share: settings, and training to the end or to a pause.
+// Helpers for specs of image and audio runs: options, and training to the end or to a pause.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Spec } from '@graft/contracts';
@@ -25,7 +25,7 @@ export const mediaSpec = (task: string): Spec =>
     lr_schedule: 'constant',
   });
 
-/** What each run told. @param until pauses from this step on */
+/** Trains runs and returns their facts. @param until step at which they pause */
 export function train(
   model: Model,
   runs: readonly Run[],
@@ -44,11 +44,11 @@ export function train(
 
 export const finished = (facts: readonly RunFact[]) => facts.at(-1) as FactOfRun<'finished'>;
 
-/** The bytes of the adapter. */
+/** Bytes of the adapter. */
 export const adapterOf = (facts: readonly RunFact[]): Buffer =>
   readFileSync(join(finished(facts).dir, 'adapter_model.safetensors'));
 
-/** What answers to all sounds of a file come to, beside what is said in them: normalised as Whisper has it, the rates of both. */
+/** Error rates of the transcripts of all clips in a file, with Whisper's text normalization. */
 export function errorRates(
   base: Base,
   run: Run,

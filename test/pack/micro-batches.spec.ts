@@ -1,4 +1,4 @@
-// A step that takes several forwards learns what one of one forward learns: gradients are of the whole step's mean.
+// A step of several micro-batches trains like one forward pass: gradients are those of the mean over the whole step.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -29,7 +29,7 @@ const SPEC = testSpec({
   gradient_accumulation_steps: 2,
 });
 
-/** Loss and gradient norm of each step. @param budget most rows of a forward */
+/** Loss and gradient norm of each step. @param budget maximum number of rows per forward pass */
 function train(budget: number): { losses: number[]; norms: number[] } {
   const run = openRun(base, SPEC, {
     id: budget,
@@ -53,10 +53,10 @@ function train(budget: number): { losses: number[]; norms: number[] } {
 const worst = (ours: readonly number[], theirs: readonly number[]): number =>
   Math.max(...ours.map((value, i) => Math.abs(value / (theirs[i] as number) - 1)));
 
-it('learns the same from a step in one forward and in one for each example', () => {
+it('trains the same with one forward pass per step and one per example', () => {
   const [whole, cut] = [train(4096), train(1)];
   expect(whole.losses).toHaveLength(6);
-  // f32; products of other sizes are summed in another order
+  // f32 products of other sizes are summed in another order.
   expect(worst(cut.losses, whole.losses)).toBeLessThan(2e-5);
   expect(worst(cut.norms, whole.norms)).toBeLessThan(2e-4);
 });

@@ -1,4 +1,4 @@
-// A run that takes more memory than is reserved for it ends by itself, before the system ends the process with everybody.
+// A run that exceeds its reserved memory fails by itself, before the system kills the process with all runs.
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -61,9 +61,9 @@ const adapter = (fact: RunFact | undefined): Buffer => {
   return readFileSync(join(fact.dir, 'adapter_model.safetensors'));
 };
 
-it('ends a run in the midst of the forward that goes beyond what is reserved for it, and no other', () => {
+it('fails only the run whose forward pass exceeds its reserved memory', () => {
   const [greedy, good] = [open('long'), open('short')];
-  // 4000 rows need some 400 MB; what is let go is the margin.
+  // 4000 rows need about 400 MB, which exceeds the margin.
   const both = train([
     [greedy, 1],
     [good, 500e6],
@@ -80,8 +80,8 @@ it('ends a run in the midst of the forward that goes beyond what is reserved for
   expect(adapter(both.get(good)).equals(adapter(train([[alone, 500e6]]).get(alone)))).toBe(true);
 });
 
-it('tells once how a run ended that went beyond in the last part of its step', () => {
-  /** Memory is found to have grown when the work is done. */
+it('reports one end of a run that exceeds its memory in the last part of a step', () => {
+  /** Task that reports more memory after its work. */
   class LateGroup extends RunGroup {
     override spend<T>(members: Parameters<RunGroup['spend']>[0], work: () => T): T {
       super.spend(members, work);

@@ -1,5 +1,5 @@
-// Runs that spell with letters of their own, made of the texts that they learn from: on a base that has none, and on one
-// that has others.
+// CTC runs with their own vocabulary, built from their training texts: on a base without a vocabulary, and on one with
+// another.
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -34,7 +34,7 @@ beforeAll(() => {
   dir = mkdtempSync(join(tmpdir(), 'graft-own-letters-'));
   const load = (folder: string): Base => loadBase(folder, { dtype: 'f32', quantization: null });
   bare = load(writeTinySoundBase(join(dir, 'bare'), 'wav2vec2'));
-  // heads as wide as its weights, which learn in fewer steps
+  // Heads as wide as the hidden size train in fewer steps.
   spelling = load(writeTinySpellingBase(join(dir, 'spelling'), { initializer_range: 0.3 }));
   trainFile = writeSounds(join(dir, 'sounds.jsonl'), 12, 'text');
 });
@@ -68,8 +68,8 @@ const said = (text: string, place = 0): object => ({
 });
 const json = (path: string): object => JSON.parse(readFileSync(path, 'utf8')) as object;
 
-describe('a run on a base without letters', () => {
-  it('makes them of its texts, writes them beside its adapter, and goes on after a pause as it would have', () => {
+describe('a run on a base without a vocabulary', () => {
+  it('builds one from its texts, writes it with the adapter, and resumes identically', () => {
     const run = begin();
     expect(run.spec.task_options).toMatchObject({ vocabulary_from_data: true, letters: LETTERS });
     const facts = trained(run);
@@ -104,7 +104,7 @@ describe('a run on a base without letters', () => {
     expect(adapterOf(resumed).equals(adapterOf(facts))).toBe(true);
   });
 
-  it('takes none from the examples that are held out', () => {
+  it('does not use held-out examples for it', () => {
     const words = ['low', 'egg', 'hi'];
     const lines = words.map((text, i) => said(text, i));
     const path = writeLines('held.jsonl', lines);
@@ -115,11 +115,11 @@ describe('a run on a base without letters', () => {
     expect(letters).toEqual([' ', ...[...new Set(trainedOn.join(''))].sort()]);
     const validFile = writeLines('others.jsonl', [said('ß€', 1)]);
     const facts = trained(begin({ n_epochs: 1 }, { validFile }));
-    // a text without any of its letters is measured all the same
+    // A text without any known character is evaluated, too.
     expect(facts.findLast((fact) => fact.type === 'evaluated')?.metrics['cer']).toBeGreaterThan(0);
   });
 
-  it('counts the rows that a head of any number of letters needs, and the letters', () => {
+  it('counts the rows of the head for any vocabulary size, and the tokens', () => {
     const many = Array.from({ length: 9000 }, (_, i) => String.fromCodePoint(0x4e00 + i)).join('');
     const path = writeLines('many.jsonl', [said('low'), said(many)]);
     expect(() => begin({}, { trainFile: path })).toThrow(
@@ -136,7 +136,7 @@ describe('a run on a base without letters', () => {
     expect(() => begin({}, { trainFile: half })).toThrow('line 2: "text" has "\\u0000", which can be no letter: take it out'); // prettier-ignore
   });
 
-  it('has the letters that its job names, and is refused a text that has none of them', () => {
+  it('uses the vocabulary of its job, and rejects a text without any of its characters', () => {
     const letters = ['o', ' ', 'l', 'w'];
     const path = writeLines('named.jsonl', [said('low'), said('low flow', 1)]);
     const run = begin({ task_options: options({ letters }) }, { trainFile: path });
@@ -150,7 +150,7 @@ describe('a run on a base without letters', () => {
     );
   });
 
-  it('trains whole, and comes out as a base that spells', () => {
+  it('with full fine-tuning yields a base for transcription', () => {
     const { dir: written } = finished(trained(begin({ peft: null, learning_rate: 1e-3 })));
     const files = ['config.json', 'model.safetensors', 'preprocessor_config.json', 'tokenizer_config.json', 'vocab.json']; // prettier-ignore
     expect(inspectModelFolder(written)).toMatchObject({ problems: [], files });
@@ -161,11 +161,11 @@ describe('a run on a base without letters', () => {
   });
 });
 
-describe('a run that goes on from an adapter', () => {
+describe('a run with an initial adapter', () => {
   const start = (changes: object = {}, on = bare): string =>
     finished(trained(begin({ n_epochs: 1, task_options: options(changes) }, {}, on), Infinity, on)).dir; // prettier-ignore
 
-  it('keeps its letters, whatever its own texts have', () => {
+  it('keeps the vocabulary of the adapter, whatever its texts contain', () => {
     const initAdapterDir = start();
     const path = writeLines('more.jsonl', [said('low zoo'), said('egg', 1)]);
     const run = begin({}, { trainFile: path, initAdapterDir });
@@ -183,7 +183,7 @@ describe('a run that goes on from an adapter', () => {
     expect(begin({ task_options: options({ letters: LETTERS }) }, { initAdapterDir })).toBeTruthy();
   });
 
-  it('that is a whole model keeps them, too, though its base has others', () => {
+  it('keeps the vocabulary of a fully fine-tuned model, although its base has another', () => {
     const whole = { peft: null, n_epochs: 1, learning_rate: 1e-3 };
     const asked = { ...whole, task_options: options({ vocabulary_from_data: true }) };
     const initAdapterDir = finished(trained(begin(asked, {}, spelling), Infinity, spelling)).dir;
@@ -195,7 +195,7 @@ describe('a run that goes on from an adapter', () => {
     );
   });
 
-  it('of its base has those of its base, and no others', () => {
+  it('has only the vocabulary of its base', () => {
     const initAdapterDir = start({}, spelling);
     expect(begin({}, { initAdapterDir }, spelling).spec.task_options).toMatchObject({ letters: null }); // prettier-ignore
     const other = { task_options: options({ vocabulary_from_data: true }) };
@@ -205,7 +205,7 @@ describe('a run that goes on from an adapter', () => {
   });
 });
 
-/** A tone for each letter, after silence. */
+/** Silence followed by a tone per letter. */
 function spoken(text: string): string {
   const hertz: Readonly<Record<string, number>> = { ж: 300, m: 1200, é: 3600 };
   const samples = [...text].flatMap((letter) =>
@@ -216,7 +216,7 @@ function spoken(text: string): string {
   return dataUrl(wav(samples, 16_000), 'audio/wav');
 }
 
-it('spells what it has learnt in letters that its base has not, beside those of the base', () => {
+it('transcribes with its own vocabulary and with that of its base', () => {
   const words = ['жm', 'éж', 'm'];
   const path = writeLines('words.jsonl', words.map((text) => ({ audio: spoken(text), text }))); // prettier-ignore
   const changes = { n_epochs: 150, lr_schedule: 'linear' as const, peft: null, learning_rate: 0.01 }; // prettier-ignore
@@ -242,7 +242,7 @@ it('spells what it has learnt in letters that its base has not, beside those of 
     return { run, examples: encoded.map(({ example }) => example), options: of };
   };
   const [known, plain] = [own.spec.task_options, options()];
-  // in one forward
+  // Both in one forward pass.
   const answers = answersTo(infer, spelling.model, [shareOf(own.id, known), shareOf(BARE_BASE, plain)]); // prettier-ignore
   const spelt = words.map((text) => ({ text }));
   expect(answers.slice(0, 3)).toEqual(spelt);
@@ -256,7 +256,7 @@ it('spells what it has learnt in letters that its base has not, beside those of 
   whole.dispose();
 });
 
-it('is asked by what its folder says where nobody had looked at its data before it ran', () => {
+it('is loaded with the vocabulary in its folder if its data were not inspected before', () => {
   const { dir: written } = finished(trained(begin()));
   const asked = { task: 'ctc', task_options: options({ vocabulary_from_data: true }) };
   const known = trainedOptions(asked, () => storedLetters(written));

@@ -1,5 +1,5 @@
-// Runs that share a base must not notice each other: a run in a pack trains as it does alone, and the end,
-// failure or NaN of a neighbour changes nothing.
+// Packed runs must be independent: a run trains as it does alone, and the end, failure or NaN of another run changes
+// nothing.
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -74,7 +74,7 @@ function open(job: number, changes: Partial<Spec> = {}, valid = 'valid'): Run {
 
 type Log = Map<Run, RunFact[]>;
 
-/** @param between called after each turn of the group */
+/** @param between called after each turn of the pack */
 function train(
   runs: readonly Run[],
   limits: Partial<Limits>,
@@ -110,7 +110,7 @@ const worst = (ours: number[], theirs: number[]): number =>
 it.each([
   ['joined in one forward', { budget: 4096, shareBelow: 4096 }],
   ['cut in small forwards', { budget: 90 }],
-])('trains each run as alone, %s', (_, limits) => {
+])('trains each run as it trains alone, %s', (_, limits) => {
   const together = JOBS.map((__, job) => open(job));
   const packed = train(together, limits);
   for (const [job] of JOBS.entries()) {
@@ -119,13 +119,13 @@ it.each([
     const shared = packed.get(together[job] as Run);
     expect(ending(shared).type, `job ${job}`).toBe('finished');
     expect(losses(shared).length).toBe(losses(alone).length);
-    // f32; the products of joined rows are summed in another order
+    // f32 products of joined rows are summed in another order.
     expect(worst(losses(shared), losses(alone)), `job ${job}`).toBeLessThan(2e-5);
     expect(worst(evaluations(shared), evaluations(alone)), `job ${job}`).toBeLessThan(2e-5);
   }
 });
 
-it('tells of one evaluation at the step that it ends at early, and of the whole data', () => {
+it('reports one evaluation at the step of early stopping, on all of the data', () => {
   writeChats(join(dir, 'many.jsonl'), 80, 200);
   const run = open(0, { learning_rate: 1e-5, eval_steps: 2, early_stopping_patience: 1 }, 'many');
   const facts = train([run], {}).get(run) ?? [];
@@ -133,7 +133,7 @@ it('tells of one evaluation at the step that it ends at early, and of the whole 
   expect(told.map(({ step, full }) => `${step} ${full}`)).toEqual(['2 false', '4 true']);
 });
 
-it('trains preferences beside chats as alone, each run with its own beta', () => {
+it('trains preference runs packed with chat runs as alone, each with its own beta', () => {
   const settings = (beta: number, changes: Partial<Spec> = {}): Spec =>
     spec({ task: 'dpo', task_options: { beta, label_smoothing: 0 }, ...changes });
   const jobs: readonly Spec[] = [
@@ -170,7 +170,7 @@ it('trains preferences beside chats as alone, each run with its own beta', () =>
   expect(losses(together.get(chats))).toEqual(losses(reference));
 });
 
-it('goes on bit for bit when a neighbour is cancelled, fails on a NaN or ends', () => {
+it('continues bit for bit when another run is canceled, fails on a NaN or ends', () => {
   const reference = open(0);
   const undisturbed = train([reference], {}).get(reference);
 
@@ -195,7 +195,7 @@ it('goes on bit for bit when a neighbour is cancelled, fails on a NaN or ends', 
   expect(adapterBytes(log.get(survivor)).equals(adapterBytes(undisturbed))).toBe(true);
 });
 
-it('resumes a paused run to the same bytes while others come and go', () => {
+it('resumes a paused run to the same bytes while other runs start and end', () => {
   const reference = open(3);
   const undisturbed = train([reference], {}).get(reference);
   const first = open(3);
@@ -252,7 +252,7 @@ it.each([
   expect(adapterBytes(after).equals(adapterBytes(undisturbed))).toBe(true);
 });
 
-it('resumes X-LoRA over finished LoRAs to the same bytes, beside others', () => {
+it('resumes packed X-LoRA over finished LoRAs to the same bytes', () => {
   const lora = open(0);
   const { dir: trained } = ending(train([lora], {}).get(lora)) as FactOfRun<'finished'>;
   const config = readFileSync(join(trained, 'adapter_config.json'), 'utf8');
@@ -280,7 +280,7 @@ it('resumes X-LoRA over finished LoRAs to the same bytes, beside others', () => 
   expect(adapterBytes(after).equals(adapterBytes(undisturbed))).toBe(true);
 });
 
-it('resumes what a build without some option of today began', () => {
+it('resumes a checkpoint of an older build without a newer option', () => {
   const first = open(3);
   const before = train([first], {}, () => {
     if (first.step === 2) first.stopping = 'pause';
@@ -309,7 +309,7 @@ it('resumes what a build without some option of today began', () => {
   expect(() => resume({ weight_decay: 0.1 })).toThrow(/with other settings/);
 });
 
-it('takes one micro-batch in a turn, so that messages are heard within a step', () => {
+it('runs one micro-batch per turn, so that messages are handled within a step', () => {
   const run = open(1);
   const group = new RunGroup(base.model, { budget: 1 });
   group.add(run);
@@ -323,12 +323,12 @@ it('takes one micro-batch in a turn, so that messages are heard within a step', 
   group.remove(run);
 });
 
-/** Its next forward throws, as native code does where something is wrong with what it is given. */
+/** Makes the next forward pass of a run throw, as native code does for invalid inputs. */
 function breakForward(run: Run): void {
   [...run.adapter.parameters.values()][0]?.dispose();
 }
 
-it('goes on bit for bit when a forward of a neighbour throws', () => {
+it('continues bit for bit when a forward pass of another run throws', () => {
   const reference = open(0);
   const undisturbed = train([reference], {}).get(reference);
   const [run, broken] = [open(0), open(2)];
@@ -341,7 +341,7 @@ it('goes on bit for bit when a forward of a neighbour throws', () => {
   expect(adapterBytes(log.get(run)).equals(adapterBytes(undisturbed))).toBe(true);
 });
 
-it('tells whose work comes next, and of a joint forward everybody whose it is', () => {
+it('reports which run is next, or all runs of a joint forward pass', () => {
   const runs = [open(0), open(2)];
   const told: string[] = [];
   const group = new RunGroup(base.model, {
@@ -358,8 +358,8 @@ it('tells whose work comes next, and of a joint forward everybody whose it is', 
     for (const run of ['0', '1']) expect(sayings[`${run} ${kind}`], kind).toBe(run);
 });
 
-it('drops at any step, each time another part', () => {
-  // every step sees all twelve examples in one order: only dropout tells steps apart
+it('applies a different dropout mask at each step', () => {
+  // Every step has all twelve examples in the same order, so only dropout differs.
   const peft = { peft_type: 'LORA', r: 4, lora_dropout: 0.5, init_lora_weights: false };
   const run = openRun(base, spec({ peft, batch_size: 12, shuffle: false }), {
     id: 97,
@@ -386,7 +386,7 @@ it('drops at any step, each time another part', () => {
   group.remove(run);
 });
 
-it('frees everything of the runs that are gone', () => {
+it('frees all memory of ended runs', () => {
   const tensors = memory().tensors;
   const run = open(2);
   const group = new RunGroup(base.model);
@@ -397,7 +397,7 @@ it('frees everything of the runs that are gone', () => {
   expect(memory().tensors).toBe(tensors);
 });
 
-it('frees everything of a run whose checkpoint cannot be resumed from', () => {
+it('frees all memory of a run whose checkpoint cannot be resumed', () => {
   const tensors = memory().tensors;
   const resume = (): Run =>
     openRun(base, (JOBS[0] as (typeof JOBS)[number])[1], {
@@ -411,13 +411,13 @@ it('frees everything of a run whose checkpoint cannot be resumed from', () => {
   expect(memory().tensors).toBe(tensors);
 });
 
-/** Runs whose forwards take as long as `costs` says: turn order is a matter of counting. */
+/** Runs whose forward passes take the times in `costs`, so that the order of turns is deterministic. */
 function onAClock(costs: ReadonlyMap<Run, number>, log: Log, limits: Partial<Limits> = {}) {
   let now = 0;
   const group = new RunGroup(base.model, {
     ...limits,
     now: () => now,
-    // Once for the forward, and once for what comes after the last one of a step.
+    // Once for the forward pass, and once for the update after the last one of a step.
     onWork: (runs) => void (now += Math.max(...runs.map((run) => costs.get(run) ?? 0))),
   });
   const turn = (): void =>
@@ -425,7 +425,7 @@ function onAClock(costs: ReadonlyMap<Run, number>, log: Log, limits: Partial<Lim
   return { group, turn, now: () => now };
 }
 
-it('gives a short run half of the time beside a long one, which has had turns for long', () => {
+it('gives a short run half of the time when packed with a run that started long before', () => {
   const [long, short] = [open(2), open(0)] as [Run, Run];
   const alone = open(0);
   const costs = new Map([
@@ -444,7 +444,7 @@ it('gives a short run half of the time beside a long one, which has had turns fo
   const joined = both.now();
   both.group.add(short);
   while (both.group.runs.includes(short)) both.turn();
-  // Half of the time, and at most one long turn (and its update) more.
+  // Half of the time, plus at most one long turn and its update.
   expect(both.now() - joined).toBeLessThanOrEqual(2 * reference.now() + 2 * 100);
   expect(long.done).toBe(false);
   expect(adapterBytes(log.get(short)).equals(adapterBytes(log.get(alone)))).toBe(true);
@@ -452,14 +452,14 @@ it('gives a short run half of the time beside a long one, which has had turns fo
   const waits = (log.get(short) ?? []).flatMap((fact) =>
     fact.type === 'step' ? [fact.waited_seconds] : [],
   );
-  // It was at the others' steps that it waited, and no second of that counts as its own.
+  // It waited during steps of other runs, and none of that counts as its own time.
   expect(waits.reduce((sum, one) => sum + one, 0)).toBeGreaterThanOrEqual(100);
   for (const fact of log.get(short) ?? [])
     if (fact.type === 'step') expect(fact.seconds).toBeLessThanOrEqual(2);
   both.group.remove(long);
 });
 
-it('lets a step be cut in by others between its micro-batches, and changes no bit', () => {
+it('interleaves other runs between the micro-batches of a step, without changing a bit', () => {
   const [long, other] = [open(2), open(0)] as [Run, Run];
   const alone = open(2);
   const limits = { budget: 1 };
@@ -480,7 +480,7 @@ it('lets a step be cut in by others between its micro-batches, and changes no bi
   expect(adapterBytes(log.get(long)).equals(adapterBytes(log.get(alone)))).toBe(true);
 });
 
-it('fails the run whose work breaks a forward that others share, and only that one', () => {
+it('fails only the run whose work breaks a joint forward pass', () => {
   const limits = { budget: 4096, shareBelow: 4096 };
   const alone = open(0);
   const undisturbed = train([alone], limits).get(alone);
@@ -495,7 +495,7 @@ it('fails the run whose work breaks a forward that others share, and only that o
   expect(worst(losses(log.get(good)), losses(undisturbed))).toBeLessThan(2e-5);
 });
 
-it('takes a step again that was told to stop in its midst', () => {
+it('repeats a step that was stopped in the middle', () => {
   const reference = open(2);
   const limits = { budget: 1 };
   const undisturbed = train([reference], limits).get(reference);

@@ -1,4 +1,4 @@
-// Runs that learn labels of pictures: decoded before the first step, changed by epoch, the same after a pause.
+// Image classification runs: decoded before the first step, augmented per epoch, the same after a pause.
 import { readdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -56,7 +56,7 @@ const trained = (run: Run, until?: number): RunFact[] =>
   train(base.model, [run], until).get(run.id)!;
 
 describe('a run', () => {
-  it('learns the labels, tells its numbers, and leaves no pictures behind', () => {
+  it('learns the labels, reports metrics, and deletes its decoded images', () => {
     const facts = trained(open({ n_epochs: 12, validation_split: 0.25 }));
     const last = facts.findLast((fact) => fact.type === 'evaluated');
     expect(last?.metrics).toMatchObject({ accuracy: 1, f1: 1 });
@@ -70,7 +70,7 @@ describe('a run', () => {
     expect(config).toMatchObject({ task_type: null, modules_to_save: ['classifier'] });
   });
 
-  it('sees other pictures in each epoch where it is asked to, and the same after a pause', () => {
+  it('augments images differently in each epoch if enabled, and the same after a pause', () => {
     const changing = options({ random_flip: true, random_crop: 0.5, color_jitter: 0.3 });
     const spec = { task_options: changing };
     const whole = adapterOf(trained(open(spec)));
@@ -82,7 +82,7 @@ describe('a run', () => {
     expect(adapterOf(trained(resumed)).equals(whole)).toBe(true);
   });
 
-  it('is the same beside another', () => {
+  it('trains the same when packed with another run', () => {
     const alone = adapterOf(trained(open({ seed: 2 })));
     const [one, other] = [open({ seed: 2 }), open({ seed: 3 })];
     const facts = train(base.model, [one, other]);
@@ -90,11 +90,11 @@ describe('a run', () => {
     const floats = (bytes: Buffer): Float32Array =>
       new Float32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length));
     const found = floats(b!);
-    // short runs share a forward, whose products round otherwise
+    // Short runs share a forward pass, whose products are rounded differently.
     floats(a!).forEach((value, i) => expect(found[i]).toBeCloseTo(value, 4));
   });
 
-  it('is refused by the lines of pictures that cannot be decoded', () => {
+  it('is rejected with the lines of images that cannot be decoded', () => {
     const broken = join(dir, 'broken.jsonl');
     const whole = colourPng('red', 1);
     const lines = [whole, whole.subarray(0, 60), whole, Buffer.from('no picture')];
@@ -110,7 +110,7 @@ describe('a run', () => {
   });
 });
 
-it('answers with labels what it has learnt', () => {
+it('classifies what it was trained on', () => {
   const run = open({ n_epochs: 12 });
   const group = new RunGroup(base.model);
   group.add(run);
@@ -125,7 +125,7 @@ it('answers with labels what it has learnt', () => {
   group.remove(run);
 });
 
-it('refuses to decode what would keep others waiting', () => {
+it('rejects inputs whose decoding would delay other requests', () => {
   const large = Buffer.from(colourPng('red', 0));
   large.writeUInt32BE(6000, 16);
   large.writeUInt32BE(5000, 20);

@@ -1,5 +1,5 @@
-// Runs whose layers are computed once more on the way back (gradient_checkpointing): the bits of runs that keep all, of
-// every kind of task, beside others, and after a pause.
+// Runs that recompute activations in the backward pass (gradient_checkpointing) are bitwise equal to runs that store them,
+// for every kind of task, packed with others, and after a pause.
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -97,7 +97,7 @@ function open(family: string, data: string, settings: Spec, files: object = {}):
   });
 }
 
-/** What each run told. @param between called after each turn */
+/** Trains runs and returns their facts. @param between called after each turn */
 function train(
   family: string,
   runs: readonly Run[],
@@ -114,7 +114,7 @@ function train(
   return facts;
 }
 
-/** All numbers that a run came to: those of steps and evaluations, and its adapter's bytes. */
+/** Results of a run: metrics of steps and evaluations, and the bytes of its adapter. */
 function outcome(facts: readonly RunFact[] = []) {
   const { dir: folder } = facts.at(-1) as FactOfRun<'finished'>;
   const numbers = facts.flatMap(
@@ -138,12 +138,12 @@ it.each([
   ['image_cls', 'vit', 'pictures'],
   ['ctc', 'wav2vec2', 'sayings'],
   ['speech_seq_2_seq', 'whisper', 'sayings'],
-])('comes to the same bits: %s on %s', (task, family, data) => {
+])('is bitwise equal: %s on %s', (task, family, data) => {
   baseOf(family);
   const found = [false, true].map((gradient_checkpointing) => {
     const before = memory().tensors;
     const layers = vi.spyOn(Recomputation.prototype, 'through');
-    // PEFT drops nothing of what goes into experts
+    // PEFT applies no dropout to the inputs of experts.
     const peft = { ...LORA, lora_dropout: family === 'mixtral' ? 0 : 0.1 };
     const run = open(family, data, spec(task, { peft, gradient_checkpointing }));
     const result = outcome(train(family, [run]).get(run));
@@ -156,7 +156,7 @@ it.each([
   expect(found[1]).toEqual(found[0]);
 });
 
-it('trains the whole model, with a table of biases that all layers read, to the same bits', () => {
+it('full fine-tuning with a bias table that all layers share is bitwise equal', () => {
   const found = [false, true].map((gradient_checkpointing) => {
     const changes = { peft: null, learning_rate: 0.001, gradient_checkpointing };
     const run = open('t5', 'answers', spec('seq_2_seq_lm', changes));
@@ -177,7 +177,7 @@ const PACK: readonly Partial<Spec>[] = [
 it.each([
   ['joined in one forward', { budget: 4096, shareBelow: 4096 }],
   ['by turns', { shareBelow: 1 }],
-])('changes no bit of those beside it, nor of its own: %s', (_, limits) => {
+])('is bitwise equal when packed, as are the other runs: %s', (_, limits) => {
   const [usual, mixed, all] = [
     () => ({ gradient_checkpointing: false }),
     (at: number) => ({ gradient_checkpointing: at === 0 }),
@@ -193,7 +193,7 @@ it.each([
   expect(all).toEqual(usual);
 });
 
-it('resumes to the same bytes, beside one that keeps all', () => {
+it('resumes to the same bytes when packed with a run that stores activations', () => {
   const settings = spec('causal_lm', { ...PACK[0], n_epochs: 4 });
   const reference = open('llama', 'chats', { ...settings, gradient_checkpointing: false });
   const undisturbed = outcome(train('llama', [reference]).get(reference));
@@ -221,7 +221,7 @@ it.each([
     const { through: original } = Recomputation.prototype;
     const through = vi.spyOn(Recomputation.prototype, 'through');
     through.mockImplementation(function (this: Recomputation, x, fn) {
-      // the second layer of the step that comes first
+      // The second layer of the first step.
       if (through.mock.calls.length !== 2) return original.call(this, x, fn);
       let calls = 0;
       return original.call(this, x, (rows) => {

@@ -1,5 +1,5 @@
-// A run answers its sample prompts as it trains: its bytes and its neighbours' are those of a run without any, and the
-// answers are those that a pause and a resume give, too.
+// A run answers its sample prompts while it trains. Its bytes and those of other runs equal those without sample prompts,
+// and a pause does not change the answers.
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -65,7 +65,7 @@ function open(changes: Partial<Spec> = {}, checkpointDir: string | null = null):
 
 type Sampled = FactOfRun<'sampled'>;
 
-/** @param between called after each turn, with the facts of the first run */
+/** @param between called after each turn with the facts of the first run */
 function train(runs: readonly Run[], between: (facts: readonly RunFact[]) => void = () => {}) {
   const group = new RunGroup(base.model);
   const log = new Map<Run, RunFact[]>(runs.map((run) => [run, []]));
@@ -93,29 +93,32 @@ it.each([
   { peft_type: 'MULTITASK_PROMPT_TUNING', num_virtual_tokens: 3 },
   { peft_type: 'LORA', r: 4, use_dora: true, modules_to_save: ['lm_head'] },
   null,
-])('answers before it learns, at evaluations and at the end, and learns the same: %j', (peft) => {
-  const file = peft === null ? 'model.safetensors' : 'adapter_model.safetensors';
-  // a prefix of three tokens says little else at less
-  const learning_rate = peft?.peft_type === 'PREFIX_TUNING' ? 3 : 0.03;
-  const [facts = []] = train([open({ peft, learning_rate, ...SAMPLED })]);
-  const [plain = []] = train([open({ peft, learning_rate })]);
-  expect(sampled(facts).map(({ step }) => step)).toEqual([0, 4, 8, 9]);
-  for (const { samples } of sampled(facts)) {
-    expect(samples).toHaveLength(2);
-    for (const { text, completion_tokens: tokens, finish_reason: reason } of samples) {
-      expect(typeof text).toBe('string');
-      expect(tokens).toBeGreaterThan(0);
-      expect(tokens).toBeLessThanOrEqual(6);
-      expect(reason).toBe(tokens < 6 ? 'stop' : reason);
+])(
+  'answers before training, at evaluations and at the end, without changing training: %j',
+  (peft) => {
+    const file = peft === null ? 'model.safetensors' : 'adapter_model.safetensors';
+    // A prefix of three tokens needs this learning rate to change the answers.
+    const learning_rate = peft?.peft_type === 'PREFIX_TUNING' ? 3 : 0.03;
+    const [facts = []] = train([open({ peft, learning_rate, ...SAMPLED })]);
+    const [plain = []] = train([open({ peft, learning_rate })]);
+    expect(sampled(facts).map(({ step }) => step)).toEqual([0, 4, 8, 9]);
+    for (const { samples } of sampled(facts)) {
+      expect(samples).toHaveLength(2);
+      for (const { text, completion_tokens: tokens, finish_reason: reason } of samples) {
+        expect(typeof text).toBe('string');
+        expect(tokens).toBeGreaterThan(0);
+        expect(tokens).toBeLessThanOrEqual(6);
+        expect(reason).toBe(tokens < 6 ? 'stop' : reason);
+      }
     }
-  }
-  const texts = sampled(facts).map(({ samples }) => samples.map(({ text }) => text).join('|'));
-  expect(new Set(texts).size).toBeGreaterThan(1);
-  expect(losses(facts)).toEqual(losses(plain));
-  expect(model(facts, file).equals(model(plain, file))).toBe(true);
-});
+    const texts = sampled(facts).map(({ samples }) => samples.map(({ text }) => text).join('|'));
+    expect(new Set(texts).size).toBeGreaterThan(1);
+    expect(losses(facts)).toEqual(losses(plain));
+    expect(model(facts, file).equals(model(plain, file))).toBe(true);
+  },
+);
 
-it('answers without validation data, too, and after the evaluation where there is one', () => {
+it('answers without validation data, and after an evaluation if there is one', () => {
   const [facts = []] = train([open(SAMPLED)]);
   const at = (type: RunFact['type'], step: number): number =>
     facts.findIndex((fact) => fact.type === type && 'step' in fact && fact.step === step);
@@ -131,7 +134,7 @@ it('answers without validation data, too, and after the evaluation where there i
   expect(sampled(unmeasured)).toEqual(sampled(facts));
 });
 
-it('leaves its neighbours as they are, who train while it answers', () => {
+it('does not change other runs, which train while it answers', () => {
   const [facts = [], beside] = train([open(SAMPLED), open({ seed: 2 })]);
   const [alone] = train([open({ seed: 2 })]);
   expect(losses(beside)).toEqual(losses(alone));
@@ -140,11 +143,11 @@ it('leaves its neighbours as they are, who train while it answers', () => {
   expect(sampled(facts)).toEqual(sampled(same));
 });
 
-it('answers the same after a pause, which waits for answers that have begun', () => {
+it('answers the same after a pause, which waits for answers in progress', () => {
   const [whole = []] = train([open(SAMPLED)]);
   const paused = open(SAMPLED);
   const [first = []] = train([paused], (facts) => {
-    // in the midst of the answers at step 4
+    // In the middle of the answers at step 4.
     if (facts.some((fact) => fact.type === 'evaluated' && fact.step === 4))
       paused.stopping = 'pause';
   });
@@ -156,7 +159,7 @@ it('answers the same after a pause, which waits for answers that have begun', ()
   expect(model(rest).equals(model(whole))).toBe(true);
 });
 
-it('lets go of what it has begun to answer when it is cancelled', () => {
+it('frees answers in progress when it is canceled', () => {
   const run = open(SAMPLED);
   const [facts = []] = train([run], (told) => {
     if (told.some((fact) => fact.type === 'evaluated')) run.stopping = 'cancel';
@@ -164,7 +167,7 @@ it('lets go of what it has begun to answer when it is cancelled', () => {
   expect(facts.at(-1)).toMatchObject({ type: 'stopped', reason: 'cancel', step: 4 });
 });
 
-it('refuses prompts that leave no room, and that the template does, by their place', () => {
+it('rejects prompts that are too long or invalid for the template, with their index', () => {
   const refused = (prompt: string): unknown => {
     try {
       open({ sample_prompts: ['fits', prompt] });
@@ -180,7 +183,7 @@ it('refuses prompts that leave no room, and that the template does, by their pla
   });
 });
 
-it('reserves what keys and values of long answers take', () => {
+it('reserves memory for the keys and values of long answers', () => {
   const options = {
     id: 0,
     baseId: 'base',

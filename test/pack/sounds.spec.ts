@@ -1,4 +1,4 @@
-// Runs that learn labels of sounds: decoded before the first step, hidden in parts by epoch, the same after a pause.
+// Audio classification runs: decoded before the first step, masked per epoch, the same after a pause.
 import { readdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -68,7 +68,7 @@ const trained = (run: Run, until?: number, on = base): RunFact[] =>
   train(on.model, [run], until).get(run.id)!;
 
 describe('a run', () => {
-  it('learns the labels, tells its numbers, and leaves no sounds behind', () => {
+  it('learns the labels, reports metrics, and deletes its decoded audio', () => {
     const facts = trained(open({ n_epochs: 12, validation_split: 0.25 }));
     const last = facts.findLast((fact) => fact.type === 'evaluated');
     expect(last?.metrics).toMatchObject({ accuracy: 1, f1: 1 });
@@ -85,7 +85,7 @@ describe('a run', () => {
     });
   });
 
-  it('hides other rows in each epoch, and the same after a pause', () => {
+  it('masks other rows in each epoch, and the same after a pause', () => {
     const whole = adapterOf(trained(open()));
     const bare = load('wav2vec2');
     expect(whole.equals(adapterOf(trained(open({}, {}, bare), Infinity, bare)))).toBe(false);
@@ -97,7 +97,7 @@ describe('a run', () => {
     expect(adapterOf(trained(resumed)).equals(whole)).toBe(true);
   });
 
-  it('learns by a sum of all layers, goes on after a pause, and from a file of PEFT without its weights', () => {
+  it('trains with a weighted layer sum, resumes after a pause, and from a PEFT file without the sum', () => {
     const sums = load('wav2vec2', { use_weighted_layer_sum: true });
     const weightsOf = (path: string) => {
       const { tensors, dispose } = readAdapter(path);
@@ -130,7 +130,7 @@ describe('a run', () => {
     sums.dispose();
   });
 
-  it('learns from spectrograms, too', () => {
+  it('trains on spectrograms', () => {
     const other = load('audio-spectrogram-transformer');
     const facts = trained(
       open({ n_epochs: 40, validation_split: 0.25 }, {}, other),
@@ -142,7 +142,7 @@ describe('a run', () => {
     other.dispose();
   });
 
-  it('is refused by the lines of sounds that cannot be decoded', () => {
+  it('is rejected with the lines of clips that cannot be decoded', () => {
     const broken = join(dir, 'broken.jsonl');
     const whole = tone('low', 1);
     const lines = [whole, whole.subarray(0, 40), whole.subarray(0, 50), Buffer.from('no sound')];
@@ -161,7 +161,7 @@ describe('a run', () => {
   });
 });
 
-describe('on the encoder of a base that writes', () => {
+describe('on the encoder of a speech recognition base', () => {
   let writes: Base;
   let [labels, texts]: string[] = [];
   beforeAll(() => {
@@ -178,7 +178,7 @@ describe('on the encoder of a base that writes', () => {
     return open(spec, { trainFile: texts }, writes);
   };
 
-  it('learns beside runs that learn to write, what each learns alone', () => {
+  it('trains the same when packed with speech recognition runs', () => {
     const [label, write] = [labelling(), writing()];
     const together = train(writes.model, [label, write]);
     const alone = [labelling(), writing()].map((run) => trained(run, Infinity, writes));
@@ -186,7 +186,7 @@ describe('on the encoder of a base that writes', () => {
       expect(adapterOf(together.get(id)!).equals(adapterOf(alone[i]!))).toBe(true);
   });
 
-  it('tells the labels it has learnt; its files are of an encoder alone', () => {
+  it('classifies what it was trained on, and writes files of the encoder only', () => {
     const changes = { n_epochs: 20, validation_split: 0.25, save_steps: 5 };
     const facts = trained(labelling(changes), Infinity, writes);
     const last = facts.findLast((fact) => fact.type === 'evaluated');
@@ -201,14 +201,14 @@ describe('on the encoder of a base that writes', () => {
     const { entries } = safetensorsHeader(join(folder, 'adapter_model.safetensors'));
     const paths = new Set(entries.map((one) => one.name.split('.').slice(2, 3).join('.')));
     expect([...paths].sort()).toEqual(['classifier', 'encoder', 'projector']);
-    // and from its checkpoint
+    // Also from its checkpoint.
     const paused = trained(labelling(changes), 5, writes);
     const { dir: checkpointDir } = paused.findLast((fact) => fact.type === 'saved')!;
     const resumed = trained(labelling(changes, { checkpointDir }), Infinity, writes);
     expect(adapterOf(resumed).equals(adapterOf(facts))).toBe(true);
   });
 
-  it('trains whole: a base that has no decoder, on which labels are learnt and nothing is written', () => {
+  it('full fine-tuning yields a base without a decoder, for classification only', () => {
     const { dir: folder } = finished(trained(labelling({ peft: null }), Infinity, writes));
     const { entries } = safetensorsHeader(join(folder, 'model.safetensors'));
     expect(entries.filter(({ name }) => !/^(encoder|projector|classifier)\./.test(name))).toEqual(
@@ -228,7 +228,7 @@ describe('on the encoder of a base that writes', () => {
   });
 });
 
-it('answers with labels what it has learnt', () => {
+it('classifies what it was trained on', () => {
   const run = open({ n_epochs: 12 });
   const group = new RunGroup(base.model);
   group.add(run);
@@ -245,7 +245,7 @@ it('answers with labels what it has learnt', () => {
   group.remove(run);
 });
 
-it('says which of the sounds that it is asked about cannot be decoded', () => {
+it('reports which clip of a request cannot be decoded', () => {
   const records = [tone(PITCHES[0]!, 0), Buffer.from('no sound')].map((bytes) => ({
     audio: dataUrl(bytes, 'audio/wav'),
   }));

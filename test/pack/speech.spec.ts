@@ -1,4 +1,4 @@
-// Runs that learn to write what is said in sounds.
+// Speech recognition runs (speech_seq_2_seq).
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -51,7 +51,7 @@ const trained = (run: Run, until?: number): RunFact[] =>
   train(base.model, [run], until).get(run.id)!;
 
 describe('a run', () => {
-  it('learns to write what is said, and goes on after a pause as it would have', () => {
+  it('learns to transcribe, and resumes identically', () => {
     const facts = trained(open({ n_epochs: 3 }));
     const config = JSON.parse(
       readFileSync(join(finished(facts).dir, 'adapter_config.json'), 'utf8'),
@@ -66,7 +66,7 @@ describe('a run', () => {
     expect(adapterOf(resumed).equals(adapterOf(facts))).toBe(true);
   });
 
-  it('is refused by the lines of what the base does not hear all of', () => {
+  it('is rejected with the lines of clips that are too long for the base', () => {
     const path = join(dir, 'long.jsonl');
     const sound = (seconds: number): string =>
       dataUrl(
@@ -86,14 +86,14 @@ describe('a run', () => {
     );
   });
 
-  it('is refused a language that its tokenizer has no token for', () => {
+  it('is rejected if its tokenizer has no token for the language', () => {
     expect(() => open({ task_options: options({ language: 'de' }) })).toThrow(
       expect.objectContaining({ param: 'graft.task_options.language' }),
     );
   });
 });
 
-it('writes what it has learnt', () => {
+it('transcribes what it was trained on', () => {
   const run = open({
     n_epochs: 40,
     lr_schedule: 'linear',
@@ -115,7 +115,7 @@ it('writes what it has learnt', () => {
 });
 
 describe('an evaluation', () => {
-  /** Up to the evaluation that comes first. */
+  /** Trains up to the first evaluation. */
   function evaluated(run: Run, beside: Run | null = null) {
     const group = new RunGroup(base.model);
     group.add(run);
@@ -131,7 +131,7 @@ describe('an evaluation', () => {
   }
   const spec = { eval_steps: 2, learning_rate: 0.01 };
 
-  it('has the error rates of what is written', () => {
+  it('reports the error rates of transcripts', () => {
     const run = open(spec, { validFile: trainFile });
     const { group, told, metrics } = evaluated(run);
     const expected = errorRates(base, run, trainFile, englishText);
@@ -143,7 +143,7 @@ describe('an evaluation', () => {
     group.remove(run);
   });
 
-  it('compares with all of a text that is cut to learn from it', () => {
+  it('compares with the whole text if it is truncated for training', () => {
     const run = open({ ...spec, max_seq_len: 2 }, { validFile: trainFile });
     const { group, metrics } = evaluated(run);
     const [example] = run.data.whole.examples as unknown as { target: Int32Array }[];
@@ -156,7 +156,7 @@ describe('an evaluation', () => {
     group.remove(run);
   });
 
-  it('is refused by the line of a text that the base could not write, cut or not', () => {
+  it('is rejected with the line of a text that the base cannot write, truncated or not', () => {
     const path = join(dir, 'cut.jsonl');
     const audio = dataUrl(tone('low', 0), 'audio/wav');
     const lines = ['low', 'low '.repeat(5000)].map(
@@ -169,7 +169,7 @@ describe('an evaluation', () => {
       );
   });
 
-  it('writes a token at a time: others have their turns meanwhile', () => {
+  it('generates one token per turn, so that other runs continue', () => {
     const [run, beside] = [open(spec, { validFile: trainFile }), open({ n_epochs: 100 })];
     const { group, told } = evaluated(run, beside);
     const last = told.findLastIndex(([of, { type }]) => of === run && type === 'step');
@@ -180,13 +180,13 @@ describe('an evaluation', () => {
     [run, beside].forEach((one) => group.remove(one));
   });
 
-  it('that is given up leaves nothing behind', () => {
+  it('frees its memory when it is aborted', () => {
     const before = memory().tensors;
     const run = open(spec, { validFile: trainFile });
     const group = new RunGroup(base.model);
     group.add(run);
     while (run.step < 2) takeTurn(group, () => {});
-    // in the middle of a text
+    // In the middle of a transcript.
     for (let turn = 0; turn < 3; turn++) takeTurn(group, () => {});
     group.remove(run);
     expect(memory().tensors).toBe(before);

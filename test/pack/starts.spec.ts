@@ -1,5 +1,5 @@
-// A start that looks at its run's data is made in pieces between the turns of others: it comes to the same beside them
-// and after it was given up half way, and a checkpoint has what it found.
+// Data-driven initialization runs in pieces between turns of other runs. It yields the same result when packed and after an
+// abort, and checkpoints contain it.
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -58,7 +58,7 @@ const options = (file: string, more: Partial<RunOptions> = {}): RunOptions => ({
   ...more,
 });
 
-/** To the end, with what else is to be done before each turn. */
+/** Trains to the end, with a callback before each turn. */
 function train(run: Run, between: (group: RunGroup) => void = () => undefined) {
   const group = new RunGroup(base.model);
   group.add(run);
@@ -94,7 +94,7 @@ describe.each([
   const settings = spec(start, { task, task_options: taskOptions });
   const whole = () => train(openRun(base, settings, options(file)));
 
-  it('comes to the same bytes after it was given up half way, and leaves nothing', () => {
+  it('yields the same bytes after an abort, and frees its memory', () => {
     const expected = bytesOf(whole());
     const before = memory().tensors;
     for (const pieces of [1, 3]) {
@@ -108,7 +108,7 @@ describe.each([
     expect(memory().tensors).toBe(before);
   });
 
-  it('goes on from a checkpoint without looking again', () => {
+  it('resumes from a checkpoint without running again', () => {
     const facts = whole();
     const [saved] = facts.filter((fact): fact is FactOfRun<'saved'> => fact.type === 'saved');
     expect(saved?.step).toBe(2);
@@ -119,7 +119,7 @@ describe.each([
     expect(bytesOf(train(resumed))).toEqual(bytesOf(facts));
   });
 
-  it('is made beside a run that trains, as it is alone, and says how far it is', () => {
+  it('runs the same when packed with a training run, and reports progress', () => {
     const alone = spec({}, { max_steps: null, n_epochs: 2, batch_size: 1 });
     const undisturbed = bytesOf(train(openRun(base, alone, options('chats'))));
     const how = options(file);
@@ -143,7 +143,7 @@ describe.each([
   });
 });
 
-it('ranks that go where they explain most are as many as were asked for', () => {
+it('redistributed ranks have the requested total', () => {
   const run = openRun(base, spec({ init_lora_weights: 'eva', target_modules: 'all-linear' }), options('chats')); // prettier-ignore
   const ranks = [...run.adapter.parameters].filter(([name]) => name.endsWith('.lora_A')).map(([, { shape }]) => shape[0]); // prettier-ignore
   const linears = base.model.modules.linears().filter(({ role }) => role !== 'head').length;
@@ -152,7 +152,7 @@ it('ranks that go where they explain most are as many as were asked for', () => 
   run.dispose();
 });
 
-it('a micro-batch that is too small for the directions is refused by name, and nothing is left', () => {
+it('rejects a micro-batch that is too small for the directions, and frees its memory', () => {
   const before = memory().tensors;
   const settings = spec({ init_lora_weights: 'eva', r: 16 }, { batch_size: 1 });
   expect(() => openRun(base, settings, options('chats'))).toThrow(

@@ -1,4 +1,4 @@
-// Transcripts of sounds longer than a base hears at once: in windows, with times and without.
+// Transcripts of clips longer than a window of the base, with and without timestamps.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -60,7 +60,7 @@ function written(
   return { texts, segments, transcript };
 }
 
-/** What one answer says of a window. */
+/** Transcript of one window. */
 function alone(base: Base, samples: Float32Array, task: string): string {
   const { infer, options } = taskFor(task);
   const file = new wavefile.WaveFile();
@@ -73,8 +73,8 @@ function alone(base: Base, samples: Float32Array, task: string): string {
   return (said as { text: string }).text;
 }
 
-describe('a base that writes times', () => {
-  it('goes on from the last of them, and its text is that of its parts', () => {
+describe('a base with timestamps', () => {
+  it('continues from the last timestamp, and joins the texts of the segments', () => {
     const samples = ofSeconds(3.3);
     const { texts, segments, transcript } = written(timed, samples, { segments: true });
     expect(transcript.seconds).toBeCloseTo(3.3, 1);
@@ -96,23 +96,23 @@ describe('a base that writes times', () => {
     }
   });
 
-  it('does so with a long sound unasked, and with a short one not', () => {
+  it('uses timestamps for a long clip by default, and not for a short one', () => {
     const long = written(timed, ofSeconds(3.3));
     expect(long.texts).toEqual(written(timed, ofSeconds(3.3), { segments: true }).texts);
     const short = ofSeconds(0.9);
     const { texts, segments } = written(timed, short, { language: 'de' });
     expect(segments).toEqual([]);
-    // token by token
+    // Token by token.
     expect(texts.length).toBeGreaterThan(1);
   });
 
-  it('hears the language that it is not told', () => {
+  it('detects the language if none is set', () => {
     const samples = ofSeconds(0.9);
     const { transcript, texts } = written(timed, samples);
     expect(['en', 'de']).toContain(transcript.language);
     const told = written(timed, samples, { language: transcript.language });
     expect(told.texts).toEqual(texts);
-    // heard by a forward that writes nothing
+    // The language is detected by a forward pass that generates nothing.
     expect(told.transcript.tokens).toBe(transcript.tokens);
     const likely = (language: string | null): number | undefined =>
       written(timed, samples, { language, segments: true }).segments[0]?.avg_logprob;
@@ -122,7 +122,7 @@ describe('a base that writes times', () => {
     expect(() => written(timed, samples, { language: 'fr' })).toThrow('expected en, de, or leave it out'); // prettier-ignore
   });
 
-  it('reads a prompt before the first window, of a long one the end', () => {
+  it('prepends the prompt to the first window, or its end if it is long', () => {
     const samples = ofSeconds(0.9);
     const language = 'en';
     const { texts } = written(timed, samples, { language });
@@ -134,14 +134,14 @@ describe('a base that writes times', () => {
     );
   });
 
-  it('takes no token of its own for the text of a prompt', () => {
+  it('does not parse special tokens in a prompt', () => {
     const samples = ofSeconds(0.9);
     expect(() =>
       written(timed, samples, { language: 'en', prompt: 'ab <|startofprev|> c' }),
     ).toThrow("prompt: expected text, got the base's own token <|startofprev|>");
   });
 
-  it('draws by its seed where it is warm', () => {
+  it('samples with its seed at a temperature above 0', () => {
     const samples = ofSeconds(0.9);
     const drawn = (seed: number): string => written(timed, samples, { language: 'en', temperature: 1, seed }).texts.join(''); // prettier-ignore
     expect(drawn(3)).toBe(drawn(3));
@@ -156,12 +156,12 @@ describe('a base without times', () => {
     );
   });
 
-  it('writes each window by itself, cut where it is quiet', () => {
+  it('transcribes each window separately, split where it is quiet', () => {
     const samples = ofSeconds(1.8);
     const gap = Math.round(0.9 * RATE);
     samples.fill(0, gap - 200, gap + 200);
     const { texts } = written(plain, samples);
-    // 107 samples are looked at every 11 from the window's end on: the first that are silent
+    // Spans of 107 samples are checked every 11 samples, from the end of the window: the first silent one.
     const [quiet, step] = [107, 11];
     let at = RATE - quiet;
     while (at + quiet > gap + 200) at -= step;
@@ -172,8 +172,8 @@ describe('a base without times', () => {
   });
 });
 
-describe('a base of letters', () => {
-  it('spells a window at a time', () => {
+describe('a CTC base', () => {
+  it('transcribes one window at a time', () => {
     const samples = ofSeconds(0.5);
     const { texts, transcript } = written(letters, samples, {}, 'ctc');
     expect(texts.join('')).toBe(alone(letters, samples, 'ctc').trim());
@@ -186,7 +186,7 @@ describe('a base of letters', () => {
     [{ prompt: 'a' }, /prompt: the model hears letter by letter/],
     [{ temperature: 0.5 }, /temperature: .*it does not sample/],
     [{ segments: true }, /response_format: .*ask for json or text/],
-  ])('is refused %j', (asked, message) => {
+  ])('rejects %j', (asked, message) => {
     expect(() => written(letters, ofSeconds(0.3), asked, 'ctc')).toThrow(message);
   });
 });

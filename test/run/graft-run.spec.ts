@@ -1,4 +1,4 @@
-// `graft run` as people start it: a process, a job file, a folder.
+// `graft run` as a process, with a job file and an output folder.
 import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -42,7 +42,7 @@ const run = (file: string, out: string, ...more: string[]) =>
     encoding: 'utf8',
   });
 
-/** Starts a run that is killed once a file of it is there. */
+/** Starts a run and kills it once one of its files exists. */
 async function killedAfter(path: string, file: string, out: string): Promise<void> {
   const child = spawn(process.execPath, [MAIN, file, '--out', join(dir, out), '--threads', '1']);
   const timer = setInterval(() => existsSync(join(dir, path)) && child.kill('SIGKILL'), 2);
@@ -61,7 +61,7 @@ const hash = (out: string): string =>
     .update(readFileSync(join(dir, out, 'adapter_model.safetensors')))
     .digest('hex');
 
-it('writes the adapter and a line of metrics a step', () => {
+it('writes the adapter and one line of metrics per step', () => {
   const { status, stderr } = run(job('plain', { validation_file: 'valid.jsonl' }), 'plain');
   expect(stderr).toMatch(
     /done: 10 steps, \d+ tokens in .*, [\d.]+ tokens\/s, peak memory [\d.]+ GiB/,
@@ -86,7 +86,7 @@ it('writes the adapter and a line of metrics a step', () => {
   });
 });
 
-it('says first what the job comes to, and what it cuts', () => {
+it('prints the plan and the truncated examples first', () => {
   const lines = readFileSync(join(dir, 'train.jsonl'), 'utf8').trim().split('\n');
   const long = {
     messages: [
@@ -107,7 +107,7 @@ it('says first what the job comes to, and what it cuts', () => {
   expect(stderr).toMatch(/1 example of the training_file cut at 100 tokens: line 2\n/);
 });
 
-it('warns of a run that is ruined', () => {
+it('warns if a run diverges', () => {
   const peft = { peft_type: 'LORA', r: 4, modules_to_save: ['lm_head', 'norm'] };
   const { stderr } = run(job('ruined', { peft, graft: { learning_rate: 3 } }), 'ruined');
   expect(stderr).toMatch(
@@ -115,7 +115,7 @@ it('warns of a run that is ruined', () => {
   );
 });
 
-it('gives the same bytes again, and other bytes for another seed', () => {
+it('writes the same bytes again, and other bytes for another seed', () => {
   expect(run(job('again', {}), 'again').status).toBe(0);
   expect(run(job('once-more', {}), 'once-more').status).toBe(0);
   expect(run(job('seed', { seed: 4 }), 'seed').status).toBe(0);
@@ -123,7 +123,7 @@ it('gives the same bytes again, and other bytes for another seed', () => {
   expect(hash('seed')).not.toBe(hash('again'));
 });
 
-it('saves on Ctrl-C and goes on to the same bytes', async () => {
+it('saves on Ctrl-C and resumes to the same bytes', async () => {
   const file = job('long', {
     hyperparameters: { batch_size: 2, n_epochs: 6 },
     graft: { ...JOB.graft, validation_split: 0.2, eval_steps: 0 },
@@ -164,7 +164,7 @@ it('saves on Ctrl-C and goes on to the same bytes', async () => {
   expect(hash('interrupted')).toBe(hash('uninterrupted'));
 });
 
-it('trains on what is not held out, as if these were two files', () => {
+it('trains on the examples that are not held out, as with two files', () => {
   const chats = readFileSync(join(dir, 'train.jsonl'), 'utf8').trim().split('\n');
   const split = { share: 0.25, seed: SPLIT_SEED };
   const held = heldOut(join(dir, 'train.jsonl'), { task: causalLm, tasks: null }, split);
@@ -183,7 +183,7 @@ it('trains on what is not held out, as if these were two files', () => {
   expect(both.stderr).toContain('leave one of the two out [graft.validation_split]');
 });
 
-it('holds out a tenth of 50 records or more, the same ones after a resume', async () => {
+it('holds out a tenth of 50 records or more, and the same ones after a resume', async () => {
   writeChats(join(dir, 'sixty.jsonl'), 60);
   const file = job('sixty', {
     training_file: 'sixty.jsonl',
@@ -203,13 +203,13 @@ it('holds out a tenth of 50 records or more, the same ones after a resume', asyn
   expect(hash('killed')).toBe(hash('held'));
 });
 
-it('ends early where evaluations show nothing better, and at the same step after a resume', async () => {
+it('stops early if evaluations do not improve, and at the same step after a resume', async () => {
   const graft = { learning_rate: 0.00001, validation_split: 0.25, eval_steps: 2 };
   const patient = { ...graft, early_stopping_patience: 3, save_steps: 1 };
   const hyperparameters = { batch_size: 4, n_epochs: 12 };
   const file = job('early', { graft: patient, hyperparameters });
   expect(run(file, 'early').stderr).toMatch(/done: 8 steps/);
-  // the first evaluation is the best, and three more are not better
+  // The first evaluation is the best, and the next three are not better.
   expect(metrics('early').flatMap(({ valid_loss, step }) => (valid_loss ? [step] : []))).toEqual([
     2, 4, 6, 8,
   ]);
@@ -243,7 +243,7 @@ it('ends early where evaluations show nothing better, and at the same step after
   );
 });
 
-it('starts from an adapter, in the file’s order, for as many steps as told', () => {
+it('starts from an adapter, in the order of the file, for max_steps', () => {
   const graft = { ...JOB.graft, shuffle: false, max_steps: 3, init_adapter: 'dir:again' };
   expect(run(job('init', { graft }), 'init').status).toBe(0);
   const steps = metrics('init');
@@ -254,7 +254,7 @@ it('starts from an adapter, in the file’s order, for as many steps as told', (
   expect(metrics('init-seed')[0]?.['loss']).toBe(steps[0]?.['loss']);
 });
 
-it('goes on from an adapter whose ranks the data have moved, as it was trained', () => {
+it('starts from an adapter with per-module ranks and keeps its ranks', () => {
   const eva = { peft_type: 'LORA', r: 2, init_lora_weights: 'eva', eva_config: { rho: 3 } };
   const peft = { ...eva, target_modules: 'all-linear' };
   const first = { ...JOB, peft, graft: { ...JOB.graft, max_steps: 2 } };
@@ -275,21 +275,21 @@ it('goes on from an adapter whose ranks the data have moved, as it was trained',
 it.each([
   ['a field that does not exist', { graft: { learning_rat: 1 } }, /learning_rat/],
   ['an unknown PEFT field', { peft: { peft_type: 'LORA', rank: 4 } }, /peft\.rank/],
-  ['a base that is not there', { model: 'dir:nowhere' }, /\[model\]/],
+  ['a missing base', { model: 'dir:nowhere' }, /\[model\]/],
   ['a model without dir:', { model: 'SmolLM2' }, /dir:PATH.*\[model\]/],
-  ['a file that is not there', { training_file: 'none.jsonl' }, /\[training_file\]/],
+  ['a missing file', { training_file: 'none.jsonl' }, /\[training_file\]/],
   [
     'a module that does not exist',
     { peft: { peft_type: 'LORA', target_modules: ['query'] } },
     /\[peft\.target_modules\]/,
   ],
-])('says what is wrong: %s', (name, changes, message) => {
+])('reports the error: %s', (name, changes, message) => {
   const { status, stderr } = run(job('wrong', changes), `wrong-${name.replaceAll(' ', '-')}`);
   expect(stderr).toMatch(message);
   expect(status).toBe(1);
 });
 
-it('names the line of a record that cannot be used', () => {
+it('reports the line of an invalid record', () => {
   writeFileSync(
     join(dir, 'bad.jsonl'),
     `${readFileSync(join(dir, 'train.jsonl'), 'utf8')}{"messages":[]}\n`,
@@ -299,7 +299,7 @@ it('names the line of a record that cannot be used', () => {
   expect(status).toBe(1);
 });
 
-it('a job on pictures needs no more than its base and its file', () => {
+it('an image job needs only its base and its file', () => {
   writeTinyImageBase(join(dir, 'pictures-base'));
   writePictures(join(dir, 'pictures.jsonl'), 12);
   const file = job('pictures', { model: 'dir:pictures-base', training_file: 'pictures.jsonl' });
@@ -312,7 +312,7 @@ it('a job on pictures needs no more than its base and its file', () => {
   expect(found).toMatchObject({ id2label: { 0: 'blue', 1: 'green', 2: 'red' } });
 });
 
-it('has the adapter of the best evaluation, also after a kill behind it', async () => {
+it('writes the adapter of the best evaluation, even after a kill following it', async () => {
   writeChats(join(dir, 'six.jsonl'), 6);
   writeChats(join(dir, 'other.jsonl'), 6, 200);
   const files = { training_file: 'six.jsonl', validation_file: 'other.jsonl' };

@@ -1,4 +1,4 @@
-// The committed small base: it loads, and it has learnt something of its book.
+// The committed small base model loads and predicts text of its book.
 import { fileURLToPath } from 'node:url';
 import {
   causalLm,
@@ -14,7 +14,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 
 const FOLDER = fileURLToPath(new URL('../../examples/tiny-base', import.meta.url));
 const RUN = 0;
-/** Its loss on held-out passages of the book was 4.14; an untrained one has ln 2048 = 7.62. */
+/** Maximum loss. Its loss on held-out passages of the book was 4.14; an untrained model has ln 2048 = 7.62. */
 const MOST = 5;
 
 let base: Base;
@@ -47,7 +47,7 @@ it('predicts a passage of the book', () => {
   expect(loss / count).toBeLessThan(MOST);
 });
 
-it('has the parameters that its description says, tied head included', () => {
+it('has the documented number of parameters, including the tied head', () => {
   expect(base.model.parameterCount).toBe(2_361_408);
   expect(base.model.vocabSize).toBe(2048);
 });
