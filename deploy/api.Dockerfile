@@ -1,5 +1,5 @@
-# The API with the dashboard. It computes nothing, so there is no libtorch and no compiler in it.
-# Not run where it was written: see docs/guides/deployment.md.
+# The API with the dashboard. It runs no models, so the image has no libtorch and no compiler.
+# This image has not been run: see docs/guides/deployment.md.
 FROM node:22-bookworm-slim AS build
 WORKDIR /graft
 COPY package.json package-lock.json .npmrc ./
@@ -21,7 +21,7 @@ RUN node node_modules/tsc7/bin/tsc -b \
  && cd apps/dashboard && node ../../node_modules/vite/bin/vite.js build \
  && cd ../.. && npm prune --omit=dev --no-audit --no-fund
 
-# util-linux 2.41, whose setpriv knows Landlock and seccomp (docs/guides/security.md, "Files of users")
+# util-linux 2.41, whose setpriv supports Landlock and seccomp (docs/guides/security.md, "Files of users")
 FROM node:22-trixie-slim
 ENV NODE_ENV=production
 WORKDIR /graft
@@ -29,7 +29,7 @@ COPY --from=build /graft/package.json ./
 COPY --from=build /graft/node_modules node_modules
 COPY --from=build /graft/libs libs
 COPY --from=build /graft/apps apps
-# a new volume takes over the owner of the folder it is mounted on
+# a new volume inherits the owner of the folder that it is mounted on
 RUN mkdir -p /var/lib/graft /var/lib/graft-join && chown node:node /var/lib/graft /var/lib/graft-join
 USER node
 VOLUME /var/lib/graft

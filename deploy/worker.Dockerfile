@@ -1,5 +1,5 @@
 # A worker: the agent, the trainer and the native kernels. CPU by default; --build-arg CUDA=1 builds it
-# against PyTorch's CUDA libraries. Not run where it was written: see docs/guides/deployment.md.
+# against PyTorch's CUDA libraries. This image has not been run: see docs/guides/deployment.md.
 ARG CUDA=0
 ARG CUDA_IMAGE=nvidia/cuda:12.6.3-cudnn-devel-ubuntu24.04
 
@@ -9,7 +9,7 @@ COPY --from=node:22-bookworm-slim /usr/local /usr/local
 
 FROM machine-${CUDA} AS build
 ARG CUDA=0
-# the index that has CUDA builds of PyTorch, whose libraries are libtorch
+# package index with CUDA builds of PyTorch, which contain libtorch
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cu126
 RUN apt-get update \
  && apt-get install -y --no-install-recommends g++ cmake ninja-build ca-certificates python3 python3-pip \
@@ -32,7 +32,7 @@ COPY tsconfig.json tsconfig.base.json ./
 COPY tools/bundle.mjs tools/
 COPY libs libs
 COPY apps apps
-# CPU: the script fetches a CPU libtorch into /graft/.cache
+# for CPU, the script downloads libtorch to /graft/.cache
 RUN if [ "$CUDA" = 1 ]; then export LIBTORCH=/opt/torch/torch; fi \
  && node libs/kernels/scripts/build.mjs \
  && node node_modules/tsc7/bin/tsc -b \
@@ -42,7 +42,7 @@ RUN if [ "$CUDA" = 1 ]; then export LIBTORCH=/opt/torch/torch; fi \
 
 FROM machine-${CUDA}
 ENV NODE_ENV=production
-# uid 1000 as in the API's image: the join token is readable for its owner only
+# uid 1000 as in the API's image, because only its owner can read the join token
 RUN apt-get update && apt-get install -y --no-install-recommends libgomp1 && rm -rf /var/lib/apt/lists/* \
  && (id node >/dev/null 2>&1 || useradd --create-home --non-unique --uid 1000 node) \
  && mkdir -p /var/lib/graft-worker /var/lib/graft-join \

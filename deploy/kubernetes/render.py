@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Renders the chart into the manifests beside this file, or with --check says whether they are current.
+"""Renders the chart to the manifests in this folder. With --check, reports whether they are current.
 
     python3 -m venv /tmp/helm && /tmp/helm/bin/pip install helm-python-sdk==0.2.2 kubernetes-validate==1.37.0
     /tmp/helm/bin/python deploy/kubernetes/render.py [--check]
@@ -25,9 +25,9 @@ GPUS = [
 ]
 TLS = {"tlsSecret": "graft-gateway-tls", "caConfigMap": "graft-ca", "service": {"type": "LoadBalancer", "annotations": {"a": "b"}}}
 INGRESS = {"enabled": True, "className": "nginx", "tlsSecret": "graft-tls"}
-# Without Helm nothing runs hooks: a Job cannot be applied again with another image, so the first pod migrates.
+# Without Helm, nothing runs hooks, and a Job cannot be applied again with another image. So the first pod migrates.
 NO_HOOK = {"api": {"migrateFirst": False}}
-# file, values: the first three are kept, the last is only checked
+# File and values. The first three are in the repository; the last is only checked.
 CASES = {
     "graft.yaml": NO_HOOK,
     "graft-keda.yaml": {**NO_HOOK, "scaling": {"kind": "external"}},
@@ -45,7 +45,7 @@ def main() -> int:
     for file, values in CASES.items():
         with helm.Chart.load(str(CHART)) as chart:
             rendered = chart.render(values, name="graft", namespace="graft")
-        # Release and namespace are "graft" in what is kept.
+        # Release and namespace are "graft" in the manifests.
         parts = [text.strip() for name, text in sorted(rendered.items()) if name.endswith(".yaml") and text.strip()]
         documents = [d for part in parts for d in yaml.safe_load_all(part) if d]
         for document in documents:
