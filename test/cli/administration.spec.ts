@@ -130,7 +130,9 @@ describe('graft, as an administrator', () => {
     // The project of an owner's key is the default, and its only one.
     expect((await ada('members', 'add', 'ben', '--role', 'viewer')).code).toBe(0);
     expect((await ada('projects')).out.match(/proj-/g)).toHaveLength(1);
-    expect((await ada('projects', 'create', 'more')).err).toContain('lacks the scope admin');
+    expect((await ada('projects', 'create', 'more')).err).toContain(
+      'does not have the scope admin',
+    );
     const beyond = await ada(
       'keys',
       'create',
@@ -147,7 +149,7 @@ describe('graft, as an administrator', () => {
     const ben = (await ada('keys', 'create', 'laptop', '--member', 'ben')).out.trim();
     const asBen = (...args: string[]): Promise<Done> => graft(home, [...args, '--api-key', ben]);
     expect((await asBen('jobs')).code).toBe(0);
-    expect((await asBen('members')).err).toContain('lacks the scope project:admin');
+    expect((await asBen('members')).err).toContain('does not have the scope project:admin');
     expect((await ada('keys', 'list')).out).toMatch(
       /laptop +ben +jobs:read files:read models:read/,
     );
@@ -255,15 +257,15 @@ describe('graft, as an administrator', () => {
     const [backup, other] = ['backup', 'other'].map((name) => join(home, name)) as [string, string];
     const made = await run('admin', 'backup', backup);
     expect(made).toMatchObject({ code: 0, err: expect.stringContaining('copying the database') });
-    expect((await run('admin', 'verify', backup)).out).toMatch(/is whole: \d+ blobs/);
+    expect((await run('admin', 'verify', backup)).out).toMatch(/is complete: \d+ blobs/);
     expect(await graft(other, ['admin', 'restore', backup])).toMatchObject({ code: 0 });
     expect(await run('admin', 'restore', backup)).toMatchObject({
       code: 1,
-      err: expect.stringContaining('holds a database already'),
+      err: expect.stringContaining('already contains a database'),
     });
     expect(await run('admin', 'verify', join(home, 'nothing'))).toMatchObject({
       code: 1,
-      err: expect.stringContaining('holds no complete backup'),
+      err: expect.stringContaining('contains no complete backup'),
     });
   });
 

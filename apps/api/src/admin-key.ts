@@ -6,16 +6,16 @@ import { Database } from './database/database.js';
 import { hasEmbeddedPostgres, startEmbeddedPostgres } from './database/embedded-postgres.js';
 
 /**
- * Another administrator's key, for whoever may read the server's database: the way back where every other is lost. Works
- * beside a running API, which takes it at once.
- * @param databaseUrl null: the embedded server in `home`, which is started where it does not run
+ * Creates an administrator's key, for recovery when every other is lost. It requires access to the server's database,
+ * and works next to a running API, which accepts the key immediately.
+ * @param databaseUrl `null` for the embedded server in `home`, which is started if it is not running
  */
 export async function makeAdminKey(home: string, databaseUrl: string | null): Promise<string> {
   if (databaseUrl !== null) return keyIn(databaseUrl);
   if (!hasEmbeddedPostgres(home))
     throw new DomainError(
       'not_found',
-      `${home} holds no database; name another --home, or the --database-url that the API uses`,
+      `${home} contains no database; set --home to another folder, or --database-url to the URL that the API uses`,
     );
   const embedded = await startEmbeddedPostgres(home);
   try {
@@ -31,7 +31,7 @@ async function keyIn(databaseUrl: string): Promise<string> {
     if (await source.showMigrations())
       throw new DomainError(
         'conflict',
-        'the database is of another version; start this version of the API once',
+        'the database has the schema of another version; start this version of the API once to migrate it',
       );
     return await new ApiKeysService(new Database(source), new Audit()).createFirst('recovered');
   } finally {

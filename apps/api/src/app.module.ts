@@ -38,7 +38,7 @@ import { WEBHOOKS } from './webhooks/providers.js';
 import { WORKER_SERVICE } from './worker-service/providers.js';
 import { WORKERS } from './workers/providers.js';
 
-/** In the order of the layers (docs/adr/0010). Folders with a single provider have no list of their own. */
+/** Modules in the order of the layers (docs/adr/0010). Folders with a single provider have no module of their own. */
 const FOLDERS: readonly ModuleMetadata[] = [
   BLOBS,
   AUTH,
@@ -69,7 +69,7 @@ const FOLDERS: readonly ModuleMetadata[] = [
 
 const SINGLE_PROVIDERS = [Database, Counters, WakeUps, OpenRequests, ExternalScaler, Readiness];
 
-/** The whole control plane. The caller opens the database and the queue before Nest starts. */
+/** Module of the whole control plane. The caller opens the database and the queue before Nest starts. */
 @Module({})
 export class AppModule {
   static with(opened: {
@@ -85,7 +85,7 @@ export class AppModule {
         { provide: Settings, useValue: opened.settings },
         { provide: DataSource, useValue: opened.source },
         { provide: WorkerDatabase, useValue: new WorkerDatabase(opened.workers) },
-        // Wrapped: Nest would call the queue's own `then`-like members when it resolves a bare value.
+        // Wrapped in an object because Nest calls the `then`-like members of a bare queue when it resolves the value.
         { provide: DISPATCH_QUEUE, useValue: { queue: opened.queue } },
         { provide: APP_FILTER, useClass: ErrorFilter },
         { provide: APP_GUARD, useClass: AuthGuard },

@@ -3,108 +3,108 @@ import { join } from 'node:path';
 
 export const LOOPBACK = '127.0.0.1';
 
-/** How the control plane is started. Every field has a safe default: nothing listens beyond this host. */
+/** Configuration of the control plane. Every field has a safe default: nothing listens beyond this host. */
 export interface ApiConfig {
-  /** Folder that holds the database, blobs and credentials. */
+  /** Folder for the database, blobs and credentials. */
   readonly home: string;
   /** Address that REST and the dashboard listen on. */
   readonly host?: string;
-  /** 0 takes a free port. */
+  /** Port of REST and the dashboard. 0 selects a free port. */
   readonly port?: number;
-  /** Address and port that the gateway for workers listens on. */
+  /** Address and port on which the gateway for workers listens. */
   readonly grpcHost?: string;
   readonly grpcPort?: number;
-  /** Port of this host without TLS, beside a gateway that speaks TLS. */
+  /** Port on this host without TLS, in addition to a gateway that uses TLS. */
   readonly localGrpcPort?: number;
-  /** Certificate chain and key, PEM files, that the gateway speaks TLS with; both or none. */
+  /** PEM files with the certificate chain and key of the gateway. Set both or none. */
   readonly grpcTlsCert?: string;
   readonly grpcTlsKey?: string;
-  /** Lets the gateway listen beyond this host without TLS, for networks that are private. */
+  /** Allows the gateway to listen beyond this host without TLS, for private networks. */
   readonly insecureGrpc?: boolean;
-  /** False: /docs and /docs-json, which need no key, are not there. */
+  /** Whether to serve /docs and /docs-json, which need no key. */
   readonly docs?: boolean;
-  /** Address and port that the other API processes of the installation reach this one at. */
+  /** Address and port at which the other API processes of the installation reach this one. */
   readonly relayHost?: string;
   readonly relayPort?: number;
-  /** Address and port that KEDA asks for scaling; without a port nothing listens there. */
+  /** Address and port of the external scaler for KEDA. Without a port there is none. */
   readonly scalerHost?: string;
   readonly scalerPort?: number;
-  /** postgres://…; absent: an embedded server in `home/postgres`. */
+  /** postgres://… URL. Default: an embedded server in `home/postgres`. */
   readonly databaseUrl?: string;
-  /** redis://…; absent: BullMQ's PostgreSQL backend in the same database. */
+  /** redis://… URL. Default: BullMQ's PostgreSQL backend in the same database. */
   readonly queueUrl?: string;
   /** Prefix of every queue's name, so that several installations can share one Redis. */
   readonly queuePrefix?: string;
-  /** Where blobs lie: a folder, or s3://BUCKET/PREFIX; absent: `home/blobs`. */
+  /** Storage of the blobs: a folder or s3://BUCKET/PREFIX. Default: `home/blobs`. */
   readonly blobs?: string;
-  /** Workers fetch blobs from S3 themselves, by URLs that hold for an hour. */
+  /** Whether workers read blobs directly from S3, by URLs that are valid for an hour. */
   readonly blobsPresign?: boolean;
-  /** The bucket's name goes into the path of an S3 URL, not into its host. */
+  /** Whether the bucket's name is in the path of S3 URLs instead of the host. */
   readonly s3PathStyle?: boolean;
-  /** Where the join token for workers is kept; absent: `home/join-token`. */
+  /** File for the join token of workers. Default: `home/join-token`. */
   readonly joinTokenFile?: string;
-  /** Built dashboard to serve at `/`. */
+  /** Folder of the built dashboard to serve at `/`. */
   readonly dashboardDir?: string;
-  /** Base URL of the Hugging Face hub used by `hub:` imports. */
+  /** Base URL of the Hugging Face hub for `hub:` imports. */
   readonly hubUrl?: string;
-  /** Networks (CIDR) that are not the public internet, which requests to addresses of users may reach all the same. */
+  /** Networks (CIDR) outside the public internet that requests to users' addresses may reach. */
   readonly outboundNetworks?: readonly string[];
-  /** Interpreter of python graders; absent: there are none. */
+  /** Interpreter of Python graders. Without one they are not available. */
   readonly python?: string;
-  /** User that it runs as, or "self". */
+  /** User that runs Python graders, or "self". */
   readonly pythonUser?: string;
-  /** Reverse proxies whose X-Forwarded-For is believed: their number, or addresses separated by commas. */
+  /** Trusted reverse proxies, whose X-Forwarded-For is used: their number, or comma-separated addresses. */
   readonly trustProxy?: string;
-  /** Requests that a key, and all keys of a project, may send a minute; 0: any number. */
+  /** Requests per minute for a key, and for all keys of a project. 0 is unlimited. */
   readonly requestsPerMinute?: number;
   readonly projectRequestsPerMinute?: number;
-  /** Event streams that a key, all keys of a project, and all keys, may have open on one API process. */
+  /** Maximum number of event streams open on one API process: for a key, for all keys of a project, and in total. */
   readonly streamsPerKey?: number;
   readonly streamsPerProject?: number;
   readonly streams?: number;
-  /** Chats that wait for a worker with room, of all projects, and how long one waits. */
+  /** Maximum number of chats that wait for a free worker, over all projects, and the maximum wait of each. */
   readonly chatQueue?: number;
   readonly chatWaitMs?: number;
-  /** How long running requests may take after the process was told to stop. */
+  /** Time that running requests have to finish after the process was asked to stop. */
   readonly drainMs?: number;
-  /** How long a run of an eval waits for a worker, room or tokens before it fails. */
+  /** Time that an eval run waits for a worker, capacity or tokens before it fails. */
   readonly evalWaitMs?: number;
-  /** How long a run of an eval holds its slot while others wait for one; tests shorten it. */
+  /** Time that an eval run keeps its slot while others wait for one. Tests shorten it. */
   readonly evalTurnMs?: number;
-  /** How long a job has run at least before one of higher priority may take its slot. */
+  /** Minimum run time of a job before one of higher priority may preempt it. */
   readonly minRunSeconds?: number;
-  /** Lease length; tests shorten it. */
+  /** Lease duration. Tests shorten it. */
   readonly leaseMs?: number;
   readonly reconcileMs?: number;
-  /** How often what nobody needs any more is deleted; tests shorten it. */
+  /** Interval at which expired data is deleted. Tests shorten it. */
   readonly retentionMs?: number;
-  /** How long bytes stay after the last row that named them went. */
+  /** Time for which the bytes of a blob remain after its last reference was removed. */
   readonly blobGraceMs?: number;
-  /** How long rows of the audit log and deliveries of webhooks stay; null: for ever. */
+  /** Days for which audit entries and webhook deliveries are kept; null: forever. */
   readonly auditDays?: number | null;
   readonly deliveryDays?: number | null;
-  /** How long a deleted job can be restored: its rows and bytes stay. */
+  /** Days within which a deleted job can be restored. Its rows and bytes are kept. */
   readonly restoreDays?: number;
-  /** How long a project whose deletion was asked for can be restored. */
+  /** Days within which a project can be restored after its deletion was requested. */
   readonly projectDeleteDays?: number;
-  /** How long the body of a request, or a worker's upload, may stand still; tests shorten it. */
+  /** Time without data after which a request body or a worker's upload is aborted. Tests shorten it. */
   readonly bodyStandsMs?: number;
-  /** How long a connection to S3 may stand still; tests shorten it. */
+  /** Time without data after which a connection to S3 is aborted. Tests shorten it. */
   readonly storageStandsMs?: number;
-  /** How long reading a job's data before it is created may take; tests shorten it. */
+  /** Maximum time for reading the data of a job before the job is created. Tests shorten it. */
   readonly readerMs?: number;
-  /** How much of a training file is read for the records of a ledger; tests shorten it. */
+  /** Maximum number of bytes of a training file that are read for the records of a loss ledger. Tests shorten it. */
   readonly ledgerBytes?: number;
-  /** How long an import waits for the next bytes; tests shorten it. */
+  /** Time without data after which an import is aborted. Tests shorten it. */
   readonly importStallMs?: number;
-  /** Pause before a crashed attempt is queued again, doubled with each failure; tests shorten it. */
+  /** Delay before a crashed attempt is queued again. It doubles with each failure. Tests shorten it. */
   readonly retryBackoffMs?: number;
 }
 
-/** How long running requests may take after the process was told to stop. */
+/** Default of {@link ApiConfig.drainMs}. */
 export const DRAIN_MS = 20_000;
 
-/** The same with every default filled in: what the services see. */
+/** Configuration with all defaults filled in, for the services. */
 export class Settings {
   readonly home: string;
   readonly host: string;
@@ -152,9 +152,9 @@ export class Settings {
   readonly ledgerBytes: number;
   readonly importStallMs: number;
   readonly retryBackoffMs: number;
-  /** Folder of the blobs, or of what is on its way to S3. */
+  /** Folder of the blobs, or of uploads on their way to S3. */
   readonly blobsDir: string;
-  /** s3://…, or null where blobs lie in a folder. */
+  /** s3://… URL, or null if blobs are stored in a folder. */
   readonly blobsUrl: string | null;
   readonly blobsPresign: boolean;
   readonly s3PathStyle: boolean;
@@ -217,11 +217,11 @@ export class Settings {
   }
 }
 
-/** Whether only programs on this host reach an address. */
+/** Whether an address can be reached only from this host. */
 export const isLoopback = (host: string): boolean =>
   host === 'localhost' || host === '::1' || (isIPv4(host) && host.startsWith('127.'));
 
-/** A host as it stands before `:PORT`. */
+/** Formats a host for a URL, before `:PORT`. */
 export const inUrl = (host: string): string => (isIPv6(host) ? `[${host}]` : host);
 
 export const VERSION = '0.1.0';

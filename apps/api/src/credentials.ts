@@ -5,16 +5,19 @@ import type { Settings } from './config.js';
 import { randomText } from './ids.js';
 import type { JoinTokensService } from './auth/keys/join-tokens.service.js';
 
-/** What the person on this machine needs: `credentials.json` for the CLI, a file with the join token for workers. */
+/**
+ * Credentials for the user of this machine: `credentials.json` for the CLI, and a file with the join token for
+ * workers.
+ */
 export interface Credentials {
-  /** Null: the installation's first key was made in another home, and this one has none. */
+  /** `null` if the first key of the installation was created in another home. */
   readonly apiKey: string | null;
   readonly joinToken: string | null;
 }
 
 /**
- * Keeps what is there and still valid. Else a first admin key is made where the installation has none, or where its
- * database is the home's own, and a join token for a home that has a key. Both files are 0600.
+ * Keeps existing credentials that are still valid. Otherwise it creates a first admin key if the installation has
+ * none or the database belongs to this home, and a join token if this home has a key. Both files have mode 0600.
  */
 export async function writeCredentials(
   { home, joinTokenFile: file }: Settings,
@@ -56,7 +59,7 @@ function readKey(file: string): string | null {
     const { api_key: key } = JSON.parse(readFileSync(file, 'utf8')) as { api_key?: unknown };
     return typeof key === 'string' ? key : null;
   } catch {
-    // Half-written by hand: a new key replaces it.
+    // The file was edited by hand and is not valid JSON; a new key replaces it.
     return null;
   }
 }

@@ -8,16 +8,16 @@ import { WorkerGrpcServer } from './worker-service/server.js';
 import { Gateways } from './relay/gateways.js';
 import { RelayServer } from './relay/relay-server.js';
 
-/** Balancers look every 2 s and believe the second look. */
+/** Load balancers check every 2 s and act on the second failed check. */
 const NOTICE_MS = 5_000;
-/** Of streams that were cut, to be told. */
+/** Time for interrupted streams to send their error. */
 const TELL_MS = 1_000;
 const LOOK_MS = 50;
 
 /**
- * Sends workers to other processes, takes no new requests, and waits until those that go on have ended or `limitMs` are
- * over: then streams of answers end with an error. Where other processes live, requests are taken until balancers have
- * noticed.
+ * Drains the process: workers reconnect to other processes, new requests are rejected, and running ones may finish
+ * within `limitMs`; after that, streams of answers end with an error. If other processes are running, requests are
+ * accepted until load balancers have noticed.
  */
 export async function drain(app: NestExpressApplication, limitMs: number): Promise<void> {
   const begin = performance.now();
@@ -33,7 +33,10 @@ export async function drain(app: NestExpressApplication, limitMs: number): Promi
   const [requests, relayed] = [app.get(OpenRequests), app.get(RelayServer)];
   requests.refuse();
   if (await within(limitMs, () => requests.count + relayed.count === 0)) return;
-  log.warn({ requests: requests.count, relayed: relayed.count }, 'cut what had not ended in time');
+  log.warn(
+    { requests: requests.count, relayed: relayed.count },
+    'interrupted requests that did not finish in time',
+  );
   app.get(AnswerChunks).stop();
   await within(limitMs + TELL_MS, () => requests.count === 0);
 }

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { faultOf, Outage, outageOf, PARTS, type Fault, type Part } from './faults.js';
 
-/** Every code that is not the asker's own; `asked` in place of the part that was asked. */
+/** Error codes that do not blame the request. `asked` stands for the part that was asked. */
 const NOT_OWN: Partial<Record<ErrorCode, Fault | 'asked'>> = {
   unavailable: 'asked',
   io_error: 'asked',
@@ -22,7 +22,7 @@ const DOCS = readFileSync(
   'utf8',
 ).replace(/^[^]*\n## Who is blamed for an error\n|\n## [^]*$/g, '');
 
-describe('whose fault an error is', () => {
+describe('faultOf', () => {
   it.each(Object.keys(ERROR_CODES) as ErrorCode[])('%s', (code) => {
     const error = new DomainError(code, 'as it came');
     const fault = NOT_OWN[code] ?? 'own';
@@ -31,7 +31,7 @@ describe('whose fault an error is', () => {
     expect(DOCS.includes(`\`${code}\``)).toBe(fault !== 'own');
   });
 
-  it.each(Object.keys(PARTS) as Part[])('an outage of %s knows its part', (part) => {
+  it.each(Object.keys(PARTS) as Part[])('returns the part of an outage of %s', (part) => {
     expect(faultOf(new Outage(part, 'as it came'), 'own')).toBe(part);
   });
 
@@ -66,7 +66,7 @@ describe('whose fault an error is', () => {
     ['EACCES', 'storage'],
     ['E2BIG', 'unknown'],
     ['ERR_STREAM_PREMATURE_CLOSE', 'unknown'],
-  ] as const)('a foreign %s', (code, fault) => {
+  ] as const)('classifies %s', (code, fault) => {
     expect(faultOf(Object.assign(new Error('as it came'), { code }), 'relay')).toBe(fault);
   });
 
@@ -88,13 +88,13 @@ describe('whose fault an error is', () => {
     expect(faultOf(error, 'graders')).toBe(fault);
   });
 
-  it('is told in words where it is an outage', () => {
-    const told = (code: string): string | undefined =>
+  it('has a message for users if it is an outage', () => {
+    const messageOf = (code: string): string | undefined =>
       outageOf(Object.assign(new Error('secret'), { code }))?.message;
-    expect(told('EIO')).toBe('storage is not available; try again');
-    expect(told('57014')).toBe('the database is not responding; try again');
-    expect(told('ENOSPC')).toMatch(/^the server's disk is full/);
-    expect(told('22P05')).toBeUndefined();
+    expect(messageOf('EIO')).toBe('storage is not available; try again');
+    expect(messageOf('57014')).toBe('the database is not responding; try again');
+    expect(messageOf('ENOSPC')).toMatch(/^the server's disk is full/);
+    expect(messageOf('22P05')).toBeUndefined();
     expect(outageOf(new DomainError('unavailable', 'as it came'))).toBeNull();
   });
 });

@@ -5,16 +5,16 @@ export const PARTS = {
   storage: 'Storage is not available',
   disk: "The server's disk is full",
   database: 'The database is not available',
-  graders: 'Graders in Python cannot be run',
-  relay: 'No worker can be asked',
-  readers: 'Files cannot be read for now',
+  graders: 'Python graders cannot be run',
+  relay: 'No worker can be reached',
+  readers: 'Files cannot be read at the moment',
 } as const;
 
 export type Part = keyof typeof PARTS;
 
 /**
  * - `own`: the request itself is to blame. It fails however often it is tried.
- * - `limit`: the project has reached one of its limits. It may go on later.
+ * - `limit`: the project has reached one of its limits. It may continue later.
  * - `bug`: the server or a worker has a defect.
  * - `unknown`: no entry of the tables below matches the error.
  * - a part: this part is away. It may work again later.
@@ -82,8 +82,8 @@ const FOREIGN: readonly (readonly [RegExp, Fault])[] = [
 ];
 
 /**
- * Says whose fault an error is. All code that decides between waiting and blaming calls it.
- * @param asked the part that was asked, for codes that do not say which part is away
+ * Returns whose fault an error is. All code that decides whether to wait or to blame the request calls it.
+ * @param asked the part that was asked, for codes that do not name the part that is away
  */
 export function faultOf(error: unknown, asked: Part | 'own'): Fault {
   if (error instanceof Outage) return error.part;

@@ -2,12 +2,12 @@ import { createHash, randomBytes } from 'node:crypto';
 
 const ALPHABET = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz';
 
-/** `length` random base-62 characters; 22 of them carry 131 bits. */
+/** Returns `length` random base-62 characters. 22 characters have 131 bits. */
 export function randomText(length = 22): string {
   let text = '';
   while (text.length < length) {
     for (const byte of randomBytes(length * 2)) {
-      // 248 = 4 × 62: bytes above would favour the first letters.
+      // 248 = 4 × 62. Higher bytes would favor the first letters.
       if (byte < 248 && text.length < length) text += ALPHABET[byte % 62];
     }
   }
@@ -19,7 +19,7 @@ export const newId = (prefix: string): string => `${prefix}${randomText()}`;
 export const sha256 = (data: string | Buffer): string =>
   createHash('sha256').update(data).digest('hex');
 
-/** Public id of a job's event: the job's own part and the event's number. */
+/** Returns the public id of a job event: the job's id without its prefix, and the event's number. */
 export const eventId = (jobId: string, number: number): string =>
   `ftevent-${jobId.slice('ftjob-'.length)}-${number}`;
 

@@ -58,21 +58,21 @@ export interface RunningApi {
   readonly url: string;
   /** `host:port` of the gateway for workers. */
   readonly grpcUrl: string;
-  /** The same for a worker on this host; without TLS there too. */
+  /** `host:port` for a worker on this host. It has no TLS, even if the gateway has. */
   readonly localGrpcUrl: string;
-  /** `host:port` that KEDA asks; null where nothing listens for it. */
+  /** `host:port` of the external scaler for KEDA; null if it does not listen. */
   readonly scalerUrl: string | null;
-  /** Null where another home has the first key, or the join token, and this one none. */
+  /** `null` if another home has the first key or join token of the installation. */
   readonly apiKey: string | null;
   readonly joinToken: string | null;
-  /** What the operator should know about this set-up, a sentence each. */
+  /** Warnings about the configuration for the operator, one sentence each. */
   readonly warnings: readonly string[];
-  /** Takes nothing new and lets what goes on end, within the limit of the configuration. */
+  /** Rejects new requests and lets running ones finish within the configured time. */
   drain(): Promise<void>;
   close(): Promise<void>;
 }
 
-/** Starts everything the control plane consists of, in the order in which the parts need each other. */
+/** Starts the parts of the control plane, in the order in which they depend on each other. */
 export async function startApi(config: ApiConfig): Promise<RunningApi> {
   const security = serverSecurity(config);
   await mkdir(config.home, { recursive: true });
@@ -152,7 +152,7 @@ export async function startApi(config: ApiConfig): Promise<RunningApi> {
   }
 }
 
-/** What the process does by itself from now on. */
+/** Starts the background work of the process. */
 function beginWork(app: NestExpressApplication): void {
   app.get(Dispatcher).start();
   app.get(LeaseExpiry).start();
@@ -170,14 +170,14 @@ function warningsOf({ host, home }: Settings, { apiKey }: Credentials): string[]
   const warnings: string[] = [];
   if (apiKey === null)
     warnings.push(
-      `${home} has no valid administrator's key, and the installation has one already: no credentials.json was written. ` +
-        'Use the one of the process that was started first, or make another key with `graft-api admin-key`',
+      `no credentials.json was written: ${home} has no valid administrator's key, and the installation already has one elsewhere. ` +
+        'Use the key of the process that was started first, or create a key with `graft-api admin-key`',
     );
   if (isLoopback(host)) return warnings;
   return [
     ...warnings,
     `REST and the dashboard listen on ${host} without TLS: API keys and data are sent unencrypted. ` +
-      'Outside a private network, leave out --host and put a reverse proxy with TLS in front',
+      'Outside a private network, omit --host and use a reverse proxy with TLS',
   ];
 }
 
@@ -187,11 +187,11 @@ function logWarnings(warnings: readonly string[]): void {
   if (missing.length > 0)
     log.warn(
       { missing },
-      'files of users are read without some limits; see docs/guides/security.md',
+      "some limits on reading users' files are not available on this system; see docs/guides/security.md",
     );
 }
 
-/** Everything around the routes, outermost first. */
+/** Installs the middleware around the routes, outermost first. */
 function equip(app: NestExpressApplication, settings: Settings): void {
   const counters = app.get(Counters);
   app.disable('x-powered-by');
@@ -207,7 +207,7 @@ function equip(app: NestExpressApplication, settings: Settings): void {
     response.on('close', () => end({ status: response.statusCode }));
     next();
   });
-  // A large upload over a slow line takes hours; what stands still is cut off.
+  // A large upload over a slow connection takes hours; one without progress is aborted by `refuseSlowBodies`.
   app.getHttpServer().requestTimeout = 0;
   // Clients and proxies keep idle connections for up to 60 s (nginx) and must be the ones to close them: if the API closes
   // a connection while a request is being sent, the client gets ECONNRESET.

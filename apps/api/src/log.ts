@@ -2,7 +2,7 @@ import type { LoggerService } from '@nestjs/common';
 import { pino, type Logger } from 'pino';
 import { loggedError } from './logged-error.js';
 
-/** Paths that may carry a secret; bodies, and what statements were given of them, are never logged at all. */
+/** Paths that may contain a secret. Bodies and the parameters of SQL statements are never logged. */
 const REDACTED = [
   'req.headers.authorization',
   'headers.authorization',
@@ -14,10 +14,10 @@ const REDACTED = [
   'secret',
 ];
 
-/** An empty variable counts as absent. */
+/** An empty variable counts as unset. */
 const file = process.env['GRAFT_LOG_FILE'] || undefined;
 
-/** The process's logger. To stderr or a file, so that stdout stays for what a caller reads. */
+/** Logger of the process. It writes to stderr or a file, because stdout is for output that a caller reads. */
 export const log: Logger = pino(
   {
     level: process.env['GRAFT_LOG_LEVEL'] ?? 'info',
@@ -28,7 +28,7 @@ export const log: Logger = pino(
   pino.destination(file ? { dest: file, mkdir: true, sync: true } : { fd: 2, sync: true }),
 );
 
-/** Nest's own messages through the same logger, quieter. */
+/** Sends Nest's messages to the same logger, at a lower level. */
 export class NestLog implements LoggerService {
   log(message: unknown): void {
     log.debug(String(message));

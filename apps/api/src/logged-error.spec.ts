@@ -10,7 +10,7 @@ function refused(message: string, fields: object): QueryFailedError {
   return new QueryFailedError('INSERT INTO job (suffix) VALUES ($1)', [MARKER], driver);
 }
 
-it('of a refused insert names place and rule, and no value', () => {
+it('logs the table and the constraint of a rejected insert, but no value', () => {
   const error = refused('duplicate key value violates unique constraint "job_pkey"', {
     code: '23505',
     detail: `Key (suffix)=(${MARKER}) already exists.`,
@@ -34,13 +34,13 @@ it.each([
   ['22P02', `invalid input syntax for type integer: "${MARKER}"`],
   ['22007', `invalid input syntax for type timestamp: "say "${MARKER}" twice"`],
   ['22003', `value ${MARKER} is out of range for type "integer"`],
-])('of %s, whose message quotes the value, says only what kind of error it is', (code, message) => {
+])('logs only the SQLSTATE of %s, whose message quotes the value', (code, message) => {
   const logged = loggedError(refused(message, { code }));
   expect(JSON.stringify(logged)).not.toContain(MARKER);
-  expect(logged).toMatchObject({ code, message: expect.stringContaining('a value was refused') });
+  expect(logged).toMatchObject({ code, message: expect.stringContaining('a value was rejected') });
 });
 
-it('keeps the stack, and the causes in the same way', () => {
+it('logs the stack, and the causes in the same way', () => {
   const cause = refused('x', { code: '23514', detail: `Failing row contains (${MARKER}).` });
   const logged = loggedError(new Error('could not save', { cause }));
   expect(logged).toMatchObject({ type: 'Error', message: 'could not save' });
@@ -49,7 +49,7 @@ it('keeps the stack, and the causes in the same way', () => {
   expect(JSON.stringify(logged)).not.toContain(MARKER);
 });
 
-it('names every reason of several, and takes what is no error as text', () => {
+it('logs every error of an AggregateError, and other values as text', () => {
   const both = new AggregateError([new Error('no route'), new Error('refused')]);
   expect(loggedError(both)).toMatchObject({
     errors: [{ message: 'no route' }, { message: 'refused' }],
@@ -57,7 +57,7 @@ it('names every reason of several, and takes what is no error as text', () => {
   expect(loggedError('gone')).toEqual({ message: 'gone' });
 });
 
-it('ends at causes that go round', () => {
+it('stops at a cycle of causes', () => {
   const error: Error = new Error('a');
   error.cause = new Error('b', { cause: error });
   expect(JSON.stringify(loggedError(error)).length).toBeLessThan(20_000);

@@ -1,15 +1,15 @@
-/** Causes of causes that are followed. */
+/** Maximum depth of causes to log. */
 const MOST_CAUSES = 4;
 
-/** What PostgreSQL says of a place; `detail`, `where` and `hint` may quote the values themselves. */
+/** Fields of PostgreSQL errors that contain no values. `detail`, `where` and `hint` may quote them. */
 const PLACE = ['code', 'schema', 'table', 'column', 'constraint', 'routine', 'query'] as const;
 
-/** SQLSTATEs of class 22: the value itself was wrong, and the message quotes it. */
+/** SQLSTATEs of class 22: the value was invalid, and the message quotes it. */
 const DATA_EXCEPTION = /^22...$/;
 
 /**
- * An error as it may stand in a log: type, message, stack, place and causes. No other field of it, since those
- * of the database's errors hold the parameters of the statement, which are what users sent.
+ * Converts an error for the log: type, message, stack, PostgreSQL fields and causes. Other fields are dropped because
+ * those of database errors contain the statement's parameters, which users sent.
  */
 export function loggedError(error: unknown, causes = MOST_CAUSES): Record<string, unknown> {
   if (!(error instanceof Error)) return { message: String(error) };
@@ -18,7 +18,7 @@ export function loggedError(error: unknown, causes = MOST_CAUSES): Record<string
     PLACE.map((name) => [name, fields[name]]).filter(([, value]) => typeof value === 'string'),
   );
   const quotes = DATA_EXCEPTION.test(String(fields.code));
-  const message = quotes ? `a value was refused (SQLSTATE ${String(fields.code)})` : error.message;
+  const message = quotes ? `a value was rejected (SQLSTATE ${String(fields.code)})` : error.message;
   const logged = { type: error.constructor.name, message, ...place, stack: frames(error) };
   if (causes === 0) return logged;
   const inner = (one: unknown): object => loggedError(one, causes - 1);
@@ -29,7 +29,7 @@ export function loggedError(error: unknown, causes = MOST_CAUSES): Record<string
   };
 }
 
-// a stack begins with the message
+// The stack starts with the message, which is logged separately.
 const frames = ({ stack = '' }: Error): string =>
   stack
     .split('\n')

@@ -10,87 +10,87 @@ import { migrateOnly } from './migrate-only.js';
 
 const HELP = `graft-api: the control plane
 
-  graft-api [options]            starts it
-  graft-api admin-key [options]  makes another administrator's key, beside a running one or without,
-                                 and prints it: --home, --database-url
-  graft-api backup DIR           copies the database and the blobs, beside a running API or without, as a
-                                 snapshot in DIR, which shares its blobs with earlier ones: --home,
-                                 --database-url (its pg_dump must be installed), --blobs
-  graft-api verify DIR           reads a snapshot whole, and exits with 1 where a byte is wrong: --snapshot
-  graft-api restore DIR          makes an installation of a snapshot in an empty --home, or an empty
-                                 database at --database-url: --snapshot, --blobs
-  graft-api --migrate-only       brings the database up to date, prints each migration, and exits: 0 when
-                                 it is up to date, 1 when it is not. --home, --database-url, --queue-url
+  graft-api [options]            start the control plane
+  graft-api admin-key [options]  create an administrator's key and print it; the API may be running.
+                                 Options: --home, --database-url
+  graft-api backup DIR           add a snapshot of the database and the blobs to DIR; the API may be
+                                 running. Snapshots in DIR share their blobs. Options: --home,
+                                 --database-url (requires pg_dump), --blobs
+  graft-api verify DIR           read a whole snapshot; exit with 1 if it is damaged. Options: --snapshot
+  graft-api restore DIR          restore a snapshot into an empty --home, or an empty database at
+                                 --database-url. Options: --snapshot, --blobs
+  graft-api --migrate-only       migrate the database, print each migration and exit: 0 if it is up to
+                                 date, otherwise 1. Options: --home, --database-url, --queue-url
 
   --home DIR           database, blobs, credentials (GRAFT_HOME, default .graft)
   --host HOST          address of REST and the dashboard (GRAFT_HOST, default 127.0.0.1)
-  --port N             their port, 0 = any free one (GRAFT_PORT, default 8080)
-  --grpc-host HOST     address that workers connect to (GRAFT_GRPC_HOST, default 127.0.0.1)
-  --grpc-port N        its port, 0 = any free one (GRAFT_GRPC_PORT, default 8081)
-  --local-grpc-port N  port of 127.0.0.1 without TLS beside the TLS port, for workers on this
+  --port N             port of REST and the dashboard, 0 = any free one (GRAFT_PORT, default 8080)
+  --grpc-host HOST     address of the gateway for workers (GRAFT_GRPC_HOST, default 127.0.0.1)
+  --grpc-port N        port of the gateway, 0 = any free one (GRAFT_GRPC_PORT, default 8081)
+  --local-grpc-port N  second port of the gateway on 127.0.0.1 without TLS, for workers on this
                        host, 0 = any free one (GRAFT_LOCAL_GRPC_PORT, default 0)
-  --grpc-tls-cert F    certificate chain of the port for workers (GRAFT_GRPC_TLS_CERT)
-  --grpc-tls-key F     its key (GRAFT_GRPC_TLS_KEY)
-  --insecure-grpc      workers on other hosts without TLS, on a private network
+  --grpc-tls-cert F    certificate chain of the gateway (GRAFT_GRPC_TLS_CERT)
+  --grpc-tls-key F     key of that certificate (GRAFT_GRPC_TLS_KEY)
+  --insecure-grpc      allow workers on other hosts without TLS, for private networks
                        (GRAFT_INSECURE_GRPC=1)
-  --relay-host HOST    address that other API processes of the installation reach this one at
+  --relay-host HOST    address at which other API processes of the installation reach this one
                        (GRAFT_RELAY_HOST, default 127.0.0.1)
-  --relay-port N       its port, 0 = any free one (GRAFT_RELAY_PORT, default 0)
-  --scaler-host HOST   address that KEDA asks for scaling (GRAFT_SCALER_HOST, default 127.0.0.1)
-  --scaler-port N      its port, 0 = any free one (GRAFT_SCALER_PORT, default: none listens)
+  --relay-port N       port at which they reach it, 0 = any free one (GRAFT_RELAY_PORT, default 0)
+  --scaler-host HOST   address of the external scaler for KEDA (GRAFT_SCALER_HOST, default 127.0.0.1)
+  --scaler-port N      port of the scaler (GRAFT_SCALER_PORT, default: no scaler)
   --database-url URL   postgres://… (GRAFT_DATABASE_URL, default: embedded)
   --queue-url URL      redis://… (GRAFT_QUEUE_URL, default: in the database)
-  --blobs WHERE        folder, or s3://BUCKET/PREFIX (GRAFT_BLOBS, default: blobs in the
-                       home). S3's region, endpoint and credentials: AWS_REGION,
-                       AWS_ENDPOINT_URL_S3, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, …;
-                       GRAFT_S3_PATH_STYLE=1 for servers without a host for each bucket
-  --blobs-presign      workers fetch from S3 themselves (GRAFT_BLOBS_PRESIGN=1)
-  --join-token-file F  where the workers' join token is kept (GRAFT_JOIN_TOKEN_FILE,
+  --blobs WHERE        folder or s3://BUCKET/PREFIX for blobs (GRAFT_BLOBS, default: blobs in the
+                       home). S3 is configured by AWS_REGION, AWS_ENDPOINT_URL_S3,
+                       AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, …;
+                       set GRAFT_S3_PATH_STYLE=1 for servers without a host for each bucket
+  --blobs-presign      workers read from S3 directly (GRAFT_BLOBS_PRESIGN=1)
+  --join-token-file F  file for the join token of workers (GRAFT_JOIN_TOKEN_FILE,
                        default: join-token in the home)
   --dashboard DIR      built dashboard to serve (GRAFT_DASHBOARD)
-  --no-docs            no /docs and /docs-json, which need no key (GRAFT_DOCS=0)
+  --no-docs            do not serve /docs and /docs-json, which need no key (GRAFT_DOCS=0)
   --hub-url URL        Hugging Face hub (HF_ENDPOINT)
   --outbound-networks N
-                       networks beyond the public internet that webhooks may go to, such as
+                       networks outside the public internet that webhooks may reach, such as
                        10.0.0.0/8,fd00::/8 (GRAFT_OUTBOUND_NETWORKS, default: none)
-  --python PATH        interpreter of python graders (GRAFT_PYTHON, default: none, they are refused)
-  --python-user NAME   user that it runs as, or "self" (GRAFT_PYTHON_USER)
-  --trust-proxy P      reverse proxies whose X-Forwarded-For is believed: how many, or their addresses
+  --python PATH        interpreter of Python graders (GRAFT_PYTHON, default: no Python graders)
+  --python-user NAME   user that runs Python graders, or "self" (GRAFT_PYTHON_USER)
+  --trust-proxy P      trusted reverse proxies, whose X-Forwarded-For is used: their number or addresses
                        (GRAFT_TRUST_PROXY, default: none)
   --requests-per-minute N
                        limit for each API key, 0 = no limit (GRAFT_REQUESTS_PER_MINUTE, default 6000)
   --project-requests-per-minute N
                        limit for all keys of a project together, 0 = no limit
                        (GRAFT_PROJECT_REQUESTS_PER_MINUTE, default: 4 times that of a key)
-  --streams-per-key N  event streams that a key may have open (GRAFT_STREAMS_PER_KEY, default 500)
+  --streams-per-key N  open event streams for each key (GRAFT_STREAMS_PER_KEY, default 500)
   --streams-per-project N
-                       event streams that the keys of a project may have open
-                       (GRAFT_STREAMS_PER_PROJECT, default: half of all, at least one key's)
-  --streams N          event streams in all (GRAFT_STREAMS, default 5000)
-  --chat-queue N       chats that wait for a worker with room (GRAFT_CHAT_QUEUE, default 64)
-  --chat-wait SECONDS  how long one waits (GRAFT_CHAT_WAIT, default 30)
-  --eval-wait SECONDS  how long a run of an eval waits for a worker, room or tokens before it fails
+                       open event streams for all keys of a project together
+                       (GRAFT_STREAMS_PER_PROJECT, default: half of --streams, at least --streams-per-key)
+  --streams N          open event streams in total (GRAFT_STREAMS, default 5000)
+  --chat-queue N       chats that may wait for a free worker (GRAFT_CHAT_QUEUE, default 64)
+  --chat-wait SECONDS  maximum time that a chat waits (GRAFT_CHAT_WAIT, default 30)
+  --eval-wait SECONDS  maximum time that an eval run waits for a worker, capacity or tokens
                        (GRAFT_EVAL_WAIT, default 86400)
-  --drain-seconds N    how long running requests may take to end after SIGTERM, before they are cut
+  --drain-seconds N    maximum time for running requests to finish after SIGTERM
                        (GRAFT_DRAIN_SECONDS, default 20)
-  --min-run-seconds N  how long a job runs at least before one of higher priority may take its slot
+  --min-run-seconds N  minimum run time of a job before one of higher priority may preempt it
                        (GRAFT_MIN_RUN_SECONDS, default 300)
-  --snapshot NAME      of a backup folder (default: the newest)
-  --blob-grace-hours N how long bytes stay on the disk after nothing names them any more, for backups
+  --snapshot NAME      snapshot in a backup folder (default: the newest)
+  --blob-grace-hours N time for which unreferenced blobs remain on the disk, for backups
                        (GRAFT_BLOB_GRACE_HOURS, default 24)
-  --audit-days N       how long rows of the audit log stay, 0 = for ever (GRAFT_AUDIT_DAYS, default 0)
-  --delivery-days N    how long deliveries of webhooks stay, 0 = for ever
+  --audit-days N       time for which audit entries are kept, 0 = forever (GRAFT_AUDIT_DAYS, default 0)
+  --delivery-days N    time for which webhook deliveries are kept, 0 = forever
                        (GRAFT_DELIVERY_DAYS, default 30)
-  --restore-days N     how long a deleted job can be restored (GRAFT_RESTORE_DAYS, default 7)
+  --restore-days N     time within which a deleted job can be restored (GRAFT_RESTORE_DAYS, default 7)
   --project-delete-days N
-                       how long a deleted project can be restored (GRAFT_PROJECT_DELETE_DAYS, default 7;
-                       an hour at least)
+                       time within which a deleted project can be restored
+                       (GRAFT_PROJECT_DELETE_DAYS, default 7; at least an hour)
 
 Prints one line of JSON when it is ready: url, grpc_url, local_grpc_url (for a worker on this
 host), credentials, join_token_file, warnings.
 `;
 
-/** For all that comes after: service managers kill the process 30 s after SIGTERM. */
+/** Time to close after draining. Service managers kill the process 30 s after SIGTERM. */
 const CLOSE_SECONDS = 8;
 
 const text = { type: 'string' } as const;
@@ -143,11 +143,11 @@ const { values, positionals } = parseArgs({
   },
 });
 
-/** Flag, then environment, then default; an empty variable counts as absent. */
+/** Reads a setting from its flag or its environment variable. An empty variable counts as unset. */
 const setting = (flag: string | undefined, variable: string): string | undefined =>
   flag ?? (process.env[variable] || undefined);
 
-/** A whole number from 0 to `most`. */
+/** Parses an integer from 0 to `most`; exits if it is invalid. */
 function whole(text: string | undefined, variable: string, most: number): number {
   const value = Number(text);
   if (Number.isInteger(value) && value >= 0 && value <= most) return value;
@@ -164,7 +164,7 @@ function optionalWhole(
   return value === undefined ? undefined : whole(value, variable, most);
 }
 
-/** Words between commas. */
+/** Splits a comma-separated list. */
 const listOf = (text: string | undefined): string[] | undefined =>
   text?.split(',').flatMap((word) => word.trim() || []);
 
@@ -196,7 +196,7 @@ if (values.help) {
   };
   process.exit(await backupCommand(command, folder, { config, snapshot: values.snapshot }));
 } else if (positionals.length > 0 && positionals.join(' ') !== 'admin-key') {
-  process.stderr.write(`unknown command: ${positionals.join(' ')}\n`);
+  process.stderr.write(`unknown command: ${positionals.join(' ')}; see graft-api --help\n`);
   process.exit(2);
 } else if (positionals.length > 0) {
   try {
@@ -204,7 +204,7 @@ if (values.help) {
     const databaseUrl = setting(values['database-url'], 'GRAFT_DATABASE_URL');
     process.stdout.write(`${await makeAdminKey(home, databaseUrl ?? null)}\n`);
   } catch (error) {
-    process.stderr.write(`no key was made: ${(error as Error).message}\n`);
+    process.stderr.write(`no key was created: ${(error as Error).message}\n`);
     process.exit(1);
   }
 } else if (values['migrate-only']) {
@@ -219,7 +219,7 @@ if (values.help) {
       count++;
       process.stdout.write(`${migration}: ${seconds.toFixed(1)} s\n`);
     });
-    process.stdout.write(`the database is up to date; migrations run: ${count}\n`);
+    process.stdout.write(`the database is up to date; migrations applied: ${count}\n`);
   } catch (error) {
     process.stderr.write(`the database was not migrated: ${(error as Error).message}\n`);
     process.exit(1);

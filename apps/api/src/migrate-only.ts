@@ -4,10 +4,10 @@ import { whileNoOtherStarts } from './database/start-lock.js';
 import { migrateQueue } from './queue/dispatch-queue.js';
 
 /**
- * Brings the database up to date and starts nothing: a step of an upgrade on its own. API processes of the build before
- * may go on meanwhile.
- * @param where databaseUrl: undefined for the embedded server in `home`, which is started where it does not run; queueUrl:
- *   undefined where the queue's tables are in the database, too
+ * Migrates the database without starting the API, as a separate step of an upgrade. API processes of the previous
+ * build may continue meanwhile.
+ * @param where `databaseUrl`: undefined for the embedded server in `home`, which is started if it is not running;
+ * `queueUrl`: undefined if the queue's tables are in the database, too
  */
 export async function migrateOnly(
   {

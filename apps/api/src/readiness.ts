@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { DomainError } from '@graft/contracts';
 
-/** Whether this process is one that balancers should send requests to. */
+/** Whether load balancers should send requests to this process. */
 @Injectable()
 export class Readiness {
   state: 'starting' | 'ok' | 'stopping' = 'starting';

@@ -79,11 +79,11 @@ it('says what is wrong where there is no database, or not its own', async () => 
   try {
     const none = await adminKey('--home', home);
     expect(none).toMatchObject({ code: 1, out: '' });
-    expect(none.err).toContain(`${home} holds no database`);
+    expect(none.err).toContain(`${home} contains no database`);
     await api.query('DELETE FROM migration');
     const other = await adminKey('--home', home, '--database-url', api.databaseUrl);
     expect(other).toMatchObject({ code: 1, out: '' });
-    expect(other.err).toContain('the database is of another version');
+    expect(other.err).toContain('the database has the schema of another version');
     expect((await adminKey('too', 'many')).code).toBe(2);
   } finally {
     await api.close();

@@ -97,7 +97,7 @@ describe.each([
     await uploadChats(api);
     const verified = await graft('verify', backup);
     expect(verified).toMatchObject({ code: 0 });
-    expect(verified.out).toMatch(/is whole: [1-9]\d* blobs/);
+    expect(verified.out).toMatch(/is complete: [1-9]\d* blobs/);
     const second = await graft('backup', backup, ...from);
     expect(second.out).toMatch(/of which [01] are new/);
     const [oldest = ''] = readdirSync(backup).filter((name) => name.endsWith('Z'));

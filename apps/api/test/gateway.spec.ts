@@ -181,7 +181,7 @@ describe('the gateway', () => {
     const { sha256 } = await worker.put(lease, 'other', 'not announced');
     const refused = worker.put(lease, 'other', 'not announced', { sha256: '0'.repeat(64) });
     await expect(refused).rejects.toMatchObject({
-      details: expect.stringContaining('another sha256 than announced') as string,
+      details: expect.stringContaining('differs from the announced one') as string,
     });
     await expect(refused).rejects.not.toThrow(sha256);
     // A base is everybody's: a chat may want it anywhere. PEFT is to find it where it came from.

@@ -85,7 +85,7 @@ describe.skipIf(!(await listens(POSTGRES_PORT)))('migrations on their own', () =
       expect(queue.rowCount).toBeGreaterThan(0);
       expect(await start(url()).over).toMatchObject({
         code: 0,
-        out: 'the database is up to date; migrations run: 0\n',
+        out: 'the database is up to date; migrations applied: 0\n',
       });
     } finally {
       await source.destroy();

@@ -177,7 +177,7 @@ describe('a preview', () => {
     const training_file = await uploadChats(api, 12);
     const job = (pool: string) => ({ training_file, graft: { pool } });
     const message =
-      'No worker has ever joined pool gpuu: a job waits there until one does. The project may use pools default, gpu';
+      'No worker has ever joined pool gpuu: jobs wait there until one does. This project may use pools default, gpu';
     expect((await preview(job('gpu'))).warnings).toEqual([]);
     expect((await preview(job('gpuu'))).warnings).toEqual([message]);
     expect((await create(job('gpu'))).graft.warnings).toEqual([]);

@@ -162,7 +162,7 @@ it("a worker's blob that stands still is cut off, and goes on from there", async
     });
   await expect(put(0, 100_000)).rejects.toMatchObject({
     code: status.UNAVAILABLE,
-    details: 'the upload was cut after 100000 bytes; go on from there',
+    details: 'the upload was interrupted after 100000 bytes; resume it from there',
   });
   expect(await put(100_000, data.length)).toEqual({ sha256, size: data.length });
   worker.vanish();

@@ -182,7 +182,7 @@ describe('an upload', () => {
     const blob = { ...refOf(randomBytes(10)), size: 2 ** 50 };
     await expect(put(Buffer.alloc(10), blob)).rejects.toMatchObject({
       code: status.INVALID_ARGUMENT,
-      details: expect.stringMatching(/do not fit on the server's disk/) as unknown,
+      details: expect.stringMatching(/the server's disk is too small for/) as unknown,
     });
     expect(incoming()).toEqual(before);
   });

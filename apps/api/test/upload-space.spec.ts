@@ -15,7 +15,7 @@ if (!canMount) console.warn('skipped: only root can mount the small disk that th
 
 const MB = 1024 * 1024;
 const DISK_MB = 64;
-const DISK_FULL = "the server's disk has no room for this; try again later";
+const DISK_FULL = "the server's disk does not have enough free space; try again later";
 const FEW_BYTES = 120_000;
 
 /** So many records of half a megabyte. */

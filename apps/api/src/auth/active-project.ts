@@ -3,7 +3,11 @@ import type { EntityManager } from 'typeorm';
 import type { Database } from '../database/database.js';
 import type { Project } from '../database/entities/tenancy.js';
 
-/** An archived project stays as it is: held here until the transaction has written. Archiving locks the whole row. */
+/**
+ * Returns the project with a row lock (`FOR KEY SHARE`) until the transaction ends, so that it cannot be archived
+ * meanwhile: archiving locks the whole row.
+ * @throws DomainError if the project does not exist or is archived
+ */
 export async function requireActive(
   database: Database,
   manager: EntityManager,
@@ -14,7 +18,7 @@ export async function requireActive(
     [projectId],
     manager,
   );
-  if (!project) throw new DomainError('not_found', `no such project: ${projectId}`, 'project_id');
+  if (!project) throw new DomainError('not_found', `project not found: ${projectId}`, 'project_id');
   if (project.archived_at)
     throw new DomainError(
       'conflict',

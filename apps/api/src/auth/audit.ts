@@ -3,24 +3,25 @@ import type { EntityManager } from 'typeorm';
 import type { Principal } from './principal.js';
 
 export interface Deed {
-  /** Null: the server itself, or a command on its machine. */
+  /** `null` for the server itself or a command on its machine. */
   readonly caller: Principal | null;
-  /** What it was done to, and what was done: "job.cancelled". */
+  /** Kind of target and what happened to it, such as "job.cancelled". */
   readonly action: `${string}.${string}`;
-  /** Its id. */
+  /** Id of the target. */
   readonly target: string;
-  /** A few words of it; never a secret, never a body. */
+  /** Short details. Never a secret or a request body. */
   readonly detail?: Readonly<Record<string, unknown>>;
-  /** Whose owners may read it: the caller's own project unless said otherwise, null the installation's alone. */
+  /** Project whose owners may read the entry. Default: the caller's project; `null`: administrators only. */
   readonly projectId?: string | null;
 }
 
-/** Who did what, when and from where. */
+/** Writes the audit log: who did what, when and from which address. */
 @Injectable()
 export class Audit {
   /**
-   * Call it inside the transaction that does it. A request does one thing to one target once: the row that an earlier
-   * run of the transaction left, whose connection was lost after its COMMIT, is not written again.
+   * Writes an entry; call it inside the transaction that makes the change. A request performs an action on a target
+   * at most once, so a repeated insert is ignored: the transaction may be retried after its connection was lost
+   * during COMMIT.
    */
   async write(manager: EntityManager, deed: Deed): Promise<void> {
     await manager.query(insertAudit(1), auditValues(deed));
@@ -38,11 +39,11 @@ const COLUMNS = [
   'request_id',
 ];
 
-/** SQL: writes the row, whose columns are parameters from `first` on. */
+/** Returns the SQL that inserts an audit row; its parameters start at number `first`. */
 export const insertAudit = (first: number): string =>
   `INSERT INTO audit (${COLUMNS.join()}) VALUES (${COLUMNS.map((_, n) => `$${first + n}`).join()}) ON CONFLICT DO NOTHING`;
 
-/** The parameters of that. */
+/** Returns the parameters of {@link insertAudit}. */
 export const auditValues = ({ caller, action, target, detail, projectId }: Deed): unknown[] => [
   projectId === undefined ? (caller?.projectId ?? null) : projectId,
   caller?.keyId ?? null,

@@ -7,7 +7,7 @@ import { PUBLIC, SCOPE, type Identified, type Principal } from './principal.js';
 import { RateLimits } from '../limits/rate-limits.js';
 import { bearer } from './keys/secret-format.js';
 
-/** Every route needs a key unless it says otherwise. Runs before any body part is read. */
+/** Requires an API key on every route that is not marked as public. It runs before any part of the body is read. */
 @Injectable()
 export class AuthGuard implements CanActivate {
   constructor(
@@ -33,14 +33,17 @@ export class AuthGuard implements CanActivate {
     if (anyOf.length > 0 && ![...anyOf, 'admin'].some((scope) => scopes.includes(scope))) {
       throw new DomainError(
         'insufficient_scope',
-        `this API key lacks the scope ${anyOf.join(' or ')}; use a key that has it`,
+        `this API key does not have the scope ${anyOf.join(' or ')}; use a key that has it`,
       );
     }
     request.principal = principal;
     return true;
   }
 
-  /** Counts the request against the limits of its key and its project, and says in OpenAI's headers what is left. */
+  /**
+   * Counts the request against the limits of its key and its project, and reports the remaining requests in OpenAI's
+   * headers.
+   */
   private async limit({ keyId, projectId }: Principal, response: Response): Promise<void> {
     const allowance = await this.limits.take(keyId, projectId);
     if (!allowance) return;

@@ -4,32 +4,34 @@ import type { EntityManager } from 'typeorm';
 import { Database } from '../database/database.js';
 
 /**
- * SQL that holds where a project may use a pool: it is open, or granted to the project. A pool that nobody has named
- * yet is open; to an archived project none is. Both are expressions: a column, or a placeholder.
+ * SQL condition that a project may use a pool: the project is not archived, and the pool is open or granted to the
+ * project. A pool without a row is open.
+ * @param pool SQL expression, such as a column or a placeholder
+ * @param project SQL expression
  */
 export const poolAllowed = (pool: string, project: string): string =>
   `(NOT EXISTS (SELECT 1 FROM project gone WHERE gone.id = ${project} AND gone.archived_at IS NOT NULL)
    AND NOT EXISTS (SELECT 1 FROM pool closed WHERE closed.name = ${pool} AND NOT closed.open AND NOT EXISTS (
      SELECT 1 FROM pool_grant WHERE pool_grant.pool = closed.name AND pool_grant.project_id = ${project})))`;
 
-/** The code of that warning. */
+/** Code of the warning that {@link neverJoined} words. */
 export const POOL_NEVER_JOINED = 'pool_never_joined';
 
-/** What is said of a pool that does not exist; jobs may wait there. */
+/** Returns the warning that a pool does not exist yet. Jobs may wait in such a pool. */
 export function neverJoined(pool: string, others: readonly string[]): string {
   const wayOut =
     others.length > 0
-      ? `The project may use ${others.length === 1 ? 'pool' : 'pools'} ${others.join(', ')}`
-      : 'There is no pool yet that the project may use';
-  return `No worker has ever joined pool ${pool}: a job waits there until one does. ${wayOut}`;
+      ? `This project may use ${others.length === 1 ? 'pool' : 'pools'} ${others.join(', ')}`
+      : 'This project cannot use any existing pool';
+  return `No worker has ever joined pool ${pool}: jobs wait there until one does. ${wayOut}`;
 }
 
-/** Which pools there are, and whose jobs and chats they take. */
+/** Pools of workers and the projects that may use them. */
 @Injectable()
 export class Pools {
   constructor(private readonly database: Database) {}
 
-  /** Makes a pool that is named for the first time: by a worker that joins, a token or a grant. It is open. */
+  /** Creates an open pool if a worker, a token or a grant names it for the first time. */
   async ensure(name: string, manager: EntityManager = this.database.manager): Promise<void> {
     await this.database.query(
       'INSERT INTO pool (name) VALUES ($1) ON CONFLICT (name) DO NOTHING',
@@ -38,7 +40,7 @@ export class Pools {
     );
   }
 
-  /** Names of the pools that a project may use, of those that there are. */
+  /** Returns the names of the existing pools that a project may use. */
   async allowed(
     projectId: string,
     manager: EntityManager = this.database.manager,
@@ -51,7 +53,7 @@ export class Pools {
     return rows.map(({ name }) => name);
   }
 
-  /** Of each pool that trials of a sweep wait in and no worker has ever joined, what is to be said of it. */
+  /** Returns a warning for each pool that has queued trials of a sweep and that no worker has ever joined. */
   async neverJoinedBy(projectId: string, sweep: string): Promise<string[]> {
     const rows = await this.database.query<{ pool: string }>(
       `SELECT DISTINCT pool FROM job WHERE sweep_id = $1 AND state = 'queued' AND deleted_at IS NULL
@@ -63,7 +65,7 @@ export class Pools {
     return rows.map(({ pool }) => neverJoined(pool, others));
   }
 
-  /** What a project is told that may not use a pool: which ones it may. */
+  /** Returns the error for a project that may not use a pool, with the pools that it may use. */
   async refusal(projectId: string, pool: string, parameter: string): Promise<DomainError> {
     const others = await this.allowed(projectId);
     const wayOut =

@@ -7,33 +7,33 @@ import {
 import type { Role, Scope } from '@graft/contracts';
 import type { Request } from 'express';
 
-/** Who asks. The project comes from the key alone, never from the request. */
+/** The authenticated caller. Its project comes from the key only, never from the request. */
 export interface Principal {
   readonly keyId: string;
   readonly projectId: string;
   readonly scopes: readonly string[];
-  /** Whose key it is; null: the project's own, or the installation's. */
+  /** Member who owns the key; `null` for keys of the project or the installation. */
   readonly memberId: string | null;
   readonly role: Role | null;
-  /** Where the request came from, and its id; null where there is no request. */
+  /** IP address of the request; `null` outside of a request. */
   readonly address: string | null;
   readonly requestId: string | null;
-  /** When its key was looked at, by the database's clock. */
+  /** Time at which the key was checked, by the database's clock. */
   readonly at: Date;
 }
 
-/** A request whose key was looked at, if that has been done. */
+/** A request, with its caller if the key has been checked. */
 export type Identified = Request & { principal?: Principal };
 
-/** Whether the caller administers the installation, and so sees all of it. */
+/** Whether the caller is an administrator of the installation, who may see all projects. */
 export const isAdmin = ({ scopes }: Pick<Principal, 'scopes'>): boolean => scopes.includes('admin');
 
 export const PUBLIC = 'graft:public';
 export const SCOPE = 'graft:scope';
 
-/** A route that answers without a key. */
+/** Marks a route that needs no key. */
 export const Public = (): CustomDecorator => SetMetadata(PUBLIC, true);
-/** The scope that a key needs for a route, or any one of several; `admin` has them all. */
+/** Declares the scopes of which a route requires at least one; `admin` includes all of them. */
 export const Needs = (...anyOf: Scope[]): CustomDecorator => SetMetadata(SCOPE, anyOf);
 
 export const Caller = createParamDecorator(

@@ -17,15 +17,16 @@ const NAMED_IN_ERRORS = 5;
 export interface Made {
   readonly name: string;
   readonly manifest: Manifest;
-  /** Blobs that an earlier backup in the folder had not. */
+  /** Number of blobs that no earlier backup in the folder contained. */
   readonly copied: number;
 }
 
 /**
- * Adds a snapshot of an installation to a backup folder, whether its API runs or not: first the database, then the blobs
- * that it names. Their bytes stay for `GRAFT_BLOB_GRACE_HOURS` when the running API deletes them meanwhile.
- * Blobs that the folder has from an earlier backup are not copied again. A backup that fails leaves no snapshot.
- * @throws DomainError where a blob is missing or damaged, and names it
+ * Adds a snapshot of an installation to a backup folder, whether its API is running or not. It copies the database
+ * first, then the blobs that the database references; a running API keeps their bytes for `GRAFT_BLOB_GRACE_HOURS` if
+ * it deletes them meanwhile. Blobs in the folder from an earlier backup are not copied again. A backup that fails
+ * leaves no snapshot.
+ * @throws DomainError that names the missing or damaged blobs
  */
 export async function makeBackup(config: ApiConfig, backup: string, say: Say): Promise<Made> {
   const embedded = config.databaseUrl ? null : await embeddedIn(config.home);
@@ -68,7 +69,7 @@ async function embeddedIn(home: string): ReturnType<typeof startEmbeddedPostgres
   if (!hasEmbeddedPostgres(home))
     throw new DomainError(
       'not_found',
-      `${home} holds no database; name another --home, or the --database-url that the API uses`,
+      `${home} contains no database; set --home to another folder, or --database-url to the URL that the API uses`,
     );
   return startEmbeddedPostgres(home);
 }
@@ -82,14 +83,17 @@ async function factsOf(databaseUrl: string): Promise<Pick<Manifest, 'migration' 
          (SELECT blob_marker FROM installation) AS blob_marker`,
     );
     const [facts] = rows;
-    if (!facts) throw new Error('the database answered nothing');
+    if (!facts) throw new Error('the database returned no rows');
     return facts;
   } finally {
     await client.end();
   }
 }
 
-/** Each is read to its end and must have the hash that is its name. @returns how many were not there yet */
+/**
+ * Copies the blobs that the folder does not have. Each is read completely and its hash is checked against its name.
+ * @returns number of blobs copied
+ */
 async function copyBlobs(
   from: BlobBackend,
   blobs: readonly StoredBlob[],
@@ -114,12 +118,12 @@ async function copyBlobs(
     throw new DomainError(
       'internal_error',
       `${bad.length} of ${blobs.length} blobs could not be copied: ${bad.slice(0, NAMED_IN_ERRORS).join('; ')}. ` +
-        'Repeat the backup if files were deleted while the disk was full; what is missing again is lost',
+        'Repeat the backup if files were deleted while the disk was full; blobs that are missing again are lost',
     );
   return copied;
 }
 
-/** @returns what is wrong with the blob */
+/** @returns the problem with the blob, or null */
 async function copyBlob(from: BlobBackend, blob: StoredBlob, path: string): Promise<string | null> {
   const { sha256, size } = blob;
   const found = await from.size(sha256);
@@ -140,7 +144,7 @@ async function copyBlob(from: BlobBackend, blob: StoredBlob, path: string): Prom
   }
 }
 
-/** One blob's problem. A backup folder that cannot be written to ends the backup instead. */
+/** Problem with a single blob. In contrast, a backup folder that cannot be written to ends the backup. */
 class Unreadable extends Error {}
 
 async function* readable(from: BlobBackend, sha256: string): AsyncGenerator<Buffer> {

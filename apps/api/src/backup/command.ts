@@ -9,8 +9,8 @@ export type BackupCommand = (typeof BACKUP_COMMANDS)[number];
 const GB = 1e9;
 
 /**
- * Runs `graft-api backup|verify|restore`: what it does goes to stderr while it does it, what came of it to stdout.
- * @param snapshot of the folder; absent: the newest
+ * Runs `graft-api backup|verify|restore`. Progress goes to stderr, the result to stdout.
+ * @param snapshot name of a snapshot in the folder; default: the newest
  * @returns the exit code
  */
 export async function backupCommand(
@@ -22,7 +22,7 @@ export async function backupCommand(
   try {
     if (command === 'backup') {
       const { name, manifest, copied } = await makeBackup(config, folder, say);
-      print(`${name}: ${size(manifest.blobs)}, of which ${copied} are new in ${folder}`);
+      print(`${name}: ${size(manifest.blobs)}; ${copied} of them are new in ${folder}`);
     } else if (command === 'restore') {
       const { name, manifest } = await restoreBackup(config, folder, say, snapshot);
       print(`restored ${name}: ${size(manifest.blobs)}; start the API now`);
@@ -30,7 +30,7 @@ export async function backupCommand(
       const { name, manifest, problems } = await verifyBackup(folder, say, snapshot);
       for (const problem of problems) print(problem);
       if (problems.length > 0) throw new Error(`${name} is damaged (${problems.length} files)`);
-      print(`${name} is whole: ${size(manifest.blobs)}, and a ${manifest.database} database`);
+      print(`${name} is complete: ${size(manifest.blobs)}and a ${manifest.database} database`);
     }
     return 0;
   } catch (error) {

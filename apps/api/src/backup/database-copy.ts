@@ -11,7 +11,7 @@ import { hashOf, syncedFile } from './synced-file.js';
 
 export interface DatabaseCopy {
   readonly files: readonly CopiedFile[];
-  /** Every blob that a row of the copy names, and perhaps some that none does any more. */
+  /** Every blob that a row of the copy references, and possibly some that are no longer referenced. */
   readonly blobs: readonly StoredBlob[];
 }
 
@@ -38,7 +38,7 @@ async function pgDump(databaseUrl: string, args: readonly string[]): Promise<voi
   await runPg('pg_dump', [...args, `--dbname=${withoutPassword(databaseUrl)}`], databaseUrl);
 }
 
-/** Runs a program of PostgreSQL, which reads the password where other users of the machine cannot see it. */
+/** Runs a PostgreSQL client program. It passes the password so that other users of the machine cannot see it. */
 export async function runPg(
   program: string,
   args: readonly string[],
@@ -52,8 +52,7 @@ export async function runPg(
   let said = '';
   child.stderr.on('data', (data: Buffer) => (said = `${said}${data.toString()}`.slice(-2000)));
   const [code] = (await once(child, 'close').catch((error: NodeJS.ErrnoException) => {
-    const help =
-      'install the client programs of PostgreSQL, of the version of the server or a newer one';
+    const help = 'install the PostgreSQL client programs, in the version of the server or newer';
     throw new DomainError(
       'unavailable',
       error.code === 'ENOENT' ? `${program} is not installed; ${help}` : error.message,
@@ -68,17 +67,24 @@ export function withoutPassword(databaseUrl: string): string {
   return url.href;
 }
 
-/** What a running server makes again, and what belongs to its process (PostgreSQL, "Making a Base Backup"). */
+/**
+ * Files that a running server creates again, and those that belong to its process (PostgreSQL manual, "Making a Base
+ * Backup").
+ */
 const EMPTIED =
   /^(pg_dynshmem|pg_notify|pg_replslot|pg_serial|pg_snapshots|pg_stat_tmp|pg_subtrans)$/;
 const LEFT_OUT = /^(postmaster\.(pid|opts)|backup_label|tablespace_map|pgsql_tmp.*)$/;
 
-/** A restored server reads what is in its own pg_wal and begins a timeline of its own, by which the API knows a restore. */
+/**
+ * Makes a restored server recover from its own pg_wal and start a new timeline, by which the API recognizes a
+ * restore.
+ */
 const RECOVERY = "\nrestore_command = 'exit 1'\n";
 
 /**
- * Copies the files of the embedded server while it runs, for it comes without pg_dump: PostgreSQL's low-level backup.
- * @param postgres its folder, which holds `data` and `password`
+ * Copies the files of the embedded server while it runs, with PostgreSQL's low-level backup API; the embedded server
+ * does not include pg_dump.
+ * @param postgres folder of the server, which contains `data` and `password`
  */
 export async function copyEmbedded(
   databaseUrl: string,
@@ -89,7 +95,7 @@ export async function copyEmbedded(
   const client = new Client({ connectionString: databaseUrl });
   await client.connect();
   try {
-    // It keeps the log that is written meanwhile, and ends with the session.
+    // A temporary slot retains the WAL that is written meanwhile. It ends with the session.
     await client.query(`SELECT pg_create_physical_replication_slot($1, true, true)`, [
       `graft_backup_${process.pid}`,
     ]);
@@ -101,7 +107,7 @@ export async function copyEmbedded(
     const stopped = await client.query<{ labelfile: string }>(
       'SELECT labelfile FROM pg_backup_stop(false)',
     );
-    // Rows that named a blob between these two looks, and no longer do, left its bytes behind for a day.
+    // Blobs whose last reference was removed between the two queries keep their bytes for a day.
     const after = await client.query<StoredBlob>(
       `${NAMED} UNION SELECT sha256, size::float8 FROM blob WHERE dropped_at >= $1`,
       [began.rows[0]?.now],
@@ -125,11 +131,11 @@ class FolderCopy {
   constructor(
     private readonly from: string,
     private readonly to: string,
-    /** What the paths of the files begin at. */
+    /** Prefix of the paths in `files`. */
     private readonly root: string,
   ) {}
 
-  /** Copies what is in a folder, but for some paths, whose folders it makes. */
+  /** Copies the contents of a folder. Excluded paths become empty folders. */
   async all(without: readonly string[], at = ''): Promise<void> {
     await mkdir(join(this.to, at), { recursive: true, mode: 0o700 });
     for await (const entry of await opendir(join(this.from, at))) {
@@ -142,13 +148,13 @@ class FolderCopy {
       } else if (!entry.isFile())
         throw new DomainError(
           'unsupported',
-          `${join(this.from, path)} is neither a file nor a folder; tablespaces elsewhere cannot be copied`,
+          `${join(this.from, path)} is neither a file nor a folder; tablespaces in other places cannot be copied`,
         );
       else if (!without.includes(path)) await this.file(path);
     }
   }
 
-  /** A file that goes away meanwhile is one that the server makes up for from its log. */
+  /** Copies a file. A file that disappears meanwhile is skipped; the server recovers it from the WAL. */
   async file(path: string): Promise<void> {
     try {
       await this.write(path, createReadStream(join(this.from, path)) as AsyncIterable<Buffer>);

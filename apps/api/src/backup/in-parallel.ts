@@ -1,4 +1,4 @@
-/** Does something for each item, for so many at once. The first failure ends it. */
+/** Calls `work` for each item, with at most `atOnce` calls running. Rejects with the first failure. */
 export async function inParallel<Item>(
   items: Iterable<Item> | AsyncIterable<Item>,
   atOnce: number,
@@ -7,7 +7,8 @@ export async function inParallel<Item>(
   const running = new Set<Promise<void>>();
   for await (const item of items) {
     const one: Promise<void> = work(item).finally(() => running.delete(one));
-    // Whoever waits below hears of a failure; this one is heard of even if nobody waits any more.
+    // The promises below report a failure. This handler avoids an unhandled rejection after they have stopped
+    // waiting.
     one.catch(() => undefined);
     running.add(one);
     if (running.size >= atOnce) await Promise.race(running);

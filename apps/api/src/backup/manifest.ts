@@ -6,35 +6,37 @@ import { DomainError } from '@graft/contracts';
 import type { StoredBlob } from '../blobs/blob-backend.js';
 import { syncedFile } from './synced-file.js';
 
-/** Of this layout; a reader refuses others. */
+/** Version of this layout. Readers reject others. */
 const FORMAT = 1;
 const MANIFEST = 'manifest.json';
 const BLOBS = 'blobs.txt';
 
-/** A file of the copy of the database, relative to the snapshot's folder. */
+/** File of the database copy. Its path is relative to the snapshot's folder. */
 export interface CopiedFile extends StoredBlob {
   readonly path: string;
 }
 
 /**
- * What a snapshot holds. A backup folder has `blobs/<first two>/<sha256>`, which all of its snapshots share, and a folder
- * for each snapshot, named by its time, with this manifest, the list of blobs that its database names, and the database:
- * `database.dump` of pg_dump, or `postgres`, the files of the embedded server.
+ * Contents of a snapshot. A backup folder has `blobs/<first two>/<sha256>`, shared by all of its snapshots, and a
+ * folder for each snapshot, named by its time. That folder holds this manifest, the list of the blobs that the
+ * database references, and the database: `database.dump` of pg_dump, or `postgres`, the files of the embedded server.
  */
 export interface Manifest {
   readonly format: number;
-  /** ISO 8601. */
+  /** Time in ISO 8601. */
   readonly created_at: string;
-  /** The last migration of the database. */
+  /** Name of the database's last migration. */
   readonly migration: string;
   readonly database: 'dump' | 'embedded';
   readonly files: readonly CopiedFile[];
-  /** What the place of the blobs says of whose they are; null for an installation that has not started yet. */
+  /**
+   * Content of the marker that identifies the installation of the blobs; null if the installation has never started.
+   */
   readonly blob_marker: string | null;
   readonly blobs: { readonly count: number; readonly bytes: number; readonly sha256: string };
 }
 
-/** Writes the list of blobs and then the manifest, which makes the snapshot complete. */
+/** Writes the list of blobs, then the manifest, which makes the snapshot complete. */
 export async function writeManifest(
   folder: string,
   manifest: Omit<Manifest, 'format' | 'blobs'>,
@@ -54,25 +56,31 @@ export async function writeManifest(
   return whole;
 }
 
-/** Names of the complete snapshots of a backup folder, the oldest first. */
+/** Returns the names of the complete snapshots in a backup folder, oldest first. */
 export async function snapshotsIn(backup: string): Promise<string[]> {
   const names = await readdir(backup).catch(() => []);
   return names.filter((name) => /^\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(\.\d+)?Z$/.test(name)).toSorted();
 }
 
-/** @throws DomainError where the folder holds no complete snapshot, or none of that name */
+/**
+ * Finds a snapshot by name; the default is the newest.
+ * @throws DomainError if the folder contains no complete snapshot, or none with that name
+ */
 export async function findSnapshot(backup: string, name?: string): Promise<string> {
   const names = await snapshotsIn(backup);
   const found = name === undefined ? names.at(-1) : names.find((one) => one === name);
   if (found !== undefined) return found;
-  const known = names.length > 0 ? `; it holds ${names.join(', ')}` : '';
+  const known = names.length > 0 ? `; it contains ${names.join(', ')}` : '';
   throw new DomainError(
     'not_found',
-    `${backup} holds no ${name === undefined ? 'complete backup' : `backup called ${name}`}${known}`,
+    `${backup} contains no ${name === undefined ? 'complete backup' : `backup named ${name}`}${known}`,
   );
 }
 
-/** @throws DomainError where it cannot be read, or is of another format */
+/**
+ * Reads a manifest.
+ * @throws DomainError if it cannot be read or has another format
+ */
 export async function readManifest(folder: string): Promise<Manifest> {
   const path = join(folder, MANIFEST);
   let manifest: Manifest;
@@ -84,12 +92,15 @@ export async function readManifest(folder: string): Promise<Manifest> {
   if (manifest.format !== FORMAT)
     throw new DomainError(
       'unsupported',
-      `${path}: format ${manifest.format} is not known to this build, which reads ${FORMAT}`,
+      `${path}: expected format ${FORMAT}, got ${manifest.format}; use the build that made the backup`,
     );
   return manifest;
 }
 
-/** The blobs of a snapshot, in the order of their names. @throws DomainError that names a line that is wrong */
+/**
+ * Yields the blobs of a snapshot, sorted by name.
+ * @throws DomainError that names a malformed line
+ */
 export async function* blobsOf(folder: string): AsyncGenerator<StoredBlob> {
   const path = join(folder, BLOBS);
   let number = 0;
@@ -100,13 +111,16 @@ export async function* blobsOf(folder: string): AsyncGenerator<StoredBlob> {
     number++;
     const [, sha256 = '', size = ''] = /^([0-9a-f]{64}) (\d+)$/.exec(line) ?? [];
     if (sha256 === '')
-      throw new DomainError('invalid_value', `${path}, line ${number}: not a hash and a size`);
+      throw new DomainError(
+        'invalid_value',
+        `${path}, line ${number}: expected a sha256 and a size`,
+      );
     yield { sha256, size: Number(size) };
   }
 }
 
 export const blobListOf = (folder: string): string => join(folder, BLOBS);
 
-/** Where a blob lies in a backup folder. */
+/** Returns the path of a blob in a backup folder. */
 export const blobPath = (backup: string, sha256: string): string =>
   join(backup, 'blobs', sha256.slice(0, 2), sha256);

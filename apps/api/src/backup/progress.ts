@@ -1,12 +1,12 @@
 import type { StoredBlob } from '../blobs/blob-backend.js';
 
-/** Says something to whoever watches. */
+/** Reports a line of progress to the user. */
 export type Say = (text: string) => void;
 
 const EVERY_MS = 2_000;
 const GB = 1e9;
 
-/** Says every few seconds how many items are done, and how many bytes. */
+/** Reports the number of items and bytes done, every few seconds. */
 export class Progress {
   private count = 0;
   private bytes = 0;

@@ -14,10 +14,10 @@ import { verifyBackup, type Verified } from './verify.js';
 const AT_ONCE = 4;
 
 /**
- * Makes an installation of a snapshot, where there is none: an empty `home`, or an empty database at `databaseUrl`. The
- * snapshot is verified first. The blobs come before the database, so a restore that failed can be repeated.
- * @param name of the snapshot; absent: the newest
- * @throws DomainError where the snapshot is damaged, or there is an installation already
+ * Restores an installation from a snapshot into an empty `home`, or an empty database at `databaseUrl`. The snapshot
+ * is verified first. The blobs are restored before the database, so that a failed restore can be repeated.
+ * @param name name of the snapshot; default: the newest
+ * @throws DomainError if the snapshot is damaged or an installation exists already
  */
 export async function restoreBackup(
   config: ApiConfig,
@@ -35,12 +35,12 @@ export async function restoreBackup(
   if (isEmbedded && config.databaseUrl)
     throw new DomainError(
       'unsupported',
-      'this is a backup of an embedded server, which is restored to a --home without a --database-url',
+      'this is a backup of an embedded server; restore it to a --home, without --database-url',
     );
   if (!isEmbedded && !config.databaseUrl)
     throw new DomainError(
       'invalid_value',
-      'this is a backup of an external database: name an empty one in --database-url',
+      'this is a backup of an external database; set --database-url to an empty database',
     );
   await (isEmbedded ? refuseHome(config.home) : refuseDatabase(settings.databaseUrl));
   await mkdir(config.home, { recursive: true });
@@ -57,7 +57,7 @@ async function refuseHome(home: string): Promise<void> {
   if (hasEmbeddedPostgres(home))
     throw new DomainError(
       'conflict',
-      `${home} holds a database already; move ${join(home, 'postgres')} away, or name another --home`,
+      `${home} already contains a database; move ${join(home, 'postgres')} away, or use another --home`,
     );
 }
 
@@ -69,7 +69,7 @@ async function refuseDatabase(databaseUrl: string): Promise<void> {
     if (rows.length > 0)
       throw new DomainError(
         'conflict',
-        'the database at --database-url holds an installation already; name an empty one',
+        'the database at --database-url already contains an installation; use an empty database',
       );
   } finally {
     await client.end();
@@ -87,7 +87,7 @@ async function restoreBlobs(
   if (found !== null && found !== manifest.blob_marker)
     throw new DomainError(
       'conflict',
-      `${to.place} holds the blobs of another installation (its file "installation" says ${found})`,
+      `${to.place} contains the blobs of another installation (its file "installation" contains ${found})`,
     );
   const progress = new Progress('blobs', blobs, say);
   await inParallel(blobs, AT_ONCE, async (blob) => {
@@ -111,8 +111,8 @@ async function restoreBlob(to: BlobBackend, blob: StoredBlob, from: string): Pro
 }
 
 /**
- * The database may come back on the server that it was on, where the API would not know a restore by its timeline: what
- * it remembers of the server is replaced (lifecycle/restore-guard.ts).
+ * Restores the database with pg_restore. It may be restored on its original server, where the API could not recognize
+ * the restore by the timeline; so the stored system identifier is replaced (lifecycle/restore-guard.ts).
  */
 async function restoreDump(folder: string, databaseUrl: string): Promise<void> {
   const dump = join(folder, 'database.dump');
@@ -131,7 +131,10 @@ async function restoreDump(folder: string, databaseUrl: string): Promise<void> {
   }
 }
 
-/** It is in its place once it is whole, and belongs to the user that PostgreSQL runs as. */
+/**
+ * Restores the embedded server's files. They are moved into place when complete and belong to the user that
+ * PostgreSQL runs as.
+ */
 async function restoreEmbedded(folder: string, home: string): Promise<void> {
   const [fresh, place] = [join(home, 'postgres.restored'), join(home, 'postgres')];
   await rm(fresh, { recursive: true, force: true });

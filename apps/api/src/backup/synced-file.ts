@@ -3,7 +3,10 @@ import { createReadStream } from 'node:fs';
 import { open } from 'node:fs/promises';
 import type { StoredBlob } from '../blobs/blob-backend.js';
 
-/** Writes a file that survives a loss of power, readable by its owner only. @returns hash and size in bytes */
+/**
+ * Writes a file and syncs it to disk. Only its owner may read it.
+ * @returns hash and size in bytes
+ */
 export async function syncedFile(
   path: string,
   chunks: AsyncIterable<Buffer> | Iterable<Buffer>,
@@ -24,7 +27,10 @@ export async function syncedFile(
   return { sha256: hash.digest('hex'), size };
 }
 
-/** @returns hash and size in bytes */
+/**
+ * Hashes a file.
+ * @returns hash and size in bytes
+ */
 export async function hashOf(path: string): Promise<StoredBlob> {
   const hash = createHash('sha256');
   let size = 0;

@@ -19,13 +19,13 @@ export interface Verified {
   readonly name: string;
   readonly manifest: Manifest;
   readonly blobs: readonly StoredBlob[];
-  /** What is wrong, a sentence for each file. */
+  /** Problems, one sentence for each file. */
   readonly problems: readonly string[];
 }
 
 /**
- * Reads every byte of a snapshot and compares it with the hashes that the backup noted.
- * @param name of the snapshot; absent: the newest
+ * Reads every byte of a snapshot and compares it with the hashes recorded by the backup.
+ * @param name name of the snapshot; default: the newest
  */
 export async function verifyBackup(backup: string, say: Say, name?: string): Promise<Verified> {
   const found = await findSnapshot(backup, name);
@@ -35,14 +35,15 @@ export async function verifyBackup(backup: string, say: Say, name?: string): Pro
   const check = async (path: string, wanted: StoredBlob): Promise<void> => {
     const size = (await stat(path).catch(() => null))?.size ?? null;
     if (size === null) problems.push(`${path} is missing`);
-    else if (size !== wanted.size) problems.push(`${path} has ${size} bytes, not ${wanted.size}`);
+    else if (size !== wanted.size)
+      problems.push(`${path} is damaged: expected ${wanted.size} bytes, got ${size}`);
     else if ((await hashOf(path)).sha256 !== wanted.sha256)
-      problems.push(`${path} is damaged: its bytes have another hash`);
+      problems.push(`${path} is damaged: its sha256 does not match`);
   };
   for (const file of manifest.files) await check(join(folder, file.path), file);
   const list = blobListOf(folder);
   if ((await hashOf(list)).sha256 !== manifest.blobs.sha256) {
-    problems.push(`${list} is damaged: its bytes have another hash`);
+    problems.push(`${list} is damaged: its sha256 does not match`);
     return { name: found, manifest, blobs: [], problems };
   }
   const blobs: StoredBlob[] = [];

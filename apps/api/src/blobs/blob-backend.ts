@@ -7,35 +7,40 @@ export interface StoredBlob {
   readonly size: number;
 }
 
-/** Where the bytes of blobs lie. Callers have checked the names, and hold the lock of a blob's name where they change it. */
+/**
+ * Storage for the bytes of blobs. Callers have checked the names and, for changes, hold the lock of the blob's name.
+ */
 export interface BlobBackend {
-  /** For people. */
+  /** Human-readable location. */
   readonly place: string;
-  /** A folder of this machine in which what arrives is written first. */
+  /** Local folder to which incoming data is written first. */
   readonly incoming: string;
-  /** Makes what it needs to begin. */
+  /** Creates what the backend needs, such as its folders. */
   open(): Promise<void>;
-  /** What its marker says, which tells one installation's place from another's; null if there is none. */
+  /** Reads the marker, which identifies the installation that the blobs belong to; null if there is none. */
   marker(): Promise<string | null>;
   mark(text: string): Promise<void>;
-  /** The part of storing that takes long, before the lock; the file stays. */
+  /** Performs the slow part of storing a blob, before the lock is taken. The file at `path` is kept. */
   stage(path: string, blob: StoredBlob): Promise<void>;
-  /** Makes the file's content the blob of that name. May run again, after the file has gone. */
+  /** Stores the file at `path` as the blob. It may be called again after it has moved the file. */
   commit(path: string, blob: StoredBlob): Promise<void>;
-  /** In bytes; null if there is no such blob. */
+  /** Returns the size in bytes, or null if there is no such blob. */
   size(sha256: string): Promise<number | null>;
   read(sha256: string, offset: number): Readable;
-  /** The blob as a file of this machine, for readers that begin soon. */
+  /** Returns the path of a local file with the blob, for readers that open it soon. */
   file(blob: StoredBlob): Promise<string>;
-  /** Where whoever knows it may read the blob for a while; null where only the control plane can. */
+  /**
+   * Returns a temporary URL that allows anyone who knows it to read the blob; null if only the control plane can read
+   * it.
+   */
   url(sha256: string): Promise<string | null>;
-  /** A blob that is not there is no error. */
+  /** Deletes a blob. A missing blob is not an error. */
   remove(sha256: string): Promise<void>;
-  /** Removes what was begun and left longer than `leftMs` ago. */
+  /** Removes data of interrupted operations that is older than `leftMs`. */
   sweep(leftMs: number): Promise<void>;
 }
 
-/** The S3 client is loaded by those who use it. */
+/** Creates the configured backend. The S3 client is only loaded if it is used. */
 export async function blobBackend(settings: Settings): Promise<BlobBackend> {
   if (settings.blobsUrl === null) return new FolderBackend(settings.blobsDir);
   const { S3Backend } = await import('./s3-backend.js');

@@ -5,13 +5,13 @@ import { randomText } from '../ids.js';
 import { log } from '../log.js';
 import type { BlobBackend } from './blob-backend.js';
 
-/** Blobs of a database from before there were markers that are looked for. */
+/** Number of blobs to check when a database from before there were markers is opened. */
 const SAMPLE = 20;
 
 /**
- * The first start writes a marker to where the blobs lie; from then on every process must find it there. Blobs of
- * another place would be taken for lost, and jobs would begin again at step 0.
- * @throws Error in words for whoever starts the process
+ * Checks that the storage holds the blobs of this installation. The first start writes a marker to it, which every
+ * process must find from then on: with other storage, all blobs would count as lost and jobs would restart at step 0.
+ * @throws Error with a message for the operator
  */
 export async function settleMarker(database: Database, backend: BlobBackend): Promise<void> {
   await database.transaction(async (manager) => {
@@ -20,15 +20,15 @@ export async function settleMarker(database: Database, backend: BlobBackend): Pr
     if (known !== null) {
       if (found === known) return;
       throw new Error(
-        `the blobs of this installation do not lie in ${backend.place}: ${found === null ? 'there is no file "installation" that says' : `its file "installation" says ${found}, not`} ${known}. ` +
-          'Mount the folder that the other API processes use, or name it in GRAFT_BLOBS. ' +
-          `Where the blobs are lost for good, a file "installation" with ${known} in it lets the API start without them`,
+        `the blobs of this installation are not in ${backend.place}: ${found === null ? 'it has no file "installation" that contains' : `its file "installation" contains ${found}, not`} ${known}. ` +
+          'Mount the folder that the other API processes use, or set GRAFT_BLOBS to it. ' +
+          `If the blobs are lost for good, create a file "installation" that contains ${known} to start the API without them`,
       );
     }
     if (found !== null)
       throw new Error(
-        `${backend.place} holds the blobs of another installation (its file "installation" says ${found}). ` +
-          'Name a place of its own in GRAFT_BLOBS; where that installation is gone, delete the file',
+        `${backend.place} contains the blobs of another installation (its file "installation" contains ${found}). ` +
+          'Set GRAFT_BLOBS to a place of its own; if the other installation no longer exists, delete the file',
       );
     await refuseStrange(database, backend, manager);
     const text = randomText();
@@ -37,11 +37,20 @@ export async function settleMarker(database: Database, backend: BlobBackend): Pr
   });
 }
 
-/** @throws Outage while the place of the blobs is not there, such as a folder that is not mounted any more */
+/**
+ * Checks that the storage is still that of this installation.
+ * @throws Outage if it is not, for example because a folder is no longer mounted
+ */
 export async function proveMarker(database: Database, backend: BlobBackend): Promise<void> {
   if ((await backend.marker()) === (await markerOf(database))) return;
-  log.error({ place: backend.place }, 'the blobs are not in their place any more');
-  throw new Outage('storage', 'storage is not available: the blobs are not in their place');
+  log.error(
+    { place: backend.place },
+    'the blob storage has no marker of this installation; is its folder mounted?',
+  );
+  throw new Outage(
+    'storage',
+    'storage is not available: the blobs of this installation are missing from it',
+  );
 }
 
 async function markerOf(
@@ -71,6 +80,6 @@ async function refuseStrange(
   for (const { sha256 } of rows) if ((await backend.size(sha256)) !== null) return;
   if (rows.length > 0)
     throw new Error(
-      `${backend.place} has none of the blobs that this database names. Mount the folder that they lie in, or name it in GRAFT_BLOBS`,
+      `${backend.place} has none of the blobs that this database references. Mount the folder that contains them, or set GRAFT_BLOBS to it`,
     );
 }

@@ -12,25 +12,28 @@ export interface Received extends StoredBlob {
 }
 
 export interface ReceiveOptions {
-  /** In bytes. */
+  /** Maximum size in bytes. */
   readonly limit?: number;
-  /** What is announced; a disk without room for so much refuses at once, and holds none of it. */
+  /**
+   * Announced size in bytes. If the disk does not have that much free space, the upload is rejected before it starts;
+   * the space is not reserved.
+   */
   readonly announced?: number;
-  /** Whose upload it is, as a project's id. Absent: a worker's, or the API's own. */
+  /** Id of the project that uploads. Default: a worker or the API itself. */
   readonly uploader?: string;
   readonly expect?: StoredBlob;
-  /** Throws when so many bytes are too many. */
+  /** Throws if that many bytes exceed a quota. */
   readonly within?: (bytes: number) => void;
-  /** Of an upload that may be cut and go on: what has arrived stays under `key`. */
+  /** Makes the upload resumable: received bytes are stored under `key` when it is interrupted. */
   readonly resume?: { readonly key: string; readonly offset: number };
-  /** Sees every chunk. */
+  /** Called with every chunk. */
   readonly inspect?: (chunk: Buffer) => void;
 }
 
-/** The source ended early, or was taken up by another call: it may go on later. */
+/** The source ended early, or another call took over the upload. It may be resumed later. */
 export class CutOff extends DomainError {
   constructor(size: number) {
-    super('unavailable', `the upload was cut after ${size} bytes; go on from there`);
+    super('unavailable', `the upload was interrupted after ${size} bytes; resume it from there`);
   }
 }
 
@@ -43,7 +46,7 @@ interface Target {
   end(): void;
 }
 
-/** Streams what arrives to a temporary file while hashing. */
+/** Streams uploads to temporary files and hashes them. */
 export class BlobReceiver {
   private readonly disk: DiskSpace;
   private readonly partials: PartialUploads;
@@ -53,12 +56,12 @@ export class BlobReceiver {
     this.partials = new PartialUploads(incoming);
   }
 
-  /** Bytes that are here of an upload that was cut. */
+  /** Returns the number of bytes received of an interrupted upload. */
   received(key: string): Promise<number> {
     return this.partials.received(key);
   }
 
-  /** Whether the disk is too full for something that came of late. */
+  /** Whether the disk is still too full for something that was rejected recently. */
   lacksSpace(): Promise<boolean> {
     return this.disk.lacksSpace();
   }
@@ -74,7 +77,7 @@ export class BlobReceiver {
     try {
       target = resume ? await this.partials.resume(resume.key, offset) : await this.fresh();
       const { file, hash } = target;
-      // Not write(): on a disk that gets full that may write a part only, and succeed.
+      // `write()` may write only a part on a disk that becomes full, and succeed.
       const position = { at: offset };
       for await (const chunk of source) {
         if (!target.isCurrent()) throw new CutOff(size);
@@ -87,7 +90,7 @@ export class BlobReceiver {
         hash.update(chunk);
         size += chunk.length;
       }
-      // A line that breaks may look like an end; who sends nothing more has nothing more.
+      // A lost connection may look like the end of the source. A resume without new bytes is final.
       if (resume && expect && size > offset && size < expect.size) throw new CutOff(size);
       await file.sync();
       await file.close();
@@ -135,19 +138,22 @@ async function writeAll(
   }
 }
 
-/** Without the hash of what came: whoever may not read a file must not learn what is in it. */
+/**
+ * Checks the received blob. The error does not contain its hash, because the uploader may not be allowed to read the
+ * file.
+ */
 function check(expect: StoredBlob, came: StoredBlob, offset: number): void {
   if (expect.sha256 === came.sha256 && expect.size === came.size) return;
-  // What lay here from before may be what is wrong: once more from the beginning.
+  // The bytes from before the interruption may be the damaged ones: restart the upload.
   if (offset > 0)
     throw new DomainError(
       'unavailable',
-      'what had arrived before the cut was damaged; send it again',
+      'the bytes received before the interruption were damaged; send the whole file again',
     );
   throw new DomainError(
     'invalid_value',
     expect.size === came.size
-      ? `got ${came.size} bytes with another sha256 than announced`
-      : `got ${came.size} bytes, announced ${expect.size}`,
+      ? `the sha256 of the ${came.size} bytes received differs from the announced one`
+      : `expected ${expect.size} bytes as announced, got ${came.size}`,
   );
 }

@@ -14,13 +14,13 @@ import { proveMarker, settleMarker } from './blob-marker.js';
 export type { StoredBlob } from './blob-backend.js';
 export type { Received, ReceiveOptions } from './blob-receiver.js';
 
-/** Writes the row that names a blob; it may run again when its transaction is tried again. */
+/** Writes the row that references a blob. It may be called again when its transaction is retried. */
 export type WriteRow = (manager: EntityManager, blob: StoredBlob) => Promise<unknown>;
 
 const SHA256 = /^[0-9a-f]{64}$/;
 const LEFT_MS = 3600 * 1000;
 
-/** Content under its own SHA-256. Nothing a user or worker sends ever becomes part of a path. */
+/** Content-addressed storage by SHA-256. No input from users or workers ever becomes part of a path. */
 @Injectable()
 export class BlobStore {
   private opened: { backend: BlobBackend; receiver: BlobReceiver } | null = null;
@@ -31,7 +31,10 @@ export class BlobStore {
     private readonly database: Database,
   ) {}
 
-  /** Before anything else. @throws Error when this is not where the blobs of this installation lie */
+  /**
+   * Opens the store; call it before any other method.
+   * @throws Error if the storage is not that of this installation
+   */
   async open(): Promise<void> {
     const backend = await blobBackend(this.settings);
     await backend.open();
@@ -48,17 +51,17 @@ export class BlobStore {
     return this.opened;
   }
 
-  /** A folder of this machine in which other files may be made for a while. */
+  /** Local folder for other temporary files. */
   get scratch(): string {
     return this.backend.incoming;
   }
 
-  /** Removes what interrupted uploads left. */
+  /** Removes the data of interrupted uploads. */
   async sweep(): Promise<void> {
     await this.backend.sweep(LEFT_MS);
   }
 
-  /** Stores content together with the row that names it. */
+  /** Stores content together with the row that references it. */
   async put(
     source: AsyncIterable<Buffer>,
     write: WriteRow,
@@ -67,7 +70,7 @@ export class BlobStore {
     return this.keep(await this.receive(source, options), write);
   }
 
-  /** What came is then kept or discarded. */
+  /** Receives content. The caller then keeps or discards it. */
   receive(source: AsyncIterable<Buffer>, options: ReceiveOptions = {}): Promise<Received> {
     return this.ready.receiver.receive(source, options).catch((error: unknown) => {
       if (error instanceof DomainError && error.code === 'disk_full') this.makeSpace();
@@ -75,14 +78,14 @@ export class BlobStore {
     });
   }
 
-  /** For what the disk just refused: deletes bytes that nothing names, without waiting out their grace period. */
+  /** Deletes unreferenced blobs before their grace period ends, after the disk was too full for an upload. */
   private makeSpace(): void {
     this.makingSpace ??= this.deleteUnnamed()
-      .catch((error: unknown) => log.warn({ err: error }, 'could not make room on the disk'))
+      .catch((error: unknown) => log.warn({ err: error }, 'could not free space on the disk'))
       .finally(() => (this.makingSpace = null));
   }
 
-  /** Deletes the oldest first, and no more than it takes. */
+  /** Deletes the longest unreferenced blobs first, until there is enough space. */
   private async deleteUnnamed(): Promise<void> {
     while (await this.ready.receiver.lacksSpace()) {
       const [oldest] = await this.database.query<{ sha256: string }>(
@@ -93,7 +96,7 @@ export class BlobStore {
     }
   }
 
-  /** Bytes that are here of an upload that was cut. */
+  /** Returns the number of bytes received of an interrupted upload. */
   received(key: string): Promise<number> {
     return this.ready.receiver.received(key);
   }
@@ -103,8 +106,8 @@ export class BlobStore {
   }
 
   /**
-   * Makes what came a blob, in one transaction with what `write` does: a row that names it, without
-   * which retention would take it away.
+   * Stores received content as a blob, in one transaction with `write`, which adds a row that references it.
+   * Retention deletes blobs without one.
    */
   async keep(received: Received, write: WriteRow): Promise<StoredBlob> {
     try {
@@ -117,7 +120,10 @@ export class BlobStore {
     }
   }
 
-  /** The same in a transaction of the caller's, who has announced what came before that, and discards it after. */
+  /**
+   * Stores received content in the caller's transaction. The caller announces it before the transaction and discards
+   * it afterwards.
+   */
   async keepIn(manager: EntityManager, received: Received, write: WriteRow): Promise<StoredBlob> {
     const { temporary, ...blob } = received;
     await this.lock(manager, [blob.sha256]);
@@ -127,7 +133,7 @@ export class BlobStore {
     return blob;
   }
 
-  /** Committed before the bytes are there: whatever happens next, retention finds them by this row. */
+  /** Records the blob before its bytes are stored, so that retention finds them whatever happens next. */
   async announce({ temporary, ...blob }: Received): Promise<void> {
     await this.note(blob);
     await this.backend.stage(temporary, blob);
@@ -141,7 +147,10 @@ export class BlobStore {
     );
   }
 
-  /** Until the transaction ends nobody else stores or deletes these. Sorted, so that two never wait in a ring. */
+  /**
+   * Locks blobs against storing and deletion by others until the transaction ends. Names are sorted to avoid
+   * deadlocks.
+   */
   private async lock(manager: EntityManager, names: readonly string[]): Promise<void> {
     await this.database.query(
       `SELECT pg_advisory_xact_lock(hashtextextended(name, 0)) FROM (SELECT name FROM unnest($1::text[]) AS name ORDER BY name) AS names`,
@@ -150,7 +159,10 @@ export class BlobStore {
     );
   }
 
-  /** Keeps blobs that are there from being deleted until the transaction has named them. */
+  /**
+   * Protects existing blobs from deletion until the transaction has added its references.
+   * @returns whether all of them exist
+   */
   async hold(manager: EntityManager, names: readonly string[]): Promise<boolean> {
     const distinct = [...new Set(names)];
     await this.lock(manager, distinct);
@@ -166,7 +178,10 @@ export class BlobStore {
     return this.backend.read(named(sha256), offset);
   }
 
-  /** @throws DomainError when it is the whole place of the blobs that is gone */
+  /**
+   * Whether the blob exists.
+   * @throws DomainError if the whole storage is missing
+   */
   async has(sha256: string): Promise<boolean> {
     if (!SHA256.test(sha256)) return false;
     if ((await this.backend.size(sha256)) !== null) return true;
@@ -174,12 +189,18 @@ export class BlobStore {
     return false;
   }
 
-  /** @throws DomainError, or what the disk or S3 says, while the place of the blobs is not there */
+  /**
+   * Checks that the storage is available.
+   * @throws DomainError, or an error of the disk or S3, if it is not
+   */
   prove(): Promise<void> {
     return proveMarker(this.database, this.backend);
   }
 
-  /** Whether all of them are there in their full sizes. @throws DomainError when it is their whole place that is gone */
+  /**
+   * Whether all blobs exist with their full size.
+   * @throws DomainError if the whole storage is missing
+   */
   async haveAll(files: readonly StoredBlob[]): Promise<boolean> {
     for (const { sha256, size } of files)
       if ((await this.backend.size(named(sha256))) !== size) {
@@ -189,7 +210,7 @@ export class BlobStore {
     return true;
   }
 
-  /** Whether the bytes are what was put: reads all of them. A disk that cannot read them has lost them. */
+  /** Whether the bytes match the hash; reads all of them. An I/O error of the disk counts as loss. */
   async isIntact({ sha256, size }: StoredBlob): Promise<boolean> {
     if (!(await this.haveAll([{ sha256, size }]))) return false;
     const hash = createHash('sha256');
@@ -203,20 +224,20 @@ export class BlobStore {
     return hash.digest('hex') === sha256;
   }
 
-  /** As a file of this machine, for readers that begin soon. */
+  /** Returns the path of a local file with the blob, for readers that open it soon. */
   file({ sha256, size }: StoredBlob): Promise<string> {
     return this.backend.file({ sha256: named(sha256), size });
   }
 
-  /** Where a worker may read it without the control plane; null where it may not. */
+  /** Returns a URL from which a worker may read the blob directly, or null if it may not. */
   url(sha256: string): Promise<string | null> {
     return this.backend.url(named(sha256));
   }
 
   /**
-   * Deletes the content unless a row names it, or did of late: a backup that copies the database and then the blobs finds
-   * all that the database named. On a full disk it goes at once. The bytes go first: whatever happens then, the row is
-   * there to be found again.
+   * Deletes a blob if no row references it and none did recently: a backup that copies the database and then the
+   * blobs finds all blobs that the database references. On a full disk there is no grace period. The bytes are
+   * deleted before the row, so that an interrupted deletion is found again by the row.
    */
   async release(sha256: string): Promise<boolean> {
     const graceMs = await this.graceMs();
@@ -234,7 +255,7 @@ export class BlobStore {
     });
   }
 
-  /** Blobs that were last put more than an hour ago and may go, those first that were dropped first. */
+  /** Returns deletable blobs that were last stored more than an hour ago, the longest unreferenced first. */
   async unnamed(limit: number): Promise<string[]> {
     const rows = await this.database.query<{ sha256: string }>(
       `SELECT sha256 FROM blob WHERE created_at < now() - interval '1 hour' AND ${mayGo('$2')}
@@ -244,24 +265,30 @@ export class BlobStore {
     return rows.map((row) => row.sha256);
   }
 
-  /** What is uploaded now comes before what a backup may want. In a bucket there is always room. */
+  /**
+   * Returns the grace period for unreferenced blobs. On a full disk it is 0, as uploads take precedence over backups.
+   * A bucket is never full.
+   */
   private async graceMs(): Promise<number> {
     const { blobsUrl, blobGraceMs } = this.settings;
     const isFull = blobsUrl === null && (await this.ready.receiver.lacksSpace());
     if (isFull && blobGraceMs > 0)
-      log.warn('the disk is full: bytes that nothing names are deleted before their time');
+      log.warn('the disk is full: unreferenced blobs are deleted before their grace period ends');
     return isFull ? 0 : blobGraceMs;
   }
 }
 
-/** SQL: no row names the blob. */
+/** SQL condition that no row references the blob. */
 const UNNAMED = 'NOT EXISTS (SELECT 1 FROM blob_ref WHERE blob_ref.sha256 = blob.sha256)';
 
-/** SQL: no row names the blob, and none has for so many milliseconds (a placeholder). */
+/** SQL condition that no row has referenced the blob for a number of milliseconds (a placeholder). */
 const mayGo = (graceMs: string): string =>
   `(dropped_at IS NULL OR dropped_at <= clock_timestamp() - ${graceMs} * interval '1 millisecond') AND ${UNNAMED}`;
 
 function named(sha256: string): string {
   if (SHA256.test(sha256)) return sha256;
-  throw new DomainError('invalid_value', 'a blob is named by its sha256: 64 lower-case hex digits');
+  throw new DomainError(
+    'invalid_value',
+    'expected a sha256 as the name of a blob: 64 lower-case hex digits',
+  );
 }

@@ -7,7 +7,7 @@ import { DiskSpace } from './disk-space.js';
 
 const MB = 1024 * 1024;
 
-describe.skipIf(!canMount)('room on a disk of 64 MB', () => {
+describe.skipIf(!canMount)('free space on a disk of 64 MB', () => {
   let folder: string;
   let disk: SmallDisk;
   let space: DiskSpace;
@@ -21,10 +21,10 @@ describe.skipIf(!canMount)('room on a disk of 64 MB', () => {
     rmSync(folder, { recursive: true, force: true });
   });
 
-  it('is held a slice ahead of what comes, never all that is announced', async () => {
+  it('is reserved one slice ahead of the received bytes, never for the whole announced size', async () => {
     const announced = await Promise.all(['a', 'b', 'c'].map((by) => space.claim(40 * MB, by)));
     const other = await space.claim(null);
-    // Two of them hold a slice of 16 MB, less the byte that came, and the third nearly one.
+    // Two claims hold a slice of 16 MB minus the byte that was written; the third holds almost a slice.
     for (const claim of announced) await claim.use(1);
     await other.use(12 * MB);
     writeFileSync(join(disk.path, 'other'), Buffer.alloc(12 * MB));
@@ -34,12 +34,12 @@ describe.skipIf(!canMount)('room on a disk of 64 MB', () => {
     other.release();
   });
 
-  it('is held ahead to a half by one uploader, however many uploads it has open', async () => {
+  it('is reserved by one uploader up to one half, regardless of its number of uploads', async () => {
     for (let n = 0; n < 10; n++) await (await space.claim(40 * MB, 'a')).use(1);
     const other = await space.claim(20 * MB, 'b');
     await other.use(20 * MB);
     writeFileSync(join(disk.path, 'other'), Buffer.alloc(20 * MB));
-    // Alone it may go on to the end all the same.
+    // A single upload may still use all of the space.
     other.release();
     const last = await space.claim(null, 'a');
     for (const n of [1, 2, 3]) {
@@ -48,13 +48,13 @@ describe.skipIf(!canMount)('room on a disk of 64 MB', () => {
     }
   });
 
-  it('is left by uploads for what workers and the API write', async () => {
+  it('is left by uploads for workers and the API', async () => {
     writeFileSync(join(disk.path, 'database'), Buffer.alloc(61.5 * MB));
     await expect(space.claim(null, 'a')).rejects.toMatchObject({ code: 'disk_full' });
     await (await space.claim(MB)).use(MB);
   });
 
-  it('is looked at again after each slice', async () => {
+  it('is checked again after each slice', async () => {
     const claim = await space.claim(40 * MB);
     await claim.use(1);
     writeFileSync(join(disk.path, 'database'), Buffer.alloc(60 * MB));
@@ -63,16 +63,16 @@ describe.skipIf(!canMount)('room on a disk of 64 MB', () => {
     claim.release();
   });
 
-  it('is refused at once where it is not there', async () => {
+  it('is refused immediately if there is not enough', async () => {
     writeFileSync(join(disk.path, 'database'), Buffer.alloc(30 * MB));
     await expect(space.claim(40 * MB)).rejects.toMatchObject({
       code: 'disk_full',
-      message: "the server's disk has no room for this; try again later",
+      message: "the server's disk does not have enough free space; try again later",
     });
     (await space.claim(20 * MB)).release();
   });
 
-  it('ends at the reserve while bytes come of which nobody knew how many, or that others wrote', async () => {
+  it('ends at the reserve for uploads of unknown size and with writes by others', async () => {
     const unknown = await space.claim(null);
     writeFileSync(join(disk.path, 'database'), Buffer.alloc(63 * MB));
     await expect(unknown.use(20 * MB)).rejects.toMatchObject({ code: 'disk_full' });

@@ -1,47 +1,45 @@
 import { DomainError } from '@graft/contracts';
 import { statfs } from 'node:fs/promises';
 
-/** What nothing that arrives may take of a disk: the database and running jobs write there, too. */
+/** Space that incoming data must leave free, because the database and running jobs also write to the disk. */
 const RESERVE = { share: 0.02, most: 1e9 };
-/** What uploads leave: in it, but for the reserve above, checkpoints and results still have room. */
+/** Space that uploads must leave free. Checkpoints and results may use it, except for the reserve above. */
 const UPLOADS_RESERVE = { share: 0.05, most: 5e9 };
-/** How far ahead of what has come an upload holds room; the disk is looked at again then, as others write to it too. */
+/** Bytes that an upload reserves ahead. The disk is checked again after each slice, as others write to it too. */
 const SLICE_BYTES = 16 * 1024 * 1024;
-/** Whoever was refused may come again within this time. */
+/** Time within which a rejected upload is expected to be retried. */
 const REFUSED_MS = 3600 * 1000;
 
-/** Room on a disk for what is being written, but for a reserve. */
+/** Reservations of disk space for data that is being written. */
 export class DiskSpace {
-  /** By uploader, bytes that are still to be written. */
+  /** Reserved bytes that are still to be written, by uploader. */
   private readonly held = new Map<string | null, number>();
-  /** What there was no room for last. */
+  /** The latest request that was rejected for lack of space. */
   private refused: { bytes: number; uploader: string | null; at: number } | null = null;
 
   constructor(private readonly folder: string) {}
 
   /**
-   * Holds nothing yet: what is announced may never come.
-   * @param bytes what is to come; null where nobody knows
-   * @param uploader whose uploads share room; null: workers' and the API's own, which have a reserve beside uploads
-   * @throws DomainError disk_full, or file_too_large where it never fits
+   * Creates a claim, which reserves no space yet because the announced bytes may never arrive.
+   * @param bytes expected size; null if unknown
+   * @param uploader project whose uploads share the reservation; null for workers and the API, which may use the
+   * uploads' reserve
+   * @throws DomainError disk_full, or file_too_large if the bytes can never fit
    */
   async claim(bytes: number | null, uploader: string | null = null): Promise<Claim> {
     const { free, total, reserve } = await this.look(uploader);
     const needed = bytes ?? 0;
     if (needed > total - reserve)
-      throw new DomainError(
-        'file_too_large',
-        `${needed} bytes do not fit on the server's disk, however empty it is`,
-      );
+      throw new DomainError('file_too_large', `the server's disk is too small for ${needed} bytes`);
     if (free < reserve || needed > free - reserve) throw this.refuse(needed, uploader);
     return new Claim(this, uploader, bytes ?? Infinity);
   }
 
   /**
-   * Holds what is needed now, and of what is wanted soon a slice. All that an uploader holds ahead is at most half of
-   * what others leave: who has more under way holds less ahead, and nobody is refused for it.
-   * @returns bytes that are held from now on
-   * @throws DomainError disk_full when that would touch the reserve
+   * Reserves the bytes needed now and up to a slice of those wanted soon. An uploader may reserve ahead at most half
+   * of the space that others leave: with more uploads it reserves less for each, but is never rejected for that.
+   * @returns the number of bytes reserved
+   * @throws DomainError disk_full if the reserve would be used
    */
   async hold(uploader: string | null, needed: number, wanted: number): Promise<number> {
     const { free, reserve } = await this.look(uploader);
@@ -60,7 +58,7 @@ export class DiskSpace {
     else this.held.delete(uploader);
   }
 
-  /** Whether there is still no room for what was refused within the last hour. */
+  /** Whether there is still not enough space for a request that was rejected within the last hour. */
   async lacksSpace(): Promise<boolean> {
     const { refused } = this;
     if (refused === null || performance.now() - refused.at > REFUSED_MS) return false;
@@ -91,7 +89,7 @@ export class DiskSpace {
   }
 }
 
-/** Room that one upload holds until it is given back. */
+/** Space that one upload reserves until it is released. */
 export class Claim {
   private held = 0;
 
@@ -101,7 +99,7 @@ export class Claim {
     private toCome: number,
   ) {}
 
-  /** Before so many bytes are written. */
+  /** Call it before writing that many bytes. */
   async use(bytes: number): Promise<void> {
     if (bytes > this.held)
       this.held += await this.disk.hold(this.uploader, bytes - this.held, this.toCome - this.held);
@@ -116,6 +114,9 @@ export class Claim {
   }
 }
 
-/** Without figures: how full the server is, and what others upload, is no stranger's business. */
+/** Creates the error without figures: users may not see how full the server is or how much others upload. */
 const diskFull = (): DomainError =>
-  new DomainError('disk_full', "the server's disk has no room for this; try again later");
+  new DomainError(
+    'disk_full',
+    "the server's disk does not have enough free space; try again later",
+  );

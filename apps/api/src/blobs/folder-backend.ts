@@ -7,8 +7,8 @@ import { sweepFolder } from './sweep-folder.js';
 const MARKER = 'installation';
 
 /**
- * `<folder>/<first two>/<hash>`. A name appears only after its bytes were synced, so what exists is whole. Several API
- * processes may share the folder.
+ * Stores blobs as `<folder>/<first two>/<hash>`. A name appears only after its bytes were synced, so every existing
+ * file is complete. Several API processes may share the folder.
  */
 export class FolderBackend implements BlobBackend {
   readonly incoming: string;
@@ -38,14 +38,14 @@ export class FolderBackend implements BlobBackend {
   }
 
   async stage(): Promise<void> {
-    // It lies on the disk of the blobs already.
+    // The file is already on the disk of the blobs.
   }
 
   async commit(path: string, { sha256, size }: StoredBlob): Promise<void> {
     const folder = join(this.place, sha256.slice(0, 2));
     await mkdir(folder, { recursive: true });
     await rename(path, join(folder, sha256)).catch(async (error: NodeJS.ErrnoException) => {
-      // The transaction is tried again, and the first try had moved it.
+      // The transaction is being retried, and an earlier run has moved the file.
       if (error.code !== 'ENOENT' || (await this.size(sha256)) !== size) throw error;
     });
     const directory = await open(folder, 'r');
@@ -57,7 +57,7 @@ export class FolderBackend implements BlobBackend {
     try {
       return (await stat(this.path(sha256))).size;
     } catch (error) {
-      // What else a disk or a network file system says does not mean that the bytes are gone.
+      // Other errors of a disk or a network file system do not mean that the bytes are lost.
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
       throw error;
     }
@@ -79,7 +79,10 @@ export class FolderBackend implements BlobBackend {
     await rm(this.path(sha256), { force: true });
   }
 
-  /** What was written to lately may still be on its way, here or in another process. */
+  /**
+   * Removes incoming files that were not written to recently. Newer ones may belong to a running upload, here or in
+   * another process.
+   */
   sweep(leftMs: number): Promise<void> {
     return sweepFolder(this.incoming, leftMs);
   }

@@ -8,7 +8,7 @@ import { LocalCopies } from './local-copies.js';
 const MB = 1024 * 1024;
 
 it.skipIf(!canMount)(
-  'leaves most of a small disk to what arrives, and what is in use alone',
+  'leaves most of a small disk free for uploads and keeps the files in use',
   async () => {
     const folder = mkdtempSync(join(tmpdir(), 'graft-copies-'));
     const disk = SmallDisk.mount(join(folder, 'disk'), 64);

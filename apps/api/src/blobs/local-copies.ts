@@ -7,12 +7,12 @@ import { randomText } from '../ids.js';
 import type { StoredBlob } from './blob-backend.js';
 
 const CAP_BYTES = 20 * 1024 ** 3;
-/** Of the disk: what arrives needs room on it, too. */
+/** Maximum share of the disk. Uploads need space on it, too. */
 const CAP_SHARE = 0.25;
-/** Whoever was given a path has opened the file by then. */
+/** Time within which a reader has opened the file. */
 const IN_USE_MS = 3600 * 1000;
 
-/** Files of blobs that lie elsewhere, for what can only be done with files. The least used go when there are many. */
+/** Cache of blobs from other storage, for readers that need local files. The least recently used are evicted. */
 export class LocalCopies {
   constructor(private readonly folder: string) {}
 
@@ -20,7 +20,7 @@ export class LocalCopies {
     await mkdir(this.folder, { recursive: true });
   }
 
-  /** The blob's file; it is fetched if there is none. */
+  /** Returns the path of the blob's file; downloads the blob if it is not cached. */
   async get({ sha256, size }: StoredBlob, read: () => Readable): Promise<string> {
     const path = join(this.folder, sha256);
     if ((await stat(path).catch(() => null))?.size === size) {
@@ -39,7 +39,7 @@ export class LocalCopies {
     return path;
   }
 
-  /** A file that was just stored elsewhere becomes the copy. */
+  /** Moves a file that was just uploaded to the storage into the cache. */
   async take(path: string, { sha256 }: StoredBlob): Promise<void> {
     await rename(path, join(this.folder, sha256)).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== 'ENOENT') throw error;

@@ -5,23 +5,23 @@ import { join } from 'node:path';
 import { DomainError } from '@graft/contracts';
 import { randomText, sha256 } from '../ids.js';
 
-/** Hash states that are kept; a file whose state is gone is read again. */
+/** Number of hash states kept. Files without one are read and hashed again. */
 const MOST_STATES = 64;
 
-/** A partial file opened to be written on; what is in it is in the hash. */
+/** A partial file opened for appending, with the hash state of its content. */
 export interface Resumed {
   readonly path: string;
   readonly file: FileHandle;
   readonly hash: Hash;
-  /** False once another took the same upload up in this process: this one need write no more. */
+  /** False after another request in this process resumed the same upload: this one should stop writing. */
   isCurrent(): boolean;
-  /** The file is closed: what has arrived stays for the next try. */
+  /** Closes the upload and keeps the received bytes for the next attempt. */
   leave(size: number): void;
-  /** The file is gone, or is to go. */
+  /** Ends the upload when its file has been moved or will be deleted. */
   end(): void;
 }
 
-/** What an earlier try in this process has left, and nobody writes any more. */
+/** State of an interrupted upload in this process. No request writes to its file. */
 interface Left {
   readonly path: string;
   readonly hash: Hash;
@@ -29,9 +29,9 @@ interface Left {
 }
 
 /**
- * Uploads that were cut, each a file under a name made of its key, so that they go on where they stopped, also by way
- * of another process. Nobody writes a file that somebody else may have open, here or there: it becomes a blob, whose
- * bytes nobody may change.
+ * Interrupted uploads that can be resumed, also by another process. Each is a file whose name is derived from the
+ * upload's key. A file that another request or process may have open is never written to: it may become a blob, whose
+ * bytes must not change.
  */
 export class PartialUploads {
   private readonly left = new Map<string, Left>();
@@ -39,12 +39,15 @@ export class PartialUploads {
 
   constructor(private readonly folder: string) {}
 
-  /** Bytes of it that are here. */
+  /** Returns the number of bytes received. */
   async received(key: string): Promise<number> {
     return Math.max(0, ...(await this.files(key)).map(({ size }) => size));
   }
 
-  /** @throws DomainError when fewer than `offset` bytes are here */
+  /**
+   * Resumes an upload at `offset`.
+   * @throws DomainError if fewer than `offset` bytes were received
+   */
   async resume(key: string, offset: number): Promise<Resumed> {
     const turn = {};
     this.current.set(key, turn);
@@ -77,7 +80,7 @@ export class PartialUploads {
     }
   }
 
-  /** A file of its own, with the bytes up to `offset` of one that is here; those are of no use any more. */
+  /** Creates a new file with the first `offset` bytes of a stored one, and deletes the stored files. */
   private async begin(key: string, offset: number): Promise<string> {
     const path = join(this.folder, `${prefixOf(key)}${randomText()}`);
     const files = await this.files(key);
@@ -101,7 +104,10 @@ export class PartialUploads {
 const prefixOf = (key: string): string => `partial-${sha256(key)}-`;
 
 const notHere = (size: number, offset: number): DomainError =>
-  new DomainError('invalid_value', `cannot go on at byte ${offset}: ${size} bytes are here`);
+  new DomainError(
+    'invalid_value',
+    `cannot resume at byte ${offset}: only ${size} bytes were received`,
+  );
 
 async function hashOf(path: string, bytes: number): Promise<Hash> {
   const hash = createHash('sha256');

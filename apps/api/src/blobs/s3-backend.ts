@@ -19,21 +19,21 @@ import type { BlobBackend, StoredBlob } from './blob-backend.js';
 import { LocalCopies } from './local-copies.js';
 import { sweepFolder } from './sweep-folder.js';
 
-/** S3's own limits: at least 5 MiB a part but for the last, and 10,000 parts. */
+/** S3 requires at least 5 MiB for each part except the last, and allows 10,000 parts. */
 const PART_BYTES = 8 * 1024 * 1024;
 const MOST_PARTS = 9_000;
 const PARTS_AT_ONCE = 4;
 const URL_SECONDS = 3600;
 const CONNECT_MS = 10_000;
-/** Some servers answer the last where a bucket has no multipart upload at all. */
+/** Error names of missing objects. Some servers return `NoSuchUpload` for a bucket without any multipart upload. */
 const GONE: ReadonlySet<string> = new Set(['NotFound', 'NoSuchKey', 'NoSuchUpload']);
-/** An upload that takes longer is aborted by another process; S3 charges for the parts of those that are left. */
+/** Age at which another process aborts an upload. S3 charges for the parts of abandoned uploads. */
 const LEFT_UPLOAD_MS = 24 * 3600 * 1000;
 
 /**
- * Objects `<prefix>/<first two>/<hash>` of a bucket. What arrives is hashed into a file of this machine first: its
- * name is known when its last byte is there, S3 cannot rename, and what is resumed must be read again. Region,
- * endpoint and credentials are those of the AWS SDK's environment.
+ * Stores blobs as objects `<prefix>/<first two>/<hash>` in a bucket. Uploads are hashed into a local file first: the
+ * name is known only after the last byte, S3 cannot rename objects, and a resumed upload must be read again. Region,
+ * endpoint and credentials come from the AWS SDK's environment.
  */
 export class S3Backend implements BlobBackend {
   readonly incoming: string;
@@ -58,12 +58,12 @@ export class S3Backend implements BlobBackend {
       throw new Error(`GRAFT_BLOBS: expected a folder or s3://BUCKET/PREFIX, got ${blobsUrl}`);
     const client = new S3Client({
       forcePathStyle: s3PathStyle,
-      // The SDK waits for ever unless it is told otherwise.
+      // By default the SDK never times out.
       requestHandler: {
         connectionTimeout: Math.min(CONNECT_MS, storageStandsMs),
         socketTimeout: storageStandsMs,
       },
-      // Every blob is checked by its sha256; servers other than Amazon's know few of the newer checksums.
+      // Every blob is checked by its sha256, and few servers other than Amazon's support the newer checksums.
       requestChecksumCalculation: 'WHEN_REQUIRED',
       responseChecksumValidation: 'WHEN_REQUIRED',
     });
@@ -99,7 +99,7 @@ export class S3Backend implements BlobBackend {
     await upload.done();
   }
 
-  /** It was staged; whoever deleted the same content since then made it go. */
+  /** Stages the blob again if another process has deleted the same content since it was staged. */
   async commit(path: string, blob: StoredBlob): Promise<void> {
     if ((await this.size(blob.sha256)) !== blob.size) await this.stage(path, blob);
     await this.copies.take(path, blob);
@@ -117,7 +117,7 @@ export class S3Backend implements BlobBackend {
   private async *chunks(sha256: string, offset: number): AsyncGenerator<Buffer> {
     const size = await this.size(sha256);
     if (size === null) throw new DomainError('internal_error', 'a stored blob is missing in S3');
-    // A range that begins at the end is an error to S3.
+    // S3 rejects a range that starts at the end of the object.
     if (offset >= size) return;
     const { Body } = await this.client.send(
       new GetObjectCommand({ ...this.object(sha256), Range: `bytes=${offset}-` }),
@@ -148,8 +148,8 @@ export class S3Backend implements BlobBackend {
   }
 
   /**
-   * Multipart uploads that a process began and did not live to end. Their age is by S3's clock, which the SDK keeps to
-   * within minutes from the answers' dates: this machine's may be hours off.
+   * Aborts multipart uploads of processes that stopped before they finished. Their age is measured by S3's clock, to
+   * which the SDK adjusts within minutes from the dates of responses; the local clock may be hours off.
    */
   async abortLeft(leftMs: number): Promise<void> {
     let after: { KeyMarker?: string; UploadIdMarker?: string } = {};

@@ -4,7 +4,7 @@ import { sharedLook } from './shared-look.js';
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
 
-it('shares a look in flight, keeps a success for its time and no failure', async () => {
+it('shares a pending check and caches a success, but no failure', async () => {
   const ends: { done: () => void; fail: (error: Error) => void }[] = [];
   const ask = sharedLook(() => new Promise<void>((done, fail) => ends.push({ done, fail })), 1000);
   const both = [ask(), ask()];

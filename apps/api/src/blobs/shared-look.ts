@@ -1,4 +1,7 @@
-/** Callers share a look that is in flight, and a success counts for so long. A failure counts for nobody who comes later. */
+/**
+ * Wraps a check so that concurrent callers share it and a success is cached for `ms` milliseconds. A failure is not
+ * cached.
+ */
 export function sharedLook(look: () => Promise<void>, ms: number): () => Promise<void> {
   let shared: Promise<void> | null = null;
   let until = Infinity;

@@ -3,7 +3,7 @@ import { randomFrom, scratchDatabase, type ScratchDatabase } from '../../test/sc
 import { Database } from '../database/database.js';
 import { StorageQuota } from './storage-quota.js';
 
-describe('what a project stores', () => {
+describe('the storage that a project uses', () => {
   let scratch: ScratchDatabase;
   let database: Database;
   let quota: StorageQuota;
@@ -34,7 +34,7 @@ describe('what a project stores', () => {
     (await ask<{ count: number }>('SELECT count(*)::int AS count FROM storage_change'))[0]?.count ??
     NaN;
 
-  it('is each content once, for each project, and nothing of what is everybody’s', async () => {
+  it('counts each content once per project, and no shared bases', async () => {
     await name('a', 'one', ['x', 100], ['y', 20]);
     await name('a', 'two', ['x', 100], ['z', 3]);
     await name('b', 'three', ['x', 100]);
@@ -47,7 +47,7 @@ describe('what a project stores', () => {
     expect(await ask('SELECT * FROM project_blob')).toEqual([]);
   });
 
-  it('is right after many changes at once, while they are added up', async () => {
+  it('is correct after many concurrent changes that are being summed', async () => {
     const { below: pick } = randomFrom(7);
     const work = async (worker: number): Promise<void> => {
       for (let n = 0; n < 60; n++) {
@@ -72,7 +72,7 @@ describe('what a project stores', () => {
     }
   });
 
-  it('stays a sum of few rows', async () => {
+  it('remains a sum of few rows', async () => {
     for (let n = 0; n < 150; n++) await name('a', `owner-${n}`, [`sha-${n}`, 1]);
     expect(await changes()).toBe(150);
     await quota.addUp(10);

@@ -3,13 +3,13 @@ import { DomainError, type ProjectLimits } from '@graft/contracts';
 import type { EntityManager } from 'typeorm';
 import { Database } from '../database/database.js';
 
-/** Of a project, before they are added up. */
+/** Number of a project's changes above which they are summed. */
 const MOST_CHANGES = 100;
 
 /**
- * How much a project's files, checkpoints and results take (`storage_bytes`): each content once, however many rows
- * name it. The items of its runs of evals count, too, but for runs of checkpoints. Bases are everybody's and count for
- * nobody.
+ * Bytes of a project's files, checkpoints and results (`storage_bytes`). Each content counts once, however many rows
+ * reference it. Items of eval runs count, except for evals of checkpoints. Base models are shared and count for no
+ * project.
  */
 @Injectable()
 export class StorageQuota {
@@ -25,7 +25,8 @@ export class StorageQuota {
   }
 
   /**
-   * Before the first of so many bytes; what it answers with throws the same when more come.
+   * Checks the quota before the first of `bytes` bytes.
+   * @returns a function that throws the same error once the received bytes exceed the quota
    * @throws DomainError insufficient_quota
    */
   async guard(projectId: string, bytes: number): Promise<(bytes: number) => void> {
@@ -40,7 +41,8 @@ export class StorageQuota {
   }
 
   /**
-   * In the transaction that has named what is new: others of the project wait until it ends.
+   * Checks the quota in the transaction that adds references to new blobs. It serializes such transactions of the
+   * project.
    * @throws DomainError insufficient_quota
    */
   async settle(manager: EntityManager, projectId: string): Promise<void> {
@@ -55,7 +57,7 @@ export class StorageQuota {
     if (limit !== null && used > limit) throw exceeded({ limit, used, bytes: 0 });
   }
 
-  /** Adds up the changes of projects that have many. Two that do so at once leave the same sum. */
+  /** Sums the changes of projects that have many. Concurrent calls produce the same sum. */
   async addUp(projects: number, most = MOST_CHANGES): Promise<void> {
     await this.database.query(
       `WITH many AS (
@@ -80,9 +82,9 @@ export class StorageQuota {
 
 const exceeded = (of: { limit: number; used: number; bytes: number }): DomainError => {
   const [limit, used, bytes] = [of.limit, of.used, of.bytes].map((n) => n.toLocaleString('en'));
-  const more = of.bytes > 0 ? `, and this takes ${bytes} more` : ' with this';
+  const more = of.bytes > 0 ? `and this needs ${bytes} more` : ' with this';
   return new DomainError(
     'insufficient_quota',
-    `this project stores ${used} bytes${more}; its limit (storage_bytes) is ${limit}. Delete files, models or runs of evals that are not needed`,
+    `this project stores ${used} bytes${more}; its limit (storage_bytes) is ${limit}. Delete files, models or eval runs that you no longer need`,
   );
 };

@@ -1,7 +1,7 @@
 import { readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 
-/** Removes entries of a folder that were last written to longer than `leftMs` ago. */
+/** Removes entries of a folder that were last written to more than `leftMs` ago. */
 export async function sweepFolder(folder: string, leftMs: number): Promise<void> {
   for (const name of await readdir(folder)) {
     const path = join(folder, name);

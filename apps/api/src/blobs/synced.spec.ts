@@ -1,5 +1,5 @@
-// That bytes are on the disk before they have their name, and the name before anybody is answered. No test can cut the
-// power: this one sees which files and folders are synced when, and what they were then.
+// Checks that bytes are synced before the file is renamed, and the folder before the caller gets a result. A test
+// cannot cut the power, so this one records which files and folders are synced, when, and with which content.
 import { createHash } from 'node:crypto';
 import { existsSync, mkdtempSync, readlinkSync, rmSync, statSync } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
@@ -37,7 +37,7 @@ afterEach(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-it('syncs what came before it has a name, and its folder before anybody is answered', async () => {
+it('syncs the received bytes before the rename, and the folder before it returns', async () => {
   const source = (async function* () {
     yield CONTENT.subarray(0, 10);
     yield CONTENT.subarray(10);

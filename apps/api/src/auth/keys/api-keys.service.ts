@@ -27,9 +27,15 @@ export const CreateKey = z.strictObject({
     .array(z.enum(SCOPES))
     .min(1)
     .optional()
-    .describe('Absent: all that its member may do, or everything in its own project'),
+    .describe(
+      "Default: all scopes of the member's role or, for a key without a member, all scopes of the project",
+    ),
   expires_at: ExpiresAt,
-  member_id: z.string().max(100).optional().describe("Whose it is; absent: the caller's member"),
+  member_id: z
+    .string()
+    .max(100)
+    .optional()
+    .describe("Member who owns the key. Default: the caller's member"),
 });
 
 export const DEFAULT_PROJECT = 'proj-default';
@@ -37,12 +43,12 @@ export const DEFAULT_PROJECT = 'proj-default';
 type KeyInUse = Pick<ApiKey, 'id' | 'project_id' | 'member_id' | 'hash'> & {
   readonly scopes: readonly string[];
   readonly role: Role | null;
-  /** Its use was not noted within a minute. */
+  /** Whether `last_used_at` is more than a minute old. */
   readonly unnoted: boolean;
   readonly now: Date;
 };
 
-/** A key and its secret, which is shown once. */
+/** A new key with its secret, which is shown only once. */
 export interface MadeKey {
   readonly key: KeyRow;
   readonly secret: string;
@@ -94,7 +100,7 @@ export class ApiKeysService {
     };
   }
 
-  /** Of keys that were good when their streams began, those that still are. */
+  /** Returns the keys that are still valid. */
   async stillGood(keyIds: readonly string[]): Promise<ReadonlySet<string>> {
     const rows = await this.database.query<{ id: string }>(
       `SELECT key.id FROM ${WORKING} AND key.id = ANY($1)`,
@@ -103,18 +109,21 @@ export class ApiKeysService {
     return new Set(rows.map(({ id }) => id));
   }
 
-  /** Keys of a project that are not revoked, newest first, but for those that are not the caller's to manage. */
+  /** Returns the keys of a project that the caller may manage and that are not revoked, newest first. */
   async list(caller: Principal, projectId = caller.projectId): Promise<KeyRow[]> {
     const rows = await this.rows('key.project_id = $1 AND key.revoked_at IS NULL', [projectId]);
     return rows.filter((key) => manages(caller, key));
   }
 
-  /** Administrators' keys, whichever project they act in. */
+  /** Returns the administrators' keys, regardless of the project they act in. */
   admins(): Promise<KeyRow[]> {
     return this.rows(`key.scopes @> '["admin"]' AND key.revoked_at IS NULL`, []);
   }
 
-  /** A key of a project, if it is the caller's to manage. */
+  /**
+   * Returns a key of a project.
+   * @throws DomainError if it does not exist or the caller may not manage it
+   */
   async one(caller: Principal, id: string, projectId: string): Promise<KeyRow> {
     const [key] = await this.rows(
       'key.id = $1 AND key.project_id = $2 AND key.revoked_at IS NULL',
@@ -142,7 +151,7 @@ export class ApiKeysService {
   async create(caller: Principal, body: unknown, projectId = caller.projectId): Promise<MadeKey> {
     const { name, scopes, expires_at, member_id } = parseBody(CreateKey, body);
     const expires = expires_at ? new Date(expires_at * 1000) : null;
-    // Whoever is a member makes keys for members: one of nobody's would outlive him.
+    // A member can create keys only for members: a key without a member would keep working after he is removed.
     const memberId = member_id ?? caller.memberId;
     const secret = makeSecret('sk-graft');
     await this.database.transaction(async (manager) => {
@@ -166,7 +175,8 @@ export class ApiKeysService {
     id: string,
     projectId: string | null = caller.projectId,
   ): Promise<Deleted<'graft.api_key'>> {
-    // An earlier run of the transaction, whose connection was lost after its COMMIT, is known by its time.
+    // The timestamp identifies a revocation by an earlier run of this transaction that lost its connection after
+    // COMMIT.
     const at = await this.database.now();
     await this.database.transaction(async (manager) => {
       const [key] = await this.database.query<ApiKey>(
@@ -194,7 +204,7 @@ export class ApiKeysService {
     return { id, object: 'graft.api_key', deleted: true };
   }
 
-  /** Whether anybody has an administrator's key that is valid now. */
+  /** Whether the installation has a valid administrator's key. */
   async anyAdmin(): Promise<boolean> {
     const rows = await this.database.query(
       `SELECT 1 FROM api_key WHERE scopes @> '["admin"]' AND revoked_at IS NULL
@@ -203,7 +213,7 @@ export class ApiKeysService {
     return rows.length > 0;
   }
 
-  /** A first admin key, for the person who started this installation; or another, where all are lost. */
+  /** Creates the first administrator's key of an installation, or a new one when all others are lost. */
   async createFirst(name = 'admin'): Promise<string> {
     const secret = makeSecret('sk-graft');
     await this.database.transaction(async (manager) => {
@@ -230,7 +240,7 @@ export class ApiKeysService {
       [id, projectId],
       manager,
     );
-    if (!member) throw new DomainError('not_found', `no such member: ${id}`, 'member_id');
+    if (!member) throw new DomainError('not_found', `member not found: ${id}`, 'member_id');
     return member;
   }
 
@@ -245,7 +255,7 @@ export class ApiKeysService {
     },
   ): Promise<void> {
     const { id, hash } = secret;
-    // An earlier run of the transaction may have written it.
+    // An earlier run of the transaction may have written the row.
     await manager.getRepository(ApiKey).upsert({ id, hash, ...row }, ['id']);
     const { name, scopes, member_id: member } = row;
     await this.audit.write(manager, {
@@ -275,4 +285,4 @@ export class ApiKeysService {
 }
 
 const noSuchKey = (id: string): DomainError =>
-  new DomainError('not_found', `no such API key: ${id}`, 'id');
+  new DomainError('not_found', `API key not found: ${id}`, 'id');

@@ -14,7 +14,7 @@ export class JoinTokensController {
 
   @Get()
   @Needs('admin')
-  @AnswersPage(JoinTokenObject, 'Tokens that let workers join', { limit: 10_000, most: 10_000 })
+  @AnswersPage(JoinTokenObject, 'Lists the join tokens of workers', { limit: 10_000, most: 10_000 })
   list(@Query() query: Record<string, unknown>): Promise<Page<JoinTokenObject>> {
     return this.tokens.list(pageQuery(query, 10_000, 10_000));
   }
@@ -23,7 +23,7 @@ export class JoinTokensController {
   @HttpCode(200)
   @Needs('admin')
   @ApiBody({ schema: bodySchema(CreateJoinToken) })
-  @Answers(JoinTokenObject, 'Makes a join token; its secret is in this answer alone')
+  @Answers(JoinTokenObject, 'Creates a join token. Only this response contains its secret')
   create(@Caller() caller: Principal, @Body() body: unknown): Promise<JoinTokenObject> {
     return this.tokens.create(caller, body);
   }

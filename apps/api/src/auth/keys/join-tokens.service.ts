@@ -19,11 +19,13 @@ export const CreateJoinToken = z.strictObject({
     .string()
     .regex(POOL_NAME, POOL_NAME_RULE)
     .nullish()
-    .describe('The only pool it opens; absent: any'),
+    .describe('The only pool that workers may join with it. Default: any pool'),
   expires_at: ExpiresAt,
 });
 
-/** What lets a worker join. Tokens are shown once and kept as hashes. */
+/**
+ * Creates, lists, revokes and checks the tokens with which workers join. Tokens are shown once and stored as hashes.
+ */
 @Injectable()
 export class JoinTokensService {
   constructor(
@@ -36,7 +38,7 @@ export class JoinTokensService {
     return this.database.manager.getRepository(JoinToken);
   }
 
-  /** `caller`: null at the installation's first start. */
+  /** @param caller `null` at the first start of the installation */
   async create(caller: Principal | null, body: unknown): Promise<JoinTokenObject> {
     const { name, pool, expires_at } = parseBody(CreateJoinToken, body);
     const { id, text, hash } = makeSecret('jt-graft');
@@ -66,7 +68,8 @@ export class JoinTokensService {
   }
 
   async revoke(caller: Principal, id: string): Promise<Deleted<'graft.join_token'>> {
-    // An earlier run of the transaction, whose connection was lost after its COMMIT, is known by its time.
+    // The timestamp identifies a revocation by an earlier run of this transaction that lost its connection after
+    // COMMIT.
     const at = await this.database.now();
     await this.database.transaction(async (manager) => {
       const revoked = await this.database.query(
@@ -76,7 +79,7 @@ export class JoinTokensService {
         manager,
       );
       if (revoked.length === 0)
-        throw new DomainError('not_found', `no such join token: ${id}`, 'id');
+        throw new DomainError('not_found', `join token not found: ${id}`, 'id');
       await this.audit.write(manager, {
         caller,
         action: 'join_token.deleted',
@@ -87,7 +90,10 @@ export class JoinTokensService {
     return { id, object: 'graft.join_token', deleted: true };
   }
 
-  /** The token's row, or an error in words that a worker can print. */
+  /**
+   * Returns the row of a token.
+   * @throws DomainError with a message that the worker can print
+   */
   async check(token: string | null): Promise<JoinToken> {
     const id = token ? secretId('jt-graft', token) : null;
     const [found] = await this.database.query<JoinToken>(

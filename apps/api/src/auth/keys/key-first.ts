@@ -3,7 +3,7 @@ import type { ApiKeysService } from './api-keys.service.js';
 import type { Identified } from '../principal.js';
 import { bearer } from './secret-format.js';
 
-/** Looks at the key before anything of the body is read: what strangers send is never taken in. */
+/** Checks the API key before any of the body is read, so that unauthenticated bodies are never accepted. */
 export function keyFirst(keys: ApiKeysService): RequestHandler {
   return (request: Identified, response, next) => {
     const from = {
@@ -16,7 +16,7 @@ export function keyFirst(keys: ApiKeysService): RequestHandler {
         next();
       },
       (error: unknown) => {
-        // The rest of the body is not waited for.
+        // Close the connection instead of waiting for the rest of the body.
         response.setHeader('connection', 'close');
         next(error);
       },

@@ -8,7 +8,7 @@ import type {
 import type { ApiKey } from '../../database/entities/tenancy.js';
 import { unix, unixOrNull } from '../../ids.js';
 
-/** A key, with what its member is called. */
+/** An API key with its member's name. */
 export type KeyRow = ApiKey & {
   readonly member_name: string | null;
   readonly member_role: Role | null;
@@ -30,7 +30,7 @@ export function keyObject(key: KeyRow, secret?: string): ApiKeyObject {
   };
 }
 
-/** The same as OpenAI shows it to a project's owner. */
+/** Converts a key to OpenAI's object for owners of a project. */
 export function projectKeyObject(key: KeyRow, secret?: string): ProjectApiKeyObject {
   return {
     object: 'organization.project.api_key',
@@ -46,7 +46,7 @@ export function projectKeyObject(key: KeyRow, secret?: string): ProjectApiKeyObj
   };
 }
 
-/** The same as OpenAI shows it to an administrator. */
+/** Converts a key to OpenAI's object for administrators. */
 export function adminKeyObject(key: KeyRow, secret?: string): AdminApiKeyObject {
   return {
     object: 'organization.admin_api_key',
@@ -77,5 +77,5 @@ function ownerOf(key: KeyRow): KeyOwner {
   };
 }
 
-/** Its id is no secret, and lets a person find the key that a leaked one is. */
+/** Redacted secret. The id is not secret, and it lets the user find the key that leaked. */
 const redacted = ({ id }: ApiKey): string => `sk-graft-${id}-…`;

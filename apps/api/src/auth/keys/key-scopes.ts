@@ -2,21 +2,24 @@ import { DomainError, PROJECT_SCOPES, ROLE_SCOPES, type Role, type Scope } from 
 import type { ApiKey } from '../../database/entities/tenancy.js';
 import { isAdmin, type Principal } from '../principal.js';
 
-/** Scopes that reach beyond a project: only an administrator gives them, and takes them back. */
+/** Scopes that reach beyond a project. Only an administrator may grant or revoke them. */
 const BEYOND_PROJECT: readonly string[] = ['admin', 'metrics:read'];
 
 const within = (role: Role, scope: string): boolean =>
   (ROLE_SCOPES[role] as readonly string[]).includes(scope);
 
-/** What a key may do now. A role that was changed counts at once, for keys that were made before, too. */
+/** Returns the scopes that a key has now. A changed role applies immediately, also to existing keys. */
 export const effectiveScopes = (scopes: readonly string[], role: Role | null): readonly string[] =>
   role === null ? scopes : scopes.filter((scope) => within(role, scope));
 
-/** Whether a key is the caller's to see and to revoke: those of administrators are not the project's. */
+/** Whether the caller may see and revoke a key. Owners of a project may not manage administrators' keys. */
 export const manages = (caller: Principal, { scopes }: Pick<ApiKey, 'scopes'>): boolean =>
   isAdmin(caller) || !scopes.some((scope) => BEYOND_PROJECT.includes(scope));
 
-/** The scopes that a new key gets, or why it may not have those that were asked for. */
+/**
+ * Returns the scopes of a new key.
+ * @throws DomainError if the caller may not grant the requested scopes
+ */
 export function grantableScopes(
   caller: Principal,
   role: Role | null,
@@ -27,7 +30,7 @@ export function grantableScopes(
     if (beyond)
       throw new DomainError(
         'invalid_value',
-        `scopes: a key of ${role === 'owner' ? 'an' : 'a'} ${role} may have ${ROLE_SCOPES[role].join(', ')}, not ${beyond}`,
+        `scopes: a key of ${role === 'owner' ? 'an' : 'a'} ${role} can have ${ROLE_SCOPES[role].join(', ')}, not ${beyond}`,
         'scopes',
       );
     return [...(asked ?? ROLE_SCOPES[role])];

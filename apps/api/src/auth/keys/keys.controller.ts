@@ -15,7 +15,7 @@ export class KeysController {
 
   @Get()
   @Needs('project:admin')
-  @AnswersPage(ApiKeyObject, 'API keys of the key’s project', { limit: 10_000, most: 10_000 })
+  @AnswersPage(ApiKeyObject, 'Lists the API keys of the project', { limit: 10_000, most: 10_000 })
   async list(
     @Caller() caller: Principal,
     @Query() query: Record<string, unknown>,
@@ -24,9 +24,9 @@ export class KeysController {
     return slice(await this.keys.list(caller), page, (key) => keyObject(key));
   }
 
-  /** Any key may ask what it may do, so that a page need not offer what will be refused. */
+  /** Any key may call this, so that a page can hide what the key may not do. */
   @Get('me')
-  @Answers(OwnKeyObject, 'What the key may do, and where')
+  @Answers(OwnKeyObject, 'Returns the API key of the request with its scopes and project')
   own(@Caller() caller: Principal): Promise<OwnKeyObject> {
     return this.keys.own(caller);
   }
@@ -35,7 +35,7 @@ export class KeysController {
   @HttpCode(200)
   @Needs('project:admin')
   @ApiBody({ schema: bodySchema(CreateKey) })
-  @Answers(ApiKeyObject, 'Makes an API key; its secret is in this answer alone')
+  @Answers(ApiKeyObject, 'Creates an API key. Only this response contains its secret')
   async create(@Caller() caller: Principal, @Body() body: unknown): Promise<ApiKeyObject> {
     const { key, secret } = await this.keys.create(caller, body);
     return keyObject(key, secret);

@@ -8,7 +8,7 @@ describe('secrets', () => {
     expect(secretId('sk-graft', text)).toBe(id);
   });
 
-  it('are refused when truncated, mistyped, of another kind or nonsense', () => {
+  it('are rejected if truncated, mistyped, of another kind or malformed', () => {
     const { text } = makeSecret('sk-graft');
     const other = text[20] === 'x' ? 'y' : 'x';
     for (const bad of [
@@ -24,13 +24,13 @@ describe('secrets', () => {
     expect(secretId('sk-graft', makeSecret('jt-graft').text)).toBeNull();
   });
 
-  it('differ each time', () => {
+  it('are unique', () => {
     expect(new Set(Array.from({ length: 500 }, () => makeSecret('jt-graft').text)).size).toBe(500);
   });
 });
 
 describe('bearer', () => {
-  it('reads the scheme in any case and nothing else', () => {
+  it('accepts the scheme in any case and no other scheme', () => {
     expect(bearer('Bearer abc')).toBe('abc');
     expect(bearer('bearer abc')).toBe('abc');
     for (const bad of [

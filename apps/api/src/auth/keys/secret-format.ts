@@ -2,8 +2,8 @@ import { timingSafeEqual } from 'node:crypto';
 import { crc32 } from 'node:zlib';
 import { randomText, sha256 } from '../../ids.js';
 
-// Secrets read `<prefix>-<id>-<secret>-<crc>`: the prefix lets scanners find a leaked one, the id finds
-// its row, the checksum refuses typing errors without asking the database.
+// Secrets have the form `<prefix>-<id>-<secret>-<crc>`. Scanners find leaked secrets by the prefix, the id is that of
+// the row, and the checksum rejects typing errors without a database query.
 
 export type SecretPrefix = 'sk-graft' | 'jt-graft' | 'ws-graft' | 'wk-graft';
 
@@ -24,7 +24,7 @@ export function makeSecret(prefix: SecretPrefix): Secret {
   return { id, text, hash: sha256(text) };
 }
 
-/** The id inside a well-formed secret, or null. */
+/** Returns the id of a well-formed secret, or null. */
 export function secretId(prefix: SecretPrefix, text: string): string | null {
   const match = /^([a-z]{2}-graft-([0-9A-Za-z]{12})-[0-9A-Za-z]{32})-([0-9a-f]{8})$/.exec(text);
   if (!match || !text.startsWith(`${prefix}-`) || checksum(match[1] ?? '') !== match[3])
@@ -36,7 +36,7 @@ export function sameHash(a: string, b: string): boolean {
   return a.length === b.length && timingSafeEqual(Buffer.from(a), Buffer.from(b));
 }
 
-/** The token of `Bearer …`, or null. */
+/** Returns the token of a `Bearer …` header, or null. */
 export function bearer(header: string | undefined): string | null {
   return /^Bearer ([\x21-\x7e]{1,300})$/i.exec(header ?? '')?.[1] ?? null;
 }

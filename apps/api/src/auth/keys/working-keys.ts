@@ -2,7 +2,10 @@ import { DomainError } from '@graft/contracts';
 import type { EntityManager } from 'typeorm';
 import type { Database } from '../../database/database.js';
 
-/** Keys that work: of a project that is not archived, and of a member who is still one, if they have a member. */
+/**
+ * SQL that selects the valid keys: not revoked or expired, of a project that is not archived and, if they belong to a
+ * member, of a member who was not removed.
+ */
 export const WORKING = `api_key key JOIN project ON project.id = key.project_id
   LEFT JOIN member ON member.id = key.member_id AND member.project_id = key.project_id
   WHERE key.revoked_at IS NULL AND (key.expires_at IS NULL OR key.expires_at > clock_timestamp())
@@ -10,9 +13,11 @@ export const WORKING = `api_key key JOIN project ON project.id = key.project_id
     AND (key.member_id IS NULL OR (member.id IS NOT NULL AND member.removed_at IS NULL))`;
 
 /**
- * Refuses what would leave the installation without an administrator's key, now or when those that are left expire.
- * All are locked, so that two that go at the same moment know of each other; a statement that waited for a lock has
- * not seen what was committed meanwhile beside the rows that it locks, so another one counts.
+ * Rejects a change that would leave the installation without an administrator's key, now or when the remaining keys
+ * expire. It locks all administrators' keys, so that two concurrent changes see each other. The keys are counted by a
+ * second statement: one that waited for a lock sees the locked rows but no other changes that were committed
+ * meanwhile.
+ * @throws DomainError conflict
  */
 export async function keepAnAdmin(
   database: Database,
