@@ -258,7 +258,9 @@ it('data, tasks and questions of another kind are refused in words', async () =>
     graft.openai.chat.completions.create({ model: 'tiny-vit', messages }),
   ).rejects.toMatchObject({
     status: 400,
-    message: expect.stringMatching(/is a base that gives vectors, not text; use POST .*embeddings/),
+    message: expect.stringMatching(
+      /is a base model that returns vectors, not text; use POST .*embeddings/,
+    ),
   });
   const good = JSON.stringify({ image: dataUrl(colourPng('red', 1)), label: 'red' });
   const cut = JSON.stringify({

@@ -142,7 +142,7 @@ describe(
       const refusal = await caught(chat(upgraded));
       expect(refusal).toMatchObject({ status: 503, code: 'no_worker' });
       expect(refusal.message).toContain(
-        `no connected worker that this project may use is of schema version ${NEW} or newer; upgrade the workers`,
+        `no connected worker that this project may use has schema version ${NEW} or newer; upgrade the workers`,
       );
       await answers(worker, old);
 

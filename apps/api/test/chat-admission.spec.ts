@@ -100,7 +100,9 @@ describe('a chat is admitted', () => {
       retryAfter: '5',
       error: {
         code: 'insufficient_quota',
-        message: expect.stringContaining('limit of 1 chats in progress is reached (1 in progress)'),
+        message: expect.stringContaining(
+          'reached its limit of 1 chats in progress (1 in progress)',
+        ),
       },
     });
     // The limit of one project is not another's.

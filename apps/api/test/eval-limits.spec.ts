@@ -41,7 +41,7 @@ it('makes one run of a project at a time, and no more wait than may', async () =
     await until(() => refused.length === 1);
     expect(refused[0]).toMatchObject({
       status: 503,
-      message: expect.stringContaining('too many runs of evals are being made for this project'),
+      message: expect.stringContaining('too many eval runs are being created for this project'),
     });
     await lock.query('ROLLBACK');
     expect((await Promise.all(asked)).filter(Boolean)).toHaveLength(17);

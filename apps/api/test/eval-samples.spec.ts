@@ -138,7 +138,7 @@ it.each<[string, unknown, object, string, string]>([
     'Hi',
     { tools: [{ type: 'function', name: 'find' }] },
     'sampling_params.tools',
-    'the answers of a run call no tools',
+    'answers of an eval run cannot call tools',
   ],
 ])('refuses %s by its field', async (_, content, sampling, field, message) => {
   const refused = await caught(

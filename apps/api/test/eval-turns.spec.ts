@@ -197,7 +197,7 @@ it('waiting ends with the reason, which the run says', async () => {
       error: {
         code: 'no_worker',
         message: expect.stringMatching(
-          /nothing came of it within .*GRAFT_EVAL_WAIT.*no connected worker/,
+          /the run waited for more than .*GRAFT_EVAL_WAIT.*no connected worker/,
         ),
       },
       result_counts: { total: 3, passed: 0, failed: 0, errored: 0 },

@@ -404,7 +404,7 @@ describe('what is wrong is said at once', () => {
       "can't resolve reference",
     ],
     [{ testing_criteria: [] }, 'testing_criteria', ''],
-    [{ testing_criteria: [SAME, SAME] }, 'testing_criteria', 'a name of its own'],
+    [{ testing_criteria: [SAME, SAME] }, 'testing_criteria', 'unique names'],
     [
       { testing_criteria: [{ ...SAME, input: '{{word}}' }] },
       'testing_criteria.0.input',

@@ -187,7 +187,7 @@ describe('embeddings', () => {
     );
     expect(refused).toMatchObject({ status: 400, code: 'unsupported', param: 'model' });
     expect(refused.message).toMatch(
-      /feature_extraction and gives vectors, not text; use POST \/v1\/embeddings/,
+      /feature_extraction and returns vectors, not text; use POST \/v1\/embeddings/,
     );
     expect((await caught(client.completions.create({ model, prompt: 'a' }))).message).toMatch(
       /use POST \/v1\/embeddings/,
@@ -206,7 +206,7 @@ describe('embeddings', () => {
     const refused = await caught(client.embeddings.create({ model, input: 'abc' }));
     expect(refused).toMatchObject({ status: 400, code: 'unsupported', param: 'model' });
     expect(refused.message).toMatch(
-      /causal_lm and gives text, not vectors; use POST \/v1\/chat\/completions, or train a model for feature_extraction/,
+      /causal_lm and returns text, not vectors; use POST \/v1\/chat\/completions, or train a model for feature_extraction/,
     );
   });
 

@@ -88,7 +88,7 @@ describe('what is asked', () => {
   });
 
   it.each([
-    [{ model: 'tiny' }, 'model', /gives text or vectors, not transcripts of sounds; use POST/],
+    [{ model: 'tiny' }, 'model', /returns text or vectors, not transcripts of audio; use POST/],
     [{ model: 'nothing' }, 'model', /nothing/],
     [{ language: 'German' }, 'language', /expected a code such as "en"/],
     [{ temperature: 2 }, 'temperature', /2|1/],
@@ -187,7 +187,7 @@ describe('who answers', () => {
     expect(found.text).toBe('One day, two.');
     await expect(transcriptions.create({ model: 'ast', file: file() })).rejects.toMatchObject({
       status: 400,
-      message: expect.stringMatching(/answers nothing until it is trained/) as string,
+      message: expect.stringMatching(/without a use before training/) as string,
     });
   });
 

@@ -1,5 +1,5 @@
-// The one file of the API's own process that imports peft-core, and only its native-free catalogue. The processes that read
-// files of strangers import what they need of it (ADR 0009).
+// The only file of the API process that imports peft-core, and only its catalog, which has no native code. Processes
+// that read untrusted files import other parts of it themselves (ADR 0009).
 export {
   adapterConfig,
   answerSizes,

@@ -29,7 +29,7 @@ const schema = (one: object): object => ({
   response_format: { type: 'json_schema', json_schema: { name: 'it', schema: one, strict: true } },
 });
 
-/** What Graft does not do: field, values that ask for it, values that change nothing. */
+/** Unsupported fields: endpoint, field, values with an effect, values without effect. */
 const NOT_DONE: readonly (readonly [Endpoint, string, unknown[], unknown[]])[] = [
   ['chat', 'functions', [[{ name: 'f' }]], [[]]],
   ['chat', 'function_call', [{ name: 'f' }], ['none', 'auto']],
@@ -54,7 +54,7 @@ const NOT_DONE: readonly (readonly [Endpoint, string, unknown[], unknown[]])[] =
   ['text', 'n', [2], [1]],
 ];
 
-/** What says something about the caller or about speed: taken, whatever it says. */
+/** Fields about the caller or performance, which are accepted with any value. */
 const TAKEN: readonly (readonly [Endpoint, object])[] = [
   ['chat', { user: 'u-1', safety_identifier: 's-1' }],
   ['chat', { metadata: { team: 'ads' } }],
@@ -86,7 +86,7 @@ const TAKEN: readonly (readonly [Endpoint, object])[] = [
   ['chat', schema({ type: 'object', properties: { a: { type: 'string' } }, required: ['a'] })],
 ];
 
-/** What no contract knows, or not there. */
+/** Fields that do not exist in the API. */
 const UNKNOWN: readonly (readonly [Endpoint, object, string])[] = [
   ['chat', { foo: 1 }, 'foo'],
   ['chat', { top_k: 40 }, 'top_k'],
@@ -98,21 +98,23 @@ const UNKNOWN: readonly (readonly [Endpoint, object, string])[] = [
 ];
 
 describe.each(NOT_DONE)('%s completions with %s', (endpoint, field, asking, neutral) => {
-  it.each(asking.map((value) => [value]))('refuses %j by name', (value) => {
+  it.each(asking.map((value) => [value]))('rejects %j and names the field', (value) => {
     const error = refusal(endpoint, { [field]: value });
     expect(error).toMatchObject({ code: 'unsupported', param: field });
     expect(error?.message).toMatch(new RegExp(`^${field}: .{10,}`));
   });
 
-  it.each([...neutral, null].map((value) => [value]))('takes %j, which changes nothing', (value) =>
+  it.each([...neutral, null].map((value) => [value]))('accepts %j, which has no effect', (value) =>
     expect(refusal(endpoint, { [field]: value })).toBeNull(),
   );
 });
 
 describe('completions', () => {
-  it.each(TAKEN)('of %s take %j', (endpoint, more) => expect(refusal(endpoint, more)).toBeNull());
+  it.each(TAKEN)('for %s accepts %j', (endpoint, more) =>
+    expect(refusal(endpoint, more)).toBeNull(),
+  );
 
-  it.each(UNKNOWN)('of %s refuse %j', (endpoint, more, param) =>
+  it.each(UNKNOWN)('for %s rejects %j', (endpoint, more, param) =>
     expect(refusal(endpoint, more)).toMatchObject({ code: 'unknown_parameter', param }),
   );
 
@@ -123,11 +125,11 @@ describe('completions', () => {
       { stream: true, stream_options: { include_obfuscation: true } },
       'stream_options.include_obfuscation',
     ],
-  ])('of chat refuse %j with what to do', (more, param) =>
+  ])('for chat rejects %j and names the alternative', (more, param) =>
     expect(refusal('chat', more)).toMatchObject({ code: 'unsupported', param }),
   );
 
-  it('say which part of a message is not text', () => {
+  it('names the part of a message that is not text', () => {
     const image = { type: 'image_url', image_url: { url: 'data:' } };
     expect(refusal('chat', said({ role: 'user', content: [image] }))).toMatchObject({
       param: 'messages.1.content.0.type',
@@ -140,7 +142,7 @@ describe('completions', () => {
     ['chat', { logprobs: 3 }, 'logprobs'],
     ['text', { logprobs: 6 }, 'logprobs'],
     ['text', { logprobs: true }, 'logprobs'],
-  ] as const)('of %s refuse %j', (endpoint, more, param) =>
+  ] as const)('for %s rejects %j', (endpoint, more, param) =>
     expect(refusal(endpoint, more)).toMatchObject({ code: 'invalid_value', param }),
   );
 
@@ -153,7 +155,7 @@ describe('completions', () => {
     ],
     [schema({ type: 'string', minLength: -1 }), 'invalid_value', 'minLength', 'integer ≥ 0'],
     [schema({ $ref: '#' }), 'invalid_value', '$ref', 'refers to itself'],
-  ])('of chat refuse a schema by its keyword: %j', (more, code, path, message) => {
+  ])('for chat rejects a schema and names its keyword: %j', (more, code, path, message) => {
     const param = `response_format.json_schema.schema.${path}`;
     const error = refusal('chat', more);
     expect(error).toMatchObject({ code, param });
@@ -161,7 +163,7 @@ describe('completions', () => {
     expect(error?.message).toContain(message);
   });
 
-  it('of chat refuse a form without its schema, or of another name', () => {
+  it('for chat rejects a format without its schema or with an unknown name', () => {
     const of = (format: object) => refusal('chat', { response_format: format });
     expect(of({ type: 'json_schema', json_schema: { name: 'it' } })).toMatchObject({
       param: 'response_format.json_schema.schema',
@@ -172,6 +174,6 @@ describe('completions', () => {
     expect(of({ type: 'grammar' })).toMatchObject({ param: 'response_format.type' });
   });
 
-  it('refuse an empty stop sequence, which would end every answer at once', () =>
+  it('rejects an empty stop sequence, which would end every answer immediately', () =>
     expect(refusal('chat', { stop: [''] })).toMatchObject({ param: 'stop.0' }));
 });

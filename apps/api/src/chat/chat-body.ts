@@ -1,4 +1,4 @@
-// Bodies of the two endpoints, and the request to a model that each becomes.
+// Request bodies of the two endpoints, and their translation to requests to models.
 import { randomInt } from 'node:crypto';
 import {
   answerOptions,
@@ -25,14 +25,14 @@ const Part = z.strictObject({
 const Content = z.union([z.string(), z.array(Part)]);
 const Stop = z.string().min(1);
 
-/** Which task an answer is of, by PEFT's name. */
+/** Graft's own field: the task to answer for, with PEFT's name. */
 const GraftOfChat = z.strictObject({
   task_ids: z
     .int()
     .min(0)
     .max(1_000_000)
     .nullish()
-    .describe('Of a model that was trained for several tasks: which of them, counted from 0'),
+    .describe('Index of the task, for a model that was trained for several tasks; starts at 0'),
 });
 
 const sampling = {
@@ -43,12 +43,12 @@ const sampling = {
   stream_options: z
     .strictObject({ include_usage: z.boolean().optional(), ...NOT_DONE_IN_STREAM })
     .nullish(),
-  user: z.string().nullish().describe('Taken, and not used'),
+  user: z.string().nullish().describe('Accepted and ignored'),
   graft: GraftOfChat.nullish(),
   ...NOT_DONE,
 };
 
-/** Says who asks, or would only make an answer faster: taken, since it changes no answer. */
+/** Fields about the caller or performance. They are accepted because they do not change the answer. */
 const unused = {
   metadata: z.record(z.string(), z.string()).nullish(),
   safety_identifier: z.string().nullish(),
@@ -66,21 +66,26 @@ const Message = z.strictObject({
   ...NOT_DONE_IN_MESSAGE,
 });
 
-/** Every field is done, refused, or changes nothing (not-done.ts). */
+/** Every field is supported, rejected, or has no effect (not-done.ts). */
 export const ChatBody = z.strictObject({
   ...sampling,
   ...unused,
   ...NOT_DONE_IN_CHAT,
   max_completion_tokens: answerOptions.max_tokens,
   ...toolFields,
-  response_format: ResponseFormat.nullish().describe('What the answer is held to'),
-  logprobs: z.boolean().nullish().describe('Whether each token comes with ln p'),
+  response_format: ResponseFormat.nullish().describe('Format that constrains the answer'),
+  logprobs: z
+    .boolean()
+    .nullish()
+    .describe('Whether to return the log-probability (ln p) of each token'),
   top_logprobs: z
     .int()
     .min(0)
     .max(20)
     .nullish()
-    .describe('With `logprobs`: so many of the likeliest tokens in each place, with theirs'),
+    .describe(
+      'Requires `logprobs`: number of the most likely tokens to return at each position, with their log-probabilities',
+    ),
   messages: z.array(Message).min(1).max(2000),
 });
 export type ChatBody = z.infer<typeof ChatBody>;
@@ -93,7 +98,9 @@ export const CompletionBody = z.strictObject({
     .min(0)
     .max(5)
     .nullish()
-    .describe('Each token comes with ln p, and so do this many of the likeliest in its place'),
+    .describe(
+      'Returns the log-probability (ln p) of each token, and of this many of the most likely tokens at its position',
+    ),
   prompt: z.string().max(1_000_000),
 });
 export type CompletionBody = z.infer<typeof CompletionBody>;
@@ -104,7 +111,7 @@ type Sampling = z.infer<z.ZodObject<typeof sampling>>;
 /** Default of max_tokens. */
 export const DEFAULT_TOKENS = 256;
 
-/** The length of an answer that the client asked for, and the field that said it. */
+/** The requested maximum length of an answer, and the name of the field that specified it. */
 export interface Limit {
   readonly tokens: number;
   readonly param: string;
@@ -138,7 +145,10 @@ export function completionOf(body: unknown): Asked {
   return { ...asked, request, limit: limitOf(asked) };
 }
 
-/** Options that need no translation are taken from the body. @param own fields that the endpoint translates */
+/**
+ * Builds the request. Options that need no translation are copied from the body.
+ * @param own fields that the endpoint translates
+ */
 const requestOf = (
   asked: Sampling,
   own: Readonly<Partial<Record<keyof GenerateRequest, unknown>>>,
@@ -157,7 +167,7 @@ const requestOf = (
 function topLogprobs({ logprobs, top_logprobs: top }: ChatBody): number | null {
   if (logprobs) return top ?? 0;
   if (!top) return null;
-  const message = 'top_logprobs: expected logprobs to be true beside it';
+  const message = 'top_logprobs requires logprobs: true';
   throw new DomainError('invalid_value', message, 'top_logprobs');
 }
 
@@ -173,7 +183,7 @@ function limitOf(
   return null;
 }
 
-/** Parts become one text; `developer` is OpenAI's newer name of `system`. */
+/** Joins text parts and replaces the role `developer`, OpenAI's newer name of `system`. */
 export function plainMessages(messages: ChatBody['messages']): object[] {
   return messages.map(({ role, content, tool_calls: calls, tool_call_id: id }) => ({
     role: role === 'developer' ? 'system' : role,

@@ -32,7 +32,7 @@ export class ChatController {
   @HttpCode(200)
   @Needs('models:read')
   @ApiBody({ schema: bodySchema(ChatBody, CHAT_BODY_EXAMPLE) })
-  @AnswersOrStreams(ChatCompletionObject, ChatCompletionChunkObject, 'A model’s answer in a chat')
+  @AnswersOrStreams(ChatCompletionObject, ChatCompletionChunkObject, 'Generates a chat completion')
   chat(
     @Caller() caller: Principal,
     @Body() body: unknown,
@@ -45,7 +45,7 @@ export class ChatController {
   @HttpCode(200)
   @Needs('models:read')
   @ApiBody({ schema: bodySchema(CompletionBody, COMPLETION_BODY_EXAMPLE) })
-  @AnswersOrStreams(CompletionObject, CompletionChunkObject, 'What a model writes after a text')
+  @AnswersOrStreams(CompletionObject, CompletionChunkObject, 'Generates a completion of a prompt')
   complete(
     @Caller() caller: Principal,
     @Body() body: unknown,

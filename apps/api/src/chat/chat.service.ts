@@ -40,8 +40,9 @@ export class ChatService {
   }
 
   /**
-   * A whole answer for another part of the API, on someone's behalf: the same checks, turns and limits, but a
-   * max_completion_tokens beyond the window means its end. Null where `left` aborts first.
+   * Generates a complete answer for another part of the API, on behalf of a caller. Checks, queueing and limits are
+   * the same, but a max_completion_tokens beyond the context window is allowed.
+   * @returns `null` if `left` aborts first
    */
   async ask(caller: Principal, body: unknown, left: AbortSignal): Promise<Said | null> {
     const asked = { ...chatOf(body), limit: null };
@@ -49,7 +50,10 @@ export class ChatService {
     return left.aborted ? null : said;
   }
 
-  /** @throws DomainError where the caller has no such model, it does not chat, or the limit exceeds its window */
+  /**
+   * Checks that the caller can chat with a model.
+   * @throws DomainError if the model does not exist or does not chat, or if the limit exceeds its context window
+   */
   async check(
     caller: Principal,
     model: string,
@@ -100,7 +104,7 @@ export class ChatService {
   }
 }
 
-/** Without the calls behind the first. */
+/** Removes all tool calls after the first one. */
 async function* withOneCall(chunks: Chunks): Chunks {
   let isCalled = false;
   for await (const { phase, piece } of chunks) {
@@ -110,7 +114,7 @@ async function* withOneCall(chunks: Chunks): Chunks {
   }
 }
 
-/** What could not travel to a trainer would end the stream of a worker, or its trainer. */
+/** Rejects requests that are too large for a trainer: they would break the worker's stream or its trainer. */
 function refuseTooLarge(request: GenerateRequest): void {
   const bytes = Buffer.byteLength(JSON.stringify(request));
   if (bytes <= MAX_ORDER_BYTES) return;

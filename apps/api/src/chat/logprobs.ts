@@ -8,13 +8,16 @@ const inChat = ({ token, logprob, bytes }: Token): object => ({
   bytes: [...bytes],
 });
 
-/** As chats have them. */
+/** Formats log-probabilities for chat completions. */
 export const chatLogprobs = (tokens: readonly TokenLogprob[]): object => ({
   content: tokens.map((one) => ({ ...inChat(one), top_logprobs: one.top.map(inChat) })),
   refusal: null,
 });
 
-/** As texts have them: of tokens with one spelling, the likeliest counts. */
+/**
+ * Formats log-probabilities for text completions. If several tokens have the same spelling, the most likely one
+ * counts.
+ */
 export const textLogprobs = (tokens: readonly TokenLogprob[]): object => ({
   tokens: tokens.map(({ token }) => token),
   token_logprobs: tokens.map(({ logprob }) => logprob),

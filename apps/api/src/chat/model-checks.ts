@@ -16,24 +16,27 @@ const GIVES: Readonly<Record<ModelUse, string>> = {
   chat: 'text',
   embed: 'vectors',
   classify: 'labels',
-  transcribe: 'transcripts of sounds',
+  transcribe: 'transcripts of audio',
 };
 
-/** @throws DomainError unsupported, with the way to go on, where a model is not used in this way */
+/**
+ * Checks that a model supports a use.
+ * @throws DomainError unsupported, with alternatives
+ */
 export function checkUse({ id, base, task }: Resolved, wanted: ModelUse, param = 'model'): void {
   const uses = usesOf(base.family, task?.name ?? null);
   const fitting = tasksOfBase(base.family ?? '');
-  // A newer version trained it, for a task that this one does not know: the worker may.
+  // A newer version may have trained it for a task that this one does not know; the worker may support it.
   if (uses.includes(wanted) || (uses.length === 0 && (task !== null || fitting.length === 0)))
     return;
   if (uses.length === 0) {
-    const message = `${id} is a base that answers nothing until it is trained; train a model for ${fitting.join(' or ')}`;
+    const message = `${id} is a base model without a use before training; train a model for ${fitting.join(' or ')}`;
     throw new DomainError('unsupported', message, param);
   }
   const reason =
     task === null
-      ? `${id} is a base that gives ${uses.map((use) => GIVES[use]).join(' or ')}`
-      : `${id} was trained for ${task.name} and gives ${uses.map((use) => GIVES[use]).join(' or ')}`;
+      ? `${id} is a base model that returns ${uses.map((use) => GIVES[use]).join(' or ')}`
+      : `${id} was trained for ${task.name} and returns ${uses.map((use) => GIVES[use]).join(' or ')}`;
   const instead = uses.map((use) => ENDPOINT[use]).join(' or ');
   const tasks = tasksUsedTo(wanted).filter((name) => fitting.includes(name));
   const train = tasks.length === 0 ? '' : `, or train a model for ${tasks.join(' or ')}`;
@@ -44,13 +47,16 @@ export function checkUse({ id, base, task }: Resolved, wanted: ModelUse, param =
   );
 }
 
-/** @throws DomainError for a limit that no answer of the model can reach */
+/**
+ * Checks the requested length.
+ * @throws DomainError if no answer of the model can reach it
+ */
 export function checkWindow({ tokens, param }: Limit, { id, base: { config } }: Resolved): void {
   const most = config === null ? Infinity : windowOf(config);
   if (tokens <= most) return;
   throw new DomainError(
     'invalid_value',
-    `${param} is ${tokens}, but ${id} supports at most ${most} tokens, prompt and answer together; lower it or leave it out`,
+    `${param} is ${tokens}, but ${id} supports at most ${most} tokens for prompt and answer together; lower it or omit it`,
     param,
   );
 }

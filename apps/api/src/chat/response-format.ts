@@ -2,7 +2,10 @@ import { DomainError, type AnswerForm } from '@graft/contracts';
 import { z } from 'zod';
 import { schemaGrammar } from '../catalog/plugins.js';
 
-/** Refused here, by its keyword, where answers cannot be held to it: not when one is half made. */
+/**
+ * A JSON schema that can constrain answers. Unsupported schemas are rejected here, naming the keyword, before
+ * generation starts.
+ */
 const Schema = z.record(z.string(), z.unknown()).superRefine((schema, { addIssue }) => {
   try {
     schemaGrammar(schema, 'schema');
@@ -22,21 +25,21 @@ const named = {
   name: z.string().regex(/^[a-zA-Z0-9_-]{1,64}$/, 'expected 1 to 64 letters, digits, _ or -'),
   description: z.string().nullish(),
   schema: Schema,
-  strict: z.boolean().nullish().describe('Answers are held to the schema either way'),
+  strict: z.boolean().nullish().describe('Answers always follow the schema'),
 };
 const plain = [
   z.strictObject({ type: z.literal('text') }),
   z.strictObject({ type: z.literal('json_object') }),
 ] as const;
 
-/** What an answer is held to, as chats have it. */
+/** `response_format` of chat completions. */
 export const ResponseFormat = z.discriminatedUnion('type', [
   ...plain,
   z.strictObject({ type: z.literal('json_schema'), json_schema: z.strictObject(named) }),
 ]);
 export type ResponseFormat = z.infer<typeof ResponseFormat>;
 
-/** The same as OpenAI's responses have it. */
+/** `text.format` of OpenAI's Responses API. */
 export const TextFormat = z.discriminatedUnion('type', [
   ...plain,
   z.strictObject({ type: z.literal('json_schema'), ...named }),
@@ -48,7 +51,7 @@ export function asResponseFormat(format: z.infer<typeof TextFormat>): ResponseFo
   return { type, json_schema: schema };
 }
 
-/** Null where it is not held to anything. */
+/** Returns the constraint of a format, or null if there is none. */
 export function formOf(format: ResponseFormat | null | undefined): AnswerForm | null {
   if (!format || format.type === 'text') return null;
   if (format.type === 'json_object') return format;

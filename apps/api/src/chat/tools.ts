@@ -12,11 +12,11 @@ const Tool = z.strictObject({
     parameters: z
       .record(z.string(), z.unknown())
       .optional()
-      .describe('JSON Schema of an object; without it, no arguments'),
+      .describe('JSON Schema of an object. Default: no arguments'),
     strict: z
       .boolean()
       .nullish()
-      .describe('Arguments are held to parameters where a call is required, with it or without'),
+      .describe('Ignored: arguments follow `parameters` whenever a call is required'),
   }),
 });
 
@@ -26,15 +26,15 @@ const isNew = (tools: readonly z.infer<typeof Tool>[]): boolean =>
 const named = z.strictObject({ type: z.literal('function'), function: z.strictObject({ name }) });
 
 export const toolFields = {
-  tools: z.array(Tool).max(128).refine(isNew, 'expected a name of its own for each').nullish(),
+  tools: z.array(Tool).max(128).refine(isNew, 'expected unique names').nullish(),
   tool_choice: z
     .union([z.enum(['none', 'auto', 'required']), named])
     .nullish()
-    .describe('none: they are not shown to the model'),
-  parallel_tool_calls: z.boolean().nullish().describe('false: the first call counts'),
+    .describe('none: the tools are not shown to the model'),
+  parallel_tool_calls: z.boolean().nullish().describe('false: at most one call is returned'),
 };
 
-/** A call that was made earlier in the conversation. */
+/** A tool call earlier in the conversation. */
 export const ToolCallOfMessage = z.strictObject({
   id: z.string().min(1).max(200),
   type: z.literal('function'),
@@ -44,8 +44,8 @@ export const ToolCallOfMessage = z.strictObject({
 type Asked = z.infer<z.ZodObject<typeof toolFields>> & { readonly response_format?: unknown };
 
 /**
- * Null where the answer may call none.
- * @throws DomainError where what is asked for does not go together, or arguments cannot be held to their schema
+ * Returns the tools of a request, or null if the answer may not call any.
+ * @throws DomainError if options contradict each other or arguments cannot be constrained to their schema
  */
 export function toolsOf({
   tools,
@@ -57,15 +57,15 @@ export function toolsOf({
   };
   const choice = asked ?? 'auto';
   if (!tools || tools.length === 0) {
-    if (choice !== 'none' && choice !== 'auto') refuse('tool_choice', 'expected tools beside it', 'invalid_value'); // prettier-ignore
+    if (choice !== 'none' && choice !== 'auto') refuse('tool_choice', 'requires tools', 'invalid_value'); // prettier-ignore
     return null;
   }
   if (choice === 'none') return null;
   const isHeld = (format as { type?: string } | null | undefined)?.type ?? 'text';
-  if (isHeld !== 'text') refuse('response_format', 'is not supported beside tools; leave out one of them', 'unsupported'); // prettier-ignore
+  if (isHeld !== 'text') refuse('response_format', 'is not supported together with tools; omit one of the two', 'unsupported'); // prettier-ignore
   const wanted = typeof choice === 'string' ? null : choice.function.name;
   if (wanted !== null && !tools.some((tool) => tool.function.name === wanted))
-    refuse('tool_choice.function.name', `there is no tool ${wanted}`, 'invalid_value');
+    refuse('tool_choice.function.name', `tools has no function named ${wanted}`, 'invalid_value');
   const plain = tools.map(({ type, function: { strict: _, ...rest } }) => ({
     type,
     function: rest,

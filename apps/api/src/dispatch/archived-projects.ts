@@ -5,16 +5,16 @@ import { IS_OPEN, type Job } from '../database/entities/job.js';
 import { JobTransitions } from '../lifecycle/job-transitions.js';
 import { WorkerLink } from '../relay/worker-link.js';
 
-/** Jobs that are cancelled in one transaction, and transactions of one look: other things wait for its end. */
+/** Limits of one pass, so that other work is not delayed: jobs canceled in one transaction, and transactions. */
 const BATCH = 100;
 const MOST_BATCHES = 20;
-/** Runs that are cancelled in one statement: a trigger reads the up to 10,000 items of each. */
+/** Eval runs canceled in one statement. A trigger reads up to 10,000 items for each. */
 const RUNS = 10;
 
 /**
- * Cancels jobs and runs of evals that are open in projects that were archived. Archiving itself cancels the first of
- * them, what runs before what waits; nothing of the rest is given meanwhile, and the reconciler finishes it, also after
- * a server that stopped.
+ * Cancels open jobs and eval runs of archived projects. Archiving itself cancels the first of them, running before
+ * queued ones. None of the others is started meanwhile, and the reconciler cancels them, also after a restart of the
+ * server.
  */
 @Injectable()
 export class ArchivedProjects {
@@ -34,7 +34,9 @@ export class ArchivedProjects {
     await this.cancelRuns(projectId);
   }
 
-  /** Of one project, or of any; answers with how many there were. The runs of a job that is open go with it. */
+  /**
+   * Cancels eval runs of one project or of all; returns their number. Runs of an open job are canceled with the job.
+   */
   private async cancelRuns(projectId: string | null): Promise<number> {
     const cancelled = await this.database.query(
       `UPDATE eval_run SET status = 'canceled', owner = NULL, owner_until = NULL

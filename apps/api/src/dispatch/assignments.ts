@@ -11,13 +11,13 @@ import { runsAlone } from '../lifecycle/blame.js';
 import type { Taken } from '../lifecycle/lease/lease.js';
 import { baseRef, blobRefs } from '../models/base-ref.js';
 
-/** More than are ever kept of a job. */
+/** Upper bound of the checkpoints kept for a job. */
 const MOST_CHECKPOINTS = 20;
 
-/** A look at the blobs' place counts for so long. */
+/** Time for which a check of the blob storage is valid. */
 const PROVED_MS = 1000;
 
-/** What a worker is sent with a lease. */
+/** Builds the assignments that are sent to workers with a lease. */
 @Injectable()
 export class Assignments {
   private readonly prove: () => Promise<void>;
@@ -31,11 +31,12 @@ export class Assignments {
   }
 
   /**
-   * Everything the worker needs to begin, or to go on from the newest committed checkpoint.
-   * @throws DomainError where it is more than can be sent, and what says that something is away
+   * Builds everything that a worker needs to start a job or to resume it from the newest committed checkpoint.
+   * @throws DomainError if it is too large to send; errors of unavailable dependencies are passed on
    */
   async of(taken: Taken): Promise<Assignment> {
-    // The worker fetches the base, the data and the adapter. One look at the place costs less than one at each file.
+    // The worker will read the base model, the data and the adapter. Checking the storage once is cheaper than
+    // checking each file.
     await this.prove();
     const [base] = await this.database.query<Pick<Model, 'files' | 'source' | 'config'>>(
       'SELECT files, source, config FROM model WHERE id = $1',
@@ -66,7 +67,7 @@ export class Assignments {
     };
   }
 
-  /** A checkpoint whose bytes are lost is passed over for the one before. */
+  /** Returns the newest checkpoint whose files all exist. */
   private async newestWhole(jobId: string): Promise<Pick<Checkpoint, 'step' | 'files'> | null> {
     const checkpoints = await this.database.query<Pick<Checkpoint, 'id' | 'step' | 'files'>>(
       'SELECT id, step, files FROM checkpoint WHERE job_id = $1 AND damaged_at IS NULL ORDER BY step DESC, attempt DESC LIMIT $2',
@@ -82,7 +83,7 @@ export class Assignments {
       'SELECT filename, sha256, bytes FROM file WHERE id = $1',
       [id],
     );
-    // The user's name stays here: a worker gets one that is safe in any file system.
+    // The user's file name is replaced by one that is valid in any file system.
     return file && { name: `${id}.jsonl`, sha256: file.sha256, size: Number(file.bytes) };
   }
 }

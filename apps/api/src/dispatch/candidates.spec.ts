@@ -11,7 +11,7 @@ import type { Relay } from '../relay/relay.js';
 import { WorkerKeys } from '../workers/worker-keys.js';
 import { Workers } from '../workers/workers.js';
 
-// Workers of several schema versions.
+// Workers with several schema versions.
 
 const settings = { leaseMs: 600_000 } as Settings;
 let scratch: ScratchDatabase;
@@ -63,10 +63,10 @@ async function queued(...versions: number[]): Promise<void> {
   for (const [n, version] of versions.entries())
     await ask('UPDATE job SET schema_version = $2 WHERE id = $1', [`job-${n}`, version]);
 }
-/** What the dispatcher asks, in its order. */
+/** Returns the workers in the order in which the dispatcher offers the job. */
 const asked = () => candidates.best('pool');
 
-it('that are new enough are asked first, and older ones take no job above their version', async () => {
+it('offers jobs to new enough workers first, and none above their version to older ones', async () => {
   await join('old', OLD, 8);
   await join('new', NEW);
   await queued(NEW);
@@ -76,7 +76,7 @@ it('that are new enough are asked first, and older ones take no job above their 
   expect(await leases.take(first as NonNullable<typeof first>)).toMatchObject({ id: 'job-0' });
 });
 
-it('are asked for a job behind, however many of them cannot take the first one', async () => {
+it('offers a later job to workers that cannot take the first, however many they are', async () => {
   for (let n = 0; n < 20; n++) await join(`old-${n}`, OLD, 8);
   await queued(NEW, OLD);
   const offers = await asked();
@@ -84,12 +84,12 @@ it('are asked for a job behind, however many of them cannot take the first one',
   expect(taken).toEqual([expect.objectContaining({ id: 'job-1' })]);
 });
 
-it('count as no newer than the API process that their streams end at, and that which gives the job', async () => {
+it('treats workers as no newer than the API process they are connected to and the one that assigns the job', async () => {
   const id = await join('later', NEW + 1);
   expect(await ask('SELECT schema_version FROM worker WHERE id = $1', [id])).toEqual([
     { schema_version: NEW },
   ]);
-  // An API process of the next version has taken its Hello; this one gives it jobs.
+  // An API process of the next version has registered the worker; this one assigns jobs to it.
   await ask('UPDATE worker SET schema_version = $2 WHERE id = $1', [id, NEW + 1]);
   await queued(NEW + 1, NEW);
   const [later] = await asked();

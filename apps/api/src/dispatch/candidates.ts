@@ -11,11 +11,14 @@ import type { WorkerAddress } from '../relay/worker-link.js';
 export type Candidate = WorkerAddress &
   LeaseHolder & {
     readonly freeSlots: number;
-    /** It can be given jobs of up to this schema version. */
+    /** Highest schema version of jobs that may be assigned to the worker. */
     readonly schemaVersion: number;
   };
 
-/** SQL: a pool's workers with a free slot; placeholders of the pool, a lease's milliseconds, a gateway's, and gateways to pass over. */
+/**
+ * SQL that selects a pool's workers with a free slot. Placeholders: the pool, a lease in milliseconds, the age at
+ * which a gateway counts as dead, and gateways to skip.
+ */
 const FREE_WORKERS = `SELECT worker.id AS "workerId", session_id AS "sessionId", worker.name, worker.pool,
     gateway_id AS "gatewayId", resident_bases AS "residentBases", free_slots AS "freeSlots",
     ${TAKES_VERSION} AS "schemaVersion"
@@ -26,10 +29,10 @@ const FREE_WORKERS = `SELECT worker.id AS "workerId", session_id AS "sessionId",
     AND gateway.last_seen_at > clock_timestamp() - $3 * interval '1 millisecond'
     AND gateway_id <> ALL ($4::text[])`;
 
-/** SQL: whom jobs are offered to first; a placeholder of their bases. */
+/** SQL order in which workers are offered a job. Placeholder: the base models. */
 const RANK = `"residentBases" ?| $5 DESC, "freeSlots" DESC, "workerId"`;
 
-/** Which workers may be given a job, whichever API process their streams end at. */
+/** Finds workers for jobs, regardless of the API process that they are connected to. */
 @Injectable()
 export class Candidates {
   constructor(
@@ -45,10 +48,10 @@ export class Candidates {
   }
 
   /**
-   * Workers that the pool's next job is offered to, best first; none where no job may start now. There is one of each
-   * schema version: what it cannot be given, no other of its version can. Those that can be given the next job go first,
-   * then older ones, which may take a job behind it. Of each version it is the worker that holds the base already, else
-   * the one with most free slots.
+   * Returns the workers to offer the pool's next job to, best first; none if no job may start now. There is one for
+   * each schema version, because a job that it cannot take cannot be taken by others of its version. Versions that
+   * can take the next job come first, then older ones, which may take a later job. For each version it is the worker
+   * that has the base loaded, or else the one with the most free slots.
    */
   async best(pool: string): Promise<Candidate[]> {
     const wants = await nextWants(this.database, pool);
@@ -60,7 +63,10 @@ export class Candidates {
     );
   }
 
-  /** The pool's workers with a free slot: those that hold one of the bases first, then those with most free slots. */
+  /**
+   * Returns the pool's workers with a free slot: first those that have one of the base models loaded, then by free
+   * slots.
+   */
   withFreeSlots(pool: string, bases: string[], most: number): Promise<Candidate[]> {
     return this.database.query<Candidate>(
       `SELECT * FROM (${FREE_WORKERS}) AS free ORDER BY ${RANK} LIMIT $6`,
@@ -72,7 +78,7 @@ export class Candidates {
     return [pool, this.settings.leaseMs, DEAD_AFTER_MS, this.relay.shunned];
   }
 
-  /** Pools that have a worker with a free slot. */
+  /** Returns the names of pools that have a worker with a free slot. */
   async pools(): Promise<string[]> {
     const rows = await this.database.query<{ pool: string }>(
       `SELECT DISTINCT pool FROM worker WHERE state = 'online' AND free_slots > 0`,

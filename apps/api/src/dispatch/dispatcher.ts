@@ -17,18 +17,18 @@ import { LeaseBatch, match } from '../lifecycle/lease/lease-batch.js';
 import { Outbox } from '../lifecycle/outbox.js';
 import { WakeUps } from '../wake/wake-ups.js';
 
-/** Looks again even when nobody called: a wake-up may be lost, and with its leader a pool. */
+/** Interval of checks without a wake-up, which may be lost; a pool may also have lost its leader. */
 const IDLE_MS = 1_000;
 
-/** Between two tries to give an attempt back while the database does not answer. */
+/** Delay between two attempts to return an attempt while the database does not respond. */
 const RETURN_MS = 500;
 
-/** Tokens of a pool in which nothing waits that are dropped at a time. */
+/** Number of tokens to drop at a time for a pool without queued jobs. */
 const MOST_DROPPED = 100;
 
 /**
- * Brings waiting jobs and workers with free slots together, in the pools that this process leads, wherever the workers'
- * streams end. The other processes only say that there is something to do, and so do the queue's tokens.
+ * Assigns queued jobs to workers with free slots, in the pools that this process leads, whichever process the workers
+ * are connected to. Other processes and the queue's tokens only signal that there is work.
  */
 @Injectable()
 export class Dispatcher implements OnModuleDestroy {
@@ -65,13 +65,16 @@ export class Dispatcher implements OnModuleDestroy {
     this.timer = setInterval(() => void this.look(), IDLE_MS);
   }
 
-  /** A pool has a job or room more: for this process, or for the one that leads the pool. */
+  /** Signals that a pool has a new job or more capacity, to this process or to the one that leads the pool. */
   private wake(pool: string): void {
     if (this.leadership.leads(pool)) return this.pump(pool);
     this.wakeUps.announce(`pool:${pool}`);
   }
 
-  /** Room alone makes a pool worth leading: jobs may name any pool, and each that is led costs the server a lock. */
+  /**
+   * Seeks to lead a pool only if it has capacity: jobs may name any pool, and each pool that is led costs the server
+   * a lock.
+   */
   private hasCapacity(pool: string): void {
     this.wake(pool);
     if (!this.leadership.leads(pool)) void this.lead([pool]);
@@ -83,11 +86,11 @@ export class Dispatcher implements OnModuleDestroy {
     for (const pool of pools) if (this.leadership.leads(pool)) this.pump(pool);
   }
 
-  /** Takes the lead of what nobody leads, and begins. */
+  /** Seeks to lead pools without a leader, and starts to dispatch for them. */
   private async lead(pools: readonly string[]): Promise<void> {
     if (this.closing) return;
     const won = await this.leadership.seek(pools).catch((error: unknown) => {
-      log.debug({ err: error }, 'cannot ask who leads');
+      log.debug({ err: error }, 'could not check the leaders of pools');
       return [];
     });
     for (const pool of won) {
@@ -99,7 +102,10 @@ export class Dispatcher implements OnModuleDestroy {
     }
   }
 
-  /** Assigns until nothing in the pool may start or nobody has room. Calls while it runs make it look once more. */
+  /**
+   * Assigns jobs until none in the pool may start or no worker has a free slot. Calls while it is running make it
+   * check again.
+   */
   private pump(pool: string): void {
     if (this.closing) return;
     this.asked.add(pool);
@@ -108,7 +114,7 @@ export class Dispatcher implements OnModuleDestroy {
       .catch((error: unknown) => log.warn({ err: error, pool }, 'could not assign a job; retrying'))
       .finally(() => {
         this.busy.delete(pool);
-        // Asked for between the last look and here.
+        // Requested after the last check.
         if (this.asked.has(pool)) this.pump(pool);
       });
     this.busy.set(pool, work);
@@ -124,7 +130,7 @@ export class Dispatcher implements OnModuleDestroy {
     }
   }
 
-  /** False where none was given: one at a time is then. */
+  /** Assigns several jobs at a time. Returns false if it assigned none; then the caller assigns one at a time. */
   private async assignSeveral(pool: string): Promise<boolean> {
     const jobs = await this.batches.next(pool);
     if (jobs.length < 2) return false;
@@ -137,7 +143,7 @@ export class Dispatcher implements OnModuleDestroy {
     return given.length > 0;
   }
 
-  /** False when nothing that waits may start now, or nobody has room any more. */
+  /** Assigns the next job. Returns false if no queued job may start now or no worker has a free slot. */
   private async assignNext(pool: string): Promise<boolean> {
     for (const worker of await this.candidates.best(pool))
       if (await this.assignTo(worker)) return true;
@@ -145,11 +151,11 @@ export class Dispatcher implements OnModuleDestroy {
     return false;
   }
 
-  /** False when nothing that waits may start on it. */
+  /** Returns false if no queued job may start on the worker. */
   private async assignTo(worker: Candidate): Promise<boolean> {
     const taken = await this.leases.take(worker);
     if (taken === 'none') return false;
-    // Its last slot went, or it was cordoned, since it was chosen: another may have one.
+    // The worker lost its last free slot, or was cordoned, since it was chosen. Another one may have a free slot.
     if (taken === 'full') return true;
     if (taken === 'unfit') {
       const reason = await this.workers.unfit(worker);
@@ -161,7 +167,7 @@ export class Dispatcher implements OnModuleDestroy {
     return true;
   }
 
-  /** Tokens go with their jobs. That one is missing, or the queue does not answer, keeps no job from its worker. */
+  /** Drops the tokens of assigned jobs. A missing token or an unavailable queue does not prevent an assignment. */
   private drop(pool: string, most: number): void {
     const drop = async (): Promise<void> => {
       for (let n = 0; n < most; n++) if (!(await this.dispatch.queue.take(pool))) return;
@@ -169,7 +175,10 @@ export class Dispatcher implements OnModuleDestroy {
     this.inBackground(drop(), { pool }, 'could not drop a queue token');
   }
 
-  /** Another process may take its time to answer: the next job does not wait for that. */
+  /**
+   * Sends a job in the background: the worker's API process may respond slowly, and the next job should not wait for
+   * that.
+   */
   private assign(taken: Taken, worker: Candidate): void {
     this.inBackground(this.prepare(taken, worker), { job: taken.id }, 'could not send a job');
   }
@@ -181,11 +190,11 @@ export class Dispatcher implements OnModuleDestroy {
     } catch (error) {
       const fault = faultOf(error, 'storage');
       if (isPart(fault)) return this.putOff(taken, worker, { fault, error });
-      // Disks and S3 have errors that nobody has met yet.
+      // Errors of disks and S3 that are not in our tables.
       if (fault === 'unknown') return this.putOff(taken, worker, { fault: 'storage', error });
       if (!(error instanceof DomainError) || fault === 'bug')
         return this.unprepared(taken, worker, error);
-      // It cannot be sent to any worker, however often it is tried.
+      // The job cannot be sent to any worker, so a retry would not help.
       return this.unassignable(taken, worker, error);
     }
     this.pauses.worked(worker.pool);
@@ -210,46 +219,52 @@ export class Dispatcher implements OnModuleDestroy {
     } catch (error) {
       if (!(error instanceof DomainError)) throw error;
       if (error.code === 'request_too_large') return this.unassignable(taken, worker, error);
-      // It may have arrived: then the worker renews the lease, and else that runs out.
-      log.warn({ err: error, job, attempt }, 'cannot tell whether an assignment arrived');
+      // The assignment may have arrived. If so, the worker renews the lease; otherwise, the lease expires.
+      log.warn({ err: error, job, attempt }, 'could not determine whether an assignment arrived');
     }
   }
 
-  /** The job keeps its retries, and the pool is given nothing for a while: the next job would fare no better. */
+  /**
+   * Returns the job to the queue without using up a retry, and pauses the pool, because the next job would fail in
+   * the same way.
+   */
   private async putOff(
     taken: Taken,
     worker: Candidate,
     { fault, error }: { fault: Part; error: unknown },
   ): Promise<void> {
     const { id: job, attempt } = taken;
-    log.warn({ err: error, job, attempt, fault }, 'could not prepare a job; it waits');
+    log.warn({ err: error, job, attempt, fault }, 'could not prepare a job; it stays in the queue');
     this.pauses.begin(worker.pool, () => this.pump(worker.pool));
     await this.giveBack(() => this.outcomes.putOff(taken, fault));
     await this.workers.spared(worker);
   }
 
-  /** Its lease would run out, which counts against the job: so it is tried until the database answers. */
+  /** Repeats a change until the database responds. Otherwise the lease would expire, which counts against the job. */
   private async giveBack(work: () => Promise<void>): Promise<void> {
     do
       try {
         return await work();
       } catch (error) {
-        log.warn({ err: error }, 'could not give an attempt back; trying again');
+        log.warn({ err: error }, 'could not return an attempt to the queue; retrying');
         await new Promise((resolve) => setTimeout(resolve, RETURN_MS));
       }
     while (!this.closing);
   }
 
-  /** Other jobs of the pool may not meet the defect, so the pool is not paused. */
+  /** Retries the job without pausing the pool: other jobs may not run into the defect. */
   private async unprepared(taken: Taken, worker: Candidate, error: unknown): Promise<void> {
     const { id: job, attempt } = taken;
-    log.error({ err: error, job, attempt }, 'could not prepare a job: a defect of the server');
+    log.error(
+      { err: error, job, attempt },
+      'could not prepare a job because of a bug in the server',
+    );
     await this.giveBack(() => this.outcomes.retryUnprepared(taken));
     await this.workers.spared(worker);
     this.pump(worker.pool);
   }
 
-  /** The slot that it was to have is free again. */
+  /** Fails a job that cannot be sent, and frees its slot. */
   private async unassignable(taken: Taken, worker: Candidate, error: DomainError): Promise<void> {
     await this.outcomes.failUnassignable(taken, error);
     await this.workers.spared(worker);

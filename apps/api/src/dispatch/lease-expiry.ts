@@ -10,17 +10,20 @@ import { log } from '../log.js';
 import { Counters } from '../metrics/counters.js';
 import { Workers } from '../workers/workers.js';
 
-/** Past a lease's end before it is taken away, for a renewal that is on its way. */
+/** Time after the end of a lease before it is revoked, for a renewal that is on its way. */
 const GRACE_MS = 2_000;
-/** Of a lease: an API process that has not written its row for so long (three times, 6 s) is taken for dead. */
+/** Share of a lease after which an API process that has not updated its row counts as dead (three updates, 6 s). */
 const GATEWAY_SILENCE = 0.4;
 const AT_ONCE = 100;
-/** Of a lease: where nobody looked for so long, workers may have been unable to renew. */
+/** Share of a lease without checks after which workers may have been unable to renew. */
 const OUTAGE = 1 / 3;
-/** Between two brakes for the sake of one process, in lengths of a brake. */
+/** Minimum time between two brakes caused by one process, in multiples of a brake's duration. */
 const BRAKE_PAUSE = 3;
 
-/** SQL: the brake is off, and a process could renew within so many milliseconds (a placeholder). */
+/**
+ * SQL condition that the brake is off and that a process could renew leases within a number of milliseconds (a
+ * placeholder).
+ */
 const mayTake = (outageMs: string): string => `EXISTS (SELECT 1 FROM installation
   WHERE id = 1 AND expire_after <= clock_timestamp() AND watched_at > clock_timestamp() - ${outageMs} * interval '1 millisecond')`;
 
@@ -32,22 +35,23 @@ const LOST: Failure = {
 };
 
 /**
- * Takes away leases that ran out, by the database's clock. It has a timer of its own and waits for nothing else that
- * the control plane does: whatever hangs, a dead worker's job goes on.
+ * Revokes expired leases, by the database's clock. It has its own timer and does not depend on other work of the
+ * control plane: whatever hangs, the job of a dead worker continues elsewhere.
  *
- * After an outage of our own, when workers could not renew, nothing is taken for the length of a lease. An outage is:
+ * After an outage on our side, in which workers could not renew, nothing is revoked for the duration of a lease (the
+ * brake). Either of these is an outage:
  *
- * - No process could renew for a while: all were away, the database was, or somebody (a migration) locked a table that
- *   renewals write to. Every look begins with the statement of a heartbeat, so `watched_at` is the last time at which a
- *   process could have renewed.
- * - One process has just started or did not look for a while, or a renewal failed there or took too long, or left out a
- *   lease that ends soon because somebody has locked its job. A process that says so again and again does not hold the
- *   brake for good.
+ * - No process could renew for a while: all processes or the database were down, or something (such as a migration)
+ * locked a table that renewals write to. Every check starts with the statement of a heartbeat, so `watched_at` is the
+ * last time at which a process could have renewed.
+ * - One process has just started or did not check for a while, or a renewal failed there, took too long, or skipped a
+ * lease that ends soon because its job was locked. A process that reports this repeatedly does not keep the brake on
+ * forever.
  *
- * The brake and `watched_at` are columns of one row, which each look locks, so they hold for every process. A statement
- * that takes leases may have waited for the same lock as the renewals did, so it reads both columns itself. PostgreSQL
- * gives a statement its snapshot after its tables' locks: if nobody has looked since the lock was released, `watched_at`
- * is still old, and if somebody has, the brake is up. Either way nothing is taken.
+ * The brake and `watched_at` are columns of one row, which each check locks, so they apply to all processes. A
+ * statement that revokes leases may have waited for the same lock as the renewals did, so it reads both columns
+ * itself. PostgreSQL takes the snapshot of a statement after locking its tables: if no process has checked since the
+ * lock was released, `watched_at` is still old, and otherwise the brake is on. In both cases, nothing is revoked.
  */
 @Injectable()
 export class LeaseExpiry implements OnModuleDestroy {
@@ -82,7 +86,7 @@ export class LeaseExpiry implements OnModuleDestroy {
     this.timer = setInterval(
       () => {
         this.looking ??= this.look()
-          .catch((error: unknown) => log.warn({ err: error }, 'could not look for expired leases'))
+          .catch((error: unknown) => log.warn({ err: error }, 'could not check for expired leases'))
           .finally(() => (this.looking = null));
       },
       Math.min(1_000, this.settings.leaseMs / 10),
@@ -90,8 +94,8 @@ export class LeaseExpiry implements OnModuleDestroy {
   }
 
   /**
-   * Does a renewal. One that fails for a reason of ours, that takes too long, or that leaves out a lease that ends soon
-   * raises the brake at the next look.
+   * Runs a renewal. If it fails because of us, takes too long or skips a lease that ends soon, the next check turns
+   * on the brake.
    */
   async renewal<T extends Renewal>(renew: () => Promise<T>): Promise<T> {
     const late = setTimeout(() => (this.renewalFailed = true), this.outageMs);
@@ -107,20 +111,20 @@ export class LeaseExpiry implements OnModuleDestroy {
     }
   }
 
-  /** Only this is timed: the taking may wait for a lock without being an outage. */
+  /** Only this part is timed. Revoking may wait for a lock without an outage. */
   private async look(): Promise<void> {
     const began = performance.now();
     await this.workers.canBeat();
     const due = await this.due();
-    // By its beginning: it may have stood still with the question asked, and what it was answered then is out of date.
+    // Uses the start time: the process may have been suspended during the query, which makes its result outdated.
     this.lookedAt = began;
     if (!due || performance.now() - began > this.outageMs) return;
     this.taking ??= this.takeAway()
-      .catch((error: unknown) => log.warn({ err: error }, 'could not take expired leases away'))
+      .catch((error: unknown) => log.warn({ err: error }, 'could not revoke expired leases'))
       .finally(() => (this.taking = null));
   }
 
-  /** Notes that somebody looks, raises the brake after an outage, and says whether it is off. */
+  /** Records the check, turns on the brake after an outage, and returns whether the brake is off. */
   private async due(): Promise<boolean> {
     const { outageMs } = this;
     const failed = this.renewalFailed;
@@ -142,14 +146,16 @@ export class LeaseExpiry implements OnModuleDestroy {
       throw error;
     });
     if (watch?.raised)
-      log.warn('leases could not be renewed for a while: none will expire for one lease time');
+      log.warn(
+        'leases could not be renewed for a while; none will expire for the duration of a lease',
+      );
     return watch?.due ?? false;
   }
 
   private async takeAway(): Promise<void> {
     const { leaseMs } = this.settings;
     await this.leases.shorten();
-    // Whoever holds a row is changing that job; the next look sees what came of it.
+    // A locked row is being changed by another transaction; the next check sees the result.
     const rows = await this.database.query<{ id: string }>(
       `SELECT job.id FROM job
        LEFT JOIN worker ON worker.id = lease_owner LEFT JOIN gateway ON gateway.id = gateway_id
@@ -159,17 +165,17 @@ export class LeaseExpiry implements OnModuleDestroy {
                                            AND clock_timestamp() - $3 * interval '1 millisecond')
          AND ${mayTake('$4')}
        ORDER BY lease_until LIMIT ${AT_ONCE} FOR UPDATE OF job SKIP LOCKED`,
-      // The workers of a process that died notice after a lease, and have another to come back in.
+      // Workers of a process that died notice this after a lease, and have another lease to reconnect.
       [this.graceMs, leaseMs + this.holdMs, GATEWAY_SILENCE * leaseMs, this.outageMs],
     );
     for (const { id } of rows)
-      // One that cannot be taken keeps none of the others.
+      // A lease that cannot be revoked does not affect the others.
       await this.take(id).catch((error: unknown) =>
-        log.error({ err: error, job: id }, 'could not take an expired lease away; trying again'),
+        log.error({ err: error, job: id }, 'could not revoke an expired lease; retrying'),
       );
   }
 
-  /** A worker that joins without naming a lease of its own does not have that run any more: it was restarted. */
+  /** Revokes leases that a worker does not name when it joins: it was restarted and no longer has those runs. */
   async takeUnnamed(workerId: string, named: readonly Lease[]): Promise<void> {
     const rows = await this.database.query<{ id: string; attempt: number }>(
       `SELECT id, attempt FROM job WHERE state = 'running' AND lease_owner = $1

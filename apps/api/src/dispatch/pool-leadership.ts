@@ -1,13 +1,14 @@
 import { Injectable } from '@nestjs/common';
 import { Gateways } from '../relay/gateways.js';
 
-/** First half of the locks' numbers; any that no other user of this database takes. */
+/** First key of the advisory locks. It can be any number that is unique in this database. */
 const ADVISORY_CLASS = 7_240_252;
 
 /**
- * Which pools this process dispatches for. Each pool has one process that does, whoever has its advisory lock: it ends
- * with the process's own connection, so that another takes over at once where this one dies, and soon where it hangs.
- * For an orderly queue only: two at once would still assign each job once, by Leases.take.
+ * Pools for which this process dispatches. Each pool is led by the process that holds its advisory lock. The lock
+ * ends with the process's connection, so that another process takes over immediately when this one dies, and soon
+ * when it hangs. This only keeps the queue in order: two leaders would still assign each job once, because of
+ * Leases.take.
  */
 @Injectable()
 export class PoolLeadership {
@@ -34,7 +35,9 @@ export class PoolLeadership {
     this.ended.push(listener);
   }
 
-  /** Takes the lead of those pools that nobody leads; answers with those it got now. */
+  /**
+   * Seeks to lead those pools that have no leader. Returns the pools that this process leads now and did not before.
+   */
   async seek(pools: readonly string[]): Promise<string[]> {
     const wanted = pools.filter((pool) => !this.led.has(pool));
     if (wanted.length === 0) return [];

@@ -6,11 +6,11 @@ import { nextJobs } from '../lifecycle/lease/next-job.js';
 import { unix } from '../ids.js';
 import type { PoolSampleObject } from '@graft/contracts';
 
-/** A pool now. */
+/** Current load of a pool. */
 export interface Load {
   readonly pool: string;
   readonly queued: number;
-  /** Waits of its queued jobs; null where none waits. */
+  /** Seconds that the pool's queued jobs have waited; `null` if there are none. */
   readonly longest: number | null;
   readonly median: number | null;
   readonly running: number;
@@ -18,12 +18,12 @@ export interface Load {
   readonly draining: number;
   readonly cordoned: number;
   readonly offline: number;
-  /** Of workers that take jobs, and those of them that no job has. */
+  /** Slots of workers that accept jobs, and how many of them are free. */
   readonly slots: number;
   readonly free_slots: number;
 }
 
-/** SQL: a pool's figures by the pools' names; a placeholder of a lease's milliseconds. */
+/** SQL that selects the load by pool. Placeholder: a lease in milliseconds. */
 const loads = (leaseMs: string): string =>
   `WITH jobs AS (
      SELECT pool, (count(*) FILTER (WHERE state = 'queued'))::int AS queued,
@@ -47,15 +47,15 @@ const loads = (leaseMs: string): string =>
      COALESCE(slots, 0) AS slots, COALESCE(free_slots, 0) AS free_slots
    FROM pool LEFT JOIN jobs ON jobs.pool = pool.name LEFT JOIN workers ON workers.pool = pool.name`;
 
-/** SQL, of the pool in the first placeholder: its running jobs, and runs of evals that wait for a worker of it. */
+/** SQL for the pool in the first placeholder: its running jobs, and eval runs that wait for one of its workers. */
 const RUNNING = `SELECT 1 FROM job WHERE pool = $1 AND state = 'running'`;
 const WAITING_EVALS = `SELECT project_id FROM eval_run WHERE wanted_pool = $1 AND status = 'in_progress'
   AND NOT EXISTS (SELECT 1 FROM pool WHERE name = $1 AND cordoned)`;
 
-/** The most pools without a name of their own that `unnamed` lists. Each costs `/metrics` a query for `wanted`. */
+/** Maximum number of unnamed pools that are listed. Each costs `/metrics` a query for `wanted`. */
 const MOST_UNNAMED = 20;
 
-/** How much waits in each pool, and how much room its workers have. */
+/** Queue lengths and capacities of pools. */
 @Injectable()
 export class PoolLoad {
   constructor(
@@ -63,7 +63,7 @@ export class PoolLoad {
     private readonly settings: Settings,
   ) {}
 
-  /** Of every pool that has a name of its own, by a worker that joined, a join token or a grant; or of one. */
+  /** Returns the load of one pool, or of every pool that a worker, a join token or a grant has named. */
   async now(pool: string | null = null): Promise<ReadonlyMap<string, Load>> {
     const { leaseMs } = this.settings;
     const rows =
@@ -74,7 +74,7 @@ export class PoolLoad {
   }
 
   /**
-   * Of pools that only queued jobs name, those with the oldest jobs. Whoever may create jobs may name any number of
+   * Returns the pools that only queued jobs name, those with the oldest jobs first. Users may name any number of
    * pools, so at most MOST_UNNAMED are listed.
    */
   async unnamed(): Promise<readonly Pick<Load, 'pool' | 'queued' | 'longest'>[]> {
@@ -86,8 +86,9 @@ export class PoolLoad {
   }
 
   /**
-   * Slots that a pool could use now: its running jobs, those that could start if there were a slot for each, and one for
-   * each project of which a run of an eval has waited for a worker of the pool and goes on. A project does one at a time.
+   * Returns the number of slots that a pool could use now: its running jobs, the queued jobs that could start if
+   * there were slots, and one for each project with an active eval run that has waited for a worker of the pool. A
+   * project runs one eval at a time.
    */
   async wanted(pool: string): Promise<number> {
     const [row] = await this.database.query<{ wanted: number }>(
@@ -99,7 +100,7 @@ export class PoolLoad {
     return row?.wanted ?? 0;
   }
 
-  /** Whether a pool could use a slot now. Unlike `wanted` it does not look at the whole queue. */
+  /** Whether a pool could use a slot now. Unlike `wanted`, it does not read the whole queue. */
   async isWanted(pool: string): Promise<boolean> {
     const [row] = await this.database.query<{ wanted: boolean }>(
       `SELECT EXISTS (${RUNNING}) OR EXISTS (${WAITING_EVALS})
@@ -109,7 +110,7 @@ export class PoolLoad {
     return row?.wanted ?? false;
   }
 
-  /** Slots of a worker of the pool, as those say that are there; null where none is. */
+  /** Returns the slots of a worker of the pool, as reported by connected workers; `null` if there are none. */
   async slotsPerWorker(pool: string): Promise<number | null> {
     const [row] = await this.database.query<{ slots: number | null }>(
       `SELECT max(slots) AS slots FROM worker WHERE pool = $1 AND state <> 'offline'`,
@@ -118,7 +119,7 @@ export class PoolLoad {
     return row?.slots ?? null;
   }
 
-  /** Writes what every pool is like, where that has not been done in this minute. */
+  /** Records the load of all pools once a minute. */
   async sample(): Promise<void> {
     await this.database.query(
       `INSERT INTO pool_sample (pool, at, queued, running, slots, free_slots)
@@ -129,7 +130,7 @@ export class PoolLoad {
     );
   }
 
-  /** A pool's last hour, the oldest minute first. */
+  /** Returns the samples of a pool's last hour, oldest first. */
   async lastHour(pool: string): Promise<PoolSampleObject[]> {
     const rows = await this.database.query<Omit<PoolSampleObject, 'at'> & { at: Date }>(
       `SELECT at, queued, running, slots, free_slots FROM pool_sample

@@ -7,13 +7,14 @@ const MOST_MS = 30_000;
 
 interface Pause {
   readonly failures: number;
-  /** Null: it is over, and the next job shows whether for good. */
+  /** `null` when the pause is over; the next job shows whether the problem is. */
   readonly timer: NodeJS.Timeout | null;
 }
 
 /**
- * Pools that are given nothing for a while, since something that the service stands on failed while a job was prepared.
- * Each failure in a row doubles the while. While the blobs' place is not there, no job is taken to find that out.
+ * Pools that are assigned no jobs for a while because a dependency failed while a job was prepared. Each consecutive
+ * failure doubles the pause. It ends only when the blob storage is available, so that no job is needed to find that
+ * out.
  */
 @Injectable()
 export class PoolPauses implements OnModuleDestroy {
@@ -29,12 +30,12 @@ export class PoolPauses implements OnModuleDestroy {
     return (this.pauses.get(pool)?.timer ?? null) !== null;
   }
 
-  /** Jobs that were taken before the pause began change nothing about it. */
+  /** Starts a pause. Failures of jobs that were taken before the pause do not extend it. */
   begin(pool: string, resume: () => void): void {
     if (!this.isPaused(pool)) this.wait(pool, resume);
   }
 
-  /** A job of the pool was prepared. */
+  /** Records that a job of the pool was prepared. */
   worked(pool: string): void {
     if (!this.isPaused(pool)) this.pauses.delete(pool);
   }
@@ -45,7 +46,7 @@ export class PoolPauses implements OnModuleDestroy {
     const ms = Math.min(MOST_MS, (this.settings.retryBackoffMs / 5) * 2 ** (failures - 1));
     const timer = setTimeout(() => void this.look(pool, resume), ms);
     this.pauses.set(pool, { failures, timer });
-    log.warn({ pool, ms }, 'a pool is given no jobs for a while');
+    log.warn({ pool, ms }, 'paused assigning jobs to a pool');
   }
 
   private async look(pool: string, resume: () => void): Promise<void> {

@@ -6,7 +6,7 @@ import { WorkerLink } from '../relay/worker-link.js';
 
 const EVERY_MS = 1_000;
 
-/** Looks now and then whether a job of higher priority waits for a slot, and tells workers which runs make way. */
+/** Checks regularly whether a job of higher priority needs a slot, and asks workers to preempt runs. */
 @Injectable()
 export class Preemptor implements OnModuleDestroy {
   private timer: NodeJS.Timeout | null = null;
@@ -20,7 +20,7 @@ export class Preemptor implements OnModuleDestroy {
   start(): void {
     this.timer = setInterval(() => {
       this.looking ??= this.look()
-        .catch((error: unknown) => log.warn({ err: error }, 'could not look for jobs to preempt'))
+        .catch((error: unknown) => log.warn({ err: error }, 'could not check for jobs to preempt'))
         .finally(() => (this.looking = null));
     }, EVERY_MS);
   }
@@ -29,7 +29,7 @@ export class Preemptor implements OnModuleDestroy {
     for (const pool of await this.preemption.pools())
       for (const victim of await this.preemption.choose(pool)) {
         log.info({ job: victim.id, attempt: victim.attempt, pool }, 'preempting');
-        // A lost message is made good by the worker's next heartbeat.
+        // If the message is lost, the response to the worker's next heartbeat repeats it.
         await this.link.command(victim, Command_Action.ACTION_PREEMPT);
       }
   }

@@ -11,18 +11,18 @@ import { ArchivedProjects } from './archived-projects.js';
 import { PoolLoad } from './pool-load.js';
 import { RestoreGuard } from '../lifecycle/restore-guard.js';
 
-/** Any number that no other user of this database locks. */
+/** Key of an advisory lock. It can be any number that is unique in this database. */
 const ADVISORY_LOCK = 7_240_251;
-/** A job that waits for this long has had its token; one that is missing then is lost. */
+/** Time after which the token of a queued job must exist; otherwise it is lost. */
 const TOKEN_PATIENCE_MS = 15_000;
-/** Tokens that are issued again in one call. */
+/** Number of tokens that one call reissues. */
 const BATCH = 500;
 const MOST_DEAD_LETTERS = 1_000;
 
 /**
- * Compares what should be with what is, every few seconds: queue tokens that got lost, workers that went away, jobs
- * of archived projects, rows nobody needs. Safe if two run; an advisory lock makes it one.
- * It may be slow: leases run out without it.
+ * Repairs state regularly: reissues lost queue tokens, marks lost workers offline, cancels jobs of archived projects
+ * and deletes old rows. An advisory lock makes only one process do this at a time; it would be safe without. It may
+ * be slow, as leases expire without it.
  */
 @Injectable()
 export class Reconciler implements OnModuleDestroy {
@@ -55,7 +55,7 @@ export class Reconciler implements OnModuleDestroy {
         );
       await this.database.alone(ADVISORY_LOCK, () => this.reconcile());
     } catch (error) {
-      log.warn({ err: error }, 'a reconciliation failed; trying again');
+      log.warn({ err: error }, 'reconciliation failed; retrying');
     }
     this.outbox.nudge();
   }
@@ -66,7 +66,7 @@ export class Reconciler implements OnModuleDestroy {
     );
     await this.load
       .sample()
-      .catch((error: unknown) => log.warn({ err: error }, 'could not note what pools are like'));
+      .catch((error: unknown) => log.warn({ err: error }, 'could not record the load of pools'));
     await this.archived
       .finish()
       .catch((error: unknown) =>
@@ -76,8 +76,8 @@ export class Reconciler implements OnModuleDestroy {
   }
 
   /**
-   * Postgres says how many wait; a queue that holds fewer tokens than that has lost some. Only pools that somebody
-   * serves are asked: whoever submits a job may name a new one.
+   * Compares the number of queued jobs with the number of tokens; a queue with fewer tokens has lost some. Only pools
+   * with workers are checked, because jobs may name any pool.
    */
   private async reissueLostTokens(): Promise<void> {
     const pools = await this.database.query<{ pool: string; waiting: number }>(
@@ -105,7 +105,7 @@ export class Reconciler implements OnModuleDestroy {
     await this.database.query(
       `DELETE FROM worker WHERE state = 'offline' AND last_seen_at < now() - interval '1 day'`,
     );
-    // What a worker without its key left behind at an earlier start.
+    // Deletes older rows of a worker that lost its key and joined again as a new one.
     await this.database.query(
       `DELETE FROM worker old USING worker new WHERE old.state = 'offline'
          AND old.last_seen_at < clock_timestamp() - interval '10 minutes'

@@ -10,7 +10,7 @@ import { Rungs } from '../lifecycle/rungs.js';
 
 type Finished = Pick<EvalRun, 'id' | 'eval_id' | 'job_id' | 'step'>;
 
-/** What a run of an eval comes to for the job whose checkpoint it asked. */
+/** Records the result of an eval run for the job whose checkpoint it evaluated. */
 @Injectable()
 export class CheckpointScore {
   constructor(
@@ -20,7 +20,10 @@ export class CheckpointScore {
     private readonly rungs: Rungs,
   ) {}
 
-  /** In the transaction that ends the run: among the job's evaluations, its events, and as its best. */
+  /**
+   * Writes the score to the job's evaluations, its events and its best score. Call it in the transaction that ends
+   * the run.
+   */
   async write(manager: EntityManager, run: Finished): Promise<void> {
     const { job_id: id, step } = run;
     if (id === null || step === null) return;
@@ -37,7 +40,7 @@ export class CheckpointScore {
       manager,
     );
     const { total, passed, errored } = counted as Counts;
-    // An item without a grade is neither right nor wrong: a score of the others would not be comparable.
+    // A score without the items that could not be graded would not be comparable.
     const event = errored > 0 ? unscored(step, errored, total) : scored(job, run, passed, total);
     if (errored === 0) await this.measured(manager, job, step, passed / total);
     await this.events.append(manager, id, [event]);
@@ -45,7 +48,10 @@ export class CheckpointScore {
     await this.integrations.reopen(manager, id);
   }
 
-  /** In the transaction in which the run fails: the checkpoint has no score, and its job's events say why. */
+  /**
+   * Records that the checkpoint has no score because the run failed. Call it in the transaction in which the run
+   * fails.
+   */
   async missed(manager: EntityManager, { job_id: id, step }: Finished, why: string): Promise<void> {
     if (id === null || step === null) return;
     const message = `The checkpoint at step ${step} has no score: ${why}`;
@@ -53,7 +59,7 @@ export class CheckpointScore {
     await this.integrations.reopen(manager, id);
   }
 
-  /** With other trials, of one of a sweep. */
+  /** Compares the score with those of other trials, if the job is a trial of a sweep. */
   private async compared(
     manager: EntityManager,
     job: Job,
@@ -78,7 +84,7 @@ export class CheckpointScore {
       [job.id, job.attempt, step, EVAL_SCORE, score],
       manager,
     );
-    // whichever attempt's evaluation a reader takes
+    // Readers may use the evaluation of any attempt, so all get the score.
     await this.database.query(
       `UPDATE evaluation SET "values" = "values" || jsonb_build_object($3::text, $4::float8)
        WHERE job_id = $1 AND step = $2`,

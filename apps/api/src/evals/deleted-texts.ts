@@ -5,25 +5,29 @@ import type { EvalRun } from '../database/entities/evals.js';
 
 type Texts = Pick<EvalRun, 'items_deleted_at' | 'samples_deleted_at'>;
 
-/** Runs that one look takes, and items of one statement. */
+/** Runs handled by one call, and items erased by one statement. */
 const RUNS = 20;
 const ITEMS = 1000;
 
-/** SQL: results with verdicts and scores alone: what a grading model said, and what an error quotes, is text. */
+/**
+ * SQL for results without text: verdicts and scores remain, but answers of grading models and quotes in errors are
+ * removed.
+ */
 const BARE = `(SELECT COALESCE(jsonb_agg(
     CASE WHEN result ? 'error' THEN jsonb_set(result, '{error,message}', '""') ELSE result END
       || '{"sample": null}' ORDER BY place), '[]')
   FROM jsonb_array_elements(results) WITH ORDINALITY AS one(result, place))`;
 
 /**
- * Erases the items and samples of runs whose file, or whose model's job, was deleted; scores and counts stay. A run that
- * is not over needs them to its end. Until they are erased no answer shows them.
+ * Erases the items and samples of eval runs whose file, or whose model's job, was deleted. Scores and counts remain.
+ * Unfinished runs need the texts and are erased when they end. Responses never contain texts that are still to be
+ * erased.
  */
 @Injectable()
 export class DeletedTexts {
   constructor(private readonly database: Database) {}
 
-  /** Answers with how many runs were erased, and whether there may be more. */
+  /** Erases one batch. Returns the number of runs that were erased and whether there may be more. */
   async batch(): Promise<{ deleted: number; more: boolean }> {
     await this.markNew();
     const runs = await this.database.query<{ id: string }>(
@@ -34,8 +38,8 @@ export class DeletedTexts {
   }
 
   /**
-   * A run may be made in the moment in which its file is deleted, which then does not see it. Runs of checkpoints have
-   * the items of another run and lose them with it.
+   * Marks runs that were created while their file was being deleted, which the deletion could not see. Runs of
+   * checkpoints have the items of another run and lose them with it.
    */
   private async markNew(): Promise<void> {
     await this.database.query(
@@ -57,7 +61,7 @@ export class DeletedTexts {
          FROM eval_run AS run WHERE run.id = $1 AND run_id = $1 AND number >= $2 AND number < $3`,
         [id, from, from + ITEMS],
       );
-    // Unless its items were deleted meanwhile, where before it was its samples alone.
+    // Not if the items were deleted meanwhile, when only the samples were deleted before.
     await this.database.query(
       `UPDATE eval_run SET to_erase = false WHERE id = $1 AND (items_deleted_at IS NULL OR NOT EXISTS (
          SELECT 1 FROM eval_item WHERE run_id = $1 AND item <> '{}'))`,
@@ -66,7 +70,7 @@ export class DeletedTexts {
   }
 }
 
-/** An item as it is shown once its text was deleted, erased or not yet. */
+/** Returns an item without its deleted texts, whether they have been erased yet or not. */
 export function withoutTexts(item: EvalOutputItemObject, of: Texts): EvalOutputItemObject {
   if (!of.samples_deleted_at) return item;
   return {

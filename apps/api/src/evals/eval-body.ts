@@ -15,7 +15,7 @@ export const CreateEvalBody = z.strictObject({
   data_source_config: z.strictObject({
     type: z.literal(
       'custom',
-      'only custom is supported: responses are not stored, so that there are no logs and no stored completions',
+      'only custom is supported: Graft does not store responses, so there are no logs or stored completions',
     ),
     item_schema: z.record(z.string(), z.unknown()),
     include_sample_schema: z.boolean().optional(),
@@ -26,7 +26,7 @@ export const CreateEvalBody = z.strictObject({
     .max(20)
     .refine(
       (criteria) => new Set(criteria.map((one) => one.name)).size === criteria.length,
-      'expected a name of its own for each',
+      'expected unique names',
     ),
 });
 
@@ -93,7 +93,7 @@ export const DataSource = z.discriminatedUnion('type', [
 ]);
 export type DataSource = z.infer<typeof DataSource>;
 
-/** What the answers of a run are held to, however its kind of source says it. */
+/** Returns the response format of a run, which each type of source has in a different place. */
 export function formatOf(
   source: Exclude<DataSource, { type: 'jsonl' }>,
 ): ResponseFormat | undefined {

@@ -12,7 +12,10 @@ import { CheckpointScore } from './checkpoint-score.js';
 import type { Halted, Wait } from './grade-item.js';
 import { WebhookEvents } from '../webhooks/webhook-events.js';
 
-/** A run that this process does: what it writes names the claim, and so changes nothing once it is another's. */
+/**
+ * Claim of this process on a run. Every write checks the claim, so that it has no effect after another process has
+ * taken over.
+ */
 export interface RunClaim {
   readonly id: string;
   readonly owner: string;
@@ -22,15 +25,19 @@ export type Graded = Pick<EvalItem, 'number' | 'sample' | 'results' | 'usage'> &
   readonly status: 'pass' | 'fail' | 'error';
 };
 
-/** Any number that no other user of this database locks. */
+/** Key of an advisory lock. It can be any number that is unique in this database. */
 const ADVISORY_LOCK = 7_240_261;
 
-/** SQL: the run while it is the claim's ($1 the run, $2 the owner); meanwhile it may be cancelled or deleted. */
+/**
+ * SQL condition that the claim still holds ($1 is the run, $2 the owner). The run may be canceled or deleted
+ * meanwhile.
+ */
 const MINE = `id = $1 AND owner = $2 AND status = 'in_progress'`;
 
 /**
- * SQL: the pool that is to answer the run `eval_run`: of those that its project may use and that take work, the one that
- * trained the model, else the one that had a worker last. A worker of any pool may answer, so that one pool is enough.
+ * SQL for the pool that should answer the run `eval_run`: among the pools that its project may use and that accept
+ * work, the one that trained the model, or else the one that had a worker last. Workers of any pool may answer, so
+ * one pool is enough.
  */
 const POOL = `SELECT name FROM (SELECT name FROM pool UNION SELECT 'default') AS named
   WHERE ${poolAllowed('named.name', 'eval_run.project_id')}
@@ -39,13 +46,16 @@ const POOL = `SELECT name FROM (SELECT name FROM pool UNION SELECT 'default') AS
       COALESCE(eval_run.job_id, (SELECT job_id FROM model WHERE model.id = eval_run.model))) DESC NULLS LAST,
     (SELECT max(last_seen_at) FROM worker WHERE worker.pool = named.name) DESC NULLS LAST, name = 'default' DESC, name LIMIT 1`;
 
-/** SQL: how long the run has waited. */
+/** SQL for the time that the run has waited. */
 const WAITED = `clock_timestamp() - COALESCE(waiting_since, clock_timestamp())`;
 
-/** SQL: nobody does the run. Also where a row is taken: it may have been cancelled since it was looked for. */
+/**
+ * SQL condition that no process works on the run. It is checked again when the run is taken, since it may have been
+ * canceled.
+ */
 const FREE = `status IN ('queued', 'in_progress') AND (owner IS NULL OR owner_until < clock_timestamp())`;
 
-/** Who does which run. All times are the database's. */
+/** Claims of processes on eval runs. All times are by the database's clock. */
 @Injectable()
 export class EvalClaims {
   constructor(
@@ -57,9 +67,9 @@ export class EvalClaims {
   ) {}
 
   /**
-   * Takes runs that nobody does, or whose process has not been heard of for a lease. Of a project one at a time, so that
-   * its own chats, and other projects', have their turns between: the one that has stood in line longest. Projects take
-   * turns: first the one that has not had one for longest.
+   * Claims runs that no process works on, or whose process has not renewed its claim for a lease. A project runs one
+   * at a time, so that its own chats and those of other projects get their turns: the one that has waited longest.
+   * Projects take turns; the one whose last turn was longest ago comes first.
    */
   async take(most: number): Promise<RunClaim[]> {
     if (most <= 0) return [];
@@ -86,7 +96,7 @@ export class EvalClaims {
     });
   }
 
-  /** Null: the run is not the claim's any more. */
+  /** Returns the run, or null if the claim no longer holds. */
   async run({ id, owner }: RunClaim): Promise<EvalRun | null> {
     const [run] = await this.database.query<EvalRun>(`SELECT * FROM eval_run WHERE ${MINE}`, [
       id,
@@ -95,7 +105,7 @@ export class EvalClaims {
     return run ?? null;
   }
 
-  /** False: the run is not the claim's any more. */
+  /** Renews the claim. Returns false if it no longer holds. */
   async renew({ id, owner }: RunClaim): Promise<boolean> {
     const rows = await this.database.query(
       `UPDATE eval_run SET owner_until = clock_timestamp() + $3 * interval '1 millisecond' WHERE ${MINE} RETURNING id`,
@@ -104,7 +114,7 @@ export class EvalClaims {
     return rows.length > 0;
   }
 
-  /** Another process may go on at once. */
+  /** Releases the run, so that another process may continue it immediately. */
   async leave({ id, owner }: RunClaim): Promise<void> {
     await this.database.query(
       `UPDATE eval_run SET owner = NULL, owner_until = NULL WHERE ${MINE}`,
@@ -112,7 +122,7 @@ export class EvalClaims {
     );
   }
 
-  /** Keeps what there is of an item that has to wait. */
+  /** Stores the partial result of an item that has to wait. */
   async hold({ id, owner }: RunClaim, { number, sample, results, usage }: Halted): Promise<void> {
     await this.database.query(
       `WITH mine AS (SELECT id FROM eval_run WHERE ${MINE} FOR SHARE)
@@ -129,7 +139,7 @@ export class EvalClaims {
     );
   }
 
-  /** The run does not wait any more. */
+  /** Records that the run no longer waits. */
   async goesOn({ id, owner }: RunClaim): Promise<void> {
     await this.database.query(
       `UPDATE eval_run SET waiting_since = NULL WHERE ${MINE} AND waiting_since IS NOT NULL`,
@@ -138,8 +148,9 @@ export class EvalClaims {
   }
 
   /**
-   * Gives the run back until there may be what it waits for; the longer it has waited, the longer it is left alone, up to
-   * half a minute. A run that has waited as long as runs may fails. Answers with the pause in milliseconds; null: it ended.
+   * Releases the run until it can be retried, with a delay that grows with the time that it has waited, up to half a
+   * minute. A run that has waited for too long fails.
+   * @returns the delay in milliseconds, or null if the run ended
    */
   async wait(claim: RunClaim, { error, fault }: Wait): Promise<number | null> {
     const { id, owner } = claim;
@@ -150,7 +161,7 @@ export class EvalClaims {
          wanted_pool = CASE WHEN $4 THEN (${POOL}) END
        WHERE ${MINE} AND ${WAITED} < $3 * interval '1 millisecond'
        RETURNING EXTRACT(EPOCH FROM resume_at - clock_timestamp())::float8 * 1000 AS pause`,
-      // More workers change nothing about any other part.
+      // More workers only help if no worker was available.
       [id, owner, this.settings.evalWaitMs, fault === 'relay'],
     );
     if (run) return run.pause;
@@ -162,7 +173,7 @@ export class EvalClaims {
     const seconds = this.settings.evalWaitMs / 1000;
     const error = {
       code,
-      message: `the run waited, and nothing came of it within ${seconds} s (GRAFT_EVAL_WAIT): ${message}. Start a new run once that is resolved`,
+      message: `the run waited for more than ${seconds} s (GRAFT_EVAL_WAIT): ${message}. Start a new run once that is resolved`,
     };
     await this.ending(id, async (manager) => {
       const [run] = await this.database.query<EvalRun>(
@@ -177,7 +188,7 @@ export class EvalClaims {
     });
   }
 
-  /** Writes an item once, while the run is the claim's. False: it is not. */
+  /** Stores the result of an item, once. Returns false if the claim no longer holds. */
   async grade({ id, owner }: RunClaim, item: Graded): Promise<boolean> {
     const rows = await this.database.query(
       `WITH mine AS (SELECT id FROM eval_run WHERE ${MINE} FOR SHARE)
@@ -197,7 +208,7 @@ export class EvalClaims {
     return rows.length > 0;
   }
 
-  /** Once each of its items is graded. */
+  /** Completes the run if all of its items are graded. */
   async finish({ id, owner }: RunClaim): Promise<void> {
     await this.ending(id, async (manager) => {
       const [run] = await this.database.query<EvalRun>(
@@ -213,7 +224,10 @@ export class EvalClaims {
     });
   }
 
-  /** Tells of a run that `end` ends. The row of its job comes before its own, as where that is cancelled. */
+  /**
+   * Ends a run by `end` and notifies webhooks and the job. The job's row is locked before the run's, as in
+   * cancellation.
+   */
   private async ending(
     id: string,
     end: (
@@ -234,7 +248,7 @@ export class EvalClaims {
     });
   }
 
-  /** How many chats at once: half of what the project may have at most, the others being its users'. */
+  /** Returns the number of concurrent chats: at most half of the project's limit, leaving the others to its users. */
   async width(projectId: string, most: number): Promise<number> {
     const [row] = await this.database.query<{ chats: number | null }>(
       `SELECT (limits->>'chats')::int AS chats FROM project WHERE id = $1`,

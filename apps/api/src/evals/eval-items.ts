@@ -5,7 +5,7 @@ import { Database } from '../database/database.js';
 import type { EvalItem } from '../database/entities/evals.js';
 import type { ItemBatch } from './item-batches.js';
 
-/** The rows of a run's items. */
+/** Rows of the items of eval runs. */
 @Injectable()
 export class EvalItems {
   constructor(private readonly database: Database) {}
@@ -28,7 +28,7 @@ export class EvalItems {
     }
   }
 
-  /** The next that nobody has graded, after a number. */
+  /** Returns the next ungraded items after a number. */
   queued(runId: string, after: number, limit: number): Promise<EvalItem[]> {
     return this.database.query<EvalItem>(
       `SELECT * FROM eval_item WHERE run_id = $1 AND number > $2 AND status = 'queued' ORDER BY number LIMIT $3`,
@@ -61,7 +61,7 @@ export class EvalItems {
     return item ?? null;
   }
 
-  /** Of several runs at once, each with the names of its criteria. */
+  /** Returns the counts of several runs. Each run is given with the names of its criteria. */
   async counts(
     runs: readonly { readonly id: string; readonly criteria: readonly string[] }[],
   ): Promise<Map<string, EvalRunCounts>> {

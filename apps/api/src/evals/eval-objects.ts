@@ -35,7 +35,7 @@ export function runObject(run: EvalRun, counts: EvalRunCounts): EvalRunObject {
     id: run.id,
     object: 'eval.run',
     eval_id: run.eval_id,
-    // There is no page of it.
+    // Graft has no page for reports.
     report_url: '',
     status: run.status,
     model: run.model,
@@ -55,7 +55,7 @@ export function runObject(run: EvalRun, counts: EvalRunCounts): EvalRunObject {
 export const outputItemId = (runId: string, number: number): string =>
   `outputitem_${runId.replace(/^evalrun_/, '')}_${number}`;
 
-/** Null where it is the id of no item of the run. */
+/** Returns the number of an item, or null if the id does not belong to the run. */
 export function itemNumber(runId: string, id: string): number | null {
   const number = Number(/_(\d{1,9})$/.exec(id)?.[1] ?? NaN);
   return id === outputItemId(runId, number) ? number : null;

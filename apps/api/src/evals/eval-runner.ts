@@ -7,14 +7,17 @@ import { EvalClaims, type RunClaim } from './eval-claims.js';
 import { EvalItems } from './eval-items.js';
 import { ItemGrading, type Wait } from './grade-item.js';
 
-/** At work in this process, each of another project. */
+/** Runs that this process works on concurrently, each of a different project. */
 const MOST_RUNS = 8;
-/** Of a run at once: enough for a worker to make their tokens together. */
+/** Items of a run that are graded concurrently: enough for a worker to generate their tokens in one batch. */
 const MOST_ITEMS = 4;
-/** Read at once. */
+/** Items read in one query. */
 const BATCH = 50;
 
-/** Does runs in the background: each by one API process at a time, its items once. */
+/**
+ * Grades eval runs in the background. Each run is worked on by one API process at a time, and each item is graded
+ * once.
+ */
 @Injectable()
 export class EvalRunner implements OnModuleDestroy {
   private readonly running = new Map<string, AbortController>();
@@ -32,7 +35,7 @@ export class EvalRunner implements OnModuleDestroy {
     private readonly grading: ItemGrading,
   ) {}
 
-  /** Takes up what is new, and what a process has left unfinished, now and from time to time. */
+  /** Starts new runs and resumes those that other processes left unfinished, now and at regular intervals. */
   watch(): void {
     this.timer = setInterval(() => this.look(), Math.min(5_000, this.settings.leaseMs / 3));
     this.look();
@@ -45,7 +48,7 @@ export class EvalRunner implements OnModuleDestroy {
     this.keep(this.looks());
   }
 
-  /** One look at a time: two would each fill the same slots. Never rejects. */
+  /** Claims runs. Only one call runs at a time, since two would fill the same slots. It never rejects. */
   private async looks(): Promise<void> {
     try {
       while (this.again && !this.closing) {
@@ -54,13 +57,13 @@ export class EvalRunner implements OnModuleDestroy {
           this.keep(this.run(claim));
       }
     } catch (error) {
-      log.warn({ err: error }, 'could not look for runs of evals');
+      log.warn({ err: error }, 'could not claim eval runs');
     } finally {
       this.isLooking = false;
     }
   }
 
-  /** It was cancelled or deleted; another process that does it finds out when it renews. */
+  /** Stops a run that was canceled or deleted. Another process that works on it notices when it renews its claim. */
   stop(id: string): void {
     this.running.get(id)?.abort();
   }
@@ -70,21 +73,22 @@ export class EvalRunner implements OnModuleDestroy {
     void work.finally(() => this.work.delete(work));
   }
 
-  /** Never rejects. */
+  /** Works on a run. It never rejects. */
   private async run(claim: RunClaim): Promise<void> {
     const stop = new AbortController();
     this.running.set(claim.id, stop);
     const timer = setInterval(() => {
       this.claims.renew(claim).then(
         (isMine) => isMine || stop.abort(),
-        (error: unknown) => log.warn({ err: error, run: claim.id }, 'could not renew a run'),
+        (error: unknown) =>
+          log.warn({ err: error, run: claim.id }, 'could not renew the claim on an eval run'),
       );
     }, this.settings.leaseMs / 3);
     try {
       if (!this.closing) await this.grade(claim, stop.signal);
     } catch (error) {
-      log.warn({ err: error, run: claim.id }, 'a run of an eval stopped; it goes on later');
-      // Not at once: what stopped it may still be there.
+      log.warn({ err: error, run: claim.id }, 'an eval run was interrupted and will be resumed');
+      // Wait, because the cause may persist.
       await new Promise((resolve) => setTimeout(resolve, this.closing ? 0 : 1_000));
     } finally {
       clearInterval(timer);
@@ -92,11 +96,15 @@ export class EvalRunner implements OnModuleDestroy {
     }
     await this.claims
       .leave(claim)
-      .catch((error: unknown) => log.warn({ err: error, run: claim.id }, 'could not leave a run'));
+      .catch((error: unknown) =>
+        log.warn({ err: error, run: claim.id }, 'could not release an eval run'),
+      );
     this.look();
   }
 
-  /** The run's turn: until it is done, it can do nothing but wait, or others have waited long enough for its slot. */
+  /**
+   * Grades items of the run until it is complete, has to wait, or has used its turn while others wait for its slot.
+   */
   private async grade(claim: RunClaim, stop: AbortSignal): Promise<void> {
     const run = await this.claims.run(claim);
     const of =
@@ -137,7 +145,7 @@ export class EvalRunner implements OnModuleDestroy {
     if (ms !== null) setTimeout(() => this.look(), ms).unref();
   }
 
-  /** The run's items one by one, for several who take them. */
+  /** Returns a function that yields the run's items one by one, for concurrent callers. */
   private each(run: EvalRun, stop: AbortSignal): () => Promise<EvalItem | null> {
     let batch: EvalItem[] = [];
     let after = -1;

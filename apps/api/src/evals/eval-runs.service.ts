@@ -102,7 +102,8 @@ export class EvalRunsService {
         manager,
       );
       await this.items.insert(manager, id, batches);
-      // After the items, whose insertion takes long: other runs of the project wait from here on.
+      // Inserting the items takes long, so the quota is locked only afterwards: from here on, other runs of the
+      // project wait.
       await this.quotas.admitEvalRun(manager, caller.projectId, id);
       await this.storage.settle(manager, caller.projectId);
       const items = batches.reduce((sum, { count }) => sum + count, 0);
@@ -112,13 +113,16 @@ export class EvalRunsService {
     return id;
   }
 
-  /** What the run asks and grades with stays until the run is written: deletions look at the runs that are there. */
+  /**
+   * Protects the run's models and grading models from deletion until the run is written. Deletions check existing
+   * runs.
+   */
   private async holdModels(manager: EntityManager, of: Eval, source: DataSource): Promise<void> {
     const named = new Map<string, string>();
     for (const [i, { model }] of of.testing_criteria.entries())
       if (typeof model === 'string') named.set(model, `testing_criteria.${i}.model`);
     if (source.type !== 'jsonl') named.set(source.model, 'data_source.model');
-    // A checkpoint has no row of its own, and nobody deletes it by its name.
+    // A checkpoint has no row of its own and cannot be deleted by its name.
     for (const id of [...named.keys()].filter((one) => !isCheckpoint(one)).sort())
       await this.models.hold(manager, id, named.get(id)!);
   }
@@ -145,7 +149,7 @@ export class EvalRunsService {
       return checkedRows(source.content, form, 'data_source.source.content');
     const file = await this.files.row(caller, source.id, 'data_source.source.id');
     if (file.purpose === EVALS_PURPOSE) {
-      // Before it is fetched from where blobs lie.
+      // Check the size before the blob is downloaded from the storage.
       if (file.bytes > MOST_BYTES) throw tooLarge(file.bytes);
       const path = await this.blobs.file({ sha256: file.sha256, size: file.bytes });
       return fileRows(path, form, 'data_source.source.id');
@@ -185,7 +189,7 @@ export class EvalRunsService {
     return runs.map((run) => runObject(run, counts.get(run.id)!));
   }
 
-  /** What is graded stays. */
+  /** Cancels a run. Grades so far are kept. */
   async cancel(caller: Principal, evalId: string, id: string): Promise<Shown> {
     const { job_id: job } = await this.row(caller, evalId, id);
     await this.database.transaction(async (manager) => {

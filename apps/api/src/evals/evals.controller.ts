@@ -55,7 +55,7 @@ export class EvalsController {
   @HttpCode(200)
   @Needs('jobs:write')
   @ApiBody({ schema: bodySchema(CreateEvalBody, CREATE_EVAL_BODY_EXAMPLE) })
-  @Answers(EvalObject, 'Makes an eval')
+  @Answers(EvalObject, 'Creates an eval')
   create(@Caller() caller: Principal, @Body() body: unknown): Promise<object> {
     return this.evals.create(caller, body);
   }
@@ -71,7 +71,7 @@ export class EvalsController {
 
   @Get(':id')
   @Needs('jobs:read')
-  @Answers(EvalObject, 'An eval')
+  @Answers(EvalObject, 'Returns an eval')
   get(@Caller() caller: Principal, @Param('id') id: string): Promise<object> {
     return this.evals.get(caller, id);
   }
@@ -80,7 +80,7 @@ export class EvalsController {
   @HttpCode(200)
   @Needs('jobs:write')
   @ApiBody({ schema: bodySchema(UpdateEvalBody) })
-  @Answers(EvalObject, 'Renames an eval, or changes its metadata')
+  @Answers(EvalObject, 'Updates the name or the metadata of an eval')
   update(
     @Caller() caller: Principal,
     @Param('id') id: string,
@@ -103,7 +103,7 @@ export class EvalsController {
   @HttpCode(200)
   @Needs('jobs:write')
   @ApiBody({ schema: bodySchema(CreateRunBody, CREATE_RUN_BODY_EXAMPLE) })
-  @Answers(EvalRunObject, 'Begins a run of an eval')
+  @Answers(EvalRunObject, 'Starts a run of an eval')
   createRun(
     @Caller() caller: Principal,
     @Param('id') id: string,
@@ -114,7 +114,7 @@ export class EvalsController {
 
   @Get(':id/runs')
   @Needs('jobs:read')
-  @AnswersPage(EvalRunObject, 'Runs of an eval', { limit: 20, most: 100 })
+  @AnswersPage(EvalRunObject, 'Lists the runs of an eval', { limit: 20, most: 100 })
   @Asks('order', { type: 'string', enum: ['asc', 'desc'], default: 'asc' })
   @Asks('status', {
     type: 'string',
@@ -130,7 +130,7 @@ export class EvalsController {
 
   @Get(':id/runs/:run')
   @Needs('jobs:read')
-  @Answers(EvalRunObject, 'A run of an eval')
+  @Answers(EvalRunObject, 'Returns a run of an eval')
   getRun(
     @Caller() caller: Principal,
     @Param('id') id: string,
@@ -139,11 +139,11 @@ export class EvalsController {
     return this.runs.get(caller, id, run);
   }
 
-  /** OpenAI's way to cancel a run. */
+  /** OpenAI's route to cancel a run. */
   @Post(':id/runs/:run')
   @HttpCode(200)
   @Needs('jobs:write')
-  @Answers(EvalRunObject, 'Cancels a run; what is graded stays')
+  @Answers(EvalRunObject, 'Cancels a run; grades so far are kept')
   cancelRun(
     @Caller() caller: Principal,
     @Param('id') id: string,
@@ -160,7 +160,7 @@ export class EvalsController {
       deleted: z.literal(true),
       run_id: z.string(),
     }),
-    'Deletes a run',
+    'Deletes a run of an eval',
   )
   removeRun(
     @Caller() caller: Principal,
@@ -172,7 +172,10 @@ export class EvalsController {
 
   @Get(':id/runs/:run/output_items')
   @Needs('jobs:read')
-  @AnswersPage(EvalOutputItemObject, 'Items of a run, with their grades', { limit: 20, most: 100 })
+  @AnswersPage(EvalOutputItemObject, 'Lists the items of a run with their grades', {
+    limit: 20,
+    most: 100,
+  })
   @Asks('order', { type: 'string', enum: ['asc', 'desc'], default: 'asc' })
   @Asks('status', { type: 'string', enum: ['pass', 'fail', 'error'] })
   outputItems(
@@ -186,7 +189,7 @@ export class EvalsController {
 
   @Get(':id/runs/:run/output_items/:item')
   @Needs('jobs:read')
-  @Answers(EvalOutputItemObject, 'An item of a run, with its grades')
+  @Answers(EvalOutputItemObject, 'Returns an item of a run with its grades')
   outputItem(
     @Caller() caller: Principal,
     @Param('id') id: string,

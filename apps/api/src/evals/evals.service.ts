@@ -90,11 +90,11 @@ export class EvalsService {
     return this.get(caller, id);
   }
 
-  /** With its runs. */
+  /** Deletes an eval and its runs. */
   async remove(caller: Principal, id: string): Promise<object> {
     await this.row(caller, id);
     const runs = await this.database.transaction(async (manager) => {
-      // First the row's lock, which a new run takes too.
+      // A new run locks this row too.
       await this.database.query('SELECT 1 FROM eval WHERE id = $1 FOR UPDATE', [id], manager);
       const gone = await this.database.query<{ id: string; job_id: string | null }>(
         'DELETE FROM eval_run WHERE eval_id = $1 RETURNING id, job_id',
@@ -118,7 +118,7 @@ export class EvalsService {
     return { object: 'eval.deleted', deleted: true, eval_id: id };
   }
 
-  /** Another project's does not exist for the caller. */
+  /** Returns the row of an eval. Evals of other projects are not found. */
   async row(caller: Principal, id: string, param = 'eval_id'): Promise<Eval> {
     const found = await this.database.manager
       .getRepository(Eval)
@@ -128,7 +128,7 @@ export class EvalsService {
   }
 }
 
-/** A value of a list's query; the first where it is left out. */
+/** Returns the value of a query parameter; the default is the first of the values. */
 export function oneOf(query: Query, field: string, values: readonly [string, ...string[]]): string {
   const given = query[field] ?? values[0];
   if (typeof given === 'string' && values.includes(given)) return given;

@@ -18,25 +18,25 @@ import type { Graded } from './eval-claims.js';
 type Sampled = Exclude<DataSource, { type: 'jsonl' }>;
 type Usage = Readonly<Record<string, Readonly<Record<string, number>>>>;
 
-/** An item that cannot be graded now, with what there is of it. */
+/** An item that cannot be graded now, with its partial result. */
 export interface Halted extends Pick<EvalItem, 'number' | 'sample' | 'results' | 'usage'> {
   readonly waitsFor: Wait;
 }
 
-/** What says nothing about the item, which waits until it is over. */
+/** Reason to wait with an item that is not caused by the item itself. */
 export interface Wait {
   readonly error: DomainError;
   readonly fault: Part | 'limit';
 }
 
-/** What ends the grading of an item that waits. */
+/** Stops the grading of an item that has to wait. */
 class Waits extends Error {
   constructor(readonly wait: Wait) {
     super(wait.error.message);
   }
 }
 
-/** Asks the model for an item's answer, if the run has one, and has it graded. */
+/** Generates the answer for an item, if the run has a model, and grades it. */
 @Injectable()
 export class ItemGrading {
   constructor(
@@ -45,8 +45,8 @@ export class ItemGrading {
   ) {}
 
   /**
-   * Null where `stop` aborts first. Goes on from what an earlier call got before it had to wait.
-   * Never rejects for anything that is the item's own.
+   * Grades an item, starting from the partial result of an earlier call. Errors of the item itself become its result.
+   * @returns `null` if `stop` aborts first
    */
   async grade(
     { run, criteria }: { readonly run: EvalRun; readonly criteria: Eval['testing_criteria'] },
@@ -89,7 +89,7 @@ export class ItemGrading {
     return { number, sample, usage, results, status };
   }
 
-  /** @throws Waits where the model cannot be asked now */
+  /** @throws Waits if the model is not available now */
   private async sampled(
     caller: Principal,
     source: Sampled,
@@ -97,7 +97,7 @@ export class ItemGrading {
     stop: AbortSignal,
   ): Promise<{ sample: EvalItem['sample']; usage: Usage; failed: boolean } | null> {
     const { model, sampling_params: params } = source;
-    // What a chat would choose is chosen here, so that the sample can say it.
+    // The defaults of chats are set here so that the sample contains them.
     const sampling = {
       max_completion_tokens: params?.max_completion_tokens ?? DEFAULT_TOKENS,
       temperature: params?.temperature ?? 1,
@@ -128,7 +128,7 @@ export class ItemGrading {
     }
   }
 
-  /** @throws Waits where it cannot be graded now */
+  /** @throws Waits if it cannot be graded now */
   private async result(
     caller: Principal,
     criterion: TestingCriterion,
@@ -160,7 +160,7 @@ export class ItemGrading {
 }
 
 const MEANING: Readonly<Record<string, string>> = {
-  model_grader_parse_error: 'the model answered with something else than a score or label',
+  model_grader_parse_error: 'the model did not answer with a score or label',
 };
 
 const meaning = (wrong: string, { errors }: Grade): string =>
@@ -169,7 +169,7 @@ const meaning = (wrong: string, { errors }: Grade): string =>
   MEANING[wrong] ??
   wrong;
 
-/** Of a score that passes at least; a model's score without a threshold passes from the middle of its range on. */
+/** Returns the minimum score to pass. For a score model without a threshold it is the middle of its range. */
 function threshold(criterion: TestingCriterion): number {
   if (criterion.type === 'text_similarity') return criterion.pass_threshold;
   if (criterion.type === 'python') return criterion.pass_threshold ?? 1;
@@ -178,7 +178,10 @@ function threshold(criterion: TestingCriterion): number {
   return criterion.pass_threshold ?? (low + high) / 2;
 }
 
-/** The project's own rights, whoever started the run: it goes on when his key is gone. */
+/**
+ * Returns a principal with the rights of the project, so that the run continues after the key that started it was
+ * deleted.
+ */
 export const onBehalf = ({
   project_id: projectId,
   key_id: keyId,
@@ -194,18 +197,18 @@ export const onBehalf = ({
 });
 
 /**
- * Returns where the error is the item's.
+ * Throws if the item has to wait; returns if the error is caused by the item.
  * @throws Waits
  */
 function throwToWait(error: unknown, asked: Part): void {
   const fault = faultOf(error, asked);
-  const told = error instanceof DomainError ? error : outageOf(error);
-  if (told && mayPass(fault)) throw new Waits({ error: told, fault });
+  const failure = error instanceof DomainError ? error : outageOf(error);
+  if (failure && mayPass(fault)) throw new Waits({ error: failure, fault });
 }
 
 const mayPass = (fault: Fault): fault is Part | 'limit' => isPart(fault) || fault === 'limit';
 
-/** The messages that the model is asked. */
+/** Returns the messages to send to the model. */
 function inputOf({ input_messages: input }: Sampled, { item }: EvalItem): readonly object[] {
   const grading: Grading = { item, sample: null };
   if (input.type === 'template')

@@ -15,7 +15,7 @@ const line = (item: object): string => `${JSON.stringify({ item })}\n`;
 const rowsOf = (json: Uint8Array): { item: { n: number } }[] =>
   JSON.parse(new TextDecoder().decode(json)) as { item: { n: number } }[];
 
-it('reads the items of a file in slices, in their order', async () => {
+it('reads the items of a file in batches, in order', async () => {
   const lines = Array.from({ length: 1100 }, (_, n) => line({ n }));
   const batches = await read(lines.join('\n'));
   expect(batches.map(({ count }) => count)).toEqual([500, 500, 100]);
@@ -24,26 +24,26 @@ it('reads the items of a file in slices, in their order', async () => {
   expect(batchesOf(lines.map((_, n) => ({ item: { n } })))).toEqual(batches);
 });
 
-it('ends a slice of large items early', async () => {
+it('ends a batch of large items early', async () => {
   const large = line({ n: 1, text: 'x'.repeat(700_000) });
   expect((await read(large.repeat(4))).map(({ count }) => count)).toEqual([2, 2]);
 });
 
 it.each([
-  ['', {}, 'there are no items in it'],
-  ['\n\nno JSON', {}, 'line 3 is no JSON'],
+  ['', {}, 'the file has no items'],
+  ['\n\nno JSON', {}, 'line 3 is not JSON'],
   [line({ n: 1 }) + line({ n: 'x' }), { properties: { n: { type: 'number' } } }, 'line 2: item.n: expected number'], // prettier-ignore
   [`{"item":{"a":${'['.repeat(200_000)}${']'.repeat(200_000)}}}`, {}, 'line 1 is nested too deeply'], // prettier-ignore
   [line({}).repeat(10_001), {}, 'more than 10000 items'],
   [`{"item":{"a":[${'1e20,'.repeat(199_999)}0]}}\n`.repeat(16), {}, 'more than 67108864 bytes of items'], // prettier-ignore
-])('refuses what is wrong by its line (%#)', async (text, schema, message) => {
+])('rejects an invalid file and names the line (%#)', async (text, schema, message) => {
   await expect(read(text, schema)).rejects.toMatchObject({
     param: 'file',
     message: expect.stringContaining(message) as string,
   });
 });
 
-it('gives a schema its time for all items together', async () => {
+it('applies the time limit of a schema to all items together', async () => {
   const slow = { properties: { a: { type: 'string', pattern: '^(a+)+$' } } };
   await expect(read(line({ a: `${'a'.repeat(60)}b` }), slow)).rejects.toThrow(
     'takes more than 2 s',

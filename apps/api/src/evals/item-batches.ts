@@ -80,7 +80,7 @@ class ItemReader {
 
   end(): ItemBatch[] {
     if (this.batch.length > 0) this.endBatch();
-    if (this.done.length === 0) throw this.wrong('there are no items in it');
+    if (this.done.length === 0) throw this.wrong('the file has no items');
     return this.done;
   }
 
@@ -90,7 +90,7 @@ class ItemReader {
     try {
       value = JSON.parse(text);
     } catch {
-      throw this.wrong(`${where} is no JSON`);
+      throw this.wrong(`${where} is not JSON`);
     }
     try {
       const row = parseBody(EvalRow, value);
@@ -118,7 +118,7 @@ class ItemReader {
   }
 }
 
-/** Makes batches of the rows of a request's body, which were checked before. */
+/** Makes batches of the rows of a request's body, which have already been checked. */
 export function batchesOf(rows: readonly EvalRow[]): ItemBatch[] {
   const batches: ItemBatch[] = [];
   for (let from = 0; from < rows.length; from += BATCH.items) {

@@ -1,4 +1,4 @@
-// A thread beside the API's own, which answers others while items are read, and a schema of a user's is compiled and asked.
+// Thread that reads items, and compiles and applies users' schemas, so that the API's main thread stays responsive.
 import { createReadStream } from 'node:fs';
 import { parentPort, workerData } from 'node:worker_threads';
 import { DomainError } from '@graft/contracts';
@@ -8,7 +8,7 @@ import type { FileQuestion, SchemaQuestion, ThreadAnswer } from './item-schemas.
 async function answer(question: SchemaQuestion | FileQuestion): Promise<ThreadAnswer> {
   try {
     if ('path' in question) {
-      // Loaded only here: it doubles the time that a thread takes to begin.
+      // Imported only when needed, because it doubles the start time of the thread.
       const { readItems } = await import('./item-batches.js');
       return { batches: await readItems(createReadStream(question.path), question) };
     }

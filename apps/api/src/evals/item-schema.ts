@@ -5,12 +5,12 @@ import { Ajv2019 } from 'ajv/dist/2019.js';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import addFormats from 'ajv-formats';
 
-// An item's JSON Schema, of any draft from 6 on, as ajv has it. Keywords that no draft has are annotations, as the
-// standard says; references to other documents are refused, since none is fetched.
+// Checks items against a JSON Schema of draft 6 or later, with ajv. Unknown keywords are annotations, as in the
+// standard. References to other documents are rejected, because none are fetched.
 
 const MOST_BYTES = 64 * 1024;
 
-/** Schemas are users': a pattern or references may take exponential time. */
+/** Time limit for users' schemas: a pattern or references may take exponential time. */
 const MOST_MS = 2_000;
 
 const OPTIONS = { strict: false, logger: false } as const;
@@ -56,20 +56,23 @@ function withFormats(ajv: Validator): Validator {
 
 export type Schema = Readonly<Record<string, unknown>>;
 
-/** What a schema refuses first of some items. */
+/** The first of several items that a schema rejects. */
 export interface ItemProblem {
   readonly index: number;
   readonly problem: string;
 }
 
-/** @throws DomainError where it is no schema of an object */
+/**
+ * Checks a schema.
+ * @throws DomainError if it is not the schema of an object
+ */
 export function checkSchema(schema: Schema, param: string): void {
   compiled(schema, param);
 }
 
 /**
- * Which of some items the schema refuses first, and why, or null.
- * @throws DomainError where the schema takes too long
+ * Returns the first invalid item and its problem, or null.
+ * @throws DomainError if the check takes too long
  */
 export const itemProblem = (
   items: readonly Schema[],
@@ -77,7 +80,7 @@ export const itemProblem = (
   param: string,
 ): ItemProblem | null => itemCheck(schema, param)(items);
 
-/** The same of items that come some at a time; all of them together have as long as a schema may take. */
+/** Returns a function that checks batches of items. All batches share one time limit. */
 export function itemCheck(
   schema: Schema,
   param: string,
@@ -95,7 +98,7 @@ export function itemCheck(
 function compiled(schema: Schema, param: string): ValidateFunction {
   const bytes = Buffer.byteLength(JSON.stringify(schema));
   if (bytes > MOST_BYTES)
-    throw wrong(param, `is ${bytes} bytes as JSON; at most ${MOST_BYTES} are taken`);
+    throw wrong(param, `is ${bytes} bytes as JSON; the limit is ${MOST_BYTES}`);
   if (schema['type'] !== undefined && schema['type'] !== 'object')
     throw wrong(`${param}.type`, 'expected "object"');
   const draft = schema['$schema'];
@@ -104,7 +107,7 @@ function compiled(schema: Schema, param: string): ValidateFunction {
   if (!of) throw wrong(`${param}.$schema`, 'expected draft 2020-12, 2019-09, 7 or 6');
   const checker = checkerOf(of);
   return timed(() => {
-    // The identifier in `$schema` may be written in several ways, and each class knows its own draft alone.
+    // The URI in `$schema` has several spellings, and each validator only knows that of its own draft.
     const { $schema: _, ...own } = schema;
     const isSchema = checker.validateSchema(own);
     const [first] = checker.errors ?? [];
@@ -117,7 +120,7 @@ function compiled(schema: Schema, param: string): ValidateFunction {
   }, param);
 }
 
-/** V8 ends what takes longer, in the middle of a regular expression too. */
+/** Runs `work` with a time limit. V8 can interrupt it even within a regular expression. */
 function timed<T>(work: () => T, param: string, mostMs = MOST_MS): T {
   let result: { readonly value: T } | null = null;
   const sandbox = createContext({
@@ -129,7 +132,7 @@ function timed<T>(work: () => T, param: string, mostMs = MOST_MS): T {
     new Script('work()').runInContext(sandbox, { timeout: Math.max(1, Math.ceil(mostMs)) });
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ERR_SCRIPT_EXECUTION_TIMEOUT')
-      throw wrong(param, `takes more than ${MOST_MS / 1000} s to check: make it simpler`);
+      throw wrong(param, `takes more than ${MOST_MS / 1000} s to check; make it simpler`);
     if (error instanceof RangeError)
       throw wrong(param, 'refers to itself without end, or is nested too deeply');
     throw error;
@@ -144,12 +147,12 @@ function schemaProblem(error: ErrorObject, schema: Schema, param: string): Domai
 }
 
 function problemOf(error: ErrorObject | undefined, item: unknown): string {
-  if (!error) return 'item is not of item_schema';
+  if (!error) return 'item does not match item_schema';
   const path = ['item', ...keysOf(error)].join('.');
   if (error.keyword === 'required')
     return `${path}.${String(error.params['missingProperty'])} is required`;
   if (error.keyword === 'additionalProperties')
-    return `${path}.${String(error.params['additionalProperty'])} is not in item_schema, which allows no others`;
+    return `${path}.${String(error.params['additionalProperty'])} is not a property in item_schema, which allows no additional ones`;
   const got = JSON.stringify(valueAt(item, keysOf(error)))?.slice(0, 60);
   return `${path}: ${expectation(error)}, got ${got}`;
 }

@@ -7,11 +7,11 @@ import type { ItemBatch, ItemForm } from './item-batches.js';
 import type { ItemProblem, Schema } from './item-schema.js';
 
 export interface SchemaQuestion {
-  /** Whose schema it is. */
+  /** Project that the schema belongs to. */
   readonly project: string;
   readonly schema: Schema;
   readonly param: string;
-  /** Null: whether it is a schema is all that is asked. */
+  /** Items to check, or null to check only the schema. */
   readonly items: readonly Schema[] | null;
 }
 
@@ -19,17 +19,17 @@ export interface FileQuestion extends ItemForm {
   readonly path: string;
 }
 
-/** Of the thread: what the items have wrong, the items of a file, or what is refused. */
+/** Response of the thread: the first problem, the items of a file, or an error. */
 export type ThreadAnswer =
   | { readonly found: ItemProblem | null }
   | { readonly batches: readonly ItemBatch[] }
   | { readonly refused: { readonly message: string; readonly param: string | null } };
 
 const HEAP_MB = 1024;
-/** A file's items are in it one batch at a time. */
+/** Heap limit for reading a file, whose items are in memory one batch at a time. */
 const FILE_HEAP_MB = 256;
 
-/** Each takes a processor for some seconds at most. */
+/** Limits concurrent checks. Each uses a processor for at most a few seconds. */
 const slots = new Slots({
   atOnce: 2,
   each: 1,
@@ -39,8 +39,8 @@ const slots = new Slots({
 });
 
 /**
- * Which of some items a project's schema refuses first, and why, or null.
- * @throws DomainError for what is no schema, or takes too long or too much memory
+ * Returns the first of several items that a project's schema rejects, or null.
+ * @throws DomainError if the schema is invalid, or the check takes too long or too much memory
  */
 export async function askSchema(question: SchemaQuestion): Promise<ItemProblem | null> {
   const free = await slots.take(question.project, new AbortController().signal);
@@ -53,8 +53,8 @@ export async function askSchema(question: SchemaQuestion): Promise<ItemProblem |
 }
 
 /**
- * The items of a file, which a schema may refuse.
- * @throws DomainError that names the line, or as above
+ * Reads the items of a file and checks them against the schema.
+ * @throws DomainError that names the line, or as {@link askSchema}
  */
 export async function askFile(question: FileQuestion): Promise<ItemBatch[]> {
   const answer = await askThread(question, question.schemaParam, FILE_HEAP_MB);
@@ -78,7 +78,7 @@ async function askThread(
     throw new DomainError('invalid_value', answer.refused.message, answer.refused.param);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ERR_WORKER_OUT_OF_MEMORY') throw error;
-    const message = `${param}: takes too much memory to check: make it simpler`;
+    const message = `${param}: takes too much memory to check; make it simpler`;
     throw new DomainError('invalid_value', message, param);
   } finally {
     void worker.terminate();

@@ -10,7 +10,7 @@ export const runSlots = new Slots({
   each: 1,
   waiting: 64,
   waitingEach: 16,
-  what: 'runs of evals are being made',
+  what: 'eval runs are being created',
 });
 
 const SCHEMA = 'data_source_config.item_schema';

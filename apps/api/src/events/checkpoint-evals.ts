@@ -7,14 +7,14 @@ import { newId } from '../ids.js';
 import type { NewEvent } from '../lifecycle/event-log.js';
 import type { Reported } from './reported.js';
 
-/** Runs of the eval by which a job is scored, one for each of its checkpoints. */
+/** Starts eval runs that score the checkpoints of a job. */
 @Injectable()
 export class CheckpointEvals {
   constructor(private readonly database: Database) {}
 
   /**
-   * Asks the checkpoint what the job's run asked its model. The run is a row of the transaction that makes the
-   * checkpoint, so that it is there once, and done by whichever process has time.
+   * Starts a run of the job's eval on a checkpoint. The run is inserted in the transaction of the checkpoint, so that
+   * it exists exactly once. Any process may work on it.
    */
   async begin(step: number, { manager, job, at }: Omit<Reported, 'progress'>): Promise<NewEvent[]> {
     const like = evalOf(job);

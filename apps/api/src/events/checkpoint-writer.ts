@@ -14,7 +14,7 @@ export class CheckpointWriter {
     private readonly evals: CheckpointEvals,
   ) {}
 
-  /** A checkpoint counts once its row is here; a new one forgives earlier crashes. */
+  /** Stores a checkpoint, which is valid once its row exists. A new checkpoint resets the count of crashes. */
   async saved(
     payload: PayloadOf<'saved'>,
     { manager, job, progress, at }: Reported,

@@ -14,7 +14,7 @@ import { AttemptOutcomes } from '../lifecycle/attempt-outcomes.js';
 import { AttemptTransitions } from '../lifecycle/attempt-transitions.js';
 import { madeOf, missingBlob } from './reported-files.js';
 
-/** What a run leaves that finished: its result files and its model. */
+/** Stores the results of a finished run: its result files and its model. */
 @Injectable()
 export class Completion {
   constructor(
@@ -26,7 +26,7 @@ export class Completion {
     private readonly outcomes: AttemptOutcomes,
   ) {}
 
-  /** The curve as a result file on its way. It may be long, so it is made before the job's row is locked. */
+  /** Creates the result file with the metrics. It may be large, so it is created before the job's row is locked. */
   async curve(jobId: string): Promise<Received> {
     const received = await this.database.transaction((manager) =>
       this.blobs.receive(this.metrics.csv(jobId, manager)),
@@ -39,7 +39,7 @@ export class Completion {
     await this.blobs.discard(curve);
   }
 
-  /** Result files, model and end of the job, all or nothing. */
+  /** Stores the result files and the model and ends the job, in one transaction. */
   async finished(
     manager: EntityManager,
     job: Job,
@@ -97,7 +97,7 @@ export class Completion {
         files.reduce((sum, blob) => sum + blob.size, 0),
         JSON.stringify(files),
         job.spec.base_dtype,
-        // a merged model is dense
+        // A merged model is not quantized.
         kind === 'adapter' ? job.spec.quantization : null,
       ],
       manager,
@@ -113,11 +113,11 @@ export class Completion {
   }
 }
 
-/** JSON has no NaN. */
+/** Returns the measurement, or null if it contains values that JSON cannot represent. */
 const measured = (found: PayloadOf<'finished'>['forgetting']): JobForgetting | null =>
   found && Number.isFinite(found.loss) && Number.isFinite(found.base_loss) ? found : null;
 
-/** What is for other programs is none of ours to use. */
+/** Returns the kind of the model. Exports for other programs cannot be used in Graft. */
 function kindOf({ peft, operation }: Job['spec']): Model['kind'] {
   if (operation?.type === 'export' && operation.format !== 'vllm') return 'export';
   return peft === null ? 'full' : 'adapter';

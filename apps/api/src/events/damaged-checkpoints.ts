@@ -10,8 +10,8 @@ import type { ReadEvent } from './reported.js';
 const CODE = 'damaged_checkpoint';
 
 /**
- * Checkpoints that cannot be resumed from. Of what a worker reports the control plane's own bytes decide: where they are damaged the
- * checkpoint is passed over from then on; where they are whole, something is wrong with the worker.
+ * Checkpoints that cannot be resumed from. When a worker reports one, the control plane checks its stored bytes: if
+ * they are damaged, the checkpoint is skipped from then on; otherwise the worker's disk or network is to blame.
  */
 @Injectable()
 export class DamagedCheckpoints {
@@ -22,7 +22,10 @@ export class DamagedCheckpoints {
     private readonly counters: Counters,
   ) {}
 
-  /** The report as it counts. Reads whole files: before the job's row is locked, and only for who holds its lease. */
+  /**
+   * Checks a report of a damaged checkpoint and returns the event to store. It reads whole files, so it runs before
+   * the job's row is locked, and only for the worker that holds the lease.
+   */
   async judged(reported: ReadEvent): Promise<ReadEvent> {
     const { jobId, event } = reported;
     if (event?.kind !== 'failed' || event.payload.code !== CODE) return reported;
@@ -35,7 +38,10 @@ export class DamagedCheckpoints {
     };
   }
 
-  /** Whether bytes of it are gone, as is then noted. Looks at sizes only: every resume begins with it. */
+  /**
+   * Whether files of the checkpoint are missing, which it records. It only checks sizes, because every resume calls
+   * it.
+   */
   async isMissing(
     jobId: string,
     checkpoint: Pick<Checkpoint, 'id' | 'step' | 'files'>,
@@ -48,7 +54,7 @@ export class DamagedCheckpoints {
     return false;
   }
 
-  /** Whether the job's checkpoint at this step is damaged, as is then noted. */
+  /** Whether the job's checkpoint at this step is damaged, which it records. */
   private async passOver(jobId: string, step: number): Promise<boolean> {
     const [checkpoint] = await this.database.query<Checkpoint>(
       'SELECT * FROM checkpoint WHERE job_id = $1 AND step = $2 ORDER BY damaged_at NULLS FIRST, attempt DESC LIMIT 1',

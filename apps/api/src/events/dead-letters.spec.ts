@@ -8,7 +8,7 @@ it.each([
   ['a value that cannot be stored', withCode('22P05'), true],
   ['a constraint', withCode('23505'), true],
   ['a limit of the server', withCode('54000'), true],
-  ['a refusal', new DomainError('invalid_value', 'as it came'), true],
+  ['a rejected request', new DomainError('invalid_value', 'as it came'), true],
   ['a wrong shape', new TypeError('files.map is not a function'), true],
   ['a wrong length', new RangeError('Invalid array length'), true],
   ['a statement that PostgreSQL does not understand', withCode('42703'), false],
@@ -18,6 +18,6 @@ it.each([
   ['a network that fails', new TypeError('fetch failed', { cause: withCode('EPIPE') }), false],
   ['a database that is away', withCode('57P01'), false],
   ['an unknown error', new Error('as it came'), false],
-])('%s: is a dead letter or is tried again', (_, error, isDead) => {
+])('%s: becomes a dead letter or is retried', (_, error, isDead) => {
   expect(isOfData(error)).toBe(isDead);
 });

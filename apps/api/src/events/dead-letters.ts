@@ -10,13 +10,13 @@ import { log } from '../log.js';
 import { Counters } from '../metrics/counters.js';
 import { payloadText } from './reported.js';
 
-/** Kept of a batch, in characters. */
+/** Maximum characters to keep of a batch. */
 const MOST_EVENTS = 64 << 10;
 const MOST_ERROR = 1000;
 
 /**
- * Whether the facts themselves are to blame, so that they would fail again. Code that meets facts of a wrong shape throws
- * a TypeError or a RangeError. Other defects are the server's: the worker sends its facts again.
+ * Whether the events themselves are to blame, so that they would fail again. Code throws a TypeError or a RangeError
+ * for events of an unexpected shape. Other defects are the server's: the worker sends its events again.
  */
 export function isOfData(error: unknown): boolean {
   const fault = faultOf(error, 'database');
@@ -26,7 +26,7 @@ export function isOfData(error: unknown): boolean {
 
 const readable = (event: Event): object => ({ ...event, payload: payloadText(event) });
 
-/** Facts that cannot be stored end their attempt, not their worker: they are kept here for whoever looks into it. */
+/** Stores events that cannot be ingested, for later analysis. They end their attempt, not the worker. */
 @Injectable()
 export class DeadLetters {
   constructor(
@@ -35,7 +35,7 @@ export class DeadLetters {
     private readonly counters: Counters,
   ) {}
 
-  /** Called in a transaction that holds the job row's lock. */
+  /** Call it in a transaction that holds the lock of the job's row. */
   async refuse(
     manager: EntityManager,
     job: Job,
@@ -43,7 +43,10 @@ export class DeadLetters {
     error: unknown,
   ): Promise<void> {
     const reason = storableText(String((error as Error | null)?.message ?? error));
-    log.error({ err: error, job: job.id, worker: job.lease_owner }, 'facts could not be stored');
+    log.error(
+      { err: error, job: job.id, worker: job.lease_owner },
+      'events of a worker could not be stored',
+    );
     await this.database.query(
       `INSERT INTO dead_letter (worker_id, job_id, attempt, error, events) VALUES ($1, $2, $3, $4, $5)`,
       [
@@ -58,7 +61,7 @@ export class DeadLetters {
     this.counters.deadLetters.inc();
     await this.outcomes.retryOrFail(manager, job, {
       code: 'invalid_report',
-      message: `What the worker reported of this run could not be stored: ${reason.slice(0, 200)}`,
+      message: `The worker's events of this run could not be stored: ${reason.slice(0, 200)}`,
       param: null,
       retryable: true,
     });

@@ -20,13 +20,16 @@ import { Replay } from './replay.js';
 import { canExist, readEvent, type ReadEvent } from './reported.js';
 
 interface Judged {
-  /** Attempts that are not current. */
+  /** Attempts that are no longer current. */
   readonly stale: Lease[];
-  /** Those that what was measured just now has end early; the next heartbeat says so again. */
+  /** Attempts that should end early because of the measurements in this batch. The next heartbeat repeats it. */
   readonly ending: Ending[];
 }
 
-/** The only writer of what workers report. A batch is idempotent: what was ingested before is dropped. */
+/**
+ * Stores the events that workers report; nothing else writes them. It is idempotent: events that were ingested before
+ * are dropped.
+ */
 @Injectable()
 export class EventIngest {
   constructor(
@@ -44,7 +47,7 @@ export class EventIngest {
     private readonly settings: Settings,
   ) {}
 
-  /** Writes the batch, attempt by attempt; answers with what the worker is to do of them. */
+  /** Stores a batch, one attempt at a time. Returns what the worker should do with the attempts. */
   async batch(workerId: string, batch: EventBatch): Promise<Judged> {
     const stale: Lease[] = [];
     const evaluated: Event[] = [];
@@ -59,7 +62,10 @@ export class EventIngest {
     return { stale, ending: await this.leases.ending(evaluated) };
   }
 
-  /** False: the worker is to stop the run. What cannot be stored ends the attempt that it is of, and no other. */
+  /**
+   * Stores the events of one attempt. Events that cannot be stored end that attempt only. Returns false if the worker
+   * should stop the run.
+   */
   private async taken(workerId: string, events: readonly Event[]): Promise<boolean> {
     try {
       if (canExist(events[0] as Event) && (await this.ofAttempt(workerId, events.map(readEvent))))
@@ -80,7 +86,7 @@ export class EventIngest {
     });
   }
 
-  /** The row stays locked until commit: nothing else can end or move this attempt meanwhile. */
+  /** Returns the job with its row locked until commit, so that no other transaction can end or move the attempt. */
   private async locked(
     manager: EntityManager,
     workerId: string,
@@ -94,7 +100,10 @@ export class EventIngest {
     return job ?? null;
   }
 
-  /** One attempt's facts. Its end has a transaction of its own where the curve is written before that. */
+  /**
+   * Stores the events of one attempt. Its end gets a separate transaction, because the result file with the metrics
+   * is written before it.
+   */
   private async ofAttempt(workerId: string, reported: readonly ReadEvent[]): Promise<boolean> {
     const events = await this.judged(workerId, reported);
     const end = events.findIndex(({ event }) => event?.kind === 'finished');
@@ -110,7 +119,7 @@ export class EventIngest {
     }
   }
 
-  /** A failure is the last fact of its attempt. */
+  /** Checks a failure, which is the last event of its attempt. */
   private async judged(
     workerId: string,
     events: readonly ReadEvent[],
@@ -152,7 +161,7 @@ export class EventIngest {
     return true;
   }
 
-  /** A last batch may be repeated after its attempt is over, because its ack was lost: no harm, no alarm. */
+  /** A last batch may be repeated after its attempt ended because its acknowledgment was lost. It is ignored. */
   private async wasIngested(
     manager: EntityManager,
     workerId: string,
@@ -187,7 +196,7 @@ export class EventIngest {
     lines.push(...(await this.measurements.write(manager, job, progress)));
     await applyProgress(this.database, manager, job, progress, this.settings.leaseMs);
     await this.events.append(manager, job.id, lines);
-    // What ends the attempt judges it with this batch's checkpoints counted.
+    // An event that ends the attempt must be judged with the checkpoints of this batch included.
     job.crash_count = progress.crashCount;
     job.present_at_deaths = progress.presentAtDeaths;
     job.trainable_parameters = progress.trainableParameters;

@@ -31,19 +31,19 @@ type Handlers = {
   readonly [Kind in HandledName]: (payload: PayloadOf<Kind>, reported: Reported) => Lines;
 };
 
-/** The last event of an attempt. */
+/** Event that ends an attempt. */
 export type End = RunEventOf<EndName>;
 
 const hasHandler = (handlers: Handlers, event: RunEvent): event is RunEventOf<HandledName> =>
   Object.hasOwn(handlers, event.kind);
 
-/** What a Date can be. The database takes a time ahead of its own for its own. */
+/** Latest time that a Date can represent. The database replaces times in the future by its own. */
 const LATEST_MS = 8.64e15;
 
-/** What the events of an attempt change in the tables. */
+/** Applies the events of an attempt to the tables. */
 @Injectable()
 export class EventWriter {
-  /** One for each kind that is more than a line of the history: without one it does not compile. */
+  /** Handlers of the kinds that are more than a line of the history. The type requires one for each. */
   private readonly handlers: Handlers = {
     started: (value, reported) => this.started(value, reported),
     step,
@@ -70,7 +70,7 @@ export class EventWriter {
     private readonly webhooks: WebhookEvents,
   ) {}
 
-  /** Writes one event's rows; answers with the lines that it adds to the job's history. */
+  /** Writes the rows of one event. Returns the lines that it adds to the job's history. */
   async apply(
     event: RunEvent | null,
     atUnixMs: number,
@@ -90,7 +90,10 @@ export class EventWriter {
     return this.handlers[event.kind](event.payload, reported);
   }
 
-  /** A kind that is stored as an event. One that has a step is kept once a step: a run that resumes reports it again. */
+  /**
+   * Stores an event of a kind without a handler. An event with a step is stored once per step, because a resumed run
+   * reports it again.
+   */
   private async appended(event: RunEvent, reported: Reported): Promise<NewEvent[]> {
     const { manager, job, progress, at } = reported;
     const { kind, payload } = event;
@@ -103,7 +106,10 @@ export class EventWriter {
     return [{ kind: kind as EventKind, message, data: payload, at }];
   }
 
-  /** What an end comes to. `curve` is the result file of one that finished. */
+  /**
+   * Ends the attempt.
+   * @param curve result file with the metrics if it finished
+   */
   async end(manager: EntityManager, job: Job, end: End, curve: Received | null): Promise<void> {
     switch (end.kind) {
       case 'finished':
@@ -122,7 +128,7 @@ export class EventWriter {
     }
   }
 
-  /** What is a new warning of the run is told, too. */
+  /** Notifies webhooks of a new warning of the run. */
   private async logged(line: PayloadOf<'log'>, reported: Reported): Promise<NewEvent[]> {
     const { manager, job } = reported;
     const events = logged(line, reported);
@@ -141,7 +147,7 @@ export class EventWriter {
   ): Promise<NewEvent[]> {
     const { from_step: fromStep, total_steps: totalSteps } = payload;
     progress.step = fromStep;
-    // an operation on adapters has no steps
+    // An operation on adapters has no steps.
     const isTraining = totalSteps > 0;
     progress.totalSteps = isTraining ? totalSteps : null;
     progress.trainableParameters = payload.trainable_parameters;

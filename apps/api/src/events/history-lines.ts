@@ -1,4 +1,4 @@
-// Lines of a job's history that follow from the event and the job's progress alone.
+// Lines of a job's history that depend only on the event and the job's progress.
 import { lineOf, type PayloadOf } from '@graft/contracts';
 import { openAiValues } from '../history/metric-values.js';
 import type { NewEvent } from '../lifecycle/event-log.js';
@@ -24,7 +24,7 @@ export function step(payload: PayloadOf<'step'>, { job, progress, at }: Reported
   ];
 }
 
-/** A line of the trainer's log. What is worth a warning is an event of the job, not a line of a log that few read. */
+/** A line of the trainer's log. A warning with a code is also an event of the job, as few users read the log. */
 export function logged(
   { message, code, level }: PayloadOf<'log'>,
   { progress, at }: Reported,
@@ -42,7 +42,7 @@ export function logged(
   ];
 }
 
-/** What an attempt does is a line of its log when it begins; how far it is, only the job's phase. */
+/** Logs the start of a phase. Its progress only changes the job's phase. */
 export function phase(
   { code, message, progress: share }: PayloadOf<'phase'>,
   { progress, at }: Reported,
@@ -53,7 +53,7 @@ export function phase(
   return said ? [] : [{ type: 'log', message, data: { source: 'worker', code }, at }];
 }
 
-/** The end of what the trainer wrote before it failed. */
+/** Returns the end of the trainer's stderr before it failed. */
 export function lastWords(
   { stderr_tail: stderrTail }: PayloadOf<'failed'>,
   { at }: Reported,

@@ -6,7 +6,7 @@ import { finite } from '../history/job-object.js';
 import type { NewEvent } from '../lifecycle/event-log.js';
 import type { Reported } from './reported.js';
 
-/** A job's loss ledgers are events of it, one of a step. */
+/** Stores the loss ledgers of a job as events, one for each step. */
 @Injectable()
 export class LedgerWriter {
   constructor(private readonly database: Database) {}

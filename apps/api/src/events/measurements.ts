@@ -16,7 +16,7 @@ import type { Reported } from './reported.js';
 type Step = PayloadOf<'step'>;
 type Evaluated = PayloadOf<'evaluated'>;
 
-/** The numbers of steps and evaluations: the tables `metric` and `evaluation`, and their events. */
+/** Stores the metrics of steps and evaluations in the tables `metric` and `evaluation`, with their events. */
 @Injectable()
 export class Measurements {
   constructor(
@@ -26,7 +26,7 @@ export class Measurements {
     private readonly rungs: Rungs,
   ) {}
 
-  /** All steps of a batch in one statement, which checks the attempt itself; answers with what is to be said of them. */
+  /** Stores all steps of a batch in one statement, which checks the attempt itself. Returns the events about them. */
   async write(manager: EntityManager, job: Job, progress: Progress): Promise<NewEvent[]> {
     const { steps } = progress;
     if (steps.length === 0) return [];
@@ -48,7 +48,7 @@ export class Measurements {
       ],
       manager,
     );
-    // A step that an earlier attempt made is nobody's wish.
+    // Steps repeated after a resume are not charged to the project.
     const first = taken.filter((step) => !progress.isRepeated(step));
     await this.usage.add(
       manager,
@@ -107,7 +107,7 @@ export class Measurements {
   }
 }
 
-/** How many of the labels were right, and how many of them the most frequent label would be; nothing of other tasks. */
+/** Returns the accuracy and that of always predicting the most frequent label. Empty for tasks without labels. */
 function accuracyOf(
   { metrics, confusion }: Evaluated,
   stored: string | null,

@@ -12,7 +12,7 @@ const MAX_WARNINGS = 20;
 /** Weight of the newest step in the running means. */
 const SMOOTHING = 0.1;
 
-/** What a batch of facts changes on its job's row. */
+/** Changes of a job's row by a batch of events. */
 export class Progress {
   readonly steps: Step[] = [];
   step: number;
@@ -33,7 +33,7 @@ export class Progress {
   sparkline: Sparkline;
   private sparkedUpTo: number;
 
-  /** `reported`: the highest step that an earlier attempt told of. */
+  /** @param reported highest step that an earlier attempt reported */
   constructor(
     job: Job,
     private readonly reported: number,
@@ -63,7 +63,7 @@ export class Progress {
     this.trainLoss = valueOf(step.metrics, 'loss');
     const waited = Math.max(0, step.waited_seconds);
     this.waitedSeconds += waited;
-    // On the clock of whoever waits for the job: turns of others included.
+    // As users see it, including time in which other jobs had their turn.
     this.secondsPerStep = mean(this.secondsPerStep, step.seconds + waited);
     if (step.seconds > 0)
       this.tokensPerSecond = mean(this.tokensPerSecond, step.tokens / step.seconds);
@@ -74,18 +74,18 @@ export class Progress {
     this.spark(step);
   }
 
-  /** A new checkpoint: what went wrong before it counts no more. */
+  /** Resets the crash counts after a new checkpoint. */
   forgive(): void {
     this.crashCount = 0;
     this.presentAtDeaths = 0;
   }
 
-  /** A job told to stop keeps saying so until it has. */
+  /** Whether the job was asked to stop; it keeps this phase until it has stopped. */
   get isStopping(): boolean {
     return ['pausing', 'preempting', 'ending'].includes(this.phase.code);
   }
 
-  /** Whether an earlier attempt made the step before. */
+  /** Whether an earlier attempt has already reported the step. */
   isRepeated({ step }: Pick<Step, 'step'>): boolean {
     return step <= this.reported;
   }
@@ -96,7 +96,7 @@ export class Progress {
       this.best = { step, valid_loss: loss, ...more };
   }
 
-  /** A warning stands once, however often attempts repeat it. Returns whether it is news. */
+  /** Adds a warning, unless an earlier attempt reported it. Returns whether it is new. */
   warn(code: string, message: string): boolean {
     if (this.warnings.some((warning) => warning.code === code)) return false;
     if (this.warnings.length >= MAX_WARNINGS) return true;
@@ -104,7 +104,7 @@ export class Progress {
     return true;
   }
 
-  /** Every `stride`-th loss; when there are too many, every second one is dropped. */
+  /** Adds every `stride`-th loss. If there are too many points, every second one is dropped. */
   private spark({ step, metrics }: Step): void {
     const loss = valueOf(metrics, 'loss');
     if (
@@ -132,8 +132,8 @@ const numberOrNull = (value: number | string | null): number | null =>
   value === null ? null : Number(value);
 
 /**
- * What a worker reports of its run renews the run's lease, as a heartbeat does: heartbeats do not wait for the job's row,
- * which is locked most of the time where many events are written to a slow disk.
+ * Writes the progress and renews the run's lease, like a heartbeat: heartbeats do not wait for the lock of the job's
+ * row, which is locked most of the time if many events are written to a slow disk.
  */
 export async function applyProgress(
   database: Database,

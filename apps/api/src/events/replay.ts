@@ -8,7 +8,7 @@ import { finite } from '../history/job-object.js';
 import { valueOf } from '../history/metric-values.js';
 import type { NewEvent } from '../lifecycle/event-log.js';
 
-/** The first step of a batch whose loss is not what it was, and how many there are. */
+/** The first step of a batch whose loss differs from that of an earlier attempt, and the number of such steps. */
 interface Different {
   readonly step: number;
   readonly first: number;
@@ -18,7 +18,7 @@ interface Different {
 
 const FIRST_ATTEMPT = 1;
 
-/** Steps that an attempt makes again because an earlier one got farther than its last checkpoint. */
+/** Steps that an attempt repeats because an earlier one proceeded beyond its last checkpoint. */
 @Injectable()
 export class Replay {
   constructor(
@@ -26,7 +26,7 @@ export class Replay {
     private readonly counters: Counters,
   ) {}
 
-  /** The highest step that an earlier attempt reported: up to there the list of events has each already. */
+  /** Returns the highest step that an earlier attempt reported. The history already contains the steps up to it. */
   async reported(manager: EntityManager, job: Job): Promise<number> {
     if (job.attempt <= FIRST_ATTEMPT) return 0;
     const [row] = await this.database.query<{ step: number }>(
@@ -39,7 +39,10 @@ export class Replay {
     return row?.step ?? 0;
   }
 
-  /** A step repeated after a resume must have the very same loss: a free test of determinism. */
+  /**
+   * Compares losses. A step repeated after a resume must have exactly the same loss, which tests determinism at no
+   * cost.
+   */
   async compare(
     manager: EntityManager,
     job: Job,
@@ -66,7 +69,7 @@ export class Replay {
     );
     if (!found) return [];
     this.counters.replayMismatches.inc(found.count);
-    // Once a job: it's one cause, and the count has the rest.
+    // Only one event for each job: the cause is the same, and the counter includes the others.
     return job.replay_mismatches > 0 ? [] : [differenceLine(found)];
   }
 }

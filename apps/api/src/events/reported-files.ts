@@ -1,11 +1,11 @@
-// Files of a checkpoint or a result that a worker has reported.
+// Files of checkpoints and results that workers report.
 import type { BlobRef } from '@graft/contracts/grpc';
 import type { EntityManager } from 'typeorm';
 import type { Database } from '../database/database.js';
 import type { Job } from '../database/entities/job.js';
 import type { StoredFile } from '../database/entities/storage.js';
 
-/** Name of the first blob that no attempt of this job has put, or null. */
+/** Returns the name of the first blob that no attempt of this job has uploaded, or null. */
 export async function missingBlob(
   database: Database,
   manager: EntityManager,
@@ -21,6 +21,6 @@ export async function missingBlob(
   return row ? row.name || 'a file without a name' : null;
 }
 
-/** Files of the adapters that a job's is made of, in folders of their own: its results are nothing without them. */
+/** Returns the files of the adapters that the job combines, each in its own folder; its results need them. */
 export const madeOf = ({ spec, init_adapter: given }: Job): StoredFile[] =>
   spec.adapters ? given.filter(({ name }) => name.includes('/')) : [];

@@ -5,34 +5,39 @@ import type { Job } from '../database/entities/job.js';
 import { storableText } from '../database/jsonb.js';
 import type { Progress } from './progress.js';
 
-/** What an event of an attempt is applied to. The job's row is locked, and the attempt is its current one. */
+/**
+ * Context in which an event of an attempt is applied. The job's row is locked, and the attempt is its current one.
+ */
 export interface Reported {
   readonly manager: EntityManager;
   readonly job: Job;
-  /** What the batch changes on the row, written once at its end. */
+  /** Changes of the row, which are written once at the end of the batch. */
   readonly progress: Progress;
-  /** When it happened, by the worker's clock. */
+  /** Time of the event, by the worker's clock. */
   readonly at: Date;
 }
 
-/** An event whose payload its schema has accepted. */
+/** An event whose payload matches its schema. */
 export interface ReadEvent {
   readonly jobId: string;
   readonly attempt: number;
   readonly sequence: number;
   readonly atUnixMs: number;
-  /** Null for a kind that this build does not know: the worker is newer. */
+  /** `null` for a kind that this build does not know because the worker is newer. */
   readonly event: RunEvent | null;
 }
 
-/** Whether such an attempt can exist at all. */
+/** Whether the event's ids are in the range that the database can store. */
 export const canExist = ({ jobId, attempt }: Pick<Event, 'jobId' | 'attempt'>): boolean =>
   attempt <= MAX_INTEGER && jobId === storableText(jobId);
 
 export const payloadText = ({ payload }: Pick<Event, 'payload'>): string =>
   Buffer.from(payload.buffer, payload.byteOffset, payload.length).toString();
 
-/** @throws DomainError naming the field that cannot be stored */
+/**
+ * Parses the payload of an event.
+ * @throws DomainError naming the field that cannot be stored
+ */
 export function readEvent(reported: Event): ReadEvent {
   const { jobId, attempt, sequence, atUnixMs, kind } = reported;
   if (sequence > MAX_INTEGER)

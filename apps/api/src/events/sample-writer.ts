@@ -5,7 +5,7 @@ import type { NewEvent } from '../lifecycle/event-log.js';
 import { isRecorded } from './recorded.js';
 import type { Reported } from './reported.js';
 
-/** Answers to a job's sample prompts are events of the job, each step once. */
+/** Stores the answers to a job's sample prompts as events, once for each step. */
 @Injectable()
 export class SampleWriter {
   constructor(private readonly database: Database) {}

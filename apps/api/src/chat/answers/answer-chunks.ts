@@ -16,12 +16,12 @@ import { ModelRequests, NotBegun } from '../../relay/model-requests.js';
 import { Answers } from './answers.js';
 import type { MediaFile } from '../inference/media-input.js';
 
-/** A request, and the model that is to answer it. */
+/** A request, and the model that answers it. */
 export interface Question<K extends RequestKind> {
   readonly kind: K;
   readonly payload: RequestOf<K>;
   readonly model: Resolved;
-  /** The image or audio file that the request is about. */
+  /** Image or audio file that belongs to the request. */
   readonly file?: MediaFile | null;
 }
 
@@ -29,11 +29,11 @@ export interface Question<K extends RequestKind> {
 export interface AnswerChunk<K extends RequestKind> {
   /** The worker's phase before the answer begins; empty if it reports none. */
   readonly phase: string;
-  /** Null: there is only a phase. */
+  /** `null` if the chunk only has a phase. */
   readonly piece: AnswerOf<K> | null;
 }
 
-/** The message to the worker, without its id. */
+/** Builds the message to the worker, without its id. */
 function messageOf({
   kind,
   payload,
@@ -44,7 +44,7 @@ function messageOf({
   return {
     base: baseRef(model.base, { dtype, quantization: model.quantization }),
     adapter: blobRefs(model.adapter),
-    // A base may be answered for by any copy of it.
+    // Any copy of the base model may answer for a base without adapter.
     baseDtype: model.baseDtype === null && model.adapter.length === 0 ? '' : dtype,
     quantization: model.quantization ?? '',
     kind,
@@ -53,7 +53,10 @@ function messageOf({
   };
 }
 
-/** Reads one message of a worker. @throws DomainError if a piece does not match the schema of its kind */
+/**
+ * Reads one message of a worker.
+ * @throws DomainError if a piece does not match the schema of its kind
+ */
 function chunkOf<K extends RequestKind>(kind: K, { phase, pieces }: ModelResponse): AnswerChunk<K> {
   try {
     const read = pieces.map((piece) => readAnswer(kind, JSON.parse(Buffer.from(piece).toString())));
@@ -64,13 +67,16 @@ function chunkOf<K extends RequestKind>(kind: K, { phase, pieces }: ModelRespons
 }
 
 const malformedAnswer = (): DomainError =>
-  new DomainError('internal_error', 'the worker’s response is not one for this request');
+  new DomainError('internal_error', 'the worker’s response does not match the request');
 
-/** Whether the piece says that more of its text follows. */
+/** Whether more text follows the piece. */
 const isUnfinished = (piece: object): boolean =>
   'finish_reason' in piece && piece.finish_reason === null;
 
-/** The one road from a request to a worker and back: in its turn, counted, and cancelled when the client leaves. */
+/**
+ * Runs a request on a worker: queues it, counts its tokens and cancels it when the client disconnects. All requests
+ * to models go through this class.
+ */
 @Injectable()
 export class AnswerChunks {
   private readonly open = new Set<AbortController>();
@@ -82,9 +88,9 @@ export class AnswerChunks {
   ) {}
 
   /**
-   * The answer's chunks, once a worker has room for it; none where the client leaves before.
-   * @param tokensOf how many count to the project's limit, of all until this piece
-   * @throws DomainError if it fails, or ends without a piece or a finish reason
+   * Yields the chunks of an answer after a worker has capacity for it; nothing if the client disconnects before.
+   * @param tokensOf returns the tokens up to this piece that count toward the project's limit
+   * @throws DomainError if the answer fails, or ends without a piece or a finish reason
    */
   async *of<K extends RequestKind>(
     caller: Principal,
@@ -114,7 +120,7 @@ export class AnswerChunks {
     }
   }
 
-  /** Ends every answer, with an error for its client. */
+  /** Aborts all answers with an error to their clients. */
   stop(): void {
     this.stopped = true;
     for (const over of this.open) over.abort();
@@ -146,7 +152,7 @@ export class AnswerChunks {
           }
           return;
         } catch (error) {
-          // The worker knows best what it has room for.
+          // The worker may have less capacity than the database shows: try another one.
           if (!(error instanceof NotBegun) || begun) throw error;
           answer = await this.answers.elsewhere(answer, left);
         }

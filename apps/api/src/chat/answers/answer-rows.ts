@@ -11,9 +11,9 @@ export interface NewAnswer {
   readonly id: string;
   readonly projectId: string;
   readonly baseId: string;
-  /** The process that the client is connected to. */
+  /** API process that the client is connected to. */
   readonly gatewayId: string;
-  /** SHA-256s of all that a worker needs for it. */
+  /** SHA-256s of all blobs that a worker needs for the answer. */
   readonly blobs: readonly string[];
 }
 
@@ -26,34 +26,41 @@ export interface PlacedRow extends WaitingRow {
   readonly worker: WorkerAddress;
 }
 
-/** Whether workers may answer, with or without room: some, only ones of a lower schema version, or none. */
+/**
+ * Whether workers may answer, regardless of their capacity: some, only ones with an older schema version, or none.
+ */
 export type Served = 'yes' | 'outdated' | 'no';
 
-/** What there is beside an answer that comes. */
+/** State that decides whether an answer is admitted. */
 export interface Seen {
-  /** Of the project's answers, those that wait included; null: none. */
+  /** Maximum number of the project's answers, including queued ones; `null`: unlimited. */
   readonly limit: number | null;
   readonly mine: number;
   readonly served: Served;
 }
 
 export interface Found extends Pick<Seen, 'served'> {
-  /** Null: it waits. */
+  /** `null` while the answer is queued. */
   readonly worker: WorkerAddress | null;
 }
 
-/** Of the queue: who gets the room where some wait, and who has to leave. Nobody takes it where all find room. */
+/**
+ * Advisory lock of the queue, for assignment and eviction while answers are queued. It is not taken while all workers
+ * have capacity.
+ */
 const QUEUE_LOCK = 7_202_611;
-/** Of a project's answers: how many there are. */
+/** Advisory lock of the number of a project's answers. */
 const PROJECT_LOCK = 7_202_612;
-/** Of a worker that does not say how many answers it makes at once. */
+/** Concurrent answers of a worker that does not report its limit. */
 const MAX_CHATS = 8;
 const LIVES = 'until > clock_timestamp()';
 
 /**
- * SQL: workers that may answer for a project, whatever their version: their streams are heard and end at an API process that
- * lives, their tokens stand, their pools are open or granted to the project, and nothing is held back from them.
- * Placeholders of the project and a lease's milliseconds.
+ * SQL for the workers that may answer for a project, whatever their schema version: they are online and connected to
+ * a live API process, their join token is valid, their pool is open or granted to the project, and they are not
+ * cordoned.
+ * @param project placeholder or column
+ * @param leaseMs placeholder for the lease in milliseconds
  */
 const mayAnswer = (project: string, leaseMs: string): string =>
   `worker JOIN join_token ON join_token.id = join_token_id JOIN gateway ON gateway.id = worker.gateway_id
@@ -63,19 +70,19 @@ const mayAnswer = (project: string, leaseMs: string): string =>
      AND NOT EXISTS (SELECT 1 FROM pool held WHERE held.name = worker.pool AND held.cordoned)
      AND ${poolAllowed('worker.pool', project)}`;
 
-/** SQL: `Served` of an answer; placeholders or columns as above, and the schema version that its worker must have. */
+/** SQL for `Served` of an answer. The parameters are as above, and the schema version that its worker requires. */
 const servedBy = (project: string, leaseMs: string, version: string): string =>
   `CASE WHEN EXISTS (SELECT 1 FROM ${mayAnswer(project, leaseMs)} AND worker.schema_version >= ${version}) THEN 'yes'
      WHEN EXISTS (SELECT 1 FROM ${mayAnswer(project, leaseMs)}) THEN 'outdated' ELSE 'no' END`;
 
-/** SQL: how many answers a worker could begin. */
+/** SQL for the number of answers that a worker could start. */
 const FREE_CHATS = `LEAST(COALESCE(max_chats, ${MAX_CHATS}) - (SELECT count(*) FROM answer
   WHERE answer.worker_id = worker.id AND ${LIVES}), free_chats)`;
 
 /**
- * SQL: of the answers that wait and for which some worker has room the one whose turn it is, in fair order of their
- * projects (start-time fair queueing: a project's next turn begins 1 / weight after its last one began, and not before the
- * last that anybody got). Placeholders of a lease's milliseconds and of the only answer that is asked for, or null.
+ * SQL that selects the next queued answer for which a worker has capacity. Projects share by start-time fair
+ * queueing: a project's next turn starts 1 / weight after its last one started, and not before the last turn of any
+ * project. Its placeholders are the lease in milliseconds and the id of the only answer to consider, or null.
  */
 const NEXT = `WITH free AS MATERIALIZED (SELECT id FROM worker WHERE state = 'online' AND ${FREE_CHATS} > 0)
   SELECT answer.id, project_id, base_id, gateway_id, schema_version, COALESCE(weight, 1) AS weight,
@@ -87,8 +94,8 @@ const NEXT = `WITH free AS MATERIALIZED (SELECT id FROM worker WHERE state = 'on
   ORDER BY turn, answer.created_at, answer.id LIMIT 1`;
 
 /**
- * The table of answers, in progress and waiting. Rows of workers are locked while their room is given away, so that a
- * worker never gets more than it makes; all other locks only keep counts and turns exact.
+ * Table of the answers in progress and in the queue. Rows of workers are locked while their capacity is assigned, so
+ * that a worker never gets more answers than its limit. All other locks only keep counts and turns exact.
  */
 @Injectable()
 export class AnswerRows {
@@ -97,7 +104,7 @@ export class AnswerRows {
     private readonly usage: Usage,
   ) {}
 
-  /** Until the end of the transaction no other process counts this project's answers. */
+  /** Serializes counting of the project's answers until the end of the transaction. */
   async lockProject(manager: EntityManager, projectId: string): Promise<void> {
     await this.database.query(
       'SELECT pg_advisory_xact_lock($1, hashtext($2))',
@@ -106,12 +113,12 @@ export class AnswerRows {
     );
   }
 
-  /** Until the end of the transaction no other process changes who waits. */
+  /** Serializes changes of the queue until the end of the transaction. */
   async lockQueue(manager: EntityManager): Promise<void> {
     await this.database.query('SELECT pg_advisory_xact_lock($1)', [QUEUE_LOCK], manager);
   }
 
-  /** The commit of the transaction does not wait for the disk. */
+  /** Lets the transaction commit without waiting for the disk. */
   async hurry(manager: EntityManager): Promise<void> {
     await this.database.query('SET LOCAL synchronous_commit = off', [], manager);
   }
@@ -131,7 +138,10 @@ export class AnswerRows {
     return row as Seen;
   }
 
-  /** Where more wait than the queue holds: the newest of the project with most in it, the given one among equals. */
+  /**
+   * Returns the answer to evict if the queue is too long: the newest of the project with the most queued answers;
+   * among equals, of the given project.
+   */
   async beyond(
     manager: EntityManager,
     projectId: string,
@@ -166,7 +176,7 @@ export class AnswerRows {
     );
   }
 
-  /** Whether any answer waits, but for this one. */
+  /** Whether any other answer is queued. */
   async waits(but: string | null = null, manager?: EntityManager): Promise<boolean> {
     const rows = await this.database.query(
       `SELECT 1 FROM answer WHERE worker_id IS NULL AND ${LIVES} AND id IS DISTINCT FROM $1 LIMIT 1`,
@@ -176,14 +186,15 @@ export class AnswerRows {
     return rows.length > 0;
   }
 
-  /** Whether a worker has room for one that waits. */
+  /** Whether a worker has capacity for a queued answer. */
   async canPlace(leaseMs: number): Promise<boolean> {
     return (await this.database.query(NEXT, [leaseMs, null])).length > 0;
   }
 
   /**
-   * Gives room to the answer whose turn it is, or to the given one alone. One in a transaction: a second worker's row
-   * would be locked in whatever order. Null: there is no room; `lost`: another process was faster, and there may be more.
+   * Assigns a worker to the next answer in turn, or only to the given one. Call it once per transaction: locking the
+   * rows of several workers in arbitrary order could deadlock.
+   * @returns `null` if there is no capacity; 'lost' if another process was faster and there may be more
    */
   async place(
     manager: EntityManager,
@@ -200,7 +211,7 @@ export class AnswerRows {
     return worker ? { id: next.id, gatewayId: next.gateway_id, worker } : 'lost';
   }
 
-  /** Of the workers with room: one that holds the base already, else the one with most room. */
+  /** Picks a worker with capacity: preferably one that has the base loaded, then the one with the most capacity. */
   private async take(
     manager: EntityManager,
     { id, project_id, base_id, schema_version, turn, weight }: Next,
@@ -214,7 +225,7 @@ export class AnswerRows {
       manager,
     );
     if (!best) return null;
-    // A statement of its own: it sees what was given away while the row's lock was waited for.
+    // This must be a separate statement to see what was assigned while it waited for the row lock.
     const [worker] = await this.database.query<WorkerAddress>(
       `WITH best AS (SELECT id FROM worker WHERE id = $2 AND ${FREE_CHATS} > 0), taken AS (
          UPDATE answer SET worker_id = best.id FROM best WHERE answer.id = $1
@@ -230,7 +241,7 @@ export class AnswerRows {
     return worker ?? null;
   }
 
-  /** The worker refused the answer: whatever it said, it has no room until it says so again. */
+  /** Returns a rejected answer to the queue. The worker counts as full until it reports capacity again. */
   async takeBack(manager: EntityManager, id: string, workerId: string): Promise<void> {
     await this.database.query(
       `WITH back AS (UPDATE answer SET worker_id = NULL WHERE id = $1)
@@ -240,7 +251,7 @@ export class AnswerRows {
     );
   }
 
-  /** Its worker has the room again, and the tokens count. */
+  /** Ends an answer: frees the worker's capacity and counts the tokens. */
   async end(manager: EntityManager, id: string, tokens: number): Promise<void> {
     const [ended] = await this.database.query<{ project_id: string }>(
       `WITH ended AS (DELETE FROM answer WHERE id = $1 RETURNING project_id, worker_id), freed AS (
@@ -249,11 +260,11 @@ export class AnswerRows {
       [id],
       manager,
     );
-    // Once, also where this is the transaction's second run.
+    // Counts once, even if the transaction is retried.
     if (ended) await this.usage.add(manager, ended.project_id, tokens);
   }
 
-  /** Of those asked for, the ones that are still there. */
+  /** Returns those of the answers that still exist. */
   async found(ids: readonly string[], leaseMs: number): Promise<Map<string, Found>> {
     if (ids.length === 0) return new Map();
     const rows = await this.database.query<{ id: string; served: Served } & WorkerAddress>(
@@ -270,7 +281,7 @@ export class AnswerRows {
     );
   }
 
-  /** Keeps these, and removes those that nobody kept. */
+  /** Renews these answers and deletes the expired ones. */
   async renew(ids: readonly string[], leaseMs: number): Promise<void> {
     await this.database.query(
       `WITH gone AS (DELETE FROM answer WHERE until < clock_timestamp() AND NOT id = ANY($1))

@@ -11,32 +11,32 @@ import { Gateways } from '../../relay/gateways.js';
 import type { WorkerAddress } from '../../relay/worker-link.js';
 import { AnswerRows, type NewAnswer, type PlacedRow, type Served } from './answer-rows.js';
 
-/** Between two looks for a worker, even if nothing was announced. */
+/** Interval between two searches for a worker, even without notifications. */
 const LOOK_MS = 1_000;
 const RETRY_AFTER_SECONDS = 5;
 
-/** An answer with the worker that is to make it. */
+/** An answer with the worker that generates it. */
 export interface PlacedAnswer extends Asked {
   readonly worker: WorkerAddress;
 }
 
 type Asked = Pick<NewAnswer, 'id' | 'projectId' | 'baseId'>;
 
-/** One that waits in this process. */
+/** An answer that is queued in this process. */
 interface Waiting {
   placed: WorkerAddress | null;
-  /** Its row is there, */
+  /** Whether its row has been written. */
   entered: boolean;
-  /** or is gone: another took its place in the queue. */
+  /** Whether another answer took its place in the queue. */
   evicted: boolean;
   served: Served;
   wake: () => void;
 }
 
 /**
- * Who may chat, and with which worker. Every answer is a row, in progress or waiting, counted there for all API
- * processes: a project has at most as many as its limit says, a worker at most as many as it makes at once. What finds
- * all workers full waits in a short queue, whose projects take turns.
+ * Admits answers and assigns them to workers. Every answer, running or queued, is a row that counts for all API
+ * processes: a project has at most as many as its limit, a worker at most as many as it can generate concurrently. If
+ * all workers are full, answers wait in a short queue in which projects take turns.
  */
 @Injectable()
 export class Answers implements OnModuleInit, OnModuleDestroy {
@@ -59,19 +59,21 @@ export class Answers implements OnModuleInit, OnModuleDestroy {
     this.unwatch = wakeUps.watch(`answers:${this.gateways.id}`, () => this.look());
   }
 
-  /** Not while it is made: where another part cannot be, nobody would end it. */
+  /** Not started in the constructor: if another provider failed to construct, nothing would stop the timer. */
   onModuleInit(): void {
     this.renewing = setInterval(() => void this.renew(), this.settings.leaseMs / 3).unref();
   }
 
-  /** Of this process. */
+  /** Numbers of answers in this process. */
   get counts(): { readonly inProgress: number; readonly waiting: number } {
     return { inProgress: this.open.size - this.waiting.size, waiting: this.waiting.size };
   }
 
   /**
-   * Waits until a worker has room; null where `left` aborts first.
-   * @throws DomainError where the project has too many, nobody can answer, or the queue is full or does not move
+   * Waits until a worker has capacity.
+   * @returns `null` if `left` aborts first
+   * @throws DomainError if the project has too many answers, no worker can answer, or the queue is full or does not
+   * advance in time
    */
   async begin(
     asked: Omit<NewAnswer, 'id' | 'gatewayId'>,
@@ -88,7 +90,7 @@ export class Answers implements OnModuleInit, OnModuleDestroy {
     }
   }
 
-  /** The worker has no room after all: waits for another, at the place that the answer's age gives it. */
+  /** Queues an answer again whose worker has no capacity after all. Its age decides its position. */
   elsewhere(answer: PlacedAnswer, left: AbortSignal): Promise<PlacedAnswer | null> {
     const { id, worker } = answer;
     const enter = (): Promise<void> =>
@@ -96,18 +98,18 @@ export class Answers implements OnModuleInit, OnModuleDestroy {
     return this.placed(answer, left, { enter, bounded: false });
   }
 
-  /** Never rejects: what could not be ended runs out by itself. */
+  /** Ends an answer. It never rejects: an answer that could not be ended expires. */
   async end(id: string, tokens = 0): Promise<void> {
     this.open.delete(id);
     try {
       await this.changed((manager) => this.rows.end(manager, id, tokens));
       if (await this.rows.waits()) await this.placeWaiting();
     } catch (error) {
-      log.warn({ err: error, answer: id }, 'could not end an answer; it will run out');
+      log.warn({ err: error, answer: id }, 'could not end an answer; it will expire');
     }
   }
 
-  /** Writes the row, if the project may have one more, and gives it room where nobody stands in line. */
+  /** Writes the row if the project's limit allows it, and assigns a worker if no answer is queued. */
   private async enter(answer: NewAnswer): Promise<void> {
     const { leaseMs } = this.settings;
     const placed = await this.changed(async (manager) => {
@@ -120,7 +122,7 @@ export class Answers implements OnModuleInit, OnModuleDestroy {
     if (placed !== null && placed !== 'lost') this.tell(placed);
   }
 
-  /** Takes what the queue cannot hold. */
+  /** Evicts the answer that exceeds the queue's length. */
   private async overflow({ id, projectId }: Asked): Promise<void> {
     const { chatQueue } = this.settings;
     const last = await this.changed(async (manager) => {
@@ -133,10 +135,15 @@ export class Answers implements OnModuleInit, OnModuleDestroy {
     if (last) this.wakeUps.announce(`answers:${last.gatewayId}`);
   }
 
-  /** Whether it left by itself or was evicted: by a chat of another project, or by an earlier one of its own. */
+  /**
+   * Error for an answer that did not fit in the queue or was evicted by one of another project or an earlier one of
+   * its own.
+   */
   private queueFull(): DomainError {
     const { chatQueue } = this.settings;
-    return full(`the queue of ${chatQueue} chats is full; projects that have fewer in it go first`);
+    return full(
+      `the queue of ${chatQueue} chats is full (projects with fewer queued chats go first)`,
+    );
   }
 
   private async admit(manager: EntityManager, answer: NewAnswer): Promise<void> {
@@ -144,7 +151,7 @@ export class Answers implements OnModuleInit, OnModuleDestroy {
     if (seen.limit !== null && seen.mine >= seen.limit)
       throw new DomainError(
         'insufficient_quota',
-        `the project's limit of ${seen.limit} chats in progress is reached (${seen.mine} in progress); try again when one has ended`,
+        `the project has reached its limit of ${seen.limit} chats in progress (${seen.mine} in progress); try again when one has ended`,
         null,
         RETRY_AFTER_SECONDS,
       );
@@ -152,7 +159,7 @@ export class Answers implements OnModuleInit, OnModuleDestroy {
     if (seen.served !== 'yes') throw noWorker(answer, seen.served);
   }
 
-  /** Waits for the row that `enter` writes to have a worker. */
+  /** Waits until a worker is assigned to the row that `enter` writes. */
   private async placed(
     answer: Asked,
     left: AbortSignal,
@@ -180,7 +187,7 @@ export class Answers implements OnModuleInit, OnModuleDestroy {
         if (waiting.evicted) throw this.queueFull();
         if (waiting.served !== 'yes') throw noWorker(answer, waiting.served);
         const remaining = until - performance.now();
-        if (remaining <= 0) throw full(`none had room within ${this.settings.chatWaitMs / 1000} s`);
+        if (remaining <= 0) throw full(`none was free within ${this.settings.chatWaitMs / 1000} s`);
         this.lookSoon();
         await new Promise<void>((resolve) => {
           const timer = setTimeout(resolve, remaining);
@@ -196,7 +203,10 @@ export class Answers implements OnModuleInit, OnModuleDestroy {
     }
   }
 
-  /** It does not wait for the disk: a row that a crash of the database brings back runs out. */
+  /**
+   * Runs a transaction whose commit does not wait for the disk. After a crash of the database, rows of ended answers
+   * may reappear; they expire.
+   */
   private changed<T>(change: (manager: EntityManager) => Promise<T>): Promise<T> {
     return this.database.transaction(async (manager) => {
       await this.rows.hurry(manager);
@@ -204,7 +214,7 @@ export class Answers implements OnModuleInit, OnModuleDestroy {
     });
   }
 
-  /** Gives those who stand in line the room that there is, by turns. */
+  /** Assigns the free capacity to queued answers, in turn. */
   private async placeWaiting(): Promise<void> {
     for (;;) {
       const placed = await this.changed(async (manager) => {
@@ -231,12 +241,14 @@ export class Answers implements OnModuleInit, OnModuleDestroy {
     }, LOOK_MS);
   }
 
-  /** Places who waits, here or elsewhere, and sees what others placed. */
+  /** Assigns queued answers of any process, and finds those that other processes assigned. */
   private look(): void {
     if (this.waiting.size === 0) return;
     this.again = true;
     this.looking ??= this.looks()
-      .catch((error: unknown) => log.warn({ err: error }, 'could not look for room for a chat'))
+      .catch((error: unknown) =>
+        log.warn({ err: error }, 'could not assign a worker to queued chats'),
+      )
       .finally(() => {
         this.looking = null;
         if (this.waiting.size > 0) this.lookSoon();
@@ -281,7 +293,7 @@ export class Answers implements OnModuleInit, OnModuleDestroy {
 const full = (why: string): DomainError =>
   new DomainError(
     'queue_full',
-    `every worker that may answer makes as many chats as it can, and ${why}; try again later`,
+    `every worker that may answer is running its maximum number of chats, and ${why}; try again later`,
     null,
     RETRY_AFTER_SECONDS,
   );
@@ -290,7 +302,7 @@ const noWorker = ({ baseId }: Pick<Asked, 'baseId'>, served: Exclude<Served, 'ye
   new DomainError(
     'no_worker',
     served === 'outdated'
-      ? `no connected worker that this project may use is of schema version ${SCHEMA_VERSION} or newer; upgrade the workers`
+      ? `no connected worker that this project may use has schema version ${SCHEMA_VERSION} or newer; upgrade the workers`
       : `no connected worker that this project may use can load ${baseId}; start one with graft-worker`,
     null,
     RETRY_AFTER_SECONDS,

@@ -1,14 +1,17 @@
 import { z } from 'zod';
 
-// Fields of OpenAI's contract that Graft does not do. To take them and do nothing would be a lie; but what
-// changes nothing is taken, since clients send many fields at their defaults.
+// Fields of OpenAI's API that Graft does not support. Accepting them without effect would mislead the client. Values
+// without effect are accepted, because clients send many fields with their defaults.
 
 const none = z.never();
 const zero = z.literal(0);
 const no = z.literal(false);
 const empty = z.array(none).max(0);
 
-/** A field that is refused with `way` to go on, unless it has a value (or null) that changes nothing. */
+/**
+ * Returns a schema that rejects a field, unless its value is null or has no effect.
+ * @param way what to do instead
+ */
 export function notDone(way: string, neutral: z.ZodType = none) {
   return z
     .unknown()
@@ -24,7 +27,7 @@ const PENALTY = 'sampling uses temperature and top_p only: leave it out';
 const FUNCTIONS = 'it was replaced: use tools, tool_choice and tool_calls';
 const REASONING = 'how a model reasons cannot be configured: leave it out';
 
-/** Of both endpoints. */
+/** Unsupported fields of both endpoints. */
 export const NOT_DONE = {
   n: notDone(
     'only one choice is generated: leave it out, and send another request for more',
@@ -66,7 +69,7 @@ export const NOT_DONE_IN_MESSAGE = {
 };
 
 export const NOT_DONE_IN_EVALS = {
-  tools: notDone('the answers of a run call no tools: leave it out', empty),
+  tools: notDone('answers of an eval run cannot call tools: leave it out', empty),
 };
 
 export const NOT_DONE_IN_STREAM = {

@@ -1,4 +1,4 @@
-// Writes an answer to the client in the shape of its endpoint: whole, or as server-sent events.
+// Writes an answer to the client in the format of its endpoint: as one JSON body or as server-sent events.
 import {
   DomainError,
   type GenerateAnswer,
@@ -14,17 +14,17 @@ import type { AnswerChunk } from './answer-chunks.js';
 
 export type Chunks = AsyncIterable<AnswerChunk<'generate'>>;
 
-/** An answer that has ended. */
+/** A completed answer. */
 export interface Said {
   readonly text: string;
   readonly finishReason: string;
   readonly usage: Usage;
-  /** Null where they were not asked for. */
+  /** `null` unless they were requested. */
   readonly logprobs: readonly TokenLogprob[] | null;
   readonly calls: readonly ToolCall[];
 }
 
-/** How the two endpoints differ on the wire. */
+/** Differences between the two endpoints' formats. */
 export interface AnswerShape {
   readonly object: string;
   readonly chunkObject: string;
@@ -73,7 +73,7 @@ export const TEXT: AnswerShape = {
   logprobs: textLogprobs,
 };
 
-/** What every message of an answer begins with. */
+/** Fields at the start of every message of an answer. */
 export type Head = Readonly<Record<'id' | 'model', string> & { created: number }>;
 
 /** Writes the answer as one JSON body. */
@@ -100,11 +100,11 @@ export async function writeWhole(
   });
 }
 
-/** A model that has called tools waits for what they say. */
+/** A model that has called tools waits for their results. */
 const finished = (reason: string, calls: number): string =>
   reason === 'stop' && calls > 0 ? 'tool_calls' : reason;
 
-/** Null where there are none: the client left before. */
+/** Collects all chunks. Returns null if there are none because the client disconnected. */
 export async function collected(chunks: Chunks): Promise<Said | null> {
   let text = '';
   let last: GenerateAnswer | null = null;
@@ -122,7 +122,10 @@ export async function collected(chunks: Chunks): Promise<Said | null> {
   return { text, finishReason, usage: usage(last), logprobs, calls };
 }
 
-/** Writes the answer as server-sent events. The headers wait for the first chunk: an early failure is a plain HTTP error. */
+/**
+ * Writes the answer as server-sent events. The headers are sent with the first chunk, so that an early failure is a
+ * plain HTTP error.
+ */
 export async function writeStream(
   response: Response,
   chunks: Chunks,
@@ -130,7 +133,7 @@ export async function writeStream(
   shape: AnswerShape,
   includeUsage: boolean,
 ): Promise<void> {
-  // where the last chunk has a usage, the others say that they have none
+  // If the last chunk contains the usage, all others contain `usage: null`.
   const common = { ...head, object: shape.chunkObject, ...(includeUsage ? { usage: null } : {}) };
   const write = (data: object): boolean =>
     response.write(`data: ${JSON.stringify({ ...common, ...data })}\n\n`);

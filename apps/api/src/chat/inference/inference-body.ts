@@ -1,17 +1,17 @@
 import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
 
-/** OpenAI's limit. */
+/** Maximum number of inputs, as at OpenAI. */
 const MOST_INPUTS = 2048;
 
 const Text = z.string().min(1);
 const Picture = z.strictObject({
-  image: z.string().min(1).describe('A picture as a data URL'),
+  image: z.string().min(1).describe('Image as a data URL'),
 });
 const One = z.union([Text, Picture]);
 const Tokens = z.array(z.int().min(0)).min(1);
 
-/** The number is looked at when all else is right: else a list of texts is told that it is no list of ids. */
+/** Check the count last, or a list of strings would be reported as an invalid list of token ids. */
 const few = <T extends z.ZodType>(schema: T): T =>
   schema.refine((input) => listed(input).inputs.length <= MOST_INPUTS, {
     error: ({ input }) =>
@@ -19,9 +19,9 @@ const few = <T extends z.ZodType>(schema: T): T =>
   });
 
 const model = z.string().min(1).max(300);
-const user = z.string().nullish().describe('Taken, and not used');
+const user = z.string().nullish().describe('Accepted and ignored');
 
-/** vLLM's form of a picture: a chat of one message with one part. */
+/** An image in vLLM's format: a chat of one message with one part. */
 const Messages = z.tuple([
   z.strictObject({
     role: z.literal('user'),
@@ -41,22 +41,27 @@ export const EmbeddingsBody = z.strictObject({
   input: few(z.union([One, z.array(One).min(1), Tokens, z.array(Tokens).min(1)]))
     .optional()
     .describe(
-      `A text or a list of texts, or token ids of one or of several; of models that read pictures data URLs, each by itself or as {"image"}; ${MOST_INPUTS} at most`,
+      `A text or a list of texts, or token ids of one or several texts; for models that read images, data URLs, as strings or as {"image"}. At most ${MOST_INPUTS} inputs`,
     ),
   messages: Messages.optional().describe(
-    'Instead of `input`, as vLLM has it: one message of the user with one `image_url`',
+    "Alternative to `input` in vLLM's format: one user message with one `image_url`",
   ),
   encoding_format: format,
   dimensions: z
     .int()
     .min(1)
     .nullish()
-    .describe('The size of the model’s vectors; models are not trained to be cut to fewer'),
+    .describe(
+      'Size of the model’s vectors; smaller sizes are not supported because models are not trained for truncation',
+    ),
   user,
 });
 export type EmbeddingsBody = z.infer<typeof EmbeddingsBody>;
 
-/** @throws DomainError where there is none, or two */
+/**
+ * Returns the input of the request.
+ * @throws DomainError if there is none, or two
+ */
 export function embeddingsInput({ input, messages }: EmbeddingsBody): unknown {
   if (messages === undefined && input === undefined)
     throw new DomainError('missing_required_parameter', 'input is required', 'input');
@@ -65,13 +70,13 @@ export function embeddingsInput({ input, messages }: EmbeddingsBody): unknown {
   throw new DomainError('invalid_value', 'expected input or messages, got both', 'messages');
 }
 
-/** Of a request that is a file: all else is. */
+/** Fields of a multipart request, whose input is a file. */
 export const EmbeddingsFields = z.strictObject({ model, encoding_format: format, user });
 
 export const ClassifyBody = z.strictObject({
   model,
   input: few(z.union([Text, z.looseObject({}), z.array(z.unknown()).min(1)])).describe(
-    `An input or a list of inputs, ${MOST_INPUTS} at most: a text, or what the task's records have besides their answer`,
+    `An input or a list of at most ${MOST_INPUTS} inputs: a text, or the fields of the task's records without the label`,
   ),
   user,
 });
@@ -79,7 +84,7 @@ export type ClassifyBody = z.infer<typeof ClassifyBody>;
 
 export const ClassifyFields = z.strictObject({ model, user });
 
-/** The inputs one by one, and how each is called. */
+/** Returns the inputs one by one, with the name of each for errors. */
 export function listed(input: unknown): {
   readonly inputs: readonly unknown[];
   readonly name: (index: number) => string;

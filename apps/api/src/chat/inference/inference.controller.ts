@@ -27,9 +27,9 @@ export class InferenceController {
   @ApiConsumes('application/json', 'multipart/form-data')
   @ApiBody({
     schema: bodySchema(EmbeddingsBody, EMBEDDINGS_BODY_EXAMPLE),
-    description: 'Or `multipart/form-data` with `model` and a picture as `file`.',
+    description: 'Alternatively `multipart/form-data` with `model` and an image as `file`.',
   })
-  @Answers(EmbeddingsObject, 'Vectors of texts or pictures')
+  @Answers(EmbeddingsObject, 'Computes embeddings of texts or images')
   embed(
     @Caller() caller: Principal,
     @Req() request: Request,
@@ -45,11 +45,12 @@ export class InferenceController {
   @ApiConsumes('application/json', 'multipart/form-data')
   @ApiBody({
     schema: bodySchema(ClassifyBody, CLASSIFY_BODY_EXAMPLE),
-    description: 'Or `multipart/form-data` with `model` and a picture or a sound as `file`.',
+    description:
+      'Alternatively `multipart/form-data` with `model` and an image or audio file as `file`.',
   })
   @Answers(
     ClassificationObject,
-    'Labels of texts, words, spans or pictures, by what the model was trained for',
+    'Classifies texts, tokens, images or audio, or finds spans, depending on the task of the model',
   )
   classify(
     @Caller() caller: Principal,

@@ -33,11 +33,11 @@ import {
 import { mediaQuestion, type MediaFile } from './media-input.js';
 import { checkUse } from '../model-checks.js';
 
-/** In one response; OpenAI's longest is 2,048 vectors of 3,072. */
+/** Maximum number of values in one response. OpenAI's longest response has 2,048 vectors of 3,072 values. */
 const MOST_NUMBERS = 8 * 1024 * 1024;
-/** What may come back from a worker: base64 of so many f32, and as much as labels take. */
+/** Maximum characters that a worker may return: base64 of that many f32 values, and the same for labels. */
 const MOST_CHARACTERS = 6 * MOST_NUMBERS;
-/** Tokens of an input at most (the trainer's limit): what a worker says beyond counts nothing. */
+/** Maximum number of tokens of an input (the trainer's limit). More tokens reported by a worker are not counted. */
 const MOST_TOKENS = 8192;
 
 interface Asked {
@@ -54,12 +54,12 @@ interface Wanted {
 }
 
 interface Inferred {
-  /** One an input, in order. */
+  /** One answer for each input, in order. */
   readonly answers: readonly unknown[];
   readonly tokens: number;
 }
 
-/** Vectors and labels, by the road that chats take. */
+/** Embeddings and classification. Requests go to workers in the same way as chats. */
 @Injectable()
 export class InferenceService {
   constructor(
@@ -67,7 +67,7 @@ export class InferenceService {
     private readonly chunks: AnswerChunks,
   ) {}
 
-  /** OpenAI's endpoint. */
+  /** Handles OpenAI's embeddings endpoint. */
   async embed(caller: Principal, { request, body }: Asked, response: Response): Promise<void> {
     const forms = { json: EmbeddingsBody, input: embeddingsInput, fields: EmbeddingsFields };
     const { asked, inputFor, file } = await mediaQuestion(request, body, forms);
@@ -85,7 +85,7 @@ export class InferenceService {
     await sendEmbeddings(response, embeddings, end);
   }
 
-  /** vLLM's endpoint. */
+  /** Handles vLLM's classification endpoint. */
   async classify(caller: Principal, { request, body }: Asked, response: Response): Promise<void> {
     const { asked, inputFor, file } = await mediaQuestion(request, body, {
       json: ClassifyBody,
@@ -116,14 +116,14 @@ export class InferenceService {
     return model;
   }
 
-  /** Null where the client leaves first. */
+  /** Returns the answers, or null if the client disconnects first. */
   private async infer(
     caller: Principal,
     { model, use, inputs, name, file }: Wanted,
     response: Response,
   ): Promise<Inferred | null> {
     const task = taskOf(model, use);
-    // of a file there is one input, and it is its record
+    // A file is the only input and already its record.
     const records = file ? inputs : inputRecords(task, inputs, name);
     refuseTooLarge(records, inputsOfTask(task) === 'tokens' ? MAX_ORDER_BYTES : MAX_MEDIA_ORDER_BYTES); // prettier-ignore
     const options = model.task?.options ?? defaultOptions(task);
@@ -140,17 +140,20 @@ export class InferenceService {
   }
 }
 
-/** Of a base the first of its tasks that is used so. */
+/** Returns the task of a model; for a base, its first task with this use. */
 export function taskOf({ task, base }: Resolved, use: ModelUse): string {
   const all = tasksUsedTo(use);
   const own = tasksOfBase(base.family ?? '');
   return task?.name ?? all.find((name) => own.includes(name)) ?? all[0] ?? '';
 }
 
-/** With vLLM's names beside the task's own: numbers in the order of the labels, which an object may not keep. */
+/**
+ * Adds vLLM's fields to the answer of the task: probabilities in the order of the labels, which an object may not
+ * preserve.
+ */
 function labelled(answer: unknown, { task }: Resolved): object {
   const { probabilities } = answer as { probabilities?: Readonly<Record<string, number>> };
-  // Of words there is a list.
+  // Token classification returns a list.
   if (probabilities === undefined || Array.isArray(probabilities)) return answer as object;
   const labels = (task?.options['labels'] ?? Object.keys(probabilities)) as readonly string[];
   const probs = labels.map((label) => probabilities[label] ?? null);
@@ -179,9 +182,9 @@ async function collected(
 }
 
 const malformed = (): DomainError =>
-  new DomainError('internal_error', 'the worker’s response is not one for these inputs');
+  new DomainError('internal_error', 'the worker’s response does not match the inputs');
 
-/** What a worker says is wrong with an input has no field of its own on the way back. */
+/** Adds the param `input` to a worker's error about an input, since workers send no param. */
 function ofInput(error: unknown): unknown {
   const isInputs = error instanceof DomainError && error.code === 'invalid_value';
   return isInputs && error.param === null
@@ -193,13 +196,13 @@ function checkSize(size: number, inputs: number, dimensions: number | null): voi
   if (dimensions !== null && dimensions !== size)
     throw new DomainError(
       'unsupported',
-      `dimensions: the model gives vectors of ${grouped(size)} numbers, and is not trained to be cut to ${grouped(dimensions)}; leave it out`,
+      `dimensions: the model returns vectors of ${grouped(size)} numbers and was not trained for truncation to ${grouped(dimensions)}; omit it`,
       'dimensions',
     );
   if (size * inputs <= MOST_NUMBERS) return;
   throw new DomainError(
     'request_too_large',
-    `${grouped(inputs)} vectors of ${grouped(size)} numbers are more than a response holds; send at most ${grouped(Math.floor(MOST_NUMBERS / size))} inputs at once`,
+    `${grouped(inputs)} vectors of ${grouped(size)} numbers do not fit in one response; send at most ${grouped(Math.floor(MOST_NUMBERS / size))} inputs per request`,
     'input',
   );
 }
@@ -209,12 +212,15 @@ function refuseTooLarge(records: readonly unknown[], most: number): void {
   if (bytes <= most) return;
   throw new DomainError(
     'request_too_large',
-    `input is ${grouped(bytes)} bytes as JSON; the limit is ${grouped(most)}: send fewer inputs at once`,
+    `input is ${grouped(bytes)} bytes as JSON; the limit is ${grouped(most)}; send fewer inputs per request`,
     'input',
   );
 }
 
-/** One by one: millions of numbers as one text would hold everybody else up for seconds, and hundreds of megabytes. */
+/**
+ * Writes the vectors one by one: serializing millions of numbers in one string would block other requests for seconds
+ * and take hundreds of megabytes.
+ */
 async function sendEmbeddings(
   response: Response,
   embeddings: readonly (() => unknown)[],
@@ -230,7 +236,7 @@ async function sendEmbeddings(
   response.end(`],${JSON.stringify(end).slice(1)}`);
 }
 
-/** f32 in base64. */
+/** Whether an answer is a vector of f32 values in base64. */
 const isVector = (answer: unknown): boolean =>
   typeof answer === 'string' && Buffer.byteLength(answer, 'base64') % 4 === 0;
 

@@ -5,7 +5,7 @@ import { mediaPart } from './media-input.js';
 
 const all = Buffer.from(Array.from({ length: 200_000 }, (_, i) => i % 251));
 
-it('keeps a file in pieces of one size, whatever it comes in', async () => {
+it('stores a file in pieces of one size, whatever the size of the received chunks', async () => {
   for (const size of [1, 1000, 65_536, all.length]) {
     const come = Array.from({ length: Math.ceil(all.length / size) }, (_, i) =>
       all.subarray(i * size, (i + 1) * size),
@@ -17,7 +17,7 @@ it('keeps a file in pieces of one size, whatever it comes in', async () => {
   }
 });
 
-it('is of so many bytes at most, and of one at least', async () => {
+it('rejects a file that is empty or too large', async () => {
   const most = Buffer.alloc(MAX_ASKED_MEDIA_BYTES);
   const { pieces, bytes } = await mediaPart(Readable.from([most]));
   expect([pieces.length, bytes]).toEqual([400, MAX_ASKED_MEDIA_BYTES]);

@@ -1,4 +1,4 @@
-// A picture or a sound that is sent as a file instead of a data URL.
+// An image or audio input that is sent as a file instead of a data URL.
 import { DomainError, MAX_ASKED_MEDIA_BYTES, grouped, parseBody } from '@graft/contracts';
 import type { Request } from 'express';
 import type { Readable } from 'node:stream';
@@ -6,15 +6,18 @@ import type { z } from 'zod';
 import { inputsOfTask } from '../../catalog/plugins.js';
 import { readUpload } from '../../files/upload.js';
 
-/** What is asked: as JSON says it, or with a file as its input, for the model once it is known. */
+/** A request in JSON or as a file. Its inputs are built when the model is known. */
 export interface MediaQuestion<T> {
   readonly asked: T;
-  /** The inputs, or a file as the one of them. @param task of the model; undefined: of none */
+  /**
+   * Returns the inputs, or the file as the only one.
+   * @param task task of the model; undefined if it has none
+   */
   inputFor(task: string | undefined): unknown;
   readonly file: MediaFile | null;
 }
 
-/** A picture or a sound as it arrived: it is never put together here. */
+/** An image or audio file in the pieces in which it was received; this process never joins them. */
 export interface MediaFile {
   readonly pieces: readonly Uint8Array[];
   readonly bytes: number;
@@ -24,13 +27,16 @@ const PIECE_BYTES = 64 * 1024;
 
 interface Forms<B, F> {
   readonly json: z.ZodType<B>;
-  /** Of a body in JSON. */
+  /** Returns the input of a JSON body. */
   readonly input: (asked: B) => unknown;
-  /** Of a body that is a file: all else is. */
+  /** Schema of the fields of a multipart body, whose input is a file. */
   readonly fields: z.ZodType<F>;
 }
 
-/** @throws DomainError for a body that is neither JSON of the endpoint nor a file with a model's name */
+/**
+ * Reads the request.
+ * @throws DomainError if the body is neither JSON of the endpoint nor a file with a model's name
+ */
 export async function mediaQuestion<B, F>(
   request: Request,
   body: unknown,
@@ -47,7 +53,10 @@ export async function mediaQuestion<B, F>(
   return { asked: parseBody(fields, given), inputFor: cutUrl, file };
 }
 
-/** All of a file part, in pieces of one size, however small it came. @throws DomainError where it is larger than is taken, or empty */
+/**
+ * Reads a file part into pieces of one size, however small its chunks are.
+ * @throws DomainError if the file is empty or too large
+ */
 export async function mediaPart(part: Readable): Promise<MediaFile> {
   const pieces: Buffer[] = [];
   let bytes = 0;
@@ -67,7 +76,7 @@ export async function mediaPart(part: Readable): Promise<MediaFile> {
   return { pieces, bytes };
 }
 
-/** The record of a file that goes beside it: which format it has is told from its bytes. */
+/** Record for a file that is sent separately. The format is detected from its bytes. */
 export const cutRecord = (kind: 'image' | 'audio'): Record<string, string> => ({
   [kind]: `data:${kind}/x-file;base64,`,
 });
@@ -77,7 +86,7 @@ function cutUrl(task: string | undefined): Record<string, string> {
   if (kind === 'tokens')
     throw new DomainError(
       'invalid_value',
-      'the model reads text: send it as JSON, in `input`',
+      'the model reads text, not files; send the text in `input` of a JSON body',
       'file',
     );
   return cutRecord(kind);
@@ -86,6 +95,6 @@ function cutUrl(task: string | undefined): Record<string, string> {
 const tooLarge = (): DomainError =>
   new DomainError(
     'request_too_large',
-    `file is larger than ${grouped(MAX_ASKED_MEDIA_BYTES)} bytes (25 MB), the most that is taken`,
+    `file is larger than the limit of ${grouped(MAX_ASKED_MEDIA_BYTES)} bytes (25 MB)`,
     'file',
   );

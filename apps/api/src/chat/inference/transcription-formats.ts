@@ -1,4 +1,4 @@
-// What a transcript looks like in each of OpenAI's formats.
+// Formats of transcripts in OpenAI's API.
 import { deflateSync } from 'node:zlib';
 import type {
   HeardSound,
@@ -61,7 +61,7 @@ export const vtt = (segments: readonly TranscriptSegment[]): string =>
     .map(({ start, end, text }) => `${clock(start, '.')} --> ${clock(end, '.')}\n${line(text)}\n\n`)
     .join('')}`;
 
-/** An arrow would begin another part. */
+/** Replaces arrows, which would start a new cue, and line breaks. */
 const line = (text: string): string => text.trim().replaceAll(/\s*[\r\n]\s*/g, ' ').replaceAll(/-+->/g, '->'); // prettier-ignore
 
 function clock(seconds: number, point: string): string {

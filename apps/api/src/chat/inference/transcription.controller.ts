@@ -22,7 +22,7 @@ export class TranscriptionController {
   @AnswersOrStreams(
     TranscriptionAnswer,
     TranscriptionEvent,
-    'What is said in a sound; with `response_format` text, srt or vtt as plain text',
+    'Transcribes audio. The `response_format`s text, srt and vtt return plain text',
   )
   transcribe(
     @Caller() caller: Principal,

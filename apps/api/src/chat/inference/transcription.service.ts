@@ -24,10 +24,13 @@ import { checkUse } from '../model-checks.js';
 import { TranscriptionBody } from './transcription-body.js';
 import { srt, verbose, vtt, type Transcribed } from './transcription-formats.js';
 
-/** Of a sound of the longest, heard and written a second at a time: what a worker says beyond counts nothing. */
+/**
+ * Tokens for the longest possible audio, transcribed in steps of one second. More tokens reported by a worker are not
+ * counted.
+ */
 const MOST_TOKENS = 2_000_000;
 
-/** OpenAI's endpoint for what is said in sounds, by the road that chats take. */
+/** Handles OpenAI's transcription endpoint. Requests go to workers in the same way as chats. */
 @Injectable()
 export class TranscriptionService {
   constructor(
@@ -70,10 +73,13 @@ interface Heard {
 
 type Chunks = AsyncIterable<AnswerChunk<'transcribe'>>;
 
-/** Null where the client leaves before. @param tell of what is new */
+/**
+ * Collects a transcript. Returns null if the client disconnects before.
+ * @param report called with each new chunk
+ */
 async function heard(
   chunks: Chunks,
-  tell: (chunk: AnswerChunk<'transcribe'>) => Promise<void> = () => Promise.resolve(),
+  report: (chunk: AnswerChunk<'transcribe'>) => Promise<void> = () => Promise.resolve(),
 ): Promise<Heard | null> {
   let text = '';
   let last: TranscribeAnswer | null = null;
@@ -85,13 +91,13 @@ async function heard(
       last = piece;
       segments.push(...piece.segments);
     }
-    await tell(chunk);
+    await report(chunk);
   }
   return last && { text, segments, sound: last.sound, usage: usage(last) };
 }
 
 function read({ text, segments, sound }: Heard): Transcribed {
-  if (!sound) throw new DomainError('internal_error', 'the worker’s response is no transcript');
+  if (!sound) throw new DomainError('internal_error', 'the worker’s response is not a transcript');
   return { ...sound, text, segments };
 }
 
@@ -116,7 +122,9 @@ async function whole(
   }
 }
 
-/** The headers wait for the first chunk, so that an early failure is still a plain HTTP error. */
+/**
+ * Streams the transcript. The headers are sent with the first chunk, so that an early failure is a plain HTTP error.
+ */
 async function stream(response: Response, chunks: Chunks): Promise<void> {
   const write = (event: TranscriptionEvent): boolean =>
     response.write(`data: ${JSON.stringify(event)}\n\n`);
@@ -133,8 +141,8 @@ async function stream(response: Response, chunks: Chunks): Promise<void> {
   } catch (error) {
     if (!response.headersSent) throw error;
     const interrupted = new DomainError('internal_error', 'the response was interrupted');
-    const told = error instanceof DomainError ? error : interrupted;
-    response.write(`data: ${JSON.stringify(told.body())}\n\n`);
+    const failure = error instanceof DomainError ? error : interrupted;
+    response.write(`data: ${JSON.stringify(failure.body())}\n\n`);
   }
   response.end();
 }
