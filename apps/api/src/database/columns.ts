@@ -1,6 +1,6 @@
 import { Column, DeleteDateColumn, type ColumnOptions } from 'typeorm';
 
-// The column kinds in use, so that an entity reads as a list of names and types.
+// Decorators for the column types in use, so that an entity reads as a list of names and types.
 
 const asNumber = {
   to: (value: number | null): number | null => value,
@@ -11,7 +11,7 @@ export const Text = (options: ColumnOptions = {}): PropertyDecorator =>
   Column({ type: 'text', ...options });
 export const Int = (options: ColumnOptions = {}): PropertyDecorator =>
   Column({ type: 'int', ...options });
-/** Counts that outgrow 32 bits; arrive as numbers. */
+/** Column for counts beyond 32 bits, which are read as numbers. */
 export const Big = (options: ColumnOptions = {}): PropertyDecorator =>
   Column({ type: 'bigint', transformer: asNumber, ...options });
 export const Float = (options: ColumnOptions = {}): PropertyDecorator =>
@@ -21,7 +21,7 @@ export const Json = (options: ColumnOptions = {}): PropertyDecorator =>
 export const Time = (options: ColumnOptions = {}): PropertyDecorator =>
   Column({ type: 'timestamptz', ...options });
 export const Now = (): PropertyDecorator => Column({ type: 'timestamptz', default: () => 'now()' });
-/** When it was deleted: repositories leave out such rows unless they are asked; SQL has to do so itself. */
+/** Column with the time of deletion. Repositories exclude deleted rows by default; SQL must do so itself. */
 export const DeletedAt = (): PropertyDecorator => DeleteDateColumn({ type: 'timestamptz' });
-/** A nullable column of the kind. */
+/** Options of a nullable column. */
 export const optional = { nullable: true } as const;

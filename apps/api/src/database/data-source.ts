@@ -91,16 +91,19 @@ export const ENTITIES = [
   SweepRung,
 ];
 
-/** In the order in which they run. */
+/** Migrations in the order in which they run. */
 export const MIGRATIONS = [Initial1764964100000];
 
-/** Of connections: what a request does is bounded by the one, what workers report by the other. */
+/** Connection pools. One limits what requests use, the other what workers' reports use. */
 export const POOLS = {
   requests: { name: 'graft-api', max: 16 },
   workers: { name: 'graft-workers', max: 8 },
 } as const;
 
-/** A bounded pool whose statements and locks time out: a stuck query must not stop the service. */
+/**
+ * Creates a bounded connection pool with timeouts for statements and locks, so that a stuck query cannot stop the
+ * service.
+ */
 export function dataSource(url: string, pool: keyof typeof POOLS = 'requests'): DataSource {
   return new DataSource({
     type: 'postgres',

@@ -30,7 +30,7 @@ describe('connections and transactions', () => {
       ({ text }) => text,
     );
 
-  it('takes no second connection inside a transaction, in whatever way it is asked', async () => {
+  it('never takes a second connection inside a transaction', async () => {
     const other = new WorkerDatabase(source);
     const ways = [
       () => database.query('SELECT 1'),
@@ -50,13 +50,13 @@ describe('connections and transactions', () => {
     expect(await notes()).toEqual([]);
   });
 
-  it('tries a statement again that PostgreSQL ends to undo a deadlock', async () => {
+  it('retries a statement that PostgreSQL canceled because of a deadlock', async () => {
     await database.query('CREATE TABLE lock AS SELECT n, 0 AS times FROM generate_series(1, 2) n');
     const take = 'UPDATE lock SET times = times + 1 WHERE n = $1';
     const other = source.createQueryRunner();
     await other.startTransaction();
     await other.query(take, [1]);
-    // It takes 2 and waits for 1: the first whose wait PostgreSQL looks into, after a second.
+    // It locks 2 and waits for 1. It is the first whose wait exceeds deadlock_timeout, one second.
     const both = database.query(
       `WITH two AS (UPDATE lock SET times = times + 1 WHERE n = 2 RETURNING n)
        UPDATE lock SET times = times + 1 WHERE n = (SELECT count(*) FROM two)`,
@@ -72,7 +72,7 @@ describe('connections and transactions', () => {
     ]);
   });
 
-  it('lets what a transaction left running use connections of its own once it is over', async () => {
+  it('allows separate connections to work that outlives its transaction', async () => {
     let later: Promise<unknown> = Promise.resolve();
     let over: () => void = () => undefined;
     const ended = new Promise<void>((resolve) => (over = resolve));
@@ -83,7 +83,7 @@ describe('connections and transactions', () => {
     await later;
   });
 
-  it('runs one of a kind at a time, with transactions inside', async () => {
+  it('runs exclusive work once at a time, with transactions inside', async () => {
     const inner = await database.alone(7, async () => {
       expect(await database.alone(7, async () => 'a second')).toBeNull();
       return database.transaction(async (manager) => {
@@ -96,7 +96,7 @@ describe('connections and transactions', () => {
     expect(await database.alone(7, async () => 'free again')).toBe('free again');
   });
 
-  it('runs a transaction again when its connection was cut', async () => {
+  it('retries a transaction whose connection was lost', async () => {
     let runs = 0;
     await database.transaction(async (manager) => {
       await database.query(`INSERT INTO note VALUES ('run ' || $1)`, [String(++runs)], manager);
@@ -105,7 +105,7 @@ describe('connections and transactions', () => {
         [],
         manager,
       )) as [{ pid: number }];
-      // As when the server's host or the network goes away: the connection ends without a word of it.
+      // Simulates the loss of the server's host or the network: the connection ends without a message.
       if (runs === 1)
         await manager.queryRunner
           ?.connect()

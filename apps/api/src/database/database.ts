@@ -3,28 +3,28 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import { DataSource, type EntityManager } from 'typeorm';
 import { isOutdated } from './preparing-client.js';
 
-/** SQLSTATEs and socket errors after which the whole transaction may be tried again. */
+/** SQLSTATEs and socket errors after which the whole transaction may be retried. */
 const RETRYABLE = /^(40001|40P01|57P0[123]|08...|55P03|ECONNRESET|EPIPE)$/;
-/** A connection that ended under a statement has no code. */
+/** Error without a code for a connection that ended during a statement. */
 const ENDED = /Connection terminated/;
 
 interface Transaction {
   open: boolean;
-  /** What is to be done once it is committed. */
+  /** Callbacks to run after the commit. */
   readonly after: (() => void)[];
 }
 
-/** The transaction that the running code is in. */
+/** Transaction of the running code. */
 const current = new AsyncLocalStorage<Transaction>();
 
-/** The one doorway to Postgres for raw SQL and transactions. */
+/** Access to PostgreSQL for raw SQL and transactions. All of it goes through this class. */
 @Injectable()
 export class Database {
   constructor(private readonly source: DataSource) {}
 
   /**
-   * For statements on their own. Inside a transaction that would be a second connection, and once every
-   * connection is held by somebody who waits for a second, nobody ever gets one: it is refused, always.
+   * Entity manager for statements outside of transactions. It throws inside a transaction, where it would take a
+   * second connection: if all connections are held by code that waits for a second one, none is ever released.
    */
   get manager(): EntityManager {
     if (current.getStore()?.open)
@@ -33,8 +33,9 @@ export class Database {
   }
 
   /**
-   * Rows of any statement (TypeORM answers UPDATE and DELETE with a pair). One on its own that PostgreSQL ends to undo
-   * a deadlock has done nothing, and is tried again; in a transaction all of it has to be.
+   * Runs a statement and returns its rows (TypeORM returns a pair for UPDATE and DELETE). A single statement that
+   * PostgreSQL canceled because of a deadlock had no effect and is retried; in a transaction, the whole transaction
+   * must be.
    */
   async query<Row>(
     sql: string,
@@ -59,8 +60,8 @@ export class Database {
   }
 
   /**
-   * Runs `work` in one transaction; deadlocks and lost connections are tried again with jitter. A connection
-   * may be lost after its COMMIT was done and before that was heard: `work` must find what it did before.
+   * Runs `work` in a transaction. Deadlocks and lost connections are retried with jitter. A connection may be lost
+   * after the COMMIT succeeded, so `work` must recognize its own earlier changes.
    */
   async transaction<T>(work: (manager: EntityManager) => Promise<T>, attempts = 5): Promise<T> {
     for (let attempt = 1; ; attempt++) {
@@ -76,7 +77,7 @@ export class Database {
   }
 
   private async once<T>(work: (manager: EntityManager) => Promise<T>): Promise<T> {
-    // What the work leaves running behind it may use connections of its own again.
+    // Work that continues after the transaction may use separate connections again.
     const mark: Transaction = { open: true, after: [] };
     let result: T;
     try {
@@ -88,14 +89,19 @@ export class Database {
     return result;
   }
 
-  /** Calls back once the transaction that the caller is in is committed, never if it is not; outside of one, now. */
+  /**
+   * Runs a callback after the current transaction has committed, or immediately outside of a transaction. It does not
+   * run if the transaction fails.
+   */
   afterCommit(then: () => void): void {
     const transaction = current.getStore();
     if (transaction?.open) transaction.after.push(then);
     else then();
   }
 
-  /** The only clock that times are compared by: those of several API processes may differ. */
+  /**
+   * Returns the time of the database's clock. Compare times only by this clock: those of API processes may differ.
+   */
   async now(): Promise<Date> {
     const [row] = await this.query<{ now: Date }>('SELECT clock_timestamp() AS now');
     if (!row) throw new Error('the database returned no time');
@@ -103,8 +109,8 @@ export class Database {
   }
 
   /**
-   * Runs `work`, which is not in a transaction, unless another process runs its like; null then. One connection
-   * holds the lock meanwhile: for the few loops of which each process has one.
+   * Runs `work` outside of a transaction, unless another process holds the lock; then it returns null. One connection
+   * holds the lock, so use it only for the few loops that each process has.
    */
   async alone<T>(lock: number, work: () => Promise<T>): Promise<T | null> {
     return this.manager.transaction(async (manager) => {
@@ -126,6 +132,9 @@ const isRetryable = (error: unknown): boolean =>
 const isDeadlock = (error: unknown): boolean =>
   (error as { code?: unknown } | null)?.code === '40P01';
 
-/** The same over connections of its own: heartbeats, leases and facts never wait behind searches and streams. */
+/**
+ * Database access with a separate connection pool, so that heartbeats, leases and events never wait for searches and
+ * streams.
+ */
 @Injectable()
 export class WorkerDatabase extends Database {}

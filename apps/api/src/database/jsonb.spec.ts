@@ -1,13 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { jsonbText } from './jsonb.js';
 
-describe('text for a jsonb column', () => {
-  it('is the value itself', () => {
+describe('jsonbText', () => {
+  it('returns the JSON of the value', () => {
     const value = { a: [1, 'x', null, true, { b: '\\' }], at: new Date(0) };
     expect(jsonbText(value)).toBe(JSON.stringify(value));
   });
 
-  it('has no NUL, in values and in names, and is still JSON', () => {
+  it('removes NUL from values and names and returns valid JSON', () => {
     const value = { 'a\0': ['b\0c', { '\0': 1 }] };
     expect(JSON.parse(jsonbText(value))).toEqual({ a: ['bc', { '': 1 }] });
   });

@@ -1,9 +1,11 @@
-/** How JSON.stringify writes NUL and half a surrogate pair. A text that contains a backslash itself may match as well. */
+/**
+ * Matches NUL and lone surrogates as JSON.stringify escapes them. It may also match a text that contains a backslash.
+ */
 const MAYBE_NOT_STORABLE = /\\u(?:0000|d[89a-f])/;
 
 /**
- * A value as the text of a jsonb column, without NUL and halves of surrogate pairs, which PostgreSQL refuses. Nearly no
- * value has any, and a replacer makes JSON.stringify several times slower: it runs only where the text needs it.
+ * Returns a value as text for a jsonb column, without NUL and lone surrogates, which PostgreSQL rejects. They are
+ * rare, and a replacer makes JSON.stringify several times slower, so it is only used if needed.
  */
 export function jsonbText(value: unknown): string {
   const text = JSON.stringify(value);
@@ -18,11 +20,11 @@ function storable(_key: string, value: unknown): unknown {
   );
 }
 
-/** A text as PostgreSQL takes it. */
+/** Removes characters that PostgreSQL cannot store. */
 export const storableText = (text: string): string => text.replaceAll('\0', '').toWellFormed();
 
 /**
- * One parameter of many jsonb values, for jsonb_array_elements. As an element of a jsonb[] parameter, each quote of the
- * text would need a backslash, which costs more time than the text itself.
+ * Joins many jsonb values into one parameter for jsonb_array_elements. In a jsonb[] parameter each quote would need a
+ * backslash, which takes longer than the text itself.
  */
 export const jsonbArray = (texts: readonly string[]): string => `[${texts.join(',')}]`;

@@ -2,27 +2,28 @@ import { MigrationExecutor, type MigrationInterface, type QueryRunner } from 'ty
 import { log } from '../log.js';
 import { dataSource, MIGRATIONS } from './data-source.js';
 
-/** Whoever comes after a statement that waits for a table waits, too: the wait is short, and tried again. */
+/**
+ * Short, because all later statements on a table wait behind one that waits for its lock. The migration is retried.
+ */
 const LOCK_TIMEOUT = '2s';
 const PAUSE_MS = 1_000;
 const PATIENCE_MS = 10 * 60_000;
-/** SQLSTATEs of a lock that was not had in time, and of a deadlock. */
+/** SQLSTATEs of a lock timeout and of a deadlock. */
 const LOCKED = /^(55P03|40P01)$/;
 
 const BEFORE_RELEASE =
-  'this database was made by a development build from before 0.1.0, whose schema cannot be upgraded; nothing in it was ' +
-  'changed. Start with an empty database instead (another --home, or another --database-url), and keep this one with ' +
-  'the build that made it if you need what is in it';
+  'this database was created by a development build before 0.1.0, whose schema cannot be upgraded; nothing was ' +
+  'changed. Start with an empty database instead (another --home or --database-url), and keep this one with ' +
+  'the build that created it if you need its data';
 
-/** Called after each migration that was run. */
+/** Called after each migration. */
 export type Report = (migration: string, seconds: number) => void;
 
 /**
- * Brings the schema up to date. Each migration is a transaction, so locks of one are gone before the next begins, and
- * one that fails keeps those before it. It has as long as it needs, but waits for locks only briefly: it is rolled back
- * and tried again until others let it in. Callers hold the start lock (start-lock.ts).
- * @throws Error of the database, where a table stays locked for ten minutes, or where a build from before 0.1.0 made the
- *   schema
+ * Migrates the schema. Each migration is a transaction, so that its locks are released before the next one starts,
+ * and a failure keeps the earlier ones. A migration may take any time, but waits only briefly for locks: it is rolled
+ * back and retried until it gets them. Callers hold the start lock (start-lock.ts).
+ * @throws Error of the database; if a table stays locked for ten minutes; if a build before 0.1.0 created the schema
  */
 export async function migrate(
   databaseUrl: string,
@@ -76,11 +77,11 @@ async function whenUnlocked(name: string, work: () => Promise<unknown>): Promise
       if (!LOCKED.test(String((error as { code?: unknown } | null)?.code))) throw error;
       if (performance.now() > until)
         throw new Error(
-          `${name} needs a table that others have locked for ${PATIENCE_MS / 60_000} minutes; ` +
-            'end what holds it (SELECT * FROM pg_locks JOIN pg_stat_activity USING (pid)) and try again',
+          `${name} needs a table that has been locked by others for ${PATIENCE_MS / 60_000} minutes; ` +
+            'end the session that holds the lock (SELECT * FROM pg_locks JOIN pg_stat_activity USING (pid)) and try again',
           { cause: error },
         );
-      log.info({ migration: name }, 'a table is locked; trying again');
+      log.info({ migration: name }, 'a table is locked; retrying');
       await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
     }
   }

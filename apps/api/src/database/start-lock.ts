@@ -1,12 +1,12 @@
 import { Client } from 'pg';
 import { log } from '../log.js';
 
-/** Any number that no other user of this database locks. */
+/** Key of an advisory lock. It can be any number that is unique in this database. */
 const STARTING = 7_240_253;
 const PATIENCE_MS = 10 * 60_000;
 const PAUSE_MS = 250;
 
-/** Runs `work` while no other process starts on the same database; waits for one that does. */
+/** Runs `work` while no other process starts on the same database. Waits for a process that does. */
 export async function whileNoOtherStarts<T>(
   databaseUrl: string,
   work: () => Promise<T>,
@@ -16,7 +16,9 @@ export async function whileNoOtherStarts<T>(
     application_name: 'graft-start',
     keepAlive: true,
   });
-  client.on('error', (error) => log.warn({ err: error }, 'lost the connection that starts alone'));
+  client.on('error', (error) =>
+    log.warn({ err: error }, 'lost the connection that holds the start lock'),
+  );
   await client.connect();
   try {
     await acquire(client);
@@ -27,8 +29,8 @@ export async function whileNoOtherStarts<T>(
 }
 
 /**
- * Asks again and again. A statement that waits for the lock would hold a snapshot, and CREATE INDEX CONCURRENTLY of the
- * process that has the lock waits for every older snapshot.
+ * Polls for the lock. A statement that waits for it would hold a snapshot, and CREATE INDEX CONCURRENTLY in the
+ * process with the lock waits for all older snapshots.
  */
 async function acquire(client: Client): Promise<void> {
   const until = performance.now() + PATIENCE_MS;

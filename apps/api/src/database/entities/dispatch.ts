@@ -1,7 +1,7 @@
 import { Column, Entity, Index, PrimaryColumn, PrimaryGeneratedColumn } from 'typeorm';
 import { Big, Float, Int, Json, Now, Text, Time, optional } from '../columns.js';
 
-/** A token on its way to the dispatch queue. Written in the transaction that makes the job wait. */
+/** A token to be added to the dispatch queue. It is written in the transaction that queues the job. */
 @Entity('outbox')
 @Index('outbox_due', ['sent_at', 'not_before'])
 export class Outbox {
@@ -15,7 +15,9 @@ export class Outbox {
   @Now() created_at!: Date;
 }
 
-/** Slot time that a project's ended attempts had of a pool, as it counts at `at`: it halves with each hour (next-job). */
+/**
+ * Slot time of a project's ended attempts in a pool, as of `at`. It decays with a half-life of one hour (next-job).
+ */
 @Entity('pool_use')
 export class PoolUse {
   @PrimaryColumn('text', { primaryKeyConstraintName: 'pool_use_pk' }) pool!: string;
@@ -24,7 +26,7 @@ export class PoolUse {
   @Time() at!: Date;
 }
 
-/** A worker, known by the instance id that it makes at every start, and after a restart by its key. */
+/** A worker, identified by the instance id that it generates at every start, and after a restart by its key. */
 @Entity('worker')
 @Index('worker_instance', ['instance_id'], { unique: true })
 @Index('worker_session', ['session_id'], { unique: true })
@@ -32,9 +34,9 @@ export class PoolUse {
 export class Worker {
   @PrimaryColumn('text', { primaryKeyConstraintName: 'worker_pk' }) id!: string;
   @Text() instance_id!: string;
-  /** The token it joined with; revoking that ends its session. */
+  /** Token that the worker joined with. Revoking it ends the session. */
   @Text(optional) join_token_id!: string | null;
-  /** What its calls beside the stream carry: new at every Hello, kept as a hash. */
+  /** Session of the calls outside of the stream. It changes with every Hello; its secret is stored as a hash. */
   @Text(optional) session_id!: string | null;
   @Text(optional) session_hash!: string | null;
   @Text(optional) key_hash!: string | null;
@@ -43,24 +45,30 @@ export class Worker {
   @Text() state!: 'online' | 'draining' | 'offline';
   @Int() slots!: number;
   @Int({ default: 0 }) free_slots!: number;
-  /** Answers that it makes at once, and those it could begin now, as it says; null: it does not say. */
+  /**
+   * Maximum number of concurrent answers, and how many more the worker could start now, as it reports; `null` if it
+   * does not.
+   */
   @Int(optional) max_chats!: number | null;
   @Int(optional) free_chats!: number | null;
-  /** The schema version (contracts) of its build or of the API process that its stream ends at, whichever is lower. */
+  /**
+   * Schema version (contracts) of the worker's build or of the API process that it is connected to, whichever is
+   * lower.
+   */
   @Int({ default: 1 }) schema_version!: number;
   @Json() devices!: string[];
   @Big() memory_bytes!: number;
   @Big(optional) rss_bytes!: number | null;
   @Json({ default: () => "'[]'" }) resident_bases!: string[];
-  /** The API process that holds its stream. */
+  /** API process that the worker is connected to. */
   @Text(optional) gateway_id!: string | null;
-  /** Nothing new is started on it. */
+  /** Whether the worker is cordoned: no new work is started on it. */
   @Column({ type: 'boolean', default: false }) cordoned!: boolean;
-  /** Where Graft did it by itself (lifecycle/lease/lemon-workers). */
+  /** Reason, if Graft cordoned the worker itself (lifecycle/lease/lemon-workers). */
   @Text(optional) cordon_reason!: string | null;
-  /** What died on it before is forgiven. */
+  /** Time of the last uncordon. Earlier failures on the worker no longer count. */
   @Time(optional) uncordoned_at!: Date | null;
-  /** The process, by its instance id, that is to hand back what it runs and end; the next one works again. */
+  /** Instance id of the process that should drain and exit. The next process of the worker accepts work again. */
   @Text(optional) drain_instance!: string | null;
   @Text() libtorch!: string;
   @Text() trainer_build!: string;
@@ -68,7 +76,7 @@ export class Worker {
   @Now() last_seen_at!: Date;
 }
 
-/** What a pool was like at the beginning of a minute. */
+/** Load of a pool at the start of a minute. */
 @Entity('pool_sample')
 @Index('pool_sample_at', ['at'])
 export class PoolSample {
@@ -80,38 +88,38 @@ export class PoolSample {
   @Int() free_slots!: number;
 }
 
-/** An API process that workers' streams end at. */
+/** An API process that workers connect to. */
 @Entity('gateway')
 export class Gateway {
   @PrimaryColumn('text', { primaryKeyConstraintName: 'gateway_pk' }) id!: string;
-  /** `host:port` that the other API processes reach it at. */
+  /** Address (`host:port`) at which other API processes reach it. */
   @Text() address!: string;
-  /** The one (PEM) that they must find there, and no other; null: no TLS. */
+  /** Certificate (PEM) that other processes must accept exclusively for it; `null` without TLS. */
   @Text(optional) certificate!: string | null;
   @Now() started_at!: Date;
   @Now() last_seen_at!: Date;
 }
 
-/** A chat's answer while it is made, or while it waits for a worker. Whoever asked renews it; else it is over. */
+/** An answer that is queued or being generated. Its API process renews it; otherwise it expires. */
 @Entity('answer')
 @Index('answer_worker', ['worker_id'])
 export class Answer {
   @PrimaryColumn('text', { primaryKeyConstraintName: 'answer_pk' }) id!: string;
   @Text() project_id!: string;
   @Text() base_id!: string;
-  /** Null: it waits. */
+  /** `null` while the answer is queued. */
   @Text(optional) worker_id!: string | null;
-  /** The API process that the client is connected to. */
+  /** API process that the client is connected to. */
   @Text() gateway_id!: string;
-  /** That of the API process that the client is connected to (contracts' SCHEMA_VERSION). */
+  /** Schema version of that API process (SCHEMA_VERSION of the contracts). */
   @Int({ default: 1 }) schema_version!: number;
-  /** SHA-256s of what the worker may fetch for it. */
+  /** SHA-256s of the blobs that the worker may read for it. */
   @Json() blobs!: string[];
   @Now() created_at!: Date;
   @Time() until!: Date;
 }
 
-/** When a project's last answer began, and when its next may, in turns of all projects (chat/answers/answer-rows). */
+/** Virtual start and finish of a project's last answer in fair queueing (chat/answers/answer-rows). */
 @Entity('chat_turn')
 export class ChatTurn {
   @PrimaryColumn('text', { primaryKeyConstraintName: 'chat_turn_pk' }) project_id!: string;
@@ -119,7 +127,7 @@ export class ChatTurn {
   @Float() finish!: number;
 }
 
-/** What a worker reported of an attempt and no table could take; it ended the attempt. */
+/** A worker's events of an attempt that could not be stored. They ended the attempt. */
 @Entity('dead_letter')
 export class DeadLetter {
   @PrimaryGeneratedColumn('identity', {
@@ -131,7 +139,7 @@ export class DeadLetter {
   @Text() job_id!: string;
   @Int() attempt!: number;
   @Text() error!: string;
-  /** As JSON, cut where it is long. */
+  /** Events as JSON, truncated if long. */
   @Text() events!: string;
   @Now() created_at!: Date;
 }

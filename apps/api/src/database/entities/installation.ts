@@ -1,20 +1,23 @@
 import { Entity, PrimaryColumn } from 'typeorm';
 import { Big, Int, Now, Text, Time, optional } from '../columns.js';
 
-/** One row: the server that this database was last used on, and its leases' watch. A dump carries it along. */
+/**
+ * Single row about the server that this database was last used on, and the checks for expired leases. It is part of
+ * dumps.
+ */
 @Entity('installation')
 export class Installation {
   @PrimaryColumn('int', { primaryKeyConstraintName: 'installation_pk' }) id!: number;
   @Text() system_identifier!: string;
   @Int() timeline!: number;
-  /** Goes up now and then; what an API has seen of it never comes back. */
+  /** Counter that increases regularly. A value below one that an API process has seen reveals a restored database. */
   @Big({ default: 0 }) mark!: number;
-  /** No lease is taken away before. */
+  /** Time before which no lease is revoked. */
   @Now() expire_after!: Date;
-  /** When an API process last looked for leases that ran out. */
+  /** Time at which an API process last checked for expired leases. */
   @Time({ default: '-infinity' }) watched_at!: Date;
-  /** What a file in the folder or bucket of the blobs must say. */
+  /** Content of the marker file in the blob storage. */
   @Text(optional) blob_marker!: string | null;
-  /** What its API processes know each other by. */
+  /** Key with which API processes authenticate each other. */
   @Text(optional) relay_key!: string | null;
 }

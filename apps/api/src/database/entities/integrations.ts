@@ -2,43 +2,46 @@ import type { IntegrationType } from '@graft/contracts';
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 import { Int, Json, Now, Text, Time, optional } from '../columns.js';
 
-/** A tracker as a project has set it up. */
+/** A tracker configured for a project. */
 @Entity('integration')
 export class Integration {
   @PrimaryColumn('text', { primaryKeyConstraintName: 'integration_pk' }) project_id!: string;
   @PrimaryColumn('text', { primaryKeyConstraintName: 'integration_pk' }) type!: IntegrationType;
   @Text() url!: string;
   @Text(optional) username!: string | null;
-  /** Kept as it is: each request carries it. */
+  /** Stored in plain text because each request sends it. */
   @Text(optional) secret!: string | null;
-  /** W&B's project or MLflow's experiment, where a job names none. */
+  /** Default project in W&B, or default experiment in MLflow, for jobs that name none. */
   @Text() project!: string;
   @Text(optional) entity!: string | null;
   @Column({ type: 'boolean', default: false }) every_job!: boolean;
-  /** Tries in a row that the tracker itself let fail, and when the next one is. */
+  /** Consecutive attempts that failed because of the tracker, and the time of the next one. */
   @Int({ default: 0 }) failures!: number;
   @Time({ default: () => 'now()' }) next_at!: Date;
-  /** Null: the last try went well, or there was none. */
+  /** `null` if the last attempt succeeded or there was none. */
   @Time(optional) failing_since!: Date | null;
   @Text(optional) last_error!: string | null;
   @Time(optional) sent_at!: Date | null;
-  /** Which API process sends to it, and until when that is sure; without one, when the last left it. */
+  /**
+   * API process that sends to the tracker, and the time until which its claim is valid; without an owner, the time of
+   * its release.
+   */
   @Text(optional) owner!: string | null;
   @Time(optional) owner_until!: Date | null;
   @Now() created_at!: Date;
 }
 
-/** What a job says of its run in a tracker, with every default filled in. */
+/** Settings of a job's run in a tracker, with all defaults filled in. */
 export interface RunSettings {
-  /** W&B's project or MLflow's experiment. */
+  /** Project in W&B or experiment in MLflow. */
   readonly project: string;
   readonly name: string | null;
   readonly entity: string | null;
-  /** W&B has a list of them, MLflow names and values. */
+  /** List in W&B, names and values in MLflow. */
   readonly tags: readonly string[] | Readonly<Record<string, string>>;
 }
 
-/** A job's run in a tracker, and how much of the job is there. */
+/** A job's run in a tracker, and how much of the job has been sent. */
 @Entity('integration_run')
 @Index('integration_run_open', ['project_id', 'type', 'next_at'], { where: "status = 'open'" })
 export class IntegrationRun {
@@ -47,13 +50,13 @@ export class IntegrationRun {
   @Text() project_id!: string;
   @Json() settings!: RunSettings;
   @Text({ default: 'open' }) status!: 'open' | 'done' | 'failed';
-  /** Number of the last of the job's events that is there. */
+  /** Number of the last event of the job that was sent. */
   @Int({ default: 0 }) cursor!: number;
-  /** What the tracker's own file knows of the run; null until it is made. */
+  /** State of the run for the tracker's client; `null` before it is created. */
   @Json(optional) remote!: Record<string, unknown> | null;
   @Text(optional) url!: string | null;
   @Text(optional) error!: string | null;
-  /** Tries in a row that were refused. */
+  /** Consecutive attempts that were rejected. */
   @Int({ default: 0 }) failures!: number;
   @Time({ default: () => 'now()' }) next_at!: Date;
   @Time(optional) sent_at!: Date | null;

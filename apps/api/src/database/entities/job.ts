@@ -14,34 +14,37 @@ import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 import { Big, DeletedAt, Float, Int, Json, Now, Text, Time, optional } from '../columns.js';
 import type { StoredFile } from './storage.js';
 
-/** Numbers by name; what is not finite is its name, as PostgreSQL makes jsonb of a float8. */
+/** Numbers by name. A value that is not finite is stored as its name, as PostgreSQL converts float8 to jsonb. */
 export type StoredValues = Readonly<Record<string, number | string>>;
 
-/** Losses of the whole run at a stride that doubles whenever 60 are reached. */
+/** Losses of the whole run. The stride doubles whenever there are 60 values. */
 export interface Sparkline {
   readonly stride: number;
   readonly values: readonly number[];
 }
 
 /**
- * SQL: of a deleted job that can be restored yet, where so many days are given for it (Settings.restoreDays); afterwards
- * its rows go, in several transactions.
+ * SQL condition that a deleted job can still be restored, within a number of days (Settings.restoreDays). Afterwards
+ * its rows are deleted, in several transactions.
  */
 export const isRestorable = (days: number): string =>
   `deleted_at >= clock_timestamp() - interval '${days} days'`;
 
-/** SQL: said of a model after its id, which no request shows where it was deleted with its job. */
+/**
+ * SQL for text after the id of a deleted model, for messages. Requests do not show models that were deleted with
+ * their job.
+ */
 export const untilWhen = (
   days: number,
 ): string => `CASE WHEN deleted_at IS NULL THEN '' ELSE ', which was deleted with its job and can be restored until '
   || to_char((deleted_at + interval '${days} days') AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"') END`;
 
-/** SQL: of a job that is not over. */
+/** SQL condition that a job has not ended. */
 export const IS_OPEN = `state IN ('queued', 'running', 'paused')`;
 
 /**
- * `attempt`, the number of the newest attempt, is the fencing token: +1 at every assignment, cancel, pause and lost lease. Whoever writes
- * on behalf of a worker names it in the statement itself.
+ * `attempt`, the number of the newest attempt, is the fencing token. It increases with every assignment,
+ * cancellation, pause and lost lease. Statements on behalf of a worker must include it in their condition.
  */
 @Entity('job')
 @Index('job_project', ['project_id', 'created_at', 'id'])
@@ -66,31 +69,34 @@ export class Job {
   @Time(optional) lease_until!: Date | null;
   @Int({ default: 0 }) event_counter!: number;
 
-  /** Id of the base that a worker loads. */
+  /** Id of the base model that the worker loads. */
   @Text() base_id!: string;
-  /** What the user named: the base, or a fine-tuned model to go on from. */
+  /** Model in the request: the base model, or a fine-tuned model to continue from. */
   @Text() model!: string;
   @Text(optional) fine_tuned_model!: string | null;
   @Json() request!: Record<string, unknown>;
   @Json() spec!: Spec;
-  /** That of the API process that made it (contracts' SCHEMA_VERSION): its workers must have at least this one. */
+  /**
+   * Schema version of the API process that created the job (SCHEMA_VERSION of the contracts). Workers need at least
+   * this version.
+   */
   @Int({ default: 1 }) schema_version!: number;
   @Json({ default: () => "'[]'" }) init_adapter!: StoredFile[];
-  /** What the training file is for this base; null where it could not be looked at. */
+  /** Report on the training file for this base model; `null` if the file could not be read. */
   @Json(optional) data!: DataReport | null;
-  /** Null of an operation on adapters. */
+  /** `null` for operations on adapters. */
   @Text(optional) training_file!: string | null;
   @Text(optional) validation_file!: string | null;
   @Text(optional) suffix!: string | null;
   @Json(optional) metadata!: Record<string, string> | null;
   @Text() pool!: string;
   @Int() priority!: number;
-  /** The sweep that it is a trial of, its number there, and what it has of the sweep's parameters by path. */
+  /** Sweep that the job is a trial of, its number in it, and its values of the sweep's parameters, by path. */
   @Text(optional) sweep_id!: string | null;
   @Int(optional) trial!: number | null;
   @Json(optional) trial_options!: Readonly<Record<string, unknown>> | null;
 
-  /** What people say of it. Its model keeps the suffix. */
+  /** Name, tags and note by users. The model keeps the suffix. */
   @Text(optional) name!: string | null;
   @Json({ default: () => "'[]'" }) tags!: string[];
   @Text(optional) note!: string | null;
@@ -109,41 +115,43 @@ export class Job {
   @Float(optional) valid_loss!: number | null;
   @Json(optional) best!: JobBest | null;
   @Json(optional) best_score!: JobScore | null;
-  /** The step whose weights its model holds. */
+  /** Step whose weights the model contains. */
   @Int(optional) published_step!: number | null;
   @Json(optional) forgetting!: JobForgetting | null;
-  /** What was reserved for its run beside the base. */
+  /** Memory reserved for the run, in addition to the base model. */
   @Big(optional) run_bytes!: number | null;
   @Json({ default: () => "'[]'" }) warnings!: JobWarning[];
-  /** Of all its steps, as far as was known when it was created. */
+  /** Estimated tokens of all steps, as known at creation. */
   @Big(optional) estimated_tokens!: number | null;
   @Big(optional) trained_tokens!: number | null;
   @Json({ default: () => `'{"stride": 1, "values": []}'` }) sparkline!: Sparkline;
   @Json(optional) error!: JobError | null;
   @Json({ default: () => "'[]'" }) result_files!: string[];
 
-  /** Crashes since the last committed checkpoint; failures of the infrastructure over the whole life. */
+  /** Crashes since the last committed checkpoint, and infrastructure failures over the whole life of the job. */
   @Int({ default: 0 }) crash_count!: number;
   @Int({ default: 0 }) infra_count!: number;
-  /** Deaths of processes since the last committed checkpoint that may have been its fault. */
+  /** Process deaths since the last committed checkpoint that the job may have caused. */
   @Int({ default: 0 }) present_at_deaths!: number;
-  /** While its processes worked for others, over the whole life. */
+  /** Seconds in which its processes worked for other jobs, over the whole life of the job. */
   @Float({ default: 0 }) waited_seconds!: number;
   @Int({ default: 0 }) replay_mismatches!: number;
-  /** How often another job was given to a worker because that held the other's base already. */
+  /** Number of times that a later job was preferred because a worker had that job's base model loaded. */
   @Int({ default: 0 }) passed_over!: number;
-  /** Since when its worker is wanted to hand it back, for a job of higher priority. */
+  /** Time since which the worker has been asked to preempt it for a job of higher priority. */
   @Time(optional) preempting_at!: Date | null;
-  /** Its worker is wanted to end it, as if so many steps were all: it was behind at a rung of its sweep. */
+  /**
+   * Step at which the worker should end the job as if it were the last, because it was behind at a rung of its sweep.
+   */
   @Int(optional) end_at_step!: number | null;
-  /** How many attempts in a row ended so. */
+  /** Number of consecutive attempts that were preempted. */
   @Int({ default: 0 }) preempted!: number;
   @Time(optional) not_before!: Date | null;
-  /** Since when it waits for a worker, or last did. */
+  /** Time at which the job was last queued. */
   @Now() queued_at!: Date;
-  /** When the request that made the job arrived. */
+  /** Time at which the request that created the job arrived. */
   @Time(optional) received_at!: Date | null;
-  /** Of that request, where it was part of a trace: W3C's headers. */
+  /** W3C trace context headers of that request, if it was traced. */
   @Text(optional) traceparent!: string | null;
   @Text(optional) tracestate!: string | null;
   @Now() created_at!: Date;
@@ -164,12 +172,12 @@ export class Attempt {
   @Time(optional) started_at!: Date | null;
   @Time(optional) ended_at!: Date | null;
   @Text(optional) outcome!: string | null;
-  /** Name of the trainer process that it ran in: attempts on a worker with the same one shared it. */
+  /** Name of the trainer process of the attempt. Attempts on a worker with the same name shared it. */
   @Text(optional) process!: string | null;
-  /** Whose fault its end was, where a process died. */
+  /** Whether the attempt caused the death of its process. */
   @Text(optional) blame!: 'own' | 'shared' | 'other' | null;
   @Int({ default: 0 }) from_step!: number;
-  /** Highest event sequence ingested: what a replay repeats is dropped. */
+  /** Highest event sequence ingested. Events up to it are dropped as repeated. */
   @Int({ default: 0 }) last_sequence!: number;
 }
 
@@ -180,10 +188,10 @@ export class JobEvent {
   @PrimaryColumn('text', { primaryKeyConstraintName: 'event_pk' }) job_id!: string;
   @PrimaryColumn('int', { primaryKeyConstraintName: 'event_pk' }) number!: number;
   @Text() level!: 'info' | 'warn' | 'error';
-  /** `message` and `metrics` are OpenAI's types; `log` lines are the trainer's own. */
+  /** `message` and `metrics` are OpenAI's types; `log` is the log of worker and trainer. */
   @Text() type!: 'message' | 'metrics' | 'log';
   @Text() message!: string;
-  /** What a program needs to know of it; null for what is said to people only. */
+  /** Kind of the event for programs; `null` if it is only a message for users. */
   @Text(optional) kind!: EventKind | null;
   @Json(optional) data!: Record<string, unknown> | null;
   @Now() created_at!: Date;
@@ -208,7 +216,7 @@ export class Evaluation {
   @PrimaryColumn('int', { primaryKeyConstraintName: 'evaluation_pk' }) step!: number;
   @Column({ type: 'boolean' }) full!: boolean;
   @Json() values!: StoredValues;
-  /** Of tasks that tell one label of each input. */
+  /** Confusion matrix, for tasks that predict one label. */
   @Json(optional) confusion!: Confusion | null;
 }
 
@@ -223,6 +231,6 @@ export class Checkpoint {
   @Json() files!: StoredFile[];
   @Json() adapter!: StoredFile[];
   @Now() created_at!: Date;
-  /** When its bytes were found to be others than were put: nothing resumes from it. */
+  /** Time at which its bytes were found damaged. Nothing resumes from it. */
   @Time(optional) damaged_at!: Date | null;
 }

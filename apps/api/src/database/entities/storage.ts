@@ -9,18 +9,21 @@ export interface StoredFile {
   readonly size: number;
 }
 
-/** Content on disk under its own hash. */
+/** Content stored under its hash. */
 @Entity('blob')
 export class Blob {
   @PrimaryColumn('text', { primaryKeyConstraintName: 'blob_pk' }) sha256!: string;
   @Big() size!: number;
-  /** When it was last put. */
+  /** Time at which it was last stored. */
   @Now() created_at!: Date;
-  /** When a row last ceased to name it; kept by a trigger. Null where none but parts of uploads ever did. */
+  /**
+   * Time at which the last reference was removed, maintained by a trigger. `null` if only parts of uploads have
+   * referenced it.
+   */
   @Time(optional) dropped_at!: Date | null;
 }
 
-/** A blob that a row names; kept by triggers on the tables that have such rows. */
+/** Reference of a row to a blob, maintained by triggers on the tables with such rows. */
 @Entity('blob_ref')
 @Index('blob_ref_owner', ['kind', 'owner_id'])
 @Index('blob_ref_project', ['project_id', 'sha256'])
@@ -28,12 +31,12 @@ export class BlobRef {
   @PrimaryColumn('text', { primaryKeyConstraintName: 'blob_ref_pk' }) sha256!: string;
   @PrimaryColumn('text', { primaryKeyConstraintName: 'blob_ref_pk' }) kind!: string;
   @PrimaryColumn('text', { primaryKeyConstraintName: 'blob_ref_pk' }) owner_id!: string;
-  /** Whose storage it takes; null for what is everybody's. */
+  /** Project whose storage it counts for; `null` for shared blobs. */
   @Text(optional) project_id!: string | null;
   @Big() size!: number;
 }
 
-/** A content that a project's rows name, and how many do; kept by triggers on `blob_ref`. */
+/** Content that rows of a project reference, with the number of references. Maintained by triggers on `blob_ref`. */
 @Entity('project_blob')
 export class ProjectBlob {
   @PrimaryColumn('text', { primaryKeyConstraintName: 'project_blob_pk' }) project_id!: string;
@@ -42,8 +45,10 @@ export class ProjectBlob {
   @Int() refs!: number;
 }
 
-/** Of what a project stores, in bytes: the sum of its rows is all of it. Kept by triggers on `blob_ref` and on
- * `eval_run`. */
+/**
+ * Change of the bytes that a project stores. The sum of its rows is the total. Maintained by triggers on `blob_ref`
+ * and `eval_run`.
+ */
 @Entity('storage_change')
 @Index('storage_change_project', ['project_id'])
 export class StorageChange {
@@ -69,19 +74,19 @@ export class File {
   @Text() sha256!: string;
   @Text() status!: 'uploaded' | 'processed' | 'error';
   @Text(optional) status_details!: string | null;
-  /** Training records in it. */
+  /** Number of training records. */
   @Int({ default: 0 }) records!: number;
-  /** What the check of training data found. */
+  /** Report of the check of training data. */
   @Json(optional) report!: FileReport | null;
-  /** The job that made it, for result files. */
+  /** Job that created the file, for result files. */
   @Text(optional) job_id!: string | null;
   @Now() created_at!: Date;
   @Time(optional) expires_at!: Date | null;
-  /** With its job. */
+  /** Deleted together with its job. */
   @DeletedAt() deleted_at!: Date | null;
 }
 
-/** A base (no project: everybody's), or what a job of a project made. */
+/** A base model (shared by all if it has no project), or the result of a job. */
 @Entity('model')
 @Index('model_project', ['project_id'])
 export class Model {
@@ -97,22 +102,22 @@ export class Model {
   @Big(optional) parameters!: number | null;
   @Big({ default: 0 }) bytes!: number;
   @Text(optional) source!: string | null;
-  /** How the base lay in memory when it was trained, */
+  /** Dtype of the base model in memory when this model was trained. */
   @Text(optional) base_dtype!: string | null;
-  /** and how it was packed. */
+  /** Quantization of the base model. */
   @Text(optional) quantization!: string | null;
   @Json({ default: () => "'[]'" }) files!: StoredFile[];
-  /** Its config.json (of a GGUF: what its header says); null until somebody has looked. */
+  /** Content of config.json (for GGUF: of its header); `null` until it has been read. */
   @Json(optional) config!: HfConfig | null;
-  /** Who imports it, and until when that is sure. */
+  /** API process that imports the model, and the time until which its claim is valid. */
   @Text(optional) import_owner!: string | null;
   @Time(optional) import_until!: Date | null;
   @Now() created_at!: Date;
-  /** With its job. */
+  /** Deleted together with its job. */
   @DeletedAt() deleted_at!: Date | null;
 }
 
-/** A file that arrives in parts. */
+/** An upload in parts. */
 @Entity('upload')
 @Index('upload_pending', ['expires_at'], { where: "status = 'pending'" })
 @Index('upload_file', ['file_id'], { where: 'file_id IS NOT NULL' })
@@ -121,11 +126,11 @@ export class Upload {
   @Text() project_id!: string;
   @Text() filename!: string;
   @Text() purpose!: string;
-  /** Of all its parts together. */
+  /** Announced bytes of the whole file. */
   @Big() bytes!: number;
-  /** Which column of a table is what. */
+  /** Mapping of a table's columns. */
   @Json({ default: () => "'{}'" }) columns!: Columns;
-  /** Of the file. */
+  /** Lifetime of the file. */
   @Int(optional) lifetime_seconds!: number | null;
   @Text({ default: 'pending' }) status!: 'pending' | 'completed' | 'cancelled' | 'expired';
   @Text(optional) file_id!: string | null;
@@ -143,7 +148,7 @@ export class UploadPart {
   @Now() created_at!: Date;
 }
 
-/** What a file was found to be for a base; named by a hash of everything that this depends on. */
+/** Report on a file for a base model. Its key is a hash of everything that it depends on. */
 @Entity('data_report')
 export class StoredReport {
   @PrimaryColumn('text', { primaryKeyConstraintName: 'data_report_pk' }) key!: string;
@@ -151,7 +156,7 @@ export class StoredReport {
   @Now() created_at!: Date;
 }
 
-/** A blob that an attempt put; only these may be named in its facts. */
+/** A blob that an attempt uploaded. Events of the attempt may only reference such blobs. */
 @Entity('artifact')
 @Index('artifact_sha256', ['sha256'])
 export class Artifact {

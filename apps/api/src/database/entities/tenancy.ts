@@ -2,7 +2,7 @@ import type { ProjectLimits, Role } from '@graft/contracts';
 import { Column, Entity, Index, PrimaryColumn, PrimaryGeneratedColumn } from 'typeorm';
 import { Big, Float, Int, Json, Now, Text, Time, optional } from '../columns.js';
 
-/** SQL: of a project whose deletion was asked for and can no longer be taken back. */
+/** SQL condition that a project's deletion can no longer be undone. */
 export const IS_DUE = `deletes_at <= clock_timestamp()`;
 
 @Entity('project')
@@ -11,16 +11,20 @@ export class Project {
   @Text() name!: string;
   @Now() created_at!: Date;
   @Time(optional) archived_at!: Date | null;
-  /** When its deletion was asked for. The request also archives it, unless it was archived before. */
+  /**
+   * Time at which the deletion was requested. The request also archives the project, unless it was archived before.
+   */
   @Time(optional) deleted_at!: Date | null;
-  /** From then on its rows are deleted; until then it can be restored. */
+  /** Time from which its rows are deleted; until then it can be restored. */
   @Time(optional) deletes_at!: Date | null;
-  /** Its share of a pool's slots beside other projects' that wait: twice the weight, twice the share. */
+  /**
+   * Weight for sharing a pool's slots with other projects that have queued jobs: twice the weight, twice the share.
+   */
   @Int({ default: 1 }) weight!: number;
   @Json({ default: () => "'{}'" }) limits!: ProjectLimits;
 }
 
-/** Tokens of a day in UTC, trained and generated: the sum of its parts (lifecycle/usage). */
+/** Tokens of a day in UTC, trained and generated. The total is the sum of the parts (lifecycle/usage). */
 @Entity('usage')
 export class Usage {
   @PrimaryColumn('text', { primaryKeyConstraintName: 'usage_pk' }) project_id!: string;
@@ -29,7 +33,7 @@ export class Usage {
   @Big() tokens!: number;
 }
 
-/** Whose keys act in a project, and what they may do at most. */
+/** A member of a project, whose role limits what its keys may do. */
 @Entity('member')
 @Index('member_project', ['project_id'])
 export class Member {
@@ -41,13 +45,13 @@ export class Member {
   @Time(optional) removed_at!: Date | null;
 }
 
-/** Workers that jobs name together. */
+/** A group of workers that jobs select by its name. */
 @Entity('pool')
 export class Pool {
   @PrimaryColumn('text', { primaryKeyConstraintName: 'pool_pk' }) name!: string;
-  /** Every project may use it; else those that it is granted to. */
+  /** Whether every project may use the pool; otherwise only projects with a grant. */
   @Column({ type: 'boolean', default: true }) open!: boolean;
-  /** Nothing new is started on its workers. */
+  /** Whether the pool is cordoned: no new work is started on its workers. */
   @Column({ type: 'boolean', default: false }) cordoned!: boolean;
   @Now() created_at!: Date;
 }
@@ -59,21 +63,21 @@ export class PoolGrant {
   @Now() created_at!: Date;
 }
 
-/** Who did what, written in the transaction that did it. */
+/** Audit entry, written in the transaction of the action. */
 @Entity('audit')
 @Index('audit_project', ['project_id', 'id'])
 @Index('audit_once', ['request_id', 'action', 'target'], { unique: true })
 export class Audit {
   @PrimaryGeneratedColumn('identity', { type: 'bigint', primaryKeyConstraintName: 'audit_pk' })
   id!: string;
-  /** Null: of the installation. */
+  /** `null` for actions on the installation. */
   @Text(optional) project_id!: string | null;
-  /** Null: a command on the server's machine, or the server itself. */
+  /** `null` for the server itself or a command on its machine. */
   @Text(optional) key_id!: string | null;
   @Text(optional) member_id!: string | null;
-  /** "job.cancelled", "api_key.created", … */
+  /** Action, such as "job.cancelled" or "api_key.created". */
   @Text() action!: string;
-  /** Id of what it was done to. */
+  /** Id of the target. */
   @Text() target!: string;
   @Json({ default: () => "'{}'" }) detail!: Record<string, unknown>;
   @Text(optional) address!: string | null;
@@ -81,7 +85,7 @@ export class Audit {
   @Now() created_at!: Date;
 }
 
-/** Only the SHA-256 of a key is kept: its secret has 190 bits, so nothing slower is needed. */
+/** An API key. Only its SHA-256 is stored: the secret has 190 bits, so a slower hash is not needed. */
 @Entity('api_key')
 @Index('api_key_project', ['project_id'])
 export class ApiKey {
@@ -102,14 +106,14 @@ export class JoinToken {
   @PrimaryColumn('text', { primaryKeyConstraintName: 'join_token_pk' }) id!: string;
   @Text() hash!: string;
   @Text() name!: string;
-  /** The only pool it opens; null opens all. */
+  /** The only pool that workers may join with it; `null` allows all. */
   @Text(optional) pool!: string | null;
   @Now() created_at!: Date;
   @Time(optional) expires_at!: Date | null;
   @Time(optional) revoked_at!: Date | null;
 }
 
-/** One row for each accepted create: explicit Idempotency-Key, or the body's hash for SDK retries. */
+/** An accepted create request, by its Idempotency-Key or, for retries by SDKs, the hash of its body. */
 @Entity('idempotency')
 @Index('idempotency_hash', ['project_id', 'request_hash', 'created_at'])
 @Index('idempotency_job', ['job_id'])
@@ -121,12 +125,12 @@ export class Idempotency {
   @Now() created_at!: Date;
 }
 
-/** What a key, or a project by its id, may still send: limits/rate-limits. */
+/** Token bucket of a key, or of a project by its id (limits/rate-limits). */
 @Entity('bucket')
 export class Bucket {
   @PrimaryColumn('text', { primaryKeyConstraintName: 'bucket_pk' }) key_id!: string;
   @Float() tokens!: number;
-  /** Whether the last request got one. */
+  /** Whether the last request was allowed. */
   @Column({ type: 'boolean' }) allowed!: boolean;
   @Time() at!: Date;
 }

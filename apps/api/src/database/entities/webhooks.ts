@@ -2,7 +2,7 @@ import type { WebhookEventObject, WebhookEventType } from '@graft/contracts';
 import { Entity, Index, PrimaryColumn, PrimaryGeneratedColumn } from 'typeorm';
 import { Json, Now, Text, Time, optional } from '../columns.js';
 
-/** Where a project's events are sent. */
+/** An endpoint that receives a project's events. */
 @Entity('webhook_endpoint')
 @Index('webhook_endpoint_project', ['project_id', 'created_at', 'id'])
 export class WebhookEndpoint {
@@ -11,17 +11,22 @@ export class WebhookEndpoint {
   @Text() name!: string;
   @Text() url!: string;
   @Json() event_types!: readonly WebhookEventType[];
-  /** Kept as it is: each delivery is signed with it. After a change the one before signs too, for a while. */
+  /**
+   * Stored in plain text because it signs each delivery. After a change, the previous secret also signs for a while.
+   */
   @Text() secret!: string;
   @Text(optional) old_secret!: string | null;
   @Time(optional) old_secret_until!: Date | null;
   @Time(optional) disabled_at!: Date | null;
-  /** Where Graft did it by itself. */
+  /** Reason, if Graft disabled the endpoint itself. */
   @Text(optional) disabled_reason!: string | null;
-  /** Null: the last try went well, or there was none. */
+  /** `null` if the last delivery succeeded or there was none. */
   @Time(optional) failing_since!: Date | null;
   @Time(optional) delivered_at!: Date | null;
-  /** Which API process delivers to it, and until when that is sure; without one, when the last left it. */
+  /**
+   * API process that delivers to the endpoint, and the time until which its claim is valid; without an owner, the
+   * time of its release.
+   */
   @Text(optional) owner!: string | null;
   @Time(optional) owner_until!: Date | null;
   @Now() created_at!: Date;
@@ -34,7 +39,7 @@ export interface RecordedTry {
   readonly error: string | null;
 }
 
-/** An event for an endpoint: the outbox, and then the record of what came of it. */
+/** An event for an endpoint: first an entry of the outbox, then the record of its delivery. */
 @Entity('webhook_delivery')
 @Index('webhook_delivery_endpoint', ['endpoint_id', 'number'])
 @Index('webhook_delivery_pending', ['endpoint_id', 'next_at'], { where: "status = 'pending'" })
@@ -46,10 +51,10 @@ export class WebhookDelivery {
   })
   number!: string;
   @Text() endpoint_id!: string;
-  /** The same at each endpoint: what receivers tell a repeat by. */
+  /** Same id at all endpoints; receivers recognize repeated deliveries by it. */
   @Text() event_id!: string;
   @Text() type!: WebhookEventObject['type'];
-  /** Id of what it is about. */
+  /** Id of the object that the event is about. */
   @Text() target!: string;
   @Text({ default: 'pending' }) status!: 'pending' | 'delivered' | 'failed';
   @Json({ default: () => "'[]'" }) tries!: readonly RecordedTry[];

@@ -25,11 +25,11 @@ const STATEMENTS = [
   ...BLOB_REFS,
 ];
 
-/** Names that the statements create, by what follows CREATE. */
+/** Returns the names that the statements create, captured after CREATE. */
 const created = (what: RegExp): string =>
   STATEMENTS.flatMap((statement) => what.exec(statement)?.[1] ?? []).join(', ');
 
-/** The schema of the first release. Once 0.1.0 is released, change the schema in a migration of its own. */
+/** Schema of the first release. After the release of 0.1.0, change the schema in new migrations. */
 export class Initial1764964100000 implements MigrationInterface {
   readonly name = 'Initial1764964100000';
 

@@ -1,6 +1,6 @@
 /**
- * Triggers that keep `blob_ref` (which row names which blob), `blob.dropped_at` and what each project stores. No code can
- * forget to update them.
+ * Triggers that maintain `blob_ref` (references of rows to blobs), `blob.dropped_at` and the storage of projects, so
+ * that no code can forget to update them.
  */
 export const BLOB_REFS = [
   `CREATE FUNCTION name_blobs(a_kind text, an_owner text, a_project text, files jsonb) RETURNS void LANGUAGE sql AS $$
@@ -48,7 +48,7 @@ export const BLOB_REFS = [
   `CREATE TRIGGER artifact_blob_refs AFTER INSERT OR DELETE OR UPDATE OF size ON "artifact"
     FOR EACH ROW EXECUTE FUNCTION artifact_blob_refs()`,
 
-  // The adapter that a job starts from, as long as the job is open.
+  // The adapter that a job starts from is referenced while the job is open.
   `CREATE FUNCTION job_blob_refs() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
     PERFORM forget_blobs('job', CASE TG_OP WHEN 'INSERT' THEN NEW.id ELSE OLD.id END);
     IF TG_OP <> 'DELETE' THEN
@@ -63,7 +63,7 @@ export const BLOB_REFS = [
   `CREATE TRIGGER job_blob_refs_gone AFTER DELETE ON "job"
     FOR EACH ROW WHEN (OLD.init_adapter <> '[]') EXECUTE FUNCTION job_blob_refs()`,
 
-  // The parts of an upload.
+  // References of the parts of an upload.
   `CREATE FUNCTION upload_part_blob_refs() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
     IF TG_OP = 'DELETE' THEN PERFORM forget_blobs('part', OLD.id);
     ELSE
@@ -73,8 +73,8 @@ export const BLOB_REFS = [
   `CREATE TRIGGER upload_part_blob_refs AFTER INSERT OR DELETE ON "upload_part"
     FOR EACH ROW EXECUTE FUNCTION upload_part_blob_refs()`,
 
-  // When a row last stopped naming a blob. Backups need no parts of uploads. Rows are locked in the order of their keys,
-  // so that two transactions never wait for each other.
+  // Records when a row last stopped referencing a blob. Backups do not need parts of uploads. Rows are locked in the
+  // order of their keys to avoid deadlocks.
   `CREATE FUNCTION note_dropped_blobs() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
          UPDATE blob SET dropped_at = clock_timestamp() FROM (
            SELECT sha256 FROM blob WHERE sha256 IN (SELECT sha256 FROM gone WHERE kind <> 'part') ORDER BY sha256 FOR UPDATE
@@ -83,9 +83,9 @@ export const BLOB_REFS = [
   `CREATE TRIGGER note_dropped_blobs AFTER DELETE ON "blob_ref" REFERENCING OLD TABLE AS gone
     FOR EACH STATEMENT EXECUTE FUNCTION note_dropped_blobs()`,
 
-  // A project's storage counts each content once, however many rows name it. Every change is a row of its own, which
-  // retention adds up, so that no transaction waits for another's. Rows are locked in the order of their keys, too.
-  // `xmax = 0` means that the row is new.
+  // A project's storage counts each content once, however many rows reference it. Every change is a separate row, and
+  // retention sums them, so that transactions do not wait for each other. Rows are locked in the order of their keys
+  // here, too. `xmax = 0` means that the row is new.
   `CREATE FUNCTION count_named_blobs() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
      WITH counted AS (
        INSERT INTO project_blob AS known (project_id, sha256, size, refs)
@@ -112,8 +112,8 @@ export const BLOB_REFS = [
      INSERT INTO storage_change (project_id, bytes)
      SELECT project_id, -sum(size) FROM removed GROUP BY project_id HAVING sum(size) > 0;
      RETURN NULL; END $$`,
-  // Triggers of a table fire in the order of their names. This one locks rows of project_blob after note_dropped_blobs has
-  // locked rows of blob, the order in which uploads lock them.
+  // Triggers of a table fire in the order of their names. This one locks rows of project_blob after
+  // note_dropped_blobs has locked rows of blob, which is the order in which uploads lock them.
   `CREATE TRIGGER project_storage_forgotten AFTER DELETE ON "blob_ref" REFERENCING OLD TABLE AS gone
     FOR EACH STATEMENT EXECUTE FUNCTION count_forgotten_blobs()`,
 ];

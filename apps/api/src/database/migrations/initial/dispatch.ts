@@ -87,7 +87,8 @@ export const DISPATCH = [
   )`,
   `CREATE INDEX "answer_worker" ON "answer" ("worker_id")`,
 
-  // Unlogged: writes do not wait for the disk. A crash of the server empties it, and every project starts again at zero.
+  // Unlogged, so that writes do not wait for the disk. After a crash of the server it is empty and every project
+  // starts again at zero.
   `CREATE UNLOGGED TABLE "chat_turn" (
     "project_id" text NOT NULL,
     "start" double precision NOT NULL,
@@ -106,8 +107,8 @@ export const DISPATCH = [
     CONSTRAINT "dead_letter_pk" PRIMARY KEY ("id")
   )`,
 
-  // How many jobs a worker runs. VOLATILE makes each call read what is committed now: an UPDATE of a worker that had to
-  // wait for a lease of the same worker then counts that job, too. A subquery would not.
+  // Number of jobs that a worker runs. VOLATILE makes each call read the currently committed rows: an UPDATE of a
+  // worker that had to wait for another lease of it then counts that job, too. A subquery would not.
   `CREATE FUNCTION leases_held(of text) RETURNS bigint LANGUAGE sql VOLATILE AS
          $$ SELECT count(*) FROM job WHERE lease_owner = of AND state = 'running' $$`,
 ];

@@ -1,4 +1,4 @@
-/** SQL: the bytes of rows of `eval_item`; a value that PostgreSQL has compressed counts its compressed size. */
+/** SQL for the bytes of rows of `eval_item`. Values that PostgreSQL compressed count with their compressed size. */
 const SIZE = `sum(pg_column_size(item) + COALESCE(pg_column_size(sample), 0) + pg_column_size(results))`;
 
 const IS_OPEN = `IN ('queued', 'in_progress')`;
@@ -64,7 +64,7 @@ export const EVALS = [
     CONSTRAINT "eval_item_pk" PRIMARY KEY ("run_id", "number")
   )`,
 
-  // Which file the items of a run come from, so that deleting the file finds the run.
+  // File that the items of a run come from, so that deleting the file finds the run.
   `CREATE FUNCTION eval_run_source_file() RETURNS trigger LANGUAGE plpgsql AS $$
       BEGIN
         NEW.source_file := COALESCE(NEW.data_source->'source'->>'id', '');
@@ -73,9 +73,9 @@ export const EVALS = [
   `CREATE TRIGGER eval_run_source_file BEFORE INSERT ON "eval_run"
     FOR EACH ROW EXECUTE FUNCTION eval_run_source_file()`,
 
-  // A project's storage includes the items of its runs as soon as they are written, and the answers once the run is over,
-  // until they are erased. Runs that score checkpoints do not count: a job must not fill its own project, where its next
-  // checkpoint would then be refused.
+  // A project's storage includes the items of its runs as soon as they are written, and the answers from the end of
+  // the run until they are erased. Runs that score checkpoints do not count: otherwise a job could fill its project's
+  // storage, and its next checkpoint would be rejected.
   `CREATE FUNCTION count_new_eval_items() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
      UPDATE eval_run SET bytes = bytes + counted.size
      FROM (SELECT run_id, ${SIZE} AS size FROM came GROUP BY run_id) AS counted

@@ -99,7 +99,7 @@ export const TENANCY = [
   `CREATE INDEX "idempotency_hash" ON "idempotency" ("project_id", "request_hash", "created_at")`,
   `CREATE INDEX "idempotency_job" ON "idempotency" ("job_id")`,
 
-  // Unlogged: writes do not wait for the disk. After a crash of the server every bucket is full.
+  // Unlogged, so that writes do not wait for the disk. After a crash of the server every bucket is full.
   `CREATE UNLOGGED TABLE "bucket" (
     "key_id" text NOT NULL,
     "tokens" double precision NOT NULL,
