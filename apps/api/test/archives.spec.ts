@@ -59,7 +59,7 @@ it.each([
     labels: { cat: 1, dog: 1 },
   });
   expect(file.graft?.warnings).toContain(
-    'pets/README.md was passed over: it is no picture and no sound.',
+    'pets/README.md was skipped because it is not an image or audio file.',
   );
 });
 
@@ -129,14 +129,14 @@ it('one with bad files is refused with their names, and nothing of it stays', as
     code: 'invalid_training_file',
     param: 'file',
     message:
-      'the archive cannot be used: ../x.png: its name leaves the folder; pets/dog/c.png: it begins like no picture (JPEG, PNG, GIF, WebP, TIFF) and no sound (WAV, FLAC)',
+      'the archive cannot be used: ../x.png: its name leaves the folder; pets/dog/c.png: it is not a known image (JPEG, PNG, GIF, WebP, TIFF) or audio format (WAV, FLAC)',
   });
   const cut = gzipSync(await tar(Object.entries(pets))).subarray(0, 200);
   expect((await refused(cut)).message).toBe(
-    'the gzip archive cannot be read: it is damaged or cut off',
+    'the gzip archive cannot be read: it is damaged or truncated',
   );
   const bomb = gzipSync(await tar([['a/1.png', Buffer.alloc(100 * 2 ** 20)]]));
-  expect((await refused(bomb)).message).toMatch(/bytes become more than [\d,]+, which is refused/);
+  expect((await refused(bomb)).message).toMatch(/bytes unpack to more than the limit of [\d,]+/);
   expect((await api.get<{ data: FileObject[] }>('/files')).data).toHaveLength(before);
 });
 
@@ -146,7 +146,7 @@ it('one of two million bytes of names ends with a reason, and the API goes on', 
     Object.fromEntries(Array.from({ length: 9000 }, (_, n) => [name(n), red])),
   );
   expect((await refused(many)).message).toMatch(
-    /^the archive cannot be used: there is nothing to learn/,
+    /^the archive cannot be used: its files have no labels or texts/,
   );
   // the count in its last record is a lie
   many.writeUInt16LE(9001, many.length - 12);

@@ -48,9 +48,9 @@ it('counts what an answer lacks as a wrong answer, and what an item lacks as an 
   expect(counts).toEqual({ total: 4, passed: 1, failed: 2, errored: 1 });
   const lacks = (what: string) => ({
     code: 'sample_parse_error',
-    message: `same.input: nothing is called {{sample.output_json.a}}; ${what}`,
+    message: `same.input: {{sample.output_json.a}} does not exist; ${what}`,
   });
-  const message = 'same.reference: nothing is called {{item.answer}}; the item has anwser';
+  const message = 'same.reference: {{item.answer}} does not exist; the item has anwser';
   expect(items.map(({ status, results: [one] }) => [status, one!.score, one!['error']])).toEqual([
     ['pass', 1, undefined],
     ['fail', 0, lacks('output_json of the sample has b')],
@@ -124,7 +124,7 @@ it.each<[string, unknown, object, string, string]>([
     [{ type: 'input_image', image_url: '{{item.picture}}' }],
     {},
     'input_messages.template.0.content.0.type',
-    '"input_image" is not supported, only parts of text are',
+    '"input_image" is not supported; use input_text or output_text',
   ],
   [
     'a sound',

@@ -408,7 +408,7 @@ describe('what is wrong is said at once', () => {
     [
       { testing_criteria: [{ ...SAME, input: '{{word}}' }] },
       'testing_criteria.0.input',
-      'nothing is called {{word}}',
+      '{{word}} does not exist',
     ],
     [{ testing_criteria: [{ ...JUDGE, model: 'nobody' }] }, 'testing_criteria.0.model', 'nobody'],
   ])('of an eval: %#', async (more, param, message) => {
@@ -455,7 +455,7 @@ describe('what is wrong is said at once', () => {
           input_messages: { type: 'template', template: [{ role: 'user', content: '{{wrod}}' }] },
         }),
         'data_source.input_messages.template.0.content',
-        'nothing is called {{wrod}}',
+        '{{wrod}} does not exist',
       ],
     ] as const) {
       const refused = await caught(evals.runs.create(id, { data_source: source }));

@@ -102,13 +102,13 @@ describe('a list in JSON', () => {
       'element 6: the line is empty',
     ]);
     expect((await refused('[{"text":"a"}, {"text":"b"', 'a.json')).message).toBe(
-      'the array is cut off in element 2',
+      'the array is truncated in element 2',
     );
     expect((await refused('[{"text":"a"}] [', 'a.json')).message).toMatch(
       /after the end of the array/,
     );
     expect((await refused('{\n  "text": "a"\n}\n', 'a.json')).message).toMatch(
-      /^this is JSON spread over several lines/,
+      /^this is JSON over several lines/,
     );
   });
 });
@@ -199,7 +199,7 @@ describe('a table', () => {
       'the header names the column "prompt" twice',
     );
     expect(await message(Buffer.from('prompt,completion\na,caf\xe9\n', 'latin1'))).toMatch(
-      /not valid UTF-8: save it as UTF-8/,
+      /not valid UTF-8; save it as UTF-8/,
     );
     const { body } = await send('prompt,completion\n', 'a.csv');
     expect((body as FileObject).status_details).toBe('the file contains no records');
@@ -209,7 +209,7 @@ describe('a table', () => {
     const csv = `frage,antwort,quelle\n${numbers.map((n) => `${n} + 1?,${n + 1},x\n`).join('')}`;
     expect(await refused(csv, 'a.csv')).toEqual({
       message:
-        'cannot tell which column is what; the columns are "frage", "antwort", "quelle". Name those of one form of training data, such as columns[prompt]=frage and columns[completion]=antwort',
+        'the meaning of the columns is unclear; the columns are "frage", "antwort", "quelle". Select those for one format of training data, such as columns[prompt]=frage and columns[completion]=antwort',
       type: 'invalid_request_error',
       param: 'columns',
       code: 'invalid_training_file',
@@ -367,18 +367,18 @@ describe('what pandas, pyarrow and datasets wrote', () => {
     );
     expect(await message(data.subarray(0, 900))).toMatch(/^the Arrow file cannot be read: /);
     expect(await message(file('splits.zip'))).toBe(
-      'the folder has several splits (test, train): send the folder of one',
+      'the folder has several splits (test, train); upload the folder of one split',
     );
     expect(await message(await zip({ 'a.txt': 'a' }))).toMatch(
       /without state\.json, .*: unpack it/,
     );
     expect(await message(await zip({ '[Content_Types].xml': '' }))).toBe(
-      'this is an Excel workbook: save the table as CSV',
+      'this is an Excel workbook; save the table as CSV',
     );
     const state = (more: object) => zip({ 'd/state.json': JSON.stringify(more) });
-    expect(await message(await state({}))).toBe('state.json names no files of data');
+    expect(await message(await state({}))).toBe('state.json lists no data files');
     expect(await message(await state({ _data_files: [{ filename: 'x' }] }))).toBe(
-      'state.json names x, which is not in the archive',
+      'state.json lists x, which is not in the archive',
     );
     expect(await message(await state({ _indices_data_files: [{ filename: 'x' }] }))).toMatch(
       /flatten_indices/,
@@ -414,7 +414,7 @@ describe('what pandas, pyarrow and datasets wrote', () => {
     const data = new Array<string>(80 * 8).fill('x'.repeat(2 ** 17));
     const parquet = parquetWriteBuffer({ columnData: [{ name: 'text', data, type: 'STRING' }] });
     expect(parquet.byteLength).toBeLessThan(2 ** 18);
-    const more = / bytes become more than [\d,]+, which is refused; send it as JSON Lines$/;
+    const more = / bytes unpack to more than the limit of [\d,]+; upload it as JSON Lines$/;
     expect((await refused(parquet, 'a.parquet')).message).toMatch(more);
     const state = Buffer.from('{"_data_files":[{"filename":"data"}]}');
     const zeros = deflatedZip({ 'state.json': state, data: Buffer.alloc(bytes) });
@@ -435,12 +435,12 @@ describe('what cannot be read', () => {
 
   it('is called by its name', async () => {
     const message = async (content: string | Buffer) => (await refused(content, 'data')).message;
-    expect(await message(gzipSync('{}'))).toBe('this is a gzip archive: unpack it first');
+    expect(await message(gzipSync('{}'))).toBe('this is a gzip archive; unpack it first');
     expect(await message(Buffer.from('PK\x03\x04rest'))).toMatch(
       /^the ZIP archive cannot be read: /,
     );
     expect(await message('%PDF-1.7')).toMatch(/^this is a PDF/);
-    expect(await message(Buffer.from('\ufeffa,b', 'utf16le'))).toMatch(/UTF-16: save it as UTF-8/);
+    expect(await message(Buffer.from('\ufeffa,b', 'utf16le'))).toMatch(/UTF-16; save it as UTF-8/);
     const { body } = await send('Once upon a time.\nThe end.\n', 'story.txt');
     expect(body).toMatchObject({ status: 'error', graft: { converted_from: null } });
   });
@@ -480,7 +480,7 @@ describe('what cannot be read', () => {
     for (const purpose of ['assistants', 'batch', 'user_data', 'vision'])
       expect(await refused(chats(10), 'a.jsonl', { purpose })).toMatchObject({
         param: 'purpose',
-        message: `purpose must be fine-tune or evals (got ${purpose}): Graft uses files for nothing else`,
+        message: `purpose must be fine-tune or evals (got ${purpose})`,
       });
   });
 });

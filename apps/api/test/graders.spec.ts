@@ -111,7 +111,7 @@ describe('string_check', () => {
         0,
         expect.objectContaining({
           sample_parse_error: true,
-          sample_parse_error_details: `grader.input: nothing is called {{sample.output_json.a}}; ${details}`,
+          sample_parse_error_details: `grader.input: {{sample.output_json.a}} does not exist; ${details}`,
         }),
       ]);
     }
@@ -174,7 +174,7 @@ describe('multi', () => {
 
   it.each([
     ['same +', 'grader.calculate_output: expected a number'],
-    ['same + other', 'no grader is called other; there is same, like'],
+    ['same + other', 'no grader is named other; expected one of same, like'],
     ['process.exit(1)', 'expected an operator'],
   ])('refuses %s', async (formula, message) => {
     const refused = await caught(graders.validate({ grader: multi(formula) as never }));
@@ -295,13 +295,13 @@ describe('what is wrong with a grader is said at once', () => {
       check('eq', { input: '{{answer}}' }),
       'grader.input',
       'invalid_value',
-      'nothing is called {{answer}}',
+      '{{answer}} does not exist',
     ],
     [
       check('eq', { reference: '{{sample.tools}}' }),
       'grader.reference',
       'invalid_value',
-      'of a sample there is',
+      'a sample has',
     ],
     [check('same'), 'grader.operation', 'invalid_value', 'eq'],
     [check('eq', { strict: true }), 'grader.strict', 'unknown_parameter', 'strict'],
@@ -311,20 +311,20 @@ describe('what is wrong with a grader is said at once', () => {
       score({ input: [{ role: 'user', content: '{{item}} {{x}}' }] }),
       'grader.input.0.content',
       'invalid_value',
-      'nothing is called {{x}}',
+      '{{x}} does not exist',
     ],
     [
       score({ input: [{ role: 'user', content: { type: 'input_image', image_url: 'x' } }] }),
       'grader.input.0.content.type',
       'invalid_value',
-      '"input_image" is not supported, only parts of text are: input_text and output_text',
+      '"input_image" is not supported; use input_text or output_text',
     ],
     [label({ passing_labels: ['fine'] }), 'grader.passing_labels', 'invalid_value', 'got fine'],
     [
       { type: 'python', name: 'p', source: 'def grade(sample, item): return 1' },
       'grader.source',
       'unsupported',
-      'code in Python is not run here: Graft has no interpreter of its own',
+      'Python graders are not available: no interpreter is configured',
     ],
   ])('%#', async (grader, param, code, message) => {
     const refused = await caught(graders.validate({ grader: grader as never }));
@@ -336,7 +336,7 @@ describe('what is wrong with a grader is said at once', () => {
   it('but what an item lacks when it is graded', async () => {
     const refused = await caught(run(check('eq'), 'x', { anwser: 'y' }));
     expect(refused.message).toContain(
-      'grader.reference: nothing is called {{item.answer}}; the item has anwser',
+      'grader.reference: {{item.answer}} does not exist; the item has anwser',
     );
     const long = await caught(run(similar('bleu'), 'x'.repeat(40_000), { answer: '' }));
     expect([long.status, long.code]).toEqual([413, 'request_too_large']);

@@ -171,7 +171,9 @@ it('takes no more than it announced, sent twice, and one part beside', async () 
   const before = blobs();
   const more = await caught(api.client.uploads.parts.create(upload.id, { data: data() }));
   expect(more).toMatchObject({ status: 413, code: 'file_too_large' });
-  expect(more.message).toContain('83886080 bytes, sent again included; it announced bytes: 1000');
+  expect(more.message).toContain(
+    '83886080 bytes including repeated ones, but it was created for 1000',
+  );
   expect((await api.get<UploadObject>(`/uploads/${upload.id}`)).graft.parts).toHaveLength(1);
   expect(blobs()).toBe(before);
   await api.client.uploads.cancel(upload.id);
@@ -218,7 +220,7 @@ it('of texts beside what looks like their labels asks which column is what, wher
     param: 'graft.columns',
     error: {
       message:
-        'column "category" looks like labels of column "text". Name the columns, such as graft.columns.text=text and graft.columns.label=category, or graft.columns.text alone',
+        'column "category" looks like labels of column "text". Select the columns with, for example, graft.columns.text=text and graft.columns.label=category, or graft.columns.text alone',
       columns: ['text', 'category'],
       suggested_columns: { text: 'text', label: 'category' },
     },

@@ -66,8 +66,8 @@ describe.skipIf(!can())('a python grader', () => {
 
   it.each([
     ['def grade(sample, item):\n    return item["missing"]', "line 2: KeyError: 'missing'"],
-    ['grade = 3', 'source defines no function grade(sample, item)'],
-    ['def grade(sample, item): return float("nan")', 'no finite number'],
+    ['grade = 3', 'source does not define a function grade(sample, item)'],
+    ['def grade(sample, item): return float("nan")', 'not a finite number'],
     ['def grade(sample, item): return "well"', 'could not convert string to float'],
     ['import os\ndef grade(sample, item): os._exit(3)', 'it ended with 3'],
     ['def grade(sample, item): return [0] * 10 ** 10', 'MemoryError'],
@@ -105,7 +105,7 @@ describe.skipIf(!can())('a python grader', () => {
       'invalid_value',
       'grader.source',
     ]);
-    expect(refused.message).toContain('defines no function grade(sample, item)');
+    expect(refused.message).toContain('does not define a function grade(sample, item)');
   });
 
   it('is a part of a multi, and a criterion of an eval that passes from its threshold on', async () => {
@@ -188,7 +188,7 @@ describe.skipIf(!can())('an interpreter that does not begin', () => {
       fineTuning.alpha.graders.run({ grader: grader(LENGTH), model_sample: 'a', item: {} }),
     );
     expect([refused.status, refused.code]).toEqual([503, 'unavailable']);
-    expect(refused.message).toContain('the interpreter of graders could not be started');
+    expect(refused.message).toContain('the interpreter of Python graders could not be started');
     const content = [{ item: { longest: 4 }, sample: { output_text: 'abc' } }];
     const made = await evals.runs.create(id, {
       data_source: { type: 'jsonl', source: { type: 'file_content', content } },
@@ -246,7 +246,7 @@ describe.skipIf(!can())('an interpreter that does not begin', () => {
 
 describe('without what confines it', () => {
   it.each([
-    [{}, 'the operator may name one (GRAFT_PYTHON)'],
+    [{}, 'the operator can set GRAFT_PYTHON'],
     [{ python: PYTHON }, 'GRAFT_PYTHON_USER is not set'],
     [{ python: '/no/python', pythonUser: 'nobody' }, 'it cannot be confined'],
   ] as const)('none runs, by name: %j', async (options, message) => {

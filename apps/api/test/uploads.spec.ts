@@ -103,7 +103,7 @@ describe('the records of a file', () => {
     expect(data[2]?.text).toHaveLength(1000);
     await expect(records(id, 'after=x')).rejects.toThrow('after must be a line number');
     await api.query(`UPDATE file SET purpose = 'fine-tune-results' WHERE id = $1`, [id]);
-    await expect(records(id)).rejects.toThrow('only training data has records');
+    await expect(records(id)).rejects.toThrow('only files with purpose fine-tune have records');
   });
 
   it('are read for one request of a project at a time, and not for any number', async () => {

@@ -4,7 +4,7 @@ import type { EvalRow } from './eval-body.js';
 import { batchesOf, type ItemBatch } from './item-batches.js';
 import { askSchema, askFile, type SchemaQuestion } from './item-schemas.js';
 
-/** Limits the eval runs that are created at once. Each keeps up to 64 MiB of items in memory until they are stored. */
+/** Limits concurrent creation of eval runs. Each keeps up to 64 MiB of items in memory until they are stored. */
 export const runSlots = new Slots({
   atOnce: 2,
   each: 1,

@@ -31,17 +31,17 @@ export class FilesController {
       },
     },
   })
-  @Answers(FileObject, 'Uploads a file, and checks it')
+  @Answers(FileObject, 'Uploads a file and checks it')
   upload(@Caller() caller: Principal, @Req() request: Request): Promise<FileObject> {
     return this.files.upload(caller, request);
   }
 
   @Get()
   @Needs('files:read')
-  @AnswersPage(FileObject, 'Files, newest first', { limit: 10_000, most: 10_000 })
+  @AnswersPage(FileObject, 'Lists files, newest first by default', { limit: 10_000, most: 10_000 })
   @Asks('order', { type: 'string', enum: ['asc', 'desc'], default: 'desc' })
   @Asks('purpose', { type: 'string' })
-  @Asks('sha256', { type: 'string', description: 'Only files of this content' })
+  @Asks('sha256', { type: 'string', description: 'Only files with this SHA-256' })
   list(
     @Caller() caller: Principal,
     @Query() query: Record<string, unknown>,
@@ -51,7 +51,7 @@ export class FilesController {
 
   @Get(':id')
   @Needs('files:read')
-  @Answers(FileObject, 'A file, and what its check found')
+  @Answers(FileObject, 'Returns a file with the results of its check')
   get(@Caller() caller: Principal, @Param('id') id: string): Promise<FileObject> {
     return this.files.get(caller, id);
   }
@@ -65,7 +65,7 @@ export class FilesController {
 
   @Get(':id/records')
   @Needs('files:read')
-  @AnswersPage(FileRecordObject, 'Records of a training file', { limit: 20, most: 100 })
+  @AnswersPage(FileRecordObject, 'Lists the records of a training file', { limit: 20, most: 100 })
   records(
     @Caller() caller: Principal,
     @Param('id') id: string,
@@ -76,7 +76,7 @@ export class FilesController {
 
   @Get(':id/content')
   @Needs('files:read')
-  @AnswersFile(['application/octet-stream', 'text/plain'], 'What a file holds')
+  @AnswersFile(['application/octet-stream', 'text/plain'], 'Returns the content of a file')
   async content(
     @Caller() caller: Principal,
     @Param('id') id: string,

@@ -31,22 +31,22 @@ export const TRAINING_PURPOSE = 'fine-tune';
 export const EVALS_PURPOSE = 'evals';
 export const RESULT_PURPOSE = 'fine-tune-results';
 
-/** Of a multipart body, what is not the file. */
+/** Maximum bytes of a multipart body in addition to the file. */
 export const MOST_FRAMING_BYTES = 16 * 1024;
 
 type Fields = Readonly<Record<string, string>>;
 
-/** What a file is to be called, and what else happens in the transaction that names it. */
+/** Properties of a new file, and other changes in the transaction that creates it. */
 interface FileToBe {
   readonly filename: string;
   readonly purpose: string;
   readonly lifetime_seconds: number | null;
-  /** Id of the upload that brought its parts. */
+  /** Id of the upload whose parts became the file. */
   readonly upload?: string;
   readonly completes?: (manager: EntityManager, id: string) => Promise<void>;
 }
 
-/** How training data that lies here already is read. */
+/** Options for reading training data that is already stored. */
 interface StoredAs extends Pick<Circumstances, 'asks'> {
   readonly bytes: number;
   readonly columns: Columns;
@@ -80,7 +80,7 @@ export class FilesService {
             gone: gone.signal,
             announced,
             within,
-            // Conversions have slots of their own, and wait for hours.
+            // Conversions have their own slots and may wait for hours.
             received: done,
           });
           arriving.push(arrived);
@@ -91,7 +91,7 @@ export class FilesService {
       if (JSON.stringify(columnsOf(parts.fields)) !== columns)
         throw new DomainError(
           'invalid_value',
-          'send the columns fields before the file',
+          'the columns fields must precede the file in the form',
           'columns',
         );
       return await this.keep(caller, parts);
@@ -110,7 +110,7 @@ export class FilesService {
     return this.name(caller, content, { filename, purpose, lifetime_seconds: lifetime(fields) });
   }
 
-  /** Training data that did not come as one upload. */
+  /** Stores training data that did not arrive as one upload. */
   async store(
     caller: Principal,
     content: AsyncIterable<Buffer>,
@@ -138,9 +138,9 @@ export class FilesService {
       seconds === null ? null : new Date((await this.database.now()).getTime() + seconds * 1000);
     const id = newId('file-');
     await this.blobs.keep(received, async (manager, blob) => {
-      // Written by an earlier run of the transaction, whose connection was lost before that was heard.
+      // An earlier run of the transaction wrote the row and lost its connection.
       if (await manager.getRepository(File).existsBy({ id })) return;
-      // The upload may have begun before the project was archived or deleted.
+      // The project may have been archived or deleted since the upload started.
       await requireActive(this.database, manager, caller.projectId);
       const row = {
         id,
@@ -190,7 +190,7 @@ export class FilesService {
       .andWhere(query['sha256'] === undefined ? 'true' : 'file.sha256 = :sha256', {
         sha256: String(query['sha256']),
       })
-      // Compared inside the database: a Date would lose the microseconds.
+      // Compared in the database, since a Date would lose the microseconds.
       .andWhere(
         after
           ? `(file.created_at, file.id) ${ascending ? '>' : '<'} (SELECT created_at, id FROM file WHERE id = :after)`
@@ -215,7 +215,10 @@ export class FilesService {
     return fileObject(await this.row(caller, id));
   }
 
-  /** The file's row, if it is the caller's: another project's file does not exist for him. */
+  /**
+   * Returns the row of a file.
+   * @throws DomainError if it does not exist or belongs to another project
+   */
   async row(caller: Principal, id: string, parameter = 'file_id'): Promise<File> {
     const found = await this.database.manager
       .getRepository(File)
@@ -243,13 +246,17 @@ export class FilesService {
     return { id, object: 'file', deleted: true };
   }
 
-  /** Deletes a file with its bytes and what evals have of it, and tells in the same transaction; answers with the job that keeps it, if one does. */
+  /**
+   * Deletes a file with its bytes and the copies in eval runs.
+   * @param deleted called in the same transaction
+   * @returns id of an open job that uses the file, which is then kept; otherwise null
+   */
   async drop(
     { id, sha256 }: Pick<File, 'id' | 'sha256'>,
-    told?: (manager: EntityManager) => Promise<void>,
+    deleted?: (manager: EntityManager) => Promise<void>,
   ): Promise<string | null> {
     const user = await this.database.transaction(async (manager) => {
-      // First the row's lock, which a job's creation takes too; then a look at the jobs that won.
+      // Creating a job locks the same row, so that jobs that were created before are visible now.
       const rows = await this.database.query(
         'SELECT 1 FROM file WHERE id = $1 FOR UPDATE',
         [id],
@@ -264,17 +271,17 @@ export class FilesService {
       if (!job) {
         await manager.getRepository(File).delete({ id });
         await this.dropTexts(manager, id);
-        // The upload's row has the file's name.
+        // The upload's row contains the file's name.
         await this.database.query('DELETE FROM upload WHERE file_id = $1', [id], manager);
       }
-      if (!job && rows.length > 0) await told?.(manager);
+      if (!job && rows.length > 0) await deleted?.(manager);
       return job?.id ?? null;
     });
     if (user === null) await this.blobs.release(sha256);
     return user;
   }
 
-  /** Runs of evals lose the items that they have of the file, and what was answered to them. */
+  /** Marks the items and answers in eval runs of the file for erasure. */
   private async dropTexts(manager: EntityManager, id: string): Promise<void> {
     await this.database.query(
       `UPDATE eval_run SET items_deleted_at = clock_timestamp(), to_erase = true,
@@ -285,7 +292,7 @@ export class FilesService {
     );
   }
 
-  /** Keeps files from being deleted until the transaction has a job that uses them. */
+  /** Locks a file against deletion until the transaction has created a job that uses it. */
   async hold(manager: EntityManager, id: string, parameter: string): Promise<void> {
     const rows = await this.database.query(
       'SELECT 1 FROM file WHERE id = $1 FOR KEY SHARE',
@@ -305,7 +312,7 @@ export class FilesService {
     if (file.purpose !== TRAINING_PURPOSE)
       throw new DomainError(
         'invalid_value',
-        `${id} has purpose ${file.purpose}: only training data has records`,
+        `${id} has purpose ${file.purpose}; only files with purpose fine-tune have records`,
         'file_id',
       );
     const done = await lineSlots.take(file.project_id, new AbortController().signal);
@@ -318,14 +325,14 @@ export class FilesService {
 
   async content(caller: Principal, id: string): Promise<{ file: File; stream: Readable }> {
     const file = await this.row(caller, id);
-    // Once an answer has begun it can only be broken off.
+    // Checked before the response starts, as an error after that could only abort it.
     if (!(await this.blobs.has(file.sha256)))
       throw new DomainError('internal_error', `the bytes of ${id} are lost`);
     return { file, stream: this.blobs.read(file.sha256) };
   }
 }
 
-/** An eval's run looks at its items. */
+/** Files for evals are not checked here; the run checks its items. */
 const UNCHECKED = { status: 'processed', status_details: null, records: 0, report: null } as const;
 
 const checkedAs = (report: FileReport, details: string | null) => ({
@@ -335,19 +342,19 @@ const checkedAs = (report: FileReport, details: string | null) => ({
   report,
 });
 
-/** Of OpenAI's purposes only these lead to anything here. */
+/** Validates the purpose. Graft supports only these of OpenAI's purposes. */
 function checkPurpose({ purpose }: Fields): string {
   if (!purpose)
     throw new DomainError('missing_required_parameter', 'purpose is required', 'purpose');
   if (purpose === TRAINING_PURPOSE || purpose === EVALS_PURPOSE) return purpose;
   throw new DomainError(
     'invalid_value',
-    `purpose must be ${TRAINING_PURPOSE} or ${EVALS_PURPOSE} (got ${purpose.slice(0, 40)}): Graft uses files for nothing else`,
+    `purpose must be ${TRAINING_PURPOSE} or ${EVALS_PURPOSE} (got ${purpose.slice(0, 40)})`,
     'purpose',
   );
 }
 
-/** `columns[prompt]=question` and so on. */
+/** Reads fields such as `columns[prompt]=question`. */
 function columnsOf(fields: Fields): Columns {
   const columns: Record<string, string> = {};
   for (const [field, name] of Object.entries(fields)) {
@@ -357,7 +364,7 @@ function columnsOf(fields: Fields): Columns {
   return columns;
 }
 
-/** Seconds from now. */
+/** Returns the lifetime of the file in seconds, or null if it does not expire. */
 function lifetime(fields: Fields): number | null {
   const seconds = fields['expires_after[seconds]'];
   if (seconds === undefined) return null;

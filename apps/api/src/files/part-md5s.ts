@@ -3,7 +3,10 @@ import type { UploadPart } from '../database/entities/storage.js';
 
 const KEPT = 1_000;
 
-/** The MD5 of parts that were read, by their order: whoever names another one again is refused without reading them. */
+/**
+ * MD5s of parts that were read, by their order. A repeated request with a wrong MD5 is rejected without reading the
+ * parts again.
+ */
 export class PartMd5s {
   private readonly known = new Map<string, string>();
 

@@ -13,7 +13,7 @@ async function wholeOf(source: AsyncIterable<Buffer>): Promise<Buffer> {
   return Buffer.concat(chunks);
 }
 
-it('reads as far as the end of the first line that is not blank', async () => {
+it('reads up to the end of the first line that is not blank', async () => {
   const bytes = Buffer.from('\n \r\n{"a":1}\n{"b":2}\n');
   for (const size of [1, 3, 100]) {
     const { head, all } = await peek(inPieces(bytes, size));
@@ -25,12 +25,12 @@ it('reads as far as the end of the first line that is not blank', async () => {
   expect((await peek(inPieces(Buffer.from('abc'), 2))).head.toString()).toBe('abc');
 });
 
-it('reads as far as the mark of a tar stands, however short its first line is', async () => {
+it('reads up to the magic number of a tar, however short the first line is', async () => {
   const bytes = Buffer.from('a\nb\n'.repeat(200));
   expect((await peek(inPieces(bytes, 1))).head.length).toBe(512);
 });
 
-it('takes time in proportion to what it reads, in however many pieces that comes', async () => {
+it('takes time proportional to the bytes read, however many chunks there are', async () => {
   const bytes = Buffer.alloc(MAX_LINE_BYTES + 32, 'x');
   const before = process.cpuUsage();
   const { head } = await peek(inPieces(bytes, 4));

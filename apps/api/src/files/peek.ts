@@ -1,16 +1,16 @@
 import { MAX_LINE_BYTES } from '@graft/contracts';
 
-/** A tar says after its first name what it is. */
+/** Bytes to read at least. The magic number of a tar follows its first file name. */
 const ARCHIVE_HEAD = 512;
 
 export interface Peeked {
-  /** The first line that is not blank with all before it, or more. */
+  /** Minimum to read: the first line that is not blank, with everything before it. */
   readonly head: Buffer;
-  /** All of it, the head included. */
+  /** Whole stream, including the head. */
   readonly all: AsyncIterable<Buffer>;
 }
 
-/** Looks at how something begins, without keeping more of it than a line. */
+/** Reads the start of a stream, storing no more than about a line. */
 export async function peek(source: AsyncIterable<Buffer>): Promise<Peeked> {
   const iterator = source[Symbol.asyncIterator]();
   const chunks: Buffer[] = [];
@@ -20,7 +20,7 @@ export async function peek(source: AsyncIterable<Buffer>): Promise<Peeked> {
     done = next.done === true;
     if (next.done) break;
     const chunk = next.value;
-    // Copied: the stream may reuse the chunk's memory.
+    // Copied because the stream may reuse the chunk's memory.
     chunks.push(Buffer.from(chunk));
     size += chunk.length;
     const first = begun ? 0 : chunk.findIndex((byte) => byte > 0x20);

@@ -10,13 +10,16 @@ import { pageQuery } from '../http/parse.js';
 import { beginningOf } from './rows/line-beginning.js';
 import { LineSplitter } from './rows/line-splitter.js';
 
-/** Ends a page before its count is reached: lines may be long. */
+/** Bytes after which a page ends before it has `limit` records, because lines may be long. */
 const PAGE_BYTES = 2 * MAX_LINE_BYTES;
-/** The same where pictures or sounds are among them. */
+/** Same limit for pages with images or audio. */
 const MEDIA_PAGE_BYTES = MAX_MEDIA_LINE_BYTES;
 const SHOWN_CHARACTERS = 1000;
 
-/** A page of the lines after line `after`. Read from the beginning: 512 MB take under a second, and no index is kept. */
+/**
+ * Returns a page of the records after line `after`. The file is read from the start without an index: 512 MB take
+ * less than a second.
+ */
 export async function readRecords(
   source: AsyncIterable<Buffer>,
   query: Record<string, unknown>,
@@ -51,7 +54,7 @@ function lineNumber(after: string | null): number {
 function recordAt(line: number, bytes: Buffer | null, task?: string): FileRecordObject {
   if (bytes === null)
     return { line, record: null, problem: `longer than ${MAX_MEDIA_LINE_BYTES} bytes`, text: null };
-  // What is not UTF-8 shows as replacement characters, and is refused for another reason or by the check.
+  // Invalid UTF-8 is shown as replacement characters. The check of the file rejects it.
   const text = bytes.toString('utf8').replace(/^\ufeff/, '');
   const record = readLine(text, line);
   const problem = typeof record === 'string' ? record : recordProblem(record, task);

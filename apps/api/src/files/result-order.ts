@@ -1,6 +1,6 @@
 const ORDER = ['adapter_model.safetensors', 'adapter_config.json', 'README.md'];
 
-/** Weights, configuration, description: the order in which people look for them. */
+/** Sorts result files in the order in which users look for them: weights, configuration, description. */
 export function resultOrder<File extends { readonly name: string }>(
   files: readonly File[],
 ): File[] {

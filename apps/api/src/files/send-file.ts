@@ -3,7 +3,7 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { File } from '../database/entities/storage.js';
 
-/** Sends a file's bytes as a download; never as something a browser would render. */
+/** Sends a file as a download, so that browsers never render it. */
 export async function sendFile(
   response: Response,
   { file, stream }: { file: File; stream: Readable },
@@ -17,12 +17,12 @@ export async function sendFile(
   if (!base64) response.setHeader('content-length', String(file.bytes));
   const body = base64 ? Readable.from(encoded(stream)) : stream;
   await pipeline(body, response).catch((error: NodeJS.ErrnoException) => {
-    // The client left half-way: nobody is there to be told.
+    // The client disconnected, so no error can be sent.
     if (error.code !== 'ERR_STREAM_PREMATURE_CLOSE') throw error;
   });
 }
 
-/** Base64 of a stream, for clients written against OpenAI's encoded result files. */
+/** Encodes a stream in base64, for clients that expect OpenAI's encoded result files. */
 async function* encoded(stream: Readable): AsyncGenerator<string> {
   let rest: Buffer = Buffer.alloc(0);
   for await (const chunk of stream as AsyncIterable<Buffer>) {

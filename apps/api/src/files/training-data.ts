@@ -17,23 +17,24 @@ export interface Arrived {
 }
 
 export interface Circumstances {
-  /** The project whose data it is. */
+  /** Project that uploads the data. */
   readonly uploader: string;
   /** Aborted when the client no longer waits. */
   readonly gone: AbortSignal;
-  /** About how many bytes are to come. */
+  /** Approximate number of bytes to expect. */
   readonly announced?: number;
-  /** Throws when so many bytes are too many. */
+  /** Throws if that many bytes exceed a quota. */
   readonly within?: (bytes: number) => void;
-  /** Called once the last byte has come: what follows reads a file of ours. */
+  /** Called after the last byte was received. Later steps read a local file. */
   readonly received?: () => void;
-  /** Whether plain texts beside what looks like their labels are refused, for somebody to say which column is what. */
+  /**
+   * Whether to reject plain texts next to a column that looks like their labels, so that the user selects the
+   * columns.
+   */
   readonly asks?: boolean;
 }
 
-/**
- * Receives training data, checked while it passes; what is not JSON Lines of records becomes that on its way.
- */
+/** Receives training data and checks it at the same time. Other formats are converted to JSON Lines of records. */
 export async function receiveTrainingData(
   blobs: BlobStore,
   part: AsyncIterable<Buffer>,

@@ -7,7 +7,7 @@ async function* chunks(count: number): AsyncGenerator<Buffer> {
   for (let n = 0; n < count; n++) yield Buffer.from([n]);
 }
 
-it('has one chunk of a project checked at a time, and another project’s beside it', async () => {
+it('checks one chunk of a project at a time, concurrently with another project’s', async () => {
   const [first, second] = [inTurns(chunks(2), 'a', stays), inTurns(chunks(2), 'a', stays)];
   const other = inTurns(chunks(1), 'b', stays);
   await first.next();
@@ -24,11 +24,11 @@ it('has one chunk of a project checked at a time, and another project’s beside
   await other.return(undefined);
 });
 
-it('gives a turn back where its reader fails, and leaves when its client has gone', async () => {
+it('releases the slot if the reader fails or the client disconnects', async () => {
   const failing = async (): Promise<void> => {
-    for await (const _ of inTurns(chunks(2), 'a', stays)) throw new Error('no room');
+    for await (const _ of inTurns(chunks(2), 'a', stays)) throw new Error('disk full');
   };
-  await expect(failing()).rejects.toThrow('no room');
+  await expect(failing()).rejects.toThrow('disk full');
   const holds = inTurns(chunks(1), 'a', stays);
   await holds.next();
   const client = new AbortController();

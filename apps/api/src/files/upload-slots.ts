@@ -31,8 +31,8 @@ const checkingSlots = new Slots({
 });
 
 /**
- * Passes on chunks that are checked on the API's thread. A project has one at a time, from when it is passed on until
- * the next is asked for; no turn is held while a client sends.
+ * Yields chunks that are then checked on the API's main thread. A project holds a slot from one chunk until it
+ * requests the next, but not while its client is sending.
  */
 export async function* inTurns(
   source: AsyncIterable<Buffer>,

@@ -9,7 +9,7 @@ export interface UploadedParts<T> {
   readonly content: T;
 }
 
-/** What of an upload is known when its file begins. */
+/** Properties of an upload that are known when its file starts. */
 export interface Before {
   readonly filename: string;
   readonly fields: Readonly<Record<string, string>>;
@@ -21,10 +21,10 @@ interface Wanted {
 }
 
 /**
- * Reads one multipart upload, handing the file part to `store` as it arrives: the fields may come
- * before or after it. Of a field `name[]` that comes several times the values are joined by commas. On any error the
- * request is drained, so that the client reads the answer.
- * @param beside a field that is sent with the file, for those who send none
+ * Reads a multipart upload and passes the file part to `store` as it arrives. Fields may come before or after it.
+ * Repeated values of a field `name[]` are joined by commas. On an error the request is drained, so that the client
+ * reads the response.
+ * @param `beside` name of a field that is required next to the file, for the error if the file is missing
  */
 export async function readUpload<T>(
   request: Request,
@@ -41,7 +41,7 @@ interface Part<T> {
   readonly content: T;
 }
 
-/** The same with up to `most` file parts of that name. */
+/** Reads a multipart upload with up to `most` file parts of the name `wanted`. */
 export function readUploads<T>(
   request: Request,
   store: (part: Readable, before: Before) => Promise<T>,
@@ -63,7 +63,7 @@ export function readUploads<T>(
     const stored: Promise<Part<T>>[] = [];
     const fail = (error: unknown): void => {
       request.unpipe(parser);
-      // Ends the part that is being stored.
+      // Aborts the part that is being stored.
       parser.destroy();
       request.resume();
       reject(error);
@@ -74,14 +74,14 @@ export function readUploads<T>(
       fields[name] = before === undefined ? value : `${before},${value}`;
     });
     parser.on('file', (name, part, info) => {
-      // A part that nobody reads (any more) still fails when the upload ends early.
+      // A part without a reader still fails when the upload ends early.
       part.on('error', () => undefined);
       if (name !== wanted || stored.length >= most) {
         part.resume();
         return fail(
           new DomainError(
             'invalid_value',
-            `unexpected file part ${JSON.stringify(name)}; send ${most === 1 ? 'one part' : 'at most two parts'} called ${wanted}`,
+            `unexpected file part ${JSON.stringify(name)}; send ${most === 1 ? 'one part' : 'at most two parts'} named ${wanted}`,
             name,
           ),
         );

@@ -23,15 +23,18 @@ import { PartMd5s } from './part-md5s.js';
 import { readUpload } from './upload.js';
 import { completingSlots } from './upload-slots.js';
 
-/** As OpenAI's. */
+/** Maximum size of a part, as at OpenAI. */
 const MAX_PART_BYTES = 64 * 1024 * 1024;
 const MAX_PARTS = 10_000;
-/** Of the announced bytes: each part may have been sent twice, and one more of any size may be under way. */
+/**
+ * Maximum bytes of all parts, as a multiple of the announced size: each part may have been sent twice. One more part
+ * of any size may be in progress.
+ */
 const SENT_AGAIN = 2;
-/** Since the last part; OpenAI's are gone an hour after they began. */
+/** Lifetime after the last part. OpenAI's uploads expire an hour after they are created. */
 const LIFETIME = `interval '24 hours'`;
 
-/** By fields of a record, which `checkColumns` knows. */
+/** Columns by record field; `checkColumns` validates the fields. */
 const Columns = z.record(z.string().min(1).max(64), z.string().min(1).max(200));
 const CreateUpload = z.strictObject({
   bytes: z.int().min(1),
@@ -55,13 +58,13 @@ const CompleteUpload = z.strictObject({
   graft: z
     .strictObject({
       columns: Columns.optional(),
-      /** Plain texts beside what looks like their labels are refused. */
+      /** Whether to reject plain texts next to a column that looks like their labels. */
       ask_columns: z.boolean().optional(),
     })
     .optional(),
 });
 
-/** Training data in parts, each of which may be sent again: OpenAI's Uploads. */
+/** Uploads of training data in parts, each of which may be sent again (OpenAI's Uploads API). */
 @Injectable()
 export class UploadsService {
   private readonly md5s = new PartMd5s();
@@ -99,7 +102,7 @@ export class UploadsService {
     return this.get(caller, id);
   }
 
-  /** With its parts, so that whoever was interrupted can go on. */
+  /** Returns an upload with its parts, so that an interrupted client can resume. */
   async get(caller: Principal, id: string): Promise<UploadObject> {
     const upload = await this.row(caller, id);
     const parts = await this.database.manager
@@ -131,7 +134,7 @@ export class UploadsService {
     if (least > MAX_PART_BYTES)
       throw new DomainError(
         'file_too_large',
-        `data: a part has at most ${MAX_PART_BYTES} bytes, and this request announces ${announced}`,
+        `data: expected a part of at most ${MAX_PART_BYTES} bytes, got ${announced}`,
         'data',
       );
     const within = await this.quota.guard(upload.project_id, least);
@@ -148,7 +151,7 @@ export class UploadsService {
               manager,
             );
             if (rows.length === 0) throw notPending(id);
-            // The upload's row is locked: no other part comes between counting and writing.
+            // The upload's row is locked, so no other part is added between counting and writing.
             await this.refuseTooMuch(upload, blob.size, manager);
             await this.database.query(
               `INSERT INTO upload_part (id, upload_id, sha256, size) VALUES ($1, $2, $3, $4)
@@ -172,7 +175,7 @@ export class UploadsService {
     };
   }
 
-  /** Else one upload could bring parts without end. */
+  /** Limits the total size of the parts, including repeated ones. */
   private async refuseTooMuch(upload: Upload, more: number, manager: EntityManager): Promise<void> {
     const [sent] = await this.database.query<{ bytes: string }>(
       'SELECT COALESCE(sum(size), 0) AS bytes FROM upload_part WHERE upload_id = $1',
@@ -183,14 +186,15 @@ export class UploadsService {
     if (bytes <= SENT_AGAIN * upload.bytes + MAX_PART_BYTES) return;
     throw new DomainError(
       'file_too_large',
-      `the parts of ${upload.id} are ${bytes} bytes, sent again included; it announced bytes: ${upload.bytes}`,
+      `the parts of ${upload.id} have ${bytes} bytes including repeated ones, but it was created for ${upload.bytes}`,
       'data',
     );
   }
 
   /**
-   * Makes the parts a file, checked like one that arrives whole. Again after that: the same answer. A table that was
-   * refused until somebody says which column is what is completed again with `graft.columns`: its parts are kept.
+   * Creates a file from the parts and checks it like a whole upload. Repeated calls return the same file. If a table
+   * was rejected because its columns are unclear, the client may complete the upload again with `graft.columns`; the
+   * parts are kept.
    */
   async complete(caller: Principal, id: string, body: unknown): Promise<UploadObject> {
     const { columns, status } = await this.row(caller, id);
@@ -199,7 +203,7 @@ export class UploadsService {
     if (status === 'completed') return this.get(caller, id);
     const done = await completingSlots.take(caller.projectId, new AbortController().signal);
     try {
-      // Another call may have completed it while this one waited.
+      // Another request may have completed it while this one waited.
       const upload = await this.row(caller, id);
       if (upload.status !== 'completed') await this.makeFile(caller, upload, asked);
     } finally {
@@ -226,13 +230,16 @@ export class UploadsService {
         completes: (manager, fileId) => this.becomes(manager, id, fileId),
       });
     } catch (error) {
-      // Another API process may have been faster: a client that was not answered asks again.
+      // Another API process may have completed it: clients repeat a request without a response.
       if ((await this.row(caller, id)).status !== 'completed') throw underGraft(error);
     }
     for (const part of found) await this.blobs.release(part.sha256);
   }
 
-  /** @throws DomainError where they have another MD5 than the client says: after the last byte, or at once where it is known */
+  /**
+   * Joins the parts.
+   * @throws DomainError if their MD5 is not that of the client: after the last byte, or immediately if it is known
+   */
   private async *contentOf(
     parts: readonly UploadPart[],
     md5: string | undefined,
@@ -251,7 +258,7 @@ export class UploadsService {
   }
 
   private async becomes(manager: EntityManager, id: string, fileId: string): Promise<void> {
-    // The parts' room is the file's from now on.
+    // The bytes of the parts are counted for the file from now on.
     await this.dropParts(id, manager);
     const rows = await this.database.query(
       `UPDATE upload SET status = 'completed', file_id = $2 WHERE id = $1 AND status = 'pending' RETURNING id`,
@@ -267,7 +274,7 @@ export class UploadsService {
     return this.get(caller, id);
   }
 
-  /** Gives up uploads that nobody went on with; at most so many. */
+  /** Expires up to `limit` uploads without recent parts. */
   async expire(limit: number): Promise<number> {
     const rows = await this.database.query<{ id: string }>(
       `SELECT id FROM upload WHERE status = 'pending' AND expires_at < clock_timestamp() LIMIT $1`,
@@ -325,7 +332,7 @@ function checkGraftColumns(columns: z.infer<typeof Columns>): void {
   }
 }
 
-/** What is wrong with `columns` of a form is wrong with `graft.columns` of these requests. */
+/** Renames the param of an error about `columns` to `graft.columns`, its name in these requests. */
 function underGraft(error: unknown): unknown {
   if (error instanceof UnknownColumns) return error.underGraft();
   if (error instanceof DomainError && /^columns(?:[.]|$)/.test(error.param ?? ''))
@@ -334,7 +341,7 @@ function underGraft(error: unknown): unknown {
 }
 
 const notPending = (id: string): DomainError =>
-  new DomainError('invalid_state', `${id} is complete, cancelled or expired`, 'upload_id');
+  new DomainError('invalid_state', `${id} is already completed, cancelled or expired`, 'upload_id');
 
 function partsOf(
   { bytes: announced }: Upload,
@@ -347,7 +354,7 @@ function partsOf(
     if (part) return part;
     throw new DomainError(
       'invalid_value',
-      `part_ids: ${partId.slice(0, 60)} is no part of this upload`,
+      `part_ids: ${partId.slice(0, 60)} is not a part of this upload`,
       'part_ids',
     );
   });
@@ -355,7 +362,7 @@ function partsOf(
   if (bytes === announced) return parts;
   throw new DomainError(
     'invalid_value',
-    `the parts have ${bytes} bytes together; the upload was created for ${announced}`,
+    `the parts have ${bytes} bytes in total, but the upload was created for ${announced}`,
     'part_ids',
   );
 }
@@ -364,7 +371,7 @@ function checkMd5(came: string, md5: string | undefined): void {
   if (md5 === undefined || md5.toLowerCase() === came) return;
   throw new DomainError(
     'invalid_value',
-    `md5: the parts in this order have ${came}, not ${md5}`,
+    `md5: expected ${md5}, but the parts in this order have ${came}`,
     'md5',
   );
 }

@@ -1,4 +1,4 @@
-// Training data in formats that are read from their end, or in an order of their own: only once all of it is on disk.
+// Reads training data in formats that need random access, so the whole file must be on disk first.
 import type { BlobStore, Received } from '../blobs/blob-store.js';
 import type { Columns } from '../catalog/plugins.js';
 import { ArchiveLines } from './archives/archive-lines.js';
@@ -15,7 +15,7 @@ import type { Arrived, Circumstances } from './training-data.js';
 
 const UNPACK_MS = 30 * 60_000;
 
-/** What came, as JSON Lines that are checked while they are written. */
+/** Converts a stored upload to JSON Lines, which are checked while they are written. */
 export class WholeFile {
   private readonly uploader: string;
   private readonly gone: AbortSignal;
@@ -87,7 +87,10 @@ export class WholeFile {
     return { blob, checked: check.end(lines.remarks?.layout, lines.remarks?.notes) };
   }
 
-  /** What is packed by gzip. @throws DomainError where that is no tar */
+  /**
+   * Yields the content of a gzip file.
+   * @throws DomainError if it is not a tar
+   */
   private async *unpackedTar(): AsyncGenerator<Buffer> {
     let isEmpty = true;
     const unpacked = confined({
@@ -103,6 +106,6 @@ export class WholeFile {
       isEmpty = false;
       yield chunk;
     }
-    if (isEmpty) throw unreadable('this is a gzip archive: unpack it first');
+    if (isEmpty) throw unreadable('this is a gzip archive; unpack it first');
   }
 }

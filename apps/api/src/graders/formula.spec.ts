@@ -19,15 +19,15 @@ it.each([
   ['sqrt(4) + exp(0) + log(1)', 3],
 ])('%s is %d', (text, expected) => expect(value(text)).toBe(expected));
 
-it('uses names, of functions too', () => {
+it('accepts names of graders, even those of functions', () => {
   expect(value('(a + 2 * min) / 3', { a: 1, min: 4 })).toBe(3);
   expect([...parseFormula('a + min(b, a)', 'x').names]).toEqual(['a', 'b']);
 });
 
 it.each([
-  ['', 'calculate_output: expected a number, the name of a grader, a function or "(", it ends'],
-  ['1 +', 'it ends'],
-  ['(1', 'expected ")", it ends'],
+  ['', 'calculate_output: expected a number, the name of a grader, a function or "(", got the end'],
+  ['1 +', 'got the end'],
+  ['(1', 'expected ")", got the end'],
   ['a b', 'expected an operator (+ - * / ^), got "b" at character 3'],
   ['a.constructor', 'expected an operator (+ - * / ^), got "." at character 2'],
   ['a = 1', 'got "=" at character 3'],
@@ -38,4 +38,4 @@ it.each([
   ['toString(1)', 'got "toString"'],
   ['sqrt(1, 2)', 'expected ")", got ","'],
   ['1e999', 'got "1e999"'],
-])('%s is none', (text, message) => expect(() => value(text)).toThrow(message));
+])('rejects %s', (text, message) => expect(() => value(text)).toThrow(message));

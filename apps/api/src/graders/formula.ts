@@ -1,7 +1,7 @@
 import { DomainError } from '@graft/contracts';
 
-// `calculate_output` of a multi grader: + - * / ^, parentheses, numbers, names of graders and OpenAI's eight functions.
-// Our own, and not a library's: those that are kept have assignment, members or calls to be switched off again.
+// Parser for `calculate_output` of a multi grader: + - * / ^, parentheses, numbers, names of graders and OpenAI's
+// eight functions. Maintained libraries also support assignment, members and calls, which would have to be disabled.
 
 const FUNCTIONS: Readonly<Record<string, (...values: number[]) => number>> = {
   min: Math.min,
@@ -13,7 +13,7 @@ const FUNCTIONS: Readonly<Record<string, (...values: number[]) => number>> = {
   sqrt: Math.sqrt,
   log: Math.log,
 };
-/** All others take one number. */
+/** Functions with several arguments. All others have one. */
 const SEVERAL = ['min', 'max'];
 
 const TOKEN = /\d+\.?\d*(?:e[+-]?\d+)?|\.\d+|[A-Za-z_]\w*|\S/gi;
@@ -23,11 +23,14 @@ type Term = (values: Values) => number;
 
 export interface Formula {
   readonly names: ReadonlySet<string>;
-  /** May be no finite number: a division by 0, say. */
+  /** Evaluates the formula. The result may not be finite, for example after a division by 0. */
   value(values: Values): number;
 }
 
-/** @throws DomainError that says where the text stops being a formula */
+/**
+ * Parses a formula.
+ * @throws DomainError with the position of the error
+ */
 export function parseFormula(text: string, param: string): Formula {
   const names = new Set<string>();
   const tokens = [...text.matchAll(TOKEN)];
@@ -75,7 +78,7 @@ export function parseFormula(text: string, param: string): Formula {
     return inner;
   };
 
-  /** Binds to the right, and before a sign: -2^2 is -4, 2^-1 is 0.5. */
+  /** Power is right-associative and binds stronger than the sign: -2^2 is -4, 2^-1 is 0.5. */
   const power = (): Term => {
     const base = atom();
     if (peek() !== '^') return base;
@@ -117,6 +120,6 @@ export function parseFormula(text: string, param: string): Formula {
 }
 
 function notHere(expected: string, found: RegExpExecArray | undefined, param: string): DomainError {
-  const what = found ? `got "${found[0]}" at character ${found.index + 1}` : 'it ends';
+  const what = found ? `got "${found[0]}" at character ${found.index + 1}` : 'got the end';
   return new DomainError('invalid_value', `${param}: expected ${expected}, ${what}`, param);
 }

@@ -1,4 +1,4 @@
-/** OpenAI's names of what can go wrong. */
+/** OpenAI's error flags. */
 export interface GradeErrors {
   readonly formula_parse_error: boolean;
   readonly invalid_variable_error: boolean;
@@ -12,7 +12,7 @@ export interface GradeErrors {
   readonly python_grader_server_error: boolean;
   readonly python_grader_server_error_type: string | null;
   readonly sample_parse_error: boolean;
-  /** Graft's own. */
+  /** Field of Graft's own. */
   readonly sample_parse_error_details: string | null;
   readonly truncated_observation_error: boolean;
   readonly unresponsive_reward_error: boolean;
@@ -42,17 +42,17 @@ export interface Tokens {
   readonly total_tokens: number;
 }
 
-/** What a grader says of a sample. */
+/** Result of a grader for a sample. */
 export interface Grade {
-  /** 0 where there are errors. */
+  /** Score; 0 if there are errors. */
   readonly score: number;
   readonly errors: Partial<GradeErrors>;
-  /** What a model that grades answered, and from which; null where none was asked. */
+  /** Response of the grading model and the model's id; `null` if no model was used. */
   readonly said: { readonly model: string; readonly text: string } | null;
   readonly label: string | null;
-  /** Of the models that were asked. */
+  /** Tokens of grading models, by model. */
   readonly usage: Readonly<Record<string, Tokens>>;
-  /** Of a multi grader, by name. */
+  /** Results of the graders of a multi grader, by name. */
   readonly parts: Readonly<Record<string, Grade>>;
 }
 

@@ -3,14 +3,14 @@ import { z } from 'zod';
 import { NOT_DONE_IN_CHAT, notDone } from '../chat/answers/not-done.js';
 import { METRICS } from './similarity.js';
 
-// OpenAI's graders, and in an eval its testing criteria.
+// Schemas of OpenAI's graders, which are also the testing criteria of evals.
 
 const name = z.string().min(1).max(256);
 const Template = z.string().max(1_000_000);
 const Pass = z
   .number()
   .nullish()
-  .describe('The lowest score that passes in an eval; it does not change a reward');
+  .describe('Minimum score to pass in an eval. It does not change a reward');
 
 const OPERATIONS = ['eq', 'ne', 'like', 'ilike'] as const;
 
@@ -20,7 +20,7 @@ const stringCheck = {
   input: Template,
   operation: z
     .enum(OPERATIONS)
-    .describe('`like`: the reference is a part of the input; `ilike`: without looking at case'),
+    .describe('`like`: whether the input contains the reference; `ilike`: the same, ignoring case'),
   reference: Template,
 };
 
@@ -28,7 +28,7 @@ const Metric = z.enum([...METRICS, 'cosine']).superRefine((metric, context) => {
   if (metric === 'cosine')
     context.addIssue({
       code: 'custom',
-      message: `cosine is not supported, since nothing in a grader names the model for its vectors; use one of ${METRICS.join(', ')}`,
+      message: `cosine is not supported because a grader cannot specify an embedding model; use one of ${METRICS.join(', ')}`,
       params: { code: 'unsupported' },
     });
 });
@@ -42,10 +42,10 @@ const textSimilarity = {
   pass_threshold: Pass,
 };
 
-/** `input_image`, `input_audio` and whatever else is no text. */
+/** Types such as `input_image` and `input_audio` are rejected. */
 const TextType = z.enum(['input_text', 'output_text'], {
   error: ({ input }) =>
-    `${shorten(JSON.stringify(input) ?? 'nothing', 40)} is not supported, only parts of text are: input_text and output_text. Models that answer or grade in evals read text alone`,
+    `${shorten(JSON.stringify(input) ?? 'nothing', 40)} is not supported; use input_text or output_text. In evals, models only read text`,
 });
 
 const Part = z.strictObject({
@@ -62,7 +62,11 @@ export type TemplateMessage = z.infer<typeof TemplateMessage>;
 
 const asked = {
   name,
-  model: z.string().min(1).max(300).describe('Any base or fine-tuned model in Graft that chats'),
+  model: z
+    .string()
+    .min(1)
+    .max(300)
+    .describe('A base or fine-tuned model in Graft that supports chat'),
   input: z.array(TemplateMessage).min(1).max(100),
 };
 
@@ -81,7 +85,7 @@ const SamplingParams = z.strictObject({
 const scoreModel = {
   type: z.literal('score_model'),
   ...asked,
-  range: Range.nullish().describe('From 0 to 1 where it is left out'),
+  range: Range.nullish().describe('Default: 0 to 1'),
   sampling_params: SamplingParams.nullish(),
   pass_threshold: Pass,
 };
@@ -96,9 +100,9 @@ const python = {
     .string()
     .min(1)
     .max(256 * 1024)
-    .describe('Python that defines grade(sample, item), which returns a number'),
+    .describe('Python code that defines grade(sample, item), which returns a number'),
   image_tag: notDone(
-    'sources are run by the interpreter of GRAFT_PYTHON: leave it out',
+    'code is run by the interpreter of GRAFT_PYTHON: leave it out',
     z.literal('2025-05-08'),
   ),
   pass_threshold: Pass,
@@ -130,24 +134,21 @@ export type SingleGrader = z.infer<typeof SingleGrader>;
 
 const isName = z
   .string()
-  .regex(
-    /^[A-Za-z_]\w{0,63}$/,
-    'expected a name of letters, digits and _, as calculate_output has it',
-  );
+  .regex(/^[A-Za-z_]\w{0,63}$/, 'expected a name of letters, digits and _, as in calculate_output');
 
 export const MultiGrader = z.strictObject({
   type: z.literal('multi'),
   name: name.optional(),
   graders: z
     .union([
-      // As the SDK's type has it.
+      // Form in OpenAI's SDK types.
       SingleGrader.transform((grader): Record<string, SingleGrader> => ({ [grader.name]: grader })),
       z
         .record(isName, SingleGrader)
         .refine((graders) => Object.keys(graders).length > 0, 'expected at least one grader')
         .refine((graders) => Object.keys(graders).length <= 20, 'expected at most 20 graders'),
     ])
-    .describe('Graders by the names that calculate_output has for them'),
+    .describe('Graders by their names in calculate_output'),
   calculate_output: z.string().min(1).max(1000),
 });
 export type MultiGrader = z.infer<typeof MultiGrader>;
@@ -155,7 +156,7 @@ export type MultiGrader = z.infer<typeof MultiGrader>;
 export const Grader = z.discriminatedUnion('type', [...SINGLE, MultiGrader]);
 export type Grader = z.infer<typeof Grader>;
 
-/** An eval has no default for text_similarity. */
+/** A testing criterion. In evals, text_similarity requires a threshold. */
 export const TestingCriterion = z.discriminatedUnion('type', [
   SINGLE[0],
   z.strictObject({ ...textSimilarity, pass_threshold: z.number() }),

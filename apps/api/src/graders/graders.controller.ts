@@ -32,7 +32,7 @@ export class GradersController {
   @HttpCode(200)
   @Needs('models:read')
   @ApiBody({ schema: bodySchema(ValidateGraderBody) })
-  @Answers(z.object({ grader: z.record(z.string(), z.unknown()) }), 'Checks a grader')
+  @Answers(z.object({ grader: z.record(z.string(), z.unknown()) }), 'Validates a grader')
   validate(
     @Caller() caller: Principal,
     @Body() body: unknown,
@@ -44,7 +44,7 @@ export class GradersController {
   @HttpCode(200)
   @Needs('models:read')
   @ApiBody({ schema: bodySchema(RunGraderBody, RUN_GRADER_BODY_EXAMPLE) })
-  @Answers(GradeObject, 'Grades a sample')
+  @Answers(GradeObject, 'Runs a grader on a sample')
   async run(
     @Caller() caller: Principal,
     @Body() body: unknown,

@@ -28,7 +28,7 @@ import { labelForm, readLabel, readScore, scoreForm, type VerdictForm } from './
 
 type Kind<T extends SingleGrader['type']> = Extract<SingleGrader, { type: T }>;
 
-/** Grades a sample: what it is compared with, or a model that is asked by the road of chats. */
+/** Grades samples by comparison, code or models. Requests to models are queued like chats. */
 @Injectable()
 export class GradersService {
   constructor(
@@ -42,7 +42,7 @@ export class GradersService {
     return { grader };
   }
 
-  /** Null where the client leaves first. */
+  /** Runs a grader on a sample. Returns null if the client disconnects first. */
   async run(caller: Principal, body: unknown, left: AbortSignal): Promise<object | null> {
     const { grader, model_sample: text, item = {} } = parseBody(RunGraderBody, body);
     await this.check(caller, grader, 'grader');
@@ -69,7 +69,10 @@ export class GradersService {
     };
   }
 
-  /** @throws DomainError for what is wrong with a grader whatever it grades */
+  /**
+   * Checks a grader.
+   * @throws DomainError if it would fail for every sample
+   */
   async check(caller: Principal, grader: Grader, param: string): Promise<void> {
     switch (grader.type) {
       case 'string_check':
@@ -93,7 +96,7 @@ export class GradersService {
         if (strange !== undefined)
           throw new DomainError(
             'invalid_value',
-            `${param}.calculate_output: no grader is called ${strange}; there is ${names.join(', ')}`,
+            `${param}.calculate_output: no grader is named ${strange}; expected one of ${names.join(', ')}`,
             `${param}.calculate_output`,
           );
         for (const [name, one] of Object.entries(grader.graders))
@@ -103,8 +106,8 @@ export class GradersService {
   }
 
   /**
-   * A grader that was checked, on a sample. What the sample or a model's answer is to blame for is in the grade.
-   * @throws DomainError where the item lacks what a template names, and where no model answers
+   * Runs a checked grader on a sample. Errors caused by the sample or by a model's answer are part of the grade.
+   * @throws DomainError if the item lacks a value that a template names, or if no model answers
    */
   async grade(
     caller: Principal,
@@ -151,9 +154,9 @@ export class GradersService {
     left: AbortSignal,
   ): Promise<Grade> {
     const parts: Record<string, Grade> = {};
-    // One after the other: several at once could be more chats than the project may have.
+    // Sequentially, because concurrent chats could exceed the project's limit.
     for (const [name, one] of Object.entries(grader.graders)) {
-      // Twenty comparisons of long texts are seconds: others have their turns between.
+      // Twenty comparisons of long texts take seconds, so other requests get their turn in between.
       await setImmediate();
       parts[name] = await this.grade(caller, one, grading, `${param}.graders.${name}`, left);
     }
@@ -191,7 +194,7 @@ export class GradersService {
     left: AbortSignal,
   ): Promise<Grade> {
     const form = labelForm(grader.labels);
-    // A token has a byte or more, so the longest label is never cut.
+    // A token has at least one byte, so the longest label is never truncated.
     const longest = Math.max(...grader.labels.map((one) => Buffer.byteLength(JSON.stringify(one))));
     const asked = { temperature: 0, max_completion_tokens: Math.max(256, longest) };
     const said = await this.ask(caller, grader.model, [messages, form], asked, left);
@@ -200,7 +203,10 @@ export class GradersService {
     return verdict(grader.model, said, score, label);
   }
 
-  /** Some vocabularies cannot write the form, and some ranges have no schema: those models are only told the form. */
+  /**
+   * Asks the grading model with a schema for the verdict. Some vocabularies cannot express it, and some ranges have
+   * no schema: those models are only instructed.
+   */
   private async ask(
     caller: Principal,
     model: string,
@@ -232,7 +238,10 @@ function verdict(
     : graded(score, more);
 }
 
-/** Where a chat template takes it, too: not every one takes a second system message, or two messages of one role. */
+/**
+ * Adds the instruction to the messages so that every chat template accepts it: some reject a second system message,
+ * or two consecutive messages of one role.
+ */
 function withOrder(
   messages: readonly TemplateMessage[],
   order: string,
@@ -288,7 +297,7 @@ const messagesOf = (
   });
 };
 
-/** Each text of the messages changed; parts become one text. */
+/** Applies a function to each text of the messages. Parts are joined into one text. */
 export function mapTexts(
   messages: readonly TemplateMessage[],
   param: string,

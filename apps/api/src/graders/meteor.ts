@@ -1,7 +1,7 @@
 import { porterStem } from './porter-stem.js';
 
-// METEOR of a text T and a reference R (Lavie and Agarwal, 2007), aligned as NLTK does it, by exact words and then by
-// stems; its third stage, synonyms of WordNet, is left out. With m words matched in k chunks:
+// METEOR of a text T and a reference R (Lavie and Agarwal, 2007). Words are aligned as in NLTK, first exact matches
+// and then stems; the third stage, WordNet synonyms, is omitted. With m words matched in k chunks:
 //   P = m / |T|,  R = m / |R|,  F = P·R / (0.9·P + 0.1·R),  METEOR = F · (1 − 0.5 · (k / m)³)
 
 interface Word {
@@ -29,7 +29,7 @@ const enumerated = (words: readonly string[]): Word[] =>
 const stems = (words: readonly Word[]): Word[] =>
   words.map(({ at, form }) => ({ at, form: porterStem(form) }));
 
-/** Each word of the text from the last, with the last of the reference that is left. */
+/** Matches each word of the text, from the last to the first, to the last unmatched equal word of the reference. */
 function match(
   text: readonly Word[],
   reference: readonly Word[],

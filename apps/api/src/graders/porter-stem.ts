@@ -1,5 +1,5 @@
-// M. F. Porter, "An algorithm for suffix stripping" (1980), with the extensions that NLTK's PorterStemmer has by
-// default: METEOR is defined by it there.
+// M. F. Porter, "An algorithm for suffix stripping" (1980), with the default extensions of NLTK's PorterStemmer,
+// which NLTK's METEOR uses.
 
 const IRREGULAR: Readonly<Record<string, string>> = {
   skies: 'sky',
@@ -22,7 +22,7 @@ const IRREGULAR: Readonly<Record<string, string>> = {
 
 type Rule = readonly [suffix: string, instead: string, when?: (stem: string) => boolean];
 
-/** A consonant is c, a vowel v; a y after a consonant is a vowel. */
+/** Replaces consonants by c and vowels by v. A y after a consonant is a vowel. */
 function shape(word: string): string {
   let form = '';
   for (const letter of word) {
@@ -40,7 +40,7 @@ const endsDouble = (word: string): boolean =>
 const endsShort = (word: string): boolean =>
   (shape(word).endsWith('cvc') && !/[wxy]$/.test(word)) || shape(word) === 'vc';
 
-/** The first rule whose suffix is there decides, even where it may not be applied. */
+/** Applies the first rule with a matching suffix, if its condition holds; later rules are not tried. */
 function apply(word: string, rules: readonly Rule[]): string {
   const rule = rules.find(([suffix]) => word.endsWith(suffix));
   if (!rule) return word;
@@ -130,7 +130,7 @@ const step5a = (word: string): string =>
 const step5b = (word: string): string =>
   apply(word, [['ll', 'l', () => several(word.slice(0, -1))]]);
 
-/** Of a word in lower case. */
+/** Returns the stem of a word in lower case. */
 export function porterStem(word: string): string {
   if (Object.hasOwn(IRREGULAR, word)) return IRREGULAR[word]!;
   if ([...word].length <= 2) return word;

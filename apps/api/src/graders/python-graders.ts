@@ -15,15 +15,15 @@ import {
 } from './python-process.js';
 import type { Grading } from './template.js';
 
-/** At once, of all projects: each is a processor's work. */
+/** Concurrent runs over all projects. Each uses a processor. */
 const AT_ONCE = 2;
 const MOST_WAITING = 1000;
 const MOST_DETAILS = 2000;
 
-/** What the harness writes before it reads anything. */
+/** Text that the harness writes before it reads its input. */
 const BEGUN = 'begun';
 
-/** Hands back one line of JSON behind that word, whatever the grader prints. */
+/** Python code that runs the grader and writes one line of JSON after that text, whatever the grader prints. */
 const HARNESS = `
 import ast, json, math, os, symtable, sys, traceback
 def defines_grade(source):
@@ -39,7 +39,7 @@ os.dup2(2, 1)
 out.write('${BEGUN}\\n')
 out.flush()
 given = json.load(sys.stdin)
-NO_GRADE = 'source defines no function grade(sample, item)'
+NO_GRADE = 'source does not define a function grade(sample, item)'
 try:
     code = compile(given['source'], 'source', 'exec')
     if given['only_check']:
@@ -51,7 +51,7 @@ try:
             raise TypeError(NO_GRADE)
         score = float(names['grade'](given['sample'], given['item']))
         if not math.isfinite(score):
-            raise ValueError(f'grade returned {score}, which is no finite number')
+            raise ValueError(f'grade returned {score}, which is not a finite number')
         answer = {'score': score}
 except SyntaxError as error:
     answer = {'syntax': f'line {error.lineno}: {error.msg}'}
@@ -64,7 +64,7 @@ out.flush()
 os._exit(0)
 `;
 
-/** Tries what must not be possible, and says who it is. */
+/** Python code that tries what the confinement must prevent and reports the process's user. */
 const PROBE = `
 import json, os, resource, socket, sys
 def is_open(folder):
@@ -100,8 +100,9 @@ interface Probe {
 type Answer = { readonly score?: number; readonly error?: string; readonly syntax?: string };
 
 /**
- * OpenAI's python graders: `grade(sample, item)` of a source, by an interpreter that the operator names (Graft has
- * none). What confines it is tried before the first one runs; where something of it cannot be had, none runs.
+ * Runs OpenAI's Python graders, whose source defines `grade(sample, item)`, with an interpreter that the operator
+ * configures (Graft includes none). The confinement is tested before the first run; if any part is not available, no
+ * grader runs.
  */
 @Injectable()
 export class PythonGraders {
@@ -110,13 +111,16 @@ export class PythonGraders {
     each: AT_ONCE,
     waiting: MOST_WAITING,
     waitingEach: MOST_WAITING / 2,
-    what: 'graders in Python are run',
+    what: 'Python graders are running',
   });
   private confined: Promise<Confinement> | null = null;
 
   constructor(private readonly settings: Settings) {}
 
-  /** Runs nothing of the source. @throws DomainError where none runs here, and for what is no grader in Python */
+  /**
+   * Checks a source without executing it.
+   * @throws DomainError if Python graders are not available here or the source is not a grader
+   */
   async check(project: string, source: string, param: string): Promise<void> {
     const { signal } = new AbortController();
     const answer = await this.run(project, { source, only_check: true }, param, signal);
@@ -126,7 +130,10 @@ export class PythonGraders {
     if (wrong !== undefined) throw new DomainError('invalid_value', `${param}: ${wrong}`, param);
   }
 
-  /** What the source does wrong is in the grade. @throws DomainError where none runs here */
+  /**
+   * Runs a grader. Errors of the source are part of the grade.
+   * @throws DomainError if Python graders are not available here
+   */
   async grade(
     project: string,
     source: string,
@@ -151,14 +158,17 @@ export class PythonGraders {
     return graded(0, {
       errors: {
         python_grader_runtime_error: true,
-        python_grader_runtime_error_details: (wrong ?? 'it gave no score').slice(0, MOST_DETAILS),
+        python_grader_runtime_error_details: (wrong ?? 'it returned no score').slice(
+          0,
+          MOST_DETAILS,
+        ),
       },
     });
   }
 
   /**
-   * Why there is no answer, as a text.
-   * @throws Outage where the source was not begun with: that says nothing of it
+   * Runs the harness. Returns the reason as text if there is no answer.
+   * @throws Outage if the source was not started, which is not its fault
    */
   private async run(
     project: string,
@@ -179,30 +189,33 @@ export class PythonGraders {
       const answer = parsed(line) as Answer | null;
       if (answer !== null && ended === null) return answer;
       const last = stderr.trim().split('\n').at(-1);
-      const why = `${ended ?? 'it gave no score'}${last ? ` (${last})` : ''}`;
+      const why = `${ended ?? 'it returned no score'}${last ? ` (${last})` : ''}`;
       if (begun === BEGUN || stop.aborted) return why;
-      log.warn({ reason: why }, 'an interpreter of graders did not begin');
+      log.warn({ reason: why }, 'the interpreter of Python graders did not start');
       throw notStarted(param);
     } finally {
       free();
     }
   }
 
-  /** @throws Outage where the probe did not come to its end, DomainError where there is no confinement here */
+  /**
+   * Tests the confinement once.
+   * @throws Outage if the probe did not finish, DomainError if confinement is not available here
+   */
   private async confinement(param: string): Promise<Confinement> {
     try {
       return await (this.confined ??= this.tried());
     } catch (error) {
-      // What is mended outside, such as a user that was missing, is found at the next try.
+      // Not cached, so that a problem fixed outside, such as a missing user, is noticed at the next attempt.
       this.confined = null;
       const { message } = error as Error;
       if (error instanceof NotTried) {
-        log.warn({ reason: message }, 'the confinement of graders could not be tried');
+        log.warn({ reason: message }, 'the confinement of Python graders could not be tested');
         throw notStarted(param);
       }
       throw new DomainError(
         'unsupported',
-        `${param}: code in Python is not run here: ${message}`,
+        `${param}: Python graders are not available: ${message}`,
         param,
       );
     }
@@ -211,9 +224,7 @@ export class PythonGraders {
   private async tried(): Promise<Confinement> {
     const { python, pythonUser, home, blobsDir } = this.settings;
     if (python === null)
-      throw new Error(
-        'Graft has no interpreter of its own; the operator may name one (GRAFT_PYTHON)',
-      );
+      throw new Error('no interpreter is configured; the operator can set GRAFT_PYTHON');
     const confinement = await confinementOf(python, pythonUser, [home, blobsDir]);
     const { stdout, stderr, ended } = await runPython(
       confinement,
@@ -223,7 +234,7 @@ export class PythonGraders {
     );
     const found = parsed(stdout) as Probe | null;
     if (found === null) {
-      const said = stderr.trim().split('\n').at(-1) || (ended ?? 'the interpreter says nothing');
+      const said = stderr.trim().split('\n').at(-1) || (ended ?? 'the interpreter printed nothing');
       if (isTransient(`${stderr}\n${ended ?? ''}`)) throw new NotTried(said);
       throw new Error(`it cannot be confined: ${said}`);
     }
@@ -233,8 +244,8 @@ export class PythonGraders {
     if (found.uid !== confinement.uid) throw new Error(`it runs as user ${found.uid}`);
     if (found.network !== 'none') throw new Error(`it has a network (${found.network})`);
     const seen = confinement.uid === process.getuid?.() ? found.pid : found.processes;
-    if (seen > 3) throw new Error('it sees processes of others');
-    if (found.opened[0]) throw new Error(`it sees what is in ${found.opened[0]}`);
+    if (seen > 3) throw new Error('it sees other processes');
+    if (found.opened[0]) throw new Error(`it can read ${found.opened[0]}`);
     return confinement;
   }
 }
@@ -242,7 +253,7 @@ export class PythonGraders {
 const notStarted = (param: string): Outage =>
   new Outage(
     'graders',
-    `${param}: the interpreter of graders could not be started; try again later`,
+    `${param}: the interpreter of Python graders could not be started; try again later`,
     param,
   );
 

@@ -1,4 +1,5 @@
-// What confines a grader's code, tried with code that wants out. Needs Linux, root, util-linux and /usr/bin/python3.
+// Tests the confinement of graders with code that tries to escape. Requires Linux, root, util-linux and
+// /usr/bin/python3.
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import {
@@ -34,13 +35,13 @@ async function run(script: string, more: Partial<Limits> = {}, stop = never) {
 }
 
 it.skipIf(process.getuid?.() !== 0)(
-  'no user, root, a stranger and the API’s own as root are refused',
+  'rejects a missing or unknown user, root, and "self" if the API runs as root',
   async () => {
     for (const [user, message] of [
       [null, 'GRAFT_PYTHON_USER is not set'],
-      ['root', 'another user than root'],
-      ['nobody-of-this-name', 'there is no user "nobody-of-this-name"'],
-      ['self', 'not for an API that runs as root'],
+      ['root', 'a user other than root'],
+      ['no-such-user', 'user "no-such-user" does not exist'],
+      ['self', 'not allowed for an API that runs as root'],
     ] as const)
       await expect(confinementOf(PYTHON, user, [])).rejects.toThrow(message);
   },
@@ -57,7 +58,7 @@ it.each([
   ['spawn unshare ENOENT', false],
   ['spawn setpriv EACCES', false],
   ['it ended with 1', false],
-  ['the interpreter says nothing', false],
+  ['the interpreter printed nothing', false],
   ['unshare: fork failed: Cannot allocate memory', true],
   ['unshare: fork failed: Resource temporarily unavailable', true],
   ['python: cannot allocate memory', true],
@@ -68,16 +69,16 @@ it.each([
   ['spawn unshare EMFILE', true],
   ['sh: error while loading shared libraries: libc.so.6: Too many open files', true],
   ['Killed', true],
-  ['it used more than 20 s of the processor, or was killed', true],
+  ['it used more than 20 s of CPU time or was killed', true],
   ['it ended with SIGTERM', true],
   ['it took longer than 30 s', true],
   ['mount: /tmp: Connection timed out', true],
-])('a trial that says "%s" may end otherwise later: %s', (said, expected) => {
+])('whether the failure "%s" is transient: %s', (said, expected) => {
   expect(isTransient(said)).toBe(expected);
 });
 
-describe.skipIf(!can())('code in Python', () => {
-  it('is another user, without groups, capabilities, environment or a way back', async () => {
+describe.skipIf(!can())('Python code', () => {
+  it('runs as another user, without groups, capabilities, environment or a way to regain privileges', async () => {
     process.env['GRAFT_SECRET_OF_THE_API'] = 'secret';
     const { stdout } = await run(
       'import os, json; print(json.dumps([os.getuid(), os.getgroups(), dict(os.environ), [l for l in open("/proc/self/status") if l.startswith(("NoNewPrivs", "CapBnd", "CapEff"))]]))',
@@ -101,7 +102,7 @@ describe.skipIf(!can())('code in Python', () => {
     ]);
   });
 
-  it('reaches no server of this machine, and no process of another', async () => {
+  it('reaches no server on this machine and no other process', async () => {
     let reached = 0;
     const server = createServer((_, response) => {
       reached++;
@@ -117,7 +118,7 @@ describe.skipIf(!can())('code in Python', () => {
     expect(stdout, stderr).toMatch(/Network is unreachable.*\n.*No such process/);
   });
 
-  it('sees neither folders that are hidden from it nor what everybody may write, nor who else runs', async () => {
+  it('sees no hidden folders, no world-writable folders and no other processes', async () => {
     const folders = [join(tmpdir(), 'graft-open-'), '/var/graft-open-'].map((path) =>
       mkdtempSync(path),
     );
@@ -138,7 +139,7 @@ describe.skipIf(!can())('code in Python', () => {
     }
   });
 
-  it('writes no file and reads none of root', async () => {
+  it('cannot write files or read those of root', async () => {
     const { stdout } = await run(
       `import os\nfor path, mode in (('/tmp/of-a-grader', 'w'), ('/etc/shadow', 'r')):\n  try:\n    with open(path, mode) as f:\n      f.write('x' * 10) if mode == 'w' else f.read()\n    print('done')\n  except (OSError, PermissionError) as e:\n    print(type(e).__name__)`,
     );
@@ -146,9 +147,9 @@ describe.skipIf(!can())('code in Python', () => {
     expect(existsSync('/tmp/of-a-grader')).toBe(false);
   });
 
-  it('ends with its share of the processor, of memory, of output and of time', async () => {
+  it('is stopped at its limits of CPU time, memory, output and time', async () => {
     expect((await run('while True: pass', { cpuSeconds: 1 })).ended).toContain(
-      'more than 1 s of the processor',
+      'more than 1 s of CPU time',
     );
     expect((await run('x = bytearray(2 * 1024 ** 3)')).stderr).toContain('MemoryError');
     expect((await run('while True: print("x" * 1000)')).ended).toContain(
@@ -162,18 +163,18 @@ describe.skipIf(!can())('code in Python', () => {
   const children = (count: number, work: string): string =>
     `import os, time\nfor _ in range(${count}):\n  if os.fork() == 0:\n    ${work}\n    os._exit(0)\ntime.sleep(20)`;
 
-  it('has one share of memory and of the processor for all its processes', async () => {
+  it('has one limit of memory and of CPU time for all its processes', async () => {
     const greedy = children(6, 'x = bytearray(60 * 2 ** 20); time.sleep(20)');
     expect((await run(greedy, { memoryBytes: 256 * 2 ** 20 })).ended).toBe(
       'its processes used more than 256 MiB of memory',
     );
     const busy = children(4, 'while True: pass');
     expect((await run(busy, { cpuSeconds: 2 })).ended).toBe(
-      'its processes used more than 2 s of the processor',
+      'its processes used more than 2 s of CPU time',
     );
   }, 60_000);
 
-  it('runs although another has as many processes as it may', async () => {
+  it('runs while another run has its maximum number of processes', async () => {
     const stop = new AbortController();
     const begun = `import os, time\ntry:\n  while True:\n    if os.fork() == 0: time.sleep(30)\nexcept OSError: pass\nopen('/proc/self/comm', 'w').write('all-there')\ntime.sleep(30)`;
     const other = run(begun, {}, stop.signal);
@@ -182,7 +183,7 @@ describe.skipIf(!can())('code in Python', () => {
         try {
           return readFileSync(`/proc/${pid}/comm`, 'utf8') === 'all-there\n';
         } catch {
-          return false; // no process, or it ended meanwhile
+          return false; // no process, or it has ended
         }
       });
     await expect.poll(isThere, { timeout: 10_000 }).toBe(true);
@@ -192,11 +193,11 @@ describe.skipIf(!can())('code in Python', () => {
     expect(stdout, stderr).toBe('ran\n');
   });
 
-  it('is not started where no file descriptors are left, and the answer says so', async () => {
+  it('is not started if no file descriptors are left, and reports that', async () => {
     const confinement = await confinementOf(PYTHON, 'nobody', []);
     const self = ['--pid', String(process.pid)];
     const soft = execFileSync('prlimit', [...self, '--nofile', '--output=SOFT', '--noheadings']);
-    // It starts before the limit, and waits for a line.
+    // Started before the limit is set; waits for a line.
     const restore = spawn('sh', ['-c', `read go; prlimit ${self.join(' ')} --nofile=${soft}`.trim() + ':']); // prettier-ignore
     execFileSync('prlimit', [...self, '--nofile=3:']);
     const run = runPython(confinement, 'print(1)', '', never);
@@ -206,7 +207,7 @@ describe.skipIf(!can())('code in Python', () => {
     expect((await runPython(confinement, 'print(1)', '', never)).stdout).toBe('1\n');
   });
 
-  it('leaves nothing behind, whatever it has started', async () => {
+  it('leaves no processes behind', async () => {
     const mark = `7${process.hrtime.bigint() % 1_000_000n}`;
     const script = `import os, time\nfor _ in range(5):\n  if os.fork() == 0:\n    os.setsid()\n    time.sleep(${mark})\ntime.sleep(${mark})`;
     const stop = new AbortController();
@@ -219,12 +220,12 @@ describe.skipIf(!can())('code in Python', () => {
             readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(`sleep(${mark})`)
           );
         } catch {
-          return false; // it ended meanwhile
+          return false; // it has ended
         }
       }).length;
     await expect.poll(left, { timeout: 10_000 }).toBeGreaterThanOrEqual(6);
     stop.abort();
-    expect((await running).ended).toContain('nobody waits');
+    expect((await running).ended).toContain('the request was canceled');
     await expect.poll(left, { timeout: 10_000 }).toBe(0);
   });
 });

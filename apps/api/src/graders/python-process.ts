@@ -1,20 +1,19 @@
-// One run of an interpreter that the operator has named, confined by util-linux: namespaces of its own without a
-// network, with no process but its own and without folders that others use, limits of the kernel, another user, no way
-// back to privileges. Each of the programs becomes the next; `unshare` stays above, and takes all below with it when it
-// is killed.
+// Runs the interpreter that the operator configured, confined by util-linux: separate namespaces without a network,
+// other processes or shared folders, kernel limits, another user, and no way to regain privileges. Each program
+// executes the next one; `unshare` remains as their parent and kills all of them when it is killed.
 import { execFile, spawn } from 'node:child_process';
 import { realpath } from 'node:fs/promises';
 import type { Writable } from 'node:stream';
 import { promisify } from 'node:util';
 import { usageOfTree } from './process-tree.js';
 
-/** Limits of a run, of all its processes together. */
+/** Limits of a run, for all of its processes together. */
 export interface Limits {
-  /** Of the processor. */
+  /** CPU time. */
   readonly cpuSeconds: number;
   readonly wallSeconds: number;
   readonly memoryBytes: number;
-  /** Of each of stdout and stderr. */
+  /** Maximum bytes of stdout, and of stderr. */
   readonly outputBytes: number;
   readonly processes: number;
   readonly openFiles: number;
@@ -29,42 +28,45 @@ export const LIMITS: Limits = {
   openFiles: 64,
 };
 
-/** Between two looks at what a run's processes take together; the kernel holds each alone to the same limits. */
+/** Interval at which the total usage of a run is checked. The kernel enforces the same limits for each process. */
 const LOOK_MS = 100;
 
-/** Where everybody may write, or where servers' sockets lie. */
+/** World-writable folders, and those that contain sockets of servers. */
 const SHARED = ['/tmp', '/var/tmp', '/dev/shm', '/run'];
 
-/** Lays an empty folder over each of so many places, and becomes what follows them. */
+/** Shell code that mounts an empty folder over each of several paths, then executes the rest of its arguments. */
 const HIDE =
   'n=$1; shift; while [ "$n" -gt 0 ]; do mount -t tmpfs -o ro,mode=755,size=4k none "$1"; shift; n=$((n-1)); done; exec "$@"';
 
-/** The user of GRAFT_PYTHON_USER that means the API's own. */
+/** Value of GRAFT_PYTHON_USER for the API's own user. */
 export const SELF = 'self';
 
 /**
- * A user namespace of the run's own counts its processes: all runs are one user, and the kernel counts by user. Where
- * the system forbids such namespaces, the limit of processes is of all runs together.
+ * Creates a user namespace, which counts the processes of the run: all runs have the same user, and the kernel counts
+ * by user. If the system does not allow user namespaces, the limit of processes applies to all runs together.
  */
 const OWN_USERS = ['unshare', '--user', '--map-current-user', '--keep-caps'];
-/** It gives its maker every capability there. */
+/** The creator of a user namespace has all capabilities in it; these options drop them. */
 const NO_CAPABILITIES = ['--ambient-caps=-all', '--inh-caps=-all', '--bounding-set=-all'];
-/** The signal is lost with each change of the user: where the first `unshare` ends, all below ends. */
+/**
+ * Options of the last program. A change of the user clears the signal; if the first `unshare` ends, everything below
+ * it ends.
+ */
 const LAST = ['--no-new-privs', '--pdeathsig', 'KILL'];
 
 export interface Confinement {
   readonly command: readonly string[];
-  /** Whom it must find itself to be. */
+  /** User id that the probe must report. */
   readonly uid: number;
-  /** Folders that it must find empty. */
+  /** Folders that must be empty for the probe. */
   readonly hidden: readonly string[];
   readonly limits: Limits;
 }
 
-/** A program could not be started: that says nothing of what the system can do. */
+/** A program could not be started, which says nothing about the system's features. */
 export class NotTried extends Error {}
 
-/** What programs, Node.js and this file say where memory, processes, file descriptors or time have run out. */
+/** Messages of programs, Node.js and this file when memory, processes, file descriptors or time have run out. */
 const TRANSIENT = [
   /\b(ENOMEM|EAGAIN|EMFILE|ENFILE|MemoryError)\b/,
   /cannot allocate memory|resource temporarily unavailable|too many open files|cannot fork/i,
@@ -72,13 +74,14 @@ const TRANSIENT = [
   /timed out|it took longer than/i,
 ];
 
-/** Whether the system may do later what it did not do now. Every other failure lasts until somebody changes the system. */
+/** Whether a retry may succeed. Every other failure lasts until the system is changed. */
 export const isTransient = (said: string): boolean =>
   TRANSIENT.some((pattern) => pattern.test(said));
 
 /**
- * @param folders whose files may be readable for any user, and are not the code's to read
- * @throws Error with what is missing, for whoever is refused; NotTried where nobody can tell
+ * Builds the command that confines a run.
+ * @param folders folders that the code must not read, even if all users may
+ * @throws Error with the missing feature, for the error message; NotTried if it could not be determined
  */
 export async function confinementOf(
   python: string,
@@ -86,17 +89,17 @@ export async function confinementOf(
   folders: readonly string[],
   of: Limits = LIMITS,
 ): Promise<Confinement> {
-  if (process.platform !== 'linux') throw new Error('only Linux can confine it');
+  if (process.platform !== 'linux') throw new Error('confinement requires Linux');
   if (user === null)
     throw new Error(
-      'GRAFT_PYTHON_USER is not set: name a user of its own for code of others, or "self" for the API’s own, whose files it could read',
+      'GRAFT_PYTHON_USER is not set; set it to a separate user for untrusted code, or to "self" for the API’s user, whose files the code could read',
     );
   const isRoot = process.getuid?.() === 0;
   if (user === SELF && isRoot)
-    throw new Error('GRAFT_PYTHON_USER=self is not for an API that runs as root');
+    throw new Error('GRAFT_PYTHON_USER=self is not allowed for an API that runs as root');
   if (user !== SELF && !isRoot)
     throw new Error(
-      'GRAFT_PYTHON_USER needs an API that runs as root, or "self": nobody else can start a process as another user',
+      'GRAFT_PYTHON_USER requires an API that runs as root, or the value "self"; only root can start a process as another user',
     );
   const spaces = ['--net', '--pid', '--ipc', '--fork', '--kill-child'];
   const limits = [
@@ -108,7 +111,8 @@ export async function confinementOf(
     `--nofile=${of.openFiles}:${of.openFiles}`,
   ];
   const processes = ['prlimit', `--nproc=${of.processes}:${of.processes}`];
-  // The first process of a namespace has no default actions of signals, so that limits would not end it: a shell is.
+  // The first process of a PID namespace has no default signal actions, so limits would not end it. A shell takes
+  // that place.
   const interpreter = ['sh', '-c', '"$@"; exit $?', 'sh', python, '-I', '-B'];
   if (user === SELF) {
     const command = [
@@ -122,7 +126,7 @@ export async function confinementOf(
     return { command, uid: process.getuid?.() ?? -1, hidden: [], limits: of };
   }
   const [uid, gid] = [await idOf('-u', user), await idOf('-g', user)];
-  if (uid === 0) throw new Error('GRAFT_PYTHON_USER must be another user than root');
+  if (uid === 0) throw new Error('GRAFT_PYTHON_USER must be a user other than root');
   const as = [
     ...['setpriv', `--reuid=${uid}`, `--regid=${gid}`, '--clear-groups', '--bounding-set=-all'],
   ];
@@ -143,7 +147,10 @@ export async function confinementOf(
   return { command, uid, hidden, limits: of };
 }
 
-/** What the program writes; null where it fails. @throws NotTried where it may do better later */
+/**
+ * Returns the output of a program, or null if it fails.
+ * @throws NotTried if a retry may succeed
+ */
 async function outputOf([program = '', ...args]: readonly string[]): Promise<string | null> {
   try {
     return (await promisify(execFile)(program, args)).stdout;
@@ -154,7 +161,7 @@ async function outputOf([program = '', ...args]: readonly string[]): Promise<str
   }
 }
 
-/** Those of the folders that are there, and in no other of them. */
+/** Returns the existing folders that are not inside another one of them. */
 async function outermost(folders: readonly string[]): Promise<string[]> {
   const real = await Promise.all(folders.map((path) => realpath(path).catch(() => [])));
   const found = [...new Set(real.flat())];
@@ -163,18 +170,19 @@ async function outermost(folders: readonly string[]): Promise<string[]> {
 
 async function idOf(flag: string, user: string): Promise<number> {
   const id = await outputOf(['id', flag, '--', user]);
-  if (id === null) throw new Error(`there is no user "${user}" on this system (GRAFT_PYTHON_USER)`);
+  if (id === null)
+    throw new Error(`user "${user}" does not exist on this system (GRAFT_PYTHON_USER)`);
   return Number(id);
 }
 
 export interface Finished {
   readonly stdout: string;
   readonly stderr: string;
-  /** Why it was ended, or null. */
+  /** Reason why it was stopped, or null. */
   readonly ended: string | null;
 }
 
-/** Runs a script that reads `input`; never rejects for anything that the script does. */
+/** Runs a script with `input` as its stdin. It never rejects because of the script. */
 export function runPython(
   { command, limits }: Confinement,
   script: string,
@@ -194,7 +202,7 @@ export function runPython(
       child.kill('SIGKILL');
     };
     child.once('error', (error) => end(error.message));
-    // With no file descriptors left, spawn() gives a child without streams that never closes.
+    // If no file descriptors are left, spawn() returns a child without streams that never closes.
     if ((child.stdin as Writable | undefined) === undefined) {
       child.once('error', () => resolve({ stdout: '', stderr: '', ended }));
       return;
@@ -210,9 +218,9 @@ export function runPython(
           `its processes used more than ${Math.round(limits.memoryBytes / 2 ** 20)} MiB of memory`,
         );
       if (cpuSeconds > limits.cpuSeconds)
-        end(`its processes used more than ${limits.cpuSeconds} s of the processor`);
+        end(`its processes used more than ${limits.cpuSeconds} s of CPU time`);
     }, LOOK_MS);
-    const left = (): void => end('nobody waits for it any more');
+    const left = (): void => end('the request was canceled');
     stop.addEventListener('abort', left, { once: true });
     const said = { stdout: '', stderr: '' };
     for (const name of ['stdout', 'stderr'] as const)
@@ -221,7 +229,7 @@ export function runPython(
           end(`it wrote more than ${limits.outputBytes} bytes`);
         else said[name] += text;
       });
-    // It may end before it has read all.
+    // The process may end before it has read its input.
     child.stdin.on('error', () => undefined).end(input);
     child.once('close', (code, signal) => {
       clearTimeout(timer);
@@ -232,7 +240,7 @@ export function runPython(
   });
 }
 
-/** `unshare` ends with 128 and the number of the signal that has ended what it started. */
+/** Returns why the process ended. `unshare` exits with 128 plus the number of the signal that ended its child. */
 function killedBy(
   code: number | null,
   signal: NodeJS.Signals | null,
@@ -240,6 +248,6 @@ function killedBy(
 ): string | null {
   if (code === 0) return null;
   if (code === 128 + 24 || code === 128 + 9 || signal === 'SIGXCPU' || signal === 'SIGKILL')
-    return `it used more than ${limits.cpuSeconds} s of the processor, or was killed`;
+    return `it used more than ${limits.cpuSeconds} s of CPU time or was killed`;
   return `it ended with ${signal ?? code}`;
 }

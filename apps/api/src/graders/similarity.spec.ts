@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { porterStem } from './porter-stem.js';
 import { longestCommon, METRICS, MOST_CHARACTERS, similarity, type Metric } from './similarity.js';
 
-// test/similarity/make.py has the originals and their versions.
+// test/similarity/make.py computes the expected values with the original implementations and lists their versions.
 const golden = JSON.parse(
   readFileSync(new URL('../../test/similarity/golden.json', import.meta.url), 'utf8'),
 ) as {
@@ -16,9 +16,12 @@ const golden = JSON.parse(
 };
 
 describe.each(METRICS)('%s', (metric) => {
-  it.each(golden.pairs)('is the original’s of "$text"', ({ text, reference, scores }) => {
-    expect(similarity(metric, text, reference)).toBeCloseTo(scores[metric], 12);
-  });
+  it.each(golden.pairs)(
+    'matches the original implementation for "$text"',
+    ({ text, reference, scores }) => {
+      expect(similarity(metric, text, reference)).toBeCloseTo(scores[metric], 12);
+    },
+  );
 });
 
 it('stems words as NLTK does', () => {
@@ -26,7 +29,7 @@ it('stems words as NLTK does', () => {
   expect(Object.fromEntries(words.map((word) => [word, porterStem(word)]))).toEqual(golden.stems);
 });
 
-it('finds the longest common subsequence that the table finds', () => {
+it('finds the same longest common subsequence as the table-based algorithm', () => {
   const table = (a: readonly string[], b: readonly string[]): number => {
     let row = Array<number>(a.length + 1).fill(0);
     for (const token of b) {
@@ -52,7 +55,7 @@ it.each<[Metric, string, string]>([
   ['meteor', 'a '.repeat(MOST_CHARACTERS / 2), 'a '.repeat(MOST_CHARACTERS / 2)],
   ['meteor', 'a '.repeat(MOST_CHARACTERS / 2), 'b '.repeat(MOST_CHARACTERS / 2)],
   ['rouge_l', 'a '.repeat(MOST_CHARACTERS / 2), 'a '.repeat(MOST_CHARACTERS / 2)],
-])('%s of the longest texts takes little of others’ time', (metric, text, reference) => {
+])('computes %s of the longest texts quickly', (metric, text, reference) => {
   const { user } = process.cpuUsage();
   similarity(metric, text, reference);
   expect(process.cpuUsage().user - user).toBeLessThan(4_000_000);

@@ -1,11 +1,12 @@
 import { meteor } from './meteor.js';
 
-// How much a text T is like a reference R, from 0 to 1. |G ∩ H| counts n-grams as often as both have them.
+// Similarity of a text T and a reference R, from 0 to 1. |G ∩ H| counts the n-grams that both have, with
+// multiplicity.
 //   fuzzy_match  2·LCS / (|T| + |R|) of characters: rapidfuzz' fuzz.ratio, over 100
-//   bleu         Papineni et al., 2002, of a sentence as sacrebleu has it: tokens 13a, smoothing exp, effective order
+//   bleu         Papineni et al., 2002, for a sentence as in sacrebleu: tokens 13a, smoothing exp, effective order
 //   gleu         Wu et al., 2016: n-grams of 1 to 4 in common, over the larger number of them (NLTK), tokens 13a
 //   meteor       in meteor.ts, tokens 13a
-//   rouge_n, _l  Lin, 2004: F of n-grams, and of the longest common subsequence, as rouge-score has it, no stemming
+//   rouge_n, _l  Lin, 2004: F of n-grams, and of the longest common subsequence, as in rouge-score, no stemming
 
 export const METRICS = [
   'fuzzy_match',
@@ -21,7 +22,7 @@ export const METRICS = [
 ] as const;
 export type Metric = (typeof METRICS)[number];
 
-/** Of a text that is compared: what is quadratic in it stays far below a second. */
+/** Maximum characters of a compared text. Quadratic metrics take far less than a second for it. */
 export const MOST_CHARACTERS = 32_768;
 
 export function similarity(metric: Metric, text: string, reference: string): number {
@@ -48,7 +49,7 @@ export function similarity(metric: Metric, text: string, reference: string): num
   }
 }
 
-/** As WMT's mteval-v13a cuts a text. */
+/** Tokenizes a text as WMT's mteval-v13a. */
 export function tokens13a(text: string): string[] {
   const plain = text
     .replaceAll('<skipped>', '')
@@ -104,7 +105,7 @@ function bleu(text: readonly string[], reference: readonly string[]): number {
   for (const n of ORDERS) {
     const grams = ngrams(text, n);
     const all = total(grams);
-    // The effective order: a short text has no longer n-grams.
+    // Effective order: a short text has no longer n-grams.
     if (all === 0) break;
     const correct = inCommon(grams, ngrams(reference, n));
     any ||= correct > 0;
@@ -131,12 +132,12 @@ function gleu(text: readonly string[], reference: readonly string[]): number {
 }
 
 /**
- * The length of the longest common subsequence, a row of its table at a time, as the bits of a number: H. Hyyrö,
- * "Bit-parallel LCS-length computation revisited" (2004).
+ * Returns the length of the longest common subsequence. It computes rows of the table as bits of an integer: H.
+ * Hyyrö, "Bit-parallel LCS-length computation revisited" (2004).
  */
 export function longestCommon(a: readonly string[], b: readonly string[]): number {
   const places = new Map<string, bigint>();
-  // a bit is set where the row's length does not grow
+  // A bit is set where the length in the row does not increase.
   const all = (1n << BigInt(a.length)) - 1n;
   const indices = new Map<string, number[]>();
   a.forEach((token, i) => {
@@ -149,7 +150,7 @@ export function longestCommon(a: readonly string[], b: readonly string[]): numbe
     if (known !== undefined) return known;
     const at = indices.get(token) ?? [];
     const found = bits(at, a.length);
-    // Those of rare tokens are quickly made and, of many tokens, too much to keep.
+    // Bit sets of rare tokens are quick to compute and, for many tokens, too much to keep.
     if (at.length > RARE) places.set(token, found);
     return found;
   };

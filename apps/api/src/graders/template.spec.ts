@@ -19,13 +19,13 @@ it.each([
   ['{ {item.word}} {{{}', '{ {item.word}} {{{}'],
 ])('%s', (template, expected) => expect(rendered(template)).toBe(expected));
 
-it('reads samples that are JSON', () => {
+it('reads JSON from samples', () => {
   expect(rendered('{{sample.output_json.a.0}} {{sample.output_json}}', '{"a":[7]}')).toBe(
     '7 {"a":[7]}',
   );
 });
 
-it('reads the tools that a sample calls, and its choices', () => {
+it('reads the tool calls and the choices of a sample', () => {
   const call = { id: 'call_1', type: 'function', function: { name: 'find', arguments: '{}' } };
   const message = { role: 'assistant', content: 'said', tool_calls: [call] };
   const sample = { output_text: 'said', output_tools: [call], choices: [{ index: 0, message }] };
@@ -37,7 +37,7 @@ it('reads the tools that a sample calls, and its choices', () => {
   expect(read('{{sample.choices[0].message.content}}', plain)).toBe('said');
   expect(() => read('{{sample.output_tools[0].function.name}}', plain)).toThrow(
     new SampleLacks(
-      'x: nothing is called {{sample.output_tools[0].function.name}}; output_tools of the sample is a list of 0',
+      'x: {{sample.output_tools[0].function.name}} does not exist; output_tools of the sample is a list of 0',
     ),
   );
 });
@@ -49,63 +49,62 @@ it.each([
   ['[1]', 'output_json of the sample is a list of 1'],
   ['null', 'output_json of the sample is null'],
   ['{"a": "x"}', 'output_json.a of the sample is a string'],
-])('says what the sample %s lacks, as a fault of the sample', (output, message) => {
+])('reports a value missing in the sample %s as an error of the sample', (output, message) => {
   const read = (): string => rendered('{{sample.output_json.a.n}}', output);
   expect(read).toThrow(SampleLacks);
-  expect(read).toThrow(`grader.input: nothing is called {{sample.output_json.a.n}}; ${message}`);
+  expect(read).toThrow(`grader.input: {{sample.output_json.a.n}} does not exist; ${message}`);
 });
 
-it('puts what a value holds in as it is', () => {
+it('inserts values without expanding them', () => {
   const item = { a: '{{item.b}} $&', b: 'secret' };
   expect(render('{{item.a}}', { item, sample: null }, 'x')).toBe('{{item.b}} $&');
 });
 
 it.each([
-  ['{{word}}', 'grader.input: nothing is called {{word}}; templates know {{item.…}}'],
-  ['{{}}', 'nothing is called {{}}'],
-  ['{{sample.text}}', 'of a sample there is output_text, output_json, output_tools and choices'],
-  ['{{sample}}', 'of a sample there is'],
+  ['{{word}}', 'grader.input: {{word}} does not exist; templates support {{item.…}}'],
+  ['{{}}', '{{}} does not exist'],
+  ['{{sample.text}}', 'a sample has output_text, output_json, output_tools and choices'],
+  ['{{sample}}', 'a sample has'],
   ['{{item.list[*]}}', 'expected a path such as item.a.b, item.list[0] or item["a b"]'],
   ['{{item.list[}}', 'expected a path such as'],
   ['{{item..a}}', 'expected a path such as'],
   ['{{item.list[-1]}}', 'expected a path such as'],
-  ['{{itemized}}', 'templates know {{item'],
-])('%s is refused before anything is graded', (template, message) =>
+  ['{{itemized}}', 'templates support {{item'],
+])('rejects %s before grading', (template, message) =>
   expect(() => checkTemplate(template, 'grader.input')).toThrow(message),
 );
 
 it.each([
   [
     '{{item.wrod}}',
-    'nothing is called {{item.wrod}}; the item has word, n, deep, rows, a.b [c], two words-x',
+    '{{item.wrod}} does not exist; the item has word, n, deep, rows, a.b [c], two words-x',
   ],
-  ['{{item.word.x}}', '{{item.word.x}}; word of the item is a string'],
+  ['{{item.word.x}}', '{{item.word.x}} does not exist; word of the item is a string'],
   ['{{item.toString}}', 'the item has word, n, deep, rows, a.b [c], two words-x'],
   ['{{item.deep.list.2}}', 'deep.list of the item is a list of 2'],
-])('%s is refused with what there is', (template, message) =>
+])('rejects %s and lists the existing names', (template, message) =>
   expect(() => rendered(template)).toThrow(message),
 );
 
-it('says where there is no sample', () =>
+it('reports that there is no sample', () =>
   expect(() => render('{{sample.output_text}}', { item: {}, sample: null }, 'x')).toThrow(
-    'nothing was sampled',
+    'there is no sample',
   ));
 
-it('looks at a template once, whatever is opened in it and never closed', () => {
+it('reads a template once, even with unclosed braces', () => {
   const begun = process.cpuUsage();
   expect(rendered('{{'.repeat(500_000))).toHaveLength(1_000_000);
   expect(process.cpuUsage(begun).user / 1e6).toBeLessThan(5);
 });
 
-it('makes no text that is longer than a template may be, and reads a sample once', () => {
+it('limits the rendered text to the maximum length of a template, and parses a sample once', () => {
   const long = { item: { word: 'a'.repeat(1_000) }, sample: sampleOf('said') };
   expect(render('{{item.word}}'.repeat(1_000), long, 'grader.input')).toHaveLength(1_000_000);
   expect(() => render('{{item.word}}'.repeat(1_001), long, 'grader.input')).toThrow(
     expect.objectContaining({
       code: 'request_too_large',
       param: 'grader.input',
-      message:
-        'grader.input: with what it names put in, it is longer than 1,000,000 characters, which is the limit',
+      message: 'grader.input: the rendered text exceeds the limit of 1,000,000 characters',
     }),
   );
   const begun = process.cpuUsage();

@@ -1,19 +1,19 @@
 import { DomainError, grouped } from '@graft/contracts';
 
-/** What `{{…}}` may name. */
+/** Values that `{{…}}` may refer to. */
 export interface Grading {
   readonly item: unknown;
   readonly sample: Sample | null;
 }
 
-/** By OpenAI's names; `output_json` is read from the text where something names it. */
+/** A sample with OpenAI's field names. `output_json` is parsed from the text when a template uses it. */
 export interface Sample {
   readonly output_text: string;
   readonly output_tools: readonly unknown[];
   readonly choices: readonly unknown[];
 }
 
-/** Tool calls and choices are those that come with a text, if any do. */
+/** Builds a sample from its text, with its tool calls and choices, if any. */
 export function sampleOf(
   text: string,
   { output_tools: tools, choices }: Readonly<Record<string, unknown>> = {},
@@ -27,18 +27,24 @@ export function sampleOf(
   };
 }
 
-/** The sample lacks what a template names: a wrong answer, where an item that does is a wrong request. */
+/**
+ * The sample lacks a value that a template names. This is a wrong answer; in contrast, a missing value of the item is
+ * an invalid request.
+ */
 export class SampleLacks extends Error {}
 
-/** Without braces in it: each character is looked at once, however many are opened. */
+/** Excludes braces, so that each character is read once, however many braces are opened. */
 const NAME = /\{\{([^{}]*)\}\}/g;
-/** `.name`, `[0]`, `["a name"]` or `['a name']`. */
+/** Matches `.name`, `[0]`, `["a name"]` or `['a name']`. */
 const STEP = /\.([^.[\]]+)|\[(\d+)\]|\["([^"]*)"\]|\['([^']*)'\]/y;
-/** Of a text with all that it names: as much as a template may be. */
+/** Maximum characters of a rendered text; the same as that of a template. */
 export const MOST_RENDERED = 1_000_000;
 const OF_SAMPLE = ['output_text', 'output_json', 'output_tools', 'choices'];
 
-/** @throws DomainError where a template names what no item and no sample has */
+/**
+ * Checks the names in a template.
+ * @throws DomainError if no item or sample can have one of them
+ */
 export function checkTemplate(template: string, param: string): void {
   for (const [, name = ''] of template.matchAll(NAME)) {
     const { root, path } = pathOf(name, param);
@@ -47,19 +53,16 @@ export function checkTemplate(template: string, param: string): void {
       root === 'sample' &&
       (!OF_SAMPLE.includes(field) || (field === 'output_text' && rest.length > 0))
     )
-      throw unknown(
-        param,
-        name,
-        'of a sample there is output_text, output_json, output_tools and choices',
-      );
+      throw unknown(param, name, 'a sample has output_text, output_json, output_tools and choices');
   }
 }
 
-/** What `{{…}}` names, step by step. */
+/** Parses the path in `{{…}}`. */
 function pathOf(name: string, param: string): { readonly root: string; readonly path: string[] } {
   const text = name.trim();
   const [root] = /^(?:item|sample)(?=[.[]|$)/.exec(text) ?? [];
-  if (root === undefined) throw unknown(param, name, 'templates know {{item.…}} and {{sample.…}}');
+  if (root === undefined)
+    throw unknown(param, name, 'templates support {{item.…}} and {{sample.…}}');
   const path: string[] = [];
   for (let at = root.length; at < text.length; at = STEP.lastIndex) {
     STEP.lastIndex = at;
@@ -72,8 +75,8 @@ function pathOf(name: string, param: string): { readonly root: string; readonly 
 }
 
 /**
- * Strings as they are, all else as JSON.
- * @throws DomainError where the item lacks a name, and where it comes to more than MOST_RENDERED
+ * Renders a template. Strings are inserted as they are, other values as JSON.
+ * @throws DomainError if the item lacks a value, or the text exceeds MOST_RENDERED
  * @throws SampleLacks
  */
 export function render(template: string, grading: Grading, param: string): string {
@@ -98,7 +101,7 @@ function found(name: string, { item, sample }: Grading, param: string): unknown 
   const { root, path } = pathOf(name, param);
   const isItem = root === 'item';
   if (!isItem && sample === null)
-    throw unknown(param, name, 'nothing was sampled: there is no model in the data source');
+    throw unknown(param, name, 'there is no sample because the data source has no model');
   let value = isItem ? item : { ...sample, output_json: undefined };
   for (const [depth, key] of path.entries()) {
     const has = typeof value === 'object' && value !== null && Object.hasOwn(value, key);
@@ -136,7 +139,7 @@ function parsed(text: string, param: string, name: string): unknown {
 }
 
 const nothing = (param: string, name: string, known: string): string =>
-  `${param}: nothing is called {{${name.trim().slice(0, 100)}}}; ${known}`;
+  `${param}: {{${name.trim().slice(0, 100)}}} does not exist; ${known}`;
 
 const unknown = (param: string, name: string, known: string): DomainError =>
   new DomainError('invalid_value', nothing(param, name, known), param);
@@ -144,6 +147,6 @@ const unknown = (param: string, name: string, known: string): DomainError =>
 export const tooLong = (param: string): DomainError =>
   new DomainError(
     'request_too_large',
-    `${param}: with what it names put in, it is longer than ${grouped(MOST_RENDERED)} characters, which is the limit`,
+    `${param}: the rendered text exceeds the limit of ${grouped(MOST_RENDERED)} characters`,
     param,
   );

@@ -1,8 +1,8 @@
-// What a model that grades is asked to answer, and how its answer is read. The answer is held to a JSON schema. A model
-// that cannot be held to it is told the form in words; then only an answer that is nothing else counts, since a number
-// somewhere in a sentence may be another one.
+// Instructions for grading models, and parsing of their verdicts. The answer is constrained by a JSON schema. A model
+// that cannot be constrained is instructed in words; then only an answer without other text counts, since a number in
+// a sentence may mean something else.
 
-/** How a model is asked for its verdict: in words, and as the schema of its answer. */
+/** Request for a verdict: as an instruction and as a JSON schema of the answer. */
 export interface VerdictForm {
   readonly order: string;
   readonly schema: object;
@@ -18,7 +18,7 @@ export const labelForm = (labels: readonly string[]): VerdictForm => ({
   schema: { enum: [...new Set(labels)] },
 });
 
-/** A number, alone or as OpenAI's `{"result": …}`; null where the answer is none, or not within the range. */
+/** Reads a number, alone or as OpenAI's `{"result": …}`. Returns null if the answer is not a number in the range. */
 export function readScore(text: string, [low, high]: readonly [number, number]): number | null {
   const result = unwrapped(text);
   const isNumber = typeof result === 'number' || /^[+-]?(?:\d+\.?\d*|\.\d+)$/.test(String(result));
@@ -27,7 +27,7 @@ export function readScore(text: string, [low, high]: readonly [number, number]):
   return score >= low && score <= high ? score : null;
 }
 
-/** As the label is written, but for case, quotes and a full stop. */
+/** Reads a label, ignoring case, quotes and a full stop. */
 export function readLabel(text: string, labels: readonly string[]): string | null {
   const whole = String(unwrapped(text));
   const result = whole.trim();

@@ -1,19 +1,25 @@
-/** A file in an archive, of whatever kind that is. */
+/** File in an archive of any format. */
 export interface ArchiveEntry {
-  /** With / between folders. */
+  /** Path with `/` as the separator. */
   readonly name: string;
   readonly isFolder: boolean;
-  /** Unpacked, as the archive claims. */
+  /** Unpacked size in bytes, as stated by the archive. */
   readonly size: number;
-  /** Why it is not to be read (a link, encrypted, …), or null. */
+  /** Reason why it cannot be read (such as a link or encryption), or null. */
   readonly refused: string | null;
-  /** All of it. @throws Error where it is not what the archive says */
+  /**
+   * Reads the whole file.
+   * @throws Error if the content does not match the archive's directory
+   */
   read(): Promise<Buffer>;
 }
 
-/** An archive on disk. */
+/** Archive on disk. */
 export interface Archive {
-  /** In the order of the archive. @throws Error where its directory is damaged */
+  /**
+   * Yields the entries in the order of the archive.
+   * @throws Error if the archive's directory is damaged
+   */
   entries(): AsyncIterable<ArchiveEntry>;
   close(): Promise<void> | void;
 }

@@ -2,18 +2,18 @@ import { confined } from '../../sandbox/confined-process.js';
 import { unreadable } from '../rows/rows.js';
 import { ARCHIVE_PROCESS } from '../../scripts.js';
 
-/** Every picture and sound is decoded: a hundred thousand of them take minutes. */
+/** Every image and audio file is decoded; a hundred thousand of them take minutes. */
 const DEADLINE_MS = 30 * 60_000;
 
-/** What an archive was, and what people should know of it. */
+/** Layout of an archive, and notes for the user. */
 export interface ArchiveRemarks {
   readonly layout: string;
   readonly notes: readonly string[];
 }
 
 /**
- * An archive of pictures or sounds as JSON Lines of records, read in a process of its own that a hostile one ends alone.
- * What it was is there once all have passed.
+ * Converts an archive of images or audio to JSON Lines of records. It is read in a separate process, so that a
+ * malicious archive can only end that process. The remarks are available after the last record.
  */
 export class ArchiveLines {
   remarks: ArchiveRemarks | null = null;

@@ -1,12 +1,12 @@
-// Names of files in archives are strangers' words: nothing here is ever unpacked under them, but an archive with a name
-// that leaves its folder was made to do harm, or by mistake.
+// Checks names of files in archives, which are untrusted. Files are never unpacked under these names, but a name that
+// leaves its folder is malicious or a mistake.
 import { MAX_ARCHIVE_FILES } from '@graft/contracts';
 import type { ArchiveEntry } from './archive-entries.js';
 import type { ArchiveProblems } from './archive-problems.js';
 
 const MOST_CHARACTERS = 1024;
 
-/** Why a name is none for a file inside the archive, or null. */
+/** Returns why a name is invalid for a file inside the archive, or null. */
 export function nameProblem(name: string): string | null {
   if (name === '') return 'it has no name';
   if (name.length > MOST_CHARACTERS) return `its name is longer than ${MOST_CHARACTERS} characters`;
@@ -16,7 +16,7 @@ export function nameProblem(name: string): string | null {
   return null;
 }
 
-/** One spelling for all ways to write a name; macOS takes accents apart. */
+/** Normalizes a name to one spelling. macOS decomposes accents. */
 export const plainName = (name: string): string =>
   name
     .normalize('NFC')
@@ -25,16 +25,16 @@ export const plainName = (name: string): string =>
     .join('/');
 
 /**
- * The files whose names are in order, by their plain names. What is wrong with the others, and which are there twice,
- * goes to `problems`.
- * @throws Error for more files than an archive may have
+ * Returns the files with valid names by their normalized names. Problems of the others, including duplicates, are
+ * added to `problems`.
+ * @throws Error if the archive has too many files
  */
 export async function namedFiles(
   entries: AsyncIterable<ArchiveEntry>,
   problems: ArchiveProblems,
 ): Promise<Map<string, ArchiveEntry>> {
   const files = new Map<string, ArchiveEntry>();
-  /** Names as file systems that do not tell case apart have them. */
+  /** Names as on file systems that ignore case. */
   const folded = new Map<string, string>();
   let count = 0;
   for await (const entry of entries) {
@@ -52,7 +52,7 @@ export async function namedFiles(
     if (other !== undefined)
       problems.add(
         entry.name,
-        other === name ? 'it is there twice' : 'its name differs from another’s by case alone',
+        other === name ? 'it occurs twice' : 'its name differs from another only in case',
       );
     else {
       folded.set(fold, name);

@@ -1,9 +1,9 @@
 import { shorten } from '@graft/contracts';
 
-/** Problems that are named; further ones are only counted. */
+/** Number of problems that are listed. Further ones are only counted. */
 const NAMED = 20;
 
-/** What is wrong with an archive, file by file. */
+/** Problems of an archive, by file. */
 export class ArchiveProblems {
   private readonly named: string[] = [];
   private count = 0;
@@ -16,7 +16,7 @@ export class ArchiveProblems {
     return this.count === 0;
   }
 
-  /** Nothing that is found from here on would be named. */
+  /** Whether further problems would not be listed. */
   get full(): boolean {
     return this.count >= NAMED;
   }
@@ -28,6 +28,6 @@ export class ArchiveProblems {
   }
 }
 
-/** A name of a stranger's as it may stand in a message. */
+/** Makes an untrusted name safe for a message. */
 export const shownName = (name: string): string =>
   shorten(name.replaceAll(/\p{Cc}/gu, '\ufffd').toWellFormed(), 100);

@@ -1,5 +1,5 @@
-// A process that reads an archive of pictures or sounds and writes its records as JSON Lines on its output, and on stderr
-// what it has to say of the whole.
+// Process that reads an archive of images or audio. It writes its records as JSON Lines to stdout, and the remarks
+// about the archive to stderr.
 import { fail, guard, write } from '../../sandbox/confined-guard.js';
 import { MediaRecords } from './media-records.js';
 

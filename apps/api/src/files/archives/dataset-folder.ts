@@ -1,4 +1,4 @@
-// A folder of Hugging Face's datasets (save_to_disk) in a zip: its shards are Arrow streams.
+// Reads a folder of Hugging Face datasets (save_to_disk) in a zip. Its shards are Arrow streams.
 import type { BlobStore, Received } from '../../blobs/blob-store.js';
 import { UNPACK_PROCESS } from '../../scripts.js';
 import { confinedAnswer } from '../../sandbox/confined-answer.js';
@@ -13,14 +13,14 @@ const UNPACK_MS = 30 * 60_000;
 interface Circumstances {
   readonly uploader: string;
   readonly gone: AbortSignal;
-  /** Throws when so many bytes are too many. */
+  /** Throws if that many bytes exceed a quota. */
   readonly within?: (bytes: number) => void;
 }
 
 const failure = (reason: string): Error =>
   unreadable(`the ZIP archive cannot be read: ${reason.slice(0, 200)}`);
 
-/** The shards of the one split that the zip has; null: it holds pictures or sounds. */
+/** Returns the shards of the only split in the zip, or null if the zip contains images or audio. */
 export const datasetShards = (
   { temporary: path }: Received,
   { uploader: owner, gone }: Circumstances,
@@ -31,7 +31,7 @@ export const datasetShards = (
     ...{ owner, path, gone, deadlineMs: LOOK_MS, failure },
   });
 
-/** The rows of the shards, one shard after the other. */
+/** Yields the rows of the shards in order. */
 export async function* datasetRows(
   blobs: BlobStore,
   zip: Received,

@@ -1,5 +1,5 @@
-// The layout of Hugging Face's ImageFolder and AudioFolder: metadata that names each file and what is learnt of it, or one
-// folder a class; train/, test/ and the like around it are splits.
+// Reads the layout of Hugging Face's ImageFolder and AudioFolder: metadata that lists each file with its label or
+// text, or one folder per class. Outer folders such as train/ and test/ are splits.
 import { isNamedMedia } from '@graft/contracts';
 import type { ArchiveEntry } from './archive-entries.js';
 import { nameProblem, plainName } from './archive-names.js';
@@ -11,11 +11,11 @@ import type { Row } from '../rows/rows.js';
 export interface MediaFile {
   readonly name: string;
   readonly entry: ArchiveEntry;
-  /** Its key in the record; null: by what it is, image or audio. */
+  /** Key in the record; `null` for the default, `image` or `audio`. */
   readonly key: string | null;
 }
 
-/** A picture or a sound and what is to be learnt of it; or some that belong together. */
+/** One or several files with the target that the model learns from them. */
 export interface MediaExample {
   readonly files: readonly MediaFile[];
   readonly answers: Row;
@@ -23,7 +23,7 @@ export interface MediaExample {
 
 export interface MediaFolder {
   readonly examples: readonly MediaExample[];
-  /** What people should know of it, a sentence each. */
+  /** Notes for the user, one sentence each. */
   readonly notes: readonly string[];
 }
 
@@ -32,9 +32,9 @@ type Files = ReadonlyMap<string, ArchiveEntry>;
 const TRAIN = ['train', 'training'];
 const SPLITS = [...TRAIN, 'validation', 'valid', 'val', 'dev', 'test', 'testing', 'eval'];
 const NO_LABELS =
-  'there is nothing to learn of its files: expected one folder a class, or a metadata.csv or metadata.jsonl with "file_name" and "label", "labels" or "text", or with "anchor_file_name" and "positive_file_name"';
+  'its files have no labels or texts: expected one folder per class, or a metadata.csv or metadata.jsonl with "file_name" and "label", "labels" or "text", or with "anchor_file_name" and "positive_file_name"';
 
-/** What the archive holds, in the order of its metadata, else of its names. */
+/** Returns the examples in the archive, in the order of its metadata or, without metadata, by name. */
 export async function mediaFolder(files: Files, problems: ArchiveProblems): Promise<MediaFolder> {
   const names = [...files.keys()].filter((name) => !isHidden(name));
   const tables = names.filter(isMetadata).sort();
@@ -45,18 +45,18 @@ export async function mediaFolder(files: Files, problems: ArchiveProblems): Prom
   const applying = tables.filter((name) => isTaken(name) || split?.folder.startsWith(folder(name)));
   for (const name of names)
     if (name.endsWith('metadata.parquet'))
-      problems.add(name, 'metadata is read as CSV or JSON Lines: write it as one of these');
+      problems.add(name, 'metadata must be CSV or JSON Lines; convert it to one of these');
   const notes = split === null ? [] : [split.note];
   const described = new Description(files, isTaken, problems);
   for (const name of applying) await described.read(name);
-  // what bad rows were to name is not missing
+  // Rows with errors may have named the files.
   if (applying.length > 0 && problems.none) described.missing(taken);
   const { examples, ignored } = described;
   const found = applying.length > 0 ? examples : classes(taken, files, problems);
   if (found.length === 0 && problems.none)
-    throw new Error('it has no pictures and no sounds: expected files such as JPEG, PNG or WAV');
+    throw new Error('it has no images or audio: expected files such as JPEG, PNG or WAV');
   if (ignored.size > 0)
-    notes.push(`Columns of the metadata that training does not read: ${few([...ignored])}.`);
+    notes.push(`Training ignores these metadata columns: ${few([...ignored])}.`);
   const used = new Set([
     ...media,
     ...tables,
@@ -67,19 +67,19 @@ export async function mediaFolder(files: Files, problems: ArchiveProblems): Prom
   return { examples: found, notes };
 }
 
-/** What programs leave beside people's files; Hugging Face's datasets pass over it, too. */
+/** Whether a file is hidden, as created by operating systems. Hugging Face datasets ignores such files, too. */
 const isHidden = (name: string): boolean => /(^|\/)(\.|__)/.test(name);
 
 const folder = (name: string): string => name.slice(0, name.lastIndexOf('/') + 1);
 
-/** The folder that all of them lie in, with its slash, or ''. */
+/** Returns the common folder of all names with its trailing slash, or ''. */
 function commonFolder(names: readonly string[]): string {
   let common = folder(names[0] ?? '');
   while (!names.every((name) => name.startsWith(common))) common = folder(common.slice(0, -1));
   return common;
 }
 
-/** The part to train on where the folders are those of splits, and nothing else. */
+/** Returns the split to train on if all top-level folders are splits. */
 function splitOf(media: readonly string[]): { folder: string; note: string } | null {
   const root = commonFolder(media);
   const parts = media.map((name) => name.slice(root.length).split('/'));
@@ -87,9 +87,11 @@ function splitOf(media: readonly string[]): { folder: string; note: string } | n
   if (tops.length < 2 || !tops.every((top) => SPLITS.includes(top.toLowerCase()))) return null;
   const train = tops.find((top) => TRAIN.includes(top.toLowerCase()));
   if (train === undefined)
-    throw new Error(`it has several splits (${few(tops)}) and none is train: send one of them`);
+    throw new Error(
+      `it has several splits (${few(tops)}) but none named train; upload only one of them`,
+    );
   const others = tops.filter((top) => top !== train);
-  const note = `Of the splits in the archive, ${train} was taken; ${few(others)} can be sent as a file for validation.`;
+  const note = `The archive has several splits; ${train} was used. You can upload ${few(others)} as a validation file.`;
   return { folder: `${root}${train}/`, note };
 }
 
@@ -105,21 +107,21 @@ function classes(
     const [label, file, ...deeper] = name.slice(root.length).split('/') as [string, ...string[]];
     if (file === undefined) loose.push(name);
     else if (deeper.length > 0)
-      problems.add(name, 'it lies deeper than in one folder a class; only metadata can name it');
+      problems.add(name, 'it is nested deeper than one folder per class, which requires metadata');
     else {
       const entry = files.get(name) as ArchiveEntry;
       examples.push({ files: [{ name, entry, key: null }], answers: { label } });
     }
   }
   if (loose.length > 0 && loose.length === media.length) throw new Error(NO_LABELS);
-  for (const name of loose) problems.add(name, 'it lies beside the folders of the classes');
+  for (const name of loose) problems.add(name, 'it is not in the folder of a class');
   return examples;
 }
 
-/** What the tables of metadata say of the files. */
+/** Reads metadata files and collects their examples. */
 class Description {
   readonly examples: MediaExample[] = [];
-  /** Columns that nobody reads. */
+  /** Columns that training does not read. */
   readonly ignored = new Set<string>();
   private readonly named = new Set<string>();
 
@@ -144,10 +146,10 @@ class Description {
     for (const sentence of wrong.sentences()) this.problems.add(table, sentence);
   }
 
-  /** Files that no row names. */
+  /** Adds a problem for each file that no row lists. */
   missing(media: readonly string[]): void {
     for (const name of media)
-      if (!this.named.has(name)) this.problems.add(name, 'no row of the metadata names it');
+      if (!this.named.has(name)) this.problems.add(name, 'no row of the metadata lists it');
   }
 
   private take(from: string, { names, answers }: DescribedFiles): string | null {
@@ -160,14 +162,15 @@ class Description {
       const name = plainName(from + unix);
       const entry = this.files.get(name);
       if (entry === undefined) return `${shown} is not in the archive`;
-      // of several rows that tell of one file alone none is right; those of pairs may share it
-      if (key === null && this.named.has(name)) return `${shown} is named by an earlier row`;
+      // Several rows that describe one file contradict each other, but rows of pairs may share a file.
+      if (key === null && this.named.has(name))
+        return `${shown} is already listed in an earlier row`;
       files.push({ name, entry, key });
     }
     for (const { name } of files) this.named.add(name);
     const taken = files.filter(({ name }) => this.isTaken(name));
     if (taken.length === files.length) this.examples.push({ files, answers });
-    else if (taken.length > 0) return 'its files lie in several splits';
+    else if (taken.length > 0) return 'its files are in several splits';
     return null;
   }
 }
@@ -178,6 +181,6 @@ const few = (names: readonly string[]): string =>
 function passedOver(names: readonly string[]): string {
   const n = names.length.toLocaleString('en');
   return names.length === 1
-    ? `${few(names)} was passed over: it is no picture and no sound.`
-    : `${n} files were passed over, as they are no pictures and no sounds: ${few(names)}.`;
+    ? `${few(names)} was skipped because it is not an image or audio file.`
+    : `${n} files were skipped because they are not images or audio: ${few(names)}.`;
 }

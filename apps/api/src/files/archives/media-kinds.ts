@@ -1,4 +1,4 @@
-// Pictures and sounds by their first bytes: names say what somebody believed.
+// Detects image and audio formats by their first bytes, since file names may be wrong.
 
 export type Medium = 'image' | 'audio';
 
@@ -30,16 +30,16 @@ const KINDS: readonly Kind[] = [
   { medium: 'audio', type: 'audio/flac', matches: at(0, 'fLaC') },
 ];
 
-/** What is told apart to say what to do with it. */
+/** Unsupported formats that are recognized to suggest a conversion. */
 const OTHERS: readonly (readonly [what: string, matches: (head: Buffer) => boolean])[] = [
-  ['a BMP: save it as PNG or JPEG', at(0, 'BM')],
-  ['a HEIC or AVIF picture: save it as JPEG', at(4, 'ftyphei', 'ftypmif', 'ftypavi')],
-  ['MP3: save it as FLAC or WAV', at(0, 'ID3', [0xff, 0xfb], [0xff, 0xf3], [0xff, 0xf2])],
-  ['Ogg: save it as FLAC or WAV', at(0, 'OggS')],
-  ['MPEG-4: save it as FLAC or WAV', at(4, 'ftyp')],
+  ['a BMP image; convert it to PNG or JPEG', at(0, 'BM')],
+  ['a HEIC or AVIF image; convert it to JPEG', at(4, 'ftyphei', 'ftypmif', 'ftypavi')],
+  ['MP3; convert it to FLAC or WAV', at(0, 'ID3', [0xff, 0xfb], [0xff, 0xf3], [0xff, 0xf2])],
+  ['Ogg; convert it to FLAC or WAV', at(0, 'OggS')],
+  ['MPEG-4; convert it to FLAC or WAV', at(4, 'ftyp')],
 ];
 
-/** What the bytes are, or why nobody here can tell. */
+/** Returns the format of a file, or why it is not supported. */
 export function mediaKind(bytes: Buffer): Pick<Kind, 'medium' | 'type'> | string {
   if (bytes.length === 0) return 'it is empty';
   const kind = KINDS.find(({ matches }) => matches(bytes));
@@ -47,5 +47,5 @@ export function mediaKind(bytes: Buffer): Pick<Kind, 'medium' | 'type'> | string
   const other = OTHERS.find(([, matches]) => matches(bytes));
   return other
     ? `it is ${other[0]}`
-    : 'it begins like no picture (JPEG, PNG, GIF, WebP, TIFF) and no sound (WAV, FLAC)';
+    : 'it is not a known image (JPEG, PNG, GIF, WebP, TIFF) or audio format (WAV, FLAC)';
 }

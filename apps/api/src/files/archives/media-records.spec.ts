@@ -30,7 +30,7 @@ const refusal = (files: Readonly<Record<string, Buffer | string>>) =>
     (error: Error) => error.message,
   );
 
-describe('one folder a class', () => {
+describe('one folder per class', () => {
   const pets = {
     'pets/README.md': 'about',
     'pets/.DS_Store': 'x',
@@ -40,7 +40,7 @@ describe('one folder a class', () => {
     'pets/cat/a.png': red,
   };
 
-  it('is read in the order of names, each picture as what its bytes are', async () => {
+  it('is read in the order of names, with the types of images detected from their bytes', async () => {
     expect(await ofZip(pets)).toEqual({
       records: [
         { image: image(red), label: 'cat' },
@@ -49,12 +49,12 @@ describe('one folder a class', () => {
       ],
       layout: 'imagefolder',
       notes: [
-        '3 files were passed over, as they are no pictures and no sounds: pets/README.md, pets/.DS_Store, __MACOSX/pets/._a.png.',
+        '3 files were skipped because they are not images or audio: pets/README.md, pets/.DS_Store, __MACOSX/pets/._a.png.',
       ],
     });
   });
 
-  it('is the same in a tar, whatever its order', async () => {
+  it('gives the same records from a tar, whatever its order', async () => {
     const files = Object.entries(pets).reverse();
     const folders = ['pets/', 'pets/cat/'].map(
       (name) => [name, '', { type: 'directory' }] as const,
@@ -63,7 +63,7 @@ describe('one folder a class', () => {
     expect(records).toEqual((await ofZip(pets)).records);
   });
 
-  it('of which the part to train on is taken where it is split', async () => {
+  it('uses the training split if there are several', async () => {
     const { records, notes } = await ofZip({
       'd/test/cat/1.png': green,
       'd/train/cat/1.png': red,
@@ -74,7 +74,7 @@ describe('one folder a class', () => {
       { image: image(blue), label: 'dog' },
     ]);
     expect(notes).toEqual([
-      'Of the splits in the archive, train was taken; test can be sent as a file for validation.',
+      'The archive has several splits; train was used. You can upload test as a validation file.',
     ]);
     const classes = await ofZip({ 'train/1.png': red, 'plane/1.png': blue });
     expect(classes.records).toEqual([
@@ -82,24 +82,23 @@ describe('one folder a class', () => {
       { image: image(red), label: 'train' },
     ]);
     expect(await refusal({ 'val/a/1.png': red, 'test/a/1.png': blue })).toBe(
-      'it has several splits (test, val) and none is train: send one of them',
+      'it has several splits (test, val) but none named train; upload only one of them',
     );
   });
 
-  it('is refused where a file lies beside or below them, or no class is there', async () => {
+  it('is rejected if a file is outside or nested deeper, or if there is no class', async () => {
     expect(await refusal({ 'a/1.png': red, 'b/c/2.png': green, '3.png': blue })).toBe(
-      'b/c/2.png: it lies deeper than in one folder a class; only metadata can name it; 3.png: it lies beside the folders of the classes',
+      'b/c/2.png: it is nested deeper than one folder per class, which requires metadata; 3.png: it is not in the folder of a class',
     );
-    const none =
-      /^there is nothing to learn of its files: expected one folder a class, or a metadata/;
+    const none = /^its files have no labels or texts: expected one folder per class, or a metadata/;
     expect(await refusal({ '1.png': red })).toMatch(none);
     expect(await refusal({ 'train/1.png': red, 'train/2.png': blue })).toMatch(none);
-    expect(await refusal({ 'a.txt': 'a' })).toMatch(/^it has no pictures and no sounds/);
+    expect(await refusal({ 'a.txt': 'a' })).toMatch(/^it has no images or audio/);
   });
 });
 
 describe('metadata', () => {
-  it('in CSV names files in its own order, beside columns that nobody reads', async () => {
+  it('in CSV determines the order of files and may have columns that are ignored', async () => {
     const made = await ofZip({
       'd/metadata.csv': 'file_name,width,label\nimg/b.png,4,dog\nimg/a.png,4,"cat, small"\n',
       'd/img/a.png': red,
@@ -109,10 +108,10 @@ describe('metadata', () => {
       { image: image(blue), label: 'dog' },
       { image: image(red), label: 'cat, small' },
     ]);
-    expect(made.notes).toEqual(['Columns of the metadata that training does not read: width.']);
+    expect(made.notes).toEqual(['Training ignores these metadata columns: width.']);
   });
 
-  it('gives lists of labels, and texts of sounds', async () => {
+  it('gives lists of labels, and texts of audio', async () => {
     const listed = await ofZip({
       'metadata.csv': 'file_name;labels\na.png;"[""x"",""y""]"\nb.png;[]\n',
       'a.png': red,
@@ -129,10 +128,10 @@ describe('metadata', () => {
       'test/b.wav': wav(220),
       'train/c.wav': '',
     }).catch((error: Error) => error.message);
-    expect(said).toBe('train/c.wav: no row of the metadata names it');
+    expect(said).toBe('train/c.wav: no row of the metadata lists it');
   });
 
-  it('at the root may tell of several splits', async () => {
+  it('at the root may describe several splits', async () => {
     const made = await ofZip({
       'metadata.jsonl': ['train/a.wav', 'test/b.wav']
         .map((file_name) => JSON.stringify({ file_name, text: file_name }))
@@ -146,7 +145,7 @@ describe('metadata', () => {
     });
   });
 
-  it('names pictures that belong together, each in any number of rows', async () => {
+  it('combines images into pairs and triplets, each in any number of rows', async () => {
     const files = { 'img/a.png': red, 'img/b.png': green, 'img/c.png': blue };
     const row = (anchor: string, positive: string, more: object = {}) =>
       JSON.stringify({ anchor_file_name: anchor, positive_file_name: positive, ...more });
@@ -163,9 +162,7 @@ describe('metadata', () => {
       { anchor: b, positive: a },
     ]);
     expect(made.layout).toBe('imagefolder');
-    expect(made.notes).toEqual([
-      'Columns of the metadata that training does not read: who, label.',
-    ]);
+    expect(made.notes).toEqual(['Training ignores these metadata columns: who, label.']);
     const table = await ofZip({
       'img/metadata.csv': 'positive_file_name,anchor_file_name\nb.png,a.png\nc.png,a.png\n',
       ...files,
@@ -176,7 +173,7 @@ describe('metadata', () => {
     ]);
   });
 
-  it('of pictures that belong together is refused row by row', async () => {
+  it('of pairs and triplets is rejected row by row', async () => {
     const row = (names: Record<string, unknown>) =>
       JSON.stringify(
         Object.fromEntries(Object.entries(names).map(([key, name]) => [`${key}_file_name`, name])),
@@ -193,31 +190,31 @@ describe('metadata', () => {
     ];
     const files = { 'train/a.png': red, 'train/b.png': green, 'test/c.png': blue };
     const expected =
-      'expected "file_name", or "anchor_file_name", "positive_file_name" and, of triplets, "negative_file_name"';
+      'expected "file_name", or "anchor_file_name", "positive_file_name" and, for triplets, "negative_file_name"';
     expect(await refusal({ 'metadata.jsonl': rows.join('\n'), ...files })).toBe(
       [
         'line 1: "positive_file_name" is missing',
         'line 2: "positive_file_name" must be the name of a file',
         'line 3: positive_file_name "train/none.png" is not in the archive',
         'line 4: negative_file_name "../c.png": its name leaves the folder',
-        'line 5: its files lie in several splits',
-        `line 6: "file_name" and "anchor_file_name" do not go together: ${expected}`,
-        `line 7: "first_file_name" names no file here: ${expected}`,
-        `line 8: "file_names" names no file here: ${expected}`,
+        'line 5: its files are in several splits',
+        `line 6: "file_name" and "anchor_file_name" cannot be combined: ${expected}`,
+        `line 7: "first_file_name" is not a supported column for file names: ${expected}`,
+        `line 8: "file_names" is not a supported column for file names: ${expected}`,
       ]
         .map((sentence) => `metadata.jsonl: ${sentence}`)
         .join('; '),
     );
   });
 
-  it('that names a picture again and again until it is too much is refused', async () => {
+  it('that lists an image so often that the records become too large is rejected', async () => {
     const noise = Buffer.concat([red, Buffer.alloc(10 * 2 ** 20)]);
     const row = JSON.stringify({ anchor_file_name: 'a.png', positive_file_name: 'b.png' });
     const files = { 'metadata.jsonl': `${row}\n`.repeat(20), 'a.png': noise, 'b.png': red };
-    expect(await refusal(files)).toMatch(/bytes become more than 67,108,864, which is refused/);
+    expect(await refusal(files)).toMatch(/bytes unpack to more than the limit of 67,108,864/);
   });
 
-  it('is refused row by row', async () => {
+  it('is rejected row by row', async () => {
     const rows = ['a.png,x', 'b.png,x', '../c.png,x', 'a.png,x', 'd.png,', 'e.png,x,y', ',x', ',y'];
     expect(
       await refusal({
@@ -228,10 +225,10 @@ describe('metadata', () => {
       }),
     ).toBe(
       [
-        'm/metadata.parquet: metadata is read as CSV or JSON Lines: write it as one of these',
+        'm/metadata.parquet: metadata must be CSV or JSON Lines; convert it to one of these',
         'm/metadata.csv: row 3: file_name "b.png" is not in the archive',
         'm/metadata.csv: row 4: file_name "../c.png": its name leaves the folder',
-        'm/metadata.csv: row 5: file_name "a.png" is named by an earlier row',
+        'm/metadata.csv: row 5: file_name "a.png" is already listed in an earlier row',
         'm/metadata.csv: row 6: "label", "labels" or "text" is missing',
         'm/metadata.csv: row 7: the header has 2 columns, this row has 3',
         'm/metadata.csv: rows 8, 9: "file_name" is missing',
@@ -243,8 +240,8 @@ describe('metadata', () => {
   });
 });
 
-describe('a hostile archive', () => {
-  it('is refused by the names that leave its folder, or are there twice', async () => {
+describe('a malicious archive', () => {
+  it('is rejected for names that leave its folder or occur twice', async () => {
     const bad = ['../a.png', '/etc/a.png', 'C:\\a.png', 'x/../../a.png'];
     const files = Object.fromEntries([...bad, 'cat/1.png', 'CAT/1.png'].map((n) => [n, red]));
     expect(await refusal(files)).toBe(
@@ -253,7 +250,7 @@ describe('a hostile archive', () => {
         '/etc/a.png: its name is absolute',
         'C:/a.png: its name is absolute',
         'x/../../a.png: its name leaves the folder',
-        'CAT/1.png: its name differs from another’s by case alone',
+        'CAT/1.png: its name differs from another only in case',
       ].join('; '),
     );
     const twice = await tar([
@@ -263,11 +260,11 @@ describe('a hostile archive', () => {
       ['b/\u0007.png', green],
     ]);
     await expect(recordsOf('tar', twice)).rejects.toThrow(
-      'a/./1.png: it is there twice; b/\ufffd.png: its name has control characters',
+      'a/./1.png: it occurs twice; b/\ufffd.png: its name has control characters',
     );
   });
 
-  it('is refused by its links and devices', async () => {
+  it('is rejected for links and devices', async () => {
     const archive = await tar([
       ['a/1.png', red],
       ['a/2.png', '', { type: 'symlink', linkname: '/etc/passwd' }],
@@ -283,7 +280,7 @@ describe('a hostile archive', () => {
     await expect(recordsOf('zip', link)).rejects.toThrow('b/2.png: it is a link');
   });
 
-  it('is refused by what is encrypted, packed otherwise, damaged or cut off', async () => {
+  it('is rejected for files that are encrypted, compressed by other methods, damaged or truncated', async () => {
     const files = { 'a/1.png': red, 'b/2.png': blue };
     const broken = async (change: (archive: Buffer, at: number) => void) => {
       const archive = zip(files);
@@ -294,7 +291,7 @@ describe('a hostile archive', () => {
       'b/2.png: it is encrypted',
     );
     expect(await broken((zip, at) => zip.writeUInt16LE(14, at + 10))).toMatch(
-      /^b\/2\.png: it is packed by method 14: expected deflate/,
+      /^b\/2\.png: it is compressed with method 14; expected deflate/,
     );
     expect(await broken((zip, at) => zip.writeUInt32LE(1, at + 16))).toBe(
       'b/2.png: it cannot be unpacked: its checksum is wrong',
@@ -307,28 +304,28 @@ describe('a hostile archive', () => {
     await expect(recordsOf('zip', zip(files).subarray(0, 200))).rejects.toThrow(/end of central/i);
   });
 
-  it('is refused by what grows too large, and by what is no picture', async () => {
+  it('is rejected for files that are too large or not images', async () => {
     const big = Buffer.concat([red, Buffer.alloc(MAX_MEDIA_BYTES)]);
     expect(
       await refusal({ 'a/1.png': big, 'a/2.png': 'text', 'b/3.jpg': 'BM', 'b/4.wav': '' }),
     ).toBe(
       [
         `a/1.png: it has ${big.length.toLocaleString('en')} bytes; the limit is 11,534,336`,
-        'a/2.png: it begins like no picture (JPEG, PNG, GIF, WebP, TIFF) and no sound (WAV, FLAC)',
-        'b/3.jpg: it is a BMP: save it as PNG or JPEG',
+        'a/2.png: it is not a known image (JPEG, PNG, GIF, WebP, TIFF) or audio format (WAV, FLAC)',
+        'b/3.jpg: it is a BMP image; convert it to PNG or JPEG',
         'b/4.wav: it is empty',
       ].join('; '),
     );
     expect(await refusal({ 'a/1.png': red, 'b/2.wav': wav(440) })).toBe(
-      'b/2.wav: it is a sound, and the files before it are pictures',
+      'b/2.wav: it is an audio file, but the files before it are images',
     );
     const zeros = Buffer.alloc(80 * 2 ** 20);
     expect(await refusal({ 'a/1.png': zeros, 'b/2.png': red })).toMatch(
-      /bytes become more than 67,108,864, which is refused/,
+      /bytes unpack to more than the limit of 67,108,864/,
     );
   });
 
-  it('is refused by what begins like a picture or a sound and cannot be decoded', async () => {
+  it('is rejected for images and audio that cannot be decoded', async () => {
     const broken = Buffer.from(green);
     broken.writeUInt8(0xff, broken.indexOf('IDAT') + 6);
     const bad = {
@@ -355,7 +352,7 @@ describe('a hostile archive', () => {
     expect(await refusal({ 'a/1.png': red, 'b/2.png': large })).toMatch(/^b\/2\.png: the picture /);
   });
 
-  it('names twenty problems and counts the rest', async () => {
+  it('lists twenty problems and counts the rest', async () => {
     const files = Object.fromEntries(
       Array.from({ length: 25 }, (_, n) => [`../${String(n).padStart(2, '0')}.png`, red]),
     );
@@ -365,7 +362,7 @@ describe('a hostile archive', () => {
     );
   });
 
-  it('of any bytes gives records or a reason', async () => {
+  it('of random bytes gives records or an error', async () => {
     const files = {
       'metadata.csv': 'file_name,label\na.png,x\nb.png,y\n',
       'a.png': red,

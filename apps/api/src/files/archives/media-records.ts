@@ -10,11 +10,11 @@ import { openTar } from './tar-archive.js';
 import { openZip } from './zip-archive.js';
 
 const WORDS = {
-  image: { one: 'a picture', many: 'pictures', layout: 'imagefolder' },
-  audio: { one: 'a sound', many: 'sounds', layout: 'audiofolder' },
+  image: { one: 'an image', many: 'images', layout: 'imagefolder' },
+  audio: { one: 'an audio file', many: 'audio files', layout: 'audiofolder' },
 };
 
-/** Decoded together. */
+/** Limits of the files that are decoded in one batch. */
 const BATCH = { files: 64, bytes: 32 * 2 ** 20 };
 
 interface Media {
@@ -25,7 +25,7 @@ interface Media {
 
 interface Loaded {
   readonly file: MediaFile;
-  /** Or why there is none. */
+  /** Content of the file, or the reason why there is none. */
   readonly media: Media | string;
 }
 
@@ -35,16 +35,16 @@ interface LoadedExample {
 }
 
 /**
- * The records of an archive of pictures or sounds, `{"image":"data:image/png;base64,…","label":"cat"}`, or of those that
- * belong together, `{"anchor":"data:image/png;base64,…","positive":"data:…"}`.
+ * Records of an archive of images or audio, such as `{"image":"data:image/png;base64,…","label":"cat"}`, or pairs and
+ * triplets, such as `{"anchor":"data:image/png;base64,…","positive":"data:…"}`.
  */
 export class MediaRecords {
-  /** What people should know of it, once its records have passed. */
+  /** Notes for the user, available after the last record. */
   notes: readonly string[] = [];
-  /** The first one's; a data set is of one kind. */
+  /** Medium of the first file. A dataset has only one. */
   private medium: Medium | null = null;
   private readonly problems = new ArchiveProblems();
-  /** Names of those that can be decoded: one of several rows is looked at once. */
+  /** Names of files that have been decoded, so that a file in several rows is decoded once. */
   private readonly decoded = new Set<string>();
 
   constructor(
@@ -52,12 +52,15 @@ export class MediaRecords {
     private readonly path: string,
   ) {}
 
-  /** Hugging Face's word for what it was. */
+  /** Name of the layout in Hugging Face datasets. */
   get layout(): string {
     return WORDS[this.medium ?? 'image'].layout;
   }
 
-  /** @throws Error that names the first problems of its files, once all of them were looked at */
+  /**
+   * Yields the records.
+   * @throws Error with the first problems, after all files have been checked
+   */
   async *read(): AsyncGenerator<object> {
     const { container, path, problems } = this;
     const archive = await (container === 'zip' ? openZip(path) : openTar(path));
@@ -66,10 +69,10 @@ export class MediaRecords {
       const within = unpackedWithin(statSync(path).size);
       within(total([...files.values()]));
       const { examples, notes } = await mediaFolder(files, problems).catch((error: Error) => {
-        // what its files lack may be among those that were refused
+        // The cause may be one of the rejected files.
         throw problems.none ? error : new Error(problems.sentence());
       });
-      // rows may name a file any number of times
+      // Rows may list a file any number of times.
       within(total(examples.flatMap((one) => one.files.map(({ entry }) => entry))));
       for await (const batch of this.batches(examples)) {
         yield* this.checked(batch);
@@ -82,7 +85,7 @@ export class MediaRecords {
     if (!problems.none) throw new Error(problems.sentence());
   }
 
-  /** Files as they lie in the archive, as many together as memory is for. */
+  /** Loads files in the order of the archive, in batches that fit in memory. */
   private async *batches(examples: readonly MediaExample[]): AsyncGenerator<LoadedExample[]> {
     let batch: LoadedExample[] = [];
     let [count, bytes] = [0, 0];
@@ -99,7 +102,7 @@ export class MediaRecords {
     yield batch;
   }
 
-  /** What can be decoded, as records. */
+  /** Yields the records of a batch that can be decoded. */
   private *checked(batch: readonly LoadedExample[]): Generator<object> {
     const { problems, decoded } = this;
     const all = new Map(batch.flatMap(({ files }) => files.map((one) => [one.file.name, one])));
@@ -108,7 +111,7 @@ export class MediaRecords {
     for (const [i, { file, media }] of unseen.entries()) {
       const problem = typeof media === 'string' ? media : (undecoded.get(i) ?? null);
       if (problem !== null) problems.add(file.name, problem);
-      // one that cannot be is told once, too
+      // A file that cannot be decoded is reported only once, too.
       decoded.add(file.name);
     }
     for (const { files, answers } of problems.none ? batch : []) {
@@ -120,7 +123,7 @@ export class MediaRecords {
     }
   }
 
-  /** One file, or why it is not to be used. */
+  /** Loads a file, or returns why it cannot be used. */
   private async load({ entry }: MediaFile): Promise<Media | string> {
     const [size, most] = [entry.size, MAX_MEDIA_BYTES].map((bytes) => bytes.toLocaleString('en'));
     if (entry.size > MAX_MEDIA_BYTES) return `it has ${size} bytes; the limit is ${most}`;
@@ -135,7 +138,7 @@ export class MediaRecords {
     const { medium, type } = kind;
     this.medium ??= medium;
     if (medium !== this.medium)
-      return `it is ${WORDS[medium].one}, and the files before it are ${WORDS[this.medium].many}`;
+      return `it is ${WORDS[medium].one}, but the files before it are ${WORDS[this.medium].many}`;
     return { medium, type, content };
   }
 }
@@ -146,7 +149,7 @@ const total = (entries: readonly { readonly size: number }[]): number =>
 const urlOf = ({ type, content }: Media): string =>
   `data:${type};base64,${content.toString('base64')}`;
 
-/** Why some cannot be decoded, by their places. */
+/** Returns why files of a batch cannot be decoded, by their index. */
 function decodingProblems(batch: readonly (Media | string)[]): ReadonlyMap<number, string> {
   const found = new Map<number, string>();
   const pictures: [place: number, content: Buffer][] = [];

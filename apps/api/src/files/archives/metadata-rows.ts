@@ -1,5 +1,5 @@
-// metadata.csv and metadata.jsonl of Hugging Face's ImageFolder and AudioFolder: a row for each file, by its file_name; or for
-// files that belong together, by columns that end so: anchor_file_name, positive_file_name.
+// Reads metadata.csv and metadata.jsonl of Hugging Face's ImageFolder and AudioFolder. Each row describes a file by
+// its `file_name`, or a pair or triplet by columns such as `anchor_file_name` and `positive_file_name`.
 import { shorten } from '@graft/contracts';
 import type { ArchiveEntry } from './archive-entries.js';
 import { csvRows } from '../rows/csv-rows.js';
@@ -9,25 +9,25 @@ import { MAX_COLUMNS, type NumberedRow, type Row } from '../rows/rows.js';
 
 const MOST_BYTES = 64 * 2 ** 20;
 
-/** What of a row is learnt; a record keeps these names. */
+/** Columns with targets. They keep their names in the record. */
 const ANSWERS = ['label', 'labels', 'text'];
 const FILE_NAME = 'file_name';
-/** Of records of pairs and triplets, by the key that a file becomes. */
+/** Columns of pairs and triplets, by the key of the file in the record. */
 const TOGETHER = ['anchor', 'positive', 'negative'].map((key) => ({
   key,
   column: `${key}_${FILE_NAME}`,
 }));
 const TOGETHER_SHOWN =
-  '"anchor_file_name", "positive_file_name" and, of triplets, "negative_file_name"';
-/** What Hugging Face's datasets take for names of files. */
+  '"anchor_file_name", "positive_file_name" and, for triplets, "negative_file_name"';
+/** Columns that Hugging Face datasets reads as file names. */
 const NAMES_FILES = /_file_names?$|^file_names$/;
 
 export const isMetadata = (name: string): boolean => /(^|\/)metadata\.(csv|jsonl)$/.test(name);
 
-/** What a row says, or why it says nothing. */
+/** Content of a row, or why it is invalid. */
 export type MetadataRow = DescribedFiles | string;
 
-/** A file by its name; or some that belong together, by the keys of their record. */
+/** One file, or the files of a pair or triplet with their keys in the record. */
 export interface DescribedFiles {
   readonly names: readonly {
     readonly key: string | null;
@@ -40,10 +40,10 @@ export interface DescribedFiles {
 
 const isCsv = (name: string): boolean => name.endsWith('.csv');
 
-/** What its rows are counted as. */
+/** Unit in which its rows are counted. */
 export const metadataNoun = (name: string): string => (isCsv(name) ? 'row' : 'line');
 
-/** Its rows with their numbers: 2 is the first behind the header of a CSV. */
+/** Yields the rows with their numbers. In CSV, row 2 is the first after the header. */
 export async function* metadataRows(
   name: string,
   entry: ArchiveEntry,
@@ -82,12 +82,12 @@ function missingName(row: Row): string {
   const other = Object.keys(row).find((key) => NAMES_FILES.test(key));
   return other === undefined
     ? `"${FILE_NAME}" is missing`
-    : `${JSON.stringify(shorten(other, 100))} names no file here: expected "${FILE_NAME}", or ${TOGETHER_SHOWN}`;
+    : `${JSON.stringify(shorten(other, 100))} is not a supported column for file names: expected "${FILE_NAME}", or ${TOGETHER_SHOWN}`;
 }
 
 function togetherRow(row: Row, together: typeof TOGETHER): MetadataRow {
   if (isThere(row[FILE_NAME]))
-    return `"${FILE_NAME}" and "${together[0]?.column}" do not go together: expected "${FILE_NAME}", or ${TOGETHER_SHOWN}`;
+    return `"${FILE_NAME}" and "${together[0]?.column}" cannot be combined: expected "${FILE_NAME}", or ${TOGETHER_SHOWN}`;
   const missing = TOGETHER.find(({ key, column }) => key !== 'negative' && !isThere(row[column]));
   if (missing) return `"${missing.column}" is missing`;
   const names = together.map(({ key, column }) => ({ key, column, fileName: row[column] }));
@@ -98,13 +98,13 @@ function togetherRow(row: Row, together: typeof TOGETHER): MetadataRow {
   return { names: names as DescribedFiles['names'], answers: {}, ignored };
 }
 
-/** A cell of a table has a list as JSON. */
+/** Parses a list in JSON, as table cells contain it. */
 function listOf(cell: string): unknown[] | null {
   try {
     const value: unknown = JSON.parse(cell);
     return Array.isArray(value) ? value : null;
   } catch {
-    // told as what it is: no list
+    // The caller reports that it is not a list.
     return null;
   }
 }

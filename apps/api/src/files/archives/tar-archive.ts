@@ -4,7 +4,7 @@ import { pipeline } from 'node:stream';
 import { extract, type Header } from 'tar-stream';
 import type { Archive, ArchiveEntry } from './archive-entries.js';
 
-/** What tar calls a file. */
+/** Types of regular files in tar. */
 const FILES = ['file', 'contiguous-file'];
 const REFUSED: Readonly<Record<string, string>> = {
   link: 'it is a link',
@@ -16,13 +16,13 @@ const REFUSED: Readonly<Record<string, string>> = {
 
 const HEADER_BYTES = 512;
 
-/** A tar is read over once for its headers; contents are then read where they lie, in any order. */
+/** Opens a tar. It is read once for the headers; contents are then read at their offsets, in any order. */
 export async function openTar(path: string): Promise<Archive> {
   const file = await open(path, 'r');
   return {
     async *entries() {
       const archive = extract();
-      // an error of either ends both, and the loop
+      // An error of either stream ends both and the loop.
       pipeline(createReadStream(path), archive, () => undefined);
       for await (const entry of archive) {
         yield fileOf(file, entry.header, entry.offset + HEADER_BYTES);
@@ -40,11 +40,11 @@ function fileOf(file: FileHandle, { name, type, size }: Header, offset: number):
     name,
     isFolder,
     size: isFolder ? 0 : size,
-    refused: isFile ? null : (REFUSED[type] ?? 'it is no file'),
+    refused: isFile ? null : (REFUSED[type] ?? 'it is not a regular file'),
     async read() {
       const content = Buffer.alloc(size);
       const { bytesRead } = await file.read(content, 0, size, offset);
-      if (bytesRead !== size) throw new Error('it is cut off');
+      if (bytesRead !== size) throw new Error('it is truncated');
       return content;
     },
   };

@@ -1,5 +1,5 @@
-// A process that unpacks what a stranger packed: it says what a zip of training data holds, or writes one file of a zip or
-// what is packed by gzip on its output.
+// Process that unpacks untrusted files. It lists the contents of a zip of training data, or writes one file of a zip
+// or the content of a gzip file to stdout.
 import { createReadStream } from 'node:fs';
 import { pipeline } from 'node:stream';
 import { createGunzip } from 'node:zlib';
@@ -24,10 +24,10 @@ async function writeEntry(path: string, wanted: number): Promise<void> {
   zip.close();
 }
 
-/** What is packed by gzip; nothing where that is no tar. */
+/** Writes the content of a gzip file, or nothing if that is not a tar. */
 async function writeTar(path: string): Promise<void> {
   const unpacking = createGunzip();
-  // an error of either ends both, and the loop
+  // An error of either stream ends both and the loop.
   pipeline(createReadStream(path), unpacking, () => undefined);
   let head: Buffer | null = Buffer.alloc(0);
   try {
@@ -41,7 +41,7 @@ async function writeTar(path: string): Promise<void> {
     }
   } catch (error) {
     if (!String((error as NodeJS.ErrnoException).code).startsWith('Z_')) throw error;
-    throw new Error('it is damaged or cut off', { cause: error });
+    throw new Error('it is damaged or truncated', { cause: error });
   }
 }
 

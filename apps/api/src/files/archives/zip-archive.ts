@@ -3,11 +3,11 @@ import { crc32 } from 'node:zlib';
 import { getFileNameLowLevel, openPromise, type Entry, type ZipFile } from 'yauzl';
 import type { Archive, ArchiveEntry } from './archive-entries.js';
 
-// Of a file's mode, which Unix's programs keep in the upper half of its attributes.
+// File types in Unix modes, which are in the upper half of the external attributes.
 const [KIND, REGULAR, FOLDER, LINK] = [0o170000, 0o100000, 0o040000, 0o120000];
 const [STORED, DEFLATED] = [0, 8];
 
-/** Names are not checked by the library: whoever asks wants to name all that are wrong. */
+/** Opens a zip. The library's check of names is disabled, because the caller reports all invalid names. */
 export async function openZip(path: string): Promise<Archive> {
   const zip = await openPromise(path, { autoClose: false, decodeStrings: false });
   return {
@@ -28,7 +28,7 @@ function fileOf(zip: ZipFile, entry: Entry): ArchiveEntry {
     refused: refusal(entry),
     async read() {
       const content = await buffer(await zip.openReadStreamPromise(entry));
-      if (content.length !== size) throw new Error('it is cut off');
+      if (content.length !== size) throw new Error('it is truncated');
       if (crc32(content) !== entry.crc32) throw new Error('its checksum is wrong');
       return content;
     },
@@ -39,9 +39,9 @@ function refusal(entry: Entry): string | null {
   if (entry.isEncrypted()) return 'it is encrypted';
   const kind = (entry.externalFileAttributes >>> 16) & KIND;
   if (kind === LINK) return 'it is a link';
-  if (kind !== 0 && kind !== REGULAR && kind !== FOLDER) return 'it is no file';
+  if (kind !== 0 && kind !== REGULAR && kind !== FOLDER) return 'it is not a regular file';
   const { compressionMethod: method } = entry;
   return method === STORED || method === DEFLATED
     ? null
-    : `it is packed by method ${method}: expected deflate, which is what programs use unless told otherwise`;
+    : `it is compressed with method ${method}; expected deflate, which is the default of most programs`;
 }

@@ -1,15 +1,18 @@
 import { UNPACK_PROCESS } from '../../scripts.js';
 import { confined, type Confined } from '../../sandbox/confined-process.js';
 
-/** A file in a zip. */
+/** File in a zip. */
 export interface ZipEntry {
-  /** Its place in the archive's directory. */
+  /** Index in the archive's directory. */
   readonly at: number;
-  /** Unpacked, as the archive claims. */
+  /** Unpacked size in bytes, as stated by the archive. */
   readonly size: number;
 }
 
-/** What the file holds, unpacked in a process of its own. @throws what the order says where it cannot be */
+/**
+ * Reads a file of a zip, which is unpacked in a separate process.
+ * @throws the error given by `order` if it cannot be unpacked
+ */
 export const zipEntry = (
   { at }: ZipEntry,
   order: Omit<Confined, 'script' | 'arguments'>,

@@ -1,24 +1,24 @@
-// What the values of a table's columns tell of which column is what.
+// Statistics of a table's columns, to suggest which column is the text and which the label.
 import type { Columns } from '../../catalog/plugins.js';
 import type { Row } from './rows.js';
 
-/** A column with so many different values, each of so many rows on average, may be a label. */
+/** Limits for a label column: number of distinct values, and average number of rows for each. */
 const MOST_LABELS = 50;
 const ROWS_PER_LABEL = 2;
 const LABEL_CHARACTERS = 100;
-/** A name that says so makes it one before others. */
+/** Column names that are preferred as labels. */
 const LABEL_NAME = /^(label|category|class|intent|sentiment|tag|topic)(_?name|s)?$/i;
 
 interface Column {
-  /** Null of one that has too many, or values that are no labels. */
+  /** Distinct values, or `null` if there are too many or they cannot be labels. */
   values: Set<string> | null;
-  /** Of all its values. */
+  /** Total length of all values. */
   characters: number;
 }
 
 export interface LabelColumn {
   readonly name: string;
-  /** How many different ones it has. */
+  /** Number of distinct values. */
   readonly values: number;
 }
 
@@ -26,7 +26,10 @@ export class ColumnValues {
   private rows = 0;
   private readonly columns = new Map<string, Column>();
 
-  /** @param among columns of which values are counted */
+  /**
+   * Counts a row.
+   * @param among columns to count
+   */
   take(row: Row, among: readonly string[] = Object.keys(row)): void {
     this.rows++;
     for (const name of among) {
@@ -42,7 +45,7 @@ export class ColumnValues {
     }
   }
 
-  /** The column that looks like labels, if one does. */
+  /** Returns the column that looks like a label, or null. */
   label(): LabelColumn | null {
     const likely = [...this.columns].flatMap(([name, { values }]) => {
       const size = values?.size ?? 0;
@@ -51,7 +54,10 @@ export class ColumnValues {
     return likely.find(({ name }) => LABEL_NAME.test(name)) ?? likely[0] ?? null;
   }
 
-  /** Which columns may be meant as what: the longest text with its label, two texts, or one; null without columns. */
+  /**
+   * Suggests the meaning of columns: the longest text with its label, two texts, or one text. `null` if there are no
+   * columns.
+   */
   suggested(): Columns | null {
     const label = this.label();
     const names = [...this.columns.keys()];

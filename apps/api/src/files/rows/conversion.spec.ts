@@ -16,7 +16,7 @@ const sentence = (n: number) => `This is what ticket ${n} says.`;
 const deep = `${'['.repeat(100_000)}${']'.repeat(100_000)}`;
 const chat = '[{"role":"user","content":"a"},{"role":"assistant","content":"b"}]';
 
-it('refuses JSON text that is nested too deep by its row', async () => {
+it('rejects JSON text that is nested too deeply, with its row', async () => {
   for (const [good, bad] of [
     [{ messages: chat }, { messages: deep }],
     [{ messages: chat }, { messages: chat, tools: deep }],
@@ -35,7 +35,7 @@ it('refuses JSON text that is nested too deep by its row', async () => {
   }
 });
 
-it('keeps names of columns in a form that fits the report', async () => {
+it('shortens column names in the report', async () => {
   const long = 'x'.repeat(500_000);
   const { report } = await convert([
     { text: 'a', [long]: 'b', 'x\u0000\u001f': 'c', '\ud800': 'd' },
@@ -47,7 +47,7 @@ it('keeps names of columns in a form that fits the report', async () => {
   expect(JSON.stringify(report).length).toBeLessThan(10_000);
 });
 
-it('keeps a warning of labels that were left out, and columns that were named, in such a form', async () => {
+it('shortens column names in warnings about unused labels', async () => {
   const row = (n: number) => ({ text: sentence(n), 'x\u0000y': `c${n % 3}` });
   const rows = Array.from({ length: 30 }, (_, n) => row(n));
   const { report } = await convert(rows);
@@ -61,12 +61,12 @@ it('keeps a warning of labels that were left out, and columns that were named, i
 
 it.each<[what: string, row: (n: number) => Row, suggested: object]>([
   [
-    'the column of few values is the label',
+    'the column with few values is the label',
     (n) => ({ id: `t${n}`, message: sentence(n), category: `c${n % 3}` }),
     { text: 'message', label: 'category' },
   ],
   [
-    'a name that says so goes first',
+    'a name typical of labels takes precedence',
     (n) => ({ lang: n % 2 ? 'de' : 'en', body: sentence(n), topic: `c${n % 3}` }),
     { text: 'body', label: 'topic' },
   ],
@@ -81,7 +81,7 @@ it.each<[what: string, row: (n: number) => Row, suggested: object]>([
   await expect(convert(rows)).rejects.toMatchObject({ columns: Object.keys(row(0)), suggested });
 });
 
-it('looks at the first rows of a table to suggest its columns, and at no more', async () => {
+it('reads only the first rows of a table to suggest its columns', async () => {
   let read = 0;
   async function* rows() {
     for (let n = 1; n < 5000; n++)
@@ -92,11 +92,11 @@ it('looks at the first rows of a table to suggest its columns, and at no more', 
   expect(read).toBe(1000);
 });
 
-it('says of a table whose columns it guessed that labels were left out', async () => {
+it('warns of unused labels in a table whose columns were guessed', async () => {
   const row = (n: number) => ({ question: sentence(n), category: `c${n % 3}`, answer: `A${n}` });
   const { report } = await convert(Array.from({ length: 30 }, (_, n) => row(n)));
   expect(report.warnings.slice(0, 2)).toEqual([
     'Column "question" was read as the prompt, "answer" as the completion.',
-    'Column "category" was left out; it has 3 different values: to learn it as a label, upload the file with columns[text]=question and columns[label]=category (graft: --map text=question --map label=category).',
+    'Column "category" is not used; it has 3 different values. To use it as the label, upload the file with columns[text]=question and columns[label]=category (graft: --map text=question --map label=category).',
   ]);
 });

@@ -5,29 +5,32 @@ import { FileCheck, kept, type Checked } from './file-check.js';
 import type { NumberedRow, Row } from './rows.js';
 
 const BATCH_CHARACTERS = 64 * 1024;
-/** Of a table whose columns nobody can tell, so much is looked at to suggest what they may be. */
+/** Limits of the sample of a table from which the meaning of its columns is suggested. */
 const SAMPLE_ROWS = 1_000;
 const SAMPLE_CHARACTERS = 1024 * 1024;
-/** A longer name of a column cannot be meant, and would only fill the answer. */
+/** Longer column names cannot be selected and would only make the response larger. */
 const NAME_CHARACTERS = 200;
 const MOST_NAMES = 200;
 
 interface Source {
   readonly container: 'arrow' | 'csv' | 'json' | 'parquet';
-  /** What people count in it. */
+  /** Unit of line numbers in messages. */
   readonly noun: 'line' | 'row' | 'element';
   readonly columns: Columns;
-  /** Whether plain texts beside what looks like their labels are refused, for somebody to say which column is what. */
+  /**
+   * Whether to reject plain texts next to a column that looks like their labels, so that the user selects the
+   * columns.
+   */
   readonly asks?: boolean;
 }
 
-/** Rows of another format as JSON Lines, checked while they pass. A row that is no record stays as it came. */
+/** Converts rows of other formats to JSON Lines and checks them. Invalid rows are written as they are. */
 export class Conversion {
   private readonly check: FileCheck;
   private shape: Shape | null = null;
-  /** Of the first row. */
+  /** Columns of the first row. */
   private keys: readonly string[] = [];
-  /** Of columns that are left out. */
+  /** Values of columns that are not used. */
   private readonly leftOut = new ColumnValues();
 
   constructor(private readonly source: Source) {
@@ -66,7 +69,7 @@ export class Conversion {
     });
   }
 
-  /** Texts beside what looks like their labels, as these columns; null where there are none. */
+  /** Returns the text column with the column that looks like its labels, or null. */
   private labelled(): { readonly columns: Columns; readonly values: number } | null {
     const text = this.shape?.unlabelled;
     const label = text === undefined ? null : this.leftOut.label();
@@ -74,7 +77,7 @@ export class Conversion {
     return { columns: { text, label: label.name }, values: label.values };
   }
 
-  /** Nobody should train on the texts alone by mistake. */
+  /** Warns if training would use only the texts and ignore their labels. */
   private labelWarning(): string | null {
     const found = this.labelled();
     if (!found) return null;
@@ -83,19 +86,22 @@ export class Conversion {
       ? ''
       : `Only column ${JSON.stringify(columns['text'])} was read, as plain texts. `;
     return (
-      `${read}Column ${JSON.stringify(columns['label'])} ${read === '' ? 'was left out; it ' : ''}has ${values} different values: ` +
-      `to learn it as a label, upload the file with ${asFields(columns)} (graft: ${asFlags(columns)}).`
+      `${read}Column ${JSON.stringify(columns['label'])} ${read === '' ? 'is not used; it ' : ''}has ${values} different values. ` +
+      `To use it as the label, upload the file with ${asFields(columns)} (graft: ${asFlags(columns)}).`
     );
   }
 
-  /** @throws UnknownColumns where only plain texts were read beside what looks like their labels */
+  /**
+   * Rejects a table of plain texts next to a column that looks like their labels.
+   * @throws UnknownColumns
+   */
   private refuseUnlabelled(): void {
     const found = this.labelled();
     if (!found || this.shape?.note) return;
     const { columns } = found;
     throw new UnknownColumns(
       (named) =>
-        `column ${JSON.stringify(columns['label'])} looks like labels of column ${JSON.stringify(columns['text'])}. Name the columns, such as ${asFields(columns, named)}, or ${named('text')} alone`,
+        `column ${JSON.stringify(columns['label'])} looks like labels of column ${JSON.stringify(columns['text'])}. Select the columns with, for example, ${asFields(columns, named)}, or only ${named('text')}`,
       nameable(this.keys),
       columns,
     );
@@ -119,12 +125,14 @@ export class Conversion {
     return text;
   }
 
-  /** Finds how rows with the keys of the first are read; a sample begins where nobody can tell. */
+  /**
+   * Determines how to convert rows with the columns of the first row. Returns a sample to fill if that is unclear.
+   */
   private begin(row: Row): Sample | null {
     const keys = (this.keys = Object.keys(row));
     const { container, columns } = this.source;
     const mapped = Object.keys(columns).length > 0;
-    // In JSON an unknown key may be a slip, and is refused; a table has columns of all kinds.
+    // In JSON, an unknown key may be a typing error and is rejected; tables have all kinds of columns.
     this.shape =
       container === 'json' && !mapped && meantAsRecord(keys)
         ? { name: 'records', note: null, convert: (record) => ({ record, ignored: [] }) }
@@ -133,7 +141,7 @@ export class Conversion {
   }
 }
 
-/** The first rows of a table whose columns nobody can tell. */
+/** First rows of a table whose columns are unclear. */
 class Sample {
   private readonly values = new ColumnValues();
   private rows = 0;
@@ -144,7 +152,7 @@ class Sample {
     this.columns = nameable(keys);
   }
 
-  /** The next row; whether no more are needed. */
+  /** Adds a row. Returns whether the sample is large enough. */
   isEnough(row: Row): boolean {
     this.values.take(row, this.columns);
     for (const value of Object.values(row)) this.characters += String(value).length;
@@ -158,27 +166,27 @@ class Sample {
       suggested ? `, such as ${asFields(suggested, named)}` : '';
     return new UnknownColumns(
       (named) =>
-        `cannot tell which column is what; the columns are ${names.join(', ')}. Name those of one form of training data${such(named)}`,
+        `the meaning of the columns is unclear; the columns are ${names.join(', ')}. Select those for one format of training data${such(named)}`,
       this.columns,
       suggested,
     );
   }
 }
 
-/** Columns that somebody can name. */
+/** Column names that users can select. */
 const nameable = (keys: readonly string[]): string[] =>
   keys.filter(({ length }) => length > 0 && length <= NAME_CHARACTERS).slice(0, MOST_NAMES);
 
-/** A field of the upload's columns as a request has it. */
+/** Formats the request field for a column. */
 type Named = (field: string) => string;
 
-/** `columns[text]=message and columns[label]=category` */
+/** Formats columns as request fields: `columns[text]=message and columns[label]=category`. */
 const asFields = (columns: Columns, named: Named = (field) => `columns[${field}]`): string =>
   Object.entries(columns)
     .map(([field, column]) => `${named(field)}=${kept(column)}`)
     .join(' and ');
 
-/** `--map text=message --map label=category` */
+/** Formats columns as CLI flags: `--map text=message --map label=category`. */
 const asFlags = (columns: Columns): string =>
   Object.entries(columns)
     .map(([field, column]) => `--map ${field}=${kept(column)}`)

@@ -15,12 +15,12 @@ async function* pieces(text: string): AsyncGenerator<Buffer> {
 const header = (columns: number): string =>
   Array.from({ length: columns }, (_, n) => `c${n}`).join(',');
 
-it('takes a table of many columns', async () => {
+it('accepts a table with many columns', async () => {
   const [row] = await rowsOf(`${header(4096)}\n${'x,'.repeat(4095)}y\n`);
   expect(row?.row).toMatchObject({ c0: 'x', c4095: 'y' });
 });
 
-it('refuses more columns by their number, at once', async () => {
+it('rejects too many columns immediately, with their number', async () => {
   const before = process.cpuUsage();
   await expect(rowsOf(`${header(100_000)}\n`)).rejects.toThrow(
     'the header has 100000 columns; the limit is 4096',

@@ -8,7 +8,7 @@ interface CsvRecord {
   readonly info: Info;
 }
 
-/** The rows of a CSV, numbered as a spreadsheet shows them: its first line is the header and row 1. */
+/** Yields the rows of a CSV file, numbered as in a spreadsheet: the header is row 1. */
 export async function* csvRows(
   source: AsyncIterable<Buffer>,
   delimiter: string,
@@ -46,7 +46,7 @@ async function* strictUtf8(source: AsyncIterable<Buffer>): AsyncGenerator<string
     try {
       return decoder.decode(chunk, { stream: chunk !== undefined });
     } catch {
-      throw unreadable('the file is not valid UTF-8: save it as UTF-8 ("CSV UTF-8" in Excel)');
+      throw unreadable('the file is not valid UTF-8; save it as UTF-8 ("CSV UTF-8" in Excel)');
     }
   };
   for await (const chunk of source) yield decode(chunk);

@@ -3,7 +3,7 @@ import { RecordBatchReader } from 'apache-arrow';
 import { MAX_COLUMNS, type Row } from './rows.js';
 import { TableFeatures } from './table-features.js';
 
-/** The rows of an Arrow file or stream, a record batch at a time. */
+/** Yields the rows of an Arrow file or stream, one record batch at a time. */
 export async function* decodeArrow(path: string): AsyncGenerator<Iterable<Row>> {
   const reader = await RecordBatchReader.from(createReadStream(path));
   await reader.open();

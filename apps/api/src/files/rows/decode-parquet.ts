@@ -5,7 +5,7 @@ import { TableFeatures } from './table-features.js';
 
 const MAX_GROUP_BYTES = 1e9;
 
-/** The rows of a Parquet file, a row group at a time. */
+/** Yields the rows of a Parquet file, one row group at a time. */
 export async function* decodeParquet(path: string): AsyncGenerator<readonly Row[]> {
   const file = await asyncBufferFromFile(path);
   const metadata = await parquetMetadataAsync(file);
@@ -26,7 +26,7 @@ export async function* decodeParquet(path: string): AsyncGenerator<readonly Row[
     if (codec) throw new Error(`its compression ${codec} is not supported; write it with snappy`);
     const rowEnd = first + Number(group.num_rows);
     const place = { rowStart: first, rowEnd };
-    // bytes stay bytes, which pictures are
+    // Bytes are not decoded as UTF-8, because they may be images.
     const options = { file, metadata, ...place, compressors, utf8: false };
     const rows: Row[] = await parquetReadObjects(options);
     yield rows.map((row) => texts(features.row(row)) as Row);
@@ -34,7 +34,7 @@ export async function* decodeParquet(path: string): AsyncGenerator<readonly Row[
   }
 }
 
-/** Some programs write texts without saying that they are. */
+/** Decodes bytes as text, since some programs write texts without a logical type. */
 function texts(value: unknown): unknown {
   if (value instanceof Uint8Array) return Buffer.from(value).toString('utf8');
   if (Array.isArray(value)) return (value as unknown[]).map(texts);

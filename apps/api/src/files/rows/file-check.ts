@@ -6,18 +6,18 @@ import type { Row } from './rows.js';
 import { Seen } from './seen.js';
 import { few, warningsOf } from './warnings.js';
 
-/** A file holds no more: so what is kept to find duplicates has its bound, too. */
+/** Maximum number of records in a file. It also bounds the memory for finding duplicates. */
 const MAX_RECORDS = 1_000_000;
 const REPORTED = 20;
 const IGNORED_FIELDS = 64;
 
 export interface Checked {
   readonly report: FileReport;
-  /** OpenAI's field: why it cannot be used, or what is worth knowing at once. */
+  /** OpenAI's field: why the file cannot be used, or a warning. */
   readonly details: string | null;
 }
 
-/** Checks the lines of a training file and counts what a person should know of them before training. */
+/** Checks the lines of a training file and collects statistics for the user. */
 export class FileCheck {
   private line = 0;
   private records = 0;
@@ -31,12 +31,15 @@ export class FileCheck {
   private readonly labels = new LabelCounts();
   private readonly fit = new TaskFit();
 
-  /** `noun`: what the problems' numbers count. */
+  /** @param noun unit of the line numbers in problems */
   constructor(private readonly noun = 'line') {
     this.problems = new Problems(noun);
   }
 
-  /** The next line; `number` is what a problem with it is reported under, if not its own. */
+  /**
+   * Checks the next line.
+   * @param number line number to report, if it differs
+   */
   take(text: string, bytes: number, number = this.line + 1): void {
     this.line++;
     if (text.trim() === '') return;
@@ -53,13 +56,13 @@ export class FileCheck {
     if (this.seen.add(read.identity)) this.duplicate();
   }
 
-  /** A line that is none. */
+  /** Reports a line that could not be read. */
   refuse(reason: string, number = this.line + 1): void {
     this.line++;
     this.problems.add(reason, number);
   }
 
-  /** A field of the line at hand that training does not get. */
+  /** Counts a field of the current line that training does not use. */
   ignore(field: string): void {
     const name = this.ignored.has(field) ? field : kept(field);
     if (this.ignored.has(name) || this.ignored.size < IGNORED_FIELDS)
@@ -95,7 +98,9 @@ export class FileCheck {
     };
   }
 
-  /** A line that is none, or one record too many, is no task's. */
+  /**
+   * Returns the tasks that the file fits. A line that could not be read, or too many records, rules out all of them.
+   */
   private tasks([problem]: readonly string[]): FileTask[] {
     const tasks = this.fit.result(this.noun);
     if (problem === undefined || !tasks.some(({ fits }) => fits)) return tasks;
@@ -108,7 +113,9 @@ export class FileCheck {
   }
 }
 
-/** A name as it fits the report: its length is bounded, and PostgreSQL's JSON holds neither NUL nor half a pair. */
+/**
+ * Makes a name fit for the report: it is shortened, and characters that PostgreSQL's JSON cannot store are replaced.
+ */
 export const kept = (name: string): string =>
   shorten(name, 100)
     .toWellFormed()

@@ -7,7 +7,7 @@ import {
   type Columns,
 } from '../../catalog/plugins.js';
 
-/** How the bytes of an upload are to be read. */
+/** Format of an uploaded file. */
 export type Format =
   | { readonly kind: 'records' }
   | { readonly kind: 'lines' }
@@ -15,20 +15,25 @@ export type Format =
   | { readonly kind: 'csv'; readonly delimiter: string }
   | { readonly kind: WholeFormat };
 
-/** One of which all must be there: its table of contents is at its end, or it is packed. */
+/**
+ * Formats that must be stored completely before reading, because their directory is at the end or they are
+ * compressed.
+ */
 export type WholeFormat = 'arrow' | 'gzip' | 'parquet' | 'tar' | 'zip';
 
 const DELIMITERS = [',', '\t', ';'];
 
-/** What is told from its first bytes and cannot be read, with the way out. */
+/** Formats that are recognized by their first bytes but not supported, with what to do. */
 const UNREADABLE: readonly (readonly [begins: string, what: string])[] = [
-  ['28b52ffd', 'a Zstandard archive: unpack it first'],
-  ['25504446', 'a PDF: training needs examples, such as a table of prompts and completions'],
-  ['fffe', 'text in UTF-16: save it as UTF-8'],
-  ['feff', 'text in UTF-16: save it as UTF-8'],
+  ['28b52ffd', 'a Zstandard archive; unpack it first'],
+  ['25504446', 'a PDF; training needs examples, such as a table of prompts and completions'],
+  ['fffe', 'text in UTF-16; save it as UTF-8'],
+  ['feff', 'text in UTF-16; save it as UTF-8'],
 ];
 
-/** Tables and archives by how they begin; an Arrow stream begins with no length, and then one. */
+/**
+ * Tables and archives by their first bytes. An Arrow stream starts with a continuation marker, followed by a length.
+ */
 const BINARY: readonly (readonly [begins: string, kind: WholeFormat])[] = [
   ['1f8b', 'gzip'],
   [Buffer.from('PAR1').toString('hex'), 'parquet'],
@@ -37,7 +42,7 @@ const BINARY: readonly (readonly [begins: string, kind: WholeFormat])[] = [
   ['504b0304', 'zip'],
 ];
 
-/** Tells the format of training data from its first line and its name. */
+/** Detects the format of training data from its first line and its file name. */
 export function formatOf(head: Buffer, filename: string, columns: Columns): Format {
   const hex = head.subarray(0, 8).toString('hex');
   for (const [begins, what] of UNREADABLE)
@@ -60,16 +65,16 @@ export function formatOf(head: Buffer, filename: string, columns: Columns): Form
   return (named && line !== '') || known ? { kind: 'csv', delimiter } : { kind: 'records' };
 }
 
-/** A tar has its mark behind its first name. */
+/** Whether data is a tar. Its magic number follows the first file name. */
 export const isTar = (head: Buffer): boolean =>
   head.subarray(257, 262).toString('latin1') === 'ustar';
 
-/** Whether a line is, or was meant as, a record as training reads them. */
+/** Whether a line is, or was meant to be, a training record. */
 function native(line: string, columns: Columns): boolean {
   if (line === '{')
     throw new DomainError(
       'invalid_training_file',
-      'this is JSON spread over several lines: put each example on a line of its own, or all of them in one array',
+      'this is JSON over several lines; put each example on one line, or all of them in one array',
       'file',
     );
   if (Object.keys(columns).length > 0) return false;
@@ -86,12 +91,12 @@ function objectOf(line: string): object | null {
     const value: unknown = JSON.parse(line);
     return value !== null && typeof value === 'object' ? value : null;
   } catch {
-    // its check will say what is wrong with it
+    // The check of the file reports the problem.
     return null;
   }
 }
 
-/** The one of which the header has most. */
+/** Returns the delimiter that occurs most often in the header. */
 export function delimiterOf(header: string): string {
   const count = (delimiter: string): number => header.split(delimiter).length;
   return DELIMITERS.reduce((best, next) => (count(next) > count(best) ? next : best));

@@ -11,7 +11,7 @@ async function rowsOf(...pieces: string[]): Promise<unknown[]> {
 }
 
 it.each(['junk', '"a"', ',', '7', ']', '}', '[]', '\u00a0'])(
-  'refuses %j after the list',
+  'rejects %j after the array',
   async (end) => {
     for (const pieces of [[`[{"a":1}] ${end}`], ['[{"a":1}]', ' ', end], ['[{"a":1}', `]${end}`]])
       await expect(rowsOf(...pieces)).rejects.toThrow(
@@ -20,6 +20,6 @@ it.each(['junk', '"a"', ',', '7', ']', '}', '[]', '\u00a0'])(
   },
 );
 
-it('takes blanks after the list', async () => {
+it('accepts white space after the array', async () => {
   expect(await rowsOf('\ufeff [{"a":1}]\r\n', '\t \n')).toEqual([{ a: 1 }]);
 });

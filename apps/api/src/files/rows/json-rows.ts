@@ -6,14 +6,20 @@ import { unreadable, type NumberedRow } from './rows.js';
 const [QUOTE, BACKSLASH, COMMA] = [0x22, 0x5c, 0x2c];
 const [OPEN_OBJECT, OPEN_ARRAY, CLOSE_OBJECT, CLOSE_ARRAY] = [0x7b, 0x5b, 0x7d, 0x5d];
 
-/** The elements of one JSON array, each parsed when its bytes are there: the array itself is never in memory. */
+/**
+ * Yields the elements of a JSON array. Each is parsed when its bytes have arrived; the array is never completely in
+ * memory.
+ */
 export async function* arrayRows(source: AsyncIterable<Buffer>): AsyncGenerator<NumberedRow> {
   const splitter = new ArraySplitter();
   for await (const chunk of source) for (const piece of splitter.push(chunk)) yield rowAt(piece);
   splitter.end();
 }
 
-/** The objects of JSON Lines, blank lines left out; `keys`: how many one may have, if not as many as a record. */
+/**
+ * Yields the objects of JSON Lines, without blank lines.
+ * @param keys maximum number of keys of an object; default: that of a record
+ */
 export async function* lineRows(
   source: AsyncIterable<Buffer>,
   keys?: number,
@@ -36,7 +42,7 @@ export async function* lineRows(
 
 interface Piece {
   readonly number: number;
-  /** null beyond the limit. */
+  /** `null` if it is larger than the limit. */
   readonly bytes: Buffer | null;
 }
 
@@ -53,7 +59,7 @@ function rowAt({ number, bytes }: Piece, keys?: number): NumberedRow {
   return typeof row === 'string' ? { number, row: null, reason: row } : { number, row };
 }
 
-/** Finds where the elements of an array end; what is inside them is the parser's business. */
+/** Finds the ends of an array's elements. Their content is parsed later. */
 class ArraySplitter {
   private depth = 0;
   private string = false;
@@ -89,7 +95,7 @@ class ArraySplitter {
   }
 
   end(): void {
-    if (!this.ended) throw unreadable(`the array is cut off in element ${this.number + 1}`);
+    if (!this.ended) throw unreadable(`the array is truncated in element ${this.number + 1}`);
   }
 
   private inString(byte: number): void {
@@ -100,7 +106,7 @@ class ArraySplitter {
 
   private keep(part: Buffer): void {
     this.pendingBytes += part.length;
-    // Copied: the stream may reuse the chunk's memory.
+    // Copied because the stream may reuse the chunk's memory.
     if (this.pendingBytes <= MAX_MEDIA_LINE_BYTES) this.pending.push(Buffer.from(part));
     else this.pending = [];
   }

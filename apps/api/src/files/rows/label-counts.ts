@@ -1,11 +1,11 @@
 import type { Row } from './rows.js';
 
-/** More are no labels, but measures or texts. */
+/** Maximum number of labels. More distinct values are scores or texts. */
 const MOST = 1000;
 
-/** How many records have each label. */
+/** Number of records with each label. */
 export class LabelCounts {
-  /** null where there is nothing to count. */
+  /** `null` if there is nothing to count. */
   private counts: Map<string, number> | null = new Map();
 
   take({ label, labels = label }: Row): void {

@@ -1,11 +1,11 @@
 import { expect, it } from 'vitest';
 import { beginningOf } from './line-beginning.js';
 
-it('is as long as asked for, in whole characters', () => {
+it('has the requested length, in whole characters', () => {
   expect(beginningOf(Buffer.from('{"text":"üüüü"}'), 12)).toBe('{"text":"üüü');
 });
 
-it('leaves out what pictures and sounds are made of', () => {
+it('omits the data of images and audio', () => {
   const line = `{"image":"data:image/png;base64,${'A'.repeat(5000)}","label":"cat","text":"data:x"}`;
   expect(beginningOf(Buffer.from(line), 200)).toBe(
     '{"image":"data:image/png;base64,…","label":"cat","text":"data:x"}',

@@ -27,7 +27,7 @@ describe('LineCheck', () => {
     ]);
   });
 
-  it('refuses invalid UTF-8, and an empty file', () => {
+  it('rejects invalid UTF-8 and an empty file', () => {
     expect(
       check(Buffer.concat([Buffer.from(`${good}\n`), Buffer.from([0xff, 0xfe, 10])])).problems,
     ).toEqual(['line 2: not valid UTF-8']);
@@ -35,7 +35,7 @@ describe('LineCheck', () => {
     expect(check('\n\n').problems).toEqual(['the file contains no records']);
   });
 
-  it('gives the room of pictures to no text', () => {
+  it('does not apply the larger limit of images to texts', () => {
     const url = `data:image/png;base64,${'AAAA'.repeat(MAX_LINE_BYTES / 4)}`;
     const fitting = ({ tasks = [] }: FileReport): string[] =>
       tasks.filter(({ fits }) => fits).map(({ task }) => task);
@@ -47,7 +47,7 @@ describe('LineCheck', () => {
     expect(fitting(text)).toEqual([]);
   });
 
-  it('does not keep an overlong line, and goes on after it', () => {
+  it('skips an overlong line and continues after it', () => {
     const report = check(`${good}\n"${'x'.repeat(MAX_LINE_BYTES)}"\n${good}\n`);
     expect(report).toMatchObject({
       records: 2,
@@ -71,7 +71,7 @@ describe('LineCheck', () => {
     expect(check(measures.join('\n')).labels).toBeUndefined();
   });
 
-  it('says what is wrong with many lines once, and twenty things at most', () => {
+  it('groups lines by problem and lists at most twenty problems', () => {
     const empty = '{"prompt":"a","completion":""}\n';
     expect(check(`${empty.repeat(12)}${good}\n${good}\n${empty}x\n${empty}`).problems).toEqual([
       'lines 1–12, 15, 17: "completion" is empty: there is nothing to learn',
@@ -84,12 +84,12 @@ describe('LineCheck', () => {
     expect(problems[20]).toBe('and 14 more bad lines');
   });
 
-  it('keeps twenty ranges of lines for one reason, and counts the rest', () => {
+  it('lists twenty ranges of lines for a problem and counts the rest', () => {
     const [problem] = check(`x\n${good}\n`.repeat(100)).problems;
     expect(problem).toMatch(/^lines 1, 3, 5, .*, 37, 39 and 80 more: not valid JSON/);
   });
 
-  it('warns below ten examples, and only warns', () => {
+  it('warns about fewer than ten examples without rejecting them', () => {
     const end = (count: number) => {
       const lines = new LineCheck();
       lines.push(
@@ -130,7 +130,7 @@ describe('LineCheck', () => {
     });
   });
 
-  it('finds records that say the same, however they are written', () => {
+  it('finds duplicate records in different notations', () => {
     const lines = [
       good,
       '{"messages": [{"content":"\\u00fc?","role":"user"}, {"role":"assistant","content":[{"type":"text","text":"yes"}],"weight":1}]}',

@@ -2,7 +2,7 @@ import { FileCheck, type Checked } from './file-check.js';
 import { MAX_MEDIA_LINE_BYTES } from '@graft/contracts';
 import { LineSplitter } from './line-splitter.js';
 
-/** Checks JSON Lines while their bytes pass; nothing is parsed that is not strict UTF-8. */
+/** Checks JSON Lines while they are received. Lines that are not valid UTF-8 are rejected without parsing. */
 export class LineCheck {
   private readonly check = new FileCheck();
   private readonly decoder = new TextDecoder('utf-8', { fatal: true });

@@ -1,9 +1,11 @@
-/** Splits bytes into lines as they pass; `each` gets null for a line beyond the limit, which is never kept. */
+/**
+ * Splits a stream into lines. Calls `each` with `null` for a line beyond the limit, which is never kept in memory.
+ */
 export class LineSplitter {
   private pending: Buffer[] = [];
   private pendingBytes = 0;
 
-  /** @param most bytes of a line */
+  /** @param most maximum bytes of a line */
   constructor(
     private readonly most: number,
     private readonly each: (line: Buffer | null, bytes: number) => void,
@@ -22,10 +24,10 @@ export class LineSplitter {
     if (this.pendingBytes > 0) this.finishLine(Buffer.alloc(0));
   }
 
-  /** The beginning of a line that goes on in the next chunk. */
+  /** Keeps the start of a line that continues in the next chunk. */
   private keep(part: Buffer): void {
     this.pendingBytes += part.length;
-    // Copied: the stream may reuse the chunk's memory.
+    // Copied because the stream may reuse the chunk's memory.
     if (this.pendingBytes <= this.most) this.pending.push(Buffer.from(part));
     else this.pending = [];
   }

@@ -1,14 +1,14 @@
 import { LineRanges } from '../../catalog/plugins.js';
 
-/** Reasons that are told apart; further ones are only counted. */
+/** Number of different problems that are listed. Further ones are only counted. */
 const REASONS = 20;
 
-/** Bad lines by what is wrong with them: a file with the same mistake in each line gets one sentence. */
+/** Groups invalid lines by problem, so that a file with the same mistake in each line gets one sentence. */
 export class Problems {
   private readonly lines = new Map<string, LineRanges>();
   private beyond = 0;
 
-  /** `noun`: what people count in such a file, such as "line" or "row". */
+  /** @param noun unit of the line numbers, such as "line" or "row" */
   constructor(private readonly noun: string) {}
 
   add(reason: string, number: number): void {

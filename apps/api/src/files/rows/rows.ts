@@ -1,11 +1,11 @@
 import { DomainError } from '@graft/contracts';
 
-/** Of a table. */
+/** Maximum number of columns of a table. */
 export const MAX_COLUMNS = 4096;
 
 export type Row = Readonly<Record<string, unknown>>;
 
-/** A row as people count them in the file at hand; the reason where it could not be read. */
+/** A row with its number in the file, or the reason why it could not be read. */
 export interface NumberedRow {
   readonly number: number;
   readonly row: Row | null;

@@ -1,18 +1,19 @@
 const START = 1024;
 
 /**
- * Which lists of texts came before, by 64-bit hashes in 32 bytes each at most: a million take 32 MB, and among them
- * two that differ are taken for equal with a chance of 1 in 30 million.
+ * Set of lists of texts, stored as 64-bit hashes with at most 32 bytes each: a million take 32 MB, and the
+ * probability that any two different ones among them count as equal is 1 in 30 million.
  */
 export class Seen {
-  /** Pairs of words; 0, 0 is an empty place. */
+  /** Hash table of pairs of 32-bit words; 0, 0 is an empty slot. */
   private places = new Uint32Array(2 * START);
   private size = 0;
 
-  /** Whether these came already. */
+  /** Adds texts. Returns whether they were already in the set. */
   add(texts: readonly string[]): boolean {
     if (4 * this.size >= this.places.length) this.grow();
-    // cyrb53's mixing, with both its words whole; a tenth of the time of a call into OpenSSL for a short text
+    // The mixing of cyrb53, with both words in full. For a short text, it takes a tenth of the time of a call into
+    // OpenSSL.
     let [a, b] = [0xdeadbeef, 0x41c6ce57];
     for (const text of texts) {
       const { length } = text;
@@ -21,7 +22,7 @@ export class Seen {
         a = Math.imul(a ^ unit, 2654435761);
         b = Math.imul(b ^ unit, 1597334677);
       }
-      // where one text ends is a part of what is hashed
+      // The end of each text is hashed, too.
       a = Math.imul(a ^ length ^ 0x10000, 2246822507);
       b = Math.imul(b ^ length ^ 0x10000, 3266489909);
     }

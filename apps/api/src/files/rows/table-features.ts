@@ -1,19 +1,19 @@
-// What Hugging Face's datasets keep in a table beside its values: names of labels in its schema, and pictures and sounds as
-// structs of bytes and a path. As records have them: labels by their names, media as data URLs.
+// Converts columns of Hugging Face datasets for training: class ids to the label names in the schema, and images and
+// audio, which are structs of bytes and a path, to data URLs.
 import { mediaKind, type Medium } from '../archives/media-kinds.js';
 import type { Row } from './rows.js';
 
-/** Of the table's schema, key "huggingface": JSON with a feature for each column. */
+/** Features in the schema's metadata under the key "huggingface": JSON with a feature for each column. */
 interface Feature {
   readonly _type?: string;
   readonly names?: readonly unknown[];
-  /** Of a list. */
+  /** Feature of the elements of a list. */
   readonly feature?: Feature;
 }
 
 export class TableFeatures {
   private readonly names: ReadonlyMap<string, readonly unknown[]>;
-  /** The one column of media, and what records call it; null where there is none, or several. */
+  /** The only media column and its key in records; `null` if there is none, or several. */
   private renamed: { readonly from: string; readonly to: Medium } | null | undefined;
 
   constructor(huggingface: string | undefined) {
@@ -39,7 +39,7 @@ export class TableFeatures {
   }
 }
 
-/** A column of any name is the picture of its row, if it is the only one. */
+/** Renames a media column to `image` or `audio`, if it is the only one. */
 function renaming(media: ReadonlyMap<string, Medium>, row: Row): TableFeatures['renamed'] {
   const [[from, to] = ['', null], other] = media;
   if (to === null) return undefined;
@@ -51,7 +51,7 @@ function featuresOf(huggingface: string | undefined): Readonly<Record<string, Fe
     const { info } = JSON.parse(huggingface ?? '{}') as { info?: { features?: object } };
     return (info?.features ?? {}) as Readonly<Record<string, Feature>>;
   } catch {
-    // a table of somebody else's
+    // The table was written by another program.
     return {};
   }
 }
@@ -61,7 +61,7 @@ function named(column: string, feature: Feature | null): [string, readonly unkno
   return type === 'ClassLabel' && Array.isArray(names) ? [[column, names]] : [];
 }
 
-/** The names of a label or of a list of them; datasets writes -1 for none. */
+/** Replaces class ids by their names, also in lists. Datasets uses -1 for a missing label. */
 function nameOf(value: unknown, names: readonly unknown[]): unknown {
   if (typeof value === 'number' || typeof value === 'bigint')
     return Number(value) < 0 ? null : (names[Number(value)] ?? value);

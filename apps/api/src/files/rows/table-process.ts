@@ -1,4 +1,4 @@
-// A process that decodes one binary table into JSON Lines on its output.
+// Process that decodes a binary table and writes JSON Lines to stdout.
 import { MAX_LINE_BYTES, MAX_MEDIA_LINE_BYTES } from '@graft/contracts';
 import { fail, guard, write } from '../../sandbox/confined-guard.js';
 
@@ -6,7 +6,7 @@ const BATCH_CHARACTERS = 64 * 1024;
 
 guard();
 
-/** A row a line. One beyond the limit is cut behind it, for the reader to refuse. */
+/** Writes each row as a line. A line beyond the limit is truncated after the limit, so that the reader rejects it. */
 async function writeRows(rows: Iterable<unknown>): Promise<void> {
   let batch = '';
   for (const row of rows) {
@@ -20,7 +20,7 @@ async function writeRows(rows: Iterable<unknown>): Promise<void> {
   await write(batch);
 }
 
-/** JSON has no integers of 64 bits and no bytes. */
+/** Converts values that JSON does not support: 64-bit integers and bytes. */
 function plain(_key: string, value: unknown): unknown {
   if (value instanceof Uint8Array) return { bytes: value.length };
   return typeof value === 'bigint' ? Number(value) : value;
@@ -28,7 +28,7 @@ function plain(_key: string, value: unknown): unknown {
 
 try {
   const [kind, path] = process.argv.slice(2) as [string, string];
-  // Each decoder takes a while to load.
+  // Only the decoder that is needed is loaded, because loading takes a while.
   const decode =
     kind === 'arrow'
       ? (await import('./decode-arrow.js')).decodeArrow

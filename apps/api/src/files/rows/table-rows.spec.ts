@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parquetWriteBuffer } from 'hyparquet-writer';
 import { expect, it } from 'vitest';
-// As built: it starts a process beside itself.
+// Uses the build, because the code starts a process from a file next to it.
 import { tableRows } from '../../../dist/files/rows/table-rows.js';
 
 const CIRCUMSTANCES = { uploader: 'proj-default', gone: new AbortController().signal };
@@ -12,7 +12,7 @@ it.each([
   [23, 0],
   [448, 0],
   [511, 0],
-])('says that a file is damaged whose byte %i is %i, and not over what', async (at, byte) => {
+])('reports a damaged file, without details of the decoder, if byte %i is %i', async (at, byte) => {
   const folder = mkdtempSync(join(tmpdir(), 'graft-parquet-'));
   try {
     const path = join(folder, 'damaged.parquet');
@@ -31,7 +31,7 @@ it.each([
   }
 });
 
-it('ends what takes too long', async () => {
+it('stops a process that takes too long', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'graft-parquet-'));
   try {
     const path = join(folder, 'long.parquet');

@@ -5,13 +5,14 @@ import { TABLE_PROCESS } from '../../scripts.js';
 
 const DEADLINE_MS = 5 * 60_000;
 
-/** What it is called in messages. */
+/** Names of the formats in messages. */
 const KINDS = { arrow: 'Arrow', parquet: 'Parquet' };
 
 /**
- * The rows of a binary table on disk, decoded in a process of its own that a hostile file ends alone.
- * @param uploader the project whose table it is
- * @param gone aborted when nobody waits for them any more
+ * Yields the rows of a binary table. It is decoded in a separate process, so that a malicious file can only end that
+ * process.
+ * @param uploader project that owns the table
+ * @param gone aborted when the client no longer waits
  */
 export function tableRows(
   kind: keyof typeof KINDS,

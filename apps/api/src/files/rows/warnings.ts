@@ -1,7 +1,7 @@
 import type { FileReport } from '@graft/contracts';
 import { formatNouns } from '../../catalog/plugins.js';
 
-/** OpenAI's lower bound; below it we warn and go on. */
+/** OpenAI's minimum number of examples. Graft only warns about fewer. */
 const FEW_RECORDS = 10;
 
 const counted = (n: number, noun: string): string =>
@@ -12,7 +12,7 @@ export const few = (records: number): string | null =>
     ? `only ${counted(records, 'example')}; at least ${FEW_RECORDS} are recommended`
     : null;
 
-/** What is no reason to refuse a file but may spoil what is learnt from it: a sentence each. */
+/** Returns warnings about properties that may impair training, one sentence each. */
 export function warningsOf(report: Omit<FileReport, 'warnings'>, duplicateLines: string): string[] {
   const { records, formats, duplicates, ignored_fields: ignored } = report;
   const warnings: string[] = [];
