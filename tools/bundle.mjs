@@ -3,7 +3,7 @@
 // CPU time to load on a Zen 4, without and with the bundle: API 2.0 s and 0.7 s, graft 0.24 s and 0.10 s.
 //   node tools/bundle.mjs api|worker|cli
 // tsc writes apps/NAME/dist; this writes apps/NAME/bundle, with each program at the same path below it.
-import { rmSync } from 'node:fs';
+import { chmodSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { rolldown } from 'rolldown';
@@ -68,3 +68,5 @@ await bundle.write({
   keepNames: true,
 });
 await bundle.close();
+// `npx graft` and `npx graft-worker` run this file by a link in node_modules/.bin.
+chmodSync(join(folder, 'bundle/main.js'), 0o755);

@@ -1,6 +1,6 @@
 // Runs the commands of docs/quickstart.md and docs/guides, page by page and in order, as a reader would: in a folder
-// like a clone of the repository, on a whole Graft with a worker that trains. A small model stands in for
-// SmolLM2-135M-Instruct. migrate.spec.ts runs docs/guides/migrate-from-openai.md.
+// like a clone of the repository, on a whole Graft with a worker that trains. Small models replace those that the pages
+// name. migrate.spec.ts runs docs/guides/migrate-from-openai.md.
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import {
