@@ -19,7 +19,7 @@ const MEANT: Readonly<Record<string, string>> = {
   BASE: 'tiny',
   JOB: 'spam',
   EVAL: "'Words in capitals'",
-  ANSWERS_OF_OPENAI: "'run evalrun_First1, as answered at OpenAI'",
+  ANSWERS_OF_OPENAI: "'run evalrun_First1, recorded answers'",
   RUN_HERE: "'run evalrun_Tuned1'",
 };
 
@@ -101,7 +101,7 @@ it('each command runs, up to the comparison of the new model with OpenAI’s', a
   const dry = said['graft import-openai openai-export --dry-run'];
   expect(dry).toMatch(/job +ftjob-Spam1 "spam" +to draft/);
   expect(dry).toMatch(
-    /job +ftjob-Rft1 +no counterpart\n +method "reinforcement" has no counterpart/,
+    /job +ftjob-Rft1 +not supported\n +method "reinforcement" has no counterpart/,
   );
   const compared = said['graft evals compare EVAL ANSWERS_OF_OPENAI RUN_HERE'];
   expect(compared).toMatch(/^same +2 +\d/m);
