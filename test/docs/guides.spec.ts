@@ -1,4 +1,4 @@
-// Runs the commands of docs/quickstart.md and docs/guides, page by page and in order, as a reader would: in a folder
+// Runs the commands of the README, the quickstart and the guides, page by page and in order, as a reader would: in a folder
 // like a clone of the repository, on a whole Graft with a worker that trains. Small models replace those that the pages
 // name. migrate.spec.ts runs docs/guides/migrate-from-openai.md.
 import { execFileSync, spawn } from 'node:child_process';
@@ -41,6 +41,7 @@ const ELSEWHERE = [
   'security.md',
 ];
 const pages = [
+  'README.md',
   'docs/quickstart.md',
   ...readdirSync(join(ROOT, 'docs/guides'))
     .filter((name) => !ELSEWHERE.includes(name))
