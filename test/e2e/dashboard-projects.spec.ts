@@ -120,11 +120,11 @@ describe.skipIf(!program)('projects in the dashboard', () => {
     const dialog = page.getByRole('dialog', { name: 'Delete project' });
     await dialog.getByRole('row', { name: /members 1/ }).waitFor();
     await picture(page, 'project-delete');
-    const deed = dialog.getByRole('button', { name: 'Delete project' });
+    const confirm = dialog.getByRole('button', { name: 'Delete project' });
     await dialog.getByLabel('Name of the project to delete').fill('note');
-    expect(await deed.isDisabled()).toBe(true);
+    expect(await confirm.isDisabled()).toBe(true);
     await dialog.getByLabel('Name of the project to delete').fill('notes');
-    await deed.click();
+    await confirm.click();
     await text(page, /will be deleted on/);
     expect(await page.getByRole('button', { name: 'Delete project' }).count()).toBe(0);
     const shown = async () =>

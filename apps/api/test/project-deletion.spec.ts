@@ -48,7 +48,7 @@ const isDue = (id: string): Promise<unknown> =>
   api.query(`UPDATE project SET deletes_at = clock_timestamp() WHERE id = $1`, [id]);
 const isGone = (id: string) =>
   until(async () => (await api.query('SELECT 1 FROM project WHERE id = $1', [id])).length === 0);
-const deeds = async (id: string): Promise<AuditLogObject[]> => {
+const auditLog = async (id: string): Promise<AuditLogObject[]> => {
   const { data } = await api.get<Page<AuditLogObject>>(
     `/organization/audit_logs?limit=100&project_ids[]=${id}`,
   );
@@ -117,7 +117,7 @@ describe('the deletion of a project', () => {
     const client = clientOf(api, team.owner.key);
     expect((await client.fineTuning.jobs.retrieve(job.id)).status).toBe('cancelled');
     expect((await client.files.retrieve(file.id)).bytes).toBe(file.bytes);
-    expect((await deeds(team.id)).map(({ type, actor }) => [type, actor !== null])).toEqual([
+    expect((await auditLog(team.id)).map(({ type, actor }) => [type, actor !== null])).toEqual([
       ['project.created', true],
       ['project.deletion_requested', true],
       ['project.restored', true],
@@ -285,7 +285,7 @@ describe('the deletion of a project', () => {
     expect(await namesIn(neighbour.id)).not.toEqual([]);
     expect(await rowsOf(api, neighbour.id)).toEqual(before);
     expect(await api.query('SELECT 1 FROM file WHERE id = $1', [file.id])).toEqual([]);
-    const last = (await deeds(doomed.id)).at(-1);
+    const last = (await auditLog(doomed.id)).at(-1);
     expect(last).toMatchObject({
       type: 'project.deleted',
       actor: null,

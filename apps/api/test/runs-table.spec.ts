@@ -326,17 +326,17 @@ describe('a deleted job', () => {
     expect(await Promise.all(seen.map((path) => status(path)))).toEqual(seen.map(() => 200));
     expect(await list('deleted=true&search=undo')).toEqual([]);
 
-    const deeds = () =>
+    const auditLog = () =>
       api.query(
         `SELECT (SELECT count(*)::int FROM audit WHERE target = $1 AND action = 'job.restored') AS restored,
            updated_at FROM job WHERE id = $1`,
         [job.id],
       );
-    const done = await deeds();
+    const done = await auditLog();
     expect(done).toMatchObject([{ restored: 1 }]);
     // it is not deleted: nothing is done, and nothing told
     expect(await api.post(`${JOBS}/${job.id}/restore`)).toEqual(job);
-    expect(await deeds()).toEqual(done);
+    expect(await auditLog()).toEqual(done);
   });
 
   it('is no job for a change that waited for its deletion', async () => {

@@ -37,7 +37,7 @@ export async function refusedSweep(
 ): Promise<[string | null, string | null, string]> {
   const count = () =>
     api.query(`SELECT (SELECT count(*) FROM job) AS jobs, (SELECT count(*) FROM sweep) AS sweeps,
-      (SELECT count(*) FROM audit) AS deeds, (SELECT count(*) FROM idempotency) AS keys`);
+      (SELECT count(*) FROM audit) AS audit_entries, (SELECT count(*) FROM idempotency) AS keys`);
   const before = await count();
   const answer = await request(api.url).post('/v1/sweeps').set(api.headers).send(body);
   expect(answer.status).toBeGreaterThanOrEqual(400);

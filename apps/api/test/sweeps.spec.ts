@@ -187,7 +187,7 @@ describe('a sweep', () => {
     expect(said).toContain(message);
   });
 
-  it('is made once, however often the call comes, and is one deed', async () => {
+  it('is made once, however often the call comes, with one audit entry', async () => {
     const body = { ...JOB(), search: { algorithm: 'grid', parameters: { 'peft.r': [4, 8] } } };
     const send = (of: object) =>
       request(api.url).post('/v1/sweeps').set({ ...api.headers, 'idempotency-key': 'sweep-1' }).send(of); // prettier-ignore
@@ -197,8 +197,8 @@ describe('a sweep', () => {
     expect((await send(body)).body.id).toBe(one.body.id);
     const other = await send({ ...body, seed: 3 });
     expect([other.status, other.body.error.code]).toEqual([422, 'idempotency_mismatch']);
-    const deeds = await api.query(`SELECT action, detail->>'trials' AS trials FROM audit WHERE target = ANY($1)`, [[one.body.id, ...one.body.trials.map((trial: TrialObject) => trial.job)]]); // prettier-ignore
-    expect(deeds).toEqual([{ action: 'sweep.created', trials: '2' }]);
+    const entries = await api.query(`SELECT action, detail->>'trials' AS trials FROM audit WHERE target = ANY($1)`, [[one.body.id, ...one.body.trials.map((trial: TrialObject) => trial.job)]]); // prettier-ignore
+    expect(entries).toEqual([{ action: 'sweep.created', trials: '2' }]);
   });
 
   it('counts against what its project may have waiting: all of it or nothing', async () => {

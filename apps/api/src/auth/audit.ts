@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import type { Principal } from './principal.js';
 
-export interface Deed {
+export interface AuditEntry {
   /** `null` for the server itself or a command on its machine. */
   readonly caller: Principal | null;
   /** Kind of target and what happened to it, such as "job.cancelled". */
@@ -23,8 +23,8 @@ export class Audit {
    * at most once, so a repeated insert is ignored: the transaction may be retried after its connection was lost
    * during COMMIT.
    */
-  async write(manager: EntityManager, deed: Deed): Promise<void> {
-    await manager.query(insertAudit(1), auditValues(deed));
+  async write(manager: EntityManager, entry: AuditEntry): Promise<void> {
+    await manager.query(insertAudit(1), auditValues(entry));
   }
 }
 
@@ -44,7 +44,13 @@ export const insertAudit = (first: number): string =>
   `INSERT INTO audit (${COLUMNS.join()}) VALUES (${COLUMNS.map((_, n) => `$${first + n}`).join()}) ON CONFLICT DO NOTHING`;
 
 /** Returns the parameters of {@link insertAudit}. */
-export const auditValues = ({ caller, action, target, detail, projectId }: Deed): unknown[] => [
+export const auditValues = ({
+  caller,
+  action,
+  target,
+  detail,
+  projectId,
+}: AuditEntry): unknown[] => [
   projectId === undefined ? (caller?.projectId ?? null) : projectId,
   caller?.keyId ?? null,
   caller?.memberId ?? null,

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import type { JobObject } from '@graft/contracts';
-import type { Deed } from '../auth/audit.js';
+import type { AuditEntry } from '../auth/audit.js';
 import type { Principal } from '../auth/principal.js';
 import { Database } from '../database/database.js';
 import { Outbox } from '../lifecycle/outbox.js';
@@ -54,8 +54,8 @@ export class JobCreation {
       if (taken !== null) return taken;
       const { model, pool } = draft.job;
       const detail = { model, pool };
-      const deed: Deed = { caller, action: 'job.created', target: id, detail };
-      return this.drafts.write(manager, caller, draft, { id, deed, parent });
+      const auditEntry: AuditEntry = { caller, action: 'job.created', target: id, detail };
+      return this.drafts.write(manager, caller, draft, { id, auditEntry, parent });
     });
     this.outbox.nudge();
     return typeof created === 'string'

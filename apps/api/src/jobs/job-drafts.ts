@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { DomainError, operationTitle, type DataReport } from '@graft/contracts';
 import type { EntityManager } from 'typeorm';
-import type { Deed } from '../auth/audit.js';
+import type { AuditEntry } from '../auth/audit.js';
 import type { Principal } from '../auth/principal.js';
 import { JobIntegrations, type JobRun } from '../integrations/job-integrations.js';
 import { BlobStore } from '../blobs/blob-store.js';
@@ -39,8 +39,8 @@ export interface Draft {
 /** How a draft becomes a job. */
 export interface Written {
   readonly id: string;
-  /** Null where it is part of another deed. */
-  readonly deed: Deed | null;
+  /** `null` if the job is part of another audited action, such as a sweep. */
+  readonly auditEntry: AuditEntry | null;
   readonly parent: TraceParent;
   readonly trial?: Trial;
 }
@@ -68,7 +68,7 @@ export class JobDrafts {
     manager: EntityManager,
     caller: Principal,
     { job, files, adapters, integrations, notes }: Draft,
-    { id, deed, parent, trial }: Written,
+    { id, auditEntry, parent, trial }: Written,
   ): Promise<Job> {
     await this.depths.admit(manager, caller.projectId);
     await this.quotas.admitJob(manager, caller.projectId);
@@ -92,7 +92,7 @@ export class JobDrafts {
           message: `${job.spec.operation ? 'Adapters' : 'Files'} validated, moving job to queued state`,
         },
       ],
-      deed,
+      auditEntry,
     );
   }
 

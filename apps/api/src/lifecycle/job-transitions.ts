@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { DomainError, SCHEMA_VERSION } from '@graft/contracts';
 import type { EntityManager } from 'typeorm';
-import { auditValues, insertAudit, type Deed } from '../auth/audit.js';
+import { auditValues, insertAudit, type AuditEntry } from '../auth/audit.js';
 import { Database } from '../database/database.js';
 import type { Job } from '../database/entities/job.js';
 import { jsonbText } from '../database/jsonb.js';
@@ -71,13 +71,13 @@ export class JobTransitions {
   /**
    * Job, outbox row, first events and the audit log's row, in one statement; answers with the job's row.
    * It is younger than those that the same transaction made before.
-   * @param deed null where the job is part of another
+   * @param auditEntry null where the job is part of another
    */
   async create(
     manager: EntityManager,
     job: NewJob,
     events: readonly NewEvent[],
-    deed: Deed | null,
+    auditEntry: AuditEntry | null,
   ): Promise<Job> {
     const [created] = await this.database.query<Job>(
       `WITH created AS (
@@ -89,7 +89,7 @@ export class JobTransitions {
            clock_timestamp())
          RETURNING *
        ), told AS (${insertEvents('created.id', '0', 'created', 25)}),
-       ${deed ? `noted AS (${insertAudit(31)}),` : ''}
+       ${auditEntry ? `noted AS (${insertAudit(31)}),` : ''}
        token AS (INSERT INTO outbox (job_id, attempt, pool, not_before) SELECT id, attempt, pool, clock_timestamp() FROM created)
        SELECT * FROM created`,
       [
@@ -118,7 +118,7 @@ export class JobTransitions {
         job.trial && jsonbText(job.trial.options),
         jsonbText(job.warnings),
         ...eventColumns(events),
-        ...(deed ? auditValues(deed) : []),
+        ...(auditEntry ? auditValues(auditEntry) : []),
       ],
       manager,
     );

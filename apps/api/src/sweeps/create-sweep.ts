@@ -52,7 +52,7 @@ export class SweepCreation {
       for (const [n, { options }] of plan.trials.entries())
         await this.drafts.write(manager, caller, drafts[n] as Draft, {
           id: jobs[n] as string,
-          deed: null,
+          auditEntry: null,
           parent,
           trial: { sweep: id, number: n + 1, options },
         });

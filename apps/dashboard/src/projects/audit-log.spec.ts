@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { auditQuery, DEEDS, details } from './audit-log.js';
+import { auditQuery, AUDIT_ACTIONS, details } from './audit-log.js';
 
 const NONE = { type: '', actor: '', resource: '', from: '', to: '' };
 
@@ -16,8 +16,8 @@ it('offers exactly the actions that the API records', () => {
         /'((?:api_key|file|job|join_token|model|pool|project|upload|user|worker)\.[a-z_]+ed)'/g,
       ),
     ])
-    .map(([, deed]) => deed);
-  expect([...DEEDS].sort()).toEqual([...new Set(written)].sort());
+    .map(([, action]) => action);
+  expect([...AUDIT_ACTIONS].sort()).toEqual([...new Set(written)].sort());
 });
 
 it('filters by ids or names, and by whole local days', () => {

@@ -11,7 +11,7 @@ import { Row, Table } from '../ui/table.js';
 const SIZE = 50;
 
 /** Audit actions by object type, as the API writes them. */
-export const DEEDS = [
+export const AUDIT_ACTIONS = [
   ...['api_key.created', 'api_key.deleted'],
   ...['file.created', 'file.deleted'],
   ...['job.created', 'job.cancelled', 'job.paused', 'job.resumed'],
@@ -112,8 +112,8 @@ function FilterBar({ filters, set, clear }: FilterProps) {
           onChange={(e) => set('type', e.target.value)}
         >
           <option value="">all actions</option>
-          {DEEDS.map((deed) => (
-            <option key={deed}>{deed}</option>
+          {AUDIT_ACTIONS.map((action) => (
+            <option key={action}>{action}</option>
           ))}
         </select>
       </label>
