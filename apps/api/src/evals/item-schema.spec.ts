@@ -32,7 +32,7 @@ it.each([
   [
     { properties: { a: {} }, additionalProperties: false },
     { a: 1, b: 2 },
-    'item.b is not in item_schema',
+    'item.b is not a property in item_schema',
   ],
   [
     { properties: { a: { type: 'string', format: 'date' } } },
