@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { duration } from './duration.js';
 
-it('has two units at most, and none of 0', () => {
+it('has at most two units, and omits zero ones', () => {
   expect([0, 59.7, 95, 3600, 3700, 90_000, -1].map(duration)).toEqual([
     '0 s',
     '1 min',

@@ -4,7 +4,7 @@ const UNITS: readonly (readonly [seconds: number, unit: string])[] = [
   [60, 'min'],
 ];
 
-/** 95 → "1 min 35 s"; two units at most. */
+/** Formats seconds with at most two units: 95 → "1 min 35 s". */
 export function duration(seconds: number): string {
   const whole = Math.max(0, Math.round(seconds));
   for (const [i, [size, unit]] of UNITS.entries()) {

@@ -8,7 +8,7 @@ const CONTRACTS = join(import.meta.dirname, '..');
 const BIN = join(CONTRACTS, '../../node_modules/.bin');
 const GENERATED = ['src/gen/graft/worker/v1/worker.ts', 'src/gen/graft/gateway/v1/gateway.ts'];
 
-it('has the code that its .proto files make: npm run generate -w @graft/contracts', () => {
+it('has up-to-date generated code (npm run generate -w @graft/contracts)', () => {
   const out = mkdtempSync(join(tmpdir(), 'graft-gen-'));
   try {
     execFileSync(join(BIN, 'buf'), ['generate', '-o', out], {

@@ -1,4 +1,4 @@
-/** The generated gRPC messages, services and clients. `npm run generate` remakes them from proto/. */
+// Generated gRPC messages, services and clients. `npm run generate` regenerates them from proto/.
 export * from './gen/graft/worker/v1/worker.js';
 export {
   AskRequest,
@@ -17,5 +17,5 @@ export {
   type ScaledObjectRef,
 } from './gen/externalscaler/externalscaler.js';
 
-/** Bytes per chunk when a blob travels. */
+/** Bytes per chunk of a blob transfer. */
 export const BLOB_CHUNK_BYTES = 256 * 1024;

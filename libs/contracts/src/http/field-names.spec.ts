@@ -19,13 +19,13 @@ describe('meantField', () => {
     ['modle', 'model'],
     ['r', 'peft.r'],
     ['graft.alpha', 'peft.lora_alpha'],
-  ])('takes %s for %s', (typed, meant) => expect(meantField(typed, known)).toBe(meant));
+  ])('suggests for %s: %s', (typed, meant) => expect(meantField(typed, known)).toBe(meant));
 
-  it.each(['x', 'graft.zz', 'flux_capacitor', '', 'graft.'])('takes %j for nothing', (typed) =>
+  it.each(['x', 'graft.zz', 'flux_capacitor', '', 'graft.'])('suggests nothing for %j', (typed) =>
     expect(meantField(typed, known)).toBeNull(),
   );
 
-  it('compares no name that is longer than any field', () => {
+  it('does not compare names that are longer than any field', () => {
     expect(meantField('x'.repeat(199), ['x'.repeat(200)])).toBeNull();
     const paths = Array.from({ length: 200 }, (_, n) => `a_field_of_some_length_${n}`);
     const before = process.cpuUsage();
@@ -34,7 +34,7 @@ describe('meantField', () => {
   });
 });
 
-it('says what to do about a field that there is not', () => {
+it('returns the remedy for an unknown field', () => {
   expect(wayOut('lr', known)).toBe('did you mean graft.learning_rate?');
   expect(wayOut('zz', known)).toBe('leave it out');
 });
@@ -47,7 +47,7 @@ it.each([
   ['swin', []],
   ['', []],
   ['x'.repeat(200), []],
-])('finds the names nearest to %s', (typed, nearest) => {
+])('finds the names most similar to %s', (typed, nearest) => {
   const types = ['llama', 'qwen3', 'qwen3_moe', 'gemma', 'gemma3_text', 'vit', 'bert'];
   expect(nearestNames(typed, types)).toEqual(nearest);
 });

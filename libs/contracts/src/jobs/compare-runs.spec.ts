@@ -19,7 +19,7 @@ const item = (
   sample: null,
 });
 
-it('pairs items by their content, wherever they stand, and equal ones in their order', () => {
+it('pairs items by content, and identical ones in order', () => {
   const left = [
     item('a', 'pass'),
     item('b', 'pass', 1),

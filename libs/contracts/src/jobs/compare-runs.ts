@@ -1,6 +1,6 @@
 import type { EvalOutputItemObject } from '../evals/eval-objects.js';
 
-/** One item with what two runs made of it; null where a run has not (yet) graded it, or has no such item. */
+/** Item with its results in two runs; null if a run has not graded it yet or has no such item. */
 export interface ComparedItem {
   readonly item: Readonly<Record<string, unknown>>;
   readonly left: EvalOutputItemObject | null;
@@ -8,15 +8,15 @@ export interface ComparedItem {
 }
 
 export interface RunComparison {
-  /** In the order of the left run, then what only the right one has. */
+  /** Items in the order of the left run, then those that only the right run has. */
   readonly items: readonly ComparedItem[];
-  /** Of the items that both have graded. */
+  /** Number of items that both runs have graded. */
   readonly both: number;
   readonly leftOnlyPasses: number;
   readonly rightOnlyPasses: number;
 }
 
-/** Items are the same where their content is, whatever file they came in; equal ones are paired in their order. */
+/** Pairs the items of two runs by content, regardless of their files. Identical items are paired in order. */
 export function compareRuns(
   left: readonly EvalOutputItemObject[],
   right: readonly EvalOutputItemObject[],

@@ -27,7 +27,7 @@ const job = (id: string, peft: object | null, graft: object = {}): JobObject =>
     graft: { progress: { total_steps: 4 }, ...graft },
   }) as unknown as JobObject;
 
-it('names each option by its path, and says on which the jobs differ; names are no options', () => {
+it('returns options by path and whether they differ, without labels', () => {
   const options = comparedOptions(
     [
       job('a', { peft_type: 'LORA', r: 8, target_modules: ['q', 'v'] }, { learning_rate: 1e-4 }),
@@ -49,7 +49,7 @@ it('names each option by its path, and says on which the jobs differ; names are 
   expect(options.some(({ name }) => /suffix|metadata|integrations|hidden/.test(name))).toBe(false);
 });
 
-it('makes the call of a job again, with its trackers as they were asked for', () => {
+it('repeats the request of a job with its integrations', () => {
   const body = createBody(job('a', { peft_type: 'LORA' }), []);
   expect(body['integrations']).toEqual([WANDB]);
   expect(createBody({ ...job('a', null), integrations: null }, [])).not.toHaveProperty(
@@ -58,7 +58,7 @@ it('makes the call of a job again, with its trackers as they were asked for', ()
   expect(CreateJob.parse(body).integrations).toEqual([WANDB]);
 });
 
-it('says that nothing is held out, which leaving it out would not', () => {
+it('keeps null for options whose default depends on the data', () => {
   const nothing = { validation_split: null, stratify_by_column: null, split_seed: null };
   const graft = { ...nothing, max_steps: null };
   expect(createBody(job('a', null, graft), Object.keys(graft))['graft']).toEqual(nothing);

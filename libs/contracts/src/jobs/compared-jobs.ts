@@ -1,21 +1,21 @@
-// What tells jobs apart. Without zod, since the dashboard's bundle has it.
+// Comparison of jobs by their options. No zod: the dashboard bundles this file.
 import type { JobIntegrationObject } from '../integrations/integrations.js';
 import type { JobObject } from './job-objects.js';
 
 type Asked<One> = One extends unknown ? Omit<One, 'graft'> : never;
-/** A tracker, as a create call names it. */
+/** Integration in a create request. */
 export type AskedIntegration = Asked<JobIntegrationObject>;
 
-/** The trackers that a job is written to, as a create call names them; null: none. */
+/** Returns the integrations of a job as in a create request; null if it has none. */
 export const askedIntegrations = (job: JobObject): AskedIntegration[] | null =>
   job.integrations?.map(({ graft: _, ...one }) => one) ?? null;
 
-/** Options whose default depends on the data: null is another thing than to leave them out. */
+/** Options whose default depends on the data, so that null differs from an absent field. */
 export const BY_DATA: readonly string[] = ['validation_split', 'stratify_by_column', 'split_seed'];
 
 /**
- * The create call that would make this job again.
- * @param options names of what may be asked for under `graft`
+ * Returns the body of a create request that repeats the job.
+ * @param options names of the options that a request may set under `graft`
  */
 export function createBody(job: JobObject, options: readonly string[]): Record<string, unknown> {
   const asked = Object.entries(job.graft).filter(
@@ -36,13 +36,13 @@ export function createBody(job: JobObject, options: readonly string[]): Record<s
   };
 }
 
-/** Beside each other at most. */
+/** Maximum number of jobs to compare. */
 export const MOST_COMPARED = 10;
 
-/** Not options: what a job is called, and where it is written to. */
+/** Fields that are not options: labels and trackers. */
 const NAMES = ['suffix', 'metadata', 'integrations'];
 
-/** Options by their paths, "peft.r"; lists stay whole. */
+/** Adds the options to `into` by path, such as "peft.r". Lists are not flattened. */
 function flat(value: unknown, path: string, into: Map<string, unknown>): Map<string, unknown> {
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     return into.set(path, value);
@@ -52,14 +52,17 @@ function flat(value: unknown, path: string, into: Map<string, unknown>): Map<str
 }
 
 export interface ComparedOption {
-  /** "peft.r", as a request has it. */
+  /** Path of the option in a request, such as "peft.r". */
   readonly name: string;
-  /** Of each job, in order; undefined where a job has none. */
+  /** Value of the option for each job; undefined if a job does not have it. */
   readonly values: readonly unknown[];
   readonly differs: boolean;
 }
 
-/** @param options names of what may be asked for under `graft` */
+/**
+ * Returns the options of all jobs, and whether their values differ.
+ * @param options names of the options that a request may set under `graft`
+ */
 export function comparedOptions(
   jobs: readonly JobObject[],
   options: readonly string[],

@@ -9,7 +9,7 @@ const body = (peft: object) => ({
   peft: { peft_type: 'LORA', ...peft },
 });
 
-/** Where and what the first problem is; null if there is none. */
+/** Returns the path and message of the first problem; null if there is none. */
 function problem(value: object): string | null {
   const parsed = CreateJob.safeParse(value, { error: plainWords });
   const issue = parsed.error?.issues[0];
@@ -17,7 +17,7 @@ function problem(value: object): string | null {
 }
 
 describe('a PEFT config in a job', () => {
-  it('may be as long as any model needs', () => {
+  it('may be as large as any model needs', () => {
     const paths = Array.from({ length: 500 }, (_, i) => `model.layers.${i}.self_attn.q_proj`);
     expect(problem(body({ target_modules: paths }))).toBeNull();
     expect(problem(body({ prompt_tuning_init_text: 'word '.repeat(1000) }))).toBeNull();
@@ -49,7 +49,7 @@ describe('a PEFT config in a job', () => {
       { a: 'x'.repeat(8000), b: Array<string>(400).fill('y'.repeat(150)) },
       'peft: must have at most 60,000 characters as JSON, got 69,233',
     ],
-  ])('is refused beyond that, by name: case %#', (peft, message) => {
+  ])('is rejected above the limits with the name of the field: case %#', (peft, message) => {
     expect(problem(body(peft))).toBe(message);
   });
 });
@@ -57,7 +57,7 @@ describe('a PEFT config in a job', () => {
 describe("OpenAI's method in a job", () => {
   const of = (method: object) => ({ model: 'm', training_file: 'file-1', method });
 
-  it('brings its own hyperparameters', () => {
+  it('has its own hyperparameters', () => {
     const hyperparameters = { beta: 0.3, n_epochs: 2, batch_size: 'auto' };
     const parsed = CreateJob.parse(of({ type: 'dpo', dpo: { hyperparameters } }));
     expect(hyperparametersOf(parsed)).toEqual(hyperparameters);
@@ -79,12 +79,12 @@ describe("OpenAI's method in a job", () => {
       { type: 'supervised', supervised: { hyperparameters: { beta: 0.1 } } },
       'method.supervised.hyperparameters: Unrecognized key: "beta"',
     ],
-  ])('is refused where it is wrong: case %#', (method, message) => {
+  ])('is rejected if invalid: case %#', (method, message) => {
     expect(problem(of(method))).toBe(message);
   });
 });
 
-it('has every option of `graft` in its documentation, and no other', () => {
+it('documents exactly the options of `graft`', () => {
   const docs = readFileSync(new URL('../../../../docs/api.md', import.meta.url), 'utf8');
   const [, table = ''] = /^\| field of `graft` .*\n\|.*\n((?:\|.*\n)+)/m.exec(docs) ?? [];
   const rows = table.trim().split('\n');
@@ -92,7 +92,7 @@ it('has every option of `graft` in its documentation, and no other', () => {
   expect(named.map(([, name]) => name).sort()).toEqual(Object.keys(GraftOptions.shape).sort());
 });
 
-it('takes integrations as OpenAI has them, and names what is wrong with one', () => {
+it('accepts integrations in OpenAI’s format and names an invalid field', () => {
   const asked = (...integrations: unknown[]) => problem({ ...body({}), integrations });
   const wandb = { type: 'wandb', wandb: { project: 'p' } };
   const mlflow = { type: 'mlflow', mlflow: { experiment: 'e', name: 'n', tags: { a: 'b' } } };

@@ -16,10 +16,10 @@ it.each([
     { type: 'combine', weights: [1, 1], combination_type: 'ties', density: 0.5 },
     'Combination of 2 adapters (ties)',
   ],
-] as const)('calls %o %s', (operation, title) => {
+] as const)('has a title for %o: %s', (operation, title) => {
   expect(operationTitle({ ...operation, adapters } as never)).toBe(title);
 });
 
-it('knows a kind for each operation', () => {
+it('has a kind for each operation', () => {
   expect([...JOB_KINDS].sort()).toEqual(['training', ...OPERATION_TYPES].sort());
 });

@@ -17,18 +17,18 @@ it.each([
   [{ peft_type: 'ADALORA', init_r: 12 }, null, 'AdaLoRA'],
   [{ peft_type: 'IA3', use_dora: true }, 'nf4', 'IA3'],
   [null, null, 'FULL'],
-])('calls %o on a base in %s %s', (peft, quantization, name) => {
+])('returns the title of %o on a base in %s: %s', (peft, quantization, name) => {
   expect(methodTitle({ peft, graft: { operation: null, quantization } })).toBe(name);
 });
 
-it('calls an operation on adapters by what it makes', () => {
+it('returns the title of an operation on adapters', () => {
   const operation = { type: 'export', format: 'gguf', adapters: ['a'] } as const;
   expect(methodTitle({ peft: { peft_type: 'LORA' }, graft: { operation } })).toBe(
     'Export to GGUF F16',
   );
 });
 
-it('finds a method by each of its names', () => {
+it('returns all names of a method', () => {
   const names = (peft: object | null, quantization: string | null = null) =>
     methodNames({ peft: peft && { peft_type: 'LORA', ...peft }, graft: { operation: null, quantization } }); // prettier-ignore
   expect(names({})).toEqual(['LORA']);
@@ -39,7 +39,7 @@ it('finds a method by each of its names', () => {
   expect(names(null)).toEqual(['full']);
 });
 
-it('knows a variant whatever its capitals and hyphens', () => {
+it('finds a variant regardless of case and hyphens', () => {
   expect(methodCalled('DORA')).toMatchObject({ name: 'DoRA', variant: { field: 'use_dora' } });
   expect(methodCalled('lora_ga')).toMatchObject({ name: 'LoRA-GA', isPacked: false });
   expect(methodCalled('qlora')).toMatchObject({ name: 'QLoRA', isPacked: true });

@@ -1,6 +1,6 @@
-// Without zod, since the dashboard's bundle has it.
+// No zod: the dashboard bundles this file.
 
-/** By what a list of jobs may be sorted: names of a job's own fields where it has such. */
+/** Sort keys of a list of jobs, named after fields of the job where possible. */
 export const JOB_ORDERS = [
   'created_at',
   'finished_at',

@@ -1,8 +1,8 @@
-// Without zod, since the dashboard's bundle has it.
+// No zod: the dashboard bundles this file.
 
 /**
- * OpenAI's `validating_files` is not among them: files are checked when they are uploaded, and for the base in the
- * request that creates the job, so that a job begins in `queued`.
+ * Statuses of a job. OpenAI's `validating_files` is not used: files are checked on upload, and against the base by the
+ * create request, so that a job starts as `queued`.
  */
 export const JOB_STATUSES = [
   'queued',
@@ -13,7 +13,7 @@ export const JOB_STATUSES = [
   'paused',
 ] as const;
 
-/** A job in one of these stays in it. */
+/** Statuses that a job does not leave. */
 export const TERMINAL_STATUSES: readonly (typeof JOB_STATUSES)[number][] = [
   'succeeded',
   'failed',

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { lossText } from './loss-text.js';
 
-it('writes losses of any size with four digits that say something', () => {
+it('formats losses with four significant digits', () => {
   expect([3, 2.5, 0.00126249, 10.8027, 123.456, 98765.4, 0, NaN, Infinity].map(lossText)).toEqual([
     '3.000',
     '2.500',

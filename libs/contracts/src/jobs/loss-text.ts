@@ -1,4 +1,4 @@
-/** A loss for people: four digits that say something, whatever its size. */
+/** Formats a loss with four significant digits. */
 export function lossText(loss: number): string {
   if (!Number.isFinite(loss)) return String(loss);
   return Math.abs(loss) >= 1000 ? loss.toFixed(0) : loss.toPrecision(4);

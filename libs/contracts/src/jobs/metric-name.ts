@@ -1,4 +1,4 @@
-/** A metric's name is a column of a CSV file, a key in JSON and what a chart is asked for by. */
+/** Pattern of a metric's name, which is used as a CSV column, a JSON key and a chart parameter. */
 export const METRIC_NAME = /^[A-Za-z][\w./-]{0,62}$/;
-/** Of one step. */
+/** Maximum number of metrics per step. */
 export const MAX_METRICS = 64;

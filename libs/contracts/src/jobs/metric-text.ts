@@ -1,15 +1,15 @@
 import type { MetricDescription } from '../models/catalog.js';
 import { lossText } from './loss-text.js';
 
-/** A number of a step for people: 0.5213 of a fraction → "52.1 %". */
+/** Formats the value of a metric: 0.5213 with the unit % → "52.1 %". */
 export const metricText = ({ unit }: Pick<MetricDescription, 'unit'>, value: number): string =>
   unit === '%' ? `${(100 * value).toFixed(1)} %` : lossText(value);
 
-/** How fast a run reads what its task reads besides tokens: pictures, or seconds of sound, a second. */
+/** Whether a metric is a throughput other than tokens: images, or seconds of audio, per second. */
 export const isMediaSpeed = ({ name, unit }: Pick<MetricDescription, 'name' | 'unit'>): boolean =>
   (unit?.endsWith('/s') ?? false) && name !== 'tokens_per_second';
 
-/** The same in words, of what a step measured. */
+/** Returns the throughput metrics of a step as text. */
 export const mediaSpeeds = (
   described: readonly MetricDescription[],
   measured: Readonly<Record<string, number | null>> | null,

@@ -10,7 +10,7 @@ const plan = {
   total: 134_515_008,
 };
 
-it('says in a line what a job comes to', () => {
+it('summarizes a plan in one line', () => {
   expect(planLine(plan)).toBe(
     '12 examples · 9 epochs · 108 steps · about 40 s · 4.9 M of 134.5 M parameters',
   );
@@ -75,7 +75,7 @@ it.each([
   );
 });
 
-it("tells a job's own letters, of many the first", () => {
+it('lists the characters of a job’s own vocabulary, up to a limit', () => {
   const of = (letters: unknown) => lettersText({ task_options: { letters } });
   expect(of([' ', "'", 'a', 'é'])).toBe("3 characters: ' a é");
   const many = Array.from({ length: 1261 }, (_, i) => String.fromCodePoint(0x4e00 + i));

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { placeText } from './queue-place.js';
 
-it('says where a job stands and when it will start', () => {
+it('returns the position and expected start of a job', () => {
   const place = {
     queue_position: 3,
     queue_length: 12,
@@ -19,7 +19,7 @@ it('says where a job stands and when it will start', () => {
   expect(placeText({}, 1000)).toBe('');
 });
 
-it('counts as people do', () => {
+it('formats ordinals', () => {
   const said = [1, 2, 4, 11, 12, 13, 21, 22, 103, 111, 112].map((queue_position) =>
     placeText({ queue_position, queue_length: 200 }).replace(/ of .*/, ''),
   );

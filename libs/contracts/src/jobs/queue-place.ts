@@ -5,7 +5,7 @@ type Place = Partial<
   Pick<JobGraft, 'queue_position' | 'queue_length' | 'estimated_start' | 'estimated_start_range'>
 >;
 
-/** `3rd of 12, starts in about 4 min (2 min to 8 min)`; nothing of a job that does not wait. */
+/** Returns `3rd of 12, starts in about 4 min (2 min to 8 min)`; an empty string if the job is not queued. */
 export function placeText(graft: Place, now = Date.now() / 1000): string {
   const { queue_position: position, queue_length: length } = graft;
   if (!position || !length) return '';

@@ -2,7 +2,7 @@ import { expect, it } from 'vitest';
 import type { JobObject } from './job-objects.js';
 import { accuracyText, beatsChance, labelEvaluation, validationExamples } from './validation.js';
 
-it('tells an accuracy beside that of the most frequent label', () => {
+it('compares an accuracy with that of the most frequent label', () => {
   const found = labelEvaluation({ step: 4, accuracy: 0.911, majority_accuracy: 1 / 6 });
   expect(found && accuracyText(found)).toBe(
     'accuracy 91 % (always predicting the most frequent label: 17 %)',
@@ -13,7 +13,7 @@ it('tells an accuracy beside that of the most frequent label', () => {
 it.each([
   [0.5, 0.5],
   [0.3, 0.5],
-])('%f is no better than chance where the most frequent label gives %f', (accuracy, majority) => {
+])('%f is no better than chance if the most frequent label gives %f', (accuracy, majority) => {
   const found = labelEvaluation({ step: 4, accuracy, majority_accuracy: majority });
   expect(found && beatsChance(found)).toBe(false);
   expect(found && accuracyText(found)).toBe(
@@ -21,7 +21,7 @@ it.each([
   );
 });
 
-it('goes by the number of labels where nobody knows how often each is there', () => {
+it('uses the number of labels if their frequencies are unknown', () => {
   const found = labelEvaluation({ step: 4, accuracy: 0.5 }, 4);
   expect(found && accuracyText(found)).toBe('accuracy 50 % (guessing among 4 labels: 25 %)');
 });
@@ -30,7 +30,7 @@ it.each([
   [{ step: 4, loss: 1 }, 4],
   [{ step: 4, accuracy: null, majority_accuracy: 0.5 }, 4],
   [{ step: 4, accuracy: 0.5 }, null],
-])('has nothing to say of %j', (found, labels) => {
+])('returns null for %j', (found, labels) => {
   expect(labelEvaluation(found, labels)).toBeNull();
 });
 
@@ -44,6 +44,6 @@ it.each([
   ['file-2', { validation_examples: 1200 }, '1,200 validation examples (64 before the end)'],
   [null, {}, null],
   [null, null, null],
-])('says how many examples a job is validated on: %s, %j', (file, data, words) =>
+])('returns the number of validation examples: %s, %j', (file, data, words) =>
   expect(validationExamples(job(file, data))).toBe(words),
 );

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { workerCommand } from './worker-command.js';
 
 describe('workerCommand', () => {
-  it('names the gateway, the token file, and what else is given', () => {
+  it('includes the gateway, the token file and other options', () => {
     const gateway = { url: 'grpcs://graft.example.org:8081' };
     expect(workerCommand(gateway, { tokenFile: 'token.txt' })).toBe(
       'npx graft-worker --url grpcs://graft.example.org:8081 --token-file token.txt',
@@ -12,7 +12,7 @@ describe('workerCommand', () => {
     );
   });
 
-  it('quotes paths that a shell would take apart', () => {
+  it('quotes paths with shell characters', () => {
     const command = workerCommand(
       { url: 'grpc://[::1]:8081' },
       { tokenFile: "/tmp/a b/it's", pool: null },

@@ -1,6 +1,6 @@
 import type { GatewayObject } from '../http/graft-api.js';
 
-/** The command, for a person to copy, that starts one more worker; `tokenFile` holds its join token. */
+/** Returns a shell command that starts a worker. `tokenFile` is the path of a file with a join token. */
 export function workerCommand(
   { url }: Pick<GatewayObject, 'url'>,
   options: { tokenFile: string; pool?: string | null; home?: string },

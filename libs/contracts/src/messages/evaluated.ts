@@ -4,17 +4,17 @@ import { lossText } from '../jobs/loss-text.js';
 import { count, integer, list, metrics } from './fields.js';
 import { runEvent } from './run-event.js';
 
-/** Three numbers per pair of labels (`Confusion`); its other lists are shorter. */
+/** List of `Confusion`, with at most three numbers per pair of labels. */
 const counts = list(count, 3 * MOST_CONFUSED_WHOLE ** 2);
 
 export const evaluated = runEvent('evaluated', {
   payload: z.object({
     step: integer,
-    /** The task's. */
+    /** Metrics of the task. */
     metrics,
-    /** True for the whole validation file, false for a sample of it. */
+    /** Whether all validation data were evaluated, not just a sample. */
     full: z.boolean(),
-    /** Which labels were predicted for which (`Confusion`); only for tasks that give each input one label. */
+    /** Confusion matrix; only for tasks that assign one label to each input. */
     confusion: z.object({ classes: counts, cells: counts, examples: counts.optional() }).optional(),
   }),
   stored: 'series',

@@ -2,26 +2,26 @@ import { z } from 'zod';
 import { integer, text, textTail } from './fields.js';
 import { runEvent } from './run-event.js';
 
-/** Whose work was running when a trainer process died: this run's, work that it shared with others, or only others'. */
+/** Work that was running when a trainer process crashed: the run's own, shared with other runs, or only that of others. */
 export const Blame = z.enum(['own', 'shared', 'other']);
 export type Blame = z.infer<typeof Blame>;
 
-/** The run has ended by an error. Other runs in its process continue. */
+/** The run has failed. Other runs in its process continue. */
 export const failed = runEvent('failed', {
   payload: z.object({
-    /** An error code (errors.ts). A trainer of another build may know other codes. */
+    /** Error code (errors.ts). A trainer of another build may have other codes. */
     code: text,
     message: text,
-    /** The field of the job that is wrong, where it is one. */
+    /** Field of the job that caused the failure, or null. */
     param: text.nullable(),
     retryable: z.boolean(),
-    /** The last lines of the trainer's stderr, which the agent adds. */
+    /** End of the trainer's stderr, added by the agent. */
     stderr_tail: textTail.optional(),
-    /** Who is to blame, which the agent adds if a process died and it can tell. */
+    /** Added by the agent if a process crashed and the cause can be narrowed down. */
     blame: Blame.optional(),
-    /** The trainer process, as in `started`. */
+    /** Trainer process, as in `started`. */
     process: text.optional(),
-    /** Added by the agent to damaged_checkpoint: the step of the checkpoint that the run was to resume from. */
+    /** Step of the checkpoint to resume from, added by the agent for the code damaged_checkpoint. */
     damaged_step: integer.optional(),
   }),
   stored: 'own',

@@ -1,13 +1,13 @@
-// Fields that several payloads have. Their limits are those of the tables, files and pages that they end in.
+// Field types that several payloads share. Limits follow from the tables, files and pages that store or show the values.
 import { z } from 'zod';
 import { MAX_METRICS, METRIC_NAME } from '../jobs/metric-name.js';
 
-/** The largest value of PostgreSQL's `integer`. */
+/** Maximum of PostgreSQL's `integer`. */
 export const MAX_INTEGER = 2 ** 31 - 1;
-/** People read no more of a text. */
+/** Maximum length of a text in characters. */
 const MAX_TEXT = 8192;
 
-/** Stored as an integer. */
+/** Non-negative number that is stored as PostgreSQL's `integer`. */
 export const integer = z
   .int()
   .min(0)
@@ -18,24 +18,24 @@ export const integer = z
 /** Bytes, parameters and other numbers that may exceed 2^31. */
 export const count = z.int().min(0);
 
-/** JSON has no NaN: null stands for it. */
+/** Number that may be NaN, which JSON represents as null. */
 export const real = z
   .number()
   .nullable()
   .transform((value) => value ?? NaN);
 
-/** PostgreSQL's text holds neither NUL nor half a surrogate pair. */
+/** Removes NUL and unpaired surrogates, which PostgreSQL's `text` does not accept. */
 const storable = (value: string): string => value.replaceAll('\0', '').toWellFormed();
 
-/** Its beginning is kept. */
+/** Text that is truncated to its beginning. */
 export const text = z.string().overwrite((value) => storable(value.slice(0, MAX_TEXT)));
 
-/** Its end is kept. */
+/** Text that is truncated to its end. */
 export const textTail = z.string().overwrite((value) => storable(value.slice(-MAX_TEXT)));
 
-/** Names of metrics that have passed the check: every step repeats the same few. */
+/** Cache of valid metric names, since every step repeats the same few. */
 const knownNames = new Set<string>();
-/** A worker must not make the set grow without end. */
+/** Maximum size of the cache, so that a worker cannot make it grow without limit. */
 const MAX_KNOWN_NAMES = 1000;
 
 function isMetricName(name: string): boolean {
@@ -46,32 +46,32 @@ function isMetricName(name: string): boolean {
 }
 
 /**
- * By the names that the task's metrics and run-metrics.ts of peft-core give them. A loop and no z.record: a step has
- * little else, and this takes half the time.
+ * Metrics by name, as defined by the task and by run-metrics.ts of peft-core. A loop takes half the time of `z.record`, and
+ * metrics are most of a step's payload.
  */
 export const metrics = z.unknown().transform((value, context): Record<string, number> => {
   const found: Record<string, number> = {};
-  const refuse = (message: string, ...path: string[]): void =>
+  const reject = (message: string, ...path: string[]): void =>
     context.addIssue({ code: 'custom', message, path });
   if (value === null || typeof value !== 'object') {
-    refuse('expected an object');
+    reject('expected an object');
     return found;
   }
   const numbers = Object.entries(value as Record<string, unknown>);
   if (numbers.length > MAX_METRICS) {
-    refuse(`more than ${MAX_METRICS} numbers`);
+    reject(`more than ${MAX_METRICS} metrics`);
     return found;
   }
   for (const [name, number] of numbers)
-    if (!isMetricName(name)) refuse('not the name of a metric', name);
-    else if (number !== null && typeof number !== 'number') refuse('expected a number', name);
+    if (!isMetricName(name)) reject('not a valid metric name', name);
+    else if (number !== null && typeof number !== 'number') reject('expected a number', name);
     else found[name] = number ?? NaN;
   return found;
 });
 
 /**
- * A list of at most `most` elements that stops at the first bad one. Zod alone checks every element before the length and
- * makes an issue of each: a worker could keep the API busy with a message of a million bad elements.
+ * List of at most `most` elements, validated up to the first invalid one. Zod by itself checks all elements before the
+ * length and creates an issue for each, so that a worker could keep the API busy with a million invalid elements.
  */
 export const list = <Element extends z.ZodType>(element: Element, most: number) =>
   z
@@ -88,13 +88,13 @@ export const list = <Element extends z.ZodType>(element: Element, most: number) 
     .pipe(z.array(element))
     .readonly();
 
-/** A checkpoint of today has about ten. */
+/** Maximum number of files in a checkpoint. Checkpoints currently have about ten. */
 const MAX_FILES = 1000;
 
-/** A file of a checkpoint or adapter. Its name becomes a file in folders of other workers and of whoever downloads it. */
+/** File of a checkpoint or adapter. Other workers and clients that download it create a file with this name. */
 const file = z.object({
   name: z.string().regex(/^\w[\w.-]{0,199}$/, { error: 'not a plain file name' }),
-  sha256: z.string().regex(/^[0-9a-f]{64}$/, { error: 'not a lower-case hex sha256' }),
+  sha256: z.string().regex(/^[0-9a-f]{64}$/, { error: 'not a lower-case hexadecimal sha256' }),
   size: count,
 });
 export const files = list(file, MAX_FILES);

@@ -2,12 +2,12 @@ import { z } from 'zod';
 import { text } from './fields.js';
 import { runEvent } from './run-event.js';
 
-/** What the attempt does or waits for. */
+/** Current activity of the attempt, or what it waits for. */
 export const phase = runEvent('phase', {
   payload: z.object({
     code: text,
     message: text,
-    /** From 0 to 1; null where unknown. */
+    /** Progress from 0 to 1; null if unknown. */
     progress: z.number().nullable(),
   }),
   stored: 'own',

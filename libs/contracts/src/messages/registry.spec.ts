@@ -11,23 +11,23 @@ const log = { level: 'info', message: 'a line', code: null };
 
 const read = (kind: string, payload: unknown) => readRunEvent(kind, JSON.stringify(payload));
 
-describe('an event of a run', () => {
-  it('has a name of its own', () => {
+describe('a run event', () => {
+  it('has a unique name', () => {
     expect(new Set(runEvents.map(({ kind }) => kind)).size).toBe(runEvents.length);
   });
 
-  it('keeps NaN through its JSON, and loses the fields that nobody knows', () => {
+  it('preserves NaN in JSON and drops unknown fields', () => {
     const event = { kind: 'step', payload: { ...step, metrics: { loss: NaN } } } as const;
     expect(readRunEvent('step', payloadJson(event))).toEqual(event);
     expect(read('step', { ...step, dir: '/etc' })).toEqual({ kind: 'step', payload: step });
   });
 
-  it('of another build is none, whatever its payload is', () => {
+  it('is ignored if its kind is unknown', () => {
     expect(readRunEvent('from_a_newer_worker', 'not JSON')).toBeNull();
     expect(readRunEvent('toString', '{}')).toBeNull();
   });
 
-  it('has its texts as they can be stored and read', () => {
+  it('has texts that can be stored', () => {
     const long = { ...log, message: `\0\ud800${'x'.repeat(9000)}` };
     expect(read('log', long)?.payload).toEqual({ ...log, message: `�${'x'.repeat(8190)}` });
   });
@@ -43,7 +43,7 @@ describe('an event of a run', () => {
     ['step', { ...step, rss_bytes: 2 ** 53 }, 'step.rss_bytes: '],
     ['step', { ...step, metrics: { 'a,b': 1 } }, 'step.metrics.a,b: '],
     ['step', { ...step, metrics: { loss: '1' } }, 'step.metrics.loss: '],
-    ['step', { ...step, metrics: many }, 'step.metrics: more than 64 numbers'],
+    ['step', { ...step, metrics: many }, 'step.metrics: more than 64 metrics'],
     ['saved', { ...saved, files: [{ name: 'a' }] }, 'saved.files.0.sha256: '],
     [
       'saved',
@@ -53,14 +53,14 @@ describe('an event of a run', () => {
     [
       'saved',
       { ...saved, adapter: [{ ...file, sha256: 'A' }] },
-      'saved.adapter.0.sha256: not a lower-case hex',
+      'saved.adapter.0.sha256: not a lower-case hexadecimal',
     ],
     ['log', { ...log, level: 'loud' }, 'log.level: '],
-  ])('is refused, with its field: %s %j', (kind, payload, complaint) => {
+  ])('is rejected with the name of the field: %s %j', (kind, payload, complaint) => {
     expect(() => read(kind, payload)).toThrow(complaint);
   });
 
-  it('of a newer build may have a choice that is unknown here, if the reader says so', () => {
+  it('may have unknown choices if the writer may be newer', () => {
     const newer = (kind: string, payload: object) =>
       readRunEvent(kind, JSON.stringify(payload), { mayBeNewer: true })?.payload;
     const failed = { code: 'crash', message: 'm', param: null, retryable: true };
@@ -76,7 +76,7 @@ describe('an event of a run', () => {
     expect(() => read('stopped', { reason: 'rebalance', step: 3 })).toThrow('stopped.reason: ');
   });
 
-  it('keeps the end of what the trainer wrote, where the reason stands', () => {
+  it('keeps the end of stderr, which has the reason', () => {
     const failed = { code: 'crash', message: 'm', param: null, retryable: true };
     const written = { ...failed, stderr_tail: `${'x'.repeat(9000)}the reason` };
     expect(read('failed', written)?.payload).toEqual({
@@ -85,7 +85,7 @@ describe('an event of a run', () => {
     });
   });
 
-  // Each issue costs time and memory, and a worker may send as many elements as a message has room for.
+  // Each issue costs time and memory, and a worker may fill a message with invalid elements.
   it.each([
     ['saved', { ...saved, files: Array(100_000).fill(0) }],
     ['saved', { ...saved, files: Array(1000).fill({}) }],
@@ -100,12 +100,12 @@ describe('an event of a run', () => {
       'step',
       { ...step, metrics: Object.fromEntries(Array.from({ length: 65 }, (_, n) => [n, ''])) },
     ],
-  ])('with a bad list of many is one issue: %s', (kind, payload) => {
+  ])('reports one issue for a long list of invalid elements: %s', (kind, payload) => {
     const schema = runEvents.find((one) => one.kind === kind)?.payload;
     expect(schema?.safeParse(payload).error?.issues).toHaveLength(1);
   });
 
-  it('has a line for people', () => {
+  it('has a line of text', () => {
     const event: RunEvent = { kind: 'step', payload: step };
     expect(lineOf(event, 10)).toBe('Step 3/10: training loss=0.5000');
     expect(lineOf(event)).toBe('Step 3/?: training loss=0.5000');
@@ -113,7 +113,7 @@ describe('an event of a run', () => {
   });
 });
 
-describe('a piece of an answer', () => {
+describe('a response chunk', () => {
   const piece = { text: '', finish_reason: null, prompt_tokens: 1, completion_tokens: 1 };
   const token = { token: 'a', bytes: [97], logprob: -1, start: 0, top: [] };
   const segment = { seek: 0, start: 0, end: 0, text: '', avg_logprob: 0, no_speech_prob: null };
@@ -126,7 +126,7 @@ describe('a piece of an answer', () => {
     ['generate', { ...piece, tool_calls: Array(100_000).fill({}) }],
     ['transcribe', { ...piece, segments: Array(100_000).fill({}) }],
     ['transcribe', { ...piece, segments: [{ ...segment, tokens: Array(500).fill(-1) }] }],
-  ] as const)('with a bad list of many is one issue: %s', (kind, payload) => {
+  ] as const)('reports one issue for a long list of invalid elements: %s', (kind, payload) => {
     expect(MODEL_REQUESTS[kind].answer.safeParse(payload).error?.issues).toHaveLength(1);
   });
 });

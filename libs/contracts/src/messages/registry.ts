@@ -1,5 +1,5 @@
-// The only list of what a run reports. A kind that is `stored: 'event'` needs a file here, a line in this list, and
-// whoever reports it (CONTRIBUTING.md).
+// The list of all run events. A new kind with `stored: 'event'` needs a file here, an entry in this list, and code that
+// reports it (CONTRIBUTING.md).
 import type { z } from 'zod';
 import { DomainError } from '../http/errors.js';
 import { evaluated } from './evaluated.js';
@@ -34,27 +34,27 @@ type Of<Kind extends RunEventName> = Extract<Registered, { readonly kind: Kind }
 
 export type RunEventName = Registered['kind'];
 export type PayloadOf<Kind extends RunEventName> = z.output<Of<Kind>['payload']>;
-/** A kind with a payload that its schema has accepted. */
+/** Kind with a validated payload. */
 export type RunEventOf<Kind extends RunEventName> = {
   [One in Kind]: { readonly kind: One; readonly payload: PayloadOf<One> };
 }[Kind];
 export type RunEvent = RunEventOf<RunEventName>;
-/** Kinds that need more of the API than a line in the job's history. */
+/** Kinds that the API processes beyond a line in the job's history. */
 export type HandledName = Exclude<RunEventName, StoredName>;
 
-/** Kinds that are the last of their attempt. */
+/** Kinds that end their attempt. */
 const ENDS = ['finished', 'failed', 'stopped'] as const satisfies readonly RunEventName[];
 export type EndName = (typeof ENDS)[number];
 export const isEnd = (kind: string): kind is EndName => (ENDS as readonly string[]).includes(kind);
 
-/** Of the path of a field in an error, in characters. */
+/** Maximum length of a field's path in an error, in characters. */
 const MAX_FIELD = 200;
 
-/** Undefined for a kind of another build. */
+/** Returns undefined for a kind that this build does not know. */
 const runEventKind = (kind: string): RunEventKind | undefined =>
   runEvents.find((one) => one.kind === kind);
 
-/** Kinds that are stored as an event of the job's history. */
+/** Kinds that are stored as events in the job's history. */
 export type StoredName = Extract<Registered, { readonly stored: 'event' }>['kind'];
 
 export const storedNames = (): StoredName[] =>
@@ -62,18 +62,18 @@ export const storedNames = (): StoredName[] =>
     .filter(({ stored }) => stored === 'event')
     .map(({ kind }) => kind as StoredName);
 
-/** What people read of it; its kind, where the description has no line. */
+/** Returns the event as a line of text, or its kind if it has none. */
 export const lineOf = ({ kind, payload }: RunEvent, totalSteps: number | null = null): string =>
   runEventKind(kind)?.line?.(payload, { totalSteps }) ?? kind;
 
 interface ReadOptions {
-  /** The writer may be a newer build: unknown choices are replaced as the description of the kind says. */
+  /** Whether the writer may be a newer build; then unknown choices are replaced by the kind's `unknownChoices`. */
   readonly mayBeNewer?: boolean;
 }
 
 /**
- * The event that a JSON text describes.
- * @returns null for a kind of another build
+ * Parses an event.
+ * @returns null for a kind that this build does not know
  * @throws DomainError that names the kind and the field
  */
 export function readRunEvent(
@@ -90,15 +90,15 @@ export function readRunEvent(
     ({ data, error } = schema.safeParse(withKnownChoices(payload, error, unknownChoices)));
   if (error === undefined) return { kind, payload: data } as RunEvent;
   const [issue] = error.issues;
-  // A path may hold the name of a metric, which may be anything.
+  // The path may include the name of a metric, which may have any length.
   const field = [kind, ...(issue?.path ?? [])].join('.').slice(0, MAX_FIELD);
-  throw new DomainError('invalid_value', `${field}: ${issue?.message ?? 'it is malformed'}`);
+  throw new DomainError('invalid_value', `${field}: ${issue?.message ?? 'malformed'}`);
 }
 
-/** What travels: NaN becomes null. */
+/** Returns the payload as JSON, with null for NaN. */
 export const payloadJson = ({ payload }: RunEvent): string => JSON.stringify(payload);
 
-/** Only texts are replaced: anything else is no choice of any build. */
+/** Replaces unknown choices that are strings. Other values are invalid in any build. */
 function withKnownChoices(
   payload: unknown,
   { issues }: z.ZodError,
@@ -118,6 +118,6 @@ function parsed(kind: string, json: string): unknown {
   try {
     return JSON.parse(json);
   } catch {
-    throw new DomainError('invalid_value', `${kind}: not JSON`);
+    throw new DomainError('invalid_value', `${kind}: expected JSON`);
   }
 }

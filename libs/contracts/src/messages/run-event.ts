@@ -1,15 +1,15 @@
-// What a run reports, described once. The trainer, the agent and the API all read the same description (ADR 0029).
+// Descriptions of run events, shared by the trainer, the agent and the API (ADR 0029).
 import type { z } from 'zod';
 
-/** What a line may say beside its payload. */
+/** Facts for a line of text in addition to the payload. */
 interface EventContext {
   /** Null before the run has started. */
   readonly totalSteps: number | null;
 }
 
 /**
- * What the API does with an event. `event`: appends it to the job's history, with its line as the message and its
- * payload as the data. `series`: stores its numbers in a table, and a line in the history. `own`: calls its handler.
+ * How the API stores an event. `event`: in the job's history, with its line as the message and its payload as the data.
+ * `series`: its metrics in a table, and its line in the history. `own`: as implemented by its handler.
  */
 export type Stored = 'event' | 'series' | 'own';
 
@@ -19,12 +19,12 @@ export interface RunEventKind<
   Storage extends Stored = Stored,
 > {
   readonly kind: Kind;
-  /** Travels as JSON. Fields that it does not name are dropped. */
+  /** Schema of the payload, which is sent as JSON. Unknown fields are dropped. */
   readonly payload: Payload;
   readonly stored: Storage;
-  /** By field: what the API reads instead of a choice that only a newer worker knows. */
+  /** Replacement, per field, for choices that only newer workers know. */
   readonly unknownChoices?: Readonly<Record<string, unknown>>;
-  /** One sentence for people: the message of the event, and what `graft run` prints. */
+  /** Returns the message of the event, one sentence, which `graft run` also prints. */
   line?(payload: z.output<Payload>, context: EventContext): string;
 }
 

@@ -2,14 +2,14 @@ import { z } from 'zod';
 import { files, integer } from './fields.js';
 import { runEvent } from './run-event.js';
 
-/** A committed checkpoint. The agent passes it on once its files are uploaded. */
+/** Committed checkpoint. The agent forwards the event after the files are uploaded. */
 export const saved = runEvent('saved', {
   payload: z.object({
     step: integer,
     files,
-    /** The files that Hugging Face PEFT reads, a subset of `files`. */
+    /** Files that Hugging Face PEFT loads, a subset of `files`. */
     adapter: files,
-    /** Whether its evaluation is the best so far, in a run that publishes the best (load_best_model_at_end). */
+    /** Whether its evaluation is the best so far; only set with load_best_model_at_end. */
     best: z.boolean(),
   }),
   stored: 'own',

@@ -1,6 +1,6 @@
 /**
- * The version of what API processes and workers exchange: a job's Spec, requests to models, and what runs report. A job
- * records the version of the API process that made it, and goes to workers of that version or a newer one (ADR 0030).
- * CONTRIBUTING.md says when to raise it.
+ * Version of the messages between API processes and workers: a job's Spec, requests to models, and run events. A job
+ * records the version of the API process that created it, and is assigned to workers of that version or newer (ADR 0030).
+ * CONTRIBUTING.md explains when to raise it.
  */
 export const SCHEMA_VERSION = 1;

@@ -2,19 +2,19 @@ import { z } from 'zod';
 import { count, integer, text } from './fields.js';
 import { runEvent } from './run-event.js';
 
-/** The run begins to train, or goes on from a checkpoint. */
+/** The run starts training, or resumes from a checkpoint. */
 export const started = runEvent('started', {
   payload: z.object({
-    /** 0, or the step of the checkpoint that it resumes from. */
+    /** Step of the checkpoint that the run resumes from, or 0. */
     from_step: integer,
-    /** 0 for an operation on adapters, which has no steps. */
+    /** Total number of steps; 0 for an operation on adapters. */
     total_steps: integer,
     trainable_parameters: count,
     total_parameters: count,
     training_examples: count,
-    /** The name of the trainer process, new at each start, which the agent adds. Attempts with the same name share a process. */
+    /** Name of the trainer process, unique per start and added by the agent. Attempts with the same name share a process. */
     process: text.optional(),
-    /** The bytes that the agent reserved for the run beside the base. */
+    /** Memory in bytes that the agent reserved for the run, without the base. */
     run_bytes: count.optional(),
   }),
   stored: 'own',

@@ -5,15 +5,15 @@ import { runEvent } from './run-event.js';
 
 export const step = runEvent('step', {
   payload: z.object({
-    /** Optimiser steps done, including this one. */
+    /** Number of completed optimizer steps, including this one. */
     step: integer,
-    /** Time that the process worked on it. */
+    /** Time that the process spent on the step. */
     seconds: z.number(),
-    /** Time since the previous step in which the process worked for other runs and for answers. */
+    /** Time since the previous step that the process spent on other runs and on requests to models. */
     waited_seconds: z.number(),
     tokens: integer,
     rss_bytes: count,
-    /** The task's, of the step's examples before the update, and the run's. */
+    /** Metrics of the task on the step's examples before the update, and metrics of the run. */
     metrics,
   }),
   stored: 'series',

@@ -5,10 +5,10 @@ import { runEvent } from './run-event.js';
 export const StopReason = z.enum(['cancel', 'pause', 'drain', 'preempt']);
 export type StopReason = z.infer<typeof StopReason>;
 
-/** The run has ended because it was told to. */
+/** The run has stopped on request. */
 export const stopped = runEvent('stopped', {
   payload: z.object({
-    /** other: a reason that only a newer worker knows. */
+    /** `other` stands for a reason that only newer workers know. */
     reason: z.enum([...StopReason.options, 'other']),
     step: integer,
   }),

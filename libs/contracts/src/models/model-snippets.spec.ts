@@ -23,7 +23,7 @@ const titles = (model: UsedModel, task: UsedTask | null = writer): string[] =>
 const codeOf = (title: string, model: UsedModel, task: UsedTask | null = writer): string =>
   modelSnippets(model, task, 'http://h:1').find((one) => one.title === title)?.code ?? '';
 
-it('shows the exports that a model supports, and no others', () => {
+it('shows only the exports that a model supports', () => {
   expect(titles(adapter)).toEqual([
     ...OVER_API,
     'PEFT',
@@ -48,14 +48,14 @@ it('shows the exports that a model supports, and no others', () => {
   expect(titles({ ...merged, kind: 'base', operations: [] }, null)).toEqual(OVER_API);
 });
 
-it('a GGUF file is for llama.cpp and Ollama alone', () => {
+it('shows only llama.cpp and Ollama for a GGUF file', () => {
   const made: UsedModel = { ...adapter, kind: 'export', uses: [], operations: [] };
   expect(titles({ ...made, files: ['model-Q8_0.gguf'] })).toEqual(['llama.cpp', 'Ollama']);
   const [llama] = modelSnippets({ ...made, files: ['Modelfile', 'adapter.gguf'] }, null, '');
   expect(llama?.code).toContain('--lora adapter.gguf');
 });
 
-it('vLLM is told a rank that it knows, and serves no others', () => {
+it('rounds the rank up to one that vLLM supports, if any', () => {
   const shown = (loraRank: number): string => codeOf('vLLM', { ...adapter, loraRank });
   expect(shown(4)).toContain('--max-lora-rank 8 ');
   expect(shown(64)).toContain('--max-lora-rank 64 ');
@@ -65,7 +65,7 @@ it('vLLM is told a rank that it knows, and serves no others', () => {
   expect(titles(adapter, translator)).not.toContain('vLLM');
 });
 
-it('an adapter is loaded by the classes of its task, with the labels beside it', () => {
+it('loads an adapter with the classes of its task and its labels', () => {
   const translator: UsedTask = {
     ...writer,
     auto_model: 'AutoModelForSeq2SeqLM',
@@ -83,7 +83,7 @@ it('an adapter is loaded by the classes of its task, with the labels beside it',
   expect(mixed).toContain('peft.adapters = {name: ');
 });
 
-it('each use has its endpoint, and each input its form', () => {
+it('shows the endpoint and the input of each use', () => {
   const classifier: UsedModel = { ...adapter, uses: ['classify'], operations: [] };
   expect(titles(classifier)).toEqual([...OVER_API, 'PEFT']);
   expect(codeOf('curl', classifier)).toContain(`"input":"Hello"`);
@@ -112,7 +112,7 @@ it('each use has its endpoint, and each input its form', () => {
   expect(codeOf('curl', writesDown)).toContain("/v1/audio/transcriptions'");
 });
 
-it('a shell reads the name as it is', () => {
+it('quotes the model name for a shell', () => {
   const run = codeOf('curl', adapter).replace(/^curl/, "printf '%s\\n'");
   const sent = execFileSync('sh', ['-c', run], { encoding: 'utf8' });
   const body = JSON.parse(sent.trim().split('\n').at(-1) ?? '') as { model: string };

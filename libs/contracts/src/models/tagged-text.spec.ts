@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { taggedText } from './tagged-text.js';
 
-it('names the entities that words make, else the words that have a tag', () => {
+it('lists entities, or the tagged words without them', () => {
   const tokens = ['Ada', 'Lovelace', 'lives'];
   const tags = ['B-PER', 'I-PER', 'O'];
   const entities = [{ text: 'Ada Lovelace', type: 'PER', from: 0, to: 1 }];

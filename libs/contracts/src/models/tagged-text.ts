@@ -1,4 +1,4 @@
-/** Words with their tags, in one line: the entities that they make, else each word that has a tag. Null: no such answer. */
+/** Returns the entities of a token classification in one line, or each tagged word if it has none; null for other results. */
 export function taggedText(answer: Readonly<Record<string, unknown>>): string | null {
   const { tokens, tags, entities } = answer;
   if (!Array.isArray(tokens) || !Array.isArray(tags)) return null;

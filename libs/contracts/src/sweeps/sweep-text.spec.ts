@@ -13,12 +13,12 @@ const trial = (number: number, score: number | null): TrialObject =>
 const order = (metric: 'valid_loss' | 'eval_score', ...scores: (number | null)[]): number[] =>
   rankedTrials(scores.map((score, n) => trial(n + 1, score)), metric).map(({ number }) => number); // prettier-ignore
 
-it('ranks the lowest loss and the highest score first, and what has none last', () => {
+it('ranks the lowest loss or highest score first, and trials without a score last', () => {
   expect(order('valid_loss', 3, null, 1, 3, 2)).toEqual([3, 5, 1, 4, 2]);
   expect(order('eval_score', 0.3, null, 1, 0)).toEqual([3, 1, 4, 2]);
 });
 
-it('says what a trial has of its own', () => {
+it('returns the options of a trial', () => {
   const text = (options: object): string => trialOptionsText({ options: options as never });
   expect(text({ 'peft.r': 8, 'graft.learning_rate': 2e-4 })).toBe('r 8, learning_rate 0.0002');
   expect(text({ peft: { use_dora: true, peft_type: 'LORA' }, seed: null })).toBe('DoRA, seed null');
@@ -27,13 +27,13 @@ it('says what a trial has of its own', () => {
   );
 });
 
-it('says by how much the loss of the fixed text has risen', () => {
+it('returns the change in the loss of fixed texts', () => {
   expect(forgettingText(null)).toBe('–');
   expect(forgettingText({ loss: 3.1324, base_loss: 3 })).toBe('+0.132');
   expect(forgettingText({ loss: 2.5, base_loss: 3 })).toBe('−0.500');
 });
 
-it('counts trials, and shows scores as people read them', () => {
+it('formats trial counts and scores', () => {
   const counts = { total: 9, queued: 1, running: 2, succeeded: 4, failed: 1, cancelled: 1 };
   expect(trialCountsText({ trial_counts: counts, ended_early: 3 })).toBe(
     '6 of 9 done, 3 stopped early, 1 failed, 1 cancelled, 2 running',

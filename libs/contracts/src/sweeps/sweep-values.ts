@@ -1,7 +1,7 @@
-// What people type for the values of a sweep's field. Without zod, since the dashboard's bundle has it.
+// Parses values of sweep parameters that users type. No zod: the dashboard bundles this file.
 import type { SweepParameter } from './sweeps.js';
 
-/** JSON where it is JSON (numbers, true, null, lists), else the text itself. */
+/** Parses a text as JSON (numbers, true, null, lists), or returns the text itself. */
 export function valueOf(text: string): unknown {
   try {
     return JSON.parse(text) as unknown;
@@ -12,7 +12,7 @@ export function valueOf(text: string): unknown {
 
 const RANGE = /^([^.,][^,]*?)\.\.([^,:]+)((?::(?:log|integer))*)$/;
 
-/** A range as in 1e-5..1e-3:log, a list as JSON, or values between commas. */
+/** Parses a range such as 1e-5..1e-3:log, a JSON list, or values separated by commas. */
 export function sweepValuesOf(text: string): SweepParameter {
   const [, from, to, how = ''] = RANGE.exec(text.trim()) ?? [];
   const [min, max] = [Number(from), Number(to)];

@@ -2,7 +2,7 @@ import { expect, it } from 'vitest';
 import { plainWords } from '../http/problem.js';
 import { SweepSearch } from './sweeps.js';
 
-/** Where and what the first problem is; null if there is none. */
+/** Returns the path and message of the first problem; null if there is none. */
 function problem(search: object): string | null {
   const parsed = SweepSearch.safeParse(search, { error: plainWords });
   const issue = parsed.error?.issues[0];
@@ -34,7 +34,7 @@ it.each([
     { ...random({ seed: [1] }), reduction_factor: 3 },
     'reduction_factor: requires search.algorithm asha, but search.algorithm is random',
   ],
-])('is checked as one: case %#', (search, message) => {
+])('validates a search as a whole: case %#', (search, message) => {
   expect(problem(search)).toBe(message);
 });
 
@@ -43,13 +43,13 @@ it.each([
   [{ min: 2, max: 2 }, 'must be greater than min, 2; got 2'],
   [{ min: 0, max: 1, log: true }, 'must be greater than 0 if log is true, got 0'],
   [{ min: 0.5, max: 3, integer: true }, 'must be an integer, got 0.5'],
-])('takes values that there are: %j', (values, message) => {
+])('rejects invalid values: %j', (values, message) => {
   const parsed = SweepSearch.safeParse(random({ 'peft.r': values }), { error: plainWords });
   expect(parsed.success).toBe(false);
   expect(JSON.stringify(parsed.error?.issues)).toContain(message);
 });
 
-it('names fields by paths of plain names', () => {
+it('accepts only plain names in field paths', () => {
   for (const path of ['peft.__proto__', '_r', 'peft.', '.r', 'peft r', '', 'PEFT.r'])
     expect(SweepSearch.safeParse(random({ [path]: [1] })).success, path).toBe(false);
   const long = `peft.${'r'.repeat(200)}`;

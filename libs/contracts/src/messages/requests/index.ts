@@ -1,5 +1,5 @@
-// The requests that a model answers. gRPC and the pipe to a trainer carry them as JSON in an envelope that names the kind;
-// the API writes a request and reads its answer by these schemas, and so does the trainer at the other end.
+// Requests to models. gRPC and the pipe to a trainer carry them as JSON in an envelope that names the kind. The API and the
+// trainer validate requests and responses with these schemas.
 import { z } from 'zod';
 import { parseBody } from '../../http/parse-body.js';
 import { generateAnswer, generateRequest } from './generate.js';
@@ -20,7 +20,7 @@ export type RequestKind = keyof typeof MODEL_REQUESTS;
 export type RequestOf<K extends RequestKind> = Readonly<
   z.infer<(typeof MODEL_REQUESTS)[K]['request']>
 >;
-/** A piece of an answer. */
+/** Chunk of a response. */
 export type AnswerOf<K extends RequestKind> = Readonly<
   z.infer<(typeof MODEL_REQUESTS)[K]['answer']>
 >;
@@ -36,8 +36,8 @@ export const readAnswer = <K extends RequestKind>(kind: K, value: unknown): Answ
   parseBody<z.ZodType>(MODEL_REQUESTS[kind].answer, value) as AnswerOf<K>;
 
 /**
- * Consecutive pieces of one answer as one: `text` and lists are concatenated, all other fields are those of the last piece
- * that has them.
+ * Merges consecutive chunks of a response: `text` and lists are concatenated, and other fields are taken from the last
+ * chunk that has them.
  */
 export function joinedAnswer<K extends RequestKind>(
   pieces: readonly AnswerOf<K>[],

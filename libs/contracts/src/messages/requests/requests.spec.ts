@@ -22,8 +22,8 @@ function refusal(work: () => unknown): Pick<DomainError, 'code' | 'param'> {
   throw new Error('it was accepted');
 }
 
-describe('a request', () => {
-  it('keeps the fields of its schema, and all that a message has', () => {
+describe('a request to a model', () => {
+  it('keeps the fields of its schema, and all fields of a message', () => {
     expect(readRequest('generate', { ...REQUEST, stream: true })).toEqual(REQUEST);
   });
 
@@ -41,12 +41,12 @@ describe('a request', () => {
       { code: 'invalid_value', param: 'stop' },
     ],
     [{ ...REQUEST, response_format: { type: 'xml' } }, { code: 'invalid_value' }],
-  ])('names the field that is wrong: %j', (request, error) => {
+  ])('is rejected with the name of the field: %j', (request, error) => {
     expect(refusal(() => readRequest('generate', request))).toMatchObject(error);
   });
 });
 
-describe('pieces of an answer', () => {
+describe('response chunks', () => {
   const piece = (more: Partial<GenerateAnswer>): GenerateAnswer => ({
     text: '',
     finish_reason: null,
@@ -57,7 +57,7 @@ describe('pieces of an answer', () => {
   const token = { token: 'a', bytes: [97], logprob: -1, start: 0, top: [] };
   const call = { name: 'find', arguments: '{}' };
 
-  it('join: text and lists are concatenated, of the rest the newest holds', () => {
+  it('are merged: text and lists are concatenated, other fields come from the last chunk', () => {
     const pieces = [
       piece({ text: 'a', logprobs: [token] }),
       piece({ text: 'b', completion_tokens: 2, tool_calls: [call] }),
@@ -75,7 +75,7 @@ describe('pieces of an answer', () => {
     expect(joinedAnswer([])).toBeNull();
   });
 
-  it('are refused where they are none of their kind', () => {
+  it('are rejected if they do not match the schema of their kind', () => {
     const infer = { answers: [1], prompt_tokens: 3 };
     expect(readAnswer('infer', infer)).toEqual(infer);
     expect(refusal(() => readAnswer('generate', infer))).toMatchObject({ param: 'text' });

@@ -27,28 +27,28 @@ export const protobufPackage = "graft.gateway.v1";
 export const protobufFileName = "graft/gateway/v1/gateway.proto";
 
 /**
- * What crosses between the API processes of one installation: a worker's stream ends at one of them, and the
- * others reach the worker through that one. Every call has metadata `authorization: Bearer …`: the key that the
- * processes share through their database. Add fields only; never reuse a number.
+ * Protocol between the API processes of an installation. A worker's stream ends at one of them; the others reach the
+ * worker through that process. Every call has the metadata `authorization: Bearer …` with a key that the processes share
+ * through their database. Only add fields, and never reuse a number.
  */
 
 export interface SendRequest {
   workerId: string;
-  /** The stream that is meant: a later one of the same worker does not get the message. */
+  /** Session of the worker. The message is not delivered to a later session. */
   sessionId: string;
   what: { $case: "message"; value: ConnectResponse } | //
-  /** Ends the stream instead, with this error. */
+  /** Ends the stream with this error instead. */
   { $case: "refusal"; value: Refusal } | undefined;
 }
 
 export interface Refusal {
-  /** contracts' ErrorCode. */
+  /** `ErrorCode` of libs/contracts. */
   code: string;
   message: string;
 }
 
 export interface SendResponse {
-  /** False: no stream of that session ends here (any more), and the message went nowhere. */
+  /** False if the session is not connected to this process; the message was not delivered. */
   sent: boolean;
 }
 
@@ -58,7 +58,7 @@ export interface AskRequest {
   request:
     | ModelRequest
     | undefined;
-  /** The picture or sound that it is about, in the pieces that go to the worker. */
+  /** Image or audio file of the request, in the chunks to send to the worker. */
   media: Uint8Array[];
 }
 
@@ -445,7 +445,7 @@ export const AskResponse: MessageFns<AskResponse> = {
 
 export type GatewayServiceService = typeof GatewayServiceService;
 export const GatewayServiceService = {
-  /** Hands a message on to a worker whose stream ends at the called process. */
+  /** Forwards a message to a worker that is connected to the called process. */
   send: {
     path: "/graft.gateway.v1.GatewayService/Send" as const,
     requestStream: false as const,
@@ -455,7 +455,7 @@ export const GatewayServiceService = {
     responseSerialize: (value: SendResponse): Buffer => Buffer.from(SendResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): SendResponse => SendResponse.decode(value),
   },
-  /** Has such a worker answer a request; ends after the last response. Cancelling the call cancels the answer. */
+  /** Forwards a request to such a worker and streams its responses. Canceling the call cancels the request. */
   ask: {
     path: "/graft.gateway.v1.GatewayService/Ask" as const,
     requestStream: false as const,
@@ -468,14 +468,14 @@ export const GatewayServiceService = {
 } as const;
 
 export interface GatewayServiceServer extends UntypedServiceImplementation {
-  /** Hands a message on to a worker whose stream ends at the called process. */
+  /** Forwards a message to a worker that is connected to the called process. */
   send: handleUnaryCall<SendRequest, SendResponse>;
-  /** Has such a worker answer a request; ends after the last response. Cancelling the call cancels the answer. */
+  /** Forwards a request to such a worker and streams its responses. Canceling the call cancels the request. */
   ask: handleServerStreamingCall<AskRequest, AskResponse>;
 }
 
 export interface GatewayServiceClient extends Client {
-  /** Hands a message on to a worker whose stream ends at the called process. */
+  /** Forwards a message to a worker that is connected to the called process. */
   send(request: SendRequest, callback: (error: ServiceError | null, response: SendResponse) => void): ClientUnaryCall;
   send(
     request: SendRequest,
@@ -488,7 +488,7 @@ export interface GatewayServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: SendResponse) => void,
   ): ClientUnaryCall;
-  /** Has such a worker answer a request; ends after the last response. Cancelling the call cancels the answer. */
+  /** Forwards a request to such a worker and streams its responses. Canceling the call cancels the request. */
   ask(request: AskRequest, options?: Partial<CallOptions>): ClientReadableStream<AskResponse>;
   ask(request: AskRequest, metadata?: Metadata, options?: Partial<CallOptions>): ClientReadableStream<AskResponse>;
 }

@@ -30,9 +30,9 @@ export const protobufPackage = "graft.worker.v1";
 export const protobufFileName = "graft/worker/v1/worker.proto";
 
 /**
- * What crosses between the control plane and a worker. One outbound connection per worker carries all
- * of it. Every call has metadata `authorization: Bearer …`: a join token for Connect, for all others the
- * session that Connect's Welcome gave. Add fields only; never reuse a number.
+ * Protocol between the control plane and a worker. Each worker opens one connection to the API. Every call has the
+ * metadata `authorization: Bearer …`: a join token for Connect, the session from Connect's Welcome for all other calls.
+ * Only add fields, and never reuse a number.
  */
 
 export interface ConnectRequest {
@@ -62,15 +62,15 @@ export interface ConnectResponse {
 }
 
 /**
- * This API process stops soon. The worker opens a stream elsewhere, and once that is welcomed uses it for everything but
- * the answers that it was asked for on this one.
+ * This API process will stop soon. The worker opens a stream to another one and, after its Welcome, uses that stream for
+ * everything except the responses to requests received on this one.
  */
 export interface GoAway {
 }
 
-/** First message on the stream. `instance_id` is new at every start of the worker process. */
+/** First message of the stream. Each start of the worker process has a new `instance_id`. */
 export interface Hello {
-  /** SCHEMA_VERSION of the worker's build (libs/contracts): it takes jobs and requests of up to this version. */
+  /** SCHEMA_VERSION of the worker's build (libs/contracts): the highest version of jobs and requests that it accepts. */
   schemaVersion: number;
   instanceId: string;
   name: string;
@@ -80,18 +80,18 @@ export interface Hello {
   /** "cpu" or one entry per GPU, e.g. "cuda:0 NVIDIA H100 80GB HBM3". */
   devices: string[];
   libtorch: string;
-  /** Numeric build id: a checkpoint resumes bit for bit only on an equal one. */
+  /** Identifies the build's numerics: a checkpoint resumes bit for bit only on a worker with the same value. */
   trainerBuild: string;
-  /** Runs still alive from before a lost connection. */
+  /** Runs that are still active after a lost connection. */
   leases: Lease[];
   /**
-   * What an earlier Welcome gave, kept in the worker's home: the worker that comes back with it is the same one,
-   * also after a restart, and may deliver what it spooled. Absent: a new worker.
+   * Key from an earlier Welcome, stored in the worker's home. It identifies the worker after reconnects and restarts, so
+   * that it may deliver spooled events. Absent for a new worker.
    */
   workerKey?:
     | string
     | undefined;
-  /** Answers that it makes at once. Absent: the worker does not say. */
+  /** Maximum number of concurrent requests to models. Absent: unknown. */
   maxChats?: number | undefined;
 }
 
@@ -99,11 +99,11 @@ export interface Welcome {
   workerId: string;
   heartbeatMs: number;
   leaseMs: number;
-  /** The most event batches that may be unacknowledged at once. */
+  /** Maximum number of unacknowledged event batches. */
   maxUnacked: number;
-  /** Secret of this session: ends with it, and when the next Hello of the same instance gets another. */
+  /** Secret of this session. It expires with the session, or when the same instance sends another Hello. */
   session: string;
-  /** To be kept and sent with every later Hello; absent where the Hello brought one that holds. */
+  /** Key to store and send with every later Hello; absent if the Hello had a valid one. */
   workerKey?: string | undefined;
 }
 
@@ -113,12 +113,12 @@ export interface Lease {
   step: number;
 }
 
-/** "I have room." Replaces the previous Pull; the server answers with at most `free_slots` assignments. */
+/** Announces free slots. Replaces the previous Pull; the server sends at most `free_slots` assignments. */
 export interface Pull {
   freeSlots: number;
   residentBases: string[];
   freeMemoryBytes: number;
-  /** Answers it could begin now, beside those it makes. */
+  /** Number of additional requests to models that the worker could start now. */
   freeChats?: number | undefined;
 }
 
@@ -129,7 +129,7 @@ export interface Heartbeat {
   freeSlots: number;
   rssBytes: number;
   freeMemoryBytes: number;
-  /** The worker's wall clock; nothing depends on it. */
+  /** Wall clock of the worker, for information only. */
   sentUnixMs: number;
   freeChats?: number | undefined;
 }
@@ -137,16 +137,16 @@ export interface Heartbeat {
 export interface HeartbeatReply {
   sequence: number;
   held: Lease[];
-  /** Runs this worker no longer owns: kill them at once. */
+  /** Leases that the worker has lost; it kills these runs immediately. */
   lost: Lease[];
 }
 
-/** Desired state for one run. Idempotent; repeated until the facts agree. */
+/** Desired state of a run. Idempotent; repeated until the reported state matches. */
 export interface Command {
   jobId: string;
   attempt: number;
   action: Command_Action;
-  /** With ACTION_FINISH. */
+  /** Last step to train; only for ACTION_FINISH. */
   step?: number | undefined;
 }
 
@@ -154,14 +154,11 @@ export const Command_Action = {
   ACTION_UNSPECIFIED: 0,
   ACTION_CANCEL: 1,
   ACTION_PAUSE: 2,
-  /** ACTION_KILL - The attempt is stale: SIGKILL, report nothing. */
+  /** ACTION_KILL - The attempt is stale: kill it with SIGKILL and report nothing. */
   ACTION_KILL: 3,
-  /** ACTION_PREEMPT - Make a checkpoint and give the job back, "preempted": another needs the slot more. */
+  /** ACTION_PREEMPT - Save a checkpoint and return the job as preempted, because a job of higher priority needs the slot. */
   ACTION_PREEMPT: 4,
-  /**
-   * ACTION_FINISH - Train no further than `step`, and end as a run whose steps are done: with its model, at once where that step is
-   * behind it.
-   */
+  /** ACTION_FINISH - Stop training at `step` and finish like a complete run, with its model; immediately if that step has passed. */
   ACTION_FINISH: 5,
 } as const;
 
@@ -177,9 +174,9 @@ export namespace Command_Action {
 }
 
 export interface BlobRef {
-  /** The file's name inside its folder, e.g. "model.safetensors"; never a path. */
+  /** File name without a path, e.g. "model.safetensors". */
   name: string;
-  /** Lower-case hex. */
+  /** Lower-case hexadecimal digits. */
   sha256: string;
   size: number;
 }
@@ -187,17 +184,17 @@ export interface BlobRef {
 export interface BaseRef {
   id: string;
   files: BlobRef[];
-  /** What adapters name as their base (base_model_name_or_path): the hub's id, or the path it came from. */
+  /** Value of base_model_name_or_path in adapters of this base: its ID on the Hub, or the path that it was imported from. */
   nameOrPath: string;
-  /** What its weights take in memory in the precision that is asked for, packed where they are packed. Absent: unknown. */
+  /** Memory of the weights with the requested dtype and quantization. Absent: unknown. */
   residentBytes?: number | undefined;
 }
 
-/** A lease: this worker owns this attempt of the job, by its number. */
+/** Grants the worker the lease of an attempt of a job. */
 export interface Assignment {
   jobId: string;
   attempt: number;
-  /** contracts' Spec as JSON. */
+  /** `Spec` of libs/contracts as JSON. */
   specJson: string;
   base: BaseRef | undefined;
   trainingFile: BlobRef | undefined;
@@ -209,11 +206,11 @@ export interface Assignment {
   /** Files of the checkpoint to resume from, empty if none. */
   checkpoint: BlobRef[];
   checkpointStep: number;
-  /** In a trainer process that no other run and no answer shares: it was present at deaths of processes before. */
+  /** Run the attempt in a trainer process of its own, because the job was present at earlier crashes of shared processes. */
   alone?: boolean | undefined;
 }
 
-/** Facts, in the order they happened. `sequence` counts batches of this connection. */
+/** Events in the order in which they happened. `sequence` counts the batches of this connection. */
 export interface EventBatch {
   sequence: number;
   events: Event[];
@@ -221,24 +218,24 @@ export interface EventBatch {
 
 export interface EventAck {
   sequence: number;
-  /** Leases whose events were refused because the attempt is not current: kill those runs. */
+  /** Leases whose events were rejected because the attempt is not current; the worker kills these runs. */
   stale: Lease[];
 }
 
-/** What a run reports: an envelope around one of the payloads of libs/contracts/src/messages. */
+/** Report of a run: an envelope around a payload of libs/contracts/src/messages. */
 export interface Event {
   jobId: string;
   attempt: number;
-  /** Counts events of this attempt from 1: makes a replay after a reconnect harmless. */
+  /** Number of the event within the attempt, from 1. It makes replays after a reconnect idempotent. */
   sequence: number;
   atUnixMs: number;
-  /** Which payload. The control plane ignores a kind that it does not know. */
+  /** Kind of the payload. The control plane ignores unknown kinds. */
   kind: string;
   /** JSON. */
   payload: Uint8Array;
 }
 
-/** A request that a model answers. Its kind says which schema of libs/contracts/src/messages/requests the payload has. */
+/** Request to a model. `kind` selects the schema of the payload in libs/contracts/src/messages/requests. */
 export interface ModelRequest {
   id: string;
   base:
@@ -246,39 +243,39 @@ export interface ModelRequest {
     | undefined;
   /** Empty for the base itself. */
   adapter: BlobRef[];
-  /** Of the base that the adapter was trained on. Empty: whichever is in memory, else bf16. */
+  /** Dtype of the base that the adapter was trained on. Empty: that of the copy in memory, or bf16. */
   baseDtype: string;
-  /** Empty: the weights are not packed. */
+  /** Empty: the weights are not quantized. */
   quantization: string;
   kind: string;
   /** JSON. */
   payload: Uint8Array;
-  /** The request is about an image or audio file of this size, which follows as AskedMedia. Absent: it has no file. */
+  /** Size of the image or audio file of the request, which follows as AskedMedia. Absent: no file. */
   mediaBytes?: number | undefined;
 }
 
-/** The next bytes of the image or audio file that a request is about. */
+/** Next bytes of the image or audio file of a request. */
 export interface AskedMedia {
   id: string;
   data: Uint8Array;
 }
 
-/** Nobody waits for the answer to this request any more. */
+/** Cancels a request whose client has disconnected. */
 export interface CancelModelRequest {
   id: string;
 }
 
-/** What is new of an answer. */
+/** Part of a response to a ModelRequest. */
 export interface ModelResponse {
   id: string;
-  /** Pieces in order, as JSON each. The kind of the request says which schema they have. */
+  /** Chunks in order, each as JSON. The kind of the request determines their schema. */
   pieces: Uint8Array[];
-  /** Nothing follows. */
+  /** Whether this is the last message of the response. */
   last: boolean;
-  /** Set if the answer failed; the response is its last. */
+  /** Set if the request failed; then this is the last message. */
   errorCode: string;
   errorMessage: string;
-  /** Sent while the base is loading, so that the caller sees progress. */
+  /** Progress text while the base is loading. */
   phase: string;
 }
 
@@ -286,7 +283,7 @@ export interface Draining {
   reason: string;
 }
 
-/** Checkpoint and hand back every run, finish the answers, then end the worker. */
+/** Requests a shutdown: the worker saves a checkpoint of every run, returns the jobs, completes requests and exits. */
 export interface Drain {
   reason: string;
 }
@@ -298,7 +295,7 @@ export interface FetchBlobRequest {
 
 export interface FetchBlobResponse {
   data: Uint8Array;
-  /** Alone in the first answer: GET the content there instead, with a Range header from `offset` on. */
+  /** URL to GET the content from instead, with a Range header starting at `offset`. Sent alone, in the first response. */
   url?: string | undefined;
 }
 
@@ -312,7 +309,7 @@ export interface PutBlobHeader {
   blob:
     | BlobRef
     | undefined;
-  /** Bytes that were sent before; the chunks begin behind them. */
+  /** Bytes received earlier; the chunks continue after them. */
   offset: number;
 }
 
@@ -321,7 +318,7 @@ export interface PutBlobStateResponse {
 }
 
 export interface FindDeletedBlobsRequest {
-  /** Names of at most 1,000 blobs. */
+  /** At most 1,000 blobs. */
   sha256s: string[];
 }
 
@@ -3178,7 +3175,7 @@ export const PutBlobResponse: MessageFns<PutBlobResponse> = {
 
 export type WorkerServiceService = typeof WorkerServiceService;
 export const WorkerServiceService = {
-  /** The worker's life line: it opens this stream once and keeps it. */
+  /** Main stream of a worker, open as long as the worker is connected. */
   connect: {
     path: "/graft.worker.v1.WorkerService/Connect" as const,
     requestStream: true as const,
@@ -3189,8 +3186,8 @@ export const WorkerServiceService = {
     responseDeserialize: (value: Buffer): ConnectResponse => ConnectResponse.decode(value),
   },
   /**
-   * Content of a blob by its sha256, from `offset` on, in chunks of at most 256 KiB. Only bases, and what
-   * the worker's leases and answers need.
+   * Returns the content of a blob by its sha256, starting at `offset`, in chunks of at most 256 KiB. Workers can read
+   * base models and the blobs that their leases and requests need.
    */
   fetchBlob: {
     path: "/graft.worker.v1.WorkerService/FetchBlob" as const,
@@ -3201,7 +3198,7 @@ export const WorkerServiceService = {
     responseSerialize: (value: FetchBlobResponse): Buffer => Buffer.from(FetchBlobResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): FetchBlobResponse => FetchBlobResponse.decode(value),
   },
-  /** First message: header; then chunks. Refused unless (job, attempt) is the worker's lease. */
+  /** Uploads a blob: a header, then chunks. Rejected unless the worker holds the lease of (job, attempt). */
   putBlob: {
     path: "/graft.worker.v1.WorkerService/PutBlob" as const,
     requestStream: true as const,
@@ -3211,7 +3208,10 @@ export const WorkerServiceService = {
     responseSerialize: (value: PutBlobResponse): Buffer => Buffer.from(PutBlobResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): PutBlobResponse => PutBlobResponse.decode(value),
   },
-  /** How much of a PutBlob with this header has arrived that was cut: the next one goes on from there by its offset. */
+  /**
+   * Returns how many bytes of an interrupted PutBlob with this header were received. The next PutBlob resumes from there
+   * with its `offset`.
+   */
   putBlobState: {
     path: "/graft.worker.v1.WorkerService/PutBlobState" as const,
     requestStream: false as const,
@@ -3223,8 +3223,8 @@ export const WorkerServiceService = {
     responseDeserialize: (value: Buffer): PutBlobStateResponse => PutBlobStateResponse.decode(value),
   },
   /**
-   * Which of the blobs in the worker's cache are deleted: no row names them that its pool may see. The worker deletes
-   * those that nothing uses.
+   * Returns which blobs in the worker's cache were deleted, i.e. are no longer referenced by a row that its pool may see.
+   * The worker deletes those that are not in use.
    */
   findDeletedBlobs: {
     path: "/graft.worker.v1.WorkerService/FindDeletedBlobs" as const,
@@ -3240,32 +3240,35 @@ export const WorkerServiceService = {
 } as const;
 
 export interface WorkerServiceServer extends UntypedServiceImplementation {
-  /** The worker's life line: it opens this stream once and keeps it. */
+  /** Main stream of a worker, open as long as the worker is connected. */
   connect: handleBidiStreamingCall<ConnectRequest, ConnectResponse>;
   /**
-   * Content of a blob by its sha256, from `offset` on, in chunks of at most 256 KiB. Only bases, and what
-   * the worker's leases and answers need.
+   * Returns the content of a blob by its sha256, starting at `offset`, in chunks of at most 256 KiB. Workers can read
+   * base models and the blobs that their leases and requests need.
    */
   fetchBlob: handleServerStreamingCall<FetchBlobRequest, FetchBlobResponse>;
-  /** First message: header; then chunks. Refused unless (job, attempt) is the worker's lease. */
+  /** Uploads a blob: a header, then chunks. Rejected unless the worker holds the lease of (job, attempt). */
   putBlob: handleClientStreamingCall<PutBlobRequest, PutBlobResponse>;
-  /** How much of a PutBlob with this header has arrived that was cut: the next one goes on from there by its offset. */
+  /**
+   * Returns how many bytes of an interrupted PutBlob with this header were received. The next PutBlob resumes from there
+   * with its `offset`.
+   */
   putBlobState: handleUnaryCall<PutBlobHeader, PutBlobStateResponse>;
   /**
-   * Which of the blobs in the worker's cache are deleted: no row names them that its pool may see. The worker deletes
-   * those that nothing uses.
+   * Returns which blobs in the worker's cache were deleted, i.e. are no longer referenced by a row that its pool may see.
+   * The worker deletes those that are not in use.
    */
   findDeletedBlobs: handleUnaryCall<FindDeletedBlobsRequest, FindDeletedBlobsResponse>;
 }
 
 export interface WorkerServiceClient extends Client {
-  /** The worker's life line: it opens this stream once and keeps it. */
+  /** Main stream of a worker, open as long as the worker is connected. */
   connect(): ClientDuplexStream<ConnectRequest, ConnectResponse>;
   connect(options: Partial<CallOptions>): ClientDuplexStream<ConnectRequest, ConnectResponse>;
   connect(metadata: Metadata, options?: Partial<CallOptions>): ClientDuplexStream<ConnectRequest, ConnectResponse>;
   /**
-   * Content of a blob by its sha256, from `offset` on, in chunks of at most 256 KiB. Only bases, and what
-   * the worker's leases and answers need.
+   * Returns the content of a blob by its sha256, starting at `offset`, in chunks of at most 256 KiB. Workers can read
+   * base models and the blobs that their leases and requests need.
    */
   fetchBlob(request: FetchBlobRequest, options?: Partial<CallOptions>): ClientReadableStream<FetchBlobResponse>;
   fetchBlob(
@@ -3273,7 +3276,7 @@ export interface WorkerServiceClient extends Client {
     metadata?: Metadata,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<FetchBlobResponse>;
-  /** First message: header; then chunks. Refused unless (job, attempt) is the worker's lease. */
+  /** Uploads a blob: a header, then chunks. Rejected unless the worker holds the lease of (job, attempt). */
   putBlob(
     callback: (error: ServiceError | null, response: PutBlobResponse) => void,
   ): ClientWritableStream<PutBlobRequest>;
@@ -3290,7 +3293,10 @@ export interface WorkerServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: PutBlobResponse) => void,
   ): ClientWritableStream<PutBlobRequest>;
-  /** How much of a PutBlob with this header has arrived that was cut: the next one goes on from there by its offset. */
+  /**
+   * Returns how many bytes of an interrupted PutBlob with this header were received. The next PutBlob resumes from there
+   * with its `offset`.
+   */
   putBlobState(
     request: PutBlobHeader,
     callback: (error: ServiceError | null, response: PutBlobStateResponse) => void,
@@ -3307,8 +3313,8 @@ export interface WorkerServiceClient extends Client {
     callback: (error: ServiceError | null, response: PutBlobStateResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Which of the blobs in the worker's cache are deleted: no row names them that its pool may see. The worker deletes
-   * those that nothing uses.
+   * Returns which blobs in the worker's cache were deleted, i.e. are no longer referenced by a row that its pool may see.
+   * The worker deletes those that are not in use.
    */
   findDeletedBlobs(
     request: FindDeletedBlobsRequest,
