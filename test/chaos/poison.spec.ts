@@ -267,7 +267,7 @@ describe(`one poison job beside ${GOOD_ONES} good ones`, () => {
         { maxRetries: 2 },
       );
       await expect(answer).rejects.toMatchObject({
-        message: expect.stringContaining('the trainer ended while it answered'),
+        message: expect.stringContaining('the trainer exited during the request'),
       });
       setPace(0);
       for (const [n, id] of ten.entries()) {

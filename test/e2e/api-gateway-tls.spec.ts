@@ -81,8 +81,8 @@ describe('the gateway over TLS', () => {
     ["with the system's authorities", () => []],
   ])('is not trusted %s, and gets no token', async (_, flags) => {
     const written = await worker('does not trust', ['--url', tls('localhost'), ...flags()]);
-    expect(written).toMatch(/localhost:\d+ shows a certificate that this worker does not trust/);
-    expect(written).toContain('--ca-file takes the certificate of the authority');
+    expect(written).toMatch(/localhost:\d+ has a certificate that this worker does not trust/);
+    expect(written).toContain('Set --ca-file to the certificate of its issuer');
     expect(written).not.toContain('"connected"');
   });
 
@@ -92,8 +92,8 @@ describe('the gateway over TLS', () => {
   });
 
   it('tells a worker without TLS that TLS may be what it wants', async () => {
-    const written = await worker('begins with grpcs://', ['--url', `grpc://${api.grpcUrl}`]);
-    expect(written).toContain('took the connection and closed it');
+    const written = await worker('starts with grpcs://', ['--url', `grpc://${api.grpcUrl}`]);
+    expect(written).toContain('accepted the connection and closed it');
   });
 
   it('has a port without TLS on this host only, which says so to a worker that wants TLS', async () => {
@@ -102,7 +102,7 @@ describe('the gateway over TLS', () => {
     expect(local.welcome).not.toBeNull();
     local.vanish();
     const flags = ['--url', `grpcs://${api.localGrpcUrl}`, '--ca-file', authority.cert];
-    expect(await worker('does not speak TLS', flags)).toContain('begins with grpc://');
+    expect(await worker('does not use TLS', flags)).toContain('starts with grpc://');
   });
 });
 

@@ -40,6 +40,10 @@ it('a worker deletes its copy of a training file that was deleted while it was a
   await graft.openai.files.delete(doomed);
   const again = graft.startWorker('a', '--slots', '1');
   // The worker says so when it has looked at all of its cache.
-  await until('the look to end', () => again.tail().includes('deleted from the cache'), 60_000);
+  await until(
+    'the look to end',
+    () => again.tail().includes('removed deleted blobs from the cache'),
+    60_000,
+  );
   expect(cached().sort()).toEqual(before.filter((name) => name !== names[0]).sort());
 }, 300_000);

@@ -385,12 +385,10 @@ it('rejects a command that is too large and accepts the next one', async () => {
   const huge = { peft: { peft_type: 'LORA', target_modules: [tooMuch] } };
   const most = grouped(MAX_COMMAND_BYTES);
   expect(() => process.send(start('huge', huge))).toThrow(
-    new RegExp(
-      `^the job's settings take 5,24\\d,\\d{3} bytes; the most that a trainer takes is ${most}$`,
-    ),
+    new RegExp(`^the job's settings are 5,24\\d,\\d{3} bytes long; the maximum is ${most}$`),
   );
   expect(() => process.send(chat('long', { messages: null, prompt: tooMuch }))).toThrow(
-    new RegExp(`^the request takes 5,24\\d,\\d{3} bytes`),
+    new RegExp(`^the request is 5,24\\d,\\d{3} bytes`),
   );
   process.send(start('next', { n_epochs: 1 }));
   await next('finished', ({ jobId }) => jobId === 'next');

@@ -39,7 +39,7 @@ const died = (blame: Blame | undefined, code = 'crash', process = 'process-1') =
     kind: 'failed',
     payload: {
       code,
-      message: 'the trainer ended on SIGSEGV',
+      message: 'the trainer was terminated by SIGSEGV',
       param: '',
       retryable: false,
       stderr_tail: '',
@@ -79,7 +79,7 @@ describe('a death in the work of another', () => {
     const kinds = ['crash', 'oom_gpu', 'oom_host', 'hang', 'disk_full'];
     for (let n = 0; n < 25; n++) {
       const fact = died('other', kinds[n % kinds.length]);
-      const message = 'another job ended the process that both shared';
+      const message = 'another job crashed the trainer process that it shared with this job';
       const displaced = { ...fact, payload: { ...fact.payload, message } };
       await worker.tell(await worker.assigned(), startedIn('process-1'), displaced);
     }
@@ -89,7 +89,7 @@ describe('a death in the work of another', () => {
     expect(graft.attempts.map(({ outcome }) => outcome)).toEqual(Array(25).fill('displaced'));
     expect(graft.alone).toBe(false);
     expect(await messages(id)).toContain(
-      'another job ended the process that both shared; resuming from the last checkpoint',
+      'another job crashed the trainer process that it shared with this job; resuming from the last checkpoint',
     );
     await api.post(`/fine_tuning/jobs/${id}/cancel`);
     worker.vanish();

@@ -40,7 +40,7 @@ it('passes over a checkpoint with a flipped bit, which costs the job nothing', a
     kind: 'failed',
     payload: {
       code: 'damaged_checkpoint',
-      message: 'file "state" arrived damaged',
+      message: 'file "state" was damaged in transfer',
       param: '',
       retryable: true,
       stderr_tail: '',

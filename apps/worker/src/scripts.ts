@@ -1,11 +1,11 @@
 import { fileURLToPath } from 'node:url';
 
-// Here, because these paths must hold in both builds: each file compiled alone (dist) and all in one (bundle), where
-// only the programs keep their places below this file.
+// In this file, because the paths must be valid in both builds: in dist, where each file is compiled separately, and in the
+// bundle, where only the programs keep their location relative to this file.
 
-/** The trainer, a process that the agent starts. */
+/** Script of the trainer process, which the agent starts. */
 export const TRAINER_MAIN = scriptAt('./trainer/main.js');
-/** Decodes sounds, in a thread of the trainer. */
+/** Script of the trainer's thread that decodes audio. */
 export const SOUND_THREAD = scriptAt('./trainer/sound-thread.js');
 
 function scriptAt(path: string): string {

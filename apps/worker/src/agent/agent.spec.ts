@@ -9,7 +9,7 @@ import { isAlive, useScene, writeInto } from '../../test/scene.js';
 const scene = useScene();
 
 describe('an assignment', () => {
-  it('goes from blobs to a trainer and back up as facts, checkpoints and the adapter', async () => {
+  it('fetches blobs, trains, and uploads facts, checkpoints and the adapter', async () => {
     await scene.startAgent();
     await scene.pulled();
     expect(scene.plane.hellos[0]).toMatchObject({
@@ -39,16 +39,16 @@ describe('an assignment', () => {
     await until('the run folder to go', () => readdirSync(join(scene.home, 'runs')).length === 0);
   });
 
-  it('counts what its trainers have in memory as its own', async () => {
+  it('includes the memory of trainers in its own', async () => {
     const own = vi.spyOn(process.memoryUsage, 'rss').mockReturnValue(1);
     onTestFinished(() => own.mockRestore());
     await scene.startAgent();
     await scene.pulled();
-    // Node alone takes more
+    // Node.js alone uses more.
     await until('a heartbeat', () => (scene.plane.heartbeats.at(-1)?.rssBytes ?? 0) > 20e6);
   });
 
-  it('puts a checkpoint’s files before it says saved', async () => {
+  it('uploads the files of a checkpoint before it reports saved', async () => {
     await scene.startAgent();
     await scene.pulled();
     scene.plane.assign({ plan: { steps: 100_000, stepMs: 2, saveEvery: 5 } });
@@ -62,11 +62,11 @@ describe('an assignment', () => {
     }
   });
 
-  it('resumes from a checkpoint and ends as the uninterrupted run', async () => {
+  it('resumes from a checkpoint with the result of an uninterrupted run', async () => {
     await scene.startAgent();
     await scene.pulled();
     scene.plane.assign({ jobId: 'whole', plan: { steps: 30 } });
-    // One checkpoint: of several, a slow machine keeps the newest only.
+    // One checkpoint, since a slow machine would upload only the newest of several.
     scene.plane.assign({ jobId: 'begun', plan: { steps: 15, saveEvery: 10 } });
     await until('both runs', () =>
       ['whole', 'begun'].every((job) => scene.plane.fact('finished', job)),
@@ -85,7 +85,7 @@ describe('an assignment', () => {
     expect(scene.plane.fact('finished', 'again', 2)?.adapter[0]).toEqual(first);
   });
 
-  it('becomes failed in words when the spec, the base or a blob is bad', async () => {
+  it('fails with a message if the spec, the base or a blob is invalid', async () => {
     await scene.startAgent();
     await scene.pulled();
     scene.plane.assign({ jobId: 'spec', plan: { steps: 1 }, spec: { batch_size: -1 } });
@@ -121,7 +121,7 @@ describe('an assignment', () => {
     });
   });
 
-  it('too large for a trainer is refused alone, as is a chat', async () => {
+  it('fails if it is too large for a trainer, like a chat, without affecting others', async () => {
     await scene.startAgent();
     await scene.pulled();
     scene.plane.assign({ jobId: 'good', plan: { steps: 200, stepMs: 2 } });
@@ -131,18 +131,18 @@ describe('an assignment', () => {
     scene.plane.assign({ jobId: 'huge', plan: { steps: 1 }, spec: { peft } });
     const failed = await until('huge to fail', () => scene.plane.fact('failed', 'huge'));
     expect(failed).toMatchObject({ code: 'user_error', retryable: false });
-    expect(failed.message).toContain("the job's settings take");
+    expect(failed.message).toContain("the job's settings are");
     scene.plane.chat('long', tooMuch);
     const answer = await until('an answer', () =>
       scene.plane.chunks.find(({ id, last }) => id === 'long' && last),
     );
     expect(answer).toMatchObject({ last: true, errorCode: 'user_error' });
-    expect(answer.errorMessage).toContain('the request takes');
+    expect(answer.errorMessage).toContain('the request is');
     await until('good to end', () => scene.plane.fact('finished', 'good'));
     expect(scene.plane.hellos).toHaveLength(1);
   });
 
-  it('cuts what its trainer says too much of, and carries the code of a warning', async () => {
+  it('truncates long messages of its trainer and preserves the code of a warning', async () => {
     await scene.startAgent();
     await scene.pulled();
     const message = 'x'.repeat(500_000);
@@ -160,7 +160,7 @@ describe('an assignment', () => {
     expect(scene.plane.all('log').map(({ code }) => code)).toEqual([null, 'diverged']);
   });
 
-  it('gives up what no run uses where a run finds its disk full', async () => {
+  it('evicts unused blobs when a run finds the disk full', async () => {
     await scene.startAgent();
     await scene.pulled();
     const cached = (): string[] => readdirSync(join(scene.home, 'cache', 'blobs'));
@@ -176,7 +176,7 @@ describe('an assignment', () => {
     await until('room', () => !cached().includes(first.sha256));
   });
 
-  it('refuses a corrupt blob and keeps nothing of it', async () => {
+  it('rejects a corrupt blob and removes it', async () => {
     await scene.startAgent();
     await scene.pulled();
     const good = scene.plane.blob('train.jsonl', JSON.stringify({ steps: 3 }));
@@ -184,14 +184,14 @@ describe('an assignment', () => {
     scene.plane.assign({ plan: {}, trainingFile: good });
     const failed = await until('failed', () => scene.plane.fact('failed'));
     expect(failed).toMatchObject({ code: 'io_error', retryable: true });
-    expect(failed.message).toContain('arrived damaged');
+    expect(failed.message).toContain('damaged in transfer');
     expect(readdirSync(join(scene.home, 'cache', 'partial'))).toEqual([]);
     scene.plane.blobs.set(good.sha256, Buffer.from(JSON.stringify({ steps: 3 })));
     scene.plane.assign({ plan: {}, attempt: 2, trainingFile: good });
     await until('the next attempt', () => scene.plane.fact('finished', 'job-1', 2));
   });
 
-  it('takes up an interrupted download where it stopped', async () => {
+  it('resumes an interrupted download', async () => {
     scene.plane.cutAfter = 1000;
     await scene.startAgent();
     await scene.pulled();
@@ -210,7 +210,7 @@ describe('an assignment', () => {
 });
 
 describe('a shared base', () => {
-  it('is held by one trainer for all its runs, another base by another', async () => {
+  it('is shared by its runs in one trainer; another base gets another trainer', async () => {
     await scene.startAgent({ slots: 3 });
     await scene.pulled();
     scene.plane.assign({ jobId: 'a', plan: { steps: 150, stepMs: 2 } });
@@ -234,7 +234,7 @@ describe('a shared base', () => {
     expect(scene.trainerPids()).toHaveLength(2);
   });
 
-  it('waits for memory, unloads an idle base for another, and says when it can never fit', async () => {
+  it('waits for memory, evicts an idle base, and fails if it can never fit', async () => {
     let free = 1e9;
     await scene.startAgent({}, { freeMemory: () => free });
     await scene.pulled();
@@ -261,7 +261,7 @@ describe('a shared base', () => {
     expect(failed.message).toContain('needs about 268 MB');
   });
 
-  it('reserves what it takes packed, as the control plane says, beside one that is loading', async () => {
+  it('reserves its quantized size, as sent by the control plane, next to a loading base', async () => {
     await scene.startAgent({ slots: 3 }, { freeMemory: () => 9e9 });
     await scene.pulled();
     const base = (id: string, residentBytes: number) => ({
@@ -286,7 +286,7 @@ describe('a shared base', () => {
     expect(isAlive(pid)).toBe(true);
     await until('the trainer to go', () => !isAlive(pid));
     await until(
-      'the base to be gone',
+      'the base to be unloaded',
       () => scene.plane.heartbeats.at(-1)?.residentBases.length === 0,
     );
   });
@@ -295,7 +295,7 @@ describe('a shared base', () => {
 describe('several GPUs', () => {
   afterEach(() => vi.unstubAllEnvs());
 
-  it('get a base each, on the one with most memory left, which is what counts', async () => {
+  it('get one base each, on the GPU with the most free memory', async () => {
     vi.stubEnv('CUDA_VISIBLE_DEVICES', '0,1');
     const gpu = (freeBytes: number) => ({ title: 'Card', freeBytes, totalBytes: 80e9 });
     const gpus = [gpu(30e9), gpu(20e9)];
@@ -325,7 +325,7 @@ describe('several GPUs', () => {
     expect(waiting.message).toContain('needs about 108.3 GB of memory and 20.0 GB are free');
   });
 
-  it('load no base for a run that was cancelled while the driver was asked', async () => {
+  it('load no base for a run that was canceled during the driver query', async () => {
     vi.stubEnv('CUDA_VISIBLE_DEVICES', '0');
     let answer = () => {};
     let asked = Promise.resolve();
@@ -353,7 +353,7 @@ describe('several GPUs', () => {
 });
 
 describe('draining', () => {
-  it('checkpoints every run, hands them back and takes nothing new', async () => {
+  it('saves a checkpoint of every run, returns the jobs and accepts no new ones', async () => {
     const agent = await scene.startAgent();
     await scene.pulled();
     scene.plane.assign({ jobId: 'a', plan: { steps: 100_000, stepMs: 5 } });
@@ -370,7 +370,7 @@ describe('draining', () => {
     expect(isAlive(pid)).toBe(false);
   });
 
-  it('gives up at the deadline when the control plane is away, and the spool survives', async () => {
+  it('stops at the deadline without the control plane and keeps the spool', async () => {
     const agent = await scene.startAgent({ drainMs: 700 });
     await scene.pulled();
     scene.plane.assign({ plan: { steps: 100_000, stepMs: 5 } });
@@ -389,8 +389,8 @@ describe('draining', () => {
   });
 });
 
-describe('what a previous worker left', () => {
-  it('does not keep it from starting when it cannot be removed, and goes at the next start', async () => {
+describe('files of a previous worker', () => {
+  it('do not prevent a start if they cannot be removed, and are removed at the next one', async () => {
     const left = join(scene.home, 'runs', 'left');
     mkdirSync(left, { recursive: true });
     const stop = writeInto(left);

@@ -31,26 +31,26 @@ import type { Settings } from './settings.js';
 export interface AgentOptions {
   readonly settings: Settings;
   readonly log: Logger;
-  /** Another trainer script, for tests. */
+  /** Trainer script to use in tests. */
   readonly trainerMain?: string;
   readonly backoff?: BackoffRange;
   readonly hangMs?: number;
   readonly freeMemory?: () => number;
   readonly totalMemory?: () => number;
   readonly listGpus?: DevicesOptions['listGpus'];
-  /** The control plane wants this worker gone: to be drained and ended. */
+  /** Called when the control plane requests that this worker drains and exits. */
   readonly onDrain?: (reason: string) => void;
-  /** Another worker has this one's place: it has ended all it did, and is to end. */
+  /** Called after another worker has replaced this one. All work has stopped, and the process should exit. */
   readonly onReplaced?: () => void;
 }
 
 const SPOOL_BYTES = 64 << 20;
-/** How often the cache is held against what is deleted, beside each time that the line comes up. */
+/** Interval of looking for deleted blobs in the cache, in addition to each new connection. */
 const DELETED_MS = 600_000;
-/** A batch that waits longer than this for its acknowledgement is lost with its stream. */
+/** Maximum time that a batch of events may wait for its acknowledgment before the stream is restarted. */
 const ACK_MS = 60_000;
 
-/** A worker's agent: holds leases, feeds trainers, carries facts up. Its event loop never computes. */
+/** Agent of a worker: holds leases, supplies trainers and forwards their facts. It computes nothing itself. */
 export class Agent {
   private readonly settings: Settings;
   private readonly log: Logger;
@@ -153,14 +153,17 @@ export class Agent {
   async start(): Promise<void> {
     const { user, missing } = this.sandbox;
     if (missing.length > 0)
-      this.log.warn({ missing }, 'this system confines trainers less than docs/guides/security.md says');
+      this.log.warn(
+        { missing },
+        'this system does not support all restrictions on trainers described in docs/guides/security.md',
+      );
     const killed = this.orphans.killAll();
     if (killed.length > 0)
       this.log.warn({ trainers: killed }, 'killed trainers that a previous worker left behind');
     for (const reason of await this.home.empty())
       this.log.warn(
         { reason },
-        'what a previous worker left could not be removed; the next start tries again',
+        'could not remove files of a previous worker; the next start tries again',
       );
     await this.blobs.open();
     if (user !== null) {
@@ -176,15 +179,15 @@ export class Agent {
   }
 
   /**
-   * Takes nothing new, checkpoints every run and hands it back, then closes. Resolves true when the
-   * control plane has every fact, false when the time was up first.
+   * Accepts no new work, saves a checkpoint of every run, returns the jobs, then closes. Resolves to whether the control
+   * plane received all facts before the timeout.
    */
   async drain(reason: string): Promise<boolean> {
     this.draining = true;
     const giveUp = performance.now() + this.settings.drainMs;
     this.log.info({ reason, runs: this.attempts.size }, 'draining');
     this.connection.send({ $case: 'draining', value: { reason } });
-    this.requests.cancelAll('the worker is draining; ask again');
+    this.requests.cancelAll('the worker is draining; send the request again');
     this.attempts.drain();
     while (this.attempts.size > 0 || this.spool.length > 0) {
       if (performance.now() > giveUp) break;
@@ -194,13 +197,13 @@ export class Agent {
     if (!clean)
       this.log.error(
         { runs: this.attempts.size, events: this.spool.length },
-        'drained only in part; the rest resumes from the last checkpoint',
+        'drain timed out; the remaining runs will resume from their last checkpoints',
       );
     await this.close();
     return clean;
   }
 
-  /** Ends at once: kills every trainer, closes the line. Facts not yet acknowledged stay in the spool. */
+  /** Stops immediately: kills all trainers and closes the connection. Unacknowledged facts stay in the spool. */
   async close(): Promise<void> {
     this.bases.close();
     this.attempts.close();
@@ -212,7 +215,7 @@ export class Agent {
     this.home.release();
   }
 
-  /** The last resort of a second signal: nothing is awaited. */
+  /** Kills all trainers without waiting, for a second signal. */
   killTrainers(): void {
     this.trainers.killAll();
   }
@@ -268,14 +271,17 @@ export class Agent {
     try {
       this.home.keepKey(key);
     } catch (error) {
-      // A full disk: until it has room, a restart makes this another worker.
-      this.log.warn({ err: error }, 'could not keep the key that this worker is known by');
+      // The disk may be full. Without the key, the worker joins as a new one after a restart.
+      this.log.warn(
+        { err: error },
+        'could not store the worker key; after a restart, this will be a new worker',
+      );
     }
   }
 
-  /** Started again, it joins as a worker of its own. */
+  /** Forgets the key and closes, so that the next start joins as a new worker. */
   private async replaced(reason: string): Promise<void> {
-    this.log.error(`${reason}. This worker ends`);
+    this.log.error(`${reason}. This worker exits`);
     this.home.forgetKey();
     await this.close();
     this.options.onReplaced?.();
@@ -314,7 +320,7 @@ export class Agent {
     void this.devices.refresh();
     const { silenceMs, isUp } = this.connection;
     if (isUp && silenceMs > 3 * this.heartbeat.intervalMs + 1000)
-      return this.connection.restart('the control plane fell silent');
+      return this.connection.restart('no heartbeat reply from the control plane');
     if (isUp && this.feed.waitingMs > ACK_MS)
       return this.connection.restart('events were not acknowledged');
     if (isUp && performance.now() - this.askedDeletedAt > DELETED_MS) this.dropDeleted();

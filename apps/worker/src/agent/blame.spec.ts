@@ -1,4 +1,4 @@
-// Whom an agent blames for the end of a trainer process that several runs shared, with the small trainer.
+// Blame for the exit of a trainer process that several runs share, with the small trainer.
 import { Command_Action } from '@graft/contracts/grpc';
 import { describe, expect, it } from 'vitest';
 import { until } from '../../test/control-plane.js';
@@ -13,19 +13,19 @@ const failed = (job: string) => until(`the end of ${job}`, () => scene.plane.fac
 const started = (job: string) =>
   until(`the start of ${job}`, () => scene.plane.fact('started', job));
 
-/** Assigns it and waits for its first step. */
+/** Assigns a job and waits for its first step. */
 async function train(jobId: string, plan: object): Promise<void> {
   scene.plane.assign({ jobId, plan });
   await until(`a step of ${jobId}`, () => scene.plane.fact('step', jobId));
 }
 
-describe('when a process of several runs dies', () => {
+describe('a process of several runs that crashes', () => {
   it.each([
     ['a crash', { crashAt: 3 }, 'crash'],
     ['a SIGKILL', { crashAt: 3, signal: 'SIGKILL' }, 'crash'],
     ['a fault', { crashAt: 3, signal: 'SIGSEGV' }, 'crash'],
     ['a hang', { hangAt: 3 }, 'hang'],
-  ])('of %s in one run’s work, that run is to blame and no other', async (_, end, code) => {
+  ])('by %s in one run’s work: only that run is to blame', async (_, end, code) => {
     await scene.startAgent({}, { hangMs: 1000 });
     await scene.pulled();
     await train('good', LONG);
@@ -38,7 +38,7 @@ describe('when a process of several runs dies', () => {
     for (const job of ['good', 'bad']) expect((await started(job)).process).toBe(displaced.process);
   });
 
-  it('in work of several, all of those are suspects', async () => {
+  it('in shared work: all runs that share it are suspects', async () => {
     await scene.startAgent();
     await scene.pulled();
     await train('good', LONG);
@@ -47,7 +47,7 @@ describe('when a process of several runs dies', () => {
       expect(await failed(job)).toMatchObject({ code: 'crash', blame: 'shared' });
   });
 
-  it('for want of memory, who asked for the last of it is a suspect only', async () => {
+  it('out of memory: the run with the last allocation is only a suspect', async () => {
     await scene.startAgent();
     await scene.pulled();
     await train('good', LONG);
@@ -57,7 +57,7 @@ describe('when a process of several runs dies', () => {
     expect(await failed('good')).toMatchObject({ code: 'oom_host', blame: 'other' });
   });
 
-  it('in an answer, no run is to blame, and who asked is told', async () => {
+  it('in a model request: no run is to blame, and the request fails', async () => {
     await scene.startAgent();
     await scene.pulled();
     await train('a', LONG);
@@ -70,7 +70,7 @@ describe('when a process of several runs dies', () => {
     expect(last).toMatchObject({ id: 'question', errorCode: 'crash' });
   });
 
-  it('because a cancelled run would not go, its neighbour pays nothing', async () => {
+  it('because a canceled run does not stop: the other run is not charged', async () => {
     await scene.startAgent({}, { hangMs: 1500 });
     await scene.pulled();
     await train('good', LONG);
@@ -87,7 +87,7 @@ describe('when a process of several runs dies', () => {
 it.each([
   ['is a suspect, if others may have it', null, 'shared'],
   ['has that to itself, if it names what took it', 'hyperparameters.batch_size', undefined],
-])('a run that fails for want of memory beside another %s', async (_, param, blame) => {
+])('a run that runs out of memory next to another %s', async (_, param, blame) => {
   await scene.startAgent();
   await scene.pulled();
   await train('good', LONG);
@@ -98,7 +98,7 @@ it.each([
   expect(scene.plane.fact('failed', 'good')).toBeUndefined();
 });
 
-it('blames nobody where a process writes what is no fact: it did so before it was found out', async () => {
+it('blames no run if a process writes invalid data, which may have been written earlier', async () => {
   await scene.startAgent();
   await scene.pulled();
   await train('good', LONG);
@@ -108,7 +108,7 @@ it('blames nobody where a process writes what is no fact: it did so before it wa
 });
 
 describe('a run alone in its process', () => {
-  it('is to blame for its end, whatever the end was', async () => {
+  it('is to blame for any exit', async () => {
     await scene.startAgent();
     await scene.pulled();
     const words = 'terminate called after throwing std::bad_alloc';
@@ -116,7 +116,7 @@ describe('a run alone in its process', () => {
     expect(await failed('job-1')).toMatchObject({ code: 'oom_host', blame: 'own' });
   });
 
-  it('has a copy of the base for itself where it was assigned so, for as long as it lasts', async () => {
+  it('has its own copy of the base if assigned alone, until it ends', async () => {
     await scene.startAgent({ slots: 3 });
     await scene.pulled();
     await train('good', LONG);
@@ -137,7 +137,7 @@ describe('a run alone in its process', () => {
     for (const job of ['good', 'late']) expect(scene.plane.fact('failed', job)).toBeUndefined();
   });
 
-  it('waits for room for its copy of the base', async () => {
+  it('waits for memory for its copy of the base', async () => {
     let free = 8e9;
     await scene.startAgent({}, { freeMemory: () => free });
     await scene.pulled();

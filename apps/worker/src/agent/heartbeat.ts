@@ -1,22 +1,22 @@
 import type { Lease } from '@graft/contracts/grpc';
 import type { Connection } from '../connection/connection.js';
 
-/** What a worker holds, and what it could take. */
+/** Leases and free capacity of a worker. */
 export interface Load {
   readonly leases: Lease[];
   readonly residentBases: string[];
   readonly freeSlots: number;
-  /** Answers that it could begin. */
+  /** Number of model requests that the worker could start now. */
   readonly freeChats: number;
   readonly freeMemoryBytes: number;
-  /** What its processes have in memory, files that they map included. */
+  /** Resident memory of the worker's processes, including mapped files. */
   readonly rssBytes: number;
 }
 
 const DEFAULT_MS = 5000;
 const LEAST_MS = 100;
 
-/** Tells the control plane every few seconds that the worker lives, what it holds and how much more it could take. */
+/** Sends the leases and free capacity of the worker to the control plane every few seconds. */
 export class Heartbeat {
   intervalMs = DEFAULT_MS;
   private sequence = 0;
@@ -25,11 +25,11 @@ export class Heartbeat {
   constructor(
     private readonly connection: Pick<Connection, 'send'>,
     private readonly load: () => Load,
-    /** Called after each. */
+    /** Called after each heartbeat. */
     private readonly onBeat: () => void,
   ) {}
 
-  /** Beats now and then at this interval; 0 is the default's. */
+  /** Sends a heartbeat now and then at this interval; 0 for the default interval. */
   start(intervalMs = 0): void {
     this.intervalMs = Math.max(LEAST_MS, intervalMs || DEFAULT_MS);
     this.beat();
@@ -39,7 +39,7 @@ export class Heartbeat {
     if (this.timer !== null) clearTimeout(this.timer);
   }
 
-  /** Asks for work, and says how many answers could begin; repeated with every heartbeat, in case the answer was lost. */
+  /** Requests work and reports free capacity. It is repeated with every heartbeat, in case a response was lost. */
   pull(): void {
     const { leases: _, rssBytes: __, ...capacity } = this.load();
     if (capacity.freeSlots + capacity.freeChats === 0) return;

@@ -6,10 +6,10 @@ import { DomainError } from '@graft/contracts';
 import { removeWritten } from '../blobs/written-folder.js';
 import { readAlive, writeIdentity } from '../trainer-pool/process-identity.js';
 
-/** What a worker makes anew at every start. */
+/** Folders that are recreated at every start. */
 const EMPTIED = ['runs', 'bases'] as const;
 
-/** The folder that one worker lives in: its cache and spool, the folders of runs and bases, pid files. */
+/** Home folder of a worker: cache, spool, run folders, base folders and PID files. */
 export class Home {
   constructor(private readonly path: string) {
     mkdirSync(path, { recursive: true });
@@ -19,13 +19,13 @@ export class Home {
     return join(this.path, name);
   }
 
-  /** @throws DomainError if another worker lives here. */
+  /** @throws DomainError if another worker uses the folder */
   claim(): void {
     const other = readAlive(this.pidFile);
     if (other !== null && other.pid !== process.pid)
       throw new DomainError(
         'conflict',
-        `worker ${other.pid} already uses this --home; give each worker its own`,
+        `worker ${other.pid} already uses this --home; set a different --home for each worker`,
         'home',
       );
     writeIdentity(this.pidFile, process.pid);
@@ -35,7 +35,7 @@ export class Home {
     rmSync(this.pidFile, { force: true });
   }
 
-  /** What the control plane knows this worker by, over restarts; undefined where it has not joined yet. */
+  /** Key that identifies the worker to the control plane across restarts; undefined before it has joined. */
   get workerKey(): string | undefined {
     try {
       return readFileSync(this.keyFile, 'utf8').trim() || undefined;
@@ -56,8 +56,9 @@ export class Home {
   }
 
   /**
-   * Empties the folders of runs and bases. What cannot be removed is moved aside, out of the trainers' reach: a run
-   * must not keep the worker from starting. Returns why, if so.
+   * Empties the folders of runs and bases. Files that cannot be removed are moved aside, out of the trainers' reach, so that
+   * a run cannot prevent the worker from starting.
+   * @returns error messages of failed removals
    */
   async empty(): Promise<string[]> {
     const aside = join(this.path, 'not-removed');
@@ -78,7 +79,7 @@ export class Home {
     return reasons;
   }
 
-  /** The trainers' user passes through on the way to its own folders; it can list nothing. */
+  /** Lets the trainers' user traverse to its own folders without listing any. */
   async grantAccess(): Promise<void> {
     for (const path of [this.path, this.folder('runs'), this.folder('bases')])
       await chmod(path, 0o711);

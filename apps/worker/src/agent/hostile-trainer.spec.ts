@@ -20,7 +20,7 @@ beforeEach(() => {
   writeFileSync(join(elsewhere, ref.name), SECRET, { mode: 0o600 });
 });
 
-/** Lets a trainer that says these facts run, and waits for how its job ends. */
+/** Runs a job in a trainer that sends these facts. Returns the end of the job. */
 async function claim(claims: object[], links: Record<string, string> = {}) {
   await scene.startAgent();
   await scene.pulled();
@@ -28,7 +28,7 @@ async function claim(claims: object[], links: Record<string, string> = {}) {
   return until('the end', () => scene.plane.fact('failed') ?? scene.plane.fact('finished'));
 }
 
-/** The file elsewhere is as it was, and went nowhere. */
+/** Checks that the file outside was neither changed nor uploaded. */
 function untouched(): void {
   const path = join(elsewhere, ref.name);
   expect(existsSync(path)).toBe(true);
@@ -53,19 +53,19 @@ const result = {
 const FINISHED = event('finished', result);
 
 describe('a hostile trainer', () => {
-  it('names a folder elsewhere: nothing there is deleted', async () => {
+  it('names a folder outside: nothing in it is deleted', async () => {
     await claim([saved({ dir: elsewhere }), END]);
     untouched();
   });
 
-  it('names files elsewhere: they are not read, kept or changed', async () => {
+  it('names files outside: they are not read, stored or changed', async () => {
     await claim([saved({ dir: elsewhere, files: [ref], adapter: [ref] }), END]);
     untouched();
     expect(scene.plane.fact('saved')).toBeUndefined();
     expect(scene.plane.fact('log')?.message).toContain('a checkpoint could not be uploaded');
   });
 
-  it('makes its checkpoint a link to a folder elsewhere: the folder is not read and not emptied', async () => {
+  it('replaces its checkpoint by a link to a folder outside: the folder is not read or emptied', async () => {
     await claim([saved({ files: [ref] }), saved({ step: 2 }), END], {
       'checkpoint-1': elsewhere,
       'checkpoint-2': elsewhere,
@@ -74,7 +74,7 @@ describe('a hostile trainer', () => {
     expect(scene.plane.fact('saved')).toBeUndefined();
   });
 
-  it('makes its adapter a link to a folder elsewhere, or names one: the job fails', async () => {
+  it('replaces its adapter by a link to a folder outside, or names one: the job fails', async () => {
     const failed = await claim([event('finished', { ...result, dir: elsewhere })], {
       adapter: elsewhere,
     });
@@ -82,7 +82,7 @@ describe('a hostile trainer', () => {
     untouched();
   });
 
-  it('names files by paths, and steps by words', async () => {
+  it('sends paths as file names and strings as steps', async () => {
     const path = `../../../../elsewhere/${ref.name}`;
     await claim([
       saved({ files: [{ ...ref, name: path }] }),
@@ -104,9 +104,9 @@ describe('a hostile trainer', () => {
   const frame = (fact: unknown) => ({ raw: JSON.stringify(fact) });
   const key = { jobId: 'job-1', attempt: 1 };
   it.each([
-    ['null', frame(null), 'not a fact: '],
-    ['a list', frame([]), 'not a fact: '],
-    ['a fact of no kind', frame({ type: 'constructor' }), 'not a fact: type: '],
+    ['null', frame(null), 'invalid fact: '],
+    ['a list', frame([]), 'invalid fact: '],
+    ['a fact of no kind', frame({ type: 'constructor' }), 'invalid fact: type: '],
     ['a log of an object', frame({ type: 'log', level: 'warn', message: {} }), '"log": message: '],
     [
       'an event of no run',
@@ -114,11 +114,11 @@ describe('a hostile trainer', () => {
       '"event": jobId: ',
     ],
     [
-      'an event that is no JSON',
+      'an event that is not JSON',
       frame({ type: 'event', ...key, kind: 'log', payload: '{' }),
       'log: ',
     ],
-    ['an event of no kind', event('constructor', {}), 'no event is of the kind "constructor"'],
+    ['an event of no kind', event('constructor', {}), 'unknown event kind "constructor"'],
     ['a checkpoint without files', event('saved', { step: 1 }), 'saved.files: '],
     ['a checkpoint at 1e300', saved({ step: 1e300 }), 'saved.step: '],
     ['a file of negative size', saved({ files: size(-1) }), 'saved.files.0.size: '],
@@ -136,27 +136,30 @@ describe('a hostile trainer', () => {
       'finished.adapter: ',
     ],
     [
-      'a failure without words',
+      'a failure without a message',
       event('failed', { ...failure, message: undefined }),
       'failed.message: ',
     ],
     ['a stop for no reason', event('stopped', { step: 1 }), 'stopped.reason: '],
-  ])('says %s: it ends, its run fails, and a run beside it goes on', async (_, fact, complaint) => {
-    await scene.startAgent();
-    await scene.pulled();
-    const other = { id: 'base-b', nameOrPath: 'base-b' };
-    const files = [scene.plane.blob('base.txt', 'weights of base b')];
-    const plan = { steps: 60, stepMs: 10 };
-    scene.plane.assign({ jobId: 'honest', plan, base: { ...other, files } });
-    await until('its first step', () => scene.plane.fact('step', 'honest'));
-    scene.plane.assign({ plan: { claims: [fact, END, FINISHED] } });
-    const failed = await until('the end', () => scene.plane.fact('failed'));
-    expect(failed).toMatchObject({ code: 'crash', retryable: true });
-    expect(failed.stderr_tail).toContain(complaint);
-    await until('the other run', () => scene.plane.fact('finished', 'honest'));
-    await until('no lease', () => scene.plane.heartbeats.at(-1)?.leases.length === 0);
-    expect(scene.plane.hellos).toHaveLength(1);
-  });
+  ])(
+    'sends %s: it is killed, its run fails, and a run in another trainer continues',
+    async (_, fact, complaint) => {
+      await scene.startAgent();
+      await scene.pulled();
+      const other = { id: 'base-b', nameOrPath: 'base-b' };
+      const files = [scene.plane.blob('base.txt', 'weights of base b')];
+      const plan = { steps: 60, stepMs: 10 };
+      scene.plane.assign({ jobId: 'honest', plan, base: { ...other, files } });
+      await until('its first step', () => scene.plane.fact('step', 'honest'));
+      scene.plane.assign({ plan: { claims: [fact, END, FINISHED] } });
+      const failed = await until('the end', () => scene.plane.fact('failed'));
+      expect(failed).toMatchObject({ code: 'crash', retryable: true });
+      expect(failed.stderr_tail).toContain(complaint);
+      await until('the other run', () => scene.plane.fact('finished', 'honest'));
+      await until('no lease', () => scene.plane.heartbeats.at(-1)?.leases.length === 0);
+      expect(scene.plane.hellos).toHaveLength(1);
+    },
+  );
 
   const piece = { text: 'hello', finish_reason: 'stop', prompt_tokens: 1, completion_tokens: 1 };
   const nested = (depth: number): string => '['.repeat(depth) + ']'.repeat(depth);
@@ -175,23 +178,26 @@ describe('a hostile trainer', () => {
     ['no JSON', { piece: '{' }],
     ['one of another kind', { piece: inferred }],
     ['one without its count', { piece: JSON.stringify({ ...piece, prompt_tokens: null }) }],
-  ])('answers with a piece that is %s: only it and its answers end', async (_, answer) => {
-    await scene.startAgent();
-    await scene.pulled();
-    ask('hostile', { ...answer, last: true });
-    expect(await end('hostile')).toMatchObject({
-      errorCode: 'unavailable',
-      errorMessage: expect.stringContaining('the trainer ended while it answered') as unknown,
-    });
-    scene.plane.chat('honest', 'word');
-    expect(await end('honest')).toMatchObject({ errorCode: '', text: 'word' });
-    expect(scene.plane.hellos).toHaveLength(1);
-  });
+  ])(
+    'sends a response chunk that is %s: only this trainer and its requests end',
+    async (_, answer) => {
+      await scene.startAgent();
+      await scene.pulled();
+      ask('hostile', { ...answer, last: true });
+      expect(await end('hostile')).toMatchObject({
+        errorCode: 'unavailable',
+        errorMessage: expect.stringContaining('the trainer exited during the request') as unknown,
+      });
+      scene.plane.chat('honest', 'word');
+      expect(await end('honest')).toMatchObject({ errorCode: '', text: 'word' });
+      expect(scene.plane.hellos).toHaveLength(1);
+    },
+  );
 
   it.each([
     ['deep', withDeep],
     ['as large as a frame may be', withLarge],
-  ])('answers with an unknown field that is %s: it travels as it is', async (_, text) => {
+  ])('sends an unknown response field that is %s: it is forwarded unchanged', async (_, text) => {
     await scene.startAgent();
     await scene.pulled();
     ask('hostile', { piece: text, last: true });
@@ -199,7 +205,7 @@ describe('a hostile trainer', () => {
     expect(scene.plane.hellos).toHaveLength(1);
   });
 
-  it('answers with an error that it does not call the last: the answer ends', async () => {
+  it('sends an error that is not marked as last: the response ends', async () => {
     await scene.startAgent({ maxChats: 1 });
     await scene.pulled();
     ask('hostile', { errorCode: 'crash', errorMessage: 'it broke' });
@@ -209,7 +215,7 @@ describe('a hostile trainer', () => {
   });
 
   it.each(['of_a_newer_build', 'constructor'])(
-    'cannot load a base for a reason of its own, %s: the run fails, and is not tried again',
+    'fails to load a base with the unknown code %s: the run fails and is not retried',
     async (code) => {
       await scene.startAgent();
       await scene.pulled();

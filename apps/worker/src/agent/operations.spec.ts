@@ -8,7 +8,7 @@ import { writeChats, writeTinyBase } from '../../../../test/tiny-base.js';
 import { until } from '../../test/control-plane.js';
 import { useScene } from '../../test/scene.js';
 
-// Jobs that make something of adapters, by a real trainer.
+// Operations on adapters in a real trainer.
 
 const TRAINER = fileURLToPath(new URL('../../bundle/trainer/main.js', import.meta.url));
 const TRAINING: Partial<Spec> = {
@@ -22,7 +22,7 @@ const scene = useScene();
 const jsonOf = (file: BlobRef | undefined): Record<string, unknown> =>
   JSON.parse(String(scene.plane.blobs.get(file?.sha256 ?? ''))) as Record<string, unknown>;
 
-/** Names that say which adapter of the list a file is of. */
+/** Names that start with the index of the file's adapter. */
 const placed = (adapters: readonly (readonly BlobRef[])[]): BlobRef[] =>
   adapters.flatMap((files, i) => files.map((file) => ({ ...file, name: `${i}/${file.name}` })));
 
@@ -54,7 +54,7 @@ async function filesOf(jobId: string): Promise<Map<string, BlobRef>> {
   return new Map(adapter.map((file) => [file.name, file]));
 }
 
-it('combines, converts and merges what runs have made, on the base that they share', async () => {
+it('combines, converts and merges trained adapters of the same base', async () => {
   const assign = await scenery();
   assign('lora', TRAINING);
   assign('loha', { ...TRAINING, peft: { peft_type: 'LOHA', r: 2 } });
@@ -88,7 +88,7 @@ it('combines, converts and merges what runs have made, on the base that they sha
   expect(scene.trainerPids()).toHaveLength(1);
 }, 60_000);
 
-it('says which adapter does not fit, and stops when it is told to', async () => {
+it('names an adapter that does not fit, and stops on request', async () => {
   const assign = await scenery();
   assign('loha', { ...TRAINING, peft: { peft_type: 'LOHA', r: 2 } });
   const loha = [...(await filesOf('loha')).values()];

@@ -7,7 +7,7 @@ const scene = useScene();
 
 describe('ownership', () => {
   it.each(['ack', 'heartbeat', 'command'] as const)(
-    'kills a run within 1 s when told so by %s',
+    'kills a run within 1 s of a lost lease by %s',
     async (by) => {
       await scene.startAgent();
       await scene.pulled();
@@ -30,7 +30,7 @@ describe('ownership', () => {
     },
   );
 
-  it('drops a lost run beside a neighbour that goes on', async () => {
+  it('stops a lost run while another run in the process continues', async () => {
     await scene.startAgent();
     await scene.pulled();
     scene.plane.assign({ jobId: 'zombie', plan: { steps: 100_000, stepMs: 5 } });
@@ -41,16 +41,16 @@ describe('ownership', () => {
     );
     scene.plane.lost.push({ jobId: 'zombie', attempt: 1, step: 0 });
     await until(
-      'the lease to go',
+      'the lease to end',
       () => !scene.plane.heartbeats.at(-1)?.leases.some((lease) => lease.jobId === 'zombie'),
     );
     const heard = scene.plane.facts('zombie').length;
-    await until('the neighbour', () => scene.plane.fact('finished', 'neighbour'));
+    await until('the other run', () => scene.plane.fact('finished', 'neighbour'));
     expect(scene.plane.facts('zombie').length).toBeLessThanOrEqual(heard + 30);
     expect(scene.trainerPids()).toHaveLength(1);
   });
 
-  it('drops a lost run in a long step without its neighbour paying for it', async () => {
+  it('stops a lost run in a long step without affecting the other run', async () => {
     await scene.startAgent();
     await scene.pulled();
     scene.plane.assign({ jobId: 'zombie', plan: { steps: 100_000, blockMs: 3500 } });
@@ -65,7 +65,7 @@ describe('ownership', () => {
       value: { jobId: 'zombie', attempt: 1, action: Command_Action.ACTION_KILL },
     });
     await until(
-      'the neighbour',
+      'the other run',
       () => scene.plane.fact('finished', 'neighbour') ?? scene.plane.fact('failed', 'neighbour'),
       20_000,
     );
@@ -73,7 +73,7 @@ describe('ownership', () => {
     expect(scene.trainerPids()).toHaveLength(1);
   });
 
-  it('kills a trainer that does not drop a lost run as one that hangs; the neighbour may be tried again', async () => {
+  it('kills a trainer that does not stop a lost run as hung; the other run may be retried', async () => {
     await scene.startAgent({}, { hangMs: 2000 });
     await scene.pulled();
     scene.plane.assign({ jobId: 'zombie', plan: { steps: 100_000, stepMs: 5, disobey: true } });
@@ -84,17 +84,17 @@ describe('ownership', () => {
     );
     const from = performance.now();
     scene.plane.lost.push({ jobId: 'zombie', attempt: 1, step: 0 });
-    const failed = await until('the neighbour', () => scene.plane.fact('failed', 'neighbour'));
+    const failed = await until('the other run', () => scene.plane.fact('failed', 'neighbour'));
     expect(failed).toMatchObject({ code: 'crash', retryable: true });
     expect(performance.now() - from).toBeGreaterThan(1900);
     expect(scene.plane.fact('failed', 'zombie')).toBeUndefined();
     const ended = scene.lines
       .map((line) => JSON.parse(line) as { msg: string; class?: string; signal?: string })
-      .find(({ msg }) => msg === 'trainer ended');
+      .find(({ msg }) => msg === 'trainer exited');
     expect(ended).toMatchObject({ class: 'cancelled', signal: 'SIGKILL' });
   });
 
-  it('reports how a trainer died, with the end of its stderr', async () => {
+  it('reports the exit of a trainer, with the end of its stderr', async () => {
     await scene.startAgent();
     await scene.pulled();
     scene.plane.assign({ plan: { steps: 50, crashAt: 7 } });
@@ -105,7 +105,7 @@ describe('ownership', () => {
     await until('the next attempt', () => scene.plane.fact('finished', 'job-1', 2));
   });
 
-  it('takes a trainer that answers nothing for hung, kills it and says so', async () => {
+  it('kills a trainer that does not respond and reports it as hung', async () => {
     await scene.startAgent({}, { hangMs: 1000 });
     await scene.pulled();
     scene.plane.assign({ plan: { steps: 100_000, stepMs: 5 } });
@@ -141,7 +141,7 @@ describe('ownership', () => {
     await until('free slots', () => scene.plane.pulls.at(-1)?.freeSlots === 2);
   });
 
-  it('keeps the base in memory when a cancelled run is called lost before it has gone', async () => {
+  it('keeps the base in memory if the lease of a canceled run is lost before it stops', async () => {
     await scene.startAgent();
     await scene.pulled();
     scene.plane.assign({ plan: { steps: 100_000, stepMs: 50 } });
@@ -159,7 +159,7 @@ describe('ownership', () => {
     expect(isAlive(pid)).toBe(true);
   });
 
-  it('hands back what does not fit in its slots', async () => {
+  it('returns jobs that exceed its slots', async () => {
     await scene.startAgent({ slots: 1 });
     await scene.pulled();
     scene.plane.assign({ jobId: 'a', plan: { steps: 1000, stepMs: 5 } });

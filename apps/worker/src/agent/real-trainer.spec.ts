@@ -49,7 +49,7 @@ const adapterOf = (job: string, attempt = 1) =>
 const lossesOf = (job: string, attempt = 1) =>
   scene.plane.all('step', job, attempt).map(({ step, metrics }) => [step, metrics['loss']]);
 
-/** A line of a file of /proc, without its name. */
+/** Returns a field of a /proc file without its name. */
 const procLine = (pid: number, file: string, name: string): string =>
   new RegExp(`^${name}:?\\s+(.*?)\\s*$`, 'm').exec(
     readFileSync(`/proc/${pid}/${file}`, 'utf8'),
@@ -61,7 +61,7 @@ function confined(pid: number): void {
   expect(procLine(pid, 'limits', 'Max core file size')).toMatch(/^0 +0\b/);
   expect(procLine(pid, 'limits', 'Max open files')).toMatch(/^1024 +1024\b/);
   const stat = readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/^.*\) /, '');
-  expect(stat.split(' ')[2]).toBe(String(pid)); // its own process group
+  expect(stat.split(' ')[2]).toBe(String(pid)); // process group of its own
 }
 
 function namesIn(pid: number): string[] {
@@ -80,7 +80,7 @@ const NEEDED = ['PATH', 'HOME', 'TMPDIR', 'LANG', 'LD_LIBRARY_PATH', 'LD_PRELOAD
   ['PEFT_JOB', 'GRAFT_WORK_MARK'],
 );
 
-/** Whether this process may start trainers as another user, who can read the trainer. */
+/** Whether this process can start trainers as another user who can read the trainer's script. */
 function canBeNobody(): boolean {
   try {
     checkReach(openSandbox('nobody'), TRAINER, '/');
@@ -91,8 +91,8 @@ function canBeNobody(): boolean {
 }
 
 describe('a run that is too large for its worker', () => {
-  it('is refused by name, and a hundred long chats wait their turn: the run beside them ends with the bytes it has alone', async () => {
-    // About 270 MB are the base's.
+  it('is rejected by name; with a hundred long chats queued, another run has the same result as alone', async () => {
+    // The base uses about 270 MB.
     const most = 340e6;
     const options = { trainerMain: TRAINER, freeMemory: () => most, totalMemory: () => most };
     await scene.startAgent({ maxChats: 64 }, options);
@@ -127,8 +127,8 @@ describe('a run that is too large for its worker', () => {
   }, 180_000);
 });
 
-describe('what confines a real trainer', () => {
-  it('is an environment without secrets, no privileges to gain, no cores and few files', async () => {
+describe('the sandbox of a real trainer', () => {
+  it('has an environment without secrets, no new privileges, no core dumps and few open files', async () => {
     for (const name of [
       'GRAFT_WORKER_TOKEN',
       'GRAFT_DATABASE_URL',
@@ -145,7 +145,7 @@ describe('what confines a real trainer', () => {
     confined(pid);
   });
 
-  it.skipIf(!canBeNobody())('is another user without a network, when one is named', async () => {
+  it.skipIf(!canBeNobody())('uses the named user, without a network', async () => {
     const { uid } = openSandbox('nobody').user!;
     await scene.startAgent({ trainerUser: 'nobody' }, { trainerMain: TRAINER });
     await scene.pulled();
@@ -161,7 +161,7 @@ describe('what confines a real trainer', () => {
     const runs = join(scene.home, 'runs');
     await until('a run folder of its own', () =>
       readdirSync(runs).some((run) => {
-        // The trainer cannot put a link in the place of a folder that the agent is about to give it.
+        // The trainer cannot replace a folder by a link before the agent changes its owner.
         const above = statSync(join(runs, run));
         const work = statSync(join(runs, run, 'work'), { throwIfNoEntry: false });
         return (
@@ -182,7 +182,7 @@ describe('what confines a real trainer', () => {
 });
 
 describe('the real trainer under the agent', () => {
-  it('trains, resumes after kill -9 to the same bytes, packs two runs, and answers', async () => {
+  it('trains, resumes after kill -9 with identical bytes, packs two runs, and serves chats', async () => {
     await scene.startAgent({}, { trainerMain: TRAINER });
     await scene.pulled();
     expect(scene.plane.hellos[0]?.libtorch).toMatch(/^\d+\.\d+/);
@@ -230,7 +230,7 @@ describe('the real trainer under the agent', () => {
     expect(last.completion_tokens).toBeGreaterThan(0);
   }, 90_000);
 
-  it('pauses right after a checkpoint at that step, and saves nothing again under the upload', async () => {
+  it('pauses right after a checkpoint without saving it again during the upload', async () => {
     await scene.startAgent({}, { trainerMain: TRAINER });
     await scene.pulled();
     const spec = { ...SPEC, max_steps: null, save_steps: 1 };
@@ -244,7 +244,7 @@ describe('the real trainer under the agent', () => {
     expect(scene.plane.all('saved').at(-1)?.step).toBe(step);
   }, 30_000);
 
-  it('ends at the step that it is told, with a model, and says what was reserved for it', async () => {
+  it('finishes at the requested step with a model, and reports its reserved memory', async () => {
     await scene.startAgent({}, { trainerMain: TRAINER });
     await scene.pulled();
     const spec = { ...SPEC, max_steps: null, n_epochs: 50 };
@@ -263,7 +263,7 @@ describe('the real trainer under the agent', () => {
     expect(adapter.map(({ name }) => name)).toContain('adapter_model.safetensors');
   }, 30_000);
 
-  it('tells a user error as one, with its field', async () => {
+  it('reports a user error with its field', async () => {
     await scene.startAgent({}, { trainerMain: TRAINER });
     await scene.pulled();
     scene.plane.assign({

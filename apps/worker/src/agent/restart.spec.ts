@@ -7,8 +7,8 @@ import { isAlive, useScene } from '../../test/scene.js';
 const scene = useScene();
 const keyFile = () => join(scene.home, 'worker-key');
 
-describe('a worker that is started again', () => {
-  it('joins with the key that it was given, which only its user can read', async () => {
+describe('a restarted worker', () => {
+  it('joins with its stored key, which only its user can read', async () => {
     scene.plane.workerKey = 'wk-first';
     const first = await scene.startAgent();
     await until('the key', () => existsSync(keyFile()));
@@ -23,7 +23,7 @@ describe('a worker that is started again', () => {
     expect(readFileSync(keyFile(), 'utf8')).toBe('wk-first\n');
   });
 
-  it('holds the lease of a run whose end was not acknowledged until it is', async () => {
+  it('holds the lease of an ended run until the end is acknowledged', async () => {
     scene.plane.acknowledges = false;
     const first = await scene.startAgent();
     await scene.pulled();
@@ -46,7 +46,7 @@ describe('a worker that is started again', () => {
     expect(scene.plane.fact('failed')).toBeUndefined();
   });
 
-  it('says of a run that was cut short that it is lost, behind what was spooled of it', async () => {
+  it('reports an interrupted run as lost, after its spooled events', async () => {
     scene.plane.acknowledges = false;
     const first = await scene.startAgent();
     await scene.pulled();
@@ -64,7 +64,7 @@ describe('a worker that is started again', () => {
   });
 });
 
-it('ends when another worker has joined in its place, and is a worker of its own from then on', async () => {
+it('exits when another worker replaces it, and then joins as a new worker', async () => {
   scene.plane.workerKey = 'wk-shared';
   let isReplaced = false;
   await scene.startAgent({}, { onReplaced: () => (isReplaced = true) });
@@ -76,7 +76,7 @@ it('ends when another worker has joined in its place, and is a worker of its own
   await until('the end', () => isReplaced);
   expect(isAlive(pid)).toBe(false);
   expect(existsSync(keyFile())).toBe(false);
-  expect(scene.lines.some((line) => line.includes('a --home of its own'))).toBe(true);
+  expect(scene.lines.some((line) => line.includes('a different --home'))).toBe(true);
   await new Promise((resolve) => setTimeout(resolve, 500));
   expect(scene.plane.hellos).toHaveLength(1);
 });

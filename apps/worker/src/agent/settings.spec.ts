@@ -32,15 +32,15 @@ describe('settings', () => {
     });
   });
 
-  it('name several gateways, in one URL', () => {
+  it('accept several gateways in one URL', () => {
     expect(
       readSettings(flags('--url', 'grpcs://a.example.org:443,[::1]:444,b:445'), {}),
     ).toMatchObject({ address: 'a.example.org:443,[::1]:444,b:445', tls: true });
     for (const url of ['grpc://a:1,', 'grpc://a:1,b', 'grpc://,a:1', 'grpc://a:1, b:2'])
-      expect(() => readSettings(flags('--url', url), {})).toThrow('not a worker gateway address');
+      expect(() => readSettings(flags('--url', url), {})).toThrow('not a worker gateway URL');
   });
 
-  it('read the token from a file, so that no process list shows it', () => {
+  it('read the token from a file, so that it does not appear in process lists', () => {
     const path = join(mkdtempSync(join(tmpdir(), 'graft-token-')), 'token');
     writeFileSync(path, 'from-file\n');
     expect(readSettings(['--url', 'grpc://h:1', '--token-file', path], {})?.token).toBe(
@@ -63,9 +63,9 @@ describe('settings', () => {
     expect(readSettings([...tls, '--ca-file', cert], {})?.ca).toBe(pem);
     expect(readSettings(tls, { GRAFT_WORKER_CA_FILE: cert })?.ca).toBe(pem);
     const refused = (args: string[]) => expect(() => readSettings(args, {}));
-    refused(flags('--ca-file', cert)).toThrow('--url must then start with grpcs://');
+    refused(flags('--ca-file', cert)).toThrow('--url that starts with grpcs://');
     refused([...tls, '--ca-file', `${cert}x`]).toThrow('--ca-file cannot be read');
-    refused([...tls, '--ca-file', key]).toThrow('holds no certificate in PEM form');
+    refused([...tls, '--ca-file', key]).toThrow('contains no PEM certificate');
   });
 
   it.each([
@@ -73,12 +73,12 @@ describe('settings', () => {
     ['cpu', ['cpu']],
     ['cuda:1', ['cuda:1']],
     ['cuda:0, cuda:1,cuda:0', ['cuda:0', 'cuda:1']],
-  ])('take the device %s', (device, expected) => {
+  ])('accept the device %s', (device, expected) => {
     expect(readSettings(flags('--device', device), {})?.device).toEqual(expected);
     expect(readSettings(flags(), { GRAFT_DEVICE: device })?.device).toEqual(expected);
   });
 
-  it.each(['gpu', 'cuda', 'cuda:x', 'cuda:01', 'cpu,cuda:0'])('refuse the device %s', (device) => {
+  it.each(['gpu', 'cuda', 'cuda:x', 'cuda:01', 'cpu,cuda:0'])('reject the device %s', (device) => {
     expect(() => readSettings(flags('--device', device), {})).toThrow(
       `--device must be auto, cpu or cuda:N, or several as cuda:0,cuda:1 (got ${device})`,
     );
@@ -87,8 +87,8 @@ describe('settings', () => {
   it.each([
     [['--token', 't'], '--url (or GRAFT_WORKER_URL) is missing'],
     [['--url', 'grpc://h:1'], '--token (or GRAFT_WORKER_TOKEN) is missing'],
-    [['--url', 'http://127.0.0.1:3000', '--token', 't'], 'is not a worker gateway address'],
-    [['--url', 'grpc://127.0.0.1', '--token', 't'], 'is not a worker gateway address'],
+    [['--url', 'http://127.0.0.1:3000', '--token', 't'], 'is not a worker gateway URL'],
+    [['--url', 'grpc://127.0.0.1', '--token', 't'], 'is not a worker gateway URL'],
     [flags('--slots', '0'), '--slots must be a number ≥ 1 (got 0)'],
     [flags('--slots', 'many'), '--slots must be a number'],
     [
@@ -96,11 +96,11 @@ describe('settings', () => {
       '--pool must consist of lower-case letters, digits and "-" (got No Spaces)',
     ],
     [flags('--colour', 'red'), "Unknown option '--colour'"],
-  ])('refuse %j', (args, message) => {
+  ])('reject %j', (args, message) => {
     expect(() => readSettings(args, {})).toThrow(message);
   });
 
-  it('give way to --help', () => {
+  it('are null for --help', () => {
     expect(readSettings(['--help'], {})).toBeNull();
   });
 });

@@ -6,60 +6,62 @@ import { parseArgs } from 'node:util';
 import { DomainError, POOL_NAME, POOL_NAME_RULE } from '@graft/contracts';
 import type { DeviceChoice } from '../trainer-pool/devices.js';
 
-/** What a worker is told at start. Flags win over the environment; there is no third source. */
+/** Settings of a worker. Flags take precedence over environment variables. */
 export interface Settings {
-  /** host:port of the control plane's worker gateway, or several with commas between them. */
+  /** HOST:PORT of the control plane's worker gateway, or several separated by commas. */
   readonly address: string;
   readonly tls: boolean;
-  /** PEM certificates to trust in place of the system's. */
+  /** PEM certificates to trust instead of the system's. */
   readonly ca: string | null;
   readonly token: string;
   readonly pool: string;
   readonly name: string;
-  /** Runs at a time. */
+  /** Maximum concurrent runs. */
   readonly slots: number;
-  /** Answers at a time; twice as many may wait. */
+  /** Maximum concurrent model requests; twice as many may wait. */
   readonly maxChats: number;
-  /** Caches, spool, run folders and pid files live here; one worker per folder. */
+  /** Home folder for caches, spool, run folders and PID files; one per worker. */
   readonly home: string;
-  /** Threads of every trainer: fixed, because a checkpoint resumes bit for bit only on an equal count. */
+  /** Threads of each trainer. Fixed, because a checkpoint resumes bit for bit only with the same number. */
   readonly threads: number;
   readonly device: DeviceChoice;
-  /** User that trainers run as; null: the worker's own. */
+  /** User that trainers run as; null for the worker's own user. */
   readonly trainerUser: string | null;
-  /** The blob cache drops what was not used longest beyond this. */
+  /** Maximum size of the blob cache; the least recently used blobs are evicted. */
   readonly cacheBytes: number;
-  /** A trainer that holds a base and has had nothing to do for this long is ended. */
+  /** Idle time after which a trainer that holds a base is stopped. */
   readonly idleUnloadMs: number;
-  /** Cut off from the control plane for this long, runs are checkpointed locally and stopped. */
+  /** Time without the control plane after which runs save a checkpoint locally and stop. */
   readonly offlineLimitMs: number;
-  /** After SIGTERM, everything ends within this. */
+  /** Maximum duration of a drain. */
   readonly drainMs: number;
   readonly logLevel: string;
 }
 
-export const USAGE = `graft-worker: joins a Graft control plane and trains what it is given.
+export const USAGE = `graft-worker: joins a Graft control plane, trains its jobs and serves its models.
 
   graft-worker --url grpc://HOST:PORT --token TOKEN [options]
 
-  --url URL             worker gateway of the API: grpc://HOST:PORT, or grpcs:// for TLS; of several
-                        API processes grpc://HOST:PORT,HOST:PORT, tried in turn            (GRAFT_WORKER_URL)
-  --token TOKEN         join token; better from the environment than from the command line (GRAFT_WORKER_TOKEN)
-  --token-file FILE     file that holds the join token                                     (GRAFT_WORKER_TOKEN_FILE)
-  --ca-file FILE        trust these certificates (PEM), not the system's, behind grpcs://  (GRAFT_WORKER_CA_FILE)
-  --pool NAME           pool whose jobs it takes                      [default]            (GRAFT_WORKER_POOL)
-  --name NAME           how people see this worker                    [host name]          (GRAFT_WORKER_NAME)
-  --slots N             runs at a time                                [2]                  (GRAFT_WORKER_SLOTS)
-  --max-chats N         answers at a time; twice as many may wait     [16]                 (GRAFT_WORKER_MAX_CHATS)
-  --home DIR            caches, spool and run folders                 [.graft/worker]      (GRAFT_WORKER_HOME)
+  --url URL             worker gateway of the API: grpc://HOST:PORT, or grpcs:// for TLS; for several
+                        API processes, grpc://HOST:PORT,HOST:PORT, tried in order          (GRAFT_WORKER_URL)
+  --token TOKEN         join token; prefer the variable, since others can see arguments    (GRAFT_WORKER_TOKEN)
+  --token-file FILE     file with the join token                                           (GRAFT_WORKER_TOKEN_FILE)
+  --ca-file FILE        certificates (PEM) to trust for grpcs:// instead of the system's   (GRAFT_WORKER_CA_FILE)
+  --pool NAME           pool whose jobs to run                        [default]            (GRAFT_WORKER_POOL)
+  --name NAME           display name of the worker                    [host name]          (GRAFT_WORKER_NAME)
+  --slots N             maximum concurrent runs                       [2]                  (GRAFT_WORKER_SLOTS)
+  --max-chats N         maximum concurrent model requests; twice as
+                        many may wait                                 [16]                 (GRAFT_WORKER_MAX_CHATS)
+  --home DIR            folder for caches, spool and runs             [.graft/worker]      (GRAFT_WORKER_HOME)
   --threads N           threads of each trainer                       [cores]              (GRAFT_WORKER_THREADS)
-  --device DEVICE       auto, cpu, cuda:N or several as cuda:0,cuda:1 [auto]           (GRAFT_DEVICE)
-  --trainer-user NAME   user that trainers run as, where the worker is root      (GRAFT_WORKER_TRAINER_USER)
-  --cache-gb N          blob cache cap                                [50]                 (GRAFT_WORKER_CACHE_GB)
-  --idle-minutes N      keep an idle base in memory for so long       [30]                 (GRAFT_WORKER_IDLE_MINUTES)
+  --device DEVICE       auto, cpu, cuda:N, or several: cuda:0,cuda:1  [auto]               (GRAFT_DEVICE)
+  --trainer-user NAME   user that trainers run as if the worker runs as root               (GRAFT_WORKER_TRAINER_USER)
+  --cache-gb N          maximum size of the blob cache in GB          [50]                 (GRAFT_WORKER_CACHE_GB)
+  --idle-minutes N      minutes to keep an idle base in memory        [30]                 (GRAFT_WORKER_IDLE_MINUTES)
   --log-level LEVEL     trace, debug, info, warn, error               [info]               (GRAFT_LOG_LEVEL)
 
-SIGTERM or Ctrl-C drains: every run is checkpointed and handed back within 60 s. A second one ends at once.
+SIGTERM or Ctrl-C drains the worker: it saves a checkpoint of every run and returns the jobs within 60 s.
+A second signal stops it immediately.
 `;
 
 const FLAGS = {
@@ -81,7 +83,11 @@ const FLAGS = {
   help: { type: 'boolean' },
 } as const;
 
-/** Reads flags and environment. Returns null for `--help`; throws DomainError naming the bad flag. */
+/**
+ * Reads the settings from flags and environment variables.
+ * @returns null for `--help`
+ * @throws DomainError that names the invalid flag
+ */
 export function readSettings(
   args: readonly string[],
   env: Readonly<Record<string, string | undefined>>,
@@ -93,7 +99,7 @@ export function readSettings(
     variable: string,
     fallback?: string,
   ): string => {
-    const value = flags[flag] || env[variable] || fallback; // an empty variable, as compose files write it, is none
+    const value = flags[flag] || env[variable] || fallback; // compose files set unused variables to empty strings
     if (value === undefined || value === '')
       throw new DomainError(
         'missing_required_parameter',
@@ -127,7 +133,7 @@ export function readSettings(
   if (caFile && !gateway.tls)
     throw new DomainError(
       'invalid_value',
-      '--ca-file is for TLS: --url must then start with grpcs://',
+      '--ca-file requires TLS; use a --url that starts with grpcs://',
       'ca-file',
     );
   return {
@@ -181,7 +187,7 @@ function parseUrl(url: string): { address: string; tls: boolean } {
   if (match === null)
     throw new DomainError(
       'invalid_value',
-      `--url "${url}" is not a worker gateway address; it looks like grpc://127.0.0.1:7443 and the API prints it at start`,
+      `--url "${url}" is not a worker gateway URL; expected one such as grpc://127.0.0.1:7443, which the API logs at start`,
       'url',
     );
   return { address: match[2] ?? '', tls: match[1]?.toLowerCase() === 'grpcs' };
@@ -199,7 +205,7 @@ function readCertificates(path: string): string {
   } catch {
     throw new DomainError(
       'invalid_value',
-      `--ca-file ${path} holds no certificate in PEM form`,
+      `--ca-file ${path} contains no PEM certificate`,
       'ca-file',
     );
   }

@@ -75,14 +75,14 @@ async function startTraining(
   return { child, trainer };
 }
 
-/** Trainers as the worker's own user, and as another where this process may start them. */
+/** Users of trainers: the worker's own and, if this process may switch users, another one. */
 const USERS = [
   { user: 'its own', flags: [] },
   { user: 'another', flags: ['--trainer-user', 'nobody'] },
 ].slice(0, process.getuid?.() === 0 ? 2 : 1);
 
 describe('a worker process', () => {
-  it('gives its trainer an empty environment and a process group of its own', async () => {
+  it('gives its trainer an empty environment and its own process group', async () => {
     const { child, trainer } = await startTraining();
     const environment = readFileSync(`/proc/${trainer}/environ`, 'utf8')
       .split('\0')
@@ -110,9 +110,9 @@ describe('a worker process', () => {
     },
   );
 
-  it('kills what a killed worker left, and only that', async () => {
+  it('kills trainers of a killed worker, and no other processes', async () => {
     const { child, trainer } = await startTraining();
-    // Stopped, the trainer cannot notice that its parent is gone.
+    // A stopped trainer cannot notice that its parent has exited.
     process.kill(trainer, 'SIGSTOP');
     child.kill('SIGKILL');
     await exitOf(child);
@@ -138,7 +138,7 @@ describe('a worker process', () => {
     expect(existsSync(join(home, 'worker.pid'))).toBe(false);
   });
 
-  it('ends at once on a second SIGTERM', async () => {
+  it('exits immediately on a second SIGTERM', async () => {
     const { child, trainer } = await startTraining();
     plane.acknowledges = false;
     child.kill('SIGTERM');
@@ -150,7 +150,7 @@ describe('a worker process', () => {
     await until('the trainer to be gone', () => !isAlive(trainer), 1000);
   });
 
-  it('refuses a home that another worker uses, and bad flags, with a sentence', async () => {
+  it('rejects a home that another worker uses, and invalid flags, with a message', async () => {
     await startTraining();
     expect(await exitOf(start())).toBe(2);
     expect(output).toMatch(/graft-worker: worker \d+ already uses this --home/);

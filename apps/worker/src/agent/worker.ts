@@ -4,14 +4,14 @@ import { Agent, type AgentOptions } from './agent.js';
 import { readSettings, USAGE } from './settings.js';
 
 /**
- * The whole life of a worker process, signals included. Exit codes: 0 drained, 1 something broke or the
- * drain was cut short, 2 bad flags, 130 ended by a second signal.
+ * Runs a worker process and handles its signals. Exit codes: 0 drained, 1 failure or drain timeout, 2 invalid flags, 130
+ * stopped by a second signal.
  */
 export async function runWorker(
   args: readonly string[],
   options: Omit<AgentOptions, 'settings' | 'log'> = {},
 ): Promise<void> {
-  // What it fetches and writes is for its own user only.
+  // Restrict fetched and written files to the worker's own user.
   process.umask(0o077);
   try {
     const settings = readSettings(args, process.env);
@@ -30,7 +30,7 @@ export async function runWorker(
     const agent = new Agent({ ...options, settings, log, onDrain: leave, onReplaced });
     const stop = (signal: NodeJS.Signals) => {
       if (stopping) {
-        log.warn({ signal }, 'second signal: ending at once');
+        log.warn({ signal }, 'second signal: stopping immediately');
         agent.killTrainers();
         process.exit(130);
       }

@@ -3,10 +3,10 @@ import type { EventFeed } from '../events/event-feed.js';
 import type { AttemptKey } from '../protocol/protocol.js';
 import type { ReportPhase } from '../trainer-pool/bases.js';
 
-/** A download reports thousands of shares; people read two a second. */
+/** Minimum interval between progress reports of a phase. */
 const PHASE_MS = 500;
 
-/** The events of one attempt, numbered from 1. Once closed, nothing more is emitted. */
+/** Events of an attempt, numbered from 1. Nothing is emitted after `close`. */
 export class AttemptEvents {
   private sequence = 0;
   private isClosed = false;
@@ -21,7 +21,7 @@ export class AttemptEvents {
     this.forward(event.kind, payloadJson(event), acknowledged);
   }
 
-  /** Passes a payload on as the trainer wrote it. */
+  /** Forwards a payload as the trainer wrote it. */
   forward(kind: string, json: string, acknowledged?: () => void): void {
     if (this.isClosed) return;
     const { jobId, attempt } = this.attempt;
@@ -33,7 +33,7 @@ export class AttemptEvents {
     this.isClosed = true;
   }
 
-  /** Reports each phase when it begins, and then its progress now and then. */
+  /** Returns a function that reports each phase when it starts, and then its progress at intervals. */
   phases(): ReportPhase {
     let last = '';
     let reportedAt = 0;
@@ -50,7 +50,7 @@ export class AttemptEvents {
     this.add({ kind: 'log', payload: { level, message, code: null } });
   }
 
-  /** An upload is refused for now and tried again: logged once, and again only for another reason. */
+  /** Logs that an upload was rejected and will be retried; once per reason. */
   uploadWaits(reason: string): void {
     if (reason === this.uploadWaitsFor) return;
     this.uploadWaitsFor = reason;

@@ -17,7 +17,7 @@ import { isStale } from '../connection/connection-error.js';
 import type { EventFeed } from '../events/event-feed.js';
 import { keyOf } from '../protocol/protocol.js';
 import type { NeedsFact, ReadEvent } from '../protocol/protocol.js';
-import { inWordsFor, isTogether } from '../trainer-pool/blame.js';
+import { exitMessageFor, isTogether } from '../trainer-pool/blame.js';
 import { failureClass, type TrainerExit } from '../trainer-pool/exit-class.js';
 import type { ResidentTrainer } from '../trainer-pool/resident-trainer.js';
 import type { Trainers } from '../trainer-pool/trainers.js';
@@ -30,40 +30,40 @@ export interface AttemptOptions {
   readonly assignment: Assignment;
   readonly blobs: Blobs;
   readonly trainers: Trainers;
-  /** Makes a folder that a trainer may write in. */
+  /** Creates a folder that trainers may write to. */
   readonly makeFolder: (path: string) => Promise<void>;
-  /** The only folder of this attempt; removed when it ends. */
+  /** Folder of this attempt; removed when it ends. */
   readonly folder: string;
-  /** Takes its events up the stream. */
+  /** Sends the events of the attempt to the control plane. */
   readonly feed: Pick<EventFeed, 'add'>;
   readonly log: Logger;
-  /** The trainer has let go of the run: its slot is free. */
+  /** Called when the trainer has released the run, so that its slot is free. */
   readonly onFree: () => void;
-  /** The control plane knows how it ended (or does not care): the lease is over. */
+  /** Called when the lease is over: the control plane has acknowledged the end, or the lease was lost. */
   readonly onEnd: () => void;
 }
 
-/** A cancelled run gets this long to go by itself. */
+/** Time for a canceled run to stop by itself before it is killed. */
 const CANCEL_MS = 10_000;
 
-/** One lease on this worker: a run is prepared, trained by a trainer, and its files and its end are handed over. */
+/** Lease on this worker: prepares a run, trains it in a trainer, and uploads its files and its result. */
 export class Attempt {
   readonly jobId: string;
   readonly attempt: number;
   step: number;
-  /** False once the trainer has let go of it; only facts and files are still on their way. */
+  /** Whether the trainer holds the run. Afterwards, only facts and files are still being sent. */
   occupiesSlot = true;
   private ended = false;
   private stopping: StopReason | null = null;
-  /** Set once the run is in it. */
+  /** Trainer of the run; null until the run is started in it. */
   private trainer: ResidentTrainer | null = null;
   private spec: Spec | null = null;
   private hasStarted = false;
-  /** Of its device's memory, beside the base. */
+  /** Reserved device memory, without the base. */
   private reservedBytes: number | null = null;
-  /** Ends its waiting for memory. */
+  /** Cancels waiting for memory. */
   private readonly waiting = new AbortController();
-  /** Ends everything, the uploads too. */
+  /** Cancels everything, including uploads. */
   private readonly abort = new AbortController();
   private readonly events: AttemptEvents;
   private readonly preparation: Preparation;
@@ -94,7 +94,7 @@ export class Attempt {
     return { jobId: this.jobId, attempt: this.attempt, step: this.step };
   }
 
-  /** Never rejects: whatever goes wrong becomes the run's `failed` fact. */
+  /** Never rejects: errors are reported as the run's `failed` event. */
   async start(): Promise<void> {
     try {
       const { trainer, command } = await this.preparation.run();
@@ -112,13 +112,13 @@ export class Attempt {
     }
   }
 
-  /** Idempotent. cancel ends it; the others save a checkpoint first. */
+  /** Stops the run; all reasons but `cancel` save a checkpoint first. Idempotent. */
   stop(reason: StopReason): void {
     if (this.ended || !this.occupiesSlot) return;
     if (this.stopping === reason || this.stopping === 'cancel') return;
     this.stopping = reason;
     if (this.trainer === null) {
-      // Nothing was computed yet: it ends where its checkpoint was.
+      // The run has not computed anything yet and ends at the step of its checkpoint.
       this.finish(this.stopped(reason));
       this.preparation.stop(new DomainError('conflict', 'the run was stopped'));
       return;
@@ -128,21 +128,24 @@ export class Attempt {
     if (reason === 'cancel') setTimeout(() => this.forceStop(), CANCEL_MS).unref();
   }
 
-  /** Its model is what it has at that step. Idempotent; before it trains it is told again by the next heartbeat. */
+  /**
+   * Finishes the run at a step, with a model of that step. Idempotent. Before training starts it has no effect; the command
+   * is repeated with the next heartbeat.
+   */
   finishAt(step: number): void {
     if (this.ended || !this.occupiesSlot || !this.hasStarted) return;
     const { jobId, attempt } = this;
     this.trainer?.send({ type: 'finish', jobId, attempt, step });
   }
 
-  /** The lease is not ours any more: ends the run at once and tells nobody. */
+  /** Ends the run immediately and without a report, because its lease was lost. */
   kill(): void {
     if (this.ended) return;
-    this.log.warn('run killed: its lease is not ours any more');
+    this.log.warn('run killed because its lease was lost');
     this.abandon(new DomainError('conflict', 'the lease was lost'));
   }
 
-  /** Ends everything of this run here, uploads too, without a fact. */
+  /** Ends the run and its uploads without a report. */
   abandon(reason: Error): void {
     if (this.ended) return;
     this.close();
@@ -152,7 +155,7 @@ export class Attempt {
     void this.cleanUp().then(() => this.options.onEnd());
   }
 
-  /** The run begins when there is room for what it needs. */
+  /** Starts the run when enough memory is free. */
   private async admit({ bytes }: NeedsFact): Promise<void> {
     const { trainer, spec, jobId, attempt } = this;
     if (this.ended || trainer === null || spec === null || this.hasStarted) return;
@@ -175,7 +178,7 @@ export class Attempt {
     }
   }
 
-  /** Acts on the kinds that concern the lease or the files; all others are the control plane's alone. */
+  /** Processes events that concern the lease or the files, and forwards all others to the control plane. */
   private onEvent(event: ReadEvent): void {
     if (this.ended) return;
     switch (event.kind) {
@@ -206,10 +209,10 @@ export class Attempt {
     this.events.add({ kind: 'started', payload: { ...payload, ...this.process, ...reserved } });
   }
 
-  /** The run itself failed. Where it names no field of the job, others may have had a part in it. */
+  /** Handles a failure that the run reported. If it names no field of the job, other runs may have caused it. */
   private failed({ code, message, param, retryable }: PayloadOf<'failed'>): void {
-    // A full disk that names a field has no room for decoded media. A checkpoint that did not fit names none: the next try
-    // needs what is in the cache.
+    // disk_full with a field: no space for decoded media, so free the cache. Without a field: a checkpoint did not fit, and
+    // the next attempt needs the cached files.
     if (code === 'disk_full' && param) void this.options.blobs.dropIdle();
     const isOwn = Boolean(param) || !isTogether(code);
     const isSuspect = !isOwn && this.trainer?.holdsOnly(this) === false;
@@ -230,7 +233,7 @@ export class Attempt {
     if (this.ended || !this.occupiesSlot) return;
     this.log.warn(
       { class: exit.class, signal: exit.signal, code: exit.code, blame },
-      'trainer ended under a run',
+      'trainer exited during a run',
     );
     if (this.stopping === 'cancel') return void this.endAfterUploads(this.stopped('cancel'));
     const code = failureClass(exit);
@@ -238,10 +241,10 @@ export class Attempt {
       kind: 'failed',
       payload: {
         code,
-        message: inWordsFor(exit, blame),
+        message: exitMessageFor(exit, blame),
         param: null,
         retryable: isRetryable(code),
-        // The last lines of the process may be about another run's data.
+        // The end of stderr may be about another run's data.
         ...(blame === 'other' ? {} : { stderr_tail: exit.stderrTail }),
         ...(blame === null ? {} : { blame }),
         ...this.process,
@@ -255,7 +258,7 @@ export class Attempt {
     void this.endAfterUploads(this.stopped('cancel'));
   }
 
-  /** The run is done: when its adapter is up, so is the lease. */
+  /** Uploads the adapter of a complete run, then ends the lease. */
   private async handOver(payload: PayloadOf<'finished'>): Promise<void> {
     this.leaveTrainer();
     try {
@@ -273,7 +276,7 @@ export class Attempt {
     this.finish(end);
   }
 
-  /** The last event. The lease stays until the control plane has it. */
+  /** Sends the last event. The lease stays until the control plane acknowledges it. */
   private finish(end: RunEventOf<EndName>): void {
     if (this.ended) return;
     this.leaveTrainer();

@@ -5,17 +5,17 @@ import { keyOf, type AttemptKey } from '../protocol/protocol.js';
 import { Attempt, type AttemptOptions } from './attempt.js';
 
 export interface AttemptsOptions extends Omit<AttemptOptions, 'assignment' | 'folder' | 'onEnd'> {
-  /** Attempts that train, or are being prepared for it, at a time. */
+  /** Maximum number of attempts in preparation or training. */
   readonly slots: number;
-  /** Each attempt has a folder in it. */
+  /** Folder with a subfolder for each attempt. */
   readonly folder: string;
 }
 
-/** The leases that this worker holds. */
+/** Leases of this worker. */
 export class Attempts {
   private readonly byKey = new Map<string, Attempt>();
   private count = 0;
-  private takesNone = false;
+  private isDraining = false;
 
   constructor(private readonly options: AttemptsOptions) {}
 
@@ -24,7 +24,7 @@ export class Attempts {
   }
 
   get freeSlots(): number {
-    if (this.takesNone) return 0;
+    if (this.isDraining) return 0;
     let busy = 0;
     for (const attempt of this.byKey.values()) if (attempt.occupiesSlot) busy += 1;
     return Math.max(0, this.options.slots - busy);
@@ -34,11 +34,11 @@ export class Attempts {
     return [...this.byKey.values()].map((attempt) => attempt.lease);
   }
 
-  /** Takes a lease. What does not fit goes back and is assigned again: two answers may cross a Pull. */
+  /** Accepts a lease. Without a free slot, it is returned and assigned again; assignments may cross a Pull. */
   assign(assignment: Assignment): void {
     const key = keyOf(assignment);
     if (this.byKey.has(key)) return;
-    // An older attempt of the same job here is a zombie: the higher number proves it.
+    // The higher number proves that an older attempt of the same job is stale.
     for (const attempt of this.byKey.values())
       if (attempt.jobId === assignment.jobId) attempt.kill();
     const attempt = new Attempt({
@@ -79,30 +79,30 @@ export class Attempts {
       default:
         this.options.log.warn(
           { job: command.jobId, attempt: command.attempt, action: command.action satisfies 0 },
-          'the control plane sent a command that this worker does not know; is it newer?',
+          'unknown command from the control plane, which may be newer than this worker',
         );
     }
   }
 
-  /** The control plane says that these are not ours any more. */
+  /** Kills attempts whose leases were lost. */
   killLost(leases: readonly AttemptKey[]): void {
     for (const lease of leases) this.byKey.get(keyOf(lease))?.kill();
   }
 
-  /** Every run saves a checkpoint and is handed back. */
+  /** Stops all runs with a checkpoint and returns their jobs. */
   stopAll(): void {
     for (const attempt of this.byKey.values()) attempt.stop('drain');
   }
 
-  /** The same, and from now on nothing is taken. */
+  /** Stops all runs like `stopAll`, and accepts no more leases. */
   drain(): void {
-    this.takesNone = true;
+    this.isDraining = true;
     this.stopAll();
   }
 
-  /** Ends every attempt at once, without an event; nothing is taken any more. */
+  /** Ends all attempts immediately without events, and accepts no more leases. */
   close(): void {
-    this.takesNone = true;
+    this.isDraining = true;
     const reason = new DomainError('unavailable', 'the worker is closing');
     for (const attempt of this.byKey.values()) attempt.abandon(reason);
   }

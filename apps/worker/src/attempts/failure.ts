@@ -1,7 +1,7 @@
 import { DomainError, isRetryable, type RunEventOf } from '@graft/contracts';
 import { isDiskFull } from '../blobs/disk-full.js';
 
-/** What went wrong outside the trainer, as the event that ends the attempt. */
+/** Returns the event that ends an attempt after an error outside the trainer. */
 export function failureOf(error: unknown): RunEventOf<'failed'> {
   if (error instanceof DomainError) return failed(error.code, error.message, error.param);
   const message = error instanceof Error ? error.message : String(error);

@@ -14,41 +14,41 @@ export interface PreparationOptions {
   readonly assignment: Assignment;
   readonly blobs: Blobs;
   readonly trainers: Trainers;
-  /** Makes a folder that a trainer may write in. */
+  /** Creates a folder that trainers may write to. */
   readonly makeFolder: (path: string) => Promise<void>;
-  /** The only folder of the attempt. */
+  /** Folder of the attempt. */
   readonly folder: string;
-  /** The folder inside `folder` that the run writes in. */
+  /** Subfolder of `folder` that the run writes to. */
   readonly workDir: string;
   readonly report: ReportPhase;
 }
 
-/** A trainer that holds the base, counted as used, and what it is to run. */
+/** Acquired trainer that holds the base, and the command to start the run. */
 export interface PreparedRun {
   readonly trainer: ResidentTrainer;
   readonly command: StartCommand;
 }
 
-/** What comes before training: the run's files in folders of their own, and a trainer that holds its base. */
+/** Prepares a run: fetches its files into folders and acquires a trainer that holds its base. */
 export class Preparation {
   private readonly folders: BlobFolder[] = [];
   private readonly abort = new AbortController();
 
   constructor(private readonly options: PreparationOptions) {}
 
-  /** Rejects with the reason given to `stop`, then with nothing held but folders. */
+  /** Rejects with the reason given to `stop`. Then no trainer is held; `release` frees the folders. */
   async run(): Promise<PreparedRun> {
     const { assignment, trainers, makeFolder, folder, workDir, report } = this.options;
     const { base, trainingFile, validationFile } = assignment;
     const spec = readSpec(assignment.specJson);
     if (base === undefined || (trainingFile === undefined && !spec.operation))
-      throw new DomainError('io_error', 'the assignment names no base or no training file');
+      throw new DomainError('io_error', 'the assignment has no base or no training file');
     await makePassage(folder);
     await makeFolder(workDir);
     const trainDir = await this.fetch('training', trainingFile ? [trainingFile] : []);
     const validDir = await this.fetch('validation', validationFile ? [validationFile] : []);
-    const begun = assignment.initAdapter.filter(({ name }) => !name.includes('/'));
-    const initAdapterDir = await this.fetch('initial-adapter', begun);
+    const initAdapter = assignment.initAdapter.filter(({ name }) => !name.includes('/'));
+    const initAdapterDir = await this.fetch('initial-adapter', initAdapter);
     const adapterDirs = await this.adapters(assignment.initAdapter);
     const checkpointDir = await this.fetch('checkpoint', assignment.checkpoint).catch(
       (error: unknown) => {
@@ -87,12 +87,15 @@ export class Preparation {
     this.abort.abort(reason);
   }
 
-  /** Lets the fetched files go. */
+  /** Releases the fetched files. */
   async release(): Promise<void> {
     for (const folder of this.folders.splice(0)) await folder.release();
   }
 
-  /** A folder for each adapter of an operation, or of those that the run's is made of: their files' names begin with its place in the list and a slash. */
+  /**
+   * Fetches the adapters of an operation, or those that the run's adapter combines, into one folder each. Their file names
+   * start with the index of the adapter and a slash.
+   */
   private async adapters(files: readonly BlobRef[]): Promise<string[]> {
     const folders: string[] = [];
     const named = (place: string): BlobRef[] => files.filter(({ name }) => name.startsWith(place));
@@ -104,7 +107,7 @@ export class Preparation {
     return folders;
   }
 
-  /** Null if there are none to fetch. */
+  /** Fetches files into a folder; null if there are none. */
   private async fetch(name: string, files: readonly BlobRef[]): Promise<string | null> {
     if (files.length === 0) return null;
     const { blobs, folder, report } = this.options;
@@ -128,7 +131,7 @@ function readSpec(json: string): Spec {
     const reason = error instanceof Error ? error.message : String(error);
     throw new DomainError(
       'unsupported',
-      `this worker cannot read the job's spec (is it older than the API?): ${reason}`,
+      `this worker cannot read the job's spec; it may be older than the API: ${reason}`,
     );
   }
 }

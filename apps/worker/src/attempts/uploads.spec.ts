@@ -46,7 +46,7 @@ afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
 const folderOf = (step: number): string => join(folder, `checkpoint-${step}`);
 
-/** Of `saved` the step, or the name of its adapter's file; of anything else the kind. */
+/** Returns the step of `saved`, or the name of its adapter file; for other events, the kind. */
 const emitted = (): (string | number)[] =>
   events.map((event) => {
     if (event.kind !== 'saved') return event.kind;
@@ -65,7 +65,7 @@ function write(step: number, dir = folderOf(step)): BlobRef[] {
 }
 
 describe('uploads', () => {
-  it('leave out a checkpoint that still waits when a newer one comes', async () => {
+  it('skip a waiting checkpoint when a newer one is saved', async () => {
     for (const step of [10, 20, 30]) {
       uploads.checkpoint(saved(step));
       await Promise.resolve();
@@ -76,7 +76,7 @@ describe('uploads', () => {
     expect([10, 20, 30].filter((step) => existsSync(folderOf(step)))).toEqual([]);
   });
 
-  it('keep the best checkpoint that waits, until there is a better one', async () => {
+  it('keep the best waiting checkpoint until there is a better one', async () => {
     for (const [step, best] of [[10], [20, true], [30, true], [40], [50]] as const) {
       uploads.checkpoint(saved(step, write(step), undefined, best));
       await Promise.resolve();
@@ -87,7 +87,7 @@ describe('uploads', () => {
     expect([10, 20, 30, 40, 50].filter((step) => existsSync(folderOf(step)))).toEqual([]);
   });
 
-  it('keep the folder of a step that is saved twice, by the cadence and by a stop', async () => {
+  it('keep the folder of a step that is saved twice, by save_steps and by a stop', async () => {
     const first = write(40);
     uploads.checkpoint(saved(30));
     await Promise.resolve();
@@ -99,7 +99,7 @@ describe('uploads', () => {
     expect(existsSync(folderOf(40))).toBe(false);
   });
 
-  it('put what came before the last set first', async () => {
+  it('upload earlier sets before the last one', async () => {
     uploads.checkpoint(saved(10));
     const end = uploads.adapter(write(99, join(folder, 'adapter')));
     open();
@@ -107,7 +107,7 @@ describe('uploads', () => {
     expect(puts).toEqual(['state of 10', 'state of 99']);
   });
 
-  it('go on when a folder cannot be removed', async () => {
+  it('continue if a folder cannot be removed', async () => {
     open();
     const files = write(10);
     const stop = writeInto(folderOf(10));

@@ -9,33 +9,33 @@ import type { AttemptEvents } from './attempt-events.js';
 
 export interface UploadsOptions {
   readonly attempt: AttemptKey;
-  /** Where the trainer writes. Its facts name no other place: it could be deceived, or deceive. */
+  /** Folder that the trainer writes to. Its facts cannot name any other folder, because a trainer may be compromised. */
   readonly workDir: string;
   readonly blobs: Pick<Blobs, 'put' | 'adopt'>;
   readonly events: Pick<AttemptEvents, 'add' | 'log' | 'uploadWaits'>;
   readonly signal: AbortSignal;
   readonly log: Logger;
-  /** The control plane refuses a file: the lease is not ours any more. */
+  /** Called when the control plane rejects a file because the lease was lost. */
   readonly onStale: () => void;
 }
 
-/** Files of one set that travel at the same time. */
+/** Number of files uploaded concurrently. */
 const AT_ONCE = 4;
 
 /**
- * Files of one run on their way up, one set after another. A checkpoint that still waits when a newer one comes is left
- * out, unless it is the best so far: the run goes on from the latest, and users look for the best.
+ * Uploads the files of a run, one set after another. A waiting checkpoint is skipped if a newer one is saved, unless it is
+ * the best so far: the run resumes from the latest, and users need the best.
  */
 export class Uploads {
   private chain: Promise<void> = Promise.resolve();
   private newest = 0;
   private best = 0;
-  /** The last checkpoint given for each step: a run told to stop may save the same one again. */
+  /** Latest checkpoint per step, since a run that stops may save the same step again. */
   private readonly owners = new Map<number, number>();
 
   constructor(private readonly options: UploadsOptions) {}
 
-  /** Puts a checkpoint's files, then emits `saved`, then removes its folder. */
+  /** Uploads a checkpoint, emits `saved`, and removes its folder. */
   checkpoint(payload: PayloadOf<'saved'>): void {
     const turn = ++this.newest;
     if (payload.best) this.best = turn;
@@ -52,18 +52,18 @@ export class Uploads {
       }
       if (this.owners.get(payload.step) !== turn) return;
       this.owners.delete(payload.step);
-      // Where that fails it goes with the run's folder; what comes after must not stop for it.
+      // If this fails, the folder is removed with the run's folder. Later uploads must continue.
       await removeInside(this.options.workDir, folder).catch(() => undefined);
     });
   }
 
-  /** When everything given before is up, puts the adapter's files too; rejects if they cannot be put. */
+  /** Uploads the adapter after all earlier uploads. Rejects if it fails. */
   async adapter(files: readonly BlobRef[]): Promise<void> {
     await this.chain;
     await this.put(ADAPTER_FOLDER, files);
   }
 
-  /** Resolves when everything given before is up or given up. */
+  /** Resolves when all earlier uploads have succeeded or failed. */
   settled(): Promise<void> {
     return this.chain;
   }
@@ -87,7 +87,7 @@ export class Uploads {
     await blobs.adopt(path, ref);
   }
 
-  /** Of a checkpoint: the run goes on without it. */
+  /** Logs the failed upload of a checkpoint. The run continues without it. */
   private failed(error: unknown): void {
     const { events, signal } = this.options;
     if (signal.aborted) return;

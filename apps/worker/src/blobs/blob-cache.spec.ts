@@ -24,7 +24,7 @@ let folder: string;
 let store: Map<string, Buffer>;
 let fetches: number[];
 let chunkBytes: number;
-/** Bytes after which the transport breaks, once. */
+/** Number of bytes after which the transport fails once. */
 let breakAt: number | null;
 let failRetry: Error | null;
 const never = new AbortController().signal;
@@ -75,7 +75,7 @@ const makers = (cache: BlobCache): FolderMakers => ({
 });
 
 describe('a blob cache', () => {
-  it('holds what it fetched, once, also for those who ask at the same time', async () => {
+  it('fetches a blob once, also for concurrent callers', async () => {
     const cache = await openCache();
     const ref = put(10_500);
     await Promise.all([cache.pin(ref, never), cache.pin(ref, never), cache.pin(ref, never)]);
@@ -84,7 +84,7 @@ describe('a blob cache', () => {
     expect(statSync(cache.path(ref.sha256)).mode & 0o777).toBe(0o444);
   });
 
-  it('goes on where a broken download stopped, also in the next process', async () => {
+  it('resumes an interrupted download, also in the next process', async () => {
     const ref = put(10_000);
     breakAt = 4000;
     await (await openCache()).pin(ref, never);
@@ -98,7 +98,7 @@ describe('a blob cache', () => {
     expect(fetches).toEqual([0, 4000, 7000]);
   });
 
-  it('fetches once more from the beginning what came out damaged, and then says so', async () => {
+  it('downloads a damaged blob again from the start, then fails', async () => {
     const ref = put(10_000);
     const cache = await openCache();
     writeFileSync(join(folder, 'partial', ref.sha256), randomBytes(7000));
@@ -111,7 +111,7 @@ describe('a blob cache', () => {
     expect(fetches).toEqual([7000, 0, 0, 0]);
   });
 
-  it('gives up what was half downloaded a day ago', async () => {
+  it('removes partial downloads after a day', async () => {
     await openCache();
     for (const [name, hours] of [
       ['old', 25],
@@ -126,7 +126,7 @@ describe('a blob cache', () => {
   });
 
   it.each(['other bytes', 'too few bytes', 'too many bytes'])(
-    'refuses a blob with %s',
+    'rejects a blob with %s',
     async (fault) => {
       const ref = put(5000);
       const data = store.get(ref.sha256) ?? Buffer.alloc(0);
@@ -143,13 +143,13 @@ describe('a blob cache', () => {
       });
       await cache.load();
       await expect(cache.pin(ref, never)).rejects.toThrow(
-        fault === 'too few bytes' ? 'ended after 4000 of 5000' : 'arrived damaged',
+        fault === 'too few bytes' ? 'ended after 4000 of 5000' : 'damaged in transfer',
       );
       expect(cache.has(ref.sha256)).toBe(false);
     },
   );
 
-  it('finds a file that was damaged on disk at its first use, and fetches it again', async () => {
+  it('detects a file that was damaged on disk on first use and fetches it again', async () => {
     const ref = put(3000);
     await (await openCache()).pin(ref, never);
     const path = join(folder, 'blobs', ref.sha256);
@@ -161,7 +161,7 @@ describe('a blob cache', () => {
     expect(fetches).toEqual([0, 0]);
   });
 
-  it('drops what was not used longest, never what is pinned', async () => {
+  it('evicts the least recently used blobs, never pinned ones', async () => {
     const cache = await openCache(10_000);
     const [a, b, c, d] = [put(4000), put(4000), put(4000), put(4000)];
     await cache.pin(a, never);
@@ -179,7 +179,7 @@ describe('a blob cache', () => {
     expect(cache.bytes).toBe(8000);
   });
 
-  it('drops all that is not pinned when it is told to', async () => {
+  it('removes all unpinned blobs on request', async () => {
     const cache = await openCache();
     const [used, idle] = [put(4000), put(4000)];
     await cache.pin(used, never);
@@ -190,7 +190,7 @@ describe('a blob cache', () => {
     expect(readdirSync(join(folder, 'blobs'))).toEqual([used.sha256]);
   });
 
-  it('keeps what a run takes up while others are dropped', async () => {
+  it('keeps a blob that a run pins during an eviction', async () => {
     const cache = await openCache();
     const idle = [put(4000), put(4000), put(4000)];
     for (const ref of idle) await cache.pin(ref, never);
@@ -201,33 +201,30 @@ describe('a blob cache', () => {
     expect(idle.map(({ sha256 }) => cache.has(sha256))).toEqual([false, false, true]);
   });
 
-  it.skipIf(!canMount)(
-    'drops what is not in use where the disk is smaller than its cap',
-    async () => {
-      const disk = SmallDisk.mount(folder, 1);
-      try {
-        const cache = await openCache();
-        const [used, idle, next, more] = [put(400_000), put(400_000), put(400_000), put(400_000)];
-        await cache.pin(used, never);
-        await cache.pin(idle, never);
-        cache.unpin(idle.sha256);
-        await cache.pin(next, never);
-        expect([used, idle, next].map(({ sha256 }) => cache.has(sha256))).toEqual([
-          true,
-          false,
-          true,
-        ]);
-        const whole = readFileSync(cache.path(next.sha256));
-        expect(whole.equals(store.get(next.sha256) ?? Buffer.alloc(0))).toBe(true);
-        failRetry = new Error('given up');
-        await expect(cache.pin(more, never)).rejects.toThrow('given up');
-      } finally {
-        disk.unmount();
-      }
-    },
-  );
+  it.skipIf(!canMount)('evicts unused blobs if the disk is smaller than the limit', async () => {
+    const disk = SmallDisk.mount(folder, 1);
+    try {
+      const cache = await openCache();
+      const [used, idle, next, more] = [put(400_000), put(400_000), put(400_000), put(400_000)];
+      await cache.pin(used, never);
+      await cache.pin(idle, never);
+      cache.unpin(idle.sha256);
+      await cache.pin(next, never);
+      expect([used, idle, next].map(({ sha256 }) => cache.has(sha256))).toEqual([
+        true,
+        false,
+        true,
+      ]);
+      const whole = readFileSync(cache.path(next.sha256));
+      expect(whole.equals(store.get(next.sha256) ?? Buffer.alloc(0))).toBe(true);
+      failRetry = new Error('given up');
+      await expect(cache.pin(more, never)).rejects.toThrow('given up');
+    } finally {
+      disk.unmount();
+    }
+  });
 
-  it('lays a folder of links that lets go of its blobs when released', async () => {
+  it('creates a folder of links that unpins its blobs when released', async () => {
     const cache = await openCache();
     const files = [
       { ...put(100), name: 'config.json' },
@@ -248,7 +245,7 @@ describe('a blob cache', () => {
   });
 
   it.each(['../x', '/etc/passwd', 'a/b', '..', '.hidden', 'a\\b', '', 'x'.repeat(300), 'nul\0'])(
-    'lays no file named %j',
+    'rejects the file name %j',
     async (name) => {
       const cache = await openCache();
       await expect(
@@ -257,7 +254,7 @@ describe('a blob cache', () => {
     },
   );
 
-  it('takes in no link in place of a file', async () => {
+  it('does not adopt a link', async () => {
     const cache = await openCache();
     const secret = join(folder, 'secret');
     writeFileSync(secret, 'not for uploads', { mode: 0o600 });
@@ -270,10 +267,10 @@ describe('a blob cache', () => {
     expect(statSync(secret).mode & 0o777).toBe(0o600);
   });
 
-  it('does not take a path for a hash', async () => {
+  it('rejects a path as a hash', async () => {
     const cache = await openCache();
     await expect(
       cache.pin({ name: 'x', sha256: '../../../etc/passwd', size: 1 }, never),
-    ).rejects.toThrow('not a sha256');
+    ).rejects.toThrow('is not the sha256 of a blob');
   });
 });

@@ -7,7 +7,7 @@ import type { BlobRef } from '@graft/contracts/grpc';
 import { isDiskFull } from './disk-full.js';
 import { READ_WRITTEN } from './written-folder.js';
 
-/** Content of a blob from `offset` on; fails with the transport's error. */
+/** Fetches the content of a blob, starting at `offset`. Fails with the transport's error. */
 export type FetchBlob = (
   sha256: string,
   offset: number,
@@ -18,14 +18,14 @@ export interface BlobCacheOptions {
   readonly folder: string;
   readonly capBytes: number;
   readonly fetch: FetchBlob;
-  /** Waits before another try after the transport failed; rejects when there shall be none. */
+  /** Waits before a retry after a transport error; rejects if there should be none. */
   readonly retry: (error: unknown, signal: AbortSignal) => Promise<void>;
 }
 
-/** What the control plane sends as this blob is something else. */
+/** Error for a blob whose content from the control plane does not match its hash. */
 export class DamagedBlob extends DomainError {
   constructor({ name, sha256 }: BlobRef) {
-    super('io_error', `file "${name}" arrived damaged: its sha256 is not ${sha256}`);
+    super('io_error', `file "${name}" was damaged in transfer: its sha256 is not ${sha256}`);
   }
 }
 
@@ -37,14 +37,14 @@ interface Entry {
   readonly size: number;
   usedAt: number;
   pins: number;
-  /** Hashed by this process: a file damaged while the worker was down is found at first use. */
+  /** Whether this process has verified the hash. Files damaged while the worker was down are detected on first use. */
   verified: boolean;
 }
 
 /**
- * Files by sha256: streamed to a partial file, verified, synced and renamed, so that a whole name is a
- * whole file. An interrupted download goes on where it stopped. What was not used longest goes first
- * when the cap is passed; pinned blobs stay.
+ * Cache of files by sha256. A download is written to a partial file, verified, synced and renamed, so that every cached file
+ * is complete. Interrupted downloads resume. Above the size limit, the least recently used blobs are evicted, except
+ * pinned ones.
  */
 export class BlobCache {
   private readonly entries = new Map<string, Entry>();
@@ -52,7 +52,7 @@ export class BlobCache {
 
   constructor(private readonly options: BlobCacheOptions) {}
 
-  /** Finds what the folder holds; to be awaited before anything else. */
+  /** Reads the folder. Must complete before any other call. */
   async load(): Promise<void> {
     const { folder } = this.options;
     await mkdir(join(folder, 'blobs'), { recursive: true });
@@ -61,7 +61,7 @@ export class BlobCache {
       const { size, mtimeMs } = await stat(this.path(name));
       this.entries.set(name, { size, usedAt: mtimeMs, pins: 0, verified: false });
     }
-    // A download that nobody took up again; the cap does not count it.
+    // Remove abandoned partial downloads, which do not count towards the size limit.
     for (const name of await readdir(join(folder, 'partial'))) {
       const path = join(folder, 'partial', name);
       if (Date.now() - (await stat(path)).mtimeMs > PARTIAL_MS) await rm(path, { force: true });
@@ -78,7 +78,7 @@ export class BlobCache {
     return this.entries.has(sha256);
   }
 
-  /** Names of all that is here, whole or half downloaded. */
+  /** Returns the names of all blobs, complete or partially downloaded. */
   async held(): Promise<string[]> {
     const partial = await readdir(join(this.options.folder, 'partial'));
     return [...new Set([...this.entries.keys(), ...partial])];
@@ -88,7 +88,7 @@ export class BlobCache {
     return join(this.options.folder, 'blobs', sha256);
   }
 
-  /** Makes the blob present and pins it; `unpin` it when done. */
+  /** Downloads the blob if it is missing and pins it. Call `unpin` when done. */
   async pin(ref: BlobRef, signal: AbortSignal, onBytes: OnBytes = () => undefined): Promise<void> {
     checkRef(ref);
     for (;;) {
@@ -114,7 +114,7 @@ export class BlobCache {
     if (entry !== undefined) entry.pins -= 1;
   }
 
-  /** Takes in a file that is already here (an uploaded checkpoint) without copying it. */
+  /** Adds a local file, such as an uploaded checkpoint, without copying it. */
   async adopt(path: string, ref: BlobRef): Promise<void> {
     checkRef(ref);
     if (this.entries.has(ref.sha256)) return;
@@ -144,7 +144,7 @@ export class BlobCache {
 
   private download(ref: BlobRef, signal: AbortSignal, onBytes: OnBytes): Promise<void> {
     const running = this.downloads.get(ref.sha256);
-    // Someone else's download: if it fails or is given up, the caller's loop starts its own.
+    // Another caller's download. If it fails or is canceled, the loop in `pin` starts a new one.
     if (running !== undefined) return running.catch(() => undefined);
     const download = this.fetchWhole(ref, signal, onBytes).finally(() =>
       this.downloads.delete(ref.sha256),
@@ -162,10 +162,10 @@ export class BlobCache {
         break;
       } catch (error) {
         signal.throwIfAborted();
-        // What lay here from before may be what is bad: once more from the beginning.
+        // An older partial file may be damaged; download again from the start.
         if (error instanceof DamagedBlob && damaged++ === 0) continue;
         if (error instanceof DomainError) throw error;
-        // The disk is smaller than the cap: whatever is not in use goes first.
+        // The disk is smaller than the size limit; evict everything that is not pinned.
         if (isDiskFull(error) && (await this.makeSpace(ref.size, 0))) continue;
         await this.options.retry(error, signal);
       }
@@ -188,7 +188,7 @@ export class BlobCache {
       let size = (await file.stat()).size;
       if (size > ref.size) {
         await file.truncate(0);
-        throw new Error('the partial file was longer than the blob');
+        throw new Error('the partial file is longer than the blob');
       }
       onBytes(size);
       if (size < ref.size)
@@ -214,29 +214,29 @@ export class BlobCache {
     }
   }
 
-  /** Drops a blob that was deleted, unless something uses it. True if something was dropped. */
+  /** Removes a blob that Graft deleted, unless it is in use. Returns whether a blob was removed. */
   async forget(sha256: string): Promise<boolean> {
     if (this.downloads.has(sha256)) return false;
-    // At once: a download that begins while this is awaited would lose its file.
+    // Synchronous, since a download that starts during an await would lose its file.
     rmSync(join(this.options.folder, 'partial', sha256), { force: true });
     if (this.entries.get(sha256)?.pins !== 0) return false;
     await this.drop(sha256);
     return true;
   }
 
-  /** Drops all that no run uses. */
+  /** Removes all blobs that no run uses. */
   async dropIdle(): Promise<void> {
     await this.makeSpace(0, 0);
   }
 
-  /** True if something was dropped. */
+  /** Evicts unpinned blobs to make space. Returns whether any was removed. */
   private async makeSpace(bytes: number, cap = this.options.capBytes): Promise<boolean> {
     const idle = [...this.entries].filter(([, entry]) => entry.pins === 0);
     idle.sort(([, a], [, b]) => a.usedAt - b.usedAt);
     let dropped = false;
     for (const [sha256] of idle) {
       if (this.bytes + bytes <= cap) break;
-      // another was dropped meanwhile: a run may have taken this one up
+      // A run may have pinned this one during an await.
       if (this.entries.get(sha256)?.pins !== 0) continue;
       await this.drop(sha256);
       dropped = true;
@@ -245,7 +245,7 @@ export class BlobCache {
   }
 }
 
-/** A trainer's file becomes the worker's, as a fetched one is: the trainer's user cannot write to it again. */
+/** Changes the owner of a trainer's file to the worker, so that the trainer's user cannot write to it. */
 async function takeOver(path: string): Promise<void> {
   const file = await open(path, READ_WRITTEN);
   try {
@@ -260,13 +260,10 @@ async function takeOver(path: string): Promise<void> {
 
 function checkRef(ref: BlobRef): void {
   if (!/^[0-9a-f]{64}$/.test(ref.sha256))
-    throw new DomainError(
-      'io_error',
-      `a blob is named by "${ref.sha256.slice(0, 80)}", which is not a sha256`,
-    );
+    throw new DomainError('io_error', `"${ref.sha256.slice(0, 80)}" is not the sha256 of a blob`);
 }
 
-/** Hash of the first `limit` bytes of a file; of nothing if there is none. */
+/** Hashes the first `limit` bytes of a file; a missing file counts as empty. */
 async function hashOf(path: string, limit: number) {
   const hash = createHash('sha256');
   if (limit === 0) return hash;

@@ -5,24 +5,24 @@ import type { BlobRef } from '@graft/contracts/grpc';
 import type { BlobCache } from './blob-cache.js';
 import { isPlainName, removeWritten } from './written-folder.js';
 
-/** Where the blobs come from, and who makes folders that trainers can read. */
+/** Cache of the blobs, and a function that creates folders that trainers can read. */
 export interface FolderMakers {
   readonly cache: BlobCache;
   readonly makeFolder: (path: string) => Promise<void>;
 }
 
-/** Gets the share that is there, 0..1, while blobs are downloaded. */
+/** Receives the progress of a download, from 0 to 1. */
 export type OnProgress = (share: number) => void;
 
 export interface BlobFolder {
   readonly path: string;
-  /** Removes the folder and lets the cache drop its blobs. */
+  /** Removes the folder and unpins its blobs. */
   release(): Promise<void>;
 }
 
 /**
- * A folder holding blobs under their own names, which may begin with the number of a folder in it (`0/`), as hard links into the cache: no byte is copied and an
- * evicted blob cannot vanish under a reader.
+ * Creates a folder with blobs as hard links into the cache, so that no data are copied and evicted blobs stay readable. File
+ * names may start with the number of a subfolder (`0/`).
  */
 export async function assemble(
   { cache, makeFolder }: FolderMakers,
@@ -34,7 +34,7 @@ export async function assemble(
   const pinned: string[] = [];
   const release = async () => {
     for (const sha256 of pinned.splice(0)) cache.unpin(sha256);
-    // Links that stay cost nothing, and go when the worker starts again.
+    // Remaining links use no space and are removed at the next start.
     await removeWritten(path).catch(() => undefined);
   };
   const missing = files
@@ -61,12 +61,12 @@ export async function assemble(
   }
 }
 
-/** The folder that a file is in, or nothing. @throws DomainError for another name than we give */
+/** Returns the subfolder of a file, or an empty string. @throws DomainError for an invalid name */
 function folderIn(name: string): string {
   const [, folder = '', plain = name] = /^(?:(\d)\/)?(.*)$/s.exec(name) ?? [];
   if (isPlainName(plain)) return folder;
   throw new DomainError(
     'io_error',
-    `the control plane named a file "${name.slice(0, 80)}", which is not a plain file name`,
+    `the control plane sent the file name "${name.slice(0, 80)}", which is not a plain file name`,
   );
 }

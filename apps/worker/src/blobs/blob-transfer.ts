@@ -10,13 +10,13 @@ import {
 import { READ_WRITTEN } from './written-folder.js';
 import type { Connection } from '../connection/connection.js';
 
-/** How long the control plane may take for a short answer. */
+/** Timeout of short requests to the control plane. */
 const ANSWER_MS = 30_000;
 
-/** Where blobs travel: the client of the connection, and the session as its metadata. */
+/** Client of the connection, with the session as metadata. */
 export type Line = Pick<Connection, 'client' | 'metadata'>;
 
-/** Content of a blob from `offset` on. */
+/** Yields the content of a blob, starting at `offset`. */
 export async function* fetchBlob(
   { client, metadata }: Line,
   sha256: string,
@@ -39,7 +39,7 @@ export async function* fetchBlob(
   }
 }
 
-/** Where the control plane sends its workers to fetch. Its failures look like the line's: they are tried again. */
+/** Yields content from a URL that the control plane sent. Failures look like those of the connection and are retried. */
 async function* fetchUrl(
   url: string,
   offset: number,
@@ -47,14 +47,13 @@ async function* fetchUrl(
 ): AsyncIterable<Uint8Array> {
   try {
     const answer = await fetch(url, { headers: { range: `bytes=${offset}-` }, signal });
-    // A range that begins at the end.
+    // The range starts at the end of the content.
     if (answer.status === 416) return;
     if (!answer.ok || answer.body === null)
-      throw new Error(`the blob store answered ${answer.status}`);
-    const begins = Number(
-      /^bytes (\d+)-/.exec(answer.headers.get('content-range') ?? '')?.[1] ?? 0,
-    );
-    if (begins !== offset) throw new Error(`the blob store sent bytes from ${begins} on`);
+      throw new Error(`the blob store responded with ${answer.status}`);
+    const start = Number(/^bytes (\d+)-/.exec(answer.headers.get('content-range') ?? '')?.[1] ?? 0);
+    if (start !== offset)
+      throw new Error(`the blob store sent bytes from offset ${start} instead of ${offset}`);
     yield* answer.body as unknown as AsyncIterable<Uint8Array>;
   } catch (error) {
     signal.throwIfAborted();
@@ -65,13 +64,13 @@ async function* fetchUrl(
   }
 }
 
-/** The lease that a blob is put under: the control plane refuses any other. */
+/** Lease of an upload. The control plane rejects uploads without the current lease. */
 export interface PutUnder {
   readonly jobId: string;
   readonly attempt: number;
 }
 
-/** Bytes of the file that an earlier try brought over; 0 where the control plane does not know. */
+/** Returns the number of bytes that the control plane received in an earlier attempt; 0 if unknown. */
 export function putState(
   { client, metadata }: Line,
   lease: PutUnder,
@@ -84,7 +83,7 @@ export function putState(
   );
 }
 
-/** Of these blobs, those that the control plane has deleted. Fails with the transport's error. */
+/** Returns which of the blobs the control plane has deleted. Fails with the transport's error. */
 export function findDeleted(
   { client, metadata }: Line,
   sha256s: readonly string[],
@@ -99,7 +98,10 @@ export function findDeleted(
   );
 }
 
-/** Sends one file from `offset` on. Fails with the transport's error, or DomainError if another content arrived. */
+/**
+ * Uploads a file, starting at `offset`. Fails with the transport's error.
+ * @throws DomainError if the control plane received different content
+ */
 export async function putBlob(
   { client, metadata }: Line,
   lease: PutUnder,
@@ -135,5 +137,8 @@ export async function putBlob(
     });
   });
   if (answer.sha256 !== ref.sha256 || answer.size !== ref.size)
-    throw new DomainError('io_error', `file "${ref.name}" reached the control plane damaged`);
+    throw new DomainError(
+      'io_error',
+      `file "${ref.name}" was damaged on the way to the control plane`,
+    );
 }

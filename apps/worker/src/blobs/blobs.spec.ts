@@ -60,7 +60,7 @@ function written(size: number): { path: string; ref: BlobRef; data: Buffer } {
   };
 }
 
-it('sends the rest of an upload that was cut, from where it was cut', async () => {
+it('resumes an interrupted upload', async () => {
   const { path, ref, data } = written(3_000_000);
   plane.cutPutAfter = 1_000_000;
   await blobs.put({ jobId: 'j', attempt: 1 }, path, ref, never, () => undefined);
@@ -68,7 +68,7 @@ it('sends the rest of an upload that was cut, from where it was cut', async () =
   expect(plane.puts.at(-1)?.data.equals(data)).toBe(true);
 });
 
-it('fetches from where it is sent, from any byte on, and takes failures there for a bad line', async () => {
+it('fetches from a URL at any offset, and retries its failures like those of the connection', async () => {
   const { path, ref, data } = written(500_000);
   let answers = 0;
   files = createServer((request, response) => {
@@ -91,7 +91,7 @@ it('fetches from where it is sent, from any byte on, and takes failures there fo
   expect(answers).toBe(2);
 });
 
-/** A blob of the control plane that lies in the cache, in use by a folder until that is released. */
+/** Returns a cached blob that is in use by a folder until the folder is released. */
 async function fetched(name: string) {
   const ref = plane.blob(name, randomBytes(100));
   const { release } = await blobs.folder(join(folder, name), [ref], never);
@@ -99,7 +99,7 @@ async function fetched(name: string) {
 }
 const cached = (): string[] => readdirSync(join(folder, 'cache', 'blobs')).sort();
 
-it('deletes from the cache what was deleted and nothing uses', async () => {
+it('removes deleted blobs that are not in use from the cache', async () => {
   await blobs.open();
   const [kept, gone, used] = [await fetched('kept'), await fetched('gone'), await fetched('used')];
   await kept.release();
@@ -122,7 +122,7 @@ it('deletes from the cache what was deleted and nothing uses', async () => {
   expect(cached()).toEqual([kept.sha256]);
 });
 
-it('asks about many blobs in several questions', async () => {
+it('asks about many blobs in several requests', async () => {
   mkdirSync(join(folder, 'cache', 'blobs'), { recursive: true });
   const names = Array.from({ length: 1001 }, (_, n) =>
     createHash('sha256').update(String(n)).digest('hex'),
@@ -135,7 +135,7 @@ it('asks about many blobs in several questions', async () => {
   expect(cached()).toEqual([]);
 });
 
-it('keeps its cache where the control plane is away', async () => {
+it('keeps its cache if the control plane is unavailable', async () => {
   await blobs.open();
   const one = await fetched('one');
   await one.release();

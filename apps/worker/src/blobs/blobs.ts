@@ -16,19 +16,19 @@ import {
 
 export interface BlobsOptions {
   readonly line: Line;
-  /** The cache's own; nobody else may enter it. */
+  /** Folder of the cache, which other users must not be able to access. */
   readonly folder: string;
   readonly capBytes: number;
-  /** Makes a folder that trainers can read. */
+  /** Creates a folder that trainers can read. */
   readonly makeFolder: (path: string) => Promise<void>;
   readonly log: Logger;
   readonly backoff?: BackoffRange;
 }
 
-/** Waits of an upload that the control plane has no room for; each reason is given as often as it is tried again. */
+/** Called with the reason before each retry of an upload that the control plane has no space for. */
 export type OnWait = (reason: string) => void;
 
-/** Files by sha256 on their way between the control plane, this node's cache and the folders of trainers. */
+/** Transfers files between the control plane, this node's cache and the folders of trainers. */
 export class Blobs {
   private readonly cache: BlobCache;
   private dropping: Promise<void> | null = null;
@@ -43,12 +43,12 @@ export class Blobs {
     });
   }
 
-  /** To be awaited before anything else. */
+  /** Loads the cache. Must complete before any other call. */
   open(): Promise<void> {
     return this.cache.load();
   }
 
-  /** A folder at `path` with these files; what is missing is fetched, however long the line is down. */
+  /** Creates a folder with these files. Missing files are fetched, waiting for the connection if necessary. */
   folder(
     path: string,
     files: readonly BlobRef[],
@@ -65,7 +65,7 @@ export class Blobs {
     );
   }
 
-  /** Puts one file under a lease, again while the control plane is away or full, from where it was cut. */
+  /** Uploads a file. Retries while the control plane is unavailable or full, and resumes interrupted uploads. */
   async put(
     lease: PutUnder,
     path: string,
@@ -87,23 +87,23 @@ export class Blobs {
     }
   }
 
-  /** Keeps a file that was put: fetching it on this node needs no download. */
+  /** Adds an uploaded file to the cache, so that this node need not download it. */
   adopt(path: string, ref: BlobRef): Promise<void> {
     return this.cache.adopt(path, ref);
   }
 
-  /** Where the disk is full: what no run uses goes. Never rejects. */
+  /** Removes everything that no run uses from the cache, when the disk is full. Never rejects. */
   async dropIdle(): Promise<void> {
     try {
       await this.cache.dropIdle();
     } catch (error) {
-      this.options.log.warn({ err: error }, 'could not drop what no run uses from the cache');
+      this.options.log.warn({ err: error }, 'could not remove unused blobs from the cache');
     }
   }
 
   /**
-   * Asks the control plane which blobs of the cache are deleted, and deletes those that nothing uses; the others are
-   * asked about again the next time. Never rejects.
+   * Asks the control plane which blobs of the cache were deleted, and removes those that are not in use. The others are
+   * checked again next time. Never rejects.
    */
   dropDeleted(): Promise<void> {
     this.dropping ??= this.findAndDrop()
@@ -121,12 +121,11 @@ export class Blobs {
       for (const sha256 of asked)
         if (deleted.has(sha256) && (await this.cache.forget(sha256))) dropped++;
     }
-    if (dropped > 0)
-      this.options.log.info({ dropped }, 'deleted from the cache what Graft deleted');
+    if (dropped > 0) this.options.log.info({ dropped }, 'removed deleted blobs from the cache');
   }
 
   private keepDeleted(error: unknown): void {
-    this.options.log.warn({ err: error }, 'could not ask what is deleted; asking again later');
+    this.options.log.warn({ err: error }, 'could not look for deleted blobs; will retry later');
   }
 
   private async retryUntilConnected(error: unknown, signal: AbortSignal): Promise<void> {

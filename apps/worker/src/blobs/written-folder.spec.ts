@@ -23,10 +23,10 @@ beforeEach(() => {
   run = join(home, 'run');
   mkdirSync(run);
 });
-// rmSync cannot remove all that is made here.
+// rmSync cannot remove everything that these tests create.
 afterEach(() => execFileSync('rm', ['-rf', home]));
 
-/** As a trainer makes them: each path on its own is short, all together they are longer than a path may be. */
+/** Creates nested folders step by step, so that the whole path exceeds the maximum length of a path. */
 function deep(levels: number): void {
   const next = join(home, 'next');
   for (let level = 0; level < levels; level++) {
@@ -38,14 +38,14 @@ function deep(levels: number): void {
 }
 
 describe('a folder that a trainer wrote', () => {
-  it.each([33, 700])('is removed when its folders lie %i deep', async (levels) => {
+  it.each([33, 700])('is removed with folders nested %i levels deep', async (levels) => {
     deep(levels);
     await removeWritten(run);
     expect(readdirSync(home)).toEqual([]);
   });
 
   it.skipIf(process.platform !== 'linux')(
-    'is removed with names that are no UTF-8, of files and of folders',
+    'is removed with names of files and folders that are not UTF-8',
     async () => {
       const named = (name: string) =>
         Buffer.concat([Buffer.from(`${run}/`), Buffer.from(name, 'latin1')]);
@@ -57,7 +57,7 @@ describe('a folder that a trainer wrote', () => {
     },
   );
 
-  it('is removed with its links and pipes; what they lead to stays', async () => {
+  it('is removed with its links and pipes, but not their targets', async () => {
     const elsewhere = join(home, 'elsewhere');
     mkdirSync(elsewhere);
     writeFileSync(join(elsewhere, 'file'), 'stays');
@@ -75,20 +75,20 @@ describe('a folder that a trainer wrote', () => {
     expect(readFileSync(join(elsewhere, 'file'), 'utf8')).toBe('stays');
   });
 
-  it('is removed while a trainer still writes, once that ends', async () => {
+  it('is removed once a trainer that still writes has exited', async () => {
     const stop = writeInto(run);
     setTimeout(stop, 150);
     await removeWritten(run);
     expect(existsSync(run)).toBe(false);
   });
 
-  it('says so when a trainer does not end', async () => {
+  it('fails to be removed while a trainer keeps writing', async () => {
     const stop = writeInto(run);
     await expect(removeWritten(run)).rejects.toThrow('ENOTEMPTY');
     stop();
   });
 
-  it('need not be there', async () => {
+  it('may be missing', async () => {
     rmSync(run, { recursive: true });
     await removeWritten(run);
   });

@@ -1,5 +1,6 @@
-// Folders that a trainer writes in. It may change them at any moment, and the agent may be root: each is opened
-// step by step without following a link, and what is inside is named through the open folder (Linux's openat).
+// Folders that a trainer writes to. The trainer may change them at any moment, and the agent may be root. Folders are
+// therefore opened one by one without following links, and their entries are accessed through the open folder (like
+// Linux's openat).
 import { randomUUID } from 'node:crypto';
 import { constants } from 'node:fs';
 import { open, readdir, rename, rmdir, unlink, type FileHandle } from 'node:fs/promises';
@@ -7,10 +8,10 @@ import { setTimeout } from 'node:timers/promises';
 import { DomainError } from '@graft/contracts';
 
 const FOLDER = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;
-/** How to open a file that a trainer wrote: no link of its making is followed, no pipe of its waited for. */
+/** Flags to open a file that a trainer wrote, without following links or blocking on pipes. */
 export const READ_WRITTEN = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 const TRIES = 4;
-/** More than any run of ours has; a trainer that goes on making them must not keep us here. */
+/** Maximum number of folders to remove, so that a trainer that keeps creating them cannot block the agent. */
 const MOST_FOLDERS = 100_000;
 const PLAIN_NAME = /^[A-Za-z0-9_][A-Za-z0-9_.+-]{0,199}$/;
 
@@ -23,8 +24,8 @@ export class WrittenFolder {
   ) {}
 
   /**
-   * @param workDir in a folder that trainers cannot change
-   * @throws DomainError io_error if either is no folder but a link, or not there
+   * @param workDir folder whose parent trainers cannot change
+   * @throws DomainError io_error if either is missing or not a folder
    */
   static async open(workDir: string, name: string): Promise<WrittenFolder> {
     try {
@@ -39,7 +40,7 @@ export class WrittenFolder {
     }
   }
 
-  /** @throws DomainError io_error if it is no plain name */
+  /** @throws DomainError io_error if the name is not a plain file name */
   file(name: string): string {
     if (!isPlainName(name))
       throw new DomainError(
@@ -54,15 +55,15 @@ export class WrittenFolder {
   }
 }
 
-/** Removes `name` in `workDir`, whatever it has become. */
+/** Removes the entry `name` of `workDir`, whatever its type. */
 export function removeInside(workDir: string, name: string): Promise<void> {
   return inside(workDir, (path) => removeWritten(`${path}/${name}`));
 }
 
 /**
- * Removes a folder with all that is in it; a link is removed, not followed. None: nothing to do. Tries again for a
- * moment, as a trainer that was just killed may still write.
- * @param path in a folder that trainers cannot change
+ * Removes a folder with its contents, without following links; a missing folder is not an error. Retries for a moment,
+ * because a trainer that was just killed may still write.
+ * @param path folder whose parent trainers cannot change
  */
 export async function removeWritten(path: string): Promise<void> {
   for (let tries = 1; ; tries++) {
@@ -90,8 +91,8 @@ async function removeNow(path: string): Promise<void> {
 }
 
 /**
- * Each folder in it is emptied by moving the folders in that one up here: paths stay short and two handles are
- * enough, however deep a trainer went. Names are bytes: those of a trainer need not be UTF-8.
+ * Empties a folder. Nested folders are moved up to it one level at a time, so that paths stay short and two handles suffice
+ * at any depth. Names are bytes, since those of a trainer need not be UTF-8.
  */
 async function empty(root: string): Promise<void> {
   const folders = await unlinkAll(root);
@@ -112,13 +113,13 @@ async function empty(root: string): Promise<void> {
   }
 }
 
-/** Returns what it could not unlink: folders. */
+/** Unlinks all entries that are not folders. Returns the folders. */
 async function unlinkAll(folder: string | Buffer): Promise<Buffer[]> {
   const left: Buffer[] = [];
   for (const name of await readdir(folder, { encoding: 'buffer' })) {
     const path = entryOf(folder, name);
     await unlink(path).catch((error: NodeJS.ErrnoException) => {
-      // Linux and macOS name it differently.
+      // Linux and macOS report different codes for a folder.
       if (error.code === 'EISDIR' || error.code === 'EPERM') left.push(path);
       else unlessGone(error);
     });
@@ -138,7 +139,7 @@ async function inside<T>(path: string, act: (path: string) => Promise<T>): Promi
   }
 }
 
-/** Elsewhere trainers cannot be another user, against whom this would guard. */
+/** Returns a path through an open folder. Only Linux runs trainers as another user, which this protects against. */
 const pathOf = <P>({ fd }: FileHandle, path: P): string | P =>
   process.platform === 'linux' ? `/proc/self/fd/${fd}` : path;
 

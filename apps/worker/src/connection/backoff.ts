@@ -3,7 +3,7 @@ export interface BackoffRange {
   readonly maxMs: number;
 }
 
-/** Delays that grow to `maxMs`, each drawn at random so that a fleet never returns in step. */
+/** Exponential backoff up to `maxMs`, with random jitter so that workers do not reconnect simultaneously. */
 export class Backoff {
   private failures = 0;
 

@@ -1,21 +1,21 @@
 import { status, type ServiceError } from '@grpc/grpc-js';
 
-/** Why a connection ended, in words for whoever runs the worker, and when to try again. */
+/** Reason why a connection ended, as text for the worker's operator, and how to retry. */
 export interface ConnectionProblem {
   readonly message: string;
-  /** Waiting will not help by itself: someone must change something, so we ask rarely and say so. */
+  /** Whether an operator must change something, so that retries are rare and logged as errors. */
   readonly idle: boolean;
-  /** Nothing will help: another worker has this one's place. */
+  /** Whether another worker has replaced this one, so that retries are useless. */
   readonly isReplaced?: boolean;
 }
 
-/** Where the worker connects to, and how. */
+/** Gateway that the worker connects to. */
 interface Gateway {
   readonly address: string;
   readonly tls: boolean;
 }
 
-/** What grpc-js wraps around the reason. */
+/** Text that grpc-js wraps around the reason. */
 const WRAPPED = /^No connection established\. Last error: (.*?)\s*\. Resolution note: $/s;
 
 export function explainConnectionError(
@@ -27,7 +27,7 @@ export function explainConnectionError(
   switch (error.code) {
     case status.UNAUTHENTICATED:
       return {
-        message: `${address} refused the join token: ${detail}. Give the control plane's current one with --token or GRAFT_WORKER_TOKEN`,
+        message: `${address} rejected the join token: ${detail}. Set a valid token with --token or GRAFT_WORKER_TOKEN`,
         idle: true,
       };
     case status.PERMISSION_DENIED:
@@ -35,34 +35,34 @@ export function explainConnectionError(
     case status.FAILED_PRECONDITION:
       if (!welcomed) break;
       return {
-        message: `${address} ended the connection: ${detail}. Give each worker a --home of its own`,
+        message: `${address} ended the connection: ${detail}. Use a different --home for each worker`,
         idle: false,
         isReplaced: true,
       };
     case status.UNIMPLEMENTED:
       return {
-        message: `${address} answers, but it is not a Graft worker gateway (${detail}). --url takes the gRPC port that the API prints at start, not its HTTP port`,
+        message: `${address} responds but is not a Graft worker gateway (${detail}). Set --url to the gRPC port that the API logs at start, not its HTTP port`,
         idle: true,
       };
     case status.UNAVAILABLE:
       if (tls && /certificate|altnames/i.test(detail))
         return {
-          message: `${address} shows a certificate that this worker does not trust: ${detail}. --ca-file takes the certificate of the authority that issued it; the host in --url must be one that it names`,
+          message: `${address} has a certificate that this worker does not trust: ${detail}. Set --ca-file to the certificate of its issuer; the host in --url must match the certificate`,
           idle: true,
         };
       if (tls && /wrong version number/i.test(detail))
         return {
-          message: `${address} does not speak TLS (${detail}). Is the gateway without it? Then --url begins with grpc://`,
+          message: `${address} does not use TLS (${detail}). If the gateway runs without TLS, use a --url that starts with grpc://`,
           idle: true,
         };
       if (!tls && !welcomed && detail.startsWith('Failed to connect'))
         return {
-          message: `${address} took the connection and closed it (${detail}). Does the gateway speak TLS? Then --url begins with grpcs://`,
+          message: `${address} accepted the connection and closed it (${detail}). If the gateway uses TLS, use a --url that starts with grpcs://`,
           idle: false,
         };
       if (/http\/?1|parse error|protocol error/i.test(detail))
         return {
-          message: `${address} does not speak gRPC (${detail}). --url takes the API's gRPC port, not its HTTP port`,
+          message: `${address} does not use gRPC (${detail}). Set --url to the API's gRPC port, not its HTTP port`,
           idle: true,
         };
       return {
@@ -80,12 +80,12 @@ export function explainConnectionError(
   };
 }
 
-/** The control plane says that this (job, attempt) is not ours any more. */
+/** Whether the control plane rejected a request because the worker no longer holds the lease. */
 export function isStale(error: unknown): boolean {
   return hasCode(error, [status.FAILED_PRECONDITION, status.PERMISSION_DENIED]);
 }
 
-/** Another try may succeed: the other side is away, busy or restarting. */
+/** Whether a retry may succeed, because the other side is unavailable, busy or restarting. */
 export function isTransient(error: unknown): boolean {
   return hasCode(error, [
     status.UNAVAILABLE,
@@ -99,7 +99,7 @@ export function isTransient(error: unknown): boolean {
   ]);
 }
 
-/** The control plane has no room; it says so in the details. */
+/** Whether the control plane has no space; the details state which. */
 export function isFull(error: unknown): error is ServiceError {
   return hasCode(error, [status.RESOURCE_EXHAUSTED]);
 }

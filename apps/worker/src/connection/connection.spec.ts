@@ -5,8 +5,8 @@ import { useScene } from '../../test/scene.js';
 
 const scene = useScene();
 
-describe('the line', () => {
-  it('keeps training while it is down and replays the spool once and in order', async () => {
+describe('the connection', () => {
+  it('keeps training while disconnected, then replays the spool once and in order', async () => {
     await scene.startAgent();
     await scene.pulled();
     scene.plane.assign({ plan: { steps: 300, stepMs: 5, saveEvery: 50 } });
@@ -27,7 +27,7 @@ describe('the line', () => {
     expect(steps).toEqual(Array.from({ length: 300 }, (_, index) => index + 1));
   });
 
-  it('goes on at the next of its addresses where one does not answer, and back', async () => {
+  it('continues at the next address if one does not respond, and back', async () => {
     const other = new ControlPlane();
     await other.listen();
     try {
@@ -45,7 +45,7 @@ describe('the line', () => {
     }
   });
 
-  it('moves when its API process stops soon, and ends its answers where they were asked for', async () => {
+  it('moves when its API process will stop, and finishes requests on the old stream', async () => {
     const other = new ControlPlane();
     await other.listen();
     try {
@@ -69,7 +69,7 @@ describe('the line', () => {
       expect(second.hellos[0]?.instanceId).toBe(first.hellos[0]?.instanceId);
       expect(second.hellos[0]?.leases).toMatchObject([{ jobId: 'job-1', attempt: 1 }]);
       await until('steps there', () => second.fact('step'));
-      // A question that was on its way is answered, too.
+      // A request that was in transit is processed, too.
       question(first, 'g2', 3);
       const answers = await until('both answers', () => ended(first, 'g1') && ended(first, 'g2'));
       expect(answers.finish_reason).toBe('stop');
@@ -84,7 +84,7 @@ describe('the line', () => {
     }
   });
 
-  it('stays with an API process that stops soon while no other answers', async () => {
+  it('stays with an API process that will stop while no other responds', async () => {
     await scene.startAgent({ address: `127.0.0.1:1,127.0.0.1:${scene.plane.port}` });
     await scene.pulled();
     scene.plane.send({ $case: 'goAway', value: {} });
@@ -104,7 +104,7 @@ describe('the line', () => {
     scene.plane.assign({ plan: { steps: 2000, stepMs: 0 } });
     await until('three batches', () => scene.plane.mostUnacknowledged === 3);
     await until(
-      'the adapter to be up',
+      'the adapter to be uploaded',
       () => scene.plane.puts.some((put) => put.ref.name === 'adapter_model.txt'),
       10_000,
     );
@@ -116,7 +116,7 @@ describe('the line', () => {
     expect(scene.plane.all('step')).toHaveLength(2000);
   });
 
-  it('checkpoints and stops when cut off for too long, and tells so when the line is back', async () => {
+  it('saves checkpoints and stops after a long disconnection, and reports it on reconnect', async () => {
     await scene.startAgent({ offlineLimitMs: 400 });
     await scene.pulled();
     scene.plane.assign({ plan: { steps: 100_000, stepMs: 5 } });
@@ -130,7 +130,7 @@ describe('the line', () => {
     expect(scene.plane.fact('saved')?.step).toBe(stopped.step);
   });
 
-  it('puts and fetches blobs with the session of its last Welcome', async () => {
+  it('transfers blobs with the session of its last Welcome', async () => {
     await scene.startAgent();
     await scene.pulled();
     scene.plane.assign({ plan: { steps: 100, stepMs: 5 } });
@@ -142,7 +142,7 @@ describe('the line', () => {
     await until('the second to finish', () => scene.plane.fact('finished', 'job-2'));
   });
 
-  it('takes a silent stream for a broken one', async () => {
+  it('reopens a stream without messages', async () => {
     await scene.startAgent();
     await scene.pulled();
     const { port } = scene.plane;
@@ -151,11 +151,11 @@ describe('the line', () => {
     await until('the second hello', () => scene.plane.hellos.length > 1);
   });
 
-  it('says what is wrong with the token and the address, and idles', async () => {
+  it('reports an invalid token or address, and retries rarely', async () => {
     scene.plane.token = 'another';
     await scene.startAgent();
     await until('the token', () =>
-      scene.lines.some((line) => line.includes('refused the join token')),
+      scene.lines.some((line) => line.includes('rejected the join token')),
     );
     expect(scene.lines.join('')).not.toContain('join-me');
     scene.plane.token = 'join-me';
@@ -169,7 +169,7 @@ describe('the line', () => {
 });
 
 describe('a newer control plane', () => {
-  it('sends messages and commands that are logged, and the run goes on', async () => {
+  it('sends unknown messages and commands, which are logged, and the run continues', async () => {
     await scene.startAgent();
     await scene.pulled();
     scene.plane.assign({ plan: { steps: 100_000, stepMs: 5 } });
@@ -177,7 +177,7 @@ describe('a newer control plane', () => {
     scene.plane.send(undefined);
     const action = 9 as Command_Action;
     scene.plane.send({ $case: 'command', value: { jobId: 'job-1', attempt: 1, action } });
-    await until('the message', () => scene.lines.find((line) => line.includes('a message that')));
+    await until('the message', () => scene.lines.find((line) => line.includes('unknown message')));
     await until('the command', () => scene.lines.find((line) => line.includes('"action":9')));
     const steps = scene.plane.facts().length;
     await until('more steps', () => scene.plane.facts().length > steps);
@@ -185,8 +185,8 @@ describe('a newer control plane', () => {
   });
 });
 
-describe('answers', () => {
-  it('stream from the trainer that holds the base, with an adapter or without, beside a run', async () => {
+describe('responses', () => {
+  it('stream from the trainer that holds the base, with or without an adapter, next to a run', async () => {
     await scene.startAgent();
     await scene.pulled();
     scene.plane.assign({ plan: { steps: 500, stepMs: 5 } });
@@ -209,12 +209,12 @@ describe('answers', () => {
     await until('the first words', () => scene.plane.chunks.some((chunk) => chunk.id === 'g3'));
     scene.plane.send({ $case: 'cancelModelRequest', value: { id: 'g3' } });
     await new Promise((resolve) => setTimeout(resolve, 100));
-    const heard = scene.plane.chunks.length;
+    const received = scene.plane.chunks.length;
     await new Promise((resolve) => setTimeout(resolve, 150));
-    expect(scene.plane.chunks.length).toBe(heard);
+    expect(scene.plane.chunks.length).toBe(received);
   });
 
-  it('come from the copy of the base that a run trains on, packed as it is', async () => {
+  it('use the copy of the base that a run trains on, with its quantization', async () => {
     await scene.startAgent();
     await scene.pulled();
     const spec = { base_dtype: 'bf16', quantization: 'nf4' } as const;
@@ -232,7 +232,7 @@ describe('answers', () => {
     expect(await ask('of-a-dense-one', { baseDtype: 'bf16', quantization: '' })).toBe(2);
   });
 
-  it('load the base when nobody holds it, and say why they cannot', async () => {
+  it('load the base if no trainer holds it, and report why loading fails', async () => {
     await scene.startAgent();
     await scene.pulled();
     const baseOf = (id: string, file: string, content: string) => ({

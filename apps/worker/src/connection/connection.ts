@@ -22,37 +22,37 @@ export type Upward = NonNullable<ConnectRequest['body']>;
 type FromApi = NonNullable<ConnectResponse['body']>;
 export type Downward = Exclude<FromApi, { $case: 'welcome' | 'goAway' }>;
 
-/** What the agent does when the line comes up, speaks and goes down. */
+/** Callbacks of the agent for the connection. */
 export interface ConnectionListener {
   up(welcome: Welcome): void;
   message(body: Downward): void;
   down(): void;
-  /** Another worker joined in this one's place; the connection stays closed. */
+  /** Another worker has replaced this one; the connection stays closed. */
   replaced(reason: string): void;
 }
 
 export interface ConnectionOptions {
-  /** host:port of the control plane, or several with commas between them, each tried in turn. */
+  /** HOST:PORT of the control plane, or several separated by commas, tried in order. */
   readonly address: string;
   readonly tls: boolean;
-  /** PEM certificates to trust in place of the system's. */
+  /** PEM certificates to trust instead of the system's. */
   readonly ca: string | null;
   readonly token: string;
   readonly log: Logger;
   readonly listener: ConnectionListener;
   readonly backoff?: Backoff;
-  /** How often to ask again where only a person can help. */
+  /** Retry interval for problems that an operator must fix. */
   readonly idleMs?: number;
 }
 
-/** A Connect stream, and where it was opened. */
+/** Connect stream, with its client and the index of its address. */
 interface Line {
   readonly stream: ClientDuplexStream<ConnectRequest, ConnectResponse>;
   readonly client: WorkerServiceClient;
   readonly turn: number;
 }
 
-/** What a line that the worker has left may still say: the rest is said on its new one. */
+/** Messages that are still accepted on an old stream; all others arrive on the new one. */
 const OF_ANSWERS: ReadonlySet<FromApi['$case']> = new Set([
   'modelRequest',
   'askedMedia',
@@ -60,22 +60,22 @@ const OF_ANSWERS: ReadonlySet<FromApi['$case']> = new Set([
 ]);
 
 /**
- * The worker's outbound connection: the Connect stream, opened again at its next address whenever it ends. When the API
- * process at its end says that it stops soon, the next one is opened first; what was asked on the old one is answered there.
+ * Outbound connection of the worker: the Connect stream, reopened at the next address when it ends. If the API process
+ * announces that it will stop, the next stream is opened first; requests received on the old stream are answered there.
  */
 export class Connection {
-  /** With the session that the last Welcome gave. */
+  /** Metadata with the session of the last Welcome. */
   metadata = new Metadata();
   private readonly clients: WorkerServiceClient[];
   private readonly addresses: readonly string[];
-  /** Which of them is in use: any at first, so that a fleet spreads over them. */
+  /** Index of the current address. Starts at random, so that workers spread over the addresses. */
   private turn: number;
   private line: Line | null = null;
-  /** One that is to take the place of `line`, until it is welcomed. */
+  /** Stream that will replace `line` after its Welcome. */
   private next: Line | null = null;
-  /** Those whose place was taken, until the other side ends them. */
+  /** Replaced streams that the API process has not ended yet. */
   private readonly left = new Set<Line>();
-  /** Where each answer in progress was asked for. */
+  /** Stream of each model request in progress, by request ID. */
   private readonly asked = new Map<string, Line>();
   private welcomed = false;
   private closing = false;
@@ -95,7 +95,7 @@ export class Connection {
       : credentials.createInsecure();
     this.addresses = options.address.split(',');
     this.turn = Math.floor(Math.random() * this.addresses.length);
-    // None connects before its first call.
+    // Clients connect on their first call.
     this.clients = this.addresses.map((address) => this.newClient(address));
   }
 
@@ -106,17 +106,17 @@ export class Connection {
       'grpc.initial_reconnect_backoff_ms': 250,
       'grpc.max_reconnect_backoff_ms': 1_000,
       'grpc.max_receive_message_length': MAX_DOWN_BYTES,
-      // Two clients of one address have a TCP connection each, so that a balancer may send the second elsewhere.
+      // One TCP connection per client, so that a load balancer can send a second client elsewhere.
       'grpc.use_local_subchannel_pool': 1,
     });
   }
 
-  /** Blobs travel on the stream's channel. */
+  /** Client of the current stream; blob transfers share its channel. */
   get client(): WorkerServiceClient {
     return this.clients[this.turn] as WorkerServiceClient;
   }
 
-  /** The one of its addresses that it uses now. */
+  /** Current address. */
   get address(): string {
     return this.addresses[this.turn] as string;
   }
@@ -130,7 +130,10 @@ export class Connection {
     return performance.now() - this.lastMessageAt;
   }
 
-  /** @param hello what to begin with, now and whenever the stream is opened again */
+  /**
+   * Opens the connection.
+   * @param hello returns the first message of each stream
+   */
   open(hello: () => Hello): void {
     this.hello = hello;
     this.line = this.openLine(this.turn);
@@ -148,7 +151,7 @@ export class Connection {
     return line;
   }
 
-  /** Opens the line that is to take the place of this one, over a connection of its own. */
+  /** Opens the stream that will replace the current one, over a new TCP connection. */
   private openNext(turn: number): void {
     const old = this.clients[turn] as WorkerServiceClient;
     this.clients[turn] = this.newClient(this.addresses[turn] as string);
@@ -160,7 +163,7 @@ export class Connection {
     return [this.line, this.next, ...this.left].filter((line) => line !== null);
   }
 
-  /** Returns false when the line is down; the caller keeps what it wanted to say. */
+  /** Returns false without a connection; the message is not sent. */
   send(body: Upward): boolean {
     if (body.$case === 'modelResponse') return this.answer(body);
     if (!this.welcomed || this.line === null) return false;
@@ -168,7 +171,7 @@ export class Connection {
     return true;
   }
 
-  /** Answers go where they were asked for. */
+  /** Sends a response on the stream of its request. */
   private answer(body: Extract<Upward, { $case: 'modelResponse' }>): boolean {
     const { id, last } = body.value;
     const line = this.asked.get(id);
@@ -178,9 +181,9 @@ export class Connection {
     return true;
   }
 
-  /** Gives this stream up, e.g. because it fell silent, and opens another. */
+  /** Cancels the stream, e.g. because it receives no messages, and opens a new one. */
   restart(reason: string): void {
-    this.options.log.warn({ reason }, 'opening the connection again');
+    this.options.log.warn({ reason }, 'reopening the connection');
     const { line } = this;
     line?.stream.cancel();
     if (line !== null) this.ended(line, null);
@@ -207,7 +210,7 @@ export class Connection {
     if (line === this.line) this.lastMessageAt = performance.now();
     if (body === undefined)
       this.options.log.warn(
-        'the control plane sent a message that this worker does not know; is it newer?',
+        'unknown message from the control plane, which may be newer than this worker',
       );
     else if (body.$case === 'welcome') {
       this.welcomed = true;
@@ -226,7 +229,10 @@ export class Connection {
   private goAway({ turn }: Line): void {
     if (this.next || this.retry) return;
     const address = this.addresses[turn];
-    this.options.log.info({ address }, 'the API process stops soon; opening another connection');
+    this.options.log.info(
+      { address },
+      'the API process will stop soon; opening another connection',
+    );
     this.openNext((turn + 1) % this.addresses.length);
   }
 
@@ -239,7 +245,7 @@ export class Connection {
 
   private ended(line: Line, error: ServiceError | null): void {
     if (!this.lines.includes(line)) return;
-    // Whoever asked has lost the line too; an answer cannot be taken up again.
+    // The requesting process has lost the stream, too, and a response cannot be resumed.
     for (const [id, of] of this.asked) {
       if (of !== line) continue;
       this.asked.delete(id);
@@ -256,7 +262,7 @@ export class Connection {
       if (welcomed) this.options.listener.down();
       if (this.closing) return;
       const problem = this.problemOf(line, error, welcomed);
-      // The line that is being opened may have taken the place of this one already.
+      // The next stream may already have replaced this one.
       if (problem.isReplaced === true && !this.next)
         return this.options.listener.replaced(problem.message);
       if (!this.next) this.openLater(line, problem);
@@ -277,7 +283,7 @@ export class Connection {
       : explainConnectionError(error, { address, tls: this.options.tls }, welcomed);
   }
 
-  /** Opens a line at the next address after a while: beside the one that there is, or in its place. */
+  /** Opens a stream at the next address after a delay: as the replacement of the current one, or as the current one. */
   private openLater({ turn }: Line, problem: ConnectionProblem): void {
     const waitMs = problem.idle ? (this.options.idleMs ?? 30_000) : this.backoff.next();
     this.complain(problem.message, waitMs, problem.idle);
@@ -291,7 +297,7 @@ export class Connection {
   }
 
   private complain(message: string, waitMs: number, idle: boolean): void {
-    // The same sentence every few seconds helps nobody; repeats are for debugging.
+    // Log repeats of the same message at debug level only.
     const level = message === this.lastComplaint ? 'debug' : idle ? 'error' : 'warn';
     this.lastComplaint = message;
     this.options.log[level]({ retry_in_ms: Math.round(waitMs) }, message);

@@ -27,7 +27,7 @@ const event = (sequence: number, bytes: number): Event => ({
   payload: Buffer.alloc(bytes, 'x'),
 });
 
-it('sends batches that one message can hold, every event once and in order', () => {
+it('sends batches that fit in a message, each event once and in order', () => {
   const batches: EventBatch[] = [];
   const feed = new EventFeed(spool, {
     connection: {

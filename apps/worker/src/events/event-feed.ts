@@ -10,7 +10,7 @@ export interface EventFeedOptions {
   readonly lingerMs?: number;
 }
 
-/** A batch stops here: the gateway takes 4 MiB in one message, and a single event has at most about 1 MiB. */
+/** Maximum size of a batch. The gateway accepts messages of 4 MiB, and a single event has at most about 1 MiB. */
 const BATCH_BYTES = 1 << 20;
 
 interface SentBatch {
@@ -21,9 +21,9 @@ interface SentBatch {
 }
 
 /**
- * Carries events from the spool up the stream: at most `batchEvents`, `lingerMs` or a megabyte together, at most
- * `maxUnacked` batches in flight. After a reconnect it starts again from the oldest unacknowledged one;
- * each event's own sequence makes the repeat harmless. Nobody ever waits for it.
+ * Sends events from the spool to the control plane, in batches of up to `batchEvents` events, `lingerMs` or 1 MiB, with at
+ * most `maxUnacked` batches in flight. After a reconnect, it resends from the oldest unacknowledged event; event numbers
+ * make duplicates harmless. No caller waits for it.
  */
 export class EventFeed {
   private readonly inFlight: SentBatch[] = [];
@@ -45,7 +45,7 @@ export class EventFeed {
     this.lingerMs = options.lingerMs ?? 100;
   }
 
-  /** `acknowledged` is called once the control plane has taken the event. */
+  /** Adds an event. `acknowledged` is called when the control plane has acknowledged it. */
   add(event: Event, acknowledged?: () => void): void {
     const payload = Event.encode(event).finish();
     const taken = this.spool.append(payload, event.kind === 'log', this.sentRecords);
@@ -53,8 +53,8 @@ export class EventFeed {
     this.pump(false);
   }
 
-  /** Calls back once the control plane has taken a record that is in the spool already. */
-  onceTaken({ payload }: SpoolRecord, acknowledged: () => void): void {
+  /** Calls `acknowledged` when the control plane has acknowledged a record that is already in the spool. */
+  onceAcknowledged({ payload }: SpoolRecord, acknowledged: () => void): void {
     this.onAcknowledged.set(payload, acknowledged);
   }
 
@@ -79,23 +79,23 @@ export class EventFeed {
     this.pump(true);
   }
 
-  /** Milliseconds that the oldest batch has waited for its acknowledgement. */
+  /** Milliseconds that the oldest batch has waited for its acknowledgment. */
   get waitingMs(): number {
     const oldest = this.inFlight[0];
     return oldest === undefined ? 0 : performance.now() - oldest.sentAt;
   }
 
-  /** Logs what went wrong with the spool since the last call. */
+  /** Logs problems of the spool since the last call. */
   logTrouble(): void {
     const { failure, dropped } = this.spool;
     const message =
       failure === null
         ? ''
-        : `facts cannot be spooled to disk and are kept in memory: ${failure.message}`;
+        : `cannot write facts to the spool on disk; keeping them in memory: ${failure.message}`;
     if (message !== this.loggedFailure && message !== '') this.options.log.error(message);
     this.loggedFailure = message;
     if (dropped > this.loggedDrops)
-      this.options.log.warn({ dropped }, 'the spool is full: log lines were dropped');
+      this.options.log.warn({ dropped }, 'the spool is full; log lines were dropped');
     this.loggedDrops = dropped;
   }
 

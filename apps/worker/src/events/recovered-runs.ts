@@ -11,8 +11,8 @@ interface Found {
 }
 
 /**
- * Runs of an earlier start of this worker whose last facts are still in the spool: their leases are held until the
- * control plane has those. One that was cut short ends with them, as lost; no process of it is alive.
+ * Runs of an earlier start of this worker whose last facts are still in the spool. Their leases are held until the control
+ * plane has acknowledged these. Interrupted runs are reported as lost, since their processes are no longer alive.
  */
 export class RecoveredRuns {
   private readonly open = new Map<string, Lease>();
@@ -21,7 +21,7 @@ export class RecoveredRuns {
     for (const [key, { lease, last, record }] of newest(spool)) {
       this.open.set(key, lease);
       const taken = () => void this.open.delete(key);
-      if (isEnd(last.kind)) feed.onceTaken(record, taken);
+      if (isEnd(last.kind)) feed.onceAcknowledged(record, taken);
       else feed.add(cutShort(last), taken);
     }
   }
@@ -31,7 +31,7 @@ export class RecoveredRuns {
   }
 }
 
-/** The last event of each attempt. */
+/** Returns the last event of each attempt. */
 function newest(spool: Spool): Map<string, Found> {
   const found = new Map<string, Found>();
   for (let index = 0; index < spool.length; index += 1) {
@@ -48,7 +48,7 @@ const LOST: RunEvent = {
   kind: 'failed',
   payload: {
     code: 'lost_worker',
-    message: 'The worker was restarted while it held this run',
+    message: 'The worker was restarted during this run',
     param: null,
     retryable: true,
   },

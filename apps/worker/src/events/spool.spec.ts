@@ -40,7 +40,7 @@ const text = (spool: Spool) =>
   );
 
 describe('a spool', () => {
-  it('is found again as it was, without what was acknowledged when it emptied', () => {
+  it('is restored without acknowledged records', () => {
     const first = spoolOf();
     for (const word of ['one', 'two', 'three']) first.append(Buffer.from(word), word === 'two');
     const second = spoolOf();
@@ -51,17 +51,17 @@ describe('a spool', () => {
     expect(spoolOf().length).toBe(0);
   });
 
-  it('closed twice closes nothing of others, and writes nothing to theirs', () => {
+  it('closed twice does not close or write to a file with the reused descriptor', () => {
     const spool = spoolOf();
     spool.close();
-    const others = openSync(join(folder, 'other'), 'w'); // takes the number that was just closed
+    const others = openSync(join(folder, 'other'), 'w'); // reuses the descriptor that was just closed
     spool.append(Buffer.from('late'), false);
     spool.close();
     expect(fstatSync(others).size).toBe(0);
     closeSync(others);
   });
 
-  it('cuts off a torn tail and keeps what comes before and after', () => {
+  it('truncates an incomplete tail and keeps earlier and later records', () => {
     const first = spoolOf();
     first.append(Buffer.from('whole'), false);
     appendFileSync(path, Buffer.from([9, 0, 0, 0, 1, 2, 3]));
@@ -71,7 +71,7 @@ describe('a spool', () => {
     expect(text(spoolOf())).toEqual(['whole', 'after']);
   });
 
-  it.each([0, 4, 8, 12])('believes no record damaged at byte %i, nor any behind it', (at) => {
+  it.each([0, 4, 8, 12])('ignores a record damaged at byte %i and all after it', (at) => {
     const first = spoolOf();
     first.append(Buffer.from('front'), false);
     const front = statSync(path).size;
@@ -84,7 +84,7 @@ describe('a spool', () => {
     expect(statSync(path).size).toBe(front);
   });
 
-  it('lets logs go first when it is full, and never anything else', () => {
+  it('drops only logs when it is full', () => {
     const spool = spoolOf(2000);
     const record = Buffer.alloc(91, 'x');
     for (let index = 0; index < 10; index += 1) spool.append(record, true);
@@ -97,7 +97,7 @@ describe('a spool', () => {
     expect(spoolOf(2000).length).toBe(25);
   });
 
-  it('keeps what is in flight when it makes room, so that acknowledgements still fit', () => {
+  it('keeps records in flight when it drops others, so that acknowledgments still match', () => {
     const spool = spoolOf(700);
     for (const word of ['log 1', 'log 2', 'log 3'])
       spool.append(Buffer.from(word.padEnd(100)), true);
@@ -105,7 +105,7 @@ describe('a spool', () => {
     expect(text(spool).map((word) => word.trim().slice(0, 5))).toEqual(['log 1', 'log 2', 'mmmmm']);
   });
 
-  it('writes itself anew over what a killed rewrite left', () => {
+  it('overwrites the file of an interrupted rewrite', () => {
     writeFileSync(`${path}.new`, Buffer.from([9, 0, 0, 0, 1, 2, 3]));
     const spool = spoolOf(40);
     spool.append(Buffer.from('a log of some length'), true);
@@ -115,7 +115,7 @@ describe('a spool', () => {
     expect(text(spoolOf(40))).toEqual(['fact one', 'fact two']);
   });
 
-  it('does not grow while it is read and written for long', () => {
+  it('does not grow during long use', () => {
     const spool = spoolOf(64 << 20);
     const record = Buffer.alloc(10_000);
     for (let index = 0; index < 50; index += 1) spool.append(record, false);
@@ -128,13 +128,13 @@ describe('a spool', () => {
   });
 
   it.skipIf(!canMount)(
-    'keeps everything in memory while its disk is full, and catches up',
+    'keeps everything in memory while its disk is full, then writes it',
     async () => {
       const disk = SmallDisk.mount(folder, 1);
       try {
         const spool = spoolOf();
         spool.append(Buffer.from('before'), false);
-        // Room for a part of the next record: what was written of it must not stay.
+        // Space for a part of the next record; the written part must not remain.
         disk.fill(4096);
         spool.append(Buffer.alloc(20_000, 'm'), false);
         expect(spool.failure).toMatchObject({ code: 'ENOSPC' });

@@ -12,35 +12,35 @@ import {
 import { dirname } from 'node:path';
 import { crc32 } from 'node:zlib';
 
-// Record on disk: length u32 LE, crc32 u32 LE of the payload, then the payload: 1 byte of kind and the
-// bytes given. A torn or damaged record ends the readable part; what follows it is cut off.
+// Format of a record: length (u32 LE), crc32 of the payload (u32 LE), then the payload: 1 byte for the kind and the data. An
+// incomplete or damaged record and everything after it is truncated.
 
 const HEADER_BYTES = 8;
 const CLOSED = -1;
-/** The acknowledged front of the file is cut away once it is this long. */
+/** Size of the acknowledged part at the start of the file above which the file is rewritten without it. */
 const COMPACT_BYTES = 1 << 20;
 
 export interface SpoolRecord {
   readonly payload: Uint8Array;
-  /** May be dropped when room is short (logs); everything else is kept. */
+  /** Whether the record may be dropped when space runs out, as for logs. */
   readonly droppable: boolean;
 }
 
 export interface SpoolOptions {
-  /** Beyond this many unacknowledged bytes droppable records go first; others are always taken. */
+  /** Maximum unacknowledged bytes. Above it, droppable records are dropped; other records are always accepted. */
   readonly capBytes: number;
   readonly syncMs?: number;
 }
 
 /**
- * Bounded, append-only queue on disk of what the control plane has not acknowledged yet. A record is in
- * the kernel's page cache when `append` returns (survives kill -9 of the worker) and on the medium a
- * second later. Reading never waits for the disk: records stay in memory too until acknowledged.
+ * Bounded, append-only queue on disk of records that the control plane has not acknowledged. When `append` returns, the
+ * record is in the kernel's page cache (it survives kill -9 of the worker), and a second later on the disk. Reads never wait
+ * for the disk, because records also stay in memory until acknowledged.
  */
 export class Spool {
-  /** Droppable records let go since the start. */
+  /** Number of records dropped since the start. */
   dropped = 0;
-  /** The last write error, null while the disk works; until then records are in memory only. */
+  /** Last write error; null while writes succeed. After an error, new records are in memory only. */
   failure: Error | null = null;
   private readonly records: SpoolRecord[] = [];
   private bytes = 0;
@@ -65,12 +65,12 @@ export class Spool {
     return this.records.length;
   }
 
-  /** The record `index` places behind the oldest unacknowledged one. */
+  /** Returns the record at `index`, counted from the oldest unacknowledged one. */
   at(index: number): SpoolRecord | undefined {
     return this.records[index];
   }
 
-  /** Returns false if the record was dropped for want of room. `inFlight` records at the front stay. */
+  /** Appends a record. Returns false if it was dropped for lack of space. The first `inFlight` records are never dropped. */
   append(payload: Uint8Array, droppable: boolean, inFlight = 0): boolean {
     const size = frameSize(payload);
     if (this.bytes + size > this.options.capBytes) {
@@ -86,7 +86,7 @@ export class Spool {
     return true;
   }
 
-  /** Forgets the `count` oldest records. */
+  /** Removes the `count` oldest records. */
   acknowledge(count: number): void {
     for (const record of this.records.splice(0, count)) {
       this.bytes -= frameSize(record.payload);
@@ -101,7 +101,7 @@ export class Spool {
     clearInterval(this.timer);
     if (this.fd === CLOSED) return;
     closeSync(this.fd);
-    // The number may be another's file from now on.
+    // The descriptor number may be reused.
     this.fd = CLOSED;
   }
 
@@ -131,27 +131,27 @@ export class Spool {
   }
 
   private write(bytes: Buffer): void {
-    // Nothing is appended behind a gap: the next sync writes everything anew.
+    // Do not append after a gap; the next sync rewrites the file.
     if (this.failure !== null) return;
     try {
       writeAll(this.fd, bytes);
       this.fileBytes += bytes.length;
       this.dirty = true;
     } catch (error) {
-      // A full disk must not stop training: the record stays in memory and goes out from there.
+      // A full disk must not stop training. The record is sent from memory.
       this.failure = error instanceof Error ? error : new Error(String(error));
-      this.cut(this.fileBytes);
+      this.truncate(this.fileBytes);
     }
   }
 
   private empty(): void {
     if (this.fileBytes === 0) return;
-    this.cut(0);
+    this.truncate(0);
     this.fileBytes = 0;
     this.ackedFileBytes = 0;
   }
 
-  private cut(length: number): void {
+  private truncate(length: number): void {
     try {
       ftruncateSync(this.fd, length);
     } catch (error) {
@@ -162,7 +162,7 @@ export class Spool {
   private rewrite(): void {
     const fresh = `${this.path}.new`;
     try {
-      // What a rewrite that was killed left there.
+      // Remove the file of an interrupted rewrite.
       rmSync(fresh, { force: true });
       const fd = openSync(fresh, 'a', 0o600);
       try {
@@ -189,13 +189,13 @@ export class Spool {
     if (!this.dirty) return;
     this.dirty = false;
     fdatasync(this.fd, (error) => {
-      // EBADF: the file was replaced or closed meanwhile, and its successor is synced next time.
+      // EBADF: the file was replaced or closed in the meantime; its successor is synced next time.
       if (error !== null && error.code !== 'EBADF') this.failure = error;
     });
   }
 }
 
-/** A disk that gets full takes a part, and says so only to the next write. */
+/** Writes all bytes. A disk that fills up writes a part, and fails only on the next write. */
 function writeAll(fd: number, bytes: Buffer): void {
   for (let done = 0; done < bytes.length;) done += writeSync(fd, bytes, done);
 }

@@ -11,13 +11,13 @@ const sent = (fact: Fact) => {
 };
 
 describe('a fact', () => {
-  it('travels as it is', () => {
+  it('is encoded unchanged', () => {
     const payload = { reason: 'pause', step: 3 } as const;
     const fact: Fact = { type: 'event', ...KEY, kind: 'stopped', payload };
     expect(sent(fact)).toEqual({ fact: { ...fact, json: JSON.stringify(payload) }, fits: true });
   });
 
-  it('has its texts cut', () => {
+  it('has its texts truncated', () => {
     const cause = { code: 'crash', retryable: true };
     const { fact, fits } = sent({
       type: 'event',
@@ -32,7 +32,7 @@ describe('a fact', () => {
     expect(json.length).toBeLessThan(32_000);
   });
 
-  it('that is too large all the same becomes the failure of its run', () => {
+  it('that is still too large becomes a failure of its run', () => {
     const file = { name: 'n'.repeat(200), sha256: 'a'.repeat(64), size: 1 };
     const files = Array<typeof file>(5000).fill(file);
     const payload = { step: 5, files, adapter: [], best: false };
@@ -45,7 +45,7 @@ describe('a fact', () => {
     });
   });
 
-  it('that is too large ends its answer, where it is one', () => {
+  it('that is too large ends its request', () => {
     const { fact, fits } = sent({
       type: 'answer',
       id: 'a1',

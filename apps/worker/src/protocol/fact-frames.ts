@@ -1,5 +1,5 @@
-// Facts as frames. What a run says can be as long as what a user wrote, and saying it must not fail: the process
-// would end with it, and with it the runs of others.
+// Encoding of facts as frames. Facts may contain user data of any length. Encoding must not fail, since that would end the
+// process and the other runs in it.
 import { grouped, MAX_FRAME_BYTES, shorten } from '@graft/contracts';
 import { encodeFrame } from './frames.js';
 import type { Fact } from './protocol.js';
@@ -9,11 +9,11 @@ const TEXTS: ReadonlySet<string> = new Set(['message', 'param', 'errorMessage', 
 
 export interface FactFrame {
   readonly frame: Buffer;
-  /** False if it was too large, and the frame tells that its run or answer failed. */
+  /** False if the fact was too large; then the frame reports a failure of its run or request. */
   readonly fits: boolean;
 }
 
-/** Never throws. */
+/** Encodes a fact. Never throws. */
 export function encodeFact(fact: Fact): FactFrame {
   try {
     return { frame: encodeFrame(framed(fact)), fits: true };
@@ -30,17 +30,17 @@ function framed(fact: Fact): object {
 }
 
 function shortTexts(texts: object): object {
-  const cut = Object.entries(texts).map(([name, value]: [string, unknown]) => [
+  const entries = Object.entries(texts).map(([name, value]: [string, unknown]) => [
     name,
     TEXTS.has(name) && typeof value === 'string' ? shorten(value, LONGEST_TEXT) : value,
   ]);
-  return Object.fromEntries(cut) as object;
+  return Object.fromEntries(entries) as object;
 }
 
 function tooLarge(fact: Fact): Fact {
   const most = `${grouped(MAX_FRAME_BYTES)} bytes`;
   const what = fact.type === 'event' ? fact.kind : fact.type;
-  const message = `the trainer had more to say at once ("${what}") than fits in ${most}`;
+  const message = `a message of the trainer ("${what}") exceeds ${most}`;
   const code = 'internal_error';
   if (fact.type === 'answer')
     return { ...fact, piece: null, last: true, errorCode: code, errorMessage: message };

@@ -11,12 +11,12 @@ const event = (kind: string, payload: unknown, more: object = {}) => ({
   ...more,
 });
 
-it('reads a fact without the fields that it does not know', () => {
+it('drops unknown fields of a fact', () => {
   const failed = { type: 'loadFailed', code: 'from a newer trainer', message: 'no' };
   expect(readFact({ ...failed, dir: '/etc' })).toEqual(failed);
 });
 
-it('reads an event, and keeps its payload as it was written', () => {
+it('reads an event and keeps the JSON text of its payload', () => {
   const written = event('log', { ...log, dir: '/etc' });
   expect(readFact(written)).toEqual({
     type: 'event',
@@ -28,17 +28,17 @@ it('reads an event, and keeps its payload as it was written', () => {
 });
 
 it.each([
-  [null, 'not a fact: Invalid input: expected object, received null'],
-  [{ type: 'toString' }, /^not a fact: type: /],
+  [null, 'invalid fact: Invalid input: expected object, received null'],
+  [{ type: 'toString' }, /^invalid fact: type: /],
   [
     { type: 'pong', sequence: -1 },
-    'the fact "pong": sequence: Too small: expected number to be >=0',
+    'invalid fact "pong": sequence: Too small: expected number to be >=0',
   ],
-  [event('log', log, { jobId: 'x'.repeat(1001) }), /^the fact "event": jobId: /],
-  [event('log', log, { attempt: undefined }), /^the fact "event": attempt: /],
-  [event('log', log, { payload: log }), /^the fact "event": payload: /],
-  [event('toString', log), 'no event is of the kind "toString"'],
+  [event('log', log, { jobId: 'x'.repeat(1001) }), /^invalid fact "event": jobId: /],
+  [event('log', log, { attempt: undefined }), /^invalid fact "event": attempt: /],
+  [event('log', log, { payload: log }), /^invalid fact "event": payload: /],
+  [event('toString', log), 'unknown event kind "toString"'],
   [event('log', { ...log, level: 'loud' }), /^log.level: /],
-])('refuses %j', (message, complaint) => {
+])('rejects %j', (message, complaint) => {
   expect(() => readFact(message)).toThrow(complaint);
 });

@@ -1,21 +1,21 @@
-// What a fact must look like before anybody acts on it. A trainer reads the models and data of users and need not
-// be one of ours: what it says may end it, never the agent, which holds every other trainer.
+// Validation of facts. A trainer processes users' models and data and may be compromised. An invalid fact may end the
+// trainer, but never the agent, which serves all other trainers.
 import { logEvent, phaseEvent, readRunEvent } from '@graft/contracts';
 import { z } from 'zod';
 import type { Fact, ReadFact } from './protocol.js';
 
 const count = z.int().min(0);
-/** Counted, and so no integer. */
+/** Estimated size, which may be fractional. */
 const bytes = z.number().min(0);
-/** JSON has no NaN: it arrives as null. */
+/** Number; null stands for NaN, which JSON cannot represent. */
 const real = z.number().nullable();
 const word = z.string().max(1000);
-/** Bounded by its frame; what is told to people is cut where it is told (fact-frames.ts). */
+/** Text limited by its frame. Texts for users are truncated by the sender (fact-frames.ts). */
 const text = z.string();
 const run = { jobId: word, attempt: count };
 const failure = { code: text, message: text, param: text.nullish() };
 
-/** One per kind of fact; fields that are not named here are dropped. */
+/** Schema of each kind of fact. Unknown fields are dropped. */
 const FACTS = {
   ready: z.object({
     protocol: count,
@@ -59,13 +59,13 @@ const FACTS = {
 
 const kind = z.object({ type: z.enum(Object.keys(FACTS) as Fact['type'][]) });
 
-/** @throws Error that names the kind of fact and what is wrong with it */
+/** Validates a fact. @throws Error that names the kind of fact and the problem */
 export function readFact(message: unknown): ReadFact {
   const { data: named, error: unnamed } = kind.safeParse(message);
-  if (named === undefined) throw new Error(`not a fact: ${inWords(unnamed)}`);
+  if (named === undefined) throw new Error(`invalid fact: ${describe(unnamed)}`);
   const { data, error } = FACTS[named.type].safeParse(message);
-  if (data === undefined) throw new Error(`the fact "${named.type}": ${inWords(error)}`);
-  // Codes of another build's trainer may be others.
+  if (data === undefined) throw new Error(`invalid fact "${named.type}": ${describe(error)}`);
+  // A trainer of another build may use other codes.
   return named.type === 'event'
     ? event(data as EventFrame)
     : ({ type: named.type, ...data } as ReadFact);
@@ -75,11 +75,11 @@ type EventFrame = z.output<typeof FACTS.event>;
 
 function event({ jobId, attempt, kind, payload: json }: EventFrame): ReadFact {
   const event = readRunEvent(kind, json);
-  if (event === null) throw new Error(`no event is of the kind ${JSON.stringify(kind)}`);
+  if (event === null) throw new Error(`unknown event kind ${JSON.stringify(kind)}`);
   return { type: 'event', jobId, attempt, ...event, json };
 }
 
-function inWords({ issues: [issue] }: z.ZodError): string {
+function describe({ issues: [issue] }: z.ZodError): string {
   const path = issue?.path.join('.') ?? '';
-  return `${path === '' ? '' : `${path}: `}${issue?.message ?? 'it is malformed'}`;
+  return `${path === '' ? '' : `${path}: `}${issue?.message ?? 'malformed'}`;
 }

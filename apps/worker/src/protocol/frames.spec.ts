@@ -9,7 +9,7 @@ const messages = [
 ];
 const stream = Buffer.concat(messages.map((one) => encodeFrame(one)));
 
-it('joins frames however they are cut', () => {
+it('decodes frames in chunks of any size', () => {
   for (const size of [1, 2, 3, 5, 7, stream.length]) {
     const decoder = new FrameDecoder();
     const found: unknown[] = [];
@@ -19,7 +19,7 @@ it('joins frames however they are cut', () => {
   }
 });
 
-it('does not copy what it has for each chunk that comes', () => {
+it('does not copy all buffered data for each chunk', () => {
   const frame = encodeFrame({ text: 'x'.repeat(MAX_FRAME_BYTES - 100) });
   const decoder = new FrameDecoder();
   const found: unknown[] = [];
@@ -28,17 +28,17 @@ it('does not copy what it has for each chunk that comes', () => {
     found.push(...decoder.push(frame.subarray(at, at + 4)));
   const { user, system } = process.cpuUsage(start);
   expect(found).toHaveLength(1);
-  // It took minutes.
+  // With copies, this took minutes.
   expect((user + system) / 1e6).toBeLessThan(15);
 });
 
-it('refuses what is too large, on both sides', () => {
+it('rejects frames that are too large when encoding and decoding', () => {
   expect(() => encodeFrame({ text: 'x'.repeat(MAX_FRAME_BYTES) })).toThrow(RangeError);
   const header = Buffer.alloc(4);
   header.writeUInt32LE(MAX_FRAME_BYTES + 1);
   expect(() => new FrameDecoder().push(header)).toThrow(RangeError);
 });
 
-it('refuses a body that is not JSON', () => {
+it('rejects a body that is not JSON', () => {
   expect(() => new FrameDecoder().push(Buffer.from([2, 0, 0, 0, 0x7b, 0x78]))).toThrow(SyntaxError);
 });

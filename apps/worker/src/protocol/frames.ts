@@ -6,7 +6,7 @@ export class FrameTooLarge extends RangeError {
     readonly bytes: number,
     most: number,
   ) {
-    super(`a frame of ${bytes} bytes; the most is ${most}`);
+    super(`frame of ${bytes} bytes exceeds the maximum of ${most}`);
   }
 }
 
@@ -21,17 +21,17 @@ export function encodeFrame(message: unknown, most = MAX_FRAME_BYTES): Buffer {
   return frame;
 }
 
-/** Joins the chunks of a stream into messages, in order. Each byte is copied at most twice, however small the chunks. */
+/** Decodes the chunks of a stream into messages. Each byte is copied at most twice, however small the chunks. */
 export class FrameDecoder {
   private parts: Buffer[] = [];
   private bytes = 0;
-  /** Before so many are there, nothing can be read. */
+  /** Number of bytes needed to decode the next part. */
   private wanted = 4;
 
-  /** @param most bytes of a frame */
+  /** @param most maximum bytes of a frame */
   constructor(private readonly most = MAX_FRAME_BYTES) {}
 
-  /** @throws RangeError on an impossible length, SyntaxError on a body that is not JSON */
+  /** @throws RangeError for a length above the maximum, SyntaxError for invalid JSON */
   push(chunk: Uint8Array): unknown[] {
     this.parts.push(Buffer.from(chunk));
     this.bytes += chunk.length;
@@ -43,7 +43,7 @@ export class FrameDecoder {
     while (pending.length - at >= 4) {
       const length = pending.readUInt32LE(at);
       if (length > this.most)
-        throw new RangeError(`a frame claims ${length} bytes; the most is ${this.most}`);
+        throw new RangeError(`frame of ${length} bytes exceeds the maximum of ${this.most}`);
       this.wanted = 4 + length;
       if (pending.length - at < this.wanted) break;
       messages.push(JSON.parse(pending.toString('utf8', at + 4, at + this.wanted)));

@@ -1,6 +1,6 @@
-// What passes between an agent (or `graft run`) and a trainer process: length-prefixed JSON frames,
-// commands on the trainer's stdin and facts on its stdout. Unknown fields are ignored; a trainer of
-// another protocol version is refused at its first frame.
+// Protocol between an agent (or `graft run`) and a trainer process: length-prefixed JSON frames, with commands on the
+// trainer's stdin and facts on its stdout. Unknown fields are ignored. A trainer with another protocol version is rejected
+// at its first frame.
 import type {
   AnswerOf,
   ErrorCode,
@@ -15,7 +15,7 @@ import type { RunBytes } from '@graft/peft-core';
 
 export const PROTOCOL = 4;
 
-/** A run inside a trainer: every command and fact about one carries both. */
+/** Key of a run in a trainer; part of every command and fact about the run. */
 export interface AttemptKey {
   readonly jobId: string;
   readonly attempt: number;
@@ -23,42 +23,42 @@ export interface AttemptKey {
 
 export const keyOf = ({ jobId, attempt }: AttemptKey): string => `${jobId}/${attempt}`;
 
-/** Loads the frozen base; once per process, before anything else. Answered by `loaded` or `loadFailed`. */
+/** Loads the frozen base. Sent once per process, as the first command. The trainer responds with `loaded` or `loadFailed`. */
 export interface LoadCommand {
   readonly type: 'load';
-  /** For people; a run's own start command names what it trains on. */
+  /** Name of the base for messages. The base ID of a run is in its start command. */
   readonly baseId: string;
-  /** A Hugging Face folder, a folder holding one .gguf, or a .gguf file. */
+  /** Hugging Face folder, folder with one .gguf file, or .gguf file. */
   readonly path: string;
   readonly dtype: Spec['base_dtype'];
   readonly quantization: string | null;
-  /** `cpu` or `cuda:N`: everything that this process makes lies there. Absent: the CPU. */
+  /** Device of all tensors of the process: `cpu` or `cuda:N`. Default: the CPU. */
   readonly device?: string;
 }
 
-/** Starts a run; it joins the others at the next step. Facts of the run carry its key. */
+/** Starts a run, which joins the others at the next step. Facts of the run have its key. */
 export interface StartCommand extends AttemptKey {
   readonly type: 'start';
   readonly spec: Spec;
-  /** Written in checkpoints. Models of several ids may be the same files, and share a process. */
+  /** Base ID to write into checkpoints. Models with different IDs may have the same files, and then share a process. */
   readonly baseId: string;
-  /** Written in adapter_config.json's base_model_name_or_path: the hub's id, or a path. */
+  /** Value of base_model_name_or_path in adapter_config.json: a Hub ID or a path. */
   readonly baseName: string;
   readonly trainFile: string;
   readonly validFile: string | null;
-  /** Folder of a PEFT adapter (or full model) to begin from. */
+  /** Folder of the PEFT adapter (or full model) that training starts from. */
   readonly initAdapterDir: string | null;
-  /** Folders of the adapters of an operation, or of those that the run's is made of, in their order. */
+  /** Folders of the adapters of an operation, or of those that the run's adapter combines, in order. */
   readonly adapterDirs?: readonly string[];
   /** Folder of a committed checkpoint to resume from. */
   readonly checkpointDir: string | null;
-  /** The only folder that the run writes in: `checkpoint-<step>/` and `adapter/`. Facts name no folder. */
+  /** Only folder that the run writes to: `checkpoint-<step>/` and `adapter/`. Facts name no folders. */
   readonly workDir: string;
-  /** Says what it needs (`needs`) and waits for `admit` before it makes anything. */
+  /** Whether the run reports its memory (`needs`) and waits for `admit` before it allocates anything. */
   readonly asks?: boolean;
 }
 
-/** There is room for the run: it may take so many bytes of its device beside the base. */
+/** Admits a run. `bytes` of device memory are reserved for it, in addition to the base. */
 export interface AdmitCommand extends AttemptKey {
   readonly type: 'admit';
   readonly bytes: number;
@@ -67,35 +67,35 @@ export interface AdmitCommand extends AttemptKey {
 export const checkpointFolder = (step: number): string => `checkpoint-${step}`;
 export const ADAPTER_FOLDER = 'adapter';
 
-/** cancel: stop, keep nothing. pause, drain, preempt: save a checkpoint first (`saved`), then `stopped`. */
+/** Stops a run. `cancel` discards it; `pause`, `drain` and `preempt` save a checkpoint (`saved`), then report `stopped`. */
 export interface StopCommand extends AttemptKey {
   readonly type: 'stop';
   readonly reason: StopReason;
 }
 
-/** Ends the run with what it has, and `finished`, once so many steps are done: at once where they are. */
+/** Ends the run with `finished` after `step` steps; immediately if they are already done. */
 export interface FinishCommand extends AttemptKey {
   readonly type: 'finish';
   readonly step: number;
 }
 
 export interface AdapterSource {
-  /** Names its content: an adapter that is attached under this key is not read again. */
+  /** Identifies the content. An adapter that is already attached with this key is not loaded again. */
   readonly key: string;
   readonly dir: string;
 }
 
-/** Asks for an answer between steps. `answer` facts carry its pieces. */
+/** Sends a model request, which is processed between steps. `answer` facts return the response chunks. */
 export interface AskCommand<K extends RequestKind = RequestKind> {
   readonly type: 'ask';
   readonly id: string;
   readonly kind: K;
   readonly payload: RequestOf<K>;
-  /** A PEFT adapter; null = the base itself. */
+  /** PEFT adapter; null for the base itself. */
   readonly adapter: AdapterSource | null;
-  /** The image or audio file that the request is about; null: it has none. */
+  /** Image or audio file of the request, or null. */
   readonly file: string | null;
-  /** Limit for the keys and values of all answers together; absent: no limit. */
+  /** Maximum size of the KV caches of all requests together; absent: no limit. */
   readonly cacheBytes?: number;
 }
 
@@ -104,7 +104,7 @@ export interface CancelAskCommand {
   readonly id: string;
 }
 
-/** The trainer answers between steps, so an unanswered ping tells how long a step has lasted. */
+/** Ping, which the trainer answers between steps. An unanswered ping shows how long a step has lasted. */
 export interface PingCommand {
   readonly type: 'ping';
   readonly sequence: number;
@@ -125,10 +125,10 @@ export interface ReadyFact {
   readonly protocol: number;
   readonly pid: number;
   readonly libtorch: string;
-  /** A checkpoint resumes bit for bit only on an equal build. */
+  /** Identifies the build. A checkpoint resumes bit for bit only with the same build. */
   readonly trainerBuild: string;
   readonly threads: number;
-  /** How many CUDA devices this process could use. */
+  /** Number of CUDA devices that the process can use. */
   readonly cudaDevices: number;
 }
 
@@ -141,33 +141,33 @@ export interface LoadedFact {
   readonly rssBytes: number;
 }
 
-/** What a run will take beside the base. */
+/** Memory that a run needs, without the base. */
 export interface NeedsFact extends AttemptKey {
   readonly type: 'needs';
   readonly bytes: RunBytes;
 }
 
-/** What a run reports. Its frame carries the payload as a JSON text, which the agent passes on as it is. */
+/** Event of a run. Its frame has the payload as JSON text, which the agent forwards unchanged. */
 export type EventFact = AttemptKey & RunEvent & { readonly type: 'event' };
-/** With the JSON text that the payload was read from. */
+/** Event with the JSON text of its payload. */
 export type ReadEvent = EventFact & { readonly json: string };
 
-/** A line of the trainer itself. */
+/** Log message of the trainer itself. */
 type LogFact = PayloadOf<'log'> & { readonly type: 'log' };
-/** What the trainer does for its base. */
+/** Current activity of the trainer for its base. */
 type PhaseFact = PayloadOf<'phase'> & { readonly type: 'phase' };
 
-/** A piece of an answer, its end, or both. Its frame carries the piece as a JSON text, which the agent passes on as it is. */
+/** Response chunk, end of a response, or both. Its frame has the chunk as JSON text, which the agent forwards unchanged. */
 export interface AnswerFact {
   readonly type: 'answer';
   readonly id: string;
   readonly piece: AnswerOf<RequestKind> | null;
   readonly last: boolean;
-  /** Set if the answer failed; the fact is its last. */
+  /** Set if the request failed; then this is its last fact. */
   readonly errorCode: ErrorCode | null;
   readonly errorMessage: string | null;
 }
-/** With the JSON text of the piece. Only who asked knows the kind of the piece, and checks it. */
+/** Response fact with the chunk as JSON text. Only the requester knows the kind of the chunk and validates it. */
 export type ReadAnswer = Omit<AnswerFact, 'piece'> & { readonly piece: string | null };
 
 export type Fact =
@@ -186,7 +186,7 @@ export type Fact =
   | LogFact
   | { readonly type: 'pong'; readonly sequence: number; readonly rssBytes: number };
 
-/** As the agent reads it. */
+/** Fact as read by the agent. */
 export type ReadFact = Exclude<Fact, EventFact | AnswerFact> | ReadEvent | ReadAnswer;
 
 export type FactOf<K extends Fact['type']> = Extract<ReadFact, { type: K }>;

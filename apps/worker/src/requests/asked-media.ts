@@ -1,4 +1,4 @@
-// The picture or sound that a question is about: it comes in pieces, and lies in a file until the question is answered.
+// Image or audio file of a model request. It arrives in chunks and is stored in a file until the request is complete.
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DomainError } from '@graft/contracts';
@@ -9,8 +9,8 @@ export class AskedMedia {
   private wake: () => void = () => undefined;
 
   /**
-   * @param folder of its own
-   * @param bytes that are to come
+   * @param folder folder for this file only
+   * @param bytes expected size
    */
   constructor(
     private readonly folder: string,
@@ -23,9 +23,9 @@ export class AskedMedia {
   }
 
   /**
-   * Writes what comes, until all of it is there; the file's path.
-   * @param makeFolder makes one that trainers can read
-   * @throws DomainError where more comes than was said, what `signal` was aborted with
+   * Writes the chunks until the file is complete. Returns its path.
+   * @param makeFolder creates a folder that trainers can read
+   * @throws DomainError if the file is larger than expected; the reason of `signal` if it was aborted
    */
   async written(makeFolder: (path: string) => Promise<void>, signal: AbortSignal): Promise<string> {
     await removeWritten(this.folder);
@@ -43,8 +43,7 @@ export class AskedMedia {
         else await new Promise<void>((resolve) => (this.wake = resolve));
         left -= piece?.length ?? 0;
       }
-      if (left < 0)
-        throw new DomainError('internal_error', 'more came of the file than was announced');
+      if (left < 0) throw new DomainError('internal_error', 'the file is larger than announced');
       return path;
     } finally {
       signal.removeEventListener('abort', wake);
@@ -52,7 +51,7 @@ export class AskedMedia {
     }
   }
 
-  /** Never rejects: what stays goes when the worker starts again. */
+  /** Removes the file. Never rejects; remaining files are removed at the next start. */
   remove(): Promise<void> {
     return removeWritten(this.folder).catch(() => undefined);
   }

@@ -1,4 +1,4 @@
-// How many chats a worker answers at once, and what they may bring, with the small trainer.
+// Limits of model requests of a worker, with the small trainer.
 import { createHash } from 'node:crypto';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -10,7 +10,7 @@ import { canMount, SmallDisk } from '../../../../test/small-disk.js';
 
 const scene = useScene();
 
-/** A word takes 20 ms. */
+/** Generates a word in 20 ms. */
 function ask(id: string, words = 5, more: Partial<ModelRequest> = {}): void {
   const content = Array.from({ length: words }, () => 'word').join(' ');
   scene.plane.chat(id, content, {}, { baseDtype: '', ...more });
@@ -19,7 +19,7 @@ function ask(id: string, words = 5, more: Partial<ModelRequest> = {}): void {
 const end = (id: string) => scene.plane.chunks.find((chunk) => chunk.id === id && chunk.last);
 const cancel = (id: string) => scene.plane.send({ $case: 'cancelModelRequest', value: { id } });
 
-it('answers so many at once, has twice as many wait, and refuses the next with the reason', async () => {
+it('processes maxChats requests at a time, queues twice as many, and rejects more with the reason', async () => {
   await scene.startAgent({ maxChats: 1 });
   await scene.pulled();
   expect(scene.plane.pulls[0]).toMatchObject({ freeChats: 1 });
@@ -27,7 +27,7 @@ it('answers so many at once, has twice as many wait, and refuses the next with t
   expect(await until('the fourth to be refused', () => end('fourth'))).toMatchObject({
     last: true,
     errorCode: 'queue_full',
-    errorMessage: 'this worker answers 1 chat at once and 2 wait; try again later',
+    errorMessage: 'this worker processes 1 request at a time and 2 are waiting; try again later',
   });
   await until('the first to begin', () => scene.plane.chunks.some(({ id }) => id === 'first'));
   cancel('second');
@@ -41,7 +41,7 @@ it('answers so many at once, has twice as many wait, and refuses the next with t
   expect(await until('the fifth to end', () => end('fifth'))).toMatchObject({ errorCode: '' });
 });
 
-it('an adapter that cannot be fetched is an error of the way, not of the question', async () => {
+it('reports an adapter that cannot be fetched as an I/O error', async () => {
   await scene.startAgent({ maxChats: 1 });
   await scene.pulled();
   const adapter = [{ name: 'adapter.safetensors', sha256: '0'.repeat(64), size: 1 }];
@@ -52,13 +52,13 @@ it('an adapter that cannot be fetched is an error of the way, not of the questio
   });
 });
 
-it('holds no memory for an answer that never began', async () => {
+it('reserves no memory for a request that never started', async () => {
   const bytes = 1e9;
   await scene.startAgent({}, { freeMemory: () => bytes, totalMemory: () => bytes });
   await scene.pulled();
   ask('broken', 1, { payload: Buffer.from('{') });
   await until('its refusal', () => end('broken'));
-  // Nearly all that the base leaves.
+  // Nearly all memory that the base leaves.
   scene.plane.assign({
     jobId: 'job',
     plan: { steps: 5, needs: 0.7e9 },
@@ -67,7 +67,7 @@ it('holds no memory for an answer that never began', async () => {
   await until('the run to finish', () => scene.plane.fact('finished', 'job'));
 });
 
-/** A transcript of a sound of so many bytes that follows. */
+/** Requests a transcript of an audio file whose bytes follow. */
 const hear = (id: string, mediaBytes: number): void =>
   scene.plane.ask(
     id,
@@ -85,7 +85,7 @@ const MIB = 1 << 20;
 const kept = (): number =>
   readdirSync(join(scene.home, 'runs')).filter((name) => name.startsWith('asked')).length;
 
-it('hands on a sound that came in pieces, mixed with those of another, and keeps none of them', async () => {
+it('assembles interleaved audio files and removes them after the requests', async () => {
   await scene.startAgent();
   await scene.pulled();
   const sounds = { a: 1, b: 2 };
@@ -102,7 +102,7 @@ it('hands on a sound that came in pieces, mixed with those of another, and keeps
   await until('the files to go', () => kept() === 0);
 });
 
-it('refuses sounds that are more than it holds, until one of them is over', async () => {
+it('rejects audio above its limit until a request ends', async () => {
   await scene.startAgent();
   await scene.pulled();
   hear('first', 200 * MIB);
@@ -110,9 +110,9 @@ it('refuses sounds that are more than it holds, until one of them is over', asyn
   expect(await until('the second to be refused', () => end('second'))).toMatchObject({
     errorCode: 'queue_full',
     errorMessage:
-      'this worker holds 209,715,200 bytes of pictures and sounds that it is asked about, and takes 268,435,456 at most; try again later',
+      'this worker already stores 209,715,200 bytes of images and audio of requests, of at most 268,435,456; try again later',
   });
-  // of what it has refused it takes nothing, and chats go on
+  // Chunks of the rejected request are ignored, and chats continue.
   send('second', Buffer.alloc(9));
   ask('chat', 1);
   expect(await until('the chat to end', () => end('chat'))).toMatchObject({ errorCode: '' });
@@ -125,13 +125,13 @@ it('refuses sounds that are more than it holds, until one of them is over', asyn
   hear('fifth', 3);
   send('fifth', Buffer.from('abcd'));
   expect(await until('the fifth to end', () => end('fifth'))).toMatchObject({
-    errorMessage: 'more came of the file than was announced',
+    errorMessage: 'the file is larger than announced',
   });
   expect(end('third')).toBeUndefined();
 });
 
 it.skipIf(!canMount)(
-  'says that its disk is full, and hears the next once there is room',
+  'reports a full disk and accepts the next audio once there is space',
   async () => {
     await scene.startAgent();
     await scene.pulled();

@@ -19,19 +19,19 @@ import { AskedMedia } from './asked-media.js';
 export interface ModelRequestsOptions {
   readonly blobs: Blobs;
   readonly trainers: Trainers;
-  /** Adapters of answers in progress lie here. */
+  /** Folder for the adapters of requests in progress. */
   readonly folder: string;
-  /** Makes a folder that trainers can read. */
+  /** Creates a folder that trainers can read. */
   readonly makeFolder: (path: string) => Promise<void>;
   readonly connection: Pick<Connection, 'send'>;
-  /** Answers at once; twice as many may wait for one of them to end. */
+  /** Maximum number of concurrent requests; twice as many may wait. */
   readonly maxChats: number;
-  /** Called when one more could begin, and none could before. */
+  /** Called when a request can start again after none could. */
   readonly onFree: () => void;
 }
 
 const WAITING_PER_CHAT = 2;
-/** On the disk, of the pictures and sounds that questions are about. */
+/** Maximum size on disk of the images and audio files of requests. */
 const MOST_MEDIA_BYTES = 256 * 1024 * 1024;
 
 interface Open {
@@ -39,22 +39,22 @@ interface Open {
   readonly media: AskedMedia | null;
 }
 
-/** Requests to models, in progress: each goes to the trainer that holds its base and streams back as it is made. */
+/** Model requests in progress. Each is processed by a trainer that holds its base and streams its response. */
 export class ModelRequests {
   private readonly open = new Map<string, Open>();
   private count = 0;
-  private going = 0;
-  /** Called when it is their turn, in order. */
+  private active = 0;
+  /** Callbacks of waiting requests, in order. */
   private readonly waiting = new Set<() => void>();
 
   constructor(private readonly options: ModelRequestsOptions) {}
 
-  /** Answers that could begin now. */
+  /** Number of requests that could start now. */
   get free(): number {
     return Math.max(0, this.options.maxChats - this.open.size);
   }
 
-  /** Never rejects: what goes wrong becomes the last response. */
+  /** Processes a request. Never rejects; errors are sent as the last response. */
   async answer(request: ModelRequest): Promise<void> {
     const { id } = request;
     if (this.open.has(id)) return;
@@ -73,7 +73,7 @@ export class ModelRequests {
       try {
         await this.ask(request, file, abort.signal);
       } finally {
-        this.going -= 1;
+        this.active -= 1;
         this.waiting.values().next().value?.();
       }
     } catch (error) {
@@ -86,30 +86,30 @@ export class ModelRequests {
     }
   }
 
-  /** Why one more cannot wait here; null: it can. */
+  /** Returns why the request cannot wait here, or null if it can. */
   private fullFor(mediaBytes: number): string | null {
     const { maxChats } = this.options;
     const { size } = this.open;
     if (size >= (1 + WAITING_PER_CHAT) * maxChats)
-      return `this worker answers ${maxChats} ${maxChats === 1 ? 'chat' : 'chats'} at once and ${size - maxChats} wait; try again later`;
+      return `this worker processes ${maxChats} ${maxChats === 1 ? 'request' : 'requests'} at a time and ${size - maxChats} are waiting; try again later`;
     const held = [...this.open.values()].reduce((sum, { media }) => sum + (media?.bytes ?? 0), 0);
     if (mediaBytes === 0 || held + mediaBytes <= MOST_MEDIA_BYTES) return null;
-    return `this worker holds ${grouped(held)} bytes of pictures and sounds that it is asked about, and takes ${grouped(MOST_MEDIA_BYTES)} at most; try again later`;
+    return `this worker already stores ${grouped(held)} bytes of images and audio of requests, of at most ${grouped(MOST_MEDIA_BYTES)}; try again later`;
   }
 
-  /** The next bytes of what a question is about; of one that is over they are nothing. */
+  /** Adds a chunk of a request's media. Ignored if the request has ended. */
   media({ id, data }: MediaPiece): void {
     this.open.get(id)?.media?.add(data);
   }
 
-  /** Waits until fewer than `maxChats` are going, and counts as one of them. */
+  /** Waits until fewer than `maxChats` requests are active, and counts as one of them. */
   private async turn(signal: AbortSignal): Promise<void> {
-    if (this.going < this.options.maxChats) this.going += 1;
+    if (this.active < this.options.maxChats) this.active += 1;
     else
       await new Promise<void>((resolve, reject) => {
         const go = (): void => {
           this.waiting.delete(go);
-          this.going += 1;
+          this.active += 1;
           signal.removeEventListener('abort', leave);
           resolve();
         };
@@ -122,20 +122,20 @@ export class ModelRequests {
       });
   }
 
-  /** Nobody listens any more. */
+  /** Cancels a request whose client has disconnected. */
   cancel(id: string): void {
-    this.open.get(id)?.abort.abort(new DomainError('conflict', 'cancelled'));
+    this.open.get(id)?.abort.abort(new DomainError('conflict', 'canceled'));
   }
 
-  /** Ends every answer, and tells each asker why. */
+  /** Ends all requests with the reason as an error. */
   cancelAll(reason: string): void {
     for (const [id, { abort }] of this.open) {
       this.send(failureResponse(id, new DomainError('unavailable', reason)));
-      abort.abort(new DomainError('conflict', 'cancelled'));
+      abort.abort(new DomainError('conflict', 'canceled'));
     }
   }
 
-  /** @param file with the picture or sound that it is about */
+  /** @param file image or audio file of the request */
   private async ask(
     request: ModelRequest,
     file: string | null,
@@ -143,7 +143,7 @@ export class ModelRequests {
   ): Promise<void> {
     const { blobs, trainers, folder } = this.options;
     if (request.base === undefined)
-      throw new DomainError('internal_error', 'the request names no base');
+      throw new DomainError('internal_error', 'the request has no base');
     const report: ReportPhase = (code) => this.send(response(request.id, { phase: code }));
     const baseRequest: BaseRequest = { base: request.base, precision: precisionOf(request) };
     let adapter: BlobFolder | null = null;
@@ -178,7 +178,7 @@ export class ModelRequests {
     const { process } = trainer;
     return new Promise<void>((resolve, reject) => {
       signal.throwIfAborted();
-      // Given back when the last answer ends: from here on this one must come to an end.
+      // The reservation is released when the last request ends, so this one must end from here on.
       const cacheBytes = this.options.trainers.memory.reserveAnswers(trainer);
       const done = (finish: () => void) => {
         trainer.endAnswer(id);
@@ -203,9 +203,9 @@ export class ModelRequests {
       signal.addEventListener('abort', cancel, { once: true });
       const unsubscribeExit = process.onExit((exit) =>
         done(() => {
-          // If answers were its work then, another trainer may end of this one, too.
+          // If the trainer was processing model requests, this one may crash another trainer, too.
           const code = exit.work.kind === 'answers' ? 'crash' : 'unavailable';
-          reject(new DomainError(code, `the trainer ended while it answered: ${exit.message}`));
+          reject(new DomainError(code, `the trainer exited during the request: ${exit.message}`));
         }),
       );
     });
@@ -213,7 +213,7 @@ export class ModelRequests {
 }
 
 /**
- * The agent does not read the payload: the trainer validates it.
+ * Returns the command for a request. The trainer validates the payload.
  * @throws DomainError for a kind that this build does not know
  */
 function commandOf({
@@ -223,12 +223,12 @@ function commandOf({
 }: ModelRequest): Pick<AskCommand, 'type' | 'id' | 'kind' | 'payload'> {
   const known = requestKind.safeParse(kind);
   if (!known.success)
-    throw new DomainError('unsupported', `this worker does not know requests of kind ${kind}`);
+    throw new DomainError('unsupported', `this worker does not support requests of kind ${kind}`);
   const json = Buffer.from(payload).toString();
   return { type: 'ask', id, kind: known.data, payload: JSON.parse(json) as AskCommand['payload'] };
 }
 
-/** Equal for equal files. */
+/** Returns a key that is equal for equal files. */
 function keyOf(files: readonly BlobRef[]): string {
   return files
     .map(({ name, sha256 }) => `${name}:${sha256}`)
@@ -236,7 +236,7 @@ function keyOf(files: readonly BlobRef[]): string {
     .join(' ');
 }
 
-/** Null where the base itself is asked: any copy of it may answer. */
+/** Returns null for a request to the base itself, which any copy may answer. */
 function precisionOf({ baseDtype, quantization }: ModelRequest): Precision | null {
   if (baseDtype === '') return null;
   return { dtype: baseDtype === 'f32' ? 'f32' : 'bf16', quantization: quantization || null };
@@ -245,22 +245,22 @@ function precisionOf({ baseDtype, quantization }: ModelRequest): Precision | nul
 const responseOf = ({ id, piece, last, errorCode, errorMessage }: ReadAnswer): ModelResponse =>
   response(id, {
     pieces: piece === null ? [] : [Buffer.from(piece)],
-    // An error is the last response, whether its trainer says so or not.
+    // A response with an error is always the last one.
     last: last || errorCode !== null,
     errorCode: errorCode ?? '',
     errorMessage: errorMessage ?? '',
   });
 
 function failureResponse(id: string, error: unknown): ModelResponse {
-  const { code, message } = toldError(error);
+  const { code, message } = publicError(error);
   return response(id, { last: true, errorCode: code, errorMessage: message });
 }
 
-function toldError(error: unknown): Pick<DomainError, 'code' | 'message'> {
+function publicError(error: unknown): Pick<DomainError, 'code' | 'message'> {
   if (error instanceof DomainError) return error;
   if (isDiskFull(error))
     return { code: 'disk_full', message: "the worker's disk is full; try again later" };
-  // Errors of the system and of the line have codes; so have some of Node's for defects.
+  // System and connection errors have codes, and so do some errors of Node.js that indicate bugs.
   const isBug = error instanceof TypeError || error instanceof RangeError;
   const code = error instanceof Error && 'code' in error && !isBug ? 'io_error' : 'internal_error';
   return { code, message: error instanceof Error ? error.message : String(error) };

@@ -21,7 +21,7 @@ const jobOn = (base: string, graft: object = {}) => {
   return readJobFile(path);
 };
 
-it('names no task: the first that the base can learn, as it is where the API has the base', () => {
+it('uses the first task that the base supports if none is named, like the API', () => {
   for (const [family, task] of [
     ['llama', 'causal_lm'],
     ['t5', 'seq_2_seq_lm'],
@@ -31,7 +31,7 @@ it('names no task: the first that the base can learn, as it is where the API has
   }
 });
 
-it('names adapters that its own is made of: what their files say goes along', () => {
+it('reads the configs of the adapters that it combines', () => {
   writeTinyBase(join(home, 'llama'));
   const golden = join(import.meta.dirname, '../../../../test/golden/llama/xlora/0');
   cpSync(golden, join(home, 'lora'), { recursive: true });
@@ -45,10 +45,12 @@ it('names adapters that its own is made of: what their files say goes along', ()
   const { spec, adapterDirs } = read({ 0: 'dir:lora', 1: 'dir:lora' });
   expect(adapterDirs).toEqual([join(home, 'lora'), join(home, 'lora')]);
   expect(spec.adapters).toMatchObject([{ peft_type: 'LORA', r: 2 }, { r: 2 }]);
-  expect(() => read({ 0: 'lora' })).toThrow('peft.adapters.0 is "lora"; a local run takes "dir:');
+  expect(() => read({ 0: 'lora' })).toThrow(
+    'peft.adapters.0 is "lora"; a local run requires "dir:',
+  );
 });
 
-it('names one that the base cannot learn: refused before anything is loaded', () => {
+it('rejects a task that the base does not support before loading anything', () => {
   writeTinyBase(join(home, 't5'), 't5');
   expect(() => jobOn('t5', { task: 'causal_lm' })).toThrow(/use seq_2_seq_lm/);
 });
@@ -56,17 +58,11 @@ it('names one that the base cannot learn: refused before anything is loaded', ()
 it.each([
   [{ learning_rate: 1e-4 }, 'unknown field learning_rate; did you mean graft.learning_rate?'],
   [{ lora_alpha: 8 }, 'unknown field lora_alpha; did you mean peft.lora_alpha?'],
-])(
-  'has an unknown field: refused as the API does, with the one probably meant: %j',
-  (more, message) => {
-    const path = join(home, 'unknown.json');
-    writeFileSync(
-      path,
-      JSON.stringify({ model: 'dir:llama', training_file: 'data.jsonl', ...more }),
-    );
-    const [param] = Object.keys(more);
-    expect(() => readJobFile(path)).toThrow(
-      expect.objectContaining({ code: 'unknown_parameter', message, param }),
-    );
-  },
-);
+])('rejects an unknown field like the API, with a suggestion: %j', (more, message) => {
+  const path = join(home, 'unknown.json');
+  writeFileSync(path, JSON.stringify({ model: 'dir:llama', training_file: 'data.jsonl', ...more }));
+  const [param] = Object.keys(more);
+  expect(() => readJobFile(path)).toThrow(
+    expect.objectContaining({ code: 'unknown_parameter', message, param }),
+  );
+});

@@ -1,4 +1,4 @@
-// Reads the body of a create-job call from a file, with `dir:PATH` and file paths where the API has ids.
+// Reads the body of a create request from a file, with `dir:PATH` and file paths instead of the API's IDs.
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { CreateJob, DomainError, parseBody, type Spec } from '@graft/contracts';
@@ -20,16 +20,16 @@ import {
 
 export interface LocalJob {
   readonly spec: Spec;
-  /** Folder or .gguf of the base. */
+  /** Folder or .gguf file of the base. */
   readonly basePath: string;
   readonly trainFile: string;
   readonly validFile: string | null;
   readonly initAdapterDir: string | null;
-  /** Folders of the adapters that the job's is made of. */
+  /** Folders of the adapters that the job's adapter combines. */
   readonly adapterDirs: readonly string[];
 }
 
-/** @throws DomainError naming the field that is wrong */
+/** @throws DomainError that names the invalid field */
 export function readJobFile(path: string): LocalJob {
   const body = parse(path);
   const find = (value: string, param: string): string =>
@@ -38,7 +38,7 @@ export function readJobFile(path: string): LocalJob {
     if (!value.startsWith('dir:')) {
       throw new DomainError(
         'invalid_value',
-        `${param} is ${JSON.stringify(value)}; a local run takes "dir:PATH"`,
+        `${param} is ${JSON.stringify(value)}; a local run requires "dir:PATH"`,
         param,
       );
     }
@@ -47,21 +47,21 @@ export function readJobFile(path: string): LocalJob {
   if (body.graft?.eval !== undefined)
     throw new DomainError(
       'unsupported',
-      "graft.eval: evals are a server's; leave it out",
+      'graft.eval: local runs do not support evals; remove it',
       'graft.eval',
     );
   const trainFile = find(body.training_file, 'training_file');
   const basePath = local(body.model, 'model');
-  // What is wrong with it is said when it is loaded.
+  // Loading the base reports any problem with it.
   const { family: modelType } = inspectModelFolder(basePath);
   const init = body.graft?.init_adapter;
   const initAdapterDir = init === undefined ? null : local(init, 'graft.init_adapter');
-  const spec = resolved(begunFrom(initAdapterDir, body), trainFile, {
+  const spec = resolved(withInitAdapter(initAdapterDir, body), trainFile, {
     trainingRecords: countRecords(trainFile),
     begun: initAdapterDir !== null,
     ...(modelType === '' ? {} : { modelType }),
   });
-  // one to go on from brings them in its folder
+  // An initial adapter has them in its folder.
   const adapterDirs = namedAdapters(spec.peft).map((name, i) =>
     initAdapterDir ? join(initAdapterDir, String(i)) : local(name, `peft.adapters.${i}`),
   );
@@ -76,7 +76,7 @@ export function readJobFile(path: string): LocalJob {
   };
 }
 
-/** Holds nothing out by default where no record can be. */
+/** Resolves the Spec, without the default validation split if no record can be held out. */
 function resolved(body: CreateJob, trainFile: string, facts: JobFacts): Spec {
   const spec = resolveSpec(body, facts);
   if (!holdsOutByDefault(body, facts) || canHoldOut(spec, trainFile)) return spec;
@@ -94,8 +94,8 @@ function canHoldOut(spec: Spec, trainFile: string): boolean {
   }
 }
 
-/** What the job's `peft` leaves out is as the adapter was trained; a whole model has no file that says it. */
-function begunFrom(dir: string | null, body: CreateJob): CreateJob {
+/** Fills in missing fields of `peft` from the config of the initial adapter. A full model has no such config. */
+function withInitAdapter(dir: string | null, body: CreateJob): CreateJob {
   const config = dir === null ? null : join(dir, 'adapter_config.json');
   if (config === null || !existsSync(config)) return body;
   return {
@@ -106,7 +106,7 @@ function begunFrom(dir: string | null, body: CreateJob): CreateJob {
 
 function configIn(dir: string): NonNullable<Spec['peft']> {
   const path = join(dir, 'adapter_config.json');
-  if (!existsSync(path)) throw new DomainError('invalid_adapter', `there is no ${path}`);
+  if (!existsSync(path)) throw new DomainError('invalid_adapter', `${path} does not exist`);
   return adapterConfig(readFileSync(path, 'utf8'), path);
 }
 
@@ -116,19 +116,20 @@ function parse(path: string): CreateJob {
     json = JSON.parse(readFileSync(path, 'utf8'));
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT') throw new DomainError('file_not_found', `there is no job file ${path}`);
+    if (code === 'ENOENT')
+      throw new DomainError('file_not_found', `the job file ${path} does not exist`);
     throw new DomainError('invalid_json', `${path} is not JSON: ${message}`);
   }
   return parseBody(CreateJob, json, peftFields);
 }
 
-/** A path as given, or else relative to the job file. */
+/** Returns the path if it exists, relative to the current folder or to the job file. */
 function existing(value: string, param: string, folder: string): string {
   for (const candidate of [resolve(value), resolve(folder, value)])
     if (existsSync(candidate)) return candidate;
   throw new DomainError(
     'file_not_found',
-    `${param}: there is no ${value} (looked here and beside the job file)`,
+    `${param}: ${value} does not exist, neither in the current folder nor in the folder of the job file`,
     param,
   );
 }

@@ -1,9 +1,9 @@
-// metrics.jsonl: a line a step. After a resume it goes on where the checkpoint stood.
+// metrics.jsonl, with one line per step. A resumed run continues it from the step of the checkpoint.
 import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import type { FactOfRun } from '@graft/peft-core';
 
 export class MetricsFile {
-  /** @param fromStep lines of later steps are dropped: they will be computed again */
+  /** @param fromStep step to continue from; lines of later steps are removed, since these steps are repeated */
   constructor(
     private readonly path: string,
     fromStep: number,
@@ -40,6 +40,6 @@ function keeps(line: string, fromStep: number): boolean {
   try {
     return (JSON.parse(line) as { step: number }).step <= fromStep;
   } catch {
-    return false; // the torn last line of a killed run
+    return false; // incomplete last line of a killed run
   }
 }

@@ -1,4 +1,4 @@
-// Progress of a long job on a terminal: one line that is rewritten, or now and then a line elsewhere.
+// Progress of a run: a line that is rewritten on a terminal, or a line at intervals elsewhere.
 import { duration } from '@graft/contracts';
 
 export interface ProgressView {
@@ -6,7 +6,7 @@ export interface ProgressView {
   readonly totalSteps: number;
   readonly loss: number;
   readonly tokensPerSecond: number;
-  /** Of what else the task reads, in words. */
+  /** Throughput of images or audio, as text. */
   readonly speeds: readonly string[];
   readonly etaSeconds: number;
   readonly rssBytes: number;
@@ -33,14 +33,14 @@ export class Progress {
     }
   }
 
-  /** A line of its own. */
+  /** Prints a line of text. */
   say(text: string): void {
     if (this.open) this.out.write('\n');
     this.open = false;
     this.out.write(`${text}\n`);
   }
 
-  /** What is being waited for; on a terminal it is rewritten. */
+  /** Shows what the run waits for; on a terminal only. */
   waitFor(message: string, progress: number | null): void {
     if (!this.out.isTTY) return;
     const share = progress === null ? '' : ` ${Math.round(100 * progress)} %`;

@@ -1,4 +1,4 @@
-// `graft run job.json --out DIR`: a job in this process, without a server.
+// `graft run job.json --out DIR`: runs a job in this process, without a server.
 import { copyFileSync, mkdirSync, renameSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -30,8 +30,9 @@ import { Progress } from './progress.js';
 const USAGE = `graft run job.json --out DIR [--threads N] [--device DEVICE] [--tokens-per-forward N]
 
 job.json is the body of POST /v1/fine_tuning/jobs with "model": "dir:PATH" (a Hugging Face folder or a
-.gguf file) and paths for training_file and validation_file. DIR gets the adapter as PEFT reads it and
-metrics.jsonl. DEVICE is cpu or cuda:N; without it the first GPU is used, if there is one. Ctrl-C saves a checkpoint in DIR/.checkpoint; run the same command to resume from it.
+.gguf file) and paths for training_file and validation_file. The adapter, in PEFT's format, and
+metrics.jsonl are written to DIR. DEVICE is auto, cpu or cuda:N (default: the first GPU, otherwise the
+CPU). Ctrl-C saves a checkpoint in DIR/.checkpoint; run the same command again to resume from it.
 `;
 
 interface Options {
@@ -42,7 +43,7 @@ interface Options {
   readonly budget: number | undefined;
 }
 
-/** @returns the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted with a checkpoint saved */
+/** @returns the exit code: 0 done, 1 failed, 2 invalid usage, 130 interrupted with a checkpoint saved */
 export async function runLocal(args: readonly string[]): Promise<number> {
   const progress = new Progress();
   try {
@@ -60,13 +61,13 @@ export async function runLocal(args: readonly string[]): Promise<number> {
 }
 
 function parse(args: readonly string[]): Options | null {
-  const { values, positionals } = parseOrRefuse(args);
+  const { values, positionals } = parseFlags(args);
   if (values.help) return null;
   const [job] = positionals;
   if (job === undefined || values.out === undefined) {
     throw new DomainError(
       'missing_required_parameter',
-      `a job file and --out are needed\n\n${USAGE}`,
+      `a job file and --out are required\n\n${USAGE}`,
     );
   }
   return {
@@ -78,7 +79,7 @@ function parse(args: readonly string[]): Options | null {
   };
 }
 
-function parseOrRefuse(args: readonly string[]) {
+function parseFlags(args: readonly string[]) {
   try {
     return parseArgs({
       args: [...args],
@@ -104,7 +105,7 @@ function wholeNumber(text: string | undefined, name: string): number | undefined
   return value;
 }
 
-/** Undefined: to be chosen. */
+/** Returns undefined to select a device automatically. */
 function deviceName(text: string | undefined): string | undefined {
   if (text === undefined || text === '' || text === 'auto') return undefined;
   if (/^(cpu|cuda:\d+)$/.test(text)) return text;
@@ -115,7 +116,7 @@ function deviceName(text: string | undefined): string | undefined {
   );
 }
 
-/** @throws DomainError if it was named and there is none */
+/** @throws DomainError if the named device does not exist */
 function deviceFor(name: string | undefined): string {
   const { cudaDevices } = kernelsInfo();
   if (name === undefined) return cudaDevices > 0 ? 'cuda:0' : 'cpu';
@@ -133,7 +134,7 @@ class LocalRun {
   private trainedTokens = 0;
   private trainedSeconds = 0;
   private outcome = 1;
-  /** Folders of the adapters that the run mixes. */
+  /** Folders of the adapters that the run combines. */
   private mixed: readonly string[] = [];
 
   constructor(
@@ -173,7 +174,7 @@ class LocalRun {
     return this.outcome;
   }
 
-  /** The folder of the checkpoint to go on from. */
+  /** Folder of the checkpoint to resume from. */
   private get newest(): string | null {
     return listNumbered(this.checkpoints, 'checkpoint-')[0]?.dir ?? null;
   }
@@ -193,7 +194,7 @@ class LocalRun {
     );
   }
 
-  /** Says the way out where a checkpoint cannot be used. */
+  /** Adds a remedy to the error if a checkpoint cannot be used. */
   private resuming<T>(newest: string | null, work: () => T): T {
     try {
       return work();
@@ -226,9 +227,9 @@ class LocalRun {
         total: parameterCount,
       }),
     );
-    const held = run.data.validation.length;
+    const heldOut = run.data.validation.length;
     if (run.spec.validation_split !== null)
-      this.progress.say(`${held} example${held === 1 ? '' : 's'} held out for validation`);
+      this.progress.say(`${heldOut} example${heldOut === 1 ? '' : 's'} held out for validation`);
     this.progress.say(`${family} in ${dtype}; libtorch ${libtorch}, ${threads} threads`);
     if (run.fromStep > 0) this.progress.say(`resuming from step ${run.fromStep}`);
   }
@@ -237,7 +238,9 @@ class LocalRun {
     const onSignal = (): void => {
       if (run.stopping) process.exit(130);
       run.stopping = 'pause';
-      this.progress.say('saving a checkpoint after this step (Ctrl-C again to leave at once)');
+      this.progress.say(
+        'saving a checkpoint after this step (press Ctrl-C again to exit immediately)',
+      );
     };
     process.on('SIGINT', onSignal);
     process.on('SIGTERM', onSignal);
@@ -257,7 +260,7 @@ class LocalRun {
       case 'ledger':
         return this.ledger(fact);
       case 'saved':
-        // Only the newest is of use here.
+        // Only the newest checkpoint is needed.
         for (const { step, dir } of listNumbered(this.checkpoints, 'checkpoint-'))
           if (step < fact.step) removeFolder(dir);
         return;
@@ -288,7 +291,7 @@ class LocalRun {
   private ledger({ examples, mean_loss: meanLoss, rows: [worst] }: FactOfRun<'ledger'>): void {
     if (worst)
       this.progress.say(
-        `loss ledger: ${meanLoss.toFixed(4)} on average of ${examples} examples, the worst at line ${worst.line} (${worst.loss.toFixed(4)})`,
+        `loss ledger: mean loss ${meanLoss.toFixed(4)} of ${examples} examples, worst at line ${worst.line} (${worst.loss.toFixed(4)})`,
       );
   }
 
@@ -307,7 +310,7 @@ class LocalRun {
     });
   }
 
-  /** What mixes adapters goes with them, each in a folder of its own. */
+  /** Moves the adapter to the output folder. Adapters that it combines are copied into a folder each. */
   private finished(fact: FactOfRun<'finished'>): void {
     for (const [i, dir] of this.mixed.entries()) {
       const part = join(this.options.out, String(i));
@@ -325,14 +328,12 @@ class LocalRun {
         `${rate.toFixed(1)} tokens/s, peak memory ${(usedMemory().peakBytes / 2 ** 30).toFixed(2)} GiB`,
     );
     const ofBest =
-      fact.published_step < fact.step
-        ? ` (of step ${fact.published_step}, the best of its evaluations)`
-        : '';
+      fact.published_step < fact.step ? ` (step ${fact.published_step}, the best evaluation)` : '';
     this.progress.say(`adapter: ${this.options.out}${ofBest}`);
   }
 }
 
-/** As curves show them: those that none does are left to the file. */
+/** Returns the metrics that charts show, as text. */
 function inWords(values: Metrics, { task }: Run): string {
   return task.metrics
     .filter(({ draw }) => draw !== null)

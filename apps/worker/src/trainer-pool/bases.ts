@@ -4,12 +4,12 @@ import type { BaseRef } from '@graft/contracts/grpc';
 import type { BlobFolder } from '../blobs/blob-folder.js';
 import type { Blobs } from '../blobs/blobs.js';
 
-/** Reports what is being waited for: a code, a sentence and, where known, a share of 0..1. */
+/** Reports a phase: a code, a sentence and, if known, the progress from 0 to 1. */
 export type ReportPhase = (code: string, message: string, progress?: number) => void;
 
-/** The files of base models, in a folder for each trainer that loads one. */
+/** Files of base models, with a folder for each trainer that loads one. */
 export class Bases {
-  /** Ends downloads, which no single run owns: the next run on that base takes them over. */
+  /** Cancels downloads. No single run owns a download; another run on the base can continue it. */
   private readonly shutdown = new AbortController();
   private count = 0;
 
@@ -18,7 +18,7 @@ export class Bases {
     private readonly folder: string,
   ) {}
 
-  /** Fetches what is missing; `release` the folder when its trainer is gone. */
+  /** Fetches the missing files. Call `release` on the folder when its trainer has exited. */
   fetch({ id, files }: BaseRef, report: ReportPhase): Promise<BlobFolder> {
     const path = join(this.folder, String(++this.count));
     return this.blobs.folder(path, files, this.shutdown.signal, (share) =>

@@ -1,27 +1,27 @@
-// Whose fault the end of a trainer process is for each run that it held.
+// Blame for the exit of a trainer process, per run.
 import type { Blame } from '@graft/contracts';
 import { wasAsked, type TrainerExit } from './exit-class.js';
 
-/** Who was in the process when it ended. */
+/** Runs and requests in the process when it exited. */
 export interface Company {
-  /** Keys of its runs. */
+  /** Keys of the runs. */
   readonly runs: readonly string[];
-  /** An answer, or a run that was still to join, had the process too. */
+  /** Whether a model request or a run in preparation also used the process. */
   readonly others: boolean;
 }
 
 /**
- * Ends that everybody in the process works towards: memory, JavaScript's heap and the device are used up by all, and
- * who asks for the last of it need not be who took most.
+ * Exit classes that all runs in the process may have contributed to. Host memory, JavaScript heap and device memory are
+ * shared, and the run that made the last allocation need not be the largest.
  */
 const TOGETHER: ReadonlySet<string> = new Set(['oom_host', 'oom_heap', 'oom_gpu']);
 
 export const isTogether = (code: string): boolean => TOGETHER.has(code);
 
 /**
- * The run whose work was on is to blame, whoever else was present; runs that shared the work are suspects, and so is
- * everybody when it was at nobody's. An end that we asked for is nobody's fault, but it is not that of a run either
- * that was only present. Null where nobody is to blame.
+ * Returns the blame of a run for an exit. The run whose work was in progress is to blame. Runs that shared the work are
+ * suspects, and so are all runs if no work was in progress. A requested exit has no culprit (null), except that runs whose
+ * work was not in progress get "other".
  */
 export function blameFor(key: string, exit: TrainerExit, { runs, others }: Company): Blame | null {
   const { work } = exit;
@@ -34,11 +34,11 @@ export function blameFor(key: string, exit: TrainerExit, { runs, others }: Compa
   return runs.length <= 1 ? 'own' : 'shared';
 }
 
-/** What a run is told of the end of its process. */
-export function inWordsFor(exit: TrainerExit, blame: Blame | null): string {
+/** Returns the error message for a run whose process exited. */
+export function exitMessageFor(exit: TrainerExit, blame: Blame | null): string {
   if (blame === 'other')
     return exit.work.kind === 'answers'
-      ? 'an answer to a chat ended the process that it shared with the job'
-      : 'another job ended the process that both shared';
-  return wasAsked(exit) ? 'the trainer process was ended while it held this run' : exit.message;
+      ? 'a chat request crashed the trainer process that it shared with this job'
+      : 'another job crashed the trainer process that it shared with this job';
+  return wasAsked(exit) ? 'the trainer process was stopped during this run' : exit.message;
 }

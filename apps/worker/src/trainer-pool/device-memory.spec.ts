@@ -1,4 +1,4 @@
-// Runs are let into a trainer by the bytes that they need, with the small trainer.
+// Admission of runs by the memory that they need, with the small trainer.
 import { Command_Action } from '@graft/contracts/grpc';
 import { expect, it } from 'vitest';
 import { until } from '../../test/control-plane.js';
@@ -25,7 +25,7 @@ const other = () => ({
 const command = (jobId: string, action: Command_Action) =>
   scene.plane.send({ $case: 'command', value: { jobId, attempt: 1, action } });
 
-it('lets a second run wait until there is room beside the first', async () => {
+it('lets a second run wait until it fits with the first', async () => {
   await startWith(3);
   scene.plane.assign({ jobId: 'first', plan: { ...LONG, needs: 1.5 * GIGABYTE } });
   await trains('first');
@@ -40,7 +40,7 @@ it('lets a second run wait until there is room beside the first', async () => {
   await until('the second to finish', () => scene.plane.fact('finished', 'second'));
 });
 
-it('counts what is promised, not only what is taken: two that come at once do not share one free byte', async () => {
+it('counts reservations, not only used memory, so that two concurrent runs do not share free memory', async () => {
   await startWith(3);
   for (const jobId of ['one', 'two'])
     scene.plane.assign({ jobId, plan: { ...LONG, needs: 2 * GIGABYTE } });
@@ -51,7 +51,7 @@ it('counts what is promised, not only what is taken: two that come at once do no
   expect(started()).toHaveLength(1);
 });
 
-it('refuses a run that never fits, by name, and leaves its neighbour alone', async () => {
+it('rejects a run that never fits by name, without affecting the other run', async () => {
   await startWith(3);
   scene.plane.assign({ jobId: 'good', plan: { steps: 300, stepMs: 5, needs: GIGABYTE } });
   await trains('good');
@@ -67,7 +67,7 @@ it('refuses a run that never fits, by name, and leaves its neighbour alone', asy
   expect(scene.plane.fact('failed', 'good')).toBeUndefined();
 });
 
-it('fails a run for which there is no room where nothing that ends here would make any', async () => {
+it('fails a run that does not fit if nothing that ends would free memory', async () => {
   await scene.startAgent({}, { freeMemory: () => GIGABYTE, totalMemory: () => 10 * GIGABYTE });
   await scene.pulled();
   scene.plane.assign({ jobId: 'large', plan: { steps: 5, needs: 5 * GIGABYTE } });
@@ -76,7 +76,7 @@ it('fails a run for which there is no room where nothing that ends here would ma
   });
 });
 
-it('lets nobody overtake: a small run behind a large one waits, too', async () => {
+it('does not let a small run overtake a waiting large one', async () => {
   await startWith(3, { slots: 3 });
   scene.plane.assign({ jobId: 'first', plan: { ...LONG, needs: 1.5 * GIGABYTE } });
   await trains('first');
@@ -89,7 +89,7 @@ it('lets nobody overtake: a small run behind a large one waits, too', async () =
   await until('the small one', () => scene.plane.fact('finished', 'small'));
 });
 
-it('lets a run that waits be stopped where it stood', async () => {
+it('stops a waiting run at its step', async () => {
   await startWith(3);
   scene.plane.assign({ jobId: 'first', plan: { ...LONG, needs: 2 * GIGABYTE } });
   await trains('first');
@@ -102,7 +102,7 @@ it('lets a run that waits be stopped where it stood', async () => {
   expect(scene.plane.fact('failed', 'second')).toBeUndefined();
 });
 
-it('forgets a run that waits when its process dies: those behind it go on', async () => {
+it('removes a waiting run whose process exits, so that later ones continue', async () => {
   await startWith(4, { slots: 3 });
   scene.plane.assign({ jobId: 'first', plan: { ...LONG, needs: 1.5 * GIGABYTE } });
   await trains('first');
@@ -118,7 +118,7 @@ it('forgets a run that waits when its process dies: those behind it go on', asyn
   expect(scene.plane.fact('finished', 'first')).toBeUndefined();
 });
 
-it('waits for a run on another base that is still reading its data, and lets it pass', async () => {
+it('waits for a run on another base that is still reading its data, and lets it go first', async () => {
   await startWith(4);
   const plan = { steps: 5, needs: GIGABYTE, readMs: 2000 };
   scene.plane.assign({ jobId: 'reads', base: other(), plan });
@@ -128,7 +128,7 @@ it('waits for a run on another base that is still reading its data, and lets it 
   await until('the large one', () => scene.plane.fact('finished', 'large'));
 });
 
-it('gives up one of two that are in each other’s way, and the other goes on', async () => {
+it('fails one of two runs that block each other, and the other continues', async () => {
   await startWith(4);
   const plan = { steps: 5, needs: 3.6 * GIGABYTE };
   scene.plane.assign({ jobId: 'reads', base: other(), plan: { ...plan, readMs: 1000 } });

@@ -7,37 +7,37 @@ import { ANSWERS, type ResidentTrainer } from './resident-trainer.js';
 
 export interface DeviceMemoryOptions {
   readonly devices: Devices;
-  /** Every trainer that holds a base or loads one. */
+  /** Trainers that hold or load a base. */
   readonly trainers: ReadonlySet<ResidentTrainer>;
-  /** Ends an idle one on the device; false if there is none. */
+  /** Stops an idle trainer on the device. Returns false if there is none. */
   readonly unloadIdle: (device: string) => boolean;
 }
 
 /**
- * What waits for room: the first comes first, so that small ones do not keep a large one out for ever. Those behind it
- * pass only where it is stuck: their bases are what is in its way.
+ * Run that waits for memory. Runs are admitted in order, so that small ones cannot starve a large one. Later runs may
+ * overtake the first only while it is stuck, since their bases then occupy the memory that it needs.
  */
 interface Waiting {
   readonly trainer: ResidentTrainer;
-  /** There is no room for it, and nothing that ends would make any. */
+  /** Whether the run does not fit, and nothing that ends would free more memory. */
   isStuck: boolean;
 }
 
 const POLL_MS = 300;
-/** Of what is free, for keys and values of a trainer's answers. */
+/** Fraction of the free memory for the KV caches of a trainer's requests. */
 const ANSWERS_SHARE = 1 / 4;
 const ANSWERS_BYTES = { least: 64 << 20, most: 2 ** 31 };
 
 /**
- * The memory of this worker's devices. What is promised to a base, a run or answers counts from then on, whether they
- * have taken it yet or not; what they have taken is in the system's figure.
+ * Memory of this worker's devices. Reservations for bases, runs and requests count immediately, whether the memory is
+ * allocated yet or not. Allocated memory is included in the system's figure.
  */
 export class DeviceMemory {
   private readonly queue: Waiting[] = [];
 
   constructor(private readonly options: DeviceMemoryOptions) {}
 
-  /** Free and promised to nobody. Of a trainer's own promises, what it holds above them is free for it, too. */
+  /** Returns the free, unreserved memory. For the trainer `of`, memory that it uses above its reservations counts as free. */
   freeOn(device: string, of?: ResidentTrainer): number {
     let free = this.options.devices.freeBytes(device);
     for (const one of this.options.trainers) {
@@ -49,7 +49,7 @@ export class DeviceMemory {
   }
 
   /**
-   * Waits until the run fits beside its base and all others, and reserves what it needs.
+   * Waits until the run fits in memory with its base and all other runs, and reserves what it needs.
    * @throws DomainError no_memory if it never will
    */
   async reserve(
@@ -65,7 +65,7 @@ export class DeviceMemory {
     const { trainer, key, spec, bytes } = run;
     const { devices } = this.options;
     const { device } = trainer.place;
-    // Data lies in the host's memory.
+    // Data are in host memory.
     const needed = device === 'cpu' ? bytes.total : bytes.total - bytes.data;
     const most = devices.totalBytesOf(device) - trainer.place.bytes;
     if (needed > most) throw tooLarge(spec, bytes, most, 'this worker');
@@ -88,7 +88,7 @@ export class DeviceMemory {
         if (first === waiting && line.every((one) => one.isStuck))
           throw new DomainError(
             'no_memory',
-            `${sizes} beside its base; nothing that ends on this worker will free more`,
+            `${sizes} after loading the base; nothing else on this worker will free memory`,
           );
         report('waiting_for_memory', `${sizes}; waiting for another run to end`);
         await pause(POLL_MS, signal);
@@ -98,7 +98,7 @@ export class DeviceMemory {
     }
   }
 
-  /** What the keys and values of this trainer's answers may take, reserved while it has any. */
+  /** Reserves memory for the KV caches of a trainer's requests while it has any. Returns the number of bytes. */
   reserveAnswers(trainer: ResidentTrainer): number {
     const { device } = trainer.place;
     const { least, most } = ANSWERS_BYTES;
@@ -109,7 +109,7 @@ export class DeviceMemory {
     return bytes;
   }
 
-  /** Whether the first of a line is stuck. Then it is those behind it who say next whether they are. */
+  /** Updates whether the first waiting run is stuck. If so, the runs after it update theirs next. */
   private settle([first, ...others]: readonly Waiting[], device: string): void {
     if (first === undefined) return;
     const isStuck = !this.options.unloadIdle(device) && !this.mayEnd(device);
@@ -117,7 +117,7 @@ export class DeviceMemory {
     first.isStuck = isStuck;
   }
 
-  /** Whether somebody holds memory there that he will give back: who only waits for more does not. */
+  /** Whether a trainer on the device will free memory. Trainers whose runs all wait for memory will not. */
   private mayEnd(device: string): boolean {
     return [...this.options.trainers].some((one) => {
       const waiting = this.queue.filter(({ trainer }) => trainer === one).length;

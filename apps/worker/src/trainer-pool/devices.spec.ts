@@ -37,14 +37,14 @@ describe('the devices of a worker', () => {
     expect(all.totalBytes).toBe((81559 + 24564) * 2 ** 20);
   });
 
-  it('are the CPU where libtorch can use none, and where it is chosen', async () => {
+  it('are the CPU without usable GPUs or if it is chosen', async () => {
     for (const all of [await devices('auto', 0), await devices(['cpu'], 2)]) {
       expect(all.titles).toEqual(['cpu']);
       expect([all.mostFreeBytes, all.totalBytes]).toEqual([4e9, 8e9]);
     }
   });
 
-  it('are those that were chosen, and there must be such', async () => {
+  it('are the chosen ones, which must exist', async () => {
     expect((await devices(['cuda:1'], 2)).names).toEqual(['cuda:1']);
     await expect(devices(['cuda:2'], 2)).rejects.toThrow(
       '--device cuda:2 does not exist: libtorch can use cuda:0, cuda:1 here',
@@ -52,7 +52,7 @@ describe('the devices of a worker', () => {
     await expect(devices(['cuda:0'], 0)).rejects.toThrow('libtorch can use no GPU here');
   });
 
-  it('have the memory that was listed last while the driver does not answer', async () => {
+  it('keep their last known memory while the driver does not respond', async () => {
     const tables = [TABLE, ''];
     const all = new Devices({
       choice: ['cuda:1'],
@@ -66,7 +66,7 @@ describe('the devices of a worker', () => {
     expect([all.freeBytes('cuda:1'), all.totalBytes]).toEqual([1000 * 2 ** 20, 24564 * 2 ** 20]);
   });
 
-  it("share the host's memory where the driver tells of none of their own", async () => {
+  it("share the host's memory if the driver reports none of their own", async () => {
     const all = new Devices({
       choice: 'auto',
       freeMemory: () => 4e9,

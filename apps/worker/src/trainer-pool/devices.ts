@@ -2,26 +2,26 @@ import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { DomainError } from '@graft/contracts';
 
-/** What trainers may be placed on; `auto`: every GPU there is, else the CPU. */
+/** Devices that trainers may use; `auto`: all GPUs, or the CPU if there are none. */
 export type DeviceChoice = 'auto' | readonly string[];
 
 export interface Gpu {
   readonly title: string;
-  /** Null where the driver does not tell: such a GPU shares the host's memory. */
+  /** Free memory; null if the driver does not report it, as for a GPU that shares the host's memory. */
   readonly freeBytes: number | null;
   readonly totalBytes: number | null;
 }
 
 export interface DevicesOptions {
   readonly choice: DeviceChoice;
-  /** Of the host, which is the CPU's. */
+  /** Free memory of the host, in bytes. */
   readonly freeMemory: () => number;
   readonly totalMemory: () => number;
-  /** In libtorch's order. */
+  /** Lists the GPUs in libtorch's order. */
   readonly listGpus?: () => Promise<readonly Gpu[]>;
 }
 
-/** The devices of this worker's trainers, each with the memory that it has left. */
+/** Devices of this worker's trainers, and their memory. */
 export class Devices {
   names: readonly string[] = ['cpu'];
   private gpus: readonly Gpu[] = [];
@@ -29,8 +29,8 @@ export class Devices {
   constructor(private readonly options: DevicesOptions) {}
 
   /**
-   * @param count of the CUDA devices that a trainer of this build can use
-   * @throws DomainError if one was chosen that there is not
+   * @param count number of CUDA devices that a trainer of this build can use
+   * @throws DomainError if a chosen device does not exist
    */
   async open(count: number): Promise<void> {
     const { choice } = this.options;
@@ -49,16 +49,16 @@ export class Devices {
     await this.refresh();
   }
 
-  /** What people see, e.g. "cpu" or "cuda:0 NVIDIA H100 80GB HBM3". */
+  /** Titles such as "cpu" or "cuda:0 NVIDIA H100 80GB HBM3". */
   get titles(): string[] {
     return this.names.map((name) => [name, this.gpu(name)?.title].filter(Boolean).join(' '));
   }
 
-  /** Asks the driver anew how much memory is free. */
+  /** Queries the driver for the free memory of the GPUs. */
   async refresh(): Promise<void> {
     if (this.names.every((name) => name === 'cpu')) return;
     const found = await (this.options.listGpus ?? listGpus)();
-    // A driver that is late this time: what it said last is nearer than the host's memory.
+    // After a timeout, the last figures are better than the host's memory.
     if (found.length > 0) this.gpus = found;
   }
 
@@ -66,7 +66,7 @@ export class Devices {
     return this.gpu(name)?.freeBytes ?? this.options.freeMemory();
   }
 
-  /** Of the device that has most: a base lies on one. */
+  /** Free memory of the device that has most; a base is on a single device. */
   get mostFreeBytes(): number {
     return Math.max(...this.names.map((name) => this.freeBytes(name)));
   }
@@ -84,7 +84,7 @@ export class Devices {
   }
 }
 
-/** What the driver lists and CUDA_VISIBLE_DEVICES leaves, in libtorch's order; none without a driver. */
+/** Lists the GPUs that CUDA_VISIBLE_DEVICES allows, in libtorch's order; none without a driver. */
 async function listGpus(): Promise<Gpu[]> {
   let table: string;
   try {
@@ -94,16 +94,16 @@ async function listGpus(): Promise<Gpu[]> {
       { timeout: 5000 },
     ));
   } catch {
-    return []; // no NVIDIA driver here
+    return []; // no NVIDIA driver
   }
   return readGpus(table, process.env['CUDA_VISIBLE_DEVICES']);
 }
 
-/** "[N/A]" is no number. */
+/** Parses mebibytes; null for "[N/A]". */
 const mebibytes = (text: string | undefined): number | null =>
   /^\d+$/.test(text ?? '') ? Number(text) * 2 ** 20 : null;
 
-/** @param visible CUDA_VISIBLE_DEVICES: numbers or beginnings of UUIDs, up to the first that there is not */
+/** @param visible CUDA_VISIBLE_DEVICES: indices or UUID prefixes; entries after the first unknown one are ignored */
 export function readGpus(table: string, visible: string | undefined): Gpu[] {
   const rows = table
     .split('\n')

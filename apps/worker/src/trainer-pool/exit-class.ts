@@ -1,17 +1,17 @@
-// How a trainer process ended, told from outside it (the classes of a failed attempt).
+// Classification of a trainer process's exit (the exit classes of failed attempts).
 import { readFileSync } from 'node:fs';
 import type { ErrorCode } from '@graft/contracts';
 import type { Work } from '../trainer/work-mark.js';
 
 export interface TrainerExit {
-  /** 'done' when it ended by itself, 'cancelled' when we killed it; else the class of the failure. */
+  /** `done` if it exited by itself, `cancelled` if the agent killed it, otherwise the class of the failure. */
   readonly class: 'done' | 'cancelled' | ErrorCode;
   readonly message: string;
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
-  /** Last lines of its stderr, at most 8 KB. */
+  /** End of its stderr, at most 8 KB. */
   readonly stderrTail: string;
-  /** What it was at. */
+  /** Work that was in progress. */
   readonly work: Work;
 }
 
@@ -19,10 +19,10 @@ export interface ExitEvidence {
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
   readonly stderrTail: string;
-  /** Ended because we asked: stdin closed, unload or kill. */
+  /** Whether the agent requested the exit: closed stdin, unloaded or killed it. */
   readonly wanted: boolean;
   readonly hung: boolean;
-  /** The memory control group's kill counter rose while it ran. */
+  /** Whether the OOM kill counter of the memory control group increased while it ran. */
   readonly oomKilled: boolean;
   readonly work: Work;
 }
@@ -39,8 +39,8 @@ export function classifyExit(evidence: ExitEvidence): TrainerExit {
   });
   if (evidence.hung) return end('hang', 'the trainer made no progress and was killed');
   if (evidence.wanted && signal !== null)
-    return end('cancelled', `the trainer was ended by ${signal}`);
-  if (evidence.wanted || code === 0) return end('done', 'the trainer ended');
+    return end('cancelled', `the trainer was terminated by ${signal}`);
+  if (evidence.wanted || code === 0) return end('done', 'the trainer exited');
   if ((signal === 'SIGKILL' || code === 137) && evidence.oomKilled) {
     return end('oom_host', 'the machine ran out of memory; use a smaller batch or max_seq_len');
   }
@@ -55,27 +55,27 @@ export function classifyExit(evidence: ExitEvidence): TrainerExit {
   }
   if (/ENOSPC|EDQUOT|No space left on device/.test(stderrTail))
     return end('disk_full', 'the disk is full');
-  if (/\bEIO\b/.test(stderrTail)) return end('io_error', 'the disk failed to read or write');
-  const how = signal === null ? `with code ${code}` : `on ${signal}`;
-  return end('crash', `the trainer ended ${how}`);
+  if (/\bEIO\b/.test(stderrTail)) return end('io_error', 'a disk read or write failed');
+  const how = signal === null ? `exited with code ${code}` : `was terminated by ${signal}`;
+  return end('crash', `the trainer ${how}`);
 }
 
-/** Whether it ended as it was told to, which for a run that it still held is a failure all the same. */
+/** Whether the exit was requested. For a run that the process still held, it is a failure nevertheless. */
 export const wasAsked = (exit: TrainerExit): boolean =>
   exit.class === 'done' || exit.class === 'cancelled';
 
-/** Its class as the failure of a run that it still held. */
+/** Returns the exit class as the failure of a run that the process still held. */
 export const failureClass = ({ class: kind }: TrainerExit): ErrorCode =>
   kind === 'done' || kind === 'cancelled' ? 'crash' : kind;
 
-/** How often the kernel has killed for memory in our control group; 0 where it cannot be read. */
+/** Returns the number of OOM kills in the agent's control group; 0 if unknown. */
 export function oomKills(): number {
   for (const path of ['/sys/fs/cgroup/memory.events', '/sys/fs/cgroup/memory/memory.oom_control']) {
     try {
       const found = /^oom_kill (\d+)$/m.exec(readFileSync(path, 'utf8'));
       if (found) return Number(found[1]);
     } catch {
-      // No such control group on this system: try the next layout.
+      // This control group layout does not exist here; try the next.
     }
   }
   return 0;

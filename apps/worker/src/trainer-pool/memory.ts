@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { freemem, totalmem } from 'node:os';
 
-/** Bytes a new trainer may take: what the system, or our control group if tighter, has left. */
+/** Returns the free memory for new trainers: the system's, or the control group's if less. */
 export function freeMemory(): number {
   const limit = controlGroup('memory.max');
   const used = controlGroup('memory.current');
@@ -14,7 +14,7 @@ export function totalMemory(): number {
   return Math.min(totalmem(), controlGroup('memory.max') ?? Infinity);
 }
 
-/** The page cache counts as used in a control group but goes away when asked. */
+/** Page cache, which counts as used in a control group but can be reclaimed. */
 function reclaimable(): number {
   return Number(/^inactive_file (\d+)$/m.exec(read('memory.stat'))?.[1] ?? 0);
 }
@@ -28,14 +28,14 @@ function read(file: string): string {
   try {
     return readFileSync(`/sys/fs/cgroup/${file}`, 'utf8');
   } catch {
-    return ''; // no control group of version 2 here: the system's own figure counts
+    return ''; // no control group v2; use the system's figure
   }
 }
 
-/** Bytes that a process has allocated; what is mapped from files counts as the system's free memory, as it does there. */
+/** Returns the anonymous memory of a process. Mapped files are excluded, since the system counts them as free. */
 export const allocatedBy = (pid: number): number => statusOf(pid, 'RssAnon');
 
-/** Bytes that a process has in memory, what it maps from files included. */
+/** Returns the resident memory of a process, including mapped files. */
 export const residentIn = (pid: number): number => statusOf(pid, 'VmRSS');
 
 function statusOf(pid: number, field: 'RssAnon' | 'VmRSS'): number {
@@ -43,6 +43,6 @@ function statusOf(pid: number, field: 'RssAnon' | 'VmRSS'): number {
     const status = readFileSync(`/proc/${pid}/status`, 'utf8');
     return 1024 * Number(new RegExp(`^${field}:\\s+(\\d+)`, 'm').exec(status)?.[1] ?? 0);
   } catch {
-    return 0; // gone
+    return 0; // the process has exited
   }
 }

@@ -2,7 +2,7 @@ import { mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { readAlive, writeIdentity } from './process-identity.js';
 
-/** A pid file for each trainer, by which the next worker in this home finds what outlived this one. */
+/** PID files of trainers, with which the next worker in this home finds trainers that outlived this one. */
 export class OrphanedTrainers {
   constructor(private readonly folder: string) {
     mkdirSync(folder, { recursive: true });
@@ -16,7 +16,7 @@ export class OrphanedTrainers {
     rmSync(this.file(pid), { force: true });
   }
 
-  /** Kills every trainer that a previous worker left in this home; returns their pids. */
+  /** Kills all trainers of a previous worker in this home. Returns their PIDs. */
   killAll(): number[] {
     const killed: number[] = [];
     for (const name of readdirSync(this.folder)) {

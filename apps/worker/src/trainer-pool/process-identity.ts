@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 
-/** A process told apart from a later one with the same number by the moment it started. */
+/** Process ID and start time, which distinguishes a process from a later one with the same ID. */
 export interface ProcessIdentity {
   readonly pid: number;
   readonly startedAt: string;
@@ -12,7 +12,7 @@ export function writeIdentity(path: string, pid: number): void {
   writeFileSync(path, JSON.stringify(identity));
 }
 
-/** The process that the file names, if it still runs. */
+/** Returns the process in the file if it is still running. */
 export function readAlive(path: string): ProcessIdentity | null {
   const identity = read(path);
   if (identity === null) return null;
@@ -27,15 +27,15 @@ function read(path: string): ProcessIdentity | null {
       return null;
     return { pid: Number(value.pid), startedAt: String(value.startedAt) };
   } catch {
-    return null; // absent or torn by a crash: nobody to find
+    return null; // missing, or incomplete after a crash
   }
 }
 
-/** Empty if there is no such process (a zombie counts as gone). */
+/** Returns the start time of a process; empty if it does not exist or is a zombie. */
 function startOf(pid: number): string {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    // The name in parentheses may hold spaces; state is field 3 and the start, in clock ticks, field 22.
+    // The name in parentheses may contain spaces. The state is field 3, the start time in clock ticks field 22.
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
     if (fields[0] === 'Z') return '';
     return `${readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()} ${fields[19] ?? ''}`;

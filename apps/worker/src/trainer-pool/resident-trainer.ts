@@ -21,14 +21,14 @@ import type { Place, Precision } from './trainers.js';
 export interface RunListener {
   needs(fact: NeedsFact): void;
   event(event: ReadEvent): void;
-  /** The process is gone while it held the run. `blame` is null where nobody is to blame, or nobody can tell. */
+  /** The process exited during the run. `blame` is null if no run is to blame, or if it is unknown. */
   exit(exit: TrainerExit, blame: Blame | null): void;
 }
 
-/** Under what its answers' bytes are reserved. */
+/** Key of the reservation for model requests. */
 export const ANSWERS = 'answers';
 
-/** Within this a trainer must drop the only run that it has. */
+/** Time for a trainer to drop its only run before it is killed. */
 const STOP_MS = 2000;
 
 interface Asked {
@@ -36,22 +36,22 @@ interface Asked {
   readonly listener: (fact: ReadAnswer) => void;
 }
 
-/** A trainer process with the base it holds, the runs in it and who listens to them. */
+/** Trainer process with its base, its runs and their listeners. */
 export class ResidentTrainer {
-  /** Runs and answers that need this process. */
+  /** Number of runs and requests that use this process. */
   users = 0;
   idleSince = performance.now();
   isLoaded = false;
   readonly loaded: Promise<void>;
-  /** Told to end: its memory will be free in a moment. */
+  /** Whether it is stopping, so that its memory will be free soon. */
   isLeaving = false;
   private readonly runs = new Map<string, RunListener>();
-  /** Bytes promised to runs and answers, beside the base's. */
+  /** Bytes reserved for runs and requests, without the base. */
   private readonly reserved = new Map<string, number>();
   private readonly answers = new Map<string, Asked>();
   private readonly phases = new Set<ReportPhase>();
-  /** Of a GPU's memory, as the trainer said last. */
-  private held = 0;
+  /** GPU memory in use, as last reported by the trainer. */
+  private deviceBytes = 0;
 
   constructor(
     readonly process: TrainerProcess,
@@ -59,13 +59,13 @@ export class ResidentTrainer {
     precision: Precision,
     readonly place: Place,
     bases: Bases,
-    /** It has one run, which nothing joins. */
+    /** Whether it is reserved for a single run. */
     readonly isAlone = false,
   ) {
     this.loaded = this.load(precision, bases);
     process.onFact((fact) => this.route(fact));
-    process.on('loaded', ({ rssBytes }) => (this.held = rssBytes));
-    process.on('pong', ({ rssBytes }) => (this.held = rssBytes));
+    process.on('loaded', ({ rssBytes }) => (this.deviceBytes = rssBytes));
+    process.on('pong', ({ rssBytes }) => (this.deviceBytes = rssBytes));
     void process.exited.then((exit) => {
       const held = [...this.runs];
       this.runs.clear();
@@ -74,7 +74,7 @@ export class ResidentTrainer {
     });
   }
 
-  /** Bytes of its device that are promised to the base, and to its runs and answers. */
+  /** Device memory reserved for the base, runs and requests. */
   get reservedBytes(): number {
     let sum = this.place.bytes;
     for (const bytes of this.reserved.values()) sum += bytes;
@@ -85,11 +85,11 @@ export class ResidentTrainer {
     return this.reserved.size;
   }
 
-  /** Of them, what it has taken. */
+  /** Device memory that the process uses. */
   get usedBytes(): number {
     if (this.place.device === 'cpu') return allocatedBy(this.process.pid);
-    // What a loaded base leaves of its share is not told apart from what the driver keeps.
-    return this.isLoaded ? Math.max(this.held, this.place.bytes) : this.held;
+    // Unused memory of a loaded base's reservation cannot be distinguished from memory that the driver holds.
+    return this.isLoaded ? Math.max(this.deviceBytes, this.place.bytes) : this.deviceBytes;
   }
 
   reservedFor(key: string): number | undefined {
@@ -104,7 +104,7 @@ export class ResidentTrainer {
     this.reserved.delete(key);
   }
 
-  /** Subscribes to what the base is waiting for; returns the function that unsubscribes. */
+  /** Subscribes to the phases of loading the base. Returns a function that unsubscribes. */
   onPhase(report: ReportPhase): () => void {
     this.phases.add(report);
     return () => void this.phases.delete(report);
@@ -117,19 +117,19 @@ export class ResidentTrainer {
       this.runs.set(keyOf(command), listener);
     } catch (error) {
       if (error instanceof DomainError) throw error;
-      // It ended a moment before: for that it had nothing of this run yet.
+      // The process had already exited, so this run did not cause it.
       void this.process.exited.then((exit) => listener.exit(exit, 'other'));
     }
   }
 
-  /** Whether the run has the process for itself. */
+  /** Whether no other run or request uses the process. */
   holdsOnly(run: AttemptKey): boolean {
     return this.users <= 1 && this.runs.size <= 1 && this.runs.has(keyOf(run));
   }
 
   /**
-   * Asks for an answer, whose facts go to `listener` until `endAnswer`. A piece that is not of the command's kind ends the
-   * process.
+   * Sends a model request, whose facts go to `listener` until `endAnswer`. A chunk that does not match the kind of the
+   * command ends the process.
    * @throws DomainError user_error if the command is too large
    */
   answer(command: AskCommand, listener: (fact: ReadAnswer) => void): void {
@@ -142,32 +142,33 @@ export class ResidentTrainer {
     if (this.answers.size === 0) this.free(ANSWERS);
   }
 
-  /** Sends a command that a dying trainer need not get: `exit` follows. */
+  /** Sends a command, ignoring an exiting trainer, which is reported by `exit`. */
   send(command: Command): void {
     try {
       this.process.send(command);
     } catch {
-      // its stdin closed a moment before its exit was reported
+      // stdin was closed shortly before the exit is reported
     }
   }
 
-  /** The run ended by its own fact: nobody listens any more. */
+  /** Removes the listener and the reservation of a run that has ended. */
   unsubscribe(run: AttemptKey): void {
     this.runs.delete(keyOf(run));
     this.free(keyOf(run));
   }
 
   /**
-   * Ends a run at once without a word. Alone in the process: SIGKILL, after 2 s if it has been told to go
-   * already. Beside others it goes at the next step, however long that lasts: what it still does is refused,
-   * and its neighbours must not pay for it. A trainer that does not stop is killed once it would count as hung.
+   * Ends a run without a report. If it is alone in the process, the process is killed: immediately, or after 2 s if the run
+   * has already been asked to stop. If it shares the process, it is stopped at the next step, so that other runs are not
+   * affected; its later events are rejected. A trainer that does not stop is killed when it would count as hung.
+   * @param isStopping whether the run was asked to stop before
    */
-  terminate(run: AttemptKey, alreadyGoing: boolean): void {
+  terminate(run: AttemptKey, isStopping: boolean): void {
     const key = keyOf(run);
     if (!this.runs.has(key)) return;
     this.runs.delete(key);
     const alone = this.runs.size === 0 && this.users <= 1;
-    if (alone && !alreadyGoing) {
+    if (alone && !isStopping) {
       this.process.kill();
       return;
     }
@@ -216,7 +217,7 @@ export class ResidentTrainer {
     for (const report of this.phases) report(code, message, progress);
   }
 
-  /** @throws Error, for which TrainerProcess ends the process, if the piece does not match the schema of its kind */
+  /** @throws Error, on which TrainerProcess ends the process, if the chunk does not match the schema of its kind */
   private routeAnswer(fact: ReadAnswer): void {
     const asked = this.answers.get(fact.id);
     if (asked === undefined) return;

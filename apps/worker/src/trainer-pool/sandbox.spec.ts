@@ -19,7 +19,7 @@ afterEach(() => {
 
 const isRoot = process.getuid?.() === 0;
 
-/** What a script says that runs where trainers run. */
+/** Returns the output of a script that runs in the sandbox. */
 async function inside({ prefix }: Pick<Sandbox, 'prefix'>, script: string): Promise<string> {
   const [program = '', ...args] = [...prefix, process.execPath, '-e', script];
   const child = spawn(program, args, { cwd: '/', stdio: ['ignore', 'pipe', 'inherit'] });
@@ -34,44 +34,53 @@ const attempt = (expression: string): string =>
   `try { ${expression}; console.log('done') } catch (error) { console.log(error.code) }`;
 
 describe('the sandbox', () => {
-  it('ends a process that opens more files than any trainer needs', async () => {
+  it('limits the number of open files', async () => {
     const script = attempt("for (let n = 0; n < 1100; n++) fs.openSync('/dev/null')");
     expect(await inside(openSandbox(null), script)).toBe('EMFILE\n');
   });
 
-  it.skipIf(!isRoot)('shuts the worker, its files and the network from a named user', async () => {
-    const sandbox = openSandbox('nobody');
-    const secret = join(folder, 'token');
-    writeFileSync(secret, 'join-me', { mode: 0o600 });
-    const server = createServer((socket) => socket.destroy()).listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    const { port } = server.address() as AddressInfo;
-    const tries = [
-      attempt(`fs.readFileSync('/proc/${process.pid}/environ')`),
-      attempt(`process.kill(${process.pid}, 0)`),
-      attempt(`fs.readFileSync('${secret}')`),
-      attempt(`fs.writeFileSync('${join(folder, 'new')}', '')`),
-      `net.connect(${port}, '127.0.0.1', () => console.log('done')).on('error', (error) => console.log(error.code))`,
-    ];
-    const answers = (where: Pick<Sandbox, 'prefix'>) =>
-      Promise.all(tries.map(async (script) => (await inside(where, script)).split('\n')[0]));
-    expect(await answers(sandbox)).toEqual(['EACCES', 'EPERM', 'EACCES', 'EACCES', 'ENETUNREACH']);
-    expect(await answers(OPEN)).toEqual(Array(5).fill('done'));
-    server.close();
-  });
+  it.skipIf(!isRoot)(
+    'denies a named user access to the worker, its files and the network',
+    async () => {
+      const sandbox = openSandbox('nobody');
+      const secret = join(folder, 'token');
+      writeFileSync(secret, 'join-me', { mode: 0o600 });
+      const server = createServer((socket) => socket.destroy()).listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      const { port } = server.address() as AddressInfo;
+      const tries = [
+        attempt(`fs.readFileSync('/proc/${process.pid}/environ')`),
+        attempt(`process.kill(${process.pid}, 0)`),
+        attempt(`fs.readFileSync('${secret}')`),
+        attempt(`fs.writeFileSync('${join(folder, 'new')}', '')`),
+        `net.connect(${port}, '127.0.0.1', () => console.log('done')).on('error', (error) => console.log(error.code))`,
+      ];
+      const answers = (where: Pick<Sandbox, 'prefix'>) =>
+        Promise.all(tries.map(async (script) => (await inside(where, script)).split('\n')[0]));
+      expect(await answers(sandbox)).toEqual([
+        'EACCES',
+        'EPERM',
+        'EACCES',
+        'EACCES',
+        'ENETUNREACH',
+      ]);
+      expect(await answers(OPEN)).toEqual(Array(5).fill('done'));
+      server.close();
+    },
+  );
 
-  it.skipIf(!isRoot)('says which folder keeps the named user out', () => {
+  it.skipIf(!isRoot)('names the folder that the named user cannot access', () => {
     const sandbox = openSandbox('nobody');
     const runs = join(folder, 'runs');
     writeFileSync(runs, '');
     chmodSync(folder, 0o700);
-    expect(() => checkReach(sandbox, '/etc/passwd', runs)).toThrow(`nobody cannot reach ${runs}`);
+    expect(() => checkReach(sandbox, '/etc/passwd', runs)).toThrow(`nobody cannot access ${runs}`);
     chmodSync(folder, 0o711);
     chmodSync(runs, 0o711);
     expect(() => checkReach(sandbox, '/etc/passwd', runs)).not.toThrow();
   });
 
-  it('goes without what the system lacks, says so, and never without the named user', () => {
+  it('skips and reports unsupported restrictions, but never the named user', () => {
     for (const program of ['id', 'true'])
       symlinkSync(
         execFileSync('which', [program], { encoding: 'utf8' }).trim(),
@@ -82,14 +91,14 @@ describe('the sandbox', () => {
     expect(prefix).toEqual([]);
     expect(missing.join()).toMatch(/prlimit.*setpriv/);
     vi.spyOn(process, 'getuid').mockReturnValue(0);
-    expect(() => openSandbox('nobody')).toThrow('--trainer-user needs setpriv of util-linux');
+    expect(() => openSandbox('nobody')).toThrow('--trainer-user requires setpriv of util-linux');
   });
 
-  it('refuses a user that trainers cannot have', () => {
+  it('rejects a user that trainers cannot run as', () => {
     vi.spyOn(process, 'getuid').mockReturnValue(1000);
-    expect(() => openSandbox('nobody')).toThrow('needs a worker that runs as root');
+    expect(() => openSandbox('nobody')).toThrow('requires a worker that runs as root');
     vi.spyOn(process, 'getuid').mockReturnValue(0);
-    expect(() => openSandbox('no-such-user')).toThrow('there is no user "no-such-user"');
-    expect(() => openSandbox('root')).toThrow('must be another user than root');
+    expect(() => openSandbox('no-such-user')).toThrow('"no-such-user" does not exist');
+    expect(() => openSandbox('root')).toThrow('must not be root');
   });
 });

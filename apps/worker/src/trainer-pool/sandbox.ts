@@ -1,12 +1,11 @@
-// What a trainer is started behind. It reads the models and data of users: it can gain no privileges, leaves
-// no core, holds few files open and, where the worker runs as root and a user was named, runs as that user
-// and without a network. util-linux does it, and each of its programs becomes the next, so that process id
-// and process group stay.
+// Sandbox of trainers, which process users' models and data. A trainer cannot gain privileges, writes no core dumps and has
+// few open files. If the worker runs as root and a user is configured, it runs as that user and without a network. The
+// programs of util-linux set this up and exec each other, so that the process ID and group stay the same.
 import { execFileSync } from 'node:child_process';
 import { chmod, chown, mkdir } from 'node:fs/promises';
 import { DomainError } from '@graft/contracts';
 
-/** The user that trainers run as, where it is another than the worker's. */
+/** User that trainers run as, if it differs from the worker's. */
 export interface TrainerUser {
   readonly name: string;
   readonly uid: number;
@@ -14,19 +13,19 @@ export interface TrainerUser {
 }
 
 export interface Sandbox {
-  /** Goes before the trainer's own command. */
+  /** Command prefix of the trainer. */
   readonly prefix: readonly string[];
   readonly user: TrainerUser | null;
-  /** What could not be had on this system, for the log. */
+  /** Restrictions that this system does not support, for the log. */
   readonly missing: readonly string[];
 }
 
-/** Weights are mapped and closed again; what stays open are pipes, devices and a few files. */
+/** Maximum open files. Weight files are mapped and closed; pipes, devices and a few files stay open. */
 const OPEN_FILES = 1024;
 
 /**
- * Tries what this system can do. What it lacks is left out and named; a user is never left out.
- * @throws DomainError naming the flag, if a user was asked for that trainers cannot have
+ * Determines which restrictions this system supports. Unsupported ones are skipped and returned, but never the user.
+ * @throws DomainError that names the flag if trainers cannot run as the requested user
  */
 export function openSandbox(userName: string | null): Sandbox {
   const user = userName === null ? null : findUser(userName);
@@ -45,11 +44,11 @@ export function openSandbox(userName: string | null): Sandbox {
   );
   const as = user ? [`--reuid=${user.uid}`, `--regid=${user.gid}`, '--init-groups'] : [];
   if (!add(['setpriv', '--no-new-privs', ...as], 'no new privileges (setpriv)') && user !== null)
-    throw refused(`needs setpriv of util-linux, which cannot become ${user.name} here`);
+    throw refused(`requires setpriv of util-linux, which cannot switch to ${user.name} here`);
   return { prefix, user, missing };
 }
 
-/** @throws DomainError if trainers may not read a file or enter a folder that they need */
+/** @throws DomainError if trainers cannot read a file or enter a folder that they need */
 export function checkReach({ prefix, user }: Sandbox, file: string, folder: string): void {
   if (user === null) return;
   for (const [test, path] of [
@@ -57,19 +56,21 @@ export function checkReach({ prefix, user }: Sandbox, file: string, folder: stri
     ['-x', folder],
   ] as const)
     if (!works([...prefix, 'test', test, path]))
-      throw refused(`${user.name} cannot reach ${path}: let it enter the folders above`);
+      throw refused(
+        `${user.name} cannot access ${path}; give it execute permission on the parent folders`,
+      );
 }
 
 /**
- * A folder for one trainer's files: only its user, and root, may enter. Never in another such folder, where a
- * trainer could put a link in its place before it changes hands.
+ * Creates a folder for a trainer's files that only its user and root may enter. It must not be inside another such folder,
+ * where a trainer could replace it by a link before the owner changes.
  */
 export async function makeTrainerFolder(path: string, user: TrainerUser | null): Promise<void> {
   await mkdir(path, { recursive: true, mode: 0o700 });
   if (user !== null) await chown(path, user.uid, user.gid);
 }
 
-/** A folder above trainers' own: they pass through it and can change nothing in it. */
+/** Creates a parent folder of trainers' folders, which trainers can traverse but not change. */
 export async function makePassage(path: string): Promise<void> {
   await mkdir(path, { recursive: true });
   await chmod(path, 0o711);
@@ -77,18 +78,20 @@ export async function makePassage(path: string): Promise<void> {
 
 function findUser(name: string): TrainerUser {
   if (process.getuid?.() !== 0)
-    throw refused('needs a worker that runs as root: nobody else can start a process as another');
+    throw refused(
+      'requires a worker that runs as root, since only root can start processes as another user',
+    );
   const number = (flag: string): number => {
     try {
       return Number(
         execFileSync('id', [flag, '--', name], { stdio: ['ignore', 'pipe', 'ignore'] }),
       );
     } catch {
-      throw refused(`there is no user "${name}" on this system`);
+      throw refused(`"${name}" does not exist on this system`);
     }
   };
   const user = { name, uid: number('-u'), gid: number('-g') };
-  if (user.uid === 0) throw refused('must be another user than root');
+  if (user.uid === 0) throw refused('must not be root');
   return user;
 }
 

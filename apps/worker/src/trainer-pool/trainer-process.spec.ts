@@ -16,17 +16,17 @@ function script(name: string, text: string): TrainerProcess {
   return new TrainerProcess({ threads: 1, main });
 }
 
-it('ends a trainer on whose stdout something else writes, as a crash of that trainer alone', async () => {
+it('kills a trainer with other data on stdout, as a crash of that trainer only', async () => {
   const trainer = script(
     'noisy',
     `process.stdout.write('a library says hello\\n'); setInterval(() => undefined, 1000);`,
   );
   const exit = await trainer.exited;
   expect(exit).toMatchObject({ class: 'crash', signal: 'SIGKILL' });
-  expect(exit.stderrTail).toContain('something else than frames');
+  expect(exit.stderrTail).toContain('data other than frames');
 });
 
-it('ends when one who listens to it throws, as a crash of that trainer alone', async () => {
+it('kills a trainer whose listener throws, as a crash of that trainer only', async () => {
   const main = fileURLToPath(new URL('../../test/small-trainer.mjs', import.meta.url));
   const trainer = new TrainerProcess({ threads: 1, main });
   trainer.on('pong', () => {
@@ -60,7 +60,7 @@ it('waits longer for the first step of a run than for the next one', async () =>
   trainer.send({ type: 'start', ...run, ...base, ...files, trainFile });
   trainer.send({ type: 'ping', sequence: 1 });
   await pong;
-  // It answers, but its first step is still to come.
+  // It responds, but its first step has not finished.
   expect(trainer.patienceMs).toBe(15 * 60_000);
   await begun;
   expect(trainer.patienceMs).toBe(60_000);
@@ -68,7 +68,7 @@ it('waits longer for the first step of a run than for the next one', async () =>
   await trainer.exited;
 });
 
-it('tells its end to those who still wait for it, and to nobody else', async () => {
+it('notifies subscribed exit listeners only', async () => {
   const trainer = script('short', `process.exit(3);`);
   const told: string[] = [];
   trainer.onExit(() => told.push('waits'));

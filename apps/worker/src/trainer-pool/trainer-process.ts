@@ -1,4 +1,4 @@
-// The parent's side of a trainer process: start it, send commands, receive facts, classify how it ended.
+// Parent's side of a trainer process: starts it, sends commands, receives facts and classifies its exit.
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import type { Readable, Writable } from 'node:stream';
@@ -21,16 +21,16 @@ import { TRAINER_MAIN } from '../scripts.js';
 import type { Sandbox } from './sandbox.js';
 
 export interface TrainerOptions {
-  /** Threads of the native kernels; results are bit-identical only between equal counts. */
+  /** Threads of the native kernels. Results are bit-identical only with the same number. */
   readonly threads: number;
-  /** What it is started behind; absent: nothing, as in tests of the trainer itself. */
+  /** Sandbox of the process; absent in tests of the trainer itself. */
   readonly sandbox?: Sandbox;
-  /** Added to the otherwise empty environment, e.g. PEFT_JOB for leftovers of a killed agent. */
+  /** Variables to add to the otherwise empty environment, e.g. PEFT_JOB to identify orphans of a killed agent. */
   readonly env?: Readonly<Record<string, string>>;
   readonly cwd?: string;
-  /** Called with what the trainer writes on stderr. */
+  /** Called with the trainer's output on stderr. */
   readonly onStderr?: (text: string) => void;
-  /** Silence after which it counts as hung; default grows with its steps from 60 s. */
+  /** Time without a fact after which the process counts as hung. Default: from 60 s, growing with its step time. */
   readonly hangMs?: number;
   /** Script to run instead of this build's trainer. */
   readonly main?: string;
@@ -41,13 +41,13 @@ type Listener = (fact: ReadFact) => void;
 const STDERR_TAIL = 8192;
 const PING_MS = 5_000;
 const HANG_MS = 60_000;
-/** Reading, dequantising and tokenising take long, and how long a step takes only the first one tells. */
+/** Hang timeout during preparation: loading and tokenizing take long, and the step time is unknown before the first step. */
 const LOAD_MS = 15 * 60_000;
-/** Facts that end the start of a process or the loading of a base. */
+/** Facts that complete the start of a process or the loading of a base. */
 const SETTLED = { ready: 'process', loaded: 'base', loadFailed: 'base' };
-/** Events that end the preparation of their run. */
-const BEGUN: ReadonlySet<RunEventName> = new Set(['step', 'finished', 'failed', 'stopped']);
-/** What a trainer sees of our environment; secrets never. */
+/** Events that complete the preparation of their run. */
+const PREPARED: ReadonlySet<RunEventName> = new Set(['step', 'finished', 'failed', 'stopped']);
+/** Environment variables that trainers inherit; never secrets. */
 const PASSED_ON = [
   'PATH',
   'HOME',
@@ -59,14 +59,14 @@ const PASSED_ON = [
   'GRAFT_ISA',
 ];
 
-/** One trainer process. It dies when its stdin closes, so it never outlives us by more than a step. */
+/** Trainer process. It exits when its stdin closes, so it outlives the agent by at most one step. */
 export class TrainerProcess {
   readonly pid: number;
-  /** New at every start. */
+  /** Unique name of this process. */
   readonly name = randomUUID();
-  /** Resolves at the first frame; rejects if the process ends before it. */
+  /** Resolves at the first frame; rejects if the process exits before it. */
   readonly ready: Promise<ReadyFact>;
-  /** Resolves when the process is gone and all its facts were delivered. Never rejects. */
+  /** Resolves when the process has exited and all its facts were delivered. Never rejects. */
   readonly exited: Promise<TrainerExit>;
   private readonly child: ChildProcessByStdio<Writable, Readable, Readable>;
   private readonly exitListeners = new Set<(exit: TrainerExit) => void>();
@@ -74,14 +74,14 @@ export class TrainerProcess {
   private readonly oomKillsBefore = oomKills();
   private readonly stepMs: number[] = [];
   private readonly watchdog: NodeJS.Timeout;
-  /** Whose work it is at. Null where that cannot be kept: the disk is full, say. */
+  /** Record of the work in progress; null if it cannot be created, e.g. on a full disk. */
   private readonly mark = openMark();
   private stderrTail = '';
   private wanted = false;
   private hung = false;
-  /** It said what no trainer says; nothing more of it is read. */
-  private isDoubtful = false;
-  /** What is still to come: the process, the base, the first step of each run. */
+  /** Whether it sent invalid data; nothing more is read from it. */
+  private isInvalid = false;
+  /** Preparations in progress: of the process, the base, and each run up to its first step. */
   private readonly preparing = new Set([SETTLED.ready]);
   private lastFactAt = performance.now();
   private pings = 0;
@@ -90,7 +90,7 @@ export class TrainerProcess {
     const node = [process.execPath, '--max-old-space-size=4096', options.main ?? TRAINER_MAIN];
     const [program = '', ...args] = [...(options.sandbox?.prefix ?? []), ...node];
     this.child = spawn(program, args, {
-      // A group of its own: one signal reaches whatever it starts, and Ctrl-C does not.
+      // A separate process group: one signal reaches all its children, and Ctrl-C does not reach it.
       detached: true,
       // The fourth is MARK_FD.
       stdio: ['pipe', 'pipe', 'pipe', this.mark?.fd ?? 'ignore'],
@@ -102,10 +102,10 @@ export class TrainerProcess {
       this.on('ready', (fact) =>
         fact.protocol === PROTOCOL
           ? resolve(fact)
-          : reject(new Error(`trainer speaks protocol ${fact.protocol}, we ${PROTOCOL}`)),
+          : reject(new Error(`the trainer uses protocol ${fact.protocol}, expected ${PROTOCOL}`)),
       );
       this.child.once('close', () =>
-        reject(new Error(`the trainer ended before it was ready: ${this.stderrTail.slice(-500)}`)),
+        reject(new Error(`the trainer exited before it was ready: ${this.stderrTail.slice(-500)}`)),
       );
       this.child.once('error', reject);
     });
@@ -123,7 +123,7 @@ export class TrainerProcess {
     this.watchdog.unref();
   }
 
-  /** Subscribes to one kind of fact; returns the function that unsubscribes. */
+  /** Subscribes to one kind of fact. Returns a function that unsubscribes. */
   on<K extends Fact['type']>(type: K, listener: (fact: FactOf<K>) => void): () => void {
     return this.add(type, listener as Listener);
   }
@@ -133,15 +133,15 @@ export class TrainerProcess {
     return this.add('*', listener);
   }
 
-  /** Subscribes to its end; returns the function that unsubscribes. For whoever leaves earlier: `exited` would keep them. */
+  /** Subscribes to the exit. Returns a function that unsubscribes, so that, unlike with `exited`, listeners can be freed. */
   onExit(listener: (exit: TrainerExit) => void): () => void {
     this.exitListeners.add(listener);
     return () => void this.exitListeners.delete(listener);
   }
 
-  /** @throws Error if the process is gone, DomainError user_error if the command is too large for it */
+  /** @throws Error if the process has exited, DomainError user_error if the command is too large */
   send(command: Command): void {
-    if (!this.child.stdin.writable) throw new Error('the trainer has ended');
+    if (!this.child.stdin.writable) throw new Error('the trainer has exited');
     const frame = encodeCommand(command);
     if (command.type === 'load' || command.type === 'start') {
       this.preparing.add(command.type === 'load' ? SETTLED.loaded : keyOf(command));
@@ -150,20 +150,20 @@ export class TrainerProcess {
     this.child.stdin.write(frame);
   }
 
-  /** Closes its stdin: it exits at its next turn, saving nothing. */
+  /** Closes stdin, so that the process exits after the current step without saving anything. */
   end(): void {
     this.wanted = true;
     this.child.stdin.end();
   }
 
-  /** How long it may be silent before it counts as hung: it answers between steps, and a step may be long. */
+  /** Time without a fact after which the process counts as hung. It responds only between steps, which may be long. */
   get patienceMs(): number {
     if (this.options.hangMs !== undefined) return this.options.hangMs;
     const median = [...this.stepMs].sort((a, b) => a - b)[this.stepMs.length >> 1] ?? 0;
     return Math.max(this.preparing.size > 0 ? LOAD_MS : HANG_MS, 20 * median);
   }
 
-  /** Signals its whole process group. */
+  /** Sends a signal to the process group. */
   kill(signal: NodeJS.Signals = 'SIGKILL'): void {
     this.wanted = true;
     this.signal(signal);
@@ -190,19 +190,19 @@ export class TrainerProcess {
       this.stderrTail = (this.stderrTail + text).slice(-STDERR_TAIL);
       this.options.onStderr?.(text);
     });
-    // A trainer that died takes its pipe along; `exited` tells about it.
+    // Writes fail after an exit, which `exited` reports.
     this.child.stdin.on('error', () => undefined);
   }
 
-  /** An error of a listener ends this trainer, too: the agent and its other trainers go on. */
+  /** Reads facts. Invalid data and errors of listeners end this trainer; the agent and its other trainers continue. */
   private receive(decoder: FrameDecoder, chunk: Buffer): void {
-    if (this.isDoubtful) return;
+    if (this.isInvalid) return;
     try {
       for (const message of decoder.push(chunk)) this.dispatch(readFact(message));
     } catch (error) {
-      // A library wrote there too, or it is no trainer of ours: from here on nobody can tell what is meant.
-      this.isDoubtful = true;
-      this.stderrTail += `\nits stdout holds something else than frames of facts: ${(error as Error).message}\n`;
+      // A library may have written to stdout, or the process is compromised. Nothing after this can be trusted.
+      this.isInvalid = true;
+      this.stderrTail += `\nstdout contains data other than frames of facts: ${(error as Error).message}\n`;
       this.signal('SIGKILL');
     }
   }
@@ -223,7 +223,7 @@ export class TrainerProcess {
       this.stepMs.push(event.payload.seconds * 1000);
       if (this.stepMs.length > 101) this.stepMs.shift();
     }
-    if (BEGUN.has(event.kind)) this.preparing.delete(keyOf(event));
+    if (PREPARED.has(event.kind)) this.preparing.delete(keyOf(event));
   }
 
   private watch(): void {
@@ -231,7 +231,7 @@ export class TrainerProcess {
     const silence = performance.now() - this.lastFactAt;
     if (silence > this.patienceMs) {
       this.hung = true;
-      // SIGQUIT makes Node write its stacks where a core is wanted; the group is gone a second later.
+      // SIGQUIT makes Node.js print its stacks if core dumps are enabled; the group is killed a second later.
       this.signal('SIGQUIT');
       setTimeout(() => this.signal('SIGKILL'), 1000).unref();
       return;
@@ -243,8 +243,8 @@ export class TrainerProcess {
     clearInterval(this.watchdog);
     const work = this.mark?.take() ?? IDLE;
     return classifyExit({
-      // What it said that no trainer says it said some time ago.
-      work: this.isDoubtful ? IDLE : work,
+      // The invalid data may be older than the current work.
+      work: this.isInvalid ? IDLE : work,
       code,
       signal,
       stderrTail: error ?? this.stderrTail,
@@ -259,14 +259,14 @@ function openMark(): WorkMarkFile | null {
   try {
     return WorkMarkFile.open();
   } catch {
-    return null; // nobody is blamed then, and everybody was present
+    return null; // Without the record, no run is to blame, and all are suspects.
   }
 }
 
-/** What is large where a command is. */
+/** Returns the subject of the message for a command that is too large. */
 function contentOf(command: Command): string {
-  if (command.type === 'start') return "the job's settings take";
-  return command.type === 'ask' ? 'the request takes' : 'the command takes';
+  if (command.type === 'start') return "the job's settings are";
+  return command.type === 'ask' ? 'the request is' : 'the command is';
 }
 
 function encodeCommand(command: Command): Buffer {
@@ -274,8 +274,8 @@ function encodeCommand(command: Command): Buffer {
     return encodeFrame(command, MAX_COMMAND_BYTES);
   } catch (error) {
     if (!(error instanceof FrameTooLarge)) throw error;
-    const most = `the most that a trainer takes is ${grouped(MAX_COMMAND_BYTES)}`;
-    const message = `${contentOf(command)} ${grouped(error.bytes)} bytes; ${most}`;
+    const most = `the maximum is ${grouped(MAX_COMMAND_BYTES)}`;
+    const message = `${contentOf(command)} ${grouped(error.bytes)} bytes long; ${most}`;
     throw new DomainError('user_error', message);
   }
 }
@@ -286,10 +286,10 @@ function environment(options: TrainerOptions): NodeJS.ProcessEnv {
     GRAFT_THREADS: threads,
     OMP_NUM_THREADS: threads,
     OPENBLAS_NUM_THREADS: threads,
-    // The driver's order, in which the agent counts them.
+    // The driver's order, which the agent uses.
     CUDA_DEVICE_ORDER: 'PCI_BUS_ID',
   };
   for (const name of PASSED_ON) if (process.env[name] !== undefined) env[name] = process.env[name];
-  if (options.sandbox?.user) delete env['HOME']; // it is ours, and closed to another user
+  if (options.sandbox?.user) delete env['HOME']; // it is the agent's, and not accessible to another user
   return { ...env, ...options.env };
 }

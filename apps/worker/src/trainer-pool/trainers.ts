@@ -21,27 +21,27 @@ export interface TrainersOptions {
   readonly orphans: OrphanedTrainers;
   readonly log: Logger;
   readonly devices: Devices;
-  /** Another trainer script, for tests. */
+  /** Trainer script to use in tests. */
   readonly trainerMain?: string;
   readonly hangMs?: number;
 }
 
-/** How the weights of a base lie in memory. */
+/** Data type and quantization of a base in memory. */
 export interface Precision {
   readonly dtype: Spec['base_dtype'];
   readonly quantization: string | null;
 }
 
-/** A frozen base as runs and answers ask for it: those that ask for the same share one process. */
+/** Request for a frozen base. Runs and model requests with equal requests share one process. */
 export interface BaseRequest {
   readonly base: BaseRef;
-  /** Null: whichever is in memory, else the default. */
+  /** Precision; null for that of a copy in memory, or the default. */
   readonly precision: Precision | null;
-  /** In a process of its own, with a copy of the base that nobody else uses. */
+  /** Whether to use a separate process with its own copy of the base. */
   readonly alone?: boolean;
 }
 
-/** Where a base lies, and what is reserved for it there. */
+/** Device of a base, and the memory reserved for it there. */
 export interface Place {
   readonly device: string;
   readonly bytes: number;
@@ -50,7 +50,7 @@ export interface Place {
 const DEFAULT_PRECISION: Precision = { dtype: 'bf16', quantization: null };
 const POLL_MS = 300;
 
-/** The trainer processes of this worker, one per base in memory, and one spare without a base. */
+/** Trainer processes of this worker: one per base in memory, and a spare one without a base. */
 export class Trainers {
   private readonly byKey = new Map<string, ResidentTrainer>();
   private readonly all = new Set<ResidentTrainer>();
@@ -72,13 +72,13 @@ export class Trainers {
     this.sweep.unref();
   }
 
-  /** Starts a trainer without a base: tells what this node can do, and is the first to be used. */
+  /** Starts the spare trainer, which reports the capabilities of this node and is the first to be used. */
   async warmUp(): Promise<ReadyFact> {
     this.spare = this.startProcess('-');
     return this.spare.ready;
   }
 
-  /** What the processes of all trainers have in the host's memory. */
+  /** Host memory of all trainer processes. */
   get rssBytes(): number {
     const pids = [...this.all].map((one) => one.process.pid);
     if (this.spare) pids.push(this.spare.pid);
@@ -92,8 +92,8 @@ export class Trainers {
   }
 
   /**
-   * The trainer that holds the base, or a new one that loads it, once there is memory for it. The
-   * caller counts as its user until `release`.
+   * Returns a trainer that holds the base. Loads the base into a new one when enough memory is free. The caller counts as a
+   * user of the trainer until `release`.
    */
   async acquire(
     request: BaseRequest,
@@ -135,7 +135,7 @@ export class Trainers {
     if (trainer.isAlone && this.all.has(trainer)) this.unload(trainer);
   }
 
-  /** Ends every process; resolves when all are gone. */
+  /** Kills all processes. Resolves when they have exited. */
   async close(): Promise<void> {
     clearInterval(this.sweep);
     this.killAll();
@@ -182,7 +182,7 @@ export class Trainers {
           code: exit.code,
           signal: exit.signal,
         },
-        'trainer ended',
+        'trainer exited',
       );
     });
     return trainer;
@@ -202,7 +202,7 @@ export class Trainers {
     try {
       if (process.pid > 0) orphans.track(process.pid);
     } catch (error) {
-      // Without its pid file (the disk is full) nobody would find it after a crash of ours.
+      // Without its PID file (e.g. on a full disk), it could not be found after a crash of the agent.
       process.kill();
       throw error;
     }
@@ -214,24 +214,24 @@ export class Trainers {
     return process;
   }
 
-  /** The device with most memory left, if a base of this size fits there; unloads idle bases to get there. */
+  /** Returns the device with the most free memory if a base of this size fits. Otherwise unloads an idle base. */
   private placeFor(bytes: number): { readonly device: string } | { readonly waitsFor: string } {
     const { devices } = this.options;
     const [{ device, free } = { device: 'cpu', free: 0 }] = devices.names
       .map((name) => ({ device: name, free: this.memory.freeOn(name) }))
       .sort((a, b) => b.free - a.free);
     if (free >= bytes) return { device };
-    if (this.unloadIdleOn()) return { waitsFor: 'waiting for an idle base to leave memory' };
+    if (this.unloadIdleOn()) return { waitsFor: 'waiting for an idle base to be unloaded' };
     const sizes = `the base needs about ${gigabytes(bytes)} of memory and ${gigabytes(free)} are free`;
     if (this.all.size > 0)
       return { waitsFor: `${sizes}; waiting for a run on another base to end` };
     throw new DomainError(
       'no_memory',
-      `${sizes} on this worker; use a quantised base or a worker with more memory`,
+      `${sizes} on this worker; use a quantized base or a worker with more memory`,
     );
   }
 
-  /** Ends the trainer that has been idle longest, on this device or any; false if there is none. */
+  /** Unloads the trainer that has been idle longest, on this device or any. Returns false if there is none. */
   private unloadIdleOn(device?: string): boolean {
     const [idle] = [...this.all]
       .filter((one) => one.users === 0 && !one.isLeaving)
@@ -250,7 +250,7 @@ export class Trainers {
   }
 
   private unload(trainer: ResidentTrainer): void {
-    // Nobody may join a trainer that is leaving.
+    // No new user may get a trainer that is stopping.
     for (const [key, one] of this.byKey) if (one === trainer) this.byKey.delete(key);
     trainer.isLeaving = true;
     trainer.process.end();
@@ -266,13 +266,13 @@ function keyOf(base: BaseRef, { dtype, quantization }: Precision): string {
   return JSON.stringify([filesOf(base), dtype, quantization]);
 }
 
-/** What a trainer takes with this base. */
+/** Returns the memory of a trainer with this base. */
 function neededBytes(base: BaseRef, precision: Precision): number {
   const { residentBytes = denseBytes(base, precision) } = base;
   return reservedForBase(residentBytes);
 }
 
-/** Weights as they lie in memory unpacked, from what they take on disk: GGUF blocks unfold, f32 doubles bf16. */
+/** Estimates the unquantized size of weights in memory from their size on disk: GGUF expands about 3 times, f32 doubles. */
 function denseBytes({ files }: BaseRef, { dtype }: Precision): number {
   const unfold = dtype === 'f32' ? 2 : 1;
   return files.reduce((sum, { name, size }) => {

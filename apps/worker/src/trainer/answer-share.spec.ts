@@ -4,7 +4,7 @@ import { AnswerShare } from './answer-share.js';
 it.each([
   ['shorter than an answer', 0.001, 0.05],
   ['longer than an answer', 1.5, 0.01],
-])('gives answers as much time as training, whose turns are %s', (_, turn, token) => {
+])('gives requests as much time as training with %s turns', (_, turn, token) => {
   const share = new AnswerShare();
   let [trained, answered] = [0, 0];
   for (let turns = 0; turns < 10_000; turns++) {
@@ -18,7 +18,7 @@ it.each([
   expect(answered / trained).toBeCloseTo(1, 1);
 });
 
-it('saves nothing up while nobody asks, and no more than two seconds while somebody does', () => {
+it('saves up no time without requests, and at most two seconds with them', () => {
   const share = new AnswerShare();
   for (let turns = 0; turns < 9; turns++) share.trained(1, false);
   expect(share.seconds).toBe(0);
@@ -26,7 +26,7 @@ it('saves nothing up while nobody asks, and no more than two seconds while someb
   expect(share.seconds).toBe(2);
 });
 
-it('has answers wait as long as the last one has overdrawn', () => {
+it('delays requests by the time that the last one overdrew', () => {
   const share = new AnswerShare();
   share.trained(1, true);
   share.answered(4);

@@ -1,15 +1,15 @@
-/** Credit that answers may save up, in seconds: so long may training stand still for them at most. */
+/** Maximum credit of model requests in seconds, i.e. the longest time that training pauses for them. */
 const MOST_SECONDS = 2;
 
 /**
- * The time of a trainer that is its answers': all together as much as training, however many they are and however
- * short its turns. What a long forward takes beyond that is taken from the next.
+ * Share of a trainer's time for model requests: together as much as for training, regardless of their number and of the
+ * length of training turns. Time that a long forward pass takes beyond the share is deducted from the next.
  */
 export class AnswerShare {
-  /** Theirs now; below 0, training comes first. */
+  /** Available seconds; below 0, training comes first. */
   seconds = 0;
 
-  /** @param waits whether there are answers that it could be saved up for */
+  /** @param waits whether any requests are waiting, for which time can be saved up */
   trained(seconds: number, waits: boolean): void {
     this.seconds = Math.min(waits ? MOST_SECONDS : 0, this.seconds + seconds);
   }

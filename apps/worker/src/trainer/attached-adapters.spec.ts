@@ -1,4 +1,4 @@
-// Adapters that take long to make, on a real base: in pieces, between which others have their answers.
+// Adapters that take long to attach, in parts between other requests, on a real base.
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -43,15 +43,15 @@ const ask = (id: string, folder: string | null = null): AskCommand<'generate'> =
   file: null,
 });
 
-/** @param pieceMs 0: each module is a piece */
+/** @param pieceMs 0 for one module per part */
 function scheduler(pieceMs: number) {
   const facts: FlatAnswer[] = [];
   const told: number[] = [];
   const send = collecting(facts);
-  // of its own: ids of runs are
+  // A base of its own, since run IDs are unique per base.
   const base = loadBase(dir, { dtype: 'f32', quantization: null });
   bases.push(base);
-  const adapters = new AttachedAdapters(base, { pieceMs, tell: (done) => told.push(done) });
+  const adapters = new AttachedAdapters(base, { pieceMs, onProgress: (done) => told.push(done) });
   const mark = new WorkMark(null);
   const answers = new GenerationScheduler(base, adapters, send, mark);
   const vectors = new InferenceScheduler(base, adapters, send, mark);
@@ -70,7 +70,7 @@ function scheduler(pieceMs: number) {
 }
 
 it.each(['osf', 'frod', 'adamss', 'lora'])(
-  '%s: is made in pieces between which others are answered, to the same answers',
+  '%s: is attached in parts between other requests, with the same results',
   (name) => {
     const folder = join(GOLDEN, name);
     const whole = scheduler(Infinity);
@@ -85,7 +85,7 @@ it.each(['osf', 'frod', 'adamss', 'lora'])(
       pieces.answers.work(0);
       before += 1;
     }
-    // a token of the other, and a module of it, at each turn
+    // Each turn generates a token of the other request and attaches a module.
     expect(before).toBeGreaterThanOrEqual(Math.max(...pieces.told));
     expect(pieces.of('other').length).toBeGreaterThan(2);
     pieces.all();
@@ -110,7 +110,7 @@ it('frod: decomposes each weight once, before its first rows', () => {
   expect([...times].filter(([path, n]) => n !== (isTarget(path) ? 1 : 0))).toEqual([]);
 });
 
-it('vectors wait in the same way, and tell of an adapter that does not fit', () => {
+it('embeddings wait in the same way, and report an adapter that does not fit', () => {
   const broken = join(dir, 'broken');
   cpSync(join(GOLDEN, 'adamss'), broken, { recursive: true });
   const path = join(broken, 'adapter_config.json');
@@ -140,7 +140,7 @@ it('vectors wait in the same way, and tell of an adapter that does not fit', () 
   expect(memory().tensors).toBe(before);
 });
 
-it('one that nobody waits for any more is given up, and leaves nothing', () => {
+it('cancels an attachment that is no longer needed and releases its resources', () => {
   const { answers, told, of, all } = scheduler(0);
   const before = memory().tensors;
   for (const id of ['one', 'two']) answers.start(ask(id, join(GOLDEN, 'frod')));

@@ -1,5 +1,5 @@
-// Adapters that answers are made with. Attaching takes longer than a token, so those of recent ones stay, and where it
-// takes long (weights are decomposed) it is done in pieces: other answers, and runs, have their turns in between.
+// Adapters of model requests. Attaching an adapter takes longer than a token, so recently used adapters stay attached. If
+// it takes long (when weights are decomposed), it is done in parts, so that other requests and runs continue in between.
 import {
   attachingMethod,
   readAdapter,
@@ -10,7 +10,7 @@ import {
 import type { AdapterSource } from '../protocol/protocol.js';
 
 const KEPT_ADAPTERS = 8;
-/** Run ids of answers; those of training runs are positive, -1 is the bare base. */
+/** First run ID of requests, counting down. IDs of training runs are positive, and -1 is the base without an adapter. */
 const FIRST_RUN = -2;
 
 interface Attached {
@@ -18,25 +18,25 @@ interface Attached {
   readonly adapter: Adapter;
 }
 
-/** One that is being made. */
+/** Adapter that is being attached. */
 interface Making {
   readonly run: number;
   readonly work: Generator<void, Adapter, undefined>;
   failed: { readonly error: unknown } | null;
 }
 
-/** Who answers by adapters. */
+/** User of adapters. */
 interface User {
-  /** Runs that it uses: those stay. */
+  /** Runs in use, which stay attached. */
   runs(): Iterable<number>;
-  /** Keys of adapters that it waits for. */
+  /** Keys of the adapters that it waits for. */
   waitsFor(): Iterable<string>;
 }
 
 export interface MakingOptions {
-  /** Called while one is made, which takes long where it decomposes weights: who says nothing counts as hung. */
-  readonly tell?: (done: number, of: number) => void;
-  /** Of a piece. */
+  /** Called during a long attachment, so that the process does not count as hung. */
+  readonly onProgress?: (done: number, of: number) => void;
+  /** Target duration of a part. */
   readonly pieceMs?: number;
 }
 
@@ -56,15 +56,15 @@ export class AttachedAdapters {
   }
 
   /**
-   * The run id under which the adapter is attached; null while it is being made, by `work`.
-   * @param head that its task has
-   * @throws what making it failed with
+   * Returns the run ID of an attached adapter; null while `work` is attaching it.
+   * @param head head of the adapter's task
+   * @throws the error with which attaching failed
    */
   attach(source: AdapterSource, head: HeadRequest | null = null): number | null {
     const { key } = source;
     const known = this.adapters.get(key);
     if (known) {
-      // The one used last goes last.
+      // Keep the map in order of use.
       this.adapters.delete(key);
       this.adapters.set(key, known);
       return known.run;
@@ -77,13 +77,13 @@ export class AttachedAdapters {
     return this.adapters.get(key)?.run ?? null;
   }
 
-  /** Lets go of those that nobody waits for any more, and goes on with the first of the others, a piece. */
+  /** Cancels attachments that are no longer needed, and continues the first of the others by a part. */
   work(): void {
     this.drop();
     for (const [key, making] of this.making) if (!making.failed) return this.further(key, making);
   }
 
-  /** Lets go of those that nobody waits for any more. */
+  /** Cancels attachments that are no longer needed. */
   drop(): void {
     const wanted = new Set(this.users.flatMap((user) => [...user.waitsFor()]));
     for (const [key, { work }] of this.making) {
@@ -93,7 +93,7 @@ export class AttachedAdapters {
     }
   }
 
-  /** Most are made in one piece. */
+  /** Starts attaching an adapter. Most need only one part. */
   private begin({ key, dir }: AdapterSource, head: HeadRequest | null): Making {
     const run = this.nextRun--;
     const making: Making = { run, work: this.made(run, dir, head), failed: null };
@@ -130,7 +130,7 @@ export class AttachedAdapters {
         adapters: stored.adapters,
         begun: true,
         ...(options.pieceMs !== undefined && { pieceMs: options.pieceMs }),
-        ...(options.tell && { onModule: options.tell }),
+        ...(options.onProgress && { onModule: options.onProgress }),
         tokenize: (text) => base.tokenizer.encode(text, { special: true }),
       });
       try {

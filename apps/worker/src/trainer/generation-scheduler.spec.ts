@@ -1,4 +1,4 @@
-// Answers that share a budget for keys and values, on a real base.
+// Generation requests that share a KV cache limit, on a real base.
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -67,7 +67,7 @@ function scheduler() {
 /** A prompt of 5 tokens and 15 more. */
 const rows = (answers: number): number => answers * 20 * cache.bytesPerRow(BARE_BASE);
 
-it('never holds more keys and values than it may, however many ask, and answers them all in order', () => {
+it('never exceeds the KV cache limit, and processes all requests in order', () => {
   const { it: answers, ends } = scheduler();
   for (let n = 0; n < 100; n++) answers.start(ask(`${n}`, { cacheBytes: rows(3.5) }));
   let most = 0;
@@ -82,7 +82,7 @@ it('never holds more keys and values than it may, however many ask, and answers 
   expect(new Set(ends().map(({ errorCode }) => errorCode))).toEqual(new Set([null]));
 });
 
-it('refuses one that never fits, and says how many tokens would', () => {
+it('rejects a request that never fits and states how many tokens would', () => {
   const { it: answers, ends } = scheduler();
   answers.start(ask('good', { cacheBytes: rows(1) }));
   answers.start(ask('long', { max_tokens: 90, cacheBytes: rows(1) }));
@@ -99,7 +99,7 @@ it('refuses one that never fits, and says how many tokens would', () => {
   expect(ends().map(({ id }) => id)).toEqual(['long', 'prompt', 'good', 'now']);
 });
 
-it('counts what a base that convolves keeps of each answer beside keys and values', () => {
+it('counts the convolution states of a base in addition to the KV cache', () => {
   const convolving = loadBase(writeTinyBase(join(dir, 'lfm2'), 'lfm2'), { dtype: 'f32', quantization: null }); // prettier-ignore
   const facts: FlatAnswer[] = [];
   const answers = new GenerationScheduler(convolving, new AttachedAdapters(convolving), collecting(facts), new WorkMark(null)); // prettier-ignore
@@ -115,14 +115,14 @@ it('counts what a base that convolves keeps of each answer beside keys and value
   convolving.dispose();
 });
 
-it('fails one whose adapter computes NaN, and writes those beside it', () => {
+it('fails a request whose adapter computes NaN, and completes the others', () => {
   const folder = join(dir, 'damaged');
   cpSync(join(import.meta.dirname, '../../../../test/golden/llama/lora'), folder, {
     recursive: true,
   });
   const weights = join(folder, 'adapter_model.safetensors');
   const bytes = readFileSync(weights);
-  // Behind the header are f32 values, of which all bits set are NaN.
+  // f32 values follow the header; all bits set is NaN.
   writeFileSync(weights, bytes.fill(0xff, 8 + Number(bytes.readBigUInt64LE(0))));
   const { it: answers, ends } = scheduler();
   const adapter = { key: folder, dir: folder };
@@ -135,7 +135,7 @@ it('fails one whose adapter computes NaN, and writes those beside it', () => {
   ]);
 });
 
-it('gives the room of a cancelled answer to the next, and forgets one that is cancelled before its turn', () => {
+it('gives the memory of a canceled request to the next, and removes a waiting one that is canceled', () => {
   const { it: answers, ends } = scheduler();
   for (const id of ['a', 'b', 'c']) answers.start(ask(id, { cacheBytes: rows(1) }));
   answers.work(0);
@@ -146,7 +146,7 @@ it('gives the room of a cancelled answer to the next, and forgets one that is ca
   expect(cache.bytes).toBe(0);
 });
 
-it('holds one answer to a form, and writes those beside it as if it were not there', () => {
+it('constrains one response to a format without affecting the others', () => {
   const plain = [1, 2, 3].map((seed) => ask(`plain ${seed}`, { temperature: 1, top_p: 0.9, seed }));
   const written = (commands: readonly AskCommand<'generate'>[]): Map<string, string> => {
     const { it: answers, facts } = scheduler();
@@ -171,7 +171,7 @@ it('holds one answer to a form, and writes those beside it as if it were not the
   for (const [id, text] of alone) expect(beside.get(id)).toBe(text);
 });
 
-it('tells the log-probabilities of a call, whose text is kept back until it is whole', () => {
+it('returns the log probabilities of a tool call, whose text is held back until complete', () => {
   const folder = writeTinyBase(join(dir, 'tools'));
   change(join(folder, 'tokenizer_config.json'), {
     chat_template: '{% if tools %}<tool_call>{% endif %}',
@@ -198,7 +198,7 @@ it('tells the log-probabilities of a call, whose text is kept back until it is w
   expect(facts.at(-1)).toMatchObject({ finish_reason: 'stop', completion_tokens: text.length });
 });
 
-it('tells a thousand log-probabilities that a stop string kept back in facts that fit into frames', () => {
+it('splits a thousand held-back log probabilities into facts that fit in frames', () => {
   const folder = writeTinyBase(join(dir, 'long'));
   change(join(folder, 'config.json'), { max_position_embeddings: 2048 });
   const said = 'x'.repeat(1200);
@@ -222,7 +222,7 @@ it('tells a thousand log-probabilities that a stop string kept back in facts tha
   expect(told.map(({ start }) => start)).toEqual(Array.from(told, (_, n) => n));
 });
 
-/** Facts of an answer on a base of its own. */
+/** Returns the facts of a request on a separate base. */
 function answered(folder: string, command: AskCommand<'generate'>): FlatAnswer[] {
   const own = loadBase(folder, { dtype: 'f32', quantization: null });
   const facts: FlatAnswer[] = [];

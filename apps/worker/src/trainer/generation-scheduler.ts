@@ -1,4 +1,4 @@
-// Answers in the making inside a trainer. They are stepped together, in slices between training steps.
+// Generation requests in a trainer. They are decoded together, in time slices between training steps.
 import { DomainError, gigabytes, type GenerateAnswer } from '@graft/contracts';
 import {
   isFatal,
@@ -14,14 +14,14 @@ import type { AttachedAdapters } from './attached-adapters.js';
 import type { AnswerFact, AskCommand, Fact } from '../protocol/protocol.js';
 import { answered, failed } from './answer-facts.js';
 
-/** Of a fact. With 20 of the likeliest each, of tokens of 300 bytes, they are within a frame of 1 MiB. */
+/** Maximum tokens with log probabilities per fact. With 20 top tokens of 300 bytes each, a fact fits in a frame of 1 MiB. */
 const MOST_LOGPROBS = 16;
 
 export class GenerationScheduler {
   private readonly open = new Map<string, Generation>();
-  /** Those whose adapter is being made. */
+  /** Requests whose adapter is being attached. */
   private readonly unmade = new Map<string, AskCommand<'generate'>>();
-  /** Those for whose keys and values there is no room yet, in order. */
+  /** Requests that wait for KV cache memory, in order. */
   private readonly waiting = new Map<string, Generation>();
   private cacheBytes = Infinity;
   private made: KvCache | null = null;
@@ -39,7 +39,7 @@ export class GenerationScheduler {
     });
   }
 
-  /** @throws DomainError where the base writes no text */
+  /** @throws DomainError if the base does not generate text */
   private get cache(): KvCache {
     return (this.made ??= this.base.model.cache());
   }
@@ -88,19 +88,19 @@ export class GenerationScheduler {
     this.admit();
   }
 
-  /** Those that wait begin in order, where all that they may come to fits beside the open ones. */
+  /** Starts waiting requests in order, if their maximum KV cache fits with those of the open ones. */
   private admit(): void {
     let held = [...this.open.values()].reduce((sum, answer) => sum + this.bytesOf(answer), 0);
     for (const [id, answer] of this.waiting) {
       held += this.bytesOf(answer);
-      // The first one fitted when it came; there may be less now.
+      // The first one fitted when it arrived, but the limit may be lower now.
       if (held > this.cacheBytes && this.open.size > 0) return;
       this.waiting.delete(id);
       this.open.set(id, answer);
     }
   }
 
-  /** Of its keys and values, and what is kept beside them, when it is as long as it may become. */
+  /** Returns the maximum KV cache of a request, including its fixed part. */
   private bytesOf({ mostRows, run }: Generation): number {
     return mostRows * this.cache.bytesPerRow(run) + this.cache.bytesBeside(run);
   }
@@ -115,13 +115,13 @@ export class GenerationScheduler {
         : `shorten the prompt to less than ${fits} tokens`;
     return new DomainError(
       'request_too_large',
-      `an answer of up to ${answer.mostTokens} tokens to a prompt of ${answer.promptTokens} needs ${gigabytes(this.bytesOf(answer))} ` +
-        `for keys and values, and there are ${gigabytes(this.cacheBytes)} for answers here; ${advice}`,
+      `a response of up to ${answer.mostTokens} tokens to a prompt of ${answer.promptTokens} tokens needs a KV cache of ` +
+        `${gigabytes(this.bytesOf(answer))}, and this worker has ${gigabytes(this.cacheBytes)}; ${advice}`,
       most > 0 ? 'max_tokens' : 'messages',
     );
   }
 
-  /** Continues all open answers for about `seconds`, at least one token each; then the adapter of one that waits for it. */
+  /** Continues all open requests for about `seconds`, at least one token each; then attaches an adapter by a part. */
   work(seconds: number): void {
     if (this.open.size + this.unmade.size === 0) return;
     this.mark.answers();
@@ -143,7 +143,7 @@ export class GenerationScheduler {
       this.stepAll([...this.open]);
     } catch (error) {
       if (isFatal(error)) throw error;
-      // Whose work it was shows when each is taken by itself; what an encoder has begun to read is not read twice.
+      // Retry each request alone to find the one that failed, except after a started encoder pass, which cannot be repeated.
       for (const [id, answer] of [...this.open]) {
         try {
           if (answer.isWhole) throw error;
@@ -172,7 +172,7 @@ export class GenerationScheduler {
   }
 }
 
-/** None where nothing is new. What was kept back, for a stop string say, may be more than a fact holds. */
+/** Returns the facts of a step; none without new output. Held-back output, e.g. for a stop string, may need several. */
 function factsOf(id: string, step: GenerateAnswer): AnswerFact[] {
   const { text, finish_reason, logprobs, tool_calls: calls = [] } = step;
   const isIdle = text === '' && calls.length === 0 && !logprobs?.length;

@@ -35,7 +35,7 @@ const ask = (...sounds: readonly Buffer[]): AskCommand<'infer'> => ({
   file: null,
 });
 
-it('asks with the decoded samples of each, in order', async () => {
+it('sends the decoded samples of each input, in order', async () => {
   const orders: number[][] = [];
   const {
     it: inputs,
@@ -52,7 +52,7 @@ it('asks with the decoded samples of each, in order', async () => {
   const [low, high] = [tone('low', 0), tone('high', 2)];
   inputs.start(ask(low, high), RATE);
   await done();
-  // at once: a thread for each would take longer than what it does
+  // One request, since a thread per file would take longer than decoding it.
   expect(orders).toEqual([[low.length, high.length]]);
   expect(facts).toEqual([]);
   const heard = started[0]!.payload.inputs.map(({ audio }) => {
@@ -66,7 +66,7 @@ it('asks with the decoded samples of each, in order', async () => {
   expect(heard[0]?.samplingRate).toBe(RATE);
 });
 
-it('names the sound that cannot be heard, and refuses more than may keep others waiting', async () => {
+it('names the audio that cannot be decoded, and rejects audio above the limit', async () => {
   const broken = hearing(({ sounds }) =>
     Promise.resolve(
       sounds.map((sound) =>
@@ -90,7 +90,7 @@ it('names the sound that cannot be heard, and refuses more than may keep others 
   ]);
 });
 
-it('asks nothing of one who has left', async () => {
+it('sends nothing for a canceled request', async () => {
   const {
     it: inputs,
     started,

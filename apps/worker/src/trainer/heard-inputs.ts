@@ -1,4 +1,4 @@
-// Sounds that are asked about, decoded beside a trainer's turns: little is left to do of them in one.
+// Inference requests with audio. The audio is decoded in a thread, in parallel with the trainer's turns.
 import { DomainError, type InferRequest } from '@graft/contracts';
 import { MAX_SOUND_VALUES, mediaBytes, tooMuchSound, wavFile } from '@graft/peft-core/media';
 import type { AskCommand, Fact } from '../protocol/protocol.js';
@@ -7,10 +7,10 @@ import type { Decode } from './sound-decoder.js';
 
 export interface HeardInputsOptions {
   readonly decode: Decode;
-  /** What is asked once its sounds are decoded. */
+  /** Starts a request whose audio is decoded. */
   readonly start: (command: AskCommand<'infer'>) => void;
   readonly send: (fact: Fact) => void;
-  /** Called when there is work that no command brought. */
+  /** Called when there is work without a new command. */
   readonly wake: () => void;
 }
 
@@ -19,7 +19,7 @@ export class HeardInputs {
 
   constructor(private readonly options: HeardInputsOptions) {}
 
-  /** @param samplingRate of the base */
+  /** @param samplingRate sampling rate of the base in Hz */
   start(command: AskCommand<'infer'>, samplingRate: number): void {
     const { id } = command;
     const { start, send, wake } = this.options;
@@ -40,11 +40,11 @@ export class HeardInputs {
   }
 
   cancel(id: string): void {
-    this.open.get(id)?.abort(new DomainError('conflict', 'cancelled'));
+    this.open.get(id)?.abort(new DomainError('conflict', 'canceled'));
     this.open.delete(id);
   }
 
-  /** With files of the decoded sounds. */
+  /** Returns the inputs with decoded audio as WAV files. */
   private async heard(
     { payload: { inputs }, file }: AskCommand<'infer'>,
     samplingRate: number,

@@ -1,4 +1,4 @@
-// Vectors for those who ask at the same time, on a real base with real adapters.
+// Concurrent embedding requests, on a real base with real adapters.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -68,7 +68,7 @@ function scheduler() {
   return { it, facts, of, vectors, all };
 }
 
-/** As weights that overflow make it. */
+/** Vector with NaN, as from weights that overflow. */
 const nan = (hidden: Tensor): Tensor => mul(hidden, NaN);
 
 const far = (a: readonly number[][], b: readonly number[][]): number =>
@@ -93,7 +93,7 @@ it('gives each input its vector, of length 1, and counts the tokens', () => {
   for (const vector of vectors('one')) expect(Math.hypot(...vector)).toBeCloseTo(1, 5);
 });
 
-it('makes those of several adapters and of the base together as it makes them alone', () => {
+it('returns the same vectors for batched adapters and the base as for each alone', () => {
   const texts = Array.from({ length: 30 }, (_, i) => 'the quick brown fox '.slice(0, 2 + (i % 17)));
   const asked = (): AskCommand<'infer'>[] => [
     ask('base', texts),
@@ -118,7 +118,7 @@ it('makes those of several adapters and of the base together as it makes them al
   expect(far(together.vectors('lora'), together.vectors('base'))).toBeGreaterThan(1e-3);
 });
 
-it('lets nobody wait for all of another’s', () => {
+it('does not let a request wait for all inputs of another', () => {
   const { it: answers, facts, all } = scheduler();
   answers.start(
     ask(
@@ -132,7 +132,7 @@ it('lets nobody wait for all of another’s', () => {
   expect(ends).toEqual(['one', 'many']);
 });
 
-it('tells many vectors in facts that fit a frame', () => {
+it('splits many vectors into facts that fit in a frame', () => {
   const { it: answers, of, vectors, all } = scheduler();
   const texts = Array.from({ length: 2048 }, (_, i) => 'ab'.slice(i % 2));
   answers.start(ask('many', texts));
@@ -141,7 +141,7 @@ it('tells many vectors in facts that fit a frame', () => {
   for (const fact of of('many')) expect(JSON.stringify(fact).length).toBeLessThan(2 ** 19);
 });
 
-it('refuses an input that is too long, naming it, and tasks that write', () => {
+it('rejects an input that is too long by index, and tasks that generate text', () => {
   const { it: answers, facts, all } = scheduler();
   answers.start(ask('long', ['a', 'b'.repeat(129)]));
   answers.start(ask('virtual', ['b'.repeat(126)], { adapter: adapter('embed-prompt') }));
@@ -152,13 +152,13 @@ it('refuses an input that is too long, naming it, and tasks that write', () => {
     ['virtual', 'invalid_value'],
     ['chat', 'internal_error'],
   ]);
-  expect(facts[0]?.errorMessage).toBe('input 1 has 129 tokens; the model takes 128 at most');
-  expect(facts[1]?.errorMessage).toBe('input 0 has 126 tokens; the model takes 125 at most');
+  expect(facts[0]?.errorMessage).toBe('input 1 has 129 tokens; the model supports at most 128');
+  expect(facts[1]?.errorMessage).toBe('input 0 has 126 tokens; the model supports at most 125');
 });
 
-it('refuses an input whose windows together are more than a forward of them may be', () => {
+it('rejects an input whose windows together exceed a forward pass', () => {
   const { it: answers, facts } = scheduler();
-  // Read as a context is that does not fit: a window after the other.
+  // Like a context that does not fit, it is read in several windows.
   const { infer } = taskFor('feature_extraction');
   const encode = infer!.encode.bind(infer);
   infer!.encode = (...of) =>
@@ -166,14 +166,14 @@ it('refuses an input whose windows together are more than a forward of them may 
   answers.start(ask('windows', ['abc']));
   infer!.encode = encode;
   expect(facts[0]).toMatchObject({ errorCode: 'invalid_value' });
-  expect(facts[0]?.errorMessage).toBe('input 0 has 9,000 tokens; the model takes 8,192 at most');
+  expect(facts[0]?.errorMessage).toBe('input 0 has 9,000 tokens; the model supports at most 8,192');
 });
 
-it('gives no vector that is none, and the others theirs', () => {
+it('fails a request with a non-finite vector, and completes the others', () => {
   const { it: answers, of, vectors, all } = scheduler();
   const { model } = base;
   const forward = model.forward.bind(model);
-  // As of weights that overflow in bf16: whatever holds a "z".
+  // Inputs with a "z" give NaN, as from weights that overflow in bf16.
   const z = base.tokenizer.encode('z')[0]!;
   model.forward = ((batch: DecoderBatch, ctx: BatchContext) => {
     const made = forward(batch, ctx);
@@ -188,7 +188,7 @@ it('gives no vector that is none, and the others theirs', () => {
   expect(of('bad')).toMatchObject([{ last: true, errorCode: 'nonfinite' }]);
 });
 
-it('ends the one whose inputs cannot be used, and no other', () => {
+it('fails only the request with invalid inputs', () => {
   const { it: answers, of, vectors, all } = scheduler();
   answers.start(ask('good', ['abc']));
   answers.start(ask('bad', [], { inputs: [{ tokens: [5, 96] }] }));

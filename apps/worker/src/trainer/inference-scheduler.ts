@@ -1,5 +1,5 @@
-// Vectors and labels inside a trainer. Inputs of all who ask go through the base together, in slices between training
-// steps, as answers do.
+// Embedding and classification requests in a trainer. Inputs of all requests are batched, in time slices between training
+// steps, like generation requests.
 import { readFileSync } from 'node:fs';
 import { DomainError, grouped, type InferRequest } from '@graft/contracts';
 import {
@@ -19,11 +19,11 @@ import { answered, failed } from './answer-facts.js';
 import type { AttachedAdapters } from './attached-adapters.js';
 import type { WorkMark } from './work-mark.js';
 
-/** Of one forward: a longer input goes alone. */
+/** Maximum rows of a forward pass. A longer input gets a forward pass of its own. */
 const FORWARD_ROWS = 512;
-/** Longer inputs are refused, as by OpenAI: a forward is not left half done, and others wait for it. */
+/** Maximum tokens of an input, as for OpenAI, because other requests wait for each forward pass. */
 const MOST_TOKENS = 8192;
-/** A fact with more is told as several. */
+/** Maximum characters of results per fact; more are split into several facts. */
 const FACT_CHARACTERS = 256 * 1024;
 
 interface Open {
@@ -33,7 +33,7 @@ interface Open {
   readonly run: number;
   readonly examples: readonly Example[];
   readonly promptTokens: number;
-  /** Inputs that are answered. */
+  /** Number of inputs with results. */
   done: number;
 }
 
@@ -44,7 +44,7 @@ interface Part {
 
 export class InferenceScheduler {
   private readonly open = new Map<string, Open>();
-  /** Those whose adapter is being made. */
+  /** Requests whose adapter is being attached. */
   private readonly unmade = new Map<string, AskCommand<'infer'>>();
 
   constructor(
@@ -87,7 +87,7 @@ export class InferenceScheduler {
     if (this.unmade.delete(id)) this.adapters.drop();
   }
 
-  /** Goes on for about `seconds`, at least one forward; then with the adapter of one that waits for it. */
+  /** Continues for about `seconds`, at least one forward pass; then attaches an adapter by a part. */
   work(seconds: number): void {
     if (!this.busy) return;
     this.mark.answers();
@@ -102,12 +102,16 @@ export class InferenceScheduler {
     this.mark.idle();
   }
 
-  /** Null while its adapter is being made. */
+  /** Opens a request; null while its adapter is being attached. */
   private opened(command: AskCommand<'infer'>): Open | null {
     const { id, adapter } = command;
     const { task, options } = command.payload;
     const { infer } = taskFor(task);
-    if (!infer) throw new DomainError('internal_error', `task ${task} answers by writing`);
+    if (!infer)
+      throw new DomainError(
+        'internal_error',
+        `task ${task} generates text; expected an inference task`,
+      );
     const { model, processor } = this.base;
     const head = headOf({ task, task_options: options });
     const run = adapter === null ? BARE_BASE : this.adapters.attach(adapter, head);
@@ -117,10 +121,10 @@ export class InferenceScheduler {
     const how = { maxSeqLen: most, vocabSize, taskOptions: options };
     const encoded = infer.encode(whole(command), processor, how);
     for (const [i, { longest, example }] of encoded.entries()) {
-      // An input that does not fit may be read in several windows.
+      // A long input may be split into several windows.
       const [tokens, limit] = longest > most ? [longest, most] : [example.rows, MOST_TOKENS];
       if (tokens <= limit) continue;
-      const message = `input ${i} has ${grouped(tokens)} tokens; the model takes ${grouped(limit)} at most`;
+      const message = `input ${i} has ${grouped(tokens)} tokens; the model supports at most ${grouped(limit)}`;
       throw new DomainError('invalid_value', message, `input.${i}`);
     }
     const examples = encoded.map(({ example }) => example);
@@ -134,7 +138,7 @@ export class InferenceScheduler {
       this.answer(parts);
     } catch (error) {
       if (isFatal(error)) throw error;
-      // Whose work it was shows when each is taken by itself.
+      // Retry each request alone to find the one that failed.
       for (const part of parts) {
         try {
           if (parts.length === 1) throw error;
@@ -148,7 +152,7 @@ export class InferenceScheduler {
     }
   }
 
-  /** Inputs of the one that came first, and of others that are answered in the same way, up to a forward's rows. */
+  /** Returns inputs of the first request, and of others with the same task, for one forward pass. */
   private next(): Part[] {
     const [first] = this.open.values();
     const parts: Part[] = [];
@@ -164,7 +168,7 @@ export class InferenceScheduler {
       if (examples.length > 0) parts.push({ of, examples });
       if (rows >= FORWARD_ROWS) break;
     }
-    // Rows of one run lie together.
+    // Rows of the same run must be adjacent.
     return parts.sort((a, b) => a.of.run - b.of.run);
   }
 
@@ -178,15 +182,15 @@ export class InferenceScheduler {
     const answers = answersTo(first.of.infer, this.base.model, shares);
     let at = 0;
     for (const { of, examples } of parts) {
-      this.tell(of, answers.slice(at, at + examples.length));
+      this.report(of, answers.slice(at, at + examples.length));
       at += examples.length;
     }
   }
 
-  private tell(of: Open, answers: readonly unknown[]): void {
+  private report(of: Open, answers: readonly unknown[]): void {
     of.done += answers.length;
     const isLast = of.done === of.examples.length;
-    // Those who wait have their turn before one with many inputs goes on.
+    // Other requests get a turn before one with many inputs continues.
     this.open.delete(of.id);
     if (!isLast) this.open.set(of.id, of);
     const pieces = bySize(answers.map((one) => (of.infer.kind === 'embed' ? packed(one) : one)));
@@ -201,7 +205,7 @@ export class InferenceScheduler {
   }
 }
 
-/** The inputs; of one whose picture or sound lies in a file, with it. */
+/** Returns the inputs, including the image or audio file of the request. */
 function whole({ payload: { inputs }, file }: AskCommand<'infer'>): InferRequest['inputs'] {
   if (!file) return inputs;
   const content = readFileSync(file, 'base64');
@@ -210,7 +214,7 @@ function whole({ payload: { inputs }, file }: AskCommand<'infer'>): InferRequest
   return [Object.fromEntries(urls) as InferRequest['inputs'][number]];
 }
 
-/** f32, little-endian, in base64, as OpenAI has them. */
+/** Encodes a vector as base64 of little-endian f32 values, as OpenAI does. */
 const packed = (vector: unknown): string =>
   Buffer.from(Float32Array.from(vector as number[]).buffer).toString('base64');
 

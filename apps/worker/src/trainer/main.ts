@@ -1,6 +1,6 @@
-// The trainer process. Frames in on stdin, frames out on stdout; native steps are synchronous, and between
-// two of them the event loop turns once to take messages. It is crash-only: any doubt ends it, and its
-// runs go on from their checkpoints elsewhere. When stdin closes, its parent is gone and so is it.
+// Trainer process. Reads frames from stdin and writes frames to stdout. Native steps are synchronous; between them, the
+// event loop runs once to receive messages. The process is crash-only: it exits on any unexpected error, and its runs
+// resume from their checkpoints elsewhere. It exits when stdin closes, since then its parent has exited.
 import { MAX_COMMAND_BYTES } from '@graft/contracts';
 import { kernelsInfo, setThreads, trainerBuild } from '@graft/peft-core';
 import { encodeFact } from '../protocol/fact-frames.js';
@@ -13,20 +13,20 @@ const threads = Number(process.env['GRAFT_THREADS'] ?? 1);
 const arrived: Command[] = [];
 let wake: () => void = () => undefined;
 
-// What a run writes is for its user only.
+// Restrict written files to the process's own user.
 process.umask(0o077);
 
 // stdout carries frames only.
 console.log = console.error;
 
-/** False if it was too large: then its run or answer has failed instead. */
+/** Sends a fact. Returns false if it was too large, so that its run or request has failed. */
 function send(fact: Fact): boolean {
   const { frame, fits } = encodeFact(fact);
   process.stdout.write(frame);
   return fits;
 }
 
-/** Takes the commands that have arrived. */
+/** Handles the commands that have arrived. */
 async function turn(): Promise<void> {
   await new Promise<void>((resolve) => setImmediate(resolve));
   for (let command = arrived.shift(); command; command = arrived.shift()) trainer.handle(command);
@@ -34,7 +34,7 @@ async function turn(): Promise<void> {
 
 const trainer = new Trainer(send, WorkMark.inherited(), () => wake());
 
-/** What went wrong is not one run's: the agent asks the mark whose work was on. */
+/** Exits after an error that cannot be assigned to a run. The agent reads from the work mark whose work was in progress. */
 function die(error: unknown): never {
   process.stderr.write(`${error instanceof Error ? error.stack : String(error)}\n`);
   process.exit(1);
@@ -50,7 +50,7 @@ function listen(): void {
   process.stdin.on('error', () => process.exit(0));
   process.stdout.on('error', () => process.exit(0));
   process.on('uncaughtException', die);
-  // The agent decides what a signal means and says so in a command; Ctrl-C goes to it as well.
+  // The agent handles signals and sends commands; Ctrl-C reaches it as well.
   process.on('SIGINT', () => undefined);
 }
 

@@ -1,4 +1,4 @@
-// Jobs that make something of adapters instead of training: a piece of each between two turns of the runs.
+// Operations on adapters, which are processed in parts between the turns of training runs.
 import {
   failureOf,
   operate,
@@ -20,7 +20,7 @@ interface Job {
   readonly base: Base;
   readonly operation: Operation;
   readonly work: Work<OperationResult>;
-  /** Whether there is room for it. */
+  /** Whether memory is reserved for it. */
   isAdmitted: boolean;
 }
 
@@ -39,7 +39,7 @@ export class Operations {
     return [...this.jobs.values()].some(({ isAdmitted }) => isAdmitted);
   }
 
-  /** @throws where its files cannot be looked at */
+  /** @throws if its files cannot be read */
   start(
     base: Base,
     { jobId, attempt, spec, baseName, adapterDirs = [], workDir, asks }: StartCommand,
@@ -60,24 +60,24 @@ export class Operations {
     if (waits) this.send({ type: 'needs', ...key, bytes });
   }
 
-  /** False where it is no operation that was meant. */
+  /** Admits an operation. Returns false if the key is not that of an operation. */
   admit(command: AdmitCommand): boolean {
     const job = this.jobs.get(keyOf(command));
     if (job) job.isAdmitted = true;
     return job !== undefined;
   }
 
-  /** Nothing of it is kept. False where it is no operation that was meant. */
+  /** Discards an operation. Returns false if the key is not that of an operation. */
   stop(key: AttemptKey): boolean {
     const job = this.jobs.get(keyOf(key));
     if (!job) return false;
     this.jobs.delete(keyOf(key));
-    // lets go of what it holds of the base
+    // Releases resources of the base.
     job.work.return(undefined as never);
     return true;
   }
 
-  /** The next piece of each. */
+  /** Continues each operation by a part. */
   work(): void {
     for (const job of this.jobs.values()) if (job.isAdmitted) this.next(job);
   }

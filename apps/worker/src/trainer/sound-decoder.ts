@@ -1,34 +1,34 @@
-// Sounds of questions are decoded beside a trainer's turns (ADR 0015), in threads of their own that a cancelled question
-// ends, one after another: a sound of ten minutes takes seconds and hundreds of megabytes.
+// Decodes the audio of requests in parallel with the trainer's turns (ADR 0015), in one thread per request that canceling
+// the request ends. Requests are decoded one at a time, since audio of ten minutes takes seconds and hundreds of megabytes.
 import { Worker } from 'node:worker_threads';
 import { SOUND_THREAD } from '../scripts.js';
 
-/** Its path: nothing of it is in the trainer's memory but while it is decoded. */
+/** Path of an audio file, which is in the trainer's memory only while it is decoded. */
 export interface SoundFile {
   readonly file: string;
 }
 
 export interface SoundOrder {
-  /** Of one question: a thread takes longer to begin than to decode a short sound. */
+  /** Audio files of a request. They share a thread, since starting one takes longer than decoding short audio. */
   readonly sounds: readonly (SoundFile | Uint8Array)[];
-  /** Samples a second, of what is wanted. */
+  /** Target sampling rate in Hz. */
   readonly samplingRate: number;
 }
 
-/** One channel, and of how many values in all it was made; or why it cannot be heard. */
+/** Mono samples, and the number of values before resampling; or the reason why the audio cannot be decoded. */
 export type DecodedSound =
   { readonly samples: Float32Array; readonly values: number } | { readonly problem: string };
 
-/** In order, until one that cannot be heard, or beyond which they are too much. */
+/** Decodes audio in order. Stops after one that cannot be decoded, or when the total limit is exceeded. */
 export type Decode = (order: SoundOrder, left: AbortSignal) => Promise<readonly DecodedSound[]>;
 
 export class SoundDecoder {
   private last: Promise<unknown> = Promise.resolve();
 
-  /** @throws what `left` was aborted with */
+  /** Decodes audio. @throws the reason of `left` if it was aborted */
   decode(order: SoundOrder, left: AbortSignal): Promise<readonly DecodedSound[]> {
     const next = this.last.then(() => inThread(order, left));
-    // what it found is its asker's: nothing of it is kept here
+    // Do not retain the result.
     this.last = next.then(
       () => undefined,
       () => undefined,
@@ -48,7 +48,7 @@ async function inThread(order: SoundOrder, left: AbortSignal): Promise<readonly 
       left.addEventListener('abort', () => reject(left.reason as Error), { once: true });
       thread.once('message', resolve);
       thread.once('error', reject);
-      thread.once('exit', () => reject(new Error('the thread that decodes sounds ended')));
+      thread.once('exit', () => reject(new Error('the audio decoding thread exited')));
     });
   } finally {
     await thread.terminate();

@@ -1,4 +1,4 @@
-// A thread for the sounds of one question: decodes them and brings them to a base's rate while training and other answers go on.
+// Thread that decodes the audio of a request and resamples it for the base, in parallel with the trainer.
 import { readFileSync } from 'node:fs';
 import { parentPort, workerData } from 'node:worker_threads';
 import { DomainError } from '@graft/contracts';

@@ -3,7 +3,7 @@ import type { Command, Fact } from '../protocol/protocol.js';
 import { Trainer } from './trainer.js';
 import { WorkMark } from './work-mark.js';
 
-it('says which command of a newer agent it does not know, and goes on', () => {
+it('logs an unknown command of a newer agent and continues', () => {
   const sent: Fact[] = [];
   const trainer = new Trainer((fact) => sent.push(fact) > 0, new WorkMark(null));
   trainer.handle({ type: 'dance' } as unknown as Command);

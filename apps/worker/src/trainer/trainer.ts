@@ -1,4 +1,4 @@
-// One frozen base, the runs that train on it and the chats it answers. Commands in, facts out.
+// Trainer with a frozen base, its training runs and its model requests. Receives commands and sends facts.
 import { mkdirSync } from 'node:fs';
 import { DomainError, readRequest, type RequestKind, type StopReason } from '@graft/contracts';
 import {
@@ -42,10 +42,10 @@ import type {
   StopCommand,
 } from '../protocol/protocol.js';
 
-/** Answers work for so long at a time where nothing is trained. */
+/** Duration of a turn of model requests when nothing is trained. */
 const ALONE_SECONDS = 0.1;
 
-/** A run whose data is read. */
+/** Run whose data have been read. */
 interface WaitingRun {
   readonly key: AttemptKey;
   readonly options: RunOptions;
@@ -53,12 +53,12 @@ interface WaitingRun {
   readonly seconds: number;
 }
 
-/** One that is being made. */
+/** Run that is being opened. */
 interface OpeningRun extends WaitingRun {
   readonly work: Generator<void, Run>;
-  /** Reserved for it. */
+  /** Reserved memory. */
   readonly bytes: number;
-  /** What making it has taken so far. */
+  /** Seconds spent on opening it so far. */
   spent: number;
   grown: number;
 }
@@ -70,9 +70,9 @@ export class Trainer {
   private inferences: InferenceScheduler | null = null;
   private transcripts: TranscriptScheduler | null = null;
   private readonly runs: TrainingRuns;
-  /** Runs for which there is no room yet. */
+  /** Runs that wait for memory. */
   private readonly waiting = new Map<string, WaitingRun>();
-  /** Runs whose start looks at their data, a piece at each turn. */
+  /** Runs that are being opened, a part at each turn. */
   private readonly opening = new Map<string, OpeningRun>();
   private nextRun = 1;
   private readonly answers = new AnswerShare();
@@ -86,9 +86,9 @@ export class Trainer {
   };
 
   /**
-   * @param send false if the fact was too large, and its run has failed instead
-   * @param mark where it notes whose work it is at
-   * @param wake called when there is work that no command brought
+   * @param send returns false if the fact was too large, so that its run has failed
+   * @param mark records whose work is in progress
+   * @param wake called when there is work without a new command
    */
   constructor(
     private readonly send: (fact: Fact) => boolean,
@@ -112,7 +112,7 @@ export class Trainer {
     return this.asked.length > 0;
   }
 
-  /** Those who answer, where somebody waits for it. */
+  /** Schedulers with requests in progress. */
   private get asked(): readonly { work(seconds: number): void }[] {
     const all = [this.generations, this.inferences, this.transcripts];
     return all.filter((one) => one !== null).filter(({ busy }) => busy);
@@ -145,13 +145,13 @@ export class Trainer {
         });
       default: {
         const { type } = command satisfies never as { readonly type?: unknown };
-        const message = `the trainer does not know the command ${JSON.stringify(type)}; is the agent newer?`;
+        const message = `unknown command ${JSON.stringify(type)} from the agent, which may be newer than the trainer`;
         return void this.send({ type: 'log', level: 'warn', code: null, message });
       }
     }
   }
 
-  /** One turn of the runs, then as much time for answers as is theirs. */
+  /** Runs one training turn, then model requests for their share of the time. */
   work(): void {
     const { group } = this;
     this.operations.work();
@@ -164,7 +164,7 @@ export class Trainer {
     if (seconds > 0) this.answers.answered(timed(() => this.answer(seconds)));
   }
 
-  /** Those who chat, who ask for vectors or labels, and who have sounds written, have an equal part each. */
+  /** Divides the time equally between generation, inference and transcription requests. */
   private answer(seconds: number): void {
     const { asked } = this;
     for (const one of asked) one.work(seconds / asked.length);
@@ -180,7 +180,7 @@ export class Trainer {
     }
   }
 
-  /** Audio is decoded first, in a thread. */
+  /** Starts an inference request. Audio is first decoded in a thread. */
   private infer(command: AskCommand<'infer'>): void {
     const { base } = this;
     const inferences = loaded(this.inferences);
@@ -206,10 +206,10 @@ export class Trainer {
       const base = loadBase(path, { dtype, quantization, onProgress: phase });
       this.base = base;
       this.group = new RunGroup(base.model, { onWork: (runs) => this.runs.markWork(runs) });
-      const tell = makingAdapter(
+      const onProgress = makingAdapter(
         (code, message, progress) => void this.send({ type: 'phase', code, message, progress }),
       );
-      const adapters = new AttachedAdapters(base, { tell });
+      const adapters = new AttachedAdapters(base, { onProgress });
       this.generations = new GenerationScheduler(base, adapters, this.send, this.mark);
       this.inferences = new InferenceScheduler(base, adapters, this.send, this.mark);
       const { send, mark, wake, decode } = this;
@@ -269,7 +269,7 @@ export class Trainer {
     this.open(waiting, command.bytes);
   }
 
-  /** @param bytes that the run may take */
+  /** @param bytes memory that the run may use */
   private open(waiting: WaitingRun, bytes: number): void {
     if (!this.base) throw new Error('the base is not loaded');
     const work = openingRun(this.base, waiting.options, waiting.prepared);
@@ -278,7 +278,7 @@ export class Trainer {
     this.openFurther(opening);
   }
 
-  /** The next piece of making it; most runs are made in one. */
+  /** Continues opening a run by a part. Most runs need only one part. */
   private openFurther(opening: OpeningRun): void {
     const { key, work } = opening;
     this.mark.runs([key]);
@@ -321,15 +321,15 @@ export class Trainer {
     if (run) run.stopping = reason;
     else if (opening) {
       this.opening.delete(keyOf(command));
-      // lets go of what it holds of the base
+      // Releases resources of the base.
       opening.work.return(undefined as never);
       this.stopped(command, reason);
     }
-    // Nothing of it is made yet, and whoever gave it its checkpoint knows the step.
+    // The run has not started, and the agent knows the step of its checkpoint.
     else if (this.waiting.delete(keyOf(command))) this.stopped(command, reason);
   }
 
-  /** One that is not open yet is told again. */
+  /** Sets the last step of a run. Ignored before the run is open; the command is repeated. */
   private finish({ step, ...command }: FinishCommand): void {
     const run = this.runs.find(command);
     if (run) run.endAt = step;
@@ -347,7 +347,7 @@ function loaded<T>(scheduler: T | null): T {
 
 const notLoaded = (): DomainError => new DomainError('unavailable', 'the base is not loaded');
 
-/** How many seconds it takes. */
+/** Runs a function and returns its duration in seconds. */
 function timed(work: () => void): number {
   const started = performance.now();
   work();

@@ -1,4 +1,4 @@
-// The runs that train in this process: which attempt each belongs to, and what it reports.
+// Training runs of this process, their attempts and their reports.
 import { isEnd } from '@graft/contracts';
 import { runEventOf, type Run, type RunFact } from '@graft/peft-core';
 import type { AttemptKey, EventFact, Fact } from '../protocol/protocol.js';
@@ -7,7 +7,7 @@ import type { WorkMark } from './work-mark.js';
 export class TrainingRuns {
   private readonly keys = new Map<Run, AttemptKey>();
 
-  /** @param send false if the fact was too large, and its run has failed instead */
+  /** @param send returns false if the fact was too large, so that its run has failed */
   constructor(
     private readonly send: (fact: Fact) => boolean,
     private readonly mark: WorkMark,
@@ -21,7 +21,7 @@ export class TrainingRuns {
     return [...this.keys].find(([, key]) => key.jobId === jobId && key.attempt === attempt)?.[0];
   }
 
-  /** Marks the work that follows as that of these runs. */
+  /** Marks the following work as that of these runs. */
   markWork(runs: readonly Run[]): void {
     this.mark.runs(runs.flatMap((run) => this.keys.get(run) ?? []));
   }
@@ -34,7 +34,7 @@ export class TrainingRuns {
   }
 }
 
-/** The envelope of what a run has reported. */
+/** Returns a fact of a run as an event fact. */
 export const eventOf = ({ jobId, attempt }: AttemptKey, fact: RunFact): EventFact => ({
   type: 'event',
   jobId,

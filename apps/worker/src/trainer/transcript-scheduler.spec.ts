@@ -1,4 +1,4 @@
-// Transcripts for those who ask at the same time, on a real base.
+// Concurrent transcription requests, on a real base.
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -73,7 +73,7 @@ function scheduler(decode: Decode = decodeHere, mostHeldBytes = Infinity) {
   });
   const of = (id: string) => facts.filter((fact) => fact.id === id);
   const text = (id: string): string => of(id).map((fact) => fact.text).join(''); // prettier-ignore
-  /** Until the sounds of so many are decoded. */
+  /** Waits until the audio of this many requests is decoded. */
   const decoded = (count: number) => expect.poll(() => woken).toBe(count);
   const all = (): void => {
     while (it.busy) it.work(0);
@@ -81,7 +81,7 @@ function scheduler(decode: Decode = decodeHere, mostHeldBytes = Infinity) {
   return { it, facts, of, text, decoded, all };
 }
 
-/** By a forward of its own. */
+/** Transcribes in a separate forward pass. */
 function alone(sound: Buffer): string {
   const infer = task.infer!;
   const record = infer.record(dataUrl(sound, 'audio/wav'));
@@ -91,7 +91,7 @@ function alone(sound: Buffer): string {
   return (said as { text: string }).text;
 }
 
-it('writes a token at a time what one answer would have at once', async () => {
+it('streams the same transcript token by token', async () => {
   const { it: transcripts, of, text, decoded, all } = scheduler();
   const sounds = [tone('low', 0, 0.8), tone('high', 1, 0.5)] as const;
   transcripts.start(ask('a', sounds[0]));
@@ -107,7 +107,7 @@ it('writes a token at a time what one answer would have at once', async () => {
   expect(last?.completion_tokens).toBeGreaterThan(3);
 });
 
-it('lets others have their turn after a forward of each', async () => {
+it('alternates between requests after each forward pass', async () => {
   const { it: transcripts, facts, decoded } = scheduler();
   transcripts.start(ask('a', tone('low', 0, 0.8)));
   await decoded(1);
@@ -118,7 +118,7 @@ it('lets others have their turn after a forward of each', async () => {
   expect(transcripts.busy).toBe(false);
 });
 
-it('takes as many at once as there is memory for', async () => {
+it('opens as many requests as fit in memory', async () => {
   const { it: transcripts, of, text, decoded, all } = scheduler();
   const sound = tone('middle', 2, 0.8);
   transcripts.start(ask('a', sound, { cacheBytes: 1 }));
@@ -131,7 +131,7 @@ it('takes as many at once as there is memory for', async () => {
   expect([text('a'), text('b')]).toEqual([alone(sound), alone(sound)]);
 });
 
-it('decodes no more sounds than may be held, and those that wait once one is written or left', async () => {
+it('limits decoded audio, and continues when a request completes or is canceled', async () => {
   const { it: transcripts, text, decoded, all } = scheduler(decodeHere, 1);
   const sound = tone('middle', 2, 0.8);
   for (const id of ['a', 'b', 'c', 'd']) transcripts.start(ask(id, sound));
@@ -147,7 +147,7 @@ it('decodes no more sounds than may be held, and those that wait once one is wri
   expect(text('d')).toBe(alone(sound));
 });
 
-it('says nothing any more to one who has left while the sound was decoded', async () => {
+it('sends nothing for a request that was canceled during decoding', async () => {
   const left: AbortSignal[] = [];
   const {
     it: transcripts,
@@ -164,7 +164,7 @@ it('says nothing any more to one who has left while the sound was decoded', asyn
   expect(facts).toEqual([]);
 });
 
-it('says what is wrong with a sound, a wish or a task', async () => {
+it('reports invalid audio, options and tasks', async () => {
   const {
     it: transcripts,
     of,

@@ -1,5 +1,5 @@
-// What is said in sounds, written inside a trainer: decoded in a thread, then a forward at a time between training steps.
-// Those who ask take turns, and as many are at it as there is memory for their keys and values.
+// Transcription requests in a trainer. Audio is decoded in a thread, then transcribed one forward pass at a time between
+// training steps. Requests take turns; the number of open ones is limited by the memory for their KV caches.
 import { DomainError } from '@graft/contracts';
 import {
   BARE_BASE,
@@ -20,14 +20,14 @@ import type { WorkMark } from './work-mark.js';
 export interface TranscriptSchedulerOptions {
   readonly send: (fact: Fact) => void;
   readonly mark: WorkMark;
-  /** Called when there is work again that nobody asked for just now. */
+  /** Called when there is work without a new command. */
   readonly wake: () => void;
   readonly decode: Decode;
-  /** Samples that are decoded and not written yet: while they have so many bytes, no further sound is decoded. */
+  /** Maximum bytes of decoded audio that is not transcribed yet; above it, no further audio is decoded. */
   readonly mostHeldBytes?: number;
 }
 
-/** One whose sound is decoded. */
+/** Request whose audio is decoded. */
 interface Heard {
   readonly command: AskCommand<'transcribe'>;
   readonly samples: Float32Array;
@@ -70,7 +70,7 @@ export class TranscriptScheduler {
     this.hearNext();
   }
 
-  /** Decodes the next sound, unless one is being decoded or those that are take all that they may. */
+  /** Decodes the next audio, unless one is being decoded or the memory limit is reached. */
   private hearNext(): void {
     const [command] = this.unheard.values();
     if (!command || this.decoding !== null || this.isFull) return;
@@ -100,13 +100,12 @@ export class TranscriptScheduler {
 
   cancel(id: string): void {
     this.unheard.delete(id);
-    if (this.decoding?.id === id)
-      this.decoding.left.abort(new DomainError('conflict', 'cancelled'));
+    if (this.decoding?.id === id) this.decoding.left.abort(new DomainError('conflict', 'canceled'));
     if (this.waiting.delete(id)) this.adapters.drop();
     this.end(id);
   }
 
-  /** Goes on for about `seconds`, at least one forward of each; then with the adapter of one that waits for it. */
+  /** Continues for about `seconds`, at least one forward pass of each request; then attaches an adapter by a part. */
   work(seconds: number): void {
     if (!this.busy) return;
     const { mark } = this.options;
@@ -125,7 +124,7 @@ export class TranscriptScheduler {
     if (file === null) throw new DomainError('internal_error', 'the request has no audio file');
     const sounds = [{ file }];
     const [found] = await this.options.decode({ sounds, samplingRate }, left);
-    if (!found) throw new DomainError('internal_error', 'the sound was not decoded');
+    if (!found) throw new DomainError('internal_error', 'the audio was not decoded');
     if ('problem' in found)
       throw new DomainError('invalid_value', `file: ${found.problem}`, 'file');
     return { command, samples: found.samples };
@@ -148,7 +147,7 @@ export class TranscriptScheduler {
     }
   }
 
-  /** For one more: each holds what its decoder has written, and what that attends to. */
+  /** Whether the KV cache of another request fits. It holds the decoder's tokens and the encoder's output. */
   private fits({ cacheBytes = Infinity }: AskCommand<'transcribe'>): boolean {
     const { model } = this.base;
     if (model.targetPositions === null) return true;
@@ -156,13 +155,13 @@ export class TranscriptScheduler {
     return (this.open.size + 1) * rows * model.cache().bytesPerRow(BARE_BASE) <= cacheBytes;
   }
 
-  /** Null while its adapter is being made. */
+  /** Opens a request; null while its adapter is being attached. */
   private opened({ command, samples }: Heard): Open | null {
     const { payload, adapter } = command;
     const { task, options } = payload;
     const { infer } = taskFor(task);
     if (infer?.kind !== 'transcribe')
-      throw new DomainError('unsupported', `models of task ${task} do not write what is said`);
+      throw new DomainError('unsupported', `models of task ${task} do not transcribe audio`);
     const spec = { task, task_options: options };
     const known = adapter ? trainedOptions(spec, () => storedLetters(adapter.dir)) : options;
     const head = headOf({ task, task_options: known });

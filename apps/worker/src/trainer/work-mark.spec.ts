@@ -9,7 +9,7 @@ import { IDLE, MARK_VARIABLE, WorkMark, WorkMarkFile } from './work-mark.js';
 const MODULE = pathToFileURL(join(import.meta.dirname, '../../dist/trainer/work-mark.js')).href;
 const RUN = { jobId: 'ftjob-1', attempt: 3 };
 
-/** What is read of a process that ran this code with a mark of its own, however it ended. */
+/** Runs code in a process with a work mark and returns the mark after its exit. */
 async function left(code: string): Promise<unknown> {
   const file = WorkMarkFile.open();
   const child = spawn(
@@ -30,7 +30,7 @@ it.each([
   ['a segmentation fault', `process.kill(process.pid, 'SIGSEGV')`],
   ['an abort', 'process.abort()'],
   ['an exit', 'process.exit(1)'],
-])('outlives %s', async (_, end) => {
+])('survives %s', async (_, end) => {
   const run = JSON.stringify(RUN);
   expect(await left(`mark.runs([${run}]); ${end}`)).toEqual({
     kind: 'runs',
@@ -38,7 +38,7 @@ it.each([
   });
 });
 
-it('tells of the latest work only, also after longer ones', async () => {
+it('returns only the latest work, also after a longer record', async () => {
   const file = WorkMarkFile.open();
   const mark = new WorkMark(file.fd);
   const many = Array.from({ length: 300 }, (_, n) => ({ jobId: `ftjob-${n}`, attempt: n }));
@@ -56,7 +56,7 @@ it('tells of the latest work only, also after longer ones', async () => {
   }
 });
 
-it('blames nobody where there are too many to name, nothing is written, or what is written is no mark', () => {
+it('returns idle for too many runs, an empty file or invalid content', () => {
   const crowd = WorkMarkFile.open();
   const mark = new WorkMark(crowd.fd);
   mark.runs([RUN]);
@@ -79,6 +79,6 @@ it('blames nobody where there are too many to name, nothing is written, or what 
   }
 });
 
-it('costs a trainer nothing where nobody wants to know', () => {
+it('does nothing without a file', () => {
   new WorkMark(null).runs([RUN]);
 });

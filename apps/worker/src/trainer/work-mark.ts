@@ -1,5 +1,5 @@
-// Whose work a trainer process is at, noted where the end of the process leaves it, however it ends: in a file without
-// a name that its parent opened, holds open and reads afterwards. Bytes written to it are the kernel's at once.
+// Record of the work in progress in a trainer process. It survives any exit of the process, because it is in an unnamed file
+// that the parent keeps open and reads afterwards. Written bytes are immediately in the kernel.
 import { closeSync, existsSync, openSync, readSync, rmSync, writeSync } from 'node:fs';
 import { randomUUID } from 'node:crypto';
 import { tmpdir } from 'node:os';
@@ -7,8 +7,8 @@ import { join } from 'node:path';
 import { keyOf, type AttemptKey } from '../protocol/protocol.js';
 
 /**
- * idle: between pieces of work, or nobody knows. runs: a piece of work of one run, or one that several share, by
- * their keys. answers: a step of answers. base: the base is being loaded.
+ * Work in progress. `idle`: none, or unknown. `runs`: work of one run, or shared by several, with their keys. `answers`: a
+ * step of model requests. `base`: loading the base.
  */
 export type Work =
   | { readonly kind: 'idle' | 'answers' | 'base' }
@@ -16,14 +16,14 @@ export type Work =
 
 export const IDLE: Work = { kind: 'idle' };
 
-/** The file is the trainer's descriptor of this number. */
+/** File descriptor of the file in the trainer. */
 export const MARK_FD = 3;
-/** Tells a trainer that it has one. */
+/** Environment variable that is set if the trainer has the file. */
 export const MARK_VARIABLE = 'GRAFT_WORK_MARK';
 
-/** In memory where the system offers that: a mark costs 2 µs there, and no disk has to keep up. */
+/** Folder of the file: in memory if available, where a write takes 2 µs and causes no disk I/O. */
 const FOLDER = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
-/** A mark that says more says nothing: who reads it takes everybody for a part of the work. */
+/** Maximum size of a record. A larger one is replaced by idle, so that all runs count as involved. */
 const MOST_BYTES = 64 << 10;
 const END = '\n';
 
@@ -32,16 +32,16 @@ const IDLE_LINE = line(IDLE);
 const ANSWERS_LINE = line({ kind: 'answers' });
 const BASE_LINE = line({ kind: 'base' });
 
-/** The trainer's side. Each call tells of the work that follows it, until the next. */
+/** Trainer's side. Each call records the work that follows it, until the next call. */
 export class WorkMark {
   private last = IDLE_LINE;
-  /** Lines of single runs: they come again at every step. */
+  /** Cached lines of single runs, which are written at every step. */
   private readonly lines = new WeakMap<AttemptKey, Buffer>();
 
-  /** @param fd null: nobody wants to know */
+  /** @param fd descriptor of the file; null to record nothing */
   constructor(private readonly fd: number | null) {}
 
-  /** The one that this process was started with, if it was. */
+  /** Returns the mark that this process was started with, if any. */
   static inherited(): WorkMark {
     return new WorkMark(process.env[MARK_VARIABLE] === undefined ? null : MARK_FD);
   }
@@ -50,7 +50,7 @@ export class WorkMark {
     this.write(IDLE_LINE);
   }
 
-  /** A forward of several, or anything of one. */
+  /** Records work of a run, or a forward pass of several. */
   runs(keys: readonly AttemptKey[]): void {
     const [only] = keys;
     if (only === undefined || keys.length > 1)
@@ -75,7 +75,7 @@ export class WorkMark {
   }
 }
 
-/** The parent's side. */
+/** Parent's side. */
 export class WorkMarkFile {
   private isOpen = true;
 
@@ -84,13 +84,13 @@ export class WorkMarkFile {
   static open(): WorkMarkFile {
     const path = join(FOLDER, `graft-mark-${randomUUID()}`);
     const fd = openSync(path, 'wx+', 0o600);
-    // Nobody else opens it, and nothing is left of it when both ends are closed.
+    // Without a name, no one else can open the file, and it is deleted when both ends are closed.
     rmSync(path, { force: true });
     writeSync(fd, IDLE_LINE, 0, IDLE_LINE.length, 0);
     return new WorkMarkFile(fd);
   }
 
-  /** What the process was at when it last said so; closes the file. A trainer may have written anything there. */
+  /** Returns the last recorded work and closes the file. A compromised trainer may have written anything. */
   take(): Work {
     if (!this.isOpen) return IDLE;
     this.isOpen = false;
