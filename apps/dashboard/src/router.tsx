@@ -26,8 +26,8 @@ const lazy: typeof lazyRouteComponent = (load, name) =>
 
 /** Wraps a page with the props from its address. */
 function page<Props extends object>(Page: AsyncRouteComponent<Props>, useAddress: () => Props) {
-  const Told = () => <Page {...useAddress()} />;
-  return Object.assign(Told, { preload: async () => void (await Page.preload?.()) });
+  const Bound = () => <Page {...useAddress()} />;
+  return Object.assign(Bound, { preload: async () => void (await Page.preload?.()) });
 }
 
 routes.root.update({ component: App, notFoundComponent: PageNotFound });

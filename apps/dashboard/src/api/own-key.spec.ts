@@ -1,16 +1,16 @@
 import type { ApiKeyObject } from '@graft/contracts';
 import { describe, expect, it } from 'vitest';
-import { lacking } from './own-key.js';
+import { missingScopes } from './own-key.js';
 
 const key = (...scopes: string[]) => ({ scopes }) as unknown as ApiKeyObject;
 
 describe('missing scopes of a key', () => {
   it('are all required scopes that the key does not have', () =>
-    expect(lacking(key('jobs:read', 'files:read'), ['jobs:read', 'jobs:write', 'admin'])).toEqual([
-      'jobs:write',
-      'admin',
-    ]));
-  it('are empty for an admin', () => expect(lacking(key('admin'), ['jobs:write'])).toEqual([]));
+    expect(
+      missingScopes(key('jobs:read', 'files:read'), ['jobs:read', 'jobs:write', 'admin']),
+    ).toEqual(['jobs:write', 'admin']));
+  it('are empty for an admin', () =>
+    expect(missingScopes(key('admin'), ['jobs:write'])).toEqual([]));
   it('are empty while the key is unknown, so that the server decides', () =>
-    expect(lacking(null, ['admin'])).toEqual([]));
+    expect(missingScopes(null, ['admin'])).toEqual([]));
 });

@@ -16,7 +16,10 @@ export function useOwnKey(isIn: boolean): OwnKeyObject | null {
  * Returns the scopes of `needed` that a key does not have. Empty while the key is unknown, so that
  * the server decides.
  */
-export function lacking(key: ApiKeyObject | null, needed: readonly Scope[]): readonly Scope[] {
+export function missingScopes(
+  key: ApiKeyObject | null,
+  needed: readonly Scope[],
+): readonly Scope[] {
   if (key === null || key.scopes.includes('admin')) return [];
   return needed.filter((scope) => !key.scopes.includes(scope));
 }
@@ -27,5 +30,5 @@ export function lacking(key: ApiKeyObject | null, needed: readonly Scope[]): rea
  */
 export function useMay(): (...needed: Scope[]) => boolean {
   const key = useContext(OwnKey);
-  return (...needed) => lacking(key, needed).length === 0;
+  return (...needed) => missingScopes(key, needed).length === 0;
 }

@@ -92,14 +92,14 @@ export function shareBetweenTabs(): void {
   tabs.addEventListener('message', ({ data }: MessageEvent<Word>) => {
     const key = apiKey();
     if ('out' in data) forget();
-    else if ('key' in data) heard(data.key);
+    else if ('key' in data) receiveKey(data.key);
     else if ('ask' in data && key !== null) tabs?.postMessage({ key } satisfies Word);
   });
   if (apiKey() === null || isFromLink) tabs.postMessage({ ask: true } satisfies Word);
 }
 
 /** Handles a key received from another tab. */
-function heard(theirs: string): void {
+function receiveKey(theirs: string): void {
   const own = apiKey();
   if (own === null) return signIn(theirs);
   if (!isFromLink || own === theirs) return;

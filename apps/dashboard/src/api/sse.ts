@@ -2,11 +2,11 @@ import { eventParser, type ServerEvent } from '@graft/contracts/sse';
 import { ApiError, request } from './request.js';
 import { onVisibility, whenVisible } from '../browser/visibility.js';
 
-/** Reads a response to its end, event by event. `heard` is called for every chunk, including heartbeats. */
+/** Reads a response to its end, event by event. `onChunk` is called for every chunk, including heartbeats. */
 export async function readEvents(
   response: Response,
   onEvent: (event: ServerEvent) => void,
-  heard: () => void = () => undefined,
+  onChunk: () => void = () => undefined,
 ): Promise<void> {
   if (!response.body) return;
   const parser = eventParser(onEvent);
@@ -14,7 +14,7 @@ export async function readEvents(
   for (;;) {
     const { done, value } = await reader.read();
     if (done) return;
-    heard();
+    onChunk();
     parser.feed(value);
   }
 }
@@ -48,7 +48,7 @@ export async function follow(path: string, on: FollowOptions, signal: AbortSigna
     if (signal.aborted) return;
     const left = new AbortController();
     let timer = setTimeout(() => left.abort(), silenceMs);
-    const heard = () => {
+    const onChunk = () => {
       clearTimeout(timer);
       timer = setTimeout(() => left.abort(), silenceMs);
     };
@@ -71,7 +71,7 @@ export async function follow(path: string, on: FollowOptions, signal: AbortSigna
           lastId = event.id ?? lastId;
           on.event(event);
         },
-        heard,
+        onChunk,
       );
     } catch (error) {
       // Lost connections are expected here: report it and retry.

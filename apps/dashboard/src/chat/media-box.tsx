@@ -16,14 +16,14 @@ export type Ask<T> = (
 ) => Promise<void>;
 
 /** Answer of a model. Null until the first part arrives. */
-type Said<T> = T | Error | null;
+type ModelAnswer<T> = T | Error | null;
 
 interface Given<T> {
   readonly key: number;
   readonly name: string;
   readonly url: string;
   /** One entry per model, in the same order. */
-  readonly answers: readonly Said<T>[];
+  readonly answers: readonly ModelAnswer<T>[];
 }
 
 /** Kind of input that a box accepts, with its texts. */
@@ -166,8 +166,8 @@ function Shown<T>({ given: { name, url, answers }, first, taken, models, show }:
 }
 
 interface AnswerProps<T> extends Pick<BoxProps<T>, 'show'> {
-  readonly answer: Said<T>;
-  readonly first: Said<T>;
+  readonly answer: ModelAnswer<T>;
+  readonly first: ModelAnswer<T>;
   readonly waiting: string;
 }
 

@@ -31,10 +31,10 @@ export class Recording {
     private readonly stream: MediaStream,
     private readonly node: AudioWorkletNode,
   ) {
-    node.port.onmessage = ({ data }: MessageEvent<RecordedPiece>) => this.heard(data);
+    node.port.onmessage = ({ data }: MessageEvent<RecordedPiece>) => this.receive(data);
   }
 
-  private heard({ samples, isLast }: RecordedPiece): void {
+  private receive({ samples, isLast }: RecordedPiece): void {
     if (this.seconds < MOST_SECONDS) {
       this.pieces.push(samples);
       this.samples += samples.length;

@@ -52,9 +52,9 @@ function parts(record: Fields, learnt: ReadonlySet<string>): ReactNode {
     if (media) return <Media key={key} media={media} what={key} />;
     if (typeof value === 'string')
       return (
-        <Said key={key} who={key} learnt={own}>
+        <Turn key={key} who={key} learnt={own}>
           {value}
-        </Said>
+        </Turn>
       );
     const inner = typeof value === 'object' && value !== null && !Array.isArray(value);
     return inner && <Fragment key={key}>{parts(value as Fields, NOTHING)}</Fragment>;
@@ -94,17 +94,17 @@ function Message({ message, learnt }: { message: Fields; learnt: boolean }) {
   const who = `${String(role)}${name ? ` ${String(name)}` : ''}`;
   const text = textOf(content);
   return (
-    <Said
+    <Turn
       who={assistant && weight === 0 ? `${who} (not trained on)` : who}
       learnt={learnt && assistant && weight !== 0}
       media={mediaOf(content)}
     >
       {[text, ...callsOf(calls)].filter(Boolean).join('\n')}
-    </Said>
+    </Turn>
   );
 }
 
-interface SaidProps {
+interface TurnProps {
   readonly who: string;
   readonly learnt?: boolean;
   /** Images and audio next to the text. */
@@ -112,7 +112,7 @@ interface SaidProps {
   readonly children: string;
 }
 
-function Said({ who, learnt, media = [], children }: SaidProps) {
+function Turn({ who, learnt, media = [], children }: TurnProps) {
   const [all, setAll] = useState(false);
   const cut = !all && children.length > LONG + 200;
   return (

@@ -115,13 +115,16 @@ export function useJobList(wanted: JobQuery): JobList {
   const query = useSettled(wanted);
   const key = apiQuery(query).toString();
   /** Events that arrived while the list was requested. The response may be older. */
-  const heard = useRef(new Map<string, JobObject>());
+  const received = useRef(new Map<string, JobObject>());
   const first = useLoaded<Page<JobObject>>(
     ['jobs', key],
     async (now) => {
-      heard.current.clear();
+      received.current.clear();
       const list = await asLong(query, () => now()?.data.length ?? 0);
-      return [...heard.current.values()].reduce((all, job) => changedPage(all, job, query), list);
+      return [...received.current.values()].reduce(
+        (all, job) => changedPage(all, job, query),
+        list,
+      );
     },
     0,
     true,
@@ -137,7 +140,7 @@ export function useJobList(wanted: JobQuery): JobList {
   useEffect(() => void (fetching.current = null), [key]);
   const changed = useCallback(
     (job: JobObject) => {
-      heard.current.set(job.id, job);
+      received.current.set(job.id, job);
       set((now) => changedPage(now, job, current.current.query));
     },
     [set],

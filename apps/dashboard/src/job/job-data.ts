@@ -238,9 +238,9 @@ export function useJob(id: string): LiveJob {
   const pulses = data?.job.status === 'running' || data?.job.status === 'queued';
   useEffect(() => {
     if (!pulses) return;
-    const heard = (answer: JobObject) =>
+    const received = (answer: JobObject) =>
       setData((now) => ({ ...now, job: withPulse(now.job, answer) }));
-    const ask = () => void (isVisible() && api.job(id).then(heard, () => undefined));
+    const ask = () => void (isVisible() && api.job(id).then(received, () => undefined));
     const timer = setInterval(ask, PULSE_MS);
     return () => clearInterval(timer);
   }, [id, pulses, setData]);

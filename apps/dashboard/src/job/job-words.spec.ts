@@ -54,7 +54,7 @@ describe('a silent worker', () => {
   it.each([
     [job({}, { worker_silent_seconds: null })],
     [job({ status: 'queued' }, { worker_silent_seconds: 60 })],
-  ])('is not reported for %o', (heard) => expect(silence(heard)).toBeNull());
+  ])('is not reported for %o', (job) => expect(silence(job)).toBeNull());
 });
 
 describe('time', () => {

@@ -1,6 +1,6 @@
 import type { FileObject } from '@graft/contracts';
 import { expect, it } from 'vitest';
-import { isHeldOutByDefault, toldOf } from './held-out.js';
+import { isHeldOutByDefault, splitValue } from './held-out.js';
 import { BLANK } from './job-draft.js';
 
 const file = (records: number) => ({ graft: { records } }) as unknown as FileObject;
@@ -15,8 +15,8 @@ it.each([
 });
 
 it('is empty if the choice is the default', () => {
-  expect(toldOf(true, true)).toBe('');
-  expect(toldOf(false, false)).toBe('');
-  expect(toldOf(true, false)).toBe('0.1');
-  expect(toldOf(false, true)).toBe('none');
+  expect(splitValue(true, true)).toBe('');
+  expect(splitValue(false, false)).toBe('');
+  expect(splitValue(true, false)).toBe('0.1');
+  expect(splitValue(false, true)).toBe('none');
 });

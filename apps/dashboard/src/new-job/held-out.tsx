@@ -21,7 +21,7 @@ export const isHeldOutByDefault = (draft: Draft, file: FileObject | undefined): 
   (file?.graft?.records ?? 0) >= HELD_OUT_FROM;
 
 /** Returns the field's value for a choice. Empty if it equals the server's default. */
-export function toldOf(isHeld: boolean, byDefault: boolean): string {
+export function splitValue(isHeld: boolean, byDefault: boolean): string {
   if (isHeld === byDefault) return '';
   return isHeld ? String(HELD_OUT) : NONE;
 }
@@ -43,7 +43,7 @@ export function HeldOut({ draft, change, wrong, file }: Props) {
             type="checkbox"
             checked={isHeld && !hasFile}
             disabled={hasFile}
-            onChange={(e) => set(toldOf(e.target.checked, byDefault))}
+            onChange={(e) => set(splitValue(e.target.checked, byDefault))}
           />{' '}
           Hold out {Math.round(100 * share)} % for validation
         </label>

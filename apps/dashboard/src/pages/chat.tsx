@@ -107,7 +107,7 @@ export function ChatPage({ model }: { model: string | null }) {
           </select>
         )}
         {fitting.length > 0 && (
-          <Beside
+          <CompareWith
             models={[...new Set(fitting.map((m) => m.id))]}
             base={base}
             chosen={second}
@@ -128,14 +128,14 @@ export function ChatPage({ model }: { model: string | null }) {
   );
 }
 
-interface BesideProps {
+interface CompareWithProps {
   readonly models: readonly string[];
   readonly base: string | null;
   readonly chosen: string;
   readonly onChoose: (model: string) => void;
 }
 
-function Beside({ models, base, chosen, onChoose }: BesideProps) {
+function CompareWith({ models, base, chosen, onChoose }: CompareWithProps) {
   return (
     <>
       <label htmlFor="beside">Compare with</label>

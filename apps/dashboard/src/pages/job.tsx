@@ -113,7 +113,7 @@ export function JobPage({ id, tab }: { id: string; tab: string | null }) {
         names={TABS.filter((name) => isThere(name, data))}
         open={open}
         choose={setTab}
-        beside={(name) => <Beside tab={name} data={data} />}
+        beside={(name) => <TabNote tab={name} data={data} />}
       >
         {open === 'Charts' && catalog.value && (
           <JobCharts
@@ -195,7 +195,7 @@ function isThere(tab: Tab, { job, metrics }: JobData): boolean {
 }
 
 /** Count or warning sign next to a tab's name. */
-function Beside({ tab, data: { job, checkpoints } }: { tab: Tab; data: JobData }) {
+function TabNote({ tab, data: { job, checkpoints } }: { tab: Tab; data: JobData }) {
   if (tab === 'Checkpoints' && checkpoints.length > 0)
     return <span className="faint"> {checkpoints.length}</span>;
   const warnings = job.graft.data?.warnings.length ?? 0;

@@ -9,7 +9,7 @@ import { Shortcuts } from './shortcuts.js';
 import { UploadTray } from '../files/upload-tray.js';
 import { useKeys } from '../browser/keyboard.js';
 import { GROUPS, PLACES, type Place } from './navigation.js';
-import { lacking, OwnKey, useOwnKey } from '../api/own-key.js';
+import { missingScopes, OwnKey, useOwnKey } from '../api/own-key.js';
 import { SignInPage } from './sign-in.js';
 import { RecordFormats, useRecordFormats } from '../files/record-formats.js';
 import { useSession } from '../api/session.js';
@@ -48,7 +48,7 @@ export function App() {
   // Until the rights of the key are known, show neither its own project nor all projects.
   const admin = key === null || key.scopes.includes('admin');
   const isAllowed = ({ needs, unless }: Place) =>
-    lacking(key, needs).length === 0 && !(unless === 'admin' && admin);
+    missingScopes(key, needs).length === 0 && !(unless === 'admin' && admin);
   const groups = GROUPS.map(({ label, places }) => ({
     label,
     places: places.filter(isAllowed),
@@ -60,7 +60,7 @@ export function App() {
   });
   const here = useHere();
   useArrival(here, session);
-  const lacks = lacking(key, here?.needs ?? []);
+  const missing = missingScopes(key, here?.needs ?? []);
   return (
     <Above>
       <OwnKey value={key}>
@@ -75,8 +75,8 @@ export function App() {
           <div className="shell">
             <PageHeader groups={groups} here={here} openHelp={() => setHelp(true)} />
             <div id="content" tabIndex={-1}>
-              {here && lacks.length > 0 ? (
-                <NotAllowed page={here.label} lacks={lacks} />
+              {here && missing.length > 0 ? (
+                <NotAllowed page={here.label} missing={missing} />
               ) : (
                 <RecordFormats value={formats}>
                   <Outlet />
