@@ -38,7 +38,7 @@ import { testSpec } from '../../../test/test-spec.js';
 type Line = ServerDuplexStream<ConnectRequest, ConnectResponse>;
 type Down = NonNullable<ConnectResponse['body']>;
 
-/** A response with the fields of its piece beside its own. */
+/** Response merged with the fields of its chunk. */
 export type Chunk = ModelResponse & Partial<GenerateAnswer & InferAnswer>;
 
 const chunksOf = (response: ModelResponse): Chunk[] =>
@@ -49,44 +49,44 @@ const chunksOf = (response: ModelResponse): Chunk[] =>
         ...(JSON.parse(Buffer.from(piece).toString()) as GenerateAnswer),
       }));
 
-/** A control plane that does what a spec tells it, over the real wire. */
+/** Control plane that a spec controls, over the real protocol. */
 export class ControlPlane {
   port = 0;
   token = 'join-me';
-  /** What calls beside the stream must carry: new at every Hello. */
+  /** Session that calls other than the stream must have; new at every Hello. */
   session = '';
   heartbeatMs = 100;
   maxUnacked = 4;
-  /** False: batches are taken but never acknowledged. */
+  /** Whether event batches are acknowledged. */
   acknowledges = true;
-  /** What it tells a worker to keep in its home. */
+  /** Key that workers store in their home. */
   workerKey: string | undefined;
   readonly blobs = new Map<string, Buffer>();
-  /** What a worker put, by name of the file. */
+  /** Files that workers uploaded. */
   readonly puts: { jobId: string; attempt: number; ref: BlobRef; data: Buffer }[] = [];
   readonly hellos: Hello[] = [];
   readonly pulls: Pull[] = [];
   readonly heartbeats: Heartbeat[] = [];
-  /** Every event as it came, repeats included. */
+  /** All events in order of arrival, including duplicates. */
   readonly events: Event[] = [];
   readonly chunks: Chunk[] = [];
   readonly drainings: string[] = [];
   readonly fetches: { sha256: string; offset: number }[] = [];
-  /** Leases to call lost at the next heartbeat, and stale at the next batch. */
+  /** Leases to report as lost with the next heartbeat; `stale` are reported with the next batch. */
   readonly lost: Lease[] = [];
   readonly stale: Lease[] = [];
   unacknowledgedNow = 0;
   mostUnacknowledged = 0;
-  /** Cuts a download after so many bytes, once per blob. */
+  /** Number of bytes after which a download is interrupted, once per blob. */
   cutAfter: number | null = null;
-  /** Cuts an upload after so many bytes, once. What had come is kept. */
+  /** Number of bytes after which an upload is interrupted, once. Received bytes are kept. */
   cutPutAfter: number | null = null;
   readonly putOffsets: number[] = [];
-  /** Where a worker is sent for a blob. */
+  /** URLs from which workers fetch blobs. */
   readonly urls = new Map<string, string>();
-  /** Names of blobs that are deleted. */
+  /** Hashes of deleted blobs. */
   deleted = new Set<string>();
-  /** What workers said that their caches hold. */
+  /** Hashes that workers sent in FindDeletedBlobs. */
   readonly held: string[][] = [];
   private readonly partial = new Map<string, Buffer>();
   private readonly cut = new Set<string>();
@@ -115,7 +115,7 @@ export class ControlPlane {
     );
   }
 
-  /** As if the process were gone: every connection breaks and the port is closed. */
+  /** Simulates a crash: all connections break and the port is closed. */
   vanish(): void {
     this.lines.clear();
     this.server.forceShutdown();
@@ -127,14 +127,14 @@ export class ControlPlane {
     this.lines.clear();
   }
 
-  /** Ends the streams as when another worker joined with the same key. */
+  /** Ends the streams as if another worker had joined with the same key. */
   replace(): void {
     for (const line of this.lines)
       line.emit('error', { code: status.FAILED_PRECONDITION, details: 'another has joined' });
     this.lines.clear();
   }
 
-  /** @param body absent: a message of a kind that the worker does not know */
+  /** @param body undefined for a message of an unknown kind */
   send(body: Down | undefined): void {
     for (const line of this.lines) line.write({ body });
   }
@@ -157,7 +157,7 @@ export class ControlPlane {
     });
   }
 
-  /** Asks for an answer to a chat of one message. */
+  /** Sends a chat request with one message. */
   chat(
     id: string,
     content: string,
@@ -198,7 +198,7 @@ export class ControlPlane {
     });
   }
 
-  /** Facts of a job's attempt, each once, in the order of their own numbers. */
+  /** Returns the events of an attempt without duplicates, ordered by sequence number. */
   facts(jobId = 'job-1', attempt = 1): Event[] {
     const byNumber = new Map<number, Event>();
     for (const event of this.events)
@@ -206,7 +206,7 @@ export class ControlPlane {
     return [...byNumber.values()].sort((a, b) => a.sequence - b.sequence);
   }
 
-  /** Their payloads of one kind. */
+  /** Returns the payloads of one kind. */
   all<K extends RunEventName>(kind: K, jobId = 'job-1', attempt = 1): PayloadOf<K>[] {
     return this.facts(jobId, attempt).flatMap((event) => payloadOf(event, kind) ?? []);
   }
@@ -360,7 +360,7 @@ const SPEC = testSpec({
   max_grad_norm: 0,
 });
 
-/** Waits until `look` gives something; fails naming what was awaited. */
+/** Waits until `look` returns a truthy value. @throws Error that names `what` after a timeout */
 export async function until<T>(
   what: string,
   look: () => T | undefined | false | null,
@@ -375,7 +375,7 @@ export async function until<T>(
   }
 }
 
-/** Undefined of another kind. */
+/** Returns the payload of an event; undefined for another kind. */
 export function payloadOf<K extends RunEventName>(
   { kind, payload }: Event,
   wanted: K,

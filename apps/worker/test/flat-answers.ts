@@ -1,11 +1,11 @@
 import type { GenerateAnswer, InferAnswer, TranscribeAnswer } from '@graft/contracts';
 import type { AnswerFact, Fact } from '../src/protocol/protocol.js';
 
-/** An answer fact with the fields of its piece beside its own. */
+/** Answer fact merged with the fields of its chunk. */
 export type FlatAnswer = Omit<AnswerFact, 'piece'> &
   Partial<GenerateAnswer & InferAnswer & TranscribeAnswer>;
 
-/** What a scheduler is given as `send`: it adds the answer facts to `facts`. */
+/** Returns a `send` function for a scheduler that adds its answer facts to `facts`. */
 export const collecting =
   (facts: FlatAnswer[]) =>
   (fact: Fact): void => {

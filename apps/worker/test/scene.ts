@@ -10,15 +10,15 @@ import { ControlPlane, until } from './control-plane.js';
 
 const SMALL_TRAINER = fileURLToPath(new URL('./small-trainer.mjs', import.meta.url));
 
-/** What the agent's specs play in: a control plane that listens and a home, fresh for every test. */
+/** Fixture of the agent's specs, new for every test: a listening control plane and a home folder. */
 export interface Scene {
   home: string;
   plane: ControlPlane;
   agents: Agent[];
-  /** What the agents logged. */
+  /** Log lines of the agents. */
   lines: string[];
   startAgent(settings?: Partial<Settings>, options?: Partial<AgentOptions>): Promise<Agent>;
-  /** Waits until the worker has asked for work. */
+  /** Waits until the worker has requested work. */
   pulled(): Promise<void>;
   trainerPids(): number[];
   newHome(): void;
@@ -87,7 +87,7 @@ export function useScene(): Scene {
   return scene;
 }
 
-/** Puts a file into a folder whenever there is time, as a process that outlived its worker; returns how to stop. */
+/** Keeps writing files to a folder, like a process that outlived its worker. Returns a function that stops it. */
 export function writeInto(folder: string): () => void {
   let isOn = true;
   let files = 0;
@@ -96,7 +96,7 @@ export function writeInto(folder: string): () => void {
     try {
       writeFileSync(join(folder, String(++files % 50)), '');
     } catch (error) {
-      // Between two writes its worker has moved the folder away.
+      // The worker moved the folder between two writes.
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
       throw error;
     }

@@ -1,9 +1,11 @@
-// A trainer of its own kind for the agent's specs: speaks the real protocol, really writes checkpoints
-// and resumes from them, but "trains" by a recurrence. The training file is one JSON object:
+// Fake trainer for the agent's specs. It uses the real protocol, writes checkpoints and resumes from them, but "trains" by a
+// recurrence. The training file is a JSON object:
 // {steps, stepMs, firstStepMs, blockMs, saveEvery, disobey, crashAt, exitCode, signal, words, joint, hangAt, nanAt, links, claims}.
-// With `needs`, so many bytes, it waits to be admitted, and asks for that after `readMs`. It notes whose work it is at as the real one does; `joint` says that a step is of all runs. An answer that begins with
-// "die" ends it, that to a sound is the sum of its file. To a prompt that begins with "{" it says that JSON as an answer fact. Each base folder must hold base.txt. With `claims` it is hostile: it makes `links` in its folder, {name: target}, and reports those events; and `raw`
-// is said as it is, JSON of any kind.
+// `needs` is the number of bytes for which a run requests admission, after `readMs`. Work marks are written as by the real
+// trainer; with `joint`, a step counts as work of all runs. A prompt that starts with "die" crashes the trainer. A prompt that
+// starts with "{" is sent as an answer fact. The transcript of an audio file is the sum of its bytes. Each base folder must
+// contain base.txt. With `claims`, the trainer is hostile: it creates `links` ({name: target}) in its folder and reports these
+// events. `raw` is any JSON to send unchanged.
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -22,7 +24,7 @@ function say(message) {
   process.stdout.write(Buffer.concat([head, body]));
 }
 
-/** What a run reports. */
+/** Sends an event of a run. */
 function report({ jobId, attempt }, kind, payload) {
   say({ type: 'event', jobId, attempt, kind, payload: JSON.stringify(payload) });
 }
@@ -59,12 +61,12 @@ const clock = new Int32Array(new SharedArrayBuffer(4));
 
 function step(run) {
   mark.runs(run.plan.joint ? [...runs.values()].map(({ command }) => command) : [run.command]);
-  // Native steps are synchronous: meanwhile it hears nothing.
+  // Native steps are synchronous, so no commands are received meanwhile.
   if (run.plan.blockMs) Atomics.wait(clock, 0, 0, run.plan.blockMs);
   run.step += 1;
   run.x = (run.x * 1103515245 + 12345) % 2147483648;
   if (run.plan.crashAt === run.step) {
-    process.stderr.write(`${run.plan.words ?? 'boom: the small trainer was told to crash'}\n`);
+    process.stderr.write(`${run.plan.words ?? 'boom: the small trainer crashes as planned'}\n`);
     if (run.plan.signal) process.kill(process.pid, run.plan.signal);
     process.exit(run.plan.exitCode ?? 7);
   }
@@ -160,7 +162,7 @@ function stop(command) {
   end(run, 'stopped', { reason: command.reason, step: run.step });
 }
 
-/** Read once, as the real one does. */
+/** Returns the text of an adapter, which is read once, as by the real trainer. */
 function attached({ key, dir }) {
   const text = adapters.get(key) ?? readFileSync(join(dir, 'adapter_model.txt'), 'utf8');
   adapters.set(key, text);

@@ -1,4 +1,4 @@
-// The real worker process with the small trainer of the specs.
+// The real worker process with the small trainer.
 import { fileURLToPath } from 'node:url';
 import { runWorker } from '../dist/index.js';
 

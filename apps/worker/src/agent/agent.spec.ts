@@ -167,8 +167,8 @@ describe('an assignment', () => {
     const first = scene.plane.blob('train.jsonl', JSON.stringify({ steps: 1, of: 'the first' }));
     scene.plane.assign({ plan: {}, jobId: 'first', trainingFile: first });
     await until('the first', () => scene.plane.fact('finished', 'first'));
-    await until('it to be let go', () => scene.plane.fact('finished', 'first') && cached().includes(first.sha256)); // prettier-ignore
-    const message = 'the pictures or sounds of the run take 9 GB';
+    await until('it to be released', () => scene.plane.fact('finished', 'first') && cached().includes(first.sha256)); // prettier-ignore
+    const message = 'the images or audio of the run take 9 GB';
     const payload = { code: 'disk_full', message, param: 'training_file', retryable: true };
     const claims = [{ kind: 'failed', payload }];
     scene.plane.assign({ plan: { claims }, jobId: 'second' });

@@ -118,7 +118,7 @@ describe('a run that is too large for its worker', () => {
         /MB of memory beside its base .*; lower peft\.r or name fewer peft\.target_modules$/,
       ) as string,
     });
-    await until('it beside them', () => scene.plane.fact('finished', 'good'), 60_000);
+    await until('the valid run', () => scene.plane.fact('finished', 'good'), 60_000);
     expect(adapterOf('good')).toBe(adapterOf('alone'));
     expect(lossesOf('good')).toEqual(lossesOf('alone'));
     const ends = () => scene.plane.chunks.filter(({ last }) => last);

@@ -36,7 +36,7 @@ it('processes maxChats requests at a time, queues twice as many, and rejects mor
   expect(end('second')).toBeUndefined();
   const order = scene.plane.chunks.filter(({ text }) => text).map(({ id }) => id);
   expect(order).toEqual([...order].sort((a, b) => Number(b === 'first') - Number(a === 'first')));
-  await until('it to say that it has room again', () => scene.plane.pulls.at(-1)?.freeChats === 1);
+  await until('it to report a free slot', () => scene.plane.pulls.at(-1)?.freeChats === 1);
   ask('fifth');
   expect(await until('the fifth to end', () => end('fifth'))).toMatchObject({ errorCode: '' });
 });

@@ -118,7 +118,7 @@ it('removes a waiting run whose process exits, so that later ones continue', asy
   expect(scene.plane.fact('finished', 'first')).toBeUndefined();
 });
 
-it('waits for a run on another base that is still reading its data, and lets it go first', async () => {
+it('waits for a run on another base that is still reading its data, which starts first', async () => {
   await startWith(4);
   const plan = { steps: 5, needs: GIGABYTE, readMs: 2000 };
   scene.plane.assign({ jobId: 'reads', base: other(), plan });
