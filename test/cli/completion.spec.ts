@@ -32,8 +32,8 @@ describe('graft completion', () => {
         `printf '%s\\n' "\${COMPREPLY[@]}"`,
       ];
       const env = cleanEnv({ GRAFT_HOME: home });
-      const said = execFileSync('bash', ['-c', lines.join('\n')], { encoding: 'utf8', env });
-      return said
+      const output = execFileSync('bash', ['-c', lines.join('\n')], { encoding: 'utf8', env });
+      return output
         .split('\n')
         .map((line) => line.trim())
         .filter((line) => line !== '');
@@ -65,8 +65,8 @@ describe('graft completion', () => {
     const { script, env } = await installed('fish');
     for (const [typed, whole] of TYPED) {
       const code = `source '${script}'; complete -C 'graft ${typed}'`;
-      const said = execFileSync('fish', ['--no-config', '-c', code], { encoding: 'utf8', env });
-      const words = said.trim().split('\n').map((line) => line.split('\t')[0]); // prettier-ignore
+      const output = execFileSync('fish', ['--no-config', '-c', code], { encoding: 'utf8', env });
+      const words = output.trim().split('\n').map((line) => line.split('\t')[0]); // prettier-ignore
       expect([typed, words]).toEqual([typed, [whole.split(' ').at(-1)]]);
     }
   });
@@ -83,11 +83,11 @@ describe('graft completion', () => {
           `zpty -w inner "PS1=; autoload -U compinit; compinit -D -u; source '${script}'; print READ''Y"`,
           `zpty -r inner out '*READY*'`,
           `zpty -w -n inner 'graft ${typed}'$'\\t'`,
-          `repeat 200 { zpty -r -t inner out && said+=$out; [[ $said == *'graft ${whole}'* ]] && break; sleep 0.1 }`,
-          'print -r -- "$said"; zpty -d inner',
+          `repeat 200 { zpty -r -t inner out && output+=$out; [[ $output == *'graft ${whole}'* ]] && break; sleep 0.1 }`,
+          'print -r -- "$output"; zpty -d inner',
         ].join('\n');
-        const said = execFileSync('zsh', ['-f', '-c', code], { encoding: 'utf8', env });
-        expect(said).toContain(`graft ${whole}`);
+        const output = execFileSync('zsh', ['-f', '-c', code], { encoding: 'utf8', env });
+        expect(output).toContain(`graft ${whole}`);
       }
     },
   );

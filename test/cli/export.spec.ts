@@ -160,7 +160,7 @@ it('rejects options that do not apply', async () => {
   );
   expect(await run(['export', 'tiny', '-f', 'onnx'])).toMatchObject({ code: 2 });
   expect((await run(['export', 'tiny', '-f', 'vllm'])).err).toContain('tiny is a whole model');
-  for (const [args, said] of [
+  for (const [args, message] of [
     [['--zip', '--push-to', 'a/b'], '--zip does not apply to --push-to'],
     [['--force', '--push-to', 'a/b'], '--force does not apply to --push-to'],
     [['--private'], '--private does not apply without --push-to'],
@@ -171,6 +171,6 @@ it('rejects options that do not apply', async () => {
     [['-f', 'merged', '--push-to', 'a/b'], 'HF_TOKEN is not set'],
   ] as const) {
     const done = await run(['export', 'nothing-of-this-name', ...args], { HF_TOKEN: '' });
-    expect(done.err).toContain(said);
+    expect(done.err).toContain(message);
   }
 });

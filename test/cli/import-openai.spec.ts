@@ -266,8 +266,8 @@ describe('an OpenAI export', () => {
     );
     const done = await run('--json', 'import-openai', folder);
     expect(done.code).toBe(1);
-    const said = JSON.parse(done.out) as Outcome[];
-    expect(said.map(({ state }) => state)).toEqual([
+    const results = JSON.parse(done.out) as Outcome[];
+    expect(results.map(({ state }) => state)).toEqual([
       'failed',
       'made',
       'no counterpart',

@@ -106,12 +106,12 @@ describe('graft up', () => {
     const usual = createServer().on('error', () => undefined);
     usual.listen(8081, '127.0.0.1');
     const first = await up();
-    const said = first.text().err;
-    expect(said).toContain('port 8081 for workers is already in use');
+    const printed = first.text().err;
+    expect(printed).toContain('port 8081 for workers is already in use');
     const [, url] = /Workers connect to (grpc:\/\/127\.0\.0\.1:\d+) from this host only/.exec(
-      said,
+      printed,
     )!;
-    const [, command] = /^ {2}npx graft-worker (.*)$/m.exec(said)!;
+    const [, command] = /^ {2}npx graft-worker (.*)$/m.exec(printed)!;
     expect(command).toContain(`--url ${url} --token-file ${join(home, 'join-token')}`);
     const second = await startUntil(
       WORKER,

@@ -102,7 +102,7 @@ Examples:
 
 From source, run "npx graft" inside the clone. Elsewhere, npx would download an unrelated package.
 "graft help COMMAND" explains a command; "graft help jobs" and other topics explain concepts.
-Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 API unreachable, 130 interrupted.`;
+Exit codes: 0 done, 1 failed or rejected, 2 wrong usage, 3 API unreachable, 130 interrupted.`;
 
 function program(): Command {
   const graft = new Command('graft')

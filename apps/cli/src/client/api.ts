@@ -21,8 +21,8 @@ export class ApiError extends CliError {
     /** Suggested columns by field, if the API rejected a table because of its columns. */
     readonly suggestedColumns: Readonly<Record<string, string>> | null = null,
   ) {
-    const said = param === null || PATH_PARAMETERS.includes(param) || message.includes(param);
-    super(said ? message : `${message} (${param})`);
+    const isNamed = param === null || PATH_PARAMETERS.includes(param) || message.includes(param);
+    super(isNamed ? message : `${message} (${param})`);
     this.name = 'ApiError';
   }
 }

@@ -64,7 +64,7 @@ export const HELP_TOPICS: Readonly<Record<string, Topic>> = {
     title: 'exit codes',
     text: [
       '  0    done',
-      '  1    refused or failed',
+      '  1    failed or rejected by the API',
       '  2    wrong usage',
       '  3    API unreachable',
       '  130  interrupted',

@@ -34,9 +34,9 @@ function commandOf(program: Command, words: readonly string[]): Command {
       (one) => one.name() === word || one.aliases().includes(word),
     );
     if (inner) return inner;
-    const said = words.join(' ');
+    const typed = words.join(' ');
     throw new CliError(
-      `no command or topic named ${said}; topics: ${TOPICS.join(', ')}`,
+      `no command or topic named ${typed}; topics: ${TOPICS.join(', ')}`,
       EXIT.usage,
     );
   }, program);

@@ -37,30 +37,30 @@ export function addJob(program: Command): void {
       for (const name of names) {
         const id = await findJobId(api(), name, AMONG.deleted);
         const value = await api().post<JobObject>(`${jobPath(id)}/restore`);
-        say(out, { value, text: `${id} restored with its models and files` });
+        print(out, { value, text: `${id} restored with its models and files` });
       }
     });
 }
 
 /** Result of a command, as JSON and as text. */
-interface Said {
+interface Printed {
   readonly value: unknown;
   readonly text: string;
 }
 
-const say = (out: Output, { value, text }: Said): void =>
+const print = (out: Output, { value, text }: Printed): void =>
   out.json ? out.value(value) : out.line(printable(text));
 
-async function change(api: Api, id: string, graft: object, said: string): Promise<Said> {
+async function change(api: Api, id: string, graft: object, done: string): Promise<Printed> {
   const value = await api.post<JobObject>(jobPath(id), { graft });
-  return { value, text: `${id} ${said}` };
+  return { value, text: `${id} ${done}` };
 }
 
 function eachJob(
   job: Command,
   verb: string,
   description: string,
-  work: (api: Api, id: string) => Promise<Said>,
+  work: (api: Api, id: string) => Promise<Printed>,
 ): void {
   job
     .command(verb)
@@ -68,7 +68,7 @@ function eachJob(
     .argument('<job...>')
     .action(async (names: string[], _options: unknown, command: Command) => {
       const { out, api } = callOf(command);
-      for (const name of names) say(out, await work(api(), await findJobId(api(), name)));
+      for (const name of names) print(out, await work(api(), await findJobId(api(), name)));
     });
 }
 
@@ -87,7 +87,7 @@ function addWords(job: Command): void {
           ? graft.tags.filter((tag) => !given.includes(tag))
           : [...graft.tags, ...given];
         const value = await api().post<JobObject>(jobPath(id), { graft: { tags } });
-        say(out, { value, text: `${id} ${value.graft.tags.join(', ') || 'has no tags'}` });
+        print(out, { value, text: `${id} ${value.graft.tags.join(', ') || 'has no tags'}` });
       },
     );
   job
@@ -100,7 +100,7 @@ function addWords(job: Command): void {
       const id = await findJobId(api(), name);
       const value = await api().post<JobObject>(jobPath(id), { graft: { priority } });
       const place = placeText(value.graft);
-      say(out, { value, text: `${id} has priority ${priority}${place && `: ${place}`}` });
+      print(out, { value, text: `${id} has priority ${priority}${place && `: ${place}`}` });
     });
   job
     .command('note')
@@ -110,7 +110,10 @@ function addWords(job: Command): void {
     .action(async (name: string, text: string | undefined, _options: unknown, command: Command) => {
       const { out, api } = callOf(command);
       const id = await findJobId(api(), name);
-      say(out, await change(api(), id, { note: text ?? null }, text ? 'note set' : 'note cleared'));
+      print(
+        out,
+        await change(api(), id, { note: text ?? null }, text ? 'note set' : 'note cleared'),
+      );
     });
   job
     .command('rename')
@@ -121,6 +124,6 @@ function addWords(job: Command): void {
       const { out, api } = callOf(command);
       const id = await findJobId(api(), name);
       const value = await api().post<JobObject>(jobPath(id), { graft: { name: to ?? null } });
-      say(out, { value, text: `${id} ${ownName(value) ?? 'has no name'}` });
+      print(out, { value, text: `${id} ${ownName(value) ?? 'has no name'}` });
     });
 }

@@ -45,9 +45,9 @@ function printOnce(event: JobEventObject, seen: Set<string>, out: Output): void 
   seen.add(event.id);
   if (out.json) return out.value(event);
   const text = printable(event.message);
-  const said =
+  const shown =
     event.level === 'info'
       ? text
       : (event.level === 'warn' ? warning : failure)(`${event.level}: ${text}`);
-  out.line(`${new Date(event.created_at * 1000).toISOString().slice(0, 19)}Z ${said}`);
+  out.line(`${new Date(event.created_at * 1000).toISOString().slice(0, 19)}Z ${shown}`);
 }

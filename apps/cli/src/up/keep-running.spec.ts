@@ -4,7 +4,7 @@ import { keepRunning, type Program } from './keep-running.js';
 /** Programs that exit on request, and a clock that only waiting advances. */
 function stage() {
   const stop = new AbortController();
-  const said: string[] = [];
+  const messages: string[] = [];
   const waits: number[] = [];
   let now = 0;
   let starts = 0;
@@ -21,7 +21,7 @@ function stage() {
   };
   const over = keepRunning(program(), {
     start: program,
-    say: (text) => said.push(text),
+    say: (text) => messages.push(text),
     signal: stop.signal,
     now: () => now,
     wait: (ms) => {
@@ -35,7 +35,7 @@ function stage() {
     (error: Error) => error.message,
   );
   return {
-    said,
+    messages,
     waits,
     stop,
     settled,
@@ -50,11 +50,11 @@ function stage() {
 }
 
 it('restarts a program with increasing delays, and reports why it exited', async () => {
-  const { dies, waits, said, starts } = stage();
+  const { dies, waits, messages, starts } = stage();
   for (let n = 0; n < 7; n++) await dies(100);
   expect(waits).toEqual([1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]);
   expect(starts()).toBe(8);
-  expect(said[0]).toBe(
+  expect(messages[0]).toBe(
     'the API was killed by SIGKILL; restarting in 1 s (/home/logs/api.log)\n  03:04:05 error: x',
   );
 });

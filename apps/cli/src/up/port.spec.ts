@@ -44,9 +44,9 @@ function choose(
   key: 'port' | 'grpc-port',
   flags: Record<string, string> = {},
 ): Promise<[number, string[]]> {
-  const said: string[] = [];
+  const messages: string[] = [];
   const settings = readSettings({ home, ...flags }, {});
-  return choosePort(settings, key, (text) => said.push(text)).then((port) => [port, said]);
+  return choosePort(settings, key, (text) => messages.push(text)).then((port) => [port, messages]);
 }
 
 describe.each(['port', 'grpc-port'] as const)('choosePort of --%s', (key) => {
@@ -68,11 +68,11 @@ describe.each(['port', 'grpc-port'] as const)('choosePort of --%s', (key) => {
   it('uses a free port and reports it if that one is in use', async () => {
     const port = await taken();
     lastTime(port, port);
-    const [chosen, said] = await choose(key);
+    const [chosen, messages] = await choose(key);
     expect(chosen).toBe(0);
-    expect(said).toEqual([expect.stringContaining(`port ${port}`)]);
-    expect(said[0]).toContain('is already in use');
-    expect(said[0]).toContain(`--${key}`);
+    expect(messages).toEqual([expect.stringContaining(`port ${port}`)]);
+    expect(messages[0]).toContain('is already in use');
+    expect(messages[0]).toContain(`--${key}`);
   });
 
   it('checks the address that the server listens on', async () => {
@@ -89,8 +89,8 @@ it('defaults to 8080 and 8081 if credentials.json has no address for workers', a
     join(home, 'credentials.json'),
     JSON.stringify({ url: 'http://127.0.0.1:1/v1', api_key: 'k' }),
   );
-  const [port, said] = await choose('grpc-port');
-  expect(port === 8081 || said[0]?.includes('port 8081')).toBe(true);
+  const [port, messages] = await choose('grpc-port');
+  expect(port === 8081 || messages[0]?.includes('port 8081')).toBe(true);
   rmSync(join(home, 'credentials.json'));
   const [rest, also] = await choose('port');
   expect(rest === 8080 || also[0]?.includes('port 8080')).toBe(true);

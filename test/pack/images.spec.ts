@@ -97,7 +97,7 @@ describe('a run', () => {
   it('is rejected with the lines of images that cannot be decoded', () => {
     const broken = join(dir, 'broken.jsonl');
     const whole = colourPng('red', 1);
-    const lines = [whole, whole.subarray(0, 60), whole, Buffer.from('no picture')];
+    const lines = [whole, whole.subarray(0, 60), whole, Buffer.from('not an image')];
     writeFileSync(
       broken,
       lines
