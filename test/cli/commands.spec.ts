@@ -278,7 +278,7 @@ describe('graft, against a running API', () => {
     expect(await files()).toEqual(before);
     expect((await run('jobs')).out).not.toContain('planned');
     expect(dry.out).toMatch(
-      /memory +about \d+ MB: \d.* of base in bf16, up to \d+.* MB for the run/,
+      /memory +about \d+ MB: \d.* for the base in bf16, up to \d+.* MB for the run/,
     );
     const typo = ['--set', 'graft.pool=defualt'];
     const there = await run('submit', '-m', 'planned', '-t', chats, ...typo);
