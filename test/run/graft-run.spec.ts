@@ -320,7 +320,7 @@ it('writes the adapter of the best evaluation, even after a kill following it', 
   const graft = { learning_rate: 0.03, lr_schedule: 'constant', max_steps: 60, eval_steps: 2 };
   const file = job('best', { ...files, hyperparameters, graft });
   const whole = run(file, 'best').stderr;
-  const of = /adapter: .* \(of step (\d+), the best of its evaluations\)/;
+  const of = /adapter: .* \(of step (\d+), the best evaluation\)/;
   const step = Number(of.exec(whole)?.[1]);
   expect(step).toBeLessThan(50);
   expect(readFileSync(join(dir, 'best', 'README.md'), 'utf8')).toContain(
