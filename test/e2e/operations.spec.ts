@@ -68,7 +68,7 @@ it('what is merged, combined or converted answers as its adapter does, and is tr
     {
       code: 'unsupported',
       param: 'adapters[1]',
-      message: 'adapters[1]: LOHA has no weighted combination; convert it to LORA first',
+      message: 'adapters[1]: LOHA does not support weighted combination; convert it to LORA first',
     },
   );
 

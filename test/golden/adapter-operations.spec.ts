@@ -143,9 +143,9 @@ describe('combinations', () => {
     [
       'LOHA',
       'llama/loha',
-      'adapters[1]: LOHA has no weighted combination; convert it to LORA first',
+      'adapters[1]: LOHA does not support weighted combination; convert it to LORA first',
     ],
-    ['DoRA', 'llama/lora-dora', 'adapters[1]: use_dora has no weighted combination'],
+    ['DoRA', 'llama/lora-dora', 'adapters[1]: use_dora does not support weighted combination'],
     ['whole modules', 'llama/lora-saved-head', 'adapters[1]: modules_to_save (lm_head) are whole'],
     ['PiSSA', 'llama/lora-pissa', 'adapters[1]: init_lora_weights "pissa" is for a base'],
     ['LoftQ', 'starts/loftq', 'adapters[1]: init_lora_weights "loftq" is for a base that'],

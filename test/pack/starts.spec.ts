@@ -158,7 +158,7 @@ it('rejects a micro-batch that is too small for the directions, and frees its me
   expect(() => openRun(base, settings, options('chats'))).toThrow(
     expect.objectContaining({
       param: 'peft.eva_config',
-      message: expect.stringContaining('needs a micro-batch with at least 32 tokens that are learnt') as string, // prettier-ignore
+      message: expect.stringContaining('needs a micro-batch with at least 32 tokens with labels') as string, // prettier-ignore
     }),
   );
   expect(memory().tensors).toBe(before);

@@ -75,7 +75,7 @@ it('a zip of the folder that PEFT saved, with what else lies in it', async () =>
     .post('/v1/adapters/operations')
     .set(api.headers)
     .send({ type: 'combine', adapters: [(body as ModelObject).id], weights: [1] });
-  expect(made.body.error.message).toContain('LOHA has no weighted combination');
+  expect(made.body.error.message).toContain('LOHA does not support weighted combination');
 });
 
 const pickle = Buffer.from([0x80, 0x02, 0x7d, 0x71, 0x00, 0x2e, 0x00, 0x00, 0x00, 0x00]);

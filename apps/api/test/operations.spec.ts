@@ -236,7 +236,7 @@ describe('what a model does not support is refused when it is asked for, and not
       { use_dora: true },
       {},
       ['merge', 'convert', 'gguf'],
-      /use_dora (has no weighted|has no place in a GGUF|is not what vLLM)/,
+      /use_dora (does not support weighted|is not supported in a GGUF|is not supported by vLLM)/,
     ],
     [
       'prompt tuning',

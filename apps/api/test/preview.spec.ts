@@ -413,7 +413,7 @@ describe('creation looks at the data', () => {
     ).toMatchObject({
       param: 'graft.max_seq_len',
       message: expect.stringContaining(
-        `at most ${positions - 5} tokens beside 5 virtual ones`,
+        `at most ${positions - 5} tokens in addition to 5 virtual tokens`,
       ) as string,
     });
     expect((await preview({ training_file, graft })).training.max_seq_len).toBe(positions);

@@ -99,7 +99,7 @@ it('names an adapter that does not fit, and stops on request', async () => {
   await until('its end', () => scene.plane.fact('failed', 'refused') !== undefined, 30_000);
   expect(scene.plane.fact('failed', 'refused')).toMatchObject({
     code: 'unsupported',
-    message: 'adapters[0]: LOHA has no weighted combination; convert it to LORA first',
+    message: 'adapters[0]: LOHA does not support weighted combination; convert it to LORA first',
     param: 'adapters[0]',
   });
   assign('cancelled', { ...TRAINING, operation: { type: 'merge' } }, part);

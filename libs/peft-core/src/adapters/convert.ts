@@ -55,13 +55,13 @@ export function* converting(
   const why = configRefusal(methodFor(peft), config);
   if (why !== null) refuse(why);
   if (!adapter.updates)
-    refuse(`${peft.peft_type} has no update of a weight here, so no LORA can be made of it`);
+    refuse(`${peft.peft_type} has no weight update here, so it cannot be converted to LORA`);
   const tensors = ownTensors(adapter, peft);
   const modules: ConvertedModule[] = [];
   let [lost, all] = [0, 0];
   for (const { path, update, changesBias, isConvolution } of adapter.updates()) {
     if (isConvolution) refuse(`${path}: the update of a convolution does not convert to LORA`);
-    if (changesBias) refuse(`${path}: the bias of an update has no place in a LORA`);
+    if (changesBias) refuse(`${path}: the bias of an update cannot be converted to LORA`);
     const { a, b, squares } = decomposed(path, update, (s) => rank ?? rankFor(s, energy));
     update.dispose();
     tensors.set(`${path}.lora_A`, a).set(`${path}.lora_B`, b);

@@ -149,7 +149,7 @@ function factorsOf(
 function vocabularyOf(base: Base): Map<string, GgufField> {
   const { model, tokenizer, tokenizerFiles } = base;
   if (tokenizerFiles === null)
-    throw new DomainError('unsupported', 'the base has no tokenizer to write', 'model');
+    throw new DomainError('unsupported', 'the base model has no tokenizer to export', 'model');
   const { bos, isClosed } = endsOf(base);
   const fields = ggufVocabulary(tokenizerFiles, {
     rows: model.vocabSize,

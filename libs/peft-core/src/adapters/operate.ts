@@ -217,7 +217,7 @@ function merged(
     if (model.quantization !== null)
       options.onLog?.(
         'info',
-        `The base is quantised (${model.quantization}); the merged model is its dequantised weights in ${model.dtype}`,
+        `The base model is quantized (${model.quantization}); the merged model contains its dequantized weights in ${model.dtype}`,
       );
     const files = tidy(() => {
       const weights = mergedWeights(model, adapter, source.peft.peft_type);

@@ -24,11 +24,11 @@ export interface Operand {
 
 /** How refusals speak of what is no product of two factors. */
 export const FACTOR_WORDS = {
-  combine: { lacks: 'has no weighted combination', cannot: 'cannot be combined' },
-  vllm: { lacks: 'is not what vLLM loads', cannot: 'cannot be given to vLLM' },
+  combine: { lacks: 'does not support weighted combination', cannot: 'cannot be combined' },
+  vllm: { lacks: 'is not supported by vLLM', cannot: 'cannot be exported for vLLM' },
   gguf_adapter: {
-    lacks: 'has no place in a GGUF adapter',
-    cannot: 'cannot be put in a GGUF adapter',
+    lacks: 'is not supported in a GGUF adapter',
+    cannot: 'cannot be written to a GGUF adapter',
   },
 } as const satisfies Partial<Record<ModelOperation, Words>>;
 
@@ -79,7 +79,7 @@ function familyRefusal(family: string): string | null {
 
 function mergeRefusal({ peft, task, base }: Operand): string | null {
   if (task && (headOf(task) || taskFor(task.task).peft.hasHead === false))
-    return `merging is for models that write text; an adapter of task ${task.task} is used beside its base`;
+    return `only models that generate text can be merged; load an adapter of task ${task.task} on its base model instead`;
   if (peft === null) return null;
   const { method } = parsePeft(peft);
   const why = method.unmerged ?? footprint(peft, task, base)?.unmerged;
@@ -94,7 +94,7 @@ export function configRefusal(
   if (!convertsToLora)
     return `${name} does not convert to LORA, in PEFT neither: its update is not a dense matrix added to the weight`;
   if (config['kasa_config']) return 'kasa_config does not convert to LORA, in PEFT neither';
-  if (config['lora_bias'] === true) return 'lora_bias has no place in the LORA of a conversion';
+  if (config['lora_bias'] === true) return 'lora_bias cannot be converted to LORA';
   const { bias = 'none', trainable_token_indices: rows = null } = config;
   const parameters = config['target_parameters'] as readonly string[] | null | undefined;
   if (parameters?.length)
@@ -110,7 +110,7 @@ function convertRefusal({ task, base }: Operand, peft: NonNullable<PeftConfig>):
   const why = configRefusal(method, config);
   if (why !== null) return why;
   if (config['alora_invocation_tokens'])
-    return 'alora_invocation_tokens do not convert to LORA: they have it act on some rows only';
+    return 'alora_invocation_tokens cannot be converted to LORA: the adapter acts on some positions only';
   const { table, convolution } = footprint(peft, task, base) ?? {};
   if (table) return `${table}: PEFT converts linears only, not an embedding`;
   if (!convolution) return null;

@@ -181,8 +181,8 @@ describe('an option that would do nothing', () => {
   ])('is refused: %j in %s', (peft, task, field, where) => {
     const found = refusal(() => create(peft, task));
     expect(found).toMatchObject({ code: 'unsupported', param: `peft.${field}` });
-    expect(found.message).toContain(`${field} has no part in ${where}`);
-    expect(found.message).toMatch(/, in PEFT neither; leave it out$/);
+    expect(found.message).toContain(`${field} has no effect in ${where}`);
+    expect(found.message).toMatch(/, as in PEFT; remove it$/);
     // As a file of PEFT's may have it.
     expect(create(peft, task, true).peft).toMatchObject(peft);
   });

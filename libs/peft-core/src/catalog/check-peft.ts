@@ -36,7 +36,7 @@ export function checkPeft(peft: PeftConfig, modelType?: string): PeftConfig {
 export function checkTaskType(peft: CreateJob['peft'], { name, peft: { taskType } }: Task): void {
   const type = peft?.['task_type'] ?? null;
   if (type === null || type === taskType) return;
-  const message = `task_type is ${JSON.stringify(type)}, and task ${name} is ${taskType}; leave it out`;
+  const message = `task_type is ${JSON.stringify(type)}, but task ${name} has type ${taskType}; remove it`;
   throw new DomainError('invalid_value', message, 'peft.task_type');
 }
 
@@ -88,16 +88,16 @@ export function checkStart(peft: PeftConfig, { name, learntRows }: Task, begun: 
   const { method, options } = parsePeft(peft);
   const { learntOnly, shown } = method.needs?.(options) ?? {};
   if (begun || learntOnly === undefined || learntRows) return;
-  const message = `${shown}: which rows are learnt is nothing to task ${name}; set ${learntOnly} to false`;
+  const message = `${shown} is not supported by task ${name}, which has no per-row targets; set ${learntOnly} to false`;
   throw new DomainError('invalid_value', message, `peft.${learntOnly}`);
 }
 
 export function checkQuantization(name: string | null, peft: PeftConfig): void {
   if (name === null) return;
   quantizerFor(name);
-  refusePacked(peft, 'leave graft.quantization out');
+  refusePacked(peft, 'remove graft.quantization');
   if (peft !== null) return;
   const message =
-    'a quantised base cannot be trained whole; choose a method in `peft` or leave quantization out';
+    'full fine-tuning is not supported with a quantized base model; choose a method in `peft` or remove quantization';
   throw new DomainError('invalid_value', message, 'graft.quantization');
 }

@@ -207,14 +207,14 @@ describe('a start that looks at data, or wants weights as they were trained', ()
   ])('%s is refused on a base that is packed, as in PEFT', (init, more) => {
     const found = refusal(() => resolve(start(init, more), { quantization: 'nf4' }));
     expect(found).toMatchObject({ code: 'unsupported', param: 'peft.init_lora_weights' });
-    expect(found.message).toContain('needs the weights as they were trained');
+    expect(found.message).toContain('requires unquantized weights');
     expect(resolve(start(init, more)).peft).toMatchObject({ init_lora_weights: init });
   });
 
   it('PSOFT is refused on a base that is packed, and OLoRA taken, as in PEFT', () => {
     const found = refusal(() => resolve({ peft_type: 'PSOFT' }, { quantization: 'nf4' }));
     expect(found).toMatchObject({ code: 'unsupported', param: 'peft.peft_type' });
-    expect(found.message).toContain('PSOFT needs the weights as they were trained');
+    expect(found.message).toContain('PSOFT requires unquantized weights');
     expect(resolve(start('olora'), { quantization: 'nf4' }).quantization).toBe('nf4');
   });
 

@@ -50,41 +50,45 @@ const steps = z.int().min(0).default(0);
 
 const Options = z
   .strictObject({
-    init_r: rank.default(12).describe('Rank that each linear starts with'),
-    target_r: rank.default(8).describe('Rank that is left at the end, on average'),
+    init_r: rank.default(12).describe('Initial rank of each adapted layer'),
+    target_r: rank.default(8).describe('Target average rank of the adapted layers'),
     lora_alpha: scale
       .default(8)
-      .describe('The update is scaled by lora_alpha / init_r; left out of a job, 32'),
+      .describe('Scaling numerator: the update is scaled by lora_alpha / init_r. Job default: 32'),
     lora_dropout: dropout,
-    tinit: steps.describe('Steps before the first rank goes'),
-    tfinal: steps.describe('Last steps, in which the ranks stay as they are'),
-    deltaT: z.int().min(1).default(1).describe('Steps between two allotments of ranks'),
-    beta1: share.describe('How much of the average importance a step keeps'),
-    beta2: share.describe('How much of the average uncertainty a step keeps'),
+    tinit: steps.describe('Initial warmup steps, before the first rank reduction'),
+    tfinal: steps.describe('Final fine-tuning steps, with fixed ranks'),
+    deltaT: z.int().min(1).default(1).describe('Steps between two rank allocations'),
+    beta1: share.describe(
+      'Exponential moving average coefficient of the importance scores (sensitivity smoothing)',
+    ),
+    beta2: share.describe(
+      'Exponential moving average coefficient of the uncertainty of the scores',
+    ),
     orth_reg_weight: z
       .number()
       .min(0)
       .default(0.5)
-      .describe('Weight of the loss that keeps the rows of A and the columns of B orthogonal'),
+      .describe('Coefficient of the orthogonality regularization of A and B'),
     total_step: z
       .int()
       .min(1)
       .nullable()
       .optional()
-      .describe("Steps of the schedule; left out, the job's own"),
-    ...targetFields("query and value; OPT's and T5's all"),
+      .describe("Total steps of the rank schedule. Default: the job's training steps"),
+    ...targetFields('query and value projections (OPT and T5: all linear layers)'),
     bias: trainedBiases('lora_only'),
     modules_to_save: modulesToSave,
     init_lora_weights: z
       .boolean()
       .default(true)
-      .describe('true: the update starts at zero; false: random, for tests'),
+      .describe('true: the adapter is initialized to a no-op; false: randomly, for tests'),
     ...layerFields,
     rank_pattern: z
       .record(z.string(), z.array(z.boolean()))
       .nullable()
       .default(null)
-      .describe('Which ranks are left: written by training'),
+      .describe('Rank allocation, written by training'),
     fan_in_fan_out: fanInFanOut,
   })
   .superRefine(checkLayers)
@@ -100,7 +104,7 @@ function scheduleProblem(
   total: number,
 ): string | null {
   if (tinit < total - tfinal) return null;
-  return `the schedule leaves no steps in which ranks could go: tinit ${tinit} and tfinal ${tfinal} of ${total} steps; lower them or raise total_step`;
+  return `the schedule leaves no steps for rank reduction: tinit ${tinit} and tfinal ${tfinal} of ${total} steps; lower them or raise total_step`;
 }
 
 const UNSUPPORTED = {
@@ -142,7 +146,8 @@ const TARGETS: Readonly<Record<string, readonly Role[]>> = {
 export const adalora = linearMethod<Options, Budget>({
   name: 'ADALORA',
   title: 'AdaLoRA',
-  summary: 'LoRA that starts with more rank than it may keep, and leaves it where it matters most.',
+  summary:
+    'LoRA with an adaptive rank budget: starts with more rank and prunes it where it matters least.',
   paper: 'https://arxiv.org/abs/2303.10512',
   // rate and alpha of PEFT's example
   defaultLearningRate: 1e-3,
@@ -161,7 +166,7 @@ export const adalora = linearMethod<Options, Budget>({
   jobDefaults: () => ({ lora_alpha: 32 }),
   forSteps: scheduled,
   unsupported: UNSUPPORTED,
-  reasons: { r: 'the rank is init_r, of which target_r is left' },
+  reasons: { r: 'AdaLoRA starts with rank init_r and ends with target_r' },
   tensors: { lora_A: 'parameter', lora_B: 'parameter', lora_E: 'parameter' },
   defaultTargets: (modelType) => TARGETS[modelType] ?? ['q', 'v'],
   conv1d: true,
@@ -198,7 +203,7 @@ function scheduled(options: Options, jobSteps: number): Options {
   if (init <= target)
     refuse('target_r', `expected a target_r below init_r, which is ${init}, got ${target}`);
   if (given !== null)
-    refuse('rank_pattern', 'rank_pattern is what training finds; leave it out of a job');
+    refuse('rank_pattern', 'rank_pattern is written by training; remove it from the job');
   const why = scheduleProblem(options, total ?? jobSteps);
   if (why !== null) refuse('tinit', why);
   return { ...options, total_step: total ?? jobSteps };

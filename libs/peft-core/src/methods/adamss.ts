@@ -47,51 +47,73 @@ const Options = z
     r: rank
       .default(100)
       .describe(
-        'Directions of each weight by which its outputs are put in clusters; below its outputs',
+        'Number of singular directions used to cluster the outputs of each weight. Must be less than its output size',
       ),
-    num_subspaces: z.int().min(1).max(1024).default(5).describe('Clusters of each linear'),
-    subspace_rank: rank.default(1).describe("Rank of a cluster's update"),
+    num_subspaces: z
+      .int()
+      .min(1)
+      .max(1024)
+      .default(5)
+      .describe('Number of subspaces (clusters) per layer'),
+    subspace_rank: rank.default(1).describe('Rank of the update of each subspace'),
     use_dynamic_rank: z
       .boolean()
       .default(false)
-      .describe('Less rank for clusters that need less of it'),
+      .describe('Choose the rank of each subspace from its singular values'),
     svd_threshold: z
       .number()
       .min(0)
       .default(0.1)
-      .describe('With use_dynamic_rank: of the largest singular value, what counts'),
-    target_modules: targetNames('query and value'),
+      .describe(
+        'Singular value threshold of use_dynamic_rank, as a fraction of the largest singular value',
+      ),
+    target_modules: targetNames('query and value projections'),
     modules_to_save: modulesToSave,
     init_weights: z
       .literal('orthogonal')
       .nullable()
       .default('orthogonal')
-      .describe('"orthogonal": the update starts at zero; null: random, for tests'),
+      .describe('"orthogonal": the adapter is initialized to a no-op; null: randomly, for tests'),
     ...layerFields,
-    use_asa: z.boolean().default(false).describe('Stop training the clusters that matter least'),
+    use_asa: z
+      .boolean()
+      .default(false)
+      .describe('Adaptive subspace allocation: stop training the least important subspaces'),
     asa_target_subspaces: z
       .int()
       .min(1)
       .default(50)
       .describe(
-        'Clusters of all linears that train at the end, with use_asa; one fewer do where some were stopped',
+        'Total number of subspaces that remain trainable at the end, with use_asa (one fewer if any were stopped)',
       ),
-    init_warmup: z.int().min(0).default(50).describe('Steps before the first cluster stops'),
-    final_warmup: z.int().min(0).default(1000).describe('Step after which none stops'),
-    mask_interval: z.int().min(1).default(100).describe('Steps between two choices'),
-    asa_importance_beta: share.describe('How much of the average importance a step keeps'),
-    asa_uncertainty_beta: share.describe('How much of the average uncertainty a step keeps'),
+    init_warmup: z
+      .int()
+      .min(0)
+      .default(50)
+      .describe('Warmup steps before the first subspace is frozen'),
+    final_warmup: z
+      .int()
+      .min(0)
+      .default(1000)
+      .describe('Step after which no more subspaces are frozen'),
+    mask_interval: z.int().min(1).default(100).describe('Steps between two allocations'),
+    asa_importance_beta: share.describe(
+      'Exponential moving average coefficient of the importance scores (sensitivity smoothing)',
+    ),
+    asa_uncertainty_beta: share.describe(
+      'Exponential moving average coefficient of the uncertainty of the scores',
+    ),
     asa_schedule_exponent: z
       .number()
       .positive()
       .default(3)
-      .describe('How early clusters stop: 1 evenly, more: sooner'),
+      .describe('Exponent of the schedule: 1 is linear; higher values freeze subspaces earlier'),
     random_seed: z
       .int()
       .min(0)
       .default(0)
       .describe(
-        'What the search for directions begins with; it has to be the same wherever the adapter is read',
+        'Random seed of the decomposition and clustering. Must be the same wherever the adapter is loaded',
       ),
   })
   .superRefine(checkLayers)
@@ -107,7 +129,7 @@ const Options = z
       if (isOn && target < 2)
         issue(
           'asa_target_subspaces',
-          `expected an integer ≥ 2, got ${target}: of so many, one fewer is left`,
+          `expected an integer ≥ 2, got ${target}; one fewer subspace than this remains trainable`,
         );
     },
   );
@@ -131,7 +153,7 @@ export const adamss = linearMethod<Options, Allocation>({
   name: 'ADAMSS',
   title: 'AdaMSS',
   summary:
-    'Puts the outputs of each linear in clusters and trains a small update of each, within the directions of its weight.',
+    'Clusters the outputs of each layer and trains a small update per cluster, within the subspaces of its weight.',
   paper: 'https://openreview.net/forum?id=8ZdWmpYxT0',
   // PEFT's comparison of methods
   defaultLearningRate: 1e-4,
@@ -178,7 +200,7 @@ function refuseIdle(options: Options): void {
   ][]) {
     const idle = fields.find((field) => !options[user] && options[field] !== defaults[field]);
     if (idle === undefined) continue;
-    throw new DomainError('invalid_value', `${idle} is used with ${user} only`, `peft.${idle}`);
+    throw new DomainError('invalid_value', `${idle} requires ${user}; remove it`, `peft.${idle}`);
   }
 }
 

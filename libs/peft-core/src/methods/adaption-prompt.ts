@@ -18,18 +18,20 @@ const Options = z.strictObject({
     .max(4096)
     .nullable()
     .default(null)
-    .describe('Length of the prompt in each layer; required'),
+    .describe('Number of adapter tokens per layer (required)'),
   adapter_layers: z
     .int()
     .min(1)
     .nullable()
     .default(null)
-    .describe('How many layers have one, from the last on; required'),
+    .describe('Number of adapted layers, counted from the last (required)'),
   target_modules: z
     .string()
     .nullable()
     .default(null)
-    .describe("Name of the attention modules; left out, the family's: it can be no other"),
+    .describe(
+      'Name of the attention modules. Default: that of the model family, the only valid value',
+    ),
 });
 type Options = z.infer<typeof Options>;
 
@@ -105,14 +107,14 @@ export const adaptionPrompt = defineMethod<Options>({
   name: 'ADAPTION_PROMPT',
   title: 'LLaMA-Adapter',
   summary:
-    'Trained prompts that the last layers attend to besides, by a gate that begins closed: the start is the base.',
+    'Trainable prompts that the last layers also attend to, through a zero-initialized gate (LLaMA-Adapter).',
   paper: 'https://arxiv.org/abs/2303.16199',
   // the paper's
   defaultLearningRate: 9e-3,
   options: Options,
   unsupported: {},
   tensors: { [PROMPT]: 'parameter', [GATE]: 'parameter' },
-  unmerged: "what layers attend to besides is not part of the base's weights",
+  unmerged: "the adapter prompts are not part of the base's weights",
   withoutHeads: 'its config in PEFT has no modules_to_save',
   footprint(outline, options, { modelType }) {
     const { length } = placesIn(outline, outline, options, modelType).places;

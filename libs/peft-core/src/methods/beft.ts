@@ -14,7 +14,7 @@ const Options = z.strictObject({
   init_weights: z
     .boolean()
     .default(true)
-    .describe('true: the bias starts at zero; false: random, for tests'),
+    .describe('true: the bias is initialized to zero; false: randomly, for tests'),
 });
 type Options = z.infer<typeof Options>;
 
@@ -22,7 +22,7 @@ export const beft = linearMethod<Options>({
   name: 'BEFT',
   title: 'BEFT',
   summary:
-    'Trains a bias of linears. The smallest of all methods; where a model has no biases, it cannot be merged.',
+    'Trains only the biases of linear layers. The smallest method. Cannot be merged into a model without biases.',
   paper: 'https://arxiv.org/abs/2509.15974',
   // of the paper's rates for decoders; PEFT's comparison of methods takes 1e-4
   defaultLearningRate: 1e-3,
@@ -36,7 +36,7 @@ export const beft = linearMethod<Options>({
     ({ outFeatures }) => ({ beft_bias: [1, outFeatures] }),
   unmergedIn(_, targets) {
     const bare = targets.find(({ hasBias }) => !hasBias);
-    return bare ? `it trains biases, and ${bare.path} of the base has none` : null;
+    return bare ? `it trains biases, but ${bare.path} of the base model has no bias` : null;
   },
   adapt:
     ({ init_weights: neutral }) =>

@@ -49,25 +49,29 @@ const Options = z
       .int()
       .min(0)
       .default(4)
-      .describe('Size of the blocks that are rotated; it divides the inputs of every target'),
+      .describe('BOFT block size. Must divide the input size of every target module'),
     boft_block_num: z
       .int()
       .min(0)
       .default(0)
-      .describe('Blocks per linear, in place of their size; boft_block_size must then be 0'),
+      .describe(
+        'Number of BOFT blocks per layer, instead of boft_block_size (which must then be 0)',
+      ),
     boft_dropout: z
       .number()
       .min(0)
       .max(1)
       .default(0)
-      .describe('Share of the blocks that do not turn in a forward that trains'),
-    ...targetFields('query and value'),
+      .describe(
+        'Multiplicative dropout: probability that a block is replaced by the identity during training',
+      ),
+    ...targetFields('query and value projections'),
     bias: trainedBiases('boft_only'),
     modules_to_save: modulesToSave,
     init_weights: z
       .boolean()
       .default(true)
-      .describe('true: rotations start at none; false: random, for tests'),
+      .describe('true: rotations are initialized to the identity; false: randomly, for tests'),
     ...layerFields,
     fan_in_fan_out: fanInFanOut,
   })
@@ -85,7 +89,7 @@ type Options = z.infer<typeof Options>;
 export const boft = linearMethod<Options>({
   name: 'BOFT',
   title: 'BOFT',
-  summary: 'Rotates the input of linears block by block, and scales what they give.',
+  summary: 'Multiplies weights by block-wise butterfly rotations and scales their outputs.',
   paper: 'https://arxiv.org/abs/2311.06243',
   // PEFT's comparison of methods takes 1e-4, its own example for DINOv2 5e-5
   defaultLearningRate: 1e-4,

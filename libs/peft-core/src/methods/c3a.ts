@@ -48,21 +48,21 @@ const Options = z
       .min(1)
       .default(256)
       .describe(
-        'Size of the circulant blocks; it divides both sizes of every target, and the larger it is the fewer numbers train',
+        'Size of the circulant blocks. Must divide the input and output size of every target module. Larger blocks have fewer trainable parameters',
       ),
-    target_modules: targetNames('query and value'),
+    target_modules: targetNames('query and value projections'),
     bias: trainedBiases('c3a_only'),
     modules_to_save: modulesToSave,
     ...layerFields,
     block_size_pattern: z
       .record(z.string(), z.int().min(1))
       .default({})
-      .describe('Other block sizes for some modules: name or pattern → size'),
+      .describe('Block sizes that differ from the default, by module name or regular expression'),
     init_weights: z
       .union([z.boolean(), z.enum(['gaussian', 'kaiming_uniform', 'xavier_uniform'])])
       .default('xavier_uniform')
       .describe(
-        'How the numbers start: true: at zero, as the base; else random, which divides by the inputs to next to nothing',
+        'Initialization: true: zero (no-op); otherwise random, scaled down by the input size to nearly zero',
       ),
   })
   .superRefine(checkLayers);
@@ -72,7 +72,7 @@ export const c3a = linearMethod<Options>({
   name: 'C3A',
   title: 'C3A',
   summary:
-    'Adds circulant blocks, which Fourier transforms multiply: full rank with few parameters.',
+    'Adds block-circulant updates, computed with Fourier transforms: full rank with few parameters.',
   paper: 'https://arxiv.org/abs/2407.19342',
   // PEFT's comparison of methods; the update divides by the inputs, the paper's rates lie between 0.05 and 1
   defaultLearningRate: 3e-1,

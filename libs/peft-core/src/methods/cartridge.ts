@@ -21,7 +21,7 @@ const Options = z
       .int()
       .min(0)
       .default(1)
-      .describe('Virtual tokens, from the first on, that do not train'),
+      .describe('Number of leading virtual tokens that stay frozen'),
     ...resolvedFields,
   })
   .superRefine(({ num_virtual_tokens: p, num_frozen_tokens: frozen }, ctx) => {
@@ -38,8 +38,7 @@ const TRAINED = 'trainable_embedding';
 export const cartridge = softPrompt<Options>({
   name: 'CARTRIDGE',
   title: 'Cartridges',
-  summary:
-    'Trains keys and values before the input, as prefix tuning, but for the first, which stay.',
+  summary: 'Trains a key-value prefix as prefix tuning does, with the first virtual tokens frozen.',
   paper: 'https://arxiv.org/abs/2506.06266',
   // the paper's, and prefix tuning's
   defaultLearningRate: 1e-2,

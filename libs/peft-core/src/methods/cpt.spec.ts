@@ -149,7 +149,7 @@ it('a token that the base does not have is refused from its config.json alone', 
   const beyond = { ...peft, cpt_token_ids: [5, 17, 42, 8, 23, 9, 99] };
   const thrown = expect.objectContaining({
     param: 'peft.cpt_token_ids',
-    message: 'token 99 is beyond the vocabulary, which has 96',
+    message: 'token 99 is outside the vocabulary of 96 tokens',
   }) as Error;
   expect(() => footprintOf(beyond, configOf('llama'))).toThrow(thrown);
   expect(() => attachMethod(model, beyond, { run: 1, seed: 0 })).toThrow(thrown);
@@ -185,7 +185,7 @@ describe('a job', () => {
         expect.objectContaining({
           code: 'unsupported',
           param: 'peft.peft_type',
-          message: `CPT learns tokens of its prompt, which task ${name} does not take; use task causal_lm, or another method`,
+          message: `CPT learns the tokens of its prompt, which task ${name} does not support; use task causal_lm, or another method`,
         }) as Error,
       );
     }

@@ -32,53 +32,57 @@ const Options = z
       .max(MOST)
       .nullable()
       .default(null)
-      .describe("Ids of the prompt's tokens, in the base's vocabulary"),
+      .describe('Token ids of the prompt, in the vocabulary of the base model'),
     cpt_tokens_type_mask: z
       .array(whole)
       .nullable()
       .default(null)
       .describe(
-        "Type of each token of the prompt: 1 to 4 are the first example's format before its input, input, format before its label, and label, 5 to 8 the second's, and so on; 0 is none. The largest must be of a label",
+        'Type of each prompt token: 1 to 4 are the input template, input, label template and label of the first example, 5 to 8 those of the second, and so on; 0 is none. The largest type must be a label',
       ),
     cpt_mask: z
       .array(z.literal(1))
       .nullable()
       .default(null)
-      .describe(
-        "1 for each token of the prompt; kept for PEFT's file, which has no use for another",
-      ),
+      .describe('Attention mask of the prompt: 1 for each token. Kept for compatibility with PEFT'),
     num_virtual_tokens: z
       .int()
       .min(1)
       .max(MOST)
       .nullable()
       .default(null)
-      .describe('As many as cpt_token_ids; may be left out'),
+      .describe('Number of virtual tokens. Must equal the length of cpt_token_ids. Optional'),
     opt_weighted_loss_type: z
       .enum(['none', 'decay'])
       .nullable()
       .default('none')
-      .describe('Whether labels of older examples weigh less'),
+      .describe(
+        'Loss weighting of the labels in the prompt: equal, or decaying for older examples',
+      ),
     opt_loss_decay_factor: z
       .number()
       .min(0)
       .default(1)
-      .describe('What labels weigh from one example to the one before, with decay'),
+      .describe(
+        'Decay factor of the loss weight from each example to the one before it, with decay',
+      ),
     opt_projection_epsilon: z
       .number()
       .min(0)
       .default(0.1)
-      .describe('How far embeddings of inputs may move; times √(hidden size / 2048)'),
+      .describe(
+        'Maximum change of the input embeddings (projection epsilon), multiplied by √(hidden size / 2048)',
+      ),
     opt_projection_format_epsilon: z
       .number()
       .min(0)
       .default(0.1)
-      .describe('How far embeddings of the format may move'),
+      .describe('Maximum change of the template embeddings (projection epsilon)'),
     tokenizer_name_or_path: z
       .string()
       .nullable()
       .default(null)
-      .describe("Kept for PEFT's file; the prompt is given as ids"),
+      .describe('Kept for compatibility with PEFT; the prompt is given as token ids'),
     ...resolvedFields,
   })
   .superRefine((options, ctx) => {
@@ -114,7 +118,7 @@ export const cpt = softPrompt<Options>({
   name: 'CPT',
   title: 'Context-aware prompt tuning',
   summary:
-    'Moves the embeddings of examples in the prompt a little, and learns their answers with every record: for few examples.',
+    'Refines the embeddings of in-context examples within a small bound and trains on their labels too. For few-shot data.',
   paper: 'https://arxiv.org/abs/2410.17222',
   defaultLearningRate: 1e-3,
   options: Options,
@@ -193,7 +197,7 @@ function learntTokens(options: Options): LearntToken[] {
 function checkIds(ids: readonly number[], vocabulary: number): void {
   const beyond = ids.find((id) => id >= vocabulary);
   if (beyond === undefined) return;
-  const message = `token ${beyond} is beyond the vocabulary, which has ${vocabulary}`;
+  const message = `token ${beyond} is outside the vocabulary of ${vocabulary} tokens`;
   throw new DomainError('invalid_value', message, 'peft.cpt_token_ids');
 }
 

@@ -44,30 +44,36 @@ import type { ModuleParameters } from './frame/parameters.js';
 
 const Options = z
   .strictObject({
-    r: rank.default(8).describe('Directions; at most the outputs of a linear'),
+    r: rank.default(8).describe('Rank: number of directions. At most the output size of a layer'),
     alpha: z
       .int()
       .min(1)
       .nullable()
       .default(null)
-      .describe('What is put in is scaled by alpha / r; null: not scaled'),
+      .describe('Scaling numerator: the injected part is scaled by alpha / r. null: no scaling'),
     decomposition_method: z
       .enum(['relu', 'qr'])
       .default('relu')
-      .describe('How directions follow from the trained matrix; "qr" makes them orthogonal'),
+      .describe('How directions are derived from the trained matrix; "qr" makes them orthogonal'),
     para: z
       .boolean()
       .default(false)
-      .describe('Only take directions out (PaRa): fewer parameters, and no start at the base'),
+      .describe(
+        'Only remove directions (PaRa): fewer parameters, but the adapter is not a no-op at the start',
+      ),
     deft_dropout: dropout,
-    ...targetFields('query and value'),
+    ...targetFields('query and value projections'),
     bias: trainedBiases('deft_only'),
     modules_to_save: modulesToSave,
     init_weights: z
       .boolean()
       .default(true)
-      .describe('true: the linear starts as it is; false: what is put in starts at random'),
-    init_scale: z.number().min(0).default(1).describe('Scales that random start, of 0.02'),
+      .describe('true: the adapter is initialized to a no-op; false: the injected part is random'),
+    init_scale: z
+      .number()
+      .min(0)
+      .default(1)
+      .describe('Scale of the random initialization (standard deviation 0.02)'),
     ...layerFields,
     fan_in_fan_out: fanInFanOut,
   })
@@ -77,7 +83,7 @@ type Options = z.infer<typeof Options>;
 export const deft = linearMethod<Options>({
   name: 'DEFT',
   title: 'DEFT',
-  summary: 'Takes a few directions out of what linears give and puts trained ones in their place.',
+  summary: 'Removes a few directions from the outputs of layers and injects trained ones instead.',
   paper: null,
   // PEFT's comparison of methods
   defaultLearningRate: 1e-4,
@@ -106,7 +112,7 @@ function refuseIdle({ para, alpha, deft_dropout: p }: Options): void {
   if (!para) return;
   const idle = alpha !== null ? 'alpha' : p > 0 ? 'deft_dropout' : undefined;
   if (idle === undefined) return;
-  const message = `${idle} acts on what is put in, and with para nothing is; leave it out`;
+  const message = `${idle} has no effect with para, which injects nothing; remove it`;
   throw new DomainError('invalid_value', message, `peft.${idle}`);
 }
 

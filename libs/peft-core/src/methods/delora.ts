@@ -49,20 +49,24 @@ const SMALLEST_NORM = 1e-4;
 const Options = z
   .strictObject({
     r: rank.default(8).describe('Rank of the update'),
-    delora_lambda: scale.default(15).describe('What the bound of the update starts at; it trains'),
+    delora_lambda: scale
+      .default(15)
+      .describe('Initial value of the trainable bound (lambda) of the update'),
     module_dropout: dropout,
-    ...targetFields('query and value'),
+    ...targetFields('query and value projections'),
     bias: trainedBiases('delora_only'),
     init_weights: z
       .boolean()
       .default(true)
-      .describe('true: the update starts at zero; false: random, for tests'),
+      .describe('true: the adapter is initialized to a no-op; false: randomly, for tests'),
     ...layerFields,
     rank_pattern: ranks,
     lambda_pattern: z
       .record(z.string(), scale)
       .default({})
-      .describe('Other delora_lambda for some modules'),
+      .describe(
+        'Values that differ from the default delora_lambda, by module name or regular expression',
+      ),
     modules_to_save: modulesToSave,
   })
   .superRefine(checkLayers);
@@ -83,7 +87,7 @@ export const delora = linearMethod<Options, Precision>({
   name: 'DELORA',
   title: 'DeLoRA',
   summary:
-    'LoRA whose update cannot grow beyond a bound that is trained: robust to high learning rates and long training.',
+    'LoRA with a trainable bound on the norm of the update. Robust to high learning rates and long training.',
   paper: 'https://arxiv.org/abs/2503.18225',
   // of PEFT's comparison of methods
   defaultLearningRate: 1e-3,

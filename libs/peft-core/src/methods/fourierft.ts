@@ -28,11 +28,11 @@ import {
 const Options = z
   .strictObject({
     n_frequency: frequencyCount(1000, 'of its spectrum'),
-    scaling: scale.default(150).describe('Scales the update'),
+    scaling: scale.default(150).describe('Scaling factor of the update'),
     init_weights: z
       .boolean()
       .default(false)
-      .describe('true: the update starts at zero; false: at random'),
+      .describe('true: the adapter is initialized to a no-op; false: randomly'),
     ...spectrumOptions('fourierft_only'),
   })
   .superRefine(checkLayers);
@@ -41,7 +41,7 @@ type Options = z.infer<typeof Options>;
 export const fourierft = linearMethod<Options>({
   name: 'FOURIERFT',
   title: 'FourierFT',
-  summary: 'Trains a few frequencies of the update: far fewer parameters than LoRA.',
+  summary: 'Trains a few Fourier coefficients of the update. Far fewer parameters than LoRA.',
   paper: 'https://arxiv.org/abs/2405.03003',
   // the paper's for instruction tuning of LLaMA
   defaultLearningRate: 3e-3,

@@ -56,33 +56,33 @@ const Options = z
       .min(0)
       .max(1)
       .default(0.01)
-      .describe('How many of the turns between two directions train, of all there are'),
+      .describe('Fraction of the rotations between two directions that are trainable'),
     regularization_alpha: z
       .number()
       .positive()
       .default(1e-3)
-      .describe('Steadies the shared basis where weights of several layers are alike'),
+      .describe('Regularization of the shared basis, for layers with similar weights'),
     projection_prng_key: z
       .int()
       .min(0)
       .default(0)
-      .describe('What the places of turns are drawn from; PEFT draws the same'),
+      .describe('Random seed of the trainable positions; the same positions as in PEFT'),
     save_projection: z
       .boolean()
       .default(true)
       .describe(
-        'Save the basis in the adapter; false: smaller, it is made again from the base, which another processor may do otherwise',
+        'Save the basis in the adapter. false: smaller file; the basis is recomputed from the base model, which can differ between processors',
       ),
     frod_dropout: dropout,
     init_weights: z
       .boolean()
       .default(true)
-      .describe('true: starts as the base; false: random, for tests'),
+      .describe('true: the adapter is initialized to a no-op; false: randomly, for tests'),
     progressbar: z
       .boolean()
       .default(true)
-      .describe("Whether PEFT shows how far it is; kept for PEFT's file"),
-    ...targetOptions('query and value', 'frod_only'),
+      .describe('Whether PEFT shows a progress bar. Kept for compatibility with PEFT'),
+    ...targetOptions('query and value projections', 'frod_only'),
   })
   .superRefine(checkLayers);
 type Options = z.infer<typeof Options>;
@@ -91,7 +91,7 @@ export const frod = linearMethod<Options, Bases>({
   name: 'FROD',
   title: 'FRoD',
   summary:
-    'Turns and scales whole weights by few numbers, in a basis that all layers share. Slow to begin on large models.',
+    'Rotates and scales full weights with few parameters, in a basis shared by all layers. Slow to initialize on large models.',
   paper: 'https://doi.org/10.1609/aaai.v40i31.39813',
   // PEFT's comparison of methods
   defaultLearningRate: 1e-3,

@@ -9,7 +9,7 @@ const Options = z.strictObject({});
 export const full = defineMethod<z.infer<typeof Options>>({
   name: 'FULL',
   title: 'Full fine-tuning',
-  summary: 'Trains a copy of every weight. Needs many times the memory of the other methods.',
+  summary: 'Trains every weight of the model. Needs many times the memory of the other methods.',
   paper: null,
   defaultLearningRate: 2e-5,
   options: Options,

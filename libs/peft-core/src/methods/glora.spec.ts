@@ -26,7 +26,9 @@ it('a target of which nothing would train is refused before anything is loaded',
   const idle = { peft_type: 'GLORA', config_A_B: 'none' };
   expect(refusal(idle)).toMatchObject({
     param: 'peft.config_A_B',
-    message: expect.stringContaining('q_proj, which has no bias, would train') as string,
+    message: expect.stringContaining(
+      'q_proj would have no trainable parameters: it has no bias',
+    ) as string,
   });
   expect(refusal(idle, 'qwen2')).toBeNull();
   expect(refusal({ ...idle, config_C: 'none', config_D_E: 'none' }, 'qwen2')).toMatchObject({

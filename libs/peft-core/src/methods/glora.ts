@@ -20,26 +20,26 @@ import type { LinearUpdate } from './frame/linear-method.js';
 import type { ModuleParameters, PartShapes } from './frame/parameters.js';
 
 const Options = z.strictObject({
-  r: rank.default(8).describe('Rank of the paths that are "lora"'),
+  r: rank.default(8).describe('Rank of the paths set to "lora"'),
   config_A_B: z
     .enum(['lora', 'vector', 'constant', 'none'])
     .default('lora')
-    .describe('How the weight is scaled and shifted'),
+    .describe('Parametrization of the weight scale and shift'),
   config_C: z
     .enum(['lora', 'vector', 'none'])
     .default('lora')
-    .describe('How the bias follows from the weight'),
+    .describe('Parametrization of the bias term that depends on the weight'),
   config_D_E: z
     .enum(['vector', 'constant', 'none'])
     .default('constant')
-    .describe('How the bias is scaled and shifted'),
-  target_modules: targetNames('query and value'),
+    .describe('Parametrization of the bias scale and shift'),
+  target_modules: targetNames('query and value projections'),
   bias: trainedBiases('glora_only'),
   modules_to_save: modulesToSave,
   init_weights: z
     .boolean()
     .default(true)
-    .describe('true: the update starts at zero; false: random, for tests'),
+    .describe('true: the adapter is initialized to a no-op; false: randomly, for tests'),
 });
 type Options = z.infer<typeof Options>;
 
@@ -51,7 +51,8 @@ type Size = Pick<LinearShape, 'inFeatures' | 'outFeatures'>;
 export const glora = linearMethod<Options>({
   name: 'GLORA',
   title: 'GLoRA',
-  summary: 'Scales and shifts weights and biases at once, by low ranks, vectors or numbers.',
+  summary:
+    'Scales and shifts weights and biases together, with low-rank matrices, vectors or scalars.',
   paper: 'https://arxiv.org/abs/2306.07967',
   // PEFT's comparison of methods, for vectors; it takes 1e-4 for low ranks
   defaultLearningRate: 1e-4,
@@ -93,7 +94,7 @@ const kindsOf = (
 
 function refuseIdle(path: string, hasBias: boolean): never {
   const what = hasBias ? 'config_A_B, config_C and config_D_E are' : 'config_A_B is';
-  const message = `nothing of ${path}${hasBias ? '' : ', which has no bias,'} would train: ${what} "none"`;
+  const message = `${path} would have no trainable parameters: ${hasBias ? '' : 'it has no bias, and '}${what} "none"`;
   throw new DomainError('invalid_value', message, 'peft.config_A_B');
 }
 

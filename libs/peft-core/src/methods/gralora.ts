@@ -36,20 +36,29 @@ const Options = z
   .strictObject({
     r: rank
       .default(32)
-      .describe('Rank of the update, divided among the blocks; its own reaches k r'),
-    hybrid_r: z.int().min(0).max(4096).default(0).describe('Rank of a LoRA that is added to it'),
-    alpha: scale.default(64).describe('The update is scaled by alpha / (r + hybrid_r)'),
+      .describe(
+        'Rank of the update, divided among the blocks. The update itself can reach rank k · r',
+      ),
+    hybrid_r: z
+      .int()
+      .min(0)
+      .max(4096)
+      .default(0)
+      .describe('Rank of an additional LoRA (hybrid GraLoRA)'),
+    alpha: scale
+      .default(64)
+      .describe('Scaling numerator: the update is scaled by alpha / (r + hybrid_r)'),
     gralora_dropout: dropout,
     gralora_k: z
       .int()
       .min(1)
       .default(2)
-      .describe('Parts of the inputs and of the outputs; 2 up to rank 32, 4 above is advised'),
+      .describe('Number of blocks per dimension. Recommended: 2 up to rank 32, 4 above'),
     init_weights: z
       .boolean()
       .default(true)
-      .describe('true: the update starts at zero; false: random, for tests'),
-    ...targetOptions('query and value', 'gralora_only'),
+      .describe('true: the adapter is initialized to a no-op; false: randomly, for tests'),
+    ...targetOptions('query and value projections', 'gralora_only'),
   })
   .superRefine(checkLayers)
   .superRefine(({ r, gralora_k: k }, ctx) => {
@@ -65,7 +74,7 @@ export const gralora = linearMethod<Options>({
   name: 'GRALORA',
   title: 'GraLoRA',
   summary:
-    "Low-rank updates of a weight's blocks: with LoRA's number of parameters a higher rank, which outliers spoil less.",
+    'Low-rank updates of the blocks of a weight: higher rank than LoRA with the same number of parameters, and less sensitive to outliers.',
   paper: 'https://arxiv.org/abs/2505.20355',
   // of PEFT's comparison of methods
   defaultLearningRate: 2e-4,

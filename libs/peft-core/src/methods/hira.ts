@@ -40,8 +40,8 @@ import type { ModuleParameters } from './frame/parameters.js';
 
 const Options = z
   .strictObject({
-    r: rank.default(32).describe('Rank of the matrix that scales the weight'),
-    ...targetFields('query and value'),
+    r: rank.default(32).describe('Rank of the matrix that modulates the weight'),
+    ...targetFields('query and value projections'),
     hira_dropout: dropout,
     fan_in_fan_out: fanInFanOut,
     modules_to_save: modulesToSave,
@@ -49,7 +49,7 @@ const Options = z
       .union([z.boolean(), z.enum(['gaussian'])])
       .default(true)
       .describe(
-        'true: the update starts at zero; "gaussian": so too, with A normal; false: random, for tests',
+        'true: the adapter is initialized to a no-op; "gaussian": also, with normally distributed A; false: randomly, for tests',
       ),
     ...layerFields,
   })
@@ -60,14 +60,14 @@ export const hira = linearMethod<Options>({
   name: 'HIRA',
   title: 'HiRA',
   summary:
-    "Scales each weight's own numbers by a low-rank matrix: of full rank, with as many parameters as LoRA.",
+    'Multiplies each weight elementwise by a low-rank matrix: full rank with as many parameters as LoRA.',
   paper: 'https://openreview.net/forum?id=TwJrTz9cRS',
   // of PEFT's comparison of methods
   defaultLearningRate: 4.5e-3,
   trainingOnly: ['hira_dropout'],
   options: Options,
   unsupported: { rank_pattern: {} },
-  reasons: { rank_pattern: 'PEFT takes it and gives every linear the rank r all the same' },
+  reasons: { rank_pattern: 'PEFT accepts it but uses rank r for every layer' },
   tensors: { hira_A: 'parameter', hira_B: 'parameter' },
   defaultTargets: () => ['q', 'v'],
   conv1d: true,

@@ -46,20 +46,22 @@ import type { ModuleParameters } from './frame/parameters.js';
 
 const Options = z
   .strictObject({
-    r: rank.default(8).describe('Reflections; an even number starts as the base'),
+    r: rank
+      .default(8)
+      .describe('Number of Householder reflections. An even number is a no-op at initialization'),
     apply_GS: z
       .boolean()
       .default(false)
       .describe(
-        'Make the reflections orthogonal to each other. Equal pairs, with which an adapter starts, cannot be: a job then starts at random',
+        'Apply Gram-Schmidt orthogonalization to the reflections. The default initialization uses equal pairs, which cannot be orthogonal, so the job starts at random',
       ),
-    ...targetFields('query and value'),
+    ...targetFields('query and value projections'),
     bias: trainedBiases('hra_only'),
     modules_to_save: modulesToSave,
     init_weights: z
       .boolean()
       .default(true)
-      .describe('true: reflections start in pairs that undo each other; false: random'),
+      .describe('true: reflections are initialized in pairs that cancel (no-op); false: randomly'),
     ...layerFields,
   })
   .superRefine(checkLayers);
@@ -68,7 +70,8 @@ type Options = z.infer<typeof Options>;
 export const hra = linearMethod<Options>({
   name: 'HRA',
   title: 'HRA',
-  summary: 'Reflects the input of linears a few times, which is both low-rank and orthogonal.',
+  summary:
+    'Applies a few Householder reflections to the inputs of layers: both low-rank and orthogonal.',
   paper: 'https://arxiv.org/abs/2405.17484',
   // of the paper's Llama 2 on MetaMathQA and PEFT's comparison the larger
   defaultLearningRate: 5e-4,

@@ -18,22 +18,24 @@ import { wholeMatcher } from './targets/pattern.js';
 
 const Options = z
   .strictObject({
-    ...targetFields('key, value and the last linear of the feed-forward'),
+    ...targetFields('key and value projections and the last feed-forward layer'),
     feedforward_modules: moduleNames
       .nullable()
       .default(null)
       .describe(
-        'Targets that are scaled on their input: ends of their paths, or a regular expression; null: the last linear of the feed-forward',
+        'Target modules whose input (not output) is scaled: path suffixes or a regular expression. Default (null): the last feed-forward layer',
       ),
     modules_to_save: modulesToSave,
     init_ia3_weights: z
       .boolean()
       .default(true)
-      .describe('true: scales start at one; false: random, for tests'),
+      .describe('true: scales are initialized to one; false: randomly, for tests'),
     fan_in_fan_out: z
       .boolean()
       .default(false)
-      .describe("Whether weights are stored [in, out]; known from the model, kept for PEFT's file"),
+      .describe(
+        'Whether weights are stored as [in, out]. Set from the model; kept for compatibility with PEFT',
+      ),
   })
   .superRefine(({ target_modules: targets, feedforward_modules: inner }, ctx) => {
     if (!Array.isArray(targets) || !Array.isArray(inner)) return;
@@ -68,7 +70,7 @@ export const ia3 = linearMethod<Options>({
   name: 'IA3',
   title: '(IA)³',
   summary:
-    'Scales activations by trained vectors. Smaller than LoRA by far, and free once it is merged.',
+    'Rescales activations with learned vectors. Far fewer parameters than LoRA, and no overhead once merged.',
   paper: 'https://arxiv.org/abs/2205.05638',
   defaultLearningRate: 3e-3,
   tried: [{}],

@@ -21,12 +21,12 @@ const Options = z.strictObject({
     .nullable()
     .default(null)
     .describe(
-      "Names of the norms to train, or a regular expression over their paths; null: PEFT's choice",
+      'Names of the normalization layers to train, or a regular expression over their paths. Default (null): those that PEFT selects',
     ),
   exclude_modules: moduleNames
     .nullable()
     .default(null)
-    .describe('Names or a regular expression to leave out'),
+    .describe('Names of the modules to exclude, or a regular expression over their paths'),
   modules_to_save: modulesToSave,
 });
 type Options = z.infer<typeof Options>;
@@ -94,7 +94,7 @@ export const lnTuning = defineMethod<Options>({
   name: 'LN_TUNING',
   title: 'LayerNorm tuning',
   summary:
-    'Trains the norms and nothing else: some hundred numbers a layer, and none more to compute.',
+    'Trains only the normalization layers: a few hundred parameters per layer and no extra computation.',
   paper: 'https://arxiv.org/abs/2312.11420',
   defaultLearningRate: 1e-3,
   tried: [{}],

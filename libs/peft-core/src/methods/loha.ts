@@ -37,12 +37,12 @@ import type { ModuleParameters } from './frame/parameters.js';
 
 const Options = z
   .strictObject({
-    r: rank.default(8).describe('Rank of each of the two products; their own reaches r²'),
+    r: rank.default(8).describe('Rank of each of the two factors. Their product can reach rank r²'),
     ...lycorisFields,
     init_weights: z
       .boolean()
       .default(true)
-      .describe('true: the update starts at zero; false: random, for tests'),
+      .describe('true: the adapter is initialized to a no-op; false: randomly, for tests'),
   })
   .superRefine(checkLayers);
 type Options = z.infer<typeof Options>;
@@ -51,7 +51,7 @@ export const loha = linearMethod<Options>({
   name: 'LOHA',
   title: 'LoHa',
   summary:
-    'Multiplies two low-rank updates element by element, which reaches a higher rank than LoRA with as many parameters.',
+    'Low-rank Hadamard product: multiplies two low-rank updates elementwise, for a higher rank than LoRA with as many parameters.',
   paper: 'https://arxiv.org/abs/2108.06098',
   // a step moves ΔW by about an eighth of what LoRA's moves it: A₁ B₁ starts at 1 / (3 √in)
   defaultLearningRate: 1e-3,

@@ -32,33 +32,35 @@ const BALANCED = -1;
 
 const Options = z
   .strictObject({
-    r: rank.default(8).describe('Rank of the factors that are decomposed'),
+    r: rank.default(8).describe('Rank of the decomposed factors'),
     ...lycorisFields,
     rank_dropout_scale: z
       .boolean()
       .default(false)
-      .describe('Weigh up the rows that rank_dropout keeps'),
+      .describe('Rescale the rows kept by rank_dropout'),
     decompose_both: z
       .boolean()
       .default(false)
-      .describe('Make the smaller matrix of two thin ones as well, where r is below half its size'),
+      .describe(
+        'Also decompose the smaller matrix (left Kronecker factor), if r is less than half its size',
+      ),
     decompose_factor: z
       .int()
       .min(BALANCED)
       .refine((factor) => factor !== 0, 'expected -1 or an integer ≥ 1, got 0')
       .default(BALANCED)
-      .describe('Size of the smaller matrix; -1: near the square root of the linear’s'),
+      .describe('Size of the smaller matrix. -1: close to the square root of the layer size'),
     use_effective_conv2d: z
       .boolean()
       .default(false)
       .describe(
-        'Of convolutions: decompose the window apart from the channels, with fewer parameters',
+        'Decompose convolution kernels separately from the channels, with fewer parameters',
       ),
     init_weights: z
       .union([z.boolean(), z.enum(['lycoris'])])
       .default(true)
       .describe(
-        'true: the smaller matrix starts at zero; "lycoris": the larger one; false: random, for tests',
+        'true: the smaller matrix is initialized to zero; "lycoris": the larger one is; false: randomly, for tests',
       ),
   })
   .superRefine(checkLayers);
@@ -68,7 +70,7 @@ export const lokr = linearMethod<Options>({
   name: 'LOKR',
   title: 'LoKr',
   summary:
-    'A Kronecker product of a small and a larger matrix: full rank with few parameters, and smaller files than LoRA.',
+    'Low-rank Kronecker product of a small and a larger matrix: full rank with few parameters, and smaller files than LoRA.',
   paper: 'https://arxiv.org/abs/2309.14859',
   // of PEFT's comparison of methods, with the factor that is the default
   defaultLearningRate: 1e-3,

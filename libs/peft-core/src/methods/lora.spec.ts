@@ -266,7 +266,7 @@ it('an adapter whose task_type nobody gave has no head of its own', () => {
   const peft = { peft_type: 'LORA', task_type: null };
   attachMethod(model, peft, { run: 1, seed: 0 }).detach();
   expect(() => attachMethod(model, { ...peft, task_type: 'SEQ_CLS' }, { run: 1, seed: 0 })).toThrow(
-    'an adapter of task_type SEQ_CLS has a head of its own',
+    'an adapter of task_type SEQ_CLS has a task head',
   );
 });
 

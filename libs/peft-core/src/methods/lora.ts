@@ -57,48 +57,53 @@ const targetModules = z
   .nullable()
   .default(null)
   .describe(
-    'Names of the linears to adapt, a regular expression over their paths, or "all-linear"; null: query and value; []: none beside target_parameters',
+    'Names of the modules to apply the adapter to, a regular expression over their paths, or "all-linear". Default (null): query and value projections. []: target_parameters only',
   );
 const targetParameters = z
   .array(z.string().min(1))
   .nullable()
   .default(null)
   .describe(
-    'Parameters of mixtures of experts to adapt, by the end of their names: experts.gate_up_proj, experts.down_proj, gate.weight of the router',
+    'Names (or name suffixes) of mixture-of-experts parameters to adapt: experts.gate_up_proj, experts.down_proj, or gate.weight of the router',
   );
 
 const Fields = z.strictObject({
   r: rank.default(8).describe('Rank of the update'),
   lora_alpha: scale
     .default(8)
-    .describe('The update is scaled by lora_alpha / r; left out of a job, 2 r'),
-  lora_dropout: z.number().min(0).lt(1).default(0).describe("Dropout on the update's input"),
-  ...targetFields('query and value'),
+    .describe('Scaling numerator: the update is scaled by lora_alpha / r. Job default: 2 × r'),
+  lora_dropout: z
+    .number()
+    .min(0)
+    .lt(1)
+    .default(0)
+    .describe("Dropout probability of the adapter's input"),
+  ...targetFields('query and value projections'),
   target_modules: targetModules,
   target_parameters: targetParameters,
   use_rslora: z
     .boolean()
     .default(false)
-    .describe('Scale by lora_alpha / √r, which keeps high ranks stable'),
+    .describe('Rank-stabilized LoRA: scale by lora_alpha / √r, which keeps high ranks stable'),
   use_dora: z
     .boolean()
     .default(false)
-    .describe('Train magnitude and direction apart (DoRA); slower'),
+    .describe('Weight-decomposed LoRA (DoRA): train magnitude and direction separately. Slower'),
   bias: z
     .enum(['none', 'all', 'lora_only'])
     .default('none')
-    .describe('Biases to train: none, all, or those of adapted linears'),
+    .describe('Biases to train: none, all biases, or only those of the adapted layers'),
   modules_to_save: modulesToSave,
   lora_bias: z
     .boolean()
     .default(false)
-    .describe("Train a bias of the update's too; merged where the linear has one"),
+    .describe('Also train a bias for lora_B. It can be merged if the layer has a bias'),
   init_lora_weights: initLoraWeights,
   ensure_weight_tying: z
     .boolean()
     .default(false)
     .describe(
-      'Where head and embedding are one matrix and modules_to_save names one of them, train one copy for both',
+      'If the embedding and head are tied and modules_to_save names one of them, train one copy for both',
     ),
   alora_invocation_tokens: invocationTokens,
   eva_config: evaConfig,
@@ -114,7 +119,7 @@ const Fields = z.strictObject({
     .nullable()
     .default(null)
     .describe(
-      'Tokens whose embeddings train too: ids, or the end of a path (embed_tokens, lm_head) → ids',
+      'Ids of the tokens whose embeddings are trained too: a list, or a map from path suffix (embed_tokens, lm_head) to ids',
     ),
   ...layerFields,
   rank_pattern: ranks,
@@ -122,7 +127,9 @@ const Fields = z.strictObject({
   fan_in_fan_out: z
     .boolean()
     .default(false)
-    .describe("Whether weights are stored [in, out]; known from the model, kept for PEFT's file"),
+    .describe(
+      'Whether weights are stored as [in, out]. Set from the model; kept for compatibility with PEFT',
+    ),
 });
 type Fields = z.infer<typeof Fields>;
 const Options = Fields.superRefine(checkLayers).superRefine(checkVariants);
@@ -135,9 +142,9 @@ function checkVariants(options: Fields, ctx: z.RefinementCtx): void {
   const refuse = (field: string, message: string): void =>
     ctx.addIssue({ code: 'custom', message, path: [field] });
   if (targets?.length === 0 && !options.target_parameters?.length)
-    refuse('target_modules', 'must not be empty, but beside target_parameters');
+    refuse('target_modules', 'must not be empty unless target_parameters is set');
   if (bias && typeof init === 'string')
-    refuse('lora_bias', `lora_bias goes with init_lora_weights true or false, not "${init}"`);
+    refuse('lora_bias', `lora_bias requires init_lora_weights true or false (got "${init}")`);
   if (init === 'loftq' && Object.keys(options.loftq_config).length === 0)
     refuse(
       'loftq_config',
@@ -184,20 +191,20 @@ const UNSUPPORTED = {
 /** Why not. */
 const REASONS = {
   layer_replication:
-    'it makes a model of another depth of the base, whose rows could share no forward with those of other runs',
-  megatron_config: 'it is for layers that are split over several GPUs',
-  megatron_core: 'it is for layers that are split over several GPUs',
+    'it changes the depth of the model, so the job could not share a forward pass with other jobs',
+  megatron_config: 'it applies to layers that are split across several GPUs',
+  megatron_core: 'it applies to layers that are split across several GPUs',
   use_qalora:
-    'PEFT has it for GPTQ bases only, which are not read here, and does nothing with it on others',
-  qalora_group_size: 'it goes with use_qalora, which PEFT has for GPTQ bases only',
-  arrow_config: 'it routes between adapters that are trained already, and trains none',
+    'PEFT supports it for GPTQ models only, which Graft does not load, and ignores it otherwise',
+  qalora_group_size: 'it requires use_qalora, which PEFT supports for GPTQ models only',
+  arrow_config: 'it routes between trained adapters and trains none',
 };
 
 export const lora = linearMethod<Options>({
   name: 'LORA',
   title: 'LoRA',
   summary:
-    'Adds a product of two thin matrices to chosen linears. The usual choice: quick, small, and as good as full fine-tuning on most tasks.',
+    'Adds small low-rank matrices to the linear layers of the model. The usual choice: fast, small, and as good as full fine-tuning on most tasks.',
   paper: 'https://arxiv.org/abs/2106.09685',
   defaultLearningRate: 2e-4,
   tried: [{}, { use_dora: true }],
@@ -237,7 +244,7 @@ export const lora = linearMethod<Options>({
     const [unused] = unusedStarts(options);
     if (!unused) return;
     const [field, start] = unused;
-    const message = `${field} goes with init_lora_weights "${start}", and is nothing to ${JSON.stringify(options.init_lora_weights)}; leave it out`;
+    const message = `${field} requires init_lora_weights "${start}" (got ${JSON.stringify(options.init_lora_weights)}); remove it`;
     throw new DomainError('invalid_value', message, `peft.${field}`);
   },
   shapes(options) {
@@ -289,9 +296,9 @@ export const lora = linearMethod<Options>({
   },
   unmergedIn(options, targets) {
     if (options.alora_invocation_tokens)
-      return 'alora_invocation_tokens has it act on some rows only';
+      return 'with alora_invocation_tokens the adapter acts on some positions only';
     const bare = options.lora_bias ? targets.find(({ hasBias }) => !hasBias) : undefined;
-    return bare ? `lora_bias needs a bias of the base, and ${bare.path} has none` : null;
+    return bare ? `lora_bias requires a bias in the base model, but ${bare.path} has none` : null;
   },
   held(targets, options) {
     const [rankOf, { monteclora_config: sampled }] = [ranksOf(options), options];

@@ -48,17 +48,21 @@ import type { LinearUpdate } from './frame/linear-method.js';
 
 const Options = z
   .strictObject({
-    r: rank.default(64).describe('Size of the chunks of the input, and rows of the shared matrix'),
+    r: rank
+      .default(64)
+      .describe('Rank: number of rows of the shared matrix and chunk size of the input'),
     miss_dropout: dropout,
     mini_r: rank
       .default(1)
-      .describe('Columns of the shared matrix with init_weights "mini"; divides the outputs'),
-    ...targetFields('query and value'),
+      .describe(
+        'Number of columns of the shared matrix with init_weights "mini". Must divide the output size',
+      ),
+    ...targetFields('query and value projections'),
     init_weights: z
       .union([z.boolean(), z.enum(['bat', 'mini'])])
       .default(true)
       .describe(
-        'true: the usual variant; "bat": updates that depend on the weight; "mini": fewer parameters, by mini_r; false: as true, random, for tests',
+        'true: the standard variant; "bat": updates that depend on the weight; "mini": fewer parameters, set by mini_r; false: like true, randomly initialized, for tests',
       ),
     ...layerFields,
     bias: trainedBiases('MiSS_only'),
@@ -73,7 +77,7 @@ export const miss = linearMethod<Options>({
   name: 'MISS',
   title: 'MiSS',
   summary:
-    'Adds one small matrix that all chunks of the input share: quicker and leaner than LoRA at the same size.',
+    'Adds one small matrix shared by all chunks of the input: faster and lighter on memory than LoRA at the same size.',
   paper: 'https://arxiv.org/abs/2409.15371',
   // of PEFT's comparison of methods; its example and the paper take 2e-5, for many more steps
   defaultLearningRate: 1e-4,

@@ -173,7 +173,7 @@ it('is of tasks whose records say which task they are of', () => {
   expect(method?.tasks).toEqual(['causal_lm']);
   const body = { model: 'm', training_file: 'file-1', peft, graft: { task: 'dpo' } };
   expect(() => resolveSpec(body, { trainingRecords: 4, modelType: 'llama' })).toThrow(
-    'MULTITASK_PROMPT_TUNING goes by task_ids of records, which task dpo does not take; use task causal_lm, or another method',
+    'MULTITASK_PROMPT_TUNING requires task_ids in the records, which task dpo does not support; use task causal_lm, or another method',
   );
 });
 

@@ -26,19 +26,21 @@ const Options = z
       .min(1)
       .max(10_000)
       .default(1)
-      .describe('Tasks, counted from 0; with several each record says its own in task_ids'),
-    num_ranks: rank.default(1).describe('Rank of what tells the tasks apart'),
+      .describe(
+        'Number of tasks. With more than one, each record sets its task (counted from 0) in task_ids',
+      ),
+    num_ranks: rank.default(1).describe('Rank of the task-specific matrices'),
     prompt_tuning_init: z
       .enum(['RANDOM', 'TEXT', 'AVERAGE_SOURCE_TASKS', 'EXACT_SOURCE_TASK', 'ONLY_SOURCE_SHARED'])
       .default('RANDOM')
       .describe(
-        'Start from random numbers, from the embeddings of a text, or from the prompts of the tasks that graft.init_adapter was trained for: their mean, one of them, or what they share',
+        'Initialization: random, the embeddings of a text, or the prompts of the source tasks in graft.init_adapter (their average, one of them, or only the shared part)',
       ),
     prompt_tuning_init_task: z
       .int()
       .min(0)
       .default(0)
-      .describe('Which of the source tasks, with EXACT_SOURCE_TASK'),
+      .describe('Index of the source task, with EXACT_SOURCE_TASK'),
     ...textFields,
     ...resolvedFields,
   })
@@ -71,7 +73,7 @@ export const multitaskPromptTuning = softPrompt<Options>({
   name: 'MULTITASK_PROMPT_TUNING',
   title: 'Multitask prompt tuning',
   summary:
-    'One prompt for several tasks and a little for each: records say their task, and so do chats.',
+    'One shared prompt with a small low-rank part per task. Records and chats select their task with task_ids.',
   paper: 'https://arxiv.org/abs/2303.02861',
   defaultLearningRate: 3e-2,
   options: Options,

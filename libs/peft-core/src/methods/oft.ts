@@ -51,29 +51,43 @@ const Options = z
       .int()
       .min(0)
       .default(0)
-      .describe('Blocks per linear, in place of their size; oft_block_size must then be 0'),
+      .describe(
+        'OFT rank: number of blocks per layer, instead of oft_block_size (which must then be 0)',
+      ),
     oft_block_size: z
       .int()
       .min(0)
       .default(32)
-      .describe(
-        "Size of the blocks that are rotated; taken to the nearest divisor of a linear's inputs",
-      ),
+      .describe('OFT block size, adjusted to the nearest divisor of the input size of a layer'),
     use_cayley_neumann: z
       .boolean()
       .default(true)
-      .describe('A series in place of a matrix inverse: faster, and nearly orthogonal'),
-    num_cayley_neumann_terms: z.int().min(2).max(64).default(5).describe('Terms of that series'),
-    block_share: z.boolean().default(false).describe('All blocks of a linear rotate alike'),
-    coft: z.boolean().default(false).describe('Keep rotations small: constrained OFT'),
-    eps: z.number().positive().default(6e-5).describe('How far coft lets a block turn'),
-    ...targetFields('query and value'),
+      .describe(
+        'Use the Cayley-Neumann series instead of a matrix inverse: faster, approximately orthogonal',
+      ),
+    num_cayley_neumann_terms: z
+      .int()
+      .min(2)
+      .max(64)
+      .default(5)
+      .describe('Number of terms of the Cayley-Neumann series'),
+    block_share: z
+      .boolean()
+      .default(false)
+      .describe('Share one rotation between all blocks of a layer'),
+    coft: z.boolean().default(false).describe('Constrained OFT: bound the size of the rotations'),
+    eps: z
+      .number()
+      .positive()
+      .default(6e-5)
+      .describe('Control strength of COFT: maximum rotation of a block'),
+    ...targetFields('query and value projections'),
     bias: trainedBiases('oft_only'),
     modules_to_save: modulesToSave,
     init_weights: z
       .boolean()
       .default(true)
-      .describe('true: rotations start at none; false: random, for tests'),
+      .describe('true: rotations are initialized to the identity; false: randomly, for tests'),
     ...layerFields,
     fan_in_fan_out: fanInFanOut,
   })
@@ -92,7 +106,7 @@ export const oft = linearMethod<Options>({
   name: 'OFT',
   title: 'OFT',
   summary:
-    'Rotates the input of linears block by block, which keeps the angles between neurons as pretraining left them.',
+    'Multiplies weights by block-wise orthogonal rotations, which preserve the pretrained angles between neurons.',
   paper: 'https://arxiv.org/abs/2306.07280',
   // OFT v2's for Llama 2, and within what PEFT's comparison of methods uses
   defaultLearningRate: 2e-4,
@@ -103,7 +117,8 @@ export const oft = linearMethod<Options>({
   tensors: { oft_R: 'module' },
   defaultTargets: () => ['q', 'v'],
   conv1d: false,
-  noConvolutions: 'in PEFT it does not start as the base there, and merges into another model',
+  noConvolutions:
+    'in PEFT it is not a no-op at initialization there, and merging changes the result',
   // x in f32, which may be two numbers of its own dtype, and as it is divided
   held: (targets, options) => ({
     numbers: targets.reduce((sum, linear) => sum + ownNumbers(options, linear), 0),

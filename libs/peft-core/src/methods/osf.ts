@@ -52,19 +52,21 @@ const Options = z.strictObject({
     .nullable()
     .default(null)
     .describe(
-      'Singular directions of each weight that stay as they are: how many, or which part of them; null: half. The others train',
+      'Number (or fraction) of high singular directions of each weight to freeze. Default (null): half. The others are trained',
     ),
   rank_pattern: z
     .record(z.string(), kept)
     .nullable()
     .default(null)
-    .describe('Another effective_rank for some modules: pattern of a part of their path → number'),
-  target_modules: targetNames('all linears, or most of them'),
+    .describe(
+      'Values that differ from the default effective_rank, by regular expression over part of the module path',
+    ),
+  target_modules: targetNames('all or most linear layers'),
   modules_to_save: modulesToSave,
   init_weights: z
     .boolean()
     .default(true)
-    .describe('true: starts as the base; false: random, for tests'),
+    .describe('true: the adapter is initialized to a no-op; false: randomly, for tests'),
 });
 type Options = z.infer<typeof Options>;
 
@@ -98,7 +100,7 @@ export const osf = linearMethod<Options, Rounding>({
   name: 'OSF',
   title: 'OSF',
   summary:
-    'Trains the small singular parts of weights at right angles to the large ones: learns much and forgets little.',
+    'Trains the low singular directions of weights orthogonally to the high ones, for continual learning with little forgetting.',
   paper: 'https://arxiv.org/abs/2504.07097',
   // PEFT's comparison of methods
   defaultLearningRate: 5e-5,

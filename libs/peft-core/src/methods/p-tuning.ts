@@ -29,26 +29,26 @@ const Options = z.strictObject({
   encoder_reparameterization_type: z
     .enum(['MLP', 'LSTM'])
     .default('MLP')
-    .describe('What makes the prompts'),
+    .describe('Type of the prompt encoder'),
   encoder_hidden_size: z
     .int()
     .min(1)
     .max(65_536)
     .nullable()
     .default(null)
-    .describe("Hidden size of the encoder; left out, the model's"),
+    .describe('Hidden size of the prompt encoder. Default: that of the model'),
   encoder_num_layers: z
     .int()
     .min(1)
     .max(16)
     .default(2)
-    .describe('Layers of the LSTM; the MLP always has two hidden ones'),
+    .describe('Number of LSTM layers. The MLP always has two hidden layers'),
   encoder_dropout: z
     .number()
     .min(0)
     .lt(1)
     .default(0)
-    .describe('Dropout between layers of the LSTM'),
+    .describe('Dropout probability between LSTM layers'),
   ...resolvedFields,
 });
 type Options = z.infer<typeof Options>;
@@ -61,7 +61,7 @@ export const pTuning = softPrompt<Options>({
   name: 'P_TUNING',
   title: 'P-tuning',
   summary:
-    'Virtual tokens that come out of a small network (MLP or LSTM), which steadies their training.',
+    'Virtual tokens produced by a small prompt encoder (MLP or LSTM), for more stable training.',
   paper: 'https://arxiv.org/abs/2103.10385',
   defaultLearningRate: 1e-3,
   trainingOnly: [

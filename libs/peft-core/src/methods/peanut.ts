@@ -53,24 +53,24 @@ const DEEPEST = 16;
 
 const Options = z
   .strictObject({
-    r: rank.default(32).describe('Width of the network that makes the update of the weight'),
+    r: rank.default(32).describe('Hidden width of the network that computes the weight update'),
     depth: z
       .int()
       .min(0)
       .max(DEEPEST)
       .default(0)
-      .describe('Pairs of further layers in that network'),
+      .describe('Number of additional layer pairs in that network'),
     act_fn: z
       .enum(Object.keys(ACTIVATIONS) as [Activation, ...Activation[]])
       .default('relu')
-      .describe('What stands between its layers'),
-    scaling: scale.default(1).describe('Scales the update'),
-    ...targetFields('query and value'),
+      .describe('Activation function between its layers'),
+    scaling: scale.default(1).describe('Scaling factor of the update'),
+    ...targetFields('query and value projections'),
     modules_to_save: modulesToSave,
     init_weights: z
       .boolean()
       .default(true)
-      .describe('true: the update starts at zero; false: random, for tests'),
+      .describe('true: the adapter is initialized to a no-op; false: randomly, for tests'),
     ...layerFields,
   })
   .superRefine(checkLayers);
@@ -84,7 +84,7 @@ export const peanut = linearMethod<Options>({
   name: 'PEANUT',
   title: 'PEANuT',
   summary:
-    'A small network makes the update of the weight, so that it is not linear in what trains.',
+    'A small neural network computes the weight update, which makes it nonlinear in the trainable parameters.',
   paper: 'https://arxiv.org/abs/2410.01870',
   // PEFT's comparison of methods
   defaultLearningRate: 1e-4,

@@ -38,27 +38,37 @@ import type { LinearUpdate } from './frame/linear-method.js';
 import type { ModuleParameters, PartShapes } from './frame/parameters.js';
 
 const Options = z.strictObject({
-  r: rank.default(8).describe('Rank of each skill'),
-  ...targetFields('query and value'),
+  r: rank.default(8).describe('Rank of each skill (LoRA)'),
+  ...targetFields('query and value projections'),
   modules_to_save: modulesToSave,
   init_weights: z
     .boolean()
     .default(true)
-    .describe('true: the update starts at zero; false: random, for tests'),
-  poly_type: z.literal('poly').default('poly').describe('How tasks are routed; there is one way'),
+    .describe('true: the adapter is initialized to a no-op; false: randomly, for tests'),
+  poly_type: z
+    .literal('poly')
+    .default('poly')
+    .describe('Type of the router; only one is supported'),
   n_tasks: z
     .int()
     .min(1)
     .max(10_000)
     .default(1)
-    .describe('Tasks, counted from 0; with several each record says its own in task_ids'),
-  n_skills: z.int().min(1).max(1024).default(4).describe('LoRAs that tasks are mixtures of'),
+    .describe(
+      'Number of tasks. With more than one, each record sets its task (counted from 0) in task_ids',
+    ),
+  n_skills: z
+    .int()
+    .min(1)
+    .max(1024)
+    .default(4)
+    .describe('Number of skills (LoRAs) that are mixed for each task'),
   n_splits: z
     .int()
     .min(1)
     .max(1024)
     .default(1)
-    .describe('Parts of the features with a mixture of their own (multi-head routing)'),
+    .describe('Number of feature splits, each with its own mixture (multi-head routing)'),
 });
 type Options = z.infer<typeof Options>;
 
@@ -68,13 +78,13 @@ export const poly = linearMethod<Options>({
   name: 'POLY',
   title: 'Polytropon',
   summary:
-    'Skills that several tasks share, each task a mixture of them: records say their task, and so do chats.',
+    'A mixture of shared skills for each task. Records and chats select their task with task_ids.',
   paper: 'https://arxiv.org/abs/2202.13914',
   defaultLearningRate: 2e-4,
   options: Options,
   unsupported: {},
   asks: 'task_ids',
-  unmerged: 'its update is another for each task',
+  unmerged: 'its update differs by task',
   tasks: ({ n_tasks: tasks }) => tasks,
   tensors: {
     poly_lora_A: 'parameter',

@@ -18,19 +18,19 @@ const Options = z.strictObject({
   prefix_projection: z
     .boolean()
     .default(false)
-    .describe('Let a small network make the prefix; steadier, and larger while training'),
+    .describe('Compute the prefix with a small network: more stable, but larger during training'),
   encoder_hidden_size: z
     .int()
     .min(1)
     .max(65_536)
     .nullable()
     .default(null)
-    .describe('Hidden size of the projection; left out, that of a key'),
+    .describe('Hidden size of the prefix projection. Default: the key size'),
   init_weights: z
     .enum(['zero'])
     .nullable()
     .default(null)
-    .describe('"zero" starts from zeros, null from random numbers'),
+    .describe('"zero": initialize to zeros; null: randomly'),
   ...resolvedFields,
 });
 type Options = z.infer<typeof Options>;
@@ -41,7 +41,7 @@ const TABLE = 'embedding.weight';
 export const prefixTuning = softPrompt<Options>({
   name: 'PREFIX_TUNING',
   title: 'Prefix tuning',
-  summary: 'Trains keys and values that every layer attends to before the input.',
+  summary: 'Trains keys and values that every layer attends to, prepended to the input.',
   paper: 'https://arxiv.org/abs/2101.00190',
   defaultLearningRate: 1e-2,
   tried: [{ num_virtual_tokens: 20 }],

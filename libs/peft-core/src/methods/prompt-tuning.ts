@@ -17,7 +17,7 @@ const Options = z
       .enum(['RANDOM', 'TEXT', 'SAMPLE_VOCAB'])
       .default('RANDOM')
       .describe(
-        'Start from random numbers, from the embeddings of a text, or from those of random tokens',
+        'Initialization of the virtual tokens: random, the embeddings of a text, or those of random tokens',
       ),
     ...textFields,
     ...resolvedFields,
@@ -29,7 +29,7 @@ export const promptTuning = softPrompt<Options>({
   name: 'PROMPT_TUNING',
   title: 'Prompt tuning',
   summary:
-    'Trains a few virtual tokens put before every input. The smallest adapters; needs high learning rates.',
+    'Trains a few virtual tokens prepended to every input. The smallest adapters. Needs high learning rates.',
   paper: 'https://arxiv.org/abs/2104.08691',
   defaultLearningRate: 3e-2,
   trainingOnly: ['prompt_tuning_init', 'prompt_tuning_init_text'],

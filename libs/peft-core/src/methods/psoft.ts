@@ -59,34 +59,50 @@ import { cayley, neumann, rotationNumbers, skew } from './parts/rotations.js';
 
 const Options = z
   .strictObject({
-    r: rank.default(32).describe('Directions that turn; at most the smaller size of a linear'),
-    psoft_alpha: z.int().min(1).default(32).describe('The update is scaled by psoft_alpha / r'),
+    r: rank
+      .default(32)
+      .describe('Rank: number of rotated directions. At most the smaller dimension of a layer'),
+    psoft_alpha: z
+      .int()
+      .min(1)
+      .default(32)
+      .describe('Scaling numerator: the update is scaled by psoft_alpha / r'),
     psoft_dropout: dropout,
     ab_svd_init: z
       .enum(['psoft_init', 'pissa_init'])
       .default('psoft_init')
-      .describe('On which side of the rotation singular values stand; "pissa_init": on both'),
-    psoft_orth: z.boolean().default(true).describe('Train a rotation; false: any matrix'),
-    psoft_mag_a: z.boolean().default(true).describe('Scale directions before they turn'),
-    psoft_mag_b: z.boolean().default(true).describe('Scale directions after they turned'),
+      .describe('Which side of the rotation the singular values are on; "pissa_init": both sides'),
+    psoft_orth: z
+      .boolean()
+      .default(true)
+      .describe('Constrain the trained matrix to a rotation. false: an unconstrained matrix'),
+    psoft_mag_a: z.boolean().default(true).describe('Scale directions before the rotation'),
+    psoft_mag_b: z.boolean().default(true).describe('Scale directions after the rotation'),
     use_cayley_neumann: z
       .boolean()
       .default(false)
-      .describe('A series in place of a matrix inverse: faster, and nearly orthogonal'),
-    num_cayley_neumann_terms: z.int().min(2).max(64).default(5).describe('Terms of that series'),
+      .describe(
+        'Use the Cayley-Neumann series instead of a matrix inverse: faster, approximately orthogonal',
+      ),
+    num_cayley_neumann_terms: z
+      .int()
+      .min(2)
+      .max(64)
+      .default(5)
+      .describe('Number of terms of the Cayley-Neumann series'),
     cayley_neumann_eps: z
       .number()
       .gt(0)
       .lt(1)
       .nullable()
       .default(null)
-      .describe("How large the series' matrix may be; null: not bounded"),
-    ...targetFields('query and value'),
+      .describe('Maximum norm of the matrix of the series. null: unbounded'),
+    ...targetFields('query and value projections'),
     modules_to_save: modulesToSave,
     init_weights: z
       .boolean()
       .default(true)
-      .describe('true: the rotation starts at none; false: random, for tests'),
+      .describe('true: the rotation is initialized to the identity; false: randomly, for tests'),
     ...layerFields,
     fan_in_fan_out: fanInFanOut,
   })
@@ -96,7 +112,7 @@ type Options = z.infer<typeof Options>;
 export const psoft = linearMethod<Options>({
   name: 'PSOFT',
   title: 'PSOFT',
-  summary: 'Turns and scales the few directions in which weights act most. Very few parameters.',
+  summary: 'Rotates and scales the principal directions of weights. Very few parameters.',
   paper: 'https://arxiv.org/abs/2505.11235',
   // PEFT's comparison of methods
   defaultLearningRate: 1e-4,

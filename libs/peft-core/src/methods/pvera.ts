@@ -35,12 +35,15 @@ const Options = z
     r: rank.default(256).describe('Rank of the shared random matrices'),
     ...projectionFields,
     pvera_dropout: dropout,
-    d_initial: z.number().default(0.1).describe('What the scales between the matrices start at'),
+    d_initial: z
+      .number()
+      .default(0.1)
+      .describe('Initial value of the scaling vector between the matrices'),
     init_weights: z
       .boolean()
       .default(true)
-      .describe('true: the update starts at zero; false: random, for tests'),
-    ...targetOptions('query and value', 'pvera_only'),
+      .describe('true: the adapter is initialized to a no-op; false: randomly, for tests'),
+    ...targetOptions('query and value projections', 'pvera_only'),
   })
   .superRefine(checkLayers);
 type Options = z.infer<typeof Options>;
@@ -49,7 +52,7 @@ export const pvera = linearMethod<Options, Projections>({
   name: 'PVERA',
   title: 'PVeRA',
   summary:
-    'VeRA that draws its inner vector while training: as small, and steadier where there is little data.',
+    'Probabilistic VeRA, which samples its inner vector during training: as small, and more stable with little data.',
   paper: 'https://arxiv.org/abs/2512.07703',
   // of PEFT's comparison of methods
   defaultLearningRate: 3e-3,
@@ -57,7 +60,7 @@ export const pvera = linearMethod<Options, Projections>({
   options: Options,
   unsupported: { sample_at_inference: false, generator_seed: null },
   reasons: {
-    sample_at_inference: 'the same question would have another answer at each forward',
+    sample_at_inference: 'the same prompt would give a different output in each forward pass',
     generator_seed: "what is drawn follows from the job's seed, so that a run goes on as it began",
   },
   unwritten: ({ save_projection: saved }) => (saved ? [] : ['projection_prng_key']),

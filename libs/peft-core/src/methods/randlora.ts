@@ -43,22 +43,29 @@ const SPARSE = 3;
 
 const Options = z
   .strictObject({
-    r: rank.default(32).describe('Rank of each random matrix: the lower, the more of them train'),
+    r: rank
+      .default(32)
+      .describe('Rank of each random matrix. Lower ranks have more trainable parameters'),
     ...projectionFields,
-    sparse: z.boolean().default(false).describe('Random matrices of -1, 0 and 1, a third not 0'),
+    sparse: z
+      .boolean()
+      .default(false)
+      .describe('Use sparse random matrices of -1, 0 and 1 (one third nonzero)'),
     very_sparse: z
       .boolean()
       .default(false)
-      .describe('Random matrices of -1, 0 and 1, fewer than with sparse not 0'),
+      .describe('Use random matrices of -1, 0 and 1 that are sparser than with sparse'),
     randlora_dropout: dropout,
     randlora_alpha: scale
       .default(640)
-      .describe('The update is scaled by randlora_alpha / r; twenty times r is advised'),
+      .describe(
+        'Scaling numerator: the update is scaled by randlora_alpha / r. Recommended: 20 × r',
+      ),
     init_weights: z
       .boolean()
       .default(true)
-      .describe('true: the update starts at zero; false: random, for tests'),
-    ...targetOptions('query and value', 'randlora_only'),
+      .describe('true: the adapter is initialized to a no-op; false: randomly, for tests'),
+    ...targetOptions('query and value projections', 'randlora_only'),
   })
   .superRefine(checkLayers);
 type Options = z.infer<typeof Options>;
@@ -83,7 +90,7 @@ export const randlora = linearMethod<Options, Bases>({
   name: 'RANDLORA',
   title: 'RandLoRA',
   summary:
-    'Trains the weights of many random low-rank matrices that all linears share: full rank with few parameters.',
+    'Trains scaling coefficients of many random low-rank matrices shared by all layers: full rank with few parameters.',
   paper: 'https://arxiv.org/abs/2502.00987',
   // of PEFT's comparison of methods
   defaultLearningRate: 1e-4,

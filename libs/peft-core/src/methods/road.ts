@@ -37,18 +37,22 @@ const Options = z.strictObject({
   variant: z
     .enum(['road_1', 'road_2', 'road_4'])
     .default('road_1')
-    .describe('Numbers for each pair of outputs: 2, 4 or 8; the more, the freer'),
+    .describe(
+      'Variant, by the number of parameters per pair of outputs. More parameters are more expressive',
+    ),
   group_size: z
     .int()
     .min(2)
     .multipleOf(2)
     .default(64)
-    .describe('Outputs whose halves are paired; it divides the outputs of every target'),
+    .describe(
+      'Group size: outputs are paired within a group. Must divide the output size of every target module',
+    ),
   init_weights: z
     .boolean()
     .default(true)
-    .describe('true: outputs start as they are; false: random, for tests'),
-  target_modules: targetNames('query and value'),
+    .describe('true: the adapter is initialized to a no-op; false: randomly, for tests'),
+  target_modules: targetNames('query and value projections'),
   modules_to_save: modulesToSave,
 });
 type Options = z.infer<typeof Options>;
@@ -59,7 +63,7 @@ const NUMBERS = { road_1: 0.5, road_2: 1, road_4: 2 } as const;
 export const road = linearMethod<Options>({
   name: 'ROAD',
   title: 'RoAd',
-  summary: 'Rotates and scales pairs of what linears give. Small, and quick to serve.',
+  summary: 'Rotates and scales pairs of outputs of linear layers. Small and fast to serve.',
   paper: 'https://arxiv.org/abs/2409.00119',
   // PEFT's comparison of methods
   defaultLearningRate: 1e-3,

@@ -40,39 +40,51 @@ const Options = z.strictObject({
   target_modules: moduleNames
     .nullable()
     .default(null)
-    .describe('Blocks to go along, neighbours, by name or a regular expression; null: all'),
+    .describe(
+      'Adjacent transformer blocks to adapt, by name or regular expression. Default (null): all',
+    ),
   exclude_modules: moduleNames
     .nullable()
     .default(null)
-    .describe('Names or a regular expression to leave out'),
-  r: rank.default(8).describe('Rank of what moves the input of a block'),
-  shadow_alpha: z.number().default(0.1).describe('How far it is moved'),
+    .describe('Names of the modules to exclude, or a regular expression over their paths'),
+  r: rank.default(8).describe('Rank of the update of a block input'),
+  shadow_alpha: z.number().default(0.1).describe('Scale of that update'),
   shadow_dropout: z
     .number()
     .min(0)
     .lt(1)
     .default(0.2)
-    .describe("Dropout on a block's distance from the shadow"),
+    .describe('Dropout probability of the difference between a block input and the shadow state'),
   init_weights: z
     .boolean()
     .default(true)
-    .describe('true: blocks read at first what they read without it; false: random, for tests'),
-  shadow_num_hidden_layers: size.describe("Layers of the shadow's backbone; null: 1"),
-  shadow_hidden_size: size.describe("Its width; null: the base's"),
-  shadow_num_attention_heads: size.describe("Its heads; null: as many as the base's"),
-  shadow_intermediate_size: size.describe("Width of its feed-forward part; null: the base's"),
+    .describe('true: the adapter is initialized to a no-op; false: randomly, for tests'),
+  shadow_num_hidden_layers: size.describe(
+    'Number of layers of the shadow backbone. Default (null): 1',
+  ),
+  shadow_hidden_size: size.describe(
+    'Hidden size of the shadow backbone. Default (null): that of the base model',
+  ),
+  shadow_num_attention_heads: size.describe(
+    'Number of attention heads of the shadow backbone. Default (null): that of the base model',
+  ),
+  shadow_intermediate_size: size.describe(
+    'Intermediate size of the shadow backbone. Default (null): that of the base model',
+  ),
   share_embeddings: z
     .boolean()
     .default(true)
-    .describe("true: it reads the base's token embeddings; false, or of another width: its own"),
-  update_hidden_size: size.describe('Width of what moves the shadow on; null: r'),
+    .describe(
+      'true: share the token embeddings of the base model; false, or with another hidden size: separate embeddings',
+    ),
+  update_hidden_size: size.describe(
+    'Hidden size of the update of the shadow state. Default (null): r',
+  ),
   auxiliary_loss_weight: z
     .number()
     .min(0)
     .default(AUXILIARY)
-    .describe(
-      'What the loss of the shadow by itself counts beside the other, where that is of the next token; 0: nothing',
-    ),
+    .describe('Weight of the auxiliary next-token loss of the shadow network. 0: disabled'),
   modules_to_save: modulesToSave,
 });
 type Options = z.infer<typeof Options>;
@@ -87,7 +99,7 @@ const PROJECTION = 'shadow_projection.default';
 const parts = (name: string) =>
   ({ [`${name}.0`]: 'module', [`${name}.0.bias`]: 'parameter', [`${name}.2`]: 'module', [`${name}.2.bias`]: 'parameter' }) as const; // prettier-ignore
 
-const NOT_OF_BLOCKS = 'PEFT finds no block by it; name blocks in target_modules';
+const NOT_OF_BLOCKS = 'PEFT does not match blocks with it; name blocks in target_modules';
 
 const UNSUPPORTED = { shadow_model: 'mirror', layers_to_transform: null, layers_pattern: null };
 
@@ -95,7 +107,7 @@ export const shadow = defineMethod<Options>({
   name: 'SHADOW',
   title: 'ShadowPEFT',
   summary:
-    'A small network of its own reads the text first and goes along the blocks, moving what they read; it learns the task by itself as well.',
+    'A small shadow network runs alongside the transformer blocks and refines their inputs. It is also trained on the task directly.',
   paper: 'https://arxiv.org/abs/2604.19254',
   defaultLearningRate: 2e-4,
   options: Options,
@@ -111,7 +123,7 @@ export const shadow = defineMethod<Options>({
     const where = `task ${name}, whose loss is not that of the next token`;
     return { field: 'auxiliary_loss_weight', where };
   },
-  unmerged: 'what it does to the base depends on the text',
+  unmerged: 'its effect on the base model depends on the input',
   withoutHeads: 'it learns by itself through the head for tokens',
   tensors: {
     [DOWN]: 'module',

@@ -38,19 +38,24 @@ import { DEFAULT_SEED, TorchGenerator } from './reference-math/torch-generator.j
 const Options = z.strictObject({
   r: rank
     .default(32)
-    .describe('As many numbers train as in LoRA of this rank; the rank of the update is not bound'),
-  mask_type: z.enum(['random']).default('random').describe('How the places that train are chosen'),
+    .describe(
+      'Sets the number of trainable parameters to that of a LoRA with this rank. The rank of the update is not limited',
+    ),
+  mask_type: z
+    .enum(['random'])
+    .default('random')
+    .describe('How the trainable positions (the sparse mask) are chosen'),
   random_seed: z
     .int()
     .nullable()
     .default(null)
-    .describe("What the places are drawn from; null: the seed that is PyTorch's own"),
-  target_modules: targetNames('query and value'),
+    .describe('Random seed of the mask. Default (null): the default seed of PyTorch'),
+  target_modules: targetNames('query and value projections'),
   fan_in_fan_out: fanInFanOut,
   init_weights: z
     .boolean()
     .default(true)
-    .describe('true: the update starts at zero; false: random, for tests'),
+    .describe('true: the adapter is initialized to a no-op; false: randomly, for tests'),
   modules_to_save: modulesToSave,
 });
 type Options = z.infer<typeof Options>;
@@ -61,7 +66,7 @@ export const shira = linearMethod<Options>({
   name: 'SHIRA',
   title: 'SHiRA',
   summary:
-    'Trains a few numbers of each weight where they are: of high rank, and adapters of several kinds hardly touch.',
+    'Trains a sparse set of the entries of each weight: high rank, and adapters interfere little when combined.',
   paper: 'https://arxiv.org/abs/2406.13175',
   // of PEFT's comparison of methods
   defaultLearningRate: 3e-4,
@@ -91,7 +96,7 @@ function count(r: number, linear: Size): number {
   const { path, inFeatures, outFeatures } = linear;
   const [wanted, there] = [r * (inFeatures + outFeatures), placesIn(linear)];
   if (wanted <= there) return wanted;
-  const message = `r = ${r} makes ${wanted} numbers train of ${path}, which has ${there}; lower r`;
+  const message = `r = ${r} requires ${wanted} trainable parameters in ${path}, which has only ${there}; lower r`;
   throw new DomainError('invalid_value', message, 'peft.r');
 }
 

@@ -44,29 +44,33 @@ const Options = z
       .min(0)
       .lt(1)
       .default(0.99)
-      .describe('Share of each weight that stays: of 0.99 one number in a hundred trains'),
+      .describe(
+        'Fraction of each weight that stays frozen: with 0.99, 1 % of the entries are trained',
+      ),
     select_top: z
       .boolean()
       .default(true)
-      .describe('true: the largest numbers of each weight train; false: the smallest'),
-    r: rank.nullable().default(null).describe('Rank of a LoRA beside them (Supra); null: none'),
+      .describe('true: train the entries of largest magnitude; false: those of smallest magnitude'),
+    r: rank.nullable().default(null).describe('Rank of an additional LoRA (Supra). null: none'),
     lora_alpha: scale
       .nullable()
       .default(null)
-      .describe('Scale of that LoRA: lora_alpha / r; null: 2 r'),
+      .describe(
+        'Scaling numerator of that LoRA, which is scaled by lora_alpha / r. Default (null): 2 × r',
+      ),
     lora_dropout: dropout,
-    target_modules: targetNames('query and value'),
+    target_modules: targetNames('query and value projections'),
     init_weights: z
       .boolean()
       .default(true)
-      .describe('true: the update starts at zero; false: random, for tests'),
+      .describe('true: the adapter is initialized to a no-op; false: randomly, for tests'),
     modules_to_save: modulesToSave,
   })
   .superRefine(({ r, lora_alpha: alpha }, ctx) => {
     if (r === null && alpha !== null)
       ctx.addIssue({
         code: 'custom',
-        message: 'lora_alpha goes with r; give r or leave lora_alpha out',
+        message: 'lora_alpha requires r; set r or remove lora_alpha',
         path: ['lora_alpha'],
       });
   });
@@ -80,8 +84,7 @@ const [A, B] = ['supertuning_lora_A', 'supertuning_lora_B'] as const;
 export const supertuning = linearMethod<Options>({
   name: 'SUPERTUNING',
   title: 'Super-Tuning',
-  summary:
-    'Trains the largest numbers of each weight where they are, one in a hundred, and a LoRA beside them if asked for.',
+  summary: 'Trains the largest 1 % of the entries of each weight, optionally together with a LoRA.',
   paper: 'https://arxiv.org/abs/2607.09287',
   // of PEFT's example
   defaultLearningRate: 1e-4,
@@ -115,7 +118,7 @@ function count(sparsity: number, { path, inFeatures, outFeatures }: Size): numbe
   const all = inFeatures * outFeatures;
   const left = Math.trunc(all * (1 - sparsity));
   if (left > 0) return left;
-  const message = `sparsity = ${sparsity} lets none of the ${all} numbers of ${path} train; lower it`;
+  const message = `sparsity = ${sparsity} leaves no trainable parameters among the ${all} of ${path}; lower it`;
   throw new DomainError('invalid_value', message, 'peft.sparsity');
 }
 

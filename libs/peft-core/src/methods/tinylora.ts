@@ -38,38 +38,40 @@ import { TorchGenerator } from './reference-math/torch-generator.js';
 
 const Options = z
   .strictObject({
-    r: rank.default(2).describe('Principal directions that move; frozen'),
+    r: rank.default(2).describe('Rank: number of frozen principal directions to combine'),
     u: z
       .int()
       .min(1)
       .max(100_000)
       .default(64)
-      .describe('Numbers that train for a group of linears'),
+      .describe('Number of trainable parameters per group of layers'),
     weight_tying: z
       .number()
       .min(0)
       .max(1)
       .default(0)
-      .describe('How many linears share their numbers: 0 none, 1 all'),
+      .describe('Fraction of layers that share trainable parameters: 0 none, 1 all'),
     projection_seed: z
       .int()
       .min(0)
       .max(2 ** 31)
       .default(42)
-      .describe('Tells the matrices by which numbers act'),
+      .describe('Random seed of the projection matrices'),
     save_projection: z
       .boolean()
       .default(true)
-      .describe('Keep those matrices in the file; else they are made again from the seed'),
+      .describe(
+        'Save the projection matrices in the adapter. false: they are regenerated from the seed',
+      ),
     tinylora_dropout: dropout,
     init_weights: z
       .union([z.boolean(), z.literal('uniform')])
       .default(true)
       .describe(
-        'true: numbers start at zero; "uniform": within init_v_bound; false: at random, for tests',
+        'true: initialize to zero; "uniform": uniformly within init_v_bound; false: randomly, for tests',
       ),
-    init_v_bound: scale.default(0.02).describe('Bound of numbers that start evenly'),
-    ...targetOptions('query and value', 'tinylora_only'),
+    init_v_bound: scale.default(0.02).describe('Bound of the uniform initialization'),
+    ...targetOptions('query and value projections', 'tinylora_only'),
   })
   .superRefine(checkLayers);
 type Options = z.infer<typeof Options>;
@@ -88,7 +90,7 @@ export const tinylora = linearMethod<Options, Vectors>({
   name: 'TINYLORA',
   title: 'TinyLoRA',
   summary:
-    'A few numbers move the principal directions of weights, down to a handful for a whole model.',
+    'Adjusts the principal directions of weights with a few parameters, down to a handful for the whole model.',
   paper: 'https://arxiv.org/abs/2602.04118',
   // PEFT's comparison of methods, for tied weights
   defaultLearningRate: 1e-3,

@@ -16,15 +16,19 @@ import { SHARED_WEIGHT } from './frame/unmerged.js';
 const Options = z.strictObject({
   token_indices: tokenIndices
     .default([])
-    .describe('Ids of the tokens to train, e.g. those added for a new format; at least one'),
+    .describe('Ids of the tokens to train, e.g. tokens added for a new format. At least one'),
   target_modules: moduleNames
     .nullable()
     .default(null)
-    .describe('The embedding, or the head too, by the end of their paths; null: the embedding'),
+    .describe(
+      'Path suffixes of the embedding, or of the embedding and head. Default (null): the embedding',
+    ),
   init_weights: z
     .boolean()
     .default(true)
-    .describe('true: the rows start as they are; false: random, for tests'),
+    .describe(
+      'true: the rows are initialized to the embeddings of the base model; false: randomly, for tests',
+    ),
 });
 type Options = z.infer<typeof Options>;
 
@@ -63,8 +67,7 @@ function rowsOf<L extends Named & { readonly role: Role }, E extends Named>(
 export const trainableTokens = defineMethod<Options>({
   name: 'TRAINABLE_TOKENS',
   title: 'Trainable tokens',
-  summary:
-    'Trains the embeddings of a few tokens and nothing else: for tokens that the model should learn to read and write.',
+  summary: 'Trains only the embeddings of selected tokens, e.g. of new special tokens.',
   paper: null,
   defaultLearningRate: 1e-2,
   options: Options,

@@ -42,19 +42,21 @@ const Options = z
       .min(1)
       .max(100_000_000)
       .default(256)
-      .describe('Numbers that train, for the whole model'),
+      .describe('Number of trainable parameters of the whole model'),
     proj_seed: z
       .int()
       .min(0)
       .default(42)
-      .describe('Tells where those numbers stand; an adapter fits no other'),
+      .describe('Random seed of the projection; must match the adapter'),
     unilora_dropout: dropout,
     init_weights: z
       .boolean()
       .default(true)
-      .describe('true: numbers start within init_theta_d_bound of zero; false: normal, for tests'),
-    init_theta_d_bound: scale.default(0.02).describe('Bound of the numbers at the start'),
-    ...targetOptions('query and value', 'unilora_only'),
+      .describe(
+        'true: initialize uniformly within init_theta_d_bound of zero; false: from a normal distribution, for tests',
+      ),
+    init_theta_d_bound: scale.default(0.02).describe('Bound of the uniform initialization'),
+    ...targetOptions('query and value projections', 'unilora_only'),
   })
   .superRefine(checkLayers);
 type Options = z.infer<typeof Options>;
@@ -64,7 +66,7 @@ type Size = Pick<LinearShape, 'inFeatures' | 'outFeatures'>;
 export const unilora = linearMethod<Options, OneVector>({
   name: 'UNILORA',
   title: 'Uni-LoRA',
-  summary: 'LoRA whose matrices, of all linears, are made of one short vector.',
+  summary: 'LoRA whose matrices, in all layers, are projected from one short trainable vector.',
   paper: 'https://arxiv.org/abs/2506.00799',
   // PEFT's comparison of methods
   defaultLearningRate: 2e-3,

@@ -48,21 +48,30 @@ import type { ModuleParameters } from './frame/parameters.js';
 const Options = z
   .strictObject({
     r: rank.default(4).describe('Rank of the update'),
-    num_vectors: z.int().min(1).max(1_000_000).default(256).describe('Vectors in the bank'),
+    num_vectors: z
+      .int()
+      .min(1)
+      .max(1_000_000)
+      .default(256)
+      .describe('Number of vectors in the shared vector bank'),
     vector_length: z
       .int()
       .min(1)
       .default(256)
-      .describe('Length of a vector; it divides both sizes of every target'),
-    topk: z.int().min(1).default(2).describe('Vectors that a part is put together from'),
+      .describe('Length of a vector. Must divide the input and output size of every target module'),
+    topk: z
+      .int()
+      .min(1)
+      .default(2)
+      .describe('Number of bank vectors combined for each sub-vector (top-k)'),
     vblora_dropout: dropout,
-    ...targetFields('query and value; on OPT and T5 all linears of a layer'),
+    ...targetFields('query and value projections (OPT and T5: all linear layers of a block)'),
     bias: trainedBiases('vblora_only'),
     modules_to_save: modulesToSave,
     init_vector_bank_bound: scale
       .default(0.02)
-      .describe('The bank starts evenly within this bound of zero'),
-    init_logits_std: scale.default(0.1).describe('Standard deviation of the logits at the start'),
+      .describe('Bound of the uniform initialization of the vector bank'),
+    init_logits_std: scale.default(0.1).describe('Standard deviation of the initial logits'),
     ...layerFields,
     fan_in_fan_out: fanInFanOut,
   })
@@ -87,7 +96,7 @@ export const vblora = linearMethod<Options, Bank>({
   name: 'VBLORA',
   title: 'VB-LoRA',
   summary:
-    'LoRA put together from a bank of vectors that all linears share, chosen by what trains.',
+    'LoRA assembled from a vector bank shared by all layers, with trainable top-k selection.',
   paper: 'https://arxiv.org/abs/2405.15179',
   // the paper's for the bank; it takes 1e-2 for the logits
   defaultLearningRate: 1e-3,

@@ -31,18 +31,18 @@ const Options = z
   .strictObject({
     r: rank
       .default(256)
-      .describe('Rank of the shared random matrices; a file is small whatever it is'),
+      .describe('Rank of the shared random matrices. Has little effect on the file size'),
     ...projectionFields,
     vera_dropout: dropout,
     d_initial: z
       .number()
       .default(0.1)
-      .describe('What the scales between the two matrices start at'),
+      .describe('Initial value of the scaling vector between the two matrices'),
     init_weights: z
       .boolean()
       .default(true)
-      .describe('true: the update starts at zero; false: random, for tests'),
-    ...targetOptions('query and value', 'vera_only'),
+      .describe('true: the adapter is initialized to a no-op; false: randomly, for tests'),
+    ...targetOptions('query and value projections', 'vera_only'),
   })
   .superRefine(checkLayers);
 type Options = z.infer<typeof Options>;
@@ -51,7 +51,7 @@ export const vera = linearMethod<Options, Projections>({
   name: 'VERA',
   title: 'VeRA',
   summary:
-    'Trains two scales of random matrices that all linears share: a tenth of the parameters of LoRA, or fewer.',
+    'Trains two scaling vectors per layer around random matrices shared by all layers: a tenth of the parameters of LoRA, or fewer.',
   paper: 'https://arxiv.org/abs/2310.11454',
   // of PEFT's comparison of methods
   defaultLearningRate: 1e-3,

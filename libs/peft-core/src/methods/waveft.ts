@@ -45,19 +45,21 @@ import type { Wavelet } from './reference-math/wavelets.js';
 const Options = z
   .strictObject({
     n_frequency: frequencyCount(2592, 'among its wavelets'),
-    scaling: scale.default(25).describe('Scales the update'),
+    scaling: scale.default(25).describe('Scaling factor of the update'),
     wavelet_family: z
       .enum(Object.keys(FILTERS) as [Wavelet, ...Wavelet[]])
       .default('db1')
-      .describe('The wavelets: Daubechies (db), symlets (sym) or coiflets (coif)'),
+      .describe('Wavelet family: Daubechies (db), symlets (sym) or coiflets (coif)'),
     use_idwt: z
       .boolean()
       .default(true)
-      .describe('false: the numbers are those of the update itself, a sparse matrix'),
+      .describe(
+        'Use the inverse wavelet transform. false: the coefficients are entries of the update itself, a sparse matrix',
+      ),
     init_weights: z
       .boolean()
       .default(true)
-      .describe('true: the update starts at zero; false: at random'),
+      .describe('true: the adapter is initialized to a no-op; false: randomly'),
     ...spectrumOptions('waveft_only'),
   })
   .superRefine(checkLayers);
@@ -67,7 +69,7 @@ export const waveft = linearMethod<Options>({
   name: 'WAVEFT',
   title: 'WaveFT',
   summary:
-    'Trains a few wavelets of the update: far fewer parameters than LoRA, and as many as one likes.',
+    'Trains a few wavelet coefficients of the update: far fewer parameters than LoRA, in any number.',
   paper: 'https://arxiv.org/abs/2505.12532',
   // PEFT's comparison of methods
   defaultLearningRate: 1e-4,

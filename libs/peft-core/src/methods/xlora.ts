@@ -45,58 +45,60 @@ const Options = z
       .nullable()
       .default(null)
       .describe(
-        'LoRAs to mix, all of the job\'s base: {"0": a fine-tuned model, "1": another, …}; required',
+        'LoRA adapters to mix, all trained on the base model of the job: {"0": a fine-tuned model, "1": another, …} (required)',
       ),
     hidden_size: z
       .int()
       .nullable()
       .default(null)
-      .describe("Size of the base's hidden states; left out, it is read from the base"),
+      .describe('Hidden size of the base model. Default: read from the base model'),
     enable_softmax: z
       .boolean()
       .default(true)
-      .describe('Whether the weights of a row sum to 1, by a softmax'),
+      .describe('Apply a softmax to the adapter scalings, so that they sum to 1'),
     enable_softmax_topk: z
       .boolean()
       .default(false)
-      .describe('Softmax of the weights that top_k_lora leaves; instead of enable_softmax'),
-    softmax_temperature: scale
-      .default(1)
-      .describe('What numbers are divided by before the softmax: lower is sharper'),
+      .describe(
+        'Apply the softmax only to the scalings selected by top_k_lora, instead of enable_softmax',
+      ),
+    softmax_temperature: scale.default(1).describe('Softmax temperature. Lower is sharper'),
     layerwise_scalings: z
       .boolean()
       .default(false)
-      .describe('Whether each linear has weights of its own'),
+      .describe('Whether each layer has its own scalings'),
     top_k_lora: rank
       .nullable()
       .default(null)
-      .describe('How many LoRAs a row takes, those of the largest weights; left out, all'),
+      .describe('Number of adapters used per token, those with the largest scalings. Default: all'),
     xlora_depth: z
       .int()
       .min(1)
       .max(MOST_LAYERS)
       .default(1)
-      .describe('Linears that the classifier has'),
+      .describe('Number of linear layers of the classifier'),
     xlora_size: z
       .int()
       .min(1)
       .max(65_536)
       .default(WIDTH)
-      .describe('Width between them, where there are several'),
+      .describe('Hidden size of the classifier, if it has several layers'),
     xlora_dropout_p: z
       .number()
       .min(0)
       .lt(1)
       .default(DROPOUT)
-      .describe('Dropout between them, where there are several'),
+      .describe('Dropout probability of the classifier, if it has several layers'),
     scaling_pass_value: z
       .number()
       .default(0)
-      .describe('Weight of each LoRA in the first pass; 0: the first pass is of the base alone'),
+      .describe(
+        'Scaling of each adapter in the first (scaling) pass. 0: the first pass uses only the base model',
+      ),
     global_scaling_weight: z
       .number()
       .default(1)
-      .describe('What all LoRAs together are multiplied by'),
+      .describe('Global factor that multiplies all adapter scalings'),
   })
   .superRefine((options, ctx) => {
     const refuse = (field: keyof typeof options, message: string): void =>
@@ -232,7 +234,7 @@ export const xlora = defineMethod<Options>({
   name: 'XLORA',
   title: 'X-LoRA',
   summary:
-    'Mixes LoRAs that are trained already, row by row: a classifier that looks at the text learns which to take.',
+    'Mixes trained LoRA adapters per token, with weights from a trained classifier that reads the input.',
   paper: 'https://arxiv.org/abs/2402.07148',
   defaultLearningRate: 1e-3,
   options: Options,
@@ -241,7 +243,7 @@ export const xlora = defineMethod<Options>({
     use_trainable_adapters: "PEFT's file has nothing of the adapters that it would train",
   },
   tensors: CLASSIFIER_TENSORS,
-  unmerged: 'what it does to the base depends on the text',
+  unmerged: 'its effect on the base model depends on the input',
   withoutHeads: 'its config has no modules_to_save',
   taskTypes: () => ({ field: 'adapters', types: ['CAUSAL_LM'] }),
   idle({ xlora_depth: depth, xlora_size: width, xlora_dropout_p: p }) {

@@ -67,7 +67,7 @@ it('takes hidden features where apply_spec_augment is off, and nothing is hidden
 it.each([
   [{ target_modules: ['conv'] }, /pos_conv_embed\.conv, whose update PEFT cannot merge/],
   [{ target_modules: '.*conv' }, /pos_conv_embed\.conv, whose update PEFT cannot merge/],
-  [{ peft_type: 'OFT', target_modules: ['conv_layers.0.conv'] }, /is a convolution: in PEFT it does not start/], // prettier-ignore
+  [{ peft_type: 'OFT', target_modules: ['conv_layers.0.conv'] }, /is a convolution: in PEFT it is not a no-op/], // prettier-ignore
   [{ peft_type: 'IA3', target_modules: ['conv_layers.0.conv'], feedforward_modules: ['conv_layers.0.conv'] }, /in PEFT neither \(Conv1d\)/], // prettier-ignore
 ])('%j is refused at convolutions', (peft, message) => {
   expect(() => footprintOf({ peft_type: 'LORA', ...peft }, base)).toThrow(

@@ -68,6 +68,6 @@ const WITH_HEADS: ReadonlySet<unknown> = new Set(
 function refuseHead(peft: PeftConfig): void {
   const type = peft?.['task_type'];
   if (!WITH_HEADS.has(type)) return;
-  const message = `an adapter of task_type ${String(type)} has a head of its own and writes no text: it cannot be chatted with`;
+  const message = `an adapter of task_type ${String(type)} has a task head and does not generate text, so you cannot chat with it`;
   throw new DomainError('unsupported', message, 'model');
 }

@@ -10,7 +10,7 @@ const config = (family: string): HfConfig =>
 it('refuses to train a base whole whose files are packed', () => {
   expect(footprintOf(null, config('llama')).trainableParameters).toBeGreaterThan(10_000);
   expect(() => footprintOf(null, config('llama-nf4'))).toThrow(
-    "the base's files are quantised (nf4), so it cannot be trained whole; choose a method in `peft`",
+    'full fine-tuning is not supported because the base model is stored quantized (nf4); choose a method in `peft`',
   );
 });
 

@@ -55,7 +55,7 @@ export function footprintOf(
   if (head) checkVirtual(method, head);
   refuseWhole(peft, config);
   if (storedQuantizer(config))
-    refusePacked(peft, "the base's files are quantised; choose another base");
+    refusePacked(peft, 'the base model is stored quantized; choose another base model');
   const outline = outlineOf(config, head);
   const base = { modelType: config.model_type, begun, config, adapters: partsOf(adapters) };
   const footprint = footprintWithHead(method.footprint(outline, options, base), outline);
@@ -74,7 +74,7 @@ export function refusePacked(peft: PeftConfig, wayOut: string): void {
   const { method, options } = parsePeft(peft);
   const needs = method.needs?.(options);
   if (!needs || needs.packed) return;
-  const message = `${needs.shown} needs the weights as they were trained, as in PEFT; ${wayOut}`;
+  const message = `${needs.shown} requires unquantized weights, as in PEFT; ${wayOut}`;
   throw new DomainError('unsupported', message, `peft.${needs.field}`);
 }
 
@@ -82,7 +82,7 @@ export function refusePacked(peft: PeftConfig, wayOut: string): void {
 function refuseWhole(peft: PeftConfig, config: HfConfig): void {
   const stored = peft === null ? storedQuantizer(config) : null;
   if (!stored) return;
-  const message = `the base's files are quantised (${stored.name}), so it cannot be trained whole; choose a method in \`peft\``;
+  const message = `full fine-tuning is not supported because the base model is stored quantized (${stored.name}); choose a method in \`peft\``;
   throw new DomainError('invalid_value', message, 'peft');
 }
 
@@ -106,7 +106,7 @@ export function cutAt(
 ): number {
   if (asked === null || asked <= maxTokens) return asked ?? defaultMaxSeqLen;
   const most = maxTokens.toLocaleString('en');
-  const why = virtualTokens > 0 ? ` beside ${virtualTokens} virtual ones` : '';
+  const why = virtualTokens > 0 ? ` in addition to ${virtualTokens} virtual tokens` : '';
   throw new DomainError(
     'invalid_value',
     `max_seq_len is ${asked.toLocaleString('en')}, but this base supports at most ${most} tokens${why}; lower it or leave it out`,

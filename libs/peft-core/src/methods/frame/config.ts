@@ -127,7 +127,7 @@ export function continued(asked: PeftConfig | undefined, file: PeftConfig): Peft
   if (asked === undefined) return stored;
   const [wanted, method] = [methodFor(asked).name, methodFor(stored)];
   if (wanted !== method.name) {
-    const message = `the initial adapter is ${method.name}, and the job trains ${wanted}; leave peft out, or begin without graft.init_adapter`;
+    const message = `the initial adapter is ${method.name}, but the job trains ${wanted}; remove peft or graft.init_adapter`;
     throw new DomainError('invalid_value', message, asked === null ? 'peft' : 'peft.peft_type');
   }
   if (asked === null || stored === null) return null;

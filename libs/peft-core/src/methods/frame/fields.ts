@@ -11,7 +11,7 @@ export const targetNames = (usual: string) =>
     .nullable()
     .default(null)
     .describe(
-      `Names of the linears to adapt, a regular expression over their paths, or "all-linear"; null: ${usual}`,
+      `Names of the modules to apply the adapter to, a regular expression over their paths, or "all-linear". Default (null): ${usual}`,
     );
 
 export const targetFields = (usual: string) => ({
@@ -19,25 +19,25 @@ export const targetFields = (usual: string) => ({
   exclude_modules: moduleNames
     .nullable()
     .default(null)
-    .describe('Names or a regular expression to leave out'),
+    .describe('Names of the modules to exclude, or a regular expression over their paths'),
 });
 
 export const modulesToSave = names
   .nullable()
   .default(null)
-  .describe('Modules to train whole, by the end of their path, e.g. lm_head');
+  .describe('Names (path suffixes) of modules to train and save in full, e.g. lm_head');
 
 export const layerFields = {
   layers_to_transform: z
     .union([z.int().min(0), z.array(z.int().min(0))])
     .nullable()
     .default(null)
-    .describe('Layers to adapt, counted from 0; left out, all'),
+    .describe('Indices of the layers to adapt, counted from 0. Default: all layers'),
   layers_pattern: z
     .union([z.string(), names])
     .nullable()
     .default(null)
-    .describe('What the list of layers is called'),
+    .describe('Name of the module list that contains the layers, e.g. layers'),
 };
 
 /** Refuses layer fields that PEFT refuses; for `superRefine`. */
@@ -63,12 +63,14 @@ export const trainedBiases = (own: string) =>
   z
     .enum(['none', 'all', own])
     .default('none')
-    .describe('Biases to train: none, all, or those of adapted linears');
+    .describe('Biases to train: none, all biases, or only those of the adapted layers');
 
 export const fanInFanOut = z
   .boolean()
   .default(false)
-  .describe("Whether weights are stored [in, out]; known from the model, kept for PEFT's file");
+  .describe(
+    'Whether weights are stored as [in, out]. Set from the model; kept for compatibility with PEFT',
+  );
 
 /**
  * PEFT's fields that most methods on linears have.
@@ -86,22 +88,30 @@ export const targetOptions = (usual: string, ownBias: string) => ({
 export const rank = z.int().min(1).max(4096);
 export const scale = z.number().positive();
 
-export const dropout = z.number().min(0).lt(1).default(0).describe("Dropout on the update's input");
+export const dropout = z
+  .number()
+  .min(0)
+  .lt(1)
+  .default(0)
+  .describe("Dropout probability of the adapter's input");
 
 export const ranks = z
   .record(z.string(), rank)
   .default({})
-  .describe('Other ranks for some modules: name or pattern → r');
+  .describe('Ranks that differ from the default r, by module name or regular expression');
 
 export const alphas = (alpha: string) =>
-  z.record(z.string(), scale).default({}).describe(`Other ${alpha} for some modules`);
+  z
+    .record(z.string(), scale)
+    .default({})
+    .describe(`Values that differ from the default ${alpha}, by module name or regular expression`);
 
 export const virtualTokens = z
   .int()
   .min(1)
   .max(10_000)
   .default(20)
-  .describe('Virtual tokens put before every sequence');
+  .describe('Number of virtual tokens prepended to each sequence');
 
 /** What PEFT resolves from the model and writes in the file; when given they must be the model's. */
 export const resolvedFields = {
@@ -109,22 +119,22 @@ export const resolvedFields = {
     .int()
     .nullable()
     .default(null)
-    .describe('Layers of the model; left out, they are read from it'),
+    .describe('Number of layers. Default: read from the model'),
   token_dim: z
     .int()
     .nullable()
     .default(null)
-    .describe('Size of a virtual token; left out, it is read from the model'),
+    .describe('Embedding dimension of a virtual token. Default: read from the model'),
   num_attention_heads: z
     .int()
     .nullable()
     .default(null)
-    .describe('Heads; left out, they are read from the model'),
+    .describe('Number of attention heads. Default: read from the model'),
   num_transformer_submodules: z
     .int()
     .nullable()
     .default(null)
-    .describe('1 for decoders; may be left out'),
+    .describe('Number of transformer submodules: 1 for decoders. Optional'),
 };
 
 /** Bookkeeping of PEFT's files that says nothing about training: accepted and dropped. */

@@ -25,7 +25,7 @@ export function checkInvocation(
   if (head)
     refuse(
       'unsupported',
-      `${INVOCATION_FIELD} does not go with ${head.path} in target_modules: a head is given single rows and not where they stand`,
+      `${INVOCATION_FIELD} is not supported with ${head.path} in target_modules: the head receives single rows without their positions`,
     );
 }
 

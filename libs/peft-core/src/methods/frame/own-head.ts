@@ -27,14 +27,14 @@ const SAVED: Readonly<Record<TaskHeadKind, readonly string[]>> = {
 
 /** Why PEFT takes no virtual tokens of a kind with a head. */
 const REFUSED: Readonly<Record<TaskHeadKind, Readonly<Partial<Record<string, string>>>>> = {
-  classification: { prefix: 'its models take no keys and values from outside' },
+  classification: { prefix: 'its models do not accept past keys and values' },
   token_classification: {
-    prefix: 'its models take no keys and values from outside',
-    inputs: 'it has no tags for virtual tokens',
+    prefix: 'its models do not accept past keys and values',
+    inputs: 'there are no labels for virtual tokens',
   },
   span: {
-    prefix: 'its models take no keys and values from outside',
-    inputs: 'its places would count virtual tokens',
+    prefix: 'its models do not accept past keys and values',
+    inputs: 'its positions would include virtual tokens',
   },
   ctc: {},
 };
@@ -44,7 +44,7 @@ const refusal = (
   { virtual, asks, withoutHeads: why }: Method,
   kind: TaskHeadKind,
 ): string | undefined => {
-  if (asks !== undefined) return 'it asks more of a task than what its head is trained with';
+  if (asks !== undefined) return 'the task does not provide the data that the method needs';
   return why ?? (virtual && REFUSED[kind][virtual]);
 };
 

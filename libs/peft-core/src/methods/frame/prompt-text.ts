@@ -14,12 +14,16 @@ export const textFields = {
     .min(1)
     .nullable()
     .default(null)
-    .describe('Text to start from with TEXT; repeated or cut to the number of virtual tokens'),
+    .describe(
+      'Initialization text for prompt_tuning_init TEXT, repeated or truncated to the number of virtual tokens',
+    ),
   tokenizer_name_or_path: z
     .string()
     .nullable()
     .default(null)
-    .describe("Kept for PEFT's file; the text is read with the base model's own tokenizer"),
+    .describe(
+      "Kept for compatibility with PEFT; the text is tokenized with the base model's tokenizer",
+    ),
 };
 
 /** Refuses a start from a text without one; for `superRefine`. */

@@ -5,9 +5,9 @@ import type { Method } from '../method.js';
 import { takesHead } from './own-head.js';
 
 const LACKING: Readonly<Record<Asked, string>> = {
-  learns_prompts: 'learns tokens of its prompt',
-  task_ids: 'goes by task_ids of records',
-  learns_beside: 'learns from rows of its own beside',
+  learns_prompts: 'learns the tokens of its prompt',
+  task_ids: 'requires task_ids in the records',
+  learns_beside: 'has an auxiliary loss',
 };
 
 const gives = ({ asks }: Method, task: Pick<Task, 'gives'>): boolean =>
@@ -24,7 +24,7 @@ export const takesTask = (method: Method, task: Task): boolean =>
 export function checkTaskOptions<O>(method: Method<O>, options: O, { name, peft }: Task): void {
   const { field, types } = method.taskTypes?.(options) ?? { field: '', types: null };
   if (!types || (peft.taskType !== null && types.includes(peft.taskType))) return;
-  const message = `${field} is for tasks of type ${types.join(' or ')}, as in PEFT, and task ${name} is of ${peft.taskType ?? 'none'}; leave it out`;
+  const message = `${field} requires a task of type ${types.join(' or ')}, as in PEFT; task ${name} has type ${peft.taskType ?? 'none'}; remove it`;
   throw new DomainError('unsupported', message, `peft.${field}`);
 }
 
@@ -33,7 +33,7 @@ export function checkIdle<O>(method: Method<O>, options: O, task: Task): void {
   const idle = method.idle?.(options, task);
   if (!idle) return;
   const { field, where } = idle;
-  const message = `${field} has no part in ${where}, in PEFT neither; leave it out`;
+  const message = `${field} has no effect in ${where}, as in PEFT; remove it`;
   throw new DomainError('unsupported', message, `peft.${field}`);
 }
 
@@ -42,6 +42,6 @@ export function checkTask(method: Method, task: Task, tasks: readonly Task[]): v
   if (gives(method, task)) return;
   const others = tasks.filter((one) => gives(method, one)).map(({ name }) => name);
   const what = LACKING[method.asks as Asked];
-  const message = `${method.name} ${what}, which task ${task.name} does not take; use task ${others.join(' or ')}, or another method`;
+  const message = `${method.name} ${what}, which task ${task.name} does not support; use task ${others.join(' or ')}, or another method`;
   throw new DomainError('unsupported', message, 'peft.peft_type');
 }

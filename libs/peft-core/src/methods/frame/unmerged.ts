@@ -4,7 +4,7 @@ import type { Footprint } from '../method.js';
 import type { Targets } from '../targets/targets.js';
 
 export const SHARED_WEIGHT =
-  'the base shares one weight between embedding and head, of which it changes one';
+  'the base model ties its embedding and head, and the adapter changes only one of them';
 
 /** Whether a head and its embedding, one tensor in files, become two. */
 export function partsTied(

@@ -53,7 +53,7 @@ export const cordaConfig = z
   .nullable()
   .default(null)
   .describe(
-    'CorDA: "ipm" trains the parts of each weight that the data use most, "kpm" those that they use least, which keeps what the base knows',
+    'CorDA: "ipm" (instruction-previewed mode) trains the components of each weight that the data uses most, "kpm" (knowledge-preserved mode) those it uses least',
   );
 export type CordaConfig = NonNullable<z.infer<typeof cordaConfig>>;
 
@@ -176,6 +176,6 @@ function invertible(
 const unseen = (path: string): DomainError =>
   new DomainError(
     'invalid_value',
-    `init_lora_weights "corda" finds nothing to go by in what ${path} sees of the training data; leave it out of target_modules`,
+    `init_lora_weights "corda" has no usable statistics for ${path}: its inputs are zero on the training data; remove it from target_modules`,
     'peft.target_modules',
   );

@@ -43,8 +43,8 @@ export const evaConfig = z
   .nullable()
   .default(null)
   .describe(
-    'EVA: a rank goes up to rho · r where its directions explain most; they are found when they turn by less than a cosine of tau; ' +
-      'use_label_mask: of tokens that are learnt alone',
+    'EVA: ranks can grow to rho · r where directions explain most variance; directions have converged once their cosine similarity exceeds tau; ' +
+      'use_label_mask: only use tokens that have labels',
   );
 export type EvaConfig = NonNullable<z.infer<typeof evaConfig>>;
 
@@ -136,12 +136,12 @@ export class EvaObserver implements Observer {
   round(): void {
     const lacking = [...this.#groups.values()].find(({ pca }) => !pca.found);
     if (lacking) {
-      const what = this.learntOnly ? 'tokens that are learnt' : 'tokens';
+      const what = this.learntOnly ? 'tokens with labels' : 'tokens';
       const message = `init_lora_weights "eva" needs a micro-batch with at least ${lacking.pca.count} ${what}, and none has them; raise batch_size, or lower r or eva_config.rho`;
       throw new DomainError('invalid_value', message, 'peft.eva_config');
     }
     if (++this.#rounds < MOST_ROUNDS) return;
-    const message = `init_lora_weights "eva": the directions have not settled in ${MOST_ROUNDS} rounds of the data; lower eva_config.tau`;
+    const message = `init_lora_weights "eva": the directions did not converge in ${MOST_ROUNDS} passes over the data; lower eva_config.tau`;
     throw new DomainError('invalid_value', message, 'peft.eva_config.tau');
   }
 

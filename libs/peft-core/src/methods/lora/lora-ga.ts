@@ -46,9 +46,7 @@ export const loraGaConfig = z
   })
   .nullable()
   .default(null)
-  .describe(
-    "LoRA-GA: which of the gradient's singular parts A and B start with, and at what scale",
-  );
+  .describe('LoRA-GA: which singular vectors of the gradient initialize A and B, and their scale');
 export type LoraGaConfig = NonNullable<z.infer<typeof loraGaConfig>>;
 
 const DEFAULTS: LoraGaConfig = loraGaConfig.unwrap().unwrap().parse({});
@@ -202,6 +200,6 @@ export class LoraGaObserver implements Observer {
 const unreached = (path: string): DomainError =>
   new DomainError(
     'invalid_value',
-    `init_lora_weights "lora_ga" finds no gradient of ${path} in the training data; leave it out of target_modules`,
+    `init_lora_weights "lora_ga" found no gradient for ${path} in the training data; remove it from target_modules`,
     'peft.target_modules',
   );

@@ -120,8 +120,8 @@ describe.each(SHAPES)('on a %s weight', (kind, shape) => {
 });
 
 it.each<[LoraInit, number, RegExp]>([
-  ['orthogonal', 3, /needs an even rank, and layer has rank 3/],
-  ['pissa', 6, /needs a rank of at most 5 there, the weight being \[5, 9\]/],
+  ['orthogonal', 3, /requires an even rank, but layer has rank 3/],
+  ['pissa', 6, /requires a rank of at most 5 for a weight of shape \[5, 9\]/],
   ['olora', 6, /a rank of at most 5/],
   ['mica', 6, /a rank of at most 5/],
   ['corda', 6, /a rank of at most 5/],

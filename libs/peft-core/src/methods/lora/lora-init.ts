@@ -73,10 +73,10 @@ export const initLoraWeights = z
   ])
   .default(true)
   .describe(
-    'true: the update starts at zero; "gaussian": so too, with A normal; "orthogonal": A and B are not zero, their product is; ' +
-      '"pissa" trains the largest singular parts of each weight (slow to begin on large models; "pissa_niter_16" finds them quickly, nearly), ' +
-      '"olora" the first of its QR, "mica" the smallest, with B frozen; "eva", "corda" and "lora_ga" look at the training data first: ' +
-      'EVA moves ranks to where they explain most, LoRA-GA begins along the gradient; "loftq" trains on packed weights; false: random, for tests',
+    'true: the adapter is initialized to a no-op; "gaussian": also, with normally distributed A; "orthogonal": A and B are nonzero but their product is zero; ' +
+      '"pissa" trains the principal singular components of each weight (slow to initialize on large models; "pissa_niter_16" approximates them quickly), ' +
+      '"olora" the first components of its QR decomposition, "mica" the minor singular components, with B frozen; "eva", "corda" and "lora_ga" use the training data: ' +
+      'EVA assigns ranks by explained variance, LoRA-GA starts along the gradient; "loftq" compensates for quantization; false: randomly, for tests',
   );
 
 export const loftqConfig = z
@@ -85,9 +85,7 @@ export const loftqConfig = z
     loftq_iter: z.int().min(1).max(100).optional(),
   })
   .default({})
-  .describe(
-    'LoftQ: in how many bits each weight is packed (4: NF4, 8: int8), and how often the rest is decomposed',
-  );
+  .describe('LoftQ: bits of the quantized weights (4: NF4, 8: int8) and number of iterations');
 export type LoftqConfig = z.infer<typeof loftqConfig>;
 
 /** With PEFT's defaults. */
@@ -138,14 +136,14 @@ export function checkRank(
   r: number,
 ): void {
   const refuse = (what: string): never => {
-    const message = `init_lora_weights ${JSON.stringify(init)} needs ${what}, and ${path} has rank ${r}`;
+    const message = `init_lora_weights ${JSON.stringify(init)} requires ${what}, but ${path} has rank ${r}`;
     throw new DomainError('invalid_value', message, 'peft.init_lora_weights');
   };
   if (init === 'orthogonal' && r % 2 !== 0) refuse('an even rank');
   const smaller = Math.min(inFeatures, outFeatures);
   const most = init === 'lora_ga' ? Math.floor(smaller / 2) : smaller;
   if ((takesFromWeight(init) || init === 'mica' || init === 'loftq') && r > most)
-    refuse(`a rank of at most ${most} there, the weight being [${outFeatures}, ${inFeatures}]`);
+    refuse(`a rank of at most ${most} for a weight of shape [${outFeatures}, ${inFeatures}]`);
   if (init === 'loftq' && transposed) {
     const message = `init_lora_weights "loftq" does not go with ${path}: its weight is stored as [in, out] (Conv1D), which PEFT does not take`;
     throw new DomainError('unsupported', message, 'peft.init_lora_weights');

@@ -53,7 +53,7 @@ export const monteclora = z
   .nullable()
   .default(null)
   .describe(
-    'MonteCLoRA: A is drawn around itself while it trains, as a mean of num_samples draws times sample_scaler, and the loss holds their spread to a prior (kl_loss_weight, dirichlet_prior; use_entropy: and their weights apart). buffer_size, how many PEFT draws at once, changes nothing',
+    'MonteCLoRA: samples A during training as a mean of num_samples draws, scaled by sample_scaler. The loss regularizes them toward a prior (kl_loss_weight, dirichlet_prior; use_entropy adds the entropy of their weights). buffer_size, the number of samples that PEFT draws at once, has no effect',
   );
 export type MonteCloraConfig = NonNullable<z.infer<typeof monteclora>>;
 

@@ -56,7 +56,7 @@ it.each<[object, RegExp]>([
   ],
   [{ lora_bias: true, use_dora: true }, /lora_bias does not go with use_dora/],
   [{ lora_bias: true, use_bdlora: {} }, /lora_bias does not go with use_bdlora/],
-  [{ lora_bias: true, init_lora_weights: 'gaussian' }, /lora_bias goes with .* not "gaussian"/],
+  [{ lora_bias: true, init_lora_weights: 'gaussian' }, /lora_bias requires .*got "gaussian"/],
   [{ kasa_config: {}, init_lora_weights: 'pissa' }, /kasa_config goes with .* not "pissa"/],
   [
     { alora_invocation_tokens: [1], use_dora: true },
@@ -100,7 +100,7 @@ it.each<[object, string, RegExp]>([
   [
     { alora_invocation_tokens: [5], target_modules: ['q_proj', 'lm_head'] },
     'alora_invocation_tokens',
-    /does not go with lm_head in target_modules/,
+    /is not supported with lm_head in target_modules/,
   ],
   [
     { alora_invocation_tokens: [5], target_modules: ['q_proj', 'embed_tokens'] },
@@ -127,6 +127,6 @@ it('aLoRA is for tasks that continue a text', () => {
     ['seq_2_seq_lm', 'SEQ_2_SEQ_LM', 't5'],
   ] as const)
     expect(() => spec(task, modelType)).toThrow(
-      `alora_invocation_tokens is for tasks of type CAUSAL_LM, as in PEFT, and task ${task} is of ${type}`,
+      `alora_invocation_tokens requires a task of type CAUSAL_LM, as in PEFT; task ${task} has type ${type}`,
     );
 });

@@ -52,7 +52,7 @@ export const bdLora = z
   .nullable()
   .default(null)
   .describe(
-    "BD-LoRA: blocks on the diagonal of A or B, where a linear's path has one of these texts in it",
+    'BD-LoRA: makes A or B block-diagonal for modules whose path contains one of these strings',
   );
 export const kasa = z
   .strictObject({
@@ -62,7 +62,7 @@ export const kasa = z
   .nullable()
   .default(null)
   .describe(
-    "KaSA: the smallest singular parts of each weight make room for the update's own; weights of the penalties on its singular values and on factors that are not orthogonal",
+    'KaSA: replaces the minor singular components of each weight with the update. Coefficients of its penalties: on the singular values and on non-orthogonal factors',
   );
 
 export const velora = z
@@ -74,7 +74,7 @@ export const velora = z
   .nullable()
   .default(null)
   .describe(
-    'VeLoRA: A learns from inputs of which num_groups numbers a row are kept; init_type "random" (the direction that they are taken along)',
+    'VeLoRA: the gradient of A uses inputs compressed to num_groups values per row. init_type: "random" (the projection direction)',
   );
 
 export const invocationTokens = z
@@ -83,7 +83,7 @@ export const invocationTokens = z
   .nullable()
   .default(null)
   .describe(
-    'aLoRA: token ids from the last of which on, in a sequence, the update acts; of a chat, the last in its prompt. What comes before stays as the base has it, and every example has them before what is learnt',
+    'Activated LoRA: token ids of the invocation sequence. The adapter is active from its last occurrence on (in chats, the last in the prompt); earlier tokens use the base model. Every example must contain the sequence before its labels',
   );
 
 /** @throws DomainError for a direction that is the mean of a forward's rows */

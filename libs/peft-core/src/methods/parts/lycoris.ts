@@ -9,10 +9,14 @@ import { valueByEnd } from '../targets/pattern.js';
 const probability = z.number().min(0).lt(1).default(0);
 
 export const lycorisFields = {
-  alpha: scale.default(8).describe('The update is scaled by alpha / r'),
-  rank_dropout: probability.describe("Share of the update's rows that training drops"),
-  module_dropout: probability.describe('How often training leaves out the update of a linear'),
-  ...targetFields('query and value'),
+  alpha: scale.default(8).describe('Scaling numerator: the update is scaled by alpha / r'),
+  rank_dropout: probability.describe(
+    'Dropout probability of the rows of the update (rank dropout)',
+  ),
+  module_dropout: probability.describe(
+    'Probability of disabling the update of a layer during training',
+  ),
+  ...targetFields('query and value projections'),
   modules_to_save: modulesToSave,
   ...layerFields,
   rank_pattern: ranks,

@@ -20,11 +20,13 @@ export const projectionFields = {
   projection_prng_key: z
     .int()
     .default(0)
-    .describe('What the random matrices are drawn from; PEFT draws the same'),
+    .describe('Random seed of the projection matrices; the same matrices as in PEFT'),
   save_projection: z
     .boolean()
     .default(true)
-    .describe('Save the random matrices in the adapter; false: smaller, they are drawn again'),
+    .describe(
+      'Save the projection matrices in the adapter. false: smaller file; they are regenerated from the seed',
+    ),
 };
 
 export interface ProjectionOptions {

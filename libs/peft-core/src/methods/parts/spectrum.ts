@@ -34,9 +34,9 @@ const frequencies = z.int().min(1);
 export const frequencyCount = (usual: number, where: string) =>
   frequencies
     .default(usual)
-    .describe(`Numbers that train for each linear, at random places ${where}`);
+    .describe(`Number of trainable coefficients per layer, at random positions ${where}`);
 
-const USUAL = 'query and value, on GPT-2 the last linear of the feed-forward';
+const USUAL = 'query and value projections (GPT-2: the last feed-forward layer)';
 
 /** PEFT's fields of methods that train some places of a spectrum. @param ownBias as in `targetOptions` */
 export const spectrumOptions = (ownBias: string) => ({
@@ -45,13 +45,15 @@ export const spectrumOptions = (ownBias: string) => ({
     .min(0)
     .max(2 ** 32 - 1)
     .default(777)
-    .describe('Tells the places; an adapter fits no other'),
+    .describe('Random seed of the trainable positions; must match the adapter'),
   ...targetFields(USUAL),
   ...targetOptions(USUAL, ownBias),
   n_frequency_pattern: z
     .record(z.string(), frequencies)
     .default({})
-    .describe('Other n_frequency for some modules: name or pattern → number'),
+    .describe(
+      'Values that differ from the default n_frequency, by module name or regular expression',
+    ),
 });
 
 interface Counts {

@@ -58,7 +58,7 @@ describe('rows of the vocabulary', () => {
   it.each<[string, TokenChoice, RegExp]>([
     ['none', [], /there are no tokens in the list/],
     ['one twice', [4, 7, 4], /token 4 is there twice/],
-    ['one beyond the vocabulary', [4, 50], /token 50 is beyond the vocabulary, which has 50/],
+    ['one beyond the vocabulary', [4, 50], /token 50 is outside the vocabulary of 50 tokens/],
     ['another module', { q_proj: [1] }, /names "q_proj".*model.embed_tokens, lm_head/],
   ])('refuses %s', (_, choice, message) => {
     expect(() => chosen(choice)).toThrow(message);

@@ -110,7 +110,7 @@ function checkIds(ids: readonly number[], vocabulary: number, field: string): vo
   if (twice !== undefined) refuse(`token ${twice} is there twice`);
   const beyond = ids.find((id) => id >= vocabulary);
   if (beyond !== undefined)
-    refuse(`token ${beyond} is beyond the vocabulary, which has ${vocabulary}`);
+    refuse(`token ${beyond} is outside the vocabulary of ${vocabulary} tokens`);
 }
 
 /** @throws DomainError where a module of rows is trained in another way too */
