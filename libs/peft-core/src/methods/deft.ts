@@ -73,7 +73,7 @@ const Options = z
       .number()
       .min(0)
       .default(1)
-      .describe('Scale of the random initialization (standard deviation 0.02)'),
+      .describe('Factor of the standard deviation (0.02) of the random initialization'),
     ...layerFields,
     fan_in_fan_out: fanInFanOut,
   })

@@ -38,7 +38,7 @@ const Options = z.strictObject({
     .enum(['road_1', 'road_2', 'road_4'])
     .default('road_1')
     .describe(
-      'Variant, by the number of parameters per pair of outputs. More parameters are more expressive',
+      'Number of parameters per pair of outputs: 2, 4 or 8. More parameters are more expressive',
     ),
   group_size: z
     .int()

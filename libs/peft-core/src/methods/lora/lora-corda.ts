@@ -176,6 +176,6 @@ function invertible(
 const unseen = (path: string): DomainError =>
   new DomainError(
     'invalid_value',
-    `init_lora_weights "corda" has no usable statistics for ${path}: its inputs are zero on the training data; remove it from target_modules`,
+    `init_lora_weights "corda" cannot use the inputs of ${path} in the training data: their covariance is missing, not finite or not invertible; remove it from target_modules`,
     'peft.target_modules',
   );

@@ -43,7 +43,7 @@ export const evaConfig = z
   .nullable()
   .default(null)
   .describe(
-    'EVA: ranks can grow to rho · r where directions explain most variance; directions have converged once their cosine similarity exceeds tau; ' +
+    'EVA: ranks can grow to rho · r where directions explain most variance; directions have converged once their cosine similarity between updates reaches tau; ' +
       'use_label_mask: only use tokens that have labels',
   );
 export type EvaConfig = NonNullable<z.infer<typeof evaConfig>>;
