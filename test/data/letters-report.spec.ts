@@ -43,7 +43,7 @@ it('finds them in the training data, and lists unknown ones of the validation da
   expect(found.taskOptions).toMatchObject({ letters: [' ', ...'eglow'] });
   expect(found.training.warnings).toEqual([]);
   expect(found.validation?.warnings).toContain(
-    '2 characters of the validation file are no letter of this job, and each is measured as the unknown one. Examples that have them: "b" (3), "x" (1).',
+    '2 characters of the validation file are not in the vocabulary of this job and are evaluated as the unknown token. Number of examples with each: "b" (3), "x" (1).',
   );
 });
 
@@ -60,7 +60,7 @@ it('also if one file is split', () => {
 it('lists texts with characters that are missing from the job or its base model', () => {
   const named = report(['low', 'flow'], { letters: ['l', 'o', 'w'] });
   expect(named.training.warnings).toEqual([
-    '1 character of the training file is no letter of this job, and each is learnt as the unknown one. Examples that have it: "f" (1).',
+    '1 character of the training file is not in the vocabulary of this job and is trained on as the unknown token. Number of examples with it: "f" (1).',
   ]);
   const dir = writeTinySpellingBase(join(folder, 'unknown'));
   const vocabulary = { '<pad>': 0, '<unk>': 1, '|': 2, e: 3, g: 4, l: 5, o: 6, w: 7 };
@@ -71,7 +71,7 @@ it('lists texts with characters that are missing from the job or its base model'
 });
 
 it('reports that the base model has all of them', () => {
-  const idle = /^The base has all letters of the texts already, and a head for them/;
+  const idle = /^The vocabulary of the base already has every character of the texts/;
   const of = (texts: readonly string[], changes: object) =>
     report(texts, changes, { processor: spelling, held: ['z'] });
   expect(of(['low', 'egg'], DATA).training.warnings).toEqual([expect.stringMatching(idle)]);

@@ -72,13 +72,13 @@ it('names the lines of images that cannot be decoded', () => {
   const bad = good.subarray(0, 80);
   const file = write([good, bad, good, ...Array.from({ length: 8 }, () => bad)]);
   expect(() => reportData(file, null, processor, options)).toThrow(
-    /^line 2: the picture cannot be decoded: .*; line 7: [^;]*; and 4 more lines of this kind: lines 8–11$/,
+    /^line 2: the image cannot be decoded: .*; line 7: [^;]*; and 4 more lines with such problems: lines 8–11$/,
   );
 });
 
 it('rejects a length that is too short for images', () => {
   const file = write([colourPng('red', 0), colourPng('blue', 0)]);
   expect(() => reportData(file, null, processor, { ...options, maxSeqLen: 9 })).toThrow(
-    /a picture has 10 rows for this base, and is not cut to 9/,
+    /an image takes 10 positions in this base, more than max_seq_len 9/,
   );
 });

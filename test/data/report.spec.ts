@@ -184,7 +184,7 @@ describe('a small file', () => {
       ).training.warnings;
     expect(of([true, false])).toEqual([]);
     expect(of([true, true])).toEqual([
-      expect.stringMatching(/^Every "label" of the training file is true: /),
+      expect.stringMatching(/^All labels of the training file are true: /),
     ]);
   });
 

@@ -272,7 +272,7 @@ describe.skipIf(!program)('files in the dashboard', () => {
     ]);
     await picture(page, 'files-columns-labels');
     await form.getByRole('button', { name: 'Use' }).click();
-    await text(page, /12 labelled texts.* read from CSV/);
+    await text(page, /12 labeled texts.* read from CSV/);
     expect(tabs.problems(/status of 400/)).toEqual([]);
   });
 
@@ -285,7 +285,7 @@ describe.skipIf(!program)('files in the dashboard', () => {
     const form = page.getByRole('region', { name: 'Columns of text-category.csv' });
     expect(await form.getByLabel('label', { exact: true }).inputValue()).toBe('category');
     await form.getByRole('button', { name: 'Use' }).click();
-    await text(page, /12 labelled texts.* read from CSV/);
+    await text(page, /12 labeled texts.* read from CSV/);
     expect(tabs.problems(/status of 400/)).toEqual([]);
   });
 

@@ -140,11 +140,11 @@ describe.skipIf(!program)('the new-job form', () => {
     await page.locator('#model').selectOption('tiny-bert');
     await line(page).getByText('20 examples').waitFor();
     expect(await tasksOf(page).innerText()).toContain('Text classification');
-    expect(await tasksOf(page).innerText()).not.toContain('Causal language modelling');
+    expect(await tasksOf(page).innerText()).not.toContain('Text generation (SFT)');
     await page.getByText(/more do not fit this file or base$/).click();
     const misfits = await page.locator('.misfits li').allInnerTexts();
     expect(misfits.join()).toMatch(
-      /Causal language modelling\s+needs a decoder, and this base is an encoder/,
+      /Text generation \(SFT\)\s+needs a decoder, and this base is an encoder/,
     );
     expect(misfits.join()).toMatch(/Question answering\s+line 1: /);
     await picture(page, 'new-job-misfits');

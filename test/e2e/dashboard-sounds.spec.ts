@@ -131,7 +131,7 @@ describe.skipIf(!program)('audio in the dashboard', () => {
     });
     const page = await tabs.open(`/new?training_file=${training_file}`);
     await page.locator('#model').selectOption('bare');
-    await page.getByRole('radio', { name: /Speech to letters/ }).check();
+    await page.getByRole('radio', { name: /Speech recognition/ }).check();
     const plan = page.getByRole('region', { name: 'What this job will do' });
     await plan.getByText('d e g h i l m o w', { exact: true }).waitFor();
     await page.getByLabel('letters', { exact: true }).fill('["l","o","w","e","h"]');
@@ -180,7 +180,7 @@ describe.skipIf(!program)('audio in the dashboard', () => {
   it('is rejected with a reason if the model cannot read it', async () => {
     const page = await tabs.open('/chat?model=whisper');
     await page.getByLabel('Choose audio files').setInputFiles([file]);
-    const refusal = 'file: not a readable sound: expected WAV or FLAC, got MP3';
+    const refusal = 'file: the audio cannot be decoded: expected WAV or FLAC, got MP3';
     fail(await worker.asked(), 'invalid_value', refusal);
     await page.getByText('expected WAV or FLAC, got MP3').waitFor();
     // It can also fail later.

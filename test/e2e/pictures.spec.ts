@@ -126,11 +126,8 @@ it('a base of pictures learns labels, and tells them of pictures that it has not
   expect(await (await form(model, large)).json()).toMatchObject({ data: [{ label: 'red' }] });
 
   const refusals: readonly (readonly [unknown, RegExp])[] = [
-    ['a cat', /input: "image" must be a picture as a data URL/],
-    [
-      [dataUrl(unseen[0] as Buffer), dataUrl(Buffer.from('no'))],
-      /input 1: the picture is not JPEG/,
-    ],
+    ['a cat', /input: "image" must be an image as a data URL/],
+    [[dataUrl(unseen[0] as Buffer), dataUrl(Buffer.from('no'))], /input 1: the image is not JPEG/],
   ];
   for (const [input, message] of refusals)
     await expect(graft.openai.post('/classify', { body: { model, input } })).rejects.toMatchObject({
@@ -222,7 +219,7 @@ it('a base gives vectors of pictures, and learns which belong together', async (
   sent[1]?.forEach((value, i) => expect(value).toBeCloseTo(after[0]![i]!, 5));
 
   const refusals: readonly (readonly [object, string, RegExp])[] = [
-    [{ input: 'a red square' }, 'input', /"image" must be a picture as a data URL/],
+    [{ input: 'a red square' }, 'input', /"image" must be an image as a data URL/],
     [{ input: [url, { image: 'red.png' }] }, 'input.1', /"image" must be a picture/],
     [{ input: url, messages: [{ role: 'user', content }] }, 'messages', /got both/],
     [{}, 'input', /input is required/],
@@ -270,14 +267,14 @@ it('data, tasks and questions of another kind are refused in words', async () =>
   const { id: training_file } = await upload(`${good}\n${cut}\n`);
   await expect(graft.createJob({ model: 'tiny-vit', training_file })).rejects.toMatchObject({
     status: 400,
-    message: expect.stringMatching(/line 2: the picture cannot be decoded/),
+    message: expect.stringMatching(/line 2: the image cannot be decoded/),
   });
   const text = await upload('{"text":"a","label":"b"}\n'.repeat(10));
   await expect(
     graft.createJob({ model: 'tiny-vit', training_file: text.id, graft: { task: 'seq_cls' } }),
   ).rejects.toMatchObject({
     message: expect.stringMatching(
-      /task seq_cls learns from text, and a base of model_type vit reads pictures/,
+      /task seq_cls trains on text, but a base of model_type vit reads images/,
     ),
   });
 });

@@ -194,11 +194,11 @@ it('a base that writes learns what is said, and writes it whole and as it comes'
   expect(JSON.parse(cut.out)).toMatchObject([{ file: paths[0], text: 'low' }]);
   const timed = await run('transcribe', paths[0] as string, '--model', model, '--format', 'srt');
   expect(timed).toMatchObject({ code: 1, out: '' });
-  expect(timed.err).toMatch(/no tokens for times/);
+  expect(timed.err).toMatch(/no timestamp tokens/);
 
   await expect(
     transcriptions.create({ model, file: sound('low', 1), response_format: 'srt' }),
-  ).rejects.toMatchObject({ status: 400, message: expect.stringMatching(/no tokens for times/) });
+  ).rejects.toMatchObject({ status: 400, message: expect.stringMatching(/no timestamp tokens/) });
   const mp3 = new File([Buffer.concat([Buffer.from('ID3'), Buffer.alloc(40)])], 'song.mp3');
   await expect(transcriptions.create({ model, file: mp3, stream: true })).rejects.toMatchObject({
     status: 400,
@@ -250,7 +250,7 @@ it('a base that spells learns letters, is measured by its errors, and is refused
   await expect(
     graft.createJob({ ...asked, training_file: (await upload(path)).id }),
   ).rejects.toThrow(
-    /line 2: the text has 40 letters and needs 79 rows; the base makes 66 of the sound/,
+    /line 2: the text has 40 tokens and needs 79 frames, but the base makes 66 of the/,
   );
   const other = { ...asked, graft: { ...asked.graft, metric_for_best_model: 'accuracy' } };
   await expect(graft.createJob(other)).rejects.toThrow(
@@ -267,7 +267,7 @@ it('a base without letters gets those of the texts, which its adapters keep', as
   await graft.importBase('tiny-bare', writeTinySoundBase(join(graft.dir, 'tiny-bare'), 'wav2vec2'));
   const file = () => new File([new Uint8Array(tone('low', 0))], 'sound.wav');
   await expect(transcriptions.create({ model: 'tiny-bare', file: file() })).rejects.toThrow(
-    /has no head for letters .*train it for task ctc, which makes them of your texts/,
+    /has no CTC head .*train it for task ctc, which creates one from your texts/,
   );
   const upload = async (name: string, texts: readonly string[]): Promise<string> => {
     const lines = texts.map((text, i) =>
@@ -294,7 +294,7 @@ it('a base without letters gets those of the texts, which its adapters keep', as
   expect(found).toEqual(letters);
   const { data: events } = await graft.openai.fineTuning.jobs.listEvents(id);
   expect(events.map(({ message }) => message).join('\n')).toContain(
-    '2 characters of the validation file are no letter of this job, and each is measured as the unknown one. Examples that have them: "?" (2), "!" (1).',
+    '2 characters of the validation file are not in the vocabulary of this job and are evaluated as the unknown token. Number of examples with each: "?" (2), "!" (1).',
   );
   const model = done.fine_tuned_model as string;
   const said = await transcriptions.create({ model, file: file() });
@@ -308,7 +308,7 @@ it('a base without letters gets those of the texts, which its adapters keep', as
   await expect(graft.createJob({ ...again, graft: others })).rejects.toMatchObject({
     status: 400,
     param: 'graft.task_options.letters',
-    message: expect.stringMatching(/spells with letters of its own \(B J a .*which it keeps/),
+    message: expect.stringMatching(/keeps its own vocabulary \(B J a .*remove this option/),
   });
   const twice = { ...asked.graft, task_options: { letters: ['a', 'bc'] } };
   await expect(graft.createJob({ ...asked, graft: twice })).rejects.toThrow(/task_options\.letters.*expected one character/); // prettier-ignore

@@ -22,9 +22,9 @@ const GOLDENS = join(import.meta.dirname, '../golden');
 const written = bases.filter((name) => ggufModelTypes().includes(baseConfig(name).model_type));
 /** Families that llama.cpp does not support. */
 const REFUSED: Readonly<Record<string, RegExp>> = {
-  gemma2: /scales scores by 1\/√8/,
-  gemma3_text: /scales scores by 1\/√8/,
-  'gpt_neox-tied': /a head of its own and biases/,
+  gemma2: /scales attention scores by 1\/√8/,
+  gemma3_text: /scales attention scores by 1\/√8/,
+  'gpt_neox-tied': /an untied output head and attention biases/,
   'mpt-clipped': /softmax_scale/,
   smollm3: /no_rope_layers/,
 };

@@ -156,7 +156,7 @@ describe('a run', () => {
         .join(''),
     );
     expect(() => open({}, { trainFile: broken })).toThrow(
-      /^line 2: not a readable sound: WAV.*; line 3: the sound has 0.000 s: too little for this base; line 4: not a readable sound: expected WAV or FLAC, got bytes of neither/,
+      /^line 2: the audio cannot be decoded: WAV.*; line 3: the audio has 0.000 s, which is too short for this base; line 4: the audio cannot be decoded: expected WAV or FLAC, got an unknown format/,
     );
   });
 });
@@ -222,7 +222,7 @@ describe('on the encoder of a speech recognition base', () => {
     const run = open({}, { trainFile: labels }, own);
     expect(finished(trained(run, Infinity, own)).type).toBe('finished');
     expect(() => open({ task: 'speech_seq_2_seq' }, { trainFile: texts }, own)).toThrow(
-      'task speech_seq_2_seq trains an encoder and a decoder, and a base of model_type whisper has an encoder alone; use audio_cls',
+      'task speech_seq_2_seq requires an encoder-decoder model, but a base of model_type whisper is an encoder-only model; use audio_cls',
     );
     own.dispose();
   });

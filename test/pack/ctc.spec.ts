@@ -131,7 +131,7 @@ describe('a run', () => {
       { audio: dataUrl(Buffer.from('none'), 'audio/wav'), text: 'low' },
     ]);
     expect(() => begin({}, { trainFile: path })).toThrow(
-      /^line 3: the text has "x", which the base does not write; line 5: not a readable sound/,
+      /^line 3: the text contains "x", which the base does not write; line 5: the audio cannot be decoded/,
     );
     const long = writeLines('long.jsonl', [
       { audio: sound, text: 'lowlowlowlo' },
@@ -139,7 +139,7 @@ describe('a run', () => {
       { audio: sound, text: 'lllllll' },
     ]);
     expect(() => begin({}, { trainFile: long })).toThrow(
-      "line 3: the text has 7 letters and needs 13 rows; the base makes 12 of the sound's 0.0 s: check that they belong together, or cut the text",
+      'line 3: the text has 7 tokens and needs 13 frames, but the base makes 12 of the 0.0 s of audio; check that they belong together, or shorten the text',
     );
   });
 
@@ -152,7 +152,7 @@ describe('a run', () => {
     const sound = dataUrl(tone('low', 0), 'audio/wav');
     const path = writeLines('lower.jsonl', [{ audio: sound, text: 'low low' }]);
     expect(() => begin({}, { trainFile: path }, upper)).toThrow(
-      'line 1: the text has none of the letters that the job spells with, L O W: write it in those',
+      "line 1: the text has no character of the job's vocabulary, L O W; write it in those",
     );
     upper.dispose();
   });

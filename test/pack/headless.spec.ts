@@ -71,7 +71,7 @@ it.each([
 it('rejects tasks that generate text', () => {
   const base = load(headless('LlamaModel'));
   expect(() => trained(base, 'causal_lm', 'texts.jsonl')).toThrow(
-    'task causal_lm learns what a base writes, and this one (LlamaModel) has no head for tokens; use seq_cls or feature_extraction',
+    'task causal_lm requires a base that generates tokens, but this one (LlamaModel) has no language-model head; use seq_cls or feature_extraction',
   );
-  expect(() => base.model.cache()).toThrow('no head for tokens');
+  expect(() => base.model.cache()).toThrow('no language-model head');
 });

@@ -105,7 +105,7 @@ describe('a run', () => {
         .join(''),
     );
     expect(() => open({}, { trainFile: broken })).toThrow(
-      /^line 2: the picture cannot be decoded: .*; line 4: the picture is not JPEG/,
+      /^line 2: the image cannot be decoded: .*; line 4: the image is not JPEG/,
     );
   });
 });
@@ -133,6 +133,6 @@ it('rejects inputs whose decoding would delay other requests', () => {
   const how = { maxSeqLen: 100, vocabSize: 0, taskOptions: options() };
   const asked = (count: number) => Array.from({ length: count }, () => ({ image: dataUrl(large) }));
   expect(() => task.infer!.encode(asked(3), base.processor, how)).toThrow(
-    'the pictures have 90 million pixels in all; at most 64 million are taken at once',
+    'the images have 90 million pixels in total; at most 64 million are allowed per request',
   );
 });

@@ -123,17 +123,17 @@ describe('a run on a base without a vocabulary', () => {
     const many = Array.from({ length: 9000 }, (_, i) => String.fromCodePoint(0x4e00 + i)).join('');
     const path = writeLines('many.jsonl', [said('low'), said(many)]);
     expect(() => begin({}, { trainFile: path })).toThrow(
-      'the texts have 9,004 different characters, and a vocabulary has 8,192 at most',
+      'the texts have 9,004 different characters, but a vocabulary may have at most 8,192',
     );
     const short = dataUrl(tone('low', 0, 0.01), 'audio/wav');
     const long = writeLines('long.jsonl', [said('low'), { audio: short, text: 'lowlowlowlowl' }]);
     expect(() => begin({}, { trainFile: long })).toThrow(
-      /line 2: the text has 13 letters and needs 13 rows; the base makes 12 of the sound/,
+      /line 2: the text has 13 tokens and needs 13 frames, but the base makes 12 of the/,
     );
     const blank = writeLines('blank.jsonl', [said(' '), said('  ')]);
-    expect(() => begin({}, { trainFile: blank })).toThrow('no text has a letter: there is nothing to spell'); // prettier-ignore
+    expect(() => begin({}, { trainFile: blank })).toThrow('no text contains a character other than spaces: there is nothing to transcribe'); // prettier-ignore
     const half = writeLines('nul.jsonl', [said('low'), said('lo\0')]);
-    expect(() => begin({}, { trainFile: half })).toThrow('line 2: "text" has "\\u0000", which can be no letter: take it out'); // prettier-ignore
+    expect(() => begin({}, { trainFile: half })).toThrow('line 2: "text" contains "\\u0000", which cannot be in a vocabulary; remove it'); // prettier-ignore
   });
 
   it('uses the vocabulary of its job, and rejects a text without any of its characters', () => {
@@ -146,7 +146,7 @@ describe('a run on a base without a vocabulary', () => {
     run.dispose();
     const other = writeLines('capitals.jsonl', [said('LOW')]);
     expect(() => begin({ task_options: options({ letters }) }, { trainFile: other })).toThrow(
-      'line 1: the text has none of the letters that the job spells with, o l w',
+      "line 1: the text has no character of the job's vocabulary, o l w",
     );
   });
 
@@ -177,7 +177,7 @@ describe('a run with an initial adapter', () => {
       (changes: object): (() => unknown) =>
       () =>
         begin({ task_options: options(changes) }, { initAdapterDir });
-    const message = /spells with letters of its own \(d e g h i l m o …\), which it keeps; leave it out/; // prettier-ignore
+    const message = /keeps its own vocabulary \(d e g h i l m o …\); remove this option/; // prettier-ignore
     expect(refused({ letters: ['a', 'b'] })).toThrow(message);
     expect(refused({ vocabulary_from_data: true })).toThrow(message);
     expect(begin({ task_options: options({ letters: LETTERS }) }, { initAdapterDir })).toBeTruthy();
@@ -191,7 +191,7 @@ describe('a run with an initial adapter', () => {
     const same = finished(trained(begin(whole, {}, spelling), Infinity, spelling)).dir;
     expect(begin(whole, { initAdapterDir: same }, spelling).spec.task_options).toEqual(options());
     expect(() => begin(asked, { initAdapterDir: same }, spelling)).toThrow(
-      'spells with the letters of its base, which it keeps',
+      'keeps the vocabulary of its base',
     );
   });
 
@@ -200,7 +200,7 @@ describe('a run with an initial adapter', () => {
     expect(begin({}, { initAdapterDir }, spelling).spec.task_options).toMatchObject({ letters: null }); // prettier-ignore
     const other = { task_options: options({ vocabulary_from_data: true }) };
     expect(() => begin(other, { initAdapterDir }, spelling)).toThrow(
-      'the adapter to begin from spells with the letters of its base, which it keeps; leave it out',
+      'the initial adapter keeps the vocabulary of its base; remove this option',
     );
   });
 });

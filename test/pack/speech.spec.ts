@@ -82,7 +82,7 @@ describe('a run', () => {
     ];
     writeFileSync(path, lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
     expect(() => open({}, { trainFile: path })).toThrow(
-      'line 2: the sound has 2.0 s; the base hears 1 s: cut it, and its text',
+      'line 2: the audio has 2.0 s, but the base reads at most 1 s; shorten it and its text',
     );
   });
 
@@ -165,7 +165,7 @@ describe('an evaluation', () => {
     writeFileSync(path, lines.join(''));
     for (const max_seq_len of [8, 1000])
       expect(() => open({ ...spec, max_seq_len }, { validFile: path })).toThrow(
-        /line 2: the text has [0-9]+ tokens; the base writes [0-9]+ at most: cut it, and its sound/,
+        /line 2: the text has [0-9]+ tokens, but the base writes at most [0-9]+; shorten it and its audio/,
       );
   });
 

@@ -119,7 +119,7 @@ describe('a base with timestamps', () => {
     const other = transcript.language === 'en' ? 'de' : 'en';
     expect(likely(null)).toBe(likely(transcript.language));
     expect(likely(other)).not.toBeCloseTo(likely(null) ?? 0, 6);
-    expect(() => written(timed, samples, { language: 'fr' })).toThrow('expected en, de, or leave it out'); // prettier-ignore
+    expect(() => written(timed, samples, { language: 'fr' })).toThrow('expected en, de, or remove it'); // prettier-ignore
   });
 
   it('prepends the prompt to the first window, or its end if it is long', () => {
@@ -138,7 +138,7 @@ describe('a base with timestamps', () => {
     const samples = ofSeconds(0.9);
     expect(() =>
       written(timed, samples, { language: 'en', prompt: 'ab <|startofprev|> c' }),
-    ).toThrow("prompt: expected text, got the base's own token <|startofprev|>");
+    ).toThrow("prompt: expected text, got the base's special token <|startofprev|>");
   });
 
   it('samples with its seed at a temperature above 0', () => {

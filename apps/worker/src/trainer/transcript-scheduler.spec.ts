@@ -172,14 +172,14 @@ it('reports invalid audio, options and tasks', async () => {
     all,
   } = scheduler((order) =>
     bytesOf(order)[0]!.length < 50
-      ? Promise.resolve([{ problem: 'not a readable sound: expected WAV or FLAC, got MP3' }])
+      ? Promise.resolve([{ problem: 'the audio cannot be decoded: expected WAV or FLAC, got MP3' }])
       : decodeHere(order),
   );
   const sound = tone('low', 0, 0.8);
   const wishes = [
-    [{ segments: true }, /no tokens for times: ask for response_format json or text/],
-    [{ language: 'de' }, /language: the base does not know de; expected en, or leave it out/],
-    [{ prompt: 'Graft' }, /prompt: the base reads none/],
+    [{ segments: true }, /no timestamp tokens; set response_format to json or text/],
+    [{ language: 'de' }, /language: the base does not support de; expected en, or remove it/],
+    [{ prompt: 'Graft' }, /prompt: the base does not support prompts/],
   ] as const;
   for (const [i, [wish]] of wishes.entries()) transcripts.start(ask(`wish ${i}`, sound, wish));
   transcripts.start(ask('mp3', Buffer.from('ID3')));

@@ -184,7 +184,9 @@ describe('a job that trains a model without its head', () => {
 
   it('needs a decoder or an encoder', () => {
     const { message } = refusal(() => embed({}, 't5'));
-    expect(message).toMatch(/trains a decoder alone or an encoder alone.*use seq_2_seq_lm/);
+    expect(message).toMatch(
+      /requires a decoder-only model or an encoder-only model.*use seq_2_seq_lm/,
+    );
   });
 });
 

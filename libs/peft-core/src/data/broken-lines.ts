@@ -10,6 +10,6 @@ export function refuseBroken(broken: ReadonlyMap<number, string>, param: string)
   if (broken.size === 0) return;
   const named = [...broken].slice(0, NAMED).map(([line, problem]) => `line ${line}: ${problem}`);
   const more = [...broken.keys()].slice(NAMED);
-  const rest = more.length > 0 ? `; and ${more.length} more lines of this kind: ${linesInWords(more)}` : ''; // prettier-ignore
+  const rest = more.length > 0 ? `; and ${more.length} more lines with such problems: ${linesInWords(more)}` : ''; // prettier-ignore
   throw new DomainError('invalid_training_file', `${named.join('; ')}${rest}`, param);
 }

@@ -8,7 +8,7 @@ it('a data URL of the kind has its bytes', () => {
 
 it.each([
   [undefined, /"image" is missing/],
-  [3, /must be a picture as a data URL, got 3/],
+  [3, /must be an image as a data URL, got 3/],
   ['https://example.org/cat.png', /"data:image\/…;base64,…", got "https/],
   ['data:audio/wav;base64,aGk=', /must be a picture/],
   ['data:image/png,aGk=', /must be a picture/],
@@ -22,5 +22,5 @@ it.each([
 
 it('a start of any length is refused, not stumbled over', () => {
   const long = `data:image/png${';a=a'.repeat(4e6)};base64,aGk=`;
-  expect(dataUrlProblem('image', long, 'image')).toMatch(/must be a picture as a data URL/);
+  expect(dataUrlProblem('image', long, 'image')).toMatch(/must be an image as a data URL/);
 });

@@ -5,7 +5,7 @@ import { shown } from './json-scan.js';
 export type MediaKind = 'image' | 'audio';
 
 const START = /^data:(image|audio)\/[\w.+-]+(;[\w.+-]+=[\w.+-]+)*;base64,/;
-const NOUNS: Readonly<Record<MediaKind, string>> = { image: 'a picture', audio: 'a sound' };
+const NOUNS: Readonly<Record<MediaKind, string>> = { image: 'an image', audio: 'audio' };
 /** Of what stands before the comma: more parameters than that say nothing, and would take the stack. */
 const MOST_START = 256;
 /** Of base64, four characters are three bytes. */

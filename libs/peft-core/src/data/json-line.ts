@@ -30,7 +30,7 @@ export function readLine(line: string, number: number, limits = LIMITS): JsonObj
   }
   // only an escape, or half a pair in the text itself, makes such a string
   if ((text.includes('\\u') || !text.isWellFormed()) && !wellFormed(value))
-    return 'a string holds half of a surrogate pair';
+    return 'a string contains an unpaired surrogate';
   return value as JsonObject;
 }
 

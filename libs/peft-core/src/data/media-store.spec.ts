@@ -93,7 +93,7 @@ describe.skipIf(!canMount)('a disk', () => {
     const free = disk.free;
     const store = begin();
     expect(() => store.add('key', new Uint8Array(100), TRAINING)).toThrow(
-      refused('disk_full', /on the worker's disk, where 0 MB are free beside a reserve of 1 MB .*; free some, or use a smaller/), // prettier-ignore
+      refused('disk_full', /on the worker's disk, which has 0 MB free after a reserve of 1 MB .*; free disk space or use a smaller/), // prettier-ignore
     );
     store.close();
     expect(disk.free).toBe(free);
@@ -116,7 +116,7 @@ describe.skipIf(!canMount)('a disk', () => {
     expect(() => {
       more('c');
       atOnce(second.making(() => {}));
-    }).toThrow(refused('disk_full', /take 28 MB and more on the worker's disk, where 1\d MB are free/)); // prettier-ignore
+    }).toThrow(refused('disk_full', /need at least 28 MB on the worker's disk, which has 1\d MB free/)); // prettier-ignore
     // nothing of it was made
     expect(disk.free).toBeGreaterThan(15 * MB);
     second.close();
@@ -160,7 +160,7 @@ describe.skipIf(!canMount)('a disk', () => {
     const store = begin();
     expect(() => {
       for (let i = 0; i < 8; i++) store.addLater(`${i}`, new Uint8Array(MB), TRAINING, grown, { becomes: 8 * MB }); // prettier-ignore
-    }).toThrow(refused('file_too_large', /take \d+ MB and more on the worker's disk, which has 42 MB; use a smaller training_file/)); // prettier-ignore
+    }).toThrow(refused('file_too_large', /need at least \d+ MB on the worker's disk, which has 42 MB; use a smaller training_file/)); // prettier-ignore
     store.close();
   });
 });

@@ -186,20 +186,20 @@ export class MediaStore {
     const isTooLarge = whole > total - reserve;
     const has = isTooLarge
       ? `which has ${gigabytes(total)}`
-      : `where ${gigabytes(Math.max(0, free - reserve))} are free beside a reserve of ${gigabytes(reserve)} and the ${gigabytes(this.#end)} that it has written`;
-    const message = `the pictures or sounds of the run take ${gigabytes(whole)} and more on the worker's disk, ${has}`;
+      : `which has ${gigabytes(Math.max(0, free - reserve))} free after a reserve of ${gigabytes(reserve)} and the ${gigabytes(this.#end)} already written`;
+    const message = `the run's images and audio need at least ${gigabytes(whole)} on the worker's disk, ${has}`;
     const [[param] = ['training_file']] = [...this.#taken].sort(([, a], [, b]) => b - a);
-    const advice = `${isTooLarge ? '' : 'free some, or '}use a smaller ${param}`;
+    const advice = `${isTooLarge ? '' : 'free disk space or '}use a smaller ${param}`;
     throw new DomainError(isTooLarge ? 'file_too_large' : 'disk_full', `${message}; ${advice}`, param); // prettier-ignore
   }
 
   #read(at: number, length: number): Uint8Array {
     if (!this.#isOpen)
-      throw new DomainError('internal_error', 'the media of a run are read after it');
+      throw new DomainError('internal_error', 'the media of a run were read after its end');
     const bytes = new Uint8Array(length);
     for (let done = 0; done < length;) {
       const read = readSync(this.#file, bytes, done, length - done, at + done);
-      if (read === 0) throw new DomainError('io_error', 'the media of a run are cut short');
+      if (read === 0) throw new DomainError('io_error', 'the media file of a run is truncated');
       done += read;
     }
     return bytes;

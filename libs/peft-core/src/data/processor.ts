@@ -40,7 +40,7 @@ export interface Writing {
 
 /** Beside a base without letters. */
 const WAY_OUT =
-  'train it for task ctc, which makes them of your texts, and ask the model that comes of it';
+  'train it for task ctc, which creates one from your texts, and use the resulting model';
 
 export class Processor {
   constructor(private readonly parts: ProcessorParts) {}
@@ -76,22 +76,22 @@ export class Processor {
 
   /** @throws DomainError where the base has none */
   get image(): ImageProcessor {
-    return this.parts.image ?? reads('no pictures');
+    return this.parts.image ?? reads('no images');
   }
 
   /** @throws DomainError where the base has none */
   get audio(): AudioProcessor {
-    return this.parts.audio ?? reads('no sounds');
+    return this.parts.audio ?? reads('no audio');
   }
 
   /** @throws DomainError where the base writes nothing of what it hears */
   get writing(): Writing {
-    return this.parts.writing ?? reads('sounds, and writes nothing');
+    return this.parts.writing ?? reads('audio, but writes no text');
   }
 
   /** @throws DomainError where the base spells nothing of what it hears */
   get letters(): CtcTokenizer {
-    return this.parts.letters ?? reads(`sounds, and has no head for letters (lm_head of a Wav2Vec2ForCTC); ${WAY_OUT}`); // prettier-ignore
+    return this.parts.letters ?? reads(`audio, but has no CTC head (lm_head of a Wav2Vec2ForCTC); ${WAY_OUT}`); // prettier-ignore
   }
 
   dispose(): void {
@@ -132,13 +132,13 @@ function writingOf({ tokenizer }: ProcessorFiles, reads: Reads): Writing | null 
 /** A tokenizer beside it is that of a model which this was cut from. */
 const imageProcessor = ({ preprocessor }: ProcessorFiles, reads: Reads): ImageProcessor =>
   new ImageProcessor(
-    preprocessor ?? missing(`${PREPROCESSOR}, nor a ${PROCESSOR} with an image_processor in it`),
+    preprocessor ?? missing(`${PREPROCESSOR} and no ${PROCESSOR} with an image_processor`),
     rowsBy(reads),
   );
 
 const audioProcessor = ({ preprocessor }: ProcessorFiles, reads: Reads): AudioProcessor =>
   new AudioProcessor(
-    preprocessor ?? missing(`${PREPROCESSOR}, nor a ${PROCESSOR} with a feature_extractor in it`),
+    preprocessor ?? missing(`${PREPROCESSOR} and no ${PROCESSOR} with a feature_extractor`),
     rowsBy(reads),
   );
 

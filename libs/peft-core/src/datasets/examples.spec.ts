@@ -182,7 +182,7 @@ describe('Tokenizer', () => {
     for (const merges of [[['H', 'i']], ['H i'], [['####Hi', '####Hi']]])
       expect(() =>
         Tokenizer.load({ tokenizerJson: JSON.stringify({ model: { ...model, merges } }) }),
-      ).toThrow(/the merge .* makes no token of the vocabulary/);
+      ).toThrow(/the merge .* does not result in a token of the vocabulary/);
     const empty = { tokenizerConfig: { chat_template: [null, { name: 'default' }] } };
     expect(Tokenizer.load({ tokenizerJson, ...empty }).hasTemplate).toBe(false);
   });

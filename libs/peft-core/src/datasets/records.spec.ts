@@ -109,8 +109,8 @@ const BAD: readonly (readonly [string, string, RegExp])[] = [
   ['a line long only in bytes', json({ text: '日'.repeat(360_000) }), /longer than 1048576 bytes/],
   ['no keys', '{}', /this one has no keys/],
   ['other keys', '{"question":"x","answer":"y"}', /this one has the keys "question", "answer"/],
-  ['a mixture', json({ messages: [user, reply], text: 'x' }), /not a mixture/],
-  ['another mixture', json({ prompt: 'a', completion: 'b', text: 'x' }), /not a mixture/],
+  ['a mixture', json({ messages: [user, reply], text: 'x' }), /not a mix of them/],
+  ['another mixture', json({ prompt: 'a', completion: 'b', text: 'x' }), /not a mix of them/],
   [
     'a preference pair',
     json({ input: { messages: [user] }, preferred_output: [reply], non_preferred_output: [reply] }),
@@ -196,13 +196,13 @@ const BAD: readonly (readonly [string, string, RegExp])[] = [
     '{"messages":[{"role":"assistant","content":"x","weight":1e999}]}',
     /"weight" must be/,
   ],
-  ['weight on a user message', chat({ ...user, weight: 1 }, reply), /for assistant messages/],
+  ['weight on a user message', chat({ ...user, weight: 1 }, reply), /only in assistant messages/],
   ['a key misspelt', chat(user, { ...reply, weigth: 0 }), /unknown key "weigth"/],
   ['name 5', chat({ ...user, name: 5 }, reply), /"name" must be a string/],
   [
     'tool calls of a user',
     chat({ ...user, tool_calls: [call] }, reply),
-    /"tool_calls" is for assistant/,
+    /"tool_calls" is allowed only in assistant/,
   ],
   [
     'tool calls that are no list',

@@ -51,13 +51,13 @@ export const bart = defineModel({
   },
   options(hf) {
     const { d_model: hiddenSize, encoder_attention_heads: heads } = hf;
-    if (!hf.is_encoder_decoder) refuse('is_encoder_decoder: false', 'a decoder of BART alone');
-    if (!hf.tie_word_embeddings) refuse('tie_word_embeddings: false', 'a head of its own');
+    if (!hf.is_encoder_decoder) refuse('is_encoder_decoder: false', 'a decoder without an encoder');
+    if (!hf.tie_word_embeddings) refuse('tie_word_embeddings: false', 'an untied output head');
     // PEFT gives a decoder's prefix as many heads as the encoder has
     if (heads !== hf.decoder_attention_heads)
       refuse(
         `decoder_attention_heads: ${hf.decoder_attention_heads}`,
-        `another number than encoder_attention_heads, ${heads},`,
+        `a head count other than encoder_attention_heads, ${heads},`,
       );
     const stack: Omit<z.input<typeof StackOptions>, 'layers' | 'intermediateSize'> = {
       hiddenSize,

@@ -68,12 +68,12 @@ describe('a base whose files have no pooler', () => {
   });
 });
 
-it('an encoder writes no text', () => {
+it('an encoder generates no text', () => {
   const folder = join(import.meta.dirname, '../../../../test/golden/bert/base');
   const config = JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8')) as HfConfig;
   const file = mapSafetensors(join(folder, 'model.safetensors'));
   const model = buildModel(config, file.tensors, { dtype: 'f32', quantization: null });
-  expect(() => model.cache()).toThrow('writes no text');
+  expect(() => model.cache()).toThrow('generates no text');
   model.dispose();
   file.close();
 });

@@ -102,7 +102,7 @@ function refuseVariants(hf: {
   ] as const;
   const [key] = refused.find(([, isSet]) => isSet) ?? [];
   if (key === undefined) return;
-  const message = `config.json: ${key} ${String(hf[key])} is not supported: the model is read as an encoder with learned positions`;
+  const message = `config.json: ${key} ${String(hf[key])} is not supported; expected an encoder with learned positions`;
   throw new DomainError('unsupported', message, 'model');
 }
 

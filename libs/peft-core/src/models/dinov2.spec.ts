@@ -67,7 +67,7 @@ it('learns from pictures that are larger than its own', () => {
   // what a job asks for is not a size to cut to, and the advice helps
   const low = spec({ max_seq_len: 17 });
   expect(() => openRun(base, low, { ...how, workDir: join(dir, 'again') })).toThrow(
-    'a picture has 31 rows for this base, and is not cut to 17; leave max_seq_len out',
+    'an image takes 31 positions in this base, more than max_seq_len 17, and images are not truncated; remove max_seq_len',
   );
   base.dispose();
 });

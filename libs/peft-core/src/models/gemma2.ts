@@ -81,7 +81,7 @@ export const gemma2 = defineModel({
     const width = config.sliding_window === undefined ? 4096 : config.sliding_window;
     const { attn_logit_softcapping: attention, final_logit_softcapping: logits } = config;
     if (version.attentionCap === null && typeof attention === 'number') {
-      const message = `config.json: attn_logit_softcapping has no meaning for ${modelType}, got ${attention}`;
+      const message = `config.json: attn_logit_softcapping is not supported for ${modelType}, got ${attention}`;
       throw new DomainError('unsupported', message, 'model');
     }
     const rope = version.localRope
@@ -138,7 +138,9 @@ export const gemma2 = defineModel({
           const { attentionSoftcap: scores } = decoderOf(options, 46, 2);
           const { logitSoftcap: logits } = options;
           if (scores === undefined || logits === undefined)
-            refuse('caps scores and logits of Gemma 2; this model does not');
+            refuse(
+              'applies soft caps to the scores and logits of Gemma 2, but this model has none',
+            );
           return {
             attn_logit_softcapping: { f32: scores },
             final_logit_softcapping: { f32: logits },
@@ -212,10 +214,12 @@ function decoderOf({ decoder }: ModelOptions, layersOf27B: number, pattern: numb
   const size = layers === layersOf27B ? hiddenSize / heads : headDim;
   if (Math.abs((attentionScale ?? 0) * Math.sqrt(size) - 1) > 1e-6)
     refuse(
-      `scales scores by 1/√${size} in a model of ${layers} layers; query_pre_attn_scalar says otherwise`,
+      `scales attention scores by 1/√${size} in a model of ${layers} layers, but query_pre_attn_scalar of this model differs`,
     );
   if (windows.some((width, i) => (width === null) !== ((i + 1) % pattern === 0)))
-    refuse(`has every ${pattern}. layer see everything, and no other; layer_types says otherwise`);
+    refuse(
+      `uses full attention in layers ${pattern}, ${2 * pattern}, … and in no other, but layer_types of this model differs`,
+    );
   return stack;
 }
 

@@ -103,7 +103,7 @@ export const gptNeoX = defineModel({
         fields({ decoder, tiedHead }) {
           if (tiedHead || !decoder?.biases.includes('qkv')) {
             const message =
-              "llama.cpp's GPT-NeoX has a head of its own and biases in attention; this model has not";
+              "llama.cpp's GPT-NeoX has an untied output head and attention biases, but this model does not";
             throw new DomainError('unsupported', message, 'model');
           }
           return { use_parallel_residual: { bool: decoder.parallelResidual } };

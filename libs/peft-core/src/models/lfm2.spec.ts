@@ -42,7 +42,7 @@ it('sizes of LFM2-350M are transformers’', () => {
 });
 
 it.each([
-  [{ conv_bias: true }, 'conv_bias true is not supported'],
+  [{ conv_bias: true }, 'conv_bias: true is not supported'],
   [
     { layer_types: Array(16).fill('mamba') },
     'layer_types has "mamba"; supported: conv, full_attention',

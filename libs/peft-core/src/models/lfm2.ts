@@ -63,8 +63,7 @@ export const lfm2 = defineModel({
   options(config) {
     const { hidden_size: hiddenSize, num_attention_heads: heads } = config;
     if (config.conv_bias) {
-      const message =
-        'config.json: conv_bias true is not supported: convolutions have no bias here';
+      const message = 'config.json: conv_bias: true is not supported';
       throw new DomainError('unsupported', message, 'model');
     }
     return {

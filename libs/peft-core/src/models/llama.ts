@@ -186,7 +186,7 @@ export const llamaGguf = (
       const headDim = facts.optional('attention.key_length') ?? hidden / heads;
       const rotated = facts.optional('rope.dimension_count') ?? headDim;
       if (!Number.isInteger(headDim) || rotated !== headDim) {
-        const message = `heads of ${headDim}, ${rotated} of them rotated: not supported`;
+        const message = `heads of size ${headDim} with ${rotated} rotated dimensions are not supported`;
         throw new DomainError('unsupported', message);
       }
       return {

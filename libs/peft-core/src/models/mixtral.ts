@@ -32,7 +32,7 @@ export function refuseRouterLoss({
 }): void {
   if (!asked) return;
   const message =
-    'config.json: output_router_logits: true adds a loss that balances experts, which is not supported; set it to false';
+    'config.json: output_router_logits: true adds a load-balancing loss, which is not supported; set it to false';
   throw new DomainError('unsupported', message, 'model');
 }
 

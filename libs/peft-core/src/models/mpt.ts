@@ -115,7 +115,7 @@ export const mpt = defineModel({
         fields({ decoder }) {
           if (decoder?.attentionScale !== undefined) {
             const message =
-              "llama.cpp's MPT scales scores by 1/√(a head's size); softmax_scale of this model says otherwise";
+              "llama.cpp's MPT scales attention scores by 1/√(head size), but softmax_scale of this model differs";
             throw new DomainError('unsupported', message, 'model');
           }
           const clip = decoder?.clipQkv;

@@ -38,7 +38,7 @@ const paths: ModelPaths = {
 
 export const qwen3Moe = defineModel({
   name: 'qwen3_moe',
-  title: 'Qwen 3 with experts',
+  title: 'Qwen 3 MoE',
   modelTypes: ['qwen3_moe'],
   hf: {
     ...LLAMA_KEYS,

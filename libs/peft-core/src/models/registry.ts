@@ -94,7 +94,7 @@ export function forType(modelType: string): ModelPlugin {
   if (found) return found;
   const known = [...byType.keys()];
   const nearest = nearestNames(modelType, known);
-  const hint = nearest.length === 0 ? '' : `the nearest are ${nearest.join(', ')}; `;
+  const hint = nearest.length === 0 ? '' : `did you mean ${nearest.join(', ')}? `;
   throw new DomainError(
     'invalid_model',
     `unknown model_type "${shorten(modelType, 100)}"; ${hint}supported: ${known.join(', ')}`,
@@ -118,7 +118,7 @@ export const inputBytesOf = (config: HfConfig, rows: number): number =>
 export function precisionOf(config: HfConfig, { dtype, quantization }: Precision): Precision {
   const stored = storedQuantizer(config);
   if (stored && quantization !== null && quantization !== stored.name) {
-    const message = `the base's files are quantised as ${stored.name} and cannot be loaded as ${quantization}`;
+    const message = `the base's files are quantized as ${stored.name} and cannot be loaded as ${quantization}`;
     throw new DomainError('invalid_value', message, 'graft.quantization');
   }
   const held = stored?.name ?? quantization;

@@ -46,7 +46,7 @@ function vision(hf: HfValues<typeof VISION>, factor: number): z.input<typeof Mod
   const [picture, patch] = [sides(hf.image_size), sides(hf.patch_size)];
   if (picture[0] !== picture[1] || patch[0] !== patch[1]) {
     const message =
-      'config.json: image_size and patch_size must be one number each: SigLIP reads squares';
+      'config.json: image_size and patch_size must be single numbers: SigLIP supports only square images';
     throw new DomainError('unsupported', message, 'model');
   }
   return {

@@ -61,7 +61,7 @@ export const smollm3 = defineModel({
         const isUsual = decoder?.layerRopes?.every((rope, i) => (rope === null) === (i % 4 === 3));
         if (isUsual) return {};
         const message =
-          'llama.cpp rotates all but every fourth layer of SmolLM3; no_rope_layers of this model says otherwise';
+          'llama.cpp applies rotary embeddings to all but every fourth layer of SmolLM3, but no_rope_layers of this model differs';
         throw new DomainError('unsupported', message, 'model');
       },
     }),

@@ -95,6 +95,6 @@ it('gives PEFT its names of linears, of both versions', () => {
 it('is not trained as a decoder', () => {
   const body = { model: 'base', training_file: 'file-1', graft: { task: 'causal_lm' } };
   expect(() => resolveSpec(body, { trainingRecords: 4, modelType: 't5' })).toThrow(
-    /causal_lm trains a decoder alone, and a base of model_type t5 has an encoder and a decoder/,
+    /causal_lm requires a decoder-only model, but a base of model_type t5 is an encoder-decoder model/,
   );
 });

@@ -107,7 +107,7 @@ function feedForward(kind: string): { gated: boolean; name: string } {
   const found = /^(gated-)?([a-z_]+)$/.exec(kind);
   const [, gate, name = ''] = found ?? [];
   if (!found) {
-    const message = `config.json: feed_forward_proj "${kind}" is not an activation, nor gated- and one`;
+    const message = `config.json: feed_forward_proj "${kind}" is not supported; expected an activation or gated- followed by one`;
     throw new DomainError('unsupported', message, 'model');
   }
   // published configs say gelu where the tanh approximation is meant

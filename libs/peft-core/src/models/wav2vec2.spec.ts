@@ -52,7 +52,7 @@ it.each([
   ['an adapter of its own', { add_adapter: true }, /add_adapter: true/],
   ['another norm', { feat_extract_norm: 'batch' }, /feat_extract_norm: batch/],
   ['another activation', { feat_extract_activation: 'relu' }, /feat_extract_activation: relu/],
-  ['lists of different lengths', { conv_stride: [5, 2] }, /different lengths/],
+  ['lists of different lengths', { conv_stride: [5, 2] }, /different list lengths/],
   ['hidden features', { mask_feature_prob: 0.1 }, /mask_feature_prob: 0.1/],
   ['a list of nothing', { conv_dim: [] }, /conv_dim must be an array of integers ≥ 1/],
 ])('refuses %s', (_, changed, message) => {

@@ -78,18 +78,24 @@ export const wav2vec2 = defineModel({
     const { hidden_size: hiddenSize, num_attention_heads: heads } = hf;
     if (hf.add_adapter) refuse('add_adapter: true', 'an adapter after the encoder');
     if (hf.feat_extract_activation !== 'gelu')
-      refuse(`feat_extract_activation: ${hf.feat_extract_activation}`, 'another than gelu');
+      refuse(
+        `feat_extract_activation: ${hf.feat_extract_activation}`,
+        'an activation other than gelu',
+      );
     if (hf.feat_extract_norm !== 'group' && hf.feat_extract_norm !== 'layer')
-      refuse(`feat_extract_norm: ${hf.feat_extract_norm}`, 'another than group and layer');
+      refuse(`feat_extract_norm: ${hf.feat_extract_norm}`, 'a norm other than group and layer');
     if (hf.apply_spec_augment && hf.mask_feature_prob > 0)
-      refuse(`mask_feature_prob: ${hf.mask_feature_prob}`, 'hiding features');
+      refuse(`mask_feature_prob: ${hf.mask_feature_prob}`, 'masking of features');
     const { conv_dim: channels, conv_kernel: kernels, conv_stride: strides } = hf;
     if (kernels.length !== channels.length || strides.length !== channels.length)
-      refuse('conv_dim, conv_kernel and conv_stride', 'lists of different lengths');
+      refuse('conv_dim, conv_kernel and conv_stride', 'different list lengths');
     const isStable = hf.do_stable_layer_norm;
     const spells = hf.architectures?.includes(SPELLS) ?? false;
     if (spells && hf.pad_token_id >= hf.vocab_size)
-      refuse(`pad_token_id: ${hf.pad_token_id}`, `a blank beyond vocab_size, ${hf.vocab_size},`);
+      refuse(
+        `pad_token_id: ${hf.pad_token_id}`,
+        `a blank token id beyond vocab_size, ${hf.vocab_size},`,
+      );
     return {
       vocabSize: spells ? hf.vocab_size : 0,
       lmHeadBias: true,

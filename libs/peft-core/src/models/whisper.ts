@@ -69,14 +69,14 @@ export const whisper = defineModel({
   },
   options(hf) {
     const { d_model: hiddenSize, encoder_attention_heads: heads } = hf;
-    if (!hf.tie_word_embeddings) refuse('tie_word_embeddings: false', 'a head of its own');
+    if (!hf.tie_word_embeddings) refuse('tie_word_embeddings: false', 'an untied output head');
     if (hf.apply_spec_augment && hf.mask_time_prob + hf.mask_feature_prob > 0)
       refuse('apply_spec_augment: true', 'SpecAugment');
     // PEFT gives a decoder's prefix as many heads as the encoder has
     if (heads !== hf.decoder_attention_heads)
       refuse(
         `decoder_attention_heads: ${hf.decoder_attention_heads}`,
-        `another number than encoder_attention_heads, ${heads},`,
+        `a head count other than encoder_attention_heads, ${heads},`,
       );
     const stack: Omit<
       z.input<typeof StackOptions>,

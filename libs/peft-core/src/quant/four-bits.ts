@@ -127,7 +127,7 @@ function partOf<T extends StoredTensor>(
   const found = stored.get(name);
   if (found && sizeAs(found, dtype) === size) return found;
   const got = found ? `${found.dtype} [${found.shape.join(', ')}]` : 'missing';
-  throw invalid(`${name} is ${got}, not ${size} × ${dtype}`);
+  throw invalid(`${name} is ${got}, expected ${size} × ${dtype}`);
 }
 
 /** Of the bytes, whatever dtype they are stored under, or of numbers of any precision; null where they are none. */
@@ -194,7 +194,7 @@ function quantState(
   const { shape } = parsed.data;
   if (shape[0] !== outFeatures || shape[1] !== inFeatures)
     throw invalid(
-      `${name} has shape [${shape.join(', ')}], config.json implies [${outFeatures}, ${inFeatures}]`,
+      `${name} has shape [${shape.join(', ')}], but config.json implies [${outFeatures}, ${inFeatures}]`,
     );
   return parsed.data;
 }
@@ -219,7 +219,7 @@ function checkCode(code: FourBitCode, stored: Tensor, name: string): void {
     nested: null,
   } as const;
   if (stored.toArray().join() !== dequantizeNf4(ours, 'f32').toArray().join())
-    throw invalid(`${name} is not the code of ${code.toUpperCase()}`);
+    throw invalid(`${name} does not match the code of ${code.toUpperCase()}`);
 }
 
 const invalid = (message: string): DomainError =>

@@ -136,6 +136,6 @@ describe.each(['Q8_0', 'Q4_K_M'] as const)('a base of %s', (quantization) => {
 
 it('is of GGUF bases alone', () => {
   expect(() => loadBase(TINY, { dtype: 'bf16', quantization: 'gguf_blocks' })).toThrow(
-    'quantization gguf_blocks keeps the blocks of a .gguf file, and this base is none',
+    'quantization gguf_blocks requires a .gguf base, which this is not',
   );
 });

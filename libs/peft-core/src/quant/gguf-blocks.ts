@@ -14,16 +14,16 @@ const stored = (config: HfConfig): z.infer<typeof Stored> | undefined =>
 
 export const ggufBlocks = defineQuantizer({
   name: 'gguf_blocks',
-  title: "A GGUF file's own blocks",
+  title: 'Original GGUF blocks',
   summary:
-    'a .gguf base as its file has it, a quarter to a half of the memory; the numbers are those of the expanded base',
+    'a .gguf base as stored in its file: a quarter to a half of the memory, same results as the dequantized base',
   tables: true,
   bytes: (outFeatures, inFeatures, config) =>
     Math.ceil(outFeatures * inFeatures * (stored(config)?.bytes_per_weight ?? 2)),
   refusal: (config) =>
     stored(config)
       ? null
-      : 'quantization gguf_blocks keeps the blocks of a .gguf file, and this base is none; choose another, or import the base as GGUF',
+      : 'quantization gguf_blocks requires a .gguf base, which this is not; choose another quantization, or import the base as GGUF',
   read: (tensors, path, { outFeatures, inFeatures }) =>
     tidy(() => {
       // of a GPU, which has no products with blocks, they are expanded as they are without this

@@ -61,12 +61,12 @@ describe('a stored matrix', () => {
     [
       'with scales of another length',
       () => ({ SCB: tensor(new Float32Array(19), [19]) }),
-      'q_proj.SCB has shape [19], config.json implies [20]',
+      'q_proj.SCB has shape [19], but config.json implies [20]',
     ],
     [
       'of another shape',
       () => ({ weight: tensor(new Int8Array(800), [40, 20]) }),
-      'q_proj.weight has shape [40, 20], config.json implies [20, 40]',
+      'q_proj.weight has shape [40, 20], but config.json implies [20, 40]',
     ],
     [
       'in another order',

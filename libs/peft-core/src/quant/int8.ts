@@ -28,7 +28,7 @@ type MatrixShape = Pick<LinearShape, 'outFeatures' | 'inFeatures'>;
 export const int8 = defineQuantizer({
   name: 'int8',
   title: 'int8 (8 bits, bitsandbytes)',
-  summary: "8 bits, half of bf16's memory; weights are rounded, to 255 steps a row",
+  summary: '8 bits, half the memory of bf16; weights are rounded to 255 levels per row',
   transformers: 'BitsAndBytesConfig(load_in_8bit=True)',
   quantize: (matrix) => new Int8Weight(quantizeInt8(matrix)),
   bytes: (outFeatures, inFeatures) => outFeatures * inFeatures + outFeatures * dtypeSize('f32'),
@@ -83,7 +83,7 @@ function readStored(tensors: Tensors, path: string, shape: MatrixShape): Int8Wei
   const { numbers, scales } = parts;
   const format = tensors.get(`${path}.weight_format`);
   if (format && format.toArray().join() !== '0')
-    throw invalid(`${path}.weight_format is not 0, rows one after the other`);
+    throw invalid(`${path}.weight_format must be 0 (row-major)`);
   return new Int8Weight({
     shape: [shape.outFeatures, shape.inFeatures],
     numbers: toDevice(numbers, device()),
@@ -98,7 +98,7 @@ function check<T extends StoredTensor>(
 ): asserts found is T {
   if (found?.shape.join() === shape.join()) return;
   const got = found ? `has shape [${found.shape.join(', ')}]` : 'is missing';
-  throw invalid(`${name} ${got}, config.json implies [${shape.join(', ')}]`);
+  throw invalid(`${name} ${got}, but config.json implies [${shape.join(', ')}]`);
 }
 
 const invalid = (message: string): DomainError =>

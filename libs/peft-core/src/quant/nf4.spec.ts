@@ -124,7 +124,7 @@ describe('a stored matrix', () => {
     [
       'of another shape',
       { '.quant_state.bitsandbytes__nf4': { ...STATE, shape: [20, 41] } },
-      'q_proj.weight has shape [20, 41], config.json implies [20, 40]',
+      'q_proj.weight has shape [20, 41], but config.json implies [20, 40]',
     ],
     [
       'of another kind',
@@ -149,7 +149,7 @@ describe('a stored matrix', () => {
     [
       'of another code',
       { '.quant_map': Float32Array.from({ length: 16 }) },
-      'q_proj.weight.quant_map is not the code of NF4',
+      'q_proj.weight.quant_map does not match the code of NF4',
     ],
   ])('%s is refused by name', (_, changes, message) => {
     tidy(() => {

@@ -43,7 +43,7 @@ export function storedQuantizer(config: HfConfig): Quantizer | null {
       : 'use the original weights';
   throw new DomainError(
     'unsupported',
-    `the weights are quantised in an unsupported format; ${advice}`,
+    `the weights are quantized in an unsupported format; ${advice}`,
     'model',
   );
 }

@@ -53,7 +53,7 @@ export const audioCls = defineTask<LabelledSound, Prepared, Options>({
   name: 'audio_cls',
   title: 'Audio classification',
   summary:
-    'Learn to label sounds: one label each, or any number of labels. The head is the run’s own.',
+    'Learns to label audio clips: single label or multi-label. Trains a new classification head.',
   peft: { taskType: null, models: 'AudioClassification', pipeline: 'audio-classification' },
   inputs: 'audio',
   stacks: ['encoder', 'encoder_decoder'],
@@ -70,7 +70,7 @@ export const audioCls = defineTask<LabelledSound, Prepared, Options>({
       keys: ['audio', 'label'],
       more: ['labels'],
       cells: { label: 'label', labels: 'json' },
-      nouns: ['labelled sound', 'labelled sounds'],
+      nouns: ['labeled audio clip', 'labeled audio clips'],
       line: '{"audio":"data:audio/wav;base64,…","label":"…"}',
       learnt: ['label'],
     },

@@ -36,8 +36,8 @@ export type TokenExample = Example & TokenSequence;
 
 export const causalLm = defineTask({
   name: 'causal_lm',
-  title: 'Causal language modelling',
-  summary: 'Learn to write: assistant turns of chats, completions of prompts, plain text.',
+  title: 'Text generation (SFT)',
+  summary: 'Learns to write assistant turns of chats, completions of prompts, or plain text.',
   peft: { taskType: 'CAUSAL_LM', models: 'CausalLM', pipeline: 'text-generation' },
   method: 'supervised',
   gives: ['learns_prompts', 'task_ids', 'learns_beside'],
@@ -62,7 +62,7 @@ export const causalLm = defineTask({
     if (found !== 1)
       return found === 0
         ? missingFormat(record, FORMATS)
-        : `a record must be ${FORMATS}, not a mixture`;
+        : `a record must be ${FORMATS}, not a mix of them`;
     if (kinds[0]) return checkChat(record);
     if (kinds[1]) return checkPair(record);
     return (

@@ -21,8 +21,8 @@ describe('options of cpo', () => {
   ])('may be %j', (options) => expect(issues(options)).toBeUndefined());
 
   it.each([
-    [{ simpo_gamma: 1 }, 'simpo_gamma', /"simpo" alone/],
-    [{ loss_type: 'hinge', label_smoothing: 0.1 }, 'label_smoothing', /"sigmoid" and "simpo"/],
+    [{ simpo_gamma: 1 }, 'simpo_gamma', /requires loss_type "simpo"/],
+    [{ loss_type: 'hinge', label_smoothing: 0.1 }, 'label_smoothing', /"sigmoid" or "simpo"/],
     [{ label_smoothing: 0.5 }, 'label_smoothing', /./],
     [{ beta: 0 }, 'beta', /./],
   ])('are not %j', (options, field, reason) =>

@@ -21,35 +21,35 @@ const Options = z
       .number()
       .positive()
       .max(100)
-      .describe('What the difference of two answers is multiplied by; SimPO’s is 2 to 10')
+      .describe('Factor on the difference of the two answers’ scores (β); SimPO uses 2 to 10')
       .default(0.1),
     loss_type: z
       .enum([...LOSS_TYPES, 'simpo'])
       .describe(
-        'CPO’s own loss; SLiC’s; IPO’s; or SimPO’s, whose answers count by the mean of their tokens (with cpo_alpha 0 SimPO itself)',
+        'Loss function. "sigmoid": CPO; "hinge": SLiC; "ipo": IPO; "simpo": SimPO, which scores an answer by the mean of its tokens (use cpo_alpha 0 for SimPO itself)',
       )
       .default('sigmoid'),
     cpo_alpha: z
       .number()
       .min(0)
       .max(100)
-      .describe('How much learning the preferred answers as text counts beside; 0: not')
+      .describe('Weight of the loss of the preferred answers as text; 0 turns it off')
       .default(1),
     simpo_gamma: z
       .number()
       .min(0)
       .max(100)
-      .describe('SimPO’s margin: by how much the preferred answer is to be ahead')
+      .describe('SimPO’s target margin (γ): how far ahead the preferred answer should be')
       .default(GAMMA),
     label_smoothing: labelSmoothing,
   })
   .refine(({ label_smoothing: e, loss_type: type }) => e === 0 || isSmoothed(type), {
     path: ['label_smoothing'],
-    message: 'is for loss_type "sigmoid" and "simpo" alone: leave it out',
+    message: 'requires loss_type "sigmoid" or "simpo"; remove it',
   })
   .refine(({ simpo_gamma: gamma, loss_type: type }) => gamma === GAMMA || type === 'simpo', {
     path: ['simpo_gamma'],
-    message: 'is for loss_type "simpo" alone: leave it out',
+    message: 'requires loss_type "simpo"; remove it',
   });
 type Options = z.infer<typeof Options>;
 
@@ -77,9 +77,9 @@ const objective: PairObjective<Options> = {
 
 export const cpo = defineTask<PreferencePair, PreparedPair, Options>({
   name: 'cpo',
-  title: 'Contrastive preference optimisation, SimPO',
+  title: 'Contrastive preference optimization (CPO, SimPO)',
   summary:
-    'Learn which of two answers is preferred, without a reference: half of DPO’s rows in a forward.',
+    'Learns which of two answers is preferred, without a reference model: half of DPO’s forward computation.',
   options: Options,
   ...referenceFree(objective),
   // Without a reference a base may be far on either side of guessing.

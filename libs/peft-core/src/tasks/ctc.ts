@@ -68,7 +68,7 @@ const Options = z.strictObject({
     .enum(['mean', 'sum'])
     .default('mean')
     .describe(
-      'Loss of a step: the mean of its examples, each over its letters; or the sum of all, in which long texts weigh more',
+      'Loss of a step: "mean" averages the examples, each divided by its number of tokens; "sum" adds them, so long texts weigh more',
     ),
   ...letterOptions,
 });
@@ -76,8 +76,9 @@ type Options = z.infer<typeof Options>;
 
 export const ctc = defineTask<SpeltSound, Prepared, Options>({
   name: 'ctc',
-  title: 'Speech to letters (CTC)',
-  summary: 'Learn to spell what is said in sounds, with the letters of the base, or of the texts.',
+  title: 'Speech recognition (CTC)',
+  summary:
+    'Learns to transcribe audio with the vocabulary of the base, or with the characters of your texts.',
   peft: { taskType: null, models: 'CTC', pipeline: 'automatic-speech-recognition' },
   inputs: 'audio',
   stacks: ['encoder'],
@@ -141,7 +142,7 @@ export const ctc = defineTask<SpeltSound, Prepared, Options>({
         );
       }),
   },
-  chance: () => ({ loss: Infinity, of: 'among letters', isStart: false }),
+  chance: () => ({ loss: Infinity, of: 'among tokens', isStart: false }),
   metrics: [
     {
       name: 'loss',
@@ -203,7 +204,7 @@ function spelt(text: string, letters: CtcTokenizer, isFound: boolean): Int32Arra
   try {
     const ids = letters.encode(text);
     const isKnown = isFound || ids.some((id) => id !== letters.unknown && id !== letters.delimiter);
-    return isKnown ? Int32Array.from(ids) : `the text has none of the letters that the job spells with, ${letters.sample}: write it in those, or, unless the job begins from an adapter, set graft.task_options.vocabulary_from_data`; // prettier-ignore
+    return isKnown ? Int32Array.from(ids) : `the text has no character of the job's vocabulary, ${letters.sample}; write it in those characters or, unless the job starts from an adapter, set graft.task_options.vocabulary_from_data`; // prettier-ignore
   } catch (error) {
     if (error instanceof DomainError) return error.message;
     throw error;
@@ -216,7 +217,7 @@ function tooLong(target: Int32Array, { seconds, rows }: Heard): string | null {
   const needed = target.length + twice;
   return needed <= rows
     ? null
-    : `the text has ${target.length} letters and needs ${needed} rows; the base makes ${rows} of the sound's ${seconds.toFixed(1)} s: check that they belong together, or cut the text`;
+    : `the text has ${target.length} tokens and needs ${needed} frames, but the base makes ${rows} of the ${seconds.toFixed(1)} s of audio; check that they belong together, or shorten the text`;
 }
 
 /** Logits of each example's rows, by share: [rows, letters]. */

@@ -54,7 +54,10 @@ it('smooths labels of its own loss alone', () => {
   expect(issues({ loss_type: 'ipo' })).toBeUndefined();
   for (const loss_type of ['ipo', 'hinge'])
     expect(issues({ loss_type, label_smoothing: 0.1 })).toMatchObject([
-      { path: ['label_smoothing'], message: expect.stringMatching(/"sigmoid" alone/) as unknown },
+      {
+        path: ['label_smoothing'],
+        message: expect.stringMatching(/requires loss_type "sigmoid"/) as unknown,
+      },
     ]);
 });
 
@@ -101,18 +104,21 @@ describe('a record of dpo', () => {
   it.each([
     [{}, /one of \{"input".*no keys/],
     [{ messages: [user('a'), assistant('b')] }, /this one has the keys "messages"/],
-    [{ ...openai(), chosen: 'a', rejected: 'b' }, /not a mixture/],
+    [{ ...openai(), chosen: 'a', rejected: 'b' }, /not a mix of them/],
     [openai({ extra: 1 }), /unknown key "extra"; supported: input/],
     [openai({ input: undefined }), /"input" is missing/],
     [openai({ input: [] }), /"input" must be an object/],
     [openai({ input: { messages: [] } }), /"input.messages" is empty/],
     [openai({ input: { messages: [user('a')], model: 'x' } }), /^input: unknown key "model"/],
     [openai({ input: { messages: [user('a')], tools: {} } }), /"input.tools" must be an array/],
-    [openai({ input: { messages: [user('a'), assistant('b')] } }), /ends with an assistant/],
+    [
+      openai({ input: { messages: [user('a'), assistant('b')] } }),
+      /must not end with an assistant/,
+    ],
     [openai({ preferred_output: undefined }), /"preferred_output" is missing/],
     [openai({ preferred_output: 'four' }), /"preferred_output" must be an array/],
     [openai({ preferred_output: [user('4')] }), /preferred_output\[0\]: role "user"/],
-    [openai({ preferred_output: [assistant('5')] }), /are the same: none is preferred/],
+    [openai({ preferred_output: [assistant('5')] }), /are the same: neither is preferred/],
     [openai({ preferred_output: [assistant('4', 0)] }), /has weight 0/],
     [{ prompt: 'a', chosen: 'b' }, /"rejected" is missing/],
     [{ prompt: 5, chosen: 'b', rejected: 'c' }, /"prompt" must be a string/],
@@ -120,7 +126,7 @@ describe('a record of dpo', () => {
     [{ prompt: 'a', chosen: '', rejected: 'b' }, /"chosen" is empty/],
     [{ prompt: 'a', chosen: 'b', rejected: 'b' }, /are the same/],
     [{ chosen: '', rejected: 'abc' }, /"chosen" is empty/],
-    [{ chosen: [user('a')], rejected: [user('a'), assistant('b')] }, /does not end with an assi/],
+    [{ chosen: [user('a')], rejected: [user('a'), assistant('b')] }, /must end with an assi/],
   ])('is refused with a reason: case %#', (record, reason) => {
     expect(dpo.check(record as Record<string, unknown>)).toMatch(reason);
   });

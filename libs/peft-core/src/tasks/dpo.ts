@@ -32,26 +32,28 @@ const Options = z
       .number()
       .positive()
       .max(2)
-      .describe('How strongly the model is held to the base: higher stays nearer')
+      .describe(
+        'Strength of the penalty for moving away from the base model (β); higher keeps the model closer to it',
+      )
       .default(0.1),
     label_smoothing: labelSmoothing,
     loss_type: z
       .enum(LOSS_TYPES)
       .describe(
-        'DPO’s own loss; SLiC’s, which leaves a pair alone that is far enough apart; or IPO’s, which holds pairs at a distance of 1 / (2 · beta) a token',
+        'Loss function. "sigmoid": DPO; "hinge": SLiC, which ignores pairs that are already far enough apart; "ipo": IPO, which aims at a distance of 1 / (2 · beta) per token',
       )
       .default('sigmoid'),
   })
   .refine(({ label_smoothing: e, loss_type: type }) => e === 0 || type === 'sigmoid', {
     path: ['label_smoothing'],
-    message: 'is for loss_type "sigmoid" alone: leave it out',
+    message: 'requires loss_type "sigmoid"; remove it',
   });
 type Options = z.infer<typeof Options>;
 
 export const dpo = defineTask<PreferencePair, PreparedPair, Options>({
   name: 'dpo',
-  title: 'Direct preference optimisation',
-  summary: 'Learn which of two answers is preferred. The base itself is the reference.',
+  title: 'Direct preference optimization (DPO)',
+  summary: 'Learns which of two answers is preferred. The base model is the reference.',
   peft: { taskType: 'CAUSAL_LM', models: 'CausalLM', pipeline: 'text-generation' },
   method: 'dpo',
   learningRateScale: 0.1,

@@ -33,7 +33,7 @@ const Options = z.strictObject({
   pooling_mode: z
     .enum(['mean', 'cls', 'lasttoken'])
     .describe(
-      'What of the tokens’ last hidden states is the text’s vector: their mean, the first or the last',
+      'How a text’s vector is computed from the last hidden states of its tokens: their mean, the first or the last',
     )
     .default('mean'),
 });
@@ -44,7 +44,8 @@ const FORMATS = '{"anchor","positive"} or {"anchor","positive","negative"}';
 export const featureExtraction = defineTask<TextsExample, readonly string[], Options>({
   name: 'feature_extraction',
   title: 'Text embeddings',
-  summary: 'Learn vectors of texts, close where two belong together and apart where not.',
+  summary:
+    'Learns vectors of texts that are close if the texts belong together and far apart if not.',
   peft: {
     taskType: 'FEATURE_EXTRACTION',
     models: 'FeatureExtraction',
@@ -83,7 +84,7 @@ export const featureExtraction = defineTask<TextsExample, readonly string[], Opt
       (Object.hasOwn(record, 'negative') ? checkRead('negative', negative) : null);
     if (wrong) return wrong;
     return positive === negative
-      ? '"positive" and "negative" are the same: nothing tells them apart'
+      ? '"positive" and "negative" are the same, so there is nothing to distinguish'
       : null;
   },
   facts: (record) => ({
@@ -108,8 +109,8 @@ export const featureExtraction = defineTask<TextsExample, readonly string[], Opt
       if (isTokenList(input)) return { tokens: input };
       const message =
         input === ''
-          ? 'is an empty text; leave it out'
-          : 'expected a text, or a list of token ids (integers ≥ 0) that is not empty';
+          ? 'must not be an empty text; remove it'
+          : 'expected a text or a non-empty list of token ids (integers ≥ 0)';
       throw new DomainError('invalid_value', message);
     },
     encode(records, { tokenizer }, options) {
@@ -132,7 +133,7 @@ export const featureExtraction = defineTask<TextsExample, readonly string[], Opt
 /** Of a data URL the characters would be learnt, which nobody means. */
 const checkRead = (key: string, value: unknown): string | null =>
   dataUrlProblem(key, value, 'image') === null
-    ? `"${key}" is a picture, and this task learns from texts`
+    ? `"${key}" is an image, but this task trains on texts`
     : checkText(key, value);
 
 const textsOf = (record: JsonObject): string[] =>
@@ -147,7 +148,7 @@ const isTokenList = (value: unknown): value is readonly number[] =>
 function givenTokens(ids: readonly number[], { vocabSize }: InputOptions): Tokens {
   const unknown = ids.find((id) => id >= vocabSize);
   if (unknown === undefined) return { ids: Int32Array.from(ids), longest: ids.length };
-  const message = `the model has no token ${unknown}; its ids lie below ${vocabSize}`;
+  const message = `the model has no token ${unknown}; its ids are below ${vocabSize}`;
   throw new DomainError('invalid_value', message);
 }
 

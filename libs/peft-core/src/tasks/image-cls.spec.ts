@@ -32,16 +32,16 @@ describe('records', () => {
 
   it.each([
     [{ image: URL_ }, /a record must be \{"image","label"\}/],
-    [{ image: 'cat.png', label: 'cat' }, /must be a picture as a data URL/],
-    [{ image: URL_, label: 'cat', labels: [] }, /leave one of them out/],
+    [{ image: 'cat.png', label: 'cat' }, /must be an image as a data URL/],
+    [{ image: URL_, label: 'cat', labels: [] }, /remove one of them/],
     [{ image: URL_, labels: 'cat' }, /"labels" must be a list/],
     [{ image: URL_, label: '' }, /"label" must be a name/],
     [{ image: URL_, label: 'cat', size: 3 }, /unknown key "size"/],
-    [chat(['user', 'cat?'], ['assistant', 'cat']), /expected one picture .* got 0/],
-    [chat(['user', [picture, picture]], ['assistant', 'cat']), /expected one picture .* got 2/],
+    [chat(['user', 'cat?'], ['assistant', 'cat']), /expected one image .* got 0/],
+    [chat(['user', [picture, picture]], ['assistant', 'cat']), /expected one image .* got 2/],
     [chat(['user', [picture, null]], ['assistant', 'cat']), /parts of the user/],
     [chat(['user', [picture]], ['assistant', null]), /"content" of the assistant/],
-    [chat(['assistant', 'cat'], ['user', [picture]]), /one of the user/],
+    [chat(['assistant', 'cat'], ['user', [picture]]), /one user message/],
     [{ messages: 3 }, /must be a list/],
   ])('%j is refused in words', (record, reason) => {
     expect(imageCls.check(record)).toMatch(reason);
@@ -79,7 +79,7 @@ describe('labels', () => {
   it('are refused where they do not go together', () => {
     expect(() => surveyed(['a', ['b']])).toThrow(/"label" is a list/);
     expect(() => surveyed([0.5, 1.5])).toThrow(
-      'labels with fractions, such as 0.5, are measures, which this task does not learn; if they are names of classes, list them in graft.task_options.labels',
+      'labels with fractions, such as 0.5, are scores, which this task does not support; if they are class names, list them in graft.task_options.labels',
     );
     const labels = ['0.5', '1.5'];
     expect(surveyed([0.5, 1.5], { labels })).toMatchObject({ labels });

@@ -56,8 +56,7 @@ type Options = z.infer<typeof Options>;
 export const imageCls = defineTask<LabelledPicture, Prepared, Options>({
   name: 'image_cls',
   title: 'Image classification',
-  summary:
-    'Learn to label pictures: one label each, or any number of labels. The head is the run’s own.',
+  summary: 'Learns to label images: single label or multi-label. Trains a new classification head.',
   peft: { taskType: null, models: 'ImageClassification', pipeline: 'image-classification' },
   inputs: 'image',
   stacks: ['encoder'],

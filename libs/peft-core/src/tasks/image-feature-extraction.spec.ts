@@ -18,7 +18,7 @@ it.each([
 it.each([
   [{}, /\{"anchor","positive"\}.*no keys/],
   [{ anchor: A }, /"positive" is missing/],
-  [{ anchor: 'a', positive: B }, /"anchor" must be a picture as a data URL/],
+  [{ anchor: 'a', positive: B }, /"anchor" must be an image as a data URL/],
   [{ anchor: A, positive: B, negative: 1 }, /"negative" must be a picture/],
   [{ anchor: A, positive: B, negative: B }, /are the same/],
   [{ anchor: A, positive: B, label: 1 }, /unknown key "label"; supported: anchor/],
@@ -31,7 +31,7 @@ it('a file is of texts or of pictures', () => {
   expect(fit.take({ anchor: A, positive: B }, 1)).toMatchObject({ format: 'picture pair' });
   expect(fit.lead.name).toBe('image_feature_extraction');
   expect(featureExtraction.check({ anchor: A, positive: 'b' })).toBe(
-    '"anchor" is a picture, and this task learns from texts',
+    '"anchor" is an image, but this task trains on texts',
   );
 });
 

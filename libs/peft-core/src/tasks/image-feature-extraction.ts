@@ -55,7 +55,7 @@ const Options = z.strictObject({
   pooling_mode: z
     .enum(['cls', 'mean'])
     .describe(
-      'What of the last hidden states is a picture’s vector: the class token, or what the base’s pooling head makes of them where it has none; or their mean',
+      'How an image’s vector is computed from the last hidden states: the class token (or the pooling head of bases without one), or their mean',
     )
     .default('cls'),
   ...augmentationOptions,
@@ -68,7 +68,8 @@ const URL_SHOWN = '"data:image/jpeg;base64,…"';
 export const imageFeatureExtraction = defineTask<PicturesExample, readonly Uint8Array[], Options>({
   name: 'image_feature_extraction',
   title: 'Image embeddings',
-  summary: 'Learn vectors of pictures, close where two belong together and apart where not.',
+  summary:
+    'Learns vectors of images that are close if the images belong together and far apart if not.',
   peft: {
     taskType: 'FEATURE_EXTRACTION',
     models: 'FeatureExtraction',
@@ -84,7 +85,7 @@ export const imageFeatureExtraction = defineTask<PicturesExample, readonly Uint8
       name: 'picture pair',
       keys: ['anchor', 'positive'],
       commonKeys: true,
-      nouns: ['pair of pictures', 'pairs of pictures'],
+      nouns: ['pair of images', 'pairs of images'],
       line: `{"anchor":${URL_SHOWN},"positive":${URL_SHOWN}}`,
       learnt: ['positive'],
     },
@@ -92,7 +93,7 @@ export const imageFeatureExtraction = defineTask<PicturesExample, readonly Uint8
       name: 'picture triplet',
       keys: ['anchor', 'positive', 'negative'],
       commonKeys: true,
-      nouns: ['triplet of pictures', 'triplets of pictures'],
+      nouns: ['triplet of images', 'triplets of images'],
       line: `{"anchor":${URL_SHOWN},"positive":${URL_SHOWN},"negative":${URL_SHOWN}}`,
       learnt: ['positive'],
     },
@@ -108,7 +109,7 @@ export const imageFeatureExtraction = defineTask<PicturesExample, readonly Uint8
       (Object.hasOwn(record, 'negative') ? dataUrlProblem('negative', negative, 'image') : null);
     if (wrong) return wrong;
     return positive === negative
-      ? '"positive" and "negative" are the same: nothing tells them apart'
+      ? '"positive" and "negative" are the same, so there is nothing to distinguish'
       : null;
   },
   facts: (record) => ({
@@ -141,7 +142,7 @@ export const imageFeatureExtraction = defineTask<PicturesExample, readonly Uint8
     },
     answer: (model, shares, ctx) => vectorAnswers(shares, embedder(model, shares), ctx),
   },
-  chance: (_, { batch_size: size }) => rankingChance(size, 'pictures'),
+  chance: (_, { batch_size: size }) => rankingChance(size, 'images'),
   metrics: RANKING_METRICS,
 });
 

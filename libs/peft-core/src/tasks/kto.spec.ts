@@ -68,11 +68,11 @@ describe('a record of kto', () => {
     [{ prompt: 'a', completion: '', label: true }, /"completion" is empty/],
     [{ prompt: 'a', completion: [assistant('b')], label: true }, /"completion" must be a string/],
     [{ prompt: [user('a')], completion: 'b', label: true }, /"prompt" must be a string/],
-    [{ prompt: 'a', completion: 'b', label: true, tools: [] }, /"tools" is for arrays/],
+    [{ prompt: 'a', completion: 'b', label: true, tools: [] }, /"tools" requires arrays/],
     [{ prompt: 'a', completion: 'b', label: true, chosen: 'c' }, /unknown key "chosen"/],
-    [{ messages: [user('a'), assistant('b')], prompt: 'a', label: true }, /not a mixture/],
-    [{ messages: [user('a')], label: true }, /does not end with an assistant message/],
-    [{ messages: [assistant('a')], label: true }, /no message that is answered/],
+    [{ messages: [user('a'), assistant('b')], prompt: 'a', label: true }, /not a mix of them/],
+    [{ messages: [user('a')], label: true }, /must end with an assistant message/],
+    [{ messages: [assistant('a')], label: true }, /must have a message before the answer/],
     [{ messages: [], label: true }, /"messages" is empty/],
     [{ messages: [user('a'), assistant('b')], label: true, tools: {} }, /"tools" must be an array/],
   ])('is refused with a reason: case %#', (record, reason) => {
@@ -130,12 +130,12 @@ describe('the balance of labels', () => {
   );
 
   it('says that there is one kind alone', () => {
-    expect(of(10, 0)).toMatch(/^Every "label" of the training file is true: /);
-    expect(of(0, 10)).toMatch(/^Every "label" of the training file is false: /);
+    expect(of(10, 0)).toMatch(/^All labels of the training file are true: /);
+    expect(of(0, 10)).toMatch(/^All labels of the training file are false: /);
   });
 
   it('says which weights would make it even', () =>
     expect(of(10, 40)).toBe(
-      '10 answers of the training file are good and 40 bad: use a desirable_weight of 4 to 5.32, or an undesirable_weight of 0.19 to 0.25, so that both kinds count about equally.',
+      '10 answers of the training file are good and 40 are bad: set desirable_weight from 4 to 5.32, or undesirable_weight from 0.19 to 0.25, to balance them.',
     ));
 });

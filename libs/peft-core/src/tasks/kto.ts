@@ -44,14 +44,16 @@ interface PreparedAnswer extends SupervisedText {
 }
 
 const weight = (whose: string) =>
-  z.number().positive().max(1000).describe(`How much ${whose} answers count`).default(1);
+  z.number().positive().max(1000).describe(`Weight of ${whose} answers in the loss`).default(1);
 
 const Options = z.strictObject({
   beta: z
     .number()
     .positive()
     .max(2)
-    .describe('How strongly the model is held to the base: higher stays nearer')
+    .describe(
+      'Strength of the penalty for moving away from the base model (β); higher keeps the model closer to it',
+    )
     .default(0.1),
   desirable_weight: weight('good'),
   undesirable_weight: weight('bad'),
@@ -63,8 +65,8 @@ const PASSES = 2;
 
 export const kto = defineTask<JudgedExample, PreparedAnswer, Options>({
   name: 'kto',
-  title: 'Kahneman–Tversky optimisation',
-  summary: 'Learn from single answers, each judged good or bad (thumbs up, thumbs down).',
+  title: 'Kahneman–Tversky optimization (KTO)',
+  summary: 'Learns from single answers, each rated good or bad (thumbs up, thumbs down).',
   peft: { taskType: 'CAUSAL_LM', models: 'CausalLM', pipeline: 'text-generation' },
   method: 'dpo',
   learningRateScale: 0.1,
@@ -140,21 +142,21 @@ export const kto = defineTask<JudgedExample, PreparedAnswer, Options>({
     },
     {
       name: 'rewards_chosen',
-      title: 'Reward of the good',
+      title: 'Reward of good answers',
       unit: null,
       draw: { smooth: true, log: false },
       of: ({ totals: { good, chosen } }) => (good ? (chosen as number) / good : null),
     },
     {
       name: 'rewards_rejected',
-      title: 'Reward of the bad',
+      title: 'Reward of bad answers',
       unit: null,
       draw: { smooth: true, log: false },
       of: ({ totals: { bad, rejected } }) => (bad ? (rejected as number) / bad : null),
     },
     {
       name: 'kl',
-      title: 'Distance from the base',
+      title: 'KL divergence from the base',
       unit: null,
       draw: { smooth: true, log: false },
       of: mean('kl'),

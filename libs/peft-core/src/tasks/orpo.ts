@@ -19,7 +19,7 @@ const Options = z.strictObject({
     .positive()
     .max(100)
     .describe(
-      'How much telling the answers apart counts beside learning the preferred one (λ of the paper)',
+      'Weight of the preference loss relative to the loss of the preferred answer as text (λ in the paper)',
     )
     .default(0.1),
 });
@@ -53,9 +53,9 @@ const log1mexp = (x: number): number =>
 
 export const orpo = defineTask<PreferencePair, PreparedPair, Options>({
   name: 'orpo',
-  title: 'Odds ratio preference optimisation',
+  title: 'Odds ratio preference optimization (ORPO)',
   summary:
-    'Learn the preferred of two answers as text and at once that it is preferred: one stage in place of two.',
+    'Learns the preferred of two answers as text and, at the same time, that it is preferred: one training stage instead of two.',
   options: Options,
   ...referenceFree(oddsRatio),
   chance: ({ vocabSize }, { task_options: options }) => ({

@@ -21,10 +21,10 @@ describe('a record', () => {
 
   it.each<[JsonObject, RegExp]>([
     [{ text: 'a' }, /must be \{"question","context","answers"\}/],
-    [{ ...question, answers: answer('world', 14) }, /"world" does not stand at 14 of "context"/],
+    [{ ...question, answers: answer('world', 14) }, /"world" is not at character 14 of "context"/],
     [{ ...question, answers: answer('', 3) }, /answer 0 has no text/],
     [{ ...question, answers: answer('a', -1) }, /"answer_start" of answer 0 must be an integer/],
-    [{ ...question, answers: { text: ['a'], answer_start: [] } }, /lists of the same length/],
+    [{ ...question, answers: { text: ['a'], answer_start: [] } }, /lists of equal length/],
     [{ ...question, question: '', answers: [] }, /"question" is empty/],
     [{ ...question, answers: [], x: 1 }, /unknown key "x"/],
   ])('%j is refused', (record, reason) => expect(questionAns.check(record)).toMatch(reason));

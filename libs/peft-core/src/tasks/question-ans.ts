@@ -61,14 +61,14 @@ const Options = z.strictObject({
     .min(0)
     .max(4096)
     .default(128)
-    .describe('Tokens that two windows of a long context share'),
-  max_answer_length: z.int().min(1).max(1000).default(30).describe('Most tokens of an answer'),
+    .describe('Tokens that two successive windows of a long context share'),
+  max_answer_length: z.int().min(1).max(1000).default(30).describe('Maximum tokens of an answer'),
   version_2_with_negative: z
     .boolean()
     .nullable()
     .default(null)
     .describe(
-      'Whether a context may have no answer; left out, whether one of the training file has none',
+      'Whether a context may have no answer. Default: yes if a record of the training file has none',
     ),
 });
 type Options = z.infer<typeof Options>;
@@ -81,7 +81,7 @@ const TRIED = 20;
 export const questionAns = defineTask<QuestionExample, Prepared, Options>({
   name: 'question_ans',
   title: 'Question answering',
-  summary: 'Learn to find the words of a text that answer a question, as in SQuAD. For encoders.',
+  summary: 'Learns to find the words of a text that answer a question, as in SQuAD. For encoders.',
   peft: { taskType: 'QUESTION_ANS', models: 'QuestionAnswering', pipeline: 'question-answering' },
   stacks: ['encoder'],
   method: 'supervised',
@@ -124,7 +124,7 @@ export const questionAns = defineTask<QuestionExample, Prepared, Options>({
         const hasAnswer = answersIn(answers).length > 0;
         if (hasAnswer) return null;
         if (options.version_2_with_negative === false)
-          return '"answers" is empty; set version_2_with_negative where a context may have no answer';
+          return '"answers" is empty; set version_2_with_negative if a context may have no answer';
         isNegative = true;
         return null;
       },
@@ -164,7 +164,7 @@ export const questionAns = defineTask<QuestionExample, Prepared, Options>({
       if (given === null || typeof given !== 'object' || !isPair)
         throw new DomainError(
           'invalid_value',
-          'expected {"question","context"}, or a pair of both',
+          'expected {"question","context"} or a pair of these',
         );
       const wrong =
         unknownKey(given, ['question', 'context']) ??
@@ -210,7 +210,7 @@ export const questionAns = defineTask<QuestionExample, Prepared, Options>({
     },
     {
       name: 'f1',
-      title: 'F1 of words',
+      title: 'Word F1',
       unit: '%',
       draw: { smooth: true, log: false },
       of: ({ totals: { shared = 0, examples = 0 } }) => shared / Math.max(1, examples),
@@ -224,7 +224,7 @@ function checkPlaces(context: string, answers: readonly Answer[]): string | null
   );
   return wrong === undefined
     ? null
-    : `the answer ${JSON.stringify(wrong.text.slice(0, 60))} does not stand at ${wrong.start} of "context"`;
+    : `the answer ${JSON.stringify(wrong.text.slice(0, 60))} is not at character ${wrong.start} of "context"`;
 }
 
 function encoded(

@@ -67,15 +67,15 @@ export function taskOf(method: FineTuningMethod, base?: ModelKind): Task {
 }
 
 const STACKS: Readonly<Record<StackKinds, string>> = {
-  decoder: 'a decoder alone',
-  encoder: 'an encoder alone',
-  encoder_decoder: 'an encoder and a decoder',
+  decoder: 'a decoder-only model',
+  encoder: 'an encoder-only model',
+  encoder_decoder: 'an encoder-decoder model',
 };
 
 const INPUTS: Readonly<Record<InputKind, string>> = {
   tokens: 'text',
-  image: 'pictures',
-  audio: 'sound',
+  image: 'images',
+  audio: 'audio',
 };
 
 /** @throws DomainError with param `graft.task` where a base is not of the kind that a task trains */
@@ -86,8 +86,8 @@ export function checkBase(task: Task, base: ModelKind, modelType: string): void 
   const inputs = inputsOf(task);
   const [wants, has] =
     inputs === base.inputs
-      ? [`trains ${stacksOf(task).map((stacks) => STACKS[stacks]).join(' or ')}`, `has ${STACKS[base.stacks]}`] // prettier-ignore
-      : [`learns from ${INPUTS[inputs]}`, `reads ${INPUTS[base.inputs]}`];
-  const message = `task ${task.name} ${wants}, and a base of model_type ${modelType} ${has}${advice}`;
+      ? [`requires ${stacksOf(task).map((stacks) => STACKS[stacks]).join(' or ')}`, `is ${STACKS[base.stacks]}`] // prettier-ignore
+      : [`trains on ${INPUTS[inputs]}`, `reads ${INPUTS[base.inputs]}`];
+  const message = `task ${task.name} ${wants}, but a base of model_type ${modelType} ${has}${advice}`;
   throw new DomainError('invalid_value', message, 'graft.task');
 }

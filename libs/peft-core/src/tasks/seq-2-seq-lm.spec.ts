@@ -46,17 +46,17 @@ describe('a record of seq_2_seq_lm', () => {
 
   it.each([
     [{ text: 'a' }, /one of \{"messages"\} or .*the keys "text"/],
-    [{ prompt: 'a', completion: 'b', messages: [] }, /not a mixture/],
+    [{ prompt: 'a', completion: 'b', messages: [] }, /not a mix of them/],
     [{ prompt: '', completion: 'b' }, /"prompt" is empty/],
     [{ prompt: 'a', completion: '' }, /"completion" is empty/],
     [{ prompt: 'a' }, /"completion" is missing/],
     [{ messages: [user] }, /no message with role "assistant"/],
-    [{ messages: [user, assistant('4'), user] }, /does not end with an assistant/],
+    [{ messages: [user, assistant('4'), user] }, /must end with an assistant/],
     [
       { messages: [user, assistant('4'), assistant('5', 0)] },
       /last assistant message has weight 0/,
     ],
-    [{ messages: [assistant('4')] }, /nothing before the answer/],
+    [{ messages: [assistant('4')] }, /must have a message before the answer/],
   ])('is refused with a reason: case %#', (record, reason) => {
     expect(seq2SeqLm.check(record as Record<string, unknown>)).toMatch(reason);
   });

@@ -36,7 +36,7 @@ const FORMATS = 'one of {"messages"} or {"prompt","completion"}';
 export const seq2SeqLm = defineTask<SequencePair, Texts, Record<string, never>>({
   name: 'seq_2_seq_lm',
   title: 'Sequence to sequence',
-  summary: 'Learn to answer: the completion of a prompt, or the last assistant turn of a chat.',
+  summary: 'Learns to answer: the completion of a prompt, or the last assistant turn of a chat.',
   peft: { taskType: 'SEQ_2_SEQ_LM', models: 'Seq2SeqLM', pipeline: 'text2text-generation' },
   method: 'supervised',
   stacks: ['encoder_decoder'],
@@ -45,7 +45,7 @@ export const seq2SeqLm = defineTask<SequencePair, Texts, Record<string, never>>(
   check(record) {
     const has = (key: string): boolean => Object.hasOwn(record, key);
     const [isChat, isPair] = [has('messages'), has('prompt') || has('completion')];
-    if (isChat && isPair) return `a record must be ${FORMATS}, not a mixture`;
+    if (isChat && isPair) return `a record must be ${FORMATS}, not a mix of them`;
     if (isChat) return checkChat(record) ?? checkTurns(record['messages'] as ChatMessage[]);
     if (!isPair) return missingFormat(record, FORMATS);
     const wrong = checkPair(record);
@@ -92,12 +92,12 @@ export const seq2SeqLm = defineTask<SequencePair, Texts, Record<string, never>>(
 
 function checkTurns(messages: readonly ChatMessage[]): string | null {
   const last = messages.at(-1);
-  if (last?.role !== 'assistant') return '"messages" does not end with an assistant message';
+  if (last?.role !== 'assistant') return '"messages" must end with an assistant message';
   if (last['weight'] === 0)
     return 'the last assistant message has weight 0: there is nothing to learn';
   if (!messageText(last.content))
     return 'the last assistant message has no text: there is nothing to learn';
-  return messages.length === 1 ? '"messages" has nothing before the answer' : null;
+  return messages.length === 1 ? '"messages" must have a message before the answer' : null;
 }
 
 /** A text with the tokenizer's own tokens and the end of text. */

@@ -36,7 +36,7 @@ describe('a record', () => {
     [{ text: 'hello', label: '' }, /"label" must be a name/],
     [{ text: 'hello', label: null }, /"label" must be a name/],
     [{ text: 'hello', label: ['x', {}] }, /"label"\[1\] must be a name/],
-    [{ text: 'hello', label: ['x', 'x'] }, /has a label twice/],
+    [{ text: 'hello', label: ['x', 'x'] }, /lists a label twice/],
     [{ text: 'hello', label: 'x', labels: [] }, /unknown key "labels"/],
     [{ text: 'hello', text_pair: 3, label: 'x' }, /"text_pair" must be a string/],
   ])('%j is refused', (record, reason) => expect(seqCls.check(record)).toMatch(reason));
@@ -70,9 +70,9 @@ describe('what is found in the records', () => {
   });
 
   it.each<[unknown[], string]>([
-    [['a', ['b']], 'is a list, and it is one label in the records before it'],
-    [[['a'], 'b'], 'must be a list, as in the records before it'],
-    [['a', 'a'], 'every record has the label "a": there is nothing to tell apart'],
+    [['a', ['b']], 'is a list, but earlier records or problem_type require a single label'],
+    [[['a'], 'b'], 'must be a list, as earlier records or problem_type require'],
+    [['a', 'a'], 'every record has the label "a", so there is nothing to distinguish'],
     [[[], []], 'no record has a label'],
   ])('%j is refused', (labels, message) => expect(() => survey(labels)).toThrow(message));
 
@@ -92,7 +92,7 @@ it('refuses options that contradict each other', () => {
   expect(wrong({ problem_type: 'single_label_classification', labels: ['x'] })).toMatch(
     /at least 2/,
   );
-  expect(wrong({ labels: ['x', 'x'] })).toMatch(/stands twice/);
+  expect(wrong({ labels: ['x', 'x'] })).toMatch(/listed twice/);
 });
 
 describe('examples', () => {

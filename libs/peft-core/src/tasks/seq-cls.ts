@@ -42,14 +42,15 @@ const Options = z
       .nullable()
       .default(null)
       .describe(
-        'One label for each text, any number of labels, or a measure; left out, lists make it several and numbers with fractions a measure',
+        'Label type: single label, multi-label or a score (regression). Detected from the training file by default: lists mean multi-label, numbers with fractions a score',
       ),
     labels: labelNames,
   })
   .superRefine(({ problem_type: problem, labels }, ctx) => {
     const issue = (message: string): void =>
       ctx.addIssue({ code: 'custom', message, path: ['labels'] });
-    if (problem === 'regression' && labels !== null) issue('a regression has no labels');
+    if (problem === 'regression' && labels !== null)
+      issue('a regression has no labels; remove them');
     if (problem === 'single_label_classification' && labels?.length === 1)
       issue('expected at least 2 labels, got 1');
   });
@@ -61,7 +62,8 @@ const FORMATS = '{"text","label"} or {"text","text_pair","label"}';
 export const seqCls = defineTask<LabelledText, Prepared, Options>({
   name: 'seq_cls',
   title: 'Text classification',
-  summary: 'Learn to label texts, or pairs of texts: one label, several, or a measure.',
+  summary:
+    'Learns to label texts or pairs of texts: single label, multi-label or a score (regression).',
   peft: {
     taskType: 'SEQ_CLS',
     models: 'SequenceClassification',
@@ -86,7 +88,7 @@ export const seqCls = defineTask<LabelledText, Prepared, Options>({
       commonKeys: true,
       more: ['text_pair'],
       cells: { label: 'label' },
-      nouns: ['labelled text', 'labelled texts'],
+      nouns: ['labeled text', 'labeled texts'],
       line: '{"text":"…","label":"…"}',
       learnt: ['label'],
     },

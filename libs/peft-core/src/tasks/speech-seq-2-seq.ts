@@ -52,7 +52,7 @@ const Options = z.strictObject({
     .nullable()
     .default(null)
     .describe(
-      'Of the texts, for bases of several languages: en, de, …; left out, the tokenizer says what comes first',
+      'Language of the texts (en, de, …), for multilingual bases. Default: the tokenizer’s own prefix tokens',
     ),
 });
 type Options = z.infer<typeof Options>;
@@ -60,7 +60,7 @@ type Options = z.infer<typeof Options>;
 export const speechSeq2Seq = defineTask<SpokenText, Prepared, Options>({
   name: 'speech_seq_2_seq',
   title: 'Speech to text',
-  summary: 'Learn to write what is said in sounds.',
+  summary: 'Learns to transcribe audio.',
   peft: { taskType: null, models: 'SpeechSeq2Seq', pipeline: 'automatic-speech-recognition' },
   inputs: 'audio',
   stacks: ['encoder_decoder'],
@@ -185,9 +185,9 @@ function encoded(
       problem: !isHeard
         ? heard
         : heard.seconds > longest
-          ? `the sound has ${heard.seconds.toFixed(1)} s; the base hears ${longest} s: cut it, and its text`
+          ? `the audio has ${heard.seconds.toFixed(1)} s, but the base reads at most ${longest} s; shorten it and its text`
           : whole.length > writing.positions
-            ? `the text has ${whole.length} tokens; the base writes ${writing.positions} at most: cut it, and its sound`
+            ? `the text has ${whole.length} tokens, but the base writes at most ${writing.positions}; shorten it and its audio`
             : null,
     };
   });

@@ -14,7 +14,7 @@ it.each<[JsonObject, RegExp]>([
   [{ tokens: 'a', tags: ['O'] }, /"tokens" must be a list/],
   [{ tokens: [], tags: [] }, /"tokens" is empty/],
   [{ tokens: ['a', ' '], tags: ['O', 'O'] }, /"tokens"\[1\] must be a word/],
-  [{ tokens: ['a', 'b'], tags: ['O'] }, /"tags" has 1 entries, and "tokens" 2/],
+  [{ tokens: ['a', 'b'], tags: ['O'] }, /"tags" has 1 entries, but "tokens" has 2/],
   [{ tokens: ['a'], tags: [null] }, /"tags"\[0\] must be a name/],
   [{ tokens: ['a'], tags: ['O'], id: 3 }, /unknown key "id"/],
   [{ text: 'a' }, /must be \{"tokens","tags"\}/],

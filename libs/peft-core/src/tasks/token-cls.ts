@@ -62,7 +62,8 @@ const MOST_WORDS = 16_384;
 export const tokenCls = defineTask<TaggedWords, Prepared, Options>({
   name: 'token_cls',
   title: 'Token classification',
-  summary: 'Learn a tag for each word: names of people and places, parts of speech. For encoders.',
+  summary:
+    'Learns a tag for each word, such as names of people and places or parts of speech. For encoders.',
   peft: {
     taskType: 'TOKEN_CLS',
     models: 'TokenClassification',
@@ -82,7 +83,7 @@ export const tokenCls = defineTask<TaggedWords, Prepared, Options>({
       keys: KEYS,
       cells: { tokens: 'json', tags: 'json' },
       commonKeys: true,
-      nouns: ['sentence with its tags', 'sentences with tags'],
+      nouns: ['sentence with tags', 'sentences with tags'],
       line: '{"tokens":["…","…"],"tags":["O","B-PER"]}',
       learnt: ['tags'],
     },
@@ -129,7 +130,7 @@ export const tokenCls = defineTask<TaggedWords, Prepared, Options>({
       const words = typeof input === 'string' ? input.split(/\s+/).filter(Boolean) : input;
       const wrong = checkWords(words);
       if (wrong !== null)
-        throw new DomainError('invalid_value', 'expected a text, or a list of words, not empty');
+        throw new DomainError('invalid_value', 'expected a text or a non-empty list of words');
       return { tokens: words };
     },
     encode: (records, { tokenizer }, options) =>
@@ -158,14 +159,14 @@ export const tokenCls = defineTask<TaggedWords, Prepared, Options>({
     },
     {
       name: 'accuracy',
-      title: 'Accuracy of words',
+      title: 'Word accuracy',
       unit: '%',
       draw: { smooth: true, log: false },
       of: mean('right'),
     },
     {
       name: 'f1',
-      title: 'F1 of entities',
+      title: 'Entity F1',
       unit: '%',
       draw: { smooth: true, log: false },
       of: ({ totals: { both, found, real } }) =>
@@ -184,9 +185,9 @@ function checkWords(tokens: unknown): string | null {
 }
 
 function checkTags(tags: unknown, tokens: readonly unknown[]): string | null {
-  if (!Array.isArray(tags)) return '"tags" must be a list, with a tag for each of "tokens"';
+  if (!Array.isArray(tags)) return '"tags" must be a list with one tag for each of "tokens"';
   if (tags.length !== tokens.length)
-    return `"tags" has ${tags.length} entries, and "tokens" ${tokens.length}`;
+    return `"tags" has ${tags.length} entries, but "tokens" has ${tokens.length}`;
   const wrong = tags.findIndex((tag) => !isLabel(tag));
   return wrong < 0 ? null : `"tags"[${wrong}] must be a name of at most 200 characters or a number`;
 }
@@ -212,7 +213,7 @@ class TagSurvey implements Survey<Options> {
     if (labels.length > 1) return { labels };
     throw new DomainError(
       'invalid_training_file',
-      'all words have the same tag: there is nothing to tell apart',
+      'all words have the same tag: there is nothing to distinguish',
       'training_file',
     );
   }

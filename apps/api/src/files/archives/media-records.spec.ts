@@ -341,15 +341,15 @@ describe('a malicious archive', () => {
       ]),
     );
     expect(await refusal(latin)).toMatch(
-      /^b\/2\.png: the picture cannot be decoded: .+; b\/3\.jpg: the picture cannot be decoded: /,
+      /^b\/2\.png: the image cannot be decoded: .+; b\/3\.jpg: the image cannot be decoded: /,
     );
     expect(await refusal({ 'a/1.wav': wav(440), 'b/2.wav': wav(220).subarray(0, 40) })).toMatch(
-      /^b\/2\.wav: not a readable sound: /,
+      /^b\/2\.wav: the audio cannot be decoded: /,
     );
     const large = png([1, 2, 3], 1);
     large.writeUInt32BE(60_000, large.indexOf('IHDR') + 4);
     large.writeUInt32BE(60_000, large.indexOf('IHDR') + 8);
-    expect(await refusal({ 'a/1.png': red, 'b/2.png': large })).toMatch(/^b\/2\.png: the picture /);
+    expect(await refusal({ 'a/1.png': red, 'b/2.png': large })).toMatch(/^b\/2\.png: the image /);
   });
 
   it('lists twenty problems and counts the rest', async () => {

@@ -67,7 +67,7 @@ export class BitReader {
 
   skip(bits: number): void {
     this.position += bits;
-    if (this.position > this.end) throw undecodable('FLAC: cut short');
+    if (this.position > this.end) throw undecodable('FLAC: the file is truncated');
   }
 
   align(): void {

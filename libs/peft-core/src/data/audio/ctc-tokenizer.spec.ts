@@ -33,7 +33,7 @@ describe.each(goldens.map((golden) => [golden.name, golden] as const))('%s', (_,
     (text, ids) => {
       if (ids.includes(tokenizer.blank))
         expect(() => tokenizer.encode(text)).toThrow(
-          'the text has "<pad>", which stands for no letter',
+          'the text contains "<pad>", which stands for no character',
         );
       else expect(tokenizer.encode(text)).toEqual(ids);
     },
@@ -84,11 +84,13 @@ const changed = (changes: object): Pick<Golden, 'files'> => ({
 
 it('refuses what its base does not write', () => {
   expect(() => open(upper, 9).encode('TEH')).toThrow(
-    'the text has "H", which the base does not write',
+    'the text contains "H", which the base does not write',
   );
   const without = { files: { 'vocab.json': { '<pad>': 0, '|': 1, a: 2 } } };
   expect(open(without, 3).encode('a a')).toEqual([2, 1, 2]);
-  expect(() => open(without, 3).encode('ab')).toThrow('the text has "b", which the base does not');
+  expect(() => open(without, 3).encode('ab')).toThrow(
+    'the text contains "b", which the base does not',
+  );
 });
 
 it('takes spaces of any number, and of those around tokens none', () => {

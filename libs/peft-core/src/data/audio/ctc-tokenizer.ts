@@ -117,8 +117,8 @@ export class CtcTokenizer {
     const found = this.#ids.get(token) ?? this.unknown;
     if (found < this.#vocabSize && found !== this.blank) return found;
     const why =
-      found === this.blank ? 'which stands for no letter' : 'which the base does not write';
-    throw new DomainError('invalid_value', `the text has ${shown(token)}, ${why}`);
+      found === this.blank ? 'which stands for no character' : 'which the base does not write';
+    throw new DomainError('invalid_value', `the text contains ${shown(token)}, ${why}`);
   }
 }
 

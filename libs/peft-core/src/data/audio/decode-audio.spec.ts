@@ -116,17 +116,17 @@ describe('bytes that are no sound', () => {
   };
   it.each([
     ['nothing', Buffer.alloc(0), 'expected WAV or FLAC, got no bytes'],
-    ['text', Buffer.from('a dog barks'), 'expected WAV or FLAC, got bytes of neither'],
+    ['text', Buffer.from('a dog barks'), 'expected WAV or FLAC, got an unknown format'],
     ['an MP3', Buffer.from('ID3\x04'), 'expected WAV or FLAC, got MP3'],
     ['a WAV without samples', wav.subarray(0, 44), 'WAV'],
     ['a WAV cut in its header', wav.subarray(0, 20), 'WAV'],
     [
       'a WAV of no rate',
       changed(wav, 24, 0).fill(0, 24, 28),
-      'expected a rate of 1000 to 384000 Hz, got 0',
+      'expected a sampling rate of 1000 to 384000 Hz, got 0',
     ],
     ['a WAV of 200 channels', changed(wav, 22, 200), 'expected 1 to 8 channels, got 200'],
-    ['a FLAC cut short', flac.subarray(0, 9000), 'FLAC: cut short'],
+    ['a FLAC cut short', flac.subarray(0, 9000), 'FLAC: the file is truncated'],
     ['a FLAC with a flipped byte', changed(flac, 12_000, (flac[12_000] ?? 0) ^ 0x55), 'FLAC'],
     ['a FLAC that says it is hours long', changed(flac, 21, 0x7f), 'is too long'],
   ])('%s: refused, with the reason', (_what, bytes, message) => {

@@ -37,7 +37,7 @@ const MAGIC: readonly (readonly [kind: string, at: number, text: string])[] = [
 ];
 
 function kindOf(bytes: Uint8Array): string {
-  if (bytes.length === 0) return 'no bytes';
+  if (bytes.length === 0) return 'an empty file';
   const head = Buffer.from(bytes.subarray(0, 12)).toString('latin1');
-  return MAGIC.find(([, at, text]) => head.startsWith(text, at))?.[0] ?? 'bytes of neither';
+  return MAGIC.find(([, at, text]) => head.startsWith(text, at))?.[0] ?? 'an unknown format';
 }

@@ -44,7 +44,7 @@ export function decodeFlac(bytes: Uint8Array): Sound {
     blocks.push(block);
   }
   if (length === 0 || (info.length > 0 && length !== info.length))
-    throw undecodable(`FLAC: ${length} samples where the file says ${info.length}`);
+    throw undecodable(`FLAC: got ${length} samples, the header says ${info.length}`);
   const channels = Array.from({ length: info.channels }, (_, channel) =>
     joined(
       blocks.map((block) => block[channel] ?? new Float32Array()),
@@ -68,7 +68,7 @@ function metadata(reader: BitReader): StreamInfo {
     const end = reader.position + 24 + 8 * reader.peek(24);
     reader.skip(24);
     if (info === null) {
-      if (type !== 0) throw undecodable('FLAC: no STREAMINFO at its beginning');
+      if (type !== 0) throw undecodable('FLAC: the file does not start with STREAMINFO');
       reader.skip(2 * 16 + 2 * 24);
       const samplingRate = reader.read(20);
       const channels = reader.read(3) + 1;
@@ -76,11 +76,11 @@ function metadata(reader: BitReader): StreamInfo {
       const length = reader.read(4) * 2 ** 32 + reader.read(32);
       info = { samplingRate, channels, bits, length };
     }
-    if (end > reader.end) throw undecodable('FLAC: cut short');
+    if (end > reader.end) throw undecodable('FLAC: the file is truncated');
     reader.position = end;
   }
   if (!info || info.bits > MAX_BITS)
-    throw undecodable(`FLAC: expected at most ${MAX_BITS} bits a sample, got ${info?.bits}`);
+    throw undecodable(`FLAC: expected at most ${MAX_BITS} bits per sample, got ${info?.bits}`);
   return info;
 }
 
@@ -88,7 +88,7 @@ function metadata(reader: BitReader): StreamInfo {
 function frame(reader: BitReader, info: StreamInfo): Float32Array[] {
   const begin = reader.position;
   if (reader.read(14) !== SYNC)
-    throw undecodable('FLAC: a frame does not begin where the last ends');
+    throw undecodable('FLAC: a frame does not start where the previous one ends');
   reader.skip(2);
   const [sizeCode, rateCode, layout] = [reader.read(4), reader.read(4), reader.read(4)];
   const bits = SAMPLE_BITS[reader.read(3)] ?? info.bits;
@@ -99,14 +99,14 @@ function frame(reader: BitReader, info: StreamInfo): Float32Array[] {
   reader.skip(8);
   const channels = layout < LEFT_SIDE ? layout + 1 : 2;
   if (channels !== info.channels || layout > MID_SIDE || bits !== info.bits)
-    throw undecodable('FLAC: a frame differs from what the file says of all');
+    throw undecodable('FLAC: a frame does not match the header');
   const sides = Array.from({ length: channels }, (_, channel) => {
     const isSide = layout === SIDE_RIGHT ? channel === 0 : layout >= LEFT_SIDE && channel === 1;
     return subframe(reader, size, bits + (isSide ? 1 : 0));
   });
   reader.align();
   const sum = reader.checksum(begin);
-  if (reader.read(16) !== sum) throw undecodable('FLAC: a frame has another checksum than it says');
+  if (reader.read(16) !== sum) throw undecodable('FLAC: a frame has a wrong checksum');
   const scale = 2 ** (1 - bits);
   return unmixed(sides, layout).map((channel) => new Float32Array(channel).map((s) => s * scale));
 }
@@ -119,7 +119,7 @@ function skipNumber(reader: BitReader): void {
 }
 
 function blockSize(reader: BitReader, code: number): number {
-  if (code === 0) throw undecodable('FLAC: a reserved size of a block');
+  if (code === 0) throw undecodable('FLAC: reserved block size');
   if (code === 1) return 192;
   if (code <= 5) return 576 << (code - 2);
   if (code <= 7) return reader.read(code === 6 ? 8 : 16) + 1;
@@ -131,13 +131,13 @@ function subframe(reader: BitReader, size: number, width: number): Int32Array {
   const type = reader.read(6);
   const wasted = reader.read(1) === 1 ? reader.unary() + 1 : 0;
   const bits = width - wasted;
-  if (bits < 1) throw undecodable('FLAC: a channel of no bits');
+  if (bits < 1) throw undecodable('FLAC: a channel has no bits');
   const samples = new Int32Array(size);
   if (type === 0) samples.fill(reader.signed(bits));
   else if (type === 1) for (let i = 0; i < size; i++) samples[i] = reader.signed(bits);
   else if (type >= 8 && type <= 12) predicted(reader, samples, bits, FIXED[type - 8]);
   else if (type >= 32) predicted(reader, samples, bits, null, type - 31);
-  else throw undecodable('FLAC: a reserved kind of a block');
+  else throw undecodable('FLAC: reserved subframe type');
   return wasted === 0 ? samples : samples.map((s) => s << wasted);
 }
 
@@ -149,11 +149,12 @@ function predicted(
   known: readonly number[] | null | undefined,
   order = known?.length ?? 0,
 ): void {
-  if (order > samples.length) throw undecodable('FLAC: a predictor longer than its block');
+  if (order > samples.length) throw undecodable('FLAC: a predictor is longer than its block');
   for (let i = 0; i < order; i++) samples[i] = reader.signed(bits);
   const precision = known ? 0 : reader.read(4) + 1;
   const shift = known ? 0 : reader.signed(5);
-  if (precision === 16 || shift < 0) throw undecodable('FLAC: a reserved predictor');
+  if (precision === 16 || shift < 0)
+    throw undecodable('FLAC: reserved predictor precision or shift');
   const weights = known ?? Array.from({ length: order }, () => reader.signed(precision));
   residuals(reader, samples, order);
   // sums of 24-bit samples by 15-bit weights are beyond 32 bits
@@ -167,11 +168,12 @@ function predicted(
 
 function residuals(reader: BitReader, samples: Int32Array, order: number): void {
   const method = reader.read(2);
-  if (method > 1) throw undecodable('FLAC: a reserved code of residuals');
+  if (method > 1) throw undecodable('FLAC: reserved residual coding method');
   const parameterBits = method === 0 ? 4 : 5;
   const parts = 1 << reader.read(4);
   const each = samples.length / parts;
-  if (!Number.isInteger(each) || each < order) throw undecodable('FLAC: a block of wrong parts');
+  if (!Number.isInteger(each) || each < order)
+    throw undecodable('FLAC: invalid residual partition');
   for (let part = 0, i = order; part < parts; part++) {
     const parameter = reader.read(parameterBits);
     const end = (part + 1) * each;

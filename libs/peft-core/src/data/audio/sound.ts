@@ -25,14 +25,14 @@ const RATES = [1000, 384_000] as const;
 const MAX_CHANNELS = 8;
 
 export function undecodable(what: string): DomainError {
-  return new DomainError('invalid_training_file', `not a readable sound: ${what}`, 'audio');
+  return new DomainError('invalid_training_file', `the audio cannot be decoded: ${what}`, 'audio');
 }
 
 /** Of all sounds of a question: others wait for them. */
 export const tooMuchSound = (): DomainError =>
   new DomainError(
     'invalid_value',
-    'the sounds are too long to be heard at once: expected at most 10 minutes of two channels at 48 kHz in all; ask for fewer at a time',
+    'the audio is too long for one request: expected at most 10 minutes of two channels at 48 kHz in total; send fewer clips per request',
   );
 
 /** Refuses what would take more memory or time than a sound of a data set may. */
@@ -40,18 +40,20 @@ export function checkFormat({ channels, samplingRate, length }: SoundFormat): vo
   if (!(channels >= 1 && channels <= MAX_CHANNELS))
     throw undecodable(`expected 1 to ${MAX_CHANNELS} channels, got ${channels}`);
   if (!(samplingRate >= RATES[0] && samplingRate <= RATES[1]))
-    throw undecodable(`expected a rate of ${RATES[0]} to ${RATES[1]} Hz, got ${samplingRate}`);
+    throw undecodable(
+      `expected a sampling rate of ${RATES[0]} to ${RATES[1]} Hz, got ${samplingRate}`,
+    );
   if (length > MAX_SOUND_SECONDS * samplingRate || length * channels > MAX_VALUES)
     throw undecodable(
       `${Math.round(length / samplingRate)} s of ${channels} channels at ${samplingRate} Hz is too long: ` +
-        `expected at most ${MAX_SOUND_SECONDS} s, and of two channels at 48 kHz`,
+        `expected at most ${MAX_SOUND_SECONDS} s, or less for more than two channels at 48 kHz`,
     );
 }
 
 /** The mean of the channels, added up in 32 bits as numpy does. */
 export function mixDown(channels: readonly Float32Array[]): Float32Array {
   const [first, ...others] = channels;
-  if (!first) throw new Error('a sound without channels');
+  if (!first) throw new Error('audio without channels');
   if (others.length === 0) return first;
   return first.map((value, at) => {
     let sum = value;

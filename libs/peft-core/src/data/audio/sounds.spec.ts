@@ -32,7 +32,7 @@ it('stops decoding where a question has more than may keep others waiting', () =
     { values: 600 },
   ]);
   const more = [...files, sound(300, 3), Buffer.from('not looked at any more')];
-  expect(() => readSounds(more, audio, null, 1200)).toThrow('too long to be heard at once');
+  expect(() => readSounds(more, audio, null, 1200)).toThrow('too long for one request');
   expect(readSounds(more, audio, null)).toHaveLength(5);
 });
 
@@ -63,7 +63,7 @@ it('what only decoding finds is refused by its line, what the header says at onc
   expect(found[2]).toContain('expected WAV or FLAC, got MP3');
   expect(() => [...store.making(() => {})]).toThrow(
     expect.objectContaining({
-      message: expect.stringMatching(/line 4.*another checksum/),
+      message: expect.stringMatching(/line 4.*wrong checksum/),
       param: 'validation_file',
     }),
   );

@@ -147,7 +147,7 @@ function heardOf(
 ): Heard | string {
   const seconds = length / samplingRate;
   const rows = audio.rows(Math.ceil((length * audio.samplingRate) / samplingRate));
-  if (rows === 0) return `the sound has ${seconds.toFixed(3)} s: too little for this base`;
+  if (rows === 0) return `the audio has ${seconds.toFixed(3)} s, which is too short for this base`;
   return { seconds, rows, values, sound: stored && new HeardSound(audio, stored()) };
 }
 

@@ -57,7 +57,7 @@ export function decodeWav(bytes: Uint8Array): Sound {
     new Float32Array(channel.length).map((_, at) => ((channel[at] ?? 0) - offset) / scale),
   );
   const samples = mixDown(each);
-  if (samples.length === 0) throw undecodable('a WAV file without samples');
+  if (samples.length === 0) throw undecodable('the WAV file has no samples');
   if (samples.some((value) => !Number.isFinite(value)))
     throw undecodable('a sample is not a finite number');
   return { samples, samplingRate, values: samples.length * each.length };

@@ -148,8 +148,10 @@ class FrontReader {
 
   #string(): string {
     const length = this.#u64('the length of a string');
-    if (length > MAX_STRING) throw new Error(`a string of ${length} bytes exceeds ${MAX_STRING}`);
-    if (this.file.position > MAX_FRONT) throw new Error(`the metadata exceeds ${MAX_FRONT} bytes`);
+    if (length > MAX_STRING)
+      throw new Error(`a string of ${length} bytes exceeds the limit of ${MAX_STRING}`);
+    if (this.file.position > MAX_FRONT)
+      throw new Error(`the metadata exceeds the limit of ${MAX_FRONT} bytes`);
     return this.file.take(length).toString('utf8');
   }
 
@@ -192,7 +194,7 @@ function place(
     const bytes = (elements / type.blockSize) * type.blockBytes;
     if (offset % alignment) throw fail(`offset ${offset} is not a multiple of ${alignment}`);
     if (start + offset + bytes > size)
-      throw fail(`its ${bytes} bytes extend past the end of the file, which seems to be cut off`);
+      throw fail(`its ${bytes} bytes extend past the end of the file; the file may be truncated`);
     return { name, shape, type, offset: start + offset, bytes };
   });
   tensors.sort((a, b) => a.offset - b.offset);

@@ -188,7 +188,7 @@ function sentencePieceModel({ get, tokens, kinds, tokenAt }: Source): Json {
   if (!Array.isArray(scores) || scores.length !== tokens.length)
     throw invalid(`tokenizer.ggml.scores must be ${tokens.length} numbers`);
   const long = overlong({ tokens, kinds });
-  if (long >= 0) throw invalid(`tokenizer.ggml.tokens[${long}] is too long for a piece of a word`);
+  if (long >= 0) throw invalid(`tokenizer.ggml.tokens[${long}] is too long for a word piece`);
   return sentencePieces({
     tokens,
     vocab: vocabulary(tokens),

@@ -33,7 +33,7 @@ export const augmentationOptions = {
   random_flip: z
     .boolean()
     .default(false)
-    .describe('Turn half of the pictures left for right, others in each epoch'),
+    .describe('Flip half of the images horizontally, chosen again in each epoch'),
   random_crop: z
     .number()
     .min(0.05)
@@ -41,7 +41,7 @@ export const augmentationOptions = {
     .nullable()
     .default(null)
     .describe(
-      'Learn from windows of at least this share of a picture, others in each epoch; left out, from whole pictures',
+      'Train on random crops with at least this share of the image, drawn again in each epoch. Default: whole images',
     ),
   color_jitter: z
     .number()
@@ -50,7 +50,7 @@ export const augmentationOptions = {
     .nullable()
     .default(null)
     .describe(
-      'Change brightness, contrast and saturation by up to this share, otherwise in each epoch; left out, not at all',
+      'Change brightness, contrast and saturation by up to this share, drawn again in each epoch. Default: no change',
     ),
 };
 

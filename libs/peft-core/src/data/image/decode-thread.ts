@@ -27,7 +27,7 @@ export interface Undecoded {
 }
 
 const thread = new AskedThread<Request>({
-  name: 'the thread that decodes pictures',
+  name: 'the image decoding thread',
   package: 'sharp',
   source: answering.toString(),
 });

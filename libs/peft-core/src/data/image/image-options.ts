@@ -123,7 +123,7 @@ function optionsOf(config: z.infer<typeof Config>, defaults: Json): ImageOptions
   };
   if (options.crop === null && !Array.isArray(options.resize?.size))
     throw unsupported(
-      'pictures would come out in several sizes; expected a size of height and width, or do_center_crop',
+      'images would have several sizes; expected a size with height and width, or do_center_crop',
     );
   return options;
 }

@@ -45,7 +45,7 @@ export function tooManyPixels(pictures: readonly Uint8Array[]): string | null {
   );
   return pixels <= MOST_PIXELS_ASKED
     ? null
-    : `the pictures have ${Math.ceil(pixels / 1e6)} million pixels in all; at most ${MOST_PIXELS_ASKED / 1e6} million are taken at once`;
+    : `the images have ${Math.ceil(pixels / 1e6)} million pixels in total; at most ${MOST_PIXELS_ASKED / 1e6} million are allowed per request`;
 }
 
 /** Decodes all of each, in pieces that bound memory; what comes of one is given to `take`, or why it cannot be used. */
@@ -106,19 +106,19 @@ function formatProblem(bytes: Uint8Array): string | null {
   const head = Buffer.from(bytes.subarray(0, 16)).toString('latin1');
   return FORMATS.some(([, begins]) => begins.test(head))
     ? null
-    : `the picture is not ${PICTURE_FORMATS}`;
+    : `the image is not ${PICTURE_FORMATS}`;
 }
 
 function sizeOf(header: Header | Undecoded): Looked {
   if ('problem' in header) return undecodable(header);
   const { width, height, space } = header;
   if (width > MOST_SIDE || height > MOST_SIDE || width * height > MOST_PIXELS)
-    return `the picture has ${width} × ${height} pixels; at most ${MOST_PIXELS / 1e6} million are taken, and ${MOST_SIDE} a side`;
+    return `the image has ${width} × ${height} pixels; at most ${MOST_PIXELS / 1e6} million pixels and ${MOST_SIDE} per side are allowed`;
   // Pillow makes other colours of these than libvips does
-  if (space === 'cmyk') return 'the picture is in CMYK, for printing; save it in RGB';
-  if (/16$/.test(space)) return 'the picture has 16 bits a channel; save it with 8';
+  if (space === 'cmyk') return 'the image is in CMYK, for printing; save it in RGB';
+  if (/16$/.test(space)) return 'the image has 16 bits per channel; save it with 8';
   return { width, height };
 }
 
 const undecodable = ({ problem }: Undecoded): string =>
-  `the picture cannot be decoded: ${problem.trim().split('\n', 1)[0]?.slice(0, 200)}`;
+  `the image cannot be decoded: ${problem.trim().split('\n', 1)[0]?.slice(0, 200)}`;

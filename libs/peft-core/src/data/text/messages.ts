@@ -53,13 +53,13 @@ function checkMessage(message: unknown): string | null {
 function checkWeight({ role, weight }: Readonly<Record<string, unknown>>): string | null {
   if (weight === undefined || weight === null) return null;
   if (role !== 'assistant')
-    return `"weight" is for assistant messages, not for role ${shown(role)}`;
+    return `"weight" is allowed only in assistant messages, not for role ${shown(role)}`;
   return weight === 0 || weight === 1 ? null : `"weight" must be 0 or 1, got ${shown(weight)}`;
 }
 
 function checkCalls({ role, tool_calls: calls }: Readonly<Record<string, unknown>>): string | null {
   if (calls === undefined || calls === null) return null;
-  if (role !== 'assistant') return '"tool_calls" is for assistant messages';
+  if (role !== 'assistant') return '"tool_calls" is allowed only in assistant messages';
   if (!Array.isArray(calls) || calls.length === 0)
     return '"tool_calls" must be an array with at least one entry';
   for (const [index, call] of calls.entries()) {

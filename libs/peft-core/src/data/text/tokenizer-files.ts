@@ -65,7 +65,7 @@ export function tokenCount(tokenizerJson: string): number {
 /** @throws DomainError `invalid_model` where a tokenizer has tokens that the model has no row for */
 export function checkTokens(tokens: number, vocabSize: number): void {
   if (tokens <= vocabSize) return;
-  const message = `the tokenizer has ${tokens} tokens, the model's embedding ${vocabSize}: they do not match`;
+  const message = `the tokenizer has ${tokens} tokens, but the model's embedding has ${vocabSize}`;
   throw new DomainError('invalid_model', message, 'model');
 }
 

@@ -273,7 +273,7 @@ function checkMerges(model: unknown): void {
       continue;
     throw new DomainError(
       'invalid_model',
-      `tokenizer.json: the merge ${shown(merge)} makes no token of the vocabulary`,
+      `tokenizer.json: the merge ${shown(merge)} does not result in a token of the vocabulary`,
     );
   }
 }

@@ -147,7 +147,7 @@ describe('loadBase', () => {
     const path = join(folder, 'config.json');
     const text = readFileSync(path, 'utf8');
     writeFileSync(path, text.replace('"nf4"', '"af4"'));
-    const message = 'the weights are quantised in an unsupported format; use those of nf4';
+    const message = 'the weights are quantized in an unsupported format; use those of nf4';
     expect(() => loadBase(folder, { dtype: 'f32', quantization: null })).toThrow(message);
     expect(inspectModelFolder(folder).problems.join()).toContain(message);
   });
@@ -170,7 +170,7 @@ describe('loadBase', () => {
     [
       'a tokenizer larger than the table',
       () => model('llama', 97),
-      /tokenizer has 97 tokens, the model's embedding 96/,
+      /tokenizer has 97 tokens, but the model's embedding has 96/,
     ],
     [
       'a weight missing',
@@ -232,7 +232,7 @@ it.each(['llama', 'bert'])(
     loadBase(folder, { dtype: 'f32', quantization: null }).dispose();
     const words = config.vocab_size + 1;
     model(family, words);
-    const message = `the tokenizer has ${words} tokens, the model's embedding ${config.vocab_size}: they do not match`;
+    const message = `the tokenizer has ${words} tokens, but the model's embedding has ${config.vocab_size}`;
     expect(inspectModelFolder(folder).problems).toEqual([message]);
     expect(() => loadBase(folder, { dtype: 'f32', quantization: null })).toThrow(message);
   },

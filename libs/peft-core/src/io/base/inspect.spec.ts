@@ -161,12 +161,12 @@ describe('inspectModelFolder', () => {
     const { entries, parts } = llama();
     put('model.safetensors', parts(entries.filter(({ name }) => name !== 'lm_head.weight')));
     expect(problems()).toBe(
-      "the model's files have no lm_head.weight; they are of a model without a head for tokens: an embedding model, or a backbone alone",
+      "the model's files have no lm_head.weight; they belong to a model without a language-model head: an embedding model or a bare backbone",
     );
     const prefixed = entries.map((one) => ({ ...one, name: `base_model.model.${one.name}` }));
     put('model.safetensors', parts(prefixed));
     expect(problems()).toMatch(
-      /^the model's files have no model\.embed_tokens\.weight; \d+ more .*; the files name their tensors otherwise \(the first: base_model\.model\..*\)$/,
+      /^the model's files have no model\.embed_tokens\.weight; \d+ more .*; the files use other tensor names \(the first: base_model\.model\..*\)$/,
     );
     // of a config with too many layers nothing of the kind is true
     put('model.safetensors', parts(entries));
@@ -182,7 +182,7 @@ describe('inspectModelFolder', () => {
       parts(entries.filter(({ name }) => !/^(embed_out|lm_head)/.test(name))),
     );
     expect(problems()).toBe(
-      "the model's files have neither embed_out.weight nor lm_head.weight; they are of a model without a head for tokens: an embedding model, or a backbone alone",
+      "the model's files have neither embed_out.weight nor lm_head.weight; they belong to a model without a language-model head: an embedding model or a bare backbone",
     );
   });
 
@@ -297,7 +297,7 @@ describe('inspectModelFolder', () => {
     [
       'an unknown architecture',
       () => (model(), put('config.json', '{"model_type":"qwen3_next"}')),
-      /unknown model_type "qwen3_next"; the nearest are qwen3; supported: llama, /,
+      /unknown model_type "qwen3_next"; did you mean qwen3\? supported: llama, /,
     ],
     [
       'an architecture without sizes',

@@ -312,7 +312,7 @@ describe('readGguf', () => {
       /head_count must be a positive number, got "2"/,
     ],
     ['heads that do not divide', { 'llama.attention.head_count': { u32: 3 } }, /not supported/],
-    ['partial rotation', { 'llama.rope.dimension_count': { u32: 8 } }, /8 of them rotated/],
+    ['partial rotation', { 'llama.rope.dimension_count': { u32: 8 } }, /8 rotated dimensions/],
     [
       'yarn',
       { 'llama.rope.scaling.type': { string: 'yarn' }, 'llama.rope.scaling.factor': { f32: 4 } },

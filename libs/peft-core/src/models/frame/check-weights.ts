@@ -75,7 +75,7 @@ class Check implements ModuleMaker<LinearShape, NormShape, TableShape, ExpertsSh
     const [first] = this.stored.keys();
     // what is packed has up to seven tensors
     if (first !== undefined && this.#missing > this.#found && 10 * this.#found < this.stored.size)
-      return `the files name their tensors otherwise (the first: ${first})`;
+      return `the files use other tensor names (the first: ${first})`;
     const refused = [...this.#refused];
     if (
       refused.length > 0 &&
@@ -83,7 +83,7 @@ class Check implements ModuleMaker<LinearShape, NormShape, TableShape, ExpertsSh
       refused.every((name) => this.#head.has(name))
     )
       // prettier-ignore
-      return 'they are of a model without a head for tokens: an embedding model, or a backbone alone';
+      return 'they belong to a model without a language-model head: an embedding model or a bare backbone';
     return null;
   }
 

@@ -73,7 +73,7 @@ export const layerNumbers: Kind<readonly number[]> = kind((value) =>
   value.length <= 2000 &&
   value.every((item) => integer(0, 1000).check(item) === null)
     ? null
-    : "an array of layers' numbers",
+    : 'an array of layer indices',
 );
 /** By convolution. */
 export const sizes: Kind<readonly number[]> = kind((value) =>
@@ -90,7 +90,7 @@ export const object: Kind<Readonly<Record<string, unknown>>> = kind((value) =>
 export const tokenIds: Kind<number | readonly number[]> = kind((value) =>
   [value].flat().every((id) => Number.isInteger(id) && (id as number) >= 0)
     ? null
-    : 'a token id, or a list of them',
+    : 'a token id or a list of token ids',
 );
 
 export const SIZE = integer(1, 1 << 20);
@@ -106,7 +106,7 @@ export const PICTURE: Kind<number | readonly number[]> = kind((value) =>
   (Array.isArray(value) ? value.length === 2 : true) &&
   [value].flat().every((side) => SIDE.check(side) === null)
     ? null
-    : 'a number of pixels from 1 to 4096, or two of them',
+    : 'a size from 1 to 4096 pixels, or two of them',
 );
 const SIDE = integer(1, 4096);
 /** Height and width. */

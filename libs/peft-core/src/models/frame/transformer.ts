@@ -29,9 +29,9 @@ import type { HfConfig } from '../../nn/hf-files.js';
 import type { BaseDtype, Precision } from '../../nn/precision.js';
 
 const SILENT =
-  'this base is an encoder and writes no text; chat with a base that has a decoder, or train a task on it';
+  'this base is an encoder and generates no text; chat with a base that has a decoder, or train a task on it';
 const NO_HEAD =
-  'this base writes no text: it has no head for tokens; chat with one that transformers saved as a ForCausalLM, or train a task on it';
+  'this base generates no text because it has no language-model head; chat with one that transformers saved as a ForCausalLM, or train a task on it';
 
 /** What a model is made of; assemble.ts puts it together. */
 export interface TransformerParts {
@@ -275,6 +275,9 @@ export class Transformer implements Model {
   #stack(kind: keyof Stacks): Stack {
     const stack = this.stacks[kind];
     if (stack) return stack;
-    throw new DomainError('internal_error', `a batch has rows for an ${kind}; the model has none`);
+    throw new DomainError(
+      'internal_error',
+      `a batch has rows for the ${kind}, which the model does not have`,
+    );
   }
 }

@@ -81,7 +81,7 @@ function withLayerSum(model: Model, shares: readonly HeadShare[], ctx: BatchCont
 function headOf(model: Model, run: number): TaskHead {
   const head = model.modules.heads.get(run);
   if (head) return head;
-  const message = 'a base alone has no labels; use a model that was trained to tell them';
+  const message = 'a base model has no labels; use a model that was trained to classify';
   throw new DomainError('unsupported', message, 'model');
 }
 

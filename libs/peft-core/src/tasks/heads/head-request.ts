@@ -23,7 +23,7 @@ export function checkWrites({ task: name }: Pick<Spec, 'task'>, config: HfConfig
   const kind = modelKind(forConfig(config).paths);
   const others = tasks.filter((one) => fits(one, kind) && useOf(one) !== 'chat');
   const [architecture] = config['architectures'] as readonly string[];
-  const message = `task ${name} learns what a base writes, and this one (${architecture}) has no head for tokens; use ${others.map((one) => one.name).join(' or ')}`;
+  const message = `task ${name} requires a base that generates tokens, but this one (${architecture}) has no language-model head; use ${others.map((one) => one.name).join(' or ')}`;
   throw new DomainError('invalid_value', message, 'graft.task');
 }
 

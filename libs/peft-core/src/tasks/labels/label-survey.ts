@@ -59,8 +59,8 @@ export class LabelSurvey<O extends LabelOptions> implements Survey<O> {
     const wanted = problem === null ? this.#isList : problem === 'multi_label_classification';
     if (wanted !== null && wanted !== isList)
       return isList
-        ? '"label" is a list, and it is one label in the records before it, or by problem_type'
-        : '"label" must be a list, as in the records before it, or by problem_type';
+        ? '"label" is a list, but earlier records or problem_type require a single label'
+        : '"label" must be a list, as earlier records or problem_type require';
     this.#isList = isList;
     for (const one of (isList ? label : [label]) as readonly Label[]) {
       const wrong = this.#take(one);
@@ -83,7 +83,7 @@ export class LabelSurvey<O extends LabelOptions> implements Survey<O> {
         : `every record has the label ${shown(labels[0])}`;
     throw new DomainError(
       'invalid_training_file',
-      `${what}: there is nothing to tell apart`,
+      `${what}, so there is nothing to distinguish`,
       'training_file',
     );
   }
@@ -109,7 +109,7 @@ export class LabelSurvey<O extends LabelOptions> implements Survey<O> {
     if (this.takes.measures || !this.#areMeasures) return;
     throw new DomainError(
       'invalid_training_file',
-      `labels with fractions, such as ${shown(this.#fraction)}, are measures, which this task does not learn; if they are names of classes, list them in graft.task_options.labels`,
+      `labels with fractions, such as ${shown(this.#fraction)}, are scores, which this task does not support; if they are class names, list them in graft.task_options.labels`,
       'training_file',
     );
   }
@@ -120,7 +120,7 @@ export class LabelSurvey<O extends LabelOptions> implements Survey<O> {
     if (this.#found.size <= MOST_LABELS) return 'single_label_classification';
     throw new DomainError(
       'invalid_training_file',
-      `there are more than ${MOST_LABELS} different labels${this.takes.measures ? '; if they are measures, set problem_type to "regression"' : ''}`,
+      `there are more than ${MOST_LABELS} different labels${this.takes.measures ? '; if they are scores, set problem_type to "regression"' : ''}`,
       'training_file',
     );
   }

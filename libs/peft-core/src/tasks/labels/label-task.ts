@@ -15,10 +15,10 @@ export function checkLabel(label: unknown): string | null {
   if (list === null)
     return isLabel(label)
       ? null
-      : '"label" must be a name of at most 200 characters, a number, or a list of such';
+      : '"label" must be a name of at most 200 characters, a number, or a list of these';
   const wrong = list.findIndex((one) => !isLabel(one));
   if (wrong >= 0) return `"label"[${wrong}] must be a name of at most 200 characters or a number`;
-  return new Set(list.map(String)).size === list.length ? null : '"label" has a label twice';
+  return new Set(list.map(String)).size === list.length ? null : '"label" lists a label twice';
 }
 
 /** @throws DomainError for a label that there is not */
@@ -75,7 +75,7 @@ export const labelAnswers = <E, O extends LabelOptions>(
 export function chanceOf({ problem_type: problem, labels }: LabelOptions): Chance {
   if (problem === 'regression') return { loss: Infinity, of: 'a measure', isStart: true };
   if (problem === 'multi_label_classification')
-    return { loss: Math.LN2, of: 'whether each label holds', isStart: true };
+    return { loss: Math.LN2, of: 'whether each label applies', isStart: true };
   const count = labels?.length ?? 2;
   return { loss: Math.log(count), of: `among ${count} labels`, isStart: true };
 }
@@ -97,7 +97,7 @@ export const LABEL_METRICS: readonly Metric[] = [
   },
   {
     name: 'f1',
-    title: 'F1, mean of the labels',
+    title: 'Macro F1',
     unit: '%',
     draw: { smooth: true, log: false },
     of: macroF1,
@@ -107,7 +107,7 @@ export const LABEL_METRICS: readonly Metric[] = [
 /** Of one label each, among at least six. */
 export const TOP_5: Metric = {
   name: 'top_5_accuracy',
-  title: 'Accuracy of the five likeliest',
+  title: 'Top-5 accuracy',
   unit: '%',
   draw: { smooth: true, log: false },
   of: (sums) => (sums.totals['top5'] === undefined ? null : mean('top5')(sums)),

@@ -11,11 +11,11 @@ export const labelNames = z
   .array(z.string().min(1).max(200))
   .min(1)
   .max(MOST_LABELS)
-  .refine((names) => new Set(names).size === names.length, 'a name stands twice')
+  .refine((names) => new Set(names).size === names.length, 'a name is listed twice')
   .nullable()
   .default(null)
   .describe(
-    'Names of the labels, in the order of their numbers; left out, those of the training file',
+    'Names of the labels in the order of their ids; default: the labels of the training file',
   );
 
 export type Label = string | number | boolean;
@@ -62,7 +62,7 @@ export function numberOf(label: Label, names: readonly string[]): number {
 
 export function notAmong(label: Label, names: readonly string[]): string {
   const some = names.slice(0, 10).map(shown).join(', ');
-  const more = names.length > 10 ? `, … (${names.length} in all)` : '';
+  const more = names.length > 10 ? `, … (${names.length} in total)` : '';
   return `the label ${shown(label)} is not one of ${some}${more}`;
 }
 

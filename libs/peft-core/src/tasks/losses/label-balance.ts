@@ -18,14 +18,14 @@ export function labelBalance(
   const [good, bad] = [labels.get('true') ?? 0, labels.get('false') ?? 0];
   if (good + bad === 0) return null;
   if (good === 0 || bad === 0)
-    return `Every "label" of the training file is ${good === 0 ? 'false' : 'true'}: what tells good answers from bad ones cannot be learnt from one kind alone.`;
+    return `All labels of the training file are ${good === 0 ? 'false' : 'true'}: the model cannot learn to distinguish good from bad answers without examples of both.`;
   const [goods, bads] = [good * desirable, bad * undesirable];
   const share = rounded(goods / bads);
   if (good === bad || (share >= 1 && share <= MOST)) return null;
   const [low, high] = [bads / good, (MOST * bads) / good].map(rounded);
   const [lower, higher] = [goods / bad / MOST, goods / bad].map(rounded);
   return (
-    `${good.toLocaleString('en')} answers of the training file are good and ${bad.toLocaleString('en')} bad: use a desirable_weight ` +
-    `of ${low} to ${high}, or an undesirable_weight of ${lower} to ${higher}, so that both kinds count about equally.`
+    `${good.toLocaleString('en')} answers of the training file are good and ${bad.toLocaleString('en')} are bad: set desirable_weight ` +
+    `from ${low} to ${high}, or undesirable_weight from ${lower} to ${higher}, to balance them.`
   );
 }

@@ -19,7 +19,9 @@ export const labelSmoothing = z
   .number()
   .min(0)
   .lt(0.5)
-  .describe('How often a preference is taken to be the wrong way round, below 0.5')
+  .describe(
+    'Assumed share of preferences that are the wrong way round (label smoothing), below 0.5',
+  )
   .default(0);
 
 /** @param e label smoothing, of "sigmoid" alone */

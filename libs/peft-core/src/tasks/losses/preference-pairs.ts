@@ -85,14 +85,14 @@ export const PAIR_METRICS: readonly Metric[] = [
   },
   {
     name: 'rewards_chosen',
-    title: 'Reward of the preferred',
+    title: 'Reward of preferred answers',
     unit: null,
     draw: { smooth: true, log: false },
     of: mean('chosen'),
   },
   {
     name: 'rewards_rejected',
-    title: 'Reward of the other',
+    title: 'Reward of rejected answers',
     unit: null,
     draw: { smooth: true, log: false },
     of: mean('rejected'),

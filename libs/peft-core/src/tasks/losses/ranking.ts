@@ -40,11 +40,11 @@ export const rankingOptions = {
     .number()
     .positive()
     .max(1000)
-    .describe('What similarities are multiplied by: the inverse of the temperature')
+    .describe('Factor on the similarities: the inverse of the temperature')
     .default(20),
   similarity_fct: z
     .enum(['cos_sim', 'dot_score'])
-    .describe('How similar two vectors are')
+    .describe('Similarity of two vectors')
     .default('cos_sim'),
 };
 
@@ -113,7 +113,7 @@ export const vectorAnswers = <E extends Example, I, O>(
     const numbers = found.toArray() as Float32Array;
     // JSON has no NaN, and whoever stores a vector would not notice.
     if (!numbers.every(Number.isFinite))
-      throw new DomainError('nonfinite', 'the model makes no finite vector of an input');
+      throw new DomainError('nonfinite', 'the model computes NaN or infinity for an input');
     const [count, width] = found.shape as [number, number];
     return Array.from({ length: count }, (_, i) => [
       ...numbers.subarray(i * width, (i + 1) * width),

@@ -129,7 +129,7 @@ const METRICS: readonly Metric[] = [
   ...PAIR_METRICS,
   {
     name: 'nll',
-    title: 'Loss of the preferred as text',
+    title: 'Loss of preferred answers (NLL)',
     unit: null,
     draw: { smooth: true, log: true },
     of: mean('nll'),

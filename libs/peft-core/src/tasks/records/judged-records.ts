@@ -26,7 +26,7 @@ export const JUDGED: readonly RecordFormat[] = [
       label: 'boolean',
       tools: 'json',
     },
-    nouns: ['judged completion', 'judged completions'],
+    nouns: ['rated completion', 'rated completions'],
     line: '{"prompt":"…","completion":"…","label":true}',
     learnt: ['completion'],
   },
@@ -36,7 +36,7 @@ export const JUDGED: readonly RecordFormat[] = [
     commonKeys: true,
     more: ['tools'],
     cells: { messages: 'json', label: 'boolean', tools: 'json' },
-    nouns: ['judged chat', 'judged chats'],
+    nouns: ['rated chat', 'rated chats'],
     line: '{"messages":[{"role":"user","content":"…"},{"role":"assistant","content":"…"}],"label":false}',
     learnt: ['messages'],
   },
@@ -55,7 +55,7 @@ export function checkJudged(record: JsonObject): string | null {
   const { messages, prompt, completion, label, tools } = record;
   if (label === undefined) return missingFormat(record, FORMATS);
   if (messages !== undefined && (prompt !== undefined || completion !== undefined))
-    return `a record must be ${FORMATS}, not a mixture`;
+    return `a record must be ${FORMATS}, not a mix of them`;
   const wrong =
     messages === undefined
       ? (unknownKey(record, KEYS) ?? checkCompletion(record))
@@ -67,17 +67,17 @@ function checkCompletion({ prompt, completion, tools }: JsonObject): string | nu
   if (prompt === undefined) return '"prompt" is missing';
   if (typeof prompt !== 'string' && typeof completion !== 'string')
     return checkPrompt(prompt, 'prompt') ?? checkAnswer(completion, 'completion');
-  if (typeof prompt !== 'string') return '"prompt" must be a string, as the completion is';
+  if (typeof prompt !== 'string') return '"prompt" must be a string if the completion is one';
   const wrong = checkText('completion', completion);
-  return wrong ?? (tools === undefined ? null : '"tools" is for arrays of messages');
+  return wrong ?? (tools === undefined ? null : '"tools" requires arrays of messages');
 }
 
 function checkChat(messages: unknown): string | null {
   const wrong = checkMessageList(messages, 'messages');
   if (wrong) return wrong;
   const { prompt, completion } = parted(messages as ChatMessage[]);
-  if (completion.length === 0) return '"messages" does not end with an assistant message';
-  if (prompt.length === 0) return '"messages" has no message that is answered';
+  if (completion.length === 0) return '"messages" must end with an assistant message';
+  if (prompt.length === 0) return '"messages" must have a message before the answer';
   return checkAnswer(completion, 'messages');
 }
 

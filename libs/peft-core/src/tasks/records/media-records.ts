@@ -9,7 +9,7 @@ import { isObject, missingFormat, unknownKey } from './record-checks.js';
 
 type Kind = 'image' | 'audio';
 
-const NOUNS: Readonly<Record<Kind, string>> = { image: 'picture', audio: 'sound' };
+const NOUNS: Readonly<Record<Kind, string>> = { image: 'image', audio: 'audio clip' };
 
 /** `problem_type` of a task's options. */
 export const problemType = (kind: Kind) =>
@@ -17,7 +17,9 @@ export const problemType = (kind: Kind) =>
     .enum(['single_label_classification', 'multi_label_classification'])
     .nullable()
     .default(null)
-    .describe(`One label for each ${NOUNS[kind]}, or any number; left out, lists make it several`);
+    .describe(
+      `Label type: single label or multi-label for each ${NOUNS[kind]}. Detected from the training file by default: lists mean multi-label`,
+    );
 
 /** Arguments of a refinement: one label alone cannot be told from others. */
 export const AT_LEAST_TWO: [
@@ -35,7 +37,7 @@ export function checkLabelled(record: JsonObject, kind: Kind, formats: string): 
   if (media === undefined || (label === undefined && labels === undefined))
     return missingFormat(record, formats);
   if (label !== undefined && labels !== undefined)
-    return 'the record has "label" and "labels"; leave one of them out';
+    return 'the record has both "label" and "labels"; remove one of them';
   if (labels !== undefined && !Array.isArray(labels)) return '"labels" must be a list';
   return (
     unknownKey(record, [kind, 'label', 'labels']) ??
@@ -53,7 +55,7 @@ export function mediaInput(input: unknown, kind: Kind): JsonObject {
   if (!isObject(record))
     throw new DomainError(
       'invalid_value',
-      `expected a ${NOUNS[kind]} as a data URL, or {"${kind}"}`,
+      `expected an ${NOUNS[kind]} as a data URL, or {"${kind}"}`,
     );
   const wrong = unknownKey(record, [kind]) ?? dataUrlProblem(kind, record[kind], kind);
   if (wrong !== null) throw new DomainError('invalid_value', wrong);

@@ -20,7 +20,7 @@ export const PICTURE_RECORDS: readonly RecordFormat[] = [
     keys: ['image', 'label'],
     more: ['labels'],
     cells: { label: 'label', labels: 'json' },
-    nouns: ['labelled picture', 'labelled pictures'],
+    nouns: ['labeled image', 'labeled images'],
     line: '{"image":"data:image/jpeg;base64,…","label":"…"}',
     learnt: ['label'],
   },
@@ -28,7 +28,7 @@ export const PICTURE_RECORDS: readonly RecordFormat[] = [
     name: 'picture chat',
     keys: ['messages'],
     cells: { messages: 'json' },
-    nouns: ['chat about a picture', 'chats about pictures'],
+    nouns: ['chat about an image', 'chats about images'],
     line: '{"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:image/jpeg;base64,…"}}]},{"role":"assistant","content":"…"}]}',
     learnt: ['messages'],
   },
@@ -73,15 +73,15 @@ function checkChat(record: JsonObject): string | null {
   const turns = messages as readonly JsonObject[];
   const roles = turns.map(({ role }) => (role === 'developer' ? 'system' : role));
   if (!['user,assistant', 'system,user,assistant'].includes(roles.join()))
-    return 'messages must be one of the user, with the picture, and one of the assistant, with the label';
+    return 'messages must be one user message with the image and one assistant message with the label';
   const [user, assistant] = turns.slice(-2) as [JsonObject, JsonObject];
   const parts: readonly unknown[] = Array.isArray(user['content']) ? user['content'] : [];
   if (!parts.every((part) => isObject(part) && KINDS.includes(part['type'])))
-    return `parts of the user's "content" must be objects whose type is ${KINDS.join(' or ')}`;
+    return `parts of the user's "content" must be objects of type ${KINDS.join(' or ')}`;
   const pictures = (parts as readonly JsonObject[]).filter(({ type }) => type === 'image_url');
   const [picture] = pictures;
   if (picture === undefined || pictures.length > 1)
-    return `expected one picture (image_url) in the user's message, got ${pictures.length}`;
+    return `expected one image (image_url) in the user's message, got ${pictures.length}`;
   if (typeof assistant['content'] !== 'string') return '"content" of the assistant must be a label';
   return dataUrlProblem('image_url', urlOf(picture), 'image') ?? checkLabel(assistant['content']);
 }

@@ -22,7 +22,7 @@ export function seenOf(
   if (rows > maxSeqLen)
     throw new DomainError(
       'invalid_value',
-      `a picture has ${rows} rows for this base, and is not cut to ${maxSeqLen}; leave max_seq_len out`,
+      `an image takes ${rows} positions in this base, more than max_seq_len ${maxSeqLen}, and images are not truncated; remove max_seq_len`,
       'graft.max_seq_len',
     );
   if (store === undefined) return lookAtAll(files);
@@ -44,7 +44,7 @@ export const pixelsOf = (seen: readonly Seen[]): readonly Exclude<Looked, string
 
 /** As the front end takes it. */
 export function featureOf(picture: Picture | null, augmentation: Augmentation | null): Tensor {
-  if (!picture) throw new DomainError('internal_error', 'a picture was looked at, and not read');
+  if (!picture) throw new DomainError('internal_error', 'an image was measured but not decoded');
   return picture.values(augmentation);
 }
 

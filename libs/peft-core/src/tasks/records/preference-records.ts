@@ -60,7 +60,7 @@ export function checkPreference(record: JsonObject): string | null {
   const has = (...keys: string[]): boolean => keys.some((key) => Object.hasOwn(record, key));
   const openai = has('preferred_output', 'non_preferred_output', 'input');
   const trl = has('chosen', 'rejected');
-  if (openai && trl) return `a record must be ${FORMATS}, not a mixture`;
+  if (openai && trl) return `a record must be ${FORMATS}, not a mix of them`;
   if (openai) return checkOpenai(record);
   return trl ? checkTrl(record) : missingFormat(record, FORMATS);
 }
@@ -131,7 +131,9 @@ function checkTrl(record: JsonObject): string | null {
   if (wrong) return wrong;
   const { prompt, chosen, rejected, tools } = record;
   if (typeof chosen === 'string' || typeof rejected === 'string')
-    return checkTexts(record) ?? (tools === undefined ? null : '"tools" is for arrays of messages');
+    return (
+      checkTexts(record) ?? (tools === undefined ? null : '"tools" requires arrays of messages')
+    );
   const parts =
     (prompt === undefined ? null : checkPrompt(prompt, 'prompt')) ??
     checkAnswer(chosen, 'chosen', prompt === undefined) ??
@@ -142,8 +144,8 @@ function checkTrl(record: JsonObject): string | null {
   const answers = answersOf(record);
   if (answers.kind !== 'chat') return null;
   return (
-    checkAnswer(answers.chosen, 'chosen, after what it shares with rejected,') ??
-    checkAnswer(answers.rejected, 'rejected, after what it shares with chosen,')
+    checkAnswer(answers.chosen, 'chosen, after the messages it shares with rejected,') ??
+    checkAnswer(answers.rejected, 'rejected, after the messages it shares with chosen,')
   );
 }
 
@@ -152,7 +154,7 @@ function checkTexts(record: JsonObject): string | null {
     const text = record[key];
     if (text === undefined && key === 'prompt') continue;
     if (text === undefined) return `"${key}" is missing`;
-    if (typeof text !== 'string') return `"${key}" must be a string, as the others are`;
+    if (typeof text !== 'string') return `"${key}" must be a string if the others are strings`;
   }
   const different = checkDifferent(record['chosen'], record['rejected'], 'chosen', 'rejected');
   if (different) return different;
@@ -166,7 +168,7 @@ export function checkPrompt(messages: unknown, name: string): string | null {
   if (wrong) return wrong;
   const last = chat(messages).at(-1);
   return last?.role === 'assistant'
-    ? `"${name}" ends with an assistant message: an answer follows a message of another role`
+    ? `"${name}" must not end with an assistant message: the answer follows a message of another role`
     : null;
 }
 
@@ -177,9 +179,9 @@ export function checkAnswer(messages: unknown, name: string, whole = false): str
   const list = chat(messages);
   const asked = whole ? -1 : list.findIndex(({ role }) => role !== 'assistant' && role !== 'tool');
   if (asked >= 0)
-    return `${name}[${asked}]: role ${JSON.stringify(list[asked]?.role)} is not an answer's`;
+    return `${name}[${asked}]: role ${JSON.stringify(list[asked]?.role)} is not allowed in an answer; expected assistant or tool`;
   const last = list.at(-1);
-  if (last?.role !== 'assistant') return `"${name}" does not end with an assistant message`;
+  if (last?.role !== 'assistant') return `"${name}" must end with an assistant message`;
   return last['weight'] === 0 ? `"${name}" has weight 0: there is nothing to learn` : null;
 }
 
@@ -189,7 +191,7 @@ export function checkTools(tools: unknown, name: string): string | null {
 }
 
 function checkDifferent(a: unknown, b: unknown, one: string, other: string): string | null {
-  return isSame(a, b) ? `"${one}" and "${other}" are the same: none is preferred` : null;
+  return isSame(a, b) ? `"${one}" and "${other}" are the same: neither is preferred` : null;
 }
 
 /** Of a record that passed the check. Without a prompt, it is what both answers begin with, as in TRL. */

@@ -7,7 +7,7 @@ const audio = 'data:audio/wav;base64,UklGRg==';
 it.each([ctc, speechSeq2Seq])('$name takes texts that can be said in ten minutes', ({ check }) => {
   expect(check({ audio, text: 'a'.repeat(100_000) })).toBeNull();
   expect(check({ audio, text: 'a'.repeat(100_001) })).toBe(
-    '"text" has 100,001 characters; a transcript has 100,000 at most: cut it, and its sound',
+    '"text" has 100,001 characters, but a transcript may have at most 100,000; shorten it and its audio',
   );
   expect(check({ audio, text: '' })).toBe('"text" is empty: there is nothing to learn');
 });

@@ -10,7 +10,7 @@ function tooLong(text: unknown): string | null {
   const { length } = text as string;
   if (length <= MOST_LETTERS) return null;
   const [has, most] = [length, MOST_LETTERS].map((n) => n.toLocaleString('en-US'));
-  return `"text" has ${has} characters; a transcript has ${most} at most: cut it, and its sound`;
+  return `"text" has ${has} characters, but a transcript may have at most ${most}; shorten it and its audio`;
 }
 
 export const transcripts: Pick<Task, 'records' | 'check' | 'facts'> = {
@@ -18,7 +18,7 @@ export const transcripts: Pick<Task, 'records' | 'check' | 'facts'> = {
     {
       name: 'transcript',
       keys: ['audio', 'text'],
-      nouns: ['sound with its text', 'sounds with their texts'],
+      nouns: ['audio clip with its transcript', 'audio clips with transcripts'],
       line: '{"audio":"data:audio/wav;base64,…","text":"…"}',
       learnt: ['text'],
     },

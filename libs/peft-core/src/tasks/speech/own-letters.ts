@@ -29,22 +29,22 @@ export const letterOptions = {
     .boolean()
     .default(false)
     .describe(
-      "Whether the letters are those of the training file's texts, each character one, in place of the base's: then lm_head is new and trains. A base without letters gets them in any case",
+      "Build the vocabulary from the characters of the training file's texts instead of using the base's; lm_head is then new and trained. A base without a vocabulary always gets a new one",
     ),
   letters: z
     .array(
       z
         .string()
         .refine(isCharacter, 'expected one character')
-        .refine((one) => one !== DELIMITER, `${DELIMITER} stands between words: leave it out`),
+        .refine((one) => one !== DELIMITER, `${DELIMITER} separates words; remove it`),
     )
     .min(1)
     .max(MOST_LETTERS)
-    .refine((all) => new Set(all).size === all.length, 'a letter stands twice')
+    .refine((all) => new Set(all).size === all.length, 'a character is listed twice')
     .nullable()
     .default(null)
     .describe(
-      'Letters in the order of their numbers, in place of those of the base or of the training file; left out, those',
+      'Characters of the vocabulary in the order of their ids. Default: those of the base, or of the training file with vocabulary_from_data',
     ),
 };
 
@@ -86,9 +86,9 @@ export const ownLetters: OwnLetters<LetterOptions> = {
       return { ...options, vocabulary_from_data: false, letters: begun };
     const [field, whose] = [
       letters === null ? 'vocabulary_from_data' : 'letters',
-      begun === null ? 'the letters of its base' : `letters of its own (${inWords(begun)})`,
+      begun === null ? 'the vocabulary of its base' : `its own vocabulary (${inWords(begun)})`,
     ];
-    const message = `the adapter to begin from spells with ${whose}, which it keeps; leave it out`;
+    const message = `the initial adapter keeps ${whose}; remove this option`;
     throw new DomainError('invalid_value', message, `graft.task_options.${field}`);
   },
   trained: (options, stored) =>
@@ -132,7 +132,7 @@ export class LetterSurvey<O extends LetterOptions> implements Survey<O> {
     if (!isTrained) return null;
     for (const letter of text as string) {
       if (isUnwritten(letter))
-        return `"text" has ${shown(letter)}, which can be no letter: take it out`;
+        return `"text" contains ${shown(letter)}, which cannot be in a vocabulary; remove it`;
       this.#found.add(letter);
     }
     return null;
@@ -142,11 +142,14 @@ export class LetterSurvey<O extends LetterOptions> implements Survey<O> {
     const letters = lettersOf(this.#found);
     const refuse = (message: string): DomainError =>
       new DomainError('invalid_training_file', message, 'training_file');
-    if (letters.length === 1) throw refuse('no text has a letter: there is nothing to spell');
+    if (letters.length === 1)
+      throw refuse(
+        'no text contains a character other than spaces: there is nothing to transcribe',
+      );
     if (letters.length <= MOST_LETTERS) return { ...this.given, letters };
     const [has, most] = [letters.length, MOST_LETTERS].map((n) => n.toLocaleString('en-US'));
     throw refuse(
-      `the texts have ${has} different characters, and a vocabulary has ${most} at most`,
+      `the texts have ${has} different characters, but a vocabulary may have at most ${most}`,
     );
   }
 }
@@ -177,11 +180,11 @@ export class LetterNotes implements Notes {
     const some = unknown.slice(0, 8).map(([letter, n]) => `${shown(letter)} (${n.toLocaleString('en')})`); // prettier-ignore
     const more = unknown.length > 8 ? ', …' : '';
     const one = unknown.length === 1;
-    const told = `${unknown.length} character${one ? '' : 's'} of the ${name} ${one ? 'is' : 'are'} no letter of this job, and each is ${isTrained ? 'learnt' : 'measured'} as the unknown one. Examples that have ${one ? 'it' : 'them'}: ${some.join(', ')}${more}.`;
+    const told = `${unknown.length} character${one ? '' : 's'} of the ${name} ${one ? 'is' : 'are'} not in the vocabulary of this job and ${one ? 'is' : 'are'} ${isTrained ? 'trained on' : 'evaluated'} as the unknown token. Number of examples with ${one ? 'it' : 'each'}: ${some.join(', ')}${more}.`;
     const isIdle = isTrained && this.#base !== null && all.every(among(this.#base));
     return [
       ...(unknown.length > 0 ? [told] : []),
-      ...(isIdle ? ['The base has all letters of the texts already, and a head for them: without vocabulary_from_data they are learnt with it, which takes fewer examples.'] : []), // prettier-ignore
+      ...(isIdle ? ['The vocabulary of the base already has every character of the texts, and the base has a head for it. Without vocabulary_from_data, training reuses both, which needs fewer examples.'] : []), // prettier-ignore
     ];
   }
 }

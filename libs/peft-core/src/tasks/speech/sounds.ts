@@ -44,7 +44,7 @@ export const windowOf = (
 const within = (heard: Heard | string, maxSeqLen: number): Heard | string =>
   typeof heard === 'string' || heard.rows <= maxSeqLen
     ? heard
-    : `the sound has ${heard.seconds.toFixed(1)} s, ${heard.rows} rows for this base, and is not cut to ${maxSeqLen}; cut it, or leave max_seq_len out`;
+    : `the audio has ${heard.seconds.toFixed(1)} s, which take ${heard.rows} positions in this base, more than max_seq_len ${maxSeqLen}, and audio is not truncated; shorten it or remove max_seq_len`;
 
 /** A sound as a front end takes it; where training hides rows of it, without them. */
 export function sequenceOf(
@@ -52,7 +52,7 @@ export function sequenceOf(
   { masking }: Model,
   { training }: BatchContext,
 ): FeatureSequence {
-  if (!sound) throw new DomainError('internal_error', 'a sound was looked at, and not read');
+  if (!sound) throw new DomainError('internal_error', 'an audio clip was measured but not decoded');
   const feature = sound.features();
   if (!training || !masking || !key) return { feature, rows };
   const hidden = hiddenRows(masking, rows, draws(key));

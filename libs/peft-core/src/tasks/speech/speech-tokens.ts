@@ -22,7 +22,7 @@ export function prefixOf({ tokenizer, writing }: Processor, language: string | n
   return Int32Array.from([language, 'transcribe', 'notimestamps'], (name) => {
     const id = tokenId(tokenizer, name);
     if (id !== null) return id;
-    const message = `the base's tokenizer has no token <|${name}|>; leave language out, or choose a base of several languages`;
+    const message = `the base's tokenizer has no token <|${name}|>; remove language, or choose a multilingual base`;
     throw new DomainError('invalid_value', message, 'graft.task_options.language');
   });
 }

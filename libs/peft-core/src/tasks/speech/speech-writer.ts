@@ -105,7 +105,7 @@ export class SpeechWriter implements Writer {
   }
 
   private parts(): ReturnType<typeof partsOf> {
-    if (!this.clock) throw new DomainError('internal_error', 'the transcript has no times');
+    if (!this.clock) throw new DomainError('internal_error', 'the transcript has no timestamps');
     return partsOf(this.ids, this.clock.first, this.asked.seconds);
   }
 
@@ -131,7 +131,7 @@ export class SpeechWriter implements Writer {
     const all = [...languages.values()].join(', ') || 'en';
     throw new DomainError(
       'invalid_value',
-      `language: the base does not know ${language}; expected ${all}, or leave it out`,
+      `language: the base does not support ${language}; expected ${all}, or remove it`,
       'language',
     );
   }
@@ -208,7 +208,7 @@ const scoresOf = (logits: Tensor): Float32Array =>
 function clockOf(tokenizer: Tokenizer): Times {
   const times = timesOf(tokenizer);
   if (times) return times;
-  const message = 'the base has no tokens for times: ask for response_format json or text';
+  const message = 'the base has no timestamp tokens; set response_format to json or text';
   throw new DomainError('unsupported', message, 'response_format');
 }
 
@@ -218,11 +218,15 @@ function promptIds(tokenizer: Tokenizer, prompt: string | null, positions: numbe
   const before = tokenId(tokenizer, 'startofprev');
   const most = Math.floor(positions / 2) - 1;
   if (before === null || most <= 0)
-    throw new DomainError('unsupported', 'prompt: the base reads none; leave it out', 'prompt');
+    throw new DomainError(
+      'unsupported',
+      'prompt: the base does not support prompts; remove it',
+      'prompt',
+    );
   const ids = tokenizer.encode(` ${prompt.trim()}`);
   const own = ownToken(tokenizer, ids, prompt);
   if (own === undefined) return [before, ...ids.slice(-most)];
-  const message = `prompt: expected text, got the base's own token ${own}`;
+  const message = `prompt: expected text, got the base's special token ${own}`;
   throw new DomainError('invalid_value', message, 'prompt');
 }
 

@@ -14,7 +14,7 @@ export interface Answer {
 export function answersIn(answers: unknown): readonly Answer[] | string {
   const listed = Array.isArray(answers) ? (answers as unknown[]) : columns(answers);
   if (listed === null)
-    return '"answers" must be {"text":[…],"answer_start":[…]} with lists of the same length, or a list of {"text","answer_start"}';
+    return '"answers" must be {"text":[…],"answer_start":[…]} with lists of equal length, or a list of {"text","answer_start"}';
   const found: Answer[] = [];
   for (const [i, one] of listed.entries()) {
     const { text, answer_start: start } = (one ?? {}) as Record<string, unknown>;
