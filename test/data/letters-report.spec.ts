@@ -53,7 +53,7 @@ it('also if one file is split', () => {
   const lacking = ['low', 'egg', 'hi'].filter((word) => !letters.includes(word[0]!));
   expect(lacking).toHaveLength(1);
   expect(validation?.warnings).toEqual([
-    expect.stringContaining(`${new Set(lacking[0]).size} characters of the validation split are no letter`), // prettier-ignore
+    expect.stringContaining(`${new Set(lacking[0]).size} characters of the validation split are not in the vocabulary`), // prettier-ignore
   ]);
 });
 

@@ -129,7 +129,7 @@ describe.skipIf(!canMount)('a disk', () => {
     disk.fill(3 * MB);
     expect(() => {
       for (let i = 0; i < 20; i++) store.add(`more ${i}`, new Uint8Array(MB), TRAINING);
-    }).toThrow(refused('disk_full', /where \d MB are free/));
+    }).toThrow(refused('disk_full', /which has \d MB free/));
     expect(disk.free).toBeGreaterThan(0);
     store.close();
   });

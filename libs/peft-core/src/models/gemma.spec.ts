@@ -95,7 +95,7 @@ describe('config.json', () => {
     [
       'a cap that transformers does not apply',
       { ...gemma3, attn_logit_softcapping: 50 },
-      /attn_logit_softcapping has no meaning for gemma3_text, got 50/,
+      /attn_logit_softcapping is not supported for gemma3_text, got 50/,
     ],
     [
       'one rotation for all layers of a version that has two',

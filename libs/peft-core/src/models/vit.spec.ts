@@ -69,7 +69,7 @@ it('a side of a picture may be one number or two', () => {
   const { encoder } = optionsOf({ ...CONFIG, image_size: 6, patch_size: [2, 3] });
   expect(encoder?.frontEnd).toMatchObject({ picture: [6, 6], patch: [2, 3] });
   expect(() => optionsOf({ ...CONFIG, image_size: [6, 6, 6] })).toThrow(
-    'image_size must be a number of pixels from 1 to 4096, or two of them',
+    'image_size must be a size from 1 to 4096 pixels, or two of them',
   );
 });
 

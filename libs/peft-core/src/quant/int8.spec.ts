@@ -71,7 +71,7 @@ describe('a stored matrix', () => {
     [
       'in another order',
       () => ({ weight_format: tensor(Uint8Array.of(1), []) }),
-      'q_proj.weight_format is not 0',
+      'q_proj.weight_format must be 0',
     ],
   ])('%s is refused by name', (_, changes, message) => {
     tidy(() => expect(() => int8.read?.(stored(changes()), PATH, shape)).toThrow(message));

@@ -134,17 +134,17 @@ describe('a stored matrix', () => {
     [
       'without its scales',
       { '.absmax': undefined },
-      'q_proj.weight.absmax is missing, not 13 × u8',
+      'q_proj.weight.absmax is missing, expected 13 × u8',
     ],
     [
       'cut short',
       { '': Uint8Array.from({ length: 399 }) },
-      'q_proj.weight is u8 [399], not 400 × u8',
+      'q_proj.weight is u8 [399], expected 400 × u8',
     ],
     [
       'with scales of another kind',
       { '.absmax': Float32Array.from({ length: 13 }) },
-      'q_proj.weight.absmax is f32 [13], not 13 × u8',
+      'q_proj.weight.absmax is f32 [13], expected 13 × u8',
     ],
     [
       'of another code',

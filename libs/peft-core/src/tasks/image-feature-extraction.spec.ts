@@ -19,7 +19,7 @@ it.each([
   [{}, /\{"anchor","positive"\}.*no keys/],
   [{ anchor: A }, /"positive" is missing/],
   [{ anchor: 'a', positive: B }, /"anchor" must be an image as a data URL/],
-  [{ anchor: A, positive: B, negative: 1 }, /"negative" must be a picture/],
+  [{ anchor: A, positive: B, negative: 1 }, /"negative" must be an image/],
   [{ anchor: A, positive: B, negative: B }, /are the same/],
   [{ anchor: A, positive: B, label: 1 }, /unknown key "label"; supported: anchor/],
 ])('%j is refused with a reason', (record, reason) => {

@@ -87,7 +87,7 @@ it('refuses options that contradict each other', () => {
   const wrong = (options: object): string | undefined =>
     seqCls.options.safeParse(options).error?.issues[0]?.message;
   expect(wrong({ problem_type: 'regression', labels: ['x', 'y'] })).toBe(
-    'a regression has no labels',
+    'a regression has no labels; remove them',
   );
   expect(wrong({ problem_type: 'single_label_classification', labels: ['x'] })).toMatch(
     /at least 2/,

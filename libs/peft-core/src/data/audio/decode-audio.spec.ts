@@ -115,7 +115,7 @@ describe('bytes that are no sound', () => {
     return copy;
   };
   it.each([
-    ['nothing', Buffer.alloc(0), 'expected WAV or FLAC, got no bytes'],
+    ['nothing', Buffer.alloc(0), 'expected WAV or FLAC, got an empty file'],
     ['text', Buffer.from('a dog barks'), 'expected WAV or FLAC, got an unknown format'],
     ['an MP3', Buffer.from('ID3\x04'), 'expected WAV or FLAC, got MP3'],
     ['a WAV without samples', wav.subarray(0, 44), 'WAV'],

@@ -102,7 +102,7 @@ it('one without a processor is refused, whatever tokenizer it has', () => {
   write('processor_config.json', { processor_class: 'ViTProcessor' });
   write('tokenizer.json', {});
   expect(() => load()).toThrow(
-    'the model has no preprocessor_config.json, nor a processor_config.json with an image_processor',
+    'the model has no preprocessor_config.json and no processor_config.json with an image_processor',
   );
   expect(inspectModelFolder(folder).problems.join()).toMatch('no preprocessor_config.json');
 });

@@ -369,7 +369,11 @@ describe('checkedHeader, with hostile files', () => {
       key(Buffer.concat([u32(9), u32(12), u64(1_000_000)])),
       /too short for 1000000/,
     ],
-    ['a string of 2^50 bytes', key(Buffer.concat([u32(8), u64(2 ** 50)])), /exceeds 1048576/],
+    [
+      'a string of 2^50 bytes',
+      key(Buffer.concat([u32(8), u64(2 ** 50)])),
+      /exceeds the limit of 1048576/,
+    ],
     [
       'a string longer than the file',
       key(Buffer.concat([u32(8), u64(900_000)])),
