@@ -1,8 +1,8 @@
 /**
- * LoRA of a convolution K: [out, C, …window].      ΔK = s B A     A: [r, C, …window], as K but of r outputs     B: [out, r, 1, …]
- *
- * On windows as rows (nn/layers/linear.ts) that is LoRA of a linear; only files have the parts in these shapes. DoRA's m is
- * [1, out, 1, …] there.
+ * LoRA of a convolution.
+ *   ΔK = s B A     K: [out, C, …window]     A: [r, C, …window], K's shape with r outputs     B: [out, r, 1, …]
+ * On windows as rows (nn/layers/linear.ts) this equals LoRA of a linear layer; only files use these shapes. There,
+ * DoRA's m has the shape [1, out, 1, …].
  */
 import { DomainError } from '@graft/contracts';
 import { reshape } from '@graft/kernels';
@@ -27,7 +27,7 @@ const FOR_LINEARS = [
   'alora_invocation_tokens',
 ] as const;
 
-/** @throws DomainError for what a convolution cannot have, in PEFT neither */
+/** Rejects options that convolutions do not support, in PEFT either. @throws DomainError */
 export function checkConvolution(
   { path, kernel }: Pick<LinearShape, 'path' | 'kernel'>,
   options: Options,
@@ -43,13 +43,13 @@ export function checkConvolution(
   if (typeof init === 'string' && init !== 'gaussian') refuse('init_lora_weights');
 }
 
-/** DoRA's m as files have it. */
+/** Shape of DoRA's m in files. */
 export const magnitudeShape = ({
   outFeatures,
   kernel,
 }: Pick<LinearShape, 'outFeatures' | 'kernel'>): number[] =>
   kernel ? [1, outFeatures, ...kernel.slice(1).map(() => 1)] : [outFeatures];
 
-/** A factor as a matrix. */
+/** Returns a factor as a matrix. */
 export const flat = (factor: Tensor): Tensor =>
   factor.shape.length === 2 ? factor : reshape(factor, [factor.shape[0] as number, -1]);

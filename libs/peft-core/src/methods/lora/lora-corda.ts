@@ -1,11 +1,10 @@
 /**
- * CorDA, arXiv:2406.05223: A and B start as parts of the weight, seen through what its linear sees of the training data.
- *
+ * CorDA, arXiv:2406.05223: A and B start as parts of the weight, selected by the inputs of the linear layer on the
+ * training data.
  *   C = mean over samples of X'ᵀX',  X' = X / |max X|             X: [n, in] of one example, s: the update's scale
  *   W C' = U Σ Vᵀ,  C' = C + λ mean(diag C) I                     λ = 0.01, doubled until C' C'⁻¹ is I within 0.05
  *   B₀ = U √(Σ/s),  A₀ = √(Σ/s) Vᵀ C'⁻¹                           of the r largest ("ipm"), or the r smallest ("kpm")
- *
- * s B₀A₀ is taken from W, as lora-init.ts does it.
+ * s B₀A₀ is subtracted from W as described in lora-init.ts.
  */
 import { DomainError } from '@graft/contracts';
 import {
@@ -60,15 +59,15 @@ export type CordaConfig = NonNullable<z.infer<typeof cordaConfig>>;
 const DEFAULTS: CordaConfig = cordaConfig.unwrap().unwrap().parse({});
 export const cordaOf = (config: CordaConfig | null): CordaConfig => config ?? DEFAULTS;
 
-/** CorDA's paper: 256 samples are enough. */
+/** Number of samples; CorDA's paper finds 256 sufficient. */
 const EXAMPLES = 256;
 const DAMPING = 0.01;
-/** Of C' C'⁻¹ from I. */
+/** Largest allowed deviation of C' C'⁻¹ from I. */
 const INVERSE_ERROR = 0.05;
-/** As often λ is doubled at most: C' is then all but I. */
+/** Maximum number of doublings of λ; after them, C' is almost a multiple of I. */
 const MOST_DOUBLINGS = 60;
 
-/** What is seen by linears that share an input. */
+/** Calibration statistics of linear layers that share an input. */
 interface Seen {
   /** Σ X'ᵀX' [in, in] */
   readonly covariance: Tensor;
@@ -154,7 +153,7 @@ export class CordaObserver implements Observer {
   }
 }
 
-/** C' and C'⁻¹ */
+/** Returns C' and C'⁻¹. */
 function invertible(
   covariance: Tensor,
   path: string,

@@ -1,8 +1,8 @@
 /**
- * LoRA of the token embedding.       y = W[ids] + s A[:, ids]ᵀ Bᵀ
- *
- * W: [V, D]  A: [r, V]  B: [D, r]. A starts at zero and B normal, or both normal (init_lora_weights false). There is no
- * dropout. A head on the same matrix keeps W.
+ * LoRA of the token embedding.
+ *   y = W[ids] + s A[:, ids]ᵀ Bᵀ       W: [V, D]  A: [r, V]  B: [D, r]
+ * A starts at zero and B is normal, or both are normal (init_lora_weights false). Dropout is not applied. An output
+ * head tied to the same matrix keeps W.
  */
 import { addmm, embedding, tidy, to, transpose, zeros } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
@@ -23,7 +23,7 @@ interface Options {
   readonly alora_invocation_tokens: readonly number[] | null;
 }
 
-/** @throws DomainError for what an embedding cannot have */
+/** Returns the shapes of A and B. @throws DomainError if an option does not apply to an embedding */
 export function embeddingShapes(
   { path, rows, columns }: TableShape,
   options: Options,
@@ -65,7 +65,7 @@ export class LoraEmbedding implements EmbeddingUpdate {
         ? parameters.normal('lora_embedding_A', down, 1)
         : parameters.zeros('lora_embedding_A', down);
     this.#b = parameters.normal('lora_embedding_B', up, 1);
-    // files have twice the rank everywhere where linears begin with a part of their weights
+    // if linear layers start with a part of their weights, files have twice the rank in every layer
     if (takesFromWeight(init)) {
       tidy(() => {
         parameters.behind('lora_embedding_A', 0, zeros(down), null);

@@ -1,15 +1,13 @@
 /**
- * EVA, arXiv:2410.07170: A starts as the principal directions of what its linear sees of the training data, and ranks go
- * where they explain most.      x: [n, in] of a micro-batch, of rows that are learnt;  r of each linear, ρ = rho
- *
- *   V, Σ  of x, over micro-batches (incremental-pca.ts), ρ r of each linear;  σ² / Σ σ² = what each direction explains
- *   of all directions of all linears the Σ r that explain most are trained: A = their V, B = 0
- *
- * It goes round the micro-batches of the first epoch, in training's order, until the directions that are taken have
- * turned by less than a cosine of tau from one to the next. Linears that see the same input share the work. As PEFT has
- * it, ranks and scales are then in rank_pattern and alpha_pattern, and a linear without a rank is no target any more.
- *
- * `whiten` divides A by √Σ, once: PEFT 0.21.2 does it twice where two linears share an input.
+ * EVA, arXiv:2410.07170: A starts as the principal directions of the inputs of its linear layer on the training data,
+ * and ranks are assigned to the layers where they explain the most variance.
+ *   x: [n, in] of a micro-batch, rows with a target only;  r of each linear layer, ρ = rho
+ *   V, Σ  of x, over micro-batches (incremental-pca.ts), ρ r of each layer;  σ² / Σ σ² = variance explained by a direction
+ *   of all directions of all layers the Σ r that explain most are trained: A = their V, B = 0
+ * The pass repeats over the micro-batches of the first epoch, in training order, until the cosine between successive
+ * estimates of each selected direction is at least tau. Linear layers with the same input share the computation. As in
+ * PEFT, the resulting ranks and scales are in rank_pattern and alpha_pattern, and a layer with no rank is no longer a
+ * target. `whiten` divides A by √Σ once; PEFT 0.21.2 does it twice if two linear layers share an input.
  */
 import { DomainError } from '@graft/contracts';
 import {
@@ -51,13 +49,16 @@ export type EvaConfig = NonNullable<z.infer<typeof evaConfig>>;
 const DEFAULTS: EvaConfig = evaConfig.unwrap().unwrap().parse({});
 export const evaOf = (config: EvaConfig | null): EvaConfig => config ?? DEFAULTS;
 
-/** Directions that are looked for at a linear of this rank; halves to even, as in Python. */
+/** Number of directions to estimate for a linear layer of this rank. Halves round to even, as in Python. */
 export function directionsOf(r: number, { rho }: EvaConfig): number {
   const [most, rounded] = [r * rho, Math.round(r * rho)];
   return rounded - most === 0.5 && rounded % 2 === 1 ? rounded - 1 : rounded;
 }
 
-/** @throws DomainError where a linear has fewer inputs than directions are looked for */
+/**
+ * Checks that linear layers have enough inputs. @throws DomainError if a layer has fewer inputs than directions to
+ * estimate
+ */
 export function checkEva(
   { path, inFeatures }: { readonly path: string; readonly inFeatures: number },
   r: number,
@@ -69,14 +70,14 @@ export function checkEva(
   throw new DomainError('invalid_value', message, 'peft.eva_config.rho');
 }
 
-/** Rounds of the data after which it will not settle any more. */
+/** Maximum number of passes over the data; directions that have not converged by then are taken not to converge. */
 const MOST_ROUNDS = 100;
 
-/** Linears that see one input. */
+/** Linear layers that share an input. */
 interface Group {
   readonly pca: IncrementalPca;
   converged: readonly boolean[];
-  /** Whether it still learns. */
+  /** Whether its directions have not converged yet. */
   isOpen: boolean;
 }
 
@@ -85,9 +86,9 @@ export class EvaObserver implements Observer {
   readonly apart = false;
   readonly examples = Infinity;
   readonly learntOnly: boolean;
-  /** Of the linear that sees an input first. */
+  /** Groups by the path of the first linear layer that reads the input. */
   readonly #groups = new Map<string, Group>();
-  /** By linear, the first that sees the same input. */
+  /** First linear layer with the same input, by linear layer. */
   readonly #leaders = new Map<string, string>();
   readonly #directions = new Directions();
   #ranks = new Map<string, number>();
@@ -95,7 +96,7 @@ export class EvaObserver implements Observer {
   #rows: Tensor | null = null;
   #rounds = 0;
 
-  /** @param rankOf r of a linear */
+  /** @param rankOf r of a linear layer */
   constructor(
     private readonly targets: readonly Linear[],
     private readonly rankOf: (path: string) => number,
@@ -120,7 +121,7 @@ export class EvaObserver implements Observer {
     this.#inputs = new Map();
   }
 
-  /** The first sample shows which linears see the same; it is then learnt from like all others. */
+  /** The first sample shows which layers share an input; it then counts like every other sample. */
   end(): boolean {
     if (this.#groups.size === 0) {
       this.#makeGroups();
@@ -132,7 +133,10 @@ export class EvaObserver implements Observer {
     return false;
   }
 
-  /** @throws DomainError where no micro-batch has enough rows, or where the directions never settle */
+  /**
+   * Ends a pass over the data. @throws DomainError if no micro-batch has enough rows, or if the directions do not
+   * converge
+   */
   round(): void {
     const lacking = [...this.#groups.values()].find(({ pca }) => !pca.found);
     if (lacking) {
@@ -188,7 +192,7 @@ export class EvaObserver implements Observer {
   #makeGroups(): void {
     const most = new Map<string, number>();
     for (const { path } of this.targets) {
-      // one that the data do not reach sees nothing of its own
+      // a layer that no data reach is in no group
       const leader = this.#leaders.get(path) ?? path;
       this.#leaders.set(path, leader);
       const wanted = directionsOf(this.rankOf(path), this.config);
@@ -216,7 +220,7 @@ export class EvaObserver implements Observer {
     });
   }
 
-  /** The Σ r directions that explain most, of linears in the model's order, first those that lead. */
+  /** Selects the Σ r directions that explain most. Layers are in model order, group leaders first. */
   #distribute(): void {
     const order = [...this.targets].sort(
       (a, b) => Number(!this.#groups.has(a.path)) - Number(!this.#groups.has(b.path)),
@@ -228,7 +232,7 @@ export class EvaObserver implements Observer {
     const ranks = new Map(order.map(({ path }) => [path, 0]));
     for (const { path } of all.sort((a, b) => b.ratio - a.ratio).slice(0, budget))
       ranks.set(path, (ranks.get(path) as number) + 1);
-    // the one that leads has most: its directions must have settled for all
+    // the leader estimates the most directions: they must have converged for the whole group
     for (const { path } of order) {
       const leader = this.#leaders.get(path) as string;
       const [own, first] = [ranks.get(path) as number, ranks.get(leader) as number];
@@ -238,7 +242,7 @@ export class EvaObserver implements Observer {
   }
 }
 
-/** What ranks and scales come to, as PEFT writes them. @param pathsOf how PEFT writes a list of targets */
+/** Ranks and scales after EVA, as PEFT writes them. @param pathsOf writes a list of targets as PEFT does */
 export function evaPatterns(
   found: NamedTensors,
   targets: readonly { readonly path: string }[],

@@ -1,8 +1,9 @@
 /**
- * LoRA of a router or of experts.       y = x W_eᵀ + s (x A_eᵀ) B_eᵀ       for each expert e
- *
- * W: [E, out, in], a router's [out, in] with E = 1;  A: [E r, in], of which A_e is the e-th r rows;  B: [out, r E], of which
- * B_e is every E-th column from e on. PEFT adds s B_e A_e to W_e before each product, which has no place for dropout.
+ * LoRA of a router or of experts.
+ *   y = x W_eᵀ + s (x A_eᵀ) B_eᵀ       for each expert e
+ * W: [E, out, in]; a router has [out, in] and E = 1. A: [E r, in], where A_e is the e-th block of r rows. B: [out, r
+ * E], where B_e is every E-th column starting at e. PEFT adds s B_e A_e to W_e before each product, so dropout cannot
+ * be applied.
  */
 import {
   add,
@@ -31,7 +32,7 @@ import type {
 } from '../targets/target-parameters.js';
 import type { TargetFields } from '../targets/targets.js';
 
-/** What a config has that goes with it, and what does not. */
+/** Config fields that work with parameter targets, and those that do not. */
 interface Options extends TargetFields {
   readonly r: number;
   readonly lora_alpha: number;
@@ -42,7 +43,9 @@ interface Options extends TargetFields {
   readonly [field: string]: unknown;
 }
 
-/** Options as PEFT has them on a model with experts. @throws DomainError for what parameters cannot have */
+/**
+ * Resolves options as PEFT does for a model with experts. @throws DomainError if an option does not apply to parameters
+ */
 export function resolveParameters<O extends Options>(
   model: Parameters<ParameterMethod<O>['resolve']>[0],
   options: O,
@@ -57,7 +60,7 @@ export function resolveParameters<O extends Options>(
     fused.map(([name, olds]) => [`.*\\.${name}`, olds.length * value]);
   return {
     ...options,
-    // nothing of its own where there are parameters
+    // no target modules of its own if there are target parameters
     ...(options.target_modules !== null || all.length > 0 ? { target_modules: modules } : {}),
     target_parameters: all,
     rank_pattern: { ...options.rank_pattern, ...Object.fromEntries(times(options.r)) },
@@ -65,7 +68,7 @@ export function resolveParameters<O extends Options>(
   };
 }
 
-/** What PEFT refuses beside parameters, or leaves out without a word. */
+/** Options that PEFT rejects, or silently ignores, together with target parameters. */
 const APART: Readonly<Record<string, unknown>> = {
   lora_dropout: 0,
   fan_in_fan_out: false,
@@ -144,7 +147,7 @@ export class LoraExperts implements ParameterUpdate {
     return add(weight, reshape(mul(matmul(ups, downs), scale), weight.shape));
   }
 
-  /** All B_e, one below the other: [E out, r] */
+  /** All B_e, stacked: [E out, r] */
   #ups(): Tensor {
     const { matrices, outFeatures } = this.target;
     const { r } = this.size;

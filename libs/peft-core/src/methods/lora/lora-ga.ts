@@ -1,13 +1,13 @@
 /**
- * LoRA-GA, arXiv:2407.05000: A and B start along the gradient of the whole weight, so that their first steps are those of
- * full fine-tuning.      G = ∂loss/∂W [out, in], mean over micro-batches of the training data;  G ≈ U Σ Vᵀ of 4r parts
- *
- *   direction   ArB2r: A = V₁…ᵣ, B = U Σ of r+1…2r;  A2rBr: the other way round;  ArBr: A = V of 2, 4, …, B of 1, 3, …;
+ * LoRA-GA, arXiv:2407.05000: A and B start along the gradient of the full weight, so that their first steps match those
+ * of full fine-tuning.
+ *   G = ∂loss/∂W [out, in], mean over micro-batches of the training data;  G ≈ U Σ Vᵀ of 4r parts
+ *   direction   ArB2r: A = V₁…ᵣ, B = U Σ of r+1…2r;  A2rBr: the reverse;  ArBr: A = V of 2, 4, …, B of 1, 3, …;
  *               random: the same r of the first 2r for both
- *   scale       stable: B · out^¼ / √γ;  weight_svd: B · ‖W‖₂ / its first σ;  gd_scale: A / s and B / s;  unit: as they are
- *
- * s B₀A₀ is taken from W, as lora-init.ts does it. The decomposition is PEFT's (4 rounds of subspace iteration), from random
- * numbers of the run's seed; ‖W‖₂ is exact. Signs are those of signs.ts: other ones would begin elsewhere.
+ *   scale       stable: B · out^¼ / √γ;  weight_svd: B · ‖W‖₂ / its first σ;  gd_scale: A / s and B / s;  unit: unscaled
+ * s B₀A₀ is subtracted from W as described in lora-init.ts. The decomposition is PEFT's (4 rounds of subspace
+ * iteration), with random numbers from the run's seed; ‖W‖₂ is exact. Signs follow signs.ts, since other signs would
+ * start elsewhere.
  */
 import { DomainError } from '@graft/contracts';
 import {
@@ -52,16 +52,16 @@ export type LoraGaConfig = NonNullable<z.infer<typeof loraGaConfig>>;
 const DEFAULTS: LoraGaConfig = loraGaConfig.unwrap().unwrap().parse({});
 export const loraGaOf = (config: LoraGaConfig | null): LoraGaConfig => config ?? DEFAULTS;
 
-/** The paper's 64 batches of 2. */
+/** Number of samples: the paper's 64 batches of 2. */
 const EXAMPLES = 128;
 const ROUNDS = 4;
 
-/** What a linear's gradient is made of, of one forward. */
+/** Tensors of one forward pass from which the gradient of a linear layer is computed. */
 interface Pass {
   readonly path: string;
   /** [n, in] */
   readonly x: Tensor;
-  /** Zeros beside y [n, out], whose gradient is y's. */
+  /** Zeros added to y [n, out]; their gradient is that of y. */
   readonly beside: Tensor;
 }
 
@@ -70,7 +70,7 @@ export class LoraGaObserver implements Observer {
   readonly apart = false;
   readonly learntOnly = false;
   readonly examples = EXAMPLES;
-  /** Σ ∂loss/∂W [out, in], by linear. */
+  /** Σ ∂loss/∂W [out, in], by linear layer. */
   readonly #gradients = new Map<string, Tensor>();
   #passes: Pass[] = [];
   #samples = 0;
@@ -156,7 +156,7 @@ export class LoraGaObserver implements Observer {
     return [contiguous(mul(a, down)), contiguous(mul(b, up))];
   }
 
-  /** Which parts A takes, and which B. */
+  /** Indices of the parts that A uses, and of those that B uses. */
   #places(r: number, path: string): [number[], number[]] {
     const list = (first: number, step: number): number[] =>
       Array.from({ length: r }, (_, i) => first + step * i);
@@ -175,12 +175,12 @@ export class LoraGaObserver implements Observer {
     }
   }
 
-  /** Of A and of B. @param first the first σ of B */
+  /** Scales of A and B. @param first B's largest σ */
   #scales(linear: Linear, s: number, first: number): [number, number] {
     const { weight, transposed, inFeatures, outFeatures } = linear;
     switch (this.config.scale) {
       case 'stable':
-        // of a weight that is stored [in, out], PEFT takes the inputs for the outputs
+        // PEFT swaps inputs and outputs for a weight that is stored as [in, out]
         return [
           1,
           (transposed ? inFeatures : outFeatures) ** 0.25 / this.config.stable_gamma ** 0.5,

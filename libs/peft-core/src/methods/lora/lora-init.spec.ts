@@ -50,7 +50,7 @@ const LOW_RANK = join(
 );
 const SIZE = { r: 4, scale: 1.5 };
 
-/** What the update is worth at its start, and its parts. */
+/** Returns the value of the update and of its factors at the start. */
 function begun(init: LoraInit, weight: Tensor): { update: number; a: number; b: number } {
   const parameters = new ModuleParameters('layer', 3);
   try {
@@ -93,7 +93,7 @@ describe.each(SHAPES)('on a %s weight', (kind, shape) => {
     tidy(() => {
       const [a, b] = [...parameters.saved.values()] as [Tensor, Tensor];
       expect(largest(a)).toBe(0);
-      // columns of length 1, at right angles to one another and to W's other left singular vectors
+      // columns of length 1, orthogonal to one another and to W's other left singular vectors
       const { u, s } = svd(weight());
       const seen = matmul(transpose(b, 0, 1), u).toArray() as Float32Array;
       const rank = s.shape[0] as number;

@@ -1,20 +1,19 @@
 /**
- * How LoRA's A [r, in] and B [out, r] start, by init_lora_weights.      W: [out, in], s: the update's scale
- *
+ * Initial values of LoRA's A [r, in] and B [out, r], by init_lora_weights.      W: [out, in], s: the update's scale
  *   true        A ~ U(±1/√in), B = 0;  "gaussian": A ~ N(0, 1/r²);  false: B ~ U(±1/√r) too, for tests
  *   orthogonal  Q: [r, r] of N's QR,  A = (N [in, r/2] · Q's even rows)ᵀ / 10,  B = N [out, r/2] · Q's odd rows / 10:
  *               BA = 0 and neither is zero
- *   mica        arXiv:2604.01694.  W = U Σ V,  B = U's last r columns, which stay, A = 0
+ *   mica        arXiv:2604.01694.  W = U Σ V,  B = U's last r columns, frozen, A = 0
  *   pissa       arXiv:2404.02948.  A₀ = √(Σᵣ/s) Vᵣ,  B₀ = Uᵣ √(Σᵣ/s) of the r largest; pissa_niter_N: by N rounds of
  *               subspace iteration (arXiv:0909.4061, algorithm 5.1)
  *   olora       arXiv:2406.01775.  W = Q R,  A₀ = R's first r rows,  B₀ = Q's first r columns
- *   eva, corda, lora_ga   by what the training data show: lora-eva.ts, lora-corda.ts, lora-ga.ts
- *   loftq       arXiv:2310.08659.  Q = W packed and read back, and of W - Q = U Σ V  B = Uᵣ √Σᵣ, A = √Σᵣ Vᵣ; again with
- *               Q of W - BA, loftq_iter times. The run's rows are multiplied by Q in place of W: PEFT packs the base so
- *
- * PiSSA, OLoRA, CorDA and LoRA-GA begin with A = A₀, B = B₀ and take s B₀A₀ from W. Here W is shared by runs and stays: the update is
- * s (B A - B₀A₀), and in files [A; A₀] and [B, -B₀], a LoRA of rank 2r on W as it is, which is what PEFT's
- * `path_initial_model_for_weight_conversion` writes. PEFT's own files without A₀ are read where W gives it again.
+ *   eva, corda, lora_ga   from the training data: lora-eva.ts, lora-corda.ts, lora-ga.ts
+ *   loftq       arXiv:2310.08659.  Q = W quantized and dequantized, and of W - Q = U Σ V  B = Uᵣ √Σᵣ, A = √Σᵣ Vᵣ; then with
+ *               Q of W - BA, loftq_iter times. The run multiplies its rows by Q instead of W: PEFT quantizes the base so
+ * PiSSA, OLoRA, CorDA and LoRA-GA start with A = A₀, B = B₀ and subtract s B₀A₀ from W. Here runs share W, which stays
+ * unchanged: the update is s (B A - B₀A₀). Files store [A; A₀] and [B, -B₀], a LoRA of rank 2r on the unchanged W, as
+ * PEFT's `path_initial_model_for_weight_conversion` writes it. PEFT's own files without A₀ can be read if W determines
+ * A₀.
  */
 import {
   abs,
@@ -88,7 +87,7 @@ export const loftqConfig = z
   .describe('LoftQ: bits of the quantized weights (4: NF4, 8: int8) and number of iterations');
 export type LoftqConfig = z.infer<typeof loftqConfig>;
 
-/** With PEFT's defaults. */
+/** LoftQ options with PEFT's defaults. */
 const loftqOf = (config: LoftqConfig | null): Required<LoftqConfig> => ({
   loftq_bits: config?.loftq_bits ?? 4,
   loftq_iter: config?.loftq_iter ?? 1,
@@ -96,15 +95,15 @@ const loftqOf = (config: LoftqConfig | null): Required<LoftqConfig> => ({
 
 export type LoraInit = z.infer<typeof initLoraWeights>;
 
-/** Whether the update begins with a part of W, which is then taken from it. */
+/** Whether the update starts with a part of W, which is then subtracted from W. */
 export const takesFromWeight = (init: LoraInit): boolean =>
   init === 'olora' || isFound(init) || isPissa(init);
 
-/** By a whole decomposition, or by rounds. */
+/** Whether the start is PiSSA, by a full decomposition or by subspace iteration. */
 export const isPissa = (init: LoraInit): boolean =>
   typeof init === 'string' && init.startsWith('pissa');
 
-/** Whether what is taken is found in the training data. */
+/** Whether the subtracted part is computed from the training data. */
 const isFound = (init: LoraInit): boolean => init === 'corda' || init === 'lora_ga';
 
 export interface LoraSize {
@@ -115,21 +114,21 @@ export interface LoraSize {
 export interface Factors {
   readonly a: Tensor;
   readonly b: Tensor;
-  /** A₀ and -B₀, where the update begins with a part of W. */
+  /** A₀ and -B₀ if the update starts with a part of W. */
   readonly taken: { readonly a: Tensor; readonly b: Tensor } | null;
-  /** The run's own weight [out, in], in place of the base's. */
+  /** The run's own weight [out, in], which replaces the base's. */
   readonly weight?: Tensor;
 }
 
-/** What a start goes by, beside the linear. */
+/** Inputs of a start, in addition to the linear layer. */
 export interface LoraStart {
   readonly init_lora_weights: LoraInit;
   readonly loftq_config: LoftqConfig | null;
-  /** What the training data have shown. */
+  /** Calibration statistics from the training data. */
   readonly found?: NamedTensors | undefined;
 }
 
-/** @throws DomainError for a rank that the start cannot have */
+/** Checks the rank. @throws DomainError if the start does not support this rank */
 export function checkRank(
   { path, inFeatures, outFeatures, transposed }: LinearShape | Linear,
   init: LoraInit,
@@ -171,7 +170,7 @@ export function makeFactors(
   if (init === 'orthogonal') return { ...orthogonal(target, r, parameters), taken: null };
   const { lora_A: down, lora_B: up } = factorShapes(target, blocks, r);
   const seen = init === 'eva' ? found?.get(`${target.path}.lora_A`) : undefined;
-  // PEFT's blocks start by themselves: A's at √6 times the usual bound, B's at zero
+  // PEFT initializes blocks separately: A's at √6 times the usual bound, B's at zero
   const a = seen
     ? parameters.parameter('lora_A', () => seen)
     : blocks?.part === 'a'
@@ -228,7 +227,7 @@ function taken(
       const w = target.weight.dense('f32');
       const first = init === 'olora' ? leading(w, r) : principal(w, init, { r, scale }, parameters);
       const rounds = typeof init === 'string' && PISSA_BY_ROUNDS.test(init);
-      // PEFT's own files do not say what W lost: it has to come out again from W alone
+      // PEFT's own files do not store what was subtracted from W: it has to be recomputed from W alone
       const lost = rounds
         ? `init_lora_weights "${init}" draws random numbers`
         : init === 'olora' && target.transposed
@@ -246,7 +245,7 @@ function taken(
   );
 }
 
-/** Where the data show what is taken; an adapter that is read from a file has it there. */
+/** Subtracted factors that come from the training data; an adapter read from a file stores them. */
 function shown(
   { path, inFeatures, outFeatures }: Linear,
   { init_lora_weights: init, found }: LoraStart,
@@ -303,7 +302,10 @@ function loftq(
   );
 }
 
-/** bitsandbytes' NF4 in blocks of 64, or its int8 with a scale for each row, which begins in f16. */
+/**
+ * Quantizes and dequantizes as bitsandbytes does: NF4 in blocks of 64, or int8 with a scale for each row, starting in
+ * f16.
+ */
 function packedAndRead(w: Tensor, bits: number): Tensor {
   if (bits === 4)
     return dequantizeNf4(quantizeNf4(w, { blocksize: 64, doubleQuant: false }), 'f32');
@@ -337,7 +339,7 @@ function principal(
   };
 }
 
-/** The r largest singular parts of W, nearly, as torch.svd_lowrank has them; start: [min(in, out), r] of N(0, 1) */
+/** The r largest singular parts of W, approximately, as in torch.svd_lowrank. start: [min(in, out), r] of N(0, 1) */
 export function lowRankSvd(w: Tensor, start: Tensor, rounds: number): ReturnType<typeof svd> {
   const [m, n] = w.shape as [number, number];
   const tall = m < n ? transpose(w, 0, 1) : w;
@@ -350,8 +352,8 @@ export function lowRankSvd(w: Tensor, start: Tensor, rounds: number): ReturnType
 }
 
 /**
- * A and B that a start computes for each linear, by the name of their part. The caller disposes them.
- * @param onModule called after each linear
+ * Computes the initial A and B of each linear layer, by part name. The caller disposes them.
+ * @param onModule called after each linear layer
  */
 export function startingFactors(
   linears: readonly Linear[],

@@ -1,11 +1,13 @@
 /**
- * LoRA, arXiv:2106.09685.       y = x Wᵀ + b + s (x Aᵀ) Bᵀ          s = α/r, or α/√r (rank-stabilised, arXiv:2312.03732)
- * DoRA, arXiv:2402.09353.       y = g ⊙ (x Wᵀ + s (x Aᵀ) Bᵀ) + b    g = m / n,  n = ‖W + s B A‖ by row, not differentiated
- * aLoRA, arXiv:2504.12397, acts on rows from its tokens on (nn/sites/invocation.ts). A bias of the update's (lora_bias) adds s b'. How A and B start, and what that takes from W: lora-init.ts. Factors with
- * blocks or a diagonal between them: lora-variants.ts; an A that is drawn: lora-monteclora.ts.
- *
- * x: [n, in]  W: [out, in]  A: [r, in]  B: [out, r]  m, n, b, b': [out]. Dropout acts on the x that A sees; with DoRA on
- * the x of g ⊙ as well. A, B and m are f32, or A and B of x's dtype where they train no more; products run in x's dtype.
+ * LoRA of a linear layer, with DoRA and aLoRA.
+ *   LoRA   arXiv:2106.09685.  y = x Wᵀ + b + s (x Aᵀ) Bᵀ          s = α/r, or α/√r (rank-stabilized, arXiv:2312.03732)
+ *   DoRA   arXiv:2402.09353.  y = g ⊙ (x Wᵀ + s (x Aᵀ) Bᵀ) + b    g = m / n,  n = ‖W + s B A‖ by row, no gradient
+ *   x: [n, in]  W: [out, in]  A: [r, in]  B: [out, r]  m, n, b, b': [out]
+ * aLoRA, arXiv:2504.12397, acts on the rows from its invocation tokens on (nn/sites/invocation.ts). An update with a
+ * bias (lora_bias) adds s b'. lora-init.ts describes how A and B start and what is subtracted from W; lora-variants.ts
+ * has factors with blocks or a diagonal between them; lora-monteclora.ts samples A.
+ * Dropout acts on A's input x; with DoRA also on the x of g ⊙. A, B and m are f32, or A and B have x's dtype once they
+ * no longer train; products are computed in x's dtype.
  */
 import {
   add,
@@ -68,23 +70,23 @@ interface Options {
   readonly alora_invocation_tokens: readonly number[] | null;
 }
 
-/** The update of one linear. */
+/** LoRA update of one linear layer. */
 export class LoraLinear implements LinearUpdate {
   #factors: Factors;
   #within: LowRank['within'];
   readonly #bias: Tensor | null;
   readonly #m: Tensor | null;
   readonly #dropout: number;
-  /** ‖W‖² by row: DoRA needs it every step and it never changes. */
+  /** ‖W‖² by row. DoRA needs it in every step and it never changes. */
   readonly #squares: Tensor | null;
   readonly #blocks: Blocks | null;
   readonly #diagonal: Tensor | null;
   readonly #compression: Compression | null;
   readonly #sampled: MonteClora | null;
   readonly #taken: Factors['taken'];
-  /** W [out, in], or what the run has in its place, in f32. */
+  /** W [out, in] in f32, or the run's own weight that replaces it. */
   readonly #frozen: () => Tensor;
-  /** Whether it is s B A x and no more, outside training. */
+  /** Whether the update outside training is just s B A x. */
   readonly #isPlain: boolean;
   readonly weight?: (frozen: Weight, dtype: Dtype) => Tensor;
   readonly merged?: (weight: Tensor, bias: Tensor | null) => Merged;
@@ -126,7 +128,7 @@ export class LoraLinear implements LinearUpdate {
       : null;
     const more = [this.#blocks, diagonal, this.#taken, own, this.#bias, this.#m, target.kernel];
     this.#isPlain = more.every((part) => part === null || part === undefined);
-    // a bias of the update has no place in a linear without one, and what acts on some rows only in none
+    // no merge of an update with a bias into a layer without one, nor of an update that acts on some rows only
     const acts = options.alora_invocation_tokens === null;
     if (acts && (!this.#bias || target.bias))
       this.merged = (weight, bias) => this.#merged(weight, bias);
@@ -260,7 +262,9 @@ export class LoraLinear implements LinearUpdate {
     return noGrad(() => keep(tidy(() => sum(square(this.#frozen()), 1))));
   }
 
-  /** n² = ‖W‖² + 2 s Σ (W Aᵀ) ⊙ B + s² Σ (B (A Aᵀ)) ⊙ B by row: nothing as large as W is made in f32 beyond W itself. */
+  /**
+   * n² = ‖W‖² + 2 s Σ (W Aᵀ) ⊙ B + s² Σ (B (A Aᵀ)) ⊙ B by row. Allocates no f32 tensor of W's size other than W itself.
+   */
   #norms(): Tensor {
     return noGrad(() =>
       tidy(() => {

@@ -33,7 +33,7 @@ it('draws A while training, by step and seed alone, around what it is', () => {
   const sums = new Float64Array(mean.length);
   for (let step = 1; step <= draws; step++)
     trained(step).forEach((value, i) => (sums[i] = (sums[i] as number) + value / draws));
-  // one draw is off by its deviation, the mean of many by √draws less
+  // one sample deviates by its standard deviation, the mean of many by √samples less
   expect(worst(trained(1), mean)).toBeGreaterThan(1e-2 * largest(mean));
   expect(worst(Float32Array.from(sums), mean)).toBeLessThan(0.3 * worst(trained(1), mean));
 });

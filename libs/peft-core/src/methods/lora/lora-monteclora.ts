@@ -1,14 +1,13 @@
 /**
- * MonteCLoRA, arXiv:2411.04358, with PEFT's maths: while it trains, a LoRA's A is drawn around itself.
- *
- *   A' = A + λ √v ⊙ (Σ_k w_k z_k)ᵀ       v_i = max(e^(2 s_i) χ_i, 10⁻³)      χ_i ~ χ²(r): of Wishart's draw its diagonal alone
+ * MonteCLoRA, arXiv:2411.04358, with PEFT's formulas: in training, LoRA's A is sampled around its value.
+ *   A' = A + λ √v ⊙ (Σ_k w_k z_k)ᵀ       v_i = max(e^(2 s_i) χ_i, 10⁻³)      χ_i ~ χ²(r): only the diagonal of Wishart's sample
  *   w  = softmax(√d ⊙ y + μ)              μ = log α - mean log α,  d = (1 - 2/K) / α + Σ (1/α) / K²,  α = e^u
- *
- * A: [r, in]  z_k: [in, r], y: [K] ~ N(0, 1)  K samples, λ their scale. s: [r] and u: [K] train, from U(0, 1). What is trained
- * answers, and merges, as the LoRA that it is. The run's loss has the mean over its linears of
+ * A: [r, in]  z_k: [in, r], y: [K] ~ N(0, 1)  K samples, λ their scale. s: [r] and u: [K] are trainable, from U(0, 1).
+ * A trained adapter runs and merges as plain LoRA. The run's loss adds the mean over its linear layers of
  *   β (KL_D(α ‖ π) + ½ r Σ (e^(2s) - 2s - 1) + ½ K Σ (v - log v - 1))  [+ Σ w²]
  *   KL_D = log Γ(Σα)/Γ(Kπ) + Σ log Γ(α_k)/Γ(π) + Σ (α_k - π)(ψ(α_k) - ψ(Σα))
- * Draws are of a run's forward, by its seed and step: of a step's last one the loss has its own.
+ * Samples belong to one forward pass of a run and derive from its seed and step; the loss uses those of a step's last
+ * forward pass.
  */
 import {
   add,
@@ -59,7 +58,7 @@ export type MonteCloraConfig = NonNullable<z.infer<typeof monteclora>>;
 
 const PART = 'lora_monteclora_sampler';
 const [SPREAD, WEIGHTS] = [`${PART}.std_prior`, `${PART}.expert_weights_prior`] as const;
-/** What was drawn last, which stands in files though it is drawn anew before it is read. */
+/** The latest samples. Files store them although they are sampled again before use. */
 const [DRAWN_VARIANCE, DRAWN_WEIGHTS] = [
   `${PART}.gaussian_var_prior`,
   `${PART}.expert_weights`,
@@ -68,23 +67,23 @@ export const MONTECLORA_PARTS = [SPREAD, WEIGHTS, DRAWN_VARIANCE, DRAWN_WEIGHTS]
 
 const LEAST_VARIANCE = 1e-3;
 const LEAST = 1e-6;
-/** Of a stream of numbers dropout has the first. */
+/** Offset in a stream of random numbers; dropout uses the numbers before it. */
 const BEHIND_DROPOUT = 2 ** 40;
 
-/** Those of the parts that train. */
+/** Shapes of the trainable parts. */
 export const monteCloraShapes = ({ num_samples: n }: MonteCloraConfig, r: number): PartShapes => ({
   [SPREAD]: [r],
   [WEIGHTS]: [n],
 });
 
-/** Numbers that a backward pass needs of the draws of a linear. */
+/** Number of values that a backward pass stores of a linear layer's samples. */
 export const monteCloraNumbers = (
   { num_samples: n }: MonteCloraConfig,
   inFeatures: number,
   r: number,
 ): number => (n + 4) * inFeatures * r;
 
-/** What a run draws for one linear. */
+/** Samples of a run for one linear layer. */
 interface Draws {
   /** [K, in r] */
   readonly z: Tensor;
@@ -94,7 +93,7 @@ interface Draws {
   readonly y: Tensor;
 }
 
-/** Of how many linears the loss has the mean: known when all are made. */
+/** Number of linear layers that the loss averages over; known once all have been created. */
 export interface Count {
   linears: number;
 }
@@ -104,7 +103,7 @@ export class MonteClora {
   readonly #weights: Tensor;
   readonly #drawnVariance: Tensor;
   readonly #drawnWeights: Tensor;
-  /** Of the last forward that trained. */
+  /** Random stream of the last training forward pass. */
   #stream: { readonly seed: number; readonly step: number; readonly site: number } | null = null;
 
   constructor(

@@ -1,4 +1,4 @@
-/** LoRA's starts that look at the training data, or want weights as they were trained: which they are, and what each needs. */
+/** LoRA's starts that use the training data or require unquantized weights, and the memory that each needs. */
 import type { Linear } from '../../nn/layers/linear.js';
 import type { LinearShape } from '../../nn/outline/outline.js';
 import { cordaOf, CordaObserver } from './lora-corda.js';
@@ -31,10 +31,10 @@ const CONFIGS = {
 
 type StartField = keyof typeof CONFIGS;
 
-/** Options of starts that the adapter does not have, each with its start: PEFT ignores them. */
+/** Options of starts other than the adapter's, each with its start. PEFT ignores them. */
 export function unusedStarts(options: Options): [field: StartField, start: string][] {
   const { init_lora_weights: init } = options;
-  // PEFT writes an empty loftq_config beside every start
+  // PEFT writes an empty loftq_config for every start
   const isGiven = (field: StartField): boolean =>
     options[field] !== null && (field !== 'loftq_config' || Object.keys(options[field]).length > 0);
   return (Object.keys(CONFIGS) as StartField[])
@@ -46,7 +46,7 @@ export function startNeeds(options: Options): StartNeeds | null {
   const { init_lora_weights: init } = options;
   const starts: readonly LoraInit[] = Object.values(CONFIGS);
   const isByData = starts.includes(init) && init !== 'loftq';
-  // PEFT's "olora" takes packed weights, too
+  // PEFT's "olora" also accepts quantized weights
   if (!isByData && init !== 'loftq' && init !== 'mica' && !isPissa(init)) return null;
   return {
     field: 'init_lora_weights',
@@ -77,12 +77,12 @@ export function startObserver(
   }
 }
 
-/** @throws DomainError for a linear that the start does not fit */
+/** Checks that the start fits the linear layer. @throws DomainError if it does not */
 export function checkStart(linear: LinearShape, r: number, options: Options): void {
   if (options.init_lora_weights === 'eva') checkEva(linear, r, evaOf(options.eva_config));
 }
 
-/** As PEFT fills them in. */
+/** Start options with PEFT's defaults. */
 export function startConfigs(options: Options): Partial<Options> {
   const { init_lora_weights: init } = options;
   return {
@@ -91,7 +91,7 @@ export function startConfigs(options: Options): Partial<Options> {
   };
 }
 
-/** Beside what trains: factors that stay, what the data show, and what decompositions take. */
+/** Memory needed in addition to trainable parameters: frozen factors, calibration statistics and decompositions. */
 export function startHolds(
   targets: readonly LinearShape[],
   options: Options,
@@ -127,19 +127,21 @@ export function startHolds(
   }
 }
 
-/** What LAPACK keeps once it has inverted or decomposed, */
+/** Memory in bytes that LAPACK keeps after its first inversion or decomposition. */
 const OF_LAPACK = 5_000_000;
-/** and in f64, with random numbers that JavaScript has let go of and not freed yet. */
+/**
+ * Memory in bytes for f64 work, including random numbers that JavaScript no longer references and has not freed yet.
+ */
 const OF_DOUBLE = 20_000_000;
 
-/** Inputs squared: at most one such matrix for each linear, and fewer where several see the same. */
+/** Size of covariance matrices: at most one for each linear layer, fewer if layers share an input. */
 const squares = (targets: readonly LinearShape[]): number =>
   targets.reduce((sum, { inFeatures }) => sum + inFeatures ** 2, 0);
 
-/** What trains, its gradient and moments, in f32 and copies. */
+/** Copies of each trainable parameter: f32 values, gradients, moments and working copies. */
 const TRAINED_TIMES = 6;
 
-/** Directions in f64 while they are looked for, and ranks that go to the widest linears. */
+/** Memory for the f64 directions during the search, and for ranks that all go to the widest linear layers. */
 function ofDirections(
   targets: readonly LinearShape[],
   rankOf: (path: string) => number,

@@ -1,13 +1,12 @@
 /**
- * What may be done to LoRA's two factors; a run has one of these, DoRA or MiCA at most.
- *
- *   BD-LoRA  A or B has blocks on its diagonal and zeros elsewhere, so that it can be split over devices that serve it.
- *            Kept as [r, in / k] or [out, r / k], k blocks one below the other.
- *   VeLoRA   arXiv:2405.17991.  y as LoRA's; A's gradient is that of x̂, made of x's part along a direction v of each group of
- *            features. A backward pass keeps these parts in place of x.
+ * Variants of LoRA's two factors. A run uses at most one of these, DoRA or MiCA.
+ *   BD-LoRA  A or B is block-diagonal, so that it can be split over the devices that serve it.
+ *            Stored as [r, in / k] or [out, r / k]: k blocks, stacked.
+ *   VeLoRA   arXiv:2405.17991.  y as in LoRA; A's gradient is that of x̂, the projection of x on a direction v of each
+ *            group of features. The backward pass stores these projections instead of x.
  *   KaSA     arXiv:2412.06071.  y = x W'ᵀ + s ((x Aᵀ) ⊙ d) Bᵀ,  W' = W without its r smallest singular parts,  d: [r] ~ N(0, 1).
- *            The run's loss has  β ‖d‖² + γ (‖BᵀB - I‖ + ‖A Aᵀ - I‖)  of every linear. The base stays: the update takes
- *            those parts from what W gives.
+ *            The run's loss adds  β ‖d‖² + γ (‖BᵀB - I‖ + ‖A Aᵀ - I‖)  of every linear layer. The base stays unchanged: the
+ *            update subtracts those parts from W's output.
  */
 import {
   add,
@@ -86,14 +85,17 @@ export const invocationTokens = z
     'Activated LoRA: token ids of the invocation sequence. The adapter is active from its last occurrence on (in chats, the last in the prompt); earlier tokens use the base model. Every example must contain the sequence before its labels',
   );
 
-/** @throws DomainError for a direction that is the mean of a forward's rows */
+/** Checks VeLoRA's options. @throws DomainError if the direction would be the mean of the rows of a forward pass */
 export function checkVelora(config: z.infer<typeof velora>): void {
   if (!config || config.init_type === 'random') return;
   const message = `velora_config.init_type "${config.init_type}", PEFT's default, takes the mean of all rows of a forward: what a job learns would depend on how its batches are cut and on who trains beside it; use "random"`;
   throw new DomainError('unsupported', message, 'peft.velora_config');
 }
 
-/** What VeLoRA keeps of a linear's inputs: G numbers of each row, each along one direction v of its group of M features. */
+/**
+ * Compressed inputs of a linear layer for VeLoRA: G numbers for each row, one along the direction v of each group of M
+ * features.
+ */
 export class Compression {
   readonly #v: Tensor;
   readonly #groups: number;
@@ -115,16 +117,18 @@ export class Compression {
     });
   }
 
-  /** x Aᵀ, whose gradient to A is that of x̂ = scale (x · v) ⊗ v, group by group, and to x that of A. */
+  /**
+   * x Aᵀ. A's gradient is that of x̂ = scale (x · v) ⊗ v, by group; x's gradient is that of the exact product with A.
+   */
   product(x: Tensor, a: Tensor): Tensor {
     const kept = noGrad(() => this.#along(x, x.dtype).detach());
     const u = linear(kept, this.#along(a, x.dtype));
-    // nothing but a gradient
+    // has the value zero and only adds a gradient
     const learnt = mul(sub(u, u.detach()), this.#scale);
     return add(linear(x, to(a.detach(), x.dtype)), learnt);
   }
 
-  /** Rows [n, in] → [n, G] */
+  /** Projects rows [n, in] → [n, G]. */
   #along(rows: Tensor, dtype: Dtype): Tensor {
     const [n, features] = rows.shape as [number, number];
     const lacking = this.#groups * this.#size - features;
@@ -135,7 +139,7 @@ export class Compression {
   }
 }
 
-/** Which factor has how many blocks. */
+/** Number of blocks, and the factor that has them. */
 export interface Blocks {
   readonly part: 'a' | 'b';
   readonly count: number;
@@ -143,7 +147,7 @@ export interface Blocks {
 
 type Place = Pick<LinearShape, 'path' | 'inFeatures' | 'outFeatures' | 'transposed' | 'kernel'>;
 
-/** @throws DomainError for a linear that PEFT refuses */
+/** Number of blocks and their factor for a linear layer. @throws DomainError if PEFT rejects the layer */
 export function blocksOf(
   { path, inFeatures, outFeatures }: Place,
   config: z.infer<typeof bdLora>,
@@ -167,20 +171,20 @@ export function blocksOf(
   return { part: a ? 'a' : 'b', count };
 }
 
-/** Sizes of a linear's factors. */
+/** Shapes of the factors of a linear layer. */
 export function factorShapes(
   { inFeatures, outFeatures, kernel }: Place,
   blocks: Blocks | null,
   r: number,
 ): { readonly lora_A: readonly number[]; readonly lora_B: readonly number[] } {
-  // A convolves as W does, and B's window is one place
+  // A convolves as W does, and B's window has size 1
   if (kernel)
     return { lora_A: [r, ...kernel], lora_B: [outFeatures, r, ...kernel.slice(1).map(() => 1)] };
   const of = (part: Blocks['part']): number => (blocks?.part === part ? blocks.count : 1);
   return { lora_A: [r, inFeatures / of('a')], lora_B: [outFeatures, r / of('b')] };
 }
 
-/** @throws DomainError for a linear that KaSA does not fit */
+/** Shapes of KaSA's factors. @throws DomainError if KaSA does not fit the linear layer */
 export function kasaShapes(
   { path, inFeatures, outFeatures, transposed }: Place,
   r: number,
@@ -195,7 +199,7 @@ export function kasaShapes(
   return { lora_diag: [r] };
 }
 
-/** The smallest singular parts of W, as factors: -B₀A₀ s of them is -W's own. Owned by the caller. */
+/** The smallest singular parts of W as factors, with s B₀A₀ the negative of these parts. The caller disposes them. */
 export function smallestParts(
   { weight }: Linear,
   { r, scale }: { readonly r: number; readonly scale: number },
@@ -213,7 +217,7 @@ export function smallestParts(
   );
 }
 
-/** Of one linear. */
+/** KaSA's auxiliary loss of one linear layer. */
 export function kasaPenalty(
   a: Tensor,
   b: Tensor,
@@ -229,6 +233,6 @@ export function kasaPenalty(
   });
 }
 
-/** d, which B = 0 keeps from acting at the start. */
+/** Initial d. It has no effect at the start, since B = 0. */
 export const kasaDiagonal = (parameters: ModuleParameters, r: number): Tensor =>
   parameters.normal('lora_diag', [r], 1);

@@ -1,15 +1,15 @@
-// Which LoRAs are products of two factors on the base as it is, and nothing beside.
+// Checks that a LoRA is a plain product of two factors on the unchanged base.
 import { DomainError } from '@graft/contracts';
 import { takesFromWeight } from './lora-init.js';
 import type { LoraOptions } from '../lora.js';
 
-/** How a refusal speaks of what has no place where factors go. */
+/** Words of the error message for a LoRA that has no plain factors. */
 export interface Words {
   readonly lacks: string;
   readonly cannot: string;
 }
 
-/** @throws DomainError for what is no product of two factors, or none on the base as it is */
+/** Checks that a LoRA is a plain product of two factors on the base. @throws DomainError if it is not */
 export function checkPlain(options: LoraOptions, param: string, { lacks, cannot }: Words): void {
   const { bias, modules_to_save: saved, trainable_token_indices: rows } = options;
   const parameters = options.target_parameters ?? [];
