@@ -1,4 +1,4 @@
-/** The only place where a model and a method meet. */
+/** Attaches a method to a model. No other code combines the two. */
 import { DomainError } from '@graft/contracts';
 import { orFree } from '@graft/kernels';
 import type { Adapter, AttachContext, NamedTensors } from '../method.js';
@@ -9,20 +9,24 @@ import type { Model } from '../../models/model.js';
 import { atOnce } from '../../interruptible-work.js';
 import { tasks } from '../../tasks/registry.js';
 
-/** What attaching needs besides the model and the config. */
+/** Options for attaching, next to the model and the config. */
 export type AttachOptions = Omit<AttachContext, 'adapters'> & {
-  /** Adapters that this one is made of, as their files have them; they may be freed when it is attached. */
+  /** Adapters that this one combines, as stored in their files. The caller may free them after attaching. */
   readonly adapters?: readonly { readonly peft: PeftConfig; readonly tensors: NamedTensors }[];
 };
 
 /**
- * Attaches what a Spec's `peft` asks for to the run's rows of the model, and the head of its task where that has one.
+ * Attaches the adapter that a Spec's `peft` asks for to the run's rows of the model, with the head of its task if there
+ * is one.
  * @throws DomainError with param `peft.<field>` when the config is wrong or does not fit the model
  */
 export const attachMethod = (...of: Parameters<typeof attachingMethod>): Adapter =>
   atOnce(attachingMethod(...of));
 
-/** The same in pieces: others have their turns in between. One that is given up (`return`) leaves nothing on the model. */
+/**
+ * Attaches like `attachMethod`, in steps: the caller can do other work between them. Ending the generator early
+ * (`return`) leaves nothing on the model.
+ */
 export function* attachingMethod(
   model: Model,
   peft: PeftConfig,
@@ -41,7 +45,7 @@ export function* attachingMethod(
   let adapter: Adapter | null = null;
   try {
     for (;;) {
-      // of a part whose making failed nobody holds what it had kept
+      // frees kept tensors if a step fails, as nothing else refers to them
       const { done, value } = orFree(() => work.next());
       if (done) {
         const count = method.tasks?.(options);
@@ -53,18 +57,18 @@ export function* attachingMethod(
   } finally {
     if (adapter === null) {
       work.return(undefined as never);
-      // half an adapter must not stay on the shared base
+      // a partly attached adapter must not stay on the shared base
       model.modules.detach(init.run);
     }
   }
 }
 
-/** A task_type that is null says nothing of a head: PEFT writes it wherever nobody gave one. */
+/** Values of task_type that imply a head. Null implies none: PEFT writes it whenever none was given. */
 const WITH_HEADS: ReadonlySet<unknown> = new Set(
   tasks.flatMap(({ head, peft: { taskType } }) => (head && taskType !== null ? [taskType] : [])),
 );
 
-/** @throws DomainError for an adapter that has a head where none is wanted */
+/** Rejects an adapter with a head if the task has none. @throws DomainError */
 function refuseHead(peft: PeftConfig): void {
   const type = peft?.['task_type'];
   if (!WITH_HEADS.has(type)) return;

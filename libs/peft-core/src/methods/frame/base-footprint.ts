@@ -1,4 +1,4 @@
-/** What a job comes to on its base, told from config.json before anything is loaded. Native-free. */
+/** Size of a job on its base model, computed from config.json before anything is loaded. Requires no native code. */
 import { DomainError } from '@graft/contracts';
 import type { Spec } from '@graft/contracts';
 import { parsePeft, partsOf } from './config.js';
@@ -15,34 +15,34 @@ import { quantizerFor, storedQuantizer } from '../../quant/registry.js';
 
 export interface BaseFootprint {
   readonly trainableParameters: number;
-  /** How many of them are in the parts of one name. */
+  /** Numbers of trainable parameters by part name. */
   readonly parts?: Readonly<Record<string, number>>;
-  /** Parameters of experts and routers that it adapts. */
+  /** Names of the expert and router parameters that the adapter targets. */
   readonly experts?: readonly string[];
   readonly totalParameters: number;
   readonly virtualTokens: number;
-  /** How often a batch has them at most; left out, once. */
+  /** Maximum number of prompts in a batch. The default is 1. */
   readonly prompts?: number;
   readonly held?: Held;
-  /** Why the base cannot be merged with it, where its method's adapters can be. */
+  /** Reason why this adapter cannot be merged, although other adapters of its method can be. */
   readonly unmerged?: string;
-  /** Path of the token embedding, where it adapts that by factors. */
+  /** Path of the token embedding if low-rank factors adapt it. */
   readonly table?: string;
-  /** Path of the first convolution that it adapts. */
+  /** Path of the first adapted convolution. */
   readonly convolution?: string;
-  /** Positions of the base that virtual tokens leave: where examples are cut at the latest. */
+  /** Positions left beyond the virtual tokens: the upper limit of max_seq_len. */
   readonly maxTokens: number;
-  /** Where they are cut when the job does not say. */
+  /** Default of max_seq_len, in tokens. */
   readonly defaultMaxSeqLen: number;
 }
 
-/** How many tokens a prompt and its answer have together at most. */
+/** Returns the maximum number of tokens of a prompt and its completion together. */
 export const windowOf = (config: HfConfig): number => inputShape(optionsOf(config)).maxPositions;
 
 /**
- * What a resolved PEFT config takes of a base; `begun`: from an adapter's file; `head`: of the job's task; `adapters`:
- * configs of those that it is made of.
- * @throws DomainError with param `peft.<field>` where the config does not fit the base
+ * Returns the footprint of a resolved PEFT config on a base model. `begun`: the adapter starts from a file. `head`: the
+ * head of the job's task. `adapters`: configs of the adapters that it combines.
+ * @throws DomainError with param `peft.<field>` when the config does not fit the base
  */
 export function footprintOf(
   peft: PeftConfig,
@@ -69,7 +69,10 @@ export function footprintOf(
   };
 }
 
-/** @throws DomainError for a start that needs weights as they were trained; `wayOut`: what to do where they are packed */
+/**
+ * Rejects an initialization that needs unquantized weights. `wayOut` tells the user what to do instead.
+ * @throws DomainError when the config uses such an initialization
+ */
 export function refusePacked(peft: PeftConfig, wayOut: string): void {
   const { method, options } = parsePeft(peft);
   const needs = method.needs?.(options);
@@ -78,7 +81,10 @@ export function refusePacked(peft: PeftConfig, wayOut: string): void {
   throw new DomainError('unsupported', message, `peft.${needs.field}`);
 }
 
-/** A whole model that is saved has its base's config.json, which says that its matrices are packed. */
+/**
+ * Rejects full fine-tuning of a quantized base. The saved model would have the base's config.json, which declares
+ * quantized weights.
+ */
 function refuseWhole(peft: PeftConfig, config: HfConfig): void {
   const stored = peft === null ? storedQuantizer(config) : null;
   if (!stored) return;
@@ -87,9 +93,9 @@ function refuseWhole(peft: PeftConfig, config: HfConfig): void {
 }
 
 /**
- * The Spec with its base as it will be held: files that are packed stay so, and those who say that and those who say
- * nothing share one base.
- * @throws DomainError when they are packed otherwise than asked for
+ * Returns the Spec with the precision in which its base is loaded. Quantized files stay quantized, and jobs share one
+ * base whether they name its precision or not.
+ * @throws DomainError when the files are quantized in another way than requested
  */
 export function heldAs(spec: Spec, config: HfConfig): Spec {
   const { base_dtype: dtype, quantization } = spec;
@@ -97,8 +103,8 @@ export function heldAs(spec: Spec, config: HfConfig): Spec {
 }
 
 /**
- * Where examples are cut, in tokens.
- * @throws DomainError for a max_seq_len beyond what the base takes
+ * Returns the length to which examples are truncated, in tokens.
+ * @throws DomainError for a max_seq_len above the limit of the base
  */
 export function cutAt(
   { max_seq_len: asked }: Spec,
@@ -115,8 +121,9 @@ export function cutAt(
 }
 
 /**
- * Bytes that a base's weights take once it is loaded: matrices of blocks packed or of the dtype, all else of the dtype.
- * @throws DomainError for a base or a precision that this build does not have
+ * Returns the bytes of a base's weights in memory. Weights of the blocks are quantized or in the dtype; all other
+ * weights are in the dtype.
+ * @throws DomainError for a base or a precision that this build does not support
  */
 export function residentBytes(config: HfConfig, asked: Precision): number {
   const { dtype, quantization } = precisionOf(config, asked);

@@ -1,4 +1,4 @@
-/** Turns a PEFT config, typed by a person or read from a file, into a method's options. */
+/** Parses a PEFT config, from a user or a file, into the options of a method. */
 import { isDeepStrictEqual } from 'node:util';
 import { DomainError, shorten } from '@graft/contracts';
 import { parseOptions } from '../../parse-options.js';
@@ -7,7 +7,7 @@ import { BOOKKEEPING } from './fields.js';
 import type { Method, PartOfAdapter } from '../method.js';
 import { methodFor } from '../registry.js';
 
-/** A PEFT config as JSON has it; null means no adapter. */
+/** PEFT config as JSON; null means no adapter. */
 export type PeftConfig = { readonly peft_type: string; readonly [field: string]: unknown } | null;
 
 export interface ParsedConfig {
@@ -15,24 +15,24 @@ export interface ParsedConfig {
   readonly options: unknown;
 }
 
-/** A job's config with the defaults of jobs in the fields it leaves out; an explicit null stays. */
+/** Returns a job's config with the job defaults in its missing fields. An explicit null stays. */
 export function withJobDefaults(peft: PeftConfig): PeftConfig {
   return peft === null ? null : { ...methodFor(peft).jobDefaults?.(peft), ...peft };
 }
 
-/** How many tasks a config's prompts are by; null: by none. */
+/** Returns the number of tasks that have their own prompts; null if prompts do not depend on the task. */
 export function promptTasks(peft: PeftConfig): number | null {
   const { method, options } = parsePeft(peft);
   return method.tasks?.(options) ?? null;
 }
 
-/** Names of the adapters that an adapter of this config is made of, in their order. */
+/** Returns the names of the adapters that a config combines, in order. */
 export function namedAdapters(peft: PeftConfig): readonly string[] {
   const { method, options } = parsePeft(peft);
   return method.adapters?.(options) ?? [];
 }
 
-/** Those adapters, by their configs. @throws DomainError naming which of them is none of ours */
+/** Returns the parsed configs of combined adapters. @throws DomainError naming the config that is not supported */
 export const partsOf = (configs: readonly PeftConfig[]): PartOfAdapter[] =>
   configs.map((config, i) => {
     try {
@@ -44,7 +44,10 @@ export const partsOf = (configs: readonly PeftConfig[]): PartOfAdapter[] =>
     }
   });
 
-/** Tokens from the last of which on a config's adapter acts; null: everywhere. */
+/**
+ * Returns the invocation tokens of a config: the adapter acts from their last occurrence on. Null if it acts
+ * everywhere.
+ */
 export function invocationOf(peft: PeftConfig): readonly number[] | null {
   const { method, options } = parsePeft(peft);
   return method.invocation?.(options) ?? null;
@@ -54,7 +57,7 @@ const TASK_TYPES: ReadonlySet<unknown> = new Set(tasks.map(({ peft }) => peft.ta
 
 /**
  * Checks every field and fills in PEFT's defaults.
- * @throws DomainError with param `peft.<field>`; unknown fields are refused by name
+ * @throws DomainError with param `peft.<field>`, also for unknown fields
  */
 export function parsePeft(peft: PeftConfig): ParsedConfig {
   const method = methodFor(peft);
@@ -65,7 +68,7 @@ export function parsePeft(peft: PeftConfig): ParsedConfig {
     else if (Object.hasOwn(method.unsupported, name)) {
       if (!isInert(value, method.unsupported[name])) refuse(method, name);
     } else {
-      // of an object or a list not even a text can be asked for: a stranger wrote it
+      // untrusted input: String() can throw for an object or an array
       const shown = typeof value === 'object' ? '' : String(value);
       if (Object.hasOwn(method.reasons ?? {}, `${name}=${shown}`)) refuse(method, name, shown);
       fields.push([name, value]);
@@ -76,8 +79,9 @@ export function parsePeft(peft: PeftConfig): ParsedConfig {
 }
 
 /**
- * Checks that a job can go on from an adapter of the same method.
- * @throws DomainError for an option that the adapter was trained with, that its file does not tell, and that is another
+ * Checks that a job can continue from an adapter of the same method.
+ * @throws DomainError for an option that the adapter's file does not record and that differs from the one used in
+ * training
  */
 export function checkUnwritten(peft: PeftConfig, stored: PeftConfig): void {
   const { method, options } = parsePeft(peft);
@@ -90,18 +94,21 @@ export function checkUnwritten(peft: PeftConfig, stored: PeftConfig): void {
   throw new DomainError('invalid_value', message, `peft.${other}`);
 }
 
-/** Which modules an adapter has: the names in its file tell whether they are the same. */
+/** Fields that select modules. The names in an adapter's file show whether they match. */
 const SELECTING: ReadonlySet<string> = new Set([
   ...['target_modules', 'exclude_modules', 'layers_to_transform', 'layers_pattern'],
   ...['target_parameters', 'modules_to_save'],
 ]);
-/** Known from the base, whatever is said. */
+/** Fields whose values come from the base, whatever the config says. */
 const FROM_BASE: ReadonlySet<string> = new Set([
   ...['fan_in_fan_out', 'tokenizer_name_or_path', 'num_layers', 'token_dim'],
   ...['num_attention_heads', 'num_transformer_submodules'],
 ]);
 
-/** Whether an adapter's file alone tells what it was trained with, and the config of its job does not. */
+/**
+ * Whether only the adapter's file has the options used in training, because the initialization changes them from the
+ * training data.
+ */
 export function isToldByFile(peft: PeftConfig): boolean {
   const { method, options } = parsePeft(peft);
   return method.needs?.(options)?.toldByFile === true;
@@ -117,10 +124,10 @@ function withoutSpent(stored: PeftConfig): PeftConfig {
 }
 
 /**
- * The config of a job that goes on from an adapter: what it leaves out is the adapter's.
- * @param asked what the job says; left out, all is the adapter's
- * @param file what the adapter was trained with
- * @throws DomainError for a field by which the same numbers would compute something else
+ * Returns the config of a job that continues from an adapter. Missing fields get the adapter's values.
+ * @param asked config of the job; if undefined, the adapter's config is used
+ * @param file config that the adapter was trained with
+ * @throws DomainError for a field with which the same weights would compute something else
  */
 export function continued(asked: PeftConfig | undefined, file: PeftConfig): PeftConfig {
   const stored = withoutSpent(file);
@@ -147,7 +154,7 @@ export function continued(asked: PeftConfig | undefined, file: PeftConfig): Peft
   throw new DomainError('invalid_value', message, `peft.${other}`);
 }
 
-/** @throws DomainError unsupported, with the reason where the method has one */
+/** Rejects a field or a value of it, with the method's reason if it has one. @throws DomainError unsupported */
 function refuse({ reasons = {} }: Method, name: string, value?: string): never {
   const reason = reasons[value === undefined ? name : `${name}=${value}`];
   const shown = value === undefined ? name : `${name} "${value}"`;

@@ -1,11 +1,11 @@
-/** PEFT config fields that several methods have. Descriptions are shown to people. */
+/** PEFT config fields that several methods have. Users see their descriptions. */
 import { z } from 'zod';
 import type { TargetFields } from '../targets/targets.js';
 
 const names = z.array(z.string().min(1));
 export const moduleNames = z.union([names.min(1), z.string().min(1)]);
 
-/** Which linears to adapt; `usual` says what null means. */
+/** Schema of target_modules; `usual` describes the meaning of null. */
 export const targetNames = (usual: string) =>
   moduleNames
     .nullable()
@@ -40,7 +40,7 @@ export const layerFields = {
     .describe('Name of the module list that contains the layers, e.g. layers'),
 };
 
-/** Refuses layer fields that PEFT refuses; for `superRefine`. */
+/** Rejects the combinations of layer fields that PEFT rejects; for `superRefine`. */
 export function checkLayers(
   options: Pick<TargetFields, 'target_modules' | 'layers_to_transform' | 'layers_pattern'>,
   ctx: z.RefinementCtx,
@@ -58,7 +58,7 @@ export function checkLayers(
     issue('layers_pattern', 'layers_pattern requires layers_to_transform');
 }
 
-/** Which biases train beside the method, of which `own` means those of its targets: `oft_only`. */
+/** Schema of `bias`; `own` is the value that selects the biases of the targets, such as `oft_only`. */
 export const trainedBiases = (own: string) =>
   z
     .enum(['none', 'all', own])
@@ -73,9 +73,9 @@ export const fanInFanOut = z
   );
 
 /**
- * PEFT's fields that most methods on linears have.
- * @param usual what null means as target_modules
- * @param ownBias the value of `bias` that means the biases of the adapted linears
+ * PEFT fields of most methods on linear layers.
+ * @param usual description of target_modules null
+ * @param ownBias value of `bias` that selects the biases of the adapted linear layers
  */
 export const targetOptions = (usual: string, ownBias: string) => ({
   target_modules: targetNames(usual),
@@ -113,7 +113,7 @@ export const virtualTokens = z
   .default(20)
   .describe('Number of virtual tokens prepended to each sequence');
 
-/** What PEFT resolves from the model and writes in the file; when given they must be the model's. */
+/** Fields that PEFT resolves from the model and writes to the file. If given, they must match the model. */
 export const resolvedFields = {
   num_layers: z
     .int()
@@ -137,7 +137,7 @@ export const resolvedFields = {
     .describe('Number of transformer submodules: 1 for decoders. Optional'),
 };
 
-/** Bookkeeping of PEFT's files that says nothing about training: accepted and dropped. */
+/** Fields of PEFT's files without effect on training. They are accepted and dropped. */
 export const BOOKKEEPING: ReadonlySet<string> = new Set([
   'auto_mapping',
   'base_model_name_or_path',

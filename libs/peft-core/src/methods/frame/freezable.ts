@@ -1,17 +1,17 @@
-/** Updates of an adapter that answers are made with, and that trains no more, on a base in bf16. */
+/** Rounding of an adapter's factors for inference, on a base in bf16. The adapter is no longer trained. */
 import { roundedFactors } from '@graft/kernels';
 import type { Factors } from '@graft/kernels';
 import type { Linear } from '../../nn/layers/linear.js';
 
-/** An update whose factors, in f32, are to be rounded. */
+/** Update whose f32 factors can be rounded. */
 export interface Freezable {
   readonly factors: Factors;
-  /** Puts others in their place, with which rows have the same bits. */
+  /** Replaces the factors by rounded ones, which include the rows with equal bits. */
   freeze(rounded: Required<Factors>): void;
 }
 
 export interface Freezes {
-  /** What it is made of where it is a product of low rank alone; null where it is more. */
+  /** Returns the factors if the update is only a low-rank product; null otherwise. */
   freezable?(): Freezable | null;
 }
 
@@ -20,7 +20,7 @@ interface Target {
   readonly update: Freezes;
 }
 
-/** Rounds factors, all in one piece: all of it is read for each token. */
+/** Rounds the factors of all targets into one allocation, because every token reads all of them. */
 export function freeze(targets: readonly Target[]): void {
   const found = targets.flatMap(({ update }) => update.freezable?.() ?? []);
   if (found.length === 0) return;

@@ -1,4 +1,4 @@
-/** Tokens that invoke an adapter (nn/sites/invocation.ts): which models and targets they are for. */
+/** Tokens that invoke an adapter (nn/sites/invocation.ts): checks of the models and targets that support them. */
 import { DomainError } from '@graft/contracts';
 import type { Model } from '../../models/model.js';
 import type { TableShape } from '../../nn/outline/outline.js';
@@ -9,7 +9,10 @@ const refuse = (code: 'unsupported' | 'invalid_value', message: string): never =
   throw new DomainError(code, message, `peft.${INVOCATION_FIELD}`);
 };
 
-/** @throws DomainError for tokens that a model does not have, and for targets that see single rows */
+/**
+ * Checks that a model and its targets support invocation tokens.
+ * @throws DomainError for tokens outside the vocabulary, and for targets that see single rows
+ */
 export function checkInvocation(
   tokens: readonly number[],
   { rows }: Pick<TableShape, 'rows'>,
@@ -29,7 +32,7 @@ export function checkInvocation(
     );
 }
 
-/** @throws DomainError for a model that does not write on */
+/** Sets the invocation tokens of a run. @throws DomainError for a model that does not generate text */
 export function invoke(model: Model, run: number, tokens: readonly number[]): void {
   if (model.stacks.encoder || !model.outputHeads.has('lm'))
     refuse(

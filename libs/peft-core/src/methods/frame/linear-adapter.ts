@@ -1,4 +1,4 @@
-/** A method's updates on the modules of a model, attached for one run. */
+/** Updates of a method on the modules of a model, attached for one run. */
 import { add, tidy } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import type { Model } from '../../models/model.js';
@@ -28,7 +28,7 @@ import type { BaseDtype } from '../../nn/precision.js';
 
 interface Setup extends Pick<AttachContext, 'run' | 'seed' | 'found' | 'onModule'> {
   readonly targets: Targets<Linear, Embedding>;
-  /** Heads that train as one with their embedding. */
+  /** Heads that are trained together with their tied embedding. */
   readonly pairs: readonly Pair<Linear, Embedding>[];
   readonly begun: boolean;
   readonly pieces: Pieces;
@@ -40,7 +40,7 @@ export class LinearMethodAdapter<O extends TargetFields, S extends SharedState |
   readonly #table: TokenTableTarget | null;
   readonly #rows = new TokenRowTargets();
   readonly #experts = new ExpertParameterTargets();
-  /** All but the whole modules, in the order of their parameters. */
+  /** All targets except whole modules, in the order of their parameters. */
   readonly #updated: readonly TargetKind[];
   readonly #shared: ModuleParameters;
   #state: S | undefined;
@@ -60,7 +60,7 @@ export class LinearMethodAdapter<O extends TargetFields, S extends SharedState |
     this.#updated = [this.#linears, ...table, this.#rows, this.#experts];
   }
 
-  /** Attaches it, in pieces. One that fails or is given up leaves nothing on the model. */
+  /** Attaches the adapter in steps. If it fails or is ended early, nothing stays on the model. */
   *attaching(): Generator<void, Adapter, undefined> {
     let adapter: Adapter | null = null;
     try {
@@ -81,7 +81,7 @@ export class LinearMethodAdapter<O extends TargetFields, S extends SharedState |
       checkInvocation(invocation, { rows }, linears);
       invoke(model, setup.run, invocation);
     }
-    // before the updates, which may act on a bias that trains
+    // before the updates, which may act on a trainable bias
     this.#whole.attach(model, options, linears);
     const dtype = model.quantization === null ? model.dtype : 'f32';
     this.#state = method.shared?.make(linears, options, this.#shared, dtype, begun);
@@ -174,7 +174,7 @@ export class LinearMethodAdapter<O extends TargetFields, S extends SharedState |
     for (const target of this.#linears.targets) yield updateOf(target);
   }
 
-  /** Whole modules come first: an update may change a bias that trains. */
+  /** Merges whole modules first, because an update may change a trainable bias. */
   #merged(dtype: BaseDtype): Map<string, Tensor> {
     const kinds = [this.#whole, ...this.#updated];
     return new Map(kinds.flatMap((kind) => [...kind.merged(dtype)]));

@@ -1,5 +1,5 @@
-// The frame, by a method that uses all of it: matrices shared by all targets (as VeRA has them), one part that trains and
-// one that does not, a penalty, and a step that looks at all targets (as AdaLoRA's budget does).
+// Tests the frame with a method that uses all of it: matrices shared by all targets (as in VeRA), one trainable part
+// and one frozen part, a penalty, and a step over all targets (as in AdaLoRA's budget).
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import {
@@ -102,7 +102,7 @@ it('frees what an adapter had kept of a linear at which making it failed', () =>
   let reads = 0;
   const failing = Object.assign(Object.create(weight) as typeof weight, {
     dense(dtype: 'f32' = 'f32') {
-      // DoRA reads it for its row's squares, which are kept, and then for its norms
+      // DoRA reads the weight once for the squares of its rows, which are cached, and once for its norms
       if (++reads > 1) throw new Error('the weight is gone');
       return weight.dense(dtype);
     },
@@ -130,7 +130,7 @@ it('trains what all targets share once, and saves what does not train beside it'
   const sizes = [...adapter.parameters.values()].reduce((n, { size }) => n + size, 0);
   const base = { modelType: 'llama', begun: false, config, adapters: [] };
   expect(shift.footprint(outlineOf(config), options(), base).trainableParameters).toBe(sizes);
-  // both kinds come back
+  // load() restores both parts
   set(adapter.exported(), 'fixed', 7);
   set(adapter.exported(), 'own', 3);
   const saved = new Map([...adapter.exported()].map(([name, t]) => [name, mul(t, 1).detach()]));

@@ -1,6 +1,7 @@
 /**
- * The frame of methods that adapt linears. A method says what it does at one linear (linear-update.ts). Which linears those
- * are, modules_to_save, biases, names on disk, merged weights, the resolved config and detaching are the same for all.
+ * Frame of the methods that adapt linear layers. A method defines its update of one linear layer (linear-update.ts).
+ * The frame selects the layers and handles modules_to_save, biases, names in files, merged weights, the resolved config
+ * and detaching.
  */
 import type { Model } from '../../models/model.js';
 import type { Outline } from '../../nn/outline/model-outline.js';

@@ -1,18 +1,19 @@
-// What methods count with when they say what they hold: numbers of some linears.
+// Element counts of linear layers, from which methods compute the memory that they need.
 import type { LinearShape } from '../../nn/outline/outline.js';
 
-/** Numbers in the weights of these linears. */
+/** Returns the number of weight elements of linear layers. */
 export const numbersIn = (linears: readonly LinearShape[]): number =>
   linears.reduce((sum, { inFeatures, outFeatures }) => sum + inFeatures * outFeatures, 0);
 
 /**
- * Numbers that singular value decompositions of these weights take, one after another: copies, factors, and what LAPACK
- * keeps from its first call on: on a Xeon with AMX up to 10 MB more than the 20 MB that were enough elsewhere.
+ * Returns the number of elements that singular value decompositions of these weights need, run one after another:
+ * copies, factors, and the memory that LAPACK keeps after its first call. On a Xeon with AMX that memory is up to 10 MB
+ * more than the 20 MB that are enough elsewhere.
  */
 export const decompositionNumbers = (linears: readonly LinearShape[]): number =>
   5 * Math.max(...linears.map((linear) => numbersIn([linear]))) + 9_000_000;
 
-/** Inputs of these linears together, and their outputs: numbers of a row that all of them see, and give. */
+/** Returns the total input features of linear layers, and their total output features: elements per row. */
 export const inputsOf = (linears: readonly LinearShape[]): number =>
   linears.reduce((sum, { inFeatures }) => sum + inFeatures, 0);
 export const outputsOf = (linears: readonly LinearShape[]): number =>

@@ -1,4 +1,4 @@
-/** Which modules of a model the options of a method of linears mean. */
+/** Modules of a model that a linear method's options select. */
 import type { Model } from '../../models/model.js';
 import type { Role } from '../../nn/layers/linear.js';
 import type { LinearShape, ModuleIndex, Routed, TableShape } from '../../nn/outline/outline.js';
@@ -8,7 +8,9 @@ import { findParameters } from '../targets/target-parameters.js';
 import { ALL_LINEAR, findTargets, writtenTargets } from '../targets/targets.js';
 import type { TargetFields, Targets } from '../targets/targets.js';
 
-/** The options with the default targets, and with the names of expert parameters that PEFT resolves for this model. */
+/**
+ * Returns the options with the default targets and with the expert parameter names that PEFT resolves for this model.
+ */
 export function resolvedBy<O extends TargetFields, S extends SharedState | undefined>(
   method: LinearMethod<O, S>,
   modules: ModuleIndex<LinearShape, { readonly path: string }, TableShape> | Model['modules'],
@@ -22,7 +24,7 @@ export function resolvedBy<O extends TargetFields, S extends SharedState | undef
     : options;
 }
 
-/** The options with what the start found in the training data. */
+/** Returns the options as changed by what the initialization found in the training data. */
 export function startedBy<O extends TargetFields, S extends SharedState | undefined>(
   method: LinearMethod<O, S>,
   { modules, config }: Model,
@@ -47,7 +49,7 @@ export function defaultRoles<O extends TargetFields, S extends SharedState | und
   return targets === ALL_LINEAR ? [] : targets;
 }
 
-/** Linears, and the token embedding where the method adapts it. */
+/** Returns the target linear layers, and the token embedding if the method adapts it. */
 export function targetsOf<
   O extends TargetFields,
   S extends SharedState | undefined,
@@ -63,7 +65,7 @@ export function targetsOf<
   return findTargets(modules, options, defaultRoles(method, modelType), takesTable);
 }
 
-/** Experts and routers that are targets, with their parameters. */
+/** Returns the target experts and routers with their parameters. */
 export const parametersOf = <
   O extends TargetFields,
   S extends SharedState | undefined,

@@ -1,4 +1,7 @@
-/** What a method of linears is: what it does at one linear, and what all its targets share (linear-method.ts). */
+/**
+ * Interface of a linear method: its update of one linear layer, and the state that all targets share
+ * (linear-method.ts).
+ */
 import type { Tensor } from '@graft/kernels';
 import type { Embedding } from '../../nn/layers/embedding.js';
 import type { Linear, LinearAdapter, Role } from '../../nn/layers/linear.js';
@@ -13,35 +16,38 @@ import type { ParameterMethod } from '../targets/target-parameters.js';
 import type { ALL_LINEAR, TargetFields, Targets } from '../targets/targets.js';
 import type { BaseDtype } from '../../nn/precision.js';
 
-/** What the frame tells whoever holds more than parameters. */
+/** Lifecycle calls from the frame to an update or a shared state. */
 interface Hooks {
-  /** Added to the run's loss; a scalar. */
+  /** Returns a scalar that is added to the run's loss. */
   penalty?(): Tensor;
-  /** Looks at a file before the parts get its values. @throws DomainError invalid_adapter */
+  /** Checks a file before its values are loaded. @throws DomainError invalid_adapter */
   checkFile?(file: NamedTensors): void;
-  /** Called when the parts have got a file's values, which are given as they were read. */
+  /** Called with a file's tensors after its values are loaded into the parts. */
   loaded?(file: NamedTensors): void;
-  /** Called when a checkpoint's values are in the parts and in what they remember. */
+  /** Called after a checkpoint is restored into the parts and the state kept with them. */
   restored?(): void;
-  /** Makes what its first rows would make, where that takes long. */
+  /** Computes in advance, if it is slow, what the first rows would otherwise compute. */
   ready?(): void;
-  /** Frees what it made besides its parameters. */
+  /** Frees everything except the parameters. */
   dispose?(): void;
 }
 
-/** What a method makes of one linear. */
+/** Update of one linear layer by a method. */
 export interface LinearUpdate extends LinearAdapter, Hooks, Freezes {
-  /** The linear with the update in it. W: [out, in], b: [out], both f32; b is left out where it stays. */
+  /**
+   * Returns the linear layer with the update merged. W: [out, in], b: [out], both f32; b is omitted if it does not
+   * change.
+   */
   merged?(weight: Tensor, bias: Tensor | null): Merged;
-  /** Called after each optimiser step, counted from 1, before its gradients are forgotten. */
+  /** Called after each optimizer step, counted from 1, before its gradients are cleared. */
   afterStep?(step: number): void;
-  /** What files have of a part, where that is not the whole of it. */
+  /** Returns the tensor that files store for a part, if it is not the part itself. */
   written?(part: string, tensor: Tensor): Tensor;
 }
 
-/** What the updates of a run have in common besides parameters. */
+/** State, besides parameters, that the updates of a run share. */
 export interface SharedState extends Hooks {
-  /** For what looks at all targets together, as AdaLoRA's budget of ranks does. */
+  /** Called after each optimizer step with all updates, as AdaLoRA's rank budget requires. */
   afterStep?(step: number, updates: readonly LinearUpdate[]): void;
 }
 
@@ -51,57 +57,62 @@ export interface LinearMethod<
   O extends TargetFields,
   S extends SharedState | undefined = undefined,
 > extends Omit<Method<O>, Framed> {
-  /** What PEFT adapts when target_modules is null; 'all-linear' is what it means as target_modules. */
+  /** Returns PEFT's targets when target_modules is null; ALL_LINEAR means the same as 'all-linear' there. */
   defaultTargets(modelType: string): readonly Role[] | typeof ALL_LINEAR;
-  /** Whether PEFT adapts linears that are stored [in, out], transformers' Conv1D. */
+  /** Whether PEFT adapts transformers' Conv1D, a linear layer stored as [in, out]. */
   readonly conv1d: boolean;
-  /** Over how many dimensions convolutions run that PEFT adapts; left out, it adapts none. */
+  /** Dimensions of the convolutions that PEFT adapts. The default is none. */
   readonly convolutions?: readonly (1 | 2)[];
-  /** Why it adapts none, where PEFT does. */
+  /** Reason why convolutions are not supported here, if PEFT adapts them. */
   readonly noConvolutions?: string;
-  /** Whether PEFT writes a long list of targets as it is, instead of the shortest ends of their paths. */
+  /** Whether PEFT writes a long list of targets in full instead of the shortest path suffixes. */
   readonly writesAllTargets?: boolean;
-  /** Refuses options that no model fits. @throws DomainError */
+  /** Rejects options that fit no model. @throws DomainError */
   check?(options: O): void;
-  /** Why adapters with these targets cannot be merged, where the method's others can; null: they can. */
+  /**
+   * Returns why adapters with these targets cannot be merged, although the method's others can be; null if they can.
+   */
   unmergedIn?(options: O, targets: readonly LinearShape[]): string | null;
-  /** Left out where it is little beside what trains, and beside one row of as many numbers as ranks. */
+  /**
+   * Returns the memory that the method needs. Omitted if it is small compared with the trainable parameters and with
+   * one row of as many elements as ranks.
+   */
   held?(targets: readonly LinearShape[], options: O): Held;
-  /** The parts of one linear's update that train. */
+  /** Returns the shapes of the trainable parts of one linear layer's update. */
   shapes(options: O): (linear: LinearShape) => PartShapes;
-  /** What all targets share: parts, made once before the updates, and what acts on all of them. */
+  /** State that all targets share: parts, created once before the updates, and operations on all of them. */
   readonly shared?: {
     shapes(targets: readonly LinearShape[], options: O): PartShapes;
     /**
-     * @param dtype in which PEFT makes parts: the base's, which it rounds to; f32 beside a packed one
-     * @param begun whether they get a file's values next
+     * @param dtype in which PEFT creates parts: the base's dtype, to which it rounds, or f32 on a quantized base
+     * @param begun whether a file's values are loaded next
      */
     make(
       ...of: [readonly Linear[], O, ModuleParameters, dtype: BaseDtype, begun: boolean] // prettier-ignore
     ): S;
   };
-  /** The update of one linear; it makes its parts in `parameters`. */
+  /** Creates the update of one linear layer, with its parts in `parameters`. */
   adapt(
     options: O,
     found?: NamedTensors,
     begun?: boolean,
   ): (linear: Linear, parameters: ModuleParameters, shared: S) => LinearUpdate;
-  /** What looks at the training data before the updates are made, where a start needs them. */
+  /** Returns an observer of the training data if the initialization needs one before the updates are created. */
   observer?(targets: readonly Linear[], options: O, seed: number): Observer | null;
-  /** The options as what the data have shown makes them. @param written how PEFT writes a list of targets */
+  /** Returns the options as changed by the observed data. @param written how PEFT writes a list of targets */
   started?(
     options: O,
     found: NamedTensors,
     targets: Targets<Linear, Embedding>,
     written: (paths: readonly string[]) => readonly string[],
   ): O;
-  /** What it does at the token embedding, where that may be a target. */
+  /** Support for the token embedding as a target. */
   readonly embedding?: EmbeddingMethod<O>;
-  /** What it does at parameters of routers and experts, where those may be targets. */
+  /** Support for expert and router parameters as targets. */
   readonly parameters?: ParameterMethod<O>;
-  /** Fields of adapter_config.json that PEFT resolves for this method. */
+  /** Returns the adapter_config.json fields that PEFT resolves for this method. */
   resolved?(options: O, names: RoleNames, state: S): Readonly<Record<string, unknown>>;
 }
 
-/** How PEFT would name the linears of these roles: by the ends of their paths that name nothing else. */
+/** Returns PEFT's names of the linear layers of these roles: path suffixes that match no other module. */
 export type RoleNames = (roles: readonly Role[]) => readonly string[];

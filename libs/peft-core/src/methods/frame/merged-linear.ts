@@ -1,4 +1,4 @@
-/** A linear with an update in it, as files have it, and what the update adds to its weight. */
+/** Linear layer with a merged update, as stored in files, and the weight change that the update makes. */
 import { contiguous, noGrad, sub, tidy, to } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import type { BaseDtype } from '../../nn/precision.js';
@@ -11,7 +11,7 @@ export interface Merged {
   readonly bias?: Tensor | null;
 }
 
-/** Who can say what a linear is with an update in it. */
+/** Update that can be merged into a linear layer. */
 interface Merges {
   merged?(weight: Tensor, bias: Tensor | null): Merged;
 }
@@ -21,7 +21,7 @@ interface Target {
   readonly update: Merges;
 }
 
-/** What an update adds to the weight of its linear. */
+/** Returns the change that an update makes to the weight of its linear layer. */
 export function updateOf({ linear, update }: Target): WeightUpdate {
   let changesBias = false;
   const added = noGrad(() =>
@@ -37,7 +37,7 @@ export function updateOf({ linear, update }: Target): WeightUpdate {
   return { path: linear.path, update: added, changesBias, isConvolution };
 }
 
-/** A linear's weight, and its bias where that changes, as files have them. */
+/** Returns the merged weight of a linear layer as stored in files, and its bias if that changes. */
 export function mergedLinear(
   linear: Linear,
   update: Merges,

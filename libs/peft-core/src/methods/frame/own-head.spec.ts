@@ -24,7 +24,7 @@ afterAll(() => {
   file.close();
 });
 
-/** What `of` finds of an adapter, with a head beside it or without one. */
+/** Attaches an adapter, with a head or without one, and returns the result of `of`. */
 function found<T>(peft: { peft_type: string }, head: HeadRequest | null, of: (a: Adapter) => T): T {
   const adapter = attachMethod(model, peft, { run: 1, seed: 3, head });
   try {

@@ -1,6 +1,6 @@
 /**
- * The head of a run's task beside its adapter: it trains whole and is saved, as PEFT does by naming it in
- * modules_to_save. No method knows of it.
+ * Head of a run's task next to its adapter. It is fully trained and saved, as PEFT does for names in modules_to_save.
+ * Methods do not depend on it.
  */
 import { DomainError } from '@graft/contracts';
 import type { Tensor } from '@graft/kernels';
@@ -17,7 +17,7 @@ import type { Adapter, AttachContext, Footprint, Method } from '../method.js';
 import { inDtype, ModuleSizes, ModulesToSave } from '../targets/modules-to-save.js';
 import { restore } from './parameters.js';
 
-/** What PEFT adds to modules_to_save, whatever of it a model has. */
+/** Names that PEFT adds to modules_to_save for a kind of head, whether the model has them or not. */
 const SAVED: Readonly<Record<TaskHeadKind, readonly string[]>> = {
   classification: ['classifier', 'score'],
   token_classification: ['classifier', 'score'],
@@ -25,7 +25,7 @@ const SAVED: Readonly<Record<TaskHeadKind, readonly string[]>> = {
   ctc: [],
 };
 
-/** Why PEFT takes no virtual tokens of a kind with a head. */
+/** Reasons why PEFT does not combine virtual tokens with a kind of head, by peft_type. */
 const REFUSED: Readonly<Record<TaskHeadKind, Readonly<Partial<Record<string, string>>>>> = {
   classification: { prefix: 'its models do not accept past keys and values' },
   token_classification: {
@@ -39,7 +39,7 @@ const REFUSED: Readonly<Record<TaskHeadKind, Readonly<Partial<Record<string, str
   ctc: {},
 };
 
-/** Why a method is not for a head, or nothing. */
+/** Returns why a method does not support a head, or undefined. */
 const refusal = (
   { virtual, asks, withoutHeads: why }: Method,
   kind: TaskHeadKind,
@@ -48,7 +48,7 @@ const refusal = (
   return why ?? (virtual && REFUSED[kind][virtual]);
 };
 
-/** @throws DomainError for a method that PEFT cannot use with such a head */
+/** Rejects a method that PEFT cannot combine with such a head. @throws DomainError */
 export function checkVirtual(method: Method, { kind }: HeadRequest): void {
   const [{ name }, why] = [method, refusal(method, kind)];
   if (why === undefined) return;
@@ -57,11 +57,11 @@ export function checkVirtual(method: Method, { kind }: HeadRequest): void {
   throw new DomainError('unsupported', message, 'peft.peft_type');
 }
 
-/** Whether a method can be used with such a head. */
+/** Whether a method supports such a head. */
 export const takesHead = (method: Method, kind: TaskHeadKind): boolean =>
   refusal(method, kind) === undefined;
 
-/** A config without the names of heads, which train in any case. @param config of the base */
+/** Returns a config without the names of heads, which are trained in any case. @param config config.json of the base */
 export function withoutHeads(
   peft: PeftConfig,
   head: HeadRequest | null,
@@ -76,7 +76,7 @@ export function withoutHeads(
   return { ...peft, modules_to_save: others.length > 0 ? others : null };
 }
 
-/** What a method takes of a model, and the head beside it. */
+/** Returns a method's footprint plus that of the head. */
 export function footprintWithHead(footprint: Footprint, outline: Outline): Footprint {
   const trainableParameters = footprint.trainableParameters + sizeOfHead(outline);
   return { ...footprint, trainableParameters };
@@ -94,7 +94,7 @@ export function sizeOfHead({
   return sizes.total;
 }
 
-/** Attaches a method to a model with the head of the run's task, in pieces. @throws DomainError as the method does */
+/** Attaches a method to a model with the head of the run's task, in steps. @throws DomainError as the method does */
 export function* attachingWithHead<O>(
   model: Model,
   method: Method<O>,
@@ -151,7 +151,7 @@ function beside(
     exported: () => new Map([...adapter.exported(), ...own.parameters]),
     load(stored) {
       const isOwn = (name: string): boolean => own.parameters.has(name);
-      // PEFT, which names modules, leaves it as it begins and does not write it
+      // PEFT selects modules by name, so it neither trains nor saves these weights: they keep their initial values
       const begun = [...own.parameters].filter(([name]) => name === LAYER_WEIGHTS);
       restore(own.parameters, new Map([...begun, ...[...stored].filter(([name]) => isOwn(name))]));
       adapter.load(new Map([...stored].filter(([name]) => !isOwn(name))));
@@ -171,7 +171,7 @@ function beside(
   };
 }
 
-/** What PEFT names, and what it overlooks. */
+/** Returns the names that PEFT saves, and those of parameters that it omits. */
 function savedNames(
   kind: TaskHeadKind,
   parameters: readonly string[],
@@ -179,7 +179,7 @@ function savedNames(
 ): string[] {
   const ofModules = parameters.filter((name) => name !== LAYER_WEIGHTS);
   const paths = new Set(ofModules.map((name) => name.slice(0, name.lastIndexOf('.'))));
-  // a config without a task_type says all itself
+  // a config without a task_type must name everything itself
   if (inputKind !== 'tokens') return [...new Set([...paths].map((path) => path.split('.')[0] ?? path))]; // prettier-ignore
   const overlooked = [...paths].filter(
     (path) => !SAVED[kind].some((name) => path.split('.')[0]?.endsWith(name)),

@@ -1,4 +1,4 @@
-/** Parameters that train, and how they start. */
+/** Trainable parameters and their initialization. */
 import {
   cat,
   clone,
@@ -19,14 +19,14 @@ import { DomainError } from '@graft/contracts';
 import { normal, uniform } from '../../nn/random-init.js';
 import type { NamedTensors } from '../method.js';
 
-/** An f32 copy on the process's device that trains and that its adapter disposes. */
+/** Returns a trainable f32 copy on the process's device. Its adapter disposes it. */
 export function parameter(values: Tensor): Tensor {
   const copy = keep(f32Copy(values));
   copy.requiresGrad = true;
   return copy;
 }
 
-/** An f32 copy on the process's device, in the current scope. */
+/** Returns an f32 copy on the process's device, in the current scope. */
 export const f32Copy = (values: Tensor): Tensor =>
   noGrad(() =>
     tidy(() => {
@@ -35,18 +35,18 @@ export const f32Copy = (values: Tensor): Tensor =>
     }),
   );
 
-/** On the process's device: files are read on the CPU. */
+/** Moves values to the process's device. Files are read on the CPU. */
 export const placed = (values: Tensor): Tensor =>
   values.device === device() ? values : toDevice(values, device());
 
-/** Sizes of parts that train, by name. */
+/** Shapes of trainable parts, by name. */
 export type PartShapes = Readonly<Record<string, readonly number[]>>;
 
-/** Numbers in all parts. */
+/** Returns the number of elements of all parts. */
 export const sizeOf = (shapes: PartShapes): number =>
   Object.values(shapes).reduce((sum, shape) => sum + shape.reduce((a, b) => a * b, 1), 0);
 
-/** Numbers in the parts of each name. */
+/** Returns the number of elements by part name. */
 export function sizesByPart(all: readonly PartShapes[]): Record<string, number> {
   const sizes: Record<string, number> = {};
   for (const [part, shape] of all.flatMap((shapes) => Object.entries(shapes)))
@@ -54,40 +54,42 @@ export function sizesByPart(all: readonly PartShapes[]): Record<string, number> 
   return sizes;
 }
 
-/** What files have behind a part. */
+/** Constants that files append to a part. */
 interface Behind {
   readonly dim: number;
   readonly values: Tensor;
-  /** Why it cannot be known where a file lacks it; null: it can. */
+  /** Reason why they cannot be computed if a file does not have them; null if they can be. */
   readonly lost: string | null;
 }
 
-/** What one module's adapter keeps, by part: `lora_A`. What a part starts at depends on the seed and its name alone. */
+/**
+ * Tensors of one module's adapter, by part name such as `lora_A`. Initial values depend only on the seed and the name.
+ */
 export class ModuleParameters {
-  /** Trained and saved, by whole name: `<path>.lora_A`, or the part's alone where all modules share it. */
+  /** Trainable and saved, by full name: `<path>.lora_A`, or the part name alone if all modules share it. */
   readonly trained = new Map<string, Tensor>();
-  /** Saved only. */
+  /** Saved, but not trainable. */
   readonly frozen = new Map<string, Tensor>();
-  /** Kept in checkpoints only: what steps depend on. */
+  /** Stored only in checkpoints: state that optimizer steps depend on. */
   readonly remembered = new Map<string, Tensor>();
-  /** Saved here as well: parts of another set. */
+  /** Parts of another set that are also saved here. */
   readonly #repeated = new Map<string, Tensor>();
-  /** Neither: made again from the options. */
+  /** Neither trainable nor saved: computed again from the options. */
   readonly #unsaved: Tensor[] = [];
   readonly #behind = new Map<string, Behind>();
 
-  /** @param path of the module; null for what all modules share */
+  /** @param path of the module; null for parts that all modules share */
   constructor(
     private readonly path: string | null,
     private readonly seed: number,
   ) {}
 
-  /** U(-bound, bound) */
+  /** Creates a part from U(-bound, bound). */
   uniform(part: string, shape: readonly number[], bound: number): Tensor {
     return this.parameter(part, (name) => uniform(shape, bound, this.seed, name));
   }
 
-  /** N(0, deviation²) */
+  /** Creates a part from N(0, deviation²). */
   normal(part: string, shape: readonly number[], deviation: number): Tensor {
     return this.parameter(part, (name) => normal(shape, deviation, this.seed, name));
   }
@@ -100,7 +102,7 @@ export class ModuleParameters {
     return this.parameter(part, () => ones(shape));
   }
 
-  /** A part that trains, in f32. */
+  /** Creates a trainable part in f32. */
   parameter(part: string, values: (name: string, seed: number) => Tensor): Tensor {
     const name = this.#name(part);
     const made = tidy(() => parameter(values(name, this.seed)));
@@ -108,12 +110,12 @@ export class ModuleParameters {
     return made;
   }
 
-  /** Whole numbers that do not train, as `values` has them; what is not saved is made again from the options. */
+  /** Creates an integer part that is not trainable. If it is not saved, it is computed again from the options. */
   indices(part: string, values: () => Tensor, saved = true): Tensor {
     return this.#frozen(part, keep(tidy(() => placed(values()))), saved);
   }
 
-  /** A part that does not train, in f32; one that is not saved is made again from the options. */
+  /** Creates an f32 part that is not trainable. If it is not saved, it is computed again from the options. */
   constant(part: string, values: (name: string, seed: number) => Tensor, saved = true): Tensor {
     const made = keep(tidy(() => f32Copy(values(this.#name(part), this.seed))));
     return this.#frozen(part, made, saved);
@@ -125,7 +127,7 @@ export class ModuleParameters {
     return made;
   }
 
-  /** Has a part train no more, and `values` in its place, which nobody saves. */
+  /** Stops training a part and replaces it by `values`, which are not saved. */
   freeze(part: string, values: Tensor): Tensor {
     const name = this.#name(part);
     this.trained.get(name)?.dispose();
@@ -133,35 +135,35 @@ export class ModuleParameters {
     return this.hold(values);
   }
 
-  /** Keeps what nobody saves. */
+  /** Keeps a tensor that is not saved. */
   hold(values: Tensor): Tensor {
     this.#unsaved.push(keep(values));
     return values;
   }
 
-  /** A part of another set, which files have here as well. */
+  /** Adds a part of another set that files also store here. */
   repeat(part: string, tensor: Tensor): void {
     this.#repeated.set(this.#name(part), tensor);
   }
 
-  /** What steps depend on besides what trains, in f32. */
+  /** Creates f32 state, besides the trainable parts, that optimizer steps depend on. */
   memory(part: string, values: () => Tensor): Tensor {
     const made = keep(tidy(() => f32Copy(values())));
     this.remembered.set(this.#name(part), made);
     return made;
   }
 
-  /** Has checkpoints keep a part that another processor may decompose otherwise. */
+  /** Stores a part in checkpoints, because another processor may decompose it differently. */
   remember(part: string, made: Tensor): void {
     this.remembered.set(this.#name(part), made);
   }
 
-  /** Numbers of N(0, 1) that a part is made from. */
+  /** Returns values of N(0, 1) from which a part is computed. */
   noise(part: string, shape: readonly number[]): Tensor {
     return normal(shape, 1, this.seed, this.#name(part));
   }
 
-  /** Constants that files have behind a part along `dim`; `lost` says why a file without them cannot be read. */
+  /** Adds constants that files append to a part along `dim`. `lost` explains why a file without them cannot be read. */
   behind(part: string, dim: number, values: Tensor, lost: string | null): Tensor {
     const made = keep(f32Copy(values));
     this.#behind.set(this.#name(part), { dim, values: made, lost });
@@ -172,7 +174,7 @@ export class ModuleParameters {
     return new Map([...this.trained, ...this.frozen, ...this.#repeated]);
   }
 
-  /** What files have: the parts, each with what is behind it. */
+  /** Returns the tensors for a file: the parts, each with its appended constants. */
   exported(): Map<string, Tensor> {
     const join = (name: string, tensor: Tensor): Tensor => {
       const behind = this.#behind.get(name);
@@ -181,7 +183,7 @@ export class ModuleParameters {
     return new Map([...this.saved].map(([name, tensor]) => [name, join(name, tensor)]));
   }
 
-  /** Takes from a file's tensors what is behind parts, and returns the parts. @throws DomainError invalid_adapter */
+  /** Removes the appended constants from a file's tensors and returns the parts. @throws DomainError invalid_adapter */
   takeBehind(stored: NamedTensors): Map<string, Tensor> {
     const parts = new Map(stored);
     for (const [name, { dim, values, lost }] of this.#behind) {

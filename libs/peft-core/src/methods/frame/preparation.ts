@@ -1,39 +1,39 @@
-/** What an adapter's start sees of its run's training data before the adapter is made. */
+/** Pass over a run's training data for an adapter initialization that depends on the data. */
 import type { Tensor } from '@graft/kernels';
 import type { Model } from '../../models/model.js';
 import type { Linear, LinearAdapter } from '../../nn/layers/linear.js';
 import type { NamedTensors } from '../method.js';
 
-/** What looks at the linears that an adapter will act on, while examples go through the base. */
+/** Observer of the target linear layers while examples pass through the base. */
 export interface Observer {
-  /** Whether losses are differentiated; otherwise examples only go through the base. */
+  /** Whether a backward pass follows each forward pass. */
   readonly differentiates: boolean;
-  /** Whether each example goes by itself: a sample is then one of them, and else a micro-batch. */
+  /** Whether a sample is a single example; otherwise it is a micro-batch. */
   readonly apart: boolean;
-  /** Whether rows that are not learnt are passed over. */
+  /** Whether rows without a label are skipped. */
   readonly learntOnly: boolean;
-  /** So many examples of the first epoch are enough; Infinity: it goes round them until it is done. */
+  /** Number of examples of the first epoch to use. Infinity: examples repeat until the observer is done. */
   readonly examples: number;
-  /** What it attaches to a linear. */
+  /** Returns the adapter to attach to a linear layer. */
   of(linear: Linear): LinearAdapter;
-  /** A sample comes. @param rows of its which count, in order [n], i64; null: all */
+  /** Starts a sample. @param rows indices of the rows that count, in order [n], i64; null: all */
   begin(rows: Tensor | null): void;
-  /** The sample has been through. Returns whether the same one is to come again. */
+  /** Ends a sample. Returns whether the same sample must be run again. */
   end(): boolean;
-  /** All examples have been through. @throws DomainError where more of them will not help */
+  /** Called after a pass over all examples. @throws DomainError if more passes will not help */
   round?(): void;
-  /** How far it is, 0 to 1, where it alone can tell: it is done at 1. */
+  /** Progress from 0 to 1, if only the observer knows it. It is done at 1. */
   readonly progress?: number;
   /**
-   * What it found, by part of a module: the caller's to free.
-   * @param onModule called after each that is decomposed
-   * @throws DomainError where nothing can be made of it
+   * Returns the results by part of a module. The caller frees them.
+   * @param onModule called after each decomposition
+   * @throws DomainError if the data allow no result
    */
   found(onModule?: (done: number, of: number) => void): Map<string, Tensor>;
   dispose(): void;
 }
 
-/** An observer on a model, for one run. */
+/** Observer attached to a model for one run. */
 export class Preparation {
   constructor(
     readonly observer: Observer,
@@ -54,17 +54,17 @@ export class Preparation {
   }
 }
 
-/** What a start needs of a job, known from its options. */
+/** Requirements of an initialization, known from the options. */
 export interface StartNeeds {
-  /** The field that says so, and its value, as in `init_lora_weights "eva"`. */
+  /** Field that selects the initialization, and its displayed form, as in `init_lora_weights "eva"`. */
   readonly field: string;
   readonly shown: string;
-  /** Whether it must see the training data. */
+  /** Whether it must read the training data. */
   readonly data: boolean;
-  /** Whether the adapter's file alone tells what it was trained with: the data have moved its options. */
+  /** Whether only the adapter's file has the options used in training, because the data change them. */
   readonly toldByFile: boolean;
-  /** Whether the base's weights may be packed. */
+  /** Whether the base's weights may be quantized. */
   readonly packed: boolean;
-  /** The field that asks for rows that are learnt, where some are passed over. */
+  /** Field that restricts the observer to rows with a label, if it is set. */
   readonly learntOnly?: string;
 }

@@ -1,4 +1,4 @@
-/** Prompts that start from tokens: their embeddings [p, D], as the model reads them. */
+/** Prompts initialized from text: their token embeddings [p, D], as the model reads them. */
 import { tensor } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
@@ -7,7 +7,7 @@ import type { Model } from '../../models/model.js';
 import type { AttachContext } from '../method.js';
 import { tableOf } from '../targets/token-rows.js';
 
-/** PEFT's fields of a prompt's text. */
+/** PEFT fields of the initial text of a prompt. */
 export const textFields = {
   prompt_tuning_init_text: z
     .string()
@@ -26,7 +26,7 @@ export const textFields = {
     ),
 };
 
-/** Refuses a start from a text without one; for `superRefine`. */
+/** Rejects an initialization from text without a text; for `superRefine`. */
 export function checkText(
   options: {
     readonly prompt_tuning_init: string;
@@ -42,7 +42,7 @@ export function checkText(
 export const rowsOf = (model: Model, ids: readonly number[]): Tensor =>
   tableOf(model.modules, 'peft_type').rows(tensor(ids, [ids.length], 'i64'));
 
-/** p rows of a text, which is repeated or cut. @throws DomainError where it has no tokens */
+/** Returns p rows of embeddings of a text, repeated or truncated. @throws DomainError if the text has no tokens */
 export function rowsOfText(
   text: string,
   p: number,

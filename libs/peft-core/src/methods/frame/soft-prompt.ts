@@ -1,8 +1,7 @@
 /**
- * The frame of methods that train virtual tokens. A method says what makes their table; sizes, the slot it goes to,
- * files, loading and detaching are written here, once.
- *
- *   table = make(parts)    [p, columns]; what makes it is folded away on export
+ * Frame of the methods that train virtual tokens. A method computes their table; the frame handles sizes, the place in
+ * the model, files, loading and detaching.
+ *   table = table(parts)    [p, columns]; files store the computed table
  */
 import { copy_, keep, narrow, noGrad, split, tidy, to, view } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
@@ -19,7 +18,7 @@ import type { PartShapes } from './parameters.js';
 /** PEFT's name of the table in adapter files. */
 export const TABLE = 'prompt_embeddings';
 
-/** What PEFT resolves from the model and writes in the file. */
+/** Fields that PEFT resolves from the model and writes to the file. */
 interface Resolved {
   readonly num_layers: number;
   readonly token_dim: number;
@@ -31,32 +30,32 @@ export type SoftPromptFields = { readonly num_virtual_tokens: number | null } & 
   Record<keyof Resolved, number | null>
 >;
 
-/** Where a table goes. */
+/** Place of a table in the model. */
 export interface Place {
   readonly kind: 'inputs' | 'prefix';
-  /** Why there is none in a model. */
+  /** Returns why a model does not have this place; null if it does. */
   lacking?(model: ModelShape): string | null;
   resolved(model: ModelShape): Resolved;
-  /** Rows of the table for p virtual tokens. */
+  /** Returns the number of table rows for p virtual tokens. */
   rows(model: ModelShape, p: number): number;
-  /** Numbers of a virtual token. */
+  /** Returns the number of elements of a virtual token. */
   columns(model: ModelShape): number;
   attach(model: Model, run: number, prompt: Prompt): void;
 }
 
-/** What a run puts there. */
+/** Virtual tokens that a run attaches. */
 interface Prompt {
-  /** p */
+  /** Number of virtual tokens, p. */
   readonly length: number;
   table(ctx: RowContext, taskId: number): Tensor;
   readonly learnt: readonly LearntToken[];
-  /** How many prompts there are, one a task; undefined: one for all. */
+  /** Number of prompts, one per task; undefined if all tasks share one. */
   readonly tasks: number | undefined;
 }
 
 /**
- * Rows before the first block of the stack that reads the input. Beside an encoder PEFT's table has rows for the
- * decoder, too, which it never uses; they are kept, for its files.
+ * Rows before the first block of the stack that reads the input. In encoder-decoder models PEFT's table also has rows
+ * for the decoder, which PEFT never uses; they are kept for compatibility with its files.
  */
 export const INPUTS: Place = {
   kind: 'inputs',
@@ -80,13 +79,13 @@ export const INPUTS: Place = {
     }),
 };
 
-/** Size of a prefix's keys in a layer, and of its values. */
+/** Returns the size of a prefix's keys in one layer, which is also that of its values. */
 export const keySize = ({ prefixHeads, headDim }: ModelShape): number => prefixHeads * headDim;
 
 /**
  * Keys and values before those of every layer. Column ((2 layer + kv) · heads + head) · size + i; kv 0 is the key. Keys
- * are not rotated. Beside an encoder of L layers, layer i of the decoder takes the pair 2i mod L: PEFT splits its list of
- * pairs in fours, two for cross-attention, which it then throws away.
+ * are not rotated. In an encoder-decoder model with L encoder layers, layer i of the decoder takes the pair 2i mod L:
+ * PEFT splits its list of pairs into groups of four, two of them for cross-attention, which it then discards.
  */
 export const PREFIX: Place = {
   kind: 'prefix',
@@ -118,15 +117,15 @@ export const PREFIX: Place = {
     }),
 };
 
-/** What options must go with. */
+/** Facts that options must fit. */
 interface Given {
-  /** Token ids lie below it. */
+  /** Vocabulary size: all token ids are smaller. */
   readonly vocabulary: number;
-  /** Whether the job goes on from an adapter's file, as far as that is known. */
+  /** Whether the job continues from an adapter's file, if known. */
   readonly begun: boolean;
 }
 
-/** A part by its name. */
+/** Returns a part by its name. */
 export type PartOf = (name: string) => Tensor;
 
 type Framed = 'footprint' | 'attach' | 'attaching' | 'tensors' | 'virtual';
@@ -134,34 +133,37 @@ type Framed = 'footprint' | 'attach' | 'attaching' | 'tensors' | 'virtual';
 export interface SoftPromptMethod<O extends SoftPromptFields>
   extends Omit<Method<O>, Framed>, Partial<Pick<Method<O>, 'tensors'>> {
   readonly place: Place;
-  /** How many virtual tokens there are; left out, `num_virtual_tokens`. */
+  /** Returns the number of virtual tokens. The default is `num_virtual_tokens`. */
   length?(options: O): number;
-  /** Refuses options that do not go with a model and a start. @throws DomainError */
+  /** Rejects options that do not fit the model or the initialization. @throws DomainError */
   fits?(options: O, given: Given): void;
-  /** What trains from scratch, by PEFT's names. */
+  /** Returns the shapes of the parts to train without an initial adapter, by PEFT's names. */
   shapes(options: O, model: ModelShape): PartShapes;
-  /** What the table is made of besides, and does not train. */
+  /** Returns the shapes of frozen parts of the table. */
   frozen?(options: O, model: ModelShape): PartShapes;
-  /** What a part starts at. */
+  /** Returns the initial values of a part. */
   start(name: string, shape: readonly number[], setup: Setup<O>): Tensor;
-  /** The table [p, columns] that the parts make, of a task where they are by task. */
+  /** Computes the table [p, columns] from the parts; for one task if parts depend on the task. */
   table(part: PartOf, setup: Setup<O>, ctx: RowContext, taskId: number): Tensor;
-  /** The parts by a file's; left out, its table trains as it is, by PEFT's name. Checkpoints are keyed by these names. */
+  /**
+   * Returns the parts from a file's tensors. The default is to train its table directly, under PEFT's name. Checkpoints
+   * use these names as keys.
+   */
   begin?(stored: PartOf, setup: Setup<O>): Readonly<Record<string, Tensor>>;
-  /** What files have, and what shapes, where that is not the table that the parts make; -1: of any size. */
+  /** Tensors and shapes of files, if they are not the computed table; -1 means any size. */
   readonly file?: {
     shapes(options: O, model: ModelShape): PartShapes;
     parts(part: PartOf): Readonly<Record<string, Tensor>>;
   };
-  /** Which virtual tokens are learnt themselves; left out, none. */
+  /** Returns the virtual tokens that are also targets of the loss. The default is none. */
   learnt?(options: O): readonly LearntToken[];
-  /** What follows each optimiser step. */
+  /** Called after each optimizer step. */
   afterStep?(part: PartOf, setup: Setup<O>): void;
-  /** Fields of adapter_config.json that PEFT resolves for this method. */
+  /** Returns the adapter_config.json fields that PEFT resolves for this method. */
   resolved?(options: O, model: ModelShape): Partial<O>;
 }
 
-/** What a method makes its table of. */
+/** Inputs from which a method computes its table. */
 export interface Setup<O> extends AttachContext {
   readonly model: Model;
   readonly options: O;
@@ -253,7 +255,7 @@ export function softPrompt<O extends SoftPromptFields>(method: SoftPromptMethod<
   });
 }
 
-/** What a run's table is made of, by PEFT's names. */
+/** Tensors of a run from which its table is computed, by PEFT's names. */
 class Parts<O extends SoftPromptFields> {
   trained: ReadonlyMap<string, Tensor>;
   readonly #frozen: ReadonlyMap<string, Tensor>;
@@ -271,7 +273,7 @@ class Parts<O extends SoftPromptFields> {
 
   readonly get: PartOf = (name) => (this.#frozen.get(name) ?? this.trained.get(name)) as Tensor;
 
-  /** Goes on from what a file has. */
+  /** Continues from the tensors of a file. */
   begin(stored: NamedTensors): void {
     const of = (name: string): Tensor => stored.get(name) as Tensor;
     const begun = this.method.begin?.(of, this.setup) ?? { [TABLE]: of(TABLE) };
@@ -302,7 +304,7 @@ class Parts<O extends SoftPromptFields> {
   }
 }
 
-/** @throws DomainError when the model has no place for the table */
+/** Rejects a model without a place for the table. @throws DomainError */
 function checkPlace({ name, place }: { name: string; place: Place }, model: ModelShape): void {
   const lacking = model.inputKind === 'tokens' ? (place.lacking?.(model) ?? null) : UNREAD;
   if (lacking === null) return;
@@ -310,10 +312,10 @@ function checkPlace({ name, place }: { name: string; place: Place }, model: Mode
   throw new DomainError('unsupported', message, 'peft.peft_type');
 }
 
-/** PEFT finds where tokens are embedded, and knows no other place. */
+/** Message for models without token embeddings. PEFT looks for the embedding of tokens only. */
 const UNREAD = 'no base that reads pictures or sounds: virtual tokens stand among tokens';
 
-/** @throws DomainError when a config names sizes that are not the model's */
+/** Rejects a config whose sizes differ from the model's. @throws DomainError */
 function checkSizes(given: Readonly<Record<keyof Resolved, number | null>>, sizes: Resolved): void {
   for (const name of Object.keys(sizes) as (keyof Resolved)[]) {
     const value = given[name];
@@ -324,14 +326,14 @@ function checkSizes(given: Readonly<Record<keyof Resolved, number | null>>, size
   }
 }
 
-/** @throws DomainError when the virtual tokens leave no room for real ones */
+/** Rejects virtual tokens that leave no positions for real tokens. @throws DomainError */
 function checkPositions(positions: number, virtualTokens: number): void {
   if (virtualTokens < positions) return;
   const advice = `${virtualTokens} virtual tokens leave no positions for input: the model has ${positions}`;
   throw new DomainError('invalid_value', advice, 'peft.num_virtual_tokens');
 }
 
-/** @throws DomainError where a file's tensors are others than these, or have other shapes; -1: of any size */
+/** Rejects a file whose tensors or shapes differ from the expected ones; -1 means any size. @throws DomainError */
 function checkStored(stored: NamedTensors, shapes: PartShapes): void {
   const names = Object.keys(shapes);
   if ([...stored.keys()].sort().join() !== [...names].sort().join()) {

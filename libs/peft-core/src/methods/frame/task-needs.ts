@@ -1,4 +1,4 @@
-/** Which tasks a method can be trained for: some ask more of one than a loss. */
+/** Checks of the tasks that a method supports. Some methods require more of a task than a loss. */
 import { DomainError } from '@graft/contracts';
 import type { Asked, OwnHead, Task } from '../../tasks/task.js';
 import type { Method } from '../method.js';
@@ -13,14 +13,14 @@ const LACKING: Readonly<Record<Asked, string>> = {
 const gives = ({ asks }: Method, task: Pick<Task, 'gives'>): boolean =>
   asks === undefined || (task.gives ?? []).includes(asks);
 
-/** Of a head that only some options ask for it says nothing. */
+/** Whether a task has a head by default. Heads that only some options add are not counted. */
 const hasHead = ({ head, options }: Task): boolean =>
   head !== undefined && head.outputs(options.parse({})) !== null;
 
 export const takesTask = (method: Method, task: Task): boolean =>
   gives(method, task) && (!hasHead(task) || takesHead(method, (task.head as OwnHead).kind));
 
-/** @throws DomainError for a task in which options would do nothing */
+/** Rejects options without effect in a task. @throws DomainError */
 export function checkTaskOptions<O>(method: Method<O>, options: O, { name, peft }: Task): void {
   const { field, types } = method.taskTypes?.(options) ?? { field: '', types: null };
   if (!types || (peft.taskType !== null && types.includes(peft.taskType))) return;
@@ -28,7 +28,7 @@ export function checkTaskOptions<O>(method: Method<O>, options: O, { name, peft 
   throw new DomainError('unsupported', message, `peft.${field}`);
 }
 
-/** @throws DomainError for an option that a job sets and that would do nothing in it */
+/** Rejects an option that a job sets and that has no effect in its task. @throws DomainError */
 export function checkIdle<O>(method: Method<O>, options: O, task: Task): void {
   const idle = method.idle?.(options, task);
   if (!idle) return;
@@ -37,7 +37,7 @@ export function checkIdle<O>(method: Method<O>, options: O, task: Task): void {
   throw new DomainError('unsupported', message, `peft.${field}`);
 }
 
-/** @throws DomainError for a task that does not give what a method asks */
+/** Rejects a task without a feature that the method requires. @throws DomainError */
 export function checkTask(method: Method, task: Task, tasks: readonly Task[]): void {
   if (gives(method, task)) return;
   const others = tasks.filter((one) => gives(method, one)).map(({ name }) => name);

@@ -1,4 +1,4 @@
-// Why a base cannot be merged with an adapter whose method can be, told from shapes alone.
+// Reasons why an adapter cannot be merged although its method supports merging, computed from shapes alone.
 import type { LinearShape, TableShape } from '../../nn/outline/outline.js';
 import type { Footprint } from '../method.js';
 import type { Targets } from '../targets/targets.js';
@@ -6,7 +6,7 @@ import type { Targets } from '../targets/targets.js';
 export const SHARED_WEIGHT =
   'the base model ties its embedding and head, and the adapter changes only one of them';
 
-/** Whether a head and its embedding, one tensor in files, become two. */
+/** Whether merging would make a head differ from its embedding, which share one tensor in files. */
 export function partsTied(
   pairs: readonly (readonly object[])[],
   { linears, table }: { readonly linears: readonly object[]; readonly table: object | null },
@@ -17,7 +17,10 @@ export function partsTied(
   return changed.some((module) => tied.includes(module)) || (tied.length > 0 && rows > 1);
 }
 
-/** What of its targets other programs or a merged model may have no place for. @param tied whether one tensor becomes two */
+/**
+ * Returns the targets that other programs or a merged model may not support. @param tied whether one tensor would
+ * become two
+ */
 export function placesOf(
   { linears, table }: Targets<LinearShape, TableShape>,
   tied: boolean,
