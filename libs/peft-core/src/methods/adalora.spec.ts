@@ -58,7 +58,7 @@ describe('ranks go', () => {
   const attach = (): Adapter =>
     attachMethod(q.model, { ...peft, target_modules: ['q_proj'] }, { run: 1, seed: 3 });
 
-  /** Gradients are the penalty's stand-in: each parameter's own values. */
+  /** Performs one step. The gradients replace those of the penalty: each parameter's own values. */
   function step(adapter: Adapter, optimizer: AdamW, at: number): void {
     for (const parameter of adapter.parameters.values())
       parameter.backward(noGrad(() => parameter.detach()));
@@ -79,7 +79,7 @@ describe('ranks go', () => {
         step(adapter, optimizer, at);
         seen.push(left(adapter));
       }
-      // of two linears with 4 each
+      // of two linear layers with 4 each
       expect(seen).toEqual([NaN, 5, 4, 4, 4, 4, 4, 4]);
       const written = adapter.exported();
       const [e0, e1] = [0, 1].map(

@@ -1,12 +1,10 @@
 /**
- * AdaLoRA, arXiv:2303.10512.  An update in the form of a singular value decomposition, of which training leaves the
- * parts that matter (adalora-budget.ts).
- *
- *   y = x Wᵀ + b + s (x (A ⊙ E)ᵀ) Bᵀ      s = α / (init_r + 1e-5), whatever is left of the rank
- *   loss + λ/2k Σ (‖A Aᵀ - I‖ + ‖Bᵀ B - I‖)   over the k linears, Frobenius norms
- *
- * x: [n, in]  A: [r, in]  E: [r, 1]  B: [out, r], all f32; products with x run in its dtype. E starts at zero. Files
- * have the rows that are left, and say in rank_pattern which they were.
+ * AdaLoRA, arXiv:2303.10512: an update in the form of a singular value decomposition, of which training keeps the most
+ * important parts (adalora-budget.ts).
+ *   y = x Wᵀ + b + s (x (A ⊙ E)ᵀ) Bᵀ      s = α / (init_r + 1e-5), independent of the remaining rank
+ *   loss + λ/2k Σ (‖A Aᵀ - I‖ + ‖Bᵀ B - I‖)   over the k linear layers, Frobenius norms
+ * x: [n, in]  A: [r, in]  E: [r, 1]  B: [out, r], all f32; products with x are computed in its dtype. E starts at zero.
+ * Files store only the remaining rows and list them in rank_pattern.
  */
 import {
   add,
@@ -133,7 +131,7 @@ const UNSUPPORTED = {
   kasa_config: null,
 };
 
-/** By model_type, the families for which PEFT's default is not q and v. */
+/** Target roles by model_type, for families whose PEFT default is not q and v. */
 const EVERYWHERE: readonly Role[] = ['q', 'k', 'v', 'o', 'up', 'down'];
 const TARGETS: Readonly<Record<string, readonly Role[]>> = {
   bart: EVERYWHERE,
@@ -149,7 +147,7 @@ export const adalora = linearMethod<Options, Budget>({
   summary:
     'LoRA with an adaptive rank budget: starts with more rank and prunes it where it matters least.',
   paper: 'https://arxiv.org/abs/2303.10512',
-  // rate and alpha of PEFT's example
+  // learning rate and alpha of PEFT's example
   defaultLearningRate: 1e-3,
   trainingOnly: [
     'lora_dropout',
@@ -171,7 +169,7 @@ export const adalora = linearMethod<Options, Budget>({
   defaultTargets: (modelType) => TARGETS[modelType] ?? ['q', 'v'],
   conv1d: true,
   convolutions: [2],
-  // two averages of each number that trains, and the penalty's squares
+  // two averages for each trainable parameter, and the penalty's Gram matrices
   held: (targets, { init_r: r }) => ({
     numbers: targets.reduce(
       (sum, { inFeatures, outFeatures }) =>
@@ -193,11 +191,11 @@ export const adalora = linearMethod<Options, Budget>({
   },
   adapt: (options) => (target, parameters, budget) =>
     new AdaloraLinear(target, options, parameters, budget),
-  // which may have been read from a file
+  // the given pattern may come from a file
   resolved: ({ rank_pattern: given }, _, budget) => ({ rank_pattern: patternOf(budget) ?? given }),
 });
 
-/** @throws DomainError where the allotment of ranks cannot go on for so many steps */
+/** Checks the rank schedule against the number of steps. @throws DomainError if it does not fit */
 function scheduled(options: Options, jobSteps: number): Options {
   const { init_r: init, target_r: target, total_step: total = null, rank_pattern: given } = options;
   if (init <= target)
@@ -213,7 +211,7 @@ function refuse(field: string, message: string): never {
   throw new DomainError('invalid_value', message, `peft.${field}`);
 }
 
-/** PEFT's key of a linear in rank_pattern. */
+/** PEFT's key of a linear layer in rank_pattern. */
 const keyOf = (path: string): string => `${path}.lora_E`;
 
 const rankAt = ({ rank_pattern: left, init_r: init }: Options, path: string): number =>
@@ -225,7 +223,7 @@ function patternOf({ all }: Budget): Record<string, boolean[]> | null {
   return Object.fromEntries(left) as Record<string, boolean[]>;
 }
 
-/** The update of one linear. */
+/** AdaLoRA update of one linear layer. */
 class AdaloraLinear implements LinearUpdate {
   readonly #a: Tensor;
   readonly #e: Tensor;

@@ -87,7 +87,7 @@ const adaptive = {
   ...{ init_warmup: 0, final_warmup: 4, mask_interval: 2 },
 };
 
-/** Steps without an optimiser, each with gradients of its own. */
+/** Performs steps without an optimizer; each step has its own gradients. */
 function step(adapter: Adapter, from: number, to: number): void {
   for (let at = from; at < to; at++)
     tidy(() => {
@@ -107,7 +107,7 @@ const training = ({ parameters }: Adapter): string[] =>
 it('stops the clusters that matter least, and a run that goes on knows which', () => {
   const whole = attached(adaptive);
   step(whole, 0, 2);
-  // of 8, of which 3 are left at the end
+  // of 8, of which 3 remain at the end
   expect(training(whole)).toHaveLength(2 * 8);
   step(whole, 2, 3);
   // 3 + 5 / 2³ = 3.6: those above the third

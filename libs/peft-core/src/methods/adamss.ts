@@ -1,13 +1,11 @@
 /**
- * AdaMSS, openreview.net/forum?id=8ZdWmpYxT0.  Outputs that depend on the same directions of W are a cluster, and each
+ * AdaMSS, openreview.net/forum?id=8ZdWmpYxT0: outputs that depend on the same directions of W form a cluster, and each
  * cluster has a small update of its own within W's directions.
- *
  *   [ΔW Δb] = B A V      y = x Wᵀ + b + x ΔWᵀ + Δb      A = [A_1; A_2; …], B has B_i in the rows of cluster i and columns of A_i
- *
- * V: [r, in], beside a bias [r, in + 1], is frozen and in files, and so are A_i: [rank, r] and B_i: [rows of i, rank],
- * which train; B starts at 0. Which rows a cluster has files do not tell: it follows from W and random_seed
- * (adamss-clusters.ts). With use_asa clusters stop training that matter least (adamss-allocation.ts). A V is one matrix
- * before it meets x. All is f32; products with x run in its dtype.
+ * V: [r, in], or [r, in + 1] in a layer with a bias, is frozen and stored in files. A_i: [rank, r] and B_i: [rows of i,
+ * rank] are trainable and stored too; B starts at 0. Files do not store the rows of a cluster: they follow from W and
+ * random_seed (adamss-clusters.ts). With use_asa the least important clusters stop training (adamss-allocation.ts). A V
+ * is multiplied first, then applied to x. Everything is f32; products with x are computed in its dtype.
  */
 import { DomainError } from '@graft/contracts';
 import {
@@ -135,7 +133,7 @@ const Options = z
   );
 type Options = z.infer<typeof Options>;
 
-/** What is used with another option only, and that option. */
+/** Options that only apply together with another option, and that option. */
 const IDLE = {
   use_asa: [
     'asa_target_subspaces',
@@ -168,7 +166,7 @@ export const adamss = linearMethod<Options, Allocation>({
   held: (targets, options) => {
     const all = targets.map((target) => ({ ...target, ...sizesOf(target, options) }));
     return {
-      // V, and A V and B as products have them; U, and its rows as they are put in clusters
+      // V, and A V and B as the products use them; U, and its rows while they are clustered
       numbers: all.reduce(
         (sum, { r, clusters, inFeatures, outFeatures }) =>
           sum +
@@ -180,7 +178,7 @@ export const adamss = linearMethod<Options, Allocation>({
       perRow: all.reduce((sum, { clusters }) => sum + 2 * clusters * options.subspace_rank, 0),
     };
   },
-  // at most: a cluster of few outputs has no more rank than those, and a dynamic one may have less
+  // at most: the rank of a cluster is limited by its outputs, and a dynamic one may be smaller
   shapes: (options) => (target) => {
     const { r, clusters } = sizesOf(target, options);
     const { subspace_rank: each } = options;
@@ -191,7 +189,7 @@ export const adamss = linearMethod<Options, Allocation>({
     new AdamssLinear(options, target, parameters, allocation),
 });
 
-/** PEFT reads these and does nothing with them. */
+/** Rejects options that PEFT accepts and ignores. */
 function refuseIdle(options: Options): void {
   const defaults = Options.parse({});
   for (const [user, fields] of Object.entries(IDLE) as [
@@ -208,7 +206,7 @@ class AdamssLinear implements LinearUpdate {
   readonly #a: readonly Tensor[];
   readonly #b: readonly Tensor[];
   readonly #directions: Tensor;
-  /** Of the flat B, where the numbers of all B_i stand: i64. */
+  /** Positions of the values of all B_i in the flattened B: i64. */
   readonly #places: Tensor;
   readonly #rank: number;
 
@@ -296,7 +294,7 @@ class AdamssLinear implements LinearUpdate {
     this.#places.dispose();
   }
 
-  /** A V, and what of it meets the bias. */
+  /** A V, split into the factor for x and the one for the bias. */
   #down(): { weight: Tensor; bias: Tensor | null } {
     const whole = mm(cat(this.#a), this.#directions);
     const { inFeatures, bias } = this.target;
@@ -314,5 +312,5 @@ class AdamssLinear implements LinearUpdate {
   }
 }
 
-/** Of directions that are the same but for their signs, and for the rounding of a file in bf16. */
+/** Minimum cosine of directions that are equal except for their signs and the rounding of a bf16 file. */
 const SAME = 0.998;

@@ -77,7 +77,7 @@ it('makes the keys of its prompts once for all sequences that are continued, and
   const rows = ofPrompt.mock.calls.map(([x]) => x.shape[0]);
   // three steps of two sequences, and the prompt in the first of them
   expect(rows).toEqual([6, 3, 2, 2]);
-  // two layers of three rows, beside those of the sequences
+  // two layers of three rows, in addition to those of the sequences
   expect(cache.bytesBeside(1)).toBe(2 * 3 * (cache.bytesPerRow(1) / 2));
   expect(cache.bytesBeside(0)).toBe(0);
   const sequences = 2 * 64 * cache.bytesPerRow(1);

@@ -1,6 +1,6 @@
 /**
- * LLaMA-Adapter, arXiv:2303.16199.  In the last layers queries attend to a trained prompt besides, by a gate that begins
- * at zero (nn/sites/gated-prompts.ts). Of a layer: P [p, D] from N(0, 1), g [1] from 0.
+ * LLaMA-Adapter, arXiv:2303.16199: in the last layers queries also attend to a trained prompt, through a gate that
+ * starts at zero (nn/sites/gated-prompts.ts). Each layer has P [p, D] from N(0, 1) and g [1] from 0.
  */
 import { tidy, zeros } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
@@ -40,7 +40,10 @@ interface Family {
   readonly throughOutput: boolean;
 }
 
-/** Families for which PEFT has it, with what attention is called there and whether the prompt's output goes through o. */
+/**
+ * Families that PEFT supports, with the name of their attention module and whether the prompt's output passes through
+ * o.
+ */
 const FAMILIES: Readonly<Record<string, Family>> = {
   llama: { target: 'self_attn', throughOutput: true },
   mistral: { target: 'self_attn', throughOutput: true },
@@ -52,18 +55,21 @@ const GATE = 'adaption_gate';
 
 type Sizes = Pick<StackShape, 'hiddenSize' | 'heads' | 'kvHeads' | 'headDim'>;
 
-/** What has the linears behind attention, layer by layer. */
+/** Modules that contain the attention projections, by layer. */
 interface Modules {
   linears(roles: readonly ['o']): readonly { readonly path: string }[];
 }
 
 interface Place {
   readonly layer: number;
-  /** Of the attention module. */
+  /** Path of the attention module. */
   readonly path: string;
 }
 
-/** @throws DomainError where PEFT has it not for the model, or options are missing or do not fit */
+/**
+ * Layers that get a prompt. @throws DomainError if PEFT does not support the model, or options are missing or do not
+ * fit
+ */
 function placesIn(
   sizes: Sizes,
   modules: Modules,
@@ -96,7 +102,10 @@ function placesIn(
   return { places: all.slice(-(count as number)), family };
 }
 
-/** PEFT counts heads by the widths of linears. @throws DomainError where that goes wrong */
+/**
+ * Checks the head counts, which PEFT derives from the widths of linear layers. @throws DomainError if they come out
+ * wrong
+ */
 function checkHeads({ hiddenSize, heads, kvHeads, headDim }: Sizes, counts: boolean): void {
   if (!counts || Math.floor(hiddenSize / (kvHeads * headDim)) * kvHeads === heads) return;
   const message = `ADAPTION_PROMPT is not supported for ${heads} heads of ${headDim} in a hidden size of ${hiddenSize}, which PEFT miscounts; choose another method`;
@@ -123,7 +132,7 @@ export const adaptionPrompt = defineMethod<Options>({
     return {
       trainableParameters: length * (p * hiddenSize + 1),
       virtualTokens: 0,
-      // scores, weights and what they give, beside keys and values of the prompt
+      // scores, attention weights and their output, in addition to the prompt's keys and values
       held: {
         perRow: length * heads * (3 * p + 2 * headDim),
         numbers: 6 * length * p * hiddenSize,

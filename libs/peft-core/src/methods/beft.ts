@@ -1,6 +1,5 @@
 /**
- * BEFT, arXiv:2509.15974.  Trains a bias, of attention's values by default.
- *
+ * BEFT, arXiv:2509.15974: trains a bias, by default that of attention's value projection.
  *   y = x Wᵀ + b + β      β: [1, out], f32, from zero
  */
 import { add, tidy, to, view } from '@graft/kernels';
@@ -24,7 +23,7 @@ export const beft = linearMethod<Options>({
   summary:
     'Trains only the biases of linear layers. The smallest method. Cannot be merged into a model without biases.',
   paper: 'https://arxiv.org/abs/2509.15974',
-  // of the paper's rates for decoders; PEFT's comparison of methods takes 1e-4
+  // one of the paper's rates for decoders; PEFT's comparison of methods uses 1e-4
   defaultLearningRate: 1e-3,
   options: Options,
   unsupported: {},
@@ -47,7 +46,7 @@ export const beft = linearMethod<Options>({
         : parameters.normal('beft_bias', shape, 1);
       return {
         after: (y) => tidy(() => to(add(y, own), y.dtype)),
-        // files have no place for a bias that the family lacks
+        // files cannot store a bias that the family does not have
         ...(base && {
           merged: (weight, bias) => ({ weight, bias: bias && add(bias, view(own, [-1])) }),
         }),

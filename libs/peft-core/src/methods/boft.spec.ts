@@ -32,7 +32,7 @@ it('leaves out a share of the blocks while training, others by step', () => {
   expect(q.outcome(peft, { training: true }).update).toEqual(trained);
   expect(q.outcome(peft, { training: true, step: 2 }).update).not.toEqual(trained);
   expect(worst(q.outcome(peft).update, q.outcome(stirred).update)).toBe(0);
-  // an eighth of less than one block is none, and all of them are the scales alone
+  // an eighth is less than one block, so no block is dropped; dropping all leaves only the scales
   const share = (p: number): Float32Array =>
     q.outcome({ ...stirred, boft_dropout: p }, { training: true }).update;
   expect(share(0.12)).toEqual(q.outcome(stirred).update);

@@ -1,10 +1,9 @@
 /**
- * BOFT, arXiv:2311.06243, with one factor, as PEFT has it on a CPU.  Rotates what a linear sees and scales what it gives.
- *
+ * BOFT, arXiv:2311.06243, with one factor, as PEFT computes it on a CPU: rotates the input of a linear layer and scales
+ * its output.
  *   y = s ⊙ (x R) Wᵀ + b      R = diag(R₁ … R_k),  Rᵢ = (I + Q)⁻¹ (I - Q),  Q = (T - Tᵀ)/2
- *
- * x: [n, in]  W: [out, in]  T: [1, k, size, size]  s: [out, 1]. Rotations are made in f32 and, like x R, rounded to x's
- * dtype; s is f32. While training, boft_dropout takes a share of the blocks for the identity.
+ * x: [n, in]  W: [out, in]  T: [1, k, size, size]  s: [out, 1]. Rotations are computed in f32 and, like x R, rounded to
+ * x's dtype; s is f32. In training, boft_dropout replaces a share of the blocks by the identity.
  */
 import { DomainError } from '@graft/contracts';
 import {
@@ -91,17 +90,17 @@ export const boft = linearMethod<Options>({
   title: 'BOFT',
   summary: 'Multiplies weights by block-wise butterfly rotations and scales their outputs.',
   paper: 'https://arxiv.org/abs/2311.06243',
-  // PEFT's comparison of methods takes 1e-4, its own example for DINOv2 5e-5
+  // PEFT's comparison of methods uses 1e-4, its own example for DINOv2 5e-5
   defaultLearningRate: 1e-4,
   trainingOnly: ['boft_dropout'],
   options: Options,
-  // more than one factor runs in PEFT with a CUDA extension alone, and is one without
+  // in PEFT more than one factor needs a CUDA extension and behaves as one factor without it
   unsupported: { boft_n_butterfly_factor: 1 },
   tensors: { boft_R: 'parameter', boft_s: 'parameter' },
   defaultTargets: () => ['q', 'v'],
   conv1d: false,
   convolutions: [2],
-  // x as it is divided, and what is scaled
+  // x split into blocks, and the scaled output
   held: (targets, options) => ({
     numbers: targets.reduce(
       (sum, linear) => sum + rotationNumbers(blocksOf(options, linear), null),
@@ -118,11 +117,11 @@ export const boft = linearMethod<Options>({
 
 type Size = Pick<LinearShape, 'path' | 'inFeatures' | 'outFeatures' | 'kernel'>;
 
-/** PEFT has them the other way round at a convolution. */
+/** Shape of the scales; PEFT transposes it for convolutions. */
 const scalesOf = ({ outFeatures, kernel }: Size): number[] =>
   kernel ? [1, outFeatures] : [outFeatures, 1];
 
-/** @throws DomainError where PEFT refuses the sizes */
+/** Returns the number of blocks and their size. @throws DomainError if PEFT rejects the sizes */
 function blocksOf(
   { boft_block_size: size, boft_block_num: count }: Options,
   { path, inFeatures }: Size,
@@ -173,14 +172,14 @@ class BoftLinear implements LinearUpdate {
     return { weight: mul(turned, view(this.#scales, [-1, 1])) };
   }
 
-  /** [k, size, size] */
+  /** R's blocks: [k, size, size] */
   #rotation(): Tensor {
     const { blocks, size } = this.#blocks;
     const t = view(this.#turns, [blocks, size, size]);
     return cayley(mul(sub(t, transpose(t, 1, 2)), 0.5));
   }
 
-  /** The same number of blocks is left out each time, others each time. */
+  /** Drops the same number of blocks each time, chosen at random. */
   #kept(rotation: Tensor, { training, key, module }: RowContext): Tensor {
     const { blocks, size } = this.#blocks;
     const count = Math.floor(this.options.boft_dropout * blocks);

@@ -15,7 +15,7 @@ it.each([1, 2, 16, 32])('blocks of %i: the forward adds what the merged weight h
   const { update, merged } = q.outcome({ ...stirred, block_size: size });
   expect(largest(merged)).toBeGreaterThan(1e-1);
   expect(worst(update, merged)).toBeLessThan(2e-5);
-  // PEFT's own backward pass has another, whose blocks are turned over
+  // PEFT's own backward pass differs: its blocks are transposed
   expect(q.inputGradientError({ ...stirred, block_size: size })).toBeLessThan(1e-5);
 });
 

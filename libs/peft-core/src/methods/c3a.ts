@@ -1,15 +1,11 @@
 /**
- * C3A, arXiv:2407.19342.  An update of circulant blocks: few numbers, and of full rank.
- *
+ * C3A, arXiv:2407.19342: an update of circulant blocks, with few parameters and full rank.
  *   y = x Wᵀ + b + x Cᵀ / in      C[o s + p, i s + q] = k[o, i, (q - p) mod s]
- *
- * x: [n, in]  W, C: [out, in]  k: [out/s, in/s, s], s the size of a block, which divides both. A block's product is a
- * correlation, which Fourier transforms make a product of each frequency: C is never made but to merge it,
- *
+ * x: [n, in]  W, C: [out, in]  k: [out/s, in/s, s], where the block size s divides both. The product of a block is a
+ * correlation, which Fourier transforms turn into a product per frequency. C itself is computed only for a merge:
  *   (x Cᵀ)[o] = F⁻¹ Σᵢ F x[i] · conj(F k[o, i])
- *
- * whose gradients follow from it: PEFT 0.21 passes the input another one, of k turned over. k is f32 and so are the
- * transforms; what they give is rounded to y's dtype.
+ * The gradients follow from this formula; PEFT 0.21 passes the input a different gradient, that of k reversed. k and
+ * the transforms are f32; their results are rounded to y's dtype.
  */
 import {
   add,
@@ -74,7 +70,7 @@ export const c3a = linearMethod<Options>({
   summary:
     'Adds block-circulant updates, computed with Fourier transforms: full rank with few parameters.',
   paper: 'https://arxiv.org/abs/2407.19342',
-  // PEFT's comparison of methods; the update divides by the inputs, the paper's rates lie between 0.05 and 1
+  // PEFT's comparison of methods; the update is divided by the inputs, the paper's rates lie between 0.05 and 1
   defaultLearningRate: 3e-1,
   options: Options,
   unsupported: {},
@@ -102,7 +98,7 @@ const sizesOf = (options: Options): ((path: string) => number) =>
 type Size = Pick<LinearShape, 'path' | 'inFeatures' | 'outFeatures'>;
 type Kernel = readonly [out: number, inner: number, size: number];
 
-/** @throws DomainError where PEFT refuses the sizes */
+/** Returns the shape of the kernel. @throws DomainError if PEFT rejects the sizes */
 function kernelShape(size: number, { path, inFeatures, outFeatures }: Size): Kernel {
   if (inFeatures % size === 0 && outFeatures % size === 0)
     return [outFeatures / size, inFeatures / size, size];
@@ -138,7 +134,7 @@ function circulant(kernel: Tensor): LinearUpdate {
   };
   return {
     after: (y, x) => tidy(() => add(y, to(correlated(to(x, 'f32')), y.dtype))),
-    // what C makes of the identity is Cᵀ
+    // C applied to the identity is Cᵀ
     merged: (weight): Merged => ({
       weight: add(weight, transpose(correlated(eye(inputs)), 0, 1)),
     }),

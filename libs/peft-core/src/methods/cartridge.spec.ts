@@ -10,7 +10,7 @@ import { buildModel } from '../models/registry.js';
 
 const BASE = join(import.meta.dirname, '../../../../test/golden/llama/base/model.safetensors');
 const peft = { peft_type: 'CARTRIDGE', num_virtual_tokens: 5, num_frozen_tokens: 2 };
-/** Two layers' keys and values of 2 heads of 8. */
+/** Keys and values of two layers with 2 heads of 8. */
 const COLUMNS = 2 * 2 * 16;
 
 let file: ReturnType<typeof mapSafetensors>;

@@ -1,9 +1,7 @@
 /**
- * Cartridges, arXiv:2506.06266.  Every layer attends to p trained keys and values besides its own, as with prefix
- * tuning; the first of them stay as they are, for models lean on early tokens.
- *
+ * Cartridges, arXiv:2506.06266: every layer attends to p trained keys and values in addition to its own, as in prefix
+ * tuning. The first of them are frozen, because models rely on early tokens.
  *   table = [F ; T]      F: [frozen, 2 L d], T: [p - frozen, 2 L d], trained
- *
  * d = kv heads · head size; columns as in prefix-tuning.ts.
  */
 import { cat, narrow } from '@graft/kernels';
@@ -25,7 +23,7 @@ const Options = z
     ...resolvedFields,
   })
   .superRefine(({ num_virtual_tokens: p, num_frozen_tokens: frozen }, ctx) => {
-    // PEFT takes as many; then nothing trains
+    // PEFT accepts frozen = p; then nothing trains
     if (frozen < p) return;
     const message = `expected num_frozen_tokens below num_virtual_tokens, ${p}, got ${frozen}`;
     ctx.addIssue({ code: 'custom', message, path: ['num_frozen_tokens'] });
@@ -40,7 +38,7 @@ export const cartridge = softPrompt<Options>({
   title: 'Cartridges',
   summary: 'Trains a key-value prefix as prefix tuning does, with the first virtual tokens frozen.',
   paper: 'https://arxiv.org/abs/2506.06266',
-  // the paper's, and prefix tuning's
+  // the paper's and prefix tuning's
   defaultLearningRate: 1e-2,
   options: Options,
   unsupported: { modules_to_save: null },

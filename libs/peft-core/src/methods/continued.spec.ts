@@ -1,4 +1,4 @@
-// A job that goes on from an adapter: what it may say of it, and what not.
+// Fields that a job with an initial adapter may set, and fields that it must not change.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DomainError } from '@graft/contracts';
@@ -78,7 +78,7 @@ it('says what the adapter was trained with', () => {
   );
 });
 
-/** What has to be given, and what does not fit a default. */
+/** Required fields, and fields whose defaults do not fit the model. */
 const GIVEN: Readonly<Record<string, Fields>> = {
   CPT: { cpt_token_ids: [1, 2] },
   C3A: { block_size: 8 },

@@ -1,15 +1,14 @@
 /**
- * Context-aware prompt tuning, arXiv:2410.17222.  The prompt is made of tokens, say of examples with their answers; what
- * trains is added to their embeddings, within bounds, and the answers in the prompt are learnt with every record.
- *
+ * Context-aware prompt tuning, arXiv:2410.17222: the prompt consists of tokens, for example of examples with their
+ * answers. A bounded trained offset is added to their embeddings, and the answers in the prompt contribute to the loss
+ * of every record.
  *   P = E c + m ⊙ Δ                     ‖Δ_j‖ ≤ ε_j √(D / 2048)
  *   loss = 1/N (Σ_t ℓ_t + Σ_j w_j ℓ_j)   ℓ_t: of the records' tokens, ℓ_j: of the prompt's labels, by record; N: of both
- *
- * c: [p] token ids, E c: their embeddings [p, D], Δ: [p, D], from zero. The type k of a token is 0, none, or by k mod 4
- * that of an example's format (1, 3: ε is opt_projection_format_epsilon), input (2: opt_projection_epsilon) or label
- * (0); m is 0 for labels and tokens of no type. Examples follow by fours: 1 to 4, 5 to 8, … With "decay" w is f for
- * labels of the newest example, f² for those before, and so on (f: opt_loss_decay_factor). Δ is brought within its
- * bounds after each step, where PEFT does that before each forward.
+ * c: [p] token ids, E c: their embeddings [p, D], Δ: [p, D], from zero. A token of type k = 0 has no role; otherwise k
+ * mod 4 is 1 or 3 for an example's format (ε is opt_projection_format_epsilon), 2 for its input
+ * (opt_projection_epsilon) and 0 for its label. m is 0 for labels and tokens without a role. Each example uses four
+ * types: 1 to 4, 5 to 8, … With "decay", w is f for labels of the newest example, f² for those before it, and so on (f:
+ * opt_loss_decay_factor). Δ is projected within its bounds after each step; PEFT does this before each forward pass.
  */
 import { add, clamp, copy_, div, mul, noGrad, norm, tensor, tidy, zeros } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
@@ -20,7 +19,7 @@ import { resolvedFields } from './frame/fields.js';
 import { rowsOf } from './frame/prompt-text.js';
 import { INPUTS, softPrompt, TABLE } from './frame/soft-prompt.js';
 
-/** Most tokens of a prompt. */
+/** Maximum number of tokens in a prompt. */
 const MOST = 10_000;
 const whole = z.int().min(0);
 
@@ -101,11 +100,11 @@ const Options = z
 type Options = z.infer<typeof Options>;
 type Given = Pick<Options, 'cpt_token_ids' | 'cpt_tokens_type_mask'>;
 
-/** PEFT's names. */
+/** PEFT's names of the tensors. */
 const FROZEN = 'embedding.weight';
 const DELTA = 'delta_embedding.weight';
 
-/** PEFT's own where they are left out. */
+/** Token ids of the prompt, by default PEFT's own. */
 const idsOf = ({ cpt_token_ids: ids }: Pick<Options, 'cpt_token_ids'>): readonly number[] =>
   ids ?? [0];
 const typesOf = (options: Given): readonly number[] =>
@@ -164,23 +163,23 @@ export const cpt = softPrompt<Options>({
   },
 });
 
-/** [p, 1] */
+/** A column [p, 1] of values. */
 const column = (values: readonly number[]): Tensor => tensor(values, [values.length, 1]);
 
-/** By token, how long its Δ may be. */
+/** Maximum norm of Δ for each token. */
 function bounds(options: Options, size: number): number[] {
   const { opt_projection_epsilon: input, opt_projection_format_epsilon: format } = options;
   const scale = Math.sqrt(size / 2048);
   return typesOf(options).map((type) => scale * (type % 4 === 2 ? input : format));
 }
 
-/** Δ with rows no longer than their bounds. */
+/** Δ with the norms of its rows limited to their bounds. */
 function within(delta: Tensor, most: readonly number[]): Tensor {
   const lengths = clamp(norm(delta, 2, 1, true), 1e-30);
   return mul(delta, clamp(div(column(most), lengths), undefined, 1));
 }
 
-/** Label tokens of the prompt, but for a first one, which nothing stands before. */
+/** Label tokens of the prompt, except at the first position, which has no token before it. */
 function learntTokens(options: Options): LearntToken[] {
   const { opt_weighted_loss_type: kind, opt_loss_decay_factor: factor } = options;
   const [ids, types] = [idsOf(options), typesOf(options)];
@@ -193,7 +192,7 @@ function learntTokens(options: Options): LearntToken[] {
   }));
 }
 
-/** @throws DomainError */
+/** Checks that token ids are in the vocabulary. @throws DomainError */
 function checkIds(ids: readonly number[], vocabulary: number): void {
   const beyond = ids.find((id) => id >= vocabulary);
   if (beyond === undefined) return;
@@ -201,7 +200,7 @@ function checkIds(ids: readonly number[], vocabulary: number): void {
   throw new DomainError('invalid_value', message, 'peft.cpt_token_ids');
 }
 
-/** @throws DomainError for types with which PEFT would learn nothing of the records */
+/** Checks the token types. @throws DomainError for types with which PEFT would not train on the records */
 function checkTypes(options: Options): void {
   const refuse = (field: string, message: string): never => {
     throw new DomainError('invalid_value', message, `peft.${field}`);

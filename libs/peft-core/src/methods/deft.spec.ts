@@ -31,7 +31,7 @@ it.each([{}, { alpha: 4 }, { decomposition_method: 'qr' }])('%o starts as the ba
 
 it('orthogonal directions are gone from the output once nothing is put in', () => {
   const removed = { ...stirred, decomposition_method: 'qr', para: true, r: 32 };
-  // all 32 of them: what is left of q is nothing
+  // all 32 directions: q becomes zero
   const { update } = q.outcome(removed);
   expect(worst(update, q.outcome({ ...removed, r: 31 }).update)).toBeGreaterThan(1e-2);
 });

@@ -1,12 +1,10 @@
 /**
- * DEFT.  Takes a few directions out of what a linear gives, and puts others there.
- *
+ * DEFT: removes a few directions from the output of a linear layer and adds others instead.
  *   W' = (I - Q Pᵀ) W + s Q R      y = y₀ + (s drop(x) Rᵀ - (y₀ - b) P) Qᵀ,   y₀ = x Wᵀ + b
- *
- * of one trained matrix D: [out, r] as decomposition_method says: "relu"  Q = D, P = relu(D);  "qr"  Q = P, orthonormal
- * columns of D's QR decomposition. R: [r, in], starts at Pᵀ W / s, with which W' is W; s = α/r, or 1 without α. With
- * para (PaRa, arXiv:2406.05641) there is no R: directions are taken out alone. x: [n, in]  W: [out, in]  r at most
- * out. All of it is f32, from y₀ on; the sum is rounded to y's dtype.
+ * P and Q come from one trained matrix D: [out, r], by decomposition_method. "relu": Q = D, P = relu(D). "qr": Q = P,
+ * the orthonormal columns of D's QR decomposition. R: [r, in] starts at Pᵀ W / s, which makes W' equal to W; s = α/r,
+ * or 1 without α. With para (PaRa, arXiv:2406.05641) there is no R: directions are only removed. x: [n, in]  W: [out,
+ * in]  r at most out. Everything after y₀ is f32; the sum is rounded to y's dtype.
  */
 import {
   add,
@@ -93,7 +91,7 @@ export const deft = linearMethod<Options>({
   tensors: { deft_P: 'parameter', deft_R: 'parameter' },
   defaultTargets: () => ['q', 'v'],
   conv1d: true,
-  // x and y in f32, which may be two numbers of their own dtype
+  // x and y in f32, each the size of two values of their own dtype
   held: (targets, { r }) => ({
     perRow: 2 * (inputsOf(targets) + outputsOf(targets)) + 6 * targets.length * r,
   }),
@@ -107,7 +105,7 @@ export const deft = linearMethod<Options>({
   adapt: (options) => (target, parameters) => new DeftLinear(options, target, parameters),
 });
 
-/** PEFT reads these and does nothing with them. */
+/** Rejects options that PEFT accepts and ignores. */
 function refuseIdle({ para, alpha, deft_dropout: p }: Options): void {
   if (!para) return;
   const idle = alpha !== null ? 'alpha' : p > 0 ? 'deft_dropout' : undefined;

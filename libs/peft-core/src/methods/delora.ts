@@ -1,11 +1,9 @@
 /**
- * DeLoRA, arXiv:2503.18225.  LoRA whose directions are normalised, so that a trained number bounds how far it goes.
- *
+ * DeLoRA, arXiv:2503.18225: LoRA with normalized directions, so that one trained number bounds the size of the update.
  *   y = x Wᵀ + b + (x ⊙ w) Aᵀ D Bᵀ      D = diag(λ / (r ‖A_i‖ ‖B_i‖)),  norms at least 1e-4
- *
- * x: [n, in]  A: [r, in], A_i its rows  B: [out, r], B_i its columns  λ: [1]  w: [in], the norms of W's columns, which
- * files have. All are f32, w rounded to the base's dtype as in PEFT; products with x run in its dtype. What PEFT calls
- * module_dropout is dropout of x. B starts at zero.
+ * x: [n, in]  A: [r, in], A_i its rows  B: [out, r], B_i its columns  λ: [1]  w: [in], the norms of W's columns, stored
+ * in files. All are f32, and w is rounded to the base's dtype as in PEFT; products with x are computed in its dtype.
+ * PEFT's module_dropout is dropout of x. B starts at zero.
  */
 import {
   add,
@@ -72,7 +70,7 @@ const Options = z
   .superRefine(checkLayers);
 type Options = z.infer<typeof Options>;
 
-/** In which PEFT makes the norms of columns. */
+/** Dtype with which PEFT computes the norms of columns. */
 interface Precision extends SharedState {
   readonly dtype: BaseDtype;
 }
@@ -89,7 +87,7 @@ export const delora = linearMethod<Options, Precision>({
   summary:
     'LoRA with a trainable bound on the norm of the update. Robust to high learning rates and long training.',
   paper: 'https://arxiv.org/abs/2503.18225',
-  // of PEFT's comparison of methods
+  // from PEFT's comparison of methods
   defaultLearningRate: 1e-3,
   trainingOnly: ['module_dropout'],
   options: Options,
@@ -134,7 +132,7 @@ interface Start {
   readonly dtype: BaseDtype;
 }
 
-/** The update of one linear. */
+/** DeLoRA update of one linear layer. */
 class DeloraLinear implements LinearUpdate {
   readonly #a: Tensor;
   readonly #b: Tensor;

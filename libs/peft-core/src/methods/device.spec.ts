@@ -1,4 +1,4 @@
-// libtorch's meta device stands in for a GPU: tensors lie there as they would, without numbers.
+// libtorch's meta device replaces a GPU: tensors have a device and a shape, but no values.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { clone, mapSafetensors, setDevice } from '@graft/kernels';
@@ -12,7 +12,7 @@ import { methods } from './registry.js';
 
 const BASE = join(import.meta.dirname, '../../../../test/golden/llama/base');
 const config = JSON.parse(readFileSync(join(BASE, 'config.json'), 'utf8')) as HfConfig;
-/** Sizes for the tiny base, where a method's defaults do not fit it, and what has to be given. */
+/** Required options, and sizes for the tiny base where the defaults of a method do not fit it. */
 const SMALL: Readonly<Record<string, object>> = {
   ADAPTION_PROMPT: { adapter_len: 3, adapter_layers: 1 },
   C3A: { block_size: 8 },
@@ -29,7 +29,7 @@ const SMALL: Readonly<Record<string, object>> = {
 
 const LORA = { peft_type: 'LORA', init_lora_weights: false };
 
-/** One that an adapter may be made of. */
+/** Returns a LoRA adapter that methods accept as an initial adapter. */
 function loraOf(model: Model) {
   const adapter = attachMethod(model, LORA, { run: 2, seed: 1 });
   const copies = [...adapter.exported()].map(([name, tensor]) => [name, clone(tensor)] as const);
@@ -37,7 +37,7 @@ function loraOf(model: Model) {
   return { peft: LORA, tensors: new Map(copies) };
 }
 
-/** Their start reads numbers, of which the meta device has none. */
+/** Methods whose initialization reads values, which tensors on the meta device do not have. */
 const READING: ReadonlySet<string> = new Set(['CPT', 'FROD', 'ADAMSS']);
 
 interface Attached {

@@ -1,10 +1,8 @@
 /**
- * FourierFT, arXiv:2405.03003.  An update of a few waves over the weight.
- *
- *   y = x Wᵀ + b + x ΔWᵀ      ΔW = s Re F⁻¹(D)      D: [out, in], zero but at n random places, which hold c
- *
- * F⁻¹ is the inverse transform over both dimensions. c: [n], f32; ΔW is made whole in f32, and its product runs in x's
- * dtype.
+ * FourierFT, arXiv:2405.03003: an update of a few waves over the weight.
+ *   y = x Wᵀ + b + x ΔWᵀ      ΔW = s Re F⁻¹(D)      D: [out, in], zero except at n random places, which hold c
+ * F⁻¹ is the inverse transform over both dimensions. c: [n], f32. The full ΔW is computed in f32, and its product in
+ * x's dtype.
  */
 import { ifft2, indexPut, mul, real, zeros } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
@@ -52,7 +50,7 @@ export const fourierft = linearMethod<Options>({
   tensors: { fourierft_spectrum: 'parameter' },
   defaultTargets: spectrumTargets,
   conv1d: true,
-  // ΔW, its transform while it is made, and the places, in lists while they are drawn
+  // ΔW, its transform during computation, and the places, stored in lists while they are sampled
   held(targets, options) {
     const countOf = countsOf(options);
     const places = targets.reduce((sum, { path }) => sum + countOf(path), 0);

@@ -147,7 +147,7 @@ it('takes a basis that has no inverse', () => {
     adapter.load(file.set(V, identity).set(L, mul(l, 2)));
   });
   expect(after.every(Number.isFinite)).toBe(true);
-  // no number of W goes with a direction that is not there
+  // a missing direction changes no value of W
   expect(largest(Float32Array.from({ length: 32 }, (_, row) => after[32 * row] as number))).toBe(0);
   expect(largest(after)).toBeGreaterThan(0.1);
 });

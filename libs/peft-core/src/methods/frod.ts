@@ -1,14 +1,12 @@
 /**
- * FRoD, doi:10.1609/aaai.v40i31.39813.  Turns and scales all of a weight by a few numbers, in a basis that the layers
+ * FRoD, doi:10.1609/aaai.v40i31.39813: rotates and scales a full weight with few parameters, in a basis that layers
  * share.
- *
  *   W = U diag(λ₀) Vᵀ      W' = U (S + diag(λ)) Vᵀ      y = x W'ᵀ + b = x Wᵀ + b + drop(x) V (S + diag(λ - λ₀))ᵀ Uᵀ
- *
- * V: [in, in] and the places of S are of all linears of a category (frod-basis.ts). U: [out, in] has columns of length 1
- * and is made again from V and W, and so is λ₀: [in]. S: [in, in] has numbers at a few places beside its diagonal, at
- * first 0, and λ: [in] begins as λ₀. U is kept in the base's dtype, as in PEFT; all else is f32, and products run in x's
- * dtype. PEFT multiplies by W' in place of W, which in bf16 leaves the rounding of U and V in all of W; here it is in the
- * update alone, and a run begins as its base.
+ * All linear layers of a category share V: [in, in] and the places of S (frod-basis.ts). U: [out, in] has columns of
+ * length 1. It is recomputed from V and W, and so is λ₀: [in]. S: [in, in] has values at a few places off its diagonal,
+ * initially 0, and λ: [in] starts as λ₀. U is stored in the base's dtype, as in PEFT; everything else is f32, and
+ * products are computed in x's dtype. PEFT multiplies by W' instead of W, which in bf16 leaves the rounding of U and V
+ * in all of W; here only the update is rounded, and a run starts exactly as its base.
  */
 import {
   add,
@@ -116,7 +114,7 @@ export const frod = linearMethod<Options, Bases>({
     const shared = categories.reduce((sum, [first]) => sum + 2 * (first?.inFeatures ?? 0) ** 2, 0);
     const stacked = Math.max(...categories.map((linears) => numbersIn(linears)));
     return {
-      // U and S of each, V of all; while V is made, a category's weights, joined, and their QR
+      // U and S of each layer, and the shared V; while V is computed, the joined weights of a category and their QR
       numbers:
         numbersIn(targets) + 2 * square + shared + 3 * stacked + decompositionNumbers(targets),
       perRow: targets.reduce((sum, { inFeatures }) => sum + 2 * inFeatures, 0),
@@ -137,7 +135,7 @@ export const frod = linearMethod<Options, Bases>({
       new FrodLinear({ ...options, begun }, target, parameters, bases),
 });
 
-/** U and λ₀. */
+/** U and λ₀ of a weight. */
 interface Decomposed {
   readonly u: Tensor;
   readonly lambda: Tensor;
@@ -235,6 +233,6 @@ class FrodLinear implements LinearUpdate {
   }
 }
 
-/** PEFT's: what of V counts as nothing where it has no inverse, and which length. */
+/** PEFT's thresholds: relative size below which directions of V and lengths count as zero when V has no inverse. */
 const RTOL = 1e-6;
 const NOTHING = 1e-12;

@@ -1,4 +1,4 @@
-/** Full fine-tuning: the run trains its own f32 copy of every parameter; the shared base stays as it is. */
+/** Full fine-tuning: the run trains its own f32 copy of every parameter; the shared base stays unchanged. */
 import { z } from 'zod';
 import { defineMethod } from './method.js';
 import { restore } from './frame/parameters.js';

@@ -1,11 +1,9 @@
 /**
- * GLoRA, arXiv:2306.07967.  Scales and shifts of a weight and its bias, each as large as one likes.
- *
+ * GLoRA, arXiv:2306.07967: scales and shifts of a weight and its bias, each with a size of choice.
  *   W' = W + W ⊙ A + B      b' = b + b ⊙ D + E + W C
- *
- * W, A, B: [out, in]  b, D, E: [out]  C: [in, 1]. A path of A, B and C is the product of two thin matrices ("lora"), a
- * vector or a number, of D and E a vector or a number; "none" is zero, and so are C, D and E where there is no b: PEFT
- * then keeps zeros in its file. W' and b' are made in f32 and rounded to the base's dtype, where PEFT rounds each path.
+ * W, A, B: [out, in]  b, D, E: [out]  C: [in, 1]. A, B and C are each the product of two thin matrices ("lora"), a
+ * vector or a number; D and E a vector or a number. "none" is zero. C, D and E are also zero without a b: PEFT then
+ * stores zeros in its file. W' and b' are computed in f32 and rounded to the base's dtype; PEFT rounds each term.
  */
 import { add, matmul, mul, tidy, to, view, zeros } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
@@ -54,7 +52,7 @@ export const glora = linearMethod<Options>({
   summary:
     'Scales and shifts weights and biases together, with low-rank matrices, vectors or scalars.',
   paper: 'https://arxiv.org/abs/2306.07967',
-  // PEFT's comparison of methods, for vectors; it takes 1e-4 for low ranks
+  // PEFT's comparison of methods, for vectors; it uses 1e-4 for low ranks
   defaultLearningRate: 1e-4,
   options: Options,
   unsupported: {},
@@ -98,7 +96,7 @@ function refuseIdle(path: string, hasBias: boolean): never {
   throw new DomainError('invalid_value', message, 'peft.config_A_B');
 }
 
-/** Of the product of thin matrices, and of a vector. */
+/** Shapes of the two thin matrices, and of a vector. */
 function sizes(
   letter: Letter,
   { inFeatures, outFeatures }: Size,
@@ -122,7 +120,7 @@ function pathShapes(letter: Letter, kind: Kind, size: Size, r: number): PartShap
   return { [at('X')]: kind === 'vector' ? vector : [1] };
 }
 
-/** What a path is worth now; null for zeros. */
+/** Current value of a term; null means zeros. */
 type Path = (() => Tensor) | null;
 
 function makePath(
@@ -136,7 +134,7 @@ function makePath(
 ): Path {
   const shapes = pathShapes(letter, kind, linear, r);
   const random = (part: string, shape: readonly number[]): Tensor =>
-    // Kaiming's bound; a vector of its own is one row
+    // Kaiming's bound; a vector counts as one row
     parameters.uniform(part, shape, 1 / Math.sqrt(shape.at(-1) as number));
   const made = Object.entries(shapes).map(([part, shape]) => {
     if (neutral && !part.endsWith('.Xu')) return parameters.zeros(part, shape);

@@ -1,11 +1,10 @@
 /**
- * GraLoRA, arXiv:2505.20355.  A weight is k × k blocks, and each has a low-rank update of its own.
- *
+ * GraLoRA, arXiv:2505.20355: splits a weight into k × k blocks, each with its own low-rank update.
  *   y_j += s Σ_n (x_n A_n)_j B_jn        s = α / (r + h)        n, j = 1 … k
- *
- * x: [rows, in], x_n: the n-th of its k parts  A_n: [in/k, r], whose r columns are k groups of r/k, one for each part of
- * the output  B_j: [r, out/k], whose rows are k groups B_jn, one for each part of the input. With hybrid_r = h a LoRA
- * of rank h on the whole weight is added. All are f32; products run in x's dtype. Dropout acts on x; B starts at zero.
+ * x: [rows, in], x_n: the n-th of its k parts. A_n: [in/k, r], whose r columns are k groups of r/k, one for each part
+ * of the output. B_j: [r, out/k], whose rows are k groups B_jn, one for each part of the input. With hybrid_r = h, a
+ * LoRA of rank h on the whole weight is added. All are f32; products are computed in x's dtype. Dropout acts on x; B
+ * starts at zero.
  */
 import {
   add,
@@ -76,7 +75,7 @@ export const gralora = linearMethod<Options>({
   summary:
     'Low-rank updates of the blocks of a weight: higher rank than LoRA with the same number of parameters, and less sensitive to outliers.',
   paper: 'https://arxiv.org/abs/2505.20355',
-  // of PEFT's comparison of methods
+  // from PEFT's comparison of methods
   defaultLearningRate: 2e-4,
   trainingOnly: ['gralora_dropout'],
   options: Options,
@@ -90,7 +89,7 @@ export const gralora = linearMethod<Options>({
   },
   defaultTargets: () => ['q', 'v'],
   conv1d: true,
-  // x by parts, and both arrangements of what is between A and B
+  // x by parts, and both layouts of the product between A and B
   held: (targets, { r, gralora_k: k }) => ({
     perRow: targets.reduce((sum, { inFeatures }) => sum + inFeatures + 2 * r * k, 0),
   }),
@@ -98,7 +97,7 @@ export const gralora = linearMethod<Options>({
   adapt: (options) => (target, parameters) => new GraloraLinear(target, options, parameters),
 });
 
-/** @throws DomainError where PEFT refuses the sizes */
+/** Returns the shapes of the factors. @throws DomainError if PEFT rejects the sizes */
 function partsOf({ r, hybrid_r: h, gralora_k: k }: Options, linear: Size): PartShapes {
   const { path, inFeatures, outFeatures } = linear;
   for (const [what, size] of [
@@ -116,11 +115,11 @@ function partsOf({ r, hybrid_r: h, gralora_k: k }: Options, linear: Size): PartS
   };
 }
 
-/** The update of one linear. */
+/** GraLoRA update of one linear layer. */
 class GraloraLinear implements LinearUpdate {
   readonly #a: Tensor;
   readonly #b: Tensor;
-  /** A and B of the LoRA beside it. */
+  /** A and B of the additional LoRA on the whole weight. */
   readonly #general: readonly [Tensor, Tensor] | null;
   readonly #scale: number;
 
@@ -146,7 +145,7 @@ class GraloraLinear implements LinearUpdate {
     const { gralora_dropout: p } = this.options;
     return tidy(() => {
       const rows = x.shape[0] as number;
-      // the two draw apart
+      // each of the two has its own dropout
       const seen = (offset: number): Tensor =>
         ctx.training && p > 0 ? counterDropout(x, p, { ...ctx.key, site: ctx.module }, offset) : x;
       const blocks = add(y, this.#blocks(seen(0)), this.#scale);

@@ -1,12 +1,10 @@
 /**
- * HiRA, ICLR 2025 (https://openreview.net/forum?id=TwJrTz9cRS).  A low-rank matrix scales the weight's own numbers,
- * which makes an update of the weight's rank.
- *
+ * HiRA, ICLR 2025 (https://openreview.net/forum?id=TwJrTz9cRS): a low-rank matrix scales the weight element by element,
+ * which gives an update as high in rank as the weight.
  *   y = x Wᵀ + b + x (W ⊙ (B A))ᵀ
- *
- * x: [n, in]  W: [out, in]  A: [r, in]  B: [out, r], both f32; W ⊙ (B A) and products with it are made in x's dtype.
- * Dropout acts on the x of the update. B starts at zero. Of a
- * convolution, files have A and B in LoRA's shapes.
+ * x: [n, in]  W: [out, in]  A: [r, in]  B: [out, r], both f32; W ⊙ (B A) and products with it are computed in x's
+ * dtype. Dropout acts on the x of the update. B starts at zero. For a convolution, files store A and B in LoRA's
+ * shapes.
  */
 import {
   add,
@@ -62,7 +60,7 @@ export const hira = linearMethod<Options>({
   summary:
     'Multiplies each weight elementwise by a low-rank matrix: full rank with as many parameters as LoRA.',
   paper: 'https://openreview.net/forum?id=TwJrTz9cRS',
-  // of PEFT's comparison of methods
+  // from PEFT's comparison of methods
   defaultLearningRate: 4.5e-3,
   trainingOnly: ['hira_dropout'],
   options: Options,
@@ -72,7 +70,7 @@ export const hira = linearMethod<Options>({
   defaultTargets: () => ['q', 'v'],
   conv1d: true,
   convolutions: [1, 2],
-  // W ⊙ (B A), and W where that is packed
+  // W ⊙ (B A), and W if it is quantized
   held: (targets) => ({ numbers: 2 * numbersIn(targets) }),
   shapes:
     ({ r }) =>
@@ -82,7 +80,7 @@ export const hira = linearMethod<Options>({
     },
   adapt: (options) => (target, parameters) =>
     update(target, options, factors(target, options, parameters)),
-  // PEFT's file has what was asked for, whatever the model's weights are
+  // PEFT's file stores the requested value, independent of the layout of the model's weights
   resolved: ({ fan_in_fan_out: asked }) => ({ fan_in_fan_out: asked }),
 });
 

@@ -1,15 +1,11 @@
 /**
- * HRA, arXiv:2405.17484.  A chain of Householder reflections in front of a linear.
- *
+ * HRA, arXiv:2405.17484: a chain of Householder reflections of a linear layer's input.
  *   y = x (H₁ … H_r)ᵀ Wᵀ + b      Hᵢ = I - 2 uᵢ uᵢᵀ,  ‖uᵢ‖ = 1
- *
- * x: [n, in]  W: [out, in]  U: [in, r], of which u are the columns, each divided by its length; with apply_GS they are
- * made orthogonal first (Gram–Schmidt). PEFT multiplies W by the whole chain. Here the chain acts on x as one product
- * of thin matrices (compact WY, Schreiber and Van Loan 1989), so that nothing as large as W is made, nor r copies of x:
- *
+ * x: [n, in]  W: [out, in]  U: [in, r] has the u as columns, each divided by its length; with apply_GS they are first
+ * made orthogonal (Gram–Schmidt). PEFT multiplies W by the whole chain. Here the chain acts on x as one product of thin
+ * matrices (compact WY, Schreiber and Van Loan 1989), which needs no matrix of W's size and no r copies of x:
  *   H₁ … H_r = I - U S⁻¹ Uᵀ      S = ½ I + the part of Uᵀ U above its diagonal
- *
- * U and S are f32; products with x run in its dtype.
+ * U and S are f32; products with x are computed in its dtype.
  */
 import {
   add,
@@ -73,7 +69,7 @@ export const hra = linearMethod<Options>({
   summary:
     'Applies a few Householder reflections to the inputs of layers: both low-rank and orthogonal.',
   paper: 'https://arxiv.org/abs/2405.17484',
-  // of the paper's Llama 2 on MetaMathQA and PEFT's comparison the larger
+  // the larger of the rates of the paper (Llama 2 on MetaMathQA) and of PEFT's comparison
   defaultLearningRate: 5e-4,
   options: Options,
   jobDefaults: ({ apply_GS: orthogonal }) => (orthogonal === true ? { init_weights: false } : {}),
@@ -92,13 +88,13 @@ export const hra = linearMethod<Options>({
       reflected(initial(parameters, [inFeatures, r], paired && r % 2 === 0), orthogonal),
 });
 
-/** Each column twice where they are paired: two equal reflections are none. */
+/** Initial U. Paired columns are equal, since two equal reflections cancel. */
 function initial(
   parameters: ModuleParameters,
   [features, r]: readonly [number, number],
   isPaired: boolean,
 ): Tensor {
-  // Kaiming's, of which PEFT takes the columns for the inputs
+  // Kaiming's bound; PEFT uses the number of columns instead of inputs
   const columns = isPaired ? r / 2 : r;
   const bound = 1 / Math.sqrt(columns);
   return parameters.parameter('hra_u', (name, seed) => {
@@ -127,13 +123,13 @@ function reflected(u: Tensor, isOrthogonal: boolean): LinearUpdate {
   };
 }
 
-/** Sᵀ: [r, r], lower. */
+/** Sᵀ: [r, r], lower triangular. */
 function schur(v: Tensor): Tensor {
   const r = v.shape[1] as number;
   return add(tril(mm(transpose(v, 0, 1), v), -1), eye(r), 0.5);
 }
 
-/** Gram–Schmidt: each column without what it has of those before it, at length 1. */
+/** Gram–Schmidt: removes from each column its components along earlier columns and scales it to length 1. */
 function orthonormal(u: Tensor): Tensor[] {
   const found: Tensor[] = [];
   for (const column of columnsOf(u)) {

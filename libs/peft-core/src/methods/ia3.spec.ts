@@ -10,7 +10,7 @@ import { buildModel } from '../models/registry.js';
 const GOLDEN = join(import.meta.dirname, '../../../../test/golden');
 beforeAll(() => setThreads(1));
 
-/** What Graft writes for defaults, and the scales, on a golden base. */
+/** Returns the resolved options and the scales on a golden base. */
 function resolved(family: string, fields: object = {}) {
   const config = JSON.parse(
     readFileSync(join(GOLDEN, family, 'base/config.json'), 'utf8'),

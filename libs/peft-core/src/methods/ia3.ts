@@ -1,9 +1,7 @@
 /**
- * (IA)³, arXiv:2205.05638.  Scales what attention's keys and values, and the feed-forward's inner activations, are.
- *
+ * (IA)³, arXiv:2205.05638: scales attention's keys and values, and the inner activations of feed-forward layers.
  *   y = l ⊙ (x Wᵀ + b)      l: [out, 1]
  *   y = (l ⊙ x) Wᵀ + b      l: [1, in], at feed-forward modules
- *
  * x: [n, in]  W: [out, in]. l is f32 and starts at 1; products with it are rounded to the base's dtype.
  */
 import { mul, repeatInterleave, scaleRows, tidy, view } from '@graft/kernels';
@@ -47,10 +45,10 @@ const Options = z
 type Options = z.infer<typeof Options>;
 
 const FEED_FORWARD: readonly Role[] = ['down'];
-/** PEFT's name of BERT's last linear of the feed-forward; it is the end of another path, too: attention's output. */
+/** PEFT's name of BERT's last feed-forward linear layer; the path of attention's output ends the same way. */
 const OUTPUT = 'output.dense';
 
-/** By model_type, the families for which PEFT's default is not k and v. */
+/** Target roles by model_type, for families whose PEFT default is not k and v. */
 const ATTENTION: Readonly<Record<string, readonly Role[]>> = {
   bart: ['q', 'v'],
   bert: ['k', 'v', 'o'],
@@ -102,7 +100,7 @@ export const ia3 = linearMethod<Options>({
   }),
 });
 
-/** PEFT's rule: the end of a path, without regard to dots, or a pattern that is the whole of it. */
+/** PEFT's rule: matches the end of a path, regardless of dots, or a pattern on the whole path. */
 function feedForward({
   feedforward_modules: given,
 }: Options): (linear: Pick<Linear, 'path' | 'role'>) => boolean {
@@ -118,7 +116,7 @@ function namesOfFeedForward(names: RoleNames): readonly string[] {
   return wider.join() === OUTPUT ? wider : names(FEED_FORWARD);
 }
 
-/** Of a convolution a number for each channel. */
+/** Shape of l; a convolution has one number for each channel. */
 function shapeOf(
   { inFeatures, outFeatures, kernel }: Pick<LinearShape, 'inFeatures' | 'outFeatures' | 'kernel'>,
   isInner: boolean,
@@ -131,7 +129,7 @@ function shapeOf(
 const scaled = (x: Tensor, l: Tensor): Tensor => tidy(() => scaleRows(x, l));
 
 function scaledInput(l: Tensor, { inFeatures, kernel }: Linear): LinearUpdate {
-  // a channel lies in as many columns as its window has places
+  // a channel takes as many columns as its window has places
   const each = (): Tensor => {
     const numbers = view(l, [-1]);
     return kernel ? repeatInterleave(numbers, inFeatures / (kernel[0] as number), 0) : numbers;

@@ -1,4 +1,4 @@
-/** LayerNorm tuning, arXiv:2312.11420: a run has norms of its own, which start as the base's. No other weight trains. */
+/** LayerNorm tuning, arXiv:2312.11420: a run has its own norms, which start as the base's. No other weight trains. */
 import type { Tensor } from '@graft/kernels';
 import { DomainError, shorten } from '@graft/contracts';
 import { z } from 'zod';
@@ -33,7 +33,7 @@ type Options = z.infer<typeof Options>;
 
 const LAYER = ['input_layernorm', 'post_attention_layernorm'];
 const GEMMA = [...LAYER, 'pre_feedforward_layernorm', 'post_feedforward_layernorm', 'norm'];
-/** What PEFT trains by model_type when target_modules is null; of other models all norms. */
+/** Norms that PEFT trains if target_modules is null, by model_type; for other models, all norms. */
 const DEFAULTS: Readonly<Record<string, readonly string[]>> = {
   llama: [...LAYER, 'norm'],
   mistral: [...LAYER, 'norm'],
@@ -70,7 +70,7 @@ function namesOf<N extends Named>(
   return targets ?? DEFAULTS[modelType] ?? all();
 }
 
-/** @throws DomainError where target_modules matches anything else, or nothing */
+/** Norms that target_modules selects. @throws DomainError if it matches other modules or none */
 function targetNorms<N extends Named>(modules: Index<N>, options: Options, modelType: string): N[] {
   const names = namesOf(modules, options, modelType);
   const matches = matcher(names, 'peft.target_modules');
@@ -153,7 +153,7 @@ function trainNorm(norm: Norm, run: number, parameters: ModuleParameters): void 
   });
 }
 
-/** By the names of the base's own parameters. */
+/** Parameters by their names in the base. */
 const renamed = (parameters: ReadonlyMap<string, Tensor>): Map<string, Tensor> =>
   new Map(
     [...parameters].map(([name, tensor]) => [
