@@ -70,7 +70,7 @@ export function footprintOf(
 }
 
 /**
- * Rejects an initialization that needs unquantized weights. `wayOut` tells the user what to do instead.
+ * Rejects an initialization that needs unquantized weights. `wayOut` is the advice in the message.
  * @throws DomainError when the config uses such an initialization
  */
 export function refusePacked(peft: PeftConfig, wayOut: string): void {

@@ -85,7 +85,7 @@ export interface LinearMethod<
     shapes(targets: readonly LinearShape[], options: O): PartShapes;
     /**
      * @param dtype in which PEFT creates parts: the base's dtype, to which it rounds, or f32 on a quantized base
-     * @param begun whether a file's values are loaded next
+     * @param `begun` whether a file's values are loaded next
      */
     make(
       ...of: [readonly Linear[], O, ModuleParameters, dtype: BaseDtype, begun: boolean] // prettier-ignore

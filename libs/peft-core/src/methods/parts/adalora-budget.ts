@@ -1,14 +1,11 @@
 /**
- * AdaLoRA's budget of ranks, arXiv:2303.10512, as PEFT allots it. After each step until total - tfinal, of every p of
- * A, E and B and its gradient g
- *
+ * AdaLoRA's rank budget, arXiv:2303.10512, allocated as in PEFT. After each step until total - tfinal, each element p
+ * of A, E and B with gradient g updates
  *   I = |p g|   Ī ← β₁ Ī + (1 - β₁) I   U ← β₂ U + (1 - β₂) |I - Ī|   score = Ī U
- *
- * and a triplet, a row of A, a column of B and a number of E, has score(E) + mean score(A) + mean score(B). The budget
- *
- *   b(t) = target + (init - target) (1 - (t - tinit) / (total - tfinal - tinit))³,  rounded down, over all linears
- *
- * leaves about as many triplets: E is 0 in the others, which may come back while the budget is not final.
+ * A triplet is a row of A, a column of B and an element of E. Its score is score(E) + mean score(A) + mean score(B).
+ * The budget over all linear layers is
+ *   b(t) = target + (init - target) (1 - (t - tinit) / (total - tfinal - tinit))³,  rounded down
+ * About that many triplets stay. E is 0 in the others, which may return while the budget is not final.
  */
 import {
   abs,
@@ -44,7 +41,7 @@ export interface BudgetOptions {
   readonly total_step?: number | null | undefined;
 }
 
-/** Triplets of `linears` after a step. */
+/** Returns the number of triplets of `linears` layers after a step. */
 export function budgetAt(step: number, linears: number, options: BudgetOptions): number {
   const { init_r: init, target_r: target, tinit, tfinal, total_step: total } = options;
   const [most, least] = [init * linears, target * linears];
@@ -53,19 +50,19 @@ export function budgetAt(step: number, linears: number, options: BudgetOptions):
   return Math.trunc((most - least) * (1 - done) ** 3 + least);
 }
 
-/** Averages of how much a parameter matters. */
+/** Moving averages of a parameter's importance. */
 interface Importance {
   readonly parameter: Tensor;
   readonly mean: Tensor;
   readonly spread: Tensor;
 }
 
-/** The triplets of one linear. */
+/** Triplets of one linear layer. */
 export class Triplets {
   readonly #a: Importance;
   readonly #e: Importance;
   readonly #b: Importance;
-  /** Of each triplet 1 where it is left, 0 where not, -1 before the first allotment. [r] */
+  /** State of each triplet: 1 kept, 0 pruned, -1 before the first allocation. [r] */
   readonly #left: Tensor;
 
   constructor(
@@ -84,7 +81,7 @@ export class Triplets {
     this.#left = parameters.memory('lora_E_left', () => full([e.shape[0] as number], -1));
   }
 
-  /** Which triplets are left; null before the first allotment. */
+  /** Returns which triplets are kept; null before the first allocation. */
   left(): boolean[] | null {
     const left = [...(this.#left.toArray() as Float32Array)];
     return left.includes(-1) ? null : left.map((value) => value === 1);
@@ -102,7 +99,7 @@ export class Triplets {
     }
   }
 
-  /** [r] */
+  /** Returns the scores [r]. */
   scores(): Tensor {
     return tidy(() => {
       const score = (one: Importance): Tensor => mul(one.mean, one.spread);
@@ -140,7 +137,7 @@ export class Budget implements SharedState {
     );
   }
 
-  /** The lowest scores go, and with them those that equal the highest of them. */
+  /** Prunes the triplets with the lowest scores, and those with the same score as the highest of them. */
   #allot(step: number): void {
     const { all } = this;
     const scores = all.map((each) => each.scores());

@@ -1,15 +1,11 @@
 /**
- * AdaMSS' adaptive allocation of subspaces, as PEFT's callback has it. After each step from init_warmup to final_warmup,
- * steps counted from 0, of every p of A and B and its gradient g
- *
+ * AdaMSS's adaptive allocation of subspaces, as in PEFT's callback. After each step from init_warmup to final_warmup,
+ * with steps counted from 0, each element p of A and B with gradient g updates
  *   I = |p g|   U ← β₂ U + (1 - β₂) |I - Ī|   Ī ← β₁ Ī + (1 - β₁) I
- *
- * and every mask_interval steps a cluster has the score mean(Ī U of A) + mean(Ī U of B). Those stay whose score is above
- * the n-th largest of all linears', if there are more than
- *
+ * Every mask_interval steps, a cluster has the score mean(Ī U of A) + mean(Ī U of B). If there are more clusters than
  *   n(t) = target + (all - target) (1 - (t - init) / (final - init))ᵉ,  rounded down
- *
- * The others never train again, but go on acting as they are. Then Ī and U begin anew.
+ * only those above the n-th largest score of all linear layers stay trainable. The others are frozen for good but stay
+ * in the forward pass. Then Ī and U are reset.
  */
 import { abs, add_, fill_, mean, mul, mul_, noGrad, sub, tidy, zeros } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
@@ -33,10 +29,10 @@ interface Importance {
   readonly spread: Tensor;
 }
 
-/** One cluster of one linear. */
+/** Cluster of one linear layer. */
 interface Subspace {
   readonly both: readonly [a: Importance, b: Importance];
-  /** [1]: 1 while it trains. */
+  /** Whether it is trainable, as a tensor [1]: 1 or 0. */
   readonly trains: Tensor;
 }
 

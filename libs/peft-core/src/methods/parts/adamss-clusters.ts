@@ -1,10 +1,9 @@
 /**
- * How AdaMSS divides the outputs of a linear, as PEFT does: by the rows of U [out, r] of
- *
- *   [W b] ≈ U Σ V      by two rounds of subspace iteration from random numbers of a seed (torch.svd_lowrank)
- *
- * in k clusters (k-means.ts). V: [r, in], or [r, in + 1] beside a bias. Neither U's signs nor a turn of its columns change
- * a distance, so that clusters are the same on any processor. A GPU draws other random numbers in PEFT, and finds others.
+ * AdaMSS's clusters of the outputs of a linear layer, as in PEFT: by the rows of U [out, r] of
+ *   [W b] ≈ U Σ V      two rounds of subspace iteration from seeded random values (torch.svd_lowrank)
+ * in k clusters (k-means.ts). V: [r, in], or [r, in + 1] with a bias. Distances depend neither on the signs of U's
+ * columns nor on a rotation of them, so clusters are the same on every processor. On a GPU, PEFT draws other random
+ * values and gets other clusters.
  */
 import { DomainError } from '@graft/contracts';
 import {
@@ -40,12 +39,12 @@ export interface ClusterOptions {
   readonly random_seed: number;
 }
 
-/** PEFT's. */
+/** Values of PEFT. */
 const ROUNDS = 10;
 const SEED = 123456789;
 
 export interface Cluster {
-  /** Outputs, rising. */
+  /** Indices of outputs, ascending. */
   readonly rows: readonly number[];
   /** [rank, r] */
   readonly a: Tensor;
@@ -53,13 +52,16 @@ export interface Cluster {
 
 export interface Clusters {
   readonly all: readonly Cluster[];
-  /** V */
+  /** Directions V. */
   readonly directions: Tensor;
 }
 
 type Size = Pick<LinearShape, 'path' | 'inFeatures' | 'outFeatures' | 'hasBias'>;
 
-/** How many directions, clusters and ranks a linear has. @throws DomainError where there would be none */
+/**
+ * Returns the numbers of directions, clusters and ranks of a linear layer. @throws DomainError if one of them would be
+ * 0
+ */
 export function sizesOf(
   { path, inFeatures, outFeatures, hasBias }: Size,
   { r, num_subspaces: wanted, subspace_rank: rank }: ClusterOptions,
@@ -76,7 +78,7 @@ export function sizesOf(
   return { r: directions, clusters };
 }
 
-/** The caller's scope holds what is made. */
+/** Returns the clusters. Their tensors are in the caller's scope. */
 export function clustersOf(
   { path, weight, bias }: Pick<Linear, 'path' | 'weight' | 'bias'>,
   options: ClusterOptions,
@@ -107,7 +109,10 @@ export function clustersOf(
 
 const onCpu = (t: Tensor): Tensor => (t.device.startsWith('cuda') ? toDevice(t, 'cpu') : t);
 
-/** A: the first right singular vectors of a cluster's rows of U, which PEFT finds nearly, by random numbers of its process. */
+/**
+ * Returns the initial A: the first right singular vectors of a cluster's rows of U. PEFT approximates them with random
+ * values of its process.
+ */
 function begun(
   u: Tensor,
   rows: readonly number[],
@@ -120,14 +125,14 @@ function begun(
     );
     const values = Array.from(s.toArray(), Number);
     const first = values[0] as number;
-    // singular values of the rows' products with one another are squares
+    // PEFT compares singular values of the rows' Gram matrix, which are squares
     const above = values.filter((value) => value ** 2 > threshold * first ** 2).length;
     const rank = Math.min(rows.length, most, isDynamic ? Math.max(1, above) : most);
     return contiguous(narrow(vh, 0, 0, rank));
   });
 }
 
-/** How much of one's directions lies in the other's: 1 where both span the same. Both [r, in] */
+/** Returns how far two sets of directions overlap: 1 if they span the same space. Both [r, in]. */
 export const overlap = (one: Tensor, other: Tensor): number =>
   tidy(() => {
     const product = mm(one, transpose(other, 0, 1));

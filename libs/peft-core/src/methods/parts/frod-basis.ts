@@ -1,12 +1,11 @@
 /**
- * What FRoD's linears of one category share, as PEFT makes it: a basis V [in, in] of the category's weights
- * W_i [out, in], and the places of S that train.
- *
+ * State shared by FRoD's linear layers of one category, as in PEFT: a basis V [in, in] of the category's weights W_i
+ * [out, in], and the trainable indices of S.
  *   [W_1; W_2; …] = Q R      T = mean of (Q_iᵀ Q_i + α I)⁻¹ = E diag(…) Eᵀ      V = Rᵀ E
- *
- * or, of fewer rows than columns, V of their singular value decomposition. Linears are of one category that have the last
- * two names of their paths in common; of one layer only the last gives its weight. V is rounded to the base's dtype and
- * kept in f32. Eigenvectors know no sign, and of equal eigenvalues no direction: files have V, and checkpoints, too.
+ * With fewer rows than columns, V comes from their singular value decomposition. Layers are of one category if the last
+ * two names of their paths are equal; of several in the same layer, only the last contributes its weight. V is rounded
+ * to the base's dtype and stored in f32. Eigenvectors have no fixed sign, and no fixed direction for equal eigenvalues,
+ * so files and checkpoints contain V.
  */
 import { DomainError } from '@graft/contracts';
 import {
@@ -45,13 +44,13 @@ export interface BasisOptions {
   readonly regularization_alpha: number;
   readonly projection_prng_key: number;
   readonly save_projection: boolean;
-  /** Whether a file's values come next: what is saved is not made. */
+  /** Whether a file's values are loaded next, so that saved parts need not be computed. */
   readonly begun: boolean;
 }
 
 const isNumber = (name: string | undefined): boolean => /^\d+$/.test(name ?? '');
 
-/** PEFT's: `self_attn_q_proj`. */
+/** Returns PEFT's name of a path's category: `self_attn_q_proj`. */
 export function categoryOf(path: string): string {
   const [last, before, third] = path.split('.').reverse() as [string, string?, string?];
   if (before === undefined || isNumber(before)) return last;
@@ -59,14 +58,14 @@ export function categoryOf(path: string): string {
   return category === 'output_dense' && third === 'attention' ? 'attention_output' : category;
 }
 
-/** The layer of a path, or what stands for it. */
+/** Returns the layer number of a path, or `otherwise` if it has none. */
 function layerOf(path: string, otherwise: number): number {
   const names = path.split('.');
   const inList = names.includes('layers') ? names[names.indexOf('layers') + 1] : undefined;
   return Number([inList, ...names].find(isNumber) ?? otherwise);
 }
 
-/** By category the linears that give it its basis, in the order of their layers. */
+/** Returns, by category, the linear layers that its basis comes from, ordered by layer number. */
 export function categoriesOf<L extends Pick<LinearShape, 'path'>>(
   targets: readonly L[],
 ): ReadonlyMap<string, readonly L[]> {
@@ -84,7 +83,10 @@ export function categoriesOf<L extends Pick<LinearShape, 'path'>>(
   );
 }
 
-/** How many numbers of S train. @throws DomainError where a linear is too wide to draw their places */
+/**
+ * Returns the number of trainable elements of S. @throws DomainError if a linear layer is too wide to draw their
+ * indices
+ */
 export function placesOf(
   { path, inFeatures }: Pick<LinearShape, 'path' | 'inFeatures'>,
   { sparse_rate: rate }: Pick<BasisOptions, 'sparse_rate'>,
@@ -98,18 +100,18 @@ export function placesOf(
   return rate > 0 && there > 0 ? Math.max(1, wanted) : wanted;
 }
 
-/** Of one category. */
+/** Basis of one category. */
 export interface Basis {
-  /** In this dtype. */
+  /** Returns V in a dtype. */
   v(dtype: Dtype): Tensor;
-  /** In the flat S + L, the places of S that train and then the diagonal: i64. */
+  /** Returns flat indices into S + L, i64: the trainable elements of S, then the diagonal. */
   places(): Tensor;
 }
 
 export class Bases implements SharedState {
   readonly #all = new Map<string, OneBasis>();
 
-  /** @param dtype which V is rounded to */
+  /** @param dtype to which V is rounded */
   constructor(
     targets: readonly Linear[],
     options: BasisOptions,
@@ -144,10 +146,10 @@ export class Bases implements SharedState {
 
 class OneBasis implements Basis {
   readonly #v: Tensor;
-  /** [2, n], rows and columns. */
+  /** Row and column indices, [2, n]. */
   readonly #indices: Tensor;
   readonly #size: number;
-  /** V in another dtype, and the places; made at the first use. */
+  /** V in other dtypes, and the flat indices; computed on first use. */
   readonly #copies = new Map<Dtype, Tensor>();
   #places: Tensor | null = null;
 
@@ -211,7 +213,7 @@ class OneBasis implements Basis {
     ));
   }
 
-  /** @throws DomainError for places that are none */
+  /** Checks the indices in a file. @throws DomainError for invalid ones */
   checkFile(file: NamedTensors): void {
     const name = `frod_s_indices.${this.made.category}`;
     const stored = file.get(name);
@@ -230,10 +232,10 @@ class OneBasis implements Basis {
   }
 }
 
-/** As the CPU decomposes: a GPU may find other signs. */
+/** Moves a tensor to the CPU for a decomposition, because a GPU may choose other signs. */
 export const onCpu = (t: Tensor): Tensor => (t.device.startsWith('cuda') ? toDevice(t, 'cpu') : t);
 
-/** V */
+/** Computes V. */
 function basisOf(linears: readonly Linear[], alpha: number): Tensor {
   return noGrad(() => {
     const weights = linears.map(({ weight }) => onCpu(weight.dense('f32')));
@@ -254,7 +256,10 @@ function basisOf(linears: readonly Linear[], alpha: number): Tensor {
   });
 }
 
-/** Places beside the diagonal, [2, count]: PyTorch's permutation of all of them, of which the generator draws every number. */
+/**
+ * Draws off-diagonal indices, [2, count], from PyTorch's permutation of all of them. The generator advances by all its
+ * draws.
+ */
 function drawn(size: number, count: number, generator: TorchGenerator): number[] {
   const all = size * (size - 1);
   const chosen = count > 0 ? generator.permutation(all, count) : new Int32Array();

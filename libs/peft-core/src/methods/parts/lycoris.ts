@@ -1,4 +1,4 @@
-/** What LyCORIS' methods (LoHa, LoKr) have in common in PEFT: fields, and two kinds of dropout on a whole update. */
+/** Shared code of the LyCORIS methods (LoHa, LoKr) in PEFT: fields, and two kinds of dropout on a whole update. */
 import { clamp, counterUniform, div, gt, mean, to } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { z } from 'zod';
@@ -30,15 +30,17 @@ interface Sizes {
   readonly alpha_pattern: Readonly<Record<string, number>>;
 }
 
-/** The rank at a path. @throws DomainError for a pattern that is none */
+/** Returns the rank by path. @throws DomainError for an invalid pattern */
 export const ranksOf = (options: Sizes): ((path: string) => number) =>
   valueByEnd(options.rank_pattern, 'peft.rank_pattern', options.r);
 
-/** The alpha at a path. @throws DomainError for a pattern that is none */
+/** Returns the alpha by path. @throws DomainError for an invalid pattern */
 export const alphasOf = (options: Sizes): ((path: string) => number) =>
   valueByEnd(options.alpha_pattern, 'peft.alpha_pattern', options.alpha);
 
-/** [out]: 0 with probability p, else 1, or, `weighed`, 1 over the share of those that are not 0. */
+/**
+ * Returns a mask [out]: 0 with probability p, else 1, or, if `weighed`, the inverse of the share of nonzero elements.
+ */
 export function keptRows(
   { key, module }: RowContext,
   p: number,
@@ -49,6 +51,6 @@ export function keptRows(
   return weighed ? div(kept, clamp(mean(kept), 1 / out)) : kept;
 }
 
-/** Whether this forward goes without the update; drawn after the rows' numbers in their stream. */
+/** Whether this forward pass skips the update. Drawn after the rows' values in their stream. */
 export const isLeftOut = ({ key, module }: RowContext, p: number, out: number): boolean =>
   counterUniform([1], { ...key, site: module }, out).item() < p;

@@ -1,8 +1,8 @@
 /**
- * Frozen LoRAs at one linear, weighed row by row (xlora.ts):   y ← y + g Σ_i s_i ⊙ scale_i (x A_iᵀ) B_iᵀ
+ * Frozen LoRAs of one linear layer with a weight per row (xlora.ts):   y ← y + g Σ_i s_i ⊙ scale_i (x A_iᵀ) B_iᵀ
  *
- * All of them are one product of each kind: A [R, in] and B [out, R], R the sum of their ranks, and between them
- * s E [n, R] with E [N, R], which has g scale_i at the ranks of LoRA i.
+ * All LoRAs share one product with A [R, in] and one with B [out, R], where R is the sum of their ranks. Between the
+ * two, values are multiplied by s E [n, R], where E [N, R] has g scale_i at the ranks of LoRA i.
  */
 import {
   addmm,
@@ -25,22 +25,22 @@ import type { LinearAdapter, LinearContext } from '../../nn/layers/linear.js';
 import type { LoraSize } from '../lora/lora-init.js';
 import { f32Copy } from '../frame/parameters.js';
 
-/** A LoRA at a linear. */
+/** LoRA of a linear layer. */
 export interface Factors extends LoraSize {
   readonly a: Tensor;
   readonly b: Tensor;
   readonly dropout: number;
 }
 
-/** Streams of random numbers of one module, apart from those of others. */
+/** Offset of a module's random streams, which keeps them apart from those of other modules. */
 export const STREAMS = 1 << 24;
 
-/** The LoRAs at one linear. */
+/** LoRAs of one linear layer. */
 export class MixedLinear implements LinearAdapter {
-  /** Of all LoRAs at it. A: [R, in]  B: [out, R] */
+  /** Concatenated factors of all its LoRAs. A: [R, in]  B: [out, R] */
   readonly #a: Tensor;
   readonly #b: Tensor;
-  /** [N, R]: from weights of LoRAs to those of ranks. */
+  /** Matrix E [N, R], which expands weights of LoRAs to weights of ranks. */
   readonly #spread: Tensor;
   readonly #parts: readonly { readonly r: number; readonly dropout: number }[];
   readonly #drops: boolean;
@@ -91,7 +91,7 @@ export class MixedLinear implements LinearAdapter {
     for (const one of [this.#a, this.#b, this.#spread]) one.dispose();
   }
 
-  /** [n, R] */
+  /** Returns x Aᵀ [n, R], with dropout. */
   #low(x: Tensor, { training, key, module }: LinearContext): Tensor {
     const a = to(this.#a, x.dtype);
     if (!training || !this.#drops) return linear(x, a);

@@ -1,8 +1,7 @@
 /**
- * Random matrices that all targets of a method share, as VeRA's: PEFT draws them from a key, A before B, uniform
- * within ±√(6 / fan_in), as large as the largest target; each target takes the first columns of A and rows of B.
- *
- *   A: [rows, max in]  B: [max out, r]      rounded to the base's dtype, as in PEFT, and kept in f32
+ * Random matrices that all targets of a method share, as in VeRA. PEFT draws them from a key, A before B, uniformly
+ * within ±√(6 / fan_in), with the sizes of the largest target. Each target uses the first columns of A and rows of B.
+ *   A: [rows, max in]  B: [max out, r]      rounded to the base's dtype as in PEFT, and stored in f32
  */
 import { z } from 'zod';
 import { keep, narrow, noGrad, tensor, tidy, to } from '@graft/kernels';
@@ -15,7 +14,7 @@ import { TorchGenerator } from '../reference-math/torch-generator.js';
 
 type Size = Pick<LinearShape, 'inFeatures' | 'outFeatures'>;
 
-/** PEFT's fields of the random matrices. */
+/** PEFT fields of the random matrices. */
 export const projectionFields = {
   projection_prng_key: z
     .int()
@@ -32,7 +31,7 @@ export const projectionFields = {
 export interface ProjectionOptions {
   /** Names of A and B in the file. */
   readonly parts: readonly [a: string, b: string];
-  /** Rows of A, and columns of B. */
+  /** Rows of A; B has as many columns. */
   readonly rows: number;
   readonly r: number;
   readonly key: number;
@@ -40,13 +39,13 @@ export interface ProjectionOptions {
   readonly dtype: BaseDtype;
 }
 
-/** Numbers in both matrices, and in copies of another dtype. */
+/** Returns the number of elements of both matrices and of their copies in another dtype. */
 export function projectionNumbers(targets: readonly Size[], rows: number, r: number): number {
   const { inFeatures, outFeatures } = largest(targets);
   return 2 * (rows * inFeatures + r * outFeatures);
 }
 
-/** As one target that is as large as any on each side. */
+/** Returns the size of a target with the most inputs and the most outputs of all. */
 export const largest = (targets: readonly Size[]): Size => ({
   inFeatures: Math.max(...targets.map(({ inFeatures }) => inFeatures)),
   outFeatures: Math.max(...targets.map(({ outFeatures }) => outFeatures)),
@@ -55,7 +54,7 @@ export const largest = (targets: readonly Size[]): Size => ({
 export class Projections implements SharedState {
   readonly #a: Tensor;
   readonly #b: Tensor;
-  /** Both in another dtype: all targets' products take them from here. */
+  /** Copies of both matrices in other dtypes, shared by all targets. */
   readonly #copies = new Map<Dtype, readonly [Tensor, Tensor]>();
 
   constructor(
@@ -73,7 +72,7 @@ export class Projections implements SharedState {
     this.#b = parameters.constant(b, () => draw(outFeatures, r), saved);
   }
 
-  /** A[:, :in] and B[:out] in `dtype`. */
+  /** Returns A[:, :in] and B[:out] in `dtype`. */
   of({ inFeatures, outFeatures }: Size, dtype: Dtype): [Tensor, Tensor] {
     const [a, b] = dtype === 'f32' ? [this.#a, this.#b] : this.#copy(dtype);
     return [narrow(a, 1, 0, inFeatures), narrow(b, 0, 0, outFeatures)];

@@ -1,4 +1,4 @@
-/** Rotations of blocks, as OFT, BOFT and PSOFT have them. s: size of a block, k: how many there are. */
+/** Rotations of blocks for OFT, BOFT and PSOFT. s: size of a block, k: number of blocks. */
 import {
   add,
   bmm,
@@ -19,14 +19,17 @@ export interface Blocks {
   readonly size: number;
 }
 
-/** Numbers that making rotations takes, and their backward pass. @param terms of Neumann's series; null: Cayley's transform */
+/**
+ * Returns the number of elements that computing rotations and their backward pass needs. @param terms of Neumann's
+ * series; null: Cayley's transform
+ */
 export function rotationNumbers({ blocks, size }: Blocks, terms: number | null): number {
-  // each power, or what the solution is made of; Q, R and its gradient; and the places, in 8 bytes
+  // each power, or the parts of the linear solve; Q, R and its gradient; and the indices, 8 bytes each
   return (((terms ?? 5) + 3) * blocks + 2) * size ** 2;
 }
 
 /**
- * Skew matrices [k, s, s] of the numbers above their diagonals.
+ * Returns skew-symmetric matrices [k, s, s] with the given elements above the diagonal.
  * @param above [k, s (s-1)/2], row by row
  * @param places `upperIndices(s)`
  */
@@ -40,15 +43,15 @@ export function skew(above: Tensor, places: Tensor, size: number): Tensor {
   return sub(upper, transpose(upper, 1, 2));
 }
 
-/** Cayley's transform (I + Q)⁻¹ (I - Q) of skew matrices [k, s, s]: rotations. */
+/** Returns Cayley's transform (I + Q)⁻¹ (I - Q) of skew-symmetric matrices [k, s, s]: rotations. */
 export function cayley(q: Tensor): Tensor {
   const identity = eye(q.shape[2] as number);
   return solve(add(identity, q), sub(identity, q), false);
 }
 
 /**
- * The first terms of Cayley's transform of -Q as Neumann's series has them: I + 2 (Q + … + Qᵗ⁻²) + Qᵗ⁻¹. Four are
- * three, and two I + 2 Q, as PEFT adds them.
+ * Returns the first terms of the Neumann series of Cayley's transform of -Q: I + 2 (Q + … + Qᵗ⁻²) + Qᵗ⁻¹. As PEFT adds
+ * them, four terms are three, and two terms are I + 2 Q.
  */
 export function neumann(q: Tensor, terms: number): Tensor {
   let total = add(eye(q.shape[2] as number), q, 2);
@@ -62,7 +65,7 @@ export function neumann(q: Tensor, terms: number): Tensor {
   return add(total, bmm(power, q));
 }
 
-/** Each block of t's rows [n, k s] by its rotation [k or 1, s, s]. */
+/** Multiplies each block of t's rows [n, k s] by its rotation [k or 1, s, s]. */
 export function turnBlocks(t: Tensor, rotation: Tensor, { blocks, size }: Blocks): Tensor {
   const parted = transpose(reshape(t, [-1, blocks, size]), 0, 1);
   const turned = bmm(parted, expand(rotation, [blocks, -1, -1]));

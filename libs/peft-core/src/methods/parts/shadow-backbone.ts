@@ -1,6 +1,6 @@
 /**
- * The backbone of a shadow: a model of the base's family with fewer and smaller layers, PEFT's "mirror", which trains
- * whole, and reads the base's token embeddings or its own. What it starts at: N(0, initializer_range²), norms at 1, biases 0.
+ * Backbone of a shadow (PEFT's "mirror"): a fully trainable model of the base's family with fewer and smaller layers.
+ * It reads the base's token embeddings or its own. Initial values: N(0, initializer_range²), norms 1, biases 0.
  */
 import { ones, tensor, tidy, to, zeros } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
@@ -20,7 +20,7 @@ import { ModuleSizes, ModulesToSave } from '../targets/modules-to-save.js';
 import type { TrainsModules } from '../targets/modules-to-save.js';
 import { normal } from '../../nn/random-init.js';
 
-/** What a config says of it. */
+/** Options of the backbone in a config. */
 export interface BackboneOptions {
   readonly shadow_num_hidden_layers: number | null;
   readonly shadow_hidden_size: number | null;
@@ -29,7 +29,10 @@ export interface BackboneOptions {
   readonly share_embeddings: boolean;
 }
 
-/** model_types for which PEFT's was compared, with whether their configs keep the size of heads when others change. */
+/**
+ * model_types whose backbone was compared with PEFT's, and whether their configs keep the head size when other sizes
+ * change.
+ */
 const FAMILIES: Readonly<Record<string, { readonly keepsHeads: boolean }>> = {
   llama: { keepsHeads: true },
   mistral: { keepsHeads: true },
@@ -50,7 +53,7 @@ const FAMILIES: Readonly<Record<string, { readonly keepsHeads: boolean }>> = {
 
 const NAME = 'shadow_backbone.default';
 
-/** config.json of the backbone. @throws DomainError for a family that PEFT was not compared with */
+/** Returns the config.json of the backbone. @throws DomainError for a family that was not compared with PEFT */
 export function mirrored(config: HfConfig, options: BackboneOptions): HfConfig {
   const { model_type: type } = config;
   const family = FAMILIES[type];
@@ -70,17 +73,17 @@ export function mirrored(config: HfConfig, options: BackboneOptions): HfConfig {
     ...(hidden !== null && { hidden_size: hidden }),
     ...(heads !== null && { num_attention_heads: heads }),
     ...(inner !== null && { intermediate_size: inner }),
-    // it has no head, and is never packed
+    // the backbone has no head and is never quantized
     tie_word_embeddings: true,
     quantization_config: undefined,
   };
 }
 
-/** So many of a list by layer; the last again where it has fewer. */
+/** Returns the first `count` values of a per-layer list, repeating the last value if the list is shorter. */
 const cut = (list: readonly unknown[], count: number): unknown[] =>
   Array.from({ length: count }, (_, i) => list[Math.min(i, list.length - 1)]);
 
-/** Its modules by their shapes. @throws DomainError where sizes do not go together */
+/** Returns the shapes of the backbone's modules. @throws DomainError for incompatible sizes */
 export function backboneOutline(config: HfConfig, options: BackboneOptions): Outline {
   const small = mirrored(config, options);
   try {
@@ -92,7 +95,7 @@ export function backboneOutline(config: HfConfig, options: BackboneOptions): Out
   }
 }
 
-/** Whether it reads the base's embeddings: PEFT gives it its own where its width is another. */
+/** Whether the backbone uses the base's embeddings. As in PEFT, it has its own if its width differs. */
 export const sharesTable = (
   { share_embeddings: shared, shadow_hidden_size: width }: BackboneOptions,
   hiddenSize: number,
@@ -102,7 +105,7 @@ interface Named {
   readonly path: string;
 }
 
-/** All of it but a head, which it has not. */
+/** Makes all of the backbone trainable. It has no head. */
 function train<L extends Named & { readonly role: Role }, N extends Named, E extends Named, W>(
   own: TrainsModules<L, N, E, W>,
   modules: ModuleIndex<L, N, E>,
@@ -113,7 +116,7 @@ function train<L extends Named & { readonly role: Role }, N extends Named, E ext
   for (const table of modules.embeddings().slice(shared ? 1 : 0)) own.trainEmbedding(table);
 }
 
-/** Numbers of it that train. */
+/** Returns the number of trainable parameters of the backbone. */
 export function backboneSize(outline: Outline, shared: boolean): number {
   const sizes = new ModuleSizes();
   train(sizes, outline, shared);
@@ -121,7 +124,7 @@ export function backboneSize(outline: Outline, shared: boolean): number {
 }
 
 export class Backbone {
-  /** By the names that files have. */
+  /** Trainable parameters by their names in files. */
   readonly parameters: ReadonlyMap<string, Tensor>;
   readonly cache: CacheShape;
   readonly hiddenSize: number;
@@ -151,7 +154,7 @@ export class Backbone {
     this.cache = { layers: keptLayers, headsOf: () => kvHeads, headDim, dtype };
   }
 
-  /** Hidden states [n, its width] of a run's rows. */
+  /** Returns the hidden states [n, backbone width] of a run's rows. */
   forward(rows: PackedRows, ctx: BatchContext, cache: KvCache | undefined): Tensor {
     const { inputs, sequences } = rows;
     const own = { ...rows, inputs: this.#table ? this.#embedded(inputs, sequences, ctx) : inputs };
@@ -175,7 +178,7 @@ export class Backbone {
   }
 }
 
-/** Its weights, made as they are asked for. */
+/** Returns the initial weights, created on access. */
 function initial(outline: Outline, base: Model, seed: number, shared: boolean): Tensors {
   const { initializer_range: given } = base.config;
   const deviation = typeof given === 'number' ? given : 0.02;

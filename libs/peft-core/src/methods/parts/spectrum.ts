@@ -1,6 +1,6 @@
 /**
- * Places of an update that train, drawn as PEFT draws them: the first of a permutation of all, by PyTorch's generator
- * on a CPU. They are not in files; a seed tells them.
+ * Trainable positions of an update, drawn as in PEFT: the first of a permutation of all, from PyTorch's CPU generator.
+ * Files do not store them; the seed determines them.
  */
 import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
@@ -30,7 +30,7 @@ type Size = Pick<LinearShape, 'path' | 'inFeatures' | 'outFeatures'>;
 
 const frequencies = z.int().min(1);
 
-/** Places trained for each linear; `usual` is the default. */
+/** Schema of the number of trained positions per linear layer; `usual` is the default. */
 export const frequencyCount = (usual: number, where: string) =>
   frequencies
     .default(usual)
@@ -38,7 +38,7 @@ export const frequencyCount = (usual: number, where: string) =>
 
 const USUAL = 'query and value projections (GPT-2: the last feed-forward layer)';
 
-/** PEFT's fields of methods that train some places of a spectrum. @param ownBias as in `targetOptions` */
+/** PEFT fields of the methods that train positions of a spectrum. @param ownBias as in `targetOptions` */
 export const spectrumOptions = (ownBias: string) => ({
   random_loc_seed: z
     .int()
@@ -61,19 +61,19 @@ interface Counts {
   readonly n_frequency_pattern: Readonly<Record<string, number>>;
 }
 
-/** Places trained in the linear with a path. @throws DomainError where a pattern is wrong */
+/** Returns the number of trained positions by path. @throws DomainError for an invalid pattern */
 export const countsOf = (options: Counts): ((path: string) => number) =>
   valueByEnd(options.n_frequency_pattern, 'peft.n_frequency_pattern', options.n_frequency);
 
-/** The targets of model types for which PEFT's default is not query and value. */
+/** Default targets of model types for which PEFT's default is not query and value. */
 const TARGETS: Readonly<Record<string, readonly Role[]>> = { gpt2: ['down'] };
 
 export const spectrumTargets = (modelType: string): readonly Role[] =>
   TARGETS[modelType] ?? ['q', 'v'];
 
-/** y = x Wᵀ + b + x ΔWᵀ, where ΔW is computed whole in each forward. */
+/** Update y = x Wᵀ + b + x ΔWᵀ that computes the whole ΔW in each forward pass. */
 export abstract class SpectrumUpdate implements LinearUpdate {
-  /** ΔW: [out, in], f32 */
+  /** Computes ΔW: [out, in], f32. */
   protected abstract update(): Tensor;
   abstract dispose(): void;
 
@@ -86,7 +86,7 @@ export abstract class SpectrumUpdate implements LinearUpdate {
   }
 }
 
-/** Numbers of a linear, among which places are drawn. @throws DomainError where they are too many */
+/** Returns the number of positions of a linear layer. @throws DomainError if there are too many to draw from */
 export function placesIn({ path, inFeatures, outFeatures }: Size): number {
   const all = inFeatures * outFeatures;
   if (all < WIDE_PERMUTATION) return all;
@@ -94,7 +94,10 @@ export function placesIn({ path, inFeatures, outFeatures }: Size): number {
   throw new DomainError('unsupported', message, 'peft.target_modules');
 }
 
-/** @throws DomainError where a linear has fewer places, or too many to draw among */
+/**
+ * Checks the number of trained positions. @throws DomainError if a linear layer has fewer positions, or too many to
+ * draw from
+ */
 export function checkPlaces(count: number, linear: Size): number {
   const { path } = linear;
   const all = placesIn(linear);
@@ -103,21 +106,21 @@ export function checkPlaces(count: number, linear: Size): number {
   throw new DomainError('invalid_value', message, 'peft.n_frequency');
 }
 
-/** Places in a matrix [out, in], row by row. */
+/** Draws flat, row-major positions of a matrix [out, in]. */
 export const drawPlaces = (
   count: number,
   seed: number,
   { inFeatures, outFeatures }: Omit<Size, 'path'>,
 ): Int32Array => new TorchGenerator(seed).permutation(inFeatures * outFeatures, count);
 
-/** Indices [count], i64, one tensor for each dimension; the caller's to free. */
+/** Creates indices [count], i64, one tensor per dimension. The caller frees them. */
 export const indices = (
   places: Int32Array,
   ...dimensions: ((place: number) => number)[]
 ): Tensor[] =>
   dimensions.map((at) => keep(tidy(() => tensor(Array.from(places, at), [places.length], 'i64'))));
 
-/** A matrix [out, in] of values [n] at places of the flat one (i64 [n]), else 0. */
+/** Returns a matrix [out, in] with values [n] at flat positions (i64 [n]) and 0 elsewhere. */
 export const scattered = (
   values: Tensor,
   places: Tensor,

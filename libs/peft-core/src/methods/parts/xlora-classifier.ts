@@ -1,6 +1,6 @@
 /**
- * X-LoRA's classifier, which weighs the LoRAs of each row: linears with ReLU and dropout between them, in f32, where PEFT
- * has it in the base's dtype.
+ * X-LoRA's classifier, which weighs the LoRAs for each row: linear layers with ReLU and dropout between them, in f32.
+ * PEFT uses the base's dtype.
  */
 import {
   call,
@@ -27,7 +27,7 @@ import type { ModuleParameters, PartShapes } from '../frame/parameters.js';
 
 export const MOST_LAYERS = 16;
 
-/** Options of X-LoRA that its classifier has (xlora.ts). */
+/** X-LoRA options of the classifier (xlora.ts). */
 export interface ClassifierOptions {
   readonly adapters: Readonly<Record<string, string>> | null;
   readonly enable_softmax: boolean;
@@ -41,14 +41,14 @@ export interface ClassifierOptions {
   readonly scaling_pass_value: number;
 }
 
-/** How many LoRAs are mixed. */
+/** Returns the number of mixed LoRAs. */
 export const countOf = ({ adapters }: Pick<ClassifierOptions, 'adapters'>): number =>
   Object.keys(adapters ?? {}).length;
 
 const PART = 'internal_xlora_classifier.layers';
 const RELU_AND_DROPOUT = 2;
 
-/** The classifier's linears, as PEFT numbers them among what stands between. */
+/** Returns the shapes of the classifier's linear layers, numbered as in PEFT, which counts the modules between them. */
 export function classifierShapes(
   options: ClassifierOptions,
   hiddenSize: number,
@@ -78,7 +78,10 @@ export const CLASSIFIER_TENSORS: Readonly<Record<string, PartKind>> = Object.fro
   ).flat(),
 );
 
-/** PEFT takes the numbers of the classifier's linears for names of adapters when it saves. @throws DomainError */
+/**
+ * Rejects adapter names that equal the numbers of the classifier's layers, because PEFT loses those layers when it
+ * saves. @throws DomainError
+ */
 export function refuseLost(
   stored: NamedTensors,
   shapes: ReturnType<typeof classifierShapes>,
@@ -134,7 +137,7 @@ export class Classifier implements Scaler {
     return last.bias.size / this.#count;
   }
 
-  /** The weights that are taken. */
+  /** Selects the weights to use, by top_k and softmax. */
   #chosen(weights: Tensor): Tensor {
     const { top_k_lora: k, enable_softmax_topk: again } = this.options;
     const left = k === null ? weights : mul(weights, largest(weights, k));
@@ -146,6 +149,6 @@ export class Classifier implements Scaler {
   }
 }
 
-/** 1 at the k largest of the last dimension, else 0. */
+/** Returns a mask: 1 at the k largest values of the last dimension, else 0. */
 const largest = (weights: Tensor, k: number): Tensor =>
   call('aten::scatter.value', zerosLike(weights), -1, topk(weights, k).indices, 1) as Tensor;

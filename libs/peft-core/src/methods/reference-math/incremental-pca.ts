@@ -1,13 +1,10 @@
 /**
- * Principal components of rows that come in batches, as PEFT's IncrementalPCA finds them (after scikit-learn's; Ross et
- * al., Int. J. Comput. Vis. 77, 2008): the k largest singular parts of
- *
+ * Principal components of rows that come in batches, as in PEFT's IncrementalPCA (after scikit-learn's; Ross et al.,
+ * Int. J. Comput. Vis. 77, 2008): the k largest singular values and vectors of
  *   first  X - x̄           then  [Σ V; X - x̄; √(N n / (N + n)) (μ - x̄)]
- *
  * by 4 rounds of subspace iteration on 2k random directions of seed 42 (torch.svd_lowrank), with the signs of signs.ts.
- *
- * X: [n, in], x̄ its mean, N rows of mean μ before it, V: [k, in], Σ: [k]. The first batch is decomposed in f32 and all
- * others in f64, as PEFT's types come to.
+ * X: [n, in], x̄: its mean, N earlier rows with mean μ, V: [k, in], Σ: [k]. The first batch is decomposed in f32 and
+ * all others in f64, which are the dtypes in PEFT.
  */
 import {
   add,
@@ -38,18 +35,18 @@ const SEED = 42;
 const ROUNDS = 4;
 
 interface Moments {
-  /** [in], f64 */
+  /** Mean of the rows. [in], f64 */
   readonly mean: Tensor;
-  /** Σ (x - mean)². [in], f64 */
+  /** Sum of squares Σ (x - mean)². [in], f64 */
   readonly scatter: Tensor;
 }
 
 export interface Components extends Moments {
-  /** V [k, in] */
+  /** Right singular vectors V [k, in]. */
   readonly vectors: Tensor;
-  /** Σ [k] */
+  /** Singular values Σ [k]. */
   readonly values: Tensor;
-  /** Of all variance that of each component. */
+  /** Share of the total variance of each component. */
   readonly ratio: readonly number[];
 }
 
@@ -59,21 +56,22 @@ export class IncrementalPca {
 
   /**
    * @param count k
-   * @param directions of all that are looked for together
+   * @param directions number of directions of the subspace iteration
    */
   constructor(
     readonly count: number,
     private readonly directions: Directions,
   ) {}
 
-  /** Null before the first batch. Its tensors live until the next. */
+  /** Components so far; null before the first batch. Their tensors live until the next batch. */
   get found(): Components | null {
     return this.#found;
   }
 
   /**
+   * Adds a batch.
    * @param x in f32, at least k rows
-   * @returns the cosines between the directions as they are now and as they were, or null after the first batch
+   * @returns the cosines between the new and the previous directions, or null after the first batch
    */
   fit(x: Tensor): readonly number[] | null {
     const before = this.#found;
@@ -120,7 +118,7 @@ export class IncrementalPca {
     return cat(parts.map((part) => to(part, 'f64')));
   }
 
-  /** Of all rows so far. */
+  /** Returns the moments of all rows so far. */
   #moments(x: Tensor, n: number, before: Components | null): Moments {
     const own = mean(x, 0);
     const scatter = sum(square(sub(x, own)), 0);
@@ -135,7 +133,7 @@ export class IncrementalPca {
   }
 }
 
-/** By row; a: [k, in], b: [k, in] */
+/** Returns the cosines of corresponding rows; a: [k, in], b: [k, in]. */
 const cosines = (a: Tensor, b: Tensor): readonly number[] =>
   noGrad(() =>
     tidy(() => {
@@ -145,11 +143,14 @@ const cosines = (a: Tensor, b: Tensor): readonly number[] =>
     }),
   );
 
-/** Where subspace iteration starts: the same numbers for all of a shape, some of which are kept. */
+/** Start of the subspace iteration: the same values for all inputs of a shape. Some shapes are cached. */
 export class Directions {
   readonly #kept = new Map<string, Tensor>();
 
-  /** [rows, columns] of N(0, 1), as `torch.randn` draws them from the seed in the dtype of `like` [n, in]. */
+  /**
+   * Returns values [rows, columns] of N(0, 1), as `torch.randn` draws them from the seed in the dtype of `like` [n,
+   * in].
+   */
   of(rows: number, columns: number, like: Tensor): Tensor {
     const { dtype, device, shape } = like;
     const name = `${rows} × ${columns} ${dtype}`;
@@ -159,7 +160,7 @@ export class Directions {
     const size = rows * columns;
     const numbers = dtype === 'f64' ? generator.normal64(size) : generator.normal(size, 1);
     const made = toDevice(tensor(numbers, [rows, columns], dtype), device);
-    // others come from batches of few rows, of which hardly two are alike
+    // other shapes come from batches of few rows, and rarely repeat
     if (rows === shape[1]) this.#kept.set(name, keep(made));
     return made;
   }

@@ -6,11 +6,11 @@ interface Case extends KMeansOptions {
   readonly count: number;
   readonly width: number;
   readonly salt: number;
-  /** A digit of base 36 for each point. */
+  /** Labels: one base-36 digit per point. */
   readonly labels: string;
 }
 
-// What scikit-learn says; the file says how it was made.
+// Expected values of scikit-learn; the file describes how they were computed.
 const { cases } = JSON.parse(
   readFileSync(new URL('k-means.golden.json', import.meta.url), 'utf8'),
 ) as { readonly cases: readonly Case[] };
@@ -26,7 +26,7 @@ it.each(cases)(
   },
 );
 
-// first centers are points 3 4 2, 2 4 0, 2 0 3, 3 4 1, 5 3 2 and 1 5 4, of which the first four are equal
+// the initial centers are points 3 4 2, 2 4 0, 2 0 3, 3 4 1, 5 3 2 and 1 5 4; the first four are equal
 it.each(
   ['000012', '000012', '000021', '000012', '111120', '000021'].map(
     (labels, seed) => [seed, labels] as const,

@@ -1,11 +1,11 @@
 /**
- * scikit-learn's KMeans(k, init="random", n_init=1, max_iter, random_state): Lloyd's rounds from points that NumPy's
- * RandomState chooses, which is MT19937 as PyTorch's. It is computed in f64, where scikit-learn has f32: points go to
- * other clusters where two centers are equally near within that rounding, and nowhere else.
+ * scikit-learn's KMeans(k, init="random", n_init=1, max_iter, random_state): Lloyd's algorithm from points chosen by
+ * NumPy's RandomState, which is MT19937 like PyTorch's generator. It computes in f64, scikit-learn in f32: clusters
+ * differ only for points whose distances to two centers are equal within that rounding.
  */
 import { TorchGenerator } from './torch-generator.js';
 
-/** Of the variance: centers that move less are where they stay. */
+/** Convergence threshold, relative to the variance: centers that move less have converged. */
 const TOLERANCE = 1e-4;
 
 export interface KMeansOptions {
@@ -14,14 +14,14 @@ export interface KMeansOptions {
   readonly seed: number;
 }
 
-/** Points, row by row. */
+/** Points in row-major order. */
 interface Points {
   readonly values: Float64Array;
   readonly count: number;
   readonly width: number;
 }
 
-/** The cluster of each of `count` points. @param values row by row; at least as many rows as clusters */
+/** Returns the cluster of each of `count` points. @param values row by row; at least as many rows as clusters */
 export function kMeans(
   values: ArrayLike<number>,
   count: number,
@@ -55,7 +55,7 @@ function centered(values: ArrayLike<number>, width: number): Float64Array {
   return Float64Array.from(values, (value, i) => value - (mean[i % width] as number));
 }
 
-/** RandomState(seed).choice(count, size, replace=False, p=…), with the same weight for all. */
+/** Returns RandomState(seed).choice(count, size, replace=False, p=…) with equal weights. */
 function chosen(count: number, size: number, seed: number): number[] {
   const generator = new TorchGenerator(seed);
   const unit = (): number => {
@@ -76,7 +76,7 @@ function chosen(count: number, size: number, seed: number): number[] {
   return [...found];
 }
 
-/** The first place whose part of the whole is above `draw`. */
+/** Returns the first index whose cumulative share exceeds `draw`. */
 function firstAbove(sums: Float64Array, draw: number, whole: number): number {
   let [low, high] = [0, sums.length];
   while (low < high) {
@@ -119,7 +119,7 @@ function nearest(points: Points, centers: Float64Array): Int32Array {
   });
 }
 
-/** Means of the clusters; one that is empty gets the point that is farthest from its center. */
+/** Returns the means of the clusters. An empty cluster gets the point that is farthest from its center. */
 function means(points: Points, labels: Int32Array, centers: Float64Array): Float64Array {
   const { values, count, width } = points;
   const clusters = centers.length / width;
@@ -130,7 +130,7 @@ function means(points: Points, labels: Int32Array, centers: Float64Array): Float
   if (empty.length > 0) {
     const far = Float64Array.from(labels, (label, i) => distance(points, i, centers, label));
     const order = [...far.keys()].sort((a, b) => (far[b] as number) - (far[a] as number));
-    // more clusters than different points: nothing could be moved
+    // with more clusters than distinct points, no point can be moved
     if ((far[order[0] as number] as number) > 0)
       empty.forEach((cluster, i) => {
         const point = order[i] as number;

@@ -1,6 +1,6 @@
 /**
- * NumPy's `default_rng(seed)`, for what PEFT draws from it: PCG64 (XSL-RR 128/64), seeded by SeedSequence, and what
- * `choice` without replacement and `shuffle` make of it.
+ * NumPy's `default_rng(seed)`, as far as PEFT uses it: PCG64 (XSL-RR 128/64) seeded by SeedSequence, with `choice`
+ * without replacement and `shuffle`.
  */
 const MASK_64 = (1n << 64n) - 1n;
 const MASK_128 = (1n << 128n) - 1n;
@@ -10,10 +10,10 @@ const WORDS = 4;
 export class NumpyGenerator {
   #state: bigint;
   readonly #increment: bigint;
-  /** The upper half of the last 64 bits, while it waits. */
+  /** Unused upper half of the last 64 bits. */
   #half: number | null = null;
 
-  /** @param seed a whole number ≥ 0 */
+  /** @param seed integer ≥ 0 */
   constructor(seed: number) {
     const words = seedWords(seed);
     const wide = (i: number): bigint =>
@@ -28,7 +28,7 @@ export class NumpyGenerator {
     return (state * MULTIPLIER + this.#increment) & MASK_128;
   }
 
-  /** 32 random bits. */
+  /** Returns 32 random bits. */
   #bits(): number {
     if (this.#half !== null) {
       const waiting = this.#half;
@@ -43,7 +43,7 @@ export class NumpyGenerator {
     return Number(value & 0xffffffffn);
   }
 
-  /** A whole number in 0 … last, each as likely (Lemire, arXiv:1805.10941). */
+  /** Returns a uniform integer in 0 … last (Lemire, arXiv:1805.10941). */
   #upTo(last: number): number {
     if (last === 0) return 0;
     const count = BigInt(last + 1);
@@ -55,7 +55,7 @@ export class NumpyGenerator {
     return Number(product >> 32n);
   }
 
-  /** As #upTo, by drawing until one is small enough. */
+  /** Same as `#upTo`, by rejection sampling. */
   #within(last: number): number {
     const mask = last === 0 ? 0 : 0xffffffff >>> Math.clz32(last);
     for (;;) {
@@ -64,24 +64,24 @@ export class NumpyGenerator {
     }
   }
 
-  /** In place. */
+  /** Shuffles in place. */
   shuffle(values: Int32Array): void {
     for (let i = values.length - 1; i >= 1; i--) exchange(values, i, this.#within(i));
   }
 
-  /** In place, as `choice` does it, from the end to `first`. */
+  /** Shuffles in place from the end to `first`, as `choice` does. */
   #shuffleChosen(values: Int32Array, first = 1): void {
     for (let i = values.length - 1; i >= first; i--) exchange(values, i, this.#upTo(i));
   }
 
-  /** `size` different numbers below `population`. */
+  /** Returns `size` distinct integers below `population`. */
   choice(population: number, size: number): Int32Array {
     if (population > TAIL_FROM && size > Math.floor(population / TAIL_SHARE)) {
       const all = Int32Array.from({ length: population }, (_, i) => i);
       this.#shuffleChosen(all, Math.max(population - size, 1));
       return all.slice(population - size);
     }
-    // Floyd's
+    // Floyd's algorithm
     const taken = new Set<number>();
     for (let last = population - size; last < population; last++) {
       const drawn = this.#upTo(last);
@@ -99,11 +99,11 @@ function exchange(values: Int32Array, i: number, j: number): void {
   values[j] = value;
 }
 
-/** NumPy shuffles the end of a large population where many are chosen. */
+/** Population from which NumPy shuffles the tail if many values are chosen. */
 const TAIL_FROM = 10_000;
 const TAIL_SHARE = 50;
 
-/** Eight words of SeedSequence(seed). */
+/** Returns eight words of SeedSequence(seed). */
 function seedWords(seed: number): number[] {
   const pool = mixed([seed % 2 ** 32, Math.floor(seed / 2 ** 32)]);
   const hash = hasher(0x8b51f9dd, 0x58f38ded);

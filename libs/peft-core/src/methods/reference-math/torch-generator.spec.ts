@@ -1,4 +1,4 @@
-// Numbers of PyTorch 2.13 on a CPU.
+// Expected values of PyTorch 2.13 on a CPU.
 import { expect, it } from 'vitest';
 import { TorchGenerator } from './torch-generator.js';
 

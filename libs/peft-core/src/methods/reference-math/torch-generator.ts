@@ -1,16 +1,16 @@
 /**
- * PyTorch's generator of random numbers on a CPU, so that matrices that PEFT draws from a key are PEFT's: MT19937, and
- * what `uniform_` (and `rand`) and `randperm` make of it.
+ * PyTorch's random number generator on a CPU, so that matrices drawn from a key equal PEFT's: MT19937, with `uniform_`
+ * (and `rand`), `normal` and `randperm`.
  */
 const STATE = 624;
 const SHIFT = 397;
-/** What PyTorch makes normal numbers of at a time. */
+/** Number of normal values that PyTorch computes at a time. */
 const NORMALS = 16;
 
-/** From this size on PyTorch permutes in another order, of which the first are known last. */
+/** Size from which PyTorch permutes in another order, in which the first elements are known last. */
 export const WIDE_PERMUTATION = Math.floor((2 ** 32 - 1) / 20);
 
-/** Seed of a generator that is given none. */
+/** Default seed of a PyTorch generator. */
 export const DEFAULT_SEED = 67280421310721;
 
 export class TorchGenerator {
@@ -26,7 +26,7 @@ export class TorchGenerator {
     }
   }
 
-  /** 32 random bits. */
+  /** Returns 32 random bits. */
   bits(): number {
     if (this.#at === STATE) this.#renew();
     let y = this.#state[this.#at++] as number;
@@ -47,22 +47,22 @@ export class TorchGenerator {
   }
 
   /**
-   * `size` numbers in [from, to), as `torch.empty(size).uniform_(from, to)` has them in f32. It rounds once where the
-   * processor multiplies and adds at once, as those with AVX2 do; elsewhere its last bit may differ.
+   * Returns `size` values in [from, to), as `torch.empty(size).uniform_(from, to)` in f32. It rounds once, as
+   * processors with fused multiply-add (AVX2) do; on others, PyTorch's last bit may differ.
    */
   uniform(size: number, from: number, to: number): Float32Array {
     const start = Math.fround(from);
     const range = Math.fround(Math.fround(to) - start);
     const drawn = new Float32Array(size);
-    // in double both the product and the sum are exact
+    // in double precision the product and the sum are exact
     for (let i = 0; i < size; i++) drawn[i] = (this.bits() & 0xffffff) * 2 ** -24 * range + start;
     return drawn;
   }
 
   /**
-   * `size` numbers of N(0, deviation²), as `torch.normal` has them in f32 from 16 on: by Box and Muller's method, 16 at a
-   * time, the last 16 anew where they are no whole number of those; fewer are drawn in double, two by two. The last bits
-   * of logarithms and angles may differ.
+   * Returns `size` values of N(0, deviation²), as `torch.normal` in f32. From 16 values on it uses Box-Muller in blocks
+   * of 16, and draws the last 16 again if the size is not a multiple of 16. Fewer values are drawn in double precision,
+   * in pairs. The last bits of logarithms and angles may differ.
    */
   normal(size: number, deviation: number): Float32Array {
     if (size < NORMALS) return this.#fewNormals(size, deviation);
@@ -75,7 +75,7 @@ export class TorchGenerator {
     return drawn;
   }
 
-  /** `size` numbers of N(0, 1), as `torch.randn` has them in f64. */
+  /** Returns `size` values of N(0, 1), as `torch.randn` in f64. */
   normal64(size: number): Float64Array {
     const drawn = new Float64Array(size);
     if (size < NORMALS) return this.#pairs(drawn);
@@ -108,12 +108,15 @@ export class TorchGenerator {
     return drawn;
   }
 
-  /** As after so many draws. */
+  /** Advances the generator by a number of draws. */
   skip(draws: number): void {
     for (let i = 0; i < draws; i++) this.bits();
   }
 
-  /** The first `count` of `torch.randperm(size)`: only those are exchanged. @throws RangeError from WIDE_PERMUTATION on */
+  /**
+   * Returns the first `count` elements of `torch.randperm(size)`; only those are swapped. @throws RangeError for sizes
+   * from WIDE_PERMUTATION on
+   */
   permutation(size: number, count: number): Int32Array {
     if (size >= WIDE_PERMUTATION) throw new RangeError(`cannot permute ${size} numbers`);
     const moved = new Map<number, number>();
@@ -127,7 +130,7 @@ export class TorchGenerator {
   }
 }
 
-/** Eight pairs of U(0, 1), eight apart, to pairs of N(0, deviation²). */
+/** Converts eight pairs of U(0, 1), eight apart, to pairs of N(0, deviation²). */
 function toNormals(numbers: Float32Array | Float64Array, at: number, deviation: number): void {
   for (let i = at; i < at + NORMALS / 2; i++) {
     const radius = Math.sqrt(-2 * Math.log(1 - (numbers[i] as number)));

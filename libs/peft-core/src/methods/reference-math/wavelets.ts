@@ -1,7 +1,7 @@
 /**
- * Scaling filters of wavelets, by the names of PyWavelets: Daubechies' (db), least asymmetric ones (sym) and coiflets
- * (coif), Ten Lectures on Wavelets, 1992. Those of coiflets are to be multiplied by √2. coif4 is PEFT's,
- * which is not quite the coiflet.
+ * Scaling filters of wavelets by their PyWavelets names: Daubechies (db), symlets (sym) and coiflets (coif), Ten
+ * Lectures on Wavelets, 1992. The coiflets must be multiplied by √2. coif4 is PEFT's, which differs slightly from the
+ * coiflet.
  */
 export const FILTERS = {
   db1: [0.7071067811865476, 0.7071067811865476],
@@ -123,7 +123,7 @@ export const FILTERS = {
 
 export type Wavelet = keyof typeof FILTERS;
 
-/** Filters of the inverse transform, low and high: [L] each. */
+/** Returns the low-pass and high-pass filters of the inverse transform, [L] each. */
 export function synthesis(name: Wavelet): readonly [low: number[], high: number[]] {
   const scale = name.startsWith('coif') ? Math.SQRT2 : 1;
   const low = FILTERS[name].map((value) => value * scale);
