@@ -1,4 +1,4 @@
-/** Modules a run trains whole, and biases: copies of the base's parameters that act on the run's rows only. */
+/** Modules that a run trains fully, and biases: copies of the base's parameters that affect the run's rows only. */
 import { contiguous, noGrad, to } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
@@ -27,24 +27,27 @@ interface NamedTable extends Named {
   readonly parameter?: readonly number[] | undefined;
 }
 
-/** Trains modules of a model whole, or counts what that would be; W: what an embedding leaves for a tied head. */
+/**
+ * Makes modules of a model fully trainable, or counts their parameters. W: result of an embedding that a tied head
+ * uses.
+ */
 export interface TrainsModules<L extends NamedLinear, N extends Named, E extends NamedTable, W> {
   readonly parameters: ReadonlyMap<string, unknown>;
   trainLinear(module: L, tied?: W): void;
   trainNorm(module: N): void;
   trainEmbedding(module: E): W;
-  /** Trains the bias of a linear whose weight stays; nothing where it has none or is trained whole. */
+  /** Trains the bias of a linear layer whose weight stays frozen. No effect if it has no bias or is fully trained. */
   trainBias(module: L): void;
   trainNormBias(module: N): void;
 }
 
 export class ModulesToSave implements TrainsModules<Linear, Norm, Embedding, Tensor> {
-  /** Their initial values are the base's: no seed decides them. */
+  /** Initial values come from the base, so the seed is unused. */
   readonly set = new ModuleParameters(null, 0);
 
   constructor(private readonly run: number) {}
 
-  /** `<path>.weight` and `<path>.bias`, in the orientation of the model's files. */
+  /** Parameters `<path>.weight` and `<path>.bias`, in the orientation of the model's files. */
   get parameters(): ReadonlyMap<string, Tensor> {
     return this.set.trained;
   }
@@ -104,7 +107,7 @@ export class ModulesToSave implements TrainsModules<Linear, Norm, Embedding, Ten
   }
 }
 
-/** Sizes of what ModulesToSave would make of modules of these shapes. */
+/** Counts the parameters that ModulesToSave would create for modules of these shapes. */
 export class ModuleSizes implements TrainsModules<LinearShape, NormShape, TableShape, true> {
   readonly parameters = new Map<string, number>();
 
@@ -144,15 +147,16 @@ export class ModuleSizes implements TrainsModules<LinearShape, NormShape, TableS
   }
 }
 
-/** The weight of a linear as files have it. */
+/** Returns the weight of a linear layer as stored in files. */
 export function stored(module: Linear): Tensor {
   return contiguous(asStored(module, module.weight.dense()));
 }
 
 /**
- * PEFT's modules_to_save: every module whose path ends with a name, without regard to dots, so "norm" names
- * "input_layernorm" too. @throws DomainError for a name that fits nothing
- * @param pairs heads that train as one with their embedding
+ * Applies PEFT's modules_to_save: every module whose path ends with a name, regardless of dots, so "norm" also matches
+ * "input_layernorm".
+ * @param pairs heads that are trained together with their embedding
+ * @throws DomainError for a name that matches nothing
  */
 export function trainModulesToSave<L extends NamedLinear, N extends Named, E extends NamedTable, W>(
   own: TrainsModules<L, N, E, W>,
@@ -195,7 +199,7 @@ export function trainModulesToSave<L extends NamedLinear, N extends Named, E ext
   for (const [head, embedding] of pairs) own.trainLinear(head, embedded.get(embedding));
 }
 
-/** Biases that PEFT's field of that name asks for: none, all, or (`<method>_only`) those of targets. */
+/** Trains the biases that PEFT's field `bias` selects: none, all, or those of targets (`<method>_only`). */
 export function trainBiases<L extends NamedLinear, N extends Named>(
   own: Pick<TrainsModules<L, N, never, never>, 'trainBias' | 'trainNormBias'>,
   bias: string | undefined,
@@ -208,7 +212,7 @@ export function trainBiases<L extends NamedLinear, N extends Named>(
   if (all) modules.norms().forEach((module) => own.trainNormBias(module));
 }
 
-/** All parameters of a model; tied ones once, under the embedding's name. */
+/** Trains all parameters of a model; tied ones once, under the embedding's name. */
 export function trainAll<
   L extends NamedLinear,
   N extends Named,
@@ -228,7 +232,7 @@ export function trainAll<
   for (const module of modules.experts()) own.trainExperts(module);
 }
 
-/** Numbers of a whole model; tied ones count once. */
+/** Returns the number of parameters of a whole model; tied ones count once. */
 export function wholeModel(
   outline: ModuleIndex<LinearShape, NormShape, TableShape, ExpertsShape>,
 ): number {
@@ -237,7 +241,7 @@ export function wholeModel(
   return sizes.total;
 }
 
-/** Copies in the base's dtype, outside autograd. */
+/** Returns copies in the base's dtype, outside autograd. */
 export function inDtype(
   parameters: ReadonlyMap<string, Tensor>,
   dtype: 'bf16' | 'f32',

@@ -1,6 +1,6 @@
-/** Patterns of whole module paths, for models whose paths lack a prefix: transformers' models without a head. */
+/** Patterns of whole module paths for models whose paths have no prefix: transformers' models without a head. */
 
-/** A pattern of whole paths that begin with a prefix, for paths that lack it. */
+/** Converts a pattern of whole paths with a prefix to one for paths without it. */
 export function patternWithout(prefix: string, pattern: string): string {
   if (prefix === '') return pattern;
   const escaped = prefix.replace('.', '\\.');
@@ -10,20 +10,23 @@ export function patternWithout(prefix: string, pattern: string): string {
   return pattern.slice(begins.length);
 }
 
-/** The other way round. What begins with anything goes with both. */
+/**
+ * Converts a pattern of whole paths without a prefix to one for paths with it. A pattern that starts with a wildcard
+ * fits both.
+ */
 export const patternWith = (prefix: string, pattern: string): string =>
   prefix === '' || /^(all-linear$|\.\*)/i.test(pattern)
     ? pattern
     : `${prefix.replace('.', '\\.')}(?:${pattern})`;
 
-/** Whether a pattern says where whole paths begin, so that it can be told for paths that lack the prefix. */
+/** Whether the start of a pattern allows conversion between paths with and without the prefix. */
 export function fitsBoth(prefix: string, pattern: string): boolean {
   if (prefix === '' || /^all-linear$/i.test(pattern)) return true;
   const begins = pattern.startsWith('.*') || patternWithout(prefix, pattern) !== pattern;
   return begins && !hasChoices(pattern);
 }
 
-/** Of whole patterns, each with a beginning of its own. */
+/** Whether a pattern has alternatives at its top level, each with its own start. */
 function hasChoices(pattern: string): boolean {
   const open = pattern.replace(/\\.|\[[^\]]*\]/g, '');
   const outer = open.replace(/\([^()]*\)/g, '');

@@ -4,7 +4,7 @@ import { RE2JS } from 're2js';
 import { describe, expect, it, vi } from 'vitest';
 import { layerReader, valueByEnd, valueByPart, wholeMatcher } from './pattern.js';
 
-// What Python's `re` says; pattern.golden.json says how it was made.
+// Results of Python's `re`; pattern.golden.json describes how they were made.
 const golden = JSON.parse(
   readFileSync(new URL('pattern.golden.json', import.meta.url), 'utf8'),
 ) as {
@@ -57,10 +57,10 @@ it('compiles a list of patterns once, however often it is asked for, and keeps t
   const first = compiled(() => ranks(0));
   expect(first).toBeGreaterThan(0);
   expect(compiled(() => ranks(0))).toBe(0);
-  // other values of the same patterns, and another field
+  // same patterns with other values, in another field
   const alphas = valueByEnd({ '[kq]_0': 'b' }, 'peft.alpha_pattern');
   expect([alphas('h.k_0'), ranks(0)]).toEqual(['b', 'a']);
-  // the same patterns in another form
+  // same patterns in another kind of match
   expect(compiled(() => layerReader(['[kq]_0'], 'peft.layers_pattern'))).toBe(first);
   for (let n = 1; n < 100; n++) ranks(n);
   expect([compiled(() => ranks(99)), compiled(() => ranks(0))]).toEqual([0, first]);
@@ -75,7 +75,7 @@ it('compiles no names: a rank for each linear of a large model', () => {
     'peft.rank_pattern',
   );
   expect(names.map(rank)).toEqual(names.map((_, n) => n));
-  // a dot is any character in Python's patterns, and a name is a whole part of a path
+  // in Python's patterns a dot matches any character, and a name matches a whole part of a path
   const dotted = valueByEnd({ 'layers.1.q.proj': 1 }, 'peft.rank_pattern');
   const paths = ['layers.1.q.proj', 'a.layers_1.q_proj', 'sublayers.1.q.proj', 'layers.1.q.proj.b'];
   expect(paths.map(dotted)).toEqual([1, 1, undefined, undefined]);
@@ -83,7 +83,8 @@ it('compiles no names: a rank for each linear of a large model', () => {
   compile.mockRestore();
 });
 
-// Backtracking takes 2 ** 60 steps and more for each of these; the bound leaves far more than what the slowest takes: 0.1 s alone.
+// Backtracking would take 2 ** 60 steps or more for each of these. The limit is far above the slowest one, which takes
+// 0.1 s alone.
 describe('takes no exponential time', () => {
   const paths = Array.from({ length: 30 }, (_, n) => `model.layers.${n}.${'aa.b_'.repeat(12)}`);
   it.each([

@@ -1,29 +1,35 @@
-/** Patterns that people write, read as Python's `re` reads them and matched in linear time (RE2). */
+/** User-written patterns with the semantics of Python's `re`, matched in linear time (RE2). */
 import { DomainError } from '@graft/contracts';
 import { RE2JS } from 're2js';
 
 const LONGEST_PATTERN = 512;
 /**
- * Linear in the path is linear in the pattern's program, too, and counted repetitions make a large one of a short
- * pattern: `.{999}` has 999 steps. This many may all patterns of a job have together.
+ * Maximum number of steps of all patterns of a job together. Matching time is linear in the path and in the pattern's
+ * program, and counted repetitions make large programs from short patterns: `.{999}` has 999 steps.
  */
 const MOST_STEPS = 5_000;
-/** The same where a number is read out of the path, which takes ten times as long. */
+/** Maximum number of steps for patterns that read a number from the path, which is ten times slower. */
 const MOST_STEPS_READING = 2_000;
-/** What a pattern counts at least: however short it is, each path is looked at. A plain name counts 1. */
+/**
+ * Minimum number of steps counted for a pattern, because each path is checked however short the pattern is. A plain
+ * name counts 1.
+ */
 const LEAST_STEPS = 50;
-/** Lists of patterns that are kept compiled: those of the latest jobs. */
+/** Number of compiled pattern lists to cache: those of the latest jobs. */
 const KEPT_LISTS = 32;
-/** Paths whose answers a list keeps. */
+/** Number of paths whose results a list caches. */
 const KEPT_PATHS = 10_000;
 
-/** Whether a pattern is the whole of a path: `re.fullmatch`. @throws DomainError when it is none */
+/** Returns a matcher of whole paths, as `re.fullmatch`. @throws DomainError for an invalid pattern */
 export function wholeMatcher(pattern: string, param: string): (path: string) => boolean {
   const { find } = listOf(WHOLE, [pattern], param);
   return (path) => find(path) === 0;
 }
 
-/** The value of the first pattern that is a path or a whole end of it, or `otherwise`. @throws DomainError */
+/**
+ * Returns the value of the first pattern that matches a path or its last whole parts, or `otherwise`. @throws
+ * DomainError
+ */
 export function valueByEnd<T>(
   values: Readonly<Record<string, T>>,
   param: string,
@@ -43,7 +49,7 @@ export function valueByEnd<T>(
   return (path) => inOrder[find(path)] ?? otherwise;
 }
 
-/** The value of the first pattern that a part of a path fits: `re.search`. @throws DomainError */
+/** Returns the value of the first pattern found in a path, as `re.search`. @throws DomainError */
 export function valueByPart<T>(
   values: Readonly<Record<string, T>>,
   param: string,
@@ -53,7 +59,7 @@ export function valueByPart<T>(
   return (path) => inOrder[find(path)];
 }
 
-/** The number behind a list of layers that one of the patterns names; null when a path has none. @throws DomainError */
+/** Returns the number that follows the name of a layer list in a path; null if there is none. @throws DomainError */
 export function layerReader(
   patterns: readonly string[],
   param: string,
@@ -65,7 +71,7 @@ export function layerReader(
   };
 }
 
-/** @throws DomainError naming the field of a job's `peft` whose patterns are too large beside those before it */
+/** Checks the total size of a job's patterns. @throws DomainError naming the field of `peft` that exceeds the limit */
 export function checkPatternSizes(options: object | null): void {
   let sum = 0;
   for (const [field, value] of Object.entries(options ?? {}) as [string, unknown][]) {
@@ -87,19 +93,22 @@ function patternsOf(
   if (field.endsWith('_modules') && typeof value === 'string')
     return { form: WHOLE, patterns: [value] };
   if (!field.endsWith('_pattern') || typeof value !== 'object' || value === null) return null;
-  // AdaLoRA's are by the names of parameters
+  // AdaLoRA's rank_pattern has names of parameters as keys
   const isByPattern = Object.values(value).every((one) => typeof one === 'number');
   return isByPattern ? { form: END, patterns: Object.keys(value) } : null;
 }
 
-/** How a pattern is looked for in a path. */
+/** Kind of match of a pattern in a path. */
 interface Form {
   readonly name: string;
   readonly around: (inner: string) => string;
   readonly mostSteps: number;
-  /** What a path has by the pattern at `index` of its list: the index, or the number that is read; -1: nothing. */
+  /**
+   * Returns the result for the pattern at `index` of its list: the index or the number read from the path; -1: no
+   * match.
+   */
   readonly look: (program: RE2JS, path: string, index: number) => number;
-  /** The same for a pattern that is a plain name; left out: there is no short way. */
+  /** Same as `look`, for plain names. Omitted if there is no faster way. */
   readonly plain?: (name: string, path: string) => boolean;
 }
 
@@ -138,10 +147,10 @@ const LAYER: Form = {
   },
 };
 
-/** A module's path as configs have it. A dot is any character in it, as in each pattern. */
+/** Module path as in configs. A dot matches any character, as in every pattern. */
 const PLAIN_NAME = /^[\w.]+$/;
 
-/** Compared from the end: the paths of a model begin alike. */
+/** Compares from the end, because the paths of a model start with the same names. */
 function isAt(name: string, path: string, at: number): boolean {
   if (at < 0) return false;
   for (let i = name.length - 1; i >= 0; i--)
@@ -149,16 +158,16 @@ function isAt(name: string, path: string, at: number): boolean {
   return true;
 }
 
-/** What the first pattern of a list that a path has says of the path; -1: it has none. */
+/** Returns the result of the first pattern of a list that matches the path; -1 if none does. */
 type Find = (path: string) => number;
 
-/** Patterns, compiled. */
+/** List of compiled patterns. */
 interface List {
   readonly steps: number;
   readonly find: Find;
 }
 
-/** The latest used last. */
+/** Cache, least recently used first. */
 const kept = new Map<string, List>();
 
 function listOf(form: Form, patterns: readonly string[], param: string): List {
@@ -203,7 +212,7 @@ function programOf(
   );
   if (sizeOf(inner) > 2 * MOST_STEPS) refuse(TOO_LARGE);
   try {
-    RE2JS.compile(inner); // alone, so that no parenthesis of ours closes one of theirs
+    RE2JS.compile(inner); // checked alone, so that our parentheses cannot close theirs
     const program = RE2JS.compile(form.around(inner));
     return {
       look: (path, index) => form.look(program, path, index),
@@ -235,10 +244,13 @@ function remembered(find: Find): Find {
   };
 }
 
-/** An escape, a set, a repetition, or the beginning of a group; else a single character. */
+/** Escape, set, repetition, or start of a group; otherwise a single character. */
 const PIECE = /\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\{(\d+)(?:,(\d*))?\}|\((?:\?\w*:)?|./gs;
 
-/** About how many steps a pattern has, told before it is compiled: half a million of them take seconds. */
+/**
+ * Estimates the number of steps of a pattern before it is compiled, because compiling half a million steps takes
+ * seconds.
+ */
 function sizeOf(pattern: string): number {
   const around: number[] = [];
   let [sum, last] = [0, 0];
@@ -258,7 +270,7 @@ function sizeOf(pattern: string): number {
   return sum;
 }
 
-/** An escape, a set, a repetition without a least number, or the beginning of a group. */
+/** Escape, set, repetition without a minimum, or start of a group. */
 const TOKEN =
   /\\(.)|\[\^?\]?(?:\\.|[^\]\\])*\]|\{,(\d*)\}|(\((?!\?)|\(\?P<\w+>)|\(\?(?:<?[=!]|P=|\(|<)/gs;
 const PYTHON_ESCAPE = /[^A-Za-z]|[AbBdDsSwWZafnrtvxuUN]/;
@@ -272,7 +284,10 @@ const ABSENT: readonly (readonly [RegExp, string])[] = [
   [/^\[.*\[:/s, 'a POSIX class'],
 ];
 
-/** A Python pattern as RE2 writes it, capturing nothing. `refuse` gets what one of the two does not have. */
+/**
+ * Converts a Python pattern to RE2 syntax without capturing groups. Calls `refuse` with what one of the two does not
+ * support.
+ */
 function inRe2(pattern: string, refuse: (what: string) => never): string {
   return pattern.replaceAll(
     TOKEN,

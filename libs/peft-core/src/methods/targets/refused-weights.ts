@@ -1,4 +1,4 @@
-/** Linears whose weights PEFT keeps in a form that a method does not take. */
+/** Linear layers whose weights PEFT stores in a form that a method does not support. */
 import { DomainError } from '@graft/contracts';
 import type { LinearShape } from '../../nn/outline/outline.js';
 
@@ -11,7 +11,7 @@ interface Takes {
 
 type Target = Pick<LinearShape, 'path' | 'transposed' | 'kernel' | 'adaptable'>;
 
-/** @throws DomainError where PEFT could not read the file, or run what it read */
+/** Rejects such targets. @throws DomainError if PEFT could not read the file or run the adapter */
 export function refuseWeights(method: Takes, targets: readonly Target[]): void {
   const { name, convolutions = [], noConvolutions: reason } = method;
   const refuse = (what: string, param: string): never => {

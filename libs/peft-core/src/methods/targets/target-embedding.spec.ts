@@ -19,7 +19,7 @@ it('compares where the base lies, which is not where files are read', () => {
   tidy(() => {
     const stored = weights([1, 2, 3, 4]);
     setDevice('meta');
-    // a device without numbers: what was asked of it there is whether they are equal
+    // a tensor without data; the error shows that it was compared on this device
     expect(() => withoutWeights(stored, weights([1, 2, 3, 4]))).toThrow(/meta tensor/i);
   });
 });

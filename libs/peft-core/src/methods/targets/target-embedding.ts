@@ -1,6 +1,6 @@
 /**
- * The token embedding as a target, and what PEFT saves beside an adapter of an embedding or a head: the base's own
- * matrix, where target_modules says "embed_tokens" or "lm_head" by that name.
+ * Token embedding as a target, and the base weights that PEFT saves with an adapter if target_modules contains
+ * "embed_tokens" or "lm_head" by that name.
  */
 import { all, eq, noGrad, tidy, to } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
@@ -15,25 +15,25 @@ import type { ModuleParameters, PartShapes } from '../frame/parameters.js';
 import { isAllLinear, matcher } from './targets.js';
 import type { TargetFields } from './targets.js';
 
-/** What a method makes of the token embedding. */
+/** Update of the token embedding by a method. */
 export interface EmbeddingUpdate {
-  /** Another output [n, D] for ids [n], in y's dtype. */
+  /** Returns the updated output [n, D] for ids [n], in y's dtype. */
   after(y: Tensor, ids: Tensor): Tensor;
-  /** W [V, D] with the update in it, both f32. */
+  /** Returns W [V, D] with the update merged, both f32. */
   merged(weight: Tensor): Tensor;
 }
 
-/** How a method adapts the token embedding. */
+/** Method's support for the token embedding. */
 export interface EmbeddingMethod<O> {
-  /** @throws DomainError for options that an embedding cannot have */
+  /** Returns the shapes of the parts. @throws DomainError for options that an embedding does not support */
   shapes(table: TableShape, options: O): PartShapes;
   adapt(table: Embedding, options: O, parameters: ModuleParameters): EmbeddingUpdate;
 }
 
-/** PEFT's own list. */
+/** Names from PEFT. */
 const NAMES = ['embed_tokens', 'lm_head'];
 
-/** Weights of the base that PEFT saves with an adapter, by name; the handles are the base's. */
+/** Returns the base weights that PEFT saves with an adapter, by name. The base owns the tensors. */
 export function savedWeights(
   { target_modules: targets, trainable_token_indices: rows = null }: TargetFields,
   { table, linears }: { readonly table: Embedding | null; readonly linears: readonly Linear[] },
@@ -53,7 +53,10 @@ export function savedWeights(
   ]);
 }
 
-/** A file's tensors without the base's weights. @throws DomainError invalid_adapter where those are another base's */
+/**
+ * Returns a file's tensors without the base's weights. @throws DomainError invalid_adapter if they belong to another
+ * base
+ */
 export function withoutWeights(tensors: NamedTensors, weights: NamedTensors): NamedTensors {
   const rest = new Map(tensors);
   for (const [name, weight] of weights) {

@@ -1,6 +1,7 @@
 /**
- * PEFT's `target_parameters`: routers and experts, which are parameters of their modules and no linears. Its wrappers of
- * one module's parameters stand one in another, the last outermost: a path in a file says `base_layer` for each around it.
+ * PEFT's `target_parameters`: routers and experts, which are parameters rather than linear layers. PEFT nests one
+ * wrapper per parameter of a module, the last one outermost, and a path in a file has `base_layer` for each outer
+ * wrapper.
  */
 import type { Dtype, Tensor } from '@graft/kernels';
 import { DomainError, shorten } from '@graft/contracts';
@@ -9,34 +10,37 @@ import type { ModuleParameters, PartShapes } from '../frame/parameters.js';
 import { isAllLinear, isOrEndsWith, lastSegment, matcher } from './targets.js';
 import type { TargetFields } from './targets.js';
 
-/** A parameter of E matrices [out, in]: [E, out, in], or a router's [out, in]. */
+/** Parameter of E matrices [out, in]: [E, out, in], or a router's [out, in]. */
 export interface ParameterShape {
-  /** Its own name: 'model.layers.0.mlp.experts.down_proj'. */
+  /** Parameter name: 'model.layers.0.mlp.experts.down_proj'. */
   readonly name: string;
-  /** Where files have what adapts it. */
+  /** Path of its adapter in files. */
   readonly path: string;
   readonly matrices: number;
   readonly inFeatures: number;
   readonly outFeatures: number;
 }
 
-/** What a method makes of one parameter. */
+/** Update of one parameter by a method. */
 export interface ParameterUpdate {
-  /** For one forward, in the dtype of x and y. */
+  /** Prepares one forward pass in the dtype of x and y. */
   open(dtype: Dtype): AfterExpert;
-  /** The whole in f32, with the update in it. */
+  /** Returns the whole parameter in f32 with the update merged. */
   merged(weight: Tensor): Tensor;
 }
 
-/** How a method adapts parameters. */
+/** Method's support for expert and router parameters. */
 export interface ParameterMethod<O> {
-  /** The options as PEFT has them where it knows the model. @throws DomainError for those that no parameter can have */
+  /**
+   * Returns the options as PEFT resolves them for a model. @throws DomainError for options that parameters do not
+   * support
+   */
   resolve(model: Routed, options: O): O;
   shapes(options: O): (target: ParameterShape) => PartShapes;
   adapt(options: O): (target: ParameterShape, parameters: ModuleParameters) => ParameterUpdate;
 }
 
-/** A model, by what is asked of it here. */
+/** Fields of a model that this file needs. */
 interface Routed {
   linears(): readonly { readonly path: string; readonly role: string }[];
   norms(): readonly { readonly path: string }[];
@@ -45,7 +49,7 @@ interface Routed {
 }
 type Experts = Pick<ExpertsShape, 'olds' | 'shapes'>;
 
-/** Those that are meant, each module's with its own. @throws DomainError naming what there is */
+/** Returns the selected parameters, grouped by module. @throws DomainError listing the available ones */
 export function findParameters<X extends Experts>(
   experts: readonly X[],
   names: readonly string[],
@@ -83,15 +87,15 @@ function shapeOf(
   return { name, path, matrices, inFeatures, outFeatures };
 }
 
-/** What PEFT reads of target_modules where experts had names before transformers 5 put all of a layer in one. */
+/** Targets that PEFT renames because transformers 5 combines all experts of a layer into one parameter. */
 interface Renamed {
-  /** Without those. */
+  /** Remaining target modules, without the renamed ones. */
   readonly modules: readonly string[];
-  /** What they are now, by the ends of names, each with the names that it stands for. */
+  /** New names by path suffix, each with the old names that it stands for. */
   readonly parameters: ReadonlyMap<string, readonly string[]>;
 }
 
-/** @throws DomainError where one of two that became one is asked for alone */
+/** Returns the renamed targets. @throws DomainError if only one of two combined parameters is selected */
 export function renamed(model: Routed, fields: TargetFields): Renamed {
   const olds = new Map(
     model.experts().flatMap((one) => one.olds.map(({ name, parameter }) => [name, parameter])),
@@ -113,7 +117,7 @@ export function renamed(model: Routed, fields: TargetFields): Renamed {
   return { modules: given.filter((name) => oldOf(name) === undefined), parameters };
 }
 
-/** A list as it is; of a pattern, and of all linears, the last segments of what it means. */
+/** Returns a list as it is; for a pattern or all linear layers, the last path segments of the matches. */
 function leavesOf(
   model: Routed,
   { target_modules: targets, exclude_modules: excludes = null }: TargetFields,

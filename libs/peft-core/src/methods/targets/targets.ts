@@ -1,4 +1,4 @@
-/** Which linears a config means: PEFT's rules of matching by module path. */
+/** Selection of the linear layers that a config targets, with PEFT's rules for matching module paths. */
 import { DomainError, shorten } from '@graft/contracts';
 import type { ModuleIndex } from '../../nn/outline/outline.js';
 import type { Linear, Role } from '../../nn/layers/linear.js';
@@ -6,20 +6,20 @@ import type { Modules } from '../../nn/sites/modules.js';
 import { layerReader, wholeMatcher } from './pattern.js';
 import type { TokenChoice } from './token-rows.js';
 
-/** PEFT's fields that pick modules. */
+/** PEFT fields that select modules. */
 export interface TargetFields {
   readonly target_modules: readonly string[] | string | null;
-  /** Parameters of experts and routers, of methods that take some. */
+  /** Expert and router parameters, for methods that support them. */
   readonly target_parameters?: readonly string[] | null;
   readonly exclude_modules?: readonly string[] | string | null;
   readonly layers_to_transform?: readonly number[] | number | null;
   readonly layers_pattern?: readonly string[] | string | null;
   readonly modules_to_save: readonly string[] | null;
-  /** 'none', 'all', or '<method>_only': those of the targets. */
+  /** 'none', 'all', or '<method>_only' for the biases of the targets. */
   readonly bias?: string;
-  /** Rows of the vocabulary that train beside the targets. */
+  /** Rows of the vocabulary to train in addition to the targets. */
   readonly trainable_token_indices?: TokenChoice | null;
-  /** Whether a head and its embedding that are one matrix stay so. */
+  /** Whether a head and its tied embedding stay tied. */
   readonly ensure_weight_tying?: boolean;
 }
 
@@ -36,10 +36,10 @@ type Choice<L extends NamedLinear, E extends Named = Named> = Pick<
   'linears' | 'norms' | 'embeddings' | 'tokenEmbedding' | 'experts'
 >;
 
-/** What a config means. */
+/** Modules that a config targets. */
 export interface Targets<L, E> {
   readonly linears: readonly L[];
-  /** The token embedding, where it is a target too. */
+  /** Token embedding if it is a target. */
   readonly table: E | null;
 }
 
@@ -55,8 +55,9 @@ export const isOrEndsWith = (path: string, name: string): boolean =>
   path === name || path.endsWith(`.${name}`);
 
 /**
- * What `fields.target_modules` means, linears in the model's order. @throws DomainError naming what there is when nothing
+ * Returns the matches of `fields.target_modules`, with linear layers in the model's order.
  * @param takesTable whether the token embedding may be a target
+ * @throws DomainError listing the available names if nothing matches
  */
 export function findTargets<L extends NamedLinear, E extends Named>(
   modules: Choice<L, E>,
@@ -86,14 +87,20 @@ export function findTargets<L extends NamedLinear, E extends Named>(
   throw new DomainError('invalid_value', message, 'peft.target_modules');
 }
 
-/** The linears of `fields.target_modules`, in the model's order. @throws DomainError naming what there is when none */
+/**
+ * Returns the linear layers of `fields.target_modules`, in the model's order. @throws DomainError listing the available
+ * names if nothing matches
+ */
 export const targetLinears = <L extends NamedLinear>(
   modules: Choice<L>,
   fields: TargetFields,
   defaults: readonly Role[],
 ): readonly L[] => findTargets(modules, fields, defaults, false).linears;
 
-/** @throws DomainError when a pattern is none, or a list of target modules has nothing that a family's linears are called */
+/**
+ * Checks target modules against the linear layers of a family. @throws DomainError for an invalid pattern, or a list
+ * without a matching name
+ */
 export function checkTargets(fields: TargetFields, linears: readonly string[]): void {
   const {
     target_modules: targets,
@@ -113,7 +120,7 @@ export function checkTargets(fields: TargetFields, linears: readonly string[]): 
   throw new DomainError('invalid_value', message, 'peft.target_modules');
 }
 
-/** Modules of ViT, DeiT, DINOv2 and AST that transformers 5 renamed, by their names in transformers 4. */
+/** Module names of ViT, DeiT, DINOv2 and AST in transformers 4, for those that transformers 5 renamed. */
 const RENAMED = new Map([
   ['query', ['q_proj']],
   ['key', ['k_proj']],
@@ -121,7 +128,7 @@ const RENAMED = new Map([
   ['dense', ['o_proj', 'fc1', 'fc2']],
 ]);
 
-/** Lists the names that a config can target, and those of its own that transformers 5 renamed. */
+/** Lists the names that a config can target, including new names for those that transformers 5 renamed. */
 function available(linears: readonly string[], targets: TargetFields['target_modules']): string {
   const names = Array.isArray(targets) ? (targets as readonly string[]) : [];
   const renamed = [...new Set(names.map(lastSegment))].flatMap((name) => {
@@ -151,12 +158,12 @@ function wantedBy(
     const pattern = matcher(targets, 'peft.target_modules');
     return ({ path }) => pattern(path);
   }
-  // an exact path is taken whatever its layer
+  // an exact path matches in every layer
   return ({ path }) =>
     targets.includes(path) || (targets.some((name) => isOrEndsWith(path, name)) && layer(path));
 }
 
-/** PEFT would train embeddings this way too and fails on norms: say so instead of leaving them out. */
+/** Rejects embeddings, which PEFT would also train, and norms, on which PEFT fails, instead of ignoring them. */
 function refuseOthers(
   modules: Choice<NamedLinear>,
   { target_modules: targets }: TargetFields,
@@ -172,10 +179,13 @@ function refuseOthers(
   throw new DomainError('unsupported', message, 'peft.target_modules');
 }
 
-/** What PyTorch adds to a module's path where weight norm makes its weight. */
+/** Suffix that PyTorch adds to the path of a weight-normalized weight. */
 const WEIGHT_NORM = '.parametrizations.weight.original0';
 
-/** PEFT adapts such a convolution, but cannot merge what it made; the same names often mean others beside it. */
+/**
+ * Rejects weight-normalized convolutions. PEFT adapts but cannot merge them, and the same names often match other
+ * modules too.
+ */
 function refuseWeightNorm(
   modules: Choice<NamedLinear>,
   { target_modules: targets }: TargetFields,
@@ -194,8 +204,8 @@ function refuseWeightNorm(
 }
 
 /**
- * PEFT takes what experts and routers were once called, and all linears, for their parameters; methods that take those
- * have resolved such names (target-parameters.ts).
+ * Rejects experts and routers. PEFT maps their old names, and all linear layers, to their parameters; methods that
+ * support parameters have already resolved such names (target-parameters.ts).
  */
 function refuseExperts(
   modules: Pick<Choice<NamedLinear>, 'experts'>,
@@ -247,14 +257,14 @@ function firstNumber(path: string): number | null {
   return found && Number(found[1]);
 }
 
-/** What PEFT adapts of a model when target_modules is null, and how it writes long lists. */
+/** PEFT's default targets for a model, and how it writes long lists. */
 export interface TargetRules {
   readonly defaults: readonly Role[];
-  /** Whether a long list is written as it is. */
+  /** Whether a long list is written in full. */
   readonly writesAll: boolean;
 }
 
-/** target_modules as PEFT writes it once they are resolved. */
+/** Returns the resolved target_modules as PEFT writes them. */
 export function resolvedTargets(
   { target_modules: given }: TargetFields,
   targets: readonly Linear[],
@@ -265,11 +275,11 @@ export function resolvedTargets(
   return isAllLinear(given) ? writtenTargets(targets, modules, writesAll) : given;
 }
 
-/** The shortest ends of paths that name the linears of these roles and no other module. */
+/** Returns the shortest path suffixes that match the linear layers of these roles and no other module. */
 export const roleNames = (roles: readonly Role[], modules: Modules): string[] =>
   shortestEnds(modules.linears(roles), modules);
 
-/** The whole list of paths, or, from 20 on, the shortest ends that name no other module. */
+/** Returns the full list of paths, or, for 20 or more, the shortest suffixes that match no other module. */
 export function writtenTargets(
   targets: readonly Linear[],
   modules: Modules,
@@ -298,7 +308,7 @@ const suffixes = (path: string): string[] => {
   return parts.map((_, i) => parts.slice(parts.length - 1 - i).join('.'));
 };
 
-/** Every module path of a model: modules and what contains them. */
+/** Returns the paths of all modules of a model, including containers. */
 export function modulePaths(modules: Modules): Set<string> {
   const paths = new Set<string>();
   for (const { path } of [...modules.linears(), ...modules.norms(), ...modules.embeddings()]) {

@@ -1,10 +1,8 @@
 /**
- * Rows of the vocabulary that a run has of its own, PEFT's trainable tokens.      W: [V, D], rows R: [k, D] for ids i₁…iₖ
- *
+ * Rows of the vocabulary that a run trains, PEFT's trainable tokens.      W: [V, D], rows R: [k, D] for ids i₁…iₖ
  *   embedding: y = W'[ids],  W' = W but for W'[iⱼ] = R[j]          head: y = x W'ᵀ
- *
- * R starts as W's rows. A head on the embedding's matrix follows it. W' is never made: k rows and k columns are put in
- * place of those that W gave.
+ * R is initialized from W's rows. A tied head uses the same rows. W' is never created: k rows and k columns replace
+ * those computed from W.
  */
 import {
   clamp,
@@ -40,19 +38,19 @@ interface NamedLinear extends Named {
   readonly role: Role;
 }
 
-/** Where rows go: an embedding, heads, or an embedding with the head that follows it. */
+/** Modules that use the rows: an embedding, heads, or an embedding with its tied head. */
 export interface ChosenRows<L, E> {
-  /** Of the module that files name. */
+  /** Path of the module that files name. */
   readonly path: string;
   readonly ids: readonly number[];
   readonly embedding: E | null;
   readonly heads: readonly L[];
 }
 
-/** Ids of the token embedding, or of modules by the end of their path. */
+/** Ids of the token embedding, or ids by the end of a module path. */
 export type TokenChoice = readonly number[] | Readonly<Record<string, readonly number[]>>;
 
-/** @throws DomainError naming the field for a module or an id that is not there */
+/** Returns the rows that a config selects. @throws DomainError naming the field for an unknown module or id */
 export function chosenRows<L extends NamedLinear, E extends Named>(
   modules: Pick<ModuleIndex<L, Named, E>, 'linears' | 'tokenEmbedding' | 'tied'>,
   choice: TokenChoice,
@@ -75,7 +73,10 @@ export function chosenRows<L extends NamedLinear, E extends Named>(
   return following(found, tied);
 }
 
-/** The token embedding. @param field that asks for it. @throws DomainError for a model that reads no tokens */
+/**
+ * Returns the token embedding. @param field config field that requires it @throws DomainError for a model without
+ * tokens as input
+ */
 export function tableOf<E>(
   { tokenEmbedding }: { readonly tokenEmbedding: E | null },
   field: string,
@@ -87,7 +88,7 @@ export function tableOf<E>(
 
 const isList = (choice: TokenChoice): choice is readonly number[] => Array.isArray(choice);
 
-/** A tied head follows the embedding, unless it has ids of its own: other ones. */
+/** Returns the tied head, which uses the embedding's rows unless it has different ids of its own. */
 function following<L extends Named, E extends Named>(
   found: readonly ChosenRows<L, E>[],
   tied: readonly L[],
@@ -113,7 +114,7 @@ function checkIds(ids: readonly number[], vocabulary: number, field: string): vo
     refuse(`token ${beyond} is outside the vocabulary of ${vocabulary} tokens`);
 }
 
-/** @throws DomainError where a module of rows is trained in another way too */
+/** Rejects modules that are trained both by rows and in another way. @throws DomainError */
 export function refuseTwice(
   rows: readonly Pick<ChosenRows<unknown, unknown>, 'path'>[],
   others: readonly string[],
@@ -125,11 +126,11 @@ export function refuseTwice(
   throw new DomainError('invalid_value', message, `peft.${field}`);
 }
 
-/** The rows of one choice, attached for a run. */
+/** Rows of one choice, attached for a run. */
 export class TokenRows {
   readonly #rows: Tensor;
   readonly #ids: Tensor;
-  /** Place in R by token; -1: W's row. */
+  /** Index into R by token id; -1: W's row. */
   readonly #places: Tensor;
 
   constructor(
@@ -155,7 +156,7 @@ export class TokenRows {
     heads.forEach((head) => head.attach(run, adapter));
   }
 
-  /** W' by the name of its module's weight, in W's dtype. */
+  /** Returns W' by the name of its module's weight, in W's dtype. */
   merged(): [name: string, weight: Tensor] {
     const weight = this.#weight();
     const whole = noGrad(() =>

@@ -1,6 +1,6 @@
 /**
- * PEFT's ensure_weight_tying: where a head and its embedding are one matrix and modules_to_save names either, the run
- * trains one copy for both. The embedding is named in the config, and files hold the copy under both names.
+ * PEFT's ensure_weight_tying: if a head and its embedding are tied and modules_to_save names either, the run trains one
+ * copy for both. The config names the embedding, and files contain the copy under both names.
  */
 import { DomainError } from '@graft/contracts';
 import type { Tensor } from '@graft/kernels';
@@ -18,7 +18,7 @@ interface NamedLinear extends Named {
 }
 export type Pair<L, E> = readonly [head: L, embedding: E];
 
-/** A config with the names that PEFT gives it, and the pairs that train as one. @throws DomainError */
+/** Returns a config with PEFT's names, and the pairs that are trained together. @throws DomainError */
 export function tie<O extends TargetFields, L extends NamedLinear, E extends Named>(
   modules: ModuleIndex<L, Named, E>,
   options: O,
@@ -37,7 +37,7 @@ export function tie<O extends TargetFields, L extends NamedLinear, E extends Nam
   return { options: { ...options, modules_to_save: written }, pairs };
 }
 
-/** A list without its first name of a module. */
+/** Returns a list without the first entry that names a module. */
 function without(names: readonly string[], path: string): string[] {
   const at = names.findIndex((name) => `.${path}.`.includes(`.${name}.`));
   return names.filter((_, i) => i !== at);
@@ -56,7 +56,7 @@ function refuseTargets<L extends NamedLinear, E extends Named>(
   throw new DomainError('unsupported', message, 'peft.ensure_weight_tying');
 }
 
-/** Names of weights that files have again, and of whose tensors. */
+/** Returns the additional names of weights in files, each with the name of the tensor that it repeats. */
 export const againOf = (pairs: readonly Pair<Named, Named>[]): ReadonlyMap<string, string> =>
   new Map(pairs.map(([head, { path }]) => [`${head.path}.weight`, `${path}.weight`]));
 

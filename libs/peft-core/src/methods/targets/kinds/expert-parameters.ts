@@ -1,4 +1,4 @@
-/** Parameters of routers and experts as targets: PEFT's `target_parameters`. */
+/** Router and expert parameters as targets: PEFT's `target_parameters`. */
 import { noGrad, tidy, to } from '@graft/kernels';
 import type { Dtype, Tensor } from '@graft/kernels';
 import type { Experts } from '../../../nn/layers/experts.js';
@@ -10,7 +10,7 @@ import type { BaseDtype } from '../../../nn/precision.js';
 
 export class ExpertParameterTargets implements TargetKind {
   readonly sets: ModuleParameters[] = [];
-  /** By the parameter's name. */
+  /** Updates by parameter name. */
   readonly #updates = new Map<string, { weight: Tensor; update: ParameterUpdate }>();
 
   get count(): number {

@@ -29,7 +29,7 @@ export class LinearTargets implements TargetKind {
     return this.targets.map(({ update }) => update);
   }
 
-  /** Yields after each piece of work, as decomposing weights takes long. */
+  /** Attaches the updates. It yields after each step, because decomposing weights is slow. */
   *attach(
     adapt: (linear: Linear, parameters: ModuleParameters) => LinearUpdate,
     { run, seed, onModule }: Pick<AttachContext, 'run' | 'seed' | 'onModule'>,

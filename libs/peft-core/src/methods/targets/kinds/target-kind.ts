@@ -2,15 +2,15 @@ import type { Tensor } from '@graft/kernels';
 import type { ModuleParameters } from '../../frame/parameters.js';
 import type { BaseDtype } from '../../../nn/precision.js';
 
-/** The targets of one kind that a run's adapter trains, such as its linears or its rows of the vocabulary. */
+/** Targets of one kind that a run's adapter trains, such as linear layers or rows of the vocabulary. */
 export interface TargetKind {
-  /** The parameters of each target, in the order of the targets. */
+  /** Parameters of each target, in the order of the targets. */
   readonly sets: readonly ModuleParameters[];
-  /** What the adapter's file contains, by name. */
+  /** Returns the tensors of the adapter's file, by name. */
   exported(): Map<string, Tensor>;
-  /** Base weights with the adapter merged in, by name. */
+  /** Returns base weights with the adapter merged in, by name. */
   merged(dtype: BaseDtype): Map<string, Tensor>;
-  /** Frees what it holds besides `sets`. */
+  /** Frees everything except `sets`. */
   dispose?(): void;
 }
 

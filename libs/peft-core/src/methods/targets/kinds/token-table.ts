@@ -21,7 +21,7 @@ export class TokenTableTarget implements TargetKind {
   ): void {
     const { table } = this;
     const [rows, columns] = table.shape as [number, number];
-    shapes({ path: table.path, rows, columns }, options); // throws for options that it cannot have
+    shapes({ path: table.path, rows, columns }, options); // throws for options that the embedding does not support
     const parameters = new ModuleParameters(table.path, seed);
     this.sets.push(parameters);
     this.#update = adapt(table, options, parameters);

@@ -1,4 +1,4 @@
-/** Rows of the vocabulary as targets: `trainable_token_indices`, beside the other targets of a method. */
+/** Rows of the vocabulary as targets: `trainable_token_indices`, in addition to a method's other targets. */
 import type { Tensor } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
 import type { Embedding } from '../../../nn/layers/embedding.js';
@@ -17,9 +17,9 @@ interface Named {
 }
 
 /**
- * The rows that a config trains.
- * @param rowsIn how many rows the token embedding has
- * @throws DomainError for tokens or modules that the model lacks, and where tied modules train different tokens
+ * Returns the rows that a config trains.
+ * @param rowsIn returns the number of rows of the token embedding
+ * @throws DomainError for unknown tokens or modules, and if tied modules train different tokens
  */
 export function rowsOf<L extends Named & { readonly role: Role }, E extends Named>(
   modules: ModuleIndex<L, Named, E>,
@@ -34,8 +34,9 @@ export function rowsOf<L extends Named & { readonly role: Role }, E extends Name
 }
 
 /**
- * @param whole parameters that train whole, by name
- * @throws DomainError where a module trains by its rows and in another way too
+ * Rejects modules that are trained both by rows and in another way.
+ * @param whole fully trained parameters, by name
+ * @throws DomainError for such a module
  */
 export function checkRows(
   rows: readonly ChosenRows<unknown, unknown>[],
@@ -54,7 +55,7 @@ export class TokenRowTargets implements TargetKind {
   readonly sets: ModuleParameters[] = [];
   readonly #rows: TokenRows[] = [];
 
-  /** How many modules have rows of their own. */
+  /** Number of modules with trainable rows. */
   get count(): number {
     return this.#rows.length;
   }

@@ -1,6 +1,6 @@
 /**
- * Modules that train whole (`modules_to_save`), and biases. Where a head and its embedding are one matrix and train as
- * one, the file contains that matrix under both names.
+ * Fully trained modules (`modules_to_save`) and biases. If a head and its embedding are tied and trained together, the
+ * file contains their matrix under both names.
  */
 import type { Tensor } from '@graft/kernels';
 import type { Model } from '../../../models/model.js';
@@ -22,7 +22,9 @@ import { againOf, withAgain, withoutAgain, type Pair } from '../weight-tying.js'
 import { exportedBy, type TargetKind } from './target-kind.js';
 import type { BaseDtype } from '../../../nn/precision.js';
 
-/** Sizes of what WholeModules would train. @param pairs heads that train as one with their embedding */
+/**
+ * Returns the sizes of what WholeModules would train. @param pairs heads that are trained together with their embedding
+ */
 export function wholeModuleSizes(
   outline: Outline,
   options: TargetFields,
@@ -38,7 +40,7 @@ export function wholeModuleSizes(
 export class WholeModules implements TargetKind {
   readonly sets: readonly ModuleParameters[];
   readonly #modules: ModulesToSave;
-  /** Names that the file has again, each with the name of the tensor. */
+  /** Additional names in the file, each with the name of the tensor that it repeats. */
   readonly #again: ReadonlyMap<string, string>;
 
   constructor(
@@ -54,7 +56,7 @@ export class WholeModules implements TargetKind {
     return this.#modules.parameters;
   }
 
-  /** @param linears targets, whose biases train where `options.bias` is `<method>_only` */
+  /** Attaches the modules. @param linears targets, whose biases are trained if `options.bias` is `<method>_only` */
   attach({ modules }: Model, options: TargetFields, linears: readonly Linear[]): void {
     trainModulesToSave(this.#modules, modules, options.modules_to_save ?? [], this.pairs);
     trainBiases(this.#modules, options.bias, linears, modules);
@@ -64,7 +66,7 @@ export class WholeModules implements TargetKind {
     return withAgain(exportedBy(this.sets), this.#again);
   }
 
-  /** A file's tensors, each of them once. */
+  /** Returns a file's tensors without the repeated ones. */
   once(stored: NamedTensors): NamedTensors {
     return withoutAgain(stored, this.#again);
   }
