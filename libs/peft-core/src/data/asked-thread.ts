@@ -1,5 +1,5 @@
-// A worker thread that is asked one thing at a time and waited for: libraries answer with promises, and training is
-// synchronous. A call waits for its answer on a shared flag (measured: about 0.1 ms a call).
+// A worker thread that answers one blocking request at a time. Libraries return promises, but training is synchronous.
+// A call waits for its response on a shared flag (measured: about 0.1 ms per call).
 import { createRequire } from 'node:module';
 import { MessageChannel, receiveMessageOnPort, Worker } from 'node:worker_threads';
 import type { MessagePort } from 'node:worker_threads';
@@ -10,13 +10,14 @@ interface Answer {
 }
 
 export interface ThreadOptions {
-  /** In words, for who waits in vain. */
+  /** Name of the thread, used in timeout messages. */
   readonly name: string;
-  /** The package that its work is done by. */
+  /** Package that does the work. */
   readonly package: string;
   /**
-   * JavaScript of a function of `require` and the package's path, which returns what answers a request. From source
-   * text, so that it runs the same from TypeScript under test and from the build: it must not refer to anything else.
+   * JavaScript source of a function of `require` and the package's path that returns the request handler. It is source
+   * text so that it runs the same from TypeScript under test and from the build. It must not refer to anything outside
+   * itself.
    */
   readonly source: string;
 }
@@ -28,12 +29,13 @@ export class AskedThread<Request> {
 
   constructor(private readonly options: ThreadOptions) {}
 
-  /** Has it do something, and waits. @throws Error with the package's own message */
+  /** Sends a request and blocks until the response arrives. @throws Error with the package's own message */
   ask(request: Request): unknown {
     const { port, flag } = (this.#open ??= this.start());
     Atomics.store(flag, 0, 0);
     port.postMessage(request);
-    // The last answer's notify may come only now, after its flag was seen and cleared: woken is not answered.
+    // The previous response's notify may arrive only now, after its flag was cleared, so a wake-up is not yet a
+    // response.
     while (Atomics.load(flag, 0) === 0) {
       if (Atomics.wait(flag, 0, 0, TIMEOUT_MS) === 'timed-out')
         throw new Error(`${this.options.name} did not respond within ${TIMEOUT_MS / 1000} s`);
@@ -59,7 +61,7 @@ export class AskedThread<Request> {
   }
 }
 
-/** Runs in the worker. It must not refer to anything outside itself. */
+/** Serves requests in the worker. It must not refer to anything outside itself. */
 function serve(
   load: NodeJS.Require,
   answering: (load: NodeJS.Require, path: string) => (request: unknown) => Promise<unknown>,

@@ -1,11 +1,14 @@
-// Lines of a file whose pictures or sounds cannot be used.
+// Rejects files with lines whose images or audio cannot be used.
 import { DomainError } from '@graft/contracts';
 import { linesInWords } from './line-ranges.js';
 
-/** Lines that a refusal names one by one. */
+/** Maximum number of lines that an error names one by one. */
 const NAMED = 5;
 
-/** @throws DomainError `invalid_training_file` naming lines, and what is wrong with the first of them */
+/**
+ * Rejects a file with unusable lines.
+ * @throws DomainError `invalid_training_file` that names the lines and the problem of the first one
+ */
 export function refuseBroken(broken: ReadonlyMap<number, string>, param: string): void {
   if (broken.size === 0) return;
   const named = [...broken].slice(0, NAMED).map(([line, problem]) => `line ${line}: ${problem}`);

@@ -6,12 +6,15 @@ export type MediaKind = 'image' | 'audio';
 
 const START = /^data:(image|audio)\/[\w.+-]+(;[\w.+-]+=[\w.+-]+)*;base64,/;
 const NOUNS: Readonly<Record<MediaKind, string>> = { image: 'an image', audio: 'audio' };
-/** Of what stands before the comma: more parameters than that say nothing, and would take the stack. */
+/** Maximum length of the part before the comma. Longer parameters carry no information and could overflow the stack. */
 const MOST_START = 256;
-/** Of base64, four characters are three bytes. */
+/** Base64 text: four characters encode three bytes. */
 const BASE64 = /^[A-Za-z0-9+/]+={0,2}$/;
 
-/** Why a value holds no media of a kind, or null; whether they can be decoded is seen later. */
+/**
+ * Returns why a value is not a data URL of this kind of media, or null. It does not check that the media can be
+ * decoded.
+ */
 export function dataUrlProblem(key: string, value: unknown, kind: MediaKind): string | null {
   if (value === undefined) return `"${key}" is missing`;
   if (typeof value !== 'string')
@@ -24,7 +27,7 @@ export function dataUrlProblem(key: string, value: unknown, kind: MediaKind): st
   return content.length % 4 === 0 && BASE64.test(content) ? null : `"${key}" is not valid base64`;
 }
 
-/** @throws DomainError for what `dataUrlProblem` names */
+/** Decodes a data URL. @throws DomainError for the problems that `dataUrlProblem` reports */
 export function mediaBytes(key: string, value: unknown, kind: MediaKind): Buffer {
   const problem = dataUrlProblem(key, value, kind);
   if (problem !== null) throw new DomainError('invalid_value', problem);

@@ -6,12 +6,12 @@ export const LIMITS = { depth: 16, keys: 64, items: 65_536 };
 
 export type JsonObject = { readonly [key: string]: unknown };
 
-/** The object that JSON text stands for, whatever its keys, or the reason why there is none. */
+/** Parses JSON text as an object with any keys, or returns the reason why it is not one. */
 export function readJsonObject(text: string, keys = LIMITS.keys): JsonObject | string {
   return readLine(text, 1, { ...LIMITS, keys });
 }
 
-/** The object on a line, or the reason why there is none. */
+/** Parses a line as an object, or returns the reason why it is not one. */
 export function readLine(line: string, number: number, limits = LIMITS): JsonObject | string {
   const text = number === 1 && line.startsWith('\ufeff') ? line.slice(1) : line;
   const long = tooLong(text);
@@ -28,7 +28,7 @@ export function readLine(line: string, number: number, limits = LIMITS): JsonObj
   if (value === null || typeof value !== 'object' || Array.isArray(value)) {
     return `expected a JSON object, got ${Array.isArray(value) ? 'an array' : shown(value)}`;
   }
-  // only an escape, or half a pair in the text itself, makes such a string
+  // Only an escape, or half a surrogate pair in the text itself, produces such a string.
   if ((text.includes('\\u') || !text.isWellFormed()) && !wellFormed(value))
     return 'a string contains an unpaired surrogate';
   return value as JsonObject;
@@ -37,7 +37,7 @@ export function readLine(line: string, number: number, limits = LIMITS): JsonObj
 const MEDIA = /"data:(?:image|audio)\/[^"]*"/g;
 
 function tooLong(text: string): string | null {
-  // a UTF-16 unit is at most 3 bytes of UTF-8: most lines need no exact count
+  // A UTF-16 unit is at most 3 bytes of UTF-8, so most lines need no exact count.
   if (text.length * 3 <= MAX_LINE_BYTES) return null;
   const bytes = Buffer.byteLength(text);
   if (bytes <= MAX_LINE_BYTES) return null;
@@ -47,7 +47,7 @@ function tooLong(text: string): string | null {
   return bytes - media > MAX_LINE_BYTES ? longer(MAX_LINE_BYTES) : null;
 }
 
-/** V8 quotes the input in its messages; the reason is logged, so the payload stays out. */
+/** Removes the input that V8 quotes in its messages. The reason is logged, and the payload must stay out of the log. */
 function withoutText(message: string): string {
   return message.replace(/, ?(\.\.\.)?"[\s\S]*$/, '');
 }

@@ -1,12 +1,12 @@
-// Looks over JSON text before JSON.parse sees it: nesting, keys, and what parsers disagree on (equal keys) or
-// programs trip over (__proto__). Linear in the text, no recursion.
+// Scans JSON text before JSON.parse: checks nesting, key counts, duplicate keys (parsers disagree on them) and keys
+// that programs mishandle (__proto__). Linear in the text, no recursion.
 
 export interface ScanLimits {
-  /** nested objects and arrays; the outermost counts as 1 */
+  /** Maximum nesting of objects and arrays; the outermost counts as 1. */
   readonly depth: number;
-  /** keys of one object */
+  /** Maximum number of keys of one object. */
   readonly keys: number;
-  /** objects, arrays, keys and list items in all */
+  /** Maximum number of objects, arrays, keys and list items in total. */
   readonly items: number;
 }
 
@@ -14,9 +14,9 @@ const FORBIDDEN: ReadonlySet<string> = new Set(['__proto__', 'constructor', 'pro
 const [QUOTE, BACKSLASH, COLON, COMMA] = [0x22, 0x5c, 0x3a, 0x2c];
 const [OPEN_OBJECT, OPEN_ARRAY, CLOSE_OBJECT, CLOSE_ARRAY] = [0x7b, 0x5b, 0x7d, 0x5d];
 
-/** Why the text must not be parsed, or null. Text that is not JSON may pass: the parser names that. */
+/** Returns why the text must not be parsed, or null. Text that is not JSON may pass; the parser reports that. */
 export function scanJson(text: string, limits: ScanLimits): string | null {
-  /** one entry a level: the keys of an object, null for an array */
+  /** One entry per level: the keys of an object, or null for an array. */
   const levels: (Set<string> | null)[] = [];
   let items = 0;
   let string: [from: number, to: number] | null = null;
@@ -43,7 +43,7 @@ export function scanJson(text: string, limits: ScanLimits): string | null {
   return null;
 }
 
-/** index of the closing quote, or the text's length */
+/** Returns the index of the closing quote, or the text's length. */
 function endOfString(text: string, from: number): number {
   for (let at = text.indexOf('"', from); at !== -1; at = text.indexOf('"', at + 1)) {
     let backslashes = 0;
@@ -69,12 +69,12 @@ function unescape(raw: string): string {
   try {
     return String(JSON.parse(`"${raw}"`));
   } catch {
-    // not a string literal: JSON.parse of the whole text will say so
+    // This is not a string literal; JSON.parse of the whole text reports it.
     return raw;
   }
 }
 
-/** A value as it may stand in a message: quoted, at most 40 characters of it. */
+/** Formats a value for a message: quoted, at most 40 characters. */
 export function shown(value: unknown): string {
   const text = JSON.stringify(value) ?? String(value);
   // Half a surrogate pair is not a character.

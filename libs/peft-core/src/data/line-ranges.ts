@@ -1,7 +1,9 @@
-/** Lines, or ranges of them, that a message or a report names. */
+/** Maximum number of lines or ranges that a message or a report names. */
 export const SHOWN = 20;
 
-/** Numbers of lines as people write them: "4–28, 31, 40–42". They come in rising order; only the first ranges are kept. */
+/**
+ * Line numbers formatted as ranges: "4–28, 31, 40–42". Add them in ascending order; only the first ranges are stored.
+ */
 export class LineRanges {
   count = 0;
   private readonly ranges: { from: number; to: number }[] = [];
@@ -15,7 +17,7 @@ export class LineRanges {
     else this.beyond++;
   }
 
-  /** "line 3", "lines 3, 9", "rows 4–28 and 7 more". */
+  /** Formats the lines with a noun: "line 3", "lines 3, 9", "rows 4–28 and 7 more". */
   label(noun: string): string {
     const shown = this.ranges.map(({ from, to }) =>
       from === to ? `${from}` : `${from}${to === from + 1 ? ', ' : '–'}${to}`,
@@ -25,7 +27,7 @@ export class LineRanges {
   }
 }
 
-/** "line 3", "lines 3–9, 12": lines in rising order. */
+/** Formats lines in ascending order: "line 3", "lines 3–9, 12". */
 export function linesInWords(lines: readonly number[]): string {
   const ranges = new LineRanges();
   for (const line of lines) ranges.add(line);

@@ -19,7 +19,7 @@ it('gives back what was put in it, by content, from a file without a name', () =
   expect(store.find('key 1')).toBe(stored[1]);
   expect(store.find('key 3')).toBeUndefined();
   expect(readdirSync(join(dir, 'run'))).toEqual([]);
-  // what an example holds is counted field by field
+  // The memory size of an example is counted field by field.
   expect(Object.values(stored[1]!)).toEqual([]);
   store.close();
   store.close();
@@ -117,7 +117,7 @@ describe.skipIf(!canMount)('a disk', () => {
       more('c');
       atOnce(second.making(() => {}));
     }).toThrow(refused('disk_full', /need at least 28 MB on the worker's disk, which has 1\d MB free/)); // prettier-ignore
-    // nothing of it was made
+    // No media has been processed yet.
     expect(disk.free).toBeGreaterThan(15 * MB);
     second.close();
     expect(disk.free).toBeGreaterThan(19 * MB);

@@ -1,12 +1,12 @@
-// What was made of pictures and sounds before training, so that no step waits for a decoder: bytes by content, in a file
-// of the run's own folder. Its name is taken away at once, so that whoever is killed leaves nothing behind. It ends before
-// the disk does: checkpoints of all runs are written there, too.
+// Stores the preprocessed images and audio of a run, so that no training step waits for a decoder: bytes by content, in
+// a file in the run's own folder. The file is unlinked immediately, so that a killed process leaves nothing behind. The
+// store stops before the disk is full, because checkpoints of all runs are written there, too.
 import { closeSync, mkdirSync, openSync, readSync, rmSync, statfsSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { DomainError, gigabytes } from '@graft/contracts';
 import { refuseBroken } from './broken-lines.js';
 
-/** Bytes that are read when they are wanted. Its fields are hidden: what of an example is in memory, is counted. */
+/** Stored bytes, read on demand. The fields are private because an example's memory size counts its visible fields. */
 export class StoredBytes {
   readonly #read: () => Uint8Array;
 
@@ -19,14 +19,14 @@ export class StoredBytes {
   }
 }
 
-/** Where media stand, for refusals. */
+/** Position of media in the input, for error messages. */
 export interface Origin {
-  /** The field that names their file. */
+  /** Parameter that names the file. */
   readonly param: string;
   readonly line: number;
 }
 
-/** Bytes that something is to be made of before training: in pieces, so that other runs have their turns in between. */
+/** Media to process before training, in batches so that other runs get their turns in between. */
 interface Waiting {
   readonly key: string;
   readonly bytes: StoredBytes;
@@ -35,24 +35,27 @@ interface Waiting {
   readonly origin: Origin;
 }
 
-/** What else is known of media that something is made of later. */
+/** Further properties of media that are processed later. */
 interface Later {
-  /** How much of a piece it is, in bytes of pictures; left out: as many as they have. */
+  /** Amount of work in a batch, in bytes of images. The default is the size of the media. */
   readonly work?: number;
-  /** Bytes that will be kept of it; left out: nobody can tell. */
+  /** Number of bytes that the result will have. Unset if it is unknown. */
   readonly becomes?: number;
 }
 
-/** Of a disk this is left, as the API leaves it of its own. */
+/** Disk space to leave free; the API leaves the same amount on its own disk. */
 const RESERVE = { share: 0.02, most: 1e9 };
 
-/** @returns what is kept of each, or why it cannot be used; each is written before the next is asked for */
+/**
+ * Processes a batch of media. Each result is written before the next one is requested.
+ * @returns for each medium, the bytes to store or why it cannot be used
+ */
 export type Make = (media: readonly Uint8Array[]) => Iterable<Uint8Array | string>;
 
-/** Made of in one piece, or fewer bytes. */
+/** Maximum size of a batch, in media and in bytes. */
 const PIECE = { media: 16, bytes: 8 << 20 };
 
-/** Of runs that were given up before they had any; others close theirs. */
+/** Closes the files of stores that were abandoned before they were closed. */
 const forgotten = new FinalizationRegistry<number>((file) => closeSync(file));
 
 export class MediaStore {
@@ -61,9 +64,9 @@ export class MediaStore {
   readonly #waiting: Waiting[] = [];
   readonly #made = new Map<string, StoredBytes>();
   readonly #folder: string;
-  /** Bytes that are kept or still to be made, by the field that names their file. */
+  /** Bytes stored or still to be produced, by the parameter that names their file. */
   readonly #taken = new Map<string, number>();
-  /** Bytes that are still to be made. */
+  /** Bytes still to be produced. */
   #promised = 0;
   #make: Make | null = null;
   #end = 0;
@@ -72,7 +75,7 @@ export class MediaStore {
   constructor(folder: string) {
     mkdirSync(folder, { recursive: true });
     const path = join(folder, 'media');
-    // of one that was killed before it could take the name away
+    // A process that was killed before it could unlink the file leaves it behind.
     rmSync(path, { force: true });
     this.#folder = folder;
     this.#file = openSync(path, 'wx+');
@@ -84,7 +87,7 @@ export class MediaStore {
     return this.#found.get(key);
   }
 
-  /** @throws DomainError where the disk has no room for it beside what it keeps */
+  /** Stores bytes under their key. @throws DomainError if the disk has no space for them */
   add(key: string, bytes: Uint8Array, { param }: Origin): StoredBytes {
     const stored = this.#write(bytes, param);
     this.#found.set(key, stored);
@@ -92,9 +95,9 @@ export class MediaStore {
   }
 
   /**
-   * Keeps what is to be made of media later, by `making`; nothing of it can be read before.
-   * @param make the same for all
-   * @throws DomainError where the disk has no room for it beside what it keeps
+   * Registers media to be processed later by `making`. The result cannot be read before that.
+   * @param make must be the same function for all media
+   * @throws DomainError if the disk has no space for the result
    */
   addLater(
     key: string,
@@ -111,7 +114,7 @@ export class MediaStore {
     return later;
   }
 
-  /** Makes what is to be made, a piece at each turn. @throws DomainError naming the lines of what cannot be used */
+  /** Processes the registered media, one batch per turn. @throws DomainError that names the lines of unusable media */
   *making(onProgress: (share: number) => void): Generator<void, void> {
     const broken = new Map<string, Map<number, string>>();
     for (let at = 0; at < this.#waiting.length;) {
@@ -143,7 +146,7 @@ export class MediaStore {
     return this.#waiting.slice(from, to);
   }
 
-  /** Nothing of it can be read afterwards. */
+  /** Closes the file. Nothing can be read from it afterwards. */
   close(): void {
     if (!this.#isOpen) return;
     this.#isOpen = false;
@@ -172,9 +175,9 @@ export class MediaStore {
   }
 
   /**
-   * Others write to the disk, too: it is looked at each time.
-   * @param length about to be written
-   * @throws DomainError where it does not fit, with what is to be made: names the file whose media take most
+   * Checks that the disk has enough space. Other processes write to the disk, too, so each call reads its free space.
+   * @param length bytes about to be written
+   * @throws DomainError if they and the pending results do not fit; names the file whose media take the most space
    */
   #claim(length: number): void {
     const { bavail, blocks, bsize } = statfsSync(this.#folder);

@@ -13,7 +13,7 @@ describe('permutation', () => {
       expect([...visited].sort((a, b) => a - b)).toEqual([...Array(n).keys()]);
       expect(permutation(7, 1, n, true)).toEqual(visited);
     }
-    // stored: a resumed run must find the order of the build that began it
+    // The order must not change between builds: a resumed run relies on the order of the build that started it.
     expect([...permutation(42, 0, 10, true)]).toEqual([3, 7, 9, 2, 5, 8, 6, 4, 1, 0]);
   });
 
@@ -34,7 +34,7 @@ describe('permutation', () => {
     }
     const expected = epochs / n;
     const chi2 = counts.reduce((sum, count) => sum + (count - expected) ** 2 / expected, 0);
-    // 49 degrees of freedom: above 94 once in 10,000
+    // With 49 degrees of freedom, chi-squared exceeds 94 once in 10,000 runs.
     expect(chi2).toBeLessThan(94);
   });
 });

@@ -1,4 +1,4 @@
-// Finds what a processor needs among the files of a Hugging Face model folder. Native-free.
+// Finds the files that a processor needs in a Hugging Face model folder. Native-free.
 import { join } from 'node:path';
 import {
   parseJson,
@@ -10,33 +10,33 @@ import {
   type TokenizerFiles,
 } from './text/tokenizer-files.js';
 
-/** How pictures and sounds are read, as transformers 4 saves it. */
+/** Image or audio preprocessor config, as transformers 4 saves it. */
 export const PREPROCESSOR = 'preprocessor_config.json';
 
-/** The same inside the config of a processor, as transformers 5 saves it. */
+/** Processor config that contains the preprocessor config, as transformers 5 saves it. */
 export const PROCESSOR = 'processor_config.json';
 const IN_PROCESSOR = ['image_processor', 'feature_extractor'] as const;
 
-/** Letters by their ids. */
+/** CTC vocabulary: ids by token. */
 export const VOCABULARY = 'vocab.json';
 
-/** What a tokenizer of letters needs. */
+/** Files of a CTC tokenizer. */
 export interface VocabularyFiles {
-  /** vocab.json */
+  /** Content of vocab.json. */
   readonly vocabulary: Json;
-  /** tokenizer_config.json */
+  /** Content of tokenizer_config.json. */
   readonly tokenizerConfig: Json;
 }
 
 export interface ProcessorFiles {
   readonly tokenizer: TokenizerFiles | null;
-  /** Where there is no other tokenizer. */
+  /** CTC vocabulary, read if there is no other tokenizer. */
   readonly vocabulary: VocabularyFiles | null;
-  /** How pictures and sounds are read: of processor_config.json, or else all of preprocessor_config.json. */
+  /** Preprocessor config: its part of processor_config.json, or else all of preprocessor_config.json. */
   readonly preprocessor: Json | null;
 }
 
-/** @throws DomainError `invalid_model` when a file is not JSON */
+/** Reads the processor files of a model folder. @throws DomainError `invalid_model` if a file is not JSON */
 export function processorFiles(
   folder: string,
   find: (name: string) => string | undefined = (name) => join(folder, name),

@@ -1,4 +1,4 @@
-// What makes a model's inputs of data, after transformers' AutoProcessor: one of a base, from its files.
+// Turns data into a model's inputs, like transformers' AutoProcessor. Each base model has one, loaded from its files.
 import { DomainError } from '@graft/contracts';
 import type { InputKind } from '../nn/front-ends/registry.js';
 import { AudioProcessor } from './audio/audio-processor.js';
@@ -16,7 +16,7 @@ export interface ProcessorParts {
   readonly letters?: CtcTokenizer | null;
 }
 
-/** What of a model says what it reads. */
+/** Properties of a model that determine its inputs. */
 export interface Reads {
   readonly inputKind: InputKind;
   inputRows(shape: readonly number[]): number;
@@ -26,19 +26,19 @@ export interface Reads {
   readonly vocabSize: number;
 }
 
-/** How a decoder writes of what an encoder heard. */
+/** Decoding settings of a model that transcribes audio with a decoder. */
 export interface Writing {
-  /** What it begins with. */
+  /** Token that the decoder starts with. */
   readonly startToken: number;
-  /** How many tokens it can write. */
+  /** Maximum number of tokens that the decoder can generate. */
   readonly positions: number;
-  /** Ids that transformers never has it write by itself, */
+  /** Token ids that transformers never generates. */
   readonly suppressed: readonly number[];
-  /** and not as the first. */
+  /** Token ids that transformers never generates first. */
   readonly suppressedFirst: readonly number[];
 }
 
-/** Beside a base without letters. */
+/** Advice for a base model without a CTC vocabulary. */
 const WAY_OUT =
   'train it for task ctc, which creates one from your texts, and use the resulting model';
 
@@ -46,8 +46,9 @@ export class Processor {
   constructor(private readonly parts: ProcessorParts) {}
 
   /**
-   * @param reads null: text
-   * @throws DomainError naming the file that is missing, or what of it is not supported
+   * Loads the processor of a base model.
+   * @param reads null for text
+   * @throws DomainError that names the missing file or the unsupported setting
    */
   static load(files: ProcessorFiles, reads: Reads | null): Processor {
     switch (reads?.inputKind) {
@@ -69,27 +70,27 @@ export class Processor {
     return Boolean(this.parts[part]);
   }
 
-  /** @throws DomainError where the base has none */
+  /** Tokenizer. @throws DomainError if the base model has none */
   get tokenizer(): Tokenizer {
     return this.parts.tokenizer ?? reads('no text');
   }
 
-  /** @throws DomainError where the base has none */
+  /** Image processor. @throws DomainError if the base model has none */
   get image(): ImageProcessor {
     return this.parts.image ?? reads('no images');
   }
 
-  /** @throws DomainError where the base has none */
+  /** Audio processor. @throws DomainError if the base model has none */
   get audio(): AudioProcessor {
     return this.parts.audio ?? reads('no audio');
   }
 
-  /** @throws DomainError where the base writes nothing of what it hears */
+  /** Decoding settings. @throws DomainError if the base model does not transcribe with a decoder */
   get writing(): Writing {
     return this.parts.writing ?? reads('audio, but writes no text');
   }
 
-  /** @throws DomainError where the base spells nothing of what it hears */
+  /** CTC tokenizer. @throws DomainError if the base model has no CTC head */
   get letters(): CtcTokenizer {
     return this.parts.letters ?? reads(`audio, but has no CTC head (lm_head of a Wav2Vec2ForCTC); ${WAY_OUT}`); // prettier-ignore
   }
@@ -99,7 +100,11 @@ export class Processor {
   }
 }
 
-/** @throws DomainError as `Processor.load`, by JSON alone; and where a tokenizer has more tokens than the model */
+/**
+ * Checks the files without building the processor.
+ * @throws DomainError as `Processor.load` does, but checks JSON only; also if a tokenizer has more tokens than the
+ * model
+ */
 export function checkProcessor(files: ProcessorFiles, reads: Reads): void {
   if (reads.inputKind === 'image') imageProcessor(files, reads);
   else if (reads.inputKind === 'audio') {
@@ -113,7 +118,10 @@ export function checkProcessor(files: ProcessorFiles, reads: Reads): void {
   }
 }
 
-/** The tokenizer of what hears; null where it writes nothing: then it is that of a model which this was cut from. */
+/**
+ * Returns the tokenizer files of an audio model. Null if the model generates no text: the files then belong to the
+ * model that its encoder was taken from.
+ */
 const idsOf = ({ tokenizer }: ProcessorFiles, { vocabSize }: Reads): TokenizerFiles | null =>
   vocabSize > 0 ? tokenizer : null;
 
@@ -129,7 +137,10 @@ function writingOf({ tokenizer }: ProcessorFiles, reads: Reads): Writing | null 
   return { startToken, positions, suppressed, suppressedFirst };
 }
 
-/** A tokenizer beside it is that of a model which this was cut from. */
+/**
+ * Returns the image processor. Ignores a tokenizer in the folder: it belongs to the model that the image encoder was
+ * taken from.
+ */
 const imageProcessor = ({ preprocessor }: ProcessorFiles, reads: Reads): ImageProcessor =>
   new ImageProcessor(
     preprocessor ?? missing(`${PREPROCESSOR} and no ${PROCESSOR} with an image_processor`),
