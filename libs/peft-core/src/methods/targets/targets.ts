@@ -158,7 +158,7 @@ function wantedBy(
     const pattern = matcher(targets, 'peft.target_modules');
     return ({ path }) => pattern(path);
   }
-  // an exact path matches in every layer
+  // layer fields do not restrict exact paths
   return ({ path }) =>
     targets.includes(path) || (targets.some((name) => isOrEndsWith(path, name)) && layer(path));
 }
