@@ -58,7 +58,7 @@ describe('a PEFT config is refused by field', () => {
       /not a regular expression/,
     ],
     [
-      // as a file has it: a field of its own
+      // as parsed from a file: `__proto__` is an own field
       JSON.parse('{ "peft_type": "LORA", "__proto__": { "use_dora": true } }') as PeftConfig,
       'unknown_parameter',
       'peft.__proto__',
@@ -134,7 +134,7 @@ describe('a PEFT config is refused by field', () => {
     expect(found.message).toMatch(/^alpha_pattern makes the patterns of this job too large/);
     const one = { peft_type: 'LORA', target_modules: '(q|k).{900}'.repeat(4), rank_pattern };
     expect(refusal(() => checkPeft(one, 'llama'))).toMatchObject({ param: 'peft.rank_pattern' });
-    // however short each of them is
+    // the number of patterns counts, however short they are
     const short = Object.fromEntries(Array.from({ length: 60 }, (_, n) => [`[${n}].`, 8]));
     expect(
       refusal(() =>
@@ -183,7 +183,7 @@ describe('an option that would do nothing', () => {
     expect(found).toMatchObject({ code: 'unsupported', param: `peft.${field}` });
     expect(found.message).toContain(`${field} has no effect in ${where}`);
     expect(found.message).toMatch(/, as in PEFT; remove it$/);
-    // As a file of PEFT's may have it.
+    // PEFT's files may have this config.
     expect(create(peft, task, true).peft).toMatchObject(peft);
   });
 

@@ -17,7 +17,8 @@ import { quantizerFor } from '../quant/registry.js';
 import type { Task } from '../tasks/task.js';
 
 /**
- * A job's PEFT config with its defaults filled in; with a config.json's `modelType`, also checked against the family.
+ * Returns a job's PEFT config with its defaults. If `modelType` is given, the config is also checked against that
+ * family.
  * @throws DomainError with param `peft.<field>`, or invalid_model for an unknown `modelType`
  */
 export function checkPeft(peft: PeftConfig, modelType?: string): PeftConfig {
@@ -32,7 +33,7 @@ export function checkPeft(peft: PeftConfig, modelType?: string): PeftConfig {
   return peft === null ? null : { ...(options as object), peft_type: method.name };
 }
 
-/** A config that was copied from an adapter names the task that it was trained for. */
+/** Rejects a config whose task_type is another task's, as in a config copied from an adapter. @throws DomainError */
 export function checkTaskType(peft: CreateJob['peft'], { name, peft: { taskType } }: Task): void {
   const type = peft?.['task_type'] ?? null;
   if (type === null || type === taskType) return;
@@ -40,7 +41,10 @@ export function checkTaskType(peft: CreateJob['peft'], { name, peft: { taskType 
   throw new DomainError('invalid_value', message, 'peft.task_type');
 }
 
-/** What PEFT does not find on a model without a head. */
+/**
+ * Rejects a config that names the head for a task whose model has none, because PEFT would not find it. @throws
+ * DomainError
+ */
 export function checkWithoutHead(
   peft: PeftConfig,
   { name }: Task,
@@ -66,14 +70,14 @@ export function checkWithoutHead(
   throw new DomainError('invalid_value', message, 'peft.layers_to_transform');
 }
 
-/** What PEFT does not find on an encoder alone. */
+/** Rejects patterns that do not fit PEFT's paths of an encoder without a head. @throws DomainError */
 export function checkAlone(peft: PeftConfig, { name }: Task, modelType: string | undefined): void {
   const lacking = modelType === undefined ? null : lackingAlone(forType(modelType).paths);
   if (!lacking) return;
   checkPatterns(peft, lacking.prefix, `task ${name} on ${modelType}, whose adapters are of the encoder alone`); // prettier-ignore
 }
 
-/** @throws DomainError for a pattern that cannot be told for paths that lack the prefix */
+/** Rejects patterns that cannot be converted to paths without the prefix. @throws DomainError */
 function checkPatterns(peft: PeftConfig, prefix: string, whose: string): void {
   for (const field of ['target_modules', 'exclude_modules']) {
     const pattern = peft?.[field];
@@ -83,7 +87,7 @@ function checkPatterns(peft: PeftConfig, prefix: string, whose: string): void {
   }
 }
 
-/** @throws DomainError for a start that looks at rows that are learnt, where nobody can tell which are */
+/** Rejects an initialization that observes only labeled rows if the task does not know them. @throws DomainError */
 export function checkStart(peft: PeftConfig, { name, learntRows }: Task, begun: boolean): void {
   const { method, options } = parsePeft(peft);
   const { learntOnly, shown } = method.needs?.(options) ?? {};

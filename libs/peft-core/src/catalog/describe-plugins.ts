@@ -1,4 +1,4 @@
-/** What this build can train, as GET /v1/catalog tells it. */
+/** Methods, models and tasks that this build can train, for GET /v1/catalog. */
 import { fieldPaths, GraftOptions } from '@graft/contracts';
 import type {
   Catalog,
@@ -20,7 +20,7 @@ import { autoModel, autoPeftModel, type Task } from '../tasks/task.js';
 import { useOf } from '../tasks/heads/model-use.js';
 import { runMetrics } from '../train/run-metrics.js';
 
-/** GET /v1/catalog. */
+/** Returns the response of GET /v1/catalog. */
 export function catalog(): Catalog {
   return {
     object: 'graft.catalog',
@@ -68,7 +68,7 @@ function describeMetrics({ metrics, inputs }: Task): CatalogTask['metrics'] {
   return { step: [...own, ...runMetrics(inputs)], validation: own };
 }
 
-/** Numbers that jobs of a task report; those of the run alone where the task is unknown. */
+/** Returns the metrics that jobs of a task report; only the run's own if the task is unknown. */
 export function metricsOf(task: string): CatalogTask['metrics'] {
   const known = tasks.find(({ name }) => name === task);
   return known ? describeMetrics(known) : { step: runMetrics(), validation: [] };
@@ -86,7 +86,7 @@ function describeMethod(method: Method): CatalogMethod {
   };
 }
 
-/** The create body's `graft`, with the names that the registries have. */
+/** Returns the schema of `graft` in the create request, with the names of the registries. */
 function graftSchema(): JsonSchema {
   const schema = z.toJSONSchema(GraftOptions, { io: 'input' });
   const fields = schema.properties as Record<string, JsonSchema>;
@@ -102,7 +102,7 @@ function graftSchema(): JsonSchema {
   return schema;
 }
 
-/** The method's fields, with the defaults that a job gets. */
+/** Returns a method's fields with the defaults for jobs. */
 function jobSchema(method: Method): JsonSchema {
   const schema = z.toJSONSchema(method.options, { io: 'input' });
   const fields = schema.properties as Record<string, JsonSchema>;
@@ -111,12 +111,12 @@ function jobSchema(method: Method): JsonSchema {
   return schema;
 }
 
-/** Adapters of a sweep over methods, as jobs name them; not every task and model takes each. */
+/** Returns the adapters of a sweep over methods, as jobs name them. Not every task and model supports each. */
 export const triedMethods = (): NonNullable<PeftConfig>[] =>
   methods.flatMap(({ name, tried = [] }) =>
     tried.map((fields) => ({ peft_type: name, ...(fields as object) })),
   );
 
-/** Paths of all fields that any method's config has (`peft.r`). */
+/** Returns the paths of the config fields of all methods (`peft.r`). */
 export const peftFields = (): string[] =>
   methods.flatMap(({ options }) => fieldPaths(options, 'peft.'));

@@ -32,7 +32,7 @@ describe('a Spec', () => {
       lora_alpha: 16,
       target_modules: ['q_proj'],
     });
-    // layers are chosen of a list of modules: PEFT's default stands
+    // layers are selected within a module list, so PEFT's default applies
     expect(peftOf({ peft_type: 'LORA', layers_to_transform: [0] })).toMatchObject({
       target_modules: null,
     });
@@ -55,7 +55,7 @@ describe('a Spec', () => {
       lora_alpha: 32,
       target_modules: 'all-linear',
     });
-    // for the 90 records that are not held out
+    // computed for the 90 records that are not held out
     expect(spec).toMatchObject({
       batch_size: 2,
       n_epochs: 3,
@@ -228,7 +228,7 @@ describe('a start that looks at data, or wants weights as they were trained', ()
     expect(found.message).toContain('set eva_config.use_label_mask to false');
     const masked = start('eva', { eva_config: { use_label_mask: false } });
     expect(resolve(masked, dpo).task).toBe('dpo');
-    // from an adapter nothing is looked at
+    // a job that starts from an adapter does not observe the data
     expect(resolve(start('eva'), dpo, true).task).toBe('dpo');
   });
 

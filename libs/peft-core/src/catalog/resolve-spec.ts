@@ -1,4 +1,4 @@
-/** A job's Spec, with every default filled in and all checks made that need no native code. */
+/** Resolves a job's Spec: fills in every default and makes all checks that need no native code. */
 import {
   DomainError,
   Hyperparameters,
@@ -38,27 +38,27 @@ import {
   withHeldOut,
 } from '../train/validation-defaults.js';
 
-/** What is known of a job when its Spec is resolved. */
+/** Known facts of a job when its Spec is resolved. */
 export interface JobFacts {
-  /** Of the training file. */
+  /** Number of records in the training file. */
   readonly trainingRecords: number;
-  /** How many of them are held out for validation, once somebody has looked. */
+  /** Number of held-out records, if already counted. */
   readonly heldOut?: number;
-  /** Whether it begins from an adapter. */
+  /** Whether it starts from an adapter. */
   readonly begun?: boolean;
-  /** Whether another job made the base. */
+  /** Whether another job produced the base. */
   readonly fineTuned?: boolean;
-  /** model_type of the base's config.json, when it is known. */
+  /** model_type of the base's config.json, if known. */
   readonly modelType?: string;
 }
 
 const DEFAULT_SEED = 42;
 
-/** Options that a Spec has only where something is held out. */
+/** Options that a Spec has only if records are held out. */
 const OF_SPLIT: readonly string[] = ['stratify_by_column', 'split_seed'];
 
 /**
- * A Spec with every "auto" and every default resolved.
+ * Returns a Spec with every "auto" and every default resolved.
  * @throws DomainError naming the field that is wrong
  */
 export function resolveSpec(request: CreateJob, facts: JobFacts): Spec {
@@ -72,7 +72,7 @@ export function resolveSpec(request: CreateJob, facts: JobFacts): Spec {
   checkTask(methodFor(peft), task, tasks);
   const { method, options } = parsePeft(peft);
   checkTaskOptions(method, options, task);
-  // What it begins from may be a file of PEFT's, which refuses none of it.
+  // An initial adapter may be a file of PEFT's, which accepts idle options.
   if (!facts.begun) checkIdle(method, options, task);
   if (task.peft.hasHead === false) checkWithoutHead(peft, task, facts.modelType);
   if (task.head) checkAlone(peft, task, facts.modelType);
@@ -106,7 +106,10 @@ export function resolveSpec(request: CreateJob, facts: JobFacts): Spec {
   return { ...spec, peft: forSteps(spec.peft, totalSteps(spec, records)) };
 }
 
-/** A request with what is held out and when it is evaluated by default, and how long its job trains on the rest. */
+/**
+ * Returns a request with its default validation split and evaluation interval, and the length of training on the
+ * remaining records.
+ */
 function paced(request: CreateJob, facts: JobFacts, task: Task) {
   const body = withHeldOut(request, facts);
   const records = trainedRecords(body, facts);
@@ -117,7 +120,10 @@ function paced(request: CreateJob, facts: JobFacts, task: Task) {
   return { body: withEvaluations(body, pace, records), records, sized };
 }
 
-/** @throws DomainError for a metric that no evaluation of the task has, or of which less is not better */
+/**
+ * Checks the metric for the best model. @throws DomainError for a metric that the task's evaluations do not have, or
+ * for which less is not better
+ */
 function checkBestBy({ validation_file: file, graft }: CreateJob, task: Task): void {
   const asked = graft?.metric_for_best_model;
   const names = task.metrics.filter((one) => one.less_is_better).map(({ name }) => name);
@@ -129,14 +135,14 @@ function checkBestBy({ validation_file: file, graft }: CreateJob, task: Task): v
   throw new DomainError('invalid_value', message, 'graft.metric_for_best_model');
 }
 
-/** What a job lacks to be evaluated as it trains; null: nothing. */
+/** Returns what a job needs to be evaluated during training; null if it has everything. */
 function lackedToEvaluate({ validation_file: file, graft }: CreateJob): string | null {
   const { validation_split: split, eval_steps: every } = graft ?? {};
   if (!file && !split) return 'a validation_file or graft.validation_split';
   return every ? null : 'graft.eval_steps above 0';
 }
 
-/** What never happens is no promise. */
+/** Rejects early stopping without evaluations, because it would never apply. @throws DomainError */
 function checkPatience(body: CreateJob): void {
   const missing = lackedToEvaluate(body);
   if (body.graft?.early_stopping_patience == null || missing === null) return;
@@ -144,7 +150,10 @@ function checkPatience(body: CreateJob): void {
   throw new DomainError('invalid_value', message, 'graft.early_stopping_patience');
 }
 
-/** On wherever it can be. @throws DomainError where it is asked for and cannot be */
+/**
+ * Returns whether to load the best model at the end; the default is true if possible. @throws DomainError if it is
+ * requested but impossible
+ */
 function bestModelOf(
   body: CreateJob,
   peft: PeftConfig,
@@ -162,7 +171,7 @@ function bestModelOf(
   throw new DomainError('invalid_value', message, 'graft.load_best_model_at_end');
 }
 
-/** @throws DomainError for an epoch that the run does not come to */
+/** Returns the options of the loss ledger. @throws DomainError for an epoch that the run does not reach */
 function ledgerOf(
   { loss_ledger: asked, loss_ledger_epochs: epochs }: GraftOptions,
   most: number,
@@ -178,7 +187,7 @@ function ledgerOf(
   return { loss_ledger: true, loss_ledger_epochs: sorted };
 }
 
-/** @throws DomainError for a task whose models write nothing */
+/** Returns the options of samples. @throws DomainError for a task whose models do not generate text */
 function samplesOf(
   { sample_prompts: prompts, sample_max_tokens: most = SAMPLE_TOKENS }: GraftOptions,
   task: Task,
@@ -200,7 +209,7 @@ function trainedRecords(
   throw new DomainError('invalid_value', message, 'graft.validation_split');
 }
 
-/** A config whose method goes by the number of steps. */
+/** Returns a config with the number of steps, for methods that depend on it. */
 function forSteps(peft: PeftConfig, steps: number): PeftConfig {
   if (peft === null) return null;
   const { method, options } = parsePeft(peft);
@@ -227,14 +236,14 @@ function askedTask(
   throw new DomainError('invalid_value', message, 'method.type');
 }
 
-/** OpenAI's method of fine-tuning that a job of this task is; of a task that this build lacks, the usual one. */
+/** Returns OpenAI's fine-tuning method of a task; the default one if this build does not know the task. */
 export const fineTuningMethod = (task: string): FineTuningMethod =>
   tasks.find(({ name }) => name === task)?.method ?? 'supervised';
 
-/** What a job trains that names neither task nor method. */
+/** Returns the task of a job that names neither a task nor a method. */
 export const usualTask = (modelType: string | undefined): string => askedTask({}, modelType).name;
 
-/** Of OpenAI's hyperparameters those that are the task's own, and `graft.task_options`. */
+/** Returns a task's options: its own among OpenAI's hyperparameters, and `graft.task_options`. */
 function taskOptions(task: Task, body: CreateJob): Record<string, unknown> {
   const options: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(hyperparametersOf(body)))
