@@ -1,13 +1,12 @@
 /**
- * One LoRA of several by weights w_i, as PEFT's add_weighted_adapter makes it. With s_i the scale of an adapter, at each
- * module:
+ * Combines several LoRAs into one by weights w_i, as PEFT's add_weighted_adapter. With s_i the scale of an adapter, at
+ * each module:
  *   linear, ties, dare, magnitude_prune   A = ⊕ sign(w_i s_i) √|w_i s_i| A_i,  B = ⊕ √|w_i s_i| B_i
  *   cat                                   A = [w_i s_i A_i],  B = [B_i]
  *   svd, …_svd                            B A = the r largest singular parts of ⊕ w_i (s_i B_i A_i),  B = U Σ,  A = Vᵀ
- * ⊕: the sums of task-arithmetic.ts. A: [r, in]  B: [out, r], of an embedding in: tokens. The result's scale is 1.
- *
- * Unlike PEFT it refuses what PEFT leaves out of the sum in silence: DoRA's magnitudes, biases, whole modules; and
- * use_rslora of the first adapter, which would make PEFT's result √r times too large, is off in the result.
+ * ⊕: the sums of task-arithmetic.ts. A: [r, in]  B: [out, r]; for an embedding, in is the number of tokens. The
+ * result's scale is 1. Unlike PEFT, it rejects what PEFT silently ignores: DoRA's magnitudes, biases and fully trained
+ * modules. The result has use_rslora off: with the first adapter's value, PEFT's result would be √r times too large.
  */
 import { cat, contiguous, matmul, mul, narrow, noGrad, svd, tidy } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
@@ -32,20 +31,21 @@ interface Factors {
 
 interface Plan {
   readonly how: Combination;
-  /** Of the result, where modules have none of their own. */
+  /** Rank of the result for modules without their own. */
   readonly rank: number;
   readonly masks: TorchGenerator;
 }
 
-/** At once, what `combining` does. */
+/** Combines adapters in one call; see `combining`. */
 export const combineAdapters = (
   adapters: readonly AdapterFile[],
   asked: Combination,
 ): AdapterFile => atOnce(combining(adapters, asked));
 
 /**
- * A module at a time; what it yields is the share that is done. Tensors are new, in the scope of whoever asks.
- * @throws DomainError naming the adapter, or the option, that does not fit
+ * Combines adapters module by module and yields the share that is done. The result has new tensors in the caller's
+ * scope.
+ * @throws DomainError naming the adapter or option that does not fit
  */
 export function* combining(
   adapters: readonly AdapterFile[],
@@ -158,7 +158,7 @@ function largestParts(path: string, update: Tensor, rank: number): Factors {
   return { a: narrow(vh, 0, 0, rank), b: narrow(mul(u, s), 1, 0, rank) };
 }
 
-/** The targets together where all choose layers alike, else the modules one by one. */
+/** Returns the common targets if all adapters choose layers in the same way, otherwise the single modules. */
 function targetsOf(
   sources: readonly LoraFactors[],
   paths: readonly string[],
@@ -174,7 +174,7 @@ function targetsOf(
   return { target_modules: [...paths], ...one };
 }
 
-/** model.layers.2 before model.layers.10: the order of models whose layers have their modules by name. */
+/** Sorts numerically, so that model.layers.2 comes before model.layers.10. */
 const byNumber = (a: string, b: string): number => a.localeCompare(b, 'en', { numeric: true });
 
 function refuse(param: string, what: string, code: DomainError['code'] = 'invalid_value'): never {

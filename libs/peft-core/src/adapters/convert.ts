@@ -1,11 +1,11 @@
 /**
- * A LoRA of another method's adapter, as PEFT's convert_to_lora makes it: of the update ΔW = W' − W of each module,
+ * Converts an adapter of another method to a LoRA, as PEFT's convert_to_lora. For the update ΔW = W' − W of each
+ * module,
  *   ΔW = U Σ Vᵀ,  B = U_k Σ_k,  A = V_kᵀ
- * with k the rank that is asked for, or the least with Σ_{i ≤ k} σ_i² ≥ energy · Σ σ_i². The scale is 1 (lora_alpha = r).
- * ΔW: [out, in]  A: [k, in]  B: [out, k]. The error of a module is ‖ΔW − B A‖ / ‖ΔW‖ = √(Σ_{i > k} σ_i² / Σ σ_i²).
- *
- * Unlike PEFT it takes what DoRA's magnitudes do to a weight, keeps exclude_modules, and gives MiSS the rank that is asked
- * for (PEFT: its own).
+ * where k is the requested rank, or the smallest with Σ_{i ≤ k} σ_i² ≥ energy · Σ σ_i². The scale is 1 (lora_alpha =
+ * r). ΔW: [out, in]  A: [k, in]  B: [out, k]. The error of a module is ‖ΔW − B A‖ / ‖ΔW‖ = √(Σ_{i > k} σ_i² / Σ σ_i²).
+ * Unlike PEFT, it includes the effect of DoRA's magnitudes, keeps exclude_modules, and uses the requested rank for MiSS
+ * (PEFT uses MiSS's own).
  */
 import { contiguous, mul, narrow, noGrad, svd, tidy } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
@@ -23,17 +23,17 @@ import type { Work } from './work.js';
 export interface ConvertedModule {
   readonly path: string;
   readonly rank: number;
-  /** What of its update is lost: 0 nothing, 1 all. */
+  /** Relative error of the module's update: 0 none lost, 1 all lost. */
   readonly error: number;
 }
 
 export interface Converted extends AdapterFile {
   readonly modules: readonly ConvertedModule[];
-  /** The error of all updates together. */
+  /** Relative error of all updates together. */
   readonly error: number;
 }
 
-/** At once, what `converting` does. */
+/** Converts an adapter in one call; see `converting`. */
 export const convertToLora = (
   adapter: Adapter,
   peft: NonNullable<PeftConfig>,
@@ -41,10 +41,10 @@ export const convertToLora = (
 ): Converted => atOnce(converting(adapter, peft, how));
 
 /**
- * A module at a time; what it yields is the share that is done. Tensors of updates are new, in the scope of whoever asks;
- * those of whole modules are the adapter's.
- * @param adapter of `peft`, attached
- * @throws DomainError for what no LoRA can be made of, or a rank that is larger than a module
+ * Converts an adapter module by module and yields the share that is done. Tensors of updates are new, in the caller's
+ * scope; those of fully trained modules belong to the adapter.
+ * @param adapter attached adapter of `peft`
+ * @throws DomainError for an adapter without a LoRA equivalent, or a rank larger than a module's
  */
 export function* converting(
   adapter: Adapter,
@@ -99,7 +99,7 @@ function refuse(what: string): never {
 
 const sumOf = (list: readonly number[]): number => list.reduce((sum, value) => sum + value, 0);
 
-/** Which modules it is about. */
+/** Fields that select modules. */
 const KEPT = [
   'target_modules',
   'exclude_modules',
@@ -110,7 +110,7 @@ const KEPT = [
 
 const ratio = (rest: number, total: number): number => (total > 0 ? Math.sqrt(rest / total) : 0);
 
-/** What trains whole beside the updates. */
+/** Returns the fully trained tensors, which are not updates. */
 function ownTensors(adapter: Adapter, peft: NonNullable<PeftConfig>): Map<string, Tensor> {
   const parts = Object.keys(methodFor(peft).tensors);
   const isPart = (name: string): boolean =>
@@ -124,7 +124,7 @@ function ownTensors(adapter: Adapter, peft: NonNullable<PeftConfig>): Map<string
 interface Decomposed {
   readonly a: Tensor;
   readonly b: Tensor;
-  /** σ_i² */
+  /** Squared singular values σ_i². */
   readonly squares: readonly number[];
 }
 
@@ -151,7 +151,7 @@ function decomposed(
   return { a, b, squares };
 }
 
-/** As PEFT has it, in f32. */
+/** Returns the rank for a share of energy, computed in f32 as in PEFT. */
 function rankFor(squares: readonly number[], energy: number): number {
   let sum = 0;
   const sums = squares.map((square) => Math.fround((sum += square)));

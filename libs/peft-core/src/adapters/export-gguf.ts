@@ -1,4 +1,4 @@
-// What llama.cpp and Ollama load: a whole model with an adapter in its weights, or a LoRA to stand beside a base.
+// Files for llama.cpp and Ollama: a whole model with a merged adapter, or a LoRA to load with a base.
 import { join } from 'node:path';
 import { add, mul, tidy, to } from '@graft/kernels';
 import { DomainError, type Export, type GgufQuantization } from '@graft/contracts';
@@ -22,7 +22,7 @@ import type { Work } from './work.js';
 export interface GgufTarget {
   readonly base: Base;
   readonly baseName: string;
-  /** The attempt's; the result is `adapter/` in it. */
+  /** Working directory of the attempt; the result is `adapter/` in it. */
   readonly workDir: string;
   readonly onLog?: (level: 'info' | 'warn', message: string) => void;
 }
@@ -30,13 +30,13 @@ export interface GgufTarget {
 const wordsOf = ({ config, options }: Model): GgufWords =>
   ggufWords(config.model_type, options as ModelOptions);
 
-/** Refuses before anything is computed. @throws DomainError for a base that Graft writes no GGUF of */
+/** Checks an export before anything is computed. @throws DomainError for a base that Graft cannot write as GGUF */
 export function checkGguf({ base }: Pick<GgufTarget, 'base'>, { format }: Export): void {
   wordsOf(base.model);
   if (format === 'gguf') vocabularyOf(base);
 }
 
-/** A whole model, its tokenizer in it. @param weights by Hugging Face names */
+/** Writes a whole model with its tokenizer. @param weights by Hugging Face names */
 export function* writeGgufModel(
   target: GgufTarget,
   weights: ReadonlyMap<string, WholeWeight>,
@@ -90,9 +90,9 @@ export function* writeGgufModel(
 const LORA_WORDS = FACTOR_WORDS.gguf_adapter;
 
 /**
- * A LoRA in the layout of llama.cpp's convert_lora_to_gguf: `<module>.weight.lora_a` [r, in] and `.lora_b` [out, r], the
- * rows of B as those of the weight. llama.cpp's scale is alpha / r, one alpha for all: what a module has beside that is
- * in its B.
+ * Writes a LoRA in the layout of llama.cpp's convert_lora_to_gguf: `<module>.weight.lora_a` [r, in] and `.lora_b` [out,
+ * r], with the rows of B ordered as the weight's. llama.cpp's scale is alpha / r with one alpha for all modules; B
+ * includes any other scale of a module.
  */
 export function* writeGgufAdapter(target: GgufTarget, source: AdapterFile): Work<FileFact[]> {
   const { base, baseName } = target;
@@ -163,7 +163,7 @@ function vocabularyOf(base: Base): Map<string, GgufField> {
   return fields;
 }
 
-/** The folder of the result, with its large file. */
+/** Publishes the result directory with its large file. */
 const committed = (
   { workDir }: GgufTarget,
   file: string,

@@ -1,7 +1,7 @@
 /**
- * A LoRA as vLLM loads it, which knows one rank and one scale for all modules and passes over patterns in silence:
+ * Converts a LoRA for vLLM, which supports one rank and one scale for all modules and silently ignores patterns:
  *   A' = [A ; 0]  B' = [(s r / α) B  0]      with r the largest rank, s a module's scale, α the result's lora_alpha = r
- * so that (α / r) B' A' = s B A. One whose modules are alike stays as it is. A: [r_i, in]  B: [out, r_i]
+ * so that (α / r) B' A' = s B A. A LoRA with equal ranks and scales stays unchanged. A: [r_i, in]  B: [out, r_i]
  */
 import { cat, contiguous, mul, noGrad, tidy, zeros, type Tensor } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
@@ -10,7 +10,7 @@ import { FACTOR_WORDS } from './supported.js';
 
 const WORDS = FACTOR_WORDS.vllm;
 
-/** New tensors, in the scope of whoever asks. @throws DomainError naming what vLLM does not load */
+/** Returns new tensors in the caller's scope. @throws DomainError naming the part that vLLM does not support */
 export function forVllm(source: AdapterFile): AdapterFile {
   const { options, modules } = loraFactors(source, 'model', WORDS);
   const table = [...modules].find(([, { isTable }]) => isTable);

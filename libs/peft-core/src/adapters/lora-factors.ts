@@ -1,4 +1,4 @@
-// A LoRA's file as products of two factors, which is what can be combined and what other programs take: ΔW = scale B A.
+// Reads a LoRA's file as products of two factors, which can be combined and loaded by other programs: ΔW = scale B A.
 import { DomainError } from '@graft/contracts';
 import type { Tensor } from '@graft/kernels';
 import { parsePeft, type PeftConfig } from '../methods/frame/config.js';
@@ -7,13 +7,13 @@ import { checkPlain } from '../methods/lora/plain-lora.js';
 import type { Words } from '../methods/lora/plain-lora.js';
 import type { NamedTensors } from '../methods/method.js';
 
-/** An adapter as its file has it; tensors by Graft's names. */
+/** Adapter as stored in its file, with Graft's tensor names. */
 export interface AdapterFile {
   readonly peft: NonNullable<PeftConfig>;
   readonly tensors: NamedTensors;
 }
 
-/** What one adapter has at one module; `isTable`: the token embedding. */
+/** Factors of one adapter at one module; `isTable`: the module is the token embedding. */
 export interface FactorPair {
   readonly a: Tensor;
   readonly b: Tensor;
@@ -23,11 +23,14 @@ export interface FactorPair {
 
 export interface LoraFactors {
   readonly options: LoraOptions;
-  /** By module path. */
+  /** Factors by module path. */
   readonly modules: ReadonlyMap<string, FactorPair>;
 }
 
-/** @throws DomainError naming what of the adapter is no product of two factors, in the words of who asks */
+/**
+ * Returns the factors of an adapter. @throws DomainError naming the part that is not a product of two factors, in the
+ * caller's words
+ */
 export function loraFactors(
   { peft, tensors }: AdapterFile,
   param: string,

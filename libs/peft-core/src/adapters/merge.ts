@@ -1,4 +1,7 @@
-/** A whole model with an adapter in its weights: W' of what the adapter changes, W of all else, in the base's dtype. */
+/**
+ * Whole model with a merged adapter: W' for the weights that the adapter changes, W for all others, in the base's
+ * dtype.
+ */
 import { dtypeSize, noGrad, tidy, to, type Tensor } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
 import type { LazyTensor } from '../io/base/shards.js';
@@ -7,15 +10,15 @@ import { stored } from '../methods/targets/modules-to-save.js';
 import type { Model } from '../models/model.js';
 import { storedShape } from '../nn/outline/outline.js';
 
-/** A weight that is made when it is written. */
+/** Weight that is created when it is written. */
 export interface WholeWeight extends LazyTensor {
   readonly shape: readonly number[];
 }
 
 /**
- * Weights by Hugging Face's names, in the model's order. Those that the adapter changes are made at once, in the scope of
- * whoever asks; the others when they are written.
- * @throws DomainError for an adapter that no weight can hold
+ * Returns the merged weights by Hugging Face names, in the model's order. Weights that the adapter changes are created
+ * immediately, in the caller's scope; the others when they are written.
+ * @throws DomainError for an adapter that cannot be merged
  */
 export const mergedWeights = (
   model: Model,
@@ -23,7 +26,10 @@ export const mergedWeights = (
   peftType: string,
 ): ReadonlyMap<string, WholeWeight> => wholeWeights(model, changedWeights(adapter, peftType));
 
-/** Those that the adapter changes, in the scope of whoever asks. @throws DomainError for an adapter that no weight can hold */
+/**
+ * Returns the weights that the adapter changes, in the caller's scope. @throws DomainError for an adapter that cannot
+ * be merged
+ */
 export function changedWeights(adapter: Adapter, peftType: string): Map<string, Tensor> {
   if (!adapter.merged) {
     const message = `${peftType} cannot be merged here: the base has no weight to put it in, or shares one between embedding and head of which the adapter changes one`;
@@ -32,7 +38,7 @@ export function changedWeights(adapter: Adapter, peftType: string): Map<string, 
   return adapter.merged();
 }
 
-/** All of a model, in its order, with some changed. */
+/** Returns all weights of a model in its order, with the changed ones replaced. */
 export function wholeWeights(
   model: Model,
   changed: ReadonlyMap<string, Tensor>,
@@ -52,7 +58,7 @@ const made = (tensor: Tensor): WholeWeight => ({
   make: () => tensor,
 });
 
-/** Of a base as it is, a quantised one dense. A head that shares the embedding's matrix is left out, as in files. */
+/** Returns the weights of a base, dequantized if needed. A head tied to the embedding is omitted, as in files. */
 function* frozenWeights({ modules, dtype, constants }: Model): Generator<[string, WholeWeight]> {
   const lazy = (shape: readonly number[], read: () => Tensor): WholeWeight => ({
     shape,
@@ -77,6 +83,6 @@ function* frozenWeights({ modules, dtype, constants }: Model): Generator<[string
   for (const [name, tensor] of constants) yield [name, lazy(tensor.shape, () => tensor)];
 }
 
-/** Bytes that a merge takes beside the base: the weights that change, at most all of them. */
+/** Returns the bytes that a merge needs in addition to the base: at most those of all weights. */
 export const mergeBytes = ({ parameterCount, dtype }: Model): number =>
   parameterCount * dtypeSize(dtype);

@@ -1,4 +1,4 @@
-// What a job with an `operation` does on its base, a piece at a time: adapters in, a model's files out.
+// Runs the `operation` of a job on its base in steps: it reads adapters and writes the files of an adapter or model.
 import { join } from 'node:path';
 import { tidy, type Tensor } from '@graft/kernels';
 import {
@@ -30,22 +30,22 @@ import { checkOperation } from './supported.js';
 import type { Work } from './work.js';
 
 export interface OperationOptions {
-  /** A run's id, which nothing else has. */
+  /** Returns a unique run id. */
   readonly nextId: () => number;
   readonly baseName: string;
-  /** Folders of the adapters, in their order. */
+  /** Directories of the adapters, in order. */
   readonly adapterDirs: readonly string[];
-  /** The result is written in `adapter/` there. */
+  /** Working directory; the result is written to `adapter/` in it. */
   readonly workDir: string;
   readonly onLog?: (level: 'info' | 'warn', message: string) => void;
 }
 
 export type OperationResult = FactOfRun<'finished'> & {
-  /** Numbers of the adapter or model that it made. */
+  /** Number of parameters of the resulting adapter or model. */
   readonly parameters: number;
 };
 
-/** The errors of a conversion, beside its adapter. */
+/** File with the errors of a conversion, stored with its adapter. */
 export const CONVERSION_REPORT = 'conversion.json';
 
 const WORDS: Readonly<Record<AdapterOperation['type'], string>> = {
@@ -57,7 +57,10 @@ const WORDS: Readonly<Record<AdapterOperation['type'], string>> = {
 
 export const operationInWords = ({ type }: AdapterOperation): string => WORDS[type];
 
-/** What it takes beside the base: its adapters twice, and whole weights where they change. */
+/**
+ * Returns the memory that an operation needs in addition to the base: its adapters twice, and whole weights if they
+ * change.
+ */
 export function operationBytes(
   { model }: Pick<Base, 'model'>,
   { type }: AdapterOperation,
@@ -67,14 +70,14 @@ export function operationBytes(
   const largest = Math.max(
     ...model.modules.linears().map(({ inFeatures, outFeatures }) => inFeatures * outFeatures),
   );
-  // one update, its decomposition and what that needs
+  // one update, its decomposition and the workspace of that
   const activations = 6 * 4 * largest;
   const isWhole = type === 'merge' || type === 'export';
   const state = 3 * adapters + (isWhole && adapterDirs.length > 0 ? mergeBytes(model) : 0);
   return { state, activations, data: 0, total: state + activations };
 }
 
-/** @throws DomainError naming the adapter or option that does not fit */
+/** Runs an operation. @throws DomainError naming the adapter or option that does not fit */
 export function* operate(base: Base, spec: Spec, options: OperationOptions): Work<OperationResult> {
   const { operation } = spec;
   if (!operation) throw new Error('the spec has no operation');
@@ -90,7 +93,7 @@ export function* operate(base: Base, spec: Spec, options: OperationOptions): Wor
   }
 }
 
-/** The API refuses these before there is a job, but its build may be another. */
+/** Checks the adapters again: the API does so before it creates a job, but may run another build. */
 function checkOperands(
   base: Base,
   spec: Spec,
@@ -167,7 +170,7 @@ function inWords({ error, modules }: Converted): string {
 
 const percent = (share: number): string => `${Number((100 * share).toPrecision(2))} %`;
 
-/** Writes an adapter as it is once it is attached: what does not fit the base is refused here. */
+/** Attaches an adapter, which rejects one that does not fit the base, and writes it unchanged. */
 function written(
   base: Base,
   spec: Spec,

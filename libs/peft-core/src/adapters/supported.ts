@@ -1,4 +1,5 @@
-// Which operations an adapter takes: told by its config, its task and config.json of its base. Native-free.
+// Operations that an adapter supports, computed from its config, its task and its base's config.json. Requires no
+// native code.
 import { DomainError, MODEL_OPERATIONS, type ModelOperation, type Spec } from '@graft/contracts'; // prettier-ignore
 import { parsePeft, type PeftConfig } from '../methods/frame/config.js';
 import { lora, type LoraOptions } from '../methods/lora.js';
@@ -10,19 +11,19 @@ import { footprintOf, type BaseFootprint } from '../methods/frame/base-footprint
 import { headOf } from '../tasks/heads/head-request.js';
 import { taskFor } from '../tasks/registry.js';
 
-/** What an operation is done to. */
+/** Adapter or model that an operation is applied to. */
 export interface Operand {
-  /** As adapter_config.json has it; null: a whole model. */
+  /** Config as in adapter_config.json; null: a whole model. */
   readonly peft: PeftConfig;
-  /** What it was trained for; null: a base as it is. */
+  /** Task that it was trained for; null: an unchanged base. */
   readonly task: Pick<Spec, 'task' | 'task_options'> | null;
-  /** config.json of its base; null where nobody has looked at it. */
+  /** config.json of its base; null if unknown. */
   readonly base: HfConfig | null;
-  /** model_type of the base, or of the whole model; null where nobody has looked at it. */
+  /** model_type of the base or of the whole model; null if unknown. */
   readonly family: string | null;
 }
 
-/** How refusals speak of what is no product of two factors. */
+/** Terms in error messages about parts that are not a product of two factors. */
 export const FACTOR_WORDS = {
   combine: { lacks: 'does not support weighted combination', cannot: 'cannot be combined' },
   vllm: { lacks: 'is not supported by vLLM', cannot: 'cannot be exported for vLLM' },
@@ -32,13 +33,13 @@ export const FACTOR_WORDS = {
   },
 } as const satisfies Partial<Record<ModelOperation, Words>>;
 
-/** @throws DomainError unsupported, with the reason, where the operation cannot be done */
+/** Checks that an operation is possible. @throws DomainError unsupported, with the reason */
 export function checkOperation(operation: ModelOperation, operand: Operand, param: string): void {
   const why = refusal(operation, operand, param);
   if (why !== null) throw new DomainError('unsupported', `${param}: ${why}`, param);
 }
 
-/** Those that can be done. */
+/** Returns the operations that are possible. */
 export const operationsOf = (operand: Operand): ModelOperation[] =>
   MODEL_OPERATIONS.filter((operation) => {
     try {
@@ -50,7 +51,7 @@ export const operationsOf = (operand: Operand): ModelOperation[] =>
     }
   });
 
-/** The highest rank of a LoRA's modules; null of other methods. */
+/** Returns the highest rank of a LoRA's modules; null for other methods. */
 export function loraRank({ peft }: Operand): number | null {
   if (peft === null) return null;
   const { method, options } = parsePeft(peft);
@@ -86,7 +87,7 @@ function mergeRefusal({ peft, task, base }: Operand): string | null {
   return why === undefined ? null : `${method.name} cannot be merged: ${why}`;
 }
 
-/** Why PEFT's convert_to_lora, or ours, does not take an adapter of this method with these fields; null: it does. */
+/** Returns why PEFT's convert_to_lora, or Graft's, does not support a method with these fields; null if it does. */
 export function configRefusal(
   { name, convertsToLora }: Pick<Method, 'name' | 'convertsToLora'>,
   config: Readonly<Record<string, unknown>>,

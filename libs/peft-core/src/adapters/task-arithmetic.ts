@@ -35,7 +35,7 @@ import type { TorchGenerator } from '../methods/reference-math/torch-generator.j
 
 type Signs = NonNullable<Combination['majority_sign_method']>;
 
-/** @param masks that dare draws from, a mask of each matrix in turn */
+/** Returns the weighted sum. @param masks source of DARE's masks, one mask per matrix in order */
 export function weightedSum(
   matrices: readonly Tensor[],
   weights: readonly number[],
@@ -72,7 +72,7 @@ function dropped(matrix: Tensor, density: number, masks: TorchGenerator): Tensor
   return div(mul(matrix, tensor(mask, matrix.shape)), density);
 }
 
-/** 1 where a number has the sign that wins there. */
+/** Returns masks with 1 where an element has the majority sign. */
 function withMajority(matrices: readonly Tensor[], signs: Signs): Tensor {
   const all = stack(matrices);
   const sign = sub(to(gt(all, 0), 'f32'), to(lt(all, 0), 'f32'));

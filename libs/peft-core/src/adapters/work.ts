@@ -1,2 +1,2 @@
-/** Work that others may come between: it yields the share that is done, 0 to 1. */
+/** Work in steps, between which others can run. It yields the share that is done, 0 to 1. */
 export type Work<T> = Generator<number, T, undefined>;
