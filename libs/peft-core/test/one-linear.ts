@@ -1,4 +1,4 @@
-/** What a method makes of one linear of llama's golden base, for the specs of methods. */
+/** Runs a method on one linear layer of llama's golden base, for the specs of methods. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import {
@@ -30,7 +30,9 @@ export type PeftFields = { readonly peft_type: string } & Readonly<Record<string
 export const configOf = (family: string): HfConfig =>
   JSON.parse(readFileSync(join(GOLDEN, family, 'base/config.json'), 'utf8')) as HfConfig;
 
-/** What a job with this adapter is refused with before anything is loaded; null where it is not. */
+/**
+ * Returns the error with which a job with this adapter is rejected before anything is loaded; null if it is accepted.
+ */
 export function refusal(peft: PeftFields, family = 'llama'): unknown {
   try {
     footprintOf(peft, configOf(family));
@@ -41,11 +43,11 @@ export function refusal(peft: PeftFields, family = 'llama'): unknown {
 }
 
 export interface Outcome {
-  /** What the forward adds to the base's product. */
+  /** Difference that the adapter makes to the base's output. */
   readonly update: Float32Array;
-  /** What the merged weight adds to it; nothing where there is none. */
+  /** Difference that the merged weight makes to the base's output; empty if the adapter cannot be merged. */
   readonly merged: Float32Array;
-  /** Of each of the adapter's tensors, by part. */
+  /** Values of the adapter's tensors, by part. */
   readonly parts: ReadonlyMap<string, Float32Array>;
   readonly out: number;
 }
@@ -59,7 +61,7 @@ export class OneLinear {
     this.model = buildModel(configOf('llama'), this.#file.tensors, { dtype, quantization: null });
   }
 
-  /** q of layer 0 on random rows, under this adapter. */
+  /** Runs q of layer 0 on random rows with this adapter. */
   outcome(peft: PeftFields, { training = false, step = 1, seed = 5 } = {}): Outcome {
     const adapter = attachMethod(
       this.model,
@@ -100,7 +102,7 @@ export class OneLinear {
     }
   }
 
-  /** How far the gradient that q's input gets through this adapter is from that through its merged weight. */
+  /** Returns the difference between the gradients of q's input through this adapter and through its merged weight. */
   inputGradientError(peft: PeftFields): number {
     const config = { target_modules: ['q_proj'], ...peft };
     const adapter = attachMethod(this.model, config, { run: RUN, seed: 5 });
@@ -134,7 +136,7 @@ export class OneLinear {
   }
 }
 
-/** Largest difference. */
+/** Returns the largest absolute difference. */
 export const worst = (a: Float32Array, b: Float32Array): number =>
   a.reduce((most, value, i) => Math.max(most, Math.abs(value - (b[i] as number))), 0);
 

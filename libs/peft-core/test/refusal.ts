@@ -1,6 +1,6 @@
 import { DomainError } from '@graft/contracts';
 
-/** The DomainError that a call throws. */
+/** Returns the DomainError that a call throws. */
 export function refusal(call: () => unknown): DomainError {
   try {
     call();

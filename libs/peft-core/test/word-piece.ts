@@ -1,4 +1,4 @@
-// BERT's tokenizer over a few words, as its tokenizer.json has it.
+// BERT's tokenizer with a small vocabulary, in the format of its tokenizer.json.
 import { Tokenizer } from '../src/data/text/tokenizer.js';
 
 const SPECIAL = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]'];
