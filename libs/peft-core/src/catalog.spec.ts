@@ -27,7 +27,7 @@ describe('the catalog', () => {
     expect(JSON.parse(out)).toEqual([]);
   });
 
-  /** Options that are of no use to a run, or are left out of a Spec that does not need them. */
+  /** Options that do not affect a run, or that a Spec omits when it does not need them. */
   const OUTSIDE_SPEC = [
     'pool',
     'priority',
@@ -60,7 +60,7 @@ describe('the catalog', () => {
     }
   });
 
-  /** Fields without which no job of a method is made. */
+  /** Fields that each method requires in order to create a job. */
   const NEEDED: Readonly<Record<string, object>> = {
     CPT: { cpt_token_ids: [5, 6], cpt_tokens_type_mask: [1, 4] },
   };

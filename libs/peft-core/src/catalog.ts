@@ -1,6 +1,6 @@
 /**
- * What this build can train, and the checks of a job before anything native runs. Derived from the registries;
- * importing it loads neither libtorch nor the tokenizer.
+ * What this build can train, and the checks of a job before native code runs. Derived from the registries. Importing it
+ * loads neither libtorch nor the tokenizer.
  */
 export { heldOut, heldOutCount, splitOf } from './datasets/held-out.js';
 export type { Split } from './datasets/held-out.js';
@@ -65,7 +65,7 @@ export type { BaseFootprint } from './methods/frame/base-footprint.js';
 export { invocationOf, promptTasks } from './methods/frame/config.js';
 export { DEFAULT_PEFT } from './methods/registry.js';
 
-/** Whether a base of this model_type is written as GGUF; if not, what is. */
+/** Model types that can be exported as GGUF. */
 export { ggufModelTypes } from './models/registry.js';
 export { catalog, metricsOf, peftFields, triedMethods } from './catalog/describe-plugins.js';
 export { checkPeft } from './catalog/check-peft.js';

@@ -1,4 +1,7 @@
-/** Reading a base's configuration and looking over data with its tokenizer: no libtorch, for a process of its own. */
+/**
+ * Reads a base model's configuration and inspects data with its tokenizer. Loads no libtorch, so that it can run in a
+ * separate process.
+ */
 export { reportData } from './datasets/report.js';
 export type { DataFile, DataReports, ReportOptions } from './datasets/report.js';
 export type { Split } from './datasets/held-out.js';

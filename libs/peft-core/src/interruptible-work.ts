@@ -1,9 +1,12 @@
-/** Long work in pieces: a generator that yields where others may have their turn. */
+/** Long work in slices: a generator that yields where other work may run. */
 
-/** How long a piece of making an adapter is, at most and but for what cannot be divided: that little delays nobody's answer. */
+/**
+ * Longest time slice in ms while an adapter is created, except for indivisible steps. Short enough not to delay
+ * responses.
+ */
 const PIECE_MS = 50;
 
-/** All of it, without turns of others. */
+/** Runs the work to its end without yielding to other work. */
 export function atOnce<T>(work: Generator<unknown, T, undefined>): T {
   for (;;) {
     const { done, value } = work.next();
@@ -11,7 +14,7 @@ export function atOnce<T>(work: Generator<unknown, T, undefined>): T {
   }
 }
 
-/** Yields once a piece has lasted long enough, asked after each step that is not divided. */
+/** Yields when the current time slice is used up. Checked after each indivisible step. */
 export class Pieces {
   #began = performance.now();
 

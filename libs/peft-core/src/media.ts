@@ -1,4 +1,7 @@
-/** Pictures and sounds as people send them, decoded: neither libtorch nor the tokenizer, for a process of its own. */
+/**
+ * Decodes uploaded images and audio. Loads neither libtorch nor the tokenizer, so that it can run in a separate
+ * process.
+ */
 export { decodePictures } from './data/image/picture-files.js';
 export { decodeAudio } from './data/audio/decode-audio.js';
 export { wavFile } from './data/audio/windows.js';

@@ -1,16 +1,16 @@
 import { CreateJob, DomainError, fieldPaths, plainWords, wayOut } from '@graft/contracts';
 import type { z } from 'zod';
 
-/** Whose options they are, and where they stand in a create call. */
+/** Owner of a set of options, and their path in a create call. */
 export interface OptionsPlace {
   readonly owner: string;
-  /** `peft`, `graft.task_options` */
+  /** For example `peft` or `graft.task_options`. */
   readonly path: string;
 }
 
 /**
- * A plug-in's options, checked and with their defaults.
- * @throws DomainError with param `<path>.<field>`; unknown fields are refused by name
+ * Validates a plug-in's options and fills in defaults.
+ * @throws DomainError with param `<path>.<field>`; unknown fields are rejected by name
  */
 export function parseOptions<O>(
   schema: z.ZodType<O>,

@@ -1,4 +1,4 @@
-/** Plug-ins by key. @throws Error at load when two have the same. */
+/** Plug-ins by key. @throws Error at load if two plug-ins have the same key. */
 export function registry<P>(
   kind: string,
   plugins: readonly P[],

@@ -1,4 +1,5 @@
-// Nobody asks which method or model it is (ADR 0005): a plug-in's name stands in its own file, its registry and specs.
+// No code branches on the name of a method or model (ADR 0005): a plug-in's name occurs only in its own file, its
+// registry and specs.
 import { readdirSync, readFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { expect, it } from 'vitest';
@@ -7,7 +8,7 @@ import { models } from './models/registry.js';
 import { quantizers } from './quant/registry.js';
 
 const names = [...methods, ...models, ...quantizers].map(({ name }) => name);
-/** Names of other things that are called the same: GGUF's architectures and tokenizers. */
+/** GGUF files use the same names for architectures and tokenizers. */
 const OTHERS = /^(data|io)\/gguf/;
 
 const files = readdirSync(import.meta.dirname, { recursive: true, encoding: 'utf8' })

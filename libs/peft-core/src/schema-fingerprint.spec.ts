@@ -1,5 +1,4 @@
-// What decides whether SCHEMA_VERSION must be raised, as far as a program can see it: CONTRIBUTING.md, "The schema
-// version".
+// Detects, as far as a program can, whether SCHEMA_VERSION must be raised. See CONTRIBUTING.md, "The schema version".
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import {
@@ -17,7 +16,7 @@ import { models } from './models/registry.js';
 import { quantizers } from './quant/registry.js';
 import { tasks } from './tasks/registry.js';
 
-/** Of each version since 0.1.0; the last one is of this build. */
+/** Fingerprints of each schema version since 0.1.0. The last one belongs to this build. */
 const FINGERPRINTS: Readonly<Record<number, Readonly<Record<string, string>>>> = {
   1: {
     events: 'e3ff49362e7e50c9',
@@ -34,7 +33,7 @@ const FINGERPRINTS: Readonly<Record<number, Readonly<Record<string, string>>>> =
 
 const PROTO = new URL('../../contracts/proto/graft/worker/v1/worker.proto', import.meta.url);
 
-/** Without texts for people. */
+/** JSON schema without descriptions. */
 const shape = (schema: z.ZodType): unknown =>
   z.toJSONSchema(schema, {
     unrepresentable: 'any',

@@ -1,117 +1,118 @@
 import type { Tensor } from '@graft/kernels';
 
-/** A run id that no adapter is attached under: its rows go through the base alone. */
+/** Run id without an adapter: its rows go through the base model alone. */
 export const BARE_BASE = -1;
 
-/** A stretch of a stack's rows that attends only to itself, and to what its run shares. */
+/** Contiguous rows of a stack that attend only to each other and to what their run shares. */
 export interface Sequence {
   /** Id of a Run in the pack. */
   readonly run: number;
-  /** First row. */
+  /** Index of the first row. */
   readonly start: number;
-  /** Rows. */
+  /** Number of rows. */
   readonly length: number;
   /**
-   * The position from which an adapter acts that is to be invoked; null: nowhere. Left out, it is found in these rows:
-   * whoever continues a sequence says what was found in all of its prompt.
+   * Position from which an invocable adapter acts; null: nowhere. If omitted, it is searched for in these rows. A
+   * caller that continues a sequence passes the position found in the whole prompt.
    */
   readonly invokedAt?: number | null;
-  /** Rows of the whole sequence, where some are to come that have a bearing on these; left out, up to the last of these. */
+  /** Number of rows of the whole sequence, if later rows affect these. Defaults to the end of these rows. */
   readonly whole?: number;
   /**
-   * How many sequences back the one stands whose rows it sees before its own, and whose positions it goes on from:
-   * several may go on from one. In causal stacks; behind virtual tokens or a prefix only from the first; left out, none.
+   * Distance back, in sequences, to the sequence whose rows and positions this one continues. Several sequences may
+   * continue the same one. Causal stacks only; with virtual tokens or a prefix, only the first sequence can be
+   * continued. Defaults to none.
    */
   readonly after?: number;
-  /** Which of its run's prompts it goes behind, where these are by task; left out, the first. */
+  /** Task whose prompt precedes the sequence, if the run has prompts by task. Defaults to the first. */
   readonly taskId?: number;
-  /** The sequence's handle in a KvCache, when the forward is given one. */
+  /** Handle of the sequence in a KvCache, if the forward pass uses one. */
   readonly cache?: number;
 }
 
 /**
- * What a front end makes rows of: a tensor for each sequence, before any virtual row. f32: a picture [C, H, W], a
- * spectrogram [mel, frames] or a waveform [samples].
+ * Input of a front end: one f32 tensor per sequence, without virtual rows. An image [C, H, W], a spectrogram [mel,
+ * frames] or a waveform [samples].
  */
 export interface Features {
   readonly features: readonly Tensor[];
-  /** By sequence, the rows that training hides (SpecAugment), of models that have something in their place. */
+  /** Rows that training masks (SpecAugment), by sequence, for models with a mask embedding. */
   readonly hidden?: readonly (readonly number[])[];
 }
 
-/** What one stack reads: sequences joined, never padded. Rows of one run are contiguous. */
+/** Input of one stack: sequences concatenated without padding. Rows of one run are contiguous. */
 export interface PackedRows {
-  /** Token ids [T], rows that are embedded already [T, D], or what the stack's front end makes its rows of. */
+  /** Token ids [T], embedded rows [T, D], or input of the stack's front end. */
   readonly inputs: Int32Array | Tensor | Features;
-  /** Those of real rows, from 0; the model adds the run's virtual tokens. */
+  /** Positions of real rows, from 0. The model adds the run's virtual tokens. */
   readonly positions: Int32Array;
-  /** Which part of its sequence a real row is of, where the model tells them apart; left out, the first one. */
+  /** Token type of each real row, if the model has token types. Defaults to the first type. */
   readonly types?: Int32Array;
   readonly sequences: readonly Sequence[];
 }
 
-/** What a forward reads. Sequence i of the decoder goes with sequence i of the encoder. */
+/** Input of a forward pass. Sequence i of the decoder belongs to sequence i of the encoder. */
 export interface Batch {
   readonly encoder: PackedRows | null;
   readonly decoder: PackedRows | null;
 }
 
-/** A batch for models of a decoder alone. */
+/** Batch for decoder-only models. */
 export interface DecoderBatch extends Batch {
   readonly encoder: null;
   readonly decoder: PackedRows;
 }
 
-/** Rows of a stack with its virtual ones. */
+/** Rows of a stack, including virtual rows. */
 export interface WholeRows {
   /** [M, D] */
   readonly hidden: Tensor;
   readonly rows: readonly RunRows[];
-  /** With the virtual rows that are their own, where they have some; none where runs share theirs. */
+  /** Sequences including virtual rows of their own. Virtual rows that runs share are not included. */
   readonly sequences: readonly Sequence[];
 }
 
-/** A token of a prompt that is learnt with every sequence behind it. */
+/** Prompt token that is trained with every sequence after it. */
 export interface LearntToken {
-  /** The virtual token that it is read off: the one before it. */
+  /** Index of the virtual token that predicts this one: the token before it. */
   readonly row: number;
-  /** Its id. */
+  /** Token id of the target. */
   readonly label: number;
-  /** What its loss is multiplied with. */
+  /** Weight of its loss. */
   readonly weight: number;
 }
 
-/** What a run's virtual tokens came to. */
+/** Results of a run's virtual tokens. */
 export interface VirtualRows {
-  /** Final hidden states, prompt by prompt: [p, D] of all where some are learnt, else [1, D] of the last. */
+  /** Final hidden states, prompt by prompt: [p, D] of all tokens if some are trained, else [1, D] of the last one. */
   readonly hidden: Tensor;
   /** Tasks of the prompts, in order. */
   readonly taskIds: readonly number[];
   readonly learnt: readonly LearntToken[];
 }
 
-/** Rows of a run that the head is taught by, too. */
+/** Rows of a run with an auxiliary loss. */
 export interface TaughtRows {
-  /** As the head shall read them, one for each of the run's rows [n, D]. */
+  /** Input of the head, one row per row of the run [n, D]. */
   readonly hidden: Tensor;
-  /** What their loss counts, beside that of the last hidden states. */
+  /** Weight of the auxiliary loss, relative to the loss of the final hidden states. */
   readonly weight: number;
 }
 
-/** What a stack makes of its rows. */
+/** Output of a stack. */
 export interface Rows {
   /** Final hidden states [T, D] of the real rows. */
   readonly hidden: Tensor;
-  /** By run, where it has virtual tokens. */
+  /** Virtual tokens by run, for runs that have some. */
   readonly virtual: ReadonlyMap<number, VirtualRows>;
   readonly whole: WholeRows;
-  /** By run, where it has some. */
+  /** Rows with an auxiliary loss by run, for runs that have some. */
   readonly taught?: ReadonlyMap<number, TaughtRows>;
 }
 
 type RowsOf<R extends PackedRows | null> = R extends null ? null : Rows;
 
-/** What a forward makes of a batch, stack by stack. */
+/** Output of a forward pass, stack by stack. */
 export interface Outputs<B extends Batch = Batch> {
   readonly encoder: RowsOf<B['encoder']>;
   readonly decoder: RowsOf<B['decoder']>;
@@ -127,7 +128,7 @@ export interface RunRows {
 export const isFeatures = (inputs: PackedRows['inputs']): inputs is Features =>
   'features' in inputs;
 
-/** The row ranges of the runs in a batch, in order. */
+/** Returns the row ranges of the runs in a batch, in order. */
 export function runRows(sequences: readonly Sequence[]): RunRows[] {
   const rows: { run: number; start: number; length: number }[] = [];
   for (const { run, start, length } of sequences) {

@@ -1,4 +1,4 @@
-/** The blocks of a stack on packed rows. Formulas and sizes: stack.ts. */
+/** Blocks of a stack on packed rows. For formulas and sizes see stack.ts. */
 import { add_, clamp, mul, reshape, split, tidy, view } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import type { WholeRows } from './batch.js';
@@ -23,17 +23,17 @@ import type { RotaryCache } from './layers/rope.js';
 import type { Slot } from './sites/slots.js';
 import type { StackOptions } from './outline/stack-options.js';
 
-/** A part of a block. */
+/** Sublayer of a block with its norms. */
 interface Normed {
   readonly norm: Norm | null;
   readonly normAfter: Norm | null;
 }
 
-/** One forward: what all layers share. */
+/** State of one forward pass that all layers share. */
 export interface Pass {
   readonly layout: PackedLayout;
   readonly ctx: ForwardContext;
-  /** By layer. */
+  /** Rotary caches by layer. */
   readonly rotary: readonly (RotaryCache | null)[];
   readonly bias: AttentionPattern['bias'];
   readonly prefix: (layer: number) => (run: number) => KeysValues | undefined;
@@ -42,7 +42,7 @@ export interface Pass {
 }
 
 export class Blocks {
-  /** @param prompts what runs add to attention */
+  /** @param prompts virtual keys and values that runs add to attention */
   constructor(
     private readonly options: StackOptions,
     private readonly prompts: Slot<GatedPrompts>,
@@ -76,13 +76,13 @@ export class Blocks {
     });
   }
 
-  /** What a part reads of the residual x. */
+  /** Returns a sublayer's input: the residual x after its norm, if it has one. */
   #read(norm: Norm | null, x: Tensor, { ctx }: Pass): Tensor {
     const { normPlace } = this.options;
     return norm && (normPlace === 'pre' || normPlace === 'around') ? norm.forward(x, ctx) : x;
   }
 
-  /** The residual with what a part made of it. */
+  /** Adds a sublayer's output to the residual. */
   #added({ norm, normAfter }: Normed, output: Tensor, x: Tensor, { ctx }: Pass): Tensor {
     const { normPlace, residualScale } = this.options;
     const made = residualScale === 1 ? output : mul(output, residualScale);
@@ -124,7 +124,7 @@ export class Blocks {
     });
   }
 
-  /** How many of the layers before one have keys and values: its number in the cache. */
+  /** Number of earlier layers with keys and values, which is the layer's index in the cache. */
   #kept(layer: number): number {
     return keptLayers(this.options, layer);
   }
@@ -162,7 +162,7 @@ export class Blocks {
     return modules.o.forward(output, ctx);
   }
 
-  /** Keys and values of an encoder's rows in one layer. */
+  /** Computes keys and values of the encoder's rows in one layer. */
   memoryKeys(
     { qkv }: AttentionModules<Linear, Norm>,
     { hidden, rows, sequences }: WholeRows,
@@ -176,7 +176,7 @@ export class Blocks {
     return { k: byHead(toK), v: byHead(toV) };
   }
 
-  /** Queries [T, H, d], keys and values [T, Hkv, d]. */
+  /** Returns queries [T, H, d], keys and values [T, Hkv, d]. */
   #projected(
     qkv: AttentionModules<Linear, Norm>['qkv'],
     n: Tensor,
@@ -213,7 +213,7 @@ export class Blocks {
       : feedForward(modules, n, this.options, ctx);
   }
 
-  /** A block that layers share has randomness of its own in each. */
+  /** Returns the pass for a layer. A block that several layers share has separate dropout in each. */
   #at(layer: number, pass: Pass): Pass {
     const { blocks } = this.options;
     const repeat = blocks ? blocks.indexOf(blocks[layer] as string) : layer;

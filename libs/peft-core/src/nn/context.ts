@@ -3,53 +3,59 @@ import type { RunRows, Sequence } from './batch.js';
 import type { SummedLayers } from './layers/layer-sum.js';
 import type { Scalings } from './sites/scalings.js';
 
-/** What dropout of one run is keyed by, besides the module and the element. */
+/** Dropout key of one run, in addition to module and element. */
 export interface DropoutKey {
   readonly seed: number;
-  /** Counts forwards that train, so that no two micro-batches of a run share a mask. */
+  /** Counter of training forward passes, so that no two micro-batches of a run share a mask. */
   readonly step: number;
 }
 
-/** What a forward needs to know besides the batch. */
+/** Input of a forward pass in addition to the batch. */
 export interface ForwardContext {
-  /** Whether dropout acts. */
+  /** Whether dropout is active. */
   readonly training: boolean;
-  /** Whether rows are counted or told apart by someone, so that each sequence has all of its own. */
+  /** Whether some module counts or distinguishes rows, so that each sequence needs all of its own rows. */
   readonly rowsApart?: boolean;
   readonly runs: ReadonlyMap<number, DropoutKey>;
-  /** Row ranges by run of the rows at hand, in order; a run appears once. */
+  /** Row ranges of the current rows by run, in order. A run appears once. */
   readonly rows: readonly RunRows[];
-  /** What the rows are of, where a module is given whole sequences. */
+  /** Sequences of the rows, if a module receives whole sequences. */
   readonly sequences?: readonly Sequence[];
-  /** Of runs whose adapters do not act on all of their rows: 1 on those where they do, else 0, [n, 1]. */
+  /** Mask [n, 1] by run, for adapters that do not act on all rows: 1 where the adapter acts, else 0. */
   readonly active?: ReadonlyMap<number, Tensor>;
-  /** Of runs whose adapters are weighed row by row: with what. */
+  /** Row-wise scalings by run, for adapters that use them. */
   readonly scalings?: Scalings | undefined;
-  /** Where the heads of runs read a sum of all layers. */
+  /** Weighted sum of all layers, for runs whose head reads it. */
   readonly layerSum?: SummedLayers;
-  /** The layer at hand, where an earlier one has the same modules. */
+  /** Index of the current layer, if an earlier layer uses the same modules. */
   readonly repeat?: number;
-  /** Of a forward that learns, where its layers are to keep nothing but what goes in; what it reads lives as long as this. */
+  /**
+   * Gradient checkpointing: layers store only their inputs. Tensors that the recomputation reads must live as long as
+   * this object.
+   */
   readonly recomputation?: Recomputation | undefined;
-  /** Called after each layer: a long forward may be stopped there by throwing. */
+  /** Called after each layer. It may throw to stop a long forward pass. */
   readonly onLayer?: (() => void) | undefined;
 }
 
-/** What a whole forward needs to know: it takes the rows from its batch. */
+/** Input of a whole forward pass, which takes the rows from its batch. */
 export type BatchContext = Omit<ForwardContext, 'rows'>;
 
-/** What an adapter sees of a forward: its own run's rows only. */
+/** View of a forward pass that an adapter receives: the rows of its own run only. */
 export interface RowContext {
   readonly training: boolean;
   readonly key: DropoutKey;
-  /** Number of the module in its model, for dropout; another each time that a layer shares it. */
+  /** Index of the module in its model, for dropout. Differs for each layer that shares the module. */
   readonly module: number;
-  /** Rows of the run's sequences in order, each with its task; none where single rows are given. Made when asked for. */
+  /**
+   * Rows of the run's sequences in order, each with its task; empty if the rows are not whole sequences. Computed on
+   * demand.
+   */
   tasks(): readonly { readonly taskId: number; readonly length: number }[];
-  /** 1 on rows that the adapter acts on, else 0, [n, 1]; null: it acts on all. */
+  /** Mask [n, 1]: 1 on rows where the adapter acts, else 0. Null if it acts on all rows. */
   readonly active: Tensor | null;
-  /** What adapters that are weighed row by row are weighed with; null: those do not act. */
+  /** Row-wise scalings, for adapters that use them. Null if such adapters do not act. */
   readonly scalings: Tensor | null;
-  /** Whether the run's rows are all there are: then y is nobody else's and may be changed in place. */
+  /** Whether the batch has rows of this run only. If so, y is not shared and may be modified in place. */
   readonly alone: boolean;
 }

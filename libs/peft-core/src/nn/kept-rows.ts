@@ -1,19 +1,19 @@
-/** How many numbers a sequence that is continued keeps in a stack (kv-cache.ts). Native-free. */
+/** Number of cached values of a sequence in a stack (see kv-cache.ts). Loads no native code. */
 import type { StackOptions } from './outline/stack-options.js';
 
-/** How many of the layers before one have keys and values. */
+/** Returns how many of the layers before this one have keys and values. */
 export const keptLayers = (
   { convolutions }: Pick<StackOptions, 'convolutions'>,
   before: number,
 ): number => before - (convolutions?.layers.slice(0, before).filter((is) => is).length ?? 0);
 
-/** Keys and values of a row in so many layers. */
+/** Returns the number of key and value elements of one row in this many layers. */
 export const keptOfRow = (layers: number, heads: number, headDim: number): number =>
   2 * layers * heads * headDim;
 
 /**
- * What layers that convolve keep of a sequence, at most: of the rows so far, of those before the last, and, while a
- * forward runs, of those to come.
+ * Returns the largest number of elements that convolution layers cache of a sequence: the state after all rows, the
+ * state before the last rows, and, during a forward pass, the next state.
  */
 export function keptOfConvolutions({
   convolutions,

@@ -1,8 +1,8 @@
 /**
- * Keys and values of sequences that are being continued: per sequence and layer one buffer [capacity, key heads,
- * head size] that grows by doubling. Virtual tokens and prefixes lie in it like real ones. Those of the encoder's rows
- * lie beside it, made once, and so do those that a run's queries see apart from its sequences. A run's side network keeps
- * its own in a cache of its own, with the same rows.
+ * Cache of keys and values of sequences that are being continued. Each sequence has one buffer [capacity, key heads,
+ * head size] per layer, which grows by doubling. Virtual tokens and prefixes are stored like real rows. Keys and values
+ * of the encoder's rows are stored separately and computed once, and so are those that a run's queries read apart from
+ * its sequences. A run's side network has a cache of its own with the same rows.
  */
 import { clone, copy_, empty, keep, narrow, noGrad, tidy } from '@graft/kernels';
 import type { Dtype, Tensor } from '@graft/kernels';
@@ -11,34 +11,34 @@ import { keptOfRow } from './kept-rows.js';
 
 interface Entry {
   readonly run: number;
-  /** Rows that it will hold at most. */
+  /** Largest number of rows that the sequence may reach. */
   readonly most: number;
-  /** Rows that all layers hold. */
+  /** Number of rows stored in all layers. */
   length: number;
-  /** Handle of what a first pass over its rows keeps, where they go through twice. */
+  /** Handle of the cache of the first pass, if rows go through the layers twice. */
   first?: number;
   readonly layers: { k: Tensor; v: Tensor }[];
-  /** Of the encoder's rows, by layer. */
+  /** Keys and values of the encoder's rows, by layer. */
   readonly memory: { k: Tensor; v: Tensor }[];
-  /** What layers that convolve keep, by layer: of the rows so far, before the last of them, and to come. */
+  /** States of convolution layers, by layer: after the rows so far, before the last advance, and the next one. */
   states: Map<number, Tensor>;
   earlier: Map<number, Tensor>;
   readonly coming: Map<number, Tensor>;
-  /** Its handle in the cache of its run's side network. */
+  /** Handle in the cache of the run's side network. */
   readonly side: number | null;
 }
 
 export interface CacheShape {
   readonly layers: number;
-  /** Of the keys of a run's sequences: those of its prefix, if it has one. */
+  /** Returns the number of key heads of a run's sequences: those of its prefix, if it has one. */
   readonly headsOf: (run: number) => number;
-  /** How often a run's rows go through the layers; left out, once. */
+  /** Returns how often a run's rows go through the layers. Defaults to once. */
   readonly passesOf?: (run: number) => number;
-  /** Numbers that a sequence of a run takes beside its rows; left out, none. */
+  /** Returns the number of elements that a run's sequence stores in addition to its rows. Defaults to none. */
   readonly besideOf?: (run: number) => number;
   readonly headDim: number;
   readonly dtype: Dtype;
-  /** Of what a run's side network keeps, if it has one. */
+  /** Returns the cache shape of a run's side network, if it has one. */
   readonly sideOf?: (run: number) => CacheShape | undefined;
 }
 
@@ -57,15 +57,15 @@ const FIRST_CAPACITY = 64;
 
 export class KvCache {
   readonly #entries = new Map<number, Entry>();
-  /** Of side networks, by run, as long as it has sequences. */
+  /** Caches of side networks by run, while the run has sequences. */
   readonly #sides = new Map<number, KvCache>();
-  /** By run and layer. */
+  /** Keys and values apart from the sequences, by run and layer. */
   readonly #apart = new Map<number, Map<number, KeysValues>>();
   #next = 1;
 
   constructor(private readonly shape: CacheShape) {}
 
-  /** Of a row of a run's sequence in all layers. */
+  /** Bytes of one row of a run's sequence in all layers. */
   bytesPerRow(run: number): number {
     const { layers, headsOf, headDim, sideOf, passesOf } = this.shape;
     const side = sideOf?.(run);
@@ -74,7 +74,7 @@ export class KvCache {
     return own + (side ? new KvCache(side).bytesPerRow(run) : 0);
   }
 
-  /** Of a run's sequence beside its rows, at most. */
+  /** Largest number of bytes that a run's sequence stores in addition to its rows. */
   bytesBeside(run: number): number {
     return (this.shape.besideOf?.(run) ?? 0) * this.#width;
   }
@@ -84,8 +84,8 @@ export class KvCache {
   }
 
   /**
-   * A handle for a new sequence of a run.
-   * @param most rows that it will hold at most: so much is never gone beyond
+   * Opens a sequence of a run and returns its handle.
+   * @param most largest number of rows; the buffers never grow beyond it
    */
   open(run: number, most = Infinity): number {
     const handle = this.#next++;
@@ -103,7 +103,7 @@ export class KvCache {
     return handle;
   }
 
-  /** The handle of what a first pass over a sequence's rows keeps: it is rewound and closed with the sequence. */
+  /** Handle of the cache of a sequence's first pass. It is rewound and closed with the sequence. */
   firstPass(handle: number): number {
     const entry = this.#entry(handle);
     return (entry.first ??= this.open(entry.run, entry.most));
@@ -132,22 +132,22 @@ export class KvCache {
     this.#apart.delete(run);
   }
 
-  /** The cache of a run's side network. */
+  /** Cache of a run's side network. */
   side(run: number): KvCache | undefined {
     return this.#sides.get(run);
   }
 
-  /** The handle there of a sequence here. */
+  /** Handle of a sequence in the cache of its side network. */
   sideOf(handle: number): number {
     return this.#entry(handle).side as number;
   }
 
-  /** Rows stored, virtual ones included. */
+  /** Number of rows stored, including virtual rows. */
   length(handle: number): number {
     return this.#entry(handle).length;
   }
 
-  /** Bytes held by all sequences. */
+  /** Bytes allocated by all sequences. */
   get bytes(): number {
     let numbers = 0;
     for (const { layers, memory, states, earlier, coming } of this.#entries.values()) {
@@ -168,8 +168,8 @@ export class KvCache {
   }
 
   /**
-   * Stores rows k, v [n, kv heads, head size] after `length` and returns views of all rows so far. The length moves
-   * on only with `advance`, when every layer has its rows.
+   * Stores rows k, v [n, kv heads, head size] after `length` and returns views of all rows so far. The length changes
+   * only with `advance`, when every layer has its rows.
    */
   append(
     handle: number,
@@ -194,7 +194,7 @@ export class KvCache {
     return { k: narrow(buffers.k, 0, 0, end), v: narrow(buffers.v, 0, 0, end) };
   }
 
-  /** Buffers [capacity, kv heads, head size] of a layer, with room for a row after those that there are. */
+  /** Returns a layer's buffers [capacity, kv heads, head size], with capacity for one more row. */
   next(handle: number, layer: number): { k: Tensor; v: Tensor; length: number } {
     const entry = this.#entry(handle);
     const { k, v } = this.#reserve(entry, layer, entry.length + 1);
@@ -210,7 +210,7 @@ export class KvCache {
     entry.coming.clear();
   }
 
-  /** Back to so many rows, none or those before the last advance at the least; what comes next is written over the others. */
+  /** Rewinds to this many rows: none, or at least as many as before the last advance. Later rows overwrite the rest. */
   rewind(handle: number, rows: number): void {
     const entry = this.#entry(handle);
     if (entry.first !== undefined) this.rewind(entry.first, rows);
@@ -225,24 +225,30 @@ export class KvCache {
     if (entry.side !== null) this.#sides.get(entry.run)?.rewind(entry.side, rows);
   }
 
-  /** What a layer that convolves keeps of the rows so far; undefined before the first. */
+  /** State of a convolution layer after the rows so far; undefined before the first. */
   state(handle: number, layer: number): Tensor | undefined {
     return this.#entry(handle).states.get(layer);
   }
 
-  /** Keeps a copy of it for when the cache is advanced. */
+  /** Stores a copy of the state until the cache is advanced. */
   keepState(handle: number, layer: number, state: Tensor): void {
     const { coming } = this.#entry(handle);
     coming.get(layer)?.dispose();
     coming.set(layer, kept(state));
   }
 
-  /** Keeps a copy of the keys and values of an encoder's rows, [n, heads, head size] each, for one layer after another. */
+  /**
+   * Stores a copy of the keys and values of an encoder's rows, each [n, heads, head size]. Called once per layer, in
+   * order.
+   */
   remember(handle: number, { k, v }: { k: Tensor; v: Tensor }): void {
     this.#entry(handle).memory.push({ k: kept(k), v: kept(v) });
   }
 
-  /** Keys and values in a layer that a run's queries see apart from its sequences: made once while it has any. */
+  /**
+   * Keys and values in a layer that a run's queries read apart from its sequences. Computed once while the run has
+   * sequences.
+   */
   apart(run: number, layer: number, make: () => KeysValues): KeysValues {
     const layers = this.#apart.get(run) ?? new Map<number, KeysValues>();
     this.#apart.set(run, layers);

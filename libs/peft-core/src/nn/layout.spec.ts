@@ -99,7 +99,7 @@ it('puts a prompt for each task that a batch has, and sequences behind their own
   all.inputs.attach(6, { length: 2, embeddings: () => zeros([2, 1]) });
   all.inputs.attach(7, { length: 2, tasks: 9, embeddings: () => zeros([2, 1]) });
   const given = batch([
-    // of a run with one prompt for all
+    // a run with one prompt for all tasks
     { run: 6, taskId: 3, start: 0, length: 1 },
     { run: 7, taskId: 5, start: 1, length: 2 },
     { run: 7, start: 3, length: 1 },

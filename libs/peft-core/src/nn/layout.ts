@@ -1,4 +1,4 @@
-/** How a stack's rows lie in memory on their way through it: its sequences, and the rows of virtual tokens. */
+/** Memory layout of a stack's rows: its sequences, and the rows of virtual tokens. */
 import { DomainError } from '@graft/contracts';
 import { isFeatures, runRows } from './batch.js';
 import type { PackedRows, RunRows, Sequence } from './batch.js';
@@ -9,56 +9,59 @@ import type { Slot, VirtualInputs, VirtualPrefix } from './sites/slots.js';
 export interface Segment {
   readonly run: number;
   readonly rows: number;
-  /** How many of them, the first ones, are virtual tokens. */
+  /** Number of virtual tokens, which come first. */
   readonly virtual: number;
-  /** The segment that this one sees before its own rows, with what that sees, or -1: virtual tokens, or what it goes on from. */
+  /**
+   * Index of the segment whose rows, and whatever it sees, precede this one's: virtual tokens, or the sequence that it
+   * continues. -1 if there is none.
+   */
   readonly shared: number;
-  /** Keys of a prefix that this segment sees before its own, per layer. */
+  /** Number of prefix keys per layer that precede this segment's own. */
   readonly prefix: number;
-  /** Positions that its whole sequence has. */
+  /** Number of positions of the whole sequence. */
   readonly length: number;
   /** Handle in the cache, or null. */
   readonly cache: number | null;
 }
 
-/** Virtual rows of a run, and the real ones that follow them. */
+/** Virtual rows of a run, and the real rows that follow them. */
 export interface Span {
   readonly run: number;
-  /** Tasks of the prompts that the virtual rows are, in order; all of a length. */
+  /** Tasks of the prompts in the virtual rows, in order. All prompts have the same length. */
   readonly taskIds: readonly number[];
   readonly virtual: number;
   readonly real: number;
 }
 
-/** Where a run's segments stand. */
+/** Location of a run's segments. */
 interface Places {
-  /** Segments before them. */
+  /** Number of segments before them. */
   readonly before: number;
-  /** Virtual tokens, */
+  /** Number of virtual tokens before each sequence. */
   readonly inputs: number;
-  /** and keys and values, before each sequence. */
+  /** Number of prefix keys and values before each sequence. */
   readonly prefix: number;
-  /** Of the batch's real rows. */
+  /** Positions of the batch's real rows. */
   readonly positions: Int32Array;
 }
 
-/** What a run may have put before its sequences. */
+/** What a run may insert before its sequences. */
 export interface VirtualSlots {
   readonly inputs: Slot<VirtualInputs>;
   readonly prefix: Slot<VirtualPrefix>;
 }
 
 /**
- * Rows in order of runs. In causal stacks a run's virtual tokens come once, before its sequences, which all see them, or
- * once a task; where they see the sequences as well, each has its own. Positions count virtual tokens and prefixes, which lie
- * before every sequence of their run.
+ * Rows in order of runs. In causal stacks a run's virtual tokens come once (or once per task) before its sequences,
+ * which all see them. Where virtual tokens see the sequences as well, each sequence has its own. Positions count
+ * virtual tokens and prefixes, which precede every sequence of their run.
  */
 export class PackedLayout {
   readonly segments: readonly Segment[];
   readonly positions: Int32Array;
-  /** Of the whole sequence of each row: how many positions it has. */
+  /** Number of positions of each row's whole sequence. */
   readonly lengths: Int32Array;
-  /** Which part of its sequence each row is of; virtual tokens stand with the first. */
+  /** Token type of each row. Virtual tokens have the first type. */
   readonly types: Int32Array;
   /** Rows by run, with and without virtual tokens. */
   readonly rows: readonly RunRows[];
@@ -113,7 +116,7 @@ export class PackedLayout {
     this.types = Int32Array.from(types);
   }
 
-  /** The last of the positions. */
+  /** Largest position. */
   get furthest(): number {
     return this.positions.reduce((most, position) => Math.max(most, position), 0);
   }
@@ -122,7 +125,7 @@ export class PackedLayout {
     return this.spans.some(({ virtual }) => virtual > 0);
   }
 
-  /** Whether virtual rows stand in segments of their own. */
+  /** Whether virtual rows have segments of their own. */
   get sharesVirtual(): boolean {
     return this.kind === 'causal';
   }
@@ -131,7 +134,7 @@ export class PackedLayout {
     return this.cache === undefined || handle === undefined || this.cache.length(handle) === 0;
   }
 
-  /** Of the prompt before a sequence. */
+  /** Task of the prompt before a sequence. */
   #taskOf({ run, taskId = 0 }: Sequence): number {
     const { tasks = 1 } = this.slots.inputs.of(run) ?? {};
     return tasks === 1 ? 0 : taskId;
@@ -167,7 +170,8 @@ export class PackedLayout {
       const isFresh = this.#isFresh(sequence);
       const end = positions[sequence.start + sequence.length - 1] as number;
       const { after } = sequence;
-      // what it sees before its own rows has to lie together: behind virtual ones, those of the first sequence
+      // The rows that a segment sees before its own must be contiguous: after virtual rows, those of the first
+      // sequence.
       const liesTogether = inputs + prefix === 0 || (after === i && shared.length <= 1);
       if (after !== undefined && (!this.sharesVirtual || !liesTogether || this.cache))
         fail(`the sequence at row ${sequence.start} goes on from another, which it cannot do here`);
@@ -215,13 +219,13 @@ function check({ inputs, positions, sequences }: PackedRows): void {
   if (at === 0) fail('it is empty');
 }
 
-/** @param made how many rows a front end is to make */
+/** @param made number of rows that a front end produces */
 function rowsIn(inputs: PackedRows['inputs'], made: number): number {
   if (inputs instanceof Int32Array) return inputs.length;
   return isFeatures(inputs) ? made : (inputs.shape[0] as number);
 }
 
-/** What a sequence goes on from is one of its run's that begins by itself. */
+/** Checks that a sequence continues one of the same run that does not itself continue another. */
 function checkAfter(sequences: readonly Sequence[], at: number): void {
   const { run, start, after } = sequences[at] as Sequence;
   if (after === undefined) return;

@@ -1,8 +1,8 @@
-/** Random initial values: a function of a seed and the parameter's name only. */
+/** Random initial values, which depend only on a seed and the parameter's name. */
 import { counterNormal, counterUniform, mul, sub, tidy } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 
-/** Stream number of a parameter: FNV-1a of its name, so that an initial value depends on nothing else. */
+/** Returns the stream number of a parameter: FNV-1a of its name, so that its initial value depends on nothing else. */
 function stream(name: string): number {
   let hash = 0x811c9dc5;
   for (let i = 0; i < name.length; i++) hash = Math.imul(hash ^ name.charCodeAt(i), 0x01000193);

@@ -1,10 +1,12 @@
-/** A batch's rows by run: a module lets each run's adapter act on that run's rows only. Letters: n rows at hand. */
+/**
+ * Rows of a batch by run: a module applies each run's adapter to that run's rows only. n is the number of current rows.
+ */
 import { cat, split } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import type { RunRows } from './batch.js';
 import type { DropoutKey, ForwardContext, RowContext } from './context.js';
 
-/** One run's own parameters of a norm or an embedding; what is left out is the base's. */
+/** A run's own parameters of a norm or an embedding. Those omitted are the base model's. */
 export interface ParameterOverride {
   readonly weight?: Tensor;
   readonly bias?: Tensor;
@@ -12,10 +14,10 @@ export interface ParameterOverride {
 
 const NO_KEY: DropoutKey = { seed: 0, step: 0 };
 
-/** More than a model has. */
+/** Upper bound on the number of modules of a model. */
 const MODULES = 1 << 20;
 
-/** What a run's adapter at a module sees of a forward. */
+/** Returns the view of a forward pass for a run's adapter at a module. */
 export const rowContext = (ctx: ForwardContext, run: number, module: number): RowContext => ({
   training: ctx.training,
   key: ctx.runs.get(run) ?? NO_KEY,
@@ -29,7 +31,7 @@ export const rowContext = (ctx: ForwardContext, run: number, module: number): Ro
   alone: ctx.rows.length === 1,
 });
 
-/** Runs `fn` on each run's rows of x and joins the results; a run alone gets x as it is. */
+/** Runs `fn` on each run's rows of x and joins the results. A single run receives x itself. */
 export function byRun(
   x: Tensor,
   ctx: ForwardContext,
@@ -49,7 +51,7 @@ export const touches = (
   rows: readonly RunRows[],
 ): boolean => attached.size > 0 && rows.some(({ run }) => attached.has(run));
 
-/** Whether they are as many rows of the same runs at the same places. */
+/** Whether both have the same row ranges of the same runs. */
 export const areSame = (some: readonly RunRows[], others: readonly RunRows[]): boolean =>
   some.length === others.length &&
   some.every((one, i) => {

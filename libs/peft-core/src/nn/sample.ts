@@ -6,18 +6,18 @@
 import { argmax, counterUniform, div, softmax, tidy, topk, type Tensor } from '@graft/kernels';
 
 export interface Sampling {
-  /** 0 = greedy. */
+  /** Sampling temperature; 0 is greedy. */
   readonly temperature: number;
   /** In (0, 1]. */
   readonly top_p: number;
   readonly seed: number;
 }
 
-/** Keeps these random numbers apart from dropout's. */
+/** Separates these random numbers from dropout's. */
 const SITE = 0x5a3;
 const FIRST_CANDIDATES = 512;
 
-/** @param logits one row, [V] or [1, V] @param position counts the sampled tokens of an answer */
+/** @param logits one row, [V] or [1, V] @param position index of the token in the completion */
 export function sample(
   logits: Tensor,
   { temperature, top_p, seed }: Sampling,
@@ -45,7 +45,7 @@ function nucleus(p: Tensor, top_p: number, u: number): number {
   }
 }
 
-/** Inverse CDF over weights that need not sum to one. */
+/** Samples by inverse CDF from weights that need not sum to one. */
 function draw(weights: Float32Array, ids: BigInt64Array | null, u: number): number {
   let total = 0;
   for (const weight of weights) total += weight;

@@ -24,7 +24,7 @@ it('works a bias out once for all layers of a pass, and frees it', () => {
   outputs.encoder.hidden.dispose();
   outputs.decoder.hidden.dispose();
   expect(memory().tensors).toBe(before);
-  expect(asked).toHaveBeenCalledTimes(4); // two layers of each stack
+  expect(asked).toHaveBeenCalledTimes(4); // two layers in each stack
   expect(new Set(asked.mock.contexts).size).toBe(2);
   asked.mockRestore();
   model.dispose();

@@ -1,16 +1,15 @@
 /**
- * A stack of blocks, from token ids, embedded rows or what a front end reads to hidden states: an encoder or a decoder. Families differ by
- * options, not by copies of this file.
- *
- *   x ← tokenEmbedding(tokens), or frontEnd(pictures) [· scale] [led in to D] [+ types] [+ positions] [normed]
+ * A stack of blocks (an encoder or a decoder) from token ids, embedded rows or front-end input to hidden states. Model
+ * families differ by options, not by copies of this file.
+ *   x ← tokenEmbedding(tokens), or frontEnd(images) [· scale] [input projection to D] [+ types] [+ positions] [norm]
  *   x ← x + o(attention(q(n), k(n), v(n)))     n = norm(x); q, k rotated or not; scores biased by distance or not
- *   x ← x + o(attention(q(n), k(m), v(m)))     n = norm(x), m: the encoder's hidden states; where it attends to one
+ *   x ← x + o(attention(q(n), k(m), v(m)))     n = norm(x), m: the encoder's hidden states; with cross-attention only
  *   x ← x + down(act(gate(n)) ⊙ up(n))         n = norm(x); or down(act(up(n)))
- *   h = norm(x)                                [led out to the embedding's width]
- *
- * What a part made may be multiplied by λ [D]. Layers may share a block. Or, in parallel, x ← x + attention(norm(x)) + feed(norm'(x)), norm' being norm or another; or, norms elsewhere, x ← norm(x + attention(x)),
- * x ← x + norm(attention(x)), x ← x + norm'(attention(norm(x))) and so on.
- * T rows of the batch (virtual tokens included), D hidden size, H heads of size d, Hkv key heads, V vocabulary.
+ *   h = norm(x)                                [output projection to the embedding's width]
+ * A sublayer's output may be multiplied by λ [D]. Layers may share a block. Parallel blocks compute x ← x +
+ * attention(norm(x)) + feed(norm'(x)), where norm' is norm or another. Other norm placements are x ← norm(x +
+ * attention(x)), x ← x + norm(attention(x)), x ← x + norm'(attention(norm(x))) and so on.
+ * T rows of the batch (including virtual tokens), D hidden size, H heads of size d, Hkv key heads, V vocabulary.
  */
 import { add_, isGradEnabled, mul, narrow, tensor, tidy, to } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
@@ -49,15 +48,15 @@ import type { VirtualInputs, VirtualPrefix } from './sites/slots.js';
 import type { StackOptions } from './outline/stack-options.js';
 import { placesOf, realOf, takenApart, withVirtual } from './sites/virtual-rows.js';
 
-/** What a stack is made of. */
+/** Components of a stack. */
 export interface StackParts {
   readonly kind: 'encoder' | 'decoder';
   readonly options: StackOptions;
   readonly modules: StackModules<Linear, Norm, Embedding>;
-  /** Null where it reads no tokens. */
+  /** Null if the stack reads no tokens. */
   readonly tokenEmbedding: Embedding | null;
   readonly dtype: BaseDtype;
-  /** Number of the module that virtual tokens are, for dropout. */
+  /** Module index of the virtual tokens, for dropout. */
   readonly virtualModule: number;
 }
 
@@ -82,17 +81,17 @@ export class Stack {
     this.#blocks = new Blocks(parts.options, this.attention);
   }
 
-  /** How many layers have keys and values. */
+  /** Number of layers with keys and values. */
   get keptLayers(): number {
     return keptLayers(this.#options, this.shape.layers);
   }
 
-  /** Numbers that layers that convolve keep of a sequence. */
+  /** Number of elements that convolution layers cache per sequence. */
   get stateNumbers(): number {
     return keptOfConvolutions(this.#options);
   }
 
-  /** Hidden states of the rows. */
+  /** Computes the hidden states of the rows. */
   forward(
     packed: PackedRows,
     given: BatchContext,
@@ -114,7 +113,7 @@ export class Stack {
         const sides = openSides(this.side, packed, ctx, cache);
         const sum = ctx.layerSum ? new LayerSum(ctx.layerSum, ctx) : null;
         for (const [layer, block] of this.#parts.modules.blocks.entries()) {
-          // autograd keeps what it needs of the layer before; the handle need not
+          // autograd keeps what it needs of the previous layer; the handle is not needed
           const before = x;
           sum?.add(layer, before);
           x = tidy(() => {
@@ -142,7 +141,7 @@ export class Stack {
     return found;
   }
 
-  /** Puts what all blocks see of an encoder's rows into the cache, under the handles of its sequences. */
+  /** Stores the encoder's keys and values of all blocks in the cache, under the handles of its sequences. */
   remember(
     memory: WholeRows,
     handles: readonly (number | undefined)[],
@@ -207,7 +206,7 @@ export class Stack {
     return biases.pattern(bias, { options, table: modules.bias, places, hasVirtual });
   }
 
-  /** What the first block reads. */
+  /** Returns the input of the first block. */
   #embed(packed: PackedRows, pass: Pass): Tensor {
     const { embeddingNorm: norm, projectIn } = this.#parts.modules;
     return tidy(() => {
@@ -219,7 +218,7 @@ export class Stack {
     });
   }
 
-  /** Embeddings [T, D], virtual rows before real ones. */
+  /** Embeddings [T, D], virtual rows before real rows. */
   #embedded(packed: PackedRows, { layout, ctx }: Pass): Tensor {
     const { inputScale, positionOffset, ledIn } = this.#options;
     const { modules } = this.#parts;
@@ -241,7 +240,7 @@ export class Stack {
     });
   }
 
-  /** Of the rows that are no virtual ones. */
+  /** Embeddings of the real rows. */
   #real({ inputs, sequences }: PackedRows, ctx: ForwardContext): Tensor {
     const { dtype, tokenEmbedding } = this.#parts;
     if (isFeatures(inputs)) return this.#fromFeatures(inputs, sequences, ctx);
@@ -307,7 +306,7 @@ export class Stack {
     };
   }
 
-  /** Only stacks without virtual rows are read so. */
+  /** Replaces the hidden states by the weighted sum of all layers. Only for stacks without virtual rows. */
   #summed({ hidden, whole, virtual }: Rows, made: Tensor, sum: LayerSum): Rows {
     const total = sum.total(this.shape.layers, made, hidden);
     return { hidden: total, virtual, whole: { ...whole, hidden: total } };

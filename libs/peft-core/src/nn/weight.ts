@@ -1,49 +1,49 @@
 import { keep, linear, reshape, to, transpose } from '@graft/kernels';
 import type { Dtype, LinearsWeight, Tensor } from '@graft/kernels';
 
-/** A frozen matrix W [out, in] that can be multiplied by; it may be packed. */
+/** A frozen, possibly quantized matrix W [out, in] for products. */
 export interface Weight {
   readonly outFeatures: number;
   readonly inFeatures: number;
   /** x Wᵀ + b in x's dtype.  x: [n, in], b: [out] */
   multiply(x: Tensor, bias: Tensor | null): Tensor;
-  /** W as [out, in]: the weight itself, or a new handle in the current scope where it has to be converted. */
+  /** W as [out, in]: the weight itself, or a new handle in the current scope if it must be converted. */
   dense(dtype?: Dtype): Tensor;
-  /** W as one product of several linears takes it; left out, it takes none of W. */
+  /** W as an operand of a product of several linear layers. If omitted, W cannot take part in one. */
   readonly factor?: LinearsWeight;
-  /** Rows of W by their numbers, ids: i64 [n] → [n, in]; of what is a table, too. */
+  /** Rows of W by index, ids: i64 [n] → [n, in], for matrices that also serve as an embedding table. */
   rows?(ids: Tensor, dtype: Dtype): Tensor;
-  /** Frees what the weight made. */
+  /** Frees what the weight allocated. */
   dispose?(): void;
 }
 
-/** A table that stays packed. */
+/** An embedding table that stays quantized. */
 export type TableWeight = Weight & Required<Pick<Weight, 'rows'>>;
 
-/** A matrix kept as it was read. */
+/** A matrix in the dtype in which it was read. */
 export class DenseWeight implements Weight {
   readonly outFeatures: number;
   readonly inFeatures: number;
   readonly factor?: LinearsWeight;
   readonly #own: Tensor | null;
 
-  /** @param matrix [out, in]; stays its owner's unless `own` */
+  /** @param matrix [out, in]; the caller keeps ownership unless `own` */
   constructor(
     private readonly matrix: Tensor,
     own = false,
   ) {
     [this.outFeatures, this.inFeatures] = matrix.shape as [number, number];
     this.#own = own ? matrix : null;
-    // a view of its own may lie across
+    // a view that this object owns may be strided
     if (!own) this.factor = matrix;
   }
 
-  /** A view of a matrix stored [in, out], as transformers' Conv1D has it. */
+  /** View of a matrix stored as [in, out], like Conv1D in Transformers. */
   static transposed(stored: Tensor): DenseWeight {
     return new DenseWeight(keep(transpose(stored, 0, 1)), true);
   }
 
-  /** A view of a convolution's [out, channels, …] with a row for each of its outputs. */
+  /** View of a convolution's [out, channels, …] with one row per output channel. */
   static flattened(stored: Tensor): DenseWeight {
     return new DenseWeight(keep(reshape(stored, [stored.shape[0] as number, -1])), true);
   }
