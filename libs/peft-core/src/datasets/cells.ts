@@ -1,12 +1,12 @@
-// Cells of a table as values of a record: CSV has texts alone, where a field may be a list, a truth value or a number.
+// Converts table cells to record values. CSV has text only, but a field may be a list, a boolean or a number.
 import type { CellKind } from '../tasks/task.js';
 import { scanJson, shown } from '../data/json-scan.js';
 import { LIMITS, type JsonObject } from '../data/json-line.js';
 
-/** What a cell becomes; or, as a text, why it becomes nothing. */
+/** Value of a cell, or the reason why it has none. */
 export type Cell = { readonly value: unknown } | string;
 
-/** @param column its name, for people */
+/** Converts a cell to the kind of its field. @param column the column's name, for messages */
 export function readCell(cell: unknown, kind: CellKind, column: string): Cell {
   if (kind === 'text') return { value: textOf(cell) ?? cell };
   if (kind === 'boolean') return { value: BOOLEANS.get(String(cell)) ?? cell };
@@ -21,7 +21,7 @@ export function readCell(cell: unknown, kind: CellKind, column: string): Cell {
   return { value: list.length > 0 && list.every(isOne) ? list.map(stripped) : cell };
 }
 
-/** A cell as text, that of nothing being empty; null where it is none. */
+/** Returns a cell as text. An empty cell is the empty string; null if the cell is not text. */
 export function textOf(value: unknown): string | null {
   if (value == null) return '';
   if (typeof value === 'string') return value;
@@ -52,7 +52,10 @@ function jsonOf(text: string, column: string): Cell {
   }
 }
 
-/** A cell's messages, or the object that has them, without the fields that they lack: a table has a null for each. */
+/**
+ * Returns a cell's messages, or the object that has them, without null fields: a table has a null for each missing
+ * field.
+ */
 function withoutNulls(cell: unknown): unknown {
   if (Array.isArray(cell)) return (cell as unknown[]).map(stripped);
   const object = stripped(cell);

@@ -14,7 +14,7 @@ import { Tokenizer } from '../data/text/tokenizer.js';
 const folder = mkdtempSync(join(tmpdir(), 'graft-examples-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
-// Byte-level, as GPT-2's and SmolLM2's are: ids 0-2 special, then the 256 bytes, then merges.
+// A byte-level alphabet, as in GPT-2 and SmolLM2: ids 0-2 are special, then come the 256 bytes, then the merges.
 const alphabet = byteLevelAlphabet().sort();
 const merges: [string, string][] = [
   ['h', 'i'],
@@ -82,7 +82,7 @@ const tokenizer = Tokenizer.load({
 afterAll(() => tokenizer.dispose());
 
 const decode = (ids: Iterable<number>): string => tokenizer.decode(ids, { skipSpecial: false });
-/** What the model learns to write, stretch by stretch. */
+/** Returns the texts of the target spans of an example. */
 function learnt({ tokens, labels, first }: TokenExample): string[] {
   const stretches: number[][] = [[]];
   for (const [i, label] of [first, ...labels].entries()) {
@@ -222,7 +222,7 @@ describe('the examples of causal_lm', () => {
   });
 
   it('does not learn a token that begins in the prompt', () => {
-    // the line break of the generation prompt and that of the answer merge into one token
+    // The line break of the generation prompt and that of the answer merge into one token.
     const example = encode({ messages: [user('a'), assistant('\n')] });
     expect(decode(example.tokens)).toContain('assistant\n\n</s>');
     expect(learnt(example)).toEqual(['</s>\n']);

@@ -1,4 +1,4 @@
-// From a file of records to a task's examples.
+// Loads a file of records as a task's examples.
 import { DomainError } from '@graft/contracts';
 import type { Encoded, EncodeOptions, Example, Task } from '../tasks/task.js';
 import { refuseBroken } from '../data/broken-lines.js';
@@ -11,31 +11,31 @@ import type { JsonObject } from '../data/json-line.js';
 import { taskIdProblem } from './task-ids.js';
 
 export interface LoadOptions<O = unknown> extends EncodeOptions {
-  /** The task's options. */
+  /** Task options. */
   readonly taskOptions: O;
-  /** How many tasks the method's prompts are by; left out or null: by none. */
+  /** Number of tasks that the method has prompts for. Unset or null: the method has none. */
   readonly tasks?: number | null;
-  /** Tokens from which on the method acts; left out or null: everywhere. */
+  /** Tokens from which the method starts to act. Unset or null: it acts everywhere. */
   readonly invocation?: readonly number[] | null;
-  /** The field that names the file, for errors; `training_file` when left out. */
+  /** Parameter that names the file, for errors. The default is `training_file`. */
   readonly param?: string;
-  /** Called with the share of the file done, 0 to 1. */
+  /** Called with the completed share of the file, 0 to 1. */
   readonly onProgress?: (share: number) => void;
-  /** Called with the lines whose examples are cut, when there are any. */
+  /** Called with the lines whose examples are truncated, if there are any. */
   readonly onCut?: (lines: readonly number[]) => void;
-  /** Called with the line of each example, in their order. */
+  /** Called with the line of each example, in order. */
   readonly onLine?: (line: number) => void;
 }
 
-/** Records encoded at a time, */
+/** Maximum number of records encoded at a time. */
 const BATCH = 256;
-/** or fewer, where they hold pictures or sounds. */
+/** Maximum number of characters encoded at a time. It limits batches of records with images or audio. */
 export const BATCH_CHARACTERS = 32 << 20;
 
 /**
- * All examples of a JSONL file; blank lines are passed over.
- * @throws DomainError `invalid_training_file` naming the line of a record that cannot be used, or the lines of those
- *   that have nothing left to learn within `maxSeqLen`, or behind `invocation`.
+ * Returns all examples of a JSONL file and skips blank lines.
+ * @throws DomainError `invalid_training_file` that names the line of an unusable record, or the lines of examples
+ * without targets within `maxSeqLen` or after `invocation`
  */
 export function loadExamples<E extends Example, P, O>(
   path: string,
@@ -84,7 +84,7 @@ export function loadExamples<E extends Example, P, O>(
   return examples;
 }
 
-/** Whether an adapter that acts from `invocation` on learns of an example. */
+/** Whether an adapter that acts from `invocation` onwards can learn from an example. */
 export const isInvoked = <E extends Example>(
   task: Pick<Task<E>, 'sequences'>,
   example: E,
@@ -107,7 +107,7 @@ export function nothingLeft(
   );
 }
 
-/** A record as the base's template writes it. @throws DomainError `invalid_training_file` naming its line */
+/** Renders a record with the base model's template. @throws DomainError `invalid_training_file` that names its line */
 export function prepareLine<P>(
   record: JsonObject,
   number: number,

@@ -1,5 +1,5 @@
-// Which optional fields of chat records a base's template reads: a field that makes no difference to any rendering
-// looked at is not learnt from, and its owner should know.
+// Finds the optional fields of chat records that a base model's template ignores. A field that changes no compared
+// rendering has no effect on training, and the file's owner should know.
 import type { Chat, RecordFacts } from '../tasks/task.js';
 import type { ChatMessage } from '../data/text/chat-template.js';
 import type { Tokenizer } from '../data/text/tokenizer.js';
@@ -13,17 +13,17 @@ export class FieldUse {
   readonly #used = new Set<string>();
   readonly #probes = new Map<string, number>();
 
-  /** @param tokenizer null: no chat is rendered */
+  /** @param tokenizer null if no chat is rendered */
   constructor(private readonly tokenizer: Tokenizer | null) {}
 
-  /** Of a record: its fields that no template gets count as unused. */
+  /** Counts a record's unused fields. Fields that no template receives count as unused. */
   see({ ignored, chats }: Pick<RecordFacts, 'ignored' | 'chats'>): void {
     for (const name of ignored) this.count(name);
     const named = new Set(chats.flatMap((chat) => this.chat(chat)));
     for (const name of named) this.count(name);
   }
 
-  /** Optional fields that a chat has; a few chats are rendered without each. */
+  /** Returns the optional fields of a chat, and renders a few chats without each of them. */
   private chat({ messages, tools }: Chat): string[] {
     const found: string[] = [];
     if (tools !== undefined) {
@@ -40,7 +40,7 @@ export class FieldUse {
     return found;
   }
 
-  /** Fields that made no difference, and how many records have them. */
+  /** Number of records per field that made no difference. */
   get ignored(): Record<string, number> {
     return Object.fromEntries([...this.#records].filter(([name]) => !this.#used.has(name)));
   }
@@ -60,7 +60,7 @@ export class FieldUse {
     try {
       return this.tokenizer?.render(messages, { tools }) ?? null;
     } catch {
-      return null; // refused: that is a difference, unless both are
+      return null; // A rejected chat counts as a difference, unless both are rejected.
     }
   }
 }

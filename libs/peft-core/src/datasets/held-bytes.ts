@@ -1,7 +1,7 @@
-/** A typed array beside its numbers, and an object. */
+/** Estimated overhead of a typed array and an object, in bytes. */
 const OBJECT_BYTES = 400;
 
-/** What an example takes in JavaScript's memory, in bytes: its typed arrays, and what holds them. */
+/** Returns the memory of an example in JavaScript, in bytes: its typed arrays and the objects that contain them. */
 export function heldBytes(value: unknown): number {
   if (ArrayBuffer.isView(value)) return value.byteLength + OBJECT_BYTES;
   if (typeof value !== 'object' || value === null) return 8;

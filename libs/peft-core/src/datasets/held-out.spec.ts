@@ -11,7 +11,7 @@ import { heldOut, heldOutCount, splitOf } from './held-out.js';
 const folder = mkdtempSync(join(tmpdir(), 'graft-held-out-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
-/** Places of what is held out, in order. */
+/** Returns the indices of the held-out records, in order. */
 function held(lines: readonly string[], share: number, seed = 42, tasks: number | null = null) {
   const path = join(folder, 'data.jsonl');
   writeFileSync(path, lines.join('\n'));
@@ -26,7 +26,7 @@ it('holds out the share, the same each time by the seed, and blank lines do not 
   expect(held(texts(50), 0.2)).toEqual(first);
   expect(held(['', ...texts(50).flatMap((line) => [line, ''])], 0.2)).toEqual(first);
   expect(held(texts(50), 0.2, 43)).not.toEqual(first);
-  // whoever raises the share trains on nothing that was measured with before
+  // A larger share must not train on records that were held out before.
   expect(held(texts(50), 0.4)).toEqual(expect.arrayContaining(first));
 });
 
@@ -37,7 +37,7 @@ it('keeps records of which training gets the same on one side', () => {
     expect(places).toHaveLength(10);
     for (const place of places) expect(places).toContain(place ^ 1);
   }
-  // of one task and of another they are not the same
+  // The same text under two task ids is two different records.
   const tasks = texts(1).flatMap((line) =>
     [0, 1].map((task) => line.replace('}', `,"task_ids":${task}}`)),
   );
@@ -85,7 +85,7 @@ describe('stratified by label', () => {
     Object.entries(counts).flatMap(([label, count]) =>
       Array.from({ length: count }, (_, i) => JSON.stringify({ text: `${label} ${i}`, label })),
     );
-  /** Places of what is held out, in order. */
+  /** Returns the indices of the held-out records, in order. */
   const places = (lines: readonly string[], share: number, seed = 42, task = seqCls as Task) => {
     const path = join(folder, 'labelled.jsonl');
     writeFileSync(path, lines.join('\n'));
@@ -109,7 +109,7 @@ describe('stratified by label', () => {
     const lines = labelled(counts);
     for (let seed = 0; seed < 10; seed++) {
       const found = labelsOf(lines, places(lines, share, seed));
-      // of two labels that are equally due, the seed decides
+      // If two labels are equally due, the seed decides.
       for (const [label, count] of Object.entries(expected))
         expect(Math.abs((found[label] ?? 0) - count)).toBeLessThanOrEqual(share === 0.25 ? 1 : 0);
     }

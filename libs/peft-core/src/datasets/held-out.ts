@@ -13,20 +13,20 @@ import { type JsonObject } from '../data/json-line.js';
 import { taskIdProblem } from './task-ids.js';
 
 export interface Split {
-  /** Of the records, above 0 and below 1. */
+  /** Share of the records, above 0 and below 1. */
   readonly share: number;
   readonly seed: number;
-  /** Whether each label keeps its proportion in the file; left out, labels are ignored. */
+  /** Whether each label keeps its proportion in the file. If unset, labels are ignored. */
   readonly stratified?: true;
 }
 
 export interface RecordUse {
   readonly task: Pick<Task, 'check' | 'facts' | 'inputs'>;
-  /** The number of tasks that the method has prompts for; null where it has none. */
+  /** Number of tasks that the method has prompts for; null if it has none. */
   readonly tasks: number | null;
 }
 
-/** The split that a job asks for; null where nothing is held out. */
+/** Returns the split that a job requests; null if nothing is held out. */
 export const splitOf = ({
   validation_split: share,
   stratify_by_column: column,
@@ -35,11 +35,13 @@ export const splitOf = ({
 }: Spec): Split | null =>
   share ? { share, seed: split_seed ?? seed, ...(column && { stratified: true }) } : null;
 
-/** The number of records in a share. The real number may differ by a few, because equal records stay together. */
+/**
+ * Returns the number of records in a share. The actual number may differ by a few, because equal records stay together.
+ */
 export const heldOutCount = (records: number, share: number): number =>
   Math.min(Math.max(1, Math.round(records * share)), Math.max(0, records - 1));
 
-/** The facts of a record, with its task id as part of its identity where the method has prompts for tasks. */
+/** Returns the facts of a record. Its task id is part of its identity if the method has prompts for tasks. */
 export function factsOf(record: JsonObject, { task, tasks }: RecordUse): RecordFacts {
   const facts = task.facts(record);
   if (tasks === null || record[TASK_IDS] === undefined) return facts;
@@ -50,7 +52,7 @@ export function factsOf(record: JsonObject, { task, tasks }: RecordUse): RecordF
   };
 }
 
-/** A hash of 48 bits; records that give the same training example have the same one. */
+/** Returns a hash of 48 bits. Records that give the same training example have the same hash. */
 export const hashOf = (identity: readonly string[]): number =>
   createHash('sha1').update(JSON.stringify(identity)).digest().readUIntBE(0, 6);
 

@@ -1,10 +1,12 @@
-/** What an adapter that acts from its invocation tokens on (nn/sites/invocation.ts) can learn of examples. */
+/**
+ * Checks whether an adapter that acts from its invocation tokens on (nn/sites/invocation.ts) can learn from examples.
+ */
 import { DomainError } from '@graft/contracts';
 import { invokedAt } from '../nn/sites/invocation.js';
 import { linesInWords } from '../data/line-ranges.js';
 import type { TokenSequence } from '../data/text/supervised-text.js';
 
-/** Whether something is learnt behind the tokens in each of an example's sequences. */
+/** Whether each of an example's sequences has a target after the invocation tokens. */
 export const learnsBehind = (
   tokens: readonly number[],
   sequences: readonly TokenSequence[],

@@ -1,13 +1,14 @@
-// How many tokens a line of a file can have at most, told from its bytes: what cannot reach the cut need not be
-// tokenised. A token covers at least one byte of the text it stands for, normalised, and the text is the line's strings
-// (never longer than their JSON) in the frame that the template puts around messages.
+// Upper bound of the tokens of a line, computed from its bytes: a line that cannot exceed the maximum length need not
+// be
+// tokenized. A token covers at least one byte of the normalized text. The text consists of the line's strings (never
+// longer than their JSON) and the frame that the template puts around messages.
 import type { Tokenizer } from '../data/text/tokenizer.js';
 import type { ChatMessage, RenderOptions } from '../data/text/chat-template.js';
 import type { Chat } from '../tasks/task.js';
 
-/** Tokens that the tokenizer and the end of text add. */
+/** Maximum number of tokens that the tokenizer and the end of text add. */
 const AROUND = 16;
-/** Templates may print tools with indentation. */
+/** Factor by which tools can grow: templates may print them with indentation. */
 const TOOLS_GROW = 3;
 
 const USER = { role: 'user', content: 'x' };
@@ -28,7 +29,7 @@ export class LengthBound {
       try {
         return Buffer.byteLength(tokenizer.render(messages, options));
       } catch {
-        return 0; // the template takes no such messages
+        return 0; // The template rejects such messages.
       }
     };
     const pair = rendered([USER, ASSISTANT]);
@@ -41,7 +42,7 @@ export class LengthBound {
     );
   }
 
-  /** At least as many as any sequence of a record on a line of so many bytes has. */
+  /** Returns an upper bound of the tokens in any sequence of a record whose line has this many bytes. */
   tokens(chats: readonly Chat[], bytes: number): number {
     const count = Math.max(0, ...chats.map(({ messages }) => messages.length));
     const grow = chats.some(({ tools }) => tools !== undefined) ? TOOLS_GROW : 1;

@@ -8,14 +8,14 @@ const CHUNK = 1 << 20;
 export interface NumberedLine {
   readonly number: number;
   readonly line: string;
-  /** share of the file's bytes up to its end, 0 to 1 */
+  /** Share of the file's bytes up to the end of this line, 0 to 1. */
   readonly share: number;
 }
 
 /**
- * The lines of a UTF-8 file with their numbers from 1. CR before LF is left to the JSON parser; a newline at the
- * end begins no further line.
- * @throws DomainError `invalid_training_file` naming the line that is too long or not UTF-8.
+ * Yields the lines of a UTF-8 file with their numbers from 1. The JSON parser handles CR before LF. A newline at the
+ * end of the file starts no further line.
+ * @throws DomainError `invalid_training_file` that names a line that is too long or not UTF-8
  */
 export function* readLines(path: string): Generator<NumberedLine> {
   const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });

@@ -6,15 +6,15 @@ import type { Task } from '../tasks/task.js';
 
 type Checks = Pick<Task, 'check' | 'inputs'>;
 
-/** A task's check of records, with what a job's method asks of them. @param more a reason, or null */
+/** Adds a method's requirements to a task's check of records. @param more returns a reason or null */
 export const withMore = (task: Checks, more: (record: JsonObject) => string | null): Checks => ({
   ...task,
   check: (record) => task.check(record) ?? more(record),
 });
 
 /**
- * The record on a line.
- * @throws DomainError `invalid_training_file` naming the line and the reason.
+ * Parses the record on a line.
+ * @throws DomainError `invalid_training_file` that names the line and the reason
  */
 export function parseRecord(
   line: string,
@@ -28,18 +28,21 @@ export function parseRecord(
 }
 
 /**
- * The record on a line, or why it cannot be learnt from. The reason does not repeat the line's number; `number` (from
- * 1) only tells the first line, where a byte order mark may stand.
+ * Parses the record on a line, or returns why it cannot be used for training. The reason does not repeat the line
+ * number. `number` (from 1) only identifies the first line, which may have a byte order mark.
  */
 export function checkedRecord(line: string, number: number, task: Checks): JsonObject | string {
   const record = readLine(line, number);
   if (typeof record === 'string') return record;
-  // a UTF-16 unit is at most 3 bytes of UTF-8: most lines need no exact count
+  // A UTF-16 unit is at most 3 bytes of UTF-8, so most lines need no exact count.
   const bytes = line.length * 3 <= MAX_LINE_BYTES ? 0 : Buffer.byteLength(line);
   return taskProblem(task, record, bytes) ?? record;
 }
 
-/** Why a task cannot learn from the record of a line, or null. A text that looks like a picture has no room of one. */
+/**
+ * Returns why a task cannot use the record of a line, or null. The higher size limit of images and audio does not apply
+ * to text that only looks like media.
+ */
 export const taskProblem = (task: Checks, record: JsonObject, bytes: number): string | null =>
   task.check(record) ??
   (bytes > MAX_LINE_BYTES && (task.inputs ?? 'tokens') === 'tokens'

@@ -1,14 +1,14 @@
 import type { DataReport } from '@graft/contracts';
 
 export interface Looked {
-  /** Records that the chat template was not tried on, or whose pictures were not decoded. */
+  /** Number of records that were not rendered with the chat template, or whose images were not decoded. */
   readonly unseen: number;
   readonly reads: 'text' | 'media';
-  /** Of which data, in words. */
+  /** Name of the data in messages. */
   readonly where: string;
 }
 
-/** What the owner of a file should know before training on it, a sentence each. */
+/** Returns warnings about a file for its owner, one sentence each. */
 export function reportWarnings(
   report: Omit<DataReport, 'warnings'>,
   { unseen, reads, where }: Looked,

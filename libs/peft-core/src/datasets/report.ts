@@ -1,7 +1,8 @@
-// What a training and a validation file are for one base, told before anything is trained: tokens, examples that are cut,
-// repeated, in both files, and fields that the template does not read. Every record is looked at; tokenised are those
-// that could be cut, and of a large file's others an evenly spaced sample for the totals. These are rendered all the
-// same, so that what the template refuses is known here, until that takes too long; and pictures are decoded.
+// Reports on a training and a validation file for one base model before training: tokens, examples that are truncated,
+// duplicated or in both files, and fields that the template ignores. It reads every record. It tokenizes the records
+// that
+// could be truncated and, in a large file, an evenly spaced sample of the others for the totals. The remaining records
+// are rendered for a limited time, to find those that the template rejects, and their images are decoded.
 import { statSync } from 'node:fs';
 import type { DataReport } from '@graft/contracts';
 import type { Notes, RecordFacts, Task } from '../tasks/task.js';
@@ -24,43 +25,52 @@ import { taskIdProblem } from './task-ids.js';
 
 export interface DataFile {
   readonly path: string;
-  /** Records in it, as the check of the upload counted them. */
+  /** Number of records in the file, as counted by the upload check. */
   readonly records: number;
 }
 
 export interface ReportOptions {
   readonly task: Task;
-  /** The task's options. */
+  /** Task options. */
   readonly taskOptions: Readonly<Record<string, unknown>>;
   readonly maxSeqLen: number;
-  /** How many tasks the method's prompts are by; left out or null: by none. */
+  /** Number of tasks that the method has prompts for. Unset or null: the method has none. */
   readonly tasks?: number | null;
-  /** What of the training file is held out, to be the validation data; left out or null: nothing. */
+  /** Part of the training file that is held out as validation data. Unset or null: nothing is held out. */
   readonly split?: Split | null;
-  /** Tokens from which on the method acts; left out or null: everywhere. */
+  /** Tokens from which the method starts to act. Unset or null: it acts everywhere. */
   readonly invocation?: readonly number[] | null;
-  /** Called now and then; it may throw to end the reading. */
+  /** Called from time to time. It may throw to stop the report. */
   readonly onProgress?: () => void;
-  /** How long into a file records are rendered only to see whether the template takes them. */
+  /** Time limit per file for rendering records only to check that the template accepts them, in milliseconds. */
   readonly renderMs?: number;
 }
 
 export interface DataReports {
-  /** The task's options, with what they left open found in the data. */
+  /** Task options; unset ones are filled in from the data. */
   readonly taskOptions: Readonly<Record<string, unknown>>;
   readonly training: DataReport;
   readonly validation: DataReport | null;
 }
 
-/** Two files stay within half of the minute that a reader has (measured: 1,100 chats of five questions a second, 9,500 of one). */
+/**
+ * Default render limit. Two files take at most half of the minute that a reader has (measured: 1,100 chats of five
+ * questions per second, 9,500 of one).
+ */
 const RENDER_MS = 15_000;
-/** Up to this size every record is tokenised (measured: about 5,000 short chats a second, templates taking most). */
+/**
+ * Maximum size of a file whose records are all tokenized (measured: about 5,000 short chats per second, mostly spent in
+ * templates).
+ */
 const WHOLE = { records: 2_000, bytes: 2 << 20 };
-/** Records of a larger file that are tokenised for its totals. */
+/** Number of records tokenized for the totals of a larger file. */
 const SAMPLE = 400;
 const BATCH = 128;
 
-/** @throws DomainError `invalid_training_file` naming lines that cannot be used or have nothing left to learn */
+/**
+ * Reports on the data of a job.
+ * @throws DomainError `invalid_training_file` that names lines that are unusable or have no targets left
+ */
 export function reportData(
   training: DataFile,
   validation: DataFile | null,
@@ -85,18 +95,18 @@ export function reportData(
   return { taskOptions, training: report, validation: second.report(first.seen) };
 }
 
-/** What is trained on, or measured. */
+/** Training data or validation data. */
 interface Part extends DataFile {
   readonly isTrained: boolean;
-  /** The field that names its file, for errors. */
+  /** Parameter that names its file, for errors. */
   readonly param: string;
-  /** In words, for warnings. */
+  /** Name of the part in warnings. */
   readonly name: string;
-  /** Whether a record is of it, by its place in the file. */
+  /** Whether a record belongs to the part, by its index in the file. */
   readonly has: (place: number) => boolean;
 }
 
-/** Two files, or two parts of one. @param held places of the records of the second part */
+/** Returns two files, or the two parts of one. @param held indices of the records in the second part */
 function partsOf(
   training: DataFile,
   validation: DataFile | null,
@@ -124,7 +134,9 @@ function partsOf(
 interface Waiting {
   readonly number: number;
   readonly prepared: unknown;
-  /** Counted for itself, for others that are not tokenised, too, or not at all: it is decoded only to be looked at. */
+  /**
+   * Use of the record: counted for itself, counted as a sample of the records that are not tokenized, or only decoded.
+   */
   readonly use: 'exact' | 'sample' | 'looked';
 }
 
@@ -136,20 +148,20 @@ interface Totals {
 }
 
 class Reading {
-  /** Of every record so far: 48 bits of its hash. */
+  /** Hashes (48 bits) of all records so far. */
   readonly seen = new Set<number>();
-  /** Null where nothing is tokenised. */
+  /** Upper bound of a line's tokens. Null if nothing is tokenized. */
   private readonly bound: LengthBound | null;
   private readonly fields: FieldUse;
   private readonly whole: boolean;
   private readonly stride: number;
   private readonly formats: Record<string, number> = {};
   private readonly labels = new Map<string, number>();
-  /** Tokenised for themselves, and for others. */
+  /** Totals of the records that are tokenized for themselves, not as a sample. */
   private readonly exact: Totals = { examples: 0, tokens: 0, supervised: 0, bytes: 0 };
   private readonly sample: Totals = { examples: 0, tokens: 0, supervised: 0, bytes: 0 };
   private waiting: Waiting[] = [];
-  /** Of the lines that they are of. */
+  /** Number of characters of their lines. */
   private characters = 0;
   private short = 0;
   private longest = 0;
@@ -226,7 +238,7 @@ class Reading {
     const exact =
       this.whole || (this.bound !== null && this.bound.tokens(chats, bytes) > maxSeqLen);
     const sample = !exact && this.short++ % this.stride === 0;
-    // pictures and sounds take long to decode, a large file's sample alone minutes: one is enough to count by
+    // Images and audio take long to decode: the sample of a large file alone takes minutes. One record is enough here.
     const isCertain = exact || (sample && (this.bound !== null || this.short === 1));
     if (!isCertain && !this.mayRender(chats)) return;
     const { taskOptions } = this.options;
@@ -241,9 +253,9 @@ class Reading {
       this.waiting.push({ number, prepared, use: exact ? 'exact' : sample ? 'sample' : 'looked' });
   }
 
-  /** Whether there is time to render one more record for nothing but the template's word on it. */
+  /** Whether there is time to render one more record only to check that the template accepts it. */
   private mayRender(chats: RecordFacts['chats']): boolean {
-    if (chats.length === 0 && this.bound !== null) return false; // no template is asked
+    if (chats.length === 0 && this.bound !== null) return false; // no template is used
     if (performance.now() < this.renderUntil) return true;
     this.unrendered++;
     return false;

@@ -1,21 +1,21 @@
-// Shapes in which others write training examples, read as records that a task checks: ShareGPT's conversations,
-// Alpaca's instructions, and tables with one column for the prompt and one for the completion.
+// Reads training examples in other common formats as records that a task checks: ShareGPT conversations, Alpaca
+// instructions, and tables with a prompt column and a completion column.
 import { DomainError } from '@graft/contracts';
 import { scanJson, shown } from '../data/json-scan.js';
 import type { RecordFormat } from '../tasks/task.js';
 import { readCell, textOf } from './cells.js';
 import { LIMITS, type JsonObject } from '../data/json-line.js';
 
-/** Names of a table's columns by the fields of a record that they are. */
+/** Column names of a table by record field. */
 export type Columns = Readonly<Record<string, string>>;
 
 export interface Shape {
   readonly name: 'records' | 'sharegpt' | 'alpaca' | 'columns';
-  /** The column that was read as texts without being asked to: labels of them may have been left out. */
+  /** Column that was read as text by default. Its labels may be in a column that was not mapped. */
   readonly unlabelled?: string;
-  /** What was guessed, a sentence for people. */
+  /** Sentence that explains what was guessed. */
   readonly note: string | null;
-  /** A record and the fields left out of it, or why there is none. */
+  /** Converts a row to a record and the fields that were left out, or returns why it cannot be converted. */
   convert(row: JsonObject): Converted | string;
 }
 
@@ -28,8 +28,8 @@ const QUESTIONS = ['prompt', 'question', 'query', 'input', 'source', 'request', 
 const ANSWERS = ['completion', 'answer', 'response', 'output', 'target', 'reply', 'assistant'];
 
 /**
- * How rows with these keys are read; null where nobody can tell which of them is what.
- * @throws DomainError where `columns` names keys that are not there, or fields that make no record together
+ * Returns how to read rows with these keys; null if their fields cannot be determined.
+ * @throws DomainError if `columns` names missing keys, or fields that do not form a record
  */
 export function shapeOf(
   keys: readonly string[],
@@ -58,8 +58,8 @@ export function shapeOf(
 }
 
 /**
- * The form of records that has exactly these fields.
- * @throws DomainError that names the forms, where there is none, or a column that is named twice
+ * Returns the record format that has exactly these fields.
+ * @throws DomainError that names the formats if there is none, or a column that is mapped twice
  */
 export function mappedFormat(columns: Columns, formats: readonly RecordFormat[]): RecordFormat {
   const fields = Object.keys(columns);
@@ -78,7 +78,7 @@ export function mappedFormat(columns: Columns, formats: readonly RecordFormat[])
   );
 }
 
-/** @throws DomainError where one column is named for two fields */
+/** Checks that columns are distinct. @throws DomainError if one column is mapped to two fields */
 function checkDistinct(columns: Columns): void {
   const fields = new Map<string, string>();
   for (const [field, column] of Object.entries(columns)) {
@@ -132,7 +132,9 @@ function tableShape(columns: Columns, note: string | null): Shape {
 
 const TEXTS: readonly string[] = ['prompt', 'completion', 'text'];
 
-/** The format that has most of its keys among the columns; those of plain texts have columns of any name. */
+/**
+ * Returns the largest format whose keys are all columns. Text formats accept any column name and are not considered.
+ */
 function formatOf(
   named: ReadonlyMap<string, string>,
   formats: readonly RecordFormat[],
@@ -143,7 +145,7 @@ function formatOf(
   return found.sort((a, b) => b.keys.length - a.keys.length)[0] ?? null;
 }
 
-/** Records in a table: each cell is read as its field is. */
+/** Returns the shape of a table of records: each cell is converted to the kind of its field. */
 function recordShape(
   named: ReadonlyMap<string, string>,
   { keys, more = [], cells = {} }: Pick<RecordFormat, 'keys' | 'more' | 'cells'>,
@@ -217,7 +219,7 @@ const shareGpt: Shape = {
   },
 };
 
-/** The task and, after a blank line, what it is about, as the Alpaca data is commonly trained on. */
+/** Returns the shape of Alpaca data: the instruction and, after a blank line, the input, as is common in training. */
 function alpaca(named: ReadonlyMap<string, string>, answer: string): Shape {
   const key = (name: string): string => named.get(name) ?? name;
   const about = named.has('input') ? 'input' : 'context';
@@ -252,14 +254,14 @@ function alpaca(named: ReadonlyMap<string, string>, answer: string): Shape {
   };
 }
 
-/** Fields that hold something and are not among those read. */
+/** Returns the non-empty fields that are not read. */
 function others(row: JsonObject, used: readonly string[]): string[] {
   return Object.keys(row).filter(
     (key) => !used.includes(key) && row[key] != null && row[key] !== '',
   );
 }
 
-/** What JSON text in these cells stands for, anything else as it is; or why it must not be read. */
+/** Parses cells with JSON text and leaves other values unchanged, or returns why a cell must not be parsed. */
 function parsed(row: JsonObject, keys: readonly string[]): unknown[] | string {
   const values: unknown[] = [];
   for (const key of keys) {
@@ -276,7 +278,7 @@ function jsonOf(text: string): unknown {
   try {
     return JSON.parse(text) as unknown;
   } catch {
-    // the task's check will say that this is no list
+    // The task's check reports that this is not a list.
     return text;
   }
 }

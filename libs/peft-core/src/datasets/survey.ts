@@ -1,13 +1,13 @@
-// The pass over a file that some tasks make before its records are used: what their options leave open is found in it.
+// A pass over the training file that some tasks make first, to determine unset options from the data.
 import { DomainError } from '@graft/contracts';
 import type { Example, Task } from '../tasks/task.js';
 import { readLines } from './lines.js';
 import { parseRecord } from './records.js';
 
 /**
- * A task's options with what they left open filled in from the training file.
- * @param held places of records of the training file that are held out for validation
- * @throws DomainError `invalid_training_file` naming the line of a record that does not go with the others
+ * Returns a task's options with unset ones filled in from the training file.
+ * @param held indices of the records that are held out for validation
+ * @throws DomainError `invalid_training_file` that names the line of a record that is inconsistent with the others
  */
 export function surveyed<O>(
   task: Task<Example, unknown, O>,

@@ -1,5 +1,5 @@
-// Which tasks the records of a file fit, told in one pass. A task falls out at its first record that it cannot learn
-// from, as long as another stands; the last to stand goes on, and says what is wrong with each further one.
+// Determines in one pass which tasks the records of a file fit. A task is dropped at its first unusable record, as long
+// as another task is left. The last task stays and reports the problem of each further record.
 import type { FileTask } from '@graft/contracts';
 import { taskProblem } from './records.js';
 import { type JsonObject } from '../data/json-line.js';
@@ -15,7 +15,10 @@ export class TaskFit {
   private standing: readonly Task[] = tasks;
   private readonly falls = new Map<Task, Fall>();
 
-  /** What is worth counting of a record, or why no task can learn from it. @param number for people @param bytes of its line */
+  /**
+   * Returns the facts of a record, or why no task can use it.
+   * @param number line number for messages @param bytes size of its line
+   */
   take(record: JsonObject, number: number, bytes = 0): RecordFacts | string {
     const problem = (task: Task): string | null => taskProblem(task, record, bytes);
     const reasons = this.standing.map((task) => [task, problem(task)] as const);
@@ -27,12 +30,12 @@ export class TaskFit {
     return fine.length > 0 ? this.lead.facts(record) : (problem(this.lead) ?? '');
   }
 
-  /** The task that the file is counted as: of those that stand, the first there is. */
+  /** Task that the file is counted as: the first one that still fits. */
   get lead(): Task {
     return this.standing[0] as Task;
   }
 
-  /** @param noun what the numbers count */
+  /** Returns the tasks that the file fits. @param noun unit of the line numbers */
   result(noun: string): FileTask[] {
     return tasks.map((task) => {
       const fall = this.falls.get(task);
@@ -42,7 +45,7 @@ export class TaskFit {
   }
 }
 
-/** The task whose formats a record is most like, by the keys that it has. */
+/** Returns the task whose formats share the most keys with a record. */
 export function likest(record: JsonObject, among: readonly Task[] = tasks): Task {
   const keys = ({ records }: Task): number =>
     Math.max(

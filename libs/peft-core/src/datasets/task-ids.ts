@@ -1,10 +1,10 @@
-// Records of jobs whose method has a prompt for each task: they say which task they are of.
+// Checks the task ids in records, for methods with a prompt for each task.
 import { TASK_IDS } from '../tasks/records/supervised-records.js';
 import type { JsonObject } from '../data/json-line.js';
 
 /**
- * Why a record's `task_ids` does not go with so many tasks, or null.
- * @param tasks of the job's method; null: it has none, and the field is not read
+ * Returns why a record's `task_ids` is invalid for this number of tasks, or null.
+ * @param tasks number of tasks of the job's method; null if it has none, and then the field is not read
  */
 export function taskIdProblem(record: JsonObject, tasks: number | null): string | null {
   if (tasks === null) return null;
