@@ -39,7 +39,7 @@ interface Outcome {
   readonly out: number;
 }
 
-/** What LoHa adds to q of layer 0, by its forward at `step` and by its merged weight. */
+/** Returns the change that LoHa makes to q of layer 0, by its forward pass at `step` and by its merged weight. */
 function outcome(fields: object, { training = false, step = 1 } = {}): Outcome {
   const peft = { peft_type: 'LOHA', target_modules: ['q_proj'], init_weights: false, ...fields };
   const adapter = attachMethod(model, peft, { run: 1, seed: 5 });
@@ -69,7 +69,7 @@ function outcome(fields: object, { training = false, step = 1 } = {}): Outcome {
 const worst = (a: Float32Array, b: Float32Array): number =>
   a.reduce((most, value, i) => Math.max(most, Math.abs(value - (b[i] as number))), 0);
 
-// q is 32 × 32: up to rank 3 the update runs as two thin matrices, from rank 4 on as a whole one
+// q is 32 × 32: up to rank 3 the update is computed as two thin matrices, from rank 4 on as a full matrix
 it.each([2, 3, 4, 8])('rank %i: the forward adds what the merged weight holds', (r) => {
   const { update, merged } = outcome({ r });
   expect(Math.max(...merged.map(Math.abs))).toBeGreaterThan(1e-3);

@@ -1,16 +1,11 @@
 /**
- * LoHa, arXiv:2108.06098.  A Hadamard product of two low-rank products reaches rank r² with the parameters of rank 2 r.
- *
+ * LoHa, arXiv:2108.06098: a Hadamard product of two low-rank products reaches rank r² with the parameters of rank 2 r.
  *   y = x Wᵀ + b + s x ΔWᵀ      ΔW = (A₁ B₁) ⊙ (A₂ B₂),  s = α/r
- *
- * x: [n, in]  W, ΔW: [out, in]  A: [out, r]  B: [r, in], all f32; products with x run in its dtype. PEFT makes ΔW whole.
- * It is also the product of two thin matrices, each the products of all pairs of columns (rows) of the two,
- *
+ * x: [n, in]  W, ΔW: [out, in]  A: [out, r]  B: [r, in], all f32; products with x are computed in its dtype. PEFT
+ * computes the full ΔW. ΔW is also the product of two thin matrices of products of all pairs of columns (or rows):
  *   ΔW = P Q     P[o, ij] = A₁[o, i] A₂[o, j],  Q[ij, k] = B₁[i, k] B₂[j, k]     P: [out, r²]  Q: [r², in]
- *
- * which is what runs where r² (in + out) < in · out: then nothing as large as W is made or kept for the backward pass.
- *
- * While training, rank_dropout drops rows of ΔW and divides the rest by their share; module_dropout leaves out all of it.
+ * This form is used where r² (in + out) < in · out: no tensor of W's size is computed or stored for the backward pass.
+ * In training, rank_dropout drops rows of ΔW and rescales the rest; module_dropout drops the whole update.
  */
 import {
   add,
@@ -53,7 +48,7 @@ export const loha = linearMethod<Options>({
   summary:
     'Low-rank Hadamard product: multiplies two low-rank updates elementwise, for a higher rank than LoRA with as many parameters.',
   paper: 'https://arxiv.org/abs/2108.06098',
-  // a step moves ΔW by about an eighth of what LoRA's moves it: A₁ B₁ starts at 1 / (3 √in)
+  // a step moves ΔW about an eighth as far as with LoRA: A₁ B₁ starts at 1 / (3 √in)
   defaultLearningRate: 1e-3,
   trainingOnly: ['rank_dropout', 'module_dropout'],
   options: Options,
@@ -93,7 +88,7 @@ export const loha = linearMethod<Options>({
   },
 });
 
-/** The update of one linear. */
+/** LoHa update of one linear layer. */
 class LohaLinear implements LinearUpdate {
   readonly #a: readonly [Tensor, Tensor];
   readonly #b: readonly [Tensor, Tensor];

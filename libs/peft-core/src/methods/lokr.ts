@@ -1,18 +1,15 @@
 /**
- * LoKr, arXiv:2309.14859.  The update is a Kronecker product of a small and a larger matrix.
- *
+ * LoKr, arXiv:2309.14859: the update is a Kronecker product of a small and a larger matrix.
  *   y = x Wᵀ + b + s x ΔWᵀ      ΔW = C ⊗ D,  s = α/r        ΔW[l·k + k', m·n + n'] = C[l, m] D[k', n']
- *
- * x: [N, in]  W, ΔW: [out, in]  C: [l, m]  D: [k, n],  out = l k, in = m n. Where r is small beside them, C (with
- * decompose_both) and D are products of two thin matrices of rank r. PEFT makes ΔW whole; here x, as [N, m, n], is
- * multiplied by D and then by C, or the other way round, whichever is the cheaper. All parts are f32; products with x
- * run in its dtype. Of a convolution over time whose D [k, n/w, w] is whole, PEFT's ΔW is no Kronecker product: its
- * numbers are those of C ⊗ D in the order (k, l, n, m, w), read as [out, in, w]. Files mean that, so it is made whole.
- *
- * Of a convolution with use_effective_conv2d a thin D is T [r, r, w] by both, D[k', n', w'] = Σ A[i, k'] B[j, n'] T[i, j, w'].
- *
- * While training, rank_dropout drops rows of ΔW and, with rank_dropout_scale, divides the rest by their share;
- * module_dropout leaves out all of it.
+ * x: [N, in]  W, ΔW: [out, in]  C: [l, m]  D: [k, n],  out = l k, in = m n. If r is small compared with their sizes, D
+ * and (with decompose_both) C are products of two thin matrices of rank r. PEFT computes the full ΔW; here x, as [N, m,
+ * n], is multiplied by D and C in the cheaper order. All parts are f32; products with x are computed in its dtype.
+ * For a convolution over time whose D [k, n/w, w] is a full matrix, PEFT's ΔW is not a Kronecker product: it has the
+ * values of C ⊗ D in the order (k, l, n, m, w), read as [out, in, w]. Files mean that ΔW, so it is computed in full.
+ * For a convolution with use_effective_conv2d, a thin D combines T [r, r, w] with both: D[k', n', w'] = Σ A[i, k'] B[j,
+ * n'] T[i, j, w'].
+ * In training, rank_dropout drops rows of ΔW and, with rank_dropout_scale, rescales the rest; module_dropout drops the
+ * whole update.
  */
 import { add, linear, matmul, mul, reshape, tidy, to, transpose, unsqueeze } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
@@ -27,7 +24,7 @@ import { flat } from './lora/lora-convolution.js';
 import { alphasOf, isLeftOut, keptRows, lycorisFields, ranksOf } from './parts/lycoris.js';
 import type { ModuleParameters, PartShapes } from './frame/parameters.js';
 
-/** Factors that are near the square root of a size. */
+/** Value of a factor that selects factors near the square root of a size. */
 const BALANCED = -1;
 
 const Options = z
@@ -72,7 +69,7 @@ export const lokr = linearMethod<Options>({
   summary:
     'Low-rank Kronecker product of a small and a larger matrix: full rank with few parameters, and smaller files than LoRA.',
   paper: 'https://arxiv.org/abs/2309.14859',
-  // of PEFT's comparison of methods, with the factor that is the default
+  // from PEFT's comparison of methods, with the default factor
   defaultLearningRate: 1e-3,
   trainingOnly: ['rank_dropout', 'rank_dropout_scale', 'module_dropout'],
   options: Options,
@@ -94,14 +91,14 @@ export const lokr = linearMethod<Options>({
     ranksOf(options);
     alphasOf(options);
   },
-  // between D and C, as it is and as the product has it
+  // the result between D and C, as computed and in the layout of the next product
   held(targets, options) {
     const rankOf = ranksOf(options);
     const isWhole = (one: LinearShape): boolean =>
       isReordered(one, partsOf(options, one, rankOf(one.path)));
     const products = targets.filter((one) => !isWhole(one));
     return {
-      // ΔW, in the base's dtype and as it is made
+      // ΔW, in the base's dtype and as computed
       numbers: 2 * numbersIn(targets.filter(isWhole)),
       perRow: products.reduce((sum, one) => sum + 2 * between(factorsOf(options, one)), 0),
     };
@@ -138,20 +135,23 @@ function factorsOf(
   { inFeatures, outFeatures, kernel }: Size,
 ): Factors {
   const [l, k] = factored(outFeatures, factor);
-  // of a convolution its channels: their windows are D's
+  // a convolution splits its channels; their windows belong to D
   const channels = kernel ? (kernel[0] as number) : inFeatures;
   const [m, n] = factored(channels, factor);
   return { l, m, k, n: (n * inFeatures) / channels };
 }
 
-/** Whether x meets D before C. */
+/** Whether x is multiplied by D before C. */
 const isLargeFirst = ({ l, m, k, n }: Factors): boolean => m * k * (n + l) <= l * n * (m + k);
 
-/** Numbers of a row after the first of the two products. */
+/** Size of a row after the first of the two products. */
 const between = (factors: Factors): number =>
   isLargeFirst(factors) ? factors.m * factors.k : factors.l * factors.n;
 
-/** PEFT's two factors of a size: the given one where it divides, else the nearest below it and the square root. */
+/**
+ * PEFT's two factors of a size: the given one if it divides the size, otherwise the largest divisor that exceeds
+ * neither it nor the square root.
+ */
 export function factored(size: number, factor: number): [number, number] {
   if (factor > 0 && size % factor === 0) return [factor, size / factor];
   let small = 1;
@@ -173,7 +173,7 @@ function partsOf(options: Options, linear: Size, r: number): PartShapes {
       ? { lokr_w2: window.length > 0 ? [k, n / places, ...window] : [k, n] }
       : options.use_effective_conv2d && places > 1
         ? {
-            // PEFT has a second side of 1 where convolutions run over one dimension
+            // PEFT adds a second side of 1 for one-dimensional convolutions
             lokr_t2: [r, r, ...window, ...(window.length === 1 ? [1] : [])],
             lokr_w2_a: [r, k],
             lokr_w2_b: [r, n / places],
@@ -182,11 +182,11 @@ function partsOf(options: Options, linear: Size, r: number): PartShapes {
   };
 }
 
-/** Whether PEFT's ΔW is another matrix than C ⊗ D. */
+/** Whether PEFT's ΔW differs from C ⊗ D. */
 const isReordered = ({ kernel }: Size, parts: PartShapes): boolean =>
   kernel?.length === 2 && 'lokr_w2' in parts;
 
-/** One of each pair starts at zero, so that ΔW does. */
+/** Creates the parts. One of each pair starts at zero, so that ΔW starts at zero. */
 function make(
   shapes: PartShapes,
   { init_weights: init }: Options,
@@ -206,11 +206,11 @@ function make(
 
 const fanIn = ([, ...shape]: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
 
-/** The update of one linear. */
+/** LoKr update of one linear layer. */
 class LokrLinear implements LinearUpdate {
   readonly #scale: number;
   readonly #factors: Factors;
-  /** Places of the window where ΔW is in PEFT's order; else null. */
+  /** Size of the window if ΔW is in PEFT's order, otherwise null. */
   readonly #window: number | null;
 
   constructor(
@@ -269,7 +269,7 @@ class LokrLinear implements LinearUpdate {
     return reshape(product, [x.shape[0] as number, this.target.outFeatures]);
   }
 
-  /** A factor, or the product of the two that it is made of. */
+  /** Returns a factor, or the product of the two matrices that it is decomposed into. */
   #part(name: string): Tensor {
     const whole = this.parts.get(name);
     if (whole) return flat(whole);
@@ -279,7 +279,7 @@ class LokrLinear implements LinearUpdate {
   }
 }
 
-/** D: [k, n w] of T: [r, r, …w], A: [r, k] and B: [r, n]. */
+/** Returns D: [k, n w] from T: [r, r, …w], A: [r, k] and B: [r, n]. */
 function convolved(core: Tensor, a: Tensor, b: Tensor): Tensor {
   const [[r, k], n] = [a.shape as [number, number], b.shape[1] as number];
   const byOutput = reshape(matmul(transpose(a, 0, 1), flat(core)), [k, r, -1]);

@@ -212,7 +212,7 @@ it.each([
     plain.load(saved);
     hidden(2, 1).forEach((value, i) => expect(value).toBeCloseTo(first[i] as number, 3));
     plain.detach();
-    // and a run that begins from it goes on as if it had not stopped
+    // a run that starts from the checkpoint continues as if it had not stopped
     const again = attachMethod(model, config, { run: 3, seed: 9 });
     again.load(saved);
     hidden(3, 1).forEach((value, i) => expect(value).toBeCloseTo(first[i] as number, 3));
@@ -285,7 +285,7 @@ it.each<[string, Record<string, unknown>, boolean]>([
   const wide = buildModel(CONFIG, weights, { dtype: 'bf16', quantization: null });
   const peft = { peft_type: 'LORA', target_modules: 'all-linear', init_lora_weights: false, ...options }; // prettier-ignore
   const adapter = attachMethod(wide, peft, { run: 1, seed: 3 });
-  /** Of sequences of six tokens: a few rows, or many. */
+  /** Returns hidden states of sequences of six tokens, as a few rows or many. */
   const rows = (count: number): number[] =>
     noGrad(() =>
       tidy(() => {
@@ -304,7 +304,7 @@ it.each<[string, Record<string, unknown>, boolean]>([
   adapter.freeze?.();
   expect([1, 30].map(rows)).toEqual(before);
   expect(adapter.parameters.size).toBe(0);
-  // its factors are in another place, which is not saved
+  // its factors are stored elsewhere and are not exported
   const kept = [...adapter.exported().keys()].filter((name) => name.endsWith('.lora_A'));
   expect(kept).toHaveLength(isRounded ? 0 : 14);
   adapter.detach();

@@ -1,4 +1,6 @@
-/** LoRA, the config and the parts: what it does at a linear is in lora-linear.ts, at the embedding in lora-embedding.ts. */
+/**
+ * LoRA's config and parts. lora-linear.ts has the update of a linear layer, lora-embedding.ts that of the embedding.
+ */
 import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
 import type { LinearShape } from '../nn/outline/outline.js';
@@ -136,7 +138,7 @@ const Options = Fields.superRefine(checkLayers).superRefine(checkVariants);
 type Options = z.infer<typeof Options>;
 export type LoraOptions = Options;
 
-/** Refuses options together that PEFT refuses together, or that make no sense so. */
+/** Rejects combinations of options that PEFT rejects or that have no meaning. */
 function checkVariants(options: Fields, ctx: z.RefinementCtx): void {
   const { lora_bias: bias, init_lora_weights: init, target_modules: targets } = options;
   const refuse = (field: string, message: string): void =>
@@ -176,7 +178,7 @@ function checkVariants(options: Fields, ctx: z.RefinementCtx): void {
 }
 
 const JOB_RANK = 16;
-/** α = 2 r: the usual choice with all linears. */
+/** α = 2 r, the usual choice if all linear layers are targets. */
 const JOB_ALPHA_PER_RANK = 2;
 
 const UNSUPPORTED = {
@@ -188,7 +190,7 @@ const UNSUPPORTED = {
   arrow_config: null,
 };
 
-/** Why not. */
+/** Reasons why options are not supported. */
 const REASONS = {
   layer_replication:
     'it changes the depth of the model, so the job could not share a forward pass with other jobs',
@@ -215,7 +217,7 @@ export const lora = linearMethod<Options>({
     return {
       r: JOB_RANK,
       ...(typeof r === 'number' ? { lora_alpha: JOB_ALPHA_PER_RANK * r } : {}),
-      // layers are chosen of a list of modules, which PEFT's default is
+      // layers can only be selected from a list of modules, such as PEFT's default
       ...(layers === null && !named ? { target_modules: ALL_LINEAR } : {}),
     };
   },
@@ -330,7 +332,7 @@ function partsOf(linear: LinearShape, options: Options, r: number): PartShapes {
   };
 }
 
-/** Files have twice the rank where the update begins with a part of W, at the same scale. */
+/** Options as files have them. Files have twice the rank, at the same scale, if the update starts with a part of W. */
 function asWritten(options: Options): Partial<Options> {
   if (!takesFromWeight(options.init_lora_weights)) return {};
   const more = options.use_rslora ? Math.SQRT2 : 2;

@@ -12,7 +12,7 @@ beforeAll(() => {
 });
 afterAll(() => q.close());
 
-// q is 32 × 32: 5 and 12 leave a chunk that is filled up
+// q is 32 × 32: with 5 and 12 the last chunk is padded
 it.each([1, 5, 8, 12, 32])('r %i: the forward adds what the merged weight holds', (r) => {
   const { update, merged } = q.outcome({ ...stirred, r });
   expect(largest(merged)).toBeGreaterThan(1e-2);

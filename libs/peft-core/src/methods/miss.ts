@@ -1,15 +1,11 @@
 /**
- * MiSS, arXiv:2409.15371.  Chunks of the input share one small matrix.
- *
- *   y = x Wᵀ + b + (Σ_c x_c) D            x_c: [n, r], the in/r chunks of x, the last one filled up with zeros
- *
- * D: [r, out]; with init_weights "mini" D is a block [r, mini_r] repeated over the outputs. "bat" makes the update
- * depend on the weight, a block of its own for each r outputs:
- *
+ * MiSS, arXiv:2409.15371: chunks of the input share one small matrix.
+ *   y = x Wᵀ + b + (Σ_c x_c) D            x_c: [n, r], the in/r chunks of x, the last one padded with zeros
+ * D: [r, out]; with init_weights "mini", D is a block [r, mini_r] repeated over the outputs. "bat" makes the update
+ * depend on the weight, with one block for every r outputs:
  *   W'_oc = W_oc + (W_oc + I) D_o         W_oc: [r, r], the blocks of W    D: [out/r, r, r]
- *
- * D is f32 and starts at zero. Products with x run in its dtype, and W' is made in f32. The sum of chunks is a product
- * too, x Pᵀ with P [r, in] of ones and zeros: a little quicker than adding rows of r numbers.
+ * D is f32 and starts at zero. Products with x are computed in its dtype, and W' in f32. The sum of chunks is a product
+ * too, x Pᵀ with P [r, in] of ones and zeros: slightly faster than adding rows of r numbers.
  */
 import {
   add,
@@ -79,7 +75,7 @@ export const miss = linearMethod<Options>({
   summary:
     'Adds one small matrix shared by all chunks of the input: faster and lighter on memory than LoRA at the same size.',
   paper: 'https://arxiv.org/abs/2409.15371',
-  // of PEFT's comparison of methods; its example and the paper take 2e-5, for many more steps
+  // from PEFT's comparison of methods; its example and the paper use 2e-5, for many more steps
   defaultLearningRate: 1e-4,
   trainingOnly: ['miss_dropout'],
   options: Options,
@@ -89,7 +85,7 @@ export const miss = linearMethod<Options>({
   defaultTargets: () => ['q', 'v'],
   conv1d: false,
   check: refuseIdle,
-  // the backward of W' needs the blocks of W in f32, and the product W'
+  // the backward pass of W' needs the blocks of W in f32, and the product W'
   held: (targets, { init_weights: variant }) =>
     variant === 'bat' ? { numbers: 2 * numbersIn(targets) } : {},
   shapes: (options) => (linear) => ({ miss_block: blockShape(options, linear) }),
@@ -103,7 +99,7 @@ export const miss = linearMethod<Options>({
   },
 });
 
-/** PEFT reads these and does nothing with them. */
+/** Rejects options that PEFT accepts and ignores. */
 function refuseIdle({ init_weights: variant, miss_dropout: p, mini_r: columns }: Options): void {
   if (variant === 'bat' && p > 0)
     refuse('miss_dropout', 'init_weights "bat" has no input of its own that could be dropped');
@@ -115,7 +111,7 @@ function refuse(field: string, message: string): never {
   throw new DomainError('invalid_value', message, `peft.${field}`);
 }
 
-/** @throws DomainError where PEFT refuses the sizes */
+/** Returns the shape of the block. @throws DomainError if PEFT rejects the sizes */
 function blockShape(
   { r, mini_r: columns, init_weights: variant }: Options,
   { path, inFeatures, outFeatures }: Size,
@@ -133,7 +129,7 @@ function blockShape(
   return [r, columns];
 }
 
-/** D, or a block that is repeated to D, [r, columns], on the sum of the input's chunks. */
+/** Update by D, or by a block [r, columns] that is repeated to D, on the sum of the input's chunks. */
 function shared(block: Tensor, { miss_dropout: p }: Options): LinearUpdate {
   const [r, columns] = block.shape as [number, number];
   return {
@@ -149,7 +145,7 @@ function shared(block: Tensor, { miss_dropout: p }: Options): LinearUpdate {
       }),
     merged(weight) {
       const [out, inputs] = weight.shape as [number, number];
-      // columns of W that have the same place in their chunk get the same row of D
+      // columns of W at the same position in their chunk get the same row of D
       const turned = transpose(block, 0, 1);
       const rows = reshape(repeat(turned, out / columns, 1), [out, r]);
       const whole = repeat(rows, 1, Math.ceil(inputs / r));
@@ -158,7 +154,7 @@ function shared(block: Tensor, { miss_dropout: p }: Options): LinearUpdate {
   };
 }
 
-/** P, 1 where a column of x has this place in its chunk, [r, in]. */
+/** P [r, in]: 1 where a column of x has this position in its chunk. */
 function places(r: number, x: Tensor): Tensor {
   const inputs = x.shape[1] as number;
   return narrow(repeat(eye(r, x.dtype), 1, Math.ceil(inputs / r)), 1, 0, inputs);
@@ -167,7 +163,7 @@ function places(r: number, x: Tensor): Tensor {
 const repeat = (t: Tensor, down: number, across: number): Tensor =>
   call('aten::repeat', t, [down, across]) as Tensor;
 
-/** D, [out/r, r, r], on the blocks of the weight. */
+/** Update by D, [out/r, r, r], on the blocks of the weight. */
 function dependent(block: Tensor): LinearUpdate {
   const r = block.shape[1] as number;
   const adapted = (weight: Tensor): Tensor => {

@@ -37,11 +37,11 @@ const attach = (more: object = {}, run = 1): Adapter =>
   attachMethod(model, { ...peft, ...more }, { run, seed: run });
 const numbers = (t: Tensor | undefined): number[] => [...(t?.toArray() as Float32Array)];
 const part = (adapter: Adapter, name: string): number[] => numbers(adapter.parameters.get(name));
-/** Of one task of [tasks, …]. */
+/** Values of one task of [tasks, …]. */
 const ofTask = (all: readonly number[], task: number, tasks = 4): number[] =>
   all.slice((task * all.length) / tasks, ((task + 1) * all.length) / tasks);
 
-/** Hidden states of two sequences, which are of these tasks. */
+/** Returns hidden states of sequences, one for each of these tasks. */
 function hidden(tasks: readonly number[]): Float32Array {
   const tokens = [5, 17, 42];
   const decoder = {
@@ -61,11 +61,12 @@ it('puts the prompt of its task before each sequence, whatever else is in the ba
   const adapter = attach();
   const half = 3 * model.hiddenSize;
   const [three, both] = [hidden([3]), hidden([1, 3])];
-  // A batch of two sums its products in another order. Seen: 5.6e-6, with GRAFT_ISA=generic; prompts differ by 1e-3.
+  // A batch of two sums its products in another order. Observed: 5.6e-6, with GRAFT_ISA=generic; prompts differ by
+  // 1e-3.
   both.subarray(half).forEach((value, i) => expect(value).toBeCloseTo(three[i] as number, 4));
   const apart = Math.max(...three.map((value, i) => Math.abs(value - (both[i] as number))));
   expect(apart).toBeGreaterThan(1e-3);
-  // written down
+  // exported
   tidy(() => {
     const [shared, cols, rows] = ['embedding.weight', 'prefix_task_cols', 'prefix_task_rows'].map(
       (name) => adapter.parameters.get(name) as Tensor,
@@ -97,7 +98,7 @@ describe('from prompts of source tasks', () => {
     const { source, target } = begin(more);
     expect(part(target, 'embedding.weight')).toEqual(part(source, 'embedding.weight'));
     compare(source, target);
-    // what is written is no start: PEFT would look for the source's file
+    // the exported config must not name a source: PEFT would look for its file
     expect(target.resolvedConfig()).toMatchObject({ prompt_tuning_init: 'RANDOM' });
     target.detach();
     source.detach();
@@ -187,7 +188,7 @@ it.each([
   ],
   [{ text: 'a' }, 1, null],
   [{ text: 'a', task_ids: 1 }, 1, '"task_ids" is 1, expected 0, as there is 1 task'],
-  // not read
+  // ignored without tasks
   [{ text: 'a', task_ids: 70 }, null, null],
 ])('of %j with %j tasks says %j', (record, tasks, problem) => {
   expect(taskIdProblem(record, tasks)).toBe(problem);
@@ -228,7 +229,7 @@ describe('an answer', () => {
 
   it('is of the task that was asked for', () => {
     const adapter = attach();
-    // far apart, so that the answers are
+    // far apart, so that completions differ
     noGrad(() =>
       tidy(() =>
         adapter.load(new Map([...adapter.exported()].map(([name, t]) => [name, mul(t, 30)]))),

@@ -1,11 +1,9 @@
 /**
- * Multitask prompt tuning, arXiv:2303.02861.  The prompts of several tasks are one matrix, scaled by another of a low rank
- * for each task; records say which is theirs (`task_ids`).
- *
+ * Multitask prompt tuning, arXiv:2303.02861: the prompts of several tasks are one matrix, scaled by a low-rank matrix
+ * for each task. Records select their task (`task_ids`).
  *   P_t = E ⊙ (U_t V_t)      E: [p, D], U_t: [p, r], V_t: [r, D], for each task t; all trained
- *
- * U and V start at N(0, 0.02²). From prompts of source tasks (`graft.init_adapter`) a new task takes their E, with the
- * means of their U and of their V (AVERAGE_SOURCE_TASKS), those of one of them (EXACT_SOURCE_TASK), or none.
+ * U and V start at N(0, 0.02²). From prompts of source tasks (`graft.init_adapter`) a new task takes E, and U and V as
+ * the means over the tasks (AVERAGE_SOURCE_TASKS), those of one task (EXACT_SOURCE_TASK), or new ones.
  */
 import { mean, mul, matmul, narrow, select, tidy } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
@@ -53,12 +51,12 @@ const Options = z
   });
 type Options = z.infer<typeof Options>;
 
-/** Starts that make one task of those of a source. */
+/** Initializations that derive one task from the tasks of a source. */
 const TO_ONE: ReadonlySet<string> = new Set(['AVERAGE_SOURCE_TASKS', 'EXACT_SOURCE_TASK']);
 const isFromSource = ({ prompt_tuning_init: init }: Options): boolean =>
   TO_ONE.has(init) || init === 'ONLY_SOURCE_SHARED';
 
-/** PEFT's names. */
+/** PEFT's names of the tensors. */
 const SHARED = 'embedding.weight';
 const COLS = 'prefix_task_cols';
 const ROWS = 'prefix_task_rows';
@@ -110,7 +108,7 @@ export const multitaskPromptTuning = softPrompt<Options>({
   file: {
     shapes(options, model) {
       const { [SHARED]: table, [COLS]: cols, [ROWS]: rows } = shapes(options, model);
-      // of whatever tasks; `begin` says which
+      // any number of tasks; `begin` decides
       const any = (shape: readonly number[] | undefined): number[] => [
         -1,
         ...(shape ?? []).slice(1),
@@ -125,16 +123,16 @@ export const multitaskPromptTuning = softPrompt<Options>({
     ) as [Tensor, Tensor];
     return { [SHARED]: stored(TABLE), [COLS]: cols, [ROWS]: rows };
   },
-  // a file's numbers are no start: PEFT would look for the source's path again
+  // the exported config must not name a source: PEFT would look for its path again
   resolved: (options) => ({
     prompt_tuning_init: isFromSource(options) ? 'RANDOM' : options.prompt_tuning_init,
   }),
 });
 
 /**
- * What a file has by task [tasks, …], for those of a job.
- * @param drawn numbers of a shape to begin with
- * @throws DomainError where the file is of other tasks
+ * Initial tensor [tasks, …] of a job from that of a file.
+ * @param drawn samples an initial tensor of a shape
+ * @throws DomainError if the file has a different number of tasks, or lacks the chosen one
  */
 function ofTasks(
   stored: Tensor,

@@ -31,7 +31,7 @@ it.each([
 
 it.each([
   [{ oft_block_size: 7 }, 4 * 28],
-  // of two as near the lower
+  // of two equally near divisors, the smaller
   [{ oft_block_size: 12 }, 4 * 28],
   [{ oft_block_size: 13 }, 2 * 120],
   [{ oft_block_size: 0, r: 5 }, 4 * 28],

@@ -1,16 +1,12 @@
 /**
- * OFT, arXiv:2306.07280; in this form, on the input and with Neumann's series, arXiv:2506.19847.
- * Rotates what a linear sees, so that angles between neurons stay.
- *
+ * OFT, arXiv:2306.07280; in this form, on the input and with the Neumann series, arXiv:2506.19847. It rotates the input
+ * of a linear layer, which keeps the angles between neurons.
  *   y = (x R) Wᵀ + b      R = diag(R₁ … R_k), k blocks of size s
- *
- * Rᵢ is Cayley's transform of a skew matrix Q = T - Tᵀ, of which T's numbers above the diagonal train:
- *
+ * Rᵢ is the Cayley transform of a skew matrix Q = T - Tᵀ; T's values above the diagonal are trained:
  *   Rᵢ = (I + Q)⁻¹ (I - Q),   or with use_cayley_neumann   Rᵢ = I + 2 (Q + … + Qᵗ⁻²) + Qᵗ⁻¹, t terms
- *
- * the second near the transposed of the first, as PEFT has them. With coft each block keeps ‖Q‖ ≤ ε/√k: the parameter
- * itself is projected before a forward that trains. x: [n, in]  W: [out, in]  trained: [k, s (s-1)/2], [1, s (s-1)/2]
- * where the blocks share it. All of it is f32; x R is rounded to x's dtype.
+ * The second is close to the transpose of the first, as in PEFT. With coft each block keeps ‖Q‖ ≤ ε/√k: the parameter
+ * itself is projected before each training forward pass. x: [n, in]  W: [out, in]  trained: [k, s (s-1)/2], or [1, s
+ * (s-1)/2] if the blocks share it. Everything is f32; x R is rounded to x's dtype.
  */
 import {
   copy_,
@@ -108,7 +104,7 @@ export const oft = linearMethod<Options>({
   summary:
     'Multiplies weights by block-wise orthogonal rotations, which preserve the pretrained angles between neurons.',
   paper: 'https://arxiv.org/abs/2306.07280',
-  // OFT v2's for Llama 2, and within what PEFT's comparison of methods uses
+  // OFT v2's for Llama 2, and in the range of PEFT's comparison of methods
   defaultLearningRate: 2e-4,
   tried: [{ target_modules: ALL_LINEAR }],
   options: Options,
@@ -119,7 +115,7 @@ export const oft = linearMethod<Options>({
   conv1d: false,
   noConvolutions:
     'in PEFT it is not a no-op at initialization there, and merging changes the result',
-  // x in f32, which may be two numbers of its own dtype, and as it is divided
+  // x in f32, which may take two values of its own dtype, and x split into blocks
   held: (targets, options) => ({
     numbers: targets.reduce((sum, linear) => sum + ownNumbers(options, linear), 0),
     perRow: 4 * inputsOf(targets),
@@ -132,7 +128,7 @@ export const oft = linearMethod<Options>({
     new OftLinear(options, blocksOf(options, linear), parameters),
 });
 
-/** How the inputs of a linear are divided. */
+/** Division of the inputs of a linear layer into blocks. */
 function blocksOf(
   { r, oft_block_size: size }: Options,
   { inFeatures }: { readonly inFeatures: number },
@@ -149,7 +145,7 @@ function ownNumbers(options: Options, linear: { readonly inFeatures: number }): 
   return rotationNumbers({ blocks: isShared ? 1 : blocks, size }, terms);
 }
 
-/** The divisor of `whole` nearest to `wanted`, the lower of two. */
+/** The divisor of `whole` nearest to `wanted`; of two equally near, the smaller. */
 function nearestDivisor(whole: number, wanted: number): number {
   if (wanted >= whole) return whole;
   const divides = (n: number): boolean => whole % n === 0;
@@ -158,10 +154,10 @@ function nearestDivisor(whole: number, wanted: number): number {
   return divides(wanted - distance) ? wanted - distance : wanted + distance;
 }
 
-/** The rotation in front of one linear. */
+/** Rotation of the input of one linear layer. */
 class OftLinear implements LinearUpdate {
   readonly #angles: Tensor;
-  /** Rows and columns of the places above a block's diagonal. */
+  /** Rows and columns of the positions above a block's diagonal. */
   readonly #places: Tensor;
 
   constructor(
@@ -196,7 +192,7 @@ class OftLinear implements LinearUpdate {
     return isSeries ? neumann(q, terms) : cayley(q);
   }
 
-  /** The parameter, which COFT shortens in place before it trains: nothing in a graph holds its values. */
+  /** Returns the parameter. COFT projects it in place before training; no autograd graph holds its values then. */
   #used(training: boolean): Tensor {
     const { coft, eps } = this.options;
     if (!coft) return this.#angles;
@@ -207,10 +203,10 @@ class OftLinear implements LinearUpdate {
   }
 }
 
-/** Blocks of which Q is longer than ε/√k, at that length. */
+/** Scales blocks with ‖Q‖ > ε/√k to that norm. */
 function shortened(above: Tensor, eps: number): Tensor {
   const longest = eps / Math.sqrt(above.shape[0] as number);
-  // each number is in Q twice
+  // each value occurs twice in Q
   const length = mul(norm(above, 2, 1, true), Math.SQRT2);
   return where(gt(length, longest), div(mul(above, longest), length), above);
 }

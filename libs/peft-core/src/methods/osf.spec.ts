@@ -37,7 +37,7 @@ it('keeps small changes on a base in bf16', () => {
   try {
     const { update: seen, parts } = half.outcome({ peft_type: 'OSF', effective_rank: 20 });
     expect(largest(seen)).toBe(0);
-    // as PEFT, which rounds them to the base's dtype
+    // rounded to the base's dtype, as in PEFT
     const bits = new Uint32Array((parts.get('U_low') as Float32Array).buffer);
     expect(bits.every((one) => (one & 0xffff) === 0)).toBe(true);
     const { update, merged } = half.outcome({ ...random, effective_rank: 31 });

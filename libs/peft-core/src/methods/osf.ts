@@ -1,15 +1,14 @@
 /**
- * OSF, Orthogonal Subspace Fine-tuning, arXiv:2504.07097.  Trains the small singular parts of a weight, beside the large
- * ones, which hold what the base has learnt.
- *
+ * OSF, Orthogonal Subspace Fine-tuning, arXiv:2504.07097: trains the small singular parts of a weight and keeps the
+ * large ones, which hold the base's knowledge.
  *   y = x Wᵀ + b + x Vᵀ (U diag(s))ᵀ - x V₀ᵀ (U₀ diag(s₀))ᵀ      W = U_k diag(s_k) V_k + U₀ diag(s₀) V₀
  *   g_U ← g_U - U_k (U_kᵀ g_U)      g_V ← g_V - (g_V V_kᵀ) V_k
- *
- * U: [out, n], s: [n], V: [n, in] train, and start as U₀, s₀ and V₀, the last n = min(in, out) - k parts of W's singular
- * value decomposition; their gradients g lose what lies along the first k. Where U_k and U₀ fill the space together
- * (out ≤ in; V: in ≤ out), U₀ (U₀ᵀ g) is the same. Only U, s and V are in files: the others are made again from W, and do
- * not depend on the signs that a decomposition chooses. All are rounded to the base's dtype, as in PEFT, and kept in f32;
- * so are the products: two that nearly cancel would leave their rounding.
+ * U: [out, n], s: [n] and V: [n, in] are trainable and start as U₀, s₀ and V₀, the last n = min(in, out) - k parts of
+ * W's singular value decomposition. Their gradients g lose their components along the first k. If U_k and U₀ together
+ * span the space (out ≤ in; V: in ≤ out), U₀ (U₀ᵀ g) is the same. Files store only U, s and V: the rest is recomputed
+ * from W and does not depend on the signs that a decomposition chooses. All are rounded to the base's dtype, as in
+ * PEFT, and stored in f32. The products are f32 too: two that nearly cancel would otherwise leave only their rounding
+ * errors.
  */
 import { DomainError } from '@graft/contracts';
 import {
@@ -41,7 +40,7 @@ import type { ModuleParameters } from './frame/parameters.js';
 import { valueByPart } from './targets/pattern.js';
 import { ALL_LINEAR } from './targets/targets.js';
 
-/** A number of directions, or a part of the smaller side. */
+/** Number of directions to keep, or a fraction of the smaller side. */
 const kept = z.number().refine((value) => value > 0 && (value < 1 || Number.isInteger(value)), {
   error: ({ input }) =>
     `expected an integer ≥ 1 or a fraction between 0 and 1, got ${JSON.stringify(input)}`,
@@ -74,7 +73,7 @@ type Size = Pick<LinearShape, 'path' | 'inFeatures' | 'outFeatures'>;
 
 const GATED: readonly Role[] = ['q', 'k', 'v', 'o', 'gate', 'up', 'down'];
 const FUSED: readonly Role[] = ['qkv', 'down'];
-/** By model_type; all linears of the others. */
+/** Target roles by model_type; other families use all linear layers. */
 const TARGETS: Readonly<Record<string, readonly Role[]>> = {
   llama: GATED,
   mistral: GATED,
@@ -91,7 +90,7 @@ const TARGETS: Readonly<Record<string, readonly Role[]>> = {
   opt: ['q', 'k', 'v', 'o', 'up', 'down'],
 };
 
-/** What PEFT rounds to. */
+/** Dtype that PEFT rounds to. */
 interface Rounding extends SharedState {
   readonly dtype: BaseDtype;
 }
@@ -105,7 +104,7 @@ export const osf = linearMethod<Options, Rounding>({
   // PEFT's comparison of methods
   defaultLearningRate: 5e-5,
   options: Options,
-  // PEFT reads it and does nothing with it
+  // PEFT accepts it and ignores it
   unsupported: { target_svd_config: null },
   tensors: {
     'osf_svd_params.U_low': 'parameter',
@@ -120,12 +119,12 @@ export const osf = linearMethod<Options, Rounding>({
       const { inFeatures, outFeatures } = target;
       const [k, n] = [keptAt(target), trainedOf(target, keptAt)];
       const others = (inFeatures === outFeatures ? 0 : Math.max(inFeatures, outFeatures)) * k;
-      // beside U₀ and V₀ what gradients go through, and U by its values
+      // in addition to U₀ and V₀, the tensors that gradients pass through, and U scaled by s
       return { numbers: 4 * n * (inFeatures + outFeatures) + 2 * others, n };
     });
     return {
       numbers: held.reduce((sum, { numbers }) => sum + numbers, decompositionNumbers(targets)),
-      // x and y in f32, which may be two numbers of their own dtype
+      // x and y in f32, which may take two values of their own dtype
       perRow:
         2 * (inputsOf(targets) + outputsOf(targets)) + held.reduce((sum, { n }) => sum + 4 * n, 0),
     };
@@ -149,7 +148,7 @@ export const osf = linearMethod<Options, Rounding>({
   },
 });
 
-/** How many directions of a linear stay. @throws DomainError where PEFT refuses that */
+/** Number of directions of a linear layer that are kept. @throws DomainError if PEFT rejects it */
 function keptBy({
   effective_rank: whole,
   rank_pattern: pattern,
@@ -168,7 +167,7 @@ function keptBy({
 const trainedOf = (linear: Size, keptAt: (linear: Size) => number): number =>
   Math.min(linear.inFeatures, linear.outFeatures) - keptAt(linear);
 
-/** U₀, s₀ and V₀, and what gradients are freed by: U_k and V_k, null where U₀ and V₀ do it. */
+/** U₀, s₀ and V₀, and U_k and V_k for the projection of gradients; null where U₀ and V₀ are used for it. */
 interface Parts {
   readonly u: Tensor;
   readonly s: Tensor;
@@ -214,7 +213,7 @@ class OsfLinear implements LinearUpdate {
     for (const tensor of Object.values(this.#start) as (Tensor | null)[]) tensor?.dispose();
   }
 
-  /** U and V, whose gradients have nothing along what stays. */
+  /** U and V with gradients that have no component along the kept directions. */
   #freed(): [u: Tensor, v: Tensor] {
     const { u, v, largeU, largeV } = this.#start;
     const [ownU, ownV] = [this.#u, this.#v];
@@ -236,7 +235,7 @@ class OsfLinear implements LinearUpdate {
   }
 }
 
-/** `value`, with the gradient of `other`. */
+/** Returns `value` with the gradient of `other`. */
 const withGradientOf = (value: Tensor, other: Tensor): Tensor =>
   add(value.detach(), sub(other, other.detach()));
 

@@ -1,10 +1,9 @@
 /**
- * P-tuning, arXiv:2103.10385.  Prompts come out of an encoder that is trained with them and folded away on export.
- *
+ * P-tuning, arXiv:2103.10385: prompts are the output of an encoder that is trained with them and merged into them on
+ * export.
  *   MLP:   P = W₃ relu(W₂ relu(W₁ E + b₁) + b₂) + b₃
  *   LSTM:  P = W₂ relu(W₁ bilstm(E) + b₁) + b₂
- *
- * E: [p, D]; hidden h (LSTM: 2 h after both directions). Names are PEFT's.
+ * E: [p, D]; hidden size h (LSTM: 2 h after both directions). Names are PEFT's.
  */
 import {
   counterDropout,
@@ -86,7 +85,7 @@ export const pTuning = softPrompt<Options>({
   resolved: (options, model) => ({ encoder_hidden_size: hidden(options, model) }),
 });
 
-/** Embeddings that the encoder starts from. */
+/** Name of the input embeddings of the encoder. */
 const TABLE = 'embedding.weight';
 
 const hidden = (options: Options, { embeddingSize }: Sized): number =>
@@ -95,11 +94,11 @@ const hidden = (options: Options, { embeddingSize }: Sized): number =>
 interface EncoderPart {
   readonly name: string;
   readonly dims: readonly number[];
-  /** Starts at U(-1/√n, 1/√n). */
+  /** Bound of the initial values: U(-1/√n, 1/√n). */
   readonly n: number;
 }
 
-/** The encoder's parameters, without the table E. */
+/** Parameters of the encoder, without the table E. */
 function encoderParts(options: Options, model: Sized): EncoderPart[] {
   const [d, h] = [model.embeddingSize, hidden(options, model)];
   const dense = (name: string, out: number, fanIn: number): EncoderPart[] => [

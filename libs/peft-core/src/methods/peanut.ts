@@ -1,11 +1,9 @@
 /**
- * PEANuT, arXiv:2410.01870.  An update that a small network makes of the weight itself.
- *
+ * PEANuT, arXiv:2410.01870: a small network computes the update from the weight itself.
  *   y = x Wᵀ + b + s (x N) Bᵀ,   N = dec(enc(φ(Wᵀ Aᵀ)))      N: [in, r]
- *
- * Each of the `depth` encoders is h → φ(h Eᵀ), each decoder h → φ(h Dᵀ) + what its encoder saw, the last encoder's
- * first. A, B: [r, out], [out, r]  E, D: [r, r], all f32; B starts at zero. PEFT makes N Bᵀ whole, as large as W; here x
- * meets N first. The products of N run in f32, those with x in x's dtype.
+ * Each of the `depth` encoders is h → φ(h Eᵀ). Each decoder is h → φ(h Dᵀ) + the input of its encoder, the last
+ * encoder's first. A, B: [r, out], [out, r]  E, D: [r, r], all f32; B starts at zero. PEFT computes the full N Bᵀ, as
+ * large as W; here x is multiplied by N first. The products of N are f32, those with x have x's dtype.
  */
 import {
   add,
@@ -103,7 +101,7 @@ export const peanut = linearMethod<Options>({
   defaultTargets: () => ['q', 'v'],
   conv1d: false,
   held: (targets, { r, depth }) => ({
-    // W in f32, and what each layer saw
+    // W in f32, and the input of each layer
     numbers:
       numbersIn(targets) +
       targets.reduce((sum, { inFeatures }) => sum + (2 + 3 * depth) * r * inFeatures, 0),
@@ -154,7 +152,7 @@ class PeanutLinear implements LinearUpdate {
     return { weight: add(weight, update, this.options.scaling) };
   }
 
-  /** N of W */
+  /** N for a weight W. */
   #network(weight: Tensor): Tensor {
     const { depth, act_fn: name } = this.options;
     const activation = ACTIVATIONS[name];

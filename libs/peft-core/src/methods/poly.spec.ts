@@ -61,7 +61,7 @@ it('answers as the task that was asked for, alone and beside others', () => {
   const adapter = attachMethod(model, stored.peft, { run: 1, seed: 0 });
   adapter.load(stored.tensors);
   stored.dispose();
-  // far apart, so that greedy answers are
+  // far apart, so that greedy completions differ
   for (const [name, one] of adapter.parameters) {
     const by = name.endsWith('module_logits') ? 5000 : 30;
     noGrad(() => tidy(() => copy_(one, mul(one, by))));

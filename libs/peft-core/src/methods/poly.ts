@@ -1,12 +1,10 @@
 /**
- * Polytropon, arXiv:2202.13914, and with n_splits > 1 multi-head routing, arXiv:2211.03831.  Each task is a mixture of S
- * skills, which are LoRAs; records say which task is theirs (`task_ids`).
- *
+ * Polytropon, arXiv:2202.13914, and with n_splits > 1 multi-head routing, arXiv:2211.03831: each task is a mixture of S
+ * skills, which are LoRAs. Records select their task (`task_ids`).
  *   y += x A_t B_t / r      A_t = Σ_s p_ts A_s  [in, r],  B_t = Σ_s p_ts B_s  [r, out]      p_t = w / Σ_s w,  w = σ(z_t)
- *
- * x: [n, in]  A: [Q, S, in/Q, r]  B: [Q, S, r, out/Q]  z: [tasks, Q S], each of the Q parts of features with a mixture of
- * its own. All are f32; products run in x's dtype. In training w is drawn, as PEFT draws it (a relaxed Bernoulli of
- * temperature 1: σ(z + ln u - ln(1 - u)), u ~ U(0, 1)), here once a forward for each task.
+ * x: [n, in]  A: [Q, S, in/Q, r]  B: [Q, S, r, out/Q]  z: [tasks, Q S]; each of the Q parts of the features has its own
+ * mixture. All are f32; products are computed in x's dtype. In training w is sampled as in PEFT (a relaxed Bernoulli of
+ * temperature 1: σ(z + ln u - ln(1 - u)), u ~ U(0, 1)), here once for each task in a forward pass.
  */
 import {
   add,
@@ -93,7 +91,7 @@ export const poly = linearMethod<Options>({
   },
   defaultTargets: () => ['q', 'v'],
   conv1d: false,
-  // the mixtures of all tasks of a forward, and what leads to them
+  // the mixtures of all tasks of a forward pass, and their intermediate results
   held: (targets, { r, n_tasks: tasks }) => ({
     numbers: targets.reduce(
       (sum, { inFeatures, outFeatures }) =>
@@ -105,10 +103,12 @@ export const poly = linearMethod<Options>({
   adapt: (options) => (target, parameters) => new PolyLinear(target, options, parameters),
 });
 
-/** Of a forward, which has few examples. */
+/** Maximum number of tasks in a forward pass, which has few examples. */
 const MOST_TASKS = 16;
 
-/** @throws DomainError where PEFT refuses the sizes, or a target sees single rows */
+/**
+ * Returns the shapes of the parts. @throws DomainError if PEFT rejects the sizes, or if the target receives single rows
+ */
 function partsOf(options: Options, { path, role, inFeatures, outFeatures }: Size): PartShapes {
   const { r, n_tasks: tasks, n_skills: skills, n_splits: splits } = options;
   for (const size of [inFeatures, outFeatures]) {
@@ -128,7 +128,7 @@ function partsOf(options: Options, { path, role, inFeatures, outFeatures }: Size
 }
 
 const SMALLEST_SUM = 1e-12;
-/** The difference of f32 numbers at 1, which PyTorch keeps u from 0 and 1 by. */
+/** Distance of f32 numbers at 1, by which PyTorch keeps u away from 0 and 1. */
 const EPSILON = 2 ** -23;
 
 class PolyLinear implements LinearUpdate {
@@ -199,7 +199,7 @@ interface Mixture {
   readonly b: Tensor;
 }
 
-/** ln u - ln(1 - u), of z's shape, another for each task. */
+/** ln u - ln(1 - u), in z's shape and different for each task. */
 function noiseOf(z: Tensor, taskId: number, { key, module }: LinearContext): Tensor {
   const drawn = counterUniform(z.shape, { ...key, site: module }, taskId * z.size);
   const u = clamp(drawn, EPSILON, 1 - EPSILON);
@@ -212,7 +212,7 @@ interface TaskSpan {
   readonly length: number;
 }
 
-/** Rows of one task after another; sequences that say none are of the first. */
+/** Consecutive rows of one task; sequences without a task belong to the first. */
 function spansOf(rows: number, tasks: ReturnType<LinearContext['tasks']>): TaskSpan[] {
   if (tasks.length === 0) return [{ taskId: 0, start: 0, length: rows }];
   const spans: { taskId: number; start: number; length: number }[] = [];

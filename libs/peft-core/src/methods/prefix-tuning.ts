@@ -1,9 +1,7 @@
 /**
- * Prefix tuning, arXiv:2101.00190.  Every layer attends to p trained keys and values besides its own:
- *
+ * Prefix tuning, arXiv:2101.00190: every layer attends to p trained keys and values in addition to its own.
  *   table = E                               E: [p, 2 L d]
- *   table = W₂ tanh(W₁ E + b₁) + b₂         with projection, E: [p, d]; folded away on export
- *
+ *   table = W₂ tanh(W₁ E + b₁) + b₂         with projection, E: [p, d]; merged into the table on export
  * d = kv heads · head size. Column ((2 layer + kv) · heads + head) · size + i; kv 0 is the key. Keys are not rotated.
  */
 import { linear, tanh, tidy, zeros } from '@graft/kernels';
@@ -35,7 +33,7 @@ const Options = z.strictObject({
 });
 type Options = z.infer<typeof Options>;
 
-/** The table, or what the projection makes it of. */
+/** Name of the table, or of the projection's input. */
 const TABLE = 'embedding.weight';
 
 export const prefixTuning = softPrompt<Options>({

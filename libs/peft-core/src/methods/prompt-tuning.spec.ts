@@ -10,7 +10,7 @@ import { buildModel } from '../models/registry.js';
 const BASE = join(import.meta.dirname, '../../../../test/golden/gemma/base');
 const IDS = [7, 31, 4];
 
-/** Hidden states of the last rows of run 1. */
+/** Returns hidden states of the last rows of run 1. */
 function hidden(model: Model, ids: readonly number[], last: number): Float32Array {
   const decoder = {
     inputs: Int32Array.from(ids),

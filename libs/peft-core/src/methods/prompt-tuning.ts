@@ -1,5 +1,6 @@
 /**
- * Prompt tuning, arXiv:2104.08691.  [P ; E x]  P: [p, D], trained; E x: embeddings of the real tokens.
+ * Prompt tuning, arXiv:2104.08691.
+ *   [P ; E x]      P: [p, D], trained; E x: embeddings of the real tokens
  */
 import { counterUniform } from '@graft/kernels';
 import { z } from 'zod';

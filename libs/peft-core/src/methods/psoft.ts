@@ -1,13 +1,11 @@
 /**
- * PSOFT.  Turns the few directions in which a weight acts most.
- *
+ * PSOFT: rotates the few principal directions of a weight.
  *   y = x Wᵀ + b + s (z Rᵀ - z) Bᵀ,  z = drop(x) Aᵀ      R = diag(b) (I + Q) (I - Q)⁻¹ diag(a),  s = α/r
- *
- * A: [r, in] and B: [out, r] are W's first r singular vectors and values, made anew from W wherever an adapter is loaded:
- * with W = U S Vᵀ, "psoft_init" A = Vᵀ_r, B = U_r S_r / s; "pissa_init" A = √(S_r/s) Vᵀ_r, B = U_r √(S_r/s). Q: [r, r] is
- * skew, of its numbers above the diagonal [r (r-1)/2]; with use_cayley_neumann its series stands in for the transform,
- * in which cayley_neumann_eps bounds ‖Q‖; without psoft_orth R itself trains. a, b: [r]. All of it is f32; the sum is
- * rounded to y's dtype.
+ * A: [r, in] and B: [out, r] consist of W's first r singular vectors and values and are recomputed from W whenever an
+ * adapter is loaded. With W = U S Vᵀ, "psoft_init" is A = Vᵀ_r, B = U_r S_r / s; "pissa_init" is A = √(S_r/s) Vᵀ_r, B =
+ * U_r √(S_r/s). Q: [r, r] is skew; its values above the diagonal [r (r-1)/2] are trained. With use_cayley_neumann a
+ * series replaces the transform, and cayley_neumann_eps bounds ‖Q‖. Without psoft_orth R itself is trained. a, b: [r].
+ * Everything is f32; the sum is rounded to y's dtype.
  */
 import {
   add,
@@ -118,7 +116,7 @@ export const psoft = linearMethod<Options>({
   defaultLearningRate: 1e-4,
   trainingOnly: ['psoft_dropout'],
   options: Options,
-  // PEFT's random decomposition draws from PyTorch's global generator
+  // PEFT's randomized decomposition uses PyTorch's global generator
   unsupported: { psoft_svd: 'full', psoft_svd_lowrank_niter: 10, random_seed: 0 },
   unwritten: () => ['ab_svd_init'],
   convertsToLora: true,
@@ -138,14 +136,14 @@ export const psoft = linearMethod<Options>({
       r * (inputsOf(targets) + outputsOf(targets)) +
       targets.length * rotationNumbers({ blocks: 1, size: r }, isSeries ? terms : null) +
       decompositionNumbers(targets),
-    // x meets a frozen A, and is not kept
+    // x is multiplied by a frozen A, so it is not stored
     perRow: targets.length * 6 * r,
   }),
   shapes: (options) => (linear) => partShapes(options, linear),
   adapt: (options) => (linear, parameters) => new PsoftLinear(options, linear, parameters),
 });
 
-/** PEFT reads these and does nothing with them. */
+/** Rejects options that PEFT accepts and ignores. */
 function refuseIdle({
   use_cayley_neumann: isSeries,
   num_cayley_neumann_terms: terms,
@@ -159,7 +157,7 @@ function refuseIdle({
   throw new DomainError('invalid_value', message, `peft.${idle}`);
 }
 
-/** @throws DomainError where PEFT refuses the rank */
+/** Returns the shapes of the parts. @throws DomainError if PEFT rejects the rank */
 function partShapes(
   { r, psoft_orth: orthogonal, psoft_mag_a: a, psoft_mag_b: b }: Options,
   { path, inFeatures, outFeatures }: Pick<LinearShape, 'path' | 'inFeatures' | 'outFeatures'>,
@@ -237,7 +235,7 @@ class PsoftLinear implements LinearUpdate {
     return view(isSeries ? neumann(this.#bounded(q), terms) : cayley(neg(q)), [r, r]);
   }
 
-  /** Q, no longer than ε. */
+  /** Q, scaled to a norm of at most ε. */
   #bounded(q: Tensor): Tensor {
     const { cayley_neumann_eps: eps } = this.options;
     if (eps === null) return q;
@@ -259,7 +257,7 @@ function initial(
   });
 }
 
-/** Singular vectors as the CPU finds them: a GPU may turn some round, and another adapter would fit those. */
+/** Singular vectors computed on the CPU: a GPU may flip some signs, for which a trained adapter would not fit. */
 function decomposed(w: Tensor): ReturnType<typeof svd> {
   if (!w.device.startsWith('cuda')) return svd(w);
   const { u, s, vh } = svd(toDevice(w, 'cpu'));

@@ -35,7 +35,7 @@ it('draws around the mean while training, by step and seed alone', () => {
     q.outcome(peft, { training: true, step }).update.forEach((value, i) => {
       sums[i] = (sums[i] as number) + value / draws;
     });
-  // one draw is off by its deviation, the mean of many by √draws less
+  // one sample deviates by its standard deviation, the mean of many by √samples less
   const off = worst(Float32Array.from(sums), mean);
   expect(worst(trained, mean)).toBeGreaterThan(1e-2 * largest(mean));
   expect(off).toBeLessThan(0.3 * worst(trained, mean));

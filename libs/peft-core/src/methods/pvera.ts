@@ -1,11 +1,9 @@
 /**
- * PVeRA, arXiv:2512.07703.  VeRA whose inner vector is drawn while training, around a mean that answers take.
- *
+ * PVeRA, arXiv:2512.07703: VeRA with an inner vector that is sampled in training; inference uses its mean.
  *   μ, ℓ = δ ⊙ (x Aᵀ), the first r and the last r      h = μ + ε ⊙ exp(ℓ / 2), ε ~ N(0, 1)      h = μ once trained
  *   y = x Wᵀ + b + β ⊙ (h Bᵀ)
- *
  * x: [n, in]  A: [2 r, in]  B: [out, r], the first columns and rows of shared random matrices  δ: [2 r]  β: [out]. All
- * are f32; products run in x's dtype, exp in f32. Dropout acts on the x that A sees. β starts at zero.
+ * are f32; products are computed in x's dtype, exp in f32. Dropout acts on A's input x. β starts at zero.
  */
 import {
   add,
@@ -54,7 +52,7 @@ export const pvera = linearMethod<Options, Projections>({
   summary:
     'Probabilistic VeRA, which samples its inner vector during training: as small, and more stable with little data.',
   paper: 'https://arxiv.org/abs/2512.07703',
-  // of PEFT's comparison of methods
+  // from PEFT's comparison of methods
   defaultLearningRate: 3e-3,
   trainingOnly: ['pvera_dropout'],
   options: Options,
@@ -74,7 +72,7 @@ export const pvera = linearMethod<Options, Projections>({
   conv1d: true,
   held: (targets, { r }) => ({
     numbers: projectionNumbers(targets, 2 * r, r),
-    // what meets δ, the noise and its factor in f32, their sum, and what meets β
+    // the factor of δ, the noise and its scale in f32, their sum, and the factor of β
     perRow: targets.reduce((sum, { outFeatures }) => sum + 9 * r + outFeatures, 0),
   }),
   shapes:
@@ -93,7 +91,7 @@ export const pvera = linearMethod<Options, Projections>({
     new PveraLinear(target, options, projections, parameters),
 });
 
-/** The update of one linear. */
+/** PVeRA update of one linear layer. */
 class PveraLinear implements LinearUpdate {
   readonly #b: Tensor;
   readonly #d: Tensor;
@@ -140,7 +138,7 @@ class PveraLinear implements LinearUpdate {
     const seen = p > 0 ? counterDropout(x, p, stream) : x;
     const both = mul(linear(seen, down), to(this.#d, x.dtype));
     const deviation = call('aten::exp', mul(to(narrow(both, 1, r, r), 'f32'), 0.5)) as Tensor;
-    // behind the numbers that dropout draws
+    // after the random numbers of dropout
     const noise = counterNormal([x.shape[0] as number, r], stream, x.size);
     return add(narrow(both, 1, 0, r), to(mul(deviation, noise), x.dtype));
   }

@@ -1,13 +1,11 @@
 /**
- * RandLoRA, arXiv:2502.00987.  A weighted sum of random low-rank matrices, as many as make full rank.
- *
+ * RandLoRA, arXiv:2502.00987: a weighted sum of enough random low-rank matrices to reach full rank.
  *   y = x Wᵀ + b + s x ΔWᵀ      ΔW = B̄ Ā, or (B̄ Ā)ᵀ where in > out,  s = α / r
  *   Ā[k n + i] = λ[k, i] A[k] ⊙ γ[i]      B̄[:, i r + k] = B[:, i, k]      i < n, k < r
- *
- * with m the smaller and M the larger of in and out, n = ⌈m / r⌉, Ā: [r n, m], B̄: [M, n r]. As in PEFT the rows of Ā go
- * by k first and the columns of B̄ by i. A: [r, 1, max m]  B: [max M, max n, r]  are shared, random, of deviation 1 and
- * rounded to the base's dtype; what trains is λ: [r, n], which starts at zero, and γ: [n, m]. All are f32; products
- * with x run in its dtype. Dropout acts on x.
+ * m is the smaller and M the larger of in and out, n = ⌈m / r⌉, Ā: [r n, m], B̄: [M, n r]. As in PEFT, the rows of Ā
+ * are ordered by k first and the columns of B̄ by i first. A: [r, 1, max m] and B: [max M, max n, r] are shared and
+ * random, have standard deviation 1 and are rounded to the base's dtype. λ: [r, n], which starts at zero, and γ: [n, m]
+ * are trainable. All are f32; products with x are computed in its dtype. Dropout acts on x.
  */
 import {
   add,
@@ -38,7 +36,7 @@ import type { ModuleParameters } from './frame/parameters.js';
 import { largest, projectionFields } from './parts/projections.js';
 import { TorchGenerator } from './reference-math/torch-generator.js';
 
-/** Of three numbers one is not zero. */
+/** Sparsity: on average one of three values is not zero. */
 const SPARSE = 3;
 
 const Options = z
@@ -72,7 +70,7 @@ type Options = z.infer<typeof Options>;
 
 type Size = Pick<LinearShape, 'inFeatures' | 'outFeatures'>;
 
-/** Of a target: its smaller and its larger side, and how many random matrices it has. */
+/** The smaller and the larger side of a target, and its number of random matrices. */
 function sizesOf(
   { inFeatures, outFeatures }: Size,
   r: number,
@@ -92,7 +90,7 @@ export const randlora = linearMethod<Options, Bases>({
   summary:
     'Trains scaling coefficients of many random low-rank matrices shared by all layers: full rank with few parameters.',
   paper: 'https://arxiv.org/abs/2502.00987',
-  // of PEFT's comparison of methods
+  // from PEFT's comparison of methods
   defaultLearningRate: 1e-4,
   trainingOnly: ['randlora_dropout'],
   options: Options,
@@ -111,7 +109,7 @@ export const randlora = linearMethod<Options, Bases>({
   held: (targets, { r }) => {
     const { m, M, n } = sizesOf(largest(targets), r);
     return {
-      // Ā as made and as multiplied by, B̄ as multiplied by
+      // Ā as computed and as multiplied, B̄ as multiplied
       numbers: targets
         .map((target) => sizesOf(target, r))
         .reduce((sum, own) => sum + own.n * r * (3 * own.m + own.M), r * m + M * n * r),
@@ -142,7 +140,7 @@ type Drawn = readonly [values: Float32Array, shape: readonly number[]];
 const placed = ([values, shape]: Drawn, dtype: BaseDtype): Tensor =>
   to(tensor(normalised(values), shape), dtype);
 
-/** Divided by their standard deviation, here and not on the device, which might round otherwise. */
+/** Divides values by their standard deviation. This is done on the CPU, because a device might round differently. */
 function normalised(values: Float32Array): Float32Array {
   const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
   const squares = values.reduce((sum, value) => sum + (value - mean) ** 2, 0);
@@ -150,7 +148,7 @@ function normalised(values: Float32Array): Float32Array {
   return values.map((value) => value / deviation);
 }
 
-/** A and then B, before they are divided by their deviation. */
+/** Samples A and then B, before they are divided by their standard deviation. */
 function drawn(size: Size, options: Options): [a: Drawn, b: Drawn] {
   const { r, projection_prng_key: key, sparse, very_sparse: very } = options;
   const { m, M, n } = sizesOf(size, r);
@@ -185,13 +183,13 @@ function drawn(size: Size, options: Options): [a: Drawn, b: Drawn] {
   ];
 }
 
-/** -1, 0 and 1: the ends of [0, 1) are not zero. */
+/** Samples of -1, 0 and 1; the values at both ends of [0, 1) give -1 and 1. */
 function signsOf(generator: TorchGenerator, count: number, least: number): Float32Array {
   const [low, high] = [Math.fround(least), Math.fround(1 - least)];
   return generator.uniform(count, 0, 1).map((value) => (value < low ? -1 : Number(value > high)));
 }
 
-/** The update of one linear. */
+/** RandLoRA update of one linear layer. */
 class RandloraLinear implements LinearUpdate {
   readonly #lambda: Tensor;
   readonly #gamma: Tensor;
@@ -233,7 +231,7 @@ class RandloraLinear implements LinearUpdate {
     return { weight: add(weight, matmul(up, down), this.#scale) };
   }
 
-  /** [r n, in] and [out, r n], of which ΔW is the product. */
+  /** [r n, in] and [out, r n], whose product is ΔW. */
   #factors(): [down: Tensor, up: Tensor] {
     const { inFeatures } = this.target;
     const { r } = this.options;

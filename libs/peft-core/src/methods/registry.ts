@@ -47,7 +47,7 @@ import { pvera } from './pvera.js';
 import { randlora } from './randlora.js';
 import { xlora } from './xlora.js';
 
-/** Every method there is. Validation, the catalog, the docs and the test matrix are derived from this list. */
+/** All methods. Validation, the catalog, the docs and the test matrix are derived from this list. */
 export const methods: readonly Method[] = [
   lora,
   promptTuning,
@@ -96,7 +96,7 @@ export const methods: readonly Method[] = [
   full,
 ] as Method[];
 
-/** What a job gets that says nothing about its adapter; its fields are the method's defaults for jobs. */
+/** Default `peft` of a job; its fields are the method's defaults for jobs. */
 export const DEFAULT_PEFT = { peft_type: lora.name } as const;
 
 /** Name of the method that `"peft": null` means. */
@@ -104,7 +104,7 @@ export const WITHOUT_ADAPTER = full.name;
 
 const byName = registry('method', methods, ({ name }) => [name]);
 
-/** @throws DomainError when there is no such method */
+/** Returns the method of a peft_type. @throws DomainError if the method does not exist */
 export function methodFor(peft: { readonly peft_type: string } | null): Method {
   const name = peft?.peft_type ?? WITHOUT_ADAPTER;
   const found = byName.get(name);
@@ -120,7 +120,7 @@ export function methodFor(peft: { readonly peft_type: string } | null): Method {
   );
 }
 
-/** The fields of a request that make a method with a name of its own. */
+/** Request fields that select a named variant of a method. */
 function howMade({ variant, isPacked }: NamedMethod): string {
   const value = JSON.stringify(variant?.value) ?? '…';
   return [

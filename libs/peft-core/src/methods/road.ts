@@ -1,11 +1,10 @@
 /**
- * RoAd, arXiv:2409.00119.  Rotates and scales pairs of a linear's outputs.
- *
+ * RoAd, arXiv:2409.00119: rotates and scales pairs of a linear layer's outputs.
  *   y' = c ⊙ y + s ⊙ ρ(y)      ρ: (y₁, y₂) → (-y₂, y₁), the halves of each group of g outputs
  *   c = α cos θ,  s = α sin θ
- *
- * y: [n, out], bias included. road_1 has one α and θ for a pair: [out/2]; road_2 one for each output: [out]; road_4
- * two, for c and for s: [2 out], by group those of c before those of s. They are f32, and so is y while it turns.
+ * y: [n, out], bias included. road_1 has one α and θ for each pair: [out/2]; road_2 one for each output: [out]; road_4
+ * two, for c and for s: [2 out], and in each group those of c come before those of s. They are f32, and y is rotated in
+ * f32.
  */
 import {
   add,
@@ -57,7 +56,7 @@ const Options = z.strictObject({
 });
 type Options = z.infer<typeof Options>;
 
-/** Numbers in θ, and in α, for an output. */
+/** Size of θ, and of α, per output. */
 const NUMBERS = { road_1: 0.5, road_2: 1, road_4: 2 } as const;
 
 export const road = linearMethod<Options>({
@@ -72,7 +71,7 @@ export const road = linearMethod<Options>({
   tensors: { road_theta: 'parameter', road_alpha: 'parameter' },
   defaultTargets: () => ['q', 'v'],
   conv1d: false,
-  // y and its other half, in f32, which may be two numbers of y's dtype
+  // y and its other half, in f32, which may take two values of y's dtype
   held: (targets) => ({ perRow: 4 * outputsOf(targets) }),
   shapes: (options) => (linear) => {
     const size = [sizeOf(options, linear)];
@@ -91,7 +90,7 @@ export const road = linearMethod<Options>({
   },
 });
 
-/** @throws DomainError where PEFT refuses the size */
+/** Returns the group size. @throws DomainError if PEFT rejects the size */
 function sizeOf(
   { variant, group_size: group }: Options,
   { path, outFeatures }: Pick<LinearShape, 'path' | 'outFeatures'>,
@@ -106,7 +105,7 @@ function rotated(
   theta: Tensor,
   alpha: Tensor,
 ): LinearUpdate {
-  /** c and s, [out] each, of θ or α: the same ones but for road_4. */
+  /** Values for c and for s, [out] each, of θ or α; they differ only in road_4. */
   const halves = (t: Tensor): readonly [Tensor, Tensor] => {
     if (variant === 'road_2') return [t, t];
     if (variant === 'road_1') {
@@ -116,7 +115,7 @@ function rotated(
     const [forCosine, forSine] = chunk(view(t, [-1, 2, group]), 2, 1) as [Tensor, Tensor];
     return [reshape(forCosine, [-1]), reshape(forSine, [-1])];
   };
-  /** Rows t: [n, out] */
+  /** ρ of rows t: [n, out]. */
   const turned = (t: Tensor): Tensor => {
     const [thetas, alphas] = [halves(theta), halves(alpha)];
     const [first, second] = chunk(view(t, [-1, 2, group / 2]), 2, 1) as [Tensor, Tensor];

@@ -116,7 +116,7 @@ describe('the shadow’s own loss', () => {
       first: -100,
     }));
 
-  /** Losses and gradients, run by run. */
+  /** Returns the loss and the gradients of each run. */
   function learnt(
     runs: readonly number[],
     adapters: ReadonlyMap<number, ReadonlyMap<string, Tensor>>,

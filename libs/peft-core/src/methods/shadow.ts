@@ -1,15 +1,14 @@
 /**
- * ShadowPEFT, arXiv:2604.19254.  A small network goes along the blocks: what a block reads is moved by how far it lies
- * from the shadow's state s, and s by what the block gives.
- *
- *   s = P backbone(x)                        x: embedded tokens; P: where the backbone's width is another
+ * ShadowPEFT, arXiv:2604.19254: a small network runs alongside the blocks. Each block's input is shifted according to
+ * its distance from the shadow's state s, and each block's output updates s.
+ *   s = P backbone(x)                        x: embedded tokens; P: only if the backbone has another width
  *   h ← h + α U D dropout(h - s)             before each block
- *   s ← (1 - σ(G(h))) ⊙ s + σ(G(h)) ⊙ T(h)   behind each but the last        G, T: linear, GELU, linear
- *   loss += λ CE(head(s₀))                   s₀: s as it began, by the base's head without more
- *
- * h, s, x: [n, H]  D: [r, H]  U: [H, r]  G, T: H → u → H. All are f32; products run in h's dtype. The backbone
- * (shadow-backbone.ts) keeps keys and values of its own. λ's loss is that of the next token, as in PEFT: preferences have
- * none. It stands beside the loss that is shown. G and T of the last block do nothing: files have them, and they do not train.
+ *   s ← (1 - σ(G(h))) ⊙ s + σ(G(h)) ⊙ T(h)   after each but the last        G, T: linear, GELU, linear
+ *   loss += λ CE(head(s₀))                   s₀: the initial s, directly through the base's head
+ * h, s, x: [n, H]  D: [r, H]  U: [H, r]  G, T: H → u → H. All are f32; products are computed in h's dtype. The backbone
+ * (shadow-backbone.ts) has its own keys and values. λ's loss is that of the next token, as in PEFT; preference training
+ * does not have it, and the reported loss excludes it. G and T of the last block have no effect: files have them, and
+ * they do not train.
  */
 import { add, counterDropout, gelu, linear, mul, sigmoid, sub, tidy, to } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
@@ -33,7 +32,7 @@ import { matcher } from './targets/targets.js';
 
 const size = z.int().min(1).max(1_000_000).nullable().default(null);
 
-/** PEFT's default. */
+/** PEFT's default weight λ of the auxiliary loss. */
 const AUXILIARY = 0.05;
 
 const Options = z.strictObject({
@@ -95,7 +94,7 @@ const [TRANSFORM, GATE] = [
   'shadow_update_gate.default',
 ] as const;
 const PROJECTION = 'shadow_projection.default';
-/** A linear with a bias, as files have its parts. */
+/** Parts of a linear layer with a bias, as in files. */
 const parts = (name: string) =>
   ({ [`${name}.0`]: 'module', [`${name}.0.bias`]: 'parameter', [`${name}.2`]: 'module', [`${name}.2.bias`]: 'parameter' }) as const; // prettier-ignore
 
@@ -151,7 +150,7 @@ export const shadow = defineMethod<Options>({
       trainableParameters: own.total + backbone + projection + trained,
       virtualTokens: 0,
       held: {
-        // what its parameters were copied from
+        // the values that its parameters were copied from
         numbers: backbone + mover,
         perRow: through + 3 * norms + blocks.length * (8 * hiddenSize + 2 * r + 6 * u),
       },
@@ -201,7 +200,10 @@ interface Place extends Named {
   readonly layer: number;
 }
 
-/** @throws DomainError where target_modules means none, something else, or blocks that are no neighbours */
+/**
+ * Blocks that target_modules selects. @throws DomainError if it selects none, other modules, or blocks that are not
+ * adjacent
+ */
 function targetBlocks(
   modules: ModuleIndex<
     Named & { readonly role: Role; readonly layer: number | null },
@@ -239,7 +241,7 @@ function blocksIn(linears: readonly (Named & { readonly layer: number | null })[
   return [...found].map(([layer, path]) => ({ layer, path })).sort((a, b) => a.layer - b.layer);
 }
 
-/** A linear with a bias. */
+/** A linear layer with a bias. */
 interface Dense {
   readonly weight: Tensor;
   readonly bias: Tensor;

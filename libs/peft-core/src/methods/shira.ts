@@ -1,11 +1,9 @@
 /**
- * SHiRA, arXiv:2406.13175.  A few numbers of each weight train, at places drawn once.
- *
- *   y = x Wᵀ + b + x ΔWᵀ      ΔW[i_k, j_k] = w_k, else 0      r (in + out) places, as many numbers as LoRA's of rank r
- *
- * x: [n, in]  W, ΔW: [out, in]  w: [r (in + out)], f32; the product with x runs in its dtype. The places are the first
- * of PyTorch's random permutation, the same for all weights of a size, in the order of the weight; files have them.
- * PEFT adds ΔW to W in the base's dtype, which loses small changes in bf16; here it is a product of its own.
+ * SHiRA, arXiv:2406.13175: trains a few values of each weight, at positions sampled once.
+ *   y = x Wᵀ + b + x ΔWᵀ      ΔW[i_k, j_k] = w_k, else 0      r (in + out) positions, as many as LoRA of rank r trains
+ * x: [n, in]  W, ΔW: [out, in]  w: [r (in + out)], f32; the product with x is computed in its dtype. The positions are
+ * the first of PyTorch's random permutation, the same for all weights of a size, in the order of the weight; files
+ * store them. PEFT adds ΔW to W in the base's dtype, which loses small changes in bf16; here it is a separate product.
  */
 import {
   add,
@@ -68,14 +66,14 @@ export const shira = linearMethod<Options>({
   summary:
     'Trains a sparse set of the entries of each weight: high rank, and adapters interfere little when combined.',
   paper: 'https://arxiv.org/abs/2406.13175',
-  // of PEFT's comparison of methods
+  // from PEFT's comparison of methods
   defaultLearningRate: 3e-4,
   options: Options,
   unsupported: {},
   tensors: { shira_weight: 'parameter', shira_indices: 'parameter' },
   defaultTargets: () => ['q', 'v'],
   conv1d: false,
-  // ΔW as the product has it, and the places
+  // ΔW as the product uses it, and the positions
   held: (targets, { r }) => ({
     numbers: targets.reduce(
       (sum, { inFeatures, outFeatures }) => sum + 4 * r * (inFeatures + outFeatures),
@@ -91,7 +89,9 @@ export const shira = linearMethod<Options>({
   },
 });
 
-/** @throws DomainError where PEFT refuses the rank, or a linear is too large */
+/**
+ * Returns the number of trained values. @throws DomainError if PEFT rejects the rank, or if a linear layer is too large
+ */
 function count(r: number, linear: Size): number {
   const { path, inFeatures, outFeatures } = linear;
   const [wanted, there] = [r * (inFeatures + outFeatures), placesIn(linear)];
@@ -100,7 +100,7 @@ function count(r: number, linear: Size): number {
   throw new DomainError('invalid_value', message, 'peft.r');
 }
 
-/** Places by size, [2, n]: each is drawn once. */
+/** Positions by size, [2, n]; those of a size are sampled once. */
 function drawn({ r, random_seed: seed }: Options): (linear: Size) => Int32Array {
   const known = new Map<string, Int32Array>();
   return (linear) => {
@@ -120,12 +120,12 @@ function places({ inFeatures, outFeatures }: Size, n: number, seed: number): Int
   });
 }
 
-/** The update of one linear. */
+/** SHiRA update of one linear layer. */
 class ShiraLinear implements LinearUpdate {
   readonly #weight: Tensor;
   /** [2, n], rows and columns. */
   readonly #indices: Tensor;
-  /** In the flat weight; made at the first use. */
+  /** Positions in the flattened weight, computed on first use. */
   #flat: Tensor | null = null;
 
   constructor(

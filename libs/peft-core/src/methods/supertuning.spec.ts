@@ -39,7 +39,7 @@ it.each([true, false])('trains the numbers of one end of the weight: the top %s'
 it('counts what trains as PEFT does', () => {
   const parameters = (peft: object): number =>
     footprintOf({ peft_type: 'SUPERTUNING', target_modules: ['q_proj', 'v_proj'], ...peft }, configOf('llama')).trainableParameters; // prettier-ignore
-  // q of 32 by 32 and v of 16 by 32, of two layers: 10.24 and 5.12 in a hundred
+  // q of 32 by 32 and v of 16 by 32, of two layers: one percent is 10.24 and 5.12
   expect(parameters({})).toBe(2 * (10 + 5));
   expect(parameters({ sparsity: 0 })).toBe(2 * (1024 + 512));
   expect(parameters({ r: 3 })).toBe(2 * (10 + 5 + 3 * (32 + 32) + 3 * (16 + 32)));

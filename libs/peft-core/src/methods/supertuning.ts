@@ -1,12 +1,11 @@
 /**
- * Super-Tuning, arXiv:2607.09287.  The largest numbers of each weight train where they are; with r also a LoRA beside
- * them, the paper's Supra.
- *
+ * Super-Tuning, arXiv:2607.09287: trains the largest values of each weight; with r it also adds a LoRA, the paper's
+ * Supra.
  *   y = x Wᵀ + b + x ΔWᵀ [+ s (x Aᵀ) Bᵀ]      ΔW[i_k] = w_k, else 0      s = α/r
- *
- * x: [n, in]  W, ΔW: [out, in]  w: [⌊out in (1 - sparsity)⌋]  A: [r, in]  B: [out, r], all f32; products run in x's
- * dtype. The places i count row by row, the largest |W| first, or the smallest; files have them. Dropout acts on the x
- * that A sees. PEFT adds ΔW to W in the base's dtype, which loses small changes in bf16; here it is a product of its own.
+ * x: [n, in]  W, ΔW: [out, in]  w: [⌊out in (1 - sparsity)⌋]  A: [r, in]  B: [out, r], all f32; products are computed
+ * in x's dtype. The positions i count row by row, with the largest (or the smallest) |W| first; files store them.
+ * Dropout acts on A's input x. PEFT adds ΔW to W in the base's dtype, which loses small changes in bf16; here it is a
+ * separate product.
  */
 import {
   add,
@@ -86,7 +85,7 @@ export const supertuning = linearMethod<Options>({
   title: 'Super-Tuning',
   summary: 'Trains the largest 1 % of the entries of each weight, optionally together with a LoRA.',
   paper: 'https://arxiv.org/abs/2607.09287',
-  // of PEFT's example
+  // from PEFT's example
   defaultLearningRate: 1e-4,
   options: Options,
   unsupported: { save_precomputed_indices: true },
@@ -98,7 +97,7 @@ export const supertuning = linearMethod<Options>({
   tensors: { [VALUES]: 'parameter', [INDICES]: 'parameter', [A]: 'module', [B]: 'module' },
   defaultTargets: () => ['q', 'v'],
   conv1d: false,
-  // ΔW as the product has it, the places as they are in files and as they are used, and the largest weight in order
+  // ΔW as the product uses it, the positions as in files and as used, and the largest weight while it is sorted
   held: (targets, { sparsity }) => ({
     numbers:
       numbersIn(targets) +
@@ -110,10 +109,10 @@ export const supertuning = linearMethod<Options>({
   resolved: ({ r, lora_alpha: alpha }) => ({ lora_alpha: alpha ?? (r === null ? null : 2 * r) }),
 });
 
-/** |w|, by operators that libtorch's meta device has. */
+/** |w|, with operators that libtorch's meta device supports. */
 const sizesOf = (w: Tensor): Tensor => call('aten::maximum', w, neg(w)) as Tensor;
 
-/** How many numbers train. @throws DomainError where none is left */
+/** Returns the number of trained values. @throws DomainError if none remains */
 function count(sparsity: number, { path, inFeatures, outFeatures }: Size): number {
   const all = inFeatures * outFeatures;
   const left = Math.trunc(all * (1 - sparsity));
@@ -128,7 +127,7 @@ function shapesOf({ sparsity, r }: Options, target: Size): PartShapes {
   return r === null ? values : { ...values, [A]: [r, inFeatures], [B]: [outFeatures, r] };
 }
 
-/** A LoRA beside the numbers that train. */
+/** LoRA in addition to the trained values. */
 interface Beside {
   readonly a: Tensor;
   readonly b: Tensor;
@@ -137,10 +136,10 @@ interface Beside {
 
 class SupertuningLinear implements LinearUpdate {
   readonly #values: Tensor;
-  /** As files have them: i32. */
+  /** Positions as in files: i32. */
   readonly #indices: Tensor;
   readonly #lora: Beside | null;
-  /** i64; made at the first use. */
+  /** Positions as i64, computed on first use. */
   #places: Tensor | null = null;
 
   constructor(
@@ -157,7 +156,7 @@ class SupertuningLinear implements LinearUpdate {
         return to(topk(sizes, n, -1, largest).indices, 'i32');
       });
     this.#indices = parameters.indices(INDICES, places);
-    // equal sizes have no order: another device may give another
+    // the order of equal sizes is undefined and may differ between devices
     parameters.remember(INDICES, this.#indices);
     this.#lora = loraOf(target, options, parameters);
   }

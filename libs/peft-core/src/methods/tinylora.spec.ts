@@ -30,7 +30,7 @@ it('starts as the base, or within a bound', () => {
   expect(within(0.2) / within(0.1)).toBeCloseTo(2, 3);
 });
 
-// of 4 targets: PEFT rounds halves to the even number
+// of 4 targets: PEFT rounds halves to even
 it.each([
   [0, 4],
   [0.375, 2],

@@ -1,12 +1,10 @@
 /**
- * TinyLoRA, arXiv:2602.04118.  A vector of a few numbers moves the principal directions of a weight.
- *
+ * TinyLoRA, arXiv:2602.04118: a vector of a few numbers changes the principal directions of a weight.
  *   y = x Wᵀ + b + drop(x) Aᵀ Rᵀ Bᵀ      R = Σᵢ vᵢ Pᵢ
- *
- * A = √S_r Vᵀ_r: [r, in] and B = U_r √S_r: [out, r] of W = U S Vᵀ, and P: [u, r, r], drawn from N(0, 1/r) by PyTorch's
- * generator, are frozen; A and B are in the file, P unless save_projection is off. v: [u] trains, one for each group of
- * targets: weight_tying 0 gives each its own, 1 one to all. PEFT makes A, B and P in the base's dtype, and keeps them
- * in f32, as is all else; the sum is rounded to y's dtype.
+ * A = √S_r Vᵀ_r: [r, in] and B = U_r √S_r: [out, r] of W = U S Vᵀ, and P: [u, r, r], sampled from N(0, 1/r) with
+ * PyTorch's generator, are frozen. The file stores A and B, and P unless save_projection is off. v: [u] is trained, one
+ * for each group of targets: with weight_tying 0 each target has its own, with 1 all share one. PEFT computes A, B and
+ * P in the base's dtype and stores them in f32, as everything else; the sum is rounded to y's dtype.
  */
 import {
   add,
@@ -80,7 +78,7 @@ const vector = (group: number): string => `tinylora_v.${group}`;
 
 type Size = Pick<LinearShape, 'inFeatures' | 'outFeatures'>;
 
-/** What the targets have in common: their vectors, by place among them. */
+/** State that targets share: their vectors, by the target's index. */
 interface Vectors extends SharedState {
   readonly of: ReadonlyMap<Linear, { readonly v: Tensor; readonly place: number }>;
   readonly dtype: BaseDtype;
@@ -107,7 +105,7 @@ export const tinylora = linearMethod<Options, Vectors>({
   },
   defaultTargets: () => ['q', 'v'],
   conv1d: true,
-  // A, B and P, and what they are made of
+  // A, B and P, and the tensors that they are computed from
   held: (targets, { r, u }) => ({
     numbers:
       targets.reduce(
@@ -139,13 +137,13 @@ export const tinylora = linearMethod<Options, Vectors>({
   adapt: (options) => (linear, parameters, vectors) => update(options, linear, parameters, vectors),
 });
 
-/** Python's: halves to the even one. */
+/** Rounds halves to even, as Python does. */
 function rounded(value: number): number {
   const nearest = Math.round(value);
   return Math.abs(value % 1) === 0.5 && nearest % 2 !== 0 ? nearest - 1 : nearest;
 }
 
-/** PEFT's division of targets into groups of neighbours. */
+/** PEFT's division of targets into groups of neighbors. */
 function groups(
   targets: number,
   { weight_tying: tying }: Options,

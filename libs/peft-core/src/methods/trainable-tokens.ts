@@ -1,4 +1,4 @@
-/** Trainable tokens: rows of the embedding that a run has of its own, and nothing else (token-rows.ts). */
+/** Trainable tokens: only some rows of the embedding, of which the run has its own copies (token-rows.ts). */
 import type { Tensor } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
@@ -38,7 +38,9 @@ interface Named {
   readonly path: string;
 }
 
-/** @throws DomainError where target_modules matches anything else than the embedding and the head */
+/**
+ * Rows that a run trains. @throws DomainError if target_modules matches modules other than the embedding and the head
+ */
 function rowsOf<L extends Named & { readonly role: Role }, E extends Named>(
   modules: ModuleIndex<L, Named, E>,
   { token_indices: ids, target_modules: targets }: Options,
@@ -97,7 +99,7 @@ export const trainableTokens = defineMethod<Options>({
       rows.push(new TokenRows(one, run, parameters, !options.init_weights));
     }
     const parameters = new Map(sets.flatMap(({ trained }) => [...trained]));
-    // PEFT writes the rows again for a head that follows them
+    // PEFT writes the rows a second time for a head that is tied to the embedding
     const again = chosen.flatMap(({ path, embedding, heads }) =>
       (embedding ? heads : []).map(
         (head) => [`${head.path}.${ROWS_PART}`, `${path}.${ROWS_PART}`] as const,
@@ -121,7 +123,7 @@ export const trainableTokens = defineMethod<Options>({
         ...options,
         target_modules: options.target_modules ?? modules.tokenEmbedding?.path,
       }),
-      // two matrices cannot be written for one that is tied
+      // one tied matrix cannot store two different ones
       ...(!isTied && { merged: () => new Map(rows.map((one) => one.merged())) }),
       detach,
     };

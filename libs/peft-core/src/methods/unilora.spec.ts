@@ -11,7 +11,7 @@ afterAll(() => q.close());
 
 const stirred = { peft_type: 'UNILORA', init_weights: false };
 
-// q has 4 × 64 numbers in A and B at rank 4
+// q has 4 × 64 values in A and B at rank 4
 it.each([{}, { r: 1 }, { theta_d_length: 7 }, { theta_d_length: 5000 }])(
   '%o: the forward adds what the merged weight holds',
   (fields) => {

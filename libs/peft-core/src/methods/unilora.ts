@@ -1,12 +1,10 @@
 /**
- * Uni-LoRA, arXiv:2506.00799.  LoRA of which all numbers, of all linears, come from one short vector.
- *
+ * Uni-LoRA, arXiv:2506.00799: LoRA whose values, in all linear layers, come from one short vector.
  *   y = x Wᵀ + b + (drop(x) Aᵀ) Bᵀ      A, B = (θ / √count)[places]
- *
- * θ: [d], f32, is all that trains; count says at how many places each of its numbers stands, which is nearly the same
- * for all. The places of A and B, of each linear in turn, are one list that NumPy's generator shuffles from proj_seed:
- * they are not in files. x: [n, in]  W: [out, in]  A: [r, in]  B: [out, r]. PEFT rounds 1/√count to the base's dtype;
- * A and B are f32, and products with x run in its dtype. The update does not start at zero.
+ * Only θ: [d], f32, is trained. count is the number of places of each of its values, nearly the same for all. The
+ * places of A and B, of each layer in turn, are one list that NumPy's generator shuffles from proj_seed; files do not
+ * store them. x: [n, in]  W: [out, in]  A: [r, in]  B: [out, r]. PEFT rounds 1/√count to the base's dtype; A and B are
+ * f32, and products with x are computed in its dtype. The update does not start at zero.
  */
 import {
   add,
@@ -72,7 +70,7 @@ export const unilora = linearMethod<Options, OneVector>({
   defaultLearningRate: 2e-3,
   trainingOnly: ['unilora_dropout'],
   options: Options,
-  // PEFT makes the same places again from the seed
+  // PEFT recomputes the places from the seed
   unsupported: { save_indices: false },
   unwritten: () => ['proj_seed'],
   convertsToLora: true,
@@ -80,7 +78,7 @@ export const unilora = linearMethod<Options, OneVector>({
   defaultTargets: () => ['q', 'v'],
   conv1d: true,
   held: (targets, { r }) => ({
-    // the places, in lists while they are drawn, and A and B
+    // the places, in lists while they are sampled, and A and B
     numbers: 6 * numbersOf(targets, r),
     perRow: inputsOf(targets) + targets.length * r,
   }),
@@ -101,7 +99,7 @@ interface Places {
   readonly b: Tensor;
 }
 
-/** θ, and where its numbers stand. */
+/** θ, and the places of its values. */
 class OneVector implements SharedState {
   readonly #theta: Tensor;
   readonly #scales: Tensor;
@@ -135,7 +133,7 @@ class OneVector implements SharedState {
     }
   }
 
-  /** A and B of a linear. */
+  /** A and B of a linear layer. */
   factors(target: Linear): readonly [a: Tensor, b: Tensor] {
     const { a, b } = this.#places.get(target) as Places;
     const scaled = unsqueeze(mul(this.#theta, this.#scales), 1);
@@ -152,7 +150,7 @@ class OneVector implements SharedState {
   }
 }
 
-/** Each of d numbers at as many of the places as the others, or at one more. */
+/** Assigns places to d values. Each value gets as many places as the others, or one more. */
 function drawPlaces(count: number, d: number, seed: number): Int32Array {
   const generator = new NumpyGenerator(seed);
   const whole = count - (count % d);
@@ -162,7 +160,7 @@ function drawPlaces(count: number, d: number, seed: number): Int32Array {
   return places;
 }
 
-/** 1/√count, 0 for numbers that stand nowhere. */
+/** 1/√count, 0 for values without a place. */
 function scalesOf(places: Int32Array, d: number): Float32Array {
   const counts = new Float32Array(d);
   for (const place of places) counts[place] = (counts[place] as number) + 1;

@@ -1,12 +1,10 @@
 /**
- * VB-LoRA, arXiv:2405.15179.  LoRA whose matrices are put together from a bank of short vectors that all linears share.
- *
+ * VB-LoRA, arXiv:2405.15179: LoRA whose matrices are composed from a bank of short vectors that all linear layers
+ * share.
  *   y = x Wᵀ + b + (drop(x) Aᵀ) Bᵀ
  *   a sub-vector of A's rows, or of B's columns:   Σ softmax(l)ᵢ vᵢ over the k largest of its logits l
- *
- * v: [h, len], the bank. x: [n, in]  W: [out, in]  A: [r, in], logits [r, in/len, h]  B: [out, r], logits
- * [out/len, r, h]. Logits and bank are f32, and so are A and B; products with x run in its dtype. The update does not
- * start at zero.
+ * v: [h, len], the bank. x: [n, in]  W: [out, in]  A: [r, in], logits [r, in/len, h]  B: [out, r], logits [out/len, r,
+ * h]. Logits, bank, A and B are f32; products with x are computed in its dtype. The update does not start at zero.
  */
 import {
   add,
@@ -84,10 +82,10 @@ const Options = z
 type Options = z.infer<typeof Options>;
 
 const EVERY = ['q', 'k', 'v', 'o', 'up', 'down'] as const;
-/** By model_type, the families of which PEFT's default is more than q and v. */
+/** Target roles by model_type, for families whose PEFT default is more than q and v. */
 const TARGETS: Readonly<Record<string, typeof EVERY>> = { bart: EVERY, opt: EVERY, t5: EVERY };
 
-/** The bank. */
+/** Vector bank that all linear layers share. */
 interface Bank extends SharedState {
   readonly vectors: Tensor;
 }
@@ -98,11 +96,11 @@ export const vblora = linearMethod<Options, Bank>({
   summary:
     'LoRA assembled from a vector bank shared by all layers, with trainable top-k selection.',
   paper: 'https://arxiv.org/abs/2405.15179',
-  // the paper's for the bank; it takes 1e-2 for the logits
+  // the paper's for the bank; it uses 1e-2 for the logits
   defaultLearningRate: 1e-3,
   trainingOnly: ['vblora_dropout'],
   options: Options,
-  // a file of chosen vectors alone cannot be trained on
+  // a file with only the selected vectors cannot be trained further
   unsupported: { save_only_topk_weights: false },
   convertsToLora: true,
   tensors: {
@@ -112,7 +110,7 @@ export const vblora = linearMethod<Options, Bank>({
   },
   defaultTargets: (modelType) => TARGETS[modelType] ?? ['q', 'v'],
   conv1d: true,
-  // the chosen vectors, and what is made of them
+  // the selected vectors, and the factors computed from them
   held: (targets, { r, topk: k }) => ({
     numbers: (3 * k + 3) * r * (inputsOf(targets) + outputsOf(targets)),
     perRow: inputsOf(targets) + targets.length * r,
@@ -142,7 +140,7 @@ interface LogitShapes {
   readonly [part: string]: readonly number[];
 }
 
-/** @throws DomainError where PEFT refuses the sizes */
+/** Returns the shapes of the logits. @throws DomainError if PEFT rejects the sizes */
 function logitShapes(
   { r, num_vectors: h, vector_length: length }: Options,
   { path, inFeatures, outFeatures }: Pick<LinearShape, 'path' | 'inFeatures' | 'outFeatures'>,

@@ -1,10 +1,8 @@
 /**
- * VeRA, arXiv:2310.11454.  Random matrices A and B are shared by all linears; what trains are two vectors of each.
- *
+ * VeRA, arXiv:2310.11454: all linear layers share the random matrices A and B; each trains two vectors.
  *   y = x Wᵀ + b + β ⊙ ((δ ⊙ (x Aᵀ)) Bᵀ)
- *
  * x: [n, in]  A: [r, in]  B: [out, r], the first columns and rows of the shared ones  δ: [r]  β: [out]. All are f32;
- * products run in x's dtype. Dropout acts on the x that A sees. β starts at zero.
+ * products are computed in x's dtype. Dropout acts on A's input x. β starts at zero.
  */
 import {
   add,
@@ -53,7 +51,7 @@ export const vera = linearMethod<Options, Projections>({
   summary:
     'Trains two scaling vectors per layer around random matrices shared by all layers: a tenth of the parameters of LoRA, or fewer.',
   paper: 'https://arxiv.org/abs/2310.11454',
-  // of PEFT's comparison of methods
+  // from PEFT's comparison of methods
   defaultLearningRate: 1e-3,
   tried: [{ target_modules: ALL_LINEAR }],
   trainingOnly: ['vera_dropout'],
@@ -71,7 +69,7 @@ export const vera = linearMethod<Options, Projections>({
   conv1d: true,
   held: (targets, { r }) => ({
     numbers: projectionNumbers(targets, r, r),
-    // what meets δ and what meets β
+    // the tensors multiplied by δ and by β
     perRow: targets.reduce((sum, { outFeatures }) => sum + 2 * r + outFeatures, 0),
   }),
   shapes:

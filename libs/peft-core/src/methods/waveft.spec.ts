@@ -26,7 +26,7 @@ it.each([
   expect(q.inputGradientError({ ...stirred, ...fields })).toBeLessThan(1e-5);
 });
 
-// coif4 is not, in PEFT's table
+// PEFT's table of coif4 does not have this property
 it.each((Object.keys(FILTERS) as Wavelet[]).filter((name) => name !== 'coif4'))(
   '%s: both filters have length 1 and are orthogonal',
   (name) => {

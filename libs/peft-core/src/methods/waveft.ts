@@ -1,12 +1,10 @@
 /**
- * WaveFT, arXiv:2505.12532.  An update of a few wavelets over the weight.
- *
- *   y = x Wᵀ + b + x ΔWᵀ      ΔW = s T(D)      D: zero but at n random places, which hold c
- *
- * T is one level of the inverse wavelet transform over both dimensions: the quadrants of D, which is larger than W by
- * what the filters reach over its edges, [A H; V D], are brought to twice their size by the products of low and high
- * filters, H by the high one down the rows. Without use_idwt T(D) is D. c: [n], f32; ΔW is made whole in f32, and its
- * product runs in x's dtype.
+ * WaveFT, arXiv:2505.12532: an update of a few wavelets over the weight.
+ *   y = x Wᵀ + b + x ΔWᵀ      ΔW = s T(D)      D: zero except at n random places, which hold c
+ * T is one level of the inverse wavelet transform over both dimensions. D is larger than W by the reach of the filters
+ * over its edges. Its quadrants [A H; V D] are upsampled to twice their size by the products of low-pass and high-pass
+ * filters; H uses the high-pass filter down the rows. Without use_idwt T(D) is D. c: [n], f32; the full ΔW is computed
+ * in f32, and its product in x's dtype.
  */
 import {
   convTranspose2d,
@@ -74,14 +72,14 @@ export const waveft = linearMethod<Options>({
   // PEFT's comparison of methods
   defaultLearningRate: 1e-4,
   options: Options,
-  // an experiment of the paper's, which PEFT itself advises against
+  // an experiment of the paper, which PEFT itself advises against
   unsupported: { proportional_parameters: false },
   unwritten: () => ['random_loc_seed', 'wavelet_family', 'use_idwt'],
   convertsToLora: true,
   tensors: { waveft_spectrum: 'parameter' },
   defaultTargets: spectrumTargets,
   conv1d: true,
-  // ΔW, what it is transformed from, and the places, in lists while they are drawn
+  // ΔW, the tensor that it is transformed from, and the places, in lists while they are sampled
   held(targets, options) {
     const countOf = countsOf(options);
     const places = targets.reduce((sum, { path }) => sum + countOf(path), 0);
@@ -132,7 +130,7 @@ interface Transform {
 
 const dispose = (tensors: readonly Tensor[]): void => tensors.forEach((tensor) => tensor.dispose());
 
-/** D itself. */
+/** Returns D itself as the update, without a transform. */
 function sparse({ random_loc_seed: seed }: Options, target: Linear, count: number): Transform {
   const { outFeatures, inFeatures } = target;
   const places = indices(
@@ -146,7 +144,7 @@ function sparse({ random_loc_seed: seed }: Options, target: Linear, count: numbe
   };
 }
 
-/** T(D). D is kept as its quadrants [4, rows, columns]; the places lie in its middle. */
+/** Returns T(D). D is stored as its quadrants [4, rows, columns]; the places are in its middle. */
 function wavelets(
   { random_loc_seed: seed, wavelet_family: name }: Options,
   target: Linear,
@@ -179,7 +177,7 @@ function wavelets(
   };
 }
 
-/** [4, 1, L, L]: what each quadrant is brought to full size by. */
+/** [4, 1, L, L]: the filters that upsample each quadrant. */
 function products(low: readonly number[], high: readonly number[]): Tensor {
   const [lo, hi] = [low, high].map((values) => tensor(values, [values.length])) as [Tensor, Tensor];
   return unsqueeze(stack([outer(lo, lo), outer(hi, lo), outer(lo, hi), outer(hi, hi)]), 1);

@@ -1,12 +1,10 @@
 /**
- * X-LoRA, arXiv:2402.07148.  Trained LoRAs that stay as they are, mixed row by row by a classifier of what a first pass
- * through the base makes of the row (nn/sites/scalings.ts).
- *
+ * X-LoRA, arXiv:2402.07148: mixes trained, frozen LoRAs row by row with a classifier of the hidden states that a first
+ * forward pass of the base gives for the row (nn/sites/scalings.ts).
  *   y = x Wᵀ + b + g Σ_i s_i ⊙ scale_i (x A_iᵀ) B_iᵀ        s = softmax(classifier(h) / T) [n, N]
- *
- * h: [n, D], the last hidden states  N: LoRAs, each of its own rank and at linears of its own  g: global_scaling_weight.
- * With layerwise_scalings s is another at each linear. top_k_lora sets all but the largest of s to 0, and
- * enable_softmax_topk takes the softmax of what is not 0. Products of LoRAs run in x's dtype.
+ * h: [n, D], the last hidden states  N: LoRAs, each with its own rank and target layers  g: global_scaling_weight. With
+ * layerwise_scalings each linear layer has its own s. top_k_lora sets all but the largest values of s to 0, and
+ * enable_softmax_topk takes the softmax of the remaining ones. Products of LoRAs are computed in x's dtype.
  */
 import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
@@ -33,7 +31,7 @@ import {
   refuseLost,
 } from './parts/xlora-classifier.js';
 
-/** More than that PEFT puts in another order when it reads them: it sorts names as texts. */
+/** Maximum number of adapters. PEFT reorders more than ten when it loads them, since it sorts their names as text. */
 const MOST_ADAPTERS = 10;
 /** PEFT's defaults. */
 const [WIDTH, DROPOUT] = [2048, 0.2];
@@ -121,7 +119,7 @@ const Options = z
   });
 type Options = z.infer<typeof Options>;
 
-/** A LoRA, and the linears that it is at. */
+/** A LoRA and the linear layers that it adapts. */
 interface PlainLora<L> {
   readonly options: LoraOptions;
   readonly linears: readonly L[];
@@ -136,7 +134,7 @@ type Places<L extends { readonly path: string; readonly role: Role }> = ModuleIn
 
 interface Found<L> {
   readonly loras: readonly PlainLora<L>[];
-  /** Those that a LoRA is at, in the model's order. */
+  /** Adapted linear layers, in model order. */
   readonly linears: readonly L[];
 }
 
@@ -144,10 +142,16 @@ const refuse = (field: keyof Options | 'peft_type', message: string, isKnown = f
   throw new DomainError(isKnown ? 'unsupported' : 'invalid_value', message, `peft.${field}`);
 };
 
-/** Families of which transformers declares linears in another order than they act in, by which PEFT numbers them. */
+/**
+ * Families whose linear layers transformers declares in an order other than that of execution. PEFT numbers layers by
+ * declaration.
+ */
 const OTHERWISE_ORDERED: Readonly<Record<string, boolean>> = { opt: true, phi3: true };
 
-/** @throws DomainError for adapters that cannot be mixed, and for models that PEFT cannot mix them on */
+/**
+ * Returns the LoRAs and their layers. @throws DomainError if adapters cannot be mixed, or PEFT cannot mix them on the
+ * model
+ */
 function found<L extends { readonly path: string; readonly role: Role }>(
   modules: Places<L>,
   options: Options,
@@ -205,7 +209,10 @@ function plainLora<L extends { readonly path: string; readonly role: Role }>(
 
 const PARAM = 'peft.adapters';
 
-/** @throws DomainError for a size that is not the model's, and for a model of two stacks, of which PEFT finds no hidden states */
+/**
+ * Checks sizes. @throws DomainError if a size is not the model's, or the model has two stacks, where PEFT finds no
+ * hidden states
+ */
 function checkSizes(
   { hidden_size: asked }: Options,
   {
@@ -271,7 +278,7 @@ export const xlora = defineMethod<Options>({
       held: {
         numbers: linears.reduce(
           (sum, { path, inFeatures, outFeatures }) =>
-            // and, while a forward runs, A and B in the base's dtype
+            // and, during a forward pass, A and B in the base's dtype
             sum + ranks(path) * (1.5 * (inFeatures + outFeatures) + count),
           0,
         ),
@@ -323,7 +330,9 @@ export const xlora = defineMethod<Options>({
   },
 });
 
-/** Of a LoRA at a linear; null where it is not at it. @throws DomainError where its file lacks them */
+/**
+ * Factors of a LoRA at a linear layer; null if it does not adapt the layer. @throws DomainError if its file lacks them
+ */
 function factorsAt(
   { path }: Linear,
   { options, linears, sizeOf: sizes }: PlainLora<Linear>,
