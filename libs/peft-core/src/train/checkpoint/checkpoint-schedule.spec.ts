@@ -27,7 +27,7 @@ it('measures how long saving takes', () => {
   expect(schedule.due(3, false)).toBe(true);
 });
 
-/** Steps at which it saves, in epochs of `epoch` steps of a second, when saving takes so long. */
+/** Steps at which a checkpoint is saved, with epochs of `epoch` one-second steps and saves of `saveSeconds`. */
 function saves(epoch: number, saveSeconds: number, from = 0): number[] {
   let now = 0;
   const schedule = new CheckpointSchedule(0, from, () => now);

@@ -1,6 +1,6 @@
-// When to save: every `save_steps`, or by time and at the ends of epochs. By time, Young's interval
-// √(2 · T_save · T_fail) for a failure each six hours, at most 5 minutes, and never so often that saving takes over
-// 2 % of the time. People compare the ends of epochs, so they may cost 10 %; but an epoch may have one step.
+// Decides when to save: every `save_steps`, or by time and at the ends of epochs. By time, Young's interval
+// √(2 · T_save · T_fail) with one failure per six hours, at most 5 minutes, and never so often that saving takes more
+// than 2 % of the time. Users compare the ends of epochs, so those may take 10 %; but an epoch may have one step.
 
 const FAILURE_SECONDS = 6 * 3600;
 const LONGEST_SECONDS = 300;
@@ -16,10 +16,10 @@ export function intervalSeconds(saveSeconds: number): number {
 export class CheckpointSchedule {
   private savedAt: number;
   private saved: number;
-  /** Known once a save was timed. */
+  /** Duration of a save in seconds; null before the first one. */
   private saveSeconds: number | null = null;
 
-  /** @param fromStep the step that is saved already, 0 at the beginning */
+  /** @param fromStep the step that is saved already, 0 at the start */
   constructor(
     private readonly saveSteps: number,
     fromStep: number,

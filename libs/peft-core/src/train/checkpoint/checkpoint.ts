@@ -1,4 +1,4 @@
-// A checkpoint is a folder: the trainables and both moments as safetensors, the adapter as PEFT reads it,
+// A checkpoint is a folder: the trainable parameters and both moments as safetensors, the adapter in PEFT's format,
 // and manifest.json. There is no generator state: data order and dropout are functions of (seed, step).
 import { createHash } from 'node:crypto';
 import { DomainError, Spec } from '@graft/contracts';
@@ -13,7 +13,7 @@ import type { WatchState } from '../watch.js';
 
 export const FORMAT_VERSION = 1;
 
-/** What a checkpoint says of the run that it continues; all of it must agree on resume. */
+/** Identity of the run that a checkpoint belongs to. All fields must match on resume. */
 export interface Identity {
   readonly baseId: string;
   readonly spec: Spec;
@@ -21,23 +21,23 @@ export interface Identity {
   readonly datasetSha256: string;
 }
 
-/** The evaluation of a run that was the best. */
+/** The best evaluation of a run. */
 export interface Best {
   readonly step: number;
   readonly metric: string;
   readonly value: number;
-  /** What had been forgotten by then, where that is asked for. */
+  /** The forgetting measured at that step, if requested. */
   readonly forgetting: Forgetting | null;
 }
 
 export interface Position {
-  /** Optimiser steps done. */
+  /** Optimizer steps done. */
   readonly step: number;
   readonly trainedTokens: number;
-  /** Where in the data the next step starts, for people: it follows from the step. */
+  /** Position in the data of the next step, for human readers: it follows from the step. */
   readonly cursor: { readonly epoch: number; readonly from: number };
   readonly watch: WatchState;
-  /** Up to this step; null where there is none, or nobody asks. */
+  /** The best evaluation up to this step; null if there is none or the run does not track it. */
   readonly best: Best | null;
 }
 
@@ -55,20 +55,23 @@ interface Manifest {
   readonly trainer_build: string;
   readonly threads: number;
   readonly watch: WatchState;
-  /** Not in those of runs that look for none. */
+  /** Absent in checkpoints of runs that do not track it. */
   readonly best?: Best;
 }
 
-/** Where a run goes on. */
+/** The state from which a run resumes. */
 export type Restored = Pick<Position, 'step' | 'trainedTokens' | 'best' | 'watch'>;
 
-/** Before the names of what the adapter's start found in the data. */
+/** Prefix of the names of statistics that the adapter's initialization computed from the data. */
 export const FOUND = 'f.';
 
-/** Tensors of the run's state by name: `p.<parameter>`, `m.<parameter>`, `v.<parameter>`, `s.<name>`, the method's own, and `f.<name>`. */
+/**
+ * Tensors of the run's state by name: `p.<parameter>`, `m.<parameter>`, `v.<parameter>`, `s.<name>` for the method's
+ * own state, and `f.<name>` for calibration statistics.
+ */
 export type State = ReadonlyMap<string, Tensor>;
 
-/** @param writeAdapter writes PEFT's files in the folder it is given and returns their names */
+/** @param writeAdapter writes PEFT's files to the given folder and returns their names */
 export function saveCheckpoint(
   dir: string,
   state: State,
@@ -104,7 +107,10 @@ export function saveCheckpoint(
   return { files, adapter: files.filter(({ name }) => adapterNames.includes(name)) };
 }
 
-/** What the start of the run's adapter found in the data: copies, the caller's to free. @throws DomainError io_error if it is damaged */
+/**
+ * Reads the calibration statistics that the adapter's initialization computed. The caller frees the copies. @throws
+ * DomainError io_error if the checkpoint is damaged
+ */
 export function foundIn(dir: string): Map<string, Tensor> {
   readCommitted(dir);
   const file = mapSafetensors(`${dir}/${STATE}`);
@@ -120,8 +126,8 @@ export function foundIn(dir: string): Map<string, Tensor> {
 }
 
 /**
- * Puts a checkpoint's values in `state`.
- * @returns the position to go on from, and why steps may come out otherwise, or null
+ * Copies a checkpoint's values into `state`.
+ * @returns the position to resume from, and why steps may differ, or null
  * @throws DomainError io_error if it is damaged, invalid_state if it belongs to another run
  */
 export function restoreCheckpoint(
@@ -137,7 +143,7 @@ export function restoreCheckpoint(
   if (manifest.base_id !== identity.baseId)
     throw refuse(`on the base ${manifest.base_id}, not ${identity.baseId}`);
   if (manifest.dataset_sha256 !== identity.datasetSha256) throw refuse('with other training data');
-  // An option that has come since has its default in the older spec.
+  // An option that was added since then has its default in the older spec.
   const { data: spec } = Spec.safeParse(manifest.spec);
   if (!spec || specHash(spec) !== specHash(identity.spec)) throw refuse('with other settings');
   const file = mapSafetensors(`${dir}/${STATE}`);
@@ -155,7 +161,9 @@ export function restoreCheckpoint(
   return { position, nondeterminism: nondeterminismOf(manifest) };
 }
 
-/** Why steps may come out otherwise than where the checkpoint was made, and by how much; null if they do not. */
+/**
+ * Explains why steps may differ from those of the build that made the checkpoint, and by how much; null if they do not.
+ */
 function nondeterminismOf({ trainer_build: made, threads }: Manifest): string | null {
   const build = trainerBuild();
   const bits = 'results may differ in the last bits';
@@ -170,7 +178,7 @@ function nondeterminismOf({ trainer_build: made, threads }: Manifest): string | 
     : `with ${threads} threads, now there are ${getThreads()}: ${bits}`;
 }
 
-/** Independent of the order in which keys were written. */
+/** Hash of a spec, independent of the order of its keys. */
 function specHash(spec: Spec): string {
   return createHash('sha256').update(canonical(spec)).digest('hex');
 }

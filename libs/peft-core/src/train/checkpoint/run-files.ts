@@ -1,4 +1,4 @@
-// What a run leaves on disk: checkpoints to resume from, and the adapter (or the model, after full fine-tuning).
+// The files that a run writes: checkpoints to resume from, and the adapter (or the model, after full fine-tuning).
 import type { Spec } from '@graft/contracts';
 import type { Tensor } from '@graft/kernels';
 import type { Base } from '../../io/base/base-folder.js';
@@ -21,11 +21,11 @@ import type { FactOfRun } from '../facts.js';
 
 export interface RunFilesOptions extends HeadFiles {
   readonly base: Base;
-  /** What the adapter's config calls the base: a hub's id or a path. */
+  /** Name of the base in the adapter's config: a hub id or a path. */
   readonly baseName: string;
   readonly task: PeftTask;
   readonly identity: Identity;
-  /** Where they are written. */
+  /** Folder of the written files. */
   readonly workDir: string;
 }
 
@@ -49,7 +49,7 @@ export class RunFiles {
     const dir = `${this.options.workDir}/checkpoint-${step}`;
     const write = (tmp: string): readonly string[] => {
       if (best && best.step < step) this.best.putInCheckpoint(tmp);
-      // A whole model is not written twice: the trainables are it.
+      // A full model is not written twice: the trainable parameters are the model.
       return this.spec.peft === null ? [] : this.write(tmp, position);
     };
     const saved = saveCheckpoint(dir, this.state(), this.options.identity, position, write);
@@ -57,7 +57,10 @@ export class RunFiles {
     return { type: 'saved', step, dir, ...saved, best: best?.step === step };
   }
 
-  /** The adapter as PEFT reads it (or the model, after full fine-tuning): of the best evaluation, or else of now. */
+  /**
+   * Writes the adapter in PEFT's format (or the model, after full fine-tuning), from the best evaluation if there is
+   * one, otherwise from the current state.
+   */
   result(end: End): Omit<FactOfRun<'finished'>, 'forgetting'> {
     const { step, trainedTokens, best } = end;
     const dir = `${this.options.workDir}/adapter`;
@@ -76,8 +79,8 @@ export class RunFiles {
   }
 
   /**
-   * Puts a checkpoint's values in the adapter and the optimiser.
-   * @returns where to go on from, and why steps may come out otherwise, or null
+   * Copies a checkpoint's values into the adapter and the optimizer.
+   * @returns the position to resume from, and why steps may differ, or null
    */
   restore(dir: string): { position: Restored; nondeterminism: string | null } {
     const restored = restoreCheckpoint(dir, this.state(), this.options.identity);

@@ -18,17 +18,17 @@ export interface AdamWOptions {
   readonly beta1?: number;
   readonly beta2?: number;
   readonly eps?: number | ((step: number) => number);
-  /** Which parameters decay; default all, as in torch. */
+  /** Selects the parameters with weight decay. The default is all, as in torch. */
   readonly decays?: (name: string) => boolean;
-  /** A parameter's learning rate over the run's; default 1. */
+  /** A parameter's learning rate divided by the run's. The default is 1. */
   readonly rate?: (name: string, parameter: Tensor) => number;
 }
 
 const UNDECAYED = /bias|layernorm|rmsnorm|(?:^|\.)norm(?:$|\.)|_norm(?:$|\.)/;
 
 /**
- * Which parameters transformers' Trainer decays (`get_decay_parameter_names`): none of a LayerNorm, whatever its name,
- * and none whose name says that it is a bias or a norm.
+ * Selects the parameters that transformers' Trainer decays (`get_decay_parameter_names`): none of a LayerNorm, whatever
+ * its name, and none whose name contains bias or norm.
  */
 export function decaysIn(
   norms: readonly { readonly path: string; readonly kind: NormKind }[],
@@ -47,17 +47,22 @@ interface Slot {
   readonly rate: number;
 }
 
-/** What updates its parameters. */
+/** An optimizer with its parameters and state. */
 export interface Optimizer {
   /** Updates done so far. */
   steps: number;
-  /** Norm of all gradients before clipping them to `max` (0 = never clipped). Not finite if one is not. */
+  /**
+   * Clips all gradients to the norm `max` (0 = no clipping). Returns their norm before clipping, which is not finite if
+   * a gradient is not.
+   */
   clip(max: number): number;
-  /** Updates every parameter that has a gradient, and forgets the gradients; `updated` still sees them. */
+  /**
+   * Updates every parameter that has a gradient, then drops the gradients; `updated` is called before they are dropped.
+   */
   step(lr: number, updated?: () => void): void;
   /** Drops all gradients. */
   forget(): void;
-  /** The moments by name (`m.<parameter>`, `v.<parameter>`): the optimiser's own tensors, not copies. */
+  /** The moments by name (`m.<parameter>`, `v.<parameter>`). They are the optimizer's own tensors, not copies. */
   moments(): Map<string, Tensor>;
   dispose(): void;
 }
@@ -71,7 +76,7 @@ export class AdamW implements Optimizer {
     private readonly options: AdamWOptions,
   ) {
     const { decays = () => true, rate = () => 1 } = options;
-    // nothing is kept before everything is there: memory may end on the way
+    // allocate everything before storing any of it: an allocation may fail
     this.slots = tidy(() => {
       const slots = [...parameters].map(([name, parameter]) => ({
         name,
@@ -108,7 +113,7 @@ export class AdamW implements Optimizer {
       const ready = this.slots
         .map((slot) => ({ ...slot, grad: slot.parameter.grad }))
         .filter((slot): slot is Slot & { grad: Tensor } => slot.grad !== null);
-      // one call of the kernel for all that are updated alike
+      // one kernel call for all parameters with the same update
       const alike = new Map<string, (Slot & { grad: Tensor })[]>();
       for (const slot of ready) {
         const key = `${slot.decays} ${slot.rate}`;

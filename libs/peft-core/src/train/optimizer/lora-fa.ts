@@ -19,7 +19,7 @@ const DELTA = 1e-8;
 
 export interface LoraFaOptions {
   readonly weightDecay: number;
-  /** s of the linear at this path. */
+  /** s of the linear layer at this path. */
   readonly scaleOf: (path: string) => number;
 }
 

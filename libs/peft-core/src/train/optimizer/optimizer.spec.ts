@@ -20,7 +20,7 @@ const SPEC: OptimizerSpec = {
 const NAMES = ['x.lora_A', 'x.lora_B', 'x.lora_magnitude_vector', 'e.lora_embedding_B'];
 const shapeOf = (name: string): number[] => (name.endsWith('vector') ? [2] : [2, 2]);
 
-/** How far each parameter moves in a first step: AdamW's is the learning rate, whatever the gradient. */
+/** Change of each parameter in its first step. With AdamW it is the learning rate, whatever the gradient. */
 function moved(names: readonly string[], spec: Partial<OptimizerSpec>): Record<string, number> {
   const parameters = new Map(
     names.map((name) => [name, tidy(() => parameter(ones(shapeOf(name))))]),

@@ -1,5 +1,5 @@
 /**
- * A run's optimiser, by its Spec.
+ * The optimizer that a Spec asks for.
  *
  * LoRA+, arXiv:2402.12354, is AdamW at several rates, as PEFT's create_loraplus_optimizer has them: `loraplus_lr_ratio`
  * times the run's for B and for vectors, `loraplus_lr_embedding` for an embedding's A and B, the run's for all else.
@@ -22,13 +22,13 @@ export type OptimizerSpec = Pick<
   | 'loraplus_lr_embedding'
 >;
 
-/** Parts of an adapter that an optimiser leaves as they start. */
+/** Parts of an adapter that an optimizer leaves at their initial values. */
 const FROZEN: Readonly<Record<Spec['optimizer'], readonly string[]>> = {
   adamw: [],
   lorafa: ['lora_A'],
 };
 
-/** Of the numbers of a footprint those that this optimiser trains. */
+/** The entries of a footprint that this optimizer trains. */
 export const trainedBy = (
   optimizer: Spec['optimizer'],
   { trainableParameters, parts = {} }: Pick<Footprint, 'trainableParameters' | 'parts'>,
@@ -37,7 +37,7 @@ export const trainedBy = (
 
 const IN_EMBEDDING = /\.lora_embedding_[AB]$/;
 
-/** @throws DomainError for an optimiser that cannot train what a method makes on a base */
+/** @throws DomainError if the optimizer cannot train what the method adds to the base */
 export function checkTrained(
   optimizer: Spec['optimizer'],
   { parts = {}, experts = [] }: Pick<Footprint, 'parts' | 'experts'>,
@@ -48,7 +48,7 @@ export function checkTrained(
   };
   if ('lora_embedding_A' in parts)
     refuse(`optimizer ${optimizer} trains linears; leave the embedding out of target_modules`);
-  // of experts each has an A of its own: A Aᵀ of all together says nothing of one
+  // experts have an A each, and A Aᵀ of the joined A is not that of a single expert
   const [first] = experts;
   if (first !== undefined)
     refuse(
@@ -82,7 +82,7 @@ function ratesOf({
   };
 }
 
-/** Refuses an optimiser that is for another adapter. @throws DomainError */
+/** Rejects an optimizer that does not support this adapter. @throws DomainError */
 export function checkOptimizer({
   peft,
   optimizer,
@@ -118,12 +118,12 @@ const BESIDES = [
   'monteclora_config',
 ] as const;
 
-/** What makes the update otherwise than by whole A and B, with A as it started. */
+/** The option that makes the update differ from the plain product of A and B with A at its initial value, or null. */
 function besidesFactors(options: LoraOptions): string | null {
   const found =
     BESIDES.find((field) => options[field]) ??
     (options.target_parameters?.length ? 'target_parameters' : undefined);
-  // of EVA's ranks, and so of its scales, only the data tell
+  // EVA's ranks, and so its scales, depend on the data
   const start = ['mica', 'eva'].find((one) => options.init_lora_weights === one);
   return found ?? (start === undefined ? null : `init_lora_weights "${start}"`);
 }

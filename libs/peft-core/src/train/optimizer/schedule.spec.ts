@@ -1,8 +1,8 @@
 import { expect, it } from 'vitest';
 import { rateAt, warmupSteps } from './schedule.js';
 
-// transformers 5.24.0, get_*_schedule_with_warmup(optimizer, 3, 11), rates of steps 3 to 10; before them its own
-// are 0, 1/3, 2/3
+// transformers 5.24.0, get_*_schedule_with_warmup(optimizer, 3, 11), rates of steps 3 to 10. Its rates before them
+// are 0, 1/3, 2/3.
 const HF = {
   linear: [1, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125],
   cosine: [1, 0.961939766, 0.853553391, 0.691341716, 0.5, 0.308658284, 0.146446609, 0.038060234],
@@ -11,7 +11,7 @@ const HF = {
 
 for (const [schedule, rates] of Object.entries(HF)) {
   it(`${schedule} is transformers' own after warming up`, () => {
-    // theirs are written with nine digits
+    // the transformers rates are written with nine digits
     rates.forEach((rate, i) =>
       expect(rateAt(schedule as keyof typeof HF, 3 + i, 3, 11)).toBeCloseTo(rate, 8),
     );

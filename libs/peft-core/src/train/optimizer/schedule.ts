@@ -9,7 +9,7 @@ import type { Spec } from '@graft/contracts';
 
 export type Schedule = Spec['lr_schedule'];
 
-/** transformers' TrainingArguments.get_warmup_steps */
+/** Number of warm-up steps, as in transformers' TrainingArguments.get_warmup_steps. */
 export function warmupSteps(totalSteps: number, ratio: number): number {
   return Math.ceil(totalSteps * ratio);
 }

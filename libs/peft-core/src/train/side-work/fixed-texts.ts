@@ -1,5 +1,6 @@
-// Texts of several kinds that no job trains on: what a model makes of them before and after says what it has forgotten.
-// They are written for this, and stay as they are: losses of one version are compared with each other alone.
+// Texts of several kinds that no job trains on. Their loss before and after training shows what the model has
+// forgotten.
+// They were written for this purpose and must not change: losses are comparable only within one version.
 
 export const FIXED_TEXTS: readonly string[] = [
   `The water of a river comes from rain and melting snow. Where the ground is steep it runs fast and carries stones along; in the plain it slows down, winds from side to side and drops the sand that it brought. At its mouth the sand may pile up until the river parts into several arms. Such land is flat and fertile, and people have lived on it for thousands of years, although it is often flooded. Most of the world's large cities stand on the bank of a river or near the sea, because goods were cheaper to carry by boat than by cart.`,

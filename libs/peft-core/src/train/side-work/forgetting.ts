@@ -14,19 +14,19 @@ import { TASK_IDS } from '../../tasks/records/supervised-records.js';
 import { addSums, NO_SUMS } from '../../tasks/task.js';
 import { FIXED_TEXTS } from './fixed-texts.js';
 
-/** Longer texts are cut there: memory is reserved for what the run itself needs. */
+/** Token limit of each text. Longer texts are truncated, because memory is reserved only for the run itself. */
 const MOST_TOKENS = 256;
 
 export type Forgetting = NonNullable<PayloadOf<'finished'>['forgetting']>;
 
 export interface ForgettingOptions {
-  /** Tokens that the run's sequences may have. */
+  /** Maximum number of tokens of the run's sequences. */
   readonly maxTokens: number;
-  /** Whether its prompts are by task: those of the first are measured. */
+  /** Whether prompts differ by task; if so, those of the first task are measured. */
   readonly byTask: boolean;
 }
 
-/** Of a decoder that writes texts. */
+/** Measures forgetting of a decoder that generates text. */
 export function forgetting(
   { model, processor }: Base,
   run: number,
@@ -34,7 +34,7 @@ export function forgetting(
 ): Forgetting {
   const records = FIXED_TEXTS.map((text) => ({ text, ...(byTask ? { [TASK_IDS]: 0 } : {}) }));
   const prepared = records.map((record) => causalLm.prepare(record, processor, {}));
-  // the same cut for runs with virtual tokens and without, so that they can be compared
+  // the same limit for runs with and without virtual tokens, so that they can be compared
   const maxSeqLen = Math.min(MOST_TOKENS, Math.floor(model.maxPositions / 2), maxTokens);
   const encoded = causalLm.encode(prepared, processor, { maxSeqLen });
   const examples = encoded.map(({ example }) => example);

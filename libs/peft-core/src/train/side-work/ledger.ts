@@ -1,11 +1,11 @@
 /**
- * The loss of each training example, once a run has learnt all that it will or after an epoch, and of the worst of them
- * what the base alone makes of it: a row that is not below it was never learnt. Looked at a few at a time, as turns are;
- * memory is a number for each example.
+ * The loss of each training example at the end of a run or of an epoch, and the loss of the worst examples under the
+ * base model: an example whose loss is not below it was never learned. A turn evaluates a few examples; memory is one
+ * number per example.
  *
  *   L_i = the task's loss of {example i}          without dropout; NaN counts as the worst
- *       = its part in the loss of its batch       of tasks whose examples are learnt from each other: batches of
- *                                                 batch_size in the order of the file, as an evaluation has them
+ *       = its part in the loss of its batch       for tasks that contrast the examples of a batch: batches of
+ *                                                 batch_size in file order, as in an evaluation
  */
 import { MAX_LEDGER_ROWS } from '@graft/contracts';
 import { noGrad, tidy } from '@graft/kernels';
@@ -16,7 +16,7 @@ import type { FactOfRun } from '../facts.js';
 import type { RunData } from '../run-data.js';
 import type { SideWork } from './side-work.js';
 
-/** Rows of the forwards of one turn; at least one example. */
+/** Rows of the forward passes of one turn; a turn has at least one example. */
 const TURN_ROWS = 512;
 
 export interface LedgerOptions {
@@ -26,24 +26,24 @@ export interface LedgerOptions {
   readonly taskOptions: unknown;
   readonly data: Pick<RunData, 'examples' | 'lines'>;
   readonly batchSize: number;
-  /** That is done. */
+  /** Optimizer steps done. */
   readonly step: number;
 }
 
-/** What one run makes of some examples. */
+/** The losses of some examples under one model. */
 interface Look {
   readonly run: number;
-  /** Places that begin what is looked at together: an example, or a batch. */
+  /** Start indices of the groups that are evaluated together: examples or batches. */
   readonly starts: readonly number[];
   done: number;
-  /** By place. */
+  /** Losses by index. */
   readonly losses: Float64Array;
 }
 
 export class Ledger implements SideWork {
   readonly what = 'Its loss ledger';
   private readonly own: Look;
-  /** Of the worst, by place, and what the base makes of them. */
+  /** Indices of the worst examples; below, their losses under the base model. */
   private worst: readonly number[] = [];
   private base: Look | null = null;
 
@@ -64,16 +64,19 @@ export class Ledger implements SideWork {
   }
 
   dispose(): void {
-    // it holds nothing of the device
+    // holds no device memory
   }
 
-  /** A head of the task's own is the run's, and answers are preferred over those of the base itself. */
+  /**
+   * Whether the worst examples are evaluated on the base model too. It has no head of the task, and the loss of
+   * preference tasks is relative to the base.
+   */
   private get asksBase(): boolean {
     const { head, method } = this.options.task;
     return head === undefined && method === 'supervised';
   }
 
-  /** How many are looked at together. */
+  /** Number of examples that are evaluated together. */
   private get size(): number {
     return this.options.task.wholeBatches ? this.options.batchSize : 1;
   }
@@ -85,7 +88,7 @@ export class Ledger implements SideWork {
     return { run, starts, done: 0, losses };
   }
 
-  /** Looks at as many as a turn has rows for; answers with whether none is left. */
+  /** Evaluates as many examples as fit in a turn. Returns whether none is left. */
   private turn(look: Look): boolean {
     let rows = 0;
     while (look.done < look.starts.length && rows < TURN_ROWS)
@@ -93,11 +96,11 @@ export class Ledger implements SideWork {
     return look.done === look.starts.length;
   }
 
-  /** Answers with the rows that it took. */
+  /** Evaluates one group and returns the number of its rows. */
   private lookAt({ run, losses }: Look, start: number): number {
     const { model, task, taskOptions, data } = this.options;
     const end = Math.min(start + this.size, data.examples.length);
-    // The last batch is as full as the others: what an example is told apart from says how hard that is.
+    // The last batch is as full as the others: the number of other examples in a batch decides how hard it is.
     const from = Math.max(0, end - this.size);
     const examples: readonly Example[] = data.examples.slice(from, end);
     const shares = [{ run, examples, options: taskOptions }];
@@ -126,7 +129,7 @@ export class Ledger implements SideWork {
   }
 }
 
-/** Places of the highest losses, the highest first and of equal ones the first. */
+/** Indices of the highest losses, in descending order; of equal losses, the first index comes first. */
 function worstOf(losses: Float64Array): number[] {
   const rank = (place: number): number => {
     const loss = losses[place] as number;

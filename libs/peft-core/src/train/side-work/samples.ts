@@ -1,5 +1,5 @@
-// What a run answers to its sample prompts, greedily and all of them together: a forward at a time, as a turn is, so that
-// others train and are answered in between. It reads the adapter and changes nothing.
+// Generates the run's answers to its sample prompts, greedily and in one batch. Each turn is one forward pass, so that
+// other runs train and chats are answered in between. It reads the adapter and changes nothing.
 import type { SamplePrompt } from '@graft/contracts';
 import { promptOf } from '../../data/text/prompt.js';
 import { Generation, type GenerationBase } from '../../generate/generation.js';
@@ -12,9 +12,9 @@ import { stepTogether } from '../../generate/step-together.js';
 export interface SampleRequest {
   readonly prompts: readonly SamplePrompt[];
   readonly maxTokens: number;
-  /** Which task they are of, where the adapter is for several. */
+  /** Task of the prompts, if the adapter has several tasks. */
   readonly taskId: number | null;
-  /** That is done. */
+  /** Optimizer steps done. */
   readonly step: number;
 }
 
@@ -24,7 +24,7 @@ export class Samples implements SideWork {
   private readonly answers: Generation[] = [];
   private readonly texts: string[];
 
-  /** @throws DomainError for a prompt that leaves no room for an answer */
+  /** @throws DomainError if a prompt leaves no tokens for an answer */
   constructor(
     private readonly base: GenerationBase,
     run: number,
@@ -51,7 +51,7 @@ export class Samples implements SideWork {
     }
   }
 
-  /** One forward of all. */
+  /** Runs one forward pass of all prompts. */
   next(): FactOfRun<'sampled'> | null {
     const steps = stepTogether(this.base, this.cache, this.answers, SAMPLE_ROWS);
     for (const [i, { text }] of steps.entries()) this.texts[i] += text;

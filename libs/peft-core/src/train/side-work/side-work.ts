@@ -1,10 +1,10 @@
 import type { RunFact } from '../facts.js';
 
-/** What a run does beside its steps and evaluations, one piece in each of its turns. */
+/** Work of a run in addition to its steps and evaluations, done one piece per turn. */
 export interface SideWork {
-  /** Its name in a message that it failed, such as "Its loss ledger". */
+  /** Name of the work in the message of a failure, such as "Its loss ledger". */
   readonly what: string;
-  /** Does one piece. Null until the work is done, then its result. */
+  /** Does one piece. Returns null until the work is done, then its result. */
   next(): RunFact | null;
   dispose(): void;
 }
