@@ -1,6 +1,6 @@
 import { DomainError } from '@graft/contracts';
 
-/** The field and the message of the refusal that a call ends in. */
+/** Returns the param and the message of the error that a call throws. */
 export function caughtSync(work: () => unknown): [param: string | null, message: string] {
   try {
     work();

@@ -1,5 +1,5 @@
-// Each answer in JSON, and each event of a stream, of an API that a test starts is held against the OpenAPI document: its
-// route, its query, its status and every field. What is not documented is collected, and fails the test that closes the API (fixture.ts).
+// Checks each JSON response and stream event of an API under test against the OpenAPI document: route, query, status
+// and every field. Undocumented ones are collected and fail the test that closes the API (fixture.ts).
 import Ajv from 'ajv/dist/2020.js';
 import express from 'express';
 import type { Request, Response } from 'express';
@@ -25,7 +25,7 @@ export async function checkAnswers(url: string): Promise<void> {
   looked.clear();
   if (document) return;
   const response = await fetch(`${url}/docs-json`);
-  // an API whose document is switched off
+  // the API serves no document
   if (!response.ok) return;
   document = closed(await response.json()) as Document;
   ajv = new Ajv.default({ strict: false, allErrors: false });
@@ -48,14 +48,14 @@ export async function checkAnswers(url: string): Promise<void> {
   };
 }
 
-/** Of answers in JSON that are written one by one, what there is; of long ones nothing. */
+/** JSON responses that are written in chunks, up to a size limit; null for longer ones. */
 const pieces = new WeakMap<Response, string | null>();
 const MOST_CHARACTERS = 64 * 1024;
 
-/** A piece of an answer; an event is whole. */
+/** Adds a chunk of a response. A stream event is always one whole chunk. */
 function written(response: Response, chunk: unknown): void {
   const type = String(response.getHeader('content-type'));
-  // files come as bytes
+  // files are sent as bytes
   if (type.startsWith('application/json') && typeof chunk === 'string') {
     const begun = pieces.get(response);
     const whole = begun === null ? null : (begun ?? '') + chunk;
@@ -64,12 +64,12 @@ function written(response: Response, chunk: unknown): void {
   if (!type.startsWith(EVENTS) || !isNews(response.req)) return;
   for (const [, data = ''] of String(chunk).matchAll(/^data: ([{].*)$/gm)) {
     const event = JSON.parse(data) as Json;
-    // a failure in the middle
+    // an error in the middle of a stream
     if (!('error' in event)) check(response.req, response.statusCode, event, EVENTS);
   }
 }
 
-/** Streams may have thousands of events of a kind: the first ones of a route are looked at. */
+/** Number of events to check per route, because streams may have thousands. */
 const MOST_EVENTS = 100;
 const looked = new Map<string, number>();
 function isNews({ path }: Request): boolean {
@@ -78,7 +78,7 @@ function isNews({ path }: Request): boolean {
   return (looked.get(route) ?? 0) <= MOST_EVENTS;
 }
 
-/** What was found since the last call. */
+/** Returns the problems found since the last call. */
 export function undocumented(): string[] {
   const found = [...wrong.values()];
   wrong.clear();
@@ -87,7 +87,7 @@ export function undocumented(): string[] {
 
 function check(request: Request, status: number, body: unknown, type?: string): void {
   const route = (request as { route?: { path?: string } }).route?.path;
-  // no route: the answer is an error of what stands before them
+  // without a route, the response is an error from middleware
   const path = route?.replaceAll(/[:*](\w+)/g, '{$1}') ?? null;
   const what = `${request.method} ${path ?? request.path} ${status}`;
   const problem = problemOf(request.method, path, status, body, type);
@@ -97,7 +97,7 @@ function check(request: Request, status: number, body: unknown, type?: string): 
     wrong.set(`${what} ${name}`, `${what}: the query's ${name} is not documented`);
 }
 
-/** Fields of a query that the document does not have: `a[b]` and `a[]` are `a`. */
+/** Returns the query fields that the document does not have: `a[b]` and `a[]` count as `a`. */
 export function unknownQuery(method: string, path: string, url: string): string[] {
   const { parameters = [] } = document?.paths[path]?.[method.toLowerCase()] ?? {};
   const bare = (name: string): string => name.split('[')[0] ?? '';
@@ -106,7 +106,7 @@ export function unknownQuery(method: string, path: string, url: string): string[
   return given.filter((name) => !known.includes(name));
 }
 
-/** What of an answer is not as the document has it; null: nothing. */
+/** Returns how a response differs from the document; null if it matches. */
 export function problemOf(
   method: string,
   path: string | null,
@@ -121,12 +121,15 @@ export function problemOf(
   const content = own?.['content'] as Record<string, { schema: Json }> | undefined;
   const schema = own ? content?.[type]?.schema : ERROR;
   if (!schema) return 'no JSON';
-  // as it travels: without what is undefined
+  // as sent: without undefined fields
   const travels: unknown = JSON.parse(JSON.stringify(body));
   return ajv!.validate(absolute(schema), travels) ? null : ajv!.errorsText();
 }
 
-/** Of objects whose fields are listed, no others: clients may take more, the server is to say all. */
+/**
+ * Rejects unlisted fields in schemas that list fields. Clients may accept more, but the document must list everything
+ * that the server sends.
+ */
 function closed(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(closed);
   if (typeof value !== 'object' || value === null) return value;
@@ -140,7 +143,7 @@ function closed(value: unknown): unknown {
 
 const ERROR = { $ref: '#/components/schemas/Error' };
 
-/** One for each, by which Ajv knows that it has compiled it. */
+/** Cache with one object per schema, by which Ajv recognizes compiled schemas. */
 const absolutes = new WeakMap<Json, Json>();
 function absolute(schema: Json): Json {
   const known = absolutes.get(schema);

@@ -1,6 +1,6 @@
 import { crc32, deflateRawSync } from 'node:zlib';
 
-/** A zip of compressed files, as what makes archives by default writes it. */
+/** Returns a zip of compressed files, as archive tools write it by default. */
 export function deflatedZip(files: Readonly<Record<string, Buffer>>): Buffer {
   const [parts, directory]: [Buffer[], Buffer[]] = [[], []];
   let offset = 0;

@@ -1,5 +1,5 @@
-// A real control plane for a test: its own database and queue prefix on the servers of this machine where
-// there are some, else the embedded Postgres.
+// A real control plane for a test, with its own database and queue prefix. It uses the servers of this machine if there
+// are any, otherwise the embedded Postgres.
 import { startApi, type ApiConfig, type RunningApi } from '@graft/api';
 import { mkdtempSync, rmSync, chmodSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -17,16 +17,16 @@ export interface TestApi extends RunningApi {
   readonly apiKey: string;
   readonly joinToken: string;
   readonly home: string;
-  /** What it was started with. */
+  /** Config that the API was started with. */
   readonly config: ApiConfig;
   readonly databaseUrl: string;
   readonly client: OpenAI;
   readonly headers: Record<string, string>;
-  /** Rows of a query on the API's database, for what no endpoint shows. */
+  /** Returns the rows of a query on the API's database, for data that no endpoint returns. */
   query<Row>(sql: string, values?: unknown[]): Promise<Row[]>;
   get<T>(path: string): Promise<T>;
   post<T>(path: string, body?: unknown): Promise<T>;
-  /** Ends this API and starts another on the same database; `meanwhile` runs while there is none. */
+  /** Stops this API and starts another on the same database; `meanwhile` runs in between. */
   restart(meanwhile?: () => Promise<unknown>): Promise<void>;
 }
 
@@ -34,9 +34,9 @@ export async function startTestApi(
   options: Partial<ApiConfig> & {
     redis?: boolean;
     embedded?: boolean;
-    /** One more API process of the same installation: its database, its home. That one is closed last. */
+    /** API that the new process joins, with the same database and home. It must be closed last. */
     beside?: TestApi;
-    /** Where the API reaches the shared PostgreSQL, for tests that stand between the two. */
+    /** Port at which the API reaches the shared PostgreSQL, for tests that put a proxy between the two. */
     databasePort?: number;
   } = {},
 ): Promise<TestApi> {
@@ -46,7 +46,7 @@ export async function startTestApi(
   const shared = !embedded && !beside && (await listens(POSTGRES_PORT));
   const database = shared ? await migratedDatabase() : null;
   const config: ApiConfig = {
-    // Most tests look whether bytes go at all.
+    // Most tests check whether blobs are deleted at all, not after what time.
     ...(beside?.config ?? { home, queuePrefix: uniqueName('api'), blobGraceMs: 0 }),
     ...(database
       ? { databaseUrl: `postgres://postgres@127.0.0.1:${databasePort}/${database}` }
@@ -120,7 +120,7 @@ export async function startTestApi(
       await meanwhile?.();
       running = await startApi(config);
       await pool.end();
-      // An embedded server comes back at another port.
+      // An embedded server restarts at another port.
       pool = await open();
     },
     drain: () => running.drain(),
@@ -179,8 +179,8 @@ export async function uploadChats(api: TestApi, count = 12): Promise<string> {
 }
 
 /**
- * Polls until it holds; the error says for what it waited. The longer it takes, the more seldom it looks, up to every
- * 100 ms: most looks ask an API, which shares the processor with what is waited for.
+ * Polls until a condition is true; the error names it. The interval grows up to 100 ms: most checks call an API, which
+ * shares the processor with the work that they wait for.
  */
 export async function until(
   holds: () => Promise<boolean> | boolean,
@@ -196,7 +196,7 @@ export async function until(
   }
 }
 
-/** The refusal that a call of the SDK ends in. */
+/** Returns the error with which a call of the SDK fails. */
 export async function caught(work: Promise<unknown>): Promise<APIError> {
   const error = await work.then(
     () => null,
@@ -206,7 +206,7 @@ export async function caught(work: Promise<unknown>): Promise<APIError> {
   return error;
 }
 
-/** Which API process dispatches for a pool, by when it was started: 0 is the first of those that run. */
+/** Returns the index of the API process that dispatches for a pool, in order of start; 0 is the oldest running one. */
 export async function leaderOf(api: TestApi, pool: string): Promise<number> {
   const [leader] = await api.query<{ nth: number }>(
     `SELECT nth::int - 1 AS nth FROM (SELECT id, row_number() OVER (ORDER BY started_at) AS nth FROM gateway) AS gateway

@@ -2,10 +2,10 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { chats } from './fixture.js';
 
-/** An adapter as PEFT saves it. */
+/** Directory of an adapter as PEFT saves it. */
 const LORA = join(import.meta.dirname, '../../../test/golden/llama/lora-rslora');
 
-/** What a route takes that takes a form; null for those that take JSON. */
+/** Returns a form for a route that accepts forms; null for JSON routes. */
 export function formOf(path: string): FormData | null {
   const form = new FormData();
   if (path === '/v1/adapters') {

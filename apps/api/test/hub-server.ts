@@ -1,4 +1,4 @@
-// What of the Hugging Face Hub's paths an upload needs: create, preupload, LFS batch, the files themselves, and the commit.
+// The Hugging Face Hub's paths for uploads: create, preupload, LFS batch, files and commit.
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -6,37 +6,37 @@ import type { AddressInfo } from 'node:net';
 export interface Commit {
   readonly repo: string;
   readonly summary: string;
-  /** By path: small ones as they came, large ones by their LFS object. */
+  /** Files by path: small ones from the request, large ones from their LFS object. */
   readonly files: ReadonlyMap<string, Buffer>;
 }
 
-/** What a repository was created with. */
+/** Fields with which a repository was created. */
 interface Created {
   readonly name: string;
   readonly organization: string;
   readonly visibility?: string;
 }
 
-/** Of which repository a request is, and what it wants there. */
+/** Matches the repository and the action of a request's path. */
 const PATH =
   /^\/(?:api\/models\/)?([^/]+\/[^/]+?)(?:\.git\/info\/lfs\/objects)?\/(preupload\/main|batch|commit\/main)$/;
 
 export class Hub {
   readonly commits: Commit[] = [];
   readonly created: Created[] = [];
-  /** Where large files go; null: here. */
+  /** Upload address of large files; null: this server. */
   filesAt: string | null = null;
-  /** Whether large files are taken and never answered. */
+  /** Whether uploads of large files are received but get no response. */
   holds = false;
-  /** Larger files go by LFS, in bytes. */
+  /** Size in bytes above which files use LFS. */
   large = 1000;
-  /** How many of those there were, and how many of their senders have left. */
+  /** Number of unanswered uploads, and of those whose client has disconnected. */
   held = 0;
   left = 0;
-  /** Before and after a request is done; what they throw is the answer. */
+  /** Hooks before and after a request; an error that they throw becomes the response. */
   asked: () => Promise<void> | void = () => undefined;
   done: () => Promise<void> | void = () => undefined;
-  /** Answers what is read; null: nothing is there to be read. */
+  /** Handles downloads; null: nothing can be downloaded. */
   reads: RequestListener | null = null;
   private readonly objects = new Map<string, Buffer>();
   private constructor(
@@ -83,7 +83,7 @@ export class Hub {
   ): Promise<[number, unknown]> {
     if (url.startsWith('/lfs/')) {
       this.objects.set(url.slice('/lfs/'.length), body);
-      // A token for the hub is none for where its files lie.
+      // The hub's token must not be sent to the file storage.
       if (headers.authorization !== undefined) return [400, { error: 'Unasked-for token' }];
       if (!this.holds) return [200, {}];
       this.held++;
@@ -126,7 +126,7 @@ export class Hub {
     return [200, { url: `${this.url}/${repo}`, id: '1' }];
   }
 
-  /** A line each: what it says, and its files. */
+  /** Parses a commit, one JSON object per line: its message and its files. */
   private commit(repo: string, lines: string): Commit {
     const files = new Map<string, Buffer>();
     let summary = '';

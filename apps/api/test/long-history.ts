@@ -1,9 +1,12 @@
-// A job of thousands of events, and by which index some of them are found.
+// A job with thousands of events, and the index that finds some of them.
 import { until, type TestApi } from './fixture.js';
 
 const STEPS = 20_000;
 
-/** Reads until PostgreSQL counts a scan of the index, which it does some time after it; in a database where nothing else scans it. */
+/**
+ * Reads until PostgreSQL counts a scan of the index. It counts with a delay, so nothing else may scan the index in this
+ * database.
+ */
 export async function foundByIndex(
   api: TestApi,
   { job, index }: { readonly job: string; readonly index: string },

@@ -1,9 +1,9 @@
-// Connections to the database that are lost in the middle of a statement.
+// Database connections that are lost during a statement.
 import { until, type TestApi } from './fixture.js';
 
 /**
- * Locks a table until a statement of the API waits for it, and loses the connections of those that wait.
- * @param lose how; absent: PostgreSQL ends them
+ * Locks a table until a statement of the API waits for it, then drops the connections of the waiting statements.
+ * @param lose drops them; by default PostgreSQL terminates them
  */
 export async function loseConnection(
   api: TestApi,
@@ -22,7 +22,7 @@ export async function loseConnection(
   await until(async () => (await count('NOT granted')) > 0);
   if (lose) await lose();
   else await end('NOT granted');
-  // The test's own connection may be lost as well.
+  // The test's own connection may be lost too.
   await until(() =>
     end(holding).then(
       () => true,

@@ -1,9 +1,9 @@
-// Pictures, sounds and archives of them as small as they can be, made byte by byte.
+// Minimal image and audio files and archives of them, built byte by byte.
 import { pack, type Header } from 'tar-stream';
 import { buffer } from 'node:stream/consumers';
 import { crc32, deflateSync } from 'node:zlib';
 
-/** A PNG of one colour. */
+/** Returns a PNG of one color. */
 export function png([red, green, blue]: readonly [number, number, number], side = 4): Buffer {
   const chunk = (type: string, content: Buffer): Buffer => {
     const body = Buffer.concat([Buffer.from(type), content]);
@@ -25,7 +25,7 @@ export function png([red, green, blue]: readonly [number, number, number], side 
   ]);
 }
 
-/** A WAV of a tone, 16 bits at 8 kHz. */
+/** Returns a WAV of a tone, 16 bits at 8 kHz. */
 export function wav(hertz: number, seconds = 0.05): Buffer {
   const rate = 8000;
   const samples = Int16Array.from({ length: rate * seconds }, (_, n) =>
@@ -53,6 +53,6 @@ export async function tar(files: readonly TarFile[]): Promise<Buffer> {
   return buffer(archive);
 }
 
-/** As a record has it. */
+/** Returns a data URL, as used in records. */
 export const dataUrl = (type: string, content: Buffer): string =>
   `data:${type};base64,${content.toString('base64')}`;

@@ -1,4 +1,4 @@
-// A collector of traces: what comes to it is read by OpenTelemetry's own schema (otlp/), not by the code that wrote it.
+// A trace collector. It parses requests with OpenTelemetry's own schema (otlp/), not with the code that wrote them.
 import { loadSync, type MethodDefinition } from '@grpc/proto-loader';
 import { createServer, type IncomingHttpHeaders, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -46,7 +46,7 @@ export interface ReceivedSpan {
   readonly parent: string;
   readonly state: string;
   readonly name: string;
-  /** Unix milliseconds. */
+  /** Start in Unix milliseconds. */
   readonly start: number;
   readonly end: number;
   readonly attributes: Readonly<Record<string, string | number>>;
@@ -69,12 +69,12 @@ const method = (loaded[SERVICE] as unknown as Record<string, MethodDefinition<ob
 ]!;
 
 export class OtlpCollector {
-  /** In the order in which they came; one that came twice is there twice. */
+  /** Spans in order of arrival; a span that was sent twice is listed twice. */
   readonly spans: ReceivedSpan[] = [];
   readonly requests: { readonly path: string; readonly headers: IncomingHttpHeaders }[] = [];
-  /** Refuses every request with this status. */
+  /** Status with which every request is rejected. */
   refuse: number | null = null;
-  /** Called with the spans of a request, before it is answered. */
+  /** Called with the spans of a request before the response. */
   done: (spans: readonly ReceivedSpan[]) => Promise<unknown> | void = () => undefined;
   private server: Server | null = null;
   private port = 0;
@@ -89,7 +89,7 @@ export class OtlpCollector {
     return `http://127.0.0.1:${this.port}`;
   }
 
-  /** At the same address each time. */
+  /** Starts the collector, at the same address each time. */
   async start(): Promise<void> {
     const server = createServer((request, response) => {
       const parts: Buffer[] = [];
@@ -118,7 +118,7 @@ export class OtlpCollector {
     if (server) await new Promise((resolve) => server.close(resolve));
   }
 
-  /** Those of a job. */
+  /** Returns the spans of a job. */
   of(job: string): ReceivedSpan[] {
     return this.spans.filter(({ attributes }) => attributes['graft.job.id'] === job);
   }

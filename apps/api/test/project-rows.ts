@@ -1,5 +1,5 @@
-// A row of a project in every table that can have one, found by the columns of the database itself: a table that is new
-// has one, too.
+// Fills every table that can have rows of a project. Tables are found by the database's own columns, so new ones are
+// included.
 import type { TestApi } from './fixture.js';
 
 interface Column {
@@ -9,7 +9,7 @@ interface Column {
   readonly required: boolean;
 }
 
-/** Columns that name a row of another table. A table with one of them belongs to that row's project. */
+/** Columns that reference another table. A table with one of them belongs to the project of that row. */
 const OWNED: Readonly<Record<string, string>> = {
   project_id: 'project.id',
   job_id: 'job.id',
@@ -20,7 +20,7 @@ const OWNED: Readonly<Record<string, string>> = {
   upload_id: 'upload.id',
 };
 
-/** Columns that name something else, whose rows may outlast a project. */
+/** Columns that reference something else, whose rows may outlive a project. */
 const ELSEWHERE = [
   'api_key.member_id',
   'answer.base_id',
@@ -44,12 +44,12 @@ const ELSEWHERE = [
   'worker.session_id',
 ];
 
-/** The audit log is kept; triggers write the other two as rows come and go. */
+/** Tables that are not filled: the audit log is never deleted, and triggers write the other two. */
 const NOT_WRITTEN = ['audit', 'blob_ref', 'project_blob'];
-/** Tables of a project that have none of the columns above. */
+/** Tables of a project without any of the columns above. */
 const BESIDE = ['project', 'bucket'];
 
-/** What nothing that runs in the API may take up. */
+/** Values with which no background task of the API processes a row. */
 const VALUES: Readonly<Record<string, string>> = {
   'job.state': 'succeeded',
   'eval_run.status': 'completed',
@@ -71,7 +71,7 @@ const BY_TYPE: Readonly<Record<string, unknown>> = {
   'timestamp with time zone': '2100-01-01',
 };
 
-/** Columns by table, of all but the record of migrations. */
+/** Returns columns by table, without the migration table. */
 async function tables(api: TestApi): Promise<Map<string, Column[]>> {
   const columns = await api.query<Column>(
     `SELECT table_name, column_name, data_type,
@@ -86,7 +86,7 @@ async function tables(api: TestApi): Promise<Map<string, Column[]>> {
   return byTable;
 }
 
-/** Columns that look as if they named a row, and of which this file does not say whose. */
+/** Returns columns that look like references but are not listed in this file. */
 export async function unknownReferences(api: TestApi): Promise<string[]> {
   const columns = [...(await tables(api)).values()].flat();
   return columns
@@ -95,7 +95,7 @@ export async function unknownReferences(api: TestApi): Promise<string[]> {
     .filter((name) => !ELSEWHERE.includes(name));
 }
 
-/** Writes a row of each; every text in it begins with the project's id. Answers with the tables. */
+/** Writes a row to each table and returns the tables. Every text in a row starts with the project's id. */
 export async function fillTables(api: TestApi, project: string): Promise<string[]> {
   const filled: string[] = [];
   for (const [table, columns] of await tables(api)) {
@@ -126,7 +126,7 @@ function valueOf(project: string, column: Column): unknown {
   return of === 'project.id' ? project : `${project} ${of}`;
 }
 
-/** How many rows name the project, by table. */
+/** Returns the number of rows that reference the project, by table. */
 export async function rowsOf(api: TestApi, project: string): Promise<Record<string, number>> {
   const counts: Record<string, number> = {};
   for (const table of (await tables(api)).keys()) {

@@ -1,4 +1,4 @@
-// Projects with a member of each role and a key for each, made through the API.
+// Projects with a member and a key for each role, created through the API.
 import type { ProjectApiKeyObject, ProjectObject, ProjectUserObject, Role } from '@graft/contracts';
 import OpenAI from 'openai';
 import type { TestApi } from './fixture.js';
@@ -36,7 +36,7 @@ export async function addMember(
   return { id, keyId: key.id, key: key.value ?? '' };
 }
 
-/** OpenAI's client for a key; it administers with the same one. */
+/** Returns OpenAI's client for a key, which is also its admin key. */
 export const clientOf = (api: TestApi, key: string): OpenAI =>
   new OpenAI({ apiKey: key, adminAPIKey: key, baseURL: `${api.url}/v1`, maxRetries: 0 });
 
@@ -46,7 +46,7 @@ export interface Answer {
   readonly text: string;
 }
 
-/** Any route with a key. A stream is left as soon as it has begun. */
+/** Sends a request with a key to any route. A stream is closed as soon as it starts. */
 export async function ask(
   api: TestApi,
   key: string,

@@ -1,4 +1,4 @@
-// What an expression of PromQL asks for, by Prometheus' own grammar.
+// Metrics and labels of a PromQL expression, parsed with Prometheus's own grammar.
 import type { SyntaxNode } from '@lezer/common';
 import { parser } from '@prometheus-io/lezer-promql';
 
@@ -13,11 +13,11 @@ export interface Selector {
 
 export interface Promql {
   readonly selectors: readonly Selector[];
-  /** Labels that it groups and joins by. */
+  /** Labels used for grouping and joining. */
   readonly grouped: readonly string[];
 }
 
-/** @throws Error where it is none */
+/** Parses an expression. @throws Error if it is invalid */
 export function readPromql(expression: string): Promql {
   const selectors: Selector[] = [];
   const grouped: string[] = [];
@@ -47,8 +47,8 @@ export function readPromql(expression: string): Promql {
 }
 
 /**
- * What an expression comes to where each metric has one series. Null: nothing, as of a comparison that does not hold.
- * @throws Error for what is not arithmetic, a comparison or one of the functions below
+ * Evaluates an expression with one series per metric. Null: no result, as for a comparison that is false.
+ * @throws Error for anything except arithmetic, comparisons and the functions below
  */
 export function valueOf(
   expression: string,
@@ -65,7 +65,7 @@ export function valueOf(
         return Number(text);
       case 'VectorSelector':
         return figures[text] ?? null;
-      // of one series: itself
+      // an aggregation of one series is the series itself
       case 'AggregateExpr':
         return of(children(node.getChild('FunctionCallBody')!)[0]!);
       case 'FunctionCall': {

@@ -1,4 +1,7 @@
-/** Every route, and the scope it needs, or several of which one is enough. A route that is not here fails the first test. */
+/**
+ * Every route with the scope it requires; if several are listed, one is enough. A route missing here fails the first
+ * test.
+ */
 export const ROUTES: readonly (readonly [
   method: 'get' | 'post' | 'delete',
   path: string,
@@ -130,5 +133,5 @@ export const ROUTES: readonly (readonly [
 ];
 export const PUBLIC = ['/healthz', '/readyz'];
 
-/** A route's address, with names that nobody has. */
+/** Returns a route's address with ids that do not exist. */
 export const at = (path: string): string => path.replaceAll(/\{\w+\}/g, 'x');

@@ -1,4 +1,4 @@
-// A database with the schema, and no API on it: on this machine's server where there is one, else the embedded.
+// A database with the schema but without an API, on this machine's server if there is one, otherwise embedded.
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -64,7 +64,7 @@ export interface ScratchJob {
   readonly state?: string;
   readonly base?: string;
   readonly desired?: string;
-  /** Seconds after some moment. */
+  /** Seconds after a fixed time. */
   readonly created?: number;
   /** Seconds from now. */
   readonly notBefore?: number | null;
@@ -72,7 +72,7 @@ export interface ScratchJob {
 
 type Ask = <Row>(sql: string, values?: unknown[]) => Promise<Row[]>;
 
-/** Rows of jobs, with nothing in them that the order of dispatch does not look at. */
+/** Inserts rows of jobs that have only the columns that the dispatch order depends on. */
 export async function insertJobs(ask: Ask, jobs: readonly ScratchJob[]): Promise<void> {
   const column = <T>(of: (job: ScratchJob) => T): T[] => jobs.map(of);
   await ask(
@@ -96,7 +96,7 @@ export async function insertJobs(ask: Ask, jobs: readonly ScratchJob[]): Promise
   );
 }
 
-/** Numbers that a seed decides (mulberry32). */
+/** Returns seeded random numbers (mulberry32). */
 export function randomFrom(seed: number): {
   below(n: number): number;
   one<T>(of: readonly T[]): T;

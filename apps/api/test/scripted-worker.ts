@@ -1,4 +1,4 @@
-// A worker whose every move the test decides, over the real generated client.
+// A worker that the test controls completely, on the real generated client.
 import { credentials, Metadata, type ClientDuplexStream } from '@grpc/grpc-js';
 import {
   WorkerServiceClient,
@@ -30,10 +30,10 @@ import { createHash, randomUUID } from 'node:crypto';
 import type { TestApi } from './fixture.js';
 import { until } from './fixture.js';
 
-/** Of a blob in one message. */
+/** Bytes of a blob in one message. */
 const PART_BYTES = 2 ** 20;
 
-/** What it is asked, with the fields of the payload beside those of the envelope. */
+/** Request to the worker: the fields of the payload together with those of the envelope. */
 export type Question = ModelRequest &
   Omit<GenerateRequest, 'messages'> &
   InferRequest &
@@ -47,11 +47,11 @@ export class ScriptedWorker {
   private readonly media = new Map<string, Uint8Array[]>();
   readonly cancelled: string[] = [];
   readonly drains: string[] = [];
-  /** It was told to go to another API process. */
+  /** Whether the control plane sent it to another API process. */
   wentAway = false;
   readonly beats: HeartbeatReply[] = [];
   welcome: Welcome | null = null;
-  /** Status details of the stream's end, when the control plane refused it. */
+  /** Status details of the stream's end if the control plane rejected it. */
   ended: string | null = null;
   readonly client: WorkerServiceClient;
   private stream!: ClientDuplexStream<ConnectRequest, ConnectResponse>;
@@ -71,15 +71,15 @@ export class ScriptedWorker {
       token?: string;
       instance?: string;
       slots?: number;
-      /** Of its build; this one's, if absent. */
+      /** Schema version; the default is that of this build. */
       schemaVersion?: number;
-      /** Answers that it makes at once; absent: it does not say. */
+      /** Maximum number of concurrent chats; not reported if absent. */
       maxChats?: number;
       memoryBytes?: number;
       leases?: Lease[];
-      /** What an earlier Welcome gave. */
+      /** Key from an earlier Welcome. */
       key?: string;
-      /** Sends no heartbeat of its own. Else it is heard, and renews what a test has it keep. */
+      /** Whether it sends no heartbeats. Otherwise they renew the leases passed to `keep`. */
       silent?: boolean;
     } = {},
   ) {
@@ -129,7 +129,7 @@ export class ScriptedWorker {
     return this;
   }
 
-  /** What its calls beside the stream carry. */
+  /** Session id for calls outside the stream. */
   get session(): string {
     return this.welcome?.session ?? '';
   }
@@ -176,17 +176,17 @@ export class ScriptedWorker {
     this.stream.write({ body });
   }
 
-  /** What a message of a kind that is not in our .proto looks like. */
+  /** Sends a message of a kind that is not in our .proto. */
   sendUnknown(): void {
     this.stream.write({ body: undefined });
   }
 
-  /** Its own heartbeats renew this lease from now on: for tests that may take longer than one. */
+  /** Renews this lease with every heartbeat from now on, for tests that may outlast a lease. */
   keep({ jobId, attempt }: Pick<Assignment, 'jobId' | 'attempt'>): void {
     this.kept = [...this.kept, { jobId, attempt, step: 0 }];
   }
 
-  /** Numbers the events of an attempt on from where another stream of the same worker left off. */
+  /** Continues the event numbers of an attempt from another stream of the same worker. */
   goOn(from: ScriptedWorker, { jobId, attempt }: Pick<Assignment, 'jobId' | 'attempt'>): void {
     const key = `${jobId} ${attempt}`;
     this.sequences.set(key, from.sequences.get(key) ?? 0);
@@ -217,7 +217,7 @@ export class ScriptedWorker {
     return this.beats.find((beat) => beat.sequence === sequence) as HeartbeatReply;
   }
 
-  /** The next assignment that this worker gets. */
+  /** Waits for the next assignment. */
   async assigned(limitMs = 15_000): Promise<Assignment> {
     const have = this.assignments.length;
     this.pull();
@@ -281,7 +281,7 @@ export class ScriptedWorker {
     return Buffer.concat(parts);
   }
 
-  /** Of these blobs, those that its cache is to lose. */
+  /** Returns which of these blobs its cache must delete. */
   deletedOf(sha256s: string[], session = this.session): Promise<string[]> {
     return new Promise((resolve, reject) =>
       this.client.findDeletedBlobs({ sha256s }, bearer(session), (error, deleted) =>
@@ -290,21 +290,21 @@ export class ScriptedWorker {
     );
   }
 
-  /** The next question that it is asked. */
+  /** Waits for the next request. */
   async asked(limitMs?: number): Promise<Question> {
     const have = this.taken++;
     await until(() => this.questions.length > have, limitMs);
     return this.questions[have] as Question;
   }
 
-  /** The picture or sound that a question is about, once all of it is there. */
+  /** Waits for all of the image or audio of a request and returns it. */
   async mediaOf({ id, mediaBytes: bytes = 0 }: Question): Promise<Buffer> {
     const come = (): number => (this.media.get(id) ?? []).reduce((sum, { length }) => sum + length, 0); // prettier-ignore
     await until(() => come() >= bytes);
     return Buffer.concat(this.media.get(id) ?? []);
   }
 
-  /** A piece of an answer; with a finish reason its last. */
+  /** Sends a chunk of a completion; a finish reason makes it the last one. */
   say(
     id: string,
     text: string,
@@ -326,14 +326,17 @@ export class ScriptedWorker {
     });
   }
 
-  /** A response to a request, its last unless said otherwise. @param piece as the kind of the request has it; null: none */
+  /**
+   * Sends a response to a request, the last one by default. @param piece payload, as the kind of request requires;
+   * null: none
+   */
   reply(id: string, piece: object | null, more: Partial<ModelResponse> = {}): void {
     const pieces = piece === null ? [] : [Buffer.from(JSON.stringify(piece))];
     const value = { id, pieces, last: true, errorCode: '', errorMessage: '', phase: '', ...more };
     this.send({ $case: 'modelResponse', value });
   }
 
-  /** Puts an adapter and ends the job as done. */
+  /** Uploads an adapter and completes the job. */
   async finish(
     of: Pick<Assignment, 'jobId' | 'attempt'>,
     step: number,
@@ -352,18 +355,18 @@ export class ScriptedWorker {
     return this.tell(of, { kind: 'finished', payload: { ...payload, ...more } });
   }
 
-  /** As one that hangs, with its connection open. */
+  /** Stops reading, like a hung worker with an open connection. */
   stopReading(): void {
     this.stream.pause();
   }
 
-  /** Ends its stream in good order. */
+  /** Ends its stream normally. */
   leave(): void {
     if (this.beating) clearInterval(this.beating);
     this.stream.end();
   }
 
-  /** As a killed process: no goodbye. */
+  /** Drops its connection like a killed process. */
   vanish(): void {
     if (this.beating) clearInterval(this.beating);
     this.stream.cancel();
@@ -398,7 +401,7 @@ export const evaluated = (
   payload: { step: at, full, metrics: { loss, accuracy, supervised_tokens: 9 } },
 });
 
-/** An evaluation of single labels, by their numbers. */
+/** Returns an evaluation of single labels, given as class numbers. */
 export const told = (
   at: number,
   loss: number,

@@ -7,7 +7,7 @@ interface Received {
   readonly data: Record<string, unknown>;
 }
 
-/** A client of an event stream that keeps what it saw. */
+/** Client of an event stream that records its events. */
 export class StreamClient {
   readonly seen: Received[] = [];
   readonly text: string[] = [];

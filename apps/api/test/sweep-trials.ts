@@ -1,4 +1,4 @@
-// What trials of the tests' sweeps tell, and what sweeps are refused.
+// Reports of trials in the tests' sweeps, and rejections of sweeps.
 import { Command_Action, type Assignment, type Command } from '@graft/contracts/grpc';
 import request from 'supertest';
 import { expect } from 'vitest';
@@ -7,7 +7,7 @@ import { evaluated, started, step, type ScriptedWorker } from './scripted-worker
 
 export const STEPS = 90;
 
-/** What is asked of each trial. */
+/** Returns the job request of each trial. */
 export const trialsOn = (file: string, pool: string) => ({
   model: 'tiny',
   training_file: file,
@@ -15,7 +15,7 @@ export const trialsOn = (file: string, pool: string) => ({
   graft: { pool, max_steps: STEPS },
 });
 
-/** A trial that has begun, whose lease is kept. */
+/** Returns a started trial whose lease is renewed. */
 export async function begun(worker: ScriptedWorker): Promise<Assignment> {
   const lease = await worker.assigned();
   worker.keep(lease);
@@ -30,7 +30,7 @@ export const reaches = (worker: ScriptedWorker, lease: Assignment, at: number, l
 export const finishOf = (worker: ScriptedWorker, { jobId }: Assignment): Command | undefined =>
   worker.commands.find((one) => one.jobId === jobId && one.action === Command_Action.ACTION_FINISH);
 
-/** The refusal, and that it made nothing. */
+/** Returns the error of a rejected sweep, after a check that nothing was created. */
 export async function refusedSweep(
   api: TestApi,
   body: object,

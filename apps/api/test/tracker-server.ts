@@ -1,5 +1,5 @@
-// A server with the paths of W&B and MLflow that runs are written to, as those two keep what comes: a line of a W&B file
-// takes its place by its offset; an MLflow metric that is there is there once, and a parameter stays as it was.
+// A server with the W&B and MLflow paths that runs are written to. It stores data as they do: a line of a W&B file is
+// placed by its offset, an MLflow metric is stored once, and a parameter never changes.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
@@ -34,7 +34,7 @@ export interface MlflowRun {
 type Json = Record<string, unknown>;
 type Pairs = readonly { readonly key: string; readonly value: string }[];
 
-/** JSON as Python writes it, with what is not finite by name. */
+/** Parses JSON as Python writes it, with names for numbers that are not finite. */
 export const pythonJson = (text: string): Json =>
   JSON.parse(text.replaceAll(/:(NaN|-?Infinity)\b/g, ':"$1"')) as Json;
 
@@ -51,17 +51,17 @@ export class TrackerServer {
   readonly wandb = new Map<string, WandbRun>();
   readonly mlflow = new Map<string, MlflowRun>();
   readonly experiments = new Map<string, string>();
-  /** Of every request, in the order in which they came. */
+  /** Requests in order of arrival. */
   readonly requests: { readonly path: string; readonly authorization: string }[] = [];
-  /** How many requests were open at once, at most. */
+  /** Maximum number of concurrent requests. */
   mostAtOnce = 0;
-  /** Called when a request came, before anything is done. */
+  /** Called when a request arrives, before it is processed. */
   asked: () => Promise<unknown> | void = () => undefined;
-  /** Called when a request was done, before it is answered. */
+  /** Called when a request is processed, before the response. */
   done: (path: string) => Promise<unknown> | void = () => undefined;
-  /** Refuses every request so, with this status and body. */
+  /** Status and body with which every request is rejected. */
   refuse: { readonly status: number; readonly body: Json | null } | null = null;
-  /** Jobs to whose runs the key has no right. */
+  /** Jobs whose runs the key must not access. */
   readonly forbidden = new Set<string>();
   private open = 0;
   private server: Server | null = null;
@@ -77,7 +77,7 @@ export class TrackerServer {
     return `http://127.0.0.1:${this.port}`;
   }
 
-  /** At the same address each time. */
+  /** Starts the server, at the same address each time. */
   async start(): Promise<void> {
     const server = createServer((request, response) => void this.answer(request, response));
     await new Promise<void>((resolve) => server.listen(this.port, '127.0.0.1', resolve));
@@ -98,7 +98,7 @@ export class TrackerServer {
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk as Buffer);
     const path = request.url ?? '';
-    // Files of the official client, which nobody reads.
+    // Files of the official client, which no test reads.
     if (request.method === 'PUT') return void response.end();
     this.requests.push({ path, authorization: request.headers.authorization ?? '' });
     const send = (status: number, body: Json | null): void =>

@@ -1,4 +1,4 @@
-// A server that webhooks go to: keeps what came, and answers as the test says.
+// A webhook receiver that records requests and responds as the test defines.
 import {
   createServer,
   type IncomingHttpHeaders,
@@ -18,9 +18,9 @@ export interface Received {
 
 export class WebhookReceiver {
   readonly received: Received[] = [];
-  /** How many requests were open at once, at most. */
+  /** Maximum number of concurrent requests. */
   mostAtOnce = 0;
-  /** What each request is answered with; 204 unless a test says otherwise. */
+  /** Responds to a request; the default is 204. */
   answer: (response: ServerResponse, one: Received) => void = (response) =>
     void response.writeHead(204).end();
   private open = 0;
@@ -53,7 +53,7 @@ export class WebhookReceiver {
     return `http://127.0.0.1:${(this.server.address() as AddressInfo).port}/hook`;
   }
 
-  /** What came of one thing, once there is so much of it. */
+  /** Waits for `count` requests about one object and returns them. */
   async of(target: string, count = 1): Promise<Received[]> {
     const found = (): Received[] => this.received.filter(({ event }) => event.data.id === target);
     await until(() => found().length >= count);

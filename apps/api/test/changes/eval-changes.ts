@@ -1,14 +1,14 @@
-// An eval, a run of it that asks nobody, and how to make each change of them once, by its route.
+// An eval with a run that needs no model, and each change of them through its route.
 import type { TestApi } from '../fixture.js';
 
-/** A change that is made: its address, body, and how it is called. */
+/** Change to make: its route, body and client. */
 export interface Change {
   readonly path: string;
   readonly body?: unknown;
   readonly type: string;
-  /** Its target, where that is known before. */
+  /** Target of the audit entry, if known in advance. */
   readonly target?: string;
-  /** The project whose owners may read of it; null: administrators alone. */
+  /** Project whose owners may read the audit entry; null: administrators only. */
   readonly project: string | null;
 }
 
@@ -50,7 +50,7 @@ export function evalChanges(
     }),
     'post /v1/evals/{id}/runs/{run}': async () => {
       const of = await evalRun();
-      // It may have ended already, and then there is nothing to cancel.
+      // A run that has already ended cannot be canceled.
       await api().query(
         `UPDATE eval_run SET status = 'in_progress', owner = 'nobody',
            owner_until = clock_timestamp() + interval '1 hour' WHERE id = $1`,

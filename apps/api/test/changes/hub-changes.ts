@@ -1,4 +1,4 @@
-// A push to the hub as the audit log has it: to a server of the hub's paths that takes HUB_TOKEN.
+// A push to the hub for the audit log, to a server with the hub's paths that accepts HUB_TOKEN.
 import type { Change } from './eval-changes.js';
 
 export const HUB_TOKEN = 'hf_token';

@@ -1,4 +1,4 @@
-// How to make each change of a tracker once, by its route.
+// Each change of a tracker integration through its route.
 import type { Change } from './eval-changes.js';
 import type { TestApi } from '../fixture.js';
 

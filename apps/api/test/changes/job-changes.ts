@@ -1,9 +1,9 @@
-// How to make each change of a job once, by its route.
+// Each change of a job through its route.
 import type { Change } from './eval-changes.js';
 import type { TestApi } from '../fixture.js';
 import { ask } from '../projects.js';
 
-/** @param create makes a job that waits, and answers with its id */
+/** Returns the changes of a job. @param create creates a queued job and returns its id */
 export function jobChanges(
   api: () => TestApi,
   project: string,

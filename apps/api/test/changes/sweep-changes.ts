@@ -1,4 +1,4 @@
-// A sweep that nobody works on, and how to make each change of one once, by its route.
+// A sweep without a worker, and each change of a sweep through its route.
 import type { Change } from './eval-changes.js';
 import { uploadChats, type TestApi } from '../fixture.js';
 

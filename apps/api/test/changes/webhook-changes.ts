@@ -1,4 +1,4 @@
-// An endpoint at a port where nobody listens, and how to make each change of one once, by its route.
+// A webhook endpoint at an unused port, and each change of an endpoint through its route.
 import type { Change } from './eval-changes.js';
 import type { TestApi } from '../fixture.js';
 
