@@ -4,7 +4,7 @@ import type { z } from 'zod';
 /** Owner of a set of options, and their path in a create call. */
 export interface OptionsPlace {
   readonly owner: string;
-  /** For example `peft` or `graft.task_options`. */
+  /** Path, such as `peft` or `graft.task_options`. */
   readonly path: string;
 }
 

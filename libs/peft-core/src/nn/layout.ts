@@ -45,7 +45,7 @@ interface Places {
   readonly positions: Int32Array;
 }
 
-/** What a run may insert before its sequences. */
+/** Rows that a run may insert before its sequences. */
 export interface VirtualSlots {
   readonly inputs: Slot<VirtualInputs>;
   readonly prefix: Slot<VirtualPrefix>;

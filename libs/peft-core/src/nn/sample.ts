@@ -8,7 +8,7 @@ import { argmax, counterUniform, div, softmax, tidy, topk, type Tensor } from '@
 export interface Sampling {
   /** Sampling temperature; 0 is greedy. */
   readonly temperature: number;
-  /** In (0, 1]. */
+  /** Probability mass in (0, 1]. */
   readonly top_p: number;
   readonly seed: number;
 }

@@ -1,4 +1,4 @@
-/** What a front end reads of a batch, and the ranges of rows that it makes on the way, which are not those of the stack. */
+/** Input of a front end, and the ranges of its intermediate rows, which differ from those of the stack. */
 import type { Tensor } from '@graft/kernels';
 import { runRows } from '../batch.js';
 import type { Sequence } from '../batch.js';
@@ -6,18 +6,18 @@ import type { BaseDtype } from '../precision.js';
 import type { ForwardContext } from '../context.js';
 
 export interface FeatureRows {
-  /** One for each sequence. */
+  /** One tensor per sequence. */
   readonly features: readonly Tensor[];
   readonly sequences: readonly Sequence[];
-  /** By sequence, the rows that training hides. */
+  /** Rows that training masks, by sequence. */
   readonly hidden?: readonly (readonly number[])[] | undefined;
-  /** Of the rows that it makes. */
+  /** Dtype of the output rows. */
   readonly dtype: BaseDtype;
 }
 
 /**
- * The context of a module that has other rows than the stack: so many for each sequence. What is said row by row of the
- * stack (`active`, `scalings`) is not said of them.
+ * Returns the context of a module whose number of rows per sequence differs from the stack's. The stack's row-wise
+ * values (`active`, `scalings`) do not apply to it.
  */
 export function featureContext(
   { sequences }: FeatureRows,

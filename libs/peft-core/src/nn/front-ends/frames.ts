@@ -1,7 +1,6 @@
 /**
- * A spectrogram as rows, arXiv:2212.04356: two convolutions over time, zeros beyond both ends, the second at every other
- * frame.
- *
+ * Spectrogram front end, arXiv:2212.04356 (Whisper): two convolutions over time, zero-padded at both ends, the second
+ * with stride 2.
  *   h = gelu(x * K₁ + b₁)     rows = gelu(h * K₂ + b₂)     x: [mel, F]   K₁: [D, mel, 3]   K₂: [D, D, 3]   rows: [F/2, D]
  */
 import { DomainError } from '@graft/contracts';
@@ -19,7 +18,7 @@ const [WINDOW, STEP] = [3, 2];
 export const FramesOptions = z.object({
   kind: z.literal('frames'),
   mel: z.int().min(1),
-  /** Of each spectrogram: there is a learned position for every second one. */
+  /** Number of frames of each spectrogram. Every second frame has a learned position. */
   frames: z.int().min(STEP).multipleOf(STEP),
 });
 export type FramesOptions = z.infer<typeof FramesOptions>;
@@ -61,14 +60,14 @@ export function describeFrames<L, N, E, X>(
   };
 }
 
-/** Rows of a spectrogram [mel, F]. @throws DomainError for one that it does not read */
+/** Returns the number of rows of a spectrogram [mel, F]. @throws DomainError if the shape is not supported */
 export function frameRows({ mel, frames }: FramesOptions, shape: readonly number[]): number {
   if (shape.join() === `${mel},${frames}`) return frames / STEP;
   const message = `expected a spectrogram of ${mel} × ${frames} (mel, frames), got ${shape.join(' × ')}`;
   throw new DomainError('invalid_value', message, 'audio');
 }
 
-/** Rows [T, D] of all spectrograms, in the base's dtype. */
+/** Returns rows [T, D] of all spectrograms, in the base model's dtype. */
 export function embedFrames(
   { frames }: FramesOptions,
   { first, second }: FramesModules<Linear>,
@@ -88,7 +87,7 @@ export function embedFrames(
   return gelu(second.forward(windows(all, STEP), counts(frames / STEP)));
 }
 
-/** x: [B, F, C] → [B · F / step, C · WINDOW], what each place of a convolution sees. */
+/** Unfolds x: [B, F, C] → [B · F / step, C · WINDOW], the receptive field of each output of a convolution. */
 function windows(x: Tensor, step: number): Tensor {
   const [count, , channels] = x.shape as [number, number, number];
   const edge = zeros([count, (WINDOW - 1) / 2, channels], x.dtype, x.device);

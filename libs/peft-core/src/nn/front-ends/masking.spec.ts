@@ -35,6 +35,6 @@ it('hides about the share of all that it is to, less what overlaps', () => {
     (_, place) => drawn(1000, place, { share: 0.2 }).length,
   );
   const mean = counts.reduce((sum, count) => sum + count, 0) / counts.length;
-  // of 20 stretches, 1 − (1 − 10 / 991)^20 is hidden at a place
+  // with 20 spans, a row is masked with probability 1 − (1 − 10 / 991)^20
   expect(mean / 1000).toBeCloseTo(0.183, 2);
 });

@@ -1,6 +1,7 @@
 /**
- * SpecAugment over time (arXiv:1904.08779), as transformers draws it: of T rows, n = ⌊share · T / length + u⌋ stretches of
- * `length`, at least `least`, at most as many as fit, each beginning at another row; u ~ U(0, 1). They may overlap.
+ * SpecAugment over time (arXiv:1904.08779), sampled as in Transformers. Of T rows it masks n = ⌊share · T / length + u⌋
+ * spans of `length` rows, at least `least` and at most as many as fit, each with a different first row; u ~ U(0, 1).
+ * Spans may overlap.
  */
 import { z } from 'zod';
 
@@ -11,7 +12,7 @@ export const Masking = z.object({
 });
 export type Masking = z.infer<typeof Masking>;
 
-/** The hidden ones of so many rows, in order. @param next evenly between 0 and 1 */
+/** Returns the indices of masked rows, in order. @param next uniform between 0 and 1 */
 export function hiddenRows(
   { share, length, least }: Masking,
   rows: number,
@@ -23,7 +24,7 @@ export function hiddenRows(
   const begins = Array.from({ length: Math.max(places, 0) }, (_, row) => row);
   const hidden = new Set<number>();
   for (let n = 0; n < count; n++) {
-    // the first n are those that were drawn
+    // the first n entries are those already drawn
     const other = n + Math.floor(next() * (places - n));
     [begins[n], begins[other]] = [begins[other] as number, begins[n] as number];
     for (let row = 0; row < length; row++) hidden.add((begins[n] as number) + row);

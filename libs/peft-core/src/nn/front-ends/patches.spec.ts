@@ -53,7 +53,7 @@ function modules(positions: Tensor): PatchesModules<Linear, Embedding> {
   };
 }
 
-/** Rows of all pictures of a pack, one picture after another. */
+/** Rows of all images of a pack, one image after another. */
 function rowsOf(
   made: PatchesModules<Linear, Embedding>,
   pack: readonly (readonly [number, Tensor])[],

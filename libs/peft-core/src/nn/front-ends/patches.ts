@@ -1,12 +1,10 @@
 /**
- * Pictures as rows, arXiv:2010.11929:
- *
- *   patches of a picture [C, H, W] → P [g, C·p·q], row by row     g = ⌊H/p⌋ · ⌊W/q⌋
+ * Image front end, arXiv:2010.11929 (ViT):
+ *   patches of an image [C, H, W] → P [g, C·p·q], row by row     g = ⌊H/p⌋ · ⌊W/q⌋
  *   rows = [tokens ; P Kᵀ + b] + positions        K: [D, C, p, q], a convolution whose windows do not overlap
- *
- * tokens: [t, D], learned ones before the patches: that of the class, that of a teacher. positions: [t + g, D]. Of
- * pictures of another size than they were made for, the square of those of patches is interpolated. Registers
- * (arXiv:2309.16588) come between the class and the patches and have no positions.
+ * tokens: [t, D], learned tokens before the patches (class token, distillation token). positions: [t + g, D]. For
+ * images of another size than the positions were trained for, the square of patch positions is interpolated. Registers
+ * (arXiv:2309.16588) come between the class token and the patches and have no positions.
  */
 import { DomainError } from '@graft/contracts';
 import {
@@ -36,15 +34,15 @@ const size = z.int().min(1);
 export const PatchesOptions = z.object({
   kind: z.literal('patches'),
   channels: size,
-  /** Of the pictures that its positions are for: height and width. */
+  /** Height and width of the images that the positions were trained for. */
   picture: z.tuple([size, size]),
-  /** Of a patch. */
+  /** Height and width of a patch. */
   patch: z.tuple([size, size]),
-  /** How positions become those of a picture of another size; left out: it reads no other. */
+  /** Interpolation of positions for images of another size. If omitted, no other size is supported. */
   interpolation: z.enum(['bicubic', 'bicubic_antialiased']).optional(),
-  /** Learned rows before those of patches. */
+  /** Number of learned rows before the patches. */
   tokens: z.int().min(0).default(0),
-  /** Rows between the first and those of patches. */
+  /** Number of registers between the first row and the patches. */
   registers: z.int().min(0).default(0),
 });
 export type PatchesOptions = z.infer<typeof PatchesOptions>;
@@ -55,7 +53,7 @@ export interface PatchesPaths {
   /** Names of parameters [1, 1, D]. */
   readonly tokens?: readonly string[];
   readonly registers?: string;
-  /** Of a parameter [1, rows, D]; or of a table, where that is a module. */
+  /** Name of a parameter [1, rows, D], or of an embedding module. */
   readonly positions: string | { readonly table: string };
 }
 
@@ -102,14 +100,14 @@ export function describePatches<L, N, E, X>(
 
 type Sides = readonly [height: number, width: number];
 
-/** Whole ones: what is left at the right and below is not looked at, as by a convolution. */
+/** Returns the number of whole patches. Pixels left over at the right and bottom are ignored, as in a convolution. */
 export const patchesIn = ([height, width]: Sides, [high, wide]: Sides): number =>
   Math.floor(height / high) * Math.floor(width / wide);
 
-/** Of a picture that is read whatever its size. */
+/** Largest side, in pixels, of images of arbitrary size. */
 export const LARGEST_SIDE = 4096;
 
-/** Rows of a picture [C, H, W]. @throws DomainError for one that it does not read */
+/** Returns the number of rows of an image [C, H, W]. @throws DomainError if the shape is not supported */
 export function patchRows(o: PatchesOptions, shape: readonly number[]): number {
   const [, height = 0, width = 0] = shape;
   const wanted = [o.channels, ...o.picture];
@@ -131,7 +129,7 @@ export function patchRows(o: PatchesOptions, shape: readonly number[]): number {
   return o.tokens + o.registers + patchesIn([height, width], o.patch);
 }
 
-/** A picture's patches, and how many there are down and across. */
+/** Patches of an image, and how many there are vertically and horizontally. */
 interface Cut {
   /** [g, C·p·q] */
   readonly patches: Tensor;
@@ -139,7 +137,7 @@ interface Cut {
   readonly isSquare: boolean;
 }
 
-/** Rows [T, D] of all pictures, in the base's dtype. */
+/** Returns rows [T, D] of all images, in the base model's dtype. */
 export function embedPatches(
   o: PatchesOptions,
   modules: PatchesModules<Linear, Embedding>,
@@ -163,7 +161,7 @@ export function embedPatches(
   });
 }
 
-/** Neighbours of one size together. */
+/** Groups consecutive images of the same size. */
 function alike(cuts: readonly Cut[]): Cut[][] {
   const groups: Cut[][] = [];
   for (const one of cuts) {
@@ -182,7 +180,7 @@ interface Placing {
   readonly run: number;
 }
 
-/** Rows of patches of pictures of one size → rows of the pictures, one picture after another. */
+/** Returns the rows of the images, one image after another, from the patch rows of images of one size. */
 function place(
   rows: Tensor,
   group: readonly Cut[],
@@ -205,7 +203,10 @@ function place(
   return reshape(cat(parts, 1), [-1, width]);
 }
 
-/** The learned positions [1, t + g, D] of a picture's grid of patches; as they are for square pictures of as many. */
+/**
+ * Returns the learned positions [1, t + g, D] of an image's grid of patches; unchanged for square images with as many
+ * patches.
+ */
 function positionsFor(
   table: Tensor,
   { interpolation }: PatchesOptions,
@@ -223,11 +224,11 @@ function positionsFor(
       ? interpolateBicubic(image, grid)
       : resizeImage(image, grid, 'bicubic');
   const flat = reshape(permute(made, [0, 2, 3, 1]), [1, down * across, width]);
-  // rounded to the base's dtype before anything is added
+  // round to the base model's dtype before adding anything
   return cat([narrow(table, 1, 0, before), to(flat, table.dtype)], 1);
 }
 
-/** [C, H, W] → [g, C·p·q] */
+/** Cuts [C, H, W] into patches [g, C·p·q]. */
 function cut(picture: Tensor, { patch: [high, wide] }: PatchesOptions): Cut {
   const [channels, height, width] = picture.shape as [number, number, number];
   const [down, across] = [Math.floor(height / high), Math.floor(width / wide)];

@@ -1,4 +1,7 @@
-/** What makes rows of pictures and sounds: a kind is a file beside this one, and a line in each function here. */
+/**
+ * Front ends, which turn images and audio into rows. Each kind has a file in this folder and a line in each function
+ * here.
+ */
 import type { Tensor } from '@graft/kernels';
 import { z } from 'zod';
 import type { ForwardContext } from '../context.js';
@@ -42,7 +45,7 @@ export type FrontEndModules<L, N, E> =
   | WaveformModules<L, N, E>
   | SpectrogramPatchesModules<L, E>;
 
-/** What a model reads. */
+/** Input that a model reads. */
 export type InputKind = 'tokens' | 'image' | 'audio';
 
 const READS: Readonly<Record<FrontEndOptions['kind'], InputKind>> = {
@@ -55,15 +58,15 @@ const READS: Readonly<Record<FrontEndOptions['kind'], InputKind>> = {
 export const inputKindOf = (frontEnd: Pick<FrontEndOptions, 'kind'> | undefined): InputKind =>
   frontEnd ? READS[frontEnd.kind] : 'tokens';
 
-/** Whether the first of a picture's rows is a learned one that stands for all of it. */
+/** Whether the first row of an image is a class token. */
 export const hasClassToken = (frontEnd: FrontEndOptions | undefined): boolean =>
   frontEnd?.kind === 'patches' && frontEnd.tokens > 0;
 
-/** What training hides of rows; null: nothing. */
+/** Masking in training; null if there is none. */
 export const maskingOf = (frontEnd: FrontEndOptions | undefined): Masking | null =>
   frontEnd?.kind === 'waveform' ? frontEnd.masking : null;
 
-/** Paths of its linears. */
+/** Paths of the linear layers of a front end. */
 export function frontEndLinears(paths: FrontEndPaths): readonly string[] {
   switch (paths.kind) {
     case 'patches':
@@ -76,7 +79,7 @@ export function frontEndLinears(paths: FrontEndPaths): readonly string[] {
   }
 }
 
-/** Its modules, in the order in which they act. */
+/** Describes the modules of a front end, in the order in which they are applied. */
 export function describeFrontEnd<L, N, E, X>(
   options: FrontEndOptions,
   paths: FrontEndPaths,
@@ -100,7 +103,7 @@ export function describeFrontEnd<L, N, E, X>(
   }
 }
 
-/** Rows that it makes of an input of this shape. @throws DomainError for one that it does not read */
+/** Returns the number of rows of an input of this shape. @throws DomainError if the shape is not supported */
 export function frontEndRows(options: FrontEndOptions, shape: readonly number[]): number {
   switch (options.kind) {
     case 'patches':
@@ -114,11 +117,11 @@ export function frontEndRows(options: FrontEndOptions, shape: readonly number[])
   }
 }
 
-/** Bytes that making so many rows of one input takes for a moment, where they are far more than the rows themselves. */
+/** Temporary memory in bytes to compute this many rows of one input, if it is far more than the rows themselves. */
 export const frontEndBytes = (options: FrontEndOptions | undefined, rows: number): number =>
   options?.kind === 'waveform' ? waveformBytes(options, rows) : 0;
 
-/** Rows [T, D] of all inputs, in the base's dtype. */
+/** Returns rows [T, D] of all inputs, in the base model's dtype. */
 export function embedFeatures(
   options: FrontEndOptions,
   modules: FrontEndModules<Linear, Norm, Embedding>,

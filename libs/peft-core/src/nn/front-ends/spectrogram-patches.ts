@@ -1,10 +1,8 @@
 /**
- * A spectrogram as rows, arXiv:2104.01778 (AST): patches that overlap, bands before times.
- *
+ * Spectrogram front end, arXiv:2104.01778 (AST): overlapping patches, ordered by band, then by time.
  *   patches of xᵀ [mel, F], each stride-th down and across → P [g, p·p]
  *   rows = [tokens ; P Kᵀ + b] + positions        x: [F, mel]   K: [D, 1, p, p]
- *
- * tokens: learned rows, those of the class and of a teacher.
+ * tokens: learned rows, the class token and the distillation token.
  */
 import { DomainError } from '@graft/contracts';
 import { add, cat, expand, reshape, to, transpose, unfold, view } from '@graft/kernels';
@@ -22,11 +20,11 @@ const size = z.int().min(1);
 
 export const SpectrogramPatchesOptions = z.object({
   kind: z.literal('spectrogram_patches'),
-  /** Of each spectrogram: every patch has a position of its own. */
+  /** Number of frames of each spectrogram. Every patch has its own position. */
   frames: size,
   mel: size,
   patch: size,
-  /** Down the bands and across the time. */
+  /** Strides over bands and over time. */
   strides: z.tuple([size, size]),
 });
 export type SpectrogramPatchesOptions = z.infer<typeof SpectrogramPatchesOptions>;
@@ -34,7 +32,7 @@ export type SpectrogramPatchesOptions = z.infer<typeof SpectrogramPatchesOptions
 export interface SpectrogramPatchesPaths {
   readonly kind: 'spectrogram_patches';
   readonly projection: string;
-  /** Names of parameters [1, 1, D], and of one [1, rows, D]. */
+  /** Names of the parameters [1, 1, D] (tokens) and [1, rows, D] (positions). */
   readonly tokens: readonly string[];
   readonly positions: string;
 }
@@ -46,7 +44,7 @@ export interface SpectrogramPatchesModules<L, E> {
   readonly positions: E;
 }
 
-/** Patches of a spectrogram. */
+/** Returns the number of patches of a spectrogram. */
 export const spectrogramPatches = ({
   frames,
   mel,
@@ -80,10 +78,10 @@ export function describeSpectrogramPatches<L, N, E, X>(
   };
 }
 
-/** The class and the teacher have a row each. */
+/** Class token and distillation token. */
 const TOKENS = 2;
 
-/** Rows of a spectrogram [F, mel]. @throws DomainError for one that it does not read */
+/** Returns the number of rows of a spectrogram [F, mel]. @throws DomainError if the shape is not supported */
 export function spectrogramPatchRows(
   o: SpectrogramPatchesOptions,
   shape: readonly number[],
@@ -93,7 +91,7 @@ export function spectrogramPatchRows(
   throw new DomainError('invalid_value', message, 'audio');
 }
 
-/** Rows [T, D] of all spectrograms, in the base's dtype. */
+/** Returns rows [T, D] of all spectrograms, in the base model's dtype. */
 export function embedSpectrogramPatches(
   o: SpectrogramPatchesOptions,
   { projection, tokens, positions }: SpectrogramPatchesModules<Linear, Embedding>,
@@ -115,7 +113,7 @@ export function embedSpectrogramPatches(
   });
 }
 
-/** [F, mel] → [g, p·p] */
+/** Cuts [F, mel] into patches [g, p·p]. */
 function patchesOf(
   spectrogram: Tensor,
   { patch, strides: [down, across] }: SpectrogramPatchesOptions,

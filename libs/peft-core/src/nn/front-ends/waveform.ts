@@ -1,12 +1,10 @@
 /**
- * Sound as rows, arXiv:2006.11477 (wav2vec 2.0). Of samples x [S], convolutions without zeros at their ends, each at every
- * stride-th place, and places that know their neighbours:
- *
+ * Waveform front end, arXiv:2006.11477 (wav2vec 2.0): strided convolutions without padding over samples x [S], then a
+ * positional convolution:
  *   h₀ = x     h_i = gelu(norm_i(h_{i−1} * K_i + b_i))     p = W norm(h_n) + c  [T, D]     rows = p + gelu(p * P + a)
- *
- * norm_i: over channels, a LayerNorm; or, of the first alone, over time, each channel apart. P = g ⊙ v / |v| [D, D/G, k]:
- * G groups of channels, the norm over all but the last dimension, zeros beyond both ends; of an even k the last place is
- * left out. Rows that training hides (SpecAugment, arXiv:1904.08779) are a learned one in p.
+ * norm_i: a LayerNorm over channels; or, after the first convolution only, a norm of each channel over time. P = g ⊙ v
+ * / |v| [D, D/G, k]: G groups of channels, the norm over all but the last dimension, zero padding at both ends; for an
+ * even k the last output is dropped. Masked rows (SpecAugment, arXiv:1904.08779) are replaced in p by a learned row.
  */
 import { DomainError } from '@graft/contracts';
 import {
@@ -44,7 +42,7 @@ import type { FeatureRows } from './feature-rows.js';
 import { Masking } from './masking.js';
 
 const size = z.int().min(1);
-/** Of the norms of convolutions, PyTorch's own. */
+/** Epsilon of the convolutions' norms, PyTorch's default. */
 const EPSILON = 1e-5;
 
 export const WaveformOptions = z.object({
@@ -52,29 +50,29 @@ export const WaveformOptions = z.object({
   convolutions: z.array(z.object({ channels: size, kernel: size, stride: size })).min(1),
   /** Whether convolutions have a bias. */
   bias: z.boolean(),
-  /** Which of them are normed: the first, over time; or each, over its channels. */
+  /** Position of the norms: after the first convolution, over time; or after each, over its channels. */
   norms: z.enum(['first', 'each']),
   normEps: z.number().positive(),
-  /** Of what tells a row of its neighbours. */
+  /** Positional convolution. */
   neighbours: z.object({ kernel: size, groups: size }),
   /**
-   * What training hides: stretches of `length` rows, together about `share` of all, and at least so many stretches;
-   * null: nothing.
+   * SpecAugment: spans of `length` rows that cover about `share` of all rows, with a minimum number of spans. Null
+   * disables masking.
    */
   masking: Masking.nullable(),
-  /** Whether there is a row that stands for hidden ones: transformers makes it where training may hide any. */
+  /** Whether the model has a mask embedding. Transformers creates it if training may mask rows. */
   hasMasked: z.boolean(),
 });
 export type WaveformOptions = z.infer<typeof WaveformOptions>;
 
 export interface WaveformPaths {
   readonly kind: 'waveform';
-  /** '{i}' stands for a convolution's number. */
+  /** Name of a convolution; '{i}' is its index. */
   readonly convolution: string;
   readonly norm: string;
   readonly projectionNorm: string;
   readonly projection: string;
-  /** Of the convolution over neighbours, whose parameters are `.bias` and weight norm's two. */
+  /** Name of the positional convolution, whose parameters are `.bias` and the two of weight norm. */
   readonly neighbours: string;
   readonly masked: string;
 }
@@ -86,7 +84,7 @@ export interface WaveformModules<L, N, E> {
   readonly projectionNorm: N;
   readonly projection: L;
   readonly neighbours: { readonly g: E; readonly v: E; readonly bias: E };
-  /** What stands for a hidden row; null where none is ever hidden. */
+  /** Mask embedding; null if rows are never masked. */
   readonly masked: E | null;
 }
 
@@ -149,7 +147,7 @@ export function describeWaveform<L, N, E, X>(
   };
 }
 
-/** Rows of samples [S]. @throws DomainError where they are too few for one */
+/** Returns the number of rows of samples [S]. @throws DomainError if there are too few samples for one row */
 export function waveformRows({ convolutions }: WaveformOptions, shape: readonly number[]): number {
   const [samples = 0] = shape;
   const rows = convolutions.reduce(
@@ -163,8 +161,8 @@ export function waveformRows({ convolutions }: WaveformOptions, shape: readonly 
 }
 
 /**
- * Of the convolution that takes most: its windows, what was before them, and what it makes, as often as it is held at
- * once, in f32. A norm over time is f32 whatever the base is.
+ * Bytes of the convolution that needs most memory: its input, windows and output, as many copies as exist together, in
+ * f32. A norm over time is f32 for every base model.
  */
 export function waveformBytes({ convolutions, norms }: WaveformOptions, rows: number): number {
   let after = rows;
@@ -181,14 +179,14 @@ export function waveformBytes({ convolutions, norms }: WaveformOptions, rows: nu
   return Math.max(...bytes);
 }
 
-/** Rows [T, D] of all sounds, in the base's dtype. */
+/** Returns rows [T, D] of all audio inputs, in the base model's dtype. */
 export function embedWaveform(
   o: WaveformOptions,
   modules: WaveformModules<Linear, Norm, Embedding>,
   { features, sequences, hidden, dtype }: FeatureRows,
   { active: _, scalings: __, ...ctx }: ForwardContext,
 ): Tensor {
-  // one after another: what convolutions read is many times what they make
+  // one input after another: the windows of convolutions are many times larger than their output
   return cat(
     features.map((samples, i) => {
       const { run } = sequences[i] as FeatureRows['sequences'][number];
@@ -230,10 +228,10 @@ function convolved(
   );
 }
 
-/** Each channel of x [T, C] apart, in f32. */
+/** Normalizes each channel of x [T, C] over time, in f32. */
 function overTime(norm: Norm, x: Tensor, run: number): Tensor {
   const { weight, bias } = norm.of(run);
-  // of a long sound each is hundreds of megabytes: as few as can be at once
+  // for long audio each tensor takes hundreds of megabytes, so keep as few as possible
   const unit = tidy(() => {
     const wide = to(x, 'f32');
     const centred = sub(wide, mean(wide, [0], true));

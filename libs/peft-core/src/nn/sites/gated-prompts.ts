@@ -1,9 +1,7 @@
 /**
- * Prompts that a run's queries attend to apart from the sequence, LLaMA-Adapter's (arXiv:2303.16199), in one layer:
- *
+ * LLaMA-Adapter prompts (arXiv:2303.16199), which a run's queries attend to apart from the sequence. In one layer:
  *   o ← o + g · softmax(q k_Pᵀ / √d) v_P [Wₒ]        k_P, v_P: the layer's own keys and values of P
- *
- * o: what attention gives [n, D]; q: [n, H, d], positioned; P: [p, D], read as it is, without places; g: [1].
+ * o: output of attention [n, D]; q: [n, H, d], with positions applied; P: [p, D], without positions; g: [1].
  */
 import {
   add,
@@ -25,24 +23,24 @@ import type { ForwardContext } from '../context.js';
 import type { KvCache } from '../kv-cache.js';
 import type { Slot } from './slots.js';
 
-/** What a run adds to attention. */
+/** Prompts that a run adds to attention. */
 export interface GatedPrompts {
-  /** By layer: P [1, p, D] and g [1], any float dtype. */
+  /** P [1, p, D] and g [1] by layer, in any float dtype. */
   readonly layers: ReadonlyMap<number, { readonly prompt: Tensor; readonly gate: Tensor }>;
-  /** Whether it goes through the output's linear. */
+  /** Whether the prompts' output passes through the output projection. */
   readonly throughOutput: boolean;
 }
 
-/** A layer's own linears, for rows of the bare base, and where sequences that are continued keep what they see. */
+/** A layer's own projections, for rows of the bare base model, and the cache of continued sequences. */
 export interface Projections {
   readonly cache: KvCache | undefined;
-  /** [p, D] → queries, keys and values by head */
+  /** Projects [p, D] to queries, keys and values by head. */
   qkv(rows: Tensor, ctx: ForwardContext): readonly [Tensor, Tensor, Tensor];
-  /** [n, H d] → [n, D] */
+  /** Projects [n, H d] to [n, D]. */
   output(rows: Tensor, ctx: ForwardContext): Tensor;
 }
 
-/** o with what runs add in a layer; o itself where none does. */
+/** Adds the runs' prompts of a layer to o. Returns o itself if no run has any. */
 export function withGatedPrompts(
   o: Tensor,
   q: Tensor,

@@ -1,18 +1,18 @@
 /**
- * Where an adapter begins to act in a sequence: at the last of the tokens that invoke it (aLoRA, arXiv:2504.12397). Rows
- * before have the base's keys and values, whoever reads them.
+ * Position from which an adapter acts in a sequence: the start of the last occurrence of its invocation tokens (aLoRA,
+ * arXiv:2504.12397). Earlier rows have the base model's keys and values, which other rows may also read.
  */
 import { tensor, to } from '@graft/kernels';
 import type { Dtype, Tensor } from '@graft/kernels';
 import type { PackedRows, RunRows } from '../batch.js';
 import type { Slot } from './slots.js';
 
-/** The tokens that invoke a run's adapter. */
+/** Invocation tokens of a run's adapter. */
 export interface Invocation {
   readonly tokens: readonly number[];
 }
 
-/** Where the last of these tokens begin, or null. */
+/** Returns the start of the last occurrence of these tokens, or null. */
 export function invokedAt(
   { tokens }: Invocation,
   sequence: { readonly length: number; readonly [place: number]: number },
@@ -23,8 +23,8 @@ export function invokedAt(
 }
 
 /**
- * 1 where the run's adapter acts and 0 elsewhere, [n, 1], of the runs whose adapters are to be invoked.
- * @param rows of the runs, without virtual ones: such runs have none
+ * Returns masks [n, 1] of the runs with invocable adapters: 1 where the adapter acts, else 0.
+ * @param rows rows of the runs without virtual rows, which such runs do not have
  */
 export function activeRows(
   { inputs, positions, sequences }: PackedRows,
@@ -37,7 +37,7 @@ export function activeRows(
     const invocation = slot.of(run);
     if (!invocation) continue;
     const acts = new Float32Array(length);
-    // rows of others may have virtual ones among them, sequences do not count those
+    // rows of other runs may include virtual rows, which sequences do not count
     const own = sequences.filter((one) => one.run === run);
     const start = own[0]?.start ?? 0;
     for (const sequence of own) {

@@ -13,7 +13,7 @@ import { Slot } from './slots.js';
 import type { VirtualInputs, VirtualPrefix } from './slots.js';
 import type { TaskHead } from '../layers/task-head.js';
 
-/** What a stack holds of runs. */
+/** Places in a stack where runs may insert values of their own. */
 interface RunSlots extends VirtualSlots {
   readonly invocation: Slot<Invocation>;
   readonly attention: Slot<GatedPrompts>;
@@ -26,27 +26,27 @@ export interface ModulesParts {
   readonly norms: readonly Norm[];
   readonly embeddings: readonly Embedding[];
   readonly tokenEmbedding: Embedding | null;
-  /** Modules in pairs whose parameters are one tensor: head and embedding. */
+  /** Pairs of modules that share one tensor: head and embedding. */
   readonly tied: readonly (readonly [Linear, Embedding])[];
   readonly experts?: readonly Experts[];
-  /** The encoder and the decoder, or what there is of them. */
+  /** The encoder and the decoder, or the only one of them. */
   readonly stacks: readonly RunSlots[];
 }
 
-/** Everything of a model that a method may attach to. */
+/** All parts of a model that a method may attach to. */
 export class Modules implements ModuleIndex<Linear, Norm, Embedding, Experts> {
   readonly tokenEmbedding: Embedding | null;
-  /** Of the stack that reads the input: the encoder, where there is one. */
+  /** Virtual inputs of the stack that reads the input: the encoder, if there is one. */
   readonly inputs: Slot<VirtualInputs>;
-  /** Of the stack that answers: the decoder, where there is one. */
+  /** Invocation in the stack that generates the output: the decoder, if there is one. */
   readonly invocation: Slot<Invocation>;
   readonly prefix: Slot<VirtualPrefix>;
   readonly attention: Slot<GatedPrompts>;
   readonly side: Slot<SideNetwork>;
   readonly scaling: Slot<Scaler>;
-  /** How many tasks a run's adapter is for, where its records and chats say theirs. */
+  /** Number of tasks of a run's adapter, if its records and chats name their task. */
   readonly tasks: Slot<number>;
-  /** Of the runs whose task has one. */
+  /** Task heads of the runs that have one. */
   readonly heads: Map<number, TaskHead>;
 
   constructor(
@@ -66,7 +66,7 @@ export class Modules implements ModuleIndex<Linear, Norm, Embedding, Experts> {
     this.scaling = last.scaling;
   }
 
-  /** Linears of these roles, in the model's order; all of them when left out. A fused one answers for its parts. */
+  /** Linear layers of these roles, in the model's order; all of them by default. A fused layer stands for its parts. */
   linears(roles?: readonly Role[]): readonly Linear[] {
     return ofRoles(this.all.linears, roles);
   }
@@ -88,12 +88,12 @@ export class Modules implements ModuleIndex<Linear, Norm, Embedding, Experts> {
     return this.all.experts ?? [];
   }
 
-  /** The same with other parts: those of a model that has the head of a task. */
+  /** Returns a copy with other parts, for example with a task head. */
   with(parts: Partial<ModulesParts>): Modules {
     return new Modules({ ...this.all, ...parts, heads: this.heads, tasks: this.tasks });
   }
 
-  /** Removes everything that was attached for a run. */
+  /** Removes everything that is attached for a run. */
   detach(run: number): void {
     this.heads.get(run)?.dispose();
     this.heads.delete(run);

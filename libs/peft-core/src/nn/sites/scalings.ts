@@ -1,7 +1,7 @@
 /**
- * How much of each of its adapters a run takes, row by row (X-LoRA, arXiv:2402.07148). Rows go through the stack twice:
- * of what the first pass makes of them [n, D] comes what the adapters of the second are weighed with. In causal stacks a
- * row's first pass sees no later ones, so with a cache each pass continues its own keys and values.
+ * Row-wise weights of a run's adapters (X-LoRA, arXiv:2402.07148). Rows go through the stack twice: the output of the
+ * first pass [n, D] determines the weights of the adapters in the second. In causal stacks the first pass of a row sees
+ * no later rows, so with a cache each pass continues its own keys and values.
  */
 import { cat, narrow, noGrad } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
@@ -12,15 +12,15 @@ import type { KvCache } from '../kv-cache.js';
 import { rowContext } from '../rows.js';
 import type { Slot } from './slots.js';
 
-/** What weighs a run's adapters. */
+/** Computes the weights of a run's adapters. */
 export interface Scaler {
-  /** What the first pass of n rows is weighed with; null: the adapters do not act in it. */
+  /** Returns the weights in the first pass of n rows. Null if the adapters do not act in it. */
   first(rows: number): Tensor | null;
-  /** What the second is weighed with. hidden: [n, D], what the first has made. */
+  /** Returns the weights in the second pass. hidden: [n, D], output of the first pass. */
   second(hidden: Tensor, ctx: RowContext): Tensor;
 }
 
-/** Of the runs whose adapters are weighed; null: the adapters do not act. */
+/** Weights by run, for runs with weighted adapters. Null if the adapters do not act. */
 export type Scalings = ReadonlyMap<number, Tensor | null>;
 
 interface Passes {
@@ -29,8 +29,8 @@ interface Passes {
 }
 
 /**
- * What a pass of these rows is weighed with: in a second pass found by a first.
- * @param module number of a module that such runs do not have, for dropout
+ * Returns the weights for a pass over these rows, which the second pass computes from a first pass.
+ * @param module index of a module that such runs do not have, for dropout
  */
 export function scalingsOf(
   stack: Passes,
@@ -64,7 +64,7 @@ export function scalingsOf(
   );
 }
 
-/** The rows of some sequences, under the handles that the cache has for a first pass. */
+/** Returns the rows of some sequences, with the cache handles of their first pass. */
 function rowsOf(
   { inputs, positions, types, sequences: all }: PackedRows,
   sequences: readonly Sequence[],

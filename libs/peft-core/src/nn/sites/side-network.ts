@@ -1,6 +1,7 @@
 /**
- * Networks that runs have beside a stack's blocks. One makes a state of the rows that go in, changes by it what blocks
- * read, and moves it on by what they give; each sees its own run's rows alone. n rows at hand, D hidden size.
+ * Side networks of runs, next to a stack's blocks. A side network computes a state from the input rows, uses it to
+ * modify the input of blocks, and updates it from their output. Each sees only the rows of its own run. n current rows,
+ * D hidden size.
  */
 import { narrow } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
@@ -12,23 +13,23 @@ import { byRun } from '../rows.js';
 import type { Slot } from './slots.js';
 
 export interface SideNetwork {
-  /** Of keys and values that it keeps itself of sequences that are continued. */
+  /** Shape of the side network's own cache for continued sequences. */
   readonly cache: CacheShape;
-  /** Called once a forward. @param rows the run's, as they go into the stack */
+  /** Starts a forward pass. @param rows the run's input rows of the stack */
   open(rows: PackedRows, ctx: BatchContext, cache: KvCache | undefined): SidePass;
 }
 
-/** One forward. */
+/** One forward pass of a side network. */
 export interface SidePass {
-  /** What a block reads instead of x [n, D]. */
+  /** Returns a block's input, which replaces x [n, D]. */
   before(layer: number, x: Tensor): Tensor;
-  /** @param x what the block gave */
+  /** Updates the state. @param x output of the block */
   after(layer: number, x: Tensor): void;
-  /** Null where the head is taught nothing beside the last rows. */
+  /** Rows with an auxiliary loss; null if there is none. */
   readonly taught: TaughtRows | null;
 }
 
-/** The networks of one forward. */
+/** Side networks of one forward pass. */
 export class SidePasses {
   constructor(
     private readonly passes: ReadonlyMap<number, SidePass>,
@@ -49,14 +50,14 @@ export class SidePasses {
     }
   }
 
-  /** By run. */
+  /** Rows with an auxiliary loss, by run. */
   get taught(): Map<number, TaughtRows> {
     const all = [...this.passes].map(([run, { taught }]) => [run, taught] as const);
     return new Map(all.filter((each): each is readonly [number, TaughtRows] => each[1] !== null));
   }
 }
 
-/** Null where no run of the batch has one. */
+/** Starts the side networks of a batch. Returns null if no run has one. */
 export function openSides(
   slot: Slot<SideNetwork>,
   packed: PackedRows,
@@ -71,7 +72,7 @@ export function openSides(
   return passes.size === 0 ? null : new SidePasses(passes, ctx);
 }
 
-/** A run's part of what goes in. */
+/** Returns a run's part of the input. */
 function rowsOf(
   { inputs, positions, sequences }: PackedRows,
   of: number,

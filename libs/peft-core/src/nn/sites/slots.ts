@@ -1,32 +1,38 @@
-/** Where a run puts something of its own into a model, besides adapters of its modules. p virtual tokens, D hidden size. */
+/**
+ * Places where a run inserts values of its own into a model, in addition to adapters of its modules. p virtual tokens,
+ * D hidden size.
+ */
 import type { Tensor } from '@graft/kernels';
 import type { LearntToken } from '../batch.js';
 import type { RowContext } from '../context.js';
 
 /**
- * Virtual tokens of one run: rows put before block 0, computed once per batch and seen by all its sequences, or by those
- * of a task.
+ * Virtual tokens of one run: rows inserted before block 0, computed once per batch and seen by all sequences of the
+ * run, or by those of a task.
  */
 export interface VirtualInputs {
-  /** p */
+  /** Number of virtual tokens p of a prompt. */
   readonly length: number;
-  /** How many prompts there are, one a task; left out, one for all sequences. */
+  /** Number of prompts, one per task. If omitted, one prompt serves all sequences. */
   readonly tasks?: number;
-  /** [p, D], any float dtype: the prompt of a task, counted from 0 */
+  /** Returns the prompt of a task (counted from 0), [p, D], in any float dtype. */
   embeddings(ctx: RowContext, taskId: number): Tensor;
-  /** Which of them are learnt themselves; left out, none. */
+  /** Prompt tokens that are trained themselves. Defaults to none. */
   readonly learnt?: readonly LearntToken[];
 }
 
-/** Virtual keys and values of one run in every layer. They carry no rotation. */
+/** Virtual keys and values of one run in every layer, without rotary embedding. */
 export interface VirtualPrefix {
-  /** p */
+  /** Number of virtual positions p. */
   readonly length: number;
-  /** Called once per forward; the result, once per layer. k, v: [p, kv heads, head size] in the base's dtype. */
+  /**
+   * Called once per forward pass; the returned function, once per layer. k, v: [p, kv heads, head size] in the base
+   * model's dtype.
+   */
   open(ctx: RowContext): (layer: number) => { k: Tensor; v: Tensor };
 }
 
-/** At most one of a kind per run. */
+/** Values by run, at most one per run. */
 export class Slot<T> {
   readonly #attached = new Map<number, T>();
 

@@ -1,4 +1,4 @@
-/** Virtual rows among a stack's: put before the real ones, and taken from them again. D hidden size. */
+/** Inserts virtual rows before a stack's real rows, and separates them again. D hidden size. */
 import { cat, narrow, split } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import type { PackedRows, VirtualRows, WholeRows } from '../batch.js';
@@ -8,7 +8,7 @@ import type { Slot, VirtualInputs } from './slots.js';
 const joined = (parts: readonly Tensor[]): Tensor =>
   parts.length === 1 ? (parts[0] as Tensor) : cat(parts);
 
-/** Real rows [n, D] with the virtual ones before them. @param prompt the rows [p, D] of a run's prompt */
+/** Returns real rows [n, D] with the virtual rows before them. @param prompt rows [p, D] of a run's prompt */
 export function withVirtual(
   real: Tensor,
   { spans }: PackedLayout,
@@ -31,7 +31,7 @@ export function withVirtual(
   );
 }
 
-/** The rows of x that are real, and by run what is read of its virtual ones. */
+/** Returns the real rows of x, and the used virtual rows by run. */
 export function takenApart(
   x: Tensor,
   { spans }: PackedLayout,
@@ -50,7 +50,7 @@ export function takenApart(
   return { real: joined(real), virtual };
 }
 
-/** The rows that are not virtual, where each sequence has its own. */
+/** Returns the real rows, where each sequence has its own virtual rows. */
 export function realOf(all: Tensor, { spans, hasVirtual }: PackedLayout): Tensor {
   if (!hasVirtual) return all;
   let at = 0;
@@ -62,7 +62,7 @@ export function realOf(all: Tensor, { spans, hasVirtual }: PackedLayout): Tensor
   );
 }
 
-/** Each sequence as it lies with its virtual rows. */
+/** Returns the range of each sequence including its virtual rows. */
 export function placesOf(
   { segments }: PackedLayout,
   sequences: PackedRows['sequences'],
