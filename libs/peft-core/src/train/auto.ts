@@ -1,17 +1,17 @@
-// What "auto" becomes for batch_size and n_epochs: chosen by the number of optimiser steps, for a dozen examples in
-// batches of 8 would be two steps a pass, which teach nothing. Small data gets smaller batches first, then more passes;
-// large data is not touched. Measured in docs/log.md.
+// Resolves "auto" for batch_size and n_epochs by the number of optimizer steps: a dozen examples in batches of 8 would
+// be two steps per epoch, too few to train. Small data gets smaller batches first, then more epochs; large data is not
+// changed. Measured in docs/log.md.
 
-/** Steps that small data gets. */
+/** Minimum number of steps for small data. */
 const ENOUGH_STEPS = 100;
 const LARGEST_BATCH = 8;
-/** Passes by the number of records. */
+/** Number of epochs by the number of records. */
 const PASSES: readonly (readonly [below: number, epochs: number])[] = [
   [1_000, 3],
   [10_000, 2],
   [Infinity, 1],
 ];
-/** More passes over the same few examples only learn them by heart. OpenAI's bound for its own "auto". */
+/** Maximum number of epochs, as in OpenAI's own "auto". More passes over the same few examples only memorize them. */
 const MOST_PASSES = 25;
 
 export interface AutoFacts {
@@ -19,9 +19,9 @@ export interface AutoFacts {
   /** gradient_accumulation_steps */
   readonly accumulation: number;
   readonly maxSteps: number | null;
-  /** Examples that a batch of the task has at least; 1 when left out. */
+  /** Minimum number of examples in a batch of the task. The default is 1. */
   readonly leastBatch?: number;
-  /** What the user has chosen; left out, "auto". */
+  /** The user's choice; undefined means "auto". */
   readonly batchSize?: number;
   readonly epochs?: number;
 }

@@ -4,7 +4,7 @@ import type { Spec } from '@graft/contracts';
 
 export interface Cursor {
   readonly epoch: number;
-  /** First position in the epoch's order, and the one after the last. */
+  /** First index in the epoch's order, and the index after the last. */
   readonly from: number;
   readonly to: number;
 }

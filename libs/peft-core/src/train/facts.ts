@@ -1,10 +1,10 @@
-// What the loop reports of a run, in the order it happens: the payloads of contracts (src/messages), and where its
-// files lie.
+// The events that the loop reports for a run, in order: the payloads of contracts (src/messages) and the folders of
+// their files.
 import type { ErrorCode, PayloadOf, RunEvent, RunEventName } from '@graft/contracts';
 
 export type { StopReason } from '@graft/contracts';
 
-/** What train/watch.ts looks for. */
+/** Codes of the warnings that train/watch.ts raises. */
 export type WarningCode =
   | 'loss_at_chance'
   | 'loss_spike'
@@ -14,15 +14,15 @@ export type WarningCode =
   | 'plateau'
   | 'slow';
 
-/** Numbers by the names that the task's metrics and run-metrics.ts give them; every task has a loss. */
+/** Values by metric name, from the task's metrics and run-metrics.ts. Every task has a loss. */
 export type Metrics = Readonly<Record<string, number>> & { readonly loss: number };
 
 interface Folder {
-  /** Where the files were written. */
+  /** Folder of the written files. */
   readonly dir: string;
 }
 
-/** What is known of a payload here beyond what its schema says. */
+/** Types of payload fields that are narrower here than in the schema. */
 interface Known {
   readonly step: { readonly metrics: Metrics & { learning_rate: number; grad_norm: number } };
   readonly evaluated: { readonly metrics: Metrics };
@@ -37,7 +37,7 @@ export type RunFact = {
 }[RunEventName];
 export type FactOfRun<Kind extends RunEventName> = Extract<RunFact, { readonly type: Kind }>;
 
-/** What travels of it: no path of this machine does. */
+/** Returns the event to send, without paths of this machine. */
 export function runEventOf({ type, ...payload }: RunFact): RunEvent {
   const { dir: _, ...told } = payload as Partial<Folder>;
   return { kind: type, payload: told } as RunEvent;

@@ -1,4 +1,4 @@
-// What went wrong in a run, as the class its attempt ends with.
+// Maps the error of a run to the error class of its attempt.
 import { DomainError, isRetryable, type ErrorCode } from '@graft/contracts';
 import type { FactOfRun } from './facts.js';
 
@@ -18,7 +18,7 @@ export function failureOf(error: unknown): FactOfRun<'failed'> {
   return failed('crash', message ?? String(error));
 }
 
-/** The device is lost with it, for everybody in the process. */
+/** Whether the error makes the device unusable for every run of the process. */
 export const isFatal = (error: unknown): boolean =>
   error instanceof Error && /CUDA error/.test(error.message);
 

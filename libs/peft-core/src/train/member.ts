@@ -8,7 +8,7 @@ import type { SideWork } from './side-work/side-work.js';
 
 export type Evaluation = NonNullable<ReturnType<RunData['evaluationAt']>>;
 
-/** What a run does in its next turn: loop.ts has the table. */
+/** State of a run, which decides its next turn: see the table in loop.ts. */
 export type State =
   | 'starting'
   | 'stepping'
@@ -19,23 +19,23 @@ export type State =
   | 'finalLedger'
   | 'done';
 
-/** A step's examples, or those of an evaluation, on their way through the base. */
+/** A pass over the examples of a step or of an evaluation. */
 interface Pass {
   readonly evaluation: Evaluation | null;
   readonly microBatches: readonly MicroBatch<Example>[];
-  /** What a loss is multiplied with so that the micro-batches of a step add up to a mean. */
+  /** Factor of the loss, such that the micro-batches of a step add up to a mean. */
   readonly scale: number;
   forwardsDone: number;
   /** They grow: labels that are taken for others are many, and are not copied for each micro-batch. */
   readonly sums: { units: number; readonly totals: Record<string, number> };
-  /** What is measured beside its forwards, once it has begun. */
+  /** Measurements besides the forward passes, once they have started. */
   measuring: Generator<void, Sums['totals'], undefined> | null;
 }
 
 export interface MemberTerms {
-  /** Reserved for it. */
+  /** Memory reserved for the run, in bytes. */
   readonly bytes: number;
-  /** By how much memory grew when it was opened. */
+  /** Growth of memory when the run was opened, in bytes. */
   readonly grown: number;
   /** Rows of a micro-batch. */
   readonly budget: number;
@@ -47,18 +47,18 @@ const MARGIN_BYTES = 128 << 20;
 
 export class Member {
   state: State = 'starting';
-  /** Its micro-batches share no forward: one that they shared has failed. */
+  /** Whether its micro-batches must not share a forward pass, because a shared one has failed. */
   alone = false;
-  /** Of the forward that failed, some gradients may be there. */
+  /** Whether a failed forward pass may have left partial gradients. */
   private isSpoiled = false;
   private pass: Pass | null = null;
   private side: SideWork | null = null;
-  /** Seconds that the process has worked for it, */
+  /** Seconds that the process has worked for the run. */
   private spent = 0;
   private since: number | null = null;
-  /** and had until its step began, */
+  /** Value of `spent` at the start of its step. */
   private spentBefore = 0;
-  /** and its last step was reported. */
+  /** Time and value of `spent` when its last step was reported. */
   private reported: { at: number; spent: number };
 
   private readonly now: () => number;
@@ -71,7 +71,7 @@ export class Member {
     this.reported = { at: this.now(), spent: 0 };
   }
 
-  /** What is left for its work of what is reserved for it, and a margin: allocators round up, and keep what was freed. */
+  /** Bytes by which its work may still grow memory: the rest of its reservation plus a margin, as allocators round up and cache. */
   get mayGrowBy(): number {
     const { bytes, grown } = this.terms;
     return MARGIN_TIMES * bytes + MARGIN_BYTES - grown;
@@ -83,7 +83,7 @@ export class Member {
     return microBatches[forwardsDone] as MicroBatch<Example>;
   }
 
-  /** Forwards of its step or evaluation that are done. */
+  /** Completed forward passes of its step or evaluation. */
   get forwardsDone(): number {
     return this.pass?.forwardsDone ?? 0;
   }
@@ -96,12 +96,12 @@ export class Member {
     return this.pass?.sums ?? NO_SUMS;
   }
 
-  /** The evaluation that it is in. */
+  /** The current evaluation. */
   get evaluation(): Evaluation | null {
     return this.pass?.evaluation ?? null;
   }
 
-  /** Its answers or its ledger, while it is at work on them. */
+  /** The current side work: sample answers or the loss ledger. */
   get sideWork(): SideWork | null {
     return this.side;
   }
@@ -119,7 +119,7 @@ export class Member {
     pass.forwardsDone += 1;
   }
 
-  /** One piece of what its evaluation measures beside its forwards. Whether that was the last, or there is none. */
+  /** Does one piece of the other measurements of its evaluation. Returns whether none is left. */
   measure(): boolean {
     const pass = this.pass as Pass;
     pass.measuring ??= this.run.measuring(pass.evaluation?.examples ?? []);
@@ -139,7 +139,7 @@ export class Member {
     return work !== null;
   }
 
-  /** Frees what its state holds: another one begins. */
+  /** Frees what the current state holds, before the next state. */
   end(): void {
     this.side?.dispose();
     this.side = null;
@@ -148,20 +148,20 @@ export class Member {
     this.alone = false;
   }
 
-  /** Takes its step from the beginning, by itself: to the same bits as a run that has no neighbours. */
+  /** Restarts the current step without other runs. The result has the same bits as a run alone. */
   repeatAlone(): void {
     this.pass = null;
     this.alone = true;
     this.isSpoiled = true;
   }
 
-  /** Its next forward adds to gradients of its step alone. */
+  /** Ensures that the next forward pass adds only to gradients of its own step. */
   makeReady(): void {
     if (this.isSpoiled) this.run.optimizer.forget();
     this.isSpoiled = false;
   }
 
-  /** The process works for it until `rest`. */
+  /** Starts counting time for the run, until `rest`. */
   work(): void {
     this.since = this.now();
   }
@@ -171,7 +171,7 @@ export class Member {
     this.since = null;
   }
 
-  /** Seconds that its step has taken, and that it has waited for others since the step before. */
+  /** Returns the seconds that its step took and those that it waited for other runs since the previous step. */
   report(): { seconds: number; waited_seconds: number } {
     const [at, spent] = [this.now(), this.seconds];
     const { reported } = this;

@@ -1,10 +1,10 @@
-// Cuts the examples of an optimiser step into micro-batches, which bound the memory of a forward.
+// Splits the examples of an optimizer step into micro-batches, which bound the memory of a forward pass.
 
 /** Limits of one forward, in rows (tokens and virtual tokens). */
 export interface Limits {
-  /** At most so many rows; a longer example goes alone. */
+  /** Maximum number of rows; a longer example is a micro-batch alone. */
   readonly budget: number;
-  /** Micro-batches of fewer rows share a forward with other runs'. */
+  /** Micro-batches with fewer rows than this share a forward pass with other runs. */
   readonly shareBelow: number;
 }
 
@@ -20,7 +20,7 @@ export interface MicroBatch<E> {
   readonly rows: number;
 }
 
-/** In order, so many examples each but for the last. */
+/** Splits examples, in order, into batches of equal size except for the last. */
 export function wholeBatches<E extends { readonly rows: number }>(
   examples: readonly E[],
   size: number,
@@ -31,13 +31,13 @@ export function wholeBatches<E extends { readonly rows: number }>(
   });
 }
 
-/** In order, cut by these examples alone: not a bit of a run may depend on who is beside it. */
+/** Splits examples, in order, depending on these examples alone: no bit of a run may depend on the other runs. */
 export function microBatches<E extends { readonly rows: number }>(
   examples: readonly E[],
   budget: number,
 ): MicroBatch<E>[] {
   const total = examples.reduce((sum, { rows }) => sum + rows, 0);
-  // Even pieces: a small remainder would run through the base at a poor rate.
+  // Equal sizes: a small remainder would use the base inefficiently.
   const aim = total / Math.max(1, Math.ceil(total / budget));
   const found: { examples: E[]; rows: number }[] = [];
   for (const example of examples) {

@@ -1,4 +1,5 @@
-// Prepares a run before anything is allocated for it: resolves its spec, reads its data, counts the bytes that it will take.
+// Prepares a run before anything is allocated for it: resolves its spec, reads its data and estimates its memory in
+// bytes.
 import type { Spec } from '@graft/contracts';
 import { samplePromptTokens } from '../data/text/prompt.js';
 import type { Base } from '../io/base/base-folder.js';
@@ -7,13 +8,13 @@ import { resolveRun, type ResolvedRun, type RunOptions } from './resolve-run.js'
 import { answerSizes, runBytes, sizesOf, type RunBytes } from './run-bytes.js';
 import type { RunData } from './run-data.js';
 
-/** A run's data, and what the run will take: its parameters are not made yet. */
+/** Data and memory requirements of a run whose parameters are not allocated yet. */
 export interface PreparedRun extends ResolvedRun {
   readonly data: RunData;
   readonly bytes: RunBytes;
 }
 
-/** @throws DomainError for data and options that a user can mend */
+/** @throws DomainError for data and options that the user can correct */
 export function prepareRun(base: Base, asked: Spec, options: RunOptions): PreparedRun {
   const resolved = resolveRun(base, asked, options);
   const data = readRunData(base, resolved, options);

@@ -10,16 +10,16 @@ import type { Example } from '../tasks/task.js';
 import type { ResolvedRun, RunOptions } from './resolve-run.js';
 import { RunData, type RunDataParts } from './run-data.js';
 
-/** The examples of a file. */
+/** Examples of one file. */
 interface Examples {
   readonly examples: readonly Example[];
-  /** The line of each example, where the run reports lines; otherwise empty. */
+  /** Line number of each example, if the run reports lines; otherwise empty. */
   readonly lines: readonly number[];
 }
 
 const NONE: Examples = { examples: [], lines: [] };
 
-/** @throws DomainError for data that a user can mend */
+/** @throws DomainError for data that the user can correct */
 export function readRunData(base: Base, resolved: ResolvedRun, options: RunOptions): RunData {
   const { task, spec, heldOut } = resolved;
   const store = inputsOf(task) === 'tokens' ? null : new MediaStore(options.workDir);
@@ -45,7 +45,7 @@ export function readRunData(base: Base, resolved: ResolvedRun, options: RunOptio
 
 interface Source {
   readonly path: string;
-  /** The field of the job that names the file. */
+  /** Field of the job that names the file. */
   readonly param: string;
   readonly store: MediaStore | null;
 }

@@ -22,23 +22,23 @@ import { checkTrained } from './optimizer/optimizer.js';
 import type { HeadRequest } from '../nn/outline/head-shapes.js';
 import { stackKinds } from '../nn/outline/model-paths.js';
 
-/** Files, folders and callbacks of a run, beside its spec. */
+/** Files, folders and callbacks of a run, in addition to its spec. */
 export interface RunOptions {
   /** Number of the run in its group. */
   readonly id: number;
-  /** Id of the base, in checkpoints: they go on on the same one only. */
+  /** Id of the base, stored in checkpoints: they resume only on the same base. */
   readonly baseId: string;
-  /** What the adapter's config calls the base: a hub's id or a path. Default: its id. */
+  /** Name of the base in the adapter's config: a hub id or a path. The default is its id. */
   readonly baseName?: string;
   readonly trainFile: string;
   readonly validFile?: string | null;
-  /** Folder of an adapter to begin from. */
+  /** Folder of the initial adapter. */
   readonly initAdapterDir?: string | null;
-  /** Folders of the adapters that the run's is made of, in their order. */
+  /** Folders of the adapters that are combined into the run's adapter, in order. */
   readonly adapterDirs?: readonly string[];
   /** Folder of a checkpoint to resume from. */
   readonly checkpointDir?: string | null;
-  /** Where checkpoints and the adapter are written. */
+  /** Folder of checkpoints and of the adapter. */
   readonly workDir: string;
   readonly onPhase?: (code: string, message: string, progress: number | null) => void;
   readonly onLog?: (level: 'info' | 'warn', message: string) => void;
@@ -47,14 +47,14 @@ export interface RunOptions {
 export interface ResolvedRun {
   readonly task: Task;
   readonly spec: Spec;
-  /** The head of its task, where it has one. */
+  /** Head of the task, if it has one. */
   readonly head: HeadRequest | null;
   readonly footprint: BaseFootprint;
-  /** Places of the records of the training file that are held out for validation; null: none. */
+  /** Indices of the training records that are held out for validation; null if there are none. */
   readonly heldOut: ReadonlySet<number> | null;
 }
 
-/** @throws DomainError for data and options that a user can mend */
+/** @throws DomainError for data and options that the user can correct */
 export function resolveRun(base: Base, asked: Spec, options: RunOptions): ResolvedRun {
   const { config, model } = base;
   const { trainFile, validFile = null, initAdapterDir } = options;

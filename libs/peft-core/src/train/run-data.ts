@@ -1,4 +1,4 @@
-// What a run learns from, and which of it a step sees.
+// The training and validation data of a run, and the examples of each step.
 import { EVALUATED_BEFORE_END, type Spec } from '@graft/contracts';
 import { permutation } from '../data/permutation.js';
 import type { MediaStore } from '../data/media-store.js';
@@ -6,11 +6,11 @@ import type { Example } from '../tasks/task.js';
 import { cursorAt, stepsPerEpoch, totalSteps, type Cursor } from './cursor.js';
 
 export interface RunDataParts {
-  /** Lines of the training examples in their file, where somebody asks for them. */
+  /** Line numbers of the training examples in their file, if the run reports them. */
   readonly lines?: readonly number[];
   /** A training example as an epoch has it; left out, the same in each. @param place of it among them */
   readonly varied?: ((example: Example, epoch: number, place: number) => Example) | undefined;
-  /** What examples of pictures and sounds are read from: its own. */
+  /** Store that examples of images and audio are read from; the run owns it. */
   readonly store?: MediaStore | null;
 }
 
@@ -50,18 +50,18 @@ export class RunData {
     return cursorAt(this.spec, this.examples.length, step);
   }
 
-  /** Whether a pass over the examples ends with so many steps done. */
+  /** Whether an epoch ends after this many steps. */
   endsEpoch(step: number): boolean {
     return step % stepsPerEpoch(this.spec, this.examples.length) === 0;
   }
 
-  /** Whether that pass is one whose ledger is asked for. */
+  /** Whether the loss ledger is requested for the epoch that ends there. */
   endsLedgerEpoch(step: number): boolean {
     const asked = this.spec.loss_ledger_epochs ?? [];
     return asked.some((epoch) => epoch * stepsPerEpoch(this.spec, this.examples.length) === step);
   }
 
-  /** Makes what its examples are read from, where that is not there yet; in pieces. */
+  /** Builds the store of its examples, if it does not exist yet, in pieces. */
   *making(onProgress: (share: number) => void): Generator<void, void> {
     if (this.parts.store) yield* this.parts.store.making(onProgress);
   }
@@ -70,24 +70,24 @@ export class RunData {
     this.parts.store?.close();
   }
 
-  /** What a run is measured by at its end. */
+  /** All validation data, for the evaluation at the end. */
   get whole(): { examples: readonly Example[]; full: true } {
     return { examples: this.validation, full: true };
   }
 
-  /** What evaluations of all steps have in common: they are compared by it. */
+  /** Sample of the validation data that all evaluations share, so that they can be compared. */
   get sample(): { examples: readonly Example[]; full: boolean } {
     const { validation } = this;
     const examples = validation.slice(0, EVALUATED_BEFORE_END);
     return { examples, full: examples.length === validation.length };
   }
 
-  /** What a run is measured by first at its end: by the sample where the best of its evaluations is looked for. */
+  /** Data of the first evaluation at the end: the sample if the best evaluation is selected. */
   get atEnd(): { examples: readonly Example[]; full: boolean } {
     return this.spec.load_best_model_at_end ? this.sample : this.whole;
   }
 
-  /** Validation examples to look at when so many steps are done: none, a sample, or all of them at the end. */
+  /** Validation examples to evaluate after this many steps: none, a sample, or all of them at the end. */
   evaluationAt(step: number): { examples: readonly Example[]; full: boolean } | null {
     const { validation, spec } = this;
     if (validation.length === 0) return null;

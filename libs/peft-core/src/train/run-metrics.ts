@@ -1,4 +1,4 @@
-// What the loop itself measures of a step, whatever the task.
+// Metrics that the loop itself measures at each step, for every task.
 import type { MetricDescription } from '@graft/contracts';
 import type { InputKind } from '../nn/front-ends/registry.js';
 
@@ -9,13 +9,13 @@ const rate = (name: string, title: string, unit: string): MetricDescription => (
   draw: { smooth: true, log: false },
 });
 
-/** What the `media` of examples are, by the inputs of their task. */
+/** Metrics of the `media` of examples, by the task's input kind. */
 const MEDIA: Partial<Record<InputKind, MetricDescription>> = {
   image: rate('images_per_second', 'Pictures', 'images/s'),
   audio: rate('audio_seconds_per_second', 'Sound', 's of sound/s'),
 };
 
-/** Of a run whose task has these inputs. */
+/** Metrics of a run whose task has these inputs. */
 export function runMetrics(inputs?: InputKind): readonly MetricDescription[] {
   const media = inputs && MEDIA[inputs];
   return [
@@ -38,7 +38,7 @@ export function runMetrics(inputs?: InputKind): readonly MetricDescription[] {
   ];
 }
 
-/** The metric of what a task reads of media; of other tasks none. */
+/** Media throughput by metric name; empty for tasks that read no media. */
 export function mediaSpeed(
   inputs: InputKind | undefined,
   perSecond: number,

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { Turns } from './turns.js';
 
-/** Takes turns until so many seconds have gone by; returns what each had. */
+/** Takes turns until the given seconds have passed; returns the seconds of each. */
 function play(turns: Turns<string>, cost: Record<string, number>, seconds: number) {
   const had: Record<string, number> = {};
   for (let gone = 0; gone < seconds;) {

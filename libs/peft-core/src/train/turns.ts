@@ -1,10 +1,10 @@
 /**
- * Whose turn it is where several share a process: that of whoever has had least of its time (stride scheduling by
- * measured seconds, everybody of one weight). Who waits for its turn waits for one turn of each of the others at most,
- * and over time all get the same, however long the turns of one are.
+ * Decides whose turn it is in a shared process: the one that has used the least time (stride scheduling by measured
+ * seconds, with equal weights). Each waits for at most one turn of each of the others, and over time all get the same
+ * share, however long single turns are.
  */
 export class Turns<T> {
-  /** Seconds had; those served longest ago first. */
+  /** Seconds used; the least recently served come first. */
   private readonly had = new Map<T, number>();
 
   get members(): T[] {
@@ -12,8 +12,8 @@ export class Turns<T> {
   }
 
   /**
-   * Begins where the one stands that has had least: it neither catches up on what was before it nor waits for it.
-   * @param seconds what it has had already
+   * Starts with the least time that any other has used, so that it neither catches up on earlier time nor waits for it.
+   * @param seconds time that it has used already
    */
   join(one: T, seconds = 0): void {
     this.had.set(one, (this.had.size === 0 ? 0 : Math.min(...this.had.values())) + seconds);
@@ -30,7 +30,7 @@ export class Turns<T> {
     return found;
   }
 
-  /** It had a turn. One that has left already is nobody's business. */
+  /** Charges a turn. Has no effect on one that has left. */
   charge(one: T, seconds: number): void {
     const before = this.had.get(one);
     if (before === undefined) return;
