@@ -1,24 +1,27 @@
-// README.md of an adapter: the model card PEFT writes, as far as tools read it, and how to load it.
+// README.md of an adapter: the parts of PEFT's model card that tools read, and how to load the adapter.
 import { peftTitle } from '@graft/contracts';
 import { basename, dirname } from 'node:path';
 import { quantizerFor } from '../../quant/registry.js';
 import { autoModel, autoPeftModel, type PeftTask } from '../../tasks/task.js';
 
-/** The PEFT release whose files these are. */
+/** PEFT release whose file format is written. */
 export const PEFT_VERSION = '0.21.2';
 
 export interface CardFacts {
-  /** Name of the base's .gguf file; null where it is none. */
+  /** Name of the base model's .gguf file; null if it is not one. */
   readonly ggufFile: string | null;
-  /** Whether config.json stands beside it, with the names of labels. */
+  /** Whether the folder has a config.json with label names. */
   readonly hasLabels: boolean;
-  /** Whether its tokenizer's files do, too. */
+  /** Whether the folder has tokenizer files of its own vocabulary. */
   readonly hasLetters?: boolean;
-  /** Whether it is made of adapters, which lie in folders of its own. */
+  /** Whether the adapter combines adapters, which are in subfolders. */
   readonly isMixed?: boolean;
-  /** The quantiser by which its base was packed for it; null or left out: the base's files are as it was trained on them. */
+  /**
+   * Quantizer that quantized the base model for training. Null or omitted if the adapter was trained on the base
+   * model's files as they are.
+   */
   readonly quantization?: string | null;
-  /** Of the step whose weights it holds, where it is the best one up to then. */
+  /** Evaluation of the step that the weights come from, if it is the best step so far. */
   readonly evaluation?: CardEvaluation | null;
 }
 
@@ -73,18 +76,19 @@ const bestOf = ({ step, metric, value }: CardEvaluation): string =>
 
 const FOLDER = '"PATH_OF_THIS_FOLDER"';
 
-/** Of the variable `quantization`. */
+/** Keyword argument that passes the variable `quantization`. */
 const PACKED = 'quantization_config=quantization';
 
-/** Code that loads an adapter and the base that its config names. */
+/** Returns code that loads an adapter and the base model that its config names. */
 const withPeft = (autoClass: string, more: readonly string[]): string[] => [
   `from peft import ${autoClass}`,
   `model = ${autoClass}.from_pretrained(${[FOLDER, ...more].join(', ')})`,
 ];
 
 /**
- * With the base named apart: PEFT's config has no place for a file in a folder (transformers takes a folder or a hub's id,
- * and the file in it), and none for labels, which config.json has. Of one that is made of adapters it is told where they lie.
+ * Returns code that loads the base model separately. PEFT's config has no field for a file in a folder (Transformers
+ * takes a folder or a hub id, and the file in it), and none for labels, which are in config.json. For a combined
+ * adapter the code passes the paths of its adapters.
  */
 function onBase(
   baseName: string,
@@ -97,7 +101,7 @@ function onBase(
     JSON.stringify(isFile ? dirname(baseName) : baseName),
     ...(ggufFile === null ? [] : [`gguf_file=${JSON.stringify(ggufFile)}`]),
     ...(hasLabels ? ['config=config'] : []),
-    // a base may have a head for other letters
+    // the base model may have a head for another vocabulary
     ...(hasLetters ? ['ignore_mismatched_sizes=True'] : []),
     ...more,
   ];

@@ -1,4 +1,4 @@
-// What adapter_config.json says. Native-free.
+// Reads adapter_config.json. Loads no native code.
 import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
 import { parseJson, type Json } from '../../data/text/tokenizer-files.js';
@@ -11,8 +11,8 @@ export type AdapterConfig = Json & { readonly peft_type: string };
 export const MAX_CONFIG_BYTES = 1 << 20;
 
 /**
- * Without the duplicates PEFT leaves in lists, and without empty fields of a newer PEFT.
- * @param where to name in refusals @throws DomainError `invalid_adapter`
+ * Parses the config without the duplicates that PEFT leaves in lists, and without empty fields of a newer PEFT.
+ * @param where name for error messages @throws DomainError `invalid_adapter`
  */
 export function adapterConfig(text: string, where: string): AdapterConfig {
   let config: Json;
@@ -36,8 +36,8 @@ export function methodOf(config: { readonly peft_type: string }): Method {
 }
 
 /**
- * Leaves out fields that this build's method does not have, where they say nothing (null, false, empty): newer PEFT
- * writes every field it has. One that says something stays, and is refused by name when the adapter is attached.
+ * Drops empty fields (null, false, empty) that this build's method does not have, since newer PEFT writes all of its
+ * fields. Nonempty ones stay and are rejected by name when the adapter is attached.
  */
 function withoutNews(config: AdapterConfig): AdapterConfig {
   const { options, unsupported } = methodOf(config);

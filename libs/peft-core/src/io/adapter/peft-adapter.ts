@@ -1,4 +1,4 @@
-// Adapters as Hugging Face PEFT 0.21 saves and loads them: adapter_config.json, adapter_model.safetensors, README.md.
+// Adapters in the format of Hugging Face PEFT 0.21: adapter_config.json, adapter_model.safetensors, README.md.
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { DomainError } from '@graft/contracts';
@@ -44,26 +44,31 @@ export interface AdapterFacts {
     Partial<Pick<Base, 'ggufFile' | 'preprocessor' | 'vocabularyFiles'>> & {
       readonly model?: Pick<Base['model'], 'quantization'>;
     };
-  /** base_model_name_or_path: the hub's id or a path, by which transformers finds the base again. */
+  /** base_model_name_or_path: the hub id or path from which Transformers loads the base model. */
   readonly baseName: string;
-  /** Of which the adapter was trained. */
+  /** Task that the adapter was trained for. */
   readonly task: PeftTask;
-  /** What config.json says of the head that the task has. */
+  /** Fields of config.json for the task's head. */
   readonly headConfig?: Json | null;
-  /** What its head's letters are read from, where they are not the base's. */
+  /** Files of the vocabulary of the head, if it differs from the base model's. */
   readonly vocabulary?: VocabularyFiles | null;
   /** The Spec's `peft`; null after full fine-tuning, which saves a whole model. */
   readonly peft: { readonly peft_type: string } | null;
-  /** Of the step whose weights it holds, where it is the best one up to then. */
+  /** Evaluation of the step that the weights come from, if it is the best step so far. */
   readonly evaluation?: CardEvaluation | null;
 }
 
 export interface StoredAdapter {
-  /** adapter_config.json; for the folder of a fully fine-tuned model, the peft_type of `"peft": null` alone */
+  /**
+   * Content of adapter_config.json; for the folder of a fully fine-tuned model, only the peft_type of `"peft": null`.
+   */
   readonly peft: Json & { readonly peft_type: string };
-  /** Copies, floating ones in f32, by Graft's names: what `Adapter.load` takes. Owned by the caller's scope. */
+  /**
+   * Copies by Graft's names, with floating-point tensors in f32: the input of `Adapter.load`. Owned by the caller's
+   * scope.
+   */
   readonly tensors: ReadonlyMap<string, Tensor>;
-  /** Those that it is made of, where folders in its own have them: `0`, `1` and so on. */
+  /** Adapters that this one combines, from the subfolders `0`, `1` and so on. */
   readonly adapters: readonly StoredAdapter[];
   /** Frees the tensors. */
   dispose(): void;
@@ -119,7 +124,7 @@ export function writeAdapter(
   const quantization = (!isPacked && base.model?.quantization) || null;
   const files = new Map([
     ['README.md', adapterCard(config, baseName, task, { ggufFile: gguf, hasLabels, hasLetters, isMixed, quantization, evaluation: evaluation ?? null })], // prettier-ignore
-    // by itself, because PEFT keeps nothing of labels: transformers' AutoConfig reads it from the folder
+    // separate, because PEFT does not store labels: Transformers' AutoConfig reads it from the folder
     ...(hasLabels ? [[CONFIG, configJson(base.config)] as const] : []),
     ...(vocabulary ? vocabularyTexts(vocabulary) : []),
   ]);
@@ -127,10 +132,12 @@ export function writeAdapter(
   return [ADAPTER_CONFIG, ADAPTER_WEIGHTS, ...files.keys()].sort();
 }
 
-/** Fields that say by names or a pattern which linears are adapted. */
+/** Fields that select the adapted linear layers by name or pattern. */
 const NAMING: ReadonlySet<string> = new Set(['target_modules', 'feedforward_modules']);
 
-/** An adapter's config, with whole paths in place of names that PEFT would find in what is not read here, too. */
+/**
+ * Returns the config with full paths in place of names that in PEFT would also match layers that Graft does not load.
+ */
 function unambiguous(
   adapter: Pick<Adapter, 'adapted' | 'resolvedConfig'>,
   unread: readonly string[],
@@ -146,26 +153,26 @@ function unambiguous(
   );
 }
 
-/** Linears of transformers' class that are not read here. */
+/** Linear layers of the Transformers class that Graft does not load. */
 function unreadIn(config: HfConfig, { hasHead }: Pick<PeftTask, 'hasHead'>): readonly string[] {
   const { inAll = [], inHeadless = [] } = forConfig(config).paths.unread ?? {};
   return hasHead === false ? [...inAll, ...inHeadless] : inAll;
 }
 
-/** Whether a tensor of an adapter's file is of a linear that is not read here. */
+/** Whether a tensor in an adapter's file belongs to a linear layer that Graft does not load. */
 const isUnread = (name: string, unread: readonly string[]): boolean =>
   unread.some((path) => name.replace(/\.\d+\./, '.{n}.').includes(`.${path}.`));
 
-/** Whether a folder is what full fine-tuning saves. */
+/** Whether a folder has the format that full fine-tuning saves. */
 export const isWholeModel = (dir: string): boolean => !existsSync(join(dir, ADAPTER_CONFIG));
 
-/** Letters of its own that an adapter's folder names; null: it has none. @throws DomainError for files that are none */
+/** Returns the vocabulary in an adapter's folder; null if it has none. @throws DomainError for invalid files */
 export function storedLetters(dir: string): readonly string[] | null {
   const { vocabulary } = processorFiles(dir);
   return vocabulary && lettersIn(vocabulary);
 }
 
-/** config.json of a base with the head of a task: 'BertForMaskedLM' → 'BertForSequenceClassification'. */
+/** Returns config.json of a base model with a task head: 'BertForMaskedLM' → 'BertForSequenceClassification'. */
 function withHead(config: HfConfig, { models }: PeftTask, headConfig: Json): HfConfig {
   const { architectures } = config;
   const [name] = Array.isArray(architectures) ? (architectures as unknown[]) : [];
@@ -176,7 +183,7 @@ function withHead(config: HfConfig, { models }: PeftTask, headConfig: Json): HfC
   return { ...config, ...headConfig, architectures: [`${family}For${named}`] };
 }
 
-/** By which PEFT finds the class of a model that no task_type names. */
+/** Returns the fields by which PEFT finds the class of a model without a task_type. */
 function classOf({ architectures, model_type: type }: HfConfig): Json {
   const [name = null] = Array.isArray(architectures) ? (architectures as unknown[]) : [];
   const module = type.replaceAll('-', '_');
@@ -186,7 +193,7 @@ function classOf({ architectures, model_type: type }: HfConfig): Json {
   };
 }
 
-/** What paths lack in the files of a task's adapters; null: nothing. */
+/** Returns the path prefix that a task's adapter files omit; null if there is none. */
 function lackedBy(config: HfConfig, { hasHead }: PeftTask, isLabelled: boolean): Lacking | null {
   const { paths } = forConfig(config);
   if (hasHead === false) return headless(paths);
@@ -195,10 +202,10 @@ function lackedBy(config: HfConfig, { hasHead }: PeftTask, isLabelled: boolean):
 
 const headless = (paths: ModelPaths): Lacking => ({ prefix: headPrefix(paths), before: '' });
 
-/** Fields whose text is a pattern of whole paths. */
+/** Fields whose string value is a pattern of full paths. */
 const PATTERNS: ReadonlySet<string> = new Set(['target_modules', 'exclude_modules']);
 
-/** A config whose lists name modules without what paths begin with, and so its patterns and what it says of parameters. */
+/** Returns a config without the prefix in its lists of module names, patterns and parameter names. */
 const pathsWithout = (lacking: Lacking, config: Json): Json =>
   Object.fromEntries(
     Object.entries(config).map(([field, value]) => [
@@ -213,7 +220,7 @@ const pathsWithout = (lacking: Lacking, config: Json): Json =>
     ]),
   );
 
-/** What is read of a model without a head; its lists name modules by the ends of their paths. */
+/** Restores the prefix in a config of a model without a head. Its lists name modules by the ends of their paths. */
 const pathsWith = (lacking: Lacking, config: StoredAdapter['peft']): StoredAdapter['peft'] =>
   Object.fromEntries(
     Object.entries(config).map(([field, value]) => [
@@ -224,16 +231,16 @@ const pathsWith = (lacking: Lacking, config: StoredAdapter['peft']): StoredAdapt
     ]),
   ) as StoredAdapter['peft'];
 
-/** AdaLoRA's rank_pattern names parameters whole, where others' patterns match them. */
+/** Renames parameters. AdaLoRA's rank_pattern has full parameter names; other methods have patterns. */
 function ofParameters(value: unknown, rename: (name: string) => string): unknown {
   const isTable = typeof value === 'object' && value !== null && !Array.isArray(value);
   if (!isTable || !Object.values(value).every(Array.isArray)) return value;
   return Object.fromEntries(Object.entries(value).map(([name, list]) => [rename(name), list]));
 }
 
-/** adapter_config.json with the fields every method has. */
+/** Writes adapter_config.json with the fields that every method has. */
 export function writeAdapterConfig(dir: string, fields: Json, baseName: string | null): void {
-  // PEFT refuses to read a config that starts from a text without naming a tokenizer
+  // PEFT rejects a config with an initial prompt text but no tokenizer
   const fromText =
     fields['prompt_tuning_init'] === 'TEXT' && fields['tokenizer_name_or_path'] === null;
   const config = {
@@ -245,7 +252,7 @@ export function writeAdapterConfig(dir: string, fields: Json, baseName: string |
     inference_mode: true,
     peft_version: PEFT_VERSION,
   };
-  // Python tells 0.0 from 0; readers of the file may look
+  // Python distinguishes 0.0 from 0, and readers of the file may check
   writeWholeText(
     join(dir, ADAPTER_CONFIG),
     pythonJson(config, (key) => key.endsWith('dropout')),
@@ -253,10 +260,10 @@ export function writeAdapterConfig(dir: string, fields: Json, baseName: string |
 }
 
 /**
- * Reads an adapter in PEFT's format, or a model saved after full fine-tuning. Which tensors there must be is for
- * `Adapter.load`; here every tensor must be one that a method of Graft's could have.
- * @param config of the base, by which the names in a file of a model without a head are understood
- * @throws DomainError `invalid_adapter` naming the file and what is wrong with it.
+ * Reads an adapter in PEFT's format, or a model saved after full fine-tuning. `Adapter.load` checks for missing
+ * tensors; this function requires that each tensor could belong to a method of Graft.
+ * @param config of the base model, to resolve names in files of a model without a head
+ * @throws DomainError `invalid_adapter`, naming the file and the problem
  */
 export function readAdapter(dir: string, config?: HfConfig): StoredAdapter {
   if (isWholeModel(dir)) return readFull(dir);
@@ -278,7 +285,7 @@ export function readAdapter(dir: string, config?: HfConfig): StoredAdapter {
   }
 }
 
-/** What paths lack in the file of an adapter; null: nothing. */
+/** Returns the path prefix that an adapter's file omits; null if there is none. */
 function lackedIn(config: HfConfig, peft: AdapterConfig, names: readonly string[]): Lacking | null {
   const { paths } = forConfig(config);
   const isHeadless = tasks.some(

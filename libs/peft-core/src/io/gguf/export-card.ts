@@ -1,6 +1,8 @@
-// README.md of what is for other programs: how they load it.
+// README.md of exports for other programs: how to load them.
 
-/** Of a GGUF file, or of an adapter beside one. @param adapter null: it is in the weights */
+/**
+ * Returns the README of a GGUF file, or of an adapter next to one. @param adapter null if it is merged into the weights
+ */
 export function ggufCard(baseName: string, file: string, adapter: string | null): string {
   const lora = adapter === null ? '' : ` --lora ${adapter}`;
   return [

@@ -1,5 +1,5 @@
-// What a GGUF's metadata and tensor names say about the model, in Hugging Face's words: the formats of the registry's
-// families, read. Native-free.
+// Translates a GGUF file's metadata and tensor names to Hugging Face's names, by the formats of the registered
+// families. Loads no native code.
 import { DomainError } from '@graft/contracts';
 import type { GgufFacts, GgufFormat, GgufModule } from '../../models/frame/gguf-format.js';
 import type { HfConfig } from '../../nn/hf-files.js';
@@ -14,25 +14,25 @@ const FORMATS = registry(
   ({ architecture }) => [architecture],
 );
 
-/** Holds llama3's frequency factors; the config carries them instead. */
+/** Frequency factors of llama3 RoPE scaling. The config carries them instead. */
 const ROPE_FACTORS = 'rope_freqs.weight';
 
 export interface GgufWeight {
   readonly tensor: GgufTensor;
-  /** Set where rows must be put back in order. */
+  /** Row permutation to undo; null if there is none. */
   readonly order: RowOrder | null;
-  /** To be subtracted. */
+  /** Value to subtract. */
   readonly shift: number;
 }
 
 export interface GgufModel {
   readonly config: HfConfig;
-  /** By Hugging Face name. */
+  /** Weights by Hugging Face name. */
   readonly weights: ReadonlyMap<string, GgufWeight>;
   readonly ropeFactors: GgufTensor | null;
 }
 
-/** @throws DomainError `unsupported` or `invalid_model` naming what Graft cannot read. */
+/** @throws DomainError `unsupported` or `invalid_model`, naming what Graft cannot read */
 export function ggufModel(header: GgufHeader): GgufModel {
   const name = header.metadata.get('general.architecture');
   const format = FORMATS.get(String(name));
@@ -164,7 +164,7 @@ function readConfig({ metadata, tensors }: GgufHeader, format: GgufFormat, facts
   };
 }
 
-/** Of the matrices, on average, where those in blocks are kept so: the others take two bytes. */
+/** Average bytes per weight of the matrices if they stay in their blocks. Other matrices take two bytes per weight. */
 function bytesPerWeight(tensors: readonly GgufTensor[]): number {
   const matrices = tensors.filter(({ shape }) => shape.length === 2);
   const sizes = matrices.map(({ shape, type, bytes }) => {
@@ -190,8 +190,9 @@ function ropeScaling(
 const [LOW, HIGH, ORIGINAL] = [1, 4, 8192];
 
 /**
- * The config's rope_scaling for llama3's factors (wavelength-dependent divisors of the frequencies, one a pair).
- * The file has only the factors; they must be those of LLaMA 3.1 and later: low 1, high 4, original length 8192.
+ * Returns the config's rope_scaling for llama3's factors (wavelength-dependent divisors of the frequencies, one per
+ * pair). The file has only the factors; they must match those of LLaMA 3.1 and later: low 1, high 4, original length
+ * 8192.
  */
 export function llama3Scaling(
   factors: Float32Array,
@@ -219,7 +220,7 @@ export function llama3Scaling(
   };
 }
 
-/** The number that was meant by a float32: 1e-5 for 9.999999747378752e-6. */
+/** Returns the shortest decimal number with this float32 value: 1e-5 for 9.999999747378752e-6. */
 function shortest(value: number): number {
   return Number(value.toPrecision(7));
 }

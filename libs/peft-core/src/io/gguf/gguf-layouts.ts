@@ -1,4 +1,4 @@
-// In which layout a weight goes into a GGUF file, as llama.cpp's llama-quantize chooses it (llama-quant.cpp).
+// Layout of each weight in a GGUF file, as llama.cpp's llama-quantize chooses it (llama-quant.cpp).
 import { GGML_BLOCKS } from '@graft/kernels';
 import type { GgufQuantization } from '@graft/contracts';
 
@@ -8,11 +8,11 @@ const PLAIN = {
   BF16: { code: 30, blockSize: 1, blockBytes: 2 },
 } as const;
 
-/** Layouts that are written, by ggml's names: its number of each, numbers in a block, and a block's bytes. */
+/** Supported layouts by ggml's names: ggml's type number, elements per block and bytes per block. */
 export const LAYOUTS = { ...PLAIN, ...GGML_BLOCKS };
 export type LayoutName = keyof typeof LAYOUTS;
 
-/** llama.cpp's number of a file's quantisation (`general.file_type`). */
+/** llama.cpp's number of a file's quantization (`general.file_type`). */
 export const FILE_TYPES: Readonly<Record<GgufQuantization, number>> = {
   F32: 0,
   F16: 1,
@@ -21,7 +21,7 @@ export const FILE_TYPES: Readonly<Record<GgufQuantization, number>> = {
   BF16: 32,
 };
 
-/** What the choice depends on besides the weight. */
+/** Input of the choice of a layout, in addition to the weight. */
 export interface LayoutChoice {
   readonly quantization: GgufQuantization;
   readonly blocks: number;
@@ -30,7 +30,7 @@ export interface LayoutChoice {
   readonly is70B: boolean;
 }
 
-/** LLaMA 2's and 3's largest, by GGUF's name of the architecture: 80 blocks whose heads share keys. */
+/** Whether the model is a LLaMA 2 or 3 of 70B (by GGUF's architecture name): 80 blocks with grouped-query attention. */
 export const is70B = (
   architecture: string,
   shape: { readonly layers: number; readonly heads: number; readonly kvHeads: number },
@@ -51,7 +51,7 @@ export function layoutOf(name: string, shape: readonly number[], of: LayoutChoic
 
 const columnsOf = (shape: readonly number[]): number => shape.at(-1) as number;
 
-/** The head's matrix, or the embedding's where it is the head's, is kept finer than the others. */
+/** Layout of the head's matrix (or the tied embedding's), which is more precise than the others. */
 function headed(
   name: string,
   wanted: LayoutName,
@@ -64,7 +64,10 @@ function headed(
   return wanted === 'Q8_0' ? wanted : 'Q6_K';
 }
 
-/** Q4_K_M: Q4_K, but Q6_K for values and `down` of some blocks, and Q5_K where query, key and value are one matrix. */
+/**
+ * Layout for Q4_K_M: Q4_K, but Q6_K for values and `down` of some blocks, and Q5_K if query, key and value are one
+ * matrix.
+ */
 function mixed(name: string, shape: readonly number[], of: LayoutChoice): LayoutName {
   const [, block, part] = /^blk\.(\d+)\.(\w+)\.weight$/.exec(name) ?? [];
   const isFiner = block !== undefined && usesMoreBits(Number(block), of.blocks);
@@ -74,14 +77,14 @@ function mixed(name: string, shape: readonly number[], of: LayoutChoice): Layout
   return headed(name, 'Q4_K', shape, of);
 }
 
-/** The first and the last eighth of the blocks, and every third between. */
+/** Whether a block is in the first or last eighth of the blocks, or every third in between. */
 function usesMoreBits(block: number, blocks: number): boolean {
   const eighth = Math.floor(blocks / 8);
   const last = Math.floor((7 * blocks) / 8);
   return block < eighth || block >= last || (block - eighth) % 3 === 2;
 }
 
-/** What llama-quantize takes for rows that are no multiple of 256, or of 32. */
+/** Fallbacks of llama-quantize for row sizes that are not a multiple of 256, or of 32. */
 const OTHERWISE: Partial<Record<LayoutName, LayoutName>> = {
   Q4_K: 'Q5_0',
   Q5_K: 'Q5_1',

@@ -1,5 +1,5 @@
-// A model in the words of GGUF: what a file says of it, and what its weights are called and how they lie there; the
-// inverse of gguf-architecture.ts. Native-free but for the table of frequencies.
+// Describes a model in GGUF's terms: its metadata, and the names and layouts of its weights. Inverse of
+// gguf-architecture.ts. Loads no native code except for the table of frequencies.
 import { div, tensor, tidy, type Tensor } from '@graft/kernels';
 import { DomainError, type GgufQuantization } from '@graft/contracts';
 import type {
@@ -23,25 +23,27 @@ const WRITTEN = registry(
   ({ writes }) => writes.modelTypes,
 );
 
-/** Where a weight goes. */
+/** Target of a weight in a GGUF file. */
 export interface GgufPlace {
   readonly name: string;
   readonly order: RowOrder | null;
-  /** To be added. */
+  /** Value to add. */
   readonly shift: number;
 }
 
 export interface GgufWords {
   readonly architecture: string;
-  /** What a file says of the model, `general.*` and the tokenizer apart. */
+  /** Metadata of the model, without `general.*` and the tokenizer. */
   readonly fields: ReadonlyMap<string, GgufField>;
-  /** Divisors of the frequencies by which positions are rotated, [d/2]; null: there are none. */
+  /** Divisors of the RoPE frequencies, [d/2]; null if there are none. */
   readonly ropeFactors: (() => Tensor) | null;
-  /** Of a weight by its Hugging Face name. @throws DomainError for one that a file has no place for */
+  /** Returns the target of a weight by its Hugging Face name. @throws DomainError if GGUF has no such weight */
   place(name: string, rows: number): GgufPlace;
 }
 
-/** @throws DomainError `unsupported` for a family that Graft writes no files of, or a model that llama.cpp computes otherwise */
+/**
+ * @throws DomainError `unsupported` for a family without GGUF export, or a model that llama.cpp computes differently
+ */
 export function ggufWords(modelType: string, options: ModelOptions): GgufWords {
   const format = WRITTEN.get(modelType);
   if (!format)
@@ -116,7 +118,7 @@ function sizes(
   };
 }
 
-/** That of all layers, or of those that see everything. */
+/** RoPE options of all layers, or of the layers with full attention. */
 const ropeOf = ({ rope, layerRopes = [], windows }: StackOptions): RopeOptions | null =>
   rope ?? layerRopes.find((one, i) => one !== null && (windows?.[i] ?? null) === null) ?? null;
 
@@ -136,7 +138,7 @@ function ropeFields(decoder: StackOptions): Record<string, GgufField> {
   };
 }
 
-/** What llama3's scaling divides each frequency by. */
+/** Divisors of each frequency in llama3's scaling. */
 function llama3Factors(rope: RopeOptions, dim: number): Tensor {
   return tidy(() => {
     const plain = frequencies({ rope_type: 'default', rope_theta: rope.rope_theta }, dim);
@@ -145,7 +147,7 @@ function llama3Factors(rope: RopeOptions, dim: number): Tensor {
   });
 }
 
-/** `general.*` of a whole model. */
+/** Returns `general.*` of a whole model. */
 export const generalOfModel = (
   architecture: string,
   name: string,

@@ -1,10 +1,10 @@
-// Which row of Hugging Face's a stored row of a GGUF file is; gguf-format.ts has the orders. Native-free.
+// Maps the stored rows of a GGUF file to Hugging Face's rows. gguf-format.ts has the orders. Loads no native code.
 import type { GgufRows } from '../../models/frame/gguf-format.js';
 
-/** Where a stored row belongs. */
+/** Maps a stored row to its target row. */
 export type RowOrder = (row: number) => number;
 
-/** Null where rows are not those of so many heads. */
+/** Returns the row order; null if the rows do not divide into this many heads. */
 export function rowOrder(rows: number, kind: GgufRows, heads: number): RowOrder | null {
   if (rows % ((kind === 'pairs' ? 2 : 3) * heads)) return null;
   if (kind === 'pairs') {

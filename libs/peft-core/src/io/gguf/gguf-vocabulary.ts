@@ -1,6 +1,6 @@
-// Hugging Face's tokenizer.json in the words of GGUF (tokenizer.ggml.*): byte-level BPE ("gpt2") and what SentencePiece's
-// BPE became ("llama"); the inverse of gguf-tokenizer.ts. llama.cpp has its ways of cutting text built in, each under a
-// name: a tokenizer that cuts otherwise is refused. Native-free.
+// Converts Hugging Face's tokenizer.json to GGUF (tokenizer.ggml.*): byte-level BPE ("gpt2") and converted
+// SentencePiece BPE ("llama"). Inverse of gguf-tokenizer.ts. llama.cpp has built-in pre-tokenizers, each with a name; a
+// tokenizer that splits text differently is rejected. Loads no native code.
 import { DomainError } from '@graft/contracts';
 import {
   parseJson,
@@ -12,18 +12,18 @@ import type { GgufField } from '../../models/frame/gguf-format.js';
 import { splittingOf } from '../../data/gguf/gguf-tokenizer.js';
 
 export interface VocabularyFacts {
-  /** Rows of the embedding: at least as many as there are tokens. */
+  /** Number of rows of the embedding, at least the number of tokens. */
   readonly rows: number;
-  /** Ids that end what the model writes, the tokenizer's own first. */
+  /** Ids of end-of-sequence tokens, the tokenizer's own first. */
   readonly eosIds: readonly number[];
-  /** Whether text is to begin with the BOS token: what training did. */
+  /** Whether text must begin with the BOS token, as in training. */
   readonly addsBos: boolean;
   readonly addsEos: boolean;
-  /** Whether what it reads begins with a special token, as chats do. */
+  /** Whether the input begins with a special token, as chats do. */
   readonly beginsSpecial: boolean;
 }
 
-/** ggml's kinds of tokens. */
+/** Token types of ggml. */
 const [NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE] = [1, 2, 3, 4, 5, 6];
 
 interface Parts {
@@ -38,7 +38,7 @@ interface Parts {
   readonly json: Json;
 }
 
-/** @throws DomainError `unsupported` for a tokenizer that llama.cpp has no counterpart of */
+/** @throws DomainError `unsupported` for a tokenizer without a counterpart in llama.cpp */
 export function ggufVocabulary(
   files: TokenizerFiles,
   { rows, eosIds, addsBos, addsEos, beginsSpecial }: VocabularyFacts,
@@ -86,7 +86,7 @@ function refuse(what: string): never {
 function read(tokenizerJson: string): Parts {
   const json = parseJson(tokenizerJson, 'tokenizer.json');
   const model = (json['model'] ?? {}) as Json;
-  // older files name no type
+  // older files do not name a type
   if (model['type'] !== 'BPE' && model['merges'] === undefined)
     refuse(`its model is ${String(model['type'])}; BPE is what llama.cpp has`);
   const merges = (model['merges'] as readonly (string | [string, string])[]).map(
@@ -105,7 +105,7 @@ function read(tokenizerJson: string): Parts {
   };
 }
 
-/** By id; undefined where the embedding has a row and the tokenizer no token. */
+/** Tokens by id; undefined for embedding rows without a token. */
 function tokensOf({ vocab, added }: Parts, rows: number): (string | undefined)[] {
   const tokens = Array.from({ length: rows }, (): string | undefined => undefined);
   const all = [...Object.entries(vocab), ...added.map(({ content, id }) => [content, id] as const)];
@@ -152,8 +152,9 @@ const short = (value: unknown): string => {
 };
 
 /**
- * Scores instead of merges: SentencePiece joins what makes the token of the highest score. A token's score is its first
- * merge's place, which is the same order where the merges of a token stand together, as in what was SentencePiece's.
+ * Returns scores instead of merges: SentencePiece merges the pair whose token has the highest score. A token's score is
+ * the index of its first merge. The order is the same if a token's merges are contiguous, as in converted SentencePiece
+ * models.
  */
 function pieces(
   { json, merges, vocab }: Parts,
@@ -182,7 +183,9 @@ function pieces(
   ];
 }
 
-/** Whether text gets a space before it. Where it is for the first word alone, none is that comes after a special token. */
+/**
+ * Whether a space is added before text. If it is added before the first word only, none is added after a special token.
+ */
 function hasPrefix({ normalizer, pre_tokenizer: pre }: Json, beginsSpecial: boolean): boolean {
   const list = (step: unknown): Json[] => {
     const { type, normalizers, pretokenizers } = (step ?? {}) as Json;

@@ -1,5 +1,6 @@
-// A GGUF file of version 3, little-endian, as gguf-header.ts reads it: "GGUF", counts, metadata, the list of tensors, then
-// their data at multiples of 32 bytes. It is written a piece at a time, and is not there before it is whole.
+// Writes a GGUF file of version 3, little-endian, as gguf-header.ts reads it: "GGUF", counts, metadata, the list of
+// tensors, then their data at multiples of 32 bytes. The file is written in chunks and appears only when it is
+// complete.
 import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
 import {
   indexSelect,
@@ -18,20 +19,20 @@ import type { RowOrder } from './gguf-rows.js';
 /** A tensor of a file. */
 export interface GgufOut {
   readonly name: string;
-  /** Rows first. */
+  /** Shape, rows first. */
   readonly shape: readonly number[];
   readonly layout: LayoutName;
-  /** Which row of `make`'s a row is; null: the same. */
+  /** Maps a row of the file to a row of `make`'s tensor. Null if they are equal. */
   readonly order: RowOrder | null;
-  /** [rows, columns] or [n], any dtype; freed here. */
+  /** Returns [rows, columns] or [n] in any dtype. The writer frees it. */
   make(): Tensor;
 }
 
 const ALIGNMENT = 32;
-/** Numbers that are packed at a time. */
+/** Number of elements quantized per chunk. */
 const PIECE = 1 << 20;
 
-/** What it yields is the share that is done. Left before its end, it leaves nothing. */
+/** Writes the file and yields the fraction done. Removes the partial file if it is stopped early. */
 export function* writeGguf(
   path: string,
   fields: ReadonlyMap<string, GgufField>,
@@ -68,7 +69,7 @@ function writeAll(file: number, bytes: Uint8Array): void {
 
 const count = (shape: readonly number[]): number => shape.reduce((product, n) => product * n, 1);
 
-/** Of a tensor's data. */
+/** Returns the size of a tensor's data in bytes. */
 export function bytesOf({ shape, layout }: Pick<GgufOut, 'shape' | 'layout'>): number {
   const { blockSize, blockBytes } = LAYOUTS[layout];
   return (count(shape) / blockSize) * blockBytes;
@@ -76,7 +77,7 @@ export function bytesOf({ shape, layout }: Pick<GgufOut, 'shape' | 'layout'>): n
 
 const padding = (bytes: number): number => (ALIGNMENT - (bytes % ALIGNMENT)) % ALIGNMENT;
 
-/** A tensor's data, some rows at a time. */
+/** Yields a tensor's data, some rows at a time. */
 function* pieces({ shape, layout, order, make }: GgufOut): Generator<Uint8Array> {
   const whole = keep(tidy(make));
   try {
@@ -134,7 +135,7 @@ const string = (text: string): Buffer => {
   return Buffer.concat([u64(bytes.length), bytes]);
 };
 
-/** Numbers of metadata's types. */
+/** Type numbers of metadata values. */
 const [U32, I32, F32, BOOL, STRING, ARRAY] = [4, 5, 6, 7, 8, 9];
 
 function encoded(field: GgufField): Buffer {

@@ -13,7 +13,7 @@ import type { GgufTokenizer } from '../../data/gguf/gguf-tokenizer.js';
 export interface Gguf extends GgufTokenizer {
   readonly metadata: GgufHeader['metadata'];
   readonly config: HfConfig;
-  /** Weights by their Hugging Face names, dequantised in the wanted dtype or in their blocks, when they are asked for. */
+  /** Weights by their Hugging Face names, dequantized to the requested dtype or in their blocks, read on demand. */
   readonly tensors: Tensors & { readonly names: readonly string[] };
   /** Closes the file. */
   close(): void;
@@ -26,8 +26,8 @@ export interface GgufOptions {
 }
 
 /**
- * Opens a GGUF model of a family in the registry, with weights in the layouts of ggml-types.ts.
- * @throws DomainError `invalid_model` when the file is damaged, `unsupported` when Graft cannot use it.
+ * Opens a GGUF model of a registered family, with weights in the layouts of ggml-types.ts.
+ * @throws DomainError `invalid_model` if the file is damaged, `unsupported` if Graft cannot use it
  */
 export function readGguf(path: string, { dtype, onProgress }: GgufOptions): Gguf {
   const header = checkedHeader(path);
@@ -37,7 +37,7 @@ export function readGguf(path: string, { dtype, onProgress }: GgufOptions): Gguf
   const close = (): void => file.close();
   const total = [...weights.values()].reduce((sum, { tensor }) => sum + tensor.bytes, 0);
   let done = 0;
-  // one buffer for all: left to the collector, the buffers would add up to another copy of the model
+  // one shared buffer: separate buffers would add up to another copy of the model before they are garbage-collected
   let workspace = new ArrayBuffer(0);
   const space = (bytes: number): ArrayBuffer =>
     workspace.byteLength < bytes ? (workspace = new ArrayBuffer(bytes)) : workspace;
@@ -85,7 +85,7 @@ const count = (shape: readonly number[]): number => shape.reduce((product, n) =>
 const inBlocks = ({ tensor: { shape, type }, shift }: GgufWeight): boolean =>
   type.blockSize > 1 && shape.length === 2 && shift === 0;
 
-/** Rows of `width` bytes, in Hugging Face's order. */
+/** Reads rows of `width` bytes, in Hugging Face's order. */
 function readRows(
   file: FileCursor,
   { tensor: { offset }, order }: GgufWeight,
@@ -102,7 +102,7 @@ function readRows(
     whole.copy(into, order(row) * width, row * width, (row + 1) * width);
 }
 
-/** numbers decoded at a time */
+/** Number of elements decoded at a time. */
 const STRETCH = 1 << 20;
 
 function dequantise(
@@ -111,7 +111,7 @@ function dequantise(
   values: Uint16Array | Float32Array,
 ): void {
   const size = values.length;
-  // a permuted tensor is handled row by row, any other as pieces of one long row
+  // a permuted tensor is read row by row, any other as chunks of one long row
   const rows = order === null ? 1 : (shape[0] as number);
   const columns = size / rows;
   const length = order === null ? Math.min(size, STRETCH) : columns;
@@ -131,7 +131,7 @@ function dequantise(
   }
 }
 
-/** Round to nearest, ties to even: bf16 is the upper half of an f32. */
+/** Rounds to nearest, ties to even: bf16 is the upper half of an f32. */
 function roundToBf16(source: Float32Array, target: Uint16Array): void {
   const bits = new Uint32Array(source.buffer, source.byteOffset, source.length);
   for (let i = 0; i < bits.length; i++) {

@@ -1,4 +1,4 @@
-// The file that Ollama makes a model of: which GGUF, and how a chat becomes text, token by token as training had it.
+// Ollama's Modelfile: names the GGUF file and renders a chat to the same tokens as in training.
 import { specialToken, templateIn, type TokenizerFiles } from '../../data/text/tokenizer-files.js';
 import type { Base } from '../base/base-folder.js';
 import { chatFrame, ollamaTemplate } from './ollama-template.js';
@@ -9,7 +9,10 @@ export const templateOf = ({ chatTemplate, tokenizerConfig = {} }: TokenizerFile
 
 type Text = Pick<Base, 'tokenizer' | 'tokenizerFiles'>;
 
-/** What a reader is to put around a text by itself: what the tokenizer does, and the chat template does not undo. */
+/**
+ * Returns the tokens that the reader must add around a text: those that the tokenizer adds and the chat template does
+ * not.
+ */
 export function endsOf({ tokenizer, tokenizerFiles }: Text): {
   bos: string | null;
   isClosed: boolean;
@@ -28,7 +31,7 @@ function chatsBeginWith(bos: string, tokenizer: Text['tokenizer']): boolean {
     const messages = [{ role: 'user', content: 'a' }];
     return tokenizer.render(messages, { addGenerationPrompt: true }).startsWith(bos);
   } catch {
-    return false; // one that refuses a first turn of the user's
+    return false; // the template rejects a first turn of the user
   }
 }
 
@@ -45,7 +48,7 @@ export function ollamaModelfile(
   const { tokenizer } = base;
   const lines = [`FROM ./${from}`, ...(adapter === null ? [] : [`ADAPTER ./${adapter}`])];
   if (!tokenizer.hasTemplate) {
-    // what was trained without a template is continued as it is
+    // a model trained without a template continues the prompt as it is
     lines.push('TEMPLATE """{{ .Prompt }}"""');
     return ended(lines);
   }

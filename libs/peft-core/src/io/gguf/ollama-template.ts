@@ -1,27 +1,25 @@
 /**
- * A chat template in the words of Ollama (Go's text/template), found by what the model's own one renders: a frame for
- * each role, a beginning, a system prompt that is there or not, and what the assistant's turn begins with.
- *
+ * Converts a chat template to Ollama's (Go's text/template) by rendering probe chats with the model's own: a frame for
+ * each role, a beginning, an optional system prompt, and the beginning of the assistant's turn.
  *   begin  { frame(role)[0] content frame(role)[1] }  generation
- *
- * A template that is more than that (of which a turn depends on others, or on its number) is found out on trial chats,
- * and has none here. The BOS token is left out where it is the reader that puts it before the text. Native-free.
+ * Trial chats detect a template that does more than that (a turn that depends on others, or on its index); such a
+ * template cannot be converted. The BOS token is omitted if the reader adds it. Loads no native code.
  */
 import type { ChatMessage, RenderOptions } from '../../data/text/chat-template.js';
 
 export type Render = (messages: readonly ChatMessage[], options: RenderOptions) => string;
 
-/** What stands before and after a turn's text. */
+/** Text before and after a turn's content. */
 type Around = readonly [before: string, after: string];
 
 export interface ChatFrame {
-  /** Before the first turn, where there is no system prompt. */
+  /** Text before the first turn, if there is no system prompt. */
   readonly begin: string;
   readonly user: Around;
   readonly assistant: Around;
-  /** A turn of its own before the others, */
+  /** Frame of a system prompt in a turn of its own. */
   readonly system: Around | null;
-  /** or what stands between it and the first user's text, where it is in that turn. */
+  /** Text between the system prompt and the first user message, if they share a turn. */
   readonly inFirstTurn: string | null;
   readonly generation: string;
 }
@@ -30,7 +28,7 @@ const [SYSTEM, USER, ASSISTANT, MORE] = ['Sxqz.', 'Uxqz?', 'Axqz!', 'Mxqz?'];
 const of = (role: string, content: string): ChatMessage => ({ role, content });
 const BEGINS = { addGenerationPrompt: true };
 
-/** Null where the template is more than frames. */
+/** Returns the frames; null if the template does more than frame turns. */
 export function chatFrame(render: Render): ChatFrame | null {
   try {
     const frame = found(render);
@@ -38,7 +36,7 @@ export function chatFrame(render: Render): ChatFrame | null {
       ? frame.frame
       : null;
   } catch {
-    return null; // the template refuses a chat that Ollama takes
+    return null; // the template rejects a chat that Ollama accepts
   }
 }
 
@@ -98,7 +96,7 @@ function withSystem(plain: ChatFrame, cuts: readonly string[] | null): ChatFrame
   return before === plain.begin + user ? { ...plain, inFirstTurn: after } : null;
 }
 
-/** What stands around the marks, in their order; null where one is missing. */
+/** Returns the text around the marks, in order; null if a mark is missing. */
 function between(text: string, marks: readonly string[]): string[] | null {
   const cuts: string[] = [];
   let rest = text;
@@ -125,7 +123,9 @@ function framed(frame: ChatFrame, messages: readonly ChatMessage[]): string {
   return head + text.join('') + frame.generation;
 }
 
-/** The same as Ollama's TEMPLATE. @param bos text of the BOS token that the reader puts before; null: it puts none */
+/**
+ * Returns the frames as Ollama's TEMPLATE. @param bos text of the BOS token that the reader adds; null if it adds none
+ */
 export function ollamaTemplate(frame: ChatFrame, bos: string | null): string {
   const without = (text: string): string =>
     bos !== null && text.startsWith(bos) ? text.slice(bos.length) : text;
@@ -138,7 +138,7 @@ export function ollamaTemplate(frame: ChatFrame, bos: string | null): string {
   const inside =
     inFirstTurn === null
       ? ''
-      : // a system prompt is a message, too: the first user's is then the second
+      : // a system prompt is a message, too: the first user message is then the second one
         `{{ if and $.System (le $i 1) }}{{ $.System }}${say(inFirstTurn)}{{ end }}`;
   const turn = (around: Around, before: string): string =>
     `${say(around[0])}${before}{{ .Content }}${say(around[1])}`;
@@ -150,5 +150,5 @@ export function ollamaTemplate(frame: ChatFrame, bos: string | null): string {
   );
 }
 
-/** A string of Go's, in one line: its escapes are JSON's. */
+/** Quotes a string for Go in one line; its escapes are the same as JSON's. */
 const goString = (text: string): string => JSON.stringify(text);
