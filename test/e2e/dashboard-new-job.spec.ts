@@ -57,7 +57,7 @@ describe.skipIf(!program)('the new-job form', () => {
     const told = await graft.openai.post<JobPreviewObject>('/fine_tuning/jobs/preview', { body });
     const said = await line(page).textContent();
     expect(said).toContain(`${told.steps} steps`);
-    expect(said).toContain(`${told.hyperparameters.n_epochs} passes`);
+    expect(said).toContain(`${told.hyperparameters.n_epochs} epochs`);
     expect(await page.locator('#n_epochs').getAttribute('placeholder')).toBe(
       `auto: ${told.hyperparameters.n_epochs}`,
     );
@@ -144,7 +144,7 @@ describe.skipIf(!program)('the new-job form', () => {
     await page.getByText(/more do not fit this file or base$/).click();
     const misfits = await page.locator('.misfits li').allInnerTexts();
     expect(misfits.join()).toMatch(
-      /Text generation \(SFT\)\s+needs a decoder, and this base is an encoder/,
+      /Text generation \(SFT\)\s+needs a decoder, but this base is an encoder/,
     );
     expect(misfits.join()).toMatch(/Question answering\s+line 1: /);
     await picture(page, 'new-job-misfits');

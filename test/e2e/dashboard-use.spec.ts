@@ -111,7 +111,7 @@ describe.skipIf(!program)('a result in the dashboard', () => {
     await page.getByLabel('Export as').selectOption({ label: 'LoRA combined from several' });
     const form = page.getByRole('form', { name: 'Combination' });
     expect(await form.getByRole('button', { name: 'Combine' }).isDisabled()).toBe(true);
-    await form.getByLabel('With').selectOption(other.fine_tuned_model);
+    await form.getByLabel(/^With/).selectOption(other.fine_tuned_model);
     await form.getByLabel(`Weight of ${job.fine_tuned_model}`).fill('0.7');
     await form.getByLabel(`Weight of ${other.fine_tuned_model}`).fill('101');
     await form.getByLabel('Method').selectOption('ties');

@@ -213,7 +213,7 @@ describe.skipIf(!program)('the dashboard', () => {
 
     await page.locator('[id="peft.r"]').fill('4');
     await until('the mark to go', async () => (await marked(page)).length === 0);
-    await page.getByLabel('seed', { exact: true }).fill('seven');
+    await page.getByLabel('Seed', { exact: true }).fill('seven');
     await page.getByRole('button', { name: 'Submit' }).click();
     await page.getByRole('alert').filter({ hasText: 'seed' }).waitFor();
     expect(await marked(page)).toEqual(['seed']);
@@ -231,10 +231,10 @@ describe.skipIf(!program)('the dashboard', () => {
   it('follows a job live, from the form to the downloaded adapter', async () => {
     const page = await open('/new');
     await page.getByLabel('Training file', { exact: true }).selectOption({ index: 1 });
-    await page.getByLabel('validation_file', { exact: true }).selectOption({ index: 1 });
+    await page.getByLabel('Validation file', { exact: true }).selectOption({ index: 1 });
     await page.getByLabel('Suffix', { exact: true }).fill(SCRIPT);
-    await page.getByLabel('n_epochs', { exact: true }).fill('50');
-    await page.getByLabel('batch_size', { exact: true }).fill('2');
+    await page.getByLabel('Epochs', { exact: true }).fill('50');
+    await page.getByLabel('Batch size', { exact: true }).fill('2');
     await page.locator('[id="peft.r"]').fill('4');
     await page.getByText('Training options').click();
     const options = {
@@ -434,7 +434,7 @@ describe.skipIf(!program)('the dashboard', () => {
 
   it('creates keys and join tokens, shows each once, and revokes them', async () => {
     const page = await open('/keys');
-    await page.getByLabel('Name of the new key').fill('ada');
+    await page.getByLabel('Owner of the new key').fill('ada');
     await page.getByRole('button', { name: 'Create key' }).click();
     const secret = (await page.getByRole('status').locator('code').textContent())!;
     const headers = { authorization: `Bearer ${secret}` };
