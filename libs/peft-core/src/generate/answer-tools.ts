@@ -3,7 +3,10 @@ import type { Tokenizer } from '../data/text/tokenizer.js';
 import type { AnswerForm } from './constrained/answer-form.js';
 import type { ToolFormat } from '../data/text/tool-format.js';
 
-/** @throws DomainError `unsupported` where the model's template has no tools, or calls them in a form that is not known */
+/**
+ * Returns the tool format of a model.
+ * @throws DomainError `unsupported` if the model's template has no tools, or formats calls in an unknown way
+ */
 export function toolFormat({ toolFormat: format }: Tokenizer): ToolFormat {
   const refuse = (why: string): never => {
     throw new DomainError('unsupported', `tools: ${why}`, 'tools');
@@ -13,7 +16,7 @@ export function toolFormat({ toolFormat: format }: Tokenizer): ToolFormat {
   return format;
 }
 
-/** What an answer is held to that is to be a call; null where it need not be one. */
+/** Returns the form that forces an answer to be a tool call; null if a call is not required. */
 export function calledForm(tokenizer: Tokenizer, asked: AnswerTools | null): AnswerForm | null {
   if (!asked || asked.choice === 'auto') return null;
   const { choice } = asked;

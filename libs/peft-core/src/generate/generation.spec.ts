@@ -24,7 +24,8 @@ afterAll(() => {
   }
 });
 
-// The golden bases have no tokenizer. This one writes a number as its id, and puts an end of its own where `special`.
+// The golden base models have no tokenizer. This one writes each token as its id, with an end token if `special` is
+// set.
 const tokenizer = {
   eosId: 1,
   eosIds: [1],
@@ -60,7 +61,7 @@ it.each<[string, number, Partial<GenerationRequest>, number[], number[]]>([
   cache.dispose();
 });
 
-/** What several answers write when they are stepped together, so many rows in a forward. */
+/** Returns the tokens of several answers that are stepped together, with a limited number of rows per forward pass. */
 function written(
   rows: number,
   prompts: readonly (readonly number[])[],
@@ -93,7 +94,7 @@ it.each([1, 5])('invokes an adapter at the same place of prompts in pieces of %i
   const { model } = files[1] as (typeof files)[number];
   const peft = { peft_type: 'LORA', alora_invocation_tokens: [7, 8], init_lora_weights: false };
   const adapter = attachMethod(model, peft, { run: 1, seed: 4 });
-  // invoked twice, across pieces; at the end; and never, whatever it goes on to write
+  // The prompts invoke the adapter twice (across chunks), at the end, and never (whatever tokens follow).
   const prompts = [
     [3, 7, 8, 9, 7, 8, 4, 5, 6],
     [9, 9, 9, 9, 7, 8],
@@ -155,7 +156,7 @@ it('keeps keys and values of a side network beside, in no more room than it said
   const most = answers.reduce((sum, { mostRows }) => sum + mostRows * cache.bytesPerRow(1), 0);
   expect(cache.bytesPerRow(1)).toBe(1.5 * cache.bytesPerRow(-1));
   for (let turn = 0; answers.some(({ done }) => !done); turn++) {
-    // of a forward that fails at its end the side network's rows are there already
+    // When a forward pass fails at its end, the side network's rows are already in the cache.
     const heads = vi.spyOn(model, 'head').mockImplementationOnce(() => {
       throw new Error('no memory');
     });
@@ -173,7 +174,7 @@ it('keeps keys and values of a side network beside, in no more room than it said
 it('moves no answer on where one cannot be drawn: each writes the same by itself', () => {
   const { model } = files[1] as (typeof files)[number];
   const base = { model, tokenizer: { ...tokenizer, eosIds: [], decode: () => '' } as unknown as Tokenizer }; // prettier-ignore
-  // more than the head takes at once
+  // This is more rows than the head processes in one product.
   const prompts = Array.from({ length: 26 }, (_, n) => Array.from({ length: 9 }, (_, i) => 2 + (((3 * n + 7) * i) % 90))); // prettier-ignore
   const whole = written(Infinity, prompts);
   const cache = model.cache();

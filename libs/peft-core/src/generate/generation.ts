@@ -1,4 +1,4 @@
-// One answer in the making: what it has read and written, and what its next forward needs.
+// An answer in progress: the tokens that it has read and generated, and the input of its next forward pass.
 import {
   DomainError,
   type AnswerTools,
@@ -21,13 +21,13 @@ import { TextStream } from '../data/text/text-stream.js';
 import { ToolCallReader } from './tool-calls.js';
 import { stepTogether } from './step-together.js';
 
-/** What is asked, and what the trainer adds to it. */
+/** Request of the client, and the fields that the trainer adds. */
 export interface GenerationRequest extends Omit<GenerateRequest, 'response_format'> {
   /** Token ids to continue, instead of messages or a prompt. */
   readonly promptTokens?: readonly number[];
-  /** Id under which an adapter is attached; null = the base. */
+  /** Id of the attached adapter; null for the base model. */
   readonly run: number | null;
-  /** What the answer is held to: it is whole when nothing more may come. */
+  /** Constraint on the answer. The answer is complete when no further token is allowed. */
   readonly constraint?: Constraint | null;
 }
 
@@ -36,22 +36,22 @@ export interface Drawn {
   readonly logprob: IdLogprob | null;
 }
 
-/** A token whose text was not given out yet. */
+/** Token whose text has not been sent yet. */
 interface Unsaid {
-  /** UTF-16 position in the answer at which it begins. */
+  /** UTF-16 offset in the answer at which the token's text starts. */
   readonly start: number;
   readonly logprob: IdLogprob;
 }
 
-/** A base and what its open answers have computed so far. */
+/** A base model and the cache of its open answers. */
 export interface GenerationBase {
   readonly model: Model;
   readonly tokenizer: Tokenizer;
 }
 
-/** What an answer gives to a forward. */
+/** Rows that an answer contributes to a forward pass. */
 export interface NextRows {
-  /** Of an encoder, which reads them once. */
+  /** Token ids for the encoder, which reads them once. */
   readonly source: readonly number[];
   readonly tokens: readonly number[];
   readonly position: number;
@@ -65,29 +65,29 @@ export class Generation {
   readonly promptTokens: number;
   finishReason: 'stop' | 'length' | null = null;
   readonly run: number;
-  /** Ids generated so far, the end-of-sequence token included. */
+  /** Ids generated so far, including the end-of-sequence token. */
   readonly ids: number[] = [];
   private readonly handle: number;
   private readonly taskId: number;
   private readonly stream: TextStream;
   private readonly limit: number;
-  /** Where the adapter begins to act, of one that is to be invoked. */
+  /** Position from which an invoked adapter acts. */
   private readonly invoked: number | null;
-  /** Ids that an encoder has not read yet: of models that have one, the prompt. */
+  /** Prompt ids that the encoder has not read yet. Empty for models without an encoder. */
   private source: readonly number[] = [];
   /** Ids whose keys and values are not in the cache yet. */
   private pending: readonly number[];
   private position = 0;
-  /** Ids of the prompt that its decoder reads. */
+  /** Prompt ids that the decoder reads. */
   private readonly prompt: readonly number[];
-  /** How many of them the forward at hand has. */
+  /** Number of pending ids in the current forward pass. */
   private given = 0;
   private unsaid: Unsaid[] = [];
   private readonly calls: ToolCallReader | null;
 
   /**
-   * @param cache shared by the answers that are stepped together
-   * @throws DomainError when the prompt is empty or leaves no room for an answer
+   * @param cache cache of the answers that are stepped together
+   * @throws DomainError if the prompt is empty or leaves no space for an answer
    */
   constructor(
     private readonly base: GenerationBase,
@@ -101,7 +101,7 @@ export class Generation {
     this.promptTokens = this.pending.length;
     if (this.promptTokens === 0)
       throw new DomainError('invalid_value', 'the prompt is empty', 'messages');
-    // prompts that sequences share are rotated for those that are alike
+    // Prompts shared by several sequences need positions that are the same for all of them.
     const most = model.modules.inputs.of(this.run) ? model.alikePositions : model.maxPositions;
     const available = most - virtualTokens(model, this.run) - this.promptTokens;
     if (available < 1) {
@@ -128,17 +128,17 @@ export class Generation {
     return this.limit;
   }
 
-  /** Rows of keys and values that it will hold at most. */
+  /** Maximum number of key and value rows in the cache. */
   get mostRows(): number {
     return virtualTokens(this.base.model, this.run) + this.promptTokens + this.limit;
   }
 
-  /** Rows that it could give to the next forward, */
+  /** Number of rows that are ready for the next forward pass. */
   get waitingRows(): number {
     return this.source.length + this.pending.length;
   }
 
-  /** of which it gives all or none. */
+  /** Whether all ready rows must go into one forward pass. */
   get isWhole(): boolean {
     return this.source.length > 0;
   }
@@ -147,7 +147,7 @@ export class Generation {
     return this.finishReason !== null;
   }
 
-  /** One forward for this answer alone. */
+  /** Runs one forward pass for this answer alone. */
   step(): GenerateAnswer {
     return stepTogether(this.base, this.cache, [this])[0] as GenerateAnswer;
   }
@@ -157,7 +157,7 @@ export class Generation {
     this.cache.close(this.handle);
   }
 
-  /** Internal: rows of the next forward, so many tokens of them at most. */
+  /** Internal: returns the rows of the next forward pass. @param most maximum number of tokens */
   nextRows(most = Infinity): NextRows {
     const { source, position, handle, invoked, taskId } = this;
     const tokens = this.pending.slice(0, most);
@@ -166,22 +166,22 @@ export class Generation {
     return { source, tokens, position, handle, invokedAt: invoked, taskId, whole };
   }
 
-  /** Internal: rows that the cache holds of it. */
+  /** Internal: number of this answer's rows in the cache. */
   get heldRows(): number {
     return this.cache.length(this.handle);
   }
 
-  /** Internal: forgets rows of a forward that did not come to its end. */
+  /** Internal: discards the rows of a forward pass that failed. */
   rewind(rows: number): void {
     this.cache.rewind(this.handle, rows);
   }
 
-  /** Internal: whether something follows the rows that it gave: else its prompt is read in part only. */
+  /** Internal: whether the forward pass produces a token; false while only part of the prompt was read. */
   get writes(): boolean {
     return this.given === this.pending.length;
   }
 
-  /** Internal: what follows. @param logits [1, V] */
+  /** Internal: samples the next token. @param logits [1, V] */
   sampleToken(logits: Parameters<typeof sample>[0]): Drawn {
     const { top_logprobs: top, constraint } = this.request;
     const open = constraint ? constraint.held(logits) : logits;
@@ -189,7 +189,10 @@ export class Generation {
     return { id, logprob: top == null ? null : idLogprob(logits, id, top) };
   }
 
-  /** Those of `unsaid` that begin in what was given out; all, where no more comes and nothing was cut off. */
+  /**
+   * Returns the entries of `unsaid` that start in the text sent so far; all of them once the answer ended without being
+   * truncated.
+   */
   private said(): TokenLogprob[] {
     const { stream, unsaid, base } = this;
     const isAll = this.finishReason !== null && !stream.stopped;
@@ -208,20 +211,20 @@ export class Generation {
     };
   }
 
-  /** Rows that its model rotates otherwise in a longer sequence. */
+  /** Number of rows that the model rotates differently in a longer sequence. */
   private get alike(): number {
     const { model } = this.base;
     return model.alikePositions - virtualTokens(model, this.run);
   }
 
-  /** Longer than the rows so far were rotated for: all are read once more. */
+  /** Makes all rows pending again if the sequence is now longer than the length that they were rotated for. */
   private readAnew(): void {
     this.cache.rewind(this.handle, 0);
     this.pending = [...this.prompt, ...this.ids];
     this.position = 0;
   }
 
-  /** Internal: a step that brings nothing new. */
+  /** Internal: returns a step without new text. */
   idle(): GenerateAnswer {
     return {
       text: '',
@@ -231,7 +234,7 @@ export class Generation {
     };
   }
 
-  /** Internal: goes on with what was drawn. */
+  /** Internal: continues with the sampled token. */
   take(drawn: Drawn | null): GenerateAnswer {
     this.position += this.given;
     this.source = [];
@@ -263,7 +266,10 @@ export class Generation {
   }
 }
 
-/** @throws DomainError with param `graft.task_ids` where an adapter has no such task, or none was said of several */
+/**
+ * Returns the task id of a request.
+ * @throws DomainError with param `graft.task_ids` if the adapter has no such task, or the request names none of several
+ */
 function taskOf(model: Model, run: number, asked: number | null): number {
   const tasks = model.modules.tasks.of(run);
   const refuse = (message: string): never => {
@@ -284,7 +290,10 @@ const callReader = (tokenizer: Tokenizer, { tools }: AnswerTools): ToolCallReade
     tools.map((tool) => tool.function.name),
   );
 
-/** What an encoder reads ends with the end of text, as in training (tasks/seq-2-seq-lm.ts). */
+/**
+ * Returns the prompt ids. An encoder's input ends with the end-of-sequence token, as in training
+ * (tasks/seq-2-seq-lm.ts).
+ */
 function promptIds({ model, tokenizer }: GenerationBase, request: GenerationRequest): number[] {
   const ids = encodePrompt(tokenizer, request);
   const { eosId } = tokenizer;

@@ -1,9 +1,9 @@
-// What a model makes of inputs where it writes nothing: one forward for several of them.
+// Inference without text generation: one forward pass for several inputs.
 import { noGrad, tidy } from '@graft/kernels';
 import type { Model } from '../models/model.js';
 import type { Example, Inference, Share } from '../tasks/task.js';
 
-/** One answer an example, share by share. Shares of one run follow each other. */
+/** Yields one result per example, in batches. The batches of one run are consecutive. */
 export function answersTo<E extends Example, O>(
   infer: Inference<E, O>,
   model: Model,

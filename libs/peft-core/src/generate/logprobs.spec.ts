@@ -30,7 +30,7 @@ interface Golden {
   readonly top: readonly [number[], number[]];
 }
 
-/** Writes each id as a letter of its own. */
+/** Returns a distinct letter for each id. */
 const letter = (id: number): string => String.fromCodePoint(0x100 + id);
 const tokenizer = {
   eosIds: [],
@@ -70,7 +70,7 @@ function answered(more: Partial<GenerationRequest>) {
 
 const golden = read<Golden[]>('none', 'logprobs.json');
 
-// Measured: 1.3e-5 at most. transformers' own, by its two implementations of attention, are 7e-6 apart on this model.
+// Measured: 1.3e-5 at most. The two attention implementations of transformers differ by 7e-6 on this model.
 const TOLERANCE = 2e-5;
 
 it('are those of log_softmax in transformers, whole and of the five likeliest', () => {

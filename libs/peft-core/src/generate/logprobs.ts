@@ -1,5 +1,5 @@
-// ln p of the tokens of an answer: log_softmax of the logits as the model computed them. Temperature, top_p and what an
-// answer is held to come after, and do not show in them.
+// ln p of an answer's tokens: log_softmax of the logits as the model computed them. Temperature, top_p and constraints
+// apply later and do not affect them.
 import { DomainError, type TokenLogprob } from '@graft/contracts';
 import { logSoftmax, narrow, tidy, topk, type Tensor } from '@graft/kernels';
 
@@ -9,12 +9,13 @@ export interface IdLogprob {
   readonly top: readonly { readonly id: number; readonly logprob: number }[];
 }
 
-/** OpenAI's number for what is too unlikely to say: JSON has no -∞. */
+/** OpenAI's value for tokens that are too unlikely: JSON has no -∞. */
 const LEAST = -9999;
 
 /**
+ * Returns a token's log probability and the most likely alternatives.
  * @param logits one row, [V] or [1, V]
- * @param count how many of the likeliest are told
+ * @param count number of most likely tokens to return
  * @throws DomainError nonfinite if a logit is NaN
  */
 export function idLogprob(logits: Tensor, id: number, count: number): IdLogprob {
@@ -36,7 +37,7 @@ export function idLogprob(logits: Tensor, id: number, count: number): IdLogprob 
   });
 }
 
-/** The same as people read it. @param bytesOf the bytes that a token stands for */
+/** Converts log probabilities by id to OpenAI's format. @param bytesOf returns the bytes of a token */
 export function told(
   { id, logprob, top }: IdLogprob,
   start: number,

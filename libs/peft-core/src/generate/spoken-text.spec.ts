@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { Spoken } from './spoken-text.js';
 
-/** Pieces of one window after another. */
+/** Returns the text of windows, each given as its chunks. */
 function said(...windows: readonly (readonly string[])[]): string {
   const spoken = new Spoken();
   return windows

@@ -1,9 +1,9 @@
-// The text of a sound that is heard in windows, as it comes.
+// Streams the transcript of an audio clip that is transcribed in windows.
 
-/** Scripts whose words are not set apart. */
+/** Scripts that put no spaces between words. */
 const JOINED = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}\p{Script=Myanmar}]/u; // prettier-ignore
 
-/** Text of one window after another: nothing but spaces is held back, and words stay apart. */
+/** Joins the text of consecutive windows. It delays only spaces, and separates the words of two windows. */
 export class Spoken {
   private last = '';
   private held = '';
@@ -23,12 +23,12 @@ export class Spoken {
     return next;
   }
 
-  /** Another window follows. */
+  /** Starts the next window. */
   cut(): void {
     this.isCut = true;
   }
 
-  /** Between two windows one space at most, whatever the first ended and the second began with. */
+  /** Puts at most one space between two windows, whatever the first one ends and the second one starts with. */
   private spaced(text: string): string {
     if (!this.isCut) return text;
     const next = text.trimStart();

@@ -1,19 +1,19 @@
-// One step of several answers. It is one forward of the sequences that are open (a piece of the prompt at first, then a
-// token each), so that a trainer can answer chats between training steps.
+// Steps several answers in one forward pass of their open sequences (first a part of the prompt, then one token each),
+// so that a trainer can answer chats between training steps.
 import { indexSelect, narrow, noGrad, tensor, tidy } from '@graft/kernels';
 import { runRows, type Batch, type PackedRows, type Rows } from '../nn/batch.js';
 import type { KvCache } from '../nn/kv-cache.js';
 import type { GenerateAnswer } from '@graft/contracts';
 import type { Drawn, Generation, GenerationBase, NextRows } from './generation.js';
 
-/** Rows of one forward: a long prompt takes several, and between them others have their turn. */
+/** Maximum rows of a forward pass. A long prompt takes several passes, so that other work gets its turn in between. */
 const FORWARD_ROWS = 512;
-/** Rows that the head makes logits of at once: a product of few rows has the bits of each alone. */
+/** Rows that the head multiplies in one product. With few rows, each result has the same bits as the row alone. */
 const HEAD_ROWS = 24;
 
 /**
- * One forward for several answers of one cache; results in their order. Those that write have a row each, and what is
- * left of `rows` is for prompts, in order.
+ * Runs one forward pass for several answers of one cache and returns the results in order. Answers that generate have
+ * one row each; prompts use the rest of `rows`, in order.
  */
 export function stepTogether(
   base: GenerationBase,
@@ -27,7 +27,7 @@ export function stepTogether(
   try {
     drawn = forward(base, cache, chosen);
   } catch (error) {
-    // It may be one answer's fault: none has moved, and each may be stepped again by itself.
+    // One answer may have caused the failure. No answer has advanced, so each one can be stepped again by itself.
     chosen.forEach(({ answer }, i) => answer.rewind(held[i] as number));
     throw error;
   }
@@ -37,7 +37,7 @@ export function stepTogether(
   return answers.map((answer) => steps.get(answer) ?? answer.idle());
 }
 
-/** What is drawn for each; null where nothing is yet. */
+/** Returns the sampled token of each answer; null for those whose prompt is not complete. */
 function forward(
   base: GenerationBase,
   cache: KvCache,
@@ -81,7 +81,7 @@ function choose(answers: readonly Generation[], rows: number): Chosen[] {
     .map((answer): Chosen => ({ answer, rows: 1 }));
   let left = rows - chosen.length;
   for (const answer of open.filter(({ waitingRows }) => waitingRows > 1)) {
-    // The first goes on in any case.
+    // The first answer always proceeds.
     const limit = chosen.length === 0 ? Math.max(1, left) : left;
     const given = answer.isWhole ? answer.waitingRows : Math.min(limit, answer.waitingRows);
     if (given <= 0 || (given > limit && chosen.length > 0)) continue;
@@ -91,7 +91,7 @@ function choose(answers: readonly Generation[], rows: number): Chosen[] {
   return chosen;
 }
 
-/** One forward of several answers: prompts that an encoder has to read yet, and the next rows of each. */
+/** Builds the batch of several answers: prompts for the encoder and the next rows of each answer. */
 function joined(chosen: readonly Chosen[]): { batch: Batch; last: number[] } {
   const next = chosen.map(({ answer, rows }) => ({ run: answer.run, ...answer.nextRows(rows) }));
   const unread = next.filter(({ source }) => source.length > 0);

@@ -8,7 +8,7 @@ const llama = toolFormatOf(
   `{%- if tools is not none %}Respond in the format {"name": function name, "parameters": dictionary}`,
 ) as ToolFormat;
 
-/** What comes of a text, whatever the pieces that it comes in. */
+/** Returns the text and calls that the reader finds in a text, given in chunks of `size`. */
 function read(format: ToolFormat, text: string, size: number): { text: string; calls: ToolCall[] } {
   const reader = new ToolCallReader(format, ['find', 'add']);
   const pieces = Array.from({ length: Math.ceil(text.length / size) }, (_, i) =>

@@ -1,4 +1,4 @@
-// How chat templates have a model call tools: in which form it writes a call, and what of its text is one.
+// Parses the tool calls that a model writes in the format of its chat template.
 import type { ToolCall } from '@graft/contracts';
 import { shared, type ToolFormat } from '../data/text/tool-format.js';
 
@@ -9,25 +9,25 @@ export interface ReadText {
 
 const NOTHING: ReadText = { text: '', calls: [] };
 
-/** Tells calls from text as an answer is written. What looks like a call and is none stays text. */
+/** Separates tool calls from text while an answer is generated. Malformed calls stay text. */
 export class ToolCallReader {
   private held = '';
-  /** Calls stand alone: no space around them is text. */
+  /** Whether a call came last: the space around calls is not text. */
   private called = false;
 
-  /** @param names of the tools that there are */
+  /** @param names names of the available tools */
   constructor(
     private readonly format: ToolFormat,
     private readonly names: readonly string[],
   ) {}
 
-  /** Takes more of the answer; gives what is sure by now. */
+  /** Adds a part of the answer and returns the text and calls that are certain so far. */
   push(text: string): ReadText {
     this.held += text;
     return this.format.end === '' ? this.whole() : this.tagged();
   }
 
-  /** What is left, once no more comes. */
+  /** Returns the remaining text and calls at the end of the answer. */
   end(): ReadText {
     const { held, format } = this;
     this.held = '';
@@ -38,7 +38,10 @@ export class ToolCallReader {
     return { text: this.called && begins === '' ? '' : held, calls: [] };
   }
 
-  /** Of a format without tags, an answer is calls from its first character on or not at all. */
+  /**
+   * Parses the complete answer of a format without tags. Such an answer consists of calls from its first character, or
+   * has none.
+   */
   private whole(): ReadText {
     const begins = this.held.trimStart();
     if (begins === '' || begins.startsWith('{')) return NOTHING;
@@ -65,7 +68,7 @@ export class ToolCallReader {
       this.called ||= found !== null;
       this.held = this.held.slice(size);
     }
-    // Space before what may become a tag belongs to it.
+    // Space before a possible tag belongs to the tag.
     const open = shared(this.held, begin);
     const sure = this.held.slice(0, this.held.length - open).trimEnd();
     this.held = this.held.slice(sure.length);
@@ -76,10 +79,10 @@ export class ToolCallReader {
     return text.trim() === '' ? '' : text.trimEnd();
   }
 
-  /** Null where it is none. */
+  /** Returns the calls in a text; null if it contains none. */
   private calls(text: string): ToolCall[] | null {
     const { key } = this.format;
-    // Several without tags stand one behind the other.
+    // Without tags, several calls follow each other.
     const parts = this.format.end === '' ? separated(text) : [text];
     const found = parts.map((part) => called(part, key));
     const isAll = found.every((call) => call !== null && this.names.includes(call.name));
@@ -97,8 +100,8 @@ function called(text: string, key: string): ToolCall | null {
 }
 
 /**
- * The value of an object's member as it is written, so that numbers keep all of their digits; of several, the last one's.
- * @param json the text of an object @returns null where it has no such member
+ * Returns the text of an object's member as written, so that numbers keep all of their digits. The last duplicate wins.
+ * @param json text of an object @returns null if it has no such member
  */
 function memberText(json: string, key: string): string | null {
   let found: string | null = null;
@@ -124,7 +127,7 @@ function parsed(text: string): unknown {
   }
 }
 
-/** JSON objects that a semicolon or a line break parts; as one where it is one. */
+/** Splits JSON objects separated by a semicolon or a line break. A single object is returned as one part. */
 function separated(text: string): string[] {
   if (parsed(text) !== null) return [text];
   const parts: string[] = [];

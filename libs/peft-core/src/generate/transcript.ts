@@ -1,7 +1,7 @@
 /**
- * What is said in a sound, in the making. It is heard in windows, as much as the base hears at once (30 s of a base that
- * hears any length): one that writes times goes on from the last of them, as transformers' long form does; of others a
- * window is cut at the quietest place of its last sixth. Each step is one forward.
+ * A transcript in progress. The audio is transcribed in windows of the base model's maximum input (30 s if it accepts
+ * any length). With timestamps, the next window starts at the last one, as in transformers' long-form generation.
+ * Without them, a window ends at the quietest point of its last sixth. Each step is one forward pass.
  */
 import { DomainError, type TranscriptOptions, type TranscriptSegment } from '@graft/contracts';
 import { BARE_BASE } from '../nn/batch.js';
@@ -15,23 +15,26 @@ import { answersTo } from './inference.js';
 import { Spoken } from './spoken-text.js';
 
 const SECONDS = 30;
-/** A window goes on from its last time only where that moves the sound on by so much: a model may say one over and over. */
+/**
+ * Minimum advance in seconds for which the next window starts at the last timestamp: a model may repeat a timestamp
+ * forever.
+ */
 const LEAST_SECONDS = 1;
-/** Of a window's text and its sound. */
+/** Maximum rows of a window's text and audio. */
 const MOST_ROWS = 8192;
 
 export interface TranscriptOf {
   readonly run: number;
-  /** The task's. */
+  /** Options of the task. */
   readonly options: unknown;
-  /** At the base's rate. */
+  /** Samples at the base model's sampling rate. */
   readonly samples: Float32Array;
 }
 
 export interface TranscriptPiece {
-  /** Follows what was told before. */
+  /** Text that follows the text returned before. */
   readonly text: string;
-  /** Whole, in seconds of the sound. */
+  /** Completed segments, with times in seconds from the start of the audio. */
   readonly segments: readonly TranscriptSegment[];
   readonly isLast: boolean;
 }
@@ -50,7 +53,7 @@ interface OpenWindow {
 
 export class Transcript {
   readonly seconds: number;
-  /** Rows that the base made of the windows. */
+  /** Number of rows that the base model computed from the windows. */
   rows = 0;
   language: string | null;
   private readonly rate: number;
@@ -61,7 +64,7 @@ export class Transcript {
   private written = 0;
   private window: OpenWindow | null = null;
 
-  /** @throws DomainError for what of `asked` the model cannot do */
+  /** Starts a transcript. @throws DomainError for requested options that the model does not support */
   constructor(
     private readonly base: Base,
     private readonly infer: Inference,
@@ -75,7 +78,7 @@ export class Transcript {
     const { writing } = infer;
     if (!writing) refuseBeyondText(asked);
     const isLong = of.samples.length > this.most;
-    // an adapter has learnt to write without times
+    // An adapter is trained to write without timestamps.
     const goesByTimes =
       isLong && of.run === BARE_BASE && (writing?.isTimed(base.processor) ?? false);
     this.timed = asked.segments || goesByTimes;
@@ -83,7 +86,7 @@ export class Transcript {
     this.window = this.open();
   }
 
-  /** Written so far. */
+  /** Number of tokens generated so far. */
   get tokens(): number {
     return this.written + (this.window?.writer?.tokens ?? 0);
   }
@@ -121,7 +124,7 @@ export class Transcript {
     if (!heard) throw new DomainError('internal_error', 'the task does not transcribe');
     const { example } = heard;
     this.rows += example.rows;
-    // as transformers, by default: a prompt is of the first window
+    // As in transformers by default, a prompt applies to the first window only.
     const prompt = from === 0 ? asked.prompt : null;
     const { language } = this;
     const window = { ...asked, prompt, language, timed, seconds: (to - from) / rate };
@@ -157,7 +160,7 @@ export class Transcript {
   }
 }
 
-/** Of a model that tells its text alone. */
+/** Rejects options that a model which returns only text does not support. */
 function refuseBeyondText({ language, prompt, temperature, segments }: TranscriptOptions): void {
   const given = [
     ['response_format', segments, 'it does not say when: ask for json or text'],
