@@ -1,0 +1,144 @@
+import tab from '@bomb.sh/tab/commander';
+import { Command, Option } from 'commander';
+import { EXAMPLES, examplesText } from './command-line/examples.js';
+import { addAdapters } from './commands/adapters.js';
+import { addAdmin } from './commands/admin.js';
+import { addAdminKey } from './commands/admin-key.js';
+import { addAudit } from './commands/audit.js';
+import { addBranch } from './commands/branch.js';
+import { addChat } from './commands/chat.js';
+import { addCheckpoints } from './commands/checkpoints.js';
+import { addClassify } from './commands/classify.js';
+import { addCompare } from './commands/compare.js';
+import { addDownload } from './commands/download.js';
+import { addEmbed } from './commands/embed.js';
+import { addEvals } from './commands/evals.js';
+import { addExport } from './commands/export.js';
+import { addFiles } from './commands/files.js';
+import { addHelp } from './commands/help.js';
+import { addImportOpenai } from './commands/import-openai.js';
+import { addIntegrations } from './commands/integrations.js';
+import { addJob } from './commands/job.js';
+import { addJobs } from './commands/jobs.js';
+import { addKeys } from './commands/keys.js';
+import { addConfusion } from './commands/confusion.js';
+import { addLedger } from './commands/ledger.js';
+import { addLimits } from './commands/limits.js';
+import { addLogs } from './commands/logs.js';
+import { addMcp } from './commands/mcp.js';
+import { addMembers } from './commands/members.js';
+import { addModels } from './commands/models.js';
+import { addOperations } from './commands/operations.js';
+import { addPools } from './commands/pools.js';
+import { addProjects } from './commands/projects.js';
+import { addRun } from './commands/run.js';
+import { addSamples } from './commands/samples.js';
+import { addSubmit } from './commands/submit.js';
+import { addSweeps } from './commands/sweeps.js';
+import { addTensorboard } from './commands/tensorboard.js';
+import { addTrace } from './commands/trace.js';
+import { addTranscribe } from './commands/transcribe.js';
+import { addUp } from './commands/up.js';
+import { addWebhooks } from './commands/webhooks.js';
+import { addWatch } from './commands/watch.js';
+import { addWorkers } from './commands/workers.js';
+
+const SETTINGS_GROUP = 'Settings:';
+
+/** Commands in the order and under the headings of `graft --help`. */
+const GROUPS: readonly (readonly [heading: string, adders: readonly ((to: Command) => void)[]])[] =
+  [
+    ['Start:', [addUp, addHelp]],
+    [
+      'Train:',
+      [
+        addSubmit,
+        addJobs,
+        addJob,
+        addWatch,
+        addLogs,
+        addBranch,
+        addSweeps,
+        addFiles,
+        addModels,
+        addAdapters,
+        addImportOpenai,
+        addRun,
+      ],
+    ],
+    [
+      'Results:',
+      [addCompare, addCheckpoints, addSamples, addLedger, addConfusion, addTensorboard, addTrace],
+    ],
+    [
+      'Serve and export:',
+      [addChat, addEmbed, addClassify, addTranscribe, addDownload, addExport, addOperations],
+    ],
+    ['Evaluate:', [addEvals]],
+    [
+      'Operate:',
+      [
+        addLimits,
+        addProjects,
+        addMembers,
+        addKeys,
+        addPools,
+        addWorkers,
+        addAudit,
+        addAdmin,
+        addAdminKey,
+      ],
+    ],
+    [SETTINGS_GROUP, [addIntegrations, addWebhooks, addMcp]],
+  ];
+
+const MORE_HELP = `
+Examples:
+  $ graft up
+  $ graft submit --model MODEL --train data.jsonl --watch
+  $ graft chat MODEL "Hello"
+
+From source, run "npx graft" inside the clone. Elsewhere, npx would download an unrelated package.
+"graft help COMMAND" explains a command; "graft help jobs" and other topics explain concepts.
+Exit codes: 0 done, 1 failed or rejected, 2 wrong usage, 3 API unreachable, 130 interrupted.`;
+
+/** Returns the command line of `graft`: commands, options and help. */
+export function program(): Command {
+  const graft = new Command('graft')
+    .description('Queue, train and serve PEFT adapters')
+    .version('0.1.0')
+    .option('--url <url>', 'API address (GRAFT_URL)')
+    .option('--api-key <key>', 'API key; prefer GRAFT_API_KEY or credentials.json')
+    .option('--home <folder>', 'folder with credentials.json and graft.json (GRAFT_HOME)')
+    .option('--json', 'print JSON')
+    .enablePositionalOptions()
+    .showHelpAfterError('(see graft --help)')
+    .addHelpText('after', MORE_HELP);
+  for (const [heading, adders] of GROUPS) {
+    graft.commandsGroup(heading);
+    for (const add of adders) add(graft);
+  }
+  for (const command of graft.commands) configure(command);
+  graft.exitOverride();
+  graft.commandsGroup(SETTINGS_GROUP);
+  tab(graft, { completionCommandName: 'completion' });
+  return graft;
+}
+
+/** Lets the global options follow a command's name, and adds its examples. */
+function configure(command: Command, path = command.name()): void {
+  for (const inner of command.commands) configure(inner, `${path} ${inner.name()}`);
+  const examples = EXAMPLES[path];
+  if (examples) command.addHelpText('after', examplesText(examples));
+  for (const option of globalOptions()) {
+    if (!command.options.some(({ long }) => long === option.long)) command.addOption(option);
+  }
+  command.exitOverride();
+}
+
+const globalOptions = (): Option[] => [
+  new Option('--json', 'print JSON'),
+  new Option('--url <url>').hideHelp(),
+  new Option('--api-key <key>').hideHelp(),
+  new Option('--home <folder>').hideHelp(),
+];
