@@ -142,7 +142,7 @@ describe('docker-compose.yml', () => {
 
   it('passes the OpenTelemetry variables of its environment to the API', () => {
     const { environment } = compose.services.api;
-    const documented = read('docs/configuration.md').match(/\bOTEL_[A-Z_]+\b/g);
+    const documented = read('docs/reference/configuration.md').match(/\bOTEL_[A-Z_]+\b/g);
     expect(documented.length).toBeGreaterThan(1);
     // Names have no value, because an empty value would be an invalid address.
     for (const name of documented) expect([name, environment[name]]).toEqual([name, null]);
@@ -154,7 +154,7 @@ describe('docker-compose.yml', () => {
   });
 
   it('sets only documented variables, and requires secrets from the environment', () => {
-    const documented = read('docs/configuration.md');
+    const documented = read('docs/reference/configuration.md');
     for (const [name, { environment }] of services.filter(([, { build }]) => build)) {
       for (const variable of Object.keys(environment))
         expect(documented, `${name}: ${variable}`).toContain(`\`${variable}\``);

@@ -73,10 +73,10 @@ describe('credentialsOf', () => {
   });
 });
 
-describe('docs/configuration.md', () => {
+describe('docs/reference/configuration.md', () => {
   it('lists every setting with its flag and its variable', () => {
     const text = readFileSync(
-      fileURLToPath(new URL('../../../../docs/configuration.md', import.meta.url)),
+      fileURLToPath(new URL('../../../../docs/reference/configuration.md', import.meta.url)),
       'utf8',
     );
     for (const { key, env, inFile } of SETTINGS) {

@@ -13,7 +13,7 @@ export interface Setting {
   readonly description: string;
 }
 
-/** Settings of the CLI. A spec compares them with the table in docs/configuration.md. */
+/** Settings of the CLI. A spec compares them with the table in docs/reference/configuration.md. */
 export const SETTINGS = [
   {
     key: 'home',
