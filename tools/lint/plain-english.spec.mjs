@@ -1,0 +1,89 @@
+// How we write (CONTRIBUTING.md): ESLint checks TypeScript and JavaScript, this spec everything else.
+import { execFileSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { measure } from './markdown.mjs';
+import { dialectIn, fragmentIn } from './words.mjs';
+
+const ROOT = join(import.meta.dirname, '../..');
+
+const files = (...patterns) =>
+  execFileSync('git', ['ls-files', ...patterns], { cwd: ROOT, encoding: 'utf8' })
+    .split('\n')
+    .filter((file) => file !== '' && existsSync(join(ROOT, file)));
+
+const read = (file) => readFileSync(join(ROOT, file), 'utf8');
+
+/** The glossary lists the words that the other pages must not use. */
+const GLOSSARY = 'docs/internals/words.md';
+
+/** Pages, and the languages' comments below, that are still to be rewritten. */
+const NOT_YET = [
+  'docs/api.md',
+  'docs/claims.md',
+  'docs/results.md',
+  'docs/speed.md',
+  'docs/reference/',
+  'test/golden/README.md',
+];
+
+const pages = files('*.md').filter(
+  (file) => file !== GLOSSARY && !NOT_YET.some((start) => file.startsWith(start)),
+);
+
+describe.each(pages)('%s', (page) => {
+  it('has short sentences and short table cells', () => {
+    const { median, cell, longestCell } = measure(read(page));
+    expect(median, 'words in the median sentence').toBeLessThanOrEqual(16);
+    expect(longestCell, `words in the table cell "${cell}"`).toBeLessThanOrEqual(25);
+  });
+
+  it('uses standard terms', () => {
+    const { text } = measure(read(page));
+    const found = text
+      .split(/\n\s*\n/)
+      .flatMap((part) => dialectIn(part).map((word) => `${word} in: ${part.trim()}`));
+    expect(found).toEqual([]);
+  });
+});
+
+const COMMENTS = [
+  [
+    ['*.cpp', '*.h', '*.cu', '*.cuh', '*.proto', '*.css'],
+    /\/\*([\s\S]*?)\*\/|(?:^|\s)\/\/((?:.*\n\s*\/\/)*.*)/g,
+  ],
+];
+
+it('uses standard terms in comments of C++, CUDA, protobuf and CSS', () => {
+  const found = COMMENTS.flatMap(([patterns, comment]) =>
+    files(...patterns).flatMap((file) =>
+      [...read(file).matchAll(comment)].flatMap((match) => {
+        const text = match[1] ?? match[2] ?? '';
+        const fragment = text.startsWith('*') ? fragmentIn(text) : null;
+        return [
+          ...dialectIn(text),
+          ...(fragment === null ? [] : [`starts with "${fragment}"`]),
+        ].map((problem) => `${file}: ${problem} in: ${text.trim()}`);
+      }),
+    ),
+  );
+  expect(found).toEqual([]);
+});
+
+it('has commit subjects of at most 72 characters, and bodies that say why', (context) => {
+  if (!existsSync(join(ROOT, '.git'))) return context.skip('no Git history here');
+  const log = execFileSync(
+    'git',
+    ['log', '--no-merges', '--since=2026-12-02', '--format=%s%x00%b%x01'],
+    {
+      cwd: ROOT,
+      encoding: 'utf8',
+    },
+  );
+  const commits = log.split('\x01').map((commit) => commit.trim().split('\0'));
+  const wrong = commits.filter(
+    ([subject = '', body = '']) => subject !== '' && (subject.length > 72 || body.trim() === ''),
+  );
+  expect(wrong.map(([subject]) => subject)).toEqual([]);
+});
