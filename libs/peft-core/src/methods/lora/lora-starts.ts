@@ -127,10 +127,11 @@ export function startHolds(
   }
 }
 
-/** Memory in bytes that LAPACK keeps after its first inversion or decomposition. */
+/** Number of f32 values whose memory LAPACK keeps after its first inversion or decomposition. */
 const OF_LAPACK = 5_000_000;
 /**
- * Memory in bytes for f64 work, including random numbers that JavaScript no longer references and has not freed yet.
+ * Number of f32 values that f64 work takes, including random numbers that JavaScript no longer references and has not
+ * freed yet.
  */
 const OF_DOUBLE = 20_000_000;
 
