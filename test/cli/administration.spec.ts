@@ -144,7 +144,7 @@ describe('graft, as an administrator', () => {
     );
     expect(beyond).toMatchObject({
       code: 1,
-      err: expect.stringContaining('a key of a viewer may have'),
+      err: expect.stringContaining('a key of a viewer can have'),
     });
     const ben = (await ada('keys', 'create', 'laptop', '--member', 'ben')).out.trim();
     const asBen = (...args: string[]): Promise<Done> => graft(home, [...args, '--api-key', ben]);

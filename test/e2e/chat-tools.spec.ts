@@ -215,8 +215,8 @@ it.each([
 it.each<[Partial<Ask>, string, string]>([
   [{ tools: [tool('f', { oneOf: [] })], tool_choice: 'required' }, 'tools.0.function.parameters.oneOf', 'use anyOf'],
   [{ tools: [tool('f', { type: 'array' })], tool_choice: 'required' }, 'tools.0.function.parameters.type', 'a schema of objects'],
-  [{ tools: [], tool_choice: 'required' }, 'tool_choice', 'expected tools'],
-  [{ tool_choice: { type: 'function', function: { name: 'other' } } }, 'tool_choice.function.name', 'no tool other'],
+  [{ tools: [], tool_choice: 'required' }, 'tool_choice', 'requires tools'],
+  [{ tool_choice: { type: 'function', function: { name: 'other' } } }, 'tool_choice.function.name', 'tools has no function named other'],
   [{ tools: [tool('f'), tool('f')] }, 'tools', 'unique names'],
   [{ response_format: { type: 'json_object' } }, 'response_format', 'together with tools'],
 ])('%j is refused at %s', (more, param, message) =>

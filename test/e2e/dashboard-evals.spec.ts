@@ -110,7 +110,7 @@ describe.skipIf(!program)('evals in the dashboard', () => {
     await page.getByRole('heading', { name: 'Two runs compared' }).waitFor();
     await page.getByText('pass on the right only').waitFor();
     expect(await page.locator('.strip dd').allTextContents()).toEqual(['3', '0', '1']);
-    const items = page.getByRole('region', { name: 'Items' });
+    const items = page.getByRole('region', { name: 'Result', exact: true });
     expect(await items.locator('tbody tr').count()).toBe(1);
     const differing = items.locator('tbody tr').first();
     expect(await differing.getByRole('cell').nth(1).textContent()).toContain('fail');

@@ -306,8 +306,8 @@ describe.skipIf(!program)('files in the dashboard', () => {
     const offered = await form.getByLabel('Record format').locator('option').allTextContents();
     expect(offered).toEqual(
       expect.arrayContaining([
-        ...['Chats', 'Preferences', 'Judged chats', 'Questions with answers'],
-        ...['Labelled pictures', 'Labelled sounds', 'Sounds with their texts'],
+        ...['Chats', 'Preferences', 'Rated chats', 'Questions with answers'],
+        ...['Labeled images', 'Labeled audio clips', 'Audio clips with transcripts'],
       ]),
     );
     await form.getByLabel('Record format').selectOption('Sentences with tags');

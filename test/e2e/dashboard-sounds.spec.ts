@@ -136,7 +136,9 @@ describe.skipIf(!program)('audio in the dashboard', () => {
     await plan.getByText('d e g h i l m o w', { exact: true }).waitFor();
     await page.getByLabel('letters', { exact: true }).fill('["l","o","w","e","h"]');
     await plan.getByText('l o w e h', { exact: true }).waitFor();
-    await plan.getByText(/4 characters of the training file are no letter of this job/).waitFor();
+    await plan
+      .getByText(/4 characters of the training file are not in the vocabulary of this job/)
+      .waitFor();
     expect(await faults(page)).toEqual([]);
     await page.getByRole('button', { name: /^Submit/ }).click();
     await page.waitForURL(/\/jobs\/ftjob-/);

@@ -123,7 +123,7 @@ describe.skipIf(!program)('uploads in the dashboard', () => {
       { bytes: file.bytes, status: 'processed' },
     ]);
     expect(await hashOf('novel.jsonl')).toBe(file.sha256);
-    await tray(page).getByRole('link', { name: 'Use for a new job' }).click();
+    await tray(page).getByRole('link', { name: 'Use in a new job' }).click();
     await page.locator('#training_file option:checked', { hasText: 'novel.jsonl' }).waitFor({ state: 'attached' }); // prettier-ignore
     await tray(page).getByRole('link', { name: 'Show the file' }).click();
     await page.getByRole('heading', { name: 'novel.jsonl' }).waitFor();

@@ -149,7 +149,7 @@ it('an encoder learns to label texts, and its labels are found in the data', asy
   });
   const embed = (model: string) => graft.openai.embeddings.create({ model, input: ['abc', 'abd'] });
   await expect(embed(job.fine_tuned_model!)).rejects.toMatchObject({
-    message: expect.stringContaining('gives labels, not vectors; use POST /v1/classify'),
+    message: expect.stringContaining('returns labels, not vectors; use POST /v1/classify'),
   });
   expect((await embed('tiny-bert')).data.map(({ embedding }) => embedding.length)).toEqual([
     32, 32,

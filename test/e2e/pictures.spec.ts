@@ -220,7 +220,7 @@ it('a base gives vectors of pictures, and learns which belong together', async (
 
   const refusals: readonly (readonly [object, string, RegExp])[] = [
     [{ input: 'a red square' }, 'input', /"image" must be an image as a data URL/],
-    [{ input: [url, { image: 'red.png' }] }, 'input.1', /"image" must be a picture/],
+    [{ input: [url, { image: 'red.png' }] }, 'input.1', /"image" must be an image/],
     [{ input: url, messages: [{ role: 'user', content }] }, 'messages', /got both/],
     [{}, 'input', /input is required/],
   ];

@@ -171,11 +171,11 @@ describe.skipIf(!program)('in the dashboard', () => {
     await picture(page, 'samples');
     await page.getByRole('tab', { name: 'Data' }).click();
     const ledger = page.getByRole('region', { name: 'Loss ledger' });
-    await ledger.getByText('Of 24 training examples').waitFor();
+    await ledger.getByText('Mean loss of 24 training examples').waitFor();
     expect(await ledger.getByRole('row').count()).toBe(25);
     await picture(page, 'ledger');
     await page.getByRole('link', { name: 'Clone' }).click();
-    const field = page.getByLabel('sample_prompts');
+    const field = page.getByLabel('Sample prompts');
     expect(await field.inputValue()).toBe(QUESTION);
     await field.fill(`${QUESTION}\nand 4, plus 4?`);
     const sent = page.waitForRequest(
@@ -187,12 +187,12 @@ describe.skipIf(!program)('in the dashboard', () => {
     await page.waitForURL(/\/jobs\/ftjob-(?!.*tab)/);
     await page.goto(`${here.where.url}/jobs/${job}?tab=checkpoints`);
     await page.getByRole('link', { name: 'Branch from step 12' }).click();
-    await page.getByText('It goes on from').waitFor();
+    await page.getByText('Continues from').waitFor();
     await page.getByRole('link', { name: 'New job' }).first().click();
-    await page.getByText('It goes on from').waitFor({ state: 'detached' });
-    expect(await page.getByLabel('sample_prompts').inputValue()).toBe('');
+    await page.getByText('Continues from').waitFor({ state: 'detached' });
+    expect(await page.getByLabel('Sample prompts').inputValue()).toBe('');
     await page.goBack();
-    await page.getByText('It goes on from').waitFor();
+    await page.getByText('Continues from').waitFor();
     const branched = page.waitForRequest(
       (request) => request.url().endsWith('/v1/fine_tuning/jobs') && request.method() === 'POST',
     );

@@ -123,7 +123,7 @@ describe('a role', () => {
     expect(await create({ ...viewer, scopes: ['jobs:write'] })).toMatchObject({
       status: 400,
       text: expect.stringContaining(
-        'a key of a viewer may have jobs:read, files:read, models:read, not jobs:write',
+        'a key of a viewer can have jobs:read, files:read, models:read, not jobs:write',
       ),
     });
     for (const scope of ['admin', 'metrics:read']) {

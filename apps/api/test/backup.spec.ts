@@ -99,7 +99,7 @@ describe.each([
     expect(verified).toMatchObject({ code: 0 });
     expect(verified.out).toMatch(/is complete: [1-9]\d* blobs/);
     const second = await graft('backup', backup, ...from);
-    expect(second.out).toMatch(/of which [01] are new/);
+    expect(second.out).toMatch(/; [01] of them are new/);
     const [oldest = ''] = readdirSync(backup).filter((name) => name.endsWith('Z'));
 
     const home = folder();

@@ -223,20 +223,20 @@ describe.each(['folder', 's3'] as const)('the blob store in a %s', (kind) => {
     }
     const attempt = (offset: number, to = data.length) =>
       store.receive(part(offset, to), { expect: expected, resume: { key, offset } });
-    await expect(attempt(0, 300_000)).rejects.toThrow('cut after 300000');
+    await expect(attempt(0, 300_000)).rejects.toThrow('interrupted after 300000');
     expect(await store.received(key)).toBe(300_000);
-    await expect(attempt(300_000, 500_000)).rejects.toThrow('cut after 500000');
+    await expect(attempt(300_000, 500_000)).rejects.toThrow('interrupted after 500000');
     // In another process the bytes are hashed anew; what lies behind the offset is forgotten.
     const other = await otherStore();
     await expect(
       other.receive(part(450_000, 700_000), { expect: expected, resume: { key, offset: 450_000 } }),
-    ).rejects.toThrow('cut after 700000');
+    ).rejects.toThrow('interrupted after 700000');
     await expect(attempt(800_000)).rejects.toThrow('only 700000 bytes were received');
     const done = await attempt(700_000);
     expect(done).toMatchObject(expected);
     await store.discard(done);
 
-    await expect(attempt(0, 300_000)).rejects.toThrow('cut');
+    await expect(attempt(0, 300_000)).rejects.toThrow('interrupted');
     const [name = ''] = readdirSync(incoming());
     const bytes = readFileSync(join(incoming(), name));
     bytes.fill(0, 1000, 1100);
@@ -298,9 +298,11 @@ describe.each(['folder', 's3'] as const)('the blob store in a %s', (kind) => {
     );
     const text = readFileSync(join(root(), 'installation'), 'utf8');
     await mark('somebody-else\n');
-    await expect(api.restart()).rejects.toThrow(/says somebody-else, not/);
+    await expect(api.restart()).rejects.toThrow(/contains somebody-else, not/);
     const data = randomBytes(10);
-    await expect(store.haveAll([{ sha256: sha(data), size: 10 }])).rejects.toThrow('not in');
+    await expect(store.haveAll([{ sha256: sha(data), size: 10 }])).rejects.toThrow(
+      'storage is not available',
+    );
     await mark(text);
     expect(await store.haveAll([{ sha256: sha(data), size: 10 }])).toBe(false);
     await api.restart();

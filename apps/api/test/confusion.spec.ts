@@ -137,7 +137,7 @@ it('is of the best evaluation or a chosen one, with how well each label is told'
   expect(shown.out).toMatch(/good +1 +0\.500 +1\.000 +0\.667/);
   expect(shown.out).toMatch(/so-so +good +1 +6/);
   expect(shown.err).toContain(
-    'after step 2, of all of the validation data; others: --step 1 or 3 or 4',
+    'step 2, on all of the validation data; other evaluations: --step 1 or 3 or 4',
   );
   const asked = await run('--json', 'confusion', id, '--step', '1');
   expect(JSON.parse(asked.out)).toEqual(first);

@@ -283,7 +283,10 @@ describe('a run', () => {
     await api.client.files.delete(file.id);
     expect((await ended(id, other.id)).result_counts).toEqual(counts);
     expect(last!.results[0]).toMatchObject({
-      error: { code: 'invalid_value', message: expect.stringContaining('nothing was sampled') },
+      error: {
+        code: 'invalid_value',
+        message: expect.stringContaining('there is no sample because the data source has no model'),
+      },
     });
   });
 

@@ -93,7 +93,7 @@ describe('what is asked', () => {
     [{ language: 'German' }, 'language', /expected a code such as "en"/],
     [{ temperature: 2 }, 'temperature', /2|1/],
     [{ response_format: 'diarized_json' }, 'response_format', /json/],
-    [{ response_format: 'srt', stream: true }, 'stream', /only json and text are streamed/],
+    [{ response_format: 'srt', stream: true }, 'stream', /only json and text can be streamed/],
     [{ timestamp_granularities: ['word'] }, 'timestamp_granularities[]', /word is not supported/],
     [{ timestamp_granularities: ['word', 'segment'] }, 'timestamp_granularities[]', /word is not/],
     [{ include: ['logprobs'] }, 'include[]', /no log-probabilities/],
@@ -127,7 +127,9 @@ describe('what is asked', () => {
     await expect(transcriptions.create({ model: 'whisper', file: large })).rejects.toMatchObject({
       status: 413,
       param: 'file',
-      message: expect.stringContaining('larger than 26,214,400 bytes (25 MB)') as string,
+      message: expect.stringContaining(
+        'larger than the limit of 26,214,400 bytes (25 MB)',
+      ) as string,
     });
     const empty = transcriptions.create({ model: 'whisper', file: new File([], 'empty.wav') });
     await expect(empty).rejects.toMatchObject({ status: 400, param: 'file' });
