@@ -328,7 +328,9 @@ class LocalRun {
         `${rate.toFixed(1)} tokens/s, peak memory ${(usedMemory().peakBytes / 2 ** 30).toFixed(2)} GiB`,
     );
     const ofBest =
-      fact.published_step < fact.step ? ` (of step ${fact.published_step}, the best evaluation)` : '';
+      fact.published_step < fact.step
+        ? ` (of step ${fact.published_step}, the best evaluation)`
+        : '';
     this.progress.say(`adapter: ${this.options.out}${ofBest}`);
   }
 }
