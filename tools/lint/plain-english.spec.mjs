@@ -75,7 +75,7 @@ it('has commit subjects of at most 72 characters, and bodies that say why', (con
   if (!existsSync(join(ROOT, '.git'))) return context.skip('no Git history here');
   const log = execFileSync(
     'git',
-    ['log', '--no-merges', '--since=2026-12-02', '--format=%s%x00%b%x01'],
+    ['log', '--no-merges', '--since=2026-12-02T03:00:00Z', '--format=%s%x00%b%x01'],
     {
       cwd: ROOT,
       encoding: 'utf8',
