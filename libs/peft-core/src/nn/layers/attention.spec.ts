@@ -11,13 +11,13 @@ const SIZE = 8;
 const LENGTHS = [5, 1, 7];
 const ROWS = 13;
 
-/** What a case's queries see besides their own sequence: a prefix of the run. */
+/** Heads of a test case, and what its queries see in addition to their own sequence: a prefix of the run. */
 interface Case {
   readonly heads: number;
   readonly kvHeads: number;
   readonly window: number | null;
   readonly prefix: number;
-  /** Of the prefix's keys; left out: as many as others have. */
+  /** Heads of the prefix's keys. Defaults to `kvHeads`. */
   readonly prefixHeads?: number;
 }
 
@@ -41,7 +41,7 @@ function layoutOf(prefix: number): PackedLayout {
   return new PackedLayout(batch, slots, 'causal');
 }
 
-/** The definition, row by row in double. */
+/** Reference implementation, row by row in double precision. */
 function reference(
   { heads, kvHeads, window, prefix, prefixHeads = kvHeads }: Case,
   scale: number,
@@ -98,7 +98,7 @@ const CASES: readonly Case[] = [
   { heads: 4, kvHeads: 2, window: null, prefix: 3, prefixHeads: 4 },
 ];
 
-/** bf16 has 8 bits; scores are rounded to them too. */
+/** bf16 has 8 significant bits, and scores are rounded to bf16 too. */
 describe.each<[Dtype, number]>([
   ['f32', 1e-5],
   ['bf16', 3e-2],
@@ -128,7 +128,7 @@ describe.each<[Dtype, number]>([
     found.forEach((value, i) =>
       expect(Math.abs(value - (expected[i] as number))).toBeLessThan(tolerance),
     );
-    // with all weights summing to one, values get exactly what the outputs are given
+    // attention weights sum to one, so the gradients of the values sum to those of the outputs
     tidy(() => {
       const output = run();
       backward([output], [onesLike(output)]);

@@ -1,10 +1,10 @@
 /**
- * Attention of a stack's segments.  o = softmax(q kᵀ · scale + bias) v  for each segment apart: over its own keys and
- * over what it sees before them, its run's virtual tokens, a prefix or rows already in the cache; or, across stacks,
- * over the keys of the encoder's sequence that it goes with.
+ * Attention over a stack's segments:  o = softmax(q kᵀ · scale + bias) v  for each segment separately. A segment sees
+ * its own keys and those before them (its run's virtual tokens, a prefix, or rows in the cache). In cross-attention it
+ * sees the keys of its encoder sequence.
  *
- * q: [T, H, d]  k, v: [T, Hkv, d], [p, H, d] of some prefixes  o: [T, H d].  All segments in one operator, but for
- * generation, whose keys lie in the cache sequence by sequence.
+ * q: [T, H, d]  k, v: [T, Hkv, d], or [p, H, d] for some prefixes  o: [T, H d].  All segments take part in one operator.
+ * The exception is generation, where the cache stores keys per sequence.
  */
 import {
   cachedAttention,
@@ -27,24 +27,24 @@ export interface KeysValues {
   readonly v: Tensor;
 }
 
-/** How queries see keys. */
+/** Options of attention scores. */
 export interface AttentionPattern {
   readonly scale: number;
   readonly causal: boolean;
-  /** A query sees this many keys at most, its own included. */
+  /** Largest number of keys that a query sees, including its own. */
   readonly window?: number | null;
-  /** Scores are kept within ± this. */
+  /** Limits scores to ± this value. */
   readonly softcap?: number | null;
-  /** Of a run: its own where it trains the table. */
+  /** Returns the bias of a run, which differs by run if the run trains the table. */
   readonly bias?: (run: number) => AttentionBias;
 }
 
-/** What a segment sees besides its own rows. */
+/** Context of a layer's attention: everything besides its own rows. */
 export interface Surroundings {
   readonly layout: PackedLayout;
-  /** Which of the layers that the cache holds this is. */
+  /** Index of the layer in the cache. */
   readonly kept: number;
-  /** The run's virtual keys and values, [p, Hkv, d] each, or [p, H, d]. */
+  /** Returns the run's virtual keys and values, [p, Hkv, d] or [p, H, d] each. */
   readonly prefix: (run: number) => KeysValues | undefined;
   readonly cache: KvCache | undefined;
 }
@@ -61,7 +61,8 @@ export function selfAttention(
 }
 
 /**
- * Rows that go on sequences of the cache by one each, not turned yet; null where they are anything else.
+ * Attention for rows that each continue a sequence of the cache by one row. q and k are not rotated yet. Returns null
+ * for any other rows.
  * q: [T, H d]  k, v: [T, Hkv d], by heads or not → [T, H d]
  */
 export function nextRows(
@@ -82,7 +83,7 @@ export function nextRows(
   return cachedAttention(q, own, rotary, caches, options);
 }
 
-/** A run's prefix, once, stands before its rows, so that what its sequences share lies together. */
+/** A run's prefix is inserted once before its rows, so that the rows that its sequences share are contiguous. */
 function packed(
   q: Tensor,
   own: KeysValues,
@@ -118,7 +119,7 @@ function packed(
   return attend(q, keys, places, segments, pattern);
 }
 
-/** Keys and values of all runs, the prefixes of those that have some before their own. */
+/** Returns keys and values of all runs, with each run's prefix before its own rows. */
 function withPrefixes(
   own: KeysValues,
   runs: PackedLayout['rows'],
@@ -156,7 +157,7 @@ function throughCache(
   return eachAlone(queries, seen, layout.segments, pattern);
 }
 
-/** Segments over keys of their own: all that are single queries in one call, where there is one for them. */
+/** Attention for segments with separate keys. Single queries take part in one call, if the kernel supports them. */
 function eachAlone(
   queries: readonly Tensor[],
   seen: readonly KeysValues[],
@@ -166,7 +167,7 @@ function eachAlone(
   const { scale, window, softcap, bias } = pattern;
   const [first] = queries as [Tensor];
   const heads = headsOf(seen[0] as KeysValues);
-  // what no cache holds, a virtual token that is alone, may lie among queries and values
+  // keys without a cache (such as a single virtual token) may be a strided view into the output of a fused q, k, v
   const isIn = (i: number): boolean => {
     const { rows, cache } = segments[i] as Segment;
     return rows === 1 && cache !== null && headsOf(seen[i] as KeysValues) === heads;
@@ -195,7 +196,7 @@ function eachAlone(
 const joined = (outputs: readonly Tensor[]): Tensor =>
   outputs.length === 1 ? (outputs[0] as Tensor) : cat(outputs);
 
-/** Each segment's encoder keys: rows of those of the whole batch, or in the cache. */
+/** Attention over each segment's encoder keys: rows of the batch's encoder keys, or keys in the cache. */
 export function crossAttention(
   q: Tensor,
   memory: (KeysValues & { readonly rows: readonly { start: number; length: number }[] }) | null,
@@ -232,21 +233,21 @@ const joinedOf = (all: readonly KeysValues[]): KeysValues =>
 
 const headsOf = ({ k }: KeysValues): number => k.shape[1] as number;
 
-/** Where a head serves several of the queries', one for each of them. */
+/** Repeats each key head for the query heads that it serves. */
 function withHeads({ k, v }: KeysValues, heads: number): KeysValues {
   const times = heads / headsOf({ k, v });
   if (times === 1) return { k, v };
   return { k: repeatInterleave(k, times, 1), v: repeatInterleave(v, times, 1) };
 }
 
-/** One segment, its keys being all there are. */
+/** Attention of one segment over all given keys. */
 function alone(q: Tensor, keys: KeysValues, segment: Segment, pattern: AttentionPattern): Tensor {
   const [keyRows] = keys.k.shape as [number];
   const place = { start: 0, rows: segment.rows, keyStart: 0, keyRows, beforeStart: 0, before: 0 };
   return attend(q, keys, [place], [segment], pattern);
 }
 
-/** One call for all segments, or for each stretch of them that has a bias of its own. */
+/** One call for all segments, or one per run of segments with the same bias. */
 function attend(
   q: Tensor,
   { k, v }: KeysValues,

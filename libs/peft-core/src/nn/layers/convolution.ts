@@ -1,10 +1,10 @@
 /**
- * A gated short convolution in the place of attention, as LFM2 has it (arXiv:2511.23404):
+ * Gated short convolution that replaces attention, as in LFM2 (arXiv:2511.23404):
  *
  *   [b ; c ; u] = into(n)     g = b ⊙ u     y_t = Σ_j k_j ⊙ g_(t-j),  j < K     out(c ⊙ y)
  *
- * n: [T, D]   k: [D, 1, K], its last column that of j = 0, sums in f32. g is 0 before a sequence's first row; virtual tokens of its
- * run stand before it, and rows that the cache has seen. No row sees another sequence's.
+ * n: [T, D]   k: [D, 1, K], whose last column is k_0; sums in f32. g is 0 before a sequence's first row. The run's
+ * virtual tokens and the rows in the cache precede a sequence. No row sees another sequence's rows.
  */
 import {
   add,
@@ -77,7 +77,10 @@ function convolved(g: Tensor, kernel: Embedding, around: Around): Tensor {
   return byRun(cat(taps, 1), ctx, (both, run) => summed(split(both, size, 1), kernel.of(run)));
 }
 
-/** All rows that any row sees, and which of them is a row of a segment; those below 0 lie before its first. */
+/**
+ * Returns all rows that any row sees, and the index in them of a segment's row. Negative rows precede the segment's
+ * first row.
+ */
 function sources(
   g: Tensor,
   width: number,
@@ -86,7 +89,7 @@ function sources(
   const { segments } = layout;
   const none = zeros([1, g.shape[1] as number], g.dtype);
   const states: Tensor[] = [];
-  // where what was kept of a segment begins, after the row of zeros
+  // start of the segment's cached state, after the row of zeros
   const kept = segments.map(({ cache: handle }) => {
     const state = handle === null ? undefined : cache?.state(handle, layer);
     return state ? 1 + (width - 1) * (states.push(state) - 1) : null;

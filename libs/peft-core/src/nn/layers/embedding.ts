@@ -7,18 +7,18 @@ import type { ParameterOverride } from '../rows.js';
 import { DenseWeight } from '../weight.js';
 import type { TableWeight, Weight } from '../weight.js';
 
-/** What one run's adapter makes of a table: rows of its own, and another output [n, D] for its ids [n], in y's dtype. */
+/** One run's adapter of a table: its own rows, or a function of the output [n, D] for ids [n], in y's dtype. */
 export interface EmbeddingAdapter extends Pick<ParameterOverride, 'weight'> {
   after?(y: Tensor, ids: Tensor): Tensor;
 }
 
 export interface PackedTable {
   readonly weight: TableWeight;
-  /** Of the rows that it gives. */
+  /** Dtype of the rows that it returns. */
   readonly dtype: Dtype;
 }
 
-/** Rows of a table, times its scale, which is rounded to the table's dtype. Letters: n ids, V vocabulary, D hidden size. */
+/** Embedding table whose rows are multiplied by a scale, rounded to the table's dtype. n ids, V vocabulary, D hidden size. */
 export class Embedding {
   readonly #attached = new Map<number, EmbeddingAdapter>();
 
@@ -27,11 +27,11 @@ export class Embedding {
     /** [V, D] */
     private readonly table: Tensor | PackedTable,
     readonly scale = 1,
-    /** Its shape in files where it is a parameter that its path alone names. */
+    /** Shape in files, if the path names a parameter rather than a module. */
     readonly parameter?: readonly number[],
   ) {}
 
-  /** The table: the tensor itself, or a new handle in the current scope where it is packed. */
+  /** Table: the tensor itself, or a new handle in the current scope if it is quantized. */
   get weight(): Tensor {
     const { table } = this;
     return table instanceof Tensor ? table : table.weight.dense(table.dtype);
@@ -44,12 +44,12 @@ export class Embedding {
       : [table.weight.outFeatures, table.weight.inFeatures];
   }
 
-  /** What a head that shares the table multiplies by. */
+  /** Weight of a tied head. */
   get shared(): Weight {
     return this.table instanceof Tensor ? new DenseWeight(this.table) : this.table.weight;
   }
 
-  /** What files call it. */
+  /** Parameter name in files. */
   get name(): string {
     return tableName(this);
   }
@@ -62,7 +62,7 @@ export class Embedding {
     this.#attached.delete(run);
   }
 
-  /** The table that a run's rows read. */
+  /** Returns the table for a run's rows. */
   of(run: number): Tensor {
     return this.#attached.get(run)?.weight ?? this.weight;
   }
@@ -78,7 +78,7 @@ export class Embedding {
     return this.#scaled(read);
   }
 
-  /** What the frozen table has for ids. */
+  /** Returns the frozen table's rows for ids. */
   rows(ids: Tensor): Tensor {
     return this.#scaled(this.#read(ids));
   }

@@ -1,9 +1,10 @@
 /**
- * A feed-forward part of experts, of which a router picks K for each row: Mixtral, arXiv:2401.04088; Qwen 3, 2505.09388.
- *   p = softmax(n Rᵀ) in f32;   w: the K largest of p, as they are or divided by their sum
+ * Mixture of experts: a router picks K experts per row. Mixtral, arXiv:2401.04088; Qwen 3, arXiv:2505.09388.
+ *   p = softmax(n Rᵀ) in f32;   w: the K largest of p, either unchanged or divided by their sum
  *   y = Σ w_e · down_e(act(gate_e(n)) ⊙ up_e(n))     over those K experts
- * n: [T, D];   R: [E, D];   gate and up of all experts in one: [E, 2F, D];   down: [E, D, F]
- * The router and the experts are no linears: PEFT's `target_parameters` mean them, and what it makes of their old names.
+ * n: [T, D];   R: [E, D];   gate and up of all experts in one tensor: [E, 2F, D];   down: [E, D, F]
+ * Routers and experts are parameters, not linear layers. PEFT adapts them through `target_parameters`, and converts
+ * `target_modules` that contain their previous names.
  */
 import {
   cat,
@@ -27,17 +28,17 @@ import { byRun, touches } from '../rows.js';
 import type { ExpertPaths } from '../outline/model-paths.js';
 import type { ExpertOptions, StackOptions } from '../outline/stack-options.js';
 
-/** Parameters by name, with their shapes. */
+/** Parameters of a router and its experts by name, with their shapes. */
 export interface ExpertsShape {
   readonly router: string;
   readonly gateUp: string;
   readonly down: string;
   readonly shapes: ReadonlyMap<string, readonly number[]>;
-  /** Paths in files; '{e}' stands for the expert. */
+  /** Paths in files; '{e}' is the expert's number. */
   readonly files: ExpertPaths['files'];
-  /** Paths by which PEFT's `target_modules` mean it: those of files of old, beside those of the model. */
+  /** Paths that match in PEFT's `target_modules`: previous module names and the current parameter names. */
   readonly names: readonly string[];
-  /** What had names of its own before it became part of a parameter: Mixtral's w1 and w3 are gate_up_proj. */
+  /** Previous module names of parts that are one parameter now: Mixtral's w1 and w3 are gate_up_proj. */
   readonly olds: readonly OldName[];
   readonly options: ExpertOptions;
   readonly activation: StackOptions['activation'];
@@ -45,13 +46,13 @@ export interface ExpertsShape {
 
 export interface OldName {
   readonly name: string;
-  /** Where it would stand now. */
+  /** Path that it would have in the current model. */
   readonly path: string;
-  /** The end of the parameter's name. */
+  /** Last segments of the parameter's name. */
   readonly parameter: string;
 }
 
-/** @param at a path of the layer */
+/** @param at returns a path in the layer */
 export function expertsShape(
   { hiddenSize, activation }: Pick<StackOptions, 'hiddenSize' | 'activation'>,
   options: ExpertOptions,
@@ -93,14 +94,14 @@ export function expertsShape(
 
 type Parameters = ReadonlyMap<string, Tensor>;
 
-/** Another output y [n, out] of x [n, in] by one expert's matrix; a router is its own first. */
+/** Changes the output y [n, out] of one expert's matrix for x [n, in]. For a router, `expert` is 0. */
 export type AfterExpert = (y: Tensor, x: Tensor, expert: number) => Tensor;
 
-/** What one run makes of routers and experts; what is left out changes nothing. */
+/** One run's adapter of routers and experts. Members that are missing change nothing. */
 export interface ExpertsAdapter {
-  /** Instead of all of the base's. */
+  /** Replaces all parameters of the base model. */
   readonly parameters?: Parameters;
-  /** Asked once a forward for each parameter, by name; null where it stays. `dtype`: that of x and y. */
+  /** Called once per forward pass for each parameter name; null leaves it unchanged. `dtype` is that of x and y. */
   open?(name: string, dtype: Dtype): AfterExpert | null;
 }
 
@@ -132,7 +133,7 @@ export class Experts {
     this.#attached.delete(run);
   }
 
-  /** n: [T, D] → [T, D]; each row alike, whosever it is, where no run has experts of its own. */
+  /** n: [T, D] → [T, D]. The rows of all runs are computed together, unless a run adapts the experts. */
   forward(n: Tensor, ctx: ForwardContext): Tensor {
     if (!touches(this.#attached, ctx.rows)) return this.#mixed(n, {});
     return byRun(n, ctx, (rows, run) => this.#mixed(rows, this.#attached.get(run) ?? {}));
@@ -169,7 +170,7 @@ export class Experts {
     return sum(reshape(inOrder, [rows, perRow, features]), [1]);
   }
 
-  /** What each place of [T, K] weighs, [T · K, 1], and the places that chose each expert. */
+  /** Returns the weights of the T · K choices, [T · K, 1], and the choices of each expert, as indices into [T, K]. */
   #routed(scores: Tensor): { weights: Tensor; chosen: number[][] } {
     const { count, perRow, normalized, roundsWeights } = this.shape.options;
     const { values, indices: picked } = topk(softmax(scores, -1, 'f32'), perRow);

@@ -1,4 +1,4 @@
-/** A block's feed-forward part: down(act(gate(n)) ⊙ up(n)), or down(act(up(n))) where it has no gate. n: [T, D] */
+/** Feed-forward part of a block: down(act(gate(n)) ⊙ up(n)), or down(act(up(n))) without a gate. n: [T, D] */
 import { gelu, mul, relu, silu, siluMul, split } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import type { ForwardContext } from '../context.js';

@@ -1,20 +1,21 @@
 /**
- * What a head reads of all layers in the place of the last, as transformers' models of sounds with use_weighted_layer_sum:
+ * Weighted sum of all layers, which a head reads instead of the last hidden states. Used by Transformers' audio models
+ * with use_weighted_layer_sum:
  *
  *   s = Σ softmax(w)_i h_i,  i = 0 … L      w: [L + 1], the head's      h_i, s: [n, D]
  *
- * h_0 is what the first block reads, h_L the last hidden states: as the stack's norm makes them, or as the last block does,
- * by family. Products are in the base's dtype, their sum in f32.
+ * h_0 is the input of the first block. h_L are the last hidden states, with or without the stack's final norm, depending
+ * on the family. Products are in the base's dtype, their sum in f32.
  */
 import { add, mul, narrow, softmax, tidy, to } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import type { ForwardContext } from '../context.js';
 import { byRun } from '../rows.js';
 
-/** Which of the last hidden states the sum takes: the normed ones, or those that are not. */
+/** Last hidden states in the sum: with the final norm, or as the last block returns them. */
 export type LastOfSum = 'normed' | 'as_made';
 
-/** What the heads of a batch's runs read of the layers. */
+/** Layer sums of a batch's heads. */
 export interface SummedLayers {
   /** w of each run. */
   readonly weights: ReadonlyMap<number, Tensor>;
@@ -41,11 +42,15 @@ export class LayerSum {
       );
       return before ? add(before, to(weighed, 'f32')) : to(weighed, 'f32');
     });
-    // autograd keeps nothing of it
+    // autograd does not need the previous sum
     if (before && before !== this.#total) before.dispose();
   }
 
-  /** s, in the rows' dtype. @param made what the last block gave, [n, D] @param normed the same as the stack's norm makes it */
+  /**
+   * Returns s, in the rows' dtype.
+   * @param made output of the last block, [n, D]
+   * @param normed the same after the stack's final norm
+   */
   total(layer: number, made: Tensor, normed: Tensor): Tensor {
     this.add(layer, this.layers.last === 'normed' ? normed : made);
     return to(this.#total as Tensor, made.dtype);

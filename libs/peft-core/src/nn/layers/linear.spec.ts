@@ -7,7 +7,7 @@ import type { LinearAdapter } from './linear.js';
 import { DenseWeight } from '../weight.js';
 import type { Weight } from '../weight.js';
 
-/** W = [[1, 2], [3, 4]], counting how many rows each product has. */
+/** W = [[1, 2], [3, 4]]. Records the number of rows of each product. */
 class CountingWeight implements Weight {
   readonly products: number[] = [];
   readonly #dense = new DenseWeight(tensor([1, 2, 3, 4], [2, 2]));
@@ -25,7 +25,7 @@ class CountingWeight implements Weight {
   }
 }
 
-/** Two rows of ones for each run, through W and the bias [10, 20]. */
+/** Passes two rows of ones per run through W and the bias [10, 20]. */
 function forward(adapters: readonly LinearAdapter[][]): { rows: number[][]; products: number[] } {
   return tidy(() => {
     const weight = new CountingWeight();
@@ -59,7 +59,7 @@ const twiceBefore: LinearAdapter = { before: (x) => mul(x, 2) };
 const plusAfter: LinearAdapter = { after: (y) => add(y, 1) };
 const biased: LinearAdapter = { bias: () => tensor([1, 2], [2]) };
 const identity: LinearAdapter = { weight: () => tensor([1, 0, 0, 1], [2, 2]) };
-/** What is left of y without the bias that it holds. */
+/** Subtracts from y the bias that it contains. */
 const unbiased: LinearAdapter = {
   after: (y, _, { bias }) => (bias ? add(y, mul(bias, -1)) : y),
 };
@@ -100,7 +100,7 @@ it('takes only the rows of a run with a weight of its own out of it', () => {
   expect(forward([[identity], [identity]]).products).toEqual([]);
 });
 
-/** Adds `factor` times the sum of x to each output. */
+/** Low-rank adapter that adds `factor` times the sum of x to each output. If it is not fused, it adds 100 instead. */
 const lowRank = (factor: number, dtype: 'f32' | 'bf16' = 'f32'): LinearAdapter => ({
   lowRank: ({ active }): LowRank | null =>
     active
@@ -158,11 +158,11 @@ it('adds what adapters of low rank add to few rows, whoever they were of before'
         [3, 3, 43],
         [0, 0, 1],
       ]);
-      // on some of its rows it is more than a product, in this forward alone
+      // an adapter that acts on some rows only is not fused, in this forward pass alone
       const active = new Map([[1, ones(1)]]);
       expect(made([2, 1], { active })[0]).toEqual([3, 3, 103]);
       expect(made([2, 1])[0]).toEqual([3, 3, 43]);
-      // of rank 1: no more rows than these in f32, and a prompt's in bf16
+      // limits for rank 1: 128 rows in f32, 8192 in bf16
       const last = (rows: number): unknown => made([1, rows])[0]?.at(-1);
       expect([128, 129].map(last)).toEqual([43, 103]);
       one.detach(1);

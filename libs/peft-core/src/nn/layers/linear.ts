@@ -1,6 +1,6 @@
 /**
- * The linears of a model. Runs share one frozen base: an adapter acts on its own run's rows of a linear.
- * Letters: n rows at hand.
+ * Linear layers of a model. Runs share one frozen base model; an adapter acts only on its own run's rows. n is the
+ * number of current rows.
  */
 import {
   add,
@@ -26,7 +26,7 @@ import { areSame, rowContext, touches } from '../rows.js';
 import type { RunRows } from '../batch.js';
 import type { Weight } from '../weight.js';
 
-/** What a linear does in its layer; families that fuse query, key and value have one `qkv`. */
+/** Function of a linear layer in its block. Families that fuse query, key and value have one `qkv`. */
 export type Role =
   | 'q'
   | 'k'
@@ -45,40 +45,40 @@ export type Role =
   | 'pooler'
   | 'head';
 
-/** What an adapter of a linear sees of a forward, after the product. */
+/** View of a forward pass that an adapter receives after the product. */
 export interface LinearContext extends RowContext {
-  /** The bias that y holds, in y's dtype: the base's, or the run's own. */
+  /** Bias that y contains, in y's dtype: the base model's, or the run's own. */
   readonly bias: Tensor | null;
 }
 
 /**
- * What one run's adapter makes of a linear, on the run's own rows  x: [n, in] → y: [n, out]
+ * One run's adapter of a linear layer, for the run's own rows  x: [n, in] → y: [n, out]
  *
  *   y = after(before(x) · weight(W)ᵀ + bias(b), x)
  *
- * What is left out changes nothing. Runs of a batch share one product, whatever each does before and after it; only
- * rows with a weight of their own take no part.
+ * Members that are missing change nothing. The runs of a batch share one product, whatever their adapters do before and
+ * after it. Only rows with a weight of their own are multiplied separately.
  */
 export interface LinearAdapter {
-  /** Another input, in x's dtype. */
+  /** Returns another input, in x's dtype. */
   before?(x: Tensor, ctx: RowContext): Tensor;
-  /** The run's own W' [out, in] in `dtype`; the frozen W may be packed. One adapter of a run has it at most. */
+  /** Returns the run's own W' [out, in] in `dtype`. The frozen W may be quantized. At most one adapter of a run has it. */
   weight?(frozen: Weight, dtype: Dtype): Tensor;
-  /** The run's own b' [out], in any floating dtype. */
+  /** Returns the run's own b' [out], in any floating dtype. */
   bias?(frozen: Tensor | null): Tensor;
-  /** Another output, in y's dtype, which it may change in place where `ctx.alone`. */
+  /** Returns another output, in y's dtype. May modify y in place if `ctx.alone`. */
   after?(y: Tensor, x: Tensor, ctx: LinearContext): Tensor;
   /**
-   * What `after` comes to where it is no more than a product of low rank added to y, in a forward that does not train;
-   * null where it is more. Then there is no `before`, `weight` or `bias`. Where it acts on all of its rows it is asked
-   * once, and its factors are read at each forward, until it is attached or the linear renewed.
+   * Returns the low-rank product that `after` adds to y in a forward pass without training, or null if `after` does more
+   * than that. Adapters with it have no `before`, `weight` or `bias`. If the adapter acts on all of its rows, the result
+   * is cached until `attach`, `detach` or `renew`; its factors are read in every forward pass.
    */
   lowRank?(ctx: RowContext): LowRank | null;
 }
 
 /**
- * An adapter's rows times its rank, up to which all adapters of low rank are added at once: beyond, libtorch's products
- * are faster (docs/log.md). Of small ranks in bf16 they are that later.
+ * Largest rows times rank for which the low-rank adapters of a batch are added in one fused call. Above it, libtorch's
+ * products are faster (docs/log.md). For small ranks in bf16 the limit is higher.
  */
 const FEW_PRODUCTS = 128;
 const FEW_SMALL_PRODUCTS = 8192;
@@ -95,40 +95,40 @@ const NOTHING: LowRankRows[] = [];
 type WithWeight = LinearAdapter & Required<Pick<LinearAdapter, 'weight'>>;
 const hasWeight = (adapter: LinearAdapter): adapter is WithWeight => adapter.weight !== undefined;
 
-/** One run's rows of a linear's input, and what acts on them. */
+/** One run's rows of a layer's input, and its adapters. */
 interface Share {
   readonly adapters: readonly LinearAdapter[];
   readonly ctx: RowContext;
   readonly x: Tensor;
   /** x after `before`. */
   readonly input: Tensor;
-  /** The adapter that brings a weight of the run's own. */
+  /** Adapter with the run's own weight. */
   readonly owner: WithWeight | undefined;
 }
 
 export interface LinearDescription {
-  /** Module path as transformers has it: 'model.layers.0.self_attn.q_proj'. */
+  /** Module path in Transformers: 'model.layers.0.self_attn.q_proj'. */
   readonly path: string;
   readonly role: Role;
   readonly layer: number | null;
-  /** Number of the module in its model: keys dropout. */
+  /** Number of the module in its model, which is part of the dropout key. */
   readonly index: number;
   readonly weight: Weight;
   readonly bias: Tensor | null;
   /** Whether files store the weight as [in, out]. */
   readonly transposed: boolean;
-  /** Of a convolution, which files store as [out, channels, …]: those channels and its window. */
+  /** Input channels and window of a convolution, which files store as [out, channels, …]. */
   readonly kernel?: readonly number[] | undefined;
   readonly adaptable?: false | undefined;
 }
 
-/** A matrix [out, in] as files have a linear's weight. */
+/** Converts a matrix [out, in] to the layout of a layer's weight in files. */
 export function asStored({ kernel, transposed }: Orientation, matrix: Tensor): Tensor {
   if (kernel) return reshape(matrix, [-1, ...kernel]);
   return transposed ? transpose(matrix, 0, 1) : matrix;
 }
 
-/** The other way round. */
+/** Inverse of `asStored`. */
 export function asMatrix({ kernel, transposed }: Orientation, stored: Tensor): Tensor {
   if (kernel) return reshape(stored, [stored.shape[0] as number, -1]);
   return transposed ? transpose(stored, 0, 1) : stored;
@@ -136,7 +136,7 @@ export function asMatrix({ kernel, transposed }: Orientation, stored: Tensor): T
 
 type Orientation = Pick<LinearDescription, 'kernel' | 'transposed'>;
 
-/** y = x Wᵀ + b, and what the runs' adapters make of it. */
+/** Linear layer y = x Wᵀ + b with the adapters of its runs. */
 export class Linear {
   readonly path: string;
   readonly role: Role;
@@ -148,7 +148,7 @@ export class Linear {
   readonly weight: Weight;
   readonly bias: Tensor | null;
   readonly #attached = new Map<number, LinearAdapter[]>();
-  /** What was added to the last few rows: the next ones are mostly of the same runs. */
+  /** Adapters of the last rows. During generation the next rows mostly belong to the same runs. */
   #last: { readonly rows: readonly RunRows[]; readonly added: LowRankRows[] } | null = null;
   #call: LowRankCall | null = null;
 
@@ -172,7 +172,7 @@ export class Linear {
     return this.weight.outFeatures;
   }
 
-  /** Adapters of one run act in the order in which they were attached. */
+  /** Attaches an adapter. Adapters of one run act in the order in which they were attached. */
   attach(run: number, adapter: LinearAdapter): void {
     this.renew();
     const adapters = this.#attached.get(run);
@@ -180,7 +180,7 @@ export class Linear {
     else this.#attached.set(run, [adapter]);
   }
 
-  /** Its adapters are asked anew what they add to rows. */
+  /** Discards the cached results of `lowRank`. */
   renew(): void {
     this.#last = null;
     this.#call = null;
@@ -192,8 +192,8 @@ export class Linear {
   }
 
   /**
-   * What several make of the same rows, as each does alone: by one product where rows are few and runs add no more than
-   * products of low rank.
+   * Computes several layers on the same rows, with the same results as separate calls. Uses one product if there are few
+   * rows and the adapters only add low-rank products.
    */
   static each(all: readonly Linear[], x: Tensor, ctx: ForwardContext): Tensor[] {
     const weights = all.flatMap(({ weight: { factor } }) => (factor ? [factor] : []));
@@ -222,7 +222,10 @@ export class Linear {
     return ys.length === 1 ? (ys[0] as Tensor) : cat(ys);
   }
 
-  /** What the runs' adapters add to few rows each, as answers have, or nothing; null where they are more than that. */
+  /**
+   * Returns the low-rank products to add for each run. Empty if there are no adapters. Null if some adapter does more, or
+   * has too many rows (`isFew`).
+   */
   #addedRows(x: Tensor, ctx: ForwardContext): LowRankRows[] | null {
     if (!touches(this.#attached, ctx.rows)) return NOTHING;
     if (ctx.training || isGradEnabled() || !hasLowRank(x)) return null;
@@ -241,7 +244,7 @@ export class Linear {
     return added;
   }
 
-  /** Adds to products of linears that read the same, of which this is the first. */
+  /** Adds low-rank products to the outputs of layers with the same input. This layer is the first and caches the call. */
   #add_(ys: readonly Tensor[], x: Tensor, added: readonly LowRankRows[][]): void {
     if (added.every((each) => each.length === 0)) return;
     const last = this.#call?.adapters ?? [];
@@ -263,7 +266,7 @@ export class Linear {
     };
   }
 
-  /** The product of each share: one for all that multiply by the frozen weight. */
+  /** Returns each share's product. Shares that use the frozen weight take part in one product. */
   #products(x: Tensor, shares: readonly Share[]): Tensor[] {
     const sharing = shares.filter(({ owner }) => !owner);
     const asGiven =
@@ -301,7 +304,7 @@ export class Linear {
     return adapters.reduce((y, adapter) => adapter.after?.(y, x, { ...ctx, bias }) ?? y, shifted);
   }
 
-  /** y + (b' - b): a small change of b' is not lost in y's dtype. */
+  /** y + (b' - b). Subtracting before rounding to y's dtype preserves a small change of b'. */
   #shift(y: Tensor, own: Tensor, inPlace: boolean): Tensor {
     return tidy(() => {
       const difference = this.bias ? sub(own, this.bias) : own;

@@ -6,7 +6,7 @@ import { Norm } from './norm.js';
 const [ROWS, SIZE, EPS] = [5, 24, 1e-6];
 const f = Math.fround;
 
-/** To nearest bf16, ties to even. */
+/** Rounds to the nearest bf16, ties to even. */
 function bf16(value: number): number {
   const bits = new Uint32Array(Float32Array.of(value).buffer)[0] as number;
   const rounded = (bits + 0x7fff + ((bits >>> 16) & 1)) & 0xffff0000;
@@ -17,7 +17,7 @@ const draw = (shape: readonly number[], site: number, dtype: Dtype): Tensor =>
   to(counterNormal([...shape], { seed: 4, step: 0, site }), dtype).detach();
 const floats = (t: Tensor): number[] => [...(to(t, 'f32').toArray() as Float32Array)];
 
-/** By the definition, row by row. */
+/** Reference implementation, row by row. */
 function expected(
   kind: 'rms' | 'rms_wide' | 'rms_from_one',
   x: number[],
@@ -41,7 +41,7 @@ describe.each(['rms', 'rms_wide', 'rms_from_one'] as const)('%s', (kind) => {
       const ctx = { training: true, runs: new Map(), rows: [] };
       const ours = floats(new Norm('norm', kind, EPS, weight, null).forward(x, ctx));
       const wanted = expected(kind, floats(x), floats(weight), dtype === 'bf16');
-      // a sum in another order may tip a number that lies between two of bf16
+      // another order of summation may change how a value between two bf16 numbers rounds
       const tolerance = dtype === 'bf16' ? 2 ** -7 : 1e-6;
       ours.forEach((value, i) =>
         expect(Math.abs(value - (wanted[i] as number))).toBeLessThanOrEqual(
@@ -54,7 +54,7 @@ describe.each(['rms', 'rms_wide', 'rms_from_one'] as const)('%s', (kind) => {
 
 it.each([1e-12, 1e-5, 1e-3])('a LayerNorm has its own epsilon, %d', (eps) => {
   tidy(() => {
-    // rows whose variance is about the epsilon, which decides how large they become
+    // rows whose variance is close to epsilon, so that epsilon affects the result
     const x = mul(draw([ROWS, SIZE], 1, 'f32'), Math.sqrt(eps));
     const [weight, bias] = [draw([SIZE], 2, 'f32'), draw([SIZE], 3, 'f32')];
     const ctx = { training: true, runs: new Map(), rows: [] };

@@ -5,7 +5,7 @@ import { byRun, touches } from '../rows.js';
 import type { ParameterOverride } from '../rows.js';
 import type { NormKind } from '../outline/stack-options.js';
 
-/** A norm over the last dimension: LayerNorm, or an RMSNorm. */
+/** Normalization over the last dimension: LayerNorm or RMSNorm. */
 export class Norm {
   readonly #attached = new Map<number, ParameterOverride>();
 
@@ -17,7 +17,7 @@ export class Norm {
     readonly bias: Tensor | null,
   ) {}
 
-  /** Replaces parameters for one run; a second call adds to the first. */
+  /** Replaces parameters for one run. Later calls add to earlier ones. */
   attach(run: number, override: ParameterOverride): void {
     this.#attached.set(run, { ...this.#attached.get(run), ...override });
   }
@@ -26,13 +26,13 @@ export class Norm {
     this.#attached.delete(run);
   }
 
-  /** What a run's rows are scaled and shifted by. */
+  /** Returns the weight and bias for a run's rows. */
   of(run: number): { readonly weight: Tensor; readonly bias: Tensor | null } {
     const { weight = this.weight, bias = this.bias } = this.#attached.get(run) ?? {};
     return { weight, bias };
   }
 
-  /** x: [n, …, features], rows first */
+  /** x: [n, …, features] */
   forward(x: Tensor, ctx: ForwardContext): Tensor {
     if (!touches(this.#attached, ctx.rows)) return this.#norm(x, this.weight, this.bias);
     return byRun(x, ctx, (rows, run) => {

@@ -25,7 +25,7 @@ it('has slopes in the order of the paper, and where heads are no power of two th
 
 it('rounds slope · place to bf16 before the scale, or the slope alone where tokens are virtual', () => {
   tidy(() => {
-    // 2^(-1/2) is 0.70703125 in bf16, and 25 times that 17.625; place 259 is 260 there
+    // in bf16, 2^(-1/2) is 0.70703125, 25 times that is 17.625, and position 259 is 260
     const bias = biasOf('alibi_bf16', 16) as Extract<AttentionBias, { kind: 'places' }>;
     expect(bias.kind).toBe('places');
     expect(bias.table.shape).toEqual([16, 300]);

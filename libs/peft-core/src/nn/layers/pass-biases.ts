@@ -1,14 +1,14 @@
-/** Biases of attention's scores by distance: a stack's option made into what attention takes. */
+/** Distance biases of attention scores: converts a stack's option to the kernel's bias. */
 import { arange, BiasCache, div, mul, tensor, to, unsqueeze } from '@graft/kernels';
 import type { AttentionBias, Tensor } from '@graft/kernels';
 import type { Embedding } from './embedding.js';
 import type { StackOptions } from '../outline/stack-options.js';
 
-/** What a pass has worked out of its biases, by their numbers: one table serves all layers. */
+/** Biases of one forward pass, cached by slopes or table: all layers share one bias tensor. */
 export class PassBiases {
   readonly #caches = new Map<Tensor, BiasCache>();
 
-  /** The bias of each run's scores; `table` holds a relative one. */
+  /** Returns a function from run to bias. `table` is the table of a relative bias. */
   pattern(
     bias: NonNullable<StackOptions['bias']>,
     {
@@ -19,7 +19,7 @@ export class PassBiases {
     }: {
       readonly options: StackOptions;
       readonly table: Embedding | null;
-      /** Places that keys of the pass have, counted from 0. */
+      /** Number of key positions in the pass, from 0. */
       readonly places: number;
       readonly hasVirtual: (run: number) => boolean;
     },
@@ -60,8 +60,8 @@ export class PassBiases {
 }
 
 /**
- * Slopes of H heads, arXiv:2108.12409: 2^(-8i/n), i = 1 … n, for n the next power of two; where that is more than H,
- * those of odd places first, as BLOOM and MPT have them.
+ * ALiBi slopes of H heads, arXiv:2108.12409: 2^(-8i/n), i = 1 … n, where n is H rounded up to a power of two. If n > H,
+ * the slopes of even i come first, as in BLOOM and MPT.
  */
 function alibiSlopes(heads: number): Float32Array {
   const n = 2 ** Math.ceil(Math.log2(heads));

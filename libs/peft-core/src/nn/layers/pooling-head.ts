@@ -1,10 +1,11 @@
 /**
- * What a picture is as a whole, by attention of a learned row over all of its rows (SigLIP, arXiv:2303.15343):
+ * Pooling of an image's rows into one row, by attention of a learned query over all rows (SigLIP, arXiv:2303.15343):
  *
  *   a = softmax((q Wq + bq)(X Wk + bk)ᵀ / √d) (X Wv + bv) Wo + bo     by heads;  q: [1, D]  X: [n, D]
  *   y = a + down(act(up(norm(a))))                                   y: [D]
  *
- * The matrices of attention are parameters, as torch's MultiheadAttention has them: adapters of linears do not reach them.
+ * The matrices of attention are parameters, as in PyTorch's MultiheadAttention, so adapters of linear layers cannot
+ * target them.
  */
 import { add, linear, matmul, mul, narrow, permute, reshape, softmax, to, transpose, view } from '@graft/kernels'; // prettier-ignore
 import type { Tensor } from '@graft/kernels';
@@ -20,7 +21,7 @@ import type { StackOptions } from '../outline/stack-options.js';
 
 export interface PoolingHeadPaths {
   readonly probe: string;
-  /** Its parameters are in_proj_weight, in_proj_bias, out_proj.weight and out_proj.bias. */
+  /** Module with the parameters in_proj_weight, in_proj_bias, out_proj.weight and out_proj.bias. */
   readonly attention: string;
   readonly norm: string;
   readonly up: string;
@@ -73,7 +74,10 @@ export class PoolingHead {
     private readonly modules: PoolingHeadModules<Linear, Norm, Embedding>,
   ) {}
 
-  /** [sequences, D] of the rows [T, D] of sequences that are all of one length. `ctx.rows`: the ranges of sequences by run. */
+  /**
+   * Returns one row per sequence, [sequences, D], from rows [T, D] of sequences of equal length. `ctx.rows` are ranges of
+   * sequences by run.
+   */
   forward(hidden: Tensor, sequences: readonly Sequence[], ctx: ForwardContext): Tensor {
     const [, width] = hidden.shape as [number, number];
     const { norm, up, down } = this.modules;

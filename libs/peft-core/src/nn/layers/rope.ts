@@ -1,13 +1,13 @@
 /**
- * Rotary positions, arXiv:2104.09864, in halves as LLaMA has them:
+ * Rotary position embeddings (arXiv:2104.09864) on the two halves of a head, as in LLaMA:
  *
  *   rotary(x)_t = x ⊙ cos(t f) + [x₂ ; x₁] ⊙ [-sin(t f) ; sin(t f)]     x = [x₁ ; x₂]
  *   f_i = θ^(-2i/d)                                                       i < d/2
  *
- * x: [T, heads, d]. Angles are f32, tables have x's dtype. LongRoPE (arXiv:2402.13753) divides each f_i by a factor of
- * its own, and multiplies cos and sin by another. Rows of a sequence that is longer than those that the model was made for
- * first, all of them, have other factors. transformers goes by the longest sequence of a batch; here each goes by itself,
- * so that what is packed beside it changes nothing.
+ * x: [T, heads, d]. Angles are f32, tables have x's dtype. LongRoPE (arXiv:2402.13753) divides each f_i by its own
+ * factor and multiplies cos and sin by another. All rows of a sequence longer than the model's original context use the
+ * long factors. Transformers chooses by the longest sequence of a batch. Here each sequence chooses for itself, so that
+ * packing does not change results.
  */
 import {
   arange,
@@ -49,7 +49,7 @@ export const RopeOptions = z.discriminatedUnion('rope_type', [
     rope_type: z.literal('longrope'),
     rope_theta: z.number().positive(),
     short_factor: z.array(z.number().positive()),
-    /** Of sequences of more positions than these. */
+    /** Factors for sequences longer than `original_max_position_embeddings`. */
     long_factor: z.array(z.number().positive()),
     original_max_position_embeddings: z.number().positive(),
     attention_factor: z.number().positive(),
@@ -63,20 +63,20 @@ export interface RotaryCache {
   readonly sin: Tensor;
 }
 
-/** Of each row of a batch: where it stands, and how many positions its sequence has. */
+/** Position of each row of a batch, and the number of positions of its sequence. */
 export interface RowPlaces {
   readonly positions: Int32Array;
   readonly lengths: Int32Array;
 }
 
-/** Up to how many positions sequences are rotated alike, whatever their length. */
+/** Returns the largest sequence length up to which frequencies do not depend on the length. */
 export const alikePositions = (options: RopeOptions): number =>
   options.rope_type === 'longrope' ? options.original_max_position_embeddings : Infinity;
 
-/** f by options, and by `headDim` and `long`: each token of an answer asks for it. */
+/** f by options, and by `headDim` and `long`. Cached because every generated token needs it. */
 const known = new WeakMap<RopeOptions, Map<string, TypedArray>>();
 
-/** f, f32 [d/2]; `long`: of sequences beyond those that are rotated alike */
+/** f, f32 [d/2]. `long`: for sequences longer than `alikePositions` */
 export function frequencies(options: RopeOptions, headDim: number, long = false): Tensor {
   const made = known.get(options) ?? new Map<string, TypedArray>();
   known.set(options, made);
@@ -108,7 +108,7 @@ function computed(options: RopeOptions, headDim: number, long: boolean): Tensor 
   });
 }
 
-/** Long waves are slowed by `factor`, short ones kept, those between blended. */
+/** Divides the frequencies of long waves by `factor`, keeps those of short waves and interpolates between them. */
 function stretched(f: number, options: Extract<RopeOptions, { rope_type: 'llama3' }>): number {
   const {
     factor,
@@ -123,7 +123,7 @@ function stretched(f: number, options: Extract<RopeOptions, { rope_type: 'llama3
   return ((1 - smooth) * f) / factor + smooth * f;
 }
 
-/** Tables of the rows of a batch. */
+/** Returns the cos and sin tables of a batch's rows. */
 export function rotaryCache(
   options: RopeOptions,
   headDim: number,
@@ -140,7 +140,7 @@ export function rotaryCache(
   });
 }
 
-/** f of every row: [d/2] where it is one for all, else [T, 1, d/2]. */
+/** f of every row: [d/2] if all rows have the same f, else [T, 1, d/2]. */
 function frequenciesOf(options: RopeOptions, headDim: number, lengths: Int32Array): Tensor {
   const isLong = lengths.map((length) => Number(length > alikePositions(options)));
   if (isLong.every((long) => long === isLong[0]))
@@ -149,7 +149,7 @@ function frequenciesOf(options: RopeOptions, headDim: number, lengths: Int32Arra
   return unsqueeze(indexSelect(cat(both), 0, tensor(isLong, [isLong.length])), 1);
 }
 
-/** Of a head's numbers the first are rotated, as many as the tables have. */
+/** Rotates the first dimensions of each head, as many as the tables have. */
 export function applyRotary(x: Tensor, { cos: c, sin: s }: RotaryCache): Tensor {
   const [size, turns] = [x.shape[2], c.shape[2]] as [number, number];
   if (turns === size) return rotary(x, c, s);

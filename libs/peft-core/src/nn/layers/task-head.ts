@@ -1,9 +1,10 @@
 /**
- * The head of a task, one run's own: what it makes of the rows that it reads.
+ * Head of a task. Each run has its own.
  *
  *   y = W norm(act(V h + c)) + b      h: [n, D]  V: [D, D]  W: [outputs, D]  y: [n, outputs]; or y = W h + b
  *
- * of some families without the norm, or y = W norm(h) + b. h are the last rows, or a sum of all layers' (layer-sum.ts). W is made anew for a run and trains, and V where the base's files have none.
+ * Some families omit the norm, or compute y = W norm(h) + b. h are the last hidden states, or a weighted sum of all
+ * layers (layer-sum.ts). W is initialized and trained for each run. So is V, if the base model's files do not contain it.
  */
 import { gelu, relu, tanh, tidy } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
@@ -27,19 +28,19 @@ export interface TaskHeadParts {
   readonly kind: TaskHeadKind;
   readonly paths: TaskHeadPaths;
   readonly pool: HeadPool;
-  /** Of a pool that leaves the first rows out: how many. */
+  /** Number of leading rows that the pool skips. */
   readonly skips: number;
   readonly hidden: Linear | null;
-  /** Of what was activated, */
+  /** Norm of the activated hidden layer. */
   readonly norm: Norm | null;
-  /** or of what it reads: made with it. */
+  /** Norm of the head's input, initialized with the head. */
   readonly ownNorm: Norm | null;
   readonly output: Linear;
-  /** Of the layers that it reads a sum of; null: it reads the last. */
+  /** Layers whose weighted sum the head reads; null: it reads the last hidden states. */
   readonly layerSum: { readonly weights: Embedding; readonly last: LastOfSum } | null;
-  /** Of the linears those that the base's files lack. */
+  /** Linear layers that the base model's files do not contain. */
   readonly made: readonly Linear[];
-  /** Frees what they are made of. */
+  /** Frees the head's tensors. */
   dispose(): void;
 }
 
