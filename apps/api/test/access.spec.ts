@@ -38,7 +38,7 @@ const isErrorBody = (body: unknown): void =>
   });
 
 describe('access', () => {
-  it('serves exactly the routes of this list', async () => {
+  it('serves exactly the routes in ROUTES and PUBLIC', async () => {
     const { body } = await request(api.url).get('/docs-json');
     const served = Object.entries(body.paths as Record<string, object>).flatMap(([path, methods]) =>
       Object.keys(methods).map((method) => `${method} ${path}`),
@@ -50,7 +50,7 @@ describe('access', () => {
     expect(served.sort()).toEqual(listed.sort());
   });
 
-  it('asks every route for a key, in the one error shape', async () => {
+  it('requires a key on every route, with the standard error body', async () => {
     for (const [method, path] of ROUTES) {
       const url = at(path);
       for (const headers of [
@@ -67,7 +67,7 @@ describe('access', () => {
     for (const path of PUBLIC) expect((await request(api.url).get(path)).status).toBe(200);
   });
 
-  it('asks each route for its own scope', async () => {
+  it('requires the scope of each route', async () => {
     const all = [
       'jobs:read',
       'jobs:write',
@@ -93,7 +93,7 @@ describe('access', () => {
     }
   });
 
-  it('tells any key what it may do', async () => {
+  it('returns the scopes of any key', async () => {
     const key = await keyWith('files:read');
     const { body } = await request(api.url)
       .get('/v1/keys/me')
@@ -103,7 +103,7 @@ describe('access', () => {
     expect(body).not.toHaveProperty('secret');
   });
 
-  it('forgets a revoked or expired key at once, and never shows a secret twice', async () => {
+  it('rejects a revoked or expired key immediately, and shows a secret only once', async () => {
     const key = await keyWith('models:read');
     const get = () => request(api.url).get('/v1/models').set('authorization', key.authorization);
     expect((await get()).status).toBe(200);
@@ -126,7 +126,7 @@ describe('access', () => {
   });
 
   it.each(['/v1/keys', '/v1/join_tokens'])(
-    '%s refuses an end that no date can be',
+    '%s rejects an expiry beyond the largest date',
     async (path) => {
       const scopes = path === '/v1/keys' ? { scopes: ['models:read'] } : {};
       const { status, body } = await request(api.url)
@@ -140,7 +140,7 @@ describe('access', () => {
     },
   );
 
-  it('shows one project nothing of another', async () => {
+  it('hides the files and jobs of one project from another', async () => {
     const file = await uploadChats(api);
     const job = await api.post<{ id: string }>('/fine_tuning/jobs', {
       model: 'tiny',
@@ -182,7 +182,7 @@ describe('access', () => {
     expect(await api.get(`/fine_tuning/jobs/${job.id}`)).toMatchObject({ status: 'queued' });
   });
 
-  it('answers framework errors in the same shape', async () => {
+  it('returns framework errors in the standard error body', async () => {
     const post = () =>
       request(api.url)
         .post('/v1/fine_tuning/jobs')
@@ -229,7 +229,7 @@ describe('access', () => {
     ['objects', '{"a":'.repeat(100_000) + '1' + '}'.repeat(100_000)],
     ['arrays that never end', '['.repeat(100_000)],
     ['a field', `{"model":"tiny","peft":${'['.repeat(65)}${']'.repeat(65)}}`],
-  ])('refuses %s nested too deep on every route that takes JSON', async (_, body) => {
+  ])('rejects %s nested too deep on every route that accepts JSON', async (_, body) => {
     const posts = ROUTES.filter(([method, path]) => method === 'post' && path !== '/v1/files');
     for (const [, path] of posts) {
       const answer = await request(api.url)
@@ -250,30 +250,33 @@ describe('access', () => {
     ['/v1/fine_tuning/jobs/{job}/checkpoints', 100],
     ['/v1/files', 10_000],
     ['/v1/files/{file}/records', 100],
-  ])('takes a limit up to its own on %s, and refuses one beyond it by name', async (path, most) => {
-    const file = await uploadChats(api);
-    const job = { model: 'tiny', training_file: file };
-    const { id } = await api.post<{ id: string }>('/fine_tuning/jobs', job);
-    const at = path.replace('{job}', id).replace('{file}', file);
-    const list = (limit: number) => request(api.url).get(`${at}?limit=${limit}`).set(api.headers);
-    expect((await list(most)).status).toBe(200);
-    const beyond = await list(most + 1);
-    expect(beyond.status).toBe(400);
-    expect(beyond.body.error).toEqual({
-      message: `limit: expected an integer from 1 to ${most}, got ${most + 1}`,
-      type: 'invalid_request_error',
-      param: 'limit',
-      code: 'invalid_value',
-    });
-  });
+  ])(
+    'accepts limits up to the maximum on %s, and rejects a larger one with its param',
+    async (path, most) => {
+      const file = await uploadChats(api);
+      const job = { model: 'tiny', training_file: file };
+      const { id } = await api.post<{ id: string }>('/fine_tuning/jobs', job);
+      const at = path.replace('{job}', id).replace('{file}', file);
+      const list = (limit: number) => request(api.url).get(`${at}?limit=${limit}`).set(api.headers);
+      expect((await list(most)).status).toBe(200);
+      const beyond = await list(most + 1);
+      expect(beyond.status).toBe(400);
+      expect(beyond.body.error).toEqual({
+        message: `limit: expected an integer from 1 to ${most}, got ${most + 1}`,
+        type: 'invalid_request_error',
+        param: 'limit',
+        code: 'invalid_value',
+      });
+    },
+  );
 
-  it.each(['gzip', 'br'])('compresses the dashboard with %s, and no event stream', async (way) => {
+  it.each(['gzip', 'br'])('compresses the dashboard with %s, but no event stream', async (way) => {
     const asked = { 'accept-encoding': way };
     const file = await request(api.url).get('/assets/large.js').set(asked);
     expect([file.status, file.headers['content-encoding']]).toEqual([200, way]);
     expect(file.headers['vary']).toContain('Accept-Encoding');
     expect(file.headers['cache-control']).toContain('immutable');
-    if (way === 'gzip') expect(file.text).toBe(LARGE); // supertest reads no other
+    if (way === 'gzip') expect(file.text).toBe(LARGE); // supertest decompresses only gzip
     const plain = await request(api.url)
       .get('/assets/large.js')
       .set({ 'accept-encoding': 'identity' });
@@ -289,7 +292,7 @@ describe('access', () => {
     leaving.abort();
   });
 
-  it.each(['gzip', 'br'])('compresses answers of the API with %s', async (way) => {
+  it.each(['gzip', 'br'])('compresses API responses with %s', async (way) => {
     const catalog = (encoding: string) =>
       fetch(`${api.url}/v1/catalog`, { headers: { ...api.headers, 'accept-encoding': encoding } });
     const [packed, plain] = [await catalog(way), await catalog('identity')];
@@ -299,7 +302,7 @@ describe('access', () => {
     expect(await packed.json()).toEqual(await plain.json());
   });
 
-  it('sends downloads and parts of files as they are, with their length', async () => {
+  it('sends downloads and ranges uncompressed, with their length', async () => {
     const id = await uploadChats(api, 100);
     const asked = { 'accept-encoding': 'gzip, br' };
     const file = await fetch(`${api.url}/v1/files/${id}/content`, {
@@ -316,7 +319,7 @@ describe('access', () => {
     expect(await part.text()).toBe(LARGE.slice(100, 2100));
   });
 
-  it('serves the dashboard with its headers, and never in place of the API', async () => {
+  it('serves the dashboard with its security headers, and never under /v1', async () => {
     for (const path of ['/', '/jobs/ftjob-1', '/models']) {
       const page = await request(api.url).get(path);
       expect(page.text).toContain('<title>Graft</title>');
@@ -331,7 +334,7 @@ describe('access', () => {
     expect((await request(api.url).get('/v1/jobs')).headers['content-type']).toContain('json');
   });
 
-  it('keeps its secrets in files that only their owner reads', () => {
+  it('stores its secrets in files that only their owner can read', () => {
     for (const name of ['credentials.json', 'join-token'])
       expect(statSync(join(api.home, name)).mode & 0o777).toBe(0o600);
     const written = JSON.parse(readFileSync(join(api.home, 'credentials.json'), 'utf8')) as {
@@ -345,7 +348,7 @@ describe('access', () => {
     });
   });
 
-  it('keeps its key over a restart', async () => {
+  it('keeps its key across a restart', async () => {
     const key = api.apiKey;
     await api.restart();
     expect(api.apiKey).toBe(key);
@@ -353,7 +356,7 @@ describe('access', () => {
   });
 });
 
-it('limits the requests of a key, in the words of OpenAI', async () => {
+it("limits requests per key, with OpenAI's error and headers", async () => {
   const limited = await startTestApi({ requestsPerMinute: 30 });
   try {
     const ask = () => request(limited.url).get('/v1/models').set(limited.headers);
@@ -375,7 +378,7 @@ it('limits the requests of a key, in the words of OpenAI', async () => {
     expect(answer.headers['retry-after']).toMatch(/^[12]$/);
     expect((await request(limited.url).get('/healthz')).status).toBe(200);
     expect((await request(limited.url).get('/v1/models')).status).toBe(401);
-    // The SDK waits as it is told, and gets through.
+    // The SDK waits for retry-after and succeeds.
     const patient = limited.client.withOptions({ maxRetries: 2 });
     expect((await patient.models.list()).data).toEqual([]);
   } finally {

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { importBase, startTestApi, uploadChats, type TestApi } from './fixture.js';
 import { ScriptedWorker } from './scripted-worker.js';
 
-// Adapters that were trained elsewhere: PEFT's own files, as two parts or in a zip.
+// Upload of adapters that were trained elsewhere: PEFT's files, as two parts or in a zip.
 
 const GOLDEN = join(import.meta.dirname, '../../../test/golden/llama');
 const CONFIG = 'adapter_config.json';
@@ -37,7 +37,7 @@ const zipped = async (files: readonly (readonly [string, Buffer])[]): Promise<Bu
   return Buffer.from(await downloadZip(entries).arrayBuffer());
 };
 
-it('two files become a model of the project, byte for byte, and what a job begins from', async () => {
+it('two files become a model of the project, byte for byte, which a job can start from', async () => {
   const { status, body } = await upload(peft('lora-rslora'), { model: 'tiny', suffix: 'theirs' });
   expect([status, body]).toMatchObject([200, { object: 'model' }]);
   const { id, graft } = body as ModelObject;
@@ -63,7 +63,7 @@ it('two files become a model of the project, byte for byte, and what a job begin
   await api.post(`/fine_tuning/jobs/${job.id}/cancel`);
 });
 
-it('a zip of the folder that PEFT saved, with what else lies in it', async () => {
+it("accepts a zip of PEFT's folder that has other files in it", async () => {
   const files = [...peft('loha'), ['README.md', Buffer.from('# one')] as const].map(
     ([name, content]) => [`my-adapter/${name}`, content] as const,
   );
@@ -88,29 +88,29 @@ const changed = (fields: object): [string, Buffer] => [
 it.each([
   ['a pickle', [config, ['adapter_model.bin', pickle]], /adapter_model\.bin may be a pickle/],
   [
-    'one by another name',
+    'a pickle with another extension',
     [config, ['adapter_model.pt', pickle]],
     /adapter_model\.pt may be a pickle/,
   ],
-  [
-    'one that is called safetensors',
-    [config, [WEIGHTS, pickle]],
-    /is no safetensors file, whatever/,
-  ],
-  ['a lone file', [config], /there is no adapter_model\.safetensors/],
-  ['something else', [config, ['weights.gguf', pickle]], /expected adapter_config\.json and/],
-  ['no config', [[CONFIG, Buffer.from('{}')], weights], /has no peft_type/],
+  ['a pickle named *.safetensors', [config, [WEIGHTS, pickle]], /is no safetensors file, whatever/],
+  ['a config without weights', [config], /there is no adapter_model\.safetensors/],
+  ['an unknown file', [config, ['weights.gguf', pickle]], /expected adapter_config\.json and/],
+  ['a config without peft_type', [[CONFIG, Buffer.from('{}')], weights], /has no peft_type/],
   ['an unknown method', [changed({ peft_type: 'NEW' }), weights], /unknown peft_type "NEW"/],
-  ['a head', [changed({ task_type: 'SEQ_CLS' }), weights], /task_type SEQ_CLS/],
-  ['targets that no base has', [changed({ target_modules: ['none'] }), weights], /none/],
+  ['a classification head', [changed({ task_type: 'SEQ_CLS' }), weights], /task_type SEQ_CLS/],
+  [
+    'target modules that the base does not have',
+    [changed({ target_modules: ['none'] }), weights],
+    /none/,
+  ],
   ['tensors of another method', [changed({ peft_type: 'IA3', r: undefined }), weights], /./],
-] as const)('%s is refused', async (_, files, message) => {
+] as const)('rejects %s', async (_, files, message) => {
   const { status, body } = await upload(files as unknown as [string, Buffer][]);
   expect(status).toBe(400);
   expect(body.error.message).toMatch(message);
 });
 
-it('a zip with a pickle, with a file twice, or that is none, is refused; and an upload without a base', async () => {
+it('rejects a zip with a pickle, a zip with a file twice, a broken zip, and an upload without a base', async () => {
   const messageOf = async (files: [string, Buffer][], fields?: Record<string, string>) =>
     ((await upload(files, fields)).body as { error: { message: string } }).error.message;
   const bad: [string, Buffer] = ['a/adapter_model.bin', pickle];
@@ -120,7 +120,7 @@ it('a zip with a pickle, with a file twice, or that is none, is refused; and an 
   expect(await messageOf([['a.zip', pickle]])).toMatch(/the zip cannot be read/);
   expect(await messageOf([config, weights], {})).toBe('model is required');
   expect(await messageOf([config, weights], { model: 'none' })).toContain("'none' does not exist");
-  // nothing is left of any of them
+  // rejected uploads leave no rows
   const rows = await api.query("SELECT 1 FROM model WHERE kind = 'adapter' AND job_id IS NULL");
   expect(rows).toHaveLength(2);
 });

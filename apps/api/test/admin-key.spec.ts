@@ -8,7 +8,7 @@ import { expect, it } from 'vitest';
 import { startTestApi, type TestApi } from './fixture.js';
 import { ask } from './projects.js';
 
-// A lost administrator's key is replaced on the server's machine.
+// admin-key: replaces a lost administrator key on the server's machine.
 
 const MAIN = fileURLToPath(new URL('../bundle/main.js', import.meta.url));
 
@@ -23,7 +23,7 @@ async function adminKey(...args: string[]): Promise<{ code: number; out: string;
   return { code, out, err };
 }
 
-/** All keys are lost; a new one is made, and works at once. */
+/** Revokes all keys, creates a new one with `admin-key`, and checks that it works immediately. */
 async function recovers(api: TestApi, ...args: string[]): Promise<void> {
   await api.query('UPDATE api_key SET revoked_at = now()');
   expect((await ask(api, api.apiKey, 'get', '/v1/keys')).status).toBe(401);
@@ -47,7 +47,7 @@ async function recovers(api: TestApi, ...args: string[]): Promise<void> {
   expect(JSON.stringify(rows)).not.toContain(key.split('-')[3]);
 }
 
-it('beside an API on a PostgreSQL of its own', async () => {
+it('works next to a running API with an external PostgreSQL', async () => {
   const api = await startTestApi();
   try {
     await recovers(api, '--home', api.home, '--database-url', api.databaseUrl);
@@ -56,7 +56,7 @@ it('beside an API on a PostgreSQL of its own', async () => {
   }
 });
 
-it('beside an API with the embedded PostgreSQL, which runs on; and while neither runs', async () => {
+it('works next to a running API with the embedded PostgreSQL, which keeps running, and while neither runs', async () => {
   const api = await startTestApi({ embedded: true });
   try {
     await recovers(api, '--home', api.home);
@@ -73,7 +73,7 @@ it('beside an API with the embedded PostgreSQL, which runs on; and while neither
   }
 });
 
-it('says what is wrong where there is no database, or not its own', async () => {
+it('explains that there is no database, or one of another version', async () => {
   const home = mkdtempSync(join(tmpdir(), 'graft-nothing-'));
   const api = await startTestApi();
   try {

@@ -10,7 +10,7 @@ import { caught, importBase, startTestApi, until, uploadChats, type TestApi } fr
 import { addMember, ask, clientOf, makeProject, type TestProject } from './projects.js';
 import { ScriptedWorker, step, started } from './scripted-worker.js';
 
-// Projects, members and keys, as OpenAI's client manages them and as Graft adds to it.
+// Projects, members and keys, through OpenAI's client and Graft's extensions.
 
 let api: TestApi;
 beforeAll(async () => {
@@ -84,7 +84,7 @@ describe("OpenAI's administration client", () => {
     expect(await works(project.viewer.key)).toBe(false);
   });
 
-  it("creates, lists and deletes administrators' keys, which expire in time", async () => {
+  it('creates, lists and deletes admin keys, which can expire', async () => {
     const { adminAPIKeys } = clientOf(api, api.apiKey).admin.organization;
     const made = await adminAPIKeys.create({ name: 'on call', expires_in_seconds: 3600 });
     expect(made).toMatchObject({ object: 'organization.admin_api_key', name: 'on call' });
@@ -102,7 +102,7 @@ describe('a role', () => {
   beforeAll(async () => (project = await makeProject(api, 'roles')));
   const at = (rest: string): string => `/v1/organization/projects/${project.id}${rest}`;
 
-  it('counts at once for keys that were made before it was changed', async () => {
+  it('applies immediately to keys that were created before it changed', async () => {
     const cy = await addMember(api, project.id, 'cy', 'owner');
     expect((await ownKey(cy.key)).scopes).toContain('project:admin');
     await api.post(at(`/users/${cy.id}`).slice(3), { role: 'viewer' });
@@ -116,7 +116,7 @@ describe('a role', () => {
     expect((await ask(api, cy.key, 'get', at('/users'))).status).toBe(200);
   });
 
-  it('bounds the scopes of keys', async () => {
+  it('limits the scopes of keys', async () => {
     const create = (body: object, key = project.owner.key) =>
       ask(api, key, 'post', at('/api_keys'), { name: 'x', ...body });
     const viewer = { member_id: project.viewer.id };
@@ -128,7 +128,7 @@ describe('a role', () => {
     });
     for (const scope of ['admin', 'metrics:read']) {
       expect((await create({ scopes: [scope] })).status).toBe(400);
-      // Not a member's, and not for the asking either.
+      // Neither for a key of a member nor for a service key.
       const service = await api.post<{ value: string }>(at('/api_keys').slice(3), {
         name: 'service',
         scopes: ['project:admin'],
@@ -144,7 +144,7 @@ describe('a role', () => {
     expect((await create({ member_id: 'member-none' })).status).toBe(404);
   });
 
-  it("makes an owner's keys its own, so that none outlives it", async () => {
+  it('ties keys that an owner creates to the owner, so they end with the membership', async () => {
     const dee = await addMember(api, project.id, 'dee', 'owner');
     const made = JSON.parse(
       (await ask(api, dee.key, 'post', '/v1/keys', { name: 'mine' })).text,
@@ -161,7 +161,7 @@ describe('a role', () => {
     ).toBe(404);
   });
 
-  it('leaves weight and limits to administrators, the name to owners', async () => {
+  it('reserves weight and limits for administrators; owners can change the name', async () => {
     const modify = (key: string, body: object) => ask(api, key, 'post', at(''), body);
     expect(await modify(project.owner.key, { graft: { weight: 9 } })).toMatchObject({
       status: 403,
@@ -191,7 +191,7 @@ describe("an administrator's key", () => {
     expect(await works(api.apiKey)).toBe(true);
   });
 
-  it('is not the last to go, in whatever project, nor left alone with those that expire', async () => {
+  it('cannot be deleted if it is the last one, or the last one without an expiry', async () => {
     const own = api.apiKey.split('-')[2]!;
     const soon = Math.floor(Date.now() / 1000) + 3600;
     const brief = await api.post<ApiKeyObject>('/keys', {
@@ -204,7 +204,7 @@ describe("an administrator's key", () => {
       409,
       expect.stringContaining('the last key with the admin scope that does not expire'),
     ]);
-    // One that acts in another project is as good, and then keeps that project.
+    // A key that acts in another project also counts; then that project cannot be archived.
     const elsewhere = await makeProject(api, 'elsewhere');
     const other = await api.post<{ id: string; value: string }>(
       `/organization/projects/${elsewhere.id}/api_keys`,
@@ -236,10 +236,13 @@ describe("an administrator's key", () => {
 });
 
 describe('archiving a project', () => {
-  /** The lock of whoever reconciles (dispatch/reconciler): who holds it keeps it from finishing. */
+  /**
+   * Advisory lock of the reconciler (dispatch/reconciler). While a test holds it, the reconciler cannot
+   * finish.
+   */
   const RECONCILERS = 7_240_251;
 
-  it('stops its keys, cancels what is open, tells the worker, and deletes nothing', async () => {
+  it('revokes its keys, cancels open jobs and eval runs, notifies the worker, and deletes nothing', async () => {
     const project = await makeProject(api, 'to archive');
     const mine = clientOf(api, project.member.key);
     const file = await uploadChats({ ...api, client: mine } as TestApi);
@@ -299,7 +302,7 @@ describe('archiving a project', () => {
     ).toMatchObject({ status: 409 });
   });
 
-  it('answers after the first hundred of many jobs, those that run among them, and finishes the rest', async () => {
+  it('responds after cancelling the first hundred jobs, running ones first, and cancels the rest later', async () => {
     const project = await makeProject(api, 'many jobs');
     const mine = clientOf(api, project.member.key);
     const file = await uploadChats({ ...api, client: mine } as TestApi);
@@ -337,14 +340,14 @@ describe('archiving a project', () => {
     await until(async () => (await open()).length === 0, 60_000);
   });
 
-  it('leaves no job behind that was being created meanwhile', async () => {
+  it('leaves no job that was being created meanwhile', async () => {
     const project = await makeProject(api, 'archived under a create call');
     const mine = clientOf(api, project.member.key);
     const file = await uploadChats({ ...api, client: mine } as TestApi);
     const client = new pg.Client({ connectionString: api.databaseUrl });
     await client.connect();
     try {
-      // As archiving does it, stopped after its first statement.
+      // The first statements of archiving, stopped before the update.
       await client.query('BEGIN');
       await client.query('SELECT 1 FROM project WHERE id = $1 FOR UPDATE', [project.id]);
       let settled = false;
@@ -362,7 +365,7 @@ describe('archiving a project', () => {
     }
   });
 
-  it('is finished after the next start where it was interrupted; until then nothing of it is given', async () => {
+  it('finishes after a restart if it was interrupted; until then its jobs are not assigned', async () => {
     const project = await makeProject(api, 'half archived');
     const other = await makeProject(api, 'not archived');
     const create = async ({ member }: TestProject): Promise<string> => {
@@ -390,7 +393,7 @@ describe('archiving a project', () => {
   });
 });
 
-it('tells whether a key is still good, for streams that outlive a request', async () => {
+it('reports whether a key is still valid, for streams that outlive a request', async () => {
   const source = await dataSource(api.databaseUrl).initialize();
   try {
     const keys = new ApiKeysService(new Database(source), new Audit());
@@ -410,7 +413,7 @@ it('tells whether a key is still good, for streams that outlive a request', asyn
     expect(await good()).toEqual([false, false, false]);
     await api.query(`UPDATE api_key SET expires_at = NULL WHERE id = $1`, [project.viewer.keyId]);
     expect(await good()).toEqual([false, false, true]);
-    // Whatever made or kept the key: it is its member's.
+    // A key is invalid once its member is removed, however the key was created.
     const removed = (at: string) =>
       api.query(`UPDATE member SET removed_at = ${at} WHERE id = $1`, [project.viewer.id]);
     await removed('now()');

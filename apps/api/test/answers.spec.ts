@@ -20,7 +20,7 @@ describe('answers through the official SDK', () => {
     max_tokens: 5,
   };
 
-  it('says 503 and when to come back where no worker is', async () => {
+  it('returns 503 with retry-after if no worker is connected', async () => {
     await until(
       async () => (await api.get<{ workers_online: number }>('/overview')).workers_online === 0,
     );
@@ -29,7 +29,7 @@ describe('answers through the official SDK', () => {
     expect(error.headers?.get('retry-after')).toBe('5');
   });
 
-  it('answers whole and streamed, and tells the worker when the client leaves', async () => {
+  it('returns whole and streamed answers, and cancels at the worker if the client leaves', async () => {
     const worker = await new ScriptedWorker(api).connect();
     const say = async (texts: string[]): Promise<void> => {
       const have = worker.questions.length;
@@ -86,7 +86,7 @@ describe('answers through the official SDK', () => {
     expect(await failing).toMatchObject({ status: 503, code: 'unavailable' });
   });
 
-  it('fails an answer whose last piece says that more follows', async () => {
+  it('fails an answer whose last message says that more follows', async () => {
     const worker = await new ScriptedWorker(api).connect();
     const failing = caught(client.chat.completions.create(ask, { maxRetries: 0 }));
     await until(() => worker.questions.length === 1);
@@ -96,7 +96,7 @@ describe('answers through the official SDK', () => {
     worker.vanish();
   });
 
-  it('asks for an adapter on the base it was trained on, and for a base on any copy of it', async () => {
+  it("requests an adapter on its base's dtype and quantization, and a base without either", async () => {
     const file = JSON.stringify([
       { name: 'adapter_model.safetensors', sha256: 'a'.repeat(64), size: 1 },
     ]);
@@ -132,7 +132,7 @@ describe('answers through the official SDK', () => {
     worker.vanish();
   });
 
-  it('refuses bad bodies by name', async () => {
+  it('rejects invalid bodies with the param', async () => {
     expect(await caught(client.chat.completions.create({ ...ask, temperature: 9 }))).toMatchObject({
       status: 400,
       param: 'temperature',

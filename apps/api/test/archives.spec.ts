@@ -1,4 +1,4 @@
-// Archives of pictures and sounds: stored as JSON Lines of records, or refused with the names of what is wrong.
+// Archives of images and audio: stored as JSON Lines of records, or rejected with the names of bad files.
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
@@ -49,7 +49,7 @@ it.each([
   ['pets.zip', async () => Promise.resolve(deflatedZip(pets))],
   ['pets.tar', () => tar(Object.entries(pets))],
   ['pets.tar.gz', async () => gzipSync(await tar(Object.entries(pets)))],
-] as const)('%s becomes records of pictures with their labels', async (name, archive) => {
+] as const)('%s becomes image records with labels', async (name, archive) => {
   const { file, records } = await made(await archive(), name);
   expect(records).toEqual(petRecords);
   expect(file).toMatchObject({ filename: name, status: 'processed' });
@@ -63,7 +63,7 @@ it.each([
   );
 });
 
-it('one of pictures that belong together becomes pairs for image_feature_extraction', async () => {
+it('an archive of related images becomes pairs for image_feature_extraction', async () => {
   const rows = [
     ['a.png', 'b.png'],
     ['b.png', 'a.png'],
@@ -98,7 +98,7 @@ it('one of pictures that belong together becomes pairs for image_feature_extract
   expect(bad.status_details).toMatch(/^line 3: "positive" and "negative" are the same/);
 });
 
-it('one that comes in parts is read as it is whole', async () => {
+it('an archive uploaded in parts is read as a whole', async () => {
   const content = gzipSync(
     await tar([
       ['x/a.wav', wav(440)],
@@ -121,7 +121,7 @@ it('one that comes in parts is read as it is whole', async () => {
   expect(graft).toMatchObject({ converted_from: 'audiofolder' });
 });
 
-it('one with bad files is refused with their names, and nothing of it stays', async () => {
+it('an archive with bad files is rejected with their names and leaves no files', async () => {
   const before = (await api.get<{ data: FileObject[] }>('/files')).data.length;
   expect(
     await refused(deflatedZip({ ...pets, '../x.png': red, 'pets/dog/c.png': Buffer.from('c') })),
@@ -140,7 +140,7 @@ it('one with bad files is refused with their names, and nothing of it stays', as
   expect((await api.get<{ data: FileObject[] }>('/files')).data).toHaveLength(before);
 });
 
-it('one of two million bytes of names ends with a reason, and the API goes on', async () => {
+it('an archive with two million bytes of file names is rejected, and the API continues', async () => {
   const name = (n: number) => `${'x'.repeat(200)}/${n}.png`;
   const many = deflatedZip(
     Object.fromEntries(Array.from({ length: 9000 }, (_, n) => [name(n), red])),
@@ -148,19 +148,19 @@ it('one of two million bytes of names ends with a reason, and the API goes on', 
   expect((await refused(many)).message).toMatch(
     /^the archive cannot be used: its files have no labels or texts/,
   );
-  // the count in its last record is a lie
+  // wrong entry count in the end record
   many.writeUInt16LE(9001, many.length - 12);
   many.writeUInt16LE(9001, many.length - 14);
   expect((await refused(many)).message).toMatch(/^the archive cannot be used: /);
 });
 
-it('nothing is left of one whose client goes while it is read', async () => {
+it('an archive leaves no files if its client disconnects while it is read', async () => {
   const files = Object.fromEntries(
     Array.from({ length: 20_000 }, (_, n) => [`${n % 2}/${n}.png`, red]),
   );
   const cut = new AbortController();
   const sent = send(deflatedZip(files), 'a.zip', cut.signal).catch(() => null);
-  // what came, and what becomes of it
+  // the upload and its conversion
   await until(() => incoming().length === 2);
   cut.abort();
   await sent;

@@ -14,7 +14,7 @@ import { jobChanges } from './changes/job-changes.js';
 import { sweepChanges } from './changes/sweep-changes.js';
 import { webhookChanges } from './changes/webhook-changes.js';
 
-// Who did what: a row in the transaction that did it.
+// The audit log: each change writes a row in its own transaction.
 
 let api: TestApi;
 let hub: Hub;
@@ -27,7 +27,7 @@ afterAll(() => api?.close().finally(() => hub.stop()));
 const rows = (target: string) =>
   api.query<Record<string, unknown>>(`SELECT * FROM audit WHERE target = $1 ORDER BY id`, [target]);
 
-it('says who made and took back a join token, and from where', async () => {
+it('records who created and deleted a join token, and from which address', async () => {
   const made = await request(api.url)
     .post('/v1/join_tokens')
     .set(api.headers)
@@ -53,7 +53,7 @@ it('says who made and took back a join token, and from where', async () => {
   expect(await api.query(`SELECT open FROM pool WHERE name = 'rack-4'`)).toEqual([{ open: true }]);
 });
 
-it('believes the proxies that it is told to, and no others, of where a request came from', async () => {
+it('uses x-forwarded-for only behind a trusted proxy', async () => {
   const from = async (of: TestApi): Promise<unknown> => {
     const forwarded = { ...of.headers, 'x-forwarded-for': '203.0.113.7' };
     const { body } = await request(of.url).post('/v1/join_tokens').set(forwarded).send({});
@@ -71,7 +71,7 @@ it('believes the proxies that it is told to, and no others, of where a request c
   }
 });
 
-it('names no key where the server itself made the first join token', async () => {
+it('has no key for the first join token, which the server creates', async () => {
   const [own] = await api.query<{ id: string }>(`SELECT id FROM join_token WHERE name = 'local'`);
   expect(await rows(own!.id)).toEqual([
     expect.objectContaining({ action: 'join_token.created', key_id: null, request_id: null }),
@@ -82,7 +82,7 @@ describe('every route that changes something', () => {
   let project: TestProject;
   let file: string;
 
-  /** Asks and answers, but changes nothing. */
+  /** POST routes that change nothing. */
   const ASKS = [
     '/v1/fine_tuning/jobs/preview',
     '/v1/chat/completions',
@@ -116,7 +116,7 @@ describe('every route that changes something', () => {
         metadata: { n: String(Math.random()) },
       })
     ).id;
-  /** A model that a job made. */
+  /** Id of a model that a job trained. */
   const adapter = async (): Promise<string> => {
     const worker = await new ScriptedWorker(api).connect();
     const { id } = await api.post<{ id: string }>('/fine_tuning/jobs', {
@@ -146,7 +146,7 @@ describe('every route that changes something', () => {
     return { path: `/v1/organization/projects/${id}${rest}`, type, target: id, project: id };
   };
 
-  /** How to make each change once, by its route. */
+  /** One change per route. */
   const CHANGES: Readonly<Record<string, () => Change | Promise<Change>>> = {
     ...evalChanges(() => api, own),
     ...jobChanges(() => api, own, job),
@@ -385,13 +385,13 @@ describe('every route that changes something', () => {
     );
   };
 
-  it('is in the list of this test', () => {
+  it('is listed in this test', () => {
     expect(Object.keys(CHANGES).sort()).toEqual(
       CHANGING.map(([method, path]) => `${method} ${path}`).sort(),
     );
   });
 
-  it('leaves exactly one row, which names key, target, address and request, and no secret', async () => {
+  it('writes exactly one row with key, target, address and request, and without secrets', async () => {
     for (const [method, path] of CHANGING) {
       const wanted = await CHANGES[`${method} ${path}`]!();
       const before = await count();
@@ -416,10 +416,10 @@ describe('every route that changes something', () => {
     }
   });
 
-  it('leaves none where it is refused', async () => {
+  it('writes no row for a rejected request', async () => {
     const before = await count();
     for (const [method, path] of CHANGING) {
-      // Not there, not allowed, not a body.
+      // Missing target, missing permission, or invalid body.
       for (const key of [api.apiKey, project.viewer.key])
         expect(
           (await ask(api, key, method, at(path), { nonsense: 1 })).status,
@@ -428,7 +428,7 @@ describe('every route that changes something', () => {
     expect(await count()).toBe(before);
   });
 
-  it('leaves none where nothing changed: a job that was there already', async () => {
+  it('writes no row if nothing changes: an idempotent repeat', async () => {
     const body = { model: 'tiny', training_file: file, graft: { pool: 'nobody', priority: 7 } };
     const send = () =>
       request(api.url)
@@ -457,7 +457,7 @@ describe('the audit log', () => {
     await clientOf(api, project.owner.key).files.delete(id);
   });
 
-  it("shows an owner all of the project's, and only that", async () => {
+  it('shows an owner all entries of the project, and only those', async () => {
     const { data, has_more } = await read(project.owner.key, '?limit=100');
     expect(has_more).toBe(false);
     expect(new Set(data.map((one) => one.project?.id))).toEqual(new Set([project.id]));
@@ -478,7 +478,7 @@ describe('the audit log', () => {
     });
   });
 
-  it("is found by project, kind, actor, target and time, as OpenAI's client asks", async () => {
+  it("filters by project, type, actor, target and time, as OpenAI's client requests", async () => {
     const admin = clientOf(api, api.apiKey).admin.organization.auditLogs;
     const types = async (query: Parameters<typeof admin.list>[0]) =>
       (await admin.list(query)).data.map(({ type }) => type as string);
@@ -497,7 +497,7 @@ describe('the audit log', () => {
     expect((await types({ effective_at: { lte: now + 1000, gte: now - 1000 } })).length).toBe(20);
   });
 
-  it('comes in pages, forwards and back', async () => {
+  it('has pages in both directions', async () => {
     const all = await read(api.apiKey, '?limit=100');
     const admin = clientOf(api, api.apiKey).admin.organization.auditLogs;
     const seen: string[] = [];

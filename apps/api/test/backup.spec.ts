@@ -1,4 +1,5 @@
-// A backup of a running installation, verified and restored by the program itself, for each kind of database and blobs.
+// Backup of a running installation, verified and restored with the commands, for each kind of database and
+// blob storage.
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
@@ -90,10 +91,10 @@ describe.each([
     for (const path of made.splice(0)) if (path !== backup) rmSync(path, { recursive: true });
   });
 
-  it('is made while the API runs, is whole, and goes on where it was when it is restored', async () => {
+  it('is created while the API runs, is complete, and after a restore jobs resume from their checkpoint', async () => {
     const first = await graft('backup', backup, ...from);
     expect(first).toMatchObject({ code: 0 });
-    // What comes later is not in it, and a second backup copies only what is new.
+    // Later files are not in the backup, and a second backup copies only new blobs.
     await uploadChats(api);
     const verified = await graft('verify', backup);
     expect(verified).toMatchObject({ code: 0 });
@@ -109,7 +110,7 @@ describe.each([
     try {
       const arguments_ = [backup, '--home', home, '--snapshot', oldest, ...to, ...where];
       expect(await graft('restore', ...arguments_)).toMatchObject({ code: 0 });
-      // It never writes over an installation.
+      // restore never overwrites an installation.
       const again = await graft('restore', ...arguments_);
       expect(again.code).toBe(1);
       expect(again.err).toContain('already');
@@ -127,7 +128,8 @@ describe.each([
       try {
         const lease = await next.assigned(60_000);
         expect(lease).toMatchObject({ jobId: job, checkpointStep: 3 });
-        // The restored database has forgotten attempts: none of their numbers comes again.
+        // Attempts made after the backup are unknown to the restored database; their numbers must not be
+        // reused.
         expect(lease.attempt).toBeGreaterThan(1000);
         const [state] = lease.checkpoint;
         expect((await next.fetch(state?.sha256 ?? '')).toString()).toBe('the state at 3');
@@ -143,7 +145,7 @@ describe.each([
     }
   });
 
-  it('is not whole once a byte of it is wrong, and is not restored then', async () => {
+  it('fails verification and restore if a byte is wrong', async () => {
     const own = folder();
     expect(await graft('backup', own, ...from)).toMatchObject({ code: 0 });
     const name = sha('the state at 3');
@@ -161,7 +163,7 @@ describe.each([
     expect((await graft('verify', own)).out).toContain(`${path} is missing`);
   });
 
-  it('names a blob that the installation has lost, and leaves no snapshot behind', async () => {
+  it('fails with the name of a blob that the installation has lost, and leaves no snapshot', async () => {
     const own = folder();
     const name = sha('the state at 3');
     const path = s3

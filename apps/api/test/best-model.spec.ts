@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { caught, importBase, startTestApi, uploadChats, type TestApi } from './fixture.js';
 import { evaluated, ScriptedWorker, started, step } from './scripted-worker.js';
 
-// `load_best_model_at_end`: which jobs have it, and what a job and its model say of the step that was published.
+// `load_best_model_at_end`: which jobs use it, and the published step in the job and its model.
 
 let api: TestApi;
 let pools = 0;
@@ -26,7 +26,7 @@ const create = async (graft: object, more: object = {}): Promise<JobObject> => {
 };
 const jobOf = (id: string) => api.get<JobObject>(`/fine_tuning/jobs/${id}`);
 
-/** A job under way, and the Spec that its worker got. */
+/** A running job, and the spec that its worker received. */
 async function running(graft: object = {}, more: object = {}) {
   const pool = `best-${pools++}`;
   const job = await create({ pool, ...graft }, more);
@@ -36,26 +36,23 @@ async function running(graft: object = {}, more: object = {}) {
 }
 
 it.each([
-  ['it says when', { eval_steps: 2 }, 2],
-  // 12 examples and batches of one
-  ['it leaves that to the defaults', {}, 12],
-])(
-  'is on for a job that is evaluated as it trains an adapter, where %s',
-  async (_, graft, every) => {
-    const { job, worker, spec } = await running(graft);
-    expect(spec).toMatchObject({ eval_steps: every });
-    expect(job.graft.published_step).toBeNull();
-    expect(spec).toMatchObject({ load_best_model_at_end: true });
-    expect(spec).not.toHaveProperty('metric_for_best_model');
-    worker.vanish();
-  },
-);
+  ['with its own eval_steps', { eval_steps: 2 }, 2],
+  // 12 examples with a batch size of 1
+  ['with the default eval_steps', {}, 12],
+])('is on by default for an adapter job with evaluations, %s', async (_, graft, every) => {
+  const { job, worker, spec } = await running(graft);
+  expect(spec).toMatchObject({ eval_steps: every });
+  expect(job.graft.published_step).toBeNull();
+  expect(spec).toMatchObject({ load_best_model_at_end: true });
+  expect(spec).not.toHaveProperty('metric_for_best_model');
+  worker.vanish();
+});
 
 it.each([
   ['there is no validation data', { eval_steps: 2 }, { validation_file: null }],
-  ['it is evaluated at its end alone', { eval_steps: 0 }, {}],
-  ['it passes over its data once', {}, { hyperparameters: { n_epochs: 1 } }],
-  ['it says so', { eval_steps: 2, load_best_model_at_end: false }, {}],
+  ['evaluation runs only at the end', { eval_steps: 0 }, {}],
+  ['there is only one epoch', {}, { hyperparameters: { n_epochs: 1 } }],
+  ['it is set to false', { eval_steps: 2, load_best_model_at_end: false }, {}],
   ['the whole model is trained', { eval_steps: 2 }, { peft: null }],
 ])('is off for a job where %s', async (_, graft, more) => {
   const { worker, spec } = await running(graft, more);
@@ -67,7 +64,7 @@ it.each([
   [{ eval_steps: 2 }, { validation_file: null }, 'a validation_file or graft.validation_split'],
   [{ eval_steps: 0 }, {}, 'graft.eval_steps above 0'],
   [{ eval_steps: 2 }, { peft: null }, 'full fine-tuning keeps only its last model'],
-])('is refused where it cannot be: %j %j', async (graft, more, message) => {
+])('is rejected if it is impossible: %j %j', async (graft, more, message) => {
   const asked = create({ ...graft, load_best_model_at_end: true }, more);
   expect(await caught(asked as Promise<unknown>)).toMatchObject({
     status: 400,
@@ -76,7 +73,7 @@ it.each([
   });
 });
 
-it('is said of the job and its model, and by an event', async () => {
+it('is reported by the job, its model and an event', async () => {
   const { job, worker, lease } = await running({ eval_steps: 1 });
   await worker.tell(lease, started(0, 3), step(1), evaluated(1, 2), step(2), evaluated(2, 3));
   await worker.tell(lease, step(3), evaluated(3, 4, true));
@@ -95,7 +92,7 @@ it('is said of the job and its model, and by an event', async () => {
   worker.vanish();
 });
 
-it('is the last step where a worker says no other', async () => {
+it('publishes the last step if the worker reports no other', async () => {
   const { job, worker, lease } = await running();
   await worker.tell(lease, started(0, 3), step(1), step(2), step(3));
   await worker.finish(lease, 3);
@@ -106,7 +103,7 @@ it('is the last step where a worker says no other', async () => {
   worker.vanish();
 });
 
-it('is what trials of a sweep are compared by', async () => {
+it('determines the score by which sweep trials are compared', async () => {
   const pool = `best-${pools++}`;
   const { id } = await api.post<SweepObject>('/sweeps', {
     model: 'tiny',
@@ -127,7 +124,7 @@ it('is what trials of a sweep are compared by', async () => {
     [late.jobId, 2],
   ]);
   expect(winner).toMatchObject({ job: early.jobId, score: 1 });
-  // Where the published step was not measured, the last one counts.
+  // If the published step has no evaluation, the last evaluation counts.
   await api.query('DELETE FROM evaluation WHERE job_id = $1 AND step = 1', [early.jobId]);
   expect((await api.get<SweepObject>(`/sweeps/${id}`)).winner).toMatchObject({ job: late.jobId });
   worker.vanish();
