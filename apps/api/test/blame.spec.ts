@@ -1,4 +1,4 @@
-// What the end of a trainer process costs the jobs whose runs it held.
+// How the death of a trainer process counts against the jobs that ran in it.
 import type { JobObject, Page, WorkerObject } from '@graft/contracts';
 import type { Blame } from '@graft/contracts';
 import type { Assignment } from '@graft/contracts/grpc';
@@ -73,8 +73,8 @@ const messages = async (id: string): Promise<string[]> =>
     ({ message }) => message,
   );
 
-describe('a death in the work of another', () => {
-  it('costs a job nothing, however often and of whatever kind', async () => {
+describe('a process death caused by another job', () => {
+  it('never counts against a job, however often and of whatever kind', async () => {
     const { id, worker } = await scene();
     const kinds = ['crash', 'oom_gpu', 'oom_host', 'hang', 'disk_full'];
     for (let n = 0; n < 25; n++) {
@@ -96,8 +96,8 @@ describe('a death in the work of another', () => {
   });
 });
 
-describe('a death that may have been its fault', () => {
-  it('costs a job nothing twice; then it runs alone, and what is its own counts', async () => {
+describe('a process death of unclear cause', () => {
+  it('does not count twice; then the job runs alone and its own deaths count', async () => {
     const { id, worker } = await scene();
     for (let n = 0; n < 2; n++) {
       const assignment = await worker.assigned();
@@ -116,7 +116,7 @@ describe('a death that may have been its fault', () => {
     worker.vanish();
   });
 
-  it('is forgiven by a checkpoint', async () => {
+  it('no longer counts after a checkpoint', async () => {
     const { id, worker } = await scene();
     let assignment: Assignment;
     for (let n = 0; n < 2; n++) {
@@ -135,7 +135,7 @@ describe('a death that may have been its fault', () => {
     worker.vanish();
   });
 
-  it('in its own work counts at once, and from the second on away from others', async () => {
+  it('caused by the job itself counts immediately, and the job runs alone after the second', async () => {
     const { id, worker } = await scene();
     for (const alone of [undefined, undefined, true]) {
       const assignment = await worker.assigned();
@@ -147,7 +147,7 @@ describe('a death that may have been its fault', () => {
   });
 });
 
-it('an answer that ended its process is told once, also to a client that tries again', async () => {
+it('an answer that crashed its process is reported once, without a retry by the client', async () => {
   const pool = `pool-${pools++}`;
   const worker = await new ScriptedWorker(api, { pool }).connect();
   const { baseURL, apiKey } = api.client;
@@ -162,7 +162,7 @@ it('an answer that ended its process is told once, also to a client that tries a
   worker.vanish();
 });
 
-it('a job shows with whom it shares its process, and how long it waited there', async () => {
+it('a job shows which jobs share its process, and how long it waited for them', async () => {
   const { id, pool, worker } = await scene(4);
   const others = [await create(pool), await create(pool), await create(pool)];
   const [mate = '', stranger = '', apart = ''] = others;
@@ -197,14 +197,14 @@ it('a job shows with whom it shares its process, and how long it waited there', 
   worker.vanish();
 });
 
-describe('a worker on which job after job dies', () => {
+describe('a worker on which several jobs die', () => {
   const workers = async (pool: string): Promise<WorkerObject[]> =>
     (await api.get<Page<WorkerObject>>('/workers')).data.filter((one) => one.pool === pool);
 
   const cordoned = async (pool: string): Promise<string[]> =>
     (await workers(pool)).filter((one) => one.cordoned).map(({ name }) => name);
 
-  /** The worker takes a new job, and its process dies. */
+  /** Assigns a new job to the worker and reports the death of its process. */
   async function kill(worker: ScriptedWorker, pool: string, blame: Blame = 'own'): Promise<string> {
     const id = await create(pool);
     const assignment = await worker.assigned();
@@ -213,7 +213,7 @@ describe('a worker on which job after job dies', () => {
     return id;
   }
 
-  it('is cordoned at the third of them, and says why', async () => {
+  it('is cordoned at the third one, with the reason', async () => {
     const pool = `lemons-${pools++}`;
     const worker = await new ScriptedWorker(api, { pool, name: 'lemon' }).connect();
     const other = await new ScriptedWorker(api, { pool, name: 'good' }).connect();
@@ -229,7 +229,7 @@ describe('a worker on which job after job dies', () => {
     expect(lemon?.cordon_reason).toContain('trainer processes of 3 jobs died here');
     const metrics = await fetch(`${api.url}/metrics`, { headers: api.headers });
     expect(await metrics.text()).toMatch(/^graft_workers_cordoned_total 1$/m);
-    // Uncordoned, it starts with a clean slate.
+    // After an uncordon, counting starts from zero.
     await api.query(
       `UPDATE worker SET cordoned = false, uncordoned_at = clock_timestamp() WHERE name = 'lemon'`,
     );
@@ -238,7 +238,7 @@ describe('a worker on which job after job dies', () => {
     for (const one of [worker, other]) one.vanish();
   });
 
-  it('goes on where it is the last of its pool', async () => {
+  it('is not cordoned if it is the last one in its pool', async () => {
     const pool = `lemons-${pools++}`;
     const worker = await new ScriptedWorker(api, { pool, name: 'only' }).connect();
     for (let n = 0; n < 4; n++) await kill(worker, pool);
@@ -246,17 +246,17 @@ describe('a worker on which job after job dies', () => {
     worker.vanish();
   });
 
-  it('leaves one of two that look broken at the same moment', async () => {
+  it('is cordoned once if two look broken at the same moment', async () => {
     const pool = `lemons-${pools++}`;
     const both = [
       await new ScriptedWorker(api, { pool, name: 'left' }).connect(),
       await new ScriptedWorker(api, { pool, name: 'right' }).connect(),
     ];
-    // Of two projects: the ends of one project's jobs wait for each other.
+    // Use two projects, because the ends of one project's jobs wait for each other.
     const { member } = await makeProject(api, 'beside');
     const client = clientOf(api, member.key);
     const theirs = await uploadChats({ ...api, client } as TestApi);
-    // Two deaths each; then both are at work when a third comes to each of them.
+    // Two deaths each; then both are busy when the third death is reported on each.
     const busy = async (): Promise<Assignment[]> => {
       await create(pool);
       const body = { model: 'tiny', training_file: theirs, graft: { pool } };
@@ -288,7 +288,7 @@ describe('a worker on which job after job dies', () => {
     for (const worker of both) worker.vanish();
   });
 
-  it('is not to blame for jobs that die elsewhere too', async () => {
+  it('is not blamed for jobs that also die elsewhere', async () => {
     const pool = `lemons-${pools++}`;
     const one = await new ScriptedWorker(api, { pool, name: 'one' }).connect();
     const two = await new ScriptedWorker(api, { pool, name: 'two' }).connect();

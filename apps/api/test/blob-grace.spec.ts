@@ -1,5 +1,5 @@
-// Bytes stay for a while after the last row that named them went, so that a copy of the blobs that begins after a copy of
-// the database has all that the database names.
+// Blobs stay for a grace period after their last reference is deleted, so that a copy of the blobs that
+// starts after a copy of the database contains everything that the database references.
 import { execFileSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { cpSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
@@ -22,7 +22,7 @@ async function upload(api: TestApi, text: string): Promise<string> {
   return (await api.client.files.create({ file, purpose: 'fine-tune' })).id;
 }
 
-/** Returns once retention has come by: it took a file that has just expired. */
+/** Returns after a retention pass, which deleted a file that had just expired. */
 async function round(api: TestApi): Promise<void> {
   const id = await upload(api, chats(11));
   await api.query(`UPDATE file SET expires_at = now() - interval '1 s' WHERE id = $1`, [id]);
@@ -36,7 +36,7 @@ const older = (api: TestApi, sha256: string, interval: string): Promise<unknown>
     [sha256, interval],
   );
 
-describe('bytes that no row names any more', () => {
+describe('unreferenced blobs', () => {
   let api: TestApi;
   beforeAll(async () => {
     api = await startTestApi({ ...OPTIONS, blobGraceMs: 24 * 3600_000 });
@@ -53,12 +53,12 @@ describe('bytes that no row names any more', () => {
     expect(here()).toBe(true);
     await older(api, sha(text), '61 minutes');
     await until(() => !here());
-    // The transaction that took the file away may not be over yet.
+    // The transaction that deleted the blob may not be committed yet.
     const rows = () => api.query('SELECT 1 FROM blob WHERE sha256 = $1', [sha(text)]);
     await until(async () => (await rows()).length === 0);
   });
 
-  it('stay for 24 hours from the last time that one did', async () => {
+  it('stay for 24 hours after the latest reference ended', async () => {
     const text = chats(14);
     await api.client.files.delete(await upload(api, text));
     await older(api, sha(text), '25 hours');
@@ -68,7 +68,7 @@ describe('bytes that no row names any more', () => {
     expect(isIn(join(api.home, 'blobs'), sha(text))).toBe(true);
   });
 
-  it('go at once where they were only a part of an upload', async () => {
+  it('are deleted immediately if they were parts of a canceled upload', async () => {
     const text = chats(15);
     const { id } = await api.client.uploads.create({
       bytes: 2 * text.length,
@@ -83,8 +83,8 @@ describe('bytes that no row names any more', () => {
   });
 });
 
-describe.skipIf(!canMount)('on a disk without room, bytes that no row names any more', () => {
-  it('make room at once for an upload that was refused, the oldest first', async () => {
+describe.skipIf(!canMount)('unreferenced blobs on a full disk', () => {
+  it('are deleted early, oldest first, after an upload was rejected', async () => {
     const day = 24 * 3600_000;
     const api = await startTestApi({ ...OPTIONS, retentionMs: day, blobGraceMs: day });
     const blobs = join(api.home, 'blobs');
@@ -153,7 +153,7 @@ describe.skipIf(!(await canDump()))('a restore', () => {
         for (const at of [4, 5, 6, 7]) await save(at);
         const left = () => api.query<{ step: number }>('SELECT step FROM checkpoint WHERE job_id = $1', [id]); // prettier-ignore
         await until(async () => (await left()).every((row) => row.step > 3));
-        // As if the copy of the blobs had begun an hour later.
+        // As if the copy of the blobs started an hour later.
         for (const at of [1, 2, 3]) await older(api, sha(`${id} at ${at}`), '61 minutes');
       }
       for (let n = 0; n < 2; n++) await round(api);
@@ -162,7 +162,7 @@ describe.skipIf(!(await canDump()))('a restore', () => {
       execFileSync('pg_restore', ['--no-owner', `--dbname=${restored}`, dump]);
       const where = await startApi({
         ...OPTIONS,
-        // The leases in the dump are over soon.
+        // The leases in the dump expire soon.
         leaseMs: 3000,
         retryBackoffMs: 50,
         home,

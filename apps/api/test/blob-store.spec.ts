@@ -1,4 +1,4 @@
-// One contract for both places that blobs may lie in: a folder, and a bucket of a real S3 server.
+// The same contract for both blob backends: a folder, and a bucket of a real S3 server.
 import { createHash, randomBytes } from 'node:crypto';
 import {
   existsSync,
@@ -78,7 +78,7 @@ describe.each(['folder', 's3'] as const)('the blob store in a %s', (kind) => {
   const root = (): string => (s3 ? join(s3.folder, 'blobs') : join(api.home, 'blobs'));
   const at = (sha256: string): string => join(root(), sha256.slice(0, 2), sha256);
   const incoming = (): string => join(api.home, 'blobs', 'incoming');
-  /** Stores it as a file of a project. */
+  /** Stores data as a file of a project; returns the file's id. */
   const put = async (data: Buffer, cutAfter = Infinity): Promise<string> => {
     const id = `file-${n++}`;
     await store.put(stream(data, cutAfter), (manager, blob) =>
@@ -103,7 +103,7 @@ describe.each(['folder', 's3'] as const)('the blob store in a %s', (kind) => {
   const unname = (id: string): Promise<unknown> =>
     database.query('DELETE FROM file WHERE id = $1', [id]);
 
-  it.skipIf(kind === 'folder')('does not wait for ever for a server that hangs', async () => {
+  it.skipIf(kind === 'folder')('times out if the server hangs', async () => {
     const data = randomBytes(1024);
     await put(data);
     const { hang, goOn } = s3 as S3Server;
@@ -117,8 +117,8 @@ describe.each(['folder', 's3'] as const)('the blob store in a %s', (kind) => {
     expect(await store.has(sha(data))).toBe(true);
   });
 
-  it('keeps what is put, once, and reads it from any byte on', async () => {
-    // More than a part of a multipart upload.
+  it('stores content once, and reads it from any offset', async () => {
+    // More than one part of a multipart upload.
     const data = randomBytes(17 * 1024 * 1024 + 5);
     await put(data);
     await put(data);
@@ -132,12 +132,12 @@ describe.each(['folder', 's3'] as const)('the blob store in a %s', (kind) => {
     expect(readdirSync(incoming())).toEqual([]);
   });
 
-  it('takes the empty file', async () => {
+  it('stores an empty file', async () => {
     await put(Buffer.alloc(0));
     expect((await read(sha(Buffer.alloc(0)))).length).toBe(0);
   });
 
-  it('refuses content that is not what was announced, and keeps nothing of it', async () => {
+  it('rejects content that differs from the announced hash or size, and stores nothing', async () => {
     const data = randomBytes(1000);
     const lies = [
       { sha256: sha(randomBytes(9)), size: 1000 },
@@ -153,7 +153,7 @@ describe.each(['folder', 's3'] as const)('the blob store in a %s', (kind) => {
     expect(readdirSync(incoming())).toEqual([]);
   });
 
-  it('keeps nothing of what broke in the middle, or whose row could not be written', async () => {
+  it('stores nothing if the stream breaks or the row cannot be written', async () => {
     const data = randomBytes(300_000);
     await expect(put(data, 128 * 1024)).rejects.toThrow('the line broke');
     await expect(
@@ -164,7 +164,7 @@ describe.each(['folder', 's3'] as const)('the blob store in a %s', (kind) => {
     expect(await database.query('SELECT 1 FROM blob WHERE sha256 = $1', [sha(data)])).toEqual([]);
   });
 
-  it('never deletes what is put at the same time', async () => {
+  it('never deletes a blob that is stored at the same time', async () => {
     const data = randomBytes(200_000);
     let id = await put(data);
     for (let round = 0; round < 15; round++) {
@@ -182,7 +182,7 @@ describe.each(['folder', 's3'] as const)('the blob store in a %s', (kind) => {
     expect(await store.has(sha(data))).toBe(false);
   });
 
-  it('tells damaged bytes from whole ones', async () => {
+  it('distinguishes damaged blobs from intact ones', async () => {
     const data = randomBytes(100_000);
     await put(data);
     const blob = { sha256: sha(data), size: data.length };
@@ -195,16 +195,16 @@ describe.each(['folder', 's3'] as const)('the blob store in a %s', (kind) => {
     expect(await store.isIntact(blob)).toBe(true);
   });
 
-  it.runIf(kind === 'folder')('takes bytes that the disk cannot read for damaged', async () => {
+  it.runIf(kind === 'folder')('treats unreadable bytes as damaged', async () => {
     const blob = { sha256: sha(randomBytes(10)), size: 0 };
     mkdirSync(dirname(at(blob.sha256)), { recursive: true });
-    // Reading the first page of a process's memory is an input/output error.
+    // Reading the first page of a process's memory fails with an input/output error.
     symlinkSync('/proc/self/mem', at(blob.sha256));
     expect(await store.isIntact(blob)).toBe(false);
     rmSync(at(blob.sha256));
   });
 
-  /** As of another process. */
+  /** Returns a second store, as in another process. */
   async function otherStore(): Promise<BlobStore> {
     const blobs = s3 ? { blobs: `s3://${s3.bucket}/blobs` } : {};
     const settings = new Settings({ home: api.home, ...blobs, s3PathStyle: true }, api.databaseUrl);
@@ -213,7 +213,7 @@ describe.each(['folder', 's3'] as const)('the blob store in a %s', (kind) => {
     return other;
   }
 
-  it('goes on where an upload was cut, and begins again where what was there is damaged', async () => {
+  it('resumes an interrupted upload, and starts over if the partial data is damaged', async () => {
     const data = randomBytes(900_000);
     const expected = { sha256: sha(data), size: data.length };
     const key = 'job/1/state';
@@ -226,7 +226,7 @@ describe.each(['folder', 's3'] as const)('the blob store in a %s', (kind) => {
     await expect(attempt(0, 300_000)).rejects.toThrow('interrupted after 300000');
     expect(await store.received(key)).toBe(300_000);
     await expect(attempt(300_000, 500_000)).rejects.toThrow('interrupted after 500000');
-    // In another process the bytes are hashed anew; what lies behind the offset is forgotten.
+    // Another process hashes the partial data again and discards the bytes after the offset.
     const other = await otherStore();
     await expect(
       other.receive(part(450_000, 700_000), { expect: expected, resume: { key, offset: 450_000 } }),
@@ -251,7 +251,7 @@ describe.each(['folder', 's3'] as const)('the blob store in a %s', (kind) => {
   });
 
   it.each(['this', 'another'] as const)(
-    'lets nobody who was overtaken write what came by way of %s process',
+    'rejects the bytes of an overtaken upload after a newer one in %s process',
     async (by) => {
       const data = randomBytes(300_000);
       const whole = { expect: { sha256: sha(data), size: data.length } };
@@ -278,7 +278,7 @@ describe.each(['folder', 's3'] as const)('the blob store in a %s', (kind) => {
     },
   );
 
-  it('sweeps what was left half-put', async () => {
+  it('sweeps old partial files', async () => {
     writeFileSync(join(incoming(), 'left'), 'half');
     writeFileSync(join(incoming(), 'young'), 'half');
     utimesSync(join(incoming(), 'left'), new Date(), new Date(Date.now() - 2 * HOUR_MS));
@@ -287,7 +287,7 @@ describe.each(['folder', 's3'] as const)('the blob store in a %s', (kind) => {
     rmSync(join(incoming(), 'young'));
   });
 
-  it('is refused by a process that sees another place, and names the way out', async () => {
+  it('rejects a process with another location, and names the setting', async () => {
     const elsewhere = s3 ? `s3://${s3.bucket}/other` : join(api.home, 'other');
     const settings = new Settings(
       { home: api.home, blobs: elsewhere, s3PathStyle: true },
@@ -309,7 +309,7 @@ describe.each(['folder', 's3'] as const)('the blob store in a %s', (kind) => {
   });
 
   it.runIf(kind === 's3')(
-    'gives URLs that hold for one blob, and aborts uploads that were left',
+    'returns URLs that are valid for one blob, and aborts abandoned multipart uploads',
     async () => {
       const data = randomBytes(5000);
       await put(data);
@@ -329,7 +329,8 @@ describe.each(['folder', 's3'] as const)('the blob store in a %s', (kind) => {
         0;
       await backend.sweep(HOUR_MS);
       expect(await left()).toBe(1);
-      // The age is by S3's clock. With more than 15 minutes between the two, this server refuses everything.
+      // Age is measured by S3's clock. This server rejects requests if the clocks differ by more than 15
+      // minutes.
       vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + HOUR_MS / 6 });
       try {
         await backend.abortLeft(HOUR_MS / 7);

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { chats, importBase, startTestApi, until, type TestApi } from './fixture.js';
 
-// The blob store and the rows that name what is in it: neither without the other, whoever races.
+// Blobs and the rows that reference them stay consistent under races.
 
 let api: TestApi;
 beforeAll(async () => {
@@ -31,7 +31,7 @@ const create = (training_file: string): Promise<{ id: string }> =>
   api.post('/fine_tuning/jobs', { model: 'tiny', training_file, graft: { pool: 'nobody' } });
 
 describe('bases', () => {
-  it('are not deleted under a job that is being created', async () => {
+  it('are not deleted while a job that uses them is created', async () => {
     const training_file = await upload(chats(12));
     for (let n = 0; n < 10; n++) {
       const id = `raced-${n}`;
@@ -53,7 +53,7 @@ describe('bases', () => {
 });
 
 describe('files', () => {
-  it('are not deleted under a job that is being created', async () => {
+  it('are not deleted while a job that uses them is created', async () => {
     for (let n = 0; n < 30; n++) {
       const file = await upload(chats(12) + `{"text": "race ${n}"}\n`);
       const [made] = await Promise.allSettled([
@@ -67,7 +67,7 @@ describe('files', () => {
     }
   });
 
-  it('keep their bytes when the same content is deleted meanwhile', async () => {
+  it('keep their bytes if the same content is deleted at the same time', async () => {
     const text = chats(20);
     let file = await upload(text);
     for (let n = 0; n < 30; n++) {
@@ -82,7 +82,7 @@ describe('files', () => {
     expect(has(text)).toBe(false);
   });
 
-  it('that are refused leave nothing behind', async () => {
+  it('leave no blobs if they are rejected', async () => {
     const before = stored().length;
     const send = (fields: Record<string, string | Blob>): Promise<Response> => {
       const form = new FormData();
@@ -95,7 +95,7 @@ describe('files', () => {
     const late = { file, purpose: 'fine-tune', 'expires_after[seconds]': '5' };
     expect((await send(late)).status).toBe(400);
     expect(stored().length).toBe(before);
-    // A client that goes away in the middle of a part, the expected one or another.
+    // The client disconnects in the middle of a part, in the expected field or another.
     for (const name of ['file', 'other']) {
       const part = `--b\r\ncontent-disposition: form-data; name="${name}"; filename="a"\r\n\r\n`;
       const socket = connect(Number(new URL(api.url).port), '127.0.0.1');
@@ -103,7 +103,7 @@ describe('files', () => {
       socket.write(
         `${head}\r\ncontent-type: multipart/form-data; boundary=b\r\ncontent-length: 9999\r\n\r\n`,
       );
-      // what a file is, its first kilobyte says
+      // The format is detected from the first kilobyte.
       socket.write(`${part}${'a line\n'.repeat(200)}half a line`);
       if (name === 'file') await until(() => stored().length > before);
       else await once(socket, 'data');

@@ -11,10 +11,10 @@ interface Answer {
 }
 
 const QUEUE = 3;
-/** Under which those who wait are given room (chat/answers/answer-rows.ts). */
+/** Advisory lock of the chat queue (chat/answers/answer-rows.ts). */
 const QUEUE_LOCK = 7_202_611;
 
-describe('a chat is admitted', () => {
+describe('chat admission', () => {
   let api: TestApi;
   const workers: ScriptedWorker[] = [];
   beforeAll(async () => {
@@ -44,7 +44,7 @@ describe('a chat is admitted', () => {
   const waiting = (count: number) =>
     until(async () => (await rows()).filter((row) => row.worker_id === null).length === count);
 
-  /** A key of another project: the secret of one made here, its row moved there. */
+  /** Keys of other projects, by project id. They are created in this project; then their row is moved. */
   const keys = new Map<string, string>();
   async function keyOf(project: string): Promise<string> {
     let secret = keys.get(project);
@@ -81,7 +81,7 @@ describe('a chat is admitted', () => {
   const contentOf = ({ messages }: Pick<Question, 'messages'>): string =>
     messages[0]?.content ?? '';
 
-  it('until its project has as many in progress as its limit says', async () => {
+  it('rejects chats beyond the limit of the project', async () => {
     const worker = await join({});
     await api.query(`UPDATE project SET limits = '{"chats": 1}' WHERE id = 'proj-a'`);
     const first = ask('proj-a', '1');
@@ -105,7 +105,7 @@ describe('a chat is admitted', () => {
         ),
       },
     });
-    // The limit of one project is not another's.
+    // The limit of one project does not apply to another.
     const other = ask('proj-b', '3');
     worker.say((await worker.asked()).id, 'b');
     expect((await other).text).toBe('b');
@@ -117,7 +117,7 @@ describe('a chat is admitted', () => {
     await api.query(`UPDATE project SET limits = '{}' WHERE id = 'proj-a'`);
   });
 
-  it('while others stand in line, where nobody has to wait for the line', async () => {
+  it('does not wait for the queue lock if there is free capacity', async () => {
     const worker = await join({});
     const holder = new pg.Client({ connectionString: api.databaseUrl });
     await holder.connect();
@@ -132,7 +132,7 @@ describe('a chat is admitted', () => {
     }
   });
 
-  it('never more at once than the worker makes, however many begin together', async () => {
+  it('never exceeds the capacity of the worker, however many chats start together', async () => {
     const worker = await join({ maxChats: 5 });
     const answers = Array.from({ length: 8 }, (_, n) => ask(`proj-${'ab'[n % 2]}`, `${n}`));
     const open: string[] = [];
@@ -145,7 +145,7 @@ describe('a chat is admitted', () => {
     expect((await Promise.all(answers)).map(({ text }) => text)).toEqual(Array(8).fill('done'));
   });
 
-  it('until its project has used the tokens of its day, and its own count', async () => {
+  it('rejects chats after the daily tokens of the project are used, and counts their own', async () => {
     const worker = await join({});
     const tokens = async () =>
       Number(
@@ -160,7 +160,7 @@ describe('a chat is admitted', () => {
       JSON.stringify({ tokens_per_day: before + 256 }),
     ]);
     const first = ask('proj-a', '1');
-    // However many a worker says that it made, there are no more than were asked for.
+    // The count is capped at the requested tokens, whatever the worker reports.
     worker.say((await worker.asked()).id, 'all', 'stop', '', 1_000_000);
     expect((await first).text).toBe('all');
     expect(await tokens()).toBe(before + 256);
@@ -171,7 +171,7 @@ describe('a chat is admitted', () => {
     await api.query(`UPDATE project SET limits = '{}' WHERE id = 'proj-a'`);
   });
 
-  it('when its worker has room, and projects take turns while it has not', async () => {
+  it('waits for a free slot of the worker, and projects take turns', async () => {
     const worker = await join({ maxChats: 1 });
     const order: string[] = [];
     const asks = [ask('proj-a', 'a1')];
@@ -191,7 +191,7 @@ describe('a chat is admitted', () => {
     expect((await Promise.all(asks)).map(({ text }) => text)).toEqual(Array(4).fill('done'));
   });
 
-  it('into a queue that is bounded, and that no project fills alone', async () => {
+  it('limits the queue, and no project can fill it alone', async () => {
     const worker = await join({ maxChats: 1 });
     const first = ask('proj-a', 'first');
     const { id } = await worker.asked();
@@ -222,7 +222,7 @@ describe('a chat is admitted', () => {
     expect(answers.filter(({ status }) => status === 200)).toHaveLength(4);
   });
 
-  it('no more after it waited for long, or when its client leaves', async () => {
+  it('ends the wait after chatWaitMs, or if the client leaves', async () => {
     const worker = await join({ maxChats: 1 });
     const first = ask('proj-a', 'first');
     const { id } = await worker.asked();
@@ -253,7 +253,7 @@ describe('a chat is admitted', () => {
     expect(worker.questions).toHaveLength(1);
   });
 
-  it('no more once there is no worker that it could wait for', async () => {
+  it('ends the wait if there is no worker left to wait for', async () => {
     const worker = await join({ maxChats: 1 });
     const answers = [ask('proj-a', '1'), ask('proj-a', '2')];
     await waiting(1);
@@ -265,7 +265,7 @@ describe('a chat is admitted', () => {
     ]);
   });
 
-  it('by a worker of a pool that its project may use, and by no other', async () => {
+  it('uses only workers of pools that the project may use', async () => {
     const worker = await join({ pool: 'secret' });
     await api.query(`UPDATE pool SET open = false WHERE name = 'secret'`);
     expect(await ask('proj-a', '1')).toMatchObject({ status: 503, error: { code: 'no_worker' } });
@@ -288,7 +288,7 @@ describe('a chat is admitted', () => {
     }
   });
 
-  it('by no worker that is draining, before its next heartbeat too', async () => {
+  it('uses no worker that is draining, even before its next heartbeat', async () => {
     const worker = await join({ silent: true });
     worker.send({ $case: 'draining', value: { reason: 'a test' } });
     await until(
@@ -297,7 +297,7 @@ describe('a chat is admitted', () => {
     expect(await ask('proj-a', '1')).toMatchObject({ status: 503, error: { code: 'no_worker' } });
   });
 
-  it('by the worker that holds its base, while that has room', async () => {
+  it('prefers the worker that has the base loaded, while it has a free slot', async () => {
     const cold = await join({ name: 'cold', maxChats: 4 });
     const warm = await join({ name: 'warm', maxChats: 1 });
     warm.pull(1, ['tiny']);
@@ -310,7 +310,7 @@ describe('a chat is admitted', () => {
     expect([(await first).text, (await second).text]).toEqual(['warm', 'cold']);
   });
 
-  it('elsewhere, where the worker that was to answer has no room after all', async () => {
+  it('retries on another worker if the chosen one turns out to be full', async () => {
     const full = await join({ name: 'full' });
     full.pull(1, ['tiny']);
     await full.beat([]);
@@ -319,7 +319,7 @@ describe('a chat is admitted', () => {
     full.say((await full.asked()).id, '', 'error', 'queue_full');
     other.say((await other.asked()).id, 'other');
     expect((await answer).text).toBe('other');
-    // Alone it is asked again once it has said anew that it has room.
+    // If it is the only worker, it is asked again after it reports a free slot.
     other.vanish();
     const again = ask('proj-a', '2');
     await waiting(1);
@@ -328,7 +328,7 @@ describe('a chat is admitted', () => {
     expect((await again).text).toBe('full');
   });
 
-  it('and counts no longer when the process that asked for it is gone', async () => {
+  it('does not count answers of a process that is gone', async () => {
     const worker = await join({ maxChats: 1 });
     await api.query(
       `INSERT INTO answer (id, project_id, base_id, worker_id, gateway_id, blobs, until)

@@ -8,7 +8,7 @@ import { caught, importBase, startTestApi, until, type TestApi } from './fixture
 import { writeTinySpeechBase } from '../../../test/tiny-sounds.js';
 import { bearer, ScriptedWorker } from './scripted-worker.js';
 
-// Two API processes of one installation: the worker's stream ends at A, the client is connected to B.
+// Two API processes of one installation: the worker is connected to A, the client to B.
 
 describe('a chat through another API process', () => {
   let a: TestApi;
@@ -57,14 +57,14 @@ describe('a chat through another API process', () => {
       ((await parts.next()).value as { choices: { delta: { content?: string } }[] } | undefined)
         ?.choices[0]?.delta.content;
     expect([await read(), await read()]).toEqual(['', 'a']);
-    // Piece by piece, not at the end.
+    // Chunk by chunk, not only at the end.
     worker.say(second.id, 'b', '');
     expect(await read()).toBe('b');
     worker.say(second.id, '');
     while (!(await parts.next()).done);
   });
 
-  it('is about a sound that goes the same way', async () => {
+  it('transfers the audio of a transcription', async () => {
     const dir = mkdtempSync(`${tmpdir()}/graft-replicas-`);
     await importBase(a, 'whisper', writeTinySpeechBase(dir));
     rmSync(dir, { recursive: true });
@@ -81,7 +81,7 @@ describe('a chat through another API process', () => {
     expect(await asked).toMatchObject({ text: 'heard' });
   });
 
-  it('says what the worker says is wrong', async () => {
+  it('returns the error of the worker', async () => {
     const worker = await join();
     const failing = caught(b.client.chat.completions.create(ask));
     worker.say((await worker.asked()).id, '', 'error', 'no_memory');
@@ -92,7 +92,7 @@ describe('a chat through another API process', () => {
     });
   });
 
-  it('is cancelled at the worker when its client leaves', async () => {
+  it('is cancelled at the worker if its client leaves', async () => {
     const worker = await join();
     for (const stream of [false, true]) {
       const leaving = new AbortController();
@@ -109,7 +109,7 @@ describe('a chat through another API process', () => {
     }
   });
 
-  it('ends in words when its worker is killed', async () => {
+  it('ends with an error if its worker is killed', async () => {
     const worker = await join();
     const early = caught(b.client.chat.completions.create(ask));
     await worker.asked();
@@ -124,7 +124,7 @@ describe('a chat through another API process', () => {
     expect(text.value).not.toContain('[DONE]');
   });
 
-  it('waits where all are full, for room that ends up free elsewhere', async () => {
+  it('waits in the queue if all workers are full, and gets a slot that another process frees', async () => {
     const worker = await join({ maxChats: 1 });
     const first = a.client.chat.completions.create(ask);
     const { id } = await worker.asked();
@@ -139,7 +139,7 @@ describe('a chat through another API process', () => {
     expect((await second).choices[0]?.message.content).toBe('two');
   });
 
-  it("counts against its project's limit", async () => {
+  it('counts against the limit of its project', async () => {
     const worker = await join();
     await a.query(`UPDATE project SET limits = '{"chats": 1}'`);
     const first = a.client.chat.completions.create(ask);
@@ -153,7 +153,7 @@ describe('a chat through another API process', () => {
     await first;
   });
 
-  it('gives its blobs to its worker, through any process and while it lasts', async () => {
+  it('allows its worker to fetch its blobs, through any process and only while it runs', async () => {
     const [adapter] = await putAdapter();
     const worker = await join();
     const others = await join({ name: 'another' });
@@ -169,7 +169,7 @@ describe('a chat through another API process', () => {
     worker.say(question.id, 'done');
     await answer;
     await expect(fetched(b, worker, adapter)).rejects.toThrow('no such blob');
-    // Also an answer that nobody renewed, be its row there: the process that it was for is gone.
+    // The same for an expired answer whose row still exists: its process is gone.
     await a.query(
       `INSERT INTO answer (id, project_id, base_id, worker_id, gateway_id, blobs, until)
        SELECT 'left', id, 'tiny', $1, 'gone', $2, clock_timestamp() - interval '1 second' FROM project`,
@@ -178,14 +178,14 @@ describe('a chat through another API process', () => {
     await expect(fetched(b, worker, adapter)).rejects.toThrow('no such blob');
   });
 
-  it('does not run ahead of a client that reads slowly', async () => {
+  it('applies backpressure from a slow client', async () => {
     const worker = await join();
     const response = posted(b, { ...ask, stream: true });
     const { id } = await worker.asked();
     const piece = 'x'.repeat(1_000);
     for (let n = 0; n < 900; n++) worker.say(id, `<${n}>${piece}`, '');
     const opened = await response;
-    // Nothing is read for a while; the rest of it comes all the same, in order.
+    // Nothing is read for a while; the rest must still arrive in order.
     await new Promise((resolve) => setTimeout(resolve, 500));
     worker.say(id, '');
     const text = textOf(opened);
@@ -195,20 +195,20 @@ describe('a chat through another API process', () => {
     expect(text.value).toContain('[DONE]');
   });
 
-  it('ends in words when the other process stops', async () => {
+  it('ends with an error if the other process stops', async () => {
     const stopping = await startTestApi({ beside: a });
     const worker = await join({}, stopping);
     const failing = caught(b.client.chat.completions.create(ask));
     await worker.asked();
     await stopping.close();
     expect(await failing).toMatchObject({ status: 503, code: 'unavailable' });
-    // Nobody is asked through a process that is gone.
+    // Workers of a stopped process receive no requests.
     expect(await caught(b.client.chat.completions.create(ask))).toMatchObject({
       code: 'no_worker',
     });
   });
 
-  /** A fine-tuned model whose one file is stored. */
+  /** Creates a fine-tuned model with one stored file; returns its hash. */
   async function putAdapter(): Promise<[string]> {
     const worker = await join();
     const { id: file } = await a.client.files.create({
@@ -241,7 +241,7 @@ describe('a chat through another API process', () => {
   }
 });
 
-/** The response of a chat, before its body is read. */
+/** Returns the response to a chat before its body is read. */
 function posted(api: TestApi, body: object): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
     const headers = { ...api.headers, 'content-type': 'application/json' };

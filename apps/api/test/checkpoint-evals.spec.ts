@@ -1,4 +1,4 @@
-// An eval as the score of a job's checkpoints, with a worker whose answers the test decides.
+// An eval as the score of a job's checkpoints, with a worker whose answers the test scripts.
 import type {
   CheckpointObject,
   ChromeTrace,
@@ -27,9 +27,9 @@ import { pythonJson, TrackerServer } from './tracker-server.js';
 let api: TestApi;
 let worker: ScriptedWorker;
 let timer: NodeJS.Timeout;
-/** The number of items that are answered rightly, from the first on. */
+/** Number of leading items that are answered correctly. */
 let right = 0;
-/** False: nothing is answered for now. */
+/** False: the worker does not answer for now. */
 let answering = true;
 let baseline: { eval_id: string; id: string };
 
@@ -121,7 +121,7 @@ const eventsOf = async (id: string) =>
 const checkpointsOf = async (id: string) =>
   (await api.get<Page<CheckpointObject>>(`/fine_tuning/jobs/${id}/checkpoints`)).data;
 
-/** A checkpoint of which so many items are answered rightly, and what its events say once it is scored or not. */
+/** Reports a checkpoint and returns the event with its score, or the event that it has none. */
 async function checkpoint(lease: Awaited<ReturnType<ScriptedWorker['assigned']>>, at: number) {
   const state = await worker.put(lease, 'adapter.safetensors', `state ${at}`);
   await worker.tell(lease, step(at, 3), evaluated(at, at), saved(at, [state], [state]));
@@ -134,8 +134,8 @@ async function checkpoint(lease: Awaited<ReturnType<ScriptedWorker['assigned']>>
   return found!;
 }
 
-it('scores each checkpoint, and the best of them is by the score', async () => {
-  // The eval stands for its newest run that asked a model.
+it('scores each checkpoint, and selects the best one by score', async () => {
+  // The eval's id selects its newest run that queried a model.
   const { id, graft } = await create({ eval: baseline.eval_id });
   expect(graft).toMatchObject({ eval: baseline.id, best_score: null });
   const lease = await worker.assigned();
@@ -155,7 +155,7 @@ it('scores each checkpoint, and the best of them is by the score', async () => {
       data: { step: at, eval_score: passing / 4, eval_id: baseline.eval_id },
       graft: { kind: 'evaluation' },
     });
-    // What the model answered is kept with the run.
+    // The answers are stored with the run.
     const run_id = event.data!['eval_run_id'] as string;
     const { data } = await api.client.evals.runs.outputItems.list(run_id, {
       eval_id: baseline.eval_id,
@@ -194,7 +194,7 @@ it('scores each checkpoint, and the best of them is by the score', async () => {
     [10, false, 0.25],
   ]);
 
-  // A checkpoint that is told of again is scored once.
+  // A checkpoint that is reported again is scored only once.
   const runs = () => api.query('SELECT step FROM eval_run WHERE job_id = $1 ORDER BY step', [id]);
   const state = await worker.put(lease, 'adapter.safetensors', 'state 30');
   await worker.tell(lease, saved(30, [state], [state]));
@@ -205,7 +205,7 @@ it('scores each checkpoint, and the best of them is by the score', async () => {
   const csv = await (await api.client.files.content(done.result_files[0]!)).text();
   expect(csv.split('\n', 1)[0]).toMatch(/,valid_eval_score$/);
   expect(csv).toMatch(/\n20,.*,0\.75\n/);
-  // an evaluation and its score, which comes later, are points of their own
+  // The evaluation and its later score are separate points.
   const headers = api.headers;
   const file = await fetch(`${api.url}/v1/fine_tuning/jobs/${id}/tensorboard`, { headers });
   const points = Buffer.from(await file.arrayBuffer()).toString('latin1');
@@ -213,7 +213,7 @@ it('scores each checkpoint, and the best of them is by the score', async () => {
     expect([tag, points.split(tag).length - 1]).toEqual([tag, 3]);
 }, 90_000);
 
-it('reaches trackers when it is there after the end of its job, too', async () => {
+it('sends scores to trackers even after the end of the job', async () => {
   const tracker = await TrackerServer.open();
   await api.post('/integrations/wandb', { url: tracker.url, api_key: 'key' });
   await api.post('/integrations/mlflow', { url: tracker.url });
@@ -252,7 +252,7 @@ it('reaches trackers when it is there after the end of its job, too', async () =
   await tracker.stop();
 }, 90_000);
 
-it('reaches a tracker though it is written at the moment at which the run there is done', async () => {
+it("sends a score to a tracker even if it is written while the tracker's run ends", async () => {
   const tracker = await TrackerServer.open();
   await api.post('/integrations/wandb', { url: tracker.url, api_key: 'key' });
   const client = new pg.Client(api.databaseUrl);
@@ -264,7 +264,7 @@ it('reaches a tracker though it is written at the moment at which the run there 
     right = 3;
     const integrations = [{ type: 'wandb', wandb: { project: 'close' } }];
     const { id } = await create({ eval: baseline.eval_id }, { integrations });
-    // the request that ends the run there is done, and its answer waits
+    // The request that ends the tracker's run is processed; its response waits.
     tracker.done = () => (tracker.wandb.get(id)?.exitcode === 0 ? gate : undefined);
     const lease = await worker.assigned();
     worker.keep(lease);
@@ -273,7 +273,7 @@ it('reaches a tracker though it is written at the moment at which the run there 
     await worker.tell(lease, step(10, 3), evaluated(10, 1), saved(10, [state], [state]));
     await worker.finish(lease, 10);
     await until(() => tracker.wandb.get(id)?.exitcode === 0, 20_000);
-    // the score is written but for its last statement
+    // The transaction that writes the score waits at its last statement.
     await client.query('BEGIN; LOCK TABLE webhook_delivery IN SHARE MODE');
     answering = true;
     const waiting = async (like: string): Promise<boolean> => {
@@ -299,7 +299,7 @@ it('reaches a tracker though it is written at the moment at which the run there 
   }
 }, 90_000);
 
-it('ends its job where the project may store no more than its checkpoints', async () => {
+it('scores checkpoints even if the project cannot store the items of their runs', async () => {
   const { project } = await api.get<{ project: { id: string } }>('/keys/me');
   const limit = (storage_bytes: number | null) =>
     api.post(`/organization/projects/${project.id}`, { graft: { limits: { storage_bytes } } });
@@ -314,7 +314,7 @@ it('ends its job where the project may store no more than its checkpoints', asyn
   worker.keep(lease);
   await worker.tell(lease, started(0, 20));
   const before = await stored();
-  // There is room for what a few checkpoints and the results take, and for less than the items of one run.
+  // Enough for a few checkpoints and the results, but not for the items of one run.
   await limit(before + 4_000);
   right = 2;
   for (const at of [10, 20]) expect((await checkpoint(lease, at)).data).toMatchObject({ step: at });
@@ -324,7 +324,7 @@ it('ends its job where the project may store no more than its checkpoints', asyn
   await limit(null);
 }, 60_000);
 
-it('gives no score where an item cannot be graded, or where the run is gone, and says so', async () => {
+it('reports no score, with the reason, if an item cannot be graded or the run was deleted', async () => {
   const { eval_id, id: run } = await runOnBase(asking, [SAME, JUDGE]);
   const { id } = await create({ eval: run });
   const lease = await worker.assigned();
@@ -345,7 +345,7 @@ it('gives no score where an item cannot be graded, or where the run is gone, and
   await worker.finish(lease, 40);
 }, 60_000);
 
-it('a cancelled job takes its runs along: the one that is asked, and the one behind', async () => {
+it('a cancelled job cancels its runs, both the active and the queued one', async () => {
   const { id } = await create({ eval: baseline.id });
   const lease = await worker.assigned();
   worker.keep(lease);
@@ -364,7 +364,7 @@ it('a cancelled job takes its runs along: the one that is asked, and the one beh
   expect(await runs()).toEqual([{ status: 'in_progress' }, { status: 'queued' }]);
   await api.post(`/fine_tuning/jobs/${id}/cancel`);
   expect(await runs()).toEqual([{ status: 'canceled' }, { status: 'canceled' }]);
-  // Its process lets go of the questions, and others of the project have their turn.
+  // The API process releases the requests, and other runs of the project proceed.
   await until(() => worker.cancelled.length >= 4, 20_000);
   answering = true;
   const { eval_id } = baseline;
@@ -380,7 +380,7 @@ it('a cancelled job takes its runs along: the one that is asked, and the one beh
   expect((await jobOf(id)).graft.best_score).toBeNull();
 }, 60_000);
 
-it('refuses what cannot be a score', async () => {
+it('rejects evals that cannot be a score', async () => {
   const content = source.content.map(({ item }) => ({ item, sample: { output_text: 'x' } }));
   const filed = await runOnBase({ type: 'jsonl', source: { type: 'file_content', content } });
   const refusals: [graft: object, more: object, message: RegExp][] = [
@@ -399,7 +399,7 @@ it('refuses what cannot be a score', async () => {
     });
 }, 60_000);
 
-it('ends trials of a sweep that are behind by their score', async () => {
+it('ends sweep trials that are behind by their score', async () => {
   const { id, trials } = await api.post<SweepObject>('/sweeps', {
     model: 'tiny',
     training_file: await uploadChats(api),
@@ -412,7 +412,7 @@ it('ends trials of a sweep that are behind by their score', async () => {
       rungs: [10],
     },
   });
-  // what is scored is a checkpoint: there is one at the rung
+  // Scores need checkpoints, so there is one at the rung.
   expect((await jobOf(trials![0]!.job)).graft).toMatchObject({ save_steps: 10 });
   const leases = [];
   for (const passing of [3, 1]) {
@@ -438,7 +438,7 @@ it('ends trials of a sweep that are behind by their score', async () => {
   for (const { jobId } of leases) await api.post(`/fine_tuning/jobs/${jobId}/cancel`);
 });
 
-it('names the winner of a sweep by the scores of its models, once all of them are there', async () => {
+it('selects the winner of a sweep by the scores of the final models, once all exist', async () => {
   const { id } = await api.post<SweepObject>('/sweeps', {
     model: 'tiny',
     training_file: await uploadChats(api),
@@ -446,7 +446,7 @@ it('names the winner of a sweep by the scores of its models, once all of them ar
     search: { algorithm: 'grid', parameters: { 'peft.r': [1, 2] }, metric: 'eval_score' },
   });
   const sweepOf = () => api.get<SweepObject>(`/sweeps/${id}`);
-  // what their checkpoints were is not what their models are
+  // The scores of the checkpoints differ from those of the final models.
   const leases = [];
   for (const passing of [1, 3]) {
     const lease = await worker.assigned();

@@ -7,7 +7,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { importBase, startTestApi, until, uploadChats, type TestApi } from './fixture.js';
 import { ScriptedWorker, started, step } from './scripted-worker.js';
 
-// An API process whose clock is an hour ahead of the database's and of its peer's, by libfaketime (Debian's package).
+// An API process whose clock is an hour ahead of the database and of its peer, with libfaketime (Debian
+// package).
 
 const LIBFAKETIME = ['x86_64', 'aarch64']
   .map((arch) => `/usr/lib/${arch}-linux-gnu/faketime/libfaketime.so.1`)
@@ -15,7 +16,7 @@ const LIBFAKETIME = ['x86_64', 'aarch64']
 const LEASE_MS = 1500;
 
 describe.skipIf(!LIBFAKETIME)(
-  'an API process whose clock is an hour ahead, beside one that is right',
+  'an API process whose clock is an hour ahead, next to one with the right time',
   () => {
     let api: TestApi;
     let ahead: ChildProcess;
@@ -84,10 +85,10 @@ describe.skipIf(!LIBFAKETIME)(
     });
 
     it.each([
-      ['there', () => there],
-      ['at the other', () => api],
+      ['to it', () => there],
+      ['to the other', () => api],
     ] as const)(
-      'takes no lease of a live worker that is %s, and that of a dead one',
+      'expires only the lease of a dead worker, not of a live one, connected %s',
       async (name, at) => {
         const pool = `clock-${name.replaceAll(' ', '-')}`;
         const id = await create(pool);
@@ -99,7 +100,7 @@ describe.skipIf(!LIBFAKETIME)(
         expect(await outcomes(id)).toEqual([null]);
         worker.vanish();
         await until(async () => (await outcomes(id))[0] === 'lost_worker');
-        // Its token is issued, and again if it is lost.
+        // The queue token is issued, and reissued if it is lost.
         const next = await new ScriptedWorker(at(), { pool }).connect();
         expect(await next.assigned()).toMatchObject({ jobId: id });
         await api.post(`/fine_tuning/jobs/${id}/cancel`);
@@ -107,7 +108,7 @@ describe.skipIf(!LIBFAKETIME)(
       },
     );
 
-    it('keeps a key until it expires by the database, and lets a worker in with a token that will', async () => {
+    it("accepts keys and join tokens until they expire by the database's clock", async () => {
       const expires_at = Math.floor(Date.now() / 1000) + 1800;
       const { secret } = await api.post<{ secret: string }>('/keys', {
         name: 'short',
@@ -125,7 +126,7 @@ describe.skipIf(!LIBFAKETIME)(
       worker.vanish();
     });
 
-    it('gives an administrator a key for as long as was asked', async () => {
+    it('creates an admin key with the requested lifetime', async () => {
       const answer = await fetch(`${there.url}/v1/organization/admin_api_keys`, {
         method: 'POST',
         headers: { ...api.headers, 'content-type': 'application/json' },
@@ -139,7 +140,7 @@ describe.skipIf(!LIBFAKETIME)(
       expect(row?.left).toBeLessThan(601);
     });
 
-    it('writes what a worker reports at the time of the database', async () => {
+    it('stores worker events at the time of the database', async () => {
       const pool = 'clock-events';
       const id = await create(pool);
       const worker = await new ScriptedWorker(there, { pool }).connect();

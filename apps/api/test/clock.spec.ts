@@ -2,11 +2,11 @@ import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest
 import { chats, importBase, startTestApi, until, uploadChats, type TestApi } from './fixture.js';
 import { ScriptedWorker } from './scripted-worker.js';
 
-// The API's own clock is wrong; the database's is what counts.
+// The API's own clock is wrong; the database's clock is used instead.
 
 const HOUR_MS = 3_600_000;
 
-/** Moves this process's clock, the API's in it; it goes on from there. */
+/** Moves this process's clock, which the API also uses; it continues from there. */
 function ahead(ms: number): void {
   const Real = Date;
   vi.stubGlobal(
@@ -45,11 +45,11 @@ describe('an API whose clock is ahead', () => {
   const state = (id: string, to: string) =>
     api.query('UPDATE job SET state = $2 WHERE id = $1', [id, to]);
 
-  it('by an hour reissues a lost queue token, and again', async () => {
+  it('by an hour reissues a lost queue token, twice', async () => {
     ahead(HOUR_MS);
     const pool = 'clocks';
     const id = await create(pool);
-    // A token that a worker's pull takes while the job does not wait is gone, as from a queue that was emptied.
+    // A worker's pull consumes the token while the job is paused, so it is lost as from an emptied queue.
     const lose = async (): Promise<void> => {
       await state(id, 'paused');
       const worker = await new ScriptedWorker(api, { pool }).connect();
@@ -63,7 +63,7 @@ describe('an API whose clock is ahead', () => {
       const text = await (await fetch(`${api.url}/metrics`, { headers: api.headers })).text();
       return Number(/^graft_queue_entries_reissued_total (\d+)/m.exec(text)?.[1]);
     };
-    // Tokens are issued again where somebody serves the pool.
+    // Tokens are reissued only if a worker serves the pool.
     const idle = await new ScriptedWorker(api, { pool }).connect();
     await lose();
     await until(async () => (await reissued()) === 1);
@@ -75,7 +75,7 @@ describe('an API whose clock is ahead', () => {
     worker.vanish();
   });
 
-  it('by a minute still shows a project every change', async () => {
+  it('by a minute still streams every change of a project', async () => {
     ahead(60_000);
     const left = new AbortController();
     const response = await fetch(`${api.url}/v1/stream`, {
@@ -95,7 +95,7 @@ describe('an API whose clock is ahead', () => {
     await reading;
   });
 
-  it('by an hour keeps a key and a join token until they expire', async () => {
+  it('by an hour accepts a key and a join token until they expire', async () => {
     const expires_at = Math.floor(Date.now() / 1000) + 1800;
     const key = await api.post<{ secret: string }>('/keys', {
       name: 'short',
@@ -117,7 +117,7 @@ describe('an API whose clock is ahead', () => {
     await until(async () => (await list()).status === 401);
   });
 
-  it('by two hours keeps a file until it expires, and counts its time from now', async () => {
+  it('by two hours keeps a file until it expires, and sets a correct expiry', async () => {
     const upload = async () => {
       const form = new FormData();
       form.append('purpose', 'fine-tune');
