@@ -360,11 +360,14 @@ const SPEC = testSpec({
   max_grad_norm: 0,
 });
 
-/** Waits until `look` returns a truthy value. @throws Error that names `what` after a timeout */
+/**
+ * Waits until `look` returns a truthy value. The timeout is long because a busy machine takes seconds to start a trainer.
+ * @throws Error that names `what` after the timeout
+ */
 export async function until<T>(
   what: string,
   look: () => T | undefined | false | null,
-  ms = 5000,
+  ms = 30_000,
 ): Promise<T> {
   const end = performance.now() + ms;
   for (;;) {
