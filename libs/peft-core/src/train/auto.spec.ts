@@ -29,7 +29,7 @@ it('gives small data steps enough, by smaller batches before more passes', () =>
     expect(batchSize).toBeGreaterThanOrEqual(Math.min(before, 8));
     before = batchSize;
   }
-  // passes have a bound: a single example is not read a hundred times
+  // the number of epochs is limited: a single example is not read a hundred times
   expect(planned(1)).toEqual({ batchSize: 1, epochs: 25, steps: 25 });
 });
 

@@ -1,6 +1,6 @@
-// Resolves "auto" for batch_size and n_epochs by the number of optimizer steps: a dozen examples in batches of 8 would
-// be two steps per epoch, too few to train. Small data gets smaller batches first, then more epochs; large data is not
-// changed. Measured in docs/log.md.
+// Resolves "auto" for batch_size and n_epochs by the number of optimizer steps: a dozen examples in batches
+// of 8 would be two steps per epoch, too few to train. Small data gets smaller batches first, then more
+// epochs; large data keeps the usual values. Measured in docs/log.md.
 
 /** Minimum number of steps for small data. */
 const ENOUGH_STEPS = 100;
@@ -11,7 +11,10 @@ const PASSES: readonly (readonly [below: number, epochs: number])[] = [
   [10_000, 2],
   [Infinity, 1],
 ];
-/** Maximum number of epochs, as in OpenAI's own "auto". More passes over the same few examples only memorize them. */
+/**
+ * Maximum number of epochs, as in OpenAI's own "auto". More passes over the same few examples only memorize
+ * them.
+ */
 const MOST_PASSES = 25;
 
 export interface AutoFacts {

@@ -1,5 +1,6 @@
-// Which examples an optimiser step sees: a pure function of the step, so that resuming is a jump. An
-// epoch visits every example once; its last step takes what is left, as transformers' Trainer does.
+// Selects the examples of an optimizer step. It is a pure function of the step, so that a run can resume at
+// any step. An epoch visits every example once; its last step takes the remaining examples, as in
+// transformers' Trainer.
 import type { Spec } from '@graft/contracts';
 
 export interface Cursor {

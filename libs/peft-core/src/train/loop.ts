@@ -1,5 +1,5 @@
-// The training loop. A run passes through a table of states; one call of takeTurn gives one run a turn in its state. The
-// caller handles messages, adds runs and answers chats between two turns.
+// The training loop. A run passes through a table of states; one call of takeTurn gives one run a turn in its
+// state. The caller handles messages, adds runs and answers chats between two turns.
 import type { FactOfRun, RunFact } from './facts.js';
 import { failureOf, isFatal } from './failure.js';
 import type { Evaluation, Member, State } from './member.js';
@@ -15,12 +15,14 @@ interface Loop {
 }
 
 interface StateRow {
-  /** Begins the state. False: it has nothing to do now, and the member enters the next state at once. */
+  /**
+   * Starts the state. False if it has nothing to do now; the member then enters the next state immediately.
+   */
   enter(loop: Loop, member: Member): boolean;
-  /** What a turn does once its forward, if it needs one, is done. True: this was the last turn of the state. */
+  /** One turn, after the forward pass if it needs one. True if it was the last turn of the state. */
   turn?(loop: Loop, member: Member): boolean;
   readonly next: State;
-  /** Whether a run that is told to pause stops in this state. Otherwise it first finishes the state. */
+  /** Whether a run that is asked to pause stops in this state. Otherwise it finishes the state first. */
   readonly interruptible: boolean;
 }
 
@@ -31,20 +33,22 @@ const STATES: Readonly<Record<State, StateRow>> = {
   stepping: { enter: () => true, turn: finishStep, next: 'evaluating', interruptible: true },
   evaluating: { enter: beginEvaluation, turn: measure, next: 'answering', interruptible: false },
   answering: { enter: beginSamples, turn: doSideWork, next: 'ledger', interruptible: false },
-  // The ledger of an epoch. It precedes the checkpoint, so a run that resumes need not ask whether it was made.
+  // The ledger of an epoch. It precedes the checkpoint, so a run that resumes need not ask whether it was
+  // made.
   ledger: { enter: beginEpochLedger, turn: doSideWork, next: 'saving', interruptible: false },
   saving: { enter: save, next: 'finalLedger', interruptible: false },
-  // The ledger of the whole run, which a resumed run makes again from its last checkpoint.
+  // The ledger of an epoch. It precedes the checkpoint, so a run that resumes need not check whether it was
+  // made.
   finalLedger: { enter: beginFinalLedger, turn: doSideWork, next: 'done', interruptible: true },
-  // A run with steps left is not done: it begins the next one.
+  // The ledger of the whole run. A run that resumes from its last checkpoint makes it again.
   done: { enter: finish, next: 'stepping', interruptible: false },
 };
 
 /**
- * Takes one turn: a forward (and backward) of the run whose turn it is, or one piece of other work. A run that fails,
- * finishes or is told to stop leaves the group and does not affect the others. Where a forward of several runs fails,
- * each takes its step again alone, so that only the run at fault fails.
- * @throws what has broken the device for every run
+ * Takes one turn: a forward (and backward) pass of the run whose turn it is, or one piece of other work. A
+ * run that fails, finishes or is stopped leaves the group and does not affect the others. If a forward pass
+ * of several runs fails, each repeats its step alone, so that only the run at fault fails.
+ * @throws an error that makes the device unusable for every run
  */
 export function takeTurn(group: RunGroup, report: Report): void {
   const loop = { group, report };
@@ -62,13 +66,16 @@ export function takeTurn(group: RunGroup, report: Report): void {
       alone(loop, member, () => work(loop, member));
 }
 
-/** Stops a run that is told to stop, ends one that takes no further step, and chooses the state of a new one. */
+/**
+ * Stops a run that is asked to stop, ends one that has no steps left, and chooses the first state of a new
+ * one.
+ */
 function beginTurn(loop: Loop, member: Member): void {
   const { run, state } = member;
   const isBeforeStep = state === 'starting' || state === 'stepping';
   if (run.stopping === 'cancel' || (run.stopping && STATES[state].interruptible))
     alone(loop, member, () => leave(loop, run, stop(loop, run)));
-  // Resumed from its last checkpoint, or told to end at this step.
+  // Resumed from its last checkpoint, or asked to end at this step.
   else if (run.done && isBeforeStep) alone(loop, member, () => enter(loop, member, 'evaluating'));
   else if (state === 'starting') enter(loop, member, run.step === 0 ? 'answering' : 'stepping');
 }
@@ -160,7 +167,7 @@ function finish(loop: Loop, { run }: Member): boolean {
   return run.done;
 }
 
-/** Does work that belongs to one run, which leaves with a failure if the work throws. */
+/** Runs work that belongs to one run. If it throws, the run leaves with a failure. */
 function alone(loop: Loop, member: Member, work: () => void): void {
   guarded(loop.group, [member], work, (error) => leave(loop, member.run, failureOf(error)));
 }
@@ -180,15 +187,15 @@ function guarded(
 }
 
 function leave({ group, report }: Loop, run: Run, last: RunFact): void {
-  // A run that has left may still be found to have used too much memory.
+  // The run may have left already; its work is still checked for memory use afterwards.
   if (!group.has(run)) return;
   report(run, last);
   group.remove(run);
 }
 
 /**
- * The last fact of a run that is told to stop. A run that is not cancelled leaves a checkpoint; a checkpoint of this very
- * step stays as it is, because its files may be uploading.
+ * Returns the last fact of a run that is stopped. Saves a checkpoint unless the run is cancelled. An existing
+ * checkpoint of this step is not replaced, because its files may be uploading.
  */
 function stop({ report }: Loop, run: Run): FactOfRun<'stopped'> {
   const reason = run.stopping ?? 'cancel';

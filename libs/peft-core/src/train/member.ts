@@ -23,12 +23,12 @@ export type State =
 interface Pass {
   readonly evaluation: Evaluation | null;
   readonly microBatches: readonly MicroBatch<Example>[];
-  /** Factor of the loss, such that the micro-batches of a step add up to a mean. */
+  /** Factor of the loss: 1 / units of all examples, so that the micro-batches of a step add up to a mean. */
   readonly scale: number;
   forwardsDone: number;
-  /** They grow: labels that are taken for others are many, and are not copied for each micro-batch. */
+  /** Updated in place: a confusion matrix is large, and copying it for each micro-batch is slow. */
   readonly sums: { units: number; readonly totals: Record<string, number> };
-  /** Measurements besides the forward passes, once they have started. */
+  /** Metrics of the evaluation that need more forward passes, once their measurement has started. */
   measuring: Generator<void, Sums['totals'], undefined> | null;
 }
 
@@ -71,13 +71,16 @@ export class Member {
     this.reported = { at: this.now(), spent: 0 };
   }
 
-  /** Bytes by which its work may still grow memory: the rest of its reservation plus a margin, as allocators round up and cache. */
+  /**
+   * Bytes by which its work may still grow memory: 1.5 reservations plus 128 MiB, because allocators round up
+   * and cache.
+   */
   get mayGrowBy(): number {
     const { bytes, grown } = this.terms;
     return MARGIN_TIMES * bytes + MARGIN_BYTES - grown;
   }
 
-  /** The micro-batch of its next forward. */
+  /** The micro-batch of its next forward pass. */
   get microBatch(): MicroBatch<Example> {
     const { microBatches, forwardsDone } = (this.pass ??= this.step());
     return microBatches[forwardsDone] as MicroBatch<Example>;
@@ -119,7 +122,7 @@ export class Member {
     pass.forwardsDone += 1;
   }
 
-  /** Does one piece of the other measurements of its evaluation. Returns whether none is left. */
+  /** Measures one piece of the additional metrics of its evaluation. Returns whether all are measured. */
   measure(): boolean {
     const pass = this.pass as Pass;
     pass.measuring ??= this.run.measuring(pass.evaluation?.examples ?? []);
@@ -133,7 +136,7 @@ export class Member {
     this.pass = this.begin(evaluation.examples, evaluation);
   }
 
-  /** Whether there is such work. */
+  /** Sets the side work to do. Returns false if there is none. */
   startSideWork(work: SideWork | null): boolean {
     this.side = work;
     return work !== null;
@@ -171,7 +174,7 @@ export class Member {
     this.since = null;
   }
 
-  /** Returns the seconds that its step took and those that it waited for other runs since the previous step. */
+  /** Returns the seconds spent on the step, and those spent on other runs since the previous report. */
   report(): { seconds: number; waited_seconds: number } {
     const [at, spent] = [this.now(), this.seconds];
     const { reported } = this;

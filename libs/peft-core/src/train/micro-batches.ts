@@ -1,6 +1,6 @@
 // Splits the examples of an optimizer step into micro-batches, which bound the memory of a forward pass.
 
-/** Limits of one forward, in rows (tokens and virtual tokens). */
+/** Limits of one forward pass, in rows (tokens and virtual tokens). */
 export interface Limits {
   /** Maximum number of rows; a longer example is a micro-batch alone. */
   readonly budget: number;
@@ -10,8 +10,9 @@ export interface Limits {
 
 /**
  * The budget bounds peak memory: SmolLM2-135M in bf16, LoRA on q and v, peaks at 1.64 GB with 2048 tokens
- * (docs/results.md); a smaller one would cost prompt tuning a second pass over its virtual tokens. Sharing a forward
- * pays where products have few rows and costs bit-identity when the company changes: shorter stretches only.
+ * (docs/results.md). With a smaller one, prompt tuning would process its virtual tokens in a second pass.
+ * Sharing a forward pass is faster only for few rows, and results are then not bit-identical if the other
+ * runs change. Therefore only short micro-batches share one.
  */
 export const DEFAULT_LIMITS: Limits = { budget: 2048, shareBelow: 64 };
 
@@ -31,7 +32,9 @@ export function wholeBatches<E extends { readonly rows: number }>(
   });
 }
 
-/** Splits examples, in order, depending on these examples alone: no bit of a run may depend on the other runs. */
+/**
+ * Splits examples, in order. It depends only on these examples: no bit of a run may depend on the other runs.
+ */
 export function microBatches<E extends { readonly rows: number }>(
   examples: readonly E[],
   budget: number,

@@ -1,4 +1,4 @@
-// Opens a prepared run in a straight line: what its start takes from the data, its adapter, assemble.
+// Opens a prepared run: computes data-dependent initial values, attaches the adapter and assembles the run.
 import { DomainError, SAMPLE_TOKENS, type Spec } from '@graft/contracts';
 import { attachingMethod } from '../methods/frame/attach-method.js';
 import type { Base } from '../io/base/base-folder.js';
@@ -22,7 +22,7 @@ import { stackKinds } from '../nn/outline/model-paths.js';
 import { prepareRun, type PreparedRun } from './prepare-run.js';
 import type { RunOptions } from './resolve-run.js';
 
-/** @throws DomainError for anything a user can mend: data, options, an adapter that does not fit */
+/** @throws DomainError for anything that the user can correct: data, options, an adapter that does not fit */
 export function openRun(
   base: Base,
   asked: Spec,
@@ -33,8 +33,8 @@ export function openRun(
 }
 
 /**
- * The same in pieces, of which a start that looks at the data or decomposes weights has many: others have their turns in between. One that is
- * given up (`return`) leaves nothing on the base.
+ * Same as `openRun`, in pieces: an initialization that reads data or decomposes weights is long, and other
+ * runs have turns in between. If it is cancelled (`return`), nothing stays attached to the base.
  */
 export function* openingRun(
   base: Base,
@@ -63,7 +63,10 @@ export function* openingRun(
   }
 }
 
-/** What the start of the adapter takes from the data: computed once, and part of every checkpoint. */
+/**
+ * Calibration statistics for the adapter's initialization. They are computed once and are part of every
+ * checkpoint.
+ */
 function* findInData(
   { model }: Base,
   options: RunOptions,
@@ -72,7 +75,7 @@ function* findInData(
   const { spec, head } = prepared;
   if (options.initAdapterDir || !startsFromData(spec)) return null;
   if (options.checkpointDir) {
-    // A run that began from an adapter has nothing of the data, and its ranks are in the spec.
+    // A run that was started from an adapter has no calibration statistics, and its ranks are in the spec.
     const found = foundIn(options.checkpointDir);
     return found.size > 0 ? found : null;
   }
@@ -104,7 +107,7 @@ function* attachAdapter(
 
 const TOLD_EVERY_MS = 5000;
 
-/** Says how far the adapter is, where making it takes long: a trainer that says nothing counts as hung. */
+/** Reports progress if creating the adapter takes long: a trainer that reports nothing counts as hung. */
 export function makingAdapter(onPhase: RunOptions['onPhase']): (done: number, of: number) => void {
   let last = performance.now();
   return (done, of) => {
@@ -165,7 +168,7 @@ function assemble(base: Base, options: RunOptions, attached: AttachedRun): Run {
   }
 }
 
-/** Only what writes texts is measured by them. */
+/** Measures forgetting only for models that generate text. */
 function forgettingOf(
   base: Base,
   { task, spec, footprint: { maxTokens } }: PreparedRun,

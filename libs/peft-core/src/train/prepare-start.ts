@@ -1,5 +1,6 @@
-// What a start sees of the training data before its adapter is made: the examples of the first steps, in their order, a
-// micro-batch at a time. It is a function of spec, base and data, so that one that was killed begins again to the same.
+// Passes training data through the model before the adapter exists, for methods whose initialization depends
+// on the data: the examples of the first steps, in their order, one micro-batch at a time. The result depends
+// only on spec, base and data, so a start that was killed can be repeated.
 import type { Spec } from '@graft/contracts';
 import { noGrad, tensor, tidy, toDevice, device, type Tensor } from '@graft/kernels';
 import { parsePeft } from '../methods/frame/config.js';
@@ -26,15 +27,16 @@ interface Prepared {
   readonly data: RunData;
 }
 
-/** Whether the adapter of a job starts from what its data show. */
+/** Whether the initialization of the job's adapter reads the training data. */
 export function startsFromData(spec: Pick<Spec, 'peft'>): boolean {
   const { method, options } = parsePeft(spec.peft);
   return method.needs?.(options)?.data === true;
 }
 
 /**
- * What the start of the job's adapter finds: the caller's to free. A piece of work at each turn.
- * @throws DomainError where the data will not do
+ * Computes the calibration statistics for the adapter's initialization, one piece of work per turn. The
+ * caller frees them.
+ * @throws DomainError if the data is not suitable
  */
 export function* prepareStart(
   model: Model,
@@ -81,7 +83,7 @@ function* look(
 
 const TOLD_EVERY_MS = 1000;
 
-/** Tells the first at once, and then one a second. */
+/** Limits progress reports to one per second; the first is sent immediately. */
 function seldom(onPhase: StartOptions['onPhase']): (message: string, progress: number) => void {
   let last = -Infinity;
   return (message, progress) => {
@@ -91,7 +93,7 @@ function seldom(onPhase: StartOptions['onPhase']): (message: string, progress: n
   };
 }
 
-/** Of the first epoch's steps as many as have enough examples. */
+/** Micro-batches of the first steps that together have enough examples, within the first epoch. */
 function samplesOf(
   task: Task,
   spec: Spec,
@@ -118,7 +120,7 @@ interface Pass {
   readonly observer: Preparation['observer'];
 }
 
-/** Returns whether the same examples are to come again. */
+/** Runs one pass. Returns whether the observer needs another pass over the same examples. */
 function pass(model: Model, { task, spec, examples, run, observer }: Pass): boolean {
   return tidy(() => {
     observer.begin(observer.learntOnly ? learntOf(task, examples) : null);

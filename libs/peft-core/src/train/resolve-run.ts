@@ -1,5 +1,5 @@
-// Resolves a run: its spec with what only the data and the adapter to continue from can tell, and what that takes of its
-// base. Reads the files of the run, encodes nothing.
+// Resolves a run: completes its spec with facts that come from the data and the initial adapter, and computes
+// the footprint of its adapter. Reads the files of the run, but does not encode them.
 import { isDeepStrictEqual } from 'node:util';
 import type { Spec } from '@graft/contracts';
 import { lettersIn } from '../data/audio/made-vocabulary.js';
@@ -77,7 +77,10 @@ export function resolveRun(base: Base, asked: Spec, options: RunOptions): Resolv
   return { task, spec, head, footprint, heldOut: held };
 }
 
-/** A run keeps the letters of the adapter it begins from. A whole model that has its base's letters has none of its own. */
+/**
+ * Completes the spec with the CTC vocabulary of the initial adapter. A fully fine-tuned model with its base's
+ * vocabulary has none of its own.
+ */
 function withStoredLetters(
   spec: Spec,
   dir: string | null | undefined,

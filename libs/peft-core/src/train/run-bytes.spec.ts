@@ -104,7 +104,7 @@ it('counts keys and values of all answers, where they take more than a step', ()
     ...runBytes(spec(false), CONFIG, long),
     answers: answers.bytes,
   });
-  // few prompts are read with more rows than a step has
+  // if there are few, reading the prompts takes more rows than a step
   const read = answerSizes({ ...spec(false), sample_max_tokens: 1 }, CONFIG, [100], 0);
   expect(runBytes(spec(false), CONFIG, { ...sizes, answers: read })).toEqual({
     ...runBytes(spec(false), CONFIG, { ...sizes, evaluatedRows: 100 }),
@@ -165,13 +165,13 @@ it('takes a report for its largest example as often as a step has examples, and 
     real: sizesOf(spec(false), training.map(example), validation.map(example)),
   });
   for (const [training, validation] of [
-    [[100, 100, 100, 100, 100, 100], []], // alike
-    [[100, 100], [90]], // fewer than a step's
+    [[100, 100, 100, 100, 100, 100], []], // equal
+    [[100, 100], [90]], // fewer examples than a step has
     [
       [900, 900, 900, 900],
       [900, 900, 900],
-    ], // more than go at once
-    [[3000, 3000, 3000, 3000], []], // each alone
+    ], // more than one micro-batch
+    [[3000, 3000, 3000, 3000], []], // each example alone
   ] as const) {
     const { told, real } = sizes(training, validation);
     expect(told).toEqual(real);

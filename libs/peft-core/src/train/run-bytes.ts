@@ -1,21 +1,23 @@
 /**
- * What a run takes in a trainer beside its base, in bytes, counted from shapes before anything of it is made. Native-free.
+ * Estimates the memory of a run in a trainer in addition to its base, in bytes, from shapes before anything
+ * is allocated. Does not need the native library.
  *
- *   state        P · (4 parameter + 4 gradient + 8 moments)      P numbers that train, f32
- *   copies       P · 2 · w       parameters and their gradients in the base's dtype, w bytes wide, while a forward runs
- *   activations  R · w · (1.5 Σ (in + out + rank + own) + 4 Σ norms)   what the backward of R rows needs, over all modules
- *                as often as they are passed;
- *                or what a front end of sounds takes for a moment, where that is more
- *                (an evaluation keeps those of one layer only; a step whose layers are computed once more on the way
- *                back, what goes into each, R · w · D, and those of one layer with their gradients) and C · V · 10 for the
- *                logits of C rows at a time; of letters, R · V · (2 w + 16) for logits, probabilities and their gradients,
- *                and R · (2 L + 1) · 8 for the sums over all ways to spell the L letters of the longest text (Graves et al.)
- *   held         H · 4           what a method holds beside what trains, f32: random matrices, weights of its own;
- *                what it needs of a row is `own` above
- *   answers      keys and values of all sample prompts with their answers: what a step needs is free meanwhile
- *   data         as the examples lie in memory, and what reading them leaves
+ *   state        P · (4 parameter + 4 gradient + 8 moments)      P trainable parameters, f32
+ *   copies       P · 2 · w   parameters and their gradients in the base's dtype, w bytes wide, during a
+ *                forward pass
+ *   activations  R · w · (1.5 Σ (in + out + rank + own) + 4 Σ norms)   stored for the backward pass of R rows,
+ *                over all modules, as often as they are passed; or the temporary memory of an audio front end,
+ *                if that is more. An evaluation stores those of one layer only. With gradient checkpointing, a
+ *                step stores the input of each layer, R · w · D, and the activations of one layer with their
+ *                gradients. In addition C · V · 10 for the logits of C rows at a time; with CTC,
+ *                R · V · (2 w + 16) for logits, probabilities and their gradients, and R · (2 L + 1) · 8 for the
+ *                sums over all alignments of the L tokens of the longest text (Graves et al.)
+ *   held         H · 4       f32 values that a method stores in addition to its trainable parameters, such as
+ *                random matrices; what it stores per row is `own` above
+ *   answers      keys and values of all sample prompts with their answers; a step's activations are free then
+ *   data         the examples in memory, and the garbage that reading them leaves
  *
- * test/trainer/run-bytes.spec.ts holds it against what real runs take.
+ * test/trainer/run-bytes.spec.ts compares it with the memory of real runs.
  */
 import { DomainError, gigabytes, SAMPLE_TOKENS, type DataReport, type Spec } from '@graft/contracts'; // prettier-ignore
 import { heldBytes } from '../datasets/held-bytes.js';
@@ -32,49 +34,52 @@ import { DEFAULT_LIMITS } from './micro-batches.js';
 import { examplesPerStep } from './cursor.js';
 
 export interface RunBytes {
-  /** Parameters, gradients, moments, copies, and what the method holds. */
+  /** Parameters, gradients, moments, copies, and the values that the method stores. */
   readonly state: number;
   readonly activations: number;
-  /** How much of that `gradient_checkpointing` would spare; left out, nothing. */
+  /** Bytes of `activations` that gradient_checkpointing would save. The default is 0. */
   readonly spared?: number;
-  /** What of it the answers to sample prompts need, while no step is made: all, where they take most; left out, nothing. */
+  /** Bytes of the answers to sample prompts; equal to `activations` if they need the most. The default is 0. */
   readonly answers?: number;
-  /** In the host's memory, wherever the base lies. */
+  /** Memory of the data. It is always host memory, even if the base is on a GPU. */
   readonly data: number;
   readonly total: number;
 }
 
-/** Of the largest forward, and of the data. */
+/** Sizes of the largest forward pass and of the data. */
 export interface RunSizes {
-  /** Rows of the largest micro-batch, */
+  /** Rows of the largest micro-batch of a step. */
   readonly rows: number;
-  /** and of the largest of an evaluation. */
+  /** Rows of the largest micro-batch of an evaluation. */
   readonly evaluatedRows: number;
   /** Rows of the longest example. */
   readonly longest?: number;
-  /** Letters of the longest text that is spelt. */
+  /** CTC tokens of the longest text. */
   readonly spelt?: number;
-  /** Left out: the run answers no prompts. */
+  /** Sizes of the answers to sample prompts, if the run has any. */
   readonly answers?: AnswerSizes;
   readonly dataBytes: number;
 }
 
-/** Of a run's sample prompts. */
+/** Sizes of the answers to a run's sample prompts. */
 export interface AnswerSizes {
-  /** Rows that one forward reads of them. */
+  /** Rows of the prompts that one forward pass reads. */
   readonly rows: number;
-  /** Of keys and values, all prompts together. */
+  /** Bytes of the keys and values of all prompts and answers. */
   readonly bytes: number;
 }
 
-/** Rows of prompts that one forward reads. */
+/** Maximum number of prompt rows in one forward pass. */
 export const SAMPLE_ROWS = 128;
 
-/** Rows of logits at once (tasks/losses/token-loss.ts). */
+/** Rows of logits that are computed together (tasks/losses/token-loss.ts). */
 const CHUNK_ROWS = 256;
-/** What the allocator rounds up to, and what a run has besides tensors. */
+/** Rounding of the allocator, and what a run has in addition to tensors. */
 const SLACK_BYTES = 24 << 20;
-/** Reading leaves garbage in JavaScript's heap: with more data more, up to what makes it collect. */
+/**
+ * Garbage in the JavaScript heap from reading data. It grows with the data, up to the size at which it is
+ * collected.
+ */
 const GARBAGE = { times: 8, most: 96 << 20 };
 
 export function runBytes(spec: Spec, config: HfConfig, sizes: RunSizes, begun = false): RunBytes {
@@ -89,7 +94,7 @@ export function runBytes(spec: Spec, config: HfConfig, sizes: RunSizes, begun = 
   const evaluated = withoutGradient > 0 ? withoutGradient + virtualTokens : 0;
   const learnt = sizes.rows + virtualTokens;
   const { through, norms, outside, narrowest } = throughModules(outline);
-  // A rank's numbers are those of a row and a column: as many ranks as would make all that trains.
+  // A rank has one row and one column: the number of ranks that would have this many trainable parameters.
   const ranks = spec.peft === null ? 0 : Math.min(trained / narrowest, through);
   const state = trained * (16 + 2 * width) + 4 * (held.numbers ?? 0) + SLACK_BYTES;
   const all = outline.passes * (1.5 * (through + ranks + (held.perRow ?? 0)) + 4 * norms);
@@ -104,7 +109,7 @@ export function runBytes(spec: Spec, config: HfConfig, sizes: RunSizes, begun = 
   const letters = taskFor(spec.task).letters ? (head?.outputs ?? outline.vocabSize) : 0;
   const perRow = letters * (2 * width + 16) + (2 * (sizes.spelt ?? 0) + 1) * 8;
   const logits = letters > 0 ? most * perRow : Math.min(most, CHUNK_ROWS) * vocabulary * 10;
-  // the rows of an input are made before they go on
+  // the input rows exist before the first layer
   const least = inputBytesOf(config, sizes.longest ?? 0);
   const heldFor = (numbers: number): number =>
     Math.max(width * numbers + logits, least, answers.bytes);
@@ -123,15 +128,15 @@ export function runBytes(spec: Spec, config: HfConfig, sizes: RunSizes, begun = 
   };
 }
 
-/** Numbers that a row makes on its way through the base. */
+/** Number of values that one row produces in the base. */
 interface ThroughModules {
-  /** Read and made by linears and what stands like them, */
+  /** Inputs and outputs of linear layers, convolutions and experts. */
   readonly through: number;
-  /** of these by linears before and behind the layers, */
+  /** Part of `through` that belongs to linear layers outside the decoder or encoder layers. */
   readonly outside: number;
-  /** and by norms. */
+  /** Inputs of norms. */
   readonly norms: number;
-  /** The fewest that a linear reads and makes. */
+  /** Inputs and outputs of the smallest linear layer. */
   readonly narrowest: number;
 }
 
@@ -139,7 +144,7 @@ function throughModules(outline: Outline): ThroughModules {
   const linears = outline.linears().filter(({ role }) => role !== 'head');
   const sizes = linears.map((one) => one.inFeatures + one.outFeatures);
   const kernels = outline.embeddings().filter(({ isKernel }) => isKernel);
-  // what goes through a convolution: its gates, and, in f32, each row as often as the kernel is wide
+  // a convolution: its gates and, in f32, each row as often as the kernel is wide
   const convolved = kernels.map((one) => one.rows * (2 + 2 * one.columns));
   return {
     through: sum([...sizes, ...convolved, ...outline.experts().map(routedNumbers)]),
@@ -149,22 +154,23 @@ function throughModules(outline: Outline): ThroughModules {
   };
 }
 
-/** What a row's experts read and make, each of its chosen a step after another, and the router. */
+/** Inputs and outputs of the experts of one row, which run one after another, and of the router. */
 function routedNumbers({ options, shapes, router }: ExpertsShape): number {
   const { perRow, size, count } = options;
   const [, features = 0] = shapes.get(router) ?? [];
   return features + count + perRow * (4 * features + 5 * size);
 }
 
-/** What is reserved for a base's process and its weights; a fifth beside them is for what comes and goes. */
+/** Bytes to reserve for a base's process and its weights, with a margin of a fifth for temporary memory. */
 export const reservedForBase = (residentBytes: number): number => (256 << 20) + 1.2 * residentBytes;
 
 const SHORTER = 'graft.max_seq_len or hyperparameters.batch_size';
 const FEWER = 'use fewer or shorter graft.sample_prompts, or lower graft.sample_max_tokens';
 
 /**
- * Why a run never fits where its base leaves so many bytes.
- * @param most what there is beside the base, and whose memory it is
+ * Returns the error for a run that can never fit.
+ * @param most bytes that are available in addition to the base
+ * @param where whose memory it is
  */
 export function tooLarge(spec: Spec, bytes: RunBytes, most: number, where: string): DomainError {
   const { state, activations, data, total } = bytes;
@@ -198,7 +204,7 @@ function remedy(spec: Spec, bytes: RunBytes): readonly [param: string, advice: s
 const isOfAnswers = ({ activations, answers = 0 }: RunBytes): boolean =>
   answers > 0 && answers >= activations;
 
-/** Of these examples, whatever order they come in. */
+/** Sizes of a run with these examples, in any order. */
 export function sizesOf(
   spec: Spec,
   examples: readonly Example[],
@@ -221,8 +227,9 @@ export function sizesOf(
 }
 
 /**
- * Of answers to sample prompts of so many tokens.
- * @param virtualTokens of the run's sequences
+ * Sizes of the answers to sample prompts.
+ * @param prompts number of tokens of each prompt
+ * @param virtualTokens number of virtual tokens of each sequence
  */
 export function answerSizes(
   spec: Spec,
@@ -234,7 +241,7 @@ export function answerSizes(
   if (!decoder || prompts.length === 0) return { rows: 0, bytes: 0 };
   const { layers, kvHeads, headDim } = decoder;
   const row = keptOfRow(keptLayers(decoder, layers), kvHeads, headDim);
-  // an encoder's rows have keys and values of their own beside those of the decoder
+  // the rows of an encoder have keys and values in addition to those of the decoder
   const read = (encoder ? 2 : 1) * sum(prompts);
   const rows = read + prompts.length * ((spec.sample_max_tokens ?? SAMPLE_TOKENS) + virtualTokens);
   const numbers = rows * row + prompts.length * keptOfConvolutions(decoder);
@@ -243,7 +250,7 @@ export function answerSizes(
 }
 
 /**
- * Sizes of a run by the reports on its data, without the examples: as if every example were as large as the largest.
+ * Upper bound of the sizes of a run, from the reports on its data: every example counts as the largest one.
  */
 export function sizesOfReports(
   spec: Spec,
@@ -260,7 +267,7 @@ export function sizesOfReports(
     rows: rowsOf(training, examplesPerStep(spec)),
     evaluatedRows: validation ? rowsOf(validation, Infinity) : 0,
     longest,
-    // each letter of a text needs a row of its sound
+    // each token of a text needs a row of its audio
     spelt: taskFor(spec.task).letters ? longest : 0,
     dataBytes: sum(reports.map((report) => report.memory_bytes)),
   };
@@ -268,6 +275,6 @@ export function sizesOfReports(
 
 const sum = (rows: readonly number[]): number => rows.reduce((total, one) => total + one, 0);
 
-/** Micro-batch of examples of so many rows, the longest first, that have so many together. */
+/** Rows of the largest micro-batch. @param together rows of all examples that may share it */
 const largest = ([longest = 0]: readonly number[], together: number): number =>
   Math.min(together, Math.max(DEFAULT_LIMITS.budget, longest));

@@ -8,7 +8,10 @@ import { cursorAt, stepsPerEpoch, totalSteps, type Cursor } from './cursor.js';
 export interface RunDataParts {
   /** Line numbers of the training examples in their file, if the run reports them. */
   readonly lines?: readonly number[];
-  /** A training example as an epoch has it; left out, the same in each. @param place of it among them */
+  /**
+   * Returns the variant of a training example for an epoch. The default is the same example in every epoch.
+   * @param place index of the example in the training data
+   */
   readonly varied?: ((example: Example, epoch: number, place: number) => Example) | undefined;
   /** Store that examples of images and audio are read from; the run owns it. */
   readonly store?: MediaStore | null;
@@ -29,7 +32,7 @@ export class RunData {
     this.totalSteps = totalSteps(spec, examples.length);
   }
 
-  /** Examples of the optimiser step `step`, counted from 0. */
+  /** Examples of the optimizer step `step`, counted from 0. */
   at(step: number): Example[] {
     const { epoch, from, to } = this.cursor(step);
     if (this.permutation?.epoch !== epoch) {

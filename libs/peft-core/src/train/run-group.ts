@@ -1,5 +1,5 @@
-// The runs that share one frozen base: whose turn it is (docs/adr/0015), and which of them share a forward (ADR 0007).
-// Losses, norms and updates are their own.
+// The runs that share one frozen base: decides whose turn it is (docs/adr/0015) and which runs share a
+// forward pass (ADR 0007). Each run has its own loss, gradient norm and update.
 import { DomainError, gigabytes } from '@graft/contracts';
 import { allocatedBytes, noGrad, Recomputation, tidy } from '@graft/kernels';
 import type { Model } from '../models/model.js';
@@ -10,24 +10,24 @@ import type { Run } from './run.js';
 import { Turns } from './turns.js';
 
 /**
- * Forwards of one optimiser step have numbers of their own below this, so that none share a dropout mask. Their
- * numbers may have 48 bits: room for 2³⁶ steps.
+ * Maximum number of forward passes of an optimizer step that have dropout masks of their own. The number of a
+ * forward pass may have 48 bits, which is enough for 2³⁶ steps.
  */
 const FORWARDS_PER_STEP = 4096;
 
 export interface RunGroupOptions extends Partial<Limits> {
-  /** Told whose the work is that comes next: a forward may be of several runs. */
+  /** Called before each piece of work with the runs that it belongs to: several may share a forward pass. */
   readonly onWork?: (runs: readonly Run[]) => void;
-  /** In seconds. */
+  /** Returns the current time in seconds. */
   readonly now?: () => number;
 }
 
 export interface Terms {
-  /** What the process has spent on the run already. */
+  /** Seconds that the process has already spent on the run. */
   readonly seconds?: number;
-  /** What is reserved for it, */
+  /** Memory reserved for the run. */
   readonly bytes?: number;
-  /** and by how much memory grew when it was opened. */
+  /** Growth of memory when the run was opened, in bytes. */
   readonly grown?: number;
 }
 
@@ -37,7 +37,7 @@ export class RunGroup {
   private readonly limits: Limits;
   private readonly onWork: (runs: readonly Run[]) => void;
   private readonly now: () => number;
-  /** Of the work at hand. */
+  /** Checks the memory of the current work. */
   private check: (() => void) | undefined;
 
   constructor(
@@ -72,7 +72,7 @@ export class RunGroup {
     this.turns.join(member, seconds);
   }
 
-  /** Takes a run out and frees it. */
+  /** Removes a run and frees it. */
   remove(run: Run): void {
     const member = this.members.get(run.id);
     if (member) this.turns.leave(member);
@@ -82,8 +82,8 @@ export class RunGroup {
   }
 
   /**
-   * The members of the next turn: the run that has had the least time, and, where its micro-batch is short, all runs of
-   * its task whose next micro-batches are short too.
+   * The members of the next turn: the run that has used the least time and, if its micro-batch is short, all
+   * runs of the same task whose next micro-batches are short too, up to the row budget.
    */
   membersOfNextTurn(): Member[] {
     const first = this.turns.next();
@@ -102,7 +102,7 @@ export class RunGroup {
     return this.all.filter((member) => together.has(member));
   }
 
-  /** What is done for these is their time; of a forward that several share each has an equal part. */
+  /** Charges the time of some work to these members, in equal parts. */
   spend<T>(members: readonly Member[], work: () => T): T {
     const started = this.now();
     for (const member of members) member.work();
@@ -119,9 +119,9 @@ export class RunGroup {
   }
 
   /**
-   * What memory grows by meanwhile is theirs. Each piece of work is held against the whole: what the allocator keeps of
-   * one may go in another's.
-   * @throws DomainError oom_host when it grows by more than is reserved for them
+   * Attributes the growth of memory during some work to these members. Each piece of work may use all that is
+   * left of their reservations: memory that the allocator caches after one may be freed during another.
+   * @throws DomainError oom_host if memory grows by more than that
    */
   private watched<T>(members: readonly Member[], work: () => T): T {
     const before = allocatedBytes();
@@ -137,7 +137,9 @@ export class RunGroup {
     }
   }
 
-  /** One forward of their next micro-batches; of steps also a backward, which adds to the gradients. */
+  /**
+   * One forward pass over their next micro-batches and, in steps, a backward pass that adds to the gradients.
+   */
   forward(members: readonly Member[]): void {
     const [{ run: first, evaluation }] = members as [Member, ...Member[]];
     const isStep = evaluation === null;
@@ -148,11 +150,11 @@ export class RunGroup {
       options: run.spec.task_options,
     }));
     const keys = members.map(({ run: { id, spec, step }, forwardsDone }) => {
-      // Counted by run: what the others have must not change its dropout.
+      // Counted per run: other runs must not change its dropout masks.
       const forward = step * FORWARDS_PER_STEP + (forwardsDone % FORWARDS_PER_STEP);
       return [id, { seed: spec.seed, step: isStep ? forward : 0 }] as const;
     });
-    // one that asks for it decides for all: what is computed once more has the same bits
+    // if one run requests it, all recompute: recomputed activations have the same bits
     const recomputed = isStep && members.some(({ run }) => run.spec.gradient_checkpointing);
     const recomputation = recomputed ? new Recomputation() : undefined;
     const ctx = { training: isStep, runs: new Map(keys), onLayer: this.check, recomputation };

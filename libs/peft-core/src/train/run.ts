@@ -1,5 +1,5 @@
-// An attempt inside a trainer: the adapter, the optimiser's state and the place in the data. open-run.ts makes one, the
-// loop trains it.
+// An attempt in the trainer: its adapter, optimizer state and position in the data. open-run.ts creates it,
+// the loop trains it.
 import { DomainError, type Confusion, type Spec } from '@graft/contracts';
 import { tidy, usedMemory } from '@graft/kernels';
 import type { Adapter, NamedTensors } from '../methods/method.js';
@@ -24,40 +24,40 @@ export interface RunParts {
   readonly spec: Spec;
   readonly task: Task;
   readonly adapter: Adapter;
-  /** What the start of the adapter found in the data: the run's to free. */
+  /** Statistics that the adapter's initialization computed from the data. The run frees them. */
   readonly found: NamedTensors;
   readonly optimizer: Optimizer;
   readonly data: RunData;
   readonly files: RunFiles;
   /** Folder of a checkpoint to resume from. */
   readonly checkpointDir: string | null;
-  /** Measures what it has forgotten, where that is asked for. */
+  /** Measures forgetting; null if it is not requested. */
   readonly forgetting: (() => Forgetting) | null;
-  /** Begins to answer its sample prompts, where it has any. */
+  /** Starts generating the answers to the sample prompts; null if there are none. */
   readonly samples: ((step: number) => SideWork) | null;
-  /** Begins its loss ledger, where that is asked for. */
+  /** Starts the loss ledger; null if it is not requested. */
   readonly ledger: ((step: number) => SideWork) | null;
   readonly onWarning: (message: string) => void;
 }
 
-/** Of so many examples an evaluation measures what takes many forwards. */
+/** Number of examples of an evaluation on which metrics that need many forward passes are measured. */
 const MEASURED = 32;
 
-/** The numbers of an optimiser step, except how long it took. */
+/** Result of an optimizer step, except how long it took. */
 export interface Update extends Omit<FactOfRun<'step'>, 'seconds' | 'waited_seconds'> {
   /** Images or seconds of audio that the step has read. */
   readonly media: number;
 }
 
 export class Run {
-  /** Optimiser steps done. */
+  /** Optimizer steps done. */
   step = 0;
   trainedTokens = 0;
-  /** The best evaluation so far, where its model is to be the run's. */
+  /** The best evaluation so far; stays null if load_best_model_at_end is not set. */
   private best: Best | null = null;
-  /** Set to make the loop take the run out at the next step boundary. */
+  /** Set to make the loop remove the run at the next opportunity. */
   stopping: StopReason | null = null;
-  /** Set to make it end with what it has once so many steps are done, as if they were all. */
+  /** Set to make the run finish after this many steps, as if they were all of its steps. */
   endAt = Infinity;
   readonly id: number;
   readonly spec: Spec;
@@ -70,20 +70,22 @@ export class Run {
   private readonly model: Model;
   private readonly found: NamedTensors;
   private readonly warmupSteps: number;
-  /** How many virtual tokens are learnt with each example; null: there are none. */
+  /**
+   * Number of virtual tokens per example that are targets of the loss; null if the run has no virtual tokens.
+   */
   private readonly learntTokens: number | null;
   private readonly files: RunFiles;
   private readonly forgetting: RunParts['forgetting'];
   private readonly samples: RunParts['samples'];
   private readonly ledger: RunParts['ledger'];
-  /** The step at which it answered them last. */
+  /** The step at which the sample prompts were last answered. */
   private sampledStep = -1;
-  /** and of its last ledger. */
+  /** The step of the last loss ledger. */
   private ledgerStep = -1;
   private readonly onWarning: RunParts['onWarning'];
   private readonly schedule: CheckpointSchedule;
 
-  /** @throws DomainError for a checkpoint that is not this run's */
+  /** @throws DomainError if the checkpoint belongs to another run */
   constructor(parts: RunParts) {
     const { id, model, spec, task, adapter, optimizer, data, files } = parts;
     [this.id, this.spec, this.task, this.adapter] = [id, spec, task, adapter];
@@ -112,7 +114,7 @@ export class Run {
     return this.step >= this.endAt;
   }
 
-  /** Evaluations have shown nothing better for as long as its owner has patience. */
+  /** Whether early_stopping_patience evaluations in a row were not better than the best one. */
   private get isStoppedEarly(): boolean {
     const { early_stopping_patience: patience } = this.spec;
     return Boolean(patience) && this.watch.sinceBetter >= Number(patience);
@@ -120,7 +122,7 @@ export class Run {
 
   get trainableParameters(): number {
     let total = 0;
-    // some optimisers freeze a part of them
+    // some optimizers freeze a part of them
     for (const { requiresGrad, size } of this.adapter.parameters.values())
       if (requiresGrad) total += size;
     return total;
@@ -131,13 +133,13 @@ export class Run {
     return this.data.at(this.step);
   }
 
-  /** Of the next step. */
+  /** Learning rate of the next step. */
   get learningRate(): number {
     const { lr_schedule: shape, learning_rate: most } = this.spec;
     return most * rateAt(shape, this.step, this.warmupSteps, this.data.totalSteps);
   }
 
-  /** What the mean of a loss over these examples is taken over; at least 1. */
+  /** Number of units (such as tokens) that the mean loss of these examples is taken over; at least 1. */
   unitsIn(examples: readonly Example[]): number {
     return Math.max(
       1,
@@ -153,15 +155,16 @@ export class Run {
     return { loss: NaN, ...Object.fromEntries(measured) };
   }
 
-  /** Which labels were taken for which, where the task tells it. */
+  /** The confusion matrix, if the task has one. */
   confusion(sums: Sums): { confusion?: Confusion } {
     const found = this.task.confusion?.(sums, this.spec.task_options) ?? null;
     return found === null ? {} : { confusion: found };
   }
 
   /**
-   * Notes an evaluation, and whether it is the best so far: of equal ones the first is, as in transformers' Trainer.
-   * @param full whether it was of all validation data
+   * Records an evaluation and whether it is the best so far. Of equal ones the first is, as in transformers'
+   * Trainer.
+   * @param full whether it used all validation data
    */
   evaluated(metrics: Metrics, full: boolean): Warning[] {
     const { step, spec, data, watch } = this;
@@ -172,7 +175,7 @@ export class Run {
     return watch.evaluated({ step, loss: metrics.loss, full });
   }
 
-  /** What an evaluation has beside its losses, a forward at a time; of a first few of its examples. */
+  /** Measures the additional metrics of an evaluation on its first examples, one forward pass at a time. */
   *measuring(examples: readonly Example[]): Generator<void, Sums['totals'], undefined> {
     const { task, model, id } = this;
     if (!task.measuring) return {};
@@ -190,8 +193,8 @@ export class Run {
   }
 
   /**
-   * Takes an optimiser step after the forward and backward passes that `sums` come from.
-   * @throws DomainError nonfinite, leaving the parameters as they were
+   * Takes an optimizer step after the forward and backward passes that `sums` come from.
+   * @throws DomainError nonfinite; the parameters are unchanged then
    */
   update(sums: Sums): Update {
     const { adapter, optimizer, spec } = this;
@@ -219,8 +222,9 @@ export class Run {
   }
 
   /**
-   * The answers to its sample prompts, to be made now: before the first step, where an evaluation is due and at the end,
-   * with validation data or without; null where it has none, or has answered them at this step.
+   * Starts answering the sample prompts if they are due: before the first step, at every evaluation step and
+   * at the end, with or without validation data. Returns null if there are none or if they were answered at
+   * this step.
    */
   beginSamples(): SideWork | null {
     const { step, samples, spec } = this;
@@ -235,7 +239,10 @@ export class Run {
     }
   }
 
-  /** The ledger, to be made after an epoch or once all else is done; null where none is due, or it is made. */
+  /**
+   * Starts the loss ledger if it is due after an epoch or at the end; null otherwise, or if it was made at
+   * this step.
+   */
   beginLedger(): SideWork | null {
     const { step, ledger, done } = this;
     const isDue = done || this.data.endsLedgerEpoch(step);
@@ -244,20 +251,23 @@ export class Run {
     return ledger(step);
   }
 
-  /** What is trained is worth more than what is looked at. @throws what has broken the device */
+  /** Warns that side work failed; the training continues. @throws an error that makes the device unusable */
   notDone(what: string, error: unknown): void {
     if (isFatal(error)) throw error;
     this.onWarning(`${what} at step ${this.step} could not be had: ${failureOf(error).message}`);
   }
 
-  /** Whether a checkpoint of this very step was made, or it goes on from one, or nothing was trained yet. */
+  /**
+   * Whether this step needs no checkpoint: it has one, the run resumed from one of it, or no step was taken
+   * yet.
+   */
   get isSaved(): boolean {
     return this.schedule.savedStep === this.step;
   }
 
-  /** At the end too: a short run then has one, as with OpenAI. */
+  /** Whether to save now. Also true at the end: a short run then has a checkpoint, as with OpenAI. */
   get checkpointDue(): boolean {
-    // The end of full fine-tuning is the model itself, and its checkpoint would hold nothing else of use.
+    // The result of full fine-tuning is the model itself; a checkpoint would contain nothing else of use.
     if (this.done) return this.spec.peft !== null && !this.isSaved;
     if (this.best?.step === this.step && !this.isSaved) return true;
     return this.step > 0 && this.schedule.due(this.step, this.data.endsEpoch(this.step));
@@ -282,7 +292,7 @@ export class Run {
     return { ...this.files.result({ step, trainedTokens, best }), forgetting };
   }
 
-  /** A model that is trained is there, whatever this comes to. */
+  /** Measures forgetting. A failure is only a warning: it must not lose the trained model. */
   private forgotten(): Forgetting | null {
     try {
       return this.forgetting?.() ?? null;

@@ -11,14 +11,15 @@ const HELD = { validation_split: 0.1, load_best_model_at_end: true };
 
 it('holds out a tenth from 50 records on, and measures it after each epoch', () => {
   const spec = specOf({});
-  // 90 are left: batches of 2, and 3 passes of 45 steps
+  // 90 remain: batches of 2, and 3 epochs of 45 steps
   expect(spec).toMatchObject({ ...HELD, batch_size: 2, n_epochs: 3, eval_steps: 45 });
   expect(specOf({}, { trainingRecords: 50 })).toMatchObject(HELD);
   expect(specOf({}, { trainingRecords: 49 })).toMatchObject({
     validation_split: null,
     eval_steps: 0,
   });
-  // How many are held out is known once somebody has looked: here records that are the same stand together.
+  // The number of held-out records is known only after reading the file: here identical records stay
+  // together.
   expect(specOf({}, { heldOut: 20 }).eval_steps).toBe(40);
 });
 
@@ -32,15 +33,15 @@ it.each([
 
 it('measures validation data that it is given after each epoch, too', () => {
   const file = { validation_file: 'file-2' };
-  // 100 are left: batches of 3, and passes of 34 steps
+  // 100 remain: batches of 3, and epochs of 34 steps
   expect(specOf({}, {}, file)).toMatchObject({ eval_steps: 34, load_best_model_at_end: true });
   expect(specOf({}, { begun: true }, file).eval_steps).toBe(34);
   expect(specOf({ validation_split: 0.2 })).toMatchObject({ ...HELD, validation_split: 0.2, eval_steps: 40 }); // prettier-ignore
-  // a single pass is evaluated at its end
+  // a single epoch is evaluated at its end
   expect(specOf({}, {}, { ...file, hyperparameters: { n_epochs: 1 } }).eval_steps).toBe(0);
   expect(specOf({ max_steps: 10 }, {}, file).eval_steps).toBe(0);
   expect(specOf({ eval_steps: 0 }, {}, file).eval_steps).toBe(0);
-  // without validation data there is nothing to measure
+  // without validation data there is nothing to evaluate
   expect(specOf({ validation_split: null }).eval_steps).toBe(0);
   expect(specOf({}, { begun: true }).eval_steps).toBe(0);
 });
@@ -50,10 +51,10 @@ it('leaves alone when the job is to be evaluated', () => {
   const atEnd = specOf({ eval_steps: 0 });
   expect(atEnd).toMatchObject({ validation_split: 0.1, eval_steps: 0 });
   expect(atEnd).not.toHaveProperty('load_best_model_at_end');
-  // a single pass is evaluated at its end
+  // a single epoch is evaluated at its end
   expect(specOf({}, {}, { hyperparameters: { n_epochs: 1 } }).eval_steps).toBe(0);
   expect(specOf({ max_steps: 10 }).eval_steps).toBe(0);
-  // evaluations that there are now can be waited for
+  // early stopping applies to the default evaluations
   expect(specOf({ early_stopping_patience: 2 })).toMatchObject({ early_stopping_patience: 2 });
 });
 

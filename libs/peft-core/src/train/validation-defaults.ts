@@ -1,5 +1,5 @@
-// The defaults of the validation split and of eval_steps. They are resolved once, when the job is created, and stored in
-// its Spec, so resumed runs and clones keep them.
+// The defaults of the validation split and of eval_steps. They are resolved once, when the job is created,
+// and stored in its Spec, so resumed runs and clones keep them.
 import {
   DomainError,
   HELD_OUT,
@@ -12,15 +12,15 @@ import type { Task } from '../tasks/task.js';
 import { stepsPerEpoch, totalSteps, type Pace } from './cursor.js';
 
 export interface HeldOutFacts {
-  /** Of the training file. */
+  /** Number of records in the training file. */
   readonly trainingRecords: number;
-  /** Whether the job begins from an adapter, which may have learnt any of them. */
+  /** Whether the job starts from an adapter, which may have been trained on any of the records. */
   readonly begun?: boolean;
-  /** Whether another job made its base, which may have learnt any of them, too. */
+  /** Whether the base is the result of another job, which may have been trained on any of the records. */
   readonly fineTuned?: boolean;
 }
 
-/** Whether part of the training file is held out although the request does not say so. */
+/** Whether part of the training file is held out by default: the request does not specify validation data. */
 export const holdsOutByDefault = (
   { validation_file: file, graft }: CreateJob,
   { trainingRecords, begun = false, fineTuned = false }: HeldOutFacts,
@@ -36,15 +36,18 @@ const withGraft = (body: CreateJob, graft: CreateJob['graft']): CreateJob => ({
   graft: { ...body.graft, ...graft },
 });
 
-/** The same request for a job that holds nothing out. */
+/** Returns the request with validation disabled. */
 export const withoutHeldOut = (body: CreateJob): CreateJob =>
   withGraft(body, { validation_split: null });
 
-/** The request with what is held out by default. */
+/** Returns the request with the default validation split, if it applies. */
 export const withHeldOut = (body: CreateJob, facts: HeldOutFacts): CreateJob =>
   holdsOutByDefault(body, facts) ? withGraft(body, { validation_split: HELD_OUT }) : body;
 
-/** The request of a job with validation data, with an evaluation at the end of each epoch. That of the last is the run's end. */
+/**
+ * Returns the request with an evaluation at the end of each epoch, if it has validation data and does not set
+ * eval_steps. The evaluation of the last epoch is the one at the end of the run.
+ */
 export function withEvaluations(body: CreateJob, pace: Pace, examples: number): CreateJob {
   const { validation_file: file, graft } = body;
   if (graft?.eval_steps !== undefined || (!file && !graft?.validation_split)) return body;
@@ -54,8 +57,8 @@ export function withEvaluations(body: CreateJob, pace: Pace, examples: number): 
 }
 
 /**
- * By which column the held-out records are stratified.
- * @throws DomainError where it is asked for and the task's records have no label
+ * The column by which the held-out records are stratified, if any.
+ * @throws DomainError if it is requested and the task's records do not have one label each
  */
 export function stratifiedBy({ graft }: CreateJob, task: Task): Pick<Spec, 'stratify_by_column'> {
   const { stratify_by_column: asked, validation_split: share, task_options: options } = graft ?? {};
@@ -67,13 +70,16 @@ export function stratifiedBy({ graft }: CreateJob, task: Task): Pick<Spec, 'stra
   return isStratified ? { stratify_by_column: 'label' } : {};
 }
 
-/** The seed of the split is not the job's own, so that jobs that differ in `seed` are scored on the same records. */
+/**
+ * The seed of the split. It is not the job's `seed`, so jobs that differ in `seed` are evaluated on the same
+ * records.
+ */
 export function splitSeed({ graft }: CreateJob): Pick<Spec, 'split_seed'> {
   const { split_seed: asked = SPLIT_SEED, validation_split: share } = graft ?? {};
   return share && asked !== null ? { split_seed: asked } : {};
 }
 
-/** Whether each record has one label, as far as a task's options say it. */
+/** Whether each record has one label, according to the `problem_type` in the task's options. */
 export const hasOneLabel = (options: Spec['task_options'] | undefined): boolean => {
   const problem = options?.['problem_type'] ?? null;
   return problem === null || problem === 'single_label_classification';

@@ -6,7 +6,7 @@ import type { WatchState } from './watch.js';
 const VOCABULARY = 49_152; // ln = 10.80
 const CHANCE = { loss: Math.log(VOCABULARY), of: 'among 49,152 tokens', isStart: false };
 
-/** Codes by the step at which they were said. */
+/** Warning codes with the step at which each was raised. */
 function steps(
   losses: readonly number[],
   norm: (step: number) => number = () => 1,
@@ -22,7 +22,7 @@ function steps(
   );
 }
 
-/** [loss, is it the whole file] at every tenth step. */
+/** Warning codes for evaluations [loss, whether it is the whole file] at every tenth step. */
 function evaluations(...losses: readonly (readonly [number, boolean?])[]) {
   const watch = new Watch({ chance: CHANCE, warmupSteps: 0, learningRate: 1e-4 });
   return losses.flatMap(([loss, full = false], i) =>
@@ -36,7 +36,7 @@ const times = (count: number, value: number): number[] => Array<number>(count).f
 const noisy = (from: number, to: number, count: number): number[] =>
   Array.from({ length: count }, (_, i) => from + ((to - from) * i) / count + 0.4 * Math.sin(7 * i));
 
-/** Of real runs: libs/peft-core/test/recorded-curves.json says of which. */
+/** Curves of real runs, described in libs/peft-core/test/recorded-curves.json. */
 const recorded = JSON.parse(
   readFileSync(new URL('../../test/recorded-curves.json', import.meta.url), 'utf8'),
 ) as Record<
@@ -44,7 +44,7 @@ const recorded = JSON.parse(
   { readonly losses: number[]; readonly valid: [step: number, loss: number][] }
 >;
 
-/** What a run's curves make a watch say: code and step. */
+/** Steps and codes of the warnings for a run's curves. */
 function alerts({ losses, valid }: (typeof recorded)['good'], chance = Math.log(96)): string[] {
   const options = { loss: chance, of: 'among 96 tokens', isStart: false };
   const watch = new Watch({ chance: options, warmupSteps: 4, learningRate: 0.01 });
@@ -91,7 +91,8 @@ describe('recorded curves', () => {
   it('fire what they show, at its step', () => {
     expect(alerts(recorded.spike)).toEqual(['51 loss_spike']);
     expect(alerts(recorded.overfit)).toEqual(['288 plateau']);
-    // By the loss of guessing of a larger vocabulary: its base was never better than that of its own.
+    // The base of this run is not better than guessing in its own vocabulary, so a higher loss of guessing is
+    // used.
     expect(alerts(recorded.plateau, 10)).toEqual(['72 plateau']);
     expect(alerts(recorded.ruined)).toEqual(['9 diverged']);
   });
@@ -118,7 +119,7 @@ describe('one bad step', () => {
 });
 
 describe('a worker', () => {
-  /** Codes by step, of steps that are so fast and have so much company. */
+  /** Codes by step, for steps with these speeds and numbers of runs. */
   const codes = (paces: readonly (readonly [count: number, speed: number, company?: number])[]) => {
     const watch = new Watch({ chance: CHANCE, warmupSteps: 0, learningRate: 1e-4 });
     let step = 0;
@@ -270,7 +271,7 @@ describe('losses that only differ by their examples', () => {
 });
 
 describe('a run that goes on from a checkpoint', () => {
-  /** As `steps`, but stopped after `at` steps and gone on with by way of JSON. */
+  /** Same as `steps`, but stopped after `at` steps and resumed from its state as JSON. */
   function resumed(losses: readonly number[], at: number): string[] {
     const options = { chance: CHANCE, warmupSteps: 0, learningRate: 10 };
     let watch = new Watch(options);

@@ -1,63 +1,69 @@
-// Looks at the numbers of a run and says in words what a person should know before it has cost hours. Plain
-// arithmetic on what the loop has anyway: it changes nothing.
+// Watches the metrics of a run and warns of problems early. It uses only numbers that the loop computes
+// anyway and changes nothing in the run.
 import type { Chance } from '../tasks/task.js';
 import type { FactOfRun, WarningCode } from './facts.js';
 
 export interface WatchOptions {
-  /** The loss of guessing. */
+  /** Loss of random guessing. */
   readonly chance: Chance;
-  /** Steps in which the learning rate still rises. */
+  /** Number of steps in which the learning rate still rises. */
   readonly warmupSteps: number;
   readonly learningRate: number;
 }
 
 export type Warning = FactOfRun<'log'> & { readonly code: WarningCode };
 
-/** What a watch knows of its run: a checkpoint keeps it, and the run that goes on from there is watched on. */
+/** State of a watch. It is part of checkpoints, so a resumed run is watched as if it had not stopped. */
 export interface WatchState {
   /** The last losses, at most `WINDOW`. */
   readonly losses: readonly number[];
-  /** Of them, at the end, those after warming up, at most `ROW`. */
+  /** Number of the last losses after warm-up, at most `ROW`. */
   readonly row: number;
-  /** The lowest loss so far, and the lowest mean of `losses` since they are `ROW`; null before. */
+  /** The lowest loss so far, and the lowest mean of `losses` since there were `ROW` of them; null before. */
   readonly best: number | null;
   readonly bestMean: number | null;
-  /** Steps in a row without a gradient. */
+  /** Number of consecutive steps with a gradient of 0. */
   readonly still: number;
   readonly lowest: Evaluation | null;
-  /** Evaluations in a row above the lowest, each above the one before. */
+  /** Consecutive evaluations with rising losses above `OVERFIT` times the lowest. */
   readonly rises: readonly Evaluation[];
   /**
-   * What the last evaluation that was better than all before it by `BETTER` came to, and how many came since; null where
-   * none was a number yet.
+   * The last evaluation that was lower than the best before it by `BETTER`, and the number of evaluations
+   * since. The loss is null if no evaluation has had a finite loss yet.
    */
   readonly better?: { readonly step: number; readonly loss: number | null; readonly since: number };
-  /** Each code is said once. */
+  /** Codes of the warnings so far. Each is raised once. */
   readonly said: readonly WarningCode[];
 }
 
-/** So many steps in a row make no accident. */
+/** Number of consecutive steps that make a warning: fewer may be a coincidence. */
 const ROW = 5;
-/** Losses of single steps may differ tenfold by their examples alone: so many are compared with the mean of as many. */
+/**
+ * Number of losses that are averaged: the losses of single steps may differ tenfold because of their
+ * examples.
+ */
 const WINDOW = 20;
-/** Of the loss of guessing: what counts as it, */
+/** A loss from `AT_CHANCE` to `WORSE` times the loss of guessing counts as guessing. */
 const AT_CHANCE = 0.98;
-/** what as worse, */
+/** A loss above this multiple of the loss of guessing is worse than guessing. */
 const WORSE = 1.1;
-/** and how far above its best mean a run must be, */
+/** Share of the loss of guessing by which a diverged run is at least above its best mean. */
 const FAR = 0.2;
-/** which it must exceed by so much, too. */
+/** A diverged run is also above this multiple of its best mean. */
 const RISEN = 1.5;
-/** Of the lowest validation loss. */
+/** An evaluation above this multiple of the lowest validation loss may be overfitting. */
 const OVERFIT = 1.05;
-/** A spike is so many times the median of the losses before it, */
+/** A spike is at least this multiple of the median of the losses before it. */
 const SPIKE = 3;
-/** and so many times further from it, as logarithms, than these usually are. */
+/** A spike's distance from the median is at least this multiple of the median distance (of logarithms). */
 const APART = 15;
-/** Evaluations without one that is lower by this share are a plateau. */
+/** A plateau is this many evaluations in a row, none of them lower than the best by the share `BETTER`. */
 const FLAT = 5;
 const BETTER = 0.005;
-/** Steps, each slower than a third of the median of the first so many of as many runs in the process: a slow worker. */
+/**
+ * A slow worker: `SLOW_STEPS` consecutive steps below `SLOW` times the usual speed, the median of the first
+ * `SLOW_STEPS` steps with the same number of runs in the process.
+ */
 const SLOW_STEPS = 50;
 const SLOW = 1 / 3;
 
@@ -65,9 +71,9 @@ interface Step {
   readonly step: number;
   readonly loss: number;
   readonly gradNorm: number;
-  /** Tokens a second of the time that was worked on it; left out where nobody has measured. */
+  /** Tokens per second of time spent on the step; undefined if it was not measured. */
   readonly speed?: number;
-  /** Runs in the process, with which it shares forwards. */
+  /** Number of runs in the process. */
   readonly company?: number;
 }
 
@@ -91,7 +97,10 @@ const NOTHING: WatchState = {
 
 export class Watch {
   private now = NOTHING;
-  /** Of this attempt, with as many runs: another machine has other speeds. */
+  /**
+   * Speeds of this attempt with the current number of runs. Not part of the state: another machine has other
+   * speeds.
+   */
   private pace: { company: number; speeds: number[]; slow: number } | null = null;
 
   constructor(private readonly options: WatchOptions) {}
@@ -100,7 +109,7 @@ export class Watch {
     return this.now;
   }
 
-  /** Evaluations in a row without one that was better. */
+  /** Number of evaluations in a row that were not better than the best one. */
   get sinceBetter(): number {
     return this.now.better?.since ?? 0;
   }
@@ -135,7 +144,7 @@ export class Watch {
   evaluated({ step, loss, full }: Evaluation): Warning[] {
     const { lowest, rises } = this.now;
     const evaluation = { step, loss, full };
-    // The whole file and a sample of it are not compared.
+    // A sample and the whole file are not comparable.
     if (lowest !== null && lowest.full !== full) return [];
     if (!Number.isFinite(loss)) return this.unmeasured(step);
     const flat = this.flat(step, loss);
@@ -154,14 +163,14 @@ export class Watch {
     return [...flat, warning('overfitting', message)];
   }
 
-  /** An evaluation that came to no number is not better than any, and nothing to speak of a plateau by. */
+  /** Counts an evaluation without a finite loss. It is not better than any, and cannot show a plateau. */
   private unmeasured(step: number): Warning[] {
     const { better = { step, loss: null, since: 0 } } = this.now;
     this.now = { ...this.now, better: { ...better, since: better.since + 1 } };
     return [];
   }
 
-  /** Whether an evaluation is one too many without a better one; a run that overfits is told so instead. */
+  /** Warns of a plateau, unless the run was warned of overfitting. */
   private flat(step: number, loss: number): Warning[] {
     const { better } = this.now;
     const least = better?.loss ?? null;
@@ -178,7 +187,7 @@ export class Watch {
     return [warning('plateau', message)];
   }
 
-  /** One loss far from all of those before it. */
+  /** Warns if a loss is far above all losses before it. */
   private spiked(step: number, loss: number): Warning | false {
     const { losses } = this.now;
     if (losses.length < WINDOW || losses.some((one) => one <= 0)) return false;
@@ -238,7 +247,7 @@ export class Watch {
     return warning('diverged', `${now}, ${risen}: the run has diverged; lower ${rate}`);
   }
 
-  /** How the last losses, every one of them, lie above the best that the run has been; null if one does not. */
+  /** Describes how far all recent losses are above the best mean; null if one of them is not. */
   private risen(): string | null {
     const { losses, bestMean } = this.now;
     if (losses.length < WINDOW || bestMean === null) return null;
@@ -275,7 +284,7 @@ function median(values: readonly number[]): number {
   return sorted[Math.floor(sorted.length / 2)] ?? NaN;
 }
 
-/** Whether a row of losses is on its way down, by more than the last bits. */
+/** Whether the losses fall by more than 1 % from first to last. */
 function falls(row: readonly number[]): boolean {
   const [from = 0] = row;
   return (row.at(-1) ?? from) < 0.99 * from;

@@ -1,5 +1,6 @@
-// A checkpoint is a folder: the trainable parameters and both moments as safetensors, the adapter in PEFT's format,
-// and manifest.json. There is no generator state: data order and dropout are functions of (seed, step).
+// A checkpoint is a folder: the trainable parameters and both moments as safetensors, the adapter in PEFT's
+// format, and manifest.json. There is no generator state: data order and dropout are functions of (seed,
+// step).
 import { createHash } from 'node:crypto';
 import { DomainError, Spec } from '@graft/contracts';
 import { copy_, getThreads, keep, mapSafetensors, noGrad, tidy, type Tensor } from '@graft/kernels';
@@ -66,8 +67,8 @@ export type Restored = Pick<Position, 'step' | 'trainedTokens' | 'best' | 'watch
 export const FOUND = 'f.';
 
 /**
- * Tensors of the run's state by name: `p.<parameter>`, `m.<parameter>`, `v.<parameter>`, `s.<name>` for the method's
- * own state, and `f.<name>` for calibration statistics.
+ * Tensors of the run's state by name: `p.<parameter>`, `m.<parameter>`, `v.<parameter>`, `s.<name>` for the
+ * method's own state, and `f.<name>` for calibration statistics.
  */
 export type State = ReadonlyMap<string, Tensor>;
 
@@ -108,8 +109,8 @@ export function saveCheckpoint(
 }
 
 /**
- * Reads the calibration statistics that the adapter's initialization computed. The caller frees the copies. @throws
- * DomainError io_error if the checkpoint is damaged
+ * Reads the calibration statistics that the adapter's initialization computed. The caller frees the copies.
+ * @throws DomainError io_error if the checkpoint is damaged
  */
 export function foundIn(dir: string): Map<string, Tensor> {
   readCommitted(dir);
@@ -162,7 +163,8 @@ export function restoreCheckpoint(
 }
 
 /**
- * Explains why steps may differ from those of the build that made the checkpoint, and by how much; null if they do not.
+ * Explains why steps may differ from those of the build that made the checkpoint, and by how much; null if
+ * they do not.
  */
 function nondeterminismOf({ trainer_build: made, threads }: Manifest): string | null {
   const build = trainerBuild();

@@ -1,5 +1,6 @@
-// AdamW (arXiv:1711.05101) with torch.optim.AdamW's maths, in f32, and gradient clipping as
-// torch.nn.utils.clip_grad_norm_:  g ← g · min(1, max / (‖g‖₂ + 1e-6)),  the norm over all gradients.
+// AdamW (arXiv:1711.05101) as in torch.optim.AdamW, in f32, and gradient clipping as in
+// torch.nn.utils.clip_grad_norm_:
+//   g ← g · min(1, max / (‖g‖₂ + 1e-6)),  with the norm over all gradients.
 import {
   adamwStep,
   keep,
@@ -27,8 +28,9 @@ export interface AdamWOptions {
 const UNDECAYED = /bias|layernorm|rmsnorm|(?:^|\.)norm(?:$|\.)|_norm(?:$|\.)/;
 
 /**
- * Selects the parameters that transformers' Trainer decays (`get_decay_parameter_names`): none of a LayerNorm, whatever
- * its name, and none whose name contains bias or norm.
+ * Selects the parameters that transformers' Trainer decays (`get_decay_parameter_names`): not those of a
+ * LayerNorm, under any name, and not those whose name contains bias, layernorm or rmsnorm or has a part that
+ * is `norm` or ends in `_norm`.
  */
 export function decaysIn(
   norms: readonly { readonly path: string; readonly kind: NormKind }[],
@@ -52,17 +54,20 @@ export interface Optimizer {
   /** Updates done so far. */
   steps: number;
   /**
-   * Clips all gradients to the norm `max` (0 = no clipping). Returns their norm before clipping, which is not finite if
-   * a gradient is not.
+   * Clips all gradients to the norm `max` (0 = no clipping). Returns their norm before clipping, which is not
+   * finite if a gradient is not.
    */
   clip(max: number): number;
   /**
-   * Updates every parameter that has a gradient, then drops the gradients; `updated` is called before they are dropped.
+   * Updates every parameter that has a gradient, then drops the gradients; `updated` is called before they
+   * are dropped.
    */
   step(lr: number, updated?: () => void): void;
   /** Drops all gradients. */
   forget(): void;
-  /** The moments by name (`m.<parameter>`, `v.<parameter>`). They are the optimizer's own tensors, not copies. */
+  /**
+   * The moments by name (`m.<parameter>`, `v.<parameter>`). They are the optimizer's own tensors, not copies.
+   */
   moments(): Map<string, Tensor>;
   dispose(): void;
 }

@@ -1,12 +1,14 @@
 /**
- * LoRA-FA, arXiv:2308.03303, with PEFT's maths: A stays as it starts, and B's gradient is what comes nearest to the whole
- * weight's.      A: [r, in]  B: [out, r]  s: the update's scale  δ = 1e-8
+ * LoRA-FA (arXiv:2308.03303) as in PEFT: A stays at its initial value, and the gradient of B is chosen such
+ * that the update is closest to the gradient of the full weight.
+ *
+ *   A: [r, in]  B: [out, r]  s: the update's scale  δ = 1e-8
  *
  *   g ← g_B (A Aᵀ + δ I)⁺ / s²
  *   m ← β₁ m + (1-β₁) g,  v ← β₂ v + (1-β₂) g²,  B ← (B - lr √(1-β₂ᵗ) / (1-β₁ᵗ) · m / (√v + ε)) (1 - lr λ),  ε = 1e-6
  *
- * A needs no gradient, so that a linear's input need not be kept for it. Other parameters of the run are updated so too,
- * by their own gradients.
+ * A needs no gradient, so the input of a linear layer need not be stored for it. The run's other parameters
+ * are updated by the same rule from their unmodified gradients.
  */
 import { add, copy_, eye, matmul, mul, mul_, noGrad, pinv, tidy, transpose } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
@@ -19,7 +21,7 @@ const DELTA = 1e-8;
 
 export interface LoraFaOptions {
   readonly weightDecay: number;
-  /** s of the linear layer at this path. */
+  /** Returns s of the linear layer at this path. */
   readonly scaleOf: (path: string) => number;
 }
 
@@ -49,7 +51,7 @@ export class LoraFa implements Optimizer {
     this.#adamw = new AdamW(this.#trained, {
       weightDecay: 0,
       beta2: BETA2,
-      // √v + ε, where the kernel has √v / √(1-β₂ᵗ) + ε
+      // LoRA-FA divides by √v + ε, the kernel by √v / √(1-β₂ᵗ) + ε
       eps: (step) => EPS / Math.sqrt(1 - BETA2 ** step),
     });
   }

@@ -1,8 +1,9 @@
 /**
- * The optimizer that a Spec asks for.
+ * Creates the optimizer of a Spec.
  *
- * LoRA+, arXiv:2402.12354, is AdamW at several rates, as PEFT's create_loraplus_optimizer has them: `loraplus_lr_ratio`
- * times the run's for B and for vectors, `loraplus_lr_embedding` for an embedding's A and B, the run's for all else.
+ * LoRA+ (arXiv:2402.12354) is AdamW with several learning rates, as in PEFT's create_loraplus_optimizer: the
+ * run's rate times `loraplus_lr_ratio` for B and for vectors, `loraplus_lr_embedding` for an embedding's A
+ * and B, and the run's rate for everything else.
  */
 import { DomainError, type Spec } from '@graft/contracts';
 import type { Tensor } from '@graft/kernels';
@@ -22,13 +23,13 @@ export type OptimizerSpec = Pick<
   | 'loraplus_lr_embedding'
 >;
 
-/** Parts of an adapter that an optimizer leaves at their initial values. */
+/** Tensors of an adapter that an optimizer leaves at their initial values. */
 const FROZEN: Readonly<Record<Spec['optimizer'], readonly string[]>> = {
   adamw: [],
   lorafa: ['lora_A'],
 };
 
-/** The entries of a footprint that this optimizer trains. */
+/** Number of trainable parameters that this optimizer trains. */
 export const trainedBy = (
   optimizer: Spec['optimizer'],
   { trainableParameters, parts = {} }: Pick<Footprint, 'trainableParameters' | 'parts'>,
@@ -48,7 +49,7 @@ export function checkTrained(
   };
   if ('lora_embedding_A' in parts)
     refuse(`optimizer ${optimizer} trains linears; leave the embedding out of target_modules`);
-  // experts have an A each, and A Aᵀ of the joined A is not that of a single expert
+  // each expert has its own A, and A Aᵀ of the stacked A is not that of a single expert
   const [first] = experts;
   if (first !== undefined)
     refuse(
@@ -118,7 +119,7 @@ const BESIDES = [
   'monteclora_config',
 ] as const;
 
-/** The option that makes the update differ from the plain product of A and B with A at its initial value, or null. */
+/** The option that makes the update differ from the product of B and the initial A, or null. */
 function besidesFactors(options: LoraOptions): string | null {
   const found =
     BESIDES.find((field) => options[field]) ??

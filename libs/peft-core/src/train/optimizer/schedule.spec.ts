@@ -1,8 +1,8 @@
 import { expect, it } from 'vitest';
 import { rateAt, warmupSteps } from './schedule.js';
 
-// transformers 5.24.0, get_*_schedule_with_warmup(optimizer, 3, 11), rates of steps 3 to 10. Its rates before them
-// are 0, 1/3, 2/3.
+// transformers 5.24.0, get_*_schedule_with_warmup(optimizer, 3, 11), rates of steps 3 to 10. Its rates of
+// steps 0 to 2 are 0, 1/3, 2/3.
 const HF = {
   linear: [1, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125],
   cosine: [1, 0.961939766, 0.853553391, 0.691341716, 0.5, 0.308658284, 0.146446609, 0.038060234],

@@ -1,10 +1,12 @@
-// Learning rates as transformers' get_*_schedule_with_warmup have them, but for the warm-up: with w warm-up steps of n,
+// Learning rates of transformers' get_*_schedule_with_warmup, except for the warm-up. With w warm-up steps of
+// n:
 //   warm-up   (s + 1) / (w + 1)              for s < w
 //   linear    (n - s) / (n - w)
 //   cosine    (1 + cos(π (s - w) / (n - w))) / 2
 //   constant  1
-// times the peak rate; s counts from 0. transformers warms up by s / w: its first step has rate 0 and is wasted, which
-// is one of six for a dozen examples. Later steps have its rates, and no step is at 0.
+// times the peak rate; s counts from 0. transformers' warm-up is s / w: its first step has rate 0 and is
+// wasted, which is one of six steps for a dozen examples. After the warm-up the rates are equal, and no step
+// has rate 0.
 import type { Spec } from '@graft/contracts';
 
 export type Schedule = Spec['lr_schedule'];

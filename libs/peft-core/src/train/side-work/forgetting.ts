@@ -1,8 +1,8 @@
 /**
- * What training has cost of what the base could do: the loss of texts that no job trains on, with the adapter and
- * without.
+ * How much training has changed what the base could do: the loss of texts that no job trains on, with and
+ * without the adapter.
  *
- *   L = -1/N Σ log p(y_i | y_<i)     over the N tokens of FIXED_TEXTS, each text by itself
+ *   L = -1/N Σ log p(y_i | y_<i)     over the N predicted tokens of FIXED_TEXTS, each text separately
  */
 import type { PayloadOf } from '@graft/contracts';
 import { noGrad, tidy } from '@graft/kernels';
@@ -14,7 +14,9 @@ import { TASK_IDS } from '../../tasks/records/supervised-records.js';
 import { addSums, NO_SUMS } from '../../tasks/task.js';
 import { FIXED_TEXTS } from './fixed-texts.js';
 
-/** Token limit of each text. Longer texts are truncated, because memory is reserved only for the run itself. */
+/**
+ * Token limit of each text. Longer texts are truncated, because memory is reserved only for the run itself.
+ */
 const MOST_TOKENS = 256;
 
 export type Forgetting = NonNullable<PayloadOf<'finished'>['forgetting']>;
@@ -26,7 +28,7 @@ export interface ForgettingOptions {
   readonly byTask: boolean;
 }
 
-/** Measures forgetting of a decoder that generates text. */
+/** Measures the loss of the fixed texts. The model must be a decoder that generates text. */
 export function forgetting(
   { model, processor }: Base,
   run: number,
@@ -34,7 +36,7 @@ export function forgetting(
 ): Forgetting {
   const records = FIXED_TEXTS.map((text) => ({ text, ...(byTask ? { [TASK_IDS]: 0 } : {}) }));
   const prepared = records.map((record) => causalLm.prepare(record, processor, {}));
-  // the same limit for runs with and without virtual tokens, so that they can be compared
+  // at most half the positions: runs with fewer virtual tokens than that are measured on the same tokens
   const maxSeqLen = Math.min(MOST_TOKENS, Math.floor(model.maxPositions / 2), maxTokens);
   const encoded = causalLm.encode(prepared, processor, { maxSeqLen });
   const examples = encoded.map(({ example }) => example);

@@ -1,11 +1,11 @@
 /**
- * The loss of each training example at the end of a run or of an epoch, and the loss of the worst examples under the
- * base model: an example whose loss is not below it was never learned. A turn evaluates a few examples; memory is one
- * number per example.
+ * The loss of each training example at the end of a run or of an epoch, and the loss of the worst examples
+ * under the base model: an example whose loss is not below it was never learned. A turn evaluates a few
+ * examples. Memory is at most two f64 values per example.
  *
  *   L_i = the task's loss of {example i}          without dropout; NaN counts as the worst
  *       = its part in the loss of its batch       for tasks that contrast the examples of a batch: batches of
- *                                                 batch_size in file order, as in an evaluation
+ *                                                 batch_size in file order
  */
 import { MAX_LEDGER_ROWS } from '@graft/contracts';
 import { noGrad, tidy } from '@graft/kernels';
@@ -68,8 +68,8 @@ export class Ledger implements SideWork {
   }
 
   /**
-   * Whether the worst examples are evaluated on the base model too. It has no head of the task, and the loss of
-   * preference tasks is relative to the base.
+   * Whether the worst examples are evaluated on the base model too. Not for tasks with a head, which the base
+   * model does not have, and not for preference tasks, whose loss is already relative to the base.
    */
   private get asksBase(): boolean {
     const { head, method } = this.options.task;
@@ -100,7 +100,8 @@ export class Ledger implements SideWork {
   private lookAt({ run, losses }: Look, start: number): number {
     const { model, task, taskOptions, data } = this.options;
     const end = Math.min(start + this.size, data.examples.length);
-    // The last batch is as full as the others: the number of other examples in a batch decides how hard it is.
+    // The last batch is filled with the examples before it: the loss depends on the number of other examples
+    // in a batch.
     const from = Math.max(0, end - this.size);
     const examples: readonly Example[] = data.examples.slice(from, end);
     const shares = [{ run, examples, options: taskOptions }];
