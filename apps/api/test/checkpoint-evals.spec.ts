@@ -29,7 +29,7 @@ let worker: ScriptedWorker;
 let timer: NodeJS.Timeout;
 /** Number of leading items that are answered correctly. */
 let right = 0;
-/** False: the worker does not answer for now. */
+/** Whether the worker answers. */
 let answering = true;
 let baseline: { eval_id: string; id: string };
 

@@ -1,4 +1,4 @@
-// Which labels a job's evaluations took for which, from a worker whose facts the test decides.
+// The confusion matrix of a job's evaluations, from a worker whose events the test scripts.
 import type { JobConfusionObject, JobObject } from '@graft/contracts';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { graft } from '../../../test/cli/graft.js';
@@ -35,7 +35,7 @@ async function labelled(): Promise<JobObject> {
   } as never) as unknown as Promise<JobObject>;
 }
 
-it('is of the best evaluation or a chosen one, with how well each label is told', async () => {
+it('returns the matrix of the best or a chosen evaluation, with precision and recall per label', async () => {
   const { id } = await labelled();
   worker = await new ScriptedWorker(api).connect();
   const lease = await worker.assigned();
@@ -71,7 +71,7 @@ it('is of the best evaluation or a chosen one, with how well each label is told'
     step(3),
     told(3, 0.5, { classes: [2, 1, 0, 0, 0, 1, 2, 0, 0], cells: [1, 0, 1] }),
   );
-  // a sample: not compared with whole ones
+  // Evaluated on a sample, so not compared with full evaluations.
   await worker.tell(
     lease,
     step(4),
@@ -143,7 +143,7 @@ it('is of the best evaluation or a chosen one, with how well each label is told'
   expect(JSON.parse(asked.out)).toEqual(first);
 });
 
-it('keeps nothing of a worker that tells of labels that the job does not have', async () => {
+it('ignores matrices whose size does not match the labels of the job', async () => {
   const { id } = await labelled();
   worker = await new ScriptedWorker(api).connect();
   const lease = await worker.assigned();
@@ -167,7 +167,7 @@ it('keeps nothing of a worker that tells of labels that the job does not have', 
   expect(evaluations).toHaveLength(4);
 });
 
-it('names no file that is deleted', async () => {
+it('returns no file id if the file was deleted', async () => {
   const { id, training_file: file } = await labelled();
   worker = await new ScriptedWorker(api).connect();
   const lease = await worker.assigned();

@@ -1,4 +1,4 @@
-// Checkpoints whose bytes went bad on the server's disk.
+// Checkpoints whose bytes were damaged on the server's disk.
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Assignment, BlobRef } from '@graft/contracts/grpc';
@@ -13,7 +13,7 @@ beforeAll(async () => {
 });
 afterAll(() => api?.close());
 
-it('passes over a checkpoint with a flipped bit, which costs the job nothing', async () => {
+it('skips a checkpoint with a flipped bit, which does not count against the job', async () => {
   const pool = 'damaged';
   const { id } = await api.post<{ id: string }>('/fine_tuning/jobs', {
     model: 'tiny',
@@ -56,7 +56,8 @@ it('passes over a checkpoint with a flipped bit, which costs the job nothing', a
     expect(next.checkpoint).toEqual(at > 0 ? [states[at - 1]] : []);
     return next;
   };
-  // A worker that says so of whole bytes is not believed: that counts, and the next one gets the same.
+  // If the stored bytes are intact, the report counts as a failure and the next attempt gets the same
+  // checkpoint.
   await worker.tell(await takeover(3), damaged(3));
   flip(states[2] as BlobRef);
   await worker.tell(await takeover(3), damaged(3));
@@ -76,7 +77,7 @@ it('passes over a checkpoint with a flipped bit, which costs the job nothing', a
   expect(data.map(({ message }) => message)).toContain(
     'The checkpoint at step 2 is damaged (state); the one before is used',
   );
-  // Put again by the attempt that comes to that step again, it counts again.
+  // Uploaded again by an attempt that reaches the step again, the checkpoint is valid again.
   const again = await worker.put(last, 'state', `${id} at 1`);
   await worker.tell(last, step(1), saved(1, [again]));
   await worker.tell(last, { kind: 'failed', payload: crash });
@@ -85,7 +86,7 @@ it('passes over a checkpoint with a flipped bit, which costs the job nothing', a
   worker.vanish();
 });
 
-it('passes over a checkpoint with a missing file, and says so once', async () => {
+it('skips a checkpoint with a missing file, and reports it once', async () => {
   const pool = 'missing';
   const { id } = await api.post<{ id: string }>('/fine_tuning/jobs', {
     model: 'tiny',

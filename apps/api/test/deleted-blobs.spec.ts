@@ -1,4 +1,4 @@
-// What workers are told of the blobs in their caches; test/e2e/deleted-blobs.spec.ts has a real worker.
+// Which blobs workers must delete from their caches; test/e2e/deleted-blobs.spec.ts uses a real worker.
 import { status } from '@grpc/grpc-js';
 import { createHash } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
@@ -36,7 +36,7 @@ async function upload({ owner }: TestProject, text: string) {
   return { sha256: hashOf(text), remove };
 }
 
-it('are those that no row names any more', async () => {
+it('returns blobs that no row references', async () => {
   const worker = await join('default');
   const [one, copy] = [await upload(a, 'twice'), await upload(b, 'twice')];
   const other = await upload(a, 'once');
@@ -53,7 +53,7 @@ it('are those that no row names any more', async () => {
   expect(await worker.deletedOf([])).toEqual([]);
 });
 
-it('are also those of projects that may not use the pool, or are archived', async () => {
+it('returns blobs of projects that may not use the pool or are archived', async () => {
   const [ofA, ofB] = [await upload(a, 'of a'), await upload(b, 'of b')];
   const held = [ofA.sha256, ofB.sha256];
   const worker = await join('gold');
@@ -64,7 +64,7 @@ it('are also those of projects that may not use the pool, or are archived', asyn
   expect((await worker.deletedOf(held)).sort()).toEqual([...held].sort());
 });
 
-it('are told to connected workers alone, of a thousand at once', async () => {
+it('answers only connected workers, for up to a thousand blobs per request', async () => {
   const worker = await join('default');
   const many = Array.from({ length: 1001 }, (_, n) => hashOf(String(n)));
   expect(await worker.deletedOf(many.slice(1))).toHaveLength(1000);

@@ -1,4 +1,4 @@
-// What evals have of a file, or of a model, goes with it; scores and counts stay.
+// Deleting a file, model or job also deletes the texts that eval runs took from it; scores and counts remain.
 import type { EvalOutputItemObject, EvalRunObject, JobObject, Page } from '@graft/contracts';
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -6,13 +6,13 @@ import { caught, importBase, startTestApi, until, uploadChats, type TestApi } fr
 import { ask } from './projects.js';
 import { saved, ScriptedWorker, started, step } from './scripted-worker.js';
 
-/** In every item and every answer, and nowhere else: what must be gone. */
+/** Text in every item and every answer, and nowhere else. It must be deleted. */
 const SECRET = 'xyzzy';
 
 let api: TestApi;
 let worker: ScriptedWorker;
 let answers: NodeJS.Timeout;
-/** False: nothing is answered for now. */
+/** Whether the worker answers. */
 let answering = true;
 let pools = 0;
 
@@ -80,15 +80,15 @@ const items = async (of: string, id: string) =>
   (await api.get<Page<EvalOutputItemObject>>(`/evals/${of}/runs/${id}/output_items`)).data;
 const ended = (of: string, id: string) =>
   until(async () => (await run(of, id)).status === 'completed', 20_000);
-/** Rows of a run that still hold the text, whatever the API shows. */
+/** Rows of a run that still contain the text, whatever the API shows. */
 const rowsWithText = (id: string) =>
   api.query(
     `SELECT number FROM eval_item AS one WHERE run_id = $1 AND strpos(to_jsonb(one)::text, $2) > 0`,
     [id, SECRET],
   );
 
-describe('a file that is deleted', () => {
-  it('takes the items and samples of its runs along, and leaves the scores', async () => {
+describe('deleting a file', () => {
+  it('deletes the items and samples of its runs, and keeps the scores', async () => {
     const of = await makeEval([SAME, JUDGE]);
     const file = await upload();
     const [doomed, kept] = [await begin(of, ofFile(file)), await begin(of, inline)];
@@ -105,7 +105,7 @@ describe('a file that is deleted', () => {
     expect(JSON.stringify(await items(of, doomed))).toContain(SECRET);
 
     await api.client.files.delete(file);
-    // At once for whoever asks, and soon in the database.
+    // The API hides it immediately; the database rows follow soon.
     expect(JSON.stringify(await items(of, doomed))).not.toContain(SECRET);
     await until(async () => (await rowsWithText(doomed)).length === 0);
     const after = await run(of, doomed);
@@ -122,7 +122,7 @@ describe('a file that is deleted', () => {
     expect(await items(of, kept)).toEqual(neighbour);
   });
 
-  it('lets a run that asks its items end first', async () => {
+  it('waits for the end of a run that uses its items', async () => {
     const of = await makeEval();
     answering = false;
     const file = await upload();
@@ -135,7 +135,7 @@ describe('a file that is deleted', () => {
     await until(async () => (await rowsWithText(id)).length === 0);
   });
 
-  it('leaves no run that checkpoints can repeat', async () => {
+  it('leaves no run that checkpoints could repeat', async () => {
     const of = await makeEval();
     const file = await upload();
     const id = await begin(of, ofFile(file));
@@ -149,8 +149,8 @@ describe('a file that is deleted', () => {
   });
 });
 
-describe('a model that is deleted', () => {
-  /** An adapter of a job, which is not deleted. */
+describe('deleting a model', () => {
+  /** Trains an adapter with a job that is not deleted. */
   async function trainedModel(): Promise<string> {
     const training_file = await uploadChats(api);
     const pool = `pool-${pools++}`;
@@ -166,7 +166,7 @@ describe('a model that is deleted', () => {
   const remove = (model: string) =>
     api.client.models.delete(model).then(() => null, (error: { status: number; message: string }) => error); // prettier-ignore
 
-  it('takes along what it answered', async () => {
+  it('deletes its answers', async () => {
     const model = await trainedModel();
     const of = await makeEval();
     const [doomed, kept] = [await begin(of, inline, model), await begin(of, inline)];
@@ -181,7 +181,7 @@ describe('a model that is deleted', () => {
     expect(await items(of, kept)).toEqual(others);
   });
 
-  it('is kept while a run asks it or grades with it, and while a job is to be scored by it', async () => {
+  it('is rejected while a run queries it or grades with it, or a job is to be scored by it', async () => {
     const model = await trainedModel();
     const graded = await makeEval([{ ...JUDGE, model }]);
     const template = await begin(graded, inline);
@@ -205,7 +205,7 @@ describe('a model that is deleted', () => {
     expect(await remove(model)).toBeNull();
   });
 
-  it('is neither asked nor graded with by a run that is made at the same moment', async () => {
+  it('makes a run that is being created with it fail, as the model and as the grader', async () => {
     const judge = await makeEval([{ ...JUDGE, model: await trainedModel() }]);
     const { testing_criteria } = await api.client.evals.retrieve(judge);
     const { model: judging } = testing_criteria[0] as { model: string };
@@ -232,7 +232,7 @@ describe('a model that is deleted', () => {
     }
   });
 
-  it('is kept while a checkpoint needs it as its base', async () => {
+  it('is rejected while a checkpoint needs it as its base', async () => {
     const pool = `pool-${pools++}`;
     const training_file = await uploadChats(api);
     const { id } = await api.post<JobObject>('/fine_tuning/jobs', {
@@ -254,8 +254,8 @@ describe('a model that is deleted', () => {
   });
 });
 
-describe('a job that is deleted for good', () => {
-  it('takes what its model and its checkpoints answered along, and leaves items and scores', async () => {
+describe('deleting a job permanently', () => {
+  it('deletes the answers of its model and its checkpoints, and keeps items and scores', async () => {
     const pool = 'for-a-job';
     const trainer = await new ScriptedWorker(api, { pool, maxChats: 0 }).connect();
     const body = { model: 'tiny', training_file: await uploadChats(api), graft: { pool } };
@@ -274,7 +274,7 @@ describe('a job that is deleted for good', () => {
     for (const one of runs) await ended(of, one);
     const others = await items(of, runs[2]!);
     await ask(api, api.apiKey, 'delete', `/v1/fine_tuning/jobs/${id}`);
-    // Until it is gone for good, it can be restored as it was.
+    // Until it is deleted permanently, it can be restored with its answers.
     expect((await items(of, runs[0]!))[0]!.sample).not.toBeNull();
     await api.query(`UPDATE job SET deleted_at = now() - interval '8 days' WHERE id = $1`, [id]);
     for (const one of runs.slice(0, 2)) {

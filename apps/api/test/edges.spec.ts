@@ -11,8 +11,8 @@ beforeAll(async () => {
 });
 afterAll(() => api?.close());
 
-describe('a body', () => {
-  /** Sends a request's head that announces 4 MB, and none of them; answers with what comes back. */
+describe('the body of a request', () => {
+  /** Sends a request head that announces 4 MB but only one byte of the body; returns the response. */
   async function headOnly(authorization: string): Promise<string> {
     const { hostname, port } = new URL(api.url);
     const socket: Socket = connect(Number(port), hostname);
@@ -31,12 +31,12 @@ describe('a body', () => {
     return answer;
   }
 
-  it('of a stranger is not waited for: the key alone is looked at', async () => {
+  it('is not awaited if the key is invalid', async () => {
     expect(await headOnly('Bearer sk-graft-wrong')).toMatch(/^HTTP\/1.1 401 .*connection: close/is);
     expect(await headOnly(`Bearer ${api.apiKey}`)).toBe('');
   });
 
-  it('of a stranger that is no JSON is 401, not 400', async () => {
+  it('with invalid JSON and an invalid key returns 401, not 400', async () => {
     const answer = await fetch(`${api.url}/v1/fine_tuning/jobs`, {
       method: 'POST',
       headers: { 'content-type': 'application/json', authorization: 'Bearer x' },
@@ -46,13 +46,13 @@ describe('a body', () => {
   });
 });
 
-it('an idle connection is kept longer than proxies keep theirs', async () => {
+it('keeps idle connections open longer than proxies do', async () => {
   const { headers } = await fetch(`${api.url}/healthz`);
   expect(headers.get('keep-alive')).toBe('timeout=75');
 });
 
 describe('the list', () => {
-  it('of workers has pages, and those that work stand first', async () => {
+  it('of workers has pages, with online workers first', async () => {
     const names = ['a', 'b', 'c', 'd', 'e'];
     const workers: ScriptedWorker[] = [];
     for (const name of names) workers.push(await new ScriptedWorker(api, { name }).connect());
@@ -81,7 +81,7 @@ describe('the list', () => {
     for (const worker of workers) worker.vanish();
   });
 
-  it('of models has pages where they are asked for', async () => {
+  it('of models has pages if requested', async () => {
     await api.query(
       `INSERT INTO model (id, kind, status, created_at) SELECT 'm' || n, 'base', 'ready', now() - n * interval '1 minute' FROM generate_series(1, 4) n`,
     );
@@ -96,8 +96,8 @@ describe('the list', () => {
   });
 });
 
-describe('the description of the API', () => {
-  it('stands under a policy, and is not there where the operator wants none', async () => {
+describe('the API documentation', () => {
+  it('has a content security policy, and can be disabled', async () => {
     const open = await fetch(`${api.url}/docs/`);
     expect(open.status).toBe(200);
     expect(open.headers.get('content-security-policy')).toContain("default-src 'self'");

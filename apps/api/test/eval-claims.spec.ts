@@ -4,9 +4,9 @@ import { EVAL, RUN } from './changes/eval-changes.js';
 import { importBase, startTestApi, until, type TestApi } from './fixture.js';
 import { ScriptedWorker } from './scripted-worker.js';
 
-// Who takes the runs of evals.
+// How API processes claim eval runs.
 
-/** Under which they are taken (evals/eval-claims.ts). */
+/** Advisory lock under which they are claimed (evals/eval-claims.ts). */
 const ADVISORY_LOCK = 7_240_261;
 
 let api: TestApi;
@@ -15,7 +15,7 @@ beforeAll(async () => {
 });
 afterAll(() => api?.close());
 
-it('a run that is cancelled while somebody takes it stays cancelled', async () => {
+it('a run that is cancelled while a process claims it stays cancelled', async () => {
   const { id: of } = await api.post<{ id: string }>('/evals', EVAL);
   const { id } = await api.post<{ id: string }>(`/evals/${of}/runs`, RUN);
   const status = async () => (await api.get<{ status: string }>(`/evals/${of}/runs/${id}`)).status;
@@ -24,7 +24,7 @@ it('a run that is cancelled while somebody takes it stays cancelled', async () =
   try {
     await taker?.connect();
     await canceller?.connect();
-    // nobody takes runs while it is put back
+    // No process claims runs while this one is reset.
     await taker?.query('SELECT pg_advisory_lock($1)', [ADVISORY_LOCK]);
     await api.query(`UPDATE eval_run SET status = 'queued', owner = NULL WHERE id = $1`, [id]);
     await canceller?.query('BEGIN');
@@ -43,7 +43,7 @@ it('a run that is cancelled while somebody takes it stays cancelled', async () =
   expect(await status()).toBe('canceled');
 });
 
-/** A run of one item that asks the model. */
+/** A run of one item that queries the model. */
 const ASKS = {
   data_source: {
     ...RUN.data_source,
@@ -53,7 +53,7 @@ const ASKS = {
   },
 };
 
-it('a project has one run at work, and the next after it', async () => {
+it('a project has one active run, and the next one starts after it', async () => {
   await importBase(api);
   const worker = await new ScriptedWorker(api, { maxChats: 8 }).connect();
   try {
@@ -64,7 +64,7 @@ it('a project has one run at work, and the next after it', async () => {
     const first = await begin();
     const question = await worker.asked();
     const second = await begin();
-    // A process that took it as well would do so in this time.
+    // Long enough for a process that wrongly claimed it as well.
     await new Promise((resolve) => setTimeout(resolve, 700));
     expect([await status(first), await status(second)]).toEqual(['in_progress', 'queued']);
     worker.say(question.id, 'one');
@@ -77,7 +77,7 @@ it('a project has one run at work, and the next after it', async () => {
   }
 });
 
-it('what a process does of a run that another has taken does not count', async () => {
+it('results for a run that another process has claimed are discarded', async () => {
   const worker = await new ScriptedWorker(api).connect();
   try {
     const { id: of } = await api.post<{ id: string }>('/evals', EVAL);
@@ -90,7 +90,7 @@ it('what a process does of a run that another has taken does not count', async (
       ]);
     await give('another', `clock_timestamp() + interval '1 hour'`);
     worker.say(first.id, 'one');
-    // A process that wrote the answer down would do so in this time.
+    // Long enough for a process that wrongly stored the answer.
     await new Promise((resolve) => setTimeout(resolve, 700));
     await give(null, 'NULL');
     await until(() => worker.questions.length === 2, 20_000);

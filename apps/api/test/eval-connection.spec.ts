@@ -5,7 +5,7 @@ import { importBase, POSTGRES_PORT, startTestApi, until, type TestApi } from './
 import { loseConnection } from './lost-connection.js';
 import { ScriptedWorker } from './scripted-worker.js';
 
-// A run of an eval whose API process loses the database while it asks the model.
+// An eval run whose API process loses the database while it queries the model.
 
 let api: TestApi | undefined;
 let proxy: FaultyProxy | undefined;
@@ -16,7 +16,7 @@ afterEach(async () => {
   proxy?.close();
 });
 
-/** As the limits of a lock or a statement do. */
+/** Cancels the waiting statements, as lock_timeout or statement_timeout would. */
 const endStatements = (graft: TestApi): Promise<unknown> =>
   graft.query(`SELECT pg_cancel_backend(pid) FROM pg_locks WHERE relation = 'model'::regclass AND NOT granted
     AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`);
@@ -24,7 +24,7 @@ const endStatements = (graft: TestApi): Promise<unknown> =>
 it.each([
   ['its connections are reset', (_: TestApi, line: FaultyProxy) => line.reset()],
   ['PostgreSQL ends its statements', endStatements],
-])('goes on where %s, and its items are not blamed', async (_, lose) => {
+])('continues if %s, without an error in its items', async (_, lose) => {
   const line = (proxy = await FaultyProxy.to(POSTGRES_PORT));
   const graft = (api = await startTestApi({ databasePort: line.port, leaseMs: 1_500 }));
   await importBase(graft);
@@ -42,7 +42,7 @@ it.each([
       input_messages: { type: 'template', template: [{ role: 'user', content: 'Say A' }] },
     },
   });
-  // There is no worker yet, so that the run tries again and again.
+  // There is no worker yet, so the run retries.
   await loseConnection(graft, 'model', () => lose(graft, line));
   worker = await new ScriptedWorker(graft).connect();
   const answering = worker.asked(30_000).then((question) => worker?.say(question.id, 'A'));

@@ -1,4 +1,4 @@
-// How much a project may ask of evals: runs that are made at once, runs that wait, and what their items take.
+// Limits of evals per project: runs created concurrently, unfinished runs, and storage.
 import type { LimitsObject } from '@graft/contracts';
 import type OpenAI from 'openai';
 import type { APIError } from 'openai';
@@ -27,12 +27,12 @@ const create = (content: object[] = answers(1)) =>
     data_source: { type: 'jsonl', source: { type: 'file_content', content } },
   } as never);
 
-it('makes one run of a project at a time, and no more wait than may', async () => {
+it('creates one run of a project at a time, with a bounded queue', async () => {
   const lock = new pg.Client({ connectionString: api.databaseUrl });
   await lock.connect();
   try {
     await lock.query('BEGIN');
-    // The run that is being made waits for this row.
+    // The run that is being created waits for this row.
     await lock.query('SELECT 1 FROM eval WHERE id = $1 FOR UPDATE', [evalId]);
     const refused: APIError[] = [];
     const asked = Array.from({ length: 18 }, () =>
@@ -51,7 +51,7 @@ it('makes one run of a project at a time, and no more wait than may', async () =
   }
 });
 
-it('refuses runs beyond eval_runs, and takes more once some are over', async () => {
+it('rejects runs beyond eval_runs, and accepts more after some have ended', async () => {
   const { project } = await api.get<{ project: { id: string } }>('/keys/me');
   const limit = (eval_runs: number | null) =>
     api.post(`/organization/projects/${project.id}`, { graft: { limits: { eval_runs } } });
@@ -75,7 +75,7 @@ it('refuses runs beyond eval_runs, and takes more once some are over', async () 
       'This project has 2 unfinished eval runs; its limit (eval_runs) is 2.',
     ),
   });
-  // The items are not read for that.
+  // The limit is checked before the items are read.
   const source = { type: 'file_id', id: 'file-none' };
   const unread = evals.runs.create(evalId, { data_source: { type: 'jsonl', source } } as never);
   expect((await caught(unread)).code).toBe('insufficient_quota');
@@ -88,7 +88,7 @@ it('refuses runs beyond eval_runs, and takes more once some are over', async () 
   await api.query(`DELETE FROM eval_run WHERE owner = 'nobody'`);
 });
 
-it('lets others of the project be counted while the items of a run are written, and counts it then', async () => {
+it('does not lock the count while it writes the items of a run, and counts again before the commit', async () => {
   const { project } = await api.get<{ project: { id: string } }>('/keys/me');
   const other = new pg.Client({ connectionString: api.databaseUrl });
   await other.connect();
@@ -106,7 +106,7 @@ it('lets others of the project be counted while the items of a run are written, 
       [`eval runs ${project.id}`],
     );
     expect(rows).toEqual([{ free: true }]);
-    // Another process has made the last run that may be.
+    // Another process has created the last run within the limit.
     await other.query(
       `INSERT INTO eval_run (id, eval_id, project_id, key_id, name, model, data_source, owner, owner_until, status)
        VALUES ('other', $1, $2, '', '', '', '{}', 'nobody', 'infinity', 'in_progress')`,
@@ -125,7 +125,7 @@ it('lets others of the project be counted while the items of a run are written, 
   }
 });
 
-it('counts the items of a run as stored: its answers once it is over, nothing once it is deleted', async () => {
+it('counts the items of a run as storage, with answers after its end, until it is deleted', async () => {
   const { project } = await api.get<{ project: { id: string } }>('/keys/me');
   const limit = (storage_bytes: number | null) =>
     api.post(`/organization/projects/${project.id}`, { graft: { limits: { storage_bytes } } });
@@ -147,7 +147,7 @@ it('counts the items of a run as stored: its answers once it is over, nothing on
   await until(() => over(run));
   expect((await stored()) - before).toBe(await taken());
   expect((await stored()) - before).toBeGreaterThan(100_000);
-  // The results of its items are among what it takes.
+  // The results of the items are included.
   await api.query(`UPDATE eval_run SET to_erase = true WHERE id = $1`, [run.id]);
   await api.query(`UPDATE eval_item SET sample = NULL, results = '[]'`);
   await api.query(`UPDATE eval_run SET to_erase = false WHERE id = $1`, [run.id]);
@@ -164,7 +164,7 @@ it('counts the items of a run as stored: its answers once it is over, nothing on
   await limit(null);
 });
 
-it('refuses a file that is too large before it reads one', async () => {
+it('rejects a file that is too large before it reads one', async () => {
   const line = JSON.stringify({ item: { word: 'w' } });
   const { id } = await api.client.files.create({
     file: new File([line], 'i.jsonl'),

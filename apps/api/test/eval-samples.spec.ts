@@ -1,4 +1,4 @@
-// What graders of an eval find in a sample, and what a run says of how it was made.
+// Sample fields that graders of an eval can use, and the sampling parameters in a run's items.
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { caught, importBase, startTestApi, until, type TestApi } from './fixture.js';
 import { ScriptedWorker } from './scripted-worker.js';
@@ -11,7 +11,7 @@ beforeAll(async () => {
 });
 afterAll(() => api?.close());
 
-/** What is there of a run that grades what is there, or asks a model. */
+/** Creates an eval and a run, and returns the run's counts and items after its end. */
 async function graded(criteria: object[], data_source: object) {
   const { evals } = api.client;
   const { id } = await evals.create({
@@ -35,7 +35,7 @@ const same = (input: string) => ({
   reference: '{{item.answer}}',
 });
 
-it('counts what an answer lacks as a wrong answer, and what an item lacks as an error', async () => {
+it('counts a field missing in the answer as a wrong answer, and one missing in the item as an error', async () => {
   const { counts, items } = await graded(
     [same('{{sample.output_json.a}}')],
     jsonl([
@@ -59,7 +59,7 @@ it('counts what an answer lacks as a wrong answer, and what an item lacks as an 
   ]);
 });
 
-it('finds the tool calls and choices that come with a sample', async () => {
+it('reads tool calls and choices of a sample', async () => {
   const output_tools = [{ type: 'function', function: { name: 'find', arguments: '{}' } }];
   const choices = [{ index: 0, message: { role: 'assistant', content: 'find' } }];
   const { items } = await graded(
@@ -78,7 +78,7 @@ it('finds the tool calls and choices that come with a sample', async () => {
   ]);
 });
 
-it('says with which parameters an answer was sampled, those that nobody chose too', async () => {
+it('reports the sampling parameters of an answer, including defaults', async () => {
   const worker = await new ScriptedWorker(api).connect();
   const source = {
     type: 'completions',
@@ -101,7 +101,7 @@ it('says with which parameters an answer was sampled, those that nobody chose to
 });
 
 it.each(['completions', 'responses'])(
-  '%s: refuses answers longer than the window',
+  '%s: rejects answers longer than the window',
   async (type) => {
     const refused = await caught(
       graded([same('{{sample.output_text}}')], {
@@ -120,14 +120,14 @@ it.each(['completions', 'responses'])(
 
 it.each<[string, unknown, object, string, string]>([
   [
-    'a picture',
-    [{ type: 'input_image', image_url: '{{item.picture}}' }],
+    'an image',
+    [{ type: 'input_image', image_url: '{{item.image}}' }],
     {},
     'input_messages.template.0.content.0.type',
     '"input_image" is not supported; use input_text or output_text',
   ],
   [
-    'a sound',
+    'audio',
     { type: 'input_audio', input_audio: { data: 'x', format: 'mp3' } },
     {},
     'input_messages.template.0.content.type',
@@ -140,12 +140,12 @@ it.each<[string, unknown, object, string, string]>([
     'sampling_params.tools',
     'answers of an eval run cannot call tools',
   ],
-])('refuses %s by its field', async (_, content, sampling, field, message) => {
+])('rejects %s with its field', async (_, content, sampling, field, message) => {
   const refused = await caught(
     graded([same('{{sample.output_text}}')], {
       type: 'responses',
       model: 'tiny',
-      source: inline([{ item: { answer: 'x', picture: 'data:' } }]),
+      source: inline([{ item: { answer: 'x', image: 'data:' } }]),
       input_messages: { type: 'template', template: [{ role: 'user', content }] },
       sampling_params: sampling,
     }),
@@ -154,7 +154,7 @@ it.each<[string, unknown, object, string, string]>([
   expect(refused.message).toContain(message);
 });
 
-it('an item whose messages have a picture is in error, with the reason', async () => {
+it('an item whose messages have an image gets an error with the reason', async () => {
   const chat = [{ role: 'user', content: [{ type: 'input_image', image_url: 'data:' }] }];
   const { counts, items } = await graded([same('{{sample.output_text}}')], {
     type: 'responses',

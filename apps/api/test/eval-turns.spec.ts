@@ -1,4 +1,4 @@
-// Runs of evals that wait hold no slot, take turns, and end where nothing comes.
+// Waiting eval runs hold no slot, take turns, and fail if they wait too long.
 import type OpenAI from 'openai';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { RUN, EVAL } from './changes/eval-changes.js';
@@ -6,11 +6,11 @@ import { importBase, startTestApi, until, type TestApi } from './fixture.js';
 import { clientOf, makeProject } from './projects.js';
 import { ScriptedWorker } from './scripted-worker.js';
 
-/** Runs that an API process does at once (evals/eval-runner.ts). */
+/** Number of concurrent runs per API process (evals/eval-runner.ts). */
 const SLOTS = 8;
 
 let api: TestApi;
-/** Of projects of their own. */
+/** One client per project. */
 let clients: OpenAI[];
 const workers: ScriptedWorker[] = [];
 const timers: NodeJS.Timeout[] = [];
@@ -67,7 +67,7 @@ const hasWaited = (run: Run) => async () =>
     )
   )[0]!.waits;
 
-/** A worker that answers each question, or refuses it with a code; so many every 20 ms. */
+/** Connects a worker that answers each question, or rejects it with a code; at most `most` every 20 ms. */
 async function answering(
   answer: (question: string) => string | { readonly code: string } = () => 'A',
   most = Infinity,
@@ -89,7 +89,7 @@ async function answering(
   return { asked };
 }
 
-it('runs that wait for a worker leave room for a run that needs none', async () => {
+it('runs that wait for a worker do not block a run that needs none', async () => {
   const waiting = [];
   for (const client of clients.slice(0, SLOTS)) waiting.push(await makeRun(client, asksModel(1)));
   for (const run of waiting) await until(hasStatus(run, 'in_progress'));
@@ -100,7 +100,7 @@ it('runs that wait for a worker leave room for a run that needs none', async () 
   for (const run of waiting) await until(hasStatus(run, 'completed'));
 });
 
-it('runs that are at work give way after their turn', async () => {
+it('active runs yield after their turn', async () => {
   await answering(undefined, 1);
   const long = [];
   for (const client of clients.slice(0, SLOTS)) long.push(await makeRun(client, asksModel(400)));
@@ -110,7 +110,7 @@ it('runs that are at work give way after their turn', async () => {
   for (const run of long) expect((await run.get()).status).toBe('in_progress');
 });
 
-it('a run that waits outlives a restart, and is cancelled', async () => {
+it('a waiting run survives a restart, and can be cancelled', async () => {
   const [kept, left] = [
     await makeRun(clients[0]!, asksModel(2)),
     await makeRun(clients[1]!, asksModel(2)),
@@ -140,7 +140,7 @@ it('a run that waits outlives a restart, and is cancelled', async () => {
 }, 90_000);
 
 it.each(['io_error', 'disk_full'])(
-  'an item waits where the worker says %s, which is not about the item',
+  'an item is retried if the worker reports %s, which the item does not cause',
   async (code) => {
     let refused = 0;
     await answering(() => (refused++ < 1 ? { code } : 'A'));
@@ -152,7 +152,7 @@ it.each(['io_error', 'disk_full'])(
 );
 
 it.each(['no_memory', 'oom_host', 'hang'])(
-  'an item is blamed where the worker says %s, and the run goes on',
+  'an item gets an error if the worker reports %s, and the run continues',
   async (code) => {
     let asked = 0;
     await answering(() => (asked++ < 1 ? { code } : 'A'));
@@ -187,7 +187,7 @@ it('keeps an answer whose grader has to wait', async () => {
   });
 });
 
-it('waiting ends with the reason, which the run says', async () => {
+it('a run that waits too long fails with the reason', async () => {
   const impatient = await startTestApi({ evalWaitMs: 1 });
   try {
     await importBase(impatient);

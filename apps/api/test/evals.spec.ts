@@ -1,4 +1,4 @@
-// Evals through the official SDK, with a worker whose words the test decides; test/e2e has a real one.
+// Evals through the official SDK, with a worker whose answers the test scripts; test/e2e uses a real one.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import OpenAI from 'openai';
@@ -33,7 +33,7 @@ afterEach(async () => {
 
 const lastMessage = ({ messages }: Question): string => messages.at(-1)?.content ?? '';
 
-/** A worker that answers each question. */
+/** Connects a worker that answers each question. */
 async function answering(answer: (question: Question) => string): Promise<ScriptedWorker> {
   const worker = await new ScriptedWorker(api, { maxChats: 8 }).connect();
   workers.push(worker);
@@ -61,7 +61,7 @@ const SAME = {
   input: '{{sample.output_text}}',
   reference: '{{item.answer}}',
 };
-/** By which `a` of many letters takes for ever. */
+/** Schema whose pattern takes exponential time on a long `a`. */
 const SLOW = { properties: { a: { type: 'string', pattern: '^(a+)+$' } } };
 const CLOSE = {
   type: 'text_similarity' as const,
@@ -121,7 +121,7 @@ async function outputs(evalId: string, runId: string, more: object = {}) {
   return all;
 }
 
-it('holds the answers of a run to its form, in either of OpenAI’s ways to say it', async () => {
+it("enforces the response format of a run, in either of OpenAI's notations", async () => {
   const forms: unknown[] = [];
   const worker = await answering(({ response_format }) => {
     forms.push(response_format);
@@ -143,7 +143,7 @@ it('holds the answers of a run to its form, in either of OpenAI’s ways to say 
   worker.vanish();
 });
 
-it('are made, listed, changed and deleted', async () => {
+it('evals are created, listed, updated and deleted', async () => {
   const one = await makeEval({ metadata: { a: 'b' } });
   expect(one).toMatchObject({
     object: 'eval',
@@ -173,7 +173,7 @@ it('are made, listed, changed and deleted', async () => {
 });
 
 describe('a run', () => {
-  it('asks a model and grades its answers, by item, criterion and model', async () => {
+  it('queries a model and grades its answers, with counts by item, criterion and model', async () => {
     await answering((question) => {
       const text = lastMessage(question);
       if (text.startsWith('Grade')) return text.includes('W1') ? 'well' : '1';
@@ -263,7 +263,7 @@ describe('a run', () => {
     expect(await api.query('SELECT 1 FROM eval_item WHERE run_id = $1', [run.id])).toEqual([]);
   });
 
-  it('grades answers of a file, and needs no worker for it', async () => {
+  it('grades answers of a file, without a worker', async () => {
     const lines = [
       { item: { word: 'a', answer: 'A' }, sample: { output_text: 'A' } },
       { item: { word: 'b', answer: 'B' }, sample: { output_text: 'b' } },
@@ -290,7 +290,7 @@ describe('a run', () => {
     });
   });
 
-  it('asks with messages of the item, and says of which item they are none', async () => {
+  it('sends the messages of an item, and reports an error for an item without any', async () => {
     const worker = await answering(() => 'A');
     const { id } = await evals.create({
       data_source_config: { type: 'custom', item_schema: {} },
@@ -317,7 +317,7 @@ describe('a run', () => {
     });
   });
 
-  it('is refused where its schema takes for ever, and nobody waits meanwhile', async () => {
+  it('is rejected if its schema takes too long to check, which does not block the API', async () => {
     const { id } = await evals.create({
       data_source_config: { type: 'custom', item_schema: SLOW },
       testing_criteria: [SAME],
@@ -337,7 +337,7 @@ describe('a run', () => {
     expect(others).toBeGreaterThan(10);
   });
 
-  it('waits for a worker, keeps room for chats, and is cancelled', async () => {
+  it('waits for a worker, leaves capacity for chats, and can be cancelled', async () => {
     await api.query(`UPDATE project SET limits = '{"chats": 4}' WHERE id = 'proj-default'`);
     const { id } = await makeEval();
     const run = await evals.runs.create(id, { data_source: completions(inline(items(30))) });
@@ -351,7 +351,7 @@ describe('a run', () => {
     await worker.asked();
     await worker.asked();
     await new Promise((resolve) => setTimeout(resolve, 300));
-    // two at once, of the four that the project may have
+    // Two concurrent questions, of the four chats that the project may have.
     expect(worker.questions.length).toBe(3);
     const cancelled = await evals.runs.cancel(run.id, { eval_id: id });
     expect(cancelled).toMatchObject({ status: 'canceled', result_counts: { total: 30 } });
@@ -361,7 +361,7 @@ describe('a run', () => {
     await api.query(`UPDATE project SET limits = '{}' WHERE id = 'proj-default'`);
   });
 
-  it('is seen by its project alone', async () => {
+  it('is visible only in its project', async () => {
     const other = clientOf(api, (await makeProject(api, 'elsewhere')).owner.key).evals;
     const { id } = await makeEval();
     const run = await evals.runs.create(id, {
@@ -383,7 +383,7 @@ describe('a run', () => {
   });
 });
 
-describe('what is wrong is said at once', () => {
+describe('rejects with the param', () => {
   it.each([
     [{ data_source_config: { type: 'logs' } }, 'data_source_config.type', 'only custom'],
     [
@@ -414,7 +414,7 @@ describe('what is wrong is said at once', () => {
       '{{word}} does not exist',
     ],
     [{ testing_criteria: [{ ...JUDGE, model: 'nobody' }] }, 'testing_criteria.0.model', 'nobody'],
-  ])('of an eval: %#', async (more, param, message) => {
+  ])('an invalid eval: %#', async (more, param, message) => {
     const refused = await caught(makeEval(more as never));
     expect([refused.status === 400 || refused.status === 404, refused.param]).toEqual([
       true,
@@ -423,7 +423,7 @@ describe('what is wrong is said at once', () => {
     expect(refused.message).toContain(message);
   });
 
-  it('of a run', async () => {
+  it('an invalid run', async () => {
     const { id } = await makeEval();
     const broken = await upload('{"item": {"word": "a", "answer": "A"}}\n{"item": {"word": 3}}\n');
     const training = await api.client.files.create({
@@ -469,7 +469,7 @@ describe('what is wrong is said at once', () => {
   });
 });
 
-it('goes on in another process where one is killed, with each item once', async () => {
+it('continues in another process after one is killed, with each item once', async () => {
   const gateways = async (): Promise<string[]> =>
     (await api.query<{ id: string }>('SELECT id FROM gateway')).map((one) => one.id);
   const before = await gateways();
@@ -492,7 +492,7 @@ it('goes on in another process where one is killed, with each item once', async 
       return word.toUpperCase();
     });
     const { id } = await makeEval({ testing_criteria: [SAME] });
-    // Either process may take a run; the one that is to be killed has to.
+    // Either process may claim a run; wait for one claimed by the process that is to be killed.
     const taken = async (): Promise<string> => {
       asked.length = 0;
       const run = await other.evals.runs.create(id, {
@@ -518,7 +518,7 @@ it('goes on in another process where one is killed, with each item once', async 
       { testing_criteria: 'same', passed: 400, failed: 0 },
     ]);
     expect(new Set(asked).size).toBe(400);
-    // what was under way at its death is asked again, and nothing else
+    // Only questions in progress at the kill are asked again.
     expect(asked.length).toBeLessThanOrEqual(404);
   } finally {
     child.kill('SIGKILL');

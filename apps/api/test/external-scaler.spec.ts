@@ -7,7 +7,7 @@ import { EVAL } from './changes/eval-changes.js';
 import { importBase, startTestApi, until, uploadChats, type TestApi } from './fixture.js';
 import { ScriptedWorker } from './scripted-worker.js';
 
-// As KEDA asks: by its own .proto, read as it is and not through our generated code.
+// Calls as KEDA makes them, with its own .proto instead of our generated code.
 
 const PROTO = fileURLToPath(
   new URL('../../../libs/contracts/proto/externalscaler/externalscaler.proto', import.meta.url),
@@ -68,7 +68,7 @@ const submit = (pool: string) =>
     graft: { pool },
   });
 
-it('counts what waits and what runs, and says how many slots a worker has', async () => {
+it('counts queued and running jobs, and returns the slots per worker', async () => {
   expect(await wanted('counted')).toBe(0);
   expect((await call('isActive', of('counted'))).result).toBe(false);
   for (let n = 0; n < 3; n++) await submit('counted');
@@ -91,7 +91,7 @@ it('counts what waits and what runs, and says how many slots a worker has', asyn
   }
 });
 
-it('does not count what may not start: a pool that is cordoned, a limit that is reached', async () => {
+it('does not count jobs that may not start: the pool is cordoned, or a limit is reached', async () => {
   await api.post('/pools/shut/grants', { project_id: 'proj-default' });
   await submit('shut');
   await submit('shut');
@@ -108,7 +108,7 @@ it('does not count what may not start: a pool that is cordoned, a limit that is 
   await api.query(`UPDATE project SET limits = '{}'`);
 });
 
-it('counts a run of an eval that waits for a worker, until it ends', async () => {
+it('counts an eval run that waits for a worker, until it ends', async () => {
   const worker = await new ScriptedWorker(api, { pool: 'asked' }).connect();
   worker.vanish();
   await until(
@@ -131,7 +131,7 @@ it('counts a run of an eval that waits for a worker, until it ends', async () =>
   const another = await new ScriptedWorker(api, { pool: 'asked' }).connect();
   try {
     const question = await another.asked(60_000);
-    // not taken away while it works
+    // The worker must not be removed while it answers.
     expect(await wanted('asked')).toBe(1);
     another.say(question.id, 'A');
     await until(async () => (await wanted('asked')) === 0);
@@ -142,7 +142,7 @@ it('counts a run of an eval that waits for a worker, until it ends', async () =>
   }
 }, 90_000);
 
-it('streams whether a pool is active, at once and when that changes', async () => {
+it('streams whether a pool is active, immediately and on each change', async () => {
   const heard: boolean[] = [];
   const stream = keda.streamIsActive(of('streamed'));
   stream.on('data', ({ result }: { result: boolean }) => heard.push(result));
@@ -156,7 +156,7 @@ it('streams whether a pool is active, at once and when that changes', async () =
   stream.cancel();
 });
 
-it('refuses what it cannot know, by name, and what it does not stream', async () => {
+it('rejects missing and invalid metadata with its name, and streams it does not support', async () => {
   await expect(call('isActive', of(''))).rejects.toMatchObject({
     code: 3,
     details: expect.stringContaining('pool:'),

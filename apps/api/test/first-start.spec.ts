@@ -1,4 +1,4 @@
-// Two real API processes are started at the same moment on a database that has nothing yet.
+// Two real API processes that start at the same time on an empty database.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -81,7 +81,7 @@ describe.skipIf(!(await listens(POSTGRES_PORT)))('two processes on an empty data
       )
     )[0];
 
-  it('and one home share its key and its token', async () => {
+  it('with one home share the key and the token', async () => {
     const databaseUrl = await newDatabase();
     const home = folder();
     const [a, b] = await both([
@@ -93,10 +93,10 @@ describe.skipIf(!(await listens(POSTGRES_PORT)))('two processes on an empty data
     expect(b).toMatchObject({ apiKey: a?.apiKey, joinToken: a?.joinToken, warnings: [] });
   }, 90_000);
 
-  it('and homes of their own: one has the key, the other writes none and says so', async () => {
+  it('with separate homes: one writes the credentials, the other writes none and warns', async () => {
     const databaseUrl = await newDatabase();
     const homes = [folder(), folder()];
-    // The bytes are shared, as they must be.
+    // The blob folder must be shared.
     const blobs = join(folder(), 'blobs');
     const all = await both(homes.map((home) => ({ home, databaseUrl, blobs })));
     expect(await made(databaseUrl)).toEqual({ keys: 1, tokens: 1, installations: 1, gateways: 2 });
@@ -117,12 +117,12 @@ describe.skipIf(!(await listens(POSTGRES_PORT)))('two processes on an empty data
     }
   }, 90_000);
 
-  it('is not ready before its credentials are written', async () => {
+  it('are not ready before the credentials are written', async () => {
     const name = await migratedDatabase();
     ends.push(() => dropDatabase(name));
     const databaseUrl = `${POSTGRES}/${name}`;
     const home = folder();
-    // The first key cannot be written while this transaction lasts.
+    // The first key cannot be written while this transaction is open.
     const holder = new pg.Client({ connectionString: databaseUrl });
     await holder.connect();
     ends.push(() => holder.end());
