@@ -3,11 +3,12 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { importBase, startTestApi, until, uploadChats, type TestApi } from './fixture.js';
 import { ScriptedWorker, started, step } from './scripted-worker.js';
 
-// A waiting job says its place and when it will start: against what then happens, on a worker with one slot.
+// Queue position and estimated start of waiting jobs, compared with the actual starts on a worker with one
+// slot.
 
 const JOB_MS = 2_000;
 
-describe('the place and the start of waiting jobs', () => {
+describe('queue position and estimated start of waiting jobs', () => {
   let api: TestApi;
   let file: string;
   beforeAll(async () => {
@@ -27,7 +28,7 @@ describe('the place and the start of waiting jobs', () => {
   const list = async () =>
     (await api.get<{ data: JobObject[] }>('/fine_tuning/jobs?limit=100')).data;
 
-  /** A worker that trains one job after the other, each for the same time, and at least until it may end. */
+  /** Connects a worker that trains one job after another, each for JOB_MS or until mayEnd returns true. */
   async function trainer(pool: string, mayEnd: (jobs: number) => boolean) {
     const worker = await new ScriptedWorker(api, { pool }).connect();
     const order: string[] = [];
@@ -54,11 +55,11 @@ describe('the place and the start of waiting jobs', () => {
     };
   }
 
-  it('come true: the order exactly, the times within their range', async () => {
+  it('match what happens: the exact order, and the starts within their ranges', async () => {
     const pool = 'forecast';
     const first = await create(pool);
     expect(first.graft).toMatchObject({ queue_position: 1, queue_length: 1 });
-    // Nothing has run: nobody knows how long it takes, and no worker is there.
+    // No job has run, so the duration is unknown, and no worker is connected.
     expect(first.graft).toMatchObject({ estimated_start: null, estimated_start_range: null });
     let looked = false;
     const { order, stop } = await trainer(pool, (jobs) => jobs !== 2 || looked);
@@ -73,7 +74,7 @@ describe('the place and the start of waiting jobs', () => {
     await create(pool);
     await until(() => order.length === 2);
     for (const priority of [100, 7, 100, 50, 100]) made.push(await create(pool, priority));
-    // The forecast that counts with the job that runs now.
+    // The estimate that includes the running job.
     let waiting: JobObject[] = [];
     await until(async () => {
       waiting = (await list()).filter((one) => one.graft.queue_length === 5);
@@ -90,7 +91,7 @@ describe('the place and the start of waiting jobs', () => {
       expect(earliest).toBeLessThanOrEqual(graft.estimated_start ?? 0);
       expect(latest).toBeGreaterThanOrEqual(graft.estimated_start ?? 0);
     }
-    // Each waits for a job more than the one before.
+    // Each waits for one job more than the previous one.
     const times = said.map((one) => one.graft.estimated_start ?? 0);
     for (let n = 1; n < times.length; n++)
       expect((times[n] ?? 0) - (times[n - 1] ?? 0)).toBeGreaterThanOrEqual(1);
@@ -100,7 +101,7 @@ describe('the place and the start of waiting jobs', () => {
     for (const { id, graft } of said) {
       const began = (await job(id)).graft.started_at ?? 0;
       const [earliest, latest] = graft.estimated_start_range ?? [0, 0];
-      // Times on the wire are whole seconds.
+      // The API returns whole seconds.
       expect(began).toBeGreaterThanOrEqual(earliest - 1);
       expect(began).toBeLessThanOrEqual(latest + 1);
     }

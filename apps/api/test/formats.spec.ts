@@ -1,4 +1,4 @@
-// Training data in the formats that people have: stored as JSON Lines of records, refused with the way out.
+// Training data in common formats: converted to JSON Lines of records, or rejected with advice.
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
@@ -69,8 +69,8 @@ const shareGpt = (n: number) => ({
   ],
 });
 
-describe('a list in JSON', () => {
-  it('is read element by element, however it is laid out', async () => {
+describe('a JSON array', () => {
+  it('is read element by element, whatever its whitespace', async () => {
     const values = numbers.map((n) => ({ messages: [...chat(n).messages] }));
     values[3]!.messages[0]!.content = 'brackets ]}, quotes " and \\ in "strings"; [ü] \n 🙂';
     for (const text of [JSON.stringify(values), `\ufeff \n${JSON.stringify(values, null, 2)}\n`]) {
@@ -81,7 +81,7 @@ describe('a list in JSON', () => {
     }
   });
 
-  it('of 30,000 conversations passes through in pieces', async () => {
+  it('of 30,000 conversations is streamed', async () => {
     const many = Array.from({ length: 30_000 }, (_, n) => shareGpt(n));
     const file = await upload(JSON.stringify(many), 'sharegpt.json');
     expect(file.lines).toHaveLength(30_000);
@@ -93,7 +93,7 @@ describe('a list in JSON', () => {
     });
   });
 
-  it('is refused by its elements, and not half read when it is broken', async () => {
+  it('is rejected with its element numbers, and as a whole if it is invalid JSON', async () => {
     const file = await upload('[{"text":"a"}, {"text":5}, 7, {"text":6}, {"text":"b"},]', 'a.json');
     expect(file.status).toBe('error');
     expect(file.graft?.problems).toEqual([
@@ -113,8 +113,8 @@ describe('a list in JSON', () => {
   });
 });
 
-describe('JSON Lines of others', () => {
-  it('are read as ShareGPT, Alpaca, or by their columns', async () => {
+describe('JSON Lines in other formats', () => {
+  it('are read as ShareGPT, Alpaca, or by column names', async () => {
     const jsonl = (make: (n: number) => unknown) =>
       numbers.map((n) => `${JSON.stringify(make(n))}\n`).join('\n');
     const sharegpt = await upload(jsonl(shareGpt), 'a.jsonl');
@@ -142,7 +142,7 @@ describe('JSON Lines of others', () => {
     });
   });
 
-  it('of records stay as they are, byte for byte', async () => {
+  it("with Graft's records remain unchanged, byte for byte", async () => {
     const text = `\ufeff${chats(12)}\r\n`;
     const { id, graft } = (await send(text, 'a.csv')).body as FileObject;
     expect(graft).toMatchObject({ records: 12, problems: [], converted_from: null });
@@ -153,7 +153,7 @@ describe('JSON Lines of others', () => {
 });
 
 describe('a table', () => {
-  it('in CSV is read with its quotes, lines and columns', async () => {
+  it('in CSV is read with its quotes, line breaks and columns', async () => {
     const csv =
       '\ufeff"prompt",completion,id\r\n"a ""b"",\nc",d,1\r\n\r\n' +
       numbers.map((n) => `${n} + 1?,${n + 1},${n}\r\n`).join('');
@@ -174,14 +174,14 @@ describe('a table', () => {
     expect(job.status).toBe('queued');
   });
 
-  it('may be separated by tabs or semicolons, and have another name', async () => {
+  it('may be separated by tabs or semicolons, and have another extension', async () => {
     for (const sign of ['\t', ';']) {
       const text = `question${sign}answer\n${numbers.map((n) => `${n} + 1?${sign}${n + 1}\n`).join('')}`;
       expect((await upload(text, 'data.txt')).lines).toEqual(numbers.map(pair));
     }
   });
 
-  it('says which row is wrong, as a spreadsheet numbers them', async () => {
+  it('reports the row numbers of problems as a spreadsheet shows them', async () => {
     const file = await upload('prompt,completion\na,b\nc,\n\nd\n,e\nf,\n', 'a.csv');
     expect(file.status).toBe('error');
     expect(file.graft?.problems).toEqual([
@@ -205,7 +205,7 @@ describe('a table', () => {
     expect((body as FileObject).status_details).toBe('the file contains no records');
   });
 
-  it('whose columns nobody knows is refused with their names, and taken once they are told', async () => {
+  it('with unknown columns is rejected with their names, and accepted with a column mapping', async () => {
     const csv = `frage,antwort,quelle\n${numbers.map((n) => `${n} + 1?,${n + 1},x\n`).join('')}`;
     expect(await refused(csv, 'a.csv')).toEqual({
       message:
@@ -235,7 +235,7 @@ describe('a table', () => {
     expect((await upload(jsonl, 'a.jsonl', columns)).lines).toEqual(numbers.map(pair));
   });
 
-  it('whose columns are named holds records of any form', async () => {
+  it('with a column mapping can hold records of any format', async () => {
     const csv = `message,category\n${numbers.map((n) => `is ${n} odd?,${n % 2}\n`).join('')}`;
     const columns = { 'columns[text]': 'message', 'columns[label]': 'category' };
     const { message, suggested_columns: suggested } = await refused(csv, 'a.csv');
@@ -251,7 +251,7 @@ describe('a table', () => {
     });
   });
 
-  it('has lists, truth values and texts in its cells, as the fields are', async () => {
+  it('parses lists, booleans and texts in cells by the type of the field', async () => {
     const cell = (value: string) => `"${value.replaceAll('"', '""')}"`;
     const tagged = `words,marks\n${numbers.map((n) => `${cell(`["${n}","odd"]`)},${cell('["B","O"]')}\n`).join('')}`;
     const fields = { 'columns[tokens]': 'words', 'columns[tags]': 'marks' };
@@ -268,7 +268,7 @@ describe('a table', () => {
     expect(pairs.graft).toMatchObject({ problems: [], formats: { pair: rows } });
   });
 
-  it('of texts beside what looks like a label says that only the texts were read', async () => {
+  it('with a text column and a possible label column warns that only the texts were read', async () => {
     const csv = `text,category,id\n${numbers.map((n) => `is ${n} odd?,${n % 2},${n}\n`).join('')}`;
     const { graft } = await upload(csv, 'a.csv');
     expect(graft?.warnings.join('\n')).toMatch(
@@ -306,7 +306,7 @@ describe('Parquet', () => {
     }
   });
 
-  it('that is broken is refused, and the API goes on', async () => {
+  it('that is damaged is rejected, and the API continues', async () => {
     const good = Buffer.from(flat('SNAPPY', 600));
     const cut = await refused(good.subarray(0, good.length - 400), 'train.parquet');
     expect(cut.message).toMatch(/^the Parquet file cannot be read: /);
@@ -319,7 +319,7 @@ describe('Parquet', () => {
   });
 });
 
-describe('what pandas, pyarrow and datasets wrote', () => {
+describe('files of pandas, pyarrow and datasets', () => {
   const file = (name: string) => readFileSync(join(import.meta.dirname, 'datasets', name));
   const frame = numbers.map((n) => ({ prompt: `${n} + 1?`, completion: `${n + 1}` }));
 
@@ -327,24 +327,24 @@ describe('what pandas, pyarrow and datasets wrote', () => {
     ['pandas.csv', 'csv', frame],
     ['pandas.parquet', 'parquet', frame],
     ['plain.arrow', 'arrow', frame],
-    // a frame of which a row was filtered out, with its index
+    // a frame with one row filtered out, and with its index
     ['pandas.zip', 'arrow', frame.filter(({ completion }) => completion !== '3')],
     ['two-shards.zip', 'arrow', numbers.map(chat)],
     ['one-split.zip', 'arrow', numbers.map(chat)],
-  ] as const)('is read: %s', async (name, from, lines) => {
+  ] as const)('are read: %s', async (name, from, lines) => {
     const made = await upload(file(name), name);
     expect(made.lines).toEqual(lines);
     expect(made.graft).toMatchObject({ records: lines.length, problems: [], converted_from: from });
   });
 
   it.each(['pictures.zip', 'pictures.parquet'])(
-    'holds pictures, and names of their labels: %s',
+    'contain images and label names: %s',
     async (name) => {
       const { graft, lines } = await upload(file(name), name);
       expect(graft).toMatchObject({ problems: [], duplicates: 8, labels: { even: 6, odd: 6 } });
       const records = lines as { image: string; label: string }[];
       expect(records.map(({ label }) => label)).toEqual(numbers.map((n) => ['even', 'odd'][n % 2]));
-      // as Pillow writes 4 × 4 pixels of black
+      // 4 × 4 black pixels as Pillow encodes them
       expect(records[0]?.image).toBe(
         'data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAQAAAAECAIAAAAmkwkpAAAADElEQVR4nGNgIB0AAAA0AAF2Xq7DAAAAAElFTkSuQmCC',
       );
@@ -352,7 +352,7 @@ describe('what pandas, pyarrow and datasets wrote', () => {
     },
   );
 
-  it('is refused with what to do where it is of another kind', async () => {
+  it('are rejected with advice if they are of another kind', async () => {
     const message = async (content: Buffer) => (await refused(content, 'data')).message;
     const zip = async (files: Readonly<Record<string, string>>) =>
       Buffer.from(
@@ -387,12 +387,12 @@ describe('what pandas, pyarrow and datasets wrote', () => {
     );
   });
 
-  it('names a row by its place in the whole folder', async () => {
+  it('are checked with row numbers over all shards', async () => {
     const shards = await unzip(file('two-shards.zip'));
     const [first, second] = [0, 1].map((n) =>
       shards.get(`two-shards/data-0000${n}-of-00002.arrow`)!,
     );
-    // as long, so that the rest of the shard stays as it is
+    // Same length, so that the rest of the shard is unchanged.
     const broken = Buffer.from(
       second!.toString('latin1').replace('assistant', 'xssistant'),
       'latin1',
@@ -407,7 +407,7 @@ describe('what pandas, pyarrow and datasets wrote', () => {
     expect(body.graft.problems).toEqual([expect.stringMatching(/^row 7: /)]);
   });
 
-  it('is refused where it becomes far more than it is', async () => {
+  it('are rejected if they unpack to more than the limit', async () => {
     const bytes = 80 * 2 ** 20;
     const data = new Array<string>(80 * 8).fill('x'.repeat(2 ** 17));
     const parquet = parquetWriteBuffer({ columnData: [{ name: 'text', data, type: 'STRING' }] });
@@ -420,18 +420,18 @@ describe('what pandas, pyarrow and datasets wrote', () => {
   });
 });
 
-describe('what cannot be read', () => {
-  it.each(['state.json', 'data'])('is a zip whose %s is damaged', async (name) => {
+describe('unreadable uploads', () => {
+  it.each(['state.json', 'data'])('a zip with a damaged %s is rejected', async (name) => {
     const state = Buffer.from('{"_data_files":[{"filename":"data"}]}');
     const zip = deflatedZip({ 'state.json': state, data: Buffer.from('data') });
-    // its first block is of a kind that deflate does not have
+    // block type that deflate does not have
     zip[zip.indexOf(name) + name.length] = 0x07;
     expect((await refused(zip, 'a.zip')).message).toBe(
       'the ZIP archive cannot be read: invalid block type',
     );
   });
 
-  it('is called by its name', async () => {
+  it('are rejected with the name of their format', async () => {
     const message = async (content: string | Buffer) => (await refused(content, 'data')).message;
     expect(await message(gzipSync('{}'))).toBe('this is a gzip archive; unpack it first');
     expect(await message(Buffer.from('PK\x03\x04rest'))).toMatch(
@@ -443,7 +443,7 @@ describe('what cannot be read', () => {
     expect(body).toMatchObject({ status: 'error', graft: { converted_from: null } });
   });
 
-  it('leaves nothing behind when the client goes in the middle', async () => {
+  it('leave no files if the client disconnects in the middle', async () => {
     for (const [name, begin, more] of [
       ['a.csv', 'prompt,completion\n', 'a,b\n'],
       ['a.json', '[{"text":"a"},', '{"text":"x"},\n'],
@@ -474,7 +474,7 @@ describe('what cannot be read', () => {
     }
   });
 
-  it('has a purpose that leads to nothing', async () => {
+  it('with an unsupported purpose are rejected', async () => {
     for (const purpose of ['assistants', 'batch', 'user_data', 'vision'])
       expect(await refused(chats(10), 'a.jsonl', { purpose })).toMatchObject({
         param: 'purpose',

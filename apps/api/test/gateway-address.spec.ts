@@ -8,7 +8,7 @@ import { Authority } from '../../../test/certificates.js';
 import { startTestApi } from './fixture.js';
 import { ScriptedWorker } from './scripted-worker.js';
 
-// What GET /v1/overview says of the address that workers join at.
+// Gateway address in GET /v1/overview, to which workers connect.
 
 let dir: string;
 let named: { grpcTlsCert: string; grpcTlsKey: string };
@@ -27,28 +27,28 @@ afterAll(() => rmSync(dir, { recursive: true }));
 
 const THERE: readonly [string, () => Partial<ApiConfig>, string, boolean][] = [
   ['on this host', () => ({}), 'grpc://127.0.0.1', false],
-  ['on this host, where the certificate is for others', () => named, 'grpc://127.0.0.1', false],
+  ['on this host, with a certificate for other names', () => named, 'grpc://127.0.0.1', false],
   [
-    'on every address, by the name that the certificate has',
+    'on all addresses, by the name in the certificate',
     () => ({ grpcHost: '0.0.0.0', ...named }),
     'grpcs://graft.example.org',
     true,
   ],
   [
-    'on every address, by the name of the host where the certificate names none',
+    'on all addresses, by the host name if the certificate has only a wildcard',
     () => ({ grpcHost: '0.0.0.0', ...wildcard }),
     `grpcs://${hostname()}`,
     true,
   ],
   [
-    'on every address without TLS',
+    'on all addresses without TLS',
     () => ({ grpcHost: '::', host: '::1', insecureGrpc: true }),
     `grpc://${hostname()}`,
     true,
   ],
 ];
 
-it.each(THERE)('workers find the gateway %s', async (_, config, url, beyond) => {
+it.each(THERE)('workers reach the gateway %s', async (_, config, url, beyond) => {
   const api = await startTestApi(config());
   try {
     const { gateway } = await api.get<OverviewObject>('/overview');

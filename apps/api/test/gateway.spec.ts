@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { importBase, startTestApi, until, uploadChats, type TestApi } from './fixture.js';
 import { bearer, saved, ScriptedWorker, started, step } from './scripted-worker.js';
 
-// Who may call the gateway, on the real server over the real wire.
+// Authentication and authorization of gateway calls, on a real server over real gRPC.
 
 const UNAUTHENTICATED = { code: status.UNAUTHENTICATED };
 const NOT_FOUND = { code: status.NOT_FOUND };
@@ -25,7 +25,7 @@ afterAll(async () => {
 
 const METHODS = Object.entries(WorkerServiceService).filter(([name]) => name !== 'connect');
 
-/** How the server ends a call of any method with an empty message. */
+/** Calls any method with an empty message; returns the final status. */
 function call(path: string, metadata: Metadata): Promise<StatusObject> {
   const bytes = (value: Buffer): Buffer => value;
   return new Promise((resolve) => {
@@ -59,7 +59,7 @@ async function assigned(pool = `pool-${pools++}`) {
 }
 
 describe('the gateway', () => {
-  it('answers no method but Connect without the session of a joined worker', async () => {
+  it('rejects all methods except Connect without the session of a connected worker', async () => {
     expect(METHODS.map(([name]) => name)).toEqual([
       'fetchBlob',
       'putBlob',
@@ -82,7 +82,7 @@ describe('the gateway', () => {
       const { code } = await call(path, bearer(worker.session));
       expect([name, code]).not.toEqual([name, status.UNAUTHENTICATED]);
     }
-    // Nor does a session, which is no join token, open a stream.
+    // A session is not a join token, so it does not open a stream.
     const intruder = await new ScriptedWorker(api, { token: worker.session }).connect();
     expect(intruder.ended).toContain('join token');
     const rows = await api.query<object>('SELECT * FROM worker');
@@ -91,7 +91,7 @@ describe('the gateway', () => {
     worker.vanish();
   });
 
-  it('forgets a session when its worker leaves, and when the same worker joins again', async () => {
+  it('invalidates a session when its worker leaves or joins again', async () => {
     const first = await new ScriptedWorker(api, { instance: 'twice' }).connect();
     const second = await new ScriptedWorker(api, { instance: 'twice' }).connect();
     expect(second.welcome?.workerId).toBe(first.welcome?.workerId);
@@ -106,7 +106,7 @@ describe('the gateway', () => {
     await refused(bearer(session));
   });
 
-  it('passes over messages and events that only a newer worker knows', async () => {
+  it('ignores messages and events of newer workers', async () => {
     const { id, worker, lease } = await assigned();
     worker.sendUnknown();
     const unknown = { ...worker.event(lease, started()), kind: 'from_a_newer_worker' };
@@ -122,7 +122,7 @@ describe('the gateway', () => {
     worker.vanish();
   });
 
-  it('refuses a worker whose join token was revoked, and takes its lease', async () => {
+  it('rejects a worker whose join token was revoked, and ends its lease', async () => {
     const token = await api.post<{ id: string; secret: string }>('/join_tokens', {});
     const pool = `pool-${pools++}`;
     const worker = await new ScriptedWorker(api, { pool, token: token.secret }).connect();
@@ -148,7 +148,7 @@ describe('the gateway', () => {
     worker.vanish();
   });
 
-  it('goes on with a worker whose join token has expired since it joined', async () => {
+  it('keeps a worker whose join token has expired since it joined', async () => {
     const token = await api.post<{ id: string; secret: string }>('/join_tokens', {
       expires_at: Math.floor(Date.now() / 1000) + 3600,
     });
@@ -163,7 +163,7 @@ describe('the gateway', () => {
     worker.vanish();
   });
 
-  it("gives and takes a job's blobs under its own worker's lease only", async () => {
+  it("allows access to a job's blobs only under the lease of its own worker", async () => {
     const { id, worker, lease } = await assigned();
     const state = await worker.put(lease, 'state', `state of ${id}`);
     await worker.tell(lease, started(), step(1), saved(1, [state]));
@@ -177,14 +177,14 @@ describe('the gateway', () => {
     await expect(other.put(lease, 'state', 'a forgery')).rejects.toMatchObject({
       code: status.FAILED_PRECONDITION,
     });
-    // What a file holds is not told to whoever could not say it.
+    // The error does not reveal the hash of content that was not announced.
     const { sha256 } = await worker.put(lease, 'other', 'not announced');
     const refused = worker.put(lease, 'other', 'not announced', { sha256: '0'.repeat(64) });
     await expect(refused).rejects.toMatchObject({
       details: expect.stringContaining('differs from the announced one') as string,
     });
     await expect(refused).rejects.not.toThrow(sha256);
-    // A base is everybody's: a chat may want it anywhere. PEFT is to find it where it came from.
+    // Any worker may fetch a base, for chats. PEFT needs the original path.
     expect(lease.base?.nameOrPath).toBe(join(api.home, 'source'));
     const base = lease.base?.files[0]?.sha256 ?? '';
     expect((await other.fetch(base)).length).toBeGreaterThan(0);
@@ -196,7 +196,7 @@ describe('the gateway', () => {
     other.vanish();
   });
 
-  it('gives an adapter to the worker that answers with it, while it answers', async () => {
+  it('allows an adapter only to the worker that answers with it, only while it answers', async () => {
     const { id, worker, lease } = await assigned();
     await worker.finish(lease, 10);
     worker.vanish();
@@ -225,14 +225,14 @@ describe('the gateway', () => {
   });
 });
 
-it('tells a worker that a run was cancelled before it calls the lease lost', async () => {
+it('sends a cancel command before it reports the lease as lost', async () => {
   const { id, worker, lease } = await assigned();
   await worker.tell(lease, started(), step(1));
   await api.post(`/fine_tuning/jobs/${id}/cancel`);
   await until(() => worker.commands.length > 0);
   const run = { jobId: id, attempt: lease.attempt };
   const cancel = expect.objectContaining({ ...run, action: Command_Action.ACTION_CANCEL });
-  // as if the command were still on its way
+  // as if the command had not arrived
   worker.commands.length = 0;
   expect(await worker.beat([{ ...run, step: 1 }])).toMatchObject({ lost: [run] });
   expect(worker.commands).toContainEqual(cancel);

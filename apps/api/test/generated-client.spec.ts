@@ -1,4 +1,4 @@
-// A client that a generator makes of the served OpenAPI document: it compiles strictly, and calls a real server.
+// A client generated from the served OpenAPI document: it compiles in strict mode, and calls a real server.
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -11,7 +11,7 @@ const ROOT = join(import.meta.dirname, '../../..');
 const TSC = join(ROOT, 'node_modules/tsc7/bin/tsc');
 const CACHE = join(ROOT, '.cache');
 
-/** What somebody writes with the types of the document: each line that says a type would not compile with another. */
+/** Program with the document's types. Each annotated line compiles only with that type. */
 const PROGRAM = `
 import createClient from 'openapi-fetch';
 import type { components, paths } from './schema.js';
@@ -55,7 +55,7 @@ beforeAll(async () => {
   api = await startTestApi();
   await importBase(api);
   mkdirSync(CACHE, { recursive: true });
-  // Within the checkout, so that the program finds openapi-fetch.
+  // Inside the checkout, so that the program finds openapi-fetch.
   dir = mkdtempSync(join(CACHE, 'generated-client-'));
 });
 afterAll(async () => {
@@ -63,7 +63,7 @@ afterAll(async () => {
   if (dir) rmSync(dir, { recursive: true });
 });
 
-it('compiles strictly, and uploads, submits, lists and is refused', async () => {
+it('compiles in strict mode, and uploads, submits, lists and gets errors', async () => {
   const document = await (await fetch(`${api.url}/docs-json`)).text();
   writeFileSync(join(dir, 'schema.ts'), astToString(await openapiTS(document)));
   writeFileSync(join(dir, 'program.ts'), PROGRAM);

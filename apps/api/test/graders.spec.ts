@@ -1,4 +1,4 @@
-// Graders through the official SDK; where a model grades, with a worker whose every word the test decides.
+// Graders through the official SDK; model graders with a worker whose answers the test scripts.
 import type OpenAI from 'openai';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { caught, importBase, startTestApi, until, type TestApi } from './fixture.js';
@@ -81,7 +81,7 @@ describe('string_check', () => {
     expect(await reward(check(operation), sample, { answer: 'Paris' })).toBe(expected);
   });
 
-  it('answers in the form of the SDK', async () => {
+  it("returns the SDK's result object", async () => {
     expect(await run(check('eq'), 'a', { answer: 'a' })).toEqual({
       reward: 1,
       metadata: {
@@ -98,7 +98,7 @@ describe('string_check', () => {
     });
   });
 
-  it('reads a sample that is JSON, and says where it is none', async () => {
+  it('parses a JSON sample, and reports an error if it is not JSON', async () => {
     const grader = check('eq', { input: '{{sample.output_json.a}}' });
     expect(await reward(grader, '{"a": "x"}', { answer: 'x' })).toBe(1);
     for (const [sample, details] of [
@@ -118,7 +118,7 @@ describe('string_check', () => {
   });
 });
 
-it('text_similarity is what its metric says', async () => {
+it('text_similarity computes the chosen metric', async () => {
   const item = { answer: 'the cat sat on the mat' };
   for (const metric of ['fuzzy_match', 'bleu', 'gleu', 'rouge_1', 'rouge_5', 'rouge_l'])
     expect(await reward(similar(metric), item.answer, item)).toBeCloseTo(1, 12);
@@ -131,7 +131,7 @@ it('text_similarity is what its metric says', async () => {
   ]);
 });
 
-it('takes the graders of OpenAI’s guide as they stand', async () => {
+it("accepts the graders of OpenAI's guide unchanged", async () => {
   const close = { ...similar('fuzzy_match'), pass_threshold: 0.5 };
   const grader = {
     type: 'multi',
@@ -167,7 +167,7 @@ describe('multi', () => {
     expect(metadata.errors.other_error).toBe(true);
   });
 
-  it('may have one grader, as the SDK’s type says', async () => {
+  it("accepts a single grader, as the SDK's type allows", async () => {
     const grader = { ...multi('check / 2'), graders: check('eq') };
     expect(await reward(grader, 'a', { answer: 'a' })).toBe(0.5);
   });
@@ -176,18 +176,18 @@ describe('multi', () => {
     ['same +', 'grader.calculate_output: expected a number'],
     ['same + other', 'no grader is named other; expected one of same, like'],
     ['process.exit(1)', 'expected an operator'],
-  ])('refuses %s', async (formula, message) => {
+  ])('rejects %s', async (formula, message) => {
     const refused = await caught(graders.validate({ grader: multi(formula) as never }));
     expect([refused.status, refused.param]).toEqual([400, 'grader.calculate_output']);
     expect(refused.message).toContain(message);
   });
 });
 
-describe('a model', () => {
+describe('a model grader', () => {
   const schemaOf = ({ response_format }: Question): unknown =>
     (response_format as { schema?: unknown } | null)?.schema;
 
-  it('scores', async () => {
+  it('returns a score', async () => {
     const worker = await join();
     const asked = run(
       score({
@@ -225,7 +225,7 @@ describe('a model', () => {
   it.each([
     ['good', 1],
     ['Bad.', 0],
-  ])('labels: %s is %d', async (said, expected) => {
+  ])('returns a label: %s is %d', async (said, expected) => {
     const worker = await join();
     const asked = reward(label(), 'A', { q: 'Q' });
     const question = await worker.asked();
@@ -234,7 +234,7 @@ describe('a model', () => {
     expect(await asked).toBe(expected);
   });
 
-  it('that cannot be held to the form is asked for it in words', async () => {
+  it('that does not support response_format is asked for the format in the prompt', async () => {
     const worker = await join();
     const asked = reward(label(), 'A', { q: 'Q' });
     worker.say((await worker.asked()).id, '', 'error', 'unsupported');
@@ -249,7 +249,7 @@ describe('a model', () => {
     expect(await narrow).toBe(0.5);
   });
 
-  it('that says something else is told so, in a multi too', async () => {
+  it('with an unparsable answer sets model_grader_parse_error, also in a multi', async () => {
     const worker = await join();
     const asked = run(
       {
@@ -267,7 +267,7 @@ describe('a model', () => {
     expect(sub_rewards).toEqual({ a: 0, b: 1 });
   });
 
-  it('that nobody serves is a 503, and a client that leaves gives its place back', async () => {
+  it('without a worker returns 503, and cancels when its client leaves', async () => {
     const none = await caught(run(score(), 'A', { q: 'Q' }));
     expect([none.status, none.code]).toEqual([503, 'no_worker']);
     const worker = await join();
@@ -284,8 +284,8 @@ describe('a model', () => {
   });
 });
 
-describe('what is wrong with a grader is said at once', () => {
-  it('and nothing where all is right', async () => {
+describe('validation of graders', () => {
+  it('accepts valid graders', async () => {
     for (const grader of [check('eq'), similar('meteor'), score(), label()])
       expect(await graders.validate({ grader: grader as never })).toMatchObject({ grader });
   });
@@ -326,14 +326,14 @@ describe('what is wrong with a grader is said at once', () => {
       'unsupported',
       'Python graders are not available: no interpreter is configured',
     ],
-  ])('%#', async (grader, param, code, message) => {
+  ])('rejects an invalid grader: %#', async (grader, param, code, message) => {
     const refused = await caught(graders.validate({ grader: grader as never }));
     expect([refused.param, refused.code]).toEqual([param, code]);
     expect(refused.message).toContain(message);
     expect((await caught(run(grader, 'x'))).param).toBe(param);
   });
 
-  it('but what an item lacks when it is graded', async () => {
+  it('does not cover fields that an item does not have, which fail when it is graded', async () => {
     const refused = await caught(run(check('eq'), 'x', { anwser: 'y' }));
     expect(refused.message).toContain(
       'grader.reference: {{item.answer}} does not exist; the item has anwser',

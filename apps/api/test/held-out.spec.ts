@@ -1,4 +1,5 @@
-// The validation split of new jobs: its default, its rule, and the accuracy beside that of the most frequent label.
+// The validation split of new jobs: its default, its rule, and the accuracy compared with the most frequent
+// label.
 import type {
   JobConfusionObject,
   JobObject,
@@ -42,14 +43,14 @@ const jobOf = (id: string) => api.get<JobObject>(`/fine_tuning/jobs/${id}`);
 const eventsOf = async (id: string) =>
   (await api.client.fineTuning.jobs.listEvents(id)).data.map(({ message }) => message);
 
-/** What a worker gets of the job that waits in a pool. */
+/** Connects a worker to a pool and returns the assignment of the waiting job. */
 async function assigned(of: string) {
   const worker = await new ScriptedWorker(api, { pool: of }).connect();
   const lease = await worker.assigned();
   return { worker, lease, spec: JSON.parse(lease.specJson) as Spec };
 }
 
-it('holds out a tenth of 50 records or more, and says so beforehand', async () => {
+it('holds out a tenth of 50 or more records, and reports it in the preview', async () => {
   const body = { training_file: await upload(chats(60)), graft: { pool: pool() } };
   const plan = await preview(body);
   expect(plan).toMatchObject({ training: { examples: 54 }, validation: { examples: 6 } });
@@ -67,7 +68,7 @@ it('holds out a tenth of 50 records or more, and says so beforehand', async () =
   worker.vanish();
 });
 
-it('holds out the same records of a file, whatever the seed of the job', async () => {
+it('holds out the same records of a file for every job seed', async () => {
   const training_file = await upload(chats(60));
   const specs = await Promise.all(
     [1, 2].map(async (seed) => {
@@ -92,9 +93,9 @@ it('holds out the same records of a file, whatever the seed of the job', async (
 
 it.each([
   ['of 49 records', () => upload(chats(49)), {}],
-  ['where the job says so', () => upload(chats(60)), { validation_split: null }],
-  // A default refuses no job.
-  ['of records that are all the same', () => upload(chats(1).repeat(60)), {}],
+  ['if the job disables it', () => upload(chats(60)), { validation_split: null }],
+  // The default never rejects a job.
+  ['of identical records', () => upload(chats(1).repeat(60)), {}],
 ])('holds out nothing %s', async (_, file, graft) => {
   const body = { training_file: await file(), graft: { pool: pool(), ...graft } };
   const plan = await preview(body);
@@ -102,7 +103,7 @@ it.each([
   expect((await create(body)).graft).toMatchObject({ validation_split: null, eval_steps: 0 });
 });
 
-it('refuses a share that cannot be had where it is asked for', async () => {
+it('rejects an explicit split that is impossible', async () => {
   const training_file = await upload(chats(1).repeat(60));
   const asked = api.client.fineTuning.jobs.create({
     model: 'tiny',
@@ -115,7 +116,7 @@ it('refuses a share that cannot be had where it is asked for', async () => {
   });
 });
 
-it('stratifies by label, and another rule is for jobs that name it', async () => {
+it('stratifies by label unless a job sets another rule', async () => {
   const training_file = await upload(labelled({ bad: 45, good: 15 }));
   const [by, without] = [pool(), pool()];
   const job = await create({ training_file, graft: { task: 'seq_cls', pool: by } });
@@ -132,7 +133,7 @@ it('stratifies by label, and another rule is for jobs that name it', async () =>
   second.worker.vanish();
 });
 
-it('does not stratify what is measured', async () => {
+it('does not stratify a regression', async () => {
   const lines = Array.from({ length: 60 }, (_, n) =>
     JSON.stringify({ text: `text ${n}`, label: n / 8 }),
   );
@@ -145,7 +146,7 @@ it('does not stratify what is measured', async () => {
   });
 });
 
-it('leaves a job of an earlier version as it was', async () => {
+it('does not change a job of an earlier version', async () => {
   const of = pool();
   const training_file = await upload(labelled({ bad: 30, good: 30 }));
   const graft = { task: 'seq_cls', validation_split: 0.1, pool: of };
@@ -154,12 +155,12 @@ it('leaves a job of an earlier version as it was', async () => {
   const { worker, spec } = await assigned(of);
   expect(spec).toMatchObject({ validation_split: 0.1 });
   expect(spec).not.toHaveProperty('stratify_by_column');
-  // A clone sends this null, so it keeps the rule.
+  // Cloning sends this null, so the clone keeps the rule.
   expect((await jobOf(id)).graft).toMatchObject({ stratify_by_column: null });
   worker.vanish();
 });
 
-it('tells the accuracy beside that of the most frequent label', async () => {
+it('reports the accuracy together with that of the most frequent label', async () => {
   const of = pool();
   const training_file = await upload(labelled({ bad: 45, good: 15 }));
   const body = { training_file, suffix: 'chance', graft: { task: 'seq_cls', pool: of } };

@@ -5,8 +5,8 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { importBase, startTestApi, uploadChats, type TestApi } from './fixture.js';
 import { bearer, evaluated, saved, ScriptedWorker, started, step } from './scripted-worker.js';
 
-// Whatever a worker says of one run, its other runs go on and its stream lives. GRAFT_FUZZ_CASES: how many random facts
-// it says; GRAFT_FUZZ_SEED: others.
+// Hostile events of a worker about one run affect neither its other runs nor its stream. GRAFT_FUZZ_CASES:
+// number of random events; GRAFT_FUZZ_SEED: their seed.
 
 const MUTATIONS = Number(process.env['GRAFT_FUZZ_CASES'] ?? 120);
 const SEED = Number(process.env['GRAFT_FUZZ_SEED'] ?? 1);
@@ -18,7 +18,7 @@ beforeAll(async () => {
 });
 afterAll(() => api?.close());
 
-/** mulberry32: the same numbers again for the same seed. */
+/** Returns seeded random numbers (mulberry32). */
 function dice(seed: number): () => number {
   let state = seed;
   return () => {
@@ -56,7 +56,7 @@ const ENDS: readonly RunEvent[] = [
   },
   { kind: 'stopped', payload: { reason: 'drain', step: 1 } },
 ];
-/** An end costs an attempt, so there are fewer. */
+/** Ends are rarer because each costs an attempt. */
 const FACTS = [...RUNNING, ...RUNNING, ...ENDS];
 const TEXTS = [
   '\0',
@@ -71,10 +71,10 @@ const TEXTS = [
 ];
 const COUNTS = [0, 1, 2 ** 31 - 1, 2 ** 31, 2 ** 32, 2 ** 53 - 1];
 const NUMBERS = [NaN, Infinity, -Infinity, -0, 1e308, -1e308, 5e-324, 2 ** 31];
-/** Fields that travel as a double. */
+/** Fields that are doubles on the wire. */
 const DOUBLES = new Set(['seconds', 'progress', 'waited_seconds']);
 
-/** The fact with one to three of its values replaced by hostile ones of their kind. */
+/** Replaces one to three values of an event by hostile ones of the same type. */
 function mutated(fact: RunEvent, roll: () => number): RunEvent {
   const pick = <T>(from: readonly T[]): T => from[Math.floor(roll() * from.length)] as T;
   const change = (name: string, value: unknown): unknown => {
@@ -97,7 +97,7 @@ function mutated(fact: RunEvent, roll: () => number): RunEvent {
   return { kind: fact.kind, payload: mutate(fact.payload) } as RunEvent;
 }
 
-it(`takes or refuses ${MUTATIONS} hostile facts, and each costs at most its own attempt`, async () => {
+it(`accepts or rejects ${MUTATIONS} hostile events, each of which costs at most its own attempt`, async () => {
   const training_file = await uploadChats(api);
   const create = async (pool: string): Promise<string> =>
     (
@@ -130,7 +130,7 @@ it(`takes or refuses ${MUTATIONS} hostile facts, and each costs at most its own 
           [job],
         );
       else if (row?.state !== 'running') job = await create('hostile');
-      // What was of no attempt at all cost none.
+      // An event of an unknown attempt costs none.
       if (row?.state !== 'running') lease = await worker.assigned(40_000);
       expect(lease.jobId).toBe(job);
     }
@@ -167,7 +167,7 @@ it(`takes or refuses ${MUTATIONS} hostile facts, and each costs at most its own 
   worker.vanish();
 });
 
-it('says in the job what could not be stored, and tries it again as after a crash', async () => {
+it('reports in the job what could not be stored, and retries as after a crash', async () => {
   const training_file = await uploadChats(api);
   const { id } = await api.post<{ id: string }>('/fine_tuning/jobs', {
     model: 'tiny',
@@ -192,8 +192,8 @@ it('says in the job what could not be stored, and tries it again as after a cras
   worker.vanish();
 });
 
-it('ends the call, and only that, of a worker that says a number beyond 2^53', async () => {
-  /** Field 1 as a varint of 64 ones. */
+it('ends only the call of a worker that sends a number beyond 2^53', async () => {
+  /** Field 1 as a varint of 64 one bits. */
   const first = Buffer.from([0x08, ...Array<number>(9).fill(0xff), 0x01]);
   const second = Buffer.from([0x10, ...first.subarray(1)]);
   const inside = (field: number, message: Buffer): Buffer =>

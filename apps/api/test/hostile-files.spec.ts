@@ -12,7 +12,7 @@ import { writeTinyBase } from '../../../test/tiny-base.js';
 import { deflatedZip } from './deflated-zip.js';
 import { chats, importBase, startTestApi, until, type TestApi } from './fixture.js';
 
-// What strangers send is parsed in processes of its own, which see that file alone; the API's memory does not grow by it.
+// Uploads are parsed in separate processes that can open only that file; the API's memory does not grow.
 
 const GOLDEN = join(import.meta.dirname, '../../../test/golden/llama/lora');
 const CONFIG = 'adapter_config.json';
@@ -38,14 +38,14 @@ afterAll(async () => {
   await api?.close();
 });
 
-/** What the API had done by other processes, in order: each program, and what it was asked. */
+/** Programs that the API started, in order, with their first argument. */
 const programs = (): string[] =>
   started.map(({ spawnargs }) => {
     const at = spawnargs.findLastIndex((word) => /-process\.js$/.test(word));
     return `${basename(spawnargs[at] ?? '', '.js')} ${spawnargs[at + 1]}`;
   });
 
-/** What of the API's folder its processes could open, beside the file or folder that they were given. */
+/** Paths in the API's home that its processes may open, other than their own input. */
 const otherRules = (): string[] =>
   started.flatMap(({ spawnargs }) => {
     const own = spawnargs.at(-1) ?? '';
@@ -75,7 +75,7 @@ const send = (content: Buffer, name: string): request.Test =>
 const messageOf = async (answer: request.Test): Promise<string> =>
   ((await answer).body as { error: { message: string } }).error.message;
 
-describe('a process of its own reads', () => {
+describe('a separate process reads', () => {
   afterEach(() => expect(otherRules()).toEqual([]));
 
   it('the files of a base', async () => {
@@ -84,7 +84,7 @@ describe('a process of its own reads', () => {
     expect(programs()).toEqual(['inspect-process model']);
   });
 
-  it('an adapter, as it is and in a zip', async () => {
+  it('an adapter, as files and in a zip', async () => {
     expect((await upload({ [CONFIG]: config, [WEIGHTS]: weights })).status).toBe(200);
     expect(programs()).toEqual(['inspect-process adapter']);
     started = [];
@@ -98,7 +98,7 @@ describe('a process of its own reads', () => {
     ]);
   });
 
-  it('a folder of datasets in a zip', async () => {
+  it('a datasets folder in a zip', async () => {
     const zip = readFileSync(join(import.meta.dirname, 'datasets/pandas.zip'));
     expect((await send(zip, 'a.zip')).status).toBe(200);
     expect(programs()).toEqual([
@@ -108,9 +108,9 @@ describe('a process of its own reads', () => {
     ]);
   });
 
-  it('what is packed by gzip', async () => {
+  it('a gzip archive', async () => {
     const tar = pack();
-    tar.entry({ name: 'a/1.png' }, 'no picture');
+    tar.entry({ name: 'a/1.png' }, 'no image');
     tar.finalize();
     const packed = gzipSync(await buffer(tar));
     expect((await send(packed, 'a.tar.gz')).status).toBe(400);
@@ -119,12 +119,12 @@ describe('a process of its own reads', () => {
 });
 
 it.each([
-  ['eight archives', () => send(deflatedZip({ 'a.txt': Buffer.from('no picture') }), 'a.zip')],
+  ['eight archives', () => send(deflatedZip({ 'a.txt': Buffer.from('no image') }), 'a.zip')],
   ['eight zips of adapters', () => upload({ 'a.zip': deflatedZip({ [CONFIG]: config }) })],
-])('%s of a project that wait for their turn leave room for its other files', async (_, call) => {
+])('%s waiting for their turn do not block other files of the project', async (_, call) => {
   const stop = (message: unknown): void => {
     const { process: reader } = message as { process: ChildProcess };
-    // It has its id by then.
+    // The child's pid is set by then.
     process.nextTick(() => reader.kill('SIGSTOP'));
   };
   subscribe('child_process', stop);
@@ -140,7 +140,7 @@ it.each([
   expect(new Set(await Promise.all(calls))).toEqual(new Set([400]));
 });
 
-describe('a hostile file is refused, and the memory of the API does not grow', () => {
+describe("rejects, without growth of the API's memory,", () => {
   const MOST_KIB = 256 * 1024;
   let before: number;
   beforeEach(() => (before = process.resourceUsage().maxRSS));
@@ -161,7 +161,7 @@ describe('a hostile file is refused, and the memory of the API does not grow', (
     });
   }, 240_000);
 
-  it('a tokenizer that is nested a million deep', async () => {
+  it('a tokenizer nested a million levels deep', async () => {
     const folder = base('deep', { 'tokenizer.json': '['.repeat(1e6) + ']'.repeat(1e6) });
     const { status, status_details } = (await imported('deep', folder)) ?? {};
     expect(status).toBe('error');
@@ -180,20 +180,20 @@ describe('a hostile file is refused, and the memory of the API does not grow', (
     expect(status_details).toContain('tensors');
   });
 
-  it('an adapter in a zip of which a name leaves the folder', async () => {
+  it('an adapter zip with a path outside its folder', async () => {
     const zip = deflatedZip({ [`../${CONFIG}`]: config, [WEIGHTS]: weights });
     expect(await messageOf(upload({ 'a.zip': zip }))).toMatch(
       /^the zip cannot be read: .*relative/,
     );
   });
 
-  it('an adapter whose zip becomes a thousand times as many bytes', async () => {
+  it('an adapter zip that unpacks to a thousand times its size', async () => {
     const zip = deflatedZip({ [CONFIG]: config, [WEIGHTS]: Buffer.alloc(400 * 2 ** 20) });
     before = process.resourceUsage().maxRSS;
     expect(await messageOf(upload({ 'a.zip': zip }))).toContain('is no safetensors file');
   });
 
-  it('an adapter whose config is nested a hundred thousand deep', async () => {
+  it('an adapter whose config is nested a hundred thousand levels deep', async () => {
     const deep = Buffer.from('['.repeat(1e5) + ']'.repeat(1e5));
     expect(await messageOf(upload({ [CONFIG]: deep, [WEIGHTS]: weights }))).toContain(CONFIG);
   });

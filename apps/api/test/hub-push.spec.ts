@@ -1,5 +1,5 @@
-// A model's files go to a repository of the Hugging Face Hub, here a server of its paths: whole, by a token that is kept
-// nowhere, as long as the caller stays, and nowhere else than the hub without the operator's leave.
+// Push of a model to the Hugging Face Hub, here a server with its paths: in one commit, with a token that is
+// stored nowhere, only while the caller is connected, and to no other host unless the operator allows it.
 import {
   copyFileSync,
   existsSync,
@@ -50,7 +50,7 @@ beforeEach(() => {
   hub.commits.length = 0;
 });
 afterEach(async () => {
-  // Whatever came of it, the token is nowhere.
+  // The token must not be in the log or the database.
   expect(readFileSync(process.env['GRAFT_LOG_FILE'] ?? '', 'utf8')).not.toContain(TOKEN);
   const tables = await api.query<{ name: string }>(
     `SELECT quote_ident(table_schema) || '.' || quote_ident(table_name) AS name FROM information_schema.tables
@@ -81,7 +81,7 @@ const refused = async (body: object): Promise<[number, ErrorBody['error']]> => {
   return [answer.status, (JSON.parse(text) as ErrorBody).error];
 };
 
-it('goes there whole, in one commit, and the audit log says so', async () => {
+it('uploads all files in one commit, and writes an audit entry', async () => {
   const answer = await send({ private: true });
   expect(answer.status).toBe(200);
   const done = (await answer.json()) as HubPushObject;
@@ -96,7 +96,7 @@ it('goes there whole, in one commit, and the audit log says so', async () => {
   expect(JSON.stringify(log.data)).toContain('someone/tuned');
 });
 
-it('is one of so many at a time, and no more of a project wait than may', async () => {
+it('limits concurrent and waiting pushes per project', async () => {
   hub.holds = true;
   const leaving = new AbortController();
   const answers: Promise<ErrorBody>[] = [];
@@ -113,7 +113,7 @@ it('is one of so many at a time, and no more of a project wait than may', async 
   expect((await send({})).status).toBe(200);
 });
 
-it('says how far it is to a caller that asks for a stream', async () => {
+it('streams its progress if requested', async () => {
   const answer = await send({ stream: true });
   expect(answer.headers.get('content-type')).toContain('text/event-stream');
   const chunks = (await answer.text()).trim().split('\n\n').map((line) => line.slice(6)); // prettier-ignore
@@ -123,13 +123,13 @@ it('says how far it is to a caller that asks for a stream', async () => {
   expect(told.at(-1)).toMatchObject({ status: 'succeeded', url: `${hub.url}/someone/tuned` });
 });
 
-/** Others store the same bytes while it is on its way, or the model goes. */
+/** Changes the model's stored files during a push. */
 const eachBlob = (change: (path: string) => void): void => {
   for (const name of readdirSync(blobs, { recursive: true, encoding: 'utf8' }))
     if (/^[0-9a-f]{64}$/.test(basename(name))) change(join(blobs, name));
 };
 
-it('goes on where other files with the same bytes take the place of its own', async () => {
+it('continues if a stored file is replaced by one with the same bytes', async () => {
   hub.asked = () =>
     eachBlob((path) => {
       copyFileSync(path, `${path}.new`);
@@ -140,7 +140,7 @@ it('goes on where other files with the same bytes take the place of its own', as
   expect(String(hub.commits[0]?.files.get('adapter_model.safetensors'))).toBe(WEIGHTS);
 });
 
-it('fails where its files go while it is on its way, and names no path', async () => {
+it('fails without a path in the error if its files disappear during the push', async () => {
   const away = `${blobs}-away`;
   hub.asked = () => void (existsSync(blobs) && renameSync(blobs, away));
   try {
@@ -153,7 +153,7 @@ it('fails where its files go while it is on its way, and names no path', async (
   }
 });
 
-it('ends when the caller leaves: nothing is committed', async () => {
+it('stops without a commit if the caller disconnects', async () => {
   hub.holds = true;
   const leaving = new AbortController();
   const answer = await send({ stream: true }, leaving.signal);
@@ -166,7 +166,7 @@ it('ends when the caller leaves: nothing is committed', async () => {
   expect(hub.commits).toEqual([]);
 });
 
-it('refuses what the hub refuses, and never says the token again', async () => {
+it('rejects what the hub rejects, and never returns the token', async () => {
   const [status, wrong] = await refused({ token: 'hf_wrong' });
   expect([status, wrong.param]).toEqual([400, 'token']);
   expect(wrong.message).toContain('Invalid token: Bearer [token]');
@@ -189,7 +189,7 @@ it('refuses what the hub refuses, and never says the token again', async () => {
   expect(base.text).toContain('only fine-tuned models and checkpoints');
 });
 
-it('sends no file to a private address that the hub names', async () => {
+it('sends no file to a private address that the hub returns', async () => {
   hub.filesAt = other.url;
   const [status, error] = await refused({});
   expect([status, error.code]).toEqual([503, 'unavailable']);
@@ -197,7 +197,7 @@ it('sends no file to a private address that the hub names', async () => {
   expect(hub.commits).toEqual([]);
 });
 
-it('needs the right to take files along', async () => {
+it('requires the scope to read files', async () => {
   const { secret } = await api.post<{ secret: string }>('/keys', {
     name: 'jobs only',
     scopes: ['jobs:read', 'models:read'],
