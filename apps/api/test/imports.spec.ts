@@ -11,7 +11,7 @@ import { writeTinyBase } from '../../../test/tiny-base.js';
 import { startTestApi, until, type TestApi } from './fixture.js';
 import { loseConnection } from './lost-connection.js';
 
-// An import belongs to one API process at a time, and goes on at another when that one is gone.
+// An import belongs to one API process at a time. Another process resumes it if that one dies.
 
 const LEASE_MS = 1500;
 let scratch: string;
@@ -19,15 +19,15 @@ let base: string;
 let hub: Server;
 let api: TestApi;
 const children: ChildProcess[] = [];
-/** Files whose content was asked for, in order. */
+/** Names of files whose content was requested, in order. */
 let asked: string[] = [];
-/** Answers to this file stop half-way, until they are let go. */
+/** File whose responses stop half-way until `letGo` is called. */
 let stuck: string | null = null;
 let waiting: (() => void)[] = [];
-/** What is let go breaks off. */
+/** Whether released responses are aborted instead of completed. */
 let breaksOff = false;
 
-/** Gives the whole content, or half of it and the rest when it is let go. */
+/** Sends the whole content, or half of it and the rest after `letGo`. */
 function give(response: ServerResponse, content: Buffer, isStuck: boolean): void {
   response.setHeader('content-length', content.length);
   if (!isStuck) return void response.end(content);
@@ -61,7 +61,7 @@ function serveHub(folder: string): Server {
     const end = to ? Math.min(Number(to), content.length - 1) : content.length - 1;
     response.statusCode = 206;
     response.setHeader('content-range', `bytes ${from}-${end}/${content.length}`);
-    // The client asks for the first byte to learn the size.
+    // The client requests the first byte to get the size.
     if (end - Number(from) > 0) asked.push(name);
     give(response, content.subarray(Number(from), end + 1), name === stuck && end > Number(from));
   });
@@ -97,7 +97,7 @@ function letGo(): void {
   for (const go of waiting.splice(0)) go();
 }
 
-/** Another API process on the same database and the same blobs. */
+/** Starts another API process with the same database and blobs. */
 async function another() {
   const config = {
     home: mkdtempSync(join(scratch, 'home-')),
@@ -128,7 +128,7 @@ const ask = (url: string) =>
   });
 const model = async () => (await api.get<ModelObject>('/models/tiny')).graft;
 
-it('two processes asked at once import once', async () => {
+it('two processes that get the same request import once', async () => {
   const { url } = await another();
   const answers = await Promise.all([ask(api.url), ask(url), ask(api.url), ask(url)]);
   for (const { status } of answers) expect(status).toBe(200);
@@ -136,7 +136,7 @@ it('two processes asked at once import once', async () => {
   expect(asked.filter((name) => name === 'model.safetensors')).toHaveLength(1);
 });
 
-it('goes on at another process where the first was killed, with what that had stored', async () => {
+it('is resumed by another process after the first was killed, without repeating stored files', async () => {
   stuck = 'model.safetensors';
   const { child, url } = await another();
   expect((await ask(url)).status).toBe(200);
@@ -148,7 +148,7 @@ it('goes on at another process where the first was killed, with what that had st
   expect(asked.filter((name) => name === 'model.safetensors')).toHaveLength(2);
 });
 
-it('goes on at once where the first was stopped, as in a rolling restart', async () => {
+it('is resumed immediately after the first process was stopped, as in a rolling restart', async () => {
   stuck = 'model.safetensors';
   const { child, url } = await another();
   expect((await ask(url)).status).toBe(200);
@@ -160,7 +160,7 @@ it('goes on at once where the first was stopped, as in a rolling restart', async
   expect(asked.filter((name) => name === 'config.json')).toHaveLength(1);
 });
 
-it('is not taken from a process that is slow, but writes nothing once it was', async () => {
+it('stays with a slow process, which writes nothing after it has lost the import', async () => {
   stuck = 'model.safetensors';
   await ask(api.url);
   await until(() => waiting.length > 0);
@@ -177,7 +177,7 @@ it('is not taken from a process that is slow, but writes nothing once it was', a
   expect(row?.files.map(({ name }) => name)).not.toContain('model.safetensors');
 });
 
-it('fails when no more bytes come, and says which file it was', async () => {
+it('fails if no more bytes arrive, with the name of the file', async () => {
   await api.close();
   api = await startTestApi({ leaseMs: LEASE_MS, importStallMs: 800, hubUrl: hubUrl() });
   stuck = 'model.safetensors';
@@ -189,7 +189,7 @@ it('fails when no more bytes come, and says which file it was', async () => {
   await until(async () => (await model())?.status === 'ready');
 });
 
-it('fails when the hub breaks off, and says in which file', async () => {
+it('fails if the hub closes the connection, with the name of the file', async () => {
   stuck = 'model.safetensors';
   await ask(api.url);
   await until(() => waiting.length > 0);
@@ -200,14 +200,14 @@ it('fails when the hub breaks off, and says in which file', async () => {
   expect(await api.query('SELECT files FROM model')).toEqual([{ files: [] }]);
 });
 
-it('goes on where a connection to the database is lost', async () => {
+it('continues after a lost database connection', async () => {
   stuck = 'model.safetensors';
   await ask(api.url);
   await until(() => waiting.length > 0);
   const lost = loseConnection(api, 'blob');
   letGo();
   await lost;
-  // A request may have been on a connection that was lost.
+  // The request itself may have used a lost connection.
   const statusNow = () =>
     model().then(
       (found) => found?.status,

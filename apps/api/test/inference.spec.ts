@@ -1,4 +1,5 @@
-// Vectors and labels through the official SDK, with a worker whose every move the test decides; test/e2e has a real one.
+// Embeddings and classification through the official SDK, with a worker whose answers the test scripts;
+// test/e2e uses a real one.
 import type OpenAI from 'openai';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { caught, importBase, startTestApi, until, type TestApi } from './fixture.js';
@@ -35,7 +36,7 @@ async function join(
   return worker;
 }
 
-/** Numbers that f32 has exactly. */
+/** Values that f32 represents exactly. */
 const VECTORS = [
   [0.5, -0.25, 0.75],
   [1, 0, -2],
@@ -53,7 +54,7 @@ function infer(
   worker.reply(id, { answers, prompt_tokens: 7 }, { last: isLast });
 }
 
-/** A model that a job of the task has made. */
+/** Trains a model for a task; returns its id. */
 async function trained(task: string, ...lines: object[]): Promise<string> {
   const worker = await join();
   const file = await client.files.create({
@@ -80,7 +81,7 @@ async function trained(task: string, ...lines: object[]): Promise<string> {
 }
 
 describe('embeddings', () => {
-  it('are vectors of texts and of token ids, as numbers and in base64', async () => {
+  it('are vectors for texts and token ids, as numbers and in base64', async () => {
     const worker = await join();
     for (const [input, inputs] of [
       ['abc', [{ text: 'abc' }]],
@@ -121,7 +122,7 @@ describe('embeddings', () => {
     }
   });
 
-  it('are written one by one, so that others have their turns between many', async () => {
+  it('are written one by one, so that a large response does not block other requests', async () => {
     const worker = await join();
     const vector = Array.from({ length: 4096 }, (_, i) => Math.fround(Math.sin(i)));
     const inputs = Array.from({ length: 256 }, (_, i) => `text ${i}`);
@@ -146,7 +147,7 @@ describe('embeddings', () => {
     expect(data.every(({ embedding }) => embedding.every((x, i) => x === vector[i]))).toBe(true);
   });
 
-  it('come in pieces, through another API process too, and in the order of their inputs', async () => {
+  it('arrive in several messages, also through another API process, in the order of their inputs', async () => {
     const worker = await join();
     for (const through of [api, other]) {
       const input = Array.from({ length: 1000 }, (_, i) => `text ${i}`);
@@ -163,7 +164,7 @@ describe('embeddings', () => {
     }
   });
 
-  it('of an adapter are made with what its job was trained with; and it writes no text', async () => {
+  it('of an adapter use the options of its job, and it cannot generate text', async () => {
     const line = { anchor: 'how are you', positive: 'fine' };
     const model = await trained('feature_extraction', line);
     expect((await api.get<{ graft: object }>(`/models/${model}`)).graft).toMatchObject({
@@ -194,7 +195,7 @@ describe('embeddings', () => {
     );
   });
 
-  it('of a model that writes are refused with what to use instead; its base has both', async () => {
+  it('are rejected for a text generation model with the right route; its base supports both', async () => {
     const model = await trained('causal_lm', { text: 'abc' });
     const { graft } = await api.get<{ graft: object }>('/models/tiny');
     expect(graft).toMatchObject({ task: null, uses: ['chat', 'embed'] });
@@ -225,19 +226,19 @@ describe('embeddings', () => {
     [{ input: 'a', dimensions: 16 }, 'dimensions', 'unsupported'],
     [{ input: 'a', truncate: true }, 'truncate', 'unknown_parameter'],
     [{ input: 'a', model: 'none' }, 'model', 'model_not_found'],
-  ])('are refused by name: case %#', async (body, param, code) => {
+  ])('are rejected with the param: case %#', async (body, param, code) => {
     const error = await caught(client.embeddings.create({ model: 'tiny', ...body } as never));
     expect(error).toMatchObject({ param, code });
   });
 
-  it('take the dimensions that the model has', async () => {
+  it("accept dimensions equal to the model's size", async () => {
     const worker = await join();
     const asked = client.embeddings.create({ model: 'tiny', input: 'a', dimensions: 32 });
     infer(worker, await worker.asked(), [packed(VECTORS[0]!)]);
     expect((await asked).data).toHaveLength(1);
   });
 
-  it('say what the worker says is wrong, and take no answer that is none', async () => {
+  it("return the worker's error, and reject a malformed answer", async () => {
     const worker = await join();
     const failing = caught(client.embeddings.create({ model: 'tiny', input: 'a' }));
     worker.say((await worker.asked()).id, '', 'error', 'invalid_value');
@@ -249,7 +250,7 @@ describe('embeddings', () => {
     }
   });
 
-  it('are cancelled at the worker when their client leaves, and count to the project’s limits', async () => {
+  it("are cancelled at the worker if their client leaves, and count against the project's limits", async () => {
     const worker = await join();
     const leaving = new AbortController();
     const left = client.embeddings
@@ -275,12 +276,12 @@ describe('embeddings', () => {
   });
 });
 
-describe('labels', () => {
+describe('classification', () => {
   const classify = <T>(model: string, input: unknown): Promise<T> =>
     client.post('/classify', { body: { model, input } });
 
-  it('have vLLM’s fields, with probabilities in the order of the labels', async () => {
-    // An object would have them in the order of the numbers.
+  it("has vLLM's fields, with probabilities in the order of the labels", async () => {
+    // JavaScript objects would order these labels numerically.
     const model = await trained('seq_cls', { text: 'a', label: '9' }, { text: 'b', label: '10' });
     const { graft } = await api.get<{ graft: object }>(`/models/${model}`);
     expect(graft).toMatchObject({ task: 'seq_cls', uses: ['classify'] });
@@ -324,7 +325,7 @@ describe('labels', () => {
       });
   });
 
-  it('are not a base’s, nor what another task gives', async () => {
+  it('is rejected for a base and for models of other tasks', async () => {
     const model = await trained('causal_lm', { text: 'abc' });
     for (const one of ['tiny', model])
       expect(await caught(classify(one, 'a'))).toMatchObject({

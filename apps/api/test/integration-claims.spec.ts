@@ -1,4 +1,4 @@
-// What one API process sends of a job to a tracker, request by request.
+// Requests about a job that one API process sends to a tracker.
 import type { JobObject } from '@graft/contracts';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { importBase, startTestApi, until, uploadChats, type TestApi } from './fixture.js';
@@ -11,7 +11,7 @@ let api: TestApi;
 let tracker: TrackerServer;
 let worker: ScriptedWorker;
 beforeEach(async () => {
-  // Looks for what is due each half second.
+  // Checks for pending data every half second.
   api = await startTestApi({ outboundNetworks: ['127.0.0.0/8'], leaseMs: 3 * PACE_MS });
   tracker = await TrackerServer.open();
   await importBase(api);
@@ -24,7 +24,7 @@ afterEach(async () => {
   await tracker?.stop();
 });
 
-/** A job that has trained these steps and ended. */
+/** Runs a job that reports these steps and succeeds; returns its id. */
 async function trained(...numbers: number[]): Promise<string> {
   const { id } = await api.post<JobObject>('/fine_tuning/jobs', {
     model: 'tiny',
@@ -43,18 +43,18 @@ const isDone = async (id: string): Promise<boolean> => {
   return integrations?.[0]?.graft.status === 'done';
 };
 
-/** The same while the tracker is away, which is back then. */
+/** Calls `trained` while the tracker is stopped, and starts the tracker again. */
 async function trainedMeanwhile(...numbers: number[]): Promise<string> {
   await tracker.stop();
   const id = await trained(...numbers);
   await tracker.start();
-  // As if the pauses were over.
+  // Skips the retry delays.
   await api.query('UPDATE integration SET next_at = clock_timestamp()');
   await api.query('UPDATE integration_run SET next_at = clock_timestamp()');
   return id;
 }
 
-it('all that came while it was away is sent in as many requests as it takes', async () => {
+it('all data from an outage are sent, in as many requests as necessary', async () => {
   const numbers = Array.from({ length: 700 }, (_, n) => n + 1);
   const id = await trainedMeanwhile(...numbers);
   await until(() => isDone(id), 30_000);
@@ -62,7 +62,7 @@ it('all that came while it was away is sent in as many requests as it takes', as
   expect(steps).toEqual(numbers);
 });
 
-it('nothing more is sent once the tracker is another process’s', async () => {
+it('no more is sent after another process has claimed the tracker', async () => {
   tracker.done = async (path) => {
     if (!path.endsWith('/file_stream')) return;
     tracker.done = () => undefined;
@@ -71,9 +71,9 @@ it('nothing more is sent once the tracker is another process’s', async () => {
     );
   };
   const id = await trainedMeanwhile(1);
-  // The run, and its one point; not its end.
+  // The run and its one point, but not its end.
   await until(() => tracker.requests.length > 1);
-  // A process that went on would do so in this time.
+  // Long enough for a process that wrongly continued.
   await new Promise((resolve) => setTimeout(resolve, 2 * PACE_MS));
   expect(tracker.requests).toHaveLength(2);
   expect(tracker.wandb.get(id)?.exitcode).toBeNull();

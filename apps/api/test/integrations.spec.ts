@@ -5,8 +5,8 @@ import { ask, makeProject } from './projects.js';
 import { evaluated, ScriptedWorker, started, step } from './scripted-worker.js';
 import { pythonJson, TrackerServer, type WandbRun } from './tracker-server.js';
 
-// Jobs written to W&B and MLflow, by two API processes, on a real server with their paths. That MLflow takes the same is
-// in test/parity/mlflow.all.spec.ts.
+// Jobs written to W&B and MLflow by two API processes, with a real server that has their paths.
+// test/parity/mlflow.all.spec.ts checks that MLflow accepts the same requests.
 
 const KEY = 'a-key-that-nobody-sees-again';
 const PACE_MS = 500;
@@ -18,7 +18,7 @@ let tracker: TrackerServer;
 const workers: ScriptedWorker[] = [];
 
 beforeAll(async () => {
-  // Looks for what is due each half second, and sends of a run that often.
+  // Checks for pending data and sends every half second.
   api = await startTestApi({ outboundNetworks: ['127.0.0.0/8'], leaseMs: 3 * PACE_MS });
   other = await startTestApi({ beside: api });
   await importBase(api);
@@ -54,14 +54,14 @@ const statusOf = async (id: string): Promise<string | undefined> =>
   (await jobOf(id)).integrations?.[0]?.graft.status;
 const isDone = async (id: string): Promise<boolean> => (await statusOf(id)) === 'done';
 
-/** A job that no worker takes. */
+/** Creates a job that no worker takes. */
 async function waiting(integrations: object[]): Promise<string> {
   const graft = { pool: 'nobody' };
   const body = { model: 'tiny', training_file: file, integrations, graft };
   return (await api.post<JobObject>('/fine_tuning/jobs', body)).id;
 }
 
-/** A job that trains, in a pool of its own. */
+/** Starts a job in its own pool. */
 async function training(integrations?: object[] | null, suffix?: string) {
   const pool = `pool-${Math.random().toString(36).slice(2)}`;
   const { id } = await api.post<JobObject>('/fine_tuning/jobs', {
@@ -94,14 +94,14 @@ const mlflowOf = async (id: string) => {
   expect(found()).toHaveLength(1);
   return found()[0]!;
 };
-/** As if the pauses were over. */
+/** Skips the retry delays. */
 const hurry = async (): Promise<void> => {
   await api.query('UPDATE integration SET next_at = clock_timestamp()');
   await api.query('UPDATE integration_run SET next_at = clock_timestamp()');
 };
 
 describe('a job', () => {
-  it('is a W&B run with its spec, its numbers by step and its end', async () => {
+  it('is a W&B run with its spec, its metrics by step and its end', async () => {
     const shown = await set('wandb', { entity: 'crew' });
     expect(shown).toMatchObject({ id: 'wandb', project: 'graft', entity: 'crew' });
     const { id, worker, lease, finish } = await training(WANDB, 'parrot');
@@ -164,7 +164,7 @@ describe('a job', () => {
     );
   });
 
-  it('is an MLflow run, and ends as the job does', async () => {
+  it('is an MLflow run, which ends as the job does', async () => {
     await set('mlflow', { every_job: true, project: 'all of them' });
     const named = await training(MLFLOW);
     await named.worker.tell(named.lease, step(1), step(2, NaN), evaluated(2, 1.5));
@@ -211,7 +211,7 @@ describe('a job', () => {
     expect(tracker.requests[0]!.authorization).toBe(`Bearer ${KEY}`);
   });
 
-  it('that ended early by a sample has one point there, of the whole data', async () => {
+  it('that ended early on a sample has one evaluation per step, on the full data', async () => {
     await set('wandb');
     const { id, worker, lease, finish } = await training(WANDB);
     await worker.tell(
@@ -234,7 +234,7 @@ describe('a job', () => {
     ]);
   });
 
-  it('has no run where it ends before it trains', async () => {
+  it('has no run if it ends before training', async () => {
     await set('wandb');
     const id = await waiting(WANDB);
     expect(await statusOf(id)).toBe('open');
@@ -244,8 +244,8 @@ describe('a job', () => {
   });
 });
 
-describe('a tracker that is away', () => {
-  it('has everything once it is back, each once and in order', async () => {
+describe('a tracker that is down', () => {
+  it('receives everything after it is up again, each point once and in order', async () => {
     await set('wandb');
     await set('mlflow', { username: 'ours' });
     const { id, steps, finish } = await training([...WANDB, ...MLFLOW]);
@@ -281,7 +281,7 @@ describe('a tracker that is away', () => {
     expect((await jobOf(id)).integrations!.map(({ graft }) => graft.error)).toEqual([null, null]);
   });
 
-  it('hears now and then that a run is alive, where it would call it crashed', async () => {
+  it('gets keep-alives for a run without data, so that it does not mark the run as crashed', async () => {
     await set('wandb');
     const { id, steps } = await training(WANDB);
     await steps(1);
@@ -296,8 +296,8 @@ describe('a tracker that is away', () => {
   });
 });
 
-describe('what a process sent and could not record', () => {
-  /** Each first request of a kind is done, and then its process has lost the tracker to another. */
+describe('data that a process sent but could not record', () => {
+  /** Makes another process claim the tracker after the first request to each path. */
   const lose = (): (() => number) => {
     const lost = new Set<string>();
     tracker.done = async (path) => {
@@ -308,7 +308,7 @@ describe('what a process sent and could not record', () => {
     return () => lost.size;
   };
 
-  it('is sent again by the other, and shows once', async () => {
+  it('are sent again by the other process, without duplicates', async () => {
     await set('wandb');
     await set('mlflow');
     const lost = lose();
@@ -319,7 +319,8 @@ describe('what a process sent and could not record', () => {
       async () => (await jobOf(id)).integrations!.every(({ graft }) => graft.status === 'done'),
       60_000,
     );
-    // graphql, file_stream; experiments/create and get-by-name after it; runs/search, /create, /log-batch, /set-tag, /update
+    // graphql, file_stream; experiments/create followed by get-by-name; runs/search, /create, /log-batch,
+    // /set-tag, /update
     expect(lost()).toBe(9);
     const run = await runOf(id);
     expect(linesOf(run).map((line) => line['train/global_step'])).toEqual([1, 2, 3]);
@@ -330,7 +331,7 @@ describe('what a process sent and could not record', () => {
     expect(told).toHaveLength(2);
   });
 
-  it('comes from one process at a time', async () => {
+  it('are sent by one process at a time', async () => {
     await set('mlflow', { every_job: true });
     tracker.done = () => new Promise((resolve) => setTimeout(resolve, 50));
     const jobs = await Promise.all([training(), training(), training()]);
@@ -343,16 +344,16 @@ describe('what a process sent and could not record', () => {
   });
 });
 
-describe('a refusal', () => {
+describe('an error response', () => {
   it.each([
-    ['a page of a proxy', { status: 404, body: null }, 'answered 404'],
-    ['JSON of something else', { status: 200, body: { here: [] } }, 'answered with other JSON'],
+    ["a proxy's error page", { status: 404, body: null }, 'answered 404'],
+    ['JSON of another service', { status: 200, body: { here: [] } }, 'answered with other JSON'],
   ] as const)(
-    'by %s is the tracker’s, not the run’s, which goes on after it',
+    '(%s) is an error of the tracker, not of the run, which continues after it',
     async (_, refuse, said) => {
       await set('wandb');
       await set('mlflow');
-      // A run that is there already would not see it: W&B's answer to lines has no form of its own.
+      // An existing W&B run would not detect it, because W&B's response to lines has no schema.
       tracker.refuse = refuse;
       const { id, steps } = await training([...WANDB, ...MLFLOW]);
       await steps(1);
@@ -369,7 +370,7 @@ describe('a refusal', () => {
     },
   );
 
-  it('of one run is that job’s, and others go on', async () => {
+  it('to one run fails only the tracking of that job', async () => {
     await set('wandb');
     const refused = await training(WANDB);
     await refused.steps(1);
@@ -394,7 +395,7 @@ describe('a refusal', () => {
     expect((await api.get<IntegrationObject>('/integrations/wandb')).failing_since).toBeNull();
   });
 
-  it('by lack of rights to one run’s place keeps no others waiting, and is over once they are given', async () => {
+  it('for missing access to one run delays no other runs, and the run continues after access is granted', async () => {
     await set('wandb');
     await set('mlflow');
     const refused = await training([...WANDB, ...MLFLOW]);
@@ -422,7 +423,7 @@ describe('a refusal', () => {
     await until(() => run.history.length === 2 && twin.metrics.size === 2 * size);
   });
 
-  it('by lack of all rights is the tracker’s, which counts as failing until it takes something', async () => {
+  it('for missing access to all runs marks the tracker as failing until a request succeeds', async () => {
     await set('mlflow');
     const { id, steps } = await training(MLFLOW);
     await steps(1);
@@ -436,7 +437,7 @@ describe('a refusal', () => {
     await until(async () => (await state()).failing_since !== null);
     const { failing_since: since } = await state();
     expect(await state()).toMatchObject({ last_error: 'answered 403: permission denied' });
-    // one of which nothing is asked says nothing of the tracker
+    // A run without requests does not reset the state of the tracker.
     const untold = await waiting(MLFLOW);
     await api.post(`/fine_tuning/jobs/${untold}/cancel`);
     await until(() => isDone(untold));
@@ -449,12 +450,12 @@ describe('a refusal', () => {
     await until(() => run.metrics.size === 3 * size);
   });
 
-  it('by lack of all rights ends a turn after a few runs', async () => {
+  it('for missing access to all runs ends a turn after three runs', async () => {
     await set('wandb');
     await api.query(`UPDATE integration SET next_at = clock_timestamp() + interval '1 hour'`);
     const jobs = await Promise.all(Array.from({ length: 7 }, () => training(WANDB)));
     tracker.refuse = { status: 403, body: { error: 'permission denied' } };
-    // Each turn of a process has a name of its own.
+    // Each turn of a process has its own owner name.
     const turns = new Map<string, number>();
     tracker.asked = async () => {
       const [{ owner } = { owner: '' }] = await api.query<{ owner: string }>(
@@ -469,7 +470,7 @@ describe('a refusal', () => {
     expect([...turns.values()].reduce((sum, one) => sum + one, 0)).toBeGreaterThanOrEqual(7);
   });
 
-  it('of the key is the tracker’s, and is over once it is set up anew, wherever that is', async () => {
+  it('for an invalid key marks the tracker as failing until it is configured again, even at another URL', async () => {
     await set('wandb');
     const { id, steps } = await training(WANDB);
     const echoed = `wrong key ${KEY}`;
@@ -485,7 +486,7 @@ describe('a refusal', () => {
     await moved.stop();
   });
 
-  it('comes at once where a project has not set the tracker up, or not rightly', async () => {
+  it('is immediate if the tracker is not configured, or its settings are invalid', async () => {
     const job = (integrations: object[]) =>
       ask(api, api.apiKey, 'post', '/v1/fine_tuning/jobs', {
         model: 'tiny',
@@ -511,7 +512,7 @@ describe('a refusal', () => {
   });
 });
 
-it('is a project’s own, and its key is shown to nobody', async () => {
+it('an integration belongs to one project, and its key is never returned', async () => {
   await set('wandb');
   const { id, steps } = await training(WANDB);
   await steps(1);

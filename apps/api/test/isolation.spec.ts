@@ -6,13 +6,13 @@ import { at, ROUTES } from './routes.js';
 import { sweepOf } from './changes/sweep-changes.js';
 import { HOOK } from './changes/webhook-changes.js';
 
-// Every route, asked by everybody who must not: what is another project's does not exist, and what a role does not
-// include is refused.
+// Every route, called by keys without access: objects of another project do not exist, and calls beyond a
+// role's scopes are rejected.
 
 let api: TestApi;
-/** Whose things are asked for. */
+/** Project that owns the objects. */
 let a: TestProject;
-/** Who asks for them. */
+/** Project whose keys request them. */
 let b: TestProject;
 let things: Record<
   | 'sweep'
@@ -92,11 +92,11 @@ beforeAll(async () => {
 });
 afterAll(() => api?.close());
 
-/** A route's address with what is aardvark's in it. */
+/** Returns a route's URLs with ids of aardvark's objects. */
 function aardvarks(method: string, path: string): string[] {
   const filled = (id: string, project = a.id): string =>
     path.replace('{project}', project).replace('{id}', encodeURIComponent(id));
-  // What is aardvark's is not found by way of badger either, nor the other way round.
+  // Neither aardvark's objects through badger's project nor the reverse.
   const crossed = (theirs: string, ours: string): string[] =>
     path.includes('{id}')
       ? [filled(theirs), filled(ours), filled(theirs, b.id)]
@@ -111,7 +111,7 @@ function aardvarks(method: string, path: string): string[] {
     return [filled(things.eval).replace('{run}', things.run).replace('{item}', things.item)];
   if (path.startsWith('/v1/webhook_endpoints'))
     return [filled(things.endpoint).replace('{delivery}', things.delivery)];
-  // one that it has set up, by its type
+  // a type that aardvark has configured
   if (path.startsWith('/v1/integrations/') && method === 'get')
     return [path.replace('{type}', 'mlflow')];
   if (path.startsWith('/v1/sweeps')) return [filled(things.sweep)];
@@ -123,7 +123,7 @@ function aardvarks(method: string, path: string): string[] {
   return [at(path)];
 }
 
-/** Bodies that name what is aardvark's, for the routes that take one. */
+/** Request bodies with ids of aardvark's objects, for routes that have a body. */
 const bodies = (path: string): object[] => {
   const job = { model: 'tiny', training_file: things.file };
   if (path.startsWith('/v1/fine_tuning/jobs') && !path.includes('{id}'))
@@ -154,7 +154,7 @@ const TABLES = [
   'project',
 ];
 
-/** All that aardvark has. */
+/** All rows of aardvark. */
 const state = () =>
   Promise.all(
     [...TABLES].map(async (table) =>
@@ -180,10 +180,10 @@ const noTrace = (text: string): void => {
 };
 
 describe('every route', () => {
-  it("shows and changes nothing of another project's, whatever the key may do in its own", async () => {
+  it("neither shows nor changes objects of another project, whatever the key's scopes in its own", async () => {
     const before = await state();
     for (const [method, path, scope] of ROUTES) {
-      if ((path === '/v1/files' || path === '/v1/uploads') && method === 'post') continue; // multipart, and names nothing
+      if ((path === '/v1/files' || path === '/v1/uploads') && method === 'post') continue; // multipart, without ids
       for (const url of aardvarks(method, path))
         for (const body of method === 'post' ? bodies(path) : [undefined]) {
           const answer = await ask(api, b.owner.key, method, url, body);
@@ -196,14 +196,14 @@ describe('every route', () => {
           )
             expect([...said.slice(0, 3), answer.status]).toEqual([...said.slice(0, 3), 404]);
           else expect(said[3]).toBeOneOf([200, 400]);
-          // Refusals repeat what was asked for; answers must not know it.
+          // Errors repeat the requested id; successful responses must not contain it.
           if (answer.status === 200) noTrace(answer.text);
         }
     }
     expect(await state()).toEqual(before);
   });
 
-  it('allows each role what it includes, and refuses the rest', async () => {
+  it('allows each role its scopes, and rejects the rest', async () => {
     const may = {
       viewer: ['jobs:read', 'files:read', 'models:read'],
       member: [
@@ -224,20 +224,20 @@ describe('every route', () => {
         const allowed =
           scope === null ||
           scope.split(' or ').some((one) => (may[role] as readonly string[]).includes(one));
-        // What would change something is asked of things that are not there.
+        // Routes that change something get ids that do not exist.
         const url = method === 'get' ? aardvarks(method, path)[0]! : at(path);
         const answer = await ask(api, a[role].key, method, url);
         const said = [role, method, path, answer.code === 'insufficient_scope'];
         expect(said).toEqual([role, method, path, !allowed]);
         const found =
           !allowed || method !== 'get' || path.includes('/content') ? null : answer.status;
-        // An adapter's archive has no files here, and a base's jobs none; all else is there.
+        // An adapter's archive has no files here, and a base has no jobs; everything else exists.
         if (found !== null && !path.includes('archive'))
           expect([role, url, found]).toEqual([role, url, 200]);
       }
   });
 
-  it('knows nobody who was removed, and nobody of an archived project', async () => {
+  it('rejects keys of removed members and of archived projects', async () => {
     const gone = await makeProject(api, 'gone');
     const left = await addMember(api, b.id, 'left', 'owner');
     expect((await ask(api, left.key, 'get', '/v1/keys/me')).status).toBe(200);
@@ -252,7 +252,7 @@ describe('every route', () => {
       }
   });
 
-  it('lists models of the own project and bases only, and gets and deletes no other', async () => {
+  it('lists, returns and deletes only models of the own project, and lists bases', async () => {
     const list = await clientOf(api, b.owner.key).models.list();
     expect(list.data.map(({ id }) => id)).toEqual(['tiny']);
     const own = await clientOf(api, a.viewer.key).models.list();
@@ -273,8 +273,8 @@ describe('every route', () => {
   });
 });
 
-describe('what a project sees of the installation', () => {
-  it('is the workers of the pools that it may use', async () => {
+describe("a project's view of the installation", () => {
+  it('includes only workers of pools that it may use', async () => {
     const workers = async (key: string): Promise<unknown> =>
       (
         JSON.parse((await ask(api, key, 'get', '/v1/workers')).text) as { data: { id: string }[] }
@@ -289,7 +289,7 @@ describe('what a project sees of the installation', () => {
     );
   });
 
-  it("is no folder of the server's, not even in why an import failed", async () => {
+  it('includes no server paths, not even in the error of an import', async () => {
     const source = `dir:${api.home}/not-there`;
     await api.post('/models', { id: 'broken', source });
     await until(

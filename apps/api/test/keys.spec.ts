@@ -3,7 +3,7 @@ import OpenAI, { APIError } from 'openai';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { startTestApi, type TestApi } from './fixture.js';
 
-// Revoking keys, down to the last one that may make others.
+// Revoking keys, including the last admin key.
 
 let api: TestApi;
 beforeEach(async () => (api = await startTestApi()));
@@ -11,7 +11,7 @@ afterEach(() => api.close());
 
 const keys = async () => (await api.get<{ data: ApiKeyObject[] }>('/keys')).data;
 const make = (name: string, more: object) => api.post<ApiKeyObject>('/keys', { name, ...more });
-/** Revokes; the status of the answer, or the error. */
+/** Revokes a key; returns the response or the error. */
 async function revoke(id: string, apiKey = api.apiKey): Promise<unknown> {
   const client = new OpenAI({ apiKey, baseURL: `${api.url}/v1`, maxRetries: 3 });
   try {
@@ -28,14 +28,14 @@ const REFUSED = {
   message: expect.stringContaining('the last key with the admin scope'),
 };
 
-it('does not take back the only admin key, the one that asks', async () => {
+it('keeps the only admin key, even if it revokes itself', async () => {
   const [admin] = await keys();
   await make('reader', { scopes: ['jobs:read'] });
   expect(await revoke(admin!.id)).toEqual(REFUSED);
   expect(await keys()).toHaveLength(2);
 });
 
-it('takes it back once there is another, and other keys at any time', async () => {
+it('revokes an admin key if there is another one, and other keys at any time', async () => {
   const [admin] = await keys();
   const reader = await make('reader', { scopes: ['jobs:read'] });
   expect(await revoke(reader.id)).toMatchObject({ deleted: true });
@@ -44,7 +44,7 @@ it('takes it back once there is another, and other keys at any time', async () =
   expect(await revoke(second.id, second.secret)).toEqual(REFUSED);
 });
 
-it('does not count admin keys that are revoked or have expired', async () => {
+it('does not count revoked or expired admin keys', async () => {
   const [admin] = await keys();
   const gone = await make('gone', { scopes: ['admin'] });
   expect(await revoke(gone.id)).toMatchObject({ deleted: true });
@@ -56,7 +56,7 @@ it('does not count admin keys that are revoked or have expired', async () => {
   expect(await revoke(old.id)).toMatchObject({ deleted: true });
 });
 
-it('leaves one of several that are taken back at the same moment', async () => {
+it('keeps one of several that are revoked at the same time', async () => {
   const made = await Promise.all(
     [1, 2, 3, 4, 5].map((n) => make(`admin ${n}`, { scopes: ['admin'] })),
   );
@@ -70,7 +70,7 @@ it('leaves one of several that are taken back at the same moment', async () => {
   expect(left).toHaveLength(1);
 });
 
-it('leaves one where the projects that administrators act in are archived at the same moment', async () => {
+it('keeps one admin key if the projects of all admin keys are archived at the same time', async () => {
   const [first] = (await keys()).filter(({ name }) => name === 'admin');
   const projects = await Promise.all(
     [1, 2, 3, 4].map(async (n) => {
@@ -90,7 +90,7 @@ it('leaves one where the projects that administrators act in are archived at the
   expect(statuses.sort()).toEqual([200, 200, 200, 409]);
 });
 
-it('and join tokens are listed in pages', async () => {
+it('keys and join tokens have pages', async () => {
   for (const path of ['/keys', '/join_tokens']) {
     for (const name of ['one', 'two', 'three']) await api.post(path, { name });
     const { data: all } = await api.get<Page<{ id: string }>>(path);

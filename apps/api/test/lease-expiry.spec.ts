@@ -1,4 +1,4 @@
-// GRAFT_LOST_ENTRIES: how many queue entries are lost and issued again.
+// GRAFT_LOST_ENTRIES: number of queue entries that are lost and issued again.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { Redis } from 'ioredis';
@@ -16,7 +16,8 @@ import {
 } from './fixture.js';
 import { ScriptedWorker, started, step } from './scripted-worker.js';
 
-// A dead worker's job goes on whatever else hangs, and a live one's is never taken because we were away.
+// A dead worker's job continues whatever else hangs; a live worker's lease never expires because of an API
+// outage.
 
 const LEASE_MS = 1500;
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -39,7 +40,7 @@ describe('leases', () => {
     await api?.close();
   });
 
-  /** A job that a worker of its own pool trains. */
+  /** Starts a job on a worker in its own pool. */
   async function running(on: Pick<TestApi, 'grpcUrl' | 'joinToken'> = api) {
     const pool = `pool-${pools++}`;
     const { id } = await api.post<{ id: string }>('/fine_tuning/jobs', {
@@ -63,7 +64,7 @@ describe('leases', () => {
   const isTaken = async (id: string) => (await outcomes(id))[0] === 'lost_worker';
   const cancel = (id: string) => api.post(`/fine_tuning/jobs/${id}/cancel`);
 
-  /** Another API process of the same installation. */
+  /** Starts another API process of the same installation. */
   async function another() {
     const config = { ...api.config, leaseMs: LEASE_MS, reconcileMs: 200 };
     const child = spawn(
@@ -79,12 +80,12 @@ describe('leases', () => {
     return { child, where };
   }
 
-  it('run out although the reconciliation hangs', async () => {
+  it('expire even if reconciliation hangs', async () => {
     const { id, worker } = await running();
     const client = new pg.Client({ connectionString: api.databaseUrl });
     await client.connect();
     try {
-      // Every round waits here for its lock's timeout and then fails.
+      // Every reconciliation waits here until its lock timeout, and then fails.
       await client.query('BEGIN; LOCK TABLE idempotency IN ACCESS EXCLUSIVE MODE');
       worker.vanish();
       await until(() => isTaken(id));
@@ -95,7 +96,7 @@ describe('leases', () => {
     await cancel(id);
   });
 
-  it('run out although one of them cannot be taken, and that one too once it can', async () => {
+  it('expire even if another one is locked, which expires after the lock is released', async () => {
     const first = await running();
     const second = await running();
     const client = new pg.Client({ connectionString: api.databaseUrl });
@@ -116,7 +117,7 @@ describe('leases', () => {
     await cancel(second.id);
   });
 
-  it('stand while the only API is suspended, and for a lease afterwards', async () => {
+  it('are extended if the only API is suspended, by one lease duration', async () => {
     const { id } = await api.post<{ id: string }>('/fine_tuning/jobs', {
       model: 'tiny',
       training_file: file,
@@ -142,7 +143,7 @@ describe('leases', () => {
     await cancel(id);
   });
 
-  it('run out although another API process stands still again and again', async () => {
+  it('expire even if another API process is suspended repeatedly', async () => {
     const { child } = await another();
     let over = false;
     const flapping = (async () => {
@@ -162,7 +163,7 @@ describe('leases', () => {
     await cancel(id);
   });
 
-  it('of workers whose API process died stand for another lease', async () => {
+  it('of workers whose API process died are extended by one lease duration', async () => {
     const { id, worker } = await running();
     worker.vanish();
     const seen = (ago: string) =>
@@ -186,7 +187,7 @@ describe('leases', () => {
     await cancel(id);
   });
 
-  it('stand while a slow database writes the events of their job one after another', async () => {
+  it('stay valid while a slow database writes the events of their job one by one', async () => {
     const { id, worker, lease } = await running();
     worker.keep(lease);
     await api.query(`CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS
@@ -194,7 +195,7 @@ describe('leases', () => {
     await api.query(`CREATE TRIGGER slowly BEFORE UPDATE OF last_sequence ON attempt
       FOR EACH ROW EXECUTE FUNCTION slowly()`);
     try {
-      // The brake has just been on, so it is not raised again for the sake of one process.
+      // Expiry was suspended a moment ago, so it is not suspended again for a single process.
       await api.query(`UPDATE installation SET expire_after = clock_timestamp()`);
       const over = performance.now() + 3 * LEASE_MS;
       const end = async (): Promise<number> =>
@@ -220,7 +221,7 @@ describe('leases', () => {
     await cancel(id);
   });
 
-  it('are not held by a brake from a clock that was ahead, nor by an end in the far future', async () => {
+  it('expire even if a fast clock set expire_after or lease_until far in the future', async () => {
     const { id, worker } = await running();
     worker.vanish();
     await api.query(`UPDATE installation SET expire_after = clock_timestamp() + interval '1 hour'`);
@@ -233,8 +234,9 @@ describe('leases', () => {
   });
 });
 
-// A migration, or whoever else locks what renewals write to, keeps workers from renewing: that is no fault of theirs.
-describe('leases that nobody could renew', () => {
+// A migration or another lock on the tables of lease renewals keeps workers from renewing; they must not lose
+// their leases.
+describe('leases that could not be renewed', () => {
   const LONGER_MS = 4000;
   const WORKERS = ['a', 'b', 'c'];
   let api: TestApi;
@@ -257,7 +259,7 @@ describe('leases that nobody could renew', () => {
       ({ job_id }) => job_id,
     );
 
-  /** Returns once an API process has looked for expired leases so many times. */
+  /** Returns after an API process has checked for expired leases `times` times. */
   async function looks(times: number): Promise<void> {
     const seen = new Set<string>();
     await until(async () => {
@@ -270,7 +272,7 @@ describe('leases that nobody could renew', () => {
   }
 
   it.each(['job', 'worker'])(
-    'stand while "%s" is locked, and for a lease afterwards',
+    'stay valid while "%s" is locked, and for one lease duration afterwards',
     async (table) => {
       const runs = await Promise.all(
         WORKERS.map(async (name, n) => {
@@ -293,7 +295,7 @@ describe('leases that nobody could renew', () => {
       await client.connect();
       try {
         await client.query(`BEGIN; LOCK TABLE ${table} IN ACCESS EXCLUSIVE MODE`);
-        // The database gives up on their heartbeats, and so does the API on their streams.
+        // The heartbeats time out in the database, and the API ends the streams.
         await until(() => runs.every(({ worker }) => worker.ended !== null), 30_000);
         await until(async () => {
           const { rows } = await client.query(
@@ -306,7 +308,7 @@ describe('leases that nobody could renew', () => {
         await client.query('ROLLBACK');
         await client.end();
       }
-      // They do not come back at once.
+      // The workers reconnect later.
       await looks(3);
       expect(await open()).toEqual(expect.arrayContaining(ids));
       const [first, ...others] = runs;
@@ -319,7 +321,7 @@ describe('leases that nobody could renew', () => {
         back[n]?.keep(lease);
         expect((await back[n]?.beat([lease]))?.held).toHaveLength(1);
       }
-      // One that never does is lost.
+      // A worker that does not reconnect loses its lease.
       await until(async () => !(await open()).includes(first?.id ?? ''), 30_000);
       expect(await open()).toEqual(expect.arrayContaining(others.map(({ id }) => id)));
       for (const worker of [...runs.map(({ worker }) => worker), ...back]) worker.vanish();
@@ -327,7 +329,7 @@ describe('leases that nobody could renew', () => {
     },
   );
 
-  it('are renewed while the row of another job of the worker is locked, and that one stands, too', async () => {
+  it('are renewed while another job of the worker is locked, and that lease stays valid too', async () => {
     const pool = 'row';
     const jobs = await Promise.all(
       ['locked', 'free'].map(() =>
@@ -344,7 +346,7 @@ describe('leases that nobody could renew', () => {
       await worker.tell(lease, started(), step(1));
       worker.keep(lease);
     }
-    // Long after the last brake for the sake of one process.
+    // Long after expiry was last suspended for a single process.
     await api.query(`UPDATE installation SET expire_after = '-infinity'`);
     const [locked, free] = leases.map(({ jobId }) => jobId);
     const left = async (id?: string): Promise<number> => {
@@ -374,7 +376,7 @@ describe('leases that nobody could renew', () => {
   });
 });
 
-describe.skipIf(!(await listens(REDIS_PORT)))('a queue that lost everything', () => {
+describe.skipIf(!(await listens(REDIS_PORT)))('a queue that lost all entries', () => {
   const JOBS = Number(process.env['GRAFT_LOST_ENTRIES'] ?? 2_000);
 
   it(`issues all ${JOBS} entries again`, async () => {
@@ -405,7 +407,7 @@ describe.skipIf(!(await listens(REDIS_PORT)))('a queue that lost everything', ()
         ]);
         return waiting + prioritized;
       };
-      // None is issued again for a pool that nobody serves.
+      // Entries are issued only for a pool with a worker.
       await pause(4000);
       expect(await entries()).toBe(1);
       for (const key of await redis.keys(`${prefix}*`)) await redis.unlink(key);

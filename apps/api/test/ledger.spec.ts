@@ -1,4 +1,4 @@
-// The loss ledger of a job, from a worker whose facts the test decides.
+// The loss ledger of a job, from a worker whose events the test scripts.
 import type { JobLedgerObject, JobObject, RunEvent } from '@graft/contracts';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { caught, importBase, startTestApi, uploadChats, type TestApi } from './fixture.js';
@@ -43,14 +43,14 @@ const ledgerAt = (step: number, ...rows: Rows): RunEvent => ({
   },
 });
 
-// Before the others, which scan the index by more than this answer.
-it('is found without reading the rest of a job’s history', async () => {
+// Must run before the other tests, which scan the index for more than this response.
+it("is found without reading the rest of a job's history", async () => {
   const { id } = await create({ loss_ledger: true });
   await foundByIndex(api, { job: id, index: 'event_kind' }, () => ledgerOf(id));
   await api.post(`/fine_tuning/jobs/${id}/cancel`);
 });
 
-it('lists the worst examples with the beginnings of their records, and the least learnt', async () => {
+it('lists the examples with the highest loss and the least improvement, with the start of their records', async () => {
   const job = await create({ loss_ledger: true });
   expect(job.graft.loss_ledger).toBe(true);
   worker = await new ScriptedWorker(api).connect();
@@ -60,7 +60,7 @@ it('lists the worst examples with the beginnings of their records, and the least
   await worker.tell(lease, started(0, 2), step(1), step(2));
   expect(await ledgerOf(job.id)).toMatchObject({ examples: null, mean_loss: null, data: [] });
   await worker.tell(lease, ledger([7, NaN, 3], [3, 5, 6], [12, 4, 3.5], [1, 2]));
-  // As after a resume; what was first stays.
+  // As after a resume; the first ledger is kept.
   await worker.tell(lease, ledger([1, 9, 9]));
   await worker.finish(lease, 2);
   const found = await ledgerOf(job.id);
@@ -82,7 +82,7 @@ it('lists the worst examples with the beginnings of their records, and the least
   expect(least.data.map(({ line }) => line)).toEqual([7, 12, 3]);
   for (const query of ['?order=best', '?limit=501', '?limit=0'])
     await expect(ledgerOf(job.id, query)).rejects.toThrow('400');
-  // Records are for who may read files.
+  // Records require the scope to read files.
   const body = { name: 'jobs only', scopes: ['jobs:read'] };
   const { secret } = await api.post<{ secret: string }>('/keys', body);
   const seen = await ask(api, secret, 'get', `/v1/fine_tuning/jobs/${job.id}/ledger`);
@@ -96,7 +96,7 @@ it('lists the worst examples with the beginnings of their records, and the least
   ]);
 });
 
-it('is kept of no job that did not ask for it', async () => {
+it('is ignored for a job that did not request it', async () => {
   const job = await create({});
   worker = await new ScriptedWorker(api).connect();
   const lease = await worker.assigned();
@@ -106,7 +106,7 @@ it('is kept of no job that did not ask for it', async () => {
   await api.post(`/fine_tuning/jobs/${job.id}/cancel`);
 });
 
-it('is of the end of an epoch, too, where that is asked for', async () => {
+it('can also be requested at the end of epochs', async () => {
   const body = { hyperparameters: { n_epochs: 3, batch_size: 6 } };
   const wrong = await caught(create({ loss_ledger_epochs: [4] }, body) as Promise<unknown>);
   expect(wrong).toMatchObject({ status: 400, param: 'graft.loss_ledger_epochs' });
@@ -132,7 +132,7 @@ it('is of the end of an epoch, too, where that is asked for', async () => {
   await expect(ledgerOf(job.id, '?step=3')).rejects.toThrow('one of 2, 4, 6');
 });
 
-it('shows records of the beginning of a large file, and reads no further', async () => {
+it('shows records from the start of a large file, and stops reading at ledgerBytes', async () => {
   const large = await uploadChats(api, 5_000);
   const job = await create({ loss_ledger: true }, { training_file: large });
   worker = await new ScriptedWorker(api).connect();

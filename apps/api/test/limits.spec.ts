@@ -6,7 +6,7 @@ import { writeTinySpeechBase } from '../../../test/tiny-sounds.js';
 import { importBase, startTestApi, until, uploadChats, type TestApi } from './fixture.js';
 import { ScriptedWorker } from './scripted-worker.js';
 
-// What is too large for a worker is refused to whoever sent it, and the worker's stream goes on.
+// Requests that are too large for a worker are rejected, and the worker's stream continues.
 
 const BODY_LIMIT = 4 * 1024 * 1024;
 
@@ -38,7 +38,7 @@ describe('a request too large for a worker', () => {
     };
     return { status: response.status, ...error };
   };
-  /** Chats that fill a body up to `bytes`, the last message with what is left. */
+  /** Chat whose body has `bytes` bytes; the last message is filled up. */
   const chat = (bytes: number, messages: object[] = []) => {
     const body = (fill: string) => ({
       model: 'tiny',
@@ -52,7 +52,7 @@ describe('a request too large for a worker', () => {
     worker.say(id, text);
   };
 
-  it('is answered with 413, and the chats that are open go on', async () => {
+  it('returns 413, and open chats continue', async () => {
     const open = post('/chat/completions', chat(200));
     await until(() => worker.questions.length === 1);
     const empty = Array.from({ length: 1999 }, () => ({ role: 'user' }));
@@ -79,7 +79,7 @@ describe('a request too large for a worker', () => {
     });
   });
 
-  it('is one above what fits, not one below', async () => {
+  it('is accepted below the limit', async () => {
     const large = post('/chat/completions', chat(900 * 1024));
     await until(() => worker.questions.length === 2);
     expect(worker.questions[1]?.payload.length).toBeGreaterThan(890 * 1024);
@@ -87,8 +87,8 @@ describe('a request too large for a worker', () => {
     expect((await large).status).toBe(200);
   });
 
-  it('does not end the stream whatever makes it large', async () => {
-    // A base in so many parts that their names alone are more than a message may be.
+  it('never ends the stream, whatever makes it large', async () => {
+    // A base with so many files that their names alone exceed a message.
     await api.query(
       `INSERT INTO model (id, kind, family, status, base_dtype, files) SELECT 'parts', kind, family, status, base_dtype,
          (SELECT jsonb_agg(jsonb_build_object('name', 'part-' || n, 'sha256', repeat('a', 64), 'size', 1))
@@ -101,7 +101,7 @@ describe('a request too large for a worker', () => {
     expect(worker.ended).toBeNull();
   });
 
-  it('is not kept for a worker that does not read: its stream ends, and its chats with a reason', async () => {
+  it('is not buffered for a worker that stops reading: its stream ends, and its chats fail', async () => {
     const stopped = await new ScriptedWorker(api, { name: 'stopped', maxChats: 64 }).connect();
     const cordon = (yes: boolean) =>
       api.query('UPDATE worker SET cordoned = $2 WHERE id = $1', [worker.welcome?.workerId, yes]);
@@ -109,7 +109,7 @@ describe('a request too large for a worker', () => {
     stopped.stopReading();
     const asked = Array.from({ length: 40 }, () => refusal('/chat/completions', chat(900 * 1024)));
     const answers = await Promise.all(asked);
-    // Those that came when it was gone already found nobody.
+    // Later requests find no worker.
     for (const { status } of answers) expect(status).toBe(503);
     expect(answers.filter(({ code }) => code === 'unavailable').length).toBeGreaterThan(10);
     stopped.vanish();
@@ -117,12 +117,12 @@ describe('a request too large for a worker', () => {
     expect(worker.ended).toBeNull();
   });
 
-  it('fails its job in words where it is a job, and the next one is assigned', async () => {
+  it('fails its job if it is an assignment, and the next job is assigned', async () => {
     const file = await uploadChats(api);
     const create = () =>
       api.post<{ id: string }>('/fine_tuning/jobs', { model: 'tiny', training_file: file });
     const large = await create();
-    // As a version before these limits may have taken it.
+    // As an earlier version without these limits may have accepted it.
     await api.query(
       `UPDATE job SET spec = jsonb_set(spec, '{peft,target_modules}', to_jsonb(repeat('x', 5000000))) WHERE id = $1`,
       [large.id],
@@ -143,7 +143,7 @@ describe('a request too large for a worker', () => {
   });
 });
 
-describe('a sound for a worker that does not read', () => {
+describe('audio for a worker that stops reading', () => {
   let api: TestApi;
   let dir: string;
   beforeAll(async () => {
@@ -156,10 +156,10 @@ describe('a sound for a worker that does not read', () => {
     rmSync(dir, { recursive: true, force: true });
   });
 
-  it('waits for two leases, in which nothing is taken, and then ends the stream', async () => {
+  it('ends the stream after two lease durations', async () => {
     const worker = await new ScriptedWorker(api).connect();
     worker.stopReading();
-    // a RIFF of 24 MiB, more than flow control lets go
+    // A RIFF file of 24 MiB, more than the flow-control window.
     const sound = Buffer.concat([Buffer.from('RIFF\0\0\0\0WAVE'), Buffer.alloc(24 << 20)]);
     const body = new FormData();
     body.append('model', 'whisper');

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { importBase, startTestApi, uploadChats, type TestApi } from './fixture.js';
 
-// What the API writes to its log (tools/test-log.mjs says where) when the database refuses what a user sent.
+// The API's log (path: tools/test-log.mjs) after the database rejects values of a user.
 
 const MARKER = 'marker-5b1e07';
 
@@ -13,7 +13,7 @@ beforeAll(async () => {
 });
 afterAll(() => api?.close());
 
-it('a failing insert leaves none of its values in the log', async () => {
+it('a failing insert writes none of its values to the log', async () => {
   const file = await uploadChats(api);
   await api.query(`ALTER TABLE job ADD CONSTRAINT unwanted CHECK (suffix IS NULL)`);
   const job = { model: 'tiny', training_file: file, suffix: MARKER, metadata: { note: MARKER } };
