@@ -1,10 +1,10 @@
 /**
- * Attention over a stack's segments:  o = softmax(q kᵀ · scale + bias) v  for each segment separately. A segment sees
- * its own keys and those before them (its run's virtual tokens, a prefix, or rows in the cache). In cross-attention it
- * sees the keys of its encoder sequence.
+ * Attention over a stack's segments:  o = softmax(q kᵀ · scale + bias) v  for each segment separately. A
+ * segment sees its own keys and those before them (its run's virtual tokens, a prefix, or rows in the cache).
+ * In cross-attention it sees the keys of its encoder sequence.
  *
- * q: [T, H, d]  k, v: [T, Hkv, d], or [p, H, d] for some prefixes  o: [T, H d].  All segments take part in one operator.
- * The exception is generation, where the cache stores keys per sequence.
+ * q: [T, H, d]  k, v: [T, Hkv, d], or [p, H, d] for some prefixes  o: [T, H d].  One operator call for all
+ * segments, except in generation, where the cache stores keys per sequence.
  */
 import {
   cachedAttention,
@@ -61,8 +61,8 @@ export function selfAttention(
 }
 
 /**
- * Attention for rows that each continue a sequence of the cache by one row. q and k are not rotated yet. Returns null
- * for any other rows.
+ * Attention for rows that each continue a sequence of the cache by one row. q and k are not rotated yet.
+ * Returns null for any other rows.
  * q: [T, H d]  k, v: [T, Hkv d], by heads or not → [T, H d]
  */
 export function nextRows(
@@ -83,7 +83,7 @@ export function nextRows(
   return cachedAttention(q, own, rotary, caches, options);
 }
 
-/** A run's prefix is inserted once before its rows, so that the rows that its sequences share are contiguous. */
+/** A run's prefix is inserted once, before its rows, so that all that its sequences share is contiguous. */
 function packed(
   q: Tensor,
   own: KeysValues,
@@ -157,7 +157,7 @@ function throughCache(
   return eachAlone(queries, seen, layout.segments, pattern);
 }
 
-/** Attention for segments with separate keys. Single queries take part in one call, if the kernel supports them. */
+/** Attention for segments with separate keys. Single queries share one call, if the kernel supports them. */
 function eachAlone(
   queries: readonly Tensor[],
   seen: readonly KeysValues[],
@@ -167,7 +167,7 @@ function eachAlone(
   const { scale, window, softcap, bias } = pattern;
   const [first] = queries as [Tensor];
   const heads = headsOf(seen[0] as KeysValues);
-  // keys without a cache (such as a single virtual token) may be a strided view into the output of a fused q, k, v
+  // keys without a cache, such as those of a single virtual token, may be strided views of a fused projection
   const isIn = (i: number): boolean => {
     const { rows, cache } = segments[i] as Segment;
     return rows === 1 && cache !== null && headsOf(seen[i] as KeysValues) === heads;

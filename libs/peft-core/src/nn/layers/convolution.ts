@@ -3,8 +3,8 @@
  *
  *   [b ; c ; u] = into(n)     g = b ⊙ u     y_t = Σ_j k_j ⊙ g_(t-j),  j < K     out(c ⊙ y)
  *
- * n: [T, D]   k: [D, 1, K], whose last column is k_0; sums in f32. g is 0 before a sequence's first row. The run's
- * virtual tokens and the rows in the cache precede a sequence. No row sees another sequence's rows.
+ * n: [T, D]   k: [D, 1, K], whose last column is k_0; sums in f32. g is 0 before a sequence's first row. The
+ * run's virtual tokens and the rows in the cache precede a sequence. No row sees another sequence's rows.
  */
 import {
   add,
@@ -78,8 +78,8 @@ function convolved(g: Tensor, kernel: Embedding, around: Around): Tensor {
 }
 
 /**
- * Returns all rows that any row sees, and the index in them of a segment's row. Negative rows precede the segment's
- * first row.
+ * Returns all rows that any row sees, and the index in them of a segment's row. Negative rows precede the
+ * segment's first row.
  */
 function sources(
   g: Tensor,

@@ -7,7 +7,7 @@ import type { ParameterOverride } from '../rows.js';
 import { DenseWeight } from '../weight.js';
 import type { TableWeight, Weight } from '../weight.js';
 
-/** One run's adapter of a table: its own rows, or a function of the output [n, D] for ids [n], in y's dtype. */
+/** One run's adapter of a table: its own rows, or another output [n, D] for ids [n], in y's dtype. */
 export interface EmbeddingAdapter extends Pick<ParameterOverride, 'weight'> {
   after?(y: Tensor, ids: Tensor): Tensor;
 }
@@ -18,7 +18,10 @@ export interface PackedTable {
   readonly dtype: Dtype;
 }
 
-/** Embedding table whose rows are multiplied by a scale, rounded to the table's dtype. n ids, V vocabulary, D hidden size. */
+/**
+ * Embedding table whose rows are multiplied by a scale, rounded to the table's dtype. n ids, V vocabulary, D
+ * hidden size.
+ */
 export class Embedding {
   readonly #attached = new Map<number, EmbeddingAdapter>();
 

@@ -101,7 +101,10 @@ export type AfterExpert = (y: Tensor, x: Tensor, expert: number) => Tensor;
 export interface ExpertsAdapter {
   /** Replaces all parameters of the base model. */
   readonly parameters?: Parameters;
-  /** Called once per forward pass for each parameter name; null leaves it unchanged. `dtype` is that of x and y. */
+  /**
+   * Called once per forward pass for each parameter name; null leaves it unchanged. `dtype` is the dtype of
+   * x and y.
+   */
   open?(name: string, dtype: Dtype): AfterExpert | null;
 }
 
@@ -170,7 +173,10 @@ export class Experts {
     return sum(reshape(inOrder, [rows, perRow, features]), [1]);
   }
 
-  /** Returns the weights of the T · K choices, [T · K, 1], and the choices of each expert, as indices into [T, K]. */
+  /**
+   * Returns the weights of the T · K choices, [T · K, 1], and the choices of each expert, as indices into
+   * [T, K].
+   */
   #routed(scores: Tensor): { weights: Tensor; chosen: number[][] } {
     const { count, perRow, normalized, roundsWeights } = this.shape.options;
     const { values, indices: picked } = topk(softmax(scores, -1, 'f32'), perRow);

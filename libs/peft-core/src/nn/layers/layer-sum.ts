@@ -1,11 +1,11 @@
 /**
- * Weighted sum of all layers, which a head reads instead of the last hidden states. Used by Transformers' audio models
- * with use_weighted_layer_sum:
+ * Weighted sum of all layers, which a head reads instead of the last hidden states. Used by Transformers'
+ * audio models with use_weighted_layer_sum:
  *
  *   s = Σ softmax(w)_i h_i,  i = 0 … L      w: [L + 1], the head's      h_i, s: [n, D]
  *
- * h_0 is the input of the first block. h_L are the last hidden states, with or without the stack's final norm, depending
- * on the family. Products are in the base's dtype, their sum in f32.
+ * h_0 is the input of the first block. h_L are the last hidden states, with or without the stack's final
+ * norm, depending on the family. Products are in the base's dtype, their sum in f32.
  */
 import { add, mul, narrow, softmax, tidy, to } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';

@@ -64,20 +64,20 @@ const unbiased: LinearAdapter = {
   after: (y, _, { bias }) => (bias ? add(y, mul(bias, -1)) : y),
 };
 
-it('joins what is done before and after, and to the weight and the bias', () => {
+it('combines before, weight, bias and after', () => {
   expect(forward([[twiceBefore, plusAfter]]).rows).toEqual([[17, 35]]);
   expect(forward([[identity]]).rows).toEqual([[11, 21]]);
   expect(forward([[identity, biased]]).rows).toEqual([[2, 3]]);
   expect(forward([[twiceBefore, identity, biased, plusAfter]]).rows).toEqual([[4, 5]]);
 });
 
-it("tells an adapter of the bias that its rows hold, the run's own too", () => {
+it("passes the bias that y contains to adapters, including a run's own", () => {
   expect(forward([[unbiased]]).rows).toEqual([[3, 7]]);
   expect(forward([[unbiased, biased]]).rows).toEqual([[3, 7]]);
   expect(forward([[identity, biased, unbiased]]).rows).toEqual([[1, 1]]);
 });
 
-it('makes one product for all runs of a batch, whatever they do before and after it', () => {
+it('computes one product for all runs of a batch, whatever adapters do before and after it', () => {
   const { rows, products } = forward([BARE, [twiceBefore], [plusAfter], [biased]]);
   expect(rows).toEqual([
     [13, 27],
@@ -88,7 +88,7 @@ it('makes one product for all runs of a batch, whatever they do before and after
   expect(products).toEqual([8]);
 });
 
-it('takes only the rows of a run with a weight of its own out of it', () => {
+it('multiplies only rows with a weight of their own separately', () => {
   const { rows, products } = forward([BARE, [identity], [twiceBefore], [identity, biased]]);
   expect(rows).toEqual([
     [13, 27],
@@ -100,7 +100,10 @@ it('takes only the rows of a run with a weight of its own out of it', () => {
   expect(forward([[identity], [identity]]).products).toEqual([]);
 });
 
-/** Low-rank adapter that adds `factor` times the sum of x to each output. If it is not fused, it adds 100 instead. */
+/**
+ * Low-rank adapter that adds `factor` times the sum of x to each output. If it is not fused, it adds 100
+ * instead.
+ */
 const lowRank = (factor: number, dtype: 'f32' | 'bf16' = 'f32'): LinearAdapter => ({
   lowRank: ({ active }): LowRank | null =>
     active
@@ -124,7 +127,7 @@ const bare = (weight: number[]): Linear =>
     transposed: false,
   });
 
-it('adds what adapters of low rank add to few rows, whoever they were of before', () => {
+it('fuses low-rank adapters of few rows, whatever the previous rows were', () => {
   noGrad(() =>
     tidy(() => {
       const [one, other] = [bare([1, 2, 3, 4]), bare([0, 0, 0, 0])];

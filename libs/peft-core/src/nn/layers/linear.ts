@@ -1,6 +1,6 @@
 /**
- * Linear layers of a model. Runs share one frozen base model; an adapter acts only on its own run's rows. n is the
- * number of current rows.
+ * Linear layers of a model. Runs share one frozen base model; an adapter acts only on its own run's rows. n
+ * is the number of current rows.
  */
 import {
   add,
@@ -56,29 +56,33 @@ export interface LinearContext extends RowContext {
  *
  *   y = after(before(x) · weight(W)ᵀ + bias(b), x)
  *
- * Members that are missing change nothing. The runs of a batch share one product, whatever their adapters do before and
- * after it. Only rows with a weight of their own are multiplied separately.
+ * Members that are missing change nothing. The runs of a batch share one product, whatever their adapters do
+ * before and after it. Only rows with a weight of their own are multiplied separately.
  */
 export interface LinearAdapter {
   /** Returns another input, in x's dtype. */
   before?(x: Tensor, ctx: RowContext): Tensor;
-  /** Returns the run's own W' [out, in] in `dtype`. The frozen W may be quantized. At most one adapter of a run has it. */
+  /**
+   * Returns the run's own W' [out, in] in `dtype`. The frozen W may be quantized. At most one adapter of a
+   * run has it.
+   */
   weight?(frozen: Weight, dtype: Dtype): Tensor;
   /** Returns the run's own b' [out], in any floating dtype. */
   bias?(frozen: Tensor | null): Tensor;
   /** Returns another output, in y's dtype. May modify y in place if `ctx.alone`. */
   after?(y: Tensor, x: Tensor, ctx: LinearContext): Tensor;
   /**
-   * Returns the low-rank product that `after` adds to y in a forward pass without training, or null if `after` does more
-   * than that. Adapters with it have no `before`, `weight` or `bias`. If the adapter acts on all of its rows, the result
-   * is cached until `attach`, `detach` or `renew`; its factors are read in every forward pass.
+   * Returns the low-rank product that `after` adds to y in a forward pass without training, or null if
+   * `after` does more than that. Adapters with it have no `before`, `weight` or `bias`. If the adapter acts
+   * on all of its rows, the result is cached until `attach`, `detach` or `renew`; its factors are read in
+   * every forward pass.
    */
   lowRank?(ctx: RowContext): LowRank | null;
 }
 
 /**
- * Largest rows times rank for which the low-rank adapters of a batch are added in one fused call. Above it, libtorch's
- * products are faster (docs/log.md). For small ranks in bf16 the limit is higher.
+ * Largest rows times rank for which the low-rank adapters of a batch are added in one fused call. Above it,
+ * libtorch's products are faster (docs/log.md). For small ranks in bf16 the limit is higher.
  */
 const FEW_PRODUCTS = 128;
 const FEW_SMALL_PRODUCTS = 8192;
@@ -192,8 +196,8 @@ export class Linear {
   }
 
   /**
-   * Computes several layers on the same rows, with the same results as separate calls. Uses one product if there are few
-   * rows and the adapters only add low-rank products.
+   * Computes several layers on the same rows, with the same results as separate calls. Uses one product if
+   * there are few rows and the adapters only add low-rank products.
    */
   static each(all: readonly Linear[], x: Tensor, ctx: ForwardContext): Tensor[] {
     const weights = all.flatMap(({ weight: { factor } }) => (factor ? [factor] : []));
@@ -223,8 +227,8 @@ export class Linear {
   }
 
   /**
-   * Returns the low-rank products to add for each run. Empty if there are no adapters. Null if some adapter does more, or
-   * has too many rows (`isFew`).
+   * Returns the low-rank products to add for each run. Empty if there are no adapters. Null if some adapter
+   * does more, or has too many rows (`isFew`).
    */
   #addedRows(x: Tensor, ctx: ForwardContext): LowRankRows[] | null {
     if (!touches(this.#attached, ctx.rows)) return NOTHING;
@@ -244,7 +248,10 @@ export class Linear {
     return added;
   }
 
-  /** Adds low-rank products to the outputs of layers with the same input. This layer is the first and caches the call. */
+  /**
+   * Adds low-rank products to the outputs of layers with the same input. This layer is the first and caches
+   * the call.
+   */
   #add_(ys: readonly Tensor[], x: Tensor, added: readonly LowRankRows[][]): void {
     if (added.every((each) => each.length === 0)) return;
     const last = this.#call?.adapters ?? [];

@@ -35,7 +35,7 @@ function expected(
 }
 
 describe.each(['rms', 'rms_wide', 'rms_from_one'] as const)('%s', (kind) => {
-  it.each(['f32', 'bf16'] as const)('is what its definition says, in %s', (dtype) => {
+  it.each(['f32', 'bf16'] as const)('matches the reference in %s', (dtype) => {
     tidy(() => {
       const [x, weight] = [draw([ROWS, SIZE], 1, dtype), draw([SIZE], 2, dtype)];
       const ctx = { training: true, runs: new Map(), rows: [] };
@@ -52,7 +52,7 @@ describe.each(['rms', 'rms_wide', 'rms_from_one'] as const)('%s', (kind) => {
   });
 });
 
-it.each([1e-12, 1e-5, 1e-3])('a LayerNorm has its own epsilon, %d', (eps) => {
+it.each([1e-12, 1e-5, 1e-3])('a LayerNorm uses its own epsilon, %d', (eps) => {
   tidy(() => {
     // rows whose variance is close to epsilon, so that epsilon affects the result
     const x = mul(draw([ROWS, SIZE], 1, 'f32'), Math.sqrt(eps));
@@ -70,7 +70,7 @@ it.each([1e-12, 1e-5, 1e-3])('a LayerNorm has its own epsilon, %d', (eps) => {
   });
 });
 
-it('rounds once where it scales in f32', () => {
+it('rounds only once if it scales in f32', () => {
   tidy(() => {
     const [x, weight] = [draw([64, SIZE], 3, 'bf16'), draw([SIZE], 4, 'bf16')];
     const ctx = { training: true, runs: new Map(), rows: [] };
@@ -84,7 +84,7 @@ it('rounds once where it scales in f32', () => {
   });
 });
 
-it('gives a gradient to a weight that counts from one', () => {
+it('computes the gradient of a weight that is an offset from one', () => {
   tidy(() => {
     const x = tensor([3, 4], [1, 2]);
     const weight = tensor([0, 0], [2]);

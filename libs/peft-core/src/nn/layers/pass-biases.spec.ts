@@ -15,7 +15,7 @@ function biasOf(kind: 'alibi' | 'alibi_bf16', heads: number, virtual = false): A
 const slopesOf = (bias: AttentionBias): number[] =>
   floats((bias as Extract<AttentionBias, { kind: 'alibi' }>).slopes);
 
-it('has slopes in the order of the paper, and where heads are no power of two those between them last', () => {
+it('orders slopes as in the paper, with interpolated ones last if the number of heads is not a power of two', () => {
   tidy(() => {
     expect(slopesOf(biasOf('alibi', 4))).toEqual([1 / 4, 1 / 16, 1 / 64, 1 / 256]);
     const six = [1 / 4, 1 / 16, 1 / 64, 1 / 256, 1 / 2, 1 / 8];
@@ -23,7 +23,7 @@ it('has slopes in the order of the paper, and where heads are no power of two th
   });
 });
 
-it('rounds slope · place to bf16 before the scale, or the slope alone where tokens are virtual', () => {
+it('rounds slope · position to bf16 before scaling, or the slope alone for runs with virtual tokens', () => {
   tidy(() => {
     // in bf16, 2^(-1/2) is 0.70703125, 25 times that is 17.625, and position 259 is 260
     const bias = biasOf('alibi_bf16', 16) as Extract<AttentionBias, { kind: 'places' }>;

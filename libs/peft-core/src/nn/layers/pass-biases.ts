@@ -60,8 +60,8 @@ export class PassBiases {
 }
 
 /**
- * ALiBi slopes of H heads, arXiv:2108.12409: 2^(-8i/n), i = 1 … n, where n is H rounded up to a power of two. If n > H,
- * the slopes of even i come first, as in BLOOM and MPT.
+ * ALiBi slopes of H heads, arXiv:2108.12409: 2^(-8i/n), i = 1 … n, where n is H rounded up to a power of two.
+ * If n > H, the slopes of even i come first, as in BLOOM and MPT.
  */
 function alibiSlopes(heads: number): Float32Array {
   const n = 2 ** Math.ceil(Math.log2(heads));

@@ -1,11 +1,12 @@
 /**
- * Pooling of an image's rows into one row, by attention of a learned query over all rows (SigLIP, arXiv:2303.15343):
+ * Pooling of an image's rows into one row, by attention of a learned query over all rows (SigLIP,
+ * arXiv:2303.15343):
  *
  *   a = softmax((q Wq + bq)(X Wk + bk)ᵀ / √d) (X Wv + bv) Wo + bo     by heads;  q: [1, D]  X: [n, D]
  *   y = a + down(act(up(norm(a))))                                   y: [D]
  *
- * The matrices of attention are parameters, as in PyTorch's MultiheadAttention, so adapters of linear layers cannot
- * target them.
+ * The matrices of attention are parameters, as in PyTorch's MultiheadAttention, so adapters of linear layers
+ * cannot target them.
  */
 import { add, linear, matmul, mul, narrow, permute, reshape, softmax, to, transpose, view } from '@graft/kernels'; // prettier-ignore
 import type { Tensor } from '@graft/kernels';
@@ -75,8 +76,8 @@ export class PoolingHead {
   ) {}
 
   /**
-   * Returns one row per sequence, [sequences, D], from rows [T, D] of sequences of equal length. `ctx.rows` are ranges of
-   * sequences by run.
+   * Returns one row per sequence, [sequences, D], from rows [T, D] of sequences of equal length. `ctx.rows`
+   * are ranges of sequences by run.
    */
   forward(hidden: Tensor, sequences: readonly Sequence[], ctx: ForwardContext): Tensor {
     const [, width] = hidden.shape as [number, number];

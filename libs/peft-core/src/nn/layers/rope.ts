@@ -4,10 +4,10 @@
  *   rotary(x)_t = x ⊙ cos(t f) + [x₂ ; x₁] ⊙ [-sin(t f) ; sin(t f)]     x = [x₁ ; x₂]
  *   f_i = θ^(-2i/d)                                                       i < d/2
  *
- * x: [T, heads, d]. Angles are f32, tables have x's dtype. LongRoPE (arXiv:2402.13753) divides each f_i by its own
- * factor and multiplies cos and sin by another. All rows of a sequence longer than the model's original context use the
- * long factors. Transformers chooses by the longest sequence of a batch. Here each sequence chooses for itself, so that
- * packing does not change results.
+ * x: [T, heads, d]. Angles are f32, tables have x's dtype. LongRoPE (arXiv:2402.13753) divides each f_i by
+ * its own factor and multiplies cos and sin by another. All rows of a sequence longer than the model's
+ * original context use the long factors. Transformers chooses by the longest sequence of a batch. Here each
+ * sequence chooses for itself, so that packing does not change results.
  */
 import {
   arange,
@@ -108,7 +108,10 @@ function computed(options: RopeOptions, headDim: number, long: boolean): Tensor 
   });
 }
 
-/** Divides the frequencies of long waves by `factor`, keeps those of short waves and interpolates between them. */
+/**
+ * Divides the frequencies of long waves by `factor`, keeps those of short waves and interpolates between
+ * them.
+ */
 function stretched(f: number, options: Extract<RopeOptions, { rope_type: 'llama3' }>): number {
   const {
     factor,

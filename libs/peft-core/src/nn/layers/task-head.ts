@@ -3,8 +3,9 @@
  *
  *   y = W norm(act(V h + c)) + b      h: [n, D]  V: [D, D]  W: [outputs, D]  y: [n, outputs]; or y = W h + b
  *
- * Some families omit the norm, or compute y = W norm(h) + b. h are the last hidden states, or a weighted sum of all
- * layers (layer-sum.ts). W is initialized and trained for each run. So is V, if the base model's files do not contain it.
+ * Some families omit the norm, or compute y = W norm(h) + b. h are the last hidden states, or a weighted sum
+ * of all layers (layer-sum.ts). W is initialized and trained for each run. So is V, if the base model's files
+ * do not contain it.
  */
 import { gelu, relu, tanh, tidy } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';

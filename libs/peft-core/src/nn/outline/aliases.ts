@@ -1,10 +1,12 @@
 /**
- * What files call modules that transformers has renamed since. Keys and values are whole paths; '{n}' stands for the
- * number of a layer.
+ * Names in files of modules that Transformers has renamed since. Keys and values are whole paths; '{n}' is
+ * the number of a layer.
  */
 export type Aliases = Readonly<Record<string, string | FilePart>>;
 
-/** Of modules that were one: their rows lie in one tensor, one after another. */
+/**
+ * Part of a file's tensor, for modules that were one module before: their rows are consecutive in one tensor.
+ */
 export interface FilePart {
   readonly file: string;
   readonly at: number;
@@ -18,7 +20,7 @@ const whole = (file: string): FilePart => ({ file, at: 0, of: 1 });
 const partOf = (alias: string | FilePart): FilePart =>
   typeof alias === 'string' ? whole(alias) : alias;
 
-/** A module's name in files, and which part of what is called so it is. */
+/** Returns a module's name in files, and which part of that tensor the module is. */
 export function inFiles(aliases: Aliases, path: string): FilePart {
   const alias = aliases[path] ?? aliases[path.replace(NUMBER, '{n}')];
   if (alias === undefined) return whole(path);
@@ -26,7 +28,10 @@ export function inFiles(aliases: Aliases, path: string): FilePart {
   return { ...found, file: numbered(found.file, NUMBER.exec(path) ?? []) };
 }
 
-/** The modules that files call so, each with its part; of other names, the name. */
+/**
+ * Returns the modules with this name in files, each with its part. A name without aliases is the module's
+ * own.
+ */
 export function inModules(
   aliases: Aliases,
   name: string,

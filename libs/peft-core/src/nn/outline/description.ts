@@ -1,5 +1,5 @@
 /**
- * A model's modules, described once and made twice: by their shapes alone (model-outline.ts), and on the weights of a
+ * A model's modules, described once and made twice: as shapes (model-outline.ts) and with the weights of a
  * checkpoint (models/frame/assemble.ts).
  */
 import type { Experts, ExpertsShape } from '../layers/experts.js';
@@ -19,11 +19,11 @@ import type { ModelOptions, StackOptions } from './stack-options.js';
 /** Makes each module of a description. */
 export interface ModuleMaker<L, N, E, X = Experts> {
   linear(shape: LinearShape): L;
-  /** A head on an embedding's matrix. */
+  /** Makes a head that uses an embedding's matrix. */
   tied(shape: LinearShape, embedding: E): L;
-  /** Whether the files have a module's weight; yes where there are none to look at. */
+  /** Whether the files contain a module's weight. True if there are no files to look at. */
   has(path: string): boolean;
-  /** What the head of a task has of the files; null where they lack it. */
+  /** Makes the hidden layer of a task head from the files; null if they do not contain it. */
   pooler(shape: LinearShape): L | null;
   poolerNorm(shape: NormShape): N;
   norm(shape: NormShape): N;
@@ -32,17 +32,17 @@ export interface ModuleMaker<L, N, E, X = Experts> {
 }
 
 export interface AttentionModules<L, N> {
-  /** Null where attention reads the rows as they are. */
+  /** Null if attention reads the rows without a norm. */
   readonly norm: N | null;
   readonly normAfter: N | null;
-  /** Query, key and value, or one linear for all three. */
+  /** Query, key and value, or one linear layer for all three. */
   readonly qkv: readonly [L, L, L] | readonly [L];
   readonly qNorm: N | null;
   readonly kNorm: N | null;
   readonly o: L;
 }
 
-/** What a layer has that convolves. */
+/** Modules of a convolution layer. */
 export interface ConvolutionModules<L, N, E> {
   readonly norm: N | null;
   readonly normAfter: N | null;
@@ -51,7 +51,7 @@ export interface ConvolutionModules<L, N, E> {
   readonly out: L;
 }
 
-/** Matrices that all rows go through. */
+/** Dense feed-forward part, which all rows go through. */
 export interface DenseFeedForward<L> {
   readonly experts: null;
   readonly gate: L | null;
@@ -60,11 +60,11 @@ export interface DenseFeedForward<L> {
 }
 
 export interface Block<L, N, E, X = Experts> {
-  /** Null where the layer convolves. */
+  /** Null in convolution layers. */
   readonly attention: AttentionModules<L, N> | null;
   readonly convolution: ConvolutionModules<L, N, E> | null;
   readonly cross: AttentionModules<L, N> | null;
-  /** What is multiplied with what attention and feed-forward made. */
+  /** LayerScale factors of the outputs of attention and feed-forward. */
   readonly scales: readonly [attention: E, feedForward: E] | null;
   readonly feedForward: {
     readonly norm: N | null;
@@ -75,12 +75,12 @@ export interface Block<L, N, E, X = Experts> {
 export interface StackModules<L, N, E, X = Experts> {
   readonly frontEnd: FrontEndModules<L, N, E> | null;
   readonly positions: E | null;
-  /** What tells the parts of a sequence apart. */
+  /** Table of token types. */
   readonly tokenTypes: E | null;
-  /** From the width of the tokens' table and back to it. */
+  /** Input projection from the width of the token table, and output projection back to it. */
   readonly projectIn: L | null;
   readonly projectOut: L | null;
-  /** Of what the first block reads. */
+  /** Norm of the first block's input. */
   readonly embeddingNorm: N | null;
   /** Table of a relative bias. */
   readonly bias: E | null;
@@ -88,23 +88,28 @@ export interface StackModules<L, N, E, X = Experts> {
   readonly finalNorm: N | null;
 }
 
-/** A model's modules: each kind in a list, linears in the order in which they act, and where they stand. */
+/**
+ * Modules of a model: one list per kind, with linear layers in the order of the forward pass, and their
+ * structure.
+ */
 export interface Description<L, N, E, X = Experts> {
   readonly linears: readonly L[];
   readonly norms: readonly N[];
   readonly embeddings: readonly E[];
   /** Heads that share an embedding's matrix. */
   readonly tied: readonly (readonly [L, E])[];
-  /** The first of the embeddings; null where no stack reads tokens. */
+  /** First of the embeddings; null if no stack reads tokens. */
   readonly tokenEmbedding: E | null;
   readonly experts: readonly X[];
   readonly encoder: StackModules<L, N, E, X> | null;
   readonly decoder: StackModules<L, N, E, X> | null;
-  /** What makes one row of all of a picture's; null where the model has nothing of the kind. */
+  /** Pools an image's rows into one; null if the model has no such module. */
   readonly pooling: PoolingHeadModules<L, N, E> | null;
-  /** Of the files; null where a model writes no tokens. */
+  /** Language model head; null if the model generates no tokens. */
   readonly lmHead: L | null;
-  /** Of the files, by their paths. A model without a head has those that are its backbone's. */
+  /**
+   * Hidden layers of task heads that the files contain, by path. Those of the backbone are in `linears` too.
+   */
   readonly poolers: ReadonlyMap<string, Pooler<L, N>>;
 }
 
@@ -179,7 +184,7 @@ export function describe<L, N, E, X>(
   };
 }
 
-/** What files have of the heads of tasks, each once. */
+/** Returns the hidden layers of task heads that files may contain, without duplicates. */
 const storedHidden = (paths: ModelPaths): NonNullable<TaskHeadPaths['hidden']>[] => {
   const hidden = Object.values(taskHeads(paths)).map((head) => head.hidden);
   const stored = hidden.filter((one) => one !== undefined).filter(({ isStored }) => isStored);
@@ -211,7 +216,7 @@ function stack<L, N, E, X>(
   const { embeddingSize: embedded = o.hiddenSize } = o;
   const isLedIn = o.ledIn === 'embedded' || embedded !== o.hiddenSize;
   const isLedOut = o.ledIn === 'tokens' && embedded !== o.hiddenSize;
-  // of what is added to tokens
+  // width of the embeddings that are added to those of tokens
   const width = o.ledIn === 'embedded' ? embedded : o.hiddenSize;
   const positions = o.learnedPositions
     ? table(paths.positions, o.positionOffset + o.maxPositions, width)

@@ -1,21 +1,21 @@
-/** Experts as files have them: each one's matrices apart, where a model has those of all in one. */
+/** Experts in files: a matrix for each expert, where a model has one tensor for all experts. */
 import { DomainError } from '@graft/contracts';
 import { cat, contiguous, narrow, select, stack, tidy } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import type { ExpertsShape } from '../layers/experts.js';
 import type { Stored } from './stored-names.js';
 
-/** A tensor of a file, and what it is of the model's. */
+/** Tensor of a file, and the part of the model's tensor that it holds. */
 interface Place {
   readonly file: string;
-  /** The model's name of the whole. */
+  /** Name of the whole tensor in the model. */
   readonly whole: string;
-  /** Of the tensor in the file. */
+  /** Shape of the tensor in the file. */
   readonly shape: readonly number[];
   cut(whole: Tensor): Tensor;
 }
 
-/** In the order of experts, and of each its gate before what rises beside it. */
+/** Returns the router's tensor, then those of each expert: gate, up, down. */
 function placesOf({ files, router, gateUp, down, options, shapes }: ExpertsShape): Place[] {
   const { count, size } = options;
   const [, ...falling] = shapes.get(down) as readonly number[];
@@ -43,7 +43,7 @@ function placesOf({ files, router, gateUp, down, options, shapes }: ExpertsShape
   return [routed, ...each.flat()];
 }
 
-/** What files call the tensors of routers and experts: with what each is cut of. */
+/** Returns the file tensors of each router and expert parameter, by the parameter's name. */
 export const partsOf = (shapes: readonly ExpertsShape[]): Map<string, Place[]> =>
   new Map(
     shapes.flatMap((shape) => {
@@ -56,19 +56,19 @@ export const partsOf = (shapes: readonly ExpertsShape[]): Map<string, Place[]> =
   );
 
 /**
- * Why a tensor of a router or experts is not taken; null where it is as it was trained. Of bitsandbytes in 8 bits it has its
- * own shape, and would be read as numbers that it does not hold.
+ * Returns an error if bitsandbytes quantized the tensor of a router or expert, else null. An 8-bit tensor has
+ * the same shape, and its values would be misread.
  */
 export function packedRefusal(stored: Stored, name: string): DomainError | null {
   const { dtype } = stored.get(name) ?? {};
-  // in 4 bits it may be stored under any dtype, beside the scales of its blocks
+  // a 4-bit tensor may have any dtype, but the file also has the scales of its blocks
   const isPacked = dtype === 'u8' || dtype === 'i8' || stored.has(`${name}.absmax`);
   if (!isPacked) return null;
   const message = `experts that bitsandbytes packed are not read (${name}); import the original weights`;
   return new DomainError('invalid_model', message, 'model');
 }
 
-/** One whole tensor of its parts, in the order of `partsOf`. */
+/** Joins parts, in the order of `partsOf`, to one tensor of the model. */
 export function joined(shape: ExpertsShape, whole: string, parts: readonly Tensor[]): Tensor {
   if (whole === shape.router) return parts[0] as Tensor;
   if (whole === shape.down) return stack(parts);

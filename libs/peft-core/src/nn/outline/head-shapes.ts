@@ -1,4 +1,7 @@
-/** Heads of tasks: what of them the files of a base have, and the shapes of what is made for a run. */
+/**
+ * Task heads: modules that the base model's files contain, and shapes of those that are initialized for a
+ * run.
+ */
 import { DomainError } from '@graft/contracts';
 import { normShape } from './outline-block.js';
 import type { LinearShape, NormShape, TableShape } from './outline.js';
@@ -7,19 +10,19 @@ import { withoutDecoder } from './stack-options.js';
 import type { ModelPaths, TaskHeadKind, TaskHeadPaths } from './model-paths.js';
 import type { ModelOptions, StackOptions } from './stack-options.js';
 
-/** What rows go through before the output of a task's head. */
+/** Layers between the rows that a task head reads and its output layer. */
 export interface Pooler<L, N> {
   readonly linear: L;
   readonly norm: N | null;
 }
 
-/** A head that a task wants, and how many numbers it shall give. */
+/** Head that a task requires, and its number of outputs. */
 export interface HeadRequest {
   readonly kind: TaskHeadKind;
   readonly outputs: number;
 }
 
-/** @throws DomainError for a model that has no such head */
+/** @throws DomainError if the model has no such head */
 export function headPaths(paths: ModelPaths, kind: TaskHeadKind): TaskHeadPaths {
   const found = taskHeads(paths)[kind];
   if (found) return found;
@@ -27,14 +30,14 @@ export function headPaths(paths: ModelPaths, kind: TaskHeadKind): TaskHeadPaths 
   throw new DomainError('unsupported', message, 'graft.task');
 }
 
-/** What a model is with the head of a task: an encoder alone where the head reads that. */
+/** Returns a model's options with a task's head: without the decoder, if the head reads the encoder only. */
 export const optionsWith = (
   options: ModelOptions,
   paths: ModelPaths,
   kind: TaskHeadKind,
 ): ModelOptions => (headPaths(paths, kind).lacks ? withoutDecoder(options) : options);
 
-/** The modules of a model that heads of tasks add to or replace. */
+/** Modules of a model that task heads add to or replace. */
 interface Headed<L, N> {
   readonly linears: readonly L[];
   readonly norms: readonly N[];
@@ -42,7 +45,7 @@ interface Headed<L, N> {
   readonly poolers: ReadonlyMap<string, Pooler<L, N>>;
 }
 
-/** Of a model's modules those that it has with the head of a task instead of its lm head. */
+/** Returns the modules of the base model if a task's head replaces the lm head. */
 export function modulesWith<L, N>(
   { linears, norms, lmHead, poolers }: Headed<L, N>,
   paths: ModelPaths,
@@ -57,7 +60,9 @@ export function modulesWith<L, N>(
   };
 }
 
-/** What the files of a base do not have of a task's head, in the order in which it acts. */
+/**
+ * Returns the shapes of a task head's layers that the base model's files do not contain, in forward order.
+ */
 export function madeShapes(
   { pool, hidden, output, hasBias }: TaskHeadPaths,
   { outputs }: HeadRequest,
@@ -78,7 +83,7 @@ export function madeShapes(
   return [{ ...poolerShape(hidden.path, width, headBias, headSize), role: 'head' }, last];
 }
 
-/** Of what weighs the layers that a head reads; null where it reads the last alone. */
+/** Shape of the weights of a layer sum; null if the head reads the last layer only. */
 export const layerWeightsShape = (
   { layerSum, encoder, decoder }: ModelOptions,
   kind: TaskHeadKind,
@@ -88,7 +93,7 @@ export const layerWeightsShape = (
   return { path: LAYER_WEIGHTS, rows, columns: 1, parameter: [rows] };
 };
 
-/** Of the norm of a head, which is as those of its stack; null where it has none. */
+/** Shape of a head's norm, of the same kind as the stack's norms; null if it has none. */
 export const headNormShape = (
   options: ModelOptions,
   path: string | undefined,

@@ -24,20 +24,20 @@ import type {
 import type { ModelPaths } from './model-paths.js';
 import type { CtcOptions, ModelOptions } from './stack-options.js';
 
-/** A model's modules by their shapes. */
+/** Outline of a model: its modules as shapes. */
 export class Outline
   implements ModuleIndex<LinearShape, NormShape, TableShape, ExpertsShape>, ModelShape
 {
-  /** What is made anew for a run: the head of its task. */
+  /** Layers of the task head that are initialized for a run. */
   readonly made: readonly LinearShape[];
   readonly madeNorm: NormShape | null;
   readonly madeWeights: TableShape | null;
   readonly layers: number;
-  /** How often a block is passed, on average. */
+  /** Average number of times that a forward pass uses a block. */
   readonly passes: number;
   readonly hiddenSize: number;
   readonly embeddingSize: number;
-  /** Width of the rows that come out. */
+  /** Width of the output rows. */
   readonly outputSize: number;
   readonly heads: number;
   readonly kvHeads: number;
@@ -58,7 +58,7 @@ export class Outline
   readonly #input: StackShape;
   readonly #all: Description<LinearShape, NormShape, TableShape, ExpertsShape>;
 
-  /** @param head left out: all that the files hold, as it is without a task's head */
+  /** @param head task head; if omitted, the outline has all modules of the files and no task head */
   constructor(all: ModelOptions, paths: ModelPaths, head: HeadRequest | null = null) {
     const options = head ? optionsWith(all, paths, head.kind) : all;
     const input = inputShape(options);

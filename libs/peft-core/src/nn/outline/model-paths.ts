@@ -1,13 +1,13 @@
-/** Where a model's modules stand, as transformers has their paths. */
+/** Paths of a model's modules in Transformers. */
 import { frontEndLinears, inputKindOf } from '../front-ends/registry.js';
 import type { FrontEndPaths, InputKind } from '../front-ends/registry.js';
 import type { PoolingHeadPaths } from '../layers/pooling-head.js';
 
 interface AttentionPaths {
   readonly norm: string;
-  /** What it is called where the parts are in parallel with a norm each, if not the same. */
+  /** Path of the norm if parallel parts have a norm each. Defaults to `norm`. */
   readonly parallelNorm?: string;
-  /** Of what attention made, where the other is of what it reads. */
+  /** Norm of attention's output, in addition to the norm of its input. */
   readonly normAfter?: string;
   readonly q?: string;
   readonly k?: string;
@@ -16,15 +16,15 @@ interface AttentionPaths {
   readonly qNorm?: string;
   readonly kNorm?: string;
   readonly o: string;
-  /** Parameter that what was made is multiplied by. */
+  /** Parameter that multiplies the output. */
   readonly scale?: string;
 }
 
-/** Where a router and its experts stand. */
+/** Paths of a router and its experts. */
 export interface ExpertPaths {
   readonly router: string;
   readonly experts: string;
-  /** In files, which have each expert's matrices apart; '{e}' stands for the expert. */
+  /** Paths in files, which store each expert's matrices separately; '{e}' is the expert's number. */
   readonly files: {
     readonly router: string;
     readonly gate: string;
@@ -33,7 +33,7 @@ export interface ExpertPaths {
   };
 }
 
-/** Module paths of a stack; '{n}' stands for the layer, or for the name of its block. */
+/** Module paths of a stack; '{n}' is the layer's number, or the name of its block. */
 export interface StackPaths {
   readonly frontEnd?: FrontEndPaths;
   readonly positions?: string;
@@ -45,21 +45,21 @@ export interface StackPaths {
   readonly bias?: string;
   readonly attention: AttentionPaths;
   readonly cross?: AttentionPaths;
-  /** Of layers that convolve; their norms are attention's. */
+  /** Paths in convolution layers, whose norms are those of `attention`. */
   readonly convolution?: { readonly into: string; readonly kernel: string; readonly out: string };
   readonly feedForward: {
-    /** Left out where it is attention's. */
+    /** Omitted if it is attention's norm. */
     readonly norm?: string;
     readonly parallelNorm?: string;
     readonly normAfter?: string;
-    /** Left out, as `up` and `down`, where every layer has experts. */
+    /** Omitted, like `up` and `down`, if every layer has experts. */
     readonly gate?: string;
-    /** Of gate and up where they are one matrix. */
+    /** Also the matrix of gate and up, if they are one. */
     readonly up?: string;
-    /** What `up` is called where there is no gate, if not the same. */
+    /** Path of `up` if there is no gate. Defaults to `up`. */
     readonly alone?: string;
     readonly down?: string;
-    /** What `down` is called where there is a gate, if not the same. */
+    /** Path of `down` if there is a gate. Defaults to `down`. */
     readonly gatedDown?: string;
     readonly scale?: string;
     readonly experts?: ExpertPaths;
@@ -67,63 +67,81 @@ export interface StackPaths {
   readonly finalNorm?: string;
 }
 
-/** What transformers calls the weights of a sum of all layers: a parameter of the model itself, [layers + 1]. */
+/** Transformers' name of the weights of a layer sum: a parameter of the model itself, [layers + 1]. */
 export const LAYER_WEIGHTS = 'layer_weights';
 
-/** What heads of tasks give: numbers for a sequence, numbers for each of its rows, where a span of rows lies, or the letter of each row. */
+/**
+ * Kind of task head by output: values per sequence, values per row, a span of rows, or a CTC token per row.
+ */
 export type TaskHeadKind = 'classification' | 'token_classification' | 'span' | 'ctc';
 
-/** First or last row, the mean of all, each, the first beside the mean of those that follow (2 D wide), or the mean of the first two. */
+/**
+ * Rows that a head reads: the first, the last, the mean of all, each, the first concatenated with the mean of
+ * those after it (2 D wide), or the mean of the first two.
+ */
 export type HeadPool = 'first' | 'last' | 'mean' | 'each' | 'first_and_mean' | 'first_two';
 
-/** A head of a task, which each run has for itself: output(norm(act(hidden(rows)))), the norm where there is one, or output(rows). */
+/** Task head of a run: output(norm(act(hidden(rows)))), with or without the norm, or output(rows). */
 export interface TaskHeadPaths {
-  /** The rows of a sequence that it reads. */
+  /** Rows of a sequence that it reads. */
   readonly pool: HeadPool;
   readonly hidden?: {
     readonly path: string;
     readonly activation: 'tanh' | 'relu' | 'gelu' | 'none';
-    /** Of what was activated. */
+    /** Norm of the activated hidden layer. */
     readonly norm?: string;
-    /** Whether it is the base's: its files have it, and it stays as it is. Else it is made with the output. */
+    /**
+     * Whether the base model's files contain it. If so, it is not trained; else it is initialized with the
+     * output layer.
+     */
     readonly isStored: boolean;
   };
-  /** Of the rows that it reads, made with the output. */
+  /** Norm of the head's input, initialized with the output layer. */
   readonly norm?: string;
   readonly output: string;
-  /** Of the output. */
+  /** Whether the output layer has a bias. */
   readonly hasBias: boolean;
-  /** Of a head that reads an encoder which has a decoder beside it: transformers' model with it has the encoder alone, under other paths. */
+  /**
+   * Set if the head reads the encoder of an encoder-decoder: Transformers' class with this head has the
+   * encoder only, under other paths.
+   */
   readonly lacks?: Lacking;
 }
 
-/** What paths begin with here, and not in another of transformers' models: those that go on with `before`. */
+/**
+ * Prefix of paths that another class of Transformers does not have. Applies to paths that continue with
+ * `before`.
+ */
 export interface Lacking {
   readonly prefix: string;
   readonly before: string;
 }
 
-/** Module paths as transformers has them, by what they are. */
+/** Module paths in Transformers by their function. */
 export interface ModelPaths {
-  /** Left out where no stack reads tokens. */
+  /** Omitted if no stack reads tokens. */
   readonly tokenEmbedding?: string;
   readonly encoder?: StackPaths;
   readonly decoder?: StackPaths;
-  /** Left out where a model writes no tokens. */
+  /** Omitted if the model generates no tokens. */
   readonly lmHead?: string;
-  /** What is added to logits and does not train, [1, V]: a tensor's name in the files, which may lack it. */
+  /** Name in files of a frozen bias of the logits, [1, V]. Files may not contain it. */
   readonly logitBias?: string;
-  /** Of what makes one row of all of a picture's. */
+  /** Paths of the module that pools an image's rows into one. */
   readonly pooling?: PoolingHeadPaths;
-  /** What paths begin with that transformers' model without a head lacks; left out: their first segment. */
+  /**
+   * Path prefix that Transformers' class without a head does not have. Defaults to the first path segment.
+   */
   readonly headPrefix?: string;
-  /** Linears of transformers' classes that are not read here. Names mean them in PEFT, too. */
+  /**
+   * Linear layers of the Transformers classes that Graft does not load. PEFT's target names match them too.
+   */
   readonly unread?: {
     readonly inAll: readonly string[];
-    /** And of its class without a head. */
+    /** Additional layers of the class without a head. */
     readonly inHeadless: readonly string[];
   };
-  /** Heads of tasks; decoders have one of transformers' usual name where none is named. */
+  /** Task heads. Decoders without a classification head of their own have Transformers' usual one. */
   readonly heads?: Readonly<Partial<Record<TaskHeadKind, TaskHeadPaths>>>;
 }
 
@@ -131,14 +149,14 @@ const DECODER_HEADS: NonNullable<ModelPaths['heads']> = {
   classification: { pool: 'last', output: 'score', hasBias: false },
 };
 
-/** The heads that a model may be given, by what they are for. */
+/** Returns the task heads that a model supports, by kind. */
 export const taskHeads = ({ heads = {}, encoder }: ModelPaths): NonNullable<ModelPaths['heads']> =>
   encoder ? heads : { ...DECODER_HEADS, ...heads };
 
-/** Which stacks a model has. */
+/** Stacks of a model. */
 export type StackKinds = 'decoder' | 'encoder' | 'encoder_decoder';
 
-/** Of a model, its options or its paths. */
+/** Returns the stacks of a model, given the model, its options or its paths. */
 export function stackKinds({
   encoder,
   decoder,
@@ -150,7 +168,7 @@ export function stackKinds({
   return decoder ? 'encoder_decoder' : 'encoder';
 }
 
-/** What a model is made of, and what it reads. */
+/** Stacks of a model, and the kind of its input. */
 export interface ModelKind {
   readonly stacks: StackKinds;
   readonly inputs: InputKind;
@@ -162,8 +180,8 @@ export const modelKind = (paths: ModelPaths): ModelKind => ({
 });
 
 /**
- * What paths begin with in a model with a head, and not in transformers' model without one; nothing where an encoder
- * stands beside a decoder.
+ * Returns the path prefix of a model with a head that Transformers' class without one does not have. Empty
+ * for encoder-decoders.
  */
 export function headPrefix({
   tokenEmbedding,
@@ -177,18 +195,21 @@ export function headPrefix({
   return encoder && decoder ? '' : first.slice(0, first.indexOf('.') + 1);
 }
 
-/** What paths lack in transformers' model of an encoder alone with a head, of a family that has decoders, too; null: there is none. */
+/**
+ * Returns the prefix that Transformers' encoder-only class with a task head does not have, for
+ * encoder-decoder families; null if there is no such class.
+ */
 export const lackingAlone = (paths: ModelPaths): Lacking | null =>
   Object.values(taskHeads(paths)).find(({ lacks }) => lacks)?.lacks ?? null;
 
 export const pathWithout = (path: string, { prefix, before }: Lacking): string =>
   path.startsWith(prefix + before) ? path.slice(prefix.length) : path;
 
-/** The other way round; of what has it, the same. */
+/** Inverse of `pathWithout`. Paths that have the prefix are unchanged. */
 export const pathWith = (path: string, { prefix, before }: Lacking): string =>
   path.startsWith(before) && !path.startsWith(prefix) ? prefix + path : path;
 
-/** Last segments of the paths of linears, and what experts and routers are called in files. */
+/** Returns the last path segments of linear layers, and the names of experts and routers in files. */
 export function linearNames({ encoder, decoder, lmHead, heads = {} }: ModelPaths): string[] {
   const paths = [encoder, decoder].flatMap((stack) => {
     if (!stack) return [];

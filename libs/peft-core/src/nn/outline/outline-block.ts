@@ -1,4 +1,4 @@
-/** The modules of a block, in the order in which it uses them. */
+/** Modules of a block, in the order in which it uses them. */
 import { expertsShape } from '../layers/experts.js';
 import type { Role } from '../layers/linear.js';
 import type {
@@ -24,7 +24,7 @@ export const normShape = (
   hasBias: norm === 'layer' && normBias,
 });
 
-/** By layer; those that share a block have the same one. */
+/** Returns the blocks by layer. Layers that share a block have the same object. */
 export function blocks<L, N, E, X>(
   o: StackOptions,
   paths: StackPaths,
@@ -39,7 +39,7 @@ export function blocks<L, N, E, X>(
   });
 }
 
-/** In the order in which a block uses them. */
+/** Makes a block's modules, in the order in which it uses them. */
 function block<L, N, E, X>(
   o: StackOptions,
   paths: StackPaths,
@@ -131,7 +131,7 @@ function scales<E>(
   return [scale(attention.scale), scale(feedForward.scale)];
 }
 
-/** What stands between the norms of a layer that convolves. */
+/** Makes the modules between the norms of a convolution layer. */
 function convolution<L, E>(
   { hiddenSize, convolutions }: StackOptions,
   { convolution: paths }: StackPaths,

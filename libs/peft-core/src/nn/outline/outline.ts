@@ -8,7 +8,7 @@ import type { ModelPaths } from './model-paths.js';
 import type { ModelOptions, NormKind, StackOptions } from './stack-options.js';
 
 export interface LinearShape {
-  /** Module path as transformers has it. */
+  /** Module path in Transformers. */
   readonly path: string;
   readonly role: Role;
   readonly layer: number | null;
@@ -17,13 +17,16 @@ export interface LinearShape {
   readonly hasBias: boolean;
   /** Whether files store the weight as [in, out]. */
   readonly transposed: boolean;
-  /** Of a convolution, which files store as [out, channels, …]: those channels and its window. */
+  /** Input channels and window of a convolution, which files store as [out, channels, …]. */
   readonly kernel?: readonly number[] | undefined;
-  /** Left out: yes. Where transformers reads of it what PEFT's layers lack (its stride), an adapted model would not run there. */
+  /**
+   * `false` if adapters cannot target it because Transformers reads an attribute (such as `stride`) that
+   * PEFT's wrapper does not have.
+   */
   readonly adaptable?: false | undefined;
 }
 
-/** A linear's weight as files have it. */
+/** Returns the shape of a linear layer's weight in files. */
 export const storedShape = ({
   inFeatures,
   outFeatures,
@@ -34,7 +37,10 @@ export const storedShape = ({
   return transposed ? [inFeatures, outFeatures] : [outFeatures, inFeatures];
 };
 
-/** Whether a quantiser packs it: matrices of blocks, as bitsandbytes, or those of heads, too. */
+/**
+ * Whether a quantizer quantizes the layer. Some quantizers, such as bitsandbytes, skip heads. All skip
+ * convolutions.
+ */
 export const isPackable = (
   { role, kernel }: Pick<LinearShape, 'role' | 'kernel'>,
   heads: boolean,
@@ -52,19 +58,21 @@ export interface TableShape {
   readonly path: string;
   readonly rows: number;
   readonly columns: number;
-  /** What its rows are multiplied by. */
+  /** Factor that multiplies its rows. */
   readonly scale?: number;
-  /** Whether it is a convolution's, a row for each channel: [rows, 1, columns] then. */
+  /**
+   * Whether it is a convolution's kernel with one row per channel, which files store as [rows, 1, columns].
+   */
   readonly isKernel?: true;
-  /** Of a parameter that its path alone names, as no module of its own has it: its shape in files. */
+  /** Shape in files, if it is a parameter without a module of its own, named by its path alone. */
   readonly parameter?: readonly number[] | undefined;
 }
 
-/** What files call a table. */
+/** Returns a table's name in files. */
 export const tableName = ({ path, parameter }: Pick<TableShape, 'path' | 'parameter'>): string =>
   parameter ? path : `${path}.weight`;
 
-/** What picks among modules sees of them: shapes here, modules of a loaded model (modules.ts). */
+/** Modules that targets are selected from: shapes (an outline), or modules of a loaded model (modules.ts). */
 export interface ModuleIndex<
   L extends { readonly path: string; readonly role: Role },
   N extends { readonly path: string },
@@ -74,7 +82,7 @@ export interface ModuleIndex<
   linears(roles?: readonly Role[]): readonly L[];
   norms(): readonly N[];
   embeddings(): readonly E[];
-  /** That of token ids, the first of the embeddings; null where the model reads none. */
+  /** Table of token ids, the first of the embeddings; null if the model reads none. */
   readonly tokenEmbedding: E | null;
   /** Heads that share an embedding's matrix. */
   tied(): readonly (readonly [L, E])[];
@@ -84,12 +92,15 @@ export interface ModuleIndex<
 
 export interface Routed {
   readonly shapes: ReadonlyMap<string, readonly number[]>;
-  /** Paths by which `target_modules` may mean it. */
+  /** Paths that match in `target_modules`. */
   readonly names: readonly string[];
   readonly olds: ExpertsShape['olds'];
 }
 
-/** Linears of these roles, in the model's order; all of them when left out. A fused one answers for its parts. */
+/**
+ * Returns linear layers of these roles, in the model's order. Defaults to all. A fused layer has all of its
+ * parts' roles.
+ */
 export function ofRoles<L extends { readonly role: Role }>(
   linears: readonly L[],
   roles?: readonly Role[],
@@ -101,34 +112,40 @@ export function ofRoles<L extends { readonly role: Role }>(
   return linears.filter(({ role }) => wanted.has(role));
 }
 
-/** A stack's sizes. */
+/** Sizes of a stack. */
 export interface StackShape {
   readonly layers: number;
   readonly hiddenSize: number;
-  /** Width of embedded rows, virtual ones included. */
+  /** Width of embedded rows, including virtual ones. */
   readonly embeddingSize: number;
   readonly heads: number;
   readonly kvHeads: number;
-  /** Of a prefix's keys: as many as keys have, or queries. */
+  /** Number of key heads of a prefix: that of keys, or that of queries. */
   readonly prefixHeads: number;
   readonly headDim: number;
   readonly maxPositions: number;
-  /** Up to how many of them sequences are rotated alike, whatever their length: none that share virtual tokens has more. */
+  /**
+   * Largest sequence length up to which rotary frequencies do not depend on the length. Sequences that share
+   * virtual tokens are not longer.
+   */
   readonly alikePositions: number;
   readonly defaultMaxSeqLen?: number | undefined;
-  /** Whether every layer attends, so that all have keys and values. */
+  /** Whether every layer has attention, and so keys and values. */
   readonly attendsThroughout: boolean;
-  /** What it reads. */
+  /** Kind of its input. */
   readonly inputKind: InputKind;
-  /** Rows that it makes of an input of this shape. @throws DomainError for one that it does not read */
+  /**
+   * Returns the number of rows for an input of this shape.
+   * @throws DomainError if the stack cannot read it
+   */
   inputRows(shape: readonly number[]): number;
 }
 
-/** The sizes that PEFT takes of a model: those of the stack that reads the input, and how many stacks there are. */
+/** Sizes that PEFT reads from a model: those of the stack that reads the input, and the number of stacks. */
 export interface ModelShape extends StackShape {
   /** PEFT's num_transformer_submodules. */
   readonly stackCount: 1 | 2;
-  /** Layers of the decoder where it attends to an encoder; else 0. */
+  /** Number of decoder layers that attend to an encoder; 0 if there is none. */
   readonly attendingLayers: number;
 }
 
@@ -148,15 +165,15 @@ export const stackShape = (options: StackOptions): StackShape & Pick<StackOption
   };
 };
 
-/** Of the stack that reads the input. */
+/** Returns the sizes of the stack that reads the input. */
 export const inputShape = ({ encoder, decoder }: ModelOptions): ReturnType<typeof stackShape> =>
   stackShape((encoder ?? decoder) as StackOptions);
 
-/** Of a decoder beside an encoder. */
+/** Returns the number of positions of an encoder-decoder's decoder; null for other models. */
 export const targetPositions = ({ encoder, decoder }: ModelOptions): number | null =>
   encoder && decoder ? decoder.maxPositions : null;
 
-/** Of the rows that heads read. */
+/** Returns the width of the rows that heads read. */
 export const headWidth = (options: ModelOptions, { encoder, decoder }: ModelPaths): number => {
   const { hiddenSize, embeddingSize } = inputShape(options);
   return (decoder ?? encoder)?.projectOut === undefined ? hiddenSize : embeddingSize;

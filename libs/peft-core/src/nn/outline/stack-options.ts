@@ -1,4 +1,6 @@
-/** What models differ by: the options of their stacks and heads, and which of them go together. */
+/**
+ * Options of a model's stacks and heads, by which model families differ, and which combinations are valid.
+ */
 import { z } from 'zod';
 import { FrontEndOptions } from '../front-ends/registry.js';
 import { alikePositions, RopeOptions } from '../layers/rope.js';
@@ -6,67 +8,74 @@ import { alikePositions, RopeOptions } from '../layers/rope.js';
 const size = z.int().min(1);
 
 /**
- * LayerNorm; RMSNorm as LLaMA has it, rounded before it is scaled; as OLMo 2 has it, scaled in f32; and as Gemma has it,
- * which scales in f32 by 1 + weight.
+ * LayerNorm; RMSNorm as in LLaMA, rounded before the weight is applied; as in OLMo 2, with the weight applied
+ * in f32; as in Gemma, with 1 + weight applied in f32.
  */
 export const NORM_KINDS = ['layer', 'rms', 'rms_wide', 'rms_from_one'] as const;
 export type NormKind = (typeof NORM_KINDS)[number];
 
-/** Added to attention's scores by how far a key lies from its query. */
+/** Bias of attention scores by the distance between query and key. */
 const BiasOptions = z.discriminatedUnion('kind', [
-  /** Slopes by head, arXiv:2108.12409. */
+  /** ALiBi slopes by head, arXiv:2108.12409. */
   z.object({ kind: z.literal('alibi') }),
   /**
-   * slope · place of the key, both and their product in bf16 whatever the base's dtype, added before scores are scaled.
-   * Of runs with virtual tokens only slopes are rounded: PEFT makes their places f32.
+   * slope · position of the key. Both and their product are bf16, whatever the base's dtype; added before
+   * scores are scaled. For runs with virtual tokens only slopes are rounded, because PEFT's positions are f32
+   * then.
    */
   z.object({ kind: z.literal('alibi_bf16') }),
-  /** A learned number by head for each bucket of distances, arXiv:1910.10683; one table for all layers. */
+  /** Learned value per head and bucket of distances, arXiv:1910.10683. All layers share one table. */
   z.object({
     kind: z.literal('relative'),
     buckets: z.int().min(4),
-    /** Distances from here on share a bucket. */
+    /** Distances from this value on share a bucket. */
     maxDistance: size,
   }),
 ]);
 
-/** Feed-forward parts of experts, of which a router picks some for each row. */
+/** Mixture of experts: a router picks some experts for each row. */
 const ExpertOptions = z.object({
   count: size,
-  /** How many a row has. */
+  /** Number of experts per row. */
   perRow: size,
-  /** Of each in the middle. */
+  /** Intermediate size of each expert. */
   size,
-  /** Whether what is picked weighs 1 together. */
+  /** Whether the weights of the selected experts are normalized to sum to 1. */
   normalized: z.boolean(),
-  /** Whether weights are rounded to the base's dtype before they multiply. */
+  /** Whether weights are rounded to the base's dtype before they are applied. */
   roundsWeights: z.boolean(),
-  /** By layer: whether it has them, or a dense part. */
+  /** Whether each layer has experts, instead of a dense part. */
   layers: z.array(z.boolean()),
 });
 export type ExpertOptions = z.infer<typeof ExpertOptions>;
 
-/** What stacks of blocks differ by. */
+/** Options of a stack, by which model families differ. */
 export const StackOptions = z
   .object({
     hiddenSize: size,
-    /** What makes its rows of pictures or sounds; left out: they are tokens, or embedded already. */
+    /** Front end that converts images or audio to rows. If omitted, inputs are tokens or embedded rows. */
     frontEnd: FrontEndOptions.optional(),
-    /** Width of the tokens' table where it is another: one linear leads in from it, one out to the head. */
+    /**
+     * Width of the token table, if it differs from hiddenSize: then there are an input and an output
+     * projection.
+     */
     embeddingSize: size.optional(),
-    /** What is led in: tokens alone, before all else; or all that is embedded and normed, whatever its width. */
+    /**
+     * Input of the input projection: the tokens' embeddings alone, or the normed sum of all embeddings (of
+     * any width).
+     */
     ledIn: z.enum(['tokens', 'embedded']).default('tokens'),
     intermediateSize: size,
     layers: size,
     /**
-     * By layer, the name of its block, which stands for '{n}' in paths: layers of one name share its parameters. Left
-     * out: each has its own, called by its number.
+     * Block name of each layer, which replaces '{n}' in paths. Layers with the same name share parameters. By
+     * default each layer has its own block, named by its number.
      */
     blocks: z.array(z.string()).optional(),
     heads: size,
-    /** Fewer than heads: each serves a group of them. */
+    /** If fewer than heads, each serves a group of them. */
     kvHeads: size,
-    /** Heads of a prefix's keys where PEFT gives it as many as queries have. */
+    /** Number of key heads of a prefix, if PEFT gives it as many as queries have. */
     prefixHeads: size.optional(),
     headDim: size,
     norm: z.enum(NORM_KINDS),
@@ -74,74 +83,80 @@ export const StackOptions = z
     /** Whether a LayerNorm has a bias. */
     normBias: z.boolean().default(true),
     /**
-     * What is normed: what a part reads; the residual with what it made; what it made; or both what it reads and what it
-     * made. All but `post` have one norm more at the end of the stack.
+     * Placement of norms: on a sublayer's input (`pre`), on the residual sum (`post`), on a sublayer's output
+     * (`made`), or on both input and output (`around`). All but `post` have a final norm at the end of the
+     * stack.
      */
     normPlace: z.enum(['pre', 'post', 'made', 'around']).default('pre'),
-    /** Whether the first block norms what its attention reads. */
+    /** Whether the first block has a norm before its attention. */
     firstNorm: z.boolean().default(true),
     activation: z.enum(['silu', 'gelu', 'gelu_tanh', 'relu']),
     /** down(act(gate(n)) ⊙ up(n)) instead of down(act(up(n))) */
     gated: z.boolean(),
-    /** Gate and up are two matrices, or one with theirs in a row. */
+    /** Whether gate and up are two matrices or one concatenated matrix. */
     gateUp: z.enum(['separate', 'concatenated']).default('separate'),
     experts: ExpertOptions.optional(),
     /**
-     * Layers whose rows see those before them through a gated convolution instead of attention:
-     * out(c ⊙ (k ∗ (b ⊙ u))), [b ; c ; u] = into(n), k: `width` numbers for each of D.
+     * Layers with a gated convolution over preceding rows instead of attention:
+     * out(c ⊙ (k ∗ (b ⊙ u))), [b ; c ; u] = into(n), k: `width` values for each of D.
      */
     convolutions: z.object({ width: size, layers: z.array(z.boolean()) }).optional(),
-    /** Whether a row sees those before it alone, or all of its sequence. */
+    /** Whether a row sees only the rows before it, or all rows of its sequence. */
     attention: z.enum(['causal', 'bidirectional']).default('causal'),
-    /** Whether each block attends to the encoder's rows as well. */
+    /** Whether each block also attends to the encoder's rows. */
     crossAttention: z.boolean().default(false),
-    /** Attention and feed-forward read the same rows: x + attention(n₁(x)) + feed(n₂(x)). */
+    /** Whether attention and feed-forward read the same rows: x + attention(n₁(x)) + feed(n₂(x)). */
     parallelResidual: z.boolean().default(false),
-    /** and one norm is for both: x + attention(n(x)) + feed(n(x)). */
+    /** Whether parallel attention and feed-forward share one norm: x + attention(n(x)) + feed(n(x)). */
     sharedNorm: z.boolean().default(false),
-    /** Positions are learned embeddings. */
+    /** Whether positions have learned embeddings. */
     learnedPositions: z.boolean().default(false),
-    /** Rows of their table before that of position 0. */
+    /** Number of rows in the position table before position 0. */
     positionOffset: z.int().min(0).default(0),
-    /** How many parts of a sequence have learned embeddings of their own; left out: none has. */
+    /** Number of token types with learned embeddings. Defaults to none. */
     tokenTypes: size.optional(),
-    /** Queries and keys are rotated by their positions. */
+    /** Rotary position embeddings of queries and keys. */
     rope: RopeOptions.optional(),
-    /** Where layers differ in it: how each rotates, or null where it does not. */
+    /** Rotary position embeddings by layer, if layers differ; null: none in this layer. */
     layerRopes: z.array(RopeOptions.nullable()).optional(),
-    /** How many of a head's numbers are rotated, the first ones; left out: all. */
+    /** Number of rotated dimensions per head, which come first. Defaults to all. */
     rotaryDim: size.optional(),
     bias: BiasOptions.optional(),
     maxPositions: size,
-    /** Where examples are cut unless a job asks for more; left out: at the last position. */
+    /** Default length to which examples are truncated; jobs may request more. Defaults to maxPositions. */
     defaultMaxSeqLen: size.optional(),
-    /** Queries and keys are normed before they are rotated: each head apart, or all of them as one row. */
+    /** Norm of queries and keys before rotation: of each head separately, or of the whole row. */
     qkNorm: z.enum(['head', 'whole']).optional(),
-    /** Keys that a query of each layer sees at most; left out: all. */
+    /** Largest number of keys that a query sees, by layer; null: all. Defaults to all. */
     windows: z.array(size.nullable()).optional(),
-    /** What scores are multiplied by; left out: 1/√headDim. */
+    /** Factor of attention scores. Defaults to 1/√headDim. */
     attentionScale: z.number().positive().optional(),
-    /** Attention scores are kept within ± this: cap · tanh(s / cap). */
+    /** Limits attention scores to ± this value: cap · tanh(s / cap). */
     attentionSoftcap: z.number().positive().optional(),
-    /** Attention scores of layer i are divided by i + 1 as well. */
+    /** Whether attention scores of layer i are also divided by i + 1. */
     scaleByLayer: z.boolean().default(false),
-    /** All rows that go in are multiplied by this, virtual tokens included. */
+    /** Factor of all input rows, including virtual tokens. */
     inputScale: z.number().positive().default(1),
-    /** What a part made is multiplied by this before it is added to the residual. */
+    /** Factor of a sublayer's output before it is added to the residual. */
     residualScale: z.number().positive().default(1),
-    /** What a part made is multiplied by numbers of its own, one for each of D, before it is added. */
+    /**
+     * Whether a sublayer's output is multiplied by D parameters of its own before it is added (LayerScale).
+     */
     layerScale: z.boolean().default(false),
-    /** What the first block reads is normed. */
+    /** Whether the first block's input is normed. */
     embeddingNorm: z.boolean().default(false),
-    /** Roles whose linears have a bias. */
+    /** Roles whose linear layers have a bias. */
     biases: z.array(
       z.enum(['q', 'k', 'v', 'qkv', 'o', 'gate', 'up', 'gate_up', 'down', 'projectIn']),
     ),
-    /** Query, key and value are three matrices; or one with theirs in a row; or one with theirs in a row for each key head: those of its queries, its key, its value. */
+    /**
+     * Layout of query, key and value: three matrices; one concatenated matrix; or one matrix with the
+     * queries, the key and the value of each key head in turn.
+     */
     qkv: z.enum(['separate', 'concatenated', 'interleaved']).default('separate'),
-    /** Queries, keys and values are cut to ± this. */
+    /** Clamps queries, keys and values to ± this value. */
     clipQkv: z.number().positive().optional(),
-    /** Linears are stored [in, out]. */
+    /** Whether files store linear weights as [in, out]. */
     transposed: z.boolean().default(false),
   })
   .superRefine((options, ctx) => {
@@ -196,62 +211,67 @@ export const StackOptions = z
   });
 export type StackOptions = z.infer<typeof StackOptions>;
 
-/** Up to how many positions a stack's sequences are rotated alike, whatever their length. */
+/**
+ * Returns the largest sequence length up to which a stack's rotary frequencies do not depend on the length.
+ */
 export const alikeIn = ({ rope, layerRopes, maxPositions }: StackOptions): number =>
   Math.min(maxPositions, ...[rope, ...(layerRopes ?? [])].map((one) => one ? alikePositions(one) : Infinity)); // prettier-ignore
 
 const CtcOptions = z.object({
-  /** The token that stands for nothing. */
+  /** Id of the CTC blank token. */
   blank: z.int().min(0),
-  /** Whether a loss that is infinite counts 0. */
+  /** Whether an infinite loss counts as 0. */
   zeroInfinity: z.boolean(),
 });
 export type CtcOptions = z.infer<typeof CtcOptions>;
 
-/** A model: an encoder, a decoder or both, on one table of tokens, or on none. */
+/** A model: an encoder, a decoder or both, with one token table or none. */
 export const ModelOptions = z.object({
-  /** 0: it neither reads nor writes tokens. */
+  /** 0 if it neither reads nor generates tokens. */
   vocabSize: z.int().min(0),
-  /** Embedded tokens are multiplied by this, rounded to the base's dtype; virtual ones are not. */
+  /** Factor of token embeddings, rounded to the base's dtype. Not applied to virtual tokens. */
   embeddingScale: z.number().positive().default(1),
   encoder: StackOptions.nullable().default(null),
   decoder: StackOptions.nullable().default(null),
-  /** The lm head's matrix is the embedding's. */
+  /** Whether the lm head uses the embedding's matrix. */
   tiedHead: z.boolean().default(false),
-  /** Whether it is so where the files have no lm head. */
+  /** Whether the lm head is tied if the files do not contain one. */
   tiesMissingHead: z.boolean().default(false),
-  /** Hidden states are multiplied by this before the lm head. */
+  /** Factor of hidden states before the lm head. */
   headScale: z.number().positive().default(1),
-  /** Logits are multiplied by this, */
+  /** Factor of logits. */
   logitScale: z.number().positive().default(1),
-  /** and then kept within ± this: cap · tanh(z / cap). */
+  /** Limits logits, after logitScale, to ± this value: cap · tanh(z / cap). */
   logitSoftcap: z.number().positive().optional(),
-  /** Whether the files have an lm head, where it is not tied. */
+  /** Whether the files contain an lm head, if it is not tied. */
   lmHead: z.boolean().default(true),
   /** Whether the lm head has a bias. */
   lmHeadBias: z.boolean().default(false),
-  /** The token that a decoder beside an encoder begins with. */
+  /** First token of an encoder-decoder's decoder. */
   startToken: z.int().min(0).optional(),
-  /** Of an encoder whose lm head writes a letter for each row, or nothing. */
+  /** Options of an encoder whose lm head predicts a CTC token, or the blank, for each row. */
   ctc: CtcOptions.optional(),
-  /** The rows of a sequence that its head reads, where that is not the family's. */
+  /** Rows that a classification head reads. Defaults to those of the family. */
   headPool: z.enum(['first', 'mean']).optional(),
-  /** Rows before those whose mean a head reads beside the first. */
+  /** Number of leading rows that are not in the mean that a head reads in addition to the first row. */
   headSkips: z.int().min(1).default(1),
-  /** Width of what rows go through before a head's output, where it is not theirs. */
+  /** Width of a head's hidden layer. Defaults to the width of its input. */
   headSize: size.optional(),
-  /** Where a head for labels reads a weighed sum of what all layers make: which of the last hidden states it takes. */
+  /**
+   * Last hidden states in the weighted sum of all layers that a classification head reads. Without it there
+   * is no sum.
+   */
   layerSum: z.enum(['normed', 'as_made']).optional(),
-  /** Whether its files have a part that makes one row of all of a picture's. */
+  /** Whether the files contain a module that pools an image's rows into one. */
   poolingHead: z.boolean().default(false),
-  /** What the weights of a head are drawn with, where that is not config.json's initializer_range. */
+  /** Standard deviation of a head's initial weights. Defaults to initializer_range in config.json. */
   headDeviation: z.number().positive().optional(),
-  /** Whether what rows go through before a head's output has a bias. */
+  /** Whether a head's hidden layer has a bias. */
   headBias: z.boolean().default(true),
 });
 export type ModelOptions = z.infer<typeof ModelOptions>;
 
-/** Of an encoder and a decoder what the encoder alone is. */
+/** Returns the options of an encoder-decoder's encoder alone. */
 export const withoutDecoder = <T extends z.input<typeof ModelOptions>>(options: T): T => ({
   ...options,
   vocabSize: 0,

@@ -1,26 +1,26 @@
-/** What files call the parameters of a model, and whether their shapes are its own. Native-free. */
+/** Names of a model's parameters in files, and checks of their shapes. Loads no native code. */
 import { DomainError } from '@graft/contracts';
 import type { Dtype } from '@graft/kernels';
 import { inFiles } from './aliases.js';
 import type { Aliases, FilePart } from './aliases.js';
 
-/** What is known of a tensor before it is read. */
+/** Properties of a tensor that are known before it is read. */
 export interface StoredTensor {
   readonly dtype: Dtype;
   readonly shape: readonly number[];
 }
 
-/** Tensors by the names that files give them: read ones, or what their headers say. */
+/** Tensors by their names in files: loaded tensors, or the entries of file headers. */
 export interface Stored<T extends StoredTensor = StoredTensor> {
   has(name: string): boolean;
   get(name: string): T | undefined;
 }
 
-/** Where a parameter lies: rows of a tensor, or all of it. */
+/** Location of a parameter: a tensor, or some of its rows. */
 export interface Place extends FilePart {
-  /** What the parameter is called where the tensor holds it alone, else the tensor. */
+  /** Name of the parameter if the tensor contains nothing else, or the tensor's name. */
   readonly name: string;
-  /** Of the tensor. */
+  /** Shape of the tensor. */
   readonly shape: readonly number[];
 }
 
@@ -30,19 +30,22 @@ export class StoredNames {
     private readonly aliases: Aliases,
   ) {}
 
-  /** Whether the files have a module's weight. */
+  /** Whether the files contain a module's weight. */
   has(path: string): boolean {
     return this.#find(path, 'weight') !== null;
   }
 
-  /** A parameter of a module. @throws DomainError invalid_model where the files lack it */
+  /**
+   * Returns the location of a module's parameter.
+   * @throws DomainError invalid_model if the files do not contain it
+   */
   place(path: string, part: 'weight' | 'bias', shape: readonly number[]): Place {
     const found = this.placed(path, part, shape);
     if (found) return found;
     throw lacking(...this.wanted(path, part));
   }
 
-  /** A parameter of a module; null where the files lack it. */
+  /** Returns the location of a module's parameter; null if the files do not contain it. */
   placed(path: string, part: 'weight' | 'bias', shape: readonly number[]): Place | null {
     const found = this.#find(path, part);
     if (!found) return null;
@@ -51,7 +54,9 @@ export class StoredNames {
     return { ...found, name: of === 1 ? `${path}.${part}` : file, shape: [of * rows, ...others] };
   }
 
-  /** What the files call a parameter that its path alone names; null where they lack it. */
+  /**
+   * Returns the name in files of a parameter that its path alone names; null if the files do not contain it.
+   */
   parameter(path: string): string | null {
     const { file } = inFiles(this.aliases, path);
     const names = [path, file, withoutBackbone(path), withoutBackbone(file)];
@@ -59,8 +64,8 @@ export class StoredNames {
   }
 
   /**
-   * What files call a parameter, and what the model calls it where files may, too.
-   * @param part left out: its path alone names it
+   * Returns the names that a parameter may have in files: the older one first, then the model's own.
+   * @param part omitted if the path alone names the parameter
    */
   wanted(path: string, part?: 'weight' | 'bias'): readonly [string, ...string[]] {
     const { file, of } = inFiles(this.aliases, path);
@@ -68,7 +73,7 @@ export class StoredNames {
     return of > 1 || file === path ? [file + end] : [file + end, path + end];
   }
 
-  /** What the files call a module. */
+  /** Returns a module's name in the files. */
   module(path: string): FilePart {
     const alias = inFiles(this.aliases, path);
     const hasAny = (name: string): boolean =>
@@ -79,7 +84,7 @@ export class StoredNames {
     return { ...alias, file: other };
   }
 
-  /** The name that the files have for a parameter. */
+  /** Returns a parameter's location in the files, without its shape; null if they do not contain it. */
   #find(path: string, part: 'weight' | 'bias'): FilePart | null {
     const { file: module, ...where } = this.module(path);
     const names = [part, TENSORFLOW[part]].map((name) => `${module}.${name}`);
@@ -88,13 +93,16 @@ export class StoredNames {
   }
 }
 
-/** Checkpoints on the hub may leave out the backbone's name: 'h.0.attn…' for 'transformer.h.0.attn…'. */
+/**
+ * Removes the backbone's name, which checkpoints on the Hub may omit: 'h.0.attn…' for
+ * 'transformer.h.0.attn…'.
+ */
 const withoutBackbone = (path: string): string => path.slice(path.indexOf('.') + 1);
 
-/** What the norms of the oldest checkpoints call their parameters. */
+/** Names of norm parameters in the oldest checkpoints. */
 const TENSORFLOW = { weight: 'gamma', bias: 'beta' } as const;
 
-/** @param other what it may be called, too */
+/** @param other alternative name */
 export function lacking(name: string, other?: string): DomainError {
   const what = other === undefined ? `no ${name}` : `neither ${name} nor ${other}`;
   return new DomainError('invalid_model', `the model's files have ${what}`, 'model');
@@ -112,7 +120,7 @@ export function misshapen(
   return new DomainError('invalid_model', message, 'model');
 }
 
-/** @throws DomainError invalid_model where a tensor has another shape */
+/** @throws DomainError invalid_model if the tensor has another shape */
 export function checkShape(name: string, found: StoredTensor, shape: readonly number[]): void {
   if (!isShaped(found, shape)) throw misshapen(name, found, shape);
 }
