@@ -6,7 +6,7 @@ import { makeProject } from './projects.js';
 import { readPromql, valueOf } from './promql.js';
 import { ScriptedWorker, started, step } from './scripted-worker.js';
 
-// What Prometheus sees of the real server.
+// Metrics of a real server as Prometheus scrapes them, and the Grafana dashboard and alerts that use them.
 
 let api: TestApi;
 beforeAll(async () => {
@@ -22,7 +22,7 @@ async function scrape(key: string): Promise<Response> {
   return fetch(`${api.url}/metrics`, { headers: { authorization: `Bearer ${key}` } });
 }
 
-/** The figures of one scrape by name and labels. */
+/** Values of one scrape by name and labels. */
 async function figures(key: string): Promise<Map<string, number>> {
   const lines = (await (await scrape(key)).text()).split('\n');
   return new Map(
@@ -42,7 +42,7 @@ async function submit(pool: string): Promise<string> {
 }
 
 describe('/metrics', () => {
-  it('takes a key for metrics, which opens nothing else, and no ordinary key', async () => {
+  it('accepts a key with metrics:read, which allows nothing else, and no ordinary key', async () => {
     const key = await keyWith(['metrics:read']);
     const answer = await scrape(key);
     expect([answer.status, answer.headers.get('content-type')]).toEqual([
@@ -56,7 +56,7 @@ describe('/metrics', () => {
     expect(jobs.status).toBe(403);
   });
 
-  it('counts queues, workers, ends of jobs and lost leases, and labels no pool for ever that users choose', async () => {
+  it('counts queues, workers, finished jobs and expired leases, and does not keep labels of pools that users invent', async () => {
     const worker = await new ScriptedWorker(api, { pool: 'gpu' }).connect();
     const done = await submit('gpu');
     const lease = await worker.assigned();
@@ -69,7 +69,7 @@ describe('/metrics', () => {
     expect(running.get('graft_jobs{pool="gpu",state="queued"}')).toBe(1);
     expect(running.get('graft_jobs{pool="other",state="queued"}')).toBe(1);
     expect(running.get('graft_workers{state="online"}')).toBe(1);
-    // A scaler must find the pool before any worker has served it, and nobody once its jobs are gone.
+    // An autoscaler must find a pool before any worker has joined it. The labels disappear with the jobs.
     for (const name of ['graft_queue_depth', 'graft_pool_wanted_slots'])
       expect([name, running.get(`${name}{pool="chosen-by-a-user"}`)]).toEqual([name, 1]);
     expect(running.get('graft_queue_wait_seconds{pool="chosen-by-a-user"}')).toBeGreaterThan(0);
@@ -100,7 +100,7 @@ describe('/metrics', () => {
   });
 });
 
-it('labels at most 20 pools that only jobs name, those whose jobs have waited longest', async () => {
+it('labels at most 20 pools without workers, those whose jobs have waited longest', async () => {
   const training_file = await uploadChats(api);
   const ids: string[] = [];
   for (let n = 1; n <= 22; n++) {
@@ -117,16 +117,16 @@ it('labels at most 20 pools that only jobs name, those whose jobs have waited lo
   for (const id of ids) await api.post(`/fine_tuning/jobs/${id}/cancel`);
 });
 
-describe('what is sent elsewhere', () => {
+describe('metrics of webhooks, integrations and traces', () => {
   const WEBHOOKS = (state: string) => `graft_webhook_endpoints{state="${state}"}`;
   const WANDB = 'graft_integrations{type="wandb",state="failing"}';
 
-  it('is not counted of archived projects, where nothing gets better any more', async () => {
+  it('do not count archived projects, whose deliveries are never retried', async () => {
     const project = await makeProject(api, 'to archive');
     await api.query(
       `INSERT INTO webhook_endpoint (id, project_id, name, url, event_types, secret, failing_since, disabled_at, disabled_reason)
        VALUES ('we_failing', $1, 'failing', 'https://a.test', '[]', '', now(), NULL, NULL),
-         ('we_given_up', $1, 'given up', 'https://b.test', '[]', '', now(), now(), 'as the test wants')`,
+         ('we_given_up', $1, 'given up', 'https://b.test', '[]', '', now(), now(), 'by the test')`,
       [project.id],
     );
     await api.query(
@@ -142,7 +142,7 @@ describe('what is sent elsewhere', () => {
     expect(await counted()).toEqual([0, 0, 0]);
   });
 
-  it('is no trace where there is no collector, though there was one when a job was created', async () => {
+  it('do not count traces if there is no collector, even if there was one when the job was created', async () => {
     const id = await submit('nobody');
     await api.post(`/fine_tuning/jobs/${id}/cancel`);
     await api.query('INSERT INTO trace_export (job_id) VALUES ($1)', [id]);
@@ -180,12 +180,12 @@ const asked = [
   ...rules.map(({ alert, expr, annotations }) => ({ of: alert, expr, text: annotations.summary })),
 ];
 
-/** Labels that Prometheus itself gives what it scrapes. */
+/** Labels that Prometheus adds. */
 const ITS_OWN = ['job', 'instance'];
-/** Their values come with what happens: a job that failed, an answer with status 500. */
+/** Metrics whose label values depend on events, such as a failed job or a response with status 500. */
 const AS_IT_COMES = /^graft_(jobs|workers|job_seconds|http_request_seconds)(_|$)/;
 
-/** The values of each label of each series. */
+/** Values of each label, by metric. */
 function seriesOf(text: string): Map<string, Map<string, Set<string>>> {
   const all = new Map<string, Map<string, Set<string>>>();
   const of = (name: string) => all.get(name) ?? all.set(name, new Map()).get(name)!;
@@ -202,8 +202,8 @@ function seriesOf(text: string): Map<string, Map<string, Set<string>>> {
   return all;
 }
 
-describe('the board for Grafana and the alerts', () => {
-  it('ask for series, labels and values that there are', async () => {
+describe('the Grafana dashboard and the alerts', () => {
+  it('use existing metrics, labels and label values', async () => {
     const series = seriesOf(await (await scrape(api.apiKey)).text());
     for (const { of, expr } of asked) {
       const { selectors, grouped } = readPromql(expr);
@@ -241,32 +241,29 @@ describe('the board for Grafana and the alerts', () => {
       4e12,
       [[110e9], [4.9e9, 'GraftDiskFills'], [1.4e9, 'GraftDiskFills', 'GraftDiskFull']],
     ],
-  ] as const)(
-    'tell of %s before uploads are refused there, and not much before',
-    (_, size, cases) => {
-      for (const [free, ...expected] of cases) {
-        const figures = { graft_disk_bytes: size, graft_disk_free_bytes: free };
-        const told = rules
-          .filter(({ expr }) => expr.includes('graft_disk'))
-          .filter(({ expr }) => valueOf(expr, figures) !== null);
-        expect([free, ...told.map(({ alert }) => alert)]).toEqual([free, ...expected]);
-        // the number in their words
-        for (const { expr } of told) expect(valueOf(expr, figures)).toBe(free);
-      }
-    },
-  );
+  ] as const)('warn about %s shortly before uploads are rejected', (_, size, cases) => {
+    for (const [free, ...expected] of cases) {
+      const figures = { graft_disk_bytes: size, graft_disk_free_bytes: free };
+      const told = rules
+        .filter(({ expr }) => expr.includes('graft_disk'))
+        .filter(({ expr }) => valueOf(expr, figures) !== null);
+      expect([free, ...told.map(({ alert }) => alert)]).toEqual([free, ...expected]);
+      // The expression's value is the number in the alert's text.
+      for (const { expr } of told) expect(valueOf(expr, figures)).toBe(free);
+    }
+  });
 
-  it('name in their words only what they group by', () => {
+  it('use only labels in their texts that they group by', () => {
     for (const { of, expr, text } of asked) {
       const named = [...text.matchAll(/\{\{\s*(?:\$labels\.)?(\w+)\s*\}\}/g)].map(([, one]) => one);
       const { grouped } = readPromql(expr);
-      // one series as it is scraped keeps all of its labels
+      // A single unaggregated series keeps all its labels.
       const free = /^up\{/.test(expr) ? ITS_OWN : [];
       for (const label of named) expect([...grouped, ...free], of).toContain(label);
     }
   });
 
-  it('leave none of ours out, nor does the documentation', async () => {
+  it('use every metric of Graft, and the documentation lists every metric', async () => {
     const text = await (await scrape(api.apiKey)).text();
     const ours = [...text.matchAll(/^# TYPE (graft_\w+)/gm)].map(([, name]) => name!);
     expect(ours.length).toBeGreaterThan(20);
@@ -277,7 +274,7 @@ describe('the board for Grafana and the alerts', () => {
     expect(ours.filter((name) => !documented.includes(name))).toEqual([]);
   });
 
-  it('have panels that do not lie on each other', () => {
+  it('have panels that do not overlap', () => {
     const places = (board as unknown as { panels: { gridPos: Record<string, number> }[] }).panels;
     const taken = new Set<string>();
     for (const { gridPos } of places) {

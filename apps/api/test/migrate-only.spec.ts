@@ -48,7 +48,7 @@ class Second1999000000001 implements MigrationInterface {
   readonly down = adds('evaluation').down;
 }
 
-describe.skipIf(!(await listens(POSTGRES_PORT)))('migrations on their own', () => {
+describe.skipIf(!(await listens(POSTGRES_PORT)))('migrations without a start of the API', () => {
   let name: string;
   let clients: pg.Client[];
   const url = () => `${POSTGRES}/${name}`;
@@ -65,7 +65,7 @@ describe.skipIf(!(await listens(POSTGRES_PORT)))('migrations on their own', () =
     return client;
   }
 
-  it('make the schema once, whoever else does at the same time', async () => {
+  it('create the schema once, even if two processes run them at the same time', async () => {
     name = await emptyDatabase();
     const source = await dataSource(url()).initialize();
     try {
@@ -92,7 +92,7 @@ describe.skipIf(!(await listens(POSTGRES_PORT)))('migrations on their own', () =
     }
   });
 
-  it('wait for a locked table, hold nobody up meanwhile, and keep those that are done', async () => {
+  it('wait for a locked table without blocking others, and keep the finished ones', async () => {
     name = await migratedDatabase();
     const holder = await connect();
     const other = await connect();
@@ -112,14 +112,14 @@ describe.skipIf(!(await listens(POSTGRES_PORT)))('migrations on their own', () =
       const waiting = `SELECT 1 FROM pg_locks WHERE relation = 'evaluation'::regclass AND NOT granted`;
       return (await other.query(waiting)).rowCount === 1;
     });
-    // Behind the one that waits, until that gives up for a while.
+    // Queued behind the waiting migration until its lock timeout.
     await other.query('SELECT 1 FROM evaluation');
     await holder.query('COMMIT');
     await over;
     expect(await done()).toEqual([...before, 'First1999000000000', 'Second1999000000001']);
   });
 
-  it('refuse a database that a build from before 0.1.0 made, and leave it as it is', async () => {
+  it('reject a database of a build before 0.1.0, and leave it unchanged', async () => {
     name = await emptyDatabase();
     const client = await connect();
     await client.query(
@@ -134,7 +134,7 @@ describe.skipIf(!(await listens(POSTGRES_PORT)))('migrations on their own', () =
     expect(tables.rowCount).toBe(1);
   });
 
-  it('say what is wrong, and exit with 1', async () => {
+  it('report an error and exit with 1', async () => {
     name = await emptyDatabase();
     const { code, err } = await start(`${POSTGRES}/no_such_database`).over;
     expect([code, err]).toEqual([
@@ -145,7 +145,7 @@ describe.skipIf(!(await listens(POSTGRES_PORT)))('migrations on their own', () =
     ]);
   });
 
-  it('make an index of a large table beside a process that waits to start', async () => {
+  it('create an index on a large table while another process waits to start', async () => {
     name = await emptyDatabase();
     const client = await connect();
     await client.query('CREATE TABLE large (id int); INSERT INTO large VALUES (1), (1)');
@@ -165,14 +165,14 @@ describe.skipIf(!(await listens(POSTGRES_PORT)))('migrations on their own', () =
           const starting = `SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'graft-start' AND query LIKE '%advisory_lock%'`;
           return (await client.query(starting)).rowCount === 2;
         });
-        // As an interrupted one leaves it.
+        // As an interrupted CREATE INDEX leaves it.
         const broken = client.query('CREATE UNIQUE INDEX CONCURRENTLY large_id ON large (id)');
         await expect(broken).rejects.toThrow('could not create unique index');
         expect(await isValid()).toEqual({ indisvalid: false });
         await runner.query(`SET lock_timeout = '2s'`);
         for (let n = 0; n < 2; n++) await createLargeIndex(runner, 'large_id', 'ON large (id)');
         expect(await isValid()).toEqual({ indisvalid: true });
-        // The migrations after it wait as briefly as those before.
+        // Later migrations have the same lock timeout as earlier ones.
         expect(await runner.query('SHOW lock_timeout')).toEqual([{ lock_timeout: '2s' }]);
       });
       await second;

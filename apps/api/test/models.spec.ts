@@ -31,10 +31,10 @@ let api: TestApi;
 let base: string;
 let hub: Server;
 let asked: string[] = [];
-/** The hub's weights wait for it. */
+/** Promise that the hub awaits before it sends weights. */
 let gate: Promise<void> = Promise.resolve();
 
-/** The hub's HTTP paths for one repository, as @huggingface/hub asks them. */
+/** Serves the hub's HTTP paths for one repository, as @huggingface/hub requests them. */
 function serveHub(folder: string): Server {
   return createServer(async (req, res) => {
     const path = decodeURIComponent((req.url ?? '').split('?')[0] ?? '');
@@ -77,7 +77,7 @@ function serveHub(folder: string): Server {
 beforeAll(async () => {
   const scratch = join(process.env['TMPDIR'] ?? '/tmp', `graft-models-${process.pid}`);
   base = writeTinyBase(join(scratch, 'base'));
-  writeFileSync(join(base, 'pytorch_model.bin'), 'a pickle that nobody asks for');
+  writeFileSync(join(base, 'pytorch_model.bin'), 'a pickle that must not be downloaded');
   writeFileSync(join(base, 'modeling.py'), 'print("code")');
   hub = serveHub(base).listen(0, '127.0.0.1');
   await until(() => hub.listening);
@@ -102,7 +102,7 @@ const content = (sha256: string): Buffer =>
   readFileSync(join(api.home, 'blobs', sha256.slice(0, 2), sha256));
 
 describe('importing bases', () => {
-  it('takes a folder: what belongs to the model, byte for byte, and nothing else', async () => {
+  it("imports a folder: copies the model's files byte for byte, and no others", async () => {
     const { graft } = await imported(`dir:${base}`, 'from-dir');
     expect(graft).toMatchObject({ status: 'ready', family: 'llama', parameters: 24736 });
     const names = graft.files.map((file) => file.name).sort();
@@ -116,7 +116,7 @@ describe('importing bases', () => {
       expect(content(file.sha256)).toEqual(readFileSync(join(base, file.name)));
   });
 
-  it('takes a repository of the hub, and downloads no pickle and no code', async () => {
+  it('imports a repository of the hub, and downloads no pickle and no code', async () => {
     asked = [];
     const { graft } = await imported('hub:Org/Tiny');
     expect(graft).toMatchObject({ status: 'ready', family: 'llama' });
@@ -127,7 +127,7 @@ describe('importing bases', () => {
     expect((await api.get<{ id: string }>('/models/Org/Tiny')).id).toBe('Org/Tiny');
   });
 
-  it('says why a model cannot be imported, and lets it be tried again', async () => {
+  it('reports why a model cannot be imported, and can be retried', async () => {
     expect((await imported('hub:Org/None')).graft).toMatchObject({
       status: 'error',
       status_details: expect.stringMatching(/^http:.* has no public repository Org\/None$/),
@@ -147,7 +147,7 @@ describe('importing bases', () => {
     expect((await imported(`dir:${bad}`)).graft.status).toBe('ready');
   });
 
-  it('refuses files that lack tensors of the model, by name', async () => {
+  it('rejects files without all tensors of the model, with a name', async () => {
     const deeper = join(base, '..', 'deeper');
     mkdirSync(deeper, { recursive: true });
     for (const name of readdirSync(base)) copyFileSync(join(base, name), join(deeper, name));
@@ -160,7 +160,7 @@ describe('importing bases', () => {
     });
   });
 
-  it('leaves alone a model that another process has imported first', async () => {
+  it('does not change a model that another process has imported first', async () => {
     let open = (): void => undefined;
     gate = new Promise((resolve) => (open = resolve));
     asked = [];
@@ -173,7 +173,7 @@ describe('importing bases', () => {
     expect((await api.get<ModelView>('/models/twice')).graft.status).toBe('ready');
   });
 
-  it('reads another source once the model was deleted and asked for anew', async () => {
+  it('reads the new source if the model was deleted and imported again', async () => {
     let open = (): void => undefined;
     gate = new Promise((resolve) => (open = resolve));
     asked = [];
@@ -191,7 +191,7 @@ describe('importing bases', () => {
     });
   });
 
-  it('follows links to files, as the hub cache has them, and stores a blob once', async () => {
+  it("follows links to files, as in the hub's cache, and stores each blob once", async () => {
     const linked = join(base, '..', 'linked');
     mkdirSync(linked, { recursive: true });
     for (const name of [
@@ -206,7 +206,7 @@ describe('importing bases', () => {
     expect((await api.query('SELECT 1 FROM blob')).length).toBe(before);
   });
 
-  it('refuses bad sources and taken names', async () => {
+  it('rejects invalid sources and names that are taken', async () => {
     for (const body of [
       { source: 'http://169.254.169.254/x' },
       { source: 'hub:../../etc' },
@@ -229,7 +229,7 @@ describe('importing bases', () => {
     expect(taken.headers['x-should-retry']).toBe('false');
   });
 
-  it('deletes a base and the blobs that nobody else names', async () => {
+  it('deletes a base and the blobs that nothing else references', async () => {
     const { graft } = await api.get<ModelView>('/models/from-dir');
     const [weights] = graft.files.filter((file) => file.name === 'model.safetensors');
     const remove = (id: string) =>

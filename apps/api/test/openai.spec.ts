@@ -62,7 +62,7 @@ describe('files through the official SDK', () => {
     expect(descending).toEqual(ids.toReversed());
   });
 
-  it('names `after` when a page would begin nowhere', async () => {
+  it('names `after` as the param if its id does not exist', async () => {
     const { id } = await client.fineTuning.jobs.create({
       model: 'tiny',
       training_file: await uploadChats(api),
@@ -78,7 +78,7 @@ describe('files through the official SDK', () => {
     await client.fineTuning.jobs.cancel(id);
   });
 
-  it('names bad lines with the reason they share', async () => {
+  it('reports bad lines with their common reason', async () => {
     const bad = Array.from({ length: 25 }, () => '{"messages":[]}').join('\n');
     const file = await client.files.create({
       file: new File([chats(3) + bad], 'bad.jsonl'),
@@ -97,7 +97,7 @@ describe('files through the official SDK', () => {
     expect(error.message).toContain('lines 4–28: ');
   });
 
-  it('tells for each task whether a file fits it, and makes jobs of those alone', async () => {
+  it('reports for each task whether a file fits it, and accepts jobs only for those', async () => {
     const pairs = await client.files.create({
       file: new File([preferences(12)], 'pairs.jsonl'),
       purpose: 'fine-tune',
@@ -142,7 +142,7 @@ describe('files through the official SDK', () => {
     await client.fineTuning.jobs.cancel(id);
   });
 
-  it('says what is wrong with a file of preferences in their own words', async () => {
+  it('reports problems of a preference file with preference fields', async () => {
     const text = preferences(3) + preferences(1).replace('"non_preferred_output"', '"other"');
     const file = await client.files.create({
       file: new File([text], 'pairs.jsonl'),
@@ -154,7 +154,7 @@ describe('files through the official SDK', () => {
     );
   });
 
-  it('takes the fields after the file part, and refuses what is missing', async () => {
+  it('accepts fields after the file part, and rejects missing ones', async () => {
     const late = await request(api.url)
       .post('/v1/files')
       .set(api.headers)
@@ -178,7 +178,7 @@ describe('files through the official SDK', () => {
     expect(json.body.error).toMatchObject({ param: 'file', type: 'invalid_request_error' });
   });
 
-  it('never lets a file name near the file system', async () => {
+  it('never uses a file name as a path', async () => {
     for (const name of ['../../etc/passwd', '..%2f..%2fx', '/abs', 'a\\..\\b', '\u202e.jsonl']) {
       const file = await client.files.create({ file: new File(['x'], name), purpose: 'fine-tune' });
       expect(await (await client.files.content(file.id)).text()).toBe('x');
@@ -256,7 +256,7 @@ describe('fine-tuning jobs through the official SDK', () => {
     expect(error).toMatchObject({ status: 400, code: 'invalid_state' });
   });
 
-  it('names the whole path of a bad field', async () => {
+  it('returns the full path of a bad field', async () => {
     const file = await uploadChats(api);
     const create = (extra: object) =>
       caught(
@@ -302,7 +302,7 @@ describe('fine-tuning jobs through the official SDK', () => {
     );
   });
 
-  it('makes one job of repeated requests', async () => {
+  it('creates one job for repeated requests', async () => {
     const body = {
       model: 'tiny',
       training_file: await uploadChats(api),
@@ -449,7 +449,7 @@ describe('fine-tuning jobs through the official SDK', () => {
     expect((await caught(client.models.retrieve(done.fine_tuned_model ?? ''))).status).toBe(404);
   });
 
-  it('fails a job that announces an adapter it never stored, after trying again', async () => {
+  it('retries a job that reports an adapter it never stored', async () => {
     const job = await client.fineTuning.jobs.create({
       model: 'tiny',
       training_file: await uploadChats(api),

@@ -1,4 +1,5 @@
-// The OpenAPI document: valid, whole, and true of the answers (checked-answers.ts holds those of all specs against it).
+// The OpenAPI document: valid, complete, and matching the responses (checked-answers.ts checks those of all
+// specs).
 import { Validator } from '@seriousme/openapi-schema-validator';
 import Ajv from 'ajv/dist/2020.js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -36,26 +37,26 @@ const operations = (): [string, Operation][] =>
   );
 
 describe('the OpenAPI document', () => {
-  it('is one of OpenAPI 3.1', async () => {
+  it('is a valid OpenAPI 3.1 document', async () => {
     expect(document.openapi).toBe('3.1.0');
     expect(await new Validator().validate(document)).toEqual({ valid: true });
   });
 
-  it('says of every operation what it does, what it answers and what its errors are like', () => {
+  it('has a summary, a response schema and an error schema for every operation', () => {
     const ids = operations().map(([, { operationId }]) => operationId);
     expect(ids.length).toBeGreaterThan(80);
     expect(new Set(ids).size).toBe(ids.length);
     for (const [name, { summary, responses }] of operations()) {
       expect(summary, name).toMatch(/^[A-Z].*[^.]$/);
       const good = Object.entries(responses).filter(([status]) => status.startsWith('2'));
-      // Nest's own answer, without content, stands where a route says nothing of it.
+      // Without a declared response, Nest adds a default one without content.
       expect(good.length, name).toBe(1);
       expect(good[0]?.[1].content, name).toBeTypeOf('object');
       expect(responses['default']?.content, name).toBeTypeOf('object');
     }
   });
 
-  it('is what generators read: tuples without items: false, errors by status, no JWT', () => {
+  it('works with generators: no "items: false" in tuples, errors by status, no JWT', () => {
     const text = JSON.stringify(document);
     expect(text.includes('"prefixItems"')).toBe(true);
     expect(text.includes('"items":false')).toBe(false);
@@ -65,14 +66,14 @@ describe('the OpenAPI document', () => {
       expect(responses[status]?.content, status).toEqual(responses['default']?.content);
   });
 
-  it('has each name of a path among the parameters', () => {
+  it('declares every path parameter', () => {
     for (const [name, { parameters = [] }] of operations()) {
       const given = parameters.filter((one) => one.in === 'path').map((one) => `{${one.name}}`);
       expect(given.sort(), name).toEqual((name.match(/\{\w+\}/g) ?? []).sort());
     }
   });
 
-  it('says of every list how it is paged', () => {
+  it('declares the pagination of lists', () => {
     const paged = operations()
       .filter(([, { parameters }]) => parameters?.some(({ name }) => name === 'limit'))
       .map(([name]) => name);
@@ -80,7 +81,7 @@ describe('the OpenAPI document', () => {
       expect(paged).toContain(`get ${name}`);
   });
 
-  it('has examples of bodies that are what their schemas say', () => {
+  it('has example bodies that match their schemas', () => {
     const ajv = new Ajv.default({ strict: false });
     const examples = operations().flatMap(([name, { requestBody }]) => {
       const { examples: [example] = [], ...schema } =
@@ -94,7 +95,7 @@ describe('the OpenAPI document', () => {
     expect(wrong).toEqual([]);
   });
 
-  it('is held against answers: a field too few, one too many, another status', () => {
+  it('is compared with responses: missing field, additional field, unknown status', () => {
     const file = {
       id: 'file-1',
       object: 'file',
@@ -114,7 +115,7 @@ describe('the OpenAPI document', () => {
     expect(problemOf('GET', '/v1/nowhere', 200, file)).toBe('no such operation');
   });
 
-  it('is held against queries, too', () => {
+  it('is compared with query parameters', () => {
     const unknown = (url: string): string[] => unknownQuery('GET', '/v1/files', url);
     expect(unknown('/v1/files?sha256=ab&limit=1&order=asc')).toEqual([]);
     expect(unknown('/v1/files?colour=red&limit=1')).toEqual(['colour']);

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { caught, importBase, startTestApi, until, uploadChats, type TestApi } from './fixture.js';
 import { finished, ScriptedWorker, started, step } from './scripted-worker.js';
 
-// Operations on adapters, as jobs. What they compute is in test/e2e/operations.spec.ts.
+// Operations on adapters, as jobs. test/e2e/operations.spec.ts checks their results.
 
 let api: TestApi;
 let worker: ScriptedWorker;
@@ -19,7 +19,7 @@ afterAll(async () => {
   await api?.close();
 });
 
-/** A model of a job, with these fields in its adapter_config.json. */
+/** Trains a model with these fields in its adapter_config.json. */
 async function trained(
   peft: object = {},
   more: { readonly training_file?: string; readonly graft?: object } = {},
@@ -41,7 +41,7 @@ async function trained(
 const operate = (body: object): Promise<JobObject> =>
   api.post<JobObject>('/adapters/operations', body);
 
-it('an adapter whose config is too large to read is refused, with its size', async () => {
+it('rejects an adapter whose config is too large to read, with its size', async () => {
   const { model } = await trained();
   const { id } = await operate({ type: 'combine', adapters: [model], weights: [1] });
   const lease = await worker.assigned();
@@ -56,7 +56,7 @@ it('an adapter whose config is too large to read is refused, with its size', asy
   ).rejects.toThrow('its adapter_config.json is 5000020 bytes, and at most 4194304 are read');
 });
 
-it('a worker gets the files of each adapter by its place, no data, and how the base was held', async () => {
+it("a worker gets the files of each adapter under its index, no data, and the base's dtype and quantization", async () => {
   const [one, two] = [await trained(), await trained()];
   const { model: a } = one;
   const { model: b } = two;
@@ -93,12 +93,12 @@ it('a worker gets the files of each adapter by its place, no data, and how the b
   const [file] = lease.initAdapter.filter(({ name }) => name === '1/adapter_model.safetensors');
   expect(String(await worker.fetch(file?.sha256 ?? ''))).toBe(`weights of ${two.job}`);
 
-  // while the job is open its adapters' bytes stay
+  // The adapters' blobs remain until the job ends.
   await api.client.models.delete(b);
   expect(String(await worker.fetch(file?.sha256 ?? ''))).toBe(`weights of ${two.job}`);
   const { phase } = (await api.get<JobObject>(`/fine_tuning/jobs/${job.id}`)).graft;
   await worker.tell(lease, started(0, 0));
-  // it has no steps, and trains nothing
+  // An operation has no steps and no training phase.
   expect((await api.get<JobObject>(`/fine_tuning/jobs/${job.id}`)).graft).toMatchObject({
     phase,
     progress: { total_steps: null },
@@ -106,7 +106,7 @@ it('a worker gets the files of each adapter by its place, no data, and how the b
   await worker.finish(lease, 0);
   const done = await api.get<JobObject>(`/fine_tuning/jobs/${job.id}`);
   expect(done).toMatchObject({ status: 'succeeded', trained_tokens: 0 });
-  // no curve where nothing was trained
+  // No metrics.csv without training.
   expect(done.result_files).toHaveLength(3);
   const made = await api.client.models.retrieve(done.fine_tuned_model ?? '');
   expect((made as unknown as ModelObject).graft).toMatchObject({ kind: 'adapter', base: 'tiny' });
@@ -120,7 +120,7 @@ it('a worker gets the files of each adapter by its place, no data, and how the b
   await api.post(`/fine_tuning/jobs/${next.id}/cancel`);
 });
 
-it('what is merged is a whole model, which no packing is remembered of', async () => {
+it('a merged model is a full model without quantization', async () => {
   const { model } = await trained();
   const job = await operate({ type: 'merge', model });
   expect(job).toMatchObject({ model, peft: null });
@@ -137,7 +137,7 @@ it('what is merged is a whole model, which no packing is remembered of', async (
   expect(rows).toEqual([{ kind: 'full', base_dtype: 'f32', quantization: null }]);
 });
 
-it('are listed by their kind, are of no method, and count the time that a worker had them', async () => {
+it('operations are listed by kind, have no method, and count the time from assignment', async () => {
   const { job: training, model } = await trained();
   const { id: merge } = await operate({ type: 'merge', model });
   const merging = await worker.assigned();
@@ -178,7 +178,7 @@ it('are listed by their kind, are of no method, and count the time that a worker
   await worker.tell(converting, started(0, 0), finished(0, lora));
 });
 
-it('an equal call with the same key makes no second job', async () => {
+it('an equal request with the same idempotency key creates no second job', async () => {
   const { model } = await trained();
   const call = () =>
     request(api.url)
@@ -206,7 +206,7 @@ it.each([
   [{ type: 'merge', model: 'tiny', density: 1 }, 'density', 'unknown_parameter'],
   [{ type: 'unite' }, 'type', 'invalid_value'],
   [{}, 'type', 'invalid_value'],
-])('%j is refused: %s %s', async (body, param, code) => {
+])('rejects %j: %s %s', async (body, param, code) => {
   const refused = await caught(api.client.post('/adapters/operations', { body }));
   expect(refused).toMatchObject({ param, code });
 });
@@ -228,7 +228,7 @@ async function uploadClasses(): Promise<string> {
   return (await api.client.files.create({ file, purpose: 'fine-tune' })).id;
 }
 
-describe('what a model does not support is refused when it is asked for, and not offered', () => {
+describe('an operation that a model does not support is rejected and not offered', () => {
   it.each<[string, object, { readonly graft?: object }, readonly string[], RegExp]>([
     ['a LoRA', {}, {}, ALL, /none/],
     [
@@ -275,7 +275,7 @@ describe('what a model does not support is refused when it is asked for, and not
     expect(graft?.lora_rank).toBe('peft_type' in peft ? null : 8);
   });
 
-  it('a base is only written as GGUF; lists say nothing of it', async () => {
+  it('a base supports only GGUF export; lists omit the operations', async () => {
     const { graft } = (await api.client.models.retrieve('tiny')) as unknown as ModelObject;
     expect(graft).toMatchObject({ operations: ['gguf'], lora_rank: null });
     const { data } = await api.get<Page<ModelObject>>('/models');

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { importBase, startTestApi, until, uploadChats, type TestApi } from './fixture.js';
 import { saved, ScriptedWorker, started, step } from './scripted-worker.js';
 
-// The database vanishes under a running job: the API says so, comes back, and takes nothing from its worker.
+// The database is killed under a running job: the API reports it, recovers, and the worker keeps its lease.
 
 const LEASE_MS = 3000;
 let api: TestApi;
@@ -20,7 +20,7 @@ const postgres = (): number => {
   return Number(readFileSync(file, 'utf8').split('\n')[0]);
 };
 
-it('survives kill -9 of its Postgres without taking a lease away', async () => {
+it('survives kill -9 of its Postgres, and workers keep their leases', async () => {
   const { id } = await api.post<{ id: string }>('/fine_tuning/jobs', {
     model: 'tiny',
     training_file: await uploadChats(api),
@@ -40,7 +40,7 @@ it('survives kill -9 of its Postgres without taking a lease away', async () => {
   await until(async () => (await fetch(`${api.url}/readyz`)).status === 200, 30_000);
   expect(postgres()).not.toBe(pid);
 
-  // The worker comes back with what it holds, as its agent does after a broken stream.
+  // The worker reconnects with its leases, as an agent does after a broken stream.
   const back = await new ScriptedWorker(api, {
     instance,
     leases: [{ jobId: id, attempt: lease.attempt, step: 1 }],
@@ -59,7 +59,7 @@ it('survives kill -9 of its Postgres without taking a lease away', async () => {
   back.vanish();
 });
 
-it('charges a job nothing for an assignment that was being prepared meanwhile', async () => {
+it('counts no failure for an assignment that was being prepared', async () => {
   const { id } = await api.post<{ id: string }>('/fine_tuning/jobs', {
     model: 'tiny',
     training_file: await uploadChats(api),

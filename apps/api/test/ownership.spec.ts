@@ -20,7 +20,7 @@ interface JobView {
 
 const LEASE_MS = 1500;
 
-/** Who may write what, on a control plane with short leases. */
+/** Tests which worker may write what, on an API with short leases. */
 function ownership(redis: boolean): void {
   let api: TestApi;
   let file: string;
@@ -37,7 +37,7 @@ function ownership(redis: boolean): void {
   const status_ = async (id: string, wanted: string): Promise<void> =>
     until(async () => (await job(id)).status === wanted);
 
-  /** A job in a pool of its own, and a worker that joined it. */
+  /** Creates a job in its own pool, and connects a worker to the pool. */
   async function scene() {
     const pool = `pool-${pools++}`;
     const made = await api.post<JobView>('/fine_tuning/jobs', {
@@ -49,7 +49,7 @@ function ownership(redis: boolean): void {
     return { id: made.id, pool, worker };
   }
 
-  it('assigns a job once, as attempt 1, and keeps it while heartbeats come', async () => {
+  it('assigns a job once, as attempt 1, and renews the lease with heartbeats', async () => {
     const { id, pool, worker } = await scene();
     const other = await new ScriptedWorker(api, { pool, name: 'other' }).connect();
     other.pull();
@@ -70,13 +70,13 @@ function ownership(redis: boolean): void {
     other.vanish();
   });
 
-  it("hands a lost worker's job on from its last committed checkpoint, and refuses everything the old one still writes", async () => {
+  it("resumes a lost worker's job from its last committed checkpoint, and rejects everything that the lost worker still writes", async () => {
     const { id, pool, worker } = await scene();
     const first = await worker.assigned();
     await worker.tell(first, started(0, 20), step(1), step(2), step(3), step(4));
     const state = await worker.put(first, 'optimizer.safetensors', 'moments at 3');
     await worker.tell(first, saved(3, [state]));
-    // The worker stands still: no heartbeat any more, but its connection stays open.
+    // The worker hangs: it sends no heartbeats, but its connection stays open.
     const second = await new ScriptedWorker(api, { pool, name: 'second' }).connect();
     const again = await second.assigned();
     second.keep(again);
@@ -133,7 +133,7 @@ function ownership(redis: boolean): void {
     second.vanish();
   });
 
-  it("takes nothing for an attempt that is another worker's, or the same worker's attempt before", async () => {
+  it('rejects events and heartbeats for an attempt of another worker, or an earlier attempt of the same worker', async () => {
     const { id, pool, worker } = await scene();
     const first = await worker.assigned();
     await worker.tell(first, started(), {
@@ -150,7 +150,7 @@ function ownership(redis: boolean): void {
          FROM job WHERE id = $1`,
         [id],
       );
-    // Nothing here renews it but what must not.
+    // Nothing here renews the lease, except the messages that must not.
     const before = await written();
     expect(before).toMatchObject([{ state: 'running', steps: [1] }]);
     const stale = [{ jobId: id, attempt: first.attempt }];
@@ -160,7 +160,7 @@ function ownership(redis: boolean): void {
       lost: stale,
     });
     const others = [{ jobId: id, attempt: second.attempt }];
-    // Further on than what the owner has said.
+    // Sequence numbers beyond those that the owner has sent.
     const ahead = Array.from({ length: 5 }, () => other.event(second, step(8)));
     expect((await other.batch(ahead)).stale).toMatchObject(others);
     expect(await other.beat([{ ...others[0], step: 0 } as Lease])).toMatchObject({
@@ -173,7 +173,7 @@ function ownership(redis: boolean): void {
     other.vanish();
   });
 
-  it('takes a replayed batch once, and only a different loss counts as a mismatch', async () => {
+  it('stores a replayed batch once, and counts only a different loss as a mismatch', async () => {
     const { id, worker } = await scene();
     const lease = await worker.assigned();
     const events = [
@@ -193,7 +193,7 @@ function ownership(redis: boolean): void {
       )[0]?.n;
     expect(await count('metric')).toBe(3);
     expect(await count('event')).toBe(3 + 1 + 3);
-    // Failed, so resumed: steps 1 and 2 come again, step 3 with another loss.
+    // Failed, so it resumes: steps 1 and 2 are repeated, step 3 with another loss.
     await worker.tell(lease, {
       kind: 'failed',
       payload: {
@@ -224,7 +224,7 @@ function ownership(redis: boolean): void {
     worker.vanish();
   });
 
-  it('cancels a running job at once, and the worker is told', async () => {
+  it('cancels a running job immediately, and notifies the worker', async () => {
     const { id, worker } = await scene();
     const lease = await worker.assigned();
     await worker.tell(lease, started(), step(1));
@@ -239,7 +239,7 @@ function ownership(redis: boolean): void {
     worker.vanish();
   });
 
-  it('goes on from the checkpoint before where bytes of the newest are lost', async () => {
+  it('resumes from the previous checkpoint if the newest is damaged', async () => {
     const { id, pool, worker } = await scene();
     const lease = await worker.assigned();
     await worker.tell(lease, started(0, 9), step(1), step(2));
@@ -293,7 +293,7 @@ function ownership(redis: boolean): void {
     worker.vanish();
   });
 
-  it('is paused where it really goes on when the last checkpoint could not be stored', async () => {
+  it('pauses at the last stored checkpoint if the newest one could not be stored', async () => {
     const { id, worker } = await scene();
     const lease = await worker.assigned();
     const state = await worker.put(lease, 'state', `${id} at 2`);
@@ -337,7 +337,7 @@ function ownership(redis: boolean): void {
     worker.vanish();
   });
 
-  it('goes on when a pause is taken back before the worker knew, and says so', async () => {
+  it('continues if a pause is revoked before the worker has stopped', async () => {
     const { id, worker } = await scene();
     const lease = await worker.assigned();
     await worker.tell(lease, started(0, 9), step(1));
@@ -355,7 +355,7 @@ function ownership(redis: boolean): void {
     worker.vanish();
   });
 
-  it('gives up after three crashes without progress; a checkpoint forgives', async () => {
+  it('fails after three crashes without progress; a checkpoint resets the count', async () => {
     const { id, worker } = await scene();
     const crash = {
       kind: 'failed',
@@ -374,7 +374,7 @@ function ownership(redis: boolean): void {
     worker.vanish();
   });
 
-  it("fails a user's error at once, in words", async () => {
+  it("fails a job immediately with the user's error", async () => {
     const { id, worker } = await scene();
     await worker.tell(await worker.assigned(), {
       kind: 'failed',
@@ -397,7 +397,7 @@ function ownership(redis: boolean): void {
     worker.vanish();
   });
 
-  it('keeps the lease of a worker that reconnects in time, and kills what is not its own', async () => {
+  it('keeps the lease of a worker that reconnects in time, and kills its other runs', async () => {
     const { id, pool, worker } = await scene();
     const lease = await worker.assigned();
     worker.vanish();
@@ -428,7 +428,7 @@ function ownership(redis: boolean): void {
       training_file: file,
       graft: { pool },
     });
-    // Its token is dropped with nobody waiting: as if the queue had been flushed.
+    // The token is consumed while the job is paused, as if the queue had been flushed.
     await api.query(`UPDATE job SET state = 'paused' WHERE id = $1`, [made.id]);
     const worker = await new ScriptedWorker(api, { pool }).connect();
     worker.pull();
@@ -440,7 +440,7 @@ function ownership(redis: boolean): void {
     worker.vanish();
   });
 
-  it('expires nothing for one lease after its own restart', async () => {
+  it('expires no lease for one lease duration after a restart', async () => {
     const { id, worker } = await scene();
     const lease = await worker.assigned();
     await api.restart(() =>
@@ -459,7 +459,7 @@ function ownership(redis: boolean): void {
     back.vanish();
   });
 
-  it('refuses wrong tokens, other pools, and a Hello without a version in words', async () => {
+  it('rejects wrong tokens, other pools, and a Hello without a version, with the reason', async () => {
     const wrong = await new ScriptedWorker(api, { token: 'jt-graft-nope' }).connect();
     expect(wrong.ended).toContain('join token');
     const nameless = await new ScriptedWorker(api, { schemaVersion: 0 }).connect();
@@ -478,7 +478,7 @@ function ownership(redis: boolean): void {
     for (const worker of [wrong, nameless, elsewhere, right, revoked]) worker.vanish();
   });
 
-  it('gives workers no blob but those of models and running jobs, and takes none that is not what it says', async () => {
+  it('allows workers only blobs of models and running jobs, and rejects uploads that differ from their announcement', async () => {
     const { id, worker } = await scene();
     const secret = await api.client.files.create({
       file: new File(['private'], 'x'),
