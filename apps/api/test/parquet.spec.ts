@@ -1,4 +1,5 @@
-// Parquet as others write it, and as nobody should: decoded in processes that a hostile file ends alone.
+// Parquet of other writers and hostile Parquet, decoded in separate processes so that a hostile file ends
+// only its own process.
 import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -70,7 +71,7 @@ describe('files that pyarrow wrote', () => {
     );
   });
 
-  it('are refused by the name of a compression that there is not', async () => {
+  it('are rejected with the name of an unsupported compression', async () => {
     const content = texts(['a'], {
       codec: 'LZO',
       compressors: { LZO: (page: Uint8Array) => page },
@@ -82,11 +83,11 @@ describe('files that pyarrow wrote', () => {
 });
 
 describe('a hostile file', () => {
-  /** Kilobytes: one text, which all rows share. */
+  /** A file of a few kilobytes: all rows have the same long text. */
   const long = (rows: number): Uint8Array<ArrayBuffer> =>
     texts(new Array<string>(rows).fill('x'.repeat(1_500_000)), { rowGroupSize: rows });
 
-  it('of long rows is refused by its rows, and they never are in the API together', async () => {
+  it("with long rows is rejected with its row numbers, without holding all rows in the API's memory", async () => {
     const before = process.memoryUsage.rss();
     let most = 0;
     const watch = setInterval(() => (most = Math.max(most, process.memoryUsage.rss())), 5);
@@ -96,7 +97,7 @@ describe('a hostile file', () => {
     expect((Math.max(most, process.memoryUsage.rss()) - before) / 1e6).toBeLessThan(300);
   }, 60_000);
 
-  it('of pages that grow beyond all memory ends its own process', async () => {
+  it('with pages that exceed all memory ends its own process', async () => {
     expect(await reasonOf(bomb())).toBe(
       'the Parquet file cannot be read: it needs too much memory',
     );
@@ -104,7 +105,7 @@ describe('a hostile file', () => {
     expect((await fetch(`${api.url}/healthz`)).status).toBe(200);
   }, 120_000);
 
-  it('is decoded no longer when the client is gone, two at a time and of a project one', async () => {
+  it('is no longer decoded after its client disconnects; two are decoded at a time, one per project', async () => {
     const content = long(100_000);
     const clients = [1, 2, 3].map(() => new AbortController());
     const keys = [api.apiKey, (await makeProject(api, 'second')).owner.key];
@@ -112,7 +113,7 @@ describe('a hostile file', () => {
       send(content, signal, keys[n >> 1]).catch(() => null),
     );
     const incoming = () => readdirSync(join(api.home, 'blobs', 'incoming')).length;
-    // what came of each, and what becomes of it
+    // an upload and its converted file each
     await until(() => incoming() === 6 && decoders().length === 2);
     clients[2]!.abort();
     await sent[2];
@@ -123,10 +124,10 @@ describe('a hostile file', () => {
   }, 60_000);
 });
 
-/** Bytes that the lie takes more than the truth, made up for by the page's padding. */
+/** Bytes by which the false page header is longer than the true one; the page's padding makes up for them. */
 const LONGER = 4;
 
-/** A file whose one page says that it holds 2 GB, and does: zeros in blocks of deflate, each the same as the last. */
+/** Returns a file whose single page declares and contains 2 GB: zeros in repeated deflate blocks. */
 function bomb(): Uint8Array<ArrayBuffer> {
   const block = deflateRawSync(Buffer.alloc(16e6), { finishFlush: constants.Z_FULL_FLUSH });
   const page = Buffer.concat([
@@ -137,7 +138,7 @@ function bomb(): Uint8Array<ArrayBuffer> {
   const file = Buffer.from(texts(['a', 'b'], { codec: 'GZIP', compressors: { GZIP: () => page } }));
   const sizes = (claimed: number, compressed: number): Buffer =>
     Buffer.from([0x15, 6, 0x15, ...varint(2 * claimed), 0x15, ...varint(2 * compressed)]);
-  // Two bytes of levels are counted in both.
+  // Both sizes include two bytes of levels.
   const [honest, lie] = [sizes(12, page.length + 2), sizes(2e9 + 2, page.length + 2 - LONGER)];
   expect([file.indexOf(honest), lie.length - honest.length]).toEqual([4, LONGER]);
   const end = file.indexOf(page) + page.length;

@@ -1,4 +1,4 @@
-// Training data in parts, by OpenAI's own SDK.
+// Uploads in parts through OpenAI's SDK.
 import { createHash } from 'node:crypto';
 import { readdirSync, renameSync } from 'node:fs';
 import { request, type ClientRequest } from 'node:http';
@@ -30,7 +30,7 @@ const blobs = (): number =>
     (entry) => entry.isFile() && entry.name !== 'installation',
   ).length;
 
-it('becomes a file of its parts in the order that is given, across a restart', async () => {
+it('becomes a file of its parts in the requested order, even after a restart', async () => {
   const upload = await create();
   expect(upload).toMatchObject({ object: 'upload', status: 'pending', filename: 'chats.jsonl' });
   const last = await api.client.uploads.parts.create(upload.id, {
@@ -47,14 +47,14 @@ it('becomes a file of its parts in the order that is given, across a restart', a
   const file = done.file as FileObject;
   expect(file).toMatchObject({ bytes: TEXT.length, status: 'processed', graft: { records: 3000 } });
   expect(await (await api.client.files.content(file.id)).text()).toBe(TEXT);
-  // Asked again, as after a lost answer, it is the same file.
+  // A repeated request, as after a lost response, returns the same file.
   expect(await api.client.uploads.complete(upload.id, { part_ids: [first.id, last.id] })).toEqual(
     done,
   );
   expect(blobs()).toBe(1);
 });
 
-it('is completed once where clients ask at the same time, and each is told of the same file', async () => {
+it('is completed once by concurrent requests, which all return the same file', async () => {
   const upload = await create();
   const ids: string[] = [];
   for (const data of [bytes(0, 70_000), bytes(70_000, TEXT.length)])
@@ -67,7 +67,7 @@ it('is completed once where clients ask at the same time, and each is told of th
   for (const other of others) expect(other).toEqual(first);
 });
 
-it('becomes a file only with the MD5 that the client says', async () => {
+it('is completed only with the right MD5 if the client sends one', async () => {
   const upload = await create();
   const part = await api.client.uploads.parts.create(upload.id, { data: bytes(0, TEXT.length) });
   const complete = (md5: string) =>
@@ -98,14 +98,14 @@ it('is not read again for an MD5 that is known to be wrong', async () => {
   await api.client.uploads.cancel(upload.id);
 });
 
-it('is completed one at a time of a project, and no more wait than may', async () => {
+it('is completed one at a time per project, with a bounded queue', async () => {
   const upload = await create();
   const part = await api.client.uploads.parts.create(upload.id, { data: bytes(0, TEXT.length) });
   const lock = new pg.Client({ connectionString: api.databaseUrl });
   await lock.connect();
   try {
     await lock.query('BEGIN');
-    // The one that is at work waits for this row.
+    // The active request waits for this row.
     await lock.query('SELECT 1 FROM upload WHERE id = $1 FOR UPDATE', [upload.id]);
     const refused: APIError[] = [];
     const asked = Array.from({ length: 18 }, () =>
@@ -127,7 +127,7 @@ it('is completed one at a time of a project, and no more wait than may', async (
   }
 });
 
-it('is refused where parts are missing, strange or too large', async () => {
+it('is rejected if parts are missing, unknown or too large', async () => {
   const upload = await create();
   const part = await api.client.uploads.parts.create(upload.id, { data: bytes(0, 1000) });
   const complete = (...part_ids: string[]) =>
@@ -151,7 +151,7 @@ it('is refused where parts are missing, strange or too large', async () => {
   expect(await caught(api.client.uploads.cancel('upload_none'))).toMatchObject({ status: 404 });
 });
 
-it('ends by itself when nobody goes on with it', async () => {
+it('expires if it is not completed', async () => {
   const upload = await create();
   await api.client.uploads.parts.create(upload.id, { data: bytes(5, 1000) });
   const before = blobs();
@@ -164,7 +164,7 @@ it('ends by itself when nobody goes on with it', async () => {
   await until(() => blobs() === before - 1);
 });
 
-it('takes no more than it announced, sent twice, and one part beside', async () => {
+it('accepts at most twice its size plus one part', async () => {
   const upload = await create(1000);
   const data = (): File => new File([Buffer.alloc(40 * 1024 * 1024)], 'part');
   await api.client.uploads.parts.create(upload.id, { data: data() });
@@ -179,9 +179,9 @@ it('takes no more than it announced, sent twice, and one part beside', async () 
   await api.client.uploads.cancel(upload.id);
 });
 
-it('refuses by what a part announces one that is too large, or more than the project may store', async () => {
+it("rejects a part from its content-length if it is too large or exceeds the project's storage", async () => {
   const upload = await create(1000);
-  /** Sends the head of a request only, and answers with what comes back. */
+  /** Sends only the head of a request; returns the response. */
   const announce = (bytes: number): Promise<string> =>
     new Promise((resolve, reject) => {
       const socket = connect(Number(new URL(api.url).port), '127.0.0.1');
@@ -203,7 +203,7 @@ it('refuses by what a part announces one that is too large, or more than the pro
   await api.client.uploads.cancel(upload.id);
 });
 
-it('of texts beside what looks like their labels asks which column is what, where it is told to', async () => {
+it('with a text column and a possible label column asks for the columns if ask_columns is set', async () => {
   const table = `text,category\n${Array.from({ length: 12 }, (_, n) => `Ticket ${n},${n % 3}\n`).join('')}`;
   const upload = await api.client.uploads.create({
     bytes: table.length,
@@ -231,7 +231,7 @@ it('of texts beside what looks like their labels asks which column is what, wher
   expect(file?.graft?.warnings.join('\n')).not.toContain('different values');
 });
 
-it('that is a table is completed again once somebody says which column is what', async () => {
+it('of a table can be completed again with a column mapping', async () => {
   const table = `nr,frage,antwort\n${Array.from({ length: 12 }, (_, n) => `${n},${n} + 1?,${n + 1}\n`).join('')}`;
   const upload = await api.client.uploads.create({
     bytes: table.length,
@@ -266,7 +266,7 @@ it('that is a table is completed again once somebody says which column is what',
   });
 });
 
-it('that come whole are received so many at a time, and no more of a project wait than may', async () => {
+it('limits concurrent and waiting uploads of whole files per project', async () => {
   const open: ClientRequest[] = [];
   const answers: string[] = [];
   for (let n = 0; n < 8 + 64 + 1; n++) {
@@ -290,7 +290,7 @@ it('that come whole are received so many at a time, and no more of a project wai
   await until(() => answers.length === 1);
   expect(answers[0]).toContain('too many files are being received for this project: 64 wait');
   for (const sending of open) sending.destroy();
-  // Who has gone leaves the queue, and its slot.
+  // A client that disconnects frees its place in the queue or its slot.
   const file = await api.client.files.create({ file: new File([TEXT], 'a'), purpose: 'fine-tune' });
   expect(file.status).toBe('processed');
 });

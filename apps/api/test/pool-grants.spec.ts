@@ -5,7 +5,7 @@ import { importBase, startTestApi, until, uploadChats, type TestApi } from './fi
 import { ask, clientOf, makeProject, type TestProject } from './projects.js';
 import { ScriptedWorker } from './scripted-worker.js';
 
-// Jobs stay within the pools that their project may use.
+// Jobs can use only pools that their project may use.
 
 let api: TestApi;
 let a: TestProject;
@@ -51,7 +51,7 @@ const changed = async (id: string): Promise<number> =>
     )
   )[0]!.at;
 
-it('opens a new pool to all, and a granted one to those alone', async () => {
+it('opens a new pool to all projects, and a granted one only to those with a grant', async () => {
   expect((await submit(a, 'fresh', '/preview')).status).toBe(200);
   expect(await grant('fresh', a)).toMatchObject({
     id: 'fresh',
@@ -82,7 +82,7 @@ it('opens a new pool to all, and a granted one to those alone', async () => {
   expect((await submit(a, 'fresh')).status).toBe(200);
 });
 
-it('shows a project its own pools, and grants to administrators alone', async () => {
+it('shows a project only its pools, and grants only to administrators', async () => {
   await grant('seen', a);
   const pools = async (key: string) =>
     (JSON.parse((await ask(api, key, 'get', '/v1/pools')).text) as { data: PoolObject[] }).data;
@@ -100,7 +100,7 @@ it('shows a project its own pools, and grants to administrators alone', async ()
   expect((await ask(api, b.viewer.key, 'get', '/v1/pools/seen')).status).toBe(404);
 });
 
-it('is found by its name in the list, which has nothing where there is none of it to see', async () => {
+it('is found by name in the list, which is empty if the project may not see it', async () => {
   await grant('named', a);
   const worker = await new ScriptedWorker(api, { pool: 'named' }).connect();
   try {
@@ -119,7 +119,7 @@ it('is found by its name in the list, which has nothing where there is none of i
   }
 });
 
-it('is made by a worker that joins, and what a worker says of itself is cut short', async () => {
+it("is created by a worker that joins, and truncates the worker's long name", async () => {
   const long = 'w'.repeat(5000);
   const worker = await new ScriptedWorker(api, { pool: 'by-worker', name: long }).connect();
   try {
@@ -131,7 +131,7 @@ it('is made by a worker that joins, and what a worker says of itself is cut shor
   }
 });
 
-it('lets jobs wait, and says why, while their grant is withdrawn', async () => {
+it('keeps jobs queued with the reason while their grant is revoked', async () => {
   await grant('shut', a);
   const id = await job(a, 'shut');
   expect(await phase(a, id)).toEqual({
@@ -145,7 +145,7 @@ it('lets jobs wait, and says why, while their grant is withdrawn', async () => {
   });
   const worker = await new ScriptedWorker(api, { pool: 'shut' }).connect();
   try {
-    // A job of a project with a grant passes it; then there is nothing for this worker.
+    // A job of a project with a grant overtakes it; then the worker has no other job.
     await grant('shut', b);
     const passing = await job(b, 'shut');
     expect((await worker.assigned()).jobId).toBe(passing);
@@ -158,7 +158,7 @@ it('lets jobs wait, and says why, while their grant is withdrawn', async () => {
   }
 });
 
-it('does not wait for jobs that somebody else changes just then', async () => {
+it('revokes a grant without waiting for locked jobs', async () => {
   await grant('busy', a);
   const [held, id] = [await job(a, 'busy'), await job(a, 'busy')];
   const before = await changed(id);
@@ -174,7 +174,7 @@ it('does not wait for jobs that somebody else changes just then', async () => {
   }
 });
 
-it('says of jobs that wait in a cordoned pool that it is cordoned', async () => {
+it('reports to jobs in a cordoned pool that it is cordoned', async () => {
   await grant('cordoned', a);
   const id = await job(a, 'cordoned');
   await api.post('/pools/cordoned/cordon');
@@ -187,7 +187,7 @@ it('says of jobs that wait in a cordoned pool that it is cordoned', async () => 
   expect(await phase(a, id)).toMatchObject({ code: 'queued' });
 });
 
-it('announces to those who watch a job that it waits for another reason', async () => {
+it('sends a new waiting reason to the streams of a job', async () => {
   await grant('watched', a);
   const id = await job(a, 'watched');
   const leaving = new AbortController();

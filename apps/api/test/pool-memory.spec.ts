@@ -1,4 +1,4 @@
-// A job that no worker of its pool could hold is refused when it is created.
+// A job that no worker of its pool has memory for is rejected on creation.
 import type { JobPreviewObject } from '@graft/contracts';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { importBase, startTestApi, uploadChats, type TestApi } from './fixture.js';
@@ -34,8 +34,8 @@ const create = async (peft: object, of: { file?: string; pool?: string; graft?: 
   return { status: response.status, ...body.error };
 };
 
-it('is refused by its field once the pool has workers, all of which are too small for it', async () => {
-  // Nobody is there yet: who joins may be large enough.
+it('is rejected with its field if the pool has workers, all of which are too small', async () => {
+  // Without workers it is accepted, because a larger worker may join.
   expect(await create(HUGE)).toMatchObject({ status: 200 });
   await join('little', 320e6);
   await join('less', 300e6);
@@ -52,7 +52,7 @@ it('is refused by its field once the pool has workers, all of which are too smal
   expect(await create(HUGE)).toMatchObject({ status: 200 });
 });
 
-it('is refused where the largest example alone is too much for the largest worker', async () => {
+it('is rejected if the largest example alone exceeds the memory of the largest worker', async () => {
   const text = JSON.stringify({
     messages: [
       { role: 'user', content: 'a' },
@@ -69,7 +69,7 @@ it('is refused where the largest example alone is too much for the largest worke
     training_file: long.id,
     peft,
   });
-  // of the data, whose share is not counted here, reading leaves eight times as much
+  // The memory of the data is not counted here; while it is read, it takes eight times as much in addition.
   const without = (memory?.process_bytes ?? 0) - 9 * training.memory_bytes;
   await join('narrow', without - 1000, 'narrow');
   expect(await create(peft, { pool: 'narrow' })).toMatchObject({ status: 200 });
@@ -81,7 +81,7 @@ it('is refused where the largest example alone is too much for the largest worke
   expect(await create(peft, { pool: 'narrow', file: long.id })).toMatchObject({ status: 200 });
 });
 
-it('is refused where its answers to sample prompts are too much for the largest worker', async () => {
+it('is rejected if its answers to sample prompts exceed the memory of the largest worker', async () => {
   const peft = { peft_type: 'LORA', r: 8 };
   const prompt = [{ role: 'user', content: 'a' }];
   const graft = { sample_prompts: Array.from({ length: 8 }, () => prompt), sample_max_tokens: 512 };

@@ -2,14 +2,14 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { importBase, startTestApi, until, uploadChats, type TestApi } from './fixture.js';
 import { finished, ScriptedWorker, started, step } from './scripted-worker.js';
 
-// More requests at once than the API has connections to its database: nobody may wait for a second one
-// while holding a first.
+// More concurrent requests than the API has database connections: no request may wait for a second connection
+// while it holds one.
 
 const AT_ONCE = 40;
-/** After this a wait for a connection gives up: nobody may have come to it. */
+/** A request that waits for a connection times out after this time; none may take that long. */
 const QUICK_MS = 10_000;
 
-describe('many at once', () => {
+describe('many concurrent requests', () => {
   let api: TestApi;
   let file: string;
   let worker: ScriptedWorker;
@@ -44,7 +44,7 @@ describe('many at once', () => {
     return { status, ms: performance.now() - begun };
   };
 
-  it('answers cancels, pauses and resumes while a worker keeps its lease', async () => {
+  it('answers cancel, pause and resume calls while a worker keeps its lease', async () => {
     const kept = await create('busy');
     const lease = await worker.assigned();
     worker.keep(lease);
@@ -83,7 +83,7 @@ describe('many at once', () => {
     await api.post(`/fine_tuning/jobs/${kept}/cancel`);
   });
 
-  it('leads pools that have workers, not all that jobs name: each costs the server a lock', async () => {
+  it('leads only pools with workers, because each leader holds an advisory lock', async () => {
     await several(AT_ONCE, (n) => create(`named-${n}`));
     const relayed = `SELECT 1 FROM outbox WHERE pool LIKE 'named-%' AND sent_at IS NOT NULL`;
     await until(async () => (await api.query(relayed)).length === AT_ONCE);
@@ -92,21 +92,21 @@ describe('many at once', () => {
         `SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND classid = 7240252
            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`,
       );
-    // A worker's room makes a pool worth leading, and what waits there is given at once.
+    // The free slot of a worker causes the process to lead the pool and assign its jobs immediately.
     const late = await new ScriptedWorker(api, { pool: 'named-7' }).connect();
     await late.assigned();
-    // Whatever was sought for the jobs was sought before.
+    // Any leader that the jobs' creation caused would exist by now.
     expect((await led()).length).toBeLessThanOrEqual(2);
     late.vanish();
   });
 
-  it('ends twenty jobs that finish at the same moment', async () => {
+  it('ends twenty jobs that finish at the same time', async () => {
     const workers = await several(20, (n) =>
       new ScriptedWorker(api, { pool: 'finish', name: `w${n}` }).connect(),
     );
     const ids = await several(workers.length, () => create('finish'));
     const leases = [];
-    // One after the other, so that each worker has one.
+    // Sequentially, so that each worker has one job.
     for (const each of workers) {
       const lease = await each.assigned();
       each.keep(lease);

@@ -57,7 +57,7 @@ describe('a job of higher priority in a pool without a free slot', () => {
     workers.push(worker);
     return worker;
   };
-  /** A job that has trained for so long. */
+  /** Starts a job that has trained for `seconds`. */
   async function running(worker: ScriptedWorker, priority: number, seconds = MIN_RUN_S + 1) {
     const id = await create(priority);
     const lease = await worker.assigned();
@@ -83,9 +83,9 @@ describe('a job of higher priority in a pool without a free slot', () => {
         [pool],
       )
     ).map(({ id }) => id);
-  /** Longer than it takes to look several times. */
+  /** Longer than several rounds of the dispatcher. */
   const while_ = () => new Promise((resolve) => setTimeout(resolve, 3_500));
-  /** What a worker does that is told to. */
+  /** Stops as a worker does on a preempt command. */
   const handBack = async (worker: ScriptedWorker, lease: Assignment, at: number) => {
     const state = await worker.put(lease, 'state', `${lease.jobId} at ${at}`);
     await worker.tell(lease, saved(at, [state]), {
@@ -94,14 +94,14 @@ describe('a job of higher priority in a pool without a free slot', () => {
     });
   };
 
-  it('gets the slot of one that has run its minimum, which goes on later from its checkpoint', async () => {
+  it('gets the slot of a job that has run its minimum, which later resumes from its checkpoint', async () => {
     const worker = await join();
     const victim = await running(worker, 100, MIN_RUN_S - 60);
     const urgent = await create(50);
     await while_();
     expect(told(worker, victim)).toBe(0);
     await age(victim.jobId, MIN_RUN_S + 1);
-    // Told at once, and with each heartbeat, until it stops.
+    // The command is sent immediately and with each heartbeat until the job stops.
     await until(() => told(worker, victim) >= 3);
     expect((await job(victim.jobId)).graft.phase.code).toBe('preempting');
     await worker.tell(victim, step(2));
@@ -125,7 +125,7 @@ describe('a job of higher priority in a pool without a free slot', () => {
     ).toEqual([{ crash_count: 0, infra_count: 0, preempted: 1 }]);
   });
 
-  it('takes no more slots than it needs, of the lowest priority, and none of an equal one', async () => {
+  it('takes only as many slots as it needs, of the lowest priority, and none of equal priority', async () => {
     const [one, two] = [await join('one'), await join('two')];
     const equal = await running(one, 50);
     const low = await running(two, 100);
@@ -135,7 +135,7 @@ describe('a job of higher priority in a pool without a free slot', () => {
     await until(() => told(one, lowest) > 0);
     await while_();
     expect(await marked()).toEqual([lowest.jobId]);
-    // A second one needs a second slot.
+    // A second job needs a second slot.
     await create(150);
     await until(async () => (await marked()).length === 2);
     await while_();
@@ -145,7 +145,7 @@ describe('a job of higher priority in a pool without a free slot', () => {
     expect((await one.assigned()).jobId).toBe(urgent);
   });
 
-  it('leaves jobs alone while a slot is free, or where the project may run no more', async () => {
+  it('preempts no job while a slot is free, or while its project may not run more', async () => {
     const worker = await join();
     const victim = await running(worker, 100);
     worker.pull(1);
@@ -165,14 +165,14 @@ describe('a job of higher priority in a pool without a free slot', () => {
     expect(await marked()).toEqual([]);
     expect(worker.assignments).toHaveLength(1);
     await limit(null);
-    // Now it takes the slot that is free.
+    // Now it gets the free slot.
     await until(() => worker.assignments.length === 2);
     worker.keep(worker.assignments[1] as Assignment);
     await while_();
     expect(told(worker, victim)).toBe(0);
   });
 
-  it('is content when the victim ends meanwhile, is cancelled, or is lost with its worker', async () => {
+  it('needs no preemption if the victim ends, is cancelled or is lost with its worker', async () => {
     const worker = await join();
     const other = await running(worker, 90);
     const finishing = await running(worker, 100);
@@ -203,7 +203,7 @@ describe('a job of higher priority in a pool without a free slot', () => {
     ).toEqual([{ preempting_at: null, preempted: 0 }]);
   });
 
-  it('is paused where its owner wants that while it makes way', async () => {
+  it('leaves the victim paused if its owner pauses it meanwhile', async () => {
     const worker = await join();
     const victim = await running(worker, 100);
     const urgent = await create(50);
@@ -214,7 +214,7 @@ describe('a job of higher priority in a pool without a free slot', () => {
     expect((await worker.assigned()).jobId).toBe(urgent);
   });
 
-  it('cannot take the slot of one that lost its slot three times in a row', async () => {
+  it('cannot take the slot of a job that was preempted three times in a row', async () => {
     const worker = await join();
     let victim = await running(worker, 100);
     for (let n = 1; n <= 3; n++) {

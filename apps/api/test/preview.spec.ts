@@ -1,4 +1,4 @@
-// What a create call would do, and what data are for a base, before anything is trained.
+// The preview of a create call, and the checks of data for a base before training.
 import type {
   DataReport,
   ErrorBody,
@@ -58,7 +58,7 @@ const events = async (job: string) =>
     await api.get<{ data: { level: string; message: string }[] }>(`/fine_tuning/jobs/${job}/events`)
   ).data.toReversed();
 
-/** Imports a base of which one file says something else, too. */
+/** Imports a base with additional fields in one of its JSON files. */
 async function importWith(id: string, file: string, more: object): Promise<void> {
   const dir = writeTinyBase(join(api.home, id));
   const path = join(dir, file);
@@ -77,7 +77,7 @@ const importTemplate = (id: string, chat_template: string): Promise<void> =>
   importWith(id, 'tokenizer_config.json', { chat_template });
 
 describe('a preview', () => {
-  it('says what "auto" becomes, and creates nothing', async () => {
+  it('resolves "auto" values, and creates nothing', async () => {
     const training_file = await uploadChats(api, 12);
     const found = await preview({ training_file });
     expect(found).toMatchObject({
@@ -105,7 +105,7 @@ describe('a preview', () => {
     expect(job.graft.data).toEqual(found.training);
   });
 
-  it('holds a base whose files are packed as they are, whether a job says so or not', async () => {
+  it('keeps a quantized base quantized, whether or not the job requests it', async () => {
     const golden = new URL('../../../test/golden/llama-nf4/base/config.json', import.meta.url);
     const { quantization_config } = JSON.parse(readFileSync(golden, 'utf8')) as object & {
       quantization_config: object;
@@ -121,7 +121,7 @@ describe('a preview', () => {
     expect((await preview({ training_file })).graft.quantization).toBeNull();
   });
 
-  it('says what memory it takes, by how the base is held and by what the largest example needs', async () => {
+  it("estimates memory from the base's representation and the largest example", async () => {
     const training_file = await uploadChats(api, 12);
     const memoryOf = async (graft: object, file = training_file, batch_size = 4) => {
       const hyperparameters = { batch_size };
@@ -143,7 +143,7 @@ describe('a preview', () => {
     expect(many.run_bytes).toBeGreaterThan(few.run_bytes);
   });
 
-  it('has the errors of a create call', async () => {
+  it('returns the errors of a create call', async () => {
     const training_file = await uploadChats(api, 12);
     for (const body of [
       { training_file: 'file-none' },
@@ -161,7 +161,7 @@ describe('a preview', () => {
     }
   });
 
-  it('warns of too few steps and examples', async () => {
+  it('warns about too few steps and examples', async () => {
     const training_file = await upload([chat('a', 'b'), chat('b', 'c'), chat('a', 'b')]);
     const { warnings, steps } = await preview({ training_file, hyperparameters: { n_epochs: 2 } });
     expect(steps).toBe(6);
@@ -172,7 +172,7 @@ describe('a preview', () => {
     ]);
   });
 
-  it('warns of a pool that no worker has ever joined, and the job does until one has', async () => {
+  it('warns about a pool that no worker has ever joined, and so does the job until one joins', async () => {
     (await new ScriptedWorker(api, { pool: 'gpu' }).connect()).vanish();
     const training_file = await uploadChats(api, 12);
     const job = (pool: string) => ({ training_file, graft: { pool } });
@@ -198,9 +198,9 @@ describe('a preview', () => {
     worker.vanish();
   });
 
-  it('counts both sides of a split, and the job is of those', async () => {
+  it('counts both sides of a split, which the job then uses', async () => {
     const [a, b, c, d] = ['a', 'b', 'c', 'd'].map((text) => chat(text, text));
-    // Two of ten are wanted, and only one of them can be had: the others come in threes.
+    // Two of ten are requested, but only one is possible: the others are repeated three times.
     const training_file = await upload([a, a, a, b, b, b, c, c, c, d]);
     const body = {
       training_file,
@@ -213,7 +213,7 @@ describe('a preview', () => {
     expect(found.validation).toMatchObject({ examples: 1, duplicates: 0, overlap: 0 });
     expect(found.graft).toMatchObject({ validation_split: 0.2 });
     expect(found.steps).toBe(9 * found.hyperparameters.n_epochs);
-    // what goes by the number of steps goes by those that there are
+    // Options derived from the number of steps use the steps after the split.
     expect(found.peft).toMatchObject({ total_step: found.steps });
     expect(found.warnings.join()).toContain('6 of 9 examples of the training split repeat');
     const job = await create(body);
@@ -233,7 +233,7 @@ describe('a preview', () => {
     }
   });
 
-  it('takes its time from jobs like it', async () => {
+  it('estimates the duration from similar jobs', async () => {
     const training_file = await uploadChats(api, 12);
     const worker = await new ScriptedWorker(api, { pool: 'speedy' }).connect();
     const { id } = await api.post<JobObject>('/fine_tuning/jobs', {
@@ -259,7 +259,7 @@ describe('a preview', () => {
     worker.vanish();
   });
 
-  it('goes on from an adapter as that was trained, unless it is told otherwise', async () => {
+  it('uses the PEFT config of the initial adapter unless fields are set', async () => {
     const training_file = await uploadChats(api, 12);
     const worker = await new ScriptedWorker(api, { pool: 'starts' }).connect();
     const { id } = await api.post<JobObject>('/fine_tuning/jobs', {
@@ -282,7 +282,7 @@ describe('a preview', () => {
     }
     expect((await create({ training_file, model: fine_tuned_model })).peft).toEqual(peft);
     const told = { training_file, model: fine_tuned_model, peft: { peft_type: 'LORA' } };
-    // what a peft leaves out is the adapter's, and what would make another function of it is refused
+    // Missing fields come from the adapter; fields that would change its function are rejected.
     expect((await preview(told)).peft).toEqual(peft);
     const drops = { ...told, peft: { peft_type: 'LORA', lora_dropout: 0.2 } };
     expect((await preview(drops)).peft).toEqual({ ...peft, lora_dropout: 0.2 });
@@ -296,7 +296,7 @@ describe('a preview', () => {
     expect((await refused('/fine_tuning/jobs/preview', method)).param).toBe('peft.peft_type');
   });
 
-  it('is there for keys that may write or read jobs, and for no others', async () => {
+  it('requires a key that may write or read jobs', async () => {
     const training_file = await uploadChats(api, 12);
     const status = async (scope: string): Promise<number> => {
       const { secret } = await api.post<{ secret: string }>('/keys', {
@@ -316,8 +316,8 @@ describe('a preview', () => {
   });
 });
 
-describe('creation looks at the data', () => {
-  it('refuses by line what has nothing left to learn', async () => {
+describe('data checks on creation', () => {
+  it('rejects lines with nothing to learn', async () => {
     const lost = chat('x'.repeat(700), 'yes');
     const training_file = await upload([chat('a', 'b'), lost, chat('c', 'd'), lost]);
     const expected = {
@@ -331,13 +331,13 @@ describe('creation looks at the data', () => {
     expect(
       await refused('/fine_tuning/jobs', { training_file, graft: { max_seq_len: 64 } }),
     ).toMatchObject(expected);
-    // found once, then looked up
+    // The second request uses the stored report.
     expect(
       await refused('/fine_tuning/jobs', { training_file, graft: { max_seq_len: 64 } }),
     ).toMatchObject(expected);
   });
 
-  it('refuses by line what an adapter that is to be invoked would learn nothing of', async () => {
+  it('rejects lines that would not train an aLoRA adapter', async () => {
     const peft = { peft_type: 'LORA', alora_invocation_tokens: [60, 61] };
     const training_file = await upload([{ text: 'no such tokens' }, chat('hi', 'ho')]);
     for (const path of ['/fine_tuning/jobs', '/fine_tuning/jobs/preview'])
@@ -349,7 +349,7 @@ describe('creation looks at the data', () => {
           /^lines 1, 2: .*alora_invocation_tokens \[60,61\]/,
         ) as unknown,
       });
-    // the first letter of the template's "assistant"
+    // first token of the template's "assistant"
     const { training } = await preview({
       training_file: await uploadChats(api),
       peft: { ...peft, alora_invocation_tokens: [3] },
@@ -357,7 +357,7 @@ describe('creation looks at the data', () => {
     expect(training.examples).toBe(12);
   });
 
-  it('refuses an optimiser that cannot train what "auto" targets are on the base', async () => {
+  it('rejects an optimizer that cannot train the modules selected by "auto"', async () => {
     const dir = writeTinyBase(join(api.home, 'experts'), 'mixtral');
     await imported('experts', dir);
     const training_file = await uploadChats(api);
@@ -370,7 +370,7 @@ describe('creation looks at the data', () => {
     });
   });
 
-  it('says in the job and its events what will be cut, is repeated, unused or in both files', async () => {
+  it('reports truncated, repeated, unused and overlapping data in the job and its events', async () => {
     const long = chat('hi', 'y'.repeat(200));
     const tools = [{ type: 'function', function: { name: 'f', parameters: {} } }];
     const training_file = await upload([
@@ -401,7 +401,7 @@ describe('creation looks at the data', () => {
     );
   });
 
-  it('refuses a max_seq_len beyond the base, with the number that virtual tokens leave', async () => {
+  it('rejects a max_seq_len beyond the base, with the number that virtual tokens leave', async () => {
     const training_file = await uploadChats(api, 12);
     const { max_position_embeddings: positions } = JSON.parse(
       readFileSync(join(api.home, 'source', 'config.json'), 'utf8'),
@@ -420,7 +420,7 @@ describe('creation looks at the data', () => {
     expect((await preview({ training_file, peft })).training.max_seq_len).toBe(positions - 5);
   });
 
-  it('reads a file once for a base, whatever it is called', async () => {
+  it("reads a file's content once per base, whatever its name", async () => {
     const count = async () =>
       Number((await api.query<{ count: string }>('SELECT count(*) FROM data_report'))[0]?.count);
     const training_file = await uploadChats(api, 40);
@@ -431,7 +431,7 @@ describe('creation looks at the data', () => {
     expect(await count()).toBe(after);
   });
 
-  it('reads a file that was uploaded again, whose bytes lie in another one', async () => {
+  it('reads a file that was deleted and uploaded again', async () => {
     const training_file = await uploadChats(api, 19);
     await preview({ training_file });
     await api.client.files.delete(training_file);
@@ -440,7 +440,7 @@ describe('creation looks at the data', () => {
     expect(steps).toBeGreaterThan(0);
   });
 
-  it('finds the configuration of a base imported before it was kept', async () => {
+  it('restores the configuration of a base that an earlier version imported without it', async () => {
     await api.query(`UPDATE model SET config = NULL WHERE id = 'tiny'`);
     const { total_parameters } = await preview({ training_file: await uploadChats(api, 13) });
     expect(total_parameters).toBeGreaterThan(10_000);
@@ -452,7 +452,7 @@ describe('creation looks at the data', () => {
 });
 
 describe('a chat template that hangs', () => {
-  /** Of this API, which runs in this process: other tests' have their own. */
+  /** Reader processes of this API, which runs in this process; other tests have their own. */
   const readers = (): string[] =>
     execFileSync('ps', ['--ppid', String(process.pid), '-o', 'pid=,args='], { encoding: 'utf8' })
       .split('\n')
@@ -460,7 +460,7 @@ describe('a chat template that hangs', () => {
         line.includes(join(import.meta.dirname, '../bundle/preview/reader-process.js')),
       );
 
-  it('costs a warning, not the API, and the next base is read', async () => {
+  it('causes a warning without blocking the API, and the next base is read', async () => {
     const loop =
       '{% for a in range(10000) %}{% for b in range(10000) %}{% for c in range(10000) %}x{% endfor %}{% endfor %}{% endfor %}';
     await importTemplate('hanging', `{% if messages %}${loop}{% endif %}`);
@@ -486,7 +486,7 @@ describe('a chat template that hangs', () => {
     expect((await preview({ training_file: await uploadChats(api, 14) })).examples).toBe(14);
   }, 60_000);
 
-  it('names what the template refuses', async () => {
+  it('returns the error of a template that rejects the data', async () => {
     await importTemplate('picky', "{{ raise_exception('No system role.') }}");
     const training_file = await uploadChats(api, 12);
     expect(await refused('/fine_tuning/jobs', { model: 'picky', training_file })).toMatchObject({
@@ -496,7 +496,7 @@ describe('a chat template that hangs', () => {
     });
   });
 
-  it('leaves no process behind when the API ends', async () => {
+  it('leaves no process after the API ends', async () => {
     await preview({ training_file: await uploadChats(api, 15) });
     const mine = readers();
     expect(mine.length).toBeGreaterThan(0);

@@ -18,7 +18,7 @@ import { fillTables, rowsOf, unknownReferences } from './project-rows.js';
 import { ask, clientOf, makeProject, type TestProject } from './projects.js';
 import { ScriptedWorker } from './scripted-worker.js';
 
-// Projects are deleted after a delay, with everything that is theirs. Only that time passes is pretended.
+// Projects are deleted after a delay, with all their rows. The tests skip only the delay.
 
 let api: TestApi;
 beforeAll(async () => {
@@ -55,7 +55,7 @@ const auditLog = async (id: string): Promise<AuditLogObject[]> => {
   return data.filter(({ type }) => type.startsWith('project.')).reverse();
 };
 
-/** A file and a job of the project in a pool of their own. */
+/** Creates a file and a job of the project in its own pool. */
 async function withJob({ owner }: TestProject, bytes: number) {
   const client = clientOf(api, owner.key);
   const file = await client.files.create({
@@ -68,8 +68,8 @@ async function withJob({ owner }: TestProject, bytes: number) {
   return { file, job: JSON.parse(made.text) as { id: string }, pool: body.graft.pool };
 }
 
-describe('the deletion of a project', () => {
-  it('says what goes and when, stops the project at once and can be taken back', async () => {
+describe('deleting a project', () => {
+  it('reports what is deleted and when, stops the project immediately, and can be undone', async () => {
     const team = await makeProject(api, 'to be restored');
     const { file, job, pool } = await withJob(team, 1);
     const worker = await new ScriptedWorker(api, { pool }).connect();
@@ -104,7 +104,7 @@ describe('the deletion of a project', () => {
     );
     expect((await preview(team.id)).deletes.jobs).toMatchObject({ running: 0, cancelled: 1 });
     expect(await works(team.owner.key)).toBe(false);
-    // Asked for again, it is the same deletion.
+    // A repeated request returns the same deletion.
     expect((await remove(team.id)).graft.deletes_at).toBe(deletes_at);
 
     await api.post(path(team.id, '/restore').slice(3));
@@ -125,7 +125,7 @@ describe('the deletion of a project', () => {
     worker.vanish();
   });
 
-  it('counts no further than to a bound, and says of what there may be more', async () => {
+  it('counts up to a limit, and lists what may exceed it', async () => {
     const { id } = await makeProject(api, 'large');
     await api.query(
       `INSERT INTO file (id, project_id, filename, purpose, bytes, sha256, status)
@@ -156,7 +156,7 @@ describe('the deletion of a project', () => {
     }
   });
 
-  it('cancels the jobs of an archived project while a run of its evals is locked, and all runs in the end', async () => {
+  it('cancels the jobs of an archived project while one of its eval runs is locked, and later all runs', async () => {
     const team = await makeProject(api, 'many runs');
     const { job } = await withJob(team, 4);
     await api.query(
@@ -186,7 +186,7 @@ describe('the deletion of a project', () => {
     await until(async () => (await open()).length === 0);
   });
 
-  it('leaves a project archived that was archived before, and restores nothing that is not deleted', async () => {
+  it('keeps a project archived that was archived before, and restores nothing that is not deleted', async () => {
     const { id } = await makeProject(api, 'archived before');
     await api.post(path(id, '/archive').slice(3));
     const { archived_at } = await project(id);
@@ -197,7 +197,7 @@ describe('the deletion of a project', () => {
     expect(await project(id)).toMatchObject({ archived_at, status: 'archived' });
   });
 
-  it('refuses an upload that ends after the project was stopped', async () => {
+  it('rejects an upload that ends after the project was stopped', async () => {
     const team = await makeProject(api, 'in the middle of an upload');
     const incoming = join(api.home, 'blobs', 'incoming');
     const stop = new AbortController();
@@ -229,7 +229,7 @@ describe('the deletion of a project', () => {
     expect((await preview(team.id)).deletes.files).toBe(0);
   });
 
-  it('is for administrators, and not of the default project or the last administrator', async () => {
+  it('requires an administrator, and is impossible for the default project or the project of the last admin key', async () => {
     const team = await makeProject(api, 'of others');
     for (const [method, rest] of [
       ['get', '/deletion'],
@@ -255,14 +255,14 @@ describe('the deletion of a project', () => {
     expect((await project(team.id)).status).toBe('active');
   });
 
-  /** Of people and keys, in the audit log. */
+  /** Names of users and keys in the audit log. */
   const namesIn = (project: string) =>
     api.query(
       `SELECT detail->>'name' AS name FROM audit WHERE project_id = $1 AND action ~ '^(user|api_key)[.]' AND detail ? 'name'`,
       [project],
     );
 
-  it('takes the rows of every table that names the project or something of it, and no others', async () => {
+  it('deletes the rows of every table that belong to the project, and no others', async () => {
     expect(await unknownReferences(api)).toEqual([]);
     const [doomed, neighbour] = [
       await makeProject(api, 'doomed'),
@@ -302,7 +302,7 @@ async function deleter({ home, databaseUrl }: TestApi, source: DataSource) {
 }
 
 describe('a project with many rows', () => {
-  it('is deleted in rounds, each of which goes on where the last one stopped', async () => {
+  it('is deleted in batches, each of which continues where the last one stopped', async () => {
     const other = await startTestApi();
     const source = dataSource(other.databaseUrl);
     try {
@@ -344,7 +344,7 @@ describe('a project with many rows', () => {
 });
 
 describe('two processes that delete the same projects', () => {
-  it('leave nothing of them and say so once', async () => {
+  it('delete everything, with one audit entry per project', async () => {
     const other = await startTestApi();
     const sources = [dataSource(other.databaseUrl), dataSource(other.databaseUrl)];
     try {
@@ -366,7 +366,7 @@ describe('two processes that delete the same projects', () => {
           [id],
         );
         ids.push(id);
-        // What is due may have begun to go.
+        // A project that is due cannot be restored because its deletion may have started.
         const restored = await ask(other, other.apiKey, 'post', path(id, '/restore'));
         expect([restored.status, restored.code]).toEqual([409, 'conflict']);
       }

@@ -15,7 +15,7 @@ afterAll(async () => {
   await api?.close();
 });
 
-/** A key of a project: made in ours, its row moved there. */
+/** Returns a key of a project, created in this project and moved there. */
 async function keyOf(project: string): Promise<Pick<TestApi, 'url' | 'headers'>> {
   const { id, secret } = await api.post<{ id: string; secret: string }>('/keys', { name: project });
   await api.query(`INSERT INTO project (id, name) VALUES ($1, $1) ON CONFLICT DO NOTHING`, [
@@ -25,7 +25,7 @@ async function keyOf(project: string): Promise<Pick<TestApi, 'url' | 'headers'>>
   return { url: api.url, headers: { authorization: `Bearer ${secret}` } };
 }
 
-it('keys of one project send no more requests together than their project may', async () => {
+it('keys of one project share a request limit', async () => {
   const keys = [await keyOf('crowd'), await keyOf('crowd'), await keyOf('crowd')];
   const quiet = await keyOf('quiet');
   const ask = ({ url, headers }: Pick<TestApi, 'url' | 'headers'>): Promise<Response> =>
@@ -34,7 +34,7 @@ it('keys of one project send no more requests together than their project may', 
     Array.from({ length: 150 }, (_, n) => ask(keys[n % 3] as (typeof keys)[0])),
   );
   const refused = answers.filter(({ status }) => status === 429);
-  // 50 of each key, which may send 60; three come back in two seconds
+  // 50 requests per key, each of which may send 60; three are replenished in two seconds
   expect(refused.length).toBeGreaterThan(30);
   expect(refused.length).toBeLessThanOrEqual(60);
   const [first] = refused;
@@ -53,7 +53,7 @@ it('keys of one project send no more requests together than their project may', 
   expect(answer.headers.get('x-ratelimit-remaining-requests')).toBe('59');
 });
 
-it('keys of one project have no more than half of the streams open', async () => {
+it('keys of one project can open at most half of the streams', async () => {
   const open = (key: Pick<TestApi, 'url' | 'headers'>, count: number): StreamClient[] => {
     const opened = Array.from({ length: count }, () => new StreamClient(key, '/stream'));
     clients.push(...opened);
@@ -77,7 +77,7 @@ it('keys of one project have no more than half of the streams open', async () =>
   });
   const others = open(theirs, 5);
   await until(() => others.every(({ status }) => status === 200));
-  // a place is free when one leaves
+  // A closed stream frees a place.
   of(200)[0]?.leave();
   const next = async (): Promise<boolean> => {
     const [client] = open(mine[3] as (typeof mine)[0], 1);

@@ -1,5 +1,5 @@
-// The proxies of docker-compose.yml before two real API processes, where HAProxy is installed: their own files, with
-// ports of this host in place of the containers' names.
+// The proxies of docker-compose.yml in front of two real API processes, if HAProxy is installed: their own
+// files, with local ports instead of the containers' names.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
@@ -31,7 +31,7 @@ describe.skipIf(HAPROXY === undefined)('two API processes behind the proxies of 
     return child;
   };
 
-  /** A file of deploy/ with real addresses; answers with where it listens. */
+  /** Starts HAProxy with a file of deploy/ and real addresses; returns its address. */
   const proxy = async (name: string, servers: readonly (readonly [string, string])[]) => {
     const port = await freePort();
     const config = readFileSync(join(DEPLOY, `${name}.haproxy.cfg`), 'utf8')
@@ -77,7 +77,7 @@ describe.skipIf(HAPROXY === undefined)('two API processes behind the proxies of 
     await a?.close();
   });
 
-  it('spread workers over both, and go on with one', async () => {
+  it('spread workers over both, and continue with one', async () => {
     const file = await uploadChats(a);
     const through = { grpcUrl: gateway, joinToken: a.joinToken } as TestApi;
     const workers: ScriptedWorker[] = [];
@@ -103,13 +103,13 @@ describe.skipIf(HAPROXY === undefined)('two API processes behind the proxies of 
       await worker.tell(assignment, started());
       worker.keep(assignment);
     }
-    // A blob of more than a window goes up beside its stream's heartbeats.
+    // A blob larger than the flow-control window is uploaded while its stream sends heartbeats.
     const [worker, assignment] = [workers[0], workers[0]?.assignments[0]];
     if (worker && assignment) await worker.put(assignment, 'large.bin', 'x'.repeat(3 << 20));
 
     b.child.kill('SIGKILL');
     await until(() => workers.filter(({ ended }) => ended !== null).length === 2);
-    // The same address leads to the other process now.
+    // The same address now leads to the other process.
     const back = await new ScriptedWorker(through, { pool: 'pool-0' }).connect();
     expect(back.welcome).not.toBeNull();
     const job = await create('pool-0');
