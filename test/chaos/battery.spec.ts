@@ -1,6 +1,7 @@
-// Two API processes, workers that train, clients, and faults between and in them; then everything is looked at.
-// The default tier runs a short form with a fixed seed, the tier `all` five minutes of every fault that this machine can
-// do. For another length or seed: node test/chaos/long.mjs --seed N --minutes M
+// Runs two API processes, training workers and clients, injects faults into them and between them, and then
+// checks the state that is left.
+// The default tier runs a short form with a fixed seed. The tier `all` runs five minutes with every fault
+// that this machine can inject. For another length or seed: node test/chaos/long.mjs --seed N --minutes M
 import { mkdirSync } from 'node:fs';
 import { expect, it } from 'vitest';
 import { isAllTier } from '../tier.js';
@@ -43,7 +44,7 @@ const LONG: Plan = {
 };
 
 it(
-  'nothing is lost, done twice or stale, and adapters have the bytes of runs that nobody touched',
+  'loses and duplicates nothing, accepts nothing stale, and produces the adapters of runs without faults',
   async () => {
     if (keep) mkdirSync(keep, { recursive: true });
     const report = await runBattery(minutes > 0 ? LONG : SHORT, keep);

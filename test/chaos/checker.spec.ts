@@ -1,4 +1,4 @@
-// Each invariant has a planted violation that turns it red, and a clean record has none.
+// Each invariant has planted violations that it must find. It must find none in a clean record.
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer, connect } from 'node:net';
 import { once } from 'node:events';
@@ -59,9 +59,9 @@ const CLEAN: Evidence = {
   events: new Map([['job-1', [1, 2, 3]]]),
   watched: [{ job: 'job-1', seen: [1, 2, 3] }],
   named: [{ owner: 'model 1', sha256: 'aa' }],
-  // So has a row without a file, which is committed before the bytes.
+  // `cc` has no file: rows are committed before the bytes.
   blobs: ['aa', 'cc'],
-  // A file without a row is what a process that was killed leaves for the sweep.
+  // `bb` has no row: a killed process leaves such files, which a later sweep deletes.
   files: new Map([
     ['aa', 'aa'],
     ['bb', 'bb'],
@@ -100,7 +100,7 @@ const PLANTED: readonly (readonly [Invariant, string, Partial<Evidence>])[] = [
   ],
   [
     'I1',
-    'a client was told of two',
+    'a client received two job ids',
     {
       history: [
         ...CLEAN.history,
@@ -108,7 +108,7 @@ const PLANTED: readonly (readonly [Invariant, string, Partial<Evidence>])[] = [
       ],
     },
   ],
-  ['I1', 'a refused creation made a job', { jobs: [JOB, { ...CANCELLED, token: 'token-2' }] }],
+  ['I1', 'a rejected creation made a job', { jobs: [JOB, { ...CANCELLED, token: 'token-2' }] }],
   ['I2', 'a job never ends', jobs({ state: 'queued' })],
   ['I2', 'a job fails without a reason', jobs({ state: 'failed' })],
   [
@@ -134,7 +134,7 @@ const PLANTED: readonly (readonly [Invariant, string, Partial<Evidence>])[] = [
     },
   ],
   ['I4', 'a step is missing', { metrics: CLEAN.metrics.slice(0, 2) }],
-  ['I4', 'there is a step too many', { metrics: [...CLEAN.metrics, { ...LAST, step: 3 }] }],
+  ['I4', 'there is an extra step', { metrics: [...CLEAN.metrics, { ...LAST, step: 3 }] }],
   ['I5', 'the adapter differs in its bytes', jobs({ adapter: 'ab' })],
   [
     'I5',
@@ -143,21 +143,21 @@ const PLANTED: readonly (readonly [Invariant, string, Partial<Evidence>])[] = [
       metrics: [...CLEAN.metrics.slice(0, 2), { ...LAST, loss: '1.5000000000000002' }],
     },
   ],
-  ['I6', 'a name has no row', { blobs: [] }],
-  ['I6', 'a name has no file', { files: new Map() }],
-  ['I6', 'a bit of a file is another', { files: new Map([['aa', 'ac']]) }],
+  ['I6', 'a referenced blob has no row', { blobs: [] }],
+  ['I6', 'a referenced blob has no file', { files: new Map() }],
+  ['I6', 'a bit of a file differs', { files: new Map([['aa', 'ac']]) }],
   ['I7', 'two attempts overlap', { attempts: [{ ...FIRST, endedMs: 22 }, SECOND] }],
   ['I7', 'an attempt never ends', { attempts: [FIRST, { ...SECOND, endedMs: null }] }],
-  ['I7', 'there is an attempt that the job does not know', jobs({ attempt: 1 })],
-  ['I8', 'an event has no number', { events: new Map([['job-1', [1, 3]]]) }],
+  ['I7', 'an attempt is newer than that of its job', jobs({ attempt: 1 })],
+  ['I8', 'an event number is missing', { events: new Map([['job-1', [1, 3]]]) }],
   ['I8', 'a client misses an event', { watched: [{ job: 'job-1', seen: [1, 3] }] }],
-  ['I8', 'a client sees an event twice', { watched: [{ job: 'job-1', seen: [1, 2, 2, 3] }] }],
+  ['I8', 'a client receives an event twice', { watched: [{ job: 'job-1', seen: [1, 2, 2, 3] }] }],
   ['I9', 'a wake-up is never sent', { unsentForMs: [20_001] }],
   ['I13', 'a replayed step differs', jobs({ replay_mismatches: 1 })],
 ];
 
-describe('the checker', () => {
-  it('finds nothing in a clean record', () => expect(check(CLEAN)).toEqual([]));
+describe('check', () => {
+  it('finds no violation in a clean record', () => expect(check(CLEAN)).toEqual([]));
 
   it.each(PLANTED)('%s: %s', (invariant, _, changes) => {
     const found = check({ ...CLEAN, ...changes });
@@ -165,8 +165,8 @@ describe('the checker', () => {
   });
 });
 
-describe('a history', () => {
-  it('says of each call whether it happened, did not, or nobody knows, and keeps it in a file', async () => {
+describe('History', () => {
+  it('records for each call whether it succeeded, failed or is unknown, and writes it to a file', async () => {
     const dir = mkdtempSync(join(tmpdir(), 'graft-history-'));
     try {
       const history = new History(join(dir, 'history.ndjson'));
@@ -187,8 +187,8 @@ describe('a history', () => {
   });
 });
 
-describe('random numbers', () => {
-  it('follow from the seed', () => {
+describe('Random', () => {
+  it('depends only on the seed', () => {
     const draw = (seed: number) => {
       const random = new Random(seed);
       return Array.from({ length: 5 }, () => random.next());
@@ -199,7 +199,7 @@ describe('random numbers', () => {
   });
 });
 
-describe('a faulty line', () => {
+describe('FaultyProxy', () => {
   async function line() {
     const server = createServer((socket) => socket.pipe(socket)).listen(0, '127.0.0.1');
     await once(server, 'listening');
@@ -222,7 +222,7 @@ describe('a faulty line', () => {
     return { proxy, client, heard, pieces, close };
   }
 
-  it('carries bytes, in pieces where it shall, and loses none over a silence', async () => {
+  it('forwards bytes, in chunks if configured, and loses none while it is silent', async () => {
     const { proxy, client, heard, pieces, close } = await line();
     client.write('hello');
     expect(await heard('hello')).toBe(true);
@@ -235,7 +235,7 @@ describe('a faulty line', () => {
     close();
   });
 
-  it('resets what is connected', async () => {
+  it('resets connections', async () => {
     const { proxy, client, close } = await line();
     const closed = new Promise((resolve) => client.once('close', resolve));
     proxy.reset();

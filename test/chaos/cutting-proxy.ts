@@ -1,5 +1,5 @@
-// A TCP proxy before PostgreSQL that can lose the answer of a COMMIT: the server has committed, and the
-// client's connection ends before it hears so.
+// TCP proxy in front of PostgreSQL that can lose the response to a COMMIT: the server has committed, but the
+// client's connection closes before the response arrives.
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { once } from 'node:events';
 
@@ -8,7 +8,10 @@ const COMMITTED = Buffer.from('C\0\0\0\x0bCOMMIT\0', 'latin1');
 
 export interface CuttingProxy {
   readonly port: number;
-  /** Cuts the next connection that commits after it sent something containing `marker`. */
+  /**
+   * Cuts the connection of the next client that sends `marker` and then commits, before it receives the
+   * response.
+   */
   cutAfter(marker: string): void;
   readonly cuts: number;
   close(): void;

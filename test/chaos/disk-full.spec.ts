@@ -1,5 +1,5 @@
-// Full disks: what cannot be stored is refused in words, what was stored stays whole, and everything goes on
-// when there is room again.
+// Full disks: an upload that cannot be stored is rejected with a message, stored data stays intact, and
+// everything continues when there is free space again.
 import { createHash } from 'node:crypto';
 import { readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -38,7 +38,7 @@ describe.skipIf(!canMount)("the blob store's disk", () => {
   });
 
   const incoming = (): string[] => readdirSync(join(disk.path, 'incoming'));
-  /** The least that is left free, so that a running API can go on. */
+  /** Free space that the API keeps in reserve for itself, in bytes. */
   const reserve = (): number => MEGABYTES * 1024 * 1024 * 0.02;
 
   function send(text: string): Promise<Response> {
@@ -61,11 +61,11 @@ describe.skipIf(!canMount)("the blob store's disk", () => {
     expect(incoming()).toEqual([]);
   }
 
-  it('full during an upload: refused in words, nothing half-written, the rest is whole', async () => {
+  it('is full during an upload: rejects it with a message, stores no part of it, and keeps the other data', async () => {
     const before = await uploadChats(api);
     const rows = (): Promise<unknown[]> => api.query('SELECT * FROM blob ORDER BY sha256');
     const had = await rows();
-    // Ends at several places before, in and behind the last chunk that fits.
+    // Ends at several offsets around the last chunk that fits.
     for (const beyond of [1, PAGE, 40_000, 300_000]) {
       const space = Math.ceil(reserve() / PAGE) * PAGE + 10 * PAGE;
       disk.fill(space);
@@ -80,7 +80,7 @@ describe.skipIf(!canMount)("the blob store's disk", () => {
     expect((await send(chats(13))).status).toBe(200);
   });
 
-  it("full during a worker's upload: refused, the old checkpoint intact, accepted when there is room", async () => {
+  it("is full during a worker's upload: rejects it, keeps the old checkpoint, and accepts it when there is free space", async () => {
     const { id } = await api.post<{ id: string }>('/fine_tuning/jobs', {
       model: 'tiny',
       training_file: await uploadChats(api, 14),
@@ -106,11 +106,11 @@ describe.skipIf(!canMount)("the blob store's disk", () => {
     worker.vanish();
   });
 
-  it('full while a model is imported: said in the model, and it can be tried again', async () => {
+  it('is full during an import: reports it in the model, and the import can be retried', async () => {
     disk.fill(Math.ceil(reserve()) + PAGE);
     const source = `dir:${join(api.home, 'source')}`;
     const blobs = await api.query('SELECT sha256 FROM blob ORDER BY sha256');
-    // Its weights are there already, but that is known only when they have come again.
+    // Its weights are already stored, but the API cannot know that before it has read them again.
     await api.post('/models', { id: 'again', source });
     const seen = async (): Promise<{ status: string; status_details: string | null }> =>
       (await api.get<{ graft: { status: string; status_details: string | null } }>('/models/again'))
@@ -140,11 +140,13 @@ describe.skipIf(!canMount)("a real worker's job, when the disk", { timeout: 300_
     graft: { max_steps: STEPS, save_steps: 10, learning_rate: 0.01, base_dtype: 'f32' },
   };
   const stepOf = async (id: string): Promise<number> => (await graft.job(id)).graft.progress.step;
-  /** From now on, each piece of the trainer's work takes at least so long (poison-trainer.mjs). */
+  /**
+   * Sets the minimum duration of each piece of the trainer's work, in milliseconds (see poison-trainer.mjs).
+   */
   const setPace = (ms: number): void => writeFileSync(join(graft.dir, 'pace'), String(ms));
 
   beforeAll(async () => {
-    // A slow machine must not look like a worker that was lost.
+    // A long lease, so that a slow machine does not look like a lost worker.
     graft = await Installation.start({ leaseMs: 15_000 });
     serverDisk = SmallDisk.mountOverBlobs(join(graft.dir, 'api', 'blobs'), 24);
     disk = SmallDisk.mount(graft.workerHome('small'), 24);
@@ -157,13 +159,13 @@ describe.skipIf(!canMount)("a real worker's job, when the disk", { timeout: 300_
     if (graft) rmSync(graft.dir, { recursive: true, force: true });
   });
 
-  it('of its worker gets full during a checkpoint: the old one stays, and the job goes on from it when there is room', async () => {
+  it('of the worker is full during a checkpoint: keeps the old one, and resumes from it when there is free space', async () => {
     onTestFailed(() => console.error(graft.tails()));
     const training_file = await graft.uploadChats(40);
     const whole = await graft.results(
       await graft.succeeded((await graft.createJob({ ...JOB, training_file })).id, LIMIT_MS),
     );
-    // So slow that it is far from its end when the disk is full.
+    // Slow enough that the job is far from its end when the disk is full.
     setPace(20);
     const { id } = await graft.createJob({ ...JOB, training_file });
     const checkpoints = async (): Promise<number[]> =>
@@ -177,12 +179,13 @@ describe.skipIf(!canMount)("a real worker's job, when the disk", { timeout: 300_
       (await graft.job(id)).graft.attempts.map(({ outcome }) => outcome);
     await until('the attempt to end', async () => (await outcomes())[0] !== null, LIMIT_MS);
     const kept = await checkpoints();
-    // Still full: it is tried again, says the same and does not use up the job's patience.
+    // While the disk is full, the job is retried, fails with the same outcome, and does not use up its
+    // attempts.
     await until('two more tries', async () => (await outcomes()).length > 2, LIMIT_MS);
     expect(new Set((await outcomes()).filter((outcome) => outcome !== null))).toEqual(
       new Set(['disk_full']),
     );
-    // A try may have found room for one more, never lost one.
+    // A retry may have stored another checkpoint, but must not have lost one.
     const [newest = 0, ...older] = await checkpoints();
     expect([newest, ...older]).toEqual(expect.arrayContaining(kept));
     const log = (await graft.openai.fineTuning.jobs.listEvents(id)).data.map((e) => e.message);
@@ -195,7 +198,7 @@ describe.skipIf(!canMount)("a real worker's job, when the disk", { timeout: 300_
       expect(hash(losses(files, name)), name).toBe(hash(losses(whole, name)));
   });
 
-  it('of the server gets full: it trains on, says that an upload waits, and ends when there is room', async () => {
+  it('of the server is full: continues training, reports the waiting upload, and ends when there is free space', async () => {
     onTestFailed(() => console.error(graft.tails()));
     const training_file = await graft.uploadChats(40);
     setPace(20);
@@ -215,7 +218,7 @@ describe.skipIf(!canMount)("a real worker's job, when the disk", { timeout: 300_
   });
 });
 
-/** The file's bytes; of the curve only step and loss, which alone are the same in every run. */
+/** Bytes of a file. Of metrics.csv only step and loss, the columns that are equal in every run. */
 function losses(files: Map<string, Buffer>, name: string): Buffer {
   const bytes = files.get(name) ?? Buffer.alloc(0);
   if (!name.endsWith('.csv')) return bytes;

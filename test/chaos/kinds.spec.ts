@@ -1,4 +1,5 @@
-// Each invariant of what the battery does beside training has planted violations that turn it red, and a clean record has none.
+// Each invariant of the load other than training has planted violations that it must find. It must find none
+// in a clean record.
 import { describe, expect, it } from 'vitest';
 import { checkAdapters, type AdapterEvidence } from './battery/kinds/adapters.js';
 import { checkEvals, type RunEvidence } from './battery/kinds/evals.js';
@@ -12,7 +13,7 @@ import { checkWebhooks, type WebhookEvidence } from './battery/kinds/webhooks.js
 
 type Finding = readonly [subject: string, what: string];
 
-/** What the check says of a clean record with one thing changed. */
+/** Defines tests that run `check` on a clean record, and on records with one violation. */
 function plants<Found>(
   name: string,
   check: (found: Found) => Iterable<Finding>,
@@ -20,7 +21,7 @@ function plants<Found>(
   planted: readonly (readonly [title: string, broken: Found, what: string | RegExp])[],
 ): void {
   describe(name, () => {
-    it('finds nothing in a clean record', () => expect([...check(clean)]).toEqual([]));
+    it('finds no violation in a clean record', () => expect([...check(clean)]).toEqual([]));
     it.each(planted)('finds that %s', (_, broken, what) => {
       const found = [...check(broken)].map(([, said]) => said);
       expect(found).toContainEqual(expect.stringMatching(what));
@@ -32,7 +33,7 @@ const DONE = { type: 'fine_tuning.job.succeeded', target: 'job-1' };
 const TOLD = { ...DONE, endpoint: 'all', id: 'evt-1', isSigned: true, isTaken: true };
 const WEBHOOKS: WebhookEvidence = {
   endpoints: { all: [DONE.type, 'eval.run.succeeded'], runs: ['eval.run.succeeded'] },
-  // It was refused at first.
+  // The first delivery was rejected.
   deliveries: [{ ...TOLD, isTaken: false }, TOLD],
   facts: [DONE],
 };
@@ -41,20 +42,24 @@ const delivered = (...more: WebhookEvidence['deliveries']): WebhookEvidence => (
   deliveries: [...WEBHOOKS.deliveries, ...more],
 });
 plants('webhooks', checkWebhooks, WEBHOOKS, [
-  ['an end was never told', { ...WEBHOOKS, deliveries: [] }, 'all was not told of'],
+  ['an end was never delivered', { ...WEBHOOKS, deliveries: [] }, 'all did not receive'],
   [
-    'an end was sent and never taken',
+    'an end was sent but never accepted',
     { ...WEBHOOKS, deliveries: [{ ...TOLD, isTaken: false }] },
-    'all was not told of',
+    'all did not receive',
   ],
   ['a repeat has another id', delivered({ ...TOLD, id: 'evt-2' }), 'has the ids evt-1 and evt-2'],
   ['a signature is wrong', delivered({ ...TOLD, isSigned: false }), 'without a valid signature'],
   [
-    'something was told that did not happen',
+    'an event was sent that did not happen',
     delivered({ ...TOLD, type: 'fine_tuning.job.failed', id: 'evt-2' }),
-    'told and did not happen',
+    'sent but did not happen',
   ],
-  ['somebody was told who did not ask', delivered({ ...TOLD, endpoint: 'runs' }), 'did not ask'],
+  [
+    'an endpoint received an event without a subscription',
+    delivered({ ...TOLD, endpoint: 'runs' }),
+    'is not subscribed',
+  ],
 ]);
 
 const LOSSES = [
@@ -74,9 +79,13 @@ const [WANDB, MLFLOW] = TRACKERS.runs as [(typeof TRACKERS.runs)[0], (typeof TRA
 plants('trackers', checkTrackers, TRACKERS, [
   ['a job has no run', tracked(MLFLOW), '0 runs at wandb'],
   ['a job has two', tracked(WANDB, MLFLOW, MLFLOW), '2 runs at mlflow'],
-  ['a job that never began has one', tracked(WANDB, MLFLOW, { ...WANDB, job: 'job-2' }), 'never'],
-  ['a run is of no job', tracked(WANDB, MLFLOW, { ...WANDB, job: 'job-3' }), 'a run of no job'],
-  ['the end is another', tracked({ ...WANDB, ending: '1' }, MLFLOW), 'wandb says 1'],
+  ['a job that never started has one', tracked(WANDB, MLFLOW, { ...WANDB, job: 'job-2' }), 'never'],
+  ['a run has no job', tracked(WANDB, MLFLOW, { ...WANDB, job: 'job-3' }), 'a run without a job'],
+  [
+    'the final status differs',
+    tracked({ ...WANDB, ending: '1' }, MLFLOW),
+    'wandb has the status 1',
+  ],
   [
     'the last loss is missing',
     tracked({ ...WANDB, losses: LOSSES.slice(0, 1) }, MLFLOW),
@@ -117,7 +126,7 @@ plants(
   checkEvals,
   [EVAL],
   [
-    ['a run goes on', [{ ...EVAL, status: 'in_progress' }], 'is in_progress'],
+    ['a run has not ended', [{ ...EVAL, status: 'in_progress' }], 'is in_progress'],
     ['a run failed', [{ ...EVAL, status: 'failed' }], 'is failed'],
     ['an item is lost', [{ ...EVAL, items: [] }], 'has 0 items of 1'],
     ['an item was not graded', item({ status: 'queued' }), 'was not graded'],
@@ -127,16 +136,20 @@ plants(
       'could not be graded: internal_error',
     ],
     ['an item was graded twice', item({ written: 2 }), 'written 2 times'],
-    ['a cancelled run was graded on', item({ writtenLate: 1 }), 'when its run was not at work'],
+    [
+      'an item was graded after its run was cancelled',
+      item({ writtenLate: 1 }),
+      'when its run was not running',
+    ],
     ['a criterion is missing', item({ results: ITEM.results.slice(1) }), 'was graded by close$'],
-    ['a result is another', item({ status: 'fail' }), 'is fail, which its results are not'],
+    ['a result differs', item({ status: 'fail' }), 'is fail, unlike its results'],
     [
       'a call counts twice',
       [{ ...EVAL, passing: null, items: [{ ...ITEM, calls: 2 }] }],
-      '2 times',
+      '2 model calls',
     ],
     ['too few pass', [{ ...EVAL, passing: 0 }], '1 items passed, not 0'],
-    ['the counts are others', [{ ...EVAL, shown: { ...EVAL.shown, passed: 0 } }], /^shows/],
+    ['the counts differ', [{ ...EVAL, shown: { ...EVAL.shown, passed: 0 } }], /^shows/],
   ],
 );
 
@@ -164,22 +177,30 @@ plants(
   (sweeps: readonly SweepEvidence[]) => checkSweeps(sweeps, ACKNOWLEDGED),
   [SWEEP],
   [
-    ['a sweep is lost', [], 'acknowledged, and there are none'],
-    ['one creation made two', [SWEEP, { ...SWEEP, id: 'sweep-2' }], 'one creation made two'],
-    ['a sweep goes on', sweep({ hasEnded: false }), 'has not ended'],
-    ['a trial is lost', sweep({ trials: SWEEP.trials.slice(1) }), 'has the trials 2 of 2'],
-    ['a trial has two jobs', sweep({ trials: [...SWEEP.trials, trial(2, 3)] }), '1,2,2 of 2'],
+    ['a sweep is lost', [], 'acknowledged, but found none'],
+    ['one request created two', [SWEEP, { ...SWEEP, id: 'sweep-2' }], 'one request created two'],
+    ['a sweep has not ended', sweep({ hasEnded: false }), 'has not ended'],
+    [
+      'a trial is lost',
+      sweep({ trials: SWEEP.trials.slice(1) }),
+      'has the trials 2 instead of 1 to 2',
+    ],
+    [
+      'a trial has two jobs',
+      sweep({ trials: [...SWEEP.trials, trial(2, 3)] }),
+      '1,2,2 instead of 1 to 2',
+    ],
     ['there is no winner', sweep({ shown: { status: 'succeeded', winner: null } }), 'names null'],
     [
       'the winner is not the best',
       sweep({ shown: { ...SWEEP.shown, winner: { trial: 1, job: 'job-1', score: 2, model: 'ft:1' } } }), // prettier-ignore
       'the best loss is 1',
     ],
-    ['the end is another', sweep({ isCancelled: true }), 'is succeeded, not cancelled'],
+    ['the status differs', sweep({ isCancelled: true }), 'is succeeded, not cancelled'],
     [
-      'a trial scores otherwise in another sweep',
+      'a trial has another loss in another sweep',
       [SWEEP, { ...SWEEP, id: 'sweep-2', token: 'token-2', trials: [trial(1, 2.5), trial(2, 1)] }],
-      'its loss is 2.5, and 2 in another',
+      'its loss is 2.5, but 2 in another',
     ],
   ],
 );
@@ -189,13 +210,13 @@ const IMPORT: ImportEvidence = { id: 'import-1', status: 'ready', reason: null, 
 const BAD = { ...IMPORT, id: 'import-2', status: 'error', reason: 'why', files: [], source: null };
 const imported = (changes: Partial<ImportEvidence>): ImportEvidence[] => [{ ...IMPORT, ...changes }]; // prettier-ignore
 plants('imports', (models: readonly ImportEvidence[]) => checkImports(models, ['import-1']), [IMPORT, BAD], [
-  ['an import is lost', [BAD], 'acknowledged, and not there'],
+  ['an import is lost', [BAD], 'acknowledged, but missing'],
   ['an import never ends', imported({ status: 'importing' }), 'is importing'],
   ['a file is missing', imported({ files: [] }), /^has \[\]/],
   ['a file has other bytes', imported({ files: [{ ...FILES[0]!, sha256: 'ab' }] }), '"ab"'],
-  ['what cannot be used is ready', imported({ source: null }), 'cannot be used'],
+  ['an invalid base is ready', imported({ source: null }), 'its source is invalid'],
   ['a failure has no reason', [IMPORT, { ...BAD, reason: null }], 'failed without a reason'],
-  ['a failure keeps files', [IMPORT, { ...BAD, files: FILES }], 'failed, and has 1 files'],
+  ['a failure keeps files', [IMPORT, { ...BAD, files: FILES }], 'failed, but has 1 files'],
 ]); // prettier-ignore
 
 const SENT = { filename: 'a.jsonl', sha256: 'aa', bytes: 10, outcome: 'finished', id: 'file-1', times: 1 } as const; // prettier-ignore
@@ -203,14 +224,18 @@ const CUT = { ...SENT, filename: 'b.jsonl', outcome: 'unfinished', id: null, tim
 const FILE = { id: 'file-1', filename: 'a.jsonl', sha256: 'aa', bytes: 10 };
 const UPLOADS: UploadEvidence = { sent: [SENT, CUT], files: [FILE] };
 plants('uploads', checkUploads, UPLOADS, [
-  ['a file is lost', { ...UPLOADS, files: [] }, 'acknowledged as file-1, and not there'],
+  ['a file is lost', { ...UPLOADS, files: [] }, 'acknowledged as file-1, but is missing'],
   ['a file has other bytes', { ...UPLOADS, files: [{ ...FILE, sha256: 'ab' }] }, 'bytes ab, not'],
-  ['a file is cut', { ...UPLOADS, files: [{ ...FILE, bytes: 9 }] }, 'has 9 bytes'],
-  ['one upload made two', { ...UPLOADS, files: [FILE, { ...FILE, id: 'file-2' }] }, '2 files of 1'],
+  ['a file is truncated', { ...UPLOADS, files: [{ ...FILE, bytes: 9 }] }, 'has 9 bytes'],
+  [
+    'one upload created two',
+    { ...UPLOADS, files: [FILE, { ...FILE, id: 'file-2' }] },
+    '2 files after 1',
+  ],
   [
     'an unfinished upload is a file',
     { ...UPLOADS, files: [FILE, { ...FILE, filename: 'b.jsonl' }] },
-    'was not finished, and is 1 files',
+    'was not finished, but is 1 files',
   ],
 ]);
 
@@ -221,11 +246,11 @@ const EXPORTS: ExportEvidence = {
   told: new Map([['token-1', 'job-1']]),
 };
 plants('exports', checkExports, EXPORTS, [
-  ['an operation is lost', { ...EXPORTS, operations: [] }, 'acknowledged, and not there'],
+  ['an operation is lost', { ...EXPORTS, operations: [] }, 'acknowledged, but missing'],
   [
-    'one creation made two',
+    'one request created two',
     { ...EXPORTS, operations: [OPERATION, { ...OPERATION, id: 'job-2' }] },
-    'one creation made two',
+    'one request created two',
   ],
   [
     'an operation failed',
@@ -254,8 +279,8 @@ const withModels = (...models: AdapterEvidence['models']): AdapterEvidence => ({
   listed: models.map(({ id }) => id),
 });
 plants('adapters', checkAdapters, ADAPTERS, [
-  ['an adapter is lost', withModels(), `acknowledged as ${UPLOADED.id}, and not there`],
-  ['a file is missing', withModels({ ...UPLOADED, files: [] }), /^has \[\], and was sent/],
+  ['an adapter is lost', withModels(), `acknowledged as ${UPLOADED.id}, but is missing`],
+  ['a file is missing', withModels({ ...UPLOADED, files: [] }), /^has \[\], but .* was sent/],
   [
     'a file has other bytes',
     withModels({ ...UPLOADED, files: [{ ...WEIGHTS[0]!, sha256: 'ab' }] }),
@@ -265,14 +290,14 @@ plants('adapters', checkAdapters, ADAPTERS, [
   ['it is not listed', { ...ADAPTERS, listed: ['tiny'] }, 'is listed 0 times'],
   ['it is listed twice', { ...ADAPTERS, listed: [UPLOADED.id, UPLOADED.id] }, 'is listed 2 times'],
   [
-    'one upload made two',
+    'one upload created two',
     withModels(UPLOADED, { ...UPLOADED, id: 'ft:tiny:default:a:2' }),
-    'is 2 models of 1 requests',
+    'is 2 models after 1 requests',
   ],
   [
-    'a cut upload is a model',
+    'an interrupted upload is a model',
     withModels(UPLOADED, { ...UPLOADED, id: 'ft:tiny:default:b:2' }),
-    'was not finished, and is 1 models',
+    'was not finished, but is 1 models',
   ],
 ]); // prettier-ignore
 
@@ -289,7 +314,7 @@ const COMMIT = { repo: PUSH.repo, files: { weights: 'aa' } };
 const PUSHES: PushEvidence = {
   pushes: [PUSH],
   models: { 'ft:1': { files: COMMIT.files, bytes: 8 } },
-  // One was not told of; the first failed before it was noted.
+  // One client did not receive the result of a commit. The first push failed before it reached the audit log.
   commits: [COMMIT, COMMIT],
   noted: [PUSH.repo, PUSH.repo],
 };
@@ -301,27 +326,27 @@ plants('pushes', checkPushes, PUSHES, [
   ['a push ends twice', tried({ ends: ['succeeded', 'failed'] }), 'one push ended 2 times'],
   ['a push never ends', tried({ ends: [], bytes: null }), 'one push ended 0 times'],
   ['a success is short', tried({ bytes: 7 }), 'succeeded with 7 bytes of 8'],
-  ['a success is no commit', { ...PUSHES, commits: [] }, 'succeeded 1 times, in 0 commits'],
+  ['a success has no commit', { ...PUSHES, commits: [] }, 'succeeded 1 times, but has 0 commits'],
   [
     'one push made two commits',
     { ...PUSHES, commits: [COMMIT, COMMIT, COMMIT, COMMIT] },
-    'is 4 commits of 3 pushes',
+    'has 4 commits after 3 pushes',
   ],
-  ['a file is missing', { ...PUSHES, commits: [{ ...COMMIT, files: {} }] }, /^has \[\], and ft:1/],
+  ['a file is missing', { ...PUSHES, commits: [{ ...COMMIT, files: {} }] }, /^has \[\], but ft:1/],
   [
     'a file has other bytes',
     { ...PUSHES, commits: [COMMIT, { ...COMMIT, files: { weights: 'ab' } }] },
     '"ab"',
   ],
   [
-    'a commit is of no push',
+    'a commit has no push',
     { ...PUSHES, commits: [...PUSHES.commits, { ...COMMIT, repo: 'battery/2' }] },
-    'is a commit of no push',
+    'has a commit without a push',
   ],
-  ['a commit was not noted', { ...PUSHES, noted: [PUSH.repo] }, 'and noted 1 times'],
+  ['a commit has no audit entry', { ...PUSHES, noted: [PUSH.repo] }, 'and 1 audit entries'],
   [
-    'a push was noted twice',
+    'a push has two audit entries',
     { ...PUSHES, noted: [...PUSHES.noted, PUSH.repo, PUSH.repo] },
-    'and noted 4 times',
+    'and 4 audit entries',
   ],
 ]);

@@ -1,9 +1,11 @@
 #!/usr/bin/env node
-// The long form of test/chaos/battery.spec.ts: two API processes, three workers that train, clients and every fault that
-// this machine can do, in an order that follows from the seed; then everything must fit together.
-//   node test/chaos/long.mjs [--seed N] [--minutes M] [--keep FOLDER]
-// Prints each fault as it comes and a report as JSON; with --keep the report and the clients' history lie in FOLDER.
-// Ends with 1 where anything was lost, doubled, stale, or has other bytes. Needs `npm test` to have set the checkout up.
+// Long form of test/chaos/battery.spec.ts: two API processes, three training workers, clients, and every
+// fault that this machine can inject, in an order that depends on the seed. Then all invariants must hold.
+// node test/chaos/long.mjs [--seed N] [--minutes M] [--keep FOLDER]
+// Prints each fault when it is injected, and a report as JSON. With --keep, FOLDER gets the report and the
+// clients' history.
+// Exits with 1 if something was lost, duplicated, stale, or has different bytes. Run `npm test` once before,
+// which prepares the checkout.
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';

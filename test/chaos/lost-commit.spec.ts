@@ -12,9 +12,9 @@ import {
 import { ScriptedWorker } from '../../apps/api/test/scripted-worker.js';
 import { cuttingProxy, type CuttingProxy } from './cutting-proxy.js';
 
-// PostgreSQL commits, and the connection is cut before the API hears of it.
+// PostgreSQL commits, and the connection is cut before the API receives the response.
 
-describe.skipIf(!(await listens(POSTGRES_PORT)))('a COMMIT whose answer is lost', () => {
+describe.skipIf(!(await listens(POSTGRES_PORT)))('a COMMIT whose response is lost', () => {
   let proxy: CuttingProxy;
   let api: TestApi;
   let file: string;
@@ -46,11 +46,11 @@ describe.skipIf(!(await listens(POSTGRES_PORT)))('a COMMIT whose answer is lost'
     (await api.query<{ id: string }>('SELECT id FROM job')).map(({ id }) => id);
 
   it.each([undefined, 'a key of mine'])(
-    'makes one job and answers with it (Idempotency-Key: %s)',
+    'creates one job and returns it (Idempotency-Key: %s)',
     async (key) => {
       const before = await jobs();
       const cuts = proxy.cuts;
-      // A value: the statement's text may be known to the server already.
+      // Matches a parameter, because a prepared statement does not send its text again.
       proxy.cutAfter('moving job to queued state');
       const made = await create(key);
       expect(proxy.cuts).toBe(cuts + 1);
@@ -76,7 +76,7 @@ describe.skipIf(!(await listens(POSTGRES_PORT)))('a COMMIT whose answer is lost'
     expect(events.data.filter(({ message }) => message.includes('cancelled'))).toHaveLength(1);
   });
 
-  it('keeps an upload once', async () => {
+  it('stores an upload once', async () => {
     proxy.cutAfter('INSERT INTO "file"');
     const cuts = proxy.cuts;
     const id = await uploadChats(api, 13);
@@ -95,7 +95,7 @@ describe.skipIf(!(await listens(POSTGRES_PORT)))('a COMMIT whose answer is lost'
   it.each([
     ['an API key', '/keys', 'UPDATE api_key SET revoked_at', { name: 'x', scopes: ['jobs:read'] }],
     ['a join token', '/join_tokens', 'UPDATE join_token SET revoked_at', {}],
-  ])('revokes %s once, and says so', async (_, path, marker, body) => {
+  ])('revokes %s once, and reports it', async (_, path, marker, body) => {
     const { id } = await api.post<{ id: string }>(path, body);
     const cuts = proxy.cuts;
     proxy.cutAfter(marker);
@@ -104,7 +104,7 @@ describe.skipIf(!(await listens(POSTGRES_PORT)))('a COMMIT whose answer is lost'
     expect((await remove(`${path}/${id}`)).status).toBe(404);
   });
 
-  it('deletes a file and a model once, and says so', async () => {
+  it('deletes a file and a model once, and reports it', async () => {
     const id = await uploadChats(api, 14);
     await importBase(api, 'spare');
     const cuts = proxy.cuts;
@@ -132,7 +132,7 @@ describe.skipIf(!(await listens(POSTGRES_PORT)))('a COMMIT whose answer is lost'
   it.each([
     ['pause', `SET desired_state = 'pause'`, Command_Action.ACTION_PAUSE],
     ['cancel', `state = 'cancelled'`, Command_Action.ACTION_CANCEL],
-  ])('tells the worker to %s', async (verb, marker, action) => {
+  ])('sends the worker one %s command', async (verb, marker, action) => {
     const pool = `told-to-${verb}`;
     const worker = await new ScriptedWorker(api, { pool }).connect();
     const { id } = await api.post<{ id: string }>('/fine_tuning/jobs', {

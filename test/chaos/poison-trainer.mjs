@@ -1,8 +1,8 @@
-// The real trainer, in which runs of certain seeds come to grief, each in its own way and at a piece of its own work:
-// the mark that the trainer makes before each is the place. Everything else is the real program. Two things make no
-// outcome depend on the machine's speed: while the file $GRAFT_TEST_DIR/hold is there, runs wait until as many as it
-// says have come, and start together; while `pace` is there, each piece of work takes as many milliseconds at least as
-// it says.
+// The real trainer, except that runs with certain seeds fail, each in its own way at a certain work mark.
+// (The trainer sets a mark before each piece of its work.)
+// Two files in $GRAFT_TEST_DIR make the outcome independent of the machine's speed. While `hold` exists, runs
+// wait until as many as it says have arrived, and start together. While `pace` exists, each piece of work
+// takes at least as many milliseconds as it says.
 import fs from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
@@ -13,15 +13,18 @@ const { WorkMark } = await import('../../apps/worker/dist/trainer/work-mark.js')
 const { GenerationScheduler } =
   await import('../../apps/worker/dist/trainer/generation-scheduler.js');
 
-/** Its first mark is the reading of its data; then a step makes two, and a checkpoint is in the second. */
+/**
+ * Mark within a step: a run's first mark is reading its data, then each step has two. Checkpoints are saved
+ * in the second one.
+ */
 const IN_A_STEP = 10;
 const clock = new Int32Array(new SharedArrayBuffer(4));
 const die = (signal) => {
   process.kill(process.pid, signal);
-  Atomics.wait(clock, 0, 0); // until it is delivered
+  Atomics.wait(clock, 0, 0); // wait until the signal is delivered
 };
 
-/** By seed: at which mark of its own a run does what. */
+/** Failures by seed: the work mark at which they happen, and the failure. */
 const POISONS = {
   9001: { at: IN_A_STEP, act: () => die('SIGSEGV') },
   9002: { at: IN_A_STEP, act: () => die('SIGKILL') },
@@ -32,7 +35,7 @@ const POISONS = {
       throw new Error('poison in the forward');
     },
   },
-  // Of libtorch itself: nobody has so much.
+  // Fails in libtorch: no machine has this much memory.
   9005: { at: IN_A_STEP, act: () => zeros([2 ** 50]) },
   9006: { at: 1, act: () => die('SIGKILL') },
   9007: { at: IN_A_STEP, act: (run) => (run.saving = true) },

@@ -1,5 +1,5 @@
-// A worker whose trainers are poison-trainer.mjs; $GRAFT_TEST_HANG_MS of silence count as a hang. With $GRAFT_TEST_DIR,
-// a folder, the trainers look there for the files `hold` and `pace`.
+// Worker whose trainers run poison-trainer.mjs. A trainer that is silent for $GRAFT_TEST_HANG_MS counts as
+// hanging. If $GRAFT_TEST_DIR is set, the trainers look for the files `hold` and `pace` in that folder.
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -11,7 +11,7 @@ const hangMs = Number(GRAFT_TEST_HANG_MS);
 const trainerMain = dir ? withFolder(dir) : fileURLToPath(poison);
 await runWorker(process.argv.slice(2), { trainerMain, ...(hangMs > 0 ? { hangMs } : {}) });
 
-/** The environment of a trainer is closed to us: a script that sets the variable first. */
+/** Returns a script that sets the variable first, because a trainer does not inherit the environment. */
 function withFolder(dir) {
   const path = join(dir, 'poison-main.mjs');
   const variable = `process.env.GRAFT_TEST_DIR = ${JSON.stringify(dir)};\n`;

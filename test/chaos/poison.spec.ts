@@ -1,9 +1,10 @@
-// One poison job beside good ones, on one base in one worker: whatever the poison does, the good ones end with the bytes
-// that they have alone and pay nothing, and the poison ends with its own reason. Then the shared process is killed at
-// random. Real API, real worker, real trainer processes; poison-trainer.mjs is the real trainer but for the poison.
+// One poison job and several good ones on one base in one worker. Whatever the poison job does, the good ones
+// produce the same bytes as alone and use up no attempt, and the poison job fails with its own error code.
+// Another test kills the shared process at random. The API, worker and trainer processes are real;
+// poison-trainer.mjs is the real trainer with the poison added.
 //
-// The default tier runs two kinds beside four good jobs. The tier `all` runs every kind beside nine, and kills more
-// often (about six minutes on two cores).
+// The default tier runs two kinds of poison with four good jobs. The tier `all` runs every kind with nine,
+// and kills more often (about six minutes on two cores).
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -18,23 +19,23 @@ const GOOD_ONES = isAllTier ? 9 : 4;
 const ALL = GOOD_ONES + 1;
 const STEPS = 16;
 
-/** Four chats are more rows than share a forward: not a bit depends on the company. */
+/** Four chats do not fit into a shared forward pass, so no bit of the result depends on concurrent jobs. */
 const GOOD = {
   model: 'tiny',
   hyperparameters: { batch_size: 4, n_epochs: 50 },
   peft: { peft_type: 'LORA', r: 4, lora_alpha: 8, lora_dropout: 0.1 },
   graft: { max_steps: STEPS, save_steps: 5, learning_rate: 0.01, base_dtype: 'f32' },
 };
-/** Good jobs are of so many kinds; those of one are equal. */
+/** Seeds of the good jobs. Jobs with the same seed are equal. */
 const SEEDS = [11, 12, 13];
 
 let graft: Installation;
 let training_file: string;
-/** Adapter of each seed, made by a run that had the worker to itself. */
+/** Adapter of each seed, from a run that was alone on the worker. */
 const alone = new Map<number, Buffer>();
 
 beforeAll(async () => {
-  // A machine that is slow for a while must not look like a worker that was lost.
+  // A long lease, so that a slow machine does not look like a lost worker.
   graft = await Installation.start({ readerMs: 3000, leaseMs: 15_000 });
   graft.startWorkerOf(
     WORKER,
@@ -52,10 +53,10 @@ beforeAll(async () => {
 });
 afterAll(() => graft?.stop());
 
-/** The next so many runs start together, however long it takes until all are there. */
+/** Makes the next `runs` runs start together, when all have arrived. */
 const startTogether = (runs: number): void => writeFileSync(join(graft.dir, 'hold'), String(runs));
 
-/** From now on, each piece of a trainer's work takes at least so long. */
+/** Sets the minimum duration of each piece of a trainer's work, in milliseconds. */
 const setPace = (ms: number): void => writeFileSync(join(graft.dir, 'pace'), String(ms));
 
 async function adapterOf(job: JobObject): Promise<Buffer> {
@@ -82,16 +83,16 @@ async function ended(id: string, ms: number): Promise<JobObject> {
 
 interface Poison {
   readonly name: string;
-  /** Of the job, beside the settings of a good one. */
+  /** Settings of the job that differ from those of a good one. */
   readonly job: object;
   readonly code: string;
-  /** How its attempts end. */
+  /** Outcomes of its attempts. */
   readonly outcomes: readonly string[];
-  /** Whether its neighbours lose their process. */
+  /** Whether the other runs lose their process. */
   readonly isFelt: boolean;
-  /** Milliseconds that each piece of a trainer's work takes at least, until it has ended. */
+  /** Minimum duration of each piece of a trainer's work until the poison job has ended, in milliseconds. */
   readonly pace?: number;
-  /** Nobody can tell whose fault it was: the neighbours were suspects, too. */
+  /** The cause cannot be attributed to one run, so the other runs count as suspects, too. */
   readonly isNobodys?: true;
 }
 
@@ -117,59 +118,59 @@ const SHORT_KINDS: readonly Poison[] = [
 
 const LONG_KINDS: readonly Poison[] = [
   {
-    name: 'a death while it saves a checkpoint',
+    name: 'a SIGKILL while it saves a checkpoint',
     job: seed(9007),
     code: 'crash',
     outcomes: thrice('crash'),
     isFelt: true,
   },
   {
-    name: 'a kill in a step',
+    name: 'a SIGKILL in a step',
     job: seed(9002),
     code: 'crash',
     outcomes: thrice('crash'),
     isFelt: true,
   },
   {
-    name: 'a step without end',
+    name: 'a step that never ends',
     job: seed(9003),
     code: 'hang',
     outcomes: thrice('hang'),
     isFelt: true,
   },
   {
-    // Twice it may be that others have the memory; then it is alone.
+    // In the first attempts, other runs may use the memory. The last attempt runs alone.
     name: 'more memory than there is',
     job: seed(9005),
     code: 'oom_host',
     outcomes: [...thrice('oom_host'), 'oom_host'],
     isFelt: false,
-    // The others are still there when it is tried again.
+    // Slow enough that the other runs are still active when it is retried.
     pace: 200,
   },
   {
-    name: 'an end for want of memory',
+    name: 'an abort because memory is exhausted',
     job: seed(9010),
     code: 'oom_host',
     outcomes: [...thrice('oom_host'), 'oom_host'],
     isFelt: true,
   },
   {
-    name: 'a death while its data are read',
+    name: 'a SIGKILL while it reads its data',
     job: seed(9006),
     code: 'crash',
     outcomes: thrice('crash'),
     isFelt: true,
   },
   {
-    name: 'more to say than fits in a message',
+    name: 'a report larger than a message may be',
     job: seed(9008),
     code: 'internal_error',
     outcomes: ['internal_error'],
     isFelt: false,
   },
   {
-    name: 'a library that writes where facts belong',
+    name: 'a library that writes into the stream of facts',
     job: seed(9009),
     code: 'crash',
     outcomes: [...thrice('crash'), 'crash', 'crash'],
@@ -209,19 +210,19 @@ async function besideGoodOnes(poison: Poison, changes: object = {}): Promise<voi
     const bytes = alone.get(SEEDS[n % SEEDS.length] as number);
     expect((await adapterOf(job)).equals(bytes ?? Buffer.alloc(0)), `${n}`).toBe(true);
   }
-  // That they were there when it died, and that they were not where they have nothing to do with it.
+  // Other runs were active when the process died, or were not affected at all.
   if (poison.isFelt) expect(displaced).toBeGreaterThanOrEqual(GOOD_ONES);
   else expect(displaced).toBe(0);
 }
 
 const named = (kinds: readonly Poison[]) => kinds.map((kind) => [kind.name, kind] as const);
 
-describe(`one poison job beside ${GOOD_ONES} good ones`, () => {
+describe(`one poison job with ${GOOD_ONES} good ones`, () => {
   it.each(named(SHORT_KINDS))('%s', (_, poison) => besideGoodOnes(poison), 240_000);
   if (isAllTier) {
     it.each(named(LONG_KINDS))('%s', (_, poison) => besideGoodOnes(poison), 400_000);
 
-    it('a chat template that does not come to an end', async () => {
+    it('a chat template that never ends', async () => {
       await importLoopingBase();
       const path = join(graft.dir, 'loop.jsonl');
       const chat = [
@@ -245,9 +246,9 @@ describe(`one poison job beside ${GOOD_ONES} good ones`, () => {
       );
     }, 400_000);
 
-    it('a chat that ends the process: who asks is told, and ten runs go on', async () => {
+    it('a chat that crashes the process: its client gets an error, and ten runs continue', async () => {
       onTestFailed(() => console.error(graft.tails()));
-      // None of them is done before the chat is there.
+      // No run ends before the chat arrives.
       setPace(50);
       startTogether(10);
       const ten: string[] = [];
@@ -257,7 +258,7 @@ describe(`one poison job beside ${GOOD_ONES} good ones`, () => {
           (job) => job.graft.progress.step > 0,
         ),
       );
-      // Also a client that tries again what failed: three deaths would displace each run three times.
+      // The client would retry. Each further crash would displace every run again.
       const answer = graft.openai.chat.completions.create(
         {
           model: 'tiny',
@@ -280,7 +281,7 @@ describe(`one poison job beside ${GOOD_ONES} good ones`, () => {
   }
 });
 
-/** The tiny base, whose template goes on for ever where a message says "loop". */
+/** Imports the tiny base with a chat template that loops forever if a message is "loop". */
 async function importLoopingBase(): Promise<void> {
   const dir = writeTinyBase(join(graft.dir, 'looping'));
   const path = join(dir, 'tokenizer_config.json');
@@ -299,7 +300,7 @@ async function importLoopingBase(): Promise<void> {
   });
 }
 
-it(`${ALL} runs whose process is killed at random end with the bytes they have alone`, async () => {
+it(`${ALL} runs whose process is killed at random produce the same bytes as alone`, async () => {
   onTestFailed(() => console.error(graft.tails()));
   const kills = isAllTier ? 25 : 2;
   const settings = { graft: { ...GOOD.graft, max_steps: isAllTier ? 300 : 60 } };
@@ -308,7 +309,7 @@ it(`${ALL} runs whose process is killed at random end with the bytes they have a
     alone.set(one, await adapterOf(await graft.succeeded(id, 120_000)));
   }
   startTogether(ALL);
-  // So slow that no run ends before the last kill.
+  // Slow enough that no run ends before the last kill.
   setPace(isAllTier ? 20 : 50);
   const ids: string[] = [];
   for (let n = 0; n < ALL; n++) ids.push((await createGood(n, settings)).id);
@@ -320,7 +321,7 @@ it(`${ALL} runs whose process is killed at random end with the bytes they have a
     const open = [];
     for (const id of ids) if ((await graft.job(id)).status !== 'succeeded') open.push(id);
     if (open.length === 0) break;
-    // Each has a new checkpoint: what is killed is no run's third time in one place.
+    // Waits for a new checkpoint of each run, so that no run is killed three times at the same position.
     for (const id of open) {
       await until(
         `a checkpoint of ${id}`,
@@ -336,7 +337,7 @@ it(`${ALL} runs whose process is killed at random end with the bytes they have a
       try {
         process.kill(pid, 'SIGKILL');
       } catch {
-        // it is on its way out already
+        // it is already exiting
       }
     }
   }
@@ -348,6 +349,6 @@ it(`${ALL} runs whose process is killed at random end with the bytes they have a
     const bytes = alone.get(SEEDS[n % SEEDS.length] as number);
     expect((await adapterOf(job)).equals(bytes ?? Buffer.alloc(0)), `${n}`).toBe(true);
   }
-  // How many runs a kill meets depends on how far each has come.
+  // The number of interrupted runs depends on the progress of each.
   expect(interrupted).toBeGreaterThan(0);
 }, 600_000);

@@ -1,4 +1,4 @@
-// A Redis of a test's own, which it may empty, kill and start again at the same port.
+// Redis server of one test, which may empty, kill and restart it on the same port.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -7,7 +7,7 @@ import { Redis } from 'ioredis';
 import { listens, until } from '../../apps/api/test/fixture.js';
 import { freePort } from '../servers.js';
 
-/** Whether this machine has one to start. */
+/** Whether redis-server is installed. */
 export const haveRedisServer = (process.env['PATH'] ?? '')
   .split(delimiter)
   .some((folder) => existsSync(join(folder, 'redis-server')));
@@ -28,7 +28,7 @@ export class RedisServer {
     return `redis://127.0.0.1:${this.port}`;
   }
 
-  /** Started again it has what it held, every write of it, unless it shall be empty. */
+  /** Starts the server with all data that was written before, or empty. */
   async start(how: { empty: boolean } = { empty: true }): Promise<void> {
     if (how.empty)
       for (const name of readdirSync(this.dir)) rmSync(join(this.dir, name), { recursive: true });
@@ -59,7 +59,7 @@ export class RedisServer {
     await this.ask((redis) => redis.flushall());
   }
 
-  /** Entries that were taken and never put away: nobody would ever remove them. */
+  /** Entries that were taken but never completed. Nothing would ever remove them. */
   async stuck(): Promise<string[]> {
     return this.ask(async (redis) => {
       const lists = await redis.keys('*:active');

@@ -1,4 +1,4 @@
-// The queue's Redis is emptied, or goes away and comes back with nothing: every job runs, and once.
+// The queue's Redis is emptied, or stops and comes back empty. Every job still runs exactly once.
 import type { Assignment } from '@graft/contracts/grpc';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import {
@@ -11,13 +11,13 @@ import {
 import { ScriptedWorker, started, step } from '../../apps/api/test/scripted-worker.js';
 import { haveRedisServer, RedisServer } from './redis-server.js';
 
-if (!haveRedisServer) console.warn('skipped: there is no redis-server on this machine');
+if (!haveRedisServer) console.warn('skipped: redis-server is not installed');
 
 const JOBS = 12;
-/** A slow machine must not look like a worker that was lost. */
+/** Long, so that a slow machine does not look like a lost worker. */
 const LEASE_MS = 15_000;
 const BEAT_MS = 500;
-/** Longer than the API waits for an answer of the queue. */
+/** Longer than the API waits for a response from the queue. */
 const OUTAGE_MS = 6000;
 const RECOVERY_MS = 60_000;
 
@@ -83,11 +83,11 @@ describe.skipIf(!haveRedisServer)('the queue', { timeout: 300_000 }, () => {
     expect(models).toHaveLength(ids.length);
     const taken = workers.flatMap((worker) => worker.taken);
     expect(taken.sort()).toEqual([...ids].sort());
-    // an entry is completed after its job's attempt has begun, and Redis may have been away
+    // an entry is completed after its job's attempt has started, and Redis may have been unavailable
     await until(async () => (await redis.stuck()).length === 0, RECOVERY_MS);
   }
 
-  it('emptied under load loses no job and runs none twice', async () => {
+  it('loses no job and runs none twice if it is emptied under load', async () => {
     const ids = await Promise.all(Array.from({ length: JOBS }, () => create('flushed')));
     await redis.flushAll();
     await work('flushed');
@@ -106,9 +106,9 @@ describe.skipIf(!haveRedisServer)('the queue', { timeout: 300_000 }, () => {
 
   it.each([
     { back: 'empty', empty: true, outageMs: OUTAGE_MS },
-    { back: 'with all it held', empty: false, outageMs: 0 },
+    { back: 'with all its data', empty: false, outageMs: 0 },
   ])(
-    'away takes jobs all the same, and runs them when it is back $back',
+    'accepts jobs while it is unavailable, and runs them when it is back $back',
     async ({ empty, outageMs }) => {
       const pool = `down-${empty}`;
       const before = await Promise.all(Array.from({ length: 4 }, () => create(pool)));
@@ -126,7 +126,7 @@ describe.skipIf(!haveRedisServer)('the queue', { timeout: 300_000 }, () => {
     },
   );
 
-  it('away while jobs run costs them nothing', async () => {
+  it('does not affect running jobs if it is unavailable', async () => {
     await work('busy');
     for (const worker of workers) worker.slow = true;
     const ids = [await create('busy'), await create('busy')];
@@ -155,7 +155,7 @@ describe.skipIf(!haveRedisServer)('the queue', { timeout: 300_000 }, () => {
   });
 });
 
-/** A worker that renews its leases and finishes whatever it is given, one at a time. */
+/** Worker that renews its leases and finishes every job, one at a time. */
 class Diligent {
   readonly taken: string[] = [];
   slow = false;

@@ -1,5 +1,5 @@
-// The database under running workers is put back to an older state: what it has forgotten is never taken for
-// current, and every job goes on.
+// The database is restored to an older state while workers run. State that it has lost is never accepted as
+// current, and every job continues.
 import { execFileSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { renameSync, rmSync } from 'node:fs';
@@ -19,7 +19,7 @@ interface JobView {
   readonly graft: { readonly attempts: readonly { number: number; outcome: string | null }[] };
 }
 
-/** A slow machine must not look like a worker that was lost. */
+/** Long, so that a slow machine does not look like a lost worker. */
 const LEASE_MS = 60_000;
 let api: TestApi;
 let data: string;
@@ -51,7 +51,7 @@ async function join_(
   return worker;
 }
 
-/** Jobs that this database knows as queued, running with a checkpoint, and paused. */
+/** Creates three jobs: one running with a checkpoint, one queued, one paused. */
 async function three() {
   pool = `pool-${randomUUID().slice(0, 8)}`;
   const running = await create();
@@ -65,7 +65,10 @@ async function three() {
   return { running, queued, paused, lease, state };
 }
 
-/** Whatever was handed out before is refused, and all three run again from what the database knows. */
+/**
+ * Checks that earlier attempts are rejected, and that all three jobs run again from the state in the
+ * database.
+ */
 async function goesOn({
   running,
   queued,
@@ -107,17 +110,17 @@ async function goesOn({
 }
 
 describe('a database', { timeout: 300_000 }, () => {
-  it('put back to an older copy of itself hands out no attempt number twice', async () => {
+  it('assigns no attempt number twice after it was restored from an older copy', async () => {
     const known = await three();
     const copy = `${data}.copy`;
     await api.restart(async () => execFileSync('cp', ['-a', data, copy]));
-    // A restart alone changes nothing.
+    // A restart alone changes no attempt.
     expect((await job(known.running)).graft.attempts).toMatchObject([{ number: 1 }]);
     const [before] = await api.query<{ attempt: number }>('SELECT attempt FROM job WHERE id = $1', [
       known.queued,
     ]);
     expect(before?.attempt).toBe(0);
-    // What the copy will not know: the queued job was taken, too.
+    // The copy does not contain this: the queued job was assigned, too.
     const lost = await join_('first', [{ jobId: known.running, attempt: 1, step: 1 }]);
     const late = await lost.assigned();
     expect(late).toMatchObject({ jobId: known.queued, attempt: 1 });
@@ -130,14 +133,14 @@ describe('a database', { timeout: 300_000 }, () => {
     await goesOn(known);
   });
 
-  it('that came from another server, as a dump does, raises its attempt numbers too', async () => {
+  it('raises its attempt numbers after it was restored on another server', async () => {
     const known = await three();
     await api.restart(() => Promise.resolve());
     const [row] = await api.query<{ attempt: number }>('SELECT attempt FROM job WHERE id = $1', [
       known.running,
     ]);
     expect(row?.attempt).toBe(1);
-    // While it runs: as after a fail-over under a live API.
+    // Changed while the API runs, as after a failover.
     await api.query(`UPDATE installation SET system_identifier = '1'`);
     await until(async () => (await job(known.running)).graft.attempts[0]?.outcome !== null, 60_000);
     await goesOn(known);

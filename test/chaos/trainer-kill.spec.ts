@@ -1,6 +1,6 @@
-// Kill −9 a trainer at random instants, resume from its newest whole checkpoint, as often as it takes: the
-// losses of every step, the first time and each time it is replayed, and the adapter's bytes must be those of
-// a run that nobody touched.
+// Kills a trainer with SIGKILL at random times and resumes it from its newest complete checkpoint until it
+// finishes. The loss of every step, replays included, and the adapter's bytes must equal those of an
+// uninterrupted run.
 import { createHash } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -26,7 +26,8 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
-// Dropout, shuffling, accumulation and an epoch whose last step is short: all that could depend on history.
+// Dropout, shuffling, accumulation and a short last step in each epoch: everything whose result could depend
+// on earlier steps.
 const SPEC = testSpec({
   model: 'base-1',
   peft: { peft_type: 'LORA', r: 4, lora_alpha: 8, lora_dropout: 0.2, target_modules: 'all-linear' },
@@ -43,20 +44,20 @@ const SPEC = testSpec({
 
 interface Outcome {
   readonly sha256: string;
-  /** Every loss reported of a step, replays included. */
+  /** All reported losses of each step, replays included. */
   readonly losses: ReadonlyMap<number, readonly number[]>;
   readonly starts: number;
   readonly from: readonly number[];
 }
 
-/** Trains to the end, killing the process `kills` times, each a random while after a random step. */
+/** Trains to the end. Kills the process `kills` times, each a random time after a random step. */
 async function train(name: string, spec: Spec, kills: number): Promise<Outcome> {
   const workDir = join(dir, name);
   const losses = new Map<number, number[]>();
   const from: number[] = [];
   for (let starts = 1; ; starts++) {
     const trainer = new TrainerProcess({ threads: 1 });
-    // The first one dies after its first checkpoint, so that there is one to resume from.
+    // The first process is killed after its first checkpoint, so that there is one to resume from.
     const least = starts === 1 ? spec.save_steps + 1 : 0;
     const victimAfter = kills >= starts ? least + Math.floor(Math.random() * 9) : Infinity;
     let seen = 0;
@@ -107,7 +108,7 @@ async function train(name: string, spec: Spec, kills: number): Promise<Outcome> 
 
 function newestWhole(workDir: string): string | null {
   for (const { dir: folder } of listNumbered(workDir, 'checkpoint-')) {
-    readCommitted(folder); // a renamed checkpoint is whole: one that is not is a broken promise
+    readCommitted(folder); // throws if it is incomplete: a checkpoint is renamed only when it is complete
     return folder;
   }
   return null;
@@ -118,7 +119,7 @@ function hash(path: string): string {
 }
 
 describe('a trainer killed at random', () => {
-  it('comes to the same losses and the same bytes', async () => {
+  it('produces the same losses and the same bytes', async () => {
     const whole = await train('whole', SPEC, 0);
     expect([...whole.losses.keys()]).toEqual(Array.from({ length: 36 }, (_, i) => i + 1));
 
@@ -130,13 +131,13 @@ describe('a trainer killed at random', () => {
     }
     expect(killed.sha256).toBe(whole.sha256);
 
-    // Negative control: the bytes do depend on what they should depend on.
+    // Negative control: another seed results in other bytes.
     const other = await train('other-seed', { ...SPEC, seed: 12 }, 0);
     expect(other.sha256).not.toBe(whole.sha256);
     expect(other.losses.get(2)?.[0]).not.toBe(whole.losses.get(2)?.[0]);
   });
 
-  it('refuses a checkpoint whose bytes were changed, and one of another run', async () => {
+  it('rejects a checkpoint with changed bytes, and one of another run', async () => {
     const workDir = join(dir, 'killed');
     const [{ dir: checkpoint } = { dir: '' }] = listNumbered(workDir, 'checkpoint-');
     expect(await failureOf({ ...SPEC, learning_rate: 0.02 }, checkpoint)).toMatch(

@@ -1,5 +1,5 @@
-// Kill −9 a worker when its run is done and nobody was told yet, and the API with it: what the worker had spooled is
-// the end of the job, and nothing trains a second time.
+// Kills a worker with SIGKILL after its run is done but before the API has accepted the result, and then the
+// API. The result in the worker's spool finishes the job, and nothing is trained a second time.
 import pg from 'pg';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { Installation, until } from '../e2e/installation.js';
@@ -25,7 +25,7 @@ beforeAll(async () => {
   graft = await Installation.start({
     databaseUrl: `${POSTGRES}/${name}`,
     queuePrefix: name,
-    // A slow machine must not look like a worker that was lost.
+    // A long lease, so that a slow machine does not look like a lost worker.
     leaseMs: 60_000,
   });
   await graft.importTinyBase();
@@ -36,7 +36,7 @@ afterAll(async () => {
 });
 
 it.skipIf(!reachable)(
-  'a worker killed before its last fact was taken trains nothing again',
+  'a worker that is killed before its last fact was accepted trains nothing again',
   async () => {
     const { id } = await graft.createJob({
       model: 'tiny',
@@ -48,7 +48,7 @@ it.skipIf(!reachable)(
     await client.connect();
     try {
       await until('it to train', async () => (await graft.job(id)).status === 'running', 60_000);
-      // No fact is taken while this row is locked.
+      // The API accepts no facts while this row is locked.
       await client.query('BEGIN');
       await client.query('SELECT 1 FROM job WHERE id = $1 FOR UPDATE', [id]);
       await until(

@@ -1,4 +1,5 @@
-// Runs a cluster under load and faults that follow from a seed, heals it, waits for every job, and judges what is left.
+// Runs a cluster under load and injects faults chosen by a seed. Then heals it, waits for every job, and
+// checks what is left.
 import { loadavg } from 'node:os';
 import { join } from 'node:path';
 import { copyFileSync, writeFileSync } from 'node:fs';
@@ -15,18 +16,18 @@ import { Random } from './random.js';
 
 export interface Plan extends Size {
   readonly seed: number;
-  /** At least so many faults are injected, */
+  /** Minimum number of faults to inject. */
   readonly faults: number;
-  /** and for at least so long. */
+  /** Minimum duration of the faults, in milliseconds. */
   readonly faultMs: number;
-  /** Between two faults. */
+  /** Pause between two faults in milliseconds: minimum and maximum. */
   readonly pauseMs: readonly [number, number];
-  /** Names of faults; absent: all that this machine can do. */
+  /** Names of faults to inject; by default, all that this machine can inject. */
   readonly only?: readonly string[];
   readonly steps: number;
-  /** Of what is not training. */
+  /** Pace of the load other than training jobs and chats. */
   readonly load: Pace;
-  /** How long everything may take to end once it is healed. */
+  /** Time for everything to end after the faults are healed, in milliseconds. */
   readonly settleMs: number;
 }
 
@@ -43,7 +44,7 @@ export interface Report {
   readonly attempts: Readonly<Record<string, number>>;
   readonly steps: number;
   readonly replayedSteps: number;
-  /** Milliseconds from the death of a worker to the next attempt of a job that it had. */
+  /** Milliseconds from the death of a worker to the next attempt of a job that ran on it. */
   readonly takeover: {
     readonly count: number;
     readonly p50: number;
@@ -60,7 +61,7 @@ export interface Report {
 
 const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** @param keep folder for the history and the report; absent: none are kept */
+/** @param keep folder for the history and the report; if omitted, neither is stored */
 export async function runBattery(plan: Plan, keep?: string): Promise<Report> {
   const random = new Random(plan.seed);
   const began = performance.now();
@@ -135,7 +136,7 @@ async function injectFaults(
     ({ name, possible: can }) => (plan.only?.includes(name) ?? true) && (can?.(cluster) ?? true),
   );
   const counts: Record<string, number> = {};
-  // Each once, in an order of the seed's; then any.
+  // Inject each fault once, in an order that depends on the seed; then choose at random.
   const order = possible.map((fault) => ({ fault, at: random.next() })).sort((a, b) => a.at - b.at);
   const next = (n: number): Fault => order[n]?.fault ?? random.of(possible);
   const end = performance.now() + plan.faultMs;
@@ -153,7 +154,7 @@ async function injectFaults(
   return counts;
 }
 
-/** Resumes what is paused until everything is over. @returns what is not in time */
+/** Resumes paused jobs until everything has ended. @returns what has not ended after `ms` */
 async function settle(
   clients: Clients,
   load: Load,
@@ -190,7 +191,8 @@ function figures(found: Evidence, kills: readonly Kill[]) {
             job_id === id && number > attempt && assignedMs > atMs,
         );
         const own = attempts.find(({ job_id, number }) => job_id === id && number === attempt);
-        // What was paused or cancelled meanwhile waits for its owner, not for a worker.
+        // Exclude attempts that the client paused or cancelled: those jobs wait for their owner, not for a
+        // worker.
         return next && own?.outcome === 'lost_worker' ? [next.assignedMs - atMs] : [];
       }),
     )

@@ -1,4 +1,4 @@
-// How the battery's clients call the API: each request goes to either process.
+// API calls of the battery's clients. Each request goes to one of the two API processes.
 import type { Cluster } from './cluster.js';
 import type { Random } from './random.js';
 
@@ -12,15 +12,15 @@ export interface Answer {
 export interface Asked {
   readonly method?: string;
   readonly path: string;
-  /** Sent as JSON, or as it is where it is a form. */
+  /** Request body: a `FormData` is sent as a form, anything else as JSON. */
   readonly body?: object;
-  /** Idempotency-Key. */
+  /** Value of the Idempotency-Key header. */
   readonly key?: string;
-  /** Of the API process; absent: either. */
+  /** URL of the API process; by default, a random one. */
   readonly url?: string;
 }
 
-/** @throws Error with the `status` of a refusal, or without one where nobody answered */
+/** @throws Error with the `status` of the response, or without one if there was no response */
 export async function call<Body = Answer>(
   cluster: Cluster,
   random: Random,

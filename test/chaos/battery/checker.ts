@@ -1,5 +1,5 @@
-// Looks at what is left when it is over: the clients' history, the database and the folder of blobs must fit together.
-// It shares no code with the service that it judges.
+// Checks the state after a battery: the clients' history, the database and the blob folder must agree.
+// It shares no code with the service that it checks.
 import type { Entry } from './history.js';
 
 export interface JobRow {
@@ -10,9 +10,9 @@ export interface JobRow {
   readonly step: number;
   readonly replay_mismatches: number;
   readonly error: { readonly code: string } | null;
-  /** What its creation called it by. */
+  /** Token from the request that created the job. */
   readonly token: string | null;
-  /** Of which control it must have the bytes. */
+  /** Name of the control run whose bytes it must reproduce. */
   readonly control: string | null;
   /** SHA-256 of its adapter's weights. */
   readonly adapter: string | null;
@@ -27,7 +27,10 @@ export interface AttemptRow {
   readonly outcome: string | null;
 }
 
-/** A fact and the attempt that its job had when it was written: kept by triggers of the test's own. */
+/**
+ * Row written for an attempt, and the attempt that was current at that moment. The battery's own triggers
+ * record it.
+ */
 export interface WitnessRow {
   readonly job_id: string;
   readonly what: string;
@@ -38,7 +41,7 @@ export interface WitnessRow {
 
 export interface Watched {
   readonly job: string;
-  /** Numbers of the events that a client saw, over all its connections. */
+  /** Numbers of the events that a client received, over all its connections. */
   readonly seen: readonly number[];
 }
 
@@ -48,20 +51,23 @@ export interface Evidence {
   readonly attempts: readonly AttemptRow[];
   readonly metrics: readonly { job_id: string; attempt: number; step: number; loss: string }[];
   readonly witnesses: readonly WitnessRow[];
-  /** Numbers of each job's events. */
+  /** Event numbers by job. */
   readonly events: ReadonlyMap<string, readonly number[]>;
   readonly watched: readonly Watched[];
-  /** Names of blobs that rows speak of, those with a row, and what the files' bytes are. */
+  /**
+   * Blob names that rows reference, names in the blob table, and files by name with the SHA-256 of their
+   * content.
+   */
   readonly named: readonly { owner: string; sha256: string }[];
   readonly blobs: readonly string[];
   readonly files: ReadonlyMap<string, string>;
   readonly unsentForMs: readonly number[];
-  /** Of runs that nobody touched: the adapter and each step's loss. */
+  /** Adapter and losses by step of the control runs, which had no faults. */
   readonly controls: ReadonlyMap<string, { adapter: string; losses: ReadonlyMap<number, string> }>;
 }
 
 type OfJobs = 'I1' | 'I2' | 'I3' | 'I4' | 'I5' | 'I6' | 'I7' | 'I8' | 'I9' | 'I13';
-/** Those from I14 on are each looked at by a file of `kinds`. */
+/** I14 and later are checked by the files in `kinds`. */
 export type Invariant =
   OfJobs | 'I14' | 'I15' | 'I16' | 'I17' | 'I18' | 'I19' | 'I20' | 'I21' | 'I22';
 
@@ -71,7 +77,7 @@ export interface Violation {
   readonly what: string;
 }
 
-/** How long a wake-up may lie before it is sent. */
+/** Maximum age of an unsent wake-up, in milliseconds. */
 const UNSENT_MS = 20_000;
 
 const CHECKS: Record<OfJobs, (evidence: Evidence) => Iterable<[subject: string, what: string]>> = {
@@ -97,7 +103,10 @@ export function check(evidence: Evidence): Violation[] {
   );
 }
 
-/** Each job that a client was told of is there, once; what it was not told of is there at most once. */
+/**
+ * I1: each job acknowledged to a client exists exactly once; each unacknowledged creation made at most one
+ * job.
+ */
 function* acknowledgedOnce({ history, jobs }: Evidence): Generator<[string, string]> {
   const byToken = groupBy(
     jobs.filter(({ token }) => token !== null),
@@ -113,15 +122,15 @@ function* acknowledgedOnce({ history, jobs }: Evidence): Generator<[string, stri
       entries.filter(({ kind }) => kind === 'ok').map(({ job }) => job as string),
     );
     if (made.length > 1) yield [token, `${made.length} jobs of one creation`];
-    if (told.size > 1) yield [token, `its client was told of ${told.size} jobs`];
+    if (told.size > 1) yield [token, `its client received ${told.size} job ids`];
     for (const id of told)
-      if (!made.some((job) => job.id === id)) yield [id, 'acknowledged, and not there'];
+      if (!made.some((job) => job.id === id)) yield [id, 'acknowledged, but missing'];
     const isRefused = entries.every(({ kind }) => kind === 'invoke' || kind === 'fail');
-    if (isRefused && made.length > 0) yield [token, 'refused, and there'];
+    if (isRefused && made.length > 0) yield [token, 'rejected, but created'];
   }
 }
 
-/** Each job is over, in a state that agrees with what its clients were told. */
+/** I2: each job has ended, in a state that agrees with the responses to its clients. */
 function* endedOnce({ history, jobs, attempts }: Evidence): Generator<[string, string]> {
   const cancelled = new Set(
     history
@@ -137,21 +146,24 @@ function* endedOnce({ history, jobs, attempts }: Evidence): Generator<[string, s
   for (const { id, state, error } of jobs) {
     if (!['succeeded', 'failed', 'cancelled'].includes(state)) yield [id, `is ${state}`];
     if (state === 'failed' && error === null) yield [id, 'failed without a reason'];
-    if (cancelled.has(id) && state !== 'cancelled') yield [id, `cancelled, and ${state}`];
+    if (cancelled.has(id) && state !== 'cancelled') yield [id, `cancelled, but ${state}`];
     const ends = done.get(id)?.length ?? 0;
     if (ends > 1) yield [id, `${ends} attempts finished it`];
-    if (state === 'succeeded' && ends !== 1) yield [id, 'succeeded, and no attempt finished it'];
+    if (state === 'succeeded' && ends !== 1) yield [id, 'succeeded, but no attempt finished it'];
   }
 }
 
-/** Nothing was written for an attempt that was not its job's current one. */
+/** I3: nothing was written for an attempt that was not its job's current one. */
 function* nothingStale({ witnesses }: Evidence): Generator<[string, string]> {
   for (const { job_id, what, attempt, current, state } of witnesses)
     if (attempt !== current || state !== 'running')
-      yield [job_id, `${what} of attempt ${attempt} while it was ${state} at ${current}`];
+      yield [
+        job_id,
+        `${what} of attempt ${attempt} while the job was ${state} with attempt ${current}`,
+      ];
 }
 
-/** What was trained is steps 1 to N without a gap: of each step, the newest attempt that has it. */
+/** I4: a succeeded job has metrics for every step from 1 to N. */
 function* wholeCurves({ jobs, metrics }: Evidence): Generator<[string, string]> {
   const points = groupBy(metrics, ({ job_id }) => job_id);
   for (const { id, state, total_steps } of jobs) {
@@ -163,22 +175,23 @@ function* wholeCurves({ jobs, metrics }: Evidence): Generator<[string, string]> 
   }
 }
 
-/** Adapters and each loss, of replays too, are those of runs that nobody touched. */
+/** I5: adapters, and the loss of each step including replays, equal those of the control runs. */
 function* bitsOfControls({ jobs, metrics, controls }: Evidence): Generator<[string, string]> {
   const points = groupBy(metrics, ({ job_id }) => job_id);
   for (const { id, state, control, adapter } of jobs) {
     const untouched = control === null ? undefined : controls.get(control);
     if (!untouched) continue;
-    if (state === 'succeeded' && adapter !== untouched.adapter) yield [id, 'another adapter'];
+    if (state === 'succeeded' && adapter !== untouched.adapter) yield [id, 'its adapter differs'];
     for (const { step, loss, attempt } of points.get(id) ?? [])
       if (loss !== untouched.losses.get(step))
-        yield [id, `another loss at step ${step} of attempt ${attempt}`];
+        yield [id, `its loss differs at step ${step} of attempt ${attempt}`];
   }
 }
 
 /**
- * What rows name is there, and is what its name says. A row that nothing names may have no file: it is committed before
- * the bytes, so that those of a process that was killed are found.
+ * I6: each referenced blob has a row and a file, and each file's content matches its name.
+ * An unreferenced row may have no file: the row is committed before the bytes, so that the bytes of a killed
+ * process are found.
  */
 function* filesAndRows({ named, blobs, files }: Evidence): Generator<[string, string]> {
   const rows = new Set(blobs);
@@ -190,24 +203,24 @@ function* filesAndRows({ named, blobs, files }: Evidence): Generator<[string, st
     if (content !== sha256) yield [sha256, `its bytes are ${content}`];
 }
 
-/** An attempt begins when the one before is over, and one goes on at most. */
+/** I7: an attempt starts after the previous one has ended, and no attempt is still open. */
 function* oneAtATime({ jobs, attempts }: Evidence): Generator<[string, string]> {
   const byJob = groupBy(attempts, ({ job_id }) => job_id);
   for (const { id, attempt } of jobs) {
     const all = [...(byJob.get(id) ?? [])].sort((a, b) => a.number - b.number);
     for (const [n, { number, assignedMs, endedMs, outcome }] of all.entries()) {
-      if (number > attempt) yield [id, `attempt ${number} is newer than its job knows`];
+      if (number > attempt) yield [id, `attempt ${number} is newer than its job's attempt`];
       const next = all[n + 1];
       if (next && (endedMs === null || endedMs > next.assignedMs))
         yield [id, `attempt ${next.number} began before ${number} was over`];
       if (endedMs !== null && endedMs < assignedMs)
         yield [id, `attempt ${number} ended before it began`];
-      if (endedMs === null && !next) yield [id, `attempt ${number} (${outcome}) goes on`];
+      if (endedMs === null && !next) yield [id, `attempt ${number} (${outcome}) has not ended`];
     }
   }
 }
 
-/** Events are numbered without gaps, and a client that came back saw each once, in order. */
+/** I8: events are numbered without gaps, and a reconnecting client received each one once, in order. */
 function* streamsInOrder({ events, watched }: Evidence): Generator<[string, string]> {
   for (const [id, numbers] of events)
     for (const [n, number] of numbers.entries())
@@ -218,12 +231,12 @@ function* streamsInOrder({ events, watched }: Evidence): Generator<[string, stri
   for (const { job, seen } of watched)
     for (const [n, number] of seen.entries())
       if (number !== n + 1) {
-        yield [job, `a client saw event ${number} where ${n + 1} was due`];
+        yield [job, `a client received event ${number} instead of ${n + 1}`];
         break;
       }
 }
 
-/** Nothing waits that nobody was told of. */
+/** I9: no wake-up of a queued job stays unsent. */
 function* nothingForgotten({ unsentForMs }: Evidence): Generator<[string, string]> {
   for (const ms of unsentForMs)
     if (ms > UNSENT_MS) yield ['outbox', `a wake-up was not sent for ${Math.round(ms)} ms`];

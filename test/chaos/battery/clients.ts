@@ -1,4 +1,4 @@
-// Clients that create, pause, resume, cancel, chat and watch, at either API process, and write down what they were told.
+// Clients that create, pause, resume, cancel, chat and watch at either API process, and record the responses.
 import { randomUUID } from 'node:crypto';
 import { StreamClient } from '../../../apps/api/test/stream-client.js';
 import { call, type Answer } from './call.js';
@@ -9,7 +9,7 @@ import type { Random } from './random.js';
 
 const MOST_OPEN = 10;
 
-/** A kind of job, of which a run that nobody touched was made before. */
+/** Kind of job for which a control run without faults exists. */
 export interface Control {
   readonly name: string;
   readonly body: object;
@@ -32,13 +32,13 @@ export class Clients {
     this.work = this.run();
   }
 
-  /** Ends the load; watchers go on. */
+  /** Stops the load; watchers continue. */
   async stop(): Promise<void> {
     this.stopped = true;
     await this.work;
   }
 
-  /** What watchers saw, once each has seen the last event that its job has. */
+  /** Events that the watchers received. Waits until each watcher has the last event of its job. */
   async watched(last: (job: string) => number): Promise<Watched[]> {
     for (const watch of this.watches) await watch.until(last(watch.job));
     return this.watches.map(({ job, seen }) => ({ job, seen }));
@@ -106,7 +106,10 @@ export class Clients {
     return this.history.call(what, id, () => this.call('POST', `/fine_tuning/jobs/${id}/${what}`));
   }
 
-  /** Forty at once, of one job and of one that is not there: more than the API has connections. */
+  /**
+   * Sends forty concurrent requests, for one job and for one that does not exist: more than the API has
+   * database connections.
+   */
   private async storm(): Promise<void> {
     const [id] = this.open;
     const ids = Array.from({ length: 40 }, (_, n) => (n % 2 && id ? id : 'ftjob-not-there'));
@@ -124,7 +127,9 @@ export class Clients {
   }
 }
 
-/** A client of a job's events that comes back, at either API process, with the last number that it saw. */
+/**
+ * Client of a job's event stream that reconnects to either API process with the last number that it received.
+ */
 class Watch {
   readonly seen: number[] = [];
   private client: StreamClient | null = null;

@@ -1,4 +1,4 @@
-// Two API processes on one database, workers that train, a queue, and a proxy on every line between them.
+// Two API processes on one database, training workers, a queue, and a proxy on every connection between them.
 import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -38,7 +38,7 @@ export interface ApiProcess {
   readonly program: Program;
   readonly url: string;
   readonly grpcPort: number;
-  /** Lines to what it uses. */
+  /** Proxies to its database and its queue. */
   readonly database: FaultyProxy;
   readonly queue: FaultyProxy | null;
   readonly preload: Preload;
@@ -47,7 +47,7 @@ export interface ApiProcess {
 export interface WorkerProcess {
   readonly program: Program;
   readonly home: string;
-  /** Lines to the API processes. */
+  /** Proxies to the API processes. */
   readonly lines: readonly FaultyProxy[];
   readonly preload: Preload;
 }
@@ -72,10 +72,11 @@ export class Cluster {
 
   private constructor(readonly leaseMs: number) {}
 
-  /** @param settings of the API processes, beside those that every battery has */
+  /** @param settings for the API processes, in addition to those of every battery */
   static async start({ workers, leaseMs }: Size, settings: object = {}): Promise<Cluster> {
     const cluster = new Cluster(leaseMs);
-    // As root the embedded Postgres runs as another user, who must get in here.
+    // If the tests run as root, the embedded PostgreSQL runs as another user, who must be able to enter this
+    // folder.
     chmodSync(cluster.dir, 0o755);
     cluster.postgres = await startEmbeddedPostgres(join(cluster.dir, 'database'));
     cluster.pool = new pg.Pool({ connectionString: cluster.postgres.url, max: 4 });
@@ -107,13 +108,16 @@ export class Cluster {
     }
   }
 
-  /** Ends the database server without a word to anybody, and waits until it has been started again. */
+  /**
+   * Stops the database server immediately, without closing connections, and waits until it has been
+   * restarted.
+   */
   crashPostgres(): Promise<void> {
     this.crash ??= this.crashNow().finally(() => (this.crash = null));
     return this.crash;
   }
 
-  /** Ends the workers, then the API; the database and the folders stay to be looked at. */
+  /** Stops the workers, then the API. The database and the folders remain for the checks. */
   async quiesce(): Promise<void> {
     await Promise.all(this.workers.map(({ program }) => program.stop()));
     await Promise.all(this.apis.map(({ program }) => program.stop()));

@@ -1,4 +1,4 @@
-// What the battery needs before its load: a base, data, and a run of each kind of job that nobody touches.
+// Prepares the battery's load: a base model, data, and one control run without faults for each kind of job.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { until } from '../../e2e/installation.js';
@@ -28,7 +28,7 @@ export async function makeTraining(cluster: Cluster, random: Random): Promise<Pl
   return { model: 'tiny', file: id ?? '' };
 }
 
-/** @returns the kinds, and the adapters that their runs made */
+/** @returns the kinds of jobs, and the adapters of their control runs */
 export async function makeControls(
   { cluster, random, training }: Place,
   steps: number,
@@ -39,7 +39,7 @@ export async function makeControls(
       model: training.model,
       training_file: training.file,
       seed,
-      // Four chats are more rows than share a forward: not a bit depends on the company.
+      // Four chats do not fit into a shared forward pass, so no bit of the result depends on concurrent jobs.
       hyperparameters: { batch_size: 4, n_epochs: 50 },
       peft: { peft_type: 'LORA', r: 4, lora_alpha: 8, lora_dropout: 0.1 },
       graft: {

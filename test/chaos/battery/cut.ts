@@ -1,17 +1,17 @@
-// Requests that break off: a client sends a form up to somewhere in its middle and leaves.
+// Requests that break off: a client sends part of a form and closes the connection.
 import { randomUUID } from 'node:crypto';
 import { request } from 'node:http';
 import type { Cluster } from './cluster.js';
 import type { Random } from './random.js';
 
-/** A file of a form. */
+/** File in a form. */
 export interface Part {
   readonly name: string;
   readonly filename: string;
   readonly content: string | Buffer;
 }
 
-/** Sends a form up to somewhere in its middle, at least a tenth and at most nine tenths of it, and breaks the connection. */
+/** Sends between a tenth and nine tenths of a form, then breaks the connection. */
 export function cut(
   { cluster, random }: { readonly cluster: Cluster; readonly random: Random },
   path: string,

@@ -1,4 +1,5 @@
-// What a cluster leaves behind, read past the service: rows, files, and a record kept by triggers of the test's own.
+// Reads the state of a cluster without the service: rows, files, and a record written by the battery's own
+// triggers.
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -6,7 +7,7 @@ import type { Cluster } from './cluster.js';
 import type { AttemptRow, Evidence, JobRow, Watched, WitnessRow } from './checker.js';
 import type { History } from './history.js';
 
-/** Notes beside each fact of a worker which attempt its job had at that moment. */
+/** Records which attempt of its job was current when each fact from a worker was stored. */
 const WITNESS = `
   CREATE SCHEMA battery;
   CREATE TABLE battery.witness (job_id text, what text, attempt int, current int, state text);
@@ -32,7 +33,7 @@ export const jobRows = (cluster: Cluster): Promise<JobRow[]> =>
       (SELECT sha256 FROM file WHERE job_id = job.id AND filename = 'adapter_model.safetensors') AS adapter
     FROM job ORDER BY created_at`);
 
-/** Numbers of each job's events. */
+/** Event numbers by job. */
 export async function eventNumbers(cluster: Cluster): Promise<Map<string, number[]>> {
   const rows = await cluster.query<{ job_id: string; numbers: number[] }>(
     'SELECT job_id, array_agg(number ORDER BY number) AS numbers FROM event GROUP BY job_id',
@@ -40,7 +41,7 @@ export async function eventNumbers(cluster: Cluster): Promise<Map<string, number
   return new Map(rows.map(({ job_id, numbers }) => [job_id, numbers]));
 }
 
-/** How long wake-ups have waited, of jobs that still want one. */
+/** Age of the unsent wake-ups of queued jobs, in milliseconds. */
 export const unsent = async (cluster: Cluster): Promise<number[]> =>
   (
     await cluster.query<{ ms: number }>(
@@ -50,7 +51,7 @@ export const unsent = async (cluster: Cluster): Promise<number[]> =>
     )
   ).map(({ ms }) => ms);
 
-/** @param cluster one whose processes have ended */
+/** @param cluster whose processes have ended */
 export async function evidence(
   cluster: Cluster,
   history: History,
@@ -66,7 +67,7 @@ export async function evidence(
   }>(`SELECT job_id, attempt, step, values->>'loss' AS loss FROM metric`);
   const ofControl = (id: string) =>
     new Map(metrics.filter(({ job_id }) => job_id === id).map(({ step, loss }) => [step, loss]));
-  // Controls were made before there were faults, and carry no token.
+  // Controls were created before the faults and have no token.
   const controls = jobs.filter(({ token, control }) => token === null && control !== null);
   return {
     history: history.entries,
@@ -100,7 +101,7 @@ export async function evidence(
   };
 }
 
-/** Files by the name that they have, with the hash that their bytes have. */
+/** Blob files by name, with the SHA-256 of their content. */
 function blobFiles(folder: string): Map<string, string> {
   const files = new Map<string, string>();
   for (const first of readdirSync(folder))

@@ -1,4 +1,4 @@
-// What is done to a cluster. Each fault is over, and what it broke is healed, when its promise is.
+// Faults to inject into a cluster. When a fault's promise resolves, it has ended and the damage is healed.
 import { readFileSync } from 'node:fs';
 import type { ApiProcess, Cluster, WorkerProcess } from './cluster.js';
 import type { FaultyProxy, Line } from './faulty-proxy.js';
@@ -6,12 +6,12 @@ import type { Random } from './random.js';
 
 export interface Fault {
   readonly name: string;
-  /** Whether this machine can do it. */
+  /** Whether this machine can inject it. */
   readonly possible?: (cluster: Cluster) => boolean;
   readonly inject: (cluster: Cluster, random: Random, record: Record_) => Promise<void>;
 }
 
-/** A worker's jobs at the moment that it was killed. */
+/** Jobs of a worker when it was killed. */
 export interface Kill {
   readonly atMs: number;
   readonly jobs: readonly { id: string; attempt: number }[];
@@ -35,11 +35,14 @@ function toPid(pid: number, signal: NodeJS.Signals): void {
   try {
     process.kill(pid, signal);
   } catch {
-    // it has ended already
+    // it has already exited
   }
 }
 
-/** Pids of a worker's trainers that are its children: a file may be older than its pid. */
+/**
+ * Pids of a worker's trainers. Skips pids that another program uses now, because the pid files may be
+ * outdated.
+ */
 function trainers(cluster: Cluster, of: WorkerProcess): number[] {
   return cluster.trainerPids(of).filter((pid) => {
     try {
@@ -107,7 +110,7 @@ const processes: readonly Fault[] = [
         )
         .catch(() => []);
       record.kill({ atMs: Date.now(), jobs });
-      // At most until after its leases have expired.
+      // The longest pause exceeds the lease.
       await program.restart('SIGKILL', random.of([0, 500, 3000, (cluster.leaseMs * 4) / 3]));
     },
   },

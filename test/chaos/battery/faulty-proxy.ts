@@ -1,13 +1,16 @@
-// A TCP proxy between any two parts, whose line can be made bad while it is in use.
+// TCP proxy whose connections can be made faulty while they are in use.
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 
 export interface Line {
-  /** Before each piece goes on. */
+  /** Delay before each chunk is forwarded, in milliseconds. */
   readonly latencyMs?: number;
-  /** Bytes of a piece at most. */
+  /** Maximum size of a chunk, in bytes. */
   readonly slice?: number;
-  /** Nothing passes, and nobody is told: both ways, to the server only, or back only. */
+  /**
+   * Direction in which data is held back without closing the connection: both, to the server, or to the
+   * client.
+   */
   readonly silent?: 'both' | 'there' | 'back';
 }
 
@@ -29,18 +32,18 @@ export class FaultyProxy {
     return proxy;
   }
 
-  /** From now on, also for what is connected already. */
+  /** Changes the behavior of all connections, existing ones included. */
   become(line: Line): void {
     this.line = line;
     for (const go of this.waiting.splice(0)) go();
   }
 
-  /** How many clients are connected. */
+  /** Number of connected clients. */
   get connections(): number {
     return this.sockets.size / 2;
   }
 
-  /** Ends every connection at once, as a machine between the two that forgets them. */
+  /** Resets every connection, like a router that loses its state. */
   reset(): void {
     for (const socket of this.sockets) socket.resetAndDestroy();
   }

@@ -1,23 +1,28 @@
-// What clients asked for and what they were told, in the order of one clock that only goes forward.
+// Requests of the clients and their results, ordered by a monotonic clock.
 import { appendFileSync } from 'node:fs';
 
-/** `info`: nobody told the client, so that it may have happened or not. */
+/**
+ * Phase of a call. `info`: the client received no definite response, so the change may or may not have
+ * happened.
+ */
 export type Kind = 'invoke' | 'ok' | 'fail' | 'info';
 
 export interface Entry {
   readonly atMs: number;
   readonly kind: Kind;
-  /** Of one invocation and what became of it. */
+  /** Number of the invocation. The result has the same number. */
   readonly call: number;
   readonly what: 'create' | 'cancel' | 'pause' | 'resume' | 'chat';
-  /** What a creation calls its job by, else the job's id. */
+  /** Token of a creation; otherwise the job's id. */
   readonly subject: string;
   readonly job?: string;
   readonly status?: string;
   readonly error?: string;
 }
 
-/** A refusal by the service itself: nothing happened. What has none (a reset, a 5xx) is not known. */
+/**
+ * Error of a request. With a 4xx status, nothing happened; otherwise (a reset, a 5xx) the outcome is unknown.
+ */
 export interface Refusal {
   readonly status?: number;
   readonly message: string;
@@ -27,10 +32,10 @@ export class History {
   readonly entries: Entry[] = [];
   private calls = 0;
 
-  /** @param file NDJSON, an entry a line as it happens */
+  /** @param file NDJSON file to which each entry is appended when it happens */
   constructor(private readonly file: string | null = null) {}
 
-  /** Does it and records how it ended; null where that was not well. */
+  /** Runs `work` and records its result. Returns null if it failed. */
   async call<Answer extends { id?: string; status?: string }>(
     what: Entry['what'],
     subject: string,

@@ -1,4 +1,4 @@
-// What the cluster is loaded with beside training jobs and chats: each kind is a file of `kinds`.
+// Load on the cluster in addition to training jobs and chats: each kind is a file in `kinds`.
 import type { Invariant, Violation } from './checker.js';
 import { Adapters } from './kinds/adapters.js';
 import { Evals } from './kinds/evals.js';
@@ -13,10 +13,10 @@ import { Webhooks } from './kinds/webhooks.js';
 import { SlowHub } from './slow-hub.js';
 
 export interface Pace {
-  /** Of each kind at most so many; and no more once the faults are over, but this many. */
+  /** Maximum number of each kind. When the faults have ended, no more are started once there are `least`. */
   readonly most: number;
   readonly least: number;
-  /** Between two of a kind. */
+  /** Pause between two of a kind in milliseconds: minimum and maximum. */
   readonly pauseMs: readonly [number, number];
 }
 
@@ -90,7 +90,7 @@ export class Load {
     if (!kind.act) return;
     for (let n = 0; n < pace.most && (n < pace.least || !this.stopped); n++) {
       await pause(place.random.between(...pace.pauseMs));
-      // What is right is never refused; where nobody answered, the kinds go on.
+      // A valid request must never be rejected. Without a response, the kinds retry or continue.
       await kind.act(place).catch((error: unknown) => {
         const what = `refused: ${error instanceof Error ? error.message : String(error)}`;
         this.refusals.push({ invariant, subject: kind.name, what });

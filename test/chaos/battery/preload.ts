@@ -1,9 +1,9 @@
-// Libraries loaded before a process's own: one that makes the disk fail while a file is there, one that moves the clock.
+// Libraries that a process preloads: one makes disk operations fail while a file exists, one moves the clock.
 import { execFileSync } from 'node:child_process';
 import { existsSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** Each second fsync, fdatasync and rename ends with EIO while $GRAFT_TEST_DISK_FAILS is there. */
+/** Every second fsync, fdatasync and rename fails with EIO while the file $GRAFT_TEST_DISK_FAILS exists. */
 const SHIM = `
 #include <atomic>
 #include <cerrno>
@@ -34,7 +34,7 @@ const LIBFAKETIME = ['x86_64', 'aarch64']
   .map((arch) => `/usr/lib/${arch}-linux-gnu/faketime/libfaketime.so.1`)
   .find(existsSync);
 
-/** Compiles the library that makes the disk fail; null where there is no compiler. */
+/** Compiles the library that makes the disk fail. Returns null if there is no compiler. */
 export function compileShim(dir: string): string | null {
   const [source, library] = [join(dir, 'shim.cpp'), join(dir, 'shim.so')];
   writeFileSync(source, SHIM);
@@ -57,8 +57,8 @@ export class Preload {
   readonly canMoveClock = LIBFAKETIME !== undefined;
 
   /**
-   * @param dir a folder for its files
-   * @param shim of compileShim
+   * @param dir folder for its files
+   * @param shim result of `compileShim`
    */
   constructor(dir: string, shim: string | null) {
     this.diskFails = join(dir, 'disk-fails');
@@ -91,7 +91,7 @@ export class Preload {
   }
 
   moveClock(seconds: number): void {
-    // Whole or not at all: libfaketime ends a process that finds it empty.
+    // Replace the file atomically: libfaketime terminates a process that finds it empty.
     writeFileSync(`${this.clock}.new`, `${seconds < 0 ? '-' : '+'}${Math.abs(seconds)}\n`);
     renameSync(`${this.clock}.new`, this.clock);
   }

@@ -1,11 +1,12 @@
-// A process that is started again whenever it ends, as a service manager does, until it is told to stay down.
+// Process that is restarted whenever it exits, like a service under a service manager, until `stop` is
+// called.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { appendFileSync } from 'node:fs';
 
 const AGAIN_MS = 300;
 
 export class Program {
-  /** Ends that nobody asked for. */
+  /** Number of unexpected exits. */
   unexpected = 0;
   private child: ChildProcess | null = null;
   private exited: Promise<void> = Promise.resolve();
@@ -24,7 +25,7 @@ export class Program {
     return this.child?.pid ?? null;
   }
 
-  /** What it wrote since it was started last. */
+  /** Output since the last start. */
   get text(): string {
     return this.output;
   }
@@ -60,7 +61,7 @@ export class Program {
     this.child?.kill(signal);
   }
 
-  /** Ends it and leaves it down for so long. */
+  /** Kills it and starts it again after `downMs`. */
   async restart(signal: 'SIGKILL' | 'SIGTERM', downMs: number): Promise<void> {
     this.killing = true;
     await this.end(signal);

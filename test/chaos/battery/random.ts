@@ -1,8 +1,8 @@
-/** Numbers that follow from a seed alone (mulberry32). */
+/** Pseudo-random numbers that depend only on a seed (mulberry32). */
 export class Random {
   constructor(private state: number) {}
 
-  /** From 0 to below 1. */
+  /** Number from 0 to 1, exclusive. */
   next(): number {
     this.state = (this.state + 0x6d2b79f5) | 0;
     let t = Math.imul(this.state ^ (this.state >>> 15), 1 | this.state);
@@ -18,7 +18,7 @@ export class Random {
     return items[Math.floor(this.next() * items.length)] as Item;
   }
 
-  /** Another row of numbers, so that one part's use does not move another's. */
+  /** Returns an independent generator, so that its use does not change the numbers of this one. */
   fork(): Random {
     return new Random(Math.floor(this.next() * 2 ** 32));
   }

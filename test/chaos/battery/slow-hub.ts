@@ -1,5 +1,5 @@
-// The hub of imports and pushes. What is read comes in pieces with pauses between them, and now and then breaks off, so
-// that faults meet imports half-way.
+// Hub for imports and pushes. It sends downloads in chunks with pauses and sometimes breaks off, so that
+// faults occur in the middle of imports.
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { join } from 'node:path';
@@ -11,11 +11,11 @@ const PAUSE_MS = 80;
 export const HUB_TOKEN = 'hf_battery';
 
 export class SlowHub {
-  /** Whether the file that is asked for now shall break off in its middle. */
+  /** Whether to break off the current download in the middle. */
   breaks: () => boolean = () => false;
-  /** What can be read, by the names of the repositories. */
+  /** Downloadable folders by repository name. */
   readonly folders = new Map<string, string>();
-  /** What takes pushes. */
+  /** Server that receives the pushes. */
   pushed!: Hub;
 
   async open(): Promise<void> {
@@ -49,7 +49,7 @@ export class SlowHub {
 
   private async give(response: ServerResponse, content: Buffer): Promise<void> {
     response.setHeader('content-length', content.length);
-    // The client asks for one byte to learn the size.
+    // The client requests one byte to find out the size.
     if (content.length < PIECES) return void response.end(content);
     const piece = Math.ceil(content.length / PIECES);
     const last = this.breaks() ? Math.floor(content.length / 2) : content.length;

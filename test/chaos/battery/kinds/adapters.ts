@@ -1,4 +1,5 @@
-// Adapters that clients send, as two files or in a zip, some with bytes that are stored already, over connections that they cut.
+// Uploads of adapters, as two files or as a zip, some with bytes that are already stored, some over
+// connections that break.
 import { createHash, randomUUID } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -13,19 +14,22 @@ const NAMES = ['adapter_config.json', 'adapter_model.safetensors'] as const;
 export interface StoredFile {
   readonly name: string;
   readonly size: number;
-  /** Of the bytes; null where there are none. */
+  /** SHA-256 of the content; null if the file is missing. */
   readonly sha256: string | null;
 }
 
-/** What a client sent under one suffix, and what it was told. */
+/** Upload under one suffix, and its result. */
 export interface SentAdapter {
   readonly suffix: string;
   readonly files: readonly StoredFile[];
-  /** `finished`: it was told so. `unfinished`: it never sent all. `unknown`: it sent all, and was not told. */
+  /**
+   * `finished`: the API confirmed it. `unfinished`: the client never sent everything. `unknown`: it sent
+   * everything and received no confirmation.
+   */
   readonly outcome: 'finished' | 'unfinished' | 'unknown';
-  /** Of the model that it was told of. */
+  /** Id of the model in the API's response. */
   readonly id: string | null;
-  /** How often it sent all. */
+  /** Number of complete requests. */
   readonly times: number;
 }
 
@@ -37,11 +41,14 @@ export interface UploadedModel {
 export interface AdapterEvidence {
   readonly sent: readonly SentAdapter[];
   readonly models: readonly UploadedModel[];
-  /** Ids in the list of models, from its first page to its last. */
+  /** Ids in the list of models, over all pages. */
   readonly listed: readonly string[];
 }
 
-/** What is a model has the bytes that were sent, and is listed once; what was finished is one; what was not finished is none. */
+/**
+ * Each model has the bytes that were sent and is listed once. Each finished upload is a model; no unfinished
+ * one is.
+ */
 export function* checkAdapters({
   sent,
   models,
@@ -51,15 +58,15 @@ export function* checkAdapters({
     const own = models.filter((model) => suffixOf(model.id) === suffix);
     for (const model of own) {
       if (listOf(model.files) !== listOf(files))
-        yield [model.id, `has ${listOf(model.files)}, and was sent ${listOf(files)}`];
+        yield [model.id, `has ${listOf(model.files)}, but ${listOf(files)} was sent`];
       const count = listed.filter((one) => one === model.id).length;
       if (count !== 1) yield [model.id, `is listed ${count} times`];
     }
     if (outcome === 'unfinished' && own.length > 0)
-      yield [suffix, `was not finished, and is ${own.length} models`];
-    if (own.length > times) yield [suffix, `is ${own.length} models of ${times} requests`];
+      yield [suffix, `was not finished, but is ${own.length} models`];
+    if (own.length > times) yield [suffix, `is ${own.length} models after ${times} requests`];
     if (outcome === 'finished' && !own.some((model) => model.id === id))
-      yield [suffix, `is acknowledged as ${id}, and not there`];
+      yield [suffix, `was acknowledged as ${id}, but is missing`];
   }
 }
 
@@ -70,7 +77,7 @@ const listOf = (files: readonly StoredFile[]): string =>
 
 const hashOf = (content: Buffer): string => createHash('sha256').update(content).digest('hex');
 
-/** By name. */
+/** Contents by file name. */
 type Contents = ReadonlyMap<string, Buffer>;
 type Fields = Readonly<Record<string, string>>;
 type Came = Pick<SentAdapter, 'outcome' | 'id' | 'times'>;
@@ -78,7 +85,7 @@ type Came = Pick<SentAdapter, 'outcome' | 'id' | 'times'>;
 export class Adapters implements Kind {
   readonly name = 'adapters';
   private readonly sent: SentAdapter[] = [];
-  /** Files of adapters that runs made. */
+  /** Files of the adapters from control runs. */
   private made: readonly Contents[] = [];
 
   async begin({ cluster, adapters }: Place): Promise<void> {
@@ -141,7 +148,7 @@ export class Adapters implements Kind {
   }
 }
 
-/** The same with weights whose first numbers, each an f32, have other last bits. */
+/** Returns the same files, with the last bits of the first f32 weights changed. */
 function withOtherWeights(contents: Contents, token: string): Contents {
   const [, weights] = NAMES;
   const copy = Buffer.from(contents.get(weights) ?? []);
@@ -184,7 +191,7 @@ async function sendWhole(place: Place, fields: Fields, parts: readonly Part[]): 
 const blobPath = (cluster: Cluster, sha256: string): string =>
   join(cluster.blobs, sha256.slice(0, 2), sha256);
 
-/** Those that no job made. */
+/** Models without a job. */
 async function uploadedModels(cluster: Cluster): Promise<UploadedModel[]> {
   const rows = await cluster.query<{ id: string; files: readonly { name: string; size: number; sha256: string }[] }>(
     `SELECT id, files FROM model WHERE id LIKE 'ft:%:battery-%'`,

@@ -1,4 +1,4 @@
-// Evals: runs that grade answers of their own, and runs that ask a model first.
+// Evals: runs that grade given answers, and runs that first generate answers with a model.
 import type { EvalRunObject } from '@graft/contracts';
 import type { Violation } from '../checker.js';
 import { ask, insist, post, type Kind, type Place } from './kind.js';
@@ -6,7 +6,7 @@ import { ask, insist, post, type Kind, type Place } from './kind.js';
 const ITEMS = 12;
 const ASKED_ITEMS = 3;
 
-/** Of a writing of an item's result: the run that it had, and its state at that moment. Kept by a trigger. */
+/** Trigger that records each write of an item's result: its run, and the run's state at that moment. */
 const WITNESS = `
   CREATE TABLE battery.graded (run_id text, number int, status text);
   CREATE FUNCTION battery.note_graded() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -20,29 +20,31 @@ const WITNESS = `
 interface Item {
   readonly number: number;
   readonly status: string;
-  /** How often each criterion has graded it. */
+  /** Result of each criterion, once for each time that it was graded. */
   readonly results: readonly { readonly name: string; readonly passed: boolean }[];
-  /** How often its result was written, and those times at which its run was not at work. */
+  /** Number of writes of its result, and of those that happened while its run was not running. */
   readonly written: number;
   readonly writtenLate: number;
-  /** Calls of the model that it says it took. */
+  /** Number of model calls that it reports. */
   readonly calls: number;
-  /** Why the model did not answer. */
+  /** Error of the model call. */
   readonly error: string | null;
 }
 
 export interface RunEvidence {
   readonly id: string;
   readonly status: string;
-  /** Null: a model is asked, whose answers nobody knows before. */
+  /**
+   * Number of items that must pass; null if a model generates the answers, which are not known in advance.
+   */
   readonly passing: number | null;
   readonly size: number;
   readonly items: readonly Item[];
-  /** As the API shows it. */
+  /** Counts as the API returns them. */
   readonly shown: EvalRunObject['result_counts'];
 }
 
-/** Each run ends; each item of a completed one is graded, once; and the counts are those of the items. */
+/** Each run ends, each item of a completed run is graded once, and the counts match the items. */
 export function* checkEvals(
   runs: readonly RunEvidence[],
 ): Generator<[subject: string, what: string]> {
@@ -55,7 +57,7 @@ export function* checkEvals(
       items.filter(({ status: is }) => is === wanted).length;
     const counted = { total: items.length, passed: count('pass'), failed: count('fail'), errored: count('error') }; // prettier-ignore
     if (JSON.stringify(shown) !== JSON.stringify(counted))
-      yield [id, `shows ${JSON.stringify(shown)} of ${JSON.stringify(counted)}`];
+      yield [id, `shows ${JSON.stringify(shown)} instead of ${JSON.stringify(counted)}`];
     if (status === 'completed' && passing !== null && counted.passed !== passing)
       yield [id, `${counted.passed} items passed, not ${passing}`];
   }
@@ -71,18 +73,19 @@ function* checkItem(
     return;
   }
   if (written !== 1) yield [subject, `its result was written ${written} times`];
-  if (writtenLate > 0) yield [subject, 'its result was written when its run was not at work'];
+  if (writtenLate > 0) yield [subject, 'its result was written when its run was not running'];
   if (status === 'error') {
-    // A killed trainer that had nothing but answers to do looks like one that an answer has ended, which is not asked again.
+    // `crash` is allowed: if a trainer that only generates answers is killed, the request counts as the cause
+    // and is not retried.
     if (error !== 'crash') yield [subject, `could not be graded: ${error}`];
     return;
   }
   const names = results.map(({ name }) => name).sort();
   if (names.join() !== 'close,same') yield [subject, `was graded by ${names.join()}`];
   const isPassed = results.every(({ passed }) => passed);
-  if (isPassed !== (status === 'pass')) yield [subject, `is ${status}, which its results are not`];
+  if (isPassed !== (status === 'pass')) yield [subject, `is ${status}, unlike its results`];
   const asked = passing === null ? 1 : 0;
-  if (calls !== asked) yield [subject, `says that the model was asked ${calls} times`];
+  if (calls !== asked) yield [subject, `reports ${calls} model calls`];
 }
 
 const word = '{{item.answer}}';

@@ -1,22 +1,23 @@
-// Operations on finished adapters: merged, converted and exported, whose files are those that runs without faults made.
+// Operations on finished adapters: merge, export and combine. Their files must equal those of operations
+// without faults.
 import { randomUUID } from 'node:crypto';
 import { until } from '../../../e2e/installation.js';
 import type { Violation } from '../checker.js';
 import { insist, post, type Kind, type Place } from './kind.js';
 
-/** Of two adapters. */
+/** Request body by operation, for two adapters. */
 const OPERATIONS: Readonly<Record<string, (first: string, second: string) => object>> = {
   merge: (model) => ({ type: 'merge', model }),
   export: (model) => ({ type: 'export', format: 'gguf_adapter', model }),
   combine: (...adapters) => ({ type: 'combine', adapters, weights: [1, 0.5], svd_rank: 4 }),
 };
 
-/** Hashes by the names of files. */
+/** SHA-256 by file name. */
 export type Made = Readonly<Record<string, string>>;
 
 export interface OperationRow {
   readonly id: string;
-  /** What its creation called it by. */
+  /** Token from the request that created the operation. */
   readonly token: string | null;
   readonly operation: string;
   readonly state: string;
@@ -26,33 +27,35 @@ export interface OperationRow {
 
 export interface ExportEvidence {
   readonly operations: readonly OperationRow[];
-  /** What each comes to where there are no faults. */
+  /** Files of each operation without faults. */
   readonly quiet: Readonly<Record<string, Made>>;
-  /** By token, the id that its client was told. */
+  /** Id in the API's response, by token. */
   readonly told: ReadonlyMap<string, string>;
 }
 
-/** Each operation that was acknowledged is there, once; it has succeeded; and its files have the bytes of a quiet one. */
+/**
+ * Each acknowledged operation exists once and succeeded, and its files have the same bytes as without faults.
+ */
 export function* checkExports({
   operations,
   quiet,
   told,
 }: ExportEvidence): Generator<[subject: string, what: string]> {
   const tokens = operations.flatMap(({ token }) => token ?? []);
-  if (new Set(tokens).size !== tokens.length) yield ['operations', 'one creation made two'];
+  if (new Set(tokens).size !== tokens.length) yield ['operations', 'one request created two'];
   for (const [token, id] of told)
     if (!operations.some((row) => row.id === id && row.token === token))
-      yield [id, 'acknowledged, and not there'];
+      yield [id, 'acknowledged, but missing'];
   for (const { id, operation, state, files } of operations) {
     if (state !== 'succeeded') yield [id, `${operation} is ${state}`];
     else if (listOf(files) !== listOf(quiet[operation] ?? null))
-      yield [id, `${operation} made ${listOf(files)}, and quiet ones ${listOf(quiet[operation] ?? null)}`]; // prettier-ignore
+      yield [id, `${operation} made ${listOf(files)}, but ${listOf(quiet[operation] ?? null)} without faults`]; // prettier-ignore
   }
 }
 
 const listOf = (made: Made | null): string => JSON.stringify(Object.entries(made ?? {}).sort());
 
-/** The card names the job and the day. */
+/** Rows of the operations. README.md is excluded because it contains the job id and the date. */
 const ROWS = `
   SELECT job.id, job.metadata->>'key' AS token, job.metadata->>'operation' AS operation, job.state, job.error,
     (SELECT json_object_agg(part->>'name', part->>'sha256') FROM model, jsonb_array_elements(model.files) AS part
@@ -90,7 +93,7 @@ export class Exports implements Kind {
     if (job?.id !== undefined) this.told.set(key, job.id);
   }
 
-  /** Jobs: the battery waits for all of them. */
+  /** Empty: operations are jobs, and the battery waits for all jobs. */
   open(): Promise<string[]> {
     return Promise.resolve([]);
   }

@@ -1,4 +1,5 @@
-// Imports of bases, from a folder and from a hub that is slow and breaks off, some of which cannot be used.
+// Imports of base models from a folder and from a slow hub whose downloads break off. Some of the bases are
+// invalid.
 import { createHash } from 'node:crypto';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -19,27 +20,30 @@ export interface ImportEvidence {
   readonly status: string;
   readonly reason: string | null;
   readonly files: readonly Stored[];
-  /** What can come of it: null where it cannot be used. */
+  /** Files of its source; null if the source is invalid. */
   readonly source: readonly Stored[] | null;
 }
 
-/** Each import that was acknowledged is over: it has each file of its source, byte for byte, or none and a reason. */
+/**
+ * Each acknowledged import has ended, either with every file of its source, byte for byte, or with no file
+ * and a reason.
+ */
 export function* checkImports(
   models: readonly ImportEvidence[],
   told: readonly string[],
 ): Generator<[subject: string, what: string]> {
   for (const id of told)
-    if (!models.some((model) => model.id === id)) yield [id, 'acknowledged, and not there'];
+    if (!models.some((model) => model.id === id)) yield [id, 'acknowledged, but missing'];
   for (const { id, status, reason, files, source } of models) {
     if (status === 'error') {
       if (!reason) yield [id, 'failed without a reason'];
-      if (files.length > 0) yield [id, `failed, and has ${files.length} files`];
+      if (files.length > 0) yield [id, `failed, but has ${files.length} files`];
       continue;
     }
     if (status !== 'ready') yield [id, `is ${status}`];
-    else if (source === null) yield [id, 'is ready, and its source cannot be used'];
+    else if (source === null) yield [id, 'is ready, but its source is invalid'];
     else if (listOf(files) !== listOf(source))
-      yield [id, `has ${listOf(files)}, and its source ${listOf(source)}`];
+      yield [id, `has ${listOf(files)}, but its source has ${listOf(source)}`];
   }
 }
 
@@ -72,7 +76,7 @@ export class Imports implements Kind {
     const source = kind === 'dir' ? `dir:${folder}` : `hub:Org/${isUsable ? 'Good' : 'Bad'}`;
     this.usable.set(id, isUsable);
     const asked = { method: 'POST', path: '/models', body: { id, source } };
-    // Two clients at once want the same; one that failed is asked for once more.
+    // Half of the time, two clients request the same import.
     const times = random.next() < 0.5 ? 2 : 1;
     const answers = await Promise.all(Array.from({ length: times }, () => insist(place, asked)));
     if (answers.some((answer) => answer !== null)) this.told.push(id);
@@ -120,7 +124,7 @@ export class Imports implements Kind {
   }
 }
 
-/** One that says that it has more layers than there are tensors of. */
+/** Writes a base whose config has more layers than its weights. */
 function writeBadBase(dir: string): string {
   writeTinyBase(dir);
   const path = join(dir, 'config.json');

@@ -1,41 +1,44 @@
-// What the battery does beside training: each kind is a file here that loads the cluster and judges what came of it.
+// Kinds of load other than training. Each is a file in this folder that puts load on the cluster and checks
+// the results.
 import { call, type Answer, type Asked } from '../call.js';
 import type { Violation } from '../checker.js';
 import type { Cluster } from '../cluster.js';
 import type { Random } from '../random.js';
 
-/** What a kind works with. */
+/** Resources of a kind. */
 export interface Place {
   readonly cluster: Cluster;
   readonly random: Random;
-  /** Files that jobs of the load train on, and the model that they train. */
+  /** Base model and training file for jobs. */
   readonly training: { readonly model: string; readonly file: string };
-  /** Adapters that runs without faults made. */
+  /** Adapters of the control runs. */
   readonly adapters: readonly string[];
 }
 
 export interface Kind {
   readonly name: string;
-  /** Opens what the API talks to. @returns settings of the API processes */
+  /** Starts servers that the API connects to. @returns settings of the API processes */
   configure?(): Promise<object>;
-  /** After the first models and files are there, before jobs are made and faults injected. */
+  /** Called when the first models and files exist, before jobs are created and faults injected. */
   listen?(place: Place): Promise<void>;
-  /** Before faults are injected: also what runs without faults come to. */
+  /** Called before faults are injected, for example to record results without faults. */
   begin?(place: Place): Promise<void>;
-  /** Loads the cluster with one more of its kind. */
+  /** Sends one request of this kind. */
   act?(place: Place): Promise<void>;
-  /** The faults are over, and those of its own are, too. */
+  /** Ends the faults of this kind. Called when the other faults have ended. */
   heal?(): void;
-  /** What is not over yet. */
+  /** Names of what has not ended. */
   open(place: Place): Promise<readonly string[]>;
-  /** Once everything is over, while the API still answers. */
+  /** Checks the results when everything has ended, while the API still responds. */
   look(place: Place): Promise<Violation[]>;
-  /** How much there was, for the report. */
+  /** Counts for the report. */
   counts(): Readonly<Record<string, number>>;
   close?(): Promise<void>;
 }
 
-/** Longer than an API process takes to come back. */
+/**
+ * Maximum number of tries. With the pauses between them, they take longer than the restart of an API process.
+ */
 export const TRIES = 30;
 
 export const ask = <Body = Answer>({ cluster, random }: Place, asked: Asked): Promise<Body> =>
@@ -44,16 +47,16 @@ export const ask = <Body = Answer>({ cluster, random }: Place, asked: Asked): Pr
 export const post = <Body = Answer>(place: Place, path: string, body: object): Promise<Body> =>
   ask<Body>(place, { method: 'POST', path, body });
 
-/** Whether the API itself said no; else nobody knows whether it was done. */
+/** Whether the API rejected the request. For all other errors, the outcome is unknown. */
 export const isRefusal = (error: unknown): boolean => {
   const { status } = error as { status?: number };
   return status !== undefined && status >= 400 && status < 500;
 };
 
 /**
- * Asks again while nobody knows whether it was done, as clients do. What is asked has a key, or may be done twice.
- * @returns null where it was never answered
- * @throws Error of a refusal
+ * Retries a request until its outcome is known, as clients do. The request must have a key or be idempotent.
+ * @returns null if there was never a response
+ * @throws Error if the API rejected the request
  */
 export async function insist<Body = Answer>(place: Place, asked: Asked): Promise<Body | null> {
   for (let n = 0; n < TRIES; n++) {

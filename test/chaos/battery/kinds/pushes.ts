@@ -1,26 +1,29 @@
-// Pushes of adapters to a hub that fails now and then, before or after it did what was asked, by clients some of whom leave.
+// Pushes of adapters to a hub that fails at random, before or after it did its work. Some clients disconnect
+// early.
 import { createHash, randomUUID } from 'node:crypto';
 import type { Violation } from '../checker.js';
 import type { Cluster } from '../cluster.js';
 import { HUB_TOKEN, type SlowHub } from '../slow-hub.js';
 import { pause, TRIES, type Kind, type Place } from './kind.js';
 
-/** Longer than faults last, and than the API waits for a hub that is silent. */
+/**
+ * Response timeout in milliseconds: longer than the faults, and longer than the API waits for a silent hub.
+ */
 const ANSWER_MS = 120_000;
 
-/** Hashes by the names of files. */
+/** SHA-256 by file name. */
 export type Pushed = Readonly<Record<string, string>>;
 
-/** One request, and what its client was told of its end: an answer that broke off may say none. */
+/** One request, and the results in its response. A broken response may contain none. */
 export interface PushTry {
   readonly ends: readonly ('succeeded' | 'failed')[];
-  /** The answer came to its end. */
+  /** Whether the response was complete. */
   readonly isWhole: boolean;
   /** `bytes_sent` of a success. */
   readonly bytes: number | null;
 }
 
-/** What a client pushed to one repository. */
+/** Pushes of one model to one repository. */
 export interface Push {
   readonly repo: string;
   readonly model: string;
@@ -36,11 +39,14 @@ export interface PushEvidence {
   readonly pushes: readonly Push[];
   readonly models: Readonly<Record<string, ModelFiles>>;
   readonly commits: readonly { readonly repo: string; readonly files: Pushed }[];
-  /** Repositories that the audit log names, once for each push. */
+  /** Repositories in the audit log, one entry per push. */
   readonly noted: readonly string[];
 }
 
-/** Each push ends once; what succeeded is a commit, each commit has the model's files whole, and the audit log knows of each. */
+/**
+ * Each push ends once. Each success is a commit, each commit has all files of the model, and the audit log
+ * has each commit.
+ */
 export function* checkPushes({
   pushes,
   models,
@@ -48,7 +54,7 @@ export function* checkPushes({
   noted,
 }: PushEvidence): Generator<[subject: string, what: string]> {
   for (const { repo } of commits)
-    if (!pushes.some((push) => push.repo === repo)) yield [repo, 'is a commit of no push'];
+    if (!pushes.some((push) => push.repo === repo)) yield [repo, 'has a commit without a push'];
   for (const { repo, model, tries } of pushes) {
     const expected = models[model];
     for (const { ends, isWhole, bytes } of tries) {
@@ -59,20 +65,23 @@ export function* checkPushes({
     }
     const own = commits.filter((commit) => commit.repo === repo);
     const succeeded = tries.filter(({ ends }) => ends.includes('succeeded')).length;
-    if (own.length < succeeded) yield [repo, `succeeded ${succeeded} times, in ${own.length} commits`]; // prettier-ignore
-    if (own.length > tries.length) yield [repo, `is ${own.length} commits of ${tries.length} pushes`]; // prettier-ignore
+    if (own.length < succeeded) yield [repo, `succeeded ${succeeded} times, but has ${own.length} commits`]; // prettier-ignore
+    if (own.length > tries.length) yield [repo, `has ${own.length} commits after ${tries.length} pushes`]; // prettier-ignore
     for (const { files } of own)
       if (listOf(files) !== listOf(expected?.files ?? {}))
-        yield [repo, `has ${listOf(files)}, and ${model} ${listOf(expected?.files ?? {})}`];
+        yield [repo, `has ${listOf(files)}, but ${model} has ${listOf(expected?.files ?? {})}`];
     const notes = noted.filter((one) => one === repo).length;
     if (notes < own.length || notes > tries.length)
-      yield [repo, `is ${own.length} commits of ${tries.length} pushes, and noted ${notes} times`];
+      yield [
+        repo,
+        `has ${own.length} commits after ${tries.length} pushes, and ${notes} audit entries`,
+      ];
   }
 }
 
 const listOf = (files: Pushed): string => JSON.stringify(Object.entries(files).sort());
 
-/** What a download of each model has. */
+/** Files of each model as a download contains them. */
 const FILES = `
   SELECT model.id, sum(part.bytes)::float8 AS bytes, json_object_agg(part.name, part.sha256) AS files FROM model, LATERAL (
     SELECT one->>'name' AS name, one->>'sha256' AS sha256, (one->>'size')::float8 AS bytes
@@ -92,7 +101,7 @@ export class Pushes implements Kind {
   listen({ random }: Place): Promise<void> {
     const fail = async (): Promise<void> => {
       await pause(random.between(0, 100));
-      if (random.next() < 0.02) throw new Error('the hub is not well');
+      if (random.next() < 0.02) throw new Error('the hub failed');
     };
     Object.assign(this.hub.pushed, { asked: fail, done: fail });
     return Promise.resolve();
@@ -115,7 +124,7 @@ export class Pushes implements Kind {
     Object.assign(this.hub.pushed, { asked: () => undefined, done: () => undefined });
   }
 
-  /** A push lives no longer than its request. */
+  /** Empty: a push ends with its request. */
   open(): Promise<string[]> {
     return Promise.resolve([]);
   }
@@ -155,14 +164,14 @@ async function filesOfModels(cluster: Cluster): Promise<Record<string, ModelFile
   return Object.fromEntries(rows.map(({ id, files, bytes }) => [id, { files, bytes }]));
 }
 
-/** What an answer is, or each event of one. */
+/** JSON body of a response, or of one event in a stream. */
 interface Said {
   readonly status?: string;
   readonly bytes_sent?: number;
   readonly error?: object;
 }
 
-/** Once, as a whole answer or as a stream, and now and then left before it is over. */
+/** Pushes once, with a JSON response or a stream. Some requests are aborted early. */
 async function push({ cluster, random }: Place, repo: string, model: string): Promise<PushTry> {
   const stream = random.next() < 0.5;
   const leaves = random.next() < 0.15;
@@ -180,7 +189,7 @@ async function push({ cluster, random }: Place, repo: string, model: string): Pr
     if (status >= 400 && status < 500) throw Object.assign(new Error(text), { status });
   } catch (error) {
     if ((error as { status?: number }).status !== undefined) throw error;
-    // It never ends.
+    // The response never ended.
     if (limit.aborted && !leaves) return { ends: [], isWhole: true, bytes: null };
     return toldBy(text, false);
   }
@@ -189,7 +198,7 @@ async function push({ cluster, random }: Place, repo: string, model: string): Pr
 
 function toldBy(text: string, isWhole: boolean): PushTry {
   const isStream = /^(data|:)/.test(text);
-  // A broken answer may end within an event.
+  // A broken response may end in the middle of an event.
   const events = isStream
     ? [...text.matchAll(/^data: (\{.*\})\n\n/gm)].map(([, event = '']) => event)
     : isWhole

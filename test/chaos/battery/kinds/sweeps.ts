@@ -18,39 +18,40 @@ interface Trial {
 
 export interface SweepEvidence {
   readonly id: string;
-  /** What its creation called it by, and how many trials that asked for. */
+  /** Token and number of trials from the request that created it. */
   readonly token: string;
   readonly size: number;
   readonly isCancelled: boolean;
   readonly hasEnded: boolean;
   readonly trials: readonly Trial[];
-  /** As the API shows it. */
+  /** Sweep as the API returns it. */
   readonly shown: Pick<SweepObject, 'status' | 'winner'>;
 }
 
 /**
- * Each sweep that a client was told of is there once, has ended, has each of its trials once, and names the best of them;
- * and a trial scores what the same trial of another sweep does.
- * @param told by token, the id that its client was told
+ * Each acknowledged sweep exists once, has ended, has each of its trials once, and names the best one as
+ * winner.
+ * Trials with the same learning rate have the same loss in every sweep.
+ * @param acknowledged ids in the API's responses, by token
  */
 export function* checkSweeps(
   sweeps: readonly SweepEvidence[],
-  told: ReadonlyMap<string, string>,
+  acknowledged: ReadonlyMap<string, string>,
 ): Generator<[subject: string, what: string]> {
-  for (const [token, id] of told) {
+  for (const [token, id] of acknowledged) {
     const made = sweeps.filter((sweep) => sweep.token === token);
     if (made.length !== 1 || made[0]?.id !== id)
-      yield [id, `acknowledged, and there are ${made.map((one) => one.id).join() || 'none'}`];
+      yield [id, `acknowledged, but found ${made.map((one) => one.id).join() || 'none'}`];
   }
   if (new Set(sweeps.map(({ token }) => token)).size !== sweeps.length)
-    yield ['sweeps', 'one creation made two'];
+    yield ['sweeps', 'one request created two'];
   const losses = new Map<number, number>();
   for (const sweep of sweeps) {
     yield* checkSweep(sweep);
     for (const { job, state, rate, loss } of sweep.trials) {
       if (state !== 'succeeded' || loss === null) continue;
       if ((losses.get(rate) ?? loss) !== loss)
-        yield [job, `its loss is ${loss}, and ${losses.get(rate)} in another sweep`];
+        yield [job, `its loss is ${loss}, but ${losses.get(rate)} in another sweep`];
       losses.set(rate, loss);
     }
   }
@@ -67,7 +68,7 @@ function* checkSweep({
   if (!hasEnded) yield [id, 'has not ended'];
   const numbers = trials.map(({ number }) => number).sort((a, b) => a - b);
   if (numbers.join() !== Array.from({ length: size }, (_, n) => n + 1).join())
-    yield [id, `has the trials ${numbers.join()} of ${size}`];
+    yield [id, `has the trials ${numbers.join()} instead of 1 to ${size}`];
   const whole = trials.filter(({ state }) => state === 'succeeded');
   for (const { job, loss, hasModel } of whole)
     if (loss === null || !hasModel) yield [job, 'succeeded without a score or a model'];
@@ -76,8 +77,9 @@ function* checkSweep({
   const best = Math.min(...whole.map(({ loss }) => loss ?? Infinity));
   const winner = whole.find(({ job }) => job === shown.winner?.job);
   if (whole.length > 0 && (winner?.loss !== best || shown.winner?.score !== best))
-    yield [id, `names ${JSON.stringify(shown.winner)}, and the best loss is ${best}`];
-  if (whole.length === 0 && shown.winner !== null) yield [id, 'names a winner, and has none'];
+    yield [id, `names ${JSON.stringify(shown.winner)}, but the best loss is ${best}`];
+  if (whole.length === 0 && shown.winner !== null)
+    yield [id, 'names a winner, but no trial succeeded'];
 }
 
 export class Sweeps implements Kind {
@@ -92,7 +94,7 @@ export class Sweeps implements Kind {
       model: place.training.model,
       training_file: place.training.file,
       seed: 5,
-      // As the jobs of the controls: whoever runs beside a trial changes not a bit of it.
+      // As in the control jobs, no bit of a trial depends on concurrent jobs.
       hyperparameters: { batch_size: 4, n_epochs: 50 },
       metadata: { sweep: token, trials: String(rates.length) },
       peft: { peft_type: 'LORA', r: 4 },

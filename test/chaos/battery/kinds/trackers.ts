@@ -1,4 +1,5 @@
-// Trackers: every job is written to a W&B and an MLflow server that fail now and then, before or after they did what was asked.
+// Trackers: every job is exported to a W&B and an MLflow server that fail at random, before or after they did
+// their work.
 import { pythonJson, TrackerServer } from '../../../../apps/api/test/tracker-server.js';
 import type { Violation } from '../checker.js';
 import { post, type Kind, type Place } from './kind.js';
@@ -6,13 +7,13 @@ import { post, type Kind, type Place } from './kind.js';
 const TYPES = ['wandb', 'mlflow'] as const;
 type TrackerType = (typeof TYPES)[number];
 
-/** How each tracker calls the end of a job. */
+/** Final status of a job in each tracker's format. */
 const ENDINGS: Readonly<Record<TrackerType, Readonly<Record<string, string>>>> = {
   wandb: { succeeded: '0', failed: '1', cancelled: '255' },
   mlflow: { succeeded: 'FINISHED', failed: 'FAILED', cancelled: 'KILLED' },
 };
 
-/** A number that a tracker holds. */
+/** Loss in a tracker. */
 interface Written {
   readonly step: number;
   readonly loss: number;
@@ -37,18 +38,21 @@ export interface TrackerEvidence {
   readonly runs: readonly TrackedRun[];
 }
 
-/** Each job that began to train has one run at each tracker, with the job's end and each of its losses once; others have none. */
+/**
+ * Each started job has one run in each tracker, with the job's final status and each loss once. Other jobs
+ * have no run.
+ */
 export function* checkTrackers({
   jobs,
   runs,
 }: TrackerEvidence): Generator<[subject: string, what: string]> {
   for (const { job, type } of runs)
-    if (!jobs.some(({ id }) => id === job)) yield [job, `${type} has a run of no job`];
+    if (!jobs.some(({ id }) => id === job)) yield [job, `${type} has a run without a job`];
   for (const job of jobs)
     for (const type of TYPES) {
       const own = runs.filter((run) => run.job === job.id && run.type === type);
       if (own.length !== (job.hasStarted ? 1 : 0))
-        yield [job.id, `${own.length} runs at ${type} of a job that began ${job.hasStarted ? 'once' : 'never'}`]; // prettier-ignore
+        yield [job.id, `${own.length} runs at ${type} for a job that ${job.hasStarted ? 'started' : 'never started'}`]; // prettier-ignore
       for (const run of own) yield* checkRun(job, run);
     }
 }
@@ -58,11 +62,12 @@ function* checkRun(
   { type, ending, losses }: TrackedRun,
 ): Generator<[string, string]> {
   const expected = ENDINGS[type][job.state] ?? '';
-  if (ending !== expected) yield [job.id, `${type} says ${ending} of a job that ${job.state}`];
+  if (ending !== expected)
+    yield [job.id, `${type} has the status ${ending} for a job that ${job.state}`];
   const sorted = (all: readonly Written[]): string =>
     JSON.stringify(all.map(({ step, loss }) => [step, loss]).sort(([a = 0], [b = 0]) => a - b));
   if (sorted(losses) === sorted(job.losses)) return;
-  yield [job.id, `${type} has ${losses.length} losses, which are not the job's ${job.losses.length}`]; // prettier-ignore
+  yield [job.id, `${type} has ${losses.length} losses, which differ from the job's ${job.losses.length}`]; // prettier-ignore
 }
 
 export class Trackers implements Kind {
@@ -90,7 +95,7 @@ export class Trackers implements Kind {
     this.server.asked = this.server.done = () => undefined;
   }
 
-  /** As if the pauses between tries were over. */
+  /** Skips the pauses between retries. */
   async open({ cluster }: Place): Promise<string[]> {
     const rows = await cluster.query<{ job_id: string; type: string }>(
       `UPDATE integration_run SET next_at = LEAST(next_at, clock_timestamp()) WHERE status <> 'done'

@@ -1,4 +1,4 @@
-// Uploads: whole files and files in parts, over connections that clients cut, some of which are never finished.
+// Uploads of whole files and of files in parts, over connections that break. Some are never finished.
 import { createHash, randomUUID } from 'node:crypto';
 import type { UploadObject, UploadPartObject } from '@graft/contracts';
 import type { Violation } from '../checker.js';
@@ -8,16 +8,19 @@ import { ask, insist, isRefusal, pause, post, type Kind, type Place } from './ki
 const PARTS = 3;
 const LINES = 900;
 
-/** What a client sent under one name, and what it was told. */
+/** Upload under one file name, and its result. */
 export interface Sent {
   readonly filename: string;
   readonly sha256: string;
   readonly bytes: number;
-  /** `finished`: it was told so. `unfinished`: it never sent all. `unknown`: it sent all, and was not told. */
+  /**
+   * `finished`: the API confirmed it. `unfinished`: the client never sent everything. `unknown`: it sent
+   * everything and received no confirmation.
+   */
   readonly outcome: 'finished' | 'unfinished' | 'unknown';
-  /** Of the file that it was told of. */
+  /** Id of the file in the API's response. */
   readonly id: string | null;
-  /** How often it asked for a file of it; an upload in parts becomes one file, however often it is asked for. */
+  /** Maximum number of files: 1 for an upload in parts, otherwise the number of complete requests. */
   readonly times: number;
 }
 
@@ -33,7 +36,7 @@ export interface UploadEvidence {
   readonly files: readonly FileRow[];
 }
 
-/** What is a file has the bytes that were sent; what was finished is one; what was not finished is none. */
+/** Each file has the bytes that were sent. Each finished upload is a file; no unfinished one is. */
 export function* checkUploads({
   sent,
   files,
@@ -44,10 +47,10 @@ export function* checkUploads({
       if (file.sha256 !== sha256 || file.bytes !== bytes)
         yield [file.id, `${filename} has ${file.bytes} bytes ${file.sha256}, not ${bytes} bytes ${sha256}`]; // prettier-ignore
     if (outcome === 'unfinished' && own.length > 0)
-      yield [filename, `was not finished, and is ${own.length} files`];
-    if (own.length > times) yield [filename, `is ${own.length} files of ${times} requests`];
+      yield [filename, `was not finished, but is ${own.length} files`];
+    if (own.length > times) yield [filename, `is ${own.length} files after ${times} requests`];
     if (outcome === 'finished' && !own.some((file) => file.id === id))
-      yield [filename, `is acknowledged as ${id}, and not there`];
+      yield [filename, `was acknowledged as ${id}, but is missing`];
   }
 }
 
@@ -95,7 +98,7 @@ type Known = Pick<Sent, 'filename' | 'bytes'>;
 type Came = Pick<Sent, 'outcome' | 'id' | 'times'>;
 const UNFINISHED: Came = { outcome: 'unfinished', id: null, times: 0 };
 
-/** Chats that no other file has. */
+/** Training data that no other file contains. */
 function chats(token: string): string {
   const line = (n: number): string =>
     JSON.stringify({
@@ -154,7 +157,10 @@ async function inParts(place: Place, { filename, bytes }: Known, text: string): 
   return complete(place, path, ids);
 }
 
-/** Now and then at both API processes at once, as a client does that has given up on the first. */
+/**
+ * Completes an upload. Sometimes sends the request to both API processes, like a client that retries after a
+ * timeout.
+ */
 async function complete(place: Place, path: string, part_ids: readonly string[]): Promise<Came> {
   const asked = { method: 'POST', path: `${path}/complete`, body: { part_ids } };
   const urls = place.cluster.apis.map(({ url }) => url);

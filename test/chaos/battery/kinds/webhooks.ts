@@ -1,4 +1,4 @@
-// Webhooks: two endpoints at a receiver that refuses and breaks off now and then.
+// Webhooks: two endpoints on a receiver that rejects requests or breaks the connection at random.
 import { createHmac } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
 import { WebhookReceiver, type Received } from '../../../../apps/api/test/webhook-receiver.js';
@@ -14,10 +14,10 @@ const ENDPOINTS: Readonly<Record<string, readonly string[]>> = {
   runs: RUN_ENDS,
 };
 
-/** As Standard Webhooks asks of receivers. */
+/** Tolerance of the timestamp in seconds, as Standard Webhooks recommends to receivers. */
 const TOLERANCE_S = 5 * 60;
 
-/** An event, and what it is about. */
+/** Event and its target. */
 interface Fact {
   readonly type: string;
   readonly target: string;
@@ -25,22 +25,25 @@ interface Fact {
 
 interface Delivery extends Fact {
   readonly endpoint: string;
-  /** In the head; by it receivers tell repeats. */
+  /** Id in the header, by which receivers detect duplicates. */
   readonly id: string;
   readonly isSigned: boolean;
-  /** The receiver said that it took it. */
+  /** Whether the receiver returned a success. */
   readonly isTaken: boolean;
 }
 
 export interface WebhookEvidence {
-  /** Which types each endpoint is told of. */
+  /** Event types by endpoint. */
   readonly endpoints: Readonly<Record<string, readonly string[]>>;
   readonly deliveries: readonly Delivery[];
-  /** What ended, as the rows say. */
+  /** Ends that the rows record. */
   readonly facts: readonly Fact[];
 }
 
-/** Each end is told at least once to whoever wants it, under one id, signed; and nothing that did not happen is told. */
+/**
+ * Each end is delivered at least once to every subscribed endpoint, under one id and signed. No event is
+ * false.
+ */
 export function* checkWebhooks({
   endpoints,
   deliveries,
@@ -53,10 +56,10 @@ export function* checkWebhooks({
   for (const delivery of deliveries) {
     const { endpoint, id, type, target, isSigned, isTaken } = delivery;
     const key = keyOf(delivery);
-    if (!isSigned) yield [target, `${type} came to ${endpoint} without a valid signature`];
-    if (!happened.has(key)) yield [target, `${type} was told and did not happen`];
+    if (!isSigned) yield [target, `${type} arrived at ${endpoint} without a valid signature`];
+    if (!happened.has(key)) yield [target, `${type} was sent but did not happen`];
     if (!endpoints[endpoint]?.includes(type))
-      yield [target, `${type} came to ${endpoint}, which did not ask for it`];
+      yield [target, `${type} arrived at ${endpoint}, which is not subscribed to it`];
     if ((ids.get(key) ?? id) !== id)
       yield [target, `${type} has the ids ${ids.get(key)} and ${id}`];
     ids.set(key, id);
@@ -65,10 +68,10 @@ export function* checkWebhooks({
   for (const [endpoint, types] of Object.entries(endpoints))
     for (const fact of facts)
       if (types.includes(fact.type) && !taken.has(`${endpoint} ${keyOf(fact)}`))
-        yield [fact.target, `${endpoint} was not told of ${fact.type}`];
+        yield [fact.target, `${endpoint} did not receive ${fact.type}`];
 }
 
-/** Ends of the rows, as the events call them. */
+/** Ends of the rows, with the event type of each. */
 const FACTS = `
   SELECT 'fine_tuning.job.' || state AS type, id AS target FROM job
     WHERE state IN ('succeeded', 'failed', 'cancelled')
@@ -108,7 +111,7 @@ export class Webhooks implements Kind {
     this.isWell = true;
   }
 
-  /** As if the pauses between tries were over. */
+  /** Skips the pauses between retries. */
   async open({ cluster }: Place): Promise<string[]> {
     const rows = await cluster.query<{ type: string; target: string }>(
       `UPDATE webhook_delivery SET next_at = LEAST(next_at, clock_timestamp()) WHERE status <> 'delivered'
