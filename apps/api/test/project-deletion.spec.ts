@@ -161,7 +161,7 @@ describe('deleting a project', () => {
     const { job } = await withJob(team, 4);
     await api.query(
       `INSERT INTO eval_run (id, eval_id, project_id, key_id, name, model, data_source, owner, owner_until, status)
-       SELECT 'many-' || n, 'none', $1, '', '', '', '{}', 'nobody', 'infinity', 'in_progress' FROM generate_series(1, 25) AS n`,
+       SELECT 'many-' || n, 'none', $1, '', '', '', '{}', 'another', 'infinity', 'in_progress' FROM generate_series(1, 25) AS n`,
       [team.id],
     );
     const lock = new pg.Client({ connectionString: api.databaseUrl });

@@ -1,4 +1,5 @@
-// OpenAI's python graders, by an interpreter of this machine that runs as nobody; skipped where it cannot be confined.
+// OpenAI's Python graders, with an interpreter of this machine that runs as user `nobody`; skipped if it
+// cannot be confined.
 import { execFileSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -16,7 +17,7 @@ const can = (): boolean => {
 };
 
 let api: TestApi;
-/** Of all projects, and readable for every user of the machine. */
+/** Blobs of all projects, in a folder that every user of the machine can read. */
 let blobs = '';
 const grader = (source: string): never => ({ type: 'python', name: 'own', source }) as never;
 const run = (source: string, sample: string, item: object = {}) =>
@@ -44,7 +45,7 @@ describe.skipIf(!can())('a python grader', () => {
     rmSync(blobs, { recursive: true });
   });
 
-  it('finds nothing where the files of all projects lie', async () => {
+  it('cannot see the folder of the blobs', async () => {
     expect(readdirSync(blobs)).not.toEqual([]);
     const look = 'import os\ndef grade(sample, item): return len(os.listdir(item["blobs"]))';
     expect(await run(look, '', { blobs })).toMatchObject({
@@ -53,7 +54,7 @@ describe.skipIf(!can())('a python grader', () => {
     });
   });
 
-  it('scores by its grade(sample, item), whatever it prints', async () => {
+  it('returns the result of grade(sample, item), whatever it prints', async () => {
     const found = await run(`print("words")\n${LENGTH}`, 'abc', { longest: 4 });
     expect(found).toMatchObject({
       reward: 0.75,
@@ -71,14 +72,14 @@ describe.skipIf(!can())('a python grader', () => {
     ['def grade(sample, item): return "well"', 'could not convert string to float'],
     ['import os\ndef grade(sample, item): os._exit(3)', 'it ended with 3'],
     ['def grade(sample, item): return [0] * 10 ** 10', 'MemoryError'],
-  ])('says what %j does wrong', async (source, details) => {
+  ])('reports the error of %j', async (source, details) => {
     const { reward, metadata } = await run(source, 'abc');
     expect(reward).toBe(0);
     expect(metadata.errors.python_grader_runtime_error).toBe(true);
     expect(metadata.errors.python_grader_runtime_error_details).toContain(details);
   });
 
-  it('is checked before it runs: what is no Python, and fields that mean nothing here', async () => {
+  it('is validated before it runs: syntax errors and unsupported fields are rejected', async () => {
     expect(await validate(grader(LENGTH))).toMatchObject({ grader: { type: 'python' } });
     const broken = await caught(validate(grader('def grade(sample, item):\n  return (')));
     expect([broken.status, broken.param]).toEqual([400, 'grader.source']);
@@ -97,7 +98,7 @@ describe.skipIf(!can())('a python grader', () => {
     ['grade = lambda sample, item: 1', true],
     ['from os.path import exists as grade', true],
     ['from os.path import *', true],
-  ])('is refused by validate where it defines no grade(): %j', async (source, isTaken) => {
+  ])('without a function grade() is rejected by validate: %j', async (source, isTaken) => {
     if (isTaken) return void (await validate(grader(source)));
     const refused = await caught(validate(grader(source)));
     expect([refused.status, refused.code, refused.param]).toEqual([
@@ -108,7 +109,7 @@ describe.skipIf(!can())('a python grader', () => {
     expect(refused.message).toContain('does not define a function grade(sample, item)');
   });
 
-  it('is a part of a multi, and a criterion of an eval that passes from its threshold on', async () => {
+  it('can be part of a multi grader, and an eval criterion with a pass threshold', async () => {
     const multi = {
       type: 'multi',
       name: 'both',
@@ -156,7 +157,7 @@ describe.skipIf(!can())('a python grader', () => {
   });
 });
 
-describe.skipIf(!can())('an interpreter that does not begin', () => {
+describe.skipIf(!can())('a Python interpreter that does not start', () => {
   let dir = '';
   let broken = '';
   let beside: TestApi;
@@ -177,7 +178,7 @@ describe.skipIf(!can())('an interpreter that does not begin', () => {
     if (dir) rmSync(dir, { recursive: true });
   });
 
-  it('says nothing of the answer: the call is refused, and a run of an eval waits', async () => {
+  it('does not count as a wrong answer: the call is rejected, and an eval run waits', async () => {
     const { evals, fineTuning } = beside.client;
     const { id } = await evals.create({
       data_source_config: { type: 'custom', item_schema: {}, include_sample_schema: true },
@@ -207,7 +208,7 @@ describe.skipIf(!can())('an interpreter that does not begin', () => {
     expect((await run()).result_counts).toEqual({ total: 1, passed: 1, failed: 0, errored: 0 });
   });
 
-  it('says nothing of what confines it either, after the API was started again', async () => {
+  it('does not count as a failure to confine graders, even after a restart of the API', async () => {
     const { evals } = beside.client;
     const { id } = await evals.create({
       data_source_config: { type: 'custom', item_schema: {}, include_sample_schema: true },
@@ -235,7 +236,7 @@ describe.skipIf(!can())('an interpreter that does not begin', () => {
         )
       )[0];
     await until(async () => (await row())?.waits === true, 30_000);
-    // More workers would change nothing.
+    // More workers would not help.
     expect((await row())?.wanted_pool).toBeNull();
     rmSync(broken);
     const run = () => beside.client.evals.runs.retrieve(made.id, { eval_id: id });
@@ -244,12 +245,12 @@ describe.skipIf(!can())('an interpreter that does not begin', () => {
   });
 });
 
-describe('without what confines it', () => {
+describe('Python graders that cannot be confined', () => {
   it.each([
     [{}, 'the operator can set GRAFT_PYTHON'],
     [{ python: PYTHON }, 'GRAFT_PYTHON_USER is not set'],
     [{ python: '/no/python', pythonUser: 'nobody' }, 'it cannot be confined'],
-  ] as const)('none runs, by name: %j', async (options, message) => {
+  ] as const)('are rejected with the reason: %j', async (options, message) => {
     if ('pythonUser' in options && !can()) return;
     const other = await startTestApi(options);
     try {

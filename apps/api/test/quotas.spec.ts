@@ -12,7 +12,7 @@ import {
 } from './fixture.js';
 import { saved, ScriptedWorker, started, step } from './scripted-worker.js';
 
-// What a project may have of jobs and tokens: what is refused, what waits, and what is counted.
+// Limits of a project on jobs and tokens: which requests are rejected, which jobs wait, and what is counted.
 
 type Limits = { readonly [name in keyof ProjectLimits]: number | null };
 
@@ -65,7 +65,7 @@ function quotas(redis: boolean): void {
   const used = async (name: string) =>
     (await api.get<LimitsObject>('/limits')).data.find((one) => one.name === name);
 
-  it('refuses jobs beyond queued_jobs, also of many that are created at once', async () => {
+  it('rejects jobs beyond queued_jobs, also in concurrent requests', async () => {
     await limit({ queued_jobs: 3 });
     const answers = await Promise.allSettled(Array.from({ length: 10 }, () => create()));
     const refused = answers.filter((answer) => answer.status === 'rejected');
@@ -81,7 +81,7 @@ function quotas(redis: boolean): void {
     expect(error.headers?.get('x-should-retry')).toBe('false');
   });
 
-  it('makes jobs beyond running_jobs wait, in all pools, and refuses none', async () => {
+  it('keeps jobs beyond running_jobs queued, across all pools, and rejects none', async () => {
     await limit({ running_jobs: 1 });
     const first = await create();
     const second = await create();
@@ -102,7 +102,7 @@ function quotas(redis: boolean): void {
     expect(await used('running_jobs')).toMatchObject({ limit: 1, used: 1 });
     await worker.tell(lease, started(0, 2), step(1), step(2));
     await worker.finish(lease, 2);
-    // Whichever pool asks first: the other waits again.
+    // The first pool that asks gets the slot; the other keeps waiting.
     await until(() => worker.assignments.length + elsewhere.assignments.length === 2);
     await limit({ running_jobs: 2 });
     await until(() => worker.assignments.length === 2 && elsewhere.assignments.length === 1);
@@ -110,7 +110,7 @@ function quotas(redis: boolean): void {
     elsewhere.vanish();
   });
 
-  it('counts the tokens of a step once, whoever repeats it, and refuses new jobs when the day is spent', async () => {
+  it('counts the tokens of a step once, even if it is repeated, and rejects new jobs after the daily limit', async () => {
     const before = (await used('tokens_per_day'))?.used ?? 0;
     const job = await create();
     const worker = await new ScriptedWorker(api, { pool }).connect();
@@ -124,7 +124,7 @@ function quotas(redis: boolean): void {
     await worker.batch([...events.slice(1), worker.event(lease, step(3))]);
     await worker.tell(lease, saved(1, [await worker.put(lease, 'state', 'one')]));
     expect((await used('tokens_per_day'))?.used).toBe(before + 300);
-    // Another attempt makes steps 2 and 3 again: they cost the project nothing.
+    // Another attempt repeats steps 2 and 3, which do not count again.
     worker.vanish();
     const next = await new ScriptedWorker(api, { pool }).connect();
     const again = await next.assigned(30_000);
@@ -150,14 +150,14 @@ function quotas(redis: boolean): void {
     const midnight = Math.ceil((Date.now() / 1000 + 1) / 86_400) * 86_400;
     expect(Math.abs((limits?.resets_at ?? 0) - midnight)).toBeLessThanOrEqual(86_400);
     expect((limits?.resets_at ?? 1) % 86_400).toBe(0);
-    // What runs, and what was created before, goes on.
+    // Running and queued jobs continue.
     await next.finish(again, 4);
     expect(await state(job.id)).toBe('succeeded');
     expect((await next.assigned()).jobId).toBe(last.id);
     next.vanish();
   });
 
-  it('refuses a priority that the project may not ask for, by its field', async () => {
+  it('rejects a priority that the project may not use, with its field', async () => {
     await limit({ priority: 50 });
     for (const path of ['/fine_tuning/jobs', '/fine_tuning/jobs/preview'])
       await expect(api.post(path, body({ priority: 49 }))).rejects.toThrow(
@@ -170,7 +170,7 @@ function quotas(redis: boolean): void {
     expect((await api.get<LimitsObject>('/limits')).highest_priority).toBe(300);
   });
 
-  it('lets no project pass the others unless an administrator lets it, but the first', async () => {
+  it('limits other projects to the default priority unless an administrator allows more', async () => {
     expect((await create({ priority: 1 })).graft.priority).toBe(1);
     const other = await api.post<{ id: string }>('/organization/projects', { name: 'other' });
     const { secret, id } = await api.post<{ id: string; secret: string }>('/keys', { name: 'o' });
@@ -194,7 +194,7 @@ function quotas(redis: boolean): void {
     const limits = await fetch(`${theirs.url}/v1/limits`, theirs);
     expect(await limits.json()).toMatchObject({ highest_priority: 100 });
     await api.post(`/organization/projects/${other.id}`, { graft: { limits: { priority: 5 } } });
-    // what is refused next is that the file is not theirs
+    // The next error is that the file belongs to another project.
     expect(await answer('/fine_tuning/jobs', body({ priority: 5 }))).toMatchObject({
       error: { param: 'training_file' },
     });
@@ -204,7 +204,5 @@ function quotas(redis: boolean): void {
   });
 }
 
-describe('quotas, tokens of the queue on PostgreSQL', () => quotas(false));
-describe.skipIf(!(await listens(REDIS_PORT)))('quotas, tokens of the queue on Redis', () =>
-  quotas(true),
-);
+describe('quotas, queue tokens in PostgreSQL', () => quotas(false));
+describe.skipIf(!(await listens(REDIS_PORT)))('quotas, queue tokens in Redis', () => quotas(true));

@@ -1,4 +1,5 @@
-// Reading data before a job is made, when that is slow: who waits for whom, and what becomes of those who left.
+// Slow reading of training data before a job is created: which requests wait, and what happens if clients
+// disconnect.
 import type { ErrorBody, JobObject } from '@graft/contracts';
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -47,7 +48,7 @@ const post = async (body: object, { path = '', headers = {}, signal }: Sent = {}
   });
   return { status: response.status, body: (await response.json()) as JobObject & ErrorBody };
 };
-/** Question n of those that are never answered. */
+/** Body whose data take too long to read; `n` makes it unique. */
 const hanging = (n: number) => ({
   model: 'hanging',
   graft: { pool: 'nobody', max_seq_len: 64 + n },
@@ -59,8 +60,8 @@ const jobsOf = async (model: string): Promise<string[]> =>
   );
 const soon = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 500));
 
-describe('a project whose files take long', () => {
-  it('does not keep another waiting longer than for one of them', async () => {
+describe('a project with slow files', () => {
+  it('delays other projects by at most one of them', async () => {
     const { id, secret } = await api.post<{ id: string; secret: string }>('/keys', {
       name: 'other',
       scopes: ['jobs:write', 'files:write'],
@@ -80,12 +81,12 @@ describe('a project whose files take long', () => {
     const other = await post({ model: 'tiny', training_file }, { headers });
     expect(other.body.graft.data).toMatchObject({ examples: 21 });
     expect(ended).toBeLessThan(2);
-    // Those that waited for too long were made unread.
+    // Jobs that waited too long are created without a report.
     for (const made of await Promise.all(slow))
       expect(made).toMatchObject({ status: 200, body: { graft: { data: null } } });
   }, 60_000);
 
-  it('is answered by a deadline that counts waiting, too', async () => {
+  it('gets a response within a deadline that includes the wait', async () => {
     const from = performance.now();
     const slow = [11, 12, 13, 14].map((n) => post(hanging(n)));
     await soon();
@@ -93,13 +94,13 @@ describe('a project whose files take long', () => {
     expect(waited).toMatchObject({ status: 503, body: { error: { code: 'unavailable' } } });
     expect(waited.body.error.message).toContain('ahead of it in the queue took too long');
     for (const made of await Promise.all(slow)) expect(made.body.graft.data).toBeNull();
-    // One after the other they would take five times as long as one.
+    // Sequential reading would take five times as long as one.
     expect(performance.now() - from).toBeLessThan(4 * READER_MS);
   }, 60_000);
 });
 
-describe('equal questions', () => {
-  it('are read once, and one whose client has left is not', async () => {
+describe('identical requests', () => {
+  it('are read once, and not at all if the client has disconnected', async () => {
     const slow = [post(hanging(21)), post(hanging(21)), post(hanging(21))];
     await soon();
     const gone = new AbortController();
@@ -127,7 +128,7 @@ describe('equal questions', () => {
 });
 
 describe("an SDK's retry while data are read", () => {
-  it('finds the job of the first call', async () => {
+  it('returns the job of the first request', async () => {
     const before = await jobsOf('hanging');
     const first = post(hanging(31));
     await soon();
@@ -137,12 +138,12 @@ describe("an SDK's retry while data are read", () => {
     expect(made).toHaveLength(1);
   }, 60_000);
 
-  it('makes the job of the first call, where it is faster', async () => {
+  it('creates the job of the first request if it is faster', async () => {
     const body = { model: 'replaced' };
     await post({ model: 'tiny' }, { path: '/preview' });
     const first = post(body);
     await soon();
-    // From here on the data have been read already.
+    // From here on, a report of the data exists.
     await api.query(
       `UPDATE model SET files = (SELECT files FROM model WHERE id = 'tiny') WHERE id = 'replaced'`,
     );
@@ -150,13 +151,13 @@ describe("an SDK's retry while data are read", () => {
     expect(retried.body.graft.data).not.toBeNull();
     expect((await first).body.id).toBe(retried.body.id);
     expect(await jobsOf('replaced')).toEqual([retried.body.id]);
-    // A later call is another one's.
+    // A later request creates its own job.
     expect((await post(body)).body.id).not.toBe(retried.body.id);
   }, 60_000);
 });
 
-describe('what users are told of trouble', () => {
-  it('is nothing of this machine', async () => {
+describe('a reading error shown to users', () => {
+  it('does not reveal paths or system errors of this machine', async () => {
     const training_file = await uploadChats(api, 24);
     const [stored] = await api.query<{ sha256: string }>('SELECT sha256 FROM file WHERE id = $1', [
       training_file,
@@ -176,7 +177,7 @@ describe('what users are told of trouble', () => {
     }
   });
 
-  it('can hold a backslash before u0000, and NUL', async () => {
+  it('may contain a backslash before u0000; NUL is removed', async () => {
     await importWith('picky', '{{ raise_exception(messages[0].content) }}');
     const record = (content: string) =>
       JSON.stringify({

@@ -17,7 +17,7 @@ afterAll(async () => {
   rmSync(home, { recursive: true, force: true });
 });
 
-it('a start that is refused by one part leaves none of the others at work', async () => {
+it('a failed start of one component stops all timers of the others', async () => {
   const begun = vi.spyOn(globalThis, 'setInterval');
   const ended = vi.spyOn(globalThis, 'clearInterval');
   const config = { home, databaseUrl: database.url, outboundNetworks: ['10.0.0.0'] };

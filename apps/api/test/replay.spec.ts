@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { importBase, startTestApi, uploadChats, type TestApi } from './fixture.js';
 import { evaluated, saved, ScriptedWorker, started, step } from './scripted-worker.js';
 
-describe('steps that are made again after a resume', () => {
+describe('steps that are repeated after a resume', () => {
   let api: TestApi;
   beforeAll(async () => {
     api = await startTestApi({ retryBackoffMs: 50 });
@@ -10,7 +10,7 @@ describe('steps that are made again after a resume', () => {
   });
   afterAll(() => api?.close());
 
-  it('lists each step and evaluation once, as it was first, and warns once where a repeat differs', async () => {
+  it('are listed once with their first values, like evaluations, with one warning if a repeat differs', async () => {
     const { id } = await api.post<{ id: string }>('/fine_tuning/jobs', {
       model: 'tiny',
       training_file: await uploadChats(api),
@@ -27,7 +27,7 @@ describe('steps that are made again after a resume', () => {
     const second = await worker.assigned();
     expect(second.checkpointStep).toBe(2);
     await worker.tell(second, started(2, 6), step(3), step(4, 0.25), evaluated(4, 2.5));
-    // The next attempt goes farther back than the one before, and farther on than any.
+    // The next attempt resumes before the end of this one, and gets further than both.
     await worker.tell(second, crash);
     const third = await worker.assigned();
     await worker.tell(third, started(2, 6), step(3, 0.5), step(4, 0.25), evaluated(4, 2.5));
@@ -59,7 +59,7 @@ describe('steps that are made again after a resume', () => {
       [id],
     );
     expect(row?.replay_mismatches).toBe(3);
-    // The curve is the newest attempt's.
+    // The curve has the values of the newest attempt.
     const curve = await api.get<{ steps: number[]; series: { loss: number[] } }>(
       `/fine_tuning/jobs/${id}/metrics`,
     );

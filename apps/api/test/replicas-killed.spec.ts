@@ -1,4 +1,4 @@
-// One of two real API processes is stopped, or killed under load: the other is the service.
+// One of two real API processes is suspended, or killed under load; the other takes over.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
@@ -8,7 +8,7 @@ import { importBase, startTestApi, until, uploadChats, type TestApi } from './fi
 import { finished, ScriptedWorker, started, step } from './scripted-worker.js';
 
 const MAIN = fileURLToPath(new URL('process.mjs', import.meta.url));
-/** A process that is silent for six seconds is dead; then the others look each second. */
+/** A process without heartbeats for six seconds counts as dead; the others check every second. */
 const TAKEOVER_MS = 20_000;
 
 type Where = Pick<TestApi, 'grpcUrl' | 'joinToken'>;
@@ -33,7 +33,9 @@ async function startReplica(beside: TestApi): Promise<Replica> {
 
 const key = ({ jobId, attempt }: Assignment): string => `${jobId} ${attempt}`;
 
-/** A worker that comes back at the next of its addresses with what it runs, and says again what was not acknowledged. */
+/**
+ * A worker that reconnects at its next address with its runs, and repeats events that were not acknowledged.
+ */
 class SteadyWorker {
   private readonly instance = randomUUID();
   private readonly runs = new Map<string, Assignment>();
@@ -70,7 +72,7 @@ class SteadyWorker {
       await worker.connect();
       if (worker.ended === null) await this.serveAt(worker).catch(() => undefined);
       worker.vanish();
-      // Also what came while it was busy with the end of the stream.
+      // Includes assignments that arrived at the end of the stream.
       for (const assignment of worker.assignments)
         if (!this.told.has(key(assignment))) this.runs.set(key(assignment), assignment);
       await new Promise((resolve) => setTimeout(resolve, 100));
@@ -112,7 +114,7 @@ describe('one of two API processes', () => {
   const replicas: Replica[] = [];
 
   beforeAll(async () => {
-    // The lease is the default: a worker has time to come back.
+    // The default lease is long enough for a worker to reconnect.
     a = await startTestApi({ reconcileMs: 300 });
     await importBase(a);
     file = await uploadChats(a);
@@ -140,7 +142,7 @@ describe('one of two API processes', () => {
     return id;
   };
 
-  it('is stopped while it leads a pool: the other takes the pool over, and nothing is done twice', async () => {
+  it('is suspended while it leads a pool: the other takes over the pool, and no job runs twice', async () => {
     const pool = `pool-${pools++}`;
     const b = await replica();
     const first = await new ScriptedWorker(b as unknown as TestApi, { pool }).connect();
@@ -149,7 +151,7 @@ describe('one of two API processes', () => {
     const worker = await new ScriptedWorker(a, { pool }).connect();
     b.process.kill('SIGSTOP');
     const stoppedAt = performance.now();
-    // Nobody gives it to the worker at `a` while the leader hangs, and nobody to the worker at `b` at all.
+    // While the leader is suspended, the job is not assigned; then it must go to the worker at `a`.
     const job = await create(a.url, pool);
     const assignment = await worker.assigned(TAKEOVER_MS);
     const took = performance.now() - stoppedAt;
@@ -157,7 +159,7 @@ describe('one of two API processes', () => {
     worker.keep(assignment);
     expect(took).toBeLessThan(TAKEOVER_MS);
     b.process.kill('SIGCONT');
-    // What it had begun when it was stopped, it goes on with now.
+    // It now continues what was in progress when it was suspended.
     const after = await create(a.url, pool);
     first.pull(2);
     worker.pull(1);
@@ -178,7 +180,7 @@ describe('one of two API processes', () => {
     worker.vanish();
   }, 60_000);
 
-  it('is stopped under its workers: the other, which leads, is not held up, and gives their jobs elsewhere', async () => {
+  it('is suspended with workers: the other, which leads, is not blocked, and assigns their jobs to other workers', async () => {
     const pool = `pool-${pools++}`;
     const b = await replica();
     const first = await new ScriptedWorker(a, { pool }).connect();
@@ -197,7 +199,8 @@ describe('one of two API processes', () => {
     b.process.kill('SIGSTOP');
     first.pull(1);
     const jobs = [await create(a.url, pool), await create(a.url, pool)];
-    // The hung one has more room and is asked first; one that nobody has heard of goes elsewhere free of charge.
+    // The worker at the suspended process has more free slots and is tried first; an undelivered job is
+    // reassigned without counting an attempt.
     const served = new Set<string>();
     await until(() => {
       for (const assignment of first.assignments.slice(1)) {
@@ -216,7 +219,7 @@ describe('one of two API processes', () => {
     hung.vanish();
   }, 90_000);
 
-  it('is killed under load: its workers go on at the other, and each job is done once', async () => {
+  it('is killed under load: its workers continue at the other, and each job is completed once', async () => {
     const pool = `pool-${pools++}`;
     const b = await replica();
     const addresses = [a, b];

@@ -1,4 +1,4 @@
-// API processes whose gateways have TLS: the relay between them has it too, and each knows the others' certificates.
+// API processes whose gateways use TLS: the relay between them uses it too, with pinned certificates.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -20,7 +20,7 @@ const certificate = (name: string) => {
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'graft-relay-tls-'));
-  // Of authorities that nobody trusts, for names that nobody has.
+  // Certificates of unknown authorities, for names that do not resolve.
   a = await startTestApi({ ...certificate('a'), reconcileMs: 300 });
   b = await startTestApi({ beside: a, ...certificate('b') });
   c = await startTestApi({ beside: a, ...certificate('c') });
@@ -44,7 +44,7 @@ const create = async (pool: string): Promise<string> => {
   return (await a.post<{ id: string }>('/fine_tuning/jobs', body)).id;
 };
 
-/** A pool that the first process dispatches for: any may be faster to lead one. */
+/** Returns a pool that the first process leads; retries, because any process may become the leader. */
 async function ledByA(): Promise<string> {
   for (let n = 0; n < 50; n++) {
     const pool = `pool-${pools++}`;
@@ -58,7 +58,7 @@ async function ledByA(): Promise<string> {
   throw new Error('the first process leads nothing');
 }
 
-it('crosses to a process whose certificate is the one in its row', async () => {
+it('relays to a process whose certificate matches its row', async () => {
   const pool = await ledByA();
   const worker = await at(b, pool);
   const job = await create(pool);
@@ -66,14 +66,14 @@ it('crosses to a process whose certificate is the one in its row', async () => {
   worker.vanish();
 });
 
-it('says nothing to one that shows another certificate', async () => {
+it('does not relay to a process with another certificate', async () => {
   const pool = await ledByA();
-  // As if somebody else listened at the address of c.
+  // As if another server listened at the address of c.
   await a.query(
     `UPDATE gateway SET certificate = (SELECT other.certificate FROM gateway other WHERE other.id <> gateway.id LIMIT 1)
      WHERE started_at = (SELECT max(started_at) FROM gateway)`,
   );
-  // Longer than between two beats, with which each process reads the others' rows.
+  // Longer than the interval at which each process reads the rows of the others.
   await new Promise((resolve) => setTimeout(resolve, 5_000));
   const worker = await at(c, pool);
   worker.pull(1);

@@ -1,4 +1,4 @@
-// Two API processes of one installation, in one Node process here: what crosses between them.
+// The relay between two API processes of one installation, here in one Node.js process.
 import { credentials, Metadata, type ServiceError } from '@grpc/grpc-js';
 import { Command_Action, GatewayServiceClient } from '@graft/contracts/grpc';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -34,7 +34,7 @@ describe('two API processes on one database', () => {
     return job.id;
   };
 
-  /** A pool that `leader` dispatches for: either may be faster to lead one. */
+  /** Returns a pool that `leader` leads; retries, because either process may become the leader. */
   const ledBy = async (leader: TestApi): Promise<string> => {
     for (let n = 0; n < 50; n++) {
       const pool = `pool-${pools++}`;
@@ -53,7 +53,7 @@ describe('two API processes on one database', () => {
       `SELECT id, address FROM gateway WHERE last_seen_at > clock_timestamp() - interval '6 seconds'`,
     );
 
-  /** The relay's client of the process that the worker's stream ends at. */
+  /** Returns a relay client of the process to which the worker is connected. */
   const relayOf = async (worker: ScriptedWorker): Promise<GatewayServiceClient> => {
     const [row] = await a.query<{ address: string }>(
       'SELECT address FROM gateway JOIN worker ON gateway_id = gateway.id WHERE worker.id = $1',
@@ -86,7 +86,7 @@ describe('two API processes on one database', () => {
     expect(await relays()).toHaveLength(2);
   });
 
-  it('have one dispatcher a pool, which gives jobs to workers of the other process', async () => {
+  it('have one dispatcher per pool, which assigns jobs to workers of the other process', async () => {
     const pool = await ledBy(a);
     const worker = await new ScriptedWorker(b, { pool }).connect();
     const job = await create(b, pool);
@@ -97,7 +97,7 @@ describe('two API processes on one database', () => {
     worker.vanish();
   });
 
-  it('bring a cancel and a pause at one to a worker at the other, which sends no heartbeat', async () => {
+  it('relay a cancel and a pause to a worker of the other process that sends no heartbeats', async () => {
     const pool = await ledBy(b);
     const worker = await new ScriptedWorker(a, { pool, silent: true }).connect();
     for (const [verb, action] of [
@@ -116,7 +116,7 @@ describe('two API processes on one database', () => {
     worker.vanish();
   });
 
-  it('take work to the process that a worker came back at, not to the one it left', async () => {
+  it('assign jobs at the process to which a worker has reconnected', async () => {
     const pool = await ledBy(a);
     const instance = `instance-${pool}`;
     const before = await new ScriptedWorker(a, { pool, instance, silent: true }).connect();
@@ -129,7 +129,7 @@ describe('two API processes on one database', () => {
     after.vanish();
   });
 
-  it('give a job on at once and free of charge whose worker has just gone', async () => {
+  it('reassign a job immediately and without counting a failure if its worker has just disconnected', async () => {
     const pool = await ledBy(a);
     const gone = await new ScriptedWorker(b, { pool }).connect();
     gone.pull(2);
@@ -140,7 +140,7 @@ describe('two API processes on one database', () => {
       );
       return row?.free_slots === 2;
     });
-    // As when its stream ends between the choice of it and the message.
+    // As if its stream ended after it was chosen.
     await a.query(`UPDATE worker SET session_id = 'other' WHERE id = $1`, [gone.welcome?.workerId]);
     const other = await new ScriptedWorker(b, { pool }).connect();
     other.pull(1);
@@ -158,7 +158,7 @@ describe('two API processes on one database', () => {
     other.vanish();
   });
 
-  it('refuse what comes without their key, and for another session than the one that ends there', async () => {
+  it('reject relay messages with a wrong key or for another session', async () => {
     const worker = await new ScriptedWorker(b, { pool: 'relay' }).connect();
     const id = worker.welcome?.workerId ?? '';
     const [row] = await a.query<{ session_id: string }>(

@@ -23,7 +23,7 @@ import { unzip } from '../../../test/unzip.js';
 import { importBase, startTestApi, until, uploadChats, type TestApi } from './fixture.js';
 import { evaluated, saved, ScriptedWorker, started, step } from './scripted-worker.js';
 
-// What a job leaves: checkpoints as models, and archives of models.
+// Results of a job: checkpoints as models, and archives of models.
 
 let api: TestApi;
 let pools = 0;
@@ -34,7 +34,7 @@ beforeAll(async () => {
 });
 afterAll(() => api?.close());
 
-/** A job under way at a worker of its own. */
+/** Starts a job on its own worker. */
 async function running(extra: object = {}) {
   const pool = `results-${pools++}`;
   const { id } = await api.post<JobObject>('/fine_tuning/jobs', {
@@ -49,7 +49,7 @@ async function running(extra: object = {}) {
 }
 type Running = Awaited<ReturnType<typeof running>>;
 
-/** PEFT's files of this step, stored. */
+/** Stores PEFT's files of a step. */
 const adapterFiles = ({ id, worker, lease }: Running, at: number) =>
   Promise.all(
     [
@@ -70,7 +70,7 @@ const checkpoints = async (id: string): Promise<readonly CheckpointObject[]> =>
   (await api.get<Page<CheckpointObject>>(`/fine_tuning/jobs/${id}/checkpoints`)).data;
 
 describe('checkpoints', () => {
-  it('of a cancelled job are models: to look at and to go on from', async () => {
+  it('of a cancelled job are models that can be retrieved and trained further', async () => {
     const run = await running({ suffix: 'half-way' });
     await run.worker.tell(run.lease, started(0, 40), step(10));
     await save(run, 10);
@@ -109,7 +109,7 @@ describe('checkpoints', () => {
     run.worker.vanish();
   });
 
-  it('cannot be deleted or looked at under names that nothing has', async () => {
+  it('cannot be deleted, and are not found under other names', async () => {
     const run = await running();
     await run.worker.tell(run.lease, started(0, 40), step(1));
     await save(run, 1);
@@ -124,7 +124,7 @@ describe('checkpoints', () => {
     run.worker.vanish();
   });
 
-  it('of full fine-tuning say that they cannot be used', async () => {
+  it('of full fine-tuning report that they cannot be used', async () => {
     const run = await running({ peft: null });
     const state = await run.worker.put(run.lease, 'state.safetensors', 'all of it');
     await run.worker.tell(run.lease, started(0, 40), step(1), saved(1, [state]));
@@ -140,13 +140,13 @@ describe('checkpoints', () => {
     run.worker.vanish();
   });
 
-  it('show what was measured at their own step, and which is the best', async () => {
+  it('show the metrics of their own step, and which one is the best', async () => {
     const run = await running();
     await run.worker.tell(run.lease, started(0, 40));
     await save(run, 0);
     await run.worker.tell(run.lease, step(1, 3), evaluated(1, 2.5));
     await save(run, 1);
-    // What is saved arrives when it is stored: by then training has gone on.
+    // A checkpoint is reported when it is stored; training has continued by then.
     const late = await adapterFiles(run, 2);
     await run.worker.tell(run.lease, step(2, 2.25), step(3, 2), saved(2, late, late));
     await run.worker.tell(run.lease, step(4, 1), evaluated(4, 2.75, true));
@@ -189,7 +189,7 @@ describe('a job', () => {
   const warning = (code: string, message: string) =>
     ({ kind: 'log', payload: { level: 'warn', message, code } }) as const;
 
-  it('knows its lowest validation loss, and says at its end when the last is another', async () => {
+  it('reports its lowest validation loss, and at its end whether the last one is higher', async () => {
     const run = await running();
     await run.worker.tell(run.lease, started(0, 3));
     expect((await job(run.id)).graft.best).toBeNull();
@@ -211,7 +211,7 @@ describe('a job', () => {
     run.worker.vanish();
   });
 
-  it('counts the whole evaluation of a run that ended early, in place of the sample at its step', async () => {
+  it('that ended early shows the full evaluation instead of the sample at the same step', async () => {
     const { id, worker, lease } = await running();
     await worker.tell(lease, started(0, 40), step(10), evaluated(10, 3), evaluated(10, 2.5, true));
     const path = `/fine_tuning/jobs/${id}/metrics`;
@@ -222,7 +222,7 @@ describe('a job', () => {
     worker.vanish();
   });
 
-  it('has a log of what its attempts did before the first step and between steps', async () => {
+  it('logs what its attempts did before the first step and between steps', async () => {
     const run = await running();
     const phase = (message: string, progress = 0) =>
       ({ kind: 'phase', payload: { code: 'loading_base', message, progress } }) as const;
@@ -239,7 +239,7 @@ describe('a job', () => {
     run.worker.vanish();
   });
 
-  it('keeps its warnings, each kind once and over all attempts, and ends with them', async () => {
+  it('collects each kind of warning once over all attempts, and lists them at the end', async () => {
     const run = await running();
     const flat = warning('loss_at_chance', 'The loss is that of guessing. Lower the rate.');
     await run.worker.tell(run.lease, started(0, 3), step(1), flat, step(2));
@@ -279,7 +279,7 @@ const crash = {
   stderr_tail: '',
 };
 
-/** A finished job's model. */
+/** Trains a model; returns it. */
 async function finishedModel(extra: object = {}): Promise<ModelObject> {
   const run = await running(extra);
   await run.worker.tell(run.lease, started(0, 2), step(1), step(2));
@@ -289,7 +289,7 @@ async function finishedModel(extra: object = {}): Promise<ModelObject> {
   return api.get<ModelObject>(`/models/${fine_tuned_model}`);
 }
 
-/** Any id, as any client would write it. */
+/** Downloads the archive of a model; `id` is inserted into the URL unchanged. */
 async function archive(id: string): Promise<{ headers: Headers; bytes: Buffer }> {
   const answer = await fetch(`${api.url}/v1/models/${id}/archive`, { headers: api.headers });
   expect(answer.status).toBe(200);
@@ -297,7 +297,7 @@ async function archive(id: string): Promise<{ headers: Headers; bytes: Buffer }>
 }
 
 describe('archives', () => {
-  it('hold the adapter and the metrics of a finished job in one folder, byte for byte', async () => {
+  it('contain the adapter and the metrics of a finished job in one folder, byte for byte', async () => {
     const model = await finishedModel({ suffix: 'my pirate' });
     const folder = `my-pirate-${model.id.slice(-8)}`;
     for (const id of [model.id, encodeURIComponent(model.id)]) {
@@ -318,7 +318,7 @@ describe('archives', () => {
     }
   });
 
-  it('of a checkpoint have a card that is too large to read as it is', async () => {
+  it('of a checkpoint include an oversized model card unchanged', async () => {
     const run = await running();
     const card = 'x'.repeat(5e6);
     await run.worker.tell(run.lease, started(0, 40), step(7));
@@ -330,7 +330,7 @@ describe('archives', () => {
     expect(files.get(`tiny-${run.id.slice(-8)}-step-7/README.md`)?.toString() === card).toBe(true);
   });
 
-  it('of a checkpoint say whose it is', async () => {
+  it('of a checkpoint state the job and the step in the model card', async () => {
     const run = await running();
     await run.worker.tell(run.lease, started(0, 40), step(7), evaluated(7, 0.00123456));
     await save(run, 7);
@@ -356,7 +356,7 @@ describe('archives', () => {
     expect(card).toContain('Its validation loss was 0.001235.');
   });
 
-  it('are refused where there is nothing to give, before a byte goes out', async () => {
+  it('are rejected before the first byte if they are impossible', async () => {
     const ask = (id: string, headers = api.headers) =>
       request(api.url).get(`/v1/models/${id}/archive`).set(headers);
     expect((await ask('tiny')).body.error).toMatchObject({
@@ -389,7 +389,7 @@ describe('archives', () => {
     expect(taken.body.error).toMatchObject({ param: 'id' });
   });
 
-  it('wait for a slow client instead of filling memory, and leave no file open behind one that is gone', async () => {
+  it('apply backpressure from a slow client, and close their files if it disconnects', async () => {
     const model = await finishedModel();
     const sha256 = 'f'.repeat(64);
     const size = 200_000_000;
@@ -419,14 +419,14 @@ describe('archives', () => {
 
 const blobPath = (sha256: string): string => join(api.home, 'blobs', sha256.slice(0, 2), sha256);
 
-/** How far this process, in which the API runs, has read each open handle of a file. */
+/** Returns the read positions of all open handles of a file in this process, which runs the API. */
 function openAt(path: string): number[] {
   return readdirSync('/proc/self/fd').flatMap((fd) => {
     try {
       if (readlinkSync(`/proc/self/fd/${fd}`) !== path) return [];
       return [Number(/pos:\s+(\d+)/.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))?.[1])];
     } catch {
-      return []; // closed while we looked
+      return []; // closed meanwhile
     }
   });
 }

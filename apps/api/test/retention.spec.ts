@@ -6,7 +6,7 @@ import { chats, importBase, startTestApi, until, uploadChats, type TestApi } fro
 import { ask } from './projects.js';
 import { evaluated, saved, ScriptedWorker, started, step } from './scripted-worker.js';
 
-// What is deleted, when, and what never is. Rows are made older by hand; nothing else is pretended.
+// What is deleted, when, and what never is. Rows are aged by SQL; everything else is real.
 
 const SEVERAL_ROUNDS_MS = 600;
 let api: TestApi;
@@ -23,7 +23,7 @@ beforeAll(async () => {
 });
 afterAll(() => api?.close());
 
-/** Every name in the blob store, wherever it lies. */
+/** Names of all files in the blob store. */
 const stored = (): string[] =>
   readdirSync(join(api.home, 'blobs'), { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
@@ -64,7 +64,7 @@ const steps = async (id: string): Promise<number[]> => {
 };
 
 afterEach(async () => {
-  // Whatever is named is there, and is what its name says.
+  // Every referenced blob exists and matches its hash.
   const named = await api.query<{ sha256: string }>(
     `SELECT sha256 FROM file UNION SELECT sha256 FROM artifact
      UNION SELECT part->>'sha256' FROM checkpoint, jsonb_array_elements(files || adapter) AS part
@@ -78,7 +78,7 @@ afterEach(async () => {
 });
 
 describe('interrupted uploads', () => {
-  it('go after an hour; one that still arrives, perhaps at another process, stays', async () => {
+  it('are deleted after an hour; newer ones stay, even after a restart', async () => {
     const incoming = join(api.home, 'blobs', 'incoming');
     for (const [name, minutes] of [
       ['old', 61],
@@ -98,7 +98,7 @@ describe('files', () => {
   const expire = (id: string): Promise<unknown> =>
     api.query(`UPDATE file SET expires_at = now() - interval '1 s' WHERE id = $1`, [id]);
 
-  it('go with their bytes once they have expired', async () => {
+  it('are deleted with their blobs after they expire', async () => {
     const text = `${chats(12)}\n`;
     const file = await api.client.files.create({
       file: new File([text], 'a.jsonl'),
@@ -113,7 +113,7 @@ describe('files', () => {
     expect(await api.query('SELECT 1 FROM file WHERE id = $1', [file.id])).toEqual([]);
   });
 
-  it.each(['queued', 'paused', 'running'])('stay while a %s job uses them', async (state) => {
+  it.each(['queued', 'paused', 'running'])('remain while a %s job uses them', async (state) => {
     const text = chats(12).repeat(2) + `{"text": "${state}"}\n`;
     const file = await upload(text);
     const { id, pool } = await create(file);
@@ -143,7 +143,7 @@ describe('files', () => {
 });
 
 describe('checkpoints', () => {
-  it('stay the last three and the best; what they share stays too, and the job resumes', async () => {
+  it('keep the last three and the best, with the blobs that they share, and the job resumes', async () => {
     const { id, worker, lease, end } = await running();
     await worker.tell(lease, started(0, 20));
     const losses = [3, 1, 2, 4, 5, 6];
@@ -162,14 +162,14 @@ describe('checkpoints', () => {
     expect(await steps(id)).toEqual([6, 5, 4, 2]);
     const bytes = (at: number): boolean => has(sha(`${id} at ${at}`));
     await rounds();
-    // The bytes go when they have been unnamed and untouched for an hour.
+    // Blobs are deleted after they have been unreferenced and untouched for an hour.
     expect([1, 2, 3, 4, 5, 6].map(bytes)).toEqual([true, true, true, true, true, true]);
     await age('blob');
     await until(() => !bytes(1) && !bytes(3));
     expect([1, 2, 3, 4, 5, 6].map(bytes)).toEqual([false, true, false, true, true, true]);
     expect(has(sha(`config of ${id}`))).toBe(true);
 
-    // Half an upload of a running attempt waits for its fact, however long that takes.
+    // Uploaded blobs of a running attempt remain until their event arrives, however late.
     const slow = await worker.put(lease, 'state.safetensors', `${id} at 7`);
     await age('blob');
     await age('artifact');
@@ -201,7 +201,7 @@ describe('checkpoints', () => {
     end();
   });
 
-  it('stay as the best only by a loss that was measured at their own step', async () => {
+  it('keep the best by a loss that was measured at their own step', async () => {
     const { id, worker, lease, end } = await running();
     await worker.tell(lease, started(0, 20));
     for (let at = 1; at <= 6; at++) {
@@ -216,9 +216,9 @@ describe('checkpoints', () => {
     end();
   });
 
-  it('stay as the best by the metric that the job names', async () => {
+  it("keep the best by the job's metric", async () => {
     const { id, worker, lease, end } = await running();
-    // no task of the test's base has one
+    // No task of this base has such a metric.
     await api.query(
       `UPDATE job SET request = jsonb_set(request, '{graft,metric_for_best_model}', '"wer"') WHERE id = $1`,
       [id],
@@ -240,10 +240,10 @@ describe('checkpoints', () => {
     end();
   });
 
-  it("stay as the best by an eval's score, whatever the loss, and while they are asked", async () => {
+  it('keep the best by eval score, whatever the loss, and those that an eval run still needs', async () => {
     const { id, worker, lease, end } = await running();
     await worker.tell(lease, started(0, 20));
-    // As the run of an eval that has ended leaves it, and as one that has not.
+    // As a finished eval run leaves it, and as an unfinished one.
     const scored = (at: number, score: number) =>
       api.query(
         `UPDATE evaluation SET values = values || jsonb_build_object('eval_score', $3::float8) WHERE job_id = $1 AND step = $2`,
@@ -271,7 +271,7 @@ describe('checkpoints', () => {
     end();
   });
 
-  it('without an evaluation are the last three', async () => {
+  it('without an evaluation keep the last three', async () => {
     const { id, worker, lease, end } = await running();
     await worker.tell(lease, started(0, 20));
     for (let at = 1; at <= 5; at++) {
@@ -285,7 +285,7 @@ describe('checkpoints', () => {
 });
 
 describe('blobs', () => {
-  it('that a cancelled attempt put for nothing go after an hour', async () => {
+  it('of a cancelled attempt that nothing references are deleted after an hour', async () => {
     const { id, worker, lease, end } = await running();
     const { sha256 } = await worker.put(lease, 'state', `for nothing in ${id}`);
     await api.post(`/fine_tuning/jobs/${id}/cancel`);
@@ -299,7 +299,7 @@ describe('blobs', () => {
     end();
   });
 
-  it('of a deleted adapter stay for the job that starts from it', async () => {
+  it('of a deleted adapter remain for the job that starts from it', async () => {
     const { id, worker, lease, end } = await running();
     await worker.finish(lease, 10);
     end();
@@ -326,7 +326,7 @@ describe('blobs', () => {
     heir.vanish();
   });
 
-  it('of data reports go after a month', async () => {
+  it('data reports are deleted after a month; jobs keep theirs', async () => {
     const { id } = await create(await uploadChats(api, 17));
     const count = async (): Promise<number> =>
       Number((await api.query<{ n: string }>('SELECT count(*) AS n FROM data_report'))[0]?.n);
@@ -343,7 +343,7 @@ describe('blobs', () => {
 });
 
 describe('rows of the audit log', () => {
-  it('stay for ever, or as long as is said', async () => {
+  it('remain forever, or for auditDays', async () => {
     const old = `UPDATE audit SET created_at = created_at - interval '366 days'`;
     const count = async (): Promise<number> =>
       (await api.query<{ n: number }>('SELECT count(*)::int AS n FROM audit'))[0]?.n ?? NaN;
@@ -362,7 +362,7 @@ describe('rows of the audit log', () => {
 });
 
 describe('deleted jobs', () => {
-  it('can be restored as long as is said, and go then', async () => {
+  it('can be restored for restoreDays, and are then deleted', async () => {
     const month = await startTestApi({ retentionMs: 100, restoreDays: 30 });
     let none: TestApi | null = null;
     try {
