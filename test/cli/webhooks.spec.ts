@@ -47,12 +47,14 @@ it('creates, tests, changes and deletes an endpoint, and shows its deliveries', 
   await api.query(`UPDATE webhook_delivery SET next_at = next_at + interval '1 hour'`);
   expect([failed.code, failed.err]).toEqual([
     1,
-    expect.stringMatching(/^graft: whd_\d+ failed: answered 418\n$/),
+    expect.stringMatching(/^graft: whd_\d+ failed: responded with 418\n$/),
   ]);
   expect((await run('list')).out).toMatch(new RegExp(`${id} +ours +\\S+ +failing for `));
   const sent = JSON.parse((await run('deliveries', id, '--json')).out) as WebhookDeliveryObject[];
   expect(sent.map(({ status }) => status)).toEqual(['pending', 'delivered']);
-  expect((await run('deliveries', id)).out).toMatch(/graft\.webhook_endpoint\.test .*answered 418/);
+  expect((await run('deliveries', id)).out).toMatch(
+    /graft\.webhook_endpoint\.test .*responded with 418/,
+  );
   receiver.answer = (response) => void response.writeHead(200).end();
   expect((await run('retry', id, sent[0]!.id)).out).toContain('delivered: HTTP 200');
 

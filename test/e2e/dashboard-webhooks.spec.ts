@@ -61,7 +61,7 @@ describe.skipIf(!program)('webhooks and trackers in the dashboard', () => {
 
     receiver.answer = (response) => void response.writeHead(500).end();
     await page.getByRole('button', { name: 'Test alarm' }).click();
-    await page.getByText('pending: answered 500').waitFor();
+    await page.getByText('pending: responded with 500').waitFor();
     await page.getByText('failing').waitFor();
     await picture(page, 'webhooks');
     receiver.answer = (response) => void response.writeHead(204).end();

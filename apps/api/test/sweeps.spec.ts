@@ -146,7 +146,7 @@ describe('a sweep', () => {
         search: { algorithm: 'asha', parameters: { 'peft.r': [1, 2] }, rungs: [8, 30] },
       },
       'search.rungs',
-      'a multiple of graft.eval_steps, 4, is measured; got 30',
+      'expected multiples of graft.eval_steps (4), got 30',
     ],
     [
       { search: { algorithm: 'asha', parameters: { 'peft.r': [1, 2] }, rungs: [10, 33] } },

@@ -227,8 +227,8 @@ describe('a delivery', () => {
     await until(async () => (await deliveries(id))[0]!.status === 'delivered');
     const [done] = await deliveries(id);
     expect(done!.tries).toMatchObject([
-      { status_code: 500, error: 'answered 500' },
-      { status_code: 302, error: 'answered 302; redirects are not followed' },
+      { status_code: 500, error: 'responded with 500' },
+      { status_code: 302, error: 'responded with 302; redirects are not followed' },
       { status_code: 200, error: null },
     ]);
     expect(done).toMatchObject({ next_try_at: null, finished_at: expect.any(Number) as number });
@@ -260,7 +260,7 @@ describe('a delivery', () => {
       `UPDATE webhook_endpoint SET failing_since = failing_since - interval '3 days' WHERE id = $1`,
       [bad.id],
     );
-    const reason = 'Every try of three days has failed';
+    const reason = 'Every attempt of the last three days failed';
     await until(async () => !(await stateOf(bad.id)).enabled);
     expect(await stateOf(bad.id)).toMatchObject({ enabled: false, disabled_reason: reason });
     expect(await deliveries(bad.id)).toMatchObject([
@@ -295,7 +295,7 @@ describe('a delivery', () => {
     receiver.answer = (response) => void response.writeHead(410).end();
     await cancelled();
     await until(async () => !(await stateOf(id)).enabled);
-    expect((await stateOf(id)).disabled_reason).toBe('It answered 410: it is gone');
+    expect((await stateOf(id)).disabled_reason).toBe('The endpoint responded with 410 (Gone)');
     const refused = await ask(api, api.apiKey, 'post', `/v1/webhook_endpoints/${id}/test`);
     expect(refused).toMatchObject({ status: 400, code: 'invalid_state' });
   });
@@ -498,9 +498,9 @@ describe('an endpoint', () => {
       ['https://[::ffff:10.0.0.1]/', 'is not an address of the public internet'],
       ['https://0xa000001/', 'is not an address of the public internet'],
       ['http://93.184.216.34/', 'must begin with https://'],
-      ['ftp://93.184.216.34/', 'expected an address such as https://…, got ftp:'],
-      ['nothing', 'expected an address such as https://…'],
-      ['https://me:secret@93.184.216.34/', 'must not hold a user name or password'],
+      ['ftp://93.184.216.34/', 'expected a URL such as https://…, got ftp:'],
+      ['nothing', 'expected a URL such as https://…'],
+      ['https://me:secret@93.184.216.34/', 'must not contain a user name or password'],
     ];
     for (const [url, reason] of refused) {
       const answer = await made(url);

@@ -82,7 +82,7 @@ describe('a worker that is started again', () => {
   it('in two places is the one that joined last; the other is told why it is out', async () => {
     const { id, pool, worker, key } = await running();
     const copy = await new ScriptedWorker(api, { pool, key }).connect();
-    await expect(worker.beat([])).rejects.toThrow("copy of this one's home");
+    await expect(worker.beat([])).rejects.toThrow("copy of this worker's home");
     expect(copy.ended).toBeNull();
     await api.post(`/fine_tuning/jobs/${id}/cancel`);
     copy.vanish();

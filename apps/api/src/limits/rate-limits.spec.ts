@@ -12,7 +12,7 @@ const NAME = uniqueName('limits');
 const postgresIsThere = await listens(POSTGRES_PORT);
 const redisIsThere = await listens(REDIS_PORT);
 
-describe.skipIf(!postgresIsThere)('limits of requests', () => {
+describe.skipIf(!postgresIsThere)('rate limits', () => {
   let scratch: ScratchDatabase;
   let database: Database;
   const opened: RateLimits[] = [];
@@ -39,7 +39,7 @@ describe.skipIf(!postgresIsThere)('limits of requests', () => {
     /** As if the key had last sent something so long before. */
     wait: (key: string, ms: number) => Promise<unknown>,
   ): void => {
-    it('allows a minute of requests at once, then as many as time gives back', async () => {
+    it('allows a burst of one minute of requests, then as many as are refilled', async () => {
       const bucket = await open(6);
       for (let n = 5; n >= 0; n--)
         expect(await bucket.take('a', 'p-a')).toMatchObject({ limit: 6, remaining: n, waitMs: 0 });
@@ -56,7 +56,7 @@ describe.skipIf(!postgresIsThere)('limits of requests', () => {
       expect(await bucket.take('a', 'p-a')).toMatchObject({ remaining: 5, waitMs: 0 });
     });
 
-    it('is one limit for all processes, and one for each key', async () => {
+    it('limits each key across all processes', async () => {
       const processes = [await open(20), await open(20), await open(20)];
       const all = await Promise.all(
         Array.from({ length: 60 }, (_, n) => processes[n % 3]?.take('shared', 'p-shared')),
@@ -68,7 +68,7 @@ describe.skipIf(!postgresIsThere)('limits of requests', () => {
       expect((await processes[0]?.take('other', 'p-other'))?.waitMs).toBe(0);
     });
 
-    it('gives all keys of a project together no more than its limit, and others theirs', async () => {
+    it('limits all keys of a project together', async () => {
       const bucket = await open(20, { projectRequestsPerMinute: 30 });
       const all = await Promise.all(
         Array.from({ length: 60 }, (_, n) => bucket.take(`crowd-${n % 3}`, 'crowd')),
@@ -86,7 +86,7 @@ describe.skipIf(!postgresIsThere)('limits of requests', () => {
       });
     });
 
-    it('takes nothing from the project for what a key may not send', async () => {
+    it('does not count rejected requests of a key against its project', async () => {
       const bucket = await open(2, { projectRequestsPerMinute: 4 });
       for (let n = 0; n < 20; n++) await bucket.take('greedy', 'patient');
       expect(await bucket.take('greedy', 'patient')).toMatchObject({ of: 'API key', limit: 2 });
@@ -132,14 +132,14 @@ describe.skipIf(!postgresIsThere)('limits of requests', () => {
     });
   });
 
-  it('counts in PostgreSQL while Redis does not answer', async () => {
+  it('counts in PostgreSQL while Redis does not respond', async () => {
     const bucket = limits(2, { queueUrl: 'redis://127.0.0.1:1' });
     expect(await bucket.take('lost', 'p-lost')).toMatchObject({ remaining: 1, waitMs: 0 });
     expect(await bucket.take('lost', 'p-lost')).toMatchObject({ remaining: 0, waitMs: 0 });
     expect((await bucket.take('lost', 'p-lost'))?.waitMs).toBeGreaterThan(0);
   });
 
-  it('allows a project four times what a key may send, or what is set', async () => {
+  it('allows a project four times the limit of a key by default', async () => {
     const limitOf = async (made: RateLimits, id: string): Promise<unknown> =>
       (await made.take(id, `p-${id}`))?.limit;
     const of = (config: Partial<ApiConfig>): number =>
@@ -149,7 +149,7 @@ describe.skipIf(!postgresIsThere)('limits of requests', () => {
     expect(await limitOf(limits(7, { projectRequestsPerMinute: 0 }), 'own')).toBe(7);
   });
 
-  it('limits nothing where the limit is 0', async () => {
+  it('does not limit requests if the limit is 0', async () => {
     expect(await limits(0).take('free', 'p-free')).toBeNull();
   });
 });

@@ -72,7 +72,7 @@ export class RateLimits implements OnModuleDestroy {
   private async taken(id: string, limit: number): Promise<Taken> {
     if (this.redis === null) return this.postgres.take(id, limit);
     return this.redis.take(id, limit).catch((error: unknown) => {
-      log.debug({ err: error }, 'Redis does not count requests; PostgreSQL does');
+      log.debug({ err: error }, 'could not count a request in Redis; counting in PostgreSQL');
       return this.postgres.take(id, limit);
     });
   }

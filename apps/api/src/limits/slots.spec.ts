@@ -5,7 +5,7 @@ const soon = () => new Promise((resolve) => setImmediate(resolve));
 const BOUNDS = { atOnce: 2, each: 2, waiting: 3, waitingEach: 3, what: 'files are being read' };
 const { signal: stays } = new AbortController();
 
-it('lets so many in at once and the others in order, but for those who left', async () => {
+it('limits concurrency and admits waiters in order, except those that left', async () => {
   const slots = new Slots(BOUNDS);
   const had: number[] = [];
   const visitors = Array.from({ length: 5 }, () => new AbortController());
@@ -32,7 +32,7 @@ it('lets so many in at once and the others in order, but for those who left', as
   await expect(slots.take('a', AbortSignal.abort())).rejects.toThrow(/abort/);
 });
 
-it('gives projects turns, and none more than its share', async () => {
+it('alternates between projects, each within its share', async () => {
   const slots = new Slots({ ...BOUNDS, each: 1, waiting: 9, waitingEach: 2 });
   const had: string[] = [];
   const ends: (() => void)[] = [];

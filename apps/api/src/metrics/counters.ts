@@ -7,20 +7,20 @@ export class Counters {
   readonly registry = new Registry();
   readonly replayMismatches = this.counter(
     'graft_replay_mismatch_total',
-    'Steps replayed after a resume whose loss differed',
+    'Steps repeated after a resume with a different loss',
   );
   readonly staleWrites = this.counter(
     'graft_stale_writes_refused_total',
-    'Writes of workers refused because their attempt was not current',
+    'Worker writes rejected because their attempt was not current',
   );
   readonly leasesExpired = this.counter('graft_leases_expired_total', 'Leases that expired');
   readonly checkpointsDamaged = this.counter(
     'graft_checkpoints_damaged_total',
-    'Checkpoints whose bytes were found damaged and that were passed over',
+    'Checkpoints that were skipped because their data was damaged',
   );
   readonly workersCordoned = this.counter(
     'graft_workers_cordoned_total',
-    'Workers cordoned because trainer processes of several jobs died there',
+    'Workers cordoned because trainer processes of several jobs died on them',
   );
   readonly entriesReissued = this.counter(
     'graft_queue_entries_reissued_total',
@@ -28,28 +28,34 @@ export class Counters {
   );
   readonly eventsIngested = this.counter(
     'graft_events_ingested_total',
-    'Events of workers written to the event log',
+    'Worker events written to the event log',
   );
   readonly deadLetters = this.counter(
     'graft_dead_letters_total',
-    'Batches of facts that could not be stored, each the end of its attempt',
+    'Batches of worker events that could not be stored; each one ended its attempt',
   );
   readonly jobs = this.gauge('graft_jobs', 'Jobs by pool and state', ['pool', 'state']);
-  readonly queueDepth = this.gauge('graft_queue_depth', 'Jobs that wait, by pool', ['pool']);
+  readonly queueDepth = this.gauge('graft_queue_depth', 'Queued jobs by pool', ['pool']);
   readonly queueWait = this.gauge(
     'graft_queue_wait_seconds',
-    'How long the job that waits longest has waited, by pool; 0 where none does',
+    'Longest time that a job has been queued, by pool; 0 if none is queued',
     ['pool'],
   );
   readonly poolWorkers = this.gauge('graft_pool_workers', 'Workers by pool and state', [
     'pool',
     'state',
   ]);
-  readonly poolSlots = this.gauge('graft_pool_slots', 'Slots of workers that take jobs', ['pool']);
-  readonly poolFreeSlots = this.gauge('graft_pool_free_slots', 'Those that no job has', ['pool']);
+  readonly poolSlots = this.gauge('graft_pool_slots', 'Slots of workers that accept jobs', [
+    'pool',
+  ]);
+  readonly poolFreeSlots = this.gauge(
+    'graft_pool_free_slots',
+    'Free slots of workers that accept jobs',
+    ['pool'],
+  );
   readonly poolWanted = this.gauge(
     'graft_pool_wanted_slots',
-    'Slots that a pool could use: its running jobs, those that could start at once, and runs of evals that waited for a worker',
+    'Slots that a pool could use: running jobs, queued jobs that could start now, and projects with an eval run that waits for a worker',
     ['pool'],
   );
   readonly workers = this.gauge('graft_workers', 'Workers by state', ['state']);
@@ -59,11 +65,15 @@ export class Counters {
     [],
   );
   readonly chats = this.gauge('graft_chats', 'Chats of this process by state', ['state']);
-  readonly diskSize = this.gauge('graft_disk_bytes', 'Size of the disk that blobs lie on', []);
-  readonly diskFree = this.gauge('graft_disk_free_bytes', 'What is free of it', []);
+  readonly diskSize = this.gauge('graft_disk_bytes', 'Size of the disk that stores blobs', []);
+  readonly diskFree = this.gauge(
+    'graft_disk_free_bytes',
+    'Free space on the disk that stores blobs',
+    [],
+  );
   readonly webhooks = this.gauge(
     'graft_webhook_endpoints',
-    'Webhook endpoints by state; disabled are those that Graft gave up',
+    'Webhook endpoints by state; "disabled" counts only those that Graft disabled',
     ['state'],
   );
   readonly integrations = this.gauge(
@@ -73,12 +83,12 @@ export class Counters {
   );
   readonly tracesWaiting = this.gauge(
     'graft_traces_waiting',
-    'Jobs that are over and whose trace the collector does not have yet',
+    'Finished jobs whose trace was not exported to the collector yet',
     [],
   );
   readonly jobSeconds = new Histogram({
     name: 'graft_job_seconds',
-    help: 'Time from the first start of a job to its end, by how it ended',
+    help: 'Time from the first start of a job to its end, by final state',
     labelNames: ['state'],
     buckets: [10, 60, 300, 900, 3600, 4 * 3600, 12 * 3600, 24 * 3600, 72 * 3600],
     registers: [this.registry],

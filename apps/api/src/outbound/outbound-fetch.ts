@@ -54,7 +54,7 @@ export class OutboundFetch {
         .on('response', heard)
         .on('error', failed)
         .setTimeout(SILENCE_MS, () =>
-          request.destroy(new Error(`no answer within ${SILENCE_MS / 1000} s`)),
+          request.destroy(new Error(`no response within ${SILENCE_MS / 1000} s`)),
         );
       if (body === null) request.end();
       else pipeline(chunksOf(body, body instanceof Blob ? sent : null), request).catch(failed);

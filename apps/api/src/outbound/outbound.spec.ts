@@ -26,7 +26,7 @@ const get = (url: string) =>
   ({ url, method: 'GET', headers: {}, timeoutMs: 10_000, mostBytes: 1000 }) as const;
 
 describe('an address', () => {
-  it('is public where it is one host of the internet', () => {
+  it('is public if it is one host of the internet', () => {
     for (const address of ['8.8.8.8', '93.184.216.34', '2606:4700::1111', '::ffff:8.8.8.8'])
       expect([address, isPublic(address)]).toEqual([address, true]);
     for (const address of [
@@ -39,14 +39,14 @@ describe('an address', () => {
       expect([address, isPublic(address)]).toEqual([address, false]);
   });
 
-  it('is of a network as the operator writes it', () => {
+  it('rejects malformed networks', () => {
     for (const text of ['10.0.0.0', '10.0.0.0/33', 'fd00::/129', 'example.com/8', '10.0.0.0/8/8'])
       expect(() => networks([text])).toThrow(`got ${text}`);
   });
 });
 
 describe('a request', () => {
-  it('goes to what the operator allows, by name too, and there is no way around its check', async () => {
+  it('reaches only networks that the operator allows, by address and by name', async () => {
     let asked = 0;
     const port = await serve((request, response) => {
       asked++;
@@ -82,7 +82,7 @@ describe('a request', () => {
     expect([status, asked]).toEqual([307, ['/here']]);
   });
 
-  it('has so much time, for the whole of an answer', async () => {
+  it('times out before or during a response', async () => {
     const silent = await serve(() => undefined);
     const trickling = await serve((_, response) => {
       response.write('a');
@@ -96,10 +96,10 @@ describe('a request', () => {
           timeoutMs: 200,
           mostBytes: 1e9,
         }),
-      ).rejects.toThrow('no answer within 0.2 s');
+      ).rejects.toThrow('no response within 0.2 s');
   });
 
-  it('reads so much of an answer, and closes the connection of an endless one', async () => {
+  it('reads a limited part of a response and closes an endless one', async () => {
     let closed = false;
     const port = await serve((_, response) => {
       const more = (): void => {
@@ -113,7 +113,7 @@ describe('a request', () => {
     await expect.poll(() => closed).toBe(true);
   });
 
-  it('says why there is no answer', async () => {
+  it('reports why there is no response', async () => {
     await expect(outbound('127.0.0.0/8').send(get('http://127.0.0.1:1/'))).rejects.toThrow(
       'ECONNREFUSED',
     );

@@ -48,12 +48,10 @@ export class Outbound {
     const refuse = (reason: string): never => {
       throw new DomainError('invalid_value', `${param}: ${reason}`, param);
     };
-    const url = URL.canParse(text)
-      ? new URL(text)
-      : refuse('expected an address such as https://…');
+    const url = URL.canParse(text) ? new URL(text) : refuse('expected a URL such as https://…');
     if (url.protocol !== 'https:' && url.protocol !== 'http:')
-      refuse(`expected an address such as https://…, got ${url.protocol}`);
-    if (url.username || url.password) refuse('must not hold a user name or password');
+      refuse(`expected a URL such as https://…, got ${url.protocol}`);
+    if (url.username || url.password) refuse('must not contain a user name or password');
     try {
       await this.addresses(url);
     } catch (error) {
@@ -65,7 +63,7 @@ export class Outbound {
   async send(asked: OutboundRequest): Promise<OutboundAnswer> {
     const late = new AbortController();
     const timer = setTimeout(
-      () => late.abort(new Error(`no answer within ${asked.timeoutMs / 1000} s`)),
+      () => late.abort(new Error(`no response within ${asked.timeoutMs / 1000} s`)),
       asked.timeoutMs,
     );
     try {

@@ -88,7 +88,7 @@ export class DeletedJobs implements OnModuleDestroy {
       await this.dropAll(id);
     } catch (error) {
       this.stuck.add(id);
-      log.warn({ err: error, job: id }, 'could not delete a job for good; retrying later');
+      log.warn({ err: error, job: id }, 'could not permanently delete a job; retrying later');
     }
   }
 

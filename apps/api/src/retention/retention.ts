@@ -63,7 +63,7 @@ export class Retention implements OnModuleDestroy {
       await this.guarded('storage', () => this.quota.addUp(BATCH));
       while (!this.closing && (await this.batch()));
     } catch (error) {
-      log.warn({ err: error }, 'could not delete what has expired; retrying later');
+      log.warn({ err: error }, 'could not delete expired data; retrying later');
     }
   }
 
@@ -91,7 +91,7 @@ export class Retention implements OnModuleDestroy {
         full ||= done.more;
       }
       if (Object.values(gone).some((count) => count > 0))
-        log.info(gone, 'deleted what is no longer needed');
+        log.info(gone, 'deleted data that is no longer needed');
       return full;
     });
     return more ?? false;
@@ -102,7 +102,7 @@ export class Retention implements OnModuleDestroy {
     try {
       return await work();
     } catch (error) {
-      log.warn({ err: error, kind }, 'could not delete what has expired; retrying later');
+      log.warn({ err: error, kind }, 'could not delete expired data; retrying later');
       return null;
     }
   }

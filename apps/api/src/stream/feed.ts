@@ -94,7 +94,10 @@ export abstract class Feed {
       this.looks++;
     } catch (error) {
       if (!(error instanceof DomainError)) {
-        log.warn({ err: error, topic: this.topic }, 'could not read for a stream; trying again');
+        log.warn(
+          { err: error, topic: this.topic },
+          'could not read changes for an event stream; retrying',
+        );
         return RETRY_MS;
       }
       this.failed = error;

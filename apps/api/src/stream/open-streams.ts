@@ -45,7 +45,7 @@ export class OpenStreams implements OnModuleInit, OnModuleDestroy {
         `the API keys of this project have ${ofProject} event streams open, the most that a project may have`,
       );
     if (this.count >= streams)
-      throw tooMany(`${this.count} event streams are open, the most that this server holds`);
+      throw tooMany(`${this.count} event streams are open, the most that this server allows`);
     const sse = new Sse(request, response);
     this.byKey.set(keyId, own.add(sse));
     this.counted(projectId, 1);
@@ -79,7 +79,7 @@ export class OpenStreams implements OnModuleInit, OnModuleDestroy {
       for (const id of ids)
         if (!good.has(id)) for (const sse of this.byKey.get(id) ?? []) sse.end();
     } catch (error) {
-      log.warn({ err: error }, 'could not check the keys of event streams; trying again');
+      log.warn({ err: error }, 'could not check the keys of event streams; retrying');
     }
   }
 

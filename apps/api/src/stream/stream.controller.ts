@@ -15,7 +15,10 @@ export class StreamController {
 
   @Get()
   @Needs('jobs:read')
-  @Streams({ ready: z.object({}), job: JobObject }, 'Jobs of the project as they change')
+  @Streams(
+    { ready: z.object({}), job: JobObject },
+    'Streams the jobs of the project as they change',
+  )
   stream(
     @Caller() caller: Principal,
     @Req() request: Request,

@@ -40,7 +40,7 @@ export function measuredAt(
   const field = `graft.${measuredEvery(metric)}`;
   throw new DomainError(
     'invalid_value',
-    `${field}: asha compares trials before their end; all are measured at multiples of ${every} steps, and the shortest has ${shortest}`,
+    `${field}: asha compares trials before they end, but all are measured only every ${every} steps and the shortest has ${shortest} steps; measure more often`,
     field,
   );
 }
@@ -54,7 +54,7 @@ export function checkRungs(
   if (first === undefined)
     throw new DomainError(
       'invalid_value',
-      `search.algorithm: asha compares trials before their end, and the shortest has ${shortest} step; use random`,
+      `search.algorithm: asha compares trials before they end, but the shortest has only ${shortest} step; use random`,
       'search.algorithm',
     );
   if (first >= longest)
@@ -75,7 +75,7 @@ export function checkSpacing(rungs: readonly number[]): void {
   const steps = every === 1 ? 'every step' : `every ${every} steps`;
   throw new DomainError(
     'invalid_value',
-    `search.rungs: trials would be measured ${steps} to be so at ${rungs.join(', ')}; choose multiples of one number`,
+    `search.rungs: measuring at steps ${rungs.join(', ')} would mean measuring ${steps}; choose multiples of a larger number`,
     'search.rungs',
   );
 }
@@ -95,7 +95,7 @@ export function everyFor(
   if (missed === undefined) return asked;
   throw new DomainError(
     'invalid_value',
-    `search.rungs: a multiple of graft.${measuredEvery(metric)}, ${asked}, is measured; got ${missed}`,
+    `search.rungs: expected multiples of graft.${measuredEvery(metric)} (${asked}), got ${missed}`,
     'search.rungs',
   );
 }

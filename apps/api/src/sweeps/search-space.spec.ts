@@ -5,7 +5,7 @@ import { inWords, trialsOf, withOptions } from './search-space.js';
 const grid = { algorithm: 'grid' } as const;
 const random = { algorithm: 'random' } as const;
 
-it('makes every combination of a grid, the first field slowest', () => {
+it('lists all combinations of a grid; the first field changes slowest', () => {
   expect(trialsOf(grid, { 'peft.r': [1, 2], seed: [7, 8] })).toEqual([
     { 'peft.r': 1, seed: 7 },
     { 'peft.r': 1, seed: 8 },
@@ -14,21 +14,21 @@ it('makes every combination of a grid, the first field slowest', () => {
   ]);
 });
 
-it('refuses a grid that is larger than is wanted, and one of a range', () => {
+it('rejects a grid with too many combinations or with a range', () => {
   const many = Array.from({ length: 11 }, (_, n) => n);
   expect(caughtSync(() => trialsOf(grid, { a: many, b: many }))).toEqual([
     'search.parameters',
-    'search.parameters: 121 combinations, and at most 100 trials: give fewer values, or use search.algorithm random',
+    'search.parameters: 121 combinations, but at most 100 trials are allowed; give fewer values, or use search.algorithm random',
   ]);
   expect(caughtSync(() => trialsOf({ ...grid, max_trials: 2 }, { a: [1, 2, 3] }))[1]).toContain(
-    '3 combinations, and at most 2 trials (search.max_trials)',
+    '3 combinations, but at most 2 trials are allowed (search.max_trials)',
   );
   expect(caughtSync(() => trialsOf(grid, { a: [1], 'peft.r': { min: 1, max: 9 } }))[0]).toBe(
     'search.parameters.peft.r',
   );
 });
 
-it('draws different ones by the seed alone, and all where there are no more', () => {
+it('draws distinct trials by the seed alone, or all if there are no more', () => {
   const parameters = { a: [1, 2, 3, 4], b: { min: 1e-5, max: 1e-2, log: true } };
   const [once, again, other] = [5, 5, 6].map((seed) =>
     trialsOf({ ...random, seed, max_trials: 20 }, parameters),
@@ -40,7 +40,7 @@ it('draws different ones by the seed alone, and all where there are no more', ()
   expect(trialsOf({ ...random, max_trials: 16 }, { a: { min: 1, max: 3, integer: true } })).toHaveLength(3); // prettier-ignore
 });
 
-it('draws from all of a range, evenly in its scale', () => {
+it('draws uniformly from a whole range, on a linear or log scale', () => {
   const values = (range: object): number[] =>
     trialsOf({ ...random, max_trials: 100 }, { x: range as never }).map(({ x }) => Number(x));
   const [even, log] = [values({ min: 0, max: 1 }), values({ min: 1e-4, max: 1, log: true })];
@@ -54,7 +54,7 @@ it('draws from all of a range, evenly in its scale', () => {
   expect(whole.every((value) => Number.isInteger(value) && value >= 1 && value <= 200)).toBe(true);
 });
 
-it('makes a value that is given twice once', () => {
+it('ignores repeated values', () => {
   expect(
     trialsOf(grid, {
       a: [1, 1, 2],
@@ -71,7 +71,7 @@ it('makes a value that is given twice once', () => {
   expect(trialsOf({ ...grid, max_trials: 2 }, { a: [1, 2, 1, 2] })).toHaveLength(2);
 });
 
-it('sets fields without touching what was given, and whole ones first', () => {
+it('sets fields without changing the input, whole objects first', () => {
   const body = { peft: { r: 8, bias: 'none' }, seed: 1 };
   expect(withOptions(body, { 'peft.r': 4, 'graft.eval_steps': 5 })).toEqual({
     peft: { r: 4, bias: 'none' },
@@ -89,7 +89,7 @@ it('sets fields without touching what was given, and whole ones first', () => {
   expect(({} as { polluted?: number }).polluted).toBeUndefined();
 });
 
-it('says options in words', () => {
+it('formats options as text', () => {
   expect(inWords({ 'peft.r': 8, peft: { peft_type: 'IA3' } })).toBe(
     'peft.r 8, peft {"peft_type":"IA3"}',
   );

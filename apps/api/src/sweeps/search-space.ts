@@ -31,7 +31,7 @@ export function trialsOf(search: SweepSearch, asked: Parameters): Options[] {
   if (algorithm === 'grid')
     throw new DomainError(
       'invalid_value',
-      `search.parameters: ${count} combinations, and at most ${most} trials${wanted === undefined ? '' : ' (search.max_trials)'}: give fewer values, or use search.algorithm random`,
+      `search.parameters: ${count} combinations, but at most ${most} trials are allowed${wanted === undefined ? '' : ' (search.max_trials)'}; give fewer values, or use search.algorithm random`,
       'search.parameters',
     );
   return drawn(parameters, most, seed);

@@ -5,20 +5,20 @@ import { parametersOf } from './sweep-parameters.js';
 const refusal = (path: string, more: object = {}) =>
   caughtSync(() => parametersOf({ algorithm: 'grid', parameters: { [path]: [1] }, ...more }, {}));
 
-it('refuses what trials have in common, and whole objects that have it within', () => {
+it('rejects fields that trials must share, and objects that contain them', () => {
   expect(refusal('model')).toEqual([
     'search.parameters.model',
-    'search.parameters.model: trials that are compared have it in common; make a sweep for each value',
+    'search.parameters.model: trials of a sweep must share this field; create a sweep for each value',
   ]);
   expect(refusal('graft')[1]).toBe(
-    'search.parameters.graft: trials that are compared have graft.task in common; name the fields within it that differ',
+    'search.parameters.graft: trials of a sweep must share graft.task; name the fields within it that differ',
   );
-  expect(refusal('method')[1]).toContain('have method.type in common; name the fields within it');
+  expect(refusal('method')[1]).toContain('must share method.type; name the fields within it');
   for (const path of ['graft', 'method'])
     expect(refusal(path, { metric: 'eval_score' })[0]).toBe(`search.parameters.${path}`);
 });
 
-it('refuses what changes the loss that trials are compared by', () => {
+it('rejects fields that change the loss by which trials are compared', () => {
   const paths = [
     'graft.task_options.beta',
     'graft.task_options',
@@ -30,7 +30,7 @@ it('refuses what changes the loss that trials are compared by', () => {
   for (const path of paths) {
     expect(refusal(path)).toEqual([
       `search.parameters.${path}`,
-      `search.parameters.${path}: it changes what the loss is, by which trials are compared; use search.metric eval_score`,
+      `search.parameters.${path}: it changes the loss by which trials are compared; use search.metric eval_score`,
     ]);
     const parameters = { [path]: [1] };
     const search = { algorithm: 'grid', metric: 'eval_score', parameters } as const;
@@ -40,6 +40,6 @@ it('refuses what changes the loss that trials are compared by', () => {
   expect(parametersOf({ algorithm: 'grid', parameters: others }, {})).toEqual(others);
 });
 
-it('names the field that was meant', () => {
+it('suggests the field that was meant', () => {
   expect(refusal('learning_rate')[1]).toContain('did you mean graft.learning_rate?');
 });

@@ -44,7 +44,7 @@ export function parametersOf(
     if (value !== undefined)
       throw new DomainError(
         'invalid_value',
-        `${field}: search.preset methods gives its values; leave it out`,
+        `${field}: search.preset "methods" sets its values; remove it`,
         field,
       );
   return { peft: triedMethods(), ...parameters };
@@ -54,17 +54,17 @@ function checkPath(path: string, metric: SweepMetric): void {
   const param = `search.parameters.${path}`;
   const common = COMMON.find((one) => isWithin(one, path));
   if (common !== undefined) {
-    const what = common === path ? 'it' : common;
+    const what = common === path ? 'this field' : common;
     throw new DomainError(
       'invalid_value',
-      `${param}: trials that are compared have ${what} in common; ${common === path ? 'make a sweep for each value' : 'name the fields within it that differ'}`,
+      `${param}: trials of a sweep must share ${what}; ${common === path ? 'create a sweep for each value' : 'name the fields within it that differ'}`,
       param,
     );
   }
   if (metric === 'valid_loss' && LOSS.some((one) => isWithin(one, path) || isWithin(path, one)))
     throw new DomainError(
       'invalid_value',
-      `${param}: it changes what the loss is, by which trials are compared; use search.metric eval_score`,
+      `${param}: it changes the loss by which trials are compared; use search.metric eval_score`,
       param,
     );
   if (isKnown(path)) return;
@@ -113,7 +113,7 @@ function measured(job: Options, metric: SweepMetric, parameters: Options): Optio
     if (graft['eval'] !== undefined) return job;
     throw new DomainError(
       'missing_required_parameter',
-      'graft.eval is required where search.metric is eval_score',
+      'graft.eval is required if search.metric is eval_score',
       'graft.eval',
     );
   }
@@ -121,7 +121,7 @@ function measured(job: Options, metric: SweepMetric, parameters: Options): Optio
   if (parameters['seed'] !== undefined && graft['split_seed'] === null)
     throw new DomainError(
       'invalid_value',
-      'search.parameters.seed: graft.split_seed is null, so each seed would hold out other records, and trials are compared on the same ones; leave graft.split_seed out',
+      'search.parameters.seed: graft.split_seed is null, so each seed would hold out different records, but trials must be compared on the same ones; remove graft.split_seed',
       'search.parameters.seed',
     );
   return typeof graft['validation_split'] === 'number'

@@ -77,7 +77,7 @@ export class SweepPlans {
       withRungs.push(own[n] ? trial : await this.trial(caller, request, trial.options, n, more));
     }
     const [first, ...others] = withRungs;
-    if (!first) throw new Error('a sweep has a trial at least');
+    if (!first) throw new Error('a sweep has at least one trial');
     return {
       request,
       search: { ...search, reduction_factor: eta, rungs },

@@ -46,7 +46,7 @@ export class SweepsController {
 
   @Get()
   @Needs('jobs:read')
-  @AnswersPage(SweepObject, 'Sweeps, newest first', { limit: 20, most: 100 })
+  @AnswersPage(SweepObject, 'Lists sweeps, newest first', { limit: 20, most: 100 })
   list(
     @Caller() caller: Principal,
     @Query() query: Record<string, unknown>,
@@ -56,7 +56,7 @@ export class SweepsController {
 
   @Get(':id')
   @Needs('jobs:read')
-  @Answers(SweepObject, 'A sweep with its trials')
+  @Answers(SweepObject, 'Returns a sweep with its trials')
   get(@Caller() caller: Principal, @Param('id') id: string): Promise<SweepObject> {
     return this.sweeps.get(caller, id);
   }
@@ -64,7 +64,7 @@ export class SweepsController {
   @Post(':id/cancel')
   @HttpCode(200)
   @Needs('jobs:write')
-  @Answers(SweepObject, 'Cancels the trials of a sweep that are not over')
+  @Answers(SweepObject, 'Cancels the unfinished trials of a sweep')
   cancel(@Caller() caller: Principal, @Param('id') id: string): Promise<SweepObject> {
     return this.sweeps.cancel(caller, id);
   }

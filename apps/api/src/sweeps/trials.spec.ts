@@ -18,7 +18,7 @@ const row = (more: Partial<TrialSummary>): TrialSummary => ({
   ...more,
 });
 
-it('says of a trial that it ended early where it succeeded before its last step', () => {
+it('a trial ended early if it succeeded before its last step', () => {
   expect(endedEarly(row({}))).toBe(true);
   for (const state of ['queued', 'running', 'paused', 'failed', 'cancelled'] as const)
     expect(endedEarly(row({ state }))).toBe(false);
@@ -26,7 +26,7 @@ it('says of a trial that it ended early where it succeeded before its last step'
   expect(endedEarly(row({ end_at_step: null }))).toBe(false);
 });
 
-it('names the best that has a model and a score; of equal ones the first', () => {
+it('picks the best trial with a model and a score, the first on a tie', () => {
   const rows = [
     row({ trial: 1, eval_score: null }),
     row({ trial: 2, eval_score: 0.5 }),

@@ -58,7 +58,7 @@ describe.each([
     return count;
   };
 
-  it('come after the commit, here and elsewhere, and never without one', async () => {
+  it('arrive in all processes after a commit, and never after a rollback', async () => {
     const [here, there] = [await open(), await open()];
     const done = [counted(here, 'job:done'), counted(there, 'job:done')];
     const lost = [counted(here, 'job:lost'), counted(there, 'job:lost')];
@@ -82,7 +82,7 @@ describe.each([
     expect(lost.map(({ times }) => times)).toEqual([0, 0]);
   });
 
-  it('travel together: many changes of one job are one elsewhere', async () => {
+  it('combine many changes of one job into one for other processes', async () => {
     const [here, there] = [await open(), await open()];
     const [near, far, last] = [
       counted(here, 'job:busy'),
@@ -95,7 +95,7 @@ describe.each([
     expect([near.times, far.times]).toEqual([500, 1]);
   });
 
-  it('say so many that one message cannot hold them', async () => {
+  it('split many topics into several messages', async () => {
     const [here, there] = [await open(), await open()];
     const topics = Array.from({ length: 2_000 }, (_, n): Topic => `job:ftjob-${n}`);
     const counts = topics.map((topic) => counted(there, topic));
@@ -103,7 +103,7 @@ describe.each([
     await until(() => counts.every(({ times }) => times === 1));
   });
 
-  it('that the process had when it ended still go out', async () => {
+  it('that are pending at shutdown are still sent', async () => {
     const [here, there] = [await open(), await open()];
     const last = counted(there, 'job:last');
     here.announce('job:first');
@@ -113,7 +113,7 @@ describe.each([
   });
 });
 
-it('a lost LISTEN connection comes back, and everybody looks again', async () => {
+it('reopens a lost LISTEN connection and wakes all watchers', async () => {
   const [here, there] = [0, 1].map(
     () => new WakeUps(database, new Settings({ home }, server.url)),
   ) as [WakeUps, WakeUps];
@@ -129,7 +129,7 @@ it('a lost LISTEN connection comes back, and everybody looks again', async () =>
   await Promise.all([here.onModuleDestroy(), there.onModuleDestroy()]);
 });
 
-describe.skipIf(!redisIsThere)('wake-ups over a Redis that goes away', () => {
+describe.skipIf(!redisIsThere)('wake-ups over an interrupted Redis connection', () => {
   let proxy: FaultyProxy;
   let here: WakeUps;
   let there: WakeUps;
@@ -145,7 +145,7 @@ describe.skipIf(!redisIsThere)('wake-ups over a Redis that goes away', () => {
     proxy.close();
   });
 
-  it('are heard again once it is back', async () => {
+  it('arrive again after it reconnects', async () => {
     let heard = 0;
     there.watch('job:again', () => heard++);
     proxy.reset();
@@ -157,7 +157,7 @@ describe.skipIf(!redisIsThere)('wake-ups over a Redis that goes away', () => {
   });
 
   // A rejection that nobody catches ends the process, and fails this run.
-  it('end quietly while they connect again', async () => {
+  it('shut down without an error while reconnecting', async () => {
     // Slow enough to end them while the answer to ioredis's INFO, which it sends last, is on its way.
     proxy.become({ latencyMs: 200 });
     proxy.reset();
@@ -169,7 +169,7 @@ describe.skipIf(!redisIsThere)('wake-ups over a Redis that goes away', () => {
   });
 });
 
-it('messages are as few as hold the topics, each below the limit of a NOTIFY', () => {
+it('packs topics into few messages, each below the limit of NOTIFY', () => {
   const topics = Array.from(
     { length: 1_000 },
     (_, n) => `job:ftjob-${String(n).padStart(24, '0')}`,

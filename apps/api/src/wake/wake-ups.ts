@@ -101,7 +101,10 @@ export class WakeUps implements OnModuleDestroy {
       await this.channel.publish(messages(this.self, topics));
     } catch (error) {
       this.keep(topics);
-      log.warn({ err: error, topics: topics.length }, 'could not wake the other API processes');
+      log.warn(
+        { err: error, topics: topics.length },
+        'could not notify the other API processes; retrying later',
+      );
     }
   }
 

@@ -1,12 +1,12 @@
 import { WEBHOOK_EVENT_TYPES } from '@graft/contracts';
 import { z } from 'zod';
 
-const Name = z.string().trim().min(1).max(100).describe('What people call it');
+const Name = z.string().trim().min(1).max(100).describe('Display name');
 const Url = z
   .string()
   .min(1)
   .max(2000)
-  .describe('Where events are sent; https, unless the operator allows its network');
+  .describe('URL that receives the events. Must use https unless the operator allows its network');
 const EventTypes = z
   .array(z.enum(WEBHOOK_EVENT_TYPES))
   .min(1)
@@ -16,7 +16,7 @@ const EventTypes = z
 export const CreateEndpoint = z.strictObject({
   name: Name,
   url: Url,
-  event_types: EventTypes.optional().describe('What it is told of; absent: everything'),
+  event_types: EventTypes.optional().describe('Types of events to send; default: all'),
 });
 
 export const UpdateEndpoint = z.strictObject({
@@ -26,5 +26,7 @@ export const UpdateEndpoint = z.strictObject({
   enabled: z
     .boolean()
     .optional()
-    .describe('false: nothing is sent; true: what is still pending is, too'),
+    .describe(
+      'Whether events are sent. Enabling an endpoint also sends deliveries that are still pending',
+    ),
 });

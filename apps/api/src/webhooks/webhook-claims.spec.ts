@@ -42,7 +42,7 @@ it('takes an endpoint of each project before a second one of any', async () => {
   expect(await taken(2)).toEqual([]);
 });
 
-it('takes one of the project that has fewest at work', async () => {
+it('prefers the project with the fewest endpoints in progress', async () => {
   await due('many', 'a1', 'a2', 'a3');
   expect(await taken(2)).toEqual(['a1', 'a2']);
   await due('one', 'b1');

@@ -132,9 +132,9 @@ export class WebhookClaims {
         [claim.id, isDelivered],
         manager,
       );
-      if (isGone(tried)) await this.disable(manager, due, 'It answered 410: it is gone');
+      if (isGone(tried)) await this.disable(manager, due, 'The endpoint responded with 410 (Gone)');
       else if (!isDelivered && endpoint.failing)
-        await this.disable(manager, due, 'Every try of three days has failed');
+        await this.disable(manager, due, 'Every attempt of the last three days failed');
       return true;
     });
   }

@@ -51,7 +51,9 @@ export class WebhookDeliverer implements OnModuleDestroy {
       .then((claims) => {
         for (const claim of claims) this.keep(this.deliver(claim));
       })
-      .catch((error: unknown) => log.warn({ err: error }, 'could not look for webhooks to send'))
+      .catch((error: unknown) =>
+        log.warn({ err: error }, 'could not query the webhooks that are due; retrying later'),
+      )
       .finally(() => {
         this.looking = false;
         if (this.again) this.look();
@@ -68,7 +70,7 @@ export class WebhookDeliverer implements OnModuleDestroy {
   private async deliver(claim: EndpointClaim): Promise<void> {
     this.endpoints++;
     const warn = (error: unknown): void =>
-      log.warn({ err: error, endpoint: claim.id }, 'could not deliver webhooks; they go on later');
+      log.warn({ err: error, endpoint: claim.id }, 'could not deliver webhooks; retrying later');
     const isOver = await this.sendAll(claim).catch(warn);
     await this.claims.leave(claim).catch(warn);
     this.endpoints--;

@@ -62,8 +62,8 @@ const signature = (secret: string, text: string): string => {
 
 const problemOf = (status: number): string =>
   status >= 300 && status < 400
-    ? `answered ${status}; redirects are not followed`
-    : `answered ${status}`;
+    ? `responded with ${status}; redirects are not followed`
+    : `responded with ${status}`;
 
 function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error).slice(0, 300);

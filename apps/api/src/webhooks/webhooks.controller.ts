@@ -24,21 +24,27 @@ export class WebhooksController {
   @HttpCode(200)
   @Needs('project:admin')
   @ApiBody({ schema: bodySchema(CreateEndpoint) })
-  @Answers(WebhookEndpointObject, 'Makes a webhook endpoint; its secret is in this answer alone')
+  @Answers(
+    WebhookEndpointObject,
+    'Creates a webhook endpoint. Only this response contains its secret',
+  )
   create(@Caller() caller: Principal, @Body() body: unknown): Promise<WebhookEndpointObject> {
     return this.endpoints.create(caller, body);
   }
 
   @Get()
   @Needs('project:admin')
-  @AnswersPage(WebhookEndpointObject, 'Webhook endpoints', { limit: 20, most: 100 })
+  @AnswersPage(WebhookEndpointObject, 'Lists webhook endpoints, newest first', {
+    limit: 20,
+    most: 100,
+  })
   list(@Caller() caller: Principal, @Query() query: Asked): Promise<Page<WebhookEndpointObject>> {
     return this.endpoints.list(caller, query);
   }
 
   @Get(':id')
   @Needs('project:admin')
-  @Answers(WebhookEndpointObject, 'A webhook endpoint')
+  @Answers(WebhookEndpointObject, 'Returns a webhook endpoint')
   get(@Caller() caller: Principal, @Param('id') id: string): Promise<WebhookEndpointObject> {
     return this.endpoints.get(caller, id);
   }
@@ -47,7 +53,7 @@ export class WebhooksController {
   @HttpCode(200)
   @Needs('project:admin')
   @ApiBody({ schema: bodySchema(UpdateEndpoint) })
-  @Answers(WebhookEndpointObject, 'Changes a webhook endpoint, or switches it on or off')
+  @Answers(WebhookEndpointObject, 'Updates, enables or disables a webhook endpoint')
   update(
     @Caller() caller: Principal,
     @Param('id') id: string,
@@ -69,7 +75,10 @@ export class WebhooksController {
   @Post(':id/rotate_secret')
   @HttpCode(200)
   @Needs('project:admin')
-  @Answers(WebhookEndpointObject, 'Gives an endpoint another secret, which is in this answer alone')
+  @Answers(
+    WebhookEndpointObject,
+    'Rotates the secret of an endpoint. Only this response contains the new secret',
+  )
   rotate(@Caller() caller: Principal, @Param('id') id: string): Promise<WebhookEndpointObject> {
     return this.endpoints.rotate(caller, id);
   }
@@ -77,14 +86,14 @@ export class WebhooksController {
   @Post(':id/test')
   @HttpCode(200)
   @Needs('project:admin')
-  @Answers(WebhookDeliveryObject, 'Sends an endpoint an event to test it')
+  @Answers(WebhookDeliveryObject, 'Sends a test event to an endpoint')
   test(@Caller() caller: Principal, @Param('id') id: string): Promise<WebhookDeliveryObject> {
     return this.endpoints.test(caller, id);
   }
 
   @Get(':id/deliveries')
   @Needs('project:admin')
-  @AnswersPage(WebhookDeliveryObject, 'Deliveries to an endpoint, newest first', {
+  @AnswersPage(WebhookDeliveryObject, 'Lists the deliveries to an endpoint, newest first', {
     limit: 20,
     most: 100,
   })
@@ -98,7 +107,7 @@ export class WebhooksController {
 
   @Get(':id/deliveries/:delivery')
   @Needs('project:admin')
-  @Answers(WebhookDeliveryObject, 'A delivery, and its tries')
+  @Answers(WebhookDeliveryObject, 'Returns a delivery with its attempts')
   delivery(
     @Caller() caller: Principal,
     @Param('id') id: string,
@@ -110,7 +119,7 @@ export class WebhooksController {
   @Post(':id/deliveries/:delivery/retry')
   @HttpCode(200)
   @Needs('project:admin')
-  @Answers(WebhookDeliveryObject, 'Tries a delivery again')
+  @Answers(WebhookDeliveryObject, 'Retries a delivery')
   retry(
     @Caller() caller: Principal,
     @Param('id') id: string,

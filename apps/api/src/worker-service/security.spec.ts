@@ -20,12 +20,12 @@ const security = (config: object) => serverSecurity({ home: folder, ...config })
 
 describe("the gateway's security", () => {
   it.each([undefined, '127.0.0.1', '127.1.2.3', '::1', 'localhost'])(
-    'needs no TLS on %s, which nobody else reaches',
+    'needs no TLS on %s, which other hosts cannot reach',
     (grpcHost) => expect(security(grpcHost === undefined ? {} : { grpcHost }).tls).toBe(false),
   );
 
   it.each(['0.0.0.0', '::', '10.0.0.5', 'api.internal', '127.example.org'])(
-    'refuses %s without TLS, unless the operator says that the network is private',
+    'rejects %s without TLS unless --insecure-grpc is set',
     (grpcHost) => {
       expect(() => security({ grpcHost })).toThrow(`would listen on ${grpcHost} without TLS`);
       expect(() => security({ grpcHost })).toThrow('--insecure-grpc');
@@ -35,7 +35,7 @@ describe("the gateway's security", () => {
     },
   );
 
-  it('refuses a scaler without TLS where other hosts reach it, if there is one', () => {
+  it('rejects an enabled scaler that other hosts can reach without TLS', () => {
     const scalerHost = '0.0.0.0';
     expect(() => security({ scalerHost, scalerPort: 8083 })).toThrow(
       'scaler for KEDA would listen',
@@ -44,7 +44,7 @@ describe("the gateway's security", () => {
     expect(security({ scalerHost, scalerPort: 8083, insecureGrpc: true }).tls).toBe(false);
   });
 
-  it('refuses a relay without TLS where other hosts reach it, in the same way', () => {
+  it('rejects a relay that other hosts can reach without TLS', () => {
     const relayHost = '10.0.0.5';
     expect(() => security({ relayHost })).toThrow(`relay between API processes would listen on`);
     expect(security({ relayHost, insecureGrpc: true }).certificate).toBeNull();
@@ -56,7 +56,7 @@ describe("the gateway's security", () => {
     expect(security({ host: '0.0.0.0' }).tls).toBe(false);
   });
 
-  it('names the file that is missing or wrong, whatever the address', () => {
+  it('names the file that is missing or invalid, for any address', () => {
     const refused = (grpcTlsCert: string | undefined, grpcTlsKey: string | undefined) =>
       expect(() => security({ grpcTlsCert, grpcTlsKey, insecureGrpc: true }));
     refused(files.cert, undefined).toThrow('--grpc-tls-key is missing');

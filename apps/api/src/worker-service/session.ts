@@ -154,7 +154,7 @@ export class Session implements Connection {
       case undefined:
         log.warn(
           { worker: this.workerId },
-          'ignored a message of an unknown kind: the worker is newer',
+          'ignored a message of an unknown kind: the worker has a newer version',
         );
         break;
       default:
@@ -338,6 +338,6 @@ export class Session implements Connection {
 }
 
 const doesNotRead = (): DomainError =>
-  new DomainError('unavailable', 'the worker does not read what it is sent');
+  new DomainError('unavailable', 'the worker does not read its messages');
 const silent = (ms: number): DomainError =>
   new DomainError('unavailable', `no heartbeat for ${ms / 1000} s; reconnect`);

@@ -10,7 +10,7 @@ import { WakeUps } from '../wake/wake-ups.js';
 import { WorkerLink } from '../relay/worker-link.js';
 import { noSuchWorker } from './worker-list.js';
 
-export const DRAIN_REASON = 'an administrator drains this worker';
+export const DRAIN_REASON = 'an administrator is draining this worker';
 
 type Found = Pick<Worker, 'id' | 'name' | 'pool' | 'state' | 'session_id' | 'gateway_id'>;
 
@@ -47,7 +47,7 @@ export class WorkerOrders {
       .catch((error: unknown) =>
         log.warn(
           { err: error, worker: id },
-          'could not send a drain; the next heartbeat brings it',
+          'could not send a drain command; the reply to the next heartbeat repeats it',
         ),
       );
   }
@@ -91,7 +91,7 @@ export class WorkerOrders {
       if (held)
         throw new DomainError(
           'conflict',
-          `worker ${id} is offline but still has the lease of ${held.id}; try again when that has run out`,
+          `worker ${id} is offline but still holds the lease of ${held.id}; try again when the lease has expired`,
         );
       await this.database.query('DELETE FROM worker WHERE id = $1', [id], manager);
     });

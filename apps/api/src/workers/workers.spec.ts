@@ -43,7 +43,7 @@ beforeAll(async () => {
 });
 afterAll(() => scratch?.close());
 
-it('has no slot left for who says that one is free while a job is being given to it', async () => {
+it('counts a job that is being assigned while the worker reports a free slot', async () => {
   await ask('UPDATE worker SET free_slots = 1');
   const giving = scratch.source.createQueryRunner();
   await giving.startTransaction();
@@ -64,7 +64,7 @@ it('has no slot left for who says that one is free while a job is being given to
   expect(await slots()).toEqual([{ free_slots: 0 }]);
 });
 
-it('has the slots back whose jobs are over, but no more than its Hello said', async () => {
+it('frees the slots of finished jobs, up to the slots in the Hello message', async () => {
   await ask(`UPDATE job SET state = 'succeeded' WHERE id = 'given'`);
   await pull(7);
   expect(await slots()).toEqual([{ free_slots: 1 }]);
@@ -73,7 +73,7 @@ it('has the slots back whose jobs are over, but no more than its Hello said', as
   expect(await slots()).toEqual([{ free_slots: 2 }]);
 });
 
-it('is given nothing where another session took its place, and is told so', async () => {
+it('rejects a pull of a session that was replaced', async () => {
   await ask('UPDATE worker SET free_slots = 0');
   const other = { workerId: 'worker', sessionId: 'another' };
   const asked = workers.pulled(other, { freeSlots: 1, residentBases: [], freeMemoryBytes: 1 });
@@ -116,7 +116,7 @@ describe('a heartbeat', () => {
     );
   });
 
-  it('renews what the worker owns, tells what it does not, and notes what it says', async () => {
+  it('renews held leases, returns lost ones and stores the state of the worker', async () => {
     await ask(`UPDATE job SET desired_state = 'pause' WHERE id = 'held'`);
     const held = { jobId: 'held', attempt: 1, step: 0 };
     expect(await beat()).toEqual({
@@ -139,7 +139,7 @@ describe('a heartbeat', () => {
     ).toEqual([{ free_slots: 1, state: 'online', rss: 7, seen: true }]);
   });
 
-  it('renews and notes nothing where the session is over or the join token revoked', async () => {
+  it('changes nothing if the session was replaced or the join token revoked', async () => {
     await expect(beat('another')).rejects.toThrow('has joined in its place');
     await ask('UPDATE join_token SET revoked_at = clock_timestamp()');
     try {
@@ -151,7 +151,7 @@ describe('a heartbeat', () => {
     expect(await ask('SELECT rss_bytes FROM worker')).toEqual([{ rss_bytes: null }]);
   });
 
-  it('leaves out a job that somebody is changing, says where its lease ends soon, and renews it later', async () => {
+  it('skips a locked job, reports if its lease ends soon, and renews it later', async () => {
     await ask(
       `UPDATE job SET lease_until = clock_timestamp() + interval '1 hour' WHERE id = 'held'`,
     );

@@ -157,7 +157,8 @@ export class Workers {
       'SELECT session_id FROM worker WHERE id = $1',
       [workerId],
     );
-    if (!row) return new DomainError('unavailable', 'this worker is not known any more; reconnect');
+    if (!row)
+      return new DomainError('unavailable', 'this worker is no longer registered; reconnect');
     return row.session_id === sessionId ? revoked() : replaced();
   }
 
@@ -237,4 +238,7 @@ const revoked = (): DomainError => new DomainError('invalid_api_key', 'the join 
 
 /** The worker ends by this: two with one key would take each other's place for ever. */
 const replaced = (): DomainError =>
-  new DomainError('conflict', "a worker with a copy of this one's home has joined in its place");
+  new DomainError(
+    'conflict',
+    "a worker with a copy of this worker's home folder has joined in its place",
+  );

@@ -267,7 +267,7 @@ function Deliveries({ of: { id, name, enabled } }: { of: WebhookEndpointObject }
   );
 }
 
-/** Returns "delivered: HTTP 204" or "pending: answered 500". */
+/** Returns "delivered: HTTP 204" or "pending: responded with 500". */
 function outcome({ status, tries }: WebhookDeliveryObject): string {
   const last = tries.at(-1);
   if (!last) return status;
