@@ -4,28 +4,29 @@ import { packRows } from './pack.js';
 import { sharedStart } from './shared-start.js';
 import type { TokenSequence } from '../../data/text/supervised-text.js';
 
-/** A prompt with one answer and with another. */
+/** Prompt with the preferred and with the rejected answer. */
 export type Pair = readonly [TokenSequence, TokenSequence];
 
-/** A sequence of a pair, as it lies among the rows of its batch. */
+/** Sequence of a pair and its rows in the batch. */
 export interface PackedAnswer {
   readonly run: number;
-  /** Row of each token: those of what both begin with are the other's as well. */
+  /** Row of each token. The rows of a common prefix belong to both sequences of the pair. */
   readonly rows: Int32Array;
   readonly tokens: Int32Array;
-  /** The token wanted after each; -100 where unsupervised. */
+  /** Target of each token's row: the next token; -100 if unsupervised. */
   readonly labels: Int32Array;
 }
 
 export interface PackedPairs {
   readonly batch: DecoderBatch;
-  /** Two of each pair, in order. */
+  /** Two sequences per pair, in order. */
   readonly answers: readonly PackedAnswer[];
 }
 
 /**
- * Joins the sequences of pairs without padding, run by run in the given order. What both of a pair begin with stands
- * there once, and both go on from it: a row of it sees nothing of what follows, so that it is the same for both.
+ * Concatenates the sequences of pairs without padding, run by run in the given order. The common prefix of
+ * a pair is stored once and both sequences continue it: its rows do not attend to later rows, so they are
+ * the same for both.
  */
 export function packPairs(
   model: Model,

@@ -4,9 +4,10 @@ import { sharedStart } from './shared-start.js';
 import { UNSUPERVISED, type TokenSequence } from '../../data/text/supervised-text.js';
 
 /**
- * As `packBatch`, but what all sequences of a run begin with, a system prompt say, stands there once, and each goes on
- * from it: a row of it sees nothing of what follows, so that it is the same for all. Virtual tokens and a prefix of the
- * run's stand before it. Only up to the first row that is learnt, since a row has one label.
+ * Packs sequences as `packBatch` does, but stores the common prefix of a run's sequences (such as a system
+ * prompt) once. Each sequence continues it: its rows do not attend to later rows, so they are the same for
+ * all. The run's virtual tokens and prefix come before it. The common prefix ends before the first
+ * supervised row, because a row has one label.
  */
 export function packShared(model: Model, parts: readonly Part[]): PackedSequences {
   return packBatch(parts.map((part) => ({ run: part.run, examples: onSharedStart(model, part) })));

@@ -2,7 +2,7 @@ import type { Tensor } from '@graft/kernels';
 import type { DecoderBatch, Features, PackedRows, Sequence } from '../../nn/batch.js';
 import type { TokenSequence } from '../../data/text/supervised-text.js';
 
-/** A sequence that may go on from another of its run's, and at which position. */
+/** Sequence that may continue another sequence of its run, with its first position. */
 type Continued = TokenSequence & Pick<Sequence, 'after'> & { readonly firstPosition?: number };
 
 /** Sequences of one run. */
@@ -11,19 +11,19 @@ export interface Part {
   readonly examples: readonly Continued[];
 }
 
-/** Sequences of a decoder joined, and what is to be learnt of them. */
+/** Concatenated decoder sequences with their targets. */
 export interface PackedSequences {
   readonly batch: DecoderBatch;
-  /** By row: the token wanted after it; -100 where unsupervised and at each sequence's end. */
+  /** Target of each row; -100 if unsupervised and at the end of each sequence. */
   readonly labels: Int32Array;
   /**
-   * By sequence: the target before its first token, learnt from the last virtual token where the run has some, as
-   * PEFT does with an unshifted label at position 0. -100: not supervised.
+   * Target before the first token of each sequence, predicted from the last virtual token if the run has
+   * some, as PEFT does with an unshifted label at position 0. -100 if unsupervised.
    */
   readonly firstLabels: Int32Array;
 }
 
-/** Joins sequences into one batch without padding, run by run in the given order. */
+/** Concatenates sequences into one batch without padding, run by run in the given order. */
 export function packBatch(parts: readonly Part[]): PackedSequences {
   const all = parts.flatMap(({ run, examples }) =>
     examples.map((example) => ({ run, ...example })),
@@ -36,7 +36,9 @@ export function packBatch(parts: readonly Part[]): PackedSequences {
   return { batch: { encoder: null, decoder }, labels, firstLabels };
 }
 
-/** Joins sequences of token ids without padding, in the given order. `firstPosition`: of one, 0 if left out. */
+/**
+ * Concatenates token ids without padding, in the given order. `firstPosition` of a sequence: 0 by default.
+ */
 export function packRows(
   all: readonly (Pick<Sequence, 'run' | 'taskId' | 'after'> & {
     readonly tokens: Int32Array;
@@ -64,7 +66,10 @@ export function packRows(
   return { inputs, positions, sequences };
 }
 
-/** Pictures or sounds of which a front end makes so many rows each, in the given order. */
+/**
+ * Packs images or audio clips, in the given order. `rows`: number of rows that the front end makes of
+ * each.
+ */
 export function packFeatures(
   all: readonly {
     readonly run: number;

@@ -1,13 +1,17 @@
 import type { Model } from '../../models/model.js';
 import { UNSUPERVISED, type TokenSequence } from '../../data/text/supervised-text.js';
 
-/** Fewer tokens are not shared, as a sequence of their own is not free either: a guess, nobody measured where it pays. */
+/**
+ * Minimum length of a shared prefix in tokens, because an additional sequence has a cost. A guess, not
+ * measured.
+ */
 const LEAST_SHARED = 8;
 
 /**
- * How many tokens all of a run's sequences begin with, whose rows are the same for all: `most` at most, the last of none
- * among them; 0 where these are few, or where the run would make others of them. `behindVirtual`: what a run puts before
- * all of its sequences may stand before them.
+ * Returns the length in tokens of the common prefix of a run's sequences whose rows are the same for all.
+ * At most `most`, and never the last token of a sequence. 0 if the prefix is too short, or if the run's
+ * adapter makes the rows differ. `behindVirtual`: whether virtual tokens or a prefix of the run may come
+ * before it.
  */
 export function sharedStart(
   model: Pick<Model, 'modules' | 'alikePositions'>,
@@ -29,8 +33,8 @@ export function sharedStart(
 }
 
 /**
- * Whether rows of the run see of a sequence nothing but what stands before them in it: not how long one becomes, and not
- * which task it is of; and whether nothing is learnt of what stands before them.
+ * Whether the rows of a sequence depend only on earlier rows of the sequence, not on its length or its
+ * task, and whether no prompt token before them is trained.
  */
 function canShare(
   { modules, alikePositions }: Pick<Model, 'modules' | 'alikePositions'>,

@@ -1,13 +1,16 @@
-// Batches that a task gets whole (`wholeBatches`) go through the base in pieces, which bound the memory of a forward.
+// Splits whole batches (`wholeBatches`) into parts, to limit the memory of a forward pass.
 import type { BatchContext } from '../../nn/context.js';
 
-/** Of one forward with what its backward needs. */
+/** Maximum rows of one forward pass with the activations for its backward pass. */
 export const PIECE_ROWS = 2048;
-/** Numbers of a step's forwards lie below this (48 bits are there for them): the pieces of one have numbers above it. */
+/** Upper bound of `step`, which has 48 bits in total: the index of the part is stored in the upper 8. */
 const FORWARDS = 2 ** 40;
 const PIECES = 256;
 
-/** In order, at most `PIECE_ROWS` each; a longer one goes alone. @param rowsOf those that a forward gets for one */
+/**
+ * Splits items into parts of at most `PIECE_ROWS` rows, in order. A longer item is a part of its own.
+ * @param rowsOf number of rows of an item in a forward pass
+ */
 export function pieces<T>(all: readonly T[], rowsOf: (one: T) => number): T[][] {
   const found: T[][] = [];
   let rows = Infinity;
@@ -22,7 +25,7 @@ export function pieces<T>(all: readonly T[], rowsOf: (one: T) => number): T[][] 
   return found;
 }
 
-/** Pieces of one batch share no dropout mask, and each has the same one whenever it comes. */
+/** Gives each part of a batch its own dropout mask, the same one every time. */
 export const numbered = (ctx: BatchContext, piece: number): BatchContext => ({
   ...ctx,
   runs: new Map(

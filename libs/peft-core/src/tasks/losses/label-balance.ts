@@ -1,16 +1,16 @@
-// What to know of how many answers of a file are good and how many bad, before a loss weighs them.
+// Warns about an imbalance of good and bad answers in a training file.
 
 interface Weights {
   readonly desirable_weight: number;
   readonly undesirable_weight: number;
 }
 
-/** How much more the good ones should weigh in all, at most (arXiv:2402.01306 eq. 8; TRL's numbers). */
+/** Maximum total weight of good answers relative to bad ones (arXiv:2402.01306 eq. 8; TRL's numbers). */
 const MOST = 1.33;
 
 const rounded = (n: number): number => Math.round(n * 100) / 100;
 
-/** A sentence for the owner of a file with so many records of each label, or null. */
+/** Returns a warning for the owner of a file with these label counts, or null. */
 export function labelBalance(
   labels: ReadonlyMap<string, number>,
   { desirable_weight: desirable, undesirable_weight: undesirable }: Weights,

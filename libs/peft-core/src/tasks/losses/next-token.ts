@@ -1,4 +1,4 @@
-/** What tasks have in common that learn each next token: sums, metrics, and the loss of guessing. */
+/** Sums, metrics and the loss of guessing, shared by tasks that predict each next token. */
 import { grouped } from '@graft/contracts';
 import { mean, type Metric, type Sums, type Task, type Share } from '../task.js';
 import { packedLoss } from './token-loss.js';
@@ -9,7 +9,7 @@ import { packBatch } from '../batches/pack.js';
 import type { TokenSequence } from '../../data/text/supervised-text.js';
 import { UNSUPERVISED } from '../../data/text/supervised-text.js';
 
-/** Sums by run, over supervised tokens; otherwise as `packedLoss`. */
+/** Returns sums by run over supervised tokens. Parameters as in `packedLoss`. */
 export function tokenSums(...of: Parameters<typeof packedLoss>): Map<number, Sums> {
   return new Map(
     [...packedLoss(...of)].map(([run, { loss, correct, count }]) => [
@@ -19,7 +19,10 @@ export function tokenSums(...of: Parameters<typeof packedLoss>): Map<number, Sum
   );
 }
 
-/** The same for targets that a decoder writes from its start token on. */
+/**
+ * Returns sums by run for the targets of an encoder-decoder model. The decoder starts with the start
+ * token.
+ */
 export function targetSums(
   model: Model,
   encoder: PackedRows,
@@ -37,7 +40,7 @@ export function targetSums(
   return tokenSums(model, decoder, packed, ctx, scales);
 }
 
-/** The decoder reads the target shifted to the right by one. */
+/** Returns the decoder input: the target shifted to the right by one. */
 const decoderInput = (target: Int32Array, start: number): TokenSequence => ({
   tokens: Int32Array.from(target, (_, i) => (i === 0 ? start : (target[i - 1] as number))),
   labels: target,

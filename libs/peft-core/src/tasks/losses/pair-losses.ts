@@ -1,5 +1,6 @@
 /**
- * Losses of a pair of answers by δ, how much more the preferred one is worth than the other, as TRL has them:
+ * Losses of a pair of answers, as in TRL. δ is the score of the preferred answer minus that of the
+ * rejected one:
  *   sigmoid  -(1-ε) log σ(βδ) - ε log σ(-βδ)     ε: label smoothing
  *   hinge    max(0, 1 - βδ)                       SLiC, arXiv:2305.10425
  *   ipo      (δ - 1/(2β))²                        arXiv:2310.12036 eq. 17, where β is τ
@@ -24,7 +25,7 @@ export const labelSmoothing = z
   )
   .default(0);
 
-/** @param e label smoothing, of "sigmoid" alone */
+/** @param e label smoothing, used by "sigmoid" only */
 export function pairLoss(type: LossType, delta: number, beta: number, e: number): PairLoss {
   const margin = beta * delta;
   if (type === 'hinge') return { loss: Math.max(0, 1 - margin), slope: margin < 1 ? -beta : 0 };
@@ -35,7 +36,7 @@ export function pairLoss(type: LossType, delta: number, beta: number, e: number)
   return smoothed(margin, beta, e);
 }
 
-/** The sigmoid loss of a margin, whose slope by δ is β times that by the margin. */
+/** Sigmoid loss of a margin βδ or βδ - γ. Its slope is dloss/dδ: β times the derivative by the margin. */
 export const smoothed = (margin: number, beta: number, e: number): PairLoss => ({
   loss: (1 - e) * softplus(-margin) + e * softplus(margin),
   slope: -beta * ((1 - e) * sigmoid(-margin) - e * sigmoid(margin)),

@@ -1,4 +1,4 @@
-// Two answers to a prompt, one of them preferred, as token ids; and what a loss on them is measured by.
+// Pairs of answers to a prompt, one of them preferred, as token ids, with the metrics of their losses.
 import { countLabels, cut, tokenize } from '../../data/text/supervised-text.js';
 import type { SupervisedText, TokenSequence } from '../../data/text/supervised-text.js';
 import type { Pair } from '../batches/pack-pairs.js';
@@ -11,10 +11,10 @@ export interface PreferencePair extends Example {
   readonly rejected: TokenSequence;
 }
 
-/** The preferred answer and the other, each after the prompt. */
+/** The preferred and the rejected answer, each after the prompt. */
 export type PreparedPair = readonly [chosen: SupervisedText, rejected: SupervisedText];
 
-/** @param passes how often a forward runs over each: twice where the base is the reference */
+/** @param passes number of forward passes over each pair: 2 if the base model is the reference, else 1 */
 export function encodePairs(
   prepared: readonly PreparedPair[],
   tokenizer: Tokenizer,
@@ -41,14 +41,14 @@ export function encodePairs(
 
 export const sequencesOfPair = ({ chosen, rejected }: PreferencePair): Pair => [chosen, rejected];
 
-/** What a pair came to. */
+/** Loss and rewards of a pair. */
 export interface ScoredPair {
   readonly run: number;
   readonly loss: number;
   /** Rewards of the answers. */
   readonly chosen: number;
   readonly rejected: number;
-  /** -log π of the preferred one, where that is learnt. */
+  /** -log π of the preferred answer, if the loss includes it. */
   readonly nll?: number;
 }
 

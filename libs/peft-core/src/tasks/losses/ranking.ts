@@ -1,13 +1,15 @@
 /**
- * Vectors of inputs, by multiple negatives ranking (arXiv:1705.00652 §4.4, as sentence-transformers has it). Of a batch of
- * B records with anchors a_i, and candidates c_1…c_C: the B positives, then the negatives that the records have,
- *   e(x)   = what pooling makes of the last hidden states of x, [D]
+ * Multiple negatives ranking loss of embeddings (arXiv:1705.00652 §4.4, as in sentence-transformers). For
+ * a batch of B records with anchors a_i and candidates c_1…c_C (the B positives, then the negatives of the
+ * records that have one):
+ *   e(x)   = the pooled last hidden states of x, [D]
  *   S_ij   = scale · sim(e(a_i), e(c_j))        sim: cosine, or the dot product;  [B, C]
- *   loss_i = -log softmax(S_i)_i                mean over the records of a whole optimiser step
- * An anchor's negatives are those of its own batch (`batch_size` records); with gradient accumulation a step has several
- * batches, which do not see each other, as in sentence-transformers. However long a batch is, its loss and gradients are
- * those of one forward: beyond PIECE_ROWS rows its inputs go through the base in pieces, once without gradients for
- * dloss/de, and once more, each piece with its own (gradient caching, arXiv:2101.06983).
+ *   loss_i = -log softmax(S_i)_i                mean over the records of a whole optimizer step
+ * An anchor's negatives come from its own batch (`batch_size` records). With gradient accumulation, a step
+ * has several independent batches, as in sentence-transformers. Loss and gradients equal those of one
+ * forward pass for any batch size: above PIECE_ROWS rows, the inputs go through the base model in parts,
+ * first without gradients for dloss/de, then again part by part with gradients (gradient caching,
+ * arXiv:2101.06983).
  */
 import { DomainError } from '@graft/contracts';
 import {
@@ -31,10 +33,10 @@ import type { BatchContext } from '../../nn/context.js';
 import { numbered, pieces } from '../batches/split-batch.js';
 import { mean, type Chance, type Example, type Metric, type Share, type Sums } from '../task.js';
 
-/** What is learnt from the inputs of a record, in the order of these keys; the last may be missing. */
+/** Keys of a record's inputs, in order. The last one is optional. */
 export const RANKED_KEYS = ['anchor', 'positive', 'negative'];
 
-/** Fields of a task's options. */
+/** Fields of the task options. */
 export const rankingOptions = {
   scale: z
     .number()
@@ -53,19 +55,19 @@ interface RankingOptions {
   readonly similarity_fct: 'cos_sim' | 'dot_score';
 }
 
-/** One input of a record on its way through the base. */
+/** Input of a record. */
 export interface Part<I> {
   readonly run: number;
   readonly input: I;
 }
 
-/** How inputs become vectors. */
+/** Embedding of inputs. */
 export interface Embedder<E, I> {
-  /** Of a record, in the order of its keys. */
+  /** Returns the inputs of a record, in the order of its keys. */
   inputs(example: E): readonly I[];
-  /** Rows that a forward gets for one. */
+  /** Number of rows of an input in a forward pass. */
   rows(input: I): number;
-  /** [parts, D] in f32. */
+  /** Returns the embeddings, [parts, D] in f32. */
   vectors(parts: readonly Part<I>[], ctx: BatchContext): Tensor;
 }
 
@@ -102,7 +104,7 @@ export function rankingLoss<E extends Example, I, O extends RankingOptions>(
   return sums;
 }
 
-/** A vector of length 1 for each example's first input. */
+/** Returns the normalized embedding (length 1) of each example's first input. */
 export const vectorAnswers = <E extends Example, I, O>(
   shares: Shares<E, O>,
   { inputs, vectors }: Embedder<E, I>,
@@ -111,7 +113,7 @@ export const vectorAnswers = <E extends Example, I, O>(
   tidy(() => {
     const found = normalized(vectors(partsByRun(shares, inputs), ctx));
     const numbers = found.toArray() as Float32Array;
-    // JSON has no NaN, and whoever stores a vector would not notice.
+    // JSON has no NaN, and a client that stores the embedding would not notice.
     if (!numbers.every(Number.isFinite))
       throw new DomainError('nonfinite', 'the model computes NaN or infinity for an input');
     const [count, width] = found.shape as [number, number];
@@ -120,7 +122,7 @@ export const vectorAnswers = <E extends Example, I, O>(
     ]);
   });
 
-/** @param noun what inputs are */
+/** @param noun plural noun for the inputs */
 export const rankingChance = (size: number, noun: string): Chance => ({
   loss: Math.log(Math.max(2, size)),
   of: `among the ${size} ${noun} of a batch`,
@@ -146,7 +148,7 @@ export const RANKING_METRICS: readonly Metric[] = [
   })),
 ];
 
-/** By run: all anchors (or the only inputs), then all positives, then the negatives. */
+/** Returns the inputs by run: all anchors (or the only inputs), then all positives, then the negatives. */
 function partsByRun<E extends Example, I, O>(
   shares: Shares<E, O>,
   inputs: Embedder<E, I>['inputs'],
@@ -164,16 +166,18 @@ function partsByRun<E extends Example, I, O>(
 const normalized = (vectors: Tensor): Tensor =>
   div(vectors, clamp(norm(vectors, 2, [-1], true), SHORTEST));
 
-/** Below this a vector has no direction, as in torch.nn.functional.normalize. */
+/** Minimum norm of an embedding, as in `torch.nn.functional.normalize`. */
 const SHORTEST = 1e-12;
 
 interface Ranked {
   readonly sums: Map<number, Sums>;
-  /** dloss/dvectors, where there are scales. */
+  /** dloss/dvectors, if there are scales. */
   readonly gradient: Tensor | null;
 }
 
-/** @param vectors [inputs, D] of all runs, in the order of `partsByRun`; `counts`: inputs of each */
+/**
+ * @param vectors [inputs, D] of all runs, in the order of `partsByRun`; `counts`: number of inputs by run
+ */
 function ranked<E extends Example, O extends RankingOptions>(
   vectors: Tensor,
   shares: Shares<E, O>,
@@ -211,14 +215,14 @@ function ranked<E extends Example, O extends RankingOptions>(
   return { sums, gradient: scales ? cat(gradients) : null };
 }
 
-/** S of the first n vectors and those after them, [n, C]. */
+/** Returns S: similarities of the first n vectors with the following ones, [n, C]. */
 function similarities(vectors: Tensor, n: number, { scale, similarity_fct }: RankingOptions) {
   const all = similarity_fct === 'cos_sim' ? normalized(vectors) : vectors;
   const candidates = narrow(all, 0, n, (all.shape[0] as number) - n);
   return mul(matmul(narrow(all, 0, 0, n), transpose(candidates, 0, 1)), scale);
 }
 
-/** loss_i of the n rows of S. */
+/** Returns loss_i of the n rows of S. */
 function lossesOf(scores: Float32Array, n: number): number[] {
   const columns = scores.length / n;
   return Array.from({ length: n }, (_, i) => {
@@ -229,7 +233,7 @@ function lossesOf(scores: Float32Array, n: number): number[] {
   });
 }
 
-/** How many anchors have fewer than k candidates that are more similar than their own. */
+/** Counts the anchors with fewer than k candidates that are more similar than their positive. */
 function recalled(scores: Float32Array, n: number): Record<string, number> {
   const columns = scores.length / n;
   const before = Array.from({ length: n }, (_, i) => {

@@ -1,9 +1,10 @@
 /**
- * Losses on pairs of answers that need no reference. Of a batch of B pairs:
+ * Losses of pairs of answers without a reference model. For a batch of B pairs:
  *   loss = 1/B Σ f(y_w, y_l) + α · nll        nll = -1/N Σ log π(t)
- * over the N tokens t of the preferred answers, or of those with their prompts. N is of the whole batch (`batch_size`
- * records), as in TRL; with gradient accumulation a step has several batches, whose losses it averages. A batch of more
- * rows than a forward takes goes through in pieces: nothing but N is of all of it, and that is known before.
+ * over the N tokens t of the preferred answers, or of the preferred answers with their prompts. N is
+ * counted over the whole batch (`batch_size` records), as in TRL. With gradient accumulation, a step
+ * averages the losses of several batches. A batch with more rows than one forward pass takes is split:
+ * only N depends on the whole batch, and it is known beforehand.
  */
 import { tidy } from '@graft/kernels';
 import { packPairs, type PackedAnswer } from '../batches/pack-pairs.js';
@@ -24,7 +25,7 @@ import {
 } from '../records/preference-records.js';
 import type { Task } from '../task.js';
 
-/** log π of an answer, and of how many tokens that is the sum. */
+/** log π of an answer, summed over `tokens` tokens. */
 export interface AnswerLogP {
   readonly log: number;
   readonly tokens: number;
@@ -35,24 +36,24 @@ export interface PairScore {
   /** Rewards. */
   readonly chosen: number;
   readonly rejected: number;
-  /** dloss/d(log π), of the preferred and the other. */
+  /** dloss/d(log π) of the preferred and the rejected answer. */
   readonly slopes: readonly [chosen: number, rejected: number];
 }
 
 export interface PairObjective<O> {
   /** α */
   weight(options: O): number;
-  /** Whether the tokens of the nll are those of the prompts, too: all but a text's first. */
+  /** Whether the nll includes the prompts: all tokens of a text except the first. */
   readonly ofPrompts: boolean;
   score(chosen: AnswerLogP, rejected: AnswerLogP, options: O): PairScore;
 }
 
-/** A pair on its way through the base. */
+/** Pair to score. */
 interface Item<O> {
   readonly run: number;
   readonly options: O;
   readonly example: PreferencePair;
-  /** B / N of its batch */
+  /** B / N of its batch. */
   readonly perToken: number;
 }
 
@@ -101,7 +102,7 @@ function pieceLoss<O>(
   const pairs = piece.map(({ run, options, perToken }, i): ScoredPair => {
     const [all, other] = [found[2 * i], found[2 * i + 1]] as [Float32Array, Float32Array];
     const { labels } = answers[2 * i] as PackedAnswer;
-    // every token but the first is a target, or those alone that are wanted
+    // Targets are all tokens except the first, or only the supervised ones.
     const isAnswer = (at: number): boolean => !isWhole(2 * i) || (labels[at] as number) >= 0;
     const answer = all.filter((_, at) => isAnswer(at));
     const logP = (some: Float32Array): AnswerLogP => ({ log: -sum(some), tokens: some.length });
@@ -119,7 +120,7 @@ function pieceLoss<O>(
   return pairs;
 }
 
-/** What is wanted after each token of a sequence but its last. */
+/** Returns each token except the first as the target of the row before it. */
 function everyToken({ run, rows, tokens }: PackedAnswer): Targets {
   const labels = [...tokens.subarray(1)];
   return { rows: [...rows.subarray(0, -1)], labels, runs: labels.map(() => run) };
@@ -136,7 +137,7 @@ const METRICS: readonly Metric[] = [
   },
 ];
 
-/** The members that the tasks with such a loss have in common. */
+/** Returns the task members that are the same for all reference-free losses. */
 export const referenceFree = <O extends Readonly<Record<string, unknown>>>(
   objective: PairObjective<O>,
 ) =>

@@ -1,5 +1,6 @@
 /**
- * log π of whole sequences, for losses on it: log π(y|x) = Σ log π(y_i | x, y_<i) over the supervised tokens of y.
+ * log π of whole sequences, for losses based on it: log π(y|x) = Σ log π(y_i | x, y_<i) over the
+ * supervised tokens of y.
  */
 import { noGrad, tidy } from '@graft/kernels';
 import { BARE_BASE } from '../../nn/batch.js';
@@ -13,7 +14,7 @@ import { openLosses, targetLosses, type Targets } from './token-loss.js';
 
 type Hidden = Parameters<typeof targetLosses>[1];
 
-/** Supervised rows of each sequence. */
+/** Returns the supervised rows of each sequence. */
 export function targetsBySequence({ batch, labels }: PackedSequences): Targets[] {
   return batch.decoder.sequences.map(({ run, start, length }) => {
     const rows = Array.from({ length }, (_, i) => start + i).filter(
@@ -23,7 +24,7 @@ export function targetsBySequence({ batch, labels }: PackedSequences): Targets[]
   });
 }
 
-/** The same of sequences whose rows lie apart. */
+/** Returns the supervised rows of a sequence whose rows are not contiguous. */
 export const targetsOfAnswer = ({ run, rows, labels }: PackedAnswer): Targets => {
   const places = Array.from(rows.keys()).filter((place) => (labels[place] as number) >= 0);
   return {
@@ -33,15 +34,18 @@ export const targetsOfAnswer = ({ run, rows, labels }: PackedAnswer): Targets =>
   };
 };
 
-/** What sequences come to, before it is known how much each of their targets counts. */
+/** Losses by target whose weights depend on the losses. */
 export interface Scored {
   /** -log π of every target, by sequence. */
   readonly losses: Float32Array[];
-  /** Backward pass of dloss/d(-log π) of every target, by sequence; as long as the scope lives. */
+  /**
+   * Runs the backward pass, given dloss/d(-log π) of every target by sequence. Valid until the `tidy` scope
+   * ends.
+   */
   readonly learn: (weights: readonly Float32Array[]) => void;
 }
 
-/** @param learns whether there will be a backward pass */
+/** @param learns whether a backward pass follows */
 export function score(
   model: Model,
   hidden: Hidden,
@@ -60,8 +64,9 @@ export function score(
 }
 
 /**
- * -log π₀ of every target, by sequence: what the base says as it is. A forward of its own, without gradients: in one
- * with the run's rows the backward pass would go through these too, whose gradients are 0.
+ * Returns -log π₀ of every target by sequence, from the base model without an adapter. A separate forward
+ * pass without gradients: in one pass with the run's rows, the backward pass would also process these
+ * rows, whose gradients are 0.
  */
 export function referenceLosses(
   model: Model,
@@ -72,7 +77,7 @@ export function referenceLosses(
   return withoutGradients(model, packed.batch, targetsBySequence(packed), ctx);
 }
 
-/** The same for both sequences of each pair. */
+/** Returns -log π₀ for both sequences of each pair. */
 export function pairReferenceLosses(
   model: Model,
   pairs: readonly Pair[],

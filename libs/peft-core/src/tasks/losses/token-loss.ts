@@ -1,8 +1,8 @@
-// Cross-entropy at supervised positions only, in chunks of rows, so that [T, V] never exists:
+// Cross-entropy at supervised positions only, in chunks of rows, so that [T, V] is never allocated:
 //   z = h Wᵀ  [n, V]      p = softmax(z) in f32
 //   loss_i = -log p_i[y_i]           dz_i = s_i (p_i - 1[y_i])        dh = dz W
 // h: hidden rows [n, D] · W: head [V, D] · y: targets · s_i: 1 / (supervised tokens of the run's whole
-// optimiser step), so that micro-batches add up to the mean over all its tokens (num_items_in_batch).
+// optimizer step), so that micro-batches add up to the mean over all its tokens (num_items_in_batch).
 import {
   backward,
   cat,
@@ -23,25 +23,30 @@ import type { Model } from '../../models/model.js';
 import type { BatchContext, ForwardContext } from '../../nn/context.js';
 import type { Linear } from '../../nn/layers/linear.js';
 
-/** Rows of logits at once: 256 of 49k classes are 25 MB in bf16. Two cores multiply 128 rows a fifth slower. */
+/**
+ * Rows of logits per chunk: 256 rows of 49k classes take 25 MB in bf16. On two cores, 128 rows are a fifth
+ * slower.
+ */
 export const CHUNK_ROWS = 256;
 
 type LearntRows = Pick<Rows, 'hidden' | 'virtual' | 'taught'>;
 
 type Head = Pick<Model, 'head'>;
 
-/** What a run's share of a micro-batch came to. */
+/** Loss sums of a run in a micro-batch. */
 export interface LossSum {
-  /** Sum over supervised tokens of -log p, weighted where tokens of a prompt are learnt. */
+  /** Sum of -log p over supervised tokens, weighted if prompt tokens are trained. */
   loss: number;
-  /** Supervised tokens whose target was the likeliest. */
+  /** Number of supervised tokens whose target had the highest probability. */
   correct: number;
   count: number;
-  /** What is added to the loss for rows that the head is taught by, too; left out where there are none, and with no backward pass. */
+  /** Auxiliary loss, in addition to `loss`. Omitted if there is none or no backward pass. */
   taught?: number;
 }
 
-/** Rows of hidden states, the token wanted after each, and whose they are: adapters may act on the head. */
+/**
+ * Rows of hidden states with their targets and runs. The run matters because adapters may act on the head.
+ */
 export interface Targets {
   readonly rows: readonly number[];
   readonly labels: readonly number[];
@@ -49,15 +54,16 @@ export interface Targets {
 }
 
 export interface TargetLosses {
-  /** -log p by target. */
+  /** -log p of each target. */
   readonly losses: Float32Array;
-  /** 1 where the target was the likeliest. */
+  /** 1 for each target that had the highest probability. */
   readonly right: Uint8Array;
 }
 
 /**
- * Loss sums by run; with `scales` (s by run) also runs the backward pass through the hidden states into the leaves.
- * @param output what the model made of the sequences' batch
+ * Returns loss sums by run. With `scales` (s by run), also runs the backward pass through the hidden
+ * states into the leaves.
+ * @param output model output for the packed sequences
  */
 export function packedLoss(
   model: Model,
@@ -77,14 +83,15 @@ export function packedLoss(
     const sums = sumsOf(targets, main);
     const beside = s ? taughtLosses(model, output, packed, targets, ctx, s) : [];
     for (const { run, loss } of beside) (sums.get(run) as LossSum).taught = loss;
-    // at once: what they were made from is in part the same
+    // One backward pass for all, because they share a part of the graph.
     backwardOf([main, ...beside]);
     return sums;
   });
 }
 
 /**
- * Losses of the same targets from other rows, by the files' head without more, as PEFT has ShadowPEFT's:
+ * Computes the auxiliary losses: the same targets from other rows, through the head without adapters, as
+ * in PEFT's ShadowPEFT:
  *   loss_i = -λ log softmax(s_i Wᵀ)[y_i]
  */
 function taughtLosses(
@@ -115,7 +122,8 @@ function taughtLosses(
 }
 
 /**
- * The loss of each target; with `scales` (s by target) also runs the backward pass through `hidden` into the leaves.
+ * Returns the loss of each target. With `scales` (s by target), also runs the backward pass through
+ * `hidden` into the leaves.
  * @param hidden [n, D]
  */
 export function targetLosses(
@@ -141,18 +149,20 @@ function backwardOf(all: readonly Learnt[]): void {
   );
 }
 
-/** What targets come to, before it is known how much each of them counts. */
+/** Losses of targets whose weights depend on the losses. */
 export interface OpenLosses extends TargetLosses {
   /**
-   * Backward pass of dloss/d(-log p) by target, through `hidden` into the leaves; as long as the scope lives.
-   * @param weights as many as there are targets
+   * Runs the backward pass of dloss/d(-log p) by target, through `hidden` into the leaves. Valid until the
+   * `tidy` scope ends.
+   * @param weights one per target
    */
   readonly learn: (weights: Float32Array) => void;
 }
 
 /**
- * The losses of targets whose weights follow from them. Where the head is as it was, the gradients of rows are their
- * weights times those of weight 1, and the head is gone through once: dh_i = s_i (p_i - 1[y_i]) W.
+ * Returns losses of targets whose weights depend on the losses. If no head parameters are trained, a row's
+ * gradient is its weight times the gradient at weight 1, and one pass through the head is enough: dh_i =
+ * s_i (p_i - 1[y_i]) W.
  * @param hidden [n, D]
  */
 export function openLosses(
@@ -180,7 +190,7 @@ export function openLosses(
   };
 }
 
-/** Whether anything trains between the rows and their logits. */
+/** Whether one of the runs has trainable parameters between the rows and their logits. */
 function headTrains(model: Model, hidden: Tensor, { rows, runs }: Targets, ctx: BatchContext) {
   const owners = [...new Set(runs)];
   if (owners.length === 0) return false;
@@ -191,15 +201,15 @@ function headTrains(model: Model, hidden: Tensor, { rows, runs }: Targets, ctx: 
 }
 
 interface Learnt {
-  /** The targets' rows of `hidden`, [targets, D]. */
+  /** Rows of `hidden` that have a target, [targets, D]. */
   readonly picked: Tensor;
-  /** Of the rows, with scales. */
+  /** Gradient of these rows, if there are scales. */
   readonly gradient: Tensor | null;
 }
 
 type ThroughHead = TargetLosses & Learnt;
 
-/** With `scales` the gradients of the head's own parameters are added to, too. */
+/** Computes losses by chunks. With `scales`, also accumulates the gradients of the head's parameters. */
 function throughHead(
   model: Head,
   hidden: Tensor,
@@ -228,7 +238,7 @@ function throughHead(
   });
 }
 
-/** Losses of a chunk's rows h [n, D]; with `scales` leaves dh in their gradient. */
+/** Computes the losses of a chunk's rows h [n, D]. With `scales`, writes dh into the gradient of h. */
 function chunkLosses(
   model: Head,
   h: Tensor,
@@ -245,15 +255,15 @@ function chunkLosses(
     const { losses, right } = crossEntropy_(logits.detach(), y, s);
     return { losses: losses.toArray() as Float32Array, right: right.toArray() as Uint8Array };
   });
-  if (scales) backward([logits], [logits.detach()]); // now dz
+  if (scales) backward([logits], [logits.detach()]); // `logits` now holds dz
   return found;
 }
 
-/** Targets, of which some stand for one of each sequence. */
+/** Targets with weights. Some targets stand for one of each sequence. */
 interface WeighedTargets extends Targets {
-  /** What the loss of each is multiplied with, */
+  /** Factor on the loss of each target. */
   readonly weights: readonly number[];
-  /** and how often it counts. */
+  /** Number of times that each target counts. */
   readonly times: readonly number[];
 }
 
@@ -274,8 +284,8 @@ function sumsOf(
 }
 
 /**
- * Supervised rows of the batch, run by run; a target before the first token is learnt from a virtual row, and tokens of
- * a prompt with each sequence, once for all of them.
+ * Returns the supervised rows of the batch, run by run. A target before the first token is predicted from
+ * a virtual row. Trained prompt tokens count for each sequence, but appear once for all of them.
  */
 function supervised(
   { batch, labels: wanted, firstLabels }: PackedSequences,
@@ -305,7 +315,7 @@ function supervised(
       at += count;
     }
   }
-  // of a run with one prompt for all, whatever its sequences say
+  // A run with one prompt uses it for all sequences, whatever their task ids.
   const keyOf = ({ run, taskId = 0 }: Sequence): string =>
     prompts.has(`${run} ${taskId}`) ? `${run} ${taskId}` : `${run} 0`;
   const behind = new Map<string, number>();

@@ -1,4 +1,5 @@
-// Records of single answers, each judged good or bad: a prompt with a completion (texts or messages), or a chat.
+// Records of single answers, each rated good or bad: a prompt with a completion (texts or messages), or a
+// chat.
 import { chatSpans } from '../../data/text/chat-spans.js';
 import type { ChatMessage } from '../../data/text/chat-template.js';
 import { shown } from '../../data/json-scan.js';
@@ -42,7 +43,7 @@ export const JUDGED: readonly RecordFormat[] = [
   },
 ];
 
-/** An answer after what it answers. */
+/** Prompt and answer. */
 type Answer =
   | { readonly kind: 'text'; readonly prompt: string; readonly completion: string }
   | {
@@ -81,7 +82,7 @@ function checkChat(messages: unknown): string | null {
   return checkAnswer(completion, 'messages');
 }
 
-/** Tables have their labels as text. */
+/** Accepts labels as text, because tables store them so. */
 function checkLabel(label: unknown): string | null {
   return labelOf(label) === null ? `"label" must be true or false, got ${shown(label)}` : null;
 }
@@ -92,7 +93,7 @@ export function labelOf(label: unknown): boolean | null {
   return word === false || word === 'false' ? false : null;
 }
 
-/** Of a record that passed the check, as what follows is. */
+/** Returns prompt and answer of a valid record. */
 function answerOf({ messages, prompt, completion }: JsonObject): Answer {
   if (messages !== undefined) return { kind: 'chat', ...parted(messages as ChatMessage[]) };
   if (typeof prompt === 'string') return { kind: 'text', prompt, completion: completion as string };
@@ -103,7 +104,9 @@ function answerOf({ messages, prompt, completion }: JsonObject): Answer {
   };
 }
 
-/** The answer of a chat is all that follows its last message that asks something. */
+/**
+ * Splits a chat after its last message that is not from the assistant or a tool. The rest is the answer.
+ */
 function parted(messages: readonly ChatMessage[]) {
   const asks = ({ role }: ChatMessage): boolean => role !== 'assistant' && role !== 'tool';
   const at = messages.findLastIndex(asks) + 1;

@@ -1,4 +1,4 @@
-// What tasks share whose records hold a picture or a sound as a data URL, and a label or some.
+// Records with an image or an audio clip as a data URL and one or more labels.
 import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
 import { dataUrlProblem } from '../../data/data-url.js';
@@ -11,7 +11,7 @@ type Kind = 'image' | 'audio';
 
 const NOUNS: Readonly<Record<Kind, string>> = { image: 'image', audio: 'audio clip' };
 
-/** `problem_type` of a task's options. */
+/** Option `problem_type` of a task. */
 export const problemType = (kind: Kind) =>
   z
     .enum(['single_label_classification', 'multi_label_classification'])
@@ -21,7 +21,9 @@ export const problemType = (kind: Kind) =>
       `Label type: single label or multi-label for each ${NOUNS[kind]}. Detected from the training file by default: lists mean multi-label`,
     );
 
-/** Arguments of a refinement: one label alone cannot be told from others. */
+/**
+ * Arguments of a Zod refinement that rejects a single label, which cannot be distinguished from others.
+ */
 export const AT_LEAST_TWO: [
   (options: LabelOptions) => boolean,
   { message: string; path: string[] },
@@ -31,7 +33,7 @@ export const AT_LEAST_TWO: [
   { message: 'expected at least 2 labels, got 1', path: ['labels'] },
 ];
 
-/** Why a record cannot be learnt from, or null. */
+/** Returns why a record cannot be used for training, or null. */
 export function checkLabelled(record: JsonObject, kind: Kind, formats: string): string | null {
   const { [kind]: media, label, labels } = record;
   if (media === undefined || (label === undefined && labels === undefined))
@@ -46,10 +48,10 @@ export function checkLabelled(record: JsonObject, kind: Kind, formats: string): 
   );
 }
 
-/** Of a record that passed the check. */
+/** Returns the label or labels of a valid record. */
 export const labelOf = ({ label, labels }: JsonObject): unknown => label ?? labels;
 
-/** One input of a request as a record. @throws DomainError that says what is wrong with it */
+/** Returns one input of a request as a record. @throws DomainError that describes the problem */
 export function mediaInput(input: unknown, kind: Kind): JsonObject {
   const record = typeof input === 'string' ? { [kind]: input } : input;
   if (!isObject(record))

@@ -1,4 +1,4 @@
-// Records of pictures with their labels: keys of their own, or OpenAI's chats with an image_url.
+// Records of labeled images: with their own keys, or as OpenAI chats with an image_url.
 import { dataUrlProblem } from '../../data/data-url.js';
 import type { JsonObject } from '../../data/json-line.js';
 import { checkLabel } from '../labels/label-task.js';
@@ -38,13 +38,13 @@ const FORMATS = '{"image","label"}, {"image","labels"} or {"messages"} with an i
 const KINDS: readonly unknown[] = ['image_url', 'text'];
 const TEXT_BESIDE = 'messages[].content[].text';
 
-/** Why a record cannot be learnt from, or null. */
+/** Returns why a record cannot be used for training, or null. */
 export function checkPictureRecord(record: JsonObject): string | null {
   if (Object.hasOwn(record, 'messages')) return checkChat(record);
   return checkLabelled(record, 'image', FORMATS);
 }
 
-/** Of one that passed the check. */
+/** Returns image and label of a valid record. */
 export function pictureRecord(record: JsonObject): PictureRecord {
   const { image, messages } = record;
   if (messages === undefined)
@@ -63,7 +63,10 @@ export function pictureRecord(record: JsonObject): PictureRecord {
 const urlOf = ({ image_url: value }: JsonObject): unknown =>
   isObject(value) ? value['url'] : value;
 
-/** A user's message with one picture, and the label as the assistant's; what a system says is not learnt from. */
+/**
+ * Checks a chat: a user message with one image, then the label as assistant message. A system message is
+ * ignored.
+ */
 function checkChat(record: JsonObject): string | null {
   const { messages } = record;
   const unknown = unknownKey(record, ['messages']);

@@ -1,4 +1,4 @@
-// What tasks share whose examples are of pictures.
+// Functions for tasks whose examples have images.
 import { DomainError } from '@graft/contracts';
 import type { Tensor } from '@graft/kernels';
 import { mediaBytes } from '../../data/data-url.js';
@@ -9,10 +9,10 @@ import type { Processor } from '../../data/processor.js';
 import type { JsonObject } from '../../data/json-line.js';
 import type { EncodeOptions } from '../task.js';
 
-/** Each to be read by a step, or what it is where it was looked at alone, or why it cannot be used. */
+/** Decoded image for training, or its size if only its header was read, or why it cannot be used. */
 export type Seen = Picture | Looked;
 
-/** @throws DomainError where a picture has more rows than are asked for */
+/** Decodes images or only checks them. @throws DomainError if an image takes more rows than `maxSeqLen` */
 export function seenOf(
   files: readonly Uint8Array[],
   { image }: Processor,
@@ -32,7 +32,7 @@ export function seenOf(
 const isSize = (one: Seen): one is Exclude<Looked, string> =>
   typeof one === 'object' && 'width' in one;
 
-/** Null: it was looked at, and not read. */
+/** Returns the decoded image. Null if only its header was read or it cannot be used. */
 export const pictureOf = (one: Seen): Picture | null =>
   typeof one === 'string' || isSize(one) ? null : one;
 
@@ -42,13 +42,16 @@ export const problemOf = (seen: readonly Seen[]): string | null =>
 export const pixelsOf = (seen: readonly Seen[]): readonly Exclude<Looked, string>[] =>
   seen.filter(isSize);
 
-/** As the front end takes it. */
+/** Returns the image as input of the front end. */
 export function featureOf(picture: Picture | null, augmentation: Augmentation | null): Tensor {
   if (!picture) throw new DomainError('internal_error', 'an image was measured but not decoded');
   return picture.values(augmentation);
 }
 
-/** The pictures of a request's records. @throws DomainError where they are too many to be decoded at once */
+/**
+ * Returns the images of a request's records.
+ * @throws DomainError if they are too many to decode together
+ */
 export function askedPictures(records: readonly JsonObject[]): Uint8Array[] {
   const files = records.map(({ image }) => mediaBytes('image', image, 'image'));
   const wrong = tooManyPixels(files);

@@ -1,4 +1,4 @@
-// Records of preferences: a prompt with an answer that is preferred and one that is not, under OpenAI's names or TRL's.
+// Preference records: a prompt with a preferred and a rejected answer, under OpenAI's names or TRL's.
 import { chatSpans } from '../../data/text/chat-spans.js';
 import type { ChatMessage } from '../../data/text/chat-template.js';
 import type { JsonObject } from '../../data/json-line.js';
@@ -8,7 +8,7 @@ import { checkMessageList, messagesIdentity } from '../../data/text/messages.js'
 import { isObject, missingFormat, unknownKey } from './record-checks.js';
 import type { RecordFacts, RecordFormat } from '../task.js';
 
-/** A record's two answers after what they answer: chats, or texts. */
+/** Prompt and both answers of a record: chats or texts. */
 type Answers =
   | {
       readonly kind: 'chat';
@@ -65,7 +65,7 @@ export function checkPreference(record: JsonObject): string | null {
   return trl ? checkTrl(record) : missingFormat(record, FORMATS);
 }
 
-/** Of a record that passed the check. */
+/** Returns the properties of a valid record. */
 export function preferenceFacts(record: JsonObject): RecordFacts {
   const { input } = record as { input?: JsonObject };
   const unread = input?.['parallel_tool_calls'] === undefined ? [] : ['parallel_tool_calls'];
@@ -82,7 +82,9 @@ export function preferenceFacts(record: JsonObject): RecordFacts {
   return { format, ignored: unread, identity, chats };
 }
 
-/** The preferred answer and the other, each after the prompt, as the base's template writes them. */
+/**
+ * Renders the preferred and the rejected answer, each after the prompt, with the base model's template.
+ */
 export function preparePreference(
   record: JsonObject,
   { tokenizer }: Processor,
@@ -172,7 +174,7 @@ export function checkPrompt(messages: unknown, name: string): string | null {
     : null;
 }
 
-/** @param whole whether the messages are a whole chat, with what is answered in it */
+/** @param whole whether the messages are a whole chat that includes the prompt */
 export function checkAnswer(messages: unknown, name: string, whole = false): string | null {
   const wrong = checkMessageList(messages, name);
   if (wrong) return wrong;
@@ -194,7 +196,10 @@ function checkDifferent(a: unknown, b: unknown, one: string, other: string): str
   return isSame(a, b) ? `"${one}" and "${other}" are the same: neither is preferred` : null;
 }
 
-/** Of a record that passed the check. Without a prompt, it is what both answers begin with, as in TRL. */
+/**
+ * Returns prompt and answers of a valid record. Without a prompt, it is the common start of both answers,
+ * as in TRL.
+ */
 function answersOf(record: JsonObject): Answers {
   const { input, prompt, chosen, rejected, tools } = record;
   if (isObject(input)) {
@@ -232,8 +237,9 @@ const chat = (value: unknown): readonly ChatMessage[] => value as readonly ChatM
 const isSame = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
 
 /**
- * Characters that both begin with, but not those of the word in which they part: a token may hold all of it. A space
- * before that word is the answers', too. What they share counts the same for both.
+ * Returns the number of characters that both texts start with, without the word in which they differ,
+ * because one token may hold the whole word. A space before that word belongs to the answers. The common
+ * part counts the same for both.
  */
 function sharedText(a: string, b: string): number {
   let at = 0;

@@ -7,7 +7,7 @@ export function isObject(value: unknown): value is JsonObject {
   return value !== null && typeof value === 'object' && !Array.isArray(value);
 }
 
-/** Why a record has none of a task's formats. */
+/** Returns an error for a record that has none of a task's formats. */
 export function missingFormat(record: JsonObject, formats: string): string {
   const keys = Object.keys(record).slice(0, 4).map(shown).join(', ');
   return `a record must be ${formats}; this one has ${keys === '' ? 'no keys' : `the keys ${keys}`}`;
@@ -20,14 +20,14 @@ export function unknownKey(record: JsonObject, known: readonly string[]): string
     : `unknown key ${shown(unknown)}; supported: ${known.join(', ')}`;
 }
 
-/** Why a text cannot be learnt, or null. */
+/** Returns why a text cannot be used for training, or null. */
 export function checkText(key: string, value: unknown): string | null {
   if (value === undefined) return `"${key}" is missing`;
   if (typeof value !== 'string') return `"${key}" must be a string`;
   return value === '' ? `"${key}" is empty: there is nothing to learn` : null;
 }
 
-/** @throws DomainError that names the first input of a request that could not be decoded */
+/** @throws DomainError that names the first input of a request that cannot be decoded */
 export function refuseProblems(inputs: readonly Pick<Encoded, 'problem'>[]): void {
   for (const [i, { problem }] of inputs.entries())
     if (problem) throw new DomainError('invalid_value', `input ${i}: ${problem}`, `input.${i}`);

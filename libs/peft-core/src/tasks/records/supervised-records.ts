@@ -1,4 +1,4 @@
-// Records of supervised tasks: chats whose assistant turns are learnt, and prompts with completions.
+// Records of supervised tasks: chats whose assistant turns are trained on, and prompts with completions.
 import type { ChatMessage } from '../../data/text/chat-template.js';
 import { shown } from '../../data/json-scan.js';
 import type { JsonObject } from '../../data/json-line.js';
@@ -6,9 +6,9 @@ import { checkMessages, messagesIdentity } from '../../data/text/messages.js';
 import { checkText, isObject, unknownKey } from './record-checks.js';
 import type { RecordFacts, RecordFormat } from '../task.js';
 
-/** OpenAI's switch for what its own models may answer: no chat template gets it. */
+/** OpenAI option for its own models. Chat templates do not receive it. */
 const UNREAD_KEY = 'parallel_tool_calls';
-/** PEFT's name of which task a record is of, for methods whose prompts are by task. */
+/** PEFT's name of the task id of a record, for methods with one prompt per task. */
 export const TASK_IDS = 'task_ids';
 const CHAT_KEYS = ['messages', 'tools', TASK_IDS, UNREAD_KEY];
 
@@ -43,13 +43,13 @@ export function checkChat(record: JsonObject): string | null {
   return checkMessages(record['messages']) ?? checkTaskIds(record);
 }
 
-/** Why a record's task is none, whatever the method. */
+/** Returns why a task id is invalid for every method, or null. */
 export function checkTaskIds({ [TASK_IDS]: ids }: JsonObject): string | null {
   if (ids === undefined || (Number.isSafeInteger(ids) && (ids as number) >= 0)) return null;
   return `"${TASK_IDS}" must be an integer ≥ 0, got ${shown(ids)}`;
 }
 
-/** What is not learnt from, but by methods whose prompts are by task. */
+/** Returns the keys that only methods with prompts by task read. */
 export const unreadIds = ({ [TASK_IDS]: ids }: JsonObject): string[] =>
   ids === undefined ? [] : [TASK_IDS];
 

@@ -1,9 +1,12 @@
-// Records of what is said in sounds.
+// Records of audio clips with transcripts.
 import { dataUrlProblem } from '../../data/data-url.js';
 import { checkText, missingFormat, unknownKey } from './record-checks.js';
 import type { Task } from '../task.js';
 
-/** UTF-16 units of a text: some ten times what can be said in ten minutes, which is as long as a sound may be. */
+/**
+ * Maximum UTF-16 units of a transcript: about ten times the speech of ten minutes, the maximum length of a
+ * clip.
+ */
 const MOST_LETTERS = 100_000;
 
 function tooLong(text: unknown): string | null {
