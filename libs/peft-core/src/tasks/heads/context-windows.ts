@@ -1,17 +1,20 @@
 /**
- * A question with its context, in as many windows as the context needs: each has the question and a stretch of the context
- * that begins before the one before has ended, as transformers' `truncation="only_second"` with `stride` makes them.
+ * Splits a context into windows. Each window has the question and a part of the context that overlaps with
+ * the previous part, as with Transformers' `truncation="only_second"` and `stride`.
  */
 import type { EncodedInput } from '../../data/text/tokenizer.js';
 import type { TypedSequence } from './head-outputs.js';
 
 export interface Window extends TypedSequence {
-  /** By token, the code points of the context that it stands for; -1 where it is not of it. */
+  /** Start (`from`) and end (`to`) of each token in code points of the context; -1 outside the context. */
   readonly from: Int32Array;
   readonly to: Int32Array;
 }
 
-/** None where the question leaves no room. @param overlap tokens of the context that two windows share */
+/**
+ * Returns the windows of an input. Empty if the question alone is too long.
+ * @param overlap number of context tokens that two windows share
+ */
 export function windowsOf(input: EncodedInput, maxLength: number, overlap: number): Window[] {
   const { texts } = input;
   const [begin, end] = [texts.indexOf(1), texts.lastIndexOf(1) + 1];
@@ -50,8 +53,8 @@ function windowOf(
 }
 
 /**
- * The first and the last token of an answer; the window's first token, which stands for none, where it does not lie in it
- * whole.
+ * Returns the first and the last token of an answer. If the window does not contain the whole answer, both
+ * are its first token, which means "no answer".
  */
 export function placesOf(
   { from, to }: Window,

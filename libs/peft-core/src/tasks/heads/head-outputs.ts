@@ -1,6 +1,6 @@
 /**
- * What the heads of runs make of their sequences. One forward through the shared base for all, then each run's own head.
- * Letters: n rows that a head reads, D hidden size.
+ * Outputs of the runs' task heads: one forward pass through the shared base model, then the head of each
+ * run. n: number of rows that a head reads; D: hidden size.
  */
 import {
   cat,
@@ -20,31 +20,31 @@ import type { Model } from '../../models/model.js';
 import type { BatchContext } from '../../nn/context.js';
 import type { TaskHead } from '../../nn/layers/task-head.js';
 
-/** A sequence that a head reads. */
+/** Text input of a head. */
 export interface TypedSequence {
   readonly tokens: Int32Array;
-  /** token_type_ids; null: all 0 */
+  /** `token_type_ids`; null if all are 0. */
   readonly types: Int32Array | null;
 }
 
-/** A picture or a sound that a head reads, as the base's front end takes it. */
+/** Image or audio input of a head, preprocessed for the base model's front end. */
 export interface FeatureSequence {
   readonly feature: Tensor;
-  /** That the front end makes of it. */
+  /** Number of rows that the front end makes of it. */
   readonly rows: number;
-  /** Those of them that training hides. */
+  /** Rows that training masks. */
   readonly hidden?: readonly number[];
 }
 
-/** The sequences of one run; all of a batch are of one kind, which is the base's. */
+/** Sequences of one run. All sequences of a batch have the input kind of the base model. */
 export interface HeadShare {
   readonly run: number;
   readonly sequences: readonly TypedSequence[] | readonly FeatureSequence[];
 }
 
 /**
- * By share, in the base's dtype: [sequences, outputs], or [rows, outputs] of a head that reads each row, sequence after
- * sequence.
+ * Returns the outputs by share, in the base model's dtype: [sequences, outputs], or, for a head that reads
+ * each row, [rows, outputs], sequence by sequence.
  */
 export function headOutputs(
   model: Model,
@@ -66,7 +66,7 @@ export function headOutputs(
   });
 }
 
-/** Heads of one base read the same. */
+/** Adds the weighted layer sums of the runs' heads. All heads of one base model read the same layers. */
 function withLayerSum(model: Model, shares: readonly HeadShare[], ctx: BatchContext): BatchContext {
   const sums = shares.flatMap(({ run }) => {
     const { layerSum } = headOf(model, run);
@@ -108,7 +108,7 @@ function forward(model: Model, packed: PackedRows, ctx: BatchContext): Rows {
     : model.forward({ encoder: null, decoder: packed }, ctx).decoder;
 }
 
-/** The rows [n, D] that a head reads of some of the sequences. */
+/** Returns the rows [n, D] that a head reads from a range of sequences. */
 function rowsFor(
   { pool, skips }: TaskHead,
   { hidden, whole }: Rows,
@@ -126,7 +126,7 @@ function rowsFor(
       hidden,
       own.map(({ start, length }) => start + length - 1),
     );
-  // what stands before a sequence is part of it: virtual tokens are where the first row was
+  // A sequence includes the virtual tokens before it, so its first row may be a virtual token.
   const places = whole.sequences.slice(from, to);
   if (pool === 'first')
     return picked(

@@ -10,14 +10,17 @@ import { useOf } from './model-use.js';
 
 type TaskOf = Pick<Spec, 'task' | 'task_options'>;
 
-/** The head that a job's task wants of its base; null where it learns with the base's own, or none. */
+/** Returns the task head that a job adds. Null if it trains the base model's own head, or none. */
 export function headOf({ task, task_options: options }: TaskOf): HeadRequest | null {
   const { head } = taskFor(task);
   const outputs = head?.outputs(options) ?? null;
   return head && outputs !== null ? { kind: head.kind, outputs } : null;
 }
 
-/** @throws DomainError where a task learns what a base writes, and the base's files have no head for tokens */
+/**
+ * Rejects a base model without a language-model head for a task that generates text.
+ * @throws DomainError
+ */
 export function checkWrites({ task: name }: Pick<Spec, 'task'>, config: HfConfig): void {
   if (useOf(taskFor(name)) !== 'chat' || optionsOf(config).lmHead) return;
   const kind = modelKind(forConfig(config).paths);
@@ -27,11 +30,11 @@ export function checkWrites({ task: name }: Pick<Spec, 'task'>, config: HfConfig
   throw new DomainError('invalid_value', message, 'graft.task');
 }
 
-/** What an adapter's folder says of its head, because PEFT keeps nothing of it. */
+/** Files in an adapter's folder that describe its head, because PEFT does not store this. */
 export interface HeadFiles {
-  /** For config.json. */
+  /** Fields of config.json. */
   readonly headConfig: JsonObject | null;
-  /** Where the head spells with letters of its own. */
+  /** Vocabulary, if the head has its own. */
   readonly vocabulary: VocabularyFiles | null;
 }
 
@@ -44,14 +47,17 @@ export function headFilesOf(spec: TaskOf): HeadFiles {
   };
 }
 
-/** A Spec whose task's options are as they are on its base, which may say what they left open. */
+/** Returns the Spec with task options completed for its base model. */
 export function learntOn(spec: Spec, config: HfConfig): Spec {
   const { letters } = taskFor(spec.task);
   if (!letters) return spec;
   return { ...spec, task_options: letters.on(spec.task_options, outlineOf(config)) as Spec['task_options'] }; // prettier-ignore
 }
 
-/** Options that the data filled in, whose labels have the order of the base's id2label where that names just these. */
+/**
+ * Returns options with labels found in the data. If the base model's `id2label` has exactly these labels,
+ * they get its order.
+ */
 export function inOrderOf(
   config: HfConfig,
   found: Readonly<Record<string, unknown>>,
@@ -67,7 +73,7 @@ export function inOrderOf(
   return isSame ? { ...found, labels: known } : found;
 }
 
-/** A task's options as its finished job has them. @param stored the letters of its adapter */
+/** Returns the task options of a finished job. @param stored vocabulary of its adapter */
 export function trainedOptions(
   { task, task_options: options }: TaskOf,
   stored: () => readonly string[] | null,
@@ -77,14 +83,14 @@ export function trainedOptions(
 }
 
 /**
- * A task's options where a job goes on from an adapter of the same task.
- * @param begun the adapter's letters; null: it has none of its own
- * @throws DomainError naming the field by which it would compute something else
+ * Returns the task options of a job that starts from an adapter of the same task.
+ * @param initial vocabulary of the adapter; null if it does not have its own
+ * @throws DomainError naming the field that requires another vocabulary
  */
 export function continuedOptions(
   { task, task_options: options }: TaskOf,
-  begun: readonly string[] | null,
+  initial: readonly string[] | null,
 ): Spec['task_options'] {
   const { letters } = taskFor(task);
-  return (letters?.continued(options, begun) ?? options) as Spec['task_options'];
+  return (letters?.continued(options, initial) ?? options) as Spec['task_options'];
 }

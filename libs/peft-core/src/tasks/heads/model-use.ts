@@ -1,4 +1,4 @@
-// What models are used for, told from their task, or from what a base is made of. Native-free.
+// Uses of models, by task or by base model. Native-free.
 import { DomainError, type InputKind, type ModelUse } from '@graft/contracts';
 import type { JsonObject } from '../../data/json-line.js';
 import type { HfConfig } from '../../nn/hf-files.js';
@@ -7,27 +7,30 @@ import { modelKind } from '../../nn/outline/model-paths.js';
 import { fits, inputsOf, taskFor, tasks } from '../registry.js';
 import type { Task } from '../task.js';
 
-/** How the models of a task are used. */
+/** Returns the use of a task's models. */
 export const useOf = ({ infer }: Task): ModelUse => infer?.kind ?? 'chat';
 
-/** What a model that was trained for a task is used for. */
+/** Returns the use of a model that was trained for a task. */
 export const usesOfTask = (task: string): readonly ModelUse[] =>
   tasks.filter(({ name }) => name === task).map(useOf);
 
-/** What a base of a family is used for as it is; labels are what a job gives it. */
+/**
+ * Returns the uses of a family's base models without an adapter. Classification is excluded: labels come
+ * from a job.
+ */
 export function usesOfBase(family: string): readonly ModelUse[] {
-  // what says something of sounds says it by the head of the base's own files
+  // A base model without adapter transcribes only if its files have a head.
   const writes = models.find(({ name }) => name === family)?.paths.lmHead !== undefined;
   return [...new Set(tasksOn(family).map(useOf))].filter(
     (use) => use !== 'classify' && (use !== 'transcribe' || writes),
   );
 }
 
-/** The tasks that a base of a family may be trained for; none where it is not known. */
+/** Returns the tasks that a family's base models can be trained for. Empty if the family is unknown. */
 export const tasksOfBase = (family: string): readonly string[] =>
   tasksOn(family).map(({ name }) => name);
 
-/** The tasks whose models are used in a way. */
+/** Returns the tasks whose models have a use. */
 export const tasksUsedTo = (use: ModelUse): readonly string[] =>
   tasks.filter((task) => useOf(task) === use).map(({ name }) => name);
 
@@ -36,16 +39,16 @@ function tasksOn(family: string): readonly Task[] {
   return found ? tasks.filter((task) => fits(task, modelKind(found.paths))) : [];
 }
 
-/** What models of a task read. */
+/** Returns the input kind of a task's models. */
 export const inputsOfTask = (task: string): InputKind => inputsOf(taskFor(task));
 
-/** Options that a base is used with, of which no job has said any. */
+/** Returns the default task options, for a base model without an adapter. */
 export const defaultOptions = (task: string): Record<string, unknown> =>
   taskFor(task).options.parse({}) as Record<string, unknown>;
 
 /**
- * Inputs of a request as a task's records.
- * @throws DomainError that names the input, as a field of `param`
+ * Converts inputs of a request into records of a task.
+ * @throws DomainError that names the input as a field of `param`
  */
 export function inputRecords(
   task: string,
@@ -65,5 +68,5 @@ export function inputRecords(
   });
 }
 
-/** How many numbers a base's vectors have. @throws DomainError invalid_model */
+/** Returns the number of dimensions of a base model's embeddings. @throws DomainError invalid_model */
 export const vectorSize = (config: HfConfig): number => outlineOf(config).outputSize;

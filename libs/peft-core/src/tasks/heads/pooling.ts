@@ -1,11 +1,11 @@
-// What of a sequence's last hidden states is its vector.
+// Pooling of a sequence's last hidden states into an embedding.
 import { indexSelect, matmul, tensor, to, type Tensor } from '@graft/kernels';
 import type { Sequence } from '../../nn/batch.js';
 
-/** The mean of its rows, the first or the last. */
+/** Mean of the rows, first row or last row. */
 export type Pooling = 'mean' | 'cls' | 'lasttoken';
 
-/** [sequences, D] in f32, each as its mode says. */
+/** Returns embeddings [sequences, D] in f32, pooled with the mode of each sequence. */
 export function pooledRows(
   hidden: Tensor,
   sequences: readonly Sequence[],
@@ -24,7 +24,10 @@ const rowsOf = (sequences: readonly Sequence[], modes: readonly Pooling[]): Tens
     [sequences.length],
   );
 
-/** By a matrix of weights [sequences, T]: 1 / length in each row of a mean, 1 in the row that is taken alone. */
+/**
+ * Pools by a matrix product with weights [sequences, T]: 1 / length in all rows for a mean, 1 in a single
+ * row.
+ */
 function averaged(
   hidden: Tensor,
   sequences: readonly Sequence[],

@@ -1,4 +1,4 @@
-// Which labels are taken for which, from sums that add up over micro-batches: of tasks with one label for each input.
+// Confusion matrix of tasks with one label per input, from sums that add up over micro-batches.
 import {
   MOST_CONFUSED,
   MOST_CONFUSED_WHOLE,
@@ -14,14 +14,14 @@ import type { Sums } from '../task.js';
 const CELL = 'confused';
 const SEEN = 'seen';
 
-/** The total that counts how often a label is taken for another. */
+/** Returns the name of the total that counts how often one label was predicted instead of another. */
 export const confusedAs = (wanted: number, found: number): string => `${CELL}/${wanted}/${found}`;
 
-/** The total that says that the example of a line was taken for a label. */
+/** Returns the name of the total that records the predicted label for the example on a line. */
 export const seenAs = (wanted: number, found: number, line: number): string =>
   `${SEEN}/${wanted}/${found}/${line}`;
 
-/** Null where inputs have no one label each. */
+/** Returns the confusion matrix. Null if the inputs do not have one label each. */
 export function confusionOf({ totals }: Sums, { labels }: LabelOptions): Confusion | null {
   if (totals['single'] === undefined || labels === null) return null;
   const count = (name: string): number => totals[name] ?? 0;
@@ -38,7 +38,7 @@ export function confusionOf({ totals }: Sums, { labels }: LabelOptions): Confusi
   return { classes, cells: cells.flat(), examples };
 }
 
-/** Of each of these pairs some examples, the first of the file. */
+/** Returns examples of each pair of labels: the first ones of the file. */
 function named(totals: Sums['totals'], pairs: readonly (readonly number[])[]): number[] {
   const lines = new Map<string, number[]>();
   for (const [label, taken, line = 0] of numbersOf(totals, SEEN)) {
@@ -56,7 +56,7 @@ function named(totals: Sums['totals'], pairs: readonly (readonly number[])[]): n
   return found.slice(0, MOST_NAMED).flat();
 }
 
-/** The numbers in the names of totals of a kind, each with the total itself behind. */
+/** Returns the numbers in the names of all totals of a kind, each followed by the value of the total. */
 const numbersOf = (totals: Sums['totals'], kind: string): number[][] =>
   Object.entries(totals)
     .filter(([name]) => name.startsWith(`${kind}/`))

@@ -1,18 +1,18 @@
 /**
- * Entities in a row of tags, as CoNLL's evaluation and seqeval (its default mode) tell them. A tag is O, or B-, I-, E- or S-
- * and a type. An entity begins at B and S, or where the type changes or nothing was before; it ends before such a tag, after
- * E and S, and before O.
+ * Entity in a sequence of tags, as in the CoNLL evaluation and seqeval (default mode). A tag is O, or B-,
+ * I-, E- or S- and a type. An entity starts at B or S, if the type changes, or after no entity. It ends
+ * before such a tag, after E or S, and before O.
  */
 export interface Entity {
   readonly type: string;
-  /** First and last word. */
+  /** Indices of the first and the last word. */
   readonly from: number;
   readonly to: number;
 }
 
 const TAG = /^([BIES])-(.+)$/;
 
-/** Whether tags tell entities. */
+/** Whether the tags mark entities. */
 export const hasEntities = (tags: readonly string[]): boolean => tags.some((tag) => TAG.test(tag));
 
 export function entitiesOf(tags: readonly (string | null)[]): Entity[] {

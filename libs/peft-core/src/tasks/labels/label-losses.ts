@@ -1,4 +1,4 @@
-/** Losses of labelled sequences, and what is counted of their predictions (seq-cls.ts). n sequences. */
+/** Losses of labeled sequences and counts of their predictions (seq-cls.ts). n: number of sequences. */
 import {
   binaryCrossEntropyWithLogits,
   crossEntropy,
@@ -18,15 +18,15 @@ import { confusedAs, seenAs } from './confusion.js';
 import { countOf } from './label-metrics.js';
 import type { LabelOptions, Problem } from './label-survey.js';
 
-/** What is wanted of a sequence: the label's number, 0 or 1 for each label, or a measure. */
+/** Target of a sequence: the index of its label, 0 or 1 for each label, or a score. */
 export interface Labelled {
   readonly target: Float64Array;
-  /** Of its file, where it is told which examples were taken for what. */
+  /** Line number in its file. Set on validation examples, for the confusion matrix. */
   readonly line?: number;
 }
 
 export interface Learnt {
-  /** A sum, with its graph. */
+  /** Sum over the examples, with its autograd graph. */
   readonly loss: Tensor;
   readonly totals: Readonly<Record<string, number>>;
 }
@@ -53,7 +53,7 @@ export function learnt(
   return { loss, totals };
 }
 
-/** The sum over the examples. logits: [n, outputs] */
+/** Returns the sum of the losses. logits: [n, outputs] */
 function lossOf(logits: Tensor, examples: readonly Labelled[], problem: Problem | null): Tensor {
   const [n, outputs] = logits.shape as [number, number];
   const targets = examples.flatMap(({ target }) => [...target]);
@@ -75,10 +75,13 @@ type Count = (name: string, value: number) => void;
 const likeliest = (row: Float32Array): number =>
   row.reduce((best, value, i) => (value > (row[best] as number) ? i : best), 0);
 
-/** Among as many every label is one of the likeliest. */
+/** k of the top-k accuracy, which is not counted for k labels or fewer. */
 const FEW = 5;
 
-/** How many are not less likely; of equal ones those before it. What is no number is less likely than nothing. */
+/**
+ * Returns how many labels rank before this one: those with a higher logit, and earlier ones with the same
+ * logit. If any logit is NaN, the rank is at least 1.
+ */
 const rankOf = (row: Float32Array, label: number): number => {
   const own = row[label] as number;
   return row.reduce(
@@ -106,7 +109,7 @@ function countLabel(
   }
 }
 
-/** Right is what has all labels right. */
+/** Counts a multi-label prediction. It is right if all labels are right. */
 function countLabels(row: Float32Array, wanted: Float64Array, count: Count): void {
   let right = 1;
   row.forEach((value, label) => {
@@ -127,7 +130,10 @@ function countMeasure(x: number, y: number, count: Count): void {
   count('xy', x * y);
 }
 
-/** A measure, the likeliest label, or the labels that are likelier than not; with what each has for itself. */
+/**
+ * Returns the score, the label with the highest probability, or all labels with a probability above 0.5.
+ * For labels, also returns the probability of each.
+ */
 export function answers(
   logits: Tensor,
   { problem_type: problem, labels }: LabelOptions,

@@ -1,9 +1,9 @@
 /**
- * Numbers of predictions, from sums that add up over micro-batches. By label k: TP_k, FP_k, FN_k.
+ * Metrics of predictions, from sums that add up over micro-batches. TP_k, FP_k, FN_k: counts of label k.
  *
- *   F1     mean over the labels that occur, in what is so or in what was predicted, of 2 TP / (2 TP + FP + FN)
+ *   F1     mean of 2 TP / (2 TP + FP + FN) over the labels that occur as target or as prediction
  *   R      (c s - Σ p_k t_k) / √((s² - Σ p_k²)(s² - Σ t_k²))     Matthews' coefficient for several labels
- *          c = Σ TP_k, p_k = TP_k + FP_k, t_k = TP_k + FN_k, s: examples; 0 where a root is 0, as in scikit-learn
+ *          c = Σ TP_k, p_k = TP_k + FP_k, t_k = TP_k + FN_k, s: examples; 0 if a root is 0 (scikit-learn)
  *   r      (n Σxy - Σx Σy) / √((n Σx² - (Σx)²)(n Σy² - (Σy)²))   Pearson's
  */
 import type { Sums } from '../task.js';
@@ -13,10 +13,10 @@ type Totals = Readonly<Record<string, number>>;
 const KINDS = ['tp', 'fp', 'fn'] as const;
 type Kind = (typeof KINDS)[number];
 
-/** The total that counts a label's predictions of a kind. */
+/** Returns the name of the total that counts predictions of a kind for a label. */
 export const countOf = (kind: Kind, label: number | string): string => `${kind}/${label}`;
 
-/** Counts by label, of those that occur. */
+/** Returns the counts of each label that occurs. */
 function counted(totals: Totals): Record<Kind, number>[] {
   const found = new Map<string, Record<Kind, number>>();
   for (const [name, value] of Object.entries(totals)) {
@@ -29,7 +29,7 @@ function counted(totals: Totals): Record<Kind, number>[] {
   return [...found.values()].filter(({ tp, fp, fn }) => tp + fp + fn > 0);
 }
 
-/** null where there are no labels. */
+/** Returns macro F1. Null if there are no labels. */
 export function macroF1({ totals }: Sums): number | null {
   const labels = counted(totals);
   if (labels.length === 0) return null;
@@ -37,7 +37,7 @@ export function macroF1({ totals }: Sums): number | null {
   return each.reduce((sum, value) => sum + value, 0) / labels.length;
 }
 
-/** null where examples have no one label. */
+/** Returns Matthews' coefficient. Null if the examples do not have one label each. */
 export function matthews({ units: s, totals }: Sums): number | null {
   if (totals['single'] === undefined) return null;
   const labels = counted(totals);
@@ -51,7 +51,9 @@ export function matthews({ units: s, totals }: Sums): number | null {
   return below === 0 ? 0 : (c * s - both) / below;
 }
 
-/** null where nothing was measured, or where one side never changes. */
+/**
+ * Returns Pearson's coefficient. Null if there are no scores, or if targets or predictions are constant.
+ */
 export function pearson({ units: n, totals }: Sums): number | null {
   const of = (name: string): number => totals[name] ?? NaN;
   const [x, y] = [of('x'), of('y')];

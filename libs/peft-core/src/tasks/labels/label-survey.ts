@@ -1,11 +1,11 @@
-// What a file of labelled records is: which problem it poses, and which labels there are.
+// Detects the problem type and the labels of a file.
 import { DomainError } from '@graft/contracts';
 import { shown } from '../../data/json-scan.js';
 import type { JsonObject } from '../../data/json-line.js';
 import { inOrder, isAmong, MOST_LABELS, notAmong, type Label } from './labels.js';
 import type { Survey } from '../task.js';
 
-/** transformers' problem_type. */
+/** Values of Transformers' `problem_type`. */
 export const PROBLEMS = [
   'single_label_classification',
   'multi_label_classification',
@@ -20,13 +20,13 @@ export interface LabelOptions {
 
 const REAL = /^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$/;
 
-/** A label as a number; tables have them as text. */
+/** Returns a label as a number, also if it is text, as in tables. Null if it is not a number. */
 export function realOf(label: unknown): number | null {
   if (typeof label === 'number') return label;
   return typeof label === 'string' && REAL.test(label) ? Number(label) : null;
 }
 
-/** Whether these are measures and no names: numbers, some of them with fractions. */
+/** Whether labels are scores and not names: all are numbers, and some have fractions. */
 export function areMeasures(labels: Iterable<string>): boolean {
   let hasFraction = false;
   for (const label of labels) {
@@ -38,14 +38,15 @@ export function areMeasures(labels: Iterable<string>): boolean {
 }
 
 /**
- * Lists of labels make a problem of several labels, numbers with fractions a regression, all else one of a single label.
+ * Survey of a file's labels. Lists of labels mean multi-label, numbers with fractions mean regression,
+ * everything else means single label.
  */
 export class LabelSurvey<O extends LabelOptions> implements Survey<O> {
   readonly #found = new Set<string>();
   #isList: boolean | null = null;
-  /** The first label that is a number with a fraction. */
+  /** First label that is a number with a fraction. */
   #fraction: Label | null = null;
-  /** The first label that is no number. */
+  /** First label that is not a number. */
   #word: Label | null = null;
 
   constructor(
@@ -100,7 +101,7 @@ export class LabelSurvey<O extends LabelOptions> implements Survey<O> {
     return null;
   }
 
-  /** Numbers, some with fractions, that nobody lists as names. */
+  /** Whether labels are numbers, some with fractions, and the options do not list them as names. */
   get #areMeasures(): boolean {
     return this.#fraction !== null && this.#word === null && this.given.labels === null;
   }

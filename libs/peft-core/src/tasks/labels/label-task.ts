@@ -1,4 +1,4 @@
-// What tasks share that label whole inputs: the label of a record, its target, loss, answers and numbers.
+// Parts shared by tasks that label whole inputs: checks, targets, loss, answers and metrics.
 import { add, backward, mul, tidy, to, type Tensor } from '@graft/kernels';
 import type { Model } from '../../models/model.js';
 import type { BatchContext } from '../../nn/context.js';
@@ -9,7 +9,7 @@ import { realOf, type LabelOptions } from './label-survey.js';
 import { isLabel, numberOf, type Label } from './labels.js';
 import { mean, type Chance, type Metric, type Share, type Sums } from '../task.js';
 
-/** Why a label cannot be learnt, or null. */
+/** Returns why a label is invalid, or null. */
 export function checkLabel(label: unknown): string | null {
   const list = Array.isArray(label) ? (label as unknown[]) : null;
   if (list === null)
@@ -21,7 +21,7 @@ export function checkLabel(label: unknown): string | null {
   return new Set(list.map(String)).size === list.length ? null : '"label" lists a label twice';
 }
 
-/** @throws DomainError for a label that there is not */
+/** Returns the target of a label. @throws DomainError for an unknown label */
 export function targetOf(
   label: unknown,
   { problem_type: problem, labels }: LabelOptions,
@@ -35,13 +35,13 @@ export function targetOf(
   return target;
 }
 
-/** What the head makes of the inputs of each share, [inputs, labels] in f32. */
+/** Returns the head's outputs for the inputs of each share, [inputs, labels] in f32. */
 const outputsOf = (model: Model, shares: readonly HeadShare[], ctx: BatchContext): Tensor[] =>
   headOutputs(model, shares, ctx).map((logits) => to(logits, 'f32'));
 
 type Labels<E, O> = readonly Share<E, O>[];
 
-/** @param read the shares' inputs, as the head reads them */
+/** @param read inputs of the shares in the form that the head reads */
 export function labelLoss<E extends Labelled, O extends LabelOptions>(
   model: Model,
   shares: Labels<E, O>,
@@ -71,7 +71,7 @@ export const labelAnswers = <E, O extends LabelOptions>(
     return shares.flatMap(({ options }, i) => answers(outputs[i] as Tensor, options));
   });
 
-/** A new head knows nothing: a run begins at chance. */
+/** Returns the loss of guessing. Training starts there, because the head is new. */
 export function chanceOf({ problem_type: problem, labels }: LabelOptions): Chance {
   if (problem === 'regression') return { loss: Infinity, of: 'a measure', isStart: true };
   if (problem === 'multi_label_classification')
@@ -104,7 +104,7 @@ export const LABEL_METRICS: readonly Metric[] = [
   },
 ];
 
-/** Of one label each, among at least six. */
+/** Top-5 accuracy, for single labels out of at least six. */
 export const TOP_5: Metric = {
   name: 'top_5_accuracy',
   title: 'Top-5 accuracy',

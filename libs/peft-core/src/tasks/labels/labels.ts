@@ -1,4 +1,4 @@
-// Labels of records: what they are called, how they are numbered, and what config.json says of them.
+// Labels of records: names, ids and their fields in config.json.
 import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
 import { shown } from '../../data/json-scan.js';
@@ -6,7 +6,7 @@ import type { JsonObject } from '../../data/json-line.js';
 
 export const MOST_LABELS = 4096;
 
-/** Names of labels, the field of a task's options. */
+/** Task option with the names of the labels. */
 export const labelNames = z
   .array(z.string().min(1).max(200))
   .min(1)
@@ -25,13 +25,15 @@ export const isLabel = (value: unknown): value is Label =>
   (typeof value === 'number' && Number.isFinite(value)) ||
   typeof value === 'boolean';
 
-/** Of a record's facts: its label, where it has one and not a list of them. */
+/** Returns the label for a record's facts. Empty if the record has a list of labels. */
 export const labelFact = (label: unknown): { readonly label?: string } =>
   isLabel(label) ? { label: String(label) } : {};
 
 const WHOLE = /^-?\d{1,15}$/;
 
-/** Numbers by their size, other names by their letters: the same for every order of the records. */
+/**
+ * Sorts integers by value and other names by code units, so that the order of the records does not matter.
+ */
 export function inOrder(names: Iterable<string>): string[] {
   const all = [...names];
   const isWhole = all.every((name) => WHOLE.test(name));
@@ -40,7 +42,9 @@ export function inOrder(names: Iterable<string>): string[] {
 
 const numbers = new WeakMap<readonly string[], ReadonlyMap<string, number>>();
 
-/** Its number: that of its name, or what stands in its place. */
+/**
+ * Returns the id of a label: the id of its name or, for an integer that is not a name, the integer itself.
+ */
 function placeAmong(label: Label, names: readonly string[]): number | undefined {
   let known = numbers.get(names);
   if (!known) numbers.set(names, (known = new Map(names.map((name, i) => [name, i]))));
@@ -53,7 +57,7 @@ function placeAmong(label: Label, names: readonly string[]): number | undefined 
 export const isAmong = (label: Label, names: readonly string[]): boolean =>
   placeAmong(label, names) !== undefined;
 
-/** @throws DomainError for none of the labels */
+/** Returns the id of a label. @throws DomainError for an unknown label */
 export function numberOf(label: Label, names: readonly string[]): number {
   const found = placeAmong(label, names);
   if (found !== undefined) return found;
@@ -66,7 +70,7 @@ export function notAmong(label: Label, names: readonly string[]): string {
   return `the label ${shown(label)} is not one of ${some}${more}`;
 }
 
-/** transformers' words for labels in config.json. */
+/** Returns Transformers' fields for labels in config.json. */
 export const labelConfig = (names: readonly string[]): JsonObject => ({
   id2label: Object.fromEntries(names.map((name, i) => [String(i), name])),
   label2id: Object.fromEntries(names.map((name, i) => [name, i])),

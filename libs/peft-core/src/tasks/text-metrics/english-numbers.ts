@@ -1,6 +1,6 @@
-// Spelled-out English numbers as digits, transformers' EnglishNumberNormalizer rule by rule ("twenty five" → 25, "one oh one"
-// → 101, "two point five million dollars" → $2500000), so that a transcript is not wrong for writing them otherwise. Its
-// digits are those of ASCII.
+// Converts spelled-out English numbers to digits, with the rules of Transformers' EnglishNumberNormalizer
+// ("twenty five" → 25, "one oh one" → 101, "two point five million dollars" → $2500000), so that another
+// notation is not an error. Digits are ASCII only.
 import { SPACE, wordPattern } from './unicode-words.js';
 
 const NAMES = (
@@ -80,7 +80,7 @@ export function standardNumbers(text: string): string {
   return finished(new Reading(words).run().join(' '));
 }
 
-/** What has been read of a number: one that may go on to grow, or digits as they are written. */
+/** Number read so far: a value that may grow, or digits as written. */
 type Value = bigint | string | null;
 
 class Reading {
@@ -106,7 +106,7 @@ class Reading {
     if (this.#value !== null) this.#say(this.#value);
   }
 
-  /** @returns whether the next word has been read too */
+  /** @returns whether the next word has also been consumed */
   #word(i: number): boolean {
     const current = this.words[i] as string;
     const [before, next] = [this.words[i - 1] ?? '', this.words[i + 1]];
@@ -259,11 +259,11 @@ class Reading {
   }
 }
 
-/** "two thousand three" hundred: what is below a thousand grows. */
+/** Multiplies the part below a thousand: "two thousand three" "hundred". */
 const grown = (value: bigint, multiplier: bigint): bigint =>
   (value / 1000n) * 1000n + (value % 1000n) * multiplier;
 
-/** The product where it is a whole number. */
+/** Returns the product if it is an integer, or null. */
 function whole(digits: string, multiplier = 1n): bigint | null {
   const [, before = '', after = ''] = /^([0-9]*)(?:\.([0-9]*))?$/.exec(digits) ?? [];
   if (before === '' && after === '') return null;
@@ -278,7 +278,10 @@ const AND_A_HALF = new RegExp(
 );
 const SUFFIX = wordPattern(`([0-9])${SPACE.source}(st|nd|rd|th|s)\\b`);
 
-/** "Three and a half" as three point five, digits apart from letters, suffixes beside their digits. */
+/**
+ * Rewrites "three and a half" as "three point five", separates digits from letters and joins suffixes to
+ * digits.
+ */
 function spaced(text: string): string {
   const segments = text.split(AND_A_HALF);
   const parts = segments.flatMap((segment, i) => {
@@ -298,7 +301,7 @@ const CENTS = wordPattern('([€£$])([0-9]+) (?:and )?¢([0-9]{1,2})\\b');
 const ONLY_CENTS = wordPattern('[€£$]0.([0-9]{1,2})\\b');
 const ONE = wordPattern('\\b1(s?)\\b');
 
-/** "$2 and ¢7" as $2.07, and "one" for 1. */
+/** Rewrites "$2 and ¢7" as "$2.07" and 1 as "one". */
 const finished = (text: string): string =>
   text
     .replace(

@@ -1,5 +1,6 @@
-// British spellings and the American ones, as Whisper's normaliser has them (whisper/normalizers/english.json of
-// openai-whisper 20250625, MIT License, Copyright (c) 2022 OpenAI; from www.tysto.com/uk-us-spelling-list.html).
+// British and American spellings from Whisper's normalizer (whisper/normalizers/english.json of
+// openai-whisper 20250625, MIT License, Copyright (c) 2022 OpenAI; from
+// www.tysto.com/uk-us-spelling-list.html).
 const PAIRS = `
 accessorise=accessorize accessorised=accessorized accessorises=accessorizes accessorising=accessorizing
 acclimatisation=acclimatization acclimatise=acclimatize acclimatised=acclimatized acclimatises=acclimatizes

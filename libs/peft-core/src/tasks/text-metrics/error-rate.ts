@@ -1,10 +1,11 @@
 /**
- * Word and character error rates: (substitutions + deletions + insertions) / what should have been said, over all texts.
- * The least number of them is Levenshtein's distance; characters are Unicode's, spaces among them.
+ * Word and character error rates: (substitutions + deletions + insertions) / length of the reference, over
+ * all texts. The number of errors is the Levenshtein distance. Characters are Unicode code points,
+ * including spaces.
  */
 export interface Errors {
   readonly errors: number;
-  /** words or characters that there should be */
+  /** Number of words or characters in the reference. */
   readonly length: number;
 }
 

@@ -1,16 +1,17 @@
 /**
- * Answers in a context, and how SQuAD's evaluation (arXiv:1606.05250, 1806.03822) compares them: without case, punctuation,
- * articles and space. F1 is of the words that two answers share; without words, whether both are none.
+ * Answers in a context and their comparison as in SQuAD's evaluation (arXiv:1606.05250, 1806.03822):
+ * without case, punctuation, articles and white space. F1 counts the words that two answers share. If one
+ * has no words, it is 1 if both have none, else 0.
  */
 import { shown } from '../../data/json-scan.js';
 
 export interface Answer {
   readonly text: string;
-  /** In code points, as Python counts them. */
+  /** Offset in code points, as in Python. */
   readonly start: number;
 }
 
-/** Answers of a record, as SQuAD has them or one by one; or why they are none. */
+/** Returns the answers of a record, as SQuAD's columns or as a list, or why they are invalid. */
 export function answersIn(answers: unknown): readonly Answer[] | string {
   const listed = Array.isArray(answers) ? (answers as unknown[]) : columns(answers);
   if (listed === null)
@@ -37,7 +38,7 @@ function columns(answers: unknown): unknown[] | null {
 
 const SURROGATE = /[\ud800-\udfff]/;
 
-/** A part of a text by code points. */
+/** Returns a range of code points. */
 export const part = (text: string, from: number, to: number): string =>
   SURROGATE.test(text) ? [...text].slice(from, to).join('') : text.slice(from, to);
 
@@ -53,7 +54,7 @@ const normalized = (answer: string): string =>
     .filter(Boolean)
     .join(' ');
 
-/** The best over the right answers; none being right is the empty one. */
+/** Returns the maximum over the reference answers. No reference answer means the empty one. */
 const best = (of: (right: string) => number, rights: readonly string[]): number =>
   Math.max(...(rights.length === 0 ? [''] : rights).map(of));
 

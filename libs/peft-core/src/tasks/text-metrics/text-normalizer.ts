@@ -1,10 +1,11 @@
-// What Whisper's authors compare transcripts after (arXiv:2212.04356, appendix C), transformers' BasicTextNormalizer and
-// EnglishTextNormalizer: small letters, no punctuation, and in English one way to write contractions, numbers and spellings.
+// Whisper's text normalization for comparing transcripts (arXiv:2212.04356, appendix C), as in
+// Transformers' BasicTextNormalizer and EnglishTextNormalizer: lower case, no punctuation, and for English
+// one notation of contractions, numbers and spellings.
 import { standardNumbers } from './english-numbers.js';
 import { SPELLINGS } from './english-spellings.js';
 import { SPACE, wordPattern } from './unicode-words.js';
 
-/** Of any language: small letters, without what stands in brackets, without marks, symbols and punctuation. */
+/** Normalizes text of any language: lower case, without bracketed text, marks, symbols and punctuation. */
 export function basicText(text: string): string {
   const plain = withoutAsides(text.toLowerCase()).normalize('NFKC');
   return plain
@@ -24,7 +25,7 @@ export function englishText(text: string): string {
     .filter(Boolean)
     .map((word) => SPELLINGS.get(word) ?? word)
     .join(' ');
-  // signs that stand with no number
+  // signs without a number
   s = s.replace(/[.$¢€£]([^0-9])/gu, ' $1').replace(/([^0-9])%/gu, '$1 ');
   return s.replace(SPACE, ' ');
 }
@@ -34,12 +35,18 @@ const withoutAsides = (s: string): string => {
   return upTo(first, /\(([^)]+?)\)/gu, first.lastIndexOf(')'));
 };
 
-/** Without what ends at `last` or before: each of many openings that none closes would be followed to the end of the text. */
+/**
+ * Removes matches that end at or before `last`: an unclosed bracket would otherwise be searched to the end
+ * of the text.
+ */
 const upTo = (s: string, pattern: RegExp, last: number): string =>
   s.slice(0, last + 1).replace(pattern, '') + s.slice(last + 1);
 
 const FILLERS = wordPattern('\\b(?:hmm|mm|mhm|mmm|uh|um)\\b');
-/** From the first space on: from each of many they would be followed to their end. */
+/**
+ * Matches from the first space of a run only: each later space would otherwise start another search to its
+ * end.
+ */
 const SPACE_BEFORE_APOSTROPHE = new RegExp(
   `(?<!${SPACE.source.replace(/\+$/, '')})${SPACE.source}'`,
   'gu',
@@ -97,7 +104,7 @@ const CONTRACTIONS: readonly (readonly [pattern: RegExp, replacement: string])[]
   "'m\\b": ' am',
 }).map(([pattern, replacement]) => [wordPattern(pattern), replacement]);
 
-/** Letters that no decomposition takes apart. */
+/** Letters without a Unicode decomposition. */
 const LETTERS: ReadonlyMap<string, string> = new Map(
   Object.entries({
     œ: 'oe', Œ: 'OE', ø: 'o', Ø: 'O', æ: 'ae', Æ: 'AE', ß: 'ss', ẞ: 'SS', đ: 'd', Đ: 'D', ð: 'd', Ð: 'D', þ: 'th',

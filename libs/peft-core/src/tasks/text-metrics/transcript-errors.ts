@@ -1,8 +1,8 @@
-// Word and character error rates of evaluations: of what is written, beside what is said, both as Whisper normalises texts.
+// Word and character error rates of evaluations. Transcript and reference are normalized as Whisper does.
 import { characterErrors, wordErrors } from './error-rate.js';
 import type { Metric, Sums } from '../task.js';
 
-/** What is left of a text for comparing. */
+/** Normalizes a text for comparison. */
 export type Normalize = (text: string) => string;
 
 export function transcriptErrors(
@@ -20,13 +20,13 @@ export function transcriptErrors(
   };
 }
 
-/** @returns null where none was written */
+/** @returns null if nothing was transcribed */
 const rate =
   (errors: string, length: string): Metric['of'] =>
   ({ totals }) =>
     totals[errors] === undefined ? null : totals[errors] / Math.max(1, totals[length] ?? 0);
 
-/** Of evaluations alone; less is better, and above 1 is more errors than words. */
+/** Metrics of evaluations only. Lower is better. Above 1, there are more errors than words. */
 export const TRANSCRIPT_METRICS: readonly Metric[] = [
   {
     name: 'wer',
