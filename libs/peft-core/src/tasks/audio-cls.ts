@@ -1,6 +1,6 @@
 /**
- * A label for a sound, or any number of them, as transformers' models for audio classification learn it (seq-cls.ts has the
- * losses). Of bases that hide rows in training (SpecAugment), others are hidden in each epoch.
+ * Audio classification, single label or multi-label, with the losses of seq-cls.ts, as in Transformers'
+ * models. With base models that mask rows in training (SpecAugment), each epoch draws other masks.
  */
 import { z } from 'zod';
 import { MAX_VALUES } from '../data/audio/sound.js';

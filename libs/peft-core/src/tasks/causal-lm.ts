@@ -1,9 +1,9 @@
 /**
  * Next-token prediction:
- *   loss = -1/N Σ log p(y_i | y_<i)     over the N supervised tokens of a whole optimiser step
- * Supervised is what the model would write itself: for chats what the template adds for an assistant turn after its
- * generation prompt (data/text/chat-spans.ts), for prompt and completion the completion and the end of text, for plain text
- * all of it.
+ *   loss = -1/N Σ log p(y_i | y_<i)     over the N supervised tokens of a whole optimizer step
+ * Supervised tokens are those that the model itself generates. In chats: the tokens that the template adds
+ * for an assistant turn after its generation prompt (data/text/chat-spans.ts). In prompts with
+ * completions: the completion and the end-of-text token. In plain text: all tokens.
  */
 import { z } from 'zod';
 import { chatSpans } from '../data/text/chat-spans.js';
@@ -29,7 +29,7 @@ import { defineTask, type Example } from './task.js';
 
 const FORMATS = 'one of {"messages"}, {"prompt","completion"} or {"text"}';
 
-/** A text, and which task it is of, where its record says that. */
+/** Text with its task id, if the record has one. */
 type Prepared = SupervisedText & { readonly taskId?: number };
 
 export type TokenExample = Example & TokenSequence;

@@ -1,11 +1,12 @@
 /**
- * Contrastive preference optimisation, arXiv:2401.08417, and SimPO, arXiv:2405.14734, as TRL's CPOTrainer has them. Of a
- * prompt x, an answer y_w that is preferred and one that is not:
- *   s(y)  = log π(y|x) = Σ log π(y_i | x, y_<i); of "simpo" and "ipo" over |y|, the mean of its tokens
+ * Contrastive preference optimization, arXiv:2401.08417, and SimPO, arXiv:2405.14734, as in TRL's
+ * CPOTrainer. For a prompt x, a preferred answer y_w and a rejected answer y_l:
+ *   s(y)  = log π(y|x) = Σ log π(y_i | x, y_<i); for "simpo" and "ipo" divided by |y|, its tokens
  *   δ     = s(y_w) - s(y_l)
- *   f     = -(1-ε) log σ(βδ - γ) - ε log σ(γ - βδ) of "simpo"; else as in pair-losses.ts
+ *   f     = -(1-ε) log σ(βδ - γ) - ε log σ(γ - βδ) for "simpo"; otherwise as in pair-losses.ts
  *   loss  = mean f + α · nll                  nll: of the preferred answers (reference-free.ts)
- * SimPO itself is loss_type "simpo" with cpo_alpha 0. There is no reference: a forward is half of DPO's.
+ * SimPO itself is loss_type "simpo" with cpo_alpha 0. There is no reference model, so a step needs half of
+ * DPO's forward passes.
  */
 import { z } from 'zod';
 import { labelSmoothing, LOSS_TYPES, pairLoss, smoothed } from './losses/pair-losses.js';
@@ -82,6 +83,6 @@ export const cpo = defineTask<PreferencePair, PreparedPair, Options>({
     'Learns which of two answers is preferred, without a reference model: half of DPO’s forward computation.',
   options: Options,
   ...referenceFree(objective),
-  // Without a reference a base may be far on either side of guessing.
+  // Without a reference model, the base model may start far above or below the loss of guessing.
   chance: () => ({ loss: Infinity, of: 'which answer is preferred', isStart: true }),
 });

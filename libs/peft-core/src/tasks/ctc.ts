@@ -1,8 +1,11 @@
 /**
- * What is said in a sound, a letter or nothing for each row that an encoder makes of it (Graves et al. 2006, CTC):
- *   loss = -log Σ p(π | x)   over all rows π that are the text y once what stands twice in a row is one, and nothing is left out
- * of an example; of a step their mean, each over its letters, or their sum, as transformers' models have it. The letters and
- * their head (`lm_head`) are the base's, or the run's own, of the characters of its texts (own-letters.ts).
+ * Speech recognition with CTC (Graves et al. 2006): each encoder row of an audio clip predicts a token or
+ * blank.
+ *   loss = -log Σ p(π | x)   over all alignments π that yield the text y after merging repeated tokens and
+ *                            removing blanks
+ * for an example. The loss of a step is their mean, each divided by its number of tokens, or their sum, as
+ * in Transformers. Vocabulary and head (`lm_head`) are the base model's, or the run's own, built from the
+ * characters of its texts (own-letters.ts).
  */
 import {
   add,
@@ -50,7 +53,7 @@ interface SpeltSound extends SoundExample {
   readonly target: Int32Array;
   readonly letters: CtcTokenizer;
   readonly text: string;
-  /** What the mean of a step counts it as: of a sum there is none. */
+  /** Weight in the mean of a step: 1, or 0 for reduction "sum", which has no mean. */
   readonly unit: 0 | 1;
 }
 
@@ -58,7 +61,7 @@ interface Prepared {
   readonly bytes: Uint8Array;
   readonly text: string;
   readonly letters: CtcTokenizer;
-  /** Whether a text may have none of the letters. */
+  /** Whether a text without any character of the vocabulary is accepted. */
   readonly isFound: boolean;
   readonly unit: 0 | 1;
 }
@@ -105,7 +108,7 @@ export const ctc = defineTask<SpeltSound, Prepared, Options>({
     const weighed = shares.map(({ run, examples, options }, i) => {
       const losses = examples.map((example, j) => lossOf((rows[i] as Tensor[])[j] as Tensor, example, ctcOf(model, options), options)); // prettier-ignore
       const loss = losses.reduce((a, b) => add(a, b));
-      // what is measured of examples is a mean in either case
+      // Evaluations report a mean with both reductions.
       const units = examples.reduce((sum, { unit }) => sum + (scales ? unit : 1), 0);
       const errors = scales ? [] : examples.map((example, j) => errorsOf(example, (rows[i] as Tensor[])[j] as Tensor)); // prettier-ignore
       const totals = errors.reduce(addTotals, { loss: loss.item() });
@@ -177,7 +180,7 @@ function encoded(
 
 const NOTHING = new Int32Array();
 
-/** Of a sound that nobody has written down. */
+/** Creates an example for inference, without a transcript. */
 const asked = (heard: Heard | string, letters: CtcTokenizer): Encoded<SpeltSound> =>
   exampleOf(heard, { letters, target: NOTHING, text: '', unit: 1 });
 
@@ -199,7 +202,7 @@ function exampleOf(
   };
 }
 
-/** The letters of a text, or why it cannot be learnt. */
+/** Returns the token ids of a text, or why it cannot be used for training. */
 function spelt(text: string, letters: CtcTokenizer, isFound: boolean): Int32Array | string {
   try {
     const ids = letters.encode(text);
@@ -211,7 +214,10 @@ function spelt(text: string, letters: CtcTokenizer, isFound: boolean): Int32Arra
   }
 }
 
-/** Letters that stand twice in a row need a row between them. */
+/**
+ * Returns an error if the text needs more rows than the audio has. Repeated tokens need a row between
+ * them.
+ */
 function tooLong(target: Int32Array, { seconds, rows }: Heard): string | null {
   const twice = target.filter((letter, i) => letter === target[i - 1]).length;
   const needed = target.length + twice;
@@ -220,7 +226,7 @@ function tooLong(target: Int32Array, { seconds, rows }: Heard): string | null {
     : `the text has ${target.length} tokens and needs ${needed} frames, but the base makes ${rows} of the ${seconds.toFixed(1)} s of audio; check that they belong together, or shorten the text`;
 }
 
-/** Logits of each example's rows, by share: [rows, letters]. */
+/** Returns the logits of each example by share: [rows, vocabulary]. */
 function lettersOf(
   model: Model,
   shares: readonly Share<SpeltSound, Options>[],
@@ -245,14 +251,17 @@ function lettersOf(
   });
 }
 
-/** The run's own blank where its letters are; whether a loss that is infinite counts 0 is config.json's in either case. */
+/**
+ * Returns the CTC options with the blank of the run's own vocabulary, if it has one. `ctc_zero_infinity`
+ * comes from config.json in both cases.
+ */
 function ctcOf({ ctc, config }: Model, options: Options): CtcOptions {
   const blank = ownBlank(options);
   if (blank === null) return ctc as CtcOptions;
   return { blank, zeroInfinity: config['ctc_zero_infinity'] === true };
 }
 
-/** transformers' loss is of probabilities in f32. */
+/** Computes the loss of an example from log-probabilities in f32, as Transformers does. */
 function lossOf(
   logits: Tensor,
   { target }: SpeltSound,

@@ -1,10 +1,12 @@
 /**
- * Direct preference optimisation, arXiv:2305.18290. Of a prompt x, an answer y_w that is preferred and one that is not:
+ * Direct preference optimization, arXiv:2305.18290. For a prompt x, a preferred answer y_w and a rejected
+ * answer y_l:
  *   l(y)  = log π(y|x) - log π₀(y|x)         log π(y|x) = Σ log π(y_i | x, y_<i) over the tokens of y
  *   r(y)  = β l(y)                           the reward
- *   δ     = l(y_w) - l(y_l); of "ipo" l(y_w) / |y_w| - l(y_l) / |y_l|, as TRL has it: |y| tokens
- *   loss  = f(δ)                             pair-losses.ts; mean over the pairs of a whole optimiser step
- * π is the run; π₀ the base: the same rows once more without the run's adapter, of which nothing is kept.
+ *   δ     = l(y_w) - l(y_l); for "ipo" l(y_w) / |y_w| - l(y_l) / |y_l|, as in TRL, with |y| tokens
+ *   loss  = f(δ)                             pair-losses.ts; mean over the pairs of a whole optimizer step
+ * π is the adapted model and π₀ the base model: a second forward pass over the same rows, without the
+ * run's adapter and without storing activations.
  */
 import { z } from 'zod';
 import { packPairs } from './batches/pack-pairs.js';
@@ -96,7 +98,7 @@ export const dpo = defineTask<PreferencePair, PreparedPair, Options>({
 });
 
 interface Scored extends ScoredPair {
-  /** dloss/d(-log π), of the preferred and the other */
+  /** dloss/d(-log π) of the preferred and the rejected answer. */
   readonly weights: readonly [number, number];
 }
 
@@ -107,7 +109,9 @@ interface LogP {
 
 const logP = (losses: Float32Array): LogP => ({ log: -sum(losses), tokens: losses.length });
 
-/** @param logs of each answer by turns, of the runs and of the reference */
+/**
+ * @param logs log π by answer, preferred and rejected in turn; `reference`: the same from the base model
+ */
 function scored(
   shares: readonly Share<PreferencePair, Options>[],
   logs: readonly LogP[],

@@ -1,4 +1,4 @@
-/** Vectors of texts, close where two belong together (ranking.ts has the loss). */
+/** Text embeddings that are close if two texts belong together. The loss is in ranking.ts. */
 import { DomainError } from '@graft/contracts';
 import type { Tensor } from '@graft/kernels';
 import { z } from 'zod';
@@ -23,7 +23,7 @@ import { checkText, missingFormat, unknownKey } from './records/record-checks.js
 import { defineTask, type EncodeOptions, type Example, type InputOptions } from './task.js';
 import type { Share } from './task.js';
 
-/** Texts of a record, as token ids: anchor, positive and, where it has one, negative. */
+/** Texts of a record as token ids: anchor, positive and, if the record has one, negative. */
 export interface TextsExample extends Example {
   readonly texts: readonly Int32Array[];
 }
@@ -130,7 +130,7 @@ export const featureExtraction = defineTask<TextsExample, readonly string[], Opt
   metrics: RANKING_METRICS,
 });
 
-/** Of a data URL the characters would be learnt, which nobody means. */
+/** Rejects images, because training would use the characters of their data URLs. */
 const checkRead = (key: string, value: unknown): string | null =>
   dataUrlProblem(key, value, 'image') === null
     ? `"${key}" is an image, but this task trains on texts`
@@ -144,7 +144,7 @@ const isTokenList = (value: unknown): value is readonly number[] =>
   value.length > 0 &&
   value.every((id) => Number.isInteger(id) && id >= 0 && id < 2 ** 31);
 
-/** As they are: whoever counts them has put the tokenizer's own among them. */
+/** Returns the given token ids unchanged. The client has added the tokenizer's special tokens. */
 function givenTokens(ids: readonly number[], { vocabSize }: InputOptions): Tokens {
   const unknown = ids.find((id) => id >= vocabSize);
   if (unknown === undefined) return { ids: Int32Array.from(ids), longest: ids.length };
@@ -154,7 +154,7 @@ function givenTokens(ids: readonly number[], { vocabSize }: InputOptions): Token
 
 interface Tokens {
   readonly ids: Int32Array;
-  /** Before cutting. */
+  /** Number of tokens before truncation. */
   readonly longest: number;
 }
 
@@ -192,7 +192,7 @@ function embedder(
   };
 }
 
-/** Vectors [texts, D] in f32. */
+/** Returns embeddings [texts, D] in f32. */
 function pooled(
   model: Model,
   texts: readonly Part<Int32Array>[],

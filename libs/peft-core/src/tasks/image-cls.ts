@@ -1,6 +1,6 @@
 /**
- * A label for a picture, or any number of them, as transformers' models for image classification learn it (seq-cls.ts has
- * the losses).
+ * Image classification, single label or multi-label, with the losses of seq-cls.ts, as in Transformers'
+ * models.
  */
 import { z } from 'zod';
 import { mediaBytes } from '../data/data-url.js';
@@ -34,7 +34,7 @@ import { refuseProblems } from './records/record-checks.js';
 import { defineTask, type Encoded, type EncodeOptions, type Example, type Share } from './task.js';
 
 interface LabelledPicture extends Example, Labelled {
-  /** Null: it was looked at, and not read. */
+  /** Decoded image. Null if it was only checked. */
   readonly picture: Picture | null;
   readonly augmentation: Augmentation | null;
 }

@@ -1,6 +1,7 @@
 /**
- * Vectors of pictures, close where two belong together (ranking.ts has the loss). Of the last hidden states of a picture
- * its vector is the row of the class, what the base's pooling head makes of them where it has that instead, or their mean.
+ * Image embeddings that are close if two images belong together. The loss is in ranking.ts. The embedding
+ * is the class token's last hidden state, the output of the base model's pooling head if it has no class
+ * token, or the mean of all rows.
  */
 import { DomainError } from '@graft/contracts';
 import { cat, indexSelect, tensor, to, view, type Tensor } from '@graft/kernels';
@@ -39,13 +40,13 @@ import { missingFormat, refuseProblems, unknownKey } from './records/record-chec
 import { defineTask, type Encoded, type EncodeOptions, type Example, type Share } from './task.js';
 
 interface Pictured {
-  /** Null: it was looked at, and not read. */
+  /** Decoded image. Null if it was only checked. */
   readonly picture: Picture | null;
   readonly augmentation: Augmentation | null;
   readonly rows: number;
 }
 
-/** Pictures of a record: anchor, positive and, where it has one, negative. */
+/** Images of a record: anchor, positive and, if the record has one, negative. */
 interface PicturesExample extends Example {
   readonly pictures: readonly Pictured[];
 }
@@ -122,7 +123,7 @@ export const imageFeatureExtraction = defineTask<PicturesExample, readonly Uint8
   encode: encoded,
   varied: (example, key, options) => ({
     ...example,
-    // each of a record's pictures draws by itself
+    // Each image of a record has its own random augmentation.
     pictures: example.pictures.map((one, i) => {
       const own = { ...key, place: RANKED_KEYS.length * key.place + i };
       return one.picture ? { ...one, augmentation: drawn(options, own, one.picture.size) } : one;
@@ -189,7 +190,7 @@ function embedder(
   };
 }
 
-/** Vectors [pictures, D] in f32. */
+/** Returns embeddings [images, D] in f32. */
 function pooled(
   model: Model,
   pictures: readonly Part<Pictured>[],
@@ -207,7 +208,7 @@ function pooled(
   const modes = pictures.map(({ run }) => pooling.get(run) ?? 'cls');
   const { sequences } = packed;
   if (!modes.includes('cls') || model.hasClassToken) return pooledRows(hidden, sequences, modes);
-  // of its own pictures alone: of others it would have gradients that are 0, which are not none
+  // Only the images that use the pooling head: the others would give it gradients of 0 instead of none.
   const [whole, others] = [placesOf(modes, 'cls'), placesOf(modes, 'mean')];
   const seen = poolingHead(model, hidden, { sequences, places: whole, ctx });
   if (others.length === 0) return seen;
@@ -228,12 +229,15 @@ const placesOf = <T>(list: readonly T[], wanted: T): number[] =>
 
 interface Whole {
   readonly sequences: readonly Sequence[];
-  /** Of those of them that are pooled. */
+  /** Indices of the sequences to pool. */
   readonly places: readonly number[];
   readonly ctx: BatchContext;
 }
 
-/** What the base's own head makes of pictures, which all have as many rows. [places, D] in f32 */
+/**
+ * Applies the base model's pooling head to images, which all have the same number of rows.
+ * @returns [places, D] in f32
+ */
 function poolingHead(model: Model, hidden: Tensor, { sequences, places, ctx }: Whole): Tensor {
   const width = hidden.shape[1] as number;
   const rows = indexSelect(view(hidden, [sequences.length, -1, width]), 0, indices(places));

@@ -1,15 +1,16 @@
 /**
- * Kahneman–Tversky optimisation, arXiv:2402.01306 eq. 7, as TRL's KTOTrainer has it. Of a prompt x_i with an answer y_i
- * that is good or not, in a batch of B such records:
+ * Kahneman–Tversky optimization, arXiv:2402.01306 eq. 7, as in TRL's KTOTrainer. For a batch of B records,
+ * each a prompt x_i with an answer y_i rated good or bad:
  *   l(y|x) = log π(y|x) - log π₀(y|x)         log π(y|x) = Σ log π(y_j | x, y_<j) over the tokens of y
- *   z      = max(0, 1/B Σ l(y_{i-1} | x_i))   an estimate of KL(π‖π₀) from answers to other prompts, y_0 being y_B
- *   loss_i = λ_D (1 - σ(β (l(y_i|x_i) - z)))  where y_i is good
- *          = λ_U (1 - σ(β (z - l(y_i|x_i))))  where it is not;   mean over the records of a whole optimiser step
- * z has no gradient. The reward is β l(y_i|x_i). π is the run; π₀ the base: the same rows without the run's adapter.
+ *   z      = max(0, 1/B Σ l(y_{i-1} | x_i))   estimates KL(π‖π₀) from answers to other prompts; y_0 is y_B
+ *   loss_i = λ_D (1 - σ(β (l(y_i|x_i) - z)))  if y_i is good
+ *          = λ_U (1 - σ(β (z - l(y_i|x_i))))  if y_i is bad; mean over the records of an optimizer step
+ * z has no gradient. The reward is β l(y_i|x_i). π is the adapted model; π₀ is the base model: the same
+ * rows without the run's adapter.
  *
- * A batch is `batch_size` records in the order of the step, of each of which z is one number, however many forwards the
- * batch takes: first those of z without gradients, then those of the answers. With gradient accumulation a step has
- * several batches, and each its own z, as in TRL.
+ * A batch is `batch_size` records in the order of the step. Each run's batch has one z, however many
+ * forward passes the batch needs: first those for z, without gradients, then those for the answers. With
+ * gradient accumulation, a step has several batches, each with its own z, as in TRL.
  */
 import { noGrad, tidy } from '@graft/kernels';
 import { z } from 'zod';
@@ -32,10 +33,10 @@ import { defineTask, mean, type Example, type Share, type Sums } from './task.js
 
 export interface JudgedExample extends Example {
   readonly prompt: Int32Array;
-  /** From its first token that is learnt. */
+  /** Tokens from the first supervised one. */
   readonly completion: SupervisedTokens;
   readonly good: boolean;
-  /** What both together are cut at. */
+  /** Maximum length of prompt and completion together. Longer sequences are truncated. */
   readonly maxSeqLen: number;
 }
 
@@ -60,7 +61,7 @@ const Options = z.strictObject({
 });
 type Options = z.infer<typeof Options>;
 
-/** Of a share's records, how often the base sees each: with the adapter, and without. */
+/** Forward passes over each record of a share: with the adapter and without. */
 const PASSES = 2;
 
 export const kto = defineTask<JudgedExample, PreparedAnswer, Options>({
@@ -164,7 +165,7 @@ export const kto = defineTask<JudgedExample, PreparedAnswer, Options>({
   ],
 });
 
-/** A sequence on its way through the base. */
+/** Sequence to score. */
 interface Item {
   readonly run: number;
   readonly sequence: TokenSequence;
@@ -173,7 +174,7 @@ interface Answer extends Item {
   readonly options: Options;
   readonly good: boolean;
 }
-/** dloss/d(-log π) of a sequence, by its l. */
+/** Returns dloss/d(-log π) of a sequence, given its l. */
 type Weigh = (item: Item, ratio: number) => number;
 
 const sequenceOf = ({ prompt, maxSeqLen }: JudgedExample, { completion }: JudgedExample) =>
@@ -194,7 +195,7 @@ function joined(
   return cut(whole, maxSeqLen);
 }
 
-/** z of each run, from each prompt with the answer of the record before it. */
+/** Returns z of each run, from each prompt with the answer of the previous record. */
 function klByRun(
   shares: readonly Share<JudgedExample, Options>[],
   through: (items: readonly Item[]) => number[],
@@ -216,7 +217,7 @@ function klByRun(
   );
 }
 
-/** l of each sequence of a forward; with `weigh` also the backward pass. */
+/** Returns l of each sequence of one forward pass. With `weigh`, also runs the backward pass. */
 function ratios(
   model: Model,
   piece: readonly Item[],

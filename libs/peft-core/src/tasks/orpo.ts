@@ -1,11 +1,11 @@
 /**
- * Odds ratio preference optimisation, arXiv:2403.07691, as TRL's ORPOTrainer has it. Of a prompt x, an answer y_w that is
- * preferred and one that is not:
- *   p(y)  = log π(y|x) / |y|                  the mean of its tokens
- *   o     = p(y_w) - p(y_l) - (log(1 - exp p(y_w)) - log(1 - exp p(y_l)))      the log of the odds' ratio
- *   loss  = nll - β · mean log σ(o)           nll: of the preferred answers and their prompts (reference-free.ts)
+ * Odds ratio preference optimization, arXiv:2403.07691, as in TRL's ORPOTrainer. For a prompt x, a
+ * preferred answer y_w and a rejected answer y_l:
+ *   p(y)  = log π(y|x) / |y|                  the mean over its tokens
+ *   o     = p(y_w) - p(y_l) - (log(1 - exp p(y_w)) - log(1 - exp p(y_l)))      the log odds ratio
+ *   loss  = nll - β · mean log σ(o)           nll: of preferred answers and prompts (reference-free.ts)
  *   do/dp = ±1 / (1 - exp p)
- * There is no reference: a forward is half of DPO's.
+ * There is no reference model, so a step needs half of DPO's forward passes.
  */
 import { z } from 'zod';
 import { sigmoid, softplus } from './losses/pair-losses.js';
@@ -25,7 +25,7 @@ const Options = z.strictObject({
 });
 type Options = z.infer<typeof Options>;
 
-/** Above this an answer is certain in f32, and its odds would be infinite. */
+/** Upper bound of p. Above it the probability rounds to 1 in f32 and the odds are infinite. */
 const CERTAIN = -(2 ** -24);
 
 export const oddsRatio: PairObjective<Options> = {
@@ -47,7 +47,7 @@ export const oddsRatio: PairObjective<Options> = {
   },
 };
 
-/** log(1 - exp x) of an x below 0. */
+/** log(1 - exp x) for x < 0. */
 const log1mexp = (x: number): number =>
   x > -Math.LN2 ? Math.log(-Math.expm1(x)) : Math.log1p(-Math.exp(x));
 

@@ -1,8 +1,9 @@
 /**
- * Where a context answers a question, as transformers' models for extractive question answering learn it. z: what the head
- * makes of a token, [2], of a window of T tokens.
- *   loss = -½ (log softmax(z₀)_s + log softmax(z₁)_e)     s, e: the answer's first and last token, softmax over the T tokens
- * and the mean over the windows of a whole optimiser step. Windows that lack the answer have their first token for it.
+ * Extractive question answering, as in Transformers' models. z: logits of a token, [2], in a window of T
+ * tokens; the softmax is over the T tokens.
+ *   loss = -½ (log softmax(z₀)_s + log softmax(z₁)_e)     s, e: first and last answer token
+ * and the mean over the windows of a whole optimizer step. In windows without the answer, s and e are the
+ * first token.
  */
 import { DomainError } from '@graft/contracts';
 import {
@@ -75,7 +76,7 @@ type Options = z.infer<typeof Options>;
 
 const KEYS = ['question', 'context', 'answers'];
 const MORE = ['id', 'title'];
-/** Starts and ends that are tried of each window. */
+/** Number of start and of end candidates per window. */
 const TRIED = 20;
 
 export const questionAns = defineTask<QuestionExample, Prepared, Options>({
@@ -246,7 +247,7 @@ function encoded(
     const texts = answers.map(({ text }) => text);
     return {
       example: { context, answers: texts, windows, rows, tokenCount: rows },
-      // nothing is lost: what does not fit is in another window
+      // Nothing is truncated: tokens that do not fit are in another window.
       longest: Math.min(maxSeqLen, input.ids.length),
       supervised: 2 * windows.length,
       lost: windows.length === 0,
@@ -254,7 +255,7 @@ function encoded(
   });
 }
 
-/** By share, of all tokens of all windows: [tokens, 2]. */
+/** Returns the outputs for all tokens of all windows, by share: [tokens, 2]. */
 function outputsOf(
   model: Model,
   shares: readonly Share<QuestionExample, Options>[],
@@ -267,7 +268,7 @@ function outputsOf(
   return headOutputs(model, read, ctx).map((logits) => to(logits, 'f32'));
 }
 
-/** The sum over the windows. */
+/** Returns the sum over the windows. */
 function lossOf(logits: Tensor, windows: readonly LearntWindow[]): Tensor {
   let at = 0;
   return windows
@@ -289,7 +290,10 @@ interface Found {
 
 const NOTHING: Found = { answer: '', start: 0, end: 0, score: -Infinity };
 
-/** The likeliest answer of each example, of all its windows; none where that is likelier and may be. */
+/**
+ * Returns the best answer of each example over all of its windows. Empty if "no answer" is allowed and has
+ * at least the same score.
+ */
 function found(
   values: Float32Array,
   examples: readonly QuestionExample[],
@@ -317,7 +321,7 @@ function found(
 interface Span {
   readonly first: number;
   readonly last: number;
-  /** Of logits, a sum. */
+  /** Sum of two logits. */
   readonly score: number;
 }
 

@@ -20,7 +20,7 @@ import { speechSeq2Seq } from './speech-seq-2-seq.js';
 import { tokenCls } from './token-cls.js';
 import type { Task } from './task.js';
 
-/** Every task there is. The catalog, validation and the docs are derived from this list. */
+/** All tasks. The catalog, validation and the docs are derived from this list. */
 export const tasks: readonly Task[] = [
   causalLm,
   dpo,
@@ -34,7 +34,7 @@ export const tasks: readonly Task[] = [
   featureExtraction,
   imageCls,
   imageFeatureExtraction,
-  // before other tasks of sounds: what writes learns to write unless a job says otherwise
+  // Before the other audio tasks: with a base model that generates text, the default is to transcribe.
   speechSeq2Seq,
   audioCls,
   ctc,
@@ -50,7 +50,7 @@ export function taskFor(name: string): Task {
   throw new DomainError('invalid_value', message, 'graft.task');
 }
 
-/** What a base may be made of. */
+/** Stacks that a base model of the task may have. */
 export const stacksOf = ({ stacks = ['decoder'] }: Task): readonly StackKinds[] => stacks;
 
 export const inputsOf = ({ inputs = 'tokens' }: Task): InputKind => inputs;
@@ -58,7 +58,10 @@ export const inputsOf = ({ inputs = 'tokens' }: Task): InputKind => inputs;
 export const fits = (task: Task, { stacks, inputs }: ModelKind): boolean =>
   inputsOf(task) === inputs && stacksOf(task).includes(stacks);
 
-/** What a job learns that names no task: the first task of OpenAI's method that fits the base, where it is known. */
+/**
+ * Returns the task of a job that names none: the first task with the given OpenAI method that fits the
+ * base model, if the base model is known.
+ */
 export function taskOf(method: FineTuningMethod, base?: ModelKind): Task {
   const ofMethod = tasks.filter((one) => one.method === method);
   const task = ofMethod.find((one) => base === undefined || fits(one, base)) ?? ofMethod[0];
@@ -78,7 +81,10 @@ const INPUTS: Readonly<Record<InputKind, string>> = {
   audio: 'audio',
 };
 
-/** @throws DomainError with param `graft.task` where a base is not of the kind that a task trains */
+/**
+ * Rejects a base model of a kind that the task does not train.
+ * @throws DomainError with param `graft.task`
+ */
 export function checkBase(task: Task, base: ModelKind, modelType: string): void {
   if (fits(task, base)) return;
   const others = tasks.filter((one) => fits(one, base)).map(({ name }) => name);

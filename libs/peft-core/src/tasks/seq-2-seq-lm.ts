@@ -1,9 +1,9 @@
 /**
- * Sequence to sequence, arXiv:1910.10683 (T5): an encoder reads the source x, a decoder writes the target y from its
- * start token on.
- *   loss = -1/N Σ log p(y_i | x, y_<i)     over the N target tokens of a whole optimiser step
- * The source is the prompt, or a chat up to its last assistant turn; the target is the completion, or that turn. Both
- * end with the end of text.
+ * Sequence to sequence, arXiv:1910.10683 (T5): an encoder reads the source x; a decoder generates the
+ * target y from its start token.
+ *   loss = -1/N Σ log p(y_i | x, y_<i)     over the N target tokens of a whole optimizer step
+ * The source is the prompt, or a chat up to its last assistant turn. The target is the completion, or that
+ * turn. Both end with the end-of-text token.
  */
 import { z } from 'zod';
 import { messageText } from '../data/text/messages.js';
@@ -65,7 +65,8 @@ export const seq2SeqLm = defineTask<SequencePair, Texts, Record<string, never>>(
     return prepared.map((_, i) => {
       const both = tokens.slice(2 * i, 2 * i + 2);
       const [from, to] = both.map((ids) => ids.slice(0, maxSeqLen)) as [Int32Array, Int32Array];
-      // a source ends as all do, as transformers' tokenizers cut it; a target that is cut has no end
+      // A truncated source keeps its last token, as in Transformers' tokenizers. A truncated target has no end
+      // token.
       const last = both[0]?.at(-1) ?? null;
       if (last !== null && last === tokenizer.eosId) from[from.length - 1] = last;
       const tokenCount = from.length + to.length;
@@ -100,7 +101,7 @@ function checkTurns(messages: readonly ChatMessage[]): string | null {
   return messages.length === 1 ? '"messages" must have a message before the answer' : null;
 }
 
-/** A text with the tokenizer's own tokens and the end of text. */
+/** Text with the tokenizer's special tokens and the end-of-text token. */
 const whole = (text: string): SupervisedText => ({
   text,
   spans: [[0, Infinity]],
@@ -108,7 +109,7 @@ const whole = (text: string): SupervisedText => ({
   ends: true,
 });
 
-/** What the encoder reads of a chat: as the base's template writes it, with its own end. */
+/** Encoder input of a chat, rendered by the base model's template, which adds its own special tokens. */
 const source = (
   messages: readonly ChatMessage[],
   tokenizer: Tokenizer,

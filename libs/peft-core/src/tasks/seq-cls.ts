@@ -1,10 +1,10 @@
 /**
- * A label for a text or a pair of texts, as transformers' models for sequence classification learn it. z: what the head
- * makes of a sequence, [labels].
+ * Classification of a text or a pair of texts, as in Transformers' models. z: logits of a sequence,
+ * [labels].
  *   single label   loss = -log softmax(z)_y
- *   several        loss = mean over the labels of -(y log σ(z) + (1 - y) log σ(-z)),  y 0 or 1 for each
+ *   multi-label    loss = mean over the labels of -(y log σ(z) + (1 - y) log σ(-z)),  y 0 or 1 for each
  *   regression     loss = (z - y)²
- * and the mean over the examples of a whole optimiser step.
+ * and the mean over the examples of a whole optimizer step.
  */
 import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
@@ -27,7 +27,7 @@ import { labelConfig, labelFact, labelNames } from './labels/labels.js';
 import { checkText, missingFormat, unknownKey } from './records/record-checks.js';
 import { defineTask, type Encoded, type EncodeOptions, type Example, type Share } from './task.js';
 
-/** A text or a pair with its target. */
+/** Text or pair of texts with its target. */
 interface LabelledText extends Example, TypedSequence, Labelled {}
 
 interface Prepared {

@@ -1,8 +1,9 @@
 /**
- * What is said in a sound, arXiv:2212.04356 (Whisper): an encoder hears x, a decoder writes the text y from its start token
- * on, after the tokens that say what is to be written.
- *   loss = -1/N Σ log p(y_i | x, y_<i)     over the N target tokens of a whole optimiser step
- * The target is what transformers' tokenizers make of a text, but for the start token: those tokens, the text, its end.
+ * Speech recognition with an encoder-decoder model, arXiv:2212.04356 (Whisper): an encoder reads the audio
+ * x; a decoder generates the text y from its start token, after the tokens that select language and task.
+ *   loss = -1/N Σ log p(y_i | x, y_<i)     over the N target tokens of a whole optimizer step
+ * The target is the output of Transformers' tokenizers without the start token: those tokens, the text and
+ * its end token.
  */
 import { z } from 'zod';
 import { MAX_VALUES } from '../data/audio/sound.js';
@@ -31,7 +32,7 @@ import { transcripts } from './records/transcript-records.js';
 
 interface SpokenText extends SoundExample {
   readonly target: Int32Array;
-  /** What a decoder is given before it writes, without the start token. */
+  /** Decoder input before the generated text, without the start token. */
   readonly prefix: Int32Array;
   readonly tokenizer: Tokenizer;
   readonly writing: Writing;
@@ -137,7 +138,7 @@ export const speechSeq2Seq = defineTask<SpokenText, Prepared, Options>({
   metrics: [...TOKEN_METRICS, ...TRANSCRIPT_METRICS],
 });
 
-/** Sounds have as many rows as the base makes: what a job bounds is what is written. */
+/** Decodes audio without a limit on rows: `max_seq_len` limits the text only. */
 const heardWhole = (
   files: readonly Uint8Array[],
   processor: Processor,
@@ -193,6 +194,9 @@ function encoded(
   });
 }
 
-/** Bases of several languages have a token for each. */
+/**
+ * Whether texts are English. Without a language option, only English-only tokenizers, which have no
+ * language tokens.
+ */
 const isEnglish = (tokenizer: Tokenizer, language: string | null): boolean =>
   language === null ? tokenizer.encode('<|de|>').length > 1 : language === 'en';

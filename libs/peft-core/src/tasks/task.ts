@@ -19,199 +19,217 @@ import type { InputKind } from '../nn/front-ends/registry.js';
 import type { StackKinds, TaskHeadKind } from '../nn/outline/model-paths.js';
 import type { Writing } from './speech/writer.js';
 
-/** A form in which a task's records come. */
+/** Format of a task's records. */
 export interface RecordFormat extends Omit<RecordFormatDescription, 'optional_keys'> {
-  /** Other tables have columns of these names, too: one key alone shows nothing. */
+  /**
+   * Whether other tables also have columns with these names, so that a single key does not identify the
+   * format.
+   */
   readonly commonKeys?: true;
-  /** `optional_keys`. */
+  /** `optional_keys` of the description. */
   readonly more?: readonly string[];
-  /** How a table's cell is read as the value of a key; left out: as text. */
+  /** Type of a table's cell for each key. The default is text. */
   readonly cells?: Readonly<Record<string, CellKind>>;
 }
 
 /**
- * What the cell of a table holds:
- * - `text`: text as it is, JSON or not.
- * - `label`: a name or a number, or several of them as a list in JSON.
+ * Type of a table cell:
+ * - `text`: text as is, even if it looks like JSON.
+ * - `label`: a name or a number, or several of them as a JSON list.
  * - `boolean`: true or false, also as 1 or 0.
  * - `integer`: a number, also as text.
  * - `json`: a list or an object, also as JSON text.
- * - `text_or_messages`: text as it is, but for a list of messages in JSON.
+ * - `text_or_messages`: text as is, unless it is a JSON list of messages.
  */
 export type CellKind = 'text' | 'label' | 'boolean' | 'integer' | 'json' | 'text_or_messages';
 
-/** A chat that a base's template renders of a record. */
+/** Chat of a record, to be rendered by the base model's chat template. */
 export interface Chat {
   readonly messages: readonly ChatMessage[];
   readonly tools?: unknown;
 }
 
-/** What is worth counting of a record that passed its task's check. */
+/** Properties of a valid record for the dataset report. */
 export interface RecordFacts {
   /** Name of its format. */
   readonly format: string;
-  /** fields of it that no training of this task reads, whatever the base */
+  /** Fields that this task never trains on, with any base model. */
   readonly ignored: readonly string[];
-  /** what training gets of it, in pieces: two records with the same ones are the same to it */
+  /** Data that training uses, in parts. Records with equal parts are duplicates. */
   readonly identity: readonly string[];
-  /** what the base's chat template is asked to render; none for plain texts */
+  /** Chats that the base model's chat template renders. Empty for plain text. */
   readonly chats: readonly Chat[];
-  /** which label it has, of tasks whose records have one each; left out where it has several */
+  /** Label of the record, in tasks whose records have one each. Omitted if it has several. */
   readonly label?: string;
 }
 
-/** What a step trains on; tasks add what they need to it. */
+/** Training example. Tasks add fields. */
 export interface Example {
-  /** Rows that a forward gets for it: what bounds a micro-batch. */
+  /** Number of rows in a forward pass. Limits the size of a micro-batch. */
   readonly rows: number;
-  /** Tokens of the data in it, as cut. */
+  /** Number of tokens after truncation. */
   readonly tokenCount: number;
-  /** Pictures in it, or seconds of sound, of tasks whose `inputs` are such. */
+  /** Number of images or seconds of audio, in tasks whose `inputs` are images or audio. */
   readonly media?: number;
-  /** Of its file; of validation data, where their task tells which of them it takes for what. */
+  /** Line number in its file. Set on validation examples of tasks that report a confusion matrix. */
   readonly line?: number;
 }
 
-/** An example, and what is worth knowing of how it was cut. */
+/** Example with its counts before and after truncation. */
 export interface Encoded<E extends Example = Example> {
   readonly example: E;
-  /** Tokens of its longest sequence before cutting. */
+  /** Number of tokens of its longest sequence before truncation. */
   readonly longest: number;
-  /** Tokens that are learnt. */
+  /** Number of supervised tokens. */
   readonly supervised: number;
-  /** Whether cutting has left nothing to learn. */
+  /** Whether truncation removed all targets. */
   readonly lost: boolean;
-  /** Why it cannot be learnt from, where only decoding shows it; left out or null: it can. */
+  /** Reason why the example cannot be used, found by decoding its media. Null or omitted if there is none. */
   readonly problem?: string | null;
-  /** Of its pictures, where they were looked at. */
+  /** Sizes of its images, if only their headers were read. */
   readonly pixels?: readonly { readonly width: number; readonly height: number }[];
 }
 
 export interface EncodeOptions {
-  /** Longer sequences are cut at their end, in tokens. */
+  /** Maximum sequence length in tokens. Longer sequences are truncated at their end. */
   readonly maxSeqLen: number;
-  /** Where what is made of media is kept; null: in memory. Left out: they are looked at, and no step is made of them. */
+  /**
+   * Store of processed media; null: memory. Omitted if media are only checked and no training step uses
+   * them.
+   */
   readonly store?: MediaStore | null;
-  /** Where each stands in its file, of what is read from one. */
+  /** Position of each record in its file, for records of a file. */
   readonly origins?: readonly Origin[];
 }
 
 export interface InputOptions<O = unknown> extends EncodeOptions {
-  /** Token ids lie below it. */
+  /** Upper bound of token ids, exclusive. */
   readonly vocabSize: number;
-  /** The task's, as the adapter was trained with them. */
+  /** Task options that the adapter was trained with. */
   readonly taskOptions: O;
 }
 
-/** One run's part of a forward. */
+/** Examples of one run in a forward pass. */
 export interface Share<E, O = unknown> {
   readonly run: number;
   readonly examples: readonly E[];
-  /** The task's options, as the run has them. */
+  /** Task options of the run. */
   readonly options: O;
 }
 
-/** What a run's examples came to: sums, so that micro-batches add up. */
+/** Results of a run's examples, as sums, so that micro-batches add up. */
 export interface Sums {
-  /** What a mean is over: supervised tokens, pairs, … */
+  /** Divisor of the means: number of supervised tokens, pairs, … */
   readonly units: number;
   readonly totals: Readonly<Record<string, number>>;
-  /** The loss of each example, in their order, of tasks whose examples are learnt from each other. */
+  /** Loss of each example, in order. Set by tasks whose examples affect each other's loss. */
   readonly each?: readonly number[];
 }
 
-/** A number of a step and of an evaluation. */
+/** Metric of training steps and evaluations. */
 export interface Metric extends MetricDescription {
-  /** null: not of these examples. */
+  /** Returns the value, or null if these examples do not have one. */
   of(sums: Sums): number | null;
 }
 
-/** What Hugging Face's libraries and hub call a task. */
+/** Names of a task in the Hugging Face libraries and on the Hub. */
 export interface PeftTask {
-  /** task_type of an adapter_config.json; null: PEFT has none for it, and finds the model's class by auto_mapping. */
+  /**
+   * `task_type` in adapter_config.json. Null if PEFT has none; PEFT then finds the model class by
+   * `auto_mapping`.
+   */
   readonly taskType: string | null;
-  /** Its models, after AutoModelFor, and after AutoPeftModelFor where there is a task_type. */
+  /** Suffix of AutoModelFor and, if there is a `task_type`, of AutoPeftModelFor. */
   readonly models: string;
-  /** pipeline_tag of a card. */
+  /** `pipeline_tag` of a model card. */
   readonly pipeline: string;
-  /** false: they are transformers' AutoModel, whose modules lack the name of what holds a head beside them. */
+  /**
+   * `false` if Transformers loads the model with AutoModel, whose module names lack the prefix of models
+   * with a head.
+   */
   readonly hasHead?: boolean;
 }
 
-/** The class of transformers that loads a task's models. */
+/** Returns the Transformers class that loads a task's models. */
 export const autoModel = ({ models, hasHead = true }: PeftTask): string =>
   hasHead ? `AutoModelFor${models}` : 'AutoModel';
 
-/** The class of PEFT that loads a task's adapters with their base; without a task_type, PEFT goes by auto_mapping. */
+/**
+ * Returns the PEFT class that loads an adapter with its base model. Without a `task_type`, PEFT uses
+ * `auto_mapping`.
+ */
 export const autoPeftModel = ({ taskType, models }: PeftTask): string =>
   taskType === null ? 'AutoPeftModel' : `AutoPeftModelFor${models}`;
 
-/** The loss of guessing. */
+/** Loss of random guessing. */
 export interface Chance {
-  /** Infinity: nobody can tell. */
+  /** Infinity if unknown. */
   readonly loss: number;
-  /** What is guessed, in words after "guessing". */
+  /** Target of the guess, phrased to follow "guessing". */
   readonly of: string;
-  /** Whether a run begins with it, so that it is no sign of anything. */
+  /** Whether training starts at this loss, so that it does not indicate a problem. */
   readonly isStart: boolean;
 }
 
-/** The head that a task's runs have each for itself; `O`: the task's options, with nothing left open. */
+/** Task head that each run trains for itself. `O`: the complete task options. */
 export interface OwnHead<O = unknown> {
   readonly kind: TaskHeadKind;
-  /** How many numbers it gives; null: with these options the base's own head is learnt with. */
+  /** Number of outputs. Null if these options train the base model's own head. */
   outputs(options: O): number | null;
-  /** What config.json says of it, in transformers' words: names of labels. */
+  /** Returns its fields in config.json, with Transformers' names: names of labels. */
   config(options: O): JsonObject;
 }
 
-/** The letters that a task's own head writes, of tasks that may make them of the data. */
+/** CTC vocabulary of a task's own head, for tasks that may derive it from the data. */
 export interface OwnLetters<O> {
-  /** The options on a base, which has letters or not. */
+  /** Returns the options for a base model that has a CTC vocabulary or not. */
   on(options: O, base: { readonly ctc: object | null }): O;
   /**
-   * The options of a job that goes on from an adapter.
-   * @param begun the adapter's letters; null: it spells with those of its base
-   * @throws DomainError naming the field that asks for others
+   * Returns the options of a job that starts from an adapter.
+   * @param initial the adapter's vocabulary; null if it uses that of its base model
+   * @throws DomainError naming the field that requires another vocabulary
    */
-  continued(options: O, begun: readonly string[] | null): O;
-  /** The options of a job whose data nobody looked at before it ran. @param stored its adapter's letters */
+  continued(options: O, initial: readonly string[] | null): O;
+  /**
+   * Returns the options of a job whose data were not checked before it ran.
+   * @param stored its adapter's vocabulary
+   */
   trained(options: O, stored: () => readonly string[] | null): O;
-  /** What their tokenizer is read from; null: they are the base's. */
+  /** Returns the files that the tokenizer is read from. Null if it is the base model's tokenizer. */
   files(options: O): VocabularyFiles | null;
 }
 
-/** Looks over the records of a file before any is used. */
+/** Scan of a file's records before training. */
 export interface Survey<O> {
   /**
-   * Why a record that passed `check` does not go with the options or the records before it, or null.
-   * @param isTrained else it is held out for validation; left out: it is
+   * Returns why a record that passed `check` does not match the options or earlier records, or null.
+   * @param isTrained whether the record is used for training, not validation; the default is true
    */
   see(record: JsonObject, isTrained?: boolean): string | null;
-  /** Whether the options leave nothing open, so that no record need be seen. */
+  /** Whether the options are complete, so that no record needs to be read. */
   readonly isIdle?: boolean;
-  /** The options, with what they left open filled in. @throws DomainError where the records do not say it */
+  /** Returns the completed options. @throws DomainError if the records do not determine them */
   options(): O;
 }
 
-/** What to know of the records of a file, beside what is counted of every task's. */
+/** Task-specific warnings about the records of a file. */
 export interface Notes {
   see(record: JsonObject): void;
-  /** A sentence each. @param name of the data, in words */
+  /** Returns the warnings, one sentence each. @param name name of the data, for the text */
   warnings(name: string, isTrained: boolean): string[];
 }
 
-/** How a finished adapter of a task is used where that is not by chatting. */
+/** Inference with a finished adapter, for tasks that do not chat. */
 export interface Inference<E extends Example = Example, O = unknown> {
   readonly kind: 'classify' | 'embed' | 'transcribe';
   /**
-   * One input of a request (a text, a pair of texts, token ids, …) as the task's record without its answer.
-   * @throws DomainError that says what is wrong with it; whoever asks adds which of the inputs it is
+   * Returns one input of a request (a text, a pair of texts, token ids, …) as a record without a target.
+   * @throws DomainError that describes the problem; the caller adds the index of the input
    */
   record(input: unknown): JsonObject;
   /**
-   * Examples without targets, in the order given.
-   * @throws DomainError for token ids that the model does not have
+   * Returns examples without targets, in the given order.
+   * @throws DomainError for token ids that are not in the model's vocabulary
    */
   encode(
     records: readonly JsonObject[],
@@ -219,91 +237,99 @@ export interface Inference<E extends Example = Example, O = unknown> {
     options: InputOptions<O>,
   ): Encoded<E>[];
   /**
-   * What JSON can hold of each example, share by share; called without gradients. To `embed`: the numbers of a vector.
-   * To `classify`: an object whose fields stand in the response, such as vLLM's `label`, `probs` and `num_classes`, or
-   * `tokens` with their tags, or `spans` of a text. To `transcribe`: the `text` that is said in a sound.
+   * Returns a JSON value for each example, share by share. Called without gradients. For `embed`: the
+   * components of a vector. For `classify`: an object with fields of the response, such as vLLM's `label`,
+   * `probs` and `num_classes`, or `tokens` with their tags, or `spans` of a text. For `transcribe`: the
+   * transcript as `text`.
    */
   answer(model: Model, shares: readonly Share<E, O>[], ctx: BatchContext): unknown[];
   /**
-   * Of a task that transcribes: an example of samples at the base's rate, which no file holds.
-   * @throws DomainError where the base makes no row of them
+   * Returns an example of samples at the base model's sample rate, for tasks that transcribe. The samples
+   * have no file.
+   * @throws DomainError if the base model makes no row of them
    */
   window?(samples: Float32Array, processor: Processor, options: InputOptions<O>): Encoded<E>;
-  /** Of models that write what `answer` says a token at a time. */
+  /** Token-by-token decoding, for models that generate the transcript. */
   readonly writing?: Writing<E, O>;
 }
 
 /**
- * What some methods ask of a task: that its loss also learns tokens of their prompts, by their weights; that its records
- * may say which prompt is theirs; that its loss learns the same tokens from other rows beside, too.
+ * Features that some methods require of a task:
+ * - `learns_prompts`: its loss also trains the tokens of their prompts, with weights.
+ * - `task_ids`: its records may select the prompt.
+ * - `learns_beside`: it has an auxiliary loss, for the same targets from other rows.
  */
 export type Asked = 'learns_prompts' | 'task_ids' | 'learns_beside';
 
-/** What a model learns to do: everything from a record to a loss and its metrics. */
+/** Training task: everything from a record to a loss and its metrics. */
 export interface Task<E extends Example = Example, P = unknown, O = unknown> {
-  /** PEFT's name in lower case where it has one. */
+  /** PEFT's name in lower case, if it has one. */
   readonly name: string;
   readonly title: string;
   readonly summary: string;
   readonly peft: PeftTask;
-  /** What a base reads; tokens when left out. */
+  /** Input kind of the base model. The default is tokens. */
   readonly inputs?: InputKind;
-  /** What a base may be made of; a decoder alone when left out. */
+  /** Stacks that the base model may have. The default is a decoder only. */
   readonly stacks?: readonly StackKinds[];
   /**
-   * Whether the examples of a batch (`batch_size`) are learnt from each other: `loss` gets all of a batch at once, however
-   * long it is, and bounds its own forwards.
+   * Whether the examples of a batch (`batch_size`) affect each other's loss. If so, `loss` receives the
+   * whole batch, however long it is, and limits the size of its forward passes.
    */
   readonly wholeBatches?: boolean;
-  /** How many examples a batch (`batch_size`) has at least, where they are learnt from each other; 1 when left out. */
+  /**
+   * Minimum number of examples in a batch (`batch_size`), if they affect each other's loss. The default is
+   * 1.
+   */
   readonly leastBatch?: number;
-  /** OpenAI's method of fine-tuning that a job of this task is. */
+  /** OpenAI fine-tuning method of the task's jobs. */
   readonly method: FineTuningMethod;
-  /** What a method's default learning rate is multiplied by; 1 when left out. */
+  /** Factor on the default learning rate of a method. The default is 1. */
   readonly learningRateScale?: number;
-  /** What it gives to methods that ask for it. */
+  /** Features for methods that require them. */
   readonly gives?: readonly Asked[];
-  /** Left out where the base's own head is learnt with, or none. */
+  /** Omitted if training uses the base model's own head or none. */
   readonly head?: OwnHead<O>;
-  /** Options of its own, `graft.task_options` of a job. */
+  /** Schema of the task options, `graft.task_options` of a job. */
   readonly options: z.ZodType<O>;
   readonly records: readonly RecordFormat[];
-  /** Whether its records have one label each, by which the validation split can be stratified: `facts` has it. */
+  /** Whether each record has one label, which `facts` returns. Allows a stratified validation split. */
   readonly labelled?: true;
-  /** Why a record cannot be learnt from, or null. */
+  /** Returns why a record cannot be used for training, or null. */
   check(record: JsonObject): string | null;
-  /** Of a record that passed `check`. */
+  /** Returns the properties of a record that passed `check`. */
   facts(record: JsonObject): RecordFacts;
-  /** Left out where the base alone has letters, or a tokenizer. */
+  /** Omitted if only the base model has a vocabulary. */
   readonly letters?: OwnLetters<O>;
-  /** What options leave open is found in the training file; left out where they leave nothing open. */
+  /** Returns a scan of the training file that completes the options. Omitted if they are always complete. */
   survey?(options: O): Survey<O>;
   notes?(options: O, processor: Processor): Notes;
-  /** What to know of how often a training file has each label, or null. */
+  /** Returns a warning about the label counts of a training file, or null. */
   balance?(labels: ReadonlyMap<string, number>, options: O): string | null;
-  /** A record as the base's template writes it. @throws DomainError as the template does */
+  /** Renders a record with the base model's template. @throws DomainError as the template does */
   prepare(record: JsonObject, processor: Processor, options: O): P;
-  /** Token ids and targets, in the order given. */
+  /** Returns token ids and targets, in the given order. */
   encode(prepared: readonly P[], processor: Processor, options: EncodeOptions): Encoded<E>[];
   /**
-   * An example as an epoch has it, of tasks that change it from one to the next: a function of these alone, so that a run
-   * that resumes sees the same.
+   * Returns an augmented example for one epoch, for tasks with augmentation. The result depends on the
+   * arguments only, so that a resumed run gets the same one.
    */
   varied?(example: E, key: DrawKey, options: O): E;
-  /** The sequences of an example, of tasks whose models continue them; left out by others. */
+  /** Returns the sequences of an example, for tasks whose models continue them. */
   sequences?(example: E): readonly TokenSequence[];
   /**
-   * What the mean of a step's loss counts an example as.
-   * @param learnt how many virtual tokens of its run are learnt with it; null: it has none
+   * Returns the number of units of an example in the mean loss of a step.
+   * @param virtualTokens number of virtual tokens that are trained with it; null if its run has none
    */
-  units(example: E, learnt: number | null): number;
+  units(example: E, virtualTokens: number | null): number;
   /**
-   * Which of an example's rows hold a token that is learnt, counted from its first; left out where the rows of a forward
-   * are not those of examples, one after another.
+   * Returns the rows of an example that hold a supervised token, counted from its first row. Omitted if the
+   * rows of a forward pass are not those of the examples in order.
    */
   learntRows?(example: E): ArrayLike<number>;
   /**
-   * Forward and sums by run; with `scales`, what a unit of each run weighs, also the backward pass into the parameters.
+   * Runs the forward pass and returns sums by run. With `scales`, the weight of one unit of each run, also
+   * runs the backward pass into the parameters.
    */
   loss(
     model: Model,
@@ -312,21 +338,21 @@ export interface Task<E extends Example = Example, P = unknown, O = unknown> {
     scales: ReadonlyMap<number, number> | null,
   ): Map<number, Sums>;
   /**
-   * What an evaluation measures of an example beside its loss, where that takes many forwards: one in each piece, without
-   * gradients; totals that are added to those of the loss.
+   * Measures an example in an evaluation in addition to its loss, if that takes many forward passes: one
+   * between two yields, without gradients. Returns totals that are added to those of the loss.
    */
   measuring?(model: Model, run: number, example: E): Generator<void, Sums['totals'], undefined>;
-  /** Left out by tasks whose models write text: they are used by chatting. */
+  /** Omitted if the models generate text, because they are used by chatting. */
   readonly infer?: Inference<E, O>;
-  /** Which labels an evaluation took for which; null: its inputs have no one label each. */
+  /** Returns the confusion matrix of an evaluation. Null if its inputs do not have one label each. */
   confusion?(sums: Sums, options: O): Confusion | null;
-  /** The loss of who knows nothing, by which a run is watched. */
+  /** Returns the loss of random guessing, which a run is monitored against. */
   chance(model: Pick<Model, 'vocabSize'>, spec: Pick<Spec, 'batch_size' | 'task_options'>): Chance;
-  /** The first is the loss. */
+  /** Metrics; the first is the loss. */
   readonly metrics: readonly Metric[];
 }
 
-/** Gives a task its type. */
+/** Infers a task's type parameters. */
 export function defineTask<E extends Example, P, O>(task: Task<E, P, O>): Task<E, P, O> {
   return task;
 }
@@ -337,7 +363,7 @@ export function addSums(a: Sums, b: Sums): Sums {
   return { units: a.units + b.units, totals: addTotals({ ...a.totals }, b.totals) };
 }
 
-/** @returns the first, with the others added to it */
+/** Adds totals to the first ones in place. @returns the first */
 export function addTotals(
   to: Record<string, number>,
   more: Readonly<Record<string, number>>,
@@ -346,7 +372,7 @@ export function addTotals(
   return to;
 }
 
-/** A total's mean over the units. */
+/** Returns the mean of a total over the units. */
 export const mean =
   (name: string) =>
   ({ units, totals }: Sums): number =>

@@ -1,6 +1,6 @@
 /**
- * A tag for each word, as transformers' models for token classification learn it. z: what the head makes of a token, [tags].
- *   loss = -log softmax(z)_y     mean over the words of a whole optimiser step, each by its first token
+ * Token classification: a tag for each word, as in Transformers' models. z: logits of a token, [tags].
+ *   loss = -log softmax(z)_y     mean over the words of an optimizer step, each by its first token
  */
 import { DomainError } from '@graft/contracts';
 import {
@@ -40,11 +40,11 @@ import type { Share, Sums, Survey } from './task.js';
 
 interface TaggedWords extends Example, TypedSequence {
   readonly words: readonly string[];
-  /** Words that have a token, by number; those that were cut off have none. */
+  /** Indices of the words that have a token. Truncated words have none. */
   readonly read: Int32Array;
-  /** The first token of each, */
+  /** First token of each of these words. */
   readonly places: Int32Array;
-  /** and what is wanted of it; empty where nothing is. */
+  /** Tag of each of these words. Empty if there are no targets. */
   readonly target: Int32Array;
 }
 
@@ -219,7 +219,7 @@ class TagSurvey implements Survey<Options> {
   }
 }
 
-/** Words that do not fit are left out at the end. */
+/** Tokenizes words. Words that do not fit are truncated at the end. */
 function encoded(
   prepared: readonly Prepared[],
   tokenizer: Tokenizer,
@@ -251,7 +251,7 @@ function encoded(
   });
 }
 
-/** By share, of the first token of each word: [words, tags]. */
+/** Returns the outputs for the first token of each word, by share: [words, tags]. */
 function outputsOf(
   model: Model,
   shares: readonly Share<TaggedWords, Options>[],
@@ -285,7 +285,7 @@ function likeliest(rows: Tensor): Likely[] {
   });
 }
 
-/** Words that are right; of entities those that are found, those that are real, and those that are both. */
+/** Counts the right words and, for entities, those predicted, those in the target and those in both. */
 function counted(
   found: readonly Likely[],
   examples: readonly TaggedWords[],
@@ -312,7 +312,7 @@ function counted(
   return totals;
 }
 
-/** Words with their tags; those that did not fit have none. */
+/** Returns the words with their tags. Truncated words have the tag null. */
 function answers(logits: Tensor, { examples, options }: Share<TaggedWords, Options>): JsonObject[] {
   const found = likeliest(softmax(logits, -1));
   const names = options.labels ?? [];

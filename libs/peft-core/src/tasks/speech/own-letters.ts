@@ -1,4 +1,5 @@
-// Letters that a job makes of its texts, for a base that has none or others: its options, and what is found in the data.
+// Vocabulary that a job builds from its texts, for a base model without a vocabulary or with another one:
+// options, survey and warnings.
 import { isDeepStrictEqual } from 'node:util';
 import { DomainError } from '@graft/contracts';
 import { z } from 'zod';
@@ -15,13 +16,13 @@ import type { Processor } from '../../data/processor.js';
 import type { JsonObject } from '../../data/json-line.js';
 import type { Notes, OwnHead, OwnLetters, Survey } from '../task.js';
 
-/** Chinese newspapers have some 5,000. */
+/** Maximum size of a vocabulary. Chinese newspapers use about 5,000 characters. */
 const MOST_LETTERS = 8192;
 
 const isCharacter = (letter: string): boolean =>
   Array.from(letter).length === 1 && !isUnwritten(letter);
 
-/** What neither a file nor a database keeps: half a surrogate pair, and NUL. */
+/** Whether a character cannot be stored in files or databases: an unpaired surrogate, or NUL. */
 const isUnwritten = (letter: string): boolean => letter === '\0' || !letter.isWellFormed();
 
 export const letterOptions = {
@@ -50,17 +51,19 @@ export const letterOptions = {
 
 export interface LetterOptions {
   readonly vocabulary_from_data: boolean;
-  /** Null: the base's, or not found yet. */
+  /**
+   * Characters of the vocabulary. Null if it is the base model's, or if the texts have not been read yet.
+   */
   readonly letters: readonly string[] | null;
 }
 
-/** Absent from options that are not resolved yet. */
+// `letters` is missing in options that are not resolved yet.
 const madeIn = ({ letters = null }: Partial<LetterOptions>): readonly string[] | null => letters;
 
 const asksNew = (options: LetterOptions): boolean =>
   madeIn(options) !== null || Boolean(options.vocabulary_from_data);
 
-/** Of the head, before the texts were read: as many letters as transformers' configs have by themselves. */
+/** Vocabulary size of the head before the texts are read: the default of Transformers' configs. */
 const USUAL = 32;
 
 export const letterHead: OwnHead<LetterOptions> = {
@@ -79,14 +82,14 @@ export const letterHead: OwnHead<LetterOptions> = {
 export const ownLetters: OwnLetters<LetterOptions> = {
   on: (options, { ctc }) =>
     ctc || asksNew(options) ? options : { ...options, vocabulary_from_data: true },
-  continued(options, begun) {
+  continued(options, initial) {
     const letters = madeIn(options);
-    if (begun === null && !asksNew(options)) return options;
-    if (begun !== null && (letters ? isDeepStrictEqual(letters, begun) : !asksNew(options)))
-      return { ...options, vocabulary_from_data: false, letters: begun };
+    if (initial === null && !asksNew(options)) return options;
+    if (initial !== null && (letters ? isDeepStrictEqual(letters, initial) : !asksNew(options)))
+      return { ...options, vocabulary_from_data: false, letters: initial };
     const [field, whose] = [
       letters === null ? 'vocabulary_from_data' : 'letters',
-      begun === null ? 'the vocabulary of its base' : `its own vocabulary (${inWords(begun)})`,
+      initial === null ? 'the vocabulary of its base' : `its own vocabulary (${inWords(initial)})`,
     ];
     const message = `the initial adapter keeps ${whose}; remove this option`;
     throw new DomainError('invalid_value', message, `graft.task_options.${field}`);
@@ -99,7 +102,7 @@ export const ownLetters: OwnLetters<LetterOptions> = {
   },
 };
 
-/** Of the run's own letters; null: the token is the base's. */
+/** Returns the blank of the run's own vocabulary. Null if the vocabulary is the base model's. */
 export const ownBlank = (options: LetterOptions): number | null => {
   const letters = madeIn(options);
   return letters && blankOf(letters);
@@ -107,7 +110,10 @@ export const ownBlank = (options: LetterOptions): number | null => {
 
 const tokenizers = new WeakMap<readonly string[], CtcTokenizer>();
 
-/** @throws DomainError where the base has no letters and the options have none */
+/**
+ * Returns the tokenizer of the job's own vocabulary, or of the base model.
+ * @throws DomainError if neither has a vocabulary
+ */
 export function tokenizerOf(options: LetterOptions, processor: Processor): CtcTokenizer {
   const letters = madeIn(options);
   if (letters === null) return processor.letters;
@@ -119,7 +125,7 @@ export function tokenizerOf(options: LetterOptions, processor: Processor): CtcTo
   return known;
 }
 
-/** The characters of the texts that are trained on. */
+/** Survey of the characters in the training texts. */
 export class LetterSurvey<O extends LetterOptions> implements Survey<O> {
   readonly isIdle: boolean;
   readonly #found = new Set<string>();
@@ -154,16 +160,16 @@ export class LetterSurvey<O extends LetterOptions> implements Survey<O> {
   }
 }
 
-/** Which characters of a file's texts have no letter. */
+/** Warnings about characters that are not in the vocabulary. */
 export class LetterNotes implements Notes {
-  /** How many texts have each. */
+  /** Number of texts that contain each character. */
   readonly #texts = new Map<string, number>();
   readonly #letters: CtcTokenizer;
   readonly #base: CtcTokenizer | null;
 
   constructor(options: LetterOptions, processor: Processor) {
     this.#letters = tokenizerOf(options, processor);
-    // letters that are named may be those of an adapter to begin from, which stay
+    // Characters listed in the options may be those of an initial adapter, which cannot be changed.
     const isAsked = Boolean(options.vocabulary_from_data);
     this.#base = isAsked && processor.has('letters') ? processor.letters : null;
   }

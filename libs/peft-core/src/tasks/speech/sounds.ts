@@ -1,4 +1,4 @@
-// What tasks share whose examples are sounds: what is heard of each, and what training hides of it.
+// Functions for tasks whose examples are audio clips: decoding and masking.
 import { DomainError } from '@graft/contracts';
 import { hearSamples, readSounds, type Heard, type HeardSound } from '../../data/audio/sounds.js';
 import { draws, type DrawKey } from '../../data/permutation.js';
@@ -10,18 +10,19 @@ import type { FeatureSequence } from '../heads/head-outputs.js';
 import type { EncodeOptions, Example } from '../task.js';
 
 export interface SoundExample extends Example {
-  /** Null: it was looked at, and not read. */
+  /** Decoded clip. Null if it was only checked. */
   readonly sound: HeardSound | null;
-  /** Rows that the base makes of it. */
+  /** Number of rows that the base model makes of it. */
   readonly heardRows: number;
-  /** What sets its draws apart from those of others; null: nothing of it is drawn. */
+  /** Key of the random mask. Null if nothing is masked. */
   readonly key: DrawKey | null;
 }
 
 /**
- * Of each sound, or why it cannot be learnt from.
- * @param most values of all that are decoded: a question's sounds keep others waiting
- * @throws DomainError where they have more
+ * Returns each decoded clip, or why it cannot be used.
+ * @param most maximum number of decoded values in total: other requests wait while a request's audio is
+ * decoded
+ * @throws DomainError if there are more
  */
 export function heardOf(
   files: readonly Uint8Array[],
@@ -34,7 +35,7 @@ export function heardOf(
   );
 }
 
-/** The same of samples at the base's rate. */
+/** Returns a clip from samples at the base model's sample rate, or why it cannot be used. */
 export const windowOf = (
   samples: Float32Array,
   { audio }: Processor,
@@ -46,7 +47,7 @@ const within = (heard: Heard | string, maxSeqLen: number): Heard | string =>
     ? heard
     : `the audio has ${heard.seconds.toFixed(1)} s, which take ${heard.rows} positions in this base, more than max_seq_len ${maxSeqLen}, and audio is not truncated; shorten it or remove max_seq_len`;
 
-/** A sound as a front end takes it; where training hides rows of it, without them. */
+/** Returns a clip as input of the front end, with random masked rows in training. */
 export function sequenceOf(
   { sound, key, heardRows: rows }: SoundExample,
   { masking }: Model,

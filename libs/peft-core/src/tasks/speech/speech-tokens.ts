@@ -1,18 +1,21 @@
-// Whisper's tokens beside those of a text: languages, what is to be written, times.
+// Whisper's special tokens: languages, tasks and timestamps.
 import { DomainError } from '@graft/contracts';
 import type { Processor } from '../../data/processor.js';
 import type { Tokenizer } from '../../data/text/tokenizer.js';
 
-/** Entries of OpenAI's models that know English alone: their tokenizer has tokens of the other languages, too. */
+/** Vocabulary size of OpenAI's English-only models, whose tokenizer also has tokens of other languages. */
 const ENGLISH_ONLY = 51_864;
 
-/** Null where the tokenizer has no such token. */
+/** Returns the id of a special token. Null if the tokenizer does not have it. */
 export function tokenId(tokenizer: Tokenizer, name: string): number | null {
   const ids = tokenizer.encode(`<|${name}|>`);
   return ids.length === 1 ? (ids[0] as number) : null;
 }
 
-/** The tokens between the start token and a text, as the tokenizer has them; or those of a language, without timestamps. */
+/**
+ * Returns the tokens between the start token and the text: the tokenizer's own ones, or those of a
+ * language, without timestamps.
+ */
 export function prefixOf({ tokenizer, writing }: Processor, language: string | null): Int32Array {
   if (language === null) {
     const around = tokenizer.encode('', { special: true });
@@ -27,7 +30,7 @@ export function prefixOf({ tokenizer, writing }: Processor, language: string | n
   });
 }
 
-/** Languages by the ids of their tokens; none where the base knows one alone. */
+/** Returns the languages by token id. Empty if the base model is English-only. */
 export function languagesOf(tokenizer: Tokenizer, vocabSize: number): ReadonlyMap<number, string> {
   const found = new Map<number, string>();
   if (vocabSize === ENGLISH_ONLY) return found;

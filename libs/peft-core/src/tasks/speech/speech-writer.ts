@@ -1,5 +1,5 @@
-// What Whisper writes of a window of a sound, in transformers' order: a prompt, the start token, language and task, then
-// text, with its times or without.
+// Whisper's transcription of a window of audio, in Transformers' token order: prompt, start token,
+// language and task, then text, with or without timestamps.
 import { DomainError } from '@graft/contracts';
 import { logSoftmax, tensor, type Tensor } from '@graft/kernels';
 import { BARE_BASE } from '../../nn/batch.js';
@@ -18,39 +18,39 @@ export interface SpeechWindow {
   readonly run: number;
   readonly tokenizer: Tokenizer;
   readonly writing: Pick<Writing, 'suppressed' | 'suppressedFirst'>;
-  /** Between the start token and the text, as the model was trained. */
+  /** Tokens between the start token and the text, as used in training. */
   readonly prefix: Int32Array;
-  /** That it was trained with. */
+  /** Language used in training. */
   readonly language: string | null;
   hear(): FeatureSequence;
 }
 
-/** OpenAI's names of the token for silence, the newer first. */
+/** OpenAI's names of the silence token, newest first. */
 const SILENCE = ['nospeech', 'nocaptions'];
 
 export class SpeechWriter implements Writer {
   language: string | null;
-  /** Written so far: text and times, the end left out. */
+  /** Generated text and timestamp tokens, without the end token. */
   private readonly ids: number[] = [];
   private readonly dictation: Dictation;
   private readonly stream: TextStream;
   private readonly clock: Times | null;
   private readonly start: number;
-  /** The prompt, which stands before the start token. */
+  /** Prompt tokens before the start token. */
   private readonly prompt: readonly number[];
   private readonly silence: number | null;
   private pending: readonly number[];
-  /** How many more there is room for behind what stands before the text. */
+  /** Maximum number of generated tokens after prompt and prefix. */
   private most = 0;
-  /** Languages of which one is to be heard first. */
+  /** Candidates for language detection. Null if the language is known. */
   private unheard: ReadonlyMap<number, string> | null;
   private logprobs = 0;
   private noSpeech: number | null = null;
   private count = 0;
-  /** Ids whose text was given out, where there are times. */
+  /** Number of ids whose text was returned, if there are timestamps. */
   private told = 0;
 
-  /** @throws DomainError for what of `asked` the base has no token for */
+  /** @throws DomainError for an option in `asked` that the base model has no token for */
   constructor(
     private readonly model: Model,
     private readonly window: SpeechWindow,
@@ -109,7 +109,7 @@ export class SpeechWriter implements Writer {
     return partsOf(this.ids, this.clock.first, this.asked.seconds);
   }
 
-  /** All that stands before the text. @throws DomainError */
+  /** Returns all tokens before the text. @throws DomainError */
   private begin(languages: ReadonlyMap<number, string>): readonly number[] {
     const prefix = this.prefix(languages);
     const clock = this.clock;
@@ -122,7 +122,7 @@ export class SpeechWriter implements Writer {
   private prefix(languages: ReadonlyMap<number, string>): readonly number[] {
     const { language, window } = this;
     if (language === null || language === window.language) return [...window.prefix];
-    // a base that knows English alone has no other beginning
+    // An English-only base model has only this prefix.
     if (languages.size < 2 && language === 'en') return [...window.prefix];
     const [id] = [...languages].find(([, code]) => code === language) ?? [];
     const task = tokenId(window.tokenizer, 'transcribe');
@@ -136,7 +136,7 @@ export class SpeechWriter implements Writer {
     );
   }
 
-  /** By its token behind the start token alone, as transformers does. */
+  /** Detects the language from the token after the start token alone, as Transformers does. */
   private hearLanguage(languages: ReadonlyMap<number, string>): { text: string; isLast: boolean } {
     const id = this.dictation.next(this.pending, (logits) => {
       const scores = scoresOf(logits(0));
@@ -169,7 +169,7 @@ export class SpeechWriter implements Writer {
     return id;
   }
 
-  /** An adapter writes what it has learnt. */
+  /** Suppresses tokens for base models only. Adapters generate what they were trained on. */
   private suppress(scores: Float32Array): void {
     const { run, writing } = this.window;
     if (run !== BARE_BASE) return;
@@ -181,7 +181,10 @@ export class SpeechWriter implements Writer {
     return (isEnd ? '' : this.stream.push(id)) + (isLast ? this.stream.end() : '');
   }
 
-  /** Of parts that are whole: what stands behind the last may be written anew, in another window. */
+  /**
+   * Returns the text of complete segments. Text after the last one may be generated again in the next
+   * window.
+   */
   private timedText(isLast: boolean): string {
     const { ids, told, clock } = this;
     const first = clock?.first ?? 0;
@@ -201,7 +204,7 @@ export class SpeechWriter implements Writer {
   }
 }
 
-/** ln p [V] */
+/** Returns ln p [V]. */
 const scoresOf = (logits: Tensor): Float32Array =>
   logSoftmax(logits, -1, 'f32').toArray() as Float32Array;
 
@@ -212,7 +215,10 @@ function clockOf(tokenizer: Tokenizer): Times {
   throw new DomainError('unsupported', message, 'response_format');
 }
 
-/** As transformers' get_prompt_ids: no token but of text; of a long one the end, which leaves half of the positions. */
+/**
+ * Returns the prompt's token ids, as Transformers' get_prompt_ids. Special tokens are rejected. A long
+ * prompt keeps its end, at most half of the positions.
+ */
 function promptIds(tokenizer: Tokenizer, prompt: string | null, positions: number): number[] {
   if (prompt === null || prompt.trim() === '') return [];
   const before = tokenId(tokenizer, 'startofprev');
@@ -230,7 +236,10 @@ function promptIds(tokenizer: Tokenizer, prompt: string | null, positions: numbe
   throw new DomainError('invalid_value', message, 'prompt');
 }
 
-/** A special token that the text spells; what is unknown to the base is one that it does not. */
+/**
+ * Returns a special token that the text contains literally. Characters that the base model does not know
+ * also decode to a special token, but the text does not contain its name.
+ */
 const ownToken = (tokenizer: Tokenizer, ids: readonly number[], text: string): string | undefined =>
   ids
     .filter((id) => tokenizer.decode([id]) === '')

@@ -1,38 +1,41 @@
 /**
- * Times that Whisper writes among its text, by the rules of transformers' WhisperTimeStampLogitsProcessor:
- *   a text begins and ends with a time; two times in a row end one part and begin the next; none lies before another;
- *   the first lies within a second; where all times together are likelier than any text, it is a time.
+ * Whisper's timestamp tokens, with the rules of Transformers' WhisperTimeStampLogitsProcessor:
+ * - Text starts and ends with a timestamp.
+ * - Two timestamps in a row end one segment and start the next.
+ * - No timestamp is before an earlier one.
+ * - The first timestamp is within one second.
+ * - If all timestamps together are more probable than any text token, the next token is a timestamp.
  */
 import type { Tokenizer } from '../../data/text/tokenizer.js';
 import { tokenId } from './speech-tokens.js';
 
-/** Seconds between two tokens. */
+/** Seconds between two timestamp tokens. */
 const STEP = 0.02;
-/** Steps within which a text begins. */
+/** Maximum number of steps before the first timestamp. */
 const FIRST = 50;
 
 export interface Times {
-  /** Id of second 0; all ids from there on are times. */
+  /** Id of the timestamp 0.00. All ids from there on are timestamps. */
   readonly first: number;
-  /** Says that there are to be none. */
+  /** Id of the token for "no timestamps". */
   readonly none: number;
-  /** Ends a text. */
+  /** Ids of the end tokens. */
   readonly ends: readonly number[];
 }
 
-/** Null where the tokenizer has none. */
+/** Returns the timestamp tokens. Null if the tokenizer has none. */
 export function timesOf(tokenizer: Tokenizer): Times | null {
   const [first, none] = ['0.00', 'notimestamps'].map((name) => tokenId(tokenizer, name));
   return first == null || none == null ? null : { first, none, ends: tokenizer.eosIds };
 }
 
-/** Takes from scores what may not come after `ids`. */
+/** Masks the scores of tokens that must not follow `ids`. */
 export function holdToTimes(scores: Float32Array, ids: readonly number[], times: Times): void {
   const { first, none, ends } = times;
   scores[none] = -Infinity;
   const isTime = (at: number): boolean => (ids.at(at) ?? -1) >= first;
   const wasTime = isTime(-1);
-  // of one text that begins with a time there is nothing before it
+  // A timestamp at the start counts as the second of a pair: text must follow.
   const before = ids.length < 2 || isTime(-2);
   if (wasTime && before) scores.fill(-Infinity, first);
   else if (wasTime) withoutText(scores, first, ends);
@@ -59,14 +62,14 @@ export function logSumExp(values: Float32Array): number {
   return most + Math.log(values.reduce((sum, value) => sum + Math.exp(value - most), 0));
 }
 
-/** A part, by its times in seconds and its ids, times among them. */
+/** Segment with its times in seconds and its ids, including timestamps. */
 export interface TimedIds {
   readonly start: number;
   readonly end: number;
   readonly ids: readonly number[];
 }
 
-/** The parts of what was written of a window, and the second from which the next goes on, as transformers has them. */
+/** Splits a window into segments. `until`: second at which the next window starts, as in Transformers. */
 export function partsOf(
   ids: readonly number[],
   first: number,
@@ -85,7 +88,7 @@ export function partsOf(
   const until = endsWithOne ? seconds : Math.min(at(ids[cut - 1]), seconds);
   const ends = endsWithOne ? [...cuts, ids.length] : cuts;
   const parts = ends.map((end, i): TimedIds => {
-    // the last one keeps the time at which another would have begun
+    // The last segment keeps the timestamp at which the next one would have started.
     const isCut = end === cut && !endsWithOne;
     const part = ids.slice(i === 0 ? 0 : ends[i - 1], isCut ? end + 1 : end);
     return { start: at(part[0]), end: at(ids[end - 1]), ids: part };

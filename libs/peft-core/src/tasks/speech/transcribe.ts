@@ -1,4 +1,4 @@
-// Writes what a decoder makes of a sound: the encoder hears it once, and each forward goes on from the last.
+// Decodes audio token by token: the encoder runs once, and the decoder uses a KV cache.
 import { argmax, narrow, noGrad, tidy, type Tensor } from '@graft/kernels';
 import { packFeatures } from '../batches/pack.js';
 import { atOnce } from '../../interruptible-work.js';
@@ -11,34 +11,34 @@ import type { FeatureSequence } from '../heads/head-outputs.js';
 export interface Heard {
   readonly run: number;
   readonly heard: FeatureSequence;
-  /** After the start token. */
+  /** Tokens after the start token. */
   readonly prefix: Int32Array;
-  /** Tokens that end a text. */
+  /** End tokens. */
   readonly ends: readonly number[];
 }
 
-/** How many tokens a decoder reads and writes of one sound. */
+/** Returns the maximum number of decoder tokens per clip, including the prefix. */
 export const writtenPositions = (model: Model, run: number): number =>
   (model.targetPositions ?? 0) - virtualTokens(model, run);
 
-/** A decoder beside what an encoder has heard. */
+/** Decoder with a KV cache for one clip. */
 export class Dictation {
   readonly #cache: KvCache;
   readonly #handle: number;
   #isHeard = false;
   #position = 0;
 
-  /** @param hear gives the sound when the first forward wants it */
+  /** @param clip returns the clip; called in the first forward pass */
   constructor(
     private readonly model: Model,
     private readonly run: number,
-    private readonly hear: () => FeatureSequence,
+    private readonly clip: () => FeatureSequence,
   ) {
     this.#cache = model.cache();
     this.#handle = this.#cache.open(run, model.targetPositions ?? 0);
   }
 
-  /** What `read` makes of logits [1, V] behind the tokens that follow the earlier ones, by their place among them. */
+  /** Feeds the next tokens. `read` receives logits [1, V] by token index and computes the result. */
   next<T>(tokens: readonly number[], read: (logits: (place: number) => Tensor) => T): T {
     const { model, run } = this;
     const ctx = { training: false, runs: new Map([[run, { seed: 0, step: 0 }]]) };
@@ -59,7 +59,7 @@ export class Dictation {
     return found;
   }
 
-  /** Forgets what was read and written; what was heard stays. */
+  /** Discards the decoder's tokens. The encoder output stays cached. */
   again(): void {
     this.#cache.rewind(this.#handle, 0);
     this.#position = 0;
@@ -70,7 +70,7 @@ export class Dictation {
   }
 
   #source(): PackedRows {
-    const packed = packFeatures([{ run: this.run, ...this.hear() }]);
+    const packed = packFeatures([{ run: this.run, ...this.clip() }]);
     return {
       ...packed,
       sequences: packed.sequences.map((one) => ({ ...one, cache: this.#handle })),
@@ -87,11 +87,11 @@ export class Dictation {
   }
 }
 
-/** Ids of the likeliest text, without what it began and ends with. */
+/** Returns the greedy transcript as token ids, without prefix and end token. */
 export const transcribe = (model: Model, heard: Heard): number[] =>
   atOnce(transcribing(model, heard));
 
-/** The same a forward at a time. */
+/** Transcribes like `transcribe`, with one forward pass between two yields. */
 export function* transcribing(
   model: Model,
   { run, heard, prefix, ends }: Heard,

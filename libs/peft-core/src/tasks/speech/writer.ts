@@ -1,42 +1,42 @@
-// How models write what is said in a sound, a token at a time: what a transcript asks of a task.
+// Interface of tasks that generate transcripts token by token.
 import type { TranscriptOptions, TranscriptSegment } from '@graft/contracts';
 import type { Processor } from '../../data/processor.js';
 import type { Model } from '../../models/model.js';
 
-/** How a window of an audio file is transcribed. */
+/** Options for transcribing a window of an audio file. */
 export interface WindowOptions extends TranscriptOptions {
-  /** Whether the model writes when what is said begins and ends. */
+  /** Whether the model generates timestamps. */
   readonly timed: boolean;
-  /** Of the window's sound. */
+  /** Length of the window's audio. */
   readonly seconds: number;
 }
 
-/** A segment of a window, with times in seconds of the window. */
+/** Segment of a window, with times in seconds from the start of the window. */
 export type SaidSegment = Omit<TranscriptSegment, 'seek'>;
 
 export interface SaidTimes {
   readonly segments: readonly SaidSegment[];
-  /** Second of the window from which another goes on. */
+  /** Second of the window at which the next window starts. */
   readonly until: number;
 }
 
-/** What is written of one window. */
+/** Decoder of one window. */
 export interface Writer {
-  /** One forward: the text that is new. */
+  /** Runs one forward pass and returns the new text. */
   step(): { readonly text: string; readonly isLast: boolean };
-  /** Written so far, the end of text included. */
+  /** Number of generated tokens, including the end token. */
   readonly tokens: number;
-  /** Null: nobody has said or heard it. */
+  /** Language given or detected. Null if unknown. */
   readonly language: string | null;
-  /** At its end, of one that is timed. */
+  /** Returns the segments. Call it after the last step of a window with timestamps. */
   times(): SaidTimes;
   close(): void;
 }
 
 export interface Writing<E, O> {
-  /** Whether the base has tokens for times. */
+  /** Whether the base model has timestamp tokens. */
   isTimed(processor: Processor): boolean;
-  /** @throws DomainError for what of `asked` the base cannot do */
+  /** @throws DomainError for an option in `asked` that the base model does not support */
   open(
     model: Model,
     part: { readonly run: number; readonly example: E; readonly options: O },
