@@ -14,7 +14,7 @@ import { ask, makeProject, type TestProject } from './projects.js';
 import { evaluated, saved, ScriptedWorker, started, step } from './scripted-worker.js';
 import { StreamClient } from './stream-client.js';
 
-// The table of all runs: what people say of jobs, how lists find and order them, and deletion until it cannot be undone.
+// The table of runs: names, tags and notes of jobs, filters and order of lists, and deletion with restore.
 
 let api: TestApi;
 let project: TestProject;
@@ -41,7 +41,7 @@ const change = (id: string, body: object): Promise<JobObject> =>
 const remove = (id: string) => ask(api, api.apiKey, 'delete', `/v1${JOBS}/${id}`);
 const list = async (query: string): Promise<string[]> =>
   (await api.get<Page<JobObject>>(`${JOBS}?${query}`)).data.map(({ id }) => id);
-/** All pages, two jobs each. */
+/** Ids of all pages, two jobs per page. */
 async function pages(query: string): Promise<string[]> {
   const ids: string[] = [];
   for (let more = true; more;) {
@@ -53,7 +53,7 @@ async function pages(query: string): Promise<string[]> {
   return ids;
 }
 
-/** One that a worker has trained, with a checkpoint and what it made. */
+/** Trains a job, with a checkpoint and a model; returns it. */
 async function trained(suffix: string): Promise<JobObject> {
   const pool = `pool-${suffix}`;
   const worker = await new ScriptedWorker(api, { pool }).connect();
@@ -70,7 +70,7 @@ async function trained(suffix: string): Promise<JobObject> {
 }
 
 describe('the priority of a job', () => {
-  it('moves it within its queue, and an event says so', async () => {
+  it('moves it within its queue, with an event', async () => {
     const pool = 'moving';
     const [first, second] = [await create({ pool }), await create({ pool })];
     const moved = await change(second.id, { graft: { priority: 10 } });
@@ -89,7 +89,7 @@ describe('the priority of a job', () => {
     expect((await get(first.id)).graft.priority).toBe(100);
   });
 
-  it('is bounded, as that of a new job is', async () => {
+  it("has the limits of a new job's priority", async () => {
     const { id } = await create();
     for (const priority of [0, 1001, 1.5])
       await expect(change(id, { graft: { priority } })).rejects.toThrow('graft.priority');
@@ -105,8 +105,8 @@ describe('the priority of a job', () => {
   });
 });
 
-describe('what people say of a job', () => {
-  it('is its name, tags, note and whether it is archived; what is left out stays', async () => {
+describe('the labels of a job', () => {
+  it('are its name, tags, note and whether it is archived; missing fields remain unchanged', async () => {
     const { id, graft } = await create({}, { suffix: 'first', metadata: { a: '1' } });
     expect(graft).toMatchObject({ name: null, tags: [], note: null, archived: false });
     const words = { name: ' pirate, r 8 ', tags: ['b', ' a ', 'b'], note: 'line\nline' };
@@ -121,7 +121,7 @@ describe('what people say of a job', () => {
     expect(cleared.graft).toMatchObject({ ...bare, note: null });
   });
 
-  it('is told of to who watches the project', async () => {
+  it("are sent to the project's streams", async () => {
     const { id } = await create();
     const stream = new StreamClient(api, '/stream');
     await until(() => stream.seen.some(({ kind }) => kind === 'ready'));
@@ -134,7 +134,7 @@ describe('what people say of a job', () => {
     stream.leave();
   });
 
-  it('is refused by field where it is too much, and to those who may only read', async () => {
+  it('are rejected with the param if they are too long, and for keys that may only read', async () => {
     const { id } = await create();
     const refused = async (body: object) => {
       const { status, text } = await ask(api, api.apiKey, 'post', `/v1${JOBS}/${id}`, body);
@@ -192,7 +192,7 @@ describe('a list of jobs', () => {
     found.map((id) => ['delta', 'alpha', 'charlie', 'zulu', 'echo'][ids.indexOf(id)]);
   const own = 'metadata[of]=list';
 
-  it('takes tags, words of notes and names, method, model, and leaves out what is archived', async () => {
+  it('filters by tags, words of notes and names, method and model, and omits archived jobs', async () => {
     expect(named(await list(own))).toEqual(['zulu', 'charlie', 'alpha', 'delta']);
     expect(named(await list(`${own}&archived=any`))).toEqual(['echo', 'zulu', 'charlie', 'alpha', 'delta']); // prettier-ignore
     expect(named(await list(`${own}&archived=true`))).toEqual(['echo']);
@@ -202,7 +202,7 @@ describe('a list of jobs', () => {
     expect(named(await list(`${own}&search=50%25`))).toEqual(['alpha']);
     expect(named(await list(`${own}&search=zulu`))).toEqual(['zulu']);
     expect(named(await list(`${own}&search=big`))).toEqual(['delta']);
-    // parts of a method, of a file's name, and of neither
+    // parts of a method or a file's name, and words that match nothing
     for (const words of ['lOr', 'chats.js', 'lora+queued', 'tin+LORA+chats'])
       expect(await list(`${own}&search=${words}`), words).toHaveLength(4);
     for (const words of ['ia3', 'loraa', 'lora+nowhere', 'chats.json_'])
@@ -237,14 +237,14 @@ describe('a list of jobs', () => {
       expect(await found(`method=${name}&status=failed`), name).toEqual([]);
   });
 
-  it('is sorted by any column, page by page, with what has none at its end', async () => {
+  it('is sorted by any column, across pages, with missing values last', async () => {
     const by = async (query: string) => named(await pages(`${own}&order_by=${query}`));
     expect(await by('name&order=asc')).toEqual(['alpha', 'charlie', 'delta', 'zulu']);
     expect(await by('name')).toEqual(['zulu', 'delta', 'charlie', 'alpha']);
     expect(await by('created_at&order=asc')).toEqual(['delta', 'alpha', 'charlie', 'zulu']);
     expect(await by('best_valid_loss&order=asc')).toEqual(['charlie', 'zulu', 'delta', 'alpha']);
     expect(await by('best_valid_loss')).toEqual(['delta', 'zulu', 'charlie', 'alpha']);
-    // null and what is no number are alike: by id
+    // Null and NaN count as missing and are ordered by id.
     for (const order of ['asc', 'desc']) {
       const found = await by(`train_loss&order=${order}`);
       expect(found.slice(0, 2)).toEqual(order === 'asc' ? ['charlie', 'delta'] : ['delta', 'charlie']); // prettier-ignore
@@ -255,7 +255,7 @@ describe('a list of jobs', () => {
         expect((await by(`${order}&order=${way}`)).sort()).toEqual(['alpha', 'charlie', 'delta', 'zulu']); // prettier-ignore
   });
 
-  it('refuses what it does not know, by name', async () => {
+  it('rejects unknown values with the param', async () => {
     for (const [query, param] of [
       ['order_by=colour', 'order_by'],
       ['order=up', 'order'],
@@ -270,7 +270,7 @@ describe('a list of jobs', () => {
   });
 });
 
-it('says what was trained on, how long and with how much memory by the end of each step', async () => {
+it('returns tokens, training time and peak memory per step', async () => {
   const { id } = await trained('measured');
   const { steps, tokens, seconds, peak_rss_bytes } = await api.get<MetricsObject>(
     `${JOBS}/${id}/metrics`,
@@ -289,7 +289,7 @@ describe('a deleted job', () => {
   const status = async (path: string, method = 'get') =>
     (await ask(api, api.apiKey, method, `/v1${path}`)).status;
 
-  it('is out of sight with what it made, and comes back with all of it', async () => {
+  it('is hidden with its results, and can be restored with all of them', async () => {
     const job = await trained('undo');
     const [model, checkpoint] = [job.fine_tuned_model!, `${job.fine_tuned_model}:ckpt-step-1`];
     const seen = [
@@ -334,12 +334,12 @@ describe('a deleted job', () => {
       );
     const done = await auditLog();
     expect(done).toMatchObject([{ restored: 1 }]);
-    // it is not deleted: nothing is done, and nothing told
+    // It is not deleted: nothing changes, and there is no audit entry.
     expect(await api.post(`${JOBS}/${job.id}/restore`)).toEqual(job);
     expect(await auditLog()).toEqual(done);
   });
 
-  it('is no job for a change that waited for its deletion', async () => {
+  it('cannot be changed by a request that waited for its deletion', async () => {
     const { id } = await create();
     const client = new pg.Client({ connectionString: api.databaseUrl });
     await client.connect();
@@ -362,7 +362,7 @@ describe('a deleted job', () => {
     expect(await api.query('SELECT note FROM job WHERE id = $1', [id])).toEqual([{ note: null }]);
   });
 
-  it('is not what an equal call makes: the key is free', async () => {
+  it('is not returned to a repeated request: its idempotency key is free', async () => {
     const body = { model: 'tiny', training_file: file, graft: { pool: 'nobody' } };
     const send = async (headers: Record<string, string>, more: object = {}) => {
       const answer = await request(api.url)
@@ -384,7 +384,7 @@ describe('a deleted job', () => {
     expect(await send(key, { seed: 1 })).toEqual([422, 'idempotency_mismatch']);
     await drop(second[1]);
     expect(await send(key, { seed: 1 })).toEqual([200, expect.stringMatching(/^ftjob-/)]);
-    // an SDK's own retry, which has no key
+    // an SDK's retry, which has no key
     const retry = { 'x-stainless-retry-count': '1' };
     const [, third] = await send(retry, { seed: 2 });
     expect(await send(retry, { seed: 2 })).toEqual([200, third]);
@@ -392,7 +392,7 @@ describe('a deleted job', () => {
     expect(await send(retry, { seed: 2 })).toEqual([200, expect.not.stringMatching(third)]);
   });
 
-  it('cannot be deleted before it is over, nor while others need what it made: they are named', async () => {
+  it('cannot be deleted while it is open, or while others need its results; the error names them', async () => {
     const job = await trained('needed');
     const refusal = async (id: string): Promise<string> => {
       const { status, text } = await remove(id);
@@ -427,14 +427,14 @@ describe('a deleted job', () => {
     expect((await remove(job.id)).status).toBe(200);
   });
 
-  it('is deleted some rows at a time, and keeps nothing else waiting where that fails', async () => {
+  it('is deleted in batches, and does not block other deletions if that fails', async () => {
     const [large, other] = [await trained('large'), await trained('other')];
     await api.query(
       `INSERT INTO event (job_id, number, level, type, message)
        SELECT $1, 10000 + n, 'info', 'log', 'line' FROM generate_series(1, 5000) AS n`,
       [large.id],
     );
-    // as if a statement took too long: with more rows than so many, and with one of these
+    // as if a statement timed out: if it deletes more than 2000 rows, or a certain row
     await api.query(`CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
       IF (SELECT count(*) > 2000 OR count(*) FILTER (WHERE number = 15000) > 0 FROM gone)
       THEN RAISE EXCEPTION 'canceling statement due to statement timeout' USING ERRCODE = '57014'; END IF;
@@ -453,7 +453,7 @@ describe('a deleted job', () => {
     await until(async () => (await count('job', 'id', other.id)) === 0);
     await until(async () => (await count('data_report', 'key', 'old')) === 0);
     await until(async () => (await count('event', 'job_id', large.id)) <= 2000);
-    // half of it is gone: it cannot come back
+    // It is partly deleted and cannot be restored.
     expect(await status(`${JOBS}/${large.id}/restore`, 'post')).toBe(404);
     expect(await list('deleted=true&search=large')).toEqual([]);
     await api.query('DROP TRIGGER slow ON event');
@@ -462,7 +462,7 @@ describe('a deleted job', () => {
     await api.query('DROP FUNCTION slow');
   });
 
-  it('is gone for good after a week, with its rows and bytes', async () => {
+  it('is deleted permanently after a week, with its rows and blobs', async () => {
     const job = await trained('gone');
     const named = await api.query<{ sha256: string }>(
       `SELECT DISTINCT sha256 FROM blob_ref WHERE owner_id = ANY($1)`,

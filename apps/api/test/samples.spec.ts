@@ -1,4 +1,4 @@
-// Answers of a run to its sample prompts, from a worker whose facts the test decides.
+// Answers of a run to its sample prompts, from a worker whose events the test scripts.
 import type { JobEventObject, JobObject, JobSampleObject, Page, RunEvent } from '@graft/contracts';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { caught, importBase, startTestApi, uploadChats, type TestApi } from './fixture.js';
@@ -45,14 +45,14 @@ const sampled = (at: number, ...texts: string[]): RunEvent => ({
   },
 });
 
-// Before the others, which scan the index by more than the list.
+// Must run before the other tests, which scan the index for more than this list.
 it('finds the answers of a job without reading the rest of its history', async () => {
   const { id } = await create({ sample_prompts: PROMPTS });
   await foundByIndex(api, { job: id, index: 'event_kind' }, () => samplesOf(id));
   await cancel(id);
 });
 
-it('lists the answers of each step, newest first, and tells of them among the events', async () => {
+it('lists the answers of each step, newest first, and reports them in the events', async () => {
   const job = await create({ sample_prompts: PROMPTS, sample_max_tokens: 9, eval_steps: 2 });
   expect(job.graft).toMatchObject({ sample_prompts: PROMPTS, sample_max_tokens: 9 });
   worker = await new ScriptedWorker(api).connect();
@@ -93,7 +93,7 @@ it('lists the answers of each step, newest first, and tells of them among the ev
   await cancel(job.id);
 });
 
-it('has each step once, however often it is made, and nothing that answers other prompts', async () => {
+it('lists each step once, however often it is repeated, and ignores a wrong number of answers', async () => {
   const job = await create({ sample_prompts: PROMPTS });
   worker = await new ScriptedWorker(api).connect();
   const first = await worker.assigned();
@@ -105,7 +105,7 @@ it('has each step once, however often it is made, and nothing that answers other
     step(2),
     sampled(2, 'c', 'd'),
   );
-  // as many as it was asked, and no more
+  // one answer for two prompts
   await worker.tell(first, sampled(3, 'alone'));
   worker.vanish();
   worker = await new ScriptedWorker(api).connect();
@@ -137,13 +137,16 @@ it.each([
   [[''], 'graft.sample_prompts.0', {}],
   [['fine', 'x '.repeat(4000)], 'graft.sample_prompts.1', {}],
   [[[{ role: 'robot', content: 'x' }]], 'graft.sample_prompts.0', {}],
-])('refuses by their place prompts that cannot be answered: %j', async (prompts, param, more) => {
-  const refusal = await caught(create({ sample_prompts: prompts }, more) as Promise<unknown>);
-  expect(refusal.status).toBe(400);
-  expect(String(refusal.param).startsWith(param)).toBe(true);
-});
+])(
+  'rejects prompts that cannot be answered, with their index: %j',
+  async (prompts, param, more) => {
+    const refusal = await caught(create({ sample_prompts: prompts }, more) as Promise<unknown>);
+    expect(refusal.status).toBe(400);
+    expect(String(refusal.param).startsWith(param)).toBe(true);
+  },
+);
 
-it('refuses an evaluation of every few steps by which the prompts would be answered too often', async () => {
+it('rejects an eval_steps with which the prompts would be answered too often', async () => {
   const more = {
     training_file: await uploadChats(api, 1_100),
     hyperparameters: { n_epochs: 1, batch_size: 1 },
@@ -164,7 +167,7 @@ it('refuses an evaluation of every few steps by which the prompts would be answe
   for (const graft of fine) await cancel((await create(graft, more)).id);
 });
 
-it('refuses prompts where the models of the task write nothing', async () => {
+it('rejects prompts if the models of the task cannot generate text', async () => {
   const pairs = Array.from({ length: 12 }, (_, n) =>
     JSON.stringify({ anchor: `question ${n}`, positive: `answer ${n}` }),
   );

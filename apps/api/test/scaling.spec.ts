@@ -4,7 +4,7 @@ import { importBase, startTestApi, until, uploadChats, type TestApi } from './fi
 import { ask, makeProject } from './projects.js';
 import { ScriptedWorker } from './scripted-worker.js';
 
-// What an autoscaler and an administrator see of pools and workers, and what they tell them.
+// Pools and workers for autoscalers and administrators: state, cordon, drain and removal.
 
 let api: TestApi;
 let file: string;
@@ -42,10 +42,10 @@ const id = (worker: ScriptedWorker): string => worker.welcome!.workerId;
 const shown = async (worker: ScriptedWorker): Promise<WorkerObject> =>
   (await api.get<{ data: WorkerObject[] }>('/workers')).data.find((one) => one.id === id(worker))!;
 const pool = (name: string) => api.get<PoolObject>(`/pools/${name}`);
-/** Long enough for the dispatcher to have looked, which it does each second. */
+/** Longer than several rounds of the dispatcher, which runs every second. */
 const aWhile = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 2_500));
 
-it('says how much waits in a pool, for how long, and how much room its workers have', async () => {
+it('reports the queue of a pool, its waiting times, and the slots of its workers', async () => {
   const worker = await join('busy', { slots: 3 });
   const running = await submit('busy');
   const assignment = await worker.assigned();
@@ -87,7 +87,7 @@ it('says how much waits in a pool, for how long, and how much room its workers h
   ).toBeGreaterThan(900);
 });
 
-it('counts a wait from when the job last began to wait', async () => {
+it('counts a wait from when the job was last queued', async () => {
   const job = await submit('resumed');
   await api.post(`/pools/resumed/grants`, { project_id: 'proj-default' });
   await api.post(`/fine_tuning/jobs/${job}/pause`);
@@ -96,7 +96,7 @@ it('counts a wait from when the job last began to wait', async () => {
   expect((await pool('resumed')).longest_wait).toBeLessThan(600);
 });
 
-it('notes each minute what pools are like', async () => {
+it('samples the load of pools every minute', async () => {
   await join('noted');
   await until(async () => {
     await api.query(`DELETE FROM pool_sample WHERE pool <> 'old'`);
@@ -116,7 +116,7 @@ it('notes each minute what pools are like', async () => {
   );
 });
 
-it('gives a cordoned worker nothing new, and it goes on with what it has', async () => {
+it('assigns nothing to a cordoned worker, whose jobs continue', async () => {
   const worker = await join('held');
   const first = await submit('held');
   const assignment = await worker.assigned();
@@ -141,7 +141,7 @@ it('gives a cordoned worker nothing new, and it goes on with what it has', async
   expect(uncordoned).toBe(true);
 });
 
-it('gives nothing of a cordoned pool, to workers that join later either', async () => {
+it('assigns nothing in a cordoned pool, even to workers that join later', async () => {
   await join('shut');
   await api.post('/pools/shut/cordon');
   const job = await submit('shut');
@@ -154,7 +154,7 @@ it('gives nothing of a cordoned pool, to workers that join later either', async 
   await until(() => late.assignments[0]?.jobId === job);
 });
 
-it('tells a worker to drain until it does, and gives it nothing more', async () => {
+it('sends a drain command to a worker until it drains, and assigns it nothing', async () => {
   const instance = 'drained-instance';
   const worker = await join('leaving', { instance });
   worker.pull();
@@ -163,7 +163,7 @@ it('tells a worker to drain until it does, and gives it nothing more', async () 
     state: 'draining',
     free_slots: 0,
   });
-  // Again with each heartbeat, for it may not have come.
+  // The command is repeated with each heartbeat because it may be lost.
   await until(() => worker.drains.length >= 3);
   await submit('leaving');
   worker.pull();
@@ -171,7 +171,7 @@ it('tells a worker to drain until it does, and gives it nothing more', async () 
   expect(worker.assignments).toEqual([]);
   expect((await shown(worker)).state).toBe('draining');
   expect((await pool('leaving')).workers).toMatchObject({ online: 0, draining: 1 });
-  // The same process, over a new connection, is still to drain.
+  // The same process must still drain after it reconnects.
   worker.vanish();
   const again = await join('leaving', { instance, key: worker.welcome!.workerKey! });
   expect(id(again)).toBe(id(worker));
@@ -179,7 +179,7 @@ it('tells a worker to drain until it does, and gives it nothing more', async () 
   again.pull();
   await until(() => again.drains.length > 0);
   expect(again.assignments).toEqual([]);
-  // What has said so is not told again.
+  // A draining worker does not get the command again.
   again.send({ $case: 'draining', value: { reason: 'told' } });
   await again.beat([]);
   const told = again.drains.length;
@@ -187,7 +187,7 @@ it('tells a worker to drain until it does, and gives it nothing more', async () 
   await again.beat([]);
   expect(again.drains.length).toBe(told);
   again.vanish();
-  // The next process of the same worker works.
+  // The next process of the same worker is online.
   const next = await join('leaving', { key: worker.welcome!.workerKey! });
   expect(id(next)).toBe(id(worker));
   await next.assigned();
@@ -196,7 +196,7 @@ it('tells a worker to drain until it does, and gives it nothing more', async () 
   expect(next.drains).toEqual([]);
 });
 
-it('tells a worker of another API process to drain', async () => {
+it('sends a drain command to a worker of another API process', async () => {
   const beside = await startTestApi({ beside: api });
   try {
     const worker = await new ScriptedWorker(beside, { pool: 'elsewhere' }).connect();
@@ -208,7 +208,7 @@ it('tells a worker of another API process to drain', async () => {
   }
 });
 
-it('removes workers that are gone, and no others', async () => {
+it('removes workers that are offline without jobs, and no others', async () => {
   const worker = await join('gone');
   await submit('gone');
   const assignment = await worker.assigned();
@@ -219,7 +219,7 @@ it('removes workers that are gone, and no others', async () => {
   expect(await remove()).toEqual([409, expect.stringContaining('is online: drain or stop it')]);
   worker.vanish();
   await until(async () => (await shown(worker)).state === 'offline');
-  // It may come back and go on with what it has.
+  // It may reconnect and continue its job.
   await api.query(`UPDATE job SET lease_until = now() + interval '1 hour' WHERE id = $1`, [
     assignment.jobId,
   ]);

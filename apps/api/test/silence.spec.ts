@@ -3,11 +3,11 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { importBase, startTestApi, until, uploadChats, type TestApi } from './fixture.js';
 import { ScriptedWorker, started, step } from './scripted-worker.js';
 
-// Workers that are connected, and hang or are not wanted any more.
+// Workers that are connected but hang, or whose token was revoked.
 
 const LEASE_MS = 1500;
 
-describe('a worker that is connected but', () => {
+describe('a connected worker', () => {
   let api: TestApi;
   let file: string;
   let pools = 0;
@@ -27,7 +27,7 @@ describe('a worker that is connected but', () => {
         graft: { pool },
       })
     ).id;
-  /** Asks for work again and again while the test goes on, as a worker that hangs in part may. */
+  /** Requests work repeatedly, as a partly hung worker may. */
   const pulling = (worker: ScriptedWorker): (() => void) => {
     const timer = setInterval(() => worker.ended === null && worker.pull(), 50);
     return () => clearInterval(timer);
@@ -50,7 +50,7 @@ describe('a worker that is connected but', () => {
     return { status: response.status, code: body.error?.code };
   };
 
-  it('silent gets no job, and its stream ends', async () => {
+  it('without heartbeats gets no job, and its stream ends', async () => {
     const pool = `pool-${pools++}`;
     const worker = await new ScriptedWorker(api, { pool, silent: true }).connect();
     await pause(LEASE_MS * 1.2);
@@ -67,7 +67,7 @@ describe('a worker that is connected but', () => {
     worker.vanish();
   });
 
-  it('leaves while its last heartbeats wait for the database is offline when they are written', async () => {
+  it('that leaves while its last heartbeats wait for the database is offline when they are written', async () => {
     const worker = await new ScriptedWorker(api, {
       pool: `pool-${pools++}`,
       silent: true,
@@ -90,14 +90,14 @@ describe('a worker that is connected but', () => {
     } finally {
       await lock.end();
     }
-    // well before it would be found silent
+    // well before the missing heartbeats would end its stream
     await pause(LEASE_MS / 3);
     const state = () =>
       api.query<{ state: string }>('SELECT state FROM worker WHERE id = $1', [id]);
     expect(await state()).toEqual([{ state: 'offline' }]);
   });
 
-  it('not noted as heard by the database gets no job, whatever this process thinks', async () => {
+  it('without recent heartbeats in the database gets no job, whatever its API process has seen', async () => {
     const pool = `pool-${pools++}`;
     const worker = await new ScriptedWorker(api, { pool, silent: true }).connect();
     await api.query(
@@ -113,7 +113,7 @@ describe('a worker that is connected but', () => {
     worker.vanish();
   });
 
-  it('whose join token was revoked gets no job, though it was heard just now', async () => {
+  it('whose join token was revoked gets no job, despite a recent heartbeat', async () => {
     const pool = `pool-${pools++}`;
     const { token, revoke } = await revocable();
     const worker = await new ScriptedWorker(api, { pool, token, silent: true }).connect();
@@ -131,7 +131,7 @@ describe('a worker that is connected but', () => {
     worker.vanish();
   });
 
-  it('silent or revoked answers no chat', async () => {
+  it('without heartbeats or with a revoked token answers no chat', async () => {
     const silent = await new ScriptedWorker(api, { silent: true }).connect();
     await pause(LEASE_MS * 1.2);
     expect(await ask()).toEqual({ status: 503, code: 'no_worker' });
@@ -146,7 +146,7 @@ describe('a worker that is connected but', () => {
     }
   });
 
-  it('holds a job and beats keeps its stream however long the job lasts', async () => {
+  it('with heartbeats keeps its stream for longer than a lease', async () => {
     const worker = await new ScriptedWorker(api).connect();
     await pause(LEASE_MS * 3);
     expect(worker.ended).toBeNull();
@@ -171,7 +171,7 @@ describe('a job shows', () => {
   });
   afterAll(() => api?.close());
 
-  /** The job as both the list and its own page have it. */
+  /** Returns the job, and checks that the list agrees with it. */
   async function shown(id: string): Promise<Shown> {
     const { data } = await api.get<{ data: Shown[] }>('/fine_tuning/jobs');
     const one = await api.get<Shown>(`/fine_tuning/jobs/${id}`);
@@ -187,7 +187,7 @@ describe('a job shows', () => {
       [worker.welcome?.workerId, secondsAgo],
     );
 
-  it('how long it trained, without waiting, and for how long its worker is silent', async () => {
+  it('how long it trained, without waiting, and how long its worker has been silent', async () => {
     const { id } = await api.post<{ id: string }>('/fine_tuning/jobs', {
       model: 'tiny',
       training_file: await uploadChats(api),
@@ -213,7 +213,7 @@ describe('a job shows', () => {
       );
     await attempt(first.attempt, 1000, 940);
     await attempt(second.attempt, 100, null);
-    // Under two heartbeats of five seconds nobody is called silent.
+    // A worker counts as silent only after two missing heartbeats of five seconds.
     await seen(worker, 2);
     const before = (await shown(id)).graft;
     expect(before.training_seconds).toBeGreaterThanOrEqual(160);

@@ -1,4 +1,4 @@
-// One of two real API processes gets SIGTERM while it answers.
+// One of two real API processes gets SIGTERM during answers.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
@@ -46,7 +46,7 @@ describe('an API process that gets SIGTERM', () => {
       grpc_url: string;
     };
     const where = { ...other, url, grpcUrl, joinToken: other.joinToken } as TestApi;
-    // Each knows that the other lives.
+    // Wait until the processes know each other.
     await until(async () => (await other.query('SELECT 1 FROM gateway')).length === 2);
     await new Promise((resolve) => setTimeout(resolve, 2_500));
     return { where, child, exited };
@@ -73,7 +73,7 @@ describe('an API process that gets SIGTERM', () => {
     return read;
   };
 
-  it('lets its answers end, and sends its worker to the other, where chats go on', async () => {
+  it('completes its answers, and moves its worker to the other process, where chats continue', async () => {
     const { where, child, exited } = await start(20);
     const instance = randomUUID();
     const worker = await join(where, instance);
@@ -87,7 +87,7 @@ describe('an API process that gets SIGTERM', () => {
     await until(() => worker.wentAway);
     const ready = await fetch(`${where.url}/readyz`);
     expect([ready.status, await ready.json()]).toMatchObject([503, { process: 'stopping' }]);
-    // No worker has gone anywhere yet.
+    // The worker has not reconnected yet.
     const relayed = other.client.chat.completions.create(ask);
     worker.say((await worker.asked()).id, 'still here');
     expect((await relayed).choices[0]?.message.content).toBe('still here');
@@ -97,7 +97,7 @@ describe('an API process that gets SIGTERM', () => {
     moved.say((await moved.asked()).id, 'here now');
     expect((await elsewhere).choices[0]?.message.content).toBe('here now');
 
-    // Balancers have noticed by then.
+    // Load balancers have noticed by then.
     await until(async () => {
       const { status } = await fetch(`${where.url}/v1/models`, { headers: other.headers });
       return status === 503;
@@ -110,7 +110,7 @@ describe('an API process that gets SIGTERM', () => {
     expect(moved.ended).toBeNull();
   }, 90_000);
 
-  it('ends streams with an error event when its time is over', async () => {
+  it('ends streams with an error event after drain-seconds', async () => {
     const { where, child, exited } = await start(1);
     const worker = await join(where, randomUUID());
     const begun = stream(where);

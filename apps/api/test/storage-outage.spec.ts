@@ -1,4 +1,4 @@
-// What the service stands on goes away while a job is prepared for its worker.
+// Storage or the database fails while a job is prepared for its worker.
 import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
@@ -46,7 +46,7 @@ const told = async (id: string): Promise<string> => {
   return data.map(({ message }) => message).join('\n');
 };
 
-/** A job that waits with a checkpoint at step 1, and the worker that handed it on. */
+/** Creates a job that waits with a checkpoint at step 1; returns it with the worker that released it. */
 async function waiting(pool: string): Promise<{ id: string; worker: ScriptedWorker }> {
   const { id } = await api.post<{ id: string }>('/fine_tuning/jobs', {
     model: 'tiny',
@@ -63,16 +63,16 @@ async function waiting(pool: string): Promise<{ id: string; worker: ScriptedWork
 }
 
 it.each([
-  ['not there', () => undefined],
-  ['there and cannot be read', () => mkdirSync(join(blobs(), 'installation'), { recursive: true })],
-])('a job whose checkpoint lies in a place that is %s waits for it', async (_, instead) => {
+  ['missing', () => undefined],
+  ['unreadable', () => mkdirSync(join(blobs(), 'installation'), { recursive: true })],
+])('a job whose storage is %s waits for it', async (_, instead) => {
   const { id, worker } = await waiting(`place-${String(_).replaceAll(' ', '-')}`);
   renameSync(blobs(), away());
   instead();
   try {
     worker.pull();
     await secondEnds(id);
-    // By then it would have been given again, but for the pool's pause.
+    // Without the pause of the pool, the job would have been assigned again by then.
     await until(() => isOverdue(id));
     const seen = await job(id);
     expect(seen).toMatchObject({ status: 'queued', error: null });
@@ -95,13 +95,13 @@ it.each([
   worker.leave();
 });
 
-it('a job without a checkpoint waits for its base and data, and its worker asks for them again', async () => {
+it('a job without a checkpoint waits for its base and data, and its worker can fetch them again', async () => {
   const { id } = await api.post<{ id: string }>('/fine_tuning/jobs', {
     model: 'tiny',
     training_file: await uploadChats(api),
     graft: { pool: 'fresh' },
   });
-  // A look at the place, for a job that was given before, counts for a second.
+  // A storage check of an earlier job is cached for a second.
   await setTimeout(1100);
   renameSync(blobs(), away());
   const worker = await new ScriptedWorker(api, { pool: 'fresh' }).connect();
@@ -129,7 +129,7 @@ it('a job without a checkpoint waits for its base and data, and its worker asks 
   worker.leave();
 });
 
-it('requests for files are answered with 503, and an import goes on once the place is back', async () => {
+it('requests for files return 503, and an import continues after the storage is back', async () => {
   const file = await uploadChats(api);
   const dir = writeTinyBase(join(api.home, 'another'));
   const ask = (path: string): Promise<Response> =>
@@ -164,7 +164,7 @@ it('requests for files are answered with 503, and an import goes on once the pla
   await until(async () => (await model()) === 'ready', 30_000);
 });
 
-it('an import of what cannot be read fails, and is no outage', async () => {
+it('an import of an unreadable folder fails instead of waiting for storage', async () => {
   const dir = mkdtempSync(join(api.home, 'unreadable-'));
   // A link to itself.
   symlinkSync(join(dir, 'config.json'), join(dir, 'config.json'));
@@ -178,7 +178,7 @@ it('an import of what cannot be read fails, and is no outage', async () => {
   });
 });
 
-it('a checkpoint that the disk cannot look at is not taken for a lost one', async () => {
+it('a checkpoint that cannot be examined does not count as lost', async () => {
   const { id, worker } = await waiting('unreadable');
   const [file] = await api.query<{ sha256: string }>(
     `SELECT files->0->>'sha256' AS sha256 FROM checkpoint WHERE job_id = $1`,
@@ -187,7 +187,7 @@ it('a checkpoint that the disk cannot look at is not taken for a lost one', asyn
   const name = file?.sha256 ?? '';
   const path = join(blobs(), name.slice(0, 2), name);
   renameSync(path, away());
-  // To look at a link to itself is an error of the file system, ELOOP.
+  // Reading a link to itself fails with ELOOP.
   symlinkSync(path, path);
   worker.pull();
   await secondEnds(id);
@@ -200,16 +200,16 @@ it('a checkpoint that the disk cannot look at is not taken for a lost one', asyn
   worker.leave();
 });
 
-it('a job that the database does not answer for waits, at no cost', async () => {
+it('a job waits without counting a failure if the database does not respond', async () => {
   const { id, worker } = await waiting('locked');
-  // The API's own limit ends its question after 5 s.
+  // The API's statement timeout ends its query after 5 s.
   const lock = api.query(`BEGIN; LOCK TABLE checkpoint; SELECT pg_sleep(20)`);
   lock.catch(() => undefined);
   const [holder] = await holding();
   try {
     worker.pull();
     await secondEnds(id);
-    // The phase may be that of the next attempt already.
+    // The phase may already be that of the next attempt.
     expect(await told(id)).toContain('The database is not available; the job waits, which costs');
     expect(await counts(id)).toEqual([{ crash_count: 0, infra_count: 0 }]);
   } finally {
@@ -222,9 +222,9 @@ it('a job that the database does not answer for waits, at no cost', async () => 
   worker.leave();
 });
 
-it('a job whose preparation runs into an error of ours fails after three tries', async () => {
+it('a job fails after three attempts if its preparation hits a bug', async () => {
   const { id, worker } = await waiting('bug');
-  // Reading such a row is a TypeError. A trigger keeps the real code from writing it.
+  // Reading this row causes a TypeError. A trigger normally prevents such a row.
   const [base] = await api.query<{ id: string; files: unknown }>(
     'SELECT model.id, files FROM model JOIN job ON job.base_id = model.id WHERE job.id = $1',
     [id],
@@ -251,7 +251,7 @@ it('a job whose preparation runs into an error of ours fails after three tries',
   worker.leave();
 });
 
-/** Who holds the table, once somebody does. */
+/** Returns the backend that locks the table, after it has the lock. */
 async function holding(): Promise<{ pid: number }[]> {
   const ask = (): Promise<{ pid: number }[]> =>
     api.query(

@@ -1,4 +1,4 @@
-// What a project may store, and bodies that stand still.
+// The storage limit of a project, and requests whose body stalls.
 import { createHash, randomBytes } from 'node:crypto';
 import { readdirSync } from 'node:fs';
 import { connect } from 'node:net';
@@ -34,7 +34,7 @@ const upload = (text: string): Promise<{ id: string; bytes: number }> =>
   api.client.files.create({ file: new File([text], 'a.jsonl'), purpose: 'fine-tune' });
 
 describe('storage_bytes', () => {
-  it('counts each content once, and refuses an upload that is more, leaving nothing', async () => {
+  it('counts each content once, and rejects an upload that exceeds it, without leaving files', async () => {
     const before = await used();
     const text = chats(300);
     const first = await upload(text);
@@ -49,7 +49,7 @@ describe('storage_bytes', () => {
         /stores [\d,]+ bytes.*limit \(storage_bytes\) is [\d,]+/,
       ) as unknown,
     });
-    // What nobody announced is stopped on its way.
+    // An upload without content-length is stopped while it arrives.
     const part = `--b\r\ncontent-disposition: form-data; name="purpose"\r\n\r\nfine-tune\r\n--b\r\ncontent-disposition: form-data; name="file"; filename="a.jsonl"\r\n\r\n`;
     const answer = await fetch(`${api.url}/v1/files`, {
       method: 'POST',
@@ -66,7 +66,7 @@ describe('storage_bytes', () => {
     await limit(null);
   });
 
-  it('lets no two uploads at once pass it together', async () => {
+  it('is not exceeded by concurrent uploads', async () => {
     const texts = Array.from({ length: 8 }, (_, n) => `${chats(50)}{"text":"${n}"}\n`);
     const size = texts[0]?.length ?? 0;
     await limit((await used()) + 3 * size + 10);
@@ -84,7 +84,7 @@ describe('storage_bytes', () => {
     await limit(null);
   });
 
-  it('makes checkpoints wait until there is room', async () => {
+  it('rejects checkpoints until there is space', async () => {
     const { id } = await api.post<{ id: string }>('/fine_tuning/jobs', {
       model: 'tiny',
       training_file: await uploadChats(api),
@@ -101,7 +101,7 @@ describe('storage_bytes', () => {
     });
     await limit((await used()) + 6000);
     const blob = await worker.put(lease, 'state', state);
-    // The same content again takes no more.
+    // The same content takes no additional space.
     await worker.put(lease, 'state', state);
     await worker.tell(lease, saved(1, [blob]));
     await limit(null);
@@ -110,8 +110,8 @@ describe('storage_bytes', () => {
   });
 });
 
-describe('a body', () => {
-  /** Sends `chunks` of an upload, one every so many ms, then nothing; answers with what comes back. */
+describe('an upload body', () => {
+  /** Sends `chunks` of an upload at intervals, then nothing; returns the response. */
   async function send(chunks: number, bytes: number, everyMs: number): Promise<string> {
     const { port } = new URL(api.url);
     const socket = connect(Number(port), '127.0.0.1');
@@ -132,7 +132,7 @@ describe('a body', () => {
     return answer;
   }
 
-  it('that stands still is cut off, and one that comes slowly is not', async () => {
+  it('that stalls is rejected with 408, but not one that is slow', async () => {
     const began = Date.now();
     expect(await send(30, 20_000, STANDS_MS / 8)).toMatch(/^HTTP\/1.1 408 .*request_timeout/s);
     expect(Date.now() - began).toBeGreaterThan(30 * (STANDS_MS / 8));
@@ -141,7 +141,7 @@ describe('a body', () => {
   });
 });
 
-it("a worker's blob that stands still is cut off, and goes on from there", async () => {
+it("a worker's upload that stalls is interrupted, and can be resumed", async () => {
   await api.post('/fine_tuning/jobs', { model: 'tiny', training_file: await uploadChats(api) });
   const worker = await new ScriptedWorker(api).connect();
   const { jobId, attempt } = await worker.assigned();
@@ -149,7 +149,7 @@ it("a worker's blob that stands still is cut off, and goes on from there", async
   const data = randomBytes(300_000);
   const sha256 = createHash('sha256').update(data).digest('hex');
   const header = { jobId, attempt, blob: { name: 'state', sha256, size: data.length } };
-  /** Sends what is between the two, and hangs up only at the end. */
+  /** Sends data[offset..to], and ends the call only if it is complete. */
   const put = (offset: number, to: number): Promise<unknown> =>
     new Promise((resolve, reject) => {
       const call = worker.client.putBlob(bearer(worker.session), (error, answer) =>

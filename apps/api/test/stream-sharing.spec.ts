@@ -4,7 +4,7 @@ import { importBase, startTestApi, until, uploadChats, type TestApi } from './fi
 import { ScriptedWorker, started, step } from './scripted-worker.js';
 import { StreamClient } from './stream-client.js';
 
-// The API's bundle has a pg of its own; its compiled files share the one that is watched below.
+// The API's bundle contains its own pg; the compiled files share the one that is spied on below.
 vi.mock('@graft/api', () => import('../dist/index.js'));
 
 const PER_KEY = 60;
@@ -65,7 +65,7 @@ describe('event streams of two API processes', () => {
     headers: { authorization: `Bearer ${secret}` },
   });
 
-  it('lose and repeat nothing while a client goes from one to the other', async () => {
+  it('lose and repeat no event while a client alternates between them', async () => {
     const { worker, lease, stream } = await runningJob();
     const total = 240;
     const pouring = (async () => {
@@ -86,7 +86,7 @@ describe('event streams of two API processes', () => {
     expect(ids).toEqual(Array.from({ length: total + 4 }, (_, n) => n + 1));
   });
 
-  it('carry the changes of a project to both', async () => {
+  it('deliver the changes of a project in both', async () => {
     const watching = [a, b].map((api) => watch(api, '/stream'));
     await until(() => watching.every(({ seen }) => seen.length > 0));
     const { id } = await runningJob();
@@ -94,12 +94,12 @@ describe('event streams of two API processes', () => {
     const cancelled = (client: StreamClient): boolean =>
       client.seen.some(({ data }) => data['id'] === id && data['status'] === 'cancelled');
     await until(() => watching.every(cancelled));
-    // One that comes later, at a place from before, is told of it at the other process, too.
+    // A later client with an earlier position gets the change from the other process as well.
     const late = watch(b, '/stream', String(watching[0]?.seen[0]?.id));
     await until(() => cancelled(late));
   });
 
-  it('have what nobody announced after a few seconds', async () => {
+  it('deliver events without a notification after a few seconds', async () => {
     const { id, stream } = await runningJob();
     const watching = [a, b].map((api) => watch(api, stream));
     await until(() => watching.every(({ ids }) => ids.at(-1) === 4));
@@ -124,12 +124,12 @@ describe('event streams of two API processes', () => {
     await worker.tell(lease, step(1));
     await until(() => watching.every(({ ids }) => ids.at(-1) === 5), 30_000);
     expect(reads('event')).toBeGreaterThan(0);
-    // One for each look of the reader: after the step, and every five seconds on a slow machine.
+    // One per read: after the step, and every five seconds on a slow machine.
     expect(reads('event')).toBeLessThan(15);
     expect(reads('job')).toBeLessThan(25);
   });
 
-  it('that came far behind catch up from the table, and go on with the others', async () => {
+  it('that start far behind catch up from the table, and then share the reader', async () => {
     const { worker, lease, stream } = await runningJob();
     const live = watch(a, stream);
     for (let n = 1; n <= 1_200; n += 100)
@@ -143,7 +143,7 @@ describe('event streams of two API processes', () => {
       expect(ids).toEqual(Array.from({ length: 1_205 }, (_, n) => n + 1));
   });
 
-  it('end with their key: revoked, expired, or of an archived project', async () => {
+  it('end when their key is revoked, expires, or its project is archived', async () => {
     const { stream } = await runningJob();
     const revoked = await newKey();
     const expired = await newKey();
@@ -167,7 +167,7 @@ describe('event streams of two API processes', () => {
     await until(() => again.status === 401);
   });
 
-  it('are so many per key and in all, and a place is free when one leaves', async () => {
+  it('are limited per key and in total, and a closed one frees a place', async () => {
     const { stream } = await runningJob();
     const mine = await newKey();
     const open = Array.from({ length: PER_KEY }, () => watch(as(a, mine), stream));

@@ -29,7 +29,7 @@ describe('event streams', () => {
     return { id, worker, lease };
   }
 
-  it('replays, goes live, and says when to come back', async () => {
+  it('replays events, continues live, and sends the retry interval', async () => {
     const { id, worker, lease } = await runningJob();
     const client = new StreamClient(api, `/fine_tuning/jobs/${id}/stream`);
     await until(() => client.ids.length === 4);
@@ -66,7 +66,7 @@ describe('event streams', () => {
     worker.vanish();
   });
 
-  it('loses and repeats nothing over many disconnects while facts pour in', async () => {
+  it('loses and repeats no event over many disconnects during many events', async () => {
     const { id, worker, lease } = await runningJob();
     const total = 300;
     const pouring = (async () => {
@@ -79,7 +79,7 @@ describe('event streams', () => {
     while (ids.at(-1) !== total + 4) {
       const client = new StreamClient(api, `/fine_tuning/jobs/${id}/stream`, last);
       visits++;
-      // A busy machine may take long to answer: leave at a random moment after the first new event.
+      // On a busy machine, responses may be slow: disconnect at a random time after the first new event.
       await until(() => client.ids.length > 0);
       await new Promise((resolve) => setTimeout(resolve, Math.random() * 60));
       client.leave();
@@ -93,7 +93,7 @@ describe('event streams', () => {
     worker.vanish();
   });
 
-  it('goes on across a restart of the API', async () => {
+  it('continues after a restart of the API', async () => {
     const { id, worker, lease } = await runningJob();
     const before = new StreamClient(api, `/fine_tuning/jobs/${id}/stream`);
     await worker.tell(lease, step(1));
@@ -116,7 +116,7 @@ describe('event streams', () => {
     back.vanish();
   });
 
-  it('takes no nonsense for a position, and says reset for one from the future', async () => {
+  it('ignores an invalid position, and sends a reset for one in the future', async () => {
     const { id, worker } = await runningJob();
     for (const bad of ['-1', 'x', '1e3', '99999999999999999999', '1; DROP']) {
       const client = new StreamClient(api, `/fine_tuning/jobs/${id}/stream`, bad);
@@ -133,7 +133,7 @@ describe('event streams', () => {
     worker.vanish();
   });
 
-  it('carries the whole project on one stream', async () => {
+  it('delivers the whole project in one stream', async () => {
     const client = new StreamClient(api, '/stream');
     await until(() => client.status === 200);
     const { id, worker, lease } = await runningJob();
@@ -154,14 +154,14 @@ describe('event streams', () => {
     worker.vanish();
   });
 
-  it('carries more changes than it reads at a time', async () => {
+  it('delivers more changes than one read returns', async () => {
     const pool = `pool-${pools++}`;
     const { id } = await api.post<{ id: string }>('/fine_tuning/jobs', {
       model: 'tiny',
       training_file: await uploadChats(api),
       graft: { pool },
     });
-    // As many copies of the job, all changed at the same time as in a burst of submissions.
+    // Copies of the job, all changed at the same time as in a burst of submissions.
     await api.query(
       `INSERT INTO job SELECT copy.* FROM job, generate_series(1, 1200) AS n,
          jsonb_populate_record(job, jsonb_build_object('id', 'ftjob-burst' || n, 'state', 'cancelled',
@@ -181,7 +181,7 @@ describe('event streams', () => {
     await api.query(`DELETE FROM job WHERE id LIKE 'ftjob-burst%'`);
   });
 
-  it('gives a watcher of a quiet project an id to come back with', async () => {
+  it('sends an initial id in a quiet project, with which a client can reconnect', async () => {
     const client = new StreamClient(api, '/stream');
     await until(() => client.seen.length > 0);
     const [first] = client.seen;
@@ -190,7 +190,7 @@ describe('event streams', () => {
     client.leave();
   });
 
-  it('feeds two hundred watchers of one job', async () => {
+  it('serves two hundred clients of one job', async () => {
     const { id, worker, lease } = await runningJob();
     const clients = range(1, 200).map(
       () => new StreamClient(api, `/fine_tuning/jobs/${id}/stream`),

@@ -5,7 +5,7 @@ import { importBase, startTestApi, until, uploadChats, type TestApi } from './fi
 import { ScriptedWorker, started, step } from './scripted-worker.js';
 import { WebhookReceiver } from './webhook-receiver.js';
 
-// The ends of sweeps, told to a real server by webhooks.
+// Webhooks about the end of sweeps, to a real server.
 
 let api: TestApi;
 let file: string;
@@ -36,7 +36,7 @@ const SWEEPS: WebhookEventType[] = [
 ];
 const toldOf = (id: string): string[] =>
   receiver.received.filter(({ event }) => event.data.id === id).map(({ event }) => event.type);
-/** Of two trials, in a pool of its own, with a worker for each. */
+/** Starts a sweep of two trials in its own pool, with a worker for each trial. */
 async function sweep() {
   const pool = `pool-${Math.random().toString(36).slice(2)}`;
   const { id } = await api.post<SweepObject>('/sweeps', {
@@ -59,11 +59,11 @@ async function sweep() {
 const fails = ({ worker, lease }: Awaited<ReturnType<typeof sweep>>['trials'][0]) =>
   worker.tell(lease, {
     kind: 'failed',
-    payload: { code: 'user_error', message: 'as the test wants', retryable: false, param: '' },
+    payload: { code: 'user_error', message: 'by the test', retryable: false, param: '' },
   } as never);
 const statusOf = async (id: string) => (await api.get<SweepObject>(`/sweeps/${id}`)).status;
 
-it('is told once, when the last trial is over', async () => {
+it('the end of a sweep is sent once, after the last trial', async () => {
   const one = await sweep();
   await fails(one.trials[0]);
   await until(
@@ -75,7 +75,7 @@ it('is told once, when the last trial is over', async () => {
   expect(await statusOf(one.id)).toBe('succeeded');
   expect(toldOf(one.id)).toEqual(['graft.sweep.succeeded']);
 
-  // both at once: neither of them may take the other for open
+  // Concurrently: neither may count the other as open.
   const two = await sweep();
   await Promise.all(two.trials.map(fails));
   await receiver.of(two.id);
@@ -89,18 +89,18 @@ it('is told once, when the last trial is over', async () => {
   expect(receiver.received).toHaveLength(3);
 });
 
-it('waits for the scores of models that are still asked', async () => {
+it('the end of a sweep waits for pending scores', async () => {
   const scored = await api.post<{ id: string }>('/evals', EVAL);
   const one = await sweep();
   for (const { worker, lease } of one.trials) await worker.finish(lease, 1);
   await receiver.of(one.id);
-  // as if it were compared by scores, of which two are not there yet
+  // as if trials were compared by scores, two of which are pending
   const runs = [];
   for (const { lease } of one.trials) {
     const { id } = await api.post<{ id: string }>(`/evals/${scored.id}/runs`, RUN);
     runs.push(`/evals/${scored.id}/runs/${id}`);
     await api.query(
-      `UPDATE eval_run SET status = 'in_progress', owner = 'nobody', job_id = $2, step = 1,
+      `UPDATE eval_run SET status = 'in_progress', owner = 'another', job_id = $2, step = 1,
          owner_until = clock_timestamp() + interval '1 hour' WHERE id = $1`,
       [id, lease.jobId],
     );
