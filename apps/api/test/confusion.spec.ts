@@ -52,7 +52,9 @@ it('returns the matrix of the best or a chosen evaluation, with precision and re
     classes: [],
     confused: [],
   });
-  await expect(confusionOf(id, '?step=1')).rejects.toThrow('no evaluation has told labels yet');
+  await expect(confusionOf(id, '?step=1')).rejects.toThrow(
+    'no evaluation has reported a confusion matrix yet',
+  );
   await worker.tell(
     lease,
     told(1, 0.9, { classes: [0, 0, 2, 0, 4, 1, 1, 0, 1], cells: [0, 1, 2, 1, 2, 1, 2, 1, 1] }),

@@ -181,7 +181,7 @@ it('reports to jobs in a cordoned pool that it is cordoned', async () => {
   expect(await phase(a, id)).toEqual({
     code: 'pool_cordoned',
     message:
-      'Waiting: pool cordoned is cordoned and starts nothing new until an administrator uncordons it',
+      'Waiting: pool cordoned is cordoned and starts no new jobs until an administrator uncordons it',
   });
   await api.post('/pools/cordoned/uncordon');
   expect(await phase(a, id)).toMatchObject({ code: 'queued' });

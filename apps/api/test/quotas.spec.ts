@@ -161,7 +161,7 @@ function quotas(redis: boolean): void {
     await limit({ priority: 50 });
     for (const path of ['/fine_tuning/jobs', '/fine_tuning/jobs/preview'])
       await expect(api.post(path, body({ priority: 49 }))).rejects.toThrow(
-        "400 graft.priority: this project's jobs may have 50 or a higher number, which runs later; got 49",
+        '400 graft.priority: expected at least 50 in this project, got 49; jobs with a lower number start first',
       );
     expect((await create({ priority: 50 })).graft.priority).toBe(50);
     expect((await create()).graft.priority).toBe(100);
@@ -187,7 +187,7 @@ function quotas(redis: boolean): void {
     const refused = {
       error: {
         param: 'graft.priority',
-        message: expect.stringContaining('may have 100 or a higher number') as string,
+        message: expect.stringContaining('expected at least 100 in this project') as string,
       },
     };
     expect(await answer('/fine_tuning/jobs', body({ priority: 99 }))).toMatchObject(refused);

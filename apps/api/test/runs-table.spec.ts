@@ -77,14 +77,14 @@ describe('the priority of a job', () => {
     expect(moved.graft.priority).toBe(10);
     await until(async () => (await get(second.id)).graft.queue_position === 1);
     const events = await api.get<Page<{ message: string }>>(`${JOBS}/${second.id}/events`);
-    expect(events.data[0]?.message).toBe('Priority 10 instead of 100');
+    expect(events.data[0]?.message).toBe('Priority changed from 100 to 10');
     const worker = await new ScriptedWorker(api, { pool }).connect();
     expect((await worker.assigned()).jobId).toBe(second.id);
     expect((await worker.assigned()).jobId).toBe(first.id);
     worker.vanish();
     for (const { id } of [first, second]) await api.post(`${JOBS}/${id}/cancel`);
     await expect(change(first.id, { graft: { priority: 5 } })).rejects.toThrow(
-      `400 job ${first.id} is cancelled: its priority is of no use any more`,
+      `400 job ${first.id} is cancelled; only the priority of an unfinished job can be changed`,
     );
     expect((await get(first.id)).graft.priority).toBe(100);
   });
@@ -98,7 +98,7 @@ describe('the priority of a job', () => {
       api.post(`/organization/projects/${own.id}`, { graft: { limits: { priority } } });
     await limits(50);
     await expect(change(id, { graft: { priority: 49 } })).rejects.toThrow(
-      "400 graft.priority: this project's jobs may have 50 or a higher number",
+      '400 graft.priority: expected at least 50 in this project, got 49',
     );
     expect((await change(id, { graft: { priority: 50 } })).graft.priority).toBe(50);
     await limits(null);

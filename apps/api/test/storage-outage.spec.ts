@@ -76,11 +76,9 @@ it.each([
     await until(() => isOverdue(id));
     const seen = await job(id);
     expect(seen).toMatchObject({ status: 'queued', error: null });
-    expect(seen.graft.phase.message).toBe(
-      'Storage is not available; the job waits until it can be tried again',
-    );
+    expect(seen.graft.phase.message).toBe('Storage is not available; the job waits for a retry');
     const events = await told(id);
-    expect(events).toContain('Storage is not available; the job waits, which costs none of its');
+    expect(events).toContain('Storage is not available; the job is retried in');
     expect(JSON.stringify(seen) + events).not.toContain(api.home);
   } finally {
     back();
@@ -210,7 +208,7 @@ it('a job waits without counting a failure if the database does not respond', as
     worker.pull();
     await secondEnds(id);
     // The phase may already be that of the next attempt.
-    expect(await told(id)).toContain('The database is not available; the job waits, which costs');
+    expect(await told(id)).toContain('The database is not available; the job is retried in');
     expect(await counts(id)).toEqual([{ crash_count: 0, infra_count: 0 }]);
   } finally {
     await api.query('SELECT pg_terminate_backend($1)', [holder?.pid]);

@@ -261,7 +261,7 @@ describe('a sweep', () => {
     const { status, text } = await remove(good);
     expect(status).toBe(409);
     expect(text).toContain(
-      `${good} is a trial of ${id}, of which ${late} is not over; cancel the sweep or wait`,
+      `${good} is a trial of ${id}, whose trial ${late} has not finished; cancel the sweep or wait`,
     );
     await end(late, 'cancelled');
     expect((await remove(good)).status).toBe(200);
@@ -430,7 +430,7 @@ describe('successive halving', () => {
     expect((await jobOf(short!.jobId)).graft.phase.code).not.toBe('ending');
     const events = (await api.get<Page<JobEventObject>>(`/fine_tuning/jobs/${short!.jobId}/events`)).data; // prettier-ignore
     expect(events.map(({ message }) => message)).toContain(
-      'Rung of the sweep at step 10: place 2 of 2 trials so far; the run is at its end',
+      'Rung of the sweep at step 10: place 2 of 2 trials so far; the run has reached its last step',
     );
     await worker.finish(short!, 10);
     expect(finishOf(worker, short!)).toBeUndefined();

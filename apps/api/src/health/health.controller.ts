@@ -15,15 +15,22 @@ export class HealthController {
   @Get('healthz')
   @HttpCode(200)
   @Public()
-  @Answers(z.object({ status: z.literal('ok') }), 'Whether the process runs')
+  @Answers(z.object({ status: z.literal('ok') }), 'Returns 200 while the process runs')
   alive(): { status: 'ok' } {
     return { status: 'ok' };
   }
 
   @Get('readyz')
   @Public()
-  @Answers(ReadyObject, 'What it needs is there')
-  @Or(503, ReadyObject, 'Some of it is not')
+  @Answers(
+    ReadyObject,
+    'Returns whether the process can serve requests, with the state of each dependency',
+  )
+  @Or(
+    503,
+    ReadyObject,
+    'The process is not ready, or the database, the queue or the notifications are down',
+  )
   async ready(@Res() response: Response): Promise<void> {
     const parts = await this.health.ready();
     // Most requests need no blobs, and every process would lose its place at the balancer at once.
@@ -34,7 +41,7 @@ export class HealthController {
   @Get('metrics')
   @ApiBearerAuth()
   @Needs('metrics:read')
-  @AnswersFile(['text/plain'], 'Numbers for Prometheus')
+  @AnswersFile(['text/plain'], 'Returns metrics for Prometheus')
   async metrics(@Res() response: Response): Promise<void> {
     response.type('text/plain; version=0.0.4').send(await this.health.metrics());
   }
@@ -42,7 +49,7 @@ export class HealthController {
   @Get('v1/overview')
   @ApiBearerAuth()
   @Needs('jobs:read')
-  @Answers(OverviewObject, 'The installation at a glance')
+  @Answers(OverviewObject, 'Returns counts of jobs, workers and slots')
   overview(@Caller() caller: Principal): Promise<OverviewObject> {
     return this.health.overview(caller);
   }

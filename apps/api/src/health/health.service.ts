@@ -63,7 +63,7 @@ export class HealthService {
     return Promise.race([
       this.looking,
       setTimeout(STORAGE_MS, null, { ref: false }).then(() => {
-        throw new Error('the place of the blobs does not answer');
+        throw new Error('the blob store does not respond');
       }),
     ]);
   }

@@ -5,12 +5,12 @@ const titles = (task: string, train: string[], valid: string[] = []): string[] =
   csvColumns(task, { train, valid }).map(({ title }) => title);
 const FIRST = ['train_loss', 'train_accuracy', 'valid_loss', 'valid_mean_token_accuracy'];
 
-it("are OpenAI's whatever was measured", () => {
+it("starts with OpenAI's columns, whatever was measured", () => {
   expect(titles('causal_lm', [])).toEqual(FIRST);
   expect(titles('causal_lm', ['accuracy', 'loss'], ['loss'])).toEqual(FIRST);
 });
 
-it('go on as the catalogue orders them, and end with names that it lacks', () => {
+it('orders the other columns as the catalog does, with unknown names last', () => {
   const train = ['zeta', 'alpha', 'grad_norm', 'loss', 'learning_rate', 'supervised_tokens'];
   expect(titles('causal_lm', train, ['loss', 'supervised_tokens', 'alpha'])).toEqual([
     ...FIRST,
@@ -24,7 +24,7 @@ it('go on as the catalogue orders them, and end with names that it lacks', () =>
   ]);
 });
 
-it('of a task that this build does not know are there all the same', () => {
+it('includes the columns of an unknown task', () => {
   expect(titles('from_a_newer_build', ['loss', 'margin', 'grad_norm'], ['margin'])).toEqual([
     ...FIRST,
     'grad_norm',
@@ -33,7 +33,7 @@ it('of a task that this build does not know are there all the same', () => {
   ]);
 });
 
-it('call an accuracy one of tokens only where its task does', () => {
+it('uses the accuracy as mean_token_accuracy only for tasks that declare it so', () => {
   const names = { train: ['loss', 'accuracy'], valid: ['loss', 'accuracy'] };
   for (const task of ['causal_lm', 'seq_2_seq_lm'])
     expect(csvColumns(task, names)).toMatchObject([{}, {}, {}, { name: 'accuracy' }]);

@@ -98,7 +98,7 @@ export function shutOut(job: JobObject): JobObject {
 
 /** A job that waits in a pool that gets nothing new. */
 export function cordonedOff(job: JobObject): JobObject {
-  const message = `Waiting: pool ${job.graft.pool} is cordoned and starts nothing new until an administrator uncordons it`;
+  const message = `Waiting: pool ${job.graft.pool} is cordoned and starts no new jobs until an administrator uncordons it`;
   return { ...job, graft: { ...job.graft, phase: { code: 'pool_cordoned', message } } };
 }
 

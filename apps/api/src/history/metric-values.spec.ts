@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { measured, openAiValues, valueOf, valuesText } from './metric-values.js';
 
-it('keep what is not finite, as PostgreSQL makes jsonb of it, and people get null', () => {
+it('stores values that are not finite as strings and returns them as null', () => {
   const stored = JSON.parse(valuesText({ loss: NaN, up: Infinity, down: -Infinity, x: 0.1 })) as {
     loss: string;
   };
@@ -12,7 +12,7 @@ it('keep what is not finite, as PostgreSQL makes jsonb of it, and people get nul
   expect(measured(3, stored)).toEqual({ step: 3, loss: null, up: null, down: null, x: 0.1 });
 });
 
-it("have OpenAI's names where they have others, and only what a chart shows", () => {
+it("returns the metrics that charts show, under OpenAI's names", () => {
   const values = { loss: 1, accuracy: 0.5, supervised_tokens: 9, grad_norm: 1, other: 2 };
   expect(openAiValues('causal_lm', 'train', values)).toEqual({
     train_loss: 1,

@@ -22,7 +22,7 @@ beforeAll(async () => {
 });
 afterAll(() => scratch?.close());
 
-it('keeps the forecasts of so many pools, those worked out last', async () => {
+it('caches the forecasts of the 500 pools that were computed last', async () => {
   const database = new Database(scratch.source);
   const forecasts = new QueueForecasts(
     database,
@@ -35,7 +35,7 @@ it('keeps the forecasts of so many pools, those worked out last', async () => {
   expect([kept.length, kept[0], kept.at(-1)]).toEqual([500, 'named-10', 'named-509']);
 });
 
-it('works a pool out once for all its jobs, however many ask, and again for a job that came later', async () => {
+it('computes the forecast of a pool once for concurrent requests, and again for a new job', async () => {
   const database = new Counted(scratch.source);
   const forecasts = new QueueForecasts(
     database,
@@ -81,7 +81,7 @@ it('works a pool out once for all its jobs, however many ask, and again for a jo
   expect(await ask('SELECT count(*)::int AS n FROM job')).toEqual([{ n: 6 }]);
 });
 
-it('keeps no creation waiting where thousands wait, and has the place for who asks again', async () => {
+it('returns no position on creation in a long queue, and the position on a later request', async () => {
   const database = new Database(scratch.source);
   const forecasts = new QueueForecasts(
     database,

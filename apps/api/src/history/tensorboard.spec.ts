@@ -3,13 +3,13 @@ import { crc32c, fileHeader, pointRecord } from './tensorboard.js';
 
 // That TensorBoard reads such files is in test/parity/tensorboard.all.spec.ts.
 
-it('has the CRC-32C of RFC 3720', () => {
+it('computes the CRC-32C of RFC 3720', () => {
   expect(crc32c(Buffer.from('123456789'))).toBe(0xe3069283);
   expect(crc32c(Buffer.alloc(32))).toBe(0x8a9136aa);
   expect(crc32c(Buffer.alloc(32, 0xff))).toBe(0x62a8ab43);
 });
 
-it('is what TensorBoard’s own writer makes of the same, byte for byte', () => {
+it('matches the output of TensorBoard’s own writer byte for byte', () => {
   // tensorboard 2.21
   const at = new Date(1_000);
   const loss = (value: number): string =>

@@ -19,7 +19,7 @@ export function respondWithError(request: Request, response: Response, error: un
   const about = { err: error, path: request.path, requestId: response.getHeader('x-request-id') };
   if (domain.code === 'internal_error') log.error(about, 'request failed');
   else if (domain !== error && isPart(faultOf(error, 'own')))
-    log.warn(about, 'request failed: something that the server stands on is away');
+    log.warn(about, 'request failed: a dependency of the server is unavailable');
   if (response.headersSent) {
     response.destroy();
     return;

@@ -58,7 +58,7 @@ export const AnswersPage = (
     ApiOperation({ summary }),
     ApiResponse({ status: 200, description: summary, content: content(pageSchema(schema)) }),
     Asks('limit', { type: 'integer', minimum: 1, maximum: most, default: limit }),
-    Asks('after', { type: 'string', description: 'The id of the last one of the page before' }),
+    Asks('after', { type: 'string', description: 'ID of the last object of the previous page' }),
   );
 
 /** All of them at once. */
@@ -94,7 +94,7 @@ export const AnswersOrStreams = (
     ApiOperation({ summary }),
     ApiResponse({
       status: 200,
-      description: `${summary}. With \`stream\`, each event's data is a chunk; the last is [DONE]`,
+      description: `${summary}. With \`stream: true\`, server-sent events with one chunk each; the last event is [DONE]`,
       content: { ...content(schemaOf(whole)), ...content(schemaOf(chunk), 'text/event-stream') },
     }),
   );
@@ -107,16 +107,16 @@ export const Streams = (
   applyDecorators(
     ApiOperation({
       summary,
-      description: `Server-sent events: ${Object.keys(events).join(', ')}. An id comes back as Last-Event-ID.`,
+      description: `Server-sent events: ${Object.keys(events).join(', ')}. To resume, send the id of the last event as Last-Event-ID.`,
     }),
     ApiResponse({
       status: 200,
-      description: 'The data of an event, by its kind',
+      description: 'Data of an event; the schema depends on the type of the event',
       content: content({ anyOf: Object.values(events).map(schemaOf) }, 'text/event-stream'),
     }),
     Asks('last_event_id', {
       type: 'string',
-      description: 'As Last-Event-ID, for clients that cannot set it',
+      description: 'Same as the Last-Event-ID header, for clients that cannot set headers',
     }),
   );
 
@@ -159,7 +159,7 @@ export function openApi(app: INestApplication, version: string): OpenAPIObject {
       .setOpenAPIVersion('3.1.0')
       .setTitle('Graft')
       .setDescription(
-        "OpenAI's files, fine-tuning, evals and answers, and Graft's own beside them.",
+        "Endpoints of OpenAI's API for files, fine-tuning, inference and evals, and Graft's own endpoints.",
       )
       .setVersion(version)
       .addBearerAuth({ type: 'http', bearerFormat: 'API key' })
@@ -173,7 +173,7 @@ export function openApi(app: INestApplication, version: string): OpenAPIObject {
       operation.responses = {
         ...errorsOf(operation),
         ...operation.responses,
-        default: failure('What went wrong'),
+        default: failure('Error'),
       };
     }
   return withBoundTuples(document) as OpenAPIObject;
@@ -188,10 +188,10 @@ const failure = (description: string): Schema => ({
 function errorsOf({ security, requestBody, parameters }: Operation): Record<string, Schema> {
   const named = requestBody !== undefined || parameters?.some((one) => one.in === 'path');
   return {
-    400: failure('A field is wrong, or not supported'),
-    ...(security && { 401: failure('No API key, or not a valid one') }),
-    ...(named && { 404: failure('Nothing has that name') }),
-    429: failure('Too many requests, or a limit is reached; see Retry-After'),
+    400: failure('A field is invalid or not supported'),
+    ...(security && { 401: failure('The API key is missing or invalid') }),
+    ...(named && { 404: failure('Not found') }),
+    429: failure('Too many requests, or a limit is reached; see the Retry-After header'),
   };
 }
 

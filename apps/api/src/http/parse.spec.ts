@@ -2,7 +2,7 @@ import { DomainError } from '@graft/contracts';
 import { expect, it } from 'vitest';
 import { pageQuery } from './parse.js';
 
-it('takes limits within its bounds, and its own where there is none', () => {
+it('accepts limits within the bounds, and uses the default if there is none', () => {
   for (const [raw, limit] of [
     ['1', 1],
     ['100', 100],
@@ -22,18 +22,18 @@ it.each([
   [['1', '2']],
   [{ a: '1' }],
   [{ toString: '1' }],
-])('refuses the limit %j by name', (raw) => {
+])('rejects the limit %j and names the field', (raw) => {
   const refused = (): unknown => pageQuery({ limit: raw }, 20, 100);
   expect(refused).toThrow(DomainError);
   expect(refused).toThrow(/^limit: expected an integer from 1 to 100, got /);
 });
 
-it('shows the beginning of what was given', () =>
+it('truncates the given value in the error', () =>
   expect(() => pageQuery({ limit: ['9'.repeat(5000)] }, 20, 100)).toThrow(
     /^limit: expected an integer from 1 to 100, got \["9{38}$/,
   ));
 
-it('says what was given as it was given', () =>
+it('shows the given value in the error', () =>
   expect(() => pageQuery({ limit: '300' }, 20, 100)).toThrow(
     'limit: expected an integer from 1 to 100, got 300',
   ));

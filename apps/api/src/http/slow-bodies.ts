@@ -29,7 +29,7 @@ export function refuseSlowBodies(periodMs: number): RequestHandler {
         response,
         new DomainError(
           'request_timeout',
-          `the body stood still: fewer than ${LEAST_BYTES} bytes came in ${seconds} s`,
+          `the request body stalled: expected at least ${LEAST_BYTES} bytes in ${seconds} s`,
         ),
       );
       response.once('finish', () => request.destroy());

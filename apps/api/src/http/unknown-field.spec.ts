@@ -10,14 +10,14 @@ it.each([
   [{ graft: { epochs: 8 } }, 'unknown field graft.epochs; did you mean hyperparameters.n_epochs?'],
   [{ graft: { zz: 8 } }, 'unknown field graft.zz; leave it out'],
   [{ '': 8 }, 'unknown field ""; leave it out'],
-])('names the field that was probably meant by %j', (extra, message) => {
+])('suggests the field that %j probably meant', (extra, message) => {
   expect(() => parseBody(CreateJob, { ...job, ...extra }, peftFields)).toThrow(message);
 });
 
 it.each([
   ['an unknown field', { ['x'.repeat(400_000)]: 1 }],
   ['a key of a map', { metadata: { ['x'.repeat(400_000)]: 1 } }],
-])('shows the beginning of the name of %s', (_, extra) => {
+])('truncates the name of %s in the error', (_, extra) => {
   let refused: DomainError | null = null;
   try {
     parseBody(CreateJob, { ...job, ...extra }, peftFields);

@@ -70,10 +70,10 @@ export class JobChanges {
     if (TERMINAL_STATUSES.includes(job.state))
       throw new DomainError(
         'invalid_state',
-        `job ${job.id} is ${job.state}: its priority is of no use any more`,
+        `job ${job.id} is ${job.state}; only the priority of an unfinished job can be changed`,
         'graft.priority',
       );
-    const message = `Priority ${priority} instead of ${job.priority}`;
+    const message = `Priority changed from ${job.priority} to ${priority}`;
     await this.events.append(manager, job.id, [{ message }]);
   }
 
@@ -93,7 +93,7 @@ export class JobChanges {
         [id],
         manager,
       );
-      if (!deleted) throw new Error(`the database has no row of ${id}`);
+      if (!deleted) throw new Error(`the database has no row for job ${id}`);
       await this.mark(manager, job, deleted.deleted_at);
       await this.tell(manager, caller, job, 'job.deleted');
       return deleted.deleted_at;
@@ -148,7 +148,7 @@ export class JobChanges {
     );
     if (open)
       refuse(
-        `is a trial of ${job.sweep_id}, of which ${open.id} is not over; cancel the sweep or wait`,
+        `is a trial of ${job.sweep_id}, whose trial ${open.id} has not finished; cancel the sweep or wait`,
       );
     // First the row's lock, which the creation of a job on a whole model takes too.
     await this.database.query(

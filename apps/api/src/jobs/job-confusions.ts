@@ -86,7 +86,7 @@ function chosen(
   const some = rows.slice(0, 20).map(({ step }) => step);
   const there =
     rows.length === 0
-      ? 'none: no evaluation has told labels yet'
+      ? 'no value: no evaluation has reported a confusion matrix yet'
       : `one of ${some.join(', ')}${rows.length > some.length ? ', …' : ''}`;
   throw new DomainError('invalid_value', `step: expected ${there}`, 'step');
 }

@@ -113,7 +113,8 @@ function stepOf(asked: unknown, steps: readonly number[]): number | undefined {
   if (asked === undefined) return steps.at(-1);
   const found = steps.find((step) => String(step) === asked);
   if (found !== undefined) return found;
-  const there = steps.length > 0 ? `one of ${steps.join(', ')}` : 'none: there is no ledger yet';
+  const there =
+    steps.length > 0 ? `one of ${steps.join(', ')}` : 'no value: the job has no loss ledger yet';
   throw new DomainError('invalid_value', `step: expected ${there}`, 'step');
 }
 

@@ -102,7 +102,7 @@ export class JobsController {
   @HttpCode(200)
   @Needs('jobs:write', 'jobs:read')
   @ApiBody({ schema: bodySchema(CreateJob, CREATE_JOB_EXAMPLE) })
-  @Answers(JobPreviewObject, 'What creating a job would do')
+  @Answers(JobPreviewObject, 'Returns what creating a job would do, without creating it')
   preview(
     @Caller() caller: Principal,
     @Body() body: unknown,
@@ -115,7 +115,7 @@ export class JobsController {
 
   @Get()
   @Needs('jobs:read')
-  @AnswersPage(JobObject, 'Fine-tuning jobs, newest first unless they are sorted', {
+  @AnswersPage(JobObject, 'Lists fine-tuning jobs, newest first by default', {
     limit: 20,
     most: MOST_JOBS,
   })
@@ -124,20 +124,24 @@ export class JobsController {
     type: 'string',
     enum: ['asc', 'desc'],
     default: 'desc',
-    description: 'Jobs without what it is sorted by come last either way',
+    description:
+      'Direction of the sort. Jobs without a value in the sort field come last in both directions',
   })
   @Asks('status', { type: 'string', enum: JOB_STATUSES })
   @Asks('search', {
     type: 'string',
     description:
-      'Words in ids, names, tags, notes, models, methods, pools, metadata, errors and file names',
+      'Words to find in ids, names, tags, notes, models, methods, pools, metadata, errors and file names',
   })
   @Asks('tag', {
     type: 'array',
     items: { type: 'string' },
-    description: 'Jobs that have them all, each as tag=TEXT',
+    description: 'Jobs with all of these tags. Repeat the parameter for each tag: tag=a&tag=b',
   })
-  @Asks('model', { type: 'string', description: 'What they were created with as `model`' })
+  @Asks('model', {
+    type: 'string',
+    description: 'Value of `model` in the request that created the job',
+  })
   @Asks('method', {
     type: 'string',
     description: 'A peft_type, the name of a variant of LoRA (dora, rslora, qlora, …), or full',
@@ -145,19 +149,19 @@ export class JobsController {
   @Asks('kind', {
     type: 'string',
     enum: JOB_KINDS,
-    description: 'Jobs that train, or operations on adapters of one type',
+    description: 'Training jobs, or operations on adapters of one type',
   })
   @Asks('archived', { type: 'string', enum: ['false', 'true', 'any'], default: 'false' })
   @Asks('deleted', {
     type: 'string',
     enum: ['false', 'true'],
     default: 'false',
-    description: 'true: those that can be restored, and no others',
+    description: 'true: only deleted jobs that can be restored',
   })
   @Asks('metadata', {
     type: 'object',
     additionalProperties: { type: 'string' },
-    description: 'As metadata[key]=value',
+    description: 'Metadata of the job, as metadata[key]=value',
   })
   list(@Caller() caller: Principal, @Query() query: QueryValues): Promise<Page<JobObject>> {
     return this.jobs.list(caller, query);
@@ -165,7 +169,7 @@ export class JobsController {
 
   @Get(':id')
   @Needs('jobs:read')
-  @Answers(JobObject, 'A fine-tuning job')
+  @Answers(JobObject, 'Returns a fine-tuning job')
   get(@Caller() caller: Principal, @Param('id') id: string): Promise<JobObject> {
     return this.jobs.get(caller, id);
   }
@@ -175,7 +179,7 @@ export class JobsController {
   @HttpCode(200)
   @Needs('jobs:write')
   @ApiBody({ schema: bodySchema(UpdateJob, UPDATE_JOB_EXAMPLE) })
-  @Answers(JobObject, 'Renames a job, tags it, notes something of it or archives it')
+  @Answers(JobObject, 'Changes the name, note, tags, metadata or priority of a job, or archives it')
   update(
     @Caller() caller: Principal,
     @Param('id') id: string,
@@ -186,7 +190,7 @@ export class JobsController {
 
   @Delete(':id')
   @Needs('jobs:write')
-  @Answers(DeletedJobObject, 'Deletes a job that is over, with what it made')
+  @Answers(DeletedJobObject, 'Deletes a finished job with its checkpoints, model and result files')
   remove(@Caller() caller: Principal, @Param('id') id: string): Promise<DeletedJobObject> {
     return this.changes.remove(caller, id);
   }
@@ -194,7 +198,7 @@ export class JobsController {
   @Post(':id/restore')
   @HttpCode(200)
   @Needs('jobs:write')
-  @Answers(JobObject, 'Takes the deletion of a job back')
+  @Answers(JobObject, 'Restores a deleted job')
   restore(@Caller() caller: Principal, @Param('id') id: string): Promise<JobObject> {
     return this.changes.restore(caller, id);
   }
@@ -210,7 +214,7 @@ export class JobsController {
   @Post(':id/pause')
   @HttpCode(200)
   @Needs('jobs:write')
-  @Answers(JobObject, 'Pauses a job at its next step')
+  @Answers(JobObject, 'Pauses a job. A running job saves a checkpoint first')
   pause(@Caller() caller: Principal, @Param('id') id: string): Promise<JobObject> {
     return this.jobs.pause(caller, id);
   }
@@ -218,14 +222,14 @@ export class JobsController {
   @Post(':id/resume')
   @HttpCode(200)
   @Needs('jobs:write')
-  @Answers(JobObject, 'Queues a paused job again')
+  @Answers(JobObject, 'Resumes a paused job')
   resume(@Caller() caller: Principal, @Param('id') id: string): Promise<JobObject> {
     return this.jobs.resume(caller, id);
   }
 
   @Get(':id/events')
   @Needs('jobs:read')
-  @AnswersPage(JobEventObject, 'Events of a job, newest first', { limit: 20, most: 1000 })
+  @AnswersPage(JobEventObject, 'Lists the events of a job, newest first', { limit: 20, most: 1000 })
   events(
     @Caller() caller: Principal,
     @Param('id') id: string,
@@ -236,7 +240,10 @@ export class JobsController {
 
   @Get(':id/logs')
   @Needs('jobs:read')
-  @AnswersPage(JobEventObject, 'Lines of a job’s log', { limit: 200, most: 1000 })
+  @AnswersPage(JobEventObject, 'Lists the log lines of a job, newest first', {
+    limit: 200,
+    most: 1000,
+  })
   logs(
     @Caller() caller: Principal,
     @Param('id') id: string,
@@ -247,7 +254,10 @@ export class JobsController {
 
   @Get(':id/checkpoints')
   @Needs('jobs:read')
-  @AnswersPage(CheckpointObject, 'Checkpoints of a job, newest first', { limit: 10, most: 100 })
+  @AnswersPage(CheckpointObject, 'Lists the checkpoints of a job, newest first', {
+    limit: 10,
+    most: 100,
+  })
   checkpoints(
     @Caller() caller: Principal,
     @Param('id') id: string,
@@ -258,10 +268,14 @@ export class JobsController {
 
   @Get(':id/samples')
   @Needs('jobs:read')
-  @AnswersPage(JobSampleObject, 'Answers of a job’s adapter to its sample prompts, newest first', {
-    limit: 20,
-    most: 100,
-  })
+  @AnswersPage(
+    JobSampleObject,
+    'Lists the completions of the sample prompts of a job, newest first',
+    {
+      limit: 20,
+      most: 100,
+    },
+  )
   samples(
     @Caller() caller: Principal,
     @Param('id') id: string,
@@ -272,16 +286,17 @@ export class JobsController {
 
   @Get(':id/ledger')
   @Needs('jobs:read')
-  @Answers(JobLedgerObject, 'The training examples that a job has learnt worst')
+  @Answers(JobLedgerObject, 'Returns the training examples with the highest loss (the loss ledger)')
   @Asks('order', {
     type: 'string',
     enum: LEDGER_ORDERS,
     default: 'worst',
-    description: 'By their loss, or by how little it fell below that of the base',
+    description:
+      '`worst`: highest loss first. `least_learnt`: smallest decrease from the loss of the base model first',
   })
   @Asks('step', {
     type: 'integer',
-    description: 'After which step; the last of its `steps` if left out',
+    description: 'Step of the ledger. Default: the last of `steps`',
   })
   @Asks('limit', { type: 'integer', minimum: 1, maximum: 500, default: 20 })
   ledger(
@@ -294,10 +309,10 @@ export class JobsController {
 
   @Get(':id/confusion')
   @Needs('jobs:read')
-  @Answers(JobConfusionObject, 'Which labels an evaluation took for which')
+  @Answers(JobConfusionObject, 'Returns the confusion matrix of an evaluation')
   @Asks('step', {
     type: 'integer',
-    description: 'Of the evaluation after which step; that with the lowest loss if left out',
+    description: 'Step of the evaluation. Default: the evaluation with the lowest loss',
   })
   confusion(
     @Caller() caller: Principal,
@@ -309,7 +324,7 @@ export class JobsController {
 
   @Get(':id/metrics')
   @Needs('jobs:read')
-  @Answers(MetricsObject, 'Numbers of a job’s steps and evaluations')
+  @Answers(MetricsObject, 'Returns the metrics of the steps and evaluations of a job')
   series(@Caller() caller: Principal, @Param('id') id: string): Promise<MetricsObject> {
     return this.metrics.get(caller, id);
   }
@@ -317,10 +332,14 @@ export class JobsController {
   @Get(':id/tensorboard')
   @Needs('jobs:read')
   @ApiProduces('application/octet-stream')
-  @AnswersFile(['application/octet-stream'], 'Numbers of a job as an event file of TensorBoard')
+  @AnswersFile(
+    ['application/octet-stream'],
+    'Returns the metrics of a job as a TensorBoard event file',
+  )
   @Asks('after', {
     type: 'string',
-    description: 'Only what came after this event, to append: what X-Graft-Last-Event said',
+    description:
+      'ID of an event, from the X-Graft-Last-Event header. Returns only later metrics, to append to the file',
   })
   tensorboard(
     @Caller() caller: Principal,
@@ -333,7 +352,7 @@ export class JobsController {
 
   @Get(':id/trace')
   @Needs('jobs:read')
-  @Answers(ChromeTrace, 'A job’s time, as ui.perfetto.dev and chrome://tracing open it')
+  @Answers(ChromeTrace, 'Returns a trace of a job for ui.perfetto.dev or chrome://tracing')
   async trace(
     @Caller() caller: Principal,
     @Param('id') id: string,
@@ -348,7 +367,7 @@ export class JobsController {
   @Needs('jobs:read')
   @Streams(
     { job: JobObject, event: JobEventObject, metrics: Measured, reset: z.object({}) },
-    'A job as it changes',
+    'Streams changes of a job',
   )
   stream(
     @Caller() caller: Principal,

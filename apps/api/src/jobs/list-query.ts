@@ -33,7 +33,11 @@ const ARCHIVED = { false: false, true: true, any: null } as const;
 function text(query: Query, field: string): string | null {
   const given = query[field] ?? '';
   if (typeof given === 'string' && given.length <= 4096) return given || null;
-  throw new DomainError('invalid_value', `${field}: expected one text`, field);
+  throw new DomainError(
+    'invalid_value',
+    `${field}: expected one string of at most 4096 characters`,
+    field,
+  );
 }
 
 function oneOf<T extends string>(query: Query, field: string, values: readonly T[]): T | null {
@@ -55,7 +59,7 @@ function tagsFilter(query: Query): string[] {
   if (given.length > JOB_WORDS.tags || !given.every((tag) => typeof tag === 'string'))
     throw new DomainError(
       'invalid_value',
-      `tag: expected at most ${JOB_WORDS.tags} texts, each as tag=TEXT`,
+      `tag: expected at most ${JOB_WORDS.tags} strings, as tag=a&tag=b`,
       'tag',
     );
   return (given as string[]).filter((tag) => tag !== '');

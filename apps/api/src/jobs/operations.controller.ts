@@ -20,7 +20,7 @@ export class OperationsController {
   @HttpCode(200)
   @Needs('jobs:write')
   @ApiBody({ schema: bodySchema(CreateOperation, CREATE_OPERATION_EXAMPLE) })
-  @Answers(JobObject, 'Makes models and adapters of finished adapters')
+  @Answers(JobObject, 'Creates a job that merges, combines or converts adapters')
   create(
     @Caller() caller: Principal,
     @Body() body: unknown,

@@ -25,7 +25,7 @@ beforeEach(async () => {
   depths = new QueueDepths(database);
 });
 
-it('admits as many jobs of a project as may wait, and refuses the next', async () => {
+it('admits up to 10,000 queued jobs of a project and rejects the next one', async () => {
   await queued(9_997);
   for (const n of [1, 2, 3]) {
     await admit();
@@ -35,7 +35,7 @@ it('admits as many jobs of a project as may wait, and refuses the next', async (
   await admit('b');
 });
 
-it('refuses nobody for a count that is out of date', async () => {
+it('rejects no job because of an outdated count', async () => {
   await queued(9_999);
   await admit();
   // What was admitted was not written in the end, and half of the others began.
@@ -43,7 +43,7 @@ it('refuses nobody for a count that is out of date', async () => {
   for (let n = 0; n < 5; n++) await admit();
 });
 
-it('counts a project once for many that are submitted together', async () => {
+it('counts the jobs of a project once for many submissions in a row', async () => {
   await queued(10);
   await admit();
   await ask('ALTER TABLE job RENAME TO hidden');

@@ -82,7 +82,7 @@ export class AttemptOutcomes {
     await this.ofRunning(attempt, (manager, job) =>
       this.retryOrFail(manager, job, {
         code: 'preparation_failed',
-        message: 'The server could not prepare the job for a worker; its log says why',
+        message: 'The server could not prepare the job for a worker; see the server log',
         param: null,
         retryable: true,
       }),
@@ -121,9 +121,9 @@ export class AttemptOutcomes {
         outcome: NOT_PREPARED,
         count: 'none',
         delayMs,
-        message: `${PARTS[part]}; the job waits, which costs none of its retries, and is tried again in ${Math.ceil(delayMs / 1000)} s`,
+        message: `${PARTS[part]}; the job is retried in ${Math.ceil(delayMs / 1000)} s, which does not count as one of its retries`,
         level: 'warn',
-        phase: `${PARTS[part]}; the job waits until it can be tried again`,
+        phase: `${PARTS[part]}; the job waits for a retry`,
       });
     });
   }

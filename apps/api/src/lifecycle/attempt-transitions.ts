@@ -208,6 +208,6 @@ function startedWords(
   fromStep: number,
   worker: string | undefined,
 ): string {
-  if (spec.operation) return isFirst ? 'Job started' : `Begun anew on worker ${worker}`;
+  if (spec.operation) return isFirst ? 'Job started' : `Restarted on worker ${worker}`;
   return isFirst ? 'Fine-tuning job started' : `Resumed from step ${fromStep} on worker ${worker}`;
 }

@@ -4,7 +4,7 @@ import { Database } from '../database/database.js';
 import type { WakeUps } from '../wake/wake-ups.js';
 import { EventLog } from './event-log.js';
 
-it('numbers events in the order of commits, without a gap, though two transactions write at once', async () => {
+it('numbers events in commit order, without gaps, while two transactions write concurrently', async () => {
   const scratch = await scratchDatabase();
   try {
     const database = new Database(scratch.source);

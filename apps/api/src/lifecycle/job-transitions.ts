@@ -88,8 +88,8 @@ export class JobTransitions {
            'Waiting for a worker in pool ' || $14, $21, $22, $23, $24, clock_timestamp(),
            clock_timestamp())
          RETURNING *
-       ), told AS (${insertEvents('created.id', '0', 'created', 25)}),
-       ${auditEntry ? `noted AS (${insertAudit(31)}),` : ''}
+       ), events AS (${insertEvents('created.id', '0', 'created', 25)}),
+       ${auditEntry ? `audited AS (${insertAudit(31)}),` : ''}
        token AS (INSERT INTO outbox (job_id, attempt, pool, not_before) SELECT id, attempt, pool, clock_timestamp() FROM created)
        SELECT * FROM created`,
       [
@@ -122,7 +122,7 @@ export class JobTransitions {
       ],
       manager,
     );
-    if (!created) throw new Error(`the database wrote no row of ${job.id}`);
+    if (!created) throw new Error(`the database inserted no row for job ${job.id}`);
     this.events.announce(job.id, job.project_id);
     return created;
   }

@@ -33,8 +33,8 @@ function columnsSet(text: string): string[] {
   );
 }
 
-describe('what may happen to a job', () => {
-  it('is written in this folder only', () => {
+describe('columns that decide what happens to a job', () => {
+  it('are written only in this folder', () => {
     const outside = sources.filter(({ name }) => !name.startsWith('lifecycle/'));
     expect(outside.length).toBeGreaterThan(50);
     const offences = outside.flatMap(({ name, text }) =>
@@ -45,14 +45,14 @@ describe('what may happen to a job', () => {
     expect(offences).toEqual([]);
   });
 
-  it('is found where it is written', () => {
+  it('are found in the statements of this folder', () => {
     const inside = sources
       .filter(({ name }) => name.startsWith('lifecycle/'))
       .flatMap(({ text }) => columnsSet(text));
     for (const column of OWNED) expect(inside, column).toContain(column);
   });
 
-  it('is written in SQL that names the attempt, not through the entity', () => {
+  it('are written in SQL that names the attempt, not through the entity', () => {
     const writes = /getRepository\(Job\)\s*\.(insert|update|save|upsert|delete|remove)\b/;
     const offences = sources.filter(
       ({ name, text }) => writes.test(text) && name !== 'lifecycle/job-transitions.ts',

@@ -6,7 +6,7 @@ import { Outbox } from './outbox.js';
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 describe('Outbox', () => {
-  it('relays what comes in a row together, and the first of it at once', async () => {
+  it('relays the first nudge immediately and the following ones together', async () => {
     let relays = 0;
     const database = {
       transaction: () => {
@@ -27,7 +27,7 @@ describe('Outbox', () => {
     await outbox.settled();
   });
 
-  it('looks again after every nudge, at whatever moment of a run it comes', async () => {
+  it('relays again after a nudge at any moment of a run', async () => {
     for (let moment = 0; moment < 16; moment++) {
       let nudged = false;
       let looked = 0;
@@ -47,7 +47,7 @@ describe('Outbox', () => {
     }
   });
 
-  it('marks a token as sent when the queue has it, and not before', async () => {
+  it('marks a token as sent only after the queue has accepted it', async () => {
     const scratch = await scratchDatabase();
     try {
       const database = new Database(scratch.source);

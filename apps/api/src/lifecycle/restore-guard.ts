@@ -105,7 +105,7 @@ export class RestoreGuard {
     if (counts)
       log.warn(
         { why, ...counts },
-        'the database was restored: the attempt numbers of open jobs went up',
+        'the database was restored: raised the attempt numbers of unfinished jobs',
       );
   }
 
@@ -150,7 +150,7 @@ export class RestoreGuard {
       renameSync(temporary, this.file);
     } catch (error) {
       // A full disk: what was written last still stands, and only falls further behind.
-      log.warn({ err: error }, 'could not record where the database is');
+      log.warn({ err: error }, 'could not store the position of the database');
     }
   }
 }

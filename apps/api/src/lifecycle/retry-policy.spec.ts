@@ -31,7 +31,7 @@ const DECIDED: Partial<Record<ErrorCode, { count: string; once?: true }>> = {
 
 describe('verdict', () => {
   it.each(Object.keys(ERROR_CODES) as ErrorCode[])(
-    'of %s is the one of the table, whatever the worker says',
+    'follows the table for %s, whatever the worker reports',
     (code) => {
       const decided = DECIDED[code];
       for (const retryable of [true, false]) {
@@ -46,25 +46,25 @@ describe('verdict', () => {
     },
   );
 
-  it.each(['constructor', 'toString', '__proto__'])('knows no code %s', (code) => {
+  it.each(['constructor', 'toString', '__proto__'])('treats %s as an unknown code', (code) => {
     expect(verdict(job(), end(code), 1000)).toMatchObject({ then: 'requeue', count: 'crash' });
     expect(verdict(job(), end(code, false), 1000)).toEqual({ then: 'fail', advice: null });
   });
 
   it.each(['user_error', 'oom_heap', 'oom_gpu', 'nonfinite'])(
-    'never repeats %s, whatever the worker says',
+    'never retries %s, whatever the worker reports',
     (code) => {
       expect(verdict(job(), end(code), 1000).then).toBe('fail');
     },
   );
 
-  it('repeats a crash twice, and not a third time', () => {
+  it('retries a crash twice, but not a third time', () => {
     expect(verdict(job(0), end('crash'), 1000)).toMatchObject({ then: 'requeue', count: 'crash' });
     expect(verdict(job(1), end('crash'), 1000)).toMatchObject({ then: 'requeue', count: 'crash' });
     expect(verdict(job(2), end('crash'), 1000).then).toBe('fail');
   });
 
-  it('gives the infrastructure twenty tries', () => {
+  it('retries a failure of the infrastructure up to 20 times', () => {
     expect(verdict(job(0, 19), end('lost_worker'), 1000)).toMatchObject({
       then: 'requeue',
       count: 'infra',
@@ -75,22 +75,22 @@ describe('verdict', () => {
     expect(verdict(job(0, 1), end('lost_worker'), 1000)).not.toMatchObject({ delayMs: 0 });
   });
 
-  it('gives host memory one more try', () => {
+  it('retries oom_host once', () => {
     expect(verdict(job(0), end('oom_host'), 1000).then).toBe('requeue');
     expect(verdict(job(1), end('oom_host'), 1000).then).toBe('fail');
   });
 
-  it('gives a base that found no room one more try, perhaps of another worker', () => {
+  it('retries no_memory once, possibly on another worker', () => {
     expect(verdict(job(0), end('no_memory', false), 1000).then).toBe('requeue');
     const last = verdict(job(1), end('no_memory', false), 1000);
     expect(last).toMatchObject({
       then: 'fail',
-      advice: expect.stringContaining('had room for the base'),
+      advice: expect.stringContaining('had enough free memory for the base model'),
     });
     expect(last).not.toMatchObject({ advice: expect.stringContaining('batch_size') });
   });
 
-  it('holds on a full disk without counting it', () => {
+  it('retries after a full disk without counting it', () => {
     expect(verdict(job(2, 20), end('disk_full'), 5000)).toEqual({
       then: 'requeue',
       count: 'none',
@@ -98,12 +98,12 @@ describe('verdict', () => {
     });
   });
 
-  it('follows the worker for a code it does not know', () => {
+  it('follows the worker for an unknown code', () => {
     expect(verdict(job(), end('invalid_training_file', false), 1000).then).toBe('fail');
     expect(verdict(job(), end('cosmic_ray'), 1000).then).toBe('requeue');
   });
 
-  it('repeats at once, and free of charge, what another job ended', () => {
+  it('retries immediately, without counting it, after a failure of another job', () => {
     for (const spent of [job(0), job(2, 20), job(2, 20, 9)])
       expect(verdict(spent, end('displaced', true, 'other'), 5000)).toEqual({
         then: 'requeue',
@@ -113,7 +113,7 @@ describe('verdict', () => {
   });
 
   it.each(['crash', 'hang', 'oom_host', 'oom_gpu', 'oom_heap', 'cosmic_ray'])(
-    'charges %s of several to none of them, until one runs alone',
+    'does not count a shared %s against a job until the job runs alone',
     (code) => {
       for (const deaths of [0, 1])
         expect(verdict(job(2, 20, deaths), end(code, false, 'shared'), 1000)).toMatchObject({
@@ -125,7 +125,7 @@ describe('verdict', () => {
     },
   );
 
-  it('takes a hang in a run’s own work for a crash of its own', () => {
+  it('counts a hang in the job’s own work as a crash', () => {
     expect(verdict(job(0), end('hang', true, 'own'), 1000)).toMatchObject({ count: 'crash' });
     expect(verdict(job(2), end('hang', true, 'own'), 1000)).toMatchObject({
       then: 'fail',

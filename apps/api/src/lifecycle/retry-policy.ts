@@ -27,7 +27,7 @@ const DISK_FULL_DELAY_MS = 60_000;
 /** What a user may do about an end that is not tried again. */
 const ADVICE: Readonly<Record<string, string>> = {
   no_memory:
-    'no worker that tried had room for the base; where other programs hold the memory, create the job again once it is free',
+    'no worker that tried had enough free memory for the base model; if other programs use the memory, create the job again when it is free',
   oom_host:
     'the machine ran out of memory twice; lower batch_size or use a machine with more memory',
   oom_heap: 'the trainer ran out of JavaScript heap; shorten the examples (graft.max_seq_len)',

@@ -5,20 +5,20 @@ const loss = (score: number) => ({ metric: 'valid_loss', step: 1, score }) as co
 const grade = (score: number) => ({ metric: 'eval_score', step: 1, score }) as const;
 const there = (...scores: (number | null)[]) => scores.map((score) => ({ score }));
 
-it('places losses from the lowest up, and scores from the highest down', () => {
+it('ranks losses in ascending and scores in descending order', () => {
   expect(placeAmong(loss(2), there())).toBe(1);
   expect(placeAmong(loss(2), there(3, 1, 2))).toBe(2);
   expect(placeAmong(grade(2), there(3, 1, 2))).toBe(2);
   expect(placeAmong(grade(0), there(0.5, 1))).toBe(3);
 });
 
-it('places what is no number behind all that is one', () => {
+it('ranks values that are not finite last', () => {
   expect(placeAmong(loss(NaN), there(3, null))).toBe(2);
   expect(placeAmong(grade(0), there(null, null))).toBe(1);
   expect(placeAmong(loss(Infinity), there(1e9))).toBe(2);
 });
 
-it('lets the best part go on, and the best of few', () => {
+it('keeps the best 1/eta of the trials, and always the best one', () => {
   const going = (there: number, eta: number): number[] =>
     Array.from({ length: there }, (_, n) => n + 1).filter((place) =>
       goesOn({ score: 1 }, place, there, eta),

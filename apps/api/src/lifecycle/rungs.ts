@@ -142,7 +142,7 @@ interface Place {
 
 function told({ step }: Measured, { place, there, kept, isLast }: Place): NewEvent {
   const among = there === 1 ? 'the first trial there' : `place ${place} of ${there} trials so far`;
-  const then = isLast ? 'is at its end' : kept ? 'goes on' : 'ends early';
+  const then = isLast ? 'has reached its last step' : kept ? 'continues' : 'ends early';
   return {
     message: `Rung of the sweep at step ${step}: ${among}; the run ${then}`,
     data: { step, place, trials: there, kept },

@@ -36,7 +36,7 @@ export class Usage {
       [projectId],
       manager,
     );
-    if (!row) throw new Error('the database counted no tokens');
+    if (!row) throw new Error('the database returned no token count');
     return { tokens: Number(row.tokens), resetsAt: row.resets, secondsLeft: Math.ceil(row.left) };
   }
 }

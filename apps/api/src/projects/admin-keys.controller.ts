@@ -27,7 +27,7 @@ export class AdminKeysController {
 
   @Get()
   @Needs('admin')
-  @AnswersPage(AdminApiKeyObject, 'Keys of the installation’s administrators', {
+  @AnswersPage(AdminApiKeyObject, 'Lists the administrator keys of the installation', {
     limit: 20,
     most: 100,
   })
@@ -42,7 +42,10 @@ export class AdminKeysController {
   @HttpCode(200)
   @Needs('admin')
   @ApiBody({ schema: bodySchema(CreateAdminKey) })
-  @Answers(AdminApiKeyObject, 'Makes an administrator’s key; its secret is in this answer alone')
+  @Answers(
+    AdminApiKeyObject,
+    'Creates an administrator key. Only this response contains its secret',
+  )
   async create(@Caller() caller: Principal, @Body() body: unknown): Promise<AdminApiKeyObject> {
     const { name, expires_in_seconds: seconds } = parseBody(CreateAdminKey, body);
     const { key, secret } = await this.keys.create(
@@ -60,14 +63,14 @@ export class AdminKeysController {
 
   @Get(':id')
   @Needs('admin')
-  @Answers(AdminApiKeyObject, 'An administrator’s key')
+  @Answers(AdminApiKeyObject, 'Returns an administrator key')
   async get(@Param('id') id: string): Promise<AdminApiKeyObject> {
     return adminKeyObject(await this.keys.admin(id));
   }
 
   @Delete(':id')
   @Needs('admin')
-  @AnswersDeleted('organization.admin_api_key.deleted', 'Revokes an API key')
+  @AnswersDeleted('organization.admin_api_key.deleted', 'Revokes an administrator key')
   async revoke(
     @Caller() caller: Principal,
     @Param('id') id: string,

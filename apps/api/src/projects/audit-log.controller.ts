@@ -13,13 +13,19 @@ export class AuditLogController {
 
   @Get()
   @Needs('project:admin')
-  @AnswersPage(AuditLogObject, 'Who did what, newest first', { limit: 20, most: 100 })
-  @Asks('before', { type: 'string', description: 'The id of the first one of the page after' })
+  @AnswersPage(AuditLogObject, 'Lists the entries of the audit log, newest first', {
+    limit: 20,
+    most: 100,
+  })
+  @Asks('before', {
+    type: 'string',
+    description: 'ID of the first entry of the current page. Returns the page before it',
+  })
   @AsksAll(AUDIT_FILTERS.map((name) => [`${name}[]`, { type: 'array', items: { type: 'string' } }]))
   @Asks('effective_at', {
     type: 'object',
     properties: Object.fromEntries(AUDIT_TIMES.map((name) => [name, { type: 'integer' }])),
-    description: 'Unix seconds, as effective_at[gte]=1700000000',
+    description: 'Time range in Unix seconds, for example effective_at[gte]=1700000000',
   })
   list(
     @Caller() caller: Principal,

@@ -88,7 +88,7 @@ function texts(raw: unknown, name: string): string[] | null {
   if (raw === undefined) return null;
   const all: unknown[] = Array.isArray(raw) ? raw : [raw];
   if (all.length > 100 || !all.every((one) => typeof one === 'string'))
-    throw new DomainError('invalid_value', `${name}: expected at most 100 texts`, name);
+    throw new DomainError('invalid_value', `${name}: expected at most 100 strings`, name);
   return all as string[];
 }
 
@@ -101,7 +101,7 @@ function secondOf(raw: unknown, name: string): number {
 function numberOf(raw: unknown, name: string): string {
   const number = typeof raw === 'string' ? /^audit_log-(\d{1,18})$/.exec(raw)?.[1] : undefined;
   if (number === undefined)
-    throw new DomainError('invalid_value', `${name}: expected the id of an audit log`, name);
+    throw new DomainError('invalid_value', `${name}: expected the ID of an audit log entry`, name);
   return number;
 }
 

@@ -20,7 +20,7 @@ export class LimitsController {
   /** Answers with the limits of the caller's own project, and with what it uses of them. */
   @Get('limits')
   @Needs('jobs:read')
-  @Answers(LimitsObject, 'Limits of the key’s project, and what it uses')
+  @Answers(LimitsObject, 'Returns the limits and the usage of the key’s project')
   get(@Caller() { projectId }: Principal): Promise<LimitsObject> {
     return this.of(projectId);
   }
@@ -28,7 +28,7 @@ export class LimitsController {
   /** Answers with the limits and the use of any project that the caller manages. */
   @Get('organization/projects/:id/limits')
   @Needs('project:admin')
-  @Answers(LimitsObject, 'Limits of a project, and what it uses')
+  @Answers(LimitsObject, 'Returns the limits and the usage of a project')
   async ofProject(@Caller() caller: Principal, @Param('id') id: string): Promise<LimitsObject> {
     return this.of(ownProject(caller, id));
   }

@@ -14,7 +14,7 @@ export class MembersController {
 
   @Get()
   @Needs('project:admin')
-  @AnswersPage(ProjectUserObject, 'Members of a project', { limit: 20, most: 100 })
+  @AnswersPage(ProjectUserObject, 'Lists the members of a project', { limit: 20, most: 100 })
   list(
     @Caller() caller: Principal,
     @Param('project') project: string,
@@ -38,7 +38,7 @@ export class MembersController {
 
   @Get(':id')
   @Needs('project:admin')
-  @Answers(ProjectUserObject, 'A member of a project')
+  @Answers(ProjectUserObject, 'Returns a member of a project')
   get(
     @Caller() caller: Principal,
     @Param('project') project: string,
@@ -51,7 +51,7 @@ export class MembersController {
   @HttpCode(200)
   @Needs('project:admin')
   @ApiBody({ schema: bodySchema(ModifyMember) })
-  @Answers(ProjectUserObject, 'Changes a member’s role')
+  @Answers(ProjectUserObject, 'Changes the name or the role of a member')
   modify(
     @Caller() caller: Principal,
     @Param('project') project: string,
@@ -63,7 +63,10 @@ export class MembersController {
 
   @Delete(':id')
   @Needs('project:admin')
-  @AnswersDeleted('organization.project.user.deleted', 'Takes a member out of a project')
+  @AnswersDeleted(
+    'organization.project.user.deleted',
+    'Removes a member from a project and revokes the keys of the member',
+  )
   remove(
     @Caller() caller: Principal,
     @Param('project') project: string,

@@ -23,7 +23,9 @@ const Name = z.string().trim().min(1).max(100);
 export const AddMember = z
   .strictObject({
     name: Name.optional(),
-    email: Name.optional().describe("OpenAI's name for the same: what the member is called"),
+    email: Name.optional().describe(
+      "Same as name, for clients of OpenAI's API; ignored if name is set",
+    ),
     role: z.enum(ROLES),
   })
   .refine(({ name, email }) => name !== undefined || email !== undefined, {

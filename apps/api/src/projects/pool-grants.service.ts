@@ -21,7 +21,9 @@ import { PoolLoad, type Load } from '../dispatch/pool-load.js';
 import { WakeUps } from '../wake/wake-ups.js';
 
 export const ModifyPool = z.strictObject({
-  open: z.boolean().describe('true: every project may use it; false: those that it is granted to'),
+  open: z
+    .boolean()
+    .describe('true: every project may use the pool; false: only projects with a grant'),
 });
 export const GrantPool = z.strictObject({ project_id: z.string().min(1).max(100) });
 

@@ -14,7 +14,7 @@ export class PoolsController {
 
   @Get()
   @Needs('jobs:read')
-  @AnswersList(PoolObject, 'Pools of workers')
+  @AnswersList(PoolObject, 'Lists the pools of workers')
   @Asks('name', { type: 'string' })
   list(@Caller() caller: Principal, @Query('name') name: unknown): Promise<Page<PoolObject>> {
     return this.grants.list(caller, name);
@@ -22,7 +22,7 @@ export class PoolsController {
 
   @Get(':id')
   @Needs('jobs:read')
-  @Answers(PoolObject, 'A pool, and its last hour')
+  @Answers(PoolObject, 'Returns a pool with its load in the last hour')
   get(@Caller() caller: Principal, @Param('id') id: string): Promise<PoolObject> {
     return this.grants.get(caller, id);
   }
@@ -31,7 +31,7 @@ export class PoolsController {
   @HttpCode(200)
   @Needs('admin')
   @ApiBody({ schema: bodySchema(ModifyPool) })
-  @Answers(PoolObject, 'Opens a pool to all projects, or closes it')
+  @Answers(PoolObject, 'Opens a pool to all projects, or restricts it to projects with a grant')
   modify(
     @Caller() caller: Principal,
     @Param('id') id: string,
@@ -43,7 +43,7 @@ export class PoolsController {
   @Post(':id/cordon')
   @HttpCode(200)
   @Needs('admin')
-  @Answers(PoolObject, 'Starts nothing new on a pool’s workers')
+  @Answers(PoolObject, 'Cordons a pool: its workers start no new jobs or chats')
   cordon(@Caller() caller: Principal, @Param('id') id: string): Promise<PoolObject> {
     return this.grants.cordon(caller, id, true);
   }
@@ -51,7 +51,7 @@ export class PoolsController {
   @Post(':id/uncordon')
   @HttpCode(200)
   @Needs('admin')
-  @Answers(PoolObject, 'Lets a pool’s workers take jobs again')
+  @Answers(PoolObject, 'Uncordons a pool: its workers start jobs and chats again')
   uncordon(@Caller() caller: Principal, @Param('id') id: string): Promise<PoolObject> {
     return this.grants.cordon(caller, id, false);
   }
@@ -60,7 +60,7 @@ export class PoolsController {
   @HttpCode(200)
   @Needs('admin')
   @ApiBody({ schema: bodySchema(GrantPool) })
-  @Answers(PoolObject, 'Lets a project use a pool')
+  @Answers(PoolObject, 'Grants a pool to a project')
   grant(
     @Caller() caller: Principal,
     @Param('id') id: string,
@@ -71,7 +71,7 @@ export class PoolsController {
 
   @Delete(':id/grants/:project')
   @Needs('admin')
-  @Answers(PoolObject, 'Takes a pool from a project')
+  @Answers(PoolObject, 'Revokes the grant of a pool to a project')
   revoke(
     @Caller() caller: Principal,
     @Param('id') id: string,

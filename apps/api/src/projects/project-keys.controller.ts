@@ -16,7 +16,7 @@ export class ProjectKeysController {
 
   @Get()
   @Needs('project:admin')
-  @AnswersPage(ProjectApiKeyObject, 'API keys of a project', { limit: 20, most: 100 })
+  @AnswersPage(ProjectApiKeyObject, 'Lists the API keys of a project', { limit: 20, most: 100 })
   async list(
     @Caller() caller: Principal,
     @Param('project') project: string,
@@ -31,7 +31,7 @@ export class ProjectKeysController {
   @HttpCode(200)
   @Needs('project:admin')
   @ApiBody({ schema: bodySchema(CreateKey) })
-  @Answers(ProjectApiKeyObject, 'Makes an API key; its secret is in this answer alone')
+  @Answers(ProjectApiKeyObject, 'Creates an API key. Only this response contains its secret')
   async create(
     @Caller() caller: Principal,
     @Param('project') project: string,
@@ -43,7 +43,7 @@ export class ProjectKeysController {
 
   @Get(':id')
   @Needs('project:admin')
-  @Answers(ProjectApiKeyObject, 'An API key of a project')
+  @Answers(ProjectApiKeyObject, 'Returns an API key of a project')
   async get(
     @Caller() caller: Principal,
     @Param('project') project: string,

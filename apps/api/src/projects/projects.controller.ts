@@ -18,7 +18,7 @@ export class ProjectsController {
 
   @Get()
   @Needs('project:admin')
-  @AnswersPage(ProjectObject, 'Projects', { limit: 20, most: 100 })
+  @AnswersPage(ProjectObject, 'Lists projects', { limit: 20, most: 100 })
   @Asks('include_archived', { type: 'boolean', default: false })
   list(
     @Caller() caller: Principal,
@@ -31,14 +31,14 @@ export class ProjectsController {
   @HttpCode(200)
   @Needs('admin')
   @ApiBody({ schema: bodySchema(CreateProject) })
-  @Answers(ProjectObject, 'Makes a project')
+  @Answers(ProjectObject, 'Creates a project')
   create(@Caller() caller: Principal, @Body() body: unknown): Promise<ProjectObject> {
     return this.projects.create(caller, body);
   }
 
   @Get(':id')
   @Needs('project:admin')
-  @Answers(ProjectObject, 'A project')
+  @Answers(ProjectObject, 'Returns a project')
   get(@Caller() caller: Principal, @Param('id') id: string): Promise<ProjectObject> {
     return this.projects.get(caller, id);
   }
@@ -47,7 +47,7 @@ export class ProjectsController {
   @HttpCode(200)
   @Needs('project:admin')
   @ApiBody({ schema: bodySchema(ModifyProject) })
-  @Answers(ProjectObject, 'Renames a project, or changes its weight or limits')
+  @Answers(ProjectObject, 'Changes the name, weight or limits of a project')
   modify(
     @Caller() caller: Principal,
     @Param('id') id: string,
@@ -59,14 +59,17 @@ export class ProjectsController {
   @Post(':id/archive')
   @HttpCode(200)
   @Needs('admin')
-  @Answers(ProjectObject, 'Archives a project: its keys end, its open jobs are cancelled')
+  @Answers(ProjectObject, 'Archives a project: disables its keys and cancels its unfinished jobs')
   archive(@Caller() caller: Principal, @Param('id') id: string): Promise<ProjectObject> {
     return this.projects.archive(caller, id);
   }
 
   @Get(':id/deletion')
   @Needs('admin')
-  @Answers(ProjectDeletionObject, 'What deleting a project takes, what it keeps, and when')
+  @Answers(
+    ProjectDeletionObject,
+    'Returns what the deletion of a project deletes and keeps, and when',
+  )
   deletion(@Param('id') id: string): Promise<ProjectDeletionObject> {
     return this.deletions.preview(id);
   }
@@ -81,7 +84,7 @@ export class ProjectsController {
   @Post(':id/restore')
   @HttpCode(200)
   @Needs('admin')
-  @Answers(ProjectObject, 'Takes back the deletion of a project')
+  @Answers(ProjectObject, 'Restores a deleted project')
   restore(@Caller() caller: Principal, @Param('id') id: string): Promise<ProjectObject> {
     return this.deletions.restore(caller, id);
   }

@@ -21,7 +21,12 @@ import { ArchivedProjects } from '../dispatch/archived-projects.js';
 import { lockedProject, noSuchProject, ownProject } from './own-project.js';
 
 const limit = (most: number) =>
-  z.int().min(0).max(most).nullish().describe('null: not limited; absent: as it was');
+  z
+    .int()
+    .min(0)
+    .max(most)
+    .nullish()
+    .describe('null removes the limit. If absent, the limit does not change');
 const Count = limit(1_000_000);
 const Amount = limit(Number.MAX_SAFE_INTEGER);
 
@@ -37,7 +42,7 @@ const Limits = z.strictObject({
     .min(1)
     .max(1000)
     .nullish()
-    .describe('The lowest graft.priority that its jobs may have'),
+    .describe('Lowest graft.priority that jobs of the project may have'),
 } satisfies Record<keyof ProjectLimits, z.ZodType>);
 
 const Name = z.string().trim().min(1).max(100);
@@ -48,7 +53,9 @@ const Share = z.strictObject({
     .min(1)
     .max(1000)
     .optional()
-    .describe("Its share of a pool's slots beside other projects' that wait; 1 unless set"),
+    .describe(
+      "Share of a pool's slots relative to other projects with queued jobs; 1 if never set",
+    ),
   limits: Limits.optional(),
 });
 
@@ -107,7 +114,7 @@ export class ProjectsService {
     if (graft !== undefined && !isAdmin(caller))
       throw new DomainError(
         'insufficient_scope',
-        'weight and limits of a project are set with a key that has the scope admin',
+        'graft: only a key with the scope admin may set the weight and the limits of a project',
         'graft',
       );
     await this.database.transaction(async (manager) => {

@@ -30,14 +30,14 @@ function contract(
   });
   afterAll(() => queue?.close());
 
-  it('is empty at first, and does not wait', async () => {
+  it('starts empty and does not block', async () => {
     const began = Date.now();
     expect(await queue.take('empty')).toBe(false);
     expect(await queue.depth('empty')).toBe(0);
     expect(Date.now() - began).toBeLessThan(3000);
   });
 
-  it('gives a token once', async () => {
+  it('returns a token once', async () => {
     await queue.add('once', ['ftjob-a-a4']);
     expect(await queue.depth('once')).toBe(1);
     expect(await queue.take('once')).toBe(true);
@@ -45,7 +45,7 @@ function contract(
     expect(await queue.depth('once')).toBe(0);
   });
 
-  it('ignores a repeat of a waiting token, and takes it again once it is gone', async () => {
+  it('ignores a duplicate of a queued token, and accepts it again after it was taken', async () => {
     for (let n = 0; n < 3; n++) await queue.add('repeat', ['x']);
     await queue.add('repeat', ['x', 'y', 'x']);
     expect(await queue.depth('repeat')).toBe(2);
@@ -56,13 +56,13 @@ function contract(
     expect(await queue.take('repeat')).toBe(true);
   });
 
-  it('keeps pools apart', async () => {
+  it('separates pools', async () => {
     await queue.add('pool-p', ['p']);
     expect(await queue.take('pool-q')).toBe(false);
     expect(await queue.take('pool-p')).toBe(true);
   });
 
-  it('gives each of many tokens to exactly one of several takers', async () => {
+  it('returns each token to exactly one of several consumers', async () => {
     await queue.add(
       'many',
       Array.from({ length: 40 }, (_, n) => `t${n}`),
@@ -75,7 +75,7 @@ function contract(
     expect(taken).toBe(40);
   });
 
-  it('keeps the same few connections however many pools are asked, each second', async () => {
+  it('keeps the same few connections for any number of pools', async () => {
     const pools = Array.from({ length: 40 }, (_, n) => `named-${n}`);
     const everyPool = () => Promise.all(pools.map((pool) => queue.take(pool)));
     await everyPool();
@@ -130,8 +130,11 @@ describe.skipIf(!redisIsThere)('tokens on Redis', () => {
   });
 });
 
-it.skipIf(!redisIsThere)('refuses to start on a Redis that does not answer', async () => {
-  await expect(openDispatchQueue('redis://127.0.0.1:1', '', NAME)).rejects.toThrow(
-    'GRAFT_QUEUE_URL',
-  );
-});
+it.skipIf(!redisIsThere)(
+  'rejects a Redis that does not respond, and names GRAFT_QUEUE_URL',
+  async () => {
+    await expect(openDispatchQueue('redis://127.0.0.1:1', '', NAME)).rejects.toThrow(
+      'GRAFT_QUEUE_URL',
+    );
+  },
+);

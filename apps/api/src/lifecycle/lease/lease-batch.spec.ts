@@ -27,7 +27,7 @@ const worker = (
   schemaVersion,
 });
 
-describe('several leases at once', () => {
+describe('leases of several jobs', () => {
   let scratch: ScratchDatabase;
   let database: WorkerDatabase;
   let leases: Leases;
@@ -76,7 +76,7 @@ describe('several leases at once', () => {
       (row) => row.free_slots,
     );
 
-  it('are the jobs, in their order, that are given one at a time', async () => {
+  it('are taken in the same order as one at a time', async () => {
     for (let seed = 1; seed <= 8; seed++) {
       const random = randomFrom(seed);
       const projects = Array.from({ length: 1 + random.below(5) }, (_, n) => `p${n}`);
@@ -113,7 +113,7 @@ describe('several leases at once', () => {
     }
   }, 60_000);
 
-  it('go to the workers with most free slots, with an attempt each, and take their slots', async () => {
+  it('go to the workers with the most free slots, with one attempt and one slot each', async () => {
     await project('a');
     await backlog('a', 4);
     await ask(`UPDATE worker SET free_slots = CASE id WHEN 'w2' THEN 3 ELSE 1 END`);
@@ -131,7 +131,7 @@ describe('several leases at once', () => {
     ]);
   });
 
-  it('give no job and no slot twice, whoever else gives them away at the same moment', async () => {
+  it('assign no job and no slot twice when several processes assign concurrently', async () => {
     await project('a');
     await backlog('a', 60);
     await ask('UPDATE worker SET free_slots = 5');
@@ -154,9 +154,9 @@ describe('several leases at once', () => {
 
   it.each([
     ['was cancelled', `UPDATE job SET state = 'cancelled', attempt = attempt + 1 WHERE id = 'a-0'`],
-    ['was given', `UPDATE job SET attempt = attempt + 1 WHERE id = 'a-0'`],
+    ['was assigned', `UPDATE job SET attempt = attempt + 1 WHERE id = 'a-0'`],
     ['was paused', `UPDATE job SET desired_state = 'pause' WHERE id = 'a-0'`],
-  ])('leave out a job that %s since its place was asked for', async (_, happens) => {
+  ])('skip a job that %s after the order was read', async (_, happens) => {
     await project('a');
     await backlog('a', 3);
     const pairs = match(await batches.next('pool'), [worker(1, 20)]);
@@ -169,17 +169,17 @@ describe('several leases at once', () => {
   it.each([
     ['the worker joined again', `UPDATE worker SET session_id = 'other' WHERE id = 'w1'`],
     ['the worker was cordoned', 'UPDATE worker SET cordoned = true'],
-    ['the worker drains', `UPDATE worker SET state = 'draining'`],
-    ['the worker has no slot', 'UPDATE worker SET free_slots = 0'],
+    ['the worker started to drain', `UPDATE worker SET state = 'draining'`],
+    ['the worker lost its last free slot', 'UPDATE worker SET free_slots = 0'],
     [
-      'the worker was not heard',
+      'the worker stopped sending heartbeats',
       `UPDATE worker SET last_seen_at = clock_timestamp() - interval '601 seconds'`,
     ],
     ['the pool was cordoned', `INSERT INTO pool (name, cordoned) VALUES ('pool', true)`],
     ['the pool was closed', `INSERT INTO pool (name, open) VALUES ('pool', false)`],
     ['the project was archived', 'UPDATE project SET archived_at = clock_timestamp()'],
-    ['the project has a limit now', `UPDATE project SET limits = '{"running_jobs": 9}'`],
-  ])('give nothing where %s meanwhile', async (_, happens) => {
+    ['the project got a limit', `UPDATE project SET limits = '{"running_jobs": 9}'`],
+  ])('assign nothing if %s in the meantime', async (_, happens) => {
     await project('a');
     await backlog('a', 3);
     const pairs = match(await batches.next('pool'), [worker(1, 20)]);
@@ -191,7 +191,7 @@ describe('several leases at once', () => {
   });
 });
 
-describe('who is given which job', () => {
+describe('matching of jobs and workers', () => {
   const job = (id: string, base_id = 'base', limited = false): NextJob => ({
     id,
     attempt: 0,
@@ -202,7 +202,7 @@ describe('who is given which job', () => {
   const matched = (...of: Parameters<typeof match>) =>
     match(...of).map((pair) => [pair.job.id, pair.worker.workerId]);
 
-  it('is whoever holds its base, else the one with most free slots', () => {
+  it('prefers a worker that holds the base, then the one with the most free slots', () => {
     const workers = [worker(1, 1), worker(2, 2), worker(3, 1, ['base'])];
     expect(matched([job('a'), job('b'), job('c'), job('d'), job('e')], workers)).toEqual([
       ['a', 'w3'],
@@ -212,20 +212,20 @@ describe('who is given which job', () => {
     ]);
   });
 
-  it('ends before a job of a project with a limit', () => {
+  it('stops before a job of a project with a limit', () => {
     expect(matched([job('a'), job('b', 'base', true), job('c')], [worker(1, 9)])).toEqual([
       ['a', 'w1'],
     ]);
   });
 
-  it('ends before a job of a higher schema version than that of whoever is next', () => {
+  it('stops before a job that requires a higher schema version than the next worker has', () => {
     const newer = { ...job('b'), schema_version: SCHEMA_VERSION + 1 };
     const [old, able] = [worker(1, 9), worker(2, 8, [], SCHEMA_VERSION + 1)];
     expect(matched([job('a'), newer, job('c')], [old, able])).toEqual([['a', 'w1']]);
     expect(matched([job('a'), newer, job('c')], [able])).toHaveLength(3);
   });
 
-  it('ends where a job of another base might pass, since the worker holds that', () => {
+  it('stops where a later job may pass because the worker holds its base', () => {
     const workers = [worker(1, 9, ['small'])];
     expect(matched([job('a', 'small'), job('b', 'large'), job('c', 'small')], workers)).toEqual([
       ['a', 'w1'],

@@ -86,7 +86,7 @@ describe('leases of a pool', () => {
       );
     });
 
-  it('gives a worker nothing that is draining, though it was chosen before it was', async () => {
+  it('assigns nothing to a worker that started to drain after it was chosen', async () => {
     await project('a');
     await backlog('a', 1);
     await ask(`UPDATE worker SET state = 'draining'`);
@@ -95,7 +95,7 @@ describe('leases of a pool', () => {
     expect((await taken()).id).toBe('a-0000');
   });
 
-  it('divides the slots by the weights, to within one, at every moment, and starves nobody', async () => {
+  it('divides the slots by weight, to within one slot at all times, and starves no project', async () => {
     const random = randomFrom(8);
     const weights: Record<string, number> = { a: 1, b: 1, c: 2, d: 5 };
     for (const [id, weight] of Object.entries(weights)) await project(id, weight);
@@ -131,7 +131,7 @@ describe('leases of a pool', () => {
     expect(waiting).toEqual({ a: 0, b: 0, c: 0, d: 0, limited: 0 });
   }, 60_000);
 
-  it('divides the time of a single slot by the weights, however long the jobs are', async () => {
+  it('divides the time of a single slot by weight, whatever the length of the jobs', async () => {
     const random = randomFrom(3);
     const weights: Record<string, number> = { a: 1, b: 2, c: 4 };
     for (const [id, weight] of Object.entries(weights)) {
@@ -154,7 +154,7 @@ describe('leases of a pool', () => {
     expect((seconds['c'] ?? 0) / all).toBeCloseTo(4 / 7, 1);
   }, 60_000);
 
-  it('gives jobs in the order and at the times that the forecast says, as those before them end', async () => {
+  it('assigns jobs in the order and at the times of the forecast', async () => {
     for (let seed = 1; seed <= 12; seed++) {
       await ask('TRUNCATE project, job, attempt, pool_use');
       const random = randomFrom(seed);
@@ -208,7 +208,7 @@ describe('leases of a pool', () => {
     }
   }, 60_000);
 
-  it("never lets a project run more than its limit, though its jobs' pools are asked at once", async () => {
+  it('never exceeds the running limit of a project when several pools assign concurrently', async () => {
     await project('limited', 1, { running_jobs: 3 });
     await project('free');
     for (const pool of ['p', 'q', 'r', 's']) {
@@ -238,7 +238,7 @@ describe('leases of a pool', () => {
     expect(more.filter((answer) => answer !== 'none')).toHaveLength(1);
   }, 60_000);
 
-  it('lets a job whose base is there pass the first one three times, and none of lower priority', async () => {
+  it('lets jobs whose base is loaded pass the first job three times, but none of higher priority', async () => {
     await project('one');
     await insertJobs(ask, [
       { id: 'first', project: 'one', base: 'large', created: 1 },
@@ -263,10 +263,10 @@ describe('leases of a pool', () => {
   it.each([
     ['whose join token was revoked', `UPDATE join_token SET revoked_at = clock_timestamp()`],
     [
-      'that was not heard for a lease',
+      'without a heartbeat for the length of a lease',
       `UPDATE worker SET last_seen_at = clock_timestamp() - interval '601 seconds'`,
     ],
-  ])('gives nothing to a worker %s', async (_, happens) => {
+  ])('assigns nothing to a worker %s', async (_, happens) => {
     await project('a');
     await backlog('a', 1);
     await ask(happens);
@@ -280,7 +280,7 @@ describe('leases of a pool', () => {
     expect(await taken()).toMatchObject({ attempt: 1 });
   });
 
-  it('gives nothing to a worker whose session is over, and takes a slot of one that is fit', async () => {
+  it('assigns nothing to an old session of a worker, and takes a slot for its current session', async () => {
     await project('one');
     await backlog('one', 1);
     expect(await take({ sessionId: 'older' })).toBe('unfit');
@@ -292,7 +292,7 @@ describe('leases of a pool', () => {
     expect(await take()).toBe('none');
   });
 
-  it('gives no slot twice, whoever else gives them away at the same moment, and none of a cordoned worker', async () => {
+  it('assigns no slot twice under concurrency, and no slot of a cordoned worker', async () => {
     await project('one');
     await backlog('one', 20);
     await ask('UPDATE worker SET free_slots = 3');

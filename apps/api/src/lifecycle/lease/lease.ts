@@ -159,7 +159,7 @@ export class Leases {
       ],
       manager,
     );
-    if (!row) throw new Error('the database answered nothing to a lease');
+    if (!row) throw new Error('the database returned no row for a lease');
     return row;
   }
 

@@ -41,10 +41,13 @@ export class LemonWorkers {
       manager,
     );
     if (!worker) return;
-    const reason = `trainer processes of ${JOBS} jobs died here within ${MINUTES} minutes, each by its own work`;
+    const reason = `trainer processes of ${JOBS} jobs died on this worker within ${MINUTES} minutes, each because of its own job`;
     const told = { worker: workerId, name: worker.name, pool: worker.pool, reason };
     if (!worker.others) {
-      log.warn(told, 'this worker looks broken; it is the last of its pool and goes on');
+      log.warn(
+        told,
+        'the worker looks broken, but is not cordoned because it is the last one of its pool',
+      );
       return;
     }
     await this.database.query(
@@ -53,6 +56,6 @@ export class LemonWorkers {
       manager,
     );
     this.counters.workersCordoned.inc();
-    log.warn(told, 'worker cordoned: it looks broken');
+    log.warn(told, 'cordoned a worker that looks broken');
   }
 }

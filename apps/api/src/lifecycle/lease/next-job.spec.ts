@@ -139,7 +139,7 @@ function forecast({ open, projects, jobs }: Case): string[] {
   return starts.filter(({ seconds }) => seconds === 0).map(({ id }) => id);
 }
 
-describe('the order in which a pool gives its jobs', () => {
+describe('the order of the jobs of a pool', () => {
   let scratch: ScratchDatabase;
   beforeAll(async () => {
     scratch = await scratchDatabase();
@@ -189,7 +189,7 @@ describe('the order in which a pool gives its jobs', () => {
     }
   }
 
-  it(`is what the rules say, for ${POOLS} random pools`, async () => {
+  it(`follows the rules in ${POOLS} random pools`, async () => {
     let longest = 0;
     for (let seed = 1; seed <= POOLS; seed++) {
       const one = randomCase(seed);

@@ -14,7 +14,7 @@ import { Preemption } from './preemption.js';
 const OLD = SCHEMA_VERSION - 1;
 const NEW = SCHEMA_VERSION;
 
-describe('in a pool of workers of two schema versions, a job that only the newer can do', () => {
+describe('a job that requires the newer one of two schema versions in a pool', () => {
   let scratch: ScratchDatabase;
   let database: Database;
   let preemption: Preemption;
@@ -59,7 +59,7 @@ describe('in a pool of workers of two schema versions, a job that only the newer
   }
   const chosen = async () => (await preemption.choose('pool')).map(({ id }) => id).sort();
 
-  it('takes a slot of the newer one while the older is idle, once', async () => {
+  it('preempts one job on the newer worker while the older worker is idle', async () => {
     await worker('older', OLD, 4);
     await worker('newer', NEW, 0);
     await runs('low', 'newer', 900);
@@ -70,7 +70,7 @@ describe('in a pool of workers of two schema versions, a job that only the newer
     expect(await chosen()).toEqual([]);
   });
 
-  it('takes none of the older one, though its job has the lowest priority', async () => {
+  it('preempts no job on the older worker, even one of the lowest priority', async () => {
     await worker('older', OLD, 0);
     await worker('newer', NEW, 0);
     await runs('lowest', 'older', 1000);
@@ -80,7 +80,7 @@ describe('in a pool of workers of two schema versions, a job that only the newer
     expect(await chosen()).toEqual(['low']);
   });
 
-  it('waits for a slot that is free there, and leaves it to one that can use no other', async () => {
+  it('uses a free slot of the newer worker, which older jobs leave to it', async () => {
     await worker('older', OLD, 1);
     await worker('newer', NEW, 1);
     await runs('low', 'newer', 900);
@@ -94,7 +94,7 @@ describe('in a pool of workers of two schema versions, a job that only the newer
     expect(await chosen()).toEqual(['low']);
   });
 
-  it('takes nothing where no worker can do it, nor of a job of equal priority', async () => {
+  it('preempts nothing if no worker can run the job, and no job of equal priority', async () => {
     await worker('older', OLD, 0);
     await runs('lowest', 'older', 1000);
     await waits('urgent', 1, NEW);

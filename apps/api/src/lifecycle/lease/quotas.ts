@@ -198,7 +198,7 @@ export function priorityWithin(
   if (priority < highest)
     throw new DomainError(
       'invalid_value',
-      `graft.priority: this project's jobs may have ${highest} or a higher number, which runs later; got ${priority}`,
+      `graft.priority: expected at least ${highest} in this project, got ${priority}; jobs with a lower number start first`,
       'graft.priority',
     );
   return priority;
