@@ -71,10 +71,10 @@ function ours(chats, runs = [null]) {
         prompt: null,
         promptTokens,
         run: runs[i % runs.length],
-        maxTokens: count,
+        max_tokens: count,
         stop: [],
         temperature: 0,
-        topP: 1,
+        top_p: 1,
         seed: 1,
       }),
   );

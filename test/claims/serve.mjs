@@ -32,10 +32,10 @@ const open = ({ base, run }) =>
     messages: [{ role: 'user', content: PROMPT }],
     prompt: null,
     run,
-    maxTokens: tokens,
+    max_tokens: tokens,
     stop: [],
     temperature: 0,
-    topP: 1,
+    top_p: 1,
     seed: 1,
   });
 
