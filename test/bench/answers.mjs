@@ -17,6 +17,7 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { counterNormal, noGrad, tidy, to } from '@graft/kernels';
+import { KEPT, record } from './record.mjs';
 import { attachMethod, Generation, loadBase, setThreads, stepTogether } from '@graft/peft-core';
 
 const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
@@ -33,6 +34,7 @@ const { values: options } = parseArgs({
     rounds: { type: 'string', default: '3' },
     quantization: { type: 'string' },
     cpu: { type: 'boolean', default: false },
+    record: { type: 'boolean', default: false },
     adapters: { type: 'string', default: '0' },
     peft: { type: 'string', default: '{"peft_type":"LORA","r":16,"target_modules":"all-linear"}' },
   },
@@ -139,6 +141,14 @@ const told = (rounds) => {
   const of = (key) => median(rounds.map((round) => round[key]));
   return `prompts ${of('prefill').toFixed(0)}, answers ${of('decode').toFixed(1)} tokens/s`;
 };
+const rows = [];
+/** Row of docs/results/inference.json: our side, the other side and their ratio. */
+const row = (name, mine, other) => {
+  const of = (rounds, key) => median(rounds.map((round) => round[key]));
+  const figures = (rounds) => [of(rounds, 'prefill').toFixed(0), of(rounds, 'decode').toFixed(1)];
+  const ratio = `${(of(mine, 'decode') / of(other, 'decode')).toFixed(2)} ×`;
+  rows.push([name, ...figures(mine), ...figures(other), ratio, KEPT]);
+};
 console.log(`load ${loadavg()[0]}, ${options.threads} threads`);
 for (const chats of options.chats.split(',').map(Number)) {
   const [mine, other, adapted] = [[], [], []];
@@ -157,11 +167,15 @@ for (const chats of options.chats.split(',').map(Number)) {
   const ofProducts = (rounds) =>
     `${((100 * median(rounds.map((r) => r.decode))) / most).toFixed(0)} % of products (${most.toFixed(1)} tokens/s)`;
   console.log(`${chats} chats: Graft ${told(mine)}${beside}${ratio}; ${ofProducts(mine)}`);
+  const base = options.quantization ?? 'bf16';
+  if (llama) row(`${base}, ${chats === 1 ? '1 chat' : `${chats} chats`}`, mine, other);
   if (adapters.length === 0) continue;
   const share = median(adapted.map((r) => r.decode)) / median(mine.map((r) => r.decode));
   const over = Math.min(chats, adapters.length);
+  row(`${base}, ${chats} chats over ${over} adapters; other side: the base model`, adapted, mine);
   console.log(
     `${chats} chats over ${over} adapters: ${told(adapted)}; ${share.toFixed(2)} x; ${ofProducts(adapted)}`,
   );
 }
 llama?.end();
+if (options.record) record('inference', rows);

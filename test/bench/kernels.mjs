@@ -1,12 +1,13 @@
 #!/usr/bin/env node
 // Graft's own kernels beside the same from libtorch's operators, forward and backward, both sides in one run:
-//   node test/bench/kernels.mjs [--threads 1] [--rounds 30] [--dtype bf16] [--cpu]
+//   node test/bench/kernels.mjs [--threads 1] [--rounds 30] [--dtype bf16] [--cpu] [--record]
 // Shapes of one SmolLM2-135M layer and a batch of 8 chats (1,450 tokens, 61 to 359 each); the loss is over 128 rows
 // of 49,152 classes; adapters of rank 16 on 16 rows of answers, two of each of eight. Sides alternate; medians of the rounds after three of warm-up.
 // --cpu: the processor's time in place of the clock's, for a machine that has other work.
 import { loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
 import * as k from '@graft/kernels';
+import { record } from './record.mjs';
 
 const { values: options } = parseArgs({
   options: {
@@ -14,6 +15,7 @@ const { values: options } = parseArgs({
     rounds: { type: 'string', default: '30' },
     dtype: { type: 'string', default: 'bf16' },
     cpu: { type: 'boolean', default: false },
+    record: { type: 'boolean', default: false },
   },
 });
 k.setThreads(Number(options.threads));
@@ -263,6 +265,7 @@ const info = k.kernelsInfo();
 console.log(
   `libtorch ${info.libtorch}, ${k.instructionSet()}, ${options.dtype}, ${options.threads} threads, load ${loadavg()[0].toFixed(2)}; milliseconds, median (least)`,
 );
+const rows = [];
 for (const [name, mine, others] of CASES) {
   const sides = Object.entries({ own: mine, ...others });
   const times = new Map(sides.map(([side]) => [side, []]));
@@ -274,6 +277,15 @@ for (const [name, mine, others] of CASES) {
     }
   }
   const best = median(times.get('own'));
+  for (const side of Object.keys(others)) {
+    const other = median(times.get(side));
+    rows.push([
+      `${name}, ${side}`,
+      best.toFixed(2),
+      other.toFixed(2),
+      `${(other / best).toFixed(2)} ×`,
+    ]);
+  }
   for (const [side, spent] of times) {
     const ratio = side === 'own' ? '' : `  ${(median(spent) / best).toFixed(2)} x`;
     console.log(
@@ -281,3 +293,4 @@ for (const [name, mine, others] of CASES) {
     );
   }
 }
+if (options.record) record('kernels', rows);

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // Every PEFT method beside real peft, for the same work in one run:
-//   node test/bench/methods.mjs --base FOLDER [--methods LORA,MISS,IA3] [--layers 6] [--steps 6] [--rounds 1] [--cpu]
+//   node test/bench/methods.mjs --base FOLDER [--methods LORA,MISS,IA3] [--layers 6] [--steps 6] [--rounds 1] [--cpu] [--record]
 // FOLDER: a LLaMA in bf16 safetensors (SmolLM2-135M-Instruct for the figures of docs/results.md), of which the first
 // layers are taken: what a method costs is a layer's. peft_type by peft_type, and by turns: the same initial adapter
 // (peft's), chats, batches of 8 of about one length (so that nothing of theirs is padding), bf16 base, f32 adapters,
@@ -28,6 +28,7 @@ import {
 import { mobyDick } from '../../examples/tiny-base/book.mjs';
 import { chats } from './chats.mjs';
 import { METHODS, peftOf, WITH_MORE } from './peft-configs.mjs';
+import { record } from './record.mjs';
 
 const SCRIPT = fileURLToPath(new URL('hf_methods.py', import.meta.url));
 const BATCH = 8;
@@ -54,6 +55,7 @@ const { values: options } = parseArgs({
     steps: { type: 'string', default: '6' },
     rounds: { type: 'string', default: '1' },
     cpu: { type: 'boolean', default: false },
+    record: { type: 'boolean', default: false },
     threads: { type: 'string', default: String(Math.min(2, availableParallelism())) },
   },
 });
@@ -253,6 +255,16 @@ const heavier = Object.entries(LEAN)
   .filter(([name, of]) => rows.get(name)?.ours < rows.get(of)?.ours)
   .map(
     ([name, of]) => `${name} (${(rows.get(name).ours / rows.get(of).ours).toFixed(2)} of ${of})`,
+  );
+if (options.record)
+  record(
+    'methods',
+    [...rows].map(([name, row]) => [
+      name,
+      Math.round(row.ours),
+      Math.round(row.theirs),
+      `${(row.ours / row.theirs).toFixed(2)} ×`,
+    ]),
   );
 console.log(`slower than peft: ${slower.join(', ') || 'none'}`);
 console.log(`slower than LoRA: ${heavier.join(', ') || 'none'}`);

