@@ -1,4 +1,4 @@
-// Sweeps over the API, with workers whose every number the test decides.
+// Sweeps over the API, with workers whose losses the test scripts.
 import type { JobEventObject, JobObject, Page, SweepObject, TrialObject } from '@graft/contracts';
 import { Command_Action, type Assignment } from '@graft/contracts/grpc';
 import request from 'supertest';
@@ -9,7 +9,7 @@ import { evaluated, ScriptedWorker, started, step } from './scripted-worker.js';
 import { begun, finishOf, reaches, refusedSweep, STEPS, trialsOn } from './sweep-trials.js';
 
 let api: TestApi;
-/** Another process of the same installation. */
+/** A second process of the same installation. */
 let beside: TestApi;
 let file: string;
 let pools = 0;
@@ -48,7 +48,7 @@ async function workerFor(body: Body, at = api): Promise<ScriptedWorker> {
 const refused = (body: object) => refusedSweep(api, body);
 
 describe('a sweep', () => {
-  it('makes of a grid as many jobs, each an ordinary one that names it', async () => {
+  it('creates one ordinary job per grid point, which names the sweep', async () => {
     const body = { ...JOB(), suffix: 'many', metadata: { of: 'grid' }, search: { algorithm: 'grid', parameters: { 'peft.peft_type': ['LORA', 'IA3'], 'graft.learning_rate': [1e-3, 1e-4] } } }; // prettier-ignore
     const made = await create(body);
     expect(made).toMatchObject({
@@ -75,7 +75,7 @@ describe('a sweep', () => {
       user_provided_suffix: 'many',
       metadata: { of: 'grid' },
       peft: { peft_type: 'IA3' },
-      // what trials are measured by, where nothing else is given
+      // Defaults by which trials are compared.
       graft: {
         learning_rate: 1e-3,
         validation_split: 0.1,
@@ -90,7 +90,7 @@ describe('a sweep', () => {
     expect(found.data).toHaveLength(4);
   });
 
-  it('draws the same trials from the same seed, and lets each be checked as a job is', async () => {
+  it('draws the same trials from the same seed, and validates each like a job', async () => {
     const parameters = { 'peft.r': [4, 8], 'graft.learning_rate': { min: 1e-5, max: 1e-2, log: true } }; // prettier-ignore
     const search = (seed: number) => ({ algorithm: 'random', parameters, max_trials: 5, seed });
     const options = async (seed: number) =>
@@ -181,13 +181,16 @@ describe('a sweep', () => {
       'training_file',
       'file-none',
     ],
-  ])('is refused by the field, and makes nothing: case %#', async (changes, param, message) => {
-    const [, field, said] = await refused({ ...JOB(), ...changes });
-    expect(field).toBe(param);
-    expect(said).toContain(message);
-  });
+  ])(
+    'is rejected with the param, and creates nothing: case %#',
+    async (changes, param, message) => {
+      const [, field, said] = await refused({ ...JOB(), ...changes });
+      expect(field).toBe(param);
+      expect(said).toContain(message);
+    },
+  );
 
-  it('is made once, however often the call comes, with one audit entry', async () => {
+  it('is created once for repeated requests, with one audit entry', async () => {
     const body = { ...JOB(), search: { algorithm: 'grid', parameters: { 'peft.r': [4, 8] } } };
     const send = (of: object) =>
       request(api.url).post('/v1/sweeps').set({ ...api.headers, 'idempotency-key': 'sweep-1' }).send(of); // prettier-ignore
@@ -201,7 +204,7 @@ describe('a sweep', () => {
     expect(entries).toEqual([{ action: 'sweep.created', trials: '2' }]);
   });
 
-  it('counts against what its project may have waiting: all of it or nothing', async () => {
+  it("counts against the project's queued jobs as a whole", async () => {
     const project = await makeProject(api, 'swept');
     const limits = { queued_jobs: 3 };
     await api.post(`/organization/projects/${project.id}`, { graft: { limits } });
@@ -224,7 +227,7 @@ describe('a sweep', () => {
     expect(await jobs()).toHaveLength(3);
   });
 
-  it('is cancelled with all that is not over, and keeps what is done', async () => {
+  it('is cancelled with all open trials, and keeps finished ones', async () => {
     const body: Body = { ...JOB(), search: { algorithm: 'grid', parameters: { 'peft.r': [1, 2, 3] } } }; // prettier-ignore
     const { id } = await create(body);
     const worker = await workerFor(body);
@@ -242,14 +245,14 @@ describe('a sweep', () => {
         ({ jobId, action }) => jobId === running.jobId && action === Command_Action.ACTION_CANCEL,
       ),
     );
-    // again: it is so already
+    // Already cancelled: no change.
     expect((await api.post<SweepObject>(`/sweeps/${id}/cancel`)).status).toBe('cancelled');
     const over = await create({ ...JOB(), search: body.search });
     await api.query(`UPDATE job SET state = 'failed' WHERE sweep_id = $1`, [over.id]);
     await expect(api.post(`/sweeps/${over.id}/cancel`)).rejects.toThrow('nothing to cancel');
   });
 
-  it('says how it ended when trials are deleted, which they are not before', async () => {
+  it('keeps its final status when trials are deleted, which requires that all have ended', async () => {
     const search = { algorithm: 'grid', parameters: { 'peft.r': [1, 2, 3] } };
     const { id, trials = [] } = await create({ ...JOB(), search });
     const [good, bad, late] = trials.map(({ job }) => job) as [string, string, string];
@@ -282,8 +285,8 @@ describe('a sweep', () => {
   });
 });
 
-describe('which method for my data', () => {
-  it('is a sweep over some that the registry has for it, each with its own defaults', async () => {
+describe('the methods preset', () => {
+  it('is a sweep over methods of the registry, each with its own defaults', async () => {
     const search = { algorithm: 'asha', preset: 'methods' };
     const { trials = [], search: resolved } = await create({ ...JOB(), search });
     expect(resolved).toMatchObject({ preset: 'methods', rungs: [10, 30], reduction_factor: 3 });
@@ -294,11 +297,11 @@ describe('which method for my data', () => {
       trials.map(async ({ job }) => (await jobOf(job)).graft['learning_rate']),
     );
     expect(new Set(rates).size).toBeGreaterThanOrEqual(3);
-    // measured at the rungs
+    // evaluated at the rungs
     expect((await jobOf(trials[0]!.job)).graft).toMatchObject({ eval_steps: 10 });
   });
 
-  it('leaves out methods that do not take what is asked, and refuses where none does', async () => {
+  it('omits methods that do not support the parameters, and is rejected if none does', async () => {
     const search = { algorithm: 'grid', preset: 'methods', parameters: { 'peft.r': [4, 8] } };
     const { trials = [] } = await create({ ...JOB(), search });
     const of = trials.map(({ number, options }) => [number, (options['peft'] as { peft_type: string }).peft_type, options['peft.r']]); // prettier-ignore
@@ -317,28 +320,28 @@ describe('which method for my data', () => {
 });
 
 describe('successive halving', () => {
-  it('ends a trial at a rung where it is behind those that were there, and serves the best', async () => {
+  it('ends a trial at a rung if it is behind the trials before it, and reports the winner', async () => {
     const body = asha({ 'peft.r': [1, 2, 3, 4] }, { reduction_factor: 2, rungs: [10, 20] });
     const { id } = await create(body);
     const worker = await workerFor(body);
     const leases = [await begun(worker), await begun(worker), await begun(worker)];
     const [a, b, c] = leases as [Assignment, Assignment, Assignment];
-    // the first at a rung is behind nobody
+    // The first trial at a rung is never behind.
     await reaches(worker, a, 10, 3);
     expect(finishOf(worker, a)).toBeUndefined();
-    // one of two goes on
+    // One of two continues.
     await reaches(worker, b, 10, 4);
     await until(() => finishOf(worker, b) !== undefined, 1_000);
     expect(finishOf(worker, b)).toMatchObject({ attempt: 1, step: 10 });
     expect((await jobOf(b.jobId)).graft.phase.code).toBe('ending');
-    // the better one of three does, though the one before it went on
+    // The better one of three continues, even though an earlier one did.
     await reaches(worker, c, 10, 1);
     expect(finishOf(worker, c)).toBeUndefined();
     const told = (await api.get<Page<JobEventObject>>(`/fine_tuning/jobs/${b.jobId}/events`)).data;
     expect(told.map(({ message }) => message)).toContain(
       'Rung of the sweep at step 10: place 2 of 2 trials so far; the run ends early',
     );
-    // what it still says changes nothing of that, nor does the whole evaluation at its end
+    // Later events of the ending trial do not change the decision, nor does its full evaluation.
     await worker.tell(b, step(11, 0.1), evaluated(10, 0.5, true));
     expect((await jobOf(b.jobId)).graft.phase.code).toBe('ending');
     await worker.tell(b, evaluated(11, 3.5, true));
@@ -373,7 +376,7 @@ describe('successive halving', () => {
     );
   });
 
-  it('has rungs where trials are measured, as they say themselves or a patience asks for', async () => {
+  it('places rungs at evaluation steps, which a trial or early_stopping_patience sets', async () => {
     const body = asha({ 'peft.r': [1, 2] });
     const every = { ...body, graft: { ...body.graft, eval_steps: 4 } };
     const { search, trials } = await create(every);
@@ -387,13 +390,13 @@ describe('successive halving', () => {
     });
   });
 
-  it('has a trial that is ending at no later rung, though it gets there before it hears', async () => {
+  it('ignores later rungs that an ending trial reaches before it receives the command', async () => {
     const body = asha({ 'peft.r': [1, 2, 3] }, { reduction_factor: 2, rungs: [10, 20] });
     const { id } = await create(body);
     const worker = await workerFor(body);
     const [a, b, c] = [await begun(worker), await begun(worker), await begun(worker)];
     await reaches(worker, a, 10, 1);
-    // in one report, and in one after it
+    // in the same batch, and in a later one
     await worker.tell(b, step(10, 2), evaluated(10, 2), step(20, 0.1), evaluated(20, 0.1));
     await worker.tell(b, step(21, 0.1), evaluated(20, 0.1));
     await reaches(worker, c, 10, 3);
@@ -406,13 +409,13 @@ describe('successive halving', () => {
       ended_at_step: null,
       rungs: [{ step: 10, score: 2, kept: false }],
     });
-    // whatever it was told, it did not end by it
+    // It failed, so it did not end early.
     expect(third).toMatchObject({ status: 'failed', ended_at_step: null });
     expect(third?.rungs).toEqual([{ step: 10, score: 3, kept: false }]);
     expect((await sweepOf(id)).ended_early).toBe(0);
   });
 
-  it('tells no trial to end that is at its end', async () => {
+  it('does not end a trial that is at its last step', async () => {
     const search = { algorithm: 'asha', parameters: { 'graft.max_steps': [10, STEPS] }, rungs: [10] }; // prettier-ignore
     const body: Body = { ...JOB(), search };
     const { id, trials = [] } = await create(body);
@@ -438,7 +441,7 @@ describe('successive halving', () => {
     expect(one).toMatchObject({ status: 'succeeded', ended_at_step: null, score: 4 });
   });
 
-  it('decides once of a trial, whatever a later attempt measures there', async () => {
+  it('decides once per trial, whatever a later attempt reports', async () => {
     const body = asha({ 'peft.r': [1, 2] }, { reduction_factor: 2, rungs: [10] });
     const { id } = await create(body);
     const worker = await workerFor(body);
@@ -453,13 +456,13 @@ describe('successive halving', () => {
     const again = await begun(worker);
     expect(again).toMatchObject({ jobId: b.jobId });
     await reaches(worker, again, 10, 0.5);
-    // it is still to end, and its worker hears so
+    // The trial still has to end, and its worker receives the command.
     await until(() => worker.commands.some((one) => one.attempt === again.attempt && one.action === Command_Action.ACTION_FINISH)); // prettier-ignore
     const [, second] = await trialsOf(id);
     expect(second?.rungs).toEqual([{ step: 10, score: 2, kept: false }]);
   });
 
-  it('ends what measures no number, and counts it behind all others', async () => {
+  it('ends a trial whose loss is NaN, and ranks it last', async () => {
     const body = asha({ 'peft.r': [1, 2] }, { reduction_factor: 2, rungs: [10] });
     const { id } = await create(body);
     const worker = await workerFor(body);
@@ -475,7 +478,7 @@ describe('successive halving', () => {
     ]);
   });
 
-  it('counts each trial once where several processes hear of them at the same time', async () => {
+  it('counts each trial once if several processes receive events at the same time', async () => {
     const ranks = [1, 2, 3, 4, 5, 6, 7, 8];
     const body = asha({ 'peft.r': ranks }, { reduction_factor: 2, rungs: [10] });
     const { id } = await create(body);
@@ -491,15 +494,15 @@ describe('successive halving', () => {
        FROM event JOIN job ON job.id = job_id WHERE sweep_id = $1 AND message LIKE 'Rung of%' ORDER BY 2`,
       [id],
     );
-    // one after the other: each saw all that were there before it
+    // Serialized: each trial was compared with all before it.
     expect(events.map(({ trials }) => trials)).toEqual(ranks);
     for (const { place, trials, kept } of events)
       expect(kept).toBe(place <= Math.max(1, Math.floor(trials / 2)));
-    // in whatever order they came: the best of all is behind none
+    // In any order, the best trial is never behind.
     expect((await trialsOf(id)).find(({ rungs }) => rungs[0]?.score === 0)?.rungs[0]?.kept).toBe(true); // prettier-ignore
   });
 
-  it('is not forgotten when the API is started anew', async () => {
+  it('persists decisions across a restart of the API', async () => {
     const body = asha({ 'peft.r': [1, 2] }, { reduction_factor: 2, rungs: [10] });
     const { id } = await create(body);
     const first = await workerFor(body);

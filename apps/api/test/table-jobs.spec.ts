@@ -1,4 +1,4 @@
-// Jobs on tables: what a job learns of columns that were named, and what it says of those that were left out.
+// Jobs on tables: the task that follows from mapped columns, and warnings about unused ones.
 import type { ErrorBody, JobObject, JobPreviewObject } from '@graft/contracts';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { importBase, startTestApi, type TestApi } from './fixture.js';
@@ -37,7 +37,7 @@ const table = async (header: string, columns: Readonly<Record<string, string>> =
   return id;
 };
 
-it('on a table that is read as texts beside what looks like their labels warns, and so does its preview', async () => {
+it('a job on a table whose texts were read without their likely labels warns, and so does its preview', async () => {
   const training_file = await table('text,category');
   const message = expect.stringMatching(
     /^tickets\.csv: Only column "text" was read, as plain texts\. Column "category" has 3 /,
@@ -48,7 +48,7 @@ it('on a table that is read as texts beside what looks like their labels warns, 
   expect(await events(id)).toContainEqual(expect.objectContaining({ level: 'warn', message }));
 });
 
-it('trains the only task that its table fits where columns were named, and says so', async () => {
+it('a job trains the only task that its table with mapped columns fits, with a warning', async () => {
   const training_file = await table('message,category', { text: 'message', label: 'category' });
   const message = `graft.task was left out: the job trains seq_cls, the only task that tickets.csv (${training_file}) fits, whose columns were named (text is message, label is category).`;
   const plan = await preview({ training_file });
@@ -62,7 +62,7 @@ it('trains the only task that its table fits where columns were named, and says 
   expect(named.warnings.join()).not.toContain('graft.task');
 });
 
-it('is refused where nobody named the columns of its table, or it names another task', async () => {
+it('a job is rejected if the columns of its table were not mapped, or if it sets another task', async () => {
   const wrong = { status: 400, message: expect.stringContaining('fits graft.task seq_cls') };
   const path = '/fine_tuning/jobs/preview';
   const unnamed = await table('text,label');

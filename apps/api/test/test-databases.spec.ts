@@ -16,7 +16,7 @@ import {
 const HELD = `SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND classid::int8 = $1 AND objid::int8 = $2::int8 & 4294967295`;
 const hex = (bytes: number): string => randomBytes(bytes).toString('hex');
 
-describe.skipIf(!(await listens(POSTGRES_PORT)))('databases of tests', () => {
+describe.skipIf(!(await listens(POSTGRES_PORT)))('test databases', () => {
   const clients: pg.Client[] = [];
   const connect = async (): Promise<pg.Client> => {
     const client = new pg.Client({ connectionString: `${POSTGRES}/postgres` });
@@ -34,7 +34,7 @@ describe.skipIf(!(await listens(POSTGRES_PORT)))('databases of tests', () => {
   const exists = async (name: string): Promise<boolean> =>
     (await admin.query('SELECT FROM pg_database WHERE datname = $1', [name])).rowCount === 1;
 
-  it('begin with the schema and no rows', async () => {
+  it('start with the schema and no rows', async () => {
     const name = await migratedDatabase();
     const client = new pg.Client({ connectionString: `${POSTGRES}/${name}` });
     await client.connect();
@@ -49,21 +49,21 @@ describe.skipIf(!(await listens(POSTGRES_PORT)))('databases of tests', () => {
   it.each([
     ['test databases', uniqueName(hex(4))],
     ['templates', `graft_template_${hex(8)}`],
-  ])('that are %s are dropped once no process holds their lock', async (_, name) => {
+  ])('(%s) are dropped after no process holds their lock', async (_, name) => {
     const other = await connect();
     const lock: number[] = databaseLock(name) ?? [];
     await other.query('SELECT pg_advisory_lock_shared($1, $2)', lock);
     await admin.query(`CREATE DATABASE ${name}`);
     await dropLeftovers(admin, null);
     expect(await exists(name)).toBe(true);
-    // the lock ends with the process, however it ends
+    // The lock ends with the process, however it ends.
     await other.end();
     await until(async () => (await admin.query(HELD, lock)).rowCount === 0);
     await dropLeftovers(admin, null);
     expect(await exists(name)).toBe(false);
   });
 
-  it('are those with the names that tests give: others are left alone', async () => {
+  it('have certain names; databases with other names are not dropped', async () => {
     const name = `graft_test_${hex(4)}`;
     expect(databaseLock(name)).toBeNull();
     await admin.query(`CREATE DATABASE ${name}`);

@@ -5,7 +5,7 @@ import { importBase, startTestApi, until, uploadChats, type TestApi } from './fi
 import { OtlpCollector, type ReceivedSpan } from './otlp-collector.js';
 import { evaluated, saved, ScriptedWorker, started, step } from './scripted-worker.js';
 
-// Where a job's time went: as a file that viewers open, and sent to a collector by two API processes.
+// Where a job's time went: as a trace file for viewers, and sent to a collector by two API processes.
 
 const PACE_MS = 400;
 const TRACE = '0af7651916cd43dd8448eb211c80319c';
@@ -22,7 +22,7 @@ beforeAll(async () => {
   process.env['OTEL_EXPORTER_OTLP_ENDPOINT'] = collector.url;
   process.env['OTEL_EXPORTER_OTLP_HEADERS'] = 'x-team=our%20own';
   process.env['OTEL_EXPORTER_OTLP_COMPRESSION'] = 'gzip';
-  // how long one that is away is tried before it is left alone
+  // timeout of a request to the collector
   process.env['OTEL_EXPORTER_OTLP_TIMEOUT'] = '500';
   process.env['OTEL_RESOURCE_ATTRIBUTES'] = 'deployment.environment.name=test';
   api = await startTestApi({ leaseMs: 3 * PACE_MS, retryBackoffMs: 10 });
@@ -41,7 +41,7 @@ afterEach(() => {
   for (const worker of workers.splice(0)) worker.vanish();
 });
 
-/** A job in a pool of its own; `headers` are those of the request that makes it. */
+/** Creates a job in its own pool; `headers` are those of the create request. */
 async function create(headers: Readonly<Record<string, string>> = {}, suffix?: string) {
   const pool = `pool-${Math.random().toString(36).slice(2)}`;
   const response = await fetch(`${api.url}/v1/fine_tuning/jobs`, {
@@ -59,7 +59,7 @@ async function workerOf(pool: string): Promise<ScriptedWorker> {
   return worker;
 }
 
-/** Long enough in the queue for a span of it: a wait below 50 ms is none. */
+/** Waits long enough in the queue for a span; shorter waits than 50 ms have none. */
 const longEnough = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 60));
 
 async function cancel(...ids: readonly string[]): Promise<void> {
@@ -74,7 +74,7 @@ const spansOf = ({ traceEvents }: ChromeTrace): ChromeTraceEvent[] =>
   traceEvents.filter(({ ph }) => ph === 'X');
 const isThere = (id: string) => (): boolean => namesOf(collector.of(id)).includes('graft.job');
 
-/** One attempt crashes at step 3, after a checkpoint at step 2, and another makes the rest. */
+/** Runs two attempts: one crashes at step 3 after a checkpoint at step 2, the other completes the job. */
 async function crashed(id: string, pool: string, sent: () => Promise<unknown> | void) {
   const worker = await workerOf(pool);
   const lease = await worker.assigned();
@@ -91,7 +91,7 @@ async function crashed(id: string, pool: string, sent: () => Promise<unknown> | 
     saved(2, [state], [state]),
     step(3),
   );
-  const failure = { code: 'crash', message: 'as the test wants', param: '', stderr_tail: '' };
+  const failure = { code: 'crash', message: 'by the test', param: '', stderr_tail: '' };
   await worker.tell(lease, { kind: 'failed', payload: { ...failure, retryable: true } });
   await sent();
   const again = await worker.assigned();
@@ -109,7 +109,7 @@ async function crashed(id: string, pool: string, sent: () => Promise<unknown> | 
 }
 
 describe('a job’s trace', () => {
-  it('is there from its request on, also of attempts that were lost, and after a restart', async () => {
+  it('exists from the request on, includes lost attempts, and survives a restart', async () => {
     const { id, pool } = await create({}, 'parrot');
     await longEnough();
     const waiting = spansOf(await traceOf(id));
@@ -119,7 +119,7 @@ describe('a job’s trace', () => {
 
     const trace = await traceOf(id);
     const told = spansOf(trace).map(({ cat, name }) => [cat, name]);
-    // several are made in one millisecond
+    // Several start in the same millisecond.
     expect(told.filter(([cat]) => cat !== 'job').sort()).toEqual(
       [
         ['submit', 'submit'],
@@ -145,7 +145,7 @@ describe('a job’s trace', () => {
     const [attempt] = spansOf(trace).filter(({ cat }) => cat === 'attempt');
     expect(attempt!.args).toMatchObject({ 'graft.worker': 'scripted', error: 'crash' });
     const said = trace.traceEvents.filter(({ ph }) => ph === 'i').map(({ name }) => name);
-    expect(said).toEqual([expect.stringContaining('as the test wants; retrying')]);
+    expect(said).toEqual([expect.stringContaining('by the test; retrying')]);
     const job = await api.get<JobObject>(`/fine_tuning/jobs/${id}`);
     const [whole] = spansOf(trace);
     expect(whole).toMatchObject({ cat: 'job', name: `parrot (${id})` });
@@ -154,7 +154,7 @@ describe('a job’s trace', () => {
     expect(await other.get(`/fine_tuning/jobs/${id}/trace`)).toEqual(trace);
   });
 
-  it('tells pauses apart from waiting', async () => {
+  it('distinguishes pauses from waiting', async () => {
     const { id, pool } = await create();
     const worker = await workerOf(pool);
     const lease = await worker.assigned();
@@ -176,7 +176,7 @@ describe('a job’s trace', () => {
     await api.post(`/fine_tuning/jobs/${id}/cancel`);
   });
 
-  it('is a file to save, and puts the steps of a long job together', async () => {
+  it('is a downloadable file, and groups the steps of a long job', async () => {
     const { id, pool } = await create();
     const worker = await workerOf(pool);
     const lease = await worker.assigned();
@@ -196,7 +196,7 @@ describe('a job’s trace', () => {
 });
 
 describe('the collector', () => {
-  it('gets an attempt’s spans when it ends and the rest with the job, each once', async () => {
+  it('gets the spans of an attempt when it ends and the rest with the job, each once', async () => {
     const { id, pool } = await create();
     await crashed(id, pool, async () => {
       await until(() => namesOf(collector.of(id)).includes('attempt'));
@@ -235,7 +235,7 @@ describe('the collector', () => {
     }
     const attempts = spans.filter(({ name }) => name === 'attempt');
     expect(attempts.map(({ error }) => error)).toEqual(['crash', null]);
-    expect(attempts[0]!.events).toEqual([expect.stringContaining('as the test wants')]);
+    expect(attempts[0]!.events).toEqual([expect.stringContaining('by the test')]);
     const { path, headers } = collector.requests.at(-1)!;
     expect([path, headers['x-team'], headers['content-encoding']]).toEqual([
       '/v1/traces',
@@ -244,7 +244,7 @@ describe('the collector', () => {
     ]);
   });
 
-  it('gets a job as a part of the trace that its request was part of', async () => {
+  it('gets a job as part of the trace of its create request', async () => {
     const traceparent = `00-${TRACE}-${PARENT}-01`;
     const { id } = await create({ traceparent, tracestate: 'vendor=1,ours=2' });
     await api.post(`/fine_tuning/jobs/${id}/cancel`);
@@ -256,7 +256,7 @@ describe('the collector', () => {
     expect(spans.find(({ name }) => name === 'graft.job')!.parent).toBe(PARENT);
   });
 
-  it('gets nothing of a trace that nobody records, and takes a wrong header for none', async () => {
+  it('receives no unsampled trace; an invalid header is ignored', async () => {
     const hidden = await create({ traceparent: `00-${TRACE}-${PARENT}-00` });
     const wrong = await create({ traceparent: `00-${'0'.repeat(32)}-${PARENT}-01` });
     for (const { id } of [hidden, wrong]) await api.post(`/fine_tuning/jobs/${id}/cancel`);
@@ -266,7 +266,7 @@ describe('the collector', () => {
     expect(collector.of(hidden.id)).toEqual([]);
   });
 
-  it('gets everything once it is back', async () => {
+  it('gets everything after an outage', async () => {
     await collector.stop();
     const { id } = await create();
     const busy = await create();
@@ -285,7 +285,7 @@ describe('the collector', () => {
       expect(namesOf(collector.of(one)).sort()).toEqual(['graft.job', 'queue', 'submit']);
   }, 60_000);
 
-  it('gets the same spans again from another process where one could not write that they are there', async () => {
+  it('gets the same spans again if a process could not record that it sent them', async () => {
     let lost = 0;
     const { id } = await create();
     collector.done = async (spans) => {
@@ -303,7 +303,7 @@ describe('the collector', () => {
     expect(spans.slice(3)).toEqual(spans.slice(0, 3));
   });
 
-  it('that refuses a job’s spans gets the others’', async () => {
+  it('gets spans of other jobs after it rejects those of one', async () => {
     const bad = await create();
     collector.refuse = 400;
     await api.post(`/fine_tuning/jobs/${bad.id}/cancel`);
@@ -317,11 +317,11 @@ describe('the collector', () => {
     expect(collector.of(bad.id)).toEqual([]);
   });
 
-  it('gets the traces behind one that cannot be made, and that one once it can', async () => {
+  it('gets the traces behind one that cannot be built, and that one after it can', async () => {
     const bad = await create();
     const good = [await create(), await create()];
     const ids = [bad, ...good].map(({ id }) => id);
-    // all of them in the hands of one process, the bad one first
+    // All are claimed by one process, the bad one first.
     await api.query(
       `UPDATE trace_export SET owner = 'held', owner_until = clock_timestamp() + interval '1 hour' WHERE job_id = ANY($1)`,
       [ids],
@@ -359,7 +359,7 @@ describe('the collector', () => {
     expect(await state()).toMatchObject({ failures: 0, error: null });
   });
 
-  it('is nobody where no endpoint is named, and one that cannot be is said at the start', async () => {
+  it('is not used without an endpoint; invalid settings are rejected at start', async () => {
     delete process.env['OTEL_EXPORTER_OTLP_ENDPOINT'];
     await api.restart();
     const { id } = await create();

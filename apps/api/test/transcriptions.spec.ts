@@ -1,4 +1,5 @@
-// What is said in sounds through the official SDK, with a worker whose every move the test decides; test/e2e has a real one.
+// Transcriptions through the official SDK, with a worker whose answers the test scripts; test/e2e uses a real
+// one.
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -53,7 +54,7 @@ function tell(
   worker.reply(id, { text, segments, sound, ...usage }, { last: false, ...more });
 }
 
-/** Asks, and has the worker say what it was told to, in two pieces. */
+/** Waits for a request and answers it in two messages. */
 async function answered<T>(asked: Promise<T>): Promise<{ found: T; question: Question }> {
   const question = await worker.asked();
   tell(question, 'One day,', { segments: [segment(0, 1.5, ' One day,')] });
@@ -65,8 +66,8 @@ async function answered<T>(asked: Promise<T>): Promise<{ found: T; question: Que
   return { found: await asked, question };
 }
 
-describe('what is asked', () => {
-  it('goes to the worker with the sound as it is', async () => {
+describe('a request', () => {
+  it('is sent to the worker with the unchanged audio', async () => {
     const { question } = await answered(
       transcriptions.create({
         model: 'whisper',
@@ -99,7 +100,7 @@ describe('what is asked', () => {
     [{ include: ['logprobs'] }, 'include[]', /no log-probabilities/],
     [{ prompt: 'a'.repeat(4096) }, 'prompt', /at most 4095 bytes/],
     [{ best_of: 5 }, 'best_of', /best_of/],
-  ])('is refused by name: %j', async (changes, param, message) => {
+  ])('is rejected with its param: %j', async (changes, param, message) => {
     const body = { model: 'whisper', file: file(), ...changes };
     await expect(transcriptions.create(body as never)).rejects.toMatchObject({
       status: expect.toSatisfy((status: number) => status === 400 || status === 404) as number,
@@ -108,7 +109,7 @@ describe('what is asked', () => {
     });
   });
 
-  it('has a file, of 25 MB at most', async () => {
+  it('requires a file of at most 25 MB', async () => {
     const form = new FormData();
     form.set('model', 'whisper');
     const headers = { authorization: `Bearer ${api.apiKey}` };
@@ -135,7 +136,7 @@ describe('what is asked', () => {
     await expect(empty).rejects.toMatchObject({ status: 400, param: 'file' });
   });
 
-  it('may be of more at once than waits for a worker, and its stream stands', async () => {
+  it('together with others may exceed the send buffer of a worker, and the stream continues', async () => {
     const large = new Uint8Array(Buffer.alloc(7 << 20, 'all of it'));
     const all = [1, 2, 3].map(() =>
       transcriptions.create({ model: 'whisper', file: new File([large], 'large.wav') }),
@@ -143,13 +144,13 @@ describe('what is asked', () => {
     for (let i = 0; i < 3; i++) {
       const question = await worker.asked();
       expect((await worker.mediaOf(question)).equals(large)).toBe(true);
-      tell(question, 'heard', { last: true });
+      tell(question, 'transcript', { last: true });
     }
-    for (const one of all) expect(await one).toMatchObject({ text: 'heard' });
+    for (const one of all) expect(await one).toMatchObject({ text: 'transcript' });
     expect(worker.ended).toBeNull();
   });
 
-  it('is sent no further once the worker refuses it', async () => {
+  it('is not sent further after the worker rejects it', async () => {
     const large = new File([new Uint8Array(7 << 20)], 'large.wav');
     const refused = transcriptions.create({ model: 'whisper', file: large });
     const question = await worker.asked();
@@ -161,7 +162,7 @@ describe('what is asked', () => {
     expect(found).toMatchObject({ text: 'One day, two.' });
   });
 
-  it('is not labels: what transcribes is not asked to classify', async () => {
+  it('to classify is rejected for a transcription model', async () => {
     const asked = api.client.post('/classify', { body: { model: 'whisper', input: 'a' } });
     await expect(asked).rejects.toMatchObject({
       status: 400,
@@ -170,8 +171,8 @@ describe('what is asked', () => {
   });
 });
 
-describe('who answers', () => {
-  it('are bases with a head that writes, as they are', async () => {
+describe('models', () => {
+  it('that can transcribe include bases with a generating head, without training', async () => {
     const folders = {
       letters: writeTinySpellingBase(join(dir, 'letters')),
       ast: writeTinySoundBase(join(dir, 'ast'), 'audio-spectrogram-transformer'),
@@ -193,7 +194,7 @@ describe('who answers', () => {
     });
   });
 
-  /** A job on a base of sounds whose letters nobody has found yet, and a way to make more like it. */
+  /** Creates a CTC job without a known vocabulary; also returns a function that creates similar jobs. */
   async function createOfLetters(model: string) {
     const sounds = readFileSync(writeSounds(join(dir, 'sounds.jsonl'), 4, 'text'));
     const { id: training_file } = await api.client.files.create({
@@ -204,7 +205,7 @@ describe('who answers', () => {
     const create = (of: string) =>
       api.post<JobObject>('/fine_tuning/jobs', { ...asked, model: of });
     const { id } = await create(model);
-    // as creation leaves it where the reader takes too long
+    // As creation leaves it if reading the data times out.
     await api.query(
       `UPDATE job SET spec = jsonb_set(spec, '{task_options,letters}', 'null') WHERE id = $1`,
       [id],
@@ -212,7 +213,7 @@ describe('who answers', () => {
     return { id, create };
   }
 
-  it('of letters that nobody had found before it ran are those that spell with the letters of their files', async () => {
+  it('whose vocabulary was determined during training use the vocabulary of their files', async () => {
     await importBase(api, 'bare', writeTinySoundBase(join(dir, 'bare'), 'wav2vec2'));
     const { id, create } = await createOfLetters('bare');
     const lease = await worker.assigned();
@@ -231,7 +232,7 @@ describe('who answers', () => {
     await api.client.fineTuning.jobs.cancel(next.id);
   });
 
-  it('of letters in a file that is too large to read is refused, with its size', async () => {
+  it('with a vocabulary file that is too large to read are rejected, with its size', async () => {
     const { id } = await createOfLetters('bare');
     const lease = await worker.assigned();
     await worker.tell(lease, started(0, 1), step(1));
@@ -247,7 +248,7 @@ describe('who answers', () => {
   });
 });
 
-describe('the answer', () => {
+describe('a response', () => {
   const create = (response_format: OpenAI.AudioResponseFormat) =>
     answered(
       transcriptions.create({
@@ -258,12 +259,12 @@ describe('the answer', () => {
     );
   const usage = { type: 'tokens', input_tokens: 10, output_tokens: 4, total_tokens: 14 };
 
-  it('is text, or JSON with what it took', async () => {
+  it('is text, or JSON with the usage', async () => {
     expect((await create('json')).found).toEqual({ text: 'One day, two.', usage });
     expect((await create('text')).found).toBe('One day, two.\n');
   });
 
-  it('says when what is said, where that is asked', async () => {
+  it('includes timestamps in the formats that have them', async () => {
     const { found, question } = await create('verbose_json');
     expect(question).toMatchObject({ segments: true });
     expect(found).toEqual({
@@ -285,7 +286,7 @@ describe('the answer', () => {
     );
   });
 
-  it('comes as it is written', async () => {
+  it('is streamed', async () => {
     const { found } = await answered(
       transcriptions.create({ model: 'whisper', file: file(), stream: true }),
     );
@@ -296,7 +297,7 @@ describe('the answer', () => {
     expect(events.at(-1)).toEqual({ type: 'transcript.text.done', text: 'One day, two.', usage });
   });
 
-  it('is an error where the worker says so, before its beginning and within it', async () => {
+  it('is an error if the worker reports one, before the first chunk or after it', async () => {
     const early = transcriptions.create({ model: 'whisper', file: file(), stream: true });
     const refused = expect(early).rejects.toMatchObject({ status: 400, message: expect.stringContaining('got MP3') as string }); // prettier-ignore
     const error = {
@@ -318,7 +319,7 @@ describe('the answer', () => {
     ).rejects.toThrow('full');
   });
 
-  it('is none where the worker says what is no transcript', async () => {
+  it("is an error if the worker's segments are invalid", async () => {
     const asked = transcriptions.create({ model: 'whisper', file: file(), response_format: 'srt' });
     const refused = expect(asked).rejects.toMatchObject({ status: 500 });
     tell(await worker.asked(), 'a', {
@@ -329,7 +330,7 @@ describe('the answer', () => {
     await refused;
   });
 
-  it('is given up when the client leaves', async () => {
+  it('is cancelled if the client disconnects', async () => {
     const left = new AbortController();
     const asked = transcriptions.create(
       { model: 'whisper', file: file(), stream: true },
@@ -341,7 +342,7 @@ describe('the answer', () => {
     await until(() => worker.cancelled.includes(id));
   });
 
-  it('is no failure of the API when the client leaves within', async () => {
+  it('logs no failure if the client disconnects in the middle', async () => {
     const failures = (): number =>
       readFileSync(process.env['GRAFT_LOG_FILE'] as string, 'utf8').split('request failed').length;
     const before = failures();
@@ -352,12 +353,12 @@ describe('the answer', () => {
     );
     const question = await worker.asked();
     tell(question, 'One');
-    // comes behind it
+    // This one arrives after the chunk.
     await answered(transcriptions.create({ model: 'whisper', file: file() }));
     left.abort();
     await expect(asked).rejects.toThrow();
     await until(async () => (await api.query('SELECT 1 FROM answer')).length === 0);
-    // whatever would have been written of the one that left has been
+    // By now, any log line about the disconnected client has been written.
     await answered(transcriptions.create({ model: 'whisper', file: file() }));
     expect(failures()).toBe(before);
   });

@@ -1,4 +1,5 @@
-// Blobs between the control plane and a worker: cut, resumed, refused, and fetched from elsewhere.
+// Blobs between the control plane and a worker: interrupted, resumed, rejected, and fetched with a presigned
+// URL.
 import { createHash, randomBytes } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -59,7 +60,7 @@ describe('an upload', () => {
         error ? reject(error) : resolve(answer),
       ),
     );
-  /** Sends bytes from `offset` to `to`; hangs up there unless that is the end. */
+  /** Sends data[offset..to]; cancels the call there unless that is the end. */
   function put(data: Buffer, blob: BlobRef, offset = 0, to = data.length): Promise<unknown> {
     return new Promise((resolve, reject) => {
       const call = worker.client.putBlob(bearer(worker.session), (error, answer) =>
@@ -80,7 +81,7 @@ describe('an upload', () => {
     });
   }
 
-  it('goes on where it was cut', async () => {
+  it('resumes where it was interrupted', async () => {
     const data = randomBytes(1_000_000);
     const blob = refOf(data);
     await expect(put(data, blob, 0, 400_000)).rejects.toMatchObject({ code: status.CANCELLED });
@@ -90,14 +91,14 @@ describe('an upload', () => {
     });
     await expect(put(data, blob, 800_000)).rejects.toMatchObject({ code: status.INVALID_ARGUMENT });
     expect(await put(data, blob, 700_000)).toEqual({ sha256: blob.sha256, size: data.length });
-    // Not toEqual, which takes a quarter of a minute for a megabyte.
+    // toEqual takes 15 seconds for a megabyte.
     const stored = readFileSync(join(api.home, 'blobs', blob.sha256.slice(0, 2), blob.sha256));
     expect(stored.equals(data)).toBe(true);
     await until(() => incoming().length === 0);
     expect(await state(blob)).toEqual({ received: 0 });
   });
 
-  it("is refused by its header where the lease is not the worker's, before a byte of it is taken", async () => {
+  it('is rejected by its header if the worker has no lease, before it sends data', async () => {
     const answer = new Promise((resolve, reject) => {
       const call = worker.client.putBlob(
         bearer(worker.session),
@@ -111,7 +112,7 @@ describe('an upload', () => {
     await expect(answer).rejects.toMatchObject({ code: status.FAILED_PRECONDITION });
   });
 
-  it('is refused at its end where the lease was lost meanwhile', async () => {
+  it('is rejected at its end if the lease was lost meanwhile', async () => {
     const { worker: other, lease: lost } = await scene(api);
     const data = randomBytes(300_000);
     const blob = refOf(data);
@@ -142,7 +143,7 @@ describe('an upload', () => {
     other.vanish();
   });
 
-  it('is fetched again by a slow reader, whose waits leave nothing behind', async () => {
+  it('can be fetched by a slow reader without leaking event listeners', async () => {
     const warnings: string[] = [];
     const warned = ({ name }: Error): unknown => warnings.push(name);
     process.on('warning', warned);
@@ -164,7 +165,7 @@ describe('an upload', () => {
     expect(warnings).toEqual([]);
   });
 
-  it('goes on in the next process of the control plane', async () => {
+  it('starts over in the next attempt after a restart of the API', async () => {
     const data = randomBytes(500_000);
     const blob = refOf(data);
     await expect(put(data, blob, 0, 300_000)).rejects.toMatchObject({ code: status.CANCELLED });
@@ -172,12 +173,12 @@ describe('an upload', () => {
     await api.restart();
     worker = await new ScriptedWorker(api).connect();
     lease = await worker.assigned(40_000).then((next) => (worker.keep(next), next));
-    // Another attempt's bytes are its own.
+    // Partial data belong to one attempt.
     expect(await state(blob)).toEqual({ received: 0 });
     await put(data, blob);
   });
 
-  it('that does not fit on the disk is refused before its first byte, for good', async () => {
+  it('that does not fit on the disk is permanently rejected before its first byte', async () => {
     const before = incoming();
     const blob = { ...refOf(randomBytes(10)), size: 2 ** 50 };
     await expect(put(Buffer.alloc(10), blob)).rejects.toMatchObject({
@@ -188,10 +189,10 @@ describe('an upload', () => {
   });
 
   it.each([
-    ['at once', 2 ** 50, 0],
-    ['for an offset that it never came to', 8_000_000, 4_000_000],
-    ['at its last bytes', 7_900_000, 0],
-  ])('that is refused %s holds up nothing else on its connection', async (_, size, offset) => {
+    ['immediately', 2 ** 50, 0],
+    ['for an offset beyond the received bytes', 8_000_000, 4_000_000],
+    ['at its end', 7_900_000, 0],
+  ])('that is rejected %s does not block its connection', async (_, size, offset) => {
     const data = randomBytes(8_000_000);
     const refused = expect(put(data, { ...refOf(data), size }, offset)).rejects.toMatchObject({
       code: status.INVALID_ARGUMENT,
@@ -204,7 +205,7 @@ describe('an upload', () => {
     await worker.beat([{ jobId, attempt, step: 0 }]);
   });
 
-  it('of a lease that is not its own tells nothing', async () => {
+  it("of another worker's lease reveals no state", async () => {
     const other = await new ScriptedWorker(api).connect();
     await expect(state(refOf(randomBytes(3)), other)).rejects.toMatchObject({
       code: status.FAILED_PRECONDITION,
@@ -229,7 +230,7 @@ describe.skipIf(s3Program === null)('with S3', () => {
     vi.unstubAllEnvs();
   });
 
-  it('a job runs from upload to result, and its worker fetches for itself', async () => {
+  it('a job runs from upload to result, and its worker downloads with presigned URLs', async () => {
     const { worker, lease } = await scene(api);
     const { sha256 = '' } = lease.trainingFile ?? {};
     const answers: FetchBlobResponse[] = [];

@@ -1,4 +1,4 @@
-// Room on the blobs' disk while several write to it: what is announced takes none from others.
+// Space on the disk of the blobs while several uploads write to it: announced sizes must not block others.
 import { randomBytes } from 'node:crypto';
 import { readdirSync, statSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
@@ -18,7 +18,7 @@ const DISK_MB = 64;
 const DISK_FULL = "the server's disk does not have enough free space; try again later";
 const FEW_BYTES = 120_000;
 
-/** So many records of half a megabyte. */
+/** Records of half a megabyte each. */
 const records = (count: number): string =>
   Array.from({ length: count }, () => {
     const content = randomBytes(MB / 4).toString('hex');
@@ -63,7 +63,7 @@ describe.skipIf(!canMount)('on a disk of 64 MB, an upload', () => {
   const arriving = (): string[] =>
     incoming().filter((name) => statSync(join(folder(), name)).size > 0);
 
-  /** Announces so many bytes for the other project, sends few of them and stays. */
+  /** Announces bytes for the other project, sends few of them, and stays connected. */
   function begin(announced: number): { socket: Socket; answer: Promise<string> } {
     const socket = connect(Number(new URL(api.url).port), '127.0.0.1');
     sockets.push(socket);
@@ -87,13 +87,13 @@ describe.skipIf(!canMount)('on a disk of 64 MB, an upload', () => {
     await api.client.files.delete(id);
   }
 
-  it('that announces all that is free and sends little keeps nobody out', async () => {
+  it('that announces all free space but sends little does not block others', async () => {
     begin(disk.free - 4 * MB);
     await until(() => arriving().length === 1);
     await othersCanWrite();
   });
 
-  it('that meets a full disk in its middle ends so, and leaves nothing', async () => {
+  it('that hits a full disk fails with 507, and leaves no file', async () => {
     const { socket, answer } = begin(30 * MB);
     await until(() => arriving().length === 1);
     disk.fill();
@@ -102,14 +102,14 @@ describe.skipIf(!canMount)('on a disk of 64 MB, an upload', () => {
     await until(() => incoming().length === 0);
   });
 
-  it('one of many that a project holds open keeps no other project out', async () => {
-    // Four slices are all of the disk.
+  it('of a project with many open uploads does not block other projects', async () => {
+    // Four slices are the whole disk.
     for (let n = 0; n < 4; n++) begin(40 * MB);
     await until(() => arriving().length === 4);
     await othersCanWrite();
   });
 
-  it("leaves room for workers' checkpoints, and is told nothing of how full the disk is", async () => {
+  it('leaves space for checkpoints of workers, and its error does not reveal the free space', async () => {
     disk.fill(2.5 * MB);
     expect(await caught(mine(records(1)))).toMatchObject({
       status: 507,

@@ -1,4 +1,4 @@
-// What an upload of training data is told back: counts, what is odd about it, what cannot be used.
+// The report about uploaded training data: counts, warnings and problems.
 import { createHash } from 'node:crypto';
 import type { FileObject, FileRecordObject } from '@graft/contracts';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -16,7 +16,7 @@ async function upload(content: string | Buffer, name = 'data.jsonl'): Promise<Fi
 }
 
 describe('the report of an upload', () => {
-  it('counts what is in it and says what is odd, and stays with the file', async () => {
+  it('counts records and warns about anomalies, and is stored with the file', async () => {
     const [first = ''] = chats(1).split('\n');
     const odd = `{"parallel_tool_calls":false,${first.slice(1)}`;
     const text = `${chats(9)}${odd}\n${first}\n{"prompt":"2 + 2?","completion":"4"}\n`;
@@ -44,7 +44,7 @@ describe('the report of an upload', () => {
     expect(data.find(({ id }) => id === made.id)).toEqual(made);
   });
 
-  it('is found by the content of the file, whatever that is called', async () => {
+  it('is found by the hash of the file, whatever its name', async () => {
     const made = await upload(chats(3), 'one-name.jsonl');
     const sha256 = createHash('sha256').update(chats(3)).digest('hex');
     const found = await api.get<{ data: FileObject[] }>(
@@ -56,7 +56,7 @@ describe('the report of an upload', () => {
     );
   });
 
-  it('says once what is wrong with many lines', async () => {
+  it('groups lines with the same problem', async () => {
     const bad = '{"conversation":[]}\n';
     const made = await upload(`${bad.repeat(12)}${chats(2)}${bad}x\n`);
     expect(made.status).toBe('error');
@@ -73,7 +73,7 @@ describe('the records of a file', () => {
   const records = (id: string, query = '') =>
     api.get<{ data: FileRecordObject[]; has_more: boolean }>(`/files/${id}/records?${query}`);
 
-  it('are read by their lines, page after page', async () => {
+  it('are read by line, with pages', async () => {
     const { id } = await upload(`\n${chats(45)}\n{"text":"the last"}`);
     const first = await records(id);
     expect(first.data.map(({ line }) => line)).toEqual(Array.from({ length: 20 }, (_, n) => n + 2));
@@ -90,7 +90,7 @@ describe('the records of a file', () => {
     expect((await records(id, 'after=48')).data).toEqual([]);
   });
 
-  it('say what is wrong with a line, and are of training data only', async () => {
+  it('include the problem of a line, and exist only for training data', async () => {
     const { id } = await upload(`{"text":"fine"}\n{"text":5}\nno JSON ${'x'.repeat(5000)}\n`);
     const { data } = await records(id);
     expect(data[1]).toEqual({
@@ -106,7 +106,7 @@ describe('the records of a file', () => {
     await expect(records(id)).rejects.toThrow('only files with purpose fine-tune have records');
   });
 
-  it('are read for one request of a project at a time, and not for any number', async () => {
+  it('are read for one request per project at a time, with a bounded queue', async () => {
     const { id } = await upload(`{"text":"${'x'.repeat(500)}"}\n`.repeat(20_000));
     const asked = Array.from({ length: 60 }, () =>
       records(id, 'after=19990').then(
@@ -121,7 +121,7 @@ describe('the records of a file', () => {
     ]);
   });
 
-  it('keep a page small when lines are long', async () => {
+  it('limit the page size if lines are long', async () => {
     const long = `{"text":"${'x'.repeat(900_000)}"}\n`;
     const { id } = await upload(long.repeat(5));
     const page = await records(id);

@@ -6,10 +6,10 @@ import { afterEach, expect, it } from 'vitest';
 import { importBase, startTestApi, until, uploadChats, type TestApi } from './fixture.js';
 import { WebhookReceiver } from './webhook-receiver.js';
 
-// An API process that is killed, or loses an endpoint, in the middle of its deliveries: another sends them again, and none
-// is lost.
+// An API process that is killed, or loses an endpoint, during its deliveries: another process sends them
+// again, and none is lost.
 
-/** More than one process delivers to at once. */
+/** More than the number of concurrent deliveries of one process. */
 const ENDPOINTS = 20;
 
 let api: TestApi;
@@ -21,7 +21,7 @@ afterEach(async () => {
   await api?.close();
 });
 
-it('are sent by another, as the same event', async () => {
+it('deliveries of a killed process are sent by another, as the same event', async () => {
   api = await startTestApi({ outboundNetworks: ['127.0.0.0/8'], leaseMs: 1_500 });
   receiver = await WebhookReceiver.open();
   await importBase(api);
@@ -49,7 +49,7 @@ it('are sent by another, as the same event', async () => {
   kill();
   await once(child, 'exit');
   const destroyed = (): number => waiting.filter((response) => response.destroyed).length;
-  // its connections end with it, but not all are seen to at once
+  // Its connections end with it, but the sockets do not all close at the same time.
   let cut = 0;
   await until(async () => {
     cut = destroyed();
@@ -65,7 +65,7 @@ it('are sent by another, as the same event', async () => {
       .query(`SELECT 1 FROM webhook_delivery WHERE status = 'pending'`)
       .then((rows) => rows.length);
   await until(async () => (await pending()) === cut);
-  // As if the time of its claims were over.
+  // Expires its claims.
   await api.query(
     'UPDATE webhook_endpoint SET owner_until = clock_timestamp() WHERE owner IS NOT NULL',
   );
@@ -81,7 +81,7 @@ it('are sent by another, as the same event', async () => {
   expect(new Set(all.map(({ headers }) => headers['webhook-id'])).size).toBe(1);
 });
 
-it('are sent again where their endpoint went to another process while they were answered', async () => {
+it('deliveries are sent again if their endpoint went to another process before the response', async () => {
   api = await startTestApi({ outboundNetworks: ['127.0.0.0/8'], leaseMs: 1_500 });
   receiver = await WebhookReceiver.open();
   let answered = (): void => undefined;
@@ -99,7 +99,7 @@ it('are sent again where their endpoint went to another process while they were 
   await give(`+ interval '1 hour'`);
   receiver.answer = (response) => void response.writeHead(204).end();
   answered();
-  // A process that wrote down what came of it would do so in this time.
+  // Long enough for a process that wrongly recorded the result.
   await new Promise((resolve) => setTimeout(resolve, 700));
   await give(`- interval '1 second'`);
   const all = await receiver.of(id, 2);

@@ -25,7 +25,7 @@ let receiver: WebhookReceiver;
 const workers: ScriptedWorker[] = [];
 
 beforeAll(async () => {
-  // Looks for what is due each half second.
+  // Checks for pending deliveries every half second.
   api = await startTestApi({ outboundNetworks: LOOPBACK, leaseMs: 1_500 });
   other = await startTestApi({ beside: api });
   await importBase(api);
@@ -52,7 +52,7 @@ const endpoint = (more: object = {}): Promise<Made> =>
 const deliveries = async (id: string): Promise<readonly WebhookDeliveryObject[]> =>
   (await api.get<Page<WebhookDeliveryObject>>(`/webhook_endpoints/${id}/deliveries`)).data;
 const stateOf = (id: string) => api.get<WebhookEndpointObject>(`/webhook_endpoints/${id}`);
-/** As if the pause were over. */
+/** Skips the retry delay. */
 const hurry = () =>
   api.query(`UPDATE webhook_delivery SET next_at = clock_timestamp() WHERE status = 'pending'`);
 
@@ -70,7 +70,7 @@ const cancelled = async (): Promise<string> => {
   await api.post(`/fine_tuning/jobs/${id}/cancel`);
   return id;
 };
-/** In a pool of its own, so that no job of another test is taken. */
+/** Runs a job to its end in its own pool, so that the worker takes no job of another test. */
 async function ended(how: 'succeeded' | 'failed'): Promise<string> {
   const pool = `pool-${Math.random().toString(36).slice(2)}`;
   const worker = await new ScriptedWorker(api, { pool }).connect();
@@ -83,14 +83,14 @@ async function ended(how: 'succeeded' | 'failed'): Promise<string> {
   else
     await worker.tell(lease, {
       kind: 'failed',
-      payload: { code: 'user_error', message: 'as the test wants', retryable: false, param: '' },
+      payload: { code: 'user_error', message: 'by the test', retryable: false, param: '' },
     } as never);
   await until(async () => (await api.get<JobObject>(`/fine_tuning/jobs/${id}`)).status === how);
   return id;
 }
 
 describe('the end of a job or a run', () => {
-  it('is told in OpenAI’s words, and its client takes the signature for true', async () => {
+  it("is sent in OpenAI's format, and OpenAI's client verifies the signature", async () => {
     const { secret } = await endpoint();
     const before = Math.floor(Date.now() / 1000) - 5;
     const wanted: [string, WebhookEventType][] = [
@@ -121,7 +121,7 @@ describe('the end of a job or a run', () => {
     expect(receiver.received).toHaveLength(3);
   });
 
-  it('comes after the warnings of a run, each of which is told once', async () => {
+  it('follows the warnings of a run, each of which is sent once', async () => {
     await endpoint({ event_types: ['graft.job.warning'] });
     const pool = 'warned';
     const worker = await new ScriptedWorker(api, { pool }).connect();
@@ -145,15 +145,15 @@ describe('the end of a job or a run', () => {
     expect(await receiver.of(id)).toHaveLength(2);
   });
 
-  it('of an eval is told too', async () => {
+  it('of an eval is sent too', async () => {
     await endpoint();
     const { id } = await api.post<{ id: string }>('/evals', EVAL);
     const run = await api.post<{ id: string }>(`/evals/${id}/runs`, RUN);
     expect((await receiver.of(run.id))[0]!.event.type).toBe('eval.run.succeeded');
     const held = await api.post<{ id: string }>(`/evals/${id}/runs`, RUN);
-    // It may have ended already, and then there is nothing to cancel.
+    // It may have ended already; reset it so that it can be canceled.
     await api.query(
-      `UPDATE eval_run SET status = 'in_progress', owner = 'nobody',
+      `UPDATE eval_run SET status = 'in_progress', owner = 'another',
          owner_until = clock_timestamp() + interval '1 hour' WHERE id = $1`,
       [held.id],
     );
@@ -165,7 +165,7 @@ describe('the end of a job or a run', () => {
     );
   });
 
-  it('is written for who wants it, and in its own project', async () => {
+  it('is sent only to subscribed endpoints of its project', async () => {
     const wants = await endpoint({ event_types: ['fine_tuning.job.cancelled'] });
     const not = await endpoint({ event_types: ['fine_tuning.job.failed'] });
     const theirs = await makeProject(api, 'elsewhere');
@@ -185,7 +185,7 @@ describe('the end of a job or a run', () => {
     expect(await receiver.of(id)).toHaveLength(1);
   });
 
-  it('is told once that is committed, and never where it is rolled back', async () => {
+  it('is sent after the commit, and never after a rollback', async () => {
     await endpoint();
     const kept = await job();
     // The cancellation fails after its event was written.
@@ -206,7 +206,7 @@ describe('the end of a job or a run', () => {
 });
 
 describe('a delivery', () => {
-  it('is tried again later and later, as the same event, and each try is recorded', async () => {
+  it('is retried with growing delays, as the same event, and each attempt is recorded', async () => {
     const { id, secret } = await endpoint();
     const answers = [500, 302];
     receiver.answer = (response) =>
@@ -243,7 +243,7 @@ describe('a delivery', () => {
     });
   });
 
-  it('is given up after three days, and an endpoint that failed so long is switched off, which others are told', async () => {
+  it('fails after three days; an endpoint that failed for that long is disabled, and other endpoints are notified', async () => {
     const bad = await endpoint({ event_types: ['fine_tuning.job.cancelled'] });
     receiver.answer = (response) => void response.writeHead(503).end();
     await cancelled();
@@ -277,7 +277,7 @@ describe('a delivery', () => {
       { action: 'webhook_endpoint.created' },
       { action: 'webhook_endpoint.disabled', key_id: null, detail: { reason } },
     ]);
-    // Nothing more goes there until somebody switches it on.
+    // It receives nothing until it is enabled again.
     const missed = await cancelled();
     receiver.answer = (response) => void response.writeHead(204).end();
     const on = await api.post<WebhookEndpointObject>(`/webhook_endpoints/${bad.id}`, {
@@ -290,7 +290,7 @@ describe('a delivery', () => {
     expect((await stateOf(told.id)).enabled).toBe(true);
   });
 
-  it('to what is gone (410) is the last', async () => {
+  it('that gets 410 (Gone) disables the endpoint', async () => {
     const { id } = await endpoint();
     receiver.answer = (response) => void response.writeHead(410).end();
     await cancelled();
@@ -300,14 +300,14 @@ describe('a delivery', () => {
     expect(refused).toMatchObject({ status: 400, code: 'invalid_state' });
   });
 
-  it('goes to an endpoint one at a time, from whichever of several API processes', async () => {
+  it('is sent to an endpoint one at a time, by any of several API processes', async () => {
     const { id } = await endpoint();
     const waiting: (() => void)[] = [];
     receiver.answer = (response) => void waiting.push(() => response.writeHead(204).end());
     const targets = [await cancelled(), await cancelled(), await cancelled()];
     for (const nth of [1, 2, 3]) {
       await until(() => waiting.length === nth);
-      // Both processes have looked meanwhile, and one holds the endpoint.
+      // Both processes have checked meanwhile, and one claims the endpoint.
       await api.post(`/webhook_endpoints/${id}`, { enabled: true });
       await new Promise((resolve) => setTimeout(resolve, 700));
       expect(receiver.received).toHaveLength(nth);
@@ -318,11 +318,11 @@ describe('a delivery', () => {
     expect(receiver.received.map(({ event }) => event.data.id).sort()).toEqual(targets.sort());
   });
 
-  it('waits for a process that holds the endpoint, and goes on without one that is gone', async () => {
+  it('waits while another process claims the endpoint, and continues after the claim expires', async () => {
     const { id } = await endpoint();
     const hold = (until: string) =>
       api.query(
-        `UPDATE webhook_endpoint SET owner = 'nobody', owner_until = clock_timestamp() ${until}`,
+        `UPDATE webhook_endpoint SET owner = 'another', owner_until = clock_timestamp() ${until}`,
       );
     await hold(`+ interval '1 hour'`);
     const target = await cancelled();
@@ -333,7 +333,7 @@ describe('a delivery', () => {
     await until(async () => (await deliveries(id))[0]!.status === 'delivered');
   });
 
-  it('does not wait until slow endpoints of others have been told everything', async () => {
+  it('is not blocked by slow endpoints of other projects', async () => {
     const [slow, events] = [40, 30];
     receiver.answer = (response, { path }) => {
       const answer = (status: number) => void response.writeHead(status).end();
@@ -352,7 +352,7 @@ describe('a delivery', () => {
        FROM generate_series(1, $1::int) AS n, generate_series(1, $2::int) AS k`,
       [slow, events],
     );
-    // All that the two processes deliver to at once.
+    // The maximum of concurrent deliveries of both processes.
     await until(() => receiver.mostAtOnce === 32);
     const { id } = await endpoint();
     await api.post(`/webhook_endpoints/${id}/test`);
@@ -362,7 +362,7 @@ describe('a delivery', () => {
     expect(Math.max(...Array.from({ length: slow }, (_, n) => told(n + 1)))).toBeLessThan(events);
   });
 
-  it('goes nowhere once its project is archived, not even what was due before', async () => {
+  it('stops when its project is archived, including pending ones', async () => {
     const project = await makeProject(api, 'to archive');
     receiver.answer = (response) => void response.writeHead(500).end();
     const as = (path: string, body: object) => ask(api, project.owner.key, 'post', path, body);
@@ -373,7 +373,7 @@ describe('a delivery', () => {
     await api.post(`/organization/projects/${project.id}/archive`);
     receiver.answer = (response) => void response.writeHead(204).end();
     await hurry();
-    // Those of others go on meanwhile.
+    // Deliveries of other projects continue.
     const ours = await endpoint();
     await receiver.of(await cancelled());
     await hurry();
@@ -387,10 +387,10 @@ describe('a delivery', () => {
     expect(left).toEqual({ status: 'pending' });
   });
 
-  it('never reaches an address that is not public, though the endpoint was made before', async () => {
+  it('never reaches an address that is not public, even if the endpoint was created before', async () => {
     const { id } = await endpoint();
     const port = new URL(receiver.url).port;
-    // What a name that points elsewhere by now comes to.
+    // As if a host name now resolved to these addresses.
     for (const host of ['10.255.255.1', '[::1]', '169.254.169.254']) {
       await api.query('UPDATE webhook_endpoint SET url = $1', [`https://${host}:${port}/`]);
       const { id: delivery } = await api.post<WebhookDeliveryObject>(
@@ -409,7 +409,7 @@ describe('a delivery', () => {
 });
 
 describe('an endpoint', () => {
-  it('is made, read, changed and deleted, and its secret is shown once', async () => {
+  it('is created, read, changed and deleted, and its secret is shown once', async () => {
     const made = await endpoint({ event_types: ['eval.run.failed', 'eval.run.failed'] });
     expect(made).toEqual({
       object: 'webhook_endpoint',
@@ -471,7 +471,7 @@ describe('an endpoint', () => {
     expect([await verify(later, secret), await verify(later, fresh)]).toEqual([false, true]);
   });
 
-  it('is tried out, and what failed is sent again on demand', async () => {
+  it('can be tested, and failed deliveries can be retried', async () => {
     const { id } = await endpoint({ event_types: ['eval.run.failed'] });
     receiver.answer = (response) => void response.writeHead(500).end();
     const test = await api.post<WebhookDeliveryObject>(`/webhook_endpoints/${id}/test`);
@@ -488,7 +488,7 @@ describe('an endpoint', () => {
     expect(await receiver.of(id, 2)).toHaveLength(2);
   });
 
-  it('is at an address of the public internet, by https, unless the operator allows its network', async () => {
+  it('must have a public https address, unless the operator allows its network', async () => {
     const made = (url: string) =>
       ask(api, api.apiKey, 'post', '/v1/webhook_endpoints', { name: 'x', url });
     const refused: [string, string][] = [
@@ -527,7 +527,7 @@ describe('an endpoint', () => {
     );
   });
 
-  it('is one of twenty at most', async () => {
+  it('is limited to twenty per project', async () => {
     for (let n = 0; n < 20; n++) await endpoint();
     await expect(endpoint()).rejects.toThrow('a project has at most 20 webhook endpoints');
   });

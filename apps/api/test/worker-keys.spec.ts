@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { importBase, startTestApi, until, uploadChats, type TestApi } from './fixture.js';
 import { ScriptedWorker, started, step } from './scripted-worker.js';
 
-describe('a worker that is started again', () => {
+describe('a restarted worker', () => {
   let api: TestApi;
   let file: string;
   let pools = 0;
@@ -33,7 +33,7 @@ describe('a worker that is started again', () => {
   }
   const job = (id: string) => api.get<Job>(`/fine_tuning/jobs/${id}`);
 
-  it('is the same one by its key, which is kept as a hash and given once', async () => {
+  it('is identified by its key, which is stored as a hash and sent once', async () => {
     const { pool, worker, lease, key } = await running();
     expect(key).toMatch(/^wk-graft-/);
     worker.vanish();
@@ -43,7 +43,7 @@ describe('a worker that is started again', () => {
     expect(back.welcome?.workerKey).toBeUndefined();
     const rows = await api.query<{ row: string }>('SELECT worker::text AS row FROM worker');
     expect(rows.some(({ row }) => row.includes(key))).toBe(false);
-    // What it had spooled counts, be it the end: the third fact of this attempt.
+    // Spooled events count, including the end of the job: the third event of this attempt.
     for (let n = 0; n < 2; n++) back.event(lease, step(1));
     await back.finish(lease, 10);
     expect(await job(lease.jobId)).toMatchObject({
@@ -53,7 +53,7 @@ describe('a worker that is started again', () => {
     back.vanish();
   });
 
-  it('loses a run that it does not name at once, not when its lease is over', async () => {
+  it('loses a run that it does not report immediately, not only when the lease expires', async () => {
     const { id, pool, worker, key } = await running();
     worker.vanish();
     const back = await new ScriptedWorker(api, { pool, key }).connect();
@@ -62,7 +62,7 @@ describe('a worker that is started again', () => {
     back.vanish();
   });
 
-  it("is another one with a key that is nobody's, and gets one that holds", async () => {
+  it('gets a new id and key if its key is unknown', async () => {
     const { id, pool, worker, key } = await running();
     const wrong = key.slice(0, -1) + (key.endsWith('0') ? '1' : '0');
     const strangers = [
@@ -79,7 +79,7 @@ describe('a worker that is started again', () => {
     worker.vanish();
   });
 
-  it('in two places is the one that joined last; the other is told why it is out', async () => {
+  it('with a copied home replaces the first one, whose stream ends with the reason', async () => {
     const { id, pool, worker, key } = await running();
     const copy = await new ScriptedWorker(api, { pool, key }).connect();
     await expect(worker.beat([])).rejects.toThrow("copy of this worker's home");
