@@ -113,12 +113,12 @@ describe('a sweep', () => {
     [
       { search: { algorithm: 'grid', parameters: { model: ['tiny', 'other'] } } },
       'search.parameters.model',
-      'have it in common',
+      'must share this field',
     ],
     [
       { search: { algorithm: 'grid', parameters: { seed: [1, 2] } }, graft: { split_seed: null } }, // prettier-ignore
       'search.parameters.seed',
-      'leave graft.split_seed out',
+      'remove graft.split_seed',
     ],
     [
       { search: { algorithm: 'grid', parameters: { 'peft.r': { min: 1, max: 4 } } } },
@@ -133,7 +133,7 @@ describe('a sweep', () => {
     [
       { peft: { peft_type: 'LORA' }, search: { algorithm: 'asha', preset: 'methods' } },
       'peft',
-      'leave it out',
+      'sets its values; remove it',
     ],
     [
       { search: { algorithm: 'asha', parameters: { 'peft.r': [1, 2] }, rungs: [90] } },
@@ -151,7 +151,7 @@ describe('a sweep', () => {
     [
       { search: { algorithm: 'asha', parameters: { 'peft.r': [1, 2] }, rungs: [10, 33] } },
       'search.rungs',
-      'choose multiples of one number',
+      'choose multiples of a larger number',
     ],
     [
       {
@@ -159,12 +159,12 @@ describe('a sweep', () => {
         search: { algorithm: 'asha', parameters: { 'peft.r': [1, 2] } },
       },
       'graft.eval_steps',
-      'measured at multiples of 100 steps',
+      'measured only every 100 steps',
     ],
     [
       { search: { algorithm: 'grid', parameters: { graft: [{ max_steps: 5 }] } } },
       'search.parameters.graft',
-      'have graft.task in common',
+      'must share graft.task',
     ],
     [
       { search: { algorithm: 'grid', parameters: { 'graft.max_seq_len': [64, 128] } } },
