@@ -4,8 +4,8 @@ import { oddsRatio, orpo } from './orpo.js';
 
 const issues = (options: object) => cpo.options.safeParse(options).error?.issues;
 
-describe('options of cpo', () => {
-  it('are TRL’s, with its defaults', () =>
+describe('cpo options', () => {
+  it('have TRL’s names and defaults', () =>
     expect(cpo.options.parse({})).toEqual({
       beta: 0.1,
       loss_type: 'sigmoid',
@@ -18,21 +18,21 @@ describe('options of cpo', () => {
     [{ loss_type: 'simpo', beta: 10, cpo_alpha: 0, simpo_gamma: 1.4, label_smoothing: 0.1 }],
     [{ loss_type: 'ipo', cpo_alpha: 0 }],
     [{ label_smoothing: 0.2 }],
-  ])('may be %j', (options) => expect(issues(options)).toBeUndefined());
+  ])('accept %j', (options) => expect(issues(options)).toBeUndefined());
 
   it.each([
     [{ simpo_gamma: 1 }, 'simpo_gamma', /requires loss_type "simpo"/],
     [{ loss_type: 'hinge', label_smoothing: 0.1 }, 'label_smoothing', /"sigmoid" or "simpo"/],
     [{ label_smoothing: 0.5 }, 'label_smoothing', /./],
     [{ beta: 0 }, 'beta', /./],
-  ])('are not %j', (options, field, reason) =>
+  ])('reject %j', (options, field, reason) =>
     expect(issues(options)).toMatchObject([
       { path: [field], message: expect.stringMatching(reason) as unknown },
     ]),
   );
 });
 
-it('takes no rows for a reference', () => {
+it('counts no rows for a reference model', () => {
   const sequence = { text: 'ab', spans: [[1, Infinity]], special: false, ends: false } as const;
   const tokenizer = {
     encodeBatch: (texts: readonly string[]) =>
@@ -44,8 +44,8 @@ it('takes no rows for a reference', () => {
   }
 });
 
-// In f32 a text that is known by heart has log p 0.
-it('has finite odds of an answer that is certain', () => {
+// In f32, log p of a memorized text is 0.
+it('has finite odds for an answer with probability 1', () => {
   const [certain, not] = [
     { log: 0, tokens: 3 },
     { log: -6, tokens: 3 },

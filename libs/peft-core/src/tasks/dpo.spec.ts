@@ -16,7 +16,7 @@ const openai = (changes: object = {}) => ({
   ...changes,
 });
 
-// A token a character; chats as "role:content|", and what an assistant writes after "assistant:".
+// One token per character. Chats are "role:content|"; the generation prompt is "assistant:".
 const tokenizer = {
   eosId: 0,
   render: (
@@ -42,14 +42,14 @@ const text = (ids: Iterable<number>): string =>
 const learnt = ({ labels }: { labels: Int32Array }): string =>
   text(labels.filter((label) => label >= 0));
 
-it('takes a label smoothing below a half: at a half no answer is preferred', () => {
+it('accepts label smoothing below 0.5 only, because at 0.5 no answer is preferred', () => {
   const issue = (label_smoothing: number) =>
     dpo.options.safeParse({ label_smoothing }).error?.issues[0]?.path;
   expect(issue(0.49)).toBeUndefined();
   expect(issue(0.5)).toEqual(['label_smoothing']);
 });
 
-it('smooths labels of its own loss alone', () => {
+it('accepts label smoothing with the sigmoid loss only', () => {
   const issues = (options: object) => dpo.options.safeParse(options).error?.issues;
   expect(issues({ loss_type: 'ipo' })).toBeUndefined();
   for (const loss_type of ['ipo', 'hinge'])
@@ -65,17 +65,17 @@ it.each([
   ['sigmoid', Math.LN2],
   ['hinge', 1],
   ['ipo', 25],
-])('begins with the loss of guessing: %s', (loss_type, loss) => {
+])('starts at the loss of guessing: %s', (loss_type, loss) => {
   const task_options = dpo.options.parse({ loss_type });
   const chance = dpo.chance({ vocabSize: 100 }, { batch_size: 8, task_options });
   expect(chance).toMatchObject({ loss, isStart: true });
 });
 
-describe('a record of dpo', () => {
+describe('dpo records', () => {
   it.each([
-    ['OpenAI’s', openai()],
+    ['OpenAI’s format', openai()],
     [
-      'OpenAI’s with tools and a longer chat',
+      'OpenAI’s format with tools and a longer chat',
       openai({
         input: {
           messages: [user('a'), assistant('b'), user('c')],
@@ -94,7 +94,7 @@ describe('a record of dpo', () => {
       'TRL’s chats with the prompt in both',
       { chosen: [user('2 + 2?'), assistant('4')], rejected: [user('2 + 2?'), assistant('5')] },
     ],
-  ])('may be %s', (_, record) => {
+  ])('accepts %s', (_, record) => {
     expect(dpo.check(record)).toBeNull();
     const { chosen, rejected } = encode(record).example;
     const whole = learnt(chosen) !== learnt(rejected);
@@ -127,7 +127,7 @@ describe('a record of dpo', () => {
     [{ prompt: 'a', chosen: 'b', rejected: 'b' }, /are the same/],
     [{ chosen: '', rejected: 'abc' }, /"chosen" is empty/],
     [{ chosen: [user('a')], rejected: [user('a'), assistant('b')] }, /must end with an assi/],
-  ])('is refused with a reason: case %#', (record, reason) => {
+  ])('rejects an invalid record: case %#', (record, reason) => {
     expect(dpo.check(record as Record<string, unknown>)).toMatch(reason);
   });
 
@@ -135,9 +135,9 @@ describe('a record of dpo', () => {
     ['it is there', 'it is then', ' there$', ' then$'],
     ['6 * 7 = 42', '6 * 7 = 43', ' 42$', ' 43$'],
     ['a\n\nyes', 'a\n\nyet', 'yes$', 'yet$'],
-    ['go', 'go on', 'o$', 'o on$'],
+    ['go', 'go up', 'o$', 'o up$'],
   ])(
-    'without a prompt begins its answers with a whole word: %s',
+    'starts the answers at a whole word if there is no prompt: %s',
     (chosen, rejected, ...answers) => {
       expect(dpo.check({ chosen, rejected })).toBeNull();
       const { example } = encode({ chosen, rejected });
@@ -145,7 +145,7 @@ describe('a record of dpo', () => {
     },
   );
 
-  it('is learnt by its two answers, each after the same prompt', () => {
+  it('supervises both answers, each after the same prompt', () => {
     const chat = encode(openai()).example;
     expect(text(chat.chosen.tokens)).toBe('user:2 + 2?|assistant:4|');
     expect([learnt(chat.chosen), learnt(chat.rejected)]).toEqual(['4|', '5|']);
@@ -155,12 +155,12 @@ describe('a record of dpo', () => {
     const plain = encode({ prompt: 'Say ', chosen: 'yes', rejected: 'no' }).example;
     expect(text(plain.chosen.tokens)).toBe('Say yes$');
     expect([learnt(plain.chosen), learnt(plain.rejected)]).toEqual(['yes$', 'no$']);
-    // as in TRL, a space before the difference belongs to the answers
+    // As in TRL, a space before the first different word belongs to the answers.
     const implicit = encode({ chosen: 'Say yes', rejected: 'Say no' }).example;
     expect([learnt(implicit.chosen), learnt(implicit.rejected)]).toEqual([' yes$', ' no$']);
   });
 
-  it('counts rows of the reference, and says when a cut leaves an answer out', () => {
+  it('counts rows of the reference and reports an answer lost by truncation', () => {
     const record = { prompt: 'Say ', chosen: 'yes', rejected: 'no' };
     const whole = encode(record);
     expect(whole).toMatchObject({ longest: 8, supervised: 7, lost: false });
@@ -172,7 +172,7 @@ describe('a record of dpo', () => {
     expect(encode(uneven, 1).lost).toBe(true);
   });
 
-  it('is the same to training whatever its format, and names what is not read', () => {
+  it('has the same identity in both formats and lists ignored fields', () => {
     const chats = dpo.facts(
       openai({ input: { messages: [user('2 + 2?')], parallel_tool_calls: true } }),
     );

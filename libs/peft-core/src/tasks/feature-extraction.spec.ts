@@ -10,7 +10,7 @@ import { buildModel } from '../models/registry.js';
 import { featureExtraction } from './feature-extraction.js';
 import { vectorSize } from './heads/model-use.js';
 
-// A token a character, between one that begins a text and one that ends it, as BERT has them.
+// One token per character, between a start and an end token, as in BERT.
 const [BEGIN, END] = [1, 2];
 const tokenizer = {
   encodeCut: (texts: readonly string[], maxLength: number) =>
@@ -33,11 +33,11 @@ const encode = (record: Record<string, unknown>, maxSeqLen = 1000) =>
 const text = (ids: Int32Array): string =>
   [...ids].map((id) => (id === BEGIN ? '^' : id === END ? '$' : String.fromCharCode(id))).join('');
 
-describe('a record of feature_extraction', () => {
+describe('feature_extraction records', () => {
   it.each([
     ['a pair', { anchor: 'a', positive: 'b' }, 'pair'],
     ['a triplet', { anchor: 'a', positive: 'b', negative: 'c' }, 'triplet'],
-  ])('may be %s', (_, record, format) => {
+  ])('accepts %s', (_, record, format) => {
     expect(featureExtraction.check(record)).toBeNull();
     expect(featureExtraction.facts(record).format).toBe(format);
     expect(encode(record).example.texts.map(text)).toEqual(
@@ -54,21 +54,21 @@ describe('a record of feature_extraction', () => {
     [{ anchor: 'a', positive: 'b', negative: null }, /"negative" must be a string/],
     [{ anchor: 'a', positive: 'b', negative: 'b' }, /are the same/],
     [{ anchor: 'a', positive: 'b', label: 1 }, /unknown key "label"; supported: anchor/],
-  ])('is refused with a reason: %j', (record, reason) => {
+  ])('rejects %j', (record, reason) => {
     expect(featureExtraction.check(record)).toMatch(reason);
   });
 
-  it('is cut as the tokenizer cuts, each text by itself', () => {
+  it('truncates each text separately, as the tokenizer does', () => {
     const { example, longest, lost } = encode({ anchor: 'abcdef', positive: 'xy' }, 5);
     expect(example.texts.map(text)).toEqual(['^abc$', '^xy$']);
     expect({ longest, lost, rows: example.rows }).toEqual({ longest: 8, lost: false, rows: 9 });
   });
 });
 
-describe('an input', () => {
+describe('an inference input', () => {
   const { infer } = featureExtraction;
 
-  it('is a text or token ids', () => {
+  it('may be a text or token ids', () => {
     const records = ['abc', [7, 8], 'd'].map((input) => infer!.record(input));
     const encoded = infer!.encode(records, processor, {
       maxSeqLen: 100,
@@ -80,14 +80,14 @@ describe('an input', () => {
   });
 
   it.each([[''], [[]], [[1, 'a']], [[-1]], [[1.5]], [{ text: 'a' }], [null]])(
-    'is not %j',
+    'must not be %j',
     (input) => {
       expect(() => infer!.record(input)).toThrow(/empty text|expected a text/);
     },
   );
 });
 
-it('gives vectors as wide as the rows that come out, where blocks have another width', () => {
+it('returns embeddings of the output width if blocks have another width', () => {
   const base = join(import.meta.dirname, '../../../../test/golden/opt-projected/base');
   const config = JSON.parse(readFileSync(join(base, 'config.json'), 'utf8')) as HfConfig;
   const file = mapSafetensors(join(base, 'model.safetensors'));

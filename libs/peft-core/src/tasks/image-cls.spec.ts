@@ -18,14 +18,14 @@ describe('records', () => {
     [chat(['user', [picture]], ['assistant', 'cat']), 'picture chat', []],
     [
       chat(
-        ['system', 'You tell animals.'],
+        ['system', 'You name animals.'],
         ['user', [{ type: 'text', text: 'Which?' }, picture]],
         ['assistant', 'cat'],
       ),
       'picture chat',
       ['messages[].content[].text', 'messages[0]'],
     ],
-  ])('%j is learnt from', (record, format, ignored) => {
+  ])('accept %j', (record, format, ignored) => {
     expect(imageCls.check(record)).toBeNull();
     expect(imageCls.facts(record)).toMatchObject({ format, ignored });
   });
@@ -43,11 +43,11 @@ describe('records', () => {
     [chat(['user', [picture]], ['assistant', null]), /"content" of the assistant/],
     [chat(['assistant', 'cat'], ['user', [picture]]), /one user message/],
     [{ messages: 3 }, /must be a list/],
-  ])('%j is refused in words', (record, reason) => {
+  ])('reject %j', (record, reason) => {
     expect(imageCls.check(record)).toMatch(reason);
   });
 
-  it('are those of this task alone', () => {
+  it('identify this task', () => {
     const fit = new TaskFit();
     expect(fit.take({ image: URL_, label: 'cat' }, 1)).toMatchObject({ format: 'picture' });
     expect(fit.take({ image: URL_, label: 'dog', size: 1 }, 2)).toMatch(/unknown key "size"/);
@@ -65,7 +65,7 @@ describe('labels', () => {
     return survey.options();
   };
 
-  it('are found in the records', () => {
+  it('are detected in the records', () => {
     expect(surveyed(['dog', 'cat', 'dog'])).toMatchObject({
       problem_type: 'single_label_classification',
       labels: ['cat', 'dog'],
@@ -76,7 +76,7 @@ describe('labels', () => {
     });
   });
 
-  it('are refused where they do not go together', () => {
+  it('are rejected if they do not match', () => {
     expect(() => surveyed(['a', ['b']])).toThrow(/"label" is a list/);
     expect(() => surveyed([0.5, 1.5])).toThrow(
       'labels with fractions, such as 0.5, are scores, which this task does not support; if they are class names, list them in graft.task_options.labels',
@@ -89,7 +89,7 @@ describe('labels', () => {
   });
 });
 
-it('the five likeliest are counted where there are at least six labels', () => {
+it('counts top-5 accuracy for at least six labels', () => {
   const one = (...logits: number[]) =>
     tidy(() => {
       const options = { problem_type: 'single_label_classification' as const, labels: null };

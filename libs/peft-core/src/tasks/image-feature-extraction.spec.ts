@@ -9,7 +9,7 @@ const [A, B, C] = ['aGVsbG8=', 'aGVsbA==', 'aGVs'].map(url) as [string, string, 
 it.each([
   [{ anchor: A, positive: B }, 'picture pair', [A, B]],
   [{ anchor: A, positive: B, negative: C }, 'picture triplet', [A, B, C]],
-])('%j is learnt from', (record, format, identity) => {
+])('accepts %j', (record, format, identity) => {
   expect(task.check(record)).toBeNull();
   expect(task.facts(record)).toMatchObject({ format, identity });
   expect(task.prepare(record, null as never, task.options.parse({}))).toHaveLength(identity.length);
@@ -22,11 +22,11 @@ it.each([
   [{ anchor: A, positive: B, negative: 1 }, /"negative" must be an image/],
   [{ anchor: A, positive: B, negative: B }, /are the same/],
   [{ anchor: A, positive: B, label: 1 }, /unknown key "label"; supported: anchor/],
-])('%j is refused with a reason', (record, reason) => {
+])('rejects %j', (record, reason) => {
   expect(task.check(record)).toMatch(reason);
 });
 
-it('a file is of texts or of pictures', () => {
+it('rejects a record that mixes images and texts', () => {
   const fit = new TaskFit();
   expect(fit.take({ anchor: A, positive: B }, 1)).toMatchObject({ format: 'picture pair' });
   expect(fit.lead.name).toBe('image_feature_extraction');
@@ -35,7 +35,7 @@ it('a file is of texts or of pictures', () => {
   );
 });
 
-it('each picture of a record is changed by itself, and alike whenever its epoch comes', () => {
+it('augments each image of a record separately, and reproducibly in each epoch', () => {
   const picture = { size: [16, 16] };
   const one = { picture, augmentation: null, rows: 5 };
   const example = { pictures: [one, one, one], rows: 15, tokenCount: 15 };

@@ -7,7 +7,7 @@ import { labelBalance } from './losses/label-balance.js';
 const user = (content: string) => ({ role: 'user', content });
 const assistant = (content: string) => ({ role: 'assistant', content });
 
-// A token a character; chats as "role:content|", and what an assistant writes after "assistant:".
+// One token per character. Chats are "role:content|"; the generation prompt is "assistant:".
 const tokenizer = {
   eosId: 0,
   render: (
@@ -30,11 +30,16 @@ const encode = (record: Record<string, unknown>, maxSeqLen = 1000) =>
 const text = (ids: Iterable<number>): string =>
   [...ids].map((id) => (id === 0 ? '$' : String.fromCharCode(id))).join('');
 
-describe('a record of kto', () => {
+describe('kto records', () => {
   it.each([
-    ['texts', { prompt: 'Say ', completion: 'yes', label: true }, 'Say ', 'yes$'],
-    ['a text of a table', { prompt: 'Say ', completion: 'yes', label: 'False' }, 'Say ', 'yes$'],
-    ['no prompt', { prompt: '', completion: 'yes', label: false }, '', 'yes$'],
+    ['a text', { prompt: 'Say ', completion: 'yes', label: true }, 'Say ', 'yes$'],
+    [
+      'a label as text, as in a table',
+      { prompt: 'Say ', completion: 'yes', label: 'False' },
+      'Say ',
+      'yes$',
+    ],
+    ['an empty prompt', { prompt: '', completion: 'yes', label: false }, '', 'yes$'],
     [
       'a chat',
       { messages: [user('a'), assistant('b'), user('c'), assistant('d')], label: true },
@@ -47,7 +52,7 @@ describe('a record of kto', () => {
       'user:a|assistant:',
       'b|',
     ],
-  ])('may be %s', (_, record, prompt, completion) => {
+  ])('accepts %s', (_, record, prompt, completion) => {
     expect(kto.check(record)).toBeNull();
     const { example, lost } = encode(record);
     expect([text(example.prompt), text(example.completion.tokens)]).toEqual([prompt, completion]);
@@ -75,11 +80,11 @@ describe('a record of kto', () => {
     [{ messages: [assistant('a')], label: true }, /must have a message before the answer/],
     [{ messages: [], label: true }, /"messages" is empty/],
     [{ messages: [user('a'), assistant('b')], label: true, tools: {} }, /"tools" must be an array/],
-  ])('is refused with a reason: case %#', (record, reason) => {
+  ])('rejects an invalid record: case %#', (record, reason) => {
     expect(kto.check(record)).toMatch(reason);
   });
 
-  it('keeps prompt and answer apart, of which others take the answer, and is cut as a whole', () => {
+  it('separates prompt and answer, and truncates them together', () => {
     const record = { prompt: 'Say ', completion: 'yes', label: true };
     const whole = encode(record);
     expect(whole).toMatchObject({ longest: 8, supervised: 4, lost: false });
@@ -91,14 +96,14 @@ describe('a record of kto', () => {
     expect(encode(record, 4).lost).toBe(true);
   });
 
-  it('is another with another label', () => {
+  it('has another identity with another label', () => {
     const record = { prompt: 'a', completion: 'b' };
     const [good, bad] = [true, false].map((label) => kto.facts({ ...record, label }).identity);
     expect(good).not.toEqual(bad);
   });
 });
 
-it('has no rewards of answers that a step lacks', () => {
+it('returns null for rewards of answers that a step does not have', () => {
   const sums = { units: 2, totals: { loss: 1, kl: 1, good: 2, bad: 0, chosen: 3, rejected: 0 } };
   const found = Object.fromEntries(kto.metrics.map(({ name, of }) => [name, of(sums)]));
   expect(found).toEqual({
@@ -110,7 +115,7 @@ it('has no rewards of answers that a step lacks', () => {
   });
 });
 
-describe('the balance of labels', () => {
+describe('labelBalance', () => {
   const of = (good: number, bad: number, more = {}): string | null =>
     labelBalance(
       new Map([
@@ -125,16 +130,16 @@ describe('the balance of labels', () => {
     [12, 10, {}],
     [10, 40, { desirable_weight: 4 }],
     [0, 0, {}],
-  ])('says nothing of %i good and %i bad with %j', (good, bad, more) =>
+  ])('accepts %i good and %i bad answers with %j', (good, bad, more) =>
     expect(of(good, bad, more)).toBeNull(),
   );
 
-  it('says that there is one kind alone', () => {
+  it('warns if all labels are the same', () => {
     expect(of(10, 0)).toMatch(/^All labels of the training file are true: /);
     expect(of(0, 10)).toMatch(/^All labels of the training file are false: /);
   });
 
-  it('says which weights would make it even', () =>
+  it('suggests weights that balance the labels', () =>
     expect(of(10, 40)).toBe(
       '10 answers of the training file are good and 40 are bad: set desirable_weight from 4 to 5.32, or undesirable_weight from 0.19 to 0.25, to balance them.',
     ));

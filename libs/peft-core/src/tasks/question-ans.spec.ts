@@ -17,7 +17,7 @@ describe('a record', () => {
     [{ ...question, id: '7', title: 'x', answers: [{ text: 'world', answer_start: 15 }] }],
     [{ ...question, answers: { text: [], answer_start: [] } }],
     [{ question: 'a', context: 'a 🦊 b', answers: answer('b', 4) }],
-  ])('%j may be learnt', (record) => expect(questionAns.check(record)).toBeNull());
+  ])('accepts %j', (record) => expect(questionAns.check(record)).toBeNull());
 
   it.each<[JsonObject, RegExp]>([
     [{ text: 'a' }, /must be \{"question","context","answers"\}/],
@@ -27,10 +27,10 @@ describe('a record', () => {
     [{ ...question, answers: { text: ['a'], answer_start: [] } }, /lists of equal length/],
     [{ ...question, question: '', answers: [] }, /"question" is empty/],
     [{ ...question, answers: [], x: 1 }, /unknown key "x"/],
-  ])('%j is refused', (record, reason) => expect(questionAns.check(record)).toMatch(reason));
+  ])('rejects %j', (record, reason) => expect(questionAns.check(record)).toMatch(reason));
 });
 
-it('whether answers may be missing is found in the training file, or given', () => {
+it('detects in the training file whether answers may be missing, unless it is given', () => {
   const survey = (given: object, records: JsonObject[]) => {
     const found = questionAns.survey!({ ...OPTIONS, ...given });
     const reasons = records.map((record) => found.see(record)).filter((one) => one !== null);
@@ -50,7 +50,7 @@ describe('examples', () => {
     return questionAns.encode([prepared], processor, { maxSeqLen })[0]!;
   };
 
-  it('have the tokens in which the answer begins and ends', () => {
+  it('have the first and last token of the answer as target', () => {
     const { example } = encode({ ...question, answers: answer('friendly', 6) });
     const [window] = example.windows;
     // [CLS] a [SEP] hello friend ##ly world [SEP]
@@ -61,14 +61,14 @@ describe('examples', () => {
     expect(questionAns.units(example, null)).toBe(1);
   });
 
-  it('of a long context are windows, the answer in those that have it whole', () => {
+  it('split a long context into windows; only whole answers are targets', () => {
     const record = {
       question: 'hello a',
       context: 'world a b c a b c',
       answers: answer('c a', 10),
     };
     const { example, longest } = encode(record, 8);
-    // what the tokenizers package makes with truncation "only_second" and a stride of 1
+    // Output of the tokenizers package with truncation "only_second" and a stride of 1.
     expect(example.windows.map(({ tokens }) => [...tokens])).toEqual([
       [2, 5, 9, 3, 6, 9, 10, 3],
       [2, 5, 9, 3, 10, 11, 9, 3],
@@ -82,13 +82,13 @@ describe('examples', () => {
     expect([longest, example.rows]).toEqual([8, 24]);
   });
 
-  it('without an answer have the first token for it, and none where the question leaves no room', () => {
+  it('target the first token without an answer, and have no windows if the question is too long', () => {
     expect(encode({ ...question, answers: [] }).example.windows[0]?.target).toEqual([0, 0]);
     const { lost, example } = encode({ ...question, answers: [] }, 4);
     expect([lost, example.windows.length]).toEqual([true, 0]);
   });
 
-  it('of an input are cut as the adapter was trained', () => {
+  it('for inference use the adapter’s stride', () => {
     const input = { question: 'hello a', context: 'world a b c a b c' };
     const windows = (stride: number): number => {
       const taskOptions = { ...OPTIONS, doc_stride: stride };
@@ -98,7 +98,7 @@ describe('examples', () => {
     expect([windows(1), windows(2)]).toEqual([3, 5]);
   });
 
-  it('of an input are made of a question and a context', () => {
+  it('for inference have a question and a context', () => {
     expect(questionAns.infer!.record(['a', 'b'])).toEqual({ question: 'a', context: 'b' });
     expect(questionAns.infer!.record(question)).toEqual(question);
     for (const wrong of ['a', ['a'], { question: 'a' }, { ...question, answers: [] }, null])

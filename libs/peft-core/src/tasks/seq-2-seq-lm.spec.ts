@@ -10,7 +10,7 @@ const assistant = (content: string, weight?: number) => ({
   ...(weight === undefined ? {} : { weight }),
 });
 
-// A token a character; its own end of text is 1, as T5's.
+// One token per character. The end-of-text token is 1, as in T5.
 const tokenizer = {
   eosId: 1,
   render: (messages: readonly { role: string; content?: unknown }[]) =>
@@ -33,12 +33,12 @@ const sides = (record: Record<string, unknown>): string[] => {
   return [text(source), text(target)];
 };
 
-describe('a record of seq_2_seq_lm', () => {
-  it('is a prompt that is read, and a completion that is written', () => {
+describe('seq_2_seq_lm records', () => {
+  it('uses the prompt as source and the completion as target', () => {
     expect(sides({ prompt: 'sum: 2 2', completion: '4' })).toEqual(['sum: 2 2$', '4$']);
   });
 
-  it('is a chat of which the last answer is written', () => {
+  it('uses the last answer of a chat as target', () => {
     expect(sides({ messages: [user, assistant('4')] })).toEqual(['user:2 + 2?|>$', '4$']);
     const longer = [user, assistant('5', 0), user, assistant('4')];
     expect(sides({ messages: longer })).toEqual(['user:2 + 2?|assistant:5|user:2 + 2?|>$', '4$']);
@@ -57,11 +57,11 @@ describe('a record of seq_2_seq_lm', () => {
       /last assistant message has weight 0/,
     ],
     [{ messages: [assistant('4')] }, /must have a message before the answer/],
-  ])('is refused with a reason: case %#', (record, reason) => {
+  ])('rejects an invalid record: case %#', (record, reason) => {
     expect(seq2SeqLm.check(record as Record<string, unknown>)).toMatch(reason);
   });
 
-  it('is cut on both sides, and counts its rows and targets', () => {
+  it('truncates source and target, and counts rows and targets', () => {
     const record = { prompt: 'a long question', completion: 'a long answer' };
     const cut = encode(record, 8);
     expect(cut).toMatchObject({ longest: 16, supervised: 8, lost: false });

@@ -24,11 +24,11 @@ describe('a record', () => {
   it.each<[string, JsonObject]>([
     ['a name', { text: 'hello', label: 'x' }],
     ['a number', { text: 'hello', label: 3 }],
-    ['a truth', { text: 'hello', label: false }],
+    ['a boolean', { text: 'hello', label: false }],
     ['a list', { text: 'hello', label: ['x', 2] }],
     ['an empty list', { text: 'hello', label: [] }],
     ['a pair', { text: 'hello', text_pair: 'world', label: 'x' }],
-  ])('may be %s', (_, record) => expect(seqCls.check(record)).toBeNull());
+  ])('accepts %s', (_, record) => expect(seqCls.check(record)).toBeNull());
 
   it.each<[JsonObject, RegExp]>([
     [{ text: 'hello' }, /must be \{"text","label"\}/],
@@ -39,27 +39,35 @@ describe('a record', () => {
     [{ text: 'hello', label: ['x', 'x'] }, /lists a label twice/],
     [{ text: 'hello', label: 'x', labels: [] }, /unknown key "labels"/],
     [{ text: 'hello', text_pair: 3, label: 'x' }, /"text_pair" must be a string/],
-  ])('%j is refused', (record, reason) => expect(seqCls.check(record)).toMatch(reason));
+  ])('rejects %j', (record, reason) => expect(seqCls.check(record)).toMatch(reason));
 });
 
-describe('what is found in the records', () => {
+describe('the label survey', () => {
   it.each<[string, unknown[], Partial<Options>]>([
-    ['names in the order of their letters', ['b', 'a', 'b'], { labels: ['a', 'b'] }],
-    ['numbers by their size', [10, 9, 1], { labels: ['1', '9', '10'] }],
-    ['numbers of tables, which are text', ['10', '9'], { labels: ['9', '10'] }],
-    ['truths', [true, false], { labels: ['false', 'true'] }],
+    ['sorts names alphabetically', ['b', 'a', 'b'], { labels: ['a', 'b'] }],
+    ['sorts integers by value', [10, 9, 1], { labels: ['1', '9', '10'] }],
+    ['sorts integers that are text, as in tables', ['10', '9'], { labels: ['9', '10'] }],
+    ['accepts booleans', [true, false], { labels: ['false', 'true'] }],
     [
-      'several labels, none of some',
+      'detects multi-label, also with empty lists',
       [['b', 'a'], [], ['c']],
       { labels: ['a', 'b', 'c'], problem_type: 'multi_label_classification' },
     ],
-    ['measures, where one has a fraction', [1, 2.5], { labels: null, problem_type: 'regression' }],
-    ['measures of tables', ['1', '2.5'], { labels: null, problem_type: 'regression' }],
+    [
+      'detects scores if one has a fraction',
+      [1, 2.5],
+      { labels: null, problem_type: 'regression' },
+    ],
+    [
+      'detects scores that are text, as in tables',
+      ['1', '2.5'],
+      { labels: null, problem_type: 'regression' },
+    ],
   ])('%s', (_, labels, wanted) =>
     expect(survey(labels)).toEqual({ problem_type: 'single_label_classification', ...wanted }),
   );
 
-  it('goes with what is given', () => {
+  it('uses the given options', () => {
     expect(survey(['a'], { labels: ['b', 'a'] }).labels).toEqual(['b', 'a']);
     expect(survey([1, 0], { labels: ['no', 'yes'] }).labels).toEqual(['no', 'yes']);
     expect(survey([1, 2], { problem_type: 'regression' }).labels).toBeNull();
@@ -74,16 +82,16 @@ describe('what is found in the records', () => {
     [[['a'], 'b'], 'must be a list, as earlier records or problem_type require'],
     [['a', 'a'], 'every record has the label "a", so there is nothing to distinguish'],
     [[[], []], 'no record has a label'],
-  ])('%j is refused', (labels, message) => expect(() => survey(labels)).toThrow(message));
+  ])('rejects %j', (labels, message) => expect(() => survey(labels)).toThrow(message));
 
-  it('takes words beside fractions for names', () =>
+  it('treats fractions as names if there are also words', () =>
     expect(survey([1.5, 'x']).problem_type).toBe('single_label_classification'));
 
-  it('asks whether thousands of labels are measures', () =>
+  it('suggests regression for thousands of numbers', () =>
     expect(() => survey(Array.from({ length: 5000 }, (_, i) => i))).toThrow('set problem_type'));
 });
 
-it('refuses options that contradict each other', () => {
+it('rejects options that contradict each other', () => {
   const wrong = (options: object): string | undefined =>
     seqCls.options.safeParse(options).error?.issues[0]?.message;
   expect(wrong({ problem_type: 'regression', labels: ['x', 'y'] })).toBe(
@@ -102,7 +110,7 @@ describe('examples', () => {
     return seqCls.encode([prepared], processor, { maxSeqLen })[0]!;
   };
 
-  it('have the tokenizer’s own tokens, and types where there is a pair', () => {
+  it('have special tokens, and token types for a pair', () => {
     const one = encode({ text: 'Hello friendly', label: 'y' });
     expect(tokenizer.decode(one.example.tokens, { skipSpecial: false })).toBe(
       '[CLS] hello friendly [SEP]',
@@ -113,7 +121,7 @@ describe('examples', () => {
     expect([...pair.example.types!]).toEqual([0, 0, 0, 0, 1, 1]);
   });
 
-  it('are cut where the longer text is, and keep what stands around them', () => {
+  it('are truncated in the longer text and keep their special tokens', () => {
     const { example, longest } = encode(
       { text: 'a', text_pair: 'a b c a b c', label: 'x' },
       single,
@@ -125,14 +133,14 @@ describe('examples', () => {
     );
   });
 
-  it('have a number for each label where there may be several, or a measure', () => {
+  it('have a target for each label with multi-label, or a score', () => {
     const several: Options = { ...single, problem_type: 'multi_label_classification' };
     expect([...encode({ text: 'a', label: ['y'] }, several).example.target]).toEqual([0, 1]);
     const measure: Options = { problem_type: 'regression', labels: null };
     expect([...encode({ text: 'a', label: '-0.5' }, measure).example.target]).toEqual([-0.5]);
   });
 
-  it('of an input that is to be labelled have no target', () => {
+  it('for inference have no target', () => {
     const record = seqCls.infer!.record(['a', 'b']);
     expect(record).toEqual({ text: 'a', text_pair: 'b' });
     expect(seqCls.infer!.record('a')).toEqual({ text: 'a' });
@@ -157,12 +165,12 @@ describe('metrics', () => {
     'fn/2': 2,
   };
 
-  it('F1 is the mean of the labels that occur', () => {
+  it('F1 is the mean over the labels that occur', () => {
     expect(macroF1({ units: 6, totals })).toBeCloseTo(0.8 / 3, 12);
     expect(macroF1({ units: 1, totals: { x: 1 } })).toBeNull();
   });
 
-  it('Matthews’ coefficient is that of several labels', () => {
+  it('Matthews’ coefficient supports more than two labels', () => {
     // y_true [+1 +1 +1 -1], y_pred [+1 -1 +1 +1]: -0.333…
     const two = { single: 4, 'tp/1': 2, 'fn/1': 1, 'fp/0': 1, 'fp/1': 1, 'fn/0': 1 };
     expect(matthews({ units: 4, totals: two })).toBeCloseTo(-1 / 3, 12);
@@ -171,7 +179,7 @@ describe('metrics', () => {
     expect(matthews({ units: 2, totals: { 'tp/0': 2 } })).toBeNull();
   });
 
-  it('Pearson’s is of measures', () => {
+  it('Pearson’s coefficient is computed for scores only', () => {
     const [x, y] = [
       [1, 2, 3, 4],
       [2, 1, 4, 3],
@@ -188,7 +196,7 @@ describe('metrics', () => {
     expect(pearson({ units: 4, totals: {} })).toBeNull();
   });
 
-  it('of a problem are those that it has', () => {
+  it('are null if they do not apply to the problem type', () => {
     const names = (sums: Record<string, number>) =>
       seqCls.metrics
         .filter(({ of }) => of({ units: 2, totals: { loss: 1, ...sums } }) !== null)

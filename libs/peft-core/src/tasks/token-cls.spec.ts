@@ -18,9 +18,9 @@ it.each<[JsonObject, RegExp]>([
   [{ tokens: ['a'], tags: [null] }, /"tags"\[0\] must be a name/],
   [{ tokens: ['a'], tags: ['O'], id: 3 }, /unknown key "id"/],
   [{ text: 'a' }, /must be \{"tokens","tags"\}/],
-])('%j is refused', (record, reason) => expect(tokenCls.check(record)).toMatch(reason));
+])('rejects %j', (record, reason) => expect(tokenCls.check(record)).toMatch(reason));
 
-it('tags are found in the records, or must be those that are given', () => {
+it('detects tags in the records, or accepts only the given tags', () => {
   const survey = tokenCls.survey!({ labels: null });
   expect(survey.see({ tags: ['O', 'B-x'] })).toBeNull();
   expect(survey.see({ tags: ['I-x'] })).toBeNull();
@@ -47,7 +47,7 @@ describe('examples', () => {
     expect(tokenCls.units(example, null)).toBe(2);
   });
 
-  it('leave out words that do not fit, or have no token', () => {
+  it('omit words that do not fit or have no token', () => {
     const { example, longest } = encode(['a', '\u200b', 'b', 'friendly', 'a'], [0, 1, 2, 1, 0], 5);
     expect(longest).toBe(7);
     expect([...example.tokens]).toEqual([2, 9, 10, 8, 3]);
@@ -56,7 +56,7 @@ describe('examples', () => {
     expect(encode(['a'], ['O'], 2).lost).toBe(true);
   });
 
-  it('of an input have no tags', () => {
+  it('for inference have no tags', () => {
     expect(tokenCls.infer!.record('a  b ')).toEqual({ tokens: ['a', 'b'] });
     for (const wrong of ['', ' ', [], ['a', ''], 3, null])
       expect(() => tokenCls.infer!.record(wrong)).toThrow();
@@ -68,7 +68,7 @@ describe('examples', () => {
 });
 
 describe('entities', () => {
-  const told = (tags: string[]) =>
+  const found = (tags: string[]) =>
     entitiesOf(tags).map(({ type, from, to }) => `${from}-${to} ${type}`);
   // seqeval's get_entities
   it.each([
@@ -89,9 +89,9 @@ describe('entities', () => {
       ['0-0 PER', '1-2 PER', '3-3 PER'],
     ],
     [['O', 'O'], []],
-  ])('%j', (tags, wanted) => expect(told(tags)).toEqual(wanted));
+  ])('%j', (tags, wanted) => expect(found(tags)).toEqual(wanted));
 
-  it('make the F1 of seqeval’s own example', () => {
+  it('have the F1 of seqeval’s example', () => {
     const f1 = tokenCls.metrics.find(({ name }) => name === 'f1')!;
     const sums = (totals: Record<string, number>) => ({ units: 10, totals });
     // y_true O O O B I I O | B I O, y_pred O O B I I I O | B I O

@@ -6,13 +6,13 @@ import { addTotals } from '../task.js';
 
 const OPTIONS = { problem_type: 'single_label_classification', labels: ['a', 'b', 'c'] } as const;
 
-/** Sums of examples as (label, what is told of them). */
+/** Returns the sums of examples given as (label, prediction). */
 function sumsOf(pairs: readonly (readonly [number, number])[], lines: readonly number[] = []) {
   const totals: Record<string, number> = {};
-  // as micro-batches of two
+  // in micro-batches of two
   for (let at = 0; at < pairs.length; at += 2) {
     const some = pairs.slice(at, at + 2);
-    const logits = some.flatMap(([, told]) => [0, 1, 2].map((i) => Number(i === told)));
+    const logits = some.flatMap(([, predicted]) => [0, 1, 2].map((i) => Number(i === predicted)));
     const targets = some.map(([label], i) => {
       const line = lines[at + i];
       return { target: Float64Array.of(label), ...(line !== undefined && { line }) };
@@ -25,35 +25,37 @@ function sumsOf(pairs: readonly (readonly [number, number])[], lines: readonly n
   return { units: pairs.length, totals };
 }
 
-it('counts what each label was taken for, most often first', () => {
+it('counts wrong predictions for each label, most frequent first', () => {
   const sums = sumsOf([[0, 0], [0, 1], [0, 1], [1, 1], [2, 0], [2, 2], [0, 0]]); // prettier-ignore
   expect(confusionOf(sums, OPTIONS)).toEqual({
-    // told rightly, told wrongly, missed
+    // true positives, false positives and false negatives of each label
     classes: [2, 1, 2, 1, 2, 0, 1, 0, 1],
     cells: [0, 1, 2, 2, 0, 1],
     examples: [],
   });
 });
 
-it('names the first examples of each pair by their lines, whatever order they came in', () => {
+it('returns the first lines of each pair in any order of the examples', () => {
   const pairs = Array.from({ length: 30 }, (_, i) => [i % 3, i % 2 === 0 ? i % 3 : 0] as const);
   const lines = pairs.map((_, i) => 100 - i);
   const { examples } = confusionOf(sumsOf(pairs, lines), OPTIONS) ?? {};
-  const of = (label: number, told: number): number[] =>
-    pairs.flatMap((pair, i) => (pair[0] === label && pair[1] === told ? [lines[i] as number] : [])).sort((a, b) => a - b).slice(0, 10); // prettier-ignore
+  const of = (label: number, predicted: number): number[] =>
+    pairs.flatMap((pair, i) => (pair[0] === label && pair[1] === predicted ? [lines[i] as number] : [])).sort((a, b) => a - b).slice(0, 10); // prettier-ignore
   const expected = [[1, 0], [2, 0], [0, 0], [1, 1], [2, 2]] as const; // prettier-ignore
   expect(examples).toEqual(
-    expected.flatMap(([label, told]) => of(label, told).flatMap((line) => [label, told, line])),
+    expected.flatMap(([label, predicted]) =>
+      of(label, predicted).flatMap((line) => [label, predicted, line]),
+    ),
   );
   expect(of(0, 0)).toHaveLength(10);
 });
 
-it('is of single labels alone', () => {
+it('is null without single labels', () => {
   expect(confusionOf({ units: 1, totals: { right: 1 } }, OPTIONS)).toBeNull();
   expect(confusionOf(sumsOf([[0, 0]]), { ...OPTIONS, labels: null })).toBeNull();
 });
 
-it('keeps the most confused pairs of many labels, and how each is told of up to a thousand', () => {
+it('keeps the most confused pairs, and counts by label for up to 1000 labels', () => {
   const totals: Record<string, number> = { single: 1 };
   for (let i = 0; i < 300; i++) totals[confusedAs(i % 60, 60 + i)] = 1 + (i % 7);
   const labels = (count: number) => Array.from({ length: count }, (_, i) => String(i));

@@ -26,7 +26,7 @@ function leaf(data: Float32Array, shape: number[]): Tensor {
   return made;
 }
 
-// Only what the loss asks of a model: a head.
+// The loss uses only the head of a model.
 const withHead = (w: Tensor): Model =>
   ({ head: (_: string, h: Tensor) => linear(h, to(w, h.dtype)) }) as unknown as Model;
 
@@ -53,7 +53,7 @@ const rows = (hidden: Tensor, virtual: ReadonlyMap<number, VirtualRows> = new Ma
 });
 const ctx = { training: true, runs: new Map() };
 
-/** Plain maths in f64 over all rows at once. */
+/** Plain computation in f64 over all rows together. */
 function reference(
   hidden: ArrayLike<number>,
   weights: ArrayLike<number>,
@@ -90,7 +90,7 @@ const close = (ours: ArrayLike<number>, theirs: ArrayLike<number>, tolerance: nu
   expect(worst / scale).toBeLessThan(tolerance);
 };
 
-it('equals plain cross-entropy over all rows, gradients included, run by run', () => {
+it('equals plain cross-entropy over all rows of each run, including gradients', () => {
   const [data, weights] = [wave(T * D, 1, 0), wave(V * D, 0.8, 1)];
   const [h, w] = [leaf(data, [T, D]), leaf(weights, [V, D])];
   const sums = packedLoss(
@@ -146,7 +146,7 @@ it('scales each run by its own factor', () => {
   );
 });
 
-it('does the same in bf16 within its rounding', () => {
+it('equals plain cross-entropy in bf16 up to rounding', () => {
   const data = wave(T * D, 1, 0);
   const w = keep(tensor(wave(V * D, 0.8, 1), [V, D]));
   const h = leaf(data, [T, D]);
@@ -170,7 +170,7 @@ it('does the same in bf16 within its rounding', () => {
   close(h.grad?.toArray() as Float32Array, wanted.dh, 2e-2);
 });
 
-it('learns a target before the first token from the last virtual one', () => {
+it('predicts a target before the first token from the last virtual token', () => {
   const w = keep(tensor(wave(V * D, 0.8, 1), [V, D]));
   const virtual = leaf(wave(D, 1, 3), [1, D]);
   const h = leaf(wave(4 * D, 1, 0), [4, D]);
@@ -185,7 +185,7 @@ it('learns a target before the first token from the last virtual one', () => {
   expect((virtual.grad?.toArray() as Float32Array).some((g) => g !== 0)).toBe(true);
 });
 
-it('learns tokens of a prompt with each sequence behind it, by their weights', () => {
+it('trains weighted prompt tokens once per following sequence', () => {
   const w = leaf(wave(V * D, 0.8, 1), [V, D]);
   const [prompt, h] = [leaf(wave(3 * D, 1, 3), [3, D]), leaf(wave(5 * D, 1, 0), [5, D])];
   const sequences = [
@@ -207,7 +207,7 @@ it('learns tokens of a prompt with each sequence behind it, by their weights', (
   const sums = packedLoss(withHead(w), output, three, ctx, scales);
   const [ours, theirs, dw] = [prompt, h, w].map((t) => t.grad?.toArray() as Float32Array);
 
-  // the same, written down: each target with what its loss is multiplied with
+  // Reference: [row, target, factor of its loss].
   const plain = [
     [0, 7, 2 * 0.5],
     [1, 8, 2 * 0.25],
@@ -244,7 +244,7 @@ it('learns tokens of a prompt with each sequence behind it, by their weights', (
   close(dw as Float32Array, c?.grad?.toArray() as Float32Array, 1e-5);
 });
 
-it('learns a target before the first token from the prompt of its task', () => {
+it('predicts a target before the first token from the prompt of its task', () => {
   const w = keep(tensor(wave(V * D, 0.8, 1), [V, D]));
   const [prompts, h] = [leaf(wave(2 * D, 1, 3), [2, D]), leaf(wave(3 * D, 1, 0), [3, D])];
   const sequences = [
@@ -265,7 +265,7 @@ it('learns a target before the first token from the prompt of its task', () => {
   expect(gradients([-100, -100, 5])).toEqual([true, false]);
 });
 
-it('counts what was right, and nothing where nothing is supervised', () => {
+it('counts correct predictions, and none without supervised rows', () => {
   const w = keep(
     tensor(
       Float32Array.from({ length: 9 }, (_, i) => (i % 4 === 0 ? 1 : 0)),

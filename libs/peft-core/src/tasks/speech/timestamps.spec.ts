@@ -1,4 +1,4 @@
-// What transformers 5.24 leaves of a step's tokens, and makes of a window's (test/golden/whisper_times.py).
+// Compares allowed tokens and segments with Transformers 5.24 (test/golden/whisper_times.py).
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
@@ -15,7 +15,7 @@ const path = join(import.meta.dirname, '../../../../../test/golden/whisper-times
 const { end, none, first, left, parts } = JSON.parse(readFileSync(path, 'utf8')) as Golden;
 
 it.each(left)(
-  'after $ids come the tokens that transformers leaves',
+  'allows the same tokens after $ids as Transformers',
   ({ ids, scores, left: kept }) => {
     const own = Float32Array.from(scores);
     holdToTimes(own, ids, { first, none, ends: [end] });
@@ -24,7 +24,7 @@ it.each(left)(
 );
 
 it.each(parts)(
-  '$ids of a window are the parts that transformers makes',
+  'splits $ids into the same segments as Transformers',
   ({ ids, parts: wanted, until }) => {
     const found = partsOf(ids, first, 3);
     const rounded = (value: number): number => Math.round(100 * value) / 100;
@@ -35,8 +35,8 @@ it.each(parts)(
   },
 );
 
-it('no time lies behind the end of the sound', () => {
-  // a base writes of 30 s whatever there is
+it('returns no time after the end of the audio', () => {
+  // Base models generate timestamps up to 30 s, however short the audio is.
   expect(partsOf([first, 1, first + 90], first, 0.5)).toEqual({
     parts: [{ start: 0, end: 0.5, ids: [first, 1, first + 90] }],
     until: 0.5,

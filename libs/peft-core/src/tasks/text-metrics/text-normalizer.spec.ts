@@ -1,4 +1,4 @@
-// Against transformers' normalisers and jiwer, stems/transcripts.py.
+// Compares with Transformers' normalizers and jiwer (stems/transcripts.py).
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
@@ -12,13 +12,13 @@ const { texts, rates } = JSON.parse(
   rates: { said: string; wanted: string; wer: number; cer: number }[];
 };
 
-it.each(texts)('"$text" is normalised as transformers does', ({ text, english, basic }) => {
+it.each(texts)('normalizes "$text" as Transformers does', ({ text, english, basic }) => {
   expect(basicText(text)).toBe(basic);
   expect(englishText(text)).toBe(english);
 });
 
 it.each(['[', '<', '(', ' ', '\t', '[)', '(]'])(
-  'a million of "%s" take no time of their square',
+  'normalizes a million "%s" without quadratic time',
   (unit) => {
     const text = `[a] (b) ${unit.repeat(1_000_000)} 'c [d`;
     for (const normalize of [basicText, englishText]) {
@@ -29,7 +29,7 @@ it.each(['[', '<', '(', ' ', '\t', '[)', '(]'])(
   },
 );
 
-it.each(rates)('"$said" for "$wanted" has as many errors as jiwer counts', (pair) => {
+it.each(rates)('counts as many errors as jiwer in "$said" for "$wanted"', (pair) => {
   const rate = ({ errors, length }: { errors: number; length: number }): number => errors / length;
   expect(rate(wordErrors(pair.said, pair.wanted))).toBeCloseTo(pair.wer, 12);
   expect(rate(characterErrors(pair.said, pair.wanted))).toBeCloseTo(pair.cer, 12);
