@@ -7,7 +7,7 @@ import { footprintOf } from '../methods/frame/base-footprint.js';
 import type { HfConfig } from '../nn/hf-files.js';
 import { buildModel, outlineOf } from './registry.js';
 
-/** albert/albert-base-v2 */
+/** Config of albert/albert-base-v2. */
 const base: HfConfig = {
   model_type: 'albert',
   vocab_size: 30_000,
@@ -19,7 +19,8 @@ const base: HfConfig = {
 };
 const lora = { peft_type: 'LORA', r: 1, target_modules: ['query'] };
 
-// transformers 5.24: AlbertModel, AlbertForSequenceClassification, AlbertForTokenClassification (no pooler)
+// parameter counts of Transformers 5.24: AlbertModel, AlbertForSequenceClassification,
+// AlbertForTokenClassification (no pooler)
 it.each([
   [null, 11_683_584],
   [{ kind: 'classification', outputs: 2 }, 11_685_122],

@@ -1,7 +1,7 @@
 /**
- * ALBERT (arXiv:1909.11942): BERT whose layers, or those of a group, share their parameters, and whose tokens, positions and
- * types are embedded in fewer numbers than a layer has: one linear leads them in. An adapter of a linear acts wherever
- * its layer is passed.
+ * ALBERT (arXiv:1909.11942): BERT with parameters shared by all layers, or by those of a group. Embeddings of
+ * tokens, positions and types are narrower than the layers; an input projection widens them. An adapter of a
+ * linear layer acts in each layer that shares it.
  */
 import { DomainError } from '@graft/contracts';
 import { defineModel } from './model.js';
@@ -75,7 +75,7 @@ export const albert = defineModel({
   },
 });
 
-/** The block of each layer: a group's, all of which a layer of config.json passes one after another. */
+/** Returns the block of each layer. A layer of config.json runs all layers of its group's list in order. */
 function blocksOf(config: HfValues<typeof hf>): string[] {
   const { num_hidden_layers: layers, num_hidden_groups: groups, inner_group_num: inner } = config;
   if (groups > layers) {

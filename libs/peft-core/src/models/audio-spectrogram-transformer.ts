@@ -1,6 +1,6 @@
 /**
- * Audio Spectrogram Transformer (arXiv:2104.01778): ViT on patches of a spectrogram, which overlap, behind the tokens of a
- * class and of a teacher. The head of a task norms the mean of both.
+ * Audio Spectrogram Transformer (arXiv:2104.01778): ViT on overlapping patches of a spectrogram, preceded by
+ * a class token and a distillation token. A task's head reads the normed mean of both.
  */
 import type { StackPaths } from '../nn/outline/model-paths.js';
 import { spectrogramPatches } from '../nn/front-ends/spectrogram-patches.js';

@@ -46,7 +46,7 @@ const tiny = {
   max_position_embeddings: 4,
 };
 
-/** On zeros, with a bias of the logits where one is given. */
+/** Model with weights of zero, and optionally a bias of the logits. */
 function onZeros(bias: readonly number[] | null): Model {
   const outline = outlineOf(tiny);
   const zeros = (name: string, ...shape: number[]): [string, Tensor] => [
@@ -74,7 +74,7 @@ function onZeros(bias: readonly number[] | null): Model {
   return buildModel(tiny, tensors, { dtype: 'f32', quantization: null });
 }
 
-/** Names of what full fine-tuning and a merged adapter write; what the first writes, it reads. */
+/** Tensor names that full fine-tuning and a merged adapter save. Loads the former again. */
 const saved = (model: Model): readonly string[][] =>
   tidy(() => {
     const whole = attachMethod(model, null, { run: 0, seed: 0 });

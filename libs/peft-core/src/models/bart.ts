@@ -1,7 +1,7 @@
 /**
- * BART (arXiv:1910.13461): an encoder and a decoder that attends to it, with learned positions whose tables have two
- * rows before the first, norms after the residuals and one of what each stack's first block reads. The head is the
- * embedding's matrix; to its logits a vector is added that never trains.
+ * BART (arXiv:1910.13461): an encoder and a decoder with cross-attention. Position tables have two rows
+ * before position 0. Norms come after the residuals, and each stack norms its embeddings. The head is tied to
+ * the embedding; a bias that is never trained is added to the logits.
  */
 import type { z } from 'zod';
 import type { StackOptions } from '../nn/outline/stack-options.js';
@@ -106,7 +106,7 @@ export const bart = defineModel({
   },
 });
 
-/** Modules of a stack that transformers writes as it does BART's. */
+/** Returns the paths of a stack with BART's module names in Transformers. */
 export function stackPaths(kind: 'encoder' | 'decoder'): StackPaths {
   const layer = (name: string): string => `model.${kind}.layers.{n}.${name}`;
   return {

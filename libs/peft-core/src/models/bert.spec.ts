@@ -18,7 +18,7 @@ const base: HfConfig = {
 const classification = { kind: 'classification', outputs: 2 } as const;
 
 describe('sizes of bert-base-uncased are transformers’', () => {
-  // transformers 5.24: BertModel, BertForSequenceClassification, BertForTokenClassification (no pooler)
+  // Transformers 5.24: BertModel, BertForSequenceClassification, BertForTokenClassification (no pooler)
   it.each([
     [null, 109_482_240],
     [classification, 109_483_778],

@@ -1,6 +1,6 @@
 /**
- * BERT (arXiv:1810.04805) and what has its architecture: MiniLM, BGE, E5. An encoder whose norms come after the
- * residuals, with learned positions and embeddings that tell the second text of a pair from the first.
+ * BERT (arXiv:1810.04805) and models with its architecture: MiniLM, BGE, E5. An encoder with norms after the
+ * residuals, learned positions, and token types that distinguish the two texts of a pair.
  */
 import { DomainError } from '@graft/contracts';
 import type { z } from 'zod';
@@ -24,7 +24,7 @@ import {
 import type { HfTable, HfValues } from './frame/hf-config.js';
 import type { ModelPaths } from '../nn/outline/model-paths.js';
 
-/** What BERT and its kin read of config.json. */
+/** Keys of config.json for BERT and related encoders. */
 export const BERT_KEYS = {
   vocab_size: required(VOCABULARY),
   hidden_size: required(SIZE),
@@ -65,7 +65,7 @@ export const bert = defineModel({
   },
 });
 
-/** The encoder of a config. @throws DomainError for variants that are none */
+/** Returns the encoder of a config. @throws DomainError for unsupported variants */
 export function bertEncoder(hf: HfValues<typeof BERT_KEYS>): z.input<typeof StackOptions> {
   refuseVariants(hf);
   return {
@@ -89,7 +89,7 @@ export function bertEncoder(hf: HfValues<typeof BERT_KEYS>): z.input<typeof Stac
   };
 }
 
-/** What config.json may ask for that no encoder here is. @throws DomainError naming the key */
+/** Rejects variants that are not encoders with learned positions. @throws DomainError naming the key */
 function refuseVariants(hf: {
   readonly is_decoder: boolean;
   readonly add_cross_attention: boolean;
@@ -106,7 +106,10 @@ function refuseVariants(hf: {
   throw new DomainError('unsupported', message, 'model');
 }
 
-/** Modules of an encoder that transformers writes as it does BERT's. @param prefix the backbone's name */
+/**
+ * Returns the paths of an encoder with BERT's module names in Transformers.
+ * @param prefix name of the backbone
+ */
 export function encoderPaths(prefix: string): ModelPaths {
   const layer = (name: string): string => `${prefix}.encoder.layer.{n}.${name}`;
   const embeddings = (name: string): string => `${prefix}.embeddings.${name}`;

@@ -1,9 +1,9 @@
 /**
- * BLOOM (arXiv:2211.05100) and BLOOMZ (2211.01786): distances as biases of the scores (ALiBi), embeddings that are
- * normed, query, key and value of a head together in one matrix.
+ * BLOOM (arXiv:2211.05100) and BLOOMZ (2211.01786): ALiBi distance biases, normed embeddings, and one matrix
+ * with the query, key and value of each head.
  *
- * transformers adds slope · place, in the base's dtype, where this adds slope · distance: softmax does not see the
- * difference but for bf16's rounding of far places.
+ * Transformers adds slope · position, in the base's dtype, where this adds slope · distance. Softmax makes
+ * these equal, except for bf16 rounding of large positions.
  */
 import { DomainError } from '@graft/contracts';
 import { defineModel } from './model.js';
@@ -21,7 +21,10 @@ import {
 } from './frame/hf-config.js';
 import type { HfValues } from './frame/hf-config.js';
 
-/** No length is the model's last; this bounds what a job may ask for, and the other is what it was trained at. */
+/**
+ * The architecture has no maximum length. MAX_POSITIONS limits what a job may request; TRAINED_AT is the
+ * pretraining length.
+ */
 const MAX_POSITIONS = 16_384;
 const TRAINED_AT = 2048;
 
@@ -129,7 +132,7 @@ export const bloom = defineModel({
 type Key =
   'n_embed' | 'hidden_size' | 'n_layer' | 'num_hidden_layers' | 'n_head' | 'num_attention_heads';
 
-/** The Hub's files have one name or the other. */
+/** Returns a value that files on the Hub store under one of two names. */
 function either(config: HfValues<typeof hf>, one: Key, other: Key): number {
   const value = config[one] ?? config[other];
   if (value !== null) return value;

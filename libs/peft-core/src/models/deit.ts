@@ -1,6 +1,6 @@
 /**
- * DeiT (arXiv:2012.12877): ViT with a second token before the patches, which a teacher was imitated by. The head of a task
- * reads that of the class, as transformers' DeiTForImageClassification does.
+ * DeiT (arXiv:2012.12877): ViT with a distillation token before the patches, in addition to the class token.
+ * A task's head reads only the class token, as in Transformers' DeiTForImageClassification.
  */
 import { defineModel } from './model.js';
 import { VIT_KEYS, vitAliases, vitOptions, vitPaths } from './vit.js';

@@ -1,6 +1,6 @@
 /**
- * DINOv2 with registers (arXiv:2309.16588): rows of its own between the class token and the patches, where attention may
- * put what belongs to no patch. The head of a task passes them over.
+ * DINOv2 with registers (arXiv:2309.16588): additional learned tokens between the class token and the
+ * patches, which attention uses for global information. A task's head ignores them.
  */
 import { defineModel } from './model.js';
 import { DINOV2_KEYS, dinov2Aliases, dinov2Options, dinov2Paths } from './dinov2.js';

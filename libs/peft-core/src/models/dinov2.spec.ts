@@ -1,4 +1,5 @@
-// Pictures of another size than the positions were made for: how many rows they have follows from the processor alone.
+// Images of another size than the positions were trained for. Their number of rows depends on the processor
+// alone.
 import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -64,7 +65,7 @@ it('learns from pictures that are larger than its own', () => {
   expect(losses.every(Number.isFinite)).toBe(true);
   expect(losses[3]).not.toBe(losses[0]);
 
-  // what a job asks for is not a size to cut to, and the advice helps
+  // a job's max_seq_len does not resize images, and the advice in the error helps
   const low = spec({ max_seq_len: 17 });
   expect(() => openRun(base, low, { ...how, workDir: join(dir, 'again') })).toThrow(
     'an image takes 31 positions in this base, more than max_seq_len 17, and images are not truncated; remove max_seq_len',

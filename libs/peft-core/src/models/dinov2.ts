@@ -1,7 +1,7 @@
 /**
- * DINOv2 (arXiv:2304.07193): ViT whose attention and feed-forward are each multiplied by learned numbers before they are
- * added, for pictures of any size. The head of a task reads the class token beside the mean of the patches. The token
- * for masked patches, which only pretraining uses, is not read.
+ * DINOv2 (arXiv:2304.07193): ViT with LayerScale after attention and feed-forward, for images of any size. A
+ * task's head reads the class token and the mean of the patches. The mask token, used only in pretraining, is
+ * not read.
  */
 import type { z } from 'zod';
 import { LARGEST_SIDE, patchesIn } from '../nn/front-ends/patches.js';
@@ -29,7 +29,7 @@ import {
 import type { HfTable, HfValues } from './frame/hf-config.js';
 import type { ModelPaths } from '../nn/outline/model-paths.js';
 
-/** What DINOv2 and the one with registers read of config.json. */
+/** Keys of config.json for DINOv2 with and without registers. */
 export const DINOV2_KEYS = {
   hidden_size: required(SIZE),
   num_hidden_layers: required(LAYERS),
@@ -76,7 +76,7 @@ export function dinov2Options(
         interpolation,
       },
       hiddenSize: hf.hidden_size,
-      // two thirds, in eights
+      // two thirds, rounded up to a multiple of 8
       intermediateSize: gated ? 8 * Math.ceil(Math.floor((inner * 2) / 3) / 8) : inner,
       layers: hf.num_hidden_layers,
       heads: hf.num_attention_heads,
@@ -94,7 +94,7 @@ export function dinov2Options(
   };
 }
 
-/** @param prefix the backbone's name */
+/** @param prefix name of the backbone */
 export function dinov2Paths(prefix: string): ModelPaths {
   const layer = (name: string): string => `${prefix}.encoder.layer.{n}.${name}`;
   const embeddings = (name: string): string => `${prefix}.embeddings.${name}`;
@@ -130,7 +130,7 @@ export function dinov2Paths(prefix: string): ModelPaths {
   };
 }
 
-/** Files have the names that transformers had before its fifth version, and gate and up in one. */
+/** Names in files, which are those before Transformers 5. Gate and up are one tensor. */
 export function dinov2Aliases(prefix: string): Aliases {
   const layer = (name: string): string => `${prefix}.encoder.layer.{n}.${name}`;
   const half = (at: number): FilePart => ({ file: layer('mlp.weights_in'), at, of: 2 });

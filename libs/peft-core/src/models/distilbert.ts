@@ -1,6 +1,6 @@
 /**
- * DistilBERT (arXiv:1910.01108): BERT's blocks, half as many, without token types and pooler. Its positions are learned, or
- * sines that lie in the same table.
+ * DistilBERT (arXiv:1910.01108): half of BERT's blocks, without token types and pooler. The position table is
+ * learned or sinusoidal.
  */
 import { defineModel } from './model.js';
 import {

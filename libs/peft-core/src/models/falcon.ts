@@ -1,7 +1,7 @@
 /**
- * Falcon (arXiv:2311.16867) in its three forms: 7B has one key head, and one norm for attention and feed-forward in
- * parallel; 40B, 180B and Falcon 2 ("new decoder architecture") have a key head for a group of queries' heads, and one
- * norm or two; RW has ALiBi, biases, and the two parts one after the other.
+ * Falcon (arXiv:2311.16867) in three variants. 7B has one key head, and one norm for parallel attention and
+ * feed-forward. 40B, 180B and Falcon 2 ("new decoder architecture") have one key head per group of query
+ * heads, and one norm or two. RW has ALiBi, biases, and sequential attention and feed-forward.
  */
 import { DomainError } from '@graft/contracts';
 import { defineModel } from './model.js';
@@ -110,7 +110,10 @@ export const falcon = defineModel({
   },
 });
 
-/** Of a block whose parts are in parallel. @throws DomainError for what transformers makes but cannot run */
+/**
+ * Returns the number of norms of a block with parallel parts.
+ * @throws DomainError for configs that Transformers accepts but cannot run
+ */
 function norms({
   num_ln_in_parallel_attn: given,
   new_decoder_architecture: isNew,

@@ -4,7 +4,7 @@ import { ggufModel } from '../io/gguf/gguf-architecture.js';
 import type { GgufHeader } from '../data/gguf/gguf-header.js';
 import { outlineOf } from './registry.js';
 
-/** Parameters, tied ones once. */
+/** Returns the number of parameters. Tied parameters count once. */
 function size(config: Parameters<typeof outlineOf>[0]): number {
   const outline = outlineOf(config);
   const tied = new Set(outline.tied().map(([head]) => head));
@@ -38,7 +38,7 @@ const gemma2 = {
   num_attention_heads: 8,
   num_key_value_heads: 4,
 };
-/** As the Hub has it, written by transformers 4. */
+/** Config on the Hub, written by Transformers 4. */
 const gemma3 = {
   model_type: 'gemma3_text',
   vocab_size: 262144,

@@ -1,6 +1,6 @@
 /**
- * Gemma (arXiv:2403.08295). Embedded tokens are multiplied by √D, norms scale by 1 + weight, GELU gates the
- * feed-forward, and heads may have any size.
+ * Gemma (arXiv:2403.08295). Token embeddings are multiplied by √D, norms multiply by 1 + weight, the
+ * feed-forward is gated by GELU, and the head size is independent of the hidden size.
  */
 import { DomainError } from '@graft/contracts';
 import { defineModel } from './model.js';
@@ -44,7 +44,7 @@ export const GEMMA_KEYS = {
   ...ROPE_KEYS,
 } satisfies HfTable;
 
-/** What all versions have in common. */
+/** Returns the decoder options that all versions share. */
 export function gemmaDecoder(config: HfValues<typeof GEMMA_KEYS>) {
   if (config.use_bidirectional_attention) {
     const message = 'config.json: use_bidirectional_attention: true is not supported';
@@ -80,7 +80,7 @@ export const gemma = defineModel({
       embeddingScale: Math.sqrt(config.hidden_size),
       decoder: {
         ...gemmaDecoder(config),
-        // the first files say gelu, and mean its approximation
+        // the first configs say gelu but mean its tanh approximation
         activation: config.hidden_act === 'gelu' ? 'gelu_tanh' : activation(config.hidden_act),
         rope: ropeOptions(config),
       },
@@ -104,7 +104,10 @@ export const gemma = defineModel({
   ],
 });
 
-/** llama.cpp has 1 + weight of norms. `norms`: those of a block besides the first, and their paths. */
+/**
+ * Returns the modules of a GGUF file, in which norm weights are 1 + weight.
+ * @param norms paths of a block's norms except the first
+ */
 export function gemmaModules(norms: Readonly<Record<string, string>>): GgufFormat['modules'] {
   const all = { output_norm: 'model.norm', 'blk.{n}.attn_norm': path('input_layernorm'), ...norms };
   return {
@@ -121,7 +124,7 @@ export function gemmaModules(norms: Readonly<Record<string, string>>): GgufForma
   };
 }
 
-/** What files say of all versions. */
+/** Returns the config values that all versions store the same way in GGUF files. */
 export function gemmaFacts(facts: GgufFacts) {
   const heads = facts.need('attention.head_count');
   return {

@@ -1,7 +1,7 @@
 /**
- * Gemma 2 (arXiv:2408.00118) and the text models of Gemma 3 (2503.19786). Attention and feed-forward are normed before
- * and after, some layers see a window only. Gemma 2 caps scores and logits; Gemma 3 norms queries and keys instead, and
- * its layers rotate by one of two bases.
+ * Gemma 2 (arXiv:2408.00118) and the text models of Gemma 3 (2503.19786). Attention and feed-forward have
+ * norms before and after them; some layers have a sliding window. Gemma 2 caps scores and logits. Gemma 3
+ * norms queries and keys instead, and its sliding and full layers have different rotary bases.
  */
 import { DomainError } from '@graft/contracts';
 import { defineModel } from './model.js';
@@ -41,16 +41,16 @@ const hf = {
 type Config = HfValues<typeof hf>;
 
 interface Version {
-  /** When config.json has no layer_types: whether a layer sees a window only. */
+  /** Whether a layer has a sliding window, if config.json has no layer_types. */
   readonly slides: (layer: number, config: Config) => boolean;
   readonly attentionCap: number | null;
   readonly logitCap: number | null;
   readonly qkNorm?: 'head';
-  /** Layers that slide rotate by another base. */
+  /** Whether layers with a sliding window have another rotary base. */
   readonly localRope?: boolean;
 }
 
-/** By model_type. */
+/** Versions by model_type. */
 const VERSIONS: Readonly<Record<string, Version>> = {
   gemma2: { slides: (layer) => layer % 2 === 0, attentionCap: 50, logitCap: 30 },
   gemma3_text: {
@@ -207,7 +207,11 @@ function refuse(what: string): never {
   throw new DomainError('unsupported', `llama.cpp ${what}`, 'model');
 }
 
-/** What files do not say must be as llama.cpp has it: the scores' scale, and that all but every so manieth layer slide. */
+/**
+ * Returns the decoder. llama.cpp derives the scale of scores from the model's size, and uses a sliding window
+ * in all but every `pattern`-th layer, because GGUF files do not contain either.
+ * @throws DomainError if the model differs
+ */
 function decoderOf({ decoder }: ModelOptions, layersOf27B: number, pattern: number): StackOptions {
   const stack = decoder as StackOptions;
   const { hiddenSize, heads, headDim, layers, windows = [], attentionScale } = stack;
@@ -230,7 +234,10 @@ function windowOf({ decoder }: ModelOptions): Record<string, GgufField> {
     : { 'attention.sliding_window': { u32: width } };
 }
 
-/** Files do not say it: it is a head's size, but in the 27B models, which are known by their layers. */
+/**
+ * Returns query_pre_attn_scalar, which GGUF files do not contain: the head size, except for the 27B models,
+ * which are identified by their number of layers.
+ */
 const scoreScalar = (
   {
     num_hidden_layers: layers,
@@ -241,11 +248,11 @@ const scoreScalar = (
   layersOf27B: number,
 ): number => (layers === layersOf27B ? size / heads : head);
 
-/** Missing is not null, which is no cap. */
+/** Returns the soft cap: the default if the key is missing, none if it is null. */
 const cap = (given: number | null | undefined, otherwise: number | null): number | undefined =>
   (given === undefined ? otherwise : given) ?? undefined;
 
-/** Before transformers 5, scaling was of the layers alone that see everything. */
+/** Rotary options before Transformers 5, where rope_scaling applied only to layers with full attention. */
 const ropeDefaults = ({ rope_theta, rope_local_base_freq, rope_scaling }: Config) => ({
   full: { rope_theta: rope_theta ?? 1e6, rope_scaling },
   sliding: { rope_theta: rope_local_base_freq ?? 1e4, rope_scaling: null },

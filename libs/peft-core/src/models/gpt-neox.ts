@@ -1,6 +1,7 @@
 /**
- * GPT-NeoX (arXiv:2204.06745) and what has its form: Pythia (2304.01373), RedPajama-INCITE, Dolly 2. Attention and
- * feed-forward in parallel, a part of each head rotated, query, key and value of a head together in one matrix.
+ * GPT-NeoX (arXiv:2204.06745) and models with its architecture: Pythia (2304.01373), RedPajama-INCITE, Dolly
+ * 2. Attention and feed-forward are parallel, part of each head is rotated, and one matrix has the query, key
+ * and value of each head.
  */
 import { DomainError } from '@graft/contracts';
 import { defineModel } from './model.js';
@@ -39,7 +40,7 @@ const hf = {
   attention_dropout: optional(fraction),
   hidden_dropout: optional(fraction),
   ...ROPE_KEYS,
-  // transformers 4's names of what `rope_parameters` says
+  // names in Transformers 4 of values in `rope_parameters`
   rotary_pct: or(fraction, 0.25),
   rotary_emb_base: optional(real(1e12)),
 };
@@ -144,7 +145,7 @@ export const gptNeoX = defineModel({
   ],
 });
 
-/** The fraction of a head that is rotated. */
+/** Returns the fraction of a head that is rotated. */
 function rotated({ rope_parameters: parameters, rotary_pct: given }: HfValues<typeof hf>): number {
   const fractionOf = parameters?.['partial_rotary_factor'];
   if (fractionOf === undefined || fractionOf === null) return given;

@@ -25,7 +25,7 @@ function hidden(changes: object, tensors: ReadonlyMap<string, Tensor>): Float32A
   }
 }
 
-/** Queries of each layer over its number, counted from 1. c_attn: [in, 3 D], queries first */
+/** Divides the queries of each layer by the layer's number, from 1. c_attn: [in, 3 D], queries first */
 function withSmallerQueries(tensors: ReadonlyMap<string, Tensor>): Map<string, Tensor> {
   const width = config['n_embd'] as number;
   return new Map(

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { outlineOf } from './registry.js';
 
-/** Granite 3.0 2B. */
+/** Config of Granite 3.0 2B. */
 const granite2b = {
   model_type: 'granite',
   vocab_size: 49_155,

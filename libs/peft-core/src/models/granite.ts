@@ -1,4 +1,4 @@
-/** Granite 3 and 4 without experts: LLaMA with multipliers of its embeddings, scores, residuals and logits. */
+/** Granite 3 and 4 without experts: LLaMA with multipliers of embeddings, scores, residuals and logits. */
 import { defineModel } from './model.js';
 import type { GgufFacts } from './frame/gguf-format.js';
 import { or, real } from './frame/hf-config.js';
@@ -11,7 +11,7 @@ const hf = {
   embedding_multiplier: MULTIPLIER,
   attention_multiplier: MULTIPLIER,
   residual_multiplier: MULTIPLIER,
-  /** Logits are divided by it. */
+  /** Divisor of the logits. */
   logits_scaling: MULTIPLIER,
 };
 

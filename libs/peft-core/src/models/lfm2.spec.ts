@@ -25,7 +25,7 @@ function withModel(act: (model: Model) => void): void {
   }
 }
 
-/** As LiquidAI/LFM2-350M says it. */
+/** Config of LiquidAI/LFM2-350M. */
 const base: HfConfig = {
   model_type: 'lfm2',
   hidden_size: 1024,
@@ -102,9 +102,9 @@ describe('a sequence that is continued', () => {
       logits(model, cache, [{ handle, tokens: [60, 61], at: 3 }]);
       cache.rewind(handle, 3);
       expect(logits(model, cache, [{ handle, tokens: [8], at: 3 }])).toEqual(first);
-      // two layers, two rows of each, before and now
+      // two layers with two state rows each, before and after the last advance
       expect(cache.bytes - 2 * 64 * 8 * 4).toBe(2 * 2 * 2 * 16 * 4);
-      // and those to come while a forward runs
+      // and the next state during a forward pass
       expect(cache.bytesBeside(0)).toBe(3 * 2 * 2 * 16 * 4);
       cache.dispose();
       expect(memory().tensors).toBe(before);

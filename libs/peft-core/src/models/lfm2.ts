@@ -1,6 +1,6 @@
 /**
- * LFM2 (arXiv:2511.23404): LLaMA of which most layers see the rows before theirs through a gated short convolution, and some
- * attend, with queries and keys normed by head.
+ * LFM2 (arXiv:2511.23404): LLaMA with gated short convolutions over preceding rows in most layers. The other
+ * layers have attention, with queries and keys normed by head.
  */
 import { DomainError } from '@graft/contracts';
 import { shown } from '../data/json-scan.js';
@@ -31,7 +31,7 @@ const hf = {
   vocab_size: or(VOCABULARY, 65536),
   hidden_size: or(SIZE, 2560),
   intermediate_size: or(SIZE, 12288),
-  /** What the first files call it. */
+  /** Name of intermediate_size in the first files. */
   block_ff_dim: optional(SIZE),
   block_auto_adjust_ff_dim: or(flag, true),
   block_ffn_dim_multiplier: nullable(real(1024)),
@@ -47,7 +47,7 @@ const hf = {
   full_attn_idxs: optional(layerNumbers),
   layer_types: optional(words),
   tie_word_embeddings: or(flag, true),
-  /** What the first files call it. */
+  /** Name of tie_word_embeddings in the first files. */
   tie_embedding: optional(flag),
   ...ROPE_KEYS,
 };
@@ -138,7 +138,7 @@ export const lfm2 = defineModel({
         'blk.{n}.ffn_down': { path: path('feed_forward.w2') },
       },
       config(facts) {
-        // of a layer that convolves there are none
+        // 0 in convolution layers
         const keyHeads = facts.counts('attention.head_count_kv');
         return {
           architectures: ['Lfm2ForCausalLM'],

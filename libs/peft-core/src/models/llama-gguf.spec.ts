@@ -7,7 +7,7 @@ import { outlineOf } from './registry.js';
 const type = ggmlType(0)!;
 const tensor = (name: string, ...shape: number[]) => ({ name, shape, type, offset: 0, bytes: 0 });
 
-/** Of a model of one layer, two heads of 4 and one key head. */
+/** Reads a GGUF header of a model with one layer, two heads of size 4 and one key head. */
 function read(architecture: string, names: readonly string[], more: object = {}) {
   const facts = {
     'attention.head_count': 2,
@@ -40,7 +40,7 @@ function read(architecture: string, names: readonly string[], more: object = {})
   return ggufModel(header);
 }
 
-/** Names of the weights that a model of its config needs. */
+/** Returns the names of the weights that a model with this config needs. */
 const needed = (config: Parameters<typeof outlineOf>[0]): string[] => {
   const outline = outlineOf(config);
   const tied = new Set(outline.tied().map(([head]) => head));

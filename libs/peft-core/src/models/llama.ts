@@ -1,6 +1,7 @@
 /**
- * LLaMA (arXiv:2302.13971, 2307.09288, 2407.21783) and what derives from it: Mistral (2310.06825), Qwen 2 (2407.10671)
- * and 3 (2505.09388), TinyLlama, SmolLM, Seed-OSS, CWM, IQuest-Coder. Derivatives are lines of a table.
+ * LLaMA (arXiv:2302.13971, 2307.09288, 2407.21783) and its derivatives: Mistral (2310.06825), Qwen 2
+ * (2407.10671) and 3 (2505.09388), TinyLlama, SmolLM, Seed-OSS, CWM, IQuest-Coder. Each derivative is an
+ * entry of a table.
  */
 import { DomainError } from '@graft/contracts';
 import { defineModel } from './model.js';
@@ -30,24 +31,30 @@ import type { HfTable, HfValues } from './frame/hf-config.js';
 import type { ModelPaths } from '../nn/outline/model-paths.js';
 
 interface Derivative {
-  /** transformers' name of its causal model. */
+  /** Class name of its causal language model in Transformers. */
   readonly architecture: string;
-  /** Query, key and value always have biases; else config.json says. */
+  /** Whether query, key and value always have biases. Otherwise config.json determines it. */
   readonly qkvBias?: boolean;
   readonly qkNorm?: boolean;
-  /** The linear after attention has a bias where config.json's attention_out_bias says so, not attention_bias. */
+  /**
+   * 'apart': attention_out_bias, not attention_bias, determines whether attention's output projection has a
+   * bias.
+   */
   readonly outBias?: 'apart';
-  /** Where config.json's sliding_window acts: everywhere, in the upper layers where it says so, or in all but every fourth layer. */
+  /**
+   * Layers that have config.json's sliding_window: all, the upper ones (only if use_sliding_window), or all
+   * but every fourth.
+   */
   readonly window?: 'all' | 'upper' | 'most';
-  /** When config.json has no sliding_window. */
+  /** Default of sliding_window. */
   readonly defaultWindow?: number;
-  /** When it has no head_dim; left out: the hidden size by the heads. */
+  /** Default of head_dim. If omitted, the hidden size divided by the number of heads. */
   readonly headDim?: number;
-  /** When it does not say how positions are rotated. */
+  /** Default rotary options. */
   readonly rope?: Readonly<Record<string, number | string>>;
 }
 
-/** By model_type. */
+/** Derivatives by model_type. */
 const DERIVATIVES: Readonly<Record<string, Derivative>> = {
   llama: { architecture: 'LlamaForCausalLM' },
   mistral: { architecture: 'MistralForCausalLM', window: 'all', defaultWindow: 4096 },
@@ -72,7 +79,7 @@ const DERIVATIVES: Readonly<Record<string, Derivative>> = {
   },
 };
 
-/** Keys of all that have LLaMA's form. */
+/** Keys of all models with LLaMA's architecture. */
 export const LLAMA_KEYS = {
   vocab_size: required(VOCABULARY),
   hidden_size: required(SIZE),
@@ -100,7 +107,7 @@ const hf = {
   attention_out_bias: or(flag, false),
 };
 
-/** The decoder that these keys describe. */
+/** Returns the decoder that these keys describe. */
 export function llamaDecoder(config: HfValues<typeof LLAMA_KEYS>) {
   const { num_attention_heads: heads, hidden_size: hiddenSize } = config;
   return {
@@ -125,7 +132,7 @@ export function llamaDecoder(config: HfValues<typeof LLAMA_KEYS>) {
 
 const path = (name: string): string => `model.layers.{n}.${name}`;
 
-/** Where LLaMA's modules stand. */
+/** Module paths of LLaMA. */
 export const llamaPaths = {
   tokenEmbedding: 'model.embed_tokens',
   decoder: {
@@ -150,9 +157,10 @@ export const llamaPaths = {
 } satisfies ModelPaths;
 
 /**
- * llama.cpp interleaves the rows of LLaMA's queries and keys; those of others lie as Hugging Face has them.
- * @param causalModel transformers' name of the model
- * @param writes left out: what config.json calls as the file does
+ * Returns the GGUF format of a LLaMA architecture. llama.cpp interleaves the rows of LLaMA's queries and
+ * keys; those of other architectures have the order of Hugging Face.
+ * @param causalModel class name of the model in Transformers
+ * @param writes default: models whose model_type equals the architecture
  */
 export const llamaGguf = (
   architecture: string,
@@ -237,7 +245,7 @@ export const llama = defineModel({
   paths: llamaPaths,
   gguf: ['llama', 'qwen2', 'qwen3'].map((type) => {
     const { architecture } = DERIVATIVES[type] as Derivative;
-    // llama.cpp calls Mistral LLaMA
+    // Mistral has the architecture `llama` in llama.cpp
     const modelTypes = type === 'llama' ? ['llama', 'mistral', 'ministral'] : [type];
     return llamaGguf(type, architecture, type === 'llama', { modelTypes });
   }),

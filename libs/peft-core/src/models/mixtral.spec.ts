@@ -80,7 +80,7 @@ const [MIXTRAL_ATTENTION, MIXTRAL_ROUTER] = [4 * 4096 + 4096 + 1024 + 1024 + 409
 const MIXTRAL_EXPERTS = { down: 8 * (14336 + 4096), fused: 8 * (4096 + 2 * 14336) };
 
 it.each<[object, number, HfConfig]>([
-  // r is that of each expert, and of two that became one together
+  // r is the rank of each expert; two matrices that became one parameter have twice the rank
   [
     { target_modules: 'ALL-linear' },
     32 *
@@ -102,9 +102,10 @@ it.each<[object, number, HfConfig]>([
     (31 * 2 + 5) * MIXTRAL_ROUTER,
     mixtral,
   ],
-  // PEFT reads a pattern for the last segments of what it means, of all layers
+  // PEFT uses only the last segments of a pattern's matches, for all layers
   [{ target_modules: String.raw`model\.layers\.0\..*q_proj` }, 32 * 2 * 2 * 4096, mixtral],
-  // and a name that experts had means experts alone, though a layer without them has linears of that name
+  // a name that experts had targets experts only, even if a layer without experts has linear layers with this
+  // name
   [{ target_modules: ['down_proj'] }, 47 * 2 * 128 * (2048 + 768), dense],
 ])('LORA of %j has %i parameters', (peft, parameters, config) => {
   const { trainableParameters: found } = footprintOf({ peft_type: 'LORA', r: 2, ...peft }, config);

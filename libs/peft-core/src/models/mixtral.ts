@@ -1,6 +1,4 @@
-/**
- * Mixtral (arXiv:2401.04088): Mistral whose feed-forward parts are experts, of which each row has a few.
- */
+/** Mixtral (arXiv:2401.04088): Mistral with a mixture of experts instead of the dense feed-forward part. */
 import { DomainError } from '@graft/contracts';
 import { defineModel } from './model.js';
 import {
@@ -17,14 +15,17 @@ import type { HfTable } from './frame/hf-config.js';
 import { LLAMA_KEYS, llamaDecoder, llamaPaths } from './llama.js';
 import type { ModelPaths } from '../nn/outline/model-paths.js';
 
-/** What models with experts say of their training, which has a loss of the router's own where they ask for it. */
+/**
+ * Keys of mixture-of-experts models. output_router_logits adds a load-balancing loss of the router to
+ * training.
+ */
 export const ROUTER_KEYS = {
   num_experts_per_tok: or(HEADS, 2),
   output_router_logits: or(flag, false),
   router_aux_loss_coef: optional(fraction),
 } satisfies HfTable;
 
-/** @throws DomainError for a config that asks for the router's own loss */
+/** Rejects configs that enable the router's loss. @throws DomainError */
 export function refuseRouterLoss({
   output_router_logits: asked,
 }: {

@@ -17,114 +17,128 @@ import type { GgufFormat } from './frame/gguf-format.js';
 import type { HfTable, HfValues } from './frame/hf-config.js';
 import type { ModelPaths } from '../nn/outline/model-paths.js';
 
-/** What the head of a base is for: `lm` gives logits [n, V] of the next token, or of the letter of each row. */
+/** Kind of output head: `lm` returns logits [n, V] of the next token, or of the CTC token of each row. */
 export type HeadKind = 'lm';
 
-/** The stacks of blocks that a model is made of. */
+/** Stacks of blocks of a model. */
 export interface Stacks {
   readonly encoder: Stack | null;
   readonly decoder: Stack | null;
 }
 
-/** A frozen model that runs share. Its sizes are those of the stack that reads the input. */
+/** Frozen base model that runs share. Sizes are those of the stack that reads the input. */
 export interface Model {
   readonly family: string;
   readonly options: Readonly<Record<string, unknown>>;
   readonly config: HfConfig;
-  /** 0: it neither reads nor writes tokens. */
+  /** 0 if it neither reads nor generates tokens. */
   readonly vocabSize: number;
   readonly hiddenSize: number;
-  /** Width of embedded rows, virtual ones included. */
+  /** Width of embedded rows, including virtual ones. */
   readonly embeddingSize: number;
   readonly layers: number;
   readonly heads: number;
   readonly kvHeads: number;
-  /** Of a prefix's keys: as many as keys have, or queries. */
+  /** Number of key heads of a prefix: that of keys, or that of queries. */
   readonly prefixHeads: number;
   readonly headDim: number;
   readonly dtype: BaseDtype;
   readonly quantization: string | null;
-  /** Positions the model was made for; virtual tokens take some. */
+  /** Number of positions that the model was trained for. Virtual tokens use some of them. */
   readonly maxPositions: number;
-  /** Up to how many of them sequences are rotated alike, whatever their length: none that share virtual tokens has more. */
+  /**
+   * Largest sequence length up to which rotary frequencies do not depend on the length. It is the limit for
+   * sequences that share virtual tokens.
+   */
   readonly alikePositions: number;
-  /** Where examples are cut unless a job asks for more; undefined: at the last position. */
+  /** Default length to which examples are truncated; jobs may request more. If undefined, maxPositions. */
   readonly defaultMaxSeqLen: number | undefined;
   /** PEFT's num_transformer_submodules. */
   readonly stackCount: 1 | 2;
-  /** Layers of the decoder where it attends to an encoder; else 0. */
+  /** Number of decoder layers that attend to an encoder; 0 if there is none. */
   readonly attendingLayers: number;
-  /** Whether every layer attends, so that all have keys and values. */
+  /** Whether every layer has attention, and so keys and values. */
   readonly attendsThroughout: boolean;
-  /** What it reads. */
+  /** Kind of its input. */
   readonly inputKind: InputKind;
-  /** Whether the first of a picture's rows is a learned one that stands for all of it. */
+  /** Whether the first row of an image is a learned class token. */
   readonly hasClassToken: boolean;
-  /** What training hides of the rows that it makes of an input; null: nothing. */
+  /** Masking of input rows in training; null if there is none. */
   readonly masking: Masking | null;
-  /** Rows that it makes of an input of this shape: a picture's [C, H, W]. @throws DomainError for one that it does not read */
+  /**
+   * Returns the number of rows for an input of this shape, such as [C, H, W] of an image.
+   * @throws DomainError if the model cannot read it
+   */
   inputRows(shape: readonly number[]): number;
-  /** The token that its decoder begins with; null where the prompt itself does. */
+  /** First token of the decoder's input; null if the prompt comes first. */
   readonly startToken: number | null;
-  /** Of a decoder beside an encoder: how many tokens it can write; null where there is none. */
+  /** Largest number of tokens that an encoder-decoder can generate; null for other models. */
   readonly targetPositions: number | null;
-  /** Of an encoder that writes a letter for each row, or nothing; null where it writes none. */
+  /** CTC options of an encoder that predicts a CTC token or the blank for each row; null for other models. */
   readonly ctc: CtcOptions | null;
-  /** Tied parameters count once. */
+  /** Number of parameters. Tied parameters count once. */
   readonly parameterCount: number;
   readonly stacks: Stacks;
-  /** Of its files; the heads of tasks are their runs' (`modules.heads`). */
+  /** Heads in the model's files. Task heads belong to their runs (`modules.heads`). */
   readonly outputHeads: ReadonlyMap<HeadKind, Linear>;
   readonly modules: Modules;
-  /** What its files hold beside parameters, by name: it never trains. */
+  /** Tensors in the files that are not parameters, by name. They are never trained. */
   readonly constants: ReadonlyMap<string, Tensor>;
   /**
-   * What each stack makes of its rows. A leaf's gradient flows through its run's rows only. With a cache, sequences
-   * that name a handle continue it, and their keys and values are kept in it.
+   * Returns the output of each stack. A leaf's gradient comes from its run's rows only. With a cache,
+   * sequences that have a handle continue the cached ones, and their keys and values are added to it.
    */
   forward<B extends Batch>(batch: B, ctx: BatchContext, cache?: KvCache): Outputs<B>;
-  /** What a head makes of hidden rows [n, D], in the base's dtype; `ctx.rows` are the ranges of these rows by run. */
+  /**
+   * Applies a head to hidden states [n, D]; the result has the base's dtype. `ctx.rows` are the ranges of
+   * these rows by run.
+   */
   head(kind: HeadKind, hidden: Tensor, ctx: ForwardContext): Tensor;
   /**
-   * [sequences, D]: what it makes of all rows [T, D] of each picture; null: it has nothing of the kind. Of the files, and not
-   * of the task.
+   * Pools the rows [T, D] of each image into one: [sequences, D]. Null if the model has no pooling head. It
+   * comes from the files and is independent of a task's head.
    */
   pool(hidden: Tensor, sequences: readonly Sequence[], ctx: BatchContext): Tensor | null;
   /**
-   * The model as a run sees it whose task has a head, which is made here: with that one instead of the lm head. Goes
-   * with what `modules.detach` removes. @throws DomainError where the family has no such head
+   * Creates a task's head for a run and returns the model with this head instead of the lm head.
+   * `modules.detach` removes the head. @throws DomainError if the family has no such head
    */
   withHead(run: number, head: HeadRequest, seed: number): Model;
-  /** An empty cache of this model's shape. */
+  /** Returns an empty cache for this model. */
   cache(): KvCache;
-  /** Frees what the model made; tensors it was given stay their owner's. */
+  /** Frees the tensors that the model created. Tensors that it was given belong to their owner. */
   dispose(): void;
 }
 
-/** A model family: everything that is its own. */
+/** Everything that is specific to a model family. */
 export interface ModelPlugin<T extends HfTable = HfTable> {
   /** Key in the registry. */
   readonly name: string;
   readonly title: string;
-  /** Values of config.json's model_type that are this family; derivatives under other names. */
+  /**
+   * Values of config.json's model_type that belong to the family, including derivatives under other names.
+   */
   readonly modelTypes: readonly string[];
   /**
-   * Whether its files on the Hub name code of their own (`auto_map`) for what transformers has built in since: it is
-   * passed over, as transformers passes it over unless it is told to trust it.
+   * Whether files on the Hub refer to code of their own (`auto_map`) although Transformers has the model
+   * built in. The code is ignored, as Transformers ignores it without `trust_remote_code`.
    */
   readonly hasOwnCode?: true;
-  /** The keys of config.json that it reads. */
+  /** Keys of config.json that it reads. */
   readonly hf: T;
-  /** The architecture in our words. */
+  /** Converts config.json's values to the options of the architecture. */
   options(hf: HfValues<T>, modelType: string): z.input<typeof ModelOptions>;
   readonly paths: ModelPaths;
-  /** Module paths that files call otherwise, with the name they have there; '{n}' stands for the layer. */
+  /** Module paths that differ in files, with the names that they have there; '{n}' is the layer's number. */
   readonly aliases?: Aliases;
-  /** What follows `For` in the names of its models in transformers where that is not what AutoModelFor calls a task. */
+  /**
+   * Suffixes after `For` in the family's class names in Transformers that differ from those of AutoModelFor,
+   * by the latter.
+   */
   readonly classes?: Readonly<Record<string, string>>;
-  /** How llama.cpp's files hold it. */
+  /** Formats of GGUF files (llama.cpp) for the family. */
   readonly gguf?: readonly GgufFormat[];
 }
 
-/** Gives a model family its type. */
+/** Defines a model family with its type. */
 export const defineModel = <T extends HfTable>(model: ModelPlugin<T>): ModelPlugin<T> => model;

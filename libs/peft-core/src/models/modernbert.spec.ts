@@ -8,11 +8,11 @@ import type { HfConfig } from '../nn/hf-files.js';
 import { buildModel, forConfig, outlineOf } from './registry.js';
 import { readHf } from './frame/hf-config.js';
 
-/** What answerdotai/ModernBERT-base says differently from its defaults. */
+/** Values of answerdotai/ModernBERT-base that differ from the defaults. */
 const base: HfConfig = { model_type: 'modernbert', classifier_pooling: 'mean' };
 const lora = { peft_type: 'LORA', r: 1, target_modules: ['Wqkv'] };
 
-// transformers 5.24: ModernBertModel, ModernBertForSequenceClassification, ModernBertForQuestionAnswering
+// Transformers 5.24: ModernBertModel, ModernBertForSequenceClassification, ModernBertForQuestionAnswering
 it.each([
   [null, 149_014_272],
   [{ kind: 'classification', outputs: 2 }, 149_606_402],

@@ -1,7 +1,7 @@
 /**
- * ModernBERT (arXiv:2412.13663): an encoder with rotary positions and gated feed-forward parts, of which every third layer as a
- * rule sees all of a sequence and the others what lies near, each kind rotated by a base of its own. Its heads begin as
- * the one for masked words does, which its files have.
+ * ModernBERT (arXiv:2412.13663): an encoder with rotary positions and gated feed-forward parts. By default
+ * every third layer has full attention and the others a sliding window; each kind has its own rotary base.
+ * Task heads start with the hidden layer of the masked-language-model head, which the files contain.
  */
 import { DomainError } from '@graft/contracts';
 import { shown } from '../data/json-scan.js';
@@ -75,7 +75,7 @@ export const modernBert = defineModel({
   options(config) {
     const { hidden_size: hiddenSize, num_attention_heads: heads } = config;
     const slides = layersThatSlide(config, (i) => i % config.global_attn_every_n_layers !== 0);
-    // a row sees as many before it as after it
+    // a row sees equally many rows before and after it
     const window = Math.floor(config.local_attention / 2) + 1;
     const { rope_scaling, attention_bias: isBiased, mlp_bias: isFeedBiased } = config;
     return {
@@ -136,7 +136,7 @@ export const modernBert = defineModel({
   },
 });
 
-/** @throws DomainError for what no head here does */
+/** Returns the pooling of a classification head. @throws DomainError for unsupported heads */
 function poolOf(config: Config): 'first' | 'mean' {
   const refuse = (key: 'classifier_pooling' | 'classifier_activation', known: string): never => {
     const message = `config.json: ${key} ${shown(config[key])} is not supported; supported: ${known}`;

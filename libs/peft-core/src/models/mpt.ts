@@ -1,9 +1,9 @@
 /**
- * MPT ("Introducing MPT-7B", 2023): ALiBi, no bias anywhere, norms included; query, key and value in one matrix, which
- * may be cut to a range.
+ * MPT ("Introducing MPT-7B", 2023): ALiBi, no biases (norms included), and one matrix for query, key and
+ * value, which may be clamped.
  *
- * The numbers are those of transformers, which reads less of config.json than MPT's own code: what that code would do
- * otherwise is refused.
+ * Results match Transformers, which reads less of config.json than MPT's own code. Values for which that code
+ * would compute something else are rejected.
  */
 import { DomainError } from '@graft/contracts';
 import { defineModel } from './model.js';
@@ -158,7 +158,7 @@ export const mpt = defineModel({
   ],
 });
 
-/** What transformers computes whatever the config says. */
+/** Values that Transformers assumes whatever config.json contains. */
 const ONLY: Readonly<Record<string, readonly unknown[]>> = {
   expansion_ratio: [4],
   no_bias: [true],
@@ -172,7 +172,7 @@ const ONLY: Readonly<Record<string, readonly unknown[]>> = {
   alibi_bias_max: [8],
 };
 
-/** @throws DomainError for a value that transformers would pass over */
+/** @throws DomainError for a value that Transformers would ignore */
 function expectOnly(values: Readonly<Record<string, unknown>>): void {
   for (const [key, known] of Object.entries(ONLY)) {
     if (known.includes(values[key])) continue;

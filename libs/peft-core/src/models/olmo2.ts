@@ -1,6 +1,6 @@
 /**
- * OLMo 2 (arXiv:2501.00656). What attention and feed-forward make is normed, not what they read; queries and keys are
- * normed as whole rows; norms scale in f32.
+ * OLMo 2 (arXiv:2501.00656). Norms follow attention and feed-forward instead of preceding them; queries and
+ * keys are normed as whole rows; norms scale in f32.
  */
 import { defineModel } from './model.js';
 import { EPSILON, or } from './frame/hf-config.js';

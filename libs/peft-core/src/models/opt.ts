@@ -1,6 +1,7 @@
 /**
- * OPT (arXiv:2205.01068) and Galactica (2211.09085): learned positions whose table has two rows before the first, ReLU,
- * and a bias everywhere. OPT-350M alone norms after each part and embeds in another width.
+ * OPT (arXiv:2205.01068) and Galactica (2211.09085): learned positions with two table rows before position 0,
+ * ReLU, and biases in all layers. Only OPT-350M has norms after each sublayer and embeddings of another
+ * width.
  */
 import { DomainError } from '@graft/contracts';
 import { defineModel } from './model.js';

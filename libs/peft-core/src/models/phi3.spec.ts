@@ -126,7 +126,7 @@ describe('config.json', () => {
   });
 });
 
-/** A base whose sequences are long from 9 tokens on, and what transformers' generate writes with it. */
+/** Base model whose sequences count as long from 9 tokens on, compared with `generate` of Transformers. */
 describe('beyond the first length', () => {
   const LONGER = join(import.meta.dirname, '../../../../test/golden/phi3-longer');
   const read = <T>(name: string): T => JSON.parse(readFileSync(join(LONGER, name), 'utf8')) as T;
@@ -145,7 +145,7 @@ describe('beyond the first length', () => {
   });
 
   const context = { training: false, runs: new Map() };
-  /** Hidden states of sequences that are packed together. */
+  /** Returns the hidden states of packed sequences. */
   const hidden = (...all: readonly (readonly number[])[]): number[] => {
     let start = 0;
     const decoder = {
@@ -170,7 +170,7 @@ describe('beyond the first length', () => {
     expect(apart(both.slice(0, 4 * width), alone)).toBeLessThan(1e-5);
     expect(apart(both.slice(4 * width, 14 * width), other)).toBeLessThan(1e-5);
     expect(apart(both.slice(14 * width), alone)).toBeLessThan(1e-5);
-    // a long one sees its second token otherwise, though what precedes it is the same
+    // in a long sequence the second row differs, although the rows before it are the same
     expect(apart(other.slice(width, 2 * width), alone.slice(width, 2 * width))).toBeGreaterThan(
       1e-2,
     );
@@ -184,7 +184,7 @@ describe('beyond the first length', () => {
     ({ prompt, tokens }) => {
       const cache = model.cache();
       const asked = { ...request, promptTokens: prompt, run: null, max_tokens: tokens.length };
-      // beside another one, in pieces of the prompt
+      // with another completion in the same batch, and the prompt in chunks
       const answers = [new Generation(base(), cache, asked), new Generation(base(), cache, asked)];
       const [first, second] = answers as [Generation, Generation];
       first.step();

@@ -1,9 +1,9 @@
 /**
- * Phi-3 (arXiv:2404.14219), Phi-3.5 and Phi-4 (2412.08905), Phi-4-mini (2503.01743): LLaMA with query, key and value in
- * one matrix, gate and up in another, and heads of which a part may be rotated.
+ * Phi-3 (arXiv:2404.14219), Phi-3.5 and Phi-4 (2412.08905), Phi-4-mini (2503.01743): LLaMA with one matrix
+ * for query, key and value, another for gate and up, and heads that may be rotated in part.
  *
- * Long variants (LongRoPE) rotate sequences up to the length they were first made for by one set of factors, and longer
- * ones, from their first token on, by another (nn/layers/rope.ts).
+ * Long variants (LongRoPE) have one set of factors for sequences up to the original context length, and
+ * another for all rows of longer sequences (nn/layers/rope.ts).
  */
 import { DomainError } from '@graft/contracts';
 import { shown } from '../data/json-scan.js';

@@ -1,4 +1,6 @@
-/** Qwen 3 with experts (arXiv:2505.09388): of its layers all have them, or every n-th, or all but those named. */
+/**
+ * Qwen 3 MoE (arXiv:2505.09388). All layers have experts, or every n-th, or all but those in mlp_only_layers.
+ */
 import { defineModel } from './model.js';
 import {
   flag,
@@ -44,7 +46,7 @@ export const qwen3Moe = defineModel({
     ...LLAMA_KEYS,
     ...ROUTER_KEYS,
     num_experts_per_tok: or(integer(1, 1024), 8),
-    // transformers 5 writes the second
+    // Transformers 5 writes the second name
     num_experts: optional(integer(0, 1024)),
     num_local_experts: optional(integer(0, 1024)),
     moe_intermediate_size: or(SIZE, 768),

@@ -42,7 +42,7 @@ import type { Model, ModelPlugin } from './model.js';
 import type { HfConfig, Tensors } from '../nn/hf-files.js';
 import type { Precision } from '../nn/precision.js';
 
-/** Every model family there is. Derivatives under other names are entries of `modelTypes`. */
+/** All model families. Derivatives under other names are entries of `modelTypes`. */
 export const models: readonly ModelPlugin[] = [
   llama,
   gpt2,
@@ -77,18 +77,18 @@ export const models: readonly ModelPlugin[] = [
   audioSpectrogramTransformer,
 ] as unknown as ModelPlugin[];
 
-/** config.json's model_types that are written as GGUF files. */
+/** Returns the model_types of config.json that can be exported as GGUF files. */
 export const ggufModelTypes = (): readonly string[] =>
   models.flatMap(({ gguf = [] }) => gguf.flatMap(({ writes }) => writes?.modelTypes ?? []));
 
 const byType = registry('model type', models, ({ modelTypes }) => modelTypes);
 
-/** The family of a config.json. @throws DomainError invalid_model when there is none */
+/** Returns the family of a config.json. @throws DomainError invalid_model if there is none */
 export function forConfig(config: HfConfig): ModelPlugin {
   return forType(config.model_type);
 }
 
-/** The family of config.json's model_type. @throws DomainError invalid_model when there is none */
+/** Returns the family of a model_type. @throws DomainError invalid_model if there is none */
 export function forType(modelType: string): ModelPlugin {
   const found = byType.get(modelType);
   if (found) return found;
@@ -102,18 +102,24 @@ export function forType(modelType: string): ModelPlugin {
   );
 }
 
-/** The modules of a config.json's model by their shapes, with the head of a task where one is given. @throws DomainError invalid_model as `buildModel` does */
+/**
+ * Returns the outline of a config.json's model, optionally with a task's head.
+ * @throws DomainError invalid_model like `buildModel`
+ */
 export function outlineOf(config: HfConfig, head: HeadRequest | null = null): Outline {
   return new Outline(optionsOf(config), forConfig(config).paths, head);
 }
 
-/** What making so many rows of one input takes for a moment, where that is far more than the rows. */
+/**
+ * Returns the bytes that a front end temporarily needs to compute this many rows of one input, if much more
+ * than the rows.
+ */
 export const inputBytesOf = (config: HfConfig, rows: number): number =>
   frontEndBytes(optionsOf(config).encoder?.frontEnd, rows);
 
 /**
- * How a base is held: as asked for, or as its files are packed already.
- * @throws DomainError when they are packed otherwise than asked for, or as nothing here reads
+ * Returns the precision of a loaded base model: as requested, or as its files are quantized.
+ * @throws DomainError if the files are quantized in another way than requested, or in an unsupported way
  */
 export function precisionOf(config: HfConfig, { dtype, quantization }: Precision): Precision {
   const stored = storedQuantizer(config);
@@ -128,8 +134,8 @@ export function precisionOf(config: HfConfig, { dtype, quantization }: Precision
 }
 
 /**
- * Builds a frozen model on weights by their Hugging Face names.
- * @throws DomainError invalid_model when the config or the weights do not describe a model of its family
+ * Builds a frozen model from weights by their Hugging Face names.
+ * @throws DomainError invalid_model if config or weights do not describe a model of the family
  */
 export function buildModel(config: HfConfig, tensors: Tensors, asked: Precision): Model {
   const { name, paths, aliases = {} } = forConfig(config);
@@ -149,13 +155,19 @@ export function buildModel(config: HfConfig, tensors: Tensors, asked: Precision)
 
 const HEADLESS = /(?<!LMHead)Model$|For(SequenceClassification|TokenClassification|QuestionAnswering)$/; // prettier-ignore
 
-/** Whether transformers saves a decoder without its head for tokens: of these classes, where it is not the embedding. */
+/**
+ * Whether Transformers saved a decoder as a class without an lm head, and the head is not tied to the
+ * embedding.
+ */
 function isHeadless({ architectures }: HfConfig, { encoder, tiedHead }: ModelOptions): boolean {
   const [name] = Array.isArray(architectures) ? (architectures as unknown[]) : [];
   return encoder === null && !tiedHead && typeof name === 'string' && HEADLESS.test(name);
 }
 
-/** The sizes and options of a config.json's model. @throws DomainError invalid_model as `buildModel` does */
+/**
+ * Returns the sizes and options of a config.json's model.
+ * @throws DomainError invalid_model like `buildModel`
+ */
 export function optionsOf(config: HfConfig): ModelOptions {
   const plugin = forConfig(config);
   const parsed = ModelOptions.safeParse(

@@ -3,7 +3,7 @@ import { footprintOf } from '../methods/frame/base-footprint.js';
 import type { HfConfig } from '../nn/hf-files.js';
 import { outlineOf } from './registry.js';
 
-// as FacebookAI/roberta-base and distilbert/distilbert-base-uncased have it
+// configs of FacebookAI/roberta-base and distilbert/distilbert-base-uncased
 const roberta: HfConfig = {
   model_type: 'roberta',
   vocab_size: 50_265,
@@ -26,7 +26,7 @@ const distilbert: HfConfig = {
 };
 const head = { kind: 'classification', outputs: 2 } as const;
 
-// transformers 5.24: RobertaForSequenceClassification, DistilBertForSequenceClassification
+// Transformers 5.24: RobertaForSequenceClassification, DistilBertForSequenceClassification
 it.each([
   ['roberta', roberta, 124_647_170, 592_130],
   ['distilbert', distilbert, 66_955_010, 592_130],

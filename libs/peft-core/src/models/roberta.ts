@@ -1,6 +1,7 @@
 /**
- * RoBERTa (arXiv:1907.11692), XLM-R (1911.02116) and CamemBERT (1911.03894): BERT's encoder, whose positions begin after the padding's, and whose
- * head for sentences has a hidden linear of its own instead of a pooler.
+ * RoBERTa (arXiv:1907.11692), XLM-R (1911.02116) and CamemBERT (1911.03894): BERT's encoder with positions
+ * that start after the padding index. The classification head has a hidden layer of its own instead of a
+ * pooler.
  */
 import { defineModel } from './model.js';
 import { BERT_KEYS, bertEncoder, encoderPaths } from './bert.js';
@@ -12,7 +13,7 @@ export const roberta = defineModel({
   modelTypes: ['roberta', 'xlm-roberta', 'camembert'],
   hf: { ...BERT_KEYS, pad_token_id: or(integer(0, 1 << 20), 1) },
   options(hf) {
-    // row padding_idx is the padding's own, and those before it are never used
+    // row padding_idx belongs to padding; the rows before it are never used
     const offset = hf.pad_token_id + 1;
     return {
       vocabSize: hf.vocab_size,

@@ -1,7 +1,6 @@
 /**
- * SigLIP's vision tower (arXiv:2303.15343): ViT without a class token, whose patches the head of a task reads the mean of;
- * what the tower's own head makes of them is a picture's vector.
- * Of a model of pictures and texts the tower for pictures alone is read.
+ * Vision tower of SigLIP (arXiv:2303.15343): ViT without a class token. A task's head reads the mean of the
+ * patches; the tower's own pooling head returns the embedding of an image. The text tower is not loaded.
  */
 import { DomainError } from '@graft/contracts';
 import type { z } from 'zod';
@@ -27,7 +26,7 @@ import {
 import type { HfTable, HfValues } from './frame/hf-config.js';
 import { vitOptions } from './vit.js';
 
-/** Of the tower; transformers has defaults for all. */
+/** Keys of the vision tower. Transformers has defaults for all of them. */
 const VISION = {
   hidden_size: or(SIZE, 768),
   intermediate_size: or(SIZE, 3072),
@@ -94,10 +93,10 @@ export const siglip = defineModel({
       up: 'vision_model.head.mlp.fc1',
       down: 'vision_model.head.mlp.fc2',
     },
-    // that one has both towers, under their names
+    // Transformers' class without a head has both towers, under their names
     headPrefix: '',
     unread: {
-      // PyTorch's attention multiplies with its weight and never calls it
+      // PyTorch's attention uses its weight and never calls the module
       inAll: ['vision_model.head.attention.out_proj'],
       inHeadless: [
         ...['q_proj', 'k_proj', 'v_proj', 'out_proj'].map((name) => textLayer(`self_attn.${name}`)),

@@ -1,4 +1,4 @@
-/** SmolLM3: LLaMA of which some layers, every fourth one as a rule, do not rotate (arXiv:2501.18795). */
+/** SmolLM3: LLaMA without rotary embeddings in some layers, by default every fourth (arXiv:2501.18795). */
 import { DomainError } from '@graft/contracts';
 import { shown } from '../data/json-scan.js';
 import { defineModel } from './model.js';
@@ -21,7 +21,7 @@ const hf = {
   num_key_value_heads: nullable(HEADS),
   max_position_embeddings: or(POSITIONS, 32_768),
   tie_word_embeddings: or(flag, true),
-  /** By layer: 1 where it rotates. */
+  /** 1 for each layer with rotary embeddings, else 0. */
   no_rope_layers: optional(flags),
   no_rope_layer_interval: or(LAYERS, 4),
   use_sliding_window: or(flag, false),
@@ -72,13 +72,16 @@ function rotatingLayers(config: Config): boolean[] {
   const { no_rope_layers: given, no_rope_layer_interval: interval } = config;
   const layers = config.num_hidden_layers;
   if (!given) return Array.from({ length: layers }, (_, layer) => (layer + 1) % interval !== 0);
-  // there may be more than there are layers
+  // the list may be longer than the number of layers
   if (given.length >= layers) return given.slice(0, layers).map((flag) => flag === 1);
   const message = `config.json: no_rope_layers must have at least ${layers} entries, got ${given.length}`;
   throw new DomainError('invalid_model', message, 'model');
 }
 
-/** Without layer_types, layers that do not rotate see a window where there is one. */
+/**
+ * Returns the window of each layer. Without layer_types, layers without rotary embeddings have it, if it is
+ * enabled.
+ */
 function windowsOf(config: Config, rotates: readonly boolean[]): (number | null)[] {
   const { sliding_window: width, use_sliding_window: isOn, layer_types: types } = config;
   if (!types) return rotates.map((isRotating) => (isOn && !isRotating ? width : null));

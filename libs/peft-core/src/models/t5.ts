@@ -1,7 +1,8 @@
 /**
- * T5 (arXiv:1910.10683), v1.1 and Flan-T5 (2210.11416): an encoder and a decoder that attends to it, distances as
- * learned biases of the scores, which are not divided by √d. The first version ties its head to the embedding and
- * scales what goes into it; later ones have a gate, and a head of their own where the files have one.
+ * T5 (arXiv:1910.10683), v1.1 and Flan-T5 (2210.11416): an encoder and a decoder with cross-attention and
+ * learned relative biases of scores, which are not divided by √d. The first version ties its head to the
+ * embedding and scales the head's input. Later versions have a gate, and a head of their own if the files
+ * contain one.
  */
 import { DomainError } from '@graft/contracts';
 import type { z } from 'zod';
@@ -27,8 +28,9 @@ import {
 import type { StackPaths } from '../nn/outline/model-paths.js';
 
 /**
- * Distances beyond the largest bucket look alike, so no length is the model's last; this bounds what a job may ask for.
- * Biased scores take memory by the length's square where no kernel of ours runs: a job that says nothing gets less.
+ * Distances beyond the largest bucket are equal, so the architecture has no maximum length. This limits what
+ * a job may request. Without a fused kernel, memory of biased scores grows with the square of the length, so
+ * the default is lower.
  */
 const MAX_POSITIONS = 16_384;
 
@@ -44,7 +46,7 @@ export const t5 = defineModel({
     num_layers: required(LAYERS),
     num_decoder_layers: optional(LAYERS),
     num_heads: required(HEADS),
-    // the length that it was trained at
+    // pretraining length
     n_positions: or(POSITIONS, 512),
     relative_attention_num_buckets: or(integer(4, 4096), 32),
     relative_attention_max_distance: or(integer(4, 1 << 20), 128),
@@ -53,7 +55,8 @@ export const t5 = defineModel({
     decoder_start_token_id: optional(integer(0, 1 << 24)),
     pad_token_id: optional(integer(0, 1 << 24)),
     tie_word_embeddings: or(flag, true),
-    // transformers 5 always says that embeddings are tied, whatever the files hold, and here whether the head's input is scaled
+    // Transformers 5 always sets tie_word_embeddings to true, whatever the files contain; this key says
+    // whether the head's input is scaled
     scale_decoder_outputs: optional(flag),
     dropout_rate: optional(fraction),
   },
@@ -85,7 +88,7 @@ export const t5 = defineModel({
       encoder: { ...stack, layers: hf.num_layers, attention: 'bidirectional' },
       decoder: { ...stack, layers: hf.num_decoder_layers ?? hf.num_layers, crossAttention: true },
       tiedHead: isFirst,
-      // transformers 5 makes v1.1 so; files of others have a head of their own
+      // Transformers 5 creates v1.1 models with a tied head; other files contain a head
       tiesMissingHead: true,
       headScale: isFirst ? hf.d_model ** -0.5 : 1,
       startToken: hf.decoder_start_token_id ?? hf.pad_token_id ?? 0,
@@ -102,7 +105,7 @@ export const t5 = defineModel({
   },
 });
 
-/** 'gated-gelu' → gated, with transformers' name of the activation. */
+/** Parses feed_forward_proj: 'gated-gelu' is gated, with Transformers' name of the activation. */
 function feedForward(kind: string): { gated: boolean; name: string } {
   const found = /^(gated-)?([a-z_]+)$/.exec(kind);
   const [, gate, name = ''] = found ?? [];
@@ -110,7 +113,7 @@ function feedForward(kind: string): { gated: boolean; name: string } {
     const message = `config.json: feed_forward_proj "${kind}" is not supported; expected an activation or gated- followed by one`;
     throw new DomainError('unsupported', message, 'model');
   }
-  // published configs say gelu where the tanh approximation is meant
+  // published configs say gelu but mean the tanh approximation
   return { gated: gate !== undefined, name: kind === 'gated-gelu' ? 'gelu_new' : name };
 }
 

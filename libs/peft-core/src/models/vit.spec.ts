@@ -22,7 +22,7 @@ const CONFIG = {
 };
 const HEAD = { kind: 'classification', outputs: 2 } as const;
 
-/** All that its files hold, by the names of modules. */
+/** Returns all weights of the model by module names. */
 function weights(config = CONFIG): Map<string, Tensor> {
   const outline = outlineOf(config);
   return new Map([

@@ -1,6 +1,6 @@
 /**
- * ViT (arXiv:2010.11929): an encoder of patches of a picture behind a class token, whose last hidden state the head of a
- * task reads. Norms come before what they norm; positions are learned.
+ * ViT (arXiv:2010.11929): an encoder of image patches after a class token, whose last hidden state a task's
+ * head reads. Norms precede attention and feed-forward; positions are learned.
  */
 import type { z } from 'zod';
 import { patchesIn } from '../nn/front-ends/patches.js';
@@ -26,7 +26,7 @@ import {
 import type { HfTable, HfValues } from './frame/hf-config.js';
 import type { ModelPaths } from '../nn/outline/model-paths.js';
 
-/** What ViT and its kin read of config.json. */
+/** Keys of config.json for ViT and related models. */
 export const VIT_KEYS = {
   hidden_size: required(SIZE),
   num_hidden_layers: required(LAYERS),
@@ -43,7 +43,7 @@ export const VIT_KEYS = {
   attention_probs_dropout_prob: optional(fraction),
 } satisfies HfTable;
 
-/** @param tokens learned rows before those of patches */
+/** @param tokens number of learned rows before those of patches */
 export function vitOptions(
   hf: Omit<
     HfValues<typeof VIT_KEYS>,
@@ -73,7 +73,10 @@ export function vitOptions(
   };
 }
 
-/** Modules of what transformers writes as it does ViT. @param prefix the backbone's name */
+/**
+ * Returns the paths of a model with ViT's module names in Transformers.
+ * @param prefix name of the backbone
+ */
 export function vitPaths(prefix: string, tokens: readonly string[]): ModelPaths {
   const layer = (name: string): string => `${prefix}.layers.{n}.${name}`;
   const embeddings = (name: string): string => `${prefix}.embeddings.${name}`;
@@ -103,7 +106,7 @@ export function vitPaths(prefix: string, tokens: readonly string[]): ModelPaths 
   };
 }
 
-/** Files have the names that transformers had before its fifth version. */
+/** Returns the names in files, which are those before Transformers 5. */
 export function vitAliases(prefix: string): Aliases {
   const names = {
     'attention.q_proj': 'attention.attention.query',

@@ -1,6 +1,7 @@
 /**
- * wav2vec 2.0 (arXiv:2006.11477): an encoder of samples, whose rows convolutions make, a fiftieth of a second each. Its
- * blocks norm what a part reads, and the stack's last rows; or the residual, and what the first block reads.
+ * wav2vec 2.0 (arXiv:2006.11477): an encoder of waveforms, with convolutions that produce 50 rows per second.
+ * Norms precede attention and feed-forward, with a final norm; or they follow the residuals, with a norm of
+ * the first block's input.
  */
 import { defineModel } from './model.js';
 import {
@@ -26,10 +27,10 @@ const extractor = (name: string): string => `wav2vec2.feature_extractor.conv_lay
 const NEIGHBOURS = 'wav2vec2.encoder.pos_conv_embed.conv';
 const NORM = 'wav2vec2.encoder.layer_norm';
 
-/** transformers' model that writes letters; those of other names have no head for them. */
+/** Transformers' class with a CTC head. Other classes have none. */
 const SPELLS = 'Wav2Vec2ForCTC';
 
-/** Sounds have no last position; this is about twenty minutes. */
+/** The architecture has no maximum length. This limit is about twenty minutes of audio. */
 const MAX_ROWS = 1 << 16;
 
 export const wav2vec2 = defineModel({
@@ -57,7 +58,7 @@ export const wav2vec2 = defineModel({
     vocab_size: or(VOCABULARY, 32),
     pad_token_id: or(integer(0, 1 << 24), 0),
     ctc_zero_infinity: or(flag, false),
-    // a job says how its losses are put together
+    // not used: jobs determine how losses are reduced
     ctc_loss_reduction: optional(word),
     use_weighted_layer_sum: or(flag, false),
     add_adapter: or(flag, false),
@@ -123,7 +124,7 @@ export const wav2vec2 = defineModel({
                   least: hf.mask_time_min_masks,
                 }
               : null,
-          // whether training hides any or not
+          // Transformers creates it even if apply_spec_augment is off
           hasMasked: hf.mask_time_prob > 0,
         },
         hiddenSize,
@@ -143,7 +144,7 @@ export const wav2vec2 = defineModel({
         biases: ['q', 'k', 'v', 'o', 'up', 'down'],
       },
       headSize: hf.classifier_proj_size,
-      // transformers 5 leaves the last norm out there
+      // Transformers 5 omits the final norm in this sum
       ...(hf.use_weighted_layer_sum && { layerSum: 'as_made' }),
     };
   },

@@ -62,7 +62,7 @@ it('takes SpecAugment that hides nothing', () => {
 
 const LABELS = { kind: 'classification', outputs: 3 } as const;
 
-// as transformers' WhisperForAudioClassification counts them, of three labels
+// parameter counts of Transformers' WhisperForAudioClassification with three labels
 it.each([
   ['whisper-tiny', tiny, 8_307_715],
   ['whisper-large-v3', large, 637_297_667],

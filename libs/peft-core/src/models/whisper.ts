@@ -1,8 +1,8 @@
 /**
- * Whisper (arXiv:2212.04356): an encoder of a spectrogram of 30 seconds, and a decoder that attends to it. Keys have no
- * bias. The head is the matrix of the decoder's tokens. The encoder's positions are sinusoids in a table; where all of a
- * model trains, they do, too, as in transformers, which forgets on loading that they were not to. Labels are told by the
- * encoder alone, as transformers' WhisperForAudioClassification tells them.
+ * Whisper (arXiv:2212.04356): an encoder of 30-second spectrograms and a decoder with cross-attention. Keys
+ * have no bias. The head is tied to the decoder's token embedding. The encoder's position table contains
+ * sinusoids. Full fine-tuning trains it, as in Transformers, where loading a model makes it trainable. Audio
+ * classification uses only the encoder, as Transformers' WhisperForAudioClassification does.
  */
 import type { z } from 'zod';
 import { withoutDecoder } from '../nn/outline/stack-options.js';
@@ -27,10 +27,10 @@ import {
   words,
 } from './frame/hf-config.js';
 
-/** The encoder's second convolution stands at every other frame. */
+/** Stride of the encoder's second convolution. */
 const FRAMES_A_ROW = 2;
 
-/** transformers' model that labels sounds: its files have no decoder. */
+/** Transformers' class for audio classification, whose files have no decoder. */
 const LABELS = 'WhisperForAudioClassification';
 
 export const whisper = defineModel({
@@ -59,7 +59,7 @@ export const whisper = defineModel({
     classifier_proj_size: or(SIZE, 256),
     use_weighted_layer_sum: or(flag, false),
     init_std: or(fraction, 0.02),
-    // transformers has it, and does nothing with it
+    // Transformers has this key but ignores it
     scale_embedding: optional(flag),
     dropout: optional(fraction),
     attention_dropout: optional(fraction),

@@ -12,16 +12,16 @@ export interface Sequence {
   /** Number of rows. */
   readonly length: number;
   /**
-   * Position from which an invocable adapter acts; null: nowhere. If omitted, it is searched for in these rows. A
-   * caller that continues a sequence passes the position found in the whole prompt.
+   * Position from which an invocable adapter acts; null: nowhere. If omitted, it is searched for in these
+   * rows. A caller that continues a sequence passes the position found in the whole prompt.
    */
   readonly invokedAt?: number | null;
   /** Number of rows of the whole sequence, if later rows affect these. Defaults to the end of these rows. */
   readonly whole?: number;
   /**
-   * Distance back, in sequences, to the sequence whose rows and positions this one continues. Several sequences may
-   * continue the same one. Causal stacks only; with virtual tokens or a prefix, only the first sequence can be
-   * continued. Defaults to none.
+   * Distance back, in sequences, to the sequence whose rows and positions this one continues. Several
+   * sequences may continue the same one. Causal stacks only; with virtual tokens or a prefix, only the first
+   * sequence can be continued. Defaults to none.
    */
   readonly after?: number;
   /** Task whose prompt precedes the sequence, if the run has prompts by task. Defaults to the first. */
@@ -31,8 +31,8 @@ export interface Sequence {
 }
 
 /**
- * Input of a front end: one f32 tensor per sequence, without virtual rows. An image [C, H, W], a spectrogram [mel,
- * frames] or a waveform [samples].
+ * Input of a front end: one f32 tensor per sequence, without virtual rows. An image [C, H, W], a spectrogram
+ * [mel, frames] or a waveform [samples].
  */
 export interface Features {
   readonly features: readonly Tensor[];
@@ -84,14 +84,17 @@ export interface LearntToken {
 
 /** Results of a run's virtual tokens. */
 export interface VirtualRows {
-  /** Final hidden states, prompt by prompt: [p, D] of all tokens if some are trained, else [1, D] of the last one. */
+  /**
+   * Final hidden states, prompt by prompt: [p, D] of all tokens if some are trained, else [1, D] of the last
+   * one.
+   */
   readonly hidden: Tensor;
   /** Tasks of the prompts, in order. */
   readonly taskIds: readonly number[];
   readonly learnt: readonly LearntToken[];
 }
 
-/** Rows of a run with an auxiliary loss. */
+/** Additional input of a run's head, with an auxiliary loss. */
 export interface TaughtRows {
   /** Input of the head, one row per row of the run [n, D]. */
   readonly hidden: Tensor;

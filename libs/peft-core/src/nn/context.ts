@@ -14,7 +14,7 @@ export interface DropoutKey {
 export interface ForwardContext {
   /** Whether dropout is active. */
   readonly training: boolean;
-  /** Whether some module counts or distinguishes rows, so that each sequence needs all of its own rows. */
+  /** Whether sequences must not share rows, because some module counts or distinguishes rows. */
   readonly rowsApart?: boolean;
   readonly runs: ReadonlyMap<number, DropoutKey>;
   /** Row ranges of the current rows by run, in order. A run appears once. */
@@ -30,8 +30,8 @@ export interface ForwardContext {
   /** Index of the current layer, if an earlier layer uses the same modules. */
   readonly repeat?: number;
   /**
-   * Gradient checkpointing: layers store only their inputs. Tensors that the recomputation reads must live as long as
-   * this object.
+   * Gradient checkpointing: layers store only their inputs. Tensors that the recomputation reads must live as
+   * long as this object.
    */
   readonly recomputation?: Recomputation | undefined;
   /** Called after each layer. It may throw to stop a long forward pass. */
@@ -48,8 +48,8 @@ export interface RowContext {
   /** Index of the module in its model, for dropout. Differs for each layer that shares the module. */
   readonly module: number;
   /**
-   * Rows of the run's sequences in order, each with its task; empty if the rows are not whole sequences. Computed on
-   * demand.
+   * Rows of the run's sequences in order, each with its task; empty if the rows are not whole sequences.
+   * Computed on demand.
    */
   tasks(): readonly { readonly taskId: number; readonly length: number }[];
   /** Mask [n, 1]: 1 on rows where the adapter acts, else 0. Null if it acts on all rows. */

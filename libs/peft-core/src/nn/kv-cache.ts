@@ -1,8 +1,9 @@
 /**
- * Cache of keys and values of sequences that are being continued. Each sequence has one buffer [capacity, key heads,
- * head size] per layer, which grows by doubling. Virtual tokens and prefixes are stored like real rows. Keys and values
- * of the encoder's rows are stored separately and computed once, and so are those that a run's queries read apart from
- * its sequences. A run's side network has a cache of its own with the same rows.
+ * Cache of keys and values of sequences that are being continued. Each sequence has one buffer [capacity, key
+ * heads, head size] per layer, which grows by doubling. Virtual tokens and prefixes are stored like real
+ * rows. Keys and values of the encoder's rows are stored separately and computed once, and so are those that
+ * a run's queries read apart from its sequences. A run's side network has a cache of its own with the same
+ * rows.
  */
 import { clone, copy_, empty, keep, narrow, noGrad, tidy } from '@graft/kernels';
 import type { Dtype, Tensor } from '@graft/kernels';
@@ -20,7 +21,9 @@ interface Entry {
   readonly layers: { k: Tensor; v: Tensor }[];
   /** Keys and values of the encoder's rows, by layer. */
   readonly memory: { k: Tensor; v: Tensor }[];
-  /** States of convolution layers, by layer: after the rows so far, before the last advance, and the next one. */
+  /**
+   * States of convolution layers, by layer: after the rows so far, before the last advance, and the next one.
+   */
   states: Map<number, Tensor>;
   earlier: Map<number, Tensor>;
   readonly coming: Map<number, Tensor>;
@@ -34,7 +37,9 @@ export interface CacheShape {
   readonly headsOf: (run: number) => number;
   /** Returns how often a run's rows go through the layers. Defaults to once. */
   readonly passesOf?: (run: number) => number;
-  /** Returns the number of elements that a run's sequence stores in addition to its rows. Defaults to none. */
+  /**
+   * Returns the number of elements that a run's sequence stores in addition to its rows. Defaults to none.
+   */
   readonly besideOf?: (run: number) => number;
   readonly headDim: number;
   readonly dtype: Dtype;
@@ -168,8 +173,8 @@ export class KvCache {
   }
 
   /**
-   * Stores rows k, v [n, kv heads, head size] after `length` and returns views of all rows so far. The length changes
-   * only with `advance`, when every layer has its rows.
+   * Stores rows k, v [n, kv heads, head size] after `length` and returns views of all rows so far. The length
+   * changes only with `advance`, when every layer has its rows.
    */
   append(
     handle: number,
@@ -210,7 +215,10 @@ export class KvCache {
     entry.coming.clear();
   }
 
-  /** Rewinds to this many rows: none, or at least as many as before the last advance. Later rows overwrite the rest. */
+  /**
+   * Rewinds to this many rows: none, or at least as many as before the last advance. Later rows overwrite the
+   * rest.
+   */
   rewind(handle: number, rows: number): void {
     const entry = this.#entry(handle);
     if (entry.first !== undefined) this.rewind(entry.first, rows);
@@ -230,7 +238,7 @@ export class KvCache {
     return this.#entry(handle).states.get(layer);
   }
 
-  /** Stores a copy of the state until the cache is advanced. */
+  /** Stores a copy of a convolution layer's next state. `advance` makes it current, `rewind` discards it. */
   keepState(handle: number, layer: number, state: Tensor): void {
     const { coming } = this.#entry(handle);
     coming.get(layer)?.dispose();
@@ -238,16 +246,16 @@ export class KvCache {
   }
 
   /**
-   * Stores a copy of the keys and values of an encoder's rows, each [n, heads, head size]. Called once per layer, in
-   * order.
+   * Stores a copy of the keys and values of an encoder's rows, each [n, heads, head size]. Called once per
+   * layer, in order.
    */
   remember(handle: number, { k, v }: { k: Tensor; v: Tensor }): void {
     this.#entry(handle).memory.push({ k: kept(k), v: kept(v) });
   }
 
   /**
-   * Keys and values in a layer that a run's queries read apart from its sequences. Computed once while the run has
-   * sequences.
+   * Keys and values in a layer that a run's queries read apart from its sequences. Computed once while the
+   * run has sequences.
    */
   apart(run: number, layer: number, make: () => KeysValues): KeysValues {
     const layers = this.#apart.get(run) ?? new Map<number, KeysValues>();

@@ -1,4 +1,4 @@
-/** Builds a model's modules on the weights of a checkpoint. */
+/** Builds a model from the weights of a checkpoint. */
 import { tidy, to } from '@graft/kernels';
 import { Experts } from '../../nn/layers/experts.js';
 import { Embedding } from '../../nn/layers/embedding.js';
@@ -20,7 +20,7 @@ import type { BaseDtype } from '../../nn/precision.js';
 import { Transformer } from './transformer.js';
 import type { TransformerParts } from './transformer.js';
 
-/** What a model is made of. */
+/** Everything that a model is built from. */
 export interface Plan {
   readonly family: string;
   readonly config: HfConfig;
@@ -30,7 +30,7 @@ export interface Plan {
   readonly reading: WeightReaderOptions;
 }
 
-/** @throws DomainError invalid_model when a weight is missing or has another shape than the options make it */
+/** @throws DomainError invalid_model if a weight is missing or has another shape than the options imply */
 export function assemble({ family, config, options, paths, tensors, reading }: Plan): Model {
   const reader = new WeightReader(tensors, reading);
   const { dtype, quantizer } = reading;
@@ -57,7 +57,9 @@ export function assemble({ family, config, options, paths, tensors, reading }: P
   }
 }
 
-/** By its name; null where it is nothing but zeros, as what has never been given another is. */
+/**
+ * Returns the bias of the logits with its name; null if it is missing or zero, which is its initial value.
+ */
 function logitBias(
   reader: WeightReader,
   { logitBias: name }: ModelPaths,
@@ -74,7 +76,7 @@ function logitBias(
   return isZero ? null : { name: name as string, tensor };
 }
 
-/** Makes modules on weights. */
+/** Returns a maker of modules with weights. */
 function maker(reader: WeightReader, dtype: BaseDtype): ModuleMaker<Linear, Norm, Embedding> {
   let index = 0;
   const linear = (shape: LinearShape, weight: Weight): Linear => {

@@ -1,5 +1,6 @@
-// What an import refuses is what the loader refuses, over every tensor of every golden base: each alone left out, and each
-// alone of another shape.
+// The import check and the loader reject the same files, for each tensor of each golden base model: with the
+// tensor
+// missing, and with another shape.
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -36,7 +37,7 @@ const configOf = (name: string): HfConfig =>
 
 type Tensors = ReadonlyMap<string, Tensor>;
 
-/** Null where the loader takes it. */
+/** Returns the loader's error, or null if it accepts the files. */
 function refusal(config: HfConfig, tensors: Tensors): string | null {
   try {
     buildModel(config, tensors, { dtype: 'f32', quantization: null }).dispose();
@@ -54,10 +55,13 @@ const withRow = (tensors: Tensors, name: string): Tensors => {
   return new Map(tensors).set(name, longer);
 };
 
-/** What 4 bits keep of their scales stands in a tensor, which the loader alone reads. */
+/** Metadata of 4-bit and 8-bit weights, whose content only the loader reads. */
 const READ_LATER = /\.(absmax|nested_absmax|quant_state\.bitsandbytes__nf4|weight_format)$/;
 
-/** The tensors to try. The default tier tries a tensor that every layer or expert has in the first of them only. */
+/**
+ * Returns the tensors to test. The default tier tests tensors that recur per layer or expert only in the
+ * first one.
+ */
 function tried(tensors: Tensors): string[] {
   const names = [...tensors.keys()];
   const kindOf = (name: string): string => name.replaceAll(/\.\d+(?=\.)/g, '.#');
@@ -65,7 +69,7 @@ function tried(tensors: Tensors): string[] {
   return names.filter((name) => isAllTier || first.get(kindOf(name)) === name);
 }
 
-/** Each of these tensors left out, and each longer by a row: how many of them the model needs. */
+/** Tests each tensor missing and each with an extra row. Returns how many of them the model requires. */
 function needed(config: HfConfig, tensors: Tensors, names = [...tensors.keys()]): number {
   expect(weightProblems(config, tensors)).toEqual({
     first: null,
@@ -106,7 +110,7 @@ describe('every golden base is taken, and refused where the loader would', () =>
     try {
       const tensors = fullNames(file.tensors);
       const names = tried(tensors);
-      // SigLIP's have its texts' half, which is not needed
+      // SigLIP's files include the text tower, which is not required
       expect(needed(configOf(name), tensors, names)).toBeGreaterThan(0.4 * names.length);
     } finally {
       file.close();
@@ -226,7 +230,7 @@ describe('a GGUF file', () => {
   const weights = wholeWeights(base.model, new Map());
   afterAll(() => base.dispose());
 
-  /** With all weights but one. */
+  /** Writes a GGUF file with all weights but one. */
   function written(lacking: string | null): string {
     const workDir = mkdtempSync(join(folder, 'one-'));
     const left = new Map([...weights].filter(([name]) => name !== lacking));

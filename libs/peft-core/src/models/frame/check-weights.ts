@@ -1,4 +1,4 @@
-/** Whether files hold what a model is made of, by their headers: what assemble.ts takes of them, looked for. Native-free. */
+/** Checks by their headers whether files contain the weights that assemble.ts reads. Loads no native code. */
 import { DomainError } from '@graft/contracts';
 import { packedRefusal, partsOf } from '../../nn/outline/expert-files.js';
 import type { ExpertsShape } from '../../nn/layers/experts.js';
@@ -13,24 +13,27 @@ import { storedQuantizer } from '../../quant/registry.js';
 import type { HfConfig } from '../../nn/hf-files.js';
 import { forConfig, optionsOf } from '../registry.js';
 
-/** More are not counted: how many there are config.json alone says. */
+/** Limit on the number of counted problems. config.json alone determines how many tensors are expected. */
 const MOST = 1000;
 
 export interface WeightProblems {
-  /** The first that `buildModel` would refuse, in its words; null where it takes the files. */
+  /** First error of `buildModel`, in its words; null if it accepts the files. */
   readonly first: string | null;
-  /** How many other tensors are missing or of another shape: of those that files have, each once. */
+  /**
+   * Number of other file tensors that are missing or have another shape. A tensor of several modules counts
+   * once.
+   */
   readonly others: number;
-  /** Whether there are more of them than were counted. */
+  /** Whether `others` reached its limit. */
   readonly isCut: boolean;
-  /** What the files are, where that tells more; null where it is not known. */
+  /** Likely cause, such as files of another kind of model; null if unknown. */
   readonly kind: string | null;
 }
 
 /**
- * What `buildModel` would refuse in these files.
- * @param stored by full names
- * @throws DomainError invalid_model for a config that does not describe a model of its family
+ * Returns the errors that `buildModel` would report for these files.
+ * @param stored tensors by full names
+ * @throws DomainError invalid_model if the config does not describe a model of its family
  */
 export function weightProblems(
   config: HfConfig,
@@ -47,16 +50,16 @@ export function weightProblems(
   return check.problems;
 }
 
-/** Makes nothing: what comes back are the shapes. */
+/** Records problems instead of making modules. */
 class Check implements ModuleMaker<LinearShape, NormShape, TableShape, ExpertsShape> {
   #first: string | null = null;
-  /** Tensors that are missing or of another shape, by the names that files give them. */
+  /** Names in files of tensors that are missing or have another shape. */
   readonly #refused = new Set<string>();
-  /** How many of them are missing, */
+  /** Number of missing tensors. */
   #missing = 0;
-  /** and how many were found. */
+  /** Number of tensors that were found. */
   #found = 0;
-  /** What the head for tokens is made of, by its names in files. */
+  /** Names in files of the lm head's tensors. */
   readonly #head = new Set<string>();
 
   constructor(
@@ -73,7 +76,7 @@ class Check implements ModuleMaker<LinearShape, NormShape, TableShape, ExpertsSh
 
   get #kind(): string | null {
     const [first] = this.stored.keys();
-    // what is packed has up to seven tensors
+    // a quantized matrix has up to seven tensors
     if (first !== undefined && this.#missing > this.#found && 10 * this.#found < this.stored.size)
       return `the files use other tensor names (the first: ${first})`;
     const refused = [...this.#refused];
@@ -138,7 +141,7 @@ class Check implements ModuleMaker<LinearShape, NormShape, TableShape, ExpertsSh
 
   #unpacked(file: string, shape: readonly number[]): void {
     const refusal = packedRefusal(this.stored, file);
-    // of all experts once: how many they are tells nothing
+    // one problem for all experts, because their number adds no information
     if (refusal) this.#refuse('experts', () => refusal);
     else this.tensor(file, shape);
   }
@@ -186,7 +189,9 @@ class Check implements ModuleMaker<LinearShape, NormShape, TableShape, ExpertsSh
     this.#refuse(names[0], () => lacking(...names));
   }
 
-  /** @param refusal what the loader would say: only that of the first tensor is made, as many may be refused */
+  /**
+   * @param refusal creates the loader's error; called only for the first tensor, because many may be rejected
+   */
   #refuse(file: string, refusal: () => DomainError): void {
     if (this.#isEnough) return;
     this.#first ??= refusal().message;

@@ -1,54 +1,60 @@
-/** How llama.cpp's files hold a family: what a model file says of it. Reading and writing them is io's. */
+/** Content of a family's GGUF files (llama.cpp). The io folder reads and writes them. */
 import type { ModelOptions } from '../../nn/outline/stack-options.js';
 
-/** What a file says of its model. */
+/** Metadata and tensor names of a GGUF file. */
 export interface GgufFacts {
-  /** A positive number of `<architecture>.<key>`; undefined when it is not there. @throws DomainError for another value */
+  /**
+   * Returns the positive number of `<architecture>.<key>`; undefined if missing.
+   * @throws DomainError for other values
+   */
   optional(key: string): number | undefined;
-  /** The same; @throws DomainError when it is not there */
+  /** Same as `optional`, for a required key. @throws DomainError if it is missing */
   need(key: string): number;
-  /** Numbers that were meant by float32s: 1e-5 for 9.999999747378752e-6. */
+  /** Same as `need`, for a decimal number stored as float32: returns 1e-5 for 9.999999747378752e-6. */
   needReal(key: string): number;
   flag(key: string): boolean | undefined;
-  /** Whole numbers, 0 included, one for each block. @throws DomainError when it is not that */
+  /** Returns integers ≥ 0, one per block. @throws DomainError for other values */
   counts(key: string): readonly number[];
   hasTensor(name: string): boolean;
-  /** How positions are rotated, as transformers 4 says it. */
+  /** Rotary options in the format of Transformers 4. */
   readonly rope: { readonly rope_theta: number; readonly rope_scaling: unknown };
 }
 
 /**
- * Orders of rows that differ from Hugging Face's. H heads of size d:
+ * Row orders that differ from Hugging Face. H heads of size d:
  *   pairs   row 2i + s of a head is Hugging Face's row i + s·d/2 (s = 0, 1)
  *   thirds  all heads' queries, then keys, then values; Hugging Face has the three of each head together
  */
 export type GgufRows = 'pairs' | 'thirds';
 
-/** A module of a file. */
+/** Module of a GGUF file. */
 export interface GgufModule {
-  /** Hugging Face's path; '{n}' stands for the block. */
+  /** Hugging Face path; '{n}' is the block's number. */
   readonly path: string;
   readonly rows?: GgufRows;
   /** Whether its rows belong to key heads. */
   readonly ofKeys?: boolean;
-  /** A row for each channel of a convolution: [rows, columns] there, [rows, 1, columns] in Hugging Face's files. */
+  /**
+   * Whether it is a convolution's kernel with one row per channel: [rows, columns] in GGUF, [rows, 1,
+   * columns] in Hugging Face files.
+   */
   readonly isKernel?: true;
-  /** The file's numbers are Hugging Face's plus this. */
+  /** Difference between the file's values and Hugging Face's. */
   readonly shift?: number;
 }
 
 export interface GgufFormat {
   /** `general.architecture`. */
   readonly architecture: string;
-  /** Modules by their names in the file; 'blk.{n}.' before those of a block. */
+  /** Modules by their names in the file; names of a block's modules start with 'blk.{n}.'. */
   readonly modules: Readonly<Record<string, GgufModule>>;
-  /** config.json, but for what is said the same way of all families: tokens, vocabulary, tied head. */
+  /** Returns config.json without what all families store in the same way: tokens, vocabulary, tied head. */
   config(facts: GgufFacts): { readonly model_type: string; readonly [key: string]: unknown };
-  /** Left out: such files are read, and none are written. */
+  /** If omitted, such files are read but not written. */
   readonly writes?: GgufWriting;
 }
 
-/** A value of a file's metadata, by its type there. */
+/** Value of a file's metadata, by its type. */
 export type GgufField =
   | { readonly u32: number }
   | { readonly f32: number }
@@ -58,15 +64,19 @@ export type GgufField =
   | { readonly f32s: readonly number[] }
   | { readonly i32s: readonly number[] };
 
-/** How a model is put in such a file. */
+/** Export of a family as GGUF. */
 export interface GgufWriting {
-  /** Values of config.json's model_type that it is for. */
+  /** Values of config.json's model_type that can be exported. */
   readonly modelTypes: readonly string[];
-  /** Whether llama.cpp knows which layers see a window; else a file is for texts that no window cuts. */
+  /**
+   * Whether llama.cpp knows which layers have a sliding window. If omitted, context_length is at most the
+   * window.
+   */
   readonly hasWindows?: true;
   /**
-   * Keys after `<architecture>.`, beside those that all have: sizes, heads, the norms' ε, how positions are rotated.
-   * @throws DomainError for what llama.cpp computes otherwise
+   * Returns keys after `<architecture>.`, in addition to those of all families: sizes, heads, the norms'
+   * epsilon, rotary options.
+   * @throws DomainError for models that llama.cpp would compute differently
    */
   fields?(options: ModelOptions): Readonly<Record<string, GgufField>>;
 }

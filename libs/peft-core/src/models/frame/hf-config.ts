@@ -1,14 +1,16 @@
-/** config.json of transformers, read by a table: each key that a family reads, with its type, its range and its default. */
+/**
+ * Reads config.json of Transformers by a table with type, range and default of each key that a family reads.
+ */
 import { DomainError } from '@graft/contracts';
 import type { z } from 'zod';
 import { shown } from '../../data/json-scan.js';
 import type { RopeOptions } from '../../nn/layers/rope.js';
 import type { HfConfig } from '../../nn/hf-files.js';
 
-/** What a value should be, or null where it is. */
+/** Returns what a value must be, or null if it is valid. */
 type Check = (value: unknown) => string | null;
 
-/** A type of values; T is what a value is that passes. */
+/** Kind of values; T is the type of valid ones. */
 interface Kind<T> {
   readonly check: Check;
   readonly type?: T;
@@ -17,7 +19,7 @@ interface Kind<T> {
 export interface HfField<T = unknown> {
   readonly check: Check;
   readonly required: boolean;
-  /** When the key is missing or null. */
+  /** Value if the key is missing or null. */
   readonly otherwise: T;
   /** Whether null stays null. */
   readonly keepsNull: boolean;
@@ -51,7 +53,7 @@ export const flag: Kind<boolean> = kind((value) =>
 export const word: Kind<string> = kind((value) =>
   typeof value === 'string' && value.length <= 200 ? null : 'a short string',
 );
-/** What a key may hold that is not looked into. */
+/** Value of a key that is not checked further. */
 export const scalar: Kind<number | string | boolean> = kind((value) =>
   typeof value === 'number' || flag.check(value) === null || word.check(value) === null
     ? null
@@ -62,7 +64,7 @@ export const words: Kind<readonly string[]> = kind((value) =>
     ? null
     : 'an array of strings',
 );
-/** By layer, 1 or 0. */
+/** 1 or 0 for each layer. */
 export const flags: Kind<readonly number[]> = kind((value) =>
   Array.isArray(value) && value.length <= 2000 && value.every((item) => item === 0 || item === 1)
     ? null
@@ -75,7 +77,7 @@ export const layerNumbers: Kind<readonly number[]> = kind((value) =>
     ? null
     : 'an array of layer indices',
 );
-/** By convolution. */
+/** Size of each convolution. */
 export const sizes: Kind<readonly number[]> = kind((value) =>
   Array.isArray(value) &&
   value.length >= 1 &&
@@ -101,7 +103,7 @@ export const HEAD_SIZE = integer(1, 4096);
 export const POSITIONS = integer(1, 1 << 24);
 export const EPSILON = real(1);
 export const CHANNELS = integer(1, 64);
-/** Of a picture or a patch: a side, or height and width. */
+/** Size of an image or a patch: the side of a square, or height and width. */
 export const PICTURE: Kind<number | readonly number[]> = kind((value) =>
   (Array.isArray(value) ? value.length === 2 : true) &&
   [value].flat().every((side) => SIDE.check(side) === null)
@@ -109,34 +111,34 @@ export const PICTURE: Kind<number | readonly number[]> = kind((value) =>
     : 'a size from 1 to 4096 pixels, or two of them',
 );
 const SIDE = integer(1, 4096);
-/** Height and width. */
+/** Returns height and width. */
 export const sides = (size: number | readonly number[]): [number, number] => {
   const [height = 0, width = height] = [size].flat();
   return [height, width];
 };
 
-/** A key that there must be. */
+/** Required key. */
 export const required = <T>({ check }: Kind<T>): HfField<T> => ({
   check,
   required: true,
   otherwise: undefined as T,
   keepsNull: false,
 });
-/** A key that there may be; null is as good as missing. */
+/** Optional key; null is the same as missing. */
 export const optional = <T>({ check }: Kind<T>): HfField<T | null> => ({
   check,
   required: false,
   otherwise: null,
   keepsNull: false,
 });
-/** The same with a default. */
+/** Optional key with a default for null and missing. */
 export const or = <T>({ check }: Kind<T>, otherwise: T): HfField<T> => ({
   check,
   required: false,
   otherwise,
   keepsNull: false,
 });
-/** A key whose null is not the default. */
+/** Optional key for which null and missing differ. */
 export const nullable = <T>({ check }: Kind<T>): HfField<T | null | undefined> => ({
   check,
   required: false,
@@ -144,7 +146,7 @@ export const nullable = <T>({ check }: Kind<T>): HfField<T | null | undefined> =
   keepsNull: true,
 });
 
-/** Keys of every family. */
+/** Keys of all families. */
 export const COMMON = {
   model_type: required(word),
   architectures: optional(words),
@@ -155,7 +157,7 @@ export const COMMON = {
   pad_token_id: optional(tokenIds),
 } satisfies HfTable;
 
-/** What is wrong with the values of a config, key by key; null is allowed everywhere. */
+/** Returns an error for each key with an invalid value. Null is valid for all keys. */
 export function hfProblems(config: Readonly<Record<string, unknown>>, table: HfTable): string[] {
   return Object.entries(config).flatMap(([key, value]) => {
     const wanted =
@@ -164,7 +166,10 @@ export function hfProblems(config: Readonly<Record<string, unknown>>, table: HfT
   });
 }
 
-/** The values of a table. @throws DomainError invalid_model naming the key that is missing or wrong */
+/**
+ * Returns the values of a table's keys.
+ * @throws DomainError invalid_model naming the missing or invalid key
+ */
 export function readHf<T extends HfTable>(config: HfConfig, table: T): HfValues<T> {
   const fail = (message: string): never => {
     throw new DomainError('invalid_model', message, 'model');
@@ -181,7 +186,7 @@ export function readHf<T extends HfTable>(config: HfConfig, table: T): HfValues<
   return Object.fromEntries(values) as HfValues<T>;
 }
 
-/** transformers' names of activations. */
+/** Activations by their names in Transformers. */
 const ACTIVATIONS = {
   silu: 'silu',
   swish: 'silu',
@@ -192,7 +197,7 @@ const ACTIVATIONS = {
   gelu_fast: 'gelu_tanh',
 } as const;
 
-/** @throws DomainError for an activation that is not known */
+/** @throws DomainError for an unknown activation */
 export function activation(name: string): (typeof ACTIVATIONS)[keyof typeof ACTIVATIONS] {
   if (Object.hasOwn(ACTIVATIONS, name)) return ACTIVATIONS[name as keyof typeof ACTIVATIONS];
   const known = Object.keys(ACTIVATIONS).join(', ');
@@ -200,14 +205,16 @@ export function activation(name: string): (typeof ACTIVATIONS)[keyof typeof ACTI
   throw new DomainError('unsupported', message, 'model');
 }
 
-/** Where a config says how positions are rotated. */
+/** Keys with rotary options. */
 export const ROPE_KEYS = {
   rope_theta: optional(real(1e12)),
   rope_scaling: optional(object),
   rope_parameters: optional(object),
 } satisfies HfTable;
 
-/** Rotary options of transformers 5 (`rope_parameters`) or 4 (`rope_theta` and `rope_scaling`). */
+/**
+ * Returns the rotary options of Transformers 5 (`rope_parameters`) or 4 (`rope_theta` and `rope_scaling`).
+ */
 export function ropeOptions({
   rope_theta: theta,
   rope_scaling: scaling,
@@ -219,7 +226,7 @@ export function ropeOptions({
     const message = `config.json: rope_type ${shown(type)} is not supported; supported: default, linear, llama3`;
     throw new DomainError('unsupported', message, 'model');
   }
-  // its numbers are checked with the other options
+  // ModelOptions checks the values
   return {
     ...given,
     rope_type: type,
@@ -230,8 +237,8 @@ export function ropeOptions({
 type Scaled = Pick<HfValues<typeof ROPE_KEYS>, 'rope_theta' | 'rope_scaling'>;
 
 /**
- * Rotary options by layer of models that have one kind for layers which see a window and one for those which see
- * everything: in transformers 5 an object for each, before what each family had.
+ * Returns the rotary options by layer of models whose sliding-window layers and full-attention layers differ.
+ * Transformers 5 has an object for each kind. Before, each family had its own keys.
  */
 export function layerRopes(
   { rope_parameters: parameters }: Pick<HfValues<typeof ROPE_KEYS>, 'rope_parameters'>,
@@ -258,7 +265,10 @@ export function layerRopes(
   return slides.map((isSliding) => (isSliding ? sliding : full));
 }
 
-/** By layer, whether it sees a window only. @param otherwise where config.json has no layer_types */
+/**
+ * Returns whether each layer has a sliding window.
+ * @param otherwise default if config.json has no layer_types
+ */
 export function layersThatSlide(
   {
     layer_types: types,
@@ -273,7 +283,12 @@ export function layersThatSlide(
   throw new DomainError('unsupported', message, 'model');
 }
 
-/** Refuses what config.json says, as `key: value`, and what that would be. @throws DomainError */
+/**
+ * Rejects a config.
+ * @param given `key: value` in config.json
+ * @param what meaning of the value
+ * @throws DomainError
+ */
 export function refuse(given: string, what: string): never {
   const message = `config.json: ${given}: ${what} is not supported`;
   throw new DomainError('unsupported', message, 'model');

@@ -18,7 +18,10 @@ const CONFIG = {
   num_channels: 1,
 };
 
-/** A block that adds nothing, and a last norm that changes little: rows come out as their patches went in, normed. */
+/**
+ * Weights of a block that adds nothing, and of a norm that changes little: output rows are the normed
+ * patches.
+ */
 function weights(): Map<string, Tensor> {
   const outline = outlineOf(CONFIG);
   const identity = tensor([1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1], [4, 1, 2, 2]);

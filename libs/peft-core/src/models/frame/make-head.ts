@@ -1,6 +1,7 @@
 /**
- * Makes the head of a run's task: what the base's files have of it, and the rest from N(0, s²), biases 0; s:
- * initializer_range, unless the family says another. Weights of layers begin alike.
+ * Creates the head of a run's task. Layers in the base model's files are reused. Other weights are drawn from
+ * N(0, s²) and biases are 0; s is initializer_range, unless the family sets another. Weights of a layer sum
+ * start equal.
  */
 import { div, keep, ones, tidy, to, zeros } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
@@ -27,12 +28,12 @@ import type { Model } from '../model.js';
 export interface HeadPlan extends HeadRequest {
   readonly options: ModelOptions;
   readonly paths: ModelPaths;
-  /** Of the base's files, by their paths. */
+  /** Hidden layers of heads in the base model's files, by path. */
   readonly poolers: ReadonlyMap<string, Pooler<Linear, Norm>>;
   readonly seed: number;
 }
 
-/** What transformers takes where config.json says nothing. */
+/** Default in Transformers. */
 const INITIALIZER_RANGE = 0.02;
 
 export function makeHead(
@@ -45,7 +46,7 @@ export function makeHead(
   const { initializer_range: given } = model.config;
   const deviation =
     options.headDeviation ?? (typeof given === 'number' ? given : INITIALIZER_RANGE);
-  // dropout is keyed by the number of a module: these have those that follow the base's
+  // the module's number is part of the dropout key: continue after the base model's numbers
   let index = model.modules.linears().length + 1;
   const owned: Tensor[] = [];
   const own = (values: () => Tensor): Tensor => {

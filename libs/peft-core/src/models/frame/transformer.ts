@@ -1,4 +1,4 @@
-/** A model of an encoder, a decoder or both, with or without a head for tokens. */
+/** Model of an encoder, a decoder or both, with or without an lm head. */
 import { add, div, mul, tanh, tidy } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
 import { DomainError } from '@graft/contracts';
@@ -33,7 +33,7 @@ const SILENT =
 const NO_HEAD =
   'this base generates no text because it has no language-model head; chat with one that transformers saved as a ForCausalLM, or train a task on it';
 
-/** What a model is made of; assemble.ts puts it together. */
+/** Components of a model, which assemble.ts creates. */
 export interface TransformerParts {
   readonly family: string;
   readonly config: HfConfig;
@@ -41,19 +41,19 @@ export interface TransformerParts {
   readonly precision: Precision;
   readonly stacks: Stacks;
   readonly paths: ModelPaths;
-  /** All modules that its files hold. */
+  /** All modules in its files. */
   readonly made: Pick<
     Description<Linear, Norm, Embedding>,
     'linears' | 'norms' | 'lmHead' | 'poolers' | 'pooling'
   >;
   readonly modules: Modules;
   readonly parameterCount: number;
-  /** [1, V], with its name in the files; null where there is none. */
+  /** Bias of the logits [1, V] with its name in the files; null if there is none. */
   readonly logitBias: { readonly name: string; readonly tensor: Tensor } | null;
   dispose(): void;
 }
 
-/** Of modules those that an outline has. */
+/** Returns the modules that an outline contains. */
 function within(modules: Modules, outline: Outline): Omit<ModulesParts, 'tied' | 'stacks'> {
   const those = <T extends { readonly path: string }>(
     list: readonly T[],
@@ -226,7 +226,7 @@ export class Transformer implements Model {
     const head = makeHead(this, { ...request, options, paths, poolers, seed });
     modules.heads.set(run, head);
     const lacking = head.made.filter(({ role }) => role === 'pooler');
-    // of a pooler that the files lack, the norm is made with it
+    // if the files do not contain the pooler, its norm is initialized with it
     const norms = lacking.length > 0 && head.norm ? [...visible.norms, head.norm] : visible.norms;
     const whole = modules.with({ linears: [...visible.linears, ...lacking], norms, tied: [] });
     const seen = optionsWith(options, paths, request.kind);

@@ -15,7 +15,7 @@ const linear: LinearShape = {
   transposed: false,
 };
 
-/** Keeps the sign of each number alone. */
+/** Test quantizer that keeps only the sign of each value. */
 const signs: Quantizer = {
   name: 'signs',
   title: 'Signs',
@@ -33,7 +33,7 @@ const signs: Quantizer = {
   },
 };
 
-/** A file that is read anew for each tensor, and what was made of it. */
+/** File that returns a new tensor for each read, and the tensors that it returned. */
 function source(dtype: Dtype, names: readonly string[], shape = [4, 6]) {
   const made: Tensor[] = [];
   const get = (name: string): Tensor | undefined => {

@@ -14,24 +14,24 @@ import type { TableWeight, Weight } from '../../nn/weight.js';
 
 export interface WeightReaderOptions {
   readonly dtype: BaseDtype;
-  /** What packs the matrices of blocks, or reads them packed. */
+  /** Quantizes the matrices of blocks, or reads quantized ones. */
   readonly quantizer: Quantizer | null;
-  /** Whether files hold them packed: those that are not stay dense. */
+  /** Whether files contain quantized matrices. Matrices that are not quantized in the files stay dense. */
   readonly isStoredPacked: boolean;
-  /** Module paths that files call otherwise. */
+  /** Module paths that differ in files. */
   readonly aliases: Aliases;
 }
 
 /**
- * Takes weights by their modules' paths, checks their shapes, gives them the base's dtype and packs matrices. At most
- * one matrix is held dense besides those that stay so.
+ * Reads weights by their modules' paths, checks their shapes, converts them to the base's dtype and quantizes
+ * matrices. At any time at most one matrix is dense that will be quantized.
  */
 export class WeightReader {
-  /** Tensors made here, which are the model's to free. */
+  /** Tensors that were created here and that the model frees. */
   readonly #owned: Tensor[] = [];
   readonly #weights: Weight[] = [];
   readonly #names: StoredNames;
-  /** Of all that was taken. */
+  /** Number of parameters read so far. */
   parameterCount = 0;
 
   constructor(
@@ -41,18 +41,18 @@ export class WeightReader {
     this.#names = new StoredNames(tensors, options.aliases);
   }
 
-  /** Whether the files have a module's weight. */
+  /** Whether the files contain a module's weight. */
   has(path: string): boolean {
     return this.#names.has(path);
   }
 
-  /** A parameter of a module. @throws DomainError invalid_model when it is missing or has another shape */
+  /** Returns a module's parameter. @throws DomainError invalid_model if it is missing or has another shape */
   take(path: string, part: 'weight' | 'bias', shape: readonly number[]): Tensor {
     this.parameterCount += shape.reduce((product, n) => product * n, 1);
     return this.#owning(() => this.#read(path, part, shape));
   }
 
-  /** A parameter that its path alone names. @throws DomainError invalid_model as `take` does */
+  /** Returns a parameter that its path alone names. @throws DomainError invalid_model like `take` */
   parameter(path: string, shape: readonly number[]): Tensor {
     this.parameterCount += shape.reduce((product, n) => product * n, 1);
     return this.#owning(() => {
@@ -62,13 +62,19 @@ export class WeightReader {
     });
   }
 
-  /** What is no parameter of a module; null where the files lack it. @throws DomainError invalid_model where its shape is another */
+  /**
+   * Returns a tensor that is not a module's parameter; null if it is missing.
+   * @throws DomainError invalid_model if it has another shape
+   */
   constant(name: string, shape: readonly number[]): Tensor | null {
     const found = this.tensors.get(name);
     return found ? this.#owning(() => this.#placed(name, found, shape)) : null;
   }
 
-  /** All parameters of a router and its experts by the model's names; files may have experts apart, or in one. */
+  /**
+   * Returns the parameters of a router and its experts by the model's names. Files may have each expert
+   * separately or all in one.
+   */
   experts(shape: ExpertsShape): ReadonlyMap<string, Tensor> {
     const parts = partsOf([shape]);
     return new Map(
@@ -94,13 +100,13 @@ export class WeightReader {
   #owning(read: () => Tensor): Tensor {
     return tidy(() => {
       const tensor = read();
-      // what was made in this scope is nobody else's
+      // a tensor that was created in this scope has no other owner
       if (!tensor.kept) this.#owned.push(keep(tensor));
       return tensor;
     });
   }
 
-  /** The matrix of a linear. @throws DomainError invalid_model as `take` does */
+  /** Returns the matrix of a linear layer. @throws DomainError invalid_model like `take` */
   linear(shape: LinearShape): Weight {
     const isPacked = isPackable(shape, this.options.quantizer?.tables ?? false);
     const weight = isPacked ? this.#packed(shape) : this.#dense(shape);
@@ -108,7 +114,7 @@ export class WeightReader {
     return weight;
   }
 
-  /** A table that stays packed; null where it does not. */
+  /** Returns a table that stays quantized; null if it does not. */
   table({ path, rows, columns }: TableShape): TableWeight | null {
     const { quantizer } = this.options;
     const shape = { outFeatures: rows, inFeatures: columns };
@@ -150,7 +156,7 @@ export class WeightReader {
     return shape.transposed ? DenseWeight.transposed(matrix) : new DenseWeight(matrix);
   }
 
-  /** In the base's dtype: a tensor of the source, or one in the current scope. */
+  /** Returns a parameter in the base's dtype: the source's tensor, or a tensor in the current scope. */
   #read(path: string, part: 'weight' | 'bias', shape: readonly number[]): Tensor {
     const { name, file, at, of, shape: whole } = this.#names.place(path, part, shape);
     const placed = this.#placed(name, this.#tensor(file), whole);
@@ -165,7 +171,7 @@ export class WeightReader {
     throw lacking(file);
   }
 
-  /** Of a router or experts. */
+  /** Returns a tensor of a router or experts. @throws DomainError if it is quantized */
   #unpacked(file: string): Tensor {
     const refusal = packedRefusal(this.tensors, file);
     if (refusal) throw refusal;
