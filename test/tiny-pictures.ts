@@ -1,5 +1,5 @@
-// A base of pictures small enough for a test to train in a second, the golden ViT with an image processor, and pictures
-// for it: squares of three colours, each with noise of its own.
+// An image model small enough to train in a second, the golden ViT with an image processor, and images for
+// it: squares of three colors with individual noise.
 import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { crc32, deflateSync } from 'node:zlib';
@@ -22,7 +22,7 @@ export function writeTinyImageBase(dir: string): string {
 export type Colour = 'red' | 'green' | 'blue';
 export const COLOURS: readonly Colour[] = ['red', 'green', 'blue'];
 
-/** A PNG with eight bits of red, green and blue. @param pixel of a row and a column */
+/** PNG with eight bits each of red, green and blue. @param pixel returns the color for a row and a column */
 export function png(
   height: number,
   width: number,
@@ -51,7 +51,7 @@ export function png(
   ]);
 }
 
-/** The `place`-th of a colour. */
+/** Image number `place` of a color. */
 export function colourPng(colour: Colour, place: number): Buffer {
   const of = COLOURS.indexOf(colour);
   return png(15 + (place % 4), 14, (y, x) => {
@@ -64,7 +64,7 @@ export function colourPng(colour: Colour, place: number): Buffer {
 export const dataUrl = (bytes: Buffer, type = 'image/png'): string =>
   `data:${type};base64,${bytes.toString('base64')}`;
 
-/** JSONL of so many pictures, one colour after another. */
+/** Writes JSONL with `count` images, cycling through the colors. */
 export function writePictures(path: string, count: number): string {
   const lines = Array.from({ length: count }, (_, i) => {
     const label = COLOURS[i % COLOURS.length] as Colour;

@@ -1,5 +1,5 @@
-// Bases of sounds small enough for a test to train in a second, golden ones with a feature extractor, and sounds for them:
-// tones of three pitches, each with noise of its own.
+// Audio models small enough to train in a second, golden ones with a feature extractor, and clips for them:
+// tones of three pitches with individual noise.
 import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { writeTinyBase } from './tiny-base.js';
@@ -7,7 +7,7 @@ import { dataUrl } from './tiny-pictures.js';
 
 const GOLDEN = join(import.meta.dirname, 'golden');
 
-/** Of each golden base, the feature extractor that fits. */
+/** Matching feature extractor of each golden base. */
 const PREPROCESSORS = {
   wav2vec2: { feature_extractor_type: 'Wav2Vec2FeatureExtractor', sampling_rate: 16_000 },
   'wav2vec2-ctc': { feature_extractor_type: 'Wav2Vec2FeatureExtractor', sampling_rate: 16_000 },
@@ -17,7 +17,7 @@ const PREPROCESSORS = {
     num_mel_bins: 11,
     max_length: 15,
   },
-  // 20 frames in a second
+  // 20 frames per second
   whisper: {
     feature_extractor_type: 'WhisperFeatureExtractor',
     feature_size: 6,
@@ -27,7 +27,7 @@ const PREPROCESSORS = {
 } as const;
 export type SoundBase = keyof typeof PREPROCESSORS;
 
-/** Writes the folder and returns it. @param changes to config.json */
+/** Writes a golden audio base and returns its folder. @param changes to config.json */
 export function writeTinySoundBase(dir: string, base: SoundBase, changes: object = {}): string {
   mkdirSync(dir, { recursive: true });
   const from = join(GOLDEN, base, 'base');
@@ -42,13 +42,13 @@ export type Pitch = 'low' | 'middle' | 'high';
 export const PITCHES: readonly Pitch[] = ['low', 'middle', 'high'];
 const HERTZ: Readonly<Record<Pitch, number>> = { low: 300, middle: 1200, high: 3600 };
 
-/** The same of one that writes, whose tokenizer has a token for each character. */
+/** Writes a speech recognition base (golden Whisper) with a tokenizer of one token per character. */
 export function writeTinySpeechBase(dir: string): string {
   writeTinyBase(dir, 'whisper');
   return writeTinySoundBase(dir, 'whisper', { decoder_start_token_id: 1, eos_token_id: 2 });
 }
 
-/** And of one that spells, with the letters of pitches. */
+/** Writes a CTC base whose vocabulary contains the letters of the pitches. */
 export function writeTinySpellingBase(dir: string, changes: object = {}): string {
   writeTinySoundBase(dir, 'wav2vec2-ctc', changes);
   const letters = ['<pad>', '|', ...new Set(PITCHES.join(''))];
@@ -59,13 +59,13 @@ export function writeTinySpellingBase(dir: string, changes: object = {}): string
   return dir;
 }
 
-/** Whisper's own, with times up to 0.4 s. */
+/** Whisper's special tokens, with timestamps up to 0.4 s. */
 const SPEECH_TOKENS = [
   ...['en', 'de', 'transcribe', 'startofprev', 'nospeech', 'notimestamps'],
   ...Array.from({ length: 21 }, (_, i) => (i / 50).toFixed(2)),
 ].map((name) => `<|${name}|>`);
 
-/** The same with tokens for languages and times, in the place of its last letters. */
+/** Writes a speech recognition base with language and timestamp tokens, which replace the last letters. */
 export function writeTinyTimedBase(dir: string): string {
   writeTinySpeechBase(dir);
   const path = join(dir, 'tokenizer.json');
@@ -84,7 +84,7 @@ export function writeTinyTimedBase(dir: string): string {
   return dir;
 }
 
-/** A WAV file of one channel of 16 bits. */
+/** WAV file with one channel and 16 bits per sample. */
 export function wav(samples: readonly number[], samplingRate: number): Buffer {
   const data = Buffer.alloc(2 * samples.length);
   samples.forEach((value, i) => data.writeInt16LE(Math.round(value * 32_767), 2 * i));
@@ -104,7 +104,10 @@ export function wav(samples: readonly number[], samplingRate: number): Buffer {
   return Buffer.concat([header, data]);
 }
 
-/** The `place`-th of a pitch: so long, or a little more; every other at half the rate. */
+/**
+ * Clip number `place` of a pitch, of `seconds` or a little longer. Every second clip has half the sampling
+ * rate.
+ */
 export function tone(pitch: Pitch, place: number, seconds = 0.05): Buffer {
   const rate = place % 2 === 0 ? 16_000 : 8000;
   const samples = Array.from({ length: rate * seconds + 7 * place }, (_, i) => {
@@ -114,7 +117,9 @@ export function tone(pitch: Pitch, place: number, seconds = 0.05): Buffer {
   return wav(samples, rate);
 }
 
-/** JSONL of so many sounds, one pitch after another. @param key what says which it is */
+/**
+ * Writes JSONL with `count` clips, cycling through the pitches. @param key of the pitch's name in a record
+ */
 export function writeSounds(path: string, count: number, key = 'label', seconds = 0.05): string {
   const lines = Array.from({ length: count }, (_, i) => {
     const label = PITCHES[i % PITCHES.length] as Pitch;

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // Long form of test/chaos/battery.spec.ts: two API processes, three training workers, clients, and every
 // fault that this machine can inject, in an order that depends on the seed. Then all invariants must hold.
-// node test/chaos/long.mjs [--seed N] [--minutes M] [--keep FOLDER]
+//   node test/chaos/long.mjs [--seed N] [--minutes M] [--keep FOLDER]
 // Prints each fault when it is injected, and a report as JSON. With --keep, FOLDER gets the report and the
 // clients' history.
 // Exits with 1 if something was lost, duplicated, stale, or has different bytes. Run `npm test` once before,

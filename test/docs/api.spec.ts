@@ -1,4 +1,4 @@
-// What docs/api.md says of the registries.
+// Checks that docs/api.md agrees with the registries.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { catalog } from '@graft/peft-core/catalog';

@@ -92,7 +92,7 @@ it('each command runs, up to the comparison of the new model with OpenAI’s', a
       env[set[1]!] = set[2]!;
       continue;
     }
-    // A run of an eval is in the background: it is looked at when it has ended.
+    // Runs of an eval continue in the background: wait until they have ended.
     if (command.includes('evals compare')) await ended();
     const { code, out } = await run('sh', ['-c', meant]);
     expect(code, `${meant}\n${out}`).toBe(0);
@@ -113,7 +113,7 @@ it('each command runs, up to the comparison of the new model with OpenAI’s', a
   ]);
 }, 400_000);
 
-/** Each run of each eval. */
+/** Waits until each run of each eval has ended. */
 async function ended(): Promise<void> {
   await until(
     'the runs of evals to end',

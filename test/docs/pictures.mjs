@@ -1,10 +1,11 @@
 #!/usr/bin/env node
-// The pictures of README.md and docs: screens of a real installation with real runs on the example's mails, into
-// docs/images as WebP, 1440 wide, of at most 120 kB:
-//   npx vite build apps/dashboard && node test/docs/pictures.mjs --base FOLDER [--home DIR] [--only job,chat]
+// Creates the images of README.md and docs: screenshots of a real installation with real runs on the
+// example's mails. They are WebP files in docs/images, 1440 pixels wide, at most 120 kB each:
+//   npx vite build apps/dashboard && node `test/docs/pictures.mjs` --base FOLDER [--home DIR] [--only job,chat]
 //     [--out docs/images] [--browser /usr/bin/chromium]
-// FOLDER: SmolLM2-135M-Instruct as Hugging Face has it. What is trained stays in --home, so that pictures are taken
-// again without; left out, all of it goes to a folder that is deleted. A few minutes on two idle cores.
+// FOLDER contains SmolLM2-135M-Instruct from Hugging Face. The trained models stay in --home, so that new
+// screenshots do not train again. Without --home, a temporary folder is used and deleted. Takes a few minutes
+// on two idle cores.
 /* global document, requestAnimationFrame -- the page's */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -46,7 +47,7 @@ async function ask(page, asked) {
   await page.locator('.figures').nth(1).waitFor({ timeout: 120_000 });
 }
 
-/** By name: where, its height, what tells that it is there, and what is done first. */
+/** Screens by name: path, height, sign that the page has loaded, and preparation. */
 const screensOf = ({ train, jobs, sweep, asked, models }) => ({
   jobs: ['/', 640, 'tbody tr'],
   'new-job': [`/new?training_file=${train}`, 900, '.plan [role=status]'],
@@ -69,7 +70,7 @@ const screensOf = ({ train, jobs, sweep, asked, models }) => ({
   file: [`/files/${train}`, 900, '.example'],
 });
 
-/** Two frames, after which charts are drawn; and fonts, and what fades. */
+/** Waits for fonts, for animations, and for two frames, after which charts are drawn. */
 async function settled(page) {
   await page.evaluate(async () => {
     await document.fonts.ready;

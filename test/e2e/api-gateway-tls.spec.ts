@@ -19,7 +19,7 @@ import { ScriptedWorker } from '../../apps/api/test/scripted-worker.js';
 // The gateway over TLS: real certificates, the real API, real worker processes.
 
 const WORKER = fileURLToPath(new URL('../../apps/worker/bundle/main.js', import.meta.url));
-/** The same agent with a trainer that starts faster. */
+/** Worker with a trainer that starts faster. */
 const IDLE_WORKER = fileURLToPath(new URL('../../apps/worker/test/worker.mjs', import.meta.url));
 
 let dir: string;
@@ -49,7 +49,7 @@ afterAll(async () => {
 });
 
 let homes = 0;
-/** Starts a worker and returns what it has written when it says what is waited for. */
+/** Starts a worker and waits for `sign` in its output. Returns the output. */
 async function worker(sign: string, args: string[], program = IDLE_WORKER): Promise<string> {
   const rest = ['--token-file', token, '--home', join(dir, `home-${++homes}`), '--threads', '1'];
   const env = cleanEnv({ GRAFT_LOG_LEVEL: 'info' });
@@ -61,7 +61,7 @@ async function worker(sign: string, args: string[], program = IDLE_WORKER): Prom
 const tls = (host: string): string => `grpcs://${host}:${api.grpcUrl.split(':')[1]}`;
 
 describe('the gateway over TLS', () => {
-  it('lets a worker join that trusts its authority, and carries a whole job', async () => {
+  it('accepts a worker that trusts its certificate authority, and runs a job on it', async () => {
     await importBase(api);
     await worker('"connected"', ['--url', tls('localhost'), '--ca-file', authority.cert], WORKER);
     const { id } = await api.post<{ id: string }>('/fine_tuning/jobs', {
@@ -79,24 +79,24 @@ describe('the gateway over TLS', () => {
   it.each([
     ['with another authority', () => ['--ca-file', stranger.cert]],
     ["with the system's authorities", () => []],
-  ])('is not trusted %s, and gets no token', async (_, flags) => {
+  ])('receives no token from a worker that does not trust it %s', async (_, flags) => {
     const written = await worker('does not trust', ['--url', tls('localhost'), ...flags()]);
     expect(written).toMatch(/localhost:\d+ has a certificate that this worker does not trust/);
     expect(written).toContain('Set --ca-file to the certificate of its issuer');
     expect(written).not.toContain('"connected"');
   });
 
-  it('is not trusted under a name that its certificate lacks', async () => {
+  it('is rejected by a worker if its certificate has another host name', async () => {
     const flags = ['--url', tls('127.0.0.1'), '--ca-file', authority.cert];
     expect(await worker('does not trust', flags)).toContain("the cert's list");
   });
 
-  it('tells a worker without TLS that TLS may be what it wants', async () => {
+  it('lets a worker without TLS suggest a URL with TLS', async () => {
     const written = await worker('starts with grpcs://', ['--url', `grpc://${api.grpcUrl}`]);
     expect(written).toContain('accepted the connection and closed it');
   });
 
-  it('has a port without TLS on this host only, which says so to a worker that wants TLS', async () => {
+  it('has a port without TLS on this host only, and a worker with TLS suggests a URL without it', async () => {
     expect(api.localGrpcUrl).toMatch(/^127\.0\.0\.1:\d+$/);
     const local = await new ScriptedWorker({ ...api, grpcUrl: api.localGrpcUrl }).connect();
     expect(local.welcome).not.toBeNull();
@@ -106,7 +106,7 @@ describe('the gateway over TLS', () => {
   });
 });
 
-/** What listens on the ports of a process, as /proc/net lists it. */
+/** Listening addresses of a port, from /proc/net. */
 const listening = (port: number): string[] =>
   ['tcp', 'tcp6'].flatMap((family) =>
     readFileSync(`/proc/net/${family}`, 'utf8')
@@ -121,7 +121,7 @@ const LOOPBACK = '0100007F';
 const EVERYWHERE = '00000000';
 
 describe('the API', () => {
-  it('opens the gateway to others without opening REST', async () => {
+  it('opens the gateway to other hosts without opening REST', async () => {
     const opened = await startTestApi({ ...certificate, grpcHost: '0.0.0.0' });
     try {
       expect(listening(Number(opened.grpcUrl.split(':')[1]))).toEqual([EVERYWHERE]);
@@ -132,7 +132,7 @@ describe('the API', () => {
     }
   });
 
-  it('opens REST to others without opening the gateway, and warns that REST has no TLS', async () => {
+  it('opens REST to other hosts without opening the gateway, and warns that REST has no TLS', async () => {
     const opened = await startTestApi({ host: '0.0.0.0' });
     try {
       expect(listening(Number(opened.grpcUrl.split(':')[1]))).toEqual([LOOPBACK]);
@@ -145,7 +145,7 @@ describe('the API', () => {
     }
   });
 
-  it('does not start on an address that others reach without TLS', () => {
+  it('does not start without TLS on an address that other hosts can reach', () => {
     const home = join(dir, 'refused');
     const { status, stderr } = spawnSync(process.execPath, [API, '--home', home], {
       env: cleanEnv({ GRAFT_GRPC_HOST: '0.0.0.0' }),

@@ -1,4 +1,4 @@
-// What answers may have and be held to, through the real things and the official SDK.
+// Log probabilities and structured outputs of chats, with a whole installation and the official SDK.
 import { createRequire } from 'node:module';
 import type OpenAI from 'openai';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -23,7 +23,7 @@ const ask = {
   temperature: 0,
 };
 
-it('tokens come with their probabilities, whole and streamed alike', async () => {
+it('returns the log probabilities of tokens, streamed or not', async () => {
   const chat = { ...ask, logprobs: true, top_logprobs: 3 };
   const whole = await graft.openai.chat.completions.create(chat);
   const [choice] = whole.choices;
@@ -32,7 +32,7 @@ it('tokens come with their probabilities, whole and streamed alike', async () =>
   expect(content.length).toBeGreaterThan(0);
   for (const { token, logprob, bytes, top_logprobs } of content) {
     expect(Buffer.from(bytes ?? []).toString()).toBe(token);
-    // greedy: the likeliest
+    // greedy: the sampled token is the most likely one
     expect(top_logprobs).toHaveLength(3);
     expect(top_logprobs[0]).toEqual({ token, logprob, bytes });
     expect(logprob).toBeLessThan(0);
@@ -50,11 +50,11 @@ it('tokens come with their probabilities, whole and streamed alike', async () =>
   expect(plain.choices[0]).toMatchObject({ logprobs: null, message: choice?.message });
 });
 
-it('so do those of a text, in its older shape', async () => {
+it('returns the log probabilities of a completion in the legacy format', async () => {
   const text = { model: 'tiny', prompt: 'what is', max_tokens: 8, temperature: 0, logprobs: 2 };
   const { choices } = await graft.openai.completions.create(text);
   const { tokens, token_logprobs, top_logprobs, text_offset } = choices[0]?.logprobs ?? {};
-  // special tokens are no text
+  // special tokens have no text
   const texts = (tokens ?? []).map((token) => (token === '<unk>' ? '' : token));
   expect(texts.join('')).toBe(choices[0]?.text);
   expect(text_offset).toEqual(texts.map((_, i) => texts.slice(0, i).join('').length));
@@ -64,13 +64,13 @@ it('so do those of a text, in its older shape', async () => {
   });
 });
 
-it('refuses top_logprobs alone', () =>
+it('rejects top_logprobs without logprobs', () =>
   expect(graft.openai.chat.completions.create({ ...ask, top_logprobs: 2 })).rejects.toMatchObject({
     status: 400,
     param: 'top_logprobs',
   }));
 
-// the API's
+// the package that the API uses
 const { Ajv2020 } = createRequire(new URL('../../apps/api/package.json', import.meta.url))(
   'ajv/dist/2020.js',
 ) as { Ajv2020: new () => { validate(schema: object, value: unknown): boolean } };
@@ -85,7 +85,7 @@ const SCHEMAS: readonly Schema[] = [
   { type: 'object', properties: { score: { type: 'number', minimum: 0, maximum: 1 }, name: { type: 'string', maxLength: 6 } }, required: ['score'] },
 ]; // prettier-ignore
 
-describe('an answer is held to a form', () => {
+describe('a structured output', () => {
   const held = (
     schema: Schema,
     more: Partial<OpenAI.ChatCompletionCreateParamsNonStreaming> = {},
@@ -99,20 +99,23 @@ describe('an answer is held to a form', () => {
       ...more,
     });
 
-  it.each(SCHEMAS)('of a model that knows nothing, whatever the seed: %j', async (schema) => {
-    const seeds = Array.from({ length: 8 }, (_, seed) => seed);
-    const answers = await Promise.all(seeds.map((seed) => held(schema, { seed })));
-    for (const { choices } of answers) {
-      const [{ message, finish_reason } = {}] = choices;
-      expect(finish_reason).toBe('stop');
-      expect(ajv.validate(schema, JSON.parse(message?.content ?? '')), message?.content ?? '').toBe(true); // prettier-ignore
-    }
-    expect(new Set(answers.map(({ choices }) => choices[0]?.message.content)).size).toBeGreaterThan(
-      1,
-    );
-  });
+  it.each(SCHEMAS)(
+    'matches its schema with an untrained model and any seed: %j',
+    async (schema) => {
+      const seeds = Array.from({ length: 8 }, (_, seed) => seed);
+      const answers = await Promise.all(seeds.map((seed) => held(schema, { seed })));
+      for (const { choices } of answers) {
+        const [{ message, finish_reason } = {}] = choices;
+        expect(finish_reason).toBe('stop');
+        expect(ajv.validate(schema, JSON.parse(message?.content ?? '')), message?.content ?? '').toBe(true); // prettier-ignore
+      }
+      expect(
+        new Set(answers.map(({ choices }) => choices[0]?.message.content)).size,
+      ).toBeGreaterThan(1);
+    },
+  );
 
-  it('streamed, and says length where it was cut', async () => {
+  it('is streamed, with the finish reason "length" if truncated', async () => {
     const schema = { type: 'array', items: { const: 'again and again' }, minItems: 9 };
     let text = '';
     let reason: string | null = null;
@@ -130,27 +133,27 @@ describe('an answer is held to a form', () => {
     expect(reason).toBe('length');
   });
 
-  it('json_object is one', async () => {
+  it('is a JSON object for json_object', async () => {
     const { choices } = await held({}, { response_format: { type: 'json_object' } });
     const [{ message, finish_reason } = {}] = choices;
     if (finish_reason === 'stop') expect(JSON.parse(message?.content ?? '')).toBeTypeOf('object');
     expect(message?.content).toMatch(/^\{/);
   });
 
-  it('and fails alone where that takes ever more', async () => {
+  it('fails alone if its pattern is too complex', async () => {
     const counted = Array.from({ length: 90 }, (_, i) => `.*.{${900 + i}}`);
     const growing = held({ type: 'string', pattern: `^(${counted.join('|')})$` });
     const beside = held(SCHEMAS[1] as Schema, { seed: 1 });
     await expect(growing).rejects.toMatchObject({
       status: 413,
       code: 'request_too_large',
-      message: expect.stringContaining('too many ways to go on') as unknown,
+      message: expect.stringContaining('too many ways') as unknown,
     });
     const { choices } = await beside;
     expect(choices[0]?.finish_reason).toBe('stop');
   });
 
-  it('is refused where the vocabulary cannot write it', () =>
+  it('is rejected if the vocabulary cannot express it', () =>
     expect(held({ const: 'größe' })).rejects.toMatchObject({
       status: 400,
       message: expect.stringContaining('no tokens') as unknown,

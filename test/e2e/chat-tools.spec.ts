@@ -1,4 +1,5 @@
-// Tools in chats, through the real things and the official SDK: a base whose chat template is Qwen 2.5's.
+// Tools in chats, with a whole installation, the official SDK, and a base model with Qwen 2.5's chat
+// template.
 import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
@@ -7,7 +8,7 @@ import type OpenAI from 'openai';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { Installation, until } from './installation.js';
 
-/** As it is published with Qwen2.5-7B-Instruct. */
+/** Chat template of Qwen2.5-7B-Instruct, as published. */
 const QWEN = String.raw`{%- if tools %}
     {{- '<|im_start|>system\n' }}
     {%- if messages[0]['role'] == 'system' %}
@@ -80,7 +81,7 @@ beforeAll(async () => {
 });
 afterAll(() => graft.stop());
 
-/** The small base of the examples, which writes little that makes sense, with another template. */
+/** Imports the small base of the examples with another chat template. Its output rarely makes sense. */
 async function imported(id: string, template: string): Promise<void> {
   const dir = join(graft.dir, id);
   mkdirSync(dir);
@@ -150,16 +151,16 @@ it.each([1, 2, 3, 4])(
   },
 );
 
-it('a required call is one where parameters say nothing of its arguments', async () => {
+it('makes a required call to a tool without parameters', async () => {
   const tools = [tool('note', {})];
   const { message, finish_reason, calls } = await asked({ tools, tool_choice: 'required', seed: 1, max_completion_tokens: 400 }); // prettier-ignore
-  // What is cut is no call, and else it is an object.
+  // A truncated call is returned as text; a complete one has an object as arguments.
   if (finish_reason === 'length') return expect(message?.content).toMatch(/"arguments": \{/);
   expect(finish_reason).toBe('tool_calls');
   expect(JSON.parse(calls[0]?.function.arguments ?? '')).toBeTypeOf('object');
 });
 
-it('a named one is that one, also streamed', async () => {
+it('calls the tool that tool_choice names, streamed or not', async () => {
   const tool_choice = { type: 'function' as const, function: { name: 'weather' } };
   const { calls } = await asked({ tool_choice, seed: 5 });
   expect(calls.map((call) => call.function.name)).toEqual(['weather']);
@@ -177,7 +178,7 @@ it('a named one is that one, also streamed', async () => {
   expect(reason).toBe('tool_calls');
 });
 
-it('a model that may call or not answers in text where it writes no call', async () => {
+it('answers with text if the call is optional and the model makes none', async () => {
   const seeds = Array.from({ length: 6 }, (_, seed) => seed);
   const answers = await Promise.all(seeds.map((seed) => asked({ max_completion_tokens: 8, seed })));
   for (const { calls, finish_reason } of answers) {
@@ -187,7 +188,7 @@ it('a model that may call or not answers in text where it writes no call', async
   expect(answers.map(({ message }) => message?.content).join('')).not.toBe('');
 });
 
-it('tools and what was said of them are in the prompt', async () => {
+it('adds tools, calls and their results to the prompt', async () => {
   const tokens = async (more: Partial<Ask>) =>
     (await asked({ max_completion_tokens: 1, ...more })).usage?.prompt_tokens ?? 0;
   const bare = await tokens({ tool_choice: 'none' });
@@ -204,7 +205,7 @@ it('tools and what was said of them are in the prompt', async () => {
 it.each([
   ['plain', 'takes none'],
   ['mistral', 'in a form that is not read here'],
-])('a model without tools, or of another form, says so: %s', (model, message) =>
+])('rejects a model without tools, or with an unknown format of calls: %s', (model, message) =>
   expect(asked({ model })).rejects.toMatchObject({
     status: 400,
     code: 'unsupported',
@@ -219,7 +220,7 @@ it.each<[Partial<Ask>, string, string]>([
   [{ tool_choice: { type: 'function', function: { name: 'other' } } }, 'tool_choice.function.name', 'tools has no function named other'],
   [{ tools: [tool('f'), tool('f')] }, 'tools', 'unique names'],
   [{ response_format: { type: 'json_object' } }, 'response_format', 'together with tools'],
-])('%j is refused at %s', (more, param, message) =>
+])('rejects %j at %s', (more, param, message) =>
   expect(asked(more)).rejects.toMatchObject({
     status: 400,
     param,
@@ -227,7 +228,7 @@ it.each<[Partial<Ask>, string, string]>([
   }),
 ); // prettier-ignore
 
-it('parameters that are too large are refused, also where the model may call or not', () =>
+it('rejects parameters that are too large, even if the call is optional', () =>
   expect(asked({ tools: [tool('f', { description: 'a'.repeat(130_000) })] })).rejects.toMatchObject(
     {
       status: 413,

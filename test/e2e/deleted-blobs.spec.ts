@@ -1,4 +1,4 @@
-// What a user deletes leaves the caches of workers, too.
+// Workers remove deleted files from their caches, too.
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createHash } from 'node:crypto';
@@ -16,7 +16,7 @@ afterAll(() => graft?.stop());
 
 const cached = (): string[] => readdirSync(join(graft.workerHome('a'), 'cache', 'blobs'));
 
-it('a worker deletes its copy of a training file that was deleted while it was away, and no other', async () => {
+it('a worker deletes its copy of a training file that was deleted while it was offline, and no other', async () => {
   onTestFailed(() => console.error(graft.tails()));
   const [doomed, kept] = [await graft.uploadChats(20), await graft.uploadChats(24)];
   const names = [20, 24].map((count) =>
@@ -39,7 +39,7 @@ it('a worker deletes its copy of a training file that was deleted while it was a
   expect(await worker.exited).toBe(0);
   await graft.openai.files.delete(doomed);
   const again = graft.startWorker('a', '--slots', '1');
-  // The worker says so when it has looked at all of its cache.
+  // The worker logs this when it has checked its whole cache.
   await until(
     'the look to end',
     () => again.tail().includes('removed deleted blobs from the cache'),

@@ -1,4 +1,4 @@
-// Scaling in: a worker that trains is told to drain, and the job goes on at another one, bit for bit.
+// Scaling in: a training worker is drained, and another one continues the job with the same bytes.
 import type { WorkerObject } from '@graft/contracts';
 import { afterAll, beforeAll, describe, expect, it, onTestFailed } from 'vitest';
 import { Installation, until } from './installation.js';
@@ -17,7 +17,7 @@ const JOB = {
   graft: { max_steps: 400, save_steps: 300, learning_rate: 0.01, base_dtype: 'f32' },
 };
 
-describe('a worker that is drained', () => {
+describe('a drained worker', () => {
   let graft: Installation;
   beforeAll(async () => {
     graft = await Installation.start();
@@ -26,7 +26,7 @@ describe('a worker that is drained', () => {
   }, 120_000);
   afterAll(() => graft?.stop());
 
-  it('saves and hands back what it trains, ends with 0, and another one ends the job with the same bytes', async () => {
+  it('saves and returns its runs and exits with 0, and another one finishes the job with the same bytes', async () => {
     onTestFailed(() => console.error(graft.tails()));
     const training_file = await graft.uploadChats(40);
     const workers = async () =>
@@ -49,7 +49,7 @@ describe('a worker that is drained', () => {
       ['b', 'drained'],
       ['a', 'done'],
     ]);
-    // From where it stopped, not from its last checkpoint before.
+    // It resumes from the step at which it stopped, not from an earlier checkpoint.
     const from = job.graft.attempts[1]?.from_step ?? 0;
     expect(from).toBeGreaterThanOrEqual(20);
     expect(from % 300).not.toBe(0);
@@ -57,7 +57,7 @@ describe('a worker that is drained', () => {
     for (const name of ['adapter_model.safetensors', 'adapter_config.json'])
       expect(results.get(name)?.equals(expected.get(name) as Buffer), name).toBe(true);
 
-    // The same worker, started again, is neither drained nor cordoned by that.
+    // A drained worker that is started again is neither draining nor cordoned.
     graft.startWorker('b', '--slots', '1');
     await until('b to be back', async () => (await named('b')).state === 'online');
     expect(await named('b')).toMatchObject({ cordoned: false });

@@ -1,5 +1,5 @@
-// Evals of a base and of a fine-tuned model, by a worker that computes: graded as their answers are, and ended though the
-// API is killed between.
+// Evals of a base model and a fine-tuned one, on a real worker. The grades match the answers, and the runs
+// end although the API is killed.
 import { afterAll, beforeAll, expect, it, onTestFailed } from 'vitest';
 import { Installation, until } from './installation.js';
 
@@ -65,23 +65,26 @@ const source = (model: string, content: object[], more: object = {}) =>
     sampling_params: { ...GREEDY, ...more },
   }) as never;
 
-it.each(['a base', 'a fine-tuned model'])('%s answers as in a chat', async (what) => {
-  onTestFailed(() => console.error(graft.tails()));
-  const model = what === 'a base' ? 'tiny' : tuned;
-  const answers = await Promise.all(WORDS.map((word) => answer(model, word)));
-  const content = WORDS.map((word, n) => ({
-    item: { word, answer: n === 0 ? `not ${answers[n]}` : answers[n] },
-  }));
-  const { id } = await makeEval();
-  const run = await graft.openai.evals.runs.create(id, { data_source: source(model, content) });
-  const done = await ended(id, run.id);
-  expect(done.result_counts).toEqual({ total: 6, passed: 5, failed: 1, errored: 0 });
-  expect(done.per_model_usage).toMatchObject([{ model_name: model, invocation_count: 6 }]);
-  const items = await graft.openai.evals.runs.outputItems.list(run.id, { eval_id: id });
-  expect(items.data.map(({ sample }) => sample.output[0]?.content)).toEqual(answers);
-});
+it.each(['a base', 'a fine-tuned model'])(
+  'runs an eval of %s with the same answers as in a chat',
+  async (what) => {
+    onTestFailed(() => console.error(graft.tails()));
+    const model = what === 'a base' ? 'tiny' : tuned;
+    const answers = await Promise.all(WORDS.map((word) => answer(model, word)));
+    const content = WORDS.map((word, n) => ({
+      item: { word, answer: n === 0 ? `not ${answers[n]}` : answers[n] },
+    }));
+    const { id } = await makeEval();
+    const run = await graft.openai.evals.runs.create(id, { data_source: source(model, content) });
+    const done = await ended(id, run.id);
+    expect(done.result_counts).toEqual({ total: 6, passed: 5, failed: 1, errored: 0 });
+    expect(done.per_model_usage).toMatchObject([{ model_name: model, invocation_count: 6 }]);
+    const items = await graft.openai.evals.runs.outputItems.list(run.id, { eval_id: id });
+    expect(items.data.map(({ sample }) => sample.output[0]?.content)).toEqual(answers);
+  },
+);
 
-it('a model that grades answers in the form, whatever it has learnt to say', async () => {
+it('grades with a model, whose answers have the required format whatever it was trained on', async () => {
   const asked = {
     model: 'tiny',
     input: [{ role: 'user' as const, content: '{{sample.output_text}}' }],
@@ -115,7 +118,7 @@ it('a model that grades answers in the form, whatever it has learnt to say', asy
   }
 });
 
-it('ends with each item once though the API is killed between', async () => {
+it('grades each item once although the API is killed', async () => {
   onTestFailed(() => console.error(graft.tails()));
   const said = await answer('tiny', 'abc');
   const content = Array.from({ length: 300 }, () => ({ item: { word: 'abc', answer: said } }));

@@ -1,5 +1,5 @@
-// A fine-tuned model out of the house: exported by the API and a worker, loaded by llama.cpp itself with prompts as Ollama
-// makes them. Its greedy answers on rows that were held out are those that Graft gives.
+// Exports a fine-tuned model and loads it in llama.cpp, with the prompts that Ollama renders. Its greedy
+// answers to held-out prompts equal those in Graft.
 import { randomUUID } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -28,7 +28,10 @@ const ADVICE: readonly (readonly [thing: string, what: string])[] = [
   ['small', 'Look after it.'],
   ['old', 'Sell it soon?'],
 ];
-/** What is to be learnt: what to do with which thing. So small a model is sure of that, whatever rounds its numbers. */
+/**
+ * Training example: advice for one thing. So simple that even a small model predicts it with high confidence,
+ * and rounding does not change the answer.
+ */
 const row = (n: number): Row => {
   const [name, [thing, what]] = [NAMES[n % 20] as string, ADVICE[(n * 7) % 5] as [string, string]];
   return {
@@ -70,7 +73,7 @@ async function imported(id: string, path: string): Promise<void> {
   });
 }
 
-/** The files of an export, in a folder of their own. */
+/** Downloads the files of an export to a new folder. */
 async function exported(body: object): Promise<{ dir: string; job: JobObject; modelfile: string }> {
   const sent = { type: 'export', ...body };
   const { id } = await graft.openai.post<JobObject>('/adapters/operations', { body: sent });
@@ -99,7 +102,7 @@ async function answers(model: string): Promise<string[]> {
 const templateIn = (modelfile: string): string =>
   /TEMPLATE """(.*)"""/s.exec(modelfile)?.[1] ?? 'none';
 
-describe.skipIf(!isReady)('what is exported', () => {
+describe.skipIf(!isReady)('an export', () => {
   const llama = isReady ? new LlamaCpp() : null;
   afterAll(() => llama?.stop());
 
@@ -113,15 +116,15 @@ describe.skipIf(!isReady)('what is exported', () => {
       tokenizer.encode(tokenizer.render(messages, { addGenerationPrompt: true })),
     );
     tokenizer.dispose();
-    // Ollama's prompt, cut by llama.cpp, is what training had, token by token
+    // Ollama's prompt, tokenized by llama.cpp, equals the prompt in training, token by token
     expect(found.map(({ prompt }) => prompt)).toEqual(rendered);
     return found.map(({ text }) => text);
   }
 
-  it('a merged model answers as the adapter does in Graft', async () => {
+  it('of a merged model answers like the adapter in Graft', async () => {
     onTestFailed(() => console.error(graft.tails()));
     const own = await answers(tuned);
-    // else nothing would be shown
+    // otherwise the comparison above would prove nothing
     expect(own).not.toEqual(await answers('small'));
     expect(new Set(own).size).toBe(5);
     const { dir, job, modelfile } = await exported({ model: tuned, format: 'gguf' });
@@ -133,7 +136,7 @@ describe.skipIf(!isReady)('what is exported', () => {
     expect(await compare(join(dir, 'model-F16.gguf'), modelfile)).toEqual(own);
   });
 
-  it('a LoRA beside its base does, too', async () => {
+  it('of a LoRA answers like the adapter in Graft', async () => {
     const { dir, modelfile } = await exported({ model: tuned, format: 'gguf_adapter' });
     const base = await exported({ model: 'small', format: 'gguf', quantization: 'F32' });
     const said = await compare(
@@ -145,7 +148,7 @@ describe.skipIf(!isReady)('what is exported', () => {
   });
 
   it.each(['Q8_0', 'Q4_K_M'])(
-    '%s answers in llama.cpp as the same file does in Graft',
+    'in %s answers in llama.cpp like the same file in Graft',
     async (quantization) => {
       const { dir, modelfile } = await exported({ model: tuned, format: 'gguf', quantization });
       const file = join(dir, `model-${quantization}.gguf`);
@@ -156,7 +159,7 @@ describe.skipIf(!isReady)('what is exported', () => {
   );
 });
 
-it('an export is to download and no more, and says what it cannot be made of', async () => {
+it('an export can only be downloaded, and unsupported sources are rejected', async () => {
   const { job } = await exported({ model: tuned, format: 'gguf_adapter' });
   const id = job.fine_tuned_model ?? '';
   const refusal = async (path: string, body: object): Promise<unknown> =>

@@ -1,4 +1,4 @@
-// An eval with two finished runs on answers that are there, as pages and their looks need it.
+// Creates an eval with finished runs on given answers, for specs of pages.
 import { until, type TestApi } from '../../apps/api/test/fixture.js';
 
 const CRITERIA = [
@@ -21,11 +21,11 @@ const CRITERIA = [
 
 export interface GradedEval {
   readonly id: string;
-  /** In the order of their answers. */
+  /** Ids of the runs, in the order of `answers`. */
   readonly runs: readonly string[];
 }
 
-/** @param answers of each run by its name, one for each word */
+/** @param answers for each run, by its name: one answer per word */
 export async function makeGraded(
   api: TestApi,
   name: string,

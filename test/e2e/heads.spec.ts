@@ -1,5 +1,5 @@
-// A base that is an encoder, and jobs that give it a head: previewed, trained, evaluated, downloaded; and refused where it
-// would have to write.
+// Jobs that train a head on an encoder: preview, training, evaluation and download. Tasks that generate text
+// are rejected.
 import type { JobConfusionObject, JobPreviewObject, MetricsObject } from '@graft/contracts';
 import { afterAll, beforeAll, expect, it, onTestFailed } from 'vitest';
 import { labelled } from '../tiny-base.js';
@@ -20,7 +20,7 @@ async function upload(text: string): Promise<string> {
   return (await graft.openai.files.create({ file, purpose: 'fine-tune' })).id;
 }
 
-/** The numbers of a column of a job's metrics. */
+/** Values of one column of a job's metrics file. */
 function column(files: ReadonlyMap<string, Buffer>, title: string): number[] {
   const [, csv] = [...files].find(([name]) => name.endsWith('.csv'))!;
   const [header = '', ...rows] = csv.toString().trim().split('\n');
@@ -34,7 +34,7 @@ function column(files: ReadonlyMap<string, Buffer>, title: string): number[] {
 const object = (bytes: Buffer | undefined): object =>
   JSON.parse(bytes?.toString() ?? '{}') as object;
 
-it('an encoder is measured on a tenth of its labels that is held out by default, in their proportion', async () => {
+it('evaluates an encoder on a stratified tenth of its data by default', async () => {
   onTestFailed(() => console.error(graft.tails()));
   const training_file = await upload(labelled(60));
   const { id } = await graft.createJob({
@@ -67,7 +67,7 @@ it('an encoder is measured on a tenth of its labels that is held out by default,
   ]);
 });
 
-it('an encoder learns to label texts, and its labels are found in the data', async () => {
+it('trains an encoder to label texts, with the labels in the data', async () => {
   onTestFailed(() => console.error(graft.tails()));
   const body = {
     model: 'tiny-bert',
@@ -127,7 +127,7 @@ it('an encoder learns to label texts, and its labels are found in the data', asy
     expect(probs[label === 'even' ? 0 : 1]).toBe(Math.max(...probs));
     expect(probabilities).toEqual({ even: probs[0], odd: probs[1] });
   }
-  // Between the tokens that begin and end each.
+  // Adds the special tokens before and after each text.
   const tokens = held.reduce((sum, { text }) => sum + text.length + 2, 0);
   expect(usage).toEqual({ prompt_tokens: tokens, total_tokens: tokens, completion_tokens: 0 });
   const { curl, typescript } = await runSnippets(graft, job.fine_tuned_model!);
@@ -168,7 +168,7 @@ interface Classified {
   readonly usage: { readonly prompt_tokens: number };
 }
 
-it('a validation file with a label that the training file lacks is refused by its line', async () => {
+it('rejects a validation file with a label that is missing from the training file, and names the line', async () => {
   const training_file = await upload(labelled(8));
   const validation_file = await upload(labelled(2) + '{"text":"x","label":"prime"}\n');
   await expect(
@@ -180,7 +180,7 @@ it('a validation file with a label that the training file lacks is refused by it
   });
 });
 
-it('tasks that write are refused on it, and methods that PEFT has not for heads', async () => {
+it('rejects tasks that generate text on an encoder, and methods that PEFT does not support for heads', async () => {
   const training_file = await upload(labelled(8));
   const chats = await graft.uploadChats(4);
   await expect(
@@ -194,7 +194,7 @@ it('tasks that write are refused on it, and methods that PEFT has not for heads'
   });
 });
 
-it('an encoder learns a tag for each word', async () => {
+it('trains an encoder to tag words', async () => {
   onTestFailed(() => console.error(graft.tails()));
   const sentence = (n: number) => {
     const isFirst = n % 2 === 0;
@@ -232,7 +232,7 @@ it('an encoder learns a tag for each word', async () => {
   expect(found.data[0]).not.toHaveProperty('probs');
 });
 
-it('an encoder learns where a context answers a question', async () => {
+it('trains an encoder to find answers in a context', async () => {
   onTestFailed(() => console.error(graft.tails()));
   const record = (n: number) => {
     const key = `k${n % 10}`;
@@ -270,7 +270,7 @@ it('an encoder learns where a context answers a question', async () => {
   const { curl } = await runSnippets(graft, job.fine_tuned_model!);
   expect(JSON.parse(curl)).toMatchObject({ data: [{ index: 0, answer: expect.any(String) }] });
   const asked = { question: 'key?', context: 'so k7 it is' };
-  // Longer than the base is: it is read in windows, and places count in all of it.
+  // Longer than the base's context: it is processed in windows, and positions refer to the whole text.
   const long = `${'it is so now '.repeat(8)}it is now k3 then`;
   const { data } = await classify([asked, ['key?', 'it is now k4 then']]);
   expect(data).toMatchObject([

@@ -1,4 +1,4 @@
-// A whole Graft on this machine for one spec: an API process, worker processes, a home for each.
+// A whole Graft on this machine for one spec: one API process, and worker processes with a home folder each.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { chmodSync, createReadStream, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -20,7 +20,7 @@ const API = fileURLToPath(new URL('../../apps/api/test/process.mjs', import.meta
 const WORKER = fileURLToPath(new URL('../../apps/worker/bundle/main.js', import.meta.url));
 
 const READY = /^ready (.*)$/m;
-/** Its first start also makes a database. */
+/** Timeout of a start. The first start also creates a database. */
 const START_MS = 150_000;
 
 interface Where {
@@ -30,7 +30,7 @@ interface Where {
   readonly joinToken: string;
 }
 
-/** A program and the end of what it wrote, for the message when something goes wrong. */
+/** Process and the end of its output, which error messages contain. */
 export interface Program {
   readonly child: ChildProcess;
   readonly exited: Promise<number | null>;
@@ -53,12 +53,13 @@ export class Installation {
   }
 
   /**
-   * Starts an API; `config` is an ApiConfig. Its database is one of this machine's PostgreSQL where that listens, which
-   * saves the seconds that an embedded server takes to begin.
+   * Starts an API; `config` is an ApiConfig. Uses a database of this machine's PostgreSQL if it is available,
+   * because an embedded server takes seconds to start.
    */
   static async start(config: object = {}, { embedded = false } = {}): Promise<Installation> {
     const dir = mkdtempSync(join(tmpdir(), 'graft-e2e-'));
-    // As root the embedded Postgres runs as another user, who must get in here.
+    // If the tests run as root, the embedded PostgreSQL runs as another user, who must be able to enter this
+    // folder.
     chmodSync(dir, 0o755);
     const home = join(dir, 'api');
     mkdirSync(home);
@@ -86,8 +87,8 @@ export class Installation {
   }
 
   /**
-   * Kills the API with -9 and starts it again at the same addresses, with at least the lease of a real one:
-   * workers come back within 10 s, which the short lease of the tests would not wait for.
+   * Kills the API with SIGKILL and starts it again on the same ports. The lease is at least as long as in
+   * production: workers reconnect within 10 s, and the tests' short lease would expire before.
    */
   async crashApi(downMs: number): Promise<void> {
     this.api.child.kill('SIGKILL');
@@ -99,17 +100,17 @@ export class Installation {
     await lineFrom(this.api, READY, START_MS);
   }
 
-  /** Sends the API a signal: SIGSTOP freezes it with its connections open, SIGCONT lets it go on. */
+  /** Sends the API a signal: SIGSTOP freezes it with open connections, SIGCONT continues it. */
   signalApi(signal: NodeJS.Signals): void {
     this.api.child.kill(signal);
   }
 
-  /** Starts a worker; the same name again is the same home, as after a crash. */
+  /** Starts a worker. Reuses the home folder if the name was used before, as after a crash. */
   startWorker(name: string, ...flags: string[]): Program {
     return this.startWorkerOf(WORKER, name, {}, ...flags);
   }
 
-  /** The same from another script, with more in its environment. */
+  /** Starts a worker from another script, with additional environment variables. */
   startWorkerOf(
     script: string,
     name: string,
@@ -140,7 +141,7 @@ export class Installation {
     return readdirSync(join(this.workerHome(name), 'trainers')).map((file) => parseInt(file, 10));
   }
 
-  /** Imports the tiny base as "tiny", or that of another family under another name. */
+  /** Imports the tiny base of a model family. */
   importTinyBase(id = 'tiny', family = 'llama'): Promise<void> {
     return this.importBase(id, writeTinyBase(join(this.dir, id), family));
   }
@@ -154,7 +155,7 @@ export class Installation {
     });
   }
 
-  /** Uploads so many chats; answers with the file's id. */
+  /** Uploads `count` chats. Returns the file's id. */
   async uploadChats(count: number): Promise<string> {
     const path = writeChats(join(this.dir, `chats-${count}.jsonl`), count);
     const file = await this.openai.files.create({
@@ -187,7 +188,7 @@ export class Installation {
     return job;
   }
 
-  /** Result files of a job by their names. */
+  /** Result files of a job by name. */
   async results(job: JobObject): Promise<Map<string, Buffer>> {
     const files = new Map<string, Buffer>();
     for (const id of job.result_files) {
@@ -197,12 +198,12 @@ export class Installation {
     return files;
   }
 
-  /** What every program wrote last: for failures. */
+  /** Last output of every program, for failed tests. */
   tails(): string {
     return this.programs.map((program) => program.tail()).join('\n---\n');
   }
 
-  /** Ends the workers together, then the API. */
+  /** Stops the workers in parallel, then the API. */
   async stop(): Promise<void> {
     const workers = this.programs.splice(0).filter((program) => program !== this.api);
     await Promise.all(workers.map(end));
@@ -216,8 +217,8 @@ export class Installation {
 }
 
 /**
- * Waits until `look` answers true; what it throws ends the wait. The longer it waits, the more seldom it looks (up to
- * every 100 ms): a look asks the API, which shares the processor with what is waited for.
+ * Waits until `look` returns true; rejects if it throws. The interval grows up to 100 ms, because `look`
+ * calls the API, which shares the CPU with the awaited work.
  */
 export async function until(
   what: string,

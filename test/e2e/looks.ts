@@ -1,10 +1,11 @@
-// What a page looks like, in numbers: ink on a canvas, contrast of texts (WCAG 2.2), what axe-core finds.
+// Measures the appearance of a page: drawn pixels of a canvas, contrast of texts (WCAG 2.2), and issues that
+// axe-core finds.
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import type { AxeResults, RunOptions } from 'axe-core';
 import type { Page } from 'playwright-core';
 
-/** Pixels of the first chart that are not blank. */
+/** Number of non-blank pixels of the first chart. */
 export const inked = (page: Page): Promise<number> =>
   page
     .locator('.chart canvas')
@@ -15,7 +16,7 @@ export const inked = (page: Page): Promise<number> =>
       return data.filter((value, i) => i % 4 === 3 && value > 0).length;
     });
 
-/** Relative luminance of "rgb(r, g, b)", or "color(srgb r g b)" as mixed colours are (WCAG 2.2). */
+/** Relative luminance (WCAG 2.2) of "rgb(r, g, b)", or of "color(srgb r g b)", the format of mixed colors. */
 export function luminance(color: string): number {
   const most = color.startsWith('color(srgb') ? 1 : 255;
   const [r = 0, g = 0, b = 0] = (color.match(/[\d.]+/g) ?? []).slice(0, 3).map((v) => {
@@ -25,7 +26,7 @@ export function luminance(color: string): number {
   return 0.2126 * r + 0.7152 * g + 0.0722 * b;
 }
 
-/** Texts whose contrast with what lies behind them is below WCAG's 4.5 : 1. */
+/** Texts whose contrast with their background is below WCAG's 4.5:1. */
 export async function unreadable(page: Page): Promise<string[]> {
   const texts = await page.evaluate(() => {
     const seen: { words: string; ink: string; ground: string }[] = [];
@@ -58,11 +59,11 @@ export async function unreadable(page: Page): Promise<string[]> {
   });
 }
 
-/** Ids of the fields that are marked as wrong. */
+/** Ids of the fields that are marked as invalid. */
 export const marked = (page: Page): Promise<string[]> =>
   page.locator('[aria-invalid="true"]').evaluateAll((fields) => fields.map((field) => field.id));
 
-/** What is wider than its place: the page itself, or a table that must be pushed to be read. */
+/** Elements wider than their box: the page itself, or a table that must be scrolled sideways. */
 export const tooWide = (page: Page): Promise<string[]> =>
   page.evaluate(() =>
     [document.documentElement, ...document.querySelectorAll('.scroll')]
@@ -70,11 +71,11 @@ export const tooWide = (page: Page): Promise<string[]> =>
       .map((box) => `${box.tagName} ${box.scrollWidth} > ${box.clientWidth}`),
   );
 
-/** Texts, fields and buttons that lie over one another, by what they say. */
+/** Texts, fields and buttons that overlap. */
 export const overlapping = (page: Page): Promise<string[]> =>
   page.evaluate(() => {
     const boxes = [...document.querySelectorAll('td, button, .button, input, select, dt, dd, h1')]
-      .filter((element) => element.checkVisibility()) // what is folded away has a box, too
+      .filter((element) => element.checkVisibility()) // collapsed elements have a box, too
       .map((element) => ({ element, box: element.getBoundingClientRect() }))
       .filter(({ box }) => box.width > 0 && box.height > 0);
     const said = (element: Element) => `${element.tagName} "${element.textContent?.slice(0, 30)}"`;
@@ -89,7 +90,7 @@ export const overlapping = (page: Page): Promise<string[]> =>
     return found;
   });
 
-/** Choices whose chosen words are wider than they are. */
+/** Select elements that are narrower than their selected text. */
 export const cutChoices = (page: Page): Promise<string[]> =>
   page.evaluate(() => {
     const pen = document.createElement('canvas').getContext('2d')!;
@@ -111,11 +112,11 @@ export const cutChoices = (page: Page): Promise<string[]> =>
 let axe: string | null = null;
 const RULES: RunOptions = {
   runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'],
-  // Most of a page passes, which nobody reads: axe need not describe it.
+  // Only violations, because axe takes long to describe the rules that pass.
   resultTypes: ['violations'],
 };
 
-/** What axe-core finds. */
+/** Violations found by axe-core. */
 export async function violations(page: Page): Promise<string[]> {
   axe ??= readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
   if (!(await page.evaluate(() => 'axe' in window))) await page.evaluate(axe);

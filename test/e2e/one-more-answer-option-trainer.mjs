@@ -1,4 +1,4 @@
-// The real trainer, with one more option of an answer and its use.
+// The real trainer with one more option for chats, and its use.
 import './one-more-answer-option.mjs';
 import { Generation } from '@graft/peft-core';
 

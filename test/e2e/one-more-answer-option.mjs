@@ -1,10 +1,10 @@
-// An option of an answer that Graft does not have: one description and one use. The spec's API and its trainer load this
-// before anything else, as if the description stood in libs/contracts/src/messages/requests/generate.ts.
+// Adds an option for chats that Graft does not have: its schema and its use. The spec's API and trainer load
+// this file first, as if the option were in libs/contracts/src/messages/requests/generate.ts.
 import { answerOptions, MODEL_REQUESTS } from '@graft/contracts';
 import { z } from 'zod';
 
 const shout = z.boolean().nullish().describe('The answer in capitals');
 
 answerOptions.shout = shout;
-// The schema was made from `answerOptions` when its file was loaded.
+// Extend the schema as well, because it was built from `answerOptions` when its module was loaded.
 MODEL_REQUESTS.generate.request = MODEL_REQUESTS.generate.request.extend({ shout });

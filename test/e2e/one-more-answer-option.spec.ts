@@ -1,6 +1,7 @@
-// An option of an answer is described in one place, the schema of its request (libs/contracts/src/messages/requests), and
-// used in one, the trainer. The spec adds one so. It then goes through the real API, the real gRPC stream, the real agent
-// and a real trainer process: none of them has a second description of it.
+// Checks that an option for chats is declared in one place, the schema of its request
+// (libs/contracts/src/messages/requests), and used in one, the trainer. The spec adds such an option and
+// sends it through the real API, the gRPC stream, the agent and a trainer process. None of them has a second
+// declaration.
 import './one-more-answer-option.mjs';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -17,7 +18,8 @@ import {
   type TestApi,
 } from '../../apps/api/test/fixture.js';
 
-// The API's bundle has a registry of its own; its compiled files share the one that the option was added to.
+// The API's bundle has its own copy of the registry. The compiled files share the one that the option was
+// added to.
 vi.mock('@graft/api', () => import('../../apps/api/dist/index.js'));
 
 const TRAINER = fileURLToPath(new URL('./one-more-answer-option-trainer.mjs', import.meta.url));
@@ -70,14 +72,14 @@ async function said(more: object): Promise<string> {
   return answer.choices[0]?.message.content ?? '';
 }
 
-it('reaches the trainer from the body of a chat, and shows in the answer', async () => {
+it('is sent to the trainer with a chat, and changes the answer', async () => {
   const plain = await said({});
   expect(plain).not.toBe(plain.toUpperCase());
   expect(await said({ shout: true })).toBe(plain.toUpperCase());
   expect(await said({ shout: null })).toBe(plain);
 });
 
-it('reaches it from a completion in the same way', async () => {
+it('is sent with a completion, too', async () => {
   const text = async (more: object): Promise<string> => {
     const prompt = 'what is 3 plus 3?';
     const answer = await api.client.completions.create({ ...chat, ...more, prompt });
@@ -88,7 +90,7 @@ it('reaches it from a completion in the same way', async () => {
   expect(await text({ shout: true })).toBe(plain.toUpperCase());
 });
 
-it('is refused by its name where its value is not one', async () => {
+it('is rejected by name if its value is invalid', async () => {
   expect(await caught(said({ shout: 'loudly' }))).toMatchObject({
     status: 400,
     code: 'invalid_value',

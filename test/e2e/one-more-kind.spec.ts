@@ -1,5 +1,6 @@
-// A kind of result is described in one place, contracts' messages, and reported in one. Everything else follows: the
-// trainer's frames, the agent, the wire, the database, the API's answers, the live stream, `graft logs` and the page.
+// Checks that a kind of event is declared in one place, the messages of contracts, and reported in one.
+// Everything else follows: the trainer's frames, the agent, gRPC, the database, API responses, the live
+// stream, `graft logs` and the dashboard.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -32,10 +33,10 @@ import { graft } from '../cli/graft.js';
 import { writeChats, writeTinyBase } from '../tiny-base.js';
 import { buildDashboard, findBrowser, startBrowser, Tabs } from './browser.js';
 
-// The API's bundle has a registry of its own; its compiled files share the one below.
+// The API's bundle has its own copy of the registry. The compiled files share the one below.
 vi.mock('@graft/api', () => import('../../apps/api/dist/index.js'));
 
-// The description.
+// The declaration.
 const oneMoreThing = runEvent('one_more_thing', {
   payload: z.object({ step: z.int(), surprises: z.array(z.string()).max(3) }),
   stored: 'event',
@@ -47,7 +48,7 @@ const kinds = runEvents as unknown as RunEventKind[];
 const REPORTED = { step: 1, surprises: ['one', 'two'] };
 const LINE = 'Step 1 of 2 had 2 surprises';
 
-// The producer: work that the run does beside its steps.
+// The producer: work that the run does between its steps.
 function withSurprises(run: Run): Run {
   let isOver = false;
   run.beginSamples = () => {
@@ -92,7 +93,7 @@ const spec: Spec = {
   quantization: null,
 };
 
-/** What a real run of eight chats reports. */
+/** Facts that a real run on eight chats reports. */
 function trained(): RunFact[] {
   const base = loadBase(writeTinyBase(join(dir, 'base')), { dtype: 'f32', quantization: null });
   writeChats(join(dir, 'train.jsonl'), 8);
@@ -111,7 +112,7 @@ function trained(): RunFact[] {
   return facts;
 }
 
-/** The events that a control plane gets of them: through the trainer's frames, and the agent. */
+/** Events that the control plane receives for these facts, through the trainer's frames and the agent. */
 function eventsOf({ jobId, attempt }: Assignment, facts: readonly RunFact[]): Event[] {
   const key = { jobId, attempt };
   const events: Event[] = [];
@@ -136,7 +137,7 @@ const dir = mkdtempSync(join(tmpdir(), 'graft-kind-'));
 
 beforeAll(async () => {
   kinds.push(oneMoreThing);
-  // before the API: it trains in this process, which meanwhile would not hear that a connection is closed
+  // before the API starts: training blocks this process, which would not notice closed connections
   facts = trained().filter(({ type }) => type !== 'saved' && type !== 'finished');
   expect(facts.map(({ type }) => type)).toEqual(['step', 'one_more_thing', 'step']);
   const dashboardDir = join(dir, 'built');
@@ -157,7 +158,7 @@ afterAll(async () => {
   rmSync(dir, { recursive: true, force: true });
 });
 
-/** The first event of the kind in the job's stream. */
+/** First event of the kind in the job's stream. */
 async function streamed(): Promise<JobEventObject> {
   const leave = new AbortController();
   const path = `${api.url}/v1/fine_tuning/jobs/${id}/stream`;
@@ -196,7 +197,7 @@ it('is in the database, the events, the stream and the log', async () => {
   expect(out).toContain(LINE);
 });
 
-it('is kept once where a run that resumes reports it again', async () => {
+it('is stored once if a resumed run reports it again', async () => {
   const drained: RunFact = { type: 'stopped', reason: 'drain', step: 2 };
   await worker.batch(eventsOf(lease, [...facts, drained]));
   const again = await worker.assigned();
@@ -209,7 +210,7 @@ it('is kept once where a run that resumes reports it again', async () => {
   expect(row).toEqual({ count: 1 });
 });
 
-it.skipIf(!program)('is on the page of the job', async () => {
+it.skipIf(!program)('is shown on the page of the job', async () => {
   const browser = await startBrowser();
   const tabs = new Tabs(browser, api);
   try {

@@ -1,5 +1,6 @@
-// A number of a step is named in one place, its task's metrics, and everything follows: the trainer's facts, the wire,
-// the database, the live stream, the API's answers, the CSV file and the catalogue that charts are drawn from.
+// Checks that a metric of a step is declared in one place, the metrics of its task. Everything else follows:
+// the trainer's facts, gRPC, the database, the live stream, API responses, the CSV file and the catalog for
+// charts.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -17,12 +18,12 @@ import { finished, saved, ScriptedWorker, started } from '../../apps/api/test/sc
 import { testSpec } from '../test-spec.js';
 import { writeChats, writeTinyBase } from '../tiny-base.js';
 
-// The API's bundle has a registry of its own; its compiled files share the one below.
+// The API's bundle has its own copy of the registry. The compiled files share the one below.
 vi.mock('@graft/api', () => import('../../apps/api/dist/index.js'));
 
 type Metric = (typeof causalLm.metrics)[number];
 
-// The one place.
+// The only declaration.
 const perplexity: Metric = {
   name: 'perplexity',
   title: 'Perplexity',
@@ -37,7 +38,7 @@ let facts: readonly RunFact[];
 const dir = mkdtempSync(join(tmpdir(), 'graft-number-'));
 beforeAll(async () => {
   metrics.push(perplexity);
-  // before the API: it trains in this process, which meanwhile would not hear that a connection is closed
+  // before the API starts: training blocks this process, which would not notice closed connections
   facts = trained();
   api = await startTestApi();
   await importBase(api);
@@ -53,7 +54,7 @@ const spec = testSpec({
   shuffle: false,
 });
 
-/** What a real run of eight chats reports. */
+/** Facts that a real run on eight chats reports. */
 function trained(): RunFact[] {
   const base = loadBase(writeTinyBase(join(dir, 'base')), { dtype: 'f32', quantization: null });
   writeChats(join(dir, 'train.jsonl'), 8);
@@ -76,7 +77,7 @@ function trained(): RunFact[] {
 const ofType = <K extends RunFact['type']>(facts: readonly RunFact[], type: K): FactOfRun<K>[] =>
   facts.filter((fact): fact is FactOfRun<K> => fact.type === type);
 
-/** The stream's first numbers of a step. */
+/** Metrics of the first step in the stream. */
 async function streamed(path: string): Promise<unknown> {
   const leave = new AbortController();
   const { signal } = leave;
@@ -94,7 +95,7 @@ async function streamed(path: string): Promise<unknown> {
   throw new Error('the stream ended without a step');
 }
 
-it('is in the catalogue, the database, the stream, the answers and the CSV file', async () => {
+it('is in the catalog, the database, the stream, the API responses and the CSV file', async () => {
   const [step] = ofType(facts, 'step');
   const [evaluation] = ofType(facts, 'evaluated');
   const number = step?.metrics['perplexity'];

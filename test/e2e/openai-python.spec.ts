@@ -1,5 +1,5 @@
-// OpenAI's SDK for Python, in an environment of its own that this makes once in .cache; skipped, and said so, where
-// there is no Python or nothing to install from.
+// OpenAI's SDK for Python, in a virtual environment that is created once in .cache. Skipped with a message if
+// Python or the package registry is not available.
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -10,12 +10,13 @@ import { Installation } from './installation.js';
 const VERSION = '3.57.0';
 const ROOT = join(import.meta.dirname, '../..');
 
-/** The interpreter that has the SDK, or null. */
+/** Path of the Python interpreter with the SDK, or null. */
 function interpreter(): string | null {
   const folder = join(ROOT, '.cache', `openai-python-${VERSION}`);
   const python = join(folder, 'bin/python');
   if (existsSync(python)) return python;
-  // Made beside and renamed, so that what is there is whole; the interpreter finds its packages from where it is.
+  // Created under a temporary name and then renamed, so that an existing folder is complete. The interpreter
+  // finds its packages relative to its own path.
   const begun = `${folder}.${process.pid}`;
   mkdirSync(join(ROOT, '.cache'), { recursive: true });
   try {
@@ -33,7 +34,9 @@ function interpreter(): string | null {
     return python;
   } catch (error) {
     rmSync(begun, { recursive: true, force: true });
-    console.warn(`openai for Python is not tried: ${(error as Error).message.split('\n')[0]}`);
+    console.warn(
+      `skipped: cannot install openai for Python: ${(error as Error).message.split('\n')[0]}`,
+    );
     return null;
   }
 }
@@ -49,7 +52,7 @@ describe.skipIf(python === null)('OpenAI’s SDK for Python', () => {
   }, 120_000);
   afterAll(() => graft?.stop());
 
-  it('drives files, fine-tuning, chats, embeddings and evals', () => {
+  it('supports files, fine-tuning, chats, embeddings and evals', () => {
     onTestFailed(() => console.error(graft.tails()));
     const { url, apiKey } = graft.where;
     const chats = writeChats(join(graft.dir, 'chats.jsonl'), 12);

@@ -1,4 +1,5 @@
-// Operations on finished adapters: combined, converted, merged, each a job whose model is used like any other.
+// Operations on finished adapters: combine, convert and merge. Each is a job whose result can be used like
+// any other model.
 import type { JobObject } from '@graft/contracts';
 import { APIError } from 'openai';
 import { afterAll, beforeAll, expect, it, onTestFailed } from 'vitest';
@@ -58,7 +59,7 @@ async function refusal(body: object): Promise<unknown> {
   return refused instanceof APIError ? refused.error : refused;
 }
 
-it('what is merged, combined or converted answers as its adapter does, and is trained on', async () => {
+it('merged, combined and converted models answer like their adapters, and can be trained further', async () => {
   onTestFailed(() => console.error(graft.tails()));
   const [lora, loha] = [
     await trained({ peft_type: 'LORA', r: 4 }),
@@ -72,7 +73,7 @@ it('what is merged, combined or converted answers as its adapter does, and is tr
     },
   );
 
-  // as much of the same as there was
+  // half of the adapter plus half of it is the adapter
   const halves = { type: 'combine', adapters: [lora, lora], weights: [0.5, 0.5], suffix: 'halves' };
   const both = await operated({ ...halves, combination_type: 'cat' });
   expect(both).toMatchObject({
@@ -98,7 +99,7 @@ it('what is merged, combined or converted answers as its adapter does, and is tr
   expect(model.graft).toMatchObject({ kind: 'full', base: 'tiny' });
   expect(await answer(whole)).toBe(await answer(loha));
 
-  // without a peft, as its file says
+  // without "peft": the adapter's file determines it
   const { id } = await graft.createJob({
     model: 'tiny',
     training_file: await file(),
@@ -111,7 +112,7 @@ it('what is merged, combined or converted answers as its adapter does, and is tr
   });
 }, 120_000);
 
-it('an adapter that is taken up from its two files answers as where it came from', async () => {
+it('an adapter that is imported from its two files answers like the original', async () => {
   const { id } = await graft.createJob({
     model: 'tiny',
     training_file: await file(),
@@ -134,7 +135,7 @@ it('an adapter that is taken up from its two files answers as where it came from
   expect(await answer(merged.fine_tuned_model ?? '')).toBe(await answer(taken));
 }, 60_000);
 
-it('refuses by name what cannot be done', async () => {
+it('rejects unsupported operations, and names the field', async () => {
   const lora = await trained({ peft_type: 'LORA', r: 4 });
   const ia3 = await trained({ peft_type: 'IA3' });
   const cases: readonly (readonly [body: object, param: string, message: RegExp])[] = [
@@ -162,7 +163,7 @@ it('refuses by name what cannot be done', async () => {
     });
 }, 60_000);
 
-it('X-LoRA mixes finished LoRAs, answers, goes on, and needs none of them afterwards', async () => {
+it('X-LoRA mixes finished LoRAs, answers, resumes, and does not need the LoRAs afterwards', async () => {
   onTestFailed(() => console.error(graft.tails()));
   const one = await trained({ peft_type: 'LORA', r: 4 });
   const loha = await trained({ peft_type: 'LOHA', r: 4 });
@@ -181,7 +182,8 @@ it('X-LoRA mixes finished LoRAs, answers, goes on, and needs none of them afterw
   await expect(job({ 0: 'tiny' })).rejects.toMatchObject({ param: 'peft.adapters.0' });
   await expect(job({ french: one })).rejects.toMatchObject({ param: 'peft.adapters' });
 
-  // the weights of a row sum to 1: twice the same is that, whatever was learnt
+  // the weights of a row sum to 1, so mixing an adapter with itself yields that adapter, whatever X-LoRA has
+  // learned
   const mixed = await job({ 0: one, 1: one }, { save_steps: 1 });
   const name = mixed.fine_tuned_model ?? '';
   const alone = await answer(one);

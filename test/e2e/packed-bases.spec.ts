@@ -1,4 +1,4 @@
-// Bases in 4 and 8 bits and in a GGUF's blocks, from a job to its answers, and what is made of its adapter.
+// Base models in 4 and 8 bits and in GGUF blocks: training, chats, and exports of the adapter.
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -22,7 +22,7 @@ beforeAll(async () => {
 });
 afterAll(() => graft?.stop());
 
-/** The job's id, and the files of an export. */
+/** Runs an export. Returns the job's id and the files. */
 async function exported(body: object): Promise<[string, Map<string, Buffer>]> {
   const sent = { type: 'export', ...body };
   const { id } = await graft.openai.post<JobObject>('/adapters/operations', { body: sent });
@@ -46,7 +46,7 @@ describe.each([
 ] as const)('%s', (quantization, base) => {
   let model: string;
 
-  it('trains, is evaluated, and answers a chat with what it has learnt', async () => {
+  it('trains, is evaluated, and answers a chat as trained', async () => {
     onTestFailed(() => console.error(graft.tails()));
     const { id } = await graft.createJob({
       model: base,
@@ -77,7 +77,7 @@ describe.each([
     expect(await answer(model)).toBe(said);
   });
 
-  it('has its adapter exported, and merged into a base that answers', async () => {
+  it('exports its adapter, and merges it into a base that answers', async () => {
     onTestFailed(() => console.error(graft.tails()));
     const [, files] = await exported({ model, format: 'gguf_adapter' });
     expect([...files.keys()]).toContain('adapter.gguf');
@@ -89,7 +89,7 @@ describe.each([
   });
 });
 
-it('is refused by name for a base that has no blocks', async () => {
+it('rejects the quantization of a base without blocks', async () => {
   const job = graft.createJob({
     model: 'small',
     training_file: file,

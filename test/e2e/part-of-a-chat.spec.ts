@@ -1,5 +1,5 @@
-// Adapters that act on a part of what there is, through the real things: by the task that records and chats say, from the
-// tokens that invoke them on, and in the experts of a base.
+// Adapters that act on a part of the data: one task of several, the tokens after an invocation sequence, or
+// the experts of a base. With a whole installation.
 import { afterAll, beforeAll, expect, it, onTestFailed } from 'vitest';
 import { Installation } from './installation.js';
 
@@ -37,7 +37,7 @@ const answered = async (model: string, more: object = {}, question = QUESTION): 
   return choices[0]?.message.content ?? '';
 };
 
-/** Trains until the answers are known by heart. */
+/** Trains until the model reproduces the answers. Returns its id. */
 async function trained(records: readonly object[], peft: object, model = 'tiny'): Promise<string> {
   const { id } = await graft.createJob({
     model,
@@ -50,7 +50,7 @@ async function trained(records: readonly object[], peft: object, model = 'tiny')
   return (await graft.succeeded(id)).fine_tuned_model ?? '';
 }
 
-it('a job learns two tasks, and chats say which of them they mean', async () => {
+it('a job trains two tasks, and a chat selects one', async () => {
   onTestFailed(() => console.error(graft.tails()));
   const job = {
     model: 'tiny',
@@ -83,7 +83,7 @@ it('a job learns two tasks, and chats say which of them they mean', async () => 
   await expect(ask(base)).rejects.toMatchObject(refused('this model has no tasks; leave it out'));
 });
 
-it('Polytropon answers by the task that a chat says', async () => {
+it('Polytropon answers with the task that a chat selects', async () => {
   onTestFailed(() => console.error(graft.tails()));
   const learnt = Array.from({ length: 16 }, (_, i) => chat(i % 2 ? 'no' : 'yes', i % 2));
   const peft = { peft_type: 'POLY', n_tasks: 2, n_skills: 2, r: 8, target_modules: 'all-linear' };
@@ -96,11 +96,11 @@ it('Polytropon answers by the task that a chat says', async () => {
   });
 });
 
-it('an aLoRA answers where a chat invokes it, and is the base where none does', async () => {
+it('an aLoRA acts if a chat invokes it, and answers like the base otherwise', async () => {
   onTestFailed(() => console.error(graft.tails()));
   const invoked = `${QUESTION} Q!`;
   const learnt = Array.from({ length: 16 }, () => chat('yes', undefined, invoked));
-  // Q and !, letters of the tokenizer
+  // the letters Q and ! in the tokenizer
   const peft = { peft_type: 'LORA', alora_invocation_tokens: [45, 70], r: 8 };
   const model = await trained(learnt, { ...peft, target_modules: 'all-linear' });
   expect(await answered(model, {}, invoked)).toBe('yes');
@@ -109,7 +109,7 @@ it('an aLoRA answers where a chat invokes it, and is the base where none does', 
   expect(bare).not.toBe('yes');
 });
 
-it('a LoRA of experts answers as it learnt, beside chats with its base', async () => {
+it('a LoRA of experts answers as trained, next to chats with its base', async () => {
   onTestFailed(() => console.error(graft.tails()));
   const learnt = Array.from({ length: 16 }, () => chat('yes'));
   const peft = { peft_type: 'LORA', r: 8, target_modules: [], target_parameters: ['experts.gate_up_proj', 'experts.down_proj'] }; // prettier-ignore

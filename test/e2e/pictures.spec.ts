@@ -1,4 +1,5 @@
-// Pictures from a file of records to served labels: checked, previewed, trained, downloaded, and asked in each way there is.
+// Images, from a training file to served labels: validation, preview, training, download, and every kind of
+// request.
 import { createReadStream, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { JobConfusionObject, JobPreviewObject, MetricsObject } from '@graft/contracts';
@@ -28,7 +29,7 @@ async function upload(text: string): Promise<{ readonly id: string; readonly sta
   return graft.openai.files.create({ file, purpose: 'fine-tune' });
 }
 
-it('a base of pictures learns labels, and tells them of pictures that it has not seen', async () => {
+it('an image model trains on labels, and classifies unseen images', async () => {
   onTestFailed(() => console.error(graft.tails()));
   const file = await graft.openai.files.create({
     file: createReadStream(writePictures(join(graft.dir, 'pictures.jsonl'), 24)),
@@ -66,7 +67,7 @@ it('a base of pictures learns labels, and tells them of pictures that it has not
   expect(told.classes.map(({ label }) => label)).toEqual(labels);
   const missed = told.confused.reduce((sum, one) => sum + one.count, 0);
   expect(told.classes.reduce((sum, { correct }) => sum + correct, missed)).toBe(6);
-  // each of the six by its line, whose record has that label
+  // each of the six has a line number whose record has that label
   expect(told.examples_file).toBe(file.id);
   const named = [...told.classes, ...told.confused].flatMap(({ label, lines }) =>
     lines.map((line) => ({ label, line })),
@@ -75,7 +76,7 @@ it('a base of pictures learns labels, and tells them of pictures that it has not
   const text = await (await graft.openai.files.content(file.id)).text();
   for (const { label, line } of named)
     expect(JSON.parse(text.split('\n')[line - 1] as string)).toMatchObject({ label });
-  // each step's pictures by its seconds, as its tokens are: nine patches and the class token a picture
+  // images per second and tokens per second match: each image has nine patches and the class token
   const { series } = await graft.openai.get<MetricsObject>(`/fine_tuning/jobs/${id}/metrics`);
   const speeds = series['images_per_second'] ?? [];
   expect(speeds).toHaveLength(job.graft.progress.step);
@@ -99,13 +100,13 @@ it('a base of pictures learns labels, and tells them of pictures that it has not
   });
   expect(asked.data.map(({ label }) => label)).toEqual(COLOURS);
   expect(asked.data[0]).toMatchObject({ num_classes: 3 });
-  // its rows, as the base has them: nine patches and the class token
+  // number of rows in the base: nine patches and the class token per image
   expect(asked.usage.prompt_tokens).toBe(30);
 
   const sent = await form(model, unseen[2] as Buffer);
   const [alone] = ((await sent.json()) as Classified).data;
   expect(alone).toMatchObject({ index: 0, label: 'blue' });
-  // in a forward of its own, whose products may round otherwise
+  // computed in a separate forward pass, whose products may be rounded differently
   alone?.probs.forEach((value, i) => expect(value).toBeCloseTo(asked.data[2]!.probs[i]!, 5));
 
   const paths = unseen.map((bytes, i) => {
@@ -141,7 +142,7 @@ interface Classified {
   readonly usage: { readonly prompt_tokens: number };
 }
 
-it('a base gives vectors of pictures, and learns which belong together', async () => {
+it('an image model returns embeddings, and trains on similar images', async () => {
   onTestFailed(() => console.error(graft.tails()));
   const pictured = (colour: (typeof COLOURS)[number], place: number): string =>
     dataUrl(colourPng(colour, place));
@@ -170,7 +171,10 @@ it('a base gives vectors of pictures, and learns which belong together', async (
   };
   const cosine = (a: readonly number[], b: readonly number[]): number =>
     a.reduce((sum, value, i) => sum + value * b[i]!, 0);
-  /** How much nearer pictures of a colour are than others, at least. */
+  /**
+   * Minimum difference between the similarity of images of the same color and that of images of different
+   * colors.
+   */
   const apart = (all: readonly number[][]): number =>
     Math.min(
       ...[0, 1, 2].map((i) => {
@@ -199,7 +203,7 @@ it('a base gives vectors of pictures, and learns which belong together', async (
   const config = (await graft.results(job)).get('adapter_config.json')?.toString() ?? '{}';
   expect(JSON.parse(config)).toMatchObject({ task_type: 'FEATURE_EXTRACTION' });
 
-  // in the forms of others: {"image"}, vLLM's messages, and a file
+  // other formats of requests: {"image"}, vLLM's messages, and a file
   const [url] = unseen as [string];
   const content = [{ type: 'image_url', image_url: { url } }];
   for (const asked of [{ input: { image: url } }, { messages: [{ role: 'user', content }] }]) {
@@ -243,13 +247,13 @@ const form = (model: string, bytes: Buffer): Promise<Response> => {
   return fetch(`${graft.where.url}/v1/classify`, { method: 'POST', body, headers });
 };
 
-it('a picture is sent with the name of a model', async () => {
+it('an image needs the name of a model', async () => {
   const sent = await form('', colourPng('red', 1));
   expect(sent.status).toBe(400);
   expect(await sent.json()).toMatchObject({ error: { param: 'model' } });
 });
 
-it('data, tasks and questions of another kind are refused in words', async () => {
+it('rejects data, tasks and requests of another modality with a message', async () => {
   const messages = [{ role: 'user' as const, content: 'Hi' }];
   await expect(
     graft.openai.chat.completions.create({ model: 'tiny-vit', messages }),

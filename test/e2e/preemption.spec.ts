@@ -1,4 +1,5 @@
-// A run that twice makes way for a job of higher priority, on a real worker, ends with the bytes of one that never did.
+// A run that is preempted twice by a job of higher priority, on a real worker, produces the same bytes as an
+// uninterrupted one.
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -39,7 +40,7 @@ describe('a preempted run', () => {
   }, 120_000);
   afterAll(() => graft?.stop());
 
-  it('makes way twice and is the same in the end, bit for bit', async () => {
+  it('produces the same bytes as without two preemptions', async () => {
     onTestFailed(() => console.error(graft.tails()));
     const training_file = await graft.uploadChats(40);
     const alone = await graft.createJob({ ...JOB, training_file });
@@ -50,7 +51,7 @@ describe('a preempted run', () => {
     const step = async (): Promise<number> => (await graft.job(id)).graft.progress.step;
     const urgent: JobObject[] = [];
     for (const from of [20, 100]) {
-      // Slow enough that it is seen long before it ends, and slower still until it has made way.
+      // Slow enough to be observed long before it ends, and slower still until it is preempted.
       writeFileSync(pace, '10');
       await until(`step ${from}`, async () => (await step()) >= from, 120_000);
       writeFileSync(pace, '100');
@@ -66,7 +67,7 @@ describe('a preempted run', () => {
     const job = await graft.succeeded(id, 120_000);
     const outcomes = job.graft.attempts.map(({ outcome }) => outcome);
     expect(outcomes).toEqual(['preempted', 'preempted', 'done']);
-    // From where it stopped, not from its last checkpoint before.
+    // It resumes from the step at which it stopped, not from an earlier checkpoint.
     const [, second, third] = job.graft.attempts;
     expect(second?.from_step).toBeGreaterThanOrEqual(20);
     expect((second?.from_step ?? 0) % 300).not.toBe(0);

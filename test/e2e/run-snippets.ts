@@ -1,4 +1,4 @@
-// The text that the dashboard shows for copying, run as it is.
+// Runs the code snippets of the dashboard unchanged.
 import { execFile } from 'node:child_process';
 import { existsSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
@@ -11,7 +11,10 @@ import type { Installation } from './installation.js';
 const MODULES = join(import.meta.dirname, '../../node_modules');
 const run = promisify(execFile);
 
-/** What curl and TypeScript print of a model. A picture or a sound is read from the installation's folder. */
+/**
+ * Runs the curl and the TypeScript snippet of a model and returns their output. Images and audio clips are
+ * read from the installation's folder.
+ */
 export async function runSnippets(
   { openai, where, dir }: Installation,
   model: string,
@@ -26,7 +29,7 @@ export async function runSnippets(
   const { outputText: code } = ts.transpileModule(codeOf('TypeScript'), {
     compilerOptions: { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ESNext },
   });
-  // It finds OpenAI's library as an installed one.
+  // Makes the OpenAI library available as an installed package.
   const modules = join(dir, 'node_modules');
   if (!existsSync(modules)) symlinkSync(MODULES, modules);
   const typescript = await run('node', ['--input-type=module', '-e', code], { cwd: dir, env });

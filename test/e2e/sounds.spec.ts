@@ -1,4 +1,4 @@
-// Sounds from an archive to served labels: uploaded by the CLI, trained by a worker, and asked in each way there is.
+// Audio, from an archive to served labels: upload with the CLI, training, and every kind of request.
 import { createReadStream, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { FileObject, MetricsObject } from '@graft/contracts';
@@ -33,7 +33,7 @@ beforeAll(async () => {
 });
 afterAll(() => graft?.stop());
 
-/** So many of each pitch, in a folder of its name. */
+/** Writes `each` clips of each pitch, in a folder with the name of the pitch. */
 function writeFolders(dir: string, each: number): string {
   for (const pitch of PITCHES) {
     mkdirSync(join(dir, pitch), { recursive: true });
@@ -55,9 +55,9 @@ interface Classified {
   readonly data: readonly { readonly label: string; readonly probs: readonly number[] }[];
 }
 
-it('a base of sounds learns labels from an archive, and tells them of sounds that it has not heard', async () => {
+it('an audio model trains on labels from an archive, and classifies unseen clips', async () => {
   onTestFailed(() => console.error(graft.tails()));
-  // a folder is zipped on its way
+  // the CLI uploads a folder as a zip
   const sent = await run('--json', 'files', 'upload', writeFolders(join(graft.dir, 'tones'), 8));
   expect(sent).toMatchObject({ code: 0 });
   const file = JSON.parse(sent.out) as FileObject;
@@ -81,7 +81,7 @@ it('a base of sounds learns labels from an archive, and tells them of sounds tha
     (sum, speed, i) => sum + Number(speed) * (seconds[i]! - (seconds[i - 1] ?? 0)),
     0,
   );
-  // each of the eight of a pitch is seven samples longer than the last, at one rate and the other
+  // each clip of a pitch is seven samples longer than the previous one, at alternating sampling rates
   const each = Array.from({ length: 8 }, (_, i) => 0.15 + (7 * i) / (i % 2 === 0 ? 16_000 : 8000));
   expect(heard).toBeCloseTo(16 * 3 * each.reduce((a, b) => a + b), 3);
 
@@ -121,7 +121,7 @@ it('a base of sounds learns labels from an archive, and tells them of sounds tha
   expect(told.err).toMatch(/expected WAV or FLAC, got MP3/);
 });
 
-it('a base that writes learns what is said, and writes it whole and as it comes', async () => {
+it('a speech model trains on transcripts, and returns transcripts, streamed or not', async () => {
   onTestFailed(() => console.error(graft.tails()));
   await graft.importBase('tiny-whisper', writeTinySpeechBase(join(graft.dir, 'tiny-whisper')));
   const path = writeSounds(join(graft.dir, 'said.jsonl'), 12, 'text', 0.8);
@@ -161,7 +161,7 @@ it('a base that writes learns what is said, and writes it whole and as it comes'
   });
   expect(text).toBe('low\n');
 
-  // longer than the base hears at once: three tones, each a second with the silence behind it
+  // longer than the base's window: three tones, each of one second including silence
   const second = (pitch: Pitch, place: number): number[] => {
     const samples = samplesOf(tone(pitch, place, 0.8));
     return [...samples, ...Array<number>(16_000 - samples.length).fill(0)];
@@ -206,11 +206,11 @@ it('a base that writes learns what is said, and writes it whole and as it comes'
   });
 });
 
-/** Of a file of this spec's. */
+/** Samples of a WAV file written by this spec. */
 const samplesOf = (file: Buffer): number[] =>
   Array.from({ length: (file.length - 44) / 2 }, (_, i) => file.readInt16LE(44 + 2 * i) / 32_767);
 
-it('a base that spells learns letters, is measured by its errors, and is refused what it cannot learn by its line', async () => {
+it('a CTC model trains on transcripts, is evaluated by error rates, and rejects invalid texts by line', async () => {
   onTestFailed(() => console.error(graft.tails()));
   await graft.importBase('tiny-ctc', writeTinySpellingBase(join(graft.dir, 'tiny-ctc')));
   const upload = (path: string) =>
@@ -261,7 +261,7 @@ it('a base that spells learns letters, is measured by its errors, and is refused
   );
 });
 
-it('a base without letters gets those of the texts, which its adapters keep', async () => {
+it('a CTC model without a vocabulary gets the characters of the texts, which its adapters keep', async () => {
   onTestFailed(() => console.error(graft.tails()));
   const { transcriptions } = graft.openai.audio;
   await graft.importBase('tiny-bare', writeTinySoundBase(join(graft.dir, 'tiny-bare'), 'wav2vec2'));
@@ -300,7 +300,7 @@ it('a base without letters gets those of the texts, which its adapters keep', as
   const said = await transcriptions.create({ model, file: file() });
   for (const letter of said.text.replaceAll('[UNK]', '')) expect(letters).toContain(letter);
 
-  // on another file: its letters stay, and others cannot be asked for
+  // training continues on another file: the vocabulary stays, and another one is rejected
   const again = { ...asked, model, training_file: await upload('more.jsonl', ['Fax', 'Box']), validation_file: undefined }; // prettier-ignore
   const next = await graft.createJob(again);
   expect((await graft.succeeded(next.id)).graft['task_options']).toMatchObject({ letters, vocabulary_from_data: false }); // prettier-ignore

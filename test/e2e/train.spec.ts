@@ -1,5 +1,5 @@
-// The main job through the real things: API process, embedded Postgres, both queue backends, worker and
-// trainer processes, the official SDK; then with the trainer and the worker killed in the middle.
+// The main job with a whole installation: API process, embedded PostgreSQL, both queue backends, worker and
+// trainer processes, and the official SDK. Then with the trainer and the worker killed while they train.
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -26,7 +26,7 @@ import { Installation, until, type Program } from './installation.js';
 const REDIS = process.env['GRAFT_TEST_REDIS_URL'] ?? SHARED_REDIS;
 
 const STEPS = 300;
-/** A step is two pieces of work. */
+/** Pace of a slow run in milliseconds per piece of work. A step has two pieces. */
 const SLOW_MS = 30;
 const PACED_WORKER = fileURLToPath(new URL('../chaos/poison-worker.mjs', import.meta.url));
 const JOB = {
@@ -61,18 +61,23 @@ async function listens(url: string): Promise<boolean> {
 
 const redis = await listens(REDIS);
 if (isAllTier && !redis)
-  console.warn(`skipped with Redis: none answers at ${REDIS} (GRAFT_TEST_REDIS_URL names another)`);
+  console.warn(
+    `skipped with Redis: no response from ${REDIS}; set GRAFT_TEST_REDIS_URL to another server`,
+  );
 
 const backends = [
   { queue: 'postgres', config: {} },
   { queue: 'redis', config: { queueUrl: REDIS, queuePrefix: uniqueName('e2e') } },
 ].filter(({ queue }) => queue !== 'redis' || (redis && isAllTier));
 
-/** Its trainers take as long for a piece of work as the file `pace` says, so that no run is over before it is killed. */
+/**
+ * Starts a worker whose trainers work at the pace in the file `pace`, so that no run ends before it is
+ * killed.
+ */
 const startWorker = (graft: Installation, name: string, ...flags: string[]): Program =>
   graft.startWorkerOf(PACED_WORKER, name, { GRAFT_TEST_DIR: graft.dir }, ...flags);
 
-/** One installation a backend, shared by all tests: starting a database takes longer than a job. */
+/** One installation per backend for all tests, because starting a database takes longer than a job. */
 const installations = new Map<string, Installation>();
 
 function on(queue: string): Installation {
@@ -96,7 +101,7 @@ afterAll(async () => {
 
 describe.each(backends)('with the queue in $queue', ({ queue }) => {
   it.skipIf(queue === 'redis' && !redis)(
-    'a job goes from submission to a downloaded adapter and a chat with it',
+    'a job runs from submission to a downloaded adapter and a chat with it',
     async () => {
       const graft = on(queue);
       const training_file = await graft.uploadChats(40);
@@ -149,7 +154,7 @@ describe.each(backends)('with the queue in $queue', ({ queue }) => {
   );
 });
 
-it('a job that learns its data by heart publishes its best evaluation, and keeps the last step', async () => {
+it('an overfitted job publishes its best checkpoint, and keeps the last step', async () => {
   const graft = on('postgres');
   const upload = async (from: number): Promise<string> => {
     const path = join(graft.dir, `chats-${from}.jsonl`);
@@ -182,7 +187,7 @@ it('a job that learns its data by heart publishes its best evaluation, and keeps
   expect(last.files).not.toEqual(published.files);
 });
 
-it('a job of preferences is made by the SDK, and gives an adapter that PEFT reads', async () => {
+it('a preference job from the SDK produces an adapter that PEFT can read', async () => {
   const graft = on('postgres');
   const upload = async (text: string) =>
     graft.openai.files.create({ file: new File([text], 'pairs.jsonl'), purpose: 'fine-tune' });
@@ -222,8 +227,8 @@ it('a job of preferences is made by the SDK, and gives an adapter that PEFT read
   expect(column('train_accuracy').at(-1)).toBe(1);
 });
 
-// packed-bases.spec.ts has the bases that are packed already
-it.runIf(isAllTier)('a job on a base packed to 4 bits, and a chat with what it made', async () => {
+// packed-bases.spec.ts tests bases that are stored quantized
+it.runIf(isAllTier)('a job on a base quantized to 4 bits, and a chat with its model', async () => {
   const graft = on('postgres');
   const training_file = await graft.uploadChats(40);
   const quantised = { ...JOB.graft, max_steps: 60, quantization: 'nf4' };
@@ -247,7 +252,7 @@ it.runIf(isAllTier)('a job on a base packed to 4 bits, and a chat with what it m
   expect(answer.usage?.completion_tokens).toBeGreaterThan(0);
 });
 
-it('an encoder–decoder learns prompts with completions, and answers', async () => {
+it('an encoder–decoder trains on prompts with completions, and answers', async () => {
   const graft = on('postgres');
   await graft.importTinyBase('tiny-t5', 't5');
   const lines = Array.from({ length: 24 }, (_, n) =>
@@ -286,9 +291,9 @@ it('an encoder–decoder learns prompts with completions, and answers', async ()
   expect(config).toMatchObject({ peft_type: 'LORA', task_type: 'SEQ_2_SEQ_LM' });
 });
 
-it('pairs of texts teach vectors, which the SDK gets while another job trains', async () => {
+it('embeddings are trained on pairs of texts, and the SDK reads them while another job trains', async () => {
   const graft = on('postgres');
-  // What belongs together shares no letter.
+  // Anchor and positive have no letter in common.
   const topics = Array.from({ length: 12 }, (_, n) => ({
     anchor: `ask ${'abcdefghijkl'[n]}${'abcdefghijkl'[(5 * n) % 12]}`,
     positive: `SAY ${'MNOPQRSTUVWX'[n]}${'MNOPQRSTUVWX'[(7 * n) % 12]}`,
@@ -347,7 +352,7 @@ it('pairs of texts teach vectors, which the SDK gets while another job trains', 
   expect(config.target_modules).toContain('layers.0.self_attn.q_proj');
 });
 
-describe('killed in the middle', () => {
+describe('killed while training', () => {
   let graft: Installation;
   let whole: Map<string, Buffer>;
   let training_file: string;
@@ -361,7 +366,7 @@ describe('killed in the middle', () => {
   });
   beforeEach(() => void on('postgres'));
 
-  /** A job that is well under way, with a checkpoint to go back to. It goes on slowly until `hurry`. */
+  /** Creates a job and waits until it has a checkpoint. It continues slowly until `hurry`. */
   async function submitAndReachTheMiddle(pool = 'default'): Promise<string> {
     writeFileSync(join(graft.dir, 'pace'), String(SLOW_MS));
     const { id } = await graft.createJob({ ...JOB, training_file, graft: { ...JOB.graft, pool } });
@@ -385,12 +390,12 @@ describe('killed in the middle', () => {
     const last = job.graft.attempts.at(-1);
     expect(last?.from_step).toBeGreaterThan(0);
     expect(job.graft.attempts.length).toBeGreaterThan(1);
-    // Also the curve is the uninterrupted one, whatever was replayed.
+    // The loss curve also equals that of the uninterrupted run, whatever was replayed.
     expect(lossesOf(files)).toEqual(lossesOf(whole));
     expect(await stepsListed(id)).toEqual(Array.from({ length: STEPS }, (_, n) => n + 1));
   }
 
-  /** The steps of a job's metrics events, as OpenAI's list has them. */
+  /** Steps of a job's metrics events in OpenAI's list of events. */
   async function stepsListed(id: string): Promise<number[]> {
     const steps: number[] = [];
     for await (const event of graft.openai.fineTuning.jobs.listEvents(id, { limit: 100 })) {
@@ -400,13 +405,13 @@ describe('killed in the middle', () => {
     return steps.reverse();
   }
 
-  it('a trainer killed with -9 costs no step and no byte', async () => {
+  it('a trainer killed with SIGKILL loses no step and changes no byte', async () => {
     const id = await submitAndReachTheMiddle();
     for (const pid of graft.trainerPids('a')) process.kill(pid, 'SIGKILL');
     await expectTheSameAdapter(id);
   });
 
-  it('a worker killed with -9 costs no byte: another takes over', async () => {
+  it('a worker killed with SIGKILL changes no byte: another one takes over', async () => {
     const doomed = startWorker(graft, 'doomed', '--pool', 'doomed');
     const id = await submitAndReachTheMiddle('doomed');
     const [trainer = 0] = graft.trainerPids('doomed');
@@ -423,15 +428,18 @@ describe('killed in the middle', () => {
     await expectTheSameAdapter(id);
   });
 
-  it.runIf(isAllTier)('a worker killed with -9 and started again in its home goes on', async () => {
-    const first = startWorker(graft, 'again', '--pool', 'again');
-    const id = await submitAndReachTheMiddle('again');
-    first.child.kill('SIGKILL');
-    startWorker(graft, 'again', '--pool', 'again');
-    await expectTheSameAdapter(id);
-  });
+  it.runIf(isAllTier)(
+    'a worker killed with SIGKILL continues when it is started again in its home folder',
+    async () => {
+      const first = startWorker(graft, 'again', '--pool', 'again');
+      const id = await submitAndReachTheMiddle('again');
+      first.child.kill('SIGKILL');
+      startWorker(graft, 'again', '--pool', 'again');
+      await expectTheSameAdapter(id);
+    },
+  );
 
-  it('an API killed with -9 and back after 2 s costs no attempt, no step and no byte', async () => {
+  it('an API killed with SIGKILL for 2 s costs no attempt and no step, and changes no byte', async () => {
     const id = await submitAndReachTheMiddle();
     await graft.crashApi(2000);
     hurry();
@@ -446,7 +454,7 @@ describe('killed in the middle', () => {
     expect(lossesOf(files)).toEqual(lossesOf(whole));
   });
 
-  it('a paused job goes on from its very step', async () => {
+  it('a paused job resumes from exactly its last step', async () => {
     const id = await submitAndReachTheMiddle();
     await graft.openai.fineTuning.jobs.pause(id);
     await until('the pause', async () => (await graft.job(id)).status === 'paused');
@@ -456,7 +464,7 @@ describe('killed in the middle', () => {
     expect((await graft.job(id)).graft.attempts[1]?.from_step).toBe(step);
   });
 
-  it('a cancelled job ends at once, frees its slot and leaves its trainer alive', async () => {
+  it('a cancelled job ends immediately, frees its slot and leaves its trainer running', async () => {
     const id = await submitAndReachTheMiddle();
     const [trainer] = graft.trainerPids('a');
     await graft.openai.fineTuning.jobs.cancel(id);
@@ -469,7 +477,7 @@ describe('killed in the middle', () => {
     expect(graft.trainerPids('a')).toEqual([trainer]);
   });
 
-  it("a cancelled job's checkpoint comes home as an adapter, and answers", async () => {
+  it("a cancelled job's checkpoint is uploaded as an adapter, and answers", async () => {
     const id = await submitAndReachTheMiddle();
     await graft.openai.fineTuning.jobs.cancel(id);
     const [checkpoint] = (await graft.openai.fineTuning.jobs.checkpoints.list(id)).data;
@@ -493,9 +501,9 @@ describe('killed in the middle', () => {
     rmSync(home, { recursive: true });
   });
 
-  // drain.spec.ts does the same by the API
+  // drain.spec.ts tests the same through the API
   it.runIf(isAllTier)(
-    'a drained worker hands its run back with a checkpoint at the very step',
+    'a drained worker returns its run with a checkpoint of exactly the last step',
     async () => {
       const drained = startWorker(graft, 'drained', '--pool', 'drained');
       const id = await submitAndReachTheMiddle('drained');

@@ -1,5 +1,5 @@
-// What a job shows while it trains, through a whole installation: a real trainer answers its sample prompts, and what it
-// says at a step is what the checkpoint of that step answers when it is asked; from there a branch begins.
+// Results of a job while it trains, with a whole installation. A real trainer answers the sample prompts, and
+// the answers at a step equal those of the checkpoint of that step. A branch starts from that checkpoint.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -53,14 +53,14 @@ const samples = async () =>
     (await here.openai.get(`/fine_tuning/jobs/${job}/samples`)) as Page<JobSampleObject>
   ).data.toReversed();
 
-it('says at each step what the checkpoint of that step answers', async () => {
+it('samples at each step equal the answers of the checkpoint of that step', async () => {
   const rows = await samples();
   expect(rows.map((row) => row.step_number)).toEqual([0, 4, 8, 12]);
   const { data: checkpoints } = await here.openai.fineTuning.jobs.checkpoints.list(job);
   const models = new Map(
     checkpoints.map((one) => [one.step_number, one.fine_tuned_model_checkpoint]),
   );
-  // a checkpoint that the next one overtakes on its way up is not there
+  // a checkpoint is missing if a newer one replaced it before it was uploaded
   expect(models.has(12)).toBe(true);
   for (const { step_number: step, data } of rows) {
     const model = step === 0 ? 'tiny' : models.get(step);
@@ -72,7 +72,7 @@ it('says at each step what the checkpoint of that step answers', async () => {
   expect(new Set(rows.map(({ data }) => data[0]?.text)).size).toBeGreaterThan(1);
 });
 
-it('is shown by graft samples', async () => {
+it('graft samples shows them', async () => {
   const { url, apiKey } = here.where;
   const run = (...args: string[]) =>
     graft(join(here.dir, 'none'), ['samples', job, ...args, '--url', url, '--api-key', apiKey]);
@@ -89,7 +89,7 @@ it('is shown by graft samples', async () => {
   expect(json).toEqual(rows.toReversed());
 });
 
-it('keeps a ledger of what it has learnt worst, which graft ledger shows', async () => {
+it('graft ledger shows the examples with the highest losses', async () => {
   const { url, apiKey } = here.where;
   const path = `/fine_tuning/jobs/${job}/ledger`;
   const ledger = (await here.openai.get(`${path}?limit=100`)) as JobLedgerObject;
@@ -110,7 +110,7 @@ it('keeps a ledger of what it has learnt worst, which graft ledger shows', async
   }
 });
 
-it('goes on from a checkpoint with other options: graft branch', async () => {
+it('graft branch continues from a checkpoint with other options', async () => {
   const { url, apiKey } = here.where;
   const branch = (from: string, ...args: string[]) =>
     graft(join(here.dir, 'none'), ['branch', from, ...args, '--url', url, '--api-key', apiKey]);
@@ -135,7 +135,7 @@ it('goes on from a checkpoint with other options: graft branch', async () => {
       sample_prompts: [CHAT],
     },
   });
-  // It begins with what the checkpoint answers.
+  // The first answer is that of the checkpoint.
   const list = await here.openai.get(`/fine_tuning/jobs/${after.id}/samples`);
   const rows = (list as Page<JobSampleObject>).data;
   const parent = (await samples()).find((row) => row.step_number === at);
@@ -150,8 +150,8 @@ it('goes on from a checkpoint with other options: graft branch', async () => {
   });
 });
 
-describe.skipIf(!program)('in the dashboard', () => {
-  it('is a table of the job, a column a prompt, and a field of the form', async () => {
+describe.skipIf(!program)('the dashboard', () => {
+  it('shows samples in a table with a column per prompt, and has a field for prompts', async () => {
     browser = await startBrowser();
     const tabs = new Tabs(browser, here.where);
     const page = await tabs.open(`/jobs/${job}?tab=samples`);
