@@ -301,7 +301,7 @@ describe('graft, against a running API', () => {
     writeFileSync(tickets, `message,category\n${rows}`);
     const labels = ['--map', 'text=message', '--map', 'label=category'];
     const taken = await run('submit', '-m', 'planned', '-t', tickets, ...labels, '--dry-run');
-    expect(taken.out).toMatch(/graft\.task was left out: the job trains seq_cls, the only task/);
+    expect(taken.out).toMatch(/graft\.task is not set: the job trains seq_cls, the only task/);
 
     const submitted = await run('submit', '-m', 'planned', '-t', chats);
     expect(submitted.code).toBe(0);

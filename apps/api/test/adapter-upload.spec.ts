@@ -93,7 +93,7 @@ it.each([
     /adapter_model\.pt may be a pickle/,
   ],
   ['a pickle named *.safetensors', [config, [WEIGHTS, pickle]], /is no safetensors file, whatever/],
-  ['a config without weights', [config], /there is no adapter_model\.safetensors/],
+  ['a config without weights', [config], /adapter_model\.safetensors is missing/],
   ['an unknown file', [config, ['weights.gguf', pickle]], /expected adapter_config\.json and/],
   ['a config without peft_type', [[CONFIG, Buffer.from('{}')], weights], /has no peft_type/],
   ['an unknown method', [changed({ peft_type: 'NEW' }), weights], /unknown peft_type "NEW"/],

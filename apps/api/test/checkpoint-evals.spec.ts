@@ -385,13 +385,17 @@ it('rejects evals that cannot be a score', async () => {
   const filed = await runOnBase({ type: 'jsonl', source: { type: 'file_content', content } });
   const refusals: [graft: object, more: object, message: RegExp][] = [
     [{ eval: 'evalrun_none' }, {}, /No such Run: evalrun_none$/],
-    [{ eval: filed.id }, {}, /grades answers of a file; name a run that asked a model/],
+    [
+      { eval: filed.id },
+      {},
+      /grades answers from a file; name a run that generated its answers with a model/,
+    ],
     [
       { eval: filed.eval_id },
       {},
-      /no eval with a run that asked a model and has its items; run it on the base first/,
+      /no run that generated answers with a model and still has its items; run the eval on the base model first/,
     ],
-    [{ eval: baseline.id }, { peft: null }, /full fine-tuning cannot be asked/],
+    [{ eval: baseline.id }, { peft: null }, /full fine-tuning cannot generate answers/],
   ];
   for (const [graft, more, message] of refusals)
     await expect(create(graft, more)).rejects.toMatchObject({

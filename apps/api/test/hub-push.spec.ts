@@ -146,7 +146,7 @@ it('fails without a path in the error if its files disappear during the push', a
   try {
     const answer = await send({ stream: true });
     const text = await answer.text();
-    expect(text).toContain('a file of the model is not there any more');
+    expect(text).toContain('a file of the model no longer exists');
     expect(text).not.toContain(blobs);
   } finally {
     renameSync(away, blobs);

@@ -347,7 +347,11 @@ describe('data that a process sent but could not record', () => {
 describe('an error response', () => {
   it.each([
     ["a proxy's error page", { status: 404, body: null }, 'answered 404'],
-    ['JSON of another service', { status: 200, body: { here: [] } }, 'answered with other JSON'],
+    [
+      'JSON of another service',
+      { status: 200, body: { here: [] } },
+      'answered with unexpected JSON',
+    ],
   ] as const)(
     '(%s) is an error of the tracker, not of the run, which continues after it',
     async (_, refuse, said) => {
@@ -388,7 +392,7 @@ describe('an error response', () => {
       (await eventsOf(refused.id)).map(({ level, message }) => [level, message]),
     ).toContainEqual([
       'warn',
-      'Weights & Biases takes no more of this job: answered 404: run not found',
+      "Weights & Biases rejected this job's run; nothing more is sent to it: answered 404: run not found",
     ]);
     const going = await runOf(good.id);
     await until(() => going.history.length === 1);

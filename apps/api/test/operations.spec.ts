@@ -53,7 +53,7 @@ it('rejects an adapter whose config is too large to read, with its size', async 
   const { fine_tuned_model: made } = await api.get<JobObject>(`/fine_tuning/jobs/${id}`);
   await expect(
     operate({ type: 'combine', adapters: [made, model], weights: [1, 1] }),
-  ).rejects.toThrow('its adapter_config.json is 5000020 bytes, and at most 4194304 are read');
+  ).rejects.toThrow("the model's adapter_config.json has 5000020 bytes; the limit is 4194304");
 });
 
 it("a worker gets the files of each adapter under its index, no data, and the base's dtype and quantization", async () => {

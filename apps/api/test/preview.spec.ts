@@ -167,7 +167,7 @@ describe('a preview', () => {
     expect(steps).toBe(6);
     expect(warnings).toEqual([
       'Only 3 examples; at least 10 are recommended.',
-      expect.stringMatching(/^Only 6 steps, /),
+      expect.stringMatching(/^Only 6 steps; /),
       '1 of 3 examples of the training file repeats an earlier one.',
     ]);
   });

@@ -167,10 +167,10 @@ describe('a reading error shown to users', () => {
     const body = { model: 'tiny', training_file };
     const { status, body: answer } = await post(body, { path: '/preview' });
     expect(status).toBe(503);
-    expect(answer.error.message).toContain('the server could not read it');
+    expect(answer.error.message).toContain('the server could not read the data');
     const job = (await post(body)).body;
     const events = await api.get<object>(`/fine_tuning/jobs/${job.id}/events`);
-    expect(JSON.stringify(events)).toContain('the server could not read it');
+    expect(JSON.stringify(events)).toContain('the server could not read the data');
     for (const text of [answer.error.message, JSON.stringify(events)]) {
       expect(text).not.toContain(api.home);
       expect(text).not.toContain('ENOENT');

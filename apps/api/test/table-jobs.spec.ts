@@ -50,7 +50,7 @@ it('a job on a table whose texts were read without their likely labels warns, an
 
 it('a job trains the only task that its table with mapped columns fits, with a warning', async () => {
   const training_file = await table('message,category', { text: 'message', label: 'category' });
-  const message = `graft.task was left out: the job trains seq_cls, the only task that tickets.csv (${training_file}) fits, whose columns were named (text is message, label is category).`;
+  const message = `graft.task is not set: the job trains seq_cls, the only task that fits tickets.csv (${training_file}) with its named columns (text is message, label is category).`;
   const plan = await preview({ training_file });
   expect(plan.graft.task).toBe('seq_cls');
   expect(plan.warnings).toContain(message);

@@ -5,7 +5,7 @@ const Name = z.string().trim().min(1).max(128);
 /** All of a tracker's settings: what is left out is not kept from before, the key least of all. */
 const common = {
   url: z.string().min(1).max(2000),
-  every_job: z.boolean().default(false).describe('Write jobs that name no integrations, too'),
+  every_job: z.boolean().default(false).describe('Also send jobs that name no integrations'),
 };
 
 export const SET_INTEGRATION = {
@@ -14,7 +14,7 @@ export const SET_INTEGRATION = {
     url: common.url.default('https://api.wandb.ai').describe('Address of the W&B server'),
     api_key: z.string().trim().min(1).max(1000).describe('W&B API key'),
     project: Name.default('graft').describe('W&B project of jobs that name none'),
-    entity: Name.optional().describe('W&B team or user; absent: the one of the API key'),
+    entity: Name.optional().describe('W&B team or user; default: that of the API key'),
   }),
   mlflow: z.strictObject({
     ...common,
@@ -26,7 +26,7 @@ export const SET_INTEGRATION = {
       .min(1)
       .max(4000)
       .optional()
-      .describe('Password of the user name, or without one a bearer token'),
+      .describe('Password of `username`; without `username`, a bearer token'),
     project: Name.default('graft').describe('MLflow experiment of jobs that name none'),
   }),
 };

@@ -15,14 +15,14 @@ export class IntegrationsController {
 
   @Get()
   @Needs('project:admin')
-  @AnswersList(IntegrationObject, 'Experiment trackers of the project')
+  @AnswersList(IntegrationObject, 'Lists the experiment trackers of the project')
   list(@Caller() caller: Principal): Promise<Page<IntegrationObject>> {
     return this.integrations.list(caller);
   }
 
   @Get(':type')
   @Needs('project:admin')
-  @Answers(IntegrationObject, 'An experiment tracker: wandb or mlflow')
+  @Answers(IntegrationObject, 'Returns an experiment tracker: wandb or mlflow')
   get(@Caller() caller: Principal, @Param('type') type: string): Promise<IntegrationObject> {
     return this.integrations.get(caller, type);
   }
@@ -31,7 +31,7 @@ export class IntegrationsController {
   @HttpCode(200)
   @Needs('project:admin')
   @ApiBody({ schema: bodySchema(SetIntegration) })
-  @Answers(IntegrationObject, 'Sets an experiment tracker up, in place of what was there')
+  @Answers(IntegrationObject, 'Sets up an experiment tracker; replaces all previous settings')
   set(
     @Caller() caller: Principal,
     @Param('type') type: string,
@@ -42,7 +42,7 @@ export class IntegrationsController {
 
   @Delete(':type')
   @Needs('project:admin')
-  @AnswersDeleted('integration', 'Deletes an experiment tracker; the runs there stay')
+  @AnswersDeleted('integration', 'Deletes an experiment tracker; its runs are kept on its server')
   remove(
     @Caller() caller: Principal,
     @Param('type') type: string,

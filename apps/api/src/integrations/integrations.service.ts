@@ -118,7 +118,7 @@ function typeOf(type: string): IntegrationType {
   if (!known)
     throw new DomainError(
       'not_found',
-      `no such integration: ${type.slice(0, 60)}; there are ${INTEGRATION_TYPES.join(' and ')}`,
+      `no such integration: ${type.slice(0, 60)}; expected ${INTEGRATION_TYPES.join(' or ')}`,
       'type',
     );
   return known;

@@ -131,7 +131,10 @@ async function named(call: Call, name: string): Promise<string | null> {
     throw error;
   });
   if (found?.experiment.lifecycle_stage === 'deleted')
-    throw new TrackerRefusal(`its experiment ${name} is deleted; restore it, or name another`, 400);
+    throw new TrackerRefusal(
+      `the experiment ${name} was deleted; restore it, or use another name`,
+      400,
+    );
   return found?.experiment.experiment_id ?? null;
 }
 

@@ -231,7 +231,7 @@ export class RunClaims {
       await this.events.append(manager, due.id, [
         {
           level: 'warn',
-          message: `${INTEGRATION_NAMES[due.type]} takes no more of this job: ${message}`,
+          message: `${INTEGRATION_NAMES[due.type]} rejected this job's run; nothing more is sent to it: ${message}`,
         },
       ]);
     });

@@ -62,7 +62,7 @@ export class RunSender implements OnModuleDestroy {
         void sending.finally(() => this.work.delete(sending));
       }
     } catch (error) {
-      log.warn({ err: error }, 'could not look for runs to send to trackers');
+      log.warn({ err: error }, 'could not query runs to send to trackers');
     }
   }
 
@@ -71,7 +71,7 @@ export class RunSender implements OnModuleDestroy {
     this.trackers++;
     const { project_id: project, type } = claim;
     const warn = (error: unknown): void =>
-      log.warn({ err: error, project, type }, 'could not send to a tracker; it goes on later');
+      log.warn({ err: error, project, type }, 'could not send to a tracker; will retry later');
     try {
       const end = performance.now() + TURN_MS;
       let forbidden = 0;
@@ -159,7 +159,10 @@ export class RunSender implements OnModuleDestroy {
       const answer = parsed(text);
       if (status >= 200 && status < 300) {
         if (answer !== null) return answer;
-        throw new TrackerRefusal(`answered ${status} without JSON: is ${url} such a server?`, null);
+        throw new TrackerRefusal(
+          `answered ${status} without JSON; check that ${url} is the address of the tracker`,
+          null,
+        );
       }
       const { code, said } = saidIn(answer);
       const hidden = [secret, headers?.['authorization']?.replace(/^\w+ /, '') ?? null];

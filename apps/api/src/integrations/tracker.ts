@@ -92,7 +92,7 @@ export function answerOf<T>(form: z.ZodType<T>, answer: unknown, { url }: Connec
   const read = form.safeParse(answer);
   if (read.success) return read.data;
   throw new TrackerRefusal(
-    `answered with other JSON than expected: is ${url} such a server?`,
+    `answered with unexpected JSON; check that ${url} is the address of the tracker`,
     null,
   );
 }

@@ -154,7 +154,7 @@ function bucketOf(answer: unknown, connection: Connection): z.infer<typeof Bucke
   const read = answerOf(Answer, answer, connection);
   if ('data' in read) return read.data.upsertBucket.bucket;
   const said = read.errors.map(({ message }) => message).join('; ');
-  throw new TrackerRefusal(`W&B refused the run: ${said}`, 400);
+  throw new TrackerRefusal(`W&B rejected the run: ${said}`, 400);
 }
 
 const stream = (

@@ -9,7 +9,7 @@ import { Answers } from '../http/openapi.js';
 @Controller('v1/catalog')
 export class CatalogController {
   @Get()
-  @Answers(Catalog, 'What this build can train')
+  @Answers(Catalog, 'Returns what this build can train: models, methods, tasks and their options')
   get(): Catalog {
     return catalog();
   }

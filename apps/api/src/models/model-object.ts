@@ -64,7 +64,7 @@ export const usesOf = (family: string | null, task: string | null): readonly Mod
   task === null ? (family === null ? [] : usesOfBase(family)) : usesOfTask(task);
 
 /** Replaces the reason why an import failed where the reason would name a folder. */
-export const HIDDEN = 'an administrator sees the reason';
+export const HIDDEN = 'only administrators can see the reason';
 
 /** The model object of a checkpoint. @param base null where it was deleted */
 export function checkpointModel(

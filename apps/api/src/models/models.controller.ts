@@ -27,7 +27,7 @@ export class ModelsController {
 
   @Get()
   @Needs('models:read')
-  @AnswersPage(ModelObject, 'Bases and fine-tuned models', {
+  @AnswersPage(ModelObject, 'Lists base models and fine-tuned models', {
     limit: MOST_MODELS,
     most: MOST_MODELS,
   })
@@ -42,14 +42,14 @@ export class ModelsController {
   @HttpCode(200)
   @Needs('admin')
   @ApiBody({ schema: bodySchema(ImportModel, IMPORT_MODEL_EXAMPLE) })
-  @Answers(ModelObject, 'Imports a base')
+  @Answers(ModelObject, 'Imports a base model')
   import(@Caller() caller: Principal, @Body() body: unknown): Promise<ModelObject> {
     return this.imports.start(caller, body);
   }
 
   @Get('*id')
   @Needs('models:read')
-  @Answers(ModelObject, 'A model')
+  @Answers(ModelObject, 'Returns a model')
   get(@Caller() caller: Principal, @Param('id') id: string | string[]): Promise<ModelObject> {
     return this.models.get(caller, idOf(id));
   }

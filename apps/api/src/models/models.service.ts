@@ -195,7 +195,7 @@ export class ModelsService {
     if (model.kind === 'export')
       throw new DomainError(
         'invalid_model',
-        `${id} is an export for other programs: it can be downloaded, and no more`,
+        `${id} is an export for other programs: it can only be downloaded`,
         parameter,
       );
     const { base_dtype: baseDtype, quantization } = model;
@@ -249,8 +249,8 @@ export class ModelsService {
     const { job_id: id, files } = await this.row(caller, adapter, parameter);
     const jobs = this.database.manager.getRepository(Job);
     const job = id === null ? null : await jobs.findOneBy({ id, project_id: caller.projectId });
-    const told = job && !job.spec.operation && !isToldByFile(job.spec.peft);
-    return told ? job.spec.peft : this.configIn(files, parameter);
+    const isInSpec = job && !job.spec.operation && !isToldByFile(job.spec.peft);
+    return isInSpec ? job.spec.peft : this.configIn(files, parameter);
   }
 
   /** What an operation on it would be done to: as its own file says, which workers read. */

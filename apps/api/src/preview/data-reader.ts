@@ -64,11 +64,13 @@ export class DataReader implements OnModuleDestroy {
       };
       const answered = (message: unknown): void => done(message as ReaderAnswer<T>);
       const died = (): void =>
-        done({ failed: 'the reading process ended; the base may need too much memory' });
+        done({
+          failed: 'the process that reads the data ended; the base model may need too much memory',
+        });
       const timer = setTimeout(() => {
         this.end();
         done({
-          failed: `reading took longer than ${Math.round(readerMs / 1000)} s; the base's chat template may hang`,
+          failed: `reading took longer than ${Math.round(readerMs / 1000)} s; the chat template of the base model may hang`,
         });
       }, readerMs);
       child.on('message', answered).on('exit', died);
@@ -84,7 +86,7 @@ export class DataReader implements OnModuleDestroy {
       if (this.child === child) this.child = null;
     };
     child.on('exit', gone).on('error', (error) => {
-      log.warn({ err: error }, 'the reading process could not be started');
+      log.warn({ err: error }, 'the process that reads data could not be started');
       gone();
     });
     return child;
@@ -111,5 +113,5 @@ function value<T>(answer: ReaderAnswer<T>): T {
   if ('failed' in answer) throw new ReaderFailure(answer.failed);
   // Its words are of this machine, and whoever sent the data is not of this machine.
   log.warn({ reason: answer.crashed }, 'data could not be read');
-  throw new ReaderFailure('the server could not read it; see the server log');
+  throw new ReaderFailure('the server could not read the data; see the server log');
 }

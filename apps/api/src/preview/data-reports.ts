@@ -104,7 +104,9 @@ export class DataReports {
       return await this.turns.take(key, asker, work);
     } catch (error) {
       if (error instanceof TooManyWaiting)
-        throw new ReaderFailure('too many files of this project are waiting to be read');
+        throw new ReaderFailure(
+          'too many files of this project are waiting to be read; try again later',
+        );
       if (error !== asker.signal.reason) throw error;
       throw new ReaderFailure('files ahead of it in the queue took too long');
     }

@@ -18,9 +18,11 @@ export class JobEval {
     const id = request.graft?.eval;
     if (!id) return request;
     if (spec.peft === null)
-      throw refusal('checkpoints of full fine-tuning cannot be asked; train an adapter (`peft`)');
+      throw refusal(
+        'checkpoints of full fine-tuning cannot generate answers; train an adapter (`peft`)',
+      );
     if (!usesOfTask(spec.task).includes('chat'))
-      throw refusal(`models of task ${spec.task} write no answers to grade`);
+      throw refusal(`models of task ${spec.task} generate no text to grade`);
     const [run] = await this.database.query<{ id: string; type: string }>(
       `SELECT id, data_source->>'type' AS type FROM eval_run
        WHERE project_id = $1 AND items_deleted_at IS NULL AND (id = $2 OR (eval_id = $2 AND data_source->>'type' <> 'jsonl'))
@@ -29,12 +31,15 @@ export class JobEval {
     );
     if (run && run.type !== 'jsonl')
       return { ...request, graft: { ...request.graft, eval: run.id } };
-    if (run) throw refusal(`${id} grades answers of a file; name a run that asked a model`);
+    if (run)
+      throw refusal(
+        `${id} grades answers from a file; name a run that generated its answers with a model`,
+      );
     const shown = id.slice(0, 60);
     throw new DomainError(
       'not_found',
       id.startsWith('eval_')
-        ? `${shown} is no eval with a run that asked a model and has its items; run it on the base first, which is what checkpoints are then compared with`
+        ? `${shown} does not exist, or has no run that generated answers with a model and still has its items; run the eval on the base model first: checkpoints are compared with that run`
         : `No such Run: ${shown}`,
       PARAM,
     );

@@ -223,7 +223,7 @@ function checkTask({ id, filename, report }: File, { task }: Spec, parameter: st
   const wayOut = others.length > 0 ? `; it fits graft.task ${others.join(' or ')}` : '';
   throw new DomainError(
     'invalid_training_file',
-    `${filename} (${id}) does not fit task ${task}: ${found.problem ?? 'its records are of another kind'}${wayOut}`,
+    `${filename} (${id}) does not fit task ${task}: ${found.problem ?? 'its records have another format'}${wayOut}`,
     parameter,
   );
 }
@@ -238,7 +238,7 @@ function checkSampledSteps(
   const times = 1 + Math.ceil(steps / every);
   if (times <= MOST_SAMPLED_STEPS) return;
   const least = Math.ceil(steps / (MOST_SAMPLED_STEPS - 1));
-  const often = `graft.sample_prompts would be answered ${times} times in ${steps} steps, of at most ${MOST_SAMPLED_STEPS}`;
+  const often = `graft.sample_prompts would be answered ${times} times in ${steps} steps; the limit is ${MOST_SAMPLED_STEPS}`;
   throw new DomainError(
     'invalid_value',
     `graft.eval_steps: expected an integer ≥ ${least} or 0, got ${every}: ${often}`,

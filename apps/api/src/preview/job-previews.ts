@@ -75,7 +75,7 @@ function warningsOf(examples: number, steps: number, seconds: number | null): st
     );
   if (steps < FEW_STEPS) {
     warnings.push(
-      `Only ${steps} step${steps === 1 ? '' : 's'}, which is often too few to learn from: add examples, lower batch_size or raise n_epochs.`,
+      `Only ${steps} step${steps === 1 ? '' : 's'}; this is often too few: add examples, lower batch_size or raise n_epochs.`,
     );
   }
   if (seconds !== null && seconds > LONG_SECONDS)

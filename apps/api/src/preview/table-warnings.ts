@@ -22,7 +22,7 @@ export function takenTask(
   if (!only || others.length > 0 || only.task === usualTask(modelType)) return null;
   const { task } = only;
   const named = Object.entries(report.columns).map(([field, column]) => `${field} is ${column}`);
-  const message = `graft.task was left out: the job trains ${task}, the only task that ${filename} (${id}) fits, whose columns were named (${named.join(', ')}).`;
+  const message = `graft.task is not set: the job trains ${task}, the only task that fits ${filename} (${id}) with its named columns (${named.join(', ')}).`;
   return { task, warning: { code: 'task_of_file', message, step: null } };
 }
 

@@ -3,11 +3,11 @@ import { TooManyWaiting, Turns } from './turns.js';
 
 /** Work that ends when it is told to, and notes when it began. */
 class Works {
-  readonly begun: string[] = [];
+  readonly started: string[] = [];
   private readonly ends = new Map<string, () => void>();
 
   of = (name: string) => (): Promise<string> => {
-    this.begun.push(name);
+    this.started.push(name);
     return new Promise((resolve) => this.ends.set(name, () => resolve(name)));
   };
 
@@ -21,7 +21,7 @@ const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resol
 const waits = (project: string) => ({ project, signal: new AbortController().signal });
 
 describe('turns', () => {
-  it('do one piece of work at a time, of each project in turn', async () => {
+  it('run one piece of work at a time, from each project in turn', async () => {
     const turns = new Turns();
     const works = new Works();
     for (const [project, key] of [
@@ -34,12 +34,12 @@ describe('turns', () => {
     ] as const)
       void turns.take(key, waits(project), works.of(key));
     await settled();
-    expect(works.begun).toEqual(['a1']);
+    expect(works.started).toEqual(['a1']);
     for (const key of ['a1', 'b1', 'c1', 'a2', 'b2']) await works.end(key);
-    expect(works.begun).toEqual(['a1', 'b1', 'c1', 'a2', 'b2', 'a3']);
+    expect(works.started).toEqual(['a1', 'b1', 'c1', 'a2', 'b2', 'a3']);
   });
 
-  it('answer equal questions together, begun or not, and ask again afterwards', async () => {
+  it('share the answer of equal requests, started or not, and run again afterwards', async () => {
     const turns = new Turns();
     const works = new Works();
     const first = turns.take('same', waits('a'), works.of('same'));
@@ -49,10 +49,10 @@ describe('turns', () => {
     expect(await Promise.all([first, second])).toEqual(['same', 'same']);
     void turns.take('same', waits('b'), works.of('same'));
     await settled();
-    expect(works.begun).toEqual(['same', 'same']);
+    expect(works.started).toEqual(['same', 'same']);
   });
 
-  it('do not begin what nobody waits for, and do what one of two still waits for', async () => {
+  it('skip work without callers, and do work that one of two callers still waits for', async () => {
     const turns = new Turns();
     const works = new Works();
     const gone = new AbortController();
@@ -67,10 +67,10 @@ describe('turns', () => {
     await works.end('long');
     await works.end('shared');
     expect(await other).toBe('shared');
-    expect(works.begun).toEqual(['long', 'shared']);
+    expect(works.started).toEqual(['long', 'shared']);
   });
 
-  it('let go of an asker at once whose work goes on for the next', async () => {
+  it('reject an aborted caller immediately; its work continues for the next caller', async () => {
     const turns = new Turns();
     const works = new Works();
     const deadline = new AbortController();
@@ -81,10 +81,10 @@ describe('turns', () => {
     const next = turns.take('slow', waits('a'), works.of('slow'));
     await works.end('slow');
     expect(await next).toBe('slow');
-    expect(works.begun).toEqual(['slow']);
+    expect(works.started).toEqual(['slow']);
   });
 
-  it('go on after work that failed', async () => {
+  it('continue after work that failed', async () => {
     const turns = new Turns();
     const failing = turns.take('a', waits('a'), () => Promise.reject(new Error('broken')));
     const after = turns.take('b', waits('a'), () => Promise.resolve(1));
@@ -92,7 +92,7 @@ describe('turns', () => {
     expect(await after).toBe(1);
   });
 
-  it('refuse a project whose waiting is long enough, and no other', async () => {
+  it('reject a project with too much waiting work, and no other project', async () => {
     const turns = new Turns();
     const works = new Works();
     for (let n = 0; n < 16; n++) void turns.take(`a${n}`, waits('a'), works.of(`a${n}`));
@@ -100,6 +100,6 @@ describe('turns', () => {
     await expect(turns.take('a17', waits('a'), works.of('a17'))).rejects.toThrow(TooManyWaiting);
     void turns.take('b', waits('b'), works.of('b'));
     for (let n = 0; n < 2; n++) await works.end(`a${n}`);
-    expect(works.begun).toContain('b');
+    expect(works.started).toContain('b');
   });
 });

@@ -55,7 +55,7 @@ export class Gateways implements OnModuleDestroy {
 
   private async ask<Row extends QueryResultRow>(sql: string, parameters: unknown[]) {
     const { client } = this;
-    if (!client) throw new Error('the connection that this process is known by is lost');
+    if (!client) throw new Error('the database connection of this API process is lost');
     try {
       return (await client.query<Row>(sql, parameters)).rows;
     } catch (error) {
@@ -119,7 +119,7 @@ export class Gateways implements OnModuleDestroy {
     void client.end().catch(() => undefined);
     for (const listener of this.lost) listener();
     if (this.closing) return;
-    log.warn('lost the connection that this process is known by; opening it again');
+    log.warn('lost the database connection of this API process; reconnecting');
     this.again();
   }
 

@@ -23,11 +23,11 @@ function stream() {
   return { modelRequests, sent, take: () => take() };
 }
 
-it('asks nothing of a worker for one who left before it was the turn of the question', async () => {
+it('sends no media to a worker if the client left before the request was sent', async () => {
   const { modelRequests, sent, take } = stream();
   const left = new AbortController();
   const request = { id: 'answer' } as ModelRequest;
-  const media = [Buffer.from('a sound')];
+  const media = [Buffer.from('a clip')];
   const answer = modelRequests.responses(ADDRESS, { request, media }, left.signal).next();
   left.abort();
   expect(await answer).toMatchObject({ done: true });

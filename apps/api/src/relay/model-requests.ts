@@ -67,7 +67,7 @@ export class ModelRequests {
     left: AbortSignal,
   ): AsyncGenerator<ModelResponse> {
     const worker = this.connections.get(address);
-    if (!worker) throw new NotBegun('its stream is over');
+    if (!worker) throw new NotBegun("the worker's stream has ended");
     const { id } = asked.request;
     const pending: Pending = {
       worker,
@@ -108,7 +108,7 @@ export class ModelRequests {
     const { id } = request;
     const question = { $case: 'modelRequest', value: request } as const;
     const isSent = media.length === 0 ? worker.send(question) : await worker.sendInTurn(question);
-    if (!isSent) throw new NotBegun('its stream is over');
+    if (!isSent) throw new NotBegun("the worker's stream has ended");
     // who left before it was the question's turn was cancelled before it was asked
     if (this.pending.get(id) !== pending)
       return void worker.send({ $case: 'cancelModelRequest', value: { id } });

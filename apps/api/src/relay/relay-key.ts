@@ -20,7 +20,7 @@ export class RelayKey {
   }
 
   get text(): string {
-    if (this.value === null) throw new Error('the relay key was not read yet');
+    if (this.value === null) throw new Error('the relay key has not been loaded yet');
     return this.value;
   }
 

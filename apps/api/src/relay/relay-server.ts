@@ -104,7 +104,7 @@ export class RelayServer implements OnModuleDestroy {
     } else if (what?.value.body) {
       sent = connection?.send(what.value.body) ?? false;
     } else {
-      log.warn('another API process sent a message of an unknown kind: it is newer');
+      log.warn('another API process, probably of a newer version, sent an unknown message');
     }
     callback(null, { sent });
   }

@@ -61,7 +61,8 @@ export class Relay implements OnModuleDestroy {
 
   /** A client whose channel stands. @throws Unreachable */
   async client(gatewayId: string): Promise<GatewayServiceClient> {
-    if (this.shunned.includes(gatewayId)) throw new Unreachable('it did not answer just now');
+    if (this.shunned.includes(gatewayId))
+      throw new Unreachable('the API process of the worker did not respond a moment ago');
     this.prune();
     const client = this.clients.get(gatewayId) ?? (await this.open(gatewayId));
     return new Promise((resolve, reject) =>
@@ -89,7 +90,7 @@ export class Relay implements OnModuleDestroy {
 
   private async open(gatewayId: string): Promise<GatewayServiceClient> {
     const gateway = await this.gateways.find(gatewayId).catch(() => null);
-    if (!gateway) throw new Unreachable('it is gone');
+    if (!gateway) throw new Unreachable('the API process of the worker has stopped');
     const client = new GatewayServiceClient(gateway.address, security(gateway), {
       ...RELAY_OPTIONS,
       'grpc.initial_reconnect_backoff_ms': 100,
@@ -105,7 +106,7 @@ export class Relay implements OnModuleDestroy {
   private shun(gatewayId: string, reason: string): void {
     log.warn(
       { gateway: gatewayId, reason },
-      'another API process does not answer; it must reach this one, and this one it, at --relay-host',
+      'another API process does not respond; API processes must reach each other at --relay-host',
     );
     this.shunnedUntil.set(gatewayId, performance.now() + SHUN_MS);
     // A new channel next time: this one may wait for an answer that never comes.
@@ -139,7 +140,7 @@ function security({ certificate }: Gateway): ChannelCredentials {
       checkServerIdentity: (_host, presented) =>
         presented.fingerprint256 === fingerprint256
           ? undefined
-          : new Error('the process presents another certificate than the database has of it'),
+          : new Error('the certificate of the API process differs from the one in the database'),
     },
   );
 }

@@ -19,7 +19,7 @@ const textOf = (one: ModelResponse | undefined): string =>
   (one?.pieces ?? []).map((each) => Buffer.from(each).toString()).join('');
 
 describe('responses that wait for a slow client', () => {
-  it('become one with all of their pieces and the last phase', () => {
+  it('merge into one with all their pieces and the last phase', () => {
     const responses = new WaitingResponses();
     responses.add(response({ phase: 'loading' }));
     for (let n = 1; n <= 10_000; n++) responses.add(piece(`${n} `));
@@ -32,7 +32,7 @@ describe('responses that wait for a slow client', () => {
     expect(responses.take()).toBeUndefined();
   });
 
-  it('stay apart where the client reads them as they come', () => {
+  it('stay separate if the client reads each as it arrives', () => {
     const responses = new WaitingResponses();
     for (const text of ['a', 'b']) {
       responses.add(piece(text));
@@ -40,7 +40,7 @@ describe('responses that wait for a slow client', () => {
     }
   });
 
-  it('join up to what travels at once, and none is lost', () => {
+  it('merge up to 1 MiB, and none is lost', () => {
     const responses = new WaitingResponses();
     const numbered = (n: number): Uint8Array => Buffer.from(`${n}`.padStart(1000));
     for (let n = 0; n < 3000; n++) responses.add(response({ pieces: [numbered(n)] }));
@@ -54,18 +54,18 @@ describe('responses that wait for a slow client', () => {
     expect(Math.max(...bytes)).toBeLessThan(MAX_MESSAGE_BYTES / 2);
   });
 
-  it('of a worker that never stops are refused', () => {
+  it('are rejected if the worker never stops', () => {
     const responses = new WaitingResponses();
     const large = Buffer.alloc(1024 * 1024);
     for (let n = 0; n < 97; n++) responses.add(response({ pieces: [large] }));
-    expect(() => responses.take()).toThrow('longer than a response may be');
+    expect(() => responses.take()).toThrow('longer than the limit of 96 MiB');
     const many = new WaitingResponses();
     const empty = piece('');
     for (let n = 0; n < 1_600_000; n++) many.add(empty);
-    expect(() => many.take()).toThrow('longer than a response may be');
+    expect(() => many.take()).toThrow('longer than the limit of 96 MiB');
   });
 
-  it('end with an error, which is kept, whether it is marked as the last or not', () => {
+  it('end with an error, which is kept, whether or not it is marked as the last', () => {
     const responses = new WaitingResponses();
     responses.add(piece('a'));
     responses.add(response({ errorCode: 'crash', errorMessage: 'it broke' }));
@@ -75,13 +75,13 @@ describe('responses that wait for a slow client', () => {
     expect(responses.take()).toBeUndefined();
   });
 
-  it('count the text of an error, too', () => {
+  it('count the text of an error towards the limit', () => {
     const responses = new WaitingResponses();
     responses.add(response({ errorCode: 'crash', errorMessage: 'x'.repeat(97 * 1024 * 1024) }));
-    expect(() => responses.take()).toThrow('longer than a response may be');
+    expect(() => responses.take()).toThrow('longer than the limit of 96 MiB');
   });
 
-  it('after the last are ignored', () => {
+  it('are ignored after the last one', () => {
     const responses = new WaitingResponses();
     responses.add(response({ last: true }));
     for (let n = 0; n < 10; n++) responses.add(response({ last: true, phase: 'more' }));

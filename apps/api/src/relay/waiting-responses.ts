@@ -41,7 +41,10 @@ export class WaitingResponses {
   /** @throws DomainError where more waits than any answer has */
   take(): ModelResponse | undefined {
     if (this.tooLong)
-      throw new DomainError('internal_error', 'the response is longer than a response may be');
+      throw new DomainError(
+        'internal_error',
+        `the response is longer than the limit of ${MAX_BYTES / 2 ** 20} MiB`,
+      );
     const response = this.responses.shift();
     this.bytes -= response ? sizeOf(response) : 0;
     return response;

@@ -61,7 +61,10 @@ export class WorkerLink {
       if (worker)
         await this.send(worker, { $case: 'command', value: { jobId: id, attempt, action } });
     } catch (error) {
-      log.warn({ err: error, job: id }, 'could not send a command; the next heartbeat brings it');
+      log.warn(
+        { err: error, job: id },
+        'could not send a command; it is sent with the next heartbeat',
+      );
     }
   }
 

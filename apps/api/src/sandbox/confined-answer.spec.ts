@@ -35,7 +35,7 @@ function ask<T>(program: string): Promise<T> {
 }
 
 it.skipIf(missing.length > 0)(
-  'one that is given a folder finds its files and no others',
+  'a program that is given a folder can read its files and no others',
   async () => {
     process.env['GRAFT_SECRET'] = 'secret';
     try {
@@ -47,31 +47,31 @@ const attempt = (name, work) => {
   try { outcomes[name] = work() ?? 'done'; } catch ({ code }) { outcomes[name] = code; }
 };
 attempt('its files', () => readdirSync(folder).join());
-attempt('one of them', () => readFileSync(folder + '/own', 'utf8'));
-attempt('one beside the folder', () => readFileSync(folder + '/../secret', 'utf8'));
-attempt('what lies beside it', () => readdirSync(folder + '/..').join());
+attempt('one of its files', () => readFileSync(folder + '/own', 'utf8'));
+attempt('a file outside the folder', () => readFileSync(folder + '/../secret', 'utf8'));
+attempt('the parent folder', () => readdirSync(folder + '/..').join());
 attempt('the environment of the API', () => readFileSync('/proc/' + process.ppid + '/environ', 'utf8'));
 attempt('a new file', () => writeFileSync(folder + '/new', ''));
-attempt('one of them, written', () => writeFileSync(folder + '/own', ''));
-attempt('one of them, removed', () => rmSync(folder + '/own'));
-attempt('one of them, renamed', () => renameSync(folder + '/own', folder + '/new'));
-attempt('a link to one beside', () => linkSync(folder + '/../secret', folder + '/new'));
-attempt('a name for one beside', () => symlinkSync('../secret', folder + '/new'));
+attempt('overwriting one', () => writeFileSync(folder + '/own', ''));
+attempt('removing one', () => rmSync(folder + '/own'));
+attempt('renaming one', () => renameSync(folder + '/own', folder + '/new'));
+attempt('a hard link to a file outside', () => linkSync(folder + '/../secret', folder + '/new'));
+attempt('a symbolic link to a file outside', () => symlinkSync('../secret', folder + '/new'));
 outcomes.environment = Object.keys(process.env).sort().join();
 process.stdout.write(JSON.stringify({ value: outcomes }));
 `);
       expect(found).toEqual({
         'its files': 'own',
-        'one of them': 'own',
-        'one beside the folder': 'EACCES',
-        'what lies beside it': 'EACCES',
+        'one of its files': 'own',
+        'a file outside the folder': 'EACCES',
+        'the parent folder': 'EACCES',
         'the environment of the API': 'EACCES',
         'a new file': 'EACCES',
-        'one of them, written': 'EACCES',
-        'one of them, removed': 'EACCES',
-        'one of them, renamed': expect.stringMatching(/^(EACCES|EXDEV)$/) as string,
-        'a link to one beside': expect.stringMatching(/^(EACCES|EXDEV)$/) as string,
-        'a name for one beside': 'EACCES',
+        'overwriting one': 'EACCES',
+        'removing one': 'EACCES',
+        'renaming one': expect.stringMatching(/^(EACCES|EXDEV)$/) as string,
+        'a hard link to a file outside': expect.stringMatching(/^(EACCES|EXDEV)$/) as string,
+        'a symbolic link to a file outside': 'EACCES',
         environment: 'OPENSSL_CONF,PATH',
       });
     } finally {
@@ -80,15 +80,15 @@ process.stdout.write(JSON.stringify({ value: outcomes }));
   },
 );
 
-it('what it refuses keeps its code and its field', async () => {
+it('a refusal keeps its code and its field', async () => {
   const refused = { code: 'unsupported', message: 'no', param: 'peft.r' };
   const answer = ask(`process.stdout.write('${JSON.stringify({ refused })}');`);
   await expect(answer).rejects.toMatchObject(refused);
 });
 
-it('one that answers without end, in other words or not at all has failed', async () => {
+it('fails if the answer is too long, malformed or missing', async () => {
   const endless = `for (;;) await new Promise((done) => process.stdout.write('x'.repeat(65536), done));`;
-  await expect(ask(endless)).rejects.toThrow('failed: there is too much to say of it');
+  await expect(ask(endless)).rejects.toThrow('failed: the result is larger than 8 MiB');
   await expect(ask(`process.stdout.write('{');`)).rejects.toThrow('failed: it is damaged');
   const others = [
     null,

@@ -35,7 +35,8 @@ export async function confinedAnswer<T>(order: Confined): Promise<T> {
   let bytes = 0;
   for await (const part of confined(order)) {
     bytes += part.length;
-    if (bytes > MOST_BYTES) throw order.failure('there is too much to say of it');
+    if (bytes > MOST_BYTES)
+      throw order.failure(`the result is larger than ${MOST_BYTES / 2 ** 20} MiB`);
     parts.push(part);
   }
   const answer = parsed<T>(Buffer.concat(parts).toString('utf8'));

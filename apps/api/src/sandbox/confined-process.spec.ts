@@ -33,30 +33,30 @@ async function run(
   return { output: Buffer.concat(parts).toString(), remarks };
 }
 
-it('takes the last word for the remarks, whatever a library warned of before', async () => {
+it('takes the last line of stderr as the remarks, even after warnings of a library', async () => {
   const program = `process.stderr.write('VIPS-WARNING: unknown tag'); process.stdout.write('rows'); process.stderr.write('\\n{"notes":[]}');`;
   expect(await run(program)).toEqual({ output: 'rows', remarks: '{"notes":[]}' });
 });
 
-it('fails with the program’s own words', async () => {
+it('fails with the message of the program', async () => {
   const program = `process.stderr.write('it is damaged'); process.exitCode = 1;`;
   await expect(run(program)).rejects.toThrow('failed: it is damaged');
 });
 
-it('a process that cannot be started is an outage, and says nothing of the file', async () => {
+it('reports an outage, not a bad file, if the process cannot be started', async () => {
   // Longer than any argument of a program may be: E2BIG.
   const start = run('', { arguments: ['x'.repeat(2 ** 18)] });
   const error: unknown = await start.catch((reason: unknown) => reason);
   expect([faultOf(error, 'own'), error]).toMatchObject(['readers', { code: 'unavailable' }]);
 });
 
-it('a project whose files take for ever leaves room for another’s, and for what is short of its own', async () => {
+it('a project whose files never finish blocks neither another project nor its own short reads', async () => {
   const slow = join(dir, 'slow.mjs');
-  writeFileSync(slow, `process.stdout.write('begun'); setInterval(() => {}, 1000);`);
+  writeFileSync(slow, `process.stdout.write('started'); setInterval(() => {}, 1000);`);
   const leaving = new AbortController();
   setMaxListeners(0, leaving.signal);
   let begin = (): void => undefined;
-  const begun = new Promise<void>((resolve) => (begin = resolve));
+  const started = new Promise<void>((resolve) => (begin = resolve));
   const order = {
     owner: 'proj-slow',
     script: slow,
@@ -73,7 +73,7 @@ it('a project whose files take for ever leaves room for another’s, and for wha
     read().catch((error: Error) => (faultOf(error, 'own') === 'readers' ? error.message : '')),
   );
   try {
-    await begun;
+    await started;
     expect((await run(`process.stdout.write('rows')`)).output).toBe('rows');
     for (const kind of ['adapter', 'import'] as const) {
       const look = { owner: 'proj-slow', kind };
@@ -87,9 +87,9 @@ it('a project whose files take for ever leaves room for another’s, and for wha
   expect(messages).toHaveLength(23);
 });
 
-it('a look at a base that takes for ever leaves room for adapters, and an adapter for another’s', async () => {
+it('the inspection of a base that never finishes does not block adapters, nor one adapter another project’s', async () => {
   const slow = join(dir, 'look.mjs');
-  writeFileSync(slow, `process.stdout.write('begun'); setInterval(() => {}, 1000);`);
+  writeFileSync(slow, `process.stdout.write('started'); setInterval(() => {}, 1000);`);
   const leaving = new AbortController();
   const begin = (owner: string, kind: 'adapter' | 'import') => {
     const failure = (reason: string) => new Error(reason);

@@ -25,7 +25,7 @@ const shortSlots = new Slots({
   each: 1,
   waiting: 1024,
   waitingEach: 512,
-  what: 'adapters are being looked at',
+  what: 'adapters are being inspected',
   part: 'readers',
 });
 
@@ -35,7 +35,7 @@ const importSlots = new Slots({
   each: 1,
   waiting: 512,
   waitingEach: 512,
-  what: 'bases are being looked at',
+  what: 'base models are being inspected',
   part: 'readers',
 });
 

@@ -11,7 +11,8 @@ import { missingOfSandbox, startReader } from './reader-sandbox.js';
 import { systemCallFilter } from './system-call-filter.js';
 
 const missing = missingOfSandbox();
-if (missing.length > 0) console.warn(`skipped: this system lacks ${missing.join('; ')}`);
+if (missing.length > 0)
+  console.warn(`skipped: not available on this system: ${missing.join('; ')}`);
 
 /** What became of each attempt: its error's code, or "done". */
 const ATTEMPTS = `
@@ -29,7 +30,7 @@ const reach = (to) => new Promise((resolve) => {
   catch ({ code }) { resolve(code); }
 });
 attempt('own file', () => readFileSync(own));
-attempt('a file beside it', () => readFileSync(secret));
+attempt('another file', () => readFileSync(secret));
 attempt('its folder', () => readdirSync(folder));
 attempt('accounts', () => readFileSync('/etc/passwd'));
 attempt('environment of the API', () => readFileSync('/proc/' + process.ppid + '/environ'));
@@ -39,7 +40,7 @@ attempt('mode of a file', () => chmodSync(secret, 0o777));
 attempt('times of a file', () => utimesSync(secret, 0, 0));
 attempt('its own memory', () => process.memoryUsage.rss());
 attempt('a new file', () => writeFileSync(folder + '/new', ''));
-attempt('its own file, written', () => writeFileSync(own, ''));
+attempt('overwriting its own file', () => writeFileSync(own, ''));
 attempt('a signal', () => process.kill(process.ppid, 0));
 attempt('a program', () => { const { error } = spawnSync('/bin/true'); if (error) throw error; });
 outcomes['a port'] = await reach({ port: Number(port), host: '127.0.0.1' });
@@ -51,7 +52,7 @@ outcomes['environment'] = Object.keys(process.env).sort().join();
 process.stdout.write(JSON.stringify(outcomes));
 `;
 
-describe.skipIf(missing.length > 0)('a program that reads a file of a stranger', () => {
+describe.skipIf(missing.length > 0)('a program that reads an untrusted file', () => {
   let dir: string;
   const servers = [createServer(), createServer()] as const;
 
@@ -84,14 +85,14 @@ describe.skipIf(missing.length > 0)('a program that reads a file of a stranger',
     return { output, said, code: code as number | null, signal: signal as string | null };
   }
 
-  it('finds that file, and no other, no network and no other process', async () => {
+  it('can read that file, but reaches no other file, network or process', async () => {
     const { port } = servers[0].address() as AddressInfo;
     const paths = [join(dir, 'own'), join(dir, 'secret'), dir, String(port), join(dir, 'socket')];
     const { output, said } = await run(ATTEMPTS, ...paths);
     expect(said).toBe('');
     expect(JSON.parse(output)).toEqual({
       'own file': 'done',
-      'a file beside it': 'EACCES',
+      'another file': 'EACCES',
       'its folder': 'EACCES',
       accounts: 'EACCES',
       'environment of the API': 'EACCES',
@@ -101,7 +102,7 @@ describe.skipIf(missing.length > 0)('a program that reads a file of a stranger',
       'times of a file': 'EPERM',
       'its own memory': 'done',
       'a new file': 'EACCES',
-      'its own file, written': 'EACCES',
+      'overwriting its own file': 'EACCES',
       'a signal': 'EPERM',
       'a program': 'EPERM',
       'a port': 'EPERM',
@@ -111,7 +112,7 @@ describe.skipIf(missing.length > 0)('a program that reads a file of a stranger',
     });
   });
 
-  it('gets no more memory than its share, beyond the heap, too', async () => {
+  it('cannot allocate more than its memory limit, also outside the heap', async () => {
     const greedy = `const kept = []; for (;;) kept.push(Buffer.allocUnsafe(64e6));`;
     const { said, code } = await run(greedy);
     expect(code).toBe(1);
@@ -170,7 +171,7 @@ describe.skipIf(missing.length > 0 || !perl || process.arch !== 'x64')('system c
     ['make a file in memory', call.bind(null, 319), [0, 0]],
     ['change limits of another process', call.bind(null, 302), ['parent', 7, 0, 0]],
     ['make a socket', call.bind(null, 41), [1, 1, 0]],
-  ] as const)('%s are refused', (_, attempt, values) => {
+  ] as const)('%s are rejected', (_, attempt, values) => {
     expect(attempt(...values)).toBe(EPERM);
   });
 
@@ -178,12 +179,12 @@ describe.skipIf(missing.length > 0 || !perl || process.arch !== 'x64')('system c
     ['take memory', call.bind(null, 9), [0, 4096, 3, 0x22, -1, 0]],
     ['read flags of a file', call.bind(null, 72), [0, 3, 0]],
     ['ask for limits of their own process', call.bind(null, 302), [0, 7, 0, 0]],
-  ] as const)('%s are not', (_, attempt, values) => {
+  ] as const)('%s are allowed', (_, attempt, values) => {
     expect(attempt(...values)).toBe('done');
   });
 });
 
-it('there is no filter for a processor whose system calls are not known', () => {
+it('has no filter for a processor whose system calls are unknown', () => {
   expect(systemCallFilter('x64')).not.toBeNull();
   expect(systemCallFilter('riscv64')).toBeNull();
 });

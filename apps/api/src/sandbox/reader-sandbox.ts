@@ -107,7 +107,7 @@ function sandbox(): Sandbox {
 /** Tries what this system can do; what it lacks is left out and named. */
 function openSandbox(): Sandbox {
   if (process.platform !== 'linux')
-    return { prefix: () => [], filterFd: null, missing: ['any limit: only Linux has them'] };
+    return { prefix: () => [], filterFd: null, missing: ['all limits (they need Linux)'] };
   const missing: string[] = [];
   const works = (prefix: readonly string[], fd: number | null = null): boolean => {
     const [program = '', ...args] = prefix;
@@ -127,7 +127,7 @@ function openSandbox(): Sandbox {
     `--nofile=${OPEN_FILES}:${OPEN_FILES}`,
   ];
   if (!works(limits)) {
-    missing.push('a limit of memory (prlimit)');
+    missing.push('the memory limit (prlimit)');
     limits.length = 0;
   }
   // Root would keep its capabilities otherwise; nobody else may drop what nobody else has.
@@ -137,17 +137,17 @@ function openSandbox(): Sandbox {
     return {
       prefix: () => limits,
       filterFd: null,
-      missing: [...missing, 'other files and the network out of reach (setpriv)'],
+      missing: [...missing, 'blocking other files and the network (setpriv)'],
     };
   const rights = [ALL_RIGHTS, OLDER_RIGHTS].find((all) =>
     works([...bare, ...landlock(all, NEEDED)]),
   );
   if (rights === undefined)
-    missing.push('other files out of reach (setpriv of util-linux 2.40, Landlock)');
+    missing.push('blocking other files (setpriv of util-linux 2.40, Landlock)');
   const filterFd = filterFile();
   const filter = ['--seccomp-filter', `/proc/self/fd/${FILTER_FD}`];
   const hasFilter = filterFd !== null && works([...bare, ...filter], filterFd);
-  if (!hasFilter) missing.push('the network out of reach (setpriv of util-linux 2.40, seccomp)');
+  if (!hasFilter) missing.push('blocking the network (setpriv of util-linux 2.40, seccomp)');
   if (filterFd !== null && !hasFilter) closeSync(filterFd);
   return {
     prefix: (readable) => [

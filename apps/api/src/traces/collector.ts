@@ -79,7 +79,7 @@ function isWanted(): boolean {
     const protocol = getStringFromEnv(name) ?? PROTOCOL;
     if (protocol !== PROTOCOL)
       throw new Error(
-        `${name}: expected ${PROTOCOL}, the only one that is spoken, got ${protocol}`,
+        `${name}: expected ${PROTOCOL}, the only supported protocol, got ${protocol}`,
       );
   }
   return true;
@@ -89,6 +89,6 @@ function notSent(error: Error | undefined): NotSent {
   const { code } = (error ?? {}) as { readonly code?: unknown };
   const isOfSpans =
     typeof code === 'number' && code >= 400 && code < 500 && !OF_COLLECTOR.has(code);
-  const said = error?.message ?? 'it is busy or away';
+  const said = error?.message ?? 'the exporter gave no reason';
   return new NotSent(typeof code === 'number' ? `answered ${code}: ${said}` : said, isOfSpans);
 }

@@ -127,17 +127,17 @@ function trainSpans(inside: Inside): TraceSpan[] {
 /** Steps and evaluations, one after another. */
 function partSpans(inside: Inside, bounds: Bounds, parent: string): TraceSpan[] {
   const evaluations = inside.marks.filter(({ kind }) => kind === 'evaluation');
-  const told = [
+  const events = [
     ...inside.steps.map((group) => ({ at: group.last_at, number: group.number, group })),
     ...evaluations.map((mark) => ({ at: mark.at, number: mark.number, mark })),
   ].sort((a, b) => a.number - b.number);
   const parts = replaySpan(inside, bounds, parent);
   let before = parts[0]?.end ?? bounds.start;
-  for (const part of told) {
+  for (const part of events) {
     const end = Math.max(before, within(bounds, part.at));
     if ('group' in part) {
-      const begun = within(bounds, begunAt(part.group));
-      const start = Math.min(end, Math.max(before, begun));
+      const begin = within(bounds, startOf(part.group));
+      const start = Math.min(end, Math.max(before, begin));
       parts.push(stepsSpan(part.group, { parent, start, end }));
     } else {
       const { step, number } = part.mark;
@@ -161,7 +161,7 @@ const inWords = (first: number, last: number): string =>
   first === last ? `step ${first}` : `steps ${first}–${last}`;
 
 /** Its first step may have waited for other runs in between: then it began earlier, which nobody noted. */
-const begunAt = ({ first_at: at, first_seconds: seconds }: StepGroup): Date =>
+const startOf = ({ first_at: at, first_seconds: seconds }: StepGroup): Date =>
   new Date(at.getTime() - seconds * 1000);
 
 const stepsSpan = (
@@ -192,7 +192,7 @@ function replaySpan({ attempt, steps }: Inside, bounds: Bounds, parent: string):
       parent,
       label: `${inWords(from + 1, last)}, again`,
       start: bounds.start,
-      end: fresh ? within(bounds, begunAt(fresh)) : bounds.end,
+      end: fresh ? within(bounds, startOf(fresh)) : bounds.end,
       isOpen: !fresh && bounds.isOpen,
       attributes: { 'graft.step.first': from + 1, 'graft.step.last': last },
     }),
@@ -207,12 +207,12 @@ function checkpointSpans({ key: parent, attempt, bounds, marks }: Inside): Trace
     .map(({ number, step, at, since }) => {
       const end = within(bounds, at);
       // of a step that an earlier attempt made, only the end is known
-      const begun = since !== null && since.getTime() >= from ? within(bounds, since) : end;
+      const begin = since !== null && since.getTime() >= from ? within(bounds, since) : end;
       return span('checkpoint', {
         key: `${parent} checkpoint ${number}`,
         parent,
         label: `checkpoint at step ${step}`,
-        start: Math.min(begun, end),
+        start: Math.min(begin, end),
         end,
         attributes: present({ 'graft.step': step }),
       });

@@ -138,34 +138,34 @@ export class TraceFactsReader {
   private steps(job: TracedJob, stride: number): Promise<StepGroup[]> {
     const size = Math.max(1, Math.ceil(Math.max(job.total_steps ?? 0, job.step) / MOST_GROUPS));
     return this.database.query<StepGroup>(
-      `WITH told AS (
+      `WITH numbered AS (
          SELECT number, kind, created_at AS at, (data->>'step')::int AS step,
            count(*) FILTER (WHERE kind = 'evaluation') OVER (ORDER BY number) / $3::int AS part
          FROM event WHERE job_id = $1 AND (kind = 'step' OR ${IS_EVALUATION})
        )
-       SELECT attempt, max(number) AS number, min(told.step) AS first, max(told.step) AS last, min(at) AS first_at, max(at) AS last_at,
+       SELECT attempt, max(number) AS number, min(numbered.step) AS first, max(numbered.step) AS last, min(at) AS first_at, max(at) AS last_at,
          (array_agg(seconds ORDER BY number))[1] AS first_seconds, sum(seconds)::float8 AS seconds,
          sum(tokens)::float8 AS tokens
-       FROM told, LATERAL (
-         SELECT attempt, seconds, tokens FROM metric WHERE job_id = $1 AND step = told.step ORDER BY attempt LIMIT 1) AS made
-       WHERE kind = 'step' GROUP BY attempt, (told.step - 1) / $2::int, part ORDER BY min(number)`,
+       FROM numbered, LATERAL (
+         SELECT attempt, seconds, tokens FROM metric WHERE job_id = $1 AND step = numbered.step ORDER BY attempt LIMIT 1) AS made
+       WHERE kind = 'step' GROUP BY attempt, (numbered.step - 1) / $2::int, part ORDER BY min(number)`,
       [job.id, size, stride],
     );
   }
 
   private marks(id: string, stride: number): Promise<Mark[]> {
     return this.database.query<Mark>(
-      `WITH told AS (
+      `WITH numbered AS (
          SELECT number, kind, created_at AS at, (data->>'step')::int AS step,
            row_number() OVER (PARTITION BY kind ORDER BY number) AS nth, count(*) OVER (PARTITION BY kind) AS count
          FROM event WHERE job_id = $1 AND (kind IN ('checkpoint', 'paused', 'resumed') OR ${IS_EVALUATION})
        ), reached AS (
          SELECT (data->>'step')::int AS step, max(created_at) AS since FROM event
          WHERE job_id = $1 AND (kind = 'step' OR ${IS_EVALUATION})
-           AND (data->>'step')::int IN (SELECT step FROM told WHERE kind = 'checkpoint') GROUP BY 1
+           AND (data->>'step')::int IN (SELECT step FROM numbered WHERE kind = 'checkpoint') GROUP BY 1
        )
-       SELECT number, kind, at, told.step, CASE WHEN kind = 'checkpoint' THEN since END AS since
-       FROM told LEFT JOIN reached ON reached.step = told.step
+       SELECT number, kind, at, numbered.step, CASE WHEN kind = 'checkpoint' THEN since END AS since
+       FROM numbered LEFT JOIN reached ON reached.step = numbered.step
        WHERE CASE kind WHEN 'evaluation' THEN nth % $2::int = 0
          WHEN 'checkpoint' THEN nth % GREATEST(1, ceil(count::float8 / ${MOST_MARKS})::int) = 0 ELSE true END
        ORDER BY number`,

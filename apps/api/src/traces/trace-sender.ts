@@ -60,7 +60,7 @@ export class TraceSender implements OnModuleDestroy {
         }
       }
     } catch (error) {
-      log.warn({ err: error }, 'could not send traces; they follow later');
+      log.warn({ err: error }, 'could not send traces; will retry later');
     }
   }
 
@@ -69,7 +69,7 @@ export class TraceSender implements OnModuleDestroy {
     try {
       if (performance.now() >= this.restsUntil) await this.sendJob(claim);
     } catch (error) {
-      log.warn({ err: error, job: claim.job_id }, 'could not send a trace; it follows later');
+      log.warn({ err: error, job: claim.job_id }, 'could not send a trace; will retry later');
       await this.exports.failed(claim, reasonOf(error));
     }
     await this.exports.leave([claim]);
@@ -82,7 +82,7 @@ export class TraceSender implements OnModuleDestroy {
     } catch (error) {
       if (!(error instanceof NotSent)) throw error;
       if (!error.isOfSpans) return this.rest(error);
-      log.warn({ job: claim.job_id, reason: error.message }, 'the collector refused a trace');
+      log.warn({ job: claim.job_id, reason: error.message }, 'the collector rejected a trace');
       await this.exports.refused(claim, error.message);
     }
   }
@@ -109,7 +109,7 @@ export class TraceSender implements OnModuleDestroy {
       const some = spans.slice(at, at + MOST_SPANS);
       await this.collector.send(otlpSpans(job, some, this.collector.resource));
     }
-    if (this.failures > 0) log.info('the collector of traces answers again');
+    if (this.failures > 0) log.info('the trace collector accepts traces again');
     this.failures = 0;
     return true;
   }
@@ -117,7 +117,7 @@ export class TraceSender implements OnModuleDestroy {
   /** The collector is left alone for a while, four times as long after each failure; nothing is lost meanwhile. */
   private rest({ message }: NotSent): void {
     if (this.failures === 0)
-      log.warn({ reason: message }, 'the collector of traces takes none; they follow later');
+      log.warn({ reason: message }, 'the trace collector accepts no traces; will retry later');
     const pause = Math.min(FIRST_PAUSE_MS * 4 ** Math.min(this.failures++, 6), LONGEST_PAUSE_MS);
     this.restsUntil = performance.now() + pause * (0.75 + Math.random() / 2);
   }

@@ -41,16 +41,16 @@ export interface Warning {
   readonly message: string;
 }
 
-type Told = Pick<TraceSpan, 'key' | 'parent' | 'label' | 'start' | 'end'>;
+type Basics = Pick<TraceSpan, 'key' | 'parent' | 'label' | 'start' | 'end'>;
 
 /** One that is over and nothing is wrong with, unless it is said. */
-export const span = (name: SpanName, told: Told & Partial<TraceSpan>): TraceSpan => ({
+export const span = (name: SpanName, fields: Basics & Partial<TraceSpan>): TraceSpan => ({
   isOpen: false,
   attempt: null,
   attributes: {},
   error: null,
   warnings: [],
-  ...told,
+  ...fields,
   name,
 });
 

@@ -98,11 +98,11 @@ const facts = (more: Partial<TraceFacts>): TraceFacts => ({
   ...more,
 });
 
-const told = (spans: readonly TraceSpan[]) =>
+const timesOf = (spans: readonly TraceSpan[]) =>
   spans.map((span) => [span.label, ...secondsOf(span)] as const);
 
 describe('a job’s spans', () => {
-  it('are all of its life, from the request to what it made', () => {
+  it('cover the whole job, from the request to the upload', () => {
     const spans = spansOf(
       facts({
         job: job({ state: 'succeeded', finished_at: at(30), step: 4, suffix: 'parrot' }),
@@ -120,7 +120,7 @@ describe('a job’s spans', () => {
         warnings: [{ at: at(13), level: 'warn', code: null, message: 'mind this' }],
       }),
     );
-    expect(told(spans)).toEqual([
+    expect(timesOf(spans)).toEqual([
       ['parrot (ftjob-x)', 0, 30],
       ['submit', 0, 1],
       ['queue', 1, 5],
@@ -142,7 +142,7 @@ describe('a job’s spans', () => {
     ]);
   });
 
-  it('tell what was waited for, paused, lost and made again', () => {
+  it('show waits, pauses, lost attempts and repeated steps', () => {
     const spans = spansOf(
       facts({
         job: job({ step: 4 }),
@@ -156,7 +156,7 @@ describe('a job’s spans', () => {
         now: at(70),
       }),
     );
-    expect(told(spans)).toEqual([
+    expect(timesOf(spans)).toEqual([
       ['ftjob-x', 0, 70],
       ['submit', 0, 1],
       ['queue', 1, 2],
@@ -188,20 +188,20 @@ describe('a job’s spans', () => {
     expect(waits.map((wait) => wait.attempt)).toEqual([1, 2, 4, 4]);
   });
 
-  it('are there for one that never ran', () => {
+  it('exist for a job that never ran', () => {
     const cancelled = job({ state: 'cancelled', received_at: null, finished_at: at(9) });
-    expect(told(spansOf(facts({ job: cancelled })))).toEqual([
+    expect(timesOf(spansOf(facts({ job: cancelled })))).toEqual([
       ['ftjob-x', 1, 9],
       ['queue', 1, 9],
     ]);
   });
 
-  it('have the words of its failure, and end no later than now where nothing has', () => {
+  it('carry the job’s error, and end now if the job has not ended', () => {
     const error = { code: 'nonfinite', message: 'step 3: loss NaN', param: null };
     const [root] = spansOf(facts({ job: job({ state: 'failed', finished_at: at(9), error }) }));
     expect(root!.error).toBe('nonfinite: step 3: loss NaN');
     const waiting = spansOf(facts({}));
-    expect(told(waiting)).toEqual([
+    expect(timesOf(waiting)).toEqual([
       ['ftjob-x', 0, 100],
       ['submit', 0, 1],
       ['queue', 1, 100],
@@ -219,7 +219,7 @@ function seeded(seed: number): () => number {
   };
 }
 
-/** Anything that a worker whose clock is wrong may have told. */
+/** Anything that a worker whose clock is wrong may report. */
 function anyFacts(seed: number): TraceFacts {
   const random = seeded(seed);
   const far = (): number => random() * 120 - 20;
@@ -261,8 +261,8 @@ function isNested(events: readonly ChromeTraceEvent[]): boolean {
   return true;
 }
 
-describe('a trace that Chrome and Perfetto open', () => {
-  it('has spans, their moments and the names of its lanes', () => {
+describe('a Chrome trace', () => {
+  it('has spans, instant events and thread names', () => {
     const all = facts({
       job: job({ suffix: 'parrot' }),
       attempts: [attempt(1, [5, 10, null])],
@@ -298,7 +298,7 @@ describe('a trace that Chrome and Perfetto open', () => {
     expect(events.find(({ cat }) => cat === 'attempt')!.args['unfinished']).toBe(1);
   });
 
-  it('has evals of checkpoints in lanes of their own, beyond the job’s end, too', () => {
+  it('has separate lanes for evals of checkpoints, also after the job’s end', () => {
     const all = facts({
       job: job({ finished_at: at(20) }),
       marks: [mark('checkpoint', 14, 1, 11)],
@@ -315,7 +315,7 @@ describe('a trace that Chrome and Perfetto open', () => {
     ]);
   });
 
-  it('never has spans of a thread that overlap, whatever workers told', () => {
+  it('never has overlapping spans on one thread, whatever workers report', () => {
     for (let seed = 1; seed <= 300; seed++) {
       const all = anyFacts(seed);
       const spans = spansOf(all);

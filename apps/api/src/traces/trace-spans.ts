@@ -62,8 +62,8 @@ function jobSpan({ job, attempts, warnings, now }: TraceFacts): TraceSpan {
 
 function submitSpan({ job }: TraceFacts): TraceSpan[] {
   if (job.received_at === null) return [];
-  const told = { key: 'submit', parent: 'job', label: 'submit' };
-  return [span('submit', { ...told, start: beginOf(job), end: job.created_at.getTime() })];
+  const fields = { key: 'submit', parent: 'job', label: 'submit' };
+  return [span('submit', { ...fields, start: beginOf(job), end: job.created_at.getTime() })];
 }
 
 /** From when it was asked for until its last item was done; that of the last checkpoint may go on after the job. */

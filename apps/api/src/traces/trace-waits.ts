@@ -19,9 +19,9 @@ export function waitSpans({ job, attempts, marks, now }: TraceFacts): TraceSpan[
   let since: number | null = job.created_at.getTime();
   const close = (end: number, least: number, isOpen = false): void => {
     if (since === null || end - since < least) return;
-    const told = { key: `wait ${spans.length}`, parent: 'job', label: name, start: since, end };
+    const fields = { key: `wait ${spans.length}`, parent: 'job', label: name, start: since, end };
     // it is told with the attempt that it comes before
-    spans.push(span(name, { ...told, isOpen, attempt: nextOf(end) }));
+    spans.push(span(name, { ...fields, isOpen, attempt: nextOf(end) }));
   };
   for (const { at, attempt, kind } of turns) {
     if (attempt) {

@@ -18,7 +18,7 @@ export class ArchivesController {
   @Get('*id/archive')
   @Needs('files:read')
   @ApiProduces('application/zip')
-  @AnswersFile(['application/zip'], 'A model’s files as one .zip')
+  @AnswersFile(['application/zip'], 'Returns a model’s files as one .zip')
   async get(
     @Caller() caller: Principal,
     @Param('id') path: string | string[],

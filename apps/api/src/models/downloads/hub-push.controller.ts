@@ -26,7 +26,11 @@ export class HubPushController {
   @HttpCode(200)
   @Needs('files:read')
   @ApiBody({ schema: bodySchema(HubPush, EXAMPLE) })
-  @AnswersOrStreams(HubPushObject, HubPushObject, 'A model’s files to a repository of the hub')
+  @AnswersOrStreams(
+    HubPushObject,
+    HubPushObject,
+    'Pushes a model’s files to a repository of the Hugging Face Hub',
+  )
   async push(
     @Caller() caller: Principal,
     @Param('id') path: string | string[],
@@ -34,20 +38,22 @@ export class HubPushController {
     @Res() response: Response,
   ): Promise<void> {
     const left = new AbortController();
-    void once(response, 'close').then(() => left.abort(new Error('the caller has left')));
+    void once(response, 'close').then(() =>
+      left.abort(new Error('the client closed the connection')),
+    );
     const streams = (body as { stream?: unknown } | null)?.stream === true;
-    const said = new Stream(response);
+    const stream = new Stream(response);
     try {
       const done = await this.pushes.push(caller, idOf(path), body, {
         signal: left.signal,
-        tell: (now) => streams && said.tell(now),
+        tell: (now) => streams && stream.tell(now),
       });
       if (!streams) response.json(done);
-      else said.end(done);
+      else stream.end(done);
     } catch (error) {
       if (response.destroyed) return;
       if (!response.headersSent) throw error;
-      said.end(
+      stream.end(
         error instanceof DomainError
           ? error.body()
           : new DomainError('internal_error', 'the push was interrupted').body(),
@@ -58,13 +64,13 @@ export class HubPushController {
 
 /** Chunks as those of a streamed answer. */
 class Stream {
-  private told = -Infinity;
+  private lastAt = -Infinity;
 
   constructor(private readonly response: Response) {}
 
   tell(now: HubPushObject): void {
-    if (performance.now() - this.told < TELL_EVERY_MS) return;
-    this.told = performance.now();
+    if (performance.now() - this.lastAt < TELL_EVERY_MS) return;
+    this.lastAt = performance.now();
     this.write(now);
   }
 

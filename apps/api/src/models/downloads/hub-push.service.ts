@@ -51,7 +51,9 @@ export class HubPushes implements OnModuleDestroy {
   ) {}
 
   onModuleDestroy(): void {
-    this.closing.abort(new DomainError('unavailable', 'the server stops; push again in a moment'));
+    this.closing.abort(
+      new DomainError('unavailable', 'the server is stopping; push again in a moment'),
+    );
   }
 
   /** @throws DomainError saying what the hub made of it, or what ended it */
@@ -97,7 +99,7 @@ export class HubPushes implements OnModuleDestroy {
     try {
       await createRepo({ ...where, hubUrl, visibility: isPrivate ? 'private' : 'public' }).catch(
         (error: unknown) => {
-          if (error instanceof HubApiError && error.statusCode === 409) return; // it is there
+          if (error instanceof HubApiError && error.statusCode === 409) return; // it exists already
           throw error;
         },
       );
@@ -148,15 +150,15 @@ function refusalOf(error: unknown, { signal, token, where }: Failed): unknown {
   const reason = reasonOf(error).replaceAll(token, '[token]').slice(0, 500);
   const status = error instanceof HubApiError ? error.statusCode : null;
   if (status === 401 || status === 403)
-    return new DomainError('invalid_value', `token: ${where} refuses it: ${reason}`, 'token');
+    return new DomainError('invalid_value', `token: ${where} rejected it: ${reason}`, 'token');
   return new DomainError('unavailable', `cannot push to ${where}: ${reason}`);
 }
 
 function reasonOf(error: unknown): string {
   if (error instanceof NotAllowed)
-    return `it wants files at an address that requests may not go to: ${error.message}`;
+    return `it asks for uploads to an address that is not allowed: ${error.message}`;
   if (error instanceof AggregateError && error.errors.length > 0) return reasonOf(error.errors[0]);
   if ((error as NodeJS.ErrnoException).code === 'ENOENT')
-    return 'a file of the model is not there any more';
+    return 'a file of the model no longer exists';
   return error instanceof Error ? error.message : String(error);
 }

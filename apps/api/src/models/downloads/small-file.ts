@@ -17,7 +17,7 @@ export async function smallText(
   if (size > MOST_SMALL_BYTES)
     throw new DomainError(
       'invalid_model',
-      `its ${name} is ${size} bytes, and at most ${MOST_SMALL_BYTES} are read: use another model`,
+      `the model's ${name} has ${size} bytes; the limit is ${MOST_SMALL_BYTES}. Use another model`,
       parameter,
     );
   const chunks: Buffer[] = [];

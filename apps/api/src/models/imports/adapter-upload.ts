@@ -86,7 +86,7 @@ export class AdapterUpload {
     if (!base.config)
       throw new DomainError(
         'unavailable',
-        `${name} has not been looked at yet; try again`,
+        `the config.json of ${name} has not been read yet; try again`,
         'model',
       );
     const found = await inspectAdapterFiles(this.blobs, { config, weights }, base.config, {
@@ -136,5 +136,9 @@ export class AdapterUpload {
 function needed(files: ReadonlyMap<string, Received>, name: string): Received {
   const found = files.get(name);
   if (found) return found;
-  throw new DomainError('invalid_adapter', `there is no ${name} among the files`, 'file');
+  throw new DomainError(
+    'invalid_adapter',
+    `${name} is missing; upload ${CONFIG} and ${WEIGHTS}, or one .zip with both`,
+    'file',
+  );
 }

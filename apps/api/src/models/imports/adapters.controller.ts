@@ -23,12 +23,12 @@ export class AdaptersController {
       required: ['file', 'model'],
       properties: {
         file: { type: 'array', items: { type: 'string', format: 'binary' }, maxItems: 2 },
-        model: { type: 'string', description: 'The base that it was trained on' },
+        model: { type: 'string', description: 'Base model that the adapter was trained on' },
         suffix: { type: 'string', maxLength: 64 },
       },
     },
   })
-  @Answers(ModelObject, 'Takes up an adapter that was trained elsewhere')
+  @Answers(ModelObject, 'Imports an adapter that was trained elsewhere')
   take(@Caller() caller: Principal, @Req() request: Request): Promise<ModelObject> {
     return this.adapters.take(caller, request);
   }

@@ -128,4 +128,4 @@ export class ImportClaims {
 }
 
 export const lost = (): DomainError =>
-  new DomainError('conflict', 'the model was deleted or is imported elsewhere');
+  new DomainError('conflict', 'the model was deleted, or another process imports it');

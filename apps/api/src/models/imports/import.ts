@@ -101,7 +101,7 @@ export class ModelImport implements OnModuleDestroy {
       .then((claims) => {
         for (const claim of claims) this.keep(this.run(claim));
       })
-      .catch((error: unknown) => log.warn({ err: error }, 'could not look for imports'));
+      .catch((error: unknown) => log.warn({ err: error }, 'could not query unfinished imports'));
     this.keep(work);
   }
 
@@ -117,7 +117,8 @@ export class ModelImport implements OnModuleDestroy {
     const timer = setInterval(() => {
       this.claims.renew(claim).then(
         (isMine) => isMine || over.abort(lost()),
-        (error: unknown) => log.warn({ err: error, model: claim.id }, 'could not renew an import'),
+        (error: unknown) =>
+          log.warn({ err: error, model: claim.id }, 'could not renew the lease of an import'),
       );
     }, this.settings.leaseMs / 3);
     const stored = [...claim.files];
@@ -125,7 +126,7 @@ export class ModelImport implements OnModuleDestroy {
       await this.copy(claim, stored, over.signal);
     } catch (error) {
       await this.failed(claim, error).catch((problem: unknown) =>
-        log.warn({ err: problem, model: claim.id }, 'could not note that an import failed'),
+        log.warn({ err: problem, model: claim.id }, 'could not store that an import failed'),
       );
     } finally {
       clearInterval(timer);
@@ -139,7 +140,7 @@ export class ModelImport implements OnModuleDestroy {
     const fault = faultOf(error, 'own');
     if (this.closing || GO_ON.has(fault)) {
       // None of it says anything of the source: whoever looks next goes on.
-      log.warn({ model: claim.id, err: error }, 'an import stopped; it goes on later');
+      log.warn({ model: claim.id, err: error }, 'an import stopped; it will resume later');
       return this.claims.leave(claim);
     }
     const reason =
@@ -152,7 +153,7 @@ export class ModelImport implements OnModuleDestroy {
     const files = await within(
       sourceFiles(claim.source, this.settings.hubUrl),
       HUB_PATIENCE_MS,
-      `${this.settings.hubUrl} does not answer`,
+      `${this.settings.hubUrl} does not respond`,
     );
     const moved = this.progress(
       claim,
@@ -178,12 +179,12 @@ export class ModelImport implements OnModuleDestroy {
   /** Adds up copied bytes and shows their share now and then. */
   private progress(claim: Claim, total: number): (bytes: number) => void {
     let done = 0;
-    let told = -Infinity;
+    let shownAt = -Infinity;
     return (bytes) => {
       done += bytes;
       const now = performance.now();
-      if (now - told < PROGRESS_EVERY_MS) return;
-      told = now;
+      if (now - shownAt < PROGRESS_EVERY_MS) return;
+      shownAt = now;
       const share = Math.min(0.99, done / Math.max(1, total));
       void this.claims.progress(claim, share).catch(() => undefined);
     };

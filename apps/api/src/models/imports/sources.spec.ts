@@ -9,11 +9,11 @@ it.each([
   ['dir:/models/smol.gguf', '/models/smol.gguf'],
   ['dir:examples/tiny-base/', resolve('examples/tiny-base')],
   [null, 'smol'],
-])('PEFT finds a base from %s as %s', (source, name) => {
+])('a base from %s has the PEFT base_model_name_or_path %s', (source, name) => {
   expect(nameOrPath({ id: 'smol', source })).toBe(name);
 });
 
-it("takes a processor's files, and none that are code or pickles", async () => {
+it("takes a processor's files, but no code or pickles", async () => {
   const dir = mkdtempSync(join(tmpdir(), 'graft-sources-'));
   onTestFinished(() => rmSync(dir, { recursive: true }));
   const names = ['config.json', 'preprocessor_config.json', 'processor_config.json'];

@@ -143,6 +143,9 @@ async function* chunks(stream: AsyncIterable<Uint8Array>, file: string): AsyncGe
       yield Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
   } catch (error) {
     const { message } = error as Error;
-    throw new DomainError('unavailable', `${file} broke off (${message}); import it again`);
+    throw new DomainError(
+      'unavailable',
+      `the download of ${file} broke off (${message}); import the model again`,
+    );
   }
 }

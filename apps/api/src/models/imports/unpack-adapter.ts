@@ -40,7 +40,7 @@ export async function unpack(
   for (const entry of entries) {
     const { name, size: announced } = entry;
     if (received.has(name))
-      throw new DomainError('invalid_adapter', `the zip has ${name} twice`, 'file');
+      throw new DomainError('invalid_adapter', `the zip contains ${name} twice; keep one`, 'file');
     within(announced);
     const content = zipEntry(entry, { ...order, deadlineMs: UNPACK_MS });
     received.set(name, await blobs.receive(content, { uploader, announced, within }));
