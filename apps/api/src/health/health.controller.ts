@@ -33,7 +33,7 @@ export class HealthController {
   )
   async ready(@Res() response: Response): Promise<void> {
     const parts = await this.health.ready();
-    // Most requests need no blobs, and every process would lose its place at the balancer at once.
+    // Most requests do not need the blob store, and load balancers would remove all processes together.
     const { storage: _, ...needed } = parts;
     response.status(Object.values(needed).every((part) => part === 'ok') ? 200 : 503).json(parts);
   }

@@ -16,10 +16,10 @@ import { Counters } from '../metrics/counters.js';
 import { OutsideMetrics } from './outside-metrics.js';
 import { Readiness } from '../readiness.js';
 
-/** SQL: of a pool that the project $1 may use; an administrator ($2) sees all. */
+/** SQL: jobs or workers of a pool that project $1 may use, or all for an administrator ($2). */
 const seen = (table: 'job' | 'worker'): string => `($2 OR ${poolAllowed(`${table}.pool`, '$1')})`;
 
-/** Balancers wait a second or two for an answer. */
+/** Timeout of the storage check. Load balancers wait one or two seconds for a response. */
 const STORAGE_MS = 500;
 
 @Injectable()
@@ -55,7 +55,10 @@ export class HealthService {
     return { process: this.readiness.state, database, queue, notifications, storage };
   }
 
-  /** Rejects while the place of the blobs is away or does not answer. One look at a time: each may hang for long. */
+  /**
+   * Rejects if the blob store is unavailable or slow. Runs one check at a time because each may hang for a
+   * long time.
+   */
   private storage(): Promise<void> {
     this.looking ??= Promise.resolve()
       .then(() => this.blobs.prove())
@@ -68,7 +71,10 @@ export class HealthService {
     ]);
   }
 
-  /** Anyone may name a pool, so that only those that some worker has served have a label of `graft_jobs`. */
+  /**
+   * Metrics in the format of Prometheus. `graft_jobs` has labels only for pools that a worker has served,
+   * because any job may name a pool.
+   */
   async metrics(): Promise<string> {
     const { jobs, workers, connected, chats, registry } = this.counters;
     const [byPool, byState] = await Promise.all([
@@ -99,7 +105,8 @@ export class HealthService {
     for (const gauge of [queueDepth, queueWait, poolWorkers, poolSlots, poolFreeSlots, poolWanted])
       gauge.reset();
     const named = await this.load.now();
-    // They are what a scaler on these figures wakes a pool by that no worker has served yet.
+    // Unserved pools are included because autoscalers use these metrics to start the first worker of a
+    // pool.
     for (const { pool, queued, longest } of [...named.values(), ...(await this.load.unnamed())]) {
       queueDepth.set({ pool }, queued);
       queueWait.set({ pool }, longest ?? 0);

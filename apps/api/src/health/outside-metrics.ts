@@ -7,10 +7,12 @@ import { IS_OPEN } from '../database/entities/job.js';
 import { Counters } from '../metrics/counters.js';
 import { Collector } from '../traces/collector.js';
 
-/** SQL: of a project that nobody looks after any more: what failed there last stays so. */
+/** SQL: the row's project is archived. Its failures are not counted because no one will resolve them. */
 const IS_ARCHIVED = `EXISTS (SELECT 1 FROM project WHERE project.id = project_id AND archived_at IS NOT NULL)`;
 
-/** What is known of what Graft depends on beside its database and workers: the disk, and whom it sends to. */
+/**
+ * Metrics of external dependencies except the database and workers: disk, webhooks, trackers and traces.
+ */
 @Injectable()
 export class OutsideMetrics {
   constructor(
@@ -24,7 +26,7 @@ export class OutsideMetrics {
     await Promise.all([this.disk(), this.webhooks(), this.integrations(), this.traces()]);
   }
 
-  /** Of the blobs, or with S3 of what is on its way there. */
+  /** Disk of the blobs; with S3, of the uploads that are not in S3 yet. */
   private async disk(): Promise<void> {
     const { blocks, bavail, bsize } = await statfs(this.settings.blobsDir);
     this.counters.diskSize.set(blocks * bsize);
@@ -60,7 +62,7 @@ export class OutsideMetrics {
         );
   }
 
-  /** Without a collector nobody waits for those of jobs that were created while there was one. */
+  /** Number of waiting traces. It is 0 without a collector, even if jobs were created while there was one. */
   private async traces(): Promise<void> {
     if (!this.collector.isOn) return this.counters.tracesWaiting.set(0);
     const [row] = await this.database.query<{ waiting: number }>(

@@ -2,9 +2,9 @@ import compression from 'compression';
 import type { RequestHandler } from 'express';
 
 /**
- * Compresses what is sent whole: answers of the API and files of the dashboard. Event streams and other bodies of unknown
- * length would wait in the compressor's buffer, and the bytes of a range count in the file as it is. Downloads are of
- * types that do not compress.
+ * Compresses responses with a known length: JSON of the API and files of the dashboard. Event streams and
+ * other bodies of unknown length would wait in the compressor's buffer, and the offsets of a range refer to
+ * the uncompressed file. Downloads have types that do not compress.
  */
 const compress = compression({
   filter: (request, response) =>
@@ -14,7 +14,8 @@ const compress = compression({
 });
 
 export const compressed: RequestHandler = (request, response, next) => {
-  // The middleware and the pipeline of a download listen for "close" eleven times, and Node.js warns of a leak beyond ten.
+  // The middleware and a download's pipeline add eleven "close" listeners; Node.js warns of a leak above
+  // ten.
   response.setMaxListeners(20);
   compress(request, response, next);
 };

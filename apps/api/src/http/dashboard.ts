@@ -5,7 +5,7 @@ import express, { type RequestHandler, type Response } from 'express';
 const CONTENT_SECURITY_POLICY = [
   "default-src 'self'",
   "img-src 'self' data: blob:",
-  // sounds of training data, which come in its records
+  // audio of training data, embedded in its records
   "media-src 'self' data:",
   "style-src 'self'",
   "script-src 'self'",
@@ -16,13 +16,13 @@ const CONTENT_SECURITY_POLICY = [
   "frame-ancestors 'none'",
 ].join('; ');
 
-/** Swagger's page styles itself inline. */
+/** Policy of Swagger UI, which uses inline styles. */
 const DOCS_POLICY = CONTENT_SECURITY_POLICY.replace(
   "style-src 'self'",
   "style-src 'self' 'unsafe-inline'",
 );
 
-/** Paths that belong to the API: an unknown one is a JSON 404, not the dashboard. */
+/** Paths of the API: an unknown one returns a JSON 404, not the dashboard. */
 const API_PATH = /^\/(v1|docs|docs-json|healthz|readyz|metrics)(\/|$|-)/;
 
 export const securityHeaders: RequestHandler = (_request, response, next) => {
@@ -37,7 +37,9 @@ export const docsHeaders: RequestHandler = (_request, response, next) => {
   next();
 };
 
-/** Serves the built single page: files as they are, and every deep link as index.html. */
+/**
+ * Serves the built dashboard (a single-page application): its files, and index.html for every deep link.
+ */
 export function dashboard(dir: string): RequestHandler {
   const root = resolve(dir);
   const index = join(root, 'index.html');

@@ -3,7 +3,10 @@ import { once } from 'node:events';
 
 const PATIENCE_MS = 30_000;
 
-/** Waits until the client has read what was written; one that does not read is let go. */
+/**
+ * Waits until the client has read the written data. Closes the connection if the client does not read for
+ * 30 s.
+ */
 export async function drained(response: Response): Promise<void> {
   const over = new AbortController();
   const patience = setTimeout(() => response.destroy(), PATIENCE_MS);

@@ -5,7 +5,7 @@ import { isPart, faultOf, outageOf } from '../faults.js';
 import { log } from '../log.js';
 import { REFUSED } from './json-body.js';
 
-/** Turns whatever was thrown, by us or by the framework, into the API's one error shape. */
+/** Converts every exception into an error response in the format of the API. */
 @Catch()
 export class ErrorFilter implements ExceptionFilter {
   catch(error: unknown, host: ArgumentsHost): void {
@@ -24,8 +24,8 @@ export function respondWithError(request: Request, response: Response, error: un
     response.destroy();
     return;
   }
-  // The SDK retries 409, 429 and 5xx; a conflict of states, or a limit, will not go away by asking again, and an
-  // answer that ended its process would end the next one.
+  // OpenAI's SDKs retry 409, 429 and 5xx. A retry does not resolve a conflict or an exceeded quota, and a
+  // request that crashed its trainer process would crash the next one.
   const lasting = domain.code === 'insufficient_quota' || domain.code === 'crash';
   if ([409, 507].includes(domain.status) || lasting) response.setHeader('x-should-retry', 'false');
   if (domain.retryAfterSeconds !== null)

@@ -1,6 +1,6 @@
 import type { Response } from 'express';
 
-/** Begins a response of server-sent events that no proxy holds back. */
+/** Starts a response of server-sent events and disables buffering in proxies. */
 export function openStream(response: Response): void {
   response.status(200);
   response.setHeader('content-type', 'text/event-stream; charset=utf-8');

@@ -1,20 +1,23 @@
 import { MAX_BODY_BYTES } from '@graft/contracts';
 import express, { type RequestHandler } from 'express';
 
-/** No body of this API needs more than a few; what JSON.parse takes, recursion further on may not survive. */
+/**
+ * Maximum nesting depth. Valid bodies need only a few levels; JSON.parse accepts more than recursive code
+ * can handle.
+ */
 const DEPTH = 64;
 const [QUOTE, BACKSLASH] = [0x22, 0x5c];
 const [OPEN_OBJECT, OPEN_ARRAY, CLOSE_OBJECT, CLOSE_ARRAY] = [0x7b, 0x5b, 0x7d, 0x5d];
 
-/** Type of the errors that `jsonBody` passes on with a message for people. */
+/** Type of the errors of `jsonBody` whose message is returned to the client. */
 export const REFUSED = 'graft.body.refused';
 
-/** Reads JSON bodies, and looks them over before they are parsed. */
+/** Parses JSON bodies after checking their encoding and nesting depth. */
 export const jsonBody: RequestHandler = express.json({
   limit: MAX_BODY_BYTES,
   strict: false,
   verify: (_request, _response, body, encoding) => {
-    // other encodings hide brackets from a look at bytes, and RFC 8259 has no other
+    // the byte scan only works for UTF-8, and RFC 8259 allows no other encoding
     if (encoding !== 'utf-8') throw refused(`the body must be UTF-8, not ${encoding}`);
     if (nestedDeeper(body, DEPTH))
       throw refused(`the body is nested more than ${DEPTH} levels deep`);
@@ -23,7 +26,10 @@ export const jsonBody: RequestHandler = express.json({
 
 const refused = (message: string): Error => Object.assign(new Error(message), { type: REFUSED });
 
-/** Whether JSON text has more open arrays and objects at once than `limit`. Linear in the text, no recursion. */
+/**
+ * Whether more than `limit` arrays and objects of JSON text are open at the same position. Linear time, no
+ * recursion.
+ */
 export function nestedDeeper(json: Buffer, limit: number): boolean {
   let depth = 0;
   for (let at = 0; at < json.length; at++) {
@@ -39,7 +45,7 @@ export function nestedDeeper(json: Buffer, limit: number): boolean {
   return false;
 }
 
-/** Index of the closing quote, or the text's length. */
+/** Index of the closing quote, or the length of the text. */
 function endOfString(json: Buffer, from: number): number {
   for (let at = from; at < json.length; at++) {
     if (json[at] === BACKSLASH) at++;

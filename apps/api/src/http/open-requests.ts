@@ -2,10 +2,10 @@ import { Injectable } from '@nestjs/common';
 import type { NextFunction, Request, Response } from 'express';
 import { Readiness, stopping } from '../readiness.js';
 
-/** What balancers ask also of a process that stops. */
+/** Paths that load balancers also request from a process that is stopping. */
 const HEALTH = ['/healthz', '/readyz'];
 
-/** The requests that are being answered. */
+/** Requests in progress. */
 @Injectable()
 export class OpenRequests {
   private readonly open = new Set<Response>();
@@ -17,13 +17,13 @@ export class OpenRequests {
     return this.open.size;
   }
 
-  /** New requests are refused from now on. */
+  /** Rejects new requests from now on. */
   refuse(): void {
     this.refuses = true;
   }
 
   readonly follow = (request: Request, response: Response, next: NextFunction): void => {
-    // The client's next request may go elsewhere.
+    // The client's next request may reach another process.
     if (this.readiness.state === 'stopping') response.setHeader('connection', 'close');
     if (HEALTH.includes(request.path)) return next();
     if (this.refuses) return next(stopping());

@@ -1,5 +1,5 @@
-// OpenAPI 3.1: the document of the routes, and the decorators by which a route says what it answers and which query it
-// takes. Schemas are contracts' own; those with an id stand under components by that name.
+// The OpenAPI 3.1 document of the routes, and the decorators that declare a route's responses and query.
+// Schemas are those of libs/contracts; schemas with an id are components of that name.
 import { applyDecorators, type INestApplication } from '@nestjs/common';
 import {
   ApiOperation,
@@ -16,7 +16,10 @@ type Schema = Record<string, unknown>;
 
 const named = (id: string): string => `#/components/schemas/${id}`;
 
-/** Clients are to take fields that later versions add, and to know nothing of what is read only in TypeScript. */
+/**
+ * Options of the JSON schemas: clients must accept fields that later versions add, and `readonly` applies
+ * to TypeScript only.
+ */
 const OPEN = {
   io: 'output',
   unrepresentable: 'any',
@@ -26,7 +29,7 @@ const OPEN = {
   },
 } as const;
 
-/** A named schema by its name, another as it is. */
+/** A reference to a schema with an id; the JSON schema itself otherwise. */
 function schemaOf(schema: z.ZodType): Schema {
   const id = z.globalRegistry.get(schema)?.id;
   if (id !== undefined) return { $ref: named(id) };
@@ -37,18 +40,18 @@ function schemaOf(schema: z.ZodType): Schema {
 
 const content = (schema: Schema, type = 'application/json') => ({ [type]: { schema } });
 
-/** A route's one sentence, and the JSON that it answers. */
+/** Declares the summary of a route and its JSON response. */
 export const Answers = (schema: z.ZodType, summary: string, status = 200): MethodDecorator =>
   applyDecorators(
     ApiOperation({ summary }),
     ApiResponse({ status, description: summary, content: content(schemaOf(schema)) }),
   );
 
-/** What it answers beside, with another status. */
+/** Declares another response with a different status. */
 export const Or = (status: number, schema: z.ZodType, description: string): MethodDecorator =>
   ApiResponse({ status, description, content: content(schemaOf(schema)) });
 
-/** A page of them, by `limit` and `after`. */
+/** Declares a paginated list with the parameters `limit` and `after`. */
 export const AnswersPage = (
   schema: z.ZodType,
   summary: string,
@@ -61,7 +64,7 @@ export const AnswersPage = (
     Asks('after', { type: 'string', description: 'ID of the last object of the previous page' }),
   );
 
-/** All of them at once. */
+/** Declares a list without pagination. */
 export const AnswersList = (schema: z.ZodType, summary: string): MethodDecorator =>
   applyDecorators(
     ApiOperation({ summary }),
@@ -71,7 +74,7 @@ export const AnswersList = (schema: z.ZodType, summary: string): MethodDecorator
 export const AnswersDeleted = (kind: string, summary: string): MethodDecorator =>
   Answers(z.object({ id: z.string(), object: z.literal(kind), deleted: z.literal(true) }), summary);
 
-/** Bytes or text of these types. */
+/** Declares a response with binary or text content of these types. */
 export const AnswersFile = (types: readonly string[], summary: string): MethodDecorator =>
   applyDecorators(
     ApiOperation({ summary }),
@@ -84,7 +87,7 @@ export const AnswersFile = (types: readonly string[], summary: string): MethodDe
     }),
   );
 
-/** JSON, or with `stream: true` server-sent events of another. */
+/** Declares a JSON response that becomes server-sent events with `stream: true`. */
 export const AnswersOrStreams = (
   whole: z.ZodType,
   chunk: z.ZodType,
@@ -99,7 +102,7 @@ export const AnswersOrStreams = (
     }),
   );
 
-/** Server-sent events, by what `event:` says. */
+/** Declares server-sent events. `events` maps the names of the events to the schemas of their data. */
 export const Streams = (
   events: Readonly<Record<string, z.ZodType>>,
   summary: string,
@@ -120,7 +123,7 @@ export const Streams = (
     }),
   );
 
-/** A field of the query, which nobody has to give. */
+/** Declares an optional query parameter. */
 export const Asks = (
   name: string,
   { description, ...schema }: Schema & { readonly description?: string },
@@ -129,12 +132,12 @@ export const Asks = (
     name,
     required: false,
     schema,
-    // `name[gte]=1`, as the routes read them
+    // `name[gte]=1`, as the routes parse it
     ...(schema['type'] === 'object' ? { style: 'deepObject', explode: true } : {}),
     ...(description === undefined ? {} : { description }),
   });
 
-/** Several of them. */
+/** Declares several optional query parameters. */
 export const AsksAll = (
   fields: readonly (readonly [name: string, schema: Schema])[],
 ): MethodDecorator => applyDecorators(...fields.map(([name, schema]) => Asks(name, schema)));
@@ -151,7 +154,9 @@ const pageSchema = (schema: z.ZodType): Schema => ({
   },
 });
 
-/** The document of an application's routes. Every operation may answer with the one shape of errors. */
+/**
+ * The OpenAPI document of the application's routes. The default response of every operation is an error.
+ */
 export function openApi(app: INestApplication, version: string): OpenAPIObject {
   const document = SwaggerModule.createDocument(
     app,
@@ -184,7 +189,7 @@ const failure = (description: string): Schema => ({
   content: content(schemaOf(ErrorObject)),
 });
 
-/** What generated clients tell apart; the others come under `default`. */
+/** Error responses that generated clients distinguish; all others are under `default`. */
 function errorsOf({ security, requestBody, parameters }: Operation): Record<string, Schema> {
   const named = requestBody !== undefined || parameters?.some((one) => one.in === 'path');
   return {
@@ -195,7 +200,7 @@ function errorsOf({ security, requestBody, parameters }: Operation): Record<stri
   };
 }
 
-/** Tuples closed by `maxItems`, where zod writes `items: false`: generators expect a schema there. */
+/** Bounds tuples by `maxItems` in place of zod's `items: false`: generators expect a schema there. */
 function withBoundTuples(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(withBoundTuples);
   if (typeof value !== 'object' || value === null) return value;
@@ -217,7 +222,7 @@ interface Operation {
 }
 type Parameter = Schema & { readonly name: string; readonly in: string };
 
-/** Nest leaves out those that may have slashes (`*id`). */
+/** Adds path parameters that may contain slashes (`*id`), which Nest omits. */
 function withPathParameters(path: string, given: readonly Parameter[] = []): Parameter[] {
   const names = [...path.matchAll(/\{(\w+)\}/g)].map(([, name = '']) => name);
   const missing = names.filter(
@@ -227,13 +232,13 @@ function withPathParameters(path: string, given: readonly Parameter[] = []): Par
   return [...given, ...missing.map((name) => ({ name, in: 'path', required: true, schema }))];
 }
 
-/** `JobsController.create` is `jobs_create`. */
+/** Operation id of a method: `jobs_create` for `JobsController.create`. */
 const operationId = (controller: string, method: string): string => {
   const words = controller.replace(/Controller$/, '').replaceAll(/(?<=.)[A-Z]/g, '_$&');
   return `${words.toLowerCase()}_${method.replaceAll(/[A-Z]/g, '_$&').toLowerCase()}`;
 };
 
-/** All that have an id. */
+/** All schemas with an id. */
 function components(): Record<string, Schema> {
   const { schemas } = z.toJSONSchema(z.globalRegistry, { uri: named, ...OPEN });
   return Object.fromEntries(

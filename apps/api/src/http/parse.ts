@@ -2,7 +2,7 @@ import { DomainError, type Page } from '@graft/contracts';
 import type { ApiBodyOptions } from '@nestjs/swagger';
 import { z } from 'zod';
 
-/** The same schema for the OpenAPI document, with an example. */
+/** JSON schema of a request body for the OpenAPI document, with an optional example. */
 export function bodySchema(
   schema: z.ZodType,
   example?: object,
@@ -18,7 +18,10 @@ export interface PageQuery {
   readonly after: string | null;
 }
 
-/** `limit` and `after` of a list. A limit above the cap is refused: a shorter page would look like the last. */
+/**
+ * Parses `limit` and `after` of a list. Rejects a limit above the cap: a shorter page would look like the
+ * last one.
+ */
 export function pageQuery(
   query: Record<string, unknown>,
   defaultLimit: number,
@@ -40,10 +43,13 @@ export function pageQuery(
   return { limit, after: after || null };
 }
 
-/** Of a query's text; NaN for what is none: `limit[toString]=x` is an object that even Number refuses. */
+/**
+ * Parses a number of a query; NaN if it is not a string. `limit[toString]=x` is an object that `Number`
+ * throws on.
+ */
 export const numberIn = (raw: unknown): number => (typeof raw === 'string' ? Number(raw) : NaN);
 
-/** A page of rows, of which one more than `limit` was asked for. */
+/** A page of rows. `rows` contains one more than `limit` if there is another page. */
 export function pageOf<Row, Shown extends { readonly id: string }>(
   rows: readonly Row[],
   limit: number,
@@ -59,14 +65,14 @@ export function pageOf<Row, Shown extends { readonly id: string }>(
   };
 }
 
-/** A page of rows that are all there. */
+/** A page of rows that are all in memory. */
 export function slice<Row extends { readonly id: string }, Shown extends { readonly id: string }>(
   rows: readonly Row[],
   { limit, after }: PageQuery,
   shown: (row: Row) => Shown,
 ): Page<Shown> {
   const at = after === null ? 0 : rows.findIndex(({ id }) => id === after) + 1;
-  // Not the first page again: it may have gone between two pages.
+  // Do not return the first page again: the row may have been deleted between two pages.
   if (after !== null && at === 0)
     throw new DomainError(
       'invalid_value',

@@ -2,7 +2,9 @@ import type { NextFunction, Request, Response } from 'express';
 import { newId } from '../ids.js';
 import { log } from '../log.js';
 
-/** Names every request, and logs one line for it when it ends: no bodies, no query values, no headers. */
+/**
+ * Assigns an id to each request and logs one line when it ends, without bodies, query values or headers.
+ */
 export function requestId(request: Request, response: Response, next: NextFunction): void {
   const started = process.hrtime.bigint();
   const id = newId('req_');

@@ -2,12 +2,13 @@ import { DomainError } from '@graft/contracts';
 import type { Request, RequestHandler } from 'express';
 import { respondWithError } from './error.filter.js';
 
-/** What a body must bring in each period, or end. */
+/** Minimum number of bytes that a body must send per period, unless it ends. */
 const LEAST_BYTES = 16 * 1024;
 
 /**
- * A body may take as long as it takes, but must not stand still: who sends next to nothing for a period is told so
- * and cut off. While the API itself does not read, nobody is blamed.
+ * Rejects request bodies that stall. There is no limit on the total time, but a client that sends fewer
+ * than 16 KiB in a period gets an error, and its connection is closed. Periods in which the API itself does
+ * not read do not count.
  */
 export function refuseSlowBodies(periodMs: number): RequestHandler {
   return (request, response, next) => {

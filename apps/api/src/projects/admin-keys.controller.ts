@@ -15,7 +15,7 @@ const CreateAdminKey = z.strictObject({
   expires_in_seconds: z.int().min(1).max(315_360_000).nullish(),
 });
 
-/** Keys of the installation's administrators. */
+/** Administrator keys of the installation. */
 @ApiTags('administration')
 @ApiBearerAuth()
 @Controller('v1/organization/admin_api_keys')
@@ -49,7 +49,7 @@ export class AdminKeysController {
   async create(@Caller() caller: Principal, @Body() body: unknown): Promise<AdminApiKeyObject> {
     const { name, expires_in_seconds: seconds } = parseBody(CreateAdminKey, body);
     const { key, secret } = await this.keys.create(
-      // An administrator's key is the installation's, not a member's.
+      // Administrator keys belong to the installation, not to a member.
       { ...caller, memberId: null },
       {
         name,

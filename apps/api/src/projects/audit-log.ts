@@ -14,7 +14,7 @@ type Named = Row & {
 
 const PREFIX = 'audit_log-';
 
-/** Reads the audit log. Administrators see all of it; owners see what their project did and what was done to it. */
+/** Reads the audit log. Administrators see all entries; owners see the entries of their project. */
 @Injectable()
 export class AuditLog {
   constructor(private readonly database: Database) {}
@@ -56,14 +56,14 @@ export class AuditLog {
       values,
     );
     const page = pageOf(rows, limit, auditObject);
-    // A page before a row is read backwards, beginning at that row.
+    // A page before an entry is read in ascending order, starting at that entry.
     if (before === undefined || after !== null) return page;
     const data = [...page.data].reverse();
     return { ...page, data, first_id: data[0]?.id ?? null, last_id: data.at(-1)?.id ?? null };
   }
 }
 
-/** OpenAI's filters, and the columns that each looks at. */
+/** OpenAI's filters and the columns that each of them matches. */
 const FILTERS: readonly (readonly [name: string, columns: readonly string[]])[] = [
   ['project_ids', ['audit.project_id']],
   ['event_types', ['audit.action']],
@@ -79,11 +79,11 @@ const TIMES = [
   ['lte', '<='],
 ] as const;
 
-/** Names of the query's lists, and of its times. */
+/** Names of the filters in the query, and of the time comparisons. */
 export const AUDIT_FILTERS = FILTERS.map(([name]) => name);
 export const AUDIT_TIMES = TIMES.map(([name]) => name);
 
-/** `name[]=a&name[]=b`, or one of them. */
+/** Parses `name[]=a&name[]=b`, or a single value. */
 function texts(raw: unknown, name: string): string[] | null {
   if (raw === undefined) return null;
   const all: unknown[] = Array.isArray(raw) ? raw : [raw];

@@ -17,7 +17,6 @@ export class LimitsController {
     private readonly storage: StorageQuota,
   ) {}
 
-  /** Answers with the limits of the caller's own project, and with what it uses of them. */
   @Get('limits')
   @Needs('jobs:read')
   @Answers(LimitsObject, 'Returns the limits and the usage of the key’s project')
@@ -25,7 +24,6 @@ export class LimitsController {
     return this.of(projectId);
   }
 
-  /** Answers with the limits and the use of any project that the caller manages. */
   @Get('organization/projects/:id/limits')
   @Needs('project:admin')
   @Answers(LimitsObject, 'Returns the limits and the usage of a project')

@@ -39,7 +39,7 @@ export const ModifyMember = z.strictObject({
 
 type Row = Member & { readonly keys: number; readonly last_used_at: Date | null };
 
-/** Members of a project. A change counts for their keys at once. */
+/** Members of a project. Changes apply to their keys immediately. */
 @Injectable()
 export class MembersService {
   constructor(
@@ -79,7 +79,7 @@ export class MembersService {
     ownProject(caller, projectId);
     await this.database.transaction(async (manager) => {
       await requireActive(this.database, manager, projectId);
-      // An earlier run of the transaction may have written it.
+      // An earlier run of the transaction may have inserted it.
       await manager.getRepository(Member).upsert(member, ['id']);
       await this.told(manager, caller, 'user.added', member, { name: member.name, role });
     });

@@ -34,7 +34,7 @@ interface Granted {
   readonly created_at: Date;
 }
 
-/** Lists pools, and changes which projects' jobs and chats each of them takes. */
+/** Lists pools and changes which projects may use them for jobs and chats. */
 @Injectable()
 export class PoolGrants {
   constructor(
@@ -45,7 +45,10 @@ export class PoolGrants {
     private readonly wakeUps: WakeUps,
   ) {}
 
-  /** Administrators see all pools; everybody else sees those that their project may use. A name leaves only that pool. */
+  /**
+   * Administrators see all pools; other callers see the pools that their project may use. `name` selects
+   * one pool.
+   */
   async list(caller: Principal, name: unknown): Promise<Page<PoolObject>> {
     const one = typeof name === 'string' && name !== '' ? name : null;
     return { object: 'list', data: await this.objects(caller, one), has_more: false };
@@ -57,7 +60,7 @@ export class PoolGrants {
     return { ...pool, load: await this.load.lastHour(name) };
   }
 
-  /** Opens a pool to every project, or closes it to all projects that have no grant. */
+  /** Opens a pool to every project, or closes it to all projects without a grant. */
   async modify(caller: Principal, name: string, body: unknown): Promise<PoolObject> {
     const { open } = parseBody(ModifyPool, body);
     await this.database.transaction(async (manager) => {
@@ -70,7 +73,10 @@ export class PoolGrants {
     return this.get(caller, name);
   }
 
-  /** Workers of a cordoned pool get nothing new until it is uncordoned, whenever they join. What they run goes on. */
+  /**
+   * Cordons or uncordons a pool. Its workers, including those that join later, start no new jobs or chats
+   * while it is cordoned; running jobs continue.
+   */
   async cordon(caller: Principal, name: string, cordoned: boolean): Promise<PoolObject> {
     await this.database.transaction(async (manager) => {
       await this.locked(manager, name);
@@ -82,7 +88,10 @@ export class PoolGrants {
     return this.get(caller, name);
   }
 
-  /** Grants a pool, which need not have a worker yet. From its first grant on, only projects with a grant may use it. */
+  /**
+   * Grants a pool, which need not have a worker yet. After its first grant, only projects with a grant may
+   * use it.
+   */
   async grant(caller: Principal, name: string, body: unknown): Promise<PoolObject> {
     const { project_id } = parseBody(GrantPool, body);
     if (!POOL_NAME.test(name))
@@ -103,7 +112,7 @@ export class PoolGrants {
     return this.get(caller, name);
   }
 
-  /** Takes back a grant. The pool stays closed, jobs that wait in it go on waiting, and nothing that runs is stopped. */
+  /** Revokes a grant. The pool stays closed, queued jobs stay queued, and running jobs continue. */
   async revoke(caller: Principal, name: string, projectId: string): Promise<PoolObject> {
     const grant = { pool: name, project_id: projectId };
     if (!(await this.database.manager.getRepository(PoolGrant).existsBy(grant)))
@@ -138,8 +147,8 @@ export class PoolGrants {
   }
 
   /**
-   * Tells watchers of the pool's waiting jobs to look again: such a job may be leased now, or waits for another
-   * reason. A job whose row is locked is left out, because the process that holds the lock announces the job itself.
+   * Notifies streams of the pool's queued jobs: such a job may now be leased, or waits for another reason.
+   * Skips jobs whose row is locked, because the process that holds the lock announces them.
    */
   private async announce(manager: EntityManager, pool: string): Promise<void> {
     const jobs = await this.database.query<{ id: string; project_id: string }>(
@@ -188,7 +197,7 @@ export class PoolGrants {
 const rounded = (seconds: number | null | undefined): number | null =>
   seconds == null ? null : Math.round(seconds);
 
-/** A pool that has no load yet was made a moment ago. */
+/** Load of a pool. It is undefined for a pool that was created a moment ago. */
 const loadOf = (load: Load | undefined) => ({
   queued: load?.queued ?? 0,
   longest_wait: rounded(load?.longest),

@@ -1,17 +1,17 @@
 import { JOB_STATUSES, type JobStatus, type ProjectDeletionObject } from '@graft/contracts';
 import type { Database } from '../database/database.js';
 
-/** Nothing is counted past this number, so that each statement is fast in a project of any size. */
+/** Counts stop at this number, so that each statement is fast in a project of any size. */
 const MOST_COUNTED = 10_000;
 
 type Contents = Pick<ProjectDeletionObject, 'deletes' | 'keeps' | 'at_least'>;
 type Kind = Exclude<keyof (Contents['deletes'] & Contents['keeps']), 'events' | 'stored_bytes'>;
 
-/** SQL: the rows of a table that name project $1, as many as are counted. */
+/** SQL: up to `MOST_COUNTED` rows of a table with project $1. */
 const rowsOf = (table: string): string =>
   `SELECT * FROM ${table} WHERE project_id = $1 LIMIT ${MOST_COUNTED}`;
 
-/** SQL by kind: the rows of project $1. */
+/** SQL for the rows of project $1, by kind. */
 const ROWS: Readonly<Record<Kind, string>> = {
   jobs: rowsOf('job'),
   checkpoints: `SELECT 1 FROM (${rowsOf('job')}) AS job JOIN checkpoint ON checkpoint.job_id = job.id`,
@@ -20,7 +20,7 @@ const ROWS: Readonly<Record<Kind, string>> = {
   models: rowsOf('model'),
   sweeps: rowsOf('sweep'),
   evals: rowsOf('eval'),
-  // There is an index of an eval's runs, and none of a project's.
+  // eval_run has an index on the eval, but none on the project.
   eval_runs: `SELECT 1 FROM (${rowsOf('eval')}) AS eval JOIN eval_run ON eval_run.eval_id = eval.id`,
   webhook_endpoints: rowsOf('webhook_endpoint'),
   integrations: rowsOf('integration'),
@@ -29,14 +29,14 @@ const ROWS: Readonly<Record<Kind, string>> = {
   audit_logs: rowsOf('audit'),
 };
 
-/** Of these kinds, only what belongs to the counted rows of another kind is counted. */
+/** Kinds that are counted only for the counted rows of another kind. */
 const COUNTED_WITHIN: Readonly<Record<string, Kind>> = {
   checkpoints: 'jobs',
   events: 'jobs',
   eval_runs: 'evals',
 };
 
-/** How many rows a project has of each kind, and of which kinds it may have more. */
+/** Counts the rows of a project by kind. `at_least` lists kinds that may have more rows. */
 export async function contentsOf(
   database: Database,
   id: string,
@@ -64,7 +64,7 @@ async function countOf(database: Database, rows: string, id: string): Promise<nu
   return row?.count ?? 0;
 }
 
-/** Jobs by status, and their events. */
+/** Counts jobs by status, and their events. */
 async function jobsOf(
   database: Database,
   id: string,

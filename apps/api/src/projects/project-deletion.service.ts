@@ -15,10 +15,13 @@ import { contentsOf } from './project-contents.js';
 import { lockedProject, noSuchProject } from './own-project.js';
 import { ProjectsService } from './projects.service.js';
 
-/** SQL: when a project goes whose deletion is requested now. Requests that have begun end within the hour. */
+/**
+ * SQL: time at which a project is deleted if deletion is requested now. At least an hour, so that requests
+ * in progress can finish.
+ */
 const DELETES_AT = `clock_timestamp() + GREATEST($2 * interval '1 day', interval '1 hour')`;
 
-/** Requests the deletion of projects, and takes requests back. retention/deleted-projects deletes what is due. */
+/** Requests and withdraws the deletion of projects. retention/deleted-projects deletes due projects. */
 @Injectable()
 export class ProjectDeletions {
   constructor(
@@ -30,7 +33,7 @@ export class ProjectDeletions {
     private readonly archived: ArchivedProjects,
   ) {}
 
-  /** Says what the deletion of a project takes, whether it was requested or not. */
+  /** Returns what the deletion of a project deletes, whether or not it was requested. */
   async preview(id: string): Promise<ProjectDeletionObject> {
     const [project] = await this.database.query<Project & { would_delete_at: Date }>(
       `SELECT project.*, ${DELETES_AT} AS would_delete_at FROM project WHERE id = $1`,
@@ -48,15 +51,15 @@ export class ProjectDeletions {
   }
 
   /**
-   * Archives the project at once; its rows go when the time to restore it is over. It does not count them: a count
-   * could take too long after the deletion was accepted.
+   * Archives the project immediately and schedules the deletion of its rows for the end of the restore
+   * period. Does not count the rows, which could take too long after the deletion was accepted.
    */
   async remove(caller: Principal, id: string): Promise<ProjectObject> {
     if (id === DEFAULT_PROJECT)
       throw new DomainError('conflict', 'the default project cannot be deleted', 'project_id');
     await this.database.transaction(async (manager) => {
       const project = await lockedProject(manager, id);
-      // The connection may have been lost after an earlier run of this transaction was committed.
+      // An earlier run of this transaction may have committed before its connection was lost.
       if (project.deletes_at) return;
       if (!project.archived_at)
         await keepAnAdmin(this.database, manager, (key) => key.project_id === id, `${id} holds`);
@@ -75,7 +78,10 @@ export class ProjectDeletions {
     return this.projects.get(caller, id);
   }
 
-  /** Takes the request back. A project that was archived before stays archived, and cancelled jobs stay cancelled. */
+  /**
+   * Withdraws the deletion. A project that was archived before stays archived, and cancelled jobs stay
+   * cancelled.
+   */
   async restore(caller: Principal, id: string): Promise<ProjectObject> {
     await this.database.transaction(async (manager) => {
       const project = await lockedProject(manager, id);

@@ -26,7 +26,7 @@ export class ProjectKeysController {
     return slice(keys, pageQuery(query, 20, 100), (key) => projectKeyObject(key));
   }
 
-  /** Makes a key. OpenAI's API has no such endpoint, because OpenAI makes keys in its dashboard only. */
+  /** Creates a key. OpenAI's API has no such endpoint: OpenAI creates keys only in its dashboard. */
   @Post()
   @HttpCode(200)
   @Needs('project:admin')

@@ -68,7 +68,7 @@ type Row = Project & {
   readonly pools: string[];
 };
 
-/** Makes, changes and archives projects. project-deletion.service deletes them. */
+/** Creates, changes and archives projects. project-deletion.service deletes them. */
 @Injectable()
 export class ProjectsService {
   constructor(
@@ -77,7 +77,7 @@ export class ProjectsService {
     private readonly archived: ArchivedProjects,
   ) {}
 
-  /** Administrators see all projects; everybody else sees their own. */
+  /** Administrators see all projects; other callers see their own. */
   async list(caller: Principal, query: Record<string, unknown>): Promise<Page<ProjectObject>> {
     const { limit, after } = pageQuery(query, 20, 100);
     const archived = query['include_archived'] === 'true';
@@ -101,7 +101,7 @@ export class ProjectsService {
     const id = newId('proj-');
     const project = { id, name, weight: graft?.weight ?? 1, limits: limitsOf({}, graft?.limits) };
     await this.database.transaction(async (manager) => {
-      // An earlier run of the transaction may have written it.
+      // An earlier run of the transaction may have inserted it.
       await manager.getRepository(Project).upsert(project, ['id']);
       await this.told(manager, caller, 'project.created', id, { name, ...graft });
     });
@@ -135,8 +135,8 @@ export class ProjectsService {
   }
 
   /**
-   * Archives a project: its keys stop working, its pools are closed to it, and its open jobs are cancelled, up to a
-   * hundred at once and the others soon after. Files, models and history stay.
+   * Archives a project: its keys stop working, its pools are closed to it, and its unfinished jobs are
+   * cancelled, up to 100 immediately and the others soon after. Files, models and history are kept.
    */
   async archive(caller: Principal, id: string): Promise<ProjectObject> {
     if (id === DEFAULT_PROJECT)
@@ -178,7 +178,7 @@ export class ProjectsService {
   }
 }
 
-/** Limits that are null are taken away. */
+/** Merges limits. A limit of null is removed. */
 function limitsOf(before: ProjectLimits, changes: z.infer<typeof Limits> = {}): ProjectLimits {
   const all = Object.entries({ ...before, ...changes });
   return Object.fromEntries(all.filter(([, value]) => value !== null && value !== undefined));
