@@ -4,13 +4,13 @@ import type { Request } from 'express';
 import { traceParentOf, type TraceParent } from '../traces/trace-parent.js';
 import type { RetryMarks } from './repeated-calls.js';
 
-/** What the headers of a create call say. */
+/** Headers of a create call. */
 export interface CallHeaders {
   readonly marks: RetryMarks;
   readonly parent: TraceParent;
 }
 
-/** The headers of a create call: its idempotency key, the retry count of OpenAI's SDKs, and its trace. */
+/** Reads the headers of a create call: idempotency key, retry count of OpenAI's SDKs and trace context. */
 export const CreateHeaders = createParamDecorator(
   (_: unknown, context: ExecutionContext): CallHeaders => {
     const request = context.switchToHttp().getRequest<Request>();
@@ -24,7 +24,10 @@ export const CreateHeaders = createParamDecorator(
   },
 );
 
-/** @param retries the count that OpenAI's SDKs send with a call that they repeat */
+/**
+ * Marks of a repeated call.
+ * @param retries retry count that OpenAI's SDKs send
+ */
 export const retryMarks = (key: string | undefined, retries: string | undefined): RetryMarks => ({
   idempotencyKey: idempotencyKey(key),
   sdkRetry: Number(retries ?? 0) > 0,
@@ -32,7 +35,7 @@ export const retryMarks = (key: string | undefined, retries: string | undefined)
 
 const LONGEST_KEY = 255;
 
-/** A key that is cut would be another one's, so a longer one is refused. */
+/** Rejects a key that is too long: a truncated key could equal another one. */
 function idempotencyKey(header: string | undefined): string | null {
   if (header && header.length > LONGEST_KEY) {
     throw new DomainError(

@@ -24,19 +24,19 @@ export class JobCreation {
     private readonly drafts: JobDrafts,
   ) {}
 
-  /** Checks everything first; then job, outbox row, first events and idempotency row commit together. */
+  /** Validates the request, then commits job, outbox row, first events and idempotency row together. */
   create(caller: Principal, body: unknown, headers: CallHeaders): Promise<JobObject> {
     return this.make(caller, body, headers, async () => draftOf(await this.plans.of(caller, body)));
   }
 
-  /** The same for a job that makes something of adapters instead of training. */
+  /** Same as `create`, for operations on adapters instead of training. */
   operate(caller: Principal, body: unknown, headers: CallHeaders): Promise<JobObject> {
     return this.make(caller, { operation: body }, headers, async () =>
       operationDraft(await this.operations.of(caller, body)),
     );
   }
 
-  /** @param body by which repeated calls are known */
+  /** @param body the part of the request that identifies repeated calls */
   private async make(
     caller: Principal,
     body: unknown,

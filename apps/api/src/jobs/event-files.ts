@@ -11,7 +11,7 @@ import { eventId, eventNumber } from '../ids.js';
 
 const PAGE = 1000;
 
-/** A job's numbers as TensorBoard reads them. */
+/** Metrics of a job as TensorBoard event files. */
 @Injectable()
 export class EventFiles {
   constructor(
@@ -20,8 +20,8 @@ export class EventFiles {
   ) {}
 
   /**
-   * The whole file, or what is to be appended to one that ends with the event `after`. A header names the event that
-   * it ends with now.
+   * Sends the whole file or, with `after`, the records that follow this event, to append to an earlier
+   * file. The header X-Graft-Last-Event contains the id of the last event in the file.
    */
   async send(caller: Principal, id: string, after: unknown, response: Response): Promise<void> {
     const job = await this.jobs.row(caller.projectId, id);
@@ -36,7 +36,7 @@ export class EventFiles {
     const header = from === 0 ? [fileHeader(job.created_at)] : [];
     await pipeline(Readable.from(this.records(job.id, header, from, upTo)), response).catch(
       (error: NodeJS.ErrnoException) => {
-        // The client left half-way: nobody is there to be told.
+        // The client closed the connection, so there is no one to report the error to.
         if (error.code !== 'ERR_STREAM_PREMATURE_CLOSE') throw error;
       },
     );

@@ -21,7 +21,7 @@ import { EventLog } from '../lifecycle/event-log.js';
 import { priorityWithin } from '../lifecycle/lease/quotas.js';
 import { PoolTerms } from '../preview/pool-terms.js';
 
-/** What people do to a job that training knows nothing of: they name it, put it away, delete it and take that back. */
+/** Changes to a job that do not affect training: metadata, priority, archiving, deletion and restore. */
 @Injectable()
 export class JobChanges {
   constructor(
@@ -64,7 +64,10 @@ export class JobChanges {
     return this.jobs.object(caller.projectId, id);
   }
 
-  /** @throws DomainError for a job that will not wait any more */
+  /**
+   * Appends an event about a new priority.
+   * @throws DomainError if the job has ended
+   */
   private async toldOfPriority(manager: EntityManager, job: Job, priority: number): Promise<void> {
     if (job.priority === priority) return;
     if (TERMINAL_STATUSES.includes(job.state))
@@ -77,12 +80,15 @@ export class JobChanges {
     await this.events.append(manager, job.id, [{ message }]);
   }
 
-  /** With its checkpoints, model and result files: out of sight at once, gone once it cannot be restored any more. */
+  /**
+   * Deletes a job with its checkpoints, model and result files. They are hidden immediately and removed
+   * after the restore period.
+   */
   async remove(caller: Principal, id: string): Promise<DeletedJobObject> {
     await this.jobs.row(caller.projectId, id);
     const at = await this.database.transaction(async (manager) => {
       const job = await this.jobs.locked(manager, caller.projectId, id, { deleted: true });
-      // an earlier run of the transaction may have been committed and its connection lost before that was heard
+      // an earlier run of the transaction may have committed before its connection was lost
       if (job.deleted_at) {
         this.events.announce(id, job.project_id);
         return job.deleted_at;
@@ -102,7 +108,7 @@ export class JobChanges {
     return { id, object: 'fine_tuning.job', deleted: true, graft };
   }
 
-  /** All that its deletion took away. One that is not deleted is left as it is. */
+  /** Restores everything that the deletion of a job hid. Does nothing if the job is not deleted. */
   async restore(caller: Principal, id: string): Promise<JobObject> {
     await this.jobs.row(caller.projectId, id, { deleted: true });
     await this.database.transaction(async (manager) => {
@@ -114,7 +120,7 @@ export class JobChanges {
         [id],
         manager,
       );
-      // some of its rows may be gone already
+      // some of its rows may already be removed
       if (!restored) throw noSuchJob(id);
       await this.mark(manager, job, null);
       await this.tell(manager, caller, job, 'job.restored');
@@ -122,7 +128,7 @@ export class JobChanges {
     return this.jobs.object(caller.projectId, id);
   }
 
-  /** What the job made goes and comes with it. */
+  /** Marks the model and result files of a job as deleted or restored. */
   private async mark(manager: EntityManager, job: Job, deleted: Date | null): Promise<void> {
     await this.database.query(
       'UPDATE model SET deleted_at = $2 WHERE id = $3 AND job_id = $1',
@@ -150,7 +156,7 @@ export class JobChanges {
       refuse(
         `is a trial of ${job.sweep_id}, whose trial ${open.id} has not finished; cancel the sweep or wait`,
       );
-    // First the row's lock, which the creation of a job on a whole model takes too.
+    // Lock the model first. The creation of a job on a full fine-tuned model takes the same lock.
     await this.database.query(
       'SELECT 1 FROM model WHERE id = $1 FOR UPDATE',
       [job.fine_tuned_model],
@@ -166,7 +172,7 @@ export class JobChanges {
       [
         job.project_id,
         job.id,
-        // as it stands within JSON: as a model, an init_adapter or one of several adapters
+        // JSON-escaped name, to find it as model, init_adapter or one of several adapters
         JSON.stringify(fineTunedName(job)).slice(1, -1),
         job.fine_tuned_model,
         fineTunedName(job),
@@ -176,7 +182,7 @@ export class JobChanges {
     if (user) refuse(`is in use by ${user.what}`);
   }
 
-  /** In the transaction that did it, and to who watches after it. */
+  /** Writes an audit entry in the transaction of the change and notifies streams after the commit. */
   private async tell(
     manager: EntityManager,
     caller: Principal,

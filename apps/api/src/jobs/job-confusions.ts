@@ -12,7 +12,7 @@ interface Evaluated {
   readonly loss: number | null;
 }
 
-/** Which labels a job's evaluations took for which. */
+/** Confusion matrices of a job's evaluations. */
 @Injectable()
 export class JobConfusions {
   constructor(
@@ -26,7 +26,7 @@ export class JobConfusions {
     query: Record<string, unknown>,
   ): Promise<JobConfusionObject> {
     const job = await this.jobs.row(caller.projectId, id);
-    // of a step that was repeated, what the last attempt found
+    // for a repeated step, the result of the last attempt
     const rows = await this.database.query<Evaluated>(
       `SELECT DISTINCT ON (step) step, attempt, "full",
          nullif("values"->>'loss', 'NaN')::float8 AS loss
@@ -49,7 +49,7 @@ export class JobConfusions {
       best_step: best?.step ?? null,
       step_number: asked?.step ?? null,
       full: asked?.full ?? null,
-      // what is held out is of the training file
+      // the validation split is part of the training file
       examples_file: await this.existing(
         job.spec.validation_split ? job.training_file : job.validation_file,
       ),
@@ -57,14 +57,17 @@ export class JobConfusions {
     };
   }
 
-  /** A job keeps the names of files that were deleted since. */
+  /** Returns the file id unless the file was deleted. Jobs keep the ids of deleted files. */
   private async existing(file: string | null): Promise<string | null> {
     const [found] = await this.database.query('SELECT 1 FROM file WHERE id = $1', [file]);
     return found ? file : null;
   }
 }
 
-/** With the lowest loss, the first of equal ones; of a whole evaluation where there is one. */
+/**
+ * The evaluation with the lowest loss, the first of equal ones. Prefers evaluations of the whole validation
+ * data.
+ */
 function bestOf(rows: readonly Evaluated[]): Evaluated | null {
   const whole = rows.filter(({ full }) => full);
   const rank = ({ loss }: Evaluated): number => loss ?? Infinity;

@@ -20,7 +20,7 @@ import type { TraceParent } from '../traces/trace-parent.js';
 import type { OperationPlan } from './operation-plans.js';
 import { QueueDepths } from './queue-depths.js';
 
-/** A job to be written, and what must be there until it is. */
+/** A validated job that is not written yet, and the objects that must exist until it is. */
 export interface Draft {
   readonly job: Omit<NewJob, 'id' | 'project_id' | 'trial' | 'received_at' | keyof TraceParent>;
   readonly files: readonly { readonly id: string; readonly param: string }[];
@@ -30,13 +30,13 @@ export interface Draft {
     readonly blobs: readonly string[];
   }[];
   readonly integrations: readonly JobRun[];
-  /** What its first events say of what was checked. */
+  /** First events of the job, with the results of the validation. */
   readonly notes: readonly NewEvent[];
-  /** That no worker has ever joined its pool; null where one has. */
+  /** Warning that no worker has ever joined the pool of the job; null if one has. */
   readonly neverJoined: string | null;
 }
 
-/** How a draft becomes a job. */
+/** Parameters for writing a draft as a job. */
 export interface Written {
   readonly id: string;
   /** `null` if the job is part of another audited action, such as a sweep. */
@@ -45,7 +45,7 @@ export interface Written {
   readonly trial?: Trial;
 }
 
-/** Jobs that were checked, and are to be written. */
+/** Writes validated jobs. */
 @Injectable()
 export class JobDrafts {
   constructor(
@@ -61,8 +61,8 @@ export class JobDrafts {
   ) {}
 
   /**
-   * Job, outbox row, first events and what it is to be written to, in the caller's transaction.
-   * @throws DomainError where the project may have no more, or something that it needs is gone
+   * Writes job, outbox row, first events, integrations and trace export in the caller's transaction.
+   * @throws DomainError if the project has reached a limit or a required object was deleted
    */
   async write(
     manager: EntityManager,
@@ -96,7 +96,9 @@ export class JobDrafts {
     );
   }
 
-  /** What the job needs stays until it is written: deletions look at the jobs that are there. */
+  /**
+   * Locks the objects that the job requires until the job is written. Deletions check for existing jobs.
+   */
   private async hold(
     manager: EntityManager,
     base: string,
@@ -112,7 +114,10 @@ export class JobDrafts {
         throw new DomainError('invalid_adapter', `${id} was just deleted`, param);
   }
 
-  /** False where one of them is gone: which one, whoever it belongs to says. */
+  /**
+   * Locks base and files in one statement. Returns false if one of them is missing; the caller then locks
+   * them one by one to report which.
+   */
   private async holdAtOnce(
     manager: EntityManager,
     base: string,
@@ -142,7 +147,7 @@ export function draftOf(plan: JobPlan): Draft {
     job: {
       base_id: base.base.id,
       model: request.model,
-      // Those of every job, too: whoever has none needs no look at their runs.
+      // Set for every job: a job without integrations requires no query for its runs.
       request: { ...request, integrations: plan.integrations.map(({ type }) => type) },
       spec,
       init_adapter: named.flatMap((one) => one.files),
@@ -173,7 +178,10 @@ export function draftOf(plan: JobPlan): Draft {
   };
 }
 
-/** What the job keeps of its data: the report on what it learns from, and how many examples it is validated on. */
+/**
+ * Data report that is stored with the job: that of the training data, with the number of validation
+ * examples.
+ */
 const reportOf = ({ training, validation }: NonNullable<JobPlan['data']>): DataReport => ({
   ...training,
   ...(validation && { validation_examples: validation.examples }),

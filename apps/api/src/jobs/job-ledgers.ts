@@ -17,7 +17,7 @@ export const LEDGER_ORDERS = ['worst', 'least_learnt'] as const;
 
 const SHOWN_CHARACTERS = 200;
 
-/** Which training examples a job has learnt worst. */
+/** Loss ledgers of jobs: the training examples with the highest loss. */
 @Injectable()
 export class JobLedgers {
   constructor(
@@ -68,7 +68,10 @@ export class JobLedgers {
     };
   }
 
-  /** Beginnings of these lines, where the file is still there, and no further than is read of a file. */
+  /**
+   * Reads the beginnings of these lines, unless the file was deleted. Stops after `ledgerBytes` of the
+   * file.
+   */
   private async records(
     project: string,
     fileId: string | null,
@@ -108,7 +111,7 @@ export class JobLedgers {
   }
 }
 
-/** The last, where none is asked for. */
+/** Validates the requested step; the last one by default. */
 function stepOf(asked: unknown, steps: readonly number[]): number | undefined {
   if (asked === undefined) return steps.at(-1);
   const found = steps.find((step) => String(step) === asked);
@@ -125,7 +128,10 @@ function orderOf(asked: unknown): (typeof LEDGER_ORDERS)[number] {
   throw new DomainError('invalid_value', message, 'order');
 }
 
-/** By what training has taken off the loss, the least first; rows of which that is not known come last. */
+/**
+ * Orders rows by how much training has reduced their loss, smallest reduction first. Rows without a base
+ * loss come last.
+ */
 function byLearnt([a, ...of]: Row, [b, ...other]: Row): number {
   const fell = ([loss, base]: readonly (number | null)[]): number =>
     base === null || base === undefined ? Infinity : loss === null || loss === undefined ? -Infinity : base - loss; // prettier-ignore

@@ -97,7 +97,7 @@ export class JobsController {
     return this.creation.create(caller, body, headers);
   }
 
-  /** What creating would do; the same body and the same errors. */
+  /** Validates a request as `create` does, with the same errors, and returns what it would do. */
   @Post('preview')
   @HttpCode(200)
   @Needs('jobs:write', 'jobs:read')
@@ -174,7 +174,7 @@ export class JobsController {
     return this.jobs.get(caller, id);
   }
 
-  /** Of the job itself nothing: what people say of it. */
+  /** Changes what describes a job, not its training. */
   @Post(':id')
   @HttpCode(200)
   @Needs('jobs:write')

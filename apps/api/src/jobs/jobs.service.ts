@@ -58,7 +58,7 @@ export class JobsService {
     return this.eventPage(caller, id, pageQuery(query, 20, 1000), ['message', 'metrics']);
   }
 
-  /** What its adapter answered to its sample prompts, the newest step first. */
+  /** Completions of the job's sample prompts, newest step first. */
   async samples(
     caller: Principal,
     id: string,
@@ -77,7 +77,7 @@ export class JobsService {
     return { object: 'list', data, has_more: rows.length > limit };
   }
 
-  /** The trainer's own log lines, newest first. */
+  /** Log lines of the trainer, newest first. */
   async logs(
     caller: Principal,
     id: string,
@@ -122,7 +122,7 @@ export class JobsService {
     const newest = await this.checkpointRows.list(job.id);
     const best = bestCheckpoint(newest, bestBy(job));
     const start = after === null ? 0 : newest.findIndex((row) => row.id === after) + 1;
-    // Not the first page again: retention may have taken it away between two pages.
+    // Do not return the first page again: retention may have deleted the checkpoint between two pages.
     if (after !== null && start === 0) throw badAfter(after, 'a checkpoint');
     const data = newest
       .slice(start, start + limit)
@@ -136,7 +136,10 @@ export class JobsService {
     };
   }
 
-  /** The worker is told to kill the run; it learns so from its next write, too, which is refused. */
+  /**
+   * Cancels a job and sends its worker a cancel command. If the command is lost, the worker's next write is
+   * rejected.
+   */
   async cancel(caller: Principal, id: string): Promise<JobObject> {
     const before = await this.change(caller, id, 'job.cancelled', (manager, job) =>
       this.transitions.cancel(manager, job),
@@ -162,8 +165,8 @@ export class JobsService {
   }
 
   /**
-   * Runs a change under the job row's lock; answers with the row as it was before, and before an earlier run of the
-   * transaction, which may have been committed and its connection lost before that was heard.
+   * Runs a change while holding the lock on the job's row. Returns the row as it was before the first run
+   * of the transaction, which may have committed before its connection was lost.
    */
   private async change(
     caller: Principal,

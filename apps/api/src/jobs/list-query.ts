@@ -1,9 +1,9 @@
-// The query of GET /v1/fine_tuning/jobs.
+// Query of GET /v1/fine_tuning/jobs.
 import { DomainError, JOB_KINDS, JOB_ORDERS, JOB_STATUSES, JOB_WORDS } from '@graft/contracts';
 import type { JobFilter } from '../history/job-list-query.js';
 import { pageQuery } from '../http/parse.js';
 
-/** A table that is gone back to is asked for at once, as long as it was. */
+/** Maximum page size. The dashboard restores a long table with one request when the user returns to it. */
 export const MOST_JOBS = 1000;
 
 type Query = Readonly<Record<string, unknown>>;
@@ -29,7 +29,7 @@ export function jobFilter(query: Query): JobFilter {
 
 const ARCHIVED = { false: false, true: true, any: null } as const;
 
-/** Left out and empty are the same: forms send what was not filled in. */
+/** Parses a string parameter. An empty value counts as absent because forms send empty fields. */
 function text(query: Query, field: string): string | null {
   const given = query[field] ?? '';
   if (typeof given === 'string' && given.length <= 4096) return given || null;
@@ -53,7 +53,7 @@ function oneOf<T extends string>(query: Query, field: string, values: readonly T
   );
 }
 
-/** `tag=…`, once for each. */
+/** Parses `tag=…`, which may be repeated. */
 function tagsFilter(query: Query): string[] {
   const given: unknown[] = [query['tag'] ?? []].flat();
   if (given.length > JOB_WORDS.tags || !given.every((tag) => typeof tag === 'string'))
@@ -65,7 +65,7 @@ function tagsFilter(query: Query): string[] {
   return (given as string[]).filter((tag) => tag !== '');
 }
 
-/** `search=…`: words in any order. */
+/** Parses `search=…` into words; their order does not matter. */
 function searchWords(raw: unknown): string[] {
   if (raw === undefined || raw === '') return [];
   if (typeof raw !== 'string' || raw.length > 200)
@@ -73,7 +73,10 @@ function searchWords(raw: unknown): string[] {
   return raw.split(/\s+/).filter(Boolean).slice(0, 10);
 }
 
-/** `metadata[key]=value`, in either form Express may parse; `metadata=null` asks for jobs without. */
+/**
+ * Parses `metadata[key]=value` in both forms that Express may produce. `metadata=null` selects jobs without
+ * metadata.
+ */
 function metadataFilter(query: Query): Record<string, string> | null | undefined {
   const raw = query['metadata'];
   if (raw === 'null' || raw === '') return null;

@@ -15,27 +15,27 @@ import { ModelsService, type Resolved } from '../models/models.service.js';
 import { PoolTerms } from '../preview/pool-terms.js';
 import { DEFAULT_POOL } from '../queue/pool.js';
 
-/** What an operation asks for, checked and resolved; nothing is written yet. */
+/** A validated and resolved operation; nothing is written yet. */
 export interface OperationPlan {
   readonly request: CreateOperation;
   readonly adapters: readonly Resolved[];
   readonly base: Resolved['base'];
-  /** Of all adapters; names begin with their place in the list and a slash. */
+  /** Files of all adapters. Their names start with the index of the adapter and a slash. */
   readonly files: readonly StoredFile[];
   readonly spec: Spec;
   readonly pool: string;
   readonly priority: number;
-  /** That no worker has ever joined the pool; null where one has. */
+  /** Warning that no worker has ever joined the pool; null if one has. */
   readonly neverJoined: string | null;
 }
 
-/** An adapter, and the field that named it. */
+/** An adapter and the request field that names it. */
 interface Named {
   readonly adapter: Resolved;
   readonly param: string;
 }
 
-/** Turns the body of an operation into a plan. */
+/** Converts the request body of an operation into a plan. */
 @Injectable()
 export class OperationPlans {
   constructor(
@@ -43,7 +43,7 @@ export class OperationPlans {
     private readonly pools: PoolTerms,
   ) {}
 
-  /** @throws DomainError naming the field that is wrong */
+  /** @throws DomainError naming the invalid field */
   async of(caller: Principal, body: unknown): Promise<OperationPlan> {
     const request = parseBody(CreateOperation, body);
     const pool = request.pool ?? DEFAULT_POOL;
@@ -86,7 +86,7 @@ export class OperationPlans {
   }
 }
 
-/** @throws DomainError for an adapter that cannot be combined with the first */
+/** @throws DomainError if the adapter cannot be combined with the first one */
 function checkTogether({ adapter, param }: Named, { adapter: first }: Named): void {
   if (adapter.base.id !== first.base.id) {
     const message = `${adapter.id} was trained on ${adapter.base.id}, not on ${first.base.id}`;
@@ -98,7 +98,7 @@ function checkTogether({ adapter, param }: Named, { adapter: first }: Named): vo
   throw new DomainError('invalid_adapter', message, param);
 }
 
-/** @throws DomainError where there is not one weight for each adapter */
+/** @throws DomainError unless there is one weight for each adapter */
 function checkWeights({ weights, adapters }: Extract<CreateOperation, { type: 'combine' }>): void {
   if (weights.length === adapters.length) return;
   throw new DomainError(
@@ -108,7 +108,10 @@ function checkWeights({ weights, adapters }: Extract<CreateOperation, { type: 'c
   );
 }
 
-/** What says how the base is loaded is the first adapter's; what says how to train is not used. */
+/**
+ * Spec of an operation. How the base is loaded comes from the first adapter; the training options are not
+ * used.
+ */
 function specOf(request: CreateOperation, { base, task, baseDtype, quantization }: Resolved): Spec {
   const held = {
     ...(baseDtype === null ? {} : { base_dtype: baseDtype as Spec['base_dtype'] }),
@@ -127,7 +130,7 @@ function specOf(request: CreateOperation, { base, task, baseDtype, quantization 
   };
 }
 
-/** Whether what comes of it is no adapter. */
+/** Whether the result is a full model instead of an adapter. */
 const isWhole = (request: CreateOperation): boolean =>
   request.type === 'merge' || (request.type === 'export' && request.format !== 'vllm');
 

@@ -15,7 +15,7 @@ const CREATE_OPERATION_EXAMPLE = { type: 'merge', model: 'ft:smollm2-135m::abc12
 export class OperationsController {
   constructor(private readonly creation: JobCreation) {}
 
-  /** The job that does it, which is looked at and cancelled as every job is (docs/adr/0018). */
+  /** Creates the job of an operation, which is queried and cancelled like any other job (docs/adr/0018). */
   @Post()
   @HttpCode(200)
   @Needs('jobs:write')

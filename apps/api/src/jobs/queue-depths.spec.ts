@@ -38,7 +38,7 @@ it('admits up to 10,000 queued jobs of a project and rejects the next one', asyn
 it('rejects no job because of an outdated count', async () => {
   await queued(9_999);
   await admit();
-  // What was admitted was not written in the end, and half of the others began.
+  // The admitted jobs were not written after all, and some of the others started.
   await ask(`UPDATE job SET state = 'running' WHERE id LIKE '%5'`);
   for (let n = 0; n < 5; n++) await admit();
 });

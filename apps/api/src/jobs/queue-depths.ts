@@ -3,11 +3,11 @@ import { DomainError } from '@graft/contracts';
 import type { EntityManager } from 'typeorm';
 import { Database } from '../database/database.js';
 
-/** Jobs of a project that may wait at once: what the service is built and measured for. */
+/** Maximum number of queued jobs of a project, up to which the service is designed and measured. */
 const MAX_QUEUED_JOBS = 10_000;
-/** A count is good for so long, with what was admitted since. */
+/** Lifetime of a count, which includes the jobs admitted since. */
 const GOOD_MS = 1_000;
-/** Projects whose counts are kept. */
+/** Projects whose counts are cached. */
 const KEPT = 500;
 
 interface Depth {
@@ -16,10 +16,10 @@ interface Depth {
 }
 
 /**
- * How many jobs of each project wait. Counting thousands at each creation costs more than the rest of it, and a count
- * of a second ago does no harm: what another API process admitted meanwhile goes over the bound by that much, which is
- * there for the machine's sake. A project's own limit (`queued_jobs`) is counted exactly (Quotas), and so is whoever
- * is to be refused.
+ * Cached numbers of queued jobs by project. Counting thousands of jobs costs more than the rest of a job's
+ * creation. A count that is one second old is accurate enough: the limit protects the machine, and other
+ * API processes may exceed it by what they admit in that time. Quotas counts a project's own limit
+ * (`queued_jobs`) exactly, and a job is rejected only after a new count.
  */
 @Injectable()
 export class QueueDepths {
@@ -27,7 +27,7 @@ export class QueueDepths {
 
   constructor(private readonly database: Database) {}
 
-  /** @throws DomainError where as many wait as may */
+  /** @throws DomainError if the maximum number of jobs is queued */
   async admit(manager: EntityManager, projectId: string): Promise<void> {
     let depth = this.known.get(projectId);
     if (!depth || performance.now() - depth.at > GOOD_MS || depth.queued >= MAX_QUEUED_JOBS)

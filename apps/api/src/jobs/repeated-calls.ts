@@ -5,30 +5,32 @@ import type { Principal } from '../auth/principal.js';
 import { Database } from '../database/database.js';
 import { sha256 } from '../ids.js';
 
-/** How the caller marks a repeated request (docs/api.md). */
+/** Marks of a repeated request (docs/api.md). */
 export interface RetryMarks {
   readonly idempotencyKey: string | null;
   readonly sdkRetry: boolean;
 }
 
 const SDK_RETRY_WINDOW = '2 minutes';
-/** Keys of what an SDK's retries made, before its id. */
+/** Prefix of the keys of jobs that SDK retries created; the job's id follows. */
 const RETRY_KEY = 'sdk-retry ';
 
-/** SQL: what the call made was deleted. It cannot be the answer any more, and its key is free. */
+/**
+ * SQL: the job that the call created was deleted. It is no longer a valid response, and its key is free.
+ */
 const IS_DELETED = `EXISTS (SELECT 1 FROM job WHERE job.id = idempotency.job_id AND job.deleted_at IS NOT NULL)`;
 
-/** A create call, as it came. */
+/** A create call. */
 export interface Call {
   readonly project: string;
-  /** Of the body. */
+  /** Hash of the body. */
   readonly hash: string;
   readonly marks: RetryMarks;
-  /** By the database's clock. */
+  /** Time of arrival by the database's clock. */
   readonly arrived: Date;
 }
 
-/** @param body by which repeated calls are known */
+/** @param body the part of the request that identifies repeated calls */
 export const callOf = (caller: Principal, body: unknown, marks: RetryMarks): Call => ({
   project: caller.projectId,
   hash: sha256(JSON.stringify(body ?? null)),
@@ -36,12 +38,14 @@ export const callOf = (caller: Principal, body: unknown, marks: RetryMarks): Cal
   arrived: caller.at,
 });
 
-/** Create calls that may come twice: what the first one made answers the others. */
+/** Deduplicates create calls: repeated calls return the job of the first one. */
 @Injectable()
 export class RepeatedCalls {
   constructor(private readonly database: Database) {}
 
-  /** What an equal call made, where this one says that it may be a repeated one. */
+  /**
+   * Returns the id of the job that an equal call created, if this call is marked as a possible repetition.
+   */
   async made(call: Call): Promise<string | null> {
     return isMarked(call.marks) ? this.earlier(call, this.database.manager) : null;
   }
@@ -53,14 +57,16 @@ export class RepeatedCalls {
   }
 
   /**
-   * The id of what an equal call made, or null: it is this transaction's to make, by the id that is given. Without a key of the
-   * caller's, equal calls wait for each other here: reading data before may have taken longer than an SDK waits.
+   * Returns the id of the job that an equal call created, or null if this transaction may create the job
+   * with id `id`. Without an idempotency key, equal calls wait for each other here, because validation may
+   * have taken longer than an SDK's timeout.
    */
   async claim(manager: EntityManager, call: Call, id: string): Promise<string | null> {
     const { project, hash, marks } = call;
     if (marks.idempotencyKey !== null)
       return this.claimKey(manager, call, marks.idempotencyKey, id, null);
-    // A statement of its own: what another one that waited saw was read before.
+    // A separate statement: the snapshot of the next one must include the commits of the previous lock
+    // holders.
     await this.database.query(
       'SELECT pg_advisory_xact_lock(hashtextextended($1, 0))',
       [`create ${project} ${hash}`],
@@ -71,9 +77,9 @@ export class RepeatedCalls {
   }
 
   /**
-   * The id that owns the key already, or that an earlier call made, or null: the key is this transaction's now. It may
-   * be this very one, where an earlier run of the transaction was committed and its connection lost
-   * before that was heard.
+   * Returns the id of the job that owns the key or that an earlier call created, or null if this
+   * transaction has claimed the key. The owner may be this job: an earlier run of the transaction may have
+   * committed before its connection was lost.
    */
   private async claimKey(
     manager: EntityManager,
@@ -119,18 +125,18 @@ function ownerOf(owner: Owner | undefined, hash: string): string | null {
   return owner?.job_id ?? null;
 }
 
-/** A call that says itself that it may be a repeated one. Nothing can have been made before any other arrived. */
+/** Whether the call is marked as a possible repetition. No job can exist before the first call arrives. */
 const isMarked = ({ idempotencyKey, sdkRetry }: RetryMarks): boolean =>
   idempotencyKey !== null || sdkRetry;
 
-/** Finds the row of an equal call; its first parameter is the project. */
+/** Query for the row of an equal call; its first parameter is the project. */
 function earlierCall({ project, hash, marks, arrived }: Call): { sql: string; values: unknown[] } {
   const [where, values] =
     marks.idempotencyKey !== null
       ? [`key = $2 AND created_at > now() - interval '24 hours'`, [marks.idempotencyKey]]
       : marks.sdkRetry
         ? [`request_hash = $2 AND created_at > now() - interval '${SDK_RETRY_WINDOW}'`, [hash]]
-        : // A first call whose retry was faster.
+        : // A first call that arrived before its retry but is processed after it.
           [`request_hash = $2 AND key LIKE '${RETRY_KEY}%' AND created_at > $3`, [hash, arrived]];
   return {
     sql: `SELECT job_id, request_hash FROM idempotency WHERE project_id = $1 AND ${where} AND NOT ${IS_DELETED}

@@ -17,8 +17,8 @@ const postgresIsThere = await listens(POSTGRES_PORT);
 const redisIsThere = await listens(REDIS_PORT);
 
 /**
- * What the rest of the control plane relies on, whichever server carries the tokens. `connections` answers with the ids
- * that the server gave the queue's.
+ * Behavior that the control plane requires of both backends. `connections` returns the server's ids of the
+ * queue's connections.
  */
 function contract(
   open: () => Promise<DispatchQueue>,
@@ -85,7 +85,8 @@ function contract(
     for (let second = 0; second < 5; second++) {
       for (const pool of pools) await queue.take(pool);
       await everyPool();
-      // Each connection has an id of its own: one that was closed and opened would have another.
+      // Each connection has its own id: a connection that was closed and reopened would have a different
+      // one.
       expect(await connections()).toEqual(before);
     }
   });

@@ -12,14 +12,14 @@ import { Client, Pool } from 'pg';
 import { log } from '../log.js';
 
 /**
- * The one doorway to BullMQ. What it carries are tokens: "one more job waits in pool P". Which one is given, and to
- * whom, is decided in PostgreSQL: losing or doubling a token is harmless.
+ * The only access to BullMQ. It carries tokens that mean "one more job waits in pool P". PostgreSQL decides
+ * which job is assigned to which worker, so lost or duplicate tokens are harmless.
  */
 export interface DispatchQueue {
   readonly backend: 'redis' | 'postgres';
-  /** Adds tokens; one whose id still waits is not added again. */
+  /** Adds tokens. A token whose id is still in the queue is not added again. */
   add(pool: string, ids: readonly string[]): Promise<void>;
-  /** Takes a token of a pool out of the queue, or answers false; does not wait. */
+  /** Removes a token of a pool from the queue and returns whether there was one. Does not block. */
   take(pool: string): Promise<boolean>;
   depth(pool: string): Promise<number>;
   close(): Promise<void>;
@@ -30,11 +30,13 @@ interface Pair {
   readonly worker: Pick<Worker, 'getNextJob' | 'close'>;
 }
 
-/** Every call is bounded: an unreachable queue must not hold a request or the dispatcher. */
+/** Timeout of each call: an unreachable queue must not block a request or the dispatcher. */
 const PATIENCE_MS = 5_000;
-/** Pools whose queues are kept open. They hold no connection, but whoever submits a job may name a pool. */
+/**
+ * Pools whose queues stay open. A queue holds no connection of its own, but any job may name a new pool.
+ */
 const KEPT_POOLS = 500;
-/** Connections to PostgreSQL that the queues of all pools share. */
+/** PostgreSQL connections that the queues of all pools share. */
 const CONNECTIONS = 4;
 const OPTIONS = { removeOnComplete: true, removeOnFail: true } as const;
 
@@ -46,7 +48,7 @@ export async function openDispatchQueue(
   return queueUrl ? openRedis(queueUrl, prefix) : openPostgres(databaseUrl, prefix);
 }
 
-/** Brings the queue's own tables up to date. */
+/** Migrates the tables of the queue. */
 export async function migrateQueue(databaseUrl: string): Promise<void> {
   const client = new Client({ connectionString: databaseUrl });
   await client.connect();
@@ -59,12 +61,12 @@ async function openPostgres(databaseUrl: string, prefix: string): Promise<Dispat
     connectionString: databaseUrl,
     max: CONNECTIONS,
     application_name: `${prefix}-queue`,
-    // Where BullMQ's tables are; it sets this itself only where it opens the connections.
+    // The schema of BullMQ's tables. BullMQ only sets it on connections that it opens itself.
     options: '-c search_path=bullmq',
   });
   pool.on('error', reportQueueError);
   const connection = withoutListeners(pool);
-  // Nobody here waits for a job on a connection of its own, which every BullMQ worker would else open.
+  // Share the pool: by default every BullMQ worker opens a connection of its own to wait for jobs.
   const classes = withBackend((name: string, opts: Parameters<typeof createPostgresBackend>[1]) =>
     createPostgresBackend(name, opts),
   );
@@ -75,7 +77,7 @@ async function openPostgres(databaseUrl: string, prefix: string): Promise<Dispat
   return pairs('postgres', prefix, open, () => pool.end());
 }
 
-/** As BullMQ may have it: it listens for errors anew with each queue, and goes on when that is closed. */
+/** Wraps a pool for BullMQ, which adds an error listener for each queue and does not remove it on close. */
 const withoutListeners = (pool: Pool): Pool =>
   ({
     options: pool.options,
@@ -103,7 +105,10 @@ async function openRedis(url: string, prefix: string): Promise<DispatchQueue> {
   return pairs('redis', prefix, open, async () => connection.disconnect());
 }
 
-/** Any eviction policy but noeviction may drop entries; without AOF a restart drops them all. */
+/**
+ * Logs a warning unless Redis is configured for a queue: eviction policies other than noeviction may drop
+ * entries, and without AOF a restart drops all of them.
+ */
 async function warnAboutRedis(url: string): Promise<void> {
   const redis = new Redis(url, {
     lazyConnect: true,
@@ -142,7 +147,7 @@ interface Kept {
   close(): Promise<unknown>;
 }
 
-/** The queues of the pools that were used last. */
+/** Cache of the queues of the most recently used pools. */
 function keptPairs(prefix: string, open: Open): Kept {
   const opened = new Map<string, Pair & { uses: number }>();
   const of = (pool: string): Pair & { uses: number } => {
@@ -152,12 +157,12 @@ function keptPairs(prefix: string, open: Open): Kept {
       for (const emitter of [queue, worker]) emitter.on('error', reportQueueError);
       pair = { queue, worker, uses: 0 };
     }
-    // The one used last goes last.
+    // Move the pool to the end: the map is ordered by last use.
     opened.delete(pool);
     opened.set(pool, pair);
     return pair;
   };
-  /** Closes those not used for longest, but none under a call. */
+  /** Closes the least recently used queues, except those with a call in progress. */
   const closeSpare = (): void => {
     for (const [pool, pair] of opened) {
       if (opened.size <= KEPT_POOLS) return;
@@ -215,7 +220,7 @@ function pairs(
   };
 }
 
-/** Out of the queue at once, even when nobody waits for the answer any more: the reconciler issues it again. */
+/** Completes a token immediately, even if the caller no longer waits for it. The reconciler reissues it. */
 async function takeOut(worker: Pair['worker']): Promise<boolean> {
   const owner = `graft-${process.pid}`;
   const token = await worker.getNextJob(owner, { block: false });
@@ -237,7 +242,10 @@ function bounded<T>(work: Promise<T>): Promise<T> {
 
 let reportedAt = 0;
 
-/** A lost server repeats its error many times a second: one line in five seconds is enough. */
+/**
+ * Logs an error of the queue. An unreachable server repeats its error many times a second, so log at most
+ * one line in five seconds.
+ */
 function reportQueueError(error: Error): void {
   if (Date.now() - reportedAt < 5_000) return;
   reportedAt = Date.now();
