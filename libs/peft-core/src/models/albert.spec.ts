@@ -25,13 +25,16 @@ it.each([
   [null, 11_683_584],
   [{ kind: 'classification', outputs: 2 }, 11_685_122],
   [{ kind: 'token_classification', outputs: 2 }, 11_094_530],
-] as const)('sizes of albert-base-v2 are transformers’: %j', (head, parameters) => {
-  const footprint = footprintOf(lora, base, false, head);
-  expect(footprint.totalParameters).toBe(parameters);
-  expect(footprint.trainableParameters).toBe(2 * 768 + (head ? 768 * 2 + 2 : 0));
-});
+] as const)(
+  'has the parameter counts of albert-base-v2 in Transformers: %j',
+  (head, parameters) => {
+    const footprint = footprintOf(lora, base, false, head);
+    expect(footprint.totalParameters).toBe(parameters);
+    expect(footprint.trainableParameters).toBe(2 * 768 + (head ? 768 * 2 + 2 : 0));
+  },
+);
 
-it('layers of a group share a block, as transformers deals them out', () => {
+it('shares a block between the layers of a group, assigned as in Transformers', () => {
   const config = { ...base, num_hidden_layers: 5, num_hidden_groups: 2, inner_group_num: 2 };
   const outline = outlineOf(config);
   const [queries, blocks] = [outline.linears(['q']).map(({ path }) => path), outline.passes];
@@ -46,7 +49,7 @@ it('layers of a group share a block, as transformers deals them out', () => {
   );
 });
 
-it('drops other numbers each time that a layer is passed', () => {
+it('has a separate dropout key for each layer that shares a block', () => {
   const folder = join(import.meta.dirname, '../../../../test/golden/albert/base');
   const config = JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8')) as HfConfig;
   const file = mapSafetensors(join(folder, 'model.safetensors'));

@@ -10,7 +10,7 @@ const base = {
   intermediate_size: 3072,
 };
 
-it('has the parameters of ast-finetuned-audioset-10-10-0.4593, and a head beside', () => {
+it('has the parameters of ast-finetuned-audioset-10-10-0.4593, and those of a head', () => {
   const peft = { peft_type: 'LORA', target_modules: ['q_proj'] };
   expect(footprintOf(peft, base).totalParameters).toBe(86_187_264);
   const head = { kind: 'classification', outputs: 527 } as const;
@@ -18,7 +18,7 @@ it('has the parameters of ast-finetuned-audioset-10-10-0.4593, and a head beside
   expect(footprintOf(peft, base, false, head).totalParameters).toBe(86_187_264 + classifier);
 });
 
-it('hears ten seconds: 12 patches down, 101 across, two tokens before them', () => {
+it('reads ten seconds as 12 × 101 patches after two tokens', () => {
   const outline = outlineOf(base);
   expect([outline.inputKind, outline.maxPositions]).toEqual(['audio', 1214]);
   expect(outline.inputRows([1024, 128])).toBe(1214);

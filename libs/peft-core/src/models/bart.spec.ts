@@ -26,10 +26,10 @@ it.each([
 });
 
 it.each([
-  ['a decoder alone', { is_encoder_decoder: false }, /is_encoder_decoder: false/],
-  ['a head of its own', { tie_word_embeddings: false }, /tie_word_embeddings: false/],
-  ['a decoder of other heads', { decoder_attention_heads: 8 }, /decoder_attention_heads: 8/],
-])('refuses %s', (_, changed, message) => {
+  ['a decoder-only model', { is_encoder_decoder: false }, /is_encoder_decoder: false/],
+  ['an untied head', { tie_word_embeddings: false }, /tie_word_embeddings: false/],
+  ['another number of decoder heads', { decoder_attention_heads: 8 }, /decoder_attention_heads: 8/],
+])('rejects %s', (_, changed, message) => {
   expect(() => outlineOf({ ...base, ...changed })).toThrow(message);
 });
 
@@ -87,7 +87,7 @@ const saved = (model: Model): readonly string[][] =>
     return [[...tensors.keys()].sort(), [...merged.keys()].sort()];
   });
 
-it('keeps the bias of its logits in the files of whole models, and knows one of zeros for none', () => {
+it('saves the bias of the logits with whole models, unless it is zero', () => {
   const [whole, merged] = saved(onZeros([0, 1, 0, 0, 0])) as [string[], string[]];
   expect(whole).toContain('final_logits_bias');
   expect(merged).toEqual(whole);

@@ -17,7 +17,7 @@ const base: HfConfig = {
 };
 const classification = { kind: 'classification', outputs: 2 } as const;
 
-describe('sizes of bert-base-uncased are transformers’', () => {
+describe('has the parameter counts of bert-base-uncased in Transformers', () => {
   // Transformers 5.24: BertModel, BertForSequenceClassification, BertForTokenClassification (no pooler)
   it.each([
     [null, 109_482_240],
@@ -36,11 +36,11 @@ it.each([
   [{ is_decoder: true }, 'is_decoder true is not supported'],
   [{ add_cross_attention: true }, 'add_cross_attention true is not supported'],
   [{ position_embedding_type: 'relative_key' }, 'position_embedding_type relative_key'],
-])('%j is refused', (changed, message) =>
+])('rejects %j', (changed, message) =>
   expect(() => outlineOf({ ...base, ...changed })).toThrow(message),
 );
 
-describe('a base whose files have no pooler', () => {
+describe('a base model without a pooler in its files', () => {
   const folder = join(import.meta.dirname, '../../../../test/golden/bert/base');
   const config = JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8')) as HfConfig;
   const open = () => {
@@ -49,7 +49,7 @@ describe('a base whose files have no pooler', () => {
     return buildModel(config, tensors, { dtype: 'f32', quantization: null });
   };
 
-  it('must train one, as PEFT keeps it only then', () => {
+  it('must train one, because PEFT saves it only then', () => {
     const model = open();
     const lora = (more: object) => ({ peft_type: 'LORA', ...more });
     const init = { run: 1, seed: 0, head: classification };
@@ -68,7 +68,7 @@ describe('a base whose files have no pooler', () => {
   });
 });
 
-it('an encoder generates no text', () => {
+it('rejects text generation', () => {
   const folder = join(import.meta.dirname, '../../../../test/golden/bert/base');
   const config = JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8')) as HfConfig;
   const file = mapSafetensors(join(folder, 'model.safetensors'));

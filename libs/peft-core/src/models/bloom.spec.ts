@@ -29,26 +29,26 @@ describe('config.json', () => {
     expect(sizes.reduce((a, b) => a + b)).toBe(559_214_592);
   });
 
-  it('is read by the names of any version', () => {
+  it('accepts the key names of all versions', () => {
     const { hidden_size: n_embed, n_layer, n_head, ...rest } = bloom560m;
     const other = { ...rest, n_embed, num_hidden_layers: n_layer, num_attention_heads: n_head };
     expect(outlineOf(other).linears()).toEqual(outlineOf(bloom560m).linears());
   });
 
-  it('has no last position', () => {
+  it('has no maximum length', () => {
     const { maxPositions, defaultMaxSeqLen } = outlineOf(bloom560m);
     expect([maxPositions, defaultMaxSeqLen]).toEqual([16_384, 2048]);
   });
 
   it.each([
     [
-      'a residual that is normed',
+      'a normed residual',
       { apply_residual_connection_post_layernorm: true },
       /apply_residual_connection_post_layernorm/,
     ],
     ['no number of heads', { n_head: null }, /n_head or num_attention_heads is missing/],
     ['heads that do not divide the size', { n_head: 7 }, /headDim/],
-  ])('refuses %s', (_, changed, message) => {
+  ])('rejects %s', (_, changed, message) => {
     expect(() => outlineOf({ ...bloom560m, ...changed })).toThrow(message);
   });
 });
@@ -77,7 +77,7 @@ describe('GGUF', () => {
     ],
   };
 
-  it('is read into the words of config.json', () => {
+  it('is converted to config.json', () => {
     const { config, weights } = ggufModel(header);
     expect(config).toMatchObject({
       model_type: 'bloom',
@@ -95,7 +95,7 @@ describe('GGUF', () => {
       expect(known).toContain(name.slice(0, name.lastIndexOf('.')));
   });
 
-  it('is cut as BLOOM cuts text where a file does not say how', () => {
+  it('uses the pre-tokenizer of BLOOM if the file names none', () => {
     const metadata = new Map([
       ...header.metadata,
       ['tokenizer.ggml.model', 'gpt2'],
@@ -107,7 +107,7 @@ describe('GGUF', () => {
     expect(cut.pretokenizers[0].pattern.Regex).toBe(' ?[^(\\s|[.,!?…。，、।۔،])]+');
   });
 
-  it("puts each head's query, key and value together again", () => {
+  it("restores the order of each head's query, key and value", () => {
     const { weights } = ggufModel(header);
     for (const part of ['weight', 'bias']) {
       const order = weights.get(`transformer.h.0.self_attention.query_key_value.${part}`)?.order;

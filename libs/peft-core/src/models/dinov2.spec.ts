@@ -44,7 +44,7 @@ it.each([
   base.dispose();
 });
 
-it('learns from pictures that are larger than its own', () => {
+it('trains on images that are larger than its own', () => {
   const dir = folder('dinov2', { height: 26, width: 21 });
   const base = loadBase(dir, F32);
   const trainFile = join(dir, 'pictures.jsonl');

@@ -53,7 +53,7 @@ describe('config.json', () => {
     expect(parameters(rw1b)).toBe(1_311_625_216);
   });
 
-  it('has the norms of each form', () => {
+  it('has the norms of each variant', () => {
     expect(firstNorms(falcon7b)).toEqual(['input_layernorm']);
     expect(firstNorms(falcon40b)).toEqual(['ln_attn', 'ln_mlp']);
     const falcon2 = { ...falcon40b, num_ln_in_parallel_attn: 1 };
@@ -61,7 +61,7 @@ describe('config.json', () => {
     expect(firstNorms(rw1b)).toEqual(['input_layernorm', 'post_attention_layernorm']);
   });
 
-  it('has prefixes of one head, of as many as queries have', () => {
+  it('has prefixes with one head, or with as many as queries have', () => {
     const heads = (config: Config) => {
       const { kvHeads, prefixHeads } = outlineOf(config);
       return [kvHeads, prefixHeads];
@@ -72,15 +72,23 @@ describe('config.json', () => {
   });
 
   it.each([
-    ['two norms of the old form', { num_ln_in_parallel_attn: 2 }, /num_ln_in_parallel_attn: 2/],
     [
-      'the new form one part after the other',
+      'two norms in the old architecture',
+      { num_ln_in_parallel_attn: 2 },
+      /num_ln_in_parallel_attn: 2/,
+    ],
+    [
+      'the new architecture with sequential parts',
       { new_decoder_architecture: true, parallel_attn: false },
       /parallel_attn: false/,
     ],
     ['three norms', { num_ln_in_parallel_attn: 3 }, /must be an integer from 1 to 2, got 3/],
-    ['key heads that do not divide', { ...falcon40b, num_kv_heads: 3 }, /3 key heads/],
-  ])('refuses %s', (_, changed, message) => {
+    [
+      'a number of key heads that does not divide the heads',
+      { ...falcon40b, num_kv_heads: 3 },
+      /3 key heads/,
+    ],
+  ])('rejects %s', (_, changed, message) => {
     expect(() => outlineOf({ ...falcon7b, ...changed })).toThrow(message);
   });
 });

@@ -73,7 +73,7 @@ it.each([
 describe('config.json', () => {
   it.each([
     [
-      'attention both ways',
+      'bidirectional attention',
       { ...gemma2b, use_bidirectional_attention: true },
       /use_bidirectional_attention: true is not supported/,
     ],
@@ -83,12 +83,12 @@ describe('config.json', () => {
       /num_key_value_heads is missing/,
     ],
     [
-      'layers of another kind',
+      'an unknown layer type',
       { ...gemma2, layer_types: Array(26).fill('chunked_attention') },
       /layer_types has "chunked_attention"; supported: sliding_attention, full_attention/,
     ],
     [
-      'kinds of too few layers',
+      'too few layer types',
       { ...gemma2, layer_types: ['full_attention'] },
       /windows: 26 layers need as many entries, got 1/,
     ],
@@ -98,21 +98,21 @@ describe('config.json', () => {
       /attn_logit_softcapping is not supported for gemma3_text, got 50/,
     ],
     [
-      'one rotation for all layers of a version that has two',
+      'one set of rotary options for a version with two',
       { ...gemma3, rope_parameters: { rope_type: 'default', rope_theta: 10_000 } },
       /rope_parameters has "rope_type"; expected full_attention and sliding_attention/,
     ],
     [
-      'a rotation that is none',
+      'invalid rotary options',
       { ...gemma3, rope_parameters: { full_attention: 3 } },
       /rope_parameters.full_attention must be an object, got 3/,
     ],
     [
-      'a scaling that is not known',
+      'an unknown scaling',
       { ...gemma3, rope_scaling: { rope_type: 'dynamic', factor: 2 } },
       /rope_type "dynamic"/,
     ],
-  ])('refuses %s', (_, config, message) => {
+  ])('rejects %s', (_, config, message) => {
     expect(() => outlineOf(config)).toThrow(message);
   });
 });
@@ -145,7 +145,7 @@ describe('GGUF', () => {
     ],
   });
 
-  it('is read into the words of config.json', () => {
+  it('is converted to config.json', () => {
     const scaled = { 'rope.scaling.type': 'linear', 'rope.scaling.factor': 8 };
     expect(ggufModel(header('gemma3', 48, scaled)).config).toMatchObject({
       model_type: 'gemma3_text',
@@ -168,11 +168,11 @@ describe('GGUF', () => {
   it.each([
     ['gemma2', 46],
     ['gemma3', 62],
-  ])('knows the scale of the 27B model of %s', (architecture, layers) => {
+  ])('derives the score scale of the 27B model of %s', (architecture, layers) => {
     expect(ggufModel(header(architecture, layers)).config['query_pre_attn_scalar']).toBe(168);
   });
 
-  it('takes the 1 from norms that llama.cpp adds', () => {
+  it('subtracts the 1 that llama.cpp adds to norms', () => {
     const { weights } = ggufModel(header('gemma3', 48));
     expect(weights.get('model.layers.0.post_feedforward_layernorm.weight')?.shift).toBe(1);
     expect(weights.get('model.layers.0.self_attn.q_proj.weight')?.shift).toBe(0);

@@ -37,7 +37,7 @@ describe('config.json', () => {
     'attention_multiplier',
     'residual_multiplier',
     'logits_scaling',
-  ])('refuses a %s of 0', (key) => {
+  ])('rejects a %s of 0', (key) => {
     expect(() => outlineOf({ ...granite2b, [key]: 0 })).toThrow(
       `config.json: ${key} must be a number above 0, at most 1000000, got 0`,
     );

@@ -36,7 +36,7 @@ const base: HfConfig = {
   tie_embedding: true,
 };
 
-it('sizes of LFM2-350M are transformers’', () => {
+it('has the parameter count of LFM2-350M in Transformers', () => {
   const footprint = footprintOf({ peft_type: 'LORA', target_modules: 'all-linear' }, base);
   expect(footprint.totalParameters).toBe(354_483_968);
 });
@@ -48,25 +48,25 @@ it.each([
     'layer_types has "mamba"; supported: conv, full_attention',
   ],
   [{ layer_types: ['conv'] }, '16 layers need as many entries, got 1'],
-])('%j is refused', (changed, message) =>
+])('rejects %j', (changed, message) =>
   expect(() => outlineOf({ ...base, ...changed })).toThrow(message),
 );
 
 describe.each(['PREFIX_TUNING', 'CARTRIDGE'])('%s', (peft_type) => {
-  it('is refused, as PEFT cannot: some layers have no keys', () =>
+  it('is rejected because some layers have no keys, as in PEFT', () =>
     expect(() => footprintOf({ peft_type, num_virtual_tokens: 2 }, base)).toThrow(
       'supports no base with layers that do not attend',
     ));
 });
 
-it('a kernel is no linear', () =>
+it('does not treat a convolution kernel as a linear layer', () =>
   withModel((model) =>
     expect(() =>
       attachMethod(model, { peft_type: 'LORA', target_modules: ['conv'] }, { run: 1, seed: 0 }),
     ).toThrow(/target_modules/),
   ));
 
-describe('a sequence that is continued', () => {
+describe('a cached sequence', () => {
   const logits = (
     model: Model,
     cache: ReturnType<Model['cache']>,
@@ -91,7 +91,7 @@ describe('a sequence that is continued', () => {
     );
   };
 
-  it('goes on where it was after rows that were taken back', () =>
+  it('continues from the same state after a rewind', () =>
     withModel((model) => {
       const before = memory().tensors;
       const cache = model.cache();
@@ -110,7 +110,7 @@ describe('a sequence that is continued', () => {
       expect(memory().tensors).toBe(before);
     }));
 
-  it('begins anew when all was taken back', () =>
+  it('starts over after a rewind to 0', () =>
     withModel((model) => {
       const cache = model.cache();
       const handle = cache.open(0);
@@ -120,7 +120,7 @@ describe('a sequence that is continued', () => {
       cache.dispose();
     }));
 
-  it('sees nothing of what was packed before it', () =>
+  it('does not see sequences packed before it', () =>
     withModel((model) => {
       const cache = model.cache();
       const [a, b, c] = [cache.open(0), cache.open(0), cache.open(0)];
@@ -136,7 +136,7 @@ describe('a sequence that is continued', () => {
     }));
 });
 
-it('reads the names and facts of llama.cpp’s files', () => {
+it('reads GGUF names and metadata', () => {
   const type = ggmlType(0)!;
   const tensor = (name: string, ...shape: number[]) => ({ name, shape, type, offset: 0, bytes: 0 });
   const facts = {

@@ -57,7 +57,7 @@ describe.each([
 ])('%s', (architecture, norms, isInterleaved) => {
   const { config, weights } = read(architecture, norms);
 
-  it('has all weights under the names that a model of its config needs', () => {
+  it('has all weights that a model with its config needs', () => {
     expect(config).toMatchObject({ model_type: architecture, tie_word_embeddings: true });
     expect([...weights.keys()].sort()).toEqual(needed(config).sort());
   });
@@ -70,7 +70,7 @@ describe.each([
   });
 });
 
-it("granite's multipliers are the numbers that were meant", () => {
+it("reads granite's multipliers as decimals", () => {
   const scales = {
     embedding_scale: 12,
     'attention.scale': Math.fround(0.0078125),

@@ -41,7 +41,7 @@ it.each([
   expect(residentBytes(config, { dtype: 'bf16', quantization: null })).toBe(2 * parameters);
 });
 
-it('has experts in the layers that config.json means', () => {
+it('has experts in the layers that config.json selects', () => {
   const layers = (changed: object): number[] =>
     outlineOf({ ...qwen, num_hidden_layers: 6, ...changed })
       .experts()
@@ -55,9 +55,9 @@ it.each([
   ["the router's own loss", mixtral, { output_router_logits: true }, 'output_router_logits: true'],
   ["the router's own loss", qwen, { output_router_logits: true }, 'output_router_logits: true'],
   ['noise', mixtral, { router_jitter_noise: 0.1 }, 'router_jitter_noise 0.1'],
-  ['more than there are', qwen, { num_experts: 4 }, 'cannot pick 8 of 4 experts'],
+  ['more experts per row than there are', qwen, { num_experts: 4 }, 'cannot pick 8 of 4 experts'],
   ['layers by name', qwen, { mlp_only_layers: ['a'] }, 'mlp_only_layers must be an array'],
-])('refuses %s', (_, config, changed, message) => {
+])('rejects %s', (_, config, changed, message) => {
   expect(() => outlineOf({ ...config, ...changed })).toThrow(message);
 });
 
@@ -70,11 +70,14 @@ it.each<[string | string[], HfConfig]>([
   [['q_proj', 'up_proj'], { ...qwen, mlp_only_layers: [0] }],
   [['model.layers.0.mlp.down_proj'], { ...qwen, mlp_only_layers: [0] }],
   [String.raw`.*\.mlp\..*_proj`, { ...qwen, mlp_only_layers: [0] }],
-])('refuses target_modules %j of methods that train no experts', (targets, config) => {
-  expect(() => footprintOf({ peft_type: 'MISS', target_modules: targets }, config)).toThrow(
-    /target_modules means the experts \(model\.layers\.\d+\.mlp/,
-  );
-});
+])(
+  'rejects target_modules %j that match experts, for methods that do not support them',
+  (targets, config) => {
+    expect(() => footprintOf({ peft_type: 'MISS', target_modules: targets }, config)).toThrow(
+      /target_modules means the experts \(model\.layers\.\d+\.mlp/,
+    );
+  },
+);
 
 const [MIXTRAL_ATTENTION, MIXTRAL_ROUTER] = [4 * 4096 + 4096 + 1024 + 1024 + 4096, 4096 + 8];
 const MIXTRAL_EXPERTS = { down: 8 * (14336 + 4096), fused: 8 * (4096 + 2 * 14336) };
@@ -166,14 +169,14 @@ it.each<[object, string, string, HfConfig]>([
     '"pissa" does not go with target_parameters',
     mixtral,
   ],
-])('refuses LORA of %j', (peft, param, message, config) => {
+])('rejects LORA with %j', (peft, param, message, config) => {
   // prettier-ignore
   const refused = (): unknown => footprintOf({ peft_type: 'LORA', ...peft }, config);
   expect(refused).toThrow(expect.objectContaining({ param }));
   expect(refused).toThrow(message);
 });
 
-it('a job that names parameters adapts no linear beside them', () => {
+it('adapts no linear layers if a job sets target_parameters', () => {
   const job = (peft: object) => checkPeft({ peft_type: 'LORA', ...peft }, 'mixtral');
   expect(job({ target_parameters: ['down_proj'] })).toMatchObject({ target_modules: null });
   expect(job({})).toMatchObject({ target_modules: 'all-linear' });
@@ -185,7 +188,7 @@ it('a job that names parameters adapts no linear beside them', () => {
   expect(found).toBe(32 * 2 * MIXTRAL_EXPERTS.down);
 });
 
-it('adapts attention, and trains no expert or router alone', () => {
+it('adapts attention, and rejects experts and routers in modules_to_save', () => {
   const trained = (peft: object): number =>
     footprintOf({ peft_type: 'LORA', r: 2, ...peft }, mixtral).trainableParameters;
   expect(trained({})).toBe(32 * 2 * (2 * 4096 + 4096 + 1024));
@@ -222,7 +225,7 @@ const hidden = (model: Model, runs: readonly number[]): Float32Array =>
   });
 
 it.each(['mixtral', 'qwen3_moe'])(
-  '%s: a run with experts of its own leaves rows of others as they are',
+  '%s: own experts of a run do not change the rows of others',
   (family) => {
     const model = open(family);
     const [before, alone] = [hidden(model, [0]), hidden(model, [1])];

@@ -17,11 +17,14 @@ it.each([
   [null, 149_014_272],
   [{ kind: 'classification', outputs: 2 }, 149_606_402],
   [{ kind: 'span', outputs: 2 }, 149_606_402],
-] as const)('sizes of ModernBERT-base are transformers’: %j', (head, parameters) => {
-  const footprint = footprintOf(lora, base, false, head);
-  expect(footprint.totalParameters).toBe(parameters);
-  expect(footprint.trainableParameters).toBe(22 * (768 + 3 * 768) + (head ? 768 * 2 + 2 : 0));
-});
+] as const)(
+  'has the parameter counts of ModernBERT-base in Transformers: %j',
+  (head, parameters) => {
+    const footprint = footprintOf(lora, base, false, head);
+    expect(footprint.totalParameters).toBe(parameters);
+    expect(footprint.trainableParameters).toBe(22 * (768 + 3 * 768) + (head ? 768 * 2 + 2 : 0));
+  },
+);
 
 const encoderOf = (config: HfConfig) => {
   const family = forConfig(config);
@@ -29,7 +32,7 @@ const encoderOf = (config: HfConfig) => {
   return encoder as NonNullable<typeof encoder>;
 };
 
-it('reads the layers of a config of transformers 4 and of 5', () => {
+it('reads the layers of configs of Transformers 4 and 5', () => {
   const four = { ...base, num_hidden_layers: 4, local_attention: 8, local_rope_theta: 5e3 };
   const { windows, layerRopes } = encoderOf(four);
   expect(windows).toEqual([null, 5, 5, null]);
@@ -56,11 +59,11 @@ it.each([
   [{ layer_types: ['chunked_attention'] }, 'layer_types has "chunked_attention"'],
   [{ rope_parameters: { rope_theta: 1 } }, 'rope_parameters has "rope_theta"'],
   [{ rope_scaling: { rope_type: 'yarn', factor: 2 } }, 'rope_type "yarn" is not supported'],
-])('%j is refused', (changed, message) =>
+])('rejects %j', (changed, message) =>
   expect(() => outlineOf({ ...base, ...changed })).toThrow(message),
 );
 
-describe('a base whose files lack the head for masked words', () => {
+describe('a base model without a masked-language-model head in its files', () => {
   const folder = join(import.meta.dirname, '../../../../test/golden/modernbert/base');
   const config = JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8')) as HfConfig;
   const init = { run: 1, seed: 0, head: { kind: 'classification', outputs: 2 } as const };

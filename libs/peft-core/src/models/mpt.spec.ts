@@ -33,7 +33,7 @@ describe('config.json', () => {
     expect([...outline.linears(), ...outline.norms()].filter(({ hasBias }) => hasBias)).toEqual([]);
   });
 
-  it('may leave out all that concerns attention', () => {
+  it('accepts a config without attn_config', () => {
     const { attn_config: _, ...rest } = mpt7b;
     expect(outlineOf(rest).linears()).toEqual(outlineOf(mpt7b).linears());
   });
@@ -49,7 +49,7 @@ describe('config.json', () => {
     ['qk_ln: true', withAttention({ qk_ln: true })],
     ['alibi: false', withAttention({ alibi: false })],
     ['alibi_bias_max: 16', withAttention({ alibi_bias_max: 16 })],
-  ])('refuses what transformers passes over: %s', (named, changed) => {
+  ])('rejects what Transformers ignores: %s', (named, changed) => {
     expect(() => outlineOf({ ...mpt7b, ...changed })).toThrow(named);
   });
 
@@ -57,7 +57,7 @@ describe('config.json', () => {
     ['softmax_scale must be', withAttention({ softmax_scale: '1' })],
     ['attn_config must be an object', { attn_config: [] }],
     ['clipQkv', withAttention({ clip_qkv: -1 })],
-  ])('refuses a value that is none: %s', (named, changed) => {
+  ])('rejects an invalid value: %s', (named, changed) => {
     expect(() => outlineOf({ ...mpt7b, ...changed })).toThrow(named);
   });
 });
@@ -86,7 +86,7 @@ describe('GGUF', () => {
     ],
   });
 
-  it('is read into the words of config.json, and needs no other order of rows', () => {
+  it('is converted to config.json, with rows in the same order', () => {
     const { config, weights } = ggufModel(header([['mpt.attention.clamp_kqv', 6]]));
     expect(config).toMatchObject({
       model_type: 'mpt',
@@ -111,7 +111,7 @@ describe('GGUF', () => {
     ['attn_type: "grouped_query_attention"', 'mpt.attention.head_count_kv', 1],
     ['alibi_bias_max: 16', 'mpt.attention.max_alibi_bias', 16],
     ['max_alibi_bias must be a positive number, got 0', 'mpt.attention.max_alibi_bias', 0],
-  ])('refuses %s', (named, key, value) => {
+  ])('rejects %s', (named, key, value) => {
     expect(() => outlineOf(ggufModel(header([[key, value]])).config)).toThrow(named);
   });
 });

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { outlineOf } from './registry.js';
 
-it('has the parameters of OLMo 2 1B, queries and keys normed as rows', () => {
+it('has the parameters of OLMo 2 1B, with queries and keys normed as rows', () => {
   const outline = outlineOf({
     model_type: 'olmo2',
     vocab_size: 100_352,

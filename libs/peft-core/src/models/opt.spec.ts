@@ -38,7 +38,7 @@ describe('config.json', () => {
     expect(parameters(opt350m)).toBe(331_196_416);
   });
 
-  it('leads from the width of embeddings into that of blocks and back', () => {
+  it('projects embeddings to the width of blocks and back', () => {
     const outline = outlineOf(opt350m);
     const shapes = outline
       .linears()
@@ -54,11 +54,11 @@ describe('config.json', () => {
   });
 
   it.each([
-    ['a model without its last norm', { _remove_final_layer_norm: true }],
+    ['a model without a final norm', { _remove_final_layer_norm: true }],
     ['norms without weights', { layer_norm_elementwise_affine: false }],
-    ['an activation that is not known', { activation_function: 'tanh' }],
+    ['an unknown activation', { activation_function: 'tanh' }],
     ['a width of the wrong type', { word_embed_proj_dim: '512' }],
-  ])('refuses %s', (_, changed) => {
+  ])('rejects %s', (_, changed) => {
     const [key] = Object.keys(changed) as [string];
     const named = key === 'activation_function' ? 'tanh' : key;
     expect(() => outlineOf({ ...opt125m, ...changed })).toThrow(named);

@@ -51,7 +51,7 @@ describe('config.json', () => {
     expect(sizes.reduce((a, b) => a + b)).toBe(3_836_021_760);
   });
 
-  it('rotates three quarters of a head, beyond the first length by other factors', () => {
+  it('rotates three quarters of each head, with other factors beyond the original length', () => {
     expect(decoderOf(phi4mini)).toMatchObject({
       rotaryDim: 96,
       maxPositions: 131_072,
@@ -63,7 +63,7 @@ describe('config.json', () => {
     });
   });
 
-  it('takes sequences behind virtual tokens up to the first length alone', () => {
+  it('limits sequences with virtual tokens to the original length', () => {
     const maxTokens = (peft: object) =>
       footprintOf({ peft_type: 'LORA', ...peft }, phi4mini).maxTokens;
     const num_virtual_tokens = 96;
@@ -75,17 +75,17 @@ describe('config.json', () => {
     );
   });
 
-  it.each(['su', 'yarn'])('knows LongRoPE as %s, its first name', (type) => {
+  it.each(['su', 'yarn'])('accepts %s, an earlier name of LongRoPE', (type) => {
     const scaling = { ...phi4mini.rope_scaling, type };
     expect(decoderOf({ ...phi4mini, rope_scaling: scaling })).toEqual(decoderOf(phi4mini));
   });
 
-  it('has all its positions where nothing is scaled', () => {
+  it('has all positions without scaling', () => {
     const plain = { ...phi4mini, rope_scaling: null, max_position_embeddings: 16_384 };
     expect(outlineOf(plain).maxPositions).toBe(16_384);
   });
 
-  it('has one linear for gate and up, which answers for both', () => {
+  it('has one linear layer with the roles gate and up', () => {
     const roles = (wanted: 'gate' | 'up') =>
       new Set(
         outlineOf(phi4mini)
@@ -112,22 +112,22 @@ describe('config.json', () => {
       /decoder.rope.short_factor/,
     ],
     [
-      'a scaling of another kind',
+      'another kind of scaling',
       { rope_scaling: { type: 'dynamic', factor: 2 } },
       /rope_type "dynamic"/,
     ],
     [
-      'a part of a head that is none',
+      'a fraction above 1',
       { rope_parameters: { partial_rotary_factor: 2 } },
       /partial_rotary_factor must be a number from 0 to 1, got 2/,
     ],
-  ])('refuses %s', (_, changed, message) => {
+  ])('rejects %s', (_, changed, message) => {
     expect(() => outlineOf({ ...phi4mini, ...changed })).toThrow(message);
   });
 });
 
 /** Base model whose sequences count as long from 9 tokens on, compared with `generate` of Transformers. */
-describe('beyond the first length', () => {
+describe('beyond the original length', () => {
   const LONGER = join(import.meta.dirname, '../../../../test/golden/phi3-longer');
   const read = <T>(name: string): T => JSON.parse(readFileSync(join(LONGER, name), 'utf8')) as T;
   const ALIKE = 8;
@@ -159,7 +159,7 @@ describe('beyond the first length', () => {
   const apart = (a: readonly number[], b: readonly number[]): number =>
     Math.max(...a.map((value, i) => Math.abs(value - (b[i] as number))));
 
-  it('each sequence is rotated by its own length, whatever is packed beside it', () => {
+  it('rotates each sequence by its own length, whatever is packed with it', () => {
     const [short, long] = [
       [5, 17, 42, 8],
       [5, 17, 42, 8, 23, 60, 3, 9, 71, 12],
@@ -180,7 +180,7 @@ describe('beyond the first length', () => {
   const request = { messages: null, prompt: null, temperature: 0, top_p: 1, seed: 1, stop: [] };
 
   it.each(read<{ prompt: number[]; tokens: number[] }[]>('crossing.json'))(
-    'an answer to $prompt goes on as transformers’ does',
+    'generates the tokens of Transformers for $prompt',
     ({ prompt, tokens }) => {
       const cache = model.cache();
       const asked = { ...request, promptTokens: prompt, run: null, max_tokens: tokens.length };
@@ -195,7 +195,7 @@ describe('beyond the first length', () => {
     },
   );
 
-  it('an answer behind virtual tokens ends at the first length, one behind a prefix does not', () => {
+  it('ends a completion with virtual tokens at the original length, but not one with a prefix', () => {
     const asked = { ...request, promptTokens: [5, 17, 42], run: 1, max_tokens: 20 };
     const written = (peft: { peft_type: string }): number => {
       const adapter = attachMethod(model, { ...peft, num_virtual_tokens: 2 }, { run: 1, seed: 3 });
@@ -208,7 +208,7 @@ describe('beyond the first length', () => {
     expect(written({ peft_type: 'PREFIX_TUNING' })).toBe(20);
   });
 
-  it('a prefix counts towards the length, and what follows goes on as if it were read at once', () => {
+  it('counts a prefix towards the length, and continues as if the whole text were read again', () => {
     const adapter = attachMethod(model, { peft_type: 'PREFIX_TUNING', num_virtual_tokens: 2 }, { run: 1, seed: 3 }); // prettier-ignore
     const step = (tokens: readonly number[]): number => {
       const asked = { ...request, promptTokens: tokens, run: 1, max_tokens: 1 };

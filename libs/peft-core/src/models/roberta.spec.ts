@@ -30,15 +30,18 @@ const head = { kind: 'classification', outputs: 2 } as const;
 it.each([
   ['roberta', roberta, 124_647_170, 592_130],
   ['distilbert', distilbert, 66_955_010, 592_130],
-] as const)('%s with its head has transformers’ sizes', (_, config, parameters, own) => {
-  const peft = { peft_type: 'LORA', r: 1 };
-  const { totalParameters, trainableParameters } = footprintOf(peft, config, false, head);
-  expect(totalParameters).toBe(parameters);
-  const layers = outlineOf(config).layers;
-  expect(trainableParameters).toBe(own + layers * 2 * 2 * 768);
-});
+] as const)(
+  '%s with its head has the parameter counts of Transformers',
+  (_, config, parameters, own) => {
+    const peft = { peft_type: 'LORA', r: 1 };
+    const { totalParameters, trainableParameters } = footprintOf(peft, config, false, head);
+    expect(totalParameters).toBe(parameters);
+    const layers = outlineOf(config).layers;
+    expect(trainableParameters).toBe(own + layers * 2 * 2 * 768);
+  },
+);
 
-it('the positions of RoBERTa begin after the padding’s', () => {
+it('starts the positions of RoBERTa after the padding index', () => {
   expect(outlineOf(roberta).maxPositions).toBe(512);
   expect(outlineOf({ ...roberta, pad_token_id: null }).maxPositions).toBe(512);
 });

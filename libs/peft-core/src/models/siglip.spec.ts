@@ -11,7 +11,7 @@ const CONFIG = JSON.parse(readFileSync(`${GOLDEN}config.json`, 'utf8')) as HfCon
 it.each([
   [{}, 0.25],
   [{ initializer_factor: 2 }, 0.5],
-])('%j: a classifier begins with a deviation of %d', (more, deviation) => {
+])('%j: initializes a classifier with a standard deviation of %d', (more, deviation) => {
   const file = mapSafetensors(`${GOLDEN}model.safetensors`);
   const config = { ...CONFIG, ...more };
   const model = buildModel(config, file.tensors, { dtype: 'f32', quantization: null });

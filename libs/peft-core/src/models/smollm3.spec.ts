@@ -34,17 +34,17 @@ describe('config.json', () => {
     expect(sizes.reduce((a, b) => a + b)).toBe(3_075_098_624);
   });
 
-  it('rotates all layers but each fourth one', () => {
+  it('rotates all layers except every fourth', () => {
     const ropes = decoderOf(small)?.layerRopes;
     expect(ropes?.map((rope) => rope?.rope_theta)).toEqual([5e6, 5e6, 5e6, undefined, 5e6]);
   });
 
-  it('rotates those that it is told to, whatever follows', () => {
+  it('rotates the layers in no_rope_layers, and ignores extra entries', () => {
     const ropes = decoderOf({ ...small, no_rope_layers: [0, 1, 0, 1, 1, 0, 0] })?.layerRopes;
     expect(ropes?.map((rope) => rope !== null)).toEqual([false, true, false, true, true]);
   });
 
-  it('gives a window to layers that do not rotate, or to those that it is told to', () => {
+  it('gives a window to layers without rotation, or to those in layer_types', () => {
     const windowed = { ...small, use_sliding_window: true, sliding_window: 9 };
     expect(decoderOf(windowed)?.windows).toEqual([null, null, null, 9, null]);
     const types = ['full', 'sliding', 'full', 'full', 'full'].map((kind) => `${kind}_attention`);
@@ -56,21 +56,21 @@ describe('config.json', () => {
 
   it.each([
     [
-      'too few layers that are told of',
+      'too few entries of no_rope_layers',
       { no_rope_layers: [1, 1] },
       /no_rope_layers must have at least 5 entries, got 2/,
     ],
     [
-      'what says neither yes nor no',
+      'entries other than 0 and 1',
       { no_rope_layers: [1, 2, 1, 1, 1] },
       /no_rope_layers must be an array of 0 and 1/,
     ],
     [
-      'layers that slide without a window',
+      'sliding layers without a window',
       { layer_types: Array(5).fill('sliding_attention') },
       /layer_types has "sliding_attention" with sliding_window null/,
     ],
-  ])('refuses %s', (_, changed, message) => {
+  ])('rejects %s', (_, changed, message) => {
     expect(() => outlineOf({ ...small, ...changed })).toThrow(message);
   });
 });

@@ -28,7 +28,7 @@ describe('config.json', () => {
     ['t5-small', small, 60_506_624],
     ['flan-t5-small', flan, 76_961_152],
     [
-      'flan-t5-small as transformers 5 writes it',
+      'flan-t5-small as saved by Transformers 5',
       { ...flan, tie_word_embeddings: true, scale_decoder_outputs: false },
       76_961_152,
     ],
@@ -36,7 +36,7 @@ describe('config.json', () => {
     expect(footprintOf({ peft_type: 'LORA' }, config).totalParameters).toBe(parameters);
   });
 
-  it('has the layers of the encoder where it says none of the decoder', () => {
+  it('uses num_layers for a decoder without num_decoder_layers', () => {
     const layers = (config: typeof small & { num_decoder_layers?: number }): number =>
       outlineOf(config)
         .linears(['q'])
@@ -45,7 +45,7 @@ describe('config.json', () => {
     expect(layers({ ...small, num_decoder_layers: 2 })).toBe(2);
   });
 
-  it('cuts examples at the length it was trained at, unless a job asks for more', () => {
+  it('truncates examples to the pretraining length, unless a job requests more', () => {
     const cut = (config: HfConfig, asked: number | null = null): number => {
       const graft = asked === null ? {} : { max_seq_len: asked };
       const body = { model: 'm', training_file: 'f', graft };
@@ -59,20 +59,20 @@ describe('config.json', () => {
   });
 
   it.each([
-    ['an activation', { feed_forward_proj: 'gated-mish' }, /unknown activation "mish"/],
-    ['a form of feed-forward', { feed_forward_proj: 'a-b-c' }, /feed_forward_proj "a-b-c"/],
-    ['no size', { d_model: null }, /d_model is missing/],
+    ['an unknown activation', { feed_forward_proj: 'gated-mish' }, /unknown activation "mish"/],
+    ['an unknown feed-forward part', { feed_forward_proj: 'a-b-c' }, /feed_forward_proj "a-b-c"/],
+    ['a missing size', { d_model: null }, /d_model is missing/],
     [
-      'a bucket',
+      'too few buckets',
       { relative_attention_num_buckets: 1 },
       /relative_attention_num_buckets must be .*, got 1/,
     ],
-  ])('refuses %s that is not known', (_, changed, message) => {
+  ])('rejects %s', (_, changed, message) => {
     expect(() => outlineOf({ ...small, ...changed })).toThrow(message);
   });
 });
 
-it('gives PEFT its names of linears, of both versions', () => {
+it('returns the names of linear layers of both versions', () => {
   expect(linearNames(t5.paths)).toEqual([
     'q',
     'k',
@@ -92,7 +92,7 @@ it('gives PEFT its names of linears, of both versions', () => {
   expect(new Set(ups(flan))).toEqual(new Set(['wi_1']));
 });
 
-it('is not trained as a decoder', () => {
+it('rejects causal_lm', () => {
   const body = { model: 'base', training_file: 'file-1', graft: { task: 'causal_lm' } };
   expect(() => resolveSpec(body, { trainingRecords: 4, modelType: 't5' })).toThrow(
     /causal_lm requires a decoder-only model, but a base of model_type t5 is an encoder-decoder model/,

@@ -44,7 +44,7 @@ function weights(config = CONFIG): Map<string, Tensor> {
   ]);
 }
 
-it('reads pictures of one size, a row for each patch behind that of the class', () => {
+it('reads images of one size, with a row for each patch after the class token', () => {
   const outline = outlineOf(CONFIG);
   expect([outline.inputKind, outline.maxPositions, outline.tokenEmbedding]).toEqual([
     'image',
@@ -65,7 +65,7 @@ it.each([
   expect(query?.hasBias).toBe(has);
 });
 
-it('a side of a picture may be one number or two', () => {
+it('accepts one or two numbers as image size', () => {
   const { encoder } = optionsOf({ ...CONFIG, image_size: 6, patch_size: [2, 3] });
   expect(encoder?.frontEnd).toMatchObject({ picture: [6, 6], patch: [2, 3] });
   expect(() => optionsOf({ ...CONFIG, image_size: [6, 6, 6] })).toThrow(
@@ -73,7 +73,7 @@ it('a side of a picture may be one number or two', () => {
   );
 });
 
-it.each([['vit.'], ['']])('is loaded by the names of files, which begin with "%s"', (prefix) =>
+it.each([['vit.'], ['']])('loads files whose names start with "%s"', (prefix) =>
   tidy(() => {
     const lazy = new Map(
       [...weights()].map(([name, one]) => [name, { bytes: 0, make: () => one }] as const),
@@ -97,7 +97,7 @@ it.each([['vit.'], ['']])('is loaded by the names of files, which begin with "%s
   }),
 );
 
-it('says what of its files is missing', () =>
+it('reports a missing tensor', () =>
   tidy(() => {
     const files = weights();
     files.delete('vit.embeddings.cls_token');
@@ -118,7 +118,7 @@ it.each([
     'peft.init_lora_weights',
   ],
   [{ peft_type: 'LORA', target_modules: ['q_proj'], modules_to_save: ['vit.embeddings'] }, 'peft.modules_to_save'], // prettier-ignore
-])('%j is refused', (peft, param) =>
+])('rejects %j', (peft, param) =>
   tidy(() => {
     const model = buildModel(CONFIG, weights(), { dtype: 'f32', quantization: null });
     for (const act of [
@@ -136,7 +136,7 @@ it.each([
   }),
 );
 
-it('all-linear means no convolution', () => {
+it('all-linear excludes convolutions', () => {
   const peft = { peft_type: 'LORA', r: 1, target_modules: 'all-linear' };
   const linears = outlineOf(CONFIG)
     .linears()
@@ -148,7 +148,7 @@ it('all-linear means no convolution', () => {
 it.each([
   [{ peft_type: 'LOHA', r: 1 }, /projection: the update of a convolution does not convert to LORA/],
   [{ peft_type: 'LORA', r: 1 }, /projection: the update of a convolution does not convert to LORA/],
-])('%j at a convolution converts to no LoRA', (more, message) =>
+])('rejects conversion of %j at a convolution to LoRA', (more, message) =>
   tidy(() => {
     const model = buildModel(CONFIG, weights(), { dtype: 'f32', quantization: null });
     const peft = { ...more, target_modules: ['projection'] };

@@ -30,7 +30,7 @@ it.each([
   expect(footprintOf(peft, config).totalParameters).toBe(parameters);
 });
 
-it('hears a row each fiftieth of a second, of sounds of any length', () => {
+it('reads audio of any length at 50 rows per second', () => {
   const outline = outlineOf(base);
   expect([outline.inputKind, outline.tokenEmbedding]).toEqual(['audio', null]);
   expect([outline.inputRows([16_000]), outline.inputRows([400])]).toEqual([49, 1]);
@@ -39,7 +39,7 @@ it('hears a row each fiftieth of a second, of sounds of any length', () => {
   );
 });
 
-it('has a head for letters where its files do', () => {
+it('has a CTC head if its files have one', () => {
   expect(outlineOf(base)).toMatchObject({ ctc: null, vocabSize: 0 });
   expect(outlineOf({ ...spelling, vocab_size: 40, pad_token_id: 39 })).toMatchObject({
     ctc: { blank: 39, zeroInfinity: false },
@@ -49,17 +49,17 @@ it('has a head for letters where its files do', () => {
 });
 
 it.each([
-  ['an adapter of its own', { add_adapter: true }, /add_adapter: true/],
+  ['an adapter after the encoder', { add_adapter: true }, /add_adapter: true/],
   ['another norm', { feat_extract_norm: 'batch' }, /feat_extract_norm: batch/],
   ['another activation', { feat_extract_activation: 'relu' }, /feat_extract_activation: relu/],
   ['lists of different lengths', { conv_stride: [5, 2] }, /different list lengths/],
-  ['hidden features', { mask_feature_prob: 0.1 }, /mask_feature_prob: 0.1/],
-  ['a list of nothing', { conv_dim: [] }, /conv_dim must be an array of integers ≥ 1/],
-])('refuses %s', (_, changed, message) => {
+  ['masked features', { mask_feature_prob: 0.1 }, /mask_feature_prob: 0.1/],
+  ['an empty list', { conv_dim: [] }, /conv_dim must be an array of integers ≥ 1/],
+])('rejects %s', (_, changed, message) => {
   expect(() => outlineOf({ ...base, ...changed })).toThrow(message);
 });
 
-it('takes hidden features where apply_spec_augment is off, and nothing is hidden', () => {
+it('accepts masked features if apply_spec_augment is off', () => {
   const config = { ...base, mask_feature_prob: 0.1, apply_spec_augment: false };
   expect(() => outlineOf(config)).not.toThrow();
 });
@@ -69,7 +69,7 @@ it.each([
   [{ target_modules: '.*conv' }, /pos_conv_embed\.conv, whose update PEFT cannot merge/],
   [{ peft_type: 'OFT', target_modules: ['conv_layers.0.conv'] }, /is a convolution: in PEFT it is not a no-op/], // prettier-ignore
   [{ peft_type: 'IA3', target_modules: ['conv_layers.0.conv'], feedforward_modules: ['conv_layers.0.conv'] }, /in PEFT neither \(Conv1d\)/], // prettier-ignore
-])('%j is refused at convolutions', (peft, message) => {
+])('rejects %j at convolutions', (peft, message) => {
   expect(() => footprintOf({ peft_type: 'LORA', ...peft }, base)).toThrow(
     expect.objectContaining({
       code: 'unsupported',
@@ -79,7 +79,7 @@ it.each([
   );
 });
 
-it('adapts all convolutions over time but the one that is left out', () => {
+it('adapts all convolutions except the excluded one', () => {
   const found = footprintOf(
     { peft_type: 'LORA', r: 1, target_modules: ['conv'], exclude_modules: ['pos_conv_embed.conv'] },
     base,
@@ -88,7 +88,7 @@ it('adapts all convolutions over time but the one that is left out', () => {
   expect(found.trainableParameters).toBe(first + 4 * others + 2 * last);
 });
 
-it('is loaded of files that have weight norm as PyTorch once called it', () => {
+it('loads files with the former names of weight norm in PyTorch', () => {
   const folder = join(import.meta.dirname, '../../../../test/golden/wav2vec2/base');
   const config = JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8')) as HfConfig;
   const { tensors, close } = mapSafetensors(join(folder, 'model.safetensors'));
@@ -111,7 +111,7 @@ it('is loaded of files that have weight norm as PyTorch once called it', () => {
   close();
 });
 
-it('needs a row for hidden ones only where transformers makes it: where training may hide any', () => {
+it('requires a mask embedding only if training may mask rows, as in Transformers', () => {
   const folder = join(import.meta.dirname, '../../../../test/golden/wav2vec2/base');
   const config = JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8')) as HfConfig;
   const file = mapSafetensors(join(folder, 'model.safetensors'));

@@ -33,7 +33,7 @@ it.each([
   expect(footprintOf(peft, config).totalParameters).toBe(parameters);
 });
 
-it('hears 30 seconds, a row for each fiftieth of a second', () => {
+it('reads 30 seconds at 50 rows per second', () => {
   const outline = outlineOf(tiny);
   expect([outline.inputKind, outline.maxPositions]).toEqual(['audio', 1500]);
   expect(outline.inputRows([80, 3000])).toBe(1500);
@@ -43,19 +43,19 @@ it('hears 30 seconds, a row for each fiftieth of a second', () => {
 });
 
 it.each([
-  ['a head of its own', { tie_word_embeddings: false }, /tie_word_embeddings: false/],
-  ['a decoder of other heads', { decoder_attention_heads: 8 }, /decoder_attention_heads: 8/],
+  ['an untied head', { tie_word_embeddings: false }, /tie_word_embeddings: false/],
+  ['another number of decoder heads', { decoder_attention_heads: 8 }, /decoder_attention_heads: 8/],
   ['SpecAugment', { apply_spec_augment: true }, /apply_spec_augment: true/],
   [
     'SpecAugment of features',
     { apply_spec_augment: true, mask_time_prob: 0, mask_feature_prob: 0.1 },
     /apply_spec_augment: true/,
   ],
-])('refuses %s', (_, changed, message) => {
+])('rejects %s', (_, changed, message) => {
   expect(() => outlineOf({ ...tiny, ...changed })).toThrow(message);
 });
 
-it('takes SpecAugment that hides nothing', () => {
+it('accepts SpecAugment without masking', () => {
   const config = { ...tiny, apply_spec_augment: true, mask_time_prob: 0, mask_feature_prob: 0 };
   expect(() => outlineOf(config)).not.toThrow();
 });
@@ -66,7 +66,7 @@ const LABELS = { kind: 'classification', outputs: 3 } as const;
 it.each([
   ['whisper-tiny', tiny, 8_307_715],
   ['whisper-large-v3', large, 637_297_667],
-])('tells labels by the encoder of %s alone', (_, config, parameters) => {
+])('classifies with the encoder of %s alone', (_, config, parameters) => {
   const outline = outlineOf(config, LABELS);
   expect(footprintOf(null, config, false, LABELS)).toMatchObject({
     trainableParameters: parameters,
@@ -80,7 +80,7 @@ it.each([
   ]);
 });
 
-it('has no decoder where its files have none', () => {
+it('has no decoder if its files have none', () => {
   const labels = { ...tiny, architectures: ['WhisperForAudioClassification'] };
   const outline = outlineOf(labels);
   expect(outline).toMatchObject({ vocabSize: 0, startToken: null, targetPositions: null });
@@ -98,12 +98,12 @@ const job = (peft: object, task?: string) =>
     { trainingRecords: 8, modelType: 'whisper' },
   );
 
-it('learns to write unless a job says otherwise', () => {
+it('trains transcription unless a job sets another task', () => {
   expect(job({}).task).toBe('speech_seq_2_seq');
   expect(job({}, 'audio_cls').task).toBe('audio_cls');
 });
 
-it('takes patterns of labels alone that are told for an encoder by itself', () => {
+it('requires patterns for classification that also match the paths of an encoder alone', () => {
   for (const target_modules of ['.*q_proj', 'model\\.encoder\\..*q_proj', 'all-linear'])
     expect(job({ target_modules }, 'audio_cls').peft).toMatchObject({ target_modules });
   expect(() => job({ target_modules: 'encoder\\..*q_proj' }, 'audio_cls')).toThrow(
@@ -115,7 +115,7 @@ it('takes patterns of labels alone that are told for an encoder by itself', () =
 });
 
 it.each(['LORA', 'LOHA', 'LOKR', 'HIRA'])(
-  '%s is refused at its convolutions, where transformers cannot run it',
+  'rejects %s at its convolutions, where Transformers cannot run it',
   (peft_type) => {
     expect(() => footprintOf({ peft_type, target_modules: ['conv1', 'q_proj'] }, tiny)).toThrow(
       expect.objectContaining({
@@ -129,7 +129,7 @@ it.each(['LORA', 'LOHA', 'LOKR', 'HIRA'])(
   },
 );
 
-it('trains a convolution whole', () => {
+it('trains all weights of a convolution in modules_to_save', () => {
   const peft = { peft_type: 'LORA', r: 1, target_modules: ['encoder.layers.0.self_attn.q_proj'] };
   const count = (modules_to_save: string[]): number =>
     footprintOf({ ...peft, modules_to_save }, tiny).trainableParameters;
@@ -139,7 +139,7 @@ it('trains a convolution whole', () => {
 it.each([
   { peft_type: 'PROMPT_TUNING', num_virtual_tokens: 2 },
   { peft_type: 'PREFIX_TUNING', num_virtual_tokens: 2 },
-])('%j is refused: an encoder of sounds reads no virtual tokens', (peft) => {
+])('rejects %j, because an audio encoder reads no virtual tokens', (peft) => {
   expect(() => footprintOf(peft, tiny)).toThrow(
     expect.objectContaining({ param: 'peft.peft_type' }),
   );

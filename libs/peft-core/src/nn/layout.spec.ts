@@ -54,7 +54,7 @@ it('puts the virtual tokens of a run once before its sequences', () => {
   ]);
 });
 
-it('puts virtual tokens with the first part of their sequences', () => {
+it('gives virtual tokens the first token type', () => {
   const all = slots();
   all.inputs.attach(7, { length: 2, embeddings: () => zeros([2, 1]) });
   const given = batch([
@@ -68,7 +68,7 @@ it('puts virtual tokens with the first part of their sequences', () => {
   expect([...new PackedLayout(given, all, 'bidirectional').types]).toEqual(Array(9).fill(0));
 });
 
-it('gives each sequence its own virtual tokens where they see it', () => {
+it('gives each sequence its own virtual tokens in bidirectional stacks', () => {
   const all = slots();
   all.inputs.attach(7, { length: 2, embeddings: () => zeros([2, 1]) });
   const layout = new PackedLayout(
@@ -94,7 +94,7 @@ it('gives each sequence its own virtual tokens where they see it', () => {
   ]);
 });
 
-it('puts a prompt for each task that a batch has, and sequences behind their own', () => {
+it('inserts a prompt for each task of a batch, and puts sequences after their own', () => {
   const all = slots();
   all.inputs.attach(6, { length: 2, embeddings: () => zeros([2, 1]) });
   all.inputs.attach(7, { length: 2, tasks: 9, embeddings: () => zeros([2, 1]) });
@@ -123,7 +123,7 @@ it('puts a prompt for each task that a batch has, and sequences behind their own
   expect(own.spans.map(({ taskIds }) => taskIds)).toEqual([[0], [5], [0], [5]]);
 });
 
-it('lets several sequences of a run see one before their own rows', () => {
+it('lets several sequences of a run continue one', () => {
   const sequences = [
     { run: 0, start: 0, length: 1 },
     { run: 1, start: 1, length: 3 },
@@ -134,27 +134,30 @@ it('lets several sequences of a run see one before their own rows', () => {
   expect(segments.map(({ shared }) => shared)).toEqual([-1, -1, 1, 1]);
 });
 
-it.each(['inputs', 'prefix'] as const)('behind %s of a run, only the first one', (slot) => {
-  const all = slots();
-  if (slot === 'inputs') all.inputs.attach(1, { length: 2, embeddings: () => zeros([2, 1]) });
-  else all.prefix.attach(1, { length: 2, open: () => () => nothing });
-  const [a, b, c] = [0, 1, 2].map((start) => ({ run: 1, start, length: 1 })) as [
-    Sequence,
-    Sequence,
-    Sequence,
-  ];
-  const first = batch([a, { ...b, after: 1 }, { ...c, after: 2 }]);
-  const { segments, positions } = new PackedLayout(first, all, 'causal');
-  const shared = slot === 'inputs' ? [-1, 0, 1, 1] : [-1, 0, 0];
-  expect(segments.map((segment) => segment.shared)).toEqual(shared);
-  expect([...positions].slice(-3)).toEqual([2, 2, 2]);
-  const second = batch([a, b, { ...c, after: 1 }]);
-  expect(() => new PackedLayout(second, all, 'causal')).toThrow(
-    /row 2 goes on from another, which it cannot do here/,
-  );
-});
+it.each(['inputs', 'prefix'] as const)(
+  'lets sequences continue only the first one after %s of a run',
+  (slot) => {
+    const all = slots();
+    if (slot === 'inputs') all.inputs.attach(1, { length: 2, embeddings: () => zeros([2, 1]) });
+    else all.prefix.attach(1, { length: 2, open: () => () => nothing });
+    const [a, b, c] = [0, 1, 2].map((start) => ({ run: 1, start, length: 1 })) as [
+      Sequence,
+      Sequence,
+      Sequence,
+    ];
+    const first = batch([a, { ...b, after: 1 }, { ...c, after: 2 }]);
+    const { segments, positions } = new PackedLayout(first, all, 'causal');
+    const shared = slot === 'inputs' ? [-1, 0, 1, 1] : [-1, 0, 0];
+    expect(segments.map((segment) => segment.shared)).toEqual(shared);
+    expect([...positions].slice(-3)).toEqual([2, 2, 2]);
+    const second = batch([a, b, { ...c, after: 1 }]);
+    expect(() => new PackedLayout(second, all, 'causal')).toThrow(
+      /row 2 continues another one, which is not supported here/,
+    );
+  },
+);
 
-it('refuses virtual inputs and a prefix of one run', () => {
+it('rejects virtual inputs and a prefix of one run', () => {
   const all = slots();
   all.inputs.attach(1, { length: 2, embeddings: () => zeros([2, 1]) });
   all.prefix.attach(1, { length: 2, open: () => () => nothing });
@@ -167,24 +170,24 @@ it.each<[string, readonly Sequence[], RegExp]>([
   ['gaps', [{ run: 1, start: 1, length: 1 }], /starts at row 1/],
   ['empty sequences', [{ run: 1, start: 0, length: 0 }], /is empty/],
   [
-    'runs that are torn apart',
+    'runs whose rows are not contiguous',
     [0, 1, 0].map((run, start) => ({ run, start, length: 1 })),
-    /rows of run 0 are not together/,
+    /rows of run 0 are not contiguous/,
   ],
-  ['nothing', [], /it is empty/],
+  ['an empty batch', [], /it is empty/],
   [
-    'what goes on from another run’s',
+    'a sequence that continues one of another run',
     [
       { run: 0, start: 0, length: 1 },
       { run: 1, start: 1, length: 1, after: 1 },
     ],
-    /row 1 goes on from none that it can see/,
+    /row 1 must continue one of its run that continues no other/,
   ],
   [
-    'what goes on from what goes on itself',
+    'a sequence that continues a continuation',
     [0, 1, 2].map((start) => ({ run: 0, start, length: 1, ...(start > 0 && { after: 1 }) })),
-    /row 2 goes on from none that it can see/,
+    /row 2 must continue one of its run that continues no other/,
   ],
-])('refuses %s', (_, sequences, message) => {
+])('rejects %s', (_, sequences, message) => {
   expect(() => new PackedLayout(batch(sequences), slots(), 'causal')).toThrow(message);
 });

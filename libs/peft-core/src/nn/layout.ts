@@ -12,8 +12,8 @@ export interface Segment {
   /** Number of virtual tokens, which come first. */
   readonly virtual: number;
   /**
-   * Index of the segment whose rows, and whatever it sees, precede this one's: virtual tokens, or the sequence that it
-   * continues. -1 if there is none.
+   * Index of the segment whose rows, and whatever it sees, precede this one's: virtual tokens, or the
+   * sequence that it continues. -1 if there is none.
    */
   readonly shared: number;
   /** Number of prefix keys per layer that precede this segment's own. */
@@ -52,9 +52,9 @@ export interface VirtualSlots {
 }
 
 /**
- * Rows in order of runs. In causal stacks a run's virtual tokens come once (or once per task) before its sequences,
- * which all see them. Where virtual tokens see the sequences as well, each sequence has its own. Positions count
- * virtual tokens and prefixes, which precede every sequence of their run.
+ * Rows in order of runs. In causal stacks a run's virtual tokens come once (or once per task) before its
+ * sequences, which all see them. Where virtual tokens see the sequences as well, each sequence has its own.
+ * Positions count virtual tokens and prefixes, which precede every sequence of their run.
  */
 export class PackedLayout {
   readonly segments: readonly Segment[];
@@ -170,11 +170,14 @@ export class PackedLayout {
       const isFresh = this.#isFresh(sequence);
       const end = positions[sequence.start + sequence.length - 1] as number;
       const { after } = sequence;
-      // The rows that a segment sees before its own must be contiguous: after virtual rows, those of the first
+      // The rows that a segment sees before its own must be contiguous: after virtual rows, those of the
+      // first
       // sequence.
       const liesTogether = inputs + prefix === 0 || (after === i && shared.length <= 1);
       if (after !== undefined && (!this.sharesVirtual || !liesTogether || this.cache))
-        fail(`the sequence at row ${sequence.start} goes on from another, which it cannot do here`);
+        fail(
+          `the sequence at row ${sequence.start} continues another one, which is not supported here`,
+        );
       const prompt =
         isFresh && shared.length > 0 ? before + shared.indexOf(this.#taskOf(sequence)) : -1;
       return {
@@ -209,7 +212,7 @@ function check({ inputs, positions, sequences }: PackedRows): void {
     if (sequence.length < 1) fail(`the sequence at row ${at} is empty`);
     checkAfter(sequences, i);
     if (sequence.run !== run) {
-      if (left.has(sequence.run)) fail(`the rows of run ${sequence.run} are not together`);
+      if (left.has(sequence.run)) fail(`the rows of run ${sequence.run} are not contiguous`);
       if (run !== null) left.add(run);
       run = sequence.run;
     }
@@ -231,5 +234,5 @@ function checkAfter(sequences: readonly Sequence[], at: number): void {
   if (after === undefined) return;
   const from = after >= 1 ? sequences[at - after] : undefined;
   if (from?.run !== run || from.after !== undefined)
-    fail(`the sequence at row ${start} goes on from none that it can see`);
+    fail(`the sequence at row ${start} must continue one of its run that continues no other`);
 }

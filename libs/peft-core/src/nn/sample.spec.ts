@@ -10,17 +10,17 @@ const draws = (settings: Parameters<typeof sample>[1], n: number): number[] => {
   return counts.map((count) => count / n);
 };
 
-it('takes the likeliest at temperature 0', () => {
+it('returns the likeliest token at temperature 0', () => {
   expect(sample(keep(tensor([1, 3, 2], [3])), { temperature: 0, top_p: 1, seed: 1 }, 0)).toBe(1);
 });
 
-it('draws each token as often as its probability says', () => {
+it('draws each token with its probability', () => {
   draws({ temperature: 1, top_p: 1, seed: 7 }, 4000).forEach((share, i) =>
     expect(Math.abs(share - (probabilities[i] as number))).toBeLessThan(0.03),
   );
 });
 
-it('leaves out what is beyond top_p and keeps the proportions of the rest', () => {
+it('excludes tokens beyond top_p and keeps the proportions of the others', () => {
   const [a, b, c, d] = draws({ temperature: 1, top_p: 0.75, seed: 7 }, 4000) as [
     number,
     number,

@@ -8,7 +8,7 @@ import { buildModel } from '../models/registry.js';
 
 const BASE = join(import.meta.dirname, '../../../../test/golden/t5/base');
 
-it('works a bias out once for all layers of a pass, and frees it', () => {
+it('computes a bias once for all layers of a pass, and frees it', () => {
   const config = JSON.parse(readFileSync(join(BASE, 'config.json'), 'utf8')) as HfConfig;
   const file = mapSafetensors(join(BASE, 'model.safetensors'));
   const model = buildModel(config, file.tensors, { dtype: 'f32', quantization: null });

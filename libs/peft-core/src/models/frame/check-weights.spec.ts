@@ -95,8 +95,8 @@ function needed(config: HfConfig, tensors: Tensors, names = [...tensors.keys()])
   return count;
 }
 
-describe('every golden base is taken, and refused where the loader would', () => {
-  it('has one of every family', () => {
+describe('golden base models are accepted, and rejected where the loader rejects them', () => {
+  it('include every family', () => {
     const types = new Set(bases.map((name) => configOf(name).model_type));
     for (const { name, modelTypes } of models)
       expect(
@@ -117,7 +117,7 @@ describe('every golden base is taken, and refused where the loader would', () =>
     }
   });
 
-  it('counts a tensor of two modules once, by the name that files have for it', () => {
+  it('count a tensor of two modules once, by its name in files', () => {
     const file = mapSafetensors(join(GOLDENS, 'dinov2-gated', 'base', 'model.safetensors'));
     try {
       const missing = 'encoder.layer.0.mlp.weights_in.weight';
@@ -143,14 +143,14 @@ describe('every golden base is taken, and refused where the loader would', () =>
   });
 });
 
-describe('quantised files', () => {
-  it('are known by their headers wherever they are read', () => {
+describe('quantized files', () => {
+  it('have a header check in every quantizer that reads them', () => {
     const reading = quantizers.filter(({ reads }) => reads);
     expect(reading.map(({ name }) => name)).toEqual(['nf4', 'fp4', 'int8']);
     for (const { name, holds } of reading) expect(holds, name).toBeDefined();
   });
 
-  it('of int8 are taken, and refused where the loader would', () => {
+  it('of int8 are accepted, and rejected where the loader rejects them', () => {
     const plain = configOf('llama');
     const config = {
       ...plain,
@@ -176,7 +176,7 @@ describe('quantised files', () => {
   });
 });
 
-describe('experts that bitsandbytes packed', () => {
+describe('experts quantized by bitsandbytes', () => {
   const file = mapSafetensors(join(GOLDENS, 'mixtral', 'base', 'model.safetensors'));
   afterAll(() => file.close());
   const packed = (quantization_config: object, pack: (name: string, one: Tensor) => Tensors) => {
@@ -187,7 +187,7 @@ describe('experts that bitsandbytes packed', () => {
     return { config, tensors: new Map(tensors) };
   };
 
-  it.each(['8 bits', '4 bits', '4 bits under another dtype'])('are refused: %s', (kind) => {
+  it.each(['8 bits', '4 bits', '4 bits under another dtype'])('are rejected: %s', (kind) => {
     tidy(() => {
       const { config, tensors } =
         kind === '8 bits'
@@ -238,7 +238,7 @@ describe('a GGUF file', () => {
     return join(workDir, 'adapter', 'model-Q8_0.gguf');
   }
 
-  it('is taken whole, and without one of its tensors refused as the loader does', () => {
+  it('is accepted whole, and rejected without any one of its tensors, as by the loader', () => {
     expect(inspectModelFolder(written(null)).problems).toEqual([]);
     expect(weights.size).toBeGreaterThan(10);
     for (const name of weights.keys()) {

@@ -47,7 +47,7 @@ function weights(): Map<string, Tensor> {
 it.each([
   ['first_two', 4],
   ['first_and_mean', 8],
-] as const)('a head of %s reads %i numbers, normed where it has a norm of its own', (pool, width) =>
+] as const)('a %s head reads %i values, normed if it has a norm of its own', (pool, width) =>
   tidy(() => {
     const hasNorm = pool === 'first_two';
     const classification = {

@@ -54,7 +54,7 @@ const options = (given: Partial<WeightReaderOptions>): WeightReaderOptions => ({
 });
 
 it.each<Dtype>(['f32', 'f16', 'bf16'])(
-  'leaves nothing dense of %s files behind a packed matrix',
+  'keeps no dense copy of a quantized matrix of %s files',
   (dtype) => {
     const { made, tensors } = source(dtype, ['model.layers.0.up.weight']);
     const reader = new WeightReader(tensors, options({ quantizer: signs }));
@@ -69,7 +69,7 @@ it.each<Dtype>(['f32', 'f16', 'bf16'])(
   },
 );
 
-it('converts what has another dtype, and frees what it was made of', () => {
+it('converts weights of another dtype and frees the originals', () => {
   const { made, tensors } = source('f16', ['model.layers.0.up.weight']);
   const reader = new WeightReader(tensors, options({ dtype: 'bf16' }));
   const weight = reader.linear(linear);
@@ -80,7 +80,7 @@ it('converts what has another dtype, and frees what it was made of', () => {
   expect(dense.handle).toBe(0);
 });
 
-it('uses tensors of the right dtype where they lie, and leaves them to their owner', () => {
+it('uses tensors of the right dtype in place and does not free them', () => {
   const own = keep(tidy(() => to(counterNormal([4, 6], { seed: 1, step: 0, site: 0 }), 'f32')));
   const tensors = new Map([['model.layers.0.up.weight', own]]);
   const reader = new WeightReader(tensors, options({}));
@@ -90,7 +90,7 @@ it('uses tensors of the right dtype where they lie, and leaves them to their own
   own.dispose();
 });
 
-it('reads packed what files hold packed, and dense the rest', () => {
+it('reads quantized weights as quantized and the others as dense', () => {
   const names = ['model.layers.0.up.signs', 'model.layers.0.down.weight'];
   const { tensors } = source('f32', names);
   const reader = new WeightReader(tensors, options({ quantizer: signs, isStoredPacked: true }));
@@ -100,7 +100,7 @@ it('reads packed what files hold packed, and dense the rest', () => {
   reader.dispose();
 });
 
-it("finds a module under its files' name, and without its backbone's", () => {
+it("finds a module by its name in files, and without the backbone's name", () => {
   const { tensors } = source('f32', ['embed_out.weight', 'h.0.up.weight']);
   const reader = new WeightReader(tensors, options({ aliases: { lm_head: 'embed_out' } }));
   expect(reader.take('lm_head', 'weight', [4, 6]).shape).toEqual([4, 6]);
@@ -116,14 +116,14 @@ it.each([
     [4, 7],
     /up.weight has shape \[4, 6\], config.json implies \[4, 7\]/,
   ],
-])('refuses a weight that is %s', (_, path, shape, message) => {
+])('rejects a weight that is %s', (_, path, shape, message) => {
   const { tensors } = source('f32', ['model.layers.0.up.weight']);
   const reader = new WeightReader(tensors, options({}));
   expect(() => reader.take(path, 'weight', shape)).toThrow(message);
   reader.dispose();
 });
 
-it('finds what the oldest checkpoints call the parameters of norms, with and without the backbone’s name', () => {
+it('finds norm parameters by their oldest names, with and without the backbone’s name', () => {
   const names = ['bert.norm.gamma', 'bert.norm.beta', 'pooler.weight'];
   const { tensors } = source('f32', names, [6]);
   const reader = new WeightReader(tensors, options({}));

@@ -6,7 +6,7 @@ const masking = { share: 0.05, length: 10, least: 2 };
 const drawn = (rows: number, place: number, changes: object = {}): number[] =>
   hiddenRows({ ...masking, ...changes }, rows, draws({ seed: 1, epoch: 0, place }));
 
-it('hides stretches of a length, others of each example, and the same again', () => {
+it('masks spans of a length, which differ by example and are reproducible', () => {
   expect(drawn(200, 1)).toEqual(drawn(200, 1));
   expect(drawn(200, 1)).not.toEqual(drawn(200, 2));
   const hidden = new Set(drawn(200, 1));
@@ -21,15 +21,15 @@ it('hides stretches of a length, others of each example, and the same again', ()
 });
 
 it.each([
-  ['at least so many', 200, {}, 20],
+  ['at least the minimum', 200, {}, 20],
   ['as many as fit', 25, { least: 9 }, 20],
-  ['none where one does not', 9, {}, 0],
-])('hides %s', (_, rows, changes, most) => {
+  ['nothing if no span fits', 9, {}, 0],
+])('masks %s', (_, rows, changes, most) => {
   const counts = Array.from({ length: 50 }, (__, place) => drawn(rows, place, changes).length);
   expect(Math.max(...counts)).toBe(most);
 });
 
-it('hides about the share of all that it is to, less what overlaps', () => {
+it('masks about the given share of rows, less what overlaps', () => {
   const counts = Array.from(
     { length: 200 },
     (_, place) => drawn(1000, place, { share: 0.2 }).length,

@@ -72,7 +72,7 @@ function rowsOf(
 
 const numbers = (t: Tensor): number[] => [...(t.toArray() as Float32Array)];
 
-it('makes of pictures of several sizes and runs what it makes of each alone', () => {
+it('computes images of several sizes and runs like each image alone', () => {
   tidy(() => {
     const made = modules(random(17, WIDTH));
     const sizes: readonly (readonly [number, number, number])[] = [
@@ -91,7 +91,7 @@ it('makes of pictures of several sizes and runs what it makes of each alone', ()
   });
 });
 
-it('positions of as many patches in another grid are interpolated', () => {
+it('interpolates positions of as many patches in another grid', () => {
   tidy(() => {
     const table = random(17, WIDTH);
     const made = modules(table);

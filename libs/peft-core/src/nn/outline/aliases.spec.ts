@@ -18,7 +18,7 @@ it.each([
   expect(inModules(ALIASES, file)).toContainEqual({ path, file, at, of });
 });
 
-it('one tensor may be of several modules', () =>
+it('maps one tensor to several modules', () =>
   expect(inModules(ALIASES, 'm.layer.0.in').map(({ path }) => path)).toEqual([
     'm.layers.0.gate',
     'm.layers.0.up',

@@ -45,13 +45,13 @@ const shapes = (found: Outline): Record<string, readonly number[]> =>
   ]) as Record<string, readonly number[]>;
 
 describe('a block', () => {
-  it('in parallel may have one norm for both parts', () => {
+  it('shares one norm between parallel attention and feed-forward', () => {
     const norms = outline({ parallelResidual: true, sharedNorm: true }).norms();
     expect(norms.map(({ path }) => path)).toEqual(['0.norm', 'last']);
     expect(() => outline({ sharedNorm: true })).toThrow('in parallel');
   });
 
-  it('in parallel may call its norms otherwise where each part has one', () => {
+  it('uses other norm names if each parallel part has a norm', () => {
     const paths = {
       attention: { ...PATHS.attention, parallelNorm: '{n}.ours' },
       feedForward: { ...PATHS.feedForward, parallelNorm: '{n}.theirs' },
@@ -65,7 +65,7 @@ describe('a block', () => {
     expect(named({})).toEqual(['0.norm', '0.feed', 'last']);
   });
 
-  it("may have fewer key heads in one matrix with the queries', and prefixes with as many as either", () => {
+  it("supports fewer key heads in a fused matrix, and prefixes with as many heads as queries' or keys'", () => {
     const grouped = { heads: 4, kvHeads: 2, qkv: 'interleaved' };
     expect(shapes(outline(grouped))['0.qkv']).toEqual([32, 8]);
     expect(outline(grouped).prefixHeads).toBe(2);
@@ -74,7 +74,7 @@ describe('a block', () => {
   });
 });
 
-it('norms have biases unless they have none', () => {
+it('gives only a LayerNorm a bias, unless normBias is false', () => {
   const biased = (changed: object) =>
     outline(changed)
       .norms()
@@ -85,7 +85,7 @@ it('norms have biases unless they have none', () => {
 });
 
 describe('embeddings', () => {
-  it('of another width have a linear that leads in and one that leads out to the head', () => {
+  it('of another width have an input and an output projection', () => {
     const found = outline({ embeddingSize: 6 });
     expect(shapes(found)).toMatchObject({
       tokens: [20, 6],
@@ -98,18 +98,18 @@ describe('embeddings', () => {
     expect([paths[0], ...paths.slice(-2)]).toEqual(['in', 'out', 'head']);
   });
 
-  it('of the same width have none', () => {
+  it('of the same width have no projections', () => {
     const found = outline({});
     expect(Object.keys(shapes(found))).not.toContain('in');
     expect(found.embeddingSize).toBe(8);
   });
 
-  it('are normed where the first block reads them so', () => {
+  it('have a norm if embeddingNorm is set', () => {
     const norms = outline({ embeddingNorm: true }, { embeddingNorm: 'first' }).norms();
     expect(norms.map(({ path }) => path)).toEqual(['first', '0.norm', '0.feed', 'last']);
   });
 
-  it('of positions have rows before the first', () => {
+  it('of positions have positionOffset rows before position 0', () => {
     const found = outline({ learnedPositions: true, positionOffset: 2 });
     expect(shapes(found)['positions']).toEqual([12, 8]);
     expect(found.maxPositions).toBe(10);

@@ -29,7 +29,7 @@ const active = (packed: PackedRows, invoked: readonly number[]): [number, number
   );
 };
 
-it('acts in each sequence of a run from its own last tokens on, and of other runs in none', () => {
+it('acts in each sequence of a run from its last invocation tokens on, and not in other runs', () => {
   const packed = packRows(
     [
       { run: 1, tokens: [7, 8] },
@@ -52,7 +52,7 @@ it.each<[number | null, number[]]>([
   [9, [1, 1, 1]],
   [11, [0, 1, 1]],
   [13, [0, 0, 0]],
-])('of a sequence that is continued, from position %s on', (at, rows) => {
+])('acts in a continued sequence from position %s on', (at, rows) => {
   const packed = {
     inputs: Int32Array.from([7, 8, 9]),
     positions: Int32Array.from([10, 11, 12]),
