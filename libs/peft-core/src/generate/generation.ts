@@ -211,7 +211,7 @@ export class Generation {
     };
   }
 
-  /** Number of rows that the model rotates differently in a longer sequence. */
+  /** Maximum sequence length, without virtual tokens, up to which rotations do not depend on the length. */
   private get alike(): number {
     const { model } = this.base;
     return model.alikePositions - virtualTokens(model, this.run);

@@ -3,7 +3,7 @@ import { noGrad, tidy } from '@graft/kernels';
 import type { Model } from '../models/model.js';
 import type { Example, Inference, Share } from '../tasks/task.js';
 
-/** Yields one result per example, in batches. The batches of one run are consecutive. */
+/** Returns one result per example, share by share. */
 export function answersTo<E extends Example, O>(
   infer: Inference<E, O>,
   model: Model,

@@ -5,7 +5,7 @@ import { ANY_OBJECT } from './json-grammar.js';
 import { schemaGrammar } from './schema-grammar.js';
 import { SchemaBudget } from './schema-limits.js';
 
-/** What a whole answer is held to. */
+/** Form that a whole answer must have. */
 export type AnswerForm =
   | AskedForm
   | {
@@ -18,13 +18,15 @@ export type AnswerForm =
     };
 
 const NO_ARGUMENTS = { type: 'object', additionalProperties: false };
-/** Without any of these, a schema leaves the type of its values open. */
+/** Keywords that determine the type of a schema's values. */
 const SAY_TYPE = ['type', '$ref', 'anyOf', 'allOf', 'enum', 'const'];
 
 /**
- * Of a tool's arguments, which are an object also where its parameters do not say so.
- * @param path of the parameters, for errors @param budget of all tools
- * @throws DomainError where they are no schema of objects alone, and as `schemaGrammar` does
+ * Returns the grammar of a tool's arguments, which must be an object even if `parameters` does not state a
+ * type.
+ * @param path path of the parameters, for errors
+ * @param budget budget of all tools
+ * @throws DomainError if the schema allows values other than objects, and as `schemaGrammar` does
  */
 export function argumentsGrammar(
   parameters: object = NO_ARGUMENTS,
@@ -40,7 +42,7 @@ export function argumentsGrammar(
   throw new DomainError('invalid_value', `${param}: ${why}`, param);
 }
 
-/** Whether each text of a value's grammar is an object. */
+/** Whether every text of a grammar is an object. */
 function isObjects(node: Node | undefined): boolean {
   switch (node?.kind) {
     case 'literal':
@@ -54,7 +56,7 @@ function isObjects(node: Node | undefined): boolean {
   }
 }
 
-/** @throws DomainError where a schema is wrong, or has what a grammar cannot hold */
+/** Returns the grammar of an answer. @throws DomainError if a schema is invalid or not supported */
 export function answerGrammar(form: AnswerForm): Node {
   if (form.type === 'json_object') return ANY_OBJECT;
   if (form.type === 'json_schema') return schemaGrammar(form.schema, 'schema');

@@ -1,17 +1,20 @@
-// Reads bytes by a grammar. A state is the set of all places that the bytes so far may have led to; a place is a node that
-// is read and, linked behind it, what follows it. Places and states are made once each, so that a state's next ones are
-// looked up: a deterministic automaton, made as far as it is walked.
+// Matches bytes against a grammar. A place is a node to read with a linked list of what follows it. A
+// state is the set of all places that the bytes so far may have reached. Places and states are created
+// once and cached: a deterministic automaton, built lazily.
 import { DomainError } from '@graft/contracts';
 import { nodesOf, writable, type Node } from './grammar.js';
 
 interface Place {
   readonly id: number;
-  /** Null: the end. */
+  /** Node to read; null at the end. */
   readonly node: Node | null;
-  /** Bytes of a literal or rounds of a repetition that are behind it. */
+  /** Number of bytes of a literal, or of repetitions, that were read. */
   readonly done: number;
   readonly next: Place | null;
-  /** Places in front of this one, once there are any; and this one with one more done. */
+  /**
+   * Places that continue with this one, by node; null until there are any. `further`: this place with `done`
+   * + 1.
+   */
   before: Map<Node, Place> | null;
   further: Place | null;
 }
@@ -20,22 +23,22 @@ interface State {
   /** Places that read a byte next. */
   readonly reads: readonly Place[];
   readonly isEnd: boolean;
-  /** By class of bytes the next state; UNKNOWN until it is asked for. */
+  /** Next state by byte class; UNKNOWN until it is computed. */
   readonly next: Int32Array;
 }
 
-/** Places that a state is about; a form with more is one in which nearly everything is open. */
+/** Maximum places per state. A form with more leaves nearly everything open. */
 const MOST_PLACES = 10_000;
-/** Places that are looked at until `renew` is called. Where a model writes JSON it is some thousands a token. */
+/** Maximum places examined between calls of `renew`. Generated JSON needs some thousands per token. */
 const MOST_LOOKS = 1_000_000;
-/** What an automaton takes as V8 lays it out, with entries in maps; measured to a fifth. */
+/** Estimated memory in V8, including map entries. Measured with an accuracy of a fifth. */
 const BYTES_OF_PLACE = 100;
 const BYTES_OF_MAP = 200;
 const BYTES_OF_STATE = 400;
 
 /**
- * Bytes that automata may take together, and one of them. Answers of some patterns come to new states with every token;
- * a text whose length is bounded takes about 10 kB a character.
+ * Memory limits in bytes: for all automata together, and for one. With some patterns, every token leads to
+ * new states. A string with a maximum length takes about 10 kB per character.
  */
 export class MemoryBudget {
   taken = 0;
@@ -46,7 +49,7 @@ export class MemoryBudget {
   ) {}
 }
 
-/** No text of the grammar begins like this. */
+/** State that no text of the grammar reaches. */
 export const DEAD = 0;
 const UNKNOWN = -1;
 
@@ -62,7 +65,10 @@ export class Automaton {
   private looks = 0;
   private readonly end: Place;
 
-  /** @param alphabet bytes that can be written: ways that need others are none (256 entries, 1 where the byte is of it) */
+  /**
+   * @param alphabet 256 entries, 1 for bytes that the vocabulary can write; paths that need other bytes are
+   * removed
+   */
   constructor(
     root: Node,
     private readonly alphabet: Uint8Array,
@@ -80,25 +86,26 @@ export class Automaton {
     }
   }
 
-  /** The share of what it may take that is taken. */
+  /** Used share of the memory limit. */
   get fullness(): number {
     return this.bytes / this.budget.mostOfOne;
   }
 
-  /** Gives back its room: it is not asked again. */
+  /** Releases its memory. The automaton must not be used afterwards. */
   close(): void {
     this.budget.taken -= this.bytes;
     this.bytes = 0;
   }
 
-  /** Begins to count anew what is looked at: whoever asks for several steps at once is bounded by it. */
+  /** Resets the count of examined places, which limits the work of the steps until the next call. */
   renew(): void {
     this.looks = 0;
   }
 
   /**
-   * The state after one more byte; DEAD where none is.
-   * @throws DomainError where that is a new one: `request_too_large` beyond its own bounds, `unavailable` beyond all's
+   * Returns the state after one more byte, or DEAD.
+   * @throws DomainError if a new state is needed: `request_too_large` above the limit of one automaton,
+   * `unavailable` above the limit of all
    */
   step(from: number, byte: number): number {
     if (this.alphabet[byte] === 0) return DEAD;
@@ -115,7 +122,7 @@ export class Automaton {
     return (this.states[state] as State).isEnd;
   }
 
-  /** Whether it may, and cannot go on. */
+  /** Whether a text must end here. */
   isComplete(state: number): boolean {
     const { isEnd, reads } = this.states[state] as State;
     return isEnd && reads.length === 0;
@@ -152,7 +159,7 @@ export class Automaton {
     return (place.further ??= this.place(place.node, place.done + 1, place.next));
   }
 
-  /** What follows a place that reads this byte; null where it does not. */
+  /** Returns the place after reading a byte, or null if it does not match. */
   private read(place: Place, byte: number): Place | null {
     const { node, next, done } = place;
     if (node?.kind === 'byte') return node.set[byte] === 1 ? next : null;
@@ -177,11 +184,11 @@ export class Automaton {
     return this.states.length - 1;
   }
 
-  /** What may be read next from some places. */
+  /** Returns the places that can read a byte next. */
   private opened(places: Iterable<Place>): Omit<State, 'next'> {
     const seen = new Set(places);
     const reads: Place[] = [];
-    // A set that grows is gone through to its end.
+    // A loop over a Set also visits elements that are added during the loop.
     for (const place of seen) {
       if (seen.size > MOST_PLACES) throw tooMany();
       if (this.isRead(place)) reads.push(place);
@@ -195,7 +202,7 @@ export class Automaton {
     return node?.kind === 'byte' || (node?.kind === 'literal' && done < node.bytes.length);
   }
 
-  /** Places to which one leads that reads nothing itself. */
+  /** Returns the places reached from one without reading a byte. */
   private ways(place: Place): Place[] {
     const { node, next, done } = place;
     if (!node || !next) return [];
@@ -206,7 +213,7 @@ export class Automaton {
         return node.of.flatMap((one) => (this.writable.has(one) ? this.before(next, one) : []));
       case 'repeat': {
         const isMore = done < node.max && this.writable.has(node.of);
-        // Without an end, rounds beyond the least are not told apart.
+        // Without a maximum, repetitions beyond the minimum are equivalent.
         const isSame = node.max === Infinity && done === node.min;
         const more = isMore ? [this.before(isSame ? place : this.further(place), node.of)] : [];
         return done >= node.min ? [...more, next] : more;
@@ -222,7 +229,7 @@ export class Automaton {
 const tooMany = (): DomainError =>
   new DomainError('request_too_large', 'the form that is asked for has too many ways to go on at once'); // prettier-ignore
 
-/** Bytes that no node tells apart are of one class. */
+/** Groups bytes into classes that no node distinguishes. */
 function byteClasses(nodes: readonly Node[]): { classOf: Uint8Array; classes: number } {
   let classOf: Uint8Array = new Uint8Array(256);
   let classes = 1;

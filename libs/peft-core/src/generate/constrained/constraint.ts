@@ -1,5 +1,6 @@
-// Holds an answer to a form: of each row of logits, tokens that the form does not allow next are -∞ before one is drawn.
-// Every state that is reached can be brought to an end with tokens of one byte, so that some token is always allowed.
+// Constrains an answer to a form: before sampling, the logits of tokens that the form does not allow are
+// set to -∞. Every reachable state can be completed with tokens of one byte, so some token is always
+// allowed.
 import { DomainError } from '@graft/contracts';
 import { logicalNot, maskedFill, tensor, tidy, type Tensor } from '@graft/kernels';
 import type { Tokenizer } from '../../data/text/tokenizer.js';
@@ -7,16 +8,19 @@ import { answerGrammar, type AnswerForm } from './answer-form.js';
 import { Automaton, DEAD, MemoryBudget } from './automaton.js';
 import { VocabularyTrie } from './vocabulary-trie.js';
 
-/** Forms that are kept for the next answer of them. */
+/** Number of forms cached for later answers. */
 const KEPT = 8;
-/** A form whose automaton is fuller is forgotten, so that a new answer has the rest of one for itself. */
+/**
+ * Fullness at which a cached form is replaced, so that a new answer has the memory limit of one form for
+ * itself.
+ */
 const FULL = 0.5;
-/** Of a form: what its states allow, an entry a token. */
+/** Maximum cached masks of a form, one per state. A mask has one entry per token. */
 const MOST_MASKS = 64;
 
 type Vocabulary = Pick<Tokenizer, 'bytes' | 'writing' | 'eosIds'>;
 
-/** Forms of the answers of one base. */
+/** Constraints for the answers of one base model. */
 export class Constraints {
   private trie: VocabularyTrie | undefined;
   private readonly kept = new Map<string, Form>();
@@ -26,7 +30,10 @@ export class Constraints {
     private readonly budget = new MemoryBudget(),
   ) {}
 
-  /** @throws DomainError `unsupported` where the vocabulary cannot write the form */
+  /**
+   * Returns a constraint for an answer.
+   * @throws DomainError `unsupported` if the vocabulary cannot write the form
+   */
   of(asked: AnswerForm): Constraint {
     const key = JSON.stringify(asked);
     const known = this.kept.get(key);
@@ -63,7 +70,7 @@ export class Constraints {
 
 class Form {
   private readonly masks = new Map<number, Uint8Array>();
-  /** Open answers of it. */
+  /** Number of open answers that use it. */
   private users = 0;
   private isKept = true;
 
@@ -73,8 +80,8 @@ class Form {
   ) {}
 
   /**
-   * By token, 1 where it is allowed.
-   * @throws DomainError `request_too_large` where what may come has too many forms
+   * Returns a mask by token id: 1 if the token is allowed.
+   * @throws DomainError `request_too_large` if there are too many ways to continue
    */
   allowed(state: number): Uint8Array {
     const known = this.masks.get(state);
@@ -96,7 +103,7 @@ class Form {
     this.closeUnused();
   }
 
-  /** No new answer comes to it. */
+  /** Removes it from the cache. Open answers continue to use it. */
   forget(): void {
     this.isKept = false;
     this.closeUnused();
@@ -107,7 +114,9 @@ class Form {
   }
 }
 
-/** One answer's. It has room from the first token that it is asked for until it is closed. */
+/**
+ * Constraint of one answer. It occupies its form's memory from the first call of `allowed` until `close`.
+ */
 export class Constraint {
   private state: number;
   private isOpen = false;
@@ -119,12 +128,15 @@ export class Constraint {
     this.state = form.automaton.start;
   }
 
-  /** Whether the answer is whole, and nothing more may come. */
+  /** Whether the answer is complete and must end. */
   get isComplete(): boolean {
     return this.form.automaton.isComplete(this.state);
   }
 
-  /** By token of a table of so many, 1 where it may come next; the end of text where the answer may end. */
+  /**
+   * Returns a mask of `size` token ids: 1 if the token may come next. End tokens are allowed if the answer
+   * may end.
+   */
   allowed(size: number): Uint8Array {
     if (!this.isOpen) this.form.use();
     this.isOpen = true;
@@ -135,7 +147,7 @@ export class Constraint {
     return allowed;
   }
 
-  /** @param logits [1, V] */
+  /** Sets the logits of tokens that are not allowed to -∞. @param logits [1, V] */
   held(logits: Tensor): Tensor {
     return tidy(() => {
       const size = logits.shape.at(-1) as number;
@@ -148,7 +160,7 @@ export class Constraint {
     this.isOpen = false;
   }
 
-  /** Goes on with a token that was allowed; the end of text changes nothing. */
+  /** Advances by an allowed token. End tokens change nothing. */
   accept(id: number): void {
     if (this.vocabulary.eosIds.includes(id)) return;
     const { automaton } = this.form;

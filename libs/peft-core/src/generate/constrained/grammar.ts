@@ -1,13 +1,13 @@
-// Grammars over bytes, from which the form of an answer is built: what an automaton (automaton.ts) reads.
+// Grammars over bytes that describe the form of an answer. automaton.ts matches them.
 
 export type Node =
-  /** One byte of a set: 256 entries, 1 where it is of it. */
+  /** One byte of a set. 256 entries, 1 for each member. */
   | { readonly kind: 'byte'; readonly set: Uint8Array }
   | { readonly kind: 'literal'; readonly bytes: Uint8Array }
   | { readonly kind: 'sequence'; readonly of: readonly Node[] }
   | { readonly kind: 'choice'; readonly of: readonly Node[] }
   | { readonly kind: 'repeat'; readonly of: Node; readonly min: number; readonly max: number }
-  /** One that is made later: how a grammar recurs. */
+  /** Node that is defined later, for recursive grammars. */
   | { readonly kind: 'later'; readonly node: () => Node };
 
 export const sequence = (...of: readonly Node[]): Node => ({ kind: 'sequence', of });
@@ -23,7 +23,7 @@ export const literal = (text: string): Node => ({
 export const EMPTY = sequence();
 export const NEVER: Node = { kind: 'choice', of: [] };
 
-/** Bytes of ranges, both ends included: `bytes([0x30, 0x39])`. */
+/** Returns a byte node of inclusive ranges: `bytes([0x30, 0x39])`. */
 export function bytes(...ranges: readonly (readonly [from: number, to: number])[]): Node {
   const set = new Uint8Array(256);
   for (const [from, to] of ranges) set.fill(1, from, to + 1);
@@ -45,9 +45,9 @@ function partsOf(node: Node): readonly Node[] {
 }
 
 /**
- * All nodes that can be reached, parts before wholes where they do not recur.
- * @param seen those that are left out, with what is reached through them; gets the others @param isMade whether what is
- * made later is so by now, and gone through
+ * Returns all reachable nodes, parts before wholes unless they are recursive.
+ * @param seen nodes to skip, with everything reached through them; receives the returned nodes
+ * @param isMade whether `later` nodes are defined and followed
  */
 export function nodesOf(root: Node, seen = new Set<Node>(), isMade = true): Node[] {
   if (seen.has(root)) return [];
@@ -72,8 +72,9 @@ export function nodesOf(root: Node, seen = new Set<Node>(), isMade = true): Node
 }
 
 /**
- * Nodes that some text of finite length is of, where only bytes of an alphabet can be written.
- * @param nodes as `nodesOf` has them @param alphabet 256 entries, 1 where the byte is of it
+ * Returns the nodes that match at least one text of finite length, written with the bytes of an alphabet.
+ * @param nodes result of `nodesOf`
+ * @param alphabet 256 entries, 1 for each member
  */
 export function writable(nodes: readonly Node[], alphabet: Uint8Array): Set<Node> {
   const found = new Set<Node>();

@@ -1,15 +1,16 @@
-// JSON (RFC 8259) as a grammar, in the forms that an answer is held to: between its signs at most one space, or a line
-// break with what indents it; numbers of so few digits that every reader keeps them.
+// JSON (RFC 8259) as a grammar, in the notation that answers are constrained to: at most one space, or a
+// line break with indentation, between tokens; numbers with few enough digits for any parser to represent
+// them.
 import { bytes, choice, literal, NEVER, optional, repeat, sequence, type Node } from './grammar.js';
 
 export const DIGIT = bytes([0x30, 0x39]);
 const NOT_ZERO = bytes([0x31, 0x39]);
 const HEX = bytes([0x30, 0x39], [0x41, 0x46], [0x61, 0x66]);
 const AFTER = bytes([0x80, 0xbf]);
-/** Digits of a whole number, and of a fraction: f64 keeps as many. */
+/** Maximum digits of an integer, and of a fraction: f64 represents as many. */
 export const MOST_DIGITS = 15;
 
-/** Nothing, a space, or a new line with its indentation. */
+/** Optional space, or a line break with indentation. */
 export const SPACE = optional(
   choice(
     literal(' '),
@@ -17,7 +18,7 @@ export const SPACE = optional(
   ),
 );
 
-/** A character beyond ASCII in UTF-8 (RFC 3629). */
+/** Non-ASCII character in UTF-8 (RFC 3629). */
 export const BEYOND_ASCII = choice(
   sequence(bytes([0xc2, 0xdf]), AFTER),
   sequence(literalByte(0xe0), bytes([0xa0, 0xbf]), AFTER),
@@ -33,7 +34,7 @@ function literalByte(byte: number): Node {
 }
 
 const HEX_D = choice(literal('d'), literal('D'));
-/** Half of a pair is no character. */
+/** UTF-16 escape. An unpaired surrogate is not a character. */
 const ESCAPED_UNIT = choice(
   sequence(
     bytes([0x30, 0x39], [0x41, 0x43], [0x45, 0x46], [0x61, 0x63], [0x65, 0x66]),
@@ -52,7 +53,7 @@ const ESCAPE = sequence(
   choice(...[...'"\\/bfnrt'].map(literal), sequence(literal('u'), ESCAPED_UNIT)),
 );
 
-/** One character of a string. */
+/** Character of a string. */
 const CHARACTER = choice(bytes([0x20, 0x21], [0x23, 0x5b], [0x5d, 0x7f]), BEYOND_ASCII, ESCAPE);
 
 export const quoted = (inner: Node): Node => sequence(literal('"'), inner, literal('"'));
@@ -70,7 +71,7 @@ export const NUMBER = sequence(
 export const BOOLEAN = choice(literal('true'), literal('false'));
 export const NULL = literal('null');
 
-/** A value as it is written without spaces. */
+/** Constant value, written without spaces. */
 export const constant = (value: unknown): Node => literal(JSON.stringify(value));
 
 export function array(item: Node, min = 0, max = Infinity): Node {
@@ -82,7 +83,7 @@ export function array(item: Node, min = 0, max = Infinity): Node {
 
 const NEXT = sequence(literal(','), SPACE);
 
-/** One item after another, each in its form. */
+/** Array whose items each have their own grammar. */
 export function tuple(items: readonly Node[], min: number): Node {
   let rest = sequence(SPACE, literal(']'));
   for (let at = items.length - 1; at >= 0; at--) {
@@ -99,9 +100,9 @@ export interface Member {
   readonly isRequired: boolean;
 }
 
-/** Members in their order; those that are not required may be left out. */
+/** Object with members in the given order. Members that are not required may be omitted. */
 export function object(members: readonly Member[]): Node {
-  // from a member on: where none came before it, and where one did
+  // Rest of the object from a member on: without an earlier member (`first`), or with one (`further`).
   let first = literal('}');
   let further = sequence(SPACE, literal('}'));
   for (const { name, value, isRequired } of members.toReversed()) {
@@ -113,7 +114,7 @@ export function object(members: readonly Member[]): Node {
   return sequence(literal('{'), first);
 }
 
-/** Members of any names. */
+/** Object with members of any name. */
 export function map(value: Node): Node {
   const member = sequence(string(), literal(':'), SPACE, value);
   const more = repeat(sequence(literal(','), SPACE, member), 0);

@@ -1,5 +1,5 @@
-// Numbers of an interval as a grammar, digit by digit. [a, b] of whole numbers falls apart by length and by the digits that
-// a and b begin with alike; of fractions, by the whole number before the point.
+// Numbers of an interval as a grammar, digit by digit. An integer interval [a, b] is split by length and
+// by the digits that a and b start with in common; fractions are split by the integer part.
 import {
   bytes,
   choice,
@@ -20,10 +20,10 @@ export interface Interval {
   readonly isMaxOpen: boolean;
 }
 
-/** Beyond it, and below its negative, there are none. */
+/** Largest absolute value. */
 export const LARGEST = 10 ** MOST_DIGITS - 1;
 const made = new Map<number, Node>();
-/** Each once, so that large grammars of numbers stay small. */
+/** Digit nodes are shared, so that large grammars of numbers stay small. */
 function digits(from: number, to: number): Node {
   const key = 10 * from + to;
   const node = made.get(key) ?? bytes([0x30 + from, 0x30 + to]);
@@ -32,7 +32,7 @@ function digits(from: number, to: number): Node {
 }
 const clamp = (value: number): number => Math.max(-LARGEST, Math.min(LARGEST, value));
 
-/** Whole numbers of the interval, of up to 15 digits. */
+/** Returns the integers of an interval, with up to 15 digits. */
 export function integers({ min, max, isMinOpen, isMaxOpen }: Interval): Node {
   const least = isMinOpen ? Math.floor(min) + 1 : Math.ceil(min);
   const most = isMaxOpen ? Math.ceil(max) - 1 : Math.floor(max);
@@ -44,7 +44,7 @@ export function integers({ min, max, isMinOpen, isMaxOpen }: Interval): Node {
   );
 }
 
-/** Of a to b, both not negative. */
+/** Returns the integers from a to b, both ≥ 0. */
 function natural(a: number, b: number): Node {
   if (a > b) return NEVER;
   const [shortest, longest] = [String(a).length, String(b).length];
@@ -56,7 +56,7 @@ function natural(a: number, b: number): Node {
   return choice(...byLength);
 }
 
-/** Of texts of digits of one length. */
+/** Returns the digit strings between two of the same length. */
 function ofLength(low: string, high: string): Node {
   const rest = low.length - 1;
   if (rest < 0) return EMPTY;
@@ -70,7 +70,10 @@ function ofLength(low: string, high: string): Node {
   );
 }
 
-/** Numbers of the interval, with up to 15 digits after the point. Null: both ends lie beside one whole number. */
+/**
+ * Returns the numbers of an interval, with up to 15 digits after the decimal point. Null if both bounds
+ * lie between two neighboring integers.
+ */
 export function numbers({ min, max, isMinOpen, isMaxOpen }: Interval): Node | null {
   const below = positive({ min: Math.max(0, -max), max: -min, isMinOpen: max <= 0 && isMaxOpen, isMaxOpen: isMinOpen }); // prettier-ignore
   const above = positive({ min: Math.max(0, min), max, isMinOpen: min >= 0 && isMinOpen, isMaxOpen }); // prettier-ignore
@@ -84,7 +87,7 @@ const ZEROS = repeat(literal('0'), 0, MOST_DIGITS);
 
 function positive({ min, max, isMinOpen, isMaxOpen }: Interval): Node | null {
   if (max < min || max < 0 || min > LARGEST || (min === LARGEST && isMinOpen)) return NEVER;
-  // The largest comes without a fraction, which a reader might round up.
+  // LARGEST has no fraction, because a parser might round it up.
   if (max > LARGEST) return positive({ min, max: LARGEST, isMinOpen, isMaxOpen: false });
   const [low, high] = [Math.floor(min), Math.floor(max)];
   if (low === high) {
@@ -101,11 +104,11 @@ function positive({ min, max, isMinOpen, isMaxOpen }: Interval): Node | null {
   );
 }
 
-/** Digits after the point. */
+/** Returns the digits after the decimal point. */
 const fraction = (value: number): string =>
   Number.isFinite(value) ? (String(value).split('.')[1] ?? '') : '';
 
-/** What may follow the whole number of the least: its fraction, or a greater one. */
+/** Returns what may follow the integer part of the lower bound: its fraction or a larger one. */
 function atLeast(least: string, isOpen: boolean): Node {
   if (least !== '') return sequence(literal('.'), digitsAtLeast(least, isOpen));
   return isOpen ? sequence(literal('.'), SOME_NOT_ZERO) : ANY_FRACTION;
@@ -127,7 +130,7 @@ function atMost(most: string, isOpen: boolean): Node {
   return optional(sequence(literal('.'), digitsAtMost(most, isOpen)));
 }
 
-/** One digit at least. */
+/** Returns fractions up to an upper bound, with at least one digit. */
 function digitsAtMost(most: string, isOpen: boolean): Node {
   const [first, rest] = [Number(most[0]), most.slice(1)];
   const last = isOpen ? NEVER : ZEROS;

@@ -1,14 +1,14 @@
-// Regular expressions of JSON Schema (ECMA-262) as grammars of what stands between the quotes of a JSON string. What needs
-// more than a grammar is refused: lookaround, references, word boundaries, flags.
+// Regular expressions of JSON Schema (ECMA-262) as grammars of the text between the quotes of a JSON
+// string. Features beyond a grammar are rejected: lookaround, backreferences, word boundaries, flags.
 import { DomainError } from '@graft/contracts';
 import { bytes, choice, EMPTY, literal, repeat, sequence, type Node } from './grammar.js';
 import { BEYOND_ASCII } from './json-grammar.js';
 
-/** ASCII characters of a class, and whether those beyond are of it. */
+/** Character class: its ASCII characters, and whether it has all non-ASCII characters. */
 interface Class {
   readonly ascii: ReadonlySet<number>;
   readonly beyond: boolean;
-  /** Single characters beyond ASCII. */
+  /** Individual non-ASCII characters. */
   readonly more: readonly string[];
 }
 
@@ -42,14 +42,14 @@ const CLASSES: Readonly<Record<string, Class>> = {
 const ESCAPES: Readonly<Record<string, string>> = { n: '\n', r: '\r', t: '\t', f: '\f', v: '\v' };
 
 const inJson = (character: string): Node => literal(JSON.stringify(character).slice(1, -1));
-/** Those of ASCII are made once: a [^a] alone has 33 that are escaped. */
+/** ASCII characters are created once: [^a] alone has 33 that are escaped. */
 const ASCII = ALL.map((code) => inJson(String.fromCharCode(code)));
-/** A character as JSON has it in a string. */
+/** Returns a character as JSON writes it in a string. */
 const written = (character: string): Node =>
   ASCII[character.codePointAt(0) as number] ?? inJson(character);
 const isPlain = (code: number): boolean => code >= 0x20 && code !== 0x22 && code !== 0x5c;
 
-/** Of classes that have names: each stands in a grammar once. */
+/** Nodes of character classes, so that a grammar contains each one once. */
 const nodes = new WeakMap<Class, Node>();
 
 function ofClass(one: Class): Node {
@@ -71,17 +71,20 @@ function nodeOf({ ascii, beyond, more }: Class): Node {
 
 const MOST_CHARACTERS = 2000;
 const MOST_DEPTH = 100;
-/** Of a repetition's bounds, with its braces. */
+/** Maximum length of a repetition's bounds, with braces. */
 const MOST_OF_BOUNDS = 20;
 
-/** Whether nothing at all is of it; of nodes that do not recur. */
+/** Whether a node matches the empty text. For nodes that are not recursive. */
 function mayBeEmpty(node: Node): boolean {
   if (node.kind === 'sequence') return node.of.every(mayBeEmpty);
   if (node.kind === 'choice') return node.of.some(mayBeEmpty);
   return node.kind === 'repeat' && (node.min === 0 || mayBeEmpty(node.of));
 }
 
-/** @throws DomainError `unsupported` that says what of the pattern is not */
+/**
+ * Returns the grammar of a pattern.
+ * @throws DomainError `unsupported` that names the unsupported feature
+ */
 export function patternGrammar(pattern: string): Node {
   if (pattern.length > MOST_CHARACTERS)
     throw new DomainError('unsupported', `a pattern of more than ${MOST_CHARACTERS} characters`);
@@ -118,7 +121,7 @@ class Pattern {
     return isHere;
   }
 
-  /** Outermost: what is not anchored may stand anywhere. */
+  /** @param isOutermost whether a match without anchors may be anywhere in the text */
   private choices(isOutermost: boolean): Node {
     const found: Node[] = [];
     do {
@@ -214,7 +217,7 @@ class Pattern {
 
   private quantified(node: Node): Node {
     const bounds = this.bounds();
-    // Which of several ways is tried first makes no other text.
+    // Lazy quantifiers match the same texts.
     if (bounds) this.take('?');
     if (!bounds) return node;
     const [min, max] = bounds;

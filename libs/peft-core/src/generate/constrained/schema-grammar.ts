@@ -1,5 +1,6 @@
-// A JSON Schema (2020-12) as a grammar of the texts that are valid under it. What a grammar cannot hold is refused by its
-// keyword; where a schema leaves open whether members beyond those that it names may come, none do.
+// JSON Schema (2020-12) as a grammar of the texts that are valid under it. Keywords that a grammar cannot
+// express are rejected by name. If a schema has `properties`, other members are never generated, even if
+// the schema allows them.
 import { DomainError } from '@graft/contracts';
 import { choice, EVERY_BYTE, nodesOf, writable, type Node } from './grammar.js';
 import * as json from './json-grammar.js';
@@ -10,13 +11,13 @@ import { FORMAT_NAMES, formatGrammar } from './string-formats.js';
 
 type Schema = Readonly<Record<string, unknown>>;
 
-/** What says nothing of the value. */
+/** Keywords that do not constrain the value. */
 const NOTES: ReadonlySet<string> = new Set([
   ...['title', 'description', 'default', 'examples', 'deprecated', 'readOnly', 'writeOnly'],
   ...['$schema', '$id', '$comment', '$defs', 'definitions'],
 ]);
 const OF_NUMBERS = ['minimum', 'maximum', 'exclusiveMinimum', 'exclusiveMaximum'];
-/** Keywords of each type; those of others do not concern it. */
+/** Keywords by type. Keywords of other types are ignored. */
 const OF_TYPE = {
   object: ['properties', 'required', 'additionalProperties'],
   array: ['items', 'prefixItems', 'minItems', 'maxItems'],
@@ -40,7 +41,9 @@ const ADVICE: Readonly<Record<string, string>> = {
 const MOST_DEPTH = 100;
 
 /**
- * @param path of the schema in what was asked, for errors @param budget of the request, where it has several schemas
+ * Returns the grammar of a schema.
+ * @param path path of the schema in the request, for errors
+ * @param budget budget of the request, if it has several schemas
  * @throws DomainError `unsupported`, `invalid_value` or `request_too_large`, with the path of the keyword
  */
 export function schemaGrammar(schema: unknown, path: string, budget = new SchemaBudget()): Node {
@@ -52,7 +55,7 @@ export function schemaGrammar(schema: unknown, path: string, budget = new Schema
 }
 
 class SchemaReader {
-  /** Of references, by where they lead; null while one is read. */
+  /** Grammars of references by target; null while one is being read. */
   private readonly known = new Map<string, Node | null>();
   private depth = 0;
 
@@ -66,7 +69,7 @@ class SchemaReader {
     return this.schema(this.whole, this.path, new Set(['#']));
   }
 
-  /** @param within references that this stands for, with nothing of the value read between */
+  /** @param within references that lead here without a part of the value in between, to find cycles */
   private schema(schema: unknown, path: string, within: ReadonlySet<string>): Node {
     if (schema === true) return json.ANY;
     if (schema === false) return json.NEVER;

@@ -1,29 +1,29 @@
-// How large schemas may be, and the grammars that are made of them. They are read where requests are: what is too large is
-// refused before it is read, and a grammar that grows too large as soon as it does.
+// Size limits of schemas and their grammars. The API parses schemas while it validates requests: a schema
+// that is too large is rejected before it is parsed, and a grammar as soon as it grows too large.
 import { DomainError } from '@graft/contracts';
 import { nodesOf, type Node } from './grammar.js';
 
-/** Of all schemas of one request, the signs of keys and values. */
+/** Maximum characters of keys and values in all schemas of one request. */
 const MOST_CHARACTERS = 120_000;
-/** Of these, in patterns: each takes several nodes. */
+/** Maximum characters of patterns among them. Each takes several nodes. */
 const MOST_IN_PATTERNS = 20_000;
-/** Objects and lists within each other. */
+/** Maximum nesting depth of objects and lists. */
 const MOST_LEVELS = 400;
-/** Of a list, or of an object's properties. */
+/** Maximum entries of a list, or of an object's properties. */
 const MOST_ENTRIES = 1000;
-/** More nodes are no form that anybody wrote. */
+/** Maximum size of the grammars. More than any hand-written form needs. */
 const MOST_NODES = 100_000;
 
 const tooLarge = (path: string, why: string): DomainError =>
   new DomainError('request_too_large', `${path}: ${why}`, path);
 
-/** @throws DomainError `request_too_large` */
+/** Rejects too many entries. @throws DomainError `request_too_large` */
 export function checkEntries(count: number, path: string): void {
   if (count > MOST_ENTRIES)
     throw tooLarge(path, `${count} entries are too many; the limit is ${MOST_ENTRIES}`);
 }
 
-/** What the schemas of one request take together. */
+/** Total size of the schemas of one request. */
 export class SchemaBudget {
   private characters = 0;
   private inPatterns = 0;
@@ -31,7 +31,7 @@ export class SchemaBudget {
   private readonly counted = new Set<Node>();
 
   /**
-   * Counts a schema that is to be read.
+   * Counts a schema before it is parsed.
    * @throws DomainError `request_too_large`
    */
   takeSchema(schema: unknown, path: string): void {
@@ -61,7 +61,7 @@ export class SchemaBudget {
   }
 
   /**
-   * Counts what was made, as far as it was not before.
+   * Counts the nodes of a grammar that were not counted before.
    * @throws DomainError `request_too_large`
    */
   takeNodes(root: Node, path: string): void {

@@ -1,4 +1,4 @@
-// Formats of strings that JSON Schema names, as patterns.
+// String formats of JSON Schema as patterns.
 import type { Node } from './grammar.js';
 import { quoted } from './json-grammar.js';
 import { patternGrammar } from './pattern-grammar.js';
@@ -22,7 +22,10 @@ export const FORMAT_NAMES = Object.keys(FORMATS);
 
 const made = new Map<string, Node>();
 
-/** Of the string with its quotes, the same node each time; undefined where the format is not known. */
+/**
+ * Returns the grammar of a format with quotes, the same node each time. Undefined if the format is
+ * unknown.
+ */
 export function formatGrammar(name: string): Node | undefined {
   const source = Object.hasOwn(FORMATS, name) ? FORMATS[name] : undefined;
   if (source === undefined) return undefined;

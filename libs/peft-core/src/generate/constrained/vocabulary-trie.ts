@@ -1,22 +1,22 @@
-// A vocabulary as a tree of bytes, laid out in the order of a walk: what a state of an automaton allows is found in one
-// pass, and a branch that it does not allow is skipped whole.
+// Vocabulary as a byte trie, stored in depth-first order: one pass finds the tokens that a state of an
+// automaton allows, and skips whole branches that it does not allow.
 import { DEAD, type Automaton } from './automaton.js';
 
 export class VocabularyTrie {
-  /** Bytes that are a token by themselves, 1 each: what can be written whatever comes. */
+  /** 1 for each byte that is a token by itself: these can always be written. */
   readonly alphabet = new Uint8Array(256);
-  /** Of each node of the tree: its byte, its depth from 1, the node that follows its branch, and tokens that end here. */
+  /** Arrays by node: its byte, its depth from 1, the node after its branch, and the end of its tokens in `ids`. */
   private readonly byte: Uint8Array;
   private readonly depth: Uint16Array;
   private readonly after: Int32Array;
   private readonly ends: Int32Array;
-  /** Ids in the order of their bytes. */
+  /** Token ids in the order of their bytes. */
   private readonly ids: Int32Array;
   private readonly deepest: number;
 
   private readonly size: number;
 
-  /** @param tokens by id; those without bytes are never allowed */
+  /** @param tokens bytes by token id; tokens without bytes are never allowed */
   constructor(tokens: readonly Uint8Array[]) {
     this.size = tokens.length;
     const ids = [...tokens.keys()].filter((id) => (tokens[id]?.length ?? 0) > 0);
@@ -39,13 +39,13 @@ export class VocabularyTrie {
     });
     this.byte = Uint8Array.from(byte);
     this.depth = Uint16Array.from(depth);
-    // Tokens that end at a node are those from the end of the one before it on.
+    // The tokens of a node start at the end of the previous node's tokens.
     this.ends = Int32Array.from(ends);
     this.after = followers(this.depth);
     this.deepest = depth.reduce((most, one) => Math.max(most, one), 0);
   }
 
-  /** 1 for each token that a text may go on with. */
+  /** Returns a mask by token id: 1 if the token may come next. */
   allowed(automaton: Automaton, state: number): Uint8Array {
     const allowed = new Uint8Array(this.size);
     const states = new Int32Array(this.deepest + 1);
@@ -73,7 +73,7 @@ function shared(a: Uint8Array, b: Uint8Array): number {
   return length;
 }
 
-/** Of each node the next one that is not below it. */
+/** Returns for each node the next one that is not below it. */
 function followers(depth: Uint16Array): Int32Array {
   const after = new Int32Array(depth.length);
   const open: number[] = [];
