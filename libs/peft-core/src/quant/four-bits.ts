@@ -1,12 +1,12 @@
 /**
- * NF4 and FP4 as bitsandbytes has them (QLoRA, arXiv:2305.14314): 4-bit numbers, blocks of 64 with a scale each, the
- * scales once more in 8 bits ("double quantisation"). About 0.52 bytes a number.
+ * NF4 and FP4 as in bitsandbytes (QLoRA, arXiv:2305.14314): 4-bit weights in blocks of 64 with one scale
+ * each; the scales are quantized again to 8 bits ("double quantization"). About 0.52 bytes per weight.
  *
- * Files keep a module's matrix as `<path>.weight`, u8 or the same bytes under another dtype, with
- *   .absmax                             f32 [blocks], or u8 where it is nested
- *   .nested_absmax, .nested_quant_map   f32, where it is nested
+ * Files store a module's matrix as `<path>.weight`, u8 or the same bytes as another dtype, with
+ *   .absmax                             f32 [blocks], or u8 if it is nested
+ *   .nested_absmax, .nested_quant_map   f32, if it is nested
  *   .quant_map                          f32 [16]: the code
- *   .quant_state.bitsandbytes__<name>   JSON: shape, blocksize, and of what is nested blocksize and offset
+ *   .quant_state.bitsandbytes__<name>   JSON: shape, blocksize and, if nested, its blocksize and offset
  */
 import { DomainError } from '@graft/contracts';
 import {
@@ -38,7 +38,7 @@ const BLOCKSIZE = 64;
 const NESTED_BLOCKSIZE = 256;
 const NESTED_CODE = 256;
 
-/** A quantiser by its code, whose name files have. */
+/** Returns the quantizer of a code. Files use the name of the code. */
 export const fourBits = (code: FourBitCode, title: string, summary: string) =>
   defineQuantizer({
     name: code,
@@ -65,7 +65,7 @@ class FourBitWeight implements Weight {
   readonly inFeatures: number;
   readonly #tensors: readonly Tensor[];
 
-  /** Takes the matrix's tensors out of every scope. */
+  /** Keeps the matrix's tensors beyond the current `tidy` scope. */
   constructor(private readonly matrix: Nf4Matrix) {
     [this.outFeatures, this.inFeatures] = matrix.shape;
     const { numbers, absmax, nested } = matrix;
@@ -95,8 +95,8 @@ const QuantState = z.object({
 type QuantState = z.infer<typeof QuantState>;
 
 /**
- * By headers: bytes for scales mean that they are nested. How many there are stands in `quant_state`, which is read with
- * the matrix.
+ * Whether files hold the matrix in this format, by their headers. u8 scales are nested. The number of
+ * scales depends on `quant_state`, which is read with the matrix.
  * @throws DomainError invalid_model naming the tensor
  */
 function isHeld(
@@ -117,7 +117,7 @@ function isHeld(
   return true;
 }
 
-/** @throws DomainError invalid_model where it is not so many numbers, or of another kind */
+/** @throws DomainError invalid_model if the tensor is missing or has another size or dtype */
 function partOf<T extends StoredTensor>(
   stored: Stored<T>,
   name: string,
@@ -130,7 +130,9 @@ function partOf<T extends StoredTensor>(
   throw invalid(`${name} is ${got}, expected ${size} × ${dtype}`);
 }
 
-/** Of the bytes, whatever dtype they are stored under, or of numbers of any precision; null where they are none. */
+/**
+ * Returns the number of bytes in any dtype, or the number of floating-point values. Null for other dtypes.
+ */
 function sizeAs({ dtype, shape }: StoredTensor, wanted: 'u8' | 'f32'): number | null {
   const size = shape.reduce((product, n) => product * n, 1);
   if (wanted === 'u8') return size * dtypeSize(dtype);
@@ -199,14 +201,17 @@ function quantState(
   return parsed.data;
 }
 
-/** What `sizeAs` counts, in a row; numbers as f32. */
+/** Returns the bytes, or the values as f32, in one dimension. */
 function asFlat(stored: Tensor, dtype: 'u8' | 'f32'): Tensor {
   if (dtype === 'f32') return to(reshape(stored, [-1]), 'f32');
   const bytes = stored.dtype === 'u8' ? stored : (call('aten::view.dtype', stored, 'u8') as Tensor);
   return reshape(bytes, [-1]);
 }
 
-/** Numbers of another code would be read as others than they are. @throws DomainError invalid_model */
+/**
+ * Rejects files with another code, whose weights would be dequantized wrongly.
+ * @throws DomainError invalid_model
+ */
 function checkCode(code: FourBitCode, stored: Tensor, name: string): void {
   const pairs = Uint8Array.from({ length: 8 }, (_, i) => (2 * i * 16) | (2 * i + 1));
   const numbers = tensor(pairs, [8]);

@@ -1,4 +1,7 @@
-/** The blocks of a GGUF base as its file has them: nothing is packed here, and what the file has in F32, F16 or BF16 stays dense. */
+/**
+ * Blocks of a GGUF base model as stored in its file. Nothing is quantized here; F32, F16 and BF16 tensors
+ * stay dense.
+ */
 import { dequantizeGgml, device, indexSelect, keep, linearGgml, tidy } from '@graft/kernels';
 import type { Dtype, GgmlMatrix, Tensor } from '@graft/kernels';
 import { z } from 'zod';
@@ -6,7 +9,7 @@ import type { HfConfig } from '../nn/hf-files.js';
 import type { TableWeight } from '../nn/weight.js';
 import { defineQuantizer } from './quantizer.js';
 
-/** What io/gguf/gguf-architecture.ts says of a file. */
+/** Fields that io/gguf/gguf-architecture.ts writes into the config. */
 const Stored = z.object({ bytes_per_weight: z.number().positive() });
 
 const stored = (config: HfConfig): z.infer<typeof Stored> | undefined =>
@@ -26,13 +29,13 @@ export const ggufBlocks = defineQuantizer({
       : 'quantization gguf_blocks requires a .gguf base, which this is not; choose another quantization, or import the base as GGUF',
   read: (tensors, path, { outFeatures, inFeatures }) =>
     tidy(() => {
-      // of a GPU, which has no products with blocks, they are expanded as they are without this
+      // GPUs have no matrix product with blocks, so the weights are dequantized, as without this quantizer.
       const found = device() === 'cpu' ? tensors.blocks?.(`${path}.weight`) : undefined;
       if (!found) return null;
       const weight = new GgufWeight(found);
       if (weight.outFeatures === outFeatures && weight.inFeatures === inFeatures) return weight;
       weight.dispose();
-      return null; // read dense, where a part of it is taken or the shape refused
+      return null; // Read dense instead, where a part of the tensor can be used or the shape is rejected.
     }),
 });
 
@@ -40,7 +43,7 @@ class GgufWeight implements TableWeight {
   readonly outFeatures: number;
   readonly inFeatures: number;
 
-  /** Takes the blocks out of every scope. */
+  /** Keeps the blocks beyond the current `tidy` scope. */
   constructor(private readonly matrix: GgmlMatrix) {
     keep(matrix.blocks);
     [this.outFeatures, this.inFeatures] = matrix.shape;

@@ -1,8 +1,10 @@
 /**
- * 8 bits a number and a scale a row, as bitsandbytes' Linear8bitLt packs W (LLM.int8(), arXiv:2208.07339). Its product rounds
- * x to 8 bits as well and splits outliers off; here x stays as it is. About a byte a number.
+ * 8-bit weights with one scale per row, as bitsandbytes' Linear8bitLt stores W (LLM.int8(),
+ * arXiv:2208.07339). Its product also rounds x to 8 bits and separates outliers; here x is not changed.
+ * About one byte per weight.
  *
- * Files keep a module's matrix as `<path>.weight`, i8 [out, in], with `<path>.SCB`, f32 [out]; `<path>.weight_format` is 0.
+ * Files store a module's matrix as `<path>.weight`, i8 [out, in], with `<path>.SCB`, f32 [out];
+ * `<path>.weight_format` is 0.
  */
 import { DomainError } from '@graft/contracts';
 import {
@@ -41,7 +43,7 @@ class Int8Weight implements Weight {
   readonly outFeatures: number;
   readonly inFeatures: number;
 
-  /** Takes the matrix's tensors out of every scope. */
+  /** Keeps the matrix's tensors beyond the current `tidy` scope. */
   constructor(private readonly matrix: Int8Matrix) {
     [this.outFeatures, this.inFeatures] = matrix.shape;
     keep(matrix.numbers);
@@ -62,7 +64,10 @@ class Int8Weight implements Weight {
   }
 }
 
-/** Null where files hold it dense. @throws DomainError invalid_model naming the tensor */
+/**
+ * Returns the tensors of a matrix. Null if files hold it dense.
+ * @throws DomainError invalid_model naming the tensor
+ */
 function partsIn<T extends StoredTensor>(
   stored: Stored<T>,
   path: string,

@@ -4,29 +4,32 @@ import type { LinearShape } from '../nn/outline/outline.js';
 import type { Stored } from '../nn/outline/stored-names.js';
 import type { Weight } from '../nn/weight.js';
 
-/** Packs frozen matrices. A quantised base is a property of its weights: no method knows of it. */
+/**
+ * Quantizer of frozen matrices. Quantization is a property of the weights; methods do not depend on it.
+ */
 export interface Quantizer {
   readonly name: string;
   readonly title: string;
-  /** What it takes of memory and what it changes, in a few words for who chooses. */
+  /** Short description of its memory and its effect, to help users choose. */
   readonly summary: string;
   /**
-   * Packs W [out, in], of the base's dtype. `matrix` stays its owner's; what the weight holds is freed with it. Left out:
-   * matrices are packed in the base's files, or stay dense.
+   * Quantizes W [out, in] in the base model's dtype. The caller still owns `matrix`; the weight frees what
+   * it holds. Omitted if matrices are already quantized in the base model's files, or stay dense.
    */
   quantize?(matrix: Tensor): Weight;
-  /** transformers' quantization_config that holds a base so; left out where loading it plainly does. */
+  /** Transformers' `quantization_config` for such a base model. Omitted if loading needs none. */
   readonly transformers?: string;
-  /** Whether the table of tokens and heads are packed as well as the matrices of blocks. */
+  /** Whether embeddings and heads are also quantized, not only the matrices of the blocks. */
   readonly tables?: true;
-  /** Bytes of a packed matrix. */
+  /** Returns the bytes of a quantized matrix. */
   bytes(outFeatures: number, inFeatures: number, config: HfConfig): number;
-  /** Why a base is not held so; null where it can be. */
+  /** Returns why a base model cannot be quantized in this way, or null. */
   refusal?(config: HfConfig): string | null;
-  /** Whether this quantization_config of a config.json is of files that `read` reads. */
+  /** Whether `read` supports files with this `quantization_config` of config.json. */
   reads?(stored: Readonly<Record<string, unknown>>): boolean;
   /**
-   * Whether such files hold a matrix packed, by their headers alone; what tensors contain is looked at by `read`.
+   * Whether such files hold a matrix quantized, by their headers only. `read` checks the contents of
+   * tensors.
    * @throws DomainError invalid_model as `read` does
    */
   holds?(
@@ -35,8 +38,8 @@ export interface Quantizer {
     shape: Pick<LinearShape, 'outFeatures' | 'inFeatures'>,
   ): boolean;
   /**
-   * The matrix that files hold packed, by the name they give the module; null where they hold it dense.
-   * @throws DomainError invalid_model when its tensors do not fit the shape
+   * Reads a quantized matrix by the module's name in the files. Null if they hold it dense.
+   * @throws DomainError invalid_model if its tensors do not match the shape
    */
   read?(
     tensors: Tensors,
@@ -45,5 +48,5 @@ export interface Quantizer {
   ): Weight | null;
 }
 
-/** Gives a quantiser its type. */
+/** Infers a quantizer's type. */
 export const defineQuantizer = (quantizer: Quantizer): Quantizer => quantizer;

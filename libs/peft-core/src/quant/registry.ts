@@ -7,12 +7,12 @@ import { int8 } from './int8.js';
 import { nf4 } from './nf4.js';
 import type { Quantizer } from './quantizer.js';
 
-/** Every quantiser there is. */
+/** All quantizers. */
 export const quantizers: readonly Quantizer[] = [nf4, fp4, int8, ggufBlocks];
 
 const byName = registry('quantiser', quantizers, ({ name }) => [name]);
 
-/** @throws DomainError when there is none of this name */
+/** @throws DomainError for an unknown name */
 export function quantizerFor(name: string): Quantizer {
   const found = byName.get(name);
   if (found) return found;
@@ -26,8 +26,8 @@ export function quantizerFor(name: string): Quantizer {
 }
 
 /**
- * The quantiser that the files of a config.json are packed by; null for plain ones.
- * @throws DomainError when nothing here reads them
+ * Returns the quantizer of a base model's files, by their config.json. Null if they are not quantized.
+ * @throws DomainError if no quantizer can read them
  */
 export function storedQuantizer(config: HfConfig): Quantizer | null {
   const stored = config['quantization_config'];
