@@ -1,7 +1,7 @@
 import { Database } from '../database/database.js';
 import type { Taken } from './rate-limits.js';
 
-/** Buckets in one table, which loses them when the server crashes. */
+/** Token buckets in an unlogged table, which is emptied when the server crashes. */
 export class PostgresBuckets {
   constructor(private readonly database: Database) {}
 

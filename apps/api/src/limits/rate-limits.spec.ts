@@ -26,7 +26,7 @@ describe.skipIf(!postgresIsThere)('rate limits', () => {
     await scratch?.close();
   });
 
-  /** Those of one API process. */
+  /** Creates the rate limits of one API process. */
   const limits = (requestsPerMinute: number, more: Partial<ApiConfig> = {}): RateLimits => {
     const settings = new Settings({ home: '/', requestsPerMinute, queuePrefix: NAME, ...more }, '');
     const made = new RateLimits(database, settings);
@@ -36,7 +36,7 @@ describe.skipIf(!postgresIsThere)('rate limits', () => {
 
   const contract = (
     open: (perMinute: number, more?: Partial<ApiConfig>) => Promise<RateLimits>,
-    /** As if the key had last sent something so long before. */
+    /** Moves the last request of the key this many milliseconds into the past. */
     wait: (key: string, ms: number) => Promise<unknown>,
   ): void => {
     it('allows a burst of one minute of requests, then as many as are refilled', async () => {
@@ -45,13 +45,13 @@ describe.skipIf(!postgresIsThere)('rate limits', () => {
         expect(await bucket.take('a', 'p-a')).toMatchObject({ limit: 6, remaining: n, waitMs: 0 });
       const refused = await bucket.take('a', 'p-a');
       expect(refused).toMatchObject({ limit: 6, remaining: 0 });
-      // A token takes ten seconds; this test took less.
+      // One token is refilled in ten seconds; this test took less.
       expect(refused?.waitMs).toBeGreaterThan(0);
       expect(refused?.waitMs).toBeLessThanOrEqual(10_000);
       await wait('a', 10_000);
       expect(await bucket.take('a', 'p-a')).toMatchObject({ remaining: 0, waitMs: 0 });
       expect((await bucket.take('a', 'p-a'))?.waitMs).toBeGreaterThan(0);
-      // However long nothing came, no more than a minute's worth.
+      // The bucket never holds more than the tokens of one minute.
       await wait('a', 3_600_000);
       expect(await bucket.take('a', 'p-a')).toMatchObject({ remaining: 5, waitMs: 0 });
     });
@@ -62,7 +62,7 @@ describe.skipIf(!postgresIsThere)('rate limits', () => {
         Array.from({ length: 60 }, (_, n) => processes[n % 3]?.take('shared', 'p-shared')),
       );
       const allowed = all.filter((allowance) => allowance?.waitMs === 0).length;
-      // One token comes back each three seconds.
+      // One token is refilled every three seconds.
       expect(allowed).toBeGreaterThanOrEqual(20);
       expect(allowed).toBeLessThanOrEqual(25);
       expect((await processes[0]?.take('other', 'p-other'))?.waitMs).toBe(0);
@@ -74,7 +74,7 @@ describe.skipIf(!postgresIsThere)('rate limits', () => {
         Array.from({ length: 60 }, (_, n) => bucket.take(`crowd-${n % 3}`, 'crowd')),
       );
       const allowed = all.filter((allowance) => allowance?.waitMs === 0).length;
-      // One token comes back each two seconds.
+      // One token is refilled every two seconds.
       expect(allowed).toBeGreaterThanOrEqual(30);
       expect(allowed).toBeLessThanOrEqual(40);
       expect(await bucket.take('crowd-3', 'crowd')).toMatchObject({ of: 'project', limit: 30 });

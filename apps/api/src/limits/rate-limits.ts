@@ -5,28 +5,30 @@ import { log } from '../log.js';
 import { PostgresBuckets } from './postgres-buckets.js';
 import { MINUTE_MS, RedisBuckets } from './redis-buckets.js';
 
-/** What a key, or its project, may still send. */
+/** Number of requests that a key or its project may still send. */
 export interface Allowance {
-  /** Whose limit it is. */
+  /** Owner of the limit. */
   readonly of: 'API key' | 'project';
-  /** Requests a minute, and at most at once. */
+  /** Requests per minute; also the largest burst. */
   readonly limit: number;
   readonly remaining: number;
-  /** Until the whole limit is there again. */
+  /** Milliseconds until the bucket is full again. */
   readonly resetMs: number;
-  /** Until the next request is allowed; 0: this one is. */
+  /** Milliseconds until the next request is allowed; 0 if this request is allowed. */
   readonly waitMs: number;
 }
 
-/** What is left in a bucket after a request, and whether there was a token for it. */
+/** Tokens left in a bucket after a request, and whether there was a token for the request. */
 export interface Taken {
   readonly tokens: number;
   readonly allowed: boolean;
 }
 
 /**
- * A token bucket a key and one a project, for all API processes: a token of each a request, a minute's worth of them at
- * most, refilled evenly by the server's clock. In Redis where there is one; in PostgreSQL else, and while Redis does not answer.
+ * Rate limits that all API processes share: a token bucket per API key and one per project. A request takes
+ * one token of each. A bucket holds the tokens of one minute and is refilled evenly, by the server's clock.
+ * The buckets are in Redis if it is configured, and otherwise, or while Redis does not respond, in
+ * PostgreSQL.
  */
 @Injectable()
 export class RateLimits implements OnModuleDestroy {
@@ -45,8 +47,9 @@ export class RateLimits implements OnModuleDestroy {
   }
 
   /**
-   * Takes a token of a key that exists, then one of its project, if there are any: what a key may not send costs its
-   * project nothing. Returns the limit that is reached, or the closer one; null when nothing is limited.
+   * Takes a token of an existing key, then one of its project. If the key has none left, the project's is not
+   * taken. Returns the limit that is exhausted, or else the one with fewer requests left; null if there is no
+   * limit.
    */
   async take(keyId: string, projectId: string): Promise<Allowance | null> {
     const own = await this.from('API key', keyId, this.perKey);

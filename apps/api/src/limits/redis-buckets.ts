@@ -4,10 +4,12 @@ import type { Taken } from './rate-limits.js';
 
 export const MINUTE_MS = 60_000;
 
-/** No request waits longer for its token. */
+/** Maximum time that a request waits for Redis. */
 const PATIENCE_MS = 500;
 
-/** One script, so that two processes never take the same token. A bucket that was not used for a minute is full. */
+/**
+ * One script, so that two processes never take the same token. A bucket that was unused for a minute is full.
+ */
 const TAKE = `
 local time = redis.call('TIME')
 local now = time[1] * 1000 + time[2] / 1000
@@ -25,7 +27,7 @@ interface WithScript extends Redis {
   takeToken(key: string, limit: number): Promise<[number, string]>;
 }
 
-/** Buckets in Redis, which are gone with it. */
+/** Token buckets in Redis. They are lost with Redis's data. */
 export class RedisBuckets {
   private readonly redis: WithScript;
   private reported = false;
@@ -40,7 +42,7 @@ export class RedisBuckets {
       commandTimeout: PATIENCE_MS,
     });
     redis.on('ready', () => (this.reported = false));
-    // A lost server repeats its error many times a second.
+    // A lost server repeats its error many times per second.
     redis.on('error', (error) => {
       if (!this.reported) log.warn({ err: error }, 'lost the connection to Redis for rate limits');
       this.reported = true;

@@ -3,28 +3,31 @@ import { Outage, type Part } from '../faults.js';
 
 export interface Bounds {
   readonly atOnce: number;
-  /** Of those, of one owner. */
+  /** Maximum number of running tasks of one owner. */
   readonly each: number;
   readonly waiting: number;
-  /** Of those, of one owner. */
+  /** Maximum number of waiting tasks of one owner. */
   readonly waitingEach: number;
-  /** What there is too much of, such as `files are being converted`. */
+  /** Text for the error message, such as `files are being converted`. */
   readonly what: string;
-  /** What is away while too many wait, for those who try again by themselves. */
+  /** The part to report as unavailable (Outage) while too many wait, for callers that retry automatically. */
   readonly part?: Part;
 }
 
-/** Lets so many work at once. Others wait for a slot, and so many at most; their owners, which are projects, take turns. */
+/**
+ * Limits how many tasks run concurrently. Further tasks wait for a slot, up to a maximum. Their owners
+ * (projects) take turns.
+ */
 export class Slots {
   private readonly working = new Map<string, number>();
-  /** By owner, in the order of their turns. */
+  /** Waiting tasks by owner, in the order in which owners get their next turn. */
   private readonly waiting = new Map<string, Set<() => void>>();
 
   constructor(private readonly bounds: Bounds) {}
 
   /**
-   * Waits for a slot; call what comes back to free it. To call it again changes nothing.
-   * @throws DomainError where too many wait
+   * Waits for a slot. Returns a function that frees it; repeated calls have no effect.
+   * @throws DomainError if too many tasks wait
    */
   async take(owner: string, signal: AbortSignal): Promise<() => void> {
     signal.throwIfAborted();
@@ -91,12 +94,12 @@ export class Slots {
     if (own?.size === 0) this.waiting.delete(owner);
   }
 
-  /** Hands the slot on. */
+  /** Gives a free slot to the next owner in turn. */
   private next(): void {
     for (const [owner, own] of this.waiting) {
       const [called] = own;
       if (!called || !this.hasFreeSlot(owner)) continue;
-      // Its next turn comes after everybody else's.
+      // Move this owner to the end of the order.
       this.waiting.delete(owner);
       this.waiting.set(owner, own);
       return called();

@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 
-/** What Prometheus scrapes. One registry per application, so that tests can start several. */
+/** Metrics for Prometheus. Each application has its own registry, so that tests can start several. */
 @Injectable()
 export class Counters {
   readonly registry = new Registry();
@@ -105,7 +105,7 @@ export class Counters {
     collectDefaultMetrics({ register: this.registry });
   }
 
-  /** A job has ended; one that never ran took no time. */
+  /** Records the duration of a job that ended. Jobs that never started are not recorded. */
   ended(state: string, startedAt: Date | null): void {
     if (startedAt) this.jobSeconds.observe({ state }, (Date.now() - startedAt.getTime()) / 1000);
   }

@@ -1,9 +1,10 @@
 import { BlockList, isIP } from 'node:net';
 
 /**
- * IANA's special-purpose addresses (RFC 6890 and its registries) that are not one host of the public internet: this
- * host, private and shared networks, link-local ones with the metadata services of clouds, tests, multicast, what is
- * reserved, and the prefixes that carry an IPv4 address within an IPv6 one. An IPv4-mapped address is its IPv4 address.
+ * IANA's special-purpose addresses (RFC 6890 and its registries) that are not a single host of the public
+ * internet: this host, private and shared networks, link-local addresses (including the metadata services of
+ * clouds), addresses for tests and documentation, multicast, reserved addresses, and IPv6 prefixes that embed
+ * an IPv4 address. An IPv4-mapped address is treated as its IPv4 address.
  */
 const NOT_PUBLIC = [
   '0.0.0.0/8',
@@ -26,10 +27,13 @@ const NOT_PUBLIC = [
   '2002::/16',
   '3fff::/20',
 ];
-/** All that is public in IPv6 lies in here. */
+/** Contains all public IPv6 addresses. */
 const GLOBAL_UNICAST = '2000::/3';
 
-/** @throws Error naming what is no network */
+/**
+ * Parses networks in CIDR notation.
+ * @throws Error that names the malformed network
+ */
 export function networks(texts: readonly string[]): BlockList {
   const list = new BlockList();
   for (const text of texts) {

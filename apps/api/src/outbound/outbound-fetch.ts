@@ -8,23 +8,24 @@ import { Outbound, readUpTo } from './outbound.js';
 type Body = NonNullable<RequestInit['body']>;
 
 export interface FetchTerms {
-  /** An origin that the operator has named: requests go to it wherever it is. */
+  /** Origin that the operator configured. Requests may go to it whatever network it is in. */
   readonly trusted: string;
   readonly signal: AbortSignal;
-  /** So many more bytes of a file have gone out. */
+  /** Called with the number of bytes of a file that were sent since the last call. */
   readonly sent: (bytes: number) => void;
 }
 
-/** Without a byte either way for so long, there is no answer. */
+/** Time without any data in either direction after which a request fails. */
 const SILENCE_MS = 60_000;
-/** More of an answer is not read. */
+/** Maximum number of bytes read of a response. */
 const MOST_BYTES = 4 << 20;
-/** Answers that have no body. */
+/** Status codes of responses without a body. */
 const EMPTY: readonly number[] = [204, 205, 304];
 
 /**
- * `fetch` for libraries whose servers name further addresses, under the rules of Outbound: one service sends files by it
- * to where the answers say. Redirects are not followed, and what is read of an answer is bounded.
+ * `fetch` under the rules of Outbound, for libraries whose servers return further URLs: the Hub's client
+ * uploads files to URLs in its responses. It does not follow redirects, and it reads at most MOST_BYTES of a
+ * response.
  */
 @Injectable()
 export class OutboundFetch {
@@ -44,7 +45,7 @@ export class OutboundFetch {
     const signal = asked ? AbortSignal.any([asked, over]) : over;
     signal.throwIfAborted();
     const headers = new Headers(given);
-    // Stores of files take none whose length they are not told.
+    // Object stores reject uploads without a Content-Length header.
     const length = lengthOf(body);
     if (length !== null) headers.set('content-length', String(length));
     const answer = await new Promise<IncomingMessage>((heard, failed) => {

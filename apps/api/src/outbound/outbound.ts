@@ -12,25 +12,26 @@ export interface OutboundRequest {
   readonly method: 'GET' | 'POST' | 'PUT';
   readonly headers: Readonly<Record<string, string>>;
   readonly body?: string;
-  /** From finding the address to the end of the answer. */
+  /** Time limit from the DNS lookup to the end of the response. */
   readonly timeoutMs: number;
-  /** More of an answer is not read, and the connection is closed. */
+  /** Maximum number of bytes read of the response. After that, the connection is closed. */
   readonly mostBytes: number;
 }
 
 export interface OutboundAnswer {
   readonly status: number;
-  /** What was read of it. */
+  /** The part of the body that was read, as UTF-8. */
   readonly body: string;
 }
 
-/** An address that requests may not go to. */
+/** Thrown for a URL that requests may not be sent to. */
 export class NotAllowed extends Error {}
 
 /**
- * Requests to addresses that users name. They reach the public internet over https, and beyond it only the networks that
- * the operator has listed (GRAFT_OUTBOUND_NETWORKS): a name is resolved once, each of its addresses is checked, and the
- * connection is made to one of those that were. Redirects are not followed, and no proxy is used.
+ * Requests to URLs that users provide. They may go to the public internet over https, and to the networks
+ * that the operator allows (GRAFT_OUTBOUND_NETWORKS). A host name is resolved once, all its addresses are
+ * checked, and the connection uses one of the checked addresses. Redirects are not followed, and no proxy is
+ * used.
  */
 @Injectable()
 export class Outbound {
@@ -41,8 +42,8 @@ export class Outbound {
   }
 
   /**
-   * What is known of an address before it is used. A name that cannot be resolved now may be later.
-   * @throws DomainError naming the field
+   * Checks a URL before it is stored. A host name that cannot be resolved now is accepted.
+   * @throws DomainError that names the field
    */
   async check(text: string, param: string): Promise<void> {
     const refuse = (reason: string): never => {
@@ -59,7 +60,7 @@ export class Outbound {
     }
   }
 
-  /** @throws NotAllowed, or an Error that says why there is no answer */
+  /** @throws NotAllowed, or an Error with the reason why there is no response */
   async send(asked: OutboundRequest): Promise<OutboundAnswer> {
     const late = new AbortController();
     const timer = setTimeout(
@@ -95,7 +96,7 @@ export class Outbound {
   }
 
   /**
-   * What a connection asks for the addresses of its host: those that were checked, and no others.
+   * Returns a `lookup` option for a request that resolves the host only to its checked addresses.
    * @throws NotAllowed
    */
   async lookup(url: URL): Promise<LookupFunction> {
@@ -107,7 +108,10 @@ export class Outbound {
     };
   }
 
-  /** Of a host, each checked. */
+  /**
+   * Resolves a host and checks all its addresses.
+   * @throws NotAllowed
+   */
   private async addresses({
     protocol,
     hostname,
@@ -138,7 +142,7 @@ const aborted = (signal: AbortSignal): Promise<never> =>
     signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
   });
 
-/** At most so many bytes of an answer; the connection of a longer one is closed. */
+/** Reads at most `most` bytes of a response. The connection of a longer one is closed. */
 export async function readUpTo(answer: IncomingMessage, most: number): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let length = 0;

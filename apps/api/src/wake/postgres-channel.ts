@@ -5,7 +5,7 @@ import type { WakeChannel } from './wake-channel.js';
 const CHANNEL = 'graft_wake';
 const RETRY_MS = 1_000;
 
-/** LISTEN and NOTIFY over a connection of its own. */
+/** Channel over LISTEN and NOTIFY, with its own connection. */
 export class PostgresChannel implements WakeChannel {
   private client: Client | null = null;
   private closing = false;
@@ -32,7 +32,7 @@ export class PostgresChannel implements WakeChannel {
     client.on('end', again);
     client.on('notification', ({ payload }) => heard(payload ?? ''));
     await client.connect();
-    // A NOTIFY holds a lock of the whole server while it commits: it must not wait for a disk there.
+    // A NOTIFY holds a server-wide lock during its commit, so the commit must not wait for the disk.
     await client.query(`SET synchronous_commit = off`);
     await client.query(`LISTEN ${CHANNEL}`);
     this.client = client;

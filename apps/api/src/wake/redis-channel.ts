@@ -2,7 +2,10 @@ import { Redis } from 'ioredis';
 import { log } from '../log.js';
 import type { WakeChannel } from './wake-channel.js';
 
-/** Publish and subscribe. The client connects again by itself, and each connection subscribes. */
+/**
+ * Channel over publish and subscribe in Redis. The client reconnects automatically, and each new connection
+ * subscribes.
+ */
 export class RedisChannel implements WakeChannel {
   private readonly listening: Redis;
   private readonly speaking: Redis;
@@ -14,8 +17,8 @@ export class RedisChannel implements WakeChannel {
     private readonly channel: string,
   ) {
     const options = { lazyConnect: true, maxRetriesPerRequest: 1, enableOfflineQueue: false };
-    // A connection that subscribes can do nothing else. ioredis would subscribe again by itself, but nobody could catch
-    // its failure, and Node ends a process for that.
+    // A subscribed connection cannot run other commands. Automatic resubscription is off because its failure
+    // could not be caught, and an unhandled rejection would end the process.
     this.listening = new Redis(url, { ...options, autoResubscribe: false });
     this.speaking = new Redis(url, options);
     for (const redis of [this.listening, this.speaking])
@@ -30,11 +33,12 @@ export class RedisChannel implements WakeChannel {
     this.listening.on('ready', () => {
       this.subscribe().then(up, (error: Error) => {
         this.report(error);
-        // A lost connection comes back by itself. One that stands but cannot subscribe hears nothing.
+        // A lost connection reconnects automatically. An open connection that could not subscribe has to be
+        // replaced.
         if (this.listening.status === 'ready') this.listening.disconnect(true);
       });
     });
-    // What could not be said while it was away is said now.
+    // Publish the messages that could not be sent while the connection was lost.
     this.speaking.on('ready', up);
     up();
   }
@@ -54,13 +58,13 @@ export class RedisChannel implements WakeChannel {
   }
 
   async close(): Promise<void> {
-    // A connection that is being made still becomes ready.
+    // A connection that is being opened may still become ready.
     for (const redis of [this.listening, this.speaking]) redis.removeAllListeners('ready');
     this.listening.disconnect();
     this.speaking.disconnect();
   }
 
-  /** A lost server repeats its error many times a second. */
+  /** Logs an error once: a lost server repeats it many times per second. */
   private report(error: Error): void {
     if (!this.reported) log.warn({ err: error }, 'lost a connection to Redis for wake-ups');
     this.reported = true;

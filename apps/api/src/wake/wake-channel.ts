@@ -1,10 +1,13 @@
-/** How API processes of one installation reach each other with a few words. What is said to nobody is lost. */
+/**
+ * Channel for short messages between the API processes of an installation. A message is lost if no process is
+ * subscribed.
+ */
 export interface WakeChannel {
-  /** Listens; `up` is called then, and whenever it listens again after a lost connection. */
+  /** Subscribes. `up` is called when it is subscribed, and again after each reconnect. */
   open(heard: (message: string) => void, up: () => void): Promise<void>;
-  /** Rejects where the connection is lost. */
+  /** Rejects if the connection is lost. */
   publish(messages: readonly string[]): Promise<void>;
-  /** Whether its connections stand. */
+  /** Whether the channel is connected and subscribed. */
   readonly alive: boolean;
   close(): Promise<void>;
 }

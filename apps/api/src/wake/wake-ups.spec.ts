@@ -74,7 +74,7 @@ describe.each([
       })
       .catch(() => undefined);
     await until(() => done.every(({ times }) => times === 1));
-    // What is said later is heard later.
+    // Messages arrive in order, so the earlier ones have arrived when this one does.
     const last = counted(there, 'worker:last');
     here.announce('worker:last');
     await until(() => last.times === 1);
@@ -156,9 +156,10 @@ describe.skipIf(!redisIsThere)('wake-ups over an interrupted Redis connection', 
     await until(() => heard > before);
   });
 
-  // A rejection that nobody catches ends the process, and fails this run.
+  // An unhandled rejection ends the process and fails this run.
   it('shut down without an error while reconnecting', async () => {
-    // Slow enough to end them while the answer to ioredis's INFO, which it sends last, is on its way.
+    // Slow enough that shutdown happens while the response to INFO, the last command of ioredis's handshake,
+    // is on its way.
     proxy.become({ latencyMs: 200 });
     proxy.reset();
     await until(() => !here.alive && !there.alive);

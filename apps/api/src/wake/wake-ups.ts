@@ -8,19 +8,20 @@ import { PostgresChannel } from './postgres-channel.js';
 import { RedisChannel } from './redis-channel.js';
 import type { WakeChannel } from './wake-channel.js';
 
-/** What changed. */
+/** The kind of object that changed, and its id. */
 export type Topic = `${'job' | 'project' | 'pool' | 'worker' | 'answers' | 'webhooks'}:${string}`;
 
-/** Between two messages to the other processes: what changes meanwhile travels together. */
+/** Minimum time between two messages to the other processes. Changes in between are combined into one. */
 const EVERY_MS = 50;
-/** Topics that wait for a lost connection; what is beyond is found by those who look again anyway. */
+/** Maximum number of topics stored while the connection is lost. Watchers find further changes by polling. */
 const MAX_PENDING = 10_000;
-/** PostgreSQL takes less than 8,000 bytes. */
+/** Maximum size of a message. PostgreSQL limits the payload of NOTIFY to less than 8,000 bytes. */
 const MAX_BYTES = 7_900;
 
 /**
- * Says what changed, after it is committed, in this and every other API process of the installation. It only wakes:
- * whoever waits reads the tables, and looks again every few seconds in any case, for a wake-up may be lost.
+ * Announces changes, after they are committed, in this and every other API process of the installation. A
+ * wake-up carries no data: watchers read the tables, and also poll every few seconds, because a wake-up may
+ * be lost.
  */
 @Injectable()
 export class WakeUps implements OnModuleDestroy {
@@ -45,14 +46,14 @@ export class WakeUps implements OnModuleDestroy {
     await this.channel.open(
       (message) => this.heard(message),
       () => {
-        // Whatever was said while nobody listened: let everybody look again.
+        // Wake all watchers: announcements may have been missed while the connection was lost.
         this.emitter.emit('all');
         if (this.pending.size > 0) this.plan();
       },
     );
   }
 
-  /** Wakes who waits for the topics once the transaction that the caller is in is committed; outside of one, now. */
+  /** Wakes the watchers of the topics when the current transaction commits, or immediately outside of one. */
   announce(...topics: readonly Topic[]): void {
     this.database.afterCommit(() => {
       for (const topic of topics) this.emitter.emit(topic);
@@ -65,7 +66,7 @@ export class WakeUps implements OnModuleDestroy {
     for (const topic of topics) if (this.pending.size < MAX_PENDING) this.pending.add(topic);
   }
 
-  /** Calls back whenever the topic may have changed, until the returned function is called. */
+  /** Calls `changed` whenever the topic may have changed, until the returned function is called. */
   watch(topic: Topic, changed: () => void): () => void {
     this.emitter.on(topic, changed);
     this.emitter.on('all', changed);
@@ -75,7 +76,7 @@ export class WakeUps implements OnModuleDestroy {
     };
   }
 
-  /** Whether this process hears the others, and they it. */
+  /** Whether this process can send messages to other processes and receive theirs. */
   get alive(): boolean {
     return this.channel.alive;
   }
@@ -110,14 +111,14 @@ export class WakeUps implements OnModuleDestroy {
 
   async onModuleDestroy(): Promise<void> {
     if (this.timer) clearTimeout(this.timer);
-    // The last changes of this process are news to the others.
+    // The other processes must still receive the last changes of this process.
     await this.sending;
     if (this.pending.size > 0) await this.send();
     await this.channel.close();
   }
 }
 
-/** As few messages as hold all topics, each after the sender's name. */
+/** Packs topics into as few messages as possible, each starting with the sender's name. */
 export function messages(from: string, topics: readonly string[]): string[] {
   const made: string[] = [];
   let open = '';

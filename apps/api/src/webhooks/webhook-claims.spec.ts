@@ -9,14 +9,14 @@ let claims: WebhookClaims;
 beforeAll(async () => {
   scratch = await scratchDatabase();
   database = new Database(scratch.source);
-  // What takes endpoints writes no events.
+  // Claiming endpoints writes no events.
   claims = new WebhookClaims(database, null as never, null as never);
   await database.query(`INSERT INTO project (id, name) VALUES ('many', 'many'), ('one', 'one')`);
 });
 afterAll(() => scratch?.close());
 beforeEach(() => database.query('TRUNCATE webhook_endpoint, webhook_delivery'));
 
-/** Endpoints with an event that is due; the later they are named, the later they were left. */
+/** Inserts endpoints with a delivery that is due. Later ids were released later. */
 async function due(project: string, ...ids: string[]): Promise<void> {
   for (const id of ids) {
     await database.query(

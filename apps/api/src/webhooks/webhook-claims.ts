@@ -11,27 +11,36 @@ import { newId } from '../ids.js';
 import { DEADLINE_MS, GIVE_UP_MS, isGone, isOk, pauseMs } from './retries.js';
 import { IS_TOLD, WebhookEvents } from './webhook-events.js';
 
-/** An endpoint that this process delivers to: what it writes names the claim, and so changes nothing once it is another's. */
+/**
+ * Claim of this process on an endpoint. Every write checks the owner, so it has no effect after another
+ * process has claimed the endpoint.
+ */
 export interface EndpointClaim {
   readonly id: string;
   readonly owner: string;
 }
 
-/** An event to be sent now, and what it is signed with: the secret, and until a while after a change the one before. */
+/**
+ * A delivery that is due, with the secret that signs it. For a while after a rotation, `old_secret` signs it
+ * too.
+ */
 export type DueDelivery = WebhookDelivery &
   Pick<WebhookEndpoint, 'url' | 'secret' | 'project_id'> & {
     readonly old_secret: string | null;
-    /** By the database's clock, which receivers are told: this machine's may be wrong. */
+    /** Time of the database, which receivers see as the timestamp: the clock of this machine may be wrong. */
     readonly now: Date;
   };
 
-/** Longer than a try takes. */
+/** Duration of a claim. Longer than one attempt takes. */
 const CLAIM_MS = 3 * DEADLINE_MS;
 
-/** SQL: nobody delivers to the endpoint. Also where a row is locked: it may have been taken since it was looked for. */
+/**
+ * SQL condition that no process has claimed the endpoint. It is checked again for the locked row, because
+ * another process may have claimed the endpoint in between.
+ */
 const FREE = `(owner IS NULL OR owner_until < clock_timestamp())`;
 
-/** Which process delivers to which endpoint, and what came of it. All times are the database's. */
+/** Claims of processes on endpoints, and the results of attempts. All times are the database's. */
 @Injectable()
 export class WebhookClaims {
   constructor(
@@ -41,8 +50,8 @@ export class WebhookClaims {
   ) {}
 
   /**
-   * Takes endpoints for which an event is due, and that nobody delivers to. Projects take turns: first the one that has
-   * fewest at work, and of its endpoints the one left longest ago.
+   * Claims endpoints that have a delivery due and no owner. The project with the fewest claimed endpoints
+   * comes first; within a project, the endpoint that was released longest ago.
    */
   async take(most: number): Promise<EndpointClaim[]> {
     if (most <= 0) return [];
@@ -65,7 +74,10 @@ export class WebhookClaims {
     );
   }
 
-  /** What is due longest, while the endpoint is the claim's, which is renewed. */
+  /**
+   * Renews the claim and returns the delivery that has been due longest; null if none is due or the claim is
+   * lost.
+   */
   async next({ id, owner }: EndpointClaim): Promise<DueDelivery | null> {
     const [due] = await this.database.query<DueDelivery>(
       `WITH mine AS (
@@ -82,7 +94,7 @@ export class WebhookClaims {
     return due ?? null;
   }
 
-  /** Another process may go on at once. */
+  /** Releases the claim, so that another process may claim the endpoint immediately. */
   async leave({ id, owner }: EndpointClaim): Promise<void> {
     await this.database.query(
       'UPDATE webhook_endpoint SET owner = NULL, owner_until = clock_timestamp() WHERE id = $1 AND owner = $2',
@@ -91,8 +103,9 @@ export class WebhookClaims {
   }
 
   /**
-   * Writes what came of a try, and what follows: done, another try later, given up, or the endpoint switched off.
-   * False: the endpoint is not the claim's any more, and whoever has it tries again.
+   * Stores the result of an attempt and what follows from it: the delivery is done, retried later or given
+   * up, or the endpoint is disabled. Returns false if the claim is lost; the new owner then retries the
+   * delivery.
    */
   async record(claim: EndpointClaim, due: DueDelivery, tried: RecordedTry): Promise<boolean> {
     return this.database.transaction(async (manager) => {
@@ -104,7 +117,8 @@ export class WebhookClaims {
       );
       if (!endpoint) return false;
       const isDelivered = isOk(tried);
-      // A run of this transaction whose COMMIT was done but not heard has counted it already.
+      // Skips the update if an earlier run of this transaction was committed although its COMMIT seemed to
+      // fail.
       await this.database.query(
         `WITH tried AS (
            SELECT number, $4 OR created_at + $6 * interval '1 millisecond' < clock_timestamp() + $5 * interval '1 millisecond'

@@ -8,14 +8,23 @@ import { WebhookClaims, type EndpointClaim } from './webhook-claims.js';
 import { DUE } from './webhook-events.js';
 import { WebhookSender } from './webhook-sender.js';
 
-/** Endpoints that this process delivers to at once. */
+/** Maximum number of endpoints that this process delivers to concurrently. */
 const MOST_ENDPOINTS = 16;
-/** How long it stays with one while others wait; after a try that failed it goes on to them at once. */
+/**
+ * Time for which a process keeps an endpoint while deliveries succeed, so that other endpoints get a turn.
+ * After a failed attempt, it releases the endpoint immediately.
+ */
 const TURN_MS = 5_000;
-/** For requests in progress, when the process ends: what they come to is written, or tried again. */
+/**
+ * Time that shutdown waits for requests in progress and for storing their results. A delivery without a
+ * stored result is sent again.
+ */
 const PATIENCE_MS = 3_000;
 
-/** Sends what is due: to each endpoint one event at a time, by one API process at a time, and to all in turns, by project. */
+/**
+ * Sends pending webhook deliveries. Each endpoint receives one event at a time, from one API process at a
+ * time. Projects take turns.
+ */
 @Injectable()
 export class WebhookDeliverer implements OnModuleDestroy {
   private readonly work = new Set<Promise<void>>();
@@ -33,14 +42,17 @@ export class WebhookDeliverer implements OnModuleDestroy {
     private readonly settings: Settings,
   ) {}
 
-  /** Takes up what is new, what is to be tried again, and what a process has left, now and from time to time. */
+  /**
+   * Starts sending new deliveries, retries, and deliveries that another process left behind: on a wake-up and
+   * periodically.
+   */
   watch(): void {
     this.unwatch = this.wakeUps.watch(DUE, () => this.look());
     this.timer = setInterval(() => this.look(), Math.min(5_000, this.settings.leaseMs / 3));
     this.look();
   }
 
-  /** One look at a time, so that no more are taken than there is room for. */
+  /** Claims endpoints. Only one claim runs at a time, so that it never takes more than MOST_ENDPOINTS. */
   private look(): void {
     this.again = true;
     if (this.looking || this.closing) return;
@@ -74,11 +86,11 @@ export class WebhookDeliverer implements OnModuleDestroy {
     const isOver = await this.sendAll(claim).catch(warn);
     await this.claims.leave(claim).catch(warn);
     this.endpoints--;
-    // For whoever waits, and for what was written between the last look and here.
+    // Other endpoints may be waiting, and events may have been written since the last query.
     if (isOver) this.look();
   }
 
-  /** True once nothing is due, or its turn is over. */
+  /** Returns true when nothing is due or the turn is over, false on shutdown. */
   private async sendAll(claim: EndpointClaim): Promise<boolean> {
     const end = performance.now() + TURN_MS;
     while (!this.closing) {

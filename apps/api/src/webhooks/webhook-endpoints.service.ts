@@ -27,12 +27,12 @@ import { webhookSecret } from './webhook-sender.js';
 
 type Query = Record<string, unknown>;
 
-/** Of a project. */
+/** Maximum number of endpoints of a project. */
 const MOST_ENDPOINTS = 20;
-/** How long a secret still signs after it was replaced. */
+/** Time for which a replaced secret still signs deliveries. */
 const ROTATION = `interval '24 hours'`;
 
-/** A project's endpoints, and what was sent to them. */
+/** Webhook endpoints of a project and their deliveries. */
 @Injectable()
 export class WebhookEndpoints {
   constructor(
@@ -42,7 +42,7 @@ export class WebhookEndpoints {
     private readonly wakeUps: WakeUps,
   ) {}
 
-  /** Answers with its secret, this once. */
+  /** Creates an endpoint. Only this response contains its secret. */
   async create(caller: Principal, body: unknown): Promise<WebhookEndpointObject> {
     const { name, url, event_types = WEBHOOK_EVENT_TYPES } = parseBody(CreateEndpoint, body);
     await this.outbound.check(url, 'url');
@@ -134,7 +134,7 @@ export class WebhookEndpoints {
     return this.get(caller, id);
   }
 
-  /** With the record of its deliveries; what is pending is not sent. */
+  /** Deletes an endpoint with its deliveries. Pending deliveries are not sent. */
   async remove(caller: Principal, id: string): Promise<Deleted<'webhook_endpoint'>> {
     await this.row(caller, id);
     await this.database.transaction(async (manager) => {
@@ -149,7 +149,10 @@ export class WebhookEndpoints {
     return { id, object: 'webhook_endpoint', deleted: true };
   }
 
-  /** Answers with the new secret, this once. For a day deliveries are signed with both. */
+  /**
+   * Replaces the secret. Only this response contains the new one. For 24 hours, deliveries are signed with
+   * both.
+   */
   async rotate(caller: Principal, id: string): Promise<WebhookEndpointObject> {
     await this.row(caller, id);
     const secret = webhookSecret(randomBytes(32));
@@ -194,7 +197,7 @@ export class WebhookEndpoints {
     return deliveryObject(row);
   }
 
-  /** Sends an event of its own soon, whatever the endpoint is told of. */
+  /** Queues a test event, whatever event types the endpoint subscribes to. */
   async test(caller: Principal, id: string): Promise<WebhookDeliveryObject> {
     const event = newId('evt_');
     const number = await this.database.transaction(async (manager) => {
@@ -218,7 +221,10 @@ export class WebhookEndpoints {
     return this.delivery(caller, id, `whd_${number}`);
   }
 
-  /** Sends an event again, or sooner than it would be. Once it is older than three days it has this one try. */
+  /**
+   * Queues a delivery to be sent now, also one that is done or waits for a retry. A delivery older than three
+   * days gets only this attempt.
+   */
   async retry(caller: Principal, id: string, delivery: string): Promise<WebhookDeliveryObject> {
     const { id: known } = await this.delivery(caller, id, delivery);
     await this.database.transaction(async (manager) => {
@@ -247,7 +253,7 @@ export class WebhookEndpoints {
       throw new DomainError('invalid_state', `${id} is disabled; enable it first`, 'endpoint_id');
   }
 
-  /** Another project's does not exist for the caller. */
+  /** @throws DomainError not_found, also if the object belongs to another project */
   private async row(
     caller: Principal,
     id: string,
@@ -262,7 +268,7 @@ export class WebhookEndpoints {
   }
 }
 
-/** What follows a ? may be a password. */
+/** Removes the query string, which may contain a password. */
 const withoutQuery = (url: string): string => url.split('?')[0] ?? '';
 
 const noEndpoint = (id: string, param = 'endpoint_id'): DomainError =>

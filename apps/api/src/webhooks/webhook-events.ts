@@ -7,18 +7,18 @@ import { WakeUps } from '../wake/wake-ups.js';
 
 export const DUE = 'webhooks:due';
 
-/** SQL: of an endpoint that is sent events: it is switched on, and its project is not archived. */
+/** SQL condition that an endpoint is sent events: it is enabled, and its project is not archived. */
 export const IS_TOLD = `disabled_at IS NULL AND NOT EXISTS (
   SELECT 1 FROM project WHERE project.id = project_id AND archived_at IS NOT NULL)`;
 
 export interface WebhookFact {
   readonly type: WebhookEventType;
   readonly projectId: string;
-  /** Id of what it is about. */
+  /** Id of the object that the event is about. */
   readonly target: string;
 }
 
-/** Writes a project's events for the endpoints that want them. */
+/** Writes the events of a project for the endpoints that subscribe to them. */
 @Injectable()
 export class WebhookEvents {
   constructor(
@@ -26,7 +26,10 @@ export class WebhookEvents {
     private readonly wakeUps: WakeUps,
   ) {}
 
-  /** Call it once, inside the transaction that makes it true: then it is sent, and else it never was. */
+  /**
+   * Writes an event. Call it once, in the transaction that makes the event true: if that commits, the event
+   * is sent, and otherwise it is not.
+   */
   async write(manager: EntityManager, { type, projectId, target }: WebhookFact): Promise<void> {
     const written = await this.database.query(
       `INSERT INTO webhook_delivery (endpoint_id, event_id, type, target, created_at, next_at)

@@ -8,7 +8,7 @@ import { unix, unixOrNull } from '../ids.js';
 
 const PREFIX = 'whd_';
 
-/** Without its secret. */
+/** The endpoint without its secret. */
 export const endpointObject = (row: WebhookEndpoint): WebhookEndpointObject => ({
   object: 'webhook_endpoint',
   id: row.id,
@@ -22,7 +22,7 @@ export const endpointObject = (row: WebhookEndpoint): WebhookEndpointObject => (
   created_at: unix(row.created_at),
 });
 
-/** What is sent. */
+/** The event as it is sent. */
 export const eventObject = ({
   event_id,
   type,
@@ -46,6 +46,6 @@ export const deliveryObject = (row: WebhookDelivery): WebhookDeliveryObject => (
   finished_at: unixOrNull(row.done_at),
 });
 
-/** Null: not the id of a delivery. */
+/** Returns the number in a delivery id, or null if the id is malformed. */
 export const deliveryNumber = (id: string): string | null =>
   /^whd_(\d{1,18})$/.exec(id)?.[1] ?? null;

@@ -9,7 +9,7 @@ import { DEADLINE_MS, isOk } from './retries.js';
 import type { DueDelivery } from './webhook-claims.js';
 import { eventObject } from './webhook-objects.js';
 
-/** Of an answer, which nobody looks at. */
+/** Maximum number of bytes read of a response. Its body is not used. */
 const MOST_BYTES = 64 * 1024;
 
 const SECRET_PREFIX = 'whsec_';
@@ -17,7 +17,9 @@ const SECRET_PREFIX = 'whsec_';
 export const webhookSecret = (bytes: Buffer): string =>
   `${SECRET_PREFIX}${bytes.toString('base64')}`;
 
-/** Sends an event once, signed as Standard Webhooks has it (https://www.standardwebhooks.com), version 1. */
+/**
+ * Sends an event once, signed as defined by Standard Webhooks (https://www.standardwebhooks.com), version 1.
+ */
 @Injectable()
 export class WebhookSender {
   constructor(private readonly outbound: Outbound) {}
@@ -67,7 +69,7 @@ const problemOf = (status: number): string =>
 
 function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error).slice(0, 300);
-  // Of several addresses that were tried.
+  // The host has several addresses and all of them failed: report the first error.
   if (error instanceof AggregateError && error.errors[0] instanceof Error)
     return reasonOf(error.errors[0]);
   return error.message.slice(0, 300);
