@@ -1,16 +1,16 @@
-// Spans as Chrome's Trace Event Format has them, JSON object form: what ui.perfetto.dev and chrome://tracing open.
+// Converts spans to Chrome's Trace Event Format (JSON object form) for ui.perfetto.dev and chrome://tracing.
 // https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU
 import type { ChromeTrace, ChromeTraceEvent } from '@graft/contracts';
 import type { TraceFacts } from './trace-facts.js';
 import type { TraceSpan } from './trace-span.js';
 
-/** A trace has one process, whose threads are the lanes that people see. */
+/** A trace has one process. Its threads are the lanes in the viewer. */
 const PID = 1;
 const JOB_LANE = 1;
-/** What goes on beside the rest, and what its lanes are called. */
+/** Kinds of spans that overlap others, with the names of their lanes. */
 const BESIDE = { checkpoint: 'checkpoints', eval: 'evals' } as const;
 
-/** Spans on one thread may hold each other and must not overlap otherwise, so what goes on beside has lanes of its own. */
+/** Spans on one thread may nest but must not overlap otherwise, so concurrent spans get separate lanes. */
 export function chromeTrace(
   { job }: Pick<TraceFacts, 'job'>,
   spans: readonly TraceSpan[],
@@ -71,7 +71,7 @@ function eventsOf(one: TraceSpan, tid: number): ChromeTraceEvent[] {
   ];
 }
 
-/** The lane of each, from 1: the first that is free when it begins. */
+/** Assigns each span the first lane, from 1, that is free at its start. */
 function lanesOf(spans: readonly TraceSpan[]): Map<TraceSpan, number> {
   const free: number[] = [];
   const lanes = new Map<TraceSpan, number>();

@@ -1,4 +1,4 @@
-// Where spans are sent, as OpenTelemetry's variables have it: the exporter and the resource's detector read them.
+// Trace collector. The exporter and the resource detector read OpenTelemetry's environment variables.
 // https://opentelemetry.io/docs/specs/otel/protocol/exporter/
 import { Injectable, type OnModuleDestroy } from '@nestjs/common';
 import { ExportResultCode, getBooleanFromEnv, getStringFromEnv } from '@opentelemetry/core';
@@ -17,28 +17,28 @@ const PROTOCOL = 'http/protobuf';
 const ENDPOINTS = ['OTEL_EXPORTER_OTLP_TRACES_ENDPOINT', 'OTEL_EXPORTER_OTLP_ENDPOINT'];
 const PROTOCOLS = ['OTEL_EXPORTER_OTLP_TRACES_PROTOCOL', 'OTEL_EXPORTER_OTLP_PROTOCOL'];
 
-/** Statuses of a collector that is set up otherwise, or busy, rather than asked for what it will never take. */
+/** 4xx statuses that concern the collector (its configuration or load) and not the spans. */
 const OF_COLLECTOR: ReadonlySet<number> = new Set([401, 403, 404, 408, 425, 429]);
 
-/** Spans that did not come to be there. */
+/** Error for spans that the collector did not accept. */
 export class NotSent extends Error {
   constructor(
     message: string,
-    /** The same spans will be refused again, and others may not be. */
+    /** Whether the collector would reject the same spans again, though it may accept others. */
     readonly isOfSpans: boolean,
   ) {
-    // Postgres text cannot hold NUL.
+    // PostgreSQL's text type cannot contain NUL.
     super(message.replaceAll('\0', '').slice(0, 300));
   }
 }
 
-/** The collector, if one is named: without an endpoint nothing is sent. */
+/** Trace collector. Without a configured endpoint, nothing is sent. */
 @Injectable()
 export class Collector implements OnModuleDestroy {
   readonly resource: Resource;
   private readonly exporter: OTLPTraceExporter | null;
 
-  /** @throws Error for variables that name none that could be sent to */
+  /** @throws Error if the variables name an address or a protocol that is not supported */
   constructor() {
     this.exporter = isWanted() ? new OTLPTraceExporter() : null;
     this.resource = defaultResource()
@@ -50,7 +50,7 @@ export class Collector implements OnModuleDestroy {
     return this.exporter !== null;
   }
 
-  /** Resolves when the collector has them. @throws NotSent */
+  /** Resolves when the collector has accepted the spans. @throws NotSent */
   send(spans: ReadableSpan[]): Promise<void> {
     return new Promise((resolve, reject) => {
       this.exporter?.export(spans, ({ code, error }) => {
@@ -60,7 +60,7 @@ export class Collector implements OnModuleDestroy {
     });
   }
 
-  /** What it still tries to send is sent again by another process, so nobody waits for it. */
+  /** Does not wait for the exporter: another process sends again what was not accepted. */
   onModuleDestroy(): void {
     void this.exporter?.shutdown();
   }

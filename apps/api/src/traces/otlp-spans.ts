@@ -13,14 +13,15 @@ import type { TraceSpan } from './trace-span.js';
 import { sha256 } from '../ids.js';
 import type { TraceParent } from './trace-parent.js';
 
-/** A job whose trace is sent. */
+/** Job whose trace is sent. */
 export type SentJob = TraceParent & { readonly id: string };
 
 const SCOPE = { name: 'graft', version: VERSION } as const;
 
 /**
- * Ids come of the job and the span's key alone: what is sent again, by whichever process, is the same span. A job that
- * a traced request made is a part of that trace, others have one of their own.
+ * Converts spans to OTLP. IDs depend only on the job and the span's key, so spans that are sent again by any
+ * process stay the same spans. A job that a traced request created belongs to that trace; other jobs have
+ * their own.
  */
 export function otlpSpans(
   job: SentJob,

@@ -1,7 +1,7 @@
 import type { Mark, StepGroup, TracedAttempt, TraceFacts } from './trace-facts.js';
 import { present, span, type TraceSpan, type Warning } from './trace-span.js';
 
-/** Outcomes of attempts in which nothing went wrong. */
+/** Outcomes that are not errors. */
 const FINE: ReadonlySet<string> = new Set([
   'done',
   'paused',
@@ -19,7 +19,7 @@ interface Bounds {
   readonly isOpen: boolean;
 }
 
-/** What is known of one attempt. */
+/** Facts of one attempt. */
 interface Inside {
   readonly key: string;
   readonly attempt: TracedAttempt;
@@ -29,7 +29,7 @@ interface Inside {
   readonly marks: readonly Mark[];
 }
 
-/** An attempt, and what was done in it. What is told after it and before the next is of it, too. */
+/** Spans of an attempt. Events after its end and before the next attempt also belong to it. */
 export function attemptSpans(
   facts: TraceFacts,
   attempt: TracedAttempt,
@@ -71,7 +71,7 @@ export function attemptSpans(
   return all.map((one) => ({ ...one, attempt: number }));
 }
 
-/** Until it trains. */
+/** Spans from the assignment to the start of training. */
 function loadSpans({ key: parent, attempt, bounds, phases }: Inside): TraceSpan[] {
   const { started_at: started } = attempt;
   const key = `${parent} load`;
@@ -97,7 +97,7 @@ function loadSpans({ key: parent, attempt, bounds, phases }: Inside): TraceSpan[
   ];
 }
 
-/** From its first step on, and what follows the last one where it has finished: its files are written and put. */
+/** Spans from the start of training. A finished attempt then writes and uploads its files. */
 function trainSpans(inside: Inside): TraceSpan[] {
   const { key: parent, attempt, bounds } = inside;
   if (attempt.started_at === null) return [];
@@ -124,7 +124,7 @@ function trainSpans(inside: Inside): TraceSpan[] {
   ];
 }
 
-/** Steps and evaluations, one after another. */
+/** Consecutive spans of steps and evaluations. */
 function partSpans(inside: Inside, bounds: Bounds, parent: string): TraceSpan[] {
   const evaluations = inside.marks.filter(({ kind }) => kind === 'evaluation');
   const events = [
@@ -160,7 +160,10 @@ function partSpans(inside: Inside, bounds: Bounds, parent: string): TraceSpan[] 
 const inWords = (first: number, last: number): string =>
   first === last ? `step ${first}` : `steps ${first}–${last}`;
 
-/** Its first step may have waited for other runs in between: then it began earlier, which nobody noted. */
+/**
+ * Latest possible start of a group. Its first step may have waited for other runs and started earlier; that
+ * start is not recorded.
+ */
 const startOf = ({ first_at: at, first_seconds: seconds }: StepGroup): Date =>
   new Date(at.getTime() - seconds * 1000);
 
@@ -180,7 +183,9 @@ const stepsSpan = (
     },
   });
 
-/** Steps that an earlier attempt made after its last checkpoint, made again: their events are the first ones'. */
+/**
+ * Steps that repeat those after an earlier attempt's last checkpoint. Only the first execution has events.
+ */
 function replaySpan({ attempt, steps }: Inside, bounds: Bounds, parent: string): TraceSpan[] {
   const { from_step: from, last_step: made } = attempt;
   const [fresh] = steps;
@@ -199,14 +204,14 @@ function replaySpan({ attempt, steps }: Inside, bounds: Bounds, parent: string):
   ];
 }
 
-/** From when the run had come so far until the control plane had all of its files. */
+/** Spans from reaching the step of a checkpoint until the API had all of its files. */
 function checkpointSpans({ key: parent, attempt, bounds, marks }: Inside): TraceSpan[] {
   const from = attempt.started_at?.getTime() ?? bounds.start;
   return marks
     .filter(({ kind }) => kind === 'checkpoint')
     .map(({ number, step, at, since }) => {
       const end = within(bounds, at);
-      // of a step that an earlier attempt made, only the end is known
+      // If an earlier attempt made the step, only the end is known.
       const begin = since !== null && since.getTime() >= from ? within(bounds, since) : end;
       return span('checkpoint', {
         key: `${parent} checkpoint ${number}`,

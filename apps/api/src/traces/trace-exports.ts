@@ -6,23 +6,26 @@ import { newId } from '../ids.js';
 import { Collector } from './collector.js';
 import { isSampled, type TraceParent } from './trace-parent.js';
 
-/** A job whose spans this process sends: what it writes names the claim, and so changes nothing once it is another's. */
+/**
+ * Claim on a job whose spans this process sends. Writes name the claim, so they have no effect once another
+ * process owns it.
+ */
 export interface TraceClaim {
   readonly job_id: string;
   readonly owner: string;
   readonly cursor: number;
 }
 
-/** Renewed before each request, which is over in OTEL_EXPORTER_OTLP_TIMEOUT, 10 s. */
+/** Lease of a claim. Renewed before each request, which takes at most OTEL_EXPORTER_OTLP_TIMEOUT (10 s). */
 const CLAIM_MS = 60_000;
-/** After a first failure; four times as long after each one, up to the longest. */
+/** Pause after the first failure. Each further failure quadruples it, up to LONGEST_PAUSE_MS. */
 export const FIRST_PAUSE_MS = 5_000;
 export const LONGEST_PAUSE_MS = 5 * 60_000;
 
 const after = (milliseconds: string): string =>
   `clock_timestamp() + ${milliseconds}::float8 * interval '1 millisecond'`;
 
-/** Which jobs' spans are to be sent, by whom, and how many are there. All times are the database's. */
+/** Claims and progress of trace exports, in the database. All times are the database's. */
 @Injectable()
 export class TraceExports {
   constructor(
@@ -30,7 +33,7 @@ export class TraceExports {
     private readonly collector: Collector,
   ) {}
 
-  /** In the transaction that writes the job. */
+  /** Registers a job for export, in the transaction that creates the job. */
   async write(manager: EntityManager, jobId: string, parent: TraceParent): Promise<void> {
     if (!this.collector.isOn || !isSampled(parent)) return;
     await this.database.query(
@@ -40,7 +43,7 @@ export class TraceExports {
     );
   }
 
-  /** Takes jobs that have ended, or of which an attempt has, that nobody sends. */
+  /** Claims unclaimed jobs that have ended, or that have an ended attempt whose spans have not been sent. */
   take(most: number): Promise<TraceClaim[]> {
     return this.database.query<TraceClaim>(
       `UPDATE trace_export SET owner = $1, owner_until = ${after('$2')}
@@ -55,7 +58,7 @@ export class TraceExports {
     );
   }
 
-  /** The job, while the claim is whose it was, which is renewed. */
+  /** Renews the claim and returns its job; null if the claim is lost. */
   async job({ job_id: id, owner }: TraceClaim): Promise<Job | null> {
     const [job] = await this.database.query<Job>(
       `WITH mine AS (UPDATE trace_export SET owner_until = ${after('$3')} WHERE job_id = $1 AND owner = $2 RETURNING job_id)
@@ -65,7 +68,7 @@ export class TraceExports {
     return job ?? null;
   }
 
-  /** False: it is another's now, and nothing more may be sent. */
+  /** Renews the claim. Returns false if another process owns it: then nothing more may be sent. */
   async renew({ job_id: id, owner }: TraceClaim): Promise<boolean> {
     const rows = await this.database.query(
       `UPDATE trace_export SET owner_until = ${after('$3')} WHERE job_id = $1 AND owner = $2 RETURNING job_id`,
@@ -74,7 +77,10 @@ export class TraceExports {
     return rows.length > 0;
   }
 
-  /** Up to this attempt all of them are there; null: the job's own, too, and that was all. */
+  /**
+   * Records that all spans up to this attempt are sent. With null, those of the job are sent too, and the
+   * export is done.
+   */
   async sent({ job_id: id, owner }: TraceClaim, attempt: number | null): Promise<void> {
     await this.database.query(
       `UPDATE trace_export SET cursor = COALESCE($3, cursor), failures = 0, error = NULL,
@@ -84,7 +90,7 @@ export class TraceExports {
     );
   }
 
-  /** The collector takes none of this job's, and others' are not to wait for it. */
+  /** Ends the export of a job that the collector rejects, so that other jobs do not wait for it. */
   async refused({ job_id: id, owner }: TraceClaim, error: string): Promise<void> {
     await this.database.query(
       `UPDATE trace_export SET status = 'refused', error = $3 WHERE job_id = $1 AND owner = $2`,
@@ -92,7 +98,7 @@ export class TraceExports {
     );
   }
 
-  /** It could not be made or sent, whatever the collector does: it is tried later. */
+  /** Schedules a retry of a job whose spans could not be computed or sent. */
   async failed({ job_id: id, owner }: TraceClaim, error: string): Promise<void> {
     const pause = `LEAST(${FIRST_PAUSE_MS} * 4 ^ LEAST(failures, 6), ${LONGEST_PAUSE_MS}) * (0.75 + random() / 2)`;
     await this.database.query(
@@ -102,7 +108,7 @@ export class TraceExports {
     );
   }
 
-  /** Another process may go on at once. */
+  /** Releases claims, so that another process can continue immediately. */
   async leave(claims: readonly TraceClaim[]): Promise<void> {
     await this.database.query(
       'UPDATE trace_export SET owner = NULL, owner_until = NULL WHERE job_id = ANY($1) AND owner = ANY($2)',

@@ -27,37 +27,37 @@ export type TracedAttempt = Pick<
   Attempt,
   'number' | 'worker_name' | 'assigned_at' | 'started_at' | 'ended_at' | 'outcome' | 'from_step'
 > & {
-  /** The last step that it made; null: none. */
+  /** Last step that the attempt made; null if it made none. */
   readonly last_step: number | null;
 };
 
-/** Steps in a row that one attempt was the first to make, with no evaluation between. */
+/** Consecutive steps that one attempt was the first to make, without an evaluation in between. */
 export interface StepGroup {
-  /** Of the last one's event. */
+  /** Number of the last step's event. */
   readonly number: number;
   readonly attempt: number;
   readonly first: number;
   readonly last: number;
-  /** When the first and the last of them were done. */
+  /** End of the first and of the last step. */
   readonly first_at: Date;
   readonly last_at: Date;
-  /** That the first took, and all of them, without waiting for others. */
+  /** Compute time of the first step and of all steps, without waits for other runs. */
   readonly first_seconds: number;
   readonly seconds: number;
   readonly tokens: number;
 }
 
 export interface Mark {
-  /** Of its event. */
+  /** Number of its event. */
   readonly number: number;
   readonly kind: 'evaluation' | 'checkpoint' | 'paused' | 'resumed';
   readonly at: Date;
   readonly step: number | null;
-  /** Of a checkpoint: when the run had come so far. */
+  /** Time at which the run reached the step of a checkpoint. */
   readonly since: Date | null;
 }
 
-/** A line of the log of what an attempt did before it trained, or what people were warned of. */
+/** Log line: a phase of an attempt before training, or a warning. */
 export interface Line {
   readonly at: Date;
   readonly level: 'info' | 'warn' | 'error';
@@ -65,17 +65,17 @@ export interface Line {
   readonly message: string;
 }
 
-/** A run of an eval that scores a checkpoint, beside the training. */
+/** Eval run that scores a checkpoint while training continues. */
 export interface TracedEval {
   readonly id: string;
   readonly step: number;
   readonly status: EvalRunStatus;
   readonly at: Date;
-  /** When its last item so far was done. */
+  /** End of the last finished item. */
   readonly last_at: Date | null;
 }
 
-/** What is known of when things happened to a job. */
+/** Recorded times of a job's history, from which its trace is computed. */
 export interface TraceFacts {
   readonly job: TracedJob;
   readonly attempts: readonly TracedAttempt[];
@@ -84,19 +84,19 @@ export interface TraceFacts {
   readonly evals: readonly TracedEval[];
   readonly phases: readonly Line[];
   readonly warnings: readonly Line[];
-  /** By the database's clock, when they were read. */
+  /** The database's time when these were read. */
   readonly now: Date;
 }
 
-/** Spans of a kind that a trace has about, at most: more steps are put together, of more evaluations each n-th is told. */
+/** Approximate limits of spans per kind: more steps are grouped; of more evaluations, every n-th is shown. */
 const MOST_GROUPS = 200;
 const MOST_MARKS = 500;
 const MOST_LINES = 500;
 
-/** SQL: an event of an evaluation by the trainer; the score of an eval comes whenever it is there. */
+/** SQL: an event of an evaluation by the trainer. Excludes scores of evals, which arrive at any time. */
 const IS_EVALUATION = `(kind = 'evaluation' AND NOT (data ? '${EVAL_SCORE}'))`;
 
-/** What a trace is made of: rows alone, which are there after any restart. */
+/** Reads the facts of a trace. They come from database rows only, so a restart loses none. */
 @Injectable()
 export class TraceFactsReader {
   constructor(private readonly database: Database) {}
@@ -134,7 +134,10 @@ export class TraceFactsReader {
     );
   }
 
-  /** A step has one event, of whoever made it first. So many go together as is known before the job ends. */
+  /**
+   * A step has one event, from the attempt that made it first. The group size depends only on what is known
+   * before the job ends.
+   */
   private steps(job: TracedJob, stride: number): Promise<StepGroup[]> {
     const size = Math.max(1, Math.ceil(Math.max(job.total_steps ?? 0, job.step) / MOST_GROUPS));
     return this.database.query<StepGroup>(

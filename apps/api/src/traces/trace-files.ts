@@ -6,7 +6,7 @@ import { JobsRepository } from '../history/jobs.repository.js';
 import { TraceFactsReader } from './trace-facts.js';
 import { spansOf } from './trace-spans.js';
 
-/** A job's time as trace viewers open it. */
+/** Traces of jobs in Chrome's format. */
 @Injectable()
 export class TraceFiles {
   constructor(
@@ -14,7 +14,7 @@ export class TraceFiles {
     private readonly facts: TraceFactsReader,
   ) {}
 
-  /** What has been so far, where it is not over. */
+  /** Returns the trace of a job, up to now if the job has not ended. */
   async get(caller: Principal, id: string): Promise<ChromeTrace> {
     const facts = await this.facts.of(await this.jobs.row(caller.projectId, id));
     return chromeTrace(facts, spansOf(facts));

@@ -3,13 +3,13 @@ import { parseTraceParent } from '@opentelemetry/core';
 import type { Request } from 'express';
 import type { Job } from '../database/entities/job.js';
 
-/** W3C's headers of a request that is part of a trace. */
+/** W3C trace context headers of a request that belongs to a trace. */
 export type TraceParent = Pick<Job, 'traceparent' | 'tracestate'>;
 
-/** Of the list that tracing systems keep there, this much has to be passed on. */
+/** W3C requires at least this many characters of `tracestate` to be propagated. */
 const LONGEST_STATE = 512;
 
-/** What a request says of the trace that it is part of. As W3C has it, what cannot be read is taken for nothing. */
+/** Reads the trace context of a request. As W3C specifies, an invalid one is ignored. */
 export function traceParentOf(headers: Request['headers']): TraceParent {
   const { traceparent, tracestate } = headers;
   const parent = typeof traceparent === 'string' ? traceparent.trim() : '';
@@ -19,7 +19,7 @@ export function traceParentOf(headers: Request['headers']): TraceParent {
   return { traceparent: parent, tracestate: isKept ? state : null };
 }
 
-/** A trace that nobody records is not recorded here, either. */
+/** Whether to record a trace. False if the request's trace is not sampled. */
 export const isSampled = ({ traceparent }: TraceParent): boolean => {
   const parent = traceparent === null ? null : parseTraceParent(traceparent);
   return parent === null || (parent.traceFlags & TraceFlags.SAMPLED) !== 0;

@@ -15,14 +15,14 @@ import {
   type TraceClaim,
 } from './trace-exports.js';
 
-/** Jobs that are looked up together. */
+/** Maximum number of jobs claimed at a time. */
 const MOST_JOBS = 20;
-/** Spans of one request. */
+/** Maximum number of spans per request. */
 const MOST_SPANS = 500;
-/** For a request in progress, when the process ends: what it comes to is written, or done again. */
+/** Time that a shutdown waits for the request in progress. Without a stored result, it is sent again. */
 const PATIENCE_MS = 3_000;
 
-/** Sends jobs' spans to the collector: those of an attempt once it has ended, the job's own with its end. */
+/** Sends spans to the collector: those of an attempt when it has ended, the job's when the job has ended. */
 @Injectable()
 export class TraceSender implements OnModuleDestroy {
   private working: Promise<void> | null = null;
@@ -38,7 +38,7 @@ export class TraceSender implements OnModuleDestroy {
     private readonly settings: Settings,
   ) {}
 
-  /** Takes up what has ended, and what a process has left, from time to time. */
+  /** Periodically sends what has ended, including what another process left unsent. */
   watch(): void {
     if (!this.collector.isOn) return;
     this.timer = setInterval(
@@ -64,7 +64,7 @@ export class TraceSender implements OnModuleDestroy {
     }
   }
 
-  /** What is wrong with one job keeps no others waiting; rejects where not even that can be written. */
+  /** Sends one job. Its errors do not affect other jobs. Rejects only if the failure cannot be stored. */
   private async turn(claim: TraceClaim): Promise<void> {
     try {
       if (performance.now() >= this.restsUntil) await this.sendJob(claim);
@@ -97,12 +97,12 @@ export class TraceSender implements OnModuleDestroy {
       await this.exports.sent(claim, number);
     }
     if (job.finished_at === null) return;
-    // An eval that goes on after the job would be sent as if it had ended now: it is left out.
+    // Excludes an eval that outlasts the job: it would be sent as if it ended now.
     const own = spans.filter(({ attempt, isOpen }) => attempt === null && !isOpen);
     if (await this.send(claim, job, own)) await this.exports.sent(claim, null);
   }
 
-  /** False: another process sends them now. */
+  /** Returns false if another process sends them now. */
   private async send(claim: TraceClaim, job: Job, spans: readonly TraceSpan[]): Promise<boolean> {
     for (let at = 0; at < spans.length; at += MOST_SPANS) {
       if (!(await this.exports.renew(claim))) return false;
@@ -114,7 +114,7 @@ export class TraceSender implements OnModuleDestroy {
     return true;
   }
 
-  /** The collector is left alone for a while, four times as long after each failure; nothing is lost meanwhile. */
+  /** Pauses sending, four times as long after each failure. Unsent spans stay in the database. */
   private rest({ message }: NotSent): void {
     if (this.failures === 0)
       log.warn({ reason: message }, 'the trace collector accepts no traces; will retry later');
@@ -132,6 +132,6 @@ export class TraceSender implements OnModuleDestroy {
   }
 }
 
-// Postgres text cannot hold NUL.
+// PostgreSQL's text type cannot contain NUL.
 const reasonOf = (error: unknown): string =>
   (error instanceof Error ? error.message : String(error)).replaceAll('\0', '').slice(0, 300);

@@ -14,23 +14,23 @@ export type SpanName =
   | 'eval'
   | 'upload';
 
-/** A stretch of a job's time. */
+/** Span of a job's time. */
 export interface TraceSpan {
   readonly name: SpanName;
-  /** Its own within the job, and the same whenever it is made. */
+  /** Unique within the job, and the same each time the span is computed. */
   readonly key: string;
   readonly parent: string | null;
-  /** What people read. */
+  /** Name that users see. */
   readonly label: string;
   /** Unix milliseconds. */
   readonly start: number;
   readonly end: number;
-  /** Not over yet: it ends now. */
+  /** Whether the span has not ended; its `end` is then the current time. */
   readonly isOpen: boolean;
-  /** With whose end it is known: the attempt's number, or null: the job's. */
+  /** Number of the attempt whose end completes the span; null: the end of the job. */
   readonly attempt: number | null;
   readonly attributes: Readonly<Record<string, string | number>>;
-  /** What it failed of. */
+  /** Reason of a failure; null without one. */
   readonly error: string | null;
   readonly warnings: readonly Warning[];
 }
@@ -43,7 +43,7 @@ export interface Warning {
 
 type Basics = Pick<TraceSpan, 'key' | 'parent' | 'label' | 'start' | 'end'>;
 
-/** One that is over and nothing is wrong with, unless it is said. */
+/** Creates a span. By default it has ended without error. */
 export const span = (name: SpanName, fields: Basics & Partial<TraceSpan>): TraceSpan => ({
   isOpen: false,
   attempt: null,
@@ -54,7 +54,7 @@ export const span = (name: SpanName, fields: Basics & Partial<TraceSpan>): Trace
   name,
 });
 
-/** Without what is not known. */
+/** Removes unknown (null or undefined) values. */
 export function present(
   values: Readonly<Record<string, string | number | null | undefined>>,
 ): Record<string, string | number> {

@@ -14,7 +14,7 @@ import { spansOf } from './trace-spans.js';
 
 const BEGIN = Date.UTC(2026, 0, 1);
 const at = (seconds: number): Date => new Date(BEGIN + Math.round(seconds * 1000));
-/** Seconds from the beginning. */
+/** Seconds since BEGIN. */
 const secondsOf = ({ start, end }: TraceSpan): number[] =>
   [start, end].map((ms) => (ms - BEGIN) / 1000);
 
@@ -53,10 +53,10 @@ const attempt = (number: number, times: (number | null)[], more: Partial<TracedA
   } satisfies TracedAttempt;
 };
 
-/** Of the next event, when it is made. */
+/** Event number that increases with time. */
 const numberAt = (when: number): number => Math.round(when * 1000);
 
-/** Each step took as long as it is from the one before. */
+/** Group of steps that end at these times. The first took one second. */
 const group = (attempt: number, first: number, ...ends: number[]): StepGroup => ({
   number: numberAt(ends.at(-1)!),
   attempt,
@@ -210,7 +210,7 @@ describe('a job’s spans', () => {
   });
 });
 
-/** Numbers from 0 to 1, the same each time. */
+/** Reproducible random numbers from 0 to 1. */
 function seeded(seed: number): () => number {
   let state = seed;
   return () => {
@@ -219,7 +219,7 @@ function seeded(seed: number): () => number {
   };
 }
 
-/** Anything that a worker whose clock is wrong may report. */
+/** Random facts, as reported by workers with wrong clocks. */
 function anyFacts(seed: number): TraceFacts {
   const random = seeded(seed);
   const far = (): number => random() * 120 - 20;
@@ -240,7 +240,7 @@ function anyFacts(seed: number): TraceFacts {
     steps: any((n) => group(1 + (n % 5), 1 + n, far(), far())),
     marks: [
       ...any(() => mark(random() < 0.5 ? 'evaluation' : 'checkpoint', far(), 1, far())),
-      // whose clock is the database's
+      // These times come from the database's clock.
       ...any(() => mark(random() < 0.5 ? 'paused' : 'resumed', 1 + random() * (time - 1))),
     ],
     phases: any(() => ({ at: at(far()), level: 'info', code: 'x', message: 'x' })),
@@ -249,7 +249,7 @@ function anyFacts(seed: number): TraceFacts {
   });
 }
 
-/** Whether those of a thread are one inside another or apart, as viewers need them. */
+/** Whether the events of a thread are nested or disjoint, as trace viewers require. */
 function isNested(events: readonly ChromeTraceEvent[]): boolean {
   const open: number[] = [];
   for (const { ts, dur } of events) {

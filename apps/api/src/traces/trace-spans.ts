@@ -1,19 +1,19 @@
-// A job's time as a tree of spans:
+// Time of a job as a tree of spans:
 //
 //     job ─ submit, queue, paused
-//         └ attempt ─ load ─ phase: what is fetched, loaded and waited for
+//         └ attempt ─ load ─ phase: downloads, loading and waits
 //                   ├ train ─ replay, steps, evaluation
 //                   ├ upload
-//                   └ checkpoint, beside training
-//         └ eval, of a checkpoint, beside all of it
+//                   └ checkpoint, concurrent with training
+//         └ eval of a checkpoint, concurrent with everything else
 //
-// Times of events are the worker's, cut to those of the attempt, which are the database's.
+// Times of events are the worker's. They are clamped to those of the attempt, which are the database's.
 import { attemptSpans, warningOf } from './trace-attempts.js';
 import type { TraceFacts } from './trace-facts.js';
 import { present, span, type TraceSpan } from './trace-span.js';
 import { waitSpans } from './trace-waits.js';
 
-/** All of them, parents first. */
+/** Returns all spans of a job, parents first. */
 export function spansOf(facts: TraceFacts): TraceSpan[] {
   return [
     jobSpan(facts),
@@ -24,14 +24,14 @@ export function spansOf(facts: TraceFacts): TraceSpan[] {
   ];
 }
 
-/** When the request that made it came, as far as that is known. */
+/** Arrival of the request that created the job, or the job's creation if the arrival is unknown. */
 const beginOf = ({ received_at: received, created_at: created }: TraceFacts['job']): number =>
   Math.min((received ?? created).getTime(), created.getTime());
 
 function jobSpan({ job, attempts, warnings, now }: TraceFacts): TraceSpan {
   const { spec, error, trained_tokens: tokens } = job;
   const first = attempts[0]?.assigned_at.getTime() ?? Infinity;
-  // the last attempt ends in the transaction that ends the job, an instant later
+  // The last attempt ends in the transaction that ends the job, an instant later.
   const ends = [job.finished_at ?? now, attempts.at(-1)?.ended_at ?? job.created_at];
   return span('job', {
     key: 'job',
@@ -66,7 +66,10 @@ function submitSpan({ job }: TraceFacts): TraceSpan[] {
   return [span('submit', { ...fields, start: beginOf(job), end: job.created_at.getTime() })];
 }
 
-/** From when it was asked for until its last item was done; that of the last checkpoint may go on after the job. */
+/**
+ * Spans from the request of an eval run to the end of its last item. The eval of the last checkpoint may
+ * outlast the job.
+ */
 const evalSpans = ({ evals, now }: TraceFacts): TraceSpan[] =>
   evals.map(({ id, step, status, at, last_at: last }) => {
     const isOpen = status === 'queued' || status === 'in_progress';

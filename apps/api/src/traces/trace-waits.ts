@@ -1,10 +1,10 @@
 import type { TraceFacts } from './trace-facts.js';
 import { span, type TraceSpan } from './trace-span.js';
 
-/** What happens in one transaction is no wait. */
+/** Shorter gaps happen within one transaction and are not waits. */
 const AT_ONCE_MS = 50;
 
-/** Between attempts: what of it a job waited for a worker, and what it was paused. */
+/** Spans between attempts: time in the queue and time paused. */
 export function waitSpans({ job, attempts, marks, now }: TraceFacts): TraceSpan[] {
   const spans: TraceSpan[] = [];
   const turns = [
@@ -20,7 +20,7 @@ export function waitSpans({ job, attempts, marks, now }: TraceFacts): TraceSpan[
   const close = (end: number, least: number, isOpen = false): void => {
     if (since === null || end - since < least) return;
     const fields = { key: `wait ${spans.length}`, parent: 'job', label: name, start: since, end };
-    // it is told with the attempt that it comes before
+    // The span is sent with the attempt that follows it.
     spans.push(span(name, { ...fields, isOpen, attempt: nextOf(end) }));
   };
   for (const { at, attempt, kind } of turns) {
