@@ -53,7 +53,7 @@ it('reads images of one size, with a row for each patch after the class token', 
   ]);
   expect(outline.inputRows([2, 6, 9])).toBe(7);
   expect(() => outline.inputRows([2, 9, 6])).toThrow(
-    'expected a picture of 2 × 6 × 9 (channels, height, width), got 2 × 9 × 6',
+    'expected an image of 2 × 6 × 9 (channels, height, width), got 2 × 9 × 6',
   );
 });
 

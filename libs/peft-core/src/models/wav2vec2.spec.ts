@@ -34,9 +34,7 @@ it('reads audio of any length at 50 rows per second', () => {
   const outline = outlineOf(base);
   expect([outline.inputKind, outline.tokenEmbedding]).toEqual(['audio', null]);
   expect([outline.inputRows([16_000]), outline.inputRows([400])]).toEqual([49, 1]);
-  expect(() => outline.inputRows([399])).toThrow(
-    'expected a sound of at least 400 samples, got 399',
-  );
+  expect(() => outline.inputRows([399])).toThrow('expected audio of at least 400 samples, got 399');
 });
 
 it('has a CTC head if its files have one', () => {

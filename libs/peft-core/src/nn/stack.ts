@@ -1,6 +1,6 @@
 /**
- * A stack of blocks (an encoder or a decoder) from token ids, embedded rows or front-end input to hidden states. Model
- * families differ by options, not by copies of this file.
+ * A stack of blocks (an encoder or a decoder) from token ids, embedded rows or front-end input to hidden
+ * states. Model families differ by options, not by copies of this file.
  *   x ← tokenEmbedding(tokens), or frontEnd(images) [· scale] [input projection to D] [+ types] [+ positions] [norm]
  *   x ← x + o(attention(q(n), k(n), v(n)))     n = norm(x); q, k rotated or not; scores biased by distance or not
  *   x ← x + o(attention(q(n), k(m), v(m)))     n = norm(x), m: the encoder's hidden states; with cross-attention only
@@ -8,8 +8,8 @@
  *   h = norm(x)                                [output projection to the embedding's width]
  * A sublayer's output may be multiplied by λ [D]. Layers may share a block. Parallel blocks compute x ← x +
  * attention(norm(x)) + feed(norm'(x)), where norm' is norm or another. Other norm placements are x ← norm(x +
- * attention(x)), x ← x + norm(attention(x)), x ← x + norm'(attention(norm(x))) and so on.
- * T rows of the batch (including virtual tokens), D hidden size, H heads of size d, Hkv key heads, V vocabulary.
+ * attention(x)), x ← x + norm(attention(x)), x ← x + norm'(attention(norm(x))) and so on. T rows of the batch
+ * (including virtual tokens), D hidden size, H heads of size d, Hkv key heads, V vocabulary.
  */
 import { add_, isGradEnabled, mul, narrow, tensor, tidy, to } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';
@@ -257,7 +257,7 @@ export class Stack {
   ): Tensor {
     const { dtype, modules, options } = this.#parts;
     if (!modules.frontEnd || !options.frontEnd)
-      throw new DomainError('internal_error', 'batch: the model reads tokens alone');
+      throw new DomainError('internal_error', 'batch: the model has no front end');
     for (const [i, { length }] of sequences.entries()) {
       const rows = this.shape.inputRows(features[i]?.shape ?? []);
       if (rows === length) continue;

@@ -88,7 +88,7 @@ it('goes by processor_config.json where preprocessor_config.json says otherwise'
 });
 
 it.each<[string, object, RegExp]>([
-  ['has another size', { ...PREPROCESSOR, size: 16 }, /does not fit: expected a picture of 3 × 13/],
+  ['has another size', { ...PREPROCESSOR, size: 16 }, /does not fit: expected an image of 3 × 13/],
   ['asks for what is not supported', { ...PREPROCESSOR, do_pad: true }, /do_pad/],
 ])('one whose processor %s is refused by its file', (_, config, reason) => {
   write('preprocessor_config.json', config);

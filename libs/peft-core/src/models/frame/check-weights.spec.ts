@@ -212,7 +212,7 @@ describe('experts quantized by bitsandbytes', () => {
             );
       const { first, others } = weightProblems(config, tensors);
       expect(first).toMatch(
-        /^experts that bitsandbytes packed are not read \(model\.layers\.0\..*\.experts\.0\..*\.weight\); import the original weights$/,
+        /^experts quantized by bitsandbytes are not supported \(model\.layers\.0\..*\.experts\.0\..*\.weight\); import the original weights$/,
       );
       expect(others).toBe(0);
       expect(refusal(config, tensors)).toBe(first);

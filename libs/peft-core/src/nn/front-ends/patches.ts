@@ -2,9 +2,10 @@
  * Image front end, arXiv:2010.11929 (ViT):
  *   patches of an image [C, H, W] → P [g, C·p·q], row by row     g = ⌊H/p⌋ · ⌊W/q⌋
  *   rows = [tokens ; P Kᵀ + b] + positions        K: [D, C, p, q], a convolution whose windows do not overlap
- * tokens: [t, D], learned tokens before the patches (class token, distillation token). positions: [t + g, D]. For
- * images of another size than the positions were trained for, the square of patch positions is interpolated. Registers
- * (arXiv:2309.16588) come between the class token and the patches and have no positions.
+ * tokens: [t, D], learned tokens before the patches (class token, distillation token). positions: [t + g, D].
+ * For images of another size than the positions were trained for, the square of patch positions is
+ * interpolated. Registers (arXiv:2309.16588) come between the class token and the patches and have no
+ * positions.
  */
 import { DomainError } from '@graft/contracts';
 import {
@@ -100,7 +101,10 @@ export function describePatches<L, N, E, X>(
 
 type Sides = readonly [height: number, width: number];
 
-/** Returns the number of whole patches. Pixels left over at the right and bottom are ignored, as in a convolution. */
+/**
+ * Returns the number of whole patches. Pixels left over at the right and bottom are ignored, as in a
+ * convolution.
+ */
 export const patchesIn = ([height, width]: Sides, [high, wide]: Sides): number =>
   Math.floor(height / high) * Math.floor(width / wide);
 
@@ -123,7 +127,7 @@ export function patchRows(o: PatchesOptions, shape: readonly number[]): number {
     const expected = o.interpolation
       ? `of ${o.channels} channels, at least ${high} × ${wide} and at most ${LARGEST_SIDE} × ${LARGEST_SIDE}`
       : `of ${wanted.join(' × ')} (channels, height, width)`;
-    const message = `expected a picture ${expected}, got ${shape.join(' × ')}`;
+    const message = `expected an image ${expected}, got ${shape.join(' × ')}`;
     throw new DomainError('invalid_value', message, 'image');
   }
   return o.tokens + o.registers + patchesIn([height, width], o.patch);
@@ -204,8 +208,8 @@ function place(
 }
 
 /**
- * Returns the learned positions [1, t + g, D] of an image's grid of patches; unchanged for square images with as many
- * patches.
+ * Returns the learned positions [1, t + g, D] of an image's grid of patches; unchanged for square images with
+ * as many patches.
  */
 function positionsFor(
   table: Tensor,

@@ -1,10 +1,11 @@
 /**
- * Waveform front end, arXiv:2006.11477 (wav2vec 2.0): strided convolutions without padding over samples x [S], then a
- * positional convolution:
+ * Waveform front end, arXiv:2006.11477 (wav2vec 2.0): strided convolutions without padding over samples x
+ * [S], then a positional convolution:
  *   h₀ = x     h_i = gelu(norm_i(h_{i−1} * K_i + b_i))     p = W norm(h_n) + c  [T, D]     rows = p + gelu(p * P + a)
- * norm_i: a LayerNorm over channels; or, after the first convolution only, a norm of each channel over time. P = g ⊙ v
- * / |v| [D, D/G, k]: G groups of channels, the norm over all but the last dimension, zero padding at both ends; for an
- * even k the last output is dropped. Masked rows (SpecAugment, arXiv:1904.08779) are replaced in p by a learned row.
+ * norm_i: a LayerNorm over channels; or, after the first convolution only, a norm of each channel over time.
+ * P = g ⊙ v / |v| [D, D/G, k]: G groups of channels, the norm over all but the last dimension, zero padding
+ * at both ends; for an even k the last output is dropped. Masked rows (SpecAugment, arXiv:1904.08779) are
+ * replaced in p by a learned row.
  */
 import { DomainError } from '@graft/contracts';
 import {
@@ -56,8 +57,8 @@ export const WaveformOptions = z.object({
   /** Positional convolution. */
   neighbours: z.object({ kernel: size, groups: size }),
   /**
-   * SpecAugment: spans of `length` rows that cover about `share` of all rows, with a minimum number of spans. Null
-   * disables masking.
+   * SpecAugment: spans of `length` rows that cover about `share` of all rows, with a minimum number of spans.
+   * Null disables masking.
    */
   masking: Masking.nullable(),
   /** Whether the model has a mask embedding. Transformers creates it if training may mask rows. */
@@ -156,13 +157,13 @@ export function waveformRows({ convolutions }: WaveformOptions, shape: readonly 
   );
   if (shape.length === 1 && rows >= 1) return rows;
   const least = convolutions.reduceRight((n, { kernel, stride }) => (n - 1) * stride + kernel, 1);
-  const message = `expected a sound of at least ${least} samples, got ${shape.join(' × ')}`;
+  const message = `expected audio of at least ${least} samples, got ${shape.join(' × ')}`;
   throw new DomainError('invalid_value', message, 'audio');
 }
 
 /**
- * Bytes of the convolution that needs most memory: its input, windows and output, as many copies as exist together, in
- * f32. A norm over time is f32 for every base model.
+ * Bytes of the convolution that needs most memory: its input, windows and output, as many copies as exist
+ * together, in f32. A norm over time is f32 for every base model.
  */
 export function waveformBytes({ convolutions, norms }: WaveformOptions, rows: number): number {
   let after = rows;

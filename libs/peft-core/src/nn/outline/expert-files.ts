@@ -64,7 +64,7 @@ export function packedRefusal(stored: Stored, name: string): DomainError | null 
   // a 4-bit tensor may have any dtype, but the file also has the scales of its blocks
   const isPacked = dtype === 'u8' || dtype === 'i8' || stored.has(`${name}.absmax`);
   if (!isPacked) return null;
-  const message = `experts that bitsandbytes packed are not read (${name}); import the original weights`;
+  const message = `experts quantized by bitsandbytes are not supported (${name}); import the original weights`;
   return new DomainError('invalid_model', message, 'model');
 }
 

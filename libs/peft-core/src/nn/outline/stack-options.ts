@@ -164,15 +164,16 @@ export const StackOptions = z
     const ropes = (options.layerRopes ?? [options.rope]).filter((rope) => !!rope);
     const issue = (field: string, message: string): void =>
       ctx.addIssue({ code: 'custom', message, path: [field] });
-    if (options.gateUp === 'concatenated' && !options.gated) issue('gateUp', 'there is no gate');
+    if (options.gateUp === 'concatenated' && !options.gated)
+      issue('gateUp', 'concatenated requires gated');
     if (options.parallelResidual && options.normPlace !== 'pre')
-      issue('normPlace', 'attention and feed-forward in parallel have their norms before them');
+      issue('normPlace', 'must be pre if attention and feed-forward are in parallel');
     if (options.parallelResidual && options.residualScale !== 1)
-      issue('residualScale', 'attention and feed-forward in parallel are added as they are');
+      issue('residualScale', 'is not supported with attention and feed-forward in parallel');
     if (options.parallelResidual && options.layerScale)
-      issue('layerScale', 'attention and feed-forward in parallel are added as they are');
+      issue('layerScale', 'is not supported with attention and feed-forward in parallel');
     if (!options.firstNorm && (options.normPlace !== 'pre' || options.parallelResidual))
-      issue('firstNorm', 'only a norm before attention alone can be left out');
+      issue('firstNorm', 'can be false only with normPlace pre and without parallelResidual');
     if (options.sharedNorm && !options.parallelResidual)
       issue('sharedNorm', 'only attention and feed-forward in parallel can share a norm');
     if (options.experts && options.experts.perRow > options.experts.count)
@@ -181,7 +182,7 @@ export const StackOptions = z
         `cannot pick ${options.experts.perRow} of ${options.experts.count} experts`,
       );
     if (options.frontEnd && (options.embeddingSize || options.tokenTypes))
-      issue('frontEnd', 'what is not tokens has neither their width nor their types');
+      issue('frontEnd', 'does not support embeddingSize and tokenTypes');
     for (const list of ['layerRopes', 'windows', 'blocks'] as const)
       if (options[list] && options[list].length !== options.layers)
         issue(list, `${options.layers} layers need as many entries, got ${options[list].length}`);
@@ -199,7 +200,7 @@ export const StackOptions = z
         `${options.layers} layers need as many entries, got ${convolutions.layers.length}`,
       );
     if (convolutions && (attention !== 'causal' || parallelResidual || crossAttention))
-      issue('convolutions', 'only causal decoders with one part after another can have them');
+      issue('convolutions', 'require causal attention without parallelResidual and crossAttention');
     if (heads % kvHeads !== 0)
       issue('kvHeads', `${heads} heads are not divisible by ${kvHeads} key heads`);
     if (prefixHeads !== kvHeads && prefixHeads !== heads)
