@@ -3,12 +3,12 @@ import { Database } from '../database/database.js';
 import { Job, type Checkpoint, type StoredValues } from '../database/entities/job.js';
 import { checkpointName } from './history-objects.js';
 
-/** A checkpoint with what was measured at its very step: null where nothing was. */
+/** A checkpoint with the metrics of its step; null where nothing was measured. */
 export interface MeasuredCheckpoint extends Checkpoint {
   readonly trained: StoredValues | null;
   readonly valid: StoredValues | null;
   readonly valid_loss: number | null;
-  /** Whether the whole validation file was measured. */
+  /** Whether the whole validation data was evaluated. */
   readonly full: boolean | null;
 }
 
@@ -17,28 +17,36 @@ export interface NamedCheckpoint {
   readonly checkpoint: MeasuredCheckpoint;
 }
 
-/** The run of an eval that a job's checkpoints are scored by, each as that asked its model; null: none. */
+/**
+ * Id of the eval run whose settings score the job's checkpoints, each in place of the run's model; null if
+ * there is none.
+ */
 export const evalOf = ({ request }: Pick<Job, 'request'>): string | null =>
   (request['graft'] as { readonly eval?: string } | null | undefined)?.eval ?? null;
 
-/** The metric by which the best of a job's checkpoints is told where no eval scores them: less is better. */
+/** Metric that determines the best checkpoint if no eval scores them. Lower is better. */
 export const bestBy = ({ request }: Pick<Job, 'request'>): string =>
   (request['graft'] as { readonly metric_for_best_model?: string } | null | undefined)
     ?.metric_for_best_model ?? 'loss';
 
-/** What the attempt that saved `checkpoint`, or else one before it, measured at the same step. */
+/**
+ * SQL: metrics of the checkpoint's step, from the attempt that saved the checkpoint or the latest one
+ * before it.
+ */
 const measuredIn = (table: 'metric' | 'evaluation'): string =>
   `LATERAL (SELECT measured.* FROM attempt JOIN ${table} AS measured
        ON measured.job_id = attempt.job_id AND measured.attempt = attempt.number
      WHERE attempt.job_id = checkpoint.job_id AND attempt.number <= checkpoint.attempt
        AND measured.step = checkpoint.step ORDER BY attempt.number DESC LIMIT 1)`;
 
-/** Reads of checkpoints. */
 @Injectable()
 export class CheckpointsRepository {
   constructor(private readonly database: Database) {}
 
-  /** Newest first. A step saved again after a resume is there once, as the newest attempt saved it. */
+  /**
+   * Newest first. A step that was saved again after a resume is listed once, as saved by the newest
+   * attempt.
+   */
   list(jobId: string): Promise<MeasuredCheckpoint[]> {
     return this.database.query<MeasuredCheckpoint>(
       `SELECT DISTINCT ON (checkpoint.step) checkpoint.*, trained."values" AS trained,
@@ -50,7 +58,7 @@ export class CheckpointsRepository {
     );
   }
 
-  /** The one that a model's name (`ft:…:ckpt-step-N`) stands for. */
+  /** Finds the checkpoint that a model name (`ft:…:ckpt-step-N`) refers to. */
   async named(projectId: string, name: string): Promise<NamedCheckpoint | null> {
     const [, tail, step] = /([0-9A-Za-z]{8}):ckpt-step-(\d{1,9})$/.exec(name) ?? [];
     if (tail === undefined) return null;

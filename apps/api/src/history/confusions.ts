@@ -1,4 +1,4 @@
-// Which labels an evaluation took for which: as a worker tells it, as jsonb keeps it, as people get it.
+// Confusion matrices: conversion from the worker's format to jsonb, and to the format of the API.
 import {
   MOST_CONFUSED_WHOLE,
   MOST_NAMED,
@@ -8,10 +8,13 @@ import {
 } from '@graft/contracts';
 import type { Spec } from '@graft/contracts';
 
-/** All pairs of the labels that are kept whole, and their own. */
+/** Maximum number of cells: all pairs of labels where the whole matrix is stored. */
 const MOST_CELLS = MOST_CONFUSED_WHOLE ** 2;
 
-/** As text of a jsonb column; null for none, and for what a worker of another build makes of these labels. */
+/**
+ * Converts a confusion matrix to text for a jsonb column. Null if there is none or if it does not fit the
+ * job's labels, which a worker of another build may cause.
+ */
 export function confusionText(
   found: Confusion | undefined,
   spec: Pick<Spec, 'task_options'>,
@@ -32,14 +35,17 @@ export function confusionText(
   return JSON.stringify({ classes, cells, examples, majority: majorityOf(classes) });
 }
 
-/** The accuracy of always answering the most frequent label; null where it is not known how often each label is there. */
+/** Accuracy of always predicting the most frequent label; null if the label counts are unknown. */
 export function majorityOf(classes: readonly number[]): number | null {
   const supports = threes(classes).map(([tp, , fn]) => tp + fn);
   const all = supports.reduce((sum, support) => sum + support, 0);
   return all === 0 ? null : Math.max(...supports) / all;
 }
 
-/** Null where the job's data were not read before it began: the worker alone knew them. */
+/**
+ * Labels of the task. Null if the data was not read before the job started, so that only the worker knows
+ * them.
+ */
 function labelsOf({ task_options: options }: Pick<Spec, 'task_options'>): readonly string[] | null {
   const { labels } = (options ?? {}) as { labels?: readonly string[] | null };
   return labels ?? null;

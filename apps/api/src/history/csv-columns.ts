@@ -1,4 +1,4 @@
-// Columns of a job's metrics.csv after its step.
+// Columns of a job's metrics.csv after `step`.
 import { metricsOf } from '../catalog/plugins.js';
 
 export interface CsvColumn {
@@ -9,7 +9,7 @@ export interface CsvColumn {
 
 const MEAN_TOKEN_ACCURACY = 'mean_token_accuracy';
 
-/** Of OpenAI's contract: always there and first, whatever was measured. */
+/** Columns of OpenAI's format. They come first and are always present. */
 const firstOf = (accuracyOfTokens: string): readonly CsvColumn[] => [
   { title: 'train_loss', of: 'train', name: 'loss' },
   { title: 'train_accuracy', of: 'train', name: 'accuracy' },
@@ -18,15 +18,16 @@ const firstOf = (accuracyOfTokens: string): readonly CsvColumn[] => [
 ];
 
 /**
- * OpenAI's columns, then what else a job has: in the order of its task's catalogue entry, names that it lacks at the
- * end. `train_` and `valid_` go before what both may have; what only a run has stands by its own name.
+ * OpenAI's columns, followed by the other metrics of the job in the order of the task's catalog entry.
+ * Metrics that are not in the catalog come last. Names get the prefix `train_` or `valid_` if both training
+ * and validation can have the metric; metrics of training only have no prefix.
  */
 export function csvColumns(
   task: string,
   names: { readonly train: readonly string[]; readonly valid: readonly string[] },
 ): CsvColumn[] {
   const { step, validation } = metricsOf(task);
-  // Where a task has none, that column is blank.
+  // The column stays empty if the task has no such metric.
   const ofTokens = validation.find(({ openai_name: theirs }) => theirs === MEAN_TOKEN_ACCURACY);
   const first = firstOf(ofTokens?.name ?? MEAN_TOKEN_ACCURACY);
   const known = step.map(({ name }) => name);

@@ -23,7 +23,7 @@ export function eventObject(event: JobEvent): JobEventObject {
   };
 }
 
-/** What of a step's answers its event keeps, for each prompt in order. */
+/** Completion of a sample prompt as stored in the event of a step, in the order of the prompts. */
 export type StoredSample = Omit<JobSampleObject['data'][number], 'prompt'>;
 
 export function sampleObject(
@@ -40,7 +40,7 @@ export function sampleObject(
   };
 }
 
-/** What its event keeps of a job's ledger: of each row its line, its loss and that of the base, the worst first. */
+/** Loss ledger as stored in its event, highest loss first. */
 export interface StoredLedger {
   readonly step: number;
   readonly examples: number;
@@ -48,7 +48,7 @@ export interface StoredLedger {
   readonly rows: readonly (readonly [line: number, loss: number | null, baseLoss: number | null])[];
 }
 
-/** Name of what a job makes: `ft:{base}:{org}:{suffix or empty}:{8 chars}`. */
+/** Name of a job's fine-tuned model: `ft:{base}:{org}:{suffix or empty}:{8 chars}`. */
 export function fineTunedName(job: Pick<Job, 'id' | 'base_id' | 'project_id' | 'suffix'>): string {
   const base = job.base_id.replace(/^.*\//, '').replaceAll(':', '-');
   return `ft:${base}:${job.project_id.replace(/^proj-/, '')}:${job.suffix ?? ''}:${job.id.slice(-8)}`;
@@ -57,7 +57,7 @@ export function fineTunedName(job: Pick<Job, 'id' | 'base_id' | 'project_id' | '
 export const checkpointName = (job: Job, step: number): string =>
   `${fineTunedName(job)}:ckpt-step-${step}`;
 
-/** @param best whether it is the best of those that are kept */
+/** @param best whether it is the best of the stored checkpoints */
 export function checkpointObject(
   checkpoint: MeasuredCheckpoint,
   job: Job,
@@ -97,14 +97,17 @@ function scoreOf({ valid }: MeasuredCheckpoint): Record<string, number | null> {
   return score === null ? {} : { [EVAL_SCORE]: score };
 }
 
-/** The one that retention keeps as the best: by its eval's score, the earlier of two equal ones, else by a metric of which less is better, the later of two. */
+/**
+ * The checkpoint that retention keeps as the best one: the highest eval score (the earlier of two equal
+ * ones) or, without scores, the lowest value of `metric` (the later of two equal ones).
+ */
 export function bestCheckpoint(
   newestFirst: readonly MeasuredCheckpoint[],
   metric: string,
 ): MeasuredCheckpoint | null {
   const scores = newestFirst.map(({ valid }) => valueOf(valid ?? {}, EVAL_SCORE));
   const isScored = scores.some(Number.isFinite);
-  // Less is better.
+  // Lower is better.
   const rankOf = (one: MeasuredCheckpoint, i: number): number =>
     isScored
       ? -(finite(scores[i] ?? null) ?? -Infinity)
@@ -112,7 +115,7 @@ export function bestCheckpoint(
   let [best, least]: [MeasuredCheckpoint | null, number] = [null, Infinity];
   for (const [i, one] of newestFirst.entries()) {
     const rank = rankOf(one, i);
-    // of equal scores the first, of equal losses the last
+    // the earliest of equal scores, the latest of equal losses
     if (rank < least || (isScored && rank === least)) [best, least] = [one, rank];
   }
   return best;

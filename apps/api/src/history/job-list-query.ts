@@ -1,4 +1,4 @@
-// SQL of the list of jobs: who is in it, in which order, and where a page begins.
+// SQL of the job list: filters, order and pagination.
 import {
   EVAL_SCORE,
   FAST_PISSA,
@@ -15,33 +15,36 @@ import { isRestorable } from '../database/entities/job.js';
 
 export interface JobFilter {
   readonly limit: number;
-  /** The job that the page before ended with. */
+  /** Last job of the previous page. */
   readonly after: string | null;
   readonly order: { readonly by: JobOrder; readonly ascending: boolean };
-  /** null: jobs without metadata. */
+  /** null selects jobs without metadata. */
   readonly metadata: Readonly<Record<string, string>> | null | undefined;
   readonly status: string | null;
-  /** It must have them all. */
+  /** A job must have all of them. */
   readonly tags: readonly string[];
   readonly model: string | null;
   readonly method: string | null;
   readonly kind: JobKind | null;
-  /** null: either. */
+  /** null selects both. */
   readonly archived: boolean | null;
-  /** Those that can be restored, and no others. */
+  /** Whether to select only deleted jobs that can be restored. */
   readonly deleted: boolean;
-  /** A job must have each of these somewhere in its texts. */
+  /** Each word must occur in one of the job's text fields. */
   readonly words: readonly string[];
 }
 
 const OPERATION = `job.spec->'operation'->>'type'`;
 const KIND = `coalesce(${OPERATION}, 'training')`;
-/** An operation on adapters is of no method: it goes by its type. */
+/** SQL: method of a job. An operation on adapters has no method, so its type is used. */
 const METHOD = `coalesce(${OPERATION}, job.spec->'peft'->>'peft_type', 'full')`;
 
 const PEFT = `job.spec->'peft'`;
 
-/** Whether a job is of a method that has a name beside its peft_type. Names are this file's own, never a caller's. */
+/**
+ * SQL: whether a job uses a method with a name in addition to its peft_type. The names are constants, never
+ * user input, so they need no parameters.
+ */
 function isNamed({ variant, isPacked }: NamedMethod): string {
   const is = [`${OPERATION} IS NULL`, `${PEFT}->>'peft_type' = 'LORA'`];
   if (variant) is.push(isVariant(variant));
@@ -59,7 +62,10 @@ function isVariant({ field, value }: LoraVariant): string {
 const SEARCHED = `concat_ws(' ', job.id, job.state, job.model, job.fine_tuned_model, job.name, job.suffix, job.pool,
   job.error->>'message', job.tags::text, job.note, job.metadata::text, job.training_file, job.validation_file, job.sweep_id)`;
 
-/** Of a word. A spec is unpacked only where a method could be meant, and files are looked up once, not for each job. */
+/**
+ * SQL: whether a job contains a word. Reads the spec only if the word may be part of a method's name, and
+ * searches files once instead of for each job.
+ */
 function searched(word: string, like: string): string {
   const ofFile = `job.training_file IN (SELECT id FROM file WHERE file.project_id = $1 AND filename ILIKE ${like})`;
   const places = [`${SEARCHED} ILIKE ${like}`, ofFile];
@@ -78,10 +84,10 @@ const methodNames = (): readonly string[] =>
     ...catalog().methods.map((method) => method.peft_type.toLowerCase()),
   ]);
 
-/** What is not finite has no place in an order: JSON shows it as null, too. */
+/** SQL: a column without its non-finite values, which cannot be sorted. JSON shows them as null, too. */
 const finite = (column: string): string => `CASE WHEN ${column} < 'Infinity' THEN ${column} END`;
 
-/** What a list is sorted by; what may be null comes last, whichever way. */
+/** Sort keys. Optional ones may be null, and null comes last in both directions. */
 const KEYS: Readonly<Record<JobOrder, { readonly sql: string; readonly optional?: true }>> = {
   created_at: { sql: 'job.created_at' },
   finished_at: { sql: 'job.finished_at', optional: true },
@@ -97,7 +103,7 @@ const KEYS: Readonly<Record<JobOrder, { readonly sql: string; readonly optional?
   trained_tokens: { sql: 'job.trained_tokens', optional: true },
 };
 
-/** Ids of a project's jobs in their order, of one more than a page holds. */
+/** Query for the ids of a project's jobs in order, with one more than the page contains. */
 export function jobListQuery(
   projectId: string,
   { limit, after, order, ...filter }: JobFilter,
@@ -110,7 +116,7 @@ export function jobListQuery(
   const way = order.ascending ? 'ASC' : 'DESC';
   let mark = '';
   if (after !== null) {
-    // Compared inside the database: a Date would lose the microseconds.
+    // Compare inside the database: a Date would lose the microseconds.
     mark = `WITH mark AS (SELECT ${key} AS key, id FROM job WHERE id = ${value(after)}) `;
     const beyond = `(${key}, job.id) ${order.ascending ? '>' : '<'} (SELECT key, id FROM mark)`;
     const further = `job.id ${order.ascending ? '>' : '<'} (SELECT id FROM mark)`;

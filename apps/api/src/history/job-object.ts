@@ -19,27 +19,29 @@ import { unix, unixOrNull } from '../ids.js';
 import { placeFields, type QueuePlace } from './queue-forecasts.js';
 import { runsAlone } from '../lifecycle/blame.js';
 
-/** An attempt, with durations by the database's clock. */
+/** An attempt with durations by the database's clock. */
 export interface TimedAttempt extends Attempt {
-  /** Seconds from the beginning of its first step to its end, or until now. */
+  /** Seconds from the start of its first step to its end, or until now. */
   readonly seconds: number;
   /** Seconds from its assignment to a worker to its end, or until now. */
   readonly assigned_seconds: number;
-  /** Seconds since its worker was last heard; null once the attempt is over, and if the worker is not known. */
+  /**
+   * Seconds since the last heartbeat of its worker; null if the attempt has ended or the worker is unknown.
+   */
   readonly silent: number | null;
-  /** The other jobs in the trainer process, while the attempt trains. */
+  /** The other jobs in the trainer process while the attempt trains. */
   readonly shares_with: JobGraft['shares_with'];
 }
 
-/** The settings of the installation that a job's object depends on. */
+/** Settings of the installation that a job's object depends on. */
 export interface Times {
-  /** A worker that was not heard for this many seconds is called silent. */
+  /** Seconds without a heartbeat after which a worker counts as silent. */
   readonly silentAfter: number;
-  /** A deleted job can be restored for this many days. */
+  /** Days for which a deleted job can be restored. */
   readonly restoreDays: number;
 }
 
-/** Builds a job as the API shows it, without its lease and its storage. */
+/** Converts a job to the format of the API. Omits the lease and the storage. */
 export function jobObject(
   job: Job,
   attempts: readonly TimedAttempt[],
@@ -76,7 +78,7 @@ export function jobObject(
   };
 }
 
-/** A tracker that a job is written to, in OpenAI's form. */
+/** Converts the run of a job in an experiment tracker to OpenAI's format. */
 export function integrationOf(run: IntegrationRun): JobIntegrationObject {
   const { type, status, url, error } = run;
   const { project, name, entity, tags } = run.settings;
@@ -90,25 +92,27 @@ export function integrationOf(run: IntegrationRun): JobIntegrationObject {
       };
 }
 
-/** A job that waits in a pool that its project may not use any more. */
+/** Sets the phase of a job that waits in a pool whose grant was revoked. */
 export function shutOut(job: JobObject): JobObject {
   const message = `Waiting: the project may no longer use pool ${job.graft.pool}. Ask an administrator for a grant, or cancel the job`;
   return { ...job, graft: { ...job.graft, phase: { code: 'pool_not_granted', message } } };
 }
 
-/** A job that waits in a pool that gets nothing new. */
+/** Sets the phase of a job that waits in a cordoned pool. */
 export function cordonedOff(job: JobObject): JobObject {
   const message = `Waiting: pool ${job.graft.pool} is cordoned and starts no new jobs until an administrator uncordons it`;
   return { ...job, graft: { ...job.graft, phase: { code: 'pool_cordoned', message } } };
 }
 
-/** A job that waits in a pool that no worker has ever joined. */
+/** Adds a warning to a job that waits in a pool that no worker has ever joined. */
 export function warnedOfPool(job: JobObject, message: string): JobObject {
   const warning = { code: POOL_NEVER_JOINED, message, step: null };
   return { ...job, graft: { ...job.graft, warnings: [...job.graft.warnings, warning] } };
 }
 
-/** OpenAI's hyperparameters with every "auto" resolved. The learning rate includes the multiplier already. */
+/**
+ * OpenAI's hyperparameters with every "auto" resolved. The learning rate already includes the multiplier.
+ */
 export function resolvedNumbers(
   request: Pick<CreateJob, 'hyperparameters' | 'method'>,
   spec: Spec,
@@ -120,7 +124,9 @@ export function resolvedNumbers(
   };
 }
 
-/** OpenAI's method with its hyperparameters. Those that only one method has are options of the task. */
+/**
+ * OpenAI's `method` with its hyperparameters. Hyperparameters of a single method are options of the task.
+ */
 function methodObject(
   hyperparameters: JobPreviewObject['hyperparameters'],
   { task, task_options: options }: Spec,
@@ -132,16 +138,16 @@ function methodObject(
   return { type, [type]: { hyperparameters: { ...of, ...hyperparameters } } };
 }
 
-/** A job that waits while all workers of its pool are older than the API process that made it. */
+/** Sets the phase of a job that waits for a worker of its schema version or newer. */
 export function outdatedPool(job: JobObject, schemaVersion: number): JobObject {
   const message = `Waiting for a worker of schema version ${schemaVersion} or newer in pool ${job.graft.pool}: upgrade its workers`;
   return { ...job, graft: { ...job.graft, phase: { code: 'no_able_worker', message } } };
 }
 
-/** Options that a user may set under `graft`, with what they resolved to. */
+/** Resolved values of the options that a user may set under `graft`. */
 export const echoed = (spec: Spec): Record<string, unknown> =>
   Object.fromEntries(
-    // A Spec of an earlier version lacks some, and null is not their default.
+    // A Spec of an earlier version does not have all options, and their default is not null.
     TRAINING_OPTIONS.map((name) => {
       const isUnsaid = spec[name] === undefined && BY_DATA.includes(name);
       return [name, isUnsaid ? null : spec[name]];
@@ -208,7 +214,7 @@ function graftFields(
   };
 }
 
-/** The operation on finished adapters that a job carries out; null if the job trains. */
+/** The operation on adapters that a job performs; null for training jobs. */
 export function operationObject({
   spec,
   request,
@@ -219,7 +225,7 @@ export function operationObject({
   return { ...operation, adapters: adapters ?? (model === undefined ? [] : [model]) };
 }
 
-/** The time until which a deleted job can be restored. */
+/** Unix time in seconds until which a deleted job can be restored. */
 export const restorableUntil = (deleted: Date, days: number): number =>
   unix(deleted) + days * 86_400;
 
@@ -228,7 +234,9 @@ const silence = (seconds: number): string =>
 
 const tenths = (value: number): number => Math.round(value * 10) / 10;
 
-/** An operation on adapters has no first step, so the whole time of its attempts counts. */
+/**
+ * Seconds of work. An operation on adapters has no first step, so its attempts count from their assignment.
+ */
 const workSeconds = ({ spec }: Job, attempts: readonly TimedAttempt[]): number =>
   attempts.reduce(
     (sum, { seconds, assigned_seconds: whole }) => sum + (spec.operation ? whole : seconds),
@@ -247,6 +255,6 @@ function attemptObject({ spec }: Job, attempt: Attempt): JobAttempt {
   };
 }
 
-/** JSON has no NaN: a loss that is not finite is shown as null. */
+/** Null if the value is not finite: JSON has no NaN. */
 export const finite = (value: number | null): number | null =>
   value !== null && Number.isFinite(value) ? value : null;

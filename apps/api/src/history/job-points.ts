@@ -4,20 +4,20 @@ import { Database } from '../database/database.js';
 import type { StoredValues } from '../database/entities/job.js';
 import { valueOf } from './metric-values.js';
 
-/** The numbers of a step or of an evaluation, by the names that they have outside: `train/loss`, `valid/loss`. */
+/** Metrics of a step or an evaluation under their public names, such as `train/loss` and `valid/loss`. */
 export interface Point {
-  /** Of the event that told of it. */
+  /** Number of the event that reported it. */
   readonly number: number;
   readonly at: Date;
   readonly step: number;
-  /** What is not finite is there, too. */
+  /** Includes values that are not finite. */
   readonly values: Readonly<Record<string, number>>;
 }
 
 export interface PointRange {
-  /** Number of the event to begin after; 0: from the first. */
+  /** Event number to start after; 0 starts at the first event. */
   readonly after: number;
-  /** The last that counts: the job's counter, as it was read before. */
+  /** Last event number to include: the job's event counter as read before. */
   readonly upTo: number;
   readonly limit: number;
 }
@@ -32,16 +32,20 @@ interface PointRow {
   readonly tokens: number | null;
 }
 
-/** SQL: an evaluation by a sample right before one of the whole data at the same step. Both would be told as the latter. */
+/**
+ * SQL: an evaluation on a sample that is immediately followed by one on the whole data at the same step.
+ * Both would be read as the latter.
+ */
 const IS_REPLACED = `(event.kind = 'evaluation' AND NOT (event.data ? '${EVAL_SCORE}') AND COALESCE((
   SELECT kind = 'evaluation' AND data->'step' = event.data->'step' FROM event AS next
   WHERE next.job_id = event.job_id AND next.number > event.number AND next.number <= $3 AND next.type = 'metrics'
     AND NOT (next.data ? '${EVAL_SCORE}') ORDER BY next.number LIMIT 1), false))`;
 
 /**
- * A job's numbers in the order of its events: whoever knows the number of the last one that they have goes on from
- * there, misses none and gets none twice. A step made again after a resume has one event, and is told here as its
- * first attempt measured it, whenever it is read; the score of an eval, which comes later, has an event of its own.
+ * Metrics of a job in the order of its events. A client that passes the last event number it has seen
+ * continues there, without gaps or duplicates. A step that is repeated after a resume has one event and is
+ * always returned as its first attempt measured it. The score of an eval arrives later and has its own
+ * event.
  */
 @Injectable()
 export class JobPoints {

@@ -23,7 +23,7 @@ import { takesJobs } from '../lifecycle/lease/fit-worker.js';
 export const noSuchJob = (id: string, parameter = 'fine_tune_id'): DomainError =>
   new DomainError('fine_tune_not_found', `Could not find fine tune: ${id.slice(0, 60)}`, parameter);
 
-/** Reads of jobs, always within a project. */
+/** Reads jobs of a project. */
 @Injectable()
 export class JobsRepository {
   constructor(
@@ -32,7 +32,7 @@ export class JobsRepository {
     private readonly forecasts: QueueForecasts,
   ) {}
 
-  /** @param options.deleted whether it may be one that was deleted */
+  /** @param options.deleted whether the job may be deleted */
   async row(
     projectId: string,
     id: string,
@@ -45,7 +45,9 @@ export class JobsRepository {
     return found;
   }
 
-  /** The same for a change, under the row's lock: it may have been deleted while this waited. */
+  /**
+   * Same as `row` for changes, with the row locked: the job may have been deleted while this call waited.
+   */
   async locked(
     manager: EntityManager,
     projectId: string,
@@ -71,7 +73,7 @@ export class JobsRepository {
     return { silentAfter: (2 * heartbeatMs) / 1000, restoreDays };
   }
 
-  /** A job that this request made, with what is to be said of its pool. */
+  /** Returns the object of a job that this request created, with an optional warning about its pool. */
   async created(job: Job, warning: string | null): Promise<JobObject> {
     const place = await this.forecasts.ofCreated(job);
     const object = jobObject(job, [], this.times, place);
@@ -81,7 +83,7 @@ export class JobsRepository {
   }
 
   async objects(jobs: readonly Job[]): Promise<JobObject[]> {
-    // The first assignment makes it 1: below it there are no attempts.
+    // `attempt` is 1 after the first assignment; jobs with 0 have no attempts.
     const begun = jobs.filter((job) => job.attempt > 0).map((job) => job.id);
     const attempts = begun.length === 0 ? [] : await this.attempts(begun);
     const ofJob = new Map<string, TimedAttempt[]>(jobs.map((job) => [job.id, []]));
@@ -107,7 +109,7 @@ export class JobsRepository {
     });
   }
 
-  /** Of the jobs that are written to trackers: nearly always none, and then nothing is asked. */
+  /** Integrations of the jobs that have any. Most pages have none and cause no query. */
   private async integrations(
     jobs: readonly Job[],
   ): Promise<ReadonlyMap<string, JobIntegrationObject[]>> {
@@ -128,7 +130,7 @@ export class JobsRepository {
     return objects;
   }
 
-  /** Of the jobs that wait, those whose pool does not exist, with the pools that their project may use. */
+  /** Queued jobs whose pool does not exist, with the pools that their project may use. */
   private async withoutPool(
     waiting: readonly Job[],
   ): Promise<ReadonlyMap<string, readonly string[]>> {
@@ -141,7 +143,10 @@ export class JobsRepository {
     return new Map(rows.map(({ id, others }) => [id, others]));
   }
 
-  /** Of the jobs that wait, those whose pool gives them no worker: true where their project may not use it any more. */
+  /**
+   * Queued jobs whose pool assigns them no worker: true if their project may no longer use the pool, false
+   * if it is cordoned.
+   */
   private async heldByPool(waiting: readonly Job[]): Promise<ReadonlyMap<string, boolean>> {
     if (waiting.length === 0) return new Map();
     const rows = await this.database.query<{ id: string; shut: boolean; cordoned: boolean }>(
@@ -155,7 +160,7 @@ export class JobsRepository {
     );
   }
 
-  /** Of the jobs that wait, those whose pool has workers, but only ones of a lower schema version. */
+  /** Queued jobs whose pool has only workers of a lower schema version. */
   private async tooNew(waiting: readonly Job[]): Promise<ReadonlySet<string>> {
     if (waiting.length === 0) return new Set();
     const rows = await this.database.query<{ id: string }>(
@@ -168,16 +173,16 @@ export class JobsRepository {
     return new Set(rows.map(({ id }) => id));
   }
 
-  /** All that several jobs had, in one statement, with what only the database's clock can tell. */
+  /** Reads the attempts of several jobs in one statement. Their durations use the database's clock. */
   private attempts(jobIds: readonly string[]): Promise<TimedAttempt[]> {
     return this.database.query<TimedAttempt>(
       `SELECT attempt.*, CASE WHEN ended_at IS NULL AND process IS NOT NULL THEN (
-           SELECT json_build_object('jobs', COALESCE(json_agg(beside.id ORDER BY beside.id) FILTER (WHERE is_own), '[]'),
+           SELECT json_build_object('jobs', COALESCE(json_agg(other_job.id ORDER BY other_job.id) FILTER (WHERE is_own), '[]'),
              'others', count(*) FILTER (WHERE NOT is_own))
            FROM (SELECT job.id, job.project_id = (SELECT project_id FROM job WHERE id = attempt.job_id) AS is_own
              FROM attempt other JOIN job ON job.id = other.job_id
              WHERE other.process = attempt.process AND other.worker_id = attempt.worker_id
-               AND other.ended_at IS NULL AND other.job_id <> attempt.job_id) AS beside) END AS shares_with,
+               AND other.ended_at IS NULL AND other.job_id <> attempt.job_id) AS other_job) END AS shares_with,
          COALESCE(EXTRACT(EPOCH FROM COALESCE(ended_at, clock_timestamp()) - started_at), 0)::float8 AS seconds,
          COALESCE(EXTRACT(EPOCH FROM COALESCE(ended_at, clock_timestamp()) - assigned_at), 0)::float8 AS assigned_seconds,
          CASE WHEN ended_at IS NULL THEN EXTRACT(EPOCH FROM clock_timestamp() - last_seen_at)::float8 END AS silent
@@ -186,9 +191,9 @@ export class JobsRepository {
     );
   }
 
-  /** A page of them, and whether there are more. */
+  /** Returns a page of jobs, and whether there are more. */
   async list(projectId: string, filter: JobFilter): Promise<{ page: Job[]; more: boolean }> {
-    // One that was deleted since ends the page before all the same.
+    // A job that was deleted in the meantime is still a valid cursor.
     if (filter.after)
       await this.row(projectId, filter.after, { parameter: 'after', deleted: true });
     const { sql, values } = jobListQuery(projectId, filter, this.settings.restoreDays);
@@ -202,7 +207,7 @@ export class JobsRepository {
     return { page, more: ids.length > filter.limit };
   }
 
-  /** Jobs of a project changed at `since` or later, deleted ones too, the earliest change first. */
+  /** Jobs of a project that changed at `since` or later, including deleted ones, oldest change first. */
   changed(projectId: string, since: Date, limit: number): Promise<Job[]> {
     return this.database.manager
       .getRepository(Job)

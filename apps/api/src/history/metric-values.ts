@@ -1,10 +1,13 @@
-// Numbers of a step or an evaluation by name: as a worker sends them, as jsonb keeps them, as people get them.
+// Metrics of a step or an evaluation by name: conversion from the worker's format to jsonb, and to the
+// format of the API.
 import type { Measured } from '@graft/contracts';
 import { metricsOf } from '../catalog/plugins.js';
 import type { StoredValues } from '../database/entities/job.js';
 import { finite } from './job-object.js';
 
-/** As text of a jsonb column, which takes no NaN as a number. */
+/**
+ * Converts metrics to text for a jsonb column. jsonb has no NaN or infinity, so they are stored as strings.
+ */
 export function valuesText(metrics: Readonly<Record<string, number>>): string {
   if (Object.values(metrics).every(Number.isFinite)) return JSON.stringify(metrics);
   const storable = Object.entries(metrics).map(([name, value]) => [
@@ -14,16 +17,19 @@ export function valuesText(metrics: Readonly<Record<string, number>>): string {
   return JSON.stringify(Object.fromEntries(storable));
 }
 
-/** A number of a row, NaN where it has none. */
+/** Value of a metric; NaN if it is missing. */
 export const valueOf = (values: StoredValues, name: string): number => Number(values[name] ?? NaN);
 
-/** A step's or an evaluation's numbers as the API gives them. */
+/** Metrics of a step or an evaluation in the format of the API. */
 export function measured(step: number, values: StoredValues): Measured {
   const numbers = Object.keys(values).map((name) => [name, finite(valueOf(values, name))]);
   return { loss: null, ...Object.fromEntries(numbers), step };
 }
 
-/** As OpenAI's events and checkpoints have them: what a task's charts show, each after `prefix`. */
+/**
+ * Metrics for OpenAI's events and checkpoints: those that the task's charts show, with `prefix` and
+ * OpenAI's names.
+ */
 export function openAiValues(
   task: string,
   prefix: string,

@@ -19,11 +19,11 @@ interface StepRow {
 }
 
 interface EvaluationRow extends Pick<StepRow, 'step' | 'values'> {
-  /** The accuracy of always answering the most frequent label; null where that is not known. */
+  /** Accuracy of always predicting the most frequent label; null if it is unknown. */
   readonly majority: number | null;
 }
 
-/** A job's curve: for each step what the newest attempt measured. */
+/** Metrics of a job, for each step as measured by the newest attempt. */
 @Injectable()
 export class JobMetrics {
   constructor(
@@ -58,7 +58,10 @@ export class JobMetrics {
     };
   }
 
-  /** At most `limit` steps, evenly spread, first and last always among them: each is found by the index. */
+  /**
+   * Returns at most `limit` evenly spaced steps, including the first and the last one. Each is found by the
+   * index.
+   */
   private steps(jobId: string, limit: number): Promise<StepRow[]> {
     return this.database.query<StepRow>(
       `WITH ends AS (
@@ -98,10 +101,10 @@ export class JobMetrics {
     );
   }
 
-  /** What the newest attempt measured at each of these steps, by its step. */
+  /** Metrics of the newest attempt at each of these steps, by step. */
   async at(jobId: string, steps: readonly number[]): Promise<Map<number, Measured>> {
     if (steps.length === 0) return new Map();
-    // By attempt, so that each is found by the table's key.
+    // Join by attempt, so that each row is found by the primary key.
     const rows = await this.database.query<StepRow>(
       `SELECT DISTINCT ON (step) step, "values", seconds, tokens, rss_bytes::float8
        FROM attempt JOIN metric ON metric.job_id = attempt.job_id AND metric.attempt = attempt.number
@@ -111,7 +114,10 @@ export class JobMetrics {
     return new Map(rows.map((row) => [row.step, stepMeasured(row)]));
   }
 
-  /** The result file of OpenAI's contract: one line a step, blanks where nothing was measured. Once in a transaction. */
+  /**
+   * Result file in OpenAI's format: one line per step, with empty cells where nothing was measured. Call it
+   * once per transaction.
+   */
   async *csv(jobId: string, manager: EntityManager): AsyncGenerator<Buffer> {
     const evaluations = new Map(
       (await this.evaluations(jobId, manager)).map((row) => [row.step, row.values]),
@@ -121,7 +127,7 @@ export class JobMetrics {
       valid: [...evaluations.values()].flatMap((values) => Object.keys(values)),
     });
     yield Buffer.from(['step', ...columns.map(({ title }) => title)].join(',') + '\n');
-    // One sorted pass: pages with a query each would sort what is left for each of them.
+    // Use a cursor to sort once: a query per page would sort the remaining rows each time.
     await this.database.query(
       `DECLARE curve NO SCROLL CURSOR FOR
          SELECT DISTINCT ON (step) step, "values" FROM metric WHERE job_id = $1 ORDER BY step, attempt DESC`,
@@ -152,7 +158,10 @@ export class JobMetrics {
     return row?.task ?? '';
   }
 
-  /** Of all numbers that its steps have. Nearly all have the same: each look finds a step with another, or none. */
+  /**
+   * Names of all metrics of a job's steps. Most steps have the same names, so each query finds a step with
+   * another name, or none.
+   */
   private async names(jobId: string, manager: EntityManager): Promise<string[]> {
     const names = new Set<string>();
     for (;;) {
@@ -167,7 +176,9 @@ export class JobMetrics {
   }
 }
 
-/** By the end of each step. Steps that are not here count as the next one that is. */
+/**
+ * Cumulative sums at the end of each step. A step that is missing counts like the next one that is present.
+ */
 export function summed(
   rows: readonly Pick<StepRow, 'step' | 'seconds' | 'tokens'>[],
   of: 'seconds' | 'tokens',

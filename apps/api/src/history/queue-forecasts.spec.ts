@@ -7,7 +7,7 @@ import type { Job } from '../database/entities/job.js';
 import { QueueForecasts } from './queue-forecasts.js';
 import { Speeds } from './speeds.js';
 
-/** The database, and how often it was asked. */
+/** A database that counts its queries. */
 class Counted extends Database {
   asked = 0;
   override query<Row>(...call: Parameters<Database['query']>): Promise<Row[]> {
@@ -76,7 +76,7 @@ it('computes the forecast of a pool once for concurrent requests, and again for 
     (await forecasts.ifCreated('pool', { project, priority, base: 'base', tokens: 10 }))?.position;
   expect(await stands('one', 100)).toBe(7);
   expect(await stands('one', 99)).toBe(1);
-  // Neither project runs anything: after one job of the first it is the other's turn.
+  // No project runs a job: after one job of the first project it is the second one's turn.
   expect(await stands('two', 100)).toBe(2);
   expect(await ask('SELECT count(*)::int AS n FROM job')).toEqual([{ n: 6 }]);
 });

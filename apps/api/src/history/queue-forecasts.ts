@@ -15,26 +15,26 @@ import {
 } from './queue-simulation.js';
 import { Speeds } from './speeds.js';
 
-/** Where a job stands that waits, and when it will start. */
+/** Position of a queued job and the forecast of its start. */
 export interface QueuePlace {
-  /** 1: the next. */
+  /** 1 is the next job. */
   readonly position: number;
-  /** Jobs that wait in its pool, of all projects. */
+  /** Number of queued jobs in its pool, across projects. */
   readonly length: number;
   readonly start: StartForecast | null;
 }
 
 export interface StartForecast {
-  /** Milliseconds since 1970, and the earliest and latest that they may turn out to be. */
+  /** Expected start in milliseconds since 1970, and its range. */
   readonly at: number;
   readonly range: readonly [earliest: number, latest: number];
 }
 
 interface Forecast {
   readonly begun: number;
-  /** How long it took: what takes long is not done again soon. */
+  /** Milliseconds that the computation took. Expensive forecasts are computed less often. */
   cost: number;
-  /** Jobs that waited; where it is not ready, those of the one before. */
+  /** Number of queued jobs; while the forecast is being computed, that of the previous one. */
   waiting: number;
   readonly found: Promise<Found>;
 }
@@ -46,7 +46,7 @@ interface Found {
   readonly places: ReadonlyMap<string, QueuePlace>;
 }
 
-/** A job that nobody has created. */
+/** A job that does not exist yet. */
 export interface Imagined {
   readonly project: string;
   readonly priority: number;
@@ -54,28 +54,31 @@ export interface Imagined {
   readonly tokens: number;
 }
 
-/** Pools whose forecasts are kept: whoever previews a job may name any. */
+/** Pools whose forecasts are cached: a preview may name any pool. */
 const KEPT_POOLS = 500;
-/** A forecast is good for so long; for half of that where a job is asked for that came after it. */
+/** Lifetime of a forecast in milliseconds, halved if it does not contain the requested job. */
 const GOOD_MS = 2_000;
-/** Nor is more than a twentieth of the time spent on it. */
+/** A forecast is reused for at least this many times its computation time. */
 const SPARING = 20;
-/** Jobs that may wait for a forecast to be worth waiting for when one is created, and how long more are taken for granted. */
+/**
+ * Number of queued jobs up to which the creation of a job waits for a forecast, and the time for which a
+ * higher number is assumed to last.
+ */
 const QUICK = 1_000;
 const LONG_MS = 60_000;
-/** A wait turns out half to twice as long, and begins with the moment that it takes to hand a job over. */
+/** Range of a forecast: half to twice the wait, plus the time of an assignment for the upper bound. */
 const SPREAD = 2;
 const HANDING_OVER_MS = 10_000;
 
-/** A job of the pool, and what says how long it takes. */
+/** Inputs for estimating the duration of a job. */
 interface Timed {
   readonly base: string;
-  /** Of all its steps, and the share of them that is yet to be made. */
+  /** Tokens of all steps, and the fraction of the steps that remains. */
   readonly tokens: number | null;
   readonly share: number;
 }
 
-/** Places of waiting jobs and forecasts of their starts: worked out for a pool at a time, whoever asks. */
+/** Positions of queued jobs and forecasts of their starts, computed for a whole pool and cached. */
 @Injectable()
 export class QueueForecasts {
   private readonly pools = new Map<string, Forecast>();
@@ -86,7 +89,7 @@ export class QueueForecasts {
     private readonly speeds: Speeds,
   ) {}
 
-  /** Of those jobs that wait, and may start some time. */
+  /** Positions of the queued jobs among `jobs` that may start at some time. */
   async of(
     jobs: readonly Pick<Job, 'id' | 'pool' | 'state' | 'desired_state'>[],
   ): Promise<ReadonlyMap<string, QueuePlace>> {
@@ -105,8 +108,8 @@ export class QueueForecasts {
   }
 
   /**
-   * Of a job that was created just now; null also where thousands wait, which takes a while to work out: whoever asks
-   * for the job has it then.
+   * Position of a job that was just created. Null if the queue is long, because the computation takes time;
+   * later requests for the job include the position.
    */
   async ofCreated(
     job: Pick<Job, 'id' | 'pool' | 'state' | 'desired_state'>,
@@ -117,7 +120,7 @@ export class QueueForecasts {
     return (await this.of([job])).get(job.id) ?? null;
   }
 
-  /** Where a job would stand that is created now; null where it might never start. */
+  /** Position that a new job would get; null if it might never start. */
   async ifCreated(pool: string, job: Imagined): Promise<QueuePlace | null> {
     const { at, state, rates } = await this.look(pool, GOOD_MS);
     const rate = rates.get(job.base) ?? (await this.speeds.ofSlots([job.base], pool)).get(job.base);
@@ -157,7 +160,7 @@ export class QueueForecasts {
     return found;
   }
 
-  /** The newest last. */
+  /** Moves the pool to the end: the map is ordered by age. */
   private keep(pool: string, forecast: Forecast): void {
     this.pools.delete(pool);
     this.pools.set(pool, forecast);
@@ -250,7 +253,7 @@ function placesOf(at: number, state: PoolState): ReadonlyMap<string, QueuePlace>
   );
 }
 
-/** As the API shows it. */
+/** Converts a position to the fields of the API. */
 export function placeFields(
   place: QueuePlace | null,
 ): Pick<JobGraft, 'queue_position' | 'queue_length' | 'estimated_start' | 'estimated_start_range'> {

@@ -1,22 +1,22 @@
 import { USE_HALVES_SECONDS } from '../lifecycle/close-attempt.js';
 
-/** A job that waits. */
+/** A queued job. */
 export interface Waiting {
   readonly id: string;
   readonly project: string;
   readonly priority: number;
-  /** Its place by age among all. */
+  /** Rank by age among all queued jobs. */
   readonly age: number;
-  /** Seconds until it may start at all. */
+  /** Seconds until the job may start. */
   readonly dueIn: number;
-  /** Seconds that it will hold its slot; null: nothing is known. */
+  /** Seconds for which the job will hold its slot; null if unknown. */
   readonly seconds: number | null;
 }
 
 /** A job that holds a slot of the pool. */
 export interface Running {
   readonly project: string;
-  /** Seconds that it held its slot so far, and will yet. */
+  /** Seconds for which it has held its slot, and seconds that remain (null if unknown). */
   readonly held: number;
   readonly left: number | null;
 }
@@ -25,9 +25,9 @@ export interface Sharing {
   readonly id: string;
   readonly weight: number;
   readonly limit: number | null;
-  /** Jobs that run in other pools. */
+  /** Number of running jobs in other pools. */
   readonly elsewhere: number;
-  /** Slot seconds of the pool lately. */
+  /** Recent slot seconds in the pool. */
   readonly used: number;
 }
 
@@ -40,19 +40,19 @@ export interface PoolState {
 
 export interface Start {
   readonly id: string;
-  /** Seconds from now; null: it depends on a job of which nothing is known. */
+  /** Seconds from now; null if it depends on a job of unknown duration. */
   readonly seconds: number | null;
 }
 
-/** Of a job of which nothing is known, so that the order can go on behind it. */
+/** Assumed duration of a job whose duration is unknown. */
 const SOME_SECONDS = 600;
 
-/** A project while time goes on. */
+/** State of a project during the simulation. */
 interface Line extends Sharing {
   here: number;
-  /** As `used`, of the jobs that ended by then. */
+  /** Like `used`, including the jobs that have ended in the simulation. */
   spent: number;
-  /** The one that is next first. */
+  /** Sorted; the next job comes first. */
   readonly waiting: Waiting[];
 }
 
@@ -60,13 +60,13 @@ interface Slot {
   readonly begunAt: number;
   readonly endsAt: number;
   readonly known: boolean;
-  /** None: its project has nothing that waits, and no say. */
+  /** Undefined if the project has no queued jobs, so that it does not affect the order. */
   readonly line: Line | undefined;
 }
 
 /**
- * In which order and when waiting jobs will start, if nothing else comes: by the order of lifecycle/lease/next-job, slot by
- * slot, as the jobs before them end. Jobs that may never start are left out.
+ * Simulates the order and the times in which queued jobs start if no other jobs arrive. Uses the order of
+ * lifecycle/lease/next-job; a slot becomes free when its job ends. Omits jobs that may never start.
  */
 export function simulate(
   { freeSlots, running, waiting, projects }: PoolState,
@@ -82,7 +82,7 @@ export function simulate(
   const all = [...lines.values()];
   const starts: Start[] = [];
   let now = 0;
-  // Where there is no slot at all the order is that of one, some day.
+  // Without any slot, use the order for a single slot and no times.
   let known = freeSlots + running.length > 0;
   let free = known ? freeSlots : 1;
   for (;;) {
@@ -110,7 +110,7 @@ export function simulate(
       const { line } = ending;
       if (!line) continue;
       line.here--;
-      // In units of now, when what was used before counts less.
+      // Usage decays exponentially. Scale later usage up instead of decaying all earlier usage.
       line.spent += (now - ending.begunAt) * 2 ** Math.min(1000, now / halfLife);
     } else if (due < Infinity) now = due;
     else return starts;
@@ -130,7 +130,7 @@ function linesOf(projects: readonly Sharing[], waiting: readonly Waiting[]): Map
   return lines;
 }
 
-/** Kept with the one that ends first at the end. */
+/** Inserts a slot. The list is sorted so that the slot that ends first is last. */
 function occupy(slots: Slot[], slot: Slot): void {
   let [low, high] = [0, slots.length];
   while (low < high) {
@@ -141,7 +141,7 @@ function occupy(slots: Slot[], slot: Slot): void {
   slots.splice(low, 0, slot);
 }
 
-/** Takes the job that is next out of its line. */
+/** Removes the next job from its project's queue. */
 function takeBest(lines: readonly Line[], now: number): { job: Waiting; line: Line } | null {
   let best: { job: Waiting; line: Line; at: number } | null = null;
   for (const line of lines) {

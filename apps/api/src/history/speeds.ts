@@ -4,18 +4,21 @@ import { Database } from '../database/database.js';
 
 export interface Speed {
   readonly tokensPerSecond: number;
-  /** What it is taken from, in words. */
+  /** Description of the source. */
   readonly from: string;
 }
 
 const RECENT = 5;
 
-/** How fast jobs of a kind have trained, whoever's they were: of those, nothing but their speed is told. */
+/** Training speed of earlier jobs. It includes jobs of all projects and reveals nothing but their speed. */
 @Injectable()
 export class Speeds {
   constructor(private readonly database: Database) {}
 
-  /** Of the last jobs with the same base, method and precision in a pool, else with any method; null if there are none. */
+  /**
+   * Speed of recent jobs with the same base, method and precision in a pool, or of any jobs on the base;
+   * null if there are none.
+   */
   async like(base: string, pool: string, { peft, base_dtype: dtype }: Spec): Promise<Speed | null> {
     const method = peft?.peft_type ?? null;
     const same = await this.recent(
@@ -30,8 +33,9 @@ export class Speeds {
   }
 
   /**
-   * Tokens a second that a slot of a pool gets through, by the base: of the last jobs there, loading, evaluations and
-   * turns of others included; else their speed in training, wherever it was. What is missing has never run.
+   * Tokens per second of a slot in a pool, by base. Uses recent jobs in the pool, including loading,
+   * evaluations and time for other jobs; otherwise the training speed of the base in any pool. Bases that
+   * were never trained are missing.
    */
   async ofSlots(bases: readonly string[], pool: string): Promise<ReadonlyMap<string, number>> {
     const rows = await this.database.query<{ base: string; rate: number | null }>(

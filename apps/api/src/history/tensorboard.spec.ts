@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { crc32c, fileHeader, pointRecord } from './tensorboard.js';
 
-// That TensorBoard reads such files is in test/parity/tensorboard.all.spec.ts.
+// test/parity/tensorboard.all.spec.ts checks that TensorBoard reads such files.
 
 it('computes the CRC-32C of RFC 3720', () => {
   expect(crc32c(Buffer.from('123456789'))).toBe(0xe3069283);
@@ -10,7 +10,7 @@ it('computes the CRC-32C of RFC 3720', () => {
 });
 
 it('matches the output of TensorBoard’s own writer byte for byte', () => {
-  // tensorboard 2.21
+  // written by tensorboard 2.21
   const at = new Date(1_000);
   const loss = (value: number): string =>
     pointRecord({ number: 1, at, step: 3, values: { 'train/loss': value } }).toString('hex');
@@ -20,6 +20,6 @@ it('matches the output of TensorBoard’s own writer byte for byte', () => {
   const begin = '200000000000000029eda95009000000000000f03f10032a130a110a0a747261696e2f6c6f737315';
   expect(loss(0.5)).toBe(`${begin}0000003f87a9e1ea`);
   expect(loss(NaN)).toBe(`${begin}0000c07fc9205fad`);
-  // f32 has no such numbers
+  // float32 cannot represent 1e300
   expect(loss(1e300)).toBe(loss(Infinity));
 });

@@ -1,12 +1,13 @@
-// TensorBoard's event files: TFRecords (https://www.tensorflow.org/tutorials/load_data/tfrecord) of tensorflow.Event
-// (tensorflow/core/util/event.proto). A record is length (u64), masked CRC-32C of the length, data, masked CRC-32C of
-// the data, all little-endian; a file is nothing but records, so that more may be appended at any time.
+// TensorBoard event files: TFRecords (https://www.tensorflow.org/tutorials/load_data/tfrecord) of
+// tensorflow.Event (tensorflow/core/util/event.proto). A record consists of length (u64), masked CRC-32C of
+// the length, data and masked CRC-32C of the data, all little-endian. A file is a sequence of records, so
+// more can be appended at any time.
 import { BinaryWriter } from '@bufbuild/protobuf/wire';
 import type { Point } from './job-points.js';
 
-/** tensorflow.Event: wall_time 1, step 2, file_version 3, summary 5. */
+/** Field numbers of tensorflow.Event. */
 const EVENT = { wallTime: 1, step: 2, fileVersion: 3, summary: 5 };
-/** tensorflow.Summary: value 1, which has a tag 1 and a simple_value 2. */
+/** Field numbers of tensorflow.Summary and of its values. */
 const SUMMARY = { value: 1, tag: 1, simpleValue: 2 };
 
 const DOUBLE = 1;
@@ -14,7 +15,7 @@ const VARINT = 0;
 const BYTES = 2;
 const FLOAT = 5;
 
-/** What a file begins with. */
+/** First record of a file. */
 export function fileHeader(at: Date): Buffer {
   const writer = new BinaryWriter();
   writer.tag(EVENT.wallTime, DOUBLE).double(at.getTime() / 1000);
@@ -22,7 +23,7 @@ export function fileHeader(at: Date): Buffer {
   return record(writer.finish());
 }
 
-/** The numbers of one step or evaluation. */
+/** Record with the metrics of a step or an evaluation. */
 export function pointRecord({ at, step, values }: Point): Buffer {
   const writer = new BinaryWriter();
   writer.tag(EVENT.wallTime, DOUBLE).double(at.getTime() / 1000);
@@ -38,7 +39,7 @@ export function pointRecord({ at, step, values }: Point): Buffer {
   return record(writer.finish());
 }
 
-/** As f32 has it: the writer refuses what is beyond its range. */
+/** Rounds to float32. The writer rejects values outside its range. */
 const single = (value: number): number => Math.fround(value);
 
 function record(data: Uint8Array): Buffer {
@@ -50,10 +51,10 @@ function record(data: Uint8Array): Buffer {
   return frame;
 }
 
-/** As TensorFlow masks checksums that are kept beside their data. */
+/** Masks a checksum as TensorFlow does for checksums that are stored with their data. */
 const masked = (crc: number): number => (((crc >>> 15) | (crc << 17)) + 0xa282ead8) >>> 0;
 
-/** Castagnoli's polynomial, reflected. `zlib.crc32` has another. */
+/** Table for the reflected Castagnoli polynomial. `zlib.crc32` uses a different one. */
 const TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
   let crc = byte;
   for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ 0x82f63b78 : crc >>> 1;
