@@ -56,6 +56,9 @@ export interface RowContext {
   readonly active: Tensor | null;
   /** Row-wise scalings, for adapters that use them. Null if such adapters do not act. */
   readonly scalings: Tensor | null;
-  /** Whether the batch has rows of this run only. If so, y is not shared and may be modified in place. */
+  /**
+   * Whether y has rows of this run only (no other run in the batch, or a product of its own). If so, it may
+   * be modified in place.
+   */
   readonly alone: boolean;
 }

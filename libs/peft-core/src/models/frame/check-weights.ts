@@ -24,7 +24,7 @@ export interface WeightProblems {
    * once.
    */
   readonly others: number;
-  /** Whether `others` reached its limit. */
+  /** Whether there are more of them than `others` counts. */
   readonly isCut: boolean;
   /** Likely cause, such as files of another kind of model; null if unknown. */
   readonly kind: string | null;
