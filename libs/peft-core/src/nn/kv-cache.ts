@@ -216,8 +216,8 @@ export class KvCache {
   }
 
   /**
-   * Rewinds to this many rows: none, or at least as many as before the last advance. Later rows overwrite the
-   * rest.
+   * Rewinds to this many rows: none, or at least as many as before the last advance (exactly as many if there
+   * are convolution layers). Later rows overwrite the rest.
    */
   rewind(handle: number, rows: number): void {
     const entry = this.#entry(handle);
