@@ -35,6 +35,7 @@ export * from './models/model-objects.js';
 export * from './organization/organization.js';
 export * from './http/parse-body.js';
 export * from './jobs/plan-line.js';
+export * from './program-options.js';
 export * from './organization/pool-name.js';
 export * from './http/problem.js';
 export * from './jobs/sample-prompts.js';

@@ -1,7 +1,6 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { credentialsOf } from './credentials.js';
 import { graftFor, readSettings, SETTINGS } from './settings.js';
@@ -70,21 +69,5 @@ describe('credentialsOf', () => {
 
   it('explains how to get credentials if there are none', () => {
     expect(() => credentialsOf(readSettings({ home }, {}))).toThrow('graft up');
-  });
-});
-
-describe('docs/reference/configuration.md', () => {
-  it('lists every setting with its flag and its variable', () => {
-    const text = readFileSync(
-      fileURLToPath(new URL('../../../../docs/reference/configuration.md', import.meta.url)),
-      'utf8',
-    );
-    for (const { key, env, inFile } of SETTINGS) {
-      const row = text
-        .split('\n')
-        .find((line) => line.startsWith('| `--') && line.includes(`\`${env}\``));
-      expect(row, env).toContain(`\`--${key}\``);
-      expect(row?.includes(`\`${key.replaceAll('-', '_')}\``), `${key} in graft.json`).toBe(inFile);
-    }
   });
 });

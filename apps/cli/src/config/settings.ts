@@ -13,7 +13,7 @@ export interface Setting {
   readonly description: string;
 }
 
-/** Settings of the CLI. A spec compares them with the table in docs/reference/configuration.md. */
+/** Settings of the CLI. docs/reference/configuration.md is generated from them. */
 export const SETTINGS = [
   {
     key: 'home',

@@ -3,8 +3,15 @@ import { availableParallelism, hostname } from 'node:os';
 import { resolve } from 'node:path';
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { DomainError, POOL_NAME, POOL_NAME_RULE } from '@graft/contracts';
+import {
+  DomainError,
+  optionsHelp,
+  parserOptions,
+  POOL_NAME,
+  POOL_NAME_RULE,
+} from '@graft/contracts';
 import type { DeviceChoice } from '../trainer-pool/devices.js';
+import { WORKER_OPTIONS } from './options.js';
 
 /** Settings of a worker. Flags take precedence over environment variables. */
 export interface Settings {
@@ -42,46 +49,13 @@ export const USAGE = `graft-worker: joins a Graft control plane, trains its jobs
 
   graft-worker --url grpc://HOST:PORT --token TOKEN [options]
 
-  --url URL             worker gateway of the API: grpc://HOST:PORT, or grpcs:// for TLS; for several
-                        API processes, grpc://HOST:PORT,HOST:PORT, tried in order          (GRAFT_WORKER_URL)
-  --token TOKEN         join token; prefer the variable, since others can see arguments    (GRAFT_WORKER_TOKEN)
-  --token-file FILE     file with the join token                                           (GRAFT_WORKER_TOKEN_FILE)
-  --ca-file FILE        certificates (PEM) to trust for grpcs:// instead of the system's   (GRAFT_WORKER_CA_FILE)
-  --pool NAME           pool whose jobs to run                        [default]            (GRAFT_WORKER_POOL)
-  --name NAME           display name of the worker                    [host name]          (GRAFT_WORKER_NAME)
-  --slots N             maximum concurrent runs                       [2]                  (GRAFT_WORKER_SLOTS)
-  --max-chats N         maximum concurrent model requests; twice as
-                        many may wait                                 [16]                 (GRAFT_WORKER_MAX_CHATS)
-  --home DIR            folder for caches, spool and runs             [.graft/worker]      (GRAFT_WORKER_HOME)
-  --threads N           threads of each trainer                       [cores]              (GRAFT_WORKER_THREADS)
-  --device DEVICE       auto, cpu, cuda:N, or several: cuda:0,cuda:1  [auto]               (GRAFT_DEVICE)
-  --trainer-user NAME   user that trainers run as if the worker runs as root               (GRAFT_WORKER_TRAINER_USER)
-  --cache-gb N          maximum size of the blob cache in GB          [50]                 (GRAFT_WORKER_CACHE_GB)
-  --idle-minutes N      minutes to keep an idle base in memory        [30]                 (GRAFT_WORKER_IDLE_MINUTES)
-  --log-level LEVEL     trace, debug, info, warn, error               [info]               (GRAFT_LOG_LEVEL)
+${optionsHelp(WORKER_OPTIONS)}
 
 SIGTERM or Ctrl-C drains the worker: it saves a checkpoint of every run and returns the jobs within 60 s.
 A second signal stops it immediately.
 `;
 
-const FLAGS = {
-  url: { type: 'string' },
-  token: { type: 'string' },
-  'token-file': { type: 'string' },
-  'ca-file': { type: 'string' },
-  pool: { type: 'string' },
-  name: { type: 'string' },
-  slots: { type: 'string' },
-  'max-chats': { type: 'string' },
-  home: { type: 'string' },
-  threads: { type: 'string' },
-  device: { type: 'string' },
-  'trainer-user': { type: 'string' },
-  'cache-gb': { type: 'string' },
-  'idle-minutes': { type: 'string' },
-  'log-level': { type: 'string' },
-  help: { type: 'boolean' },
-} as const;
+const FLAGS = { ...parserOptions(WORKER_OPTIONS), help: { type: 'boolean' } } as const;
 
 /**
  * Reads the settings from flags and environment variables.
