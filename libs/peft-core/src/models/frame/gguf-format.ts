@@ -39,7 +39,7 @@ export interface GgufModule {
    * columns] in Hugging Face files.
    */
   readonly isKernel?: true;
-  /** Difference between the file's values and Hugging Face's. */
+  /** Offset: the file's values are Hugging Face's plus this. */
   readonly shift?: number;
 }
 

@@ -56,8 +56,8 @@ export const StackOptions = z
     /** Front end that converts images or audio to rows. If omitted, inputs are tokens or embedded rows. */
     frontEnd: FrontEndOptions.optional(),
     /**
-     * Width of the token table, if it differs from hiddenSize: then there are an input and an output
-     * projection.
+     * Width of the token table, if it differs from hiddenSize. An input projection maps it to hiddenSize.
+     * With ledIn `tokens`, an output projection maps back before the head.
      */
     embeddingSize: size.optional(),
     /**
