@@ -12,7 +12,7 @@ import { EventLog, type NewEvent } from './event-log.js';
 import { LemonWorkers } from './lease/lemon-workers.js';
 import { verdict } from './retry-policy.js';
 
-/** What an attempt is remembered by that could not be prepared, for a reason that is not the job's. */
+/** Outcome of an attempt that could not be prepared while a part of the service was unavailable. */
 const NOT_PREPARED = 'not_prepared';
 const MOST_PUT_OFF_MS = 60_000;
 
@@ -21,15 +21,15 @@ export interface Failure {
   readonly message: string;
   readonly param: string | null;
   readonly retryable: boolean;
-  /** Where a trainer process died: whose fault that was, */
+  /** Blame for the end of the trainer process, if it died. */
   readonly blame?: Blame;
-  /** and its name. */
+  /** Name of the trainer process that died. */
   readonly process?: string;
 }
 
 /**
- * What follows an attempt that did not finish: which transition its end comes to. Each works in a transaction that
- * holds the job row's lock.
+ * Decides which transition follows an attempt that did not finish. Each method works in a transaction that
+ * holds the lock on the job's row.
  */
 @Injectable()
 export class AttemptOutcomes {
@@ -42,12 +42,12 @@ export class AttemptOutcomes {
     private readonly lemons: LemonWorkers,
   ) {}
 
-  /** Queues the job again where the failure's class and the job's budgets allow, else fails it for good. */
+  /** Queues the job again if the failure's class and the job's budgets allow it; fails it otherwise. */
   async retryOrFail(manager: EntityManager, job: Job, failure: Failure): Promise<void> {
     const { blame = null, retryable } = failure;
     const process = failure.process || null;
     const death = { blame, process };
-    // Another's failure is none of this job's.
+    // A failure that another job caused is not reported as this job's failure.
     const code = blame === 'other' ? 'displaced' : failure.code;
     const next = verdict(job, { code, retryable, blame }, this.settings.retryBackoffMs);
     const { lease_owner: worker } = job;
@@ -67,7 +67,7 @@ export class AttemptOutcomes {
     if (blame === 'own' && worker !== null) await this.lemons.look(manager, worker);
   }
 
-  /** An attempt that could not even be handed to its worker, for a reason that will not go away. */
+  /** Fails an attempt that could not be assigned to its worker for a permanent reason. */
   async failUnassignable(
     attempt: Pick<Job, 'id' | 'attempt'>,
     { code, message, param }: DomainError,
@@ -77,7 +77,7 @@ export class AttemptOutcomes {
     );
   }
 
-  /** An attempt that a defect of the server kept from its worker. */
+  /** Retries an attempt that a defect of the server kept from its worker. */
   async retryUnprepared(attempt: Pick<Job, 'id' | 'attempt'>): Promise<void> {
     await this.ofRunning(attempt, (manager, job) =>
       this.retryOrFail(manager, job, {
@@ -89,7 +89,7 @@ export class AttemptOutcomes {
     );
   }
 
-  /** An attempt that its worker never heard of: another begins at once, and this one counts against nothing. */
+  /** Requeues an attempt that did not reach its worker, immediately and without charging a budget. */
   async handBack(attempt: Pick<Job, 'id' | 'attempt'>, why: string): Promise<void> {
     await this.ofRunning(attempt, (manager, job) =>
       this.transitions.requeue(manager, job, {
@@ -103,8 +103,9 @@ export class AttemptOutcomes {
   }
 
   /**
-   * An attempt that could not be prepared while a part of the service was away. It counts against nothing, and the next
-   * one begins after a while that doubles, so that jobs of which only one cannot be prepared pass it.
+   * Delays a job that could not be prepared while a part of the service was unavailable. It is not charged
+   * to a budget. The delay doubles with each attempt, up to a minute, so that jobs that can be prepared
+   * overtake it.
    */
   async putOff({ id, attempt }: Pick<Job, 'id' | 'attempt'>, part: Part): Promise<void> {
     await this.database.transaction(async (manager) => {
@@ -129,8 +130,9 @@ export class AttemptOutcomes {
   }
 
   /**
-   * The run ended because it was told to: paused as wanted, or handed on by a worker that leaves. It goes on
-   * from the newest checkpoint that was committed, which is not where it stopped if that one was never stored.
+   * Handles a run that was stopped: pauses the job if a pause was requested, otherwise queues it again, for
+   * example after a drain or a preemption. The job resumes from the newest committed checkpoint, which is
+   * older than the run's last step if that checkpoint was not stored.
    */
   async pauseOrHandOn(
     manager: EntityManager,
@@ -162,7 +164,7 @@ export class AttemptOutcomes {
     });
   }
 
-  /** Locks the job's row and calls `then`, unless the attempt no longer runs. */
+  /** Locks the job's row and calls `then`, unless the attempt is no longer running. */
   private async ofRunning(
     { id, attempt }: Pick<Job, 'id' | 'attempt'>,
     then: (manager: EntityManager, job: Job) => Promise<void>,
@@ -189,7 +191,7 @@ export class AttemptOutcomes {
 
 type Reason = PayloadOf<'stopped'>['reason'];
 
-/** What an attempt is remembered by that was stopped. */
+/** Outcomes of attempts that were stopped, by reason. */
 const OUTCOMES: Readonly<Record<Reason, string>> = {
   cancel: 'cancelled',
   pause: 'paused',
@@ -198,7 +200,7 @@ const OUTCOMES: Readonly<Record<Reason, string>> = {
   other: 'stopped',
 };
 
-/** Why a run ended that nobody here told to. */
+/** Describes why a run ended without a request of the user. */
 const stopped = (reason: Reason): string => {
   if (reason === 'drain') return 'The worker is draining';
   if (reason === 'preempt') return 'A job of higher priority needs the slot';
@@ -209,7 +211,7 @@ const stopped = (reason: Reason): string => {
 const resumingFrom = (step: number): string =>
   step === 0 ? 'starting over' : `resuming from step ${step}`;
 
-/** What follows an attempt that failed, to be read behind the reason. */
+/** Describes what happens after a failed attempt; appended to the reason. */
 function sequel(
   job: Pick<Job, 'desired_state' | 'present_at_deaths'>,
   delayMs: number,

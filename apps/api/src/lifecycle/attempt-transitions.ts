@@ -11,30 +11,30 @@ import { Outbox } from './outbox.js';
 import { successEvents } from './success-events.js';
 import { SweepEnds } from './sweep-ends.js';
 
-/** What an attempt is remembered by that handed its slot to a job of higher priority. */
+/** Outcome of an attempt that handed its slot to a job of higher priority. */
 export const PREEMPTED = 'preempted';
 
-/** How a job is queued again. */
+/** Parameters of a requeue. */
 export interface Requeue {
-  /** What the attempt is remembered by. */
+  /** Outcome of the attempt. */
   readonly outcome: string;
-  /** Which budget (retry-policy) it is charged to. */
+  /** Budget (retry-policy) that is charged. */
   readonly count: 'crash' | 'infra' | 'none';
   readonly delayMs: number;
   readonly message: string;
   readonly level: 'info' | 'warn';
-  /** What the job's phase says while it waits for more than a worker. */
+  /** Phase message of the job if it waits for more than a worker. */
   readonly phase?: string;
   readonly death?: ProcessDeath;
 }
 
-/** The end of the trainer process that an attempt ran in. */
+/** Death of the trainer process that an attempt ran in. */
 export interface ProcessDeath {
   readonly process: string | null;
   readonly blame: Blame | null;
 }
 
-/** What an attempt made that finished. */
+/** Result of a finished attempt. */
 export interface Result {
   /** Name of the fine-tuned model. */
   readonly model: string;
@@ -42,22 +42,23 @@ export interface Result {
   readonly files: readonly string[];
   readonly trainedTokens: number;
   readonly step: number;
-  /** The one whose weights the model holds; null of an operation on adapters. */
+  /** Step whose weights the model contains; null for an operation on adapters. */
   readonly publishedStep: number | null;
   readonly forgetting: JobForgetting | null;
 }
 
 /**
- * What an attempt may do to its job; that it begins is Leases.take:
+ * Transitions of a job that its attempt causes. Leases.take starts an attempt.
  *
  *     start        running, from its first or a later step
  *     succeed      running  →  succeeded
  *     fail         running  →  failed
  *     pauseAt      running  →  paused
- *     requeue      running  →  queued, or paused where that is wanted
+ *     requeue      running  →  queued, or paused if a pause was requested
  *
- * Each is called in a transaction that holds the job row's lock, and names the attempt it ends in the statement itself:
- * what an attempt that is not current asks for changes no row. AttemptOutcomes decides which of them an end comes to.
+ * Call each method in a transaction that holds the lock on the job's row. The statements name the attempt,
+ * so an attempt that is not current changes no row. AttemptOutcomes decides which transition follows the
+ * end of an attempt.
  */
 @Injectable()
 export class AttemptTransitions {
@@ -70,7 +71,9 @@ export class AttemptTransitions {
     private readonly sweeps: SweepEnds,
   ) {}
 
-  /** Answers with the event that tells of it; the caller appends it among others. */
+  /**
+   * Marks an attempt as started. Returns the message for its event, which the caller appends with others.
+   */
   async start(
     manager: EntityManager,
     job: Job,
@@ -116,7 +119,7 @@ export class AttemptTransitions {
     await this.ended(manager, job, 'fine_tuning.job.succeeded');
   }
 
-  /** For good: nothing is tried again. */
+  /** Fails the job without a retry. */
   async fail(
     manager: EntityManager,
     job: Job,
@@ -147,7 +150,7 @@ export class AttemptTransitions {
     await this.sweeps.trialEnded(manager, job.sweep_id);
   }
 
-  /** As its owner wanted; `before` are events to tell first. */
+  /** Pauses the job as its owner requested. `before` are events to append first. */
   async pauseAt(
     manager: EntityManager,
     job: Job,
@@ -168,7 +171,7 @@ export class AttemptTransitions {
     ]);
   }
 
-  /** Another attempt is to go on from the newest checkpoint, after the delay. */
+  /** Queues the job again after a delay. The next attempt resumes from the newest checkpoint. */
   async requeue(manager: EntityManager, job: Job, how: Requeue): Promise<void> {
     const paused = job.desired_state === 'pause';
     await this.database.query(
@@ -201,7 +204,10 @@ export class AttemptTransitions {
   }
 }
 
-/** An operation on adapters has no steps: another attempt begins anew. */
+/**
+ * Message of a started attempt. An operation on adapters has no steps, so each attempt starts from the
+ * beginning.
+ */
 function startedWords(
   { spec }: Pick<Job, 'spec'>,
   isFirst: boolean,

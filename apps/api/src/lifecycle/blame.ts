@@ -1,6 +1,9 @@
-/** Deaths without a new checkpoint in between after which a job that may have caused them runs alone. */
+/**
+ * Number of trainer deaths without a new checkpoint in between, after which a job that may have caused them
+ * runs alone.
+ */
 const ALONE_AFTER = 2;
 
-/** Whether it gets a trainer process of its own. */
+/** Whether the job gets a trainer process of its own. */
 export const runsAlone = ({ present_at_deaths: deaths }: { present_at_deaths: number }): boolean =>
   deaths >= ALONE_AFTER;

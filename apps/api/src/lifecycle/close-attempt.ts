@@ -2,10 +2,13 @@ import type { EntityManager } from 'typeorm';
 import type { Database } from '../database/database.js';
 import type { Attempt, Job } from '../database/entities/job.js';
 
-/** In which the slot time that a project had counts half when the next job is chosen. */
+/** Half-life of the slot time that a project has used, for choosing the next job. */
 export const USE_HALVES_SECONDS = 3600;
 
-/** Ends the attempt that a job had when its row was locked, and counts the time that it held its slot. */
+/**
+ * Ends the attempt that a job had when its row was locked, and adds its slot time to the usage of the
+ * project.
+ */
 export async function closeAttempt(
   database: Database,
   manager: EntityManager,

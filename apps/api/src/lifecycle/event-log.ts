@@ -14,7 +14,10 @@ export interface NewEvent {
   readonly at?: Date;
 }
 
-/** Writes the history of jobs. Numbers are given under the job row's lock: commit order is id order. */
+/**
+ * Writes the events of jobs. Numbers are assigned under the lock on the job's row, so commit order is
+ * number order.
+ */
 @Injectable()
 export class EventLog {
   constructor(
@@ -22,7 +25,10 @@ export class EventLog {
     private readonly wakeUps: WakeUps,
   ) {}
 
-  /** Appends events, and announces the change once it is committed; call inside the transaction that changed the job. */
+  /**
+   * Appends events and announces the change after the commit. Call it in the transaction that changed the
+   * job.
+   */
   async append(manager: EntityManager, jobId: string, events: readonly NewEvent[]): Promise<void> {
     const [job] = await this.database.query<{ project_id: string }>(
       `WITH changed AS (
@@ -38,13 +44,13 @@ export class EventLog {
     if (job) this.announce(jobId, job.project_id);
   }
 
-  /** Tells who watches, once the transaction is committed. */
+  /** Notifies streams after the commit of the transaction. */
   announce(jobId: string, projectId: string): void {
     this.wakeUps.announce(`job:${jobId}`, `project:${projectId}`);
   }
 }
 
-/** SQL: writes events, whose columns are parameters from `first` on, after those that the job has. */
+/** SQL: inserts events after the existing ones of a job. Their columns are the parameters from `$first`. */
 export const insertEvents = (
   jobId: string,
   before: string,
@@ -61,11 +67,11 @@ export const insertEvents = (
     ) WITH ORDINALITY AS e(level, type, message, kind, at, data, nth)`;
 };
 
-/** The parameters of that. */
+/** Parameters of `insertEvents`. */
 export const eventColumns = (events: readonly NewEvent[]): unknown[] => [
   events.map((event) => event.level ?? 'info'),
   events.map((event) => event.type ?? 'message'),
-  // Postgres text cannot hold NUL.
+  // PostgreSQL's text type cannot store NUL.
   events.map((event) => event.message.replaceAll('\0', '').slice(0, 8000)),
   events.map((event) => event.kind ?? null),
   jsonbArray(events.map((event) => jsonbText(event.data ?? null))),

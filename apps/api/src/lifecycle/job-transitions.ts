@@ -12,7 +12,7 @@ import { eventColumns, EventLog, insertEvents, type NewEvent } from './event-log
 import { Outbox } from './outbox.js';
 import { SweepEnds } from './sweep-ends.js';
 
-/** What is known of a job before it waits for a worker. */
+/** Columns of a new job. */
 export type NewJob = Pick<
   Job,
   | 'id'
@@ -36,26 +36,26 @@ export type NewJob = Pick<
   | 'tracestate'
 > & { readonly trial: Trial | null };
 
-/** What a job is of a sweep. */
+/** Place of a job in a sweep. */
 export interface Trial {
   readonly sweep: string;
-  /** Counted from 1. */
+  /** Starts at 1. */
   readonly number: number;
-  /** By path. */
+  /** Values of the varied options by path. */
   readonly options: Readonly<Record<string, unknown>>;
 }
 
 /**
- * What its owner may do to a job:
+ * Transitions of a job that its owner requests:
  *
  *     create  →  queued
- *     cancel     queued, running, paused  →  cancelled, and the worker's attempt is not current any more
- *     pause      queued  →  paused;  running  →  running, and wanted paused (AttemptTransitions.pauseAt)
- *     resume     paused  →  queued;  running and wanted paused  →  running
+ *     cancel     queued, running, paused  →  cancelled; the worker's attempt is no longer current
+ *     pause      queued  →  paused;  running  →  running with a requested pause (AttemptTransitions.pauseAt)
+ *     resume     paused  →  queued;  running with a requested pause  →  running
  *
- * Each is called in a transaction that holds the job row's lock. It checks the state, writes it in a statement that
- * names the attempt, ends the attempt that was running, and appends the event that tells of it. What is so already is
- * left alone: the same request may come twice.
+ * Call each method in a transaction that holds the lock on the job's row. It checks the state, writes the
+ * new state in a statement that names the attempt, ends the running attempt and appends an event. A
+ * repeated request changes nothing.
  */
 @Injectable()
 export class JobTransitions {
@@ -69,9 +69,9 @@ export class JobTransitions {
   ) {}
 
   /**
-   * Job, outbox row, first events and the audit log's row, in one statement; answers with the job's row.
-   * It is younger than those that the same transaction made before.
-   * @param auditEntry null where the job is part of another
+   * Inserts job, outbox row, first events and audit entry in one statement. Returns the row of the job,
+   * whose creation time is later than that of jobs created before in the same transaction.
+   * @param auditEntry null if the job is part of another audited action
    */
   async create(
     manager: EntityManager,
@@ -127,7 +127,10 @@ export class JobTransitions {
     return created;
   }
 
-  /** The attempt's number goes up in the same statement, so whatever the worker still writes is refused. */
+  /**
+   * Cancels a job. The statement also raises the attempt number, so later writes of the worker are
+   * rejected.
+   */
   async cancel(manager: EntityManager, job: Job): Promise<void> {
     if (job.state === 'cancelled') return;
     refuseUnless(job, ['queued', 'running', 'paused'], 'cancelled');
@@ -150,7 +153,7 @@ export class JobTransitions {
     await this.sweeps.trialEnded(manager, job.sweep_id);
   }
 
-  /** Nobody waits for the scores of its checkpoints any more. What is graded stays. */
+  /** Cancels the eval runs of the job's checkpoints, which are no longer needed. Grades so far are kept. */
   private async cancelEvalRuns(manager: EntityManager, job: Job): Promise<void> {
     const runs = await this.database.query<{ id: string }>(
       `UPDATE eval_run SET status = 'canceled', owner = NULL, owner_until = NULL
@@ -163,7 +166,7 @@ export class JobTransitions {
       await this.webhooks.write(manager, { type: 'eval.run.canceled', projectId, target: id });
   }
 
-  /** A waiting job pauses at once; a running one after its next checkpoint is committed. */
+  /** Pauses a job: a queued one immediately, a running one after its next checkpoint is committed. */
   async pause(manager: EntityManager, job: Job): Promise<void> {
     if (job.state === 'paused' || job.desired_state === 'pause') return;
     refuseUnless(job, ['queued', 'running'], 'paused');
@@ -186,7 +189,7 @@ export class JobTransitions {
     if (job.state === 'queued' || (job.state === 'running' && job.desired_state === 'run')) return;
     refuseUnless(job, ['paused', 'running'], 'resumed');
     if (job.state === 'running') {
-      // Told to pause but not there yet: when it stops it is queued again.
+      // The worker may already be stopping for the pause; the job is then queued again.
       await this.database.query(
         `UPDATE job SET desired_state = 'run', phase_code = 'training',
            phase_message = 'Resumed: the pause request was withdrawn' WHERE id = $1 AND attempt = $2`,

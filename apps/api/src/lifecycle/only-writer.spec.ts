@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 
 const SRC = join(import.meta.dirname, '..');
 
-/** Columns of a job that decide what may happen to it, and to which attempt. */
+/** Columns that decide what may happen to a job, and to which attempt. */
 const OWNED = [
   'state',
   'desired_state',
@@ -25,7 +25,7 @@ const sources = readdirSync(SRC, { recursive: true, encoding: 'utf8' })
   .filter((name) => name.endsWith('.ts') && !name.endsWith('.spec.ts'))
   .map((name) => ({ name, text: readFileSync(join(SRC, name), 'utf8') }));
 
-/** What each `UPDATE job SET …` of a text sets, up to its WHERE, FROM or end. */
+/** Columns that each `UPDATE job SET …` in the text sets, up to its WHERE, FROM or end. */
 function columnsSet(text: string): string[] {
   return [...text.matchAll(/UPDATE job\s+SET\s+([\s\S]*?)(?:\bWHERE\b|\bFROM\b|`)/g)].flatMap(
     ([, assignments = '']) =>

@@ -11,14 +11,18 @@ interface Row {
   readonly token: string;
 }
 
-/** Rows relayed at once. */
+/** Rows relayed per transaction. */
 const BATCH = 100;
-/** Between two relays: under load a relay then carries many rows, which costs little more than one; alone none waits. */
+/**
+ * Minimum time between two relays. Under load a relay carries many rows at little more than the cost of
+ * one; a single row is relayed immediately.
+ */
 const PAUSE_MS = 100;
 
 /**
- * Tokens that are written in the transaction that makes a job wait, and relayed to the dispatch queue after it. At
- * least once: a row is marked sent only after the queue has the token, and the token's id makes a repeat harmless.
+ * Transactional outbox of queue tokens. A token is written in the transaction that queues a job and relayed
+ * to the dispatch queue after the commit, at least once: a row is marked as sent after the queue has
+ * accepted the token, whose id makes duplicates harmless.
  */
 @Injectable()
 export class Outbox {
@@ -41,22 +45,22 @@ export class Outbox {
     );
   }
 
-  /** Calls back with a pool's name after tokens for it were relayed. */
+  /** Calls `listener` with the name of a pool after tokens for it were relayed. */
   onRelayed(listener: (pool: string) => void): void {
     this.emitter.on('relayed', listener);
   }
 
-  /** Relays soon; many nudges become one run. */
+  /** Relays soon. Calls during a relay are combined. */
   nudge(): void {
     this.again = true;
     this.running ??= this.run().finally(() => {
       this.running = null;
-      // Asked for between the last look and here.
+      // `nudge` was called after the last check of `again`.
       if (this.again) this.nudge();
     });
   }
 
-  /** Waits for a relay in progress, for an orderly end. */
+  /** Waits for a relay in progress; for shutdown. */
   async settled(): Promise<void> {
     await this.running;
   }

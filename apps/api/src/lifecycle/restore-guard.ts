@@ -10,10 +10,10 @@ import { log } from '../log.js';
 import { AttemptTransitions } from './attempt-transitions.js';
 import { Outbox } from './outbox.js';
 
-/** More than any job has attempts: no number that was handed out and forgotten comes again. */
+/** Larger than the number of attempts of any job, so that no lost attempt number is assigned again. */
 const JUMP = 1000;
 
-/** What is remembered of a database: its server, the history of that, and how far its mark had come. */
+/** Position of a database: its server, its timeline, and a mark that only grows. */
 interface Position {
   readonly system: string;
   readonly timeline: number;
@@ -21,15 +21,16 @@ interface Position {
 }
 
 interface Found extends Position {
-  /** The server and timeline that this database was last used on. */
+  /** Server and timeline of the last use of this database, as `system/timeline`. */
   readonly known: string | null;
 }
 
 /**
- * A database that was restored, or a standby that took over without the last commits, has forgotten
- * attempts that workers still hold, and would hand them out again. When the server or its timeline is not what
- * was seen last, or the mark in it is behind, the attempt's number of every open job goes up by 1,000. The mark is raised with each
- * look and remembered outside of the database, in GRAFT_HOME.
+ * Protects against a restored database, or a standby that took over without the last commits. Such a
+ * database does not contain attempts that workers still hold, and would assign their numbers again. If the
+ * server or timeline has changed, or the mark is lower than the last known one, `check` raises the attempt
+ * number of every unfinished job by 1,000. Each check raises the mark and stores it outside of the
+ * database, in GRAFT_HOME.
  */
 @Injectable()
 export class RestoreGuard {
@@ -44,7 +45,10 @@ export class RestoreGuard {
     this.file = join(settings.home, 'database-position.json');
   }
 
-  /** Before anything is served, and now and then: a standby may take over while this process runs. */
+  /**
+   * Checks the position before the API serves requests, and periodically after that: a standby may take
+   * over while this process runs.
+   */
   async check(): Promise<void> {
     const seen = this.remembered();
     const now = await this.found();
@@ -70,7 +74,7 @@ export class RestoreGuard {
     return { ...now, mark: Number(now.mark) };
   }
 
-  /** Notes where the database is now, and raises its mark to at least `mark`; returns what it is then. */
+  /** Stores the position of the database and raises its mark to at least `mark`. Returns the new mark. */
   private async settle(
     { system, timeline }: Position,
     mark: number,
@@ -88,7 +92,7 @@ export class RestoreGuard {
 
   private async jump(now: Found, mark: number, why: string): Promise<void> {
     const counts = await this.database.transaction(async (manager) => {
-      // Another process may have been here first.
+      // Another process may have handled it already.
       const [known] = await this.database.query<{ place: string; mark: string }>(
         `SELECT system_identifier || '/' || timeline AS place, mark FROM installation FOR UPDATE`,
         [],
@@ -137,19 +141,19 @@ export class RestoreGuard {
     try {
       return JSON.parse(readFileSync(this.file, 'utf8')) as Position;
     } catch {
-      // The first start, or somebody else's home: there is nothing to compare with.
+      // First start, or a different GRAFT_HOME: there is no position to compare with.
       return null;
     }
   }
 
   private remember({ system, timeline, mark }: Position): void {
     try {
-      // Of its own name: another API process may share the home.
+      // A unique name: another API process may share the directory.
       const temporary = `${this.file}.${randomText(8)}.tmp`;
       writeFileSync(temporary, JSON.stringify({ system, timeline, mark }));
       renameSync(temporary, this.file);
     } catch (error) {
-      // A full disk: what was written last still stands, and only falls further behind.
+      // The disk may be full. The previous position stays valid; it only gets older.
       log.warn({ err: error }, 'could not store the position of the database');
     }
   }

@@ -14,7 +14,7 @@ const end = (code: string, retryable = true, blame: AttemptEnd['blame'] = null):
   blame,
 });
 
-/** Every code as it was decided when each reader had a list of its own; all that is not named here failed. */
+/** Expected budgets by code; all other codes fail the job. */
 const DECIDED: Partial<Record<ErrorCode, { count: string; once?: true }>> = {
   crash: { count: 'crash' },
   invalid_report: { count: 'crash' },
@@ -70,7 +70,7 @@ describe('verdict', () => {
       count: 'infra',
     });
     expect(verdict(job(0, 20), end('lost_worker'), 1000).then).toBe('fail');
-    // The first lost worker costs no waiting beyond its lease.
+    // After the first lost worker there is no delay beyond the lease.
     expect(verdict(job(0, 0), end('lost_worker'), 1000)).toMatchObject({ delayMs: 0 });
     expect(verdict(job(0, 1), end('lost_worker'), 1000)).not.toMatchObject({ delayMs: 0 });
   });

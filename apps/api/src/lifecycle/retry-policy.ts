@@ -2,7 +2,7 @@ import { retryOf, type Blame } from '@graft/contracts';
 import type { Job } from '../database/entities/job.js';
 import { runsAlone } from './blame.js';
 
-/** What follows the end of an attempt. */
+/** Decision about a job after the end of an attempt. */
 export type Verdict =
   | { readonly then: 'fail'; readonly advice: string | null }
   | {
@@ -11,10 +11,10 @@ export type Verdict =
       readonly delayMs: number;
     };
 
-/** What an attempt ended with. */
+/** End of an attempt. */
 export interface AttemptEnd {
   readonly code: string;
-  /** What the worker thinks; it counts only for a code that this build does not know. */
+  /** Opinion of the worker. It counts only for codes that are unknown to this build. */
   readonly retryable: boolean;
   readonly blame: Blame | null;
 }
@@ -24,7 +24,7 @@ export const INFRA_BUDGET = 20;
 const MAX_DELAY_MS = 5 * 60_000;
 const DISK_FULL_DELAY_MS = 60_000;
 
-/** What a user may do about an end that is not tried again. */
+/** Advice to the user by code, for failures that are not retried. */
 const ADVICE: Readonly<Record<string, string>> = {
   no_memory:
     'no worker that tried had enough free memory for the base model; if other programs use the memory, create the job again when it is free',
@@ -37,9 +37,10 @@ const ADVICE: Readonly<Record<string, string>> = {
 };
 
 /**
- * What the table of ERROR_CODES says of the code, and the budgets: crashes without a new checkpoint in between 3,
- * failures of the infrastructure 20 in a job's life. Delays double with each failure. What may have been another's fault
- * costs neither, until the job runs alone: then nobody else is left. What was another's fault for certain costs nothing.
+ * Decides whether a job is retried, by the code's entry in ERROR_CODES and two budgets: 3 crashes without a
+ * new checkpoint in between, and 20 infrastructure failures per job. Delays double with each failure. A
+ * failure that several jobs may have caused is not charged until the job runs alone. A failure that another
+ * job caused is never charged.
  */
 export function verdict(
   job: Pick<Job, 'crash_count' | 'infra_count' | 'present_at_deaths'>,
@@ -52,7 +53,8 @@ export function verdict(
     return { then: 'requeue', count: 'none', delayMs: backoff(job.present_at_deaths) };
   const known = retryOf(code);
   const advice = known === null ? null : (ADVICE[code] ?? null);
-  // A run that hung by its own work does so again, most likely; one of which nobody knows may have been held up.
+  // A run that hangs in its own work will probably hang again. Without blame, something else may have
+  // blocked it.
   const ownHang = code === 'hang' && blame === 'own';
   switch (ownHang ? 'crash' : (known ?? (retryable ? 'crash' : 'never'))) {
     case 'free':
@@ -75,7 +77,7 @@ export function verdict(
           then: 'fail',
           advice: `this happened ${INFRA_BUDGET} times; the job is not retried automatically`,
         };
-      // The lease already took its time to run out, and the one that failed is not there to be hurt again.
+      // The expired lease was already a delay, and the lost worker cannot fail again.
       const atOnce = code === 'lost_worker' && job.infra_count === 0;
       return {
         then: 'requeue',

@@ -6,7 +6,7 @@ import { IS_OPEN, type Job } from '../database/entities/job.js';
 import type { ResolvedSearch, SweepRung } from '../database/entities/sweeps.js';
 import type { NewEvent } from './event-log.js';
 
-/** Something that trials are compared by, as it was measured of one after so many steps. */
+/** Value of the sweep's metric for a trial after `step` steps. */
 export interface Measured {
   readonly metric: SweepMetric;
   readonly step: number;
@@ -14,29 +14,32 @@ export interface Measured {
 }
 
 export interface RungDecision {
-  /** Whether the run is to end before its last step. */
+  /** Whether the run must end before its last step. */
   readonly endsEarly: boolean;
   readonly event: NewEvent;
 }
 
-/** What a job says that is to end at a rung. */
+/** Phase of a job that will end at a rung. */
 export const ENDING = {
   code: 'ending',
   message: 'Ending early: it is behind other trials of its sweep',
 } as const;
 
 /**
- * Which trials of a sweep go on from a rung (ASHA, arXiv:1810.05934, as it stops trials): each is compared with those
- * that were there before it, and waits for none.
+ * Asynchronous successive halving (ASHA, arXiv:1810.05934, stopping variant): decides which trials of a
+ * sweep continue after a rung. Each trial is compared with those that reached the rung before it and waits
+ * for none.
  */
 @Injectable()
 export class Rungs {
   constructor(private readonly database: Database) {}
 
   /**
-   * Call it in the transaction that writes what was measured, which holds the job row's lock. Null where that step is
-   * no rung of the job, or it was there before: a trial that is behind is so once, whoever repeats its steps. One that is
-   * ending is at no later rung. Of one that is over nothing is decided, though others are compared with what it was.
+   * Records a trial at a rung and decides whether it continues. Call it in the transaction that writes the
+   * measurement and holds the lock on the job's row.
+   * Returns null if the step is no rung of the job, if the job has already been at this rung (repeated
+   * steps do not count), if it is already ending, or if it has ended. The score of an ended job is still
+   * stored, so that other trials are compared with it.
    */
   async reached(
     manager: EntityManager,
@@ -46,7 +49,8 @@ export class Rungs {
     const isOfNone = job.sweep_id === null || job.end_at_step !== null;
     const search = isOfNone ? null : await this.searchOf(manager, job, measured);
     if (search === null) return null;
-    // A statement of its own: the next one is to see what others wrote that had the lock.
+    // A separate statement: the snapshot of the next one must include the commits of the previous lock
+    // holders.
     await this.database.query(
       'SELECT pg_advisory_xact_lock(hashtextextended($1, 0))',
       [`rungs ${job.sweep_id}`],
@@ -81,7 +85,7 @@ export class Rungs {
     return sweep?.search ?? null;
   }
 
-  /** False: it was there before. */
+  /** Stores the result at a rung. Returns false if there is one already. */
   private async note(
     manager: EntityManager,
     job: Job,
@@ -97,7 +101,7 @@ export class Rungs {
     return rows.length > 0;
   }
 
-  /** Its worker is told so with the answer to its report, or to its next heartbeat. */
+  /** Ends a job at a step. Its worker learns this from the response to its report or next heartbeat. */
   private async end(manager: EntityManager, job: Job, step: number): Promise<void> {
     await this.database.query(
       `UPDATE job SET end_at_step = $3,
@@ -107,12 +111,15 @@ export class Rungs {
       [job.id, job.attempt, step, ENDING.code, ENDING.message],
       manager,
     );
-    // what else of the batch comes is of one that ends
+    // later messages of the batch must see that the job is ending
     job.end_at_step = step;
   }
 }
 
-/** 1 is the best; of equal ones each has the better place. What is not finite is behind all that is. */
+/**
+ * Rank among the trials at a rung, starting at 1. Equal scores share the better rank. Values that are not
+ * finite rank last.
+ */
 export function placeAmong(
   { metric, score }: Measured,
   others: readonly Pick<SweepRung, 'score'>[],
@@ -124,7 +131,9 @@ export function placeAmong(
   return 1 + others.filter((other) => worth(other.score) > worth(score)).length;
 }
 
-/** Among the best 1/eta of those that are there, or the best of all. */
+/**
+ * Whether a trial continues: its rank is among the best 1/eta of the trials at the rung, or it is the best.
+ */
 export const goesOn = (
   { score }: Pick<Measured, 'score'>,
   place: number,
@@ -136,7 +145,7 @@ interface Place {
   readonly place: number;
   readonly there: number;
   readonly kept: boolean;
-  /** Whether it is at its last step, too. */
+  /** Whether the trial has also reached its last step. */
   readonly isLast: boolean;
 }
 

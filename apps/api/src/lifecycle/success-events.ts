@@ -2,7 +2,7 @@ import { lossText } from '@graft/contracts';
 import type { Job } from '../database/entities/job.js';
 import type { NewEvent } from './event-log.js';
 
-/** The last events of a job that has succeeded: what it made, and what its owner should know of it. */
+/** Last events of a job that has succeeded: the model, and notes about it. */
 export function successEvents(
   job: Pick<Job, 'best' | 'valid_loss' | 'warnings' | 'spec' | 'total_steps' | 'end_at_step'>,
   {

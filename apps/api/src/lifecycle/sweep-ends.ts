@@ -5,14 +5,17 @@ import { Database } from '../database/database.js';
 import { IS_OPEN } from '../database/entities/job.js';
 import { WebhookEvents } from '../webhooks/webhook-events.js';
 
-/** SQL: the step of a job's model, once there is one. */
+/** SQL: step of a job's model, once it exists. */
 export const MODEL_STEP = 'COALESCE(job.published_step, job.step)';
 
-/** SQL: of a job and its sweep: it is done, and the model that it is compared by is still asked. */
+/**
+ * SQL, for a job and its sweep: the job has succeeded, and the eval of the model that it is compared by is
+ * unfinished.
+ */
 export const IS_SCORING = `sweep.search->>'metric' = '${EVAL_SCORE}' AND job.state = 'succeeded' AND EXISTS (SELECT 1 FROM eval_run
     WHERE job_id = job.id AND eval_run.step IN (${MODEL_STEP}, job.step) AND status IN ('queued', 'in_progress'))`;
 
-/** SQL: of a sweep: a trial of it is open, or its model is still asked. */
+/** SQL, for a sweep: a trial is unfinished, or its model is still being scored. */
 const GOES_ON = `EXISTS (SELECT 1 FROM job WHERE sweep_id = sweep.id AND (${IS_OPEN} OR ${IS_SCORING}))`;
 
 interface Ended {
@@ -20,7 +23,7 @@ interface Ended {
   readonly status: Extract<SweepStatus, 'succeeded' | 'failed' | 'cancelled'>;
 }
 
-/** When sweeps are over, which is once, and is told. */
+/** Ends sweeps, once each, and writes the webhook event. */
 @Injectable()
 export class SweepEnds {
   constructor(
@@ -28,10 +31,11 @@ export class SweepEnds {
     private readonly webhooks: WebhookEvents,
   ) {}
 
-  /** Call it in a transaction that ends a trial of the sweep, after that. */
+  /** Ends the sweep if all trials have ended. Call it after ending a trial, in the same transaction. */
   async trialEnded(manager: EntityManager, sweep: string | null): Promise<void> {
     if (sweep === null) return;
-    // A statement of its own: the next one is to see what others wrote that had the lock.
+    // A separate statement: the snapshot of the next one must include the commits of the previous lock
+    // holders.
     await this.database.query(
       'SELECT pg_advisory_xact_lock(hashtextextended($1, 0))',
       [`end of ${sweep}`],
@@ -52,7 +56,7 @@ export class SweepEnds {
     await this.webhooks.write(manager, { type: `graft.sweep.${status}`, projectId, target: sweep });
   }
 
-  /** The same where runs of evals have ended, which may have scored trials. */
+  /** Same as `trialEnded`, for eval runs that have ended and may have scored trials. */
   async runsEnded(manager: EntityManager, jobs: readonly (string | null)[]): Promise<void> {
     const sweeps = await this.database.query<{ id: string }>(
       `SELECT DISTINCT sweep_id AS id FROM job WHERE id = ANY($1) AND sweep_id IS NOT NULL ORDER BY 1`,

@@ -2,18 +2,23 @@ import { Injectable } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import { Database } from '../database/database.js';
 
-/** A day's tokens are counted in this many rows, each connection in its own: else all would wait for one row's lock. */
+/**
+ * Rows per project and day. Each connection uses one of them, so that connections do not wait for the same
+ * row lock.
+ */
 const PARTS = 16;
 
-/** SQL: the day, in UTC, by the database's clock. */
+/** SQL: today in UTC by the database's clock. */
 const TODAY = `(clock_timestamp() AT TIME ZONE 'UTC')::date`;
 
-/** Tokens that a project trained and generated, by the day. */
+/** Tokens that projects have trained and generated per day. */
 @Injectable()
 export class Usage {
   constructor(private readonly database: Database) {}
 
-  /** Call it in the transaction that takes in what made the tokens: they are then counted with it or not at all. */
+  /**
+   * Adds tokens. Call it in the transaction that processes their source, so that both commit or neither.
+   */
   async add(manager: EntityManager, projectId: string, tokens: number): Promise<void> {
     if (tokens <= 0) return;
     await this.database.query(
@@ -24,7 +29,7 @@ export class Usage {
     );
   }
 
-  /** Tokens of today, and when the next day begins. */
+  /** Tokens of today, and the start of the next day. */
   async today(
     projectId: string,
     manager?: EntityManager,

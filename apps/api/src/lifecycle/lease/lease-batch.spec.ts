@@ -66,7 +66,7 @@ describe('leases of several jobs', () => {
       ask,
       Array.from({ length: count }, (_, n) => ({ id: `${id}-${n}`, project: id, created: n })),
     );
-  /** Gives as the dispatcher does; answers with the jobs in the order in which they were given. */
+  /** Assigns jobs as the dispatcher does. Returns their ids in order. */
   const give = async (workers = [worker(1, 20), worker(2, 20), worker(3, 20)]) => {
     const given = await batches.take('pool', match(await batches.next('pool'), workers));
     return given.map(({ taken }) => taken.id);

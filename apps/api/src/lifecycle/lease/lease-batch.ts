@@ -7,15 +7,18 @@ import type { LeaseHolder, Taken } from './lease.js';
 import { IS_DUE, nextJobs, RUNNING_LIMIT } from './next-job.js';
 import { WakeUps } from '../../wake/wake-ups.js';
 
-/** Jobs that are given at once. */
+/** Maximum number of jobs per batch. */
 const AT_ONCE = 32;
 
-/** A job that is to be given, as it stood when the order was asked for. */
+/** A job to assign, as it was when the order was read. */
 export interface NextJob {
   readonly id: string;
   readonly attempt: number;
   readonly base_id: string;
-  /** Its project has a limit of running jobs, which is counted under a lock: one at a time. */
+  /**
+   * Whether its project has a limit of running jobs. They are counted under a lock, so such jobs are
+   * assigned one at a time.
+   */
   readonly limited: boolean;
   readonly schema_version: number;
 }
@@ -26,9 +29,9 @@ export interface Pair<Worker> {
 }
 
 /**
- * Several leases at once, where many jobs wait and many slots are free. The order stays that of docs/adr/0016: each
- * job of a project counts as running for those after it, so that the first N of an order are the next N. Where more
- * decides than the order, Leases.take gives one.
+ * Takes several leases in one statement if many jobs are queued and many slots are free. The order is that
+ * of docs/adr/0016: each job of a project counts as running for its later jobs, so the first N of an order
+ * are the next N. Where more than the order decides, Leases.take assigns a single job.
  */
 @Injectable()
 export class LeaseBatch {
@@ -38,7 +41,7 @@ export class LeaseBatch {
     private readonly wakeUps: WakeUps,
   ) {}
 
-  /** The jobs that a pool is to give next, in order. */
+  /** The next jobs of a pool, in order. */
   next(pool: string): Promise<NextJob[]> {
     return this.database.query<NextJob>(
       `SELECT id, attempt, base_id, limited, schema_version FROM (${nextJobs('$1', AT_ONCE)}) AS next ORDER BY place LIMIT ${AT_ONCE}`,
@@ -47,8 +50,9 @@ export class LeaseBatch {
   }
 
   /**
-   * Takes leases, each if its job still stands as it did and may start, and its worker is fit and has a slot. One
-   * statement, as Leases.take: the workers' rows are locked first, in the order of their ids.
+   * Takes leases in one statement. Skips a pair if its job has changed or may not start, or if its worker
+   * is not fit or has no free slot. As in Leases.take, the rows of the workers are locked first, in the
+   * order of their ids.
    */
   async take<Worker extends LeaseHolder>(
     pool: string,
@@ -104,9 +108,10 @@ export class LeaseBatch {
 }
 
 /**
- * Which worker is given which of the jobs, one after the other: one that holds the job's base, else the one with most
- * free slots, then by id. It ends where the order alone does not decide: before a job whose project has a limit or whose
- * schema version is higher than the worker's, and where a job of a base that the worker holds may pass this one.
+ * Assigns jobs to workers in order: to a worker that holds the job's base, otherwise to the one with the
+ * most free slots, then by id. Stops where the order alone does not decide: before a job whose project has
+ * a limit, before a job with a higher schema version than its worker, and where a job whose base the worker
+ * holds may pass this one.
  */
 export function match<
   Worker extends LeaseHolder & { readonly freeSlots: number; readonly schemaVersion: number },

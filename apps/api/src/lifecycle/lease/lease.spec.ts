@@ -69,7 +69,7 @@ describe('leases of a pool', () => {
     if (typeof answer === 'string') throw new Error(`no lease: ${answer}`);
     return answer;
   };
-  /** Ends a job that is said to have held its slot for so long. */
+  /** Ends a job as if it had held its slot for this many seconds. */
   const end = (job: Taken, seconds: number) =>
     database.transaction(async (manager) => {
       await database.query(
@@ -116,7 +116,8 @@ describe('leases of a pool', () => {
         running.push(answer);
         given++;
         waiting[answer.project_id] = (waiting[answer.project_id] ?? 0) - 1;
-        // Without the slot that it was given just now, it holds no more for its weight than anybody who waits.
+        // Without its new slot, the project has no more slots per weight than any project with waiting
+        // jobs.
         const mine = answer.project_id;
         for (const [id, weight] of Object.entries(weights))
           if (mine !== 'limited' && (waiting[id] ?? 0) > 0)
@@ -175,7 +176,7 @@ describe('leases of a pool', () => {
         created: n,
         age: n,
         dueIn: 0,
-        // No two moments are equal, nor the times that two projects held.
+        // Fractions make all times, and all slot times of projects, different.
         seconds: 10 + random.below(500) + n / 32,
       }));
       await insertJobs(ask, jobs);
@@ -197,7 +198,7 @@ describe('leases of a pool', () => {
         await end(next.job, next.until - next.from);
         const { project_id: owner } = next.job;
         held.set(owner, (held.get(owner) ?? 0) + (next.until - next.from));
-        // The test's own time must not pass in it.
+        // Cancel the decay during the test's own run time.
         await ask(
           'UPDATE pool_use SET at = clock_timestamp(), seconds = $2 WHERE project_id = $1',
           [owner, held.get(owner)],
@@ -298,7 +299,7 @@ describe('leases of a pool', () => {
     await ask('UPDATE worker SET free_slots = 3');
     const answers = await Promise.all(Array.from({ length: 8 }, () => take()));
     const given = answers.filter((answer) => typeof answer !== 'string');
-    // Some may have lost their job to another, and found no slot for the next.
+    // The others lost their job to another process and found no free slot for the next one.
     expect([given.length, answers.filter((answer) => answer === 'full').length]).toEqual([3, 5]);
     const running = await ask(`SELECT 1 FROM job WHERE state = 'running'`);
     expect(running).toHaveLength(3);

@@ -9,7 +9,7 @@ import { fitWorker } from './fit-worker.js';
 import { IS_DUE, nextJobs } from './next-job.js';
 import { WakeUps } from '../../wake/wake-ups.js';
 
-/** The worker that is to own an attempt. */
+/** The worker that will own an attempt. */
 export interface LeaseHolder {
   readonly workerId: string;
   readonly sessionId: string;
@@ -30,7 +30,7 @@ export interface Taken {
   readonly present_at_deaths: number;
 }
 
-/** What an attempt to take a lease came to: nothing where `id` is null, and there was nothing where `best` is. */
+/** Result of an attempt to take a lease. `id` is null if no lease was taken, `best` if no job may start. */
 type Answer = {
   readonly fit: boolean;
   readonly free: boolean;
@@ -41,25 +41,31 @@ type Answer = {
 export interface Renewal {
   readonly held: readonly Lease[];
   readonly lost: readonly Lease[];
-  /** Held runs that are wanted to pause, and those that are to make way for a job of higher priority. */
+  /** Held runs with a requested pause, and those that are preempted by a job of higher priority. */
   readonly pausing: readonly Lease[];
   readonly preempting: readonly Lease[];
-  /** Those that are to end at a step, as if it were their last. */
+  /** Held runs that must end at a step as if it were their last one. */
   readonly ending: readonly Ending[];
-  /** A held lease could not be renewed, because its job's row is locked, and it ends soon. */
+  /** Whether a held lease expires soon and could not be renewed because its job's row is locked. */
   readonly endsSoon: boolean;
 }
 
 export type Ending = Pick<Lease, 'jobId' | 'attempt'> & { readonly step: number };
 
-/** Jobs of each project among which one is sought whose base the worker holds. */
+/** Number of jobs per project that are searched for one whose base the worker holds. */
 const WINDOW = 8;
-/** Jobs that may pass the first one in a row because their base is there. */
+/** Maximum number of jobs in a row that pass the first one because their base is loaded. */
 const MOST_PASSES = 3;
-/** Others may take what was chosen; each of them got a job then. */
+/**
+ * Retries when another process takes the chosen job. That process has then assigned a job, so there is
+ * progress.
+ */
 const MOST_TRIES = 10;
 
-/** Ownership of attempts. All times are the database's; every statement carries the attempt it relies on. */
+/**
+ * Leases: the ownership of attempts. All times are the database's; every statement names the attempt that
+ * it depends on.
+ */
 @Injectable()
 export class Leases {
   constructor(
@@ -68,7 +74,10 @@ export class Leases {
     private readonly wakeUps: WakeUps,
   ) {}
 
-  /** Whether any job waits in a pool, be it that it may not start now: its project runs all that it may. */
+  /**
+   * Whether a pool has queued jobs, including those that may not start now because of their project's
+   * limit.
+   */
   async anyWaits(pool: string): Promise<boolean> {
     const rows = await this.database.query(
       `SELECT 1 FROM job WHERE pool = $1 AND ${IS_DUE} LIMIT 1`,
@@ -77,7 +86,7 @@ export class Leases {
     return rows.length > 0;
   }
 
-  /** Takes the lease of the best job for a worker, if any may start now and the worker is fit to be given one. */
+  /** Takes the lease of the best job for a worker, if any job may start and the worker is fit. */
   async take(worker: LeaseHolder): Promise<Taken | 'none' | 'unfit' | 'full'> {
     let limited: string | null = null;
     for (let n = 0; n < MOST_TRIES; n++) {
@@ -89,13 +98,14 @@ export class Leases {
         return answer;
       }
       if (answer.best === null) return 'none';
-      // Of a limited project: counted again under a lock. Else another process or the job's owner was faster.
+      // For a project with a limit, retry with a count under the lock. Otherwise another process or the
+      // job's owner was faster.
       limited = answer.limited ? answer.project_id : null;
     }
     return 'none';
   }
 
-  /** Pools may be given jobs at once; those of a project with a limit wait for each other here. */
+  /** Serializes leases of a project with a limit. Other leases run concurrently. */
   private tryToTake(worker: LeaseHolder, limited: string | null): Promise<Answer> {
     if (limited === null) return this.takeBest(worker, null);
     return this.database.transaction(async (manager) => {
@@ -109,9 +119,10 @@ export class Leases {
   }
 
   /**
-   * One statement chooses the job, raises its attempt's number, opens the attempt and takes the worker's slot, or does
-   * nothing. Two that take the lead of a pool for theirs wait for each other at the worker's row: neither gives a slot
-   * away that the other gave. A job whose base the worker holds may pass the first one, of the same priority, so often.
+   * Chooses a job, raises its attempt number, opens the attempt and takes the worker's slot in one
+   * statement, or does nothing. Processes that serve the same pool wait for each other at the worker's row,
+   * so no slot is assigned twice. A job whose base the worker holds may pass the first job of the same
+   * priority up to MOST_PASSES times.
    */
   private async takeBest(
     worker: LeaseHolder,
@@ -163,7 +174,7 @@ export class Leases {
     return row;
   }
 
-  /** Renews what the worker still owns, in one statement; what it does not own any more is lost. */
+  /** Renews the leases that the worker still owns, in one statement. Other leases are lost. */
   async renew(workerId: string, leases: readonly Lease[]): Promise<Renewal> {
     if (leases.length === 0) return renewal([], []);
     const rows = await this.database.query<Renewed>(
@@ -173,7 +184,7 @@ export class Leases {
     return renewal(leases, rows);
   }
 
-  /** A lease that ends later than any can, since the database's clock was set back, gets the length of one. */
+  /** Shortens leases that end too late because the database's clock was set back. */
   async shorten(): Promise<void> {
     await this.database.query(
       `UPDATE job SET lease_until = clock_timestamp() + $1 * interval '1 millisecond'
@@ -183,7 +194,7 @@ export class Leases {
     );
   }
 
-  /** Which of these attempts are to end at a step. */
+  /** Returns those of the attempts that must end at a step. */
   async ending(attempts: readonly Pick<Lease, 'jobId' | 'attempt'>[]): Promise<Ending[]> {
     if (attempts.length === 0) return [];
     return this.database.query<Ending>(
@@ -194,7 +205,7 @@ export class Leases {
     );
   }
 
-  /** Which of these attempts of a worker a user cancelled. */
+  /** Returns those of a worker's attempts that a user has cancelled. */
   async cancelled(
     workerId: string,
     attempts: readonly Pick<Lease, 'jobId' | 'attempt'>[],
@@ -208,7 +219,7 @@ export class Leases {
     );
   }
 
-  /** Whether (job, attempt) is this worker's current lease. */
+  /** Whether the attempt is the worker's current lease. */
   async owns(workerId: string, jobId: string, attempt: number): Promise<boolean> {
     const rows = await this.database.query(
       `SELECT 1 FROM job WHERE id = $1 AND attempt = $2 AND lease_owner = $3 AND state = 'running'`,
@@ -218,21 +229,21 @@ export class Leases {
   }
 }
 
-/** A lease that a worker holds, and what is wanted of its job. */
+/** A lease that a worker holds, and the desired state of its job. */
 export interface Renewed {
   readonly id: string;
   readonly attempt: number;
   readonly wanted: string;
   readonly end_at_step: number | null;
-  /** It was not renewed and ends within half of its length. */
+  /** Whether it was not renewed and expires within half of a lease's length. */
   readonly ends_soon: boolean;
 }
 
 /**
- * SQL: common table expressions, the last of which is `renewed`: what a worker owns of its leases, where a condition
- * holds. A job's row that another transaction has locked is not waited for: what an event of one job waits for must not
- * cost the worker its other jobs. Such a lease counts as held, and the next heartbeat renews it.
- * The parameters of `renewValues` come first, also within another statement.
+ * SQL: common table expressions, the last of which is `renewed`: the leases that a worker owns and that
+ * meet a condition. Rows that another transaction has locked are skipped, so that a transaction on one job
+ * does not cost the worker its other leases. Such a lease counts as held, and the next heartbeat renews it.
+ * The parameters of `renewValues` come first, also within a larger statement.
  */
 export const renewLeases = (where = 'true'): string => `owned AS (
     SELECT job.id, job.attempt, lease_until, end_at_step,
@@ -251,7 +262,7 @@ export const renewLeases = (where = 'true'): string => `owned AS (
     FROM owned LEFT JOIN extended ON extended.id = owned.id
   )`;
 
-/** SQL: what an update of a running job's row sets where its worker has just reported. A placeholder of milliseconds. */
+/** SQL: SET clause that renews a lease when the worker has reported. `leaseMs` is a placeholder. */
 export const leaseRenewed = (leaseMs: string): string =>
   `lease_until = GREATEST(lease_until, clock_timestamp() + ${leaseMs} * interval '1 millisecond')`;
 

@@ -4,15 +4,16 @@ import { Database } from '../../database/database.js';
 import { log } from '../../log.js';
 import { Counters } from '../../metrics/counters.js';
 
-/** So many different jobs, within so many minutes. */
+/** A worker is cordoned if the trainer processes of this many jobs die there within MINUTES. */
 const JOBS = 3;
 const MINUTES = 10;
-/** Any number that no other user of this database locks. */
+/** Arbitrary class of advisory locks; no other user of this database may lock it. */
 const ADVISORY_CLASS = 7_240_254;
 
 /**
- * Machines that are broken: processes of job after job die there, each by its own work. Jobs that die elsewhere too
- * prove nothing against a worker, and the last one that a pool has is kept: what three jobs do must not stop the rest.
+ * Cordons broken workers: those where the processes of several jobs die, each because of its own job. Jobs
+ * that also die elsewhere do not count. The last available worker of a pool is never cordoned, so that
+ * three jobs cannot stop all others.
  */
 @Injectable()
 export class LemonWorkers {
@@ -21,9 +22,13 @@ export class LemonWorkers {
     private readonly counters: Counters,
   ) {}
 
-  /** A process on the worker died by a job's own work. Cordons the worker where that is one too many. */
+  /**
+   * Call it after a process died because of a job's own work. Cordons the worker if that happened too
+   * often.
+   */
   async look(manager: EntityManager, workerId: string): Promise<void> {
-    // Else two that are cordoned at the same moment would each take the other for one that goes on.
+    // Serialize by pool. Otherwise, two workers that are cordoned concurrently could each count the other
+    // one as available.
     await this.database.query(
       `SELECT pg_advisory_xact_lock(${ADVISORY_CLASS}, hashtext(pool)) FROM worker WHERE id = $1`,
       [workerId],

@@ -9,7 +9,7 @@ import {
 import { simulate } from '../../history/queue-simulation.js';
 import { nextJobs } from './next-job.js';
 
-// GRAFT_FUZZ_POOLS: how many random pools.
+// GRAFT_FUZZ_POOLS sets the number of random pools.
 const POOLS = Number(process.env['GRAFT_FUZZ_POOLS'] ?? 150);
 
 interface ProjectCase {
@@ -18,7 +18,7 @@ interface ProjectCase {
   readonly limit: number | null;
   readonly archived: boolean;
   readonly granted: boolean;
-  /** Slot seconds of the pool lately. */
+  /** Recent slot seconds in the pool. */
   readonly used: number;
 }
 
@@ -28,7 +28,7 @@ interface Case {
   readonly jobs: readonly Required<ScratchJob>[];
 }
 
-/** Few values of each kind, so that many are equal and every rule decides somewhere. */
+/** A random pool. It has few distinct values, so that ties occur and every rule decides somewhere. */
 function randomCase(seed: number): Case {
   const random = randomFrom(seed);
   const open = random.below(4) > 0;
@@ -41,7 +41,7 @@ function randomCase(seed: number): Case {
     used: random.one([0, 0, 60, 120, 3000]),
   }));
   const jobs = Array.from({ length: random.below(120) }, (_, n) => ({
-    // Equal ages are told apart by the id, so that one says nothing about the other.
+    // Jobs of equal age are ordered by id, so the id must not depend on the age.
     id: `job${String(random.below(1e6)).padStart(6, '0')}-${n}`,
     project: random.one(projects).id,
     priority: random.one([100, 100, 100, 1, 50, 1000]),
@@ -55,7 +55,10 @@ function randomCase(seed: number): Case {
   return { open, projects, jobs };
 }
 
-/** The rules in other words: one job after the other is given, each to the project whose turn it is. */
+/**
+ * The rules as an independent implementation: assigns one job after another, each to the project whose turn
+ * it is.
+ */
 function oracle({ open, projects, jobs }: Case): string[] {
   const older = (a: ScratchJob, b: ScratchJob): number =>
     (a.created ?? 0) - (b.created ?? 0) || (a.id < b.id ? -1 : 1);
@@ -89,7 +92,7 @@ function oracle({ open, projects, jobs }: Case): string[] {
       ({ project, everywhere, waiting }) =>
         waiting.length > 0 && (project.limit === null || everywhere < project.limit),
     );
-    // A project whose limit is reached gets no more, also no job of a better priority.
+    // A project at its limit gets no more jobs, not even one of a better priority.
     const best = able.sort((a, b) => {
       const [x, y] = [a.waiting[0] as ScratchJob, b.waiting[0] as ScratchJob];
       return (
@@ -106,7 +109,7 @@ function oracle({ open, projects, jobs }: Case): string[] {
   }
 }
 
-/** The same from the forecast of their starts, where every job finds a slot free. */
+/** Order according to the simulation of starts, with a free slot for every job. */
 function forecast({ open, projects, jobs }: Case): string[] {
   const aged = jobs.toSorted((a, b) => a.created - b.created || (a.id < b.id ? -1 : 1));
   const starts = simulate({
@@ -147,7 +150,7 @@ describe('the order of the jobs of a pool', () => {
   });
   afterAll(() => scratch?.close());
 
-  /** What the statement says of a case, in a transaction that leaves nothing behind. */
+  /** Order according to the SQL statement, in a transaction that is rolled back. */
   async function ordered({ open, projects, jobs }: Case, window: number | null): Promise<string[]> {
     const runner = scratch.source.createQueryRunner();
     const ask = async <Row>(sql: string, values: unknown[] = []): Promise<Row[]> =>
@@ -168,7 +171,7 @@ describe('the order of the jobs of a pool', () => {
         );
         if (project.granted)
           await ask(`INSERT INTO pool_grant (pool, project_id) VALUES ('pool', $1)`, [project.id]);
-        // An hour ago, when it was twice that.
+        // An hour ago it was twice as much: the half-life is an hour.
         if (project.used > 0)
           await ask(
             `INSERT INTO pool_use (pool, project_id, seconds, at)
@@ -197,7 +200,7 @@ describe('the order of the jobs of a pool', () => {
       longest = Math.max(longest, wanted.length);
       expect({ seed, order: await ordered(one, null) }).toEqual({ seed, order: wanted });
       expect({ seed, order: forecast(one) }).toEqual({ seed, order: wanted });
-      // Whoever asks for the first alone gets the same one.
+      // A query for one job per project returns the same first job.
       if (seed % 10 === 0) expect((await ordered(one, 1))[0]).toBe(wanted[0]);
     }
     expect(longest).toBeGreaterThan(20);

@@ -3,25 +3,25 @@ import type { WorkerDatabase } from '../../database/database.js';
 import { TAKES_VERSION } from './fit-worker.js';
 import { USE_HALVES_SECONDS } from '../close-attempt.js';
 
-/** SQL: of a job that may start as far as it alone is concerned. The index job_waiting has its first half. */
+/** SQL condition: the job itself may start. The index job_waiting contains the first half of it. */
 export const IS_DUE = `job.state = 'queued' AND job.desired_state = 'run'
   AND (job.not_before IS NULL OR job.not_before <= clock_timestamp())`;
 
-/** SQL: the most jobs of a project that may run at once; null where any number may. */
+/** SQL: maximum number of running jobs of a project; null if there is no limit. */
 export const RUNNING_LIMIT = `(project.limits->>'running_jobs')::int`;
 
-/** SQL: slot seconds that a row of pool_use comes to now. */
+/** SQL: the slot seconds of a pool_use row, decayed until now. */
 export const usedLately = `seconds * power(0.5, EXTRACT(EPOCH FROM statement_timestamp() - at)::float8 / ${USE_HALVES_SECONDS})`;
 
 /**
- * SQL: jobs of a pool in the order in which they are to be given (docs/adr/0016), those that may start now alone.
- * Lower priorities first; then the project that would hold the least of the pool for its weight, all of its own jobs
- * before this one counted as running; then the one that held least lately; then the older job. Columns: id, attempt,
- * project_id, base_id, priority, passed_over, schema_version, `place` from 1, and `limited`: the project has a limit of
- * running jobs.
- * @param pool a placeholder
- * @param window how many of each project's jobs are looked at: one, where only the first of all is asked for
- * @param worker a placeholder: only jobs that it can be given
+ * SQL: jobs of a pool that may start now, in the order of assignment (docs/adr/0016). Lower priorities come
+ * first; then the project with the lowest share of the pool relative to its weight, counting its earlier
+ * jobs in the order as running; then the project with the lowest recent usage; then the older job. Columns:
+ * id, attempt, project_id, base_id, priority, passed_over, schema_version, `place` (from 1) and `limited`
+ * (whether the project has a limit of running jobs).
+ * @param pool placeholder of the pool
+ * @param window maximum number of jobs per project; 1 is enough to find the first job
+ * @param worker placeholder of a worker's id, to select only jobs that it can run
  */
 export const nextJobs = (pool: string, window: number | null, worker?: string): string =>
   `WITH running AS MATERIALIZED (
@@ -56,13 +56,13 @@ export const nextJobs = (pool: string, window: number | null, worker?: string): 
      AND NOT EXISTS (SELECT 1 FROM pool WHERE pool.name = ${pool} AND pool.cordoned)
      AND (${RUNNING_LIMIT} IS NULL OR COALESCE(running.jobs, 0) + next.nth <= ${RUNNING_LIMIT})`;
 
-/** What a job wants of its worker: at least its schema version; a worker that holds its base goes first. */
+/** Requirements of a job: a minimum schema version and preferably a worker that holds its base. */
 interface Wants {
   readonly baseId: string;
   readonly schemaVersion: number;
 }
 
-/** What the pool's next job wants of its worker; null where no job may start now. */
+/** Requirements of the pool's next job; null if no job may start now. */
 export async function nextWants(database: WorkerDatabase, pool: string): Promise<Wants | null> {
   const [row] = await database.query<Wants>(
     `SELECT base_id AS "baseId", schema_version AS "schemaVersion" FROM (${nextJobs('$1', 1)}) AS next ORDER BY place LIMIT 1`,

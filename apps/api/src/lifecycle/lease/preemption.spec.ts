@@ -43,7 +43,7 @@ describe('a job that requires the newer one of two schema versions in a pool', (
     await insertJobs(ask, [{ id, project: 'a', priority }]);
     await ask('UPDATE job SET schema_version = $2 WHERE id = $1', [id, version]);
   }
-  /** A job of the older version, which any worker can do. */
+  /** A running job of the older version, which any worker can run. */
   async function runs(id: string, on: string, priority: number): Promise<void> {
     await insertJobs(ask, [{ id, project: 'a', priority, state: 'running' }]);
     await ask('UPDATE job SET lease_owner = $2, attempt = 1, schema_version = $3 WHERE id = $1', [
@@ -66,7 +66,7 @@ describe('a job that requires the newer one of two schema versions in a pool', (
     await runs('lower', 'newer', 800);
     await waits('urgent', 1, NEW);
     expect(await chosen()).toEqual(['low']);
-    // The slot that is coming counts.
+    // The slot of the preempted job counts as free.
     expect(await chosen()).toEqual([]);
   });
 

@@ -7,19 +7,19 @@ import { EventLog } from '../event-log.js';
 import { takesJobs, TAKES_VERSION } from './fit-worker.js';
 import { nextJobs } from './next-job.js';
 
-/** Preemptions in a row after which a job keeps its slot. */
+/** Consecutive preemptions after which a job keeps its slot. */
 const MOST_IN_A_ROW = 3;
-/** Waiting jobs of each project that are given slots in one look. */
+/** Maximum number of queued jobs per project that are considered in one pass. */
 const WINDOW = 16;
-/** Any number that no other user of this database locks. */
+/** Arbitrary class of advisory locks; no other user of this database may lock it. */
 const ADVISORY_CLASS = 7_240_253;
 
-/** A running job that is to hand back its slot. */
+/** A running job to preempt. */
 export type Victim = Pick<Job, 'id' | 'attempt' | 'lease_owner'>;
 
 /**
- * Which running jobs are to make way for waiting ones of a higher priority. They are only told so: the worker saves a
- * checkpoint and hands the job back, and it is queued again (AttemptOutcomes).
+ * Chooses running jobs to preempt for queued jobs of higher priority. A preempted job is only marked: its
+ * worker saves a checkpoint and hands the job back, and the job is queued again (AttemptOutcomes).
  */
 @Injectable()
 export class Preemption {
@@ -29,7 +29,7 @@ export class Preemption {
     private readonly settings: Settings,
   ) {}
 
-  /** Pools where a job waits and one of lower priority runs. */
+  /** Pools with a queued job and a running job of lower priority. */
   async pools(): Promise<string[]> {
     const rows = await this.database.query<{ pool: string }>(
       `SELECT pool FROM (
@@ -41,7 +41,7 @@ export class Preemption {
     return rows.map(({ pool }) => pool);
   }
 
-  /** Marks as many jobs of a pool as are needed, and not one more; those that are on their way count. */
+  /** Marks exactly as many jobs of a pool as necessary. Jobs that are already being preempted count. */
   async choose(pool: string): Promise<readonly Victim[]> {
     return this.database.transaction(async (manager) => {
       const [lock] = await this.database.query<{ mine: boolean }>(
@@ -60,8 +60,9 @@ export class Preemption {
   }
 
   /**
-   * Waiting jobs in their order get the free slots and those that are coming; each of the others one of a running job: of
-   * the lowest priority, then of the project that holds most for its weight, then the one that began last.
+   * Assigns free slots, and slots that become free, to queued jobs in order. Each remaining queued job
+   * preempts a running one: that with the lowest priority, then of the project with the largest share
+   * relative to its weight, then the one that started last.
    */
   private async mark(manager: EntityManager, pool: string): Promise<Victim[]> {
     const { waiting, slots, running } = await this.look(manager, pool);
@@ -79,7 +80,10 @@ export class Preemption {
     );
   }
 
-  /** All of one moment: a job that is given a slot meanwhile would else wait for one that is gone. */
+  /**
+   * Reads everything in one snapshot. Otherwise, a job that is assigned in the meantime would still count
+   * as queued while its slot no longer counts as free.
+   */
   private async look(manager: EntityManager, pool: string): Promise<Look> {
     const order = `job.priority DESC, held.jobs / GREATEST(project.weight, 1)::float8 DESC, attempt.started_at DESC, job.id`;
     const [look] = await this.database.query<Look>(
@@ -114,21 +118,21 @@ export class Preemption {
   }
 }
 
-/** A pool as it is when victims are chosen, everything in its order. Versions are schema versions. */
+/** Snapshot of a pool, in order. Versions are schema versions. */
 interface Look {
   readonly waiting: readonly Waiting[];
-  /** The lowest version first. */
+  /** Sorted by version, lowest first. */
   readonly slots: readonly Slots[];
   readonly running: readonly Running[];
 }
 
-/** A job, and the version that its worker must have at least. */
+/** A queued job and the minimum version of its worker. */
 interface Waiting {
   readonly priority: number;
   readonly version: number;
 }
 
-/** Slots of workers of a version that are free or about to be. */
+/** Number of slots on workers of a version that are free or about to be free. */
 interface Slots {
   readonly version: number;
   readonly free: number;
@@ -143,8 +147,9 @@ interface Running {
 }
 
 /**
- * Those that make way: jobs on workers that can be given what waits, as only such a slot is of use to it. A waiting job
- * counts for the free slot of the lowest version that suffices, and leaves newer ones to jobs that need them.
+ * Jobs to preempt. Only jobs on workers that can run the queued job are considered. A queued job uses a
+ * free slot of the lowest sufficient version, so that slots of newer versions stay free for jobs that
+ * require them.
  */
 export function makeWay(
   waiting: readonly Waiting[],

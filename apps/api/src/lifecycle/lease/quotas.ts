@@ -7,22 +7,25 @@ import { Database } from '../../database/database.js';
 import type { Project } from '../../database/entities/tenancy.js';
 import { Usage } from '../usage.js';
 
-/** The priority of a job that sets none. */
+/** Priority of a job that sets none. */
 const DEFAULT_PRIORITY = 100;
 
-/** The most unfinished eval runs of a project. Each has up to 64 MiB of items. */
+/** Maximum number of unfinished eval runs of a project. Each has up to 64 MiB of items. */
 const MOST_EVAL_RUNS = 1_000;
-/** SQL: counts a project's unfinished eval runs. Jobs create the runs of checkpoints, and jobs have their own limits. */
+/**
+ * SQL: counts a project's unfinished eval runs. Runs for checkpoints are excluded because jobs create them,
+ * and jobs have their own limits.
+ */
 const OPEN_RUNS = `SELECT count(*)::int FROM eval_run
   WHERE project_id = $1 AND job_id IS NULL AND status IN ('queued', 'in_progress')`;
 
-/** How much a project uses of each of its limits. */
+/** Limits of a project and its usage. */
 export interface ProjectUse {
   readonly weight: number;
   readonly limits: ProjectLimits;
   readonly runningJobs: number;
   readonly queuedJobs: number;
-  /** Answers that are in progress or wait. */
+  /** Chats in progress or waiting. */
   readonly chats: number;
   readonly evalRuns: number;
   readonly tokensToday: number;
@@ -36,7 +39,10 @@ interface Counts {
   readonly runs: number;
 }
 
-/** Refuses jobs, eval runs and tokens beyond a project's limits. `running_jobs` makes jobs wait instead (next-job.ts). */
+/**
+ * Rejects jobs, eval runs and tokens beyond a project's limits. `running_jobs` does not reject jobs; they
+ * wait (next-job.ts).
+ */
 @Injectable()
 export class Quotas {
   constructor(
@@ -67,13 +73,16 @@ export class Quotas {
     };
   }
 
-  /** Call it in the transaction that creates a job, so that no job is created in a project that was just archived. */
+  /**
+   * Checks the limits before a job is created. Call it in the transaction that creates the job, so that no
+   * job is created in a project that was just archived.
+   */
   async admitJob(manager: EntityManager, projectId: string): Promise<void> {
     const { limits } = await requireActive(this.database, manager, projectId);
     const { queued_jobs: limit } = limits;
     await this.admitTokensWithin(limits, projectId, manager);
     if (limit === undefined) return;
-    // Without the lock, jobs that are created at the same time would each count as the last one.
+    // Without the lock, each of several concurrent transactions could create the last allowed job.
     await this.database.query(
       'SELECT pg_advisory_xact_lock(hashtextextended($1, 0))',
       [`queued ${projectId}`],
@@ -93,15 +102,21 @@ export class Quotas {
       );
   }
 
-  /** Refuses a run of an eval before its items are read. Runs that are made at once may all pass it. */
+  /**
+   * Rejects an eval run before its items are read. Concurrent runs may all pass this check; `admitEvalRun`
+   * is exact.
+   */
   async checkEvalRuns(projectId: string): Promise<void> {
     await this.admitRunsWithin((await this.project(projectId)).limits, projectId, null);
   }
 
-  /** Call it in the transaction that has made a run of an eval: others of the project wait until that ends. */
+  /**
+   * Checks the limit of eval runs. Call it in the transaction that has inserted the run; other runs of the
+   * project wait until the transaction ends.
+   */
   async admitEvalRun(manager: EntityManager, projectId: string, made: string): Promise<void> {
     const { limits } = await requireActive(this.database, manager, projectId);
-    // Without the lock, runs that are created at the same time would each count as the last one.
+    // Without the lock, each of several concurrent transactions could create the last allowed run.
     await this.database.query(
       'SELECT pg_advisory_xact_lock(hashtextextended($1, 0))',
       [`eval runs ${projectId}`],
@@ -110,7 +125,7 @@ export class Quotas {
     await this.admitRunsWithin(limits, projectId, made, manager);
   }
 
-  /** Counts the runs beside the one that was just made. */
+  /** Checks the number of runs, without the new run `made`. */
   private async admitRunsWithin(
     limits: ProjectLimits,
     projectId: string,
@@ -140,7 +155,7 @@ export class Quotas {
       );
   }
 
-  /** Refuses a job or an answer where the project has used up the tokens of today. */
+  /** Rejects a job or chat if the project has used its tokens of today. */
   async admitTokens(projectId: string, manager?: EntityManager): Promise<void> {
     await this.admitTokensWithin(
       (await this.project(projectId, manager)).limits,
@@ -180,13 +195,16 @@ export class Quotas {
   }
 }
 
-/** The lowest number that a project's jobs may have as priority. By default only the operator's project may pass others. */
+/**
+ * Lowest `priority` that a project's jobs may have. By default, only jobs of the default project may have a
+ * lower number than the default priority.
+ */
 export const highestPriority = (projectId: string, { priority }: ProjectLimits): number =>
   priority ?? (projectId === DEFAULT_PROJECT ? 1 : DEFAULT_PRIORITY);
 
 /**
- * The priority of a job, given the one that its request asks for, if any.
- * @throws DomainError where the project may not ask for so high a priority
+ * Priority of a job. `asked` is the value in the request, if any.
+ * @throws DomainError if the project may not use a number that low
  */
 export function priorityWithin(
   projectId: string,
