@@ -20,10 +20,10 @@ import { Settings } from '../config.js';
 import { Database } from '../database/database.js';
 import { Leases } from '../lifecycle/lease/lease.js';
 
-/** A file's own name: no folder, nothing hidden. */
+/** Pattern of a plain file name: no folder, not hidden. */
 const NAME = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,199}$/;
 
-/** Blobs to and from workers. */
+/** Transfers blobs to and from workers. */
 @Injectable()
 export class BlobTransfer {
   constructor(
@@ -35,8 +35,8 @@ export class BlobTransfer {
   ) {}
 
   /**
-   * Sends a blob that this worker has a use for; any other is treated as not there.
-   * @throws DomainError "unavailable", after which the worker asks again, while the place of the blobs is not there
+   * Sends a blob that this worker needs. Any other blob is reported as not found.
+   * @throws DomainError "unavailable" while the blob storage is not available; the worker then retries
    */
   async fetch(
     workerId: string,
@@ -62,7 +62,10 @@ export class BlobTransfer {
     call.end();
   }
 
-  /** Imported bases are everybody's; the rest belongs to the worker's leases and answers. */
+  /**
+   * Whether the worker may read the blob: it belongs to an imported base model, to a job that the worker has
+   * leased, or to an answer that it generates.
+   */
   private async wanted(workerId: string, sha256: string): Promise<boolean> {
     if (!/^[0-9a-f]{64}$/.test(sha256)) return false;
     const rows = await this.database.query(
@@ -81,7 +84,10 @@ export class BlobTransfer {
     return rows.length > 0;
   }
 
-  /** Stores a blob of the attempt that the header names; refused unless it is this worker's lease. */
+  /**
+   * Stores a blob for the attempt in the header.
+   * @throws DomainError unless this worker has the lease of that attempt
+   */
   async put(
     workerId: string,
     call: ServerReadableStream<PutBlobRequest, PutBlobResponse>,
@@ -131,7 +137,7 @@ export class BlobTransfer {
     return job?.project_id ?? '';
   }
 
-  /** Whether the project stores the same content already: it takes no more room. */
+  /** Whether the project already stores the same content, which then takes no additional storage. */
   private async has(projectId: string, sha256: string): Promise<boolean> {
     const rows = await this.database.query(
       'SELECT 1 FROM blob_ref WHERE project_id = $1 AND sha256 = $2 LIMIT 1',
@@ -140,7 +146,10 @@ export class BlobTransfer {
     return rows.length > 0;
   }
 
-  /** Those that no row names of a project that may use the worker's pool: its cache is to lose them. */
+  /**
+   * Returns those of the given blobs that are not referenced by any project that may use the worker's pool.
+   * The worker removes them from its cache.
+   */
   async deleted(
     workerId: string,
     { sha256s }: FindDeletedBlobsRequest,
@@ -156,7 +165,7 @@ export class BlobTransfer {
     return { sha256s: rows.map(({ sha256 }) => sha256) };
   }
 
-  /** How much is here of a blob whose upload was cut. */
+  /** Returns how many bytes of an interrupted upload were received. */
   async state(workerId: string, header: PutBlobHeader): Promise<PutBlobStateResponse> {
     if (!(await this.leases.owns(workerId, header.jobId, header.attempt))) throw notCurrent(header);
     const received = await this.blobs.received(keyOf(header));
@@ -164,7 +173,7 @@ export class BlobTransfer {
   }
 }
 
-/** Room to write again, or the call's end; what was waited with goes either way. */
+/** Waits until the call can be written to again or is cancelled, and removes both listeners. */
 async function drained(call: ServerWritableStream<unknown, unknown>): Promise<void> {
   const over = new AbortController();
   const { signal } = over;
@@ -175,11 +184,18 @@ async function drained(call: ServerWritableStream<unknown, unknown>): Promise<vo
   }
 }
 
-/** Of one attempt: another may write the same content under another name at the same time. */
+/**
+ * Key of an upload. It contains the attempt and the name, because another upload may write the same content
+ * at the same time.
+ */
 const keyOf = ({ jobId, attempt, blob }: PutBlobHeader): string =>
   JSON.stringify([jobId, attempt, blob?.name, blob?.sha256, blob?.size]);
 
-/** @throws CutOff when the call is cancelled, or nothing comes for so long: it must not hold room for ever */
+/**
+ * Yields the data of an upload.
+ * @throws CutOff if the call is cancelled or no data arrives for `standsMs`, so that a stalled upload does
+ * not hold its resources forever
+ */
 async function* content(
   call: ServerReadableStream<PutBlobRequest, PutBlobResponse>,
   messages: AsyncIterator<PutBlobRequest>,

@@ -4,20 +4,21 @@ import { X509Certificate } from 'node:crypto';
 import { ServerCredentials } from '@grpc/grpc-js';
 import { isLoopback, LOOPBACK, type ApiConfig } from '../config.js';
 
-/** How the gateway's port is secured. */
+/** Security of the gateway's port. */
 export interface ServerSecurity {
   readonly credentials: ServerCredentials;
   readonly tls: boolean;
-  /** A name of a host that the certificate is for. */
+  /** First DNS name in the certificate. */
   readonly certificateName: string | null;
-  /** Its own certificate as PEM, which the other API processes trust it by. */
+  /** The gateway's certificate as PEM, which the other API processes trust. */
   readonly certificate: string | null;
 }
 
 /**
- * TLS where a certificate is given. Without one the gateway stays on this host, since join tokens, sessions
- * and training data pass through it, unless the operator says that the network is private.
- * @throws Error naming the flag that is missing or wrong
+ * Returns TLS if a certificate is configured. Without one, the gateway must listen on this host only, because
+ * join tokens, sessions and training data pass through it, unless the operator declares the network private
+ * (--insecure-grpc).
+ * @throws Error that names the missing or wrong flag
  */
 export function serverSecurity(config: ApiConfig): ServerSecurity {
   const { grpcHost = LOOPBACK, relayHost = LOOPBACK } = config;

@@ -22,7 +22,10 @@ const OPTIONS = {
   'grpc.http2.min_ping_interval_without_data_ms': 5_000,
 };
 
-/** The gRPC server for workers. A join token opens the stream, the stream's session everything else. */
+/**
+ * gRPC server for workers. A join token authorizes the Connect stream, and the session of that stream all
+ * other calls.
+ */
 @Injectable()
 export class WorkerGrpcServer implements OnModuleDestroy {
   private server: Server | null = null;
@@ -39,8 +42,8 @@ export class WorkerGrpcServer implements OnModuleDestroy {
   ) {}
 
   /**
-   * Starts listening; answers with `host:port` for workers elsewhere and for one on this host. With TLS the
-   * second is a port of 127.0.0.1 of its own, in the clear, which needs no name in the certificate.
+   * Starts listening. Returns `host:port` for workers on other hosts and for a worker on this host. With TLS,
+   * the second is a separate unencrypted port of 127.0.0.1, which needs no name in the certificate.
    */
   async listen(security: ServerSecurity): Promise<{ url: string; localUrl: string }> {
     this.server = new Server(OPTIONS);
@@ -54,7 +57,7 @@ export class WorkerGrpcServer implements OnModuleDestroy {
     return { url, localUrl };
   }
 
-  /** Where workers join. */
+  /** Address at which workers join. */
   get address(): GatewayObject {
     if (!this.listening) throw new Error('the gateway is not listening yet');
     return this.listening;
@@ -111,7 +114,7 @@ export class WorkerGrpcServer implements OnModuleDestroy {
   }
 
   private connect(stream: WorkerStream): void {
-    // Nothing is read before the token is checked.
+    // Read nothing before the token is checked.
     stream.pause();
     this.tokens
       .check(credential(stream.metadata))
@@ -125,12 +128,12 @@ export class WorkerGrpcServer implements OnModuleDestroy {
       .catch((error: unknown) => stream.emit('error', grpcError(error)));
   }
 
-  /** Sends the workers to other processes; none joins here any more. */
+  /** Asks all workers to connect to other processes. Workers cannot join a process that is stopping. */
   goAway(): void {
     for (const session of this.sessions) session.goAway();
   }
 
-  /** Id of the worker that calls: every call but Connect begins here. */
+  /** Returns the id of the calling worker. Every call except Connect starts with this. */
   private joined(metadata: Metadata): Promise<string> {
     return this.workers.identify(credential(metadata));
   }

@@ -8,7 +8,7 @@ import { ModelRequests } from '../relay/model-requests.js';
 import { LeaseExpiry } from '../dispatch/lease-expiry.js';
 import { Workers } from '../workers/workers.js';
 
-/** What the sessions of all workers share: one is made for each stream, not by Nest. */
+/** Services that all sessions share. Sessions are created per stream and not by NestJS. */
 @Injectable()
 export class SessionServices {
   constructor(

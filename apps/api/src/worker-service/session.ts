@@ -21,17 +21,20 @@ import { grpcError } from './status.js';
 
 export type WorkerStream = ServerDuplexStream<ConnectRequest, ConnectResponse>;
 
-/** Batches a worker may have in flight; it spools the rest on its disk. */
+/** Maximum number of unacknowledged batches of a worker. It spools further ones on its disk. */
 const MAX_UNACKED = 8;
 const HELLO_PATIENCE_MS = 10_000;
-/** What may wait for a worker to read it: with more, it has stopped or its network has. */
+/** Maximum size of messages that a worker has not read. Beyond it, the worker or its network has stopped. */
 const MAX_UNREAD_BYTES = 16 * 1024 * 1024;
-/** After these its jobs are elsewhere: a worker that is well begins anew. */
+/**
+ * Leases without a heartbeat after which the stream ends. By then the worker's jobs run elsewhere, so a
+ * healthy worker has to reconnect.
+ */
 const LEASES_OF_SILENCE = 2;
 
 /**
- * One worker's stream, from its Hello on. Events are handled strictly in order; heartbeats are not
- * behind them in any queue, so a slow ingest never costs a lease.
+ * Stream of one worker. Events are handled strictly in order. Heartbeats do not wait for them, so a slow
+ * ingest never costs a lease.
  */
 export class Session implements Connection {
   workerId = '';
@@ -49,7 +52,7 @@ export class Session implements Connection {
   private silence: NodeJS.Timeout | null = null;
   private heardAt = 0;
   private unread = 0;
-  /** Of what is large. */
+  /** Queue of large messages (`sendInTurn`). */
   private lastTurn: Promise<unknown> = Promise.resolve();
   private endTurn: (sent: boolean) => void = () => undefined;
 
@@ -72,7 +75,10 @@ export class Session implements Connection {
     return performance.now() - this.heardAt < this.services.settings.leaseMs;
   }
 
-  /** Whoever joins or beats is there; one that only pulls may hang all the same. */
+  /**
+   * Records a sign of life: a Hello or a heartbeat. A Pull is none, because a worker that hangs may still
+   * send it.
+   */
   private hear(): void {
     if (this.over) return;
     this.heardAt = performance.now();
@@ -86,7 +92,8 @@ export class Session implements Connection {
 
   send(body: NonNullable<ConnectResponse['body']>, sent: () => void = () => undefined): boolean {
     if (this.over) return false;
-    // gRPC would not only drop it: it ends the stream, and with it all that this worker does.
+    // Throws if the message is too large: gRPC would not just drop it but end the stream, and with it all
+    // work of the worker.
     const bytes = checkSize(body);
     if (this.unread + bytes > MAX_UNREAD_BYTES) {
       this.fail(doesNotRead());
@@ -101,8 +108,9 @@ export class Session implements Connection {
   }
 
   /**
-   * One at a time, so that no heartbeat is behind more than one of them, however many questions bring sounds. A worker that
-   * takes one too long has stopped reading, or its network has.
+   * Sends large messages one at a time, so that a heartbeat reply waits for at most one of them, however many
+   * requests carry media. If sending one takes too long, the worker has stopped reading or its network has
+   * failed, and the stream ends.
    */
   sendInTurn(body: NonNullable<ConnectResponse['body']>): Promise<boolean> {
     const turn = this.lastTurn.then(() => this.taken(body));
@@ -165,7 +173,10 @@ export class Session implements Connection {
   private welcomed: Promise<void> = Promise.resolve();
   private noted: Promise<unknown> = Promise.resolve();
 
-  /** What says that it is there is not written any more once it has left. */
+  /**
+   * Runs `work` after the registration, but not after the stream has ended: a late write would show the
+   * worker as connected.
+   */
   private async whenWelcomed(work: () => Promise<void>): Promise<void> {
     await this.welcomed;
     if (!this.over) await work();
@@ -221,7 +232,7 @@ export class Session implements Connection {
     );
   }
 
-  /** Room is in the worker's row, for whichever process dispatches for its pool. */
+  /** Stores the free slots in the worker's row, for the process that dispatches for its pool. */
   private async pull(pull: Pull): Promise<void> {
     this.residentBases = pull.residentBases;
     this.freeSlots = this.draining ? 0 : pull.freeSlots;
@@ -230,7 +241,7 @@ export class Session implements Connection {
     if (pull.freeSlots > 0) this.services.connections.announceCapacity(this.pool);
   }
 
-  /** Writes to the row in the order in which the worker said it. */
+  /** Runs writes to the worker's row in the order of the worker's messages. */
   private note<T>(write: () => Promise<T>): Promise<T> {
     const noted = this.noted.then(write);
     this.noted = noted;
@@ -248,7 +259,7 @@ export class Session implements Connection {
       $case: 'heartbeatReply',
       value: { sequence: beat.sequence, held: [...held], lost: [...lost] },
     });
-    // Desired state is repeated until the facts agree.
+    // Repeat the desired state until the worker has applied it.
     if (drains && !this.draining) this.send({ $case: 'drain', value: { reason: DRAIN_REASON } });
     for (const lease of pausing) this.command(lease, Command_Action.ACTION_PAUSE);
     for (const lease of preempting) this.command(lease, Command_Action.ACTION_PREEMPT);
@@ -268,8 +279,10 @@ export class Session implements Connection {
   }
 
   /**
-   * A worker ends the trainer, and so unloads its base, when its only run is lost. Where the run was cancelled, it should
-   * hear that first and stop the run at its next step instead: this message may overtake the command to cancel.
+   * Sends ACTION_CANCEL for those lost leases whose job was cancelled, before the worker learns that they are
+   * lost. A worker whose only run is lost ends its trainer, which unloads the base model; a cancelled run
+   * should stop at its next step instead. The message about the loss may arrive before the command that was
+   * sent when the job was cancelled.
    */
   private async cancel(lost: readonly Lease[]): Promise<void> {
     for (const lease of await this.services.leases.cancelled(this.workerId, lost))
@@ -287,16 +300,19 @@ export class Session implements Connection {
     this.send({ $case: 'command', value: { jobId, attempt, action } });
   }
 
-  /** This process stops soon: the worker is to go to another, and ends here what it was asked here. */
+  /**
+   * Asks the worker to connect to another process, because this one stops soon. The worker completes the
+   * requests of this process here.
+   */
   goAway(): void {
     this.goesAway = true;
     this.send({ $case: 'goAway', value: {} });
   }
 
-  /** Whatever could not be handled ends the stream: the worker reconnects and sends it again. */
+  /** Ends the stream if `work` fails. The worker reconnects and sends the message again. */
   private guard(work: Promise<void>): void {
     work.catch((error: unknown) => {
-      // It has joined elsewhere, as it was told to, and its last heartbeat here came late.
+      // The worker has joined another process, as goAway requested, and its last heartbeat arrived here late.
       if (this.goesAway && error instanceof DomainError && error.code === 'conflict') return;
       this.fail(error);
     });
@@ -304,12 +320,12 @@ export class Session implements Connection {
 
   fail(error: unknown): void {
     if (this.over) return;
-    // Emitting is how grpc-js is told the status; destroying would lose it.
+    // Emitting the error makes grpc-js send the status. Destroying the stream would lose it.
     this.stream.emit('error', grpcError(error));
     this.close();
   }
 
-  /** Ends the stream in good order. */
+  /** Ends the stream without an error. */
   end(): void {
     if (!this.over) this.stream.end();
     this.close();
@@ -329,10 +345,13 @@ export class Session implements Connection {
     this.stream.end();
   }
 
-  /** After what it said before: a heartbeat that is written later would have it back. */
+  /**
+   * Marks the worker as offline, after all earlier writes: a heartbeat written later would mark it as online
+   * again.
+   */
   private async leave(): Promise<void> {
     await this.noted.catch(() => undefined);
-    // without the database the reconciler finds it silent
+    // If the database is unavailable, the reconciler later finds that the worker is silent.
     await this.services.workers.gone(this).catch(() => undefined);
   }
 }

@@ -11,14 +11,14 @@ const STATUS: Partial<Record<ErrorCode, status>> = {
   invalid_state: status.FAILED_PRECONDITION,
   unsupported: status.FAILED_PRECONDITION,
   invalid_value: status.INVALID_ARGUMENT,
-  // No wait makes it fit.
+  // A retry would not help.
   file_too_large: status.INVALID_ARGUMENT,
   insufficient_quota: status.RESOURCE_EXHAUSTED,
   disk_full: status.RESOURCE_EXHAUSTED,
   unavailable: status.UNAVAILABLE,
 };
 
-/** An error as gRPC tells it: our own in words, anything else without its details. */
+/** Converts an error to a gRPC status. Messages of our own errors are sent; details of all others are not. */
 export function grpcError(error: unknown): Partial<ServiceError> {
   const domain = error instanceof DomainError ? error : outageOf(error);
   if (domain !== error) log.error({ err: error }, 'gRPC call failed');

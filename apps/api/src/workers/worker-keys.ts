@@ -4,12 +4,18 @@ import { makeSecret, secretId } from '../auth/keys/secret-format.js';
 import { WorkerDatabase } from '../database/database.js';
 import { sha256 } from '../ids.js';
 
-/** By what a worker is known again after a restart: a secret in its home, of which a hash is kept. */
+/**
+ * Keys that identify workers after a restart: secrets in their home folders. The database stores only their
+ * hashes.
+ */
 @Injectable()
 export class WorkerKeys {
   constructor(private readonly database: WorkerDatabase) {}
 
-  /** Gives the row that the key belongs to to the instance that says Hello. False: it is nobody's. */
+  /**
+   * Assigns the row with this key to the instance that sent the Hello. Returns false if no row can be
+   * assigned.
+   */
   async recognise({ workerKey, instanceId }: Hello): Promise<boolean> {
     if (!workerKey || secretId('wk-graft', workerKey) === null) return false;
     const rows = await this.database.query(
@@ -20,7 +26,7 @@ export class WorkerKeys {
     return rows.length > 0;
   }
 
-  /** A new key for a worker; an earlier one is of no use any more. */
+  /** Creates a new key for a worker. An earlier key becomes invalid. */
   async issue(workerId: string): Promise<string> {
     const { text, hash } = makeSecret('wk-graft');
     await this.database.query('UPDATE worker SET key_hash = $2 WHERE id = $1', [workerId, hash]);

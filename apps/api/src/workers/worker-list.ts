@@ -7,10 +7,10 @@ import type { Worker } from '../database/entities/dispatch.js';
 import type { PageQuery } from '../http/parse.js';
 import { unix } from '../ids.js';
 
-/** SQL: where a worker stands in the list. */
+/** SQL of the sort key: online workers first, then draining ones, then offline ones. */
 const PLACE = `CASE state WHEN 'online' THEN 0 WHEN 'draining' THEN 1 ELSE 2 END, connected_at, id`;
 
-/** As the driver gives it: 64 bits as text. */
+/** Row as the driver returns it: 64-bit integers as text. */
 type WorkerRow = Omit<Worker, 'memory_bytes' | 'rss_bytes'> & {
   readonly memory_bytes: string;
   readonly rss_bytes: string | null;
@@ -23,12 +23,12 @@ interface JobRow {
   readonly lease_owner: string;
 }
 
-/** The workers of the pools that the caller's project may use; of their jobs only its own. */
+/** Workers of the pools that the caller's project may use. Only the project's own jobs are included. */
 @Injectable()
 export class WorkerList {
   constructor(private readonly database: Database) {}
 
-  /** Those that work first. */
+  /** Lists online workers first. */
   async list(caller: Principal, { limit, after }: PageQuery): Promise<Page<WorkerObject>> {
     const found = await this.database.query<WorkerRow>(
       `SELECT * FROM worker WHERE ($2 OR ${poolAllowed('worker.pool', '$1')})
@@ -40,7 +40,7 @@ export class WorkerList {
     return { object: 'list', data, has_more: found.length > limit };
   }
 
-  /** Any worker, for administrators. */
+  /** Returns any worker, for administrators. */
   async get(caller: Principal, id: string): Promise<WorkerObject> {
     const rows = await this.database.query<WorkerRow>('SELECT * FROM worker WHERE id = $1', [id]);
     const [worker] = await this.objects(caller, rows);

@@ -14,7 +14,7 @@ export const DRAIN_REASON = 'an administrator is draining this worker';
 
 type Found = Pick<Worker, 'id' | 'name' | 'pool' | 'state' | 'session_id' | 'gateway_id'>;
 
-/** What administrators tell single workers. */
+/** Commands of administrators to single workers. */
 @Injectable()
 export class WorkerOrders {
   constructor(
@@ -25,8 +25,8 @@ export class WorkerOrders {
   ) {}
 
   /**
-   * It gets nothing more from now on, saves and hands back what it runs, and ends. Wanted of the process that runs now:
-   * the one that is started after it works as before.
+   * Drains a worker: it receives nothing new, saves and returns its jobs, and exits. This applies to the
+   * process that runs now; the worker's next process works normally.
    */
   async drain(caller: Principal, id: string): Promise<void> {
     const worker = await this.change(caller, id, 'worker.drained', async (manager, { state }) => {
@@ -52,7 +52,10 @@ export class WorkerOrders {
       );
   }
 
-  /** It gets nothing more until it is uncordoned, also after a restart; what it runs goes on. */
+  /**
+   * Cordons a worker: nothing new starts on it until it is uncordoned, also after a restart. Running jobs
+   * continue.
+   */
   async cordon(caller: Principal, id: string): Promise<void> {
     await this.change(caller, id, 'worker.cordoned', (manager) =>
       this.database.query(
@@ -63,7 +66,7 @@ export class WorkerOrders {
     );
   }
 
-  /** What died on it before is forgiven. */
+  /** Uncordons a worker. Trainers that died on it before no longer count. */
   async uncordon(caller: Principal, id: string): Promise<void> {
     await this.change(caller, id, 'worker.uncordoned', (manager, { pool }) => {
       this.wakeUps.announce(`pool:${pool}`);
@@ -75,7 +78,7 @@ export class WorkerOrders {
     });
   }
 
-  /** Forgets a worker that is gone. */
+  /** Removes an offline worker. */
   async remove(caller: Principal, id: string): Promise<void> {
     await this.change(caller, id, 'worker.deleted', async (manager, { state }) => {
       if (state !== 'offline')

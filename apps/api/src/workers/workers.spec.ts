@@ -165,7 +165,7 @@ describe('a heartbeat', () => {
     await other.query(`SELECT 1 FROM job WHERE id = 'held' FOR UPDATE`);
     expect(await beat()).toMatchObject({ held: [{ jobId: 'held' }], endsSoon: true });
     expect(await lease()).toBe(false);
-    // Whoever blames a worker for a job changes the worker next.
+    // Code that blames a worker for a job updates the worker after the job.
     await other.query(`UPDATE worker SET cordon_reason = 'blamed'`);
     await other.commitTransaction();
     await other.release();

@@ -16,30 +16,30 @@ import {
 } from '../lifecycle/lease/lease.js';
 import { WorkerKeys } from './worker-keys.js';
 
-/** What a worker may say that it has; more is taken for this. */
+/** Maximum count that a worker may report. Larger ones are clamped to it. */
 const MOST = 1024;
 const clamped = (count: number | undefined): number | null =>
   count === undefined ? null : Math.min(count, MOST);
 
-/** A worker's membership, from one Hello to the next. */
+/** Registration of a worker, valid until its next Hello. */
 export interface Joined {
   readonly workerId: string;
   readonly sessionId: string;
-  /** The secret itself; shown to the worker once. */
+  /** The session secret. The worker receives it only here. */
   readonly session: string;
-  /** What it is to be known by after a restart, where it has no such key yet. */
+  /** Key that identifies the worker after a restart. Set only if the worker has no valid key yet. */
   readonly workerKey?: string;
 }
 
-/** What a worker says of itself is shown to people, and kept short. */
+/** Maximum length of the texts that a worker reports about itself, which are shown to users. */
 const LONGEST_TEXT = 200;
 const MAX_DEVICES = 64;
 
-/** SQL: a worker's current session, while its join token stands. */
+/** SQL that selects a worker's current session if its join token is not revoked. */
 const SESSION = `SELECT 1 FROM worker JOIN join_token ON join_token.id = join_token_id
   WHERE worker.id = $3 AND session_id = $5 AND revoked_at IS NULL`;
 
-/** A heartbeat: renews leases (the first four parameters) and notes what the worker says. */
+/** SQL of a heartbeat: renews leases (the first four parameters) and stores what the worker reports. */
 const BEAT = `WITH ${renewLeases(`EXISTS (${SESSION})`)}, seen AS (
     UPDATE worker SET last_seen_at = clock_timestamp(),
       state = CASE WHEN $6 OR drain_instance = instance_id THEN 'draining' ELSE 'online' END, free_slots = LEAST(free_slots, $7), rss_bytes = $8,
@@ -52,7 +52,7 @@ const BEAT = `WITH ${renewLeases(`EXISTS (${SESSION})`)}, seen AS (
   SELECT EXISTS (SELECT 1 FROM seen) AS seen, (SELECT drains FROM seen) AS drains,
     COALESCE((SELECT json_agg(renewed) FROM renewed), '[]') AS renewed`;
 
-/** The table of workers: what people see of them. Ownership is elsewhere (lifecycle/lease). */
+/** Workers as users see them (the table `worker`). Ownership of jobs is in lifecycle/lease. */
 @Injectable()
 export class Workers {
   constructor(
@@ -62,7 +62,7 @@ export class Workers {
     private readonly keys: WorkerKeys,
   ) {}
 
-  /** Registers a worker; one that comes back, also after a restart, keeps its id, and so its leases. */
+  /** Registers a worker. A worker that reconnects, also after a restart, keeps its id and so its leases. */
   async hello(hello: Hello, pool: string, joinTokenId: string, gatewayId: string): Promise<Joined> {
     const { id: sessionId, text: session, hash } = makeSecret('ws-graft');
     await this.pools.ensure(pool, this.database.manager);
@@ -95,7 +95,7 @@ export class Workers {
         hash,
         clamped(hello.maxChats),
         gatewayId,
-        // This process hands on and takes in nothing that is newer than itself.
+        // This process does not forward or accept anything newer than its own version.
         Math.min(hello.schemaVersion, SCHEMA_VERSION),
       ],
     );
@@ -104,7 +104,10 @@ export class Workers {
     return isKnown ? joined : { ...joined, workerKey: await this.keys.issue(workerId) };
   }
 
-  /** Id of the worker whose session this is, while it is joined and its join token is not revoked. */
+  /**
+   * Returns the id of the worker with this session.
+   * @throws DomainError if the worker is not connected or its join token is revoked
+   */
   async identify(session: string | null): Promise<string> {
     const id = session ? secretId('ws-graft', session) : null;
     const [worker] = await this.database.query<{ id: string; session_hash: string }>(
@@ -121,14 +124,15 @@ export class Workers {
   }
 
   /**
-   * Notes a heartbeat and renews its leases, in one statement; refuses it when another session took this one's place or
-   * its token was revoked. The jobs' rows come before the worker's, as wherever a worker is blamed for a job.
+   * Stores a heartbeat and renews its leases, in one statement. Rejects if another session replaced this one
+   * or the join token was revoked. The rows of jobs are locked before the worker's row, as everywhere where a
+   * worker is blamed for a job.
    */
   async beat(
     { workerId, sessionId }: Pick<Joined, 'workerId' | 'sessionId'>,
     beat: Heartbeat,
     draining: boolean,
-  ): Promise<Renewal & { /** The worker is to drain. */ readonly drains: boolean }> {
+  ): Promise<Renewal & { /** Whether the worker should drain. */ readonly drains: boolean }> {
     const [row] = await this.database.query<{
       seen: boolean;
       drains: boolean | null;
@@ -146,7 +150,10 @@ export class Workers {
     return { ...renewal(beat.leases, row.renewed), drains: row.drains === true };
   }
 
-  /** Waits for whatever a heartbeat would wait for, and writes nothing. @throws Error where one would fail */
+  /**
+   * Waits for every lock that a heartbeat would wait for, and writes nothing. @throws Error if a heartbeat
+   * would fail
+   */
   async canBeat(): Promise<void> {
     const nobody = ['', false, null, 0, '[]', null];
     await this.database.query(BEAT, [...renewValues('', [], this.settings.leaseMs), ...nobody]);
@@ -163,8 +170,9 @@ export class Workers {
   }
 
   /**
-   * Notes its room: what it says, but never more than its Hello's slots that none of its leases has.
-   * @throws DomainError where it may be given nothing
+   * Stores the free slots: what the worker reports, but at most the slots of its Hello that none of its
+   * leases uses.
+   * @throws DomainError if the worker may not receive jobs
    */
   async pulled(worker: Pick<Joined, 'workerId' | 'sessionId'>, pull: Pull): Promise<void> {
     const noted = await this.database.query(
@@ -184,7 +192,10 @@ export class Workers {
     if (reason) throw reason;
   }
 
-  /** A message to it went nowhere: it gets nothing more until it asks again. */
+  /**
+   * Sets the free slots to 0 after a message did not reach the worker. It receives no jobs until its next
+   * Pull.
+   */
   async lost({ workerId, sessionId }: Pick<Joined, 'workerId' | 'sessionId'>): Promise<void> {
     await this.database.query(
       'UPDATE worker SET free_slots = 0 WHERE id = $1 AND session_id = $2',
@@ -192,7 +203,10 @@ export class Workers {
     );
   }
 
-  /** It takes nothing more, from now on and not from its next heartbeat on. */
+  /**
+   * Marks the worker as draining immediately instead of at its next heartbeat. It receives no new jobs or
+   * chats.
+   */
   async drains({ workerId, sessionId }: Pick<Joined, 'workerId' | 'sessionId'>): Promise<void> {
     await this.database.query(
       `UPDATE worker SET state = 'draining', free_slots = 0, free_chats = 0 WHERE id = $1 AND session_id = $2`,
@@ -200,7 +214,7 @@ export class Workers {
     );
   }
 
-  /** What took one of its slots was not sent to it. */
+  /** Frees a slot whose job was not sent to the worker. */
   async spared({ workerId, sessionId }: Pick<Joined, 'workerId' | 'sessionId'>): Promise<void> {
     await this.database.query(
       'UPDATE worker SET free_slots = LEAST(slots, free_slots + 1) WHERE id = $1 AND session_id = $2',
@@ -208,7 +222,7 @@ export class Workers {
     );
   }
 
-  /** Why a worker may be given nothing, or null where it may. */
+  /** Returns the reason why a worker may not receive jobs, or null if it may. */
   async unfit({
     workerId,
     sessionId,
@@ -236,7 +250,7 @@ const cut = (text: string): string => text.slice(0, LONGEST_TEXT);
 
 const revoked = (): DomainError => new DomainError('invalid_api_key', 'the join token was revoked');
 
-/** The worker ends by this: two with one key would take each other's place for ever. */
+/** The error that ends the worker: two workers with the same key would replace each other forever. */
 const replaced = (): DomainError =>
   new DomainError(
     'conflict',
