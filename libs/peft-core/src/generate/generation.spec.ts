@@ -52,14 +52,17 @@ it.each<[string, number, Partial<GenerationRequest>, number[], number[]]>([
   ['a prompt', 0, { prompt: '5 6' }, [5, 6, 1], [0]],
   ['ids', 0, { promptTokens: [5, 6] }, [5, 6], [0]],
   ['a chat', 1, { messages: [{ role: 'user', content: '5 6' }] }, [], [5, 6]],
-])('an encoder reads %s with its end, as in training; base %i', (_, i, asked, source, tokens) => {
-  const { model } = files[i] as (typeof files)[number];
-  const cache = model.cache();
-  const answer = new Generation({ model, tokenizer }, cache, { ...REQUEST, ...asked });
-  expect(answer.nextRows()).toMatchObject({ source, tokens });
-  expect(answer.promptTokens).toBe(Math.max(source.length, tokens.length));
-  cache.dispose();
-});
+])(
+  'an encoder reads %s with the end token, as in training; base model %i',
+  (_, i, asked, source, tokens) => {
+    const { model } = files[i] as (typeof files)[number];
+    const cache = model.cache();
+    const answer = new Generation({ model, tokenizer }, cache, { ...REQUEST, ...asked });
+    expect(answer.nextRows()).toMatchObject({ source, tokens });
+    expect(answer.promptTokens).toBe(Math.max(source.length, tokens.length));
+    cache.dispose();
+  },
+);
 
 /** Returns the tokens of several answers that are stepped together, with a limited number of rows per forward pass. */
 function written(
@@ -80,34 +83,34 @@ function written(
   return answers.map(({ ids }) => ids);
 }
 
-it.each([1, 5, 16])(
-  'reads prompts in pieces of %i rows, and writes what it writes else',
+it.each([1, 5, 16])('generates the same if prompts are read in chunks of %i rows', (rows) => {
+  const prompts = [29, 3, 61].map((length, n) =>
+    Array.from({ length }, (_, i) => 2 + ((7 * i + 11 * n) % 90)),
+  );
+  expect(written(rows, prompts)).toEqual(written(Infinity, prompts));
+});
+
+it.each([1, 5])(
+  'invokes an adapter at the same position if prompts are read in chunks of %i rows',
   (rows) => {
-    const prompts = [29, 3, 61].map((length, n) =>
-      Array.from({ length }, (_, i) => 2 + ((7 * i + 11 * n) % 90)),
-    );
-    expect(written(rows, prompts)).toEqual(written(Infinity, prompts));
+    const { model } = files[1] as (typeof files)[number];
+    const peft = { peft_type: 'LORA', alora_invocation_tokens: [7, 8], init_lora_weights: false };
+    const adapter = attachMethod(model, peft, { run: 1, seed: 4 });
+    // The prompts invoke the adapter twice (across chunks), at the end, and never (whatever tokens follow).
+    const prompts = [
+      [3, 7, 8, 9, 7, 8, 4, 5, 6],
+      [9, 9, 9, 9, 7, 8],
+      [7, 9, 8],
+    ];
+    const bare = written(Infinity, prompts);
+    const whole = written(Infinity, prompts, 1);
+    expect(written(rows, prompts, 1)).toEqual(whole);
+    expect(whole.map((ids, i) => ids.join() === bare[i]?.join())).toEqual([false, false, true]);
+    adapter.detach();
   },
 );
 
-it.each([1, 5])('invokes an adapter at the same place of prompts in pieces of %i rows', (rows) => {
-  const { model } = files[1] as (typeof files)[number];
-  const peft = { peft_type: 'LORA', alora_invocation_tokens: [7, 8], init_lora_weights: false };
-  const adapter = attachMethod(model, peft, { run: 1, seed: 4 });
-  // The prompts invoke the adapter twice (across chunks), at the end, and never (whatever tokens follow).
-  const prompts = [
-    [3, 7, 8, 9, 7, 8, 4, 5, 6],
-    [9, 9, 9, 9, 7, 8],
-    [7, 9, 8],
-  ];
-  const bare = written(Infinity, prompts);
-  const whole = written(Infinity, prompts, 1);
-  expect(written(rows, prompts, 1)).toEqual(whole);
-  expect(whole.map((ids, i) => ids.join() === bare[i]?.join())).toEqual([false, false, true]);
-  adapter.detach();
-});
-
-it('has others write while a long prompt is read', () => {
+it('continues other answers while a long prompt is read', () => {
   const { model } = files[1] as (typeof files)[number];
   const base = { model, tokenizer: { ...tokenizer, eosIds: [], decode: () => '' } as unknown as Tokenizer }; // prettier-ignore
   const cache = model.cache();
@@ -126,7 +129,7 @@ it('has others write while a long prompt is read', () => {
   cache.dispose();
 });
 
-it('holds no more keys and values than it said', () => {
+it('caches at most mostRows rows of keys and values', () => {
   const { model } = files[1] as (typeof files)[number];
   const base = { model, tokenizer: { ...tokenizer, eosIds: [], decode: () => '' } as unknown as Tokenizer }; // prettier-ignore
   const cache = model.cache();
@@ -143,7 +146,7 @@ it('holds no more keys and values than it said', () => {
   cache.dispose();
 });
 
-it('keeps keys and values of a side network beside, in no more room than it said', () => {
+it('caches keys and values of a side network within the reported memory', () => {
   const { model } = files[1] as (typeof files)[number];
   const base = { model, tokenizer: { ...tokenizer, eosIds: [], decode: () => '' } as unknown as Tokenizer }; // prettier-ignore
   const config = { peft_type: 'SHADOW', r: 2, init_weights: false, shadow_alpha: 2 };
@@ -171,7 +174,7 @@ it('keeps keys and values of a side network beside, in no more room than it said
   adapter.detach();
 });
 
-it('moves no answer on where one cannot be drawn: each writes the same by itself', () => {
+it('advances no answer if a forward pass fails; each can be stepped alone with the same result', () => {
   const { model } = files[1] as (typeof files)[number];
   const base = { model, tokenizer: { ...tokenizer, eosIds: [], decode: () => '' } as unknown as Tokenizer }; // prettier-ignore
   // This is more rows than the head processes in one product.
@@ -195,7 +198,7 @@ it('moves no answer on where one cannot be drawn: each writes the same by itself
   cache.dispose();
 });
 
-it('makes the logits of those that write together, and of no others', () => {
+it('computes logits only for answers that generate, in one product', () => {
   const { model } = files[1] as (typeof files)[number];
   const base = { model, tokenizer: { ...tokenizer, eosIds: [], decode: () => '' } as unknown as Tokenizer }; // prettier-ignore
   const cache = model.cache();
@@ -227,7 +230,7 @@ it('makes the logits of those that write together, and of no others', () => {
   cache.dispose();
 });
 
-it('writes with the same bits beside others, in bf16', () => {
+it('generates bit-identical results alone and together with others in bf16', () => {
   const { file, config } = files[1] as (typeof files)[number];
   const model = buildModel(config, file.tensors, { dtype: 'bf16', quantization: null });
   const base = { model, tokenizer: { ...tokenizer, eosIds: [], decode: (ids: number[]) => 'x'.repeat(ids.length), bytesOf: () => Buffer.from('x') } as unknown as Tokenizer }; // prettier-ignore
@@ -236,7 +239,7 @@ it('writes with the same bits beside others, in bf16', () => {
     attachMethod(model, { ...random, target_modules: 'all-linear' }, { run: 1, seed: 4 }),
     attachMethod(model, { ...random, modules_to_save: ['lm_head'] }, { run: 2, seed: 5 }),
   ];
-  const told = (runs: readonly (number | null)[]): unknown[] => {
+  const results = (runs: readonly (number | null)[]): unknown[] => {
     const cache = model.cache();
     const answers = runs.map((run, n) => {
       const promptTokens = [5 + 7 * (run ?? 0)];
@@ -249,9 +252,9 @@ it('writes with the same bits beside others, in bf16', () => {
     cache.dispose();
     return answers.map(({ ids }, i) => [ids.slice(0, 6), logprobs[i]?.slice(0, 6)]);
   };
-  const alone = new Map([null, 1, 2].map((run) => [run, told([run])[0]]));
+  const alone = new Map([null, 1, 2].map((run) => [run, results([run])[0]]));
   const runs = [2, null, 1, null, 1, 2, 2];
-  expect(told(runs)).toEqual(runs.map((run) => alone.get(run)));
+  expect(results(runs)).toEqual(runs.map((run) => alone.get(run)));
   expect(new Set([...alone.values()].map((one) => JSON.stringify(one))).size).toBe(3);
   for (const adapter of adapters) adapter.detach();
   model.dispose();

@@ -73,7 +73,7 @@ const golden = read<Golden[]>('none', 'logprobs.json');
 // Measured: 1.3e-5 at most. The two attention implementations of transformers differ by 7e-6 on this model.
 const TOLERANCE = 2e-5;
 
-it('are those of log_softmax in transformers, whole and of the five likeliest', () => {
+it('equal log_softmax in Transformers, for the token and the five most likely ones', () => {
   const { logprobs } = answered({});
   expect(logprobs.map(({ token }) => token)).toEqual(golden.map(({ id }) => letter(id)));
   logprobs.forEach(({ logprob, top }, i) => {
@@ -86,7 +86,7 @@ it('are those of log_softmax in transformers, whole and of the five likeliest', 
   });
 });
 
-it('are of the distribution before temperature and top_p, and change nothing that is written', () => {
+it('are computed before temperature and top_p and do not change the answer', () => {
   const hot = { temperature: 1.7, top_p: 0.6, max_tokens: 1 };
   const drawn = [1, 2, 3, 4, 5, 6].map((seed) => answered({ ...hot, seed }));
   for (const { logprobs } of drawn) {
@@ -101,7 +101,7 @@ it('are of the distribution before temperature and top_p, and change nothing tha
   );
 });
 
-it('come with the text that their tokens begin in; what a stop string cuts off has none', () => {
+it('are returned with the text in which their tokens start, without those removed by a stop string', () => {
   const whole = answered({});
   const text = golden.map(({ id }) => letter(id)).join('');
   expect(whole.text).toBe(text);
@@ -111,12 +111,12 @@ it('come with the text that their tokens begin in; what a stop string cuts off h
   expect(cut.logprobs).toEqual(whole.logprobs.slice(0, 6));
 });
 
-it('are refused where a logit is NaN', () => {
+it('are rejected if a logit is NaN', () => {
   const logits = keep(tensor([0, NaN, 1], [1, 3]));
   expect(() => idLogprob(logits, 0, 2)).toThrow('the model computes NaN for the next token');
 });
 
-it('say -9999 where JSON has no number', () => {
+it('are -9999 for -Infinity, which JSON does not have', () => {
   const logits = keep(tensor([0, -Infinity, -20_000], [1, 3]));
   expect(idLogprob(logits, 1, 3)).toEqual({
     id: 1,

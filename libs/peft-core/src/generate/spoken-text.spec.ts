@@ -6,14 +6,14 @@ function said(...windows: readonly (readonly string[])[]): string {
   const spoken = new Spoken();
   return windows
     .map((pieces) => {
-      const told = pieces.map((piece) => spoken.push(piece)).join('');
+      const text = pieces.map((piece) => spoken.push(piece)).join('');
       spoken.cut();
-      return told;
+      return text;
     })
     .join('');
 }
 
-it('has one space between the words of two windows, whatever they end and begin with', () => {
+it('puts one space between the words of two windows, whatever they end and start with', () => {
   for (const [first, second] of [
     [['One'], ['two.']],
     [['One '], ['two.']],
@@ -28,7 +28,7 @@ it('has one space between the words of two windows, whatever they end and begin 
   expect(said(['One'], [' ', ''], [' two.'])).toBe('One two.');
 });
 
-it('leaves what a window says as it is, and words of scripts without spaces together', () => {
+it('keeps the text within a window, and joins words of scripts without spaces', () => {
   expect(said(['One', '  ', 'two'], ['three'])).toBe('One  two three');
   expect(said(['今日は'], ['晴れ'])).toBe('今日は晴れ');
   expect(said(['今日は'], ['sunny'])).toBe('今日は sunny');

@@ -25,15 +25,15 @@ const FIND = '{"name": "find", "arguments": {"city": "Bonn"}}';
 const ADD = '{"name": "add", "arguments": {"a": 1, "b": [2]}}';
 const other = FIND.replace('find', 'unknown');
 
-describe.each([1, 3, 1000])('in pieces of %i', (size) => {
+describe.each([1, 3, 1000])('in chunks of %i', (size) => {
   it.each<[string, string, string, ToolCall[]]>([
     ['text alone', 'a < b and <tool', 'a < b and <tool', []],
     ['a call', tag(FIND), '', [find]],
     ['text before calls', `Let me look.\n${tag(FIND)}\n${tag(ADD)}\n`, 'Let me look.', [find, add]],
-    ['text between and behind', `x ${tag(FIND)} y`, 'x y', [find]],
-    ['a call that is none', `${tag('{"name": 1}')}`, tag('{"name": 1}'), []],
-    ['a tool that is not there', tag(other), tag(other), []],
-    ['a call without its end', `<tool_call>${FIND}`, '', [find]],
+    ['text before and after a call', `x ${tag(FIND)} y`, 'x y', [find]],
+    ['an invalid call', `${tag('{"name": 1}')}`, tag('{"name": 1}'), []],
+    ['an unknown tool', tag(other), tag(other), []],
+    ['a call without an end tag', `<tool_call>${FIND}`, '', [find]],
     ['a call that was cut', '<tool_call>{"name": "fi', '<tool_call>{"name": "fi', []],
     ['no arguments', tag('{"name": "find"}'), '', [{ name: 'find', arguments: '{}' }]],
     ...[
@@ -42,7 +42,7 @@ describe.each([1, 3, 1000])('in pieces of %i', (size) => {
       '{"a": {"arguments": [1, {"name": "}"}]}, "arguments": ": {\\"", "b": "\\\\"}',
       '{\n  "a": [ ]\n}',
     ].flatMap((given): [string, string, string, ToolCall[]][] => [
-      [`arguments as they are written: ${given}`, tag(`{"name": "find", "arguments": ${given} }`), '', [{ name: 'find', arguments: given }]],
+      [`arguments unchanged: ${given}`, tag(`{"name": "find", "arguments": ${given} }`), '', [{ name: 'find', arguments: given }]],
       [`arguments first: ${given}`, tag(`{ "arguments":${given}, "more": [1, {"arguments": 2}], "name": "find"}`), '', [{ name: 'find', arguments: given }]],
     ]), // prettier-ignore
     [
@@ -51,8 +51,8 @@ describe.each([1, 3, 1000])('in pieces of %i', (size) => {
       '',
       [{ name: 'find', arguments: '{"a": 2.0}' }],
     ],
-    ['spaces alone', ' \n ', ' \n ', []],
-  ])('of tags: %s', (_, text, said, calls) =>
+    ['only spaces', ' \n ', ' \n ', []],
+  ])('reads tagged calls: %s', (_, text, said, calls) =>
     expect(read(hermes, text, size)).toEqual({ text: said, calls }),
   );
 
@@ -62,14 +62,14 @@ describe.each([1, 3, 1000])('in pieces of %i', (size) => {
     ['text', 'It is {"name": 1}.', 'It is {"name": 1}.', []],
     ['a call', one, '', [find]],
     ['calls', `${one}; ${two}`, '', [find, add]],
-    ['JSON that is none', '{"a": 1}', '{"a": 1}', []],
+    ['JSON that is not a call', '{"a": 1}', '{"a": 1}', []],
     ['a call that was cut', '{"name": "find", "par', '{"name": "find", "par', []],
-  ])('of JSON alone: %s', (_, text, said, calls) =>
+  ])('reads calls as plain JSON: %s', (_, text, said, calls) =>
     expect(read(llama, text, size)).toEqual({ text: said, calls }),
   );
 });
 
-it('tells forms by their templates', () => {
+it('detects the format from the template', () => {
   expect(toolFormatOf(null)).toBeNull();
   expect(toolFormatOf('{{ messages }}')).toBeNull();
   expect(toolFormatOf('{% if tools %}[TOOL_CALLS]{% endif %}')).toBe('unknown');

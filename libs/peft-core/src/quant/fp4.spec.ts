@@ -1,4 +1,4 @@
-// What both codes have in common is nf4.spec.ts's.
+// nf4.spec.ts tests what both codes share.
 import { join } from 'node:path';
 import { dequantizeNf4, mapSafetensors, quantizeNf4, tidy } from '@graft/kernels';
 import type { Tensor } from '@graft/kernels';

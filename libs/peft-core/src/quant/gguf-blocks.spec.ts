@@ -36,8 +36,8 @@ const logits = ({ model }: Base): Float32Array =>
     return model.head('lm', hidden, ctx).toArray() as Float32Array;
   });
 
-describe('expanded blocks', () => {
-  // numbers by the official Python package, as in gguf.spec.ts
+describe('dequantized blocks', () => {
+  // Values from the official Python package, as in gguf.spec.ts.
   const golden = JSON.parse(
     readFileSync(new URL('../io/gguf/gguf.golden.json', import.meta.url), 'utf8'),
   ) as { types: Record<string, { code: number; shape: number[]; raw: string; f32: string }> };
@@ -45,25 +45,22 @@ describe('expanded blocks', () => {
     ([, { code }]) => (ggmlType(code)?.blockSize ?? 1) > 1,
   );
 
-  it('are there of every layout that is read', () => {
+  it('cover every supported layout', () => {
     expect(inBlocks.map(([name]) => name).sort()).toEqual(
       ['Q4_0', 'Q4_1', 'Q4_K', 'Q5_0', 'Q5_1', 'Q5_K', 'Q6_K', 'Q8_0'].sort(),
     );
   });
 
-  it.each(inBlocks)(
-    '%s are the numbers that ggml reads, bit for bit',
-    (_, { code, shape, raw, f32 }) => {
-      tidy(() => {
-        const bytes = new Uint8Array(Buffer.from(raw, 'base64'));
-        const columns = shape.at(-1) as number;
-        const rows = shape.reduce((product, n) => product * n, 1) / columns;
-        const blocks = fromBytes(bytes, [rows, bytes.length / rows], 'u8');
-        const dense = dequantizeGgml({ shape: [rows, columns], blocks, code }, 'f32');
-        expect(Buffer.from(dense.bytes()).toString('base64')).toBe(f32);
-      });
-    },
-  );
+  it.each(inBlocks)('%s equal the values of ggml bit for bit', (_, { code, shape, raw, f32 }) => {
+    tidy(() => {
+      const bytes = new Uint8Array(Buffer.from(raw, 'base64'));
+      const columns = shape.at(-1) as number;
+      const rows = shape.reduce((product, n) => product * n, 1) / columns;
+      const blocks = fromBytes(bytes, [rows, bytes.length / rows], 'u8');
+      const dense = dequantizeGgml({ shape: [rows, columns], blocks, code }, 'f32');
+      expect(Buffer.from(dense.bytes()).toString('base64')).toBe(f32);
+    });
+  });
 });
 
 describe.each(['Q8_0', 'Q4_K_M'] as const)('a base of %s', (quantization) => {
@@ -77,7 +74,7 @@ describe.each(['Q8_0', 'Q4_K_M'] as const)('a base of %s', (quantization) => {
     base.dispose();
   });
 
-  it.each<BaseDtype>(['bf16', 'f32'])('computes in %s what it does dequantised', (dtype) => {
+  it.each<BaseDtype>(['bf16', 'f32'])('computes the same in %s as dequantized', (dtype) => {
     const [packed, dense] = ['gguf_blocks', null].map((quantization) => {
       const base = loadBase(file, { dtype, quantization });
       expect(base.model.quantization).toBe(quantization);
@@ -93,7 +90,7 @@ describe.each(['Q8_0', 'Q4_K_M'] as const)('a base of %s', (quantization) => {
       (most, value, i) => Math.max(most, Math.abs(value - (wanted[i] as number))),
       0,
     );
-    // few rows have Graft's own product in bf16; libtorch's in f32 may cut its sums otherwise
+    // For few rows, bf16 uses Graft's own product; libtorch's f32 product may split its sums in another way.
     expect(far / largest).toBeLessThanOrEqual(dtype === 'bf16' ? 0 : 2e-6);
   });
 
@@ -101,7 +98,7 @@ describe.each(['Q8_0', 'Q4_K_M'] as const)('a base of %s', (quantization) => {
     { target_modules: ['embed_tokens', 'q_proj'] },
     { target_modules: ['q_proj'], trainable_token_indices: [5, 42] },
     { target_modules: ['q_proj'], modules_to_save: ['embed_tokens', 'lm_head'] },
-  ])('has LoRA act on its table as on a dense one: %j', (fields) => {
+  ])('applies LoRA to its embedding as to a dense one: %j', (fields) => {
     const [packed, dense] = ['gguf_blocks', null].map((quantization) => {
       const base = loadBase(file, { dtype: 'bf16', quantization });
       const bare = logits(base);
@@ -116,7 +113,7 @@ describe.each(['Q8_0', 'Q4_K_M'] as const)('a base of %s', (quantization) => {
     expect(packed).toEqual(dense);
   });
 
-  it('has one matrix for its table and its head', () => {
+  it('shares one matrix between embedding and head', () => {
     const base = loadBase(file, { dtype: 'bf16', quantization: 'gguf_blocks' });
     const { tokenEmbedding: table } = base.model.modules;
     expect(table?.shared).toBe(base.model.outputHeads.get('lm')?.weight);
@@ -124,17 +121,17 @@ describe.each(['Q8_0', 'Q4_K_M'] as const)('a base of %s', (quantization) => {
     base.dispose();
   });
 
-  it('takes what its blocks take', () => {
+  it('needs only the memory of its blocks', () => {
     const { config } = inspectModelFolder(file);
     if (!config) throw new Error('no config');
     const dense = residentBytes(config, { dtype: 'bf16', quantization: null });
     const packed = residentBytes(config, { dtype: 'bf16', quantization: 'gguf_blocks' });
-    // 34 bytes of 64 are Q8_0's share of all, norms apart
+    // Q8_0 needs 34 bytes instead of 64, except for norms.
     expect(packed / dense).toBeLessThan(quantization === 'Q8_0' ? 0.54 : 0.5);
   });
 });
 
-it('is of GGUF bases alone', () => {
+it('rejects base models that are not GGUF', () => {
   expect(() => loadBase(TINY, { dtype: 'bf16', quantization: 'gguf_blocks' })).toThrow(
     'quantization gguf_blocks requires a .gguf base, which this is not',
   );

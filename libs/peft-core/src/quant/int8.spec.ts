@@ -15,7 +15,7 @@ const PATH = 'model.layers.0.self_attn.q_proj';
 const shape = { outFeatures: 20, inFeatures: 40 };
 const matrix = (): Tensor => counterNormal([20, 40], { seed: 1, step: 0, site: 0 });
 
-/** What bitsandbytes stores of a module, with `changes`; undefined takes a tensor away. */
+/** Returns a module's tensors as bitsandbytes stores them, with `changes`; undefined removes a tensor. */
 function stored(changes: Readonly<Record<string, Tensor | undefined>> = {}): Map<string, Tensor> {
   const { numbers, scales } = quantizeInt8(matrix());
   const format = tensor(Uint8Array.of(0), []);
@@ -25,7 +25,7 @@ function stored(changes: Readonly<Record<string, Tensor | undefined>> = {}): Map
   );
 }
 
-it('says how many bytes a matrix takes', () => {
+it('returns the bytes of a matrix', () => {
   tidy(() => {
     const { numbers, scales } = quantizeInt8(matrix());
     const held = numbers.bytes().length + scales.bytes().length;
@@ -42,7 +42,7 @@ it.each([
 });
 
 describe('a stored matrix', () => {
-  it('is read as it is', () => {
+  it('is read unchanged', () => {
     tidy(() => {
       const read = int8.read?.(stored(), PATH, shape);
       expect(read?.dense('f32').bytes()).toEqual(
@@ -52,7 +52,7 @@ describe('a stored matrix', () => {
     });
   });
 
-  it('is left to others where it is dense', () => {
+  it('is not read if it is dense', () => {
     tidy(() => expect(int8.read?.(stored({ weight: matrix() }), PATH, shape)).toBeNull());
   });
 
@@ -73,7 +73,7 @@ describe('a stored matrix', () => {
       () => ({ weight_format: tensor(Uint8Array.of(1), []) }),
       'q_proj.weight_format must be 0',
     ],
-  ])('%s is refused by name', (_, changes, message) => {
+  ])('%s is rejected by name', (_, changes, message) => {
     tidy(() => expect(() => int8.read?.(stored(changes()), PATH, shape)).toThrow(message));
   });
 });

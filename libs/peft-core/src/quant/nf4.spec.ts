@@ -38,7 +38,7 @@ const json = (value: unknown): Tensor => {
   return tensor(bytes, [bytes.length]);
 };
 
-/** What bitsandbytes stores of a module, with `changes`; undefined takes a tensor away. */
+/** Returns a module's tensors as bitsandbytes stores them, with `changes`; undefined removes a tensor. */
 function stored(
   path: string,
   changes: Readonly<Record<string, Tensor | undefined>> = {},
@@ -69,7 +69,7 @@ function stored(
   );
 }
 
-it('multiplies as the matrix that it stands for', () => {
+it('multiplies like its dequantized matrix', () => {
   tidy(() => {
     const weight = nf4.quantize?.(matrix()) as Weight;
     expect([weight.outFeatures, weight.inFeatures]).toEqual([20, 40]);
@@ -83,7 +83,7 @@ it('multiplies as the matrix that it stands for', () => {
   });
 });
 
-it('says how many bytes a matrix takes', () => {
+it('returns the bytes of a matrix', () => {
   tidy(() => {
     const { numbers, absmax, nested } = quantizeNf4(
       counterNormal([300, 200], { seed: 1, step: 0, site: 0 }),
@@ -104,7 +104,7 @@ it.each([
 });
 
 describe('a stored matrix', () => {
-  it('is read as it is', () => {
+  it('is read unchanged', () => {
     tidy(() => {
       const read = nf4.read?.(stored(shape.path), shape.path, shape);
       const wanted = dequantizeNf4(quantizeNf4(matrix()), 'f32');
@@ -113,7 +113,7 @@ describe('a stored matrix', () => {
     });
   });
 
-  it('is left to others where it is dense', () => {
+  it('is not read if it is dense', () => {
     tidy(() => {
       const dense = new Map([[`${shape.path}.weight`, matrix()]]);
       expect(nf4.read?.(dense, shape.path, shape)).toBeNull();
@@ -127,7 +127,7 @@ describe('a stored matrix', () => {
       'q_proj.weight has shape [20, 41], but config.json implies [20, 40]',
     ],
     [
-      'of another kind',
+      'of another type',
       { '.quant_state.bitsandbytes__nf4': { ...STATE, quant_type: 'fp4' } },
       'quant_type',
     ],
@@ -137,12 +137,12 @@ describe('a stored matrix', () => {
       'q_proj.weight.absmax is missing, expected 13 × u8',
     ],
     [
-      'cut short',
+      'truncated',
       { '': Uint8Array.from({ length: 399 }) },
       'q_proj.weight is u8 [399], expected 400 × u8',
     ],
     [
-      'with scales of another kind',
+      'with scales of another dtype',
       { '.absmax': Float32Array.from({ length: 13 }) },
       'q_proj.weight.absmax is f32 [13], expected 13 × u8',
     ],
@@ -151,7 +151,7 @@ describe('a stored matrix', () => {
       { '.quant_map': Float32Array.from({ length: 16 }) },
       'q_proj.weight.quant_map does not match the code of NF4',
     ],
-  ])('%s is refused by name', (_, changes, message) => {
+  ])('%s is rejected by name', (_, changes, message) => {
     tidy(() => {
       const made = Object.entries(changes).map(([end, value]): [string, Tensor | undefined] => {
         if (value === undefined) return [end, undefined];
