@@ -203,8 +203,8 @@ it('adds tools, calls and their results to the prompt', async () => {
 });
 
 it.each([
-  ['plain', 'takes none'],
-  ['mistral', 'in a form that is not read here'],
+  ['plain', 'does not support tools'],
+  ['mistral', 'a tool-call format that is not supported'],
 ])('rejects a model without tools, or with an unknown format of calls: %s', (model, message) =>
   expect(asked({ model })).rejects.toMatchObject({
     status: 400,

@@ -182,10 +182,10 @@ describe('a CTC base', () => {
   });
 
   it.each([
-    [{ language: 'en' }, /language: the model hears letter by letter/],
-    [{ prompt: 'a' }, /prompt: the model hears letter by letter/],
+    [{ language: 'en' }, /language: the model uses CTC/],
+    [{ prompt: 'a' }, /prompt: the model uses CTC/],
     [{ temperature: 0.5 }, /temperature: .*it does not sample/],
-    [{ segments: true }, /response_format: .*ask for json or text/],
+    [{ segments: true }, /response_format: .*use json or text/],
   ])('rejects %j', (asked, message) => {
     expect(() => written(letters, ofSeconds(0.3), asked, 'ctc')).toThrow(message);
   });

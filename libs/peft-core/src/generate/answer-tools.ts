@@ -11,8 +11,8 @@ export function toolFormat({ toolFormat: format }: Tokenizer): ToolFormat {
   const refuse = (why: string): never => {
     throw new DomainError('unsupported', `tools: ${why}`, 'tools');
   };
-  if (format === null) return refuse('this model’s chat template takes none; describe them in a message, or use a model that was trained for them'); // prettier-ignore
-  if (format === 'unknown') return refuse('this model’s chat template calls them in a form that is not read here; known are those of Hermes and Qwen (<tool_call>) and of Llama 3.1 (JSON)'); // prettier-ignore
+  if (format === null) return refuse('this model’s chat template does not support tools; describe them in a message, or use a model that was trained for tools'); // prettier-ignore
+  if (format === 'unknown') return refuse('this model’s chat template uses a tool-call format that is not supported; supported: Hermes and Qwen (<tool_call>), Llama 3.1 (JSON)'); // prettier-ignore
   return format;
 }
 

@@ -163,11 +163,11 @@ export class Transcript {
 /** Rejects options that a model which returns only text does not support. */
 function refuseBeyondText({ language, prompt, temperature, segments }: TranscriptOptions): void {
   const given = [
-    ['response_format', segments, 'it does not say when: ask for json or text'],
-    ['language', language !== null, 'it knows that of its training alone: leave it out'],
-    ['prompt', prompt !== null, 'it reads none: leave it out'],
-    ['temperature', temperature > 0, 'it does not sample: leave it out'],
+    ['response_format', segments, 'it has no timestamps; use json or text'],
+    ['language', language !== null, 'its language is fixed by its training; remove it'],
+    ['prompt', prompt !== null, 'it does not read prompts; remove it'],
+    ['temperature', temperature > 0, 'it does not sample; remove it'],
   ] as const;
   for (const [param, isGiven, why] of given)
-    if (isGiven) throw new DomainError('unsupported', `${param}: the model hears letter by letter; ${why}`, param); // prettier-ignore
+    if (isGiven) throw new DomainError('unsupported', `${param}: the model uses CTC; ${why}`, param); // prettier-ignore
 }

@@ -6,7 +6,7 @@ import { EVERY_BYTE } from './grammar.js';
 
 const format = toolFormatOf('{% if tools %}<tool_call>{% endif %}') as ToolFormat;
 
-/** Whether a call of a tool with such parameters may have these arguments. */
+/** Whether the grammar of a tool with these parameters allows a call with the given arguments. */
 function mayBe(parameters: object | undefined, given: string): boolean {
   const automaton = new Automaton(
     answerGrammar({ type: 'tool_call', format, tools: [{ name: 'f', parameters }] }),
@@ -25,7 +25,7 @@ it.each<[object | undefined, string[], string[]]>([
   [{ minimum: 3 }, ['{}'], ['5']],
   [{ $ref: '#/$defs/one', $defs: { one: { type: 'object' } } }, ['{}'], ['5']],
   [{ anyOf: [{ const: { a: 1 } }, { properties: { b: {} } }] }, ['{"a":1}', '{"b": 5}'], ['5']],
-])('arguments are an object: parameters %j take %j and not %j', (parameters, good, bad) => {
+])('arguments are an object: parameters %j allow %j but not %j', (parameters, good, bad) => {
   for (const given of good) expect(mayBe(parameters, given), given).toBe(true);
   for (const given of bad) expect(mayBe(parameters, given), given).toBe(false);
 });
@@ -37,7 +37,7 @@ it.each<[object, string]>([
   [{ anyOf: [{ type: 'object' }, {}] }, 'tools.0'],
   [{ enum: [{}, 1] }, 'tools.0'],
   [{ $ref: '#/$defs/one', $defs: { one: { type: 'string' } } }, 'tools.0'],
-])('parameters that are no object’s are refused: %j', (parameters, param) =>
+])('rejects parameters that allow values other than objects: %j', (parameters, param) =>
   expect(() => argumentsGrammar(parameters, 'tools.0')).toThrow(
     expect.objectContaining({
       param,

@@ -38,7 +38,7 @@ export function argumentsGrammar(
   const grammar = schemaGrammar(schema, path, budget);
   if (isObjects(grammar)) return grammar;
   const param = 'type' in parameters ? `${path}.type` : path;
-  const why = 'expected a schema of objects (type "object"): arguments are one';
+  const why = 'expected a schema of objects (type "object"), because arguments are an object';
   throw new DomainError('invalid_value', `${param}: ${why}`, param);
 }
 

@@ -4,7 +4,7 @@ import { Constraints, type Constraint } from './constraint.js';
 import { EVERY_BYTE } from './grammar.js';
 import { schemaGrammar } from './schema-grammar.js';
 
-/** All words of a and b of up to 10 letters: a state of a pattern is asked for what each leads to. */
+/** All words of a and b with up to 10 letters. Each leads to another state of the pattern. */
 const WORDS = Array.from({ length: 10 }, (_, i) => i + 1).flatMap((length) =>
   Array.from({ length: 2 ** length }, (_, n) =>
     n.toString(2).padStart(length, '0').replaceAll('0', 'a').replaceAll('1', 'b'),
@@ -18,11 +18,11 @@ const vocabulary = {
   writing: { kind: 'plain' as const, joins: true, added: [] },
   eosIds: [TOKENS.length - 1],
 };
-/** After each a it is open whether it is the one that so many follow: the places of a state are as many as letters. */
+/** Each a may be the one that 1200 letters follow, so a state has as many places as letters. */
 const COUNTED = { type: 'string', pattern: '^[ab]*a[ab]{1200}$' };
 const [QUOTE, LONGEST] = [WORDS.length, WORDS.length - 1];
 
-/** What a model writes that takes a long token each time. */
+/** Generates with long tokens only. */
 function write(constraint: Constraint, tokens: number): void {
   for (const id of [QUOTE, ...Array.from({ length: tokens }, (_, i) => LONGEST - ((997 * i) % 1000))]) {
     expect(constraint.allowed(TOKENS.length)[id]).toBe(1);
@@ -30,7 +30,7 @@ function write(constraint: Constraint, tokens: number): void {
   }
 } // prettier-ignore
 
-it('an answer whose states are without end fails, and the next one begins anew', () => {
+it('an answer with too many states fails, and the next one starts with a new automaton', () => {
   const budget = new MemoryBudget(2 ** 25, 2 ** 23);
   const constraints = new Constraints(vocabulary, budget);
   const asked = { type: 'json_schema' as const, schema: COUNTED };
@@ -43,7 +43,7 @@ it('an answer whose states are without end fails, and the next one begins anew',
   write(constraints.of(asked), 5);
 });
 
-it('answers in all have so much room, and give it back', () => {
+it('all answers share a memory limit and release their memory', () => {
   const budget = new MemoryBudget(2 ** 23, 2 ** 23);
   const constraints = new Constraints(vocabulary, budget);
   const answers = Array.from({ length: 12 }, (_, i) =>
@@ -53,14 +53,14 @@ it('answers in all have so much room, and give it back', () => {
     for (const answer of answers) write(answer, 4);
   }).toThrow(expect.objectContaining({ code: 'unavailable' }) as Error);
   for (const answer of answers) answer.close();
-  // Those of the last forms are kept for the next answer.
+  // The last forms stay cached; new ones replace them.
   for (let i = 0; i < 8; i++)
     constraints.of({ type: 'json_schema', schema: { const: 'a'.repeat(i) } });
   expect(budget.taken).toBeLessThan(2 ** 17);
   write(constraints.of({ type: 'json_schema', schema: COUNTED }), 4);
 });
 
-it('what one row of the vocabulary may have looked at is bounded', () => {
+it('limits the places that one mask may examine', () => {
   const automaton = new Automaton(schemaGrammar(COUNTED, 'schema'), EVERY_BYTE);
   const walk = (): void => {
     let state = automaton.step(automaton.start, 0x22);
@@ -69,8 +69,8 @@ it('what one row of the vocabulary may have looked at is bounded', () => {
       state = automaton.step(state, n >>> 31 ? 0x61 : 0x62);
     }
   };
-  expect(walk).toThrow('too many ways to go on');
-  // What was found is kept, and the next look goes on from there.
+  expect(walk).toThrow('too many ways to continue');
+  // Computed states are kept, so the next attempt continues from them.
   const before = automaton.fullness;
   expect(before).toBeLessThan(1);
   automaton.renew();
@@ -78,9 +78,9 @@ it('what one row of the vocabulary may have looked at is bounded', () => {
   expect(automaton.fullness).toBeGreaterThan(before);
 });
 
-it('a byte that no token is stays unread, whatever its class', () => {
+it('rejects a byte without a token, whatever its class', () => {
   const alphabet = Uint8Array.from(EVERY_BYTE, (_, byte) => (byte === 0x62 ? 0 : 1));
   const automaton = new Automaton(schemaGrammar({ pattern: '^[abc]$' }, 'schema'), alphabet);
-  const begun = automaton.step(automaton.start, 0x22);
-  expect([0x61, 0x62, 0x63].map((byte) => automaton.step(begun, byte) > 0)).toEqual([true, false, true]); // prettier-ignore
+  const first = automaton.step(automaton.start, 0x22);
+  expect([0x61, 0x62, 0x63].map((byte) => automaton.step(first, byte) > 0)).toEqual([true, false, true]); // prettier-ignore
 });

@@ -139,7 +139,7 @@ export class Automaton {
     budget.taken += bytes;
     if (this.bytes > budget.mostOfOne) throw tooMany();
     if (budget.taken > budget.most)
-      throw new DomainError('unavailable', 'other answers in forms take the memory that there is for them; try again later'); // prettier-ignore
+      throw new DomainError('unavailable', 'other constrained answers use all memory reserved for them; try again later'); // prettier-ignore
   }
 
   private place(node: Node | null, done: number, next: Place | null): Place {
@@ -227,7 +227,7 @@ export class Automaton {
 }
 
 const tooMany = (): DomainError =>
-  new DomainError('request_too_large', 'the form that is asked for has too many ways to go on at once'); // prettier-ignore
+  new DomainError('request_too_large', 'the requested form has too many ways to continue; simplify the schema or its patterns'); // prettier-ignore
 
 /** Groups bytes into classes that no node distinguishes. */
 function byteClasses(nodes: readonly Node[]): { classOf: Uint8Array; classes: number } {

@@ -1,4 +1,4 @@
-// What a form allows is compared with ajv's word on the same schema, and with JavaScript's own JSON.parse and RegExp.
+// Compares what a form allows with ajv on the same schema, and with JavaScript's JSON.parse and RegExp.
 import { createRequire } from 'node:module';
 import { describe, expect, it } from 'vitest';
 import type { TokenWriting } from '../../data/text/token-bytes.js';
@@ -13,7 +13,7 @@ import { schemaGrammar } from './schema-grammar.js';
 interface Ajv {
   compile(schema: object): ((value: unknown) => boolean) & { errors?: unknown };
 }
-// the API's
+// the API's dependencies
 const load = createRequire(new URL('../../../../../apps/api/package.json', import.meta.url));
 const { Ajv2020 } = load('ajv/dist/2020.js') as { Ajv2020: new (options: object) => Ajv };
 const { default: addFormats } = load('ajv-formats') as { default: (ajv: Ajv) => void };
@@ -39,21 +39,21 @@ const SCHEMAS: readonly (readonly [string, object])[] = [
   ['lists', { type: 'array', items: { type: ['string', 'integer'], maxLength: 5, minLength: 2 }, minItems: 1, maxItems: 4 }],
   ['a tuple', { type: 'array', prefixItems: [{ type: 'integer' }, { const: 'x' }, { type: 'boolean' }], items: false, minItems: 1 }],
   ['a tree', { type: 'object', properties: { value: { type: 'integer' }, children: { type: 'array', items: { $ref: '#/$defs/tree' }, maxItems: 2 } }, required: ['value', 'children'], additionalProperties: false, $defs: { tree: { anyOf: [{ type: 'null' }, { $ref: '#' }] } } }],
-  ['several forms', { anyOf: [{ type: 'object', properties: { kind: { const: 'a' }, n: { type: 'integer' } }, required: ['kind', 'n'] }, { type: 'object', properties: { kind: { const: 'b' }, s: { type: 'string', maxLength: 3 } }, required: ['kind', 's'] }] }],
+  ['alternatives', { anyOf: [{ type: 'object', properties: { kind: { const: 'a' }, n: { type: 'integer' } }, required: ['kind', 'n'] }, { type: 'object', properties: { kind: { const: 'b' }, s: { type: 'string', maxLength: 3 } }, required: ['kind', 's'] }] }],
   ['ranges', { type: 'object', properties: { share: { type: 'number', minimum: 0, maximum: 1 }, below: { type: 'number', exclusiveMinimum: -2.5, exclusiveMaximum: 12.25 }, year: { type: 'integer', minimum: 1987, maximum: 2026 } }, required: ['share', 'below', 'year'] }],
   ['formats', { type: 'object', properties: { day: { type: 'string', format: 'date' }, at: { type: 'string', format: 'date-time' }, id: { type: 'string', format: 'uuid' }, to: { type: 'string', format: 'email' }, ip: { type: 'string', format: 'ipv4' }, host: { type: 'string', format: 'hostname' }, time: { type: 'string', format: 'time' } }, required: ['day', 'at', 'id', 'to', 'ip', 'host', 'time'] }],
   ['a pattern', { type: 'object', properties: { code: { type: 'string', pattern: '^[A-Z]{2}-\\d{3,5}("|\\\\|é)?$' } }, required: ['code'] }],
   ['a map', { type: 'object', additionalProperties: { type: 'integer', maximum: 9 } }],
-  ['nothing in it', { type: 'object', properties: {}, additionalProperties: false }],
+  ['an empty object', { type: 'object', properties: {}, additionalProperties: false }],
   ['anything', {}],
   ['any object', { type: 'object' }],
   ['a word', { enum: ['yes', 'no'] }],
   ['a number alone', { type: 'number' }],
-  ['the words of other languages', { type: 'object', properties: { 'größe ✓': { enum: ['klein', '大'] } }, required: ['größe ✓'] }],
+  ['non-ASCII names', { type: 'object', properties: { 'größe ✓': { enum: ['klein', '大'] } }, required: ['größe ✓'] }],
 ]; // prettier-ignore
 
 const PLAIN: TokenWriting = { kind: 'plain', joins: true, added: [] };
-/** Every byte, and some that are several: across quotes, signs and characters. */
+/** Every byte, and tokens of several bytes across quotes, punctuation and characters. */
 const TOKENS = [
   ...Array.from({ length: 256 }, (_, byte) => Uint8Array.of(byte)),
   ...['{"', '":', '", "', '"}', '": "', '[{', '}]', '],', 'true', 'fal', 'ame', '12', '0.', ' \n', '\n  ', 'é', '✓', 'ße'].map(bytesOf),
@@ -64,7 +64,7 @@ const TOKENS = [
 const EOS = TOKENS.length - 1;
 const vocabulary = { bytes: TOKENS, writing: PLAIN, eosIds: [EOS] };
 
-/** Numbers in [0, 1) that are the same every time (mulberry32). */
+/** Reproducible random numbers in [0, 1) (mulberry32). */
 function random(seed: number): () => number {
   let a = seed;
   return () => {
@@ -75,7 +75,7 @@ function random(seed: number): () => number {
   };
 }
 
-/** What a model writes that finds all allowed tokens equally likely. */
+/** Generates an answer by sampling allowed tokens uniformly. Null if it does not end. */
 function walked(constraint: Constraint, seed: number, most = 20_000): Uint8Array | null {
   const draw = random(seed);
   const bytes: number[] = [];
@@ -91,13 +91,13 @@ function walked(constraint: Constraint, seed: number, most = 20_000): Uint8Array
   return null;
 }
 
-describe('a model that knows nothing writes what is valid under', () => {
+describe('uniform sampling generates valid values:', () => {
   it.each(SCHEMAS)('%s', (_, schema) => {
     const constraints = new Constraints(vocabulary);
     const validate = ajv.compile(schema);
     for (let seed = 0; seed < 60; seed++) {
       const bytes = walked(constraints.of({ type: 'json_schema', schema }), seed);
-      expect(bytes, `seed ${seed} comes to an end`).not.toBeNull();
+      expect(bytes, `seed ${seed} ends`).not.toBeNull();
       const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes as Uint8Array);
       const value: unknown = JSON.parse(text);
       expect(validate(value), `${text}: ${JSON.stringify(validate.errors)}`).toBe(true);
@@ -113,7 +113,7 @@ describe('a model that knows nothing writes what is valid under', () => {
   });
 });
 
-it('a vocabulary of few characters writes what it can of a form, and nothing where that is not enough', () => {
+it('a small vocabulary restricts a form, and rejects one that it cannot write', () => {
   const few = [...'{}[]",:abtrue0123456789</s>'].map(bytesOf);
   const constraints = new Constraints({ ...vocabulary, bytes: few, eosIds: [] });
   const allowed = constraints.of({ type: 'json_schema', schema: { enum: ['ab', 'ac'] } });
@@ -125,7 +125,7 @@ it('a vocabulary of few characters writes what it can of a form, and nothing whe
   );
 });
 
-/** Valid ones in the order of the schema are taken, whatever stands between their signs. */
+/** Valid values in the schema's order of members are accepted with and without indentation. */
 it.each<[object, unknown[], unknown[]]>([
   [{ type: 'string', minLength: 2, maxLength: 3 }, ['ab', 'é✓', '😀😀😀', '"\\'], ['a', 'abcd', '😀']],
   [{ type: 'integer' }, [0, -5, 123456789012345], [1.5, '1']],
@@ -136,7 +136,7 @@ it.each<[object, unknown[], unknown[]]>([
   [{ type: 'string', enum: ['a', 1] }, ['a'], [1]],
   [{ properties: { a: true } }, [{}, { a: 7 }], [1]],
   [{ allOf: [{ $ref: '#/definitions/x' }], definitions: { x: { const: 'w' } } }, ['w'], [[], 'x']],
-])('%j takes %j and not %j', (schema, good, bad) => {
+])('%j accepts %j but not %j', (schema, good, bad) => {
   const grammar = schemaGrammar(schema, 'schema');
   for (const value of good) {
     expect(accepts(grammar, JSON.stringify(value)), JSON.stringify(value)).toBe(true);
@@ -146,7 +146,7 @@ it.each<[object, unknown[], unknown[]]>([
     expect(accepts(grammar, JSON.stringify(value)), JSON.stringify(value)).toBe(false);
 }); // prettier-ignore
 
-it('takes texts of JSON and no others', () => {
+it('accepts JSON texts only', () => {
   const any = schemaGrammar({}, 'schema');
   for (const text of [
     '{"a": [1, 2.5e-3, "\\u00e9\\ud83d\\ude00", null]}',
@@ -190,7 +190,7 @@ it('takes texts of JSON and no others', () => {
   expect(accepts(NUMBER, '1e12')).toBe(true);
 });
 
-it('whole numbers of an interval are those in it', () => {
+it('accepts exactly the integers of an interval', () => {
   for (const [min, max] of [
     [-1203, 57],
     [0, 0],
@@ -213,7 +213,7 @@ it('whole numbers of an interval are those in it', () => {
   expect(accepts(most, '2')).toBe(false);
 });
 
-it('numbers of an interval are those in it', () => {
+it('accepts exactly the numbers of an interval', () => {
   for (const [min, max] of [
     [-2.5, 12.25],
     [0, 1],
@@ -242,7 +242,7 @@ it('numbers of an interval are those in it', () => {
 });
 
 it.each(['^a+b*$', 'b', '^(ab|cd){1,2}$', '^[^a-c]{2}$', '^\\w+\\.\\d$', '^a.c$', '^(?:x|y)?z$|^q', '[\\d-]$', '^\\s"\\\\$', '^[é"]$'])(
-  'the pattern %s is RegExp’s',
+  'the pattern %s matches like RegExp',
   (source) => {
     const grammar = patternGrammar(source);
     const expression = new RegExp(source, 'u');
@@ -264,25 +264,25 @@ it.each<[object, string, string]>([
   [{ type: 'array', items: [{ type: 'null' }] }, 'schema.items', 'prefixItems'],
   [{ type: 'frog' }, 'schema.type', 'expected one or several of'],
   [{ $ref: '#' }, 'schema.$ref', 'refers to itself'],
-  [{ $ref: '#/$defs/none' }, 'schema.$ref', 'there is no'],
+  [{ $ref: '#/$defs/none' }, 'schema.$ref', 'does not exist'],
   [{ $ref: 'https://example.com/x' }, 'schema.$ref', '#/$defs/NAME'],
   [{ anyOf: [{ $ref: '#/$defs/a' }], $defs: { a: { anyOf: [{ $ref: '#/$defs/a' }, true] } } }, 'schema.anyOf.0.$ref.anyOf.0.$ref', 'refers to itself'],
   [{ type: 'object', properties: { a: { $ref: '#' } }, required: ['a'] }, 'schema', 'no value of finite length'],
   [{ type: 'object', required: ['a'] }, 'schema.required', 'not among properties'],
   [{ type: 'string', pattern: '(?=a)' }, 'schema.pattern', '(?'],
   [{ type: 'string', pattern: '\\bword' }, 'schema.pattern', '\\b'],
-  [{ type: 'string', format: 'iri' }, 'schema.format', 'known are'],
-  [{ type: 'string', pattern: 'a', maxLength: 3 }, 'schema.maxLength', 'beside pattern'],
+  [{ type: 'string', format: 'iri' }, 'schema.format', 'supported: date'],
+  [{ type: 'string', pattern: 'a', maxLength: 3 }, 'schema.maxLength', 'combined with pattern'],
   [{ type: 'integer', minimum: 5, maximum: 4 }, 'schema', 'no value'],
   [{ type: 'integer', minimum: 1e16 }, 'schema.minimum', '15 digits'],
   [{ type: 'integer', exclusiveMinimum: 999999999999999 }, 'schema.exclusiveMinimum', '15 digits'],
   [{ type: 'number', maximum: -1e15 }, 'schema.maximum', '15 digits'],
   [{ type: ['null', 'number'], exclusiveMaximum: -999999999999999 }, 'schema.exclusiveMaximum', '15 digits'],
   [{ enum: [] }, 'schema.enum', 'not empty'],
-  [{ enum: ['a'], type: 'integer' }, 'schema.enum', 'of the type'],
+  [{ enum: ['a'], type: 'integer' }, 'schema.enum', 'of the given type'],
   [{ type: 'string', minLength: -1 }, 'schema.minLength', 'integer ≥ 0'],
-  [{ anyOf: [{ type: 'null' }], minItems: 2 }, 'schema.minItems', 'beside anyOf'],
-])('%j is refused at %s', (schema, param, message) => {
+  [{ anyOf: [{ type: 'null' }], minItems: 2 }, 'schema.minItems', 'combined with anyOf'],
+])('rejects %j at %s', (schema, param, message) => {
   expect(() => schemaGrammar(schema, 'schema')).toThrow(
     expect.objectContaining({ param, message: expect.stringContaining(message) as unknown }) as Error,
   );

@@ -54,7 +54,7 @@ export class Constraints {
   private form(asked: AnswerForm): Form {
     const { writing, bytes, eosIds } = this.vocabulary;
     if (!writing.joins)
-      throw new DomainError('unsupported', 'this model’s tokenizer puts spaces between its tokens: its answers can be held to no form'); // prettier-ignore
+      throw new DomainError('unsupported', 'this model’s tokenizer puts spaces between tokens, so its answers cannot be constrained; remove response_format, or set tool_choice to "auto"'); // prettier-ignore
     if (!this.trie) {
       const unwritten = new Set([...eosIds, ...writing.added.filter(({ special }) => special).map(({ id }) => id)]); // prettier-ignore
       this.trie = new VocabularyTrie(
@@ -64,7 +64,7 @@ export class Constraints {
     const automaton = new Automaton(answerGrammar(asked), this.trie.alphabet, this.budget);
     if (automaton.start !== DEAD) return new Form(automaton, this.trie);
     automaton.close();
-    throw new DomainError('unsupported', 'this model’s vocabulary has no tokens for the characters of the form that is asked for'); // prettier-ignore
+    throw new DomainError('unsupported', 'this model’s vocabulary has no tokens for the characters of the requested form; use other characters or another model'); // prettier-ignore
   }
 }
 

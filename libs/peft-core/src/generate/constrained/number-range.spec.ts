@@ -9,8 +9,8 @@ function accepts(grammar: Node, text: string): boolean {
   return automaton.isEnd(bytes.reduce((from, byte) => automaton.step(from, byte), automaton.start));
 }
 
-/** 15 digits are written: an interval that begins or ends beyond them is cut there, and one that lies beyond them has none. */
-it.each([integers, numbers])('%o writes nothing beyond 15 digits', (made) => {
+/** Numbers have at most 15 digits: intervals are clipped to them; an interval outside of them is empty. */
+it.each([integers, numbers])('%o allows at most 15 digits', (made) => {
   const between = (min: number, max: number, isOpen = false): Node =>
     made({ min, max, isMinOpen: isOpen, isMaxOpen: isOpen }) as Node;
   const [largest, digits] = [10 ** 15 - 1, '9'.repeat(15)];

@@ -87,7 +87,7 @@ function mayBeEmpty(node: Node): boolean {
  */
 export function patternGrammar(pattern: string): Node {
   if (pattern.length > MOST_CHARACTERS)
-    throw new DomainError('unsupported', `a pattern of more than ${MOST_CHARACTERS} characters`);
+    throw new DomainError('unsupported', `it has more than ${MOST_CHARACTERS} characters`);
   return new Pattern(pattern).read();
 }
 
@@ -102,7 +102,7 @@ class Pattern {
 
   read(): Node {
     const node = this.choices(true);
-    if (this.at < this.characters.length) this.refuse(`a "${this.characters[this.at]}" of its own`);
+    if (this.at < this.characters.length) this.refuse(`an unmatched "${this.characters[this.at]}"`);
     return node;
   }
 
@@ -151,12 +151,11 @@ class Pattern {
 
   private atom(): Node {
     if (this.take('(')) {
-      if (this.take('?') && !this.take(':')) this.refuse('a group that begins with (?');
-      if (++this.depth > MOST_DEPTH)
-        this.refuse(`more than ${MOST_DEPTH} groups within each other`);
+      if (this.take('?') && !this.take(':')) this.refuse('a group that starts with (?');
+      if (++this.depth > MOST_DEPTH) this.refuse(`more than ${MOST_DEPTH} nested groups`);
       const node = this.choices(false);
       this.depth--;
-      if (!this.take(')')) this.refuse('a group without its end');
+      if (!this.take(')')) this.refuse('a group without ")"');
       return node;
     }
     if (this.take('[')) return this.set();
@@ -166,17 +165,17 @@ class Pattern {
       return typeof escape === 'string' ? written(escape) : ofClass(escape);
     }
     const character = this.characters[this.at++] as string;
-    if ('^$*+?{}])'.includes(character)) this.refuse(`"${character}" where nothing is to go with it`); // prettier-ignore
+    if ('^$*+?{}])'.includes(character)) this.refuse(`an unexpected "${character}"`); // prettier-ignore
     return written(character);
   }
 
   private escape(): string | Class {
-    const character = this.characters[this.at++] ?? this.refuse('a \\ at its end');
+    const character = this.characters[this.at++] ?? this.refuse('a \\ at the end');
     const known = CLASSES[character] ?? ESCAPES[character];
     if (known !== undefined) return known;
     if (character === 'u') {
       const hex = this.characters.slice(this.at, this.at + 4).join('');
-      if (!/^[0-9a-fA-F]{4}$/.test(hex)) this.refuse('a \\u without four digits');
+      if (!/^[0-9a-fA-F]{4}$/.test(hex)) this.refuse('a \\u without four hexadecimal digits');
       this.at += 4;
       return String.fromCharCode(parseInt(hex, 16));
     }
@@ -199,19 +198,19 @@ class Pattern {
       const isRange = this.next === '-' && this.characters[this.at + 1] !== ']';
       if (isRange) this.at++;
       const to = isRange ? this.member() : from;
-      if (typeof to !== 'string' || to < from) this.refuse('a range without two ends');
+      if (typeof to !== 'string' || to < from) this.refuse('an invalid range');
       const isBeyond = (to as string).codePointAt(0)! > 0x7f;
-      if (isBeyond && from !== to) this.refuse('a range beyond ASCII');
+      if (isBeyond && from !== to) this.refuse('a range of non-ASCII characters');
       if (isBeyond) more.push(from);
       else range(from, to as string).forEach((code) => ascii.add(code));
     }
-    if (isNot && more.length > 0) this.refuse('a [^…] of characters beyond ASCII');
+    if (isNot && more.length > 0) this.refuse('a [^…] with non-ASCII characters');
     const found: Class = { ascii, beyond, more };
     return ofClass(isNot ? not(found) : found);
   }
 
   private member(): string | Class {
-    if (this.next === undefined) this.refuse('a [ without its ]');
+    if (this.next === undefined) this.refuse('a [ without ]');
     return this.take('\\') ? this.escape() : (this.characters[this.at++] as string);
   }
 
@@ -221,9 +220,9 @@ class Pattern {
     if (bounds) this.take('?');
     if (!bounds) return node;
     const [min, max] = bounds;
-    if (min > max) this.refuse('a repetition whose least is more than its most');
+    if (min > max) this.refuse('a repetition whose minimum is greater than its maximum');
     if (Math.max(min, max === Infinity ? 0 : max) > 1 && mayBeEmpty(node))
-      this.refuse('a counted repetition of what may be empty');
+      this.refuse('a counted repetition of a part that may be empty');
     return repeat(node, min, max);
   }
 

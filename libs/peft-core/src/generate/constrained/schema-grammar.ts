@@ -32,10 +32,10 @@ const TYPED: ReadonlySet<string> = new Set(Object.values(OF_TYPE).flat());
 const WHOLE: ReadonlySet<string> = new Set(['type', 'enum', 'const', 'anyOf', 'allOf', '$ref']);
 const ADVICE: Readonly<Record<string, string>> = {
   oneOf: 'use anyOf',
-  not: 'say what the value is, instead of what it is not',
-  uniqueItems: 'say in the prompt that items differ',
+  not: 'describe the allowed values instead',
+  uniqueItems: 'ask for different items in the prompt',
   multipleOf: 'use type integer',
-  patternProperties: 'name the members in properties',
+  patternProperties: 'list the members in properties',
 };
 
 const MOST_DEPTH = 100;
@@ -89,7 +89,7 @@ class SchemaReader {
     if (alone !== undefined) {
       const beside = Object.keys(schema).find((key) => key !== alone && !NOTES.has(key));
       if (beside !== undefined)
-        throw unsupported(`${path}.${beside}`, `leave it out beside ${alone}`);
+        throw unsupported(`${path}.${beside}`, `it cannot be combined with ${alone}; remove it`);
       return this.combined(schema, alone, path, within);
     }
     const types = typesOf(schema, path);
@@ -103,13 +103,13 @@ class SchemaReader {
     if (key === '$ref') return this.reference(value, `${path}.$ref`, within);
     const list = listOf(value, `${path}.${key}`);
     if (key === 'allOf' && list.length > 1)
-      throw unsupported(`${path}.allOf`, 'write the schemas as one');
+      throw unsupported(`${path}.allOf`, 'merge its schemas into one');
     return choice(...list.map((one, i) => this.schema(one, `${path}.${key}.${i}`, within)));
   }
 
   private reference(ref: unknown, path: string, within: ReadonlySet<string>): Node {
     if (typeof ref !== 'string' || !/^#(\/|$)/.test(ref))
-      throw unsupported(path, 'refer to a place of this schema, such as #/$defs/NAME');
+      throw unsupported(path, 'refer to a part of this schema, such as #/$defs/NAME');
     if (within.has(ref)) throw wrong(path, `${ref} refers to itself`);
     const known = this.known.get(ref);
     if (known) return known;
@@ -127,7 +127,7 @@ class SchemaReader {
     let found: unknown = this.whole;
     for (const step of steps) {
       if (typeof found !== 'object' || found === null || !Object.hasOwn(found, step))
-        throw wrong(path, `there is no ${ref}`);
+        throw wrong(path, `${ref} does not exist`);
       found = (found as Schema)[step];
     }
     return found;
@@ -163,7 +163,10 @@ class SchemaReader {
       return json.map(this.schema(more ?? true, `${path}.additionalProperties`, new Set()));
     }
     if (typeof more === 'object' && more !== null)
-      throw unsupported(`${path}.additionalProperties`, 'beside properties it can be false only');
+      throw unsupported(
+        `${path}.additionalProperties`,
+        'with properties it must be false; remove it',
+      );
     const members = names.map(([name, value]): json.Member => ({
       name,
       value: this.schema(value, `${path}.properties.${name}`, new Set()),
@@ -176,15 +179,16 @@ class SchemaReader {
     const { items, prefixItems } = schema;
     const min = countOf(schema, 'minItems', path) ?? 0;
     const max = countOf(schema, 'maxItems', path) ?? Infinity;
-    if (min > max) throw wrong(`${path}.minItems`, 'it is more than maxItems');
+    if (min > max) throw wrong(`${path}.minItems`, 'it is greater than maxItems');
     const read = (one: unknown, name: string): Node => this.schema(one, `${path}.${name}`, new Set()); // prettier-ignore
     if (Array.isArray(items))
-      throw unsupported(`${path}.items`, 'a list of schemas is prefixItems');
+      throw unsupported(`${path}.items`, 'use prefixItems for a list of schemas');
     if (prefixItems === undefined) return json.array(read(items ?? true, 'items'), min, max);
     const first = listOf(prefixItems, `${path}.prefixItems`);
     if (items !== undefined && items !== false)
-      throw unsupported(`${path}.items`, 'beside prefixItems it can be false only');
-    if (min > first.length) throw wrong(`${path}.minItems`, 'it is more than prefixItems has');
+      throw unsupported(`${path}.items`, 'with prefixItems it must be false; remove it');
+    if (min > first.length)
+      throw wrong(`${path}.minItems`, 'it is greater than the number of prefixItems');
     return json.tuple(
       first.slice(0, max).map((one, i) => read(one, `prefixItems.${i}`)),
       min,
@@ -219,9 +223,9 @@ function constants(schema: Schema, types: readonly Type[] | null, path: string):
   const values = 'const' in schema ? [schema['const']] : listOf(schema['enum'], `${path}.enum`);
   const beside = Object.keys(schema).find((key) => TYPED.has(key) || ('const' in schema && key === 'enum')); // prettier-ignore
   if (beside !== undefined)
-    throw unsupported(`${path}.${beside}`, 'leave it out beside enum or const');
+    throw unsupported(`${path}.${beside}`, 'it cannot be combined with enum or const; remove it');
   const fitting = values.filter((value) => types === null || types.some((type) => isOfType(value, type))); // prettier-ignore
-  if (fitting.length === 0) throw wrong(`${path}.enum`, 'no value of it is of the type');
+  if (fitting.length === 0) throw wrong(`${path}.enum`, 'no value is of the given type');
   return choice(...fitting.map(json.constant));
 }
 
@@ -230,17 +234,18 @@ function stringOf(schema: Schema, path: string): Node {
   const min = countOf(schema, 'minLength', path);
   const max = countOf(schema, 'maxLength', path);
   if (pattern === undefined && format === undefined) {
-    if ((min ?? 0) > (max ?? Infinity)) throw wrong(`${path}.minLength`, 'it is more than maxLength'); // prettier-ignore
+    if ((min ?? 0) > (max ?? Infinity)) throw wrong(`${path}.minLength`, 'it is greater than maxLength'); // prettier-ignore
     return json.string(min, max);
   }
   const key = pattern === undefined ? 'format' : 'pattern';
   const beside = [min !== undefined && 'minLength', max !== undefined && 'maxLength', key === 'pattern' && format !== undefined && 'format'].find(Boolean); // prettier-ignore
-  if (beside) throw unsupported(`${path}.${beside}`, `leave it out beside ${key}`);
+  if (beside)
+    throw unsupported(`${path}.${beside}`, `it cannot be combined with ${key}; remove it`);
   if (typeof schema[key] !== 'string') throw wrong(`${path}.${key}`, 'expected a string');
   if (key === 'format') {
     const known = formatGrammar(schema[key]);
     if (known) return known;
-    throw unsupported(`${path}.format`, `known are ${FORMAT_NAMES.join(', ')}`);
+    throw unsupported(`${path}.format`, `supported: ${FORMAT_NAMES.join(', ')}`);
   }
   try {
     return json.quoted(patternGrammar(schema[key]));
@@ -263,7 +268,7 @@ function numberOf(type: 'number' | 'integer', schema: Schema, path: string): Nod
     return type === 'integer' ? json.INTEGER : json.NUMBER;
   const min = Math.max(least ?? -Infinity, above ?? -Infinity);
   const max = Math.min(most ?? Infinity, below ?? Infinity);
-  const beyond = `numbers have at most ${json.MOST_DIGITS} digits before the point`;
+  const beyond = `numbers have at most ${json.MOST_DIGITS} digits before the decimal point`;
   if (min > LARGEST || (min === LARGEST && above === min))
     throw unsupported(`${path}.${above === min ? 'exclusiveMinimum' : 'minimum'}`, beyond);
   if (max < -LARGEST || (max === -LARGEST && below === max))
@@ -272,7 +277,7 @@ function numberOf(type: 'number' | 'integer', schema: Schema, path: string): Nod
   if (type === 'integer') return integers(interval);
   const node = numbers(interval);
   if (node) return node;
-  throw unsupported(`${path}.minimum`, 'both bounds lie between two neighbouring whole numbers');
+  throw unsupported(`${path}.minimum`, 'both bounds are between two neighboring integers');
 }
 
 function countOf(schema: Schema, key: string, path: string): number | undefined {
